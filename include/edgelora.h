@@ -1,0 +1,291 @@
+/* edgelora: one base language model and many LoRA adapters, served together.
+ *
+ * This is the whole public interface; the command line and the server use nothing else.
+ *
+ * Threads: every function may be called from any thread unless it says otherwise. An el_engine owns one engine
+ * thread that runs the model, and a pool of workers that compute inside a step. Event callbacks run on the
+ * engine thread: they must be short, must not block, and must not call el_engine_close.
+ *
+ * Errors: a function that can fail returns el_status and, when `err` is not NULL, fills it with a message that a
+ * person can act on. EL_OK is 0. On failure output parameters are left untouched.
+ *
+ * Ownership: `char *` and array results are the caller's, to be released with el_free. Strings that go in are copied.
+ */
+#ifndef EDGELORA_H
+#define EDGELORA_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define EL_API __attribute__((visibility("default")))
+
+typedef enum el_status {
+  EL_OK = 0,
+  EL_ERR_INVALID,     /* an argument or a request field is out of range; the caller's mistake */
+  EL_ERR_IO,          /* the operating system refused: open, read, map, ... */
+  EL_ERR_FORMAT,      /* a file is malformed: truncated, overlapping, lying about its size, ... */
+  EL_ERR_UNSUPPORTED, /* well-formed, but a feature that edgelora does not have */
+  EL_ERR_NO_MEMORY,   /* allocation failed, or a fixed pool is exhausted */
+  EL_ERR_NOT_FOUND,   /* no such adapter or request */
+  EL_ERR_EXISTS,      /* the name is taken */
+  EL_ERR_BUSY,        /* the request queue is full; try again later */
+  EL_ERR_TOO_LONG,    /* the prompt does not fit the context */
+  EL_ERR_CLOSED       /* the engine is shutting down */
+} el_status;
+
+typedef struct el_error {
+  el_status code;
+  char message[1024]; /* always NUL-terminated */
+} el_error;
+
+/* A short name for a status, such as "invalid" or "not_found". Never NULL. */
+EL_API const char *el_status_name(el_status status);
+
+/* The library's version, such as "0.1.0". */
+EL_API const char *el_version(void);
+
+/* Releases what a function of this header returned as the caller's. NULL is allowed. */
+EL_API void el_free(void *p);
+
+typedef enum el_log_level { EL_LOG_DEBUG, EL_LOG_INFO, EL_LOG_WARN, EL_LOG_ERROR } el_log_level;
+/* Receives one line without a newline. May be called from any thread. */
+typedef void (*el_log_fn)(void *user, el_log_level level, const char *line);
+
+/* ---------------------------------------------------------------- tokenizer */
+
+typedef struct el_tokenizer el_tokenizer; /* immutable once open: shared freely between threads */
+
+/* Opens the tokenizer of a GGUF file; a vocabulary-only file is enough. */
+EL_API el_status el_tokenizer_open(const char *gguf_path, el_tokenizer **out, el_error *err);
+EL_API void el_tokenizer_close(el_tokenizer *t);
+
+enum {
+  EL_TOKENIZE_BOS = 1,    /* put BOS first if the model's file asks for it (add_bos_token) */
+  EL_TOKENIZE_SPECIAL = 2 /* text such as <|im_end|> becomes the special token; without it, it is plain text */
+};
+/* text: any bytes, `len` of them (NUL allowed). *out gets *n token ids; free with el_free. */
+EL_API el_status el_tokenize(const el_tokenizer *t, const char *text, size_t len, int flags, int32_t **out, size_t *n,
+                             el_error *err);
+/* The exact bytes of the tokens, NUL-terminated for convenience. Special tokens are rendered only when `special`. */
+EL_API el_status el_detokenize(const el_tokenizer *t, const int32_t *tokens, size_t n, bool special, char **out,
+                               size_t *len, el_error *err);
+EL_API int32_t el_tokenizer_n_vocab(const el_tokenizer *t);
+EL_API int32_t el_tokenizer_bos(const el_tokenizer *t); /* -1: the model has none */
+EL_API int32_t el_tokenizer_eos(const el_tokenizer *t); /* -1: the model has none */
+/* Whether generation ends at this token (EOS, EOT and their like). */
+EL_API bool el_tokenizer_is_eog(const el_tokenizer *t, int32_t token);
+
+typedef struct el_message {
+  const char *role;    /* "system", "user", "assistant", "tool" */
+  const char *content; /* UTF-8 */
+} el_message;
+/* Renders a conversation with the model's own chat template, followed by the assistant's opening when
+ * `add_generation_prompt`. Tokenize the result with EL_TOKENIZE_SPECIAL. EL_ERR_UNSUPPORTED when the model has no
+ * template or one of a family that edgelora does not know. */
+EL_API el_status el_chat_render(const el_tokenizer *t, const el_message *messages, size_t n, bool add_generation_prompt,
+                                char **out, el_error *err);
+/* As el_chat_render, but straight to tokens: text inside message contents never becomes a special token. */
+EL_API el_status el_chat_tokenize(const el_tokenizer *t, const el_message *messages, size_t n,
+                                  bool add_generation_prompt, int32_t **out, size_t *n_out, el_error *err);
+
+/* ------------------------------------------------------------------- engine */
+
+typedef struct el_engine el_engine;
+
+/* Load progress: `done` and `total` in bytes of weights. Called from the thread that opens the engine. */
+typedef void (*el_progress_fn)(void *user, uint64_t done, uint64_t total);
+
+typedef struct el_engine_options {
+  const char *model_path; /* GGUF file; required */
+  const char *model_name; /* what requests call the base; NULL: the file's general.name, or its stem */
+  const char *isa;        /* "scalar", "avx2", "avx512", "avx512vnni", ...; NULL: the best this CPU has */
+  int n_threads;          /* threads that compute, engine thread included; 0: one per physical core */
+  int n_slots;            /* sequences that run at once; default 16 */
+  int ctx_size;           /* tokens a sequence may have, prompt and answer; 0: the model's own, 4096 at most */
+  int step_rows;          /* rows of one step, decode rows and prompt chunks together; default 128 */
+  int max_queue;          /* requests that wait for a slot; default 1024; beyond it el_submit says EL_ERR_BUSY */
+  bool weights_f16_to_q8; /* repack 16- and 32-bit weights as int8 instead of keeping 16 bits */
+  el_log_fn log;          /* NULL: silent */
+  void *log_user;
+  el_progress_fn progress; /* NULL: none */
+  void *progress_user;
+} el_engine_options;
+
+/* Defaults for everything but model_path. */
+EL_API el_engine_options el_engine_options_default(void);
+
+/* Loads the model and starts the engine thread. Weights are repacked while the file is mapped; afterwards the
+ * mapping is released. */
+EL_API el_status el_engine_open(const el_engine_options *options, el_engine **out, el_error *err);
+/* Cancels what runs (each request gets its final event), stops the threads, frees all. NULL is allowed. */
+EL_API void el_engine_close(el_engine *e);
+
+typedef struct el_model_info {
+  const char *name; /* valid while the engine is open, like the other strings */
+  const char *architecture;
+  const char *isa;
+  uint64_t n_params;
+  uint64_t weight_bytes; /* resident size of the packed weights */
+  uint64_t kv_bytes;     /* size of the KV arena; touched as it is used */
+  int n_vocab, n_layers, n_embd, n_heads, n_kv_heads, n_ff;
+  int ctx_train; /* context that the model was trained for, tokens */
+  int ctx_size;  /* context of a sequence here, tokens */
+  int n_slots, n_threads, step_rows;
+} el_model_info;
+EL_API void el_engine_info(const el_engine *e, el_model_info *out);
+/* The engine's tokenizer; valid while the engine is open. */
+EL_API const el_tokenizer *el_engine_tokenizer(const el_engine *e);
+
+/* ----------------------------------------------------------------- adapters */
+
+/* Registers and loads an adapter: a PEFT folder (adapter_config.json + adapter_model.safetensors) or a GGUF LoRA
+ * file. Requests name it by `name` (1 to 255 bytes, no control characters, neither the base's name nor a registered one). */
+EL_API el_status el_adapter_add(el_engine *e, const char *name, const char *path, el_error *err);
+/* As el_adapter_add, for every adapter in `dir`: a sub-folder with adapter_config.json is named after the folder, a
+ * *.gguf file after its stem. One that cannot be loaded is logged and skipped. *n_added and *n_failed may be NULL. */
+EL_API el_status el_adapter_add_dir(el_engine *e, const char *dir, size_t *n_added, size_t *n_failed, el_error *err);
+/* An adapter on all linear layers with random weights, for benchmarks. */
+EL_API el_status el_adapter_add_random(el_engine *e, const char *name, int rank, uint64_t seed, el_error *err);
+/* Takes no new requests for it; running ones finish, then its memory is released. */
+EL_API el_status el_adapter_remove(el_engine *e, const char *name, el_error *err);
+
+typedef struct el_adapter_info {
+  const char *name;
+  const char *path; /* "" for a random one */
+  int rank;         /* the largest rank of its layers */
+  uint64_t bytes;   /* packed size in memory */
+  int64_t created;  /* seconds since the epoch when it was added */
+} el_adapter_info;
+/* *out: array of *n, in order of registration, one block with its strings; free with el_free. */
+EL_API el_status el_adapter_list(const el_engine *e, el_adapter_info **out, size_t *n, el_error *err);
+
+/* ----------------------------------------------------------------- requests */
+
+typedef struct el_logit_bias {
+  int32_t token;
+  float bias; /* added to the logit; -100 or less bans the token */
+} el_logit_bias;
+
+/* The order is: bias, penalties, then (temperature > 0) top-k, top-p, min-p, temperature, draw. */
+typedef struct el_sampling {
+  float temperature;       /* 0: greedy */
+  int top_k;               /* 0: off */
+  float top_p;             /* 1: off */
+  float min_p;             /* 0: off */
+  float repeat_penalty;    /* 1: off; divides positive logits of seen tokens, multiplies negative ones (CTRL, arXiv 1909.05858) */
+  float frequency_penalty; /* 0: off; as OpenAI: times the count in the generated text */
+  float presence_penalty;  /* 0: off; as OpenAI: once if present in the generated text */
+  int repeat_last_n;       /* window of repeat_penalty in tokens, prompt included; -1: all; default 64 */
+  uint64_t seed;           /* same seed, same text, whatever else runs */
+  const el_logit_bias *logit_bias;
+  size_t n_logit_bias;
+} el_sampling;
+
+/* Greedy, no penalties. */
+EL_API el_sampling el_sampling_default(void);
+
+typedef enum el_finish {
+  EL_FINISH_STOP,      /* end-of-generation token, stop token or stop string */
+  EL_FINISH_LENGTH,    /* max_tokens or the context is used up */
+  EL_FINISH_CANCELLED, /* el_cancel, or the engine is closing */
+  EL_FINISH_ERROR      /* see `error` */
+} el_finish;
+
+typedef struct el_token_logprob {
+  int32_t token;
+  float logprob; /* natural logarithm, from the model's own distribution before penalties and temperature */
+} el_token_logprob;
+
+typedef enum el_event_type {
+  EL_EVENT_PROMPT, /* prompt log-probabilities, once, before the first token; only with `prompt_logprobs` */
+  EL_EVENT_TOKEN,  /* one generated token */
+  EL_EVENT_DONE    /* the last event of every request, always sent exactly once */
+} el_event_type;
+
+typedef struct el_event {
+  el_event_type type;
+  uint64_t request; /* id from el_submit */
+  void *user;       /* the request's */
+
+  /* TOKEN, DONE: text that became certain with this event: whole UTF-8 characters, nothing of a stop string. May be
+   * empty. Concatenated, this is the completion. Not NUL-terminated. */
+  const char *text;
+  size_t text_len;
+
+  /* TOKEN */
+  int32_t token;                /* the token that ended the generation (EOS) is not reported as one */
+  float logprob;                /* with `logprobs` */
+  const el_token_logprob *top;  /* with `logprobs`: the n_top most likely, best first */
+  size_t n_top;
+
+  /* PROMPT: [n_prompt_logprobs] log p(token i | tokens before i); [0] is 0. */
+  const float *prompt_logprobs;
+  size_t n_prompt_logprobs;
+
+  /* DONE */
+  el_finish finish;
+  el_error error;      /* with EL_FINISH_ERROR */
+  const char *stop;    /* the stop string that matched, or NULL */
+  int prompt_tokens, completion_tokens;
+  double queued_ms, prompt_ms, decode_ms; /* waiting for a slot; to the first token; from the first token to the end */
+} el_event;
+/* Everything the event points to is valid during the call only. */
+typedef void (*el_event_fn)(const el_event *event);
+
+typedef struct el_request {
+  const char *adapter; /* NULL, "" or the base's name: the base model */
+  const int32_t *prompt; /* token ids, 1 at least */
+  size_t n_prompt;
+  int max_tokens; /* generated tokens; 0: only the prompt is computed; -1: until the context is full */
+  el_sampling sampling;
+  const char *const *stop; /* stop strings, not part of the text */
+  size_t n_stop;
+  bool ignore_eos;
+  bool logprobs;
+  int top_logprobs; /* 0 to 20 alternatives a token */
+  bool prompt_logprobs;
+  el_event_fn on_event; /* NULL: events queue up and are taken with el_next_event */
+  void *user;
+} el_request;
+
+/* A base request without prompt: greedy, max_tokens -1. */
+EL_API el_request el_request_default(void);
+
+/* Queues a request; *id is unique in this engine. Everything it points to is copied. Errors that the request alone
+ * decides (unknown adapter, prompt too long, a parameter out of range) are returned here, not as an event. */
+EL_API el_status el_submit(el_engine *e, const el_request *request, uint64_t *id, el_error *err);
+/* Ends a request at whatever state it is in; its DONE event follows. A finished or unknown id is no error. */
+EL_API void el_cancel(el_engine *e, uint64_t id);
+/* For requests without on_event: the next event; waits up to timeout_ms (-1: forever). *out and what it points to are
+ * valid until the next call for this id. EL_ERR_BUSY: none in time. EL_ERR_NOT_FOUND: no such request, or its DONE
+ * event has been taken already. */
+EL_API el_status el_next_event(el_engine *e, uint64_t id, int timeout_ms, el_event *out);
+
+typedef struct el_stats {
+  uint64_t steps;              /* forward passes */
+  uint64_t rows;               /* rows of all steps */
+  uint64_t prompt_tokens, generated_tokens;
+  uint64_t requests_submitted, requests_done, requests_cancelled, requests_failed;
+  int slots_busy, queued;      /* now */
+  uint64_t kv_pages, kv_pages_used;
+  int page_tokens;             /* tokens of one KV page */
+  double step_seconds;         /* time inside forward passes */
+} el_stats;
+EL_API void el_engine_stats(const el_engine *e, el_stats *out);
+
+/* -------------------------------------------------------------------- files */
+
+/* Receives text; returns false to stop. */
+typedef bool (*el_write_fn)(void *user, const char *data, size_t len);
+/* Describes a GGUF file, a safetensors file or a PEFT adapter folder as text. */
+EL_API el_status el_inspect(const char *path, el_write_fn write, void *user, el_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,46 @@
+#include "base/error.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+el_status el_fail(el_error *err, el_status code, const char *fmt, ...) {
+  if (err) {
+    va_list ap;
+    va_start(ap, fmt);
+    err->code = code;
+    vsnprintf(err->message, sizeof err->message, fmt, ap);
+    va_end(ap);
+  }
+  return code;
+}
+
+el_status el_fail_prefix(el_error *err, const char *fmt, ...) {
+  assert(err); /* the callee filled it: a caller that passes errors on always has one */
+  char old[sizeof err->message];
+  memcpy(old, err->message, sizeof old);
+  va_list ap;
+  va_start(ap, fmt);
+  int n = vsnprintf(err->message, sizeof err->message, fmt, ap);
+  va_end(ap);
+  if (n >= 0 && (size_t)n < sizeof err->message) snprintf(err->message + n, sizeof err->message - (size_t)n, ": %s", old);
+  return err->code;
+}
+
+const char *el_status_name(el_status status) {
+  switch (status) {
+    case EL_OK: return "ok";
+    case EL_ERR_INVALID: return "invalid";
+    case EL_ERR_IO: return "io";
+    case EL_ERR_FORMAT: return "format";
+    case EL_ERR_UNSUPPORTED: return "unsupported";
+    case EL_ERR_NO_MEMORY: return "no_memory";
+    case EL_ERR_NOT_FOUND: return "not_found";
+    case EL_ERR_EXISTS: return "exists";
+    case EL_ERR_BUSY: return "busy";
+    case EL_ERR_TOO_LONG: return "too_long";
+    case EL_ERR_CLOSED: return "closed";
+  }
+  return "unknown";
+}

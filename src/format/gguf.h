@@ -1,0 +1,77 @@
+/* GGUF reader (versions 2 and 3, little-endian): maps a file and hands out checked views of it.
+ *
+ * Everything is validated when the file is opened: counts against the file's size, string and array lengths, types,
+ * duplicate keys and tensor names, tensor offsets (alignment, bounds, overlap). A view that is handed out can be read
+ * without further checks. Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md */
+#ifndef EL_FORMAT_GGUF_H
+#define EL_FORMAT_GGUF_H
+
+#include "edgelora.h"
+#include "format/quant.h"
+
+typedef struct el_gguf el_gguf;
+
+typedef struct el_str {
+  const char *data; /* not NUL-terminated */
+  size_t len;
+} el_str;
+
+/* The numbers are the file format's. */
+typedef enum el_gguf_type {
+  EL_GGUF_U8 = 0, EL_GGUF_I8 = 1, EL_GGUF_U16 = 2, EL_GGUF_I16 = 3, EL_GGUF_U32 = 4, EL_GGUF_I32 = 5, EL_GGUF_F32 = 6,
+  EL_GGUF_BOOL = 7, EL_GGUF_STRING = 8, EL_GGUF_ARRAY = 9, EL_GGUF_U64 = 10, EL_GGUF_I64 = 11, EL_GGUF_F64 = 12
+} el_gguf_type;
+
+typedef struct el_gguf_kv {
+  el_str key;
+  el_gguf_type type;      /* EL_GGUF_ARRAY: see below */
+  el_gguf_type item_type; /* of an array (never ARRAY: nested arrays are refused) */
+  uint64_t n;             /* items of an array; 1 otherwise */
+  const unsigned char *data; /* the value's bytes in the file; unaligned */
+  const el_str *strings;  /* [n] views, when type or item_type is STRING */
+} el_gguf_kv;
+
+enum { EL_MAX_DIMS = 4 };
+typedef struct el_tensor {
+  el_str name;
+  el_type type;
+  int n_dims;
+  int64_t ne[EL_MAX_DIMS]; /* ne[0] is the row length (innermost); unused ones are 1; all >= 1 */
+  const unsigned char *data; /* in the mapping; NULL in a file opened without data (vocabulary-only has no tensors) */
+  size_t n_bytes;
+} el_tensor;
+
+el_status el_gguf_open(const char *path, el_gguf **out, el_error *err);
+/* From memory that stays the caller's and outlives the result. `name` is for messages. */
+el_status el_gguf_open_memory(const void *data, size_t size, const char *name, el_gguf **out, el_error *err);
+void el_gguf_close(el_gguf *g);
+
+const char *el_gguf_path(const el_gguf *g);
+uint32_t el_gguf_version(const el_gguf *g);
+size_t el_gguf_file_size(const el_gguf *g);
+size_t el_gguf_n_kv(const el_gguf *g);
+const el_gguf_kv *el_gguf_kv_at(const el_gguf *g, size_t i);
+const el_gguf_kv *el_gguf_find(const el_gguf *g, const char *key); /* NULL: absent; hashed, not a scan */
+size_t el_gguf_n_tensors(const el_gguf *g);
+const el_tensor *el_gguf_tensor_at(const el_gguf *g, size_t i);
+const el_tensor *el_gguf_tensor(const el_gguf *g, const char *name); /* NULL: absent; hashed */
+
+/* Typed access: any integer type converts if the value fits, any number to float. EL_ERR_NOT_FOUND without message
+ * churn when the key is absent (err is still filled); EL_ERR_FORMAT when the type or range is wrong. The message
+ * names file and key. */
+el_status el_gguf_i64(const el_gguf *g, const char *key, int64_t min, int64_t max, int64_t *out, el_error *err);
+el_status el_gguf_f64(const el_gguf *g, const char *key, double *out, el_error *err);
+el_status el_gguf_bool(const el_gguf *g, const char *key, bool *out, el_error *err);
+el_status el_gguf_str(const el_gguf *g, const char *key, el_str *out, el_error *err);
+
+/* Item i of a numeric kv or array kv as a number (i < n). */
+int64_t el_gguf_kv_int(const el_gguf_kv *kv, uint64_t i);
+double el_gguf_kv_num(const el_gguf_kv *kv, uint64_t i);
+
+/* Tells the kernel that a tensor's bytes in the mapping will not be read again, so that resident memory does not grow
+ * to file plus packed size while a model is repacked. No-op for memory. */
+void el_gguf_release(const el_gguf *g, const el_tensor *t);
+
+bool el_str_eq(el_str s, const char *literal);
+
+#endif

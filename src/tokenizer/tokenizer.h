@@ -1,0 +1,21 @@
+/* Internal side of the tokenizer: opening from a GGUF that is already read, and streaming output.
+ * The public functions (el_tokenize, el_detokenize, el_chat_render, ...) are in edgelora.h. */
+#ifndef EL_TOKENIZER_TOKENIZER_H
+#define EL_TOKENIZER_TOKENIZER_H
+
+#include "base/buf.h"
+#include "edgelora.h"
+#include "format/gguf.h"
+
+/* Copies what it needs: `g` may be closed afterwards. */
+el_status el_tokenizer_from_gguf(const el_gguf *g, el_tokenizer **out, el_error *err);
+
+/* The bytes of one token; empty for special tokens unless `special`. Valid while the tokenizer is. */
+el_str el_token_bytes(const el_tokenizer *t, int32_t token, bool special);
+
+/* Appends to *whole the part of `pending` (bytes not yet shown) that consists of whole UTF-8 characters, and removes
+ * it from pending. An incomplete but possible sequence at the end stays; bytes that can never become valid are replaced
+ * by U+FFFD. `flush`: nothing stays. */
+bool el_utf8_take(el_buf *pending, bool flush, el_buf *whole);
+
+#endif
