@@ -1,9 +1,134 @@
-/* Compute kernels: one table of function pointers per instruction set.  (work in progress) */
+/* Compute kernels: packed weights, quantised activations, and one table of function pointers per instruction set.
+ *
+ * Weights are repacked once, at load. Rows are interleaved in tiles (16 rows for AVX-512, 8 otherwise), so that a vector
+ * holds the same columns of several rows and a dot product ends without a horizontal sum. Activations are quantised to
+ * int8 in groups of 32 with a scale. See README.md in this folder for the layouts.
+ *
+ * Every instruction set gives the same bits: integer sums are exact, floating-point operations are the same ones in
+ * the same order, fused multiply-adds are explicit. The scalar version is the definition. What a column of the
+ * activations gives does not depend on the other columns. */
 #ifndef EL_KERNELS_KERNELS_H
 #define EL_KERNELS_KERNELS_H
-#include "edgelora.h"
-typedef struct el_kernels el_kernels;
+
+#include "base/error.h"
+#include "format/quant.h"
+
+enum {
+  EL_GROUP = 32, /* columns of W that share a scale, and values of an activation that do */
+  EL_PANEL = 8,  /* activation columns that are stored together */
+  EL_LANES = 16, /* rows of a tile of the 16-bit layouts; lanes of the vector operations */
+  EL_TILE_MAX = 16
+};
+
+/* ------------------------------------------------------------------ weights */
+
+typedef enum el_layout {
+  EL_LAYOUT_Q4,  /* w = d * (code - 8), 4-bit codes, d per row and group: Q4_0 */
+  EL_LAYOUT_Q4M, /* w = d * code + m: Q4_1, Q4_K */
+  EL_LAYOUT_Q8,  /* w = d * (code - 128), 8-bit codes: all others that are quantised */
+  EL_LAYOUT_F16,
+  EL_LAYOUT_BF16
+} el_layout;
+
+/* W: [rows, cols], packed. */
+typedef struct el_packed {
+  el_layout layout;
+  int rows, cols;
+  int tile;          /* rows of a tile */
+  int n_tiles;       /* ceil(rows / tile); the rows that are missing in the last one are zero */
+  int n_groups;      /* ceil(cols / 32) */
+  size_t tile_bytes; /* a multiple of 64 */
+  size_t scales_at, mins_at; /* offsets inside a tile: codes come first, then [n_groups][tile] F16 scales, then mins */
+  unsigned char *data; /* [n_tiles] tiles, 64-byte aligned; owned by whoever allocated it */
+} el_packed;
+
+/* Describes a packed matrix without memory: sizes are known before anything is allocated. `tile` is the kernels' tile. */
+void el_packed_init(el_packed *w, el_layout layout, int rows, int cols, int tile);
+size_t el_packed_bytes(const el_packed *w);
+const char *el_layout_name(el_layout layout);
+
+/* The layout that keeps a GGUF type's precision. `data` decides for F32: F16, or BF16 if a value is beyond F16's range. */
+el_layout el_layout_for(el_type type, const void *data, int64_t n, bool f16_to_q8);
+
+/* Packs tiles [tile_begin, tile_end) of a GGUF tensor; src: [rows, cols] in `type`, any alignment. w->data is set. */
+void el_pack_tiles(el_packed *w, el_type type, const void *src, int tile_begin, int tile_end);
+/* Packs rows of F32 into an EL_LAYOUT_Q8 matrix, from row `row` on; src: [n_rows, cols]. Rows must not be written
+ * twice, and the matrix must have been cleared by el_packed_clear. */
+void el_pack_rows_q8(el_packed *w, int row, int n_rows, const float *src);
+void el_packed_clear(el_packed *w);
+/* One row as F32: dst: [cols]. */
+void el_packed_get_row(const el_packed *w, int row, float *dst);
+
+/* -------------------------------------------------------------- activations */
+
+/* X: [n_cols, k], quantised: x = d * q. Columns are stored in panels of 8 (fewer in the last):
+ * within a panel with c columns, q is [n_groups][c][32], the figures of a group are [n_groups][c]. */
+typedef struct el_act {
+  int k, n_cols, n_groups; /* current shape */
+  int max_k, max_cols;
+  int8_t *q;     /* -127 to 127; zero from k to the end of the last group */
+  float *d;      /* scale of a group */
+  float *ds;     /* d * sum(q), for layouts with a minimum */
+  int32_t *s8;   /* -8 * sum(q), the offset of 4-bit codes */
+  int32_t *s128; /* -128 * sum(q), the offset of 8-bit codes */
+  float *f;      /* [n_cols][k] F32, for the 16-bit layouts; the caller writes it */
+} el_act;
+
+el_status el_act_new(el_act *a, int max_k, int max_cols, el_error *err);
+void el_act_free(el_act *a);
+/* Sets the shape; contents are undefined until every column has been quantised. */
+void el_act_shape(el_act *a, int k, int n_cols);
+
+/* Index of (column, group) in d, ds, s8, s128; times 32 in q. */
+static inline size_t el_act_at(const el_act *a, int col, int group) {
+  int p = col / EL_PANEL, first = p * EL_PANEL;
+  int c = a->n_cols - first < EL_PANEL ? a->n_cols - first : EL_PANEL;
+  return (size_t)first * (size_t)a->n_groups + (size_t)group * (size_t)c + (size_t)(col - first);
+}
+
+/* ------------------------------------------------------------------ kernels */
+
+/* One query row against the keys and values of its sequence, for the query heads that share a KV head.
+ * A page holds 16 positions; for each layer and KV head: keys [head_dim][16] F16, then values [16][head_dim] F16. */
+typedef struct el_attn {
+  const float *q;   /* [n_q, head_dim] */
+  float *out;       /* [n_q, head_dim] */
+  float *scores;    /* scratch: [n_q, n_pos rounded up to 16] */
+  int n_q, head_dim;
+  int n_pos;        /* positions 0 .. n_pos - 1 are attended to; at least 1 */
+  float scale;      /* of the scores: 1 / sqrt(head_dim) */
+  const uint32_t *pages;   /* the sequence's page table */
+  const unsigned char *kv; /* the arena */
+  size_t page_bytes, offset; /* offset of this layer and head inside a page */
+} el_attn;
+
+typedef struct el_kernels {
+  const char *name;
+  int tile; /* rows of a tile of the integer layouts */
+
+  /* Y[col][row] = X[col] . W[row], or += with `add`, for the rows of tiles [tile_begin, tile_end) and columns
+   * [col_begin, col_end). y: element (col, row) is y[col * ldy + row], both counted from 0 of the whole. */
+  void (*gemm)(const el_packed *w, int tile_begin, int tile_end, const el_act *x, int col_begin, int col_end, float *y,
+               size_t ldy, bool add);
+  /* Quantises groups [group_begin, group_end) of column `col`. x: [a->k], the whole column. Scales are multiplied by `gain`. */
+  void (*quantize)(const float *x, int group_begin, int group_end, float gain, el_act *a, int col);
+  /* y = x / sqrt(mean(x^2) + eps) * w (arXiv 1910.07467); all [n] */
+  void (*rms_norm)(const float *x, const float *w, int n, float eps, float *y);
+  /* y = silu(gate) * up (arXiv 2002.05202); all [n]; y may be gate */
+  void (*swiglu)(const float *gate, const float *up, int n, float *y);
+  /* softmax(q K^T * scale) V */
+  void (*attend)(const el_attn *a);
+  /* Rotates pairs (x[2i], x[2i+1]), i < n_rot / 2, by the angle of cos_sin[2i], cos_sin[2i+1] (arXiv 2104.09864). */
+  void (*rope)(float *x, const float *cos_sin, int n_rot);
+  /* Writes one position (slot 0 .. 15) of a page at (layer, head): key, value: [head_dim] F32. */
+  void (*kv_write)(unsigned char *page_at, int slot, int head_dim, const float *key, const float *value);
+} el_kernels;
+
 /* By name, or the best of this CPU when NULL or "auto". EL_ERR_UNSUPPORTED names what this CPU has. */
 el_status el_kernels_get(const char *name, const el_kernels **out, el_error *err);
 const char *el_kernels_name(const el_kernels *k);
+
+/* The i-th instruction set that this CPU has, best first; NULL at the end. */
+const el_kernels *el_kernels_at(int i);
+
 #endif
