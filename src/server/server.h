@@ -1,0 +1,52 @@
+/* The HTTP server: OpenAI's completions API over one engine. See README.md in this folder for its threads.
+ *
+ * It uses the engine through include/edgelora.h alone. It installs no signal handlers and never exits the process: the
+ * command line waits for a signal, then calls el_server_drain and el_server_stop, and only then closes the engine. */
+#ifndef EL_SERVER_SERVER_H
+#define EL_SERVER_SERVER_H
+
+#include "edgelora.h"
+
+typedef struct el_server el_server;
+
+typedef struct el_server_options {
+  el_engine *engine; /* required; must outlive the server */
+  const char *host;  /* an address or a name; default "127.0.0.1"; "0.0.0.0" or "::" for every interface */
+  int port;          /* default 8080; 0: any free port, see el_server_port */
+
+  size_t max_body_bytes;  /* a longer request body is a 413; default 8 MiB */
+  int max_connections;    /* open at once; the system's backlog holds the others; default 512 */
+  int max_choices;        /* prompts × n of one request; default 128 */
+  int receive_timeout_ms; /* from a request's first byte to the last byte of its body, however slowly it trickles;
+                             default 30 s */
+  int idle_timeout_ms; /* silence on a kept-alive connection, or a client that takes nothing of its answer; default 60 s
+                        */
+  const char
+      *cors_origin; /* a web origin ("https://chat.example") whose pages may call the server, or "*"; NULL: none */
+
+  el_log_fn log; /* NULL: silent. One line a request at EL_LOG_INFO. May be called from any thread. */
+  void *log_user;
+} el_server_options;
+
+/* Defaults for everything but engine. */
+el_server_options el_server_options_default(void);
+
+/* Listens and answers from threads of its own; returns at once. Strings are copied. EL_ERR_IO: the address is taken or
+ * may not be bound. */
+el_status el_server_start(const el_server_options *options, el_server **out, el_error *err);
+
+/* The port that it listens on. */
+int el_server_port(const el_server *s);
+/* Where a person on this machine reaches it, such as "http://127.0.0.1:8080" or "http://[::1]:8080". Owned by the
+ * server. */
+const char *el_server_url(const el_server *s);
+
+/* Takes no new connections, answers 503 to new requests on open ones, and waits until those that run are answered, at
+ * most timeout_ms; then cancels the rest (their answers end with what they have). Returns whether all finished by
+ * themselves. Call it once, from any thread but a callback's. */
+bool el_server_drain(el_server *s, int timeout_ms);
+
+/* Cancels what still runs, closes every connection, stops the threads, frees all. NULL is allowed. */
+void el_server_stop(el_server *s);
+
+#endif
