@@ -1,0 +1,216 @@
+/* Reference dequantisation: each type's block format, written as its definition. Speed does not matter here beyond
+ * loading a model in seconds; clarity does, because packing and tests are compared with it.
+ *
+ * The order of the floating-point operations is ggml's (block scale times sub-scale, then times the code, then minus
+ * the minimum), so the results are the same bits. Loads go through memcpy: a block may stand at any address. */
+#include "format/quant.h"
+
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+static const el_type_info types[] = {
+    [EL_TYPE_F32] = {"F32", 1, 4},       [EL_TYPE_F16] = {"F16", 1, 2},       [EL_TYPE_Q4_0] = {"Q4_0", 32, 18},
+    [EL_TYPE_Q4_1] = {"Q4_1", 32, 20},   [EL_TYPE_Q5_0] = {"Q5_0", 32, 22},   [EL_TYPE_Q5_1] = {"Q5_1", 32, 24},
+    [EL_TYPE_Q8_0] = {"Q8_0", 32, 34},   [EL_TYPE_Q2_K] = {"Q2_K", 256, 84},  [EL_TYPE_Q3_K] = {"Q3_K", 256, 110},
+    [EL_TYPE_Q4_K] = {"Q4_K", 256, 144}, [EL_TYPE_Q5_K] = {"Q5_K", 256, 176}, [EL_TYPE_Q6_K] = {"Q6_K", 256, 210},
+    [EL_TYPE_BF16] = {"BF16", 1, 2},
+};
+
+const el_type_info *el_type_get(uint32_t type) {
+  return type < sizeof types / sizeof types[0] && types[type].name ? &types[type] : NULL;
+}
+
+static inline float bits_to_f32(uint32_t u) {
+  float f;
+  memcpy(&f, &u, 4);
+  return f;
+}
+
+static inline uint32_t f32_to_bits(float f) {
+  uint32_t u;
+  memcpy(&u, &f, 4);
+  return u;
+}
+
+static inline uint16_t load_u16(const uint8_t *p) {
+  return (uint16_t)(p[0] | p[1] << 8);
+}
+
+static inline uint32_t load_u32(const uint8_t *p) {
+  return load_u16(p) | (uint32_t)load_u16(p + 2) << 16;
+}
+
+static inline float load_f16(const uint8_t *p) {
+  return el_f16_to_f32(load_u16(p));
+}
+
+float el_f16_to_f32(uint16_t h) {
+  uint32_t sign = (uint32_t)(h & 0x8000) << 16, exp = h >> 10 & 0x1f, mant = h & 0x3ff;
+  if (exp == 0x1f) return bits_to_f32(sign | 0x7f800000 | mant << 13);
+  if (exp) return bits_to_f32(sign | (exp + 112) << 23 | mant << 13);
+  float v = (float)mant * 0x1p-24f; /* subnormal: exact */
+  return sign ? -v : v;
+}
+
+uint16_t el_f32_to_f16(float f) {
+  uint32_t u = f32_to_bits(f), sign = u >> 16 & 0x8000, a = u & 0x7fffffff;
+  if (a > 0x7f800000) return (uint16_t)(sign | 0x7e00);  /* NaN */
+  if (a >= 0x477ff000) return (uint16_t)(sign | 0x7c00); /* from 65520 on it rounds to infinity */
+  if (a < 0x38800000) {                                  /* below 2^-14: a multiple of 2^-24 */
+    /* Adding 0.5 puts the last bit of the sum at 2^-24: the addition itself rounds to nearest even. */
+    return (uint16_t)(sign | (f32_to_bits(bits_to_f32(a) + 0.5f) - 0x3f000000));
+  }
+  a += 0xfff + (a >> 13 & 1);
+  return (uint16_t)(sign | (a - 0x38000000) >> 13);
+}
+
+float el_bf16_to_f32(uint16_t b) {
+  return bits_to_f32((uint32_t)b << 16);
+}
+
+uint16_t el_f32_to_bf16(float f) {
+  uint32_t u = f32_to_bits(f);
+  if ((u & 0x7fffffff) > 0x7f800000) return (uint16_t)(u >> 16 | 0x40); /* a NaN stays one */
+  return (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);
+}
+
+/* --- blocks of 32: d (F16), [m (F16)], [fifth bits (u32)], codes; value j is a low nibble, j + 16 the high one. */
+
+static void q4_0(const uint8_t *b, float *y) {
+  float d = load_f16(b);
+  for (int j = 0; j < 16; j++) {
+    y[j] = (float)((b[2 + j] & 15) - 8) * d;
+    y[j + 16] = (float)((b[2 + j] >> 4) - 8) * d;
+  }
+}
+
+static void q4_1(const uint8_t *b, float *y) {
+  float d = load_f16(b), m = load_f16(b + 2);
+  for (int j = 0; j < 16; j++) {
+    y[j] = (float)(b[4 + j] & 15) * d + m;
+    y[j + 16] = (float)(b[4 + j] >> 4) * d + m;
+  }
+}
+
+/* The 32 codes, 0 to 31, of a Q5 block; high: bit j is the fifth bit of code j. */
+static void q5_codes(uint32_t high, const uint8_t *qs, int *code) {
+  for (int j = 0; j < 16; j++) {
+    code[j] = (qs[j] & 15) | (int)(high >> j & 1) << 4;
+    code[j + 16] = qs[j] >> 4 | (int)(high >> (j + 16) & 1) << 4;
+  }
+}
+
+static void q5_0(const uint8_t *b, float *y) {
+  float d = load_f16(b);
+  int code[32];
+  q5_codes(load_u32(b + 2), b + 6, code);
+  for (int j = 0; j < 32; j++) y[j] = (float)(code[j] - 16) * d;
+}
+
+static void q5_1(const uint8_t *b, float *y) {
+  float d = load_f16(b), m = load_f16(b + 2);
+  int code[32];
+  q5_codes(load_u32(b + 4), b + 8, code);
+  for (int j = 0; j < 32; j++) y[j] = (float)code[j] * d + m;
+}
+
+static void q8_0(const uint8_t *b, float *y) {
+  float d = load_f16(b);
+  for (int j = 0; j < 32; j++) y[j] = (float)(int8_t)b[2 + j] * d;
+}
+
+/* --- blocks of 256. Codes are laid out in halves (or quarters) whose bytes hold one code of several runs of 32. */
+
+/* scales[16] (low nibble: scale, high: minimum, per 16 values), qs[64], d, dmin */
+static void q2_k(const uint8_t *b, float *y) {
+  const uint8_t *scales = b, *qs = b + 16;
+  float d = load_f16(b + 80), dmin = load_f16(b + 82);
+  for (int i = 0; i < 256; i++) {
+    int half = i / 128, shift = i % 128 / 32 * 2, sc = scales[i / 16];
+    int code = qs[half * 32 + i % 32] >> shift & 3;
+    y[i] = d * (float)(sc & 15) * (float)code - dmin * (float)(sc >> 4);
+  }
+}
+
+/* hmask[32] (bit k of byte l: value 32 k + l has its third bit), qs[64], scales[12] (sixteen 6-bit ones), d */
+static void q3_k(const uint8_t *b, float *y) {
+  const uint8_t *hmask = b, *qs = b + 32, *scales = b + 96;
+  float d = load_f16(b + 108);
+  for (int i = 0; i < 256; i++) {
+    int half = i / 128, shift = i % 128 / 32 * 2, s = i / 16;
+    int sc = (scales[s % 8] >> (4 * (s / 8)) & 15) | (scales[8 + s % 4] >> (2 * (s / 4)) & 3) << 4;
+    int code = (qs[half * 32 + i % 32] >> shift & 3) | (hmask[i % 32] >> (i / 32) & 1) << 2;
+    y[i] = d * (float)(sc - 32) * (float)(code - 4);
+  }
+}
+
+/* The 6-bit scale and minimum of sub-block j of 8 in the 12 bytes of Q4_K and Q5_K. */
+static void scale_min(const uint8_t *s, int j, int *scale, int *min) {
+  if (j < 4) {
+    *scale = s[j] & 63;
+    *min = s[j + 4] & 63;
+  } else {
+    *scale = (s[j + 4] & 15) | s[j - 4] >> 6 << 4;
+    *min = s[j + 4] >> 4 | s[j] >> 6 << 4;
+  }
+}
+
+/* d, dmin, scales[12], [qh[32]: bit k of byte l is the fifth bit of value 32 k + l], qs[128] */
+static void q45_k(const uint8_t *b, const uint8_t *qh, const uint8_t *qs, float *y) {
+  float d = load_f16(b), dmin = load_f16(b + 2);
+  for (int j = 0; j < 8; j++) {
+    int scale, min;
+    scale_min(b + 4, j, &scale, &min);
+    float ds = d * (float)scale, m = dmin * (float)min;
+    for (int l = 0; l < 32; l++) {
+      int code = qs[j / 2 * 32 + l] >> (4 * (j % 2)) & 15;
+      if (qh) code |= (qh[l] >> j & 1) << 4;
+      y[32 * j + l] = ds * (float)code - m;
+    }
+  }
+}
+
+static void q4_k(const uint8_t *b, float *y) {
+  q45_k(b, NULL, b + 16, y);
+}
+
+static void q5_k(const uint8_t *b, float *y) {
+  q45_k(b, b + 16, b + 48, y);
+}
+
+/* ql[128] (low nibbles), qh[64] (two high bits), scales[16] (signed, per 16 values), d */
+static void q6_k(const uint8_t *b, float *y) {
+  const uint8_t *ql = b, *qh = b + 128, *scales = b + 192;
+  float d = load_f16(b + 208);
+  for (int i = 0; i < 256; i++) {
+    int half = i / 128, run = i % 128 / 32, l = i % 32;
+    int low = ql[half * 64 + run % 2 * 32 + l] >> (4 * (run / 2)) & 15;
+    int high = qh[half * 32 + l] >> (2 * run) & 3;
+    y[i] = d * (float)(int8_t)scales[i / 16] * (float)((low | high << 4) - 32);
+  }
+}
+
+static void f32(const uint8_t *b, float *y) {
+  *y = bits_to_f32(load_u32(b));
+}
+
+static void f16(const uint8_t *b, float *y) {
+  *y = load_f16(b);
+}
+
+static void bf16(const uint8_t *b, float *y) {
+  *y = el_bf16_to_f32(load_u16(b));
+}
+
+void el_dequantize(el_type type, const void *src, float *dst, int64_t n) {
+  static void (*const block_of[])(const uint8_t *, float *) = {
+      [EL_TYPE_F32] = f32,   [EL_TYPE_F16] = f16,   [EL_TYPE_Q4_0] = q4_0, [EL_TYPE_Q4_1] = q4_1, [EL_TYPE_Q5_0] = q5_0,
+      [EL_TYPE_Q5_1] = q5_1, [EL_TYPE_Q8_0] = q8_0, [EL_TYPE_Q2_K] = q2_k, [EL_TYPE_Q3_K] = q3_k, [EL_TYPE_Q4_K] = q4_k,
+      [EL_TYPE_Q5_K] = q5_k, [EL_TYPE_Q6_K] = q6_k, [EL_TYPE_BF16] = bf16,
+  };
+  const el_type_info *info = el_type_get(type);
+  assert(info && n >= 0 && n % info->block == 0);
+  const uint8_t *b = src;
+  for (int64_t i = 0; i < n; i += info->block, b += info->block_bytes) block_of[type](b, dst + i);
+}
