@@ -1,17 +1,45 @@
-/* A LoRA adapter in memory: low-rank matrices packed for the kernels. */
+/* A LoRA adapter in memory: low-rank matrices packed for the kernels.
+ *
+ * Linear layers that read the same input share one pass over it: their A matrices are stacked, row on row, into one
+ * packed matrix (q, k and v; o; gate and up; down). Both A and B are int8 with a scale per row and 32 columns. Each
+ * matrix is multiplied by a power of two first, because a scale is F16 and small weights would fall below its range;
+ * what that and alpha / r amount to is undone by `gain`, which goes into the quantisation of X * A^T. */
 #ifndef EL_ADAPTER_ADAPTER_H
 #define EL_ADAPTER_ADAPTER_H
 
 #include "adapter/lora_file.h"
 #include "kernels/kernels.h"
 
-typedef struct el_adapter el_adapter;
+/* Linear layers by the input that they read. */
+typedef enum el_input { EL_IN_ATTN, EL_IN_O, EL_IN_FFN, EL_IN_DOWN, EL_N_INPUT } el_input;
+el_input el_input_of(el_linear linear);
+
+typedef struct el_lora_site {
+  el_packed b; /* [out, rank]; data is NULL where the adapter has nothing */
+  float gain;  /* (X A^T) is multiplied by it */
+  int a_row;   /* where this layer's rows of the stacked A begin */
+} el_lora_site;
+
+typedef struct el_lora_layer {
+  el_packed a[EL_N_INPUT]; /* [sum of ranks, in]; data is NULL where the adapter has nothing */
+  el_lora_site site[EL_N_LINEAR];
+} el_lora_layer;
+
+typedef struct el_adapter {
+  int n_layers;
+  int rank;              /* the largest */
+  el_lora_layer *layers; /* [n_layers] */
+  unsigned char *arena;  /* all packed matrices */
+  size_t arena_bytes;
+} el_adapter;
 
 /* Packs `f` (which may be closed afterwards) for the kernels `k`. */
-el_status el_adapter_pack(const el_lora_file *f, const el_lora_shape *shape, const el_kernels *k, el_adapter **out, el_error *err);
+el_status el_adapter_pack(const el_lora_file *f, const el_lora_shape *shape, const el_kernels *k, el_adapter **out,
+                          el_error *err);
 /* Random weights of `rank` on all linear layers; A and B scaled so that the product is a small change. */
-el_status el_adapter_random(const el_lora_shape *shape, int rank, uint64_t seed, const el_kernels *k, el_adapter **out, el_error *err);
-void el_adapter_free(el_adapter *a);
+el_status el_adapter_random(const el_lora_shape *shape, int rank, uint64_t seed, const el_kernels *k, el_adapter **out,
+                            el_error *err);
+void el_adapter_free(el_adapter *a); /* NULL is allowed */
 size_t el_adapter_bytes(const el_adapter *a);
 int el_adapter_rank(const el_adapter *a); /* the largest */
 

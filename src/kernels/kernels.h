@@ -1,8 +1,8 @@
 /* Compute kernels: packed weights, quantised activations, and one table of function pointers per instruction set.
  *
- * Weights are repacked once, at load. Rows are interleaved in tiles (16 rows for AVX-512, 8 otherwise), so that a vector
- * holds the same columns of several rows and a dot product ends without a horizontal sum. Activations are quantised to
- * int8 in groups of 32 with a scale. See README.md in this folder for the layouts.
+ * Weights are repacked once, at load. Rows are interleaved in tiles (16 rows for AVX-512, 8 otherwise), so that a
+ * vector holds the same columns of several rows and a dot product ends without a horizontal sum. Activations are
+ * quantised to int8 in groups of 32 with a scale. See README.md in this folder for the layouts.
  *
  * Every instruction set gives the same bits: integer sums are exact, floating-point operations are the same ones in
  * the same order, fused multiply-adds are explicit. The scalar version is the definition. What a column of the
@@ -34,20 +34,22 @@ typedef enum el_layout {
 typedef struct el_packed {
   el_layout layout;
   int rows, cols;
-  int tile;          /* rows of a tile */
-  int n_tiles;       /* ceil(rows / tile); the rows that are missing in the last one are zero */
-  int n_groups;      /* ceil(cols / 32) */
-  size_t tile_bytes; /* a multiple of 64 */
+  int tile;                  /* rows of a tile */
+  int n_tiles;               /* ceil(rows / tile); the rows that are missing in the last one are zero */
+  int n_groups;              /* ceil(cols / 32) */
+  size_t tile_bytes;         /* a multiple of 64 */
   size_t scales_at, mins_at; /* offsets inside a tile: codes come first, then [n_groups][tile] F16 scales, then mins */
-  unsigned char *data; /* [n_tiles] tiles, 64-byte aligned; owned by whoever allocated it */
+  unsigned char *data;       /* [n_tiles] tiles, 64-byte aligned; owned by whoever allocated it */
 } el_packed;
 
-/* Describes a packed matrix without memory: sizes are known before anything is allocated. `tile` is the kernels' tile. */
+/* Describes a packed matrix without memory: sizes are known before anything is allocated. `tile` is the kernels' tile.
+ */
 void el_packed_init(el_packed *w, el_layout layout, int rows, int cols, int tile);
 size_t el_packed_bytes(const el_packed *w);
 const char *el_layout_name(el_layout layout);
 
-/* The layout that keeps a GGUF type's precision. `data` decides for F32: F16, or BF16 if a value is beyond F16's range. */
+/* The layout that keeps a GGUF type's precision. `data` decides for F32: F16, or BF16 if a value is beyond F16's range.
+ */
 el_layout el_layout_for(el_type type, const void *data, int64_t n, bool f16_to_q8);
 
 /* Packs tiles [tile_begin, tile_end) of a GGUF tensor; src: [rows, cols] in `type`, any alignment. w->data is set. */
@@ -91,14 +93,14 @@ static inline size_t el_act_at(const el_act *a, int col, int group) {
 /* One query row against the keys and values of its sequence, for the query heads that share a KV head.
  * A page holds 16 positions; for each layer and KV head: keys [head_dim][16] F16, then values [16][head_dim] F16. */
 typedef struct el_attn {
-  const float *q;   /* [n_q, head_dim] */
-  float *out;       /* [n_q, head_dim] */
-  float *scores;    /* scratch: [n_q, n_pos rounded up to 16] */
+  const float *q; /* [n_q, head_dim] */
+  float *out;     /* [n_q, head_dim] */
+  float *scores;  /* scratch: [n_q, n_pos rounded up to 16] */
   int n_q, head_dim;
-  int n_pos;        /* positions 0 .. n_pos - 1 are attended to; at least 1 */
-  float scale;      /* of the scores: 1 / sqrt(head_dim) */
-  const uint32_t *pages;   /* the sequence's page table */
-  const unsigned char *kv; /* the arena */
+  int n_pos;                 /* positions 0 .. n_pos - 1 are attended to; at least 1 */
+  float scale;               /* of the scores: 1 / sqrt(head_dim) */
+  const uint32_t *pages;     /* the sequence's page table */
+  const unsigned char *kv;   /* the arena */
   size_t page_bytes, offset; /* offset of this layer and head inside a page */
 } el_attn;
 
@@ -110,7 +112,8 @@ typedef struct el_kernels {
    * [col_begin, col_end). y: element (col, row) is y[col * ldy + row], both counted from 0 of the whole. */
   void (*gemm)(const el_packed *w, int tile_begin, int tile_end, const el_act *x, int col_begin, int col_end, float *y,
                size_t ldy, bool add);
-  /* Quantises groups [group_begin, group_end) of column `col`. x: [a->k], the whole column. Scales are multiplied by `gain`. */
+  /* Quantises groups [group_begin, group_end) of column `col`. x: [a->k], the whole column. Scales are multiplied by
+   * `gain`. */
   void (*quantize)(const float *x, int group_begin, int group_end, float gain, el_act *a, int col);
   /* y = x / sqrt(mean(x^2) + eps) * w (arXiv 1910.07467); all [n] */
   void (*rms_norm)(const float *x, const float *w, int n, float eps, float *y);

@@ -6,17 +6,17 @@
 #ifndef EL_MODEL_MODEL_H
 #define EL_MODEL_MODEL_H
 
+#include "adapter/adapter.h"
 #include "base/threads.h"
 #include "format/gguf.h"
 #include "kernels/kernels.h"
 #include "model/hparams.h"
 
 typedef struct el_model el_model;
-typedef struct el_adapter el_adapter; /* adapter/adapter.h */
 
 /* Repacks all weights of `g` for `k`, with all threads; releases each tensor's mapping as it goes. */
-el_status el_model_load(const el_gguf *g, const el_kernels *k, el_threads *threads, bool f16_to_q8, el_progress_fn progress,
-                        void *progress_user, el_model **out, el_error *err);
+el_status el_model_load(const el_gguf *g, const el_kernels *k, el_threads *threads, bool f16_to_q8,
+                        el_progress_fn progress, void *progress_user, el_model **out, el_error *err);
 void el_model_free(el_model *m);
 const el_hparams *el_model_hparams(const el_model *m);
 uint64_t el_model_weight_bytes(const el_model *m);
@@ -28,10 +28,10 @@ enum { EL_PAGE_TOKENS = 16 };
 size_t el_kv_page_bytes(const el_hparams *h);
 
 typedef struct el_row {
-  int32_t token;           /* 0 <= token < n_vocab */
-  int32_t pos;             /* position in its sequence; keys and values of all earlier positions are in the pages
-                            * already, or are rows of this step that come before this one */
-  const uint32_t *pages;   /* the sequence's page table; entries 0 .. pos / EL_PAGE_TOKENS are valid */
+  int32_t token;             /* 0 <= token < n_vocab */
+  int32_t pos;               /* position in its sequence; keys and values of all earlier positions are in the pages
+                              * already, or are rows of this step that come before this one */
+  const uint32_t *pages;     /* the sequence's page table; entries 0 .. pos / EL_PAGE_TOKENS are valid */
   const el_adapter *adapter; /* NULL: base */
   bool wants_logits;
 } el_row;
@@ -40,8 +40,8 @@ typedef struct el_step el_step; /* the workspace of a step, allocated once */
 
 /* kv: arena of pages, page i at kv + i * el_kv_page_bytes. At most max_rows rows a step (of which max_logits want
  * logits) and max_ctx positions a sequence. */
-el_status el_step_new(const el_model *m, el_threads *threads, unsigned char *kv, int max_rows, int max_logits, int max_ctx,
-                      el_step **out, el_error *err);
+el_status el_step_new(const el_model *m, el_threads *threads, unsigned char *kv, int max_rows, int max_logits,
+                      int max_ctx, el_step **out, el_error *err);
 void el_step_free(el_step *s);
 
 /* Runs one forward step. Rows of one sequence must be in order of position. Rows may come in any other order; rows with

@@ -1,0 +1,64 @@
+/* Which kernels this CPU can run, and which were asked for. */
+#include <string.h>
+
+#include "kernels/tables.h"
+
+typedef struct candidate {
+  const el_kernels *kernels;
+  bool (*supported)(void);
+} candidate;
+
+static bool always(void) {
+  return true;
+}
+
+#if defined(__x86_64__)
+static bool has_avx2(void) {
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+}
+static bool has_avx512vnni(void) {
+  return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+         __builtin_cpu_supports("avx512vnni");
+}
+#endif
+
+/* Best first. NEON (dotprod, i8mm) takes its place here when it exists. */
+static const candidate candidates[] = {
+#if defined(__x86_64__)
+    {&el_kernels_avx512vnni, has_avx512vnni},
+    {&el_kernels_avx2, has_avx2},
+#endif
+    {&el_kernels_scalar, always},
+};
+
+const el_kernels *el_kernels_at(int i) {
+  for (size_t c = 0; c < sizeof candidates / sizeof *candidates; c++)
+    if (candidates[c].supported() && i-- == 0) return candidates[c].kernels;
+  return NULL;
+}
+
+el_status el_kernels_get(const char *name, const el_kernels **out, el_error *err) {
+  if (!name || !strcmp(name, "auto")) {
+    *out = el_kernels_at(0);
+    return EL_OK;
+  }
+  char have[128] = "";
+  for (int i = 0; el_kernels_at(i); i++) {
+    const char *k = el_kernels_at(i)->name;
+    if (!strcmp(k, name)) {
+      *out = el_kernels_at(i);
+      return EL_OK;
+    }
+    size_t used = strlen(have);
+    if (used + strlen(k) + 3 < sizeof have) {
+      strcat(have, i ? ", " : "");
+      strcat(have, k);
+    }
+  }
+  return el_fail(err, EL_ERR_UNSUPPORTED, "isa: '%s' is not available; this CPU runs %s", name, have);
+}
+
+const char *el_kernels_name(const el_kernels *k) {
+  return k->name;
+}

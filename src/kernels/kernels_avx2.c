@@ -1,0 +1,121 @@
+/* AVX2 without VNNI: tiles of 8 rows, up to 4 columns at once.
+ *
+ * vpmaddubsw multiplies unsigned bytes with signed ones and adds pairs into 16 bits, saturating. With 4-bit codes eight
+ * of its results add up in 16 bits without overflow (8 * 2 * 15 * 127 = 30480 < 32767), so one widening is enough for a
+ * group. 8-bit codes do not fit unsigned (2 * 255 * 127 > 32767): the magnitude of the weight is multiplied with the
+ * activation that carries the weight's sign (2 * 128 * 127 = 32512), and each product is widened. */
+#include "kernels/lanes_avx2.h"
+#include "kernels/ops.h"
+#include "kernels/tables.h"
+
+enum { MAX_COLS = 4 };
+
+EL_INLINE __m256i quad(const int8_t *p) {
+  int32_t v;
+  memcpy(&v, p, 4);
+  return _mm256_set1_epi32(v);
+}
+
+EL_INLINE __m256 load_halves(const unsigned char *p) {
+  return _mm256_cvtph_ps(_mm_load_si128((const __m128i *)p));
+}
+
+/* One tile of 8 rows times C columns of a panel that has `stride` columns. */
+EL_INLINE void tile_cols(const el_packed *w, const unsigned char *tile, const el_act *x, size_t at, int stride, int C,
+                         el_layout layout, __m256 *acc) {
+  const unsigned char *codes = tile, *scales = tile + w->scales_at, *mins = tile + w->mins_at;
+  const int8_t *q = x->q + at * EL_GROUP;
+  const float *xd = x->d + at, *xs = x->ds + at;
+  const int32_t *offset = x->s8 + at;
+  const __m256i low = _mm256_set1_epi8(15), ones = _mm256_set1_epi16(1), bias = _mm256_set1_epi8((char)128);
+  for (int c = 0; c < C; c++) acc[c] = _mm256_setzero_ps();
+  int fours = (w->cols + 3) / 4;
+  for (int g = 0; g < w->n_groups; g++) {
+    __m256i sum[MAX_COLS];
+    if (layout == EL_LAYOUT_Q8) {
+      int n = fours - g * 8 < 8 ? fours - g * 8 : 8;
+      for (int c = 0; c < C; c++) sum[c] = _mm256_setzero_si256();
+      for (int j = 0; j < n; j++) {
+        __m256i v = _mm256_xor_si256(_mm256_load_si256((const __m256i *)(codes + j * 32)), bias); /* code - 128 */
+        __m256i magnitude = _mm256_abs_epi8(v);
+        for (int c = 0; c < C; c++) {
+          __m256i p = _mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(quad(q + c * EL_GROUP + j * 4), v));
+          sum[c] = _mm256_add_epi32(sum[c], _mm256_madd_epi16(p, ones));
+        }
+      }
+      codes += 256;
+    } else {
+      for (int c = 0; c < C; c++) sum[c] = _mm256_setzero_si256();
+#pragma GCC unroll 4
+      for (int j = 0; j < 4; j++) {
+        __m256i v = _mm256_load_si256((const __m256i *)(codes + j * 32));
+        __m256i lo = _mm256_and_si256(v, low), hi = _mm256_and_si256(_mm256_srli_epi16(v, 4), low);
+        for (int c = 0; c < C; c++) {
+          sum[c] = _mm256_add_epi16(sum[c], _mm256_maddubs_epi16(lo, quad(q + c * EL_GROUP + j * 4)));
+          sum[c] = _mm256_add_epi16(sum[c], _mm256_maddubs_epi16(hi, quad(q + c * EL_GROUP + 16 + j * 4)));
+        }
+      }
+      for (int c = 0; c < C; c++) {
+        sum[c] = _mm256_madd_epi16(sum[c], ones);
+        if (layout == EL_LAYOUT_Q4) sum[c] = _mm256_add_epi32(sum[c], _mm256_set1_epi32(offset[c]));
+      }
+      codes += 128;
+    }
+    __m256 d = load_halves(scales);
+    for (int c = 0; c < C; c++)
+      acc[c] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum[c]), _mm256_mul_ps(d, _mm256_set1_ps(xd[c])), acc[c]);
+    if (layout == EL_LAYOUT_Q4M) {
+      __m256 m = load_halves(mins);
+      for (int c = 0; c < C; c++) acc[c] = _mm256_fmadd_ps(m, _mm256_set1_ps(xs[c]), acc[c]);
+      mins += 16;
+    }
+    scales += 16;
+    q += stride * EL_GROUP;
+    xd += stride;
+    xs += stride;
+    offset += stride;
+  }
+}
+
+EL_INLINE void tiles(const el_packed *w, int tile_begin, int tile_end, const el_act *x, size_t at, int stride, float *y,
+                     size_t ldy, bool add, int C) {
+  for (int t = tile_begin; t < tile_end; t++) {
+    const unsigned char *tile = w->data + (size_t)t * w->tile_bytes;
+    __m256 acc[MAX_COLS];
+    switch (w->layout) {
+      case EL_LAYOUT_Q4: tile_cols(w, tile, x, at, stride, C, EL_LAYOUT_Q4, acc); break;
+      case EL_LAYOUT_Q4M: tile_cols(w, tile, x, at, stride, C, EL_LAYOUT_Q4M, acc); break;
+      default: tile_cols(w, tile, x, at, stride, C, EL_LAYOUT_Q8, acc); break;
+    }
+    int row = t * 8, n = w->rows - row < 8 ? w->rows - row : 8;
+    for (int c = 0; c < C; c++) {
+      float *out = y + (size_t)c * ldy + row;
+      if (n == 8) {
+        _mm256_storeu_ps(out, add ? _mm256_add_ps(_mm256_loadu_ps(out), acc[c]) : acc[c]);
+      } else {
+        float r[8];
+        _mm256_storeu_ps(r, acc[c]);
+        for (int i = 0; i < n; i++) out[i] = add ? out[i] + r[i] : r[i];
+      }
+    }
+  }
+}
+
+#define TILES(C)                                                                                                  \
+  static void tiles_##C(const el_packed *w, int tile_begin, int tile_end, const el_act *x, size_t at, int stride, \
+                        float *y, size_t ldy, bool add) {                                                         \
+    tiles(w, tile_begin, tile_end, x, at, stride, y, ldy, add, C);                                                \
+  }
+TILES(1)
+TILES(2)
+TILES(3)
+TILES(4)
+
+static void gemm(const el_packed *w, int tile_begin, int tile_end, const el_act *x, int col_begin, int col_end,
+                 float *y, size_t ldy, bool add) {
+  static const int_tiles_fn by_cols[] = {tiles_1, tiles_2, tiles_3, tiles_4};
+  gemm_panels(w, tile_begin, tile_end, x, col_begin, col_end, y, ldy, add, MAX_COLS, by_cols);
+}
+
+const el_kernels el_kernels_avx2 = {"avx2",    8,         gemm,    op_quantize, op_rms_norm,
+                                    op_swiglu, op_attend, op_rope, op_kv_write};

@@ -1,0 +1,280 @@
+/* Everything but the integer matrix product, written once over 16 float lanes and compiled once for each instruction
+ * set: the file that includes this one has included its lanes_*.h before. The order of floating-point operations here
+ * is the definition that makes all instruction sets agree. */
+#ifndef EL_KERNELS_OPS_H
+#define EL_KERNELS_OPS_H
+
+#include <math.h>
+#include <string.h>
+
+#include "kernels/kernels.h"
+
+#define EL_INLINE static inline __attribute__((always_inline))
+
+/* The first n < 16 values at p, then `fill`. */
+EL_INLINE vf load_tail(const float *p, int n, float fill) {
+  float t[EL_LANES];
+  for (int i = 0; i < EL_LANES; i++) t[i] = i < n ? p[i] : fill;
+  return vf_load(t);
+}
+
+EL_INLINE void store_tail(float *p, vf x, int n) {
+  float t[EL_LANES];
+  vf_store(t, x);
+  memcpy(p, t, sizeof(float) * (size_t)n);
+}
+
+EL_INLINE vf load_n(const float *p, int n) {
+  return n >= EL_LANES ? vf_load(p) : load_tail(p, n, 0);
+}
+EL_INLINE void store_n(float *p, vf x, int n) {
+  if (n >= EL_LANES)
+    vf_store(p, x);
+  else
+    store_tail(p, x, n);
+}
+
+/* e^x, x clamped to [-87.3, 88]: Cephes' expf (range reduction by ln 2 in two parts, polynomial of degree 6); error
+ * below 2 ulp. */
+EL_INLINE vf vf_exp(vf x) {
+  x = vf_min(vf_max(x, vf_set1(-87.3f)), vf_set1(88.0f));
+  vf n = vf_round(vf_mul(x, vf_set1(1.44269504f)));
+  vf r = vf_fma(n, vf_set1(-0.693359375f), x);
+  r = vf_fma(n, vf_set1(2.12194440e-4f), r);
+  vf p = vf_set1(1.9875691500e-4f);
+  p = vf_fma(p, r, vf_set1(1.3981999507e-3f));
+  p = vf_fma(p, r, vf_set1(8.3334519073e-3f));
+  p = vf_fma(p, r, vf_set1(4.1665795894e-2f));
+  p = vf_fma(p, r, vf_set1(1.6666665459e-1f));
+  p = vf_fma(p, r, vf_set1(5.0000001201e-1f));
+  p = vf_fma(p, vf_mul(r, r), vf_add(r, vf_set1(1.0f)));
+  return vf_mul(p, vf_pow2(n));
+}
+
+static void op_rms_norm(const float *x, const float *w, int n, float eps, float *y) {
+  vf sum = vf_set1(0);
+  for (int i = 0; i < n; i += EL_LANES) {
+    vf v = load_n(x + i, n - i);
+    sum = vf_fma(v, v, sum);
+  }
+  vf s = vf_set1(1.0f / sqrtf(vf_sum(sum) / (float)n + eps));
+  for (int i = 0; i < n; i += EL_LANES)
+    store_n(y + i, vf_mul(vf_mul(load_n(x + i, n - i), s), load_n(w + i, n - i)), n - i);
+}
+
+static void op_swiglu(const float *gate, const float *up, int n, float *y) {
+  vf one = vf_set1(1), zero = vf_set1(0);
+  for (int i = 0; i < n; i += EL_LANES) {
+    vf g = load_n(gate + i, n - i);
+    vf silu = vf_div(g, vf_add(one, vf_exp(vf_sub(zero, g))));
+    store_n(y + i, vf_mul(silu, load_n(up + i, n - i)), n - i);
+  }
+}
+
+/* A group with a NaN or an infinity gets the scale NaN, so that the damage is seen and stays in its own column. */
+static void op_quantize(const float *x, int group_begin, int group_end, float gain, el_act *a, int col) {
+  vf zero = vf_set1(0);
+  for (int g = group_begin; g < group_end; g++) {
+    int n = a->k - g * EL_GROUP;
+    const float *p = x + (size_t)g * EL_GROUP;
+    vf x0 = load_n(p, n), x1 = n >= EL_GROUP ? vf_load(p + 16) : n > 16 ? load_tail(p + 16, n - 16, 0) : zero;
+    float amax = vf_hmax(vf_max(vf_abs(x0), vf_abs(x1)));
+    float finite = vf_sum(vf_fma(x0, zero, vf_mul(x1, zero)));
+    size_t at = el_act_at(a, col, g);
+    int8_t *q = a->q + at * EL_GROUP;
+    if (finite != 0) {
+      memset(q, 0, EL_GROUP);
+      a->d[at] = a->ds[at] = NAN;
+      a->s8[at] = a->s128[at] = 0;
+      continue;
+    }
+    /* amax below 127 / FLT_MAX has no finite inverse: nothing is left of such a group */
+    vf id = vf_set1(amax > 1e-36f ? 127.0f / amax : 0.0f), lo = vf_set1(-127), hi = vf_set1(127);
+    vf_store_i8(q, vf_min(vf_max(vf_round(vf_mul(x0, id)), lo), hi));
+    vf_store_i8(q + 16, vf_min(vf_max(vf_round(vf_mul(x1, id)), lo), hi));
+    int32_t sum = 0;
+    for (int i = 0; i < EL_GROUP; i++) sum += q[i];
+    float d = amax / 127.0f * gain;
+    a->d[at] = d;
+    a->ds[at] = d * (float)sum;
+    a->s8[at] = -8 * sum;
+    a->s128[at] = -128 * sum;
+  }
+}
+
+static void op_rope(float *x, const float *cos_sin, int n_rot) {
+  for (int i = 0; i < n_rot; i += 2) {
+    float c = cos_sin[i], s = cos_sin[i + 1], x0 = x[i], x1 = x[i + 1];
+    x[i] = x0 * c - x1 * s;
+    x[i + 1] = x0 * s + x1 * c;
+  }
+}
+
+static void op_kv_write(unsigned char *page_at, int slot, int head_dim, const float *key, const float *value) {
+  uint16_t *k = (uint16_t *)page_at + slot,
+           *v = (uint16_t *)page_at + (size_t)head_dim * 16 + (size_t)slot * (size_t)head_dim;
+  for (int i = 0; i < head_dim; i++) k[i * 16] = f16_from_f32(key[i]);
+  for (int i = 0; i < head_dim; i++) v[i] = f16_from_f32(value[i]);
+}
+
+/* Scores of NQ queries for the 16 positions of a page. Even and odd dimensions are summed apart: two chains. */
+EL_INLINE void page_scores(const el_attn *a, const float *q, const uint16_t *keys, int NQ, vf *out) {
+  int hd = a->head_dim;
+  vf s0[4], s1[4];
+  for (int i = 0; i < NQ; i++) s0[i] = s1[i] = vf_set1(0);
+  for (int d = 0; d + 1 < hd; d += 2) {
+    vf k0 = vf_load_f16(keys + (size_t)d * 16), k1 = vf_load_f16(keys + (size_t)d * 16 + 16);
+    for (int i = 0; i < NQ; i++) {
+      s0[i] = vf_fma(vf_set1(q[i * hd + d]), k0, s0[i]);
+      s1[i] = vf_fma(vf_set1(q[i * hd + d + 1]), k1, s1[i]);
+    }
+  }
+  for (int i = 0; i < NQ; i++) out[i] = vf_mul(vf_add(s0[i], s1[i]), vf_set1(a->scale));
+}
+
+/* out[i] += p[i] . V for 16 or, at the end, fewer dimensions from d0 on. */
+EL_INLINE void attend_values(const el_attn *a, int d0, const float *scores, size_t ld, int NQ, vf *acc) {
+  int hd = a->head_dim, n = hd - d0;
+  for (int i = 0; i < NQ; i++) acc[i] = vf_set1(0);
+  for (int pos = 0; pos < a->n_pos; pos += 16) {
+    const unsigned char *page = a->kv + (size_t)a->pages[pos / 16] * a->page_bytes + a->offset;
+    const uint16_t *v = (const uint16_t *)page + (size_t)hd * 16 + d0;
+    int end = a->n_pos - pos < 16 ? a->n_pos - pos : 16;
+    for (int t = 0; t < end; t++, v += hd) {
+      vf x;
+      if (n >= EL_LANES) {
+        x = vf_load_f16(v);
+      } else {
+        uint16_t tail[EL_LANES] = {0};
+        memcpy(tail, v, (size_t)n * 2);
+        x = vf_load_f16(tail);
+      }
+      for (int i = 0; i < NQ; i++) acc[i] = vf_fma(vf_set1(scores[(size_t)i * ld + (size_t)(pos + t)]), x, acc[i]);
+    }
+  }
+}
+
+EL_INLINE void attend_queries(const el_attn *a, const float *q, float *out, int NQ) {
+  size_t ld = ((size_t)a->n_pos + 15) / 16 * 16;
+  vf max[4];
+  for (int i = 0; i < NQ; i++) max[i] = vf_set1(-INFINITY);
+  for (int pos = 0; pos < a->n_pos; pos += 16) {
+    const unsigned char *page = a->kv + (size_t)a->pages[pos / 16] * a->page_bytes + a->offset;
+    vf s[4];
+    page_scores(a, q, (const uint16_t *)page, NQ, s);
+    for (int i = 0; i < NQ; i++) {
+      /* slots that hold no position yet hold anything, NaN included: they must not count */
+      if (a->n_pos - pos < 16) {
+        float t[EL_LANES];
+        vf_store(t, s[i]);
+        s[i] = load_tail(t, a->n_pos - pos, -INFINITY);
+      }
+      max[i] = vf_max(max[i], s[i]);
+      vf_store(a->scores + (size_t)i * ld + (size_t)pos, s[i]);
+    }
+  }
+  float inverse[4];
+  for (int i = 0; i < NQ; i++) {
+    vf m = vf_set1(vf_hmax(max[i])), sum = vf_set1(0);
+    float *s = a->scores + (size_t)i * ld;
+    for (int pos = 0; pos < a->n_pos; pos += 16) {
+      vf p = vf_exp(vf_sub(vf_load(s + pos), m));
+      vf_store(s + pos, p);
+      sum = vf_add(sum, a->n_pos - pos < 16 ? load_tail(s + pos, a->n_pos - pos, 0) : p);
+    }
+    inverse[i] = 1.0f / vf_sum(sum);
+  }
+  for (int d = 0; d < a->head_dim; d += EL_LANES) {
+    vf acc[4];
+    attend_values(a, d, a->scores, ld, NQ, acc);
+    for (int i = 0; i < NQ; i++)
+      store_n(out + i * a->head_dim + d, vf_mul(acc[i], vf_set1(inverse[i])), a->head_dim - d);
+  }
+}
+
+/* Query heads that share a KV head go four at a time: each key and value is converted from F16 once for them. */
+static void op_attend(const el_attn *a) {
+  for (int i = 0; i < a->n_q;) {
+    const float *q = a->q + (size_t)i * (size_t)a->head_dim;
+    float *out = a->out + (size_t)i * (size_t)a->head_dim;
+    int n = a->n_q - i < 4 ? a->n_q - i : 4;
+    switch (n) {
+      case 1: attend_queries(a, q, out, 1); break;
+      case 2: attend_queries(a, q, out, 2); break;
+      case 3: attend_queries(a, q, out, 3); break;
+      default: attend_queries(a, q, out, 4); break;
+    }
+    i += n;
+  }
+}
+
+/* Writes or adds the rows of one tile of one column; n: rows that exist. */
+EL_INLINE void put_lanes(float *y, vf r, int n, bool add) {
+  if (add) r = vf_add(load_n(y, n), r);
+  store_n(y, r, n);
+}
+
+/* One tile of a 16-bit layout times C columns. Even and odd k are summed apart. codes: [cols][16] */
+EL_INLINE void float_tile(const unsigned char *codes, bool bf16, int k, const float *x, size_t ldx, int C, vf *out) {
+  vf even[4], odd[4];
+  for (int c = 0; c < C; c++) even[c] = odd[c] = vf_set1(0);
+  int i = 0;
+  for (; i + 1 < k; i += 2) {
+    const unsigned char *p = codes + (size_t)i * 32;
+    vf w0 = bf16 ? vf_load_bf16(p) : vf_load_f16(p), w1 = bf16 ? vf_load_bf16(p + 32) : vf_load_f16(p + 32);
+    for (int c = 0; c < C; c++) {
+      even[c] = vf_fma(w0, vf_set1(x[(size_t)c * ldx + (size_t)i]), even[c]);
+      odd[c] = vf_fma(w1, vf_set1(x[(size_t)c * ldx + (size_t)i + 1]), odd[c]);
+    }
+  }
+  if (i < k) {
+    vf w = bf16 ? vf_load_bf16(codes + (size_t)i * 32) : vf_load_f16(codes + (size_t)i * 32);
+    for (int c = 0; c < C; c++) even[c] = vf_fma(w, vf_set1(x[(size_t)c * ldx + (size_t)i]), even[c]);
+  }
+  for (int c = 0; c < C; c++) out[c] = vf_add(even[c], odd[c]);
+}
+
+static void op_gemm_float(const el_packed *w, int tile_begin, int tile_end, const el_act *x, int col_begin, int col_end,
+                          float *y, size_t ldy, bool add) {
+  bool bf16 = w->layout == EL_LAYOUT_BF16;
+  for (int t = tile_begin; t < tile_end; t++) {
+    const unsigned char *codes = w->data + (size_t)t * w->tile_bytes;
+    int row = t * EL_LANES, n = w->rows - row < EL_LANES ? w->rows - row : EL_LANES;
+    for (int c = col_begin; c < col_end;) {
+      const float *xc = x->f + (size_t)c * (size_t)x->k;
+      vf r[4];
+      int C = col_end - c >= 4 ? 4 : 1;
+      if (C == 4)
+        float_tile(codes, bf16, w->cols, xc, (size_t)x->k, 4, r);
+      else
+        float_tile(codes, bf16, w->cols, xc, (size_t)x->k, 1, r);
+      for (int i = 0; i < C; i++, c++) put_lanes(y + (size_t)c * ldy + row, r[i], n, add);
+    }
+  }
+}
+
+/* The matrix product by layout and number of columns: `int_tiles` is the instruction set's own. The columns of a call
+ * are cut at panel borders. */
+typedef void (*int_tiles_fn)(const el_packed *w, int tile_begin, int tile_end, const el_act *x, size_t at, int stride,
+                             float *y, size_t ldy, bool add);
+
+EL_INLINE void gemm_panels(const el_packed *w, int tile_begin, int tile_end, const el_act *x, int col_begin,
+                           int col_end, float *y, size_t ldy, bool add, int max_cols, const int_tiles_fn *by_cols) {
+  if (w->layout == EL_LAYOUT_F16 || w->layout == EL_LAYOUT_BF16) {
+    op_gemm_float(w, tile_begin, tile_end, x, col_begin, col_end, y, ldy, add);
+    return;
+  }
+  /* A tile of weights stays in the first-level cache while all columns use it. */
+  for (int t = tile_begin; t < tile_end; t++) {
+    for (int c = col_begin; c < col_end;) {
+      int panel_first = c / EL_PANEL * EL_PANEL;
+      int stride = x->n_cols - panel_first < EL_PANEL ? x->n_cols - panel_first : EL_PANEL;
+      int n = panel_first + stride < col_end ? panel_first + stride - c : col_end - c;
+      if (n > max_cols) n = max_cols;
+      by_cols[n - 1](w, t, t + 1, x, el_act_at(x, c, 0), stride, y + (size_t)c * ldy, ldy, add);
+      c += n;
+    }
+  }
+}
+
+#endif

@@ -1,0 +1,13 @@
+/* The tables of kernels, one per instruction set; those not built for this architecture do not exist. */
+#ifndef EL_KERNELS_TABLES_H
+#define EL_KERNELS_TABLES_H
+
+#include "kernels/kernels.h"
+
+extern const el_kernels el_kernels_scalar;
+#if defined(__x86_64__)
+extern const el_kernels el_kernels_avx2;       /* AVX2, FMA, F16C */
+extern const el_kernels el_kernels_avx512vnni; /* AVX-512 F, BW, VL, DQ, VNNI */
+#endif
+
+#endif

@@ -1,0 +1,232 @@
+/* Loading: finds and checks every tensor, lays all packed matrices out in one arena, then repacks tensor by tensor with
+ * all threads. The file's pages are given back as soon as a tensor is done, so resident memory ends at the packed size.
+ */
+#include "model/model.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/error.h"
+#include "model/weights.h"
+
+/* A matrix to be packed. */
+typedef struct job {
+  const el_tensor *tensor;
+  el_packed *dst;
+} job;
+
+typedef struct loader {
+  const el_gguf *g;
+  el_model *m;
+  bool f16_to_q8;
+  job *jobs;
+  int n_jobs;
+  size_t n_known; /* tensors of the file that we use */
+  el_error *err;
+} loader;
+
+static const char *const linear_names[EL_N_LINEAR] = {"attn_q",   "attn_k", "attn_v",  "attn_output",
+                                                      "ffn_gate", "ffn_up", "ffn_down"};
+
+static el_status find(loader *ld, const char *name, const el_tensor **out) {
+  *out = el_gguf_tensor(ld->g, name);
+  if (!*out) return el_fail(ld->err, EL_ERR_FORMAT, "%s: tensor %s is missing", el_gguf_path(ld->g), name);
+  ld->n_known++;
+  return EL_OK;
+}
+
+static el_status check_shape(loader *ld, const el_tensor *t, int64_t ne0, int64_t ne1) {
+  if (t->ne[0] == ne0 && t->ne[1] == ne1 && t->ne[2] == 1 && t->ne[3] == 1) return EL_OK;
+  return el_fail(ld->err, EL_ERR_FORMAT, "%s: tensor %.*s has shape [%lld, %lld, %lld, %lld]; expected [%lld, %lld]",
+                 el_gguf_path(ld->g), (int)t->name.len, t->name.data, (long long)t->ne[0], (long long)t->ne[1],
+                 (long long)t->ne[2], (long long)t->ne[3], (long long)ne0, (long long)ne1);
+}
+
+/* A vector of weights as F32; they must be finite, since one NaN here would be in every answer. */
+static el_status load_vector(loader *ld, const char *name, int n, float **out) {
+  const el_tensor *t;
+  el_status status = find(ld, name, &t);
+  if (status || (status = check_shape(ld, t, n, 1))) return status;
+  float *v = malloc(sizeof(float) * (size_t)n);
+  if (!v) return el_fail(ld->err, EL_ERR_NO_MEMORY, "%s: out of memory", el_gguf_path(ld->g));
+  el_dequantize(t->type, t->data, v, n);
+  for (int i = 0; i < n; i++) {
+    if (isfinite(v[i])) continue;
+    free(v);
+    return el_fail(ld->err, EL_ERR_FORMAT, "%s: tensor %s has a value that is not finite at %d", el_gguf_path(ld->g),
+                   name, i);
+  }
+  ld->m->n_params += (uint64_t)n;
+  *out = v;
+  return EL_OK;
+}
+
+static el_status plan_matrix(loader *ld, const char *name, int rows, int cols, el_packed *dst) {
+  const el_tensor *t;
+  el_status status = find(ld, name, &t);
+  if (status || (status = check_shape(ld, t, cols, rows))) return status;
+  el_packed_init(dst, el_layout_for(t->type, t->data, (int64_t)rows * cols, ld->f16_to_q8), rows, cols,
+                 ld->m->kernels->tile);
+  ld->jobs[ld->n_jobs++] = (job){t, dst};
+  ld->m->arena_bytes += el_packed_bytes(dst);
+  ld->m->n_params += (uint64_t)rows * (uint64_t)cols;
+  return EL_OK;
+}
+
+static el_status plan_layer(loader *ld, int l) {
+  el_model *m = ld->m;
+  el_lora_shape shape;
+  el_hparams_shape(&m->h, &shape);
+  char name[64];
+  el_status status;
+  snprintf(name, sizeof name, "blk.%d.attn_norm.weight", l);
+  if ((status = load_vector(ld, name, m->h.n_embd, &m->layers[l].attn_norm))) return status;
+  snprintf(name, sizeof name, "blk.%d.ffn_norm.weight", l);
+  if ((status = load_vector(ld, name, m->h.n_embd, &m->layers[l].ffn_norm))) return status;
+  for (int i = 0; i < EL_N_LINEAR; i++) {
+    snprintf(name, sizeof name, "blk.%d.%s.weight", l, linear_names[i]);
+    if ((status = plan_matrix(ld, name, shape.out[i], shape.in[i], &m->layers[l].lin[i]))) return status;
+  }
+  return EL_OK;
+}
+
+/* Frequencies of the rotary embedding: base^(-2i / n_rot), scaled, divided by the factors that the file may carry
+ * (Llama 3.1). */
+static el_status load_rope(loader *ld) {
+  const el_hparams *h = &ld->m->h;
+  int n = h->n_rot / 2;
+  float *factors = NULL;
+  if (el_gguf_tensor(ld->g, "rope_freqs.weight")) {
+    el_status status = load_vector(ld, "rope_freqs.weight", n, &factors);
+    if (status) return status;
+  }
+  ld->m->inv_freq = malloc(sizeof(float) * (size_t)n);
+  el_status status = EL_OK;
+  if (!ld->m->inv_freq) status = el_fail(ld->err, EL_ERR_NO_MEMORY, "%s: out of memory", el_gguf_path(ld->g));
+  for (int i = 0; i < n && !status; i++) {
+    double factor = factors ? factors[i] : 1.0;
+    if (factor == 0)
+      status = el_fail(ld->err, EL_ERR_FORMAT, "%s: tensor rope_freqs.weight is 0 at %d", el_gguf_path(ld->g), i);
+    else
+      ld->m->inv_freq[i] = (float)(pow(h->rope_base, -2.0 * i / h->n_rot) * h->rope_scale / factor);
+  }
+  free(factors);
+  return status;
+}
+
+static el_status plan(loader *ld) {
+  el_model *m = ld->m;
+  el_status status;
+  const el_tensor *embd = el_gguf_tensor(ld->g, "token_embd.weight");
+  if (!embd) return el_fail(ld->err, EL_ERR_FORMAT, "%s: tensor token_embd.weight is missing", el_gguf_path(ld->g));
+  if (embd->ne[1] < 1 || embd->ne[1] > 1 << 24)
+    return el_fail(ld->err, EL_ERR_FORMAT, "%s: token_embd.weight has %lld rows; the limit is %d", el_gguf_path(ld->g),
+                   (long long)embd->ne[1], 1 << 24);
+  m->h.n_vocab = (int)embd->ne[1];
+  ld->jobs = calloc((size_t)m->h.n_layers * EL_N_LINEAR + 2, sizeof *ld->jobs);
+  m->layers = calloc((size_t)m->h.n_layers, sizeof *m->layers);
+  if (!ld->jobs || !m->layers) return el_fail(ld->err, EL_ERR_NO_MEMORY, "%s: out of memory", el_gguf_path(ld->g));
+  if ((status = plan_matrix(ld, "token_embd.weight", m->h.n_vocab, m->h.n_embd, &m->tok_embd)) ||
+      (status = load_vector(ld, "output_norm.weight", m->h.n_embd, &m->output_norm)) || (status = load_rope(ld)))
+    return status;
+  for (int l = 0; l < m->h.n_layers; l++)
+    if ((status = plan_layer(ld, l))) return status;
+  if (el_gguf_tensor(ld->g, "output.weight"))
+    if ((status = plan_matrix(ld, "output.weight", m->h.n_vocab, m->h.n_embd, &m->output))) return status;
+  if (ld->n_known == el_gguf_n_tensors(ld->g)) return EL_OK;
+
+  /* Something is left over: a bias, say. Running without it would give wrong answers in silence. */
+  for (size_t i = 0; i < el_gguf_n_tensors(ld->g); i++) {
+    const el_tensor *t = el_gguf_tensor_at(ld->g, i);
+    char name[65];
+    int l = -1, used = 0;
+    snprintf(name, sizeof name, "%.*s", (int)(t->name.len < 64 ? t->name.len : 64), t->name.data);
+    bool known = !strcmp(name, "token_embd.weight") || !strcmp(name, "output_norm.weight") ||
+                 !strcmp(name, "output.weight") || !strcmp(name, "rope_freqs.weight");
+    if (!known && sscanf(name, "blk.%d.%n", &l, &used) == 1 && used && l >= 0 && l < m->h.n_layers) {
+      known = !strcmp(name + used, "attn_norm.weight") || !strcmp(name + used, "ffn_norm.weight");
+      for (int k = 0; k < EL_N_LINEAR && !known; k++) {
+        size_t n = strlen(linear_names[k]);
+        known = !strncmp(name + used, linear_names[k], n) && !strcmp(name + used + n, ".weight");
+      }
+    }
+    if (!known)
+      return el_fail(ld->err, EL_ERR_UNSUPPORTED, "%s: tensor %s is not supported", el_gguf_path(ld->g), name);
+  }
+  return EL_OK;
+}
+
+static void pack_share(void *arg, int ith, int n) {
+  job *j = arg;
+  int begin, end;
+  el_share(j->dst->n_tiles, 1, ith, n, &begin, &end);
+  el_pack_tiles(j->dst, j->tensor->type, j->tensor->data, begin, end);
+}
+
+/* Anonymous memory, so that it is zero, page-aligned and can be backed by huge pages. */
+static el_status allocate_arena(loader *ld) {
+  void *p = mmap(NULL, ld->m->arena_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (p == MAP_FAILED)
+    return el_fail(ld->err, EL_ERR_NO_MEMORY, "%s: no memory for %zu MiB of packed weights", el_gguf_path(ld->g),
+                   ld->m->arena_bytes >> 20);
+  madvise(p, ld->m->arena_bytes, MADV_HUGEPAGE);
+  ld->m->arena = p;
+  for (int i = 0; i < ld->n_jobs; i++) {
+    ld->jobs[i].dst->data = p;
+    p = (unsigned char *)p + el_packed_bytes(ld->jobs[i].dst);
+  }
+  return EL_OK;
+}
+
+el_status el_model_load(const el_gguf *g, const el_kernels *k, el_threads *threads, bool f16_to_q8,
+                        el_progress_fn progress, void *progress_user, el_model **out, el_error *err) {
+  el_model *m = calloc(1, sizeof *m);
+  if (!m) return el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", el_gguf_path(g));
+  m->kernels = k;
+  loader ld = {.g = g, .m = m, .f16_to_q8 = f16_to_q8, .err = err};
+  el_status status = el_hparams_read(g, &m->h, err);
+  if (!status) status = plan(&ld);
+  if (!status) status = allocate_arena(&ld);
+  for (int i = 0; i < ld.n_jobs && !status; i++) {
+    job *j = &ld.jobs[i];
+    el_threads_run(threads, pack_share, j);
+    el_gguf_release(g, j->tensor);
+    if (progress)
+      progress(progress_user, (uint64_t)(j->dst->data - m->arena) + el_packed_bytes(j->dst), m->arena_bytes);
+  }
+  free(ld.jobs);
+  if (status) {
+    el_model_free(m);
+    return status;
+  }
+  if (!m->output.data) m->output = m->tok_embd;
+  *out = m;
+  return EL_OK;
+}
+
+void el_model_free(el_model *m) {
+  if (!m) return;
+  for (int l = 0; m->layers && l < m->h.n_layers; l++) {
+    free(m->layers[l].attn_norm);
+    free(m->layers[l].ffn_norm);
+  }
+  free(m->layers);
+  free(m->output_norm);
+  free(m->inv_freq);
+  if (m->arena) munmap(m->arena, m->arena_bytes);
+  free(m);
+}
+
+const el_hparams *el_model_hparams(const el_model *m) {
+  return &m->h;
+}
+uint64_t el_model_weight_bytes(const el_model *m) {
+  return m->arena_bytes;
+}
+uint64_t el_model_n_params(const el_model *m) {
+  return m->n_params;
+}

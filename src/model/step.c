@@ -1,0 +1,312 @@
+/* The forward step of the llama architecture. All threads run `forward` together; el_barrier separates phases, and
+ * inside a phase threads own disjoint outputs.
+ *
+ * For each layer, with x: [rows, n_embd] the residual stream:
+ *   h = rms_norm(x) ; q, k, v = h W^T (+ LoRA) ; rotate q and k ; store k and v in the pages
+ *   x += attention(q, pages) Wo^T (+ LoRA)
+ *   h = rms_norm(x) ; x += (silu(h Wgate^T) * (h Wup^T)) Wdown^T   (each + LoRA)
+ * and at the end logits = rms_norm(x) Wout^T for the rows that want them. */
+#include <assert.h>
+#include <math.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "adapter/apply.h"
+#include "base/error.h"
+#include "model/weights.h"
+
+struct el_step {
+  const el_model *m;
+  el_threads *threads;
+  unsigned char *kv;
+  size_t page_bytes;
+  int max_rows, max_logits, max_ctx;
+
+  const el_row *rows;
+  int n_rows, n_logits;
+  int *logit_rows; /* [max_logits] rows that want logits, in order */
+
+  /* Row-major, one row of the step a row. */
+  float *x;       /* [rows, n_embd] the residual stream */
+  float *qkv;     /* [rows, q | k | v] */
+  float *gate_up; /* [rows, n_ff | n_ff] */
+  float *logits;  /* [max_logits, n_vocab] */
+  float *cos_sin; /* [rows, n_rot] */
+  float **scores; /* [threads]: [n_head / n_head_kv, max_ctx rounded up to a page] */
+
+  /* Inputs of the linear layers; `f` of each holds the values before quantisation. */
+  el_act in_embd, in_attn, in_ff, in_head;
+  el_apply lora;
+  atomic_int *attn_next; /* [n_layers] next piece of attention to take */
+};
+
+size_t el_kv_page_bytes(const el_hparams *h) {
+  return (size_t)h->n_layers * (size_t)h->n_head_kv * 2 * EL_PAGE_TOKENS * (size_t)h->head_dim * 2;
+}
+
+/* Where keys and values of (layer, KV head) begin in a page. */
+static size_t page_offset(const el_hparams *h, int layer, int head) {
+  return ((size_t)layer * (size_t)h->n_head_kv + (size_t)head) * 2 * EL_PAGE_TOKENS * (size_t)h->head_dim * 2;
+}
+
+/* One linear layer of a phase: y[:, at ...] (+)= x W^T. */
+typedef struct linear_part {
+  const el_packed *w;
+  el_linear linear;
+  float *y; /* first output of row 0 */
+} linear_part;
+
+/* Y (+)= X W^T for up to three layers that read the same input, then their low-rank parts. The outputs of all parts are
+ * one range of tiles that the threads share; ends with a barrier. */
+static void linears(el_step *s, int layer, el_input in, const el_act *x, const linear_part *parts, int n_parts,
+                    size_t ldy, bool add, int ith, int nth) {
+  const el_kernels *k = s->m->kernels;
+  int total = 0, begin, end;
+  for (int i = 0; i < n_parts; i++) total += parts[i].w->n_tiles;
+  el_share(total, 1, ith, nth, &begin, &end);
+  for (int pass = 0; pass < (s->lora.n_groups ? 2 : 1); pass++) {
+    if (pass == 1) {
+      el_apply_a(&s->lora, layer, in, x, ith, nth);
+      el_barrier(s->threads);
+    }
+    for (int i = 0, at = 0; i < n_parts; at += parts[i++].w->n_tiles) {
+      const linear_part *p = &parts[i];
+      int from = begin > at ? begin - at : 0, to = end - at < p->w->n_tiles ? end - at : p->w->n_tiles;
+      if (from >= to) continue;
+      if (pass == 0) {
+        k->gemm(p->w, from, to, x, 0, s->n_rows, p->y, ldy, add);
+      } else {
+        int rows_end = to * p->w->tile < p->w->rows ? to * p->w->tile : p->w->rows;
+        el_apply_b(&s->lora, layer, p->linear, from * p->w->tile, rows_end, p->y, ldy, ith);
+      }
+    }
+  }
+  el_barrier(s->threads);
+}
+
+/* act = quantise(rms_norm(x)), rows shared among threads; ends with a barrier. `pick`: rows to take, or NULL for all in
+ * order. */
+static void norm_rows(el_step *s, const float *weight, el_act *act, const int *pick, int ith, int nth) {
+  const el_kernels *k = s->m->kernels;
+  int n = s->m->h.n_embd, begin, end;
+  el_share(act->n_cols, 1, ith, nth, &begin, &end);
+  for (int c = begin; c < end; c++) {
+    float *h = act->f + (size_t)c * (size_t)n;
+    k->rms_norm(s->x + (size_t)(pick ? pick[c] : c) * (size_t)n, weight, n, s->m->h.rms_eps, h);
+    k->quantize(h, 0, act->n_groups, 1.0f, act, c);
+  }
+  el_barrier(s->threads);
+}
+
+/* Rotates q and k in place and stores k and v. Work is shared by (row, head). */
+static void rotate_and_store(el_step *s, int layer, int ith, int nth) {
+  const el_hparams *h = &s->m->h;
+  const el_kernels *k = s->m->kernels;
+  int heads = h->n_head + h->n_head_kv, begin, end, hd = h->head_dim;
+  size_t ld = (size_t)(h->n_head + 2 * h->n_head_kv) * (size_t)hd;
+  el_share(s->n_rows * heads, 1, ith, nth, &begin, &end);
+  for (int u = begin; u < end; u++) {
+    int r = u / heads, head = u % heads;
+    float *v = s->qkv + (size_t)r * ld + (size_t)head * (size_t)hd;
+    k->rope(v, s->cos_sin + (size_t)r * (size_t)h->n_rot, h->n_rot);
+    if (head < h->n_head) continue;
+    const el_row *row = &s->rows[r];
+    unsigned char *page = s->kv + row->pages[row->pos / EL_PAGE_TOKENS] * s->page_bytes;
+    k->kv_write(page + page_offset(h, layer, head - h->n_head), row->pos % EL_PAGE_TOKENS, hd, v,
+                v + (size_t)h->n_head_kv * (size_t)hd);
+  }
+  el_barrier(s->threads);
+}
+
+/* Pieces are (row, KV head), taken one by one, since sequences differ in length. A piece quantises its own output when
+ * its dimensions are whole groups; otherwise rows are quantised together after a barrier. */
+static void attention(el_step *s, int layer, int ith, int nth) {
+  const el_hparams *h = &s->m->h;
+  const el_kernels *k = s->m->kernels;
+  int n_q = h->n_head / h->n_head_kv, hd = h->head_dim, width = n_q * hd, pieces = s->n_rows * h->n_head_kv;
+  size_t ld = (size_t)(h->n_head + 2 * h->n_head_kv) * (size_t)hd;
+  bool whole_groups = width % EL_GROUP == 0;
+  for (;;) {
+    int piece = atomic_fetch_add_explicit(&s->attn_next[layer], 1, memory_order_relaxed);
+    if (piece >= pieces) break;
+    int r = piece / h->n_head_kv, head = piece % h->n_head_kv;
+    float *out = s->in_attn.f + (size_t)r * (size_t)(h->n_head * hd);
+    el_attn a = {.q = s->qkv + (size_t)r * ld + (size_t)(head * width),
+                 .out = out + head * width,
+                 .scores = s->scores[ith],
+                 .n_q = n_q,
+                 .head_dim = hd,
+                 .n_pos = s->rows[r].pos + 1,
+                 .scale = 1.0f / sqrtf((float)hd),
+                 .pages = s->rows[r].pages,
+                 .kv = s->kv,
+                 .page_bytes = s->page_bytes,
+                 .offset = page_offset(h, layer, head)};
+    k->attend(&a);
+    if (whole_groups) k->quantize(out, head * width / EL_GROUP, (head + 1) * width / EL_GROUP, 1.0f, &s->in_attn, r);
+  }
+  el_barrier(s->threads);
+  if (whole_groups) return;
+  int begin, end;
+  el_share(s->n_rows, 1, ith, nth, &begin, &end);
+  for (int r = begin; r < end; r++)
+    k->quantize(s->in_attn.f + (size_t)r * (size_t)(h->n_head * hd), 0, s->in_attn.n_groups, 1.0f, &s->in_attn, r);
+  el_barrier(s->threads);
+}
+
+/* in_ff = quantise(silu(gate) * up). Work is shared by (row, group), so that one long row keeps all threads busy. */
+static void activate(el_step *s, int ith, int nth) {
+  const el_kernels *k = s->m->kernels;
+  el_act *act = &s->in_ff;
+  int n_ff = s->m->h.n_ff, groups = act->n_groups, begin, end;
+  el_share(s->n_rows * groups, 1, ith, nth, &begin, &end);
+  while (begin < end) {
+    int r = begin / groups, g0 = begin % groups, g1 = g0 + end - begin < groups ? g0 + end - begin : groups;
+    int from = g0 * EL_GROUP, to = g1 * EL_GROUP < n_ff ? g1 * EL_GROUP : n_ff;
+    const float *gate = s->gate_up + (size_t)r * 2 * (size_t)n_ff;
+    float *out = act->f + (size_t)r * (size_t)n_ff;
+    k->swiglu(gate + from, gate + n_ff + from, to - from, out + from);
+    k->quantize(out, g0, g1, 1.0f, act, r);
+    begin += g1 - g0;
+  }
+  el_barrier(s->threads);
+}
+
+static void embed(el_step *s, int ith, int nth) {
+  const el_hparams *h = &s->m->h;
+  int begin, end;
+  el_share(s->n_rows, 1, ith, nth, &begin, &end);
+  for (int r = begin; r < end; r++) {
+    el_packed_get_row(&s->m->tok_embd, s->rows[r].token, s->x + (size_t)r * (size_t)h->n_embd);
+    float *cs = s->cos_sin + (size_t)r * (size_t)h->n_rot;
+    for (int i = 0; i < h->n_rot / 2; i++) {
+      double angle = (double)s->rows[r].pos * (double)s->m->inv_freq[i];
+      cs[2 * i] = (float)cos(angle);
+      cs[2 * i + 1] = (float)sin(angle);
+    }
+  }
+  el_barrier(s->threads);
+}
+
+static void forward(void *arg, int ith, int nth) {
+  el_step *s = arg;
+  const el_model *m = s->m;
+  const el_hparams *h = &m->h;
+  size_t q = (size_t)(h->n_head * h->head_dim), kv = (size_t)(h->n_head_kv * h->head_dim), ff = (size_t)h->n_ff;
+  embed(s, ith, nth);
+  for (int l = 0; l < h->n_layers; l++) {
+    const el_layer *w = &m->layers[l];
+    norm_rows(s, w->attn_norm, &s->in_embd, NULL, ith, nth);
+    const linear_part qkv[] = {{&w->lin[EL_LIN_Q], EL_LIN_Q, s->qkv},
+                               {&w->lin[EL_LIN_K], EL_LIN_K, s->qkv + q},
+                               {&w->lin[EL_LIN_V], EL_LIN_V, s->qkv + q + kv}};
+    linears(s, l, EL_IN_ATTN, &s->in_embd, qkv, 3, q + 2 * kv, false, ith, nth);
+    rotate_and_store(s, l, ith, nth);
+    attention(s, l, ith, nth);
+    const linear_part o[] = {{&w->lin[EL_LIN_O], EL_LIN_O, s->x}};
+    linears(s, l, EL_IN_O, &s->in_attn, o, 1, (size_t)h->n_embd, true, ith, nth);
+
+    norm_rows(s, w->ffn_norm, &s->in_embd, NULL, ith, nth);
+    const linear_part gate_up[] = {{&w->lin[EL_LIN_GATE], EL_LIN_GATE, s->gate_up},
+                                   {&w->lin[EL_LIN_UP], EL_LIN_UP, s->gate_up + ff}};
+    linears(s, l, EL_IN_FFN, &s->in_embd, gate_up, 2, 2 * ff, false, ith, nth);
+    activate(s, ith, nth);
+    const linear_part down[] = {{&w->lin[EL_LIN_DOWN], EL_LIN_DOWN, s->x}};
+    linears(s, l, EL_IN_DOWN, &s->in_ff, down, 1, (size_t)h->n_embd, true, ith, nth);
+  }
+  if (!s->n_logits) return;
+  norm_rows(s, m->output_norm, &s->in_head, s->logit_rows, ith, nth);
+  int begin, end;
+  el_share(m->output.n_tiles, 1, ith, nth, &begin, &end);
+  m->kernels->gemm(&m->output, begin, end, &s->in_head, 0, s->n_logits, s->logits, (size_t)h->n_vocab, false);
+}
+
+const float *el_step_run(el_step *s, const el_row *rows, int n_rows) {
+  const el_hparams *h = &s->m->h;
+  assert(n_rows >= 1 && n_rows <= s->max_rows);
+  s->rows = rows;
+  s->n_rows = n_rows;
+  s->n_logits = 0;
+  el_apply_begin(&s->lora);
+  for (int r = 0; r < n_rows; r++) {
+    assert(rows[r].token >= 0 && rows[r].token < h->n_vocab && rows[r].pos >= 0 && rows[r].pos < s->max_ctx);
+    el_apply_row(&s->lora, r, rows[r].adapter);
+    if (!rows[r].wants_logits) continue;
+    assert(s->n_logits < s->max_logits);
+    s->logit_rows[s->n_logits++] = r;
+  }
+  el_act_shape(&s->in_embd, h->n_embd, n_rows);
+  el_act_shape(&s->in_attn, h->n_head * h->head_dim, n_rows);
+  el_act_shape(&s->in_ff, h->n_ff, n_rows);
+  if (s->n_logits) el_act_shape(&s->in_head, h->n_embd, s->n_logits);
+  for (int l = 0; l < h->n_layers; l++) atomic_store_explicit(&s->attn_next[l], 0, memory_order_relaxed);
+  el_threads_run(s->threads, forward, s);
+  return s->logits;
+}
+
+static float *new_floats(size_t n) {
+  void *p = NULL;
+  return posix_memalign(&p, 64, (n * sizeof(float) + 63) / 64 * 64) ? NULL : p;
+}
+
+el_status el_step_new(const el_model *m, el_threads *threads, unsigned char *kv, int max_rows, int max_logits,
+                      int max_ctx, el_step **out, el_error *err) {
+  const el_hparams *h = &m->h;
+  assert(max_rows >= 1 && max_logits >= 1 && max_ctx >= 1);
+  el_step *s = calloc(1, sizeof *s);
+  if (!s) return el_fail(err, EL_ERR_NO_MEMORY, "step: out of memory");
+  int nth = el_threads_count(threads);
+  *s = (el_step){.m = m,
+                 .threads = threads,
+                 .kv = kv,
+                 .page_bytes = el_kv_page_bytes(h),
+                 .max_rows = max_rows,
+                 .max_logits = max_logits,
+                 .max_ctx = max_ctx};
+  size_t rows = (size_t)max_rows, hd = (size_t)h->head_dim,
+         ctx = ((size_t)max_ctx + EL_PAGE_TOKENS - 1) / EL_PAGE_TOKENS * EL_PAGE_TOKENS;
+  s->logit_rows = calloc((size_t)max_logits, sizeof *s->logit_rows);
+  s->x = new_floats(rows * (size_t)h->n_embd);
+  s->qkv = new_floats(rows * (size_t)(h->n_head + 2 * h->n_head_kv) * hd);
+  s->gate_up = new_floats(rows * 2 * (size_t)h->n_ff);
+  s->logits = new_floats((size_t)max_logits * (size_t)h->n_vocab);
+  s->cos_sin = new_floats(rows * (size_t)h->n_rot);
+  s->attn_next = calloc((size_t)h->n_layers, sizeof *s->attn_next);
+  s->scores = calloc((size_t)nth, sizeof *s->scores);
+  bool ok = s->logit_rows && s->x && s->qkv && s->gate_up && s->logits && s->cos_sin && s->attn_next && s->scores;
+  for (int i = 0; i < nth && ok; i++) ok = (s->scores[i] = new_floats((size_t)(h->n_head / h->n_head_kv) * ctx));
+  el_status status =
+      ok ? EL_OK
+         : el_fail(err, EL_ERR_NO_MEMORY, "step: out of memory for %d rows and a context of %d", max_rows, max_ctx);
+  if (!status) status = el_act_new(&s->in_embd, h->n_embd, max_rows, err);
+  if (!status) status = el_act_new(&s->in_attn, h->n_head * h->head_dim, max_rows, err);
+  if (!status) status = el_act_new(&s->in_ff, h->n_ff, max_rows, err);
+  if (!status) status = el_act_new(&s->in_head, h->n_embd, max_logits, err);
+  if (!status) status = el_apply_new(m->kernels, max_rows, nth, &s->lora, err);
+  if (status)
+    el_step_free(s);
+  else
+    *out = s;
+  return status;
+}
+
+void el_step_free(el_step *s) {
+  if (!s) return;
+  if (s->scores)
+    for (int i = 0; i < el_threads_count(s->threads); i++) free(s->scores[i]);
+  free(s->scores);
+  free(s->logit_rows);
+  free(s->x);
+  free(s->qkv);
+  free(s->gate_up);
+  free(s->logits);
+  free(s->cos_sin);
+  free(s->attn_next);
+  el_act_free(&s->in_embd);
+  el_act_free(&s->in_attn);
+  el_act_free(&s->in_ff);
+  el_act_free(&s->in_head);
+  el_apply_free(&s->lora);
+  free(s);
+}

@@ -1,0 +1,355 @@
+/* Kernels: every instruction set of this CPU gives the scalar reference's bits, and the reference gives the
+ * mathematics. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "kernels/kernels.h"
+#include "kernels/tables.h"
+
+static uint32_t next_random(uint32_t *s) {
+  *s ^= *s << 13;
+  *s ^= *s >> 17;
+  return *s ^= *s << 5;
+}
+static float uniform(uint32_t *s) {
+  return (float)(int32_t)next_random(s) / 2147483648.0f;
+}
+
+static void *aligned(size_t n) {
+  void *p = NULL;
+  assert_int_equal(posix_memalign(&p, 64, (n + 63) / 64 * 64), 0);
+  return p;
+}
+
+typedef struct matrix {
+  el_packed w;
+  float *values; /* [rows, cols], what the packed codes mean */
+} matrix;
+
+/* Random blocks of a GGUF type; scales stay finite because they are drawn as floats. */
+static matrix make_matrix(el_type type, int rows, int cols, int tile, uint32_t seed, bool extreme) {
+  const el_type_info *info = el_type_get(type);
+  size_t blocks = (size_t)rows * (size_t)(cols / info->block), bytes = blocks * (size_t)info->block_bytes;
+  unsigned char *src = aligned(bytes);
+  for (size_t i = 0; i < bytes; i++) src[i] = extreme ? 0xff : (unsigned char)next_random(&seed);
+  for (size_t b = 0; b < blocks; b++) {
+    unsigned char *p = src + b * (size_t)info->block_bytes;
+    uint16_t d = el_f32_to_f16(extreme ? 1.0f : 0.01f * uniform(&seed)), m = el_f32_to_f16(0.05f * uniform(&seed));
+    switch (type) {
+      case EL_TYPE_Q4_0:
+      case EL_TYPE_Q5_0: memcpy(p, &d, 2); break;
+      case EL_TYPE_Q8_0:
+        memcpy(p, &d, 2);
+        if (extreme) memset(p + 2, b & 1 ? 0x80 : 0x7f, 32); /* -128 and 127 */
+        break;
+      case EL_TYPE_Q4_1:
+      case EL_TYPE_Q4_K:
+        memcpy(p, &d, 2);
+        memcpy(p + 2, &m, 2);
+        break;
+      case EL_TYPE_Q6_K: memcpy(p + 208, &d, 2); break;
+      case EL_TYPE_F16: {
+        uint16_t h = el_f32_to_f16(uniform(&seed));
+        memcpy(p, &h, 2);
+        break;
+      }
+      case EL_TYPE_BF16: {
+        uint16_t h = el_f32_to_bf16(uniform(&seed));
+        memcpy(p, &h, 2);
+        break;
+      }
+      case EL_TYPE_F32: {
+        float f = uniform(&seed);
+        memcpy(p, &f, 4);
+        break;
+      }
+      default: fail();
+    }
+  }
+  matrix m = {0};
+  el_packed_init(&m.w, el_layout_for(type, src, (int64_t)rows * cols, false), rows, cols, tile);
+  m.w.data = aligned(el_packed_bytes(&m.w));
+  el_pack_tiles(&m.w, type, src, 0, m.w.n_tiles);
+  m.values = aligned(sizeof(float) * (size_t)rows * (size_t)cols);
+  for (int r = 0; r < rows; r++) el_packed_get_row(&m.w, r, m.values + (size_t)r * (size_t)cols);
+
+  /* What was packed is what the file says: exactly for 4-bit, 8-bit and 16-bit types, to 1/254 of a group's maximum
+   * else. */
+  float *plain = aligned(sizeof(float) * (size_t)rows * (size_t)cols);
+  el_dequantize(type, src, plain, (int64_t)rows * cols);
+  for (int i = 0; i < rows * cols; i += EL_GROUP) {
+    int n = rows * cols - i < EL_GROUP ? rows * cols - i : EL_GROUP;
+    float amax = 0;
+    for (int k = 0; k < n; k++) amax = fmaxf(amax, fabsf(plain[i + k]));
+    float bound = type == EL_TYPE_Q6_K                          ? amax / 250
+                  : type == EL_TYPE_Q4_K || type == EL_TYPE_F32 ? amax / 500
+                                                                : 1e-6f * amax;
+    for (int k = 0; k < n; k++) assert_true(fabsf(plain[i + k] - m.values[i + k]) <= bound);
+  }
+  free(plain);
+  free(src);
+  return m;
+}
+
+static void free_matrix(matrix *m) {
+  free(m->w.data);
+  free(m->values);
+}
+
+static void fill_act(const el_kernels *k, el_act *a, const float *x, int cols, int n_cols) {
+  el_act_shape(a, cols, n_cols);
+  for (int c = 0; c < n_cols; c++) {
+    k->quantize(x + (size_t)c * (size_t)cols, 0, a->n_groups, 1.0f, a, c);
+    memcpy(a->f + (size_t)c * (size_t)cols, x + (size_t)c * (size_t)cols, sizeof(float) * (size_t)cols);
+  }
+}
+
+static void check_gemm(const el_kernels *k, el_type type, int rows, int cols, int n_cols, bool extreme) {
+  matrix m = make_matrix(type, rows, cols, k->tile, (uint32_t)(rows * 31 + cols) | 1, extreme);
+  size_t n_x = (size_t)cols * (size_t)n_cols, n_y = (size_t)rows * (size_t)n_cols;
+  float *x = aligned(sizeof(float) * n_x), *y = aligned(sizeof(float) * n_y), *ref = aligned(sizeof(float) * n_y);
+  uint32_t seed = 77;
+  for (size_t i = 0; i < n_x; i++)
+    x[i] = extreme ? (i & 1 ? -3.0f : 3.0f) * (i % 64 < 32 ? 1.0f : -1.0f) : 2 * uniform(&seed);
+  if (extreme)
+    for (size_t i = 0; i < n_x / 2; i++) x[i] = 3.0f; /* all products of one sign: the largest sums there are */
+  el_act a, a_ref;
+  assert_int_equal(el_act_new(&a, cols, n_cols, NULL), EL_OK);
+  assert_int_equal(el_act_new(&a_ref, cols, n_cols, NULL), EL_OK);
+  fill_act(k, &a, x, cols, n_cols);
+  fill_act(&el_kernels_scalar, &a_ref, x, cols, n_cols);
+  size_t figures = (size_t)a.n_groups * (size_t)n_cols;
+  assert_memory_equal(a.q, a_ref.q, figures * EL_GROUP);
+  assert_memory_equal(a.d, a_ref.d, figures * 4);
+  assert_memory_equal(a.ds, a_ref.ds, figures * 4);
+  assert_memory_equal(a.s8, a_ref.s8, figures * 4);
+  assert_memory_equal(a.s128, a_ref.s128, figures * 4);
+
+  for (int add = 0; add < 2; add++) {
+    for (size_t i = 0; i < n_y; i++) y[i] = ref[i] = (float)(i % 7);
+    /* in two parts, rows and columns, as threads and adapter groups cut it */
+    int mid = m.w.n_tiles / 2, mid_col = n_cols / 3;
+    for (int t = 0; t < 2; t++)
+      for (int c = 0; c < 2; c++)
+        k->gemm(&m.w, t ? mid : 0, t ? m.w.n_tiles : mid, &a, c ? mid_col : 0, c ? n_cols : mid_col, y, (size_t)rows,
+                add);
+    el_kernels_scalar.gemm(&m.w, 0, m.w.n_tiles, &a_ref, 0, n_cols, ref, (size_t)rows, add);
+    assert_memory_equal(y, ref, n_y * sizeof(float));
+  }
+  for (int c = 0; c < n_cols; c++)
+    for (int r = 0; r < rows; r++) {
+      double exact = (double)((c * rows + r) % 7), size = 1e-3;
+      for (int i = 0; i < cols; i++) {
+        size_t at = el_act_at(&a, c, i / EL_GROUP);
+        bool integer = m.w.layout != EL_LAYOUT_F16 && m.w.layout != EL_LAYOUT_BF16;
+        double xi = integer ? (double)a.d[at] * a.q[at * EL_GROUP + (size_t)(i % EL_GROUP)]
+                            : x[(size_t)c * (size_t)cols + (size_t)i];
+        double p = xi * m.values[(size_t)r * (size_t)cols + (size_t)i];
+        exact += p;
+        size += fabs(p);
+      }
+      assert_true(fabs(exact - ref[(size_t)c * (size_t)rows + (size_t)r]) <= 1e-5 * size + 1e-4);
+    }
+  el_act_free(&a);
+  el_act_free(&a_ref);
+  free(x);
+  free(y);
+  free(ref);
+  free_matrix(&m);
+}
+
+static void every_isa_gives_the_reference_bits_on_odd_shapes(void **state) {
+  static const el_type quantised[] = {EL_TYPE_Q4_0, EL_TYPE_Q4_1, EL_TYPE_Q8_0, EL_TYPE_Q5_0};
+  static const el_type floats[] = {EL_TYPE_F16, EL_TYPE_BF16, EL_TYPE_F32};
+  for (int i = 0; el_kernels_at(i); i++) {
+    const el_kernels *k = el_kernels_at(i);
+    printf("%s\n", k->name);
+    for (size_t t = 0; t < 4; t++)
+      for (int n = 1; n <= 19; n++) check_gemm(k, quantised[t], 8 + n * 3, 32 * (1 + n % 5), n, false);
+    check_gemm(k, EL_TYPE_Q4_0, 1, 32, 1, false);
+    check_gemm(k, EL_TYPE_Q8_0, 17, 4096, 9, false);
+    check_gemm(k, EL_TYPE_Q4_K, 23, 512, 11, false);
+    check_gemm(k, EL_TYPE_Q6_K, 9, 256, 3, false);
+    for (size_t t = 0; t < 3; t++)
+      for (int n = 1; n <= 9; n++) check_gemm(k, floats[t], 5 * n, 7 * n + 1, n, false);
+  }
+}
+
+static void all_max_codes_and_activations_do_not_overflow(void **state) {
+  for (int i = 0; el_kernels_at(i); i++) {
+    check_gemm(el_kernels_at(i), EL_TYPE_Q4_0, 16, 8192, 9, true);
+    check_gemm(el_kernels_at(i), EL_TYPE_Q4_1, 16, 8192, 9, true);
+    check_gemm(el_kernels_at(i), EL_TYPE_Q8_0, 16, 8192, 9, true);
+  }
+}
+
+static void low_rank_matrices_of_any_rank_multiply(void **state) {
+  for (int i = 0; el_kernels_at(i); i++) {
+    const el_kernels *k = el_kernels_at(i);
+    for (int rank = 1; rank <= 70; rank++) {
+      int rows = 40;
+      float *src = aligned(sizeof(float) * (size_t)(rows * rank)), *x = aligned(sizeof(float) * (size_t)rank * 5);
+      float y[200], ref[200];
+      uint32_t seed = (uint32_t)rank;
+      for (int j = 0; j < rows * rank; j++) src[j] = uniform(&seed);
+      for (int j = 0; j < rank * 5; j++) x[j] = uniform(&seed);
+      el_packed w;
+      el_packed_init(&w, EL_LAYOUT_Q8, rows, rank, k->tile);
+      w.data = aligned(el_packed_bytes(&w));
+      el_packed_clear(&w);
+      el_pack_rows_q8(&w, 0, 13, src);
+      el_pack_rows_q8(&w, 13, rows - 13, src + 13 * rank);
+      el_act a;
+      assert_int_equal(el_act_new(&a, rank, 5, NULL), EL_OK);
+      fill_act(k, &a, x, rank, 5);
+      k->gemm(&w, 0, w.n_tiles, &a, 0, 5, y, 40, false);
+      el_kernels_scalar.gemm(&w, 0, w.n_tiles, &a, 0, 5, ref, 40, false);
+      assert_memory_equal(y, ref, sizeof y);
+      for (int c = 0; c < 5; c++)
+        for (int r = 0; r < rows; r++) {
+          double exact = 0;
+          for (int j = 0; j < rank; j++) exact += (double)src[r * rank + j] * x[c * rank + j];
+          assert_true(fabs(exact - y[c * 40 + r]) < 0.02 * sqrt(rank));
+        }
+      el_act_free(&a);
+      free(w.data);
+      free(src);
+      free(x);
+    }
+  }
+}
+
+static void a_column_does_not_depend_on_its_neighbours(void **state) {
+  enum { ROWS = 50, COLS = 96, N = 19 };
+  for (int i = 0; el_kernels_at(i); i++) {
+    const el_kernels *k = el_kernels_at(i);
+    matrix m = make_matrix(EL_TYPE_Q4_1, ROWS, COLS, k->tile, 5, false);
+    float x[N * COLS], y[N * ROWS], alone[ROWS];
+    uint32_t seed = 9;
+    for (int j = 0; j < N * COLS; j++) x[j] = uniform(&seed);
+    x[3 * COLS + 5] = NAN; /* and a bad one harms only itself */
+    el_act a;
+    assert_int_equal(el_act_new(&a, COLS, N, NULL), EL_OK);
+    fill_act(k, &a, x, COLS, N);
+    k->gemm(&m.w, 0, m.w.n_tiles, &a, 0, N, y, ROWS, false);
+    for (int c = 0; c < N; c++) {
+      fill_act(k, &a, x + c * COLS, COLS, 1);
+      k->gemm(&m.w, 0, m.w.n_tiles, &a, 0, 1, alone, ROWS, false);
+      for (int r = 0; r < ROWS; r++) {
+        if (c == 3)
+          assert_true(isnan(y[c * ROWS + r]));
+        else
+          assert_memory_equal(&alone[r], &y[c * ROWS + r], 4);
+      }
+    }
+    el_act_free(&a);
+    free_matrix(&m);
+  }
+}
+
+static void elementwise_operations_agree_with_libm_and_across_isas(void **state) {
+  enum { N = 533 };
+  float x[N], w[N], y[N], ref[N];
+  uint32_t seed = 3;
+  for (int n = 1; n <= N; n += 19) {
+    for (int j = 0; j < n; j++) x[j] = 20 * uniform(&seed), w[j] = uniform(&seed);
+    for (int i = 0; el_kernels_at(i); i++) {
+      const el_kernels *k = el_kernels_at(i);
+      k->rms_norm(x, w, n, 1e-5f, y);
+      el_kernels_scalar.rms_norm(x, w, n, 1e-5f, ref);
+      assert_memory_equal(y, ref, sizeof(float) * (size_t)n);
+      double sum = 0;
+      for (int j = 0; j < n; j++) sum += (double)x[j] * x[j];
+      for (int j = 0; j < n; j++) assert_true(fabs(y[j] - x[j] / sqrt(sum / n + 1e-5) * w[j]) < 1e-5);
+      k->swiglu(x, w, n, y);
+      el_kernels_scalar.swiglu(x, w, n, ref);
+      assert_memory_equal(y, ref, sizeof(float) * (size_t)n);
+      for (int j = 0; j < n; j++) {
+        double exact = x[j] / (1 + exp(-(double)x[j])) * w[j];
+        assert_true(fabs(y[j] - exact) < 1e-6 * (1 + fabs(exact)));
+      }
+    }
+  }
+}
+
+static void attention_is_softmax_of_scores_times_values(void **state) {
+  static const int dims[] = {2, 10, 16, 64, 80, 128}, lengths[] = {1, 5, 16, 17, 100};
+  enum { PAGES = 9 };
+  for (size_t di = 0; di < sizeof dims / sizeof *dims; di++) {
+    int hd = dims[di], n_q = 1 + (int)di;
+    size_t head_bytes = (size_t)hd * 64, page_bytes = head_bytes * 2;
+    unsigned char *kv = aligned(page_bytes * PAGES);
+    memset(kv, 0xff, page_bytes * PAGES); /* NaN wherever nothing is written */
+    uint32_t pages[7] = {4, 0, 8, 2, 7, 1, 5}, seed = 11;
+    float *keys = aligned(sizeof(float) * 100 * (size_t)hd), *values = aligned(sizeof(float) * 100 * (size_t)hd);
+    for (size_t li = 0; li < sizeof lengths / sizeof *lengths; li++) {
+      int n_pos = lengths[li];
+      for (int p = 0; p < n_pos; p++) {
+        for (int d = 0; d < hd; d++) {
+          keys[p * hd + d] = el_f16_to_f32(el_f32_to_f16(uniform(&seed)));
+          values[p * hd + d] = el_f16_to_f32(el_f32_to_f16(uniform(&seed)));
+        }
+        el_kernels_at(0)->kv_write(kv + pages[p / 16] * page_bytes + head_bytes, p % 16, hd, keys + p * hd,
+                                   values + p * hd);
+      }
+      float q[6 * 128], out[6 * 128], ref[6 * 128], scores[6 * 112];
+      for (int j = 0; j < n_q * hd; j++) q[j] = 4 * uniform(&seed);
+      el_attn a = {q, out, scores, n_q, hd, n_pos, 1.0f / sqrtf((float)hd), pages, kv, page_bytes, head_bytes};
+      el_attn b = a;
+      b.out = ref;
+      el_kernels_scalar.attend(&b);
+      for (int i = 0; el_kernels_at(i); i++) {
+        el_kernels_at(i)->attend(&a);
+        assert_memory_equal(out, ref, sizeof(float) * (size_t)(n_q * hd));
+      }
+      for (int h = 0; h < n_q; h++) {
+        double p[100], sum = 0, max = -1e30;
+        for (int t = 0; t < n_pos; t++) {
+          p[t] = 0;
+          for (int d = 0; d < hd; d++) p[t] += (double)q[h * hd + d] * keys[t * hd + d];
+          p[t] /= sqrt(hd);
+          max = fmax(max, p[t]);
+        }
+        for (int t = 0; t < n_pos; t++) sum += p[t] = exp(p[t] - max);
+        for (int d = 0; d < hd; d++) {
+          double exact = 0;
+          for (int t = 0; t < n_pos; t++) exact += p[t] / sum * values[t * hd + d];
+          assert_true(fabs(out[h * hd + d] - exact) < 1e-5);
+        }
+      }
+    }
+    free(kv);
+    free(keys);
+    free(values);
+  }
+}
+
+static void an_unknown_isa_is_refused_by_name(void **state) {
+  el_error err;
+  const el_kernels *k = NULL;
+  assert_int_equal(el_kernels_get("mmx", &k, &err), EL_ERR_UNSUPPORTED);
+  assert_non_null(strstr(err.message, "mmx"));
+  assert_non_null(strstr(err.message, "scalar"));
+  assert_int_equal(el_kernels_get("scalar", &k, &err), EL_OK);
+  assert_ptr_equal(k, &el_kernels_scalar);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(every_isa_gives_the_reference_bits_on_odd_shapes),
+      cmocka_unit_test(all_max_codes_and_activations_do_not_overflow),
+      cmocka_unit_test(low_rank_matrices_of_any_rank_multiply),
+      cmocka_unit_test(a_column_does_not_depend_on_its_neighbours),
+      cmocka_unit_test(elementwise_operations_agree_with_libm_and_across_isas),
+      cmocka_unit_test(attention_is_softmax_of_scores_times_values),
+      cmocka_unit_test(an_unknown_isa_is_refused_by_name),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
