@@ -8,13 +8,9 @@
 
 #include "edgelora.h"
 #include "format/quant.h"
+#include "format/text.h"
 
 typedef struct el_gguf el_gguf;
-
-typedef struct el_str {
-  const char *data; /* not NUL-terminated */
-  size_t len;
-} el_str;
 
 /* The numbers are the file format's. */
 typedef enum el_gguf_type {
@@ -28,7 +24,7 @@ typedef struct el_gguf_kv {
   el_gguf_type item_type; /* of an array (never ARRAY: nested arrays are refused) */
   uint64_t n;             /* items of an array; 1 otherwise */
   const unsigned char *data; /* the value's bytes in the file; unaligned */
-  const el_str *strings;  /* [n] views, when type or item_type is STRING */
+  const el_str *strings;  /* [n] views, when type or item_type is STRING; NULL when n is 0 */
 } el_gguf_kv;
 
 enum { EL_MAX_DIMS = 4 };
@@ -41,6 +37,7 @@ typedef struct el_tensor {
   size_t n_bytes;
 } el_tensor;
 
+/* The file is mapped: it must not be truncated while it is open (replacing it by rename is safe), see file.h. */
 el_status el_gguf_open(const char *path, el_gguf **out, el_error *err);
 /* From memory that stays the caller's and outlives the result. `name` is for messages. */
 el_status el_gguf_open_memory(const void *data, size_t size, const char *name, el_gguf **out, el_error *err);
@@ -51,14 +48,14 @@ uint32_t el_gguf_version(const el_gguf *g);
 size_t el_gguf_file_size(const el_gguf *g);
 size_t el_gguf_n_kv(const el_gguf *g);
 const el_gguf_kv *el_gguf_kv_at(const el_gguf *g, size_t i);
-const el_gguf_kv *el_gguf_find(const el_gguf *g, const char *key); /* NULL: absent; hashed, not a scan */
+const el_gguf_kv *el_gguf_find(const el_gguf *g, const char *key); /* NULL: absent; an index, not a scan */
 size_t el_gguf_n_tensors(const el_gguf *g);
 const el_tensor *el_gguf_tensor_at(const el_gguf *g, size_t i);
-const el_tensor *el_gguf_tensor(const el_gguf *g, const char *name); /* NULL: absent; hashed */
+const el_tensor *el_gguf_tensor(const el_gguf *g, const char *name); /* NULL: absent; an index */
 
 /* Typed access: any integer type converts if the value fits, any number to float. EL_ERR_NOT_FOUND without message
- * churn when the key is absent (err is still filled); EL_ERR_FORMAT when the type or range is wrong. The message
- * names file and key. */
+ * churn when the key is absent (err is still filled); EL_ERR_FORMAT when the type or range is wrong, or a number is not
+ * finite. The message names file and key. */
 el_status el_gguf_i64(const el_gguf *g, const char *key, int64_t min, int64_t max, int64_t *out, el_error *err);
 el_status el_gguf_f64(const el_gguf *g, const char *key, double *out, el_error *err);
 el_status el_gguf_bool(const el_gguf *g, const char *key, bool *out, el_error *err);
@@ -72,6 +69,6 @@ double el_gguf_kv_num(const el_gguf_kv *kv, uint64_t i);
  * to file plus packed size while a model is repacked. No-op for memory. */
 void el_gguf_release(const el_gguf *g, const el_tensor *t);
 
-bool el_str_eq(el_str s, const char *literal);
+const char *el_gguf_type_name(el_gguf_type type);
 
 #endif

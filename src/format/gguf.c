@@ -1,0 +1,527 @@
+#include "format/gguf.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "format/file.h"
+#include "format/index.h"
+
+/* Limits that a file's own size does not imply. They bound what a hostile header can make us allocate and do, and are
+ * far above what models have. */
+enum {
+  MAX_KV = 65536,        /* models have about 50 */
+  MAX_TENSORS = 65536,   /* a 405B dense model has 1138; experts stored one by one give some 10000 */
+  MAX_KEY = 65535,       /* the format's own limit, bytes */
+  MAX_NAME = 255,        /* of a tensor, bytes; the format says 64 */
+  MAX_STRING = 16 << 20, /* bytes; a long chat template has 100 KB */
+  MAX_ARRAY_STRINGS =
+      8 << 20, /* of all arrays; vocabulary and merges of 262144 tokens are below 1 million. 128 MiB of views */
+  DEFAULT_ALIGNMENT = 32,
+  MAX_ALIGNMENT = 65536 /* the largest page size in use */
+};
+static const int64_t MAX_ELEMENTS = (int64_t)1 << 48; /* of a tensor: products with a type's size stay in 64 bits */
+
+struct el_gguf {
+  char *path;
+  el_file file; /* not owned when opened from memory */
+  bool owned;
+  uint32_t version;
+  size_t n_kv, n_tensors;
+  el_gguf_kv *kv;
+  el_str *scalars;    /* [n_kv] what `strings` of a plain string points to */
+  el_tensor *tensors; /* data is set when all offsets are known */
+  el_index_entry *kv_index, *tensor_index;
+};
+
+/* --- reading the header: a cursor that never leaves the file */
+
+typedef struct reader {
+  el_gguf *g;
+  const unsigned char *data;
+  size_t size, at;
+  uint64_t array_strings;
+  el_error *err;
+} reader;
+
+static uint64_t load_le(const unsigned char *p, size_t bytes) {
+  uint64_t v = 0;
+  for (size_t i = 0; i < bytes; i++) v |= (uint64_t)p[i] << (8 * i);
+  return v;
+}
+
+static el_status truncated(reader *r, const char *what, uint64_t need) {
+  return el_fail(r->err, EL_ERR_FORMAT, "%s: truncated: %s at byte %zu needs %" PRIu64 " bytes, the file has %zu",
+                 r->g->path, what, r->at, need, r->size);
+}
+
+static el_status read_bytes(reader *r, const char *what, uint64_t n, const unsigned char **out) {
+  if (n > r->size - r->at) return truncated(r, what, n);
+  *out = r->data + r->at;
+  r->at += (size_t)n;
+  return EL_OK;
+}
+
+static el_status read_uint(reader *r, const char *what, size_t bytes, uint64_t *out) {
+  const unsigned char *p;
+  el_status status = read_bytes(r, what, bytes, &p);
+  if (!status) *out = load_le(p, bytes);
+  return status;
+}
+
+static el_status read_str(reader *r, const char *what, uint64_t max, el_str *out) {
+  uint64_t len;
+  el_status status = read_uint(r, what, 8, &len);
+  if (status) return status;
+  if (len > max)
+    return el_fail(r->err, EL_ERR_FORMAT, "%s: %s at byte %zu has a length of %" PRIu64 ", the limit is %" PRIu64,
+                   r->g->path, what, r->at - 8, len, max);
+  const unsigned char *p;
+  if ((status = read_bytes(r, what, len, &p))) return status;
+  *out = (el_str){(const char *)p, (size_t)len};
+  return EL_OK;
+}
+
+static el_status no_memory(reader *r) {
+  return el_fail(r->err, EL_ERR_NO_MEMORY, "%s: no memory for its header", r->g->path);
+}
+
+/* Bytes of a value; 0: no such type, or one without a fixed size. */
+static size_t value_size(uint64_t type) {
+  static const uint8_t sizes[] = {
+      [EL_GGUF_U8] = 1,  [EL_GGUF_I8] = 1,   [EL_GGUF_U16] = 2, [EL_GGUF_I16] = 2, [EL_GGUF_U32] = 4, [EL_GGUF_I32] = 4,
+      [EL_GGUF_F32] = 4, [EL_GGUF_BOOL] = 1, [EL_GGUF_U64] = 8, [EL_GGUF_I64] = 8, [EL_GGUF_F64] = 8,
+  };
+  return type < sizeof sizes ? sizes[type] : 0;
+}
+
+/* The bytes of n values that have a fixed size; booleans are 0 or 1. */
+static el_status read_values(reader *r, el_gguf_kv *kv, el_gguf_type type, uint64_t n) {
+  char key[EL_SHOW];
+  size_t size = value_size(type);
+  if (n > (r->size - r->at) / size)
+    return el_fail(r->err, EL_ERR_FORMAT, "%s: truncated: %s has %" PRIu64 " values of %zu bytes, %zu bytes are left",
+                   r->g->path, el_str_show(kv->key, key, sizeof key), n, size, r->size - r->at);
+  kv->data = r->data + r->at;
+  r->at += (size_t)n * size;
+  for (uint64_t i = 0; type == EL_GGUF_BOOL && i < n; i++)
+    if (kv->data[i] > 1)
+      return el_fail(r->err, EL_ERR_FORMAT, "%s: %s is a boolean of value %d", r->g->path,
+                     el_str_show(kv->key, key, sizeof key), kv->data[i]);
+  return EL_OK;
+}
+
+static el_status read_array_strings(reader *r, el_gguf_kv *kv) {
+  char key[EL_SHOW];
+  /* Each string takes 8 bytes of the file at least: a lying count allocates nothing. */
+  if (kv->n > (r->size - r->at) / 8 || kv->n > MAX_ARRAY_STRINGS - r->array_strings)
+    return el_fail(r->err, EL_ERR_FORMAT, "%s: %s has %" PRIu64 " strings, more than %s", r->g->path,
+                   el_str_show(kv->key, key, sizeof key), kv->n,
+                   kv->n > (r->size - r->at) / 8 ? "the file has room for" : "the limit of 8388608 in a file");
+  r->array_strings += kv->n;
+  kv->data = r->data + r->at;
+  if (kv->n == 0) return EL_OK;
+  el_str *strings = calloc((size_t)kv->n, sizeof *strings);
+  if (!strings) return no_memory(r);
+  kv->strings = strings;
+  for (uint64_t i = 0; i < kv->n; i++) {
+    el_status status = read_str(r, "a string of an array", MAX_STRING, &strings[i]);
+    if (status) return status;
+  }
+  return EL_OK;
+}
+
+static el_status read_kv(reader *r, size_t i) {
+  char shown[EL_SHOW];
+  el_gguf_kv *kv = &r->g->kv[i];
+  uint64_t type, item = 0;
+  el_status status;
+  if ((status = read_str(r, "a key", MAX_KEY, &kv->key))) return status;
+  el_str_show(kv->key, shown, sizeof shown);
+  if (kv->key.len == 0) return el_fail(r->err, EL_ERR_FORMAT, "%s: key %zu is empty", r->g->path, i);
+  if ((status = read_uint(r, "a value's type", 4, &type))) return status;
+  kv->type = kv->item_type = (el_gguf_type)type;
+  kv->n = 1;
+  if (value_size(type)) return read_values(r, kv, kv->type, 1);
+  if (type == EL_GGUF_STRING) {
+    if ((status = read_str(r, "a string", MAX_STRING, &r->g->scalars[i]))) return status;
+    kv->strings = &r->g->scalars[i];
+    kv->data = (const unsigned char *)r->g->scalars[i].data;
+    return EL_OK;
+  }
+  if (type != EL_GGUF_ARRAY)
+    return el_fail(r->err, EL_ERR_FORMAT, "%s: %s has the unknown value type %" PRIu64, r->g->path, shown, type);
+  if ((status = read_uint(r, "an array's type", 4, &item))) return status;
+  if ((status = read_uint(r, "an array's length", 8, &kv->n))) return status;
+  kv->item_type = (el_gguf_type)item;
+  if (item == EL_GGUF_STRING) return read_array_strings(r, kv);
+  if (value_size(item)) return read_values(r, kv, kv->item_type, kv->n);
+  if (item == EL_GGUF_ARRAY)
+    return el_fail(r->err, EL_ERR_UNSUPPORTED, "%s: %s is an array of arrays, which edgelora does not read", r->g->path,
+                   shown);
+  return el_fail(r->err, EL_ERR_FORMAT, "%s: %s is an array of the unknown type %" PRIu64, r->g->path, shown, item);
+}
+
+/* Names of types that exist but that we do not read, for messages only. */
+static const char *foreign_type(uint64_t type) {
+  static const char *const names[] = {
+      [9] = "Q8_1",   [15] = "Q8_K",   [16] = "IQ2_XXS", [17] = "IQ2_XS", [18] = "IQ3_XXS",
+      [19] = "IQ1_S", [20] = "IQ4_NL", [21] = "IQ3_S",   [22] = "IQ2_S",  [23] = "IQ4_XS",
+      [24] = "I8",    [25] = "I16",    [26] = "I32",     [27] = "I64",    [28] = "F64",
+      [29] = "IQ1_M", [34] = "TQ1_0",  [35] = "TQ2_0",   [39] = "MXFP4",
+  };
+  return type < sizeof names / sizeof names[0] && names[type] ? names[type] : "unknown";
+}
+
+/* Reads a tensor's entry; its offset in the data section goes to *offset. */
+static el_status read_tensor(reader *r, size_t i, uint64_t *offset) {
+  const char *path = r->g->path;
+  char name[EL_SHOW];
+  el_tensor *t = &r->g->tensors[i];
+  uint64_t n_dims, type;
+  el_status status;
+  if ((status = read_str(r, "a tensor's name", MAX_NAME, &t->name))) return status;
+  el_str_show(t->name, name, sizeof name);
+  if (t->name.len == 0) return el_fail(r->err, EL_ERR_FORMAT, "%s: tensor %zu has no name", path, i);
+  if ((status = read_uint(r, "a tensor's number of dimensions", 4, &n_dims))) return status;
+  if (n_dims < 1 || n_dims > EL_MAX_DIMS)
+    return el_fail(r->err, EL_ERR_FORMAT, "%s: tensor %s has %" PRIu64 " dimensions, 1 to %d are possible", path, name,
+                   n_dims, EL_MAX_DIMS);
+  t->n_dims = (int)n_dims;
+  int64_t n = 1;
+  for (int d = 0; d < EL_MAX_DIMS; d++) {
+    uint64_t ne = 1;
+    if (d < t->n_dims && (status = read_uint(r, "a tensor's dimension", 8, &ne))) return status;
+    if (ne < 1 || ne > (uint64_t)(MAX_ELEMENTS / n))
+      return el_fail(r->err, EL_ERR_FORMAT, "%s: tensor %s: dimension %d is %" PRIu64 ", which is %s", path, name, d,
+                     ne, ne ? "beyond what a tensor can hold" : "no size");
+    t->ne[d] = (int64_t)ne;
+    n *= t->ne[d];
+  }
+  if ((status = read_uint(r, "a tensor's type", 4, &type))) return status;
+  if ((status = read_uint(r, "a tensor's offset", 8, offset))) return status;
+  const el_type_info *info = el_type_get((uint32_t)type);
+  if (!info)
+    return el_fail(r->err, EL_ERR_UNSUPPORTED,
+                   "%s: tensor %s has type %" PRIu64
+                   " (%s); supported are F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, "
+                   "Q2_K, Q3_K, Q4_K, Q5_K and Q6_K",
+                   path, name, type, foreign_type(type));
+  t->type = (el_type)type;
+  if (t->ne[0] % info->block)
+    return el_fail(r->err, EL_ERR_FORMAT,
+                   "%s: tensor %s: rows of %" PRId64 " values are no whole blocks of %s, which hold %d", path, name,
+                   t->ne[0], info->name, info->block);
+  t->n_bytes = (size_t)(n / info->block) * (size_t)info->block_bytes;
+  return EL_OK;
+}
+
+static int by_address(const void *a, const void *b) {
+  const unsigned char *x = (*(el_tensor *const *)a)->data, *y = (*(el_tensor *const *)b)->data;
+  return (x > y) - (x < y);
+}
+
+/* Turns offsets into pointers once they are known to be aligned, inside the file and apart from each other. */
+static el_status place_tensors(reader *r, const uint64_t *offsets) {
+  el_gguf *g = r->g;
+  char name[EL_SHOW], other[EL_SHOW];
+  if (g->n_tensors == 0) return EL_OK;
+  int64_t alignment = DEFAULT_ALIGNMENT;
+  el_status status = el_gguf_i64(g, "general.alignment", 1, MAX_ALIGNMENT, &alignment, r->err);
+  if (status && status != EL_ERR_NOT_FOUND) return status;
+  status = EL_OK;
+  if (alignment & (alignment - 1))
+    return el_fail(r->err, EL_ERR_FORMAT, "%s: general.alignment is %" PRId64 ", not a power of two", g->path,
+                   alignment);
+  size_t mask = (size_t)alignment - 1;
+  if (r->size - r->at < (-r->at & mask)) return truncated(r, "the padding before the tensors", -r->at & mask);
+  size_t start = r->at + (-r->at & mask), room = r->size - start;
+
+  el_tensor **sorted = malloc(g->n_tensors * sizeof *sorted);
+  if (!sorted) return no_memory(r);
+  for (size_t i = 0; !status && i < g->n_tensors; i++) {
+    el_tensor *t = sorted[i] = &g->tensors[i];
+    el_str_show(t->name, name, sizeof name);
+    if (offsets[i] & mask)
+      status = el_fail(r->err, EL_ERR_FORMAT,
+                       "%s: tensor %s: offset %" PRIu64 " is not a multiple of the alignment %" PRId64, g->path, name,
+                       offsets[i], alignment);
+    else if (offsets[i] > room || t->n_bytes > room - (size_t)offsets[i])
+      status =
+          el_fail(r->err, EL_ERR_FORMAT,
+                  "%s: truncated: tensor %s needs %zu bytes at offset %" PRIu64 ", the file has %zu bytes of tensors",
+                  g->path, name, t->n_bytes, offsets[i], room);
+    else
+      t->data = r->data + start + (size_t)offsets[i];
+  }
+  if (!status) {
+    qsort(sorted, g->n_tensors, sizeof *sorted, by_address);
+    for (size_t i = 1; !status && i < g->n_tensors; i++) {
+      el_tensor *a = sorted[i - 1], *b = sorted[i];
+      if (a->n_bytes > (size_t)(b->data - a->data))
+        status = el_fail(r->err, EL_ERR_FORMAT, "%s: tensors %s and %s overlap", g->path,
+                         el_str_show(a->name, name, sizeof name), el_str_show(b->name, other, sizeof other));
+    }
+  }
+  free(sorted);
+  return status;
+}
+
+static el_status build_index(reader *r, const char *what, el_index_entry *entries, size_t n) {
+  const el_index_entry *twice = el_index_sort(entries, n);
+  char name[EL_SHOW];
+  if (!twice) return EL_OK;
+  return el_fail(r->err, EL_ERR_FORMAT, "%s: %s %s is there twice", r->g->path, what,
+                 el_str_show(twice->name, name, sizeof name));
+}
+
+static el_status read_counts(reader *r) {
+  el_gguf *g = r->g;
+  const unsigned char *magic;
+  uint64_t version, n_tensors, n_kv;
+  el_status status;
+  if (r->size < 4 || memcmp(r->data, "GGUF", 4))
+    return el_fail(r->err, EL_ERR_FORMAT, "%s: not a GGUF file (%zu bytes, no GGUF at its start)", g->path, r->size);
+  if ((status = read_bytes(r, "the magic", 4, &magic))) return status;
+  if ((status = read_uint(r, "the version", 4, &version))) return status;
+  if (version != 0 && (version & 0xffff) == 0)
+    return el_fail(r->err, EL_ERR_UNSUPPORTED, "%s: a big-endian GGUF; only little-endian ones are supported", g->path);
+  if (version != 2 && version != 3)
+    return el_fail(r->err, EL_ERR_UNSUPPORTED, "%s: GGUF version %" PRIu64 "; supported are 2 and 3", g->path, version);
+  g->version = (uint32_t)version;
+  if ((status = read_uint(r, "the number of tensors", 8, &n_tensors))) return status;
+  if ((status = read_uint(r, "the number of keys", 8, &n_kv))) return status;
+  if (n_tensors > MAX_TENSORS)
+    return el_fail(r->err, EL_ERR_FORMAT, "%s: %" PRIu64 " tensors, the limit is %d", g->path, n_tensors, MAX_TENSORS);
+  if (n_kv > MAX_KV)
+    return el_fail(r->err, EL_ERR_FORMAT, "%s: %" PRIu64 " keys, the limit is %d", g->path, n_kv, MAX_KV);
+  g->n_tensors = (size_t)n_tensors;
+  g->n_kv = (size_t)n_kv;
+  return EL_OK;
+}
+
+static el_status parse(el_gguf *g, el_error *err) {
+  reader r = {.g = g, .data = g->file.data, .size = g->file.size, .err = err};
+  uint64_t *offsets = NULL;
+  el_status status = read_counts(&r);
+  if (status) return status;
+  /* One item more than needed, so that a count of 0 is not an allocation that may give NULL. */
+  g->kv = calloc(g->n_kv + 1, sizeof *g->kv);
+  g->scalars = calloc(g->n_kv + 1, sizeof *g->scalars);
+  g->kv_index = calloc(g->n_kv + 1, sizeof *g->kv_index);
+  g->tensors = calloc(g->n_tensors + 1, sizeof *g->tensors);
+  g->tensor_index = calloc(g->n_tensors + 1, sizeof *g->tensor_index);
+  offsets = calloc(g->n_tensors + 1, sizeof *offsets);
+  if (!g->kv || !g->scalars || !g->kv_index || !g->tensors || !g->tensor_index || !offsets) status = no_memory(&r);
+
+  for (size_t i = 0; !status && i < g->n_kv; i++) {
+    status = read_kv(&r, i);
+    g->kv_index[i] = (el_index_entry){g->kv[i].key, i};
+  }
+  if (!status) status = build_index(&r, "key", g->kv_index, g->n_kv);
+  for (size_t i = 0; !status && i < g->n_tensors; i++) {
+    status = read_tensor(&r, i, &offsets[i]);
+    g->tensor_index[i] = (el_index_entry){g->tensors[i].name, i};
+  }
+  if (!status) status = build_index(&r, "tensor", g->tensor_index, g->n_tensors);
+  if (!status) status = place_tensors(&r, offsets);
+  free(offsets);
+  return status;
+}
+
+/* Takes over `file` when `owned`, also on failure. */
+static el_status open_file(el_file file, bool owned, const char *path, el_gguf **out, el_error *err) {
+  el_gguf *g = calloc(1, sizeof *g);
+  el_status status;
+  if (!g || !(g->path = strdup(path))) {
+    free(g);
+    if (owned) el_file_close(&file);
+    return el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", path);
+  }
+  g->file = file;
+  g->owned = owned;
+  if ((status = parse(g, err))) {
+    el_gguf_close(g);
+    return status;
+  }
+  *out = g;
+  return EL_OK;
+}
+
+el_status el_gguf_open(const char *path, el_gguf **out, el_error *err) {
+  el_file file;
+  el_status status = el_file_map(path, &file, err);
+  return status ? status : open_file(file, true, path, out, err);
+}
+
+el_status el_gguf_open_memory(const void *data, size_t size, const char *name, el_gguf **out, el_error *err) {
+  return open_file((el_file){.data = (unsigned char *)data, .size = size}, false, name, out, err);
+}
+
+void el_gguf_close(el_gguf *g) {
+  if (!g) return;
+  for (size_t i = 0; g->kv && i < g->n_kv; i++)
+    if (g->kv[i].type == EL_GGUF_ARRAY) free((void *)g->kv[i].strings);
+  free(g->kv);
+  free(g->scalars);
+  free(g->kv_index);
+  free(g->tensors);
+  free(g->tensor_index);
+  free(g->path);
+  if (g->owned) el_file_close(&g->file);
+  free(g);
+}
+
+const char *el_gguf_path(const el_gguf *g) {
+  return g->path;
+}
+uint32_t el_gguf_version(const el_gguf *g) {
+  return g->version;
+}
+size_t el_gguf_file_size(const el_gguf *g) {
+  return g->file.size;
+}
+size_t el_gguf_n_kv(const el_gguf *g) {
+  return g->n_kv;
+}
+size_t el_gguf_n_tensors(const el_gguf *g) {
+  return g->n_tensors;
+}
+
+const el_gguf_kv *el_gguf_kv_at(const el_gguf *g, size_t i) {
+  assert(i < g->n_kv);
+  return &g->kv[i];
+}
+
+const el_tensor *el_gguf_tensor_at(const el_gguf *g, size_t i) {
+  assert(i < g->n_tensors);
+  return &g->tensors[i];
+}
+
+const el_gguf_kv *el_gguf_find(const el_gguf *g, const char *key) {
+  const el_index_entry *e = el_index_find(g->kv_index, g->n_kv, (el_str){key, strlen(key)});
+  return e ? &g->kv[e->i] : NULL;
+}
+
+const el_tensor *el_gguf_tensor(const el_gguf *g, const char *name) {
+  const el_index_entry *e = el_index_find(g->tensor_index, g->n_tensors, (el_str){name, strlen(name)});
+  return e ? &g->tensors[e->i] : NULL;
+}
+
+int64_t el_gguf_kv_int(const el_gguf_kv *kv, uint64_t i) {
+  assert(i < kv->n);
+  size_t size = value_size(kv->item_type);
+  if (size == 0) return 0; /* strings have no number */
+  uint64_t v = load_le(kv->data + i * size, size);
+  switch (kv->item_type) {
+    case EL_GGUF_I8: return (int8_t)v;
+    case EL_GGUF_I16: return (int16_t)v;
+    case EL_GGUF_I32: return (int32_t)v;
+    case EL_GGUF_U64: return v > INT64_MAX ? INT64_MAX : (int64_t)v;
+    case EL_GGUF_F32:
+    case EL_GGUF_F64: {
+      double f = el_gguf_kv_num(kv, i);
+      if (!(f >= -0x1p63)) return f != f ? 0 : INT64_MIN;
+      return f < 0x1p63 ? (int64_t)f : INT64_MAX;
+    }
+    default: return (int64_t)v;
+  }
+}
+
+double el_gguf_kv_num(const el_gguf_kv *kv, uint64_t i) {
+  assert(i < kv->n);
+  if (kv->item_type == EL_GGUF_F32) {
+    uint32_t bits = (uint32_t)load_le(kv->data + i * 4, 4);
+    float f;
+    memcpy(&f, &bits, 4);
+    return (double)f;
+  }
+  uint64_t v = kv->item_type == EL_GGUF_F64 || kv->item_type == EL_GGUF_U64 ? load_le(kv->data + i * 8, 8) : 0;
+  if (kv->item_type == EL_GGUF_U64) return (double)v;
+  if (kv->item_type != EL_GGUF_F64) return (double)el_gguf_kv_int(kv, i);
+  double f;
+  memcpy(&f, &v, 8);
+  return f;
+}
+
+/* Finds a kv for typed access. */
+static el_status find(const el_gguf *g, const char *key, const el_gguf_kv **out, el_error *err) {
+  *out = el_gguf_find(g, key);
+  return *out ? EL_OK : el_fail(err, EL_ERR_NOT_FOUND, "%s: key %s is missing", g->path, key);
+}
+
+static el_status wrong_type(const el_gguf *g, const el_gguf_kv *kv, const char *key, const char *wanted,
+                            el_error *err) {
+  return el_fail(err, EL_ERR_FORMAT, "%s: %s is %s%s, expected %s", g->path, key,
+                 kv->type == EL_GGUF_ARRAY ? "an array of " : "of type ", el_gguf_type_name(kv->item_type), wanted);
+}
+
+static bool is_integer(const el_gguf_kv *kv) {
+  return kv->type != EL_GGUF_ARRAY && kv->type != EL_GGUF_STRING && kv->type != EL_GGUF_BOOL &&
+         kv->type != EL_GGUF_F32 && kv->type != EL_GGUF_F64;
+}
+
+el_status el_gguf_i64(const el_gguf *g, const char *key, int64_t min, int64_t max, int64_t *out, el_error *err) {
+  const el_gguf_kv *kv;
+  el_status status = find(g, key, &kv, err);
+  if (status) return status;
+  if (!is_integer(kv)) return wrong_type(g, kv, key, "an integer", err);
+  int64_t v = el_gguf_kv_int(kv, 0);
+  bool too_big = kv->type == EL_GGUF_U64 && load_le(kv->data, 8) > INT64_MAX;
+  if (too_big || v < min || v > max)
+    return el_fail(err, EL_ERR_FORMAT, "%s: %s is %s%" PRId64 ", expected %" PRId64 " to %" PRId64, g->path, key,
+                   too_big ? "above " : "", v, min, max);
+  *out = v;
+  return EL_OK;
+}
+
+el_status el_gguf_f64(const el_gguf *g, const char *key, double *out, el_error *err) {
+  const el_gguf_kv *kv;
+  el_status status = find(g, key, &kv, err);
+  if (status) return status;
+  if (!is_integer(kv) && kv->type != EL_GGUF_F32 && kv->type != EL_GGUF_F64)
+    return wrong_type(g, kv, key, "a number", err);
+  double v = el_gguf_kv_num(kv, 0);
+  if (!isfinite(v)) return el_fail(err, EL_ERR_FORMAT, "%s: %s is not a finite number", g->path, key);
+  *out = v;
+  return EL_OK;
+}
+
+el_status el_gguf_bool(const el_gguf *g, const char *key, bool *out, el_error *err) {
+  const el_gguf_kv *kv;
+  el_status status = find(g, key, &kv, err);
+  if (status) return status;
+  if (kv->type != EL_GGUF_BOOL) return wrong_type(g, kv, key, "a boolean", err);
+  *out = kv->data[0] != 0;
+  return EL_OK;
+}
+
+el_status el_gguf_str(const el_gguf *g, const char *key, el_str *out, el_error *err) {
+  const el_gguf_kv *kv;
+  el_status status = find(g, key, &kv, err);
+  if (status) return status;
+  if (kv->type != EL_GGUF_STRING) return wrong_type(g, kv, key, "a string", err);
+  *out = kv->strings[0];
+  return EL_OK;
+}
+
+const char *el_gguf_type_name(el_gguf_type type) {
+  static const char *const names[] = {"u8",   "i8",     "u16",   "i16", "u32", "i32", "f32",
+                                      "bool", "string", "array", "u64", "i64", "f64"};
+  return (size_t)type < sizeof names / sizeof names[0] ? names[type] : "unknown";
+}
+
+void el_gguf_release(const el_gguf *g, const el_tensor *t) {
+  if (!g->file.mapped || !t->data) return;
+  /* Whole pages of this tensor only: its neighbours may still be wanted. (If they were dropped, reading them would
+   * bring them back from the file: this is about speed, not correctness.) */
+  uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+  uintptr_t begin = ((uintptr_t)t->data + page - 1) / page * page,
+            end = ((uintptr_t)t->data + t->n_bytes) / page * page;
+  if (begin < end) madvise((void *)begin, end - begin, MADV_DONTNEED);
+}
