@@ -1,0 +1,91 @@
+#!/usr/bin/env python3
+"""Makes the data of the demo adapters, and proves that training and testing share no entity.
+
+Every sentence is put together from the templates and word lists in tasks/; nothing comes from elsewhere. The same seed
+gives the same data on every machine.
+"""
+
+import argparse
+import json
+import random
+import re
+from pathlib import Path
+
+import tasks
+
+TRAIN_SEED, TEST_SEED, EXAMPLE_SEED = 1, 2, 3
+HELDOUT = 120  # the first half in sentence forms that training uses, the second half in forms it never sees
+EXAMPLES = 8
+
+
+def draw(task, seed, count, words, phrasing):
+    """`count` examples with different prompts, as (prompt, completion) pairs, and the set of entities in them."""
+    rng = random.Random(seed)
+    pairs, entities = {}, set()
+    while len(pairs) < count:
+        prompt, completion, used = task.example(rng, words, phrasing)
+        if prompt not in pairs:
+            pairs[prompt] = completion
+            entities |= used
+    return list(pairs.items()), entities
+
+
+def train_set(name, count):
+    return draw(tasks.load(name), TRAIN_SEED, count, "train", "train")[0]
+
+
+def heldout_set(name):
+    task = tasks.load(name)
+    seen_form, _ = draw(task, TEST_SEED, HELDOUT // 2, "test", "train")
+    new_form, _ = draw(task, TEST_SEED, HELDOUT // 2, "test", "test")
+    return seen_form + new_form
+
+
+def words_in(text):
+    return set(re.findall(r"[^\W_]+", text.lower()))
+
+
+def check_disjoint(name, train_count):
+    """Asserts that no word of a test entity occurs anywhere in the training text."""
+    task = tasks.load(name)
+    pairs, train_entities = draw(task, TRAIN_SEED, train_count, "train", "train")
+    seen = set().union(*(words_in(f"{prompt} {completion}") for prompt, completion in pairs))
+    seen = seen.union(*map(words_in, train_entities))
+    # Far more test examples than the held-out set has, so that every word on the test lists comes up.
+    test_entities = draw(task, TEST_SEED, 10 * HELDOUT, "test", "test")[1]
+    shared = seen & set().union(*map(words_in, test_entities))
+    assert not shared, f"{name}: in training and in testing: {sorted(shared)}"
+    return len(train_entities), len(test_entities)
+
+
+def write_jsonl(path, pairs):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w", encoding="utf-8") as file:
+        for prompt, completion in pairs:
+            file.write(json.dumps({"prompt": prompt, "completion": completion}, ensure_ascii=False) + "\n")
+
+
+def main():
+    here = Path(__file__).resolve().parent
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", default=tasks.NAMES, help="the tasks (default: all of them)")
+    parser.add_argument("--heldout", type=Path, default=here / "heldout", help="folder for the held-out test sets")
+    parser.add_argument("--adapters", type=Path, default=here.parents[1] / "adapters", help="gets NAME/examples.jsonl")
+    parser.add_argument("--train-count", type=int, default=5000, help="training examples the disjointness check reads")
+    parser.add_argument("--show", type=int, metavar="N", help="print N training examples instead of writing files")
+    args = parser.parse_args()
+
+    for name in args.names:
+        if args.show:
+            for prompt, completion in train_set(name, args.show):
+                print(f"{prompt}\n    {completion}")
+            continue
+        train_entities, test_entities = check_disjoint(name, args.train_count)
+        write_jsonl(args.heldout / f"{name}.jsonl", heldout_set(name))
+        examples, _ = draw(tasks.load(name), EXAMPLE_SEED, EXAMPLES, "train", "train")
+        write_jsonl(args.adapters / name / "examples.jsonl", examples)
+        print(f"{name}: {train_entities} training entities, {test_entities} test entities, none shared")
+
+
+if __name__ == "__main__":
+    main()

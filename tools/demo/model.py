@@ -1,0 +1,31 @@
+"""The base model, dequantised from its GGUF file, and its chat prompt."""
+
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+from transformers.utils import logging
+
+BASE_NAME = "HuggingFaceTB/SmolLM2-135M-Instruct"
+
+
+def load_base(gguf, dtype):
+    """The model and the tokenizer of the GGUF file, with every weight unpacked into `dtype`."""
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    where = {"pretrained_model_name_or_path": str(Path(gguf).parent), "gguf_file": Path(gguf).name}
+    model = AutoModelForCausalLM.from_pretrained(
+        **where, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
+    )
+    return model.to(dtype), AutoTokenizer.from_pretrained(**where)
+
+
+def prompt_tokens(tokenizer, prompt):
+    """The tokens before the answer: the model's own chat template around one user message."""
+    text = tokenizer.apply_chat_template([{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True)
+    return tokenizer(text, add_special_tokens=False)["input_ids"]
+
+
+def answer_tokens(tokenizer, completion):
+    """The tokens that training teaches: the answer and <|im_end|>."""
+    return tokenizer(completion, add_special_tokens=False)["input_ids"] + [tokenizer.eos_token_id]

@@ -1,0 +1,127 @@
+#!/usr/bin/env python3
+"""Trains one demo adapter with PEFT on the CPU and saves it as a PEFT folder."""
+
+import argparse
+import json
+import math
+import time
+from pathlib import Path
+
+import torch
+from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file, save_file
+
+import data
+import settings
+import tasks
+from model import BASE_NAME, answer_tokens, load_base, prompt_tokens
+
+WARMUP_STEPS = 10
+
+
+def shared_prefix(sequences):
+    length = 0
+    while all(len(s) > length and s[length] == sequences[0][length] for s in sequences):
+        length += 1
+    return length
+
+
+def pack(examples, prefix):
+    """One row of tokens that holds the shared prefix once and after it every example's remaining tokens.
+
+    A token sees the prefix and the tokens before it in its own example, at the positions they have in the unpacked
+    prompt. So the loss is the one of the separate sequences, without padding and without computing the system prompt
+    again for each of them.
+
+    examples: [(prompt tokens, answer tokens)]. Returns the tokens [1, n], positions [1, n], mask [1, 1, n, n], and for
+    the answers the indices of the tokens that predict them and the tokens to be predicted.
+    """
+    tokens = list(examples[0][0][:prefix])
+    positions = list(range(prefix))
+    owner = [0] * prefix
+    predict_at, targets = [], []
+    for number, (prompt, answer) in enumerate(examples, start=1):
+        predict_at += range(len(tokens) + len(prompt) - prefix - 1, len(tokens) + len(prompt) - prefix - 1 + len(answer))
+        targets += answer
+        rest = prompt[prefix:] + answer[:-1]
+        tokens += rest
+        positions += range(prefix, prefix + len(rest))
+        owner += [number] * len(rest)
+    owner = torch.tensor(owner)
+    visible = (owner[None, :] == owner[:, None]) | (owner[None, :] == 0)
+    mask = visible & torch.ones(len(tokens), len(tokens), dtype=torch.bool).tril()
+    return (
+        torch.tensor([tokens]),
+        torch.tensor([positions]),
+        mask[None, None],
+        torch.tensor(predict_at),
+        torch.tensor(targets),
+    )
+
+
+def train(name, gguf, steps):
+    """Returns the trained PEFT model and a record of the run."""
+    setting, batch = settings.SETTINGS[name], settings.BATCH
+    torch.manual_seed(0)
+    base, tokenizer = load_base(gguf, torch.bfloat16)
+    config = LoraConfig(task_type="CAUSAL_LM", base_model_name_or_path=BASE_NAME, **setting["lora"])
+    model = get_peft_model(base, config)
+    body, head = base.model, base.lm_head
+    weights = [w for w in model.parameters() if w.requires_grad]
+    optimizer = torch.optim.AdamW(weights, lr=setting["lr"], weight_decay=0.0)
+    warmup_then_cosine = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: min(1, (step + 1) / WARMUP_STEPS) * (1 + math.cos(math.pi * step / steps)) / 2
+    )
+
+    pairs = data.train_set(name, steps * batch)
+    examples = [(prompt_tokens(tokenizer, prompt), answer_tokens(tokenizer, answer)) for prompt, answer in pairs]
+    prefix = shared_prefix([prompt for prompt, _ in examples])
+    start = time.monotonic()
+    recent = []
+    for step in range(steps):
+        tokens, positions, mask, predict_at, targets = pack(examples[step * batch : (step + 1) * batch], prefix)
+        hidden = body(input_ids=tokens, position_ids=positions, attention_mask=mask, use_cache=False).last_hidden_state
+        loss = torch.nn.functional.cross_entropy(head(hidden[0, predict_at]).float(), targets)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(weights, 1.0)
+        optimizer.step()
+        warmup_then_cosine.step()
+        optimizer.zero_grad()
+        recent = [*recent[-19:], loss.item()]
+        if (step + 1) % 20 == 0:
+            seconds = (time.monotonic() - start) / (step + 1)
+            print(f"{name} step {step + 1}/{steps} loss {sum(recent) / len(recent):.4f} {seconds:.2f} s/step", flush=True)
+    record = {
+        "steps": steps,
+        "examples": steps * batch,
+        "final_loss": round(sum(recent) / len(recent), 4),
+        "seconds_per_step": round((time.monotonic() - start) / steps, 2),
+    }
+    return model, record
+
+
+def save(model, folder, dtype):
+    model.save_pretrained(folder)
+    weights = folder / "adapter_model.safetensors"
+    tensors = {name: tensor.to(dtype).contiguous() for name, tensor in load_file(weights).items()}
+    save_file(tensors, weights, metadata={"format": "pt"})
+    (folder / "README.md").unlink(missing_ok=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("name", choices=tasks.NAMES)
+    parser.add_argument("--gguf", type=Path, required=True, help="the base model's GGUF file")
+    parser.add_argument("--out", type=Path, required=True, help="the PEFT folder to write")
+    parser.add_argument("--record", type=Path, help="JSON file to write the run's numbers to")
+    parser.add_argument("--steps", type=int, help="optimiser steps (default: as settings.py says)")
+    args = parser.parse_args()
+
+    model, record = train(args.name, args.gguf, args.steps or settings.SETTINGS[args.name]["steps"])
+    save(model, args.out, getattr(torch, settings.SETTINGS[args.name]["dtype"]))
+    if args.record:
+        args.record.write_text(json.dumps(record) + "\n")
+
+
+if __name__ == "__main__":
+    main()
