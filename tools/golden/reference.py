@@ -114,7 +114,7 @@ def main():
     model.add_lora(common.GOLDEN / entry["peft"])
     check(entry["peft"], model, entry["cases"], 0.005)
     check("default model", Model(common.default_model()), golden("greedy.json")["cases"], 0.001)
-    sys.exit(failed > 0)
+    sys.exit(1 if failed else 0)
 
 
 if __name__ == "__main__":
