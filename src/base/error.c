@@ -24,7 +24,10 @@ el_status el_fail_prefix(el_error *err, const char *fmt, ...) {
   va_start(ap, fmt);
   int n = vsnprintf(err->message, sizeof err->message, fmt, ap);
   va_end(ap);
-  if (n >= 0 && (size_t)n < sizeof err->message) snprintf(err->message + n, sizeof err->message - (size_t)n, ": %s", old);
+  if (n >= 0 && (size_t)n + 3 < sizeof err->message) {
+    size_t room = sizeof err->message - (size_t)n - 3; /* after the separator and the NUL: what does not fit is cut */
+    snprintf(err->message + n, room + 3, ": %.*s", (int)room, old);
+  }
   return err->code;
 }
 

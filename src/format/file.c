@@ -34,8 +34,8 @@ static el_status open_regular(const char *path, int *fd, size_t *size, el_error 
 }
 
 el_status el_file_map(const char *path, el_file *out, el_error *err) {
-  int fd;
-  size_t size;
+  int fd = -1;
+  size_t size = 0;
   el_status status = open_regular(path, &fd, &size, err);
   if (status) return status;
   el_file f = {.size = size, .mapped = true};
@@ -50,8 +50,8 @@ el_status el_file_map(const char *path, el_file *out, el_error *err) {
 }
 
 el_status el_file_read(const char *path, size_t max_size, el_file *out, el_error *err) {
-  int fd;
-  size_t size;
+  int fd = -1;
+  size_t size = 0;
   el_status status = open_regular(path, &fd, &size, err);
   if (status) return status;
   el_file f = {.size = size};

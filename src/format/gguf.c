@@ -68,20 +68,20 @@ static el_status read_bytes(reader *r, const char *what, uint64_t n, const unsig
 }
 
 static el_status read_uint(reader *r, const char *what, size_t bytes, uint64_t *out) {
-  const unsigned char *p;
+  const unsigned char *p = NULL;
   el_status status = read_bytes(r, what, bytes, &p);
   if (!status) *out = load_le(p, bytes);
   return status;
 }
 
 static el_status read_str(reader *r, const char *what, uint64_t max, el_str *out) {
-  uint64_t len;
+  uint64_t len = 0;
   el_status status = read_uint(r, what, 8, &len);
   if (status) return status;
   if (len > max)
     return el_fail(r->err, EL_ERR_FORMAT, "%s: %s at byte %zu has a length of %" PRIu64 ", the limit is %" PRIu64,
                    r->g->path, what, r->at - 8, len, max);
-  const unsigned char *p;
+  const unsigned char *p = NULL;
   if ((status = read_bytes(r, what, len, &p))) return status;
   *out = (el_str){(const char *)p, (size_t)len};
   return EL_OK;
@@ -139,7 +139,7 @@ static el_status read_array_strings(reader *r, el_gguf_kv *kv) {
 static el_status read_kv(reader *r, size_t i) {
   char shown[EL_SHOW];
   el_gguf_kv *kv = &r->g->kv[i];
-  uint64_t type, item = 0;
+  uint64_t type = 0, item = 0;
   el_status status;
   if ((status = read_str(r, "a key", MAX_KEY, &kv->key))) return status;
   el_str_show(kv->key, shown, sizeof shown);
@@ -183,7 +183,7 @@ static el_status read_tensor(reader *r, size_t i, uint64_t *offset) {
   const char *path = r->g->path;
   char name[EL_SHOW];
   el_tensor *t = &r->g->tensors[i];
-  uint64_t n_dims, type;
+  uint64_t n_dims = 0, type = 0;
   el_status status;
   if ((status = read_str(r, "a tensor's name", MAX_NAME, &t->name))) return status;
   el_str_show(t->name, name, sizeof name);
@@ -283,7 +283,7 @@ static el_status build_index(reader *r, const char *what, el_index_entry *entrie
 static el_status read_counts(reader *r) {
   el_gguf *g = r->g;
   const unsigned char *magic;
-  uint64_t version, n_tensors, n_kv;
+  uint64_t version = 0, n_tensors = 0, n_kv = 0;
   el_status status;
   if (r->size < 4 || memcmp(r->data, "GGUF", 4))
     return el_fail(r->err, EL_ERR_FORMAT, "%s: not a GGUF file (%zu bytes, no GGUF at its start)", g->path, r->size);

@@ -1,0 +1,245 @@
+#include "format/safetensors.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "format/file.h"
+#include "format/index.h"
+
+enum {
+  PREFIX = 8, /* bytes of the header's length */
+  /* An adapter on all layers of a 405B model has a header of 300 KB. The reference implementation allows 100 MB, but
+   * parsed JSON takes some 20 times its text: this bounds what a hostile header can make us allocate at about 200 MB.
+   */
+  MAX_HEADER = 8 << 20,
+  MAX_DIMS = sizeof((el_st_tensor){0}.shape) / sizeof((el_st_tensor){0}.shape[0])
+};
+static const char METADATA[] = "__metadata__";
+
+struct el_safetensors {
+  char *path;
+  el_file file;
+  bool owned;
+  json_t *header;   /* names, dtypes and metadata are its strings */
+  json_t *metadata; /* borrowed from it; NULL: none */
+  size_t n;
+  el_st_tensor *tensors;
+  el_index_entry *index;
+};
+
+/* Bits of an item; 0: a dtype that we do not know, whose length cannot be checked. */
+static int dtype_bits(const char *name) {
+  static const struct {
+    const char *name;
+    int bits;
+  } known[] = {{"F32", 32}, {"F16", 16},    {"BF16", 16},   {"F64", 64},    {"BOOL", 8}, {"U8", 8},
+               {"I8", 8},   {"U16", 16},    {"I16", 16},    {"U32", 32},    {"I32", 32}, {"U64", 64},
+               {"I64", 64}, {"F8_E4M3", 8}, {"F8_E5M2", 8}, {"F8_E8M0", 8}, {"C64", 64}};
+  for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+    if (!strcmp(known[i].name, name)) return known[i].bits;
+  return 0;
+}
+
+static el_st_dtype dtype_of(const char *name) {
+  if (!strcmp(name, "F32")) return EL_ST_F32;
+  if (!strcmp(name, "F16")) return EL_ST_F16;
+  return strcmp(name, "BF16") ? EL_ST_OTHER : EL_ST_BF16;
+}
+
+static el_str view(const char *s) {
+  return (el_str){s, strlen(s)};
+}
+
+static el_status read_tensor(el_safetensors *s, const char *key, json_t *info, size_t data_size, el_st_tensor *t,
+                             el_error *err) {
+  char name[EL_SHOW], type[EL_SHOW];
+  el_str_show(view(key), name, sizeof name);
+  json_t *dtype = json_object_get(info, "dtype"), *shape = json_object_get(info, "shape"),
+         *offsets = json_object_get(info, "data_offsets");
+  if (!json_is_string(dtype) || !json_is_array(shape) || !json_is_array(offsets))
+    return el_fail(err, EL_ERR_FORMAT, "%s: tensor %s lacks one of dtype (a string), shape and data_offsets (arrays)",
+                   s->path, name);
+  if (json_array_size(shape) > MAX_DIMS)
+    return el_fail(err, EL_ERR_FORMAT, "%s: tensor %s has %zu dimensions, the limit is %d", s->path, name,
+                   json_array_size(shape), (int)MAX_DIMS);
+  *t = (el_st_tensor){.name = key, .dtype_name = json_string_value(dtype), .n_dims = (int)json_array_size(shape)};
+  t->dtype = dtype_of(t->dtype_name);
+  int64_t n = 1;
+  for (int d = 0; d < t->n_dims; d++) {
+    json_t *size = json_array_get(shape, (size_t)d);
+    if (!json_is_integer(size) || json_integer_value(size) < 0 ||
+        __builtin_mul_overflow(n, json_integer_value(size), &n))
+      return el_fail(err, EL_ERR_FORMAT, "%s: tensor %s: dimension %d of its shape is not a size", s->path, name, d);
+    t->shape[d] = json_integer_value(size);
+  }
+  json_t *begin = json_array_get(offsets, 0), *end = json_array_get(offsets, 1);
+  if (json_array_size(offsets) != 2 || !json_is_integer(begin) || !json_is_integer(end))
+    return el_fail(err, EL_ERR_FORMAT, "%s: tensor %s: data_offsets are not two integers", s->path, name);
+  int64_t b = json_integer_value(begin), e = json_integer_value(end);
+  if (b < 0 || e < b)
+    return el_fail(err, EL_ERR_FORMAT, "%s: tensor %s: data_offsets [%" PRId64 ", %" PRId64 "] are no range", s->path,
+                   name, b, e);
+  if ((uint64_t)e > data_size)
+    return el_fail(err, EL_ERR_FORMAT,
+                   "%s: truncated: tensor %s ends at byte %" PRId64 " of the data, the file has %zu", s->path, name, e,
+                   data_size);
+  int bits = dtype_bits(t->dtype_name);
+  int64_t n_bits;
+  if (bits && (__builtin_mul_overflow(n, bits, &n_bits) || n_bits / 8 != e - b))
+    return el_fail(err, EL_ERR_FORMAT,
+                   "%s: tensor %s: its shape needs %" PRId64 " values of %s, it has %" PRId64 " bytes", s->path, name,
+                   n, el_str_show(view(t->dtype_name), type, sizeof type), e - b);
+  t->data = s->file.data + (s->file.size - data_size) + b;
+  t->n_bytes = (size_t)(e - b);
+  return EL_OK;
+}
+
+static int by_range(const void *x, const void *y) {
+  const el_st_tensor *a = *(el_st_tensor *const *)x, *b = *(el_st_tensor *const *)y;
+  if (a->data != b->data) return a->data < b->data ? -1 : 1;
+  return (a->n_bytes > b->n_bytes) - (a->n_bytes < b->n_bytes);
+}
+
+/* The tensors cover the data exactly: no overlap, no hole, nothing after the last. */
+static el_status check_cover(el_safetensors *s, size_t data_size, el_error *err) {
+  char name[EL_SHOW];
+  const unsigned char *at = s->file.data + (s->file.size - data_size), *end = at + data_size;
+  el_st_tensor **sorted = malloc((s->n + 1) * sizeof *sorted);
+  if (!sorted) return el_fail(err, EL_ERR_NO_MEMORY, "%s: no memory for its header", s->path);
+  for (size_t i = 0; i < s->n; i++) sorted[i] = &s->tensors[i];
+  qsort(sorted, s->n, sizeof *sorted, by_range);
+  el_status status = EL_OK;
+  for (size_t i = 0; !status && i < s->n; i++) {
+    if (sorted[i]->data != at)
+      status = el_fail(err, EL_ERR_FORMAT, "%s: tensor %s %s", s->path,
+                       el_str_show(view(sorted[i]->name), name, sizeof name),
+                       sorted[i]->data < at ? "overlaps another one" : "comes after bytes that belong to no tensor");
+    at = sorted[i]->data + sorted[i]->n_bytes;
+  }
+  free(sorted);
+  if (!status && at != end)
+    status = el_fail(err, EL_ERR_FORMAT, "%s: %td bytes at its end belong to no tensor", s->path, end - at);
+  return status;
+}
+
+static el_status read_metadata(el_safetensors *s, json_t *metadata, el_error *err) {
+  const char *key;
+  json_t *value;
+  char shown[EL_SHOW];
+  if (!json_is_object(metadata)) return el_fail(err, EL_ERR_FORMAT, "%s: %s is not an object", s->path, METADATA);
+  json_object_foreach(metadata, key, value) {
+    if (!json_is_string(value))
+      return el_fail(err, EL_ERR_FORMAT, "%s: %s: the value of %s is not a string", s->path, METADATA,
+                     el_str_show(view(key), shown, sizeof shown));
+  }
+  s->metadata = metadata;
+  return EL_OK;
+}
+
+static el_status parse(el_safetensors *s, el_error *err) {
+  uint64_t len = 0;
+  if (s->file.size < PREFIX)
+    return el_fail(err, EL_ERR_FORMAT, "%s: truncated: %zu bytes are no safetensors file", s->path, s->file.size);
+  for (int i = 0; i < PREFIX; i++) len |= (uint64_t)s->file.data[i] << (8 * i);
+  if (len > MAX_HEADER)
+    return el_fail(err, EL_ERR_FORMAT,
+                   "%s: a header of %" PRIu64 " bytes, the limit is %d; is this a safetensors file?", s->path, len,
+                   MAX_HEADER);
+  if (len > s->file.size - PREFIX)
+    return el_fail(err, EL_ERR_FORMAT, "%s: truncated: its header has %" PRIu64 " bytes, the file has %zu", s->path,
+                   len, s->file.size - PREFIX);
+  const char *text = (const char *)s->file.data + PREFIX;
+  if (len == 0 || text[0] != '{') return el_fail(err, EL_ERR_FORMAT, "%s: its header is not a JSON object", s->path);
+  json_error_t json_err;
+  char shown[EL_SHOW];
+  /* Refuses what is not UTF-8, NUL in strings, nesting beyond 2048, integers beyond 64 bits. */
+  s->header = json_loadb(text, (size_t)len, JSON_REJECT_DUPLICATES, &json_err);
+  if (!s->header)
+    return el_fail(err, EL_ERR_FORMAT, "%s: its header, at byte %d: %s", s->path, json_err.position,
+                   el_str_show(view(json_err.text), shown, sizeof shown));
+
+  size_t data_size = s->file.size - PREFIX - (size_t)len;
+  size_t n = json_object_size(s->header);
+  s->tensors = calloc(n + 1, sizeof *s->tensors);
+  s->index = calloc(n + 1, sizeof *s->index);
+  if (!s->tensors || !s->index) return el_fail(err, EL_ERR_NO_MEMORY, "%s: no memory for its header", s->path);
+  const char *key;
+  json_t *value;
+  json_object_foreach(s->header, key, value) {
+    el_status status;
+    if (!strcmp(key, METADATA)) {
+      if ((status = read_metadata(s, value, err))) return status;
+      continue;
+    }
+    if ((status = read_tensor(s, key, value, data_size, &s->tensors[s->n], err))) return status;
+    s->index[s->n] = (el_index_entry){view(key), s->n};
+    s->n++;
+  }
+  el_index_sort(s->index, s->n); /* no duplicates: the parser refuses them */
+  return check_cover(s, data_size, err);
+}
+
+/* Takes over `file` when `owned`, also on failure. */
+static el_status open_file(el_file file, bool owned, const char *path, el_safetensors **out, el_error *err) {
+  el_safetensors *s = calloc(1, sizeof *s);
+  el_status status;
+  if (!s || !(s->path = strdup(path))) {
+    free(s);
+    if (owned) el_file_close(&file);
+    return el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", path);
+  }
+  s->file = file;
+  s->owned = owned;
+  if ((status = parse(s, err))) {
+    el_safetensors_close(s);
+    return status;
+  }
+  *out = s;
+  return EL_OK;
+}
+
+el_status el_safetensors_open(const char *path, el_safetensors **out, el_error *err) {
+  el_file file;
+  el_status status = el_file_map(path, &file, err);
+  return status ? status : open_file(file, true, path, out, err);
+}
+
+el_status el_safetensors_open_memory(const void *data, size_t size, const char *name, el_safetensors **out,
+                                     el_error *err) {
+  return open_file((el_file){.data = (unsigned char *)data, .size = size}, false, name, out, err);
+}
+
+void el_safetensors_close(el_safetensors *s) {
+  if (!s) return;
+  json_decref(s->header);
+  free(s->tensors);
+  free(s->index);
+  free(s->path);
+  if (s->owned) el_file_close(&s->file);
+  free(s);
+}
+
+size_t el_safetensors_n(const el_safetensors *s) {
+  return s->n;
+}
+
+const el_st_tensor *el_safetensors_at(const el_safetensors *s, size_t i) {
+  assert(i < s->n);
+  return &s->tensors[i];
+}
+
+const el_st_tensor *el_safetensors_find(const el_safetensors *s, const char *name) {
+  const el_index_entry *e = el_index_find(s->index, s->n, view(name));
+  return e ? &s->tensors[e->i] : NULL;
+}
+
+void el_safetensors_metadata(const el_safetensors *s, void (*each)(void *arg, const char *key, const char *value),
+                             void *arg) {
+  const char *key;
+  json_t *value;
+  json_object_foreach(s->metadata, key, value) each(arg, key, json_string_value(value));
+}
