@@ -1,0 +1,67 @@
+# Thin over meson: the program is build/edgelora. `make help` lists the targets.
+
+PREFIX ?= /usr/local
+HOST ?= 127.0.0.1
+PORT ?= 8080
+MODEL ?=
+ADAPTERS ?= adapters
+ARGS ?=
+FUZZ_SECONDS ?= 600
+
+# A folder without build.ninja was never set up, or its setup was interrupted.
+configure = test -f build/build.ninja || { rm -rf build/meson-private; meson setup build --buildtype=release; }
+
+.DEFAULT_GOAL := build
+.PHONY: build serve model setup test asan fuzz install fmt clean help
+
+build:
+	@tools/setup --check build
+	@$(configure)
+	@ninja -C build
+
+serve:
+	@tools/setup serve
+	@$(configure)
+	@ninja -C build --quiet edgelora
+	@model='$(MODEL)'; [ -n "$$model" ] || model=$$(tools/fetch-model) || exit 1; \
+	exec build/edgelora serve -m "$$model" --adapters '$(ADAPTERS)' --host '$(HOST)' --port '$(PORT)' --examples $(ARGS)
+
+model:
+	@tools/setup serve
+	@tools/fetch-model
+
+setup:
+	@tools/setup test
+
+test:
+	@tools/test
+
+asan:
+	@tools/test asan
+
+fuzz:
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) tools/test fuzz
+
+# DESTDIR=... is heeded too.
+install: build
+	@meson configure build -Dprefix='$(abspath $(PREFIX))'
+	@meson install -C build
+
+fmt:
+	@git ls-files -co --exclude-standard '*.c' '*.h' | xargs clang-format -i
+
+clean:
+	@rm -rf build
+
+help:
+	@echo "make            build build/edgelora and build/libedgelora (release)"
+	@echo "make serve      install what is missing, build, fetch the default model, serve it with the demo adapters"
+	@echo "                PORT=$(PORT) HOST=$(HOST) MODEL=FILE.gguf ADAPTERS=$(ADAPTERS) ARGS='--slots 32'"
+	@echo "make test       install what the tests need, then run all of them: unit, program, server, sanitizers, fuzzers, install"
+	@echo "make asan       the unit, program and server tests under AddressSanitizer and UndefinedBehaviorSanitizer"
+	@echo "make fuzz       the fuzzers for FUZZ_SECONDS=$(FUZZ_SECONDS) each"
+	@echo "make install    PREFIX=$(PREFIX); DESTDIR is heeded"
+	@echo "make model      fetch the default model into the cache and print its path"
+	@echo "make setup      install what building, serving and testing need, through apt"
+	@echo "make fmt        clang-format every C file"
+	@echo "make clean      remove build/"
