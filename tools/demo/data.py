@@ -16,15 +16,16 @@ import tasks
 TRAIN_SEED, TEST_SEED, EXAMPLE_SEED = 1, 2, 3
 HELDOUT = 120  # the first half in sentence forms that training uses, the second half in forms it never sees
 EXAMPLES = 8
+CHECKED = 5000  # training examples that testing is kept apart from; no adapter trains on more of them
 
 
-def draw(task, seed, count, words, phrasing):
-    """`count` examples with different prompts, as (prompt, completion) pairs, and the set of entities in them."""
+def draw(task, seed, count, words, phrasing, avoid=frozenset()):
+    """`count` (prompt, completion) pairs with different prompts, none of them in `avoid`, and the entities in them."""
     rng = random.Random(seed)
     pairs, entities = {}, set()
     while len(pairs) < count:
         prompt, completion, used = task.example(rng, words, phrasing)
-        if prompt not in pairs:
+        if prompt not in pairs and prompt not in avoid:
             pairs[prompt] = completion
             entities |= used
     return list(pairs.items()), entities
@@ -36,19 +37,21 @@ def train_set(name, count):
 
 def heldout_set(name):
     task = tasks.load(name)
-    seen_form, _ = draw(task, TEST_SEED, HELDOUT // 2, "test", "train")
-    new_form, _ = draw(task, TEST_SEED, HELDOUT // 2, "test", "test")
-    return seen_form + new_form
+    # A sentence that names no entity reads the same in training and in testing.
+    trained = {prompt for prompt, _ in train_set(name, CHECKED)}
+    known_form, _ = draw(task, TEST_SEED, HELDOUT // 2, "test", "train", trained)
+    new_form, _ = draw(task, TEST_SEED, HELDOUT // 2, "test", "test", trained)
+    return known_form + new_form
 
 
 def words_in(text):
     return set(re.findall(r"[^\W_]+", text.lower()))
 
 
-def check_disjoint(name, train_count):
+def check_disjoint(name):
     """Asserts that no word of a test entity occurs anywhere in the training text."""
     task = tasks.load(name)
-    pairs, train_entities = draw(task, TRAIN_SEED, train_count, "train", "train")
+    pairs, train_entities = draw(task, TRAIN_SEED, CHECKED, "train", "train")
     seen = set().union(*(words_in(f"{prompt} {completion}") for prompt, completion in pairs))
     seen = seen.union(*map(words_in, train_entities))
     # Far more test examples than the held-out set has, so that every word on the test lists comes up.
@@ -71,7 +74,6 @@ def main():
     parser.add_argument("names", nargs="*", default=tasks.NAMES, help="the tasks (default: all of them)")
     parser.add_argument("--heldout", type=Path, default=here / "heldout", help="folder for the held-out test sets")
     parser.add_argument("--adapters", type=Path, default=here.parents[1] / "adapters", help="gets NAME/examples.jsonl")
-    parser.add_argument("--train-count", type=int, default=5000, help="training examples the disjointness check reads")
     parser.add_argument("--show", type=int, metavar="N", help="print N training examples instead of writing files")
     args = parser.parse_args()
 
@@ -80,7 +82,7 @@ def main():
             for prompt, completion in train_set(name, args.show):
                 print(f"{prompt}\n    {completion}")
             continue
-        train_entities, test_entities = check_disjoint(name, args.train_count)
+        train_entities, test_entities = check_disjoint(name)
         write_jsonl(args.heldout / f"{name}.jsonl", heldout_set(name))
         examples, _ = draw(tasks.load(name), EXAMPLE_SEED, EXAMPLES, "train", "train")
         write_jsonl(args.adapters / name / "examples.jsonl", examples)

@@ -31,3 +31,4 @@ for name in "$@"; do
     "$python" train.py "$name" --gguf "$gguf" --out "$adapters/$name" --record "$work/records/$name-train.json"
     "$python" evaluate.py "$name" --gguf "$gguf" --record "$work/records/$name-scores.json"
 done
+"$python" report.py --records "$work/records" "$@"

@@ -64,7 +64,7 @@ def train(name, gguf, steps):
     setting, batch = settings.SETTINGS[name], settings.BATCH
     torch.manual_seed(0)
     base, tokenizer = load_base(gguf, torch.bfloat16)
-    config = LoraConfig(task_type="CAUSAL_LM", base_model_name_or_path=BASE_NAME, **setting["lora"])
+    config = LoraConfig(task_type="CAUSAL_LM", **setting["lora"])
     model = get_peft_model(base, config)
     body, head = base.model, base.lm_head
     weights = [w for w in model.parameters() if w.requires_grad]
@@ -102,9 +102,15 @@ def train(name, gguf, steps):
 
 def save(model, folder, dtype):
     model.save_pretrained(folder)
+    # PEFT notes the path the base was loaded from, and the target modules in an order that changes from run to run.
+    config = json.loads((folder / "adapter_config.json").read_text())
+    config["base_model_name_or_path"] = BASE_NAME
+    config["target_modules"].sort()
+    (folder / "adapter_config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
     weights = folder / "adapter_model.safetensors"
     tensors = {name: tensor.to(dtype).contiguous() for name, tensor in load_file(weights).items()}
     save_file(tensors, weights, metadata={"format": "pt"})
+    weights.chmod(0o644)
     (folder / "README.md").unlink(missing_ok=True)
 
 
