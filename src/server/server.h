@@ -14,15 +14,18 @@ typedef struct el_server_options {
   const char *host;  /* an address or a name; default "127.0.0.1"; "0.0.0.0" or "::" for every interface */
   int port;          /* default 8080; 0: any free port, see el_server_port */
 
-  size_t max_body_bytes;  /* a longer request body is a 413; default 8 MiB */
-  int max_connections;    /* open at once; the system's backlog holds the others; default 512 */
-  int max_choices;        /* prompts × n of one request; default 128 */
-  int receive_timeout_ms; /* from a request's first byte to the last byte of its body, however slowly it trickles;
-                             default 30 s */
-  int idle_timeout_ms; /* silence on a kept-alive connection, or a client that takes nothing of its answer; default 60 s
-                        */
-  const char
-      *cors_origin; /* a web origin ("https://chat.example") whose pages may call the server, or "*"; NULL: none */
+  size_t max_body_bytes; /* a longer request body is a 413; default 8 MiB */
+  int max_connections;   /* open at once; the system's backlog holds the others; default 512 */
+  int max_choices;       /* prompts × n of one request; default 128 */
+  /* From a request's first line (a connection's first request: from its opening) to the last byte of its body, however
+   * slowly it trickles; default 30 s. */
+  int receive_timeout_ms;
+  /* Silence between requests, or a client that takes nothing of its answer; whole seconds, rounded up; default 60 s.
+   * Neither limit touches a generation that runs or waits for a slot. */
+  int idle_timeout_ms;
+  /* A web origin ("https://chat.example") whose pages may call the server from a browser, or "*"; NULL: only pages
+   * that the server's own address serves. */
+  const char *cors_origin;
 
   el_log_fn log; /* NULL: silent. One line a request at EL_LOG_INFO. May be called from any thread. */
   void *log_user;
@@ -37,13 +40,12 @@ el_status el_server_start(const el_server_options *options, el_server **out, el_
 
 /* The port that it listens on. */
 int el_server_port(const el_server *s);
-/* Where a person on this machine reaches it, such as "http://127.0.0.1:8080" or "http://[::1]:8080". Owned by the
- * server. */
+/* Where a person on this machine reaches it, such as "http://127.0.0.1:8080" or "http://[::1]:8080". The server's. */
 const char *el_server_url(const el_server *s);
 
 /* Takes no new connections, answers 503 to new requests on open ones, and waits until those that run are answered, at
- * most timeout_ms; then cancels the rest (their answers end with what they have). Returns whether all finished by
- * themselves. Call it once, from any thread but a callback's. */
+ * most timeout_ms; then cancels the rest, whose answers end in an error. Returns whether all finished by themselves.
+ * Call it once, from any thread but an event callback's. */
 bool el_server_drain(el_server *s, int timeout_ms);
 
 /* Cancels what still runs, closes every connection, stops the threads, frees all. NULL is allowed. */

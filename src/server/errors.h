@@ -1,0 +1,26 @@
+/* Errors as OpenAI's clients know them: {"error": {"message", "type", "param", "code"}}. */
+#ifndef EL_SERVER_ERRORS_H
+#define EL_SERVER_ERRORS_H
+
+#include "base/buf.h"
+#include "edgelora.h"
+
+typedef struct el_api_error {
+  int status;       /* HTTP */
+  const char *code; /* static; NULL: none */
+  char param[128];  /* the field at fault, such as "messages[2].content"; "": none */
+  char message[1024];
+} el_api_error;
+
+/* Fills *e and returns false, so that a parser writes `return el_api_fail(e, 400, NULL, "n", "...")`. param may be
+ * NULL. */
+bool el_api_fail(el_api_error *e, int status, const char *code, const char *param, const char *fmt, ...)
+    __attribute__((format(printf, 5, 6)));
+
+/* What the engine or the tokenizer said, as an answer. `model` is the name that the request asked for. */
+bool el_api_fail_engine(el_api_error *e, const el_error *err, const char *model);
+
+/* Appends the JSON object. False: out of memory. */
+bool el_api_error_write(const el_api_error *e, el_buf *out);
+
+#endif

@@ -1,0 +1,90 @@
+/* One request and its answer: what the HTTP thread, the reader, the engine's thread and the watcher share.
+ *
+ * Life: the HTTP thread makes it when a request's headers are there, collects the body, suspends the connection and
+ * hands it to the reader. The reader parses, tokenizes and submits one generation a choice. The engine's thread leaves
+ * records and wakes the connection. The HTTP thread formats them and sends. Whoever may still touch it holds a
+ * reference: the connection, the reader's queue, and every generation until its DONE event. */
+#ifndef EL_SERVER_EXCHANGE_H
+#define EL_SERVER_EXCHANGE_H
+
+#include <microhttpd.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "server/openai_request.h"
+#include "server/reply.h"
+
+/* Records or formatted events that a client has not taken yet. A generation ends by its max_tokens or the context, so
+ * this is reached only by very many choices or alternatives; then the request fails instead of the server's memory. */
+#define EL_MAX_PENDING_BYTES ((size_t)64 << 20)
+
+typedef struct el_exchange el_exchange;
+
+typedef struct el_generation {
+  el_exchange *x;
+  int choice;
+  uint64_t id;  /* the engine's; valid while `running` */
+  bool running; /* submitted, and not yet told to stop */
+  bool done;    /* its DONE event has come */
+} el_generation;
+
+struct el_exchange {
+  struct el_server *server;
+  struct MHD_Connection *connection;
+  atomic_int refs;
+
+  /* The HTTP thread's. */
+  char id[32];   /* 24 hexadecimal digits: x-request-id, and the tail of the answer's id */
+  char what[64]; /* method and path, for the log */
+  uint64_t started_ns;
+  int status;
+  bool chat;
+  bool handed_over;        /* to the reader */
+  bool too_large, no_room; /* why the body is dropped as it comes */
+  el_reply *reply;
+  el_buf out; /* a stream's bytes on their way: [out_pos, len) */
+  size_t out_pos, sent_bytes;
+
+  /* The HTTP thread's, then the reader's, then read only. */
+  el_exchange *next_queued; /* guarded by the server's mutex */
+  el_buf body;
+  el_api_request request;
+
+  pthread_mutex_t mutex; /* guards all below */
+  bool suspended;        /* the connection sleeps; whoever clears this resumes it */
+  bool submitted;        /* the reader is through; `error` or the generations say with what */
+  bool gone;             /* nobody waits for the answer any more: no new records, no new generations */
+  bool failed;           /* `error` is the answer, or the end of it */
+  el_api_error error;
+  el_buf records;
+  el_generation *generations;
+  size_t n_generations, n_live; /* submitted so far; of them without DONE event */
+};
+
+/* NULL: out of memory. With one reference. */
+el_exchange *el_exchange_new(struct el_server *s, struct MHD_Connection *connection);
+void el_exchange_retain(el_exchange *x);
+void el_exchange_release(el_exchange *x);
+
+/* Appends to the body, or begins to drop it when it is over a limit. */
+void el_exchange_body(el_exchange *x, const char *data, size_t len);
+
+/* Parses the body and submits its generations; wakes the connection if that ends it. The reader's thread. */
+void el_exchange_submit(el_exchange *x);
+
+/* Whether the HTTP thread has something to send. With the mutex held. */
+bool el_exchange_ready(const el_exchange *x);
+/* Suspends the connection; the HTTP thread, inside one of its callbacks, with the mutex held. */
+void el_exchange_suspend(el_exchange *x);
+
+/* Nobody wants the answer: wakes the connection, to be closed. */
+void el_exchange_leave(el_exchange *x);
+/* As el_exchange_leave, and stops the generations. */
+void el_exchange_abandon(el_exchange *x);
+/* The answer ends in `e`: stops the generations and wakes the connection. */
+void el_exchange_fail(el_exchange *x, const el_api_error *e);
+/* Stops the generations of an exchange that has failed or whose client is gone. It calls the engine, so no mutex may be
+ * held. */
+void el_exchange_stop_generations(el_exchange *x);
+
+#endif

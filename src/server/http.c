@@ -1,0 +1,393 @@
+/* Connections, bodies and routing, on libmicrohttpd's one thread (epoll). */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "server/json_out.h"
+#include "server/private.h"
+
+/* Request line and headers of one request, and pieces of its body: libmicrohttpd's pool for a connection. */
+#define CONNECTION_MEMORY ((size_t)32 << 10)
+/* The piece of a stream that is handed over at once. */
+#define STREAM_BLOCK 4096
+/* Seconds after which a client that was told "overloaded" may try again. */
+#define RETRY_AFTER "1"
+
+typedef enum route { ROUTE_NONE, ROUTE_HEALTH, ROUTE_MODELS, ROUTE_MODEL, ROUTE_COMPLETIONS, ROUTE_CHAT } route;
+
+static const char MODEL_PREFIX[] = "/v1/models/";
+
+static route find_route(const char *path) {
+  if (!strcmp(path, "/health")) return ROUTE_HEALTH;
+  if (!strcmp(path, "/v1/models")) return ROUTE_MODELS;
+  if (!strcmp(path, "/v1/completions")) return ROUTE_COMPLETIONS;
+  if (!strcmp(path, "/v1/chat/completions")) return ROUTE_CHAT;
+  if (!strncmp(path, MODEL_PREFIX, sizeof MODEL_PREFIX - 1) && path[sizeof MODEL_PREFIX - 1]) return ROUTE_MODEL;
+  return ROUTE_NONE;
+}
+
+static bool is_post(route r) {
+  return r == ROUTE_COMPLETIONS || r == ROUTE_CHAT;
+}
+static const char *allowed_methods(route r) {
+  return is_post(r) ? "POST, OPTIONS" : "GET, HEAD, OPTIONS";
+}
+
+static const char *header(struct MHD_Connection *c, const char *name) {
+  return MHD_lookup_connection_value(c, MHD_HEADER_KIND, name);
+}
+
+static el_conn *conn_of(struct MHD_Connection *c) {
+  const union MHD_ConnectionInfo *info = MHD_get_connection_info(c, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+  return info ? info->socket_context : NULL;
+}
+
+/* ---------------------------------------------------------------- answering */
+
+static void add_cors(el_exchange *x, struct MHD_Response *r) {
+  const char *origin = header(x->connection, "Origin");
+  if (!origin || !x->server->options.cors_origin) return;
+  MHD_add_response_header(r, "Access-Control-Allow-Origin", origin);
+  MHD_add_response_header(r, "Access-Control-Expose-Headers", "x-request-id");
+  MHD_add_response_header(r, "Vary", "Origin");
+}
+
+/* Queues `r` (NULL: out of memory, which closes the connection) and drops our reference to it. */
+static enum MHD_Result queue(el_exchange *x, int status, struct MHD_Response *r) {
+  if (!r) return MHD_NO;
+  x->status = status;
+  MHD_add_response_header(r, "x-request-id", x->id);
+  if (atomic_load(&x->server->draining)) MHD_add_response_header(r, "Connection", "close");
+  add_cors(x, r);
+  enum MHD_Result rc = MHD_queue_response(x->connection, (unsigned)status, r);
+  MHD_destroy_response(r);
+  return rc;
+}
+
+/* Takes the buffer. */
+static struct MHD_Response *json_response(el_exchange *x, el_buf *b) {
+  x->sent_bytes = b->len;
+  struct MHD_Response *r = MHD_create_response_from_buffer(b->len, b->data, MHD_RESPMEM_MUST_FREE);
+  if (!r) el_buf_free(b);
+  if (r) MHD_add_response_header(r, "Content-Type", "application/json");
+  return r;
+}
+
+static enum MHD_Result answer_error(el_exchange *x, const el_api_error *e, const char *allow) {
+  el_buf b = {0};
+  if (!el_api_error_write(e, &b)) {
+    el_buf_free(&b);
+    return MHD_NO;
+  }
+  struct MHD_Response *r = json_response(x, &b);
+  if (r && e->status == 503) MHD_add_response_header(r, "Retry-After", RETRY_AFTER);
+  if (r && allow) MHD_add_response_header(r, "Allow", allow);
+  return queue(x, e->status, r);
+}
+
+static enum MHD_Result answer_too_large(el_exchange *x) {
+  el_api_error e;
+  el_api_fail(&e, 413, "request_too_large", NULL, "The request body is longer than the limit of %zu bytes.",
+              x->server->options.max_body_bytes);
+  return answer_error(x, &e, NULL);
+}
+
+static enum MHD_Result answer_preflight(el_exchange *x, route r) {
+  struct MHD_Response *resp = MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
+  if (!resp) return MHD_NO;
+  const char *headers = header(x->connection, "Access-Control-Request-Headers");
+  MHD_add_response_header(resp, "Allow", allowed_methods(r));
+  if (header(x->connection, "Origin") && x->server->options.cors_origin) {
+    MHD_add_response_header(resp, "Access-Control-Allow-Methods", allowed_methods(r));
+    if (headers) MHD_add_response_header(resp, "Access-Control-Allow-Headers", headers);
+    MHD_add_response_header(resp, "Access-Control-Max-Age", "600");
+  }
+  return queue(x, 204, resp);
+}
+
+static enum MHD_Result answer_get(el_exchange *x, route r, const char *path) {
+  el_buf b = {0};
+  el_api_error e = {0};
+  el_api_fail(&e, 500, "no_memory", NULL, "Out of memory.");
+  bool ok = r == ROUTE_HEALTH   ? el_info_health(x->server, &b)
+            : r == ROUTE_MODELS ? el_info_models(x->server, &b)
+                                : el_info_model(x->server, path + sizeof MODEL_PREFIX - 1, &b, &e);
+  if (!ok) {
+    el_buf_free(&b);
+    return answer_error(x, &e, NULL);
+  }
+  /* A draining server is to be taken out of rotation: load balancers read the status. */
+  bool unavailable = r == ROUTE_HEALTH && atomic_load(&x->server->draining);
+  return queue(x, unavailable ? 503 : 200, json_response(x, &b));
+}
+
+/* ---------------------------------------------------------------- generations */
+
+static bool make_reply(el_exchange *x) {
+  char id[64];
+  snprintf(id, sizeof id, "%s-%s", x->chat ? "chatcmpl" : "cmpl", x->id);
+  x->reply = el_reply_new(el_engine_tokenizer(x->server->options.engine), &x->request, id, (int64_t)time(NULL));
+  return x->reply != NULL;
+}
+
+/* All choices have ended. */
+static enum MHD_Result answer_whole(el_exchange *x, el_buf *records) {
+  el_buf json = {0};
+  el_api_error e;
+  el_api_fail(&e, 500, "no_memory", NULL, "Out of memory while writing the answer.");
+  bool ok = make_reply(x) && el_reply_feed(x->reply, records, NULL) && el_reply_write(x->reply, &json, &e);
+  el_buf_free(records);
+  if (ok) return queue(x, 200, json_response(x, &json));
+  el_buf_free(&json);
+  return answer_error(x, &e, NULL);
+}
+
+/* Moves what has happened since into x->out. False: nothing to send for now, the connection sleeps; or *broken. */
+static bool refill(el_exchange *x, bool *broken) {
+  x->out.len = x->out_pos = 0;
+  while (!x->out.len) {
+    pthread_mutex_lock(&x->mutex);
+    bool gone = x->gone, failed = x->failed;
+    el_api_error e = x->error;
+    el_buf records = x->records;
+    x->records = (el_buf){0};
+    bool wait = !gone && !failed && !records.len;
+    if (wait) el_exchange_suspend(x);
+    pthread_mutex_unlock(&x->mutex);
+    bool ok = !gone && el_reply_feed(x->reply, &records, &x->out) && (!failed || el_reply_fail(x->reply, &e, &x->out));
+    el_buf_free(&records);
+    *broken = !ok;
+    if (!ok || wait) return false;
+  }
+  return true;
+}
+
+static ssize_t read_stream(void *cls, uint64_t pos, char *buf, size_t max) {
+  el_exchange *x = cls;
+  if (x->out_pos == x->out.len) {
+    bool broken;
+    if (el_reply_finished(x->reply)) return MHD_CONTENT_READER_END_OF_STREAM;
+    if (!refill(x, &broken)) return broken ? MHD_CONTENT_READER_END_WITH_ERROR : 0;
+  }
+  size_t n = x->out.len - x->out_pos;
+  if (n > max) n = max;
+  memcpy(buf, x->out.data + x->out_pos, n);
+  x->out_pos += n;
+  x->sent_bytes += n;
+  return (ssize_t)n;
+}
+
+static enum MHD_Result answer_stream(el_exchange *x) {
+  if (!make_reply(x)) return MHD_NO;
+  struct MHD_Response *r = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK, read_stream, x, NULL);
+  if (!r) return MHD_NO;
+  MHD_add_response_header(r, "Content-Type", "text/event-stream");
+  MHD_add_response_header(r, "Cache-Control", "no-cache");
+  MHD_add_response_header(r, "X-Accel-Buffering",
+                          "no"); /* nginx, if it stands before us, is to pass events on at once */
+  return queue(x, 200, r);
+}
+
+/* Answers, or suspends the connection until there is an answer. */
+static enum MHD_Result answer_generation(el_exchange *x) {
+  pthread_mutex_lock(&x->mutex);
+  bool ready = el_exchange_ready(x), gone = x->gone, failed = x->failed;
+  el_api_error e = x->error;
+  el_buf records = {0};
+  if (!ready) {
+    el_exchange_suspend(x);
+  } else if (!gone && !failed && !x->request.stream) {
+    records = x->records;
+    x->records = (el_buf){0};
+  }
+  pthread_mutex_unlock(&x->mutex);
+  if (!ready) return MHD_YES;
+  if (gone) return MHD_NO;
+  if (failed) return answer_error(x, &e, NULL);
+  return x->request.stream ? answer_stream(x) : answer_whole(x, &records);
+}
+
+/* ---------------------------------------------------------------- a request's way in */
+
+static const char *origin_of(el_exchange *x) {
+  return header(x->connection, "Origin");
+}
+
+/* The body is complete: nothing is awaited from the client, but that it stays. With `generates` the reader takes over,
+ * in the same breath: a server that stops finds either no trace of the request, or all of it. False: too late. */
+static bool received(el_exchange *x, el_conn *c, bool generates) {
+  el_server *s = x->server;
+  pthread_mutex_lock(&s->mutex);
+  bool ok = !c->expired && !s->stopping;
+  if (ok) {
+    c->deadline_ns = 0;
+    c->in_request = false;
+    x->handed_over = generates;
+  }
+  if (ok && generates) {
+    c->exchange = x;
+    el_reader_push(s, x);
+  }
+  pthread_mutex_unlock(&s->mutex);
+  return ok;
+}
+
+static enum MHD_Result refuse(el_exchange *x, int status, const char *code, const char *allow, const char *message) {
+  el_api_error e;
+  el_api_fail(&e, status, code, NULL, "%s", message);
+  return answer_error(x, &e, allow);
+}
+
+static enum MHD_Result dispatch(el_exchange *x, const char *method, const char *path) {
+  route r = find_route(path);
+  el_conn *c = conn_of(x->connection);
+  bool post = !strcmp(method, "POST"), get = !strcmp(method, "GET") || !strcmp(method, "HEAD");
+  bool generates = is_post(r) && post && !x->too_large && !x->no_room && !atomic_load(&x->server->draining) &&
+                   el_origin_allowed(x->server, origin_of(x), header(x->connection, "Host"));
+  x->chat = r == ROUTE_CHAT;
+  if (!received(x, c, generates)) return MHD_NO;
+  if (generates) return answer_generation(x);
+  if (!el_origin_allowed(x->server, origin_of(x), header(x->connection, "Host")))
+    return refuse(x, 403, "origin_not_allowed", NULL,
+                  "Pages of this web origin may not call the server; its operator can allow them.");
+  if (x->too_large) return answer_too_large(x);
+  if (r == ROUTE_NONE)
+    return refuse(x, 404, "unknown_url", NULL,
+                  "There is no such endpoint; see /v1/models, /v1/completions, /v1/chat/completions and /health.");
+  if (!strcmp(method, "OPTIONS")) return answer_preflight(x, r);
+  if (is_post(r) ? !post : !get)
+    return refuse(x, 405, "method_not_allowed", allowed_methods(r), "This endpoint does not have this method.");
+  if (!is_post(r)) return answer_get(x, r, path);
+  return atomic_load(&x->server->draining)
+             ? refuse(x, 503, "shutting_down", NULL, "The server is shutting down.")
+             : refuse(x, 503, "overloaded", NULL,
+                      "The server holds as many request bodies as it takes; try again later.");
+}
+
+/* For the log: what a terminal may be shown. */
+static void describe(el_exchange *x, const char *method, const char *path) {
+  snprintf(x->what, sizeof x->what, "%.10s %s", method, path);
+  for (char *p = x->what; *p; p++)
+    if ((unsigned char)*p < 0x20 || (unsigned char)*p >= 0x7f) *p = '?';
+}
+
+/* The headers have come. */
+static enum MHD_Result begin(el_server *s, struct MHD_Connection *c, const char *method, const char *path,
+                             void **context) {
+  el_exchange *x = conn_of(c) ? el_exchange_new(s, c) : NULL;
+  if (!x) return MHD_NO;
+  *context = x;
+  describe(x, method, path);
+  pthread_mutex_lock(&s->mutex);
+  s->n_requests++;
+  pthread_mutex_unlock(&s->mutex);
+  /* A client that asks first is told before it sends; others send it all, and only read the answer then. */
+  const char *expect = header(c, "Expect"), *length = header(c, "Content-Length");
+  if (expect && length && strtoull(length, NULL, 10) > s->options.max_body_bytes) return answer_too_large(x);
+  return MHD_YES;
+}
+
+static enum MHD_Result on_request(void *cls, struct MHD_Connection *c, const char *path, const char *method,
+                                  const char *version, const char *data, size_t *len, void **context) {
+  el_exchange *x = *context;
+  if (!x) return begin(cls, c, method, path, context);
+  if (*len) {
+    el_exchange_body(x, data, *len);
+    *len = 0;
+    return MHD_YES;
+  }
+  return x->handed_over ? answer_generation(x) : dispatch(x, method, path);
+}
+
+/* ---------------------------------------------------------------- connections */
+
+/* A request's first line has come. A new connection's clock runs since it was opened. */
+static void *on_request_line(void *cls, const char *uri, struct MHD_Connection *c) {
+  el_server *s = cls;
+  el_conn *conn = conn_of(c);
+  if (!conn) return NULL;
+  pthread_mutex_lock(&s->mutex);
+  conn->in_request = true;
+  if (conn->used) conn->deadline_ns = el_now_ns() + (uint64_t)s->options.receive_timeout_ms * 1000000;
+  conn->used = true;
+  pthread_mutex_unlock(&s->mutex);
+  return NULL;
+}
+
+static void on_completed(void *cls, struct MHD_Connection *c, void **context, enum MHD_RequestTerminationCode why) {
+  el_server *s = cls;
+  el_conn *conn = conn_of(c);
+  el_exchange *x = *context;
+  pthread_mutex_lock(&s->mutex);
+  if (conn) {
+    conn->exchange = NULL;
+    conn->in_request = false;
+    conn->deadline_ns = el_now_ns() + (uint64_t)s->options.idle_timeout_ms * 1000000;
+  }
+  pthread_mutex_unlock(&s->mutex);
+  *context = NULL;
+  if (!x) return;
+  el_logf(&s->log, EL_LOG_INFO, "%s %d %zu bytes %.1f ms%s %s", x->what, x->status, x->sent_bytes,
+          (double)(el_now_ns() - x->started_ns) / 1e6, why == MHD_REQUEST_TERMINATED_COMPLETED_OK ? "" : " (cut off)",
+          x->id);
+  el_exchange_abandon(x);
+  pthread_mutex_lock(&s->mutex);
+  s->n_requests--;
+  pthread_cond_broadcast(&s->changed);
+  pthread_mutex_unlock(&s->mutex);
+  el_exchange_release(x);
+}
+
+static void on_connection(void *cls, struct MHD_Connection *c, void **context,
+                          enum MHD_ConnectionNotificationCode what) {
+  el_server *s = cls;
+  if (what == MHD_CONNECTION_NOTIFY_STARTED) {
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD);
+    el_conn *conn = info ? calloc(1, sizeof *conn) : NULL;
+    *context = conn;
+    if (!conn) return;
+    conn->fd = info->connect_fd;
+    conn->deadline_ns = el_now_ns() + (uint64_t)s->options.receive_timeout_ms * 1000000;
+    pthread_mutex_lock(&s->mutex);
+    conn->next = s->connections;
+    if (conn->next) conn->next->prev = conn;
+    s->connections = conn;
+    pthread_cond_signal(&s->watch);
+    pthread_mutex_unlock(&s->mutex);
+    return;
+  }
+  el_conn *conn = *context;
+  if (!conn) return;
+  pthread_mutex_lock(&s->mutex);
+  if (conn->next) conn->next->prev = conn->prev;
+  if (conn->prev)
+    conn->prev->next = conn->next;
+  else
+    s->connections = conn->next;
+  pthread_mutex_unlock(&s->mutex);
+  free(conn);
+}
+
+static void on_log(void *cls, const char *fmt, va_list ap) {
+  el_server *s = cls;
+  char line[512];
+  vsnprintf(line, sizeof line, fmt, ap);
+  line[strcspn(line, "\n")] = 0;
+  el_logf(&s->log, EL_LOG_DEBUG, "libmicrohttpd: %s", line);
+}
+
+struct MHD_Daemon *el_http_start(el_server *s) {
+  unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
+  return MHD_start_daemon(flags, 0, NULL, NULL, on_request, s,                                                 //
+                          MHD_OPTION_EXTERNAL_LOGGER, on_log, s,                                               //
+                          MHD_OPTION_LISTEN_SOCKET, s->listen_fd,                                              //
+                          MHD_OPTION_CONNECTION_LIMIT, (unsigned)s->options.max_connections,                   //
+                          MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)(s->options.idle_timeout_ms + 999) / 1000,  //
+                          MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY,                               //
+                          MHD_OPTION_URI_LOG_CALLBACK, on_request_line, s,                                     //
+                          MHD_OPTION_NOTIFY_COMPLETED, on_completed, s,                                        //
+                          MHD_OPTION_NOTIFY_CONNECTION, on_connection, s,                                      //
+                          MHD_OPTION_END);
+}

@@ -1,0 +1,163 @@
+#include "server/logprobs.h"
+
+#include <string.h>
+
+#include "server/json_out.h"
+
+typedef struct waiting {
+  size_t start, offset; /* bytes into the completion; characters into the answer's text */
+  int32_t token;
+  float logprob;
+  size_t n_top; /* el_token_logprob that follow */
+} waiting;
+
+static size_t count_chars(const char *s, size_t len) {
+  size_t n = 0;
+  for (size_t i = 0; i < len; i++) n += ((unsigned char)s[i] & 0xc0) != 0x80;
+  return n;
+}
+
+/* Bytes of a token; *len of them. `in_text`: as the completion's text has it, where special tokens are nothing. */
+static char *token_bytes(const el_logprobs *l, int32_t token, bool in_text, size_t *len) {
+  char *s;
+  el_error err;
+  return el_detokenize(l->tokenizer, &token, 1, !in_text, &s, len, &err) ? NULL : s;
+}
+
+/* A token that is not UTF-8 by itself is written as OpenAI does: bytes:\xe2\x80. So is a NUL, which would end a name.
+ */
+static bool name_bytes(el_buf *name, const char *s, size_t len) {
+  if (el_utf8_valid(s, len) && !memchr(s, 0, len)) return el_buf_append(name, s, len);
+  bool ok = el_buf_append(name, "bytes:", 6);
+  for (size_t i = 0; ok && i < len; i++) ok = el_buf_printf(name, "\\x%02x", (unsigned char)s[i]);
+  return ok;
+}
+
+static bool write_name(el_buf *out, const char *s, size_t len) {
+  el_buf name = {0};
+  bool ok = name_bytes(&name, s, len) && el_json_string(out, name.data, name.len);
+  el_buf_free(&name);
+  return ok;
+}
+
+static bool write_chat_token(const el_logprobs *l, el_buf *out, int32_t token, float logprob) {
+  size_t len;
+  char *s = token_bytes(l, token, false, &len);
+  if (!s) return false;
+  bool ok = el_buf_printf(out, "{\"token\":") && write_name(out, s, len) && el_buf_printf(out, ",\"logprob\":") &&
+            el_json_float(out, logprob) && el_buf_printf(out, ",\"bytes\":[");
+  for (size_t i = 0; ok && i < len; i++) ok = el_buf_printf(out, i ? ",%u" : "%u", (unsigned char)s[i]);
+  el_free(s);
+  return ok && el_buf_append(out, "]", 1);
+}
+
+static bool write_chat(el_logprobs *l, const waiting *w, const el_token_logprob *top) {
+  el_buf *out = &l->content;
+  bool ok = (!l->n || el_buf_append(out, ",", 1)) && write_chat_token(l, out, w->token, w->logprob) &&
+            el_buf_printf(out, ",\"top_logprobs\":[");
+  for (size_t i = 0; ok && i < w->n_top; i++)
+    ok = (!i || el_buf_append(out, ",", 1)) && write_chat_token(l, out, top[i].token, top[i].logprob) &&
+         el_buf_append(out, "}", 1);
+  return ok && el_buf_append(out, "]}", 2);
+}
+
+/* {"token": logprob, ...}, best first, the sampled one always among them. Different tokens may have one name: the first
+ * of them stays, because an object's keys must differ. */
+static bool write_top_object(el_logprobs *l, const waiting *w, const el_token_logprob *top) {
+  el_buf names = {0}; /* every key so far, each with its NUL */
+  bool ok = el_buf_append(&l->top, "{", 1);
+  for (size_t i = 0; ok && i <= w->n_top; i++) {
+    el_token_logprob t = i < w->n_top ? top[i] : (el_token_logprob){w->token, w->logprob};
+    size_t len, at = names.len;
+    char *s = token_bytes(l, t.token, false, &len);
+    ok = s && name_bytes(&names, s, len) && el_buf_append(&names, "", 1);
+    el_free(s);
+    if (!ok) break;
+    size_t size = names.len - at, k = 0;
+    while (k < at && strcmp(names.data + k, names.data + at)) k += strlen(names.data + k) + 1;
+    if (k < at) {
+      names.len = at;
+      continue;
+    }
+    ok = (!at || el_buf_append(&l->top, ",", 1)) && el_json_string(&l->top, names.data + at, size - 1) &&
+         el_buf_append(&l->top, ":", 1) && el_json_float(&l->top, t.logprob);
+  }
+  el_buf_free(&names);
+  return ok && el_buf_append(&l->top, "}", 1);
+}
+
+static bool write_text(el_logprobs *l, const waiting *w, const el_token_logprob *top, bool known) {
+  const char *comma = l->n ? "," : "";
+  size_t len;
+  char *s = token_bytes(l, w->token, false, &len);
+  if (!s) return false;
+  bool ok = el_buf_printf(&l->tokens, "%s", comma) && write_name(&l->tokens, s, len);
+  el_free(s);
+  ok = ok && el_buf_printf(&l->offsets, "%s%zu", comma, w->offset) && el_buf_printf(&l->values, "%s", comma) &&
+       (known ? el_json_float(&l->values, w->logprob) : el_buf_append(&l->values, "null", 4));
+  return ok && (!l->n_top || (el_buf_printf(&l->top, "%s", comma) && write_top_object(l, w, top)));
+}
+
+bool el_logprobs_add(el_logprobs *l, int32_t token, float logprob, const el_token_logprob *top, size_t n_top) {
+  waiting w = {.start = l->token_bytes, .offset = l->token_chars, .token = token, .logprob = logprob, .n_top = n_top};
+  size_t len;
+  char *s = token_bytes(l, token, true, &len);
+  if (!s) return false;
+  l->token_bytes += len;
+  l->token_chars += count_chars(s, len);
+  el_free(s);
+  return el_buf_append(&l->waiting, &w, sizeof w) && el_buf_append(&l->waiting, top, n_top * sizeof *top);
+}
+
+bool el_logprobs_add_prompt(el_logprobs *l, const int32_t *tokens, const float *logprobs, size_t n) {
+  for (size_t i = 0; i < n; i++) {
+    waiting w = {.offset = l->token_chars, .token = tokens[i], .logprob = logprobs[i]};
+    size_t len;
+    char *s = token_bytes(l, tokens[i], true, &len);
+    if (!s) return false;
+    l->token_chars += count_chars(s, len);
+    el_free(s);
+    if (!write_text(l, &w, NULL, i > 0)) return false;
+    l->n++;
+  }
+  return true;
+}
+
+bool el_logprobs_advance(el_logprobs *l, size_t end) {
+  size_t pos = 0;
+  while (pos < l->waiting.len) {
+    waiting w;
+    memcpy(&w, l->waiting.data + pos, sizeof w);
+    if (w.start >= end) break;
+    const el_token_logprob *top = (const el_token_logprob *)(const void *)(l->waiting.data + pos + sizeof w);
+    if (!(l->chat ? write_chat(l, &w, top) : write_text(l, &w, top, true))) return false;
+    l->n++;
+    pos += sizeof w + w.n_top * sizeof *top;
+  }
+  el_buf_consume(&l->waiting, pos);
+  return true;
+}
+
+static bool write_array(el_buf *out, const char *name, el_buf *items) {
+  bool ok =
+      el_buf_printf(out, "\"%s\":[", name) && el_buf_append(out, items->data, items->len) && el_buf_append(out, "]", 1);
+  el_buf_consume(items, items->len);
+  return ok;
+}
+
+bool el_logprobs_take(el_logprobs *l, el_buf *out) {
+  l->n = 0;
+  if (l->chat)
+    return el_buf_append(out, "{", 1) && write_array(out, "content", &l->content) &&
+           el_buf_printf(out, ",\"refusal\":null}");
+  return el_buf_append(out, "{", 1) && write_array(out, "tokens", &l->tokens) && el_buf_append(out, ",", 1) &&
+         write_array(out, "token_logprobs", &l->values) && el_buf_append(out, ",", 1) &&
+         write_array(out, "text_offset", &l->offsets) && el_buf_append(out, ",", 1) &&
+         (l->n_top ? write_array(out, "top_logprobs", &l->top) : el_buf_printf(out, "\"top_logprobs\":null")) &&
+         el_buf_append(out, "}", 1);
+}
+
+void el_logprobs_free(el_logprobs *l) {
+  el_buf *all[] = {&l->waiting, &l->content, &l->tokens, &l->values, &l->offsets, &l->top};
+  for (size_t i = 0; i < sizeof all / sizeof *all; i++) el_buf_free(all[i]);
+}

@@ -1,0 +1,342 @@
+/* Every field that a body may have is a row of the table at the end of this file. A name that is not there is refused:
+ * a misspelt "temprature" that is silently ignored costs its author hours. A null is a field that is not given. */
+#include "server/openai_fields.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* More stop strings, or longer ones, than anybody needs: each is searched for at every token. OpenAI allows 4. */
+#define MAX_STOPS 16
+#define MAX_STOP_BYTES 1024
+#define MAX_TOP_LOGPROBS 20
+
+typedef struct field field;
+typedef bool (*field_fn)(el_api_parse *p, const field *f, const json_t *v);
+
+struct field {
+  const char *name;
+  unsigned where; /* TEXT, CHAT or both */
+  field_fn read;
+  size_t offset; /* of the value in el_api_request, for the generic readers */
+  double min, max;
+};
+
+enum { TEXT = 1, CHAT = 2, BOTH = TEXT | CHAT };
+
+const char *el_json_type_name(const json_t *v) {
+  switch (json_typeof(v)) {
+    case JSON_OBJECT: return "an object";
+    case JSON_ARRAY: return "an array";
+    case JSON_STRING: return "a string";
+    case JSON_INTEGER: return "an integer";
+    case JSON_REAL: return "a decimal number";
+    case JSON_TRUE:
+    case JSON_FALSE: return "a boolean";
+    case JSON_NULL: break;
+  }
+  return "null";
+}
+
+bool el_api_type_error(el_api_parse *p, const char *param, const char *expected, const json_t *got) {
+  return el_api_fail(p->error, 400, "invalid_type", param, "Invalid type for '%s': expected %s, but got %s.", param,
+                     expected, el_json_type_name(got));
+}
+
+bool el_api_no_memory(el_api_parse *p) {
+  return el_api_fail(p->error, 500, "no_memory", NULL, "Out of memory while reading the request.");
+}
+
+static bool value_error(el_api_parse *p, const field *f, const char *what) {
+  return el_api_fail(p->error, 400, "invalid_value", f->name, "Invalid value for '%s': %s.", f->name, what);
+}
+
+/* ---------------------------------------------------------------- generic readers */
+
+static bool read_integer(el_api_parse *p, const field *f, const json_t *v, json_int_t *out) {
+  if (!json_is_integer(v)) return el_api_type_error(p, f->name, "an integer", v);
+  json_int_t i = json_integer_value(v);
+  if ((double)i < f->min || (double)i > f->max)
+    return el_api_fail(p->error, 400, "invalid_value", f->name,
+                       "Invalid value for '%s': %lld is not between %.0f and %.0f.", f->name, (long long)i, f->min,
+                       f->max);
+  *out = i;
+  return true;
+}
+
+static bool read_int(el_api_parse *p, const field *f, const json_t *v) {
+  json_int_t i;
+  if (!read_integer(p, f, v, &i)) return false;
+  *(int *)((char *)p->out + f->offset) = (int)i;
+  return true;
+}
+
+static bool read_float(el_api_parse *p, const field *f, const json_t *v) {
+  if (!json_is_number(v)) return el_api_type_error(p, f->name, "a number", v);
+  double d = json_number_value(v);
+  if (!(d >= f->min && d <= f->max))
+    return el_api_fail(p->error, 400, "invalid_value", f->name, "Invalid value for '%s': %g is not between %g and %g.",
+                       f->name, d, f->min, f->max);
+  *(float *)((char *)p->out + f->offset) = (float)d;
+  return true;
+}
+
+static bool read_bool(el_api_parse *p, const field *f, const json_t *v) {
+  if (!json_is_boolean(v)) return el_api_type_error(p, f->name, "a boolean", v);
+  *(bool *)((char *)p->out + f->offset) = json_is_true(v);
+  return true;
+}
+
+/* Accepted and without effect: the field cannot change the answer. */
+static bool read_ignored(el_api_parse *p, const field *f, const json_t *v) {
+  return true;
+}
+
+/* A feature that would change the answer and that this server does not have: only its "off" value passes. */
+static bool unsupported(el_api_parse *p, const field *f) {
+  return el_api_fail(p->error, 400, "unsupported_parameter", f->name, "'%s' is not supported by this server.", f->name);
+}
+
+static bool read_unsupported(el_api_parse *p, const field *f, const json_t *v) {
+  bool empty =
+      (json_is_array(v) && !json_array_size(v)) || json_is_false(v) || (json_is_string(v) && !json_string_length(v));
+  return empty || unsupported(p, f);
+}
+
+static bool read_must_be_none(el_api_parse *p, const field *f, const json_t *v) {
+  return (json_is_string(v) && !strcmp(json_string_value(v), "none")) || unsupported(p, f);
+}
+
+/* ---------------------------------------------------------------- fields with rules of their own */
+
+static bool read_model(el_api_parse *p, const field *f, const json_t *v) {
+  if (!json_is_string(v)) return el_api_type_error(p, f->name, "a string", v);
+  /* A C string is compared with the adapters' names: without this check "sql\0x" would be "sql". */
+  if (strlen(json_string_value(v)) != json_string_length(v)) return value_error(p, f, "it contains a NUL character");
+  if (!json_string_length(v)) return value_error(p, f, "it is empty; leave it out to use the base model");
+  free(p->out->model);
+  p->out->model = strdup(json_string_value(v));
+  return p->out->model || el_api_no_memory(p);
+}
+
+static bool read_max_tokens(el_api_parse *p, const field *f, const json_t *v) {
+  if (p->has_max_tokens)
+    return value_error(p, f, "'max_tokens' and 'max_completion_tokens' are the same limit; give one of them");
+  p->has_max_tokens = true;
+  return read_int(p, f, v);
+}
+
+static bool read_best_of(el_api_parse *p, const field *f, const json_t *v) {
+  json_int_t i;
+  if (!read_integer(p, f, v, &i)) return false;
+  p->has_best_of = true;
+  p->best_of = (int)i;
+  return true;
+}
+
+static bool read_seed(el_api_parse *p, const field *f, const json_t *v) {
+  if (!json_is_integer(v)) return el_api_type_error(p, f->name, "an integer", v);
+  p->out->request.sampling.seed = (uint64_t)json_integer_value(v); /* every 64-bit value is a seed, negative ones too */
+  p->has_seed = true;
+  return true;
+}
+
+static bool read_top_k(el_api_parse *p, const field *f, const json_t *v) {
+  if (!read_int(p, f, v)) return false;
+  int *k = &p->out->request.sampling.top_k;
+  if (*k < 0) *k = 0; /* -1 is how others write "off" */
+  return true;
+}
+
+static bool read_stop(el_api_parse *p, const field *f, const json_t *v) {
+  el_api_request *r = p->out;
+  size_t n = json_is_array(v) ? json_array_size(v) : 1;
+  if (!json_is_array(v) && !json_is_string(v))
+    return el_api_type_error(p, f->name, "a string or an array of strings", v);
+  if (n > MAX_STOPS)
+    return el_api_fail(p->error, 400, "invalid_value", f->name,
+                       "Invalid value for 'stop': %zu strings; at most %d are allowed.", n, MAX_STOPS);
+  if (n && !(r->stop = calloc(n, sizeof *r->stop))) return el_api_no_memory(p);
+  for (size_t i = 0; i < n; i++) {
+    const json_t *s = json_is_array(v) ? json_array_get(v, i) : v;
+    if (!json_is_string(s)) return el_api_type_error(p, f->name, "strings inside the array", s);
+    size_t len = json_string_length(s);
+    if (!len || strlen(json_string_value(s)) != len)
+      return value_error(p, f, "a stop string must not be empty nor contain a NUL character");
+    if (len > MAX_STOP_BYTES)
+      return el_api_fail(p->error, 400, "invalid_value", f->name,
+                         "Invalid value for 'stop': a string of %zu bytes; at most %d are allowed.", len,
+                         MAX_STOP_BYTES);
+    if (!(r->stop[i] = strdup(json_string_value(s)))) return el_api_no_memory(p);
+    r->n_stop = i + 1;
+  }
+  return true;
+}
+
+static bool read_logit_bias(el_api_parse *p, const field *f, const json_t *v) {
+  if (!json_is_object(v)) return el_api_type_error(p, f->name, "an object of token ids and numbers", v);
+  el_api_request *r = p->out;
+  size_t n = json_object_size(v);
+  int32_t n_vocab = el_tokenizer_n_vocab(p->tokenizer);
+  if (n && !(r->bias = calloc(n, sizeof *r->bias))) return el_api_no_memory(p);
+  const char *key;
+  json_t *value;
+  json_object_foreach((json_t *)v, key, value) {
+    char *end;
+    long id = strtol(key, &end, 10);
+    if (key[0] < '0' || key[0] > '9' || *end || id >= n_vocab)
+      return el_api_fail(p->error, 400, "invalid_value", f->name,
+                         "Invalid value for 'logit_bias': '%.40s' is not a token id between 0 and %d.", key,
+                         (int)n_vocab - 1);
+    if (!json_is_number(value)) return el_api_type_error(p, f->name, "numbers as values", value);
+    double bias = json_number_value(value);
+    if (!(bias >= f->min && bias <= f->max))
+      return el_api_fail(p->error, 400, "invalid_value", f->name,
+                         "Invalid value for 'logit_bias': %g is not between %g and %g.", bias, f->min, f->max);
+    r->bias[r->n_bias++] = (el_logit_bias){.token = (int32_t)id, .bias = (float)bias};
+  }
+  return true;
+}
+
+/* Completions: the number of alternatives; 0 means the sampled token alone. */
+static bool read_text_logprobs(el_api_parse *p, const field *f, const json_t *v) {
+  p->out->request.logprobs = true;
+  return read_int(p, f, v);
+}
+
+static bool read_top_logprobs(el_api_parse *p, const field *f, const json_t *v) {
+  p->has_top_logprobs = true;
+  return read_int(p, f, v);
+}
+
+static bool read_stream_options(el_api_parse *p, const field *f, const json_t *v) {
+  if (!json_is_object(v)) return el_api_type_error(p, f->name, "an object", v);
+  p->stream_options = v;
+  const char *key;
+  json_t *value;
+  json_object_foreach((json_t *)v, key, value) {
+    bool usage = !strcmp(key, "include_usage"), known = usage || !strcmp(key, "include_obfuscation");
+    if (!known)
+      return el_api_fail(p->error, 400, "unknown_parameter", f->name, "Unknown parameter: 'stream_options.%.60s'.",
+                         key);
+    if (json_is_null(value)) continue;
+    if (!json_is_boolean(value))
+      return el_api_type_error(p, usage ? "stream_options.include_usage" : "stream_options.include_obfuscation",
+                               "a boolean", value);
+    if (usage) p->out->include_usage = json_is_true(value);
+  }
+  return true;
+}
+
+static bool read_response_format(el_api_parse *p, const field *f, const json_t *v) {
+  if (!json_is_object(v)) return el_api_type_error(p, f->name, "an object", v);
+  const json_t *type = json_object_get(v, "type");
+  if (json_is_string(type) && !strcmp(json_string_value(type), "text")) return true;
+  return el_api_fail(p->error, 400, "unsupported_value", f->name,
+                     "'response_format' is supported with type 'text' only.");
+}
+
+static bool read_modalities(el_api_parse *p, const field *f, const json_t *v) {
+  if (!json_is_array(v)) return el_api_type_error(p, f->name, "an array", v);
+  const json_t *first = json_array_get(v, 0);
+  if (json_array_size(v) == 1 && json_is_string(first) && !strcmp(json_string_value(first), "text")) return true;
+  return el_api_fail(p->error, 400, "unsupported_value", f->name, "'modalities' is supported as [\"text\"] only.");
+}
+
+static bool read_prompt(el_api_parse *p, const field *f, const json_t *v) {
+  p->prompt = v;
+  return true;
+}
+
+static bool read_messages(el_api_parse *p, const field *f, const json_t *v) {
+  p->messages = v;
+  return true;
+}
+
+/* ---------------------------------------------------------------- the table */
+
+#define AT(member) offsetof(el_api_request, member)
+#define SAMPLING(member) AT(request.sampling.member)
+
+/* A field whose reader needs no row of numbers. */
+#define RULE(name, where, fn) \
+  { name, where, fn, 0, 0, 0 }
+
+static const field FIELDS[] = {
+    RULE("model", BOTH, read_model),
+    RULE("prompt", TEXT, read_prompt),
+    RULE("messages", CHAT, read_messages),
+
+    {"stream", BOTH, read_bool, AT(stream), 0, 0},
+    RULE("stream_options", BOTH, read_stream_options),
+    {"echo", TEXT, read_bool, AT(echo), 0, 0},
+    {"n", BOTH, read_int, AT(n), 1, INT_MAX}, /* prompts × n is checked against the server's limit */
+    {"best_of", TEXT, read_best_of, 0, 1, INT_MAX},
+    {"max_tokens", BOTH, read_max_tokens, AT(request.max_tokens), 0, INT_MAX},
+    {"max_completion_tokens", CHAT, read_max_tokens, AT(request.max_tokens), 0, INT_MAX},
+    RULE("stop", BOTH, read_stop),
+    {"ignore_eos", BOTH, read_bool, AT(request.ignore_eos), 0, 0},
+    {"logprobs", TEXT, read_text_logprobs, AT(request.top_logprobs), 0, MAX_TOP_LOGPROBS},
+    {"logprobs", CHAT, read_bool, AT(request.logprobs), 0, 0},
+    {"top_logprobs", CHAT, read_top_logprobs, AT(request.top_logprobs), 0, MAX_TOP_LOGPROBS},
+
+    RULE("seed", BOTH, read_seed),
+    {"temperature", BOTH, read_float, SAMPLING(temperature), 0, 2},
+    {"top_p", BOTH, read_float, SAMPLING(top_p), 0, 1},
+    {"top_k", BOTH, read_top_k, SAMPLING(top_k), -1, INT_MAX},
+    {"min_p", BOTH, read_float, SAMPLING(min_p), 0, 1},
+    {"repetition_penalty", BOTH, read_float, SAMPLING(repeat_penalty), 0.01, 100},
+    {"repeat_last_n", BOTH, read_int, SAMPLING(repeat_last_n), -1, INT_MAX},
+    {"frequency_penalty", BOTH, read_float, SAMPLING(frequency_penalty), -2, 2},
+    {"presence_penalty", BOTH, read_float, SAMPLING(presence_penalty), -2, 2},
+    {"logit_bias", BOTH, read_logit_bias, 0, -100, 100},
+
+    /* Who asks, where it is filed, what it costs: nothing that the text depends on. */
+    RULE("user", BOTH, read_ignored),
+    RULE("metadata", BOTH, read_ignored),
+    RULE("store", BOTH, read_ignored),
+    RULE("service_tier", BOTH, read_ignored),
+    RULE("safety_identifier", BOTH, read_ignored),
+    RULE("prompt_cache_key", BOTH, read_ignored),
+    RULE("prompt_cache_retention", BOTH, read_ignored),
+    RULE("prompt_cache_options", BOTH, read_ignored),
+    RULE("cache_prompt", BOTH, read_ignored),        /* llama.cpp's; caching never changes the text */
+    RULE("prediction", CHAT, read_ignored),          /* a guess of the answer, to make it faster */
+    RULE("parallel_tool_calls", CHAT, read_ignored), /* without tools it says nothing */
+
+    RULE("suffix", TEXT, read_unsupported),
+    RULE("tools", CHAT, read_unsupported),
+    RULE("functions", CHAT, read_unsupported),
+    RULE("tool_choice", CHAT, read_must_be_none),
+    RULE("function_call", CHAT, read_must_be_none),
+    RULE("response_format", BOTH, read_response_format),
+    RULE("modalities", CHAT, read_modalities),
+    RULE("audio", CHAT, read_unsupported),
+    RULE("web_search_options", CHAT, read_unsupported),
+    RULE("reasoning_effort", CHAT, read_must_be_none),
+    RULE("verbosity", CHAT, read_unsupported),
+    RULE("moderation", CHAT, read_unsupported),
+};
+
+static const field *field_find(const char *name, unsigned where) {
+  for (size_t i = 0; i < sizeof FIELDS / sizeof *FIELDS; i++)
+    if ((FIELDS[i].where & where) && !strcmp(FIELDS[i].name, name)) return &FIELDS[i];
+  return NULL;
+}
+
+bool el_api_fields_read(el_api_parse *p, const json_t *body) {
+  unsigned where = p->out->chat ? CHAT : TEXT;
+  const char *key;
+  json_t *value;
+  json_object_foreach((json_t *)body, key, value) {
+    const field *f = field_find(key, where);
+    if (!f) {
+      const char *hint = field_find(key, BOTH) ? (p->out->chat ? " It belongs to /v1/completions."
+                                                               : " It belongs to /v1/chat/completions.")
+                                               : "";
+      return el_api_fail(p->error, 400, "unknown_parameter", key, "Unknown parameter: '%.100s'.%s", key, hint);
+    }
+    if (!json_is_null(value) && !f->read(p, f, value)) return false;
+  }
+  return true;
+}

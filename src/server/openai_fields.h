@@ -1,0 +1,32 @@
+/* The fields of a request body, one table row each, and how their values are checked. Private to openai_*.c. */
+#ifndef EL_SERVER_OPENAI_FIELDS_H
+#define EL_SERVER_OPENAI_FIELDS_H
+
+#include <jansson.h>
+
+#include "server/openai_request.h"
+
+/* What is known while the fields are read, in whatever order they stand. */
+typedef struct el_api_parse {
+  const el_tokenizer *tokenizer;
+  int max_choices; /* prompts × n */
+  el_api_request *out;
+  el_api_error *error;
+  const json_t *prompt, *messages, *stream_options; /* borrowed from the body; NULL: not given */
+  bool has_seed, has_max_tokens, has_top_logprobs, has_best_of;
+  int best_of;
+} el_api_parse;
+
+/* Reads every field but the prompt into p->out. Unknown names, wrong types and values out of range are errors. */
+bool el_api_fields_read(el_api_parse *p, const json_t *body);
+
+/* p->messages or p->prompt into p->out->prompts. */
+bool el_api_messages_read(el_api_parse *p);
+bool el_api_prompts_read(el_api_parse *p);
+
+/* "an array", "a string", ...: what a value is, for messages. */
+const char *el_json_type_name(const json_t *v);
+bool el_api_type_error(el_api_parse *p, const char *param, const char *expected, const json_t *got);
+bool el_api_no_memory(el_api_parse *p);
+
+#endif

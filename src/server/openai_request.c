@@ -1,0 +1,100 @@
+#include "server/openai_request.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "server/openai_fields.h"
+
+/* OpenAI's default for completions; a chat answer ends by itself or with the context. */
+#define DEFAULT_TEXT_TOKENS 16
+
+static void set_defaults(el_api_request *r) {
+  r->n = 1;
+  r->request = el_request_default();
+  r->request.max_tokens = r->chat ? -1 : DEFAULT_TEXT_TOKENS;
+  r->request.sampling.temperature = 1; /* OpenAI's default; the library's is greedy */
+}
+
+/* Rules between fields, after all have been read. */
+static bool check_together(el_api_parse *p) {
+  el_api_request *r = p->out;
+  el_request *q = &r->request;
+  if (r->chat && !p->messages)
+    return el_api_fail(p->error, 400, "missing_required_parameter", "messages",
+                       "Missing required parameter: 'messages'.");
+  if (!r->chat && !p->prompt)
+    return el_api_fail(p->error, 400, "missing_required_parameter", "prompt", "Missing required parameter: 'prompt'.");
+  if (p->stream_options && !r->stream)
+    return el_api_fail(p->error, 400, "invalid_value", "stream_options",
+                       "'stream_options' is allowed only when 'stream' is true.");
+  if (p->has_top_logprobs && !q->logprobs)
+    return el_api_fail(p->error, 400, "invalid_value", "top_logprobs",
+                       "'top_logprobs' is allowed only when 'logprobs' is true.");
+  if (p->has_best_of && p->best_of != r->n)
+    return el_api_fail(p->error, 400, "unsupported_value", "best_of",
+                       "'best_of' is supported only when it equals 'n'.");
+  if (r->echo && q->logprobs && q->top_logprobs)
+    return el_api_fail(
+        p->error, 400, "unsupported_value", "logprobs",
+        "'echo' with 'logprobs' above 0 is not supported: there are no alternatives for the prompt's tokens. "
+        "Use 'logprobs': 0.");
+  return true;
+}
+
+/* The body may be 2048 levels deep (jansson's own limit), which takes some hundred kilobytes of stack here. */
+static json_t *load(const char *body, size_t len, el_api_error *e) {
+  json_error_t why;
+  if (!len) {
+    el_api_fail(e, 400, "invalid_json", NULL, "The request has no body; expected a JSON object.");
+    return NULL;
+  }
+  json_t *j = json_loadb(body, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &why);
+  if (!j) {
+    el_api_fail(e, 400, "invalid_json", NULL, "The body is not valid JSON: %s (line %d, column %d).", why.text,
+                why.line, why.column);
+  } else if (!json_is_object(j)) {
+    el_api_fail(e, 400, "invalid_json", NULL, "The body must be a JSON object, but it is %s.", el_json_type_name(j));
+    json_decref(j);
+    j = NULL;
+  }
+  return j;
+}
+
+bool el_api_request_parse(const el_tokenizer *t, const char *base_name, int max_choices, bool chat, const char *body,
+                          size_t len, el_api_request *out, el_api_error *e) {
+  el_api_parse p = {.tokenizer = t, .max_choices = max_choices, .out = out, .error = e};
+  out->chat = chat;
+  set_defaults(out);
+  json_t *j = load(body, len, e);
+  if (!j) return false;
+  bool ok =
+      el_api_fields_read(&p, j) && check_together(&p) && (chat ? el_api_messages_read(&p) : el_api_prompts_read(&p));
+  json_decref(j);
+  if (!ok) return false;
+
+  if (!out->model && !(out->model = strdup(base_name))) return el_api_no_memory(&p);
+  el_request *q = &out->request;
+  if (!p.has_seed && getrandom(&q->sampling.seed, sizeof q->sampling.seed, 0) != sizeof q->sampling.seed)
+    return el_api_fail(e, 500, "no_entropy", NULL, "The system gave no random seed.");
+  q->adapter = out->model;
+  q->stop = (const char *const *)out->stop;
+  q->n_stop = out->n_stop;
+  q->sampling.logit_bias = out->bias;
+  q->sampling.n_logit_bias = out->n_bias;
+  q->prompt_logprobs = out->echo && q->logprobs;
+  return true;
+}
+
+void el_api_request_free(el_api_request *r) {
+  free(r->model);
+  for (size_t i = 0; i < r->n_prompts; i++) {
+    free(r->prompts[i].tokens);
+    free(r->prompts[i].text);
+  }
+  free(r->prompts);
+  for (size_t i = 0; i < r->n_stop; i++) free(r->stop[i]);
+  free(r->stop);
+  free(r->bias);
+  *r = (el_api_request){0};
+}

@@ -1,0 +1,75 @@
+/* The server's own state, shared by the files of this folder. */
+#ifndef EL_SERVER_PRIVATE_H
+#define EL_SERVER_PRIVATE_H
+
+#include <microhttpd.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <time.h>
+
+#include "base/log.h"
+#include "server/exchange.h"
+#include "server/server.h"
+
+/* One open connection. Made and freed by the HTTP thread; the watcher reads it under the server's mutex. */
+typedef struct el_conn {
+  struct el_conn *prev, *next;
+  int fd;
+  bool used;             /* a request came on it before */
+  bool in_request;       /* between a request's first line and the last byte of its body */
+  bool expired;          /* its deadline passed: the watcher has shut it down */
+  uint64_t deadline_ns;  /* for what is awaited from the client; 0: nothing is */
+  el_exchange *exchange; /* whose generations its client waits for; NULL: none */
+} el_conn;
+
+struct el_server {
+  el_server_options options; /* strings are ours */
+  el_log log;
+  el_model_info model;
+  int64_t started; /* seconds since the epoch */
+  int listen_fd;   /* -1 once drained */
+  int port;
+  char url[160];
+  struct MHD_Daemon *daemon;
+
+  atomic_bool draining;     /* new requests are answered 503 */
+  atomic_size_t body_bytes; /* of all exchanges */
+
+  pthread_mutex_t mutex; /* guards all below; taken before an exchange's, never after it */
+  bool stopping;
+  el_conn *connections;
+  size_t n_requests;      /* whose headers have come and whose answer has not been sent to its end */
+  size_t n_exchanges;     /* not yet freed: those of clients that are gone included */
+  pthread_cond_t changed; /* n_requests or n_exchanges went down */
+  pthread_cond_t watch;   /* for the watcher: the first connection, or the end */
+  pthread_cond_t queued;  /* for the reader: work, or the end */
+  el_exchange *queue_head, *queue_tail;
+
+  struct pollfd *watch_fds; /* the watcher's scratch, max_connections long */
+  el_exchange **watch_exchanges;
+  pthread_t reader, watcher;
+  bool has_reader, has_watcher;
+};
+
+/* http.c */
+struct MHD_Daemon *el_http_start(el_server *s);
+
+/* watch.c: client hang-ups and receive deadlines. */
+void *el_watch_main(void *server);
+
+/* reader.c: bodies to submitted generations. Pushing, with the server's mutex held, hands the body over. */
+void *el_reader_main(void *server);
+void el_reader_push(el_server *s, el_exchange *x);
+
+/* listen.c: fills listen_fd, port and url. */
+el_status el_listen(el_server *s, el_error *err);
+
+/* info.c: the answers of GET endpoints. False: out of memory, or *e. */
+bool el_info_health(el_server *s, el_buf *out);
+bool el_info_models(el_server *s, el_buf *out);
+bool el_info_model(el_server *s, const char *id, el_buf *out, el_api_error *e);
+
+/* origin.c: whether a browser page of this origin may call; NULL (not a browser, or its own page) may. */
+bool el_origin_allowed(const el_server *s, const char *origin, const char *host);
+
+#endif

@@ -1,0 +1,40 @@
+/* Engine events as flat records in one buffer: what the engine's thread leaves for the HTTP thread to format. */
+#ifndef EL_SERVER_RECORD_H
+#define EL_SERVER_RECORD_H
+
+#include "base/buf.h"
+#include "edgelora.h"
+
+/* Followed by prompt[n_prompt], top[n_top], then text[text_len] and error[error_len], then padding. */
+typedef struct el_record {
+  uint64_t size; /* of the whole record; a multiple of 8 */
+  int choice;
+  el_event_type type;
+  int32_t token;
+  float logprob;
+  el_finish finish;
+  el_status error_code;
+  int completion_tokens;
+  uint32_t stopped; /* 1: a stop string ended it */
+  uint32_t n_prompt, n_top, text_len, error_len;
+} el_record;
+
+/* False: out of memory, the buffer is as before. */
+bool el_record_append(el_buf *b, int choice, const el_event *ev);
+/* The record at *pos, which moves on; NULL at the end. */
+const el_record *el_record_next(const el_buf *b, size_t *pos);
+
+static inline const float *el_record_prompt(const el_record *r) {
+  return (const float *)(r + 1);
+}
+static inline const el_token_logprob *el_record_top(const el_record *r) {
+  return (const el_token_logprob *)(el_record_prompt(r) + r->n_prompt);
+}
+static inline const char *el_record_text(const el_record *r) {
+  return (const char *)(el_record_top(r) + r->n_top);
+}
+static inline const char *el_record_error(const el_record *r) {
+  return el_record_text(r) + r->text_len;
+}
+
+#endif

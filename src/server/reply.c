@@ -1,0 +1,219 @@
+#include "server/reply.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "server/json_out.h"
+#include "server/logprobs.h"
+
+typedef struct choice {
+  const el_api_prompt *prompt;
+  el_buf text;       /* certain, and not yet written */
+  size_t text_bytes; /* certain so far, written or not; an echoed prompt not counted */
+  el_logprobs logprobs;
+  bool begun, done;
+  el_finish finish;
+  int completion_tokens;
+} choice;
+
+struct el_reply {
+  const el_api_request *request;
+  el_buf head; /* what all objects of this answer begin with, up to the choices */
+  choice *choices;
+  size_t n_choices, n_done;
+  bool failed;
+  el_api_error error;
+};
+
+el_reply *el_reply_new(const el_tokenizer *t, const el_api_request *request, const char *id, int64_t created) {
+  el_reply *r = calloc(1, sizeof *r);
+  if (!r) return NULL;
+  r->request = request;
+  r->n_choices = request->n_prompts * (size_t)request->n;
+  r->choices = calloc(r->n_choices, sizeof *r->choices);
+  const char *object = !request->chat    ? "text_completion"
+                       : request->stream ? "chat.completion.chunk"
+                                         : "chat.completion";
+  bool ok = r->choices &&
+            el_buf_printf(&r->head, "{\"id\":\"%s\",\"object\":\"%s\",\"created\":%" PRId64 ",\"model\":", id, object,
+                          created) &&
+            el_json_cstring(&r->head, request->model) &&
+            el_buf_printf(&r->head, ",\"system_fingerprint\":\"edgelora-%s\",\"choices\":[", el_version());
+  if (!ok) {
+    el_reply_free(r);
+    return NULL;
+  }
+  for (size_t i = 0; i < r->n_choices; i++) {
+    choice *c = &r->choices[i];
+    c->prompt = &request->prompts[i / (size_t)request->n];
+    c->logprobs = (el_logprobs){.tokenizer = t, .chat = request->chat, .n_top = request->request.top_logprobs};
+  }
+  return r;
+}
+
+void el_reply_free(el_reply *r) {
+  if (!r) return;
+  for (size_t i = 0; r->choices && i < r->n_choices; i++) {
+    el_buf_free(&r->choices[i].text);
+    el_logprobs_free(&r->choices[i].logprobs);
+  }
+  free(r->choices);
+  el_buf_free(&r->head);
+  free(r);
+}
+
+bool el_reply_finished(const el_reply *r) {
+  return r->failed || r->n_done == r->n_choices;
+}
+
+/* ---------------------------------------------------------------- writing */
+
+static const char *finish_name(el_finish f) {
+  return f == EL_FINISH_LENGTH ? "\"length\"" : "\"stop\"";
+}
+
+static bool write_logprobs(el_reply *r, choice *c, el_buf *out) {
+  return el_buf_printf(out, ",\"logprobs\":") &&
+         (r->request->request.logprobs ? el_logprobs_take(&c->logprobs, out) : el_buf_append(out, "null", 4));
+}
+
+static bool write_usage(const el_reply *r, el_buf *out) {
+  size_t prompt = 0, completion = 0;
+  for (size_t i = 0; i < r->request->n_prompts; i++) prompt += r->request->prompts[i].n;
+  for (size_t i = 0; i < r->n_choices; i++) completion += (size_t)r->choices[i].completion_tokens;
+  return el_buf_printf(out, "\"usage\":{\"prompt_tokens\":%zu,\"completion_tokens\":%zu,\"total_tokens\":%zu}", prompt,
+                       completion, prompt + completion);
+}
+
+/* One event of a stream with one choice: `delta` is chat's, ready JSON. */
+static bool begin_chunk(el_reply *r, const choice *c, el_buf *out) {
+  return el_buf_printf(out, "data: ") && el_buf_append(out, r->head.data, r->head.len) &&
+         el_buf_printf(out, "{\"index\":%td,", c - r->choices);
+}
+
+static bool end_chunk(el_reply *r, const char *finish, el_buf *out) {
+  return el_buf_printf(out, ",\"finish_reason\":%s}]%s}\n\n", finish,
+                       r->request->include_usage ? ",\"usage\":null" : "");
+}
+
+static bool chunk_role(el_reply *r, choice *c, el_buf *out) {
+  return begin_chunk(r, c, out) &&
+         el_buf_printf(out, "\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"logprobs\":null") &&
+         end_chunk(r, "null", out);
+}
+
+static bool chunk_text(el_reply *r, choice *c, el_buf *out) {
+  if (!c->text.len && !c->logprobs.n) return true;
+  bool ok = begin_chunk(r, c, out) && el_buf_printf(out, r->request->chat ? "\"delta\":{\"content\":" : "\"text\":") &&
+            el_json_string(out, c->text.data, c->text.len) && (!r->request->chat || el_buf_append(out, "}", 1)) &&
+            write_logprobs(r, c, out) && end_chunk(r, "null", out);
+  el_buf_consume(&c->text, c->text.len);
+  return ok;
+}
+
+static bool chunk_finish(el_reply *r, choice *c, el_buf *out) {
+  return begin_chunk(r, c, out) && el_buf_printf(out, r->request->chat ? "\"delta\":{}" : "\"text\":\"\"") &&
+         el_buf_printf(out, ",\"logprobs\":null") && end_chunk(r, finish_name(c->finish), out);
+}
+
+static bool stream_end(el_reply *r, el_buf *out) {
+  if (r->failed) {
+    if (!el_buf_printf(out, "data: ") || !el_api_error_write(&r->error, out) || !el_buf_printf(out, "\n\n"))
+      return false;
+  } else if (r->request->include_usage) {
+    if (!el_buf_printf(out, "data: ") || !el_buf_append(out, r->head.data, r->head.len) || !el_buf_printf(out, "],") ||
+        !write_usage(r, out) || !el_buf_printf(out, "}\n\n"))
+      return false;
+  }
+  return el_buf_printf(out, "data: [DONE]\n\n");
+}
+
+static bool write_choice(el_reply *r, choice *c, el_buf *out) {
+  bool chat = r->request->chat;
+  return el_buf_printf(out, "%s{\"index\":%td,%s", c == r->choices ? "" : ",", c - r->choices,
+                       chat ? "\"message\":{\"role\":\"assistant\",\"content\":" : "\"text\":") &&
+         el_json_string(out, c->text.data, c->text.len) && (!chat || el_buf_printf(out, ",\"refusal\":null}")) &&
+         write_logprobs(r, c, out) && el_buf_printf(out, ",\"finish_reason\":%s}", finish_name(c->finish));
+}
+
+bool el_reply_write(el_reply *r, el_buf *json, el_api_error *e) {
+  if (r->failed) {
+    *e = r->error;
+    return false;
+  }
+  bool ok = el_buf_append(json, r->head.data, r->head.len);
+  for (size_t i = 0; ok && i < r->n_choices; i++) ok = write_choice(r, &r->choices[i], json);
+  ok = ok && el_buf_printf(json, "],") && write_usage(r, json) && el_buf_printf(json, "}");
+  return ok || el_api_fail(e, 500, "no_memory", NULL, "Out of memory while writing the answer.");
+}
+
+/* ---------------------------------------------------------------- taking in */
+
+static void fail(el_reply *r, const el_record *rec) {
+  r->failed = true;
+  if (rec->finish == EL_FINISH_ERROR)
+    el_api_fail(&r->error, 500, el_status_name(rec->error_code), NULL, "%.*s", (int)rec->error_len,
+                el_record_error(rec));
+  else
+    el_api_fail(&r->error, 503, "shutting_down", NULL, "The request was cancelled: the server is shutting down.");
+}
+
+/* The first sign of life of a choice. */
+static bool begin(el_reply *r, choice *c, el_buf *sse) {
+  if (c->begun) return true;
+  c->begun = true;
+  if (sse && r->request->chat && !chunk_role(r, c, sse)) return false;
+  return !r->request->echo || el_buf_append(&c->text, c->prompt->text, c->prompt->text_len);
+}
+
+static bool take_prompt(el_reply *r, choice *c, const el_record *rec) {
+  size_t n = rec->n_prompt < c->prompt->n ? rec->n_prompt : c->prompt->n;
+  return !r->request->echo || el_logprobs_add_prompt(&c->logprobs, c->prompt->tokens, el_record_prompt(rec), n);
+}
+
+static bool take_text(el_reply *r, choice *c, const el_record *rec) {
+  c->text_bytes += rec->text_len;
+  return el_buf_append(&c->text, el_record_text(rec), rec->text_len);
+}
+
+static bool take(el_reply *r, choice *c, const el_record *rec, el_buf *sse) {
+  bool logprobs = r->request->request.logprobs;
+  if (c->done) return true;
+  if (rec->type == EL_EVENT_DONE && (rec->finish == EL_FINISH_ERROR || rec->finish == EL_FINISH_CANCELLED)) {
+    fail(r, rec);
+    return true;
+  }
+  if (!begin(r, c, sse)) return false;
+  if (rec->type == EL_EVENT_PROMPT && !take_prompt(r, c, rec)) return false;
+  if (rec->type == EL_EVENT_TOKEN && logprobs &&
+      !el_logprobs_add(&c->logprobs, rec->token, rec->logprob, el_record_top(rec), rec->n_top))
+    return false;
+  if (!take_text(r, c, rec)) return false;
+  bool done = rec->type == EL_EVENT_DONE;
+  /* Tokens beyond the text were part of a stop string if one matched; else their text is nothing, or half a character.
+   */
+  if (logprobs && !el_logprobs_advance(&c->logprobs, done && !rec->stopped ? SIZE_MAX : c->text_bytes)) return false;
+  if (sse && !chunk_text(r, c, sse)) return false;
+  if (!done) return true;
+  c->done = true;
+  c->finish = rec->finish;
+  c->completion_tokens = rec->completion_tokens;
+  r->n_done++;
+  return !sse || chunk_finish(r, c, sse);
+}
+
+bool el_reply_feed(el_reply *r, const el_buf *records, el_buf *sse) {
+  if (el_reply_finished(r)) return true;
+  size_t pos = 0;
+  const el_record *rec;
+  while (!el_reply_finished(r) && (rec = el_record_next(records, &pos)))
+    if (!take(r, &r->choices[rec->choice], rec, sse)) return false;
+  return !sse || !el_reply_finished(r) || stream_end(r, sse);
+}
+
+bool el_reply_fail(el_reply *r, const el_api_error *e, el_buf *sse) {
+  if (el_reply_finished(r)) return true;
+  r->failed = true;
+  r->error = *e;
+  return stream_end(r, sse);
+}

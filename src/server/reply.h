@@ -1,0 +1,26 @@
+/* Records of events in, OpenAI's answer out: one JSON object, or a stream of server-sent events. */
+#ifndef EL_SERVER_REPLY_H
+#define EL_SERVER_REPLY_H
+
+#include "server/errors.h"
+#include "server/openai_request.h"
+#include "server/record.h"
+
+typedef struct el_reply el_reply;
+
+/* `request` and the tokenizer are borrowed. Choices are numbered as OpenAI does: choice i of prompt p is p·n + i.
+ * NULL: out of memory. */
+el_reply *el_reply_new(const el_tokenizer *t, const el_api_request *request, const char *id, int64_t created);
+void el_reply_free(el_reply *r);
+
+/* Takes in the records. A stream's events that became ready are appended to `sse`, which is NULL for an answer in one
+ * piece. False: out of memory. */
+bool el_reply_feed(el_reply *r, const el_buf *records, el_buf *sse);
+/* Ends a stream with an error. False: out of memory. */
+bool el_reply_fail(el_reply *r, const el_api_error *e, el_buf *sse);
+/* Whether all choices have ended, or one has failed, and with it the answer. */
+bool el_reply_finished(const el_reply *r);
+/* The answer in one piece, once finished. False: *e says why there is none. */
+bool el_reply_write(el_reply *r, el_buf *json, el_api_error *e);
+
+#endif

@@ -1,0 +1,191 @@
+#include "server/server.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "server/private.h"
+
+/* After the time for a drain, for the answers of cancelled requests to be sent. */
+#define LAST_WORDS_MS 2000
+
+el_server_options el_server_options_default(void) {
+  return (el_server_options){.host = "127.0.0.1",
+                             .port = 8080,
+                             .max_body_bytes = (size_t)8 << 20,
+                             .max_connections = 512,
+                             .max_choices = 128,
+                             .receive_timeout_ms = 30000,
+                             .idle_timeout_ms = 60000};
+}
+
+static el_status check_options(const el_server_options *o, el_error *err) {
+  if (!o->engine) return el_fail(err, EL_ERR_INVALID, "server: no engine");
+  if (!o->host || !*o->host) return el_fail(err, EL_ERR_INVALID, "server: host is empty");
+  if (o->port < 0 || o->port > 65535)
+    return el_fail(err, EL_ERR_INVALID, "server: port %d is not between 0 and 65535", o->port);
+  if (!o->max_body_bytes || o->max_body_bytes > (size_t)1 << 30)
+    return el_fail(err, EL_ERR_INVALID, "server: a body limit of %zu bytes is not between 1 and 1 GiB",
+                   o->max_body_bytes);
+  if (o->max_connections < 1 || o->max_connections > 65536)
+    return el_fail(err, EL_ERR_INVALID, "server: %d connections is not between 1 and 65536", o->max_connections);
+  if (o->max_choices < 1 || o->max_choices > 65536)
+    return el_fail(err, EL_ERR_INVALID, "server: %d choices is not between 1 and 65536", o->max_choices);
+  if (o->receive_timeout_ms < 1 || o->idle_timeout_ms < 1)
+    return el_fail(err, EL_ERR_INVALID, "server: a timeout is not positive");
+  return EL_OK;
+}
+
+static bool init_cond(pthread_cond_t *c) {
+  pthread_condattr_t a;
+  if (pthread_condattr_init(&a)) return false;
+  bool ok = !pthread_condattr_setclock(&a, CLOCK_MONOTONIC) && !pthread_cond_init(c, &a);
+  pthread_condattr_destroy(&a);
+  return ok;
+}
+
+static bool start_threads(el_server *s) {
+  s->has_reader = !pthread_create(&s->reader, NULL, el_reader_main, s);
+  s->has_watcher = s->has_reader && !pthread_create(&s->watcher, NULL, el_watch_main, s);
+  return s->has_watcher;
+}
+
+el_status el_server_start(const el_server_options *options, el_server **out, el_error *err) {
+  el_status status = check_options(options, err);
+  if (status) return status;
+  el_server *s = calloc(1, sizeof *s);
+  if (!s) return el_fail(err, EL_ERR_NO_MEMORY, "server: out of memory");
+  pthread_mutex_init(&s->mutex, NULL);
+  bool conds = init_cond(&s->changed) && init_cond(&s->watch) && init_cond(&s->queued);
+  s->listen_fd = -1;
+  s->options = *options;
+  s->options.host = strdup(options->host);
+  s->options.cors_origin = options->cors_origin ? strdup(options->cors_origin) : NULL;
+  s->log = (el_log){options->log, options->log_user};
+  s->started = (int64_t)time(NULL);
+  el_engine_info(options->engine, &s->model);
+  s->watch_fds = calloc((size_t)options->max_connections, sizeof *s->watch_fds);
+  s->watch_exchanges = calloc((size_t)options->max_connections, sizeof *s->watch_exchanges);
+
+  if (!conds || !s->options.host || (options->cors_origin && !s->options.cors_origin) || !s->watch_fds ||
+      !s->watch_exchanges)
+    status = el_fail(err, EL_ERR_NO_MEMORY, "server: out of memory");
+  if (!status) status = el_listen(s, err);
+  if (!status && !start_threads(s))
+    status = el_fail(err, EL_ERR_IO, "server: cannot start a thread: %s", strerror(errno));
+  if (!status && !(s->daemon = el_http_start(s)))
+    status = el_fail(err, EL_ERR_IO, "server: cannot start the HTTP thread (libmicrohttpd %s)", MHD_get_version());
+  if (status) {
+    el_server_stop(s);
+    return status;
+  }
+  *out = s;
+  return EL_OK;
+}
+
+int el_server_port(const el_server *s) {
+  return s->port;
+}
+const char *el_server_url(const el_server *s) {
+  return s->url;
+}
+
+/* ---------------------------------------------------------------- the end */
+
+static void stop_listening(el_server *s) {
+  if (s->listen_fd < 0) return;
+  if (s->daemon) MHD_quiesce_daemon(s->daemon);
+  close(s->listen_fd);
+  s->listen_fd = -1;
+}
+
+/* The server's mutex is held. Whether nothing is left before `until`. */
+static bool wait_zero(el_server *s, const size_t *count, const struct timespec *until) {
+  while (*count)
+    if (pthread_cond_timedwait(&s->changed, &s->mutex, until) == ETIMEDOUT) break;
+  return !*count;
+}
+
+static struct timespec from_now(int ms) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  t.tv_sec += ms / 1000;
+  t.tv_nsec += (long)(ms % 1000) * 1000000;
+  if (t.tv_nsec >= 1000000000) {
+    t.tv_sec++;
+    t.tv_nsec -= 1000000000;
+  }
+  return t;
+}
+
+/* A reference to a request whose client still waits for generations; NULL: none is left. */
+static el_exchange *next_running(el_server *s) {
+  el_exchange *found = NULL;
+  pthread_mutex_lock(&s->mutex);
+  for (el_conn *c = s->connections; c && !found; c = c->next) {
+    el_exchange *x = c->exchange;
+    if (!x) continue;
+    pthread_mutex_lock(&x->mutex);
+    if (!x->gone && !x->failed) found = x;
+    pthread_mutex_unlock(&x->mutex);
+  }
+  if (found) el_exchange_retain(found);
+  pthread_mutex_unlock(&s->mutex);
+  return found;
+}
+
+static void fail_running(el_server *s) {
+  el_api_error e;
+  el_api_fail(&e, 503, "shutting_down", NULL,
+              "The server is shutting down and did not wait for the end of this request.");
+  for (el_exchange *x; (x = next_running(s)); el_exchange_release(x)) el_exchange_fail(x, &e);
+}
+
+bool el_server_drain(el_server *s, int timeout_ms) {
+  atomic_store(&s->draining, true);
+  stop_listening(s);
+  struct timespec until = from_now(timeout_ms > 0 ? timeout_ms : 0);
+  pthread_mutex_lock(&s->mutex);
+  bool all = wait_zero(s, &s->n_requests, &until);
+  pthread_mutex_unlock(&s->mutex);
+  if (all) return true;
+  fail_running(s);
+  until = from_now(LAST_WORDS_MS);
+  pthread_mutex_lock(&s->mutex);
+  wait_zero(s, &s->n_requests, &until);
+  pthread_mutex_unlock(&s->mutex);
+  return false;
+}
+
+void el_server_stop(el_server *s) {
+  if (!s) return;
+  atomic_store(&s->draining, true);
+  stop_listening(s);
+  pthread_mutex_lock(&s->mutex);
+  s->stopping = true; /* from here on no request is handed to the reader */
+  /* libmicrohttpd cannot close a suspended connection; one that is gone is resumed and never suspended again. */
+  for (el_conn *c = s->connections; c; c = c->next)
+    if (c->exchange) el_exchange_leave(c->exchange);
+  pthread_cond_broadcast(&s->watch);
+  pthread_cond_broadcast(&s->queued);
+  pthread_mutex_unlock(&s->mutex);
+  if (s->has_watcher) pthread_join(s->watcher, NULL);
+  if (s->has_reader) pthread_join(s->reader, NULL);
+  if (s->daemon) MHD_stop_daemon(s->daemon);
+
+  pthread_mutex_lock(&s->mutex);
+  while (s->n_exchanges) pthread_cond_wait(&s->changed, &s->mutex); /* the engine's last events */
+  pthread_mutex_unlock(&s->mutex);
+  pthread_cond_destroy(&s->changed);
+  pthread_cond_destroy(&s->watch);
+  pthread_cond_destroy(&s->queued);
+  pthread_mutex_destroy(&s->mutex);
+  free((char *)s->options.host);
+  free((char *)s->options.cors_origin);
+  free(s->watch_fds);
+  free(s->watch_exchanges);
+  free(s);
+}
