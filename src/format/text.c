@@ -14,6 +14,21 @@ int el_str_cmp(el_str a, el_str b) {
   return c ? c : (a.len > b.len) - (a.len < b.len);
 }
 
+bool el_str_skip(el_str *s, const char *prefix) {
+  size_t n = strlen(prefix);
+  if (s->len < n || memcmp(s->data, prefix, n)) return false;
+  s->data += n;
+  s->len -= n;
+  return true;
+}
+
+bool el_str_chop(el_str *s, const char *suffix) {
+  size_t n = strlen(suffix);
+  if (s->len < n || memcmp(s->data + s->len - n, suffix, n)) return false;
+  s->len -= n;
+  return true;
+}
+
 /* Decodes one character; returns its length, 0 if it is malformed, overlong, a surrogate or beyond U+10FFFF. */
 static int decode(const char *s, size_t len, uint32_t *code) {
   const unsigned char *p = (const unsigned char *)s;

@@ -14,6 +14,10 @@ bool el_str_eq(el_str s, const char *literal);
 /* By bytes, a prefix first: < 0, 0, > 0. */
 int el_str_cmp(el_str a, el_str b);
 
+/* Drops a prefix, or a suffix, if it is there; says whether it was. */
+bool el_str_skip(el_str *s, const char *prefix);
+bool el_str_chop(el_str *s, const char *suffix);
+
 /* Length of the UTF-8 character at s (1 to 4), or 0 if the bytes are not one. */
 int el_utf8_length(const char *s, size_t len);
 

@@ -1,0 +1,32 @@
+/* What adapters a directory holds: a sub-folder with adapter_config.json, named after the folder, and a *.gguf file,
+ * named after its stem. */
+#ifndef EL_ADAPTER_DISCOVER_H
+#define EL_ADAPTER_DISCOVER_H
+
+#include "edgelora.h"
+
+/* An adapter's name: 1 to EL_ADAPTER_NAME_MAX bytes of UTF-8 without control characters. It is looked up, never used as
+ * a path. */
+enum { EL_ADAPTER_NAME_MAX = 255 };
+/* EL_ERR_INVALID says what is wrong; the message has the name in a form that is safe to print. */
+el_status el_adapter_name_check(const char *name, el_error *err);
+
+typedef struct el_found_adapter {
+  char *name;
+  char *path;       /* dir/entry */
+  el_status status; /* EL_OK, or why this entry cannot be used: */
+  char *problem;    /* the message then; NULL otherwise */
+} el_found_adapter;
+
+typedef struct el_found {
+  el_found_adapter *items; /* sorted by name, by path where names are equal */
+  size_t n;
+} el_found;
+
+/* Lists; opens no adapter. Entries that begin with a dot are not looked at, symbolic links are followed (whoever may
+ * write into the directory decides what is served), sub-folders are not searched further. A name that is there twice
+ * (a/ and a.gguf) is the second one's problem. */
+el_status el_adapter_discover(const char *dir, el_found *out, el_error *err);
+void el_found_free(el_found *f);
+
+#endif

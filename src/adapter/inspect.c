@@ -1,0 +1,307 @@
+/* el_inspect: what a model, a safetensors file or an adapter holds, as text. It lives here because an adapter is what
+ * takes most of the describing. Everything that comes out of a file goes through el_str_show: names and values may hold
+ * anything, and this text goes to a terminal. */
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "adapter/lora_parts.h"
+#include "base/buf.h"
+#include "base/error.h"
+
+enum {
+  MAX_COLUMN = 56,  /* names are padded to the longest one, up to this */
+  SHOWN_ITEMS = 6,  /* of an array */
+  SHOWN_VALUE = 200 /* bytes of a string value; a chat template has thousands */
+};
+
+/* --- output: a line at a time, until the receiver has enough */
+
+typedef struct printer {
+  el_write_fn write;
+  void *user;
+  bool stopped; /* the receiver wants no more */
+  bool failed;  /* out of memory */
+  el_buf line;
+} printer;
+
+static void print(printer *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+static void print(printer *p, const char *fmt, ...) {
+  if (p->stopped || p->failed) return;
+  va_list ap, again;
+  va_start(ap, fmt);
+  va_copy(again, ap);
+  int n = vsnprintf(NULL, 0, fmt, ap);
+  va_end(ap);
+  p->line.len = 0;
+  p->failed = n < 0 || !el_buf_reserve(&p->line, (size_t)n);
+  if (!p->failed) vsnprintf(p->line.data, (size_t)n + 1, fmt, again);
+  va_end(again);
+  if (!p->failed) p->stopped = !p->write(p->user, p->line.data, (size_t)n);
+}
+
+static el_str view(const char *s) {
+  return (el_str){s, strlen(s)};
+}
+
+static int wider(int width, size_t len) {
+  return (int)len > width && len <= MAX_COLUMN ? (int)len : width;
+}
+
+/* --- GGUF */
+
+static void print_item(printer *p, const el_gguf_kv *kv, uint64_t i) {
+  char shown[SHOWN_VALUE];
+  switch (kv->item_type) {
+    case EL_GGUF_STRING: print(p, "\"%s\"", el_str_show(kv->strings[i], shown, sizeof shown)); break;
+    case EL_GGUF_F32:
+    case EL_GGUF_F64: print(p, "%.9g", el_gguf_kv_num(kv, i)); break;
+    case EL_GGUF_BOOL: print(p, "%s", el_gguf_kv_int(kv, i) ? "true" : "false"); break;
+    default: print(p, "%" PRId64, el_gguf_kv_int(kv, i));
+  }
+}
+
+static void print_kvs(printer *p, const el_gguf *g) {
+  char key[SHOWN_VALUE], type[64];
+  int width = 0;
+  for (size_t i = 0; i < el_gguf_n_kv(g); i++) width = wider(width, el_gguf_kv_at(g, i)->key.len);
+  print(p, "\nkeys (%zu)\n", el_gguf_n_kv(g));
+  for (size_t i = 0; i < el_gguf_n_kv(g); i++) {
+    const el_gguf_kv *kv = el_gguf_kv_at(g, i);
+    const char *name = el_gguf_type_name(kv->item_type);
+    if (kv->type == EL_GGUF_ARRAY)
+      snprintf(type, sizeof type, "%s[%" PRIu64 "]", name, kv->n);
+    else if (kv->type == EL_GGUF_STRING && kv->strings[0].len >= SHOWN_VALUE)
+      snprintf(type, sizeof type, "%s, %zu bytes", name, kv->strings[0].len);
+    else
+      snprintf(type, sizeof type, "%s", name);
+    print(p, "  %-*s  %-14s  ", width, el_str_show(kv->key, key, sizeof key), type);
+    for (uint64_t j = 0; j < kv->n && j < SHOWN_ITEMS; j++) {
+      if (j) print(p, ", ");
+      print_item(p, kv, j);
+    }
+    print(p, "%s\n", kv->n > SHOWN_ITEMS ? ", ..." : "");
+  }
+}
+
+static uint64_t values_of(const el_tensor *t) {
+  uint64_t n = 1;
+  for (int d = 0; d < t->n_dims; d++) n *= (uint64_t)t->ne[d];
+  return n;
+}
+
+static void print_tensors(printer *p, const el_gguf *g) {
+  char name[SHOWN_VALUE];
+  struct {
+    uint64_t tensors, values, bytes;
+  } totals[EL_TYPE_BF16 + 1] = {0}; /* the largest type number */
+  uint64_t values = 0;
+  int width = 0;
+  for (size_t i = 0; i < el_gguf_n_tensors(g); i++) width = wider(width, el_gguf_tensor_at(g, i)->name.len);
+  print(p, "\ntensors (%zu)\n", el_gguf_n_tensors(g));
+  for (size_t i = 0; i < el_gguf_n_tensors(g); i++) {
+    const el_tensor *t = el_gguf_tensor_at(g, i);
+    print(p, "  %-*s  %-4s  %12zu bytes  [", width, el_str_show(t->name, name, sizeof name),
+          el_type_get((uint32_t)t->type)->name, t->n_bytes);
+    for (int d = 0; d < t->n_dims; d++) print(p, d ? ", %" PRId64 : "%" PRId64, t->ne[d]);
+    print(p, "]\n");
+    totals[t->type].tensors++;
+    totals[t->type].values += values_of(t);
+    totals[t->type].bytes += t->n_bytes;
+    values += values_of(t);
+  }
+  if (el_gguf_n_tensors(g) == 0) return;
+  print(p, "\ntotals\n");
+  for (uint32_t t = 0; t <= EL_TYPE_BF16; t++)
+    if (totals[t].tensors)
+      print(p, "  %-4s  %6" PRIu64 " tensors  %14" PRIu64 " parameters  %14" PRIu64 " bytes\n", el_type_get(t)->name,
+            totals[t].tensors, totals[t].values, totals[t].bytes);
+  print(p, "  all   %6zu tensors  %14" PRIu64 " parameters\n", el_gguf_n_tensors(g), values);
+}
+
+/* --- adapters */
+
+static void print_range(printer *p, const char *name, double min, double max) {
+  if (min == max)
+    print(p, "  %-12s  %g\n", name, min);
+  else
+    print(p, "  %-12s  %g to %g\n", name, min, max);
+}
+
+static void print_lora(printer *p, const el_lora_file *f) {
+  static const char *const names[EL_N_LINEAR] = {"q", "k", "v", "o", "gate", "up", "down"};
+  const el_lora_pair *first = el_lora_file_at(f, 0), *last = el_lora_file_at(f, el_lora_file_n(f) - 1);
+  int per_linear[EL_N_LINEAR] = {0}, layers = 0, rank_min = first->rank, rank_max = first->rank;
+  float scale_min = first->scale, scale_max = first->scale;
+  for (size_t i = 0; i < el_lora_file_n(f); i++) {
+    const el_lora_pair *pair = el_lora_file_at(f, i);
+    per_linear[pair->linear]++;
+    layers += i == 0 || pair->layer != el_lora_file_at(f, i - 1)->layer;
+    if (pair->rank < rank_min) rank_min = pair->rank;
+    if (pair->rank > rank_max) rank_max = pair->rank;
+    if (pair->scale < scale_min) scale_min = pair->scale;
+    if (pair->scale > scale_max) scale_max = pair->scale;
+  }
+  char base[SHOWN_VALUE];
+  print(p, "\nadapter\n");
+  if (*el_lora_file_base(f))
+    print(p, "  %-12s  %s\n", "base", el_str_show(view(el_lora_file_base(f)), base, sizeof base));
+  print_range(p, "rank", rank_min, rank_max);
+  print_range(p, "scale", (double)scale_min, (double)scale_max);
+  print(p, "  %-12s  %d, from %d to %d\n", "layers", layers, first->layer, last->layer);
+  print(p, "  %-12s", "matrices");
+  for (int i = 0; i < EL_N_LINEAR; i++)
+    if (per_linear[i]) print(p, "  %s %d", names[i], per_linear[i]);
+  print(p, "\n");
+}
+
+/* Describes the adapter at `path`, or says why it cannot be served: that is worth seeing beside what it holds. Other
+ * failures are the caller's. */
+static el_status describe_lora(printer *p, const char *path, el_error *err) {
+  el_lora_file *f = NULL;
+  el_status status = el_lora_file_open(path, NULL, &f, err);
+  if (status == EL_ERR_UNSUPPORTED) {
+    print(p, "\nadapter\n  cannot be served: %s\n", err->message);
+    return EL_OK;
+  }
+  if (status) return status;
+  print_lora(p, f);
+  el_lora_file_close(f);
+  return EL_OK;
+}
+
+static el_status describe_gguf(printer *p, const char *path, el_error *err) {
+  el_gguf *g = NULL;
+  el_str type;
+  el_status status = el_gguf_open(path, &g, err);
+  if (status) return status;
+  print(p, "%s: GGUF version %" PRIu32 ", %zu bytes\n", path, el_gguf_version(g), el_gguf_file_size(g));
+  bool adapter = el_gguf_str(g, "general.type", &type, err) == EL_OK && el_str_eq(type, "adapter");
+  if (adapter) status = describe_lora(p, path, err);
+  print_kvs(p, g);
+  print_tensors(p, g);
+  el_gguf_close(g);
+  return status;
+}
+
+/* --- safetensors */
+
+static void print_metadata(void *arg, const char *key, const char *value) {
+  char shown[SHOWN_VALUE], text[SHOWN_VALUE];
+  print(arg, "  %s: %s\n", el_str_show(view(key), shown, sizeof shown), el_str_show(view(value), text, sizeof text));
+}
+
+static void print_safetensors(printer *p, const el_safetensors *s) {
+  char name[SHOWN_VALUE], type[32];
+  uint64_t bytes = 0;
+  int width = 0;
+  print(p, "\nmetadata\n");
+  el_safetensors_metadata(s, print_metadata, p);
+  print(p, "\ntensors (%zu)\n", el_safetensors_n(s));
+  for (size_t i = 0; i < el_safetensors_n(s); i++) width = wider(width, strlen(el_safetensors_at(s, i)->name));
+  for (size_t i = 0; i < el_safetensors_n(s); i++) {
+    const el_st_tensor *t = el_safetensors_at(s, i);
+    print(p, "  %-*s  %-4s  %12zu bytes  [", width, el_str_show(view(t->name), name, sizeof name),
+          el_str_show(view(t->dtype_name), type, sizeof type), t->n_bytes);
+    for (int d = 0; d < t->n_dims; d++) print(p, d ? ", %" PRId64 : "%" PRId64, t->shape[d]);
+    print(p, "]\n");
+    bytes += t->n_bytes;
+  }
+  print(p, "\ntotals\n  %zu tensors  %" PRIu64 " bytes\n", el_safetensors_n(s), bytes);
+}
+
+static el_status describe_safetensors(printer *p, const char *path, el_error *err) {
+  el_safetensors *s = NULL;
+  el_status status = el_safetensors_open(path, &s, err);
+  if (status) return status;
+  print(p, "%s: safetensors\n", path);
+  print_safetensors(p, s);
+  el_safetensors_close(s);
+  return EL_OK;
+}
+
+/* --- PEFT folders */
+
+static el_status print_config(printer *p, const char *path, el_error *err) {
+  el_file file = {0};
+  json_error_t json_err;
+  char name[EL_SHOW], text[SHOWN_VALUE];
+  el_status status = el_file_read(path, EL_LORA_MAX_CONFIG, &file, err);
+  if (status) return status;
+  json_t *root = json_loadb((const char *)file.data, file.size, JSON_REJECT_DUPLICATES, &json_err), *v;
+  const char *key;
+  el_file_close(&file);
+  if (!root)
+    return el_fail(err, EL_ERR_FORMAT, "%s: line %d: %s", path, json_err.line,
+                   el_str_show(view(json_err.text), text, sizeof text));
+  print(p, "\nadapter_config.json\n");
+  json_object_foreach(root, key, v) {
+    char *value = json_is_null(v) ? NULL : json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT);
+    if (value)
+      print(p, "  %s: %s\n", el_str_show(view(key), name, sizeof name), el_str_show(view(value), text, sizeof text));
+    free(value);
+  }
+  json_decref(root);
+  return EL_OK;
+}
+
+static el_status describe_folder(printer *p, const char *path, el_error *err) {
+  el_buf config = {0}, weights = {0};
+  el_status status = EL_OK;
+  struct stat st;
+  if (!el_buf_printf(&config, "%s/adapter_config.json", path) ||
+      !el_buf_printf(&weights, "%s/adapter_model.safetensors", path))
+    status = el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", path);
+  if (!status && stat(config.data, &st) != 0)
+    status = el_fail(err, EL_ERR_NOT_FOUND, "%s: a folder without adapter_config.json is no PEFT adapter", path);
+  if (!status) print(p, "%s: LoRA adapter, PEFT folder\n", path);
+  if (!status) status = print_config(p, config.data, err);
+  if (!status) status = describe_lora(p, path, err);
+  el_safetensors *s = NULL;
+  if (!status && stat(weights.data, &st) == 0 && !(status = el_safetensors_open(weights.data, &s, err))) {
+    print_safetensors(p, s);
+    el_safetensors_close(s);
+  }
+  el_buf_free(&config);
+  el_buf_free(&weights);
+  return status;
+}
+
+static bool begins_with_gguf(const char *path) {
+  char magic[4] = {0};
+  FILE *f = fopen(path, "rbe");
+  bool is = f && fread(magic, 1, sizeof magic, f) == sizeof magic && !memcmp(magic, "GGUF", sizeof magic);
+  if (f) fclose(f);
+  return is;
+}
+
+el_status el_inspect(const char *path, el_write_fn write, void *user, el_error *err) {
+  el_error unused;
+  if (!err) err = &unused;
+  if (!path || !write) return el_fail(err, EL_ERR_INVALID, "el_inspect: path and write are required");
+  printer p = {.write = write, .user = user};
+  struct stat st;
+  el_status status;
+  if (stat(path, &st) != 0)
+    status = el_fail(err, EL_ERR_IO, "%s: %s", path, strerror(errno));
+  else if (S_ISDIR(st.st_mode))
+    status = describe_folder(&p, path, err);
+  else if (!S_ISREG(st.st_mode))
+    status = el_fail(err, EL_ERR_IO, "%s: not a regular file", path);
+  else if (begins_with_gguf(path))
+    status = describe_gguf(&p, path, err);
+  else {
+    size_t len = strlen(path), n = strlen(".safetensors");
+    status = describe_safetensors(&p, path, err);
+    if (status == EL_ERR_FORMAT && !(len > n && !strcmp(path + len - n, ".safetensors")))
+      status = el_fail(err, EL_ERR_FORMAT, "%s: neither a GGUF nor a safetensors file", path);
+  }
+  el_buf_free(&p.line);
+  if (!status && p.failed) status = el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", path);
+  return status;
+}

@@ -1,0 +1,207 @@
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "adapter/lora_parts.h"
+#include "base/error.h"
+
+bool el_lora_skip_layer(el_str *s, int *layer) {
+  size_t n = 0;
+  int v = 0;
+  while (n < s->len && n < 5 && s->data[n] >= '0' && s->data[n] <= '9') v = v * 10 + (s->data[n++] - '0');
+  if (n == 0 || (n > 1 && s->data[0] == '0') || v >= EL_LORA_MAX_LAYERS) return false;
+  *layer = v;
+  s->data += n;
+  s->len -= n;
+  return true;
+}
+
+static const char *show(const el_lora_part *p, char name[EL_SHOW]) {
+  return el_str_show(p->name, name, EL_SHOW);
+}
+
+static int by_place(const void *x, const void *y) {
+  const el_lora_part *a = x, *b = y;
+  if (a->layer != b->layer) return a->layer - b->layer;
+  if (a->linear != b->linear) return (int)a->linear - (int)b->linear;
+  return (int)a->is_b - (int)b->is_b;
+}
+
+static el_status check_shape(const el_lora_file *f, const el_lora_part *p, const el_lora_shape *shape, el_error *err) {
+  char name[EL_SHOW];
+  if (p->rank < 1 || p->rank > EL_LORA_MAX_RANK)
+    return el_fail(err, p->rank < 1 ? EL_ERR_FORMAT : EL_ERR_UNSUPPORTED,
+                   "%s: tensor %s: rank %" PRId64 ", supported are 1 to %d", f->weights_path, show(p, name), p->rank,
+                   EL_LORA_MAX_RANK);
+  if (shape && p->layer >= shape->n_layers)
+    return el_fail(err, EL_ERR_FORMAT, "%s: tensor %s: the base model has %d layers, from 0", f->weights_path,
+                   show(p, name), shape->n_layers);
+  int64_t rows = p->is_b ? p->rows : p->rank, cols = p->is_b ? p->rank : p->cols;
+  if (shape && p->is_b) rows = shape->out[p->linear];
+  if (shape && !p->is_b) cols = shape->in[p->linear];
+  if (p->rows != rows || p->cols != cols || rows < 1 || cols < 1 || rows > INT32_MAX || cols > INT32_MAX)
+    return el_fail(
+        err, EL_ERR_FORMAT, "%s: tensor %s is %" PRId64 " x %" PRId64 ", expected %" PRId64 " x %" PRId64 " (%s)",
+        f->weights_path, show(p, name), p->rows, p->cols, rows, cols, p->is_b ? "outputs x rank" : "rank x inputs");
+  return EL_OK;
+}
+
+/* Whether all n values are finite: the exponent is not all ones. */
+static bool all_finite(el_type type, const unsigned char *data, int64_t n) {
+  uint32_t bad = 0;
+  if (type == EL_TYPE_F32) {
+    for (int64_t i = 0; i < n; i++) {
+      uint32_t v;
+      memcpy(&v, data + 4 * i, 4);
+      bad |= (v & 0x7f800000) == 0x7f800000;
+    }
+    return !bad;
+  }
+  uint16_t exponent = type == EL_TYPE_F16 ? 0x7c00 : 0x7f80;
+  for (int64_t i = 0; i < n; i++) {
+    uint16_t v;
+    memcpy(&v, data + 2 * i, 2);
+    bad |= (v & exponent) == exponent;
+  }
+  return !bad;
+}
+
+static bool is_plain(el_type t) {
+  return t == EL_TYPE_F32 || t == EL_TYPE_F16 || t == EL_TYPE_BF16;
+}
+
+/* A part as F32 in memory of our own: where it is quantised, or its other half has another type. */
+static el_status convert(el_lora_file *f, el_lora_part *p, float **owned, el_error *err) {
+  char name[EL_SHOW];
+  size_t n = (size_t)p->rows * (size_t)p->cols;
+  if (n > SIZE_MAX / sizeof(float) || !(*owned = malloc(n * sizeof(float))))
+    return el_fail(err, EL_ERR_NO_MEMORY, "%s: tensor %s: no memory for %zu values", f->weights_path, show(p, name), n);
+  el_dequantize(p->type, p->data, *owned, (int64_t)n);
+  p->type = EL_TYPE_F32;
+  p->data = (const unsigned char *)*owned;
+  return EL_OK;
+}
+
+static el_status make_pair(el_lora_file *f, el_lora_part *a, el_lora_part *b, const el_lora_shape *shape,
+                           el_error *err) {
+  char name[EL_SHOW];
+  el_status status;
+  b->rank = a->rank; /* where the file does not say it, A does */
+  if ((status = check_shape(f, a, shape, err)) || (status = check_shape(f, b, shape, err))) return status;
+  float scale = (float)(a->alpha / (a->rslora ? sqrt((double)a->rank) : (double)a->rank));
+  if (!isfinite(scale)) return el_fail(err, EL_ERR_FORMAT, "%s: alpha %g is too large", f->weights_path, a->alpha);
+  size_t i = f->n_pairs++;
+  if (!is_plain(a->type) || a->type != b->type) {
+    if (a->type != EL_TYPE_F32 && (status = convert(f, a, &f->owned[2 * i], err))) return status;
+    if (b->type != EL_TYPE_F32 && (status = convert(f, b, &f->owned[2 * i + 1], err))) return status;
+  }
+  for (int k = 0; k < 2; k++) {
+    const el_lora_part *p = k ? b : a;
+    if (!all_finite(p->type, p->data, p->rows * p->cols))
+      return el_fail(err, EL_ERR_FORMAT, "%s: tensor %s has values that are not finite (NaN or infinity)",
+                     f->weights_path, show(p, name));
+  }
+  f->pairs[i] = (el_lora_pair){.layer = a->layer,
+                               .linear = a->linear,
+                               .rank = (int)a->rank,
+                               .scale = scale,
+                               .type = a->type,
+                               .a = a->data,
+                               .b = b->data,
+                               .b_rows_half_split = f->half_split && (a->linear == EL_LIN_Q || a->linear == EL_LIN_K)};
+  return EL_OK;
+}
+
+static el_status make_pairs(el_lora_file *f, const el_lora_shape *shape, el_error *err) {
+  char name[EL_SHOW], other[EL_SHOW];
+  if (f->n_parts == 0) return el_fail(err, EL_ERR_FORMAT, "%s: holds no LoRA weights", f->weights_path);
+  qsort(f->parts, f->n_parts, sizeof *f->parts, by_place);
+  f->pairs = calloc(f->n_parts, sizeof *f->pairs);
+  f->owned = calloc(2 * f->n_parts, sizeof *f->owned);
+  if (!f->pairs || !f->owned) return el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", f->weights_path);
+  for (size_t i = 0; i < f->n_parts; i += 2) {
+    el_lora_part *a = &f->parts[i], *b = i + 1 < f->n_parts ? a + 1 : NULL;
+    if (b && by_place(a, b) == 0)
+      return el_fail(err, EL_ERR_FORMAT, "%s: tensors %s and %s are the same part", f->weights_path, show(a, name),
+                     show(b, other));
+    if (a->is_b || !b || a->layer != b->layer || a->linear != b->linear)
+      return el_fail(err, EL_ERR_FORMAT, "%s: tensor %s has no lora_%c beside it", f->weights_path, show(a, name),
+                     a->is_b ? 'A' : 'B');
+    el_status status = make_pair(f, a, b, shape, err);
+    if (status) return status;
+  }
+  free(f->parts);
+  f->parts = NULL;
+  return EL_OK;
+}
+
+el_status el_lora_file_open(const char *path, const el_lora_shape *shape, el_lora_file **out, el_error *err) {
+  struct stat st;
+  if (stat(path, &st) != 0) return el_fail(err, EL_ERR_IO, "%s: %s", path, strerror(errno));
+  el_lora_file *f = calloc(1, sizeof *f);
+  if (!f) return el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", path);
+  el_status status = S_ISDIR(st.st_mode) ? el_lora_read_peft(f, path, err) : el_lora_read_gguf(f, path, err);
+  if (!status) status = make_pairs(f, shape, err);
+  if (status) {
+    el_lora_file_close(f);
+    return status;
+  }
+  *out = f;
+  return EL_OK;
+}
+
+static bool copy(const void *data, size_t len, el_file *out) {
+  unsigned char *p = malloc(len + 1);
+  if (!p) return false;
+  if (len) memcpy(p, data, len);
+  *out = (el_file){.data = p, .size = len};
+  return true;
+}
+
+el_status el_lora_file_open_memory(const void *config, size_t config_len, const void *weights, size_t weights_len,
+                                   const el_lora_shape *shape, el_lora_file **out, el_error *err) {
+  el_lora_file *f = calloc(1, sizeof *f);
+  el_status status = EL_OK;
+  if (!f || !copy(config, config_len, &f->config) || !copy(weights, weights_len, &f->weights))
+    status = el_fail(err, EL_ERR_NO_MEMORY, "memory: out of memory");
+  if (!status) status = el_lora_parse_peft(f, "memory", err);
+  if (!status) status = make_pairs(f, shape, err);
+  if (status) {
+    el_lora_file_close(f);
+    return status;
+  }
+  *out = f;
+  return EL_OK;
+}
+
+void el_lora_file_close(el_lora_file *f) {
+  if (!f) return;
+  for (size_t i = 0; f->owned && i < 2 * f->n_pairs; i++) free(f->owned[i]);
+  free(f->owned);
+  free(f->pairs);
+  free(f->parts);
+  el_gguf_close(f->gguf);
+  el_safetensors_close(f->safetensors);
+  el_file_close(&f->config);
+  el_file_close(&f->weights);
+  free(f->weights_path);
+  free(f->base);
+  free(f);
+}
+
+size_t el_lora_file_n(const el_lora_file *f) {
+  return f->n_pairs;
+}
+
+const el_lora_pair *el_lora_file_at(const el_lora_file *f, size_t i) {
+  assert(i < f->n_pairs);
+  return &f->pairs[i];
+}
+
+const char *el_lora_file_base(const el_lora_file *f) {
+  return f->base ? f->base : "";
+}

@@ -1,0 +1,85 @@
+/* GGUF LoRA files, as llama.cpp writes and reads them: the base's tensor names with .lora_a and .lora_b behind. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "adapter/lora_parts.h"
+#include "base/error.h"
+
+static const char *const modules[EL_N_LINEAR] = {
+    [EL_LIN_Q] = "attn_q",      [EL_LIN_K] = "attn_k",  [EL_LIN_V] = "attn_v",      [EL_LIN_O] = "attn_output",
+    [EL_LIN_GATE] = "ffn_gate", [EL_LIN_UP] = "ffn_up", [EL_LIN_DOWN] = "ffn_down",
+};
+
+/* blk.N.MODULE.weight.lora_a */
+static bool parse_name(el_str s, el_lora_part *p) {
+  if (el_str_chop(&s, ".weight.lora_b"))
+    p->is_b = true;
+  else if (!el_str_chop(&s, ".weight.lora_a"))
+    return false;
+  if (!el_str_skip(&s, "blk.") || !el_lora_skip_layer(&s, &p->layer) || !el_str_skip(&s, ".")) return false;
+  for (int i = 0; i < EL_N_LINEAR; i++)
+    if (el_str_eq(s, modules[i])) {
+      p->linear = (el_linear)i;
+      return true;
+    }
+  return false;
+}
+
+/* A key that must be there and have this value. */
+static el_status require(const el_gguf *g, const char *key, const char *wanted, const char *hint, el_error *err) {
+  el_str s;
+  char shown[EL_SHOW];
+  el_status status = el_gguf_str(g, key, &s, err);
+  if (status == EL_ERR_NOT_FOUND)
+    return el_fail(err, EL_ERR_FORMAT, "%s: key %s is missing: %s", el_gguf_path(g), key, hint);
+  if (status) return status;
+  if (el_str_eq(s, wanted)) return EL_OK;
+  return el_fail(err, EL_ERR_UNSUPPORTED, "%s: %s is \"%s\", expected \"%s\": %s", el_gguf_path(g), key,
+                 el_str_show(s, shown, sizeof shown), wanted, hint);
+}
+
+static el_status check_keys(const el_gguf *g, double *alpha, el_error *err) {
+  el_status status;
+  if ((status = require(g, "general.type", "adapter", "this is no adapter file", err))) return status;
+  if ((status = require(g, "adapter.type", "lora", "only LoRA adapters are supported", err))) return status;
+  if ((status = require(g, "general.architecture", "llama", "the adapter is for another architecture", err)))
+    return status;
+  if (el_gguf_find(g, "adapter.alora.invocation_tokens"))
+    return el_fail(err, EL_ERR_UNSUPPORTED, "%s: adapter.alora.invocation_tokens: activated LoRA is not supported",
+                   el_gguf_path(g));
+  *alpha = 0;
+  status = el_gguf_f64(g, "adapter.lora.alpha", alpha, err);
+  return status == EL_ERR_NOT_FOUND ? EL_OK : status;
+}
+
+el_status el_lora_read_gguf(el_lora_file *f, const char *path, el_error *err) {
+  double alpha = 0;
+  char name[EL_SHOW];
+  el_status status;
+  if (!(f->weights_path = strdup(path))) return el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", path);
+  if ((status = el_file_read(path, EL_LORA_MAX_WEIGHTS, &f->weights, err))) return status;
+  if (f->weights.size < 4 || memcmp(f->weights.data, "GGUF", 4))
+    return el_fail(err, EL_ERR_FORMAT,
+                   "%s: neither a GGUF file nor a PEFT folder (which is named as the folder itself)", path);
+  if ((status = el_gguf_open_memory(f->weights.data, f->weights.size, path, &f->gguf, err))) return status;
+  if ((status = check_keys(f->gguf, &alpha, err))) return status;
+  size_t n = el_gguf_n_tensors(f->gguf);
+  if (!(f->parts = calloc(n + 1, sizeof *f->parts))) return el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", path);
+  for (size_t i = 0; i < n; i++) {
+    const el_tensor *t = el_gguf_tensor_at(f->gguf, i);
+    el_lora_part *p = &f->parts[f->n_parts++];
+    *p = (el_lora_part){.name = t->name, .type = t->type, .rows = t->ne[1], .cols = t->ne[0], .data = t->data};
+    el_str_show(t->name, name, sizeof name);
+    if (!parse_name(t->name, p))
+      return el_fail(
+          err, EL_ERR_UNSUPPORTED,
+          "%s: tensor %s is no LoRA part of an attention or feed-forward matrix (embedding, head, norm and bias "
+          "adapters are not supported)",
+          path, name);
+    if (t->n_dims > 2) return el_fail(err, EL_ERR_FORMAT, "%s: tensor %s has %d dimensions", path, name, t->n_dims);
+    p->rank = p->is_b ? p->cols : p->rows;
+    p->alpha = alpha != 0 ? alpha : (double)p->rank; /* as llama.cpp: without alpha the scale is 1 */
+  }
+  return EL_OK;
+}

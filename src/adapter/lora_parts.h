@@ -1,0 +1,61 @@
+/* Inside of the LoRA file reader: each format's reader turns a file into parts, lora_file.c checks them and makes
+ * pairs. */
+#ifndef EL_ADAPTER_LORA_PARTS_H
+#define EL_ADAPTER_LORA_PARTS_H
+
+#include "adapter/lora_file.h"
+#include "format/file.h"
+#include "format/gguf.h"
+#include "format/safetensors.h"
+
+/* One tensor: an A, [rank, in], or a B, [out, rank]. */
+typedef struct el_lora_part {
+  int layer;
+  el_linear linear;
+  bool is_b;
+  int64_t rank; /* that it must have, by the file's configuration; unchecked */
+  double alpha; /* finite */
+  bool rslora;
+  el_type type;
+  int64_t rows, cols;
+  const unsigned char *data; /* any alignment */
+  el_str name;               /* for messages */
+} el_lora_part;
+
+struct el_lora_file {
+  char *weights_path; /* for messages */
+  el_file config;     /* PEFT: adapter_config.json */
+  el_file weights;    /* read, not mapped: others may change the file while we serve */
+  el_gguf *gguf;      /* one of these two is set, a view of `weights` */
+  el_safetensors *safetensors;
+  char *base;
+  bool half_split; /* q and k rows are in Hugging Face's order */
+  el_lora_part *parts;
+  size_t n_parts;
+  el_lora_pair *pairs;
+  size_t n_pairs;
+  float **owned; /* [2 * n_pairs]: tensors that had to be converted; NULL where none was */
+};
+
+enum {
+  EL_LORA_MAX_LAYERS = 1024, /* the deepest published models have 126; bounds a file that is read without a base */
+  EL_LORA_MAX_CONFIG =
+      1 << 20, /* adapter_config.json, bytes: PEFT's largest, with a rank for each module, have 100 KB */
+};
+/* A file of weights, bytes: rank 256 on all layers of an 8B model takes 2.7 GB as F32. */
+#define EL_LORA_MAX_WEIGHTS ((size_t)UINT32_MAX)
+
+/* Each fills f->parts from a PEFT folder, or from a GGUF file. On failure f is left for el_lora_file_close. */
+el_status el_lora_read_peft(el_lora_file *f, const char *dir, el_error *err);
+el_status el_lora_read_gguf(el_lora_file *f, const char *path, el_error *err);
+/* As el_lora_read_peft once f->config and f->weights are there; `dir` is for messages. */
+el_status el_lora_parse_peft(el_lora_file *f, const char *dir, el_error *err);
+
+/* As el_lora_file_open, from the bytes of a PEFT folder's two files, which are copied. For tests. */
+el_status el_lora_file_open_memory(const void *config, size_t config_len, const void *weights, size_t weights_len,
+                                   const el_lora_shape *shape, el_lora_file **out, el_error *err);
+
+/* Takes a decimal layer number off the front of s: no sign, no leading zero, below EL_LORA_MAX_LAYERS. */
+bool el_lora_skip_layer(el_str *s, int *layer);
+
+#endif

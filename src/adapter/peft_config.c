@@ -1,0 +1,299 @@
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include "adapter/peft_config.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <pcre2.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "adapter/lora_file.h"
+#include "base/error.h"
+
+enum {
+  MAX_REGEX_KEYS = 64, /* of a pattern that are not plain names; people write a handful */
+  MAX_REGEX = 1024,    /* bytes of one */
+  /* Steps that a key may take on one name. Names have 50 characters and honest keys take below 1000 steps: what takes
+   * more backtracks without end. Bounds the time of a whole file to about a second. */
+  MAX_STEPS = 10000
+};
+
+typedef struct rule {
+  const char *key;
+  pcre2_code *regex; /* NULL: a plain name */
+  double value;
+} rule;
+
+typedef struct rules {
+  rule *items;
+  size_t n;
+} rules;
+
+struct el_peft_config {
+  char *path;
+  json_t *root; /* keys and base are its strings */
+  const char *base;
+  int rank;
+  double alpha;
+  bool rslora;
+  rules ranks, alphas;
+  pcre2_match_data *match;
+  pcre2_match_context *limits;
+};
+
+/* --- checks of single fields. Absent and null are the same: PEFT's default. */
+
+static json_t *field(const el_peft_config *c, const char *name) {
+  json_t *v = json_object_get(c->root, name);
+  return json_is_null(v) ? NULL : v;
+}
+
+static el_status mistyped(const el_peft_config *c, const char *name, const char *wanted, el_error *err) {
+  return el_fail(err, EL_ERR_FORMAT, "%s: %s is not %s", c->path, name, wanted);
+}
+
+static el_status read_bool(const el_peft_config *c, const char *name, bool *out, el_error *err) {
+  json_t *v = field(c, name);
+  if (v && !json_is_boolean(v)) return mistyped(c, name, "true or false", err);
+  *out = json_is_true(v);
+  return EL_OK;
+}
+
+static el_status check_rank(const el_peft_config *c, const char *name, const json_t *v, el_error *err) {
+  if (!json_is_integer(v)) return mistyped(c, name, "an integer", err);
+  json_int_t r = json_integer_value(v);
+  if (r < 1 || r > EL_LORA_MAX_RANK)
+    return el_fail(err, r < 1 ? EL_ERR_FORMAT : EL_ERR_UNSUPPORTED, "%s: %s is %lld, supported are 1 to %d", c->path,
+                   name, (long long)r, EL_LORA_MAX_RANK);
+  return EL_OK;
+}
+
+static el_status check_number(const el_peft_config *c, const char *name, const json_t *v, el_error *err) {
+  /* The parser refuses what is beyond a double; NaN is no JSON. */
+  return json_is_number(v) ? EL_OK : mistyped(c, name, "a number", err);
+}
+
+/* A string field whose value must be the one that we support; absent is fine unless `required`. */
+static el_status expect(const el_peft_config *c, const char *name, const char *wanted, bool required, el_error *err) {
+  json_t *v = field(c, name);
+  char shown[EL_SHOW];
+  if (!v && required) return el_fail(err, EL_ERR_FORMAT, "%s: %s is missing, expected \"%s\"", c->path, name, wanted);
+  if (!v) return EL_OK;
+  if (!json_is_string(v)) return mistyped(c, name, "a string", err);
+  el_str s = {json_string_value(v), json_string_length(v)};
+  if (el_str_eq(s, wanted)) return EL_OK;
+  return el_fail(err, EL_ERR_UNSUPPORTED, "%s: %s is \"%s\"; only \"%s\" is supported", c->path, name,
+                 el_str_show(s, shown, sizeof shown), wanted);
+}
+
+/* Whether a field asks for something: false, 0, "", [] and {} do not. */
+static bool is_set(const json_t *v) {
+  if (json_is_array(v)) return json_array_size(v) > 0;
+  if (json_is_object(v)) return json_object_size(v) > 0;
+  if (json_is_string(v)) return json_string_length(v) > 0;
+  if (json_is_number(v)) return json_number_value(v) != 0;
+  return json_is_true(v);
+}
+
+/* Fields that, when set, make the layer compute something else than W x + s B A x. */
+static el_status check_variants(const el_peft_config *c, el_error *err) {
+  static const struct {
+    const char *name, *what;
+  } variants[] = {
+      {"use_dora", "weight-decomposed LoRA (DoRA)"},
+      {"fan_in_fan_out", "transposed weights"},
+      {"lora_bias", "a bias in LoRA's B"},
+      {"modules_to_save", "whole trained modules"},
+      {"layer_replication", "replicated layers"},
+      {"trainable_token_indices", "trained token embeddings"},
+      {"target_parameters", "LoRA on parameters that are no linear layers"},
+      {"alora_invocation_tokens", "activated LoRA (aLoRA)"},
+      {"use_qalora", "quantisation-aware LoRA (QALoRA)"},
+      {"use_bdlora", "block-diagonal LoRA"},
+      {"arrow_config", "Arrow routing"},
+      {"kasa_config", "singular-value adaptation (KaSA)"},
+      {"monteclora_config", "Monte Carlo LoRA"},
+  };
+  for (size_t i = 0; i < sizeof variants / sizeof variants[0]; i++)
+    if (is_set(field(c, variants[i].name)))
+      return el_fail(err, EL_ERR_UNSUPPORTED, "%s: %s: %s is not supported", c->path, variants[i].name,
+                     variants[i].what);
+  return EL_OK;
+}
+
+/* Some initialisations take their start out of the base weights: the adapter then fits that changed base only, until
+ * PEFT converts it at saving (which sets the field to true). */
+static el_status check_init(const el_peft_config *c, el_error *err) {
+  json_t *v = field(c, "init_lora_weights");
+  char shown[EL_SHOW];
+  if (!v || json_is_boolean(v)) return EL_OK;
+  if (!json_is_string(v)) return mistyped(c, "init_lora_weights", "true, false or a string", err);
+  static const char *const changing[] = {"pissa", "corda", "olora", "loftq", "lora_ga"};
+  const char *s = json_string_value(v);
+  for (size_t i = 0; i < sizeof changing / sizeof changing[0]; i++)
+    if (!strncasecmp(s, changing[i], strlen(changing[i])))
+      return el_fail(err, EL_ERR_UNSUPPORTED,
+                     "%s: init_lora_weights is \"%s\", which changes the base weights: save the adapter with PEFT's "
+                     "path_initial_model_for_weight_conversion",
+                     c->path, el_str_show((el_str){s, strlen(s)}, shown, sizeof shown));
+  return EL_OK;
+}
+
+/* --- rank_pattern and alpha_pattern */
+
+static bool is_plain(const char *key) {
+  return !strpbrk(key, "\\^$*+?{}[]()|");
+}
+
+/* PEFT: re.match(rf"(.*\.)?({key})$", name) */
+static el_status compile(const el_peft_config *c, const char *name, rule *r, el_error *err) {
+  char shown[EL_SHOW], pattern[MAX_REGEX + 16];
+  el_str key = {r->key, strlen(r->key)};
+  if (key.len > MAX_REGEX)
+    return el_fail(err, EL_ERR_UNSUPPORTED, "%s: %s: a key of %zu bytes, the limit is %d", c->path, name, key.len,
+                   MAX_REGEX);
+  int len = snprintf(pattern, sizeof pattern, "(.*\\.)?(%s)$", r->key), code;
+  PCRE2_SIZE at;
+  r->regex = pcre2_compile((PCRE2_SPTR)pattern, (size_t)len, PCRE2_ANCHORED | PCRE2_NEVER_UTF | PCRE2_NEVER_BACKSLASH_C,
+                           &code, &at, NULL);
+  if (r->regex) return EL_OK;
+  unsigned char why[96];
+  pcre2_get_error_message(code, why, sizeof why);
+  return el_fail(err, EL_ERR_FORMAT, "%s: %s: the key \"%s\" is not a regular expression: %s", c->path, name,
+                 el_str_show(key, shown, sizeof shown), why);
+}
+
+static el_status read_rules(const el_peft_config *c, const char *name, bool ranks, rules *out, el_error *err) {
+  json_t *object = field(c, name), *v;
+  const char *key;
+  char where[2 * EL_SHOW], shown[EL_SHOW];
+  size_t n_regex = 0;
+  if (!object) return EL_OK;
+  if (!json_is_object(object)) return mistyped(c, name, "an object", err);
+  if (!(out->items = calloc(json_object_size(object) + 1, sizeof *out->items)))
+    return el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", c->path);
+  json_object_foreach(object, key, v) {
+    rule *r = &out->items[out->n++];
+    *r = (rule){.key = key, .value = json_number_value(v)};
+    snprintf(where, sizeof where, "%s[\"%s\"]", name, el_str_show((el_str){key, strlen(key)}, shown, sizeof shown));
+    el_status status = ranks ? check_rank(c, where, v, err) : check_number(c, where, v, err);
+    if (status) return status;
+    if (is_plain(key)) continue;
+    if (++n_regex > MAX_REGEX_KEYS)
+      return el_fail(err, EL_ERR_UNSUPPORTED, "%s: %s has more than %d keys that are regular expressions", c->path,
+                     name, MAX_REGEX_KEYS);
+    if ((status = compile(c, name, r, err))) return status;
+  }
+  return EL_OK;
+}
+
+/* A key without any special character but the dot, which stands for any one character. */
+static bool plain_matches(const char *key, el_str module) {
+  size_t len = strlen(key);
+  if (len > module.len) return false;
+  const char *end = module.data + (module.len - len);
+  for (size_t i = 0; i < len; i++)
+    if (key[i] != end[i] && key[i] != '.') return false;
+  return len == module.len || end[-1] == '.';
+}
+
+static el_status look_up(const el_peft_config *c, const char *name, const rules *rs, el_str module, double *value,
+                         el_error *err) {
+  char shown[EL_SHOW];
+  for (size_t i = 0; i < rs->n; i++) {
+    const rule *r = &rs->items[i];
+    int rc = PCRE2_ERROR_NOMATCH;
+    if (r->regex) rc = pcre2_match(r->regex, (PCRE2_SPTR)module.data, module.len, 0, 0, c->match, c->limits);
+    if (r->regex ? rc >= 0 : plain_matches(r->key, module)) {
+      *value = r->value;
+      return EL_OK;
+    }
+    if (rc != PCRE2_ERROR_NOMATCH)
+      return el_fail(err, EL_ERR_UNSUPPORTED, "%s: %s: the key \"%s\" takes too many steps to match", c->path, name,
+                     el_str_show((el_str){r->key, strlen(r->key)}, shown, sizeof shown));
+  }
+  return EL_OK;
+}
+
+el_status el_peft_config_module(const el_peft_config *c, el_str module, int *rank, double *alpha, el_error *err) {
+  double r = c->rank, a = c->alpha;
+  el_status status;
+  if ((status = look_up(c, "rank_pattern", &c->ranks, module, &r, err))) return status;
+  if ((status = look_up(c, "alpha_pattern", &c->alphas, module, &a, err))) return status;
+  *rank = (int)r;
+  *alpha = a;
+  return EL_OK;
+}
+
+/* --- the whole file */
+
+static el_status check(el_peft_config *c, el_error *err) {
+  el_status status;
+  if ((status = expect(c, "peft_type", "LORA", true, err))) return status;
+  if ((status = expect(c, "task_type", "CAUSAL_LM", false, err))) return status;
+  if ((status = expect(c, "bias", "none", false, err))) return status;
+  if ((status = check_variants(c, err))) return status;
+  if ((status = check_init(c, err))) return status;
+  if ((status = read_bool(c, "use_rslora", &c->rslora, err))) return status;
+  json_t *r = field(c, "r"), *alpha = field(c, "lora_alpha"), *base = field(c, "base_model_name_or_path");
+  if (!r || !alpha) return el_fail(err, EL_ERR_FORMAT, "%s: %s is missing", c->path, r ? "lora_alpha" : "r");
+  if ((status = check_rank(c, "r", r, err))) return status;
+  if ((status = check_number(c, "lora_alpha", alpha, err))) return status;
+  c->rank = (int)json_integer_value(r);
+  c->alpha = json_number_value(alpha);
+  if (base && !json_is_string(base)) return mistyped(c, "base_model_name_or_path", "a string", err);
+  c->base = base ? json_string_value(base) : "";
+  if ((status = read_rules(c, "rank_pattern", true, &c->ranks, err))) return status;
+  return read_rules(c, "alpha_pattern", false, &c->alphas, err);
+}
+
+el_status el_peft_config_parse(const void *data, size_t len, const char *path, el_peft_config **out, el_error *err) {
+  el_peft_config *c = calloc(1, sizeof *c);
+  el_status status = EL_OK;
+  if (!c || !(c->path = strdup(path)) || !(c->match = pcre2_match_data_create(1, NULL)) ||
+      !(c->limits = pcre2_match_context_create(NULL))) {
+    status = el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", path);
+    goto fail;
+  }
+  pcre2_set_match_limit(c->limits, MAX_STEPS);
+  pcre2_set_heap_limit(c->limits, 1024); /* KiB */
+  json_error_t json_err;
+  char shown[EL_SHOW];
+  c->root = json_loadb(data, len, JSON_REJECT_DUPLICATES, &json_err);
+  if (!c->root) {
+    status = el_fail(err, EL_ERR_FORMAT, "%s: line %d: %s", path, json_err.line,
+                     el_str_show((el_str){json_err.text, strlen(json_err.text)}, shown, sizeof shown));
+    goto fail;
+  }
+  if (!json_is_object(c->root)) status = el_fail(err, EL_ERR_FORMAT, "%s: is not a JSON object", path);
+  if (!status) status = check(c, err);
+  if (status) goto fail;
+  *out = c;
+  return EL_OK;
+fail:
+  el_peft_config_free(c);
+  return status;
+}
+
+static void free_rules(rules *rs) {
+  for (size_t i = 0; i < rs->n; i++) pcre2_code_free(rs->items[i].regex);
+  free(rs->items);
+}
+
+void el_peft_config_free(el_peft_config *c) {
+  if (!c) return;
+  free_rules(&c->ranks);
+  free_rules(&c->alphas);
+  pcre2_match_data_free(c->match);
+  pcre2_match_context_free(c->limits);
+  json_decref(c->root);
+  free(c->path);
+  free(c);
+}
+
+const char *el_peft_config_base(const el_peft_config *c) {
+  return c->base;
+}
+bool el_peft_config_rslora(const el_peft_config *c) {
+  return c->rslora;
+}
