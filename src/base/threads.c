@@ -18,7 +18,8 @@
 #include "base/error.h"
 
 enum {
-  /* Spins before sleeping, tens of microseconds: longer than a phase's imbalance, shorter than a scheduler's time slice. */
+  /* Spins before sleeping, tens of microseconds: longer than a phase's imbalance, shorter than a scheduler's time
+     slice. */
   SPINS_BARRIER = 4000,
   SPINS_IDLE = 4000,
   MAX_THREADS = 1024
@@ -59,7 +60,8 @@ static void gate_wait(gate *g, unsigned seen, int spins) {
     cpu_relax();
   }
   while (atomic_load_explicit(&g->generation, memory_order_acquire) == seen) {
-    /* Announced before the futex checks the generation, so that the opener either sees a sleeper or we see its change. */
+    /* Announced before the futex checks the generation, so that the opener either sees a sleeper or we see its change.
+     */
     atomic_fetch_add(&g->sleepers, 1);
     syscall(SYS_futex, &g->generation, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
     atomic_fetch_sub(&g->sleepers, 1);
@@ -138,7 +140,9 @@ void el_threads_free(el_threads *t) {
   free(t);
 }
 
-int el_threads_count(const el_threads *t) { return t->n; }
+int el_threads_count(const el_threads *t) {
+  return t->n;
+}
 
 /* A core is counted once: by the first of its hardware threads, as the kernel lists them. */
 int el_physical_cores(void) {

@@ -15,7 +15,8 @@ el_status el_threads_new(int n, el_threads **out, el_error *err);
 void el_threads_free(el_threads *t);
 int el_threads_count(const el_threads *t);
 
-/* Runs fn(arg, ith, n) on all threads, ith = 0 on the caller; returns when all have returned. Not reentrant; one caller at a time. */
+/* Runs fn(arg, ith, n) on all threads, ith = 0 on the caller; returns when all have returned. Not reentrant; one caller
+ * at a time. */
 typedef void (*el_threads_fn)(void *arg, int ith, int n);
 void el_threads_run(el_threads *t, el_threads_fn fn, void *arg);
 

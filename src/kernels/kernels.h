@@ -25,7 +25,8 @@ enum {
 typedef enum el_layout {
   EL_LAYOUT_Q4,  /* w = d * (code - 8), 4-bit codes, d per row and group: Q4_0 */
   EL_LAYOUT_Q4M, /* w = d * code + m: Q4_1, Q4_K */
-  EL_LAYOUT_Q8,  /* w = d * (code - 128), 8-bit codes: all others that are quantised */
+  EL_LAYOUT_Q8,  /* w = d * (code - 128), 8-bit codes: Q8_0, Q5_0; Q2_K, Q3_K and Q6_K requantised */
+  EL_LAYOUT_Q8M, /* w = d * code + m, codes 0 to 127 in 8 bits: Q5_1, Q5_K */
   EL_LAYOUT_F16,
   EL_LAYOUT_BF16
 } el_layout;
@@ -48,9 +49,16 @@ void el_packed_init(el_packed *w, el_layout layout, int rows, int cols, int tile
 size_t el_packed_bytes(const el_packed *w);
 const char *el_layout_name(el_layout layout);
 
-/* The layout that keeps a GGUF type's precision. `data` decides for F32: F16, or BF16 if a value is beyond F16's range.
- */
-el_layout el_layout_for(el_type type, const void *data, int64_t n, bool f16_to_q8);
+/* What becomes of the weights of a file. */
+typedef enum el_weights {
+  EL_WEIGHTS_KEEP, /* the layout that keeps the type's precision */
+  EL_WEIGHTS_Q8,   /* 16- and 32-bit weights become int8 too */
+  EL_WEIGHTS_F16   /* all weights become F16: the precision to compare with, at 3 to 4 times the memory of 4-bit weights
+                    */
+} el_weights;
+
+/* The layout for a GGUF type. `data` decides for F32: F16, or BF16 if a value is beyond F16's range. */
+el_layout el_layout_for(el_type type, const void *data, int64_t n, el_weights weights);
 
 /* Packs tiles [tile_begin, tile_end) of a GGUF tensor; src: [rows, cols] in `type`, any alignment. w->data is set. */
 void el_pack_tiles(el_packed *w, el_type type, const void *src, int tile_begin, int tile_end);

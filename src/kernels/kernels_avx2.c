@@ -2,8 +2,9 @@
  *
  * vpmaddubsw multiplies unsigned bytes with signed ones and adds pairs into 16 bits, saturating. With 4-bit codes eight
  * of its results add up in 16 bits without overflow (8 * 2 * 15 * 127 = 30480 < 32767), so one widening is enough for a
- * group. 8-bit codes do not fit unsigned (2 * 255 * 127 > 32767): the magnitude of the weight is multiplied with the
- * activation that carries the weight's sign (2 * 128 * 127 = 32512), and each product is widened. */
+ * group. 8-bit codes of 0 to 127 fit too, two products at a time (2 * 127 * 127 = 32258). Full 8-bit codes do not fit
+ * unsigned (2 * 255 * 127 > 32767): the magnitude of the weight is multiplied with the activation that carries the
+ * weight's sign (2 * 128 * 127 = 32512), and each product is widened. */
 #include "kernels/lanes_avx2.h"
 #include "kernels/ops.h"
 #include "kernels/tables.h"
@@ -28,18 +29,23 @@ EL_INLINE void tile_cols(const el_packed *w, const unsigned char *tile, const el
   const float *xd = x->d + at, *xs = x->ds + at;
   const int32_t *offset = x->s8 + at;
   const __m256i low = _mm256_set1_epi8(15), ones = _mm256_set1_epi16(1), bias = _mm256_set1_epi8((char)128);
+  const bool has_mins = layout == EL_LAYOUT_Q4M || layout == EL_LAYOUT_Q8M;
   for (int c = 0; c < C; c++) acc[c] = _mm256_setzero_ps();
   int fours = (w->cols + 3) / 4;
   for (int g = 0; g < w->n_groups; g++) {
     __m256i sum[MAX_COLS];
-    if (layout == EL_LAYOUT_Q8) {
+    if (layout == EL_LAYOUT_Q8 || layout == EL_LAYOUT_Q8M) {
       int n = fours - g * 8 < 8 ? fours - g * 8 : 8;
       for (int c = 0; c < C; c++) sum[c] = _mm256_setzero_si256();
       for (int j = 0; j < n; j++) {
-        __m256i v = _mm256_xor_si256(_mm256_load_si256((const __m256i *)(codes + j * 32)), bias); /* code - 128 */
-        __m256i magnitude = _mm256_abs_epi8(v);
+        __m256i v = _mm256_load_si256((const __m256i *)(codes + j * 32)), magnitude = v;
+        if (layout == EL_LAYOUT_Q8) {
+          v = _mm256_xor_si256(v, bias); /* code - 128 */
+          magnitude = _mm256_abs_epi8(v);
+        }
         for (int c = 0; c < C; c++) {
-          __m256i p = _mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(quad(q + c * EL_GROUP + j * 4), v));
+          __m256i x4 = quad(q + c * EL_GROUP + j * 4);
+          __m256i p = _mm256_maddubs_epi16(magnitude, layout == EL_LAYOUT_Q8 ? _mm256_sign_epi8(x4, v) : x4);
           sum[c] = _mm256_add_epi32(sum[c], _mm256_madd_epi16(p, ones));
         }
       }
@@ -64,7 +70,7 @@ EL_INLINE void tile_cols(const el_packed *w, const unsigned char *tile, const el
     __m256 d = load_halves(scales);
     for (int c = 0; c < C; c++)
       acc[c] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum[c]), _mm256_mul_ps(d, _mm256_set1_ps(xd[c])), acc[c]);
-    if (layout == EL_LAYOUT_Q4M) {
+    if (has_mins) {
       __m256 m = load_halves(mins);
       for (int c = 0; c < C; c++) acc[c] = _mm256_fmadd_ps(m, _mm256_set1_ps(xs[c]), acc[c]);
       mins += 16;
@@ -85,6 +91,7 @@ EL_INLINE void tiles(const el_packed *w, int tile_begin, int tile_end, const el_
     switch (w->layout) {
       case EL_LAYOUT_Q4: tile_cols(w, tile, x, at, stride, C, EL_LAYOUT_Q4, acc); break;
       case EL_LAYOUT_Q4M: tile_cols(w, tile, x, at, stride, C, EL_LAYOUT_Q4M, acc); break;
+      case EL_LAYOUT_Q8M: tile_cols(w, tile, x, at, stride, C, EL_LAYOUT_Q8M, acc); break;
       default: tile_cols(w, tile, x, at, stride, C, EL_LAYOUT_Q8, acc); break;
     }
     int row = t * 8, n = w->rows - row < 8 ? w->rows - row : 8;

@@ -19,13 +19,14 @@ EL_INLINE void tile_cols(const el_packed *w, const unsigned char *tile, const el
   const float *xd = x->d + at, *xs = x->ds + at;
   const int32_t *offset = (layout == EL_LAYOUT_Q4 ? x->s8 : x->s128) + at;
   const __m512i low = _mm512_set1_epi8(15);
+  const bool has_mins = layout == EL_LAYOUT_Q4M || layout == EL_LAYOUT_Q8M,
+             has_8_bits = layout == EL_LAYOUT_Q8 || layout == EL_LAYOUT_Q8M;
   for (int c = 0; c < C; c++) acc[c] = _mm512_setzero_ps();
   int fours = (w->cols + 3) / 4;
   for (int g = 0; g < w->n_groups; g++) {
     __m512i sum[EL_PANEL];
-    for (int c = 0; c < C; c++)
-      sum[c] = layout == EL_LAYOUT_Q4M ? _mm512_setzero_si512() : _mm512_set1_epi32(offset[c]);
-    if (layout == EL_LAYOUT_Q8) {
+    for (int c = 0; c < C; c++) sum[c] = has_mins ? _mm512_setzero_si512() : _mm512_set1_epi32(offset[c]);
+    if (has_8_bits) {
       int n = fours - g * 8;
       if (n >= 8) {
 #pragma GCC unroll 8
@@ -53,7 +54,7 @@ EL_INLINE void tile_cols(const el_packed *w, const unsigned char *tile, const el
     __m512 d = _mm512_cvtph_ps(_mm256_load_si256((const __m256i *)scales));
     for (int c = 0; c < C; c++)
       acc[c] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[c]), _mm512_mul_ps(d, _mm512_set1_ps(xd[c])), acc[c]);
-    if (layout == EL_LAYOUT_Q4M) {
+    if (has_mins) {
       __m512 m = _mm512_cvtph_ps(_mm256_load_si256((const __m256i *)mins));
       for (int c = 0; c < C; c++) acc[c] = _mm512_fmadd_ps(m, _mm512_set1_ps(xs[c]), acc[c]);
       mins += 32;
@@ -74,6 +75,7 @@ EL_INLINE void tiles(const el_packed *w, int tile_begin, int tile_end, const el_
     switch (w->layout) {
       case EL_LAYOUT_Q4: tile_cols(w, tile, x, at, stride, C, EL_LAYOUT_Q4, acc); break;
       case EL_LAYOUT_Q4M: tile_cols(w, tile, x, at, stride, C, EL_LAYOUT_Q4M, acc); break;
+      case EL_LAYOUT_Q8M: tile_cols(w, tile, x, at, stride, C, EL_LAYOUT_Q8M, acc); break;
       default: tile_cols(w, tile, x, at, stride, C, EL_LAYOUT_Q8, acc); break;
     }
     int row = t * 16, n = w->rows - row;

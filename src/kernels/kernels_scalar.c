@@ -6,7 +6,8 @@
 /* Code of (row r, column i) of a tile. */
 static int code_at(const el_packed *w, const unsigned char *tile, int r, int i) {
   size_t t = (size_t)w->tile, g = (size_t)i / EL_GROUP, k = (size_t)i % EL_GROUP;
-  if (w->layout == EL_LAYOUT_Q8) return tile[g * t * EL_GROUP + k / 4 * t * 4 + (size_t)r * 4 + k % 4];
+  if (w->layout == EL_LAYOUT_Q8 || w->layout == EL_LAYOUT_Q8M)
+    return tile[g * t * EL_GROUP + k / 4 * t * 4 + (size_t)r * 4 + k % 4];
   unsigned char byte = tile[g * t * EL_GROUP / 2 + k % 16 / 4 * t * 4 + (size_t)r * 4 + k % 4];
   return k < 16 ? byte & 15 : byte >> 4;
 }
@@ -23,7 +24,7 @@ static float dot(const el_packed *w, const unsigned char *tile, int r, const el_
     int n = w->cols - g * EL_GROUP < EL_GROUP ? w->cols - g * EL_GROUP : EL_GROUP;
     for (int i = 0; i < n; i++) sum += code_at(w, tile, r, g * EL_GROUP + i) * x->q[at * EL_GROUP + (size_t)i];
     acc = fmaf((float)sum, el_f16_to_f32(h) * x->d[at], acc);
-    if (w->layout == EL_LAYOUT_Q4M) {
+    if (w->layout == EL_LAYOUT_Q4M || w->layout == EL_LAYOUT_Q8M) {
       memcpy(&h, tile + w->mins_at + scale, 2);
       acc = fmaf(el_f16_to_f32(h), x->ds[at], acc);
     }

@@ -102,11 +102,12 @@ static void op_quantize(const float *x, int group_begin, int group_end, float ga
   }
 }
 
+/* The multiply-adds are explicit here too: gcc 12 fuses this pattern on its own, -ffp-contract=off notwithstanding. */
 static void op_rope(float *x, const float *cos_sin, int n_rot) {
   for (int i = 0; i < n_rot; i += 2) {
     float c = cos_sin[i], s = cos_sin[i + 1], x0 = x[i], x1 = x[i + 1];
-    x[i] = x0 * c - x1 * s;
-    x[i + 1] = x0 * s + x1 * c;
+    x[i] = fmaf(x0, c, -(x1 * s));
+    x[i + 1] = fmaf(x0, s, x1 * c);
   }
 }
 

@@ -21,9 +21,15 @@ static inline uint16_t load_u16(const unsigned char *p) {
 static bool is_float_layout(el_layout l) {
   return l == EL_LAYOUT_F16 || l == EL_LAYOUT_BF16;
 }
+static bool has_mins(el_layout l) {
+  return l == EL_LAYOUT_Q4M || l == EL_LAYOUT_Q8M;
+}
+static bool has_8_bits(el_layout l) {
+  return l == EL_LAYOUT_Q8 || l == EL_LAYOUT_Q8M;
+}
 
 const char *el_layout_name(el_layout layout) {
-  static const char *const names[] = {"q4", "q4m", "q8", "f16", "bf16"};
+  static const char *const names[] = {"q4", "q4m", "q8", "q8m", "f16", "bf16"};
   return names[layout];
 }
 
@@ -37,13 +43,14 @@ void el_packed_init(el_packed *w, el_layout layout, int rows, int cols, int tile
     case EL_LAYOUT_Q4:
     case EL_LAYOUT_Q4M: codes = g * t * EL_GROUP / 2; break;
     case EL_LAYOUT_Q8:
+    case EL_LAYOUT_Q8M:
       codes = ((size_t)cols + 3) / 4 * 4 * t;
       break; /* the last group holds whole fours only: LoRA ranks are small */
     default: codes = (size_t)cols * t * 2; scales = 0;
   }
   w->scales_at = codes;
   w->mins_at = codes + scales;
-  size_t bytes = codes + scales + (layout == EL_LAYOUT_Q4M ? scales : 0);
+  size_t bytes = codes + scales + (has_mins(layout) ? scales : 0);
   w->tile_bytes = (bytes + 63) / 64 * 64;
 }
 
@@ -51,15 +58,19 @@ size_t el_packed_bytes(const el_packed *w) {
   return w->tile_bytes * (size_t)w->n_tiles;
 }
 
-el_layout el_layout_for(el_type type, const void *data, int64_t n, bool f16_to_q8) {
+el_layout el_layout_for(el_type type, const void *data, int64_t n, el_weights weights) {
+  if (weights == EL_WEIGHTS_Q8 && (type == EL_TYPE_F16 || type == EL_TYPE_BF16 || type == EL_TYPE_F32))
+    return EL_LAYOUT_Q8;
+  if (weights == EL_WEIGHTS_F16 && type != EL_TYPE_BF16 && type != EL_TYPE_F32) return EL_LAYOUT_F16;
   switch (type) {
     case EL_TYPE_Q4_0: return EL_LAYOUT_Q4;
     case EL_TYPE_Q4_1:
     case EL_TYPE_Q4_K: return EL_LAYOUT_Q4M;
-    case EL_TYPE_F16: return f16_to_q8 ? EL_LAYOUT_Q8 : EL_LAYOUT_F16;
-    case EL_TYPE_BF16: return f16_to_q8 ? EL_LAYOUT_Q8 : EL_LAYOUT_BF16;
+    case EL_TYPE_Q5_1:
+    case EL_TYPE_Q5_K: return EL_LAYOUT_Q8M;
+    case EL_TYPE_F16: return EL_LAYOUT_F16;
+    case EL_TYPE_BF16: return EL_LAYOUT_BF16;
     case EL_TYPE_F32: {
-      if (f16_to_q8) return EL_LAYOUT_Q8;
       const unsigned char *p = data;
       for (int64_t i = 0; i < n; i++) {
         float v;
@@ -86,8 +97,8 @@ static void codes_from_floats(const float *x, group_codes *g) {
   }
 }
 
-/* Scale and minimum j (0 to 7) of a Q4_K super-block: 6 bits each, packed in 12 bytes. */
-static void q4k_scale_min(const unsigned char *s, int j, int *scale, int *min) {
+/* Scale and minimum j (0 to 7) of a Q4_K or Q5_K super-block: 6 bits each, packed in 12 bytes. */
+static void qk_scale_min(const unsigned char *s, int j, int *scale, int *min) {
   if (j < 4) {
     *scale = s[j] & 63;
     *min = s[j + 4] & 63;
@@ -112,14 +123,20 @@ static void row_group(el_type type, const unsigned char *row, int g, int cols, g
       }
       return;
     }
-    case EL_TYPE_Q4_K: { /* d, dmin, 12 bytes of scales, 128 bytes: 32 bytes hold two groups, low then high nibbles */
-      const unsigned char *b = row + (size_t)(g / 8) * 144;
+    case EL_TYPE_Q4_K:
+    case EL_TYPE_Q5_K: { /* d, dmin, 12 bytes of scales, [32 bytes of fifth bits,] 128 bytes: 32 of them hold two
+                            groups, low then high nibbles */
+      bool five = type == EL_TYPE_Q5_K;
+      const unsigned char *b = row + (size_t)(g / 8) * (five ? 176 : 144), *high = b + 16;
       int j = g % 8, scale, min;
-      q4k_scale_min(b + 4, j, &scale, &min);
+      qk_scale_min(b + 4, j, &scale, &min);
       out->d = el_f32_to_f16(el_f16_to_f32(load_u16(b)) * (float)scale);
       out->m = el_f32_to_f16(-el_f16_to_f32(load_u16(b + 2)) * (float)min);
-      const unsigned char *qs = b + 16 + 32 * (j / 2);
-      for (int i = 0; i < 32; i++) out->code[i] = j & 1 ? qs[i] >> 4 : qs[i] & 15;
+      const unsigned char *qs = b + (five ? 48 : 16) + 32 * (j / 2);
+      for (int i = 0; i < 32; i++) {
+        int code = j & 1 ? qs[i] >> 4 : qs[i] & 15;
+        out->code[i] = (uint8_t)(five ? code | (high[i] >> j & 1) << 4 : code);
+      }
       return;
     }
     case EL_TYPE_Q8_0: {
@@ -129,15 +146,17 @@ static void row_group(el_type type, const unsigned char *row, int g, int cols, g
       for (int i = 0; i < 32; i++) out->code[i] = (uint8_t)(b[2 + i] ^ 0x80);
       return;
     }
-    case EL_TYPE_Q5_0: { /* exact in 8 bits: w = d * (code - 16) */
-      const unsigned char *b = row + (size_t)g * 22;
+    case EL_TYPE_Q5_0:
+    case EL_TYPE_Q5_1: { /* d, [m,] 4 bytes of fifth bits, 16 bytes of nibbles; Q5_0: w = d * (code - 16) */
+      bool has_min = type == EL_TYPE_Q5_1;
+      const unsigned char *b = row + (size_t)g * (has_min ? 24 : 22), *bits = b + (has_min ? 4 : 2), *qs = bits + 4;
       out->d = load_u16(b);
-      out->m = 0;
+      out->m = has_min ? load_u16(b + 2) : 0;
       uint32_t high;
-      memcpy(&high, b + 2, 4);
+      memcpy(&high, bits, 4);
       for (int i = 0; i < 32; i++) {
-        int low = i < 16 ? b[6 + i] & 15 : b[6 + i - 16] >> 4;
-        out->code[i] = (uint8_t)((low | (int)(high >> i & 1) << 4) - 16 + 128);
+        int code = (i < 16 ? qs[i] & 15 : qs[i - 16] >> 4) | (int)(high >> i & 1) << 4;
+        out->code[i] = (uint8_t)(has_min ? code : code - 16 + 128);
       }
       return;
     }
@@ -163,14 +182,15 @@ static void row_group(el_type type, const unsigned char *row, int g, int cols, g
 static void put_group(el_packed *w, unsigned char *tile, int r, int g, const group_codes *c) {
   size_t t = (size_t)w->tile, lane = (size_t)r * 4;
   memcpy(tile + w->scales_at + ((size_t)g * t + (size_t)r) * 2, &c->d, 2);
-  if (w->layout == EL_LAYOUT_Q8) {
+  if (has_mins(w->layout)) memcpy(tile + w->mins_at + ((size_t)g * t + (size_t)r) * 2, &c->m, 2);
+  if (has_8_bits(w->layout)) {
     int n = (w->cols + 3) / 4 * 4 - g * EL_GROUP;
     if (n > EL_GROUP) n = EL_GROUP;
     unsigned char *p = tile + (size_t)g * t * EL_GROUP + lane;
     for (int i = 0; i < n; i++) p[(size_t)(i / 4) * t * 4 + (size_t)(i % 4)] = c->code[i];
     return;
   }
-  if (w->layout == EL_LAYOUT_Q4M) memcpy(tile + w->mins_at + ((size_t)g * t + (size_t)r) * 2, &c->m, 2);
+
   unsigned char *p = tile + (size_t)g * t * EL_GROUP / 2 + lane;
   for (int i = 0; i < 16; i++)
     p[(size_t)(i / 4) * t * 4 + (size_t)(i % 4)] = (unsigned char)(c->code[i] | c->code[i + 16] << 4);
@@ -186,18 +206,20 @@ void el_packed_clear(el_packed *w) {
   for (int t = 0; t < w->n_tiles; t++) clear_tile(w, w->data + (size_t)t * w->tile_bytes);
 }
 
-/* [tile rows][cols] of 16 bits -> [cols][16 rows] */
+/* One row in `type` -> column r of [cols][16] */
 static void pack_float_row(el_packed *w, unsigned char *tile, int r, el_type type, const unsigned char *row) {
-  for (int i = 0; i < w->cols; i++) {
-    uint16_t v;
-    if (type == EL_TYPE_F32) {
-      float f;
-      memcpy(&f, row + (size_t)i * 4, 4);
-      v = w->layout == EL_LAYOUT_F16 ? el_f32_to_f16(f) : el_f32_to_bf16(f);
-    } else {
-      v = load_u16(row + (size_t)i * 2);
+  const el_type_info *info = el_type_get(type);
+  bool as_is =
+      (type == EL_TYPE_F16 && w->layout == EL_LAYOUT_F16) || (type == EL_TYPE_BF16 && w->layout == EL_LAYOUT_BF16);
+  for (int i = 0; i < w->cols; i += info->block, row += info->block_bytes) {
+    float values[256];
+    if (!as_is) el_dequantize(type, row, values, info->block);
+    for (int k = 0; k < info->block; k++) {
+      uint16_t v = as_is                        ? load_u16(row)
+                   : w->layout == EL_LAYOUT_F16 ? el_f32_to_f16(values[k])
+                                                : el_f32_to_bf16(values[k]);
+      memcpy(tile + ((size_t)(i + k) * EL_LANES + (size_t)r) * 2, &v, 2);
     }
-    memcpy(tile + ((size_t)i * EL_LANES + (size_t)r) * 2, &v, 2);
   }
 }
 
@@ -251,13 +273,14 @@ void el_packed_get_row(const el_packed *w, int row, float *dst) {
       continue;
     }
     float d = el_f16_to_f32(load_u16(tile + w->scales_at + (g * t + r) * 2));
-    if (w->layout == EL_LAYOUT_Q8) {
-      dst[i] = d * (float)((int)tile[g * t * EL_GROUP + k / 4 * t * 4 + r * 4 + k % 4] - 128);
-      continue;
+    float m = has_mins(w->layout) ? el_f16_to_f32(load_u16(tile + w->mins_at + (g * t + r) * 2)) : 0;
+    int code, offset = w->layout == EL_LAYOUT_Q4 ? 8 : w->layout == EL_LAYOUT_Q8 ? 128 : 0;
+    if (has_8_bits(w->layout)) {
+      code = tile[g * t * EL_GROUP + k / 4 * t * 4 + r * 4 + k % 4];
+    } else {
+      unsigned char byte = tile[g * t * EL_GROUP / 2 + k % 16 / 4 * t * 4 + r * 4 + k % 4];
+      code = k < 16 ? byte & 15 : byte >> 4;
     }
-    unsigned char byte = tile[g * t * EL_GROUP / 2 + k % 16 / 4 * t * 4 + r * 4 + k % 4];
-    int code = k < 16 ? byte & 15 : byte >> 4;
-    dst[i] = w->layout == EL_LAYOUT_Q4 ? d * (float)(code - 8)
-                                       : d * (float)code + el_f16_to_f32(load_u16(tile + w->mins_at + (g * t + r) * 2));
+    dst[i] = d * (float)(code - offset) + m;
   }
 }

@@ -22,7 +22,7 @@ typedef struct job {
 typedef struct loader {
   const el_gguf *g;
   el_model *m;
-  bool f16_to_q8;
+  el_weights weights;
   job *jobs;
   int n_jobs;
   size_t n_known; /* tensors of the file that we use */
@@ -69,7 +69,7 @@ static el_status plan_matrix(loader *ld, const char *name, int rows, int cols, e
   const el_tensor *t;
   el_status status = find(ld, name, &t);
   if (status || (status = check_shape(ld, t, cols, rows))) return status;
-  el_packed_init(dst, el_layout_for(t->type, t->data, (int64_t)rows * cols, ld->f16_to_q8), rows, cols,
+  el_packed_init(dst, el_layout_for(t->type, t->data, (int64_t)rows * cols, ld->weights), rows, cols,
                  ld->m->kernels->tile);
   ld->jobs[ld->n_jobs++] = (job){t, dst};
   ld->m->arena_bytes += el_packed_bytes(dst);
@@ -182,12 +182,12 @@ static el_status allocate_arena(loader *ld) {
   return EL_OK;
 }
 
-el_status el_model_load(const el_gguf *g, const el_kernels *k, el_threads *threads, bool f16_to_q8,
+el_status el_model_load(const el_gguf *g, const el_kernels *k, el_threads *threads, el_weights weights,
                         el_progress_fn progress, void *progress_user, el_model **out, el_error *err) {
   el_model *m = calloc(1, sizeof *m);
   if (!m) return el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", el_gguf_path(g));
   m->kernels = k;
-  loader ld = {.g = g, .m = m, .f16_to_q8 = f16_to_q8, .err = err};
+  loader ld = {.g = g, .m = m, .weights = weights, .err = err};
   el_status status = el_hparams_read(g, &m->h, err);
   if (!status) status = plan(&ld);
   if (!status) status = allocate_arena(&ld);

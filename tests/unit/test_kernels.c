@@ -50,7 +50,9 @@ static matrix make_matrix(el_type type, int rows, int cols, int tile, uint32_t s
         if (extreme) memset(p + 2, b & 1 ? 0x80 : 0x7f, 32); /* -128 and 127 */
         break;
       case EL_TYPE_Q4_1:
+      case EL_TYPE_Q5_1:
       case EL_TYPE_Q4_K:
+      case EL_TYPE_Q5_K:
         memcpy(p, &d, 2);
         memcpy(p + 2, &m, 2);
         break;
@@ -74,7 +76,7 @@ static matrix make_matrix(el_type type, int rows, int cols, int tile, uint32_t s
     }
   }
   matrix m = {0};
-  el_packed_init(&m.w, el_layout_for(type, src, (int64_t)rows * cols, false), rows, cols, tile);
+  el_packed_init(&m.w, el_layout_for(type, src, (int64_t)rows * cols, EL_WEIGHTS_KEEP), rows, cols, tile);
   m.w.data = aligned(el_packed_bytes(&m.w));
   el_pack_tiles(&m.w, type, src, 0, m.w.n_tiles);
   m.values = aligned(sizeof(float) * (size_t)rows * (size_t)cols);
@@ -88,9 +90,9 @@ static matrix make_matrix(el_type type, int rows, int cols, int tile, uint32_t s
     int n = rows * cols - i < EL_GROUP ? rows * cols - i : EL_GROUP;
     float amax = 0;
     for (int k = 0; k < n; k++) amax = fmaxf(amax, fabsf(plain[i + k]));
-    float bound = type == EL_TYPE_Q6_K                          ? amax / 250
-                  : type == EL_TYPE_Q4_K || type == EL_TYPE_F32 ? amax / 500
-                                                                : 1e-6f * amax;
+    float bound = type == EL_TYPE_Q6_K                                                  ? amax / 250
+                  : type == EL_TYPE_Q4_K || type == EL_TYPE_Q5_K || type == EL_TYPE_F32 ? amax / 500
+                                                                                        : 1e-6f * amax;
     for (int k = 0; k < n; k++) assert_true(fabsf(plain[i + k] - m.values[i + k]) <= bound);
   }
   free(plain);
@@ -166,16 +168,17 @@ static void check_gemm(const el_kernels *k, el_type type, int rows, int cols, in
 }
 
 static void every_isa_gives_the_reference_bits_on_odd_shapes(void **state) {
-  static const el_type quantised[] = {EL_TYPE_Q4_0, EL_TYPE_Q4_1, EL_TYPE_Q8_0, EL_TYPE_Q5_0};
+  static const el_type quantised[] = {EL_TYPE_Q4_0, EL_TYPE_Q4_1, EL_TYPE_Q8_0, EL_TYPE_Q5_0, EL_TYPE_Q5_1};
   static const el_type floats[] = {EL_TYPE_F16, EL_TYPE_BF16, EL_TYPE_F32};
   for (int i = 0; el_kernels_at(i); i++) {
     const el_kernels *k = el_kernels_at(i);
     printf("%s\n", k->name);
-    for (size_t t = 0; t < 4; t++)
+    for (size_t t = 0; t < 5; t++)
       for (int n = 1; n <= 19; n++) check_gemm(k, quantised[t], 8 + n * 3, 32 * (1 + n % 5), n, false);
     check_gemm(k, EL_TYPE_Q4_0, 1, 32, 1, false);
     check_gemm(k, EL_TYPE_Q8_0, 17, 4096, 9, false);
     check_gemm(k, EL_TYPE_Q4_K, 23, 512, 11, false);
+    check_gemm(k, EL_TYPE_Q5_K, 9, 256, 4, false);
     check_gemm(k, EL_TYPE_Q6_K, 9, 256, 3, false);
     for (size_t t = 0; t < 3; t++)
       for (int n = 1; n <= 9; n++) check_gemm(k, floats[t], 5 * n, 7 * n + 1, n, false);
@@ -186,6 +189,7 @@ static void all_max_codes_and_activations_do_not_overflow(void **state) {
   for (int i = 0; el_kernels_at(i); i++) {
     check_gemm(el_kernels_at(i), EL_TYPE_Q4_0, 16, 8192, 9, true);
     check_gemm(el_kernels_at(i), EL_TYPE_Q4_1, 16, 8192, 9, true);
+    check_gemm(el_kernels_at(i), EL_TYPE_Q5_1, 16, 8192, 9, true);
     check_gemm(el_kernels_at(i), EL_TYPE_Q8_0, 16, 8192, 9, true);
   }
 }
@@ -279,6 +283,29 @@ static void elementwise_operations_agree_with_libm_and_across_isas(void **state)
   }
 }
 
+static void rotation_keeps_lengths_and_agrees_across_isas(void **state) {
+  float x[64], y[64], ref[64], cos_sin[64];
+  uint32_t seed = 21;
+  for (int n = 2; n <= 64; n += 2) {
+    for (int j = 0; j < n; j += 2) {
+      float angle = 3 * uniform(&seed);
+      cos_sin[j] = cosf(angle), cos_sin[j + 1] = sinf(angle);
+      x[j] = uniform(&seed), x[j + 1] = uniform(&seed);
+    }
+    memcpy(ref, x, sizeof x);
+    el_kernels_scalar.rope(ref, cos_sin, n);
+    for (int j = 0; j < n; j += 2) {
+      assert_true(fabsf(hypotf(ref[j], ref[j + 1]) - hypotf(x[j], x[j + 1])) < 1e-6f);
+      assert_true(fabsf(ref[j] - (x[j] * cos_sin[j] - x[j + 1] * cos_sin[j + 1])) < 1e-6f);
+    }
+    for (int i = 0; el_kernels_at(i); i++) {
+      memcpy(y, x, sizeof x);
+      el_kernels_at(i)->rope(y, cos_sin, n);
+      assert_memory_equal(y, ref, sizeof(float) * (size_t)n);
+    }
+  }
+}
+
 static void attention_is_softmax_of_scores_times_values(void **state) {
   static const int dims[] = {2, 10, 16, 64, 80, 128}, lengths[] = {1, 5, 16, 17, 100};
   enum { PAGES = 9 };
@@ -348,6 +375,7 @@ int main(void) {
       cmocka_unit_test(low_rank_matrices_of_any_rank_multiply),
       cmocka_unit_test(a_column_does_not_depend_on_its_neighbours),
       cmocka_unit_test(elementwise_operations_agree_with_libm_and_across_isas),
+      cmocka_unit_test(rotation_keeps_lengths_and_agrees_across_isas),
       cmocka_unit_test(attention_is_softmax_of_scores_times_values),
       cmocka_unit_test(an_unknown_isa_is_refused_by_name),
   };

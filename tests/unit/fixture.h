@@ -1,0 +1,92 @@
+/* A model with its workspace and pages for tests that run forward steps directly. */
+#ifndef EL_TESTS_FIXTURE_H
+#define EL_TESTS_FIXTURE_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "model/model.h"
+
+typedef struct fixture {
+  const el_kernels *kernels;
+  el_threads *threads;
+  el_model *model;
+  el_step *step;
+  unsigned char *kv;
+  const el_hparams *h;
+} fixture;
+
+static inline void test_path(char *out, size_t n, const char *name) {
+  const char *dir = getenv("EL_TEST_DATA");
+  snprintf(out, n, "%s/%s", dir ? dir : "tests", name);
+}
+
+/* max_rows rows a step, all of which may want logits; n_pages pages. */
+static inline fixture fixture_open(const char *path, const char *isa, el_weights weights, int n_threads, int max_rows,
+                                   int max_ctx, int n_pages) {
+  fixture f = {0};
+  el_error err = {0};
+  el_gguf *g = NULL;
+  if (el_kernels_get(isa, &f.kernels, &err) || el_threads_new(n_threads, &f.threads, &err) ||
+      el_gguf_open(path, &g, &err) || el_model_load(g, f.kernels, f.threads, weights, NULL, NULL, &f.model, &err))
+    fail_msg("%s", err.message);
+  el_gguf_close(g);
+  f.h = el_model_hparams(f.model);
+  f.kv = malloc(el_kv_page_bytes(f.h) * (size_t)n_pages);
+  assert_non_null(f.kv);
+  memset(f.kv, 0xff, el_kv_page_bytes(f.h) * (size_t)n_pages); /* NaN: nobody may read what nobody wrote */
+  if (el_step_new(f.model, f.threads, f.kv, max_rows, max_rows, max_ctx, &f.step, &err)) fail_msg("%s", err.message);
+  return f;
+}
+
+static inline void fixture_close(fixture *f) {
+  el_step_free(f->step);
+  free(f->kv);
+  el_model_free(f->model);
+  el_threads_free(f->threads);
+}
+
+static inline el_adapter *fixture_adapter(const fixture *f, const char *path) {
+  el_lora_shape shape;
+  el_hparams_shape(f->h, &shape);
+  el_lora_file *file = NULL;
+  el_adapter *a = NULL;
+  el_error err = {0};
+  if (el_lora_file_open(path, &shape, &file, &err) || el_adapter_pack(file, &shape, f->kernels, &a, &err))
+    fail_msg("%s", err.message);
+  el_lora_file_close(file);
+  return a;
+}
+
+static inline el_adapter *fixture_random_adapter(const fixture *f, int rank, uint64_t seed) {
+  el_lora_shape shape;
+  el_hparams_shape(f->h, &shape);
+  el_adapter *a = NULL;
+  el_error err = {0};
+  if (el_adapter_random(&shape, rank, seed, f->kernels, &a, &err)) fail_msg("%s", err.message);
+  return a;
+}
+
+/* Runs tokens at positions pos .. pos + n - 1 of one sequence; logits of the last, [n_vocab]. */
+static inline const float *fixture_run(fixture *f, const int *tokens, int n, int pos, const uint32_t *pages,
+                                       const el_adapter *a) {
+  el_row rows[256];
+  assert_true(n <= 256);
+  for (int i = 0; i < n; i++) rows[i] = (el_row){tokens[i], pos + i, pages, a, i == n - 1};
+  return el_step_run(f->step, rows, n);
+}
+
+static inline int argmax(const float *x, int n) {
+  int best = 0;
+  for (int i = 1; i < n; i++)
+    if (x[i] > x[best]) best = i;
+  return best;
+}
+
+#endif

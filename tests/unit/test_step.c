@@ -1,0 +1,132 @@
+/* The forward step: what a row gives depends on its own sequence and adapter only. */
+#include "fixture.h"
+
+enum { MAX_ROWS = 200, N_SEQ = 12, LEN = 21, PAGES_EACH = 4 };
+
+static int token_of(int seq, int pos, int n_vocab) {
+  return (seq * 7919 + pos * 104729 + 13) % n_vocab;
+}
+
+typedef struct run {
+  fixture f;
+  el_adapter *adapters[N_SEQ]; /* ranks differ; every fourth sequence is the base, two share one */
+  uint32_t pages[N_SEQ][PAGES_EACH];
+  float *alone; /* [N_SEQ][LEN][n_vocab] logits of each position when its sequence runs alone, token by token */
+} run;
+
+static const el_adapter *adapter_of(const run *r, int seq) {
+  return seq % 4 == 3 ? NULL : r->adapters[seq == 5 ? 4 : seq];
+}
+
+static run run_open(const char *isa, int n_threads) {
+  char path[512];
+  test_path(path, sizeof path, "golden/tiny/q4_0.gguf");
+  run r = {.f = fixture_open(path, isa, EL_WEIGHTS_KEEP, n_threads, MAX_ROWS, PAGES_EACH * EL_PAGE_TOKENS,
+                             N_SEQ * PAGES_EACH)};
+  static const int ranks[] = {1, 3, 8, 1, 16, 16, 31, 1, 64, 5, 256, 1};
+  for (int s = 0; s < N_SEQ; s++) {
+    r.adapters[s] = fixture_random_adapter(&r.f, ranks[s], (uint64_t)s + 1);
+    for (int p = 0; p < PAGES_EACH; p++) r.pages[s][p] = (uint32_t)(p * N_SEQ + (s * 5) % N_SEQ);
+  }
+  size_t v = (size_t)r.f.h->n_vocab;
+  r.alone = malloc(sizeof(float) * N_SEQ * LEN * v);
+  for (int s = 0; s < N_SEQ; s++)
+    for (int p = 0; p < LEN; p++) {
+      int t = token_of(s, p, r.f.h->n_vocab);
+      memcpy(r.alone + ((size_t)s * LEN + (size_t)p) * v, fixture_run(&r.f, &t, 1, p, r.pages[s], adapter_of(&r, s)),
+             v * sizeof(float));
+    }
+  memset(r.f.kv, 0xff, el_kv_page_bytes(r.f.h) * N_SEQ * PAGES_EACH);
+  return r;
+}
+
+static void run_close(run *r) {
+  for (int s = 0; s < N_SEQ; s++) el_adapter_free(r->adapters[s]);
+  free(r->alone);
+  fixture_close(&r->f);
+}
+
+/* Mixes prompt chunks and single tokens of all sequences in a pseudo-random way until all have run. */
+static void mixed_steps(run *r, unsigned seed) {
+  size_t v = (size_t)r->f.h->n_vocab;
+  int done[N_SEQ] = {0}, steps = 0;
+  for (bool left = true; left; steps++) {
+    el_row rows[MAX_ROWS];
+    int n = 0, row_seq[MAX_ROWS], row_pos[MAX_ROWS];
+    left = false;
+    for (int i = 0; i < N_SEQ; i++) {
+      int s = (i + (int)(seed >> 8)) % N_SEQ;
+      seed = seed * 1664525u + 1013904223u;
+      int chunk = (int)(seed >> 16) % 9 - 1;
+      for (; chunk > 0 && done[s] < LEN; chunk--, done[s]++, n++) {
+        rows[n] = (el_row){token_of(s, done[s], r->f.h->n_vocab), done[s], r->pages[s], adapter_of(r, s), true};
+        row_seq[n] = s;
+        row_pos[n] = done[s];
+      }
+      left |= done[s] < LEN;
+    }
+    if (!n) continue;
+    const float *logits = el_step_run(r->f.step, rows, n);
+    for (int i = 0; i < n; i++)
+      assert_memory_equal(logits + (size_t)i * v, r->alone + ((size_t)row_seq[i] * LEN + (size_t)row_pos[i]) * v,
+                          v * sizeof(float));
+  }
+}
+
+static void a_rows_logits_are_bit_identical_whoever_shares_the_step(void **state) {
+  for (int i = 0; el_kernels_at(i); i++) {
+    run r = run_open(el_kernels_at(i)->name, 1 + i);
+    for (unsigned seed = 1; seed < 5; seed++) mixed_steps(&r, seed * 2654435761u);
+    run_close(&r);
+  }
+}
+
+static void threads_and_instruction_sets_do_not_change_a_bit(void **state) {
+  run first = run_open("scalar", 1);
+  size_t v = (size_t)first.f.h->n_vocab;
+  for (int i = 0; el_kernels_at(i); i++)
+    for (int threads = 1; threads <= 3; threads += 2) {
+      run r = run_open(el_kernels_at(i)->name, threads);
+      assert_memory_equal(r.alone, first.alone, sizeof(float) * N_SEQ * LEN * v);
+      run_close(&r);
+    }
+  run_close(&first);
+}
+
+static void one_step_advances_as_many_adapters_as_there_are_rows(void **state) {
+  run r = run_open(NULL, 2);
+  size_t v = (size_t)r.f.h->n_vocab;
+  for (int p = 0; p < LEN; p++) { /* LEN steps for N_SEQ sequences with nine different adapters */
+    el_row rows[N_SEQ];
+    for (int s = 0; s < N_SEQ; s++)
+      rows[s] = (el_row){token_of(s, p, r.f.h->n_vocab), p, r.pages[s], adapter_of(&r, s), true};
+    const float *logits = el_step_run(r.f.step, rows, N_SEQ);
+    for (int s = 0; s < N_SEQ; s++)
+      assert_memory_equal(logits + (size_t)s * v, r.alone + ((size_t)s * LEN + (size_t)p) * v, v * sizeof(float));
+  }
+  run_close(&r);
+}
+
+static void adapters_change_the_answer(void **state) {
+  run r = run_open(NULL, 1);
+  size_t v = (size_t)r.f.h->n_vocab;
+  float base[4096], with[4096];
+  assert_true(v <= 4096);
+  int tokens[] = {3, 5, 7, 11};
+  memcpy(base, fixture_run(&r.f, tokens, 4, 0, r.pages[0], NULL), v * sizeof(float));
+  for (int s = 0; s < N_SEQ; s++) {
+    memcpy(with, fixture_run(&r.f, tokens, 4, 0, r.pages[0], r.adapters[s]), v * sizeof(float));
+    assert_memory_not_equal(base, with, v * sizeof(float));
+  }
+  run_close(&r);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(a_rows_logits_are_bit_identical_whoever_shares_the_step),
+      cmocka_unit_test(threads_and_instruction_sets_do_not_change_a_bit),
+      cmocka_unit_test(one_step_advances_as_many_adapters_as_there_are_rows),
+      cmocka_unit_test(adapters_change_the_answer),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
