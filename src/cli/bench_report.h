@@ -1,0 +1,36 @@
+/* How a bench by batch size tells its figures: a table for a person, or one JSON object. */
+#ifndef EL_CLI_BENCH_REPORT_H
+#define EL_CLI_BENCH_REPORT_H
+
+#include <jansson.h>
+
+#include "edgelora.h"
+
+typedef struct el_cli_bench_figure {
+  double median, min, max;
+} el_cli_bench_figure;
+
+/* Sorts the values. */
+el_cli_bench_figure el_cli_bench_spread(double *values, int n);
+
+typedef struct el_cli_bench_row {
+  int npl;
+  el_cli_bench_figure prompt, decode; /* tokens per second, of the whole batch */
+} el_cli_bench_row;
+
+typedef struct el_cli_bench_report {
+  const el_engine *engine;
+  bool json;
+  int npp, ntg, repeat, n_adapters;
+  const int *ranks;
+  size_t n_ranks;
+  json_t *results;
+} el_cli_bench_report;
+
+/* The machine, the model and the adapters; then rows as they come; then the end, which gives the exit status. */
+void el_cli_bench_begin(el_cli_bench_report *r);
+bool el_cli_bench_add(el_cli_bench_report *r, const el_cli_bench_row *row);
+int el_cli_bench_end(el_cli_bench_report *r);
+void el_cli_bench_free(el_cli_bench_report *r);
+
+#endif

@@ -1,0 +1,31 @@
+/* edgelora inspect: what a file holds. */
+#include <stdio.h>
+
+#include "cli/options.h"
+
+static bool to_stdout(void *user, const char *data, size_t len) {
+  return fwrite(data, 1, len, stdout) == len;
+}
+
+static int run(const el_cli_command *self, int argc, char **argv) {
+  el_cli_rest rest;
+  int code = el_cli_parse(self, NULL, 0, argc, argv, &rest);
+  if (code >= 0) return code;
+  if (rest.n == 0) return el_cli_usage_error(self, "a file is needed");
+  for (int i = 0; i < rest.n; i++) {
+    el_error err;
+    if (rest.n > 1) printf("%s%s:\n", i ? "\n" : "", rest.items[i]);
+    if (el_inspect(rest.items[i], to_stdout, NULL, &err)) return el_cli_end(el_cli_failed(&err));
+  }
+  return el_cli_end(EL_EXIT_OK);
+}
+
+const el_cli_command el_cmd_inspect = {
+    .name = "inspect",
+    .summary = "print what a model or an adapter holds",
+    .usage = "FILE...",
+    .about = "Describes GGUF files, safetensors files and adapter folders: metadata, tensors, types, shapes, sizes.",
+    .examples =
+        "  edgelora inspect model.gguf\n"
+        "  edgelora inspect adapters/sql",
+    .run = run};

@@ -1,0 +1,167 @@
+/* edgelora run: one completion, or a conversation on the terminal. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "cli/chat.h"
+#include "cli/generate.h"
+#include "cli/open.h"
+#include "cli/signals.h"
+
+enum { RAW_MAX_TOKENS = 256, CHAT_MAX_TOKENS = 1024, UNSET = -2 };
+
+typedef struct run_options {
+  el_cli_engine common;
+  const char *adapter, *prompt, *file, *system;
+  el_cli_list stop;
+  int max_tokens;
+  bool chat, special;
+  el_request request;
+} run_options;
+
+static bool to_stdout(void *user, const char *data, size_t len) {
+  return fwrite(data, 1, len, stdout) == len && fflush(stdout) == 0;
+}
+
+/* The prompt as text: -p, -f, or standard input without its last newline. NULL when it could not be read; said. */
+static char *read_prompt(const run_options *o, size_t *len) {
+  if (o->prompt) {
+    char *copy = strdup(o->prompt);
+    if (!copy) el_cli_no_memory();
+    *len = strlen(o->prompt);
+    return copy;
+  }
+  char *text = el_cli_read_file(o->file ? o->file : "-", len);
+  if (text && *len > 0 && text[*len - 1] == '\n') text[--*len] = 0;
+  return text;
+}
+
+static el_status tokenize(const run_options *o, const char *text, size_t len, int32_t **tokens, size_t *n,
+                          el_error *err) {
+  el_engine *e = o->common.engine;
+  if (o->chat) return el_cli_chat_prompt(e, o->system, text, tokens, n, err);
+  int flags = EL_TOKENIZE_BOS | (o->special ? EL_TOKENIZE_SPECIAL : 0);
+  return el_tokenize(el_engine_tokenizer(e), text, len, flags, tokens, n, err);
+}
+
+/* Only the completion reaches standard output; on a terminal a newline follows. */
+static int complete(run_options *o) {
+  size_t len = 0, n = 0;
+  char *text = read_prompt(o, &len);
+  if (!text) return EL_EXIT_FAILED;
+  int32_t *tokens = NULL;
+  el_error err;
+  el_status status = tokenize(o, text, len, &tokens, &n, &err);
+  free(text);
+  if (status) return el_cli_failed(&err);
+  if (n == 0) {
+    el_free(tokens);
+    el_cli_error("the prompt is empty, and this model has no token to begin with");
+    return EL_EXIT_FAILED;
+  }
+  el_request request = o->request;
+  request.prompt = tokens;
+  request.n_prompt = n;
+  request.adapter = o->adapter;
+  el_cli_answer how;
+  status = el_cli_generate(o->common.engine, &request, o->common.signal_fd, to_stdout, NULL, &how, &err);
+  el_free(tokens);
+  if (status) return el_cli_failed(&err);
+  if (isatty(STDOUT_FILENO)) putchar('\n');
+  if (o->common.verbose)
+    fprintf(stderr, "edgelora: prompt: %d tokens in %.0f ms; completion: %d tokens in %.0f ms\n", how.prompt_tokens,
+            how.prompt_ms, how.completion_tokens, how.prompt_ms + how.decode_ms);
+  return el_cli_end(how.signal ? EL_EXIT_SIGNAL_BASE + how.signal : EL_EXIT_OK);
+}
+
+static int run_engine(run_options *o, bool interactive) {
+  int code = el_cli_engine_open(&o->common);
+  if (code >= 0) return code;
+  if (!interactive) {
+    if (!o->adapter && o->common.adapters.n + o->common.adapter_dirs.n > 0 && !o->common.quiet)
+      fprintf(stderr, "edgelora: warning: no adapter is used; -a NAME chooses one\n");
+    return complete(o);
+  }
+  el_cli_chat_options chat = {.engine = o->common.engine,
+                              .signal_fd = o->common.signal_fd,
+                              .adapter = o->adapter,
+                              .system = o->system,
+                              .request = &o->request};
+  return el_cli_chat(&chat);
+}
+
+static int run(const el_cli_command *self, int argc, char **argv) {
+  run_options o = {.common = el_cli_engine_default(), .max_tokens = UNSET, .request = el_request_default()};
+  o.common.options.n_slots = 1;
+  el_sampling *s = &o.request.sampling;
+  if (getrandom(&s->seed, sizeof s->seed, 0) < 0) s->seed = 0;
+  const el_cli_option prompt[] = {
+      {'p', "prompt", "TEXT", EL_CLI_TEXT, &o.prompt, 0, 0, "the prompt"},
+      {'f', "file", "FILE", EL_CLI_TEXT, &o.file, 0, 0,
+       "read the prompt from FILE, less a newline at its end; - is standard input"},
+      {'n', "max-tokens", "N", EL_CLI_INT, &o.max_tokens, -1, 1 << 24,
+       "generate N tokens at most, -1: until the context is full; default 256, in a chat 1024"},
+      {0, "chat", NULL, EL_CLI_FLAG, &o.chat, 0, 0, "put the prompt into the model's chat template"},
+      {0, "system", "TEXT", EL_CLI_TEXT, &o.system, 0, 0, "the chat's system message; default: the template's own"},
+      {0, "special", NULL, EL_CLI_FLAG, &o.special, 0, 0,
+       "let text such as <|im_end|> in the prompt be the special token; without --chat"},
+      {0, "stop", "TEXT", EL_CLI_TEXTS, &o.stop, 0, 0, "end before TEXT appears; may be repeated"},
+      {0, "ignore-eos", NULL, EL_CLI_FLAG, &o.request.ignore_eos, 0, 0, "go on when the model would end"},
+  };
+  const el_cli_option sampling[] = {
+      {0, "temp", "T", EL_CLI_REAL, &s->temperature, 0, 100, "temperature; default 0: always the most likely token"},
+      {0, "top-k", "K", EL_CLI_INT, &s->top_k, 0, 1 << 24, "draw from the K most likely tokens; default 0: off"},
+      {0, "top-p", "P", EL_CLI_REAL, &s->top_p, 0, 1,
+       "draw from the most likely tokens that make up P; default 1: off"},
+      {0, "min-p", "P", EL_CLI_REAL, &s->min_p, 0, 1,
+       "drop tokens less likely than P times the likeliest; default 0: off"},
+      {0, "repeat-penalty", "X", EL_CLI_REAL, &s->repeat_penalty, 0.01, 100,
+       "penalty of tokens seen before; default 1: off"},
+      {0, "repeat-last-n", "N", EL_CLI_INT, &s->repeat_last_n, -1, 1 << 24,
+       "how many tokens back --repeat-penalty looks, -1: all; default 64"},
+      {0, "frequency-penalty", "X", EL_CLI_REAL, &s->frequency_penalty, -2, 2,
+       "taken off a token's logit for each time it was generated; default 0"},
+      {0, "presence-penalty", "X", EL_CLI_REAL, &s->presence_penalty, -2, 2,
+       "taken off a token's logit once it was generated; default 0"},
+      {0, "seed", "N", EL_CLI_U64, &s->seed, 0, 0, "seed of the draw: same seed, same text; default: a random one"},
+  };
+  el_cli_option model[EL_CLI_MODEL_OPTIONS], engine[EL_CLI_ENGINE_OPTIONS];
+  const el_cli_group groups[] = {
+      {"Prompt and answer", prompt, sizeof prompt / sizeof *prompt},
+      el_cli_model_group(&o.common, &o.adapter, model),
+      {"Sampling", sampling, sizeof sampling / sizeof *sampling},
+      el_cli_engine_group(&o.common, EL_CLI_WITH_CTX, engine),
+  };
+  int code = el_cli_parse(self, groups, sizeof groups / sizeof *groups, argc, argv, NULL);
+  if (code < 0 && o.prompt && o.file) code = el_cli_usage_error(self, "--prompt and --file exclude each other");
+  bool interactive = !o.prompt && !o.file && isatty(STDIN_FILENO);
+  if (code < 0) {
+    if (o.system) o.chat = true;
+    if (o.max_tokens == UNSET) o.max_tokens = o.chat || interactive ? CHAT_MAX_TOKENS : RAW_MAX_TOKENS;
+    o.request.max_tokens = o.max_tokens;
+    o.request.stop = o.stop.items;
+    o.request.n_stop = o.stop.n;
+    o.common.signal_fd = el_cli_signals_open();
+    code = run_engine(&o, interactive);
+  }
+  if (o.common.signal_fd >= 0) close(o.common.signal_fd);
+  el_cli_engine_close(&o.common);
+  el_cli_list_free(&o.stop);
+  return code;
+}
+
+const el_cli_command el_cmd_run = {
+    .name = "run",
+    .summary = "complete a prompt, or chat on the terminal",
+    .usage = "[-m MODEL] [--adapter NAME=PATH]... [-a NAME] [-p PROMPT] [options]",
+    .about =
+        "Completes the prompt and prints the completion alone, as it is generated. The prompt is -p's text, a\n"
+        "file, or standard input. On a terminal and without a prompt it is a conversation instead.",
+    .examples =
+        "  edgelora run -p 'The capital of France is' -n 16\n"
+        "  edgelora run --adapters adapters -a sql --chat -p 'cabins(district, rent)\\nAverage rent of the cabins?'\n"
+        "  edgelora run -m model.gguf --adapter mine=path/to/peft-folder -a mine",
+    .run = run};

@@ -1,0 +1,143 @@
+/* edgelora serve: the HTTP server, until a signal ends it. */
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "cli/examples.h"
+#include "cli/open.h"
+#include "cli/signals.h"
+#include "server/server.h"
+
+typedef struct serve_options {
+  el_cli_engine common;
+  const char *host, *cors_origin;
+  int port, max_connections, drain_seconds, max_body_mib;
+  bool examples;
+} serve_options;
+
+/* Draining waits in a thread of its own, so that a second signal is seen meanwhile. */
+typedef struct drain {
+  el_server *server;
+  int timeout_ms, done_fd;
+  bool complete;
+} drain;
+
+static void *drain_thread(void *arg) {
+  drain *d = arg;
+  d->complete = el_server_drain(d->server, d->timeout_ms);
+  eventfd_write(d->done_fd, 1);
+  return NULL;
+}
+
+/* Lets running requests end, at most that long. A further signal ends the program at once. */
+static int drain_server(el_server *server, int signal_fd, int seconds) {
+  drain d = {.server = server, .timeout_ms = seconds * 1000, .done_fd = eventfd(0, EFD_CLOEXEC)};
+  pthread_t thread;
+  if (d.done_fd < 0 || pthread_create(&thread, NULL, drain_thread, &d) != 0) {
+    el_cli_error("cannot wait for running requests: %s", strerror(errno));
+    if (d.done_fd >= 0) close(d.done_fd);
+    return EL_EXIT_FAILED;
+  }
+  for (;;) {
+    struct pollfd fds[2] = {{.fd = d.done_fd, .events = POLLIN}, {.fd = signal_fd, .events = POLLIN}};
+    if (poll(fds, 2, -1) < 0 && errno != EINTR) break;
+    int signal = el_cli_signal_take(signal_fd, 0);
+    if (signal) _exit(EL_EXIT_SIGNAL_BASE + signal);
+    if (fds[0].revents) break;
+  }
+  pthread_join(thread, NULL);
+  close(d.done_fd);
+  if (!d.complete) el_cli_error("some requests did not end within %d s and were cancelled", seconds);
+  return EL_EXIT_OK;
+}
+
+static int serve(serve_options *o, const el_server_options *options) {
+  el_server *server = NULL;
+  el_error err;
+  if (el_server_start(options, &server, &err)) return el_cli_failed(&err);
+  /* Scripts wait for this line. */
+  fprintf(stderr, "listening on %s\n", el_server_url(server));
+  if (o->examples) el_cli_print_examples(stderr, o->common.engine, el_server_url(server));
+  while (el_cli_signal_take(o->common.signal_fd, -1) == 0) {
+  }
+  if (o->common.level <= EL_LOG_INFO) fprintf(stderr, "edgelora: ending; a second signal ends it at once\n");
+  int code = drain_server(server, o->common.signal_fd, o->drain_seconds);
+  el_server_stop(server);
+  return code;
+}
+
+static int run(const el_cli_command *self, int argc, char **argv) {
+  el_server_options server = el_server_options_default();
+  serve_options o = {.common = el_cli_engine_default(),
+                     .host = server.host,
+                     .port = server.port,
+                     .max_connections = server.max_connections,
+                     .max_body_mib = (int)(server.max_body_bytes >> 20),
+                     .drain_seconds = 30,
+                     .examples = isatty(STDERR_FILENO)};
+  o.common.level = EL_LOG_INFO;
+  const el_cli_option http[] = {
+      {0, "host", "ADDRESS", EL_CLI_TEXT, &o.host, 0, 0,
+       "where to listen; default 127.0.0.1, 0.0.0.0 or :: for every interface"},
+      {0, "port", "N", EL_CLI_INT, &o.port, 0, 65535, "default 8080; 0: any free one"},
+      {0, "max-connections", "N", EL_CLI_INT, &o.max_connections, 1, 65536,
+       "open at once, later ones wait; default 512"},
+      {0, "max-body", "MIB", EL_CLI_INT, &o.max_body_mib, 1, 1024, "longest request body in MiB; default 8"},
+      {0, "cors-origin", "ORIGIN", EL_CLI_TEXT, &o.cors_origin, 0, 0,
+       "a web origin whose pages may call the server, or *; default: only the server's own pages"},
+      {0, "drain-timeout", "SECONDS", EL_CLI_INT, &o.drain_seconds, 0, 86400,
+       "after SIGTERM or Ctrl-C, running requests may take this long; default 30"},
+      {0, "max-queue", "N", EL_CLI_INT, &o.common.options.max_queue, 1, 1 << 20,
+       "requests that wait for a slot; default 1024"},
+      {0, "model-name", "NAME", EL_CLI_TEXT, &o.common.options.model_name, 0, 0,
+       "what requests call the base model; default: the name in its file"},
+      {0, "examples", NULL, EL_CLI_FLAG, &o.examples, 0, 0,
+       "print a curl line for each adapter; default: on a terminal"},
+  };
+  el_cli_option model[EL_CLI_MODEL_OPTIONS], engine[EL_CLI_ENGINE_OPTIONS];
+  const el_cli_group groups[] = {
+      el_cli_model_group(&o.common, NULL, model),
+      {"Server", http, sizeof http / sizeof *http},
+      el_cli_engine_group(&o.common, EL_CLI_WITH_CTX | EL_CLI_WITH_SLOTS, engine),
+  };
+  int code = el_cli_parse(self, groups, sizeof groups / sizeof *groups, argc, argv, NULL);
+  if (code < 0) {
+    signal(SIGPIPE, SIG_IGN); /* a client that went away is the server's to notice */
+    o.common.signal_fd = el_cli_signals_open();
+    code = o.common.signal_fd < 0 ? EL_EXIT_FAILED : el_cli_engine_open(&o.common);
+    if (o.common.signal_fd < 0) el_cli_error("signals: %s", strerror(errno));
+  }
+  if (code < 0) {
+    server.engine = o.common.engine;
+    server.host = o.host;
+    server.port = o.port;
+    server.max_connections = o.max_connections;
+    server.max_body_bytes = (size_t)o.max_body_mib << 20;
+    server.cors_origin = o.cors_origin;
+    server.log = o.common.options.log;
+    server.log_user = o.common.options.log_user;
+    code = serve(&o, &server);
+  }
+  if (o.common.signal_fd >= 0) close(o.common.signal_fd);
+  el_cli_engine_close(&o.common);
+  return code;
+}
+
+const el_cli_command el_cmd_serve = {
+    .name = "serve",
+    .summary = "serve the model and its adapters over HTTP, as OpenAI's API",
+    .usage = "[-m MODEL] [--adapter NAME=PATH]... [--adapters DIR]... [--port N] [options]",
+    .about =
+        "Answers /v1/completions, /v1/chat/completions and /v1/models. A request's \"model\" names an adapter, or the\n"
+        "base model. Says 'listening on URL' on standard error when it is ready. SIGTERM or Ctrl-C: takes no new\n"
+        "requests, lets the running ones end, and exits 0.",
+    .examples =
+        "  edgelora serve --adapters adapters\n"
+        "  edgelora serve -m model.gguf --adapter sql=adapters/sql --adapter json=adapters/json --port 9000\n"
+        "  edgelora serve --host 0.0.0.0 --slots 32 --ctx-size 2048",
+    .run = run};

@@ -1,0 +1,64 @@
+#include "cli/examples.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A first line longer than this is no example for a terminal. */
+enum { MAX_LINE = 4096 };
+
+/* The prompt of the first line of PATH/examples.jsonl; the caller's. NULL: there is none. */
+static char *example_prompt(const char *path) {
+  char *name = NULL, line[MAX_LINE];
+  if (asprintf(&name, "%s/examples.jsonl", path) < 0) return NULL;
+  FILE *file = fopen(name, "re");
+  free(name);
+  if (!file) return NULL;
+  bool read = fgets(line, sizeof line, file) != NULL;
+  fclose(file);
+  json_t *example = read ? json_loads(line, 0, NULL) : NULL;
+  const char *prompt = json_string_value(json_object_get(example, "prompt"));
+  char *copy = prompt ? strdup(prompt) : NULL;
+  json_decref(example);
+  return copy;
+}
+
+/* Prints text inside single quotes of a shell. */
+static void put_quoted(FILE *out, const char *text) {
+  for (; *text; text++) {
+    if (*text == '\'')
+      fputs("'\\''", out);
+    else
+      fputc(*text, out);
+  }
+}
+
+static void print_line(FILE *out, const char *url, const char *model, const char *prompt) {
+  json_t *body = json_pack("{s:s, s:i, s:[{s:s, s:s}]}", "model", model, "max_tokens", 64, "messages", "role", "user",
+                           "content", prompt);
+  char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+  json_decref(body);
+  if (!text) return;
+  fprintf(out, "  curl -s %s/v1/chat/completions -d '", url);
+  put_quoted(out, text);
+  fputs("'\n", out);
+  free(text);
+}
+
+void el_cli_print_examples(FILE *out, const el_engine *e, const char *url) {
+  el_model_info info;
+  el_engine_info(e, &info);
+  fputs("Ask it, each adapter for its own trade:\n", out);
+  print_line(out, url, info.name, "What is a low-rank adapter?");
+  el_adapter_info *list;
+  size_t n;
+  el_error err;
+  if (el_adapter_list(e, &list, &n, &err)) return;
+  for (size_t i = 0; i < n && i < EL_CLI_MAX_EXAMPLES; i++) {
+    char *prompt = example_prompt(list[i].path);
+    print_line(out, url, list[i].name, prompt ? prompt : "Hello!");
+    free(prompt);
+  }
+  if (n > EL_CLI_MAX_EXAMPLES) fprintf(out, "  ... and %zu more: curl -s %s/v1/models\n", n - EL_CLI_MAX_EXAMPLES, url);
+  el_free(list);
+}

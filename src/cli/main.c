@@ -1,0 +1,47 @@
+/* edgelora: the command line. Each subcommand is a file of its own; see cli.h. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/cli.h"
+
+static const el_cli_command *const commands[] = {&el_cmd_run,     &el_cmd_serve,      &el_cmd_tokenize,
+                                                 &el_cmd_inspect, &el_cmd_perplexity, &el_cmd_bench};
+enum { N_COMMANDS = sizeof commands / sizeof *commands };
+
+static void print_help(FILE *out) {
+  fputs(
+      "usage: edgelora COMMAND [options]\n\n"
+      "One base language model and many LoRA adapters, served together.\n\n"
+      "Commands:\n",
+      out);
+  el_cli_list_commands(out, commands, N_COMMANDS);
+  fputs("\n'edgelora COMMAND --help' tells more about one, 'edgelora --version' the version.\n", out);
+}
+
+/* edgelora help [COMMAND...]: the same as COMMAND... --help. */
+static int help(int argc, char **argv) {
+  if (argc == 1) {
+    print_help(stdout);
+    return el_cli_end(EL_EXIT_OK);
+  }
+  char *forwarded[8];
+  int n = 0;
+  for (int i = 1; i < argc && n < 7; i++) forwarded[n++] = argv[i];
+  forwarded[n++] = (char[]){"--help"};
+  return el_cli_dispatch("edgelora", commands, N_COMMANDS, n, forwarded);
+}
+
+int main(int argc, char **argv) {
+  if (argc < 2) {
+    print_help(stderr);
+    return EL_EXIT_USAGE;
+  }
+  const char *first = argv[1];
+  if (strcmp(first, "help") == 0 || strcmp(first, "--help") == 0 || strcmp(first, "-h") == 0)
+    return help(argc - 1, argv + 1);
+  if (strcmp(first, "--version") == 0 || strcmp(first, "-V") == 0) {
+    printf("edgelora %s\n", el_version());
+    return el_cli_end(EL_EXIT_OK);
+  }
+  return el_cli_dispatch("edgelora", commands, N_COMMANDS, argc - 1, argv + 1);
+}

@@ -1,0 +1,176 @@
+#include "cli/open.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/signals.h"
+
+#define DEFAULT_MODEL "edgelora/models/SmolLM2-135M-Instruct.Q4_1.gguf"
+
+el_cli_engine el_cli_engine_default(void) {
+  return (el_cli_engine){.options = el_engine_options_default(), .level = EL_LOG_WARN, .signal_fd = -1};
+}
+
+el_cli_group el_cli_model_group(el_cli_engine *e, const char **adapter, el_cli_option storage[EL_CLI_MODEL_OPTIONS]) {
+  size_t n = 0;
+  storage[n++] = (el_cli_option){
+      'm',       "model",
+      "FILE",    EL_CLI_TEXT,
+      &e->model, 0,
+      0,         "the base model, a GGUF file; default: the model that 'make model' puts into the cache"};
+  storage[n++] = (el_cli_option){0,
+                                 "adapter",
+                                 "NAME=PATH",
+                                 EL_CLI_TEXTS,
+                                 &e->adapters,
+                                 0,
+                                 0,
+                                 "add a LoRA adapter: a PEFT folder or a GGUF file; may be repeated"};
+  storage[n++] = (el_cli_option){0,
+                                 "adapters",
+                                 "DIR",
+                                 EL_CLI_TEXTS,
+                                 &e->adapter_dirs,
+                                 0,
+                                 0,
+                                 "add every adapter in DIR, named after its folder or file; may be repeated"};
+  if (adapter)
+    storage[n++] = (el_cli_option){'a',     "use", "NAME", EL_CLI_TEXT,
+                                   adapter, 0,     0,      "answer with this adapter; default: the base model alone"};
+  return (el_cli_group){"Model and adapters", storage, n};
+}
+
+el_cli_group el_cli_engine_group(el_cli_engine *e, int with, el_cli_option storage[EL_CLI_ENGINE_OPTIONS]) {
+  el_engine_options *o = &e->options;
+  size_t n = 0;
+  if (with & EL_CLI_WITH_CTX)
+    storage[n++] = (el_cli_option){
+        'c',          "ctx-size",
+        "TOKENS",     EL_CLI_INT,
+        &o->ctx_size, 0,
+        1 << 24,      "tokens a sequence may have, prompt and answer; default 0: the model's own, 4096 at most"};
+  if (with & EL_CLI_WITH_SLOTS)
+    storage[n++] =
+        (el_cli_option){0, "slots", "N", EL_CLI_INT, &o->n_slots, 1, 4096, "sequences that run at once; default 16"};
+  storage[n++] =
+      (el_cli_option){'t',           "threads", "N",  EL_CLI_INT,
+                      &o->n_threads, 0,         1024, "threads that compute; default 0: one per physical core"};
+  storage[n++] = (el_cli_option){
+      0,       "isa", "NAME", EL_CLI_TEXT,
+      &o->isa, 0,     0,      "instruction set: scalar, avx2, avx512vnni; default: the best that this CPU has"};
+  storage[n++] = (el_cli_option){0,
+                                 "step-rows",
+                                 "N",
+                                 EL_CLI_INT,
+                                 &o->step_rows,
+                                 1,
+                                 65536,
+                                 "rows that one step computes, of all sequences together; default 128"};
+  storage[n++] = (el_cli_option){0,
+                                 "f16-to-q8",
+                                 NULL,
+                                 EL_CLI_FLAG,
+                                 &o->weights_f16_to_q8,
+                                 0,
+                                 0,
+                                 "keep 16- and 32-bit weights as 8-bit integers: half the memory, a little less exact"};
+  storage[n++] = (el_cli_option){'v', "verbose", NULL, EL_CLI_FLAG, &e->verbose, 0, 0, "log more"};
+  storage[n++] = (el_cli_option){'q', "quiet", NULL, EL_CLI_FLAG, &e->quiet, 0, 0, "log errors only"};
+  return (el_cli_group){"Engine", storage, n};
+}
+
+char *el_cli_model_path(const char *given) {
+  if (given) {
+    char *copy = strdup(given);
+    if (!copy) el_cli_no_memory();
+    return copy;
+  }
+  const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+  char *path = NULL;
+  int len = cache && *cache ? asprintf(&path, "%s/%s", cache, DEFAULT_MODEL)
+                            : asprintf(&path, "%s/.cache/%s", home ? home : "", DEFAULT_MODEL);
+  if (len < 0) {
+    el_cli_no_memory();
+    return NULL;
+  }
+  if (access(path, R_OK) == 0) return path;
+  el_cli_error(
+      "no model: name one with -m FILE.gguf, or let 'make model', in the source folder, fetch the default one to %s",
+      path);
+  free(path);
+  return NULL;
+}
+
+static void log_line(void *user, el_log_level level, const char *line) {
+  const el_cli_engine *e = user;
+  if (level < e->level) return;
+  fprintf(stderr, level == EL_LOG_WARN ? "edgelora: warning: %s\n" : "edgelora: %s\n", line);
+}
+
+static void show_progress(void *user, uint64_t done, uint64_t total) {
+  const el_cli_engine *e = user;
+  int signal = e->signal_fd >= 0 ? el_cli_signal_take(e->signal_fd, 0) : 0;
+  /* Nothing is to be saved, and loading cannot be called off. */
+  if (signal) _exit(EL_EXIT_SIGNAL_BASE + signal);
+  if (e->quiet || !isatty(STDERR_FILENO) || total == 0) return;
+  if (done < total)
+    fprintf(stderr, "\rloading the model: %d%%", (int)(100.0 * (double)done / (double)total));
+  else
+    fprintf(stderr, "\r\033[K");
+}
+
+/* "NAME=PATH". */
+static int add_named(el_cli_engine *e, const char *spec) {
+  const char *equals = strchr(spec, '=');
+  if (!equals || equals == spec || !equals[1]) {
+    el_cli_error("--adapter: '%s' is not NAME=PATH", spec);
+    return EL_EXIT_USAGE;
+  }
+  char *name = strndup(spec, (size_t)(equals - spec));
+  if (!name) return el_cli_no_memory();
+  el_error err;
+  el_status status = el_adapter_add(e->engine, name, equals + 1, &err);
+  free(name);
+  return status ? el_cli_failed(&err) : -1;
+}
+
+static int add_folder(el_cli_engine *e, const char *dir) {
+  size_t added = 0, failed = 0;
+  el_error err;
+  if (el_adapter_add_dir(e->engine, dir, &added, &failed, &err)) return el_cli_failed(&err);
+  if (added == 0 && e->level <= EL_LOG_WARN)
+    fprintf(stderr, "edgelora: warning: --adapters: %s gave no adapter\n", dir);
+  return -1;
+}
+
+int el_cli_engine_open(el_cli_engine *e) {
+  if (e->verbose) e->level = EL_LOG_DEBUG;
+  if (e->quiet) e->level = EL_LOG_ERROR;
+  char *path = el_cli_model_path(e->model);
+  if (!path) return EL_EXIT_FAILED;
+  e->options.model_path = path;
+  e->options.log = log_line;
+  e->options.log_user = e;
+  e->options.progress = show_progress;
+  e->options.progress_user = e;
+  el_error err;
+  el_status status = el_engine_open(&e->options, &e->engine, &err);
+  e->options.model_path = NULL;
+  free(path);
+  if (status) return el_cli_failed(&err);
+  int code = -1;
+  for (size_t i = 0; code < 0 && i < e->adapters.n; i++) code = add_named(e, e->adapters.items[i]);
+  for (size_t i = 0; code < 0 && i < e->adapter_dirs.n; i++) code = add_folder(e, e->adapter_dirs.items[i]);
+  return code;
+}
+
+void el_cli_engine_close(el_cli_engine *e) {
+  el_engine_close(e->engine);
+  e->engine = NULL;
+  el_cli_list_free(&e->adapters);
+  el_cli_list_free(&e->adapter_dirs);
+}

@@ -1,0 +1,37 @@
+/* From the options that most commands share to an open engine with its adapters. */
+#ifndef EL_CLI_OPEN_H
+#define EL_CLI_OPEN_H
+
+#include "cli/options.h"
+
+typedef struct el_cli_engine {
+  const char *model; /* NULL: the default model in the cache */
+  el_cli_list adapters, adapter_dirs;
+  el_engine_options options;
+  bool verbose, quiet;
+  el_log_level level; /* what is logged when neither is given */
+
+  el_engine *engine;
+  int signal_fd; /* while the model loads, a signal ends the program */
+} el_cli_engine;
+
+/* Nothing chosen yet; warnings and errors are logged. */
+el_cli_engine el_cli_engine_default(void);
+
+enum { EL_CLI_MODEL_OPTIONS = 4, EL_CLI_ENGINE_OPTIONS = 10 };
+/* -m, --adapter, --adapters, and -a into *adapter unless that is NULL. */
+el_cli_group el_cli_model_group(el_cli_engine *e, const char **adapter, el_cli_option storage[EL_CLI_MODEL_OPTIONS]);
+enum { EL_CLI_WITH_CTX = 1, EL_CLI_WITH_SLOTS = 2 };
+/* Threads, instruction set, sizes, how much is logged. */
+el_cli_group el_cli_engine_group(el_cli_engine *e, int with, el_cli_option storage[EL_CLI_ENGINE_OPTIONS]);
+
+/* The model's path: `given`, or that of the default model in the cache. Says so when there is none. The caller's, to be
+ * released with free. */
+char *el_cli_model_path(const char *given);
+
+/* Opens the engine and adds the adapters. Returns -1, or the exit status of a failure that has been said. */
+int el_cli_engine_open(el_cli_engine *e);
+/* Closes the engine and releases what the options took. */
+void el_cli_engine_close(el_cli_engine *e);
+
+#endif

@@ -1,0 +1,237 @@
+#include "cli/options.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void el_cli_list_free(el_cli_list *list) {
+  free(list->items);
+  *list = (el_cli_list){0};
+}
+
+/* ---- help */
+
+enum { HELP_COLUMN = 28, HELP_WIDTH = 100 };
+
+/* Prints words from the current column on, wrapped, with the following lines at HELP_COLUMN. */
+static void print_wrapped(const char *text, int column) {
+  while (*text) {
+    int word = (int)strcspn(text, " ");
+    if (column > HELP_COLUMN && column + 1 + word > HELP_WIDTH) {
+      printf("\n%*s", HELP_COLUMN, "");
+      column = HELP_COLUMN;
+    } else if (column > HELP_COLUMN) {
+      putchar(' ');
+      column++;
+    }
+    printf("%.*s", word, text);
+    column += word;
+    text += word;
+    text += strspn(text, " ");
+  }
+  putchar('\n');
+}
+
+static void print_option(const el_cli_option *o) {
+  int column = o->letter ? printf("  -%c, ", o->letter) : printf("      ");
+  column += printf("--%s", o->name);
+  if (o->value) column += printf(" %s", o->value);
+  if (column >= HELP_COLUMN - 1)
+    printf("\n%*s", HELP_COLUMN, "");
+  else
+    printf("%*s", HELP_COLUMN - column, "");
+  print_wrapped(o->help, HELP_COLUMN);
+}
+
+static int print_help(const el_cli_command *c, const el_cli_group *groups, size_t n_groups) {
+  printf("usage: edgelora %s %s\n\n%s\n", c->name, c->usage, c->about);
+  for (size_t g = 0; g < n_groups; g++) {
+    printf("\n%s:\n", groups[g].title);
+    for (size_t i = 0; i < groups[g].n; i++) print_option(&groups[g].options[i]);
+  }
+  if (c->examples) printf("\nExamples:\n%s\n", c->examples);
+  return el_cli_end(EL_EXIT_OK);
+}
+
+/* ---- values */
+
+static bool parse_int(const char *text, const char **end, double min, double max, int *out) {
+  char *stop;
+  errno = 0;
+  long value = strtol(text, &stop, 10);
+  *end = stop;
+  if (stop == text || errno || (double)value < min || (double)value > max) return false;
+  *out = (int)value;
+  return true;
+}
+
+static bool set_int(const char *text, const el_cli_option *o) {
+  const char *end;
+  int value;
+  if (!parse_int(text, &end, o->min, o->max, &value) || *end) return false;
+  *(int *)o->target = value;
+  return true;
+}
+
+static bool set_u64(const char *text, uint64_t *out) {
+  char *end;
+  errno = 0;
+  unsigned long long value = strtoull(text, &end, 10);
+  if (end == text || *end || errno || strchr(text, '-')) return false; /* strtoull takes -1 for the largest number */
+  *out = value;
+  return true;
+}
+
+static bool set_real(const char *text, const el_cli_option *o) {
+  char *end;
+  errno = 0;
+  double value = strtod(text, &end);
+  if (end == text || *end || errno == ERANGE || !isfinite(value) || value < o->min || value > o->max) return false;
+  *(float *)o->target = (float)value;
+  return true;
+}
+
+static bool set_numbers(const char *text, const el_cli_option *o) {
+  el_cli_numbers numbers = {.n = 0};
+  for (;;) {
+    const char *end;
+    if (numbers.n == sizeof numbers.items / sizeof *numbers.items) return false;
+    if (!parse_int(text, &end, o->min, o->max, &numbers.items[numbers.n])) return false;
+    numbers.n++;
+    if (!*end) break;
+    if (*end != ',') return false;
+    text = end + 1;
+  }
+  *(el_cli_numbers *)o->target = numbers;
+  return true;
+}
+
+static bool append(el_cli_list *list, const char *text) {
+  const char **grown = realloc(list->items, (list->n + 1) * sizeof *grown);
+  if (!grown) return false;
+  list->items = grown;
+  list->items[list->n++] = text;
+  return true;
+}
+
+/* What a number should have been. */
+static int bad_number(const el_cli_command *c, const el_cli_option *o, const char *text) {
+  switch (o->kind) {
+    case EL_CLI_U64: return el_cli_usage_error(c, "--%s: '%s' is not a whole number from 0 to 2^64-1", o->name, text);
+    case EL_CLI_REAL:
+      return el_cli_usage_error(c, "--%s: '%s' is not a number from %g to %g", o->name, text, o->min, o->max);
+    case EL_CLI_NUMBERS:
+      return el_cli_usage_error(c, "--%s: '%s' is not a list of 1 to 64 whole numbers from %.0f to %.0f, such as 1,2,4",
+                                o->name, text, o->min, o->max);
+    default:
+      return el_cli_usage_error(c, "--%s: '%s' is not a whole number from %.0f to %.0f", o->name, text, o->min, o->max);
+  }
+}
+
+/* -1, or the exit status. */
+static int set(const el_cli_command *c, const el_cli_option *o, const char *text) {
+  bool ok = true;
+  switch (o->kind) {
+    case EL_CLI_FLAG: *(bool *)o->target = true; return -1;
+    case EL_CLI_INT: ok = set_int(text, o); break;
+    case EL_CLI_U64: ok = set_u64(text, o->target); break;
+    case EL_CLI_REAL: ok = set_real(text, o); break;
+    case EL_CLI_NUMBERS: ok = set_numbers(text, o); break;
+    case EL_CLI_TEXT: *(const char **)o->target = text; break;
+    case EL_CLI_TEXTS:
+      if (!append(o->target, text)) return el_cli_no_memory();
+      break;
+  }
+  return ok ? -1 : bad_number(c, o, text);
+}
+
+/* ---- arguments */
+
+static const el_cli_option *find_long(const el_cli_group *groups, size_t n_groups, const char *name, size_t len) {
+  for (size_t g = 0; g < n_groups; g++)
+    for (size_t i = 0; i < groups[g].n; i++) {
+      const char *known = groups[g].options[i].name;
+      if (strlen(known) == len && memcmp(known, name, len) == 0) return &groups[g].options[i];
+    }
+  return NULL;
+}
+
+static const el_cli_option *find_letter(const el_cli_group *groups, size_t n_groups, char letter) {
+  for (size_t g = 0; g < n_groups; g++)
+    for (size_t i = 0; i < groups[g].n; i++)
+      if (groups[g].options[i].letter == letter) return &groups[g].options[i];
+  return NULL;
+}
+
+static int unknown_long(const el_cli_command *c, const el_cli_group *groups, size_t n_groups, const char *name,
+                        size_t len) {
+  const char *names[64] = {"help"};
+  size_t n = 1;
+  for (size_t g = 0; g < n_groups; g++)
+    for (size_t i = 0; i < groups[g].n && n < sizeof names / sizeof *names; i++) names[n++] = groups[g].options[i].name;
+  char word[64];
+  snprintf(word, sizeof word, "%.*s", (int)(len < sizeof word ? len : sizeof word - 1), name);
+  const char *nearest = el_cli_nearest(word, names, n);
+  if (nearest) return el_cli_usage_error(c, "unknown option '--%s'; did you mean '--%s'?", word, nearest);
+  return el_cli_usage_error(c, "unknown option '--%s'", word);
+}
+
+/* argv[*i] is "--name" or "--name=value". */
+static int parse_long(const el_cli_command *c, const el_cli_group *groups, size_t n_groups, int argc, char **argv,
+                      int *i) {
+  const char *name = argv[*i] + 2;
+  size_t len = strcspn(name, "=");
+  const char *value = name[len] ? name + len + 1 : NULL;
+  const el_cli_option *o = find_long(groups, n_groups, name, len);
+  if (!o) return unknown_long(c, groups, n_groups, name, len);
+  if (o->kind == EL_CLI_FLAG) {
+    if (value) return el_cli_usage_error(c, "--%s takes no value", o->name);
+    return set(c, o, NULL);
+  }
+  if (!value && *i + 1 == argc) return el_cli_usage_error(c, "--%s needs a value: %s", o->name, o->value);
+  if (!value) value = argv[++*i];
+  return set(c, o, value);
+}
+
+/* argv[*i] is "-x", "-x…" with x's value, or several flags. */
+static int parse_letters(const el_cli_command *c, const el_cli_group *groups, size_t n_groups, int argc, char **argv,
+                         int *i) {
+  for (const char *p = argv[*i] + 1; *p; p++) {
+    const el_cli_option *o = find_letter(groups, n_groups, *p);
+    if (!o) return el_cli_usage_error(c, "unknown option '-%c'", *p);
+    if (o->kind != EL_CLI_FLAG) {
+      if (p[1]) return set(c, o, p + 1);
+      if (*i + 1 == argc) return el_cli_usage_error(c, "-%c needs a value: %s", *p, o->value);
+      return set(c, o, argv[++*i]);
+    }
+    int status = set(c, o, NULL);
+    if (status >= 0) return status;
+  }
+  return -1;
+}
+
+int el_cli_parse(const el_cli_command *c, const el_cli_group *groups, size_t n_groups, int argc, char **argv,
+                 el_cli_rest *rest) {
+  int n_rest = 0;
+  bool options = true;
+  for (int i = 1; i < argc; i++) {
+    char *arg = argv[i];
+    if (!options || arg[0] != '-' || !arg[1]) {
+      argv[1 + n_rest++] = arg;
+      continue;
+    }
+    if (strcmp(arg, "--") == 0) {
+      options = false;
+      continue;
+    }
+    if (strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0) return print_help(c, groups, n_groups);
+    int status = arg[1] == '-' ? parse_long(c, groups, n_groups, argc, argv, &i)
+                               : parse_letters(c, groups, n_groups, argc, argv, &i);
+    if (status >= 0) return status;
+  }
+  if (!rest && n_rest > 0) return el_cli_usage_error(c, "unexpected argument '%s'", argv[1]);
+  if (rest) *rest = (el_cli_rest){argv + 1, n_rest};
+  return -1;
+}
