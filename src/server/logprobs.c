@@ -11,6 +11,10 @@ typedef struct waiting {
   size_t n_top; /* el_token_logprob that follow */
 } waiting;
 
+static bool continues(const char *s, size_t len) {
+  return len && ((unsigned char)s[0] & 0xc0) == 0x80;
+}
+
 static size_t count_chars(const char *s, size_t len) {
   size_t n = 0;
   for (size_t i = 0; i < len; i++) n += ((unsigned char)s[i] & 0xc0) != 0x80;
@@ -98,11 +102,17 @@ static bool write_text(el_logprobs *l, const waiting *w, const el_token_logprob 
   return ok && (!l->n_top || (el_buf_printf(&l->top, "%s", comma) && write_top_object(l, w, top)));
 }
 
+/* Where the next token stands in the text: one that goes on with a character stands where that character does. */
+static size_t offset_of(const el_logprobs *l, const char *s, size_t len) {
+  return l->token_chars - (l->token_chars && continues(s, len));
+}
+
 bool el_logprobs_add(el_logprobs *l, int32_t token, float logprob, const el_token_logprob *top, size_t n_top) {
-  waiting w = {.start = l->token_bytes, .offset = l->token_chars, .token = token, .logprob = logprob, .n_top = n_top};
+  waiting w = {.start = l->token_bytes, .token = token, .logprob = logprob, .n_top = n_top};
   size_t len;
   char *s = token_bytes(l, token, true, &len);
   if (!s) return false;
+  w.offset = offset_of(l, s, len);
   l->token_bytes += len;
   l->token_chars += count_chars(s, len);
   el_free(s);
@@ -111,10 +121,11 @@ bool el_logprobs_add(el_logprobs *l, int32_t token, float logprob, const el_toke
 
 bool el_logprobs_add_prompt(el_logprobs *l, const int32_t *tokens, const float *logprobs, size_t n) {
   for (size_t i = 0; i < n; i++) {
-    waiting w = {.offset = l->token_chars, .token = tokens[i], .logprob = logprobs[i]};
+    waiting w = {.token = tokens[i], .logprob = logprobs[i]};
     size_t len;
     char *s = token_bytes(l, tokens[i], true, &len);
     if (!s) return false;
+    w.offset = offset_of(l, s, len);
     l->token_chars += count_chars(s, len);
     el_free(s);
     if (!write_text(l, &w, NULL, i > 0)) return false;

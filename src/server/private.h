@@ -17,10 +17,17 @@ typedef struct el_conn {
   int fd;
   bool used;             /* a request came on it before */
   bool in_request;       /* between a request's first line and the last byte of its body */
+  bool half_closed;      /* its client will send no more, by the watcher's last look */
   bool expired;          /* its deadline passed: the watcher has shut it down */
   uint64_t deadline_ns;  /* for what is awaited from the client; 0: nothing is */
   el_exchange *exchange; /* whose generations its client waits for; NULL: none */
 } el_conn;
+
+/* What the watcher has to do about a request. */
+typedef struct el_watched {
+  el_exchange *exchange;
+  bool left; /* its client has gone; else it has failed */
+} el_watched;
 
 struct el_server {
   el_server_options options; /* strings are ours */
@@ -46,7 +53,7 @@ struct el_server {
   el_exchange *queue_head, *queue_tail;
 
   struct pollfd *watch_fds; /* the watcher's scratch, max_connections long */
-  el_exchange **watch_exchanges;
+  el_watched *watched;
   pthread_t reader, watcher;
   bool has_reader, has_watcher;
 };

@@ -68,10 +68,9 @@ el_status el_server_start(const el_server_options *options, el_server **out, el_
   s->started = (int64_t)time(NULL);
   el_engine_info(options->engine, &s->model);
   s->watch_fds = calloc((size_t)options->max_connections, sizeof *s->watch_fds);
-  s->watch_exchanges = calloc((size_t)options->max_connections, sizeof *s->watch_exchanges);
+  s->watched = calloc((size_t)options->max_connections, sizeof *s->watched);
 
-  if (!conds || !s->options.host || (options->cors_origin && !s->options.cors_origin) || !s->watch_fds ||
-      !s->watch_exchanges)
+  if (!conds || !s->options.host || (options->cors_origin && !s->options.cors_origin) || !s->watch_fds || !s->watched)
     status = el_fail(err, EL_ERR_NO_MEMORY, "server: out of memory");
   if (!status) status = el_listen(s, err);
   if (!status && !start_threads(s))
@@ -186,6 +185,6 @@ void el_server_stop(el_server *s) {
   free((char *)s->options.host);
   free((char *)s->options.cors_origin);
   free(s->watch_fds);
-  free(s->watch_exchanges);
+  free(s->watched);
   free(s);
 }

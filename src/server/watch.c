@@ -2,10 +2,12 @@
  *
  * A suspended connection is not polled, so a client that hangs up while its request waits or generates would be noticed
  * only when there is something to send, which without `stream` is at the end. And libmicrohttpd's timeout counts
- * silence, so a client that sends a byte now and then could hold a connection for ever. */
+ * silence, so a client that sends a byte now and then could hold a connection for ever. And a client that leaves in the
+ * middle of a request is noticed only by that timeout. */
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "base/clock.h"
@@ -19,10 +21,10 @@ static const char TIMEOUT_BODY[] =
 
 /* The HTTP thread awaits bytes on this connection and writes none, so this is the only writer. It sees the end of the
  * connection next, and closes it. */
-static void expire(el_conn *c) {
+static void shut(el_conn *c, bool tell) {
   c->expired = true;
   c->deadline_ns = 0;
-  if (c->in_request) {
+  if (tell) {
     char answer[512];
     int n = snprintf(answer, sizeof answer,
                      "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Type: application/json\r\n"
@@ -33,39 +35,49 @@ static void expire(el_conn *c) {
   shutdown(c->fd, SHUT_RDWR);
 }
 
-typedef struct look {
-  struct pollfd *fds;
-  el_exchange **exchanges;
-  size_t n;
-} look;
-
-/* Expires what is late; lists the connections whose clients wait for generations. With the server's mutex held, under
- * which the HTTP thread unlists a connection before its descriptor is closed. */
-static void look_around(el_server *s, look *l) {
-  uint64_t now = el_now_ns();
-  l->n = 0;
-  for (el_conn *c = s->connections; c; c = c->next) {
-    if (c->deadline_ns && now >= c->deadline_ns) expire(c);
-    if (!c->exchange) continue;
-    l->fds[l->n] = (struct pollfd){.fd = c->fd, .events = POLLRDHUP};
-    l->exchanges[l->n++] = c->exchange;
-  }
-  if (l->n && poll(l->fds, l->n, 0) < 0)
-    for (size_t i = 0; i < l->n; i++) l->fds[i].revents = 0;
-  for (size_t i = 0; i < l->n; i++) el_exchange_retain(l->exchanges[i]);
+/* A client that has sent its last byte, all of them read, and has no complete request among them. That holds for a
+ * moment also while the HTTP thread is about to take a complete one: so it must hold twice, a tick apart. */
+static bool left_in_the_middle(el_conn *c, short events) {
+  int unread = 0;
+  bool now = events && !ioctl(c->fd, FIONREAD, &unread) && !unread, before = c->half_closed;
+  c->half_closed = now;
+  return now && before;
 }
 
-static void act(look *l) {
-  for (size_t i = 0; i < l->n; i++) {
-    el_exchange *x = l->exchanges[i];
-    pthread_mutex_lock(&x->mutex);
-    bool failed = x->failed;
-    pthread_mutex_unlock(&x->mutex);
-    if (l->fds[i].revents)
-      el_exchange_abandon(x);
-    else if (failed)
-      el_exchange_stop_generations(x);
-    el_exchange_release(x);
+/* Shuts what is late or left; lists in `l` the requests whose clients have gone, or that have failed. With the server's
+ * mutex held, under which the HTTP thread unlists a connection before its descriptor is closed. */
+static size_t look_around(el_server *s, el_watched *l) {
+  uint64_t now = el_now_ns();
+  size_t n = 0, found = 0;
+  struct pollfd *fds = s->watch_fds;
+  for (el_conn *c = s->connections; c; c = c->next) fds[n++] = (struct pollfd){.fd = c->fd, .events = POLLRDHUP};
+  if (poll(fds, n, 0) < 0)
+    for (size_t i = 0; i < n; i++) fds[i].revents = 0;
+  for (el_conn *c = s->connections; c; c = c->next, fds++) {
+    el_exchange *x = c->exchange;
+    if (x) {
+      pthread_mutex_lock(&x->mutex);
+      bool failed = x->failed;
+      pthread_mutex_unlock(&x->mutex);
+      if (!fds->revents && !failed) continue;
+      el_exchange_retain(x);
+      l[found++] = (el_watched){x, fds->revents != 0};
+    } else if (c->deadline_ns && now >= c->deadline_ns) {
+      shut(c, c->in_request);
+    } else if (c->deadline_ns && left_in_the_middle(c, fds->revents)) {
+      shut(c, false);
+    }
+  }
+  return found;
+}
+
+static void act(const el_watched *l, size_t n) {
+  for (size_t i = 0; i < n; i++) {
+    if (l[i].left)
+      el_exchange_abandon(l[i].exchange);
+    else
+      el_exchange_stop_generations(l[i].exchange);
+    el_exchange_release(l[i].exchange);
   }
 }
 
@@ -83,7 +95,6 @@ static void sleep_a_tick(el_server *s) {
 
 void *el_watch_main(void *server) {
   el_server *s = server;
-  look l = {s->watch_fds, s->watch_exchanges, 0};
   pthread_mutex_lock(&s->mutex);
   while (!s->stopping) {
     if (!s->connections) {
@@ -91,9 +102,9 @@ void *el_watch_main(void *server) {
       continue;
     }
     sleep_a_tick(s);
-    look_around(s, &l);
+    size_t n = look_around(s, s->watched);
     pthread_mutex_unlock(&s->mutex);
-    act(&l);
+    act(s->watched, n);
     pthread_mutex_lock(&s->mutex);
   }
   pthread_mutex_unlock(&s->mutex);

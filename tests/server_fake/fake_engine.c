@@ -1,0 +1,329 @@
+/* An engine without a model, for what the server must survive whatever the engine does: one that is slow, full, or
+ * fails.
+ *
+ * A token is a byte; the completion repeats the prompt's bytes, and ends with them. Adapters: "upper" answers in
+ * capitals, "slow" takes 50 steps a token, "fail" fails at the third token. It implements of edgelora.h what the server
+ * calls. */
+#include "fake_engine.h"
+
+#include <ctype.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/error.h"
+
+#define N_VOCAB 40000
+#define EOS 257
+#define SLOW 50
+
+static const char *const ADAPTERS[] = {"upper", "slow", "fail"};
+#define N_ADAPTERS (sizeof ADAPTERS / sizeof *ADAPTERS)
+
+typedef struct running {
+  struct running *next;
+  uint64_t id;
+  el_request request;
+  int32_t *prompt;
+  char adapter[16];
+  bool cancelled;
+  int done, wait; /* tokens so far; steps until the next */
+  char held[4];   /* bytes of a character that is not complete */
+  size_t n_held;
+} running;
+
+struct el_engine {
+  fake_options options;
+  pthread_t thread;
+  pthread_mutex_t mutex;
+  pthread_cond_t work;
+  bool closing;
+  running *list; /* oldest first: the first n_slots of them run */
+  uint64_t next_id;
+  el_stats stats;
+};
+
+struct el_tokenizer {
+  int none;
+};
+static const el_tokenizer TOKENIZER;
+
+const char *el_version(void) {
+  return "0";
+}
+void el_free(void *p) {
+  free(p);
+}
+
+/* ---------------------------------------------------------------- tokenizer */
+
+el_status el_tokenize(const el_tokenizer *t, const char *text, size_t len, int flags, int32_t **out, size_t *n,
+                      el_error *err) {
+  int32_t *ids = malloc((len + 1) * sizeof *ids);
+  if (!ids) return el_fail(err, EL_ERR_NO_MEMORY, "out of memory");
+  for (size_t i = 0; i < len; i++) ids[i] = (unsigned char)text[i];
+  *out = ids;
+  *n = len;
+  return EL_OK;
+}
+
+el_status el_detokenize(const el_tokenizer *t, const int32_t *tokens, size_t n, bool special, char **out, size_t *len,
+                        el_error *err) {
+  char *text = malloc(16 * n + 1);
+  if (!text) return el_fail(err, EL_ERR_NO_MEMORY, "out of memory");
+  size_t at = 0;
+  for (size_t i = 0; i < n; i++) {
+    if (tokens[i] < 256)
+      text[at++] = (char)tokens[i];
+    else if (special)
+      at += (size_t)snprintf(text + at, 16, "<|%d|>", tokens[i]);
+  }
+  text[at] = 0;
+  *out = text;
+  *len = at;
+  return EL_OK;
+}
+
+int32_t el_tokenizer_n_vocab(const el_tokenizer *t) {
+  return N_VOCAB;
+}
+
+el_status el_chat_tokenize(const el_tokenizer *t, const el_message *messages, size_t n, bool add_generation_prompt,
+                           int32_t **out, size_t *n_out, el_error *err) {
+  size_t total = 0;
+  for (size_t i = 0; i < n; i++) total += strlen(messages[i].role) + strlen(messages[i].content) + 3;
+  char *text = calloc(1, total + 1);
+  if (!text) return el_fail(err, EL_ERR_NO_MEMORY, "out of memory");
+  for (size_t i = 0, at = 0; i < n; i++)
+    at += (size_t)sprintf(text + at, "%s: %s\n", messages[i].role, messages[i].content);
+  el_status status = el_tokenize(t, text, strlen(text), 0, out, n_out, err);
+  free(text);
+  return status;
+}
+
+/* ---------------------------------------------------------------- requests */
+
+el_sampling el_sampling_default(void) {
+  return (el_sampling){.top_p = 1, .repeat_penalty = 1, .repeat_last_n = 64};
+}
+el_request el_request_default(void) {
+  return (el_request){.max_tokens = -1, .sampling = el_sampling_default()};
+}
+
+const el_tokenizer *el_engine_tokenizer(const el_engine *e) {
+  return &TOKENIZER;
+}
+
+void el_engine_info(const el_engine *e, el_model_info *out) {
+  *out = (el_model_info){.name = "fake",
+                         .architecture = "none",
+                         .isa = "none",
+                         .n_vocab = N_VOCAB,
+                         .ctx_size = e->options.ctx_size,
+                         .n_slots = e->options.n_slots};
+}
+
+void el_engine_stats(const el_engine *engine, el_stats *out) {
+  el_engine *e = (el_engine *)engine;
+  pthread_mutex_lock(&e->mutex);
+  *out = e->stats;
+  pthread_mutex_unlock(&e->mutex);
+}
+
+el_status el_adapter_list(const el_engine *e, el_adapter_info **out, size_t *n, el_error *err) {
+  el_adapter_info *list = calloc(N_ADAPTERS, sizeof *list);
+  if (!list) return el_fail(err, EL_ERR_NO_MEMORY, "out of memory");
+  for (size_t i = 0; i < N_ADAPTERS; i++)
+    list[i] = (el_adapter_info){.name = ADAPTERS[i], .path = "", .rank = 1, .created = 1};
+  *out = list;
+  *n = N_ADAPTERS;
+  return EL_OK;
+}
+
+static bool known(const char *name) {
+  for (size_t i = 0; i < N_ADAPTERS; i++)
+    if (!strcmp(name, ADAPTERS[i])) return true;
+  return !strcmp(name, "fake");
+}
+
+static int count(const el_engine *e) {
+  int n = 0;
+  for (running *r = e->list; r; r = r->next) n++;
+  return n;
+}
+
+el_status el_submit(el_engine *e, const el_request *q, uint64_t *id, el_error *err) {
+  const char *adapter = q->adapter && *q->adapter ? q->adapter : "fake";
+  if (!known(adapter)) return el_fail(err, EL_ERR_NOT_FOUND, "no adapter '%s'", adapter);
+  if (q->n_prompt >= (size_t)e->options.ctx_size)
+    return el_fail(err, EL_ERR_TOO_LONG, "the prompt has %zu tokens, but the context has %d", q->n_prompt,
+                   e->options.ctx_size);
+  running *r = calloc(1, sizeof *r);
+  int32_t *prompt = malloc(q->n_prompt * sizeof *prompt);
+  if (!r || !prompt) {
+    free(r);
+    free(prompt);
+    return el_fail(err, EL_ERR_NO_MEMORY, "out of memory");
+  }
+  memcpy(prompt, q->prompt, q->n_prompt * sizeof *prompt);
+  r->request = *q;
+  r->prompt = prompt;
+  strncpy(r->adapter, adapter, sizeof r->adapter - 1);
+  pthread_mutex_lock(&e->mutex);
+  bool full = count(e) >= e->options.n_slots + e->options.max_queue, closed = e->closing;
+  if (!full && !closed) {
+    *id = r->id = ++e->next_id;
+    running **at = &e->list;
+    while (*at) at = &(*at)->next;
+    *at = r;
+    e->stats.requests_submitted++;
+    pthread_cond_signal(&e->work);
+  }
+  pthread_mutex_unlock(&e->mutex);
+  if (!full && !closed) return EL_OK;
+  free(prompt);
+  free(r);
+  return full ? el_fail(err, EL_ERR_BUSY, "the queue is full") : el_fail(err, EL_ERR_CLOSED, "closing");
+}
+
+void el_cancel(el_engine *e, uint64_t id) {
+  pthread_mutex_lock(&e->mutex);
+  for (running *r = e->list; r; r = r->next)
+    if (r->id == id) r->cancelled = true;
+  pthread_mutex_unlock(&e->mutex);
+}
+
+/* ---------------------------------------------------------------- the engine's thread */
+
+static bool is_whole(const char *s, size_t n) {
+  unsigned char c = (unsigned char)s[0];
+  return n == (c < 0x80 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4);
+}
+
+static void emit(el_engine *e, running *r, el_event_type type, el_finish finish, int32_t token) {
+  el_token_logprob top[20];
+  el_event ev = {.type = type, .request = r->id, .user = r->request.user};
+  ev.text = r->held;
+  if (type == EL_EVENT_TOKEN) {
+    if (token < 256) r->held[r->n_held++] = (char)token;
+    ev.token = token;
+    ev.logprob = -0.5f;
+    ev.top = top;
+    ev.n_top = r->request.logprobs ? (size_t)r->request.top_logprobs : 0;
+    for (size_t i = 0; i < ev.n_top; i++) top[i] = (el_token_logprob){(token + (int32_t)i) % N_VOCAB, -0.5f - (float)i};
+    bool whole = r->n_held && is_whole(r->held, r->n_held);
+    ev.text_len = whole ? r->n_held : 0;
+    if (whole) r->n_held = 0;
+    e->stats.generated_tokens++;
+  } else {
+    ev.text_len = r->n_held;
+    ev.finish = finish;
+    ev.prompt_tokens = (int)r->request.n_prompt;
+    ev.completion_tokens = r->done;
+    if (finish == EL_FINISH_ERROR) el_fail(&ev.error, EL_ERR_NO_MEMORY, "the fake engine fails here");
+  }
+  pthread_mutex_unlock(&e->mutex);
+  r->request.on_event(&ev);
+  pthread_mutex_lock(&e->mutex);
+}
+
+static void emit_prompt(el_engine *e, running *r) {
+  if (!r->request.prompt_logprobs) return;
+  float *p = calloc(r->request.n_prompt, sizeof *p);
+  if (!p) return;
+  for (size_t i = 1; i < r->request.n_prompt; i++) p[i] = -1.5f;
+  el_event ev = {.type = EL_EVENT_PROMPT,
+                 .request = r->id,
+                 .user = r->request.user,
+                 .prompt_logprobs = p,
+                 .n_prompt_logprobs = r->request.n_prompt};
+  pthread_mutex_unlock(&e->mutex);
+  r->request.on_event(&ev);
+  pthread_mutex_lock(&e->mutex);
+  free(p);
+}
+
+/* One step of one request. True: it has ended. */
+static bool advance(el_engine *e, running *r) {
+  const el_request *q = &r->request;
+  if (r->cancelled || e->closing) {
+    emit(e, r, EL_EVENT_DONE, EL_FINISH_CANCELLED, 0);
+    return true;
+  }
+  if (r->wait-- > 0) return false;
+  if (!r->done) emit_prompt(e, r);
+  bool slow = !strcmp(r->adapter, "slow"), ends = !q->ignore_eos && (size_t)r->done == q->n_prompt;
+  bool full = r->done == q->max_tokens || (int)q->n_prompt + r->done == e->options.ctx_size;
+  bool fails = !strcmp(r->adapter, "fail") && r->done == 3;
+  if (ends || full || fails) {
+    emit(e, r, EL_EVENT_DONE, fails ? EL_FINISH_ERROR : ends ? EL_FINISH_STOP : EL_FINISH_LENGTH, 0);
+    return true;
+  }
+  int32_t token = r->prompt[(size_t)r->done++ % q->n_prompt];
+  if (!strcmp(r->adapter, "upper") && token < 128) token = toupper(token);
+  r->wait = slow ? SLOW : 0;
+  emit(e, r, EL_EVENT_TOKEN, EL_FINISH_STOP, token);
+  return false;
+}
+
+static void step(el_engine *e) {
+  running **at = &e->list;
+  int slot = 0;
+  e->stats.slots_busy = 0;
+  while (*at) {
+    running *r = *at;
+    bool runs = slot++ < e->options.n_slots || r->cancelled || e->closing;
+    if (!runs || !advance(e, r)) {
+      e->stats.slots_busy += runs;
+      at = &r->next;
+      continue;
+    }
+    *at = r->next;
+    e->stats.requests_done += !r->cancelled;
+    e->stats.requests_cancelled += r->cancelled;
+    free(r->prompt);
+    free(r);
+  }
+  e->stats.queued = count(e) - e->stats.slots_busy;
+}
+
+static void *engine_main(void *arg) {
+  el_engine *e = arg;
+  pthread_mutex_lock(&e->mutex);
+  while (!e->closing || e->list) {
+    if (!e->list) {
+      pthread_cond_wait(&e->work, &e->mutex);
+      continue;
+    }
+    step(e);
+    pthread_mutex_unlock(&e->mutex);
+    nanosleep(&(struct timespec){0, e->options.step_us * 1000L}, NULL);
+    pthread_mutex_lock(&e->mutex);
+  }
+  pthread_mutex_unlock(&e->mutex);
+  return NULL;
+}
+
+el_engine *fake_engine_open(const fake_options *options) {
+  el_engine *e = calloc(1, sizeof *e);
+  if (!e) return NULL;
+  e->options = *options;
+  pthread_mutex_init(&e->mutex, NULL);
+  pthread_cond_init(&e->work, NULL);
+  if (!pthread_create(&e->thread, NULL, engine_main, e)) return e;
+  free(e);
+  return NULL;
+}
+
+void el_engine_close(el_engine *e) {
+  pthread_mutex_lock(&e->mutex);
+  e->closing = true;
+  pthread_cond_signal(&e->work);
+  pthread_mutex_unlock(&e->mutex);
+  pthread_join(e->thread, NULL);
+  pthread_cond_destroy(&e->work);
+  pthread_mutex_destroy(&e->mutex);
+  free(e);
+}

@@ -1,0 +1,14 @@
+/* See fake_engine.c. Closed with el_engine_close. */
+#ifndef EL_TESTS_FAKE_ENGINE_H
+#define EL_TESTS_FAKE_ENGINE_H
+
+#include "edgelora.h"
+
+typedef struct fake_options {
+  int n_slots, max_queue, ctx_size;
+  long step_us; /* sleep between steps, below a second */
+} fake_options;
+
+el_engine *fake_engine_open(const fake_options *options);
+
+#endif
