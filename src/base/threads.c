@@ -1,7 +1,11 @@
 /* The compute threads. See threads.h for the idea.
  *
  * Both waits, for the next run and at a barrier, are the same: watch a generation counter, spin for a bounded time,
- * then sleep on it as a futex. The thread that moves the counter wakes sleepers only if there are any. */
+ * then sleep on it as a futex. The thread that moves the counter wakes sleepers only if there are any.
+ *
+ * When other processes use the cores, the scheduler may put two of our threads on one. Spinning there keeps the thread
+ * that is waited for from running, a whole spin at every barrier. So threads note the CPU that they arrive on, and who
+ * finds itself on the CPU of one that has not arrived sleeps at once. */
 #include "base/threads.h"
 
 #include <assert.h>
@@ -30,6 +34,12 @@ typedef struct gate {
   _Alignas(64) atomic_uint sleepers;
 } gate;
 
+/* What a thread shows the others. */
+typedef struct place {
+  _Alignas(64) atomic_int cpu; /* where it was last seen; negative: not yet */
+  atomic_uint arrived;         /* the generation of the barrier that it last arrived at, plus 1 */
+} place;
+
 struct el_threads {
   int n;
   pthread_t *handles; /* [n - 1] */
@@ -38,6 +48,7 @@ struct el_threads {
   void *arg;
   atomic_bool quit;
   gate start, barrier;
+  place *places; /* [n] */
   _Alignas(64) atomic_int arrived;
 };
 
@@ -54,13 +65,23 @@ static inline void cpu_relax(void) {
 #endif
 }
 
+/* Whether a thread that we wait for was last seen on our CPU. */
+static bool shares_cpu(const el_threads *t, int ith, unsigned seen) {
+  int cpu = atomic_load_explicit(&t->places[ith].cpu, memory_order_relaxed);
+  for (int i = 0; i < t->n; i++)
+    if (i != ith && atomic_load_explicit(&t->places[i].arrived, memory_order_relaxed) != seen + 1 &&
+        atomic_load_explicit(&t->places[i].cpu, memory_order_relaxed) == cpu)
+      return true;
+  return false;
+}
+
 static void gate_wait(gate *g, unsigned seen, int spins) {
   for (int i = 0; i < spins; i++) {
     if (atomic_load_explicit(&g->generation, memory_order_acquire) != seen) return;
     cpu_relax();
   }
   while (atomic_load_explicit(&g->generation, memory_order_acquire) == seen) {
-    /* Announced before the futex checks the generation, so that the opener either sees a sleeper or we see its change.
+    /* Announced before the futex checks the generation: either the opener sees a sleeper or the futex sees the change.
      */
     atomic_fetch_add(&g->sleepers, 1);
     syscall(SYS_futex, &g->generation, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
@@ -73,14 +94,16 @@ static void gate_open(gate *g) {
   if (atomic_load(&g->sleepers)) syscall(SYS_futex, &g->generation, FUTEX_WAKE_PRIVATE, MAX_THREADS, NULL, NULL, 0);
 }
 
-void el_barrier(el_threads *t) {
+void el_barrier(el_threads *t, int ith) {
   if (t->n == 1) return;
   unsigned seen = atomic_load_explicit(&t->barrier.generation, memory_order_relaxed);
+  atomic_store_explicit(&t->places[ith].cpu, sched_getcpu(), memory_order_relaxed);
+  atomic_store_explicit(&t->places[ith].arrived, seen + 1, memory_order_relaxed);
   if (atomic_fetch_add_explicit(&t->arrived, 1, memory_order_acq_rel) == t->n - 1) {
     atomic_store_explicit(&t->arrived, 0, memory_order_relaxed);
     gate_open(&t->barrier);
   } else {
-    gate_wait(&t->barrier, seen, SPINS_BARRIER);
+    gate_wait(&t->barrier, seen, shares_cpu(t, ith, seen) ? 0 : SPINS_BARRIER);
   }
 }
 
@@ -93,7 +116,7 @@ static void *worker_main(void *p) {
     seen++;
     if (atomic_load(&w.pool->quit)) return NULL;
     w.pool->fn(w.pool->arg, w.ith, w.pool->n);
-    el_barrier(w.pool);
+    el_barrier(w.pool, w.ith);
   }
 }
 
@@ -102,7 +125,7 @@ void el_threads_run(el_threads *t, el_threads_fn fn, void *arg) {
   t->arg = arg;
   if (t->n > 1) gate_open(&t->start);
   fn(arg, 0, t->n);
-  el_barrier(t);
+  el_barrier(t, 0);
 }
 
 el_status el_threads_new(int n, el_threads **out, el_error *err) {
@@ -113,9 +136,14 @@ el_status el_threads_new(int n, el_threads **out, el_error *err) {
   memset(t, 0, sizeof *t);
   t->n = n;
   t->handles = calloc((size_t)n, sizeof *t->handles);
-  if (!t->handles) {
-    free(t);
+  if (posix_memalign((void **)&t->places, 64, sizeof *t->places * (size_t)n)) t->places = NULL;
+  if (!t->handles || !t->places) {
+    el_threads_free(t);
     return el_fail(err, EL_ERR_NO_MEMORY, "threads: out of memory");
+  }
+  for (int i = 0; i < n; i++) {
+    atomic_init(&t->places[i].cpu, -1 - i);
+    atomic_init(&t->places[i].arrived, 0);
   }
   for (int i = 1; i < n; i++) {
     worker *w = malloc(sizeof *w);
@@ -137,6 +165,7 @@ void el_threads_free(el_threads *t) {
   gate_open(&t->start);
   for (int i = 0; i < t->n_started; i++) pthread_join(t->handles[i], NULL);
   free(t->handles);
+  free(t->places);
   free(t);
 }
 

@@ -21,7 +21,7 @@ typedef void (*el_threads_fn)(void *arg, int ith, int n);
 void el_threads_run(el_threads *t, el_threads_fn fn, void *arg);
 
 /* Inside a run: every thread waits for all. What was written before it is visible after it. */
-void el_barrier(el_threads *t);
+void el_barrier(el_threads *t, int ith);
 
 /* The number of physical cores that this process may run on, at least 1. */
 int el_physical_cores(void);

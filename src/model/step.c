@@ -68,7 +68,7 @@ static void linears(el_step *s, int layer, el_input in, const el_act *x, const l
   for (int pass = 0; pass < (s->lora.n_groups ? 2 : 1); pass++) {
     if (pass == 1) {
       el_apply_a(&s->lora, layer, in, x, ith, nth);
-      el_barrier(s->threads);
+      el_barrier(s->threads, ith);
     }
     for (int i = 0, at = 0; i < n_parts; at += parts[i++].w->n_tiles) {
       const linear_part *p = &parts[i];
@@ -82,7 +82,7 @@ static void linears(el_step *s, int layer, el_input in, const el_act *x, const l
       }
     }
   }
-  el_barrier(s->threads);
+  el_barrier(s->threads, ith);
 }
 
 /* act = quantise(rms_norm(x)), rows shared among threads; ends with a barrier. `pick`: rows to take, or NULL for all in
@@ -96,7 +96,7 @@ static void norm_rows(el_step *s, const float *weight, el_act *act, const int *p
     k->rms_norm(s->x + (size_t)(pick ? pick[c] : c) * (size_t)n, weight, n, s->m->h.rms_eps, h);
     k->quantize(h, 0, act->n_groups, 1.0f, act, c);
   }
-  el_barrier(s->threads);
+  el_barrier(s->threads, ith);
 }
 
 /* Rotates q and k in place and stores k and v. Work is shared by (row, head). */
@@ -116,7 +116,7 @@ static void rotate_and_store(el_step *s, int layer, int ith, int nth) {
     k->kv_write(page + page_offset(h, layer, head - h->n_head), row->pos % EL_PAGE_TOKENS, hd, v,
                 v + (size_t)h->n_head_kv * (size_t)hd);
   }
-  el_barrier(s->threads);
+  el_barrier(s->threads, ith);
 }
 
 /* Pieces are (row, KV head), taken one by one, since sequences differ in length. A piece quantises its own output when
@@ -146,13 +146,13 @@ static void attention(el_step *s, int layer, int ith, int nth) {
     k->attend(&a);
     if (whole_groups) k->quantize(out, head * width / EL_GROUP, (head + 1) * width / EL_GROUP, 1.0f, &s->in_attn, r);
   }
-  el_barrier(s->threads);
+  el_barrier(s->threads, ith);
   if (whole_groups) return;
   int begin, end;
   el_share(s->n_rows, 1, ith, nth, &begin, &end);
   for (int r = begin; r < end; r++)
     k->quantize(s->in_attn.f + (size_t)r * (size_t)(h->n_head * hd), 0, s->in_attn.n_groups, 1.0f, &s->in_attn, r);
-  el_barrier(s->threads);
+  el_barrier(s->threads, ith);
 }
 
 /* in_ff = quantise(silu(gate) * up). Work is shared by (row, group), so that one long row keeps all threads busy. */
@@ -170,7 +170,7 @@ static void activate(el_step *s, int ith, int nth) {
     k->quantize(out, g0, g1, 1.0f, act, r);
     begin += g1 - g0;
   }
-  el_barrier(s->threads);
+  el_barrier(s->threads, ith);
 }
 
 static void embed(el_step *s, int ith, int nth) {
@@ -186,7 +186,7 @@ static void embed(el_step *s, int ith, int nth) {
       cs[2 * i + 1] = (float)sin(angle);
     }
   }
-  el_barrier(s->threads);
+  el_barrier(s->threads, ith);
 }
 
 static void forward(void *arg, int ith, int nth) {
