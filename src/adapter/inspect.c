@@ -241,9 +241,11 @@ static el_status print_config(printer *p, const char *path, el_error *err) {
                    el_str_show(view(json_err.text), text, sizeof text));
   print(p, "\nadapter_config.json\n");
   json_object_foreach(root, key, v) {
-    char *value = json_is_null(v) ? NULL : json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT);
+    /* JSON's own escapes make it safe: a second layer of backslashes would only confuse. */
+    char *value = json_is_null(v) ? NULL : json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT | JSON_ENSURE_ASCII);
     if (value)
-      print(p, "  %s: %s\n", el_str_show(view(key), name, sizeof name), el_str_show(view(value), text, sizeof text));
+      print(p, "  %s: %.*s%s\n", el_str_show(view(key), name, sizeof name), SHOWN_VALUE, value,
+            strlen(value) > SHOWN_VALUE ? "..." : "");
     free(value);
   }
   json_decref(root);

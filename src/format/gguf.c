@@ -119,10 +119,12 @@ static el_status read_values(reader *r, el_gguf_kv *kv, el_gguf_type type, uint6
 static el_status read_array_strings(reader *r, el_gguf_kv *kv) {
   char key[EL_SHOW];
   /* Each string takes 8 bytes of the file at least: a lying count allocates nothing. */
-  if (kv->n > (r->size - r->at) / 8 || kv->n > MAX_ARRAY_STRINGS - r->array_strings)
-    return el_fail(r->err, EL_ERR_FORMAT, "%s: %s has %" PRIu64 " strings, more than %s", r->g->path,
-                   el_str_show(kv->key, key, sizeof key), kv->n,
-                   kv->n > (r->size - r->at) / 8 ? "the file has room for" : "the limit of 8388608 in a file");
+  if (kv->n > (r->size - r->at) / 8)
+    return el_fail(r->err, EL_ERR_FORMAT, "%s: %s has %" PRIu64 " strings, more than the file has room for", r->g->path,
+                   el_str_show(kv->key, key, sizeof key), kv->n);
+  if (kv->n > MAX_ARRAY_STRINGS - r->array_strings)
+    return el_fail(r->err, EL_ERR_FORMAT, "%s: %s has %" PRIu64 " strings, the limit of a file is %d", r->g->path,
+                   el_str_show(kv->key, key, sizeof key), kv->n, MAX_ARRAY_STRINGS);
   r->array_strings += kv->n;
   kv->data = r->data + r->at;
   if (kv->n == 0) return EL_OK;
