@@ -3,8 +3,8 @@
 
 It shares no code with the peer. Weights are dequantised by the gguf package and brought back to the row order of
 Hugging Face checkpoints, so that rotary embedding and PEFT's B matrices are applied as those define them. What is
-compared are the logits after the prompt that the golden files call exact. With LoRA those are good to about 0.002
-only, since the peer rounds what it multiplies with F16 matrices to F16.
+compared are the logits after the prompt that the golden files call exact. With F16 adapters those are good to about
+0.002 only, since the peer rounds what it multiplies with F16 matrices to F16.
 """
 
 import argparse
@@ -40,20 +40,24 @@ class Model:
             for part, heads in (("q", self.heads), ("k", self.kv_heads)):
                 name = f"blk.{i}.attn_{part}.weight"
                 self.w[name] = unpermute(self.w[name], heads)
-        self.pairs, self.scale = {}, 0
+        self.pairs = {}
 
     def add_lora(self, folder):
-        """Plain LoRA only: one rank and one alpha."""
         config = json.loads((folder / "adapter_config.json").read_text())
-        self.scale = config["lora_alpha"] / config["r"]
         self.pairs = peft_to_gguf.collect(peft_to_gguf.read_safetensors(folder / "adapter_model.safetensors"))
+        for (layer, module), pair in self.pairs.items():
+            full = f"model.layers.{layer}.{module}"
+            alpha = peft_to_gguf.pattern_value(config.get("alpha_pattern"), full, config["lora_alpha"])
+            rank = peft_to_gguf.pattern_value(config.get("rank_pattern"), full, config["r"])
+            assert pair["A"].shape[0] == rank
+            pair["scale"] = alpha / (rank**0.5 if config.get("use_rslora") else rank)
 
     def linear(self, x, layer, module):
         """x: [rows, in] -> [rows, out]"""
         y = x @ self.w[f"blk.{layer}.{peft_to_gguf.MODULES[module]}.weight"].T
         if (layer, module) in self.pairs:
             pair = self.pairs[layer, module]
-            y = y + self.scale * (x @ pair["A"].T.astype(np.float64)) @ pair["B"].T
+            y = y + pair["scale"] * (x @ pair["A"].T.astype(np.float64)) @ pair["B"].T
         return y
 
     def norm(self, x, name):
@@ -113,7 +117,11 @@ def main():
     model = Model(common.GOLDEN / entry["model"])
     model.add_lora(common.GOLDEN / entry["peft"])
     check(entry["peft"], model, entry["cases"], 0.005)
-    check("default model", Model(common.default_model()), golden("greedy.json")["cases"], 0.001)
+    model = Model(common.default_model())
+    check("default model", model, golden("greedy.json")["cases"], 0.001)
+    for entry in golden("adapters.json")["adapters"]:
+        model.add_lora(common.ROOT / "adapters" / entry["adapter"])
+        check(f"adapters/{entry['adapter']}", model, entry["cases"], 0.001)
     sys.exit(1 if failed else 0)
 
 
