@@ -110,7 +110,7 @@ static inline void make_dir(char path[64]) {
 
 static inline void write_file(const char *dir, const char *name, const void *data, size_t n) {
   char path[512];
-  snprintf(path, sizeof path, "%s/%s", dir, name);
+  assert_true(snprintf(path, sizeof path, "%s/%s", dir, name) < (int)sizeof path);
   FILE *f = fopen(path, "wb");
   assert_non_null(f);
   if (n) assert_int_equal(fwrite(data, 1, n, f), n);
