@@ -1,0 +1,143 @@
+/* Loading a model: what is wrong with a file is said by name, and no damage to it crashes. */
+#include <unistd.h>
+
+#include "fixture.h"
+
+typedef struct bytes {
+  unsigned char *data;
+  size_t size;
+} bytes;
+
+static bytes read_file(const char *name) {
+  char path[512];
+  test_path(path, sizeof path, name);
+  FILE *f = fopen(path, "rb");
+  assert_non_null(f);
+  fseek(f, 0, SEEK_END);
+  bytes b = {.size = (size_t)ftell(f)};
+  rewind(f);
+  b.data = malloc(b.size);
+  assert_int_equal(fread(b.data, 1, b.size, f), b.size);
+  fclose(f);
+  return b;
+}
+
+/* Replaces the first occurrence of `from` after the first of `after` by `to`, of the same length. */
+static void patch(bytes *b, const char *after, const void *from, const void *to, size_t n) {
+  unsigned char *p = memmem(b->data, b->size, after, strlen(after));
+  assert_non_null(p);
+  unsigned char *q = memmem(p, b->size - (size_t)(p - b->data), from, n);
+  assert_non_null(q);
+  memcpy(q, to, n);
+}
+
+/* Loads and, when that works, runs a step. Returns the status. */
+static el_status try_load(const bytes *b, el_threads *threads, el_error *err) {
+  el_gguf *g = NULL;
+  el_model *m = NULL;
+  el_status status = el_gguf_open_memory(b->data, b->size, "test.gguf", &g, err);
+  if (status) return status;
+  status = el_model_load(g, el_kernels_at(0), threads, EL_WEIGHTS_KEEP, NULL, NULL, &m, err);
+  el_gguf_close(g);
+  if (status) return status;
+  const el_hparams *h = el_model_hparams(m);
+  el_step *s = NULL;
+  if (el_kv_page_bytes(h) < 1 << 24) {
+    unsigned char *kv = calloc(1, el_kv_page_bytes(h));
+    assert_int_equal(el_step_new(m, threads, kv, 3, 1, 16, &s, err), EL_OK);
+    uint32_t page = 0;
+    el_row rows[3] = {{0, 0, &page, NULL, false}, {h->n_vocab - 1, 1, &page, NULL, false}, {1, 2, &page, NULL, true}};
+    el_step_run(s, rows, 3);
+    el_step_free(s);
+    free(kv);
+  }
+  el_model_free(m);
+  return EL_OK;
+}
+
+static void expect_refusal(const char *after, const void *from, const void *to, size_t n, el_status want,
+                           const char *word) {
+  bytes b = read_file("golden/tiny/q4_0.gguf");
+  patch(&b, after, from, to, n);
+  el_threads *t = NULL;
+  el_error err = {0};
+  assert_int_equal(el_threads_new(1, &t, &err), EL_OK);
+  assert_int_equal(try_load(&b, t, &err), want);
+  if (!strstr(err.message, word)) fail_msg("'%s' does not name %s", err.message, word);
+  el_threads_free(t);
+  free(b.data);
+}
+
+static void what_is_not_supported_or_wrong_is_named(void **state) {
+  expect_refusal("general.architecture", "llama", "gemma", 5, EL_ERR_UNSUPPORTED, "general.architecture");
+  expect_refusal("tokenizer", "blk.1.ffn_up.weight", "blk.1.ffn_xx.weight", 19, EL_ERR_FORMAT, "blk.1.ffn_up.weight");
+  expect_refusal("tokenizer", "token_embd.weight", "token_xxxx.weight", 17, EL_ERR_FORMAT, "token_embd.weight");
+  const uint32_t u32 = EL_GGUF_U32, width[] = {u32, 96}, other[] = {u32, 192}, one[] = {u32, 1}, two[] = {u32, 2},
+                 zero[] = {u32, 0};
+  expect_refusal("llama.embedding_length", width, other, 8, EL_ERR_FORMAT, "shape");
+  expect_refusal("llama.attention.head_count_kv", one, two, 8, EL_ERR_FORMAT, "head_count_kv");
+  expect_refusal("llama.attention.head_count_kv", one, zero, 8, EL_ERR_FORMAT, "llama.attention.head_count_kv");
+}
+
+static void no_damaged_byte_of_the_header_crashes(void **state) {
+  bytes b = read_file("golden/tiny/q4_0.gguf");
+  el_threads *t = NULL;
+  el_error err = {0};
+  assert_int_equal(el_threads_new(1, &t, &err), EL_OK);
+  assert_int_equal(try_load(&b, t, &err), EL_OK);
+  /* everything before the tensors' data; the vocabulary in the middle is the tokenizer's business and its strings are
+   * many */
+  unsigned char *vocab = memmem(b.data, b.size, "tokenizer.ggml.tokens", 21),
+                *tensors = memmem(b.data, b.size, "token_embd.weight", 17);
+  assert_true(vocab && tensors && tensors > vocab);
+  size_t header = (size_t)(tensors - b.data) + 2000, refused = 0;
+  for (size_t i = 0; i < header; i++) {
+    if (i == (size_t)(vocab - b.data) + 64) i = (size_t)(tensors - b.data) - 64;
+    unsigned char keep = b.data[i];
+    const unsigned char values[] = {0, 0xff, (unsigned char)(keep ^ 1), (unsigned char)(keep ^ 0x80)};
+    for (size_t v = 0; v < sizeof values; v++) {
+      b.data[i] = values[v];
+      refused += try_load(&b, t, &err) != EL_OK;
+    }
+    b.data[i] = keep;
+  }
+  assert_true(refused > 1000); /* bytes inside of texts and of numbers that nobody reads change nothing */
+  el_threads_free(t);
+  free(b.data);
+}
+
+static void resident_memory_ends_at_the_packed_size(void **state) {
+  if (!getenv("EDGELORA_MODEL")) skip();
+  long before, after, page = sysconf(_SC_PAGESIZE);
+  FILE *f = fopen("/proc/self/statm", "r");
+  assert_int_equal(fscanf(f, "%*d %ld", &before), 1);
+  fclose(f);
+  el_threads *t = NULL;
+  el_gguf *g = NULL;
+  el_model *m = NULL;
+  el_error err = {0};
+  assert_int_equal(el_threads_new(2, &t, &err), EL_OK);
+  assert_int_equal(el_gguf_open(getenv("EDGELORA_MODEL"), &g, &err), EL_OK);
+  assert_int_equal(el_model_load(g, el_kernels_at(0), t, EL_WEIGHTS_KEEP, NULL, NULL, &m, &err), EL_OK);
+  /* the file is still mapped here: its pages have to be gone all the same */
+  f = fopen("/proc/self/statm", "r");
+  assert_int_equal(fscanf(f, "%*d %ld", &after), 1);
+  fclose(f);
+  double grown = (double)(after - before) * (double)page, packed = (double)el_model_weight_bytes(m);
+  printf("packed %.1f MB, resident %.1f MB\n", packed / 1e6, grown / 1e6);
+#ifndef __SANITIZE_ADDRESS__
+  assert_true(grown < 1.15 * packed + 8e6);
+#endif
+  el_model_free(m);
+  el_gguf_close(g);
+  el_threads_free(t);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(what_is_not_supported_or_wrong_is_named),
+      cmocka_unit_test(no_damaged_byte_of_the_header_crashes),
+      cmocka_unit_test(resident_memory_ends_at_the_packed_size),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
