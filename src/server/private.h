@@ -34,7 +34,7 @@ struct el_server {
   el_log log;
   el_model_info model;
   int64_t started; /* seconds since the epoch */
-  int listen_fd;   /* -1 once drained */
+  int listen_fd;
   int port;
   char url[160];
   struct MHD_Daemon *daemon;

@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -94,11 +95,12 @@ const char *el_server_url(const el_server *s) {
 
 /* ---------------------------------------------------------------- the end */
 
+/* New connections are refused from here on. The descriptor stays until the HTTP thread, which may still have it in hand,
+ * has ended. */
 static void stop_listening(el_server *s) {
   if (s->listen_fd < 0) return;
   if (s->daemon) MHD_quiesce_daemon(s->daemon);
-  close(s->listen_fd);
-  s->listen_fd = -1;
+  shutdown(s->listen_fd, SHUT_RDWR);
 }
 
 /* The server's mutex is held. Whether nothing is left before `until`. */
@@ -174,6 +176,7 @@ void el_server_stop(el_server *s) {
   if (s->has_watcher) pthread_join(s->watcher, NULL);
   if (s->has_reader) pthread_join(s->reader, NULL);
   if (s->daemon) MHD_stop_daemon(s->daemon);
+  if (s->listen_fd >= 0) close(s->listen_fd);
 
   pthread_mutex_lock(&s->mutex);
   while (s->n_exchanges) pthread_cond_wait(&s->changed, &s->mutex); /* the engine's last events */
