@@ -156,6 +156,18 @@ def test_time_limits_spare_a_generation_and_its_client(fake):
         assert response.text.count("a") >= 40
 
 
+def test_a_client_that_leaves_in_the_middle_of_a_request_is_forgotten(fake):
+    s = fake()
+    for part in (b"POST /v1/comp", b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{"):
+        with s.connect() as c:
+            c.sendall(part)
+    time.sleep(0.5)
+    start = time.monotonic()
+    assert s.stop() == 0
+    assert time.monotonic() - start < 1
+    assert "drained: all" in s.log
+
+
 def test_an_idle_connection_is_closed(fake):
     s = fake(idle_timeout_ms=500)
     with s.connect() as c:
