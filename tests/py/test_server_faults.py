@@ -158,7 +158,7 @@ def test_time_limits_spare_a_generation_and_its_client(fake):
 
 def test_a_client_that_leaves_in_the_middle_of_a_request_is_forgotten(fake):
     s = fake()
-    for part in (b"POST /v1/comp", b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{"):
+    for part in (b"POST /v1/comp", b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{") * 10:
         with s.connect() as c:
             c.sendall(part)
     time.sleep(0.5)
