@@ -139,23 +139,28 @@ static el_status make_pairs(el_lora_file *f, const el_lora_shape *shape, el_erro
   return EL_OK;
 }
 
+/* The common end of opening: pairs out of f's parts if `status` is fine so far; takes over f. */
+static el_status finish(el_lora_file *f, el_status status, const el_lora_shape *shape, el_lora_file **out,
+                        el_error *err) {
+  if (!status) status = make_pairs(f, shape, err);
+  if (status)
+    el_lora_file_close(f);
+  else
+    *out = f;
+  return status;
+}
+
 el_status el_lora_file_open(const char *path, const el_lora_shape *shape, el_lora_file **out, el_error *err) {
   struct stat st;
   if (stat(path, &st) != 0) return el_fail(err, EL_ERR_IO, "%s: %s", path, strerror(errno));
   el_lora_file *f = calloc(1, sizeof *f);
   if (!f) return el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", path);
   el_status status = S_ISDIR(st.st_mode) ? el_lora_read_peft(f, path, err) : el_lora_read_gguf(f, path, err);
-  if (!status) status = make_pairs(f, shape, err);
-  if (status) {
-    el_lora_file_close(f);
-    return status;
-  }
-  *out = f;
-  return EL_OK;
+  return finish(f, status, shape, out, err);
 }
 
 static bool copy(const void *data, size_t len, el_file *out) {
-  unsigned char *p = malloc(len + 1);
+  unsigned char *p = malloc(len ? len : 1);
   if (!p) return false;
   if (len) memcpy(p, data, len);
   *out = (el_file){.data = p, .size = len};
@@ -165,17 +170,12 @@ static bool copy(const void *data, size_t len, el_file *out) {
 el_status el_lora_file_open_memory(const void *config, size_t config_len, const void *weights, size_t weights_len,
                                    const el_lora_shape *shape, el_lora_file **out, el_error *err) {
   el_lora_file *f = calloc(1, sizeof *f);
-  el_status status = EL_OK;
-  if (!f || !copy(config, config_len, &f->config) || !copy(weights, weights_len, &f->weights))
+  el_status status;
+  if (!f || (config && !copy(config, config_len, &f->config)) || !copy(weights, weights_len, &f->weights))
     status = el_fail(err, EL_ERR_NO_MEMORY, "memory: out of memory");
-  if (!status) status = el_lora_parse_peft(f, "memory", err);
-  if (!status) status = make_pairs(f, shape, err);
-  if (status) {
-    el_lora_file_close(f);
-    return status;
-  }
-  *out = f;
-  return EL_OK;
+  else
+    status = config ? el_lora_parse_peft(f, "memory", err) : el_lora_parse_gguf(f, "memory", err);
+  return finish(f, status, shape, out, err);
 }
 
 void el_lora_file_close(el_lora_file *f) {

@@ -53,12 +53,11 @@ static el_status check_keys(const el_gguf *g, double *alpha, el_error *err) {
   return status == EL_ERR_NOT_FOUND ? EL_OK : status;
 }
 
-el_status el_lora_read_gguf(el_lora_file *f, const char *path, el_error *err) {
+el_status el_lora_parse_gguf(el_lora_file *f, const char *path, el_error *err) {
   double alpha = 0;
   char name[EL_SHOW];
   el_status status;
   if (!(f->weights_path = strdup(path))) return el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", path);
-  if ((status = el_file_read(path, EL_LORA_MAX_WEIGHTS, &f->weights, err))) return status;
   if (f->weights.size < 4 || memcmp(f->weights.data, "GGUF", 4))
     return el_fail(err, EL_ERR_FORMAT,
                    "%s: neither a GGUF file nor a PEFT folder (which is named as the folder itself)", path);
@@ -82,4 +81,9 @@ el_status el_lora_read_gguf(el_lora_file *f, const char *path, el_error *err) {
     p->alpha = alpha != 0 ? alpha : (double)p->rank; /* as llama.cpp: without alpha the scale is 1 */
   }
   return EL_OK;
+}
+
+el_status el_lora_read_gguf(el_lora_file *f, const char *path, el_error *err) {
+  el_status status = el_file_read(path, EL_LORA_MAX_WEIGHTS, &f->weights, err);
+  return status ? status : el_lora_parse_gguf(f, path, err);
 }

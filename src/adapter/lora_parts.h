@@ -48,10 +48,12 @@ enum {
 /* Each fills f->parts from a PEFT folder, or from a GGUF file. On failure f is left for el_lora_file_close. */
 el_status el_lora_read_peft(el_lora_file *f, const char *dir, el_error *err);
 el_status el_lora_read_gguf(el_lora_file *f, const char *path, el_error *err);
-/* As el_lora_read_peft once f->config and f->weights are there; `dir` is for messages. */
+/* The same once f->config and f->weights are there; the path is for messages. */
 el_status el_lora_parse_peft(el_lora_file *f, const char *dir, el_error *err);
+el_status el_lora_parse_gguf(el_lora_file *f, const char *path, el_error *err);
 
-/* As el_lora_file_open, from the bytes of a PEFT folder's two files, which are copied. For tests. */
+/* As el_lora_file_open, from the bytes of a PEFT folder's two files, or of a GGUF file (config NULL), which are copied.
+ * For tests. */
 el_status el_lora_file_open_memory(const void *config, size_t config_len, const void *weights, size_t weights_len,
                                    const el_lora_shape *shape, el_lora_file **out, el_error *err);
 

@@ -1,0 +1,123 @@
+#!/usr/bin/env python3
+"""Writes the fuzzers' starting inputs: small well-formed files, one folder a target.
+
+Only the standard library is used, and the files are written here field by field, not by the code under test.
+
+  tests/fuzz/seeds.py FOLDER
+"""
+
+import json
+import pathlib
+import struct
+import sys
+
+U32, F32, BOOL, STRING, ARRAY, U64 = 4, 6, 7, 8, 9, 10
+TYPES = {  # name: (number, values of a block, bytes of a block)
+    "F32": (0, 1, 4), "F16": (1, 1, 2), "BF16": (30, 1, 2), "Q4_0": (2, 32, 18), "Q4_1": (3, 32, 20), "Q5_0": (6, 32, 22),
+    "Q5_1": (7, 32, 24), "Q8_0": (8, 32, 34), "Q2_K": (10, 256, 84), "Q3_K": (11, 256, 110), "Q4_K": (12, 256, 144),
+    "Q5_K": (13, 256, 176), "Q6_K": (14, 256, 210),
+}
+LINEAR = {  # of the base in fuzz_lora.c: PEFT's and GGUF's name, inputs, outputs
+    "self_attn.q_proj": ("attn_q", 8, 8), "self_attn.k_proj": ("attn_k", 8, 4), "self_attn.v_proj": ("attn_v", 8, 4),
+    "self_attn.o_proj": ("attn_output", 8, 8), "mlp.gate_proj": ("ffn_gate", 8, 12), "mlp.up_proj": ("ffn_up", 8, 12),
+    "mlp.down_proj": ("ffn_down", 12, 8),
+}
+IS_GGUF, HAS_BASE = 1, 2
+
+
+def string(s):
+    raw = s.encode()
+    return struct.pack("<Q", len(raw)) + raw
+
+
+def kv(key, kind, value):
+    if kind == STRING:
+        body = string(value)
+    elif kind == ARRAY:
+        item, values = value
+        body = struct.pack("<IQ", item, len(values))
+        body += b"".join(string(v) if item == STRING else struct.pack("<I", v) for v in values)
+    else:
+        body = struct.pack({U32: "<I", F32: "<f", BOOL: "<?", U64: "<Q"}[kind], value)
+    return string(key) + struct.pack("<I", kind) + body
+
+
+def gguf(kvs, tensors, version=3):
+    """kvs: (key, kind, value); tensors: (name, shape innermost first, type)."""
+    out = b"GGUF" + struct.pack("<IQQ", version, len(tensors), len(kvs)) + b"".join(kv(*x) for x in kvs)
+    data = b""
+    for name, shape, kind in tensors:
+        number, block, size = TYPES[kind]
+        values = 1
+        for n in shape:
+            values *= n
+        data += b"\0" * (-len(data) % 32)
+        out += string(name) + struct.pack(f"<I{len(shape)}QIQ", len(shape), *shape, number, len(data))
+        data += bytes(i * 7 & 0x3F for i in range(values // block * size))
+    return out + b"\0" * (-len(out) % 32) + data
+
+
+def safetensors(tensors, metadata=None):
+    """tensors: (name, shape, dtype, bytes of an item)."""
+    header = {"__metadata__": metadata} if metadata else {}
+    at = 0
+    for name, shape, dtype, size in tensors:
+        n = size
+        for d in shape:
+            n *= d
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [at, at + n]}
+        at += n
+    text = json.dumps(header, separators=(",", ":")).encode()
+    return struct.pack("<Q", len(text)) + text + bytes(i * 7 & 0x3F for i in range(at))
+
+
+def peft(config, tensors, flags=HAS_BASE):
+    text = json.dumps({"peft_type": "LORA", "r": 2, "lora_alpha": 4, **config}).encode()
+    return struct.pack("<BH", flags, len(text)) + text + safetensors(tensors, {"format": "pt"})
+
+
+def pair(layer, module, rank, dtype="F32", size=4):
+    _, inputs, outputs = LINEAR[module]
+    name = f"base_model.model.model.layers.{layer}.{module}.lora_"
+    return [(name + "A.weight", [rank, inputs], dtype, size), (name + "B.weight", [outputs, rank], dtype, size)]
+
+
+def seeds():
+    yield "gguf", "empty", gguf([], [])
+    yield "gguf", "kinds", gguf(
+        [("general.architecture", STRING, "llama"), ("general.alignment", U32, 32), ("a", F32, 1.5), ("b", BOOL, True),
+         ("c", U64, 1 << 40), ("tokens", ARRAY, (STRING, ["a", "b", ""])), ("types", ARRAY, (U32, [1, 2, 3]))],
+        [("w", [4, 2], "F32"), ("v", [3], "F16")], version=2)
+    for name, (_, block, _) in TYPES.items():
+        yield "gguf", name, gguf([("k", U32, 1)], [("w", [block, 2], name), ("n", [1], "F32")])
+
+    yield "safetensors", "empty", safetensors([])
+    yield "safetensors", "two", safetensors([("a", [2, 3], "F32", 4), ("b", [4], "BF16", 2), ("c", [0], "I64", 8),
+                                             ("d", [], "X1", 3)], {"format": "pt"})
+
+    every = [t for module in LINEAR for t in pair(1, module, 2)]
+    yield "lora", "all", peft({}, every)
+    yield "lora", "no-base", peft({}, every, 0)
+    yield "lora", "f16", peft({"use_rslora": True}, pair(0, "mlp.down_proj", 2, "F16", 2))
+    yield "lora", "patterns", peft({"rank_pattern": {"q_proj": 3}, "alpha_pattern": {r".*\.(0|1)\..*_proj": 2.5}},
+                                   pair(0, "self_attn.q_proj", 3) + pair(0, "self_attn.v_proj", 2, "BF16", 2))
+    keys = [("general.type", STRING, "adapter"), ("adapter.type", STRING, "lora"), ("general.architecture", STRING, "llama"),
+            ("adapter.lora.alpha", F32, 4.0)]
+    tensors = [x for g, i, o in LINEAR.values()
+               for x in ((f"blk.0.{g}.weight.lora_a", [i, 2], "F32"), (f"blk.0.{g}.weight.lora_b", [2, o], "F16"))]
+    yield "lora", "gguf", bytes([IS_GGUF | HAS_BASE]) + gguf(keys, tensors)
+    yield "lora", "gguf-q8", bytes([IS_GGUF]) + gguf(keys, [("blk.0.attn_q.weight.lora_a", [32, 32], "Q8_0"),
+                                                            ("blk.0.attn_q.weight.lora_b", [32, 4], "Q4_0")])
+
+
+def main():
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    for target, name, data in seeds():
+        folder = pathlib.Path(sys.argv[1]) / target
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+
+
+if __name__ == "__main__":
+    main()
