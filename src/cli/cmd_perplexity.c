@@ -194,7 +194,7 @@ static int run(const el_cli_command *self, int argc, char **argv) {
   int code = el_cli_parse(self, groups, sizeof groups / sizeof *groups, argc, argv, NULL);
   if (code < 0 && !o.file) code = el_cli_usage_error(self, "a text is needed: -f FILE");
   if (code < 0) {
-    o.common.options.ctx_size = o.chunk;
+    o.common.options.ctx_size = o.chunk + 1; /* a prompt must leave room for a token, though none is asked for */
     o.common.signal_fd = el_cli_signals_open();
     code = measure(&o);
   }

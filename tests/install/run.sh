@@ -1,0 +1,73 @@
+#!/usr/bin/env bash
+# Installs a build into a scratch folder and uses the library from there as a stranger would: through pkg-config, with the
+# README's own example. Each check leaves a line, 'pass NAME' or 'fail NAME', in BUILD/install-test/results.
+set -uo pipefail
+
+if [ $# != 1 ]; then
+  echo "usage: tests/install/run.sh BUILD" >&2
+  exit 2
+fi
+root=$(cd "$(dirname "$0")/../.." && pwd)
+build=$(cd "$1" && pwd)
+work=$build/install-test
+rm -rf "$work"
+mkdir -p "$work"
+: >"$work/results"
+
+check() {
+  local name=$1
+  shift
+  if "$@" >"$work/log" 2>&1; then
+    echo "pass $name" | tee -a "$work/results"
+  else
+    echo "fail $name" | tee -a "$work/results"
+    sed 's/^/  /' "$work/log"
+  fi
+}
+
+install_it() { meson install -C "$build" --no-rebuild --quiet --destdir "$work/root"; }
+
+example() { awk '/^```c$/ { on = 1; next } /^```$/ { on = 0 } on' "$root/README.md" >"$work/example.c" && [ -s "$work/example.c" ]; }
+
+cc=${CC:-cc}
+warn="-std=c11 -Wall -Wextra -Werror -pedantic"
+# Word splitting of what pkg-config prints is what it is for.
+# shellcheck disable=SC2046,SC2086
+build_shared() { $cc $warn -o "$work/shared" "$work/example.c" $(pkg-config --cflags --libs edgelora) -Wl,-rpath,"$libdir"; }
+# shellcheck disable=SC2046,SC2086
+build_static() { $cc $warn -static -o "$work/static" "$work/example.c" $(pkg-config --static --cflags --libs edgelora); }
+
+# The example completes a prompt: text must come, the same from both.
+runs() {
+  timeout 120 "$work/$1" "$EDGELORA_MODEL" | tee "$work/$1.txt"
+  [ -s "$work/$1.txt" ] && cmp "$work/$1.txt" "$work/shared.txt"
+}
+
+# Nothing but the public names leaves the shared library.
+exports_only_ours() {
+  nm -D --defined-only "$libdir/libedgelora.so" | awk '{ print $3 }' | grep -v '^el_'
+  [ $? = 1 ]
+}
+declared_is_exported() {
+  grep -o 'el_[a-z_]*(' "$root/include/edgelora.h" | tr -d '(' | sort -u >"$work/declared"
+  nm -D --defined-only "$libdir/libedgelora.so" | awk '{ print $3 }' | sort -u >"$work/exported"
+  ! comm -23 "$work/declared" "$work/exported" | grep .
+}
+
+check "the build installs" install_it
+pc=$(find "$work/root" -name edgelora.pc | head -n 1)
+libdir=$(dirname "$(dirname "$pc")")
+export PKG_CONFIG_PATH=${pc%/*}
+check "the README has an example in C" example
+check "the example links the shared library through pkg-config" build_shared
+check "the example links the static library through pkg-config" build_static
+check "the shared library exports public names only" exports_only_ours
+check "the shared library exports every declared function" declared_is_exported
+check "the installed program tells its version" "$(find "$work/root" -name edgelora -type f | head -n 1)" --version
+if [ -f "${EDGELORA_MODEL:-}" ]; then
+  check "the example runs with the shared library" runs shared
+  check "the example runs with the static library" runs static
+else
+  echo "skip the example runs: EDGELORA_MODEL names no model" | tee -a "$work/results"
+fi
+! grep -q ^fail "$work/results"
