@@ -10,7 +10,7 @@
 #include "edgelora.h"
 
 typedef struct el_file {
-  unsigned char *data; /* NULL when size is 0 */
+  unsigned char *data; /* never NULL when size is not 0 */
   size_t size;
   bool mapped;
 } el_file;

@@ -33,24 +33,37 @@ static inline uint32_t f32_to_bits(float f) {
   return u;
 }
 
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "files are little-endian and are loaded as they are");
+
 static inline uint16_t load_u16(const uint8_t *p) {
-  return (uint16_t)(p[0] | p[1] << 8);
+  uint16_t v;
+  memcpy(&v, p, 2);
+  return v;
 }
 
 static inline uint32_t load_u32(const uint8_t *p) {
-  return load_u16(p) | (uint32_t)load_u16(p + 2) << 16;
+  uint32_t v;
+  memcpy(&v, p, 4);
+  return v;
+}
+
+/* Without branches, so that loops over it become vector code. */
+static inline float f16_to_f32(uint16_t h) {
+  uint32_t a = h & 0x7fff, sign = (uint32_t)(h & 0x8000) << 16;
+  /* Normal: the exponent's bias of 15 becomes 127; infinity and NaN need 112 more, which the product gives them. */
+  float normal = bits_to_f32((a << 13) + ((uint32_t)224 << 23)) * 0x1p-112f;
+  /* Subnormal: the bits as the lowest ones of a number in [0.5, 1), minus 0.5. */
+  float subnormal = bits_to_f32(a | (uint32_t)126 << 23) - 0.5f;
+  uint32_t is_subnormal = -(uint32_t)(a < 0x400);
+  return bits_to_f32(sign | (f32_to_bits(subnormal) & is_subnormal) | (f32_to_bits(normal) & ~is_subnormal));
 }
 
 static inline float load_f16(const uint8_t *p) {
-  return el_f16_to_f32(load_u16(p));
+  return f16_to_f32(load_u16(p));
 }
 
 float el_f16_to_f32(uint16_t h) {
-  uint32_t sign = (uint32_t)(h & 0x8000) << 16, exp = h >> 10 & 0x1f, mant = h & 0x3ff;
-  if (exp == 0x1f) return bits_to_f32(sign | 0x7f800000 | mant << 13);
-  if (exp) return bits_to_f32(sign | (exp + 112) << 23 | mant << 13);
-  float v = (float)mant * 0x1p-24f; /* subnormal: exact */
-  return sign ? -v : v;
+  return f16_to_f32(h);
 }
 
 uint16_t el_f32_to_f16(float f) {
@@ -191,26 +204,28 @@ static void q6_k(const uint8_t *b, float *y) {
   }
 }
 
-static void f32(const uint8_t *b, float *y) {
-  *y = bits_to_f32(load_u32(b));
-}
+/* --- plain numbers, in loops of their own: adapters are made of them, and load while others wait. */
 
-static void f16(const uint8_t *b, float *y) {
-  *y = load_f16(b);
-}
-
-static void bf16(const uint8_t *b, float *y) {
-  *y = el_bf16_to_f32(load_u16(b));
+static void plain(el_type type, const uint8_t *b, float *y, int64_t n) {
+  if (type == EL_TYPE_F32)
+    for (int64_t i = 0; i < n; i++) y[i] = bits_to_f32(load_u32(b + 4 * i));
+  else if (type == EL_TYPE_F16)
+    for (int64_t i = 0; i < n; i++) y[i] = load_f16(b + 2 * i);
+  else
+    for (int64_t i = 0; i < n; i++) y[i] = el_bf16_to_f32(load_u16(b + 2 * i));
 }
 
 void el_dequantize(el_type type, const void *src, float *dst, int64_t n) {
   static void (*const block_of[])(const uint8_t *, float *) = {
-      [EL_TYPE_F32] = f32,   [EL_TYPE_F16] = f16,   [EL_TYPE_Q4_0] = q4_0, [EL_TYPE_Q4_1] = q4_1, [EL_TYPE_Q5_0] = q5_0,
-      [EL_TYPE_Q5_1] = q5_1, [EL_TYPE_Q8_0] = q8_0, [EL_TYPE_Q2_K] = q2_k, [EL_TYPE_Q3_K] = q3_k, [EL_TYPE_Q4_K] = q4_k,
-      [EL_TYPE_Q5_K] = q5_k, [EL_TYPE_Q6_K] = q6_k, [EL_TYPE_BF16] = bf16,
+      [EL_TYPE_Q4_0] = q4_0, [EL_TYPE_Q4_1] = q4_1, [EL_TYPE_Q5_0] = q5_0, [EL_TYPE_Q5_1] = q5_1, [EL_TYPE_Q8_0] = q8_0,
+      [EL_TYPE_Q2_K] = q2_k, [EL_TYPE_Q3_K] = q3_k, [EL_TYPE_Q4_K] = q4_k, [EL_TYPE_Q5_K] = q5_k, [EL_TYPE_Q6_K] = q6_k,
   };
   const el_type_info *info = el_type_get(type);
   assert(info && n >= 0 && n % info->block == 0);
+  if (info->block == 1) {
+    plain(type, src, dst, n);
+    return;
+  }
   const uint8_t *b = src;
   for (int64_t i = 0; i < n; i += info->block, b += info->block_bytes) block_of[type](b, dst + i);
 }

@@ -108,6 +108,17 @@ static void every_f16_and_bf16_survives_the_round_trip(void **state) {
   }
 }
 
+static void every_f16_has_its_value(void **state) {
+  for (uint32_t h = 0; h < 65536; h++) {
+    uint32_t exponent = h >> 10 & 31, mantissa = h & 1023;
+    double v = exponent ? ldexp(1024 + mantissa, (int)exponent - 25) : ldexp(mantissa, -24);
+    if (exponent == 31) v = mantissa ? NAN : INFINITY;
+    double got = (double)el_f16_to_f32((uint16_t)h);
+    assert_true(!signbit(got) == !(h & 0x8000));
+    assert_true(isnan(v) ? isnan(got) : fabs(got) == v);
+  }
+}
+
 static void unknown_types_have_no_info(void **state) {
   assert_null(el_type_get(4));  /* once Q4_2 */
   assert_null(el_type_get(20)); /* IQ4_NL */
@@ -120,6 +131,7 @@ int main(void) {
       cmocka_unit_test(every_type_gives_the_golden_floats),
       cmocka_unit_test(sixteen_bit_floats_round_to_nearest_even),
       cmocka_unit_test(ties_and_limits_of_f16),
+      cmocka_unit_test(every_f16_has_its_value),
       cmocka_unit_test(every_f16_and_bf16_survives_the_round_trip),
       cmocka_unit_test(unknown_types_have_no_info),
   };
