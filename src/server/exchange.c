@@ -45,6 +45,7 @@ void el_exchange_release(el_exchange *x) {
   drop_body(x);
   el_reply_free(x->reply);
   el_api_request_free(&x->request);
+  el_buf_free(&x->taken);
   el_buf_free(&x->out);
   el_buf_free(&x->records);
   free(x->generations);
@@ -139,7 +140,8 @@ static void record(el_exchange *x, int choice, const el_event *ev) {
   if (x->records.len > EL_MAX_PENDING_BYTES || !el_record_append(&x->records, choice, ev)) {
     x->failed = true;
     el_api_fail(&x->error, 500, "answer_too_large", NULL,
-                "The answer waits in %zu bytes, more than the server keeps for one request.", x->records.len);
+                "The answer is larger than what the server keeps for one request; ask for fewer choices or tokens, or "
+                "read faster.");
   }
 }
 

@@ -14,9 +14,10 @@
 #include "server/openai_request.h"
 #include "server/reply.h"
 
-/* Records or formatted events that a client has not taken yet. A generation ends by its max_tokens or the context, so
- * this is reached only by very many choices or alternatives; then the request fails instead of the server's memory. */
-#define EL_MAX_PENDING_BYTES ((size_t)64 << 20)
+/* Records that wait for their client, or for the end of an answer in one piece; as JSON they are up to nine times that.
+ * A generation ends by its max_tokens or the context, so this is reached only by very many choices or alternatives;
+ * then the request fails, instead of the server's memory. */
+#define EL_MAX_PENDING_BYTES ((size_t)16 << 20)
 
 typedef struct el_exchange el_exchange;
 
@@ -42,6 +43,8 @@ struct el_exchange {
   bool handed_over;        /* to the reader */
   bool too_large, no_room; /* why the body is dropped as it comes */
   el_reply *reply;
+  el_buf taken; /* a stream's records that are being formatted: [taken_pos, len) */
+  size_t taken_pos;
   el_buf out; /* a stream's bytes on their way: [out_pos, len) */
   size_t out_pos, sent_bytes;
 

@@ -31,6 +31,7 @@ static route find_route(const char *path) {
 static bool is_post(route r) {
   return r == ROUTE_COMPLETIONS || r == ROUTE_CHAT;
 }
+
 static const char *allowed_methods(route r) {
   return is_post(r) ? "POST, OPTIONS" : "GET, HEAD, OPTIONS";
 }
@@ -46,9 +47,17 @@ static el_conn *conn_of(struct MHD_Connection *c) {
 
 /* ---------------------------------------------------------------- answering */
 
+static const char *origin_of(el_exchange *x) {
+  return header(x->connection, "Origin");
+}
+
+static bool origin_allowed(el_exchange *x) {
+  return el_origin_allowed(x->server, origin_of(x), header(x->connection, "Host"));
+}
+
 static void add_cors(el_exchange *x, struct MHD_Response *r) {
-  const char *origin = header(x->connection, "Origin");
-  if (!origin || !x->server->options.cors_origin) return;
+  const char *origin = origin_of(x);
+  if (!origin || !x->server->options.cors_origin || !origin_allowed(x)) return;
   MHD_add_response_header(r, "Access-Control-Allow-Origin", origin);
   MHD_add_response_header(r, "Access-Control-Expose-Headers", "x-request-id");
   MHD_add_response_header(r, "Vary", "Origin");
@@ -99,7 +108,7 @@ static enum MHD_Result answer_preflight(el_exchange *x, route r) {
   if (!resp) return MHD_NO;
   const char *headers = header(x->connection, "Access-Control-Request-Headers");
   MHD_add_response_header(resp, "Allow", allowed_methods(r));
-  if (header(x->connection, "Origin") && x->server->options.cors_origin) {
+  if (origin_of(x) && x->server->options.cors_origin) {
     MHD_add_response_header(resp, "Access-Control-Allow-Methods", allowed_methods(r));
     if (headers) MHD_add_response_header(resp, "Access-Control-Allow-Headers", headers);
     MHD_add_response_header(resp, "Access-Control-Max-Age", "600");
@@ -137,29 +146,38 @@ static enum MHD_Result answer_whole(el_exchange *x, el_buf *records) {
   el_buf json = {0};
   el_api_error e;
   el_api_fail(&e, 500, "no_memory", NULL, "Out of memory while writing the answer.");
-  bool ok = make_reply(x) && el_reply_feed(x->reply, records, NULL) && el_reply_write(x->reply, &json, &e);
+  size_t pos = 0;
+  bool ok = make_reply(x) && el_reply_feed(x->reply, records, &pos, NULL) && el_reply_write(x->reply, &json, &e);
   el_buf_free(records);
   if (ok) return queue(x, 200, json_response(x, &json));
   el_buf_free(&json);
   return answer_error(x, &e, NULL);
 }
 
-/* Moves what has happened since into x->out. False: nothing to send for now, the connection sleeps; or *broken. */
+/* The next records that no event has been made of; after the last of them, the failure if there is one. False: there
+ * are none, and the connection sleeps; or *broken. */
+static bool take_records(el_exchange *x, bool *broken) {
+  el_buf_free(&x->taken);
+  x->taken_pos = 0;
+  pthread_mutex_lock(&x->mutex);
+  bool gone = x->gone, failed = x->failed;
+  el_api_error e = x->error;
+  x->taken = x->records;
+  x->records = (el_buf){0};
+  bool wait = !gone && !failed && !x->taken.len;
+  if (wait) el_exchange_suspend(x);
+  pthread_mutex_unlock(&x->mutex);
+  *broken = gone || (failed && !x->taken.len && !el_reply_fail(x->reply, &e, &x->out));
+  return !wait && !*broken;
+}
+
+/* Formats what has happened since into x->out. False: as take_records. */
 static bool refill(el_exchange *x, bool *broken) {
   x->out.len = x->out_pos = 0;
   while (!x->out.len) {
-    pthread_mutex_lock(&x->mutex);
-    bool gone = x->gone, failed = x->failed;
-    el_api_error e = x->error;
-    el_buf records = x->records;
-    x->records = (el_buf){0};
-    bool wait = !gone && !failed && !records.len;
-    if (wait) el_exchange_suspend(x);
-    pthread_mutex_unlock(&x->mutex);
-    bool ok = !gone && el_reply_feed(x->reply, &records, &x->out) && (!failed || el_reply_fail(x->reply, &e, &x->out));
-    el_buf_free(&records);
-    *broken = !ok;
-    if (!ok || wait) return false;
+    if (x->taken_pos == x->taken.len && !take_records(x, broken)) return false;
+    *broken = !el_reply_feed(x->reply, &x->taken, &x->taken_pos, &x->out);
+    if (*broken) return false;
   }
   return true;
 }
@@ -185,8 +203,8 @@ static enum MHD_Result answer_stream(el_exchange *x) {
   if (!r) return MHD_NO;
   MHD_add_response_header(r, "Content-Type", "text/event-stream");
   MHD_add_response_header(r, "Cache-Control", "no-cache");
-  MHD_add_response_header(r, "X-Accel-Buffering",
-                          "no"); /* nginx, if it stands before us, is to pass events on at once */
+  /* nginx, if it stands before us, is to pass events on at once. */
+  MHD_add_response_header(r, "X-Accel-Buffering", "no");
   return queue(x, 200, r);
 }
 
@@ -210,10 +228,6 @@ static enum MHD_Result answer_generation(el_exchange *x) {
 }
 
 /* ---------------------------------------------------------------- a request's way in */
-
-static const char *origin_of(el_exchange *x) {
-  return header(x->connection, "Origin");
-}
 
 /* The body is complete: nothing is awaited from the client, but that it stays. With `generates` the reader takes over,
  * in the same breath: a server that stops finds either no trace of the request, or all of it. False: too late. */
@@ -244,12 +258,12 @@ static enum MHD_Result dispatch(el_exchange *x, const char *method, const char *
   route r = find_route(path);
   el_conn *c = conn_of(x->connection);
   bool post = !strcmp(method, "POST"), get = !strcmp(method, "GET") || !strcmp(method, "HEAD");
-  bool generates = is_post(r) && post && !x->too_large && !x->no_room && !atomic_load(&x->server->draining) &&
-                   el_origin_allowed(x->server, origin_of(x), header(x->connection, "Host"));
+  bool generates =
+      is_post(r) && post && !x->too_large && !x->no_room && !atomic_load(&x->server->draining) && origin_allowed(x);
   x->chat = r == ROUTE_CHAT;
   if (!received(x, c, generates)) return MHD_NO;
   if (generates) return answer_generation(x);
-  if (!el_origin_allowed(x->server, origin_of(x), header(x->connection, "Host")))
+  if (!origin_allowed(x))
     return refuse(x, 403, "origin_not_allowed", NULL,
                   "Pages of this web origin may not call the server; its operator can allow them.");
   if (x->too_large) return answer_too_large(x);
@@ -285,7 +299,8 @@ static enum MHD_Result begin(el_server *s, struct MHD_Connection *c, const char 
   pthread_mutex_unlock(&s->mutex);
   /* A client that asks first is told before it sends; others send it all, and only read the answer then. */
   const char *expect = header(c, "Expect"), *length = header(c, "Content-Length");
-  if (expect && length && strtoull(length, NULL, 10) > s->options.max_body_bytes) return answer_too_large(x);
+  if (expect && length && strtoull(length, NULL, 10) > s->options.max_body_bytes)
+    return received(x, conn_of(c), false) ? answer_too_large(x) : MHD_NO;
   return MHD_YES;
 }
 

@@ -6,6 +6,9 @@
 #include "server/json_out.h"
 #include "server/logprobs.h"
 
+/* Bytes of a stream's events that are formatted ahead of the socket. */
+#define ENOUGH_TO_SEND 32768
+
 typedef struct choice {
   const el_api_prompt *prompt;
   el_buf text;       /* certain, and not yet written */
@@ -202,13 +205,13 @@ static bool take(el_reply *r, choice *c, const el_record *rec, el_buf *sse) {
   return !sse || chunk_finish(r, c, sse);
 }
 
-bool el_reply_feed(el_reply *r, const el_buf *records, el_buf *sse) {
-  if (el_reply_finished(r)) return true;
-  size_t pos = 0;
+bool el_reply_feed(el_reply *r, const el_buf *records, size_t *pos, el_buf *sse) {
   const el_record *rec;
-  while (!el_reply_finished(r) && (rec = el_record_next(records, &pos)))
+  while (!el_reply_finished(r) && !(sse && sse->len >= ENOUGH_TO_SEND) && (rec = el_record_next(records, pos))) {
     if (!take(r, &r->choices[rec->choice], rec, sse)) return false;
-  return !sse || !el_reply_finished(r) || stream_end(r, sse);
+    if (sse && el_reply_finished(r) && !stream_end(r, sse)) return false;
+  }
+  return true;
 }
 
 bool el_reply_fail(el_reply *r, const el_api_error *e, el_buf *sse) {

@@ -13,9 +13,9 @@ typedef struct el_reply el_reply;
 el_reply *el_reply_new(const el_tokenizer *t, const el_api_request *request, const char *id, int64_t created);
 void el_reply_free(el_reply *r);
 
-/* Takes in the records. A stream's events that became ready are appended to `sse`, which is NULL for an answer in one
- * piece. False: out of memory. */
-bool el_reply_feed(el_reply *r, const el_buf *records, el_buf *sse);
+/* Takes in the records from *pos on, and moves it. A stream's events that became ready are appended to `sse`, until
+ * enough are there to send; it is NULL for an answer in one piece. False: out of memory. */
+bool el_reply_feed(el_reply *r, const el_buf *records, size_t *pos, el_buf *sse);
 /* Ends a stream with an error. False: out of memory. */
 bool el_reply_fail(el_reply *r, const el_api_error *e, el_buf *sse);
 /* Whether all choices have ended, or one has failed, and with it the answer. */

@@ -95,8 +95,8 @@ const char *el_server_url(const el_server *s) {
 
 /* ---------------------------------------------------------------- the end */
 
-/* New connections are refused from here on. The descriptor stays until the HTTP thread, which may still have it in hand,
- * has ended. */
+/* New connections are refused from here on. The descriptor stays until the HTTP thread, which may still have it in
+ * hand, has ended. */
 static void stop_listening(el_server *s) {
   if (s->listen_fd < 0) return;
   if (s->daemon) MHD_quiesce_daemon(s->daemon);

@@ -224,6 +224,20 @@ def test_a_client_that_reads_nothing_stalls_nobody_and_is_dropped(fake):
     c.close()
 
 
+def test_an_answer_that_grows_beyond_all_bounds_fails_alone(fake):
+    s = fake(slots=128, step_us=10, ctx=10_000_000)
+    other = in_background(s.completion, prompt="hello " * 300, model="slow", max_tokens=20)
+    response = s.completion(**ENDLESS, n=100)
+    assert response.status_code == 500
+    assert response.json()["error"]["code"] == "answer_too_large"
+    with s.connect() as c:
+        c.sendall(request_bytes(TEXT, {**ENDLESS, "n": 100, "stream": True}, "Connection: close"))
+        s.wait_busy(100)
+        assert s.wait_idle(60) < 60
+        assert b"answer_too_large" in read_all(c)[-1000:]
+    assert other.result(60).status_code == 200
+
+
 def test_a_slow_reader_gets_all_of_it(fake):
     s = fake(step_us=10)
     c = socket.socket()
