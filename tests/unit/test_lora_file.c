@@ -3,6 +3,7 @@
 #include <jansson.h>
 #include <math.h>
 
+#include "adapter/discover.h"
 #include "adapter/lora_parts.h"
 #include "bytes.h"
 
@@ -221,6 +222,29 @@ static void the_limits_of_rank_are_read(void **state) {
   assert_int_equal(el_lora_file_at(f, 0)->rank, 1);
   assert_int_equal(el_lora_file_at(f, 1)->rank, 256);
   el_lora_file_close(f);
+}
+
+/* The repository's own adapters, which PEFT trained and saved, fit SmolLM2-135M. */
+static void adapters_that_peft_wrote_are_read(void **state) {
+  static const el_lora_shape smollm2 = {.n_layers = 30,
+                                        .in = {576, 576, 576, 576, 576, 576, 1536},
+                                        .out = {576, 192, 192, 576, 1536, 1536, 576},
+                                        .n_head = 9,
+                                        .n_head_kv = 3};
+  char dir[512];
+  el_found found;
+  el_error e;
+  snprintf(dir, sizeof dir, "%s/../adapters", getenv("EL_TEST_DATA"));
+  if (el_adapter_discover(dir, &found, &e)) fail_msg("%s", e.message);
+  assert_true(found.n > 0);
+  for (size_t i = 0; i < found.n; i++) {
+    el_lora_file *f = NULL;
+    if (el_lora_file_open(found.items[i].path, &smollm2, &f, &e)) fail_msg("%s", e.message);
+    assert_true(el_lora_file_n(f) > 0);
+    assert_true(strlen(el_lora_file_base(f)) > 0);
+    el_lora_file_close(f);
+  }
+  el_found_free(&found);
 }
 
 /* --- PEFT: what is refused */
@@ -615,6 +639,7 @@ int main(void) {
       cmocka_unit_test(sixteen_bit_weights_stay_as_they_are),
       cmocka_unit_test(a_pair_of_two_types_becomes_f32),
       cmocka_unit_test(the_limits_of_rank_are_read),
+      cmocka_unit_test(adapters_that_peft_wrote_are_read),
       cmocka_unit_test(variants_of_lora_are_refused_by_field),
       cmocka_unit_test(configurations_of_the_wrong_form_are_refused),
       cmocka_unit_test(a_pattern_cannot_stall_the_loader),

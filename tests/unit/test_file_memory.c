@@ -1,0 +1,119 @@
+/* Opening a file with each of its allocations failing in turn: an error, no crash, no leak. The linker sends the
+ * readers' own allocations here (-Wl,--wrap); those inside of jansson and PCRE2 are theirs. */
+#include "adapter/discover.h"
+#include "adapter/lora_parts.h"
+#include "bytes.h"
+
+static int allocations_left = -1; /* -1: all succeed */
+
+static bool fails(void) {
+  if (allocations_left < 0) return false;
+  return allocations_left == 0 || --allocations_left < 0;
+}
+
+#define WRAP(result, name, parameters, arguments)    \
+  result __real_##name parameters;                   \
+  result __wrap_##name parameters;                   \
+  result __wrap_##name parameters {                  \
+    return fails() ? NULL : __real_##name arguments; \
+  }
+
+WRAP(void *, malloc, (size_t n), (n))
+WRAP(void *, calloc, (size_t n, size_t m), (n, m))
+WRAP(void *, realloc, (void *p, size_t n), (p, n))
+WRAP(char *, strdup, (const char *s), (s))
+WRAP(char *, strndup, (const char *s, size_t n), (s, n))
+
+/* Calls open_and_close with 0, 1, 2, ... allocations until it succeeds; it must fail before with EL_ERR_NO_MEMORY. */
+static void every_failure_is_survived(el_status (*open_and_close)(const char *path, el_error *e), const char *path,
+                                      int at_least) {
+  for (int n = 0;; n++) {
+    el_error e = {0};
+    allocations_left = n;
+    el_status status = open_and_close(path, &e);
+    allocations_left = -1;
+    if (status == EL_OK) {
+      assert_true(n >= at_least);
+      return;
+    }
+    if (status != EL_ERR_NO_MEMORY) fail_msg("with %d allocations: %s: %s", n, el_status_name(status), e.message);
+    assert_true(strlen(e.message) > 0);
+  }
+}
+
+static el_status gguf(const char *path, el_error *e) {
+  el_gguf *g = NULL;
+  el_status status = el_gguf_open(path, &g, e);
+  el_gguf_close(g);
+  return status;
+}
+
+static el_status safetensors(const char *path, el_error *e) {
+  el_safetensors *s = NULL;
+  el_status status = el_safetensors_open(path, &s, e);
+  el_safetensors_close(s);
+  return status;
+}
+
+static el_status lora(const char *path, el_error *e) {
+  el_lora_file *f = NULL;
+  el_status status = el_lora_file_open(path, NULL, &f, e);
+  el_lora_file_close(f);
+  return status;
+}
+
+static el_status discover(const char *path, el_error *e) {
+  el_found f = {0};
+  el_status status = el_adapter_discover(path, &f, e);
+  el_found_free(&f);
+  return status;
+}
+
+static bool drop(void *user, const char *data, size_t len) {
+  return true;
+}
+static el_status inspect(const char *path, el_error *e) {
+  return el_inspect(path, drop, NULL, e);
+}
+
+static void opening_a_model(void **state) {
+  char path[512];
+  snprintf(path, sizeof path, "%s/golden/tiny/q4_1.gguf", getenv("EL_TEST_DATA"));
+  every_failure_is_survived(gguf, path, 8);
+  every_failure_is_survived(inspect, path, 8);
+}
+
+/* A is F16 and B F32, so that there is something to convert. */
+static void opening_an_adapter(void **state) {
+  static const char header[] =
+      "{\"base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight\":{\"dtype\":\"F16\",\"shape\":[2,4],\"data_"
+      "offsets\":[0,16]},"
+      "\"base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight\":{\"dtype\":\"F32\",\"shape\":[6,2],\"data_"
+      "offsets\":[16,64]}}";
+  static const char config[] =
+      "{\"peft_type\":\"LORA\",\"r\":2,\"lora_alpha\":6,\"alpha_pattern\":{\"(k|v)_proj\":2},\"rank_pattern\":{}}";
+  static const unsigned char zeros[64];
+  char dir[64], sub[128], weights[160];
+  el_buf b = {0};
+  put_safetensors(&b, header, zeros, sizeof zeros);
+  make_dir(dir);
+  snprintf(sub, sizeof sub, "%s/one", dir);
+  snprintf(weights, sizeof weights, "%s/adapter_model.safetensors", sub);
+  assert_int_equal(mkdir(sub, 0700), 0);
+  write_file(sub, "adapter_model.safetensors", b.data, b.len);
+  write_file(sub, "adapter_config.json", config, strlen(config));
+  every_failure_is_survived(lora, sub, 15);
+  every_failure_is_survived(inspect, sub, 15);
+  every_failure_is_survived(safetensors, weights, 4);
+  every_failure_is_survived(discover, dir, 3);
+  el_buf_free(&b);
+  remove_tree(dir);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(opening_a_model),
+      cmocka_unit_test(opening_an_adapter),
+  };
+  return cmocka_run_group_tests_name("file_memory", tests, NULL, NULL);
+}
