@@ -1,0 +1,501 @@
+"""The command line: what it says, how it ends, and that its results are the results alone."""
+
+import json
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import BINARY, MODEL, ROOT
+
+sys.path.insert(0, str(ROOT / "tools" / "golden"))
+import gguf_pre  # noqa: E402
+
+TINY = ROOT / "tests" / "golden" / "tiny" / "q8_0.gguf"
+TINY_LORA = ROOT / "tests" / "golden" / "lora" / "tiny.gguf"
+TINY_PEFT = ROOT / "tests" / "golden" / "lora" / "tiny-peft"
+TEXT = ROOT / "tests" / "golden" / "text.txt"
+COMMANDS = ["run", "serve", "tokenize", "inspect", "perplexity", "bench batch"]
+
+pytestmark = pytest.mark.skipif(not BINARY.exists(), reason="edgelora is not built (EDGELORA_BIN)")
+needs_model = pytest.mark.skipif(not MODEL.exists(), reason="the default model is missing (EDGELORA_MODEL)")
+
+
+def edgelora(*args, stdin=b"", env=None, stdout=subprocess.PIPE, timeout=300):
+    """Runs the program to its end. Its outputs are bytes."""
+    return subprocess.run([BINARY, *map(str, args)], input=stdin, stdout=stdout, stderr=subprocess.PIPE, timeout=timeout,
+                          env={**os.environ, **(env or {})})
+
+
+def done(*args, **kwargs):
+    """What a run that must succeed prints."""
+    r = edgelora(*args, **kwargs)
+    assert r.returncode == 0, r.stderr.decode()
+    return r.stdout
+
+
+def refused(*args, status, **kwargs):
+    """What a run that must fail says; it prints no result."""
+    r = edgelora(*args, **kwargs)
+    assert r.returncode == status, (r.returncode, r.stderr.decode())
+    assert r.stdout == b""
+    message = r.stderr.decode()
+    assert message.startswith("edgelora: "), message
+    return message
+
+
+@pytest.fixture(scope="module")
+def vocabulary(tmp_path_factory):
+    """A GGUF file that is a model's metadata, with no tensor."""
+    data = TINY.read_bytes()
+    version, _, n_kv = struct.unpack_from("<IQQ", data, 4)
+    at = 24
+    for _ in range(n_kv):
+        _, at = gguf_pre.string_at(data, at)
+        (kind,) = struct.unpack_from("<I", data, at)
+        at = gguf_pre.skip_value(data, at + 4, kind)
+    path = tmp_path_factory.mktemp("vocabulary") / "vocabulary.gguf"
+    path.write_bytes(b"GGUF" + struct.pack("<IQQ", version, 0, n_kv) + data[24:at])
+    return path
+
+
+# ---- help and mistakes
+
+
+def test_help_lists_every_command():
+    text = done("--help").decode()
+    for command in COMMANDS:
+        assert re.search(rf"^  {command.split()[0]} +\S", text, re.MULTILINE), command
+    assert done("help") == done("--help")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_a_command_tells_usage_options_and_examples(command):
+    words = command.split()
+    r = edgelora(*words, "--help")
+    text = r.stdout.decode()
+    assert r.returncode == 0 and r.stderr == b""
+    assert text.startswith(f"usage: edgelora {command} ")
+    assert f"\nExamples:\n  edgelora {command}" in text
+    assert edgelora("help", *words).stdout == r.stdout
+    assert max(map(len, text.splitlines())) <= 120
+
+
+def test_help_tells_each_commands_every_option():
+    """A command takes the options that its help names, and a wrong value of each is refused by that name."""
+    for command in COMMANDS:
+        text = done(*command.split(), "--help").decode()
+        for name, value in re.findall(r"^  (?:-\w, |    )--([\w-]+)(?: (N|K|R|T|P|X|TOKENS|SECONDS|MIB|LIST))?(?: |$)", text, re.MULTILINE):
+            if value:
+                assert f"--{name}: 'x'" in refused(*command.split(), f"--{name}", "x", status=2)
+
+
+def test_version_is_the_projects():
+    version = re.search(r"version: '([^']+)'", (ROOT / "meson.build").read_text())[1]
+    assert done("--version").decode() == f"edgelora {version}\n"
+
+
+def test_no_command_is_a_mistake():
+    r = edgelora()
+    assert r.returncode == 2 and r.stdout == b"" and b"usage: edgelora" in r.stderr
+
+
+@pytest.mark.parametrize("args, hint", [
+    (["rum"], "did you mean 'edgelora run'?"),
+    (["bench", "bacth"], "did you mean 'edgelora bench batch'?"),
+    (["run", "--temprature", "1"], "did you mean '--temp'?"),
+    (["serve", "--prot", "1"], "did you mean '--port'?"),
+    (["run", "--zzzzzz"], "unknown option '--zzzzzz'"),
+    (["run", "-Z"], "unknown option '-Z'"),
+    (["run", "stray"], "unexpected argument 'stray'"),
+    (["run", "-p"], "-p needs a value"),
+    (["run", "--chat=yes"], "--chat takes no value"),
+    (["run", "-p", "x", "-f", "y"], "exclude each other"),
+    (["perplexity"], "-f FILE"),
+    (["tokenize"], "one text is needed"),
+    (["tokenize", "two", "texts"], "one text is needed"),
+    (["inspect"], "a file is needed"),
+])
+def test_wrong_usage_ends_with_2_and_says_where_help_is(args, hint):
+    message = refused(*args, status=2)
+    assert hint in message
+    assert re.search(r"try 'edgelora.* --help'\n$", message)
+
+
+@pytest.mark.parametrize("args, limits", [
+    (["run", "--temp", "hot"], "--temp: 'hot' is not a number from 0 to 100"),
+    (["run", "--temp", "-0.1"], "--temp: '-0.1'"),
+    (["run", "--temp", "nan"], "--temp: 'nan'"),
+    (["run", "--top-p", "1.5"], "from 0 to 1"),
+    (["run", "-n", "1.5"], "--max-tokens: '1.5' is not a whole number from -1"),
+    (["run", "-n", "99999999999999999999"], "--max-tokens"),
+    (["run", "-n", ""], "--max-tokens: ''"),
+    (["run", "--seed", "-1"], "--seed: '-1' is not a whole number from 0"),
+    (["serve", "--port", "65536"], "from 0 to 65535"),
+    (["serve", "--slots", "0"], "--slots: '0' is not a whole number from 1"),
+    (["bench", "batch", "--npl", "1,,2"], "--npl: '1,,2'"),
+    (["bench", "batch", "--npl", "0"], "from 1 to 1024"),
+    (["bench", "batch", "--ranks", "257"], "from 1 to 256"),
+    (["bench", "batch", "--n-adapters", "some"], "neither 'each' nor a whole number"),
+])
+def test_numbers_out_of_range_are_refused_with_their_limits(args, limits):
+    assert limits in refused(*args, status=2)
+
+
+def test_a_full_disk_is_a_failure():
+    with open("/dev/full", "wb") as full:
+        for args in (["--help"], ["run", "--help"], ["tokenize", "-m", TINY, "Hello"], ["run", "-m", TINY, "-p", "Hello", "-n", "4"]):
+            r = edgelora(*args, stdout=full)
+            assert r.returncode == 1, args
+            assert b"standard output" in r.stderr, args
+
+
+# ---- files that are not there, or not what they should be
+
+
+def test_without_a_model_it_says_how_to_get_one(tmp_path):
+    for args in (["run", "-p", "x"], ["serve"], ["tokenize", "x"], ["perplexity", "-f", TEXT], ["bench", "batch"]):
+        message = refused(*args, status=1, env={"XDG_CACHE_HOME": str(tmp_path)})
+        assert "make model" in message and str(tmp_path) in message
+
+
+def test_a_missing_file_is_named():
+    for args in (["run", "-m", "/no/such.gguf", "-p", "x"], ["inspect", "/no/such.gguf"], ["tokenize", "-m", "/no/such.gguf", "x"],
+                 ["perplexity", "-m", TINY, "-f", "/no/such.gguf"], ["run", "-m", TINY, "-p", "x", "--adapter", "a=/no/such.gguf"],
+                 ["run", "-m", TINY, "-f", "/no/such.gguf"]):
+        assert "/no/such.gguf" in refused(*args, status=1)
+
+
+@pytest.mark.parametrize("size", [0, 3, 4, 23, 24, 1000, 20000, -4096, -1])
+def test_a_truncated_model_is_refused(size, tmp_path):
+    data = TINY.read_bytes()
+    path = tmp_path / "cut.gguf"
+    path.write_bytes(data[:size])
+    assert "cut.gguf" in refused("run", "-m", path, "-p", "Hello", status=1)
+    assert edgelora("inspect", path).returncode == 1
+
+
+def test_something_else_than_a_model_is_refused(tmp_path):
+    path = tmp_path / "text.gguf"
+    path.write_text("This is no model.\n" * 1000)
+    for args in (["run", "-p", "x", "-m"], ["tokenize", "x", "-m"], ["inspect"]):
+        assert "text.gguf" in refused(*args, path, status=1)
+
+
+def test_a_vocabulary_alone_is_no_model(vocabulary):
+    assert "vocabulary.gguf" in refused("run", "-m", vocabulary, "-p", "Hello", status=1)
+
+
+def test_an_unknown_adapter_is_named():
+    assert "'nobody'" in refused("run", "-m", TINY, "--adapter", f"tiny={TINY_LORA}", "-a", "nobody", "-p", "Hello", status=1)
+    assert "NAME=PATH" in refused("run", "-m", TINY, "--adapter", TINY_LORA, "-p", "Hello", status=2)
+
+
+def test_an_adapter_of_another_model_is_refused():
+    assert "tiny.gguf" in refused("run", "-m", TINY.with_name("f32.gguf"), "--adapter", f"tiny={TINY_LORA}", "-p", "Hello", status=1)
+
+
+# ---- tokenize
+
+
+def tokenize(*args, **kwargs):
+    return [json.loads(line) for line in done("tokenize", *args, **kwargs).splitlines()]
+
+
+def test_tokenize_needs_no_weights(vocabulary):
+    texts = ["Hello", "", " two  spaces", "Zwölf Boxkämpfer", "日本語 🙂", "nul\0byte", "a\nb"]
+    lines = "".join(json.dumps(text) + "\n" for text in texts).encode()
+    ids = tokenize("-m", vocabulary, "--file", "-", stdin=lines)
+    assert ids == tokenize("-m", TINY, "--file", "-", stdin=lines)
+    assert len(ids) == len(texts) and ids[1] == []
+    assert ids[0] == tokenize("-m", vocabulary, "Hello")[0]
+    for text, row in zip(texts, ids):
+        assert done("tokenize", "-m", vocabulary, "--decode", json.dumps(row)) == text.encode()
+
+
+def test_tokenize_takes_special_tokens_for_text_unless_told(vocabulary):
+    special = done("tokenize", "-m", vocabulary, "--decode", "--special", "2")
+    assert special and done("tokenize", "-m", vocabulary, "--decode", "2") == b""
+    assert tokenize("-m", vocabulary, "--special", special.decode()) == [[2]]
+    plain = tokenize("-m", vocabulary, special.decode())[0]
+    assert 2 not in plain and len(plain) > 1
+
+
+def test_tokenize_reads_any_bytes(vocabulary):
+    data = bytes(range(256)) * 3
+    (ids,) = tokenize("-m", vocabulary, "-", stdin=data)
+    assert done("tokenize", "-m", vocabulary, "--decode", str(ids)) == data
+
+
+@pytest.mark.parametrize("line", [b"Hello", b"3", b'["a"]', b'"open', b'"a" "b"', b'"\xff"', b""])
+def test_tokenize_names_the_line_that_is_no_json_string(line, vocabulary):
+    r = edgelora("tokenize", "-m", vocabulary, "--file", "-", stdin=b'"fine"\n' + line + b'\n"fine"\n')
+    assert r.returncode == 1
+    assert b"line 2 is not a JSON string" in r.stderr
+
+
+def test_tokenize_refuses_ids_that_do_not_exist(vocabulary):
+    for ids in ("[1, 320]", "-1", "1e3", "x", "99999999999999999999"):
+        assert "is not a token id from 0 to 319" in refused("tokenize", "-m", vocabulary, "--decode", ids, status=2)
+
+
+# ---- inspect
+
+
+def test_inspect_describes_each_kind_of_file():
+    assert b"llama" in done("inspect", TINY)
+    assert b"Q8_0" in done("inspect", TINY)
+    assert b"lora" in done("inspect", TINY_LORA).lower()
+    assert b"lora_A" in done("inspect", TINY_PEFT / "adapter_model.safetensors")
+    folder = done("inspect", TINY_PEFT)
+    assert b"rank" in folder.lower() or b'"r"' in folder
+    both = done("inspect", TINY, TINY_LORA)
+    assert done("inspect", TINY) in both and done("inspect", TINY_LORA) in both
+
+
+# ---- run
+
+
+def run(*args, **kwargs):
+    return done("run", "-m", TINY, *args, **kwargs)
+
+
+def test_run_prints_the_same_completion_again():
+    first = run("-p", "Hello", "-n", "24")
+    assert first and run("-p", "Hello", "-n", "24") == first
+    drawn = run("-p", "Hello", "-n", "24", "--temp", "2", "--seed", "7")
+    assert drawn == run("-p", "Hello", "-n", "24", "--temp", "2", "--seed", "7")
+    assert drawn != first
+
+
+def test_run_prints_the_completion_alone():
+    """More tokens continue the same bytes; the prompt is not repeated, nothing is added at the end."""
+    long = run("-p", "Hello", "-n", "40", "--ignore-eos", "-q")
+    assert b"Hello" not in long[:5]
+    assert long.startswith(run("-p", "Hello", "-n", "20", "--ignore-eos").decode(errors="ignore").encode()[:8])
+    assert run("-p", "Hello", "-n", "0") == b""
+
+
+def test_run_reads_the_prompt_from_where_it_is_told(tmp_path):
+    expected = run("-p", "Hello world", "-n", "12")
+    path = tmp_path / "prompt.txt"
+    path.write_text("Hello world\n")
+    assert run("-f", path, "-n", "12") == expected
+    assert run("-n", "12", stdin=b"Hello world\n") == expected
+    assert run("-f", "-", "-n", "12", stdin=b"Hello world") == expected
+
+
+def test_run_with_an_adapter_is_not_the_base():
+    base = run("-p", "Hello", "-n", "16")
+    assert run("-p", "Hello", "-n", "16", "--adapter", f"tiny={TINY_LORA}") == base
+    adapted = run("-p", "Hello", "-n", "16", "--adapter", f"tiny={TINY_LORA}", "-a", "tiny")
+    assert adapted != base
+    assert run("-p", "Hello", "-n", "16", "--adapter", f"peft={TINY_PEFT}", "-a", "peft") == adapted
+    assert run("-p", "Hello", "-n", "16", "--adapters", TINY_LORA.parent, "-a", "tiny-peft") == adapted
+
+
+def test_run_warns_when_no_adapter_is_chosen():
+    r = edgelora("run", "-m", TINY, "-p", "Hello", "-n", "1", "--adapter", f"tiny={TINY_LORA}")
+    assert r.returncode == 0 and b"-a NAME" in r.stderr
+
+
+def test_run_stops_before_a_stop_string():
+    whole = run("-p", "Hello", "-n", "60", "--temp", "3", "--seed", "1", "--ignore-eos").decode(errors="replace")
+    stop = next(c for c in whole[5:] if c.isascii() and c.isprintable())
+    cut = run("-p", "Hello", "-n", "60", "--temp", "3", "--seed", "1", "--ignore-eos", "--stop", stop).decode(errors="replace")
+    assert cut == whole[: whole.index(stop)]
+
+
+def test_run_refuses_a_prompt_beyond_the_context():
+    r = edgelora("run", "-m", TINY, "-c", "16", stdin=b"word " * 1000)
+    assert r.returncode == 1 and b"16" in r.stderr
+
+
+def test_chat_without_a_template_is_an_error():
+    assert "template" in refused("run", "-m", TINY, "--chat", "-p", "Hello", status=1)
+
+
+def test_an_unknown_isa_is_refused():
+    assert "z80" in refused("run", "-m", TINY, "--isa", "z80", "-p", "Hello", status=1)
+
+
+def test_every_isa_of_this_machine_runs():
+    assert run("-p", "Hello", "-n", "4", "--isa", "scalar")
+
+
+def test_interrupt_ends_a_completion_with_130():
+    p = subprocess.Popen([BINARY, "run", "-m", TINY, "-p", "Hello", "-n", "-1", "--ignore-eos", "-c", "100000"],
+                         stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert p.stdout.read(16)
+    p.send_signal(signal.SIGINT)
+    out, err = p.communicate(timeout=30)
+    assert p.returncode == 130, err
+
+
+class Terminal:
+    """The program on a terminal of its own."""
+
+    def __init__(self, *args):
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.execv(BINARY, [str(BINARY), *map(str, args)])
+        self.text = ""
+
+    def expect(self, pattern, timeout=60):
+        """Reads until the pattern comes, and forgets what was read up to its end."""
+        deadline = time.monotonic() + timeout
+        while not (found := re.search(pattern, self.text)):
+            assert time.monotonic() < deadline, self.text
+            if select.select([self.fd], [], [], 0.1)[0]:
+                try:
+                    data = os.read(self.fd, 65536)
+                except OSError:
+                    data = b""
+                assert data, self.text
+                self.text += data.decode(errors="replace")
+        self.text = self.text[found.end() :]
+
+    def send(self, text):
+        os.write(self.fd, text.encode())
+
+    def status(self):
+        deadline = time.monotonic() + 60
+        while True:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                os.close(self.fd)
+                return os.waitstatus_to_exitcode(status)
+            assert time.monotonic() < deadline
+            if select.select([self.fd], [], [], 0.05)[0]:
+                try:
+                    os.read(self.fd, 65536)
+                except OSError:
+                    pass
+
+
+def test_chat_commands_and_leaving():
+    t = Terminal("run", "-m", TINY, "--adapter", f"tiny={TINY_LORA}")
+    t.expect("> ")
+    t.send("/nonsense\n")
+    t.expect("no command '/nonsense'")
+    t.expect("/quit")
+    t.send("/adapter\n")
+    t.expect(r"\* -.*\n.*tiny")
+    t.send("/adapter nobody\n")
+    t.expect("no adapter 'nobody'")
+    t.send("/adapter tiny\n")
+    t.expect("tiny> ")
+    t.send("/quit\n")
+    assert t.status() == 0
+
+
+def test_chat_ends_with_130_after_two_interrupts():
+    t = Terminal("run", "-m", TINY)
+    t.expect("> ")
+    t.send("\x03")
+    t.expect("once more to leave")
+    t.send("\x03")
+    assert t.status() == 130
+
+
+@needs_model
+def test_chat_answers_on_and_an_interrupt_stops_the_answer_alone():
+    t = Terminal("run", "-m", MODEL, "-n", "-1")
+    t.expect("> ")
+    t.send("Count from one to one thousand, in words.\n")
+    t.expect(r"in words\.\r\n\S")
+    t.send("\x03")
+    t.expect(r"\(stopped\)")
+    t.expect("> ")
+    t.send("\x04")
+    assert t.status() == 0
+
+
+# ---- serve
+
+
+def test_serve_says_when_a_port_is_taken():
+    import socket
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert str(port) in refused("serve", "-m", TINY, "-q", "--port", port, status=1)
+
+
+def test_serve_prints_a_line_to_try_for_each_adapter():
+    p = subprocess.Popen([BINARY, "serve", "-m", TINY, "--adapter", f"it's={TINY_LORA}", "--port", "0", "--examples"],
+                         stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+    lines = []
+    while len([line for line in lines if line.startswith("  curl")]) < 2:
+        line = p.stderr.readline().decode()
+        assert line, lines
+        lines.append(line)
+    assert len([line for line in lines if line.startswith("listening on http://127.0.0.1:")]) == 1
+    words = subprocess.run(["sh", "-c", "printf '%s\\n' " + lines[-1].split("curl", 1)[1]], stdout=subprocess.PIPE, text=True, check=True)
+    body = json.loads(words.stdout.splitlines()[-1])
+    assert body["model"] == "it's" and body["messages"][0]["role"] == "user"
+    p.send_signal(signal.SIGINT)
+    _, rest = p.communicate(timeout=30)
+    assert p.returncode == 0, rest
+
+
+# ---- perplexity
+
+
+PERPLEXITY = re.compile(r"perplexity ([\d.]+) ± ([\d.]+) \((\d+) tokens scored, (\d+) chunks of (\d+)\)\n")
+
+
+def perplexity(*args):
+    last = done("perplexity", "-f", TEXT, *args).decode()
+    found = PERPLEXITY.fullmatch(last)
+    assert found, last
+    return float(found[1]), float(found[2]), *map(int, found.groups()[2:])
+
+
+def test_perplexity_scores_half_of_each_chunk_whatever_runs_beside():
+    one = perplexity("-m", TINY, "-c", "64", "--chunks", "6", "--slots", "1")
+    assert one[2:] == (6 * 31, 6, 64)
+    assert perplexity("-m", TINY, "-c", "64", "--chunks", "6", "--slots", "4") == one
+    assert perplexity("-m", TINY, "-c", "64", "--chunks", "6", "--adapter", f"tiny={TINY_LORA}", "-a", "tiny")[0] != one[0]
+
+
+@needs_model
+def test_perplexity_is_the_peers():
+    golden = json.loads((TEXT.parent / "perplexity.json").read_text())
+    running = next(r["running"] for r in golden["results"] if r["name"] == "default")
+    value, *_, chunks, size = perplexity("-m", MODEL, "--chunks", "2")
+    assert (chunks, size) == (2, 512)
+    assert value == pytest.approx(running[1], rel=0.01)
+
+
+def test_perplexity_of_a_text_too_short_is_refused(tmp_path):
+    path = tmp_path / "short.txt"
+    path.write_text("short\n")
+    message = refused("perplexity", "-m", TINY, "-f", path, status=1)
+    assert "short.txt" in message and "512" in message
+
+
+# ---- bench
+
+
+def test_bench_batch_reports_every_batch_as_json():
+    report = json.loads(done("bench", "batch", "-m", TINY, "--npl", "1,3", "--npp", "16", "--ntg", "8", "--repeat", "2",
+                             "--n-adapters", "each", "--ranks", "4,8", "--json"))
+    assert report["adapters"] == {"count": 3, "ranks": [4, 8]}
+    assert report["npp"] == 16 and report["ntg"] == 8 and report["repeat"] == 2
+    assert report["machine"]["threads"] >= 1 and report["machine"]["cpu"] and report["machine"]["isa"]
+    assert report["model"]["architecture"] == "llama" and report["model"]["weight_bytes"] > 0
+    assert [row["npl"] for row in report["results"]] == [1, 3]
+    for row in report["results"]:
+        for figure in (row["prompt_tokens_per_second"], row["decode_tokens_per_second"]):
+            assert 0 < figure["min"] <= figure["median"] <= figure["max"]
+
+
+def test_bench_batch_prints_a_table():
+    lines = done("bench", "batch", "-m", TINY, "--npl", "2", "--npp", "8", "--ntg", "4", "--repeat", "1").decode().splitlines()
+    assert [line.split()[0] for line in lines if line] == ["machine", "model", "adapters", "requests", "batch", "2"]
