@@ -65,7 +65,7 @@ static bool read_integer(el_api_parse *p, const field *f, const json_t *v, json_
 }
 
 static bool read_int(el_api_parse *p, const field *f, const json_t *v) {
-  json_int_t i;
+  json_int_t i = 0;
   if (!read_integer(p, f, v, &i)) return false;
   *(int *)((char *)p->out + f->offset) = (int)i;
   return true;
@@ -127,7 +127,7 @@ static bool read_max_tokens(el_api_parse *p, const field *f, const json_t *v) {
 }
 
 static bool read_best_of(el_api_parse *p, const field *f, const json_t *v) {
-  json_int_t i;
+  json_int_t i = 0;
   if (!read_integer(p, f, v, &i)) return false;
   p->has_best_of = true;
   p->best_of = (int)i;
