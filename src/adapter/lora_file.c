@@ -125,9 +125,10 @@ static el_status make_pairs(el_lora_file *f, const el_lora_shape *shape, el_erro
   if (!f->pairs || !f->owned) return el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", f->weights_path);
   for (size_t i = 0; i < f->n_parts; i += 2) {
     el_lora_part *a = &f->parts[i], *b = i + 1 < f->n_parts ? a + 1 : NULL;
-    if (b && by_place(a, b) == 0)
+    const el_lora_part *same = i > 0 && by_place(a - 1, a) == 0 ? a - 1 : b && by_place(a, b) == 0 ? b : NULL;
+    if (same)
       return el_fail(err, EL_ERR_FORMAT, "%s: tensors %s and %s are the same part", f->weights_path, show(a, name),
-                     show(b, other));
+                     show(same, other));
     if (a->is_b || !b || a->layer != b->layer || a->linear != b->linear)
       return el_fail(err, EL_ERR_FORMAT, "%s: tensor %s has no lora_%c beside it", f->weights_path, show(a, name),
                      a->is_b ? 'A' : 'B');

@@ -15,13 +15,12 @@
 /* Limits that a file's own size does not imply. They bound what a hostile header can make us allocate and do, and are
  * far above what models have. */
 enum {
-  MAX_KV = 65536,        /* models have about 50 */
-  MAX_TENSORS = 65536,   /* a 405B dense model has 1138; experts stored one by one give some 10000 */
-  MAX_KEY = 65535,       /* the format's own limit, bytes */
-  MAX_NAME = 255,        /* of a tensor, bytes; the format says 64 */
-  MAX_STRING = 16 << 20, /* bytes; a long chat template has 100 KB */
-  MAX_ARRAY_STRINGS =
-      8 << 20, /* of all arrays; vocabulary and merges of 262144 tokens are below 1 million. 128 MiB of views */
+  MAX_KV = 65536,              /* models have about 50 */
+  MAX_TENSORS = 65536,         /* a 405B dense model has 1138; experts stored one by one give some 10000 */
+  MAX_KEY = 65535,             /* the format's own limit, bytes */
+  MAX_NAME = 255,              /* of a tensor, bytes; the format says 64 */
+  MAX_STRING = 16 << 20,       /* bytes; a long chat template has 100 KB */
+  MAX_ARRAY_STRINGS = 8 << 20, /* in a file, 128 MiB of views; 262144 tokens and their merges are below 1 million */
   DEFAULT_ALIGNMENT = 32,
   MAX_ALIGNMENT = 65536 /* the largest page size in use */
 };

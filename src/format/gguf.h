@@ -14,17 +14,28 @@ typedef struct el_gguf el_gguf;
 
 /* The numbers are the file format's. */
 typedef enum el_gguf_type {
-  EL_GGUF_U8 = 0, EL_GGUF_I8 = 1, EL_GGUF_U16 = 2, EL_GGUF_I16 = 3, EL_GGUF_U32 = 4, EL_GGUF_I32 = 5, EL_GGUF_F32 = 6,
-  EL_GGUF_BOOL = 7, EL_GGUF_STRING = 8, EL_GGUF_ARRAY = 9, EL_GGUF_U64 = 10, EL_GGUF_I64 = 11, EL_GGUF_F64 = 12
+  EL_GGUF_U8 = 0,
+  EL_GGUF_I8 = 1,
+  EL_GGUF_U16 = 2,
+  EL_GGUF_I16 = 3,
+  EL_GGUF_U32 = 4,
+  EL_GGUF_I32 = 5,
+  EL_GGUF_F32 = 6,
+  EL_GGUF_BOOL = 7,
+  EL_GGUF_STRING = 8,
+  EL_GGUF_ARRAY = 9,
+  EL_GGUF_U64 = 10,
+  EL_GGUF_I64 = 11,
+  EL_GGUF_F64 = 12
 } el_gguf_type;
 
 typedef struct el_gguf_kv {
   el_str key;
-  el_gguf_type type;      /* EL_GGUF_ARRAY: see below */
-  el_gguf_type item_type; /* of an array (never ARRAY: nested arrays are refused) */
-  uint64_t n;             /* items of an array; 1 otherwise */
+  el_gguf_type type;         /* EL_GGUF_ARRAY: see below */
+  el_gguf_type item_type;    /* of an array (never ARRAY: nested arrays are refused) */
+  uint64_t n;                /* items of an array; 1 otherwise */
   const unsigned char *data; /* the value's bytes in the file; unaligned */
-  const el_str *strings;  /* [n] views, when type or item_type is STRING; NULL when n is 0 */
+  const el_str *strings;     /* [n] views, when type or item_type is STRING; NULL when n is 0 */
 } el_gguf_kv;
 
 enum { EL_MAX_DIMS = 4 };
@@ -32,7 +43,7 @@ typedef struct el_tensor {
   el_str name;
   el_type type;
   int n_dims;
-  int64_t ne[EL_MAX_DIMS]; /* ne[0] is the row length (innermost); unused ones are 1; all >= 1 */
+  int64_t ne[EL_MAX_DIMS];   /* ne[0] is the row length (innermost); unused ones are 1; all >= 1 */
   const unsigned char *data; /* in the mapping; NULL in a file opened without data (vocabulary-only has no tensors) */
   size_t n_bytes;
 } el_tensor;

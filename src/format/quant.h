@@ -8,14 +8,24 @@
 
 /* The numbers are GGUF's. */
 typedef enum el_type {
-  EL_TYPE_F32 = 0, EL_TYPE_F16 = 1, EL_TYPE_Q4_0 = 2, EL_TYPE_Q4_1 = 3, EL_TYPE_Q5_0 = 6, EL_TYPE_Q5_1 = 7,
-  EL_TYPE_Q8_0 = 8, EL_TYPE_Q2_K = 10, EL_TYPE_Q3_K = 11, EL_TYPE_Q4_K = 12, EL_TYPE_Q5_K = 13, EL_TYPE_Q6_K = 14,
+  EL_TYPE_F32 = 0,
+  EL_TYPE_F16 = 1,
+  EL_TYPE_Q4_0 = 2,
+  EL_TYPE_Q4_1 = 3,
+  EL_TYPE_Q5_0 = 6,
+  EL_TYPE_Q5_1 = 7,
+  EL_TYPE_Q8_0 = 8,
+  EL_TYPE_Q2_K = 10,
+  EL_TYPE_Q3_K = 11,
+  EL_TYPE_Q4_K = 12,
+  EL_TYPE_Q5_K = 13,
+  EL_TYPE_Q6_K = 14,
   EL_TYPE_BF16 = 30
 } el_type;
 
 typedef struct el_type_info {
-  const char *name;      /* as GGUF tools print it: "Q4_K" */
-  int block;             /* values of a block */
+  const char *name; /* as GGUF tools print it: "Q4_K" */
+  int block;        /* values of a block */
   int block_bytes;
 } el_type_info;
 

@@ -1,7 +1,8 @@
 /* safetensors reader: maps a file and hands out checked views. Format: https://github.com/huggingface/safetensors
  *
  * Checked at opening: header length, JSON (duplicate keys refused), dtype, shape product with overflow, offsets in
- * bounds, neither overlap nor hole, byte length equal to shape times item size (for every dtype that the format has). */
+ * bounds, neither overlap nor hole, byte length equal to shape times item size (for every dtype that the format has).
+ */
 #ifndef EL_FORMAT_SAFETENSORS_H
 #define EL_FORMAT_SAFETENSORS_H
 
@@ -10,7 +11,10 @@
 typedef struct el_safetensors el_safetensors;
 
 typedef enum el_st_dtype { /* the ones that we read; others open and list, but have dtype OTHER */
-  EL_ST_F32, EL_ST_F16, EL_ST_BF16, EL_ST_OTHER
+                           EL_ST_F32,
+                           EL_ST_F16,
+                           EL_ST_BF16,
+                           EL_ST_OTHER
 } el_st_dtype;
 
 typedef struct el_st_tensor {
@@ -18,7 +22,7 @@ typedef struct el_st_tensor {
   const char *dtype_name; /* as in the file */
   el_st_dtype dtype;
   int n_dims;
-  int64_t shape[8]; /* outermost first, as in the file */
+  int64_t shape[8];          /* outermost first, as in the file */
   const unsigned char *data; /* any alignment */
   size_t n_bytes;
 } el_st_tensor;
@@ -26,12 +30,14 @@ typedef struct el_st_tensor {
 /* The file is mapped: it must not be truncated while it is open, see file.h. */
 el_status el_safetensors_open(const char *path, el_safetensors **out, el_error *err);
 /* From memory that stays the caller's and outlives the result. `name` is for messages. */
-el_status el_safetensors_open_memory(const void *data, size_t size, const char *name, el_safetensors **out, el_error *err);
+el_status el_safetensors_open_memory(const void *data, size_t size, const char *name, el_safetensors **out,
+                                     el_error *err);
 void el_safetensors_close(el_safetensors *s);
 size_t el_safetensors_n(const el_safetensors *s);
 const el_st_tensor *el_safetensors_at(const el_safetensors *s, size_t i);
 const el_st_tensor *el_safetensors_find(const el_safetensors *s, const char *name); /* NULL: absent */
 /* Calls `each` for every entry of __metadata__, in the file's order. */
-void el_safetensors_metadata(const el_safetensors *s, void (*each)(void *arg, const char *key, const char *value), void *arg);
+void el_safetensors_metadata(const el_safetensors *s, void (*each)(void *arg, const char *key, const char *value),
+                             void *arg);
 
 #endif

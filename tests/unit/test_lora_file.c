@@ -363,6 +363,10 @@ static void tensors_that_do_not_fit_are_refused(void **state) {
   add_f32(&w, "base_model.model.model.layers.0.self_attn.q_proj.lora_A.default.weight", 4, 16, 1);
   add_f32(&w, b, 12, 4, 1);
   refuses(config, &w, EL_ERR_FORMAT, "are the same part");
+  add_f32(&w, a, 4, 16, 1);
+  add_f32(&w, b, 12, 4, 1);
+  add_f32(&w, "base_model.model.model.layers.0.self_attn.q_proj.lora_B.default.weight", 12, 4, 1);
+  refuses(config, &w, EL_ERR_FORMAT, "are the same part");
   add_pair(&w, 3, EL_LIN_Q, 4);
   refuses(config, &w, EL_ERR_FORMAT, "the base model has 3 layers");
   static const double zeros[4 * 16];
