@@ -66,9 +66,12 @@ EL_API void el_tokenizer_close(el_tokenizer *t);
 
 enum {
   EL_TOKENIZE_BOS = 1,    /* put BOS first if the model's file asks for it (add_bos_token) */
-  EL_TOKENIZE_SPECIAL = 2 /* text such as <|im_end|> becomes the special token; without it, it is plain text */
+  EL_TOKENIZE_SPECIAL = 2, /* text such as <|im_end|> becomes the special token; without it, it is plain text */
+  EL_TOKENIZE_LOSSY = 4    /* bytes that the vocabulary has no token for are left out; without it, they are an error */
 };
-/* text: any bytes, `len` of them (NUL allowed). *out gets *n token ids; free with el_free. */
+/* text: any bytes, `len` of them (NUL allowed; 1 GiB at most). *out gets *n token ids; free with el_free.
+ * EL_ERR_INVALID: the vocabulary has no token for a byte of the text. Some models lack a few that UTF-8 text hardly
+ * ever holds (SmolLM2: 0x04, 0x06, 0x13, 0x14, 0x16, 0x1d and 15 above 0x7f). */
 EL_API el_status el_tokenize(const el_tokenizer *t, const char *text, size_t len, int flags, int32_t **out, size_t *n,
                              el_error *err);
 /* The exact bytes of the tokens, NUL-terminated for convenience. Special tokens are rendered only when `special`. */

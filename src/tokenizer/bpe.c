@@ -1,0 +1,196 @@
+/* The rule: of all neighbours that are some merge's pair, join those of the best rank, the leftmost first; until there
+ * are none. A heap holds the candidates as rank and position; one whose neighbours have changed since is dropped when
+ * it comes up. Each join removes a symbol and adds two candidates, so that the heap never has more than 3 len entries.
+ */
+#include "tokenizer/bpe.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "tokenizer/hash.h"
+
+static const char MERGES[] = "tokenizer.ggml.merges";
+enum { MAX_MERGES = 1 << 26, MAX_MERGE_BYTES = 1 << 16 };
+
+/* --- the table of merges */
+
+static uint32_t *slot_of(const el_merges *m, int32_t left, int32_t right) {
+  uint64_t pair = (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
+  for (uint32_t i = (uint32_t)el_hash_u64(m->key, pair);; i++) {
+    uint32_t *slot = &m->slots[i & m->mask];
+    if (!*slot) return slot;
+    const el_merge *merge = &m->items[*slot - 1];
+    if (merge->left == left && merge->right == right) return slot;
+  }
+}
+
+/* "left right" to the tokens; false: not all three are ordinary tokens. `bytes`: room for MAX_MERGE_BYTES. */
+static bool parse(const el_vocab *v, el_str s, char *bytes, el_merge *out) {
+  const char *space = s.len > 1 && s.len <= MAX_MERGE_BYTES ? memchr(s.data + 1, ' ', s.len - 1) : NULL;
+  if (!space) return false;
+  el_str left = {s.data, (size_t)(space - s.data)};
+  el_str right = {space + 1, s.len - left.len - 1};
+  size_t n_left, n_right;
+  if (!el_byte_level_decode(left, bytes, &n_left) || !el_byte_level_decode(right, bytes + n_left, &n_right))
+    return false;
+  out->left = el_vocab_find(v, bytes, n_left);
+  out->right = el_vocab_find(v, bytes + n_left, n_right);
+  out->result = el_vocab_find(v, bytes, n_left + n_right);
+  return out->left >= 0 && out->right >= 0 && out->result >= 0;
+}
+
+el_status el_merges_open(el_merges *m, const el_gguf *g, const el_vocab *v, uint64_t key, el_error *err) {
+  *m = (el_merges){.key = key};
+  const el_gguf_kv *kv = el_gguf_find(g, MERGES);
+  if (!kv) return el_fail(err, EL_ERR_FORMAT, "%s: %s is missing", el_gguf_path(g), MERGES);
+  if (kv->type != EL_GGUF_ARRAY || kv->item_type != EL_GGUF_STRING)
+    return el_fail(err, EL_ERR_FORMAT, "%s: %s is not an array of strings", el_gguf_path(g), MERGES);
+  if (kv->n > MAX_MERGES)
+    return el_fail(err, EL_ERR_FORMAT, "%s: %s has %" PRIu64 " items; the limit is %d", el_gguf_path(g), MERGES, kv->n,
+                   MAX_MERGES);
+  m->mask = el_hash_table_mask((uint32_t)kv->n);
+  m->items = calloc((size_t)kv->n + 1, sizeof *m->items);
+  m->slots = calloc((size_t)m->mask + 1, sizeof *m->slots);
+  char *bytes = malloc(MAX_MERGE_BYTES);
+  if (!m->items || !m->slots || !bytes) {
+    free(bytes);
+    el_merges_close(m);
+    return el_fail(err, EL_ERR_NO_MEMORY, "%s: no memory for %" PRIu64 " merges", el_gguf_path(g), kv->n);
+  }
+  for (uint64_t i = 0; i < kv->n; i++) {
+    el_merge merge;
+    if (!parse(v, kv->strings[i], bytes, &merge)) continue;
+    uint32_t *slot = slot_of(m, merge.left, merge.right);
+    if (*slot) continue;
+    m->items[m->n++] = merge;
+    *slot = m->n;
+  }
+  free(bytes);
+  return EL_OK;
+}
+
+void el_merges_close(el_merges *m) {
+  free(m->items);
+  free(m->slots);
+  *m = (el_merges){0};
+}
+
+/* --- ids */
+
+bool el_ids_add(el_ids *ids, int32_t id) {
+  if (ids->n == ids->cap) {
+    size_t cap = ids->cap ? ids->cap * 2 : 64;
+    int32_t *p = realloc(ids->data, cap * sizeof *p);
+    if (!p) return false;
+    ids->data = p;
+    ids->cap = cap;
+  }
+  ids->data[ids->n++] = id;
+  return true;
+}
+
+/* --- encoding */
+
+enum { NO_TOKEN = -1, JOINED = -2 };
+#define NONE UINT32_MAX
+
+typedef struct el_bpe_symbol {
+  int32_t id;          /* a token, NO_TOKEN, or JOINED: now part of the symbol before */
+  uint32_t prev, next; /* neighbours, or NONE */
+} el_bpe_symbol;
+
+static bool reserve(el_bpe_work *w, size_t len) {
+  if (len <= w->cap) return true;
+  size_t cap = w->cap ? w->cap : 64;
+  while (cap < len) cap *= 2;
+  el_bpe_symbol *symbols = realloc(w->symbols, cap * sizeof *symbols);
+  if (!symbols) return false;
+  w->symbols = symbols;
+  uint64_t *heap = realloc(w->heap, 3 * cap * sizeof *heap);
+  if (!heap) return false;
+  w->heap = heap;
+  w->cap = cap;
+  return true;
+}
+
+void el_bpe_work_free(el_bpe_work *w) {
+  free(w->symbols);
+  free(w->heap);
+  *w = (el_bpe_work){0};
+}
+
+static void push(uint64_t *heap, size_t *n, uint64_t item) {
+  size_t i = (*n)++;
+  while (i > 0 && heap[(i - 1) / 2] > item) {
+    heap[i] = heap[(i - 1) / 2];
+    i = (i - 1) / 2;
+  }
+  heap[i] = item;
+}
+
+static uint64_t pop(uint64_t *heap, size_t *n) {
+  uint64_t top = heap[0], item = heap[--*n];
+  size_t i = 0;
+  for (;;) {
+    size_t child = 2 * i + 1;
+    if (child >= *n) break;
+    if (child + 1 < *n && heap[child + 1] < heap[child]) child++;
+    if (heap[child] >= item) break;
+    heap[i] = heap[child];
+    i = child;
+  }
+  heap[i] = item;
+  return top;
+}
+
+/* The merge of the symbol at `left` and the next one becomes a candidate, if there is one. */
+static void consider(const el_merges *m, el_bpe_work *w, size_t *n, uint32_t left) {
+  uint32_t right = w->symbols[left].next;
+  if (right == NONE || w->symbols[left].id < 0 || w->symbols[right].id < 0) return;
+  uint32_t rank = *slot_of(m, w->symbols[left].id, w->symbols[right].id);
+  if (rank) push(w->heap, n, (uint64_t)rank << 32 | left);
+}
+
+static void join_all(const el_merges *m, el_bpe_work *w, size_t len) {
+  el_bpe_symbol *s = w->symbols;
+  size_t n = 0;
+  for (uint32_t i = 0; i + 1 < len; i++) consider(m, w, &n, i);
+  while (n) {
+    uint64_t top = pop(w->heap, &n);
+    const el_merge *merge = &m->items[(top >> 32) - 1];
+    uint32_t left = (uint32_t)top, right = s[left].next;
+    if (s[left].id != merge->left || right == NONE || s[right].id != merge->right) continue;
+    s[left].id = merge->result;
+    s[left].next = s[right].next;
+    s[right].id = JOINED;
+    if (s[left].next != NONE) s[s[left].next].prev = left;
+    if (s[left].prev != NONE) consider(m, w, &n, s[left].prev);
+    consider(m, w, &n, left);
+    assert(n <= 3 * len);
+  }
+}
+
+el_bpe_result el_bpe_encode(const el_vocab *v, const el_merges *m, const char *piece, size_t len, bool lossy,
+                            el_bpe_work *w, el_ids *out, size_t *bad) {
+  assert(len > 0 && len <= EL_MAX_PIECE);
+  if (!reserve(w, len)) return EL_BPE_NO_MEMORY;
+  for (uint32_t i = 0; i < len; i++) {
+    w->symbols[i].id = v->byte_token[(unsigned char)piece[i]];
+    w->symbols[i].prev = i ? i - 1 : NONE;
+    w->symbols[i].next = i + 1 < len ? i + 1 : NONE;
+  }
+  join_all(m, w, len);
+  for (uint32_t i = 0; i != NONE; i = w->symbols[i].next) {
+    int32_t id = w->symbols[i].id;
+    if (id == NO_TOKEN) {
+      if (lossy) continue;
+      *bad = i;
+      return EL_BPE_NO_TOKEN;
+    }
+    if (!el_ids_add(out, id)) return EL_BPE_NO_MEMORY;
+  }
+  return EL_BPE_OK;
+}

@@ -1,0 +1,49 @@
+/* Byte-pair encoding: from the bytes of a piece of text to tokens, by the merges that the file lists. */
+#ifndef EL_TOKENIZER_BPE_H
+#define EL_TOKENIZER_BPE_H
+
+#include "tokenizer/vocab.h"
+
+typedef struct el_merge {
+  int32_t left, right, result; /* tokens */
+} el_merge;
+
+typedef struct el_merges {
+  el_merge *items; /* by rank: the first applies first */
+  uint32_t n;
+  uint64_t key;    /* of the hash table */
+  uint32_t *slots; /* hash table by (left, right): rank + 1, or 0 */
+  uint32_t mask;
+} el_merges;
+
+/* Reads tokenizer.ggml.merges. A merge that names or makes something that is no ordinary token is left out: it could
+ * never be applied, or would end in something that has no id. Of a pair that is listed twice the first counts. */
+el_status el_merges_open(el_merges *m, const el_gguf *g, const el_vocab *v, uint64_t key, el_error *err);
+void el_merges_close(el_merges *m);
+
+/* A growing list of token ids. */
+typedef struct el_ids {
+  int32_t *data;
+  size_t n, cap;
+} el_ids;
+bool el_ids_add(el_ids *ids, int32_t id);
+
+/* Scratch memory, kept from piece to piece; starts as zeros. */
+typedef struct el_bpe_work {
+  struct el_bpe_symbol *symbols;
+  uint64_t *heap;
+  size_t cap;
+} el_bpe_work;
+void el_bpe_work_free(el_bpe_work *w);
+
+/* Longest piece: positions have 32 bits, and the heap three entries for each. */
+enum { EL_MAX_PIECE = 1 << 30 };
+
+typedef enum el_bpe_result { EL_BPE_OK, EL_BPE_NO_MEMORY, EL_BPE_NO_TOKEN } el_bpe_result;
+
+/* Appends the tokens of a piece (1 to EL_MAX_PIECE bytes) in O(len log len). A byte for which the vocabulary has no
+ * token joins no other: with `lossy` it is left out, otherwise EL_BPE_NO_TOKEN and *bad is its index. */
+el_bpe_result el_bpe_encode(const el_vocab *v, const el_merges *m, const char *piece, size_t len, bool lossy,
+                            el_bpe_work *w, el_ids *out, size_t *bad);
+
+#endif

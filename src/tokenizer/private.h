@@ -1,0 +1,25 @@
+/* The tokenizer as its own files see it. */
+#ifndef EL_TOKENIZER_PRIVATE_H
+#define EL_TOKENIZER_PRIVATE_H
+
+#include "tokenizer/bpe.h"
+#include "tokenizer/pretokenizer.h"
+#include "tokenizer/special.h"
+#include "tokenizer/template.h"
+#include "tokenizer/tokenizer.h"
+#include "tokenizer/vocab.h"
+
+struct el_tokenizer {
+  el_vocab vocab;
+  el_merges merges;
+  el_specials specials;
+  el_pretokenizer *pretokenizer;
+  bool ignore_merges, add_bos;
+  el_template *template; /* NULL: the file has none */
+};
+
+/* As el_tokenize, but control tokens are not looked for in the `content` ranges (in order, not overlapping). */
+el_status el_tokenize_ranges(const el_tokenizer *t, const char *text, size_t len, int flags, const el_range *content,
+                             size_t n_content, int32_t **out, size_t *n, el_error *err);
+
+#endif
