@@ -70,7 +70,11 @@ el_status el_hparams_read(const el_gguf *g, el_hparams *out, el_error *err) {
                    (int)(arch.len < 64 ? arch.len : 64), arch.data);
 
   el_hparams h = {0};
-  int experts = 0, value_dim = 0;
+  int experts = 0, value_dim = 0, splits = 0;
+  if ((status = optional_int(g, "split.count", 0, 1 << 16, 0, &splits, err))) return status;
+  if (splits > 1)
+    return el_fail(err, EL_ERR_UNSUPPORTED,
+                   "%s: split.count is %d; models in several files are not supported, merge them first", path, splits);
   if ((status = required_int(g, "llama.block_count", MAX_LAYERS, &h.n_layers, err)) ||
       (status = required_int(g, "llama.embedding_length", MAX_WIDTH, &h.n_embd, err)) ||
       (status = required_int(g, "llama.feed_forward_length", MAX_WIDTH, &h.n_ff, err)) ||
