@@ -1,0 +1,251 @@
+/* Opening and closing an engine, and what it says about itself. */
+#include "engine/engine.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "adapter/discover.h"
+#include "base/error.h"
+#include "format/gguf.h"
+#include "tokenizer/tokenizer.h"
+
+const char *el_version(void) {
+  return EL_VERSION;
+}
+
+void el_free(void *p) {
+  free(p);
+}
+
+el_engine_options el_engine_options_default(void) {
+  return (el_engine_options){.n_slots = 16, .step_rows = 128, .max_queue = 1024};
+}
+
+static el_status check_range(const char *field, int value, int min, int max, el_error *err) {
+  if (value >= min && value <= max) return EL_OK;
+  return el_fail(err, EL_ERR_INVALID, "%s: %d is not in %d to %d", field, value, min, max);
+}
+
+static el_status check_options(const el_engine_options *o, el_error *err) {
+  if (!o || !o->model_path) return el_fail(err, EL_ERR_INVALID, "model_path: is missing");
+  el_status status = o->model_name ? el_adapter_name_check(o->model_name, err) : EL_OK;
+  if (status) return el_fail_prefix(err, "model_name");
+  if ((status = check_range("n_threads", o->n_threads, 0, 1024, err)) ||
+      (status = check_range("n_slots", o->n_slots, 1, EL_MAX_SLOTS, err)) ||
+      (status = check_range("ctx_size", o->ctx_size, 0, EL_MAX_CTX, err)) ||
+      (status = check_range("step_rows", o->step_rows, 1, EL_MAX_STEP_ROWS, err)) ||
+      (status = check_range("max_queue", o->max_queue, 0, EL_MAX_QUEUE, err)))
+    return status;
+  if (o->n_slots > o->step_rows)
+    return el_fail(err, EL_ERR_INVALID, "step_rows: %d is below n_slots, %d: each slot may need a row", o->step_rows,
+                   o->n_slots);
+  return EL_OK;
+}
+
+static char *copy_str(el_str s) {
+  return strndup(s.data, s.len);
+}
+
+/* general.name, or the file's stem: the first that can be a name. */
+static char *default_name(const el_gguf *g) {
+  el_error ignored;
+  el_str name;
+  const char *path = el_gguf_path(g), *slash = strrchr(path, '/');
+  char *s = NULL;
+  if (!el_gguf_str(g, "general.name", &name, &ignored)) {
+    s = copy_str(name);
+    /* A NUL inside would cut it short. */
+    if (!s || (strlen(s) == name.len && !el_adapter_name_check(s, &ignored))) return s;
+    free(s);
+  }
+  name = (el_str){slash ? slash + 1 : path, strlen(slash ? slash + 1 : path)};
+  el_str_chop(&name, ".gguf");
+  s = copy_str(name);
+  if (!s || !el_adapter_name_check(s, &ignored)) return s;
+  free(s);
+  return strdup("model");
+}
+
+static el_status read_names(el_engine *e, const el_gguf *g, const el_engine_options *o, el_error *err) {
+  el_str architecture;
+  el_status status = el_gguf_str(g, "general.architecture", &architecture, err);
+  if (status) return status;
+  e->architecture = copy_str(architecture);
+  e->name = o->model_name ? strdup(o->model_name) : default_name(g);
+  if (!e->architecture || !e->name) return el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", o->model_path);
+  return EL_OK;
+}
+
+/* What comes out of the file; afterwards it is closed. */
+static el_status load(el_engine *e, const el_engine_options *o, el_error *err) {
+  el_gguf *g = NULL;
+  el_status status = el_gguf_open(o->model_path, &g, err);
+  if (!status) status = read_names(e, g, o, err);
+  if (!status) status = el_tokenizer_from_gguf(g, &e->tokenizer, err);
+  if (!status)
+    status = el_model_load(g, e->kernels, e->threads, o->weights_f16_to_q8 ? EL_WEIGHTS_Q8 : EL_WEIGHTS_KEEP,
+                           o->progress, o->progress_user, &e->model, err);
+  el_gguf_close(g);
+  if (status) return status;
+  int n_vocab = el_model_hparams(e->model)->n_vocab;
+  if (el_tokenizer_n_vocab(e->tokenizer) != n_vocab)
+    return el_fail(err, EL_ERR_FORMAT, "%s: the vocabulary has %d tokens, token_embd.weight has %d rows", o->model_path,
+                   (int)el_tokenizer_n_vocab(e->tokenizer), n_vocab);
+  return EL_OK;
+}
+
+static el_status reserve(el_engine *e, const el_engine_options *o, uint64_t n_pages, el_error *err) {
+  const el_hparams *h = el_model_hparams(e->model);
+  int ctx = o->ctx_size;
+  if (!ctx) ctx = h->ctx_train < EL_DEFAULT_CTX ? h->ctx_train : EL_DEFAULT_CTX;
+  if (ctx > h->ctx_train)
+    el_logf(&e->log, EL_LOG_WARN, "ctx_size: %d is more than the %d tokens that the model was trained for", ctx,
+            h->ctx_train);
+  e->limits = (el_seq_limits){.n_vocab = h->n_vocab, .ctx_size = ctx};
+  uint64_t one = (uint64_t)el_pages_for(ctx);
+  if (!n_pages) n_pages = one * (uint64_t)o->n_slots;
+  if (n_pages < one)
+    return el_fail(err, EL_ERR_INVALID, "KV cache: %llu pages do not hold one context, which takes %llu",
+                   (unsigned long long)n_pages, (unsigned long long)one);
+  el_status status = el_kv_pages_new(el_kv_page_bytes(h), n_pages, &e->kv, err);
+  if (status) return el_fail_prefix(err, "%d slots of %d tokens (lower n_slots or ctx_size)", o->n_slots, ctx);
+  int max_logits = o->n_slots > EL_PROMPT_LOGITS ? o->n_slots : EL_PROMPT_LOGITS;
+  if (max_logits > o->step_rows) max_logits = o->step_rows;
+  if ((status = el_scheduler_init(&e->scheduler, &e->kv, o->n_slots, o->step_rows, max_logits, err)) ||
+      (status = el_step_new(e->model, e->threads, e->kv.base, o->step_rows, max_logits, ctx, &e->step, err)) ||
+      (status = el_sampler_new(h->n_vocab, &e->sampler, err)))
+    return status;
+  return el_registry_new(e->name, &e->registry, err);
+}
+
+static el_status start_thread(el_engine *e, el_error *err) {
+  int failed = pthread_create(&e->thread, NULL, el_engine_main, e);
+  if (failed) return el_fail(err, EL_ERR_NO_MEMORY, "cannot start the engine thread: %s", strerror(failed));
+  e->thread_started = true;
+  return EL_OK;
+}
+
+static el_status open_parts(el_engine *e, const el_engine_options *o, uint64_t n_pages, el_error *err) {
+  el_status status = el_kernels_get(o->isa, &e->kernels, err);
+  if (status) return status;
+  /* Signals are for the program's own threads. */
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  status = el_threads_new(o->n_threads ? o->n_threads : el_physical_cores(), &e->threads, err);
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  if (status || (status = load(e, o, err)) || (status = reserve(e, o, n_pages, err))) return status;
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  status = start_thread(e, err);
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  return status;
+}
+
+el_status el_engine_open_pages(const el_engine_options *options, uint64_t n_pages, el_engine **out, el_error *err) {
+  el_error error;
+  if (!err) err = &error; /* messages are built up on the way */
+  el_status status = check_options(options, err);
+  if (status) return status;
+  el_engine *e = calloc(1, sizeof *e);
+  if (!e) return el_fail(err, EL_ERR_NO_MEMORY, "engine: out of memory");
+  e->log = (el_log){options->log, options->log_user};
+  e->max_queue = options->max_queue;
+  e->inbox_end = &e->inbox;
+  e->kept_end = &e->kept;
+  pthread_mutex_init(&e->mutex, NULL);
+  pthread_condattr_t monotonic;
+  pthread_condattr_init(&monotonic);
+  pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+  pthread_cond_init(&e->work, &monotonic);
+  pthread_cond_init(&e->readers_gone, NULL);
+  pthread_condattr_destroy(&monotonic);
+  status = open_parts(e, options, n_pages, err);
+  if (status)
+    el_engine_close(e);
+  else
+    *out = e;
+  return status;
+}
+
+el_status el_engine_open(const el_engine_options *options, el_engine **out, el_error *err) {
+  return el_engine_open_pages(options, 0, out, err);
+}
+
+void el_engine_close(el_engine *e) {
+  if (!e) return;
+  if (e->thread_started) {
+    pthread_mutex_lock(&e->mutex);
+    e->closing = true;
+    pthread_cond_signal(&e->work);
+    pthread_mutex_unlock(&e->mutex);
+    pthread_join(e->thread, NULL);
+    /* Every request is done now: whoever waits in el_next_event comes out. */
+    pthread_mutex_lock(&e->mutex);
+    while (e->n_readers) pthread_cond_wait(&e->readers_gone, &e->mutex);
+    pthread_mutex_unlock(&e->mutex);
+  }
+  el_request_free_all(e);
+  el_registry_free(e->registry);
+  el_sampler_free(e->sampler);
+  el_step_free(e->step);
+  el_scheduler_free(&e->scheduler);
+  el_kv_pages_free(&e->kv);
+  el_model_free(e->model);
+  el_tokenizer_close(e->tokenizer);
+  el_threads_free(e->threads);
+  pthread_cond_destroy(&e->work);
+  pthread_cond_destroy(&e->readers_gone);
+  pthread_mutex_destroy(&e->mutex);
+  free(e->architecture);
+  free(e->name);
+  free(e);
+}
+
+void el_engine_info(const el_engine *e, el_model_info *out) {
+  const el_hparams *h = el_model_hparams(e->model);
+  *out = (el_model_info){.name = e->name,
+                         .architecture = e->architecture,
+                         .isa = el_kernels_name(e->kernels),
+                         .n_params = el_model_n_params(e->model),
+                         .weight_bytes = el_model_weight_bytes(e->model),
+                         .kv_bytes = (uint64_t)e->kv.n_pages * e->kv.page_bytes,
+                         .n_vocab = h->n_vocab,
+                         .n_layers = h->n_layers,
+                         .n_embd = h->n_embd,
+                         .n_heads = h->n_head,
+                         .n_kv_heads = h->n_head_kv,
+                         .n_ff = h->n_ff,
+                         .ctx_train = h->ctx_train,
+                         .ctx_size = e->limits.ctx_size,
+                         .n_slots = e->scheduler.n_slots,
+                         .n_threads = el_threads_count(e->threads),
+                         .step_rows = e->scheduler.step_rows};
+}
+
+const el_tokenizer *el_engine_tokenizer(const el_engine *e) {
+  return e->tokenizer;
+}
+
+void el_engine_stats(const el_engine *engine, el_stats *out) {
+  el_engine *e = (el_engine *)engine; /* for the mutex */
+  const el_counters *c = &e->count;
+  pthread_mutex_lock(&e->mutex);
+  uint64_t submitted = e->n_submitted;
+  int unfinished = e->n_unfinished, running = atomic_load(&c->running);
+  pthread_mutex_unlock(&e->mutex);
+  *out = (el_stats){.steps = atomic_load(&c->steps),
+                    .rows = atomic_load(&c->rows),
+                    .prompt_tokens = atomic_load(&c->prompt_tokens),
+                    .generated_tokens = atomic_load(&c->generated_tokens),
+                    .requests_submitted = submitted,
+                    .requests_done = atomic_load(&c->done),
+                    .requests_cancelled = atomic_load(&c->cancelled),
+                    .requests_failed = atomic_load(&c->failed),
+                    .slots_busy = running,
+                    .queued = unfinished > running ? unfinished - running : 0,
+                    .kv_pages = e->kv.n_pages,
+                    .kv_pages_used = atomic_load(&c->pages_used),
+                    .page_tokens = EL_PAGE_TOKENS,
+                    .step_seconds = (double)atomic_load(&c->step_ns) * 1e-9};
+}

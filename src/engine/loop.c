@@ -1,0 +1,233 @@
+/* The engine thread: takes what clients have left, starts sequences, runs a step, draws tokens, delivers events. */
+#include <assert.h>
+#include <errno.h>
+#include <math.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "engine/engine.h"
+#include "engine/rowmath.h"
+#include "tokenizer/tokenizer.h"
+
+static double ms_between(uint64_t from, uint64_t to) {
+  return from && to > from ? (double)(to - from) * 1e-6 : 0;
+}
+
+/* ------------------------------------------------------------------ the end */
+
+/* Ends a sequence that waits or runs, with its DONE event. `error` with EL_FINISH_ERROR. */
+static void finish(el_engine *e, el_seq *q, el_finish how, const el_error *error) {
+  el_scheduler_remove(&e->scheduler, q);
+  el_registry_put(e->registry, q->adapter);
+  q->adapter = NULL;
+  el_stop_push(&q->stop, NULL, 0, true); /* out of memory: what is held back is lost, the request ends all the same */
+  if (how == EL_FINISH_LENGTH && q->stop.matched) how = EL_FINISH_STOP;
+  uint64_t now = el_now_ns(), first = q->first_ns ? q->first_ns : now;
+  el_event event = {.type = EL_EVENT_DONE,
+                    .text = q->stop.n_certain ? q->stop.text.data : "",
+                    .text_len = q->stop.n_certain,
+                    .finish = how,
+                    .stop = how == EL_FINISH_STOP ? q->stop.matched : NULL,
+                    .prompt_tokens = q->n_prompt,
+                    .completion_tokens = el_seq_n_new(q),
+                    .queued_ms = ms_between(q->submitted_ns, q->started_ns ? q->started_ns : now),
+                    .prompt_ms = ms_between(q->started_ns, first),
+                    .decode_ms = ms_between(q->first_ns, now)};
+  if (error) event.error = *error;
+  /* Counted before the client hears of it. */
+  atomic_fetch_add(how == EL_FINISH_CANCELLED ? &e->count.cancelled
+                   : how == EL_FINISH_ERROR   ? &e->count.failed
+                                              : &e->count.done,
+                   1);
+  atomic_store(&e->count.running, e->scheduler.n_running);
+  atomic_store(&e->count.pages_used, e->kv.n_pages - e->kv.n_free);
+  el_request_deliver_done(e, q, &event);
+}
+
+static void fail(el_engine *e, el_seq *q, el_error *error) {
+  el_logf(&e->log, EL_LOG_WARN, "request %llu failed: %s", (unsigned long long)q->id, error->message);
+  finish(e, q, EL_FINISH_ERROR, error);
+}
+
+/* ------------------------------------------------------------------ results */
+
+/* Delivers an event with the text that is certain; false: the sequence has failed and is gone. */
+static bool deliver(el_engine *e, el_seq *q, el_event *event) {
+  event->text = q->stop.n_certain ? q->stop.text.data : "";
+  event->text_len = q->stop.n_certain;
+  if (!el_request_deliver(e, q, event)) {
+    el_error error;
+    el_fail(&error, EL_ERR_NO_MEMORY, "out of memory for events that wait to be taken");
+    fail(e, q, &error);
+    return false;
+  }
+  el_stop_taken(&q->stop);
+  return true;
+}
+
+/* The next token out of `logits`. The sequence may be gone afterwards. */
+static void draw_token(el_engine *e, el_seq *q, const float *logits) {
+  el_error error;
+  int32_t token;
+  if (el_sampler_pick(e->sampler, logits, &q->sampling, q->tokens, q->n_prompt, q->n_tokens, &token, &error)) {
+    fail(e, q, &error);
+    return;
+  }
+  if (!q->first_ns) q->first_ns = el_now_ns();
+  if (!q->ignore_eos && el_tokenizer_is_eog(e->tokenizer, token)) {
+    finish(e, q, EL_FINISH_STOP, NULL);
+    return;
+  }
+  q->tokens[q->n_tokens++] = token;
+  atomic_fetch_add(&e->count.generated_tokens, 1);
+  el_str bytes = el_token_bytes(e->tokenizer, token, false);
+  if (!el_stop_push(&q->stop, bytes.data, bytes.len, false)) {
+    el_fail(&error, EL_ERR_NO_MEMORY, "out of memory for the text");
+    fail(e, q, &error);
+    return;
+  }
+  el_event event = {.type = EL_EVENT_TOKEN, .token = token};
+  el_token_logprob top[EL_MAX_TOP_LOGPROBS];
+  if (q->logprobs) {
+    double log_sum = el_row_log_sum_exp(logits, e->limits.n_vocab);
+    event.logprob = (float)((double)logits[token] - log_sum);
+    el_row_top(logits, e->limits.n_vocab, log_sum, q->n_top, top);
+    event.top = top;
+    event.n_top = (size_t)q->n_top;
+  }
+  if (!deliver(e, q, &event)) return;
+  if (q->stop.matched)
+    finish(e, q, EL_FINISH_STOP, NULL);
+  else if (el_seq_n_new(q) == q->max_new)
+    finish(e, q, EL_FINISH_LENGTH, NULL);
+}
+
+/* The prompt has been computed, for the first time. False: the sequence is gone. */
+static bool end_prompt(el_engine *e, el_seq *q) {
+  atomic_fetch_add(&e->count.prompt_tokens, (uint64_t)q->n_prompt);
+  if (q->wants_prompt_logprobs) {
+    el_event event = {
+        .type = EL_EVENT_PROMPT, .prompt_logprobs = q->prompt_logprobs, .n_prompt_logprobs = (size_t)q->n_prompt};
+    if (!deliver(e, q, &event)) return false;
+  }
+  if (q->max_new) return true;
+  finish(e, q, EL_FINISH_LENGTH, NULL);
+  return false;
+}
+
+/* What the step gave for one sequence; *logits moves over the rows that it has there. */
+static void take_results(el_engine *e, const el_piece *p, const float **logits) {
+  el_seq *q = p->seq;
+  size_t n_vocab = (size_t)e->limits.n_vocab;
+  const float *to_draw = NULL;
+  bool finite = true;
+  for (int pos = p->from; pos < p->from + p->n; pos++) {
+    bool draws = el_seq_draws(q, pos), scores = el_seq_scores_prompt(q, pos);
+    if (scores) {
+      double log_sum = el_row_log_sum_exp(*logits, (int)n_vocab);
+      q->prompt_logprobs[pos + 1] = (float)((double)(*logits)[q->tokens[pos + 1]] - log_sum);
+      q->n_prompt_logprobs = pos + 2;
+      finite = finite && isfinite(log_sum);
+    }
+    if (draws) to_draw = *logits;
+    if (draws || scores) *logits += n_vocab;
+  }
+  q->n_computed += p->n;
+  if (!finite) {
+    el_error error;
+    el_fail(&error, EL_ERR_FORMAT, "the model gave a logit that is not finite");
+    fail(e, q, &error);
+    return;
+  }
+  if (q->n_computed < q->n_tokens) return;
+  if (q->n_tokens == q->n_prompt && !end_prompt(e, q)) return;
+  draw_token(e, q, to_draw);
+}
+
+static void run_step(el_engine *e) {
+  el_scheduler *s = &e->scheduler;
+  uint64_t preempted = s->n_preempted;
+  el_scheduler_plan(s);
+  if (s->n_preempted != preempted)
+    el_logf(&e->log, EL_LOG_DEBUG, "KV pages: %llu sequences wait for pages of older ones",
+            (unsigned long long)(s->n_preempted - preempted));
+  atomic_store(&e->count.running, s->n_running);
+  atomic_store(&e->count.pages_used, e->kv.n_pages - e->kv.n_free);
+  uint64_t begin = el_now_ns();
+  const float *logits = el_step_run(e->step, s->rows, s->n_rows);
+  atomic_fetch_add(&e->count.step_ns, el_now_ns() - begin);
+  atomic_fetch_add(&e->count.steps, 1);
+  atomic_fetch_add(&e->count.rows, (uint64_t)s->n_rows);
+  for (int i = 0; i < s->n_pieces; i++) take_results(e, &s->pieces[i], &logits);
+}
+
+/* ----------------------------------------------------------------- the loop */
+
+static void start_candidates(el_engine *e) {
+  for (el_seq *q; (q = el_scheduler_candidate(&e->scheduler));) {
+    el_error error;
+    if (!q->started_ns && el_seq_start(q, &error)) {
+      fail(e, q, &error);
+      continue;
+    }
+    if (!q->started_ns) q->started_ns = el_now_ns();
+    el_scheduler_start(&e->scheduler);
+  }
+}
+
+static void finish_cancelled(el_engine *e, bool all) {
+  el_scheduler *s = &e->scheduler;
+  for (int i = s->n_running - 1; i >= 0; i--)
+    if (all || atomic_load(&s->running[i]->cancelled)) finish(e, s->running[i], EL_FINISH_CANCELLED, NULL);
+  for (el_seq *q = s->waiting, *next; q; q = next) {
+    next = q->next;
+    if (all || atomic_load(&q->cancelled)) finish(e, q, EL_FINISH_CANCELLED, NULL);
+  }
+}
+
+/* Sleeps until there is something to do; the KV arena's memory is given back when that takes long. Mutex held. */
+static void wait_for_work(el_engine *e) {
+  struct timespec deadline;
+  clock_gettime(CLOCK_MONOTONIC, &deadline);
+  deadline.tv_sec += EL_IDLE_FORGET_S;
+  while (!e->closing && !e->inbox) {
+    if (!e->kv.touched) {
+      pthread_cond_wait(&e->work, &e->mutex);
+    } else if (pthread_cond_timedwait(&e->work, &e->mutex, &deadline) == ETIMEDOUT) {
+      pthread_mutex_unlock(&e->mutex);
+      el_kv_pages_forget(&e->kv);
+      pthread_mutex_lock(&e->mutex);
+    }
+  }
+}
+
+/* Moves what clients have left to the engine thread. False: the engine closes. */
+static bool take_work(el_engine *e, bool *cancels) {
+  el_scheduler *s = &e->scheduler;
+  pthread_mutex_lock(&e->mutex);
+  if (!s->n_running && !s->waiting) wait_for_work(e);
+  while (e->inbox) {
+    el_seq *q = e->inbox;
+    e->inbox = q->next;
+    el_scheduler_add(s, q);
+  }
+  e->inbox_end = &e->inbox;
+  *cancels = e->cancels;
+  e->cancels = false;
+  bool open = !e->closing;
+  pthread_mutex_unlock(&e->mutex);
+  return open;
+}
+
+void *el_engine_main(void *arg) {
+  el_engine *e = arg;
+  bool cancels;
+  while (take_work(e, &cancels)) {
+    if (cancels) finish_cancelled(e, false);
+    start_candidates(e);
+    if (e->scheduler.n_running) run_step(e);
+  }
+  finish_cancelled(e, true);
+  return NULL;
+}

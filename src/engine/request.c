@@ -1,0 +1,197 @@
+/* Requests as clients see them: submitted, cancelled, and their events delivered. */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/error.h"
+#include "engine/engine.h"
+
+el_request el_request_default(void) {
+  return (el_request){.max_tokens = -1, .sampling = el_sampling_default()};
+}
+
+/* ------------------------------------------------------- table; mutex held */
+
+static el_seq **slot_of(el_engine *e, uint64_t id) {
+  el_seq **at = &e->table[id % EL_TABLE];
+  while (*at && (*at)->id != id) at = &(*at)->table_next;
+  return at;
+}
+
+static void table_add(el_engine *e, el_seq *q) {
+  el_seq **bucket = &e->table[q->id % EL_TABLE];
+  q->table_next = *bucket;
+  *bucket = q;
+}
+
+static void table_remove(el_engine *e, el_seq *q) {
+  *slot_of(e, q->id) = q->table_next;
+}
+
+/* ---------------------------------------------------------- submit, cancel */
+
+el_status el_submit(el_engine *e, const el_request *request, uint64_t *id, el_error *err) {
+  if (!e || !request) return el_fail(err, EL_ERR_INVALID, "request: is NULL");
+  el_seq *q = NULL;
+  el_status status = el_seq_new(request, &e->limits, &q, err);
+  if (status) return status;
+  const char *adapter = request->adapter;
+  if (adapter && *adapter && strcmp(adapter, e->name)) status = el_registry_get(e->registry, adapter, &q->adapter, err);
+  if (!status) {
+    pthread_mutex_lock(&e->mutex);
+    int limit = e->scheduler.n_slots + e->max_queue;
+    if (e->closing) {
+      status = el_fail(err, EL_ERR_CLOSED, "the engine is shutting down");
+    } else if (e->n_unfinished >= limit) {
+      status = el_fail(err, EL_ERR_BUSY, "%d requests run or wait, the limit is %d (n_slots and max_queue)",
+                       e->n_unfinished, limit);
+    } else {
+      e->n_unfinished++;
+      q->id = ++e->n_submitted;
+      if (id) *id = q->id;
+      table_add(e, q);
+      *e->inbox_end = q;
+      e->inbox_end = &q->next;
+      pthread_cond_signal(&e->work);
+    }
+    pthread_mutex_unlock(&e->mutex);
+  }
+  if (status) {
+    el_registry_put(e->registry, q->adapter);
+    el_seq_free(q);
+  }
+  return status;
+}
+
+void el_cancel(el_engine *e, uint64_t id) {
+  if (!e) return;
+  pthread_mutex_lock(&e->mutex);
+  el_seq *q = *slot_of(e, id);
+  if (q && !q->done) {
+    atomic_store(&q->cancelled, true);
+    e->cancels = true;
+    pthread_cond_signal(&e->work);
+  }
+  pthread_mutex_unlock(&e->mutex);
+}
+
+/* -------------------------------------------------------------- delivering */
+
+static void fill(el_event *event, const el_seq *q) {
+  event->request = q->id;
+  event->user = q->user;
+}
+
+bool el_request_deliver(el_engine *e, el_seq *q, el_event *event) {
+  fill(event, q);
+  if (q->on_event) {
+    q->on_event(event);
+    return true;
+  }
+  pthread_mutex_lock(&e->mutex);
+  bool ok = el_mailbox_put(&q->box, event);
+  if (ok) pthread_cond_broadcast(&q->changed);
+  pthread_mutex_unlock(&e->mutex);
+  return ok;
+}
+
+void el_request_deliver_done(el_engine *e, el_seq *q, const el_event *event) {
+  q->last = *event;
+  fill(&q->last, q);
+  el_seq_end(q);
+  bool called = q->on_event; /* else a client may take the event and free q once the mutex is open */
+  pthread_mutex_lock(&e->mutex);
+  e->n_unfinished--;
+  q->done = true;
+  if (called)
+    table_remove(e, q);
+  else
+    pthread_cond_broadcast(&q->changed);
+  pthread_mutex_unlock(&e->mutex);
+  if (!called) return;
+  q->on_event(&q->last);
+  el_seq_free(q);
+}
+
+/* ----------------------------------------------------------------- polling */
+
+/* Drops the request whose DONE event was taken longest ago. Mutex held. */
+static void drop_oldest(el_engine *e) {
+  el_seq *q = e->kept;
+  e->kept = q->kept_next;
+  if (!e->kept) e->kept_end = &e->kept;
+  e->n_kept--;
+  table_remove(e, q);
+  q->dropped = true;
+  if (!q->n_readers) el_seq_free(q);
+}
+
+static void take_done(el_engine *e, el_seq *q, el_event *out) {
+  *out = q->last;
+  q->done_taken = true;
+  *e->kept_end = q;
+  e->kept_end = &q->kept_next;
+  if (++e->n_kept > EL_KEEP_DONE) drop_oldest(e);
+}
+
+static struct timespec deadline_in(int timeout_ms) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  t.tv_sec += timeout_ms / 1000;
+  t.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
+  if (t.tv_nsec >= 1000000000) {
+    t.tv_nsec -= 1000000000;
+    t.tv_sec++;
+  }
+  return t;
+}
+
+el_status el_next_event(el_engine *e, uint64_t id, int timeout_ms, el_event *out) {
+  if (!e || !out) return EL_ERR_INVALID;
+  /* In a callback there is nothing to wait for: the events come from this very thread. */
+  if (pthread_equal(pthread_self(), e->thread)) timeout_ms = 0;
+  struct timespec deadline = deadline_in(timeout_ms > 0 ? timeout_ms : 0);
+  el_status status = EL_OK;
+  pthread_mutex_lock(&e->mutex);
+  el_seq *q = *slot_of(e, id);
+  if (!q || q->on_event) {
+    pthread_mutex_unlock(&e->mutex);
+    return EL_ERR_NOT_FOUND;
+  }
+  q->n_readers++;
+  e->n_readers++;
+  bool late = timeout_ms == 0;
+  for (;;) {
+    if (el_mailbox_take(&q->box, out)) {
+      fill(out, q);
+    } else if (q->done_taken) {
+      status = EL_ERR_NOT_FOUND;
+    } else if (q->done) {
+      take_done(e, q, out);
+    } else if (late) {
+      status = EL_ERR_BUSY;
+    } else {
+      if (timeout_ms < 0)
+        pthread_cond_wait(&q->changed, &e->mutex);
+      else
+        late = pthread_cond_timedwait(&q->changed, &e->mutex, &deadline) != 0;
+      continue;
+    }
+    break;
+  }
+  if (!--q->n_readers && q->dropped) el_seq_free(q);
+  if (!--e->n_readers) pthread_cond_broadcast(&e->readers_gone);
+  pthread_mutex_unlock(&e->mutex);
+  return status;
+}
+
+void el_request_free_all(el_engine *e) {
+  for (int i = 0; i < EL_TABLE; i++)
+    while (e->table[i]) {
+      el_seq *q = e->table[i];
+      assert(q->done);
+      e->table[i] = q->table_next;
+      el_seq_free(q);
+    }
+}

@@ -1,0 +1,31 @@
+/* Chooses the next token from a row of logits. What is chosen depends on the row, the request's parameters and its own
+ * tokens alone: the random number of token i is a function of (seed, i). */
+#ifndef EL_ENGINE_SAMPLER_H
+#define EL_ENGINE_SAMPLER_H
+
+#include "base/error.h"
+
+/* Limits of a request's parameters; within them nothing overflows a float. */
+enum { EL_MAX_LOGIT_BIAS = 4096 };
+#define EL_MAX_BIAS 1e6f    /* magnitude of a bias */
+#define EL_MAX_PENALTY 1e3f /* repeat_penalty; magnitude of the frequency and the presence penalty */
+#define EL_MIN_REPEAT_PENALTY 1e-3f
+#define EL_BANNED_BIAS -100.0f /* a bias of this or less bans the token */
+
+/* Scratch memory, reused from call to call. One for each thread that samples. */
+typedef struct el_sampler el_sampler;
+el_status el_sampler_new(int n_vocab, el_sampler **out, el_error *err);
+void el_sampler_free(el_sampler *s);
+
+/* Checks everything that el_sampling says; the message names the field. */
+el_status el_sampling_check(const el_sampling *p, int n_vocab, el_error *err);
+
+/* logits: [n_vocab]. tokens: [n_tokens], the prompt's n_prompt first, then what was generated. Fails when a logit is
+ * NaN or infinite, or when every token is banned. */
+el_status el_sampler_pick(el_sampler *s, const float *logits, const el_sampling *p, const int32_t *tokens, int n_prompt,
+                          int n_tokens, int32_t *token, el_error *err);
+
+/* Uniform in [0, 1). */
+double el_random_unit(uint64_t seed, uint64_t index);
+
+#endif

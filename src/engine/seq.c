@@ -1,0 +1,142 @@
+#include "engine/seq.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "engine/sampler.h"
+#include "format/text.h"
+
+static el_status check_tokens(const el_request *r, const el_seq_limits *limits, el_error *err) {
+  if (!r->n_prompt || !r->prompt) return el_fail(err, EL_ERR_INVALID, "prompt: has no tokens");
+  if (r->max_tokens < -1) return el_fail(err, EL_ERR_INVALID, "max_tokens: %d is below -1", r->max_tokens);
+  size_t ctx = (size_t)limits->ctx_size;
+  if (r->n_prompt > ctx)
+    return el_fail(err, EL_ERR_TOO_LONG, "prompt: %zu tokens, the context has %zu", r->n_prompt, ctx);
+  if (r->n_prompt == ctx && r->max_tokens != 0)
+    return el_fail(err, EL_ERR_TOO_LONG, "prompt: %zu tokens fill the context of %zu, there is no room for an answer",
+                   r->n_prompt, ctx);
+  for (size_t i = 0; i < r->n_prompt; i++)
+    if (r->prompt[i] < 0 || r->prompt[i] >= limits->n_vocab)
+      return el_fail(err, EL_ERR_INVALID, "prompt[%zu]: token %d is not in 0 to %d", i, (int)r->prompt[i],
+                     limits->n_vocab - 1);
+  return EL_OK;
+}
+
+static el_status check_stop(const el_request *r, el_error *err) {
+  if (r->n_stop > EL_MAX_STOPS)
+    return el_fail(err, EL_ERR_INVALID, "stop: %zu strings, the limit is %d", r->n_stop, EL_MAX_STOPS);
+  if (r->n_stop && !r->stop) return el_fail(err, EL_ERR_INVALID, "stop: is NULL");
+  for (size_t i = 0; i < r->n_stop; i++) {
+    const char *s = r->stop[i];
+    if (!s || !*s) return el_fail(err, EL_ERR_INVALID, "stop[%zu]: is empty", i);
+    size_t len = strnlen(s, EL_MAX_STOP_BYTES + 1);
+    if (len > EL_MAX_STOP_BYTES)
+      return el_fail(err, EL_ERR_INVALID, "stop[%zu]: is longer than %d bytes", i, EL_MAX_STOP_BYTES);
+    for (size_t at = 0, n; at < len; at += n) {
+      n = (size_t)el_utf8_length(s + at, len - at);
+      if (!n) return el_fail(err, EL_ERR_INVALID, "stop[%zu]: is not UTF-8", i);
+    }
+  }
+  return EL_OK;
+}
+
+static el_status check(const el_request *r, const el_seq_limits *limits, el_error *err) {
+  el_status status = check_tokens(r, limits, err);
+  if (!status) status = el_sampling_check(&r->sampling, limits->n_vocab, err);
+  if (!status) status = check_stop(r, err);
+  if (!status && (r->top_logprobs < 0 || r->top_logprobs > EL_MAX_TOP_LOGPROBS))
+    status = el_fail(err, EL_ERR_INVALID, "top_logprobs: %d is not in 0 to %d", r->top_logprobs, EL_MAX_TOP_LOGPROBS);
+  return status;
+}
+
+/* The pointers and the strings in one block; false: out of memory. */
+static bool copy_stop(el_seq *s, const el_request *r) {
+  if (!r->n_stop) return true;
+  size_t bytes = r->n_stop * sizeof *s->stop_strings;
+  for (size_t i = 0; i < r->n_stop; i++) bytes += strlen(r->stop[i]) + 1;
+  s->stop_strings = malloc(bytes);
+  if (!s->stop_strings) return false;
+  char *at = (char *)(s->stop_strings + r->n_stop);
+  for (size_t i = 0; i < r->n_stop; i++) {
+    s->stop_strings[i] = at;
+    at = stpcpy(at, r->stop[i]) + 1;
+  }
+  s->stop.strings = s->stop_strings;
+  s->stop.n = r->n_stop;
+  return true;
+}
+
+static bool copy(el_seq *s, const el_request *r) {
+  size_t n_bias = r->sampling.n_logit_bias;
+  s->tokens = malloc(sizeof *s->tokens * r->n_prompt);
+  if (n_bias) s->bias = malloc(sizeof *s->bias * n_bias);
+  if (!s->tokens || (n_bias && !s->bias) || !copy_stop(s, r)) return false;
+  memcpy(s->tokens, r->prompt, sizeof *s->tokens * r->n_prompt);
+  if (n_bias) memcpy(s->bias, r->sampling.logit_bias, sizeof *s->bias * n_bias);
+  s->sampling.logit_bias = s->bias;
+  return true;
+}
+
+el_status el_seq_new(const el_request *r, const el_seq_limits *limits, el_seq **out, el_error *err) {
+  el_status status = check(r, limits, err);
+  if (status) return status;
+  el_seq *s = calloc(1, sizeof *s);
+  if (!s) return el_fail(err, EL_ERR_NO_MEMORY, "request: out of memory");
+  int room = limits->ctx_size - (int)r->n_prompt;
+  s->sampling = r->sampling;
+  s->n_prompt = s->n_tokens = (int)r->n_prompt;
+  s->max_new = r->max_tokens < 0 || r->max_tokens > room ? room : r->max_tokens;
+  s->ignore_eos = r->ignore_eos;
+  s->logprobs = r->logprobs;
+  s->wants_prompt_logprobs = r->prompt_logprobs;
+  s->n_top = r->top_logprobs < limits->n_vocab ? r->top_logprobs : limits->n_vocab;
+  s->on_event = r->on_event;
+  s->user = r->user;
+  s->submitted_ns = el_now_ns();
+  pthread_condattr_t monotonic;
+  pthread_condattr_init(&monotonic);
+  pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+  pthread_cond_init(&s->changed, &monotonic);
+  pthread_condattr_destroy(&monotonic);
+  if (!copy(s, r)) {
+    el_seq_free(s);
+    return el_fail(err, EL_ERR_NO_MEMORY, "request: out of memory");
+  }
+  *out = s;
+  return EL_OK;
+}
+
+el_status el_seq_start(el_seq *s, el_error *err) {
+  size_t n = (size_t)s->n_prompt + (size_t)s->max_new;
+  int32_t *tokens = realloc(s->tokens, sizeof *tokens * n);
+  if (tokens) s->tokens = tokens;
+  s->pages = malloc(sizeof *s->pages * (size_t)el_pages_for((int)n));
+  if (s->wants_prompt_logprobs) s->prompt_logprobs = calloc((size_t)s->n_prompt, sizeof *s->prompt_logprobs);
+  s->n_prompt_logprobs = 1; /* that of the first token is 0: nothing is before it */
+  if (!tokens || !s->pages || (s->wants_prompt_logprobs && !s->prompt_logprobs))
+    return el_fail(err, EL_ERR_NO_MEMORY, "request: out of memory for %zu tokens", n);
+  return EL_OK;
+}
+
+void el_seq_end(el_seq *s) {
+  free(s->tokens);
+  free(s->pages);
+  free(s->prompt_logprobs);
+  free(s->bias);
+  s->tokens = NULL;
+  s->pages = NULL;
+  s->prompt_logprobs = NULL;
+  s->bias = NULL;
+}
+
+void el_seq_free(el_seq *s) {
+  if (!s) return;
+  el_seq_end(s);
+  el_stop_free(&s->stop);
+  el_mailbox_free(&s->box);
+  pthread_cond_destroy(&s->changed);
+  free(s->stop_strings);
+  free(s);
+}

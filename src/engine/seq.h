@@ -1,0 +1,88 @@
+/* A sequence: one request from el_submit to its DONE event. */
+#ifndef EL_ENGINE_SEQ_H
+#define EL_ENGINE_SEQ_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "engine/mailbox.h"
+#include "engine/registry.h"
+#include "engine/stop.h"
+#include "model/model.h"
+
+/* Limits of a request. Finding stop strings costs their number times their length for each token. */
+enum { EL_MAX_STOPS = 64, EL_MAX_STOP_BYTES = 1024, EL_MAX_TOP_LOGPROBS = 20 };
+
+typedef struct el_seq el_seq;
+struct el_seq {
+  /* What was asked for; nobody changes it after el_submit. */
+  uint64_t id;
+  el_entry *adapter; /* NULL: base; a reference */
+  el_sampling sampling;
+  int n_prompt;
+  int max_new; /* generated tokens that max_tokens and the context allow; 0: none are wanted */
+  bool ignore_eos, logprobs, wants_prompt_logprobs;
+  int n_top;
+  el_event_fn on_event;
+  void *user;
+  uint64_t submitted_ns;
+  el_logit_bias *bias;
+  const char **stop_strings; /* one block with the strings */
+
+  /* The engine thread's. The keys and values of positions 0 .. n_computed - 1 are in the pages; what a step computes
+   * are positions up to n_tokens - 1. The logits of the last one give the next token. */
+  el_seq *next;    /* in a queue */
+  int32_t *tokens; /* the prompt, then what was generated */
+  int n_tokens, n_computed;
+  uint32_t *pages;
+  int n_pages;
+  float *prompt_logprobs; /* [n_prompt] with wants_prompt_logprobs */
+  int n_prompt_logprobs;  /* of them are there */
+  el_stop stop;
+  uint64_t started_ns, first_ns; /* when it got a slot; when its first token came. 0: not yet */
+
+  /* Any thread, under the engine's mutex. */
+  el_seq *table_next;
+  atomic_bool cancelled; /* also read by the engine thread without it */
+  el_mailbox box;
+  pthread_cond_t changed; /* an event is there */
+  int n_readers;          /* threads inside el_next_event */
+  bool done, done_taken;
+  bool dropped; /* out of the engine's table: the last reader frees it */
+  el_event last;
+  el_seq *kept_next;
+};
+
+typedef struct el_seq_limits {
+  int n_vocab, ctx_size;
+} el_seq_limits;
+
+/* Checks a request and copies it, but for its adapter. */
+el_status el_seq_new(const el_request *r, const el_seq_limits *limits, el_seq **out, el_error *err);
+/* The adapter's reference must have been given back. */
+void el_seq_free(el_seq *s);
+
+/* Allocates all that the sequence needs to run up to its last token. */
+el_status el_seq_start(el_seq *s, el_error *err);
+/* Frees what only a running sequence needs: events may still wait to be taken. */
+void el_seq_end(el_seq *s);
+
+static inline int el_seq_n_new(const el_seq *s) {
+  return s->n_tokens - s->n_prompt;
+}
+
+static inline int el_pages_for(int n_tokens) {
+  return (n_tokens + EL_PAGE_TOKENS - 1) / EL_PAGE_TOKENS;
+}
+
+/* The logits of position `pos` give the log probability of the prompt's next token, which is not known yet. */
+static inline bool el_seq_scores_prompt(const el_seq *s, int pos) {
+  return s->wants_prompt_logprobs && pos + 1 < s->n_prompt && pos + 1 >= s->n_prompt_logprobs;
+}
+
+/* A token is drawn from the logits of position `pos`. */
+static inline bool el_seq_draws(const el_seq *s, int pos) {
+  return s->max_new > 0 && pos == s->n_tokens - 1;
+}
+
+#endif

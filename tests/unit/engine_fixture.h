@@ -1,0 +1,148 @@
+/* An engine on the fake model, and what a request gave. */
+#ifndef EL_TESTS_ENGINE_FIXTURE_H
+#define EL_TESTS_ENGINE_FIXTURE_H
+
+#include "base/clock.h"
+#include "fake_model.h"
+
+typedef struct rig {
+  char dir[64], path[128];
+  el_engine *engine;
+} rig;
+
+static inline el_engine_options rig_options(int n_slots, int ctx, int step_rows) {
+  el_engine_options o = el_engine_options_default();
+  o.n_slots = n_slots;
+  o.ctx_size = ctx;
+  o.step_rows = step_rows;
+  o.n_threads = 1;
+  o.isa = "scalar";
+  return o;
+}
+
+/* n_pages: 0 for as many as all slots can use. */
+static inline rig rig_open_options(el_engine_options o, uint64_t n_pages) {
+  rig r;
+  el_error err;
+  fake_write_model(r.dir, r.path);
+  o.model_path = r.path;
+  if (el_engine_open_pages(&o, n_pages, &r.engine, &err)) fail_msg("%s", err.message);
+  fake_take_counts();
+  return r;
+}
+
+static inline rig rig_open(int n_slots, int ctx, int step_rows) {
+  return rig_open_options(rig_options(n_slots, ctx, step_rows), 0);
+}
+
+static inline void rig_close(rig *r) {
+  el_engine_close(r->engine);
+  remove_tree(r->dir);
+  fake = (fake_options){0};
+  assert_int_equal(fake_live_adapters(), 0);
+}
+
+static inline void rig_add(rig *r, const char *name, uint64_t seed) {
+  el_error err;
+  if (el_adapter_add_random(r->engine, name, 1, seed, &err)) fail_msg("%s", err.message);
+}
+
+/* --- what came back */
+
+enum { MAX_RESULT = 512 };
+typedef struct result {
+  pthread_mutex_t mutex;
+  pthread_cond_t changed;
+  int32_t tokens[MAX_RESULT];
+  float logprobs[MAX_RESULT];
+  el_token_logprob top[MAX_RESULT][EL_MAX_TOP_LOGPROBS];
+  size_t n_top;
+  int n, n_done, n_prompt_events;
+  float prompt_logprobs[MAX_RESULT];
+  size_t n_prompt_logprobs;
+  char text[8 * MAX_RESULT];
+  size_t text_len;
+  el_event last; /* its pointers are stale */
+  char stop[64];
+  void (*hook)(struct result *r, const el_event *event); /* called at each event, on its thread */
+  el_engine *engine;                                     /* for hooks */
+  void *context;
+} result;
+
+static inline void result_init(result *r) {
+  memset(r, 0, sizeof *r);
+  pthread_mutex_init(&r->mutex, NULL);
+  pthread_cond_init(&r->changed, NULL);
+}
+
+/* Runs on the engine thread too, where cmocka's assertions must not be used. */
+static inline void result_take(result *r, const el_event *e) {
+  pthread_mutex_lock(&r->mutex);
+  if (r->n_done || e->text_len > sizeof r->text - r->text_len || r->n == MAX_RESULT) abort();
+  if (e->text_len) memcpy(r->text + r->text_len, e->text, e->text_len);
+  r->text_len += e->text_len;
+  if (e->type == EL_EVENT_TOKEN) {
+    r->tokens[r->n] = e->token;
+    r->logprobs[r->n] = e->logprob;
+    r->n_top = e->n_top;
+    if (e->n_top) memcpy(r->top[r->n], e->top, e->n_top * sizeof *e->top);
+    r->n++;
+  } else if (e->type == EL_EVENT_PROMPT) {
+    if (r->n || e->n_prompt_logprobs > MAX_RESULT) abort();
+    r->n_prompt_events++;
+    r->n_prompt_logprobs = e->n_prompt_logprobs;
+    memcpy(r->prompt_logprobs, e->prompt_logprobs, e->n_prompt_logprobs * sizeof(float));
+  } else {
+    r->last = *e;
+    if (e->stop) snprintf(r->stop, sizeof r->stop, "%s", e->stop);
+  }
+  pthread_mutex_unlock(&r->mutex);
+  if (r->hook) r->hook(r, e);
+  if (e->type != EL_EVENT_DONE) return;
+  pthread_mutex_lock(&r->mutex);
+  r->n_done = 1;
+  pthread_cond_broadcast(&r->changed);
+  pthread_mutex_unlock(&r->mutex);
+}
+
+static inline void result_on_event(const el_event *e) {
+  result_take(e->user, e);
+}
+
+static inline void result_wait(result *r) {
+  pthread_mutex_lock(&r->mutex);
+  while (!r->n_done) pthread_cond_wait(&r->changed, &r->mutex);
+  pthread_mutex_unlock(&r->mutex);
+}
+
+static inline void result_wait_tokens(result *r, int n) {
+  for (;;) {
+    pthread_mutex_lock(&r->mutex);
+    bool enough = r->n >= n || r->n_done;
+    pthread_mutex_unlock(&r->mutex);
+    if (enough) return;
+    usleep(200);
+  }
+}
+
+static inline bool result_text_is(const result *r, const char *text) {
+  return r->text_len == strlen(text) && !memcmp(r->text, text, r->text_len);
+}
+
+/* Submits with a callback into `out`. */
+static inline uint64_t rig_submit(rig *r, el_request q, result *out) {
+  uint64_t id = 0;
+  el_error err;
+  q.on_event = result_on_event;
+  q.user = out;
+  out->engine = r->engine;
+  if (el_submit(r->engine, &q, &id, &err)) fail_msg("%s", err.message);
+  return id;
+}
+
+static inline void rig_run(rig *r, el_request q, result *out) {
+  rig_submit(r, q, out);
+  result_wait(out);
+}
+
+#endif

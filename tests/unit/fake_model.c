@@ -1,0 +1,282 @@
+#include "fake_model.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/error.h"
+
+const char *const fake_words[FAKE_N_WORDS] = {"hello", " world", "STOP", "ST", "OP", "\n\n", "\xe2\x82\xac"};
+fake_options fake;
+
+static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+static fake_counts counts; /* under the gate */
+static atomic_int live_adapters;
+
+void fake_hold(void) {
+  pthread_mutex_lock(&gate);
+}
+void fake_release(void) {
+  pthread_mutex_unlock(&gate);
+}
+
+fake_counts fake_take_counts(void) {
+  pthread_mutex_lock(&gate);
+  fake_counts c = counts;
+  counts = (fake_counts){0};
+  pthread_mutex_unlock(&gate);
+  return c;
+}
+
+int fake_live_adapters(void) {
+  return atomic_load(&live_adapters);
+}
+
+/* cmocka's assertions leave by longjmp, which another thread than the test's must not. */
+#define CHECK(what)                                                            \
+  do {                                                                         \
+    if (!(what)) {                                                             \
+      fprintf(stderr, "step contract broken, line %d: %s\n", __LINE__, #what); \
+      abort();                                                                 \
+    }                                                                          \
+  } while (0)
+
+/* -------------------------------------------------------------------- file */
+
+/* A byte in the alphabet of byte-level vocabularies. */
+static void put_byte_token(el_buf *b, int byte) {
+  bool itself = (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;
+  int code = byte;
+  if (!itself) code = 0x100 + (byte <= 0x20 ? byte : byte <= 0xa0 ? byte - 0x7f + 33 : 67);
+  char text[3] = {(char)code, 0, 0};
+  if (code >= 0x80) {
+    text[0] = (char)(0xc0 | code >> 6);
+    text[1] = (char)(0x80 | (code & 0x3f));
+  }
+  put_str(b, text);
+}
+
+void fake_write_model(char dir[64], char path[128]) {
+  el_buf b = {0};
+  put_gguf_header(&b, 3, 0, 8);
+  put_kv_str(&b, "general.architecture", "llama");
+  put_kv_str(&b, "general.name", "fake model");
+  put_kv_str(&b, "tokenizer.ggml.model", "gpt2");
+  put_kv_str(&b, "tokenizer.ggml.pre", "gpt-2");
+  put_kv(&b, "tokenizer.ggml.tokens", EL_GGUF_ARRAY), put_u32(&b, EL_GGUF_STRING), put_u64(&b, FAKE_VOCAB);
+  for (int i = 0; i < 256; i++) put_byte_token(&b, i);
+  put_str(&b, "<eos>");
+  for (int i = 0; i < FAKE_N_WORDS; i++) put_str(&b, fake_words[i]);
+  put_kv(&b, "tokenizer.ggml.token_type", EL_GGUF_ARRAY), put_u32(&b, EL_GGUF_I32), put_u64(&b, FAKE_VOCAB);
+  for (int i = 0; i < FAKE_VOCAB; i++) put_u32(&b, i < FAKE_EOS ? 1 : i == FAKE_EOS ? 3 : 4);
+  put_kv(&b, "tokenizer.ggml.merges", EL_GGUF_ARRAY), put_u32(&b, EL_GGUF_STRING), put_u64(&b, 0);
+  put_kv_u32(&b, "tokenizer.ggml.eos_token_id", FAKE_EOS);
+  make_dir(dir);
+  write_file(dir, "fake.gguf", b.data, b.len);
+  snprintf(path, 128, "%s/fake.gguf", dir);
+  el_buf_free(&b);
+}
+
+/* ------------------------------------------------------------------- model */
+
+struct el_model {
+  el_hparams h;
+};
+
+el_status el_model_load(const el_gguf *g, const el_kernels *k, el_threads *threads, el_weights weights,
+                        el_progress_fn progress, void *progress_user, el_model **out, el_error *err) {
+  el_model *m = calloc(1, sizeof *m);
+  if (!m) return el_fail(err, EL_ERR_NO_MEMORY, "fake model: out of memory");
+  m->h = (el_hparams){.n_layers = 1,
+                      .n_embd = 32,
+                      .n_ff = 32,
+                      .n_head = 1,
+                      .n_head_kv = 1,
+                      .head_dim = 32,
+                      .n_rot = 32,
+                      .n_vocab = FAKE_VOCAB,
+                      .ctx_train = FAKE_CTX_TRAIN};
+  if (progress) progress(progress_user, 1, 1);
+  *out = m;
+  return EL_OK;
+}
+
+void el_model_free(el_model *m) {
+  free(m);
+}
+const el_hparams *el_model_hparams(const el_model *m) {
+  return &m->h;
+}
+uint64_t el_model_weight_bytes(const el_model *m) {
+  return 1;
+}
+uint64_t el_model_n_params(const el_model *m) {
+  return 1;
+}
+
+/* ---------------------------------------------------------------- adapters */
+
+/* The seed stands for the weights. */
+static el_status new_adapter(int rank, uint64_t seed, el_adapter **out, el_error *err) {
+  el_adapter *a = calloc(1, sizeof *a);
+  if (a) a->arena = malloc(sizeof seed);
+  if (!a || !a->arena) {
+    free(a);
+    return el_fail(err, EL_ERR_NO_MEMORY, "fake adapter: out of memory");
+  }
+  memcpy(a->arena, &seed, sizeof seed);
+  a->rank = rank;
+  a->arena_bytes = sizeof seed;
+  atomic_fetch_add(&live_adapters, 1);
+  *out = a;
+  return EL_OK;
+}
+
+el_status el_adapter_random(const el_lora_shape *shape, int rank, uint64_t seed, const el_kernels *k, el_adapter **out,
+                            el_error *err) {
+  return new_adapter(rank, seed, out, err);
+}
+el_status el_adapter_pack(const el_lora_file *f, const el_lora_shape *shape, const el_kernels *k, el_adapter **out,
+                          el_error *err) {
+  return new_adapter(1, 1, out, err);
+}
+void el_adapter_free(el_adapter *a) {
+  if (!a) return;
+  free(a->arena);
+  free(a);
+  atomic_fetch_sub(&live_adapters, 1);
+}
+size_t el_adapter_bytes(const el_adapter *a) {
+  return a->arena_bytes;
+}
+int el_adapter_rank(const el_adapter *a) {
+  return a->rank;
+}
+
+static uint64_t seed_of(const el_adapter *a) {
+  uint64_t seed = 0;
+  if (a) memcpy(&seed, a->arena, sizeof seed);
+  return a ? seed + 1 : 0;
+}
+
+/* -------------------------------------------------------------------- step */
+
+/* What the KV cache holds of a position. */
+typedef struct entry {
+  int32_t pos, token;
+  uint64_t adapter;
+} entry;
+
+struct el_step {
+  unsigned char *kv;
+  int max_rows, max_logits, max_ctx;
+  float *logits;
+};
+
+size_t el_kv_page_bytes(const el_hparams *h) {
+  return EL_PAGE_TOKENS * sizeof(entry);
+}
+
+el_status el_step_new(const el_model *m, el_threads *threads, unsigned char *kv, int max_rows, int max_logits,
+                      int max_ctx, el_step **out, el_error *err) {
+  el_step *s = calloc(1, sizeof *s);
+  if (s) s->logits = malloc(sizeof *s->logits * FAKE_VOCAB * (size_t)max_logits);
+  if (!s || !s->logits) {
+    free(s);
+    return el_fail(err, EL_ERR_NO_MEMORY, "fake step: out of memory");
+  }
+  s->kv = kv;
+  s->max_rows = max_rows;
+  s->max_logits = max_logits;
+  s->max_ctx = max_ctx;
+  *out = s;
+  return EL_OK;
+}
+
+void el_step_free(el_step *s) {
+  if (!s) return;
+  free(s->logits);
+  free(s);
+}
+
+static entry *entry_at(const el_step *s, const el_row *row, int pos) {
+  entry *page = (entry *)(void *)(s->kv + row->pages[pos / EL_PAGE_TOKENS] * EL_PAGE_TOKENS * sizeof(entry));
+  return &page[pos % EL_PAGE_TOKENS];
+}
+
+static uint64_t mix(uint64_t a, uint64_t b) {
+  uint64_t z = a * 0x9e3779b97f4a7c15u + b + 1;
+  z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+  z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+  return z ^ z >> 31;
+}
+
+static void check_rows(const el_step *s, const el_row *rows, int n_rows) {
+  CHECK(n_rows >= 1 && n_rows <= s->max_rows);
+  int n_logits = 0;
+  for (int i = 0; i < n_rows; i++) {
+    const el_row *r = &rows[i];
+    CHECK(r->token >= 0 && r->token < FAKE_VOCAB && r->pos >= 0 && r->pos < s->max_ctx);
+    n_logits += r->wants_logits;
+    /* Rows of a sequence: one after the other, one adapter, ascending. */
+    bool first = i == 0 || rows[i - 1].pages != r->pages;
+    if (!first) CHECK(r->pos == rows[i - 1].pos + 1 && r->adapter == rows[i - 1].adapter);
+    for (int j = 0; j < i; j++) {
+      if (first) CHECK(rows[j].pages != r->pages);
+      /* Rows with an adapter: adjacent. */
+      if (rows[j].adapter == r->adapter) CHECK(rows[i - 1].adapter == r->adapter);
+      /* No page belongs to two sequences. */
+      if (rows[j].pages == r->pages || (j > 0 && rows[j - 1].pages == rows[j].pages) || !first) continue;
+      int last_i = i, last_j = j;
+      while (last_i + 1 < n_rows && rows[last_i + 1].pages == r->pages) last_i++;
+      while (last_j + 1 < n_rows && rows[last_j + 1].pages == rows[j].pages) last_j++;
+      for (int a = 0; a <= rows[last_i].pos / EL_PAGE_TOKENS; a++)
+        for (int b = 0; b <= rows[last_j].pos / EL_PAGE_TOKENS; b++) CHECK(r->pages[a] != rows[j].pages[b]);
+    }
+  }
+  CHECK(n_logits <= s->max_logits);
+}
+
+/* All that the row's logits are made of. */
+static uint64_t history(const el_step *s, const el_row *row) {
+  uint64_t adapter = seed_of(row->adapter), h = adapter;
+  for (int p = 0; p <= row->pos; p++) {
+    const entry *e = entry_at(s, row, p);
+    CHECK(e->pos == p && e->adapter == adapter);
+    h = mix(h, (uint64_t)e->token);
+  }
+  return h;
+}
+
+static void fill_logits(const el_step *s, const el_row *row, float *out) {
+  uint64_t h = history(s, row);
+  int first = entry_at(s, row, 0)->token;
+  const int *script = first < 8 ? fake.scripts[first] : NULL;
+  for (int i = 0; i < FAKE_VOCAB; i++) out[i] = (float)(mix(h, (uint64_t)i) >> 40) * 0x1p-21f; /* 0 to 8 */
+  if (script) {
+    int at = 0;
+    while (at < row->pos && script[at] >= 0) at++;
+    out[script[at] >= 0 ? script[at] : FAKE_EOS] = 20;
+  } else if (h % 41 == 0) {
+    out[FAKE_EOS] = 9;
+  }
+  if (fake.nan_at && row->pos == fake.nan_at && !row->adapter) out[7] = NAN;
+}
+
+const float *el_step_run(el_step *s, const el_row *rows, int n_rows) {
+  pthread_mutex_lock(&gate);
+  check_rows(s, rows, n_rows);
+  int n = 0;
+  for (int i = 0; i < n_rows; i++) {
+    *entry_at(s, &rows[i], rows[i].pos) = (entry){rows[i].pos, rows[i].token, seed_of(rows[i].adapter)};
+    if (rows[i].wants_logits) fill_logits(s, &rows[i], s->logits + (size_t)FAKE_VOCAB * (size_t)n++);
+  }
+  counts.steps++;
+  counts.rows += n_rows;
+  counts.logits += n;
+  if (n_rows > counts.max_rows) counts.max_rows = n_rows;
+  int us = fake.step_us;
+  pthread_mutex_unlock(&gate);
+  if (us) usleep((useconds_t)us);
+  return s->logits;
+}

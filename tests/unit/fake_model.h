@@ -1,0 +1,47 @@
+/* A model for tests of the engine: it takes the place of src/model and of adapter packing at link time.
+ *
+ * What it gives for a row is a hash of the row's adapter and of all tokens before it, as it finds them in the row's KV
+ * pages: so a token that is missing, stale or another sequence's shows in the output. It checks the contract of
+ * el_step_run at every step, and aborts when it is broken. */
+#ifndef EL_TESTS_FAKE_MODEL_H
+#define EL_TESTS_FAKE_MODEL_H
+
+#include "bytes.h"
+#include "engine/engine.h"
+
+/* The vocabulary: token i < 256 is byte i; then words. */
+enum {
+  FAKE_EOS = 256,  /* ends the generation, has no text */
+  FAKE_WORD = 257, /* "hello" */
+  FAKE_N_WORDS = 7,
+  FAKE_VOCAB = FAKE_WORD + FAKE_N_WORDS,
+  FAKE_CTX_TRAIN = 100
+};
+extern const char *const fake_words[FAKE_N_WORDS];
+
+/* Set before an engine is opened, or while the model is held. */
+typedef struct fake_options {
+  /* Sequences whose first token is t < 8 get scripts[t] as their answer: the logits at position p put its token p
+   * first. Ends with -1, which is EOS. Other prompts get hashes. */
+  const int *scripts[8];
+  int nan_at;  /* rows of the base at this position get NaN; 0: none do */
+  int step_us; /* a step takes this long */
+} fake_options;
+extern fake_options fake;
+
+/* A file for el_engine_open in a fresh directory. */
+void fake_write_model(char dir[64], char path[128]);
+
+/* Between these calls no step ends, and the engine can be given requests that the next step sees together. fake_hold
+ * returns once a step that runs has ended. */
+void fake_hold(void);
+void fake_release(void);
+
+/* What happened since the last call. */
+typedef struct fake_counts {
+  int steps, rows, logits, max_rows; /* max_rows: of one step */
+} fake_counts;
+fake_counts fake_take_counts(void);
+int fake_live_adapters(void);
+
+#endif

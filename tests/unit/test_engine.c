@@ -1,0 +1,981 @@
+/* The engine on a fake model: what requests give, what steps are made of, and what is refused. */
+#include <math.h>
+
+#include "engine_fixture.h"
+
+static el_request ask(const int32_t *prompt, size_t n, int max_tokens) {
+  el_request q = el_request_default();
+  q.prompt = prompt;
+  q.n_prompt = n;
+  q.max_tokens = max_tokens;
+  return q;
+}
+#define ASK(max_tokens, ...) \
+  ask((const int32_t[]){__VA_ARGS__}, sizeof((const int32_t[]){__VA_ARGS__}) / sizeof(int32_t), max_tokens)
+
+enum { HELLO = FAKE_WORD, WORLD, STOP_WORD, ST, OP };
+
+static el_status try_submit(rig *r, el_request q, el_error *err) {
+  uint64_t id = 77;
+  el_status status = el_submit(r->engine, &q, &id, err);
+  if (status) assert_int_equal(id, 77);
+  return status;
+}
+
+/* ------------------------------------------------------------------ output */
+
+static void a_request_gives_its_tokens_text_and_figures(void **state) {
+  static const int script[] = {HELLO, WORLD, '!', -1};
+  fake.scripts[1] = script;
+  rig r = rig_open(2, 64, 16);
+  result out;
+  result_init(&out);
+  rig_run(&r, ASK(-1, 1), &out);
+  assert_int_equal(out.n, 3);
+  for (int i = 0; i < 3; i++) assert_int_equal(out.tokens[i], script[i]);
+  assert_true(result_text_is(&out, "hello world!"));
+  assert_int_equal(out.last.finish, EL_FINISH_STOP);
+  assert_null(out.last.stop);
+  assert_int_equal(out.last.prompt_tokens, 1);
+  assert_int_equal(out.last.completion_tokens, 3);
+  assert_true(out.last.queued_ms >= 0 && out.last.prompt_ms > 0 && out.last.decode_ms > 0);
+  rig_close(&r);
+}
+
+static void generation_ends_at_max_tokens_or_when_the_context_is_full(void **state) {
+  static const int script[] = {'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k',
+                               'l', 'm', 'n', 'o', 'p', 'q', 'r', 's', 't', -1};
+  fake.scripts[1] = script;
+  rig r = rig_open(2, 20, 16);
+  result a, b, c;
+  result_init(&a), result_init(&b), result_init(&c);
+  rig_run(&r, ASK(2, 1), &a);
+  assert_true(result_text_is(&a, "ab"));
+  assert_int_equal(a.last.finish, EL_FINISH_LENGTH);
+  rig_run(&r, ASK(-1, 1), &b); /* 1 + 19 = 20 */
+  assert_true(result_text_is(&b, "abcdefghijklmnopqrs"));
+  assert_int_equal(b.last.finish, EL_FINISH_LENGTH);
+  rig_run(&r, ASK(1000000, 1, 'a', 'b'), &c);
+  assert_true(result_text_is(&c, "cdefghijklmnopqrs"));
+  assert_int_equal(c.last.finish, EL_FINISH_LENGTH);
+  rig_close(&r);
+}
+
+static void with_no_tokens_wanted_only_the_prompt_is_computed(void **state) {
+  rig r = rig_open(2, 32, 16);
+  int32_t prompt[32];
+  for (int i = 0; i < 32; i++) prompt[i] = 'a' + i;
+  result a, b;
+  result_init(&a), result_init(&b);
+  rig_run(&r, ask(prompt, 32, 0), &a); /* it may fill the context */
+  assert_int_equal(a.n, 0);
+  assert_int_equal(a.last.finish, EL_FINISH_LENGTH);
+  assert_int_equal(a.last.prompt_tokens, 32);
+  fake_counts c = fake_take_counts();
+  assert_int_equal(c.rows, 32);
+  assert_int_equal(c.logits, 0);
+  el_request q = ask(prompt, 32, 0);
+  q.prompt_logprobs = true;
+  rig_run(&r, q, &b);
+  assert_int_equal(b.n_prompt_events, 1);
+  assert_int_equal(fake_take_counts().logits, 31);
+  rig_close(&r);
+}
+
+static void a_stop_string_ends_the_text_before_it_across_tokens(void **state) {
+  static const int script[] = {HELLO, 'S', ST, OP, WORLD, -1};
+  fake.scripts[1] = script;
+  rig r = rig_open(2, 64, 16);
+  result a, b, c;
+  result_init(&a), result_init(&b), result_init(&c);
+  el_request q = ASK(-1, 1);
+  q.stop = (const char *const[]){"nothing", "STOP"};
+  q.n_stop = 2;
+  rig_run(&r, q, &a);
+  assert_true(result_text_is(&a, "helloS"));
+  assert_int_equal(a.last.finish, EL_FINISH_STOP);
+  assert_string_equal(a.stop, "STOP");
+  assert_int_equal(a.last.completion_tokens, 4);
+  q.stop = (const char *const[]){"STOPS", " worldly"}; /* begins, but never is one */
+  rig_run(&r, q, &b);
+  assert_true(result_text_is(&b, "helloSSTOP world"));
+  assert_null(b.last.stop);
+  q.stop = (const char *const[]){"OP wo", "x"};
+  q.max_tokens = 5;
+  rig_run(&r, q, &c);
+  assert_true(result_text_is(&c, "helloSST"));
+  assert_int_equal(c.last.finish, EL_FINISH_STOP); /* not length, though it is the last token */
+  rig_close(&r);
+}
+
+static void split_at_characters(result *out, const el_event *e) {
+  for (size_t i = 0; i < e->text_len;) {
+    int n = el_utf8_length(e->text + i, e->text_len - i);
+    if (n == 0) abort();
+    i += (size_t)n;
+  }
+}
+
+static void events_carry_whole_characters(void **state) {
+  static const int script[] = {'a', 0xe2, 0x82, 0xac, 0xff, 'b', 0xf0, 0x9f, -1};
+  fake.scripts[1] = script;
+  rig r = rig_open(2, 64, 16);
+  result out;
+  result_init(&out);
+  out.hook = split_at_characters;
+  rig_run(&r, ASK(-1, 1), &out);
+  assert_true(result_text_is(&out,
+                             "a\xe2\x82\xac\xef\xbf\xbd"
+                             "b\xef\xbf\xbd"));
+  assert_int_equal(out.n, 8);
+  rig_close(&r);
+}
+
+static void the_end_token_ends_unless_it_is_ignored(void **state) {
+  static const int script[] = {HELLO, FAKE_EOS, WORLD, '!', -1};
+  fake.scripts[1] = script;
+  rig r = rig_open(2, 64, 16);
+  result a, b;
+  result_init(&a), result_init(&b);
+  el_request q = ASK(4, 1);
+  rig_run(&r, q, &a);
+  assert_int_equal(a.n, 1);
+  q.ignore_eos = true;
+  rig_run(&r, q, &b);
+  assert_int_equal(b.n, 4);
+  assert_int_equal(b.tokens[1], FAKE_EOS);
+  assert_true(result_text_is(&b, "hello world!"));
+  assert_int_equal(b.last.finish, EL_FINISH_LENGTH);
+  rig_close(&r);
+}
+
+static void prompt_log_probabilities_are_those_of_generation(void **state) {
+  rig r = rig_open(2, 96, 8);
+  rig_add(&r, "a", 5);
+  result gen, score;
+  result_init(&gen), result_init(&score);
+  int32_t prompt[80] = {'x', 'y', 'z'};
+  el_request q = ask(prompt, 3, 40);
+  q.adapter = "a";
+  q.ignore_eos = q.logprobs = true;
+  q.top_logprobs = 3;
+  rig_run(&r, q, &gen);
+  assert_int_equal(gen.n, 40);
+  assert_int_equal(gen.n_top, 3);
+  for (int i = 0; i < 40; i++) {
+    assert_int_equal(gen.top[i][0].token, gen.tokens[i]); /* greedy */
+    assert_true(gen.top[i][0].logprob == gen.logprobs[i]);
+    assert_true(gen.logprobs[i] < 0 && gen.top[i][1].logprob <= gen.top[i][0].logprob);
+    prompt[3 + i] = gen.tokens[i];
+  }
+  q = ask(prompt, 43, 1);
+  q.adapter = "a";
+  q.prompt_logprobs = true;
+  rig_run(&r, q, &score);
+  assert_int_equal(score.n_prompt_logprobs, 43);
+  assert_true(score.prompt_logprobs[0] == 0);
+  for (int i = 0; i < 40; i++) assert_true(score.prompt_logprobs[3 + i] == gen.logprobs[i]);
+  assert_int_equal(score.n, 1);
+  rig_close(&r);
+}
+
+static void logits_that_are_not_finite_fail_their_request_only(void **state) {
+  rig r = rig_open(4, 64, 16);
+  rig_add(&r, "a", 1);
+  fake.nan_at = 5;
+  result bad, good, scored;
+  result_init(&bad), result_init(&good), result_init(&scored);
+  el_request q = ASK(20, 'a');
+  q.ignore_eos = true;
+  rig_submit(&r, q, &bad);
+  q.adapter = "a";
+  rig_run(&r, q, &good);
+  result_wait(&bad);
+  assert_int_equal(bad.last.finish, EL_FINISH_ERROR);
+  assert_int_equal(bad.last.error.code, EL_ERR_FORMAT);
+  assert_contains(bad.last.error.message, "not finite");
+  assert_int_equal(bad.n, 5);
+  assert_int_equal(good.n, 20);
+  q = ASK(0, 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h');
+  q.prompt_logprobs = true;
+  rig_run(&r, q, &scored);
+  assert_int_equal(scored.last.finish, EL_FINISH_ERROR);
+  el_stats st;
+  el_engine_stats(r.engine, &st);
+  assert_int_equal(st.requests_failed, 2);
+  assert_int_equal(st.kv_pages_used, 0);
+  rig_close(&r);
+}
+
+/* ------------------------------------------------------------------- steps */
+
+typedef struct burst {
+  rig *rig;
+  el_request q[16];
+  result out[16];
+  int n;
+} burst;
+
+/* On the engine thread: all of them are there when the next step is made. */
+static void submit_burst(result *first, const el_event *event) {
+  if (event->type != EL_EVENT_DONE) return;
+  burst *b = first->context;
+  fake_take_counts();
+  for (int i = 0; i < b->n; i++) {
+    b->q[i].on_event = result_on_event;
+    b->q[i].user = &b->out[i];
+    if (el_submit(first->engine, &b->q[i], NULL, NULL)) abort();
+  }
+}
+
+static void run_burst(rig *r, burst *b) {
+  result first;
+  result_init(&first);
+  first.hook = submit_burst;
+  first.context = b;
+  for (int i = 0; i < b->n; i++) {
+    result_init(&b->out[i]);
+    b->out[i].engine = r->engine;
+  }
+  rig_run(r, ASK(0, 'x'), &first);
+  for (int i = 0; i < b->n; i++) result_wait(&b->out[i]);
+}
+
+static void requests_with_different_adapters_take_the_steps_of_one(void **state) {
+  static burst b;
+  rig r = rig_open(16, 64, 128);
+  char names[16][8];
+  for (int i = 1; i < 16; i++) {
+    snprintf(names[i], sizeof names[i], "a%d", i);
+    rig_add(&r, names[i], (uint64_t)i);
+  }
+  int steps[2];
+  for (int n = 1; n <= 16; n += 15) {
+    b.n = n;
+    for (int i = 0; i < n; i++) {
+      b.q[i] = ASK(30, 'p', 'q', 'r');
+      b.q[i].adapter = i ? names[i] : NULL;
+      b.q[i].ignore_eos = true;
+    }
+    run_burst(&r, &b);
+    fake_counts c = fake_take_counts();
+    steps[n > 1] = c.steps;
+    assert_int_equal(c.rows, n * (3 + 29)); /* every position once; the last token is not computed */
+    assert_int_equal(c.logits, n * 30);
+    assert_int_equal(c.max_rows, n * 3);
+  }
+  assert_int_equal(steps[0], 30);
+  assert_int_equal(steps[1], 30);
+  for (int i = 1; i < 16; i++) assert_memory_not_equal(b.out[i].tokens, b.out[0].tokens, 30 * sizeof(int32_t));
+  rig_close(&r);
+}
+
+static void a_long_prompt_does_not_delay_tokens_of_others(void **state) {
+  static burst b;
+  static int32_t prompt[500];
+  for (int i = 0; i < 500; i++) prompt[i] = 'a' + i % 26;
+  rig r = rig_open(4, 512, 8);
+  b.n = 3;
+  b.q[0] = ASK(60, 'g');
+  b.q[1] = ASK(60, 'h');
+  b.q[2] = ask(prompt, 500, 1);
+  b.q[0].ignore_eos = b.q[1].ignore_eos = true;
+  run_burst(&r, &b);
+  /* Two rows of each of the 60 steps are theirs from the second on; the prompt has the other six. */
+  fake_counts c = fake_take_counts();
+  assert_int_equal(c.max_rows, 8);
+  assert_int_equal(c.rows, 60 + 60 + 500);
+  assert_int_equal(c.steps, (60 + 60 + 500 + 7) / 8);
+  rig_close(&r);
+}
+
+static void prompts_are_taken_in_the_order_of_arrival(void **state) {
+  static burst b;
+  static int32_t prompt[64];
+  for (int i = 0; i < 64; i++) prompt[i] = 'a' + i % 26;
+  rig r = rig_open(4, 96, 16);
+  b.n = 3;
+  for (int i = 0; i < 3; i++) b.q[i] = ask(prompt, 64, 1);
+  run_burst(&r, &b);
+  assert_true(b.out[0].last.prompt_ms <= b.out[1].last.prompt_ms);
+  assert_true(b.out[1].last.prompt_ms <= b.out[2].last.prompt_ms);
+  fake_counts c = fake_take_counts();
+  assert_int_equal(c.steps, 3 * 64 / 16);
+  rig_close(&r);
+}
+
+static void a_short_arena_gives_the_same_output_with_more_work(void **state) {
+  static burst b, alone;
+  /* Pages for 3 whole contexts, 8 sequences that use one each. */
+  rig wide = rig_open(8, 64, 32), tight = rig_open_options(rig_options(8, 64, 32), 12);
+  b.n = alone.n = 8;
+  static int32_t prompts[8][8];
+  for (int i = 0; i < 8; i++) {
+    for (int j = 0; j < 8; j++) prompts[i][j] = 'a' + i * j;
+    b.q[i] = ask(prompts[i], 8, 50);
+    b.q[i].ignore_eos = true;
+    b.q[i].prompt_logprobs = i % 2;
+    b.q[i].sampling.temperature = i < 4 ? 0 : 1;
+    b.q[i].sampling.seed = (uint64_t)i;
+  }
+  memcpy(alone.q, b.q, sizeof b.q);
+  run_burst(&wide, &alone);
+  assert_int_equal(fake_take_counts().rows, 8 * (8 + 49));
+  run_burst(&tight, &b);
+  assert_true(fake_take_counts().rows > 8 * (8 + 49)); /* some were driven out and computed again */
+  for (int i = 0; i < 8; i++) {
+    assert_int_equal(b.out[i].n, 50);
+    assert_memory_equal(b.out[i].tokens, alone.out[i].tokens, 50 * sizeof(int32_t));
+    assert_int_equal(b.out[i].n_prompt_events, i % 2);
+    assert_memory_equal(b.out[i].prompt_logprobs, alone.out[i].prompt_logprobs, 8 * sizeof(float));
+  }
+  el_stats st;
+  el_engine_stats(tight.engine, &st);
+  assert_int_equal(st.kv_pages, 12);
+  assert_int_equal(st.kv_pages_used, 0);
+  el_engine_close(wide.engine);
+  remove_tree(wide.dir);
+  rig_close(&tight);
+}
+
+static void figures_add_up(void **state) {
+  rig r = rig_open(3, 64, 16);
+  result out[8];
+  uint64_t ids[8];
+  fake.step_us = 300;
+  for (int i = 0; i < 8; i++) {
+    result_init(&out[i]);
+    el_request q = ASK(i < 6 ? 10 : -1, 'a', 'b', 'c');
+    q.ignore_eos = true;
+    ids[i] = rig_submit(&r, q, &out[i]);
+    if (i) assert_true(ids[i] != ids[i - 1]);
+  }
+  el_stats st;
+  el_engine_stats(r.engine, &st);
+  assert_int_equal(st.requests_submitted, 8);
+  assert_true(st.slots_busy <= 3 && st.slots_busy + st.queued <= 8);
+  el_cancel(r.engine, ids[6]);
+  el_cancel(r.engine, ids[7]);
+  for (int i = 0; i < 8; i++) result_wait(&out[i]);
+  el_engine_stats(r.engine, &st);
+  fake_counts c = fake_take_counts();
+  assert_int_equal(st.requests_done + st.requests_cancelled, 8);
+  assert_true(st.requests_cancelled >= 1);
+  assert_int_equal(st.requests_failed, 0);
+  assert_int_equal(st.steps, c.steps);
+  assert_int_equal(st.rows, c.rows);
+  int generated = 0;
+  for (int i = 0; i < 8; i++) generated += out[i].n;
+  assert_int_equal(st.generated_tokens, generated);
+  assert_int_equal(st.slots_busy, 0);
+  assert_int_equal(st.queued, 0);
+  assert_int_equal(st.kv_pages_used, 0);
+  assert_int_equal(st.page_tokens, EL_PAGE_TOKENS);
+  assert_true(st.step_seconds > 0);
+  rig_close(&r);
+}
+
+/* ------------------------------------------------------------ cancellation */
+
+static void a_cancelled_request_ends_within_a_step_whatever_it_does(void **state) {
+  static int32_t prompt[400];
+  for (int i = 0; i < 400; i++) prompt[i] = 'a' + i % 26;
+  rig r = rig_open(1, 512, 4);
+  result running, prompting, queued, after;
+  result_init(&running), result_init(&prompting), result_init(&queued), result_init(&after);
+  fake.step_us = 500;
+  el_request q = ASK(-1, 'a');
+  q.ignore_eos = true;
+  uint64_t id = rig_submit(&r, q, &running);
+  uint64_t waits = rig_submit(&r, q, &queued);
+  result_wait_tokens(&running, 3);
+  el_cancel(r.engine, waits);
+  result_wait(&queued);
+  assert_int_equal(queued.last.finish, EL_FINISH_CANCELLED);
+  assert_int_equal(queued.n, 0);
+  fake_hold();
+  int n = running.n;
+  el_cancel(r.engine, id);
+  fake_release();
+  result_wait(&running);
+  assert_int_equal(running.last.finish, EL_FINISH_CANCELLED);
+  assert_true(running.n <= n + 1);
+  fake_take_counts();
+  id = rig_submit(&r, ask(prompt, 400, 5), &prompting);
+  while (fake_take_counts().steps == 0) usleep(100);
+  el_cancel(r.engine, id);
+  result_wait(&prompting);
+  assert_int_equal(prompting.last.finish, EL_FINISH_CANCELLED);
+  assert_true(fake_take_counts().steps < 90);
+  el_cancel(r.engine, id); /* finished */
+  el_cancel(r.engine, 123456789);
+  rig_run(&r, ASK(3, 'a'), &after);
+  assert_int_equal(after.last.finish, EL_FINISH_LENGTH);
+  rig_close(&r);
+}
+
+static void cancel_self(result *r, const el_event *e) {
+  if (e->type == EL_EVENT_TOKEN && r->n == 4) el_cancel(r->engine, e->request);
+}
+
+static void a_callback_can_cancel_its_own_request(void **state) {
+  rig r = rig_open(2, 64, 16);
+  result out;
+  result_init(&out);
+  out.hook = cancel_self;
+  el_request q = ASK(-1, 'a');
+  q.ignore_eos = true;
+  rig_run(&r, q, &out);
+  assert_int_equal(out.last.finish, EL_FINISH_CANCELLED);
+  assert_int_equal(out.n, 4);
+  rig_close(&r);
+}
+
+static void a_cancelled_request_gives_out_what_was_held_back(void **state) {
+  static const int script[] = {HELLO, ST, 'x', 'y', 'z', -1};
+  fake.scripts[1] = script;
+  rig r = rig_open(2, 64, 16);
+  result out;
+  result_init(&out);
+  out.hook = cancel_self;
+  el_request q = ASK(-1, 1);
+  q.stop = (const char *const[]){"STxyz!"};
+  q.n_stop = 1;
+  rig_run(&r, q, &out);
+  assert_true(result_text_is(&out, "helloSTxy"));
+  rig_close(&r);
+}
+
+static void closing_ends_every_request_with_its_event(void **state) {
+  rig r = rig_open(2, 64, 16);
+  result out[6];
+  fake.step_us = 1000;
+  for (int i = 0; i < 6; i++) {
+    result_init(&out[i]);
+    el_request q = ASK(-1, 'a');
+    q.ignore_eos = true;
+    rig_submit(&r, q, &out[i]);
+  }
+  result_wait_tokens(&out[0], 1);
+  rig_close(&r);
+  for (int i = 0; i < 6; i++) {
+    assert_int_equal(out[i].n_done, 1);
+    assert_int_equal(out[i].last.finish, EL_FINISH_CANCELLED);
+  }
+}
+
+static void submit_again(result *r, const el_event *e) {
+  if (e->type != EL_EVENT_DONE) return;
+  el_request q = ASK(1, 'a');
+  el_error err;
+  *(el_status *)r->context = el_submit(r->engine, &q, NULL, &err);
+}
+
+static void a_closing_engine_takes_no_requests(void **state) {
+  rig r = rig_open(1, 64, 16);
+  result out;
+  el_status status = EL_OK;
+  result_init(&out);
+  out.hook = submit_again;
+  out.context = &status;
+  fake.step_us = 1000;
+  el_request q = ASK(-1, 'a');
+  q.ignore_eos = true;
+  rig_submit(&r, q, &out);
+  result_wait_tokens(&out, 1);
+  rig_close(&r);
+  assert_int_equal(status, EL_ERR_CLOSED);
+}
+
+/* ----------------------------------------------------------------- polling */
+
+static void events_can_be_taken_one_by_one(void **state) {
+  static const int script[] = {'?', '?', HELLO, WORLD, -1};
+  fake.scripts[1] = script;
+  rig r = rig_open(2, 64, 16);
+  el_request q = ASK(-1, 1, 'a', 'b');
+  q.prompt_logprobs = q.logprobs = true;
+  q.top_logprobs = 2;
+  q.user = &r;
+  uint64_t id;
+  assert_int_equal(el_submit(r.engine, &q, &id, NULL), EL_OK);
+  el_event e;
+  assert_int_equal(el_next_event(r.engine, id, -1, &e), EL_OK);
+  assert_int_equal(e.type, EL_EVENT_PROMPT);
+  assert_int_equal(e.n_prompt_logprobs, 3);
+  assert_int_equal(e.request, id);
+  assert_ptr_equal(e.user, &r);
+  assert_int_equal(el_next_event(r.engine, id, 5000, &e), EL_OK);
+  assert_int_equal(e.type, EL_EVENT_TOKEN);
+  assert_int_equal(e.text_len, 5);
+  usleep(20000); /* what was taken stays while more comes */
+  assert_memory_equal(e.text, "hello", 5);
+  assert_int_equal(e.n_top, 2);
+  assert_int_equal(e.top[0].token, HELLO);
+  assert_int_equal(el_next_event(r.engine, id, 5000, &e), EL_OK);
+  assert_memory_equal(e.text, " world", 6);
+  assert_int_equal(el_next_event(r.engine, id, 5000, &e), EL_OK);
+  assert_int_equal(e.type, EL_EVENT_DONE);
+  assert_int_equal(e.finish, EL_FINISH_STOP);
+  assert_int_equal(e.completion_tokens, 2);
+  assert_int_equal(el_next_event(r.engine, id, 0, &e), EL_ERR_NOT_FOUND);
+  assert_int_equal(el_next_event(r.engine, id, -1, &e), EL_ERR_NOT_FOUND);
+  assert_int_equal(el_next_event(r.engine, 999, -1, &e), EL_ERR_NOT_FOUND);
+  rig_close(&r);
+}
+
+static void waiting_for_an_event_ends_at_its_time_limit(void **state) {
+  rig r = rig_open(2, 64, 16);
+  uint64_t id;
+  el_event e;
+  fake_hold();
+  el_request q = ASK(2, 'a');
+  q.ignore_eos = true;
+  assert_int_equal(el_submit(r.engine, &q, &id, NULL), EL_OK);
+  assert_int_equal(el_next_event(r.engine, id, 0, &e), EL_ERR_BUSY);
+  uint64_t begin = el_now_ns();
+  assert_int_equal(el_next_event(r.engine, id, 30, &e), EL_ERR_BUSY);
+  assert_true(el_now_ns() - begin >= 29000000);
+  fake_release();
+  for (int i = 0; i < 3; i++) assert_int_equal(el_next_event(r.engine, id, -1, &e), EL_OK);
+  assert_int_equal(e.type, EL_EVENT_DONE);
+  rig_close(&r);
+}
+
+static void events_that_nobody_takes_do_not_harm(void **state) {
+  rig r = rig_open(2, 64, 16);
+  el_event e;
+  uint64_t ids[EL_KEEP_DONE + 20];
+  for (int i = 0; i < EL_KEEP_DONE + 20; i++) {
+    el_request q = ASK(2, 'a', 'b');
+    q.ignore_eos = true;
+    assert_int_equal(el_submit(r.engine, &q, &ids[i], NULL), EL_OK);
+    if (i % 5 == 0) continue; /* never asked for */
+    for (int k = 0; k < 3; k++) assert_int_equal(el_next_event(r.engine, ids[i], -1, &e), EL_OK);
+    assert_int_equal(e.type, EL_EVENT_DONE);
+  }
+  for (int i = 0; i < EL_KEEP_DONE + 20; i++)
+    assert_int_equal(el_next_event(r.engine, ids[i], -1, &e), i % 5 ? EL_ERR_NOT_FOUND : EL_OK);
+  rig_close(&r);
+}
+
+typedef struct reader {
+  el_engine *engine;
+  uint64_t id;
+  el_status status;
+  el_event last;
+} reader;
+
+static void *read_all(void *p) {
+  reader *r = p;
+  while (!(r->status = el_next_event(r->engine, r->id, -1, &r->last)) && r->last.type != EL_EVENT_DONE) continue;
+  return NULL;
+}
+
+static void who_waits_for_events_hears_that_the_engine_closes(void **state) {
+  rig r = rig_open(2, 512, 16);
+  reader readers[3];
+  pthread_t threads[3];
+  fake.step_us = 500;
+  for (int i = 0; i < 3; i++) {
+    el_request q = ASK(-1, 'a');
+    q.ignore_eos = true;
+    readers[i].engine = r.engine;
+    assert_int_equal(el_submit(r.engine, &q, &readers[i].id, NULL), EL_OK);
+    assert_int_equal(pthread_create(&threads[i], NULL, read_all, &readers[i]), 0);
+  }
+  usleep(20000);
+  el_engine_close(r.engine);
+  for (int i = 0; i < 3; i++) {
+    pthread_join(threads[i], NULL);
+    assert_int_equal(readers[i].status, EL_OK);
+    assert_int_equal(readers[i].last.finish, EL_FINISH_CANCELLED);
+  }
+  remove_tree(r.dir);
+  fake = (fake_options){0};
+}
+
+/* ---------------------------------------------------------------- requests */
+
+static void refuse(rig *r, el_request q, el_status status, const char *part) {
+  el_error err = {0};
+  assert_int_equal(try_submit(r, q, &err), status);
+  assert_int_equal(err.code, status);
+  assert_contains(err.message, part);
+}
+
+static void requests_that_cannot_run_are_refused_at_once(void **state) {
+  rig r = rig_open(2, 50, 16);
+  int32_t prompt[60];
+  for (int i = 0; i < 60; i++) prompt[i] = 'a';
+  refuse(&r, ask(prompt, 51, 0), EL_ERR_TOO_LONG, "51 tokens, the context has 50");
+  refuse(&r, ask(prompt, 50, 1), EL_ERR_TOO_LONG, "50");
+  refuse(&r, ask(prompt, SIZE_MAX, 1), EL_ERR_TOO_LONG, "prompt");
+  refuse(&r, ask(prompt, 0, 1), EL_ERR_INVALID, "prompt");
+  refuse(&r, ask(NULL, 3, 1), EL_ERR_INVALID, "prompt");
+  refuse(&r, ask(prompt, 3, -2), EL_ERR_INVALID, "max_tokens");
+  prompt[2] = FAKE_VOCAB;
+  refuse(&r, ask(prompt, 3, 1), EL_ERR_INVALID, "prompt[2]");
+  prompt[2] = -1;
+  refuse(&r, ask(prompt, 3, 1), EL_ERR_INVALID, "prompt[2]");
+  el_request q = ASK(1, 'a');
+  q.adapter = "nobody\n";
+  refuse(&r, q, EL_ERR_NOT_FOUND, "nobody\\n");
+  q = ASK(1, 'a');
+  q.sampling.temperature = NAN;
+  refuse(&r, q, EL_ERR_INVALID, "temperature");
+  q = ASK(1, 'a');
+  q.top_logprobs = 21;
+  refuse(&r, q, EL_ERR_INVALID, "top_logprobs");
+  q.top_logprobs = -1;
+  refuse(&r, q, EL_ERR_INVALID, "top_logprobs");
+  q = ASK(1, 'a');
+  q.n_stop = 1;
+  refuse(&r, q, EL_ERR_INVALID, "stop");
+  const char *stop[EL_MAX_STOPS + 1];
+  for (int i = 0; i <= EL_MAX_STOPS; i++) stop[i] = "x";
+  q.stop = stop;
+  q.n_stop = EL_MAX_STOPS + 1;
+  refuse(&r, q, EL_ERR_INVALID, "stop");
+  q.n_stop = 2;
+  stop[1] = "";
+  refuse(&r, q, EL_ERR_INVALID, "stop[1]");
+  stop[1] = NULL;
+  refuse(&r, q, EL_ERR_INVALID, "stop[1]");
+  stop[1] = "a\xff";
+  refuse(&r, q, EL_ERR_INVALID, "stop[1]");
+  static char long_stop[EL_MAX_STOP_BYTES + 2];
+  memset(long_stop, 'x', EL_MAX_STOP_BYTES + 1);
+  stop[1] = long_stop;
+  refuse(&r, q, EL_ERR_INVALID, "stop[1]");
+  long_stop[EL_MAX_STOP_BYTES] = 0;
+  result out;
+  result_init(&out);
+  rig_run(&r, q, &out); /* the longest that is allowed */
+  el_stats st;
+  el_engine_stats(r.engine, &st);
+  assert_int_equal(st.requests_submitted, 1);
+  assert_int_equal(el_submit(r.engine, NULL, NULL, NULL), EL_ERR_INVALID);
+  rig_close(&r);
+}
+
+static void a_full_queue_is_said_and_takes_requests_again_later(void **state) {
+  el_engine_options o = rig_options(2, 64, 16);
+  o.max_queue = 3;
+  rig r = rig_open_options(o, 0);
+  result out[6];
+  fake_hold();
+  el_error err;
+  for (int i = 0; i < 5; i++) {
+    result_init(&out[i]);
+    rig_submit(&r, ASK(2, 'a'), &out[i]);
+  }
+  assert_int_equal(try_submit(&r, ASK(1, 'a'), &err), EL_ERR_BUSY);
+  assert_contains(err.message, "5");
+  fake_release();
+  for (int i = 0; i < 5; i++) result_wait(&out[i]);
+  result_init(&out[5]);
+  rig_run(&r, ASK(2, 'a'), &out[5]);
+  assert_true(out[4].last.queued_ms > 0);
+  rig_close(&r);
+}
+
+static void everything_a_request_points_to_is_copied(void **state) {
+  static const int script[] = {HELLO, STOP_WORD, -1};
+  fake.scripts[1] = script;
+  rig r = rig_open(2, 64, 16);
+  result out;
+  result_init(&out);
+  fake_hold();
+  int32_t *prompt = malloc(sizeof *prompt);
+  char *stop = strdup("STOP"), *name = strdup("a");
+  const char **stops = malloc(sizeof *stops);
+  el_logit_bias *bias = malloc(sizeof *bias);
+  rig_add(&r, "a", 1);
+  *prompt = 1;
+  *stops = stop;
+  *bias = (el_logit_bias){'x', 1};
+  el_request q = ask(prompt, 1, -1);
+  q.adapter = name;
+  q.stop = stops;
+  q.n_stop = 1;
+  q.sampling.logit_bias = bias;
+  q.sampling.n_logit_bias = 1;
+  rig_submit(&r, q, &out);
+  *prompt = 99;
+  free(prompt);
+  free(stop);
+  free(name);
+  free(stops);
+  free(bias);
+  fake_release();
+  result_wait(&out);
+  assert_true(result_text_is(&out, "hello"));
+  assert_string_equal(out.stop, "STOP");
+  rig_close(&r);
+}
+
+static void submit_chain(result *r, const el_event *e) {
+  int *left = r->context;
+  if (e->type != EL_EVENT_DONE || (*left)-- == 0) return;
+  result *next = r + 1;
+  next->hook = submit_chain;
+  next->context = left;
+  next->engine = r->engine;
+  el_request q = ASK(2, 'a');
+  q.on_event = result_on_event;
+  q.user = next;
+  if (el_submit(r->engine, &q, NULL, NULL)) abort(); /* though there is no queue: its own slot is free */
+}
+
+static void a_callback_can_submit(void **state) {
+  el_engine_options o = rig_options(1, 64, 16);
+  o.max_queue = 0;
+  rig r = rig_open_options(o, 0);
+  static result out[20];
+  for (int i = 0; i < 20; i++) result_init(&out[i]);
+  int left = 19;
+  out[0].hook = submit_chain;
+  out[0].context = &left;
+  rig_submit(&r, ASK(2, 'a'), &out[0]);
+  for (int i = 0; i < 20; i++) result_wait(&out[i]);
+  rig_close(&r);
+}
+
+/* ---------------------------------------------------------------- adapters */
+
+static void adapters_are_listed_in_order_and_refused_by_name(void **state) {
+  rig r = rig_open(2, 64, 16);
+  el_error err;
+  rig_add(&r, "b", 1);
+  rig_add(&r, "a", 2);
+  assert_int_equal(el_adapter_add_random(r.engine, "b", 1, 3, &err), EL_ERR_EXISTS);
+  assert_int_equal(el_adapter_add_random(r.engine, "fake model", 1, 3, &err), EL_ERR_EXISTS);
+  assert_contains(err.message, "base");
+  assert_int_equal(el_adapter_add_random(r.engine, "", 1, 3, &err), EL_ERR_INVALID);
+  assert_int_equal(el_adapter_add_random(r.engine, NULL, 1, 3, &err), EL_ERR_INVALID);
+  assert_int_equal(el_adapter_add_random(r.engine, "a\tb", 1, 3, &err), EL_ERR_INVALID);
+  assert_int_equal(el_adapter_add(r.engine, "c", "/does/not/exist", &err), EL_ERR_IO);
+  assert_int_equal(el_adapter_remove(r.engine, "c", &err), EL_ERR_NOT_FOUND);
+  el_adapter_info *list;
+  size_t n;
+  assert_int_equal(el_adapter_list(r.engine, &list, &n, &err), EL_OK);
+  assert_int_equal(n, 2);
+  assert_string_equal(list[0].name, "b");
+  assert_string_equal(list[1].name, "a");
+  assert_string_equal(list[1].path, "");
+  assert_true(list[0].created > 1600000000);
+  el_free(list);
+  assert_int_equal(el_adapter_remove(r.engine, "b", &err), EL_OK);
+  assert_int_equal(fake_live_adapters(), 1);
+  rig_add(&r, "b", 4);
+  assert_int_equal(el_adapter_list(r.engine, &list, &n, &err), EL_OK);
+  assert_string_equal(list[1].name, "b");
+  el_free(list);
+  rig_close(&r);
+}
+
+static void a_removed_adapter_serves_those_who_have_it_and_then_is_freed(void **state) {
+  rig r = rig_open(2, 64, 16);
+  rig_add(&r, "a", 1);
+  result first, second, again;
+  result_init(&first), result_init(&second), result_init(&again);
+  el_request q = ASK(30, 'a');
+  q.ignore_eos = true;
+  q.adapter = "a";
+  rig_run(&r, q, &first);
+  fake_hold();
+  rig_submit(&r, q, &second);
+  el_error err;
+  assert_int_equal(el_adapter_remove(r.engine, "a", &err), EL_OK);
+  assert_int_equal(try_submit(&r, q, &err), EL_ERR_NOT_FOUND);
+  assert_int_equal(fake_live_adapters(), 1);
+  rig_add(&r, "a", 2); /* the name is free; it is another adapter */
+  rig_submit(&r, q, &again);
+  fake_release();
+  result_wait(&second);
+  result_wait(&again);
+  assert_int_equal(fake_live_adapters(), 1);
+  assert_int_equal(second.n, 30);
+  assert_memory_equal(first.tokens, second.tokens, 30 * sizeof(int32_t));
+  assert_memory_not_equal(first.tokens, again.tokens, 30 * sizeof(int32_t));
+  rig_close(&r);
+}
+
+static void the_base_has_three_names(void **state) {
+  rig r = rig_open(2, 64, 16);
+  result out[3];
+  const char *names[] = {NULL, "", "fake model"};
+  for (int i = 0; i < 3; i++) {
+    result_init(&out[i]);
+    el_request q = ASK(20, 'a');
+    q.ignore_eos = true;
+    q.adapter = names[i];
+    rig_run(&r, q, &out[i]);
+    assert_memory_equal(out[i].tokens, out[0].tokens, 20 * sizeof(int32_t));
+  }
+  rig_close(&r);
+}
+
+typedef struct adder {
+  el_engine *engine;
+  pthread_barrier_t *barrier;
+  int n_added;
+} adder;
+
+static void *add_many(void *p) {
+  adder *a = p;
+  pthread_barrier_wait(a->barrier);
+  for (int i = 0; i < 50; i++) {
+    char name[16];
+    snprintf(name, sizeof name, "n%d", i);
+    el_error err;
+    el_status status = el_adapter_add_random(a->engine, name, 1, 1, &err);
+    if (status && status != EL_ERR_EXISTS) abort();
+    a->n_added += !status;
+  }
+  return NULL;
+}
+
+static void of_two_that_add_the_same_name_one_wins(void **state) {
+  rig r = rig_open(2, 64, 16);
+  pthread_barrier_t barrier;
+  pthread_barrier_init(&barrier, NULL, 4);
+  adder adders[4];
+  pthread_t threads[4];
+  for (int i = 0; i < 4; i++) {
+    adders[i] = (adder){r.engine, &barrier, 0};
+    assert_int_equal(pthread_create(&threads[i], NULL, add_many, &adders[i]), 0);
+  }
+  int added = 0;
+  for (int i = 0; i < 4; i++) {
+    pthread_join(threads[i], NULL);
+    added += adders[i].n_added;
+  }
+  assert_int_equal(added, 50);
+  assert_int_equal(fake_live_adapters(), 50);
+  pthread_barrier_destroy(&barrier);
+  rig_close(&r);
+}
+
+static void a_directory_is_added_without_what_cannot_be_loaded(void **state) {
+  rig r = rig_open(2, 64, 16);
+  el_error err;
+  size_t added = 9, failed = 9;
+  /* The model's own folder: fake.gguf is no adapter. */
+  assert_int_equal(el_adapter_add_dir(r.engine, r.dir, &added, &failed, &err), EL_OK);
+  assert_int_equal(added, 0);
+  assert_int_equal(failed, 1);
+  assert_int_equal(el_adapter_add_dir(r.engine, "/does/not/exist", &added, &failed, &err), EL_ERR_IO);
+  rig_close(&r);
+}
+
+/* ------------------------------------------------------------------ engine */
+
+static void the_engine_says_what_it_is(void **state) {
+  rig r = rig_open(3, 0, 16);
+  el_model_info info;
+  el_engine_info(r.engine, &info);
+  assert_string_equal(info.name, "fake model");
+  assert_string_equal(info.architecture, "llama");
+  assert_string_equal(info.isa, "scalar");
+  assert_int_equal(info.n_vocab, FAKE_VOCAB);
+  assert_int_equal(info.ctx_train, FAKE_CTX_TRAIN);
+  assert_int_equal(info.ctx_size, FAKE_CTX_TRAIN);
+  assert_int_equal(info.n_slots, 3);
+  assert_int_equal(info.n_threads, 1);
+  assert_int_equal(info.step_rows, 16);
+  assert_true(info.kv_bytes > 0);
+  assert_int_equal(el_tokenizer_n_vocab(el_engine_tokenizer(r.engine)), FAKE_VOCAB);
+  rig_close(&r);
+}
+
+static void refuse_options(el_engine_options o, el_status status, const char *part) {
+  el_engine *e = NULL;
+  el_error err = {0};
+  assert_int_equal(el_engine_open(&o, &e, &err), status);
+  assert_null(e);
+  assert_contains(err.message, part);
+}
+
+static void options_out_of_range_are_refused_by_name(void **state) {
+  char dir[64], path[128];
+  fake_write_model(dir, path);
+  el_engine_options o = rig_options(2, 64, 16), ok;
+  refuse_options(o, EL_ERR_INVALID, "model_path");
+  o.model_path = path;
+  ok = o;
+  o.n_slots = 0, refuse_options(o, EL_ERR_INVALID, "n_slots");
+  o.n_slots = EL_MAX_SLOTS + 1, refuse_options(o, EL_ERR_INVALID, "n_slots");
+  o.n_slots = 17, refuse_options(o, EL_ERR_INVALID, "step_rows");
+  o = ok, o.step_rows = 0, refuse_options(o, EL_ERR_INVALID, "step_rows");
+  o = ok, o.ctx_size = -1, refuse_options(o, EL_ERR_INVALID, "ctx_size");
+  o = ok, o.ctx_size = EL_MAX_CTX + 1, refuse_options(o, EL_ERR_INVALID, "ctx_size");
+  o = ok, o.n_threads = -1, refuse_options(o, EL_ERR_INVALID, "n_threads");
+  o = ok, o.max_queue = -1, refuse_options(o, EL_ERR_INVALID, "max_queue");
+  o = ok, o.model_name = "a\nb", refuse_options(o, EL_ERR_INVALID, "model_name");
+  o = ok, o.isa = "vax", refuse_options(o, EL_ERR_UNSUPPORTED, "vax");
+  o = ok, o.model_path = "/does/not/exist", refuse_options(o, EL_ERR_IO, "/does/not/exist");
+  el_engine *e = NULL;
+  el_error err;
+  assert_int_equal(el_engine_open(NULL, &e, &err), EL_ERR_INVALID);
+  assert_int_equal(el_engine_open_pages(&ok, 3, &e, &err), EL_ERR_INVALID); /* a context takes 4 */
+  assert_contains(err.message, "pages");
+  el_engine_close(NULL);
+  remove_tree(dir);
+}
+
+static void an_idle_engine_takes_no_time(void **state) {
+  rig r = rig_open(2, 64, 16);
+  result out;
+  result_init(&out);
+  rig_run(&r, ASK(5, 'a'), &out);
+  usleep(50000);
+  struct timespec before, after;
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before);
+  usleep(300000);
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);
+  double ms = (double)(after.tv_sec - before.tv_sec) * 1e3 + (double)(after.tv_nsec - before.tv_nsec) * 1e-6;
+  assert_true(ms < 15);
+  rig_close(&r);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(a_request_gives_its_tokens_text_and_figures),
+      cmocka_unit_test(generation_ends_at_max_tokens_or_when_the_context_is_full),
+      cmocka_unit_test(with_no_tokens_wanted_only_the_prompt_is_computed),
+      cmocka_unit_test(a_stop_string_ends_the_text_before_it_across_tokens),
+      cmocka_unit_test(events_carry_whole_characters),
+      cmocka_unit_test(the_end_token_ends_unless_it_is_ignored),
+      cmocka_unit_test(prompt_log_probabilities_are_those_of_generation),
+      cmocka_unit_test(logits_that_are_not_finite_fail_their_request_only),
+      cmocka_unit_test(requests_with_different_adapters_take_the_steps_of_one),
+      cmocka_unit_test(a_long_prompt_does_not_delay_tokens_of_others),
+      cmocka_unit_test(prompts_are_taken_in_the_order_of_arrival),
+      cmocka_unit_test(a_short_arena_gives_the_same_output_with_more_work),
+      cmocka_unit_test(figures_add_up),
+      cmocka_unit_test(a_cancelled_request_ends_within_a_step_whatever_it_does),
+      cmocka_unit_test(a_callback_can_cancel_its_own_request),
+      cmocka_unit_test(a_cancelled_request_gives_out_what_was_held_back),
+      cmocka_unit_test(closing_ends_every_request_with_its_event),
+      cmocka_unit_test(a_closing_engine_takes_no_requests),
+      cmocka_unit_test(events_can_be_taken_one_by_one),
+      cmocka_unit_test(waiting_for_an_event_ends_at_its_time_limit),
+      cmocka_unit_test(events_that_nobody_takes_do_not_harm),
+      cmocka_unit_test(who_waits_for_events_hears_that_the_engine_closes),
+      cmocka_unit_test(requests_that_cannot_run_are_refused_at_once),
+      cmocka_unit_test(a_full_queue_is_said_and_takes_requests_again_later),
+      cmocka_unit_test(everything_a_request_points_to_is_copied),
+      cmocka_unit_test(a_callback_can_submit),
+      cmocka_unit_test(adapters_are_listed_in_order_and_refused_by_name),
+      cmocka_unit_test(a_removed_adapter_serves_those_who_have_it_and_then_is_freed),
+      cmocka_unit_test(the_base_has_three_names),
+      cmocka_unit_test(of_two_that_add_the_same_name_one_wins),
+      cmocka_unit_test(a_directory_is_added_without_what_cannot_be_loaded),
+      cmocka_unit_test(the_engine_says_what_it_is),
+      cmocka_unit_test(options_out_of_range_are_refused_by_name),
+      cmocka_unit_test(an_idle_engine_takes_no_time),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
