@@ -23,8 +23,9 @@ serve:
 	@tools/setup serve
 	@$(configure)
 	@ninja -C build --quiet edgelora
-	@model='$(MODEL)'; [ -n "$$model" ] || model=$$(tools/fetch-model) || exit 1; \
-	exec build/edgelora serve -m "$$model" --adapters '$(ADAPTERS)' --host '$(HOST)' --port '$(PORT)' --examples $(ARGS)
+	@set -e; model='$(MODEL)'; name=; \
+	if [ -z "$$model" ]; then model=$$(tools/fetch-model); name='--model-name=SmolLM2-135M-Instruct'; fi; \
+	exec build/edgelora serve -m "$$model" $$name --adapters '$(ADAPTERS)' --host '$(HOST)' --port '$(PORT)' --examples $(ARGS)
 
 model:
 	@tools/setup serve

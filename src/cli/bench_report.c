@@ -41,7 +41,8 @@ void el_cli_bench_begin(el_cli_bench_report *r) {
   cpu_name(cpu, sizeof cpu);
   el_engine_info(r->engine, &info);
   printf("machine   %s; %d threads; %s", cpu, info.n_threads, info.isa);
-  printf(getloadavg(&load, 1) == 1 ? "; load %.1f\n" : "\n", load);
+  if (getloadavg(&load, 1) == 1) printf("; load %.1f", load);
+  putchar('\n');
   printf("model     %s; %.1f M parameters; %.1f MB of packed weights\n", info.name, (double)info.n_params / 1e6,
          (double)info.weight_bytes / 1e6);
   if (r->n_adapters == 0) {

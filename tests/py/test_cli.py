@@ -193,7 +193,7 @@ def test_a_vocabulary_alone_is_no_model(vocabulary):
 
 
 def test_an_unknown_adapter_is_named():
-    assert "'nobody'" in refused("run", "-m", TINY, "--adapter", f"tiny={TINY_LORA}", "-a", "nobody", "-p", "Hello", status=1)
+    assert "nobody" in refused("run", "-m", TINY, "--adapter", f"tiny={TINY_LORA}", "-a", "nobody", "-p", "Hello", status=1)
     assert "NAME=PATH" in refused("run", "-m", TINY, "--adapter", TINY_LORA, "-p", "Hello", status=2)
 
 
@@ -241,7 +241,7 @@ def test_tokenize_names_the_line_that_is_no_json_string(line, vocabulary):
 
 
 def test_tokenize_refuses_ids_that_do_not_exist(vocabulary):
-    for ids in ("[1, 320]", "-1", "1e3", "x", "99999999999999999999"):
+    for ids in ("[1, 320]", "[-1]", "1e3", "x", "99999999999999999999"):
         assert "is not a token id from 0 to 319" in refused("tokenize", "-m", vocabulary, "--decode", ids, status=2)
 
 
