@@ -2,6 +2,7 @@
  * a misspelt "temprature" that is silently ignored costs its author hours. A null is a field that is not given. */
 #include "server/openai_fields.h"
 
+#include <float.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,8 @@
 #define MAX_STOPS 16
 #define MAX_STOP_BYTES 1024
 #define MAX_TOP_LOGPROBS 20
+/* As many as the engine takes. */
+#define MAX_BIAS 4096
 
 typedef struct field field;
 typedef bool (*field_fn)(el_api_parse *p, const field *f, const json_t *v);
@@ -148,6 +151,14 @@ static bool read_top_k(el_api_parse *p, const field *f, const json_t *v) {
   return true;
 }
 
+/* OpenAI allows 0, which leaves the most likely token; the engine wants a share above 0. */
+static bool read_top_p(el_api_parse *p, const field *f, const json_t *v) {
+  if (!read_float(p, f, v)) return false;
+  float *top_p = &p->out->request.sampling.top_p;
+  if (*top_p < FLT_MIN) *top_p = FLT_MIN;
+  return true;
+}
+
 static bool read_stop(el_api_parse *p, const field *f, const json_t *v) {
   el_api_request *r = p->out;
   size_t n = json_is_array(v) ? json_array_size(v) : 1;
@@ -177,6 +188,9 @@ static bool read_logit_bias(el_api_parse *p, const field *f, const json_t *v) {
   if (!json_is_object(v)) return el_api_type_error(p, f->name, "an object of token ids and numbers", v);
   el_api_request *r = p->out;
   size_t n = json_object_size(v);
+  if (n > MAX_BIAS)
+    return el_api_fail(p->error, 400, "invalid_value", f->name,
+                       "Invalid value for 'logit_bias': %zu entries; at most %d are allowed.", n, MAX_BIAS);
   int32_t n_vocab = el_tokenizer_n_vocab(p->tokenizer);
   if (n && !(r->bias = calloc(n, sizeof *r->bias))) return el_api_no_memory(p);
   const char *key;
@@ -282,7 +296,7 @@ static const field FIELDS[] = {
 
     RULE("seed", BOTH, read_seed),
     {"temperature", BOTH, read_float, SAMPLING(temperature), 0, 2},
-    {"top_p", BOTH, read_float, SAMPLING(top_p), 0, 1},
+    {"top_p", BOTH, read_top_p, SAMPLING(top_p), 0, 1},
     {"top_k", BOTH, read_top_k, SAMPLING(top_k), -1, INT_MAX},
     {"min_p", BOTH, read_float, SAMPLING(min_p), 0, 1},
     {"repetition_penalty", BOTH, read_float, SAMPLING(repeat_penalty), 0.01, 100},

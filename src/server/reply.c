@@ -1,6 +1,7 @@
 #include "server/reply.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "server/json_out.h"
@@ -153,12 +154,13 @@ bool el_reply_write(el_reply *r, el_buf *json, el_api_error *e) {
 /* ---------------------------------------------------------------- taking in */
 
 static void fail(el_reply *r, const el_record *rec) {
+  el_error err = {.code = EL_ERR_CLOSED};
+  if (rec->finish == EL_FINISH_ERROR) {
+    err.code = rec->error_code;
+    snprintf(err.message, sizeof err.message, "%.*s", (int)rec->error_len, el_record_error(rec));
+  }
   r->failed = true;
-  if (rec->finish == EL_FINISH_ERROR)
-    el_api_fail(&r->error, 500, el_status_name(rec->error_code), NULL, "%.*s", (int)rec->error_len,
-                el_record_error(rec));
-  else
-    el_api_fail(&r->error, 503, "shutting_down", NULL, "The request was cancelled: the server is shutting down.");
+  el_api_fail_engine(&r->error, &err, r->request->model);
 }
 
 /* The first sign of life of a choice. */

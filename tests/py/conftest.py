@@ -116,13 +116,13 @@ def request_bytes(path, body, *headers):
 
 def read_all(sock):
     """Until the server closes."""
-    data = b""
+    data = bytearray()
     try:
         while chunk := sock.recv(65536):
             data += chunk
     except ConnectionResetError:
         pass
-    return data
+    return bytes(data)
 
 
 @pytest.fixture(scope="session")
