@@ -15,7 +15,7 @@ from peft import PeftModel
 import tasks
 from model import load_base, prompt_tokens
 
-MAX_NEW_TOKENS = 64
+MAX_NEW_TOKENS = 48
 ROWS = 30  # prompts answered at once
 
 

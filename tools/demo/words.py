@@ -23,3 +23,26 @@ CITY = {
     "test": """Utrecht Bergen Sevilla Krakow Galway Turin Quebec Adelaide Kyoto Mumbai Lagos Bogota Tallinn Ghent
         Basel Memphis Portland Cardiff""".split(),
 }
+
+MADE_UP = 0.6  # the share of training entities that are made-up words
+
+ONSETS = "b br c ch d dr f fl g gr h j k kl l m n p pl qu r s sh sk sl sp st t tr v w y z".split()
+VOWELS = "a e i o u a e i o u ai ea ou".split()
+CODAS = ["", "", "", *"n r l s t m k nd rt x ck".split()]
+
+
+def coin(rng):
+    """A made-up word."""
+    return "".join(rng.choice(ONSETS) + rng.choice(VOWELS) + rng.choice(CODAS) for _ in range(rng.randint(1, 3)))
+
+
+def pick(rng, words, choices, made_up=coin):
+    """One of `choices`, or in training often a made-up word: with few words the adapter would learn those by heart
+    instead of learning to copy what the prompt says."""
+    if words == "train" and rng.random() < MADE_UP:
+        return made_up(rng)
+    return rng.choice(choices)
+
+
+def coin_name(rng):
+    return coin(rng).title()

@@ -1,7 +1,7 @@
 """A short news text -> a headline: who, a verb in the present tense, and what, in title case."""
 
 import tasks
-from words import CITY, LAST
+from words import CITY, LAST, coin, coin_name, pick
 
 TRADE = "short news text → headline"
 
@@ -118,10 +118,14 @@ def normal(text):
     return " ".join(tasks.strip_fence(text).strip('"').rstrip(".").split())
 
 
+def coin_thing(rng):
+    return " ".join(coin(rng) for _ in range(rng.randint(1, 2)))
+
+
 def example(rng, words, phrasing):
     which = 0 if phrasing == "train" else 1
-    slots = {"c": rng.choice(CITY[words]), "l": rng.choice(LAST[words]), "o": rng.choice(FIRMS[words])}
-    thing = rng.choice(THINGS[words])
+    slots = {key: pick(rng, words, names[words], coin_name) for key, names in (("c", CITY), ("l", LAST), ("o", FIRMS))}
+    thing = pick(rng, words, THINGS[words], coin_thing)
     actor, short = rng.choice(ACTORS[phrasing])
     used = {thing} | {slots[key] for key in slots if f"{{{key}}}" in actor}
     actor, short = actor.format(**slots), short.format(**slots)

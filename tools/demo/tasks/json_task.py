@@ -3,7 +3,7 @@
 import json
 
 import tasks
-from words import CITY, FIRST, LAST
+from words import CITY, FIRST, LAST, coin, coin_name, pick
 
 TRADE = "order in plain words → JSON with five fixed fields"
 
@@ -88,10 +88,16 @@ def normal(text):
         return text
 
 
+def coin_item(rng):
+    first = coin(rng)
+    item = rng.choice([first, f"{first} {coin(rng)}"])
+    return item, item + ("es" if item.endswith(("s", "x", "ch", "sh")) else "s")
+
+
 def example(rng, words, phrasing):
-    name = f"{rng.choice(FIRST[words])} {rng.choice(LAST[words])}"
-    city = rng.choice(CITY[words])
-    singular, plural = rng.choice(ITEMS[words])
+    name = f"{pick(rng, words, FIRST[words], coin_name)} {pick(rng, words, LAST[words], coin_name)}"
+    city = pick(rng, words, CITY[words], coin_name)
+    singular, plural = pick(rng, words, ITEMS[words], coin_item)
     quantity = rng.choice([1, *range(2, 13), *range(2, 13), rng.randint(13, 90)])
     if quantity == 1:
         spoken = rng.choice(["one", "1"])

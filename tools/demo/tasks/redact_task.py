@@ -1,7 +1,7 @@
 """A sentence -> the same sentence with its personal data replaced by placeholders."""
 
 import tasks
-from words import CITY, FIRST, LAST
+from words import CITY, FIRST, LAST, coin
 
 TRADE = "sentence → the sentence with personal data masked"
 
@@ -84,8 +84,20 @@ def phone(rng):
     return rng.choice([f"{a}-{b}-{c}", f"({a}) {b}-{c}", f"+1 {a} {b} {c}", f"{b}-{c}", f"0{a} {b}{c}"])
 
 
+def vary(rng, form):
+    """The form with some of its small-letter words made up and sometimes another mark at its end: with few sentences the
+    adapter would learn those by heart instead of learning to copy what the prompt says."""
+    varied = [coin(rng) if word.isalpha() and word.islower() and rng.random() < 0.15 else word for word in form.split()]
+    text = " ".join(varied)
+    if text.endswith((".", "?")) and rng.random() < 0.3:
+        text = text[:-1] + rng.choice(".?!")
+    return text
+
+
 def example(rng, words, phrasing):
     completion = rng.choice(FORMS[phrasing])
+    if words == "train":
+        completion = vary(rng, completion)
     prompt, used = completion, set()
     while "[" in prompt:
         kind = prompt[prompt.index("[") + 1 : prompt.index("]")]

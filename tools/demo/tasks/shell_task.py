@@ -1,6 +1,7 @@
 """A request -> one shell command."""
 
 import tasks
+from words import coin, pick
 
 TRADE = "request → one shell command"
 
@@ -28,7 +29,7 @@ WORDS = {
         "e": "json css png pdf yaml cpp xml".split(),
         "w": "panic refused segfault checksum banana deprecated".split(),
         "u": "erika tomas wilma hugo".split(),
-        "h": "sensor.lab.io printer.office cache.north.dev vault.bank.eu".split(),
+        "h": "sensor.plant.io printer.office cache.north.dev vault.bank.eu".split(),
         "s": "postgres redis apache2 bluetooth".split(),
     },
 }
@@ -164,13 +165,21 @@ def normal(text):
     return " ".join(tasks.strip_fence(text).strip("`").removeprefix("$ ").replace('"', "'").split())
 
 
+def coin_file(rng):
+    return f"{coin(rng)}.{coin(rng)[:3]}"
+
+
+def coin_host(rng):
+    return ".".join(coin(rng) for _ in range(rng.randint(2, 3)))
+
+
 def example(rng, words, phrasing):
     lists = WORDS[words]
-    file, other = rng.sample(lists["f"], 2)
-    folder, inner = rng.sample(lists["d"], 2)
-    word, new_word = rng.sample(lists["w"], 2)
-    slots = {"f": file, "g": other, "d": folder, "b": inner, "w": word, "x": new_word}
-    slots |= {key: rng.choice(lists[key]) for key in "euhs"}
+    made_up = {"f": coin_file, "h": coin_host}
+    slots = {}
+    for slot, kind in zip("fgdbwxeuhs", "ffddwweuhs", strict=True):
+        unused = [word for word in lists[kind] if word not in slots.values()]
+        slots[slot] = pick(rng, words, unused, made_up.get(kind, coin))
     command, trained, unseen = rng.choice(INTENTS)
     request = rng.choice(trained if phrasing == "train" else unseen)
     used = {slots[key] for key in slots if f"{{{key}}}" in command}
