@@ -112,7 +112,8 @@ typedef struct el_engine_options {
   int ctx_size;           /* tokens a sequence may have, prompt and answer; 0: the model's own, 4096 at most */
   int step_rows;          /* rows of one step, decode rows and prompt chunks together; default 128 */
   int max_queue;          /* requests that wait for a slot; default 1024; beyond it el_submit says EL_ERR_BUSY */
-  bool weights_f16_to_q8; /* repack 16- and 32-bit weights as int8 instead of keeping 16 bits */
+  const char *weights;    /* "keep": as precise as the file's types; "q8": 16- and 32-bit weights as int8; "f16": all
+                           * weights as 16 bits, to compare with. NULL: "keep" */
   el_log_fn log;          /* NULL: silent */
   void *log_user;
   el_progress_fn progress; /* NULL: none */

@@ -70,14 +70,16 @@ el_cli_group el_cli_engine_group(el_cli_engine *e, int with, el_cli_option stora
                                  1,
                                  65536,
                                  "rows that one step computes, of all sequences together; default 128"};
-  storage[n++] = (el_cli_option){0,
-                                 "f16-to-q8",
-                                 NULL,
-                                 EL_CLI_FLAG,
-                                 &o->weights_f16_to_q8,
-                                 0,
-                                 0,
-                                 "keep 16- and 32-bit weights as 8-bit integers: half the memory, a little less exact"};
+  storage[n++] =
+      (el_cli_option){0,
+                      "weights",
+                      "KIND",
+                      EL_CLI_TEXT,
+                      &o->weights,
+                      0,
+                      0,
+                      "keep: as precise as the file's types; q8: 16- and 32-bit weights as 8-bit integers, half "
+                      "the memory; f16: all weights as 16 bits, to compare with; default keep"};
   storage[n++] = (el_cli_option){'v', "verbose", NULL, EL_CLI_FLAG, &e->verbose, 0, 0, "log more"};
   storage[n++] = (el_cli_option){'q', "quiet", NULL, EL_CLI_FLAG, &e->quiet, 0, 0, "log errors only"};
   return (el_cli_group){"Engine", storage, n};

@@ -80,12 +80,13 @@ static el_status read_names(el_engine *e, const el_gguf *g, const el_engine_opti
 /* What comes out of the file; afterwards it is closed. */
 static el_status load(el_engine *e, const el_engine_options *o, el_error *err) {
   el_gguf *g = NULL;
-  el_status status = el_gguf_open(o->model_path, &g, err);
+  el_weights weights = EL_WEIGHTS_KEEP;
+  el_status status = el_weights_get(o->weights, &weights, err);
+  if (!status) status = el_gguf_open(o->model_path, &g, err);
   if (!status) status = read_names(e, g, o, err);
   if (!status) status = el_tokenizer_from_gguf(g, &e->tokenizer, err);
   if (!status)
-    status = el_model_load(g, e->kernels, e->threads, o->weights_f16_to_q8 ? EL_WEIGHTS_Q8 : EL_WEIGHTS_KEEP,
-                           o->progress, o->progress_user, &e->model, err);
+    status = el_model_load(g, e->kernels, e->threads, weights, o->progress, o->progress_user, &e->model, err);
   el_gguf_close(g);
   if (status) return status;
   int n_vocab = el_model_hparams(e->model)->n_vocab;

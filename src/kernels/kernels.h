@@ -57,6 +57,9 @@ typedef enum el_weights {
                     */
 } el_weights;
 
+/* "keep", "q8" or "f16"; NULL is "keep". */
+el_status el_weights_get(const char *name, el_weights *out, el_error *err);
+
 /* The layout for a GGUF type. `data` decides for F32: F16, or BF16 if a value is beyond F16's range. */
 el_layout el_layout_for(el_type type, const void *data, int64_t n, el_weights weights);
 

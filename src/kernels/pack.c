@@ -58,6 +58,16 @@ size_t el_packed_bytes(const el_packed *w) {
   return w->tile_bytes * (size_t)w->n_tiles;
 }
 
+el_status el_weights_get(const char *name, el_weights *out, el_error *err) {
+  static const char *const names[] = {"keep", "q8", "f16"};
+  for (int i = 0; i < 3; i++)
+    if (!strcmp(name ? name : "keep", names[i])) {
+      *out = (el_weights)i;
+      return EL_OK;
+    }
+  return el_fail(err, EL_ERR_INVALID, "weights: '%s' is none of keep, q8, f16", name);
+}
+
 el_layout el_layout_for(el_type type, const void *data, int64_t n, el_weights weights) {
   if (weights == EL_WEIGHTS_Q8 && (type == EL_TYPE_F16 || type == EL_TYPE_BF16 || type == EL_TYPE_F32))
     return EL_LAYOUT_Q8;
