@@ -34,8 +34,8 @@ static void put_quoted(FILE *out, const char *text) {
 }
 
 static void print_line(FILE *out, const char *url, const char *model, const char *prompt) {
-  json_t *body = json_pack("{s:s, s:i, s:[{s:s, s:s}]}", "model", model, "max_tokens", 64, "messages", "role", "user",
-                           "content", prompt);
+  json_t *body = json_pack("{s:s, s:i, s:i, s:[{s:s, s:s}]}", "model", model, "temperature", 0, "max_tokens", 64,
+                           "messages", "role", "user", "content", prompt);
   char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
   json_decref(body);
   if (!text) return;
