@@ -37,6 +37,22 @@
 #define CAMEL(end) \
   "[^\\r\\n\\p{L}\\p{N}]?" NOT_LOWER "*" NOT_UPPER "+" end "|[^\\r\\n\\p{L}\\p{N}]?" NOT_LOWER "+" NOT_UPPER "*" end
 #define CAMEL_REST SYMBOLS "[\\r\\n/]*|" LINES_AND_SPACES
+/* The letters that DeepSeek lists, to stand inside brackets: Latin, Greek, Cyrillic and a few more. */
+#define DEEPSEEK_LETTERS                                                                                         \
+  "A-Za-z\\x{b5}\\x{c0}-\\x{d6}\\x{d8}-\\x{f6}\\x{f8}-\\x{1ba}\\x{1bc}-\\x{1bf}\\x{1c4}-\\x{293}"                \
+  "\\x{295}-\\x{2af}\\x{370}-\\x{373}\\x{376}\\x{377}\\x{37b}-\\x{37d}\\x{37f}\\x{386}\\x{388}-\\x{38a}\\x{38c}" \
+  "\\x{38e}-\\x{3a1}\\x{3a3}-\\x{3f5}\\x{3f7}-\\x{481}\\x{48a}-\\x{52f}\\x{531}-\\x{556}\\x{10a0}-\\x{10c5}"     \
+  "\\x{13a0}-\\x{13f5}\\x{13f8}-\\x{13fd}\\x{1c90}-\\x{1cba}\\x{1cbd}-\\x{1cbf}\\x{1d00}-\\x{1d2b}"              \
+  "\\x{1d6b}-\\x{1d77}\\x{1d79}-\\x{1d9a}\\x{1e00}-\\x{1f15}\\x{1f18}-\\x{1f1d}\\x{1f20}-\\x{1f45}"              \
+  "\\x{1f48}-\\x{1f4d}\\x{1f50}-\\x{1f57}\\x{1f59}\\x{1f5b}\\x{1f5d}\\x{1f5f}-\\x{1f7d}\\x{1f80}-\\x{1fb4}"      \
+  "\\x{1fb6}-\\x{1fbc}\\x{1fbe}\\x{1fc2}-\\x{1fc4}\\x{1fc6}-\\x{1fcc}\\x{1fd0}-\\x{1fd3}\\x{1fd6}-\\x{1fdb}"     \
+  "\\x{1fe0}-\\x{1fec}\\x{1ff2}-\\x{1ff4}\\x{1ff6}-\\x{1ffc}\\x{2102}\\x{2107}\\x{210a}-\\x{2113}\\x{2115}"      \
+  "\\x{2119}-\\x{211d}\\x{2124}\\x{2126}\\x{2128}\\x{212a}-\\x{212d}\\x{212f}-\\x{2134}\\x{2139}"                \
+  "\\x{213c}-\\x{213f}\\x{2145}-\\x{2149}\\x{214e}\\x{2183}\\x{2184}\\x{2c00}-\\x{2c7b}\\x{2c7e}-\\x{2ce4}"      \
+  "\\x{2ceb}-\\x{2cee}\\x{2cf2}\\x{2cf3}\\x{a640}-\\x{a66d}\\x{a680}-\\x{a69b}\\x{a722}-\\x{a76f}"               \
+  "\\x{a771}-\\x{a787}\\x{a78b}-\\x{a78e}\\x{ab70}-\\x{abbf}\\x{fb00}-\\x{fb06}\\x{fb13}-\\x{fb17}"              \
+  "\\x{ff21}-\\x{ff3a}\\x{ff41}-\\x{ff5a}\\x{10400}-\\x{1044f}\\x{104b0}-\\x{104d3}\\x{104d8}-\\x{104fb}"        \
+  "\\x{10c80}-\\x{10cb2}\\x{10cc0}-\\x{10cf2}\\x{118a0}-\\x{118df}\\x{1e900}-\\x{1e943}"
 /* U+0800 to U+9FA5 without the white space there, and Hangul. */
 #define DEEPSEEK_ASIA                                                                                                  \
   "[\\x{800}-\\x{167f}\\x{1681}-\\x{1fff}\\x{200b}-\\x{2027}\\x{202a}-\\x{202e}\\x{2030}-\\x{205e}\\x{2060}-\\x{2fff}" \
@@ -55,18 +71,13 @@ static const char *const P_QWEN35[] = {CONTRACTION "|[^\\r\\n\\p{L}\\p{N}]?[\\p{
                                        NULL};
 static const char *const P_GPT4O[] = {CAMEL("(?:" CONTRACTION ")?") "|\\p{N}{1,3}|" CAMEL_REST, NULL};
 static const char *const P_TEKKEN[] = {CAMEL("") "|\\p{N}|" CAMEL_REST, NULL};
-static const char *const P_DEEPSEEK_LLM[] = {
-    "[\r\n]",
-    "[" WS
-    "]?[A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-ჅᎠ-Ᏽᏸ-ᏽᲐ-ᲺᲽ-Ჿᴀ-ᴫᵫ-ᵷᵹ-ᶚḀ-ἕἘ-Ἕἠ-ὅὈ-Ὅὐ-"
-    "ὗὙὛὝὟ-\\x{1f7d}ᾀ-ᾴᾶ-ᾼ\\x{1fbe}ῂ-ῄῆ-ῌῐ-\\x{1fd3}"
-    "ῖ-\\x{1fdb}ῠ-Ῥῲ-ῴῶ-ῼℂℇℊ-ℓℕℙ-ℝℤ\\x{2126}ℨ\\x{212a}-ℭℯ-ℴℹℼ-ℿⅅ-ⅉⅎↃↄⰀ-ⱻⱾ-ⳤⳫ-ⳮⳲⳳꙀ-ꙭꚀ-ꚛꜢ-ꝯꝱ-ꞇꞋ-ꞎꭰ-ꮿﬀ-ﬆﬓ-ﬗＡ-Ｚａ-"
-    "ｚ𐐀-𐑏𐒰-𐓓𐓘-𐓻𐲀-𐲲𐳀-𐳲𑢠-𑣟𞤀-𞥃]+",
-    "[" WS "]?[!-/:-~！-／：-～‘-‟、。]+",
-    "[" WS "]++(?:\\z|(*SKIP)(*FAIL))",
-    DEEPSEEK_ASIA,
-    "\\p{N}+",
-    NULL};
+static const char *const P_DEEPSEEK_LLM[] = {"[\r\n]",
+                                             "[" WS "]?[" DEEPSEEK_LETTERS "]+",
+                                             "[" WS "]?[!-/:-~！-／：-～‘-‟、。]+",
+                                             "[" WS "]++(?:\\z|(*SKIP)(*FAIL))",
+                                             DEEPSEEK_ASIA,
+                                             "\\p{N}+",
+                                             NULL};
 static const char *const P_DEEPSEEK_CODER[] = {"[\r\n]",      "[" WS "]?\\p{L}+", "[" WS "]?\\p{P}+",
                                                DEEPSEEK_ASIA, "\\p{N}",           NULL};
 static const char *const P_DEEPSEEK3[] = {"\\p{N}{1,3}", "[一-龥\\x{3040}-\\x{30ff}]+",
@@ -142,12 +153,7 @@ enum { N_KNOWN = sizeof KNOWN / sizeof *KNOWN };
 struct el_pretokenizer {
   pcre2_code *patterns[EL_MAX_PATTERNS];
   int n;
-  pcre2_match_context *limits;
 };
-
-/* For one match, which may be a run as long as the text. The named patterns need a few steps for each character of it,
- * so these limits only stop patterns that are worse. */
-enum { MATCH_STEPS = 1 << 30, MATCH_HEAP_KIB = 64 << 10 };
 
 static el_status compile(const char *pattern, pcre2_code **out, el_error *err) {
   int code;
@@ -166,12 +172,7 @@ static el_status compile(const char *pattern, pcre2_code **out, el_error *err) {
 el_status el_pretokenizer_compile(const char *const *patterns, int n, el_pretokenizer **out, el_error *err) {
   if (n > EL_MAX_PATTERNS) return el_fail(err, EL_ERR_INVALID, "%d patterns; the limit is %d", n, EL_MAX_PATTERNS);
   el_pretokenizer *p = calloc(1, sizeof *p);
-  if (!p || !(p->limits = pcre2_match_context_create(NULL))) {
-    free(p);
-    return el_fail(err, EL_ERR_NO_MEMORY, "no memory for a pre-tokenizer");
-  }
-  pcre2_set_match_limit(p->limits, MATCH_STEPS);
-  pcre2_set_heap_limit(p->limits, MATCH_HEAP_KIB);
+  if (!p) return el_fail(err, EL_ERR_NO_MEMORY, "no memory for a pre-tokenizer");
   for (; p->n < n; p->n++) {
     el_status status = compile(patterns[p->n], &p->patterns[p->n], err);
     if (status) {
@@ -205,14 +206,18 @@ el_status el_pretokenizer_open(el_str name, el_pretokenizer **out, el_pretokeniz
 void el_pretokenizer_close(el_pretokenizer *p) {
   if (!p) return;
   for (int i = 0; i < p->n; i++) pcre2_code_free(p->patterns[i]);
-  pcre2_match_context_free(p->limits);
   free(p);
 }
 
 /* --- splitting */
 
+/* Limits of one match, which may be a run as long as the text. The named patterns need a few steps for each character
+ * of it, so these only stop patterns that are worse. */
+enum { MATCH_STEPS = 1 << 20, MATCH_STEPS_A_BYTE = 4, MATCH_HEAP_KIB = 64 << 10 };
+
 typedef struct split_run {
   const el_pretokenizer *p;
+  pcre2_match_context *limits;
   pcre2_match_data *match[EL_MAX_PATTERNS]; /* one a pattern: they nest */
   el_piece_fn fn;
   void *user;
@@ -236,9 +241,9 @@ static el_status split(split_run *r, int stage, const char *s, size_t len) {
   const pcre2_code *pattern = r->p->patterns[stage];
   size_t done = 0;
   while (done < len) {
-    int code = pcre2_match(pattern, (PCRE2_SPTR)s, len, done, options, match, r->p->limits);
+    int code = pcre2_match(pattern, (PCRE2_SPTR)s, len, done, options, match, r->limits);
     if (code == PCRE2_ERROR_JIT_STACKLIMIT)
-      code = pcre2_match(pattern, (PCRE2_SPTR)s, len, done, options | PCRE2_NO_JIT, match, r->p->limits);
+      code = pcre2_match(pattern, (PCRE2_SPTR)s, len, done, options | PCRE2_NO_JIT, match, r->limits);
     if (code == PCRE2_ERROR_NOMATCH) break;
     if (code < 0) return too_hard(r, s + done, code);
     size_t begin = pcre2_get_ovector_pointer(match)[0], end = pcre2_get_ovector_pointer(match)[1];
@@ -269,10 +274,14 @@ static size_t same_validity(const char *s, size_t len, bool *valid) {
 el_status el_pretokenizer_split(const el_pretokenizer *p, const char *text, size_t len, el_piece_fn fn, void *user,
                                 el_error *err) {
   split_run r = {.p = p, .fn = fn, .user = user, .text = text, .err = err};
-  el_status status = EL_OK;
-  for (int i = 0; i < p->n && !status; i++) {
-    r.match[i] = pcre2_match_data_create(1, NULL);
-    if (!r.match[i]) status = el_fail(err, EL_ERR_NO_MEMORY, "no memory to cut the text into pieces");
+  r.limits = pcre2_match_context_create(NULL);
+  bool ok = r.limits != NULL;
+  for (int i = 0; i < p->n && ok; i++) ok = (r.match[i] = pcre2_match_data_create(1, NULL)) != NULL;
+  el_status status = ok ? EL_OK : el_fail(err, EL_ERR_NO_MEMORY, "no memory to cut the text into pieces");
+  if (ok) {
+    uint64_t steps = MATCH_STEPS + MATCH_STEPS_A_BYTE * (uint64_t)len;
+    pcre2_set_match_limit(r.limits, steps < UINT32_MAX ? (uint32_t)steps : UINT32_MAX);
+    pcre2_set_heap_limit(r.limits, MATCH_HEAP_KIB);
   }
   for (size_t at = 0; at < len && !status;) {
     bool valid;
@@ -281,5 +290,6 @@ el_status el_pretokenizer_split(const el_pretokenizer *p, const char *text, size
     at += n;
   }
   for (int i = 0; i < p->n; i++) pcre2_match_data_free(r.match[i]);
+  pcre2_match_context_free(r.limits);
   return status;
 }
