@@ -1,4 +1,5 @@
 # What the scripts in this folder share. Sourced by bash.
+# shellcheck shell=bash
 
 say() { echo "edgelora: $*" >&2; }
 
