@@ -6,7 +6,7 @@ import threading
 import time
 
 import pytest
-from conftest import read_all, request_bytes
+from conftest import SECOND, read_all, request_bytes
 
 TEXT = "/v1/completions"
 CHAT = "/v1/chat/completions"
@@ -322,7 +322,7 @@ def test_a_client_that_hangs_up_stops_its_generation_within_a_second(server, str
         server.wait_busy(3)
         if stream:
             assert b"200 OK" in s.recv(1000)
-    assert server.wait_idle(1.0) < 1.0
+    server.wait_idle(SECOND)
 
 
 def test_a_client_that_hangs_up_while_it_waits_for_a_slot_leaves_the_queue(server):
@@ -336,7 +336,7 @@ def test_a_client_that_hangs_up_while_it_waits_for_a_slot_leaves_the_queue(serve
             server.wait_busy(slots + 2)
         start = time.monotonic()
         while server.health()["queued"]:
-            assert time.monotonic() - start < 1.0
+            assert time.monotonic() - start < SECOND
             time.sleep(0.02)
         assert server.health()["slots_busy"] == slots
-    server.wait_idle(1.0)
+    server.wait_idle(SECOND)

@@ -11,7 +11,7 @@ import time
 
 import httpx
 import pytest
-from conftest import read_all, request_bytes
+from conftest import SECOND, read_all, request_bytes
 
 TEXT = "/v1/completions"
 ENDLESS = {"prompt": "abc", "max_tokens": 1_000_000, "ignore_eos": True}
@@ -40,14 +40,14 @@ def test_a_full_queue_is_a_503_that_says_when_to_come_back(fake):
             assert response.status_code == 503
             assert response.json()["error"]["code"] == "overloaded"
             assert int(response.headers["retry-after"]) >= 1
-    s.wait_idle(1)
+    s.wait_idle(SECOND)
     assert s.completion(prompt="a").status_code == 200
 
 
 def test_a_request_of_which_only_a_part_found_room_leaves_nothing_behind(fake):
     s = fake(slots=2, queue=2)
     assert s.completion(**ENDLESS, n=5).status_code == 503
-    assert s.wait_idle(1) < 1
+    s.wait_idle(SECOND)
     assert s.health()["requests"]["submitted"] == 4
 
 
@@ -67,7 +67,7 @@ def test_one_failed_choice_ends_the_others(fake):
     s = fake(slots=1)
     got = events(s.completion(prompt=["abcdef"] * 3, model="fail", stream=True).text)
     assert "error" in json.loads(got[-2])
-    assert s.wait_idle(1) < 1
+    s.wait_idle(SECOND)
 
 
 def test_a_prompt_that_does_not_fit_is_a_400(fake):
@@ -220,7 +220,7 @@ def test_a_client_that_reads_nothing_stalls_nobody_and_is_dropped(fake):
     s.wait_busy()
     for _ in range(20):
         assert s.completion(prompt="hello").json()["choices"][0]["text"] == "hello"
-    assert s.wait_idle(60) < 60
+    s.wait_idle(60)
     c.close()
 
 
@@ -233,7 +233,7 @@ def test_an_answer_that_grows_beyond_all_bounds_fails_alone(fake):
     with s.connect() as c:
         c.sendall(request_bytes(TEXT, {**ENDLESS, "n": 100, "stream": True}, "Connection: close"))
         s.wait_busy(100)
-        assert s.wait_idle(60) < 60
+        s.wait_idle(60)
         assert b"answer_too_large" in read_all(c)[-1000:]
     assert other.result(60).status_code == 200
 
@@ -260,7 +260,7 @@ def test_a_hang_up_is_noticed_while_nothing_is_sent(fake, stream):
         c.sendall(request_bytes(TEXT, {**ENDLESS, "model": "slow", "stream": stream}))
         s.wait_busy()
         gone(c)
-        assert s.wait_idle(1) < 1
+        s.wait_idle(SECOND)
         c.close()
 
 
@@ -271,7 +271,7 @@ def test_a_hang_up_by_reset_is_noticed(fake):
     s.wait_busy()
     c.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     c.close()
-    assert s.wait_idle(1) < 1
+    s.wait_idle(SECOND)
 
 
 def test_many_clients_that_come_and_go_at_any_moment(fake):
@@ -302,7 +302,7 @@ def test_many_clients_that_come_and_go_at_any_moment(fake):
         for f in [pool.submit(client, i) for i in range(16)]:
             f.result()
     assert len(good) > 20
-    assert s.wait_idle(2) < 2
+    s.wait_idle(2)
 
 
 # ---------------------------------------------------------------- the end
