@@ -45,12 +45,16 @@ static el_chat_family family_of(const char *s) {
   return EL_CHAT_UNKNOWN;
 }
 
+/* Other things may be trimmed too, thoughts for example: where a turn is one expression, this must be in it. */
 static bool trims(const char *s, el_chat_family family) {
   static const char *const WAYS[] = {"content'] | trim", "content']|trim", "content'].strip()", "content\"] | trim",
                                      "content\"]|trim",  "content | trim", "content|trim",      "content.strip()"};
+  const char *turn = family == EL_CHAT_CHATML || family == EL_CHAT_PHI4   ? "<|im_start|>"
+                     : family == EL_CHAT_PHI3 || family == EL_CHAT_ZEPHYR ? "<|"
+                                                                          : NULL;
   if (family == EL_CHAT_MISTRAL_V3) return false; /* answers only, and always */
   for (size_t i = 0; i < sizeof WAYS / sizeof *WAYS; i++)
-    if (has(s, WAYS[i])) return true;
+    if (turn ? same_expression(s, turn, WAYS[i]) : has(s, WAYS[i])) return true;
   return false;
 }
 

@@ -1,0 +1,140 @@
+/* The tokenizer with each of its allocations failing in turn: an error that says so, no crash, no leak. The linker
+ * sends the project's own allocations here (-Wl,--wrap); those inside of PCRE2 are its own. */
+#include "vocab_fixture.h"
+
+static int allocations_left = -1; /* -1: all succeed */
+
+static bool fails(void) {
+  if (allocations_left < 0) return false;
+  return allocations_left == 0 || --allocations_left < 0;
+}
+
+#define WRAP(result, name, parameters, arguments)    \
+  result __real_##name parameters;                   \
+  result __wrap_##name parameters;                   \
+  result __wrap_##name parameters {                  \
+    return fails() ? NULL : __real_##name arguments; \
+  }
+
+WRAP(void *, malloc, (size_t n), (n))
+WRAP(void *, calloc, (size_t n, size_t m), (n, m))
+WRAP(void *, realloc, (void *p, size_t n), (p, n))
+WRAP(char *, strdup, (const char *s), (s))
+WRAP(char *, strndup, (const char *s, size_t n), (s, n))
+
+static const vocab_spec SPEC = {
+    .pre = "smollm",
+    .more = {{"<|im_start|>", CONTROL}, {"<|im_end|>", CONTROL}, {"aa", NORMAL}},
+    .merges = {"a a"},
+    .bos = 256,
+    .eos = 257,
+    .template = "{{ '<|im_start|>system\nBe brief.<|im_end|>\n' }}{{ '<|im_start|>' + message['role'] }}"};
+
+/* Calls fn with 0, 1, 2, ... allocations until it succeeds; before, it must fail with EL_ERR_NO_MEMORY. */
+static void every_failure_is_survived(el_status (*fn)(void *arg, el_error *e), void *arg, int at_least) {
+  for (int n = 0;; n++) {
+    el_error e = {0};
+    allocations_left = n;
+    el_status status = fn(arg, &e);
+    allocations_left = -1;
+    if (status == EL_OK) {
+      assert_true(n >= at_least);
+      return;
+    }
+    if (status != EL_ERR_NO_MEMORY) fail_msg("with %d allocations: %s: %s", n, el_status_name(status), e.message);
+    assert_int_equal(e.code, status);
+    assert_true(strlen(e.message) > 0);
+  }
+}
+
+static el_status open_and_close(void *arg, el_error *e) {
+  el_tokenizer *t = NULL;
+  el_status status = el_tokenizer_from_gguf(arg, &t, e);
+  assert_true(status ? t == NULL : t != NULL);
+  el_tokenizer_close(t);
+  return status;
+}
+
+static void opening(void **state) {
+  el_buf b = vocab_file(&SPEC);
+  el_gguf *g = NULL;
+  el_error e = {0};
+  assert_int_equal(el_gguf_open_memory(b.data, b.len, "test.gguf", &g, &e), EL_OK);
+  every_failure_is_survived(open_and_close, g, 15);
+  el_gguf_close(g);
+  el_buf_free(&b);
+}
+
+static el_status encode(void *arg, el_error *e) {
+  char text[400] = "a<|im_end|>1";
+  memset(text + 12, 'a', sizeof text - 12);
+  for (size_t i = 20; i < 300; i++) text[i] = (char)('a' + i % 7);
+  int32_t *ids = NULL;
+  size_t n = 0;
+  el_status status = el_tokenize(arg, text, sizeof text, EL_TOKENIZE_SPECIAL, &ids, &n, e);
+  assert_true(status ? ids == NULL : n > 200);
+  free(ids);
+  return status;
+}
+
+static el_status decode(void *arg, el_error *e) {
+  char *text = NULL;
+  size_t len = 0;
+  el_status status = el_detokenize(arg, (int32_t[]){'a', 256, 258}, 3, true, &text, &len, e);
+  assert_true(status ? text == NULL : strcmp(text, "a<|im_start|>aa") == 0);
+  free(text);
+  return status;
+}
+
+static const el_message TALK[] = {{"user", "a"}, {"assistant", "b"}, {"user", "c"}, {"user", "d"}, {"user", "e"},
+                                  {"user", "f"}, {"user", "g"},      {"user", "h"}, {"user", "i"}, {"user", "j"}};
+enum { N_TALK = sizeof TALK / sizeof *TALK };
+
+static el_status render(void *arg, el_error *e) {
+  char *text = NULL;
+  el_status status = el_chat_render(arg, TALK, N_TALK, true, &text, e);
+  assert_true(status ? text == NULL : strstr(text, "\nj<|im_end|>\n<|im_start|>assistant\n") != NULL);
+  free(text);
+  return status;
+}
+
+static el_status render_to_tokens(void *arg, el_error *e) {
+  int32_t *ids = NULL;
+  size_t n = 0;
+  el_status status = el_chat_tokenize(arg, TALK, N_TALK, true, &ids, &n, e);
+  assert_true(status ? ids == NULL : n > 50);
+  free(ids);
+  return status;
+}
+
+static void using(void **state) {
+  el_tokenizer *t = open_good(&SPEC);
+  every_failure_is_survived(encode, t, 6);
+  every_failure_is_survived(decode, t, 1);
+  every_failure_is_survived(render, t, 4);
+  every_failure_is_survived(render_to_tokens, t, 8);
+  el_tokenizer_close(t);
+}
+
+static void streaming(void **state) {
+  el_buf pending = {0}, whole = {0};
+  put(&pending, "abc\xe2\x82", 5);
+  allocations_left = 0;
+  assert_false(el_utf8_take(&pending, false, &whole));
+  allocations_left = -1;
+  assert_int_equal(pending.len, 5);
+  assert_int_equal(whole.len, 0);
+  assert_true(el_utf8_take(&pending, false, &whole));
+  assert_string_equal(whole.data, "abc");
+  el_buf_free(&pending);
+  el_buf_free(&whole);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(opening),
+      cmocka_unit_test(using),
+      cmocka_unit_test(streaming),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
