@@ -243,6 +243,7 @@ static void run_burst(rig *r, burst *b) {
 
 static void requests_with_different_adapters_take_the_steps_of_one(void **state) {
   static burst b;
+  static const int32_t prompt[] = {'p', 'q', 'r'};
   rig r = rig_open(16, 64, 128);
   char names[16][8];
   for (int i = 1; i < 16; i++) {
@@ -253,7 +254,7 @@ static void requests_with_different_adapters_take_the_steps_of_one(void **state)
   for (int n = 1; n <= 16; n += 15) {
     b.n = n;
     for (int i = 0; i < n; i++) {
-      b.q[i] = ASK(30, 'p', 'q', 'r');
+      b.q[i] = ask(prompt, 3, 30);
       b.q[i].adapter = i ? names[i] : NULL;
       b.q[i].ignore_eos = true;
     }
@@ -320,9 +321,13 @@ static void a_short_arena_gives_the_same_output_with_more_work(void **state) {
   }
   memcpy(alone.q, b.q, sizeof b.q);
   run_burst(&wide, &alone);
-  assert_int_equal(fake_take_counts().rows, 8 * (8 + 49));
+  fake_counts c = fake_take_counts();
+  assert_int_equal(c.rows, 8 * (8 + 49));
+  assert_int_equal(c.logits, 8 * 50 + 4 * 7);
   run_burst(&tight, &b);
-  assert_true(fake_take_counts().rows > 8 * (8 + 49)); /* some were driven out and computed again */
+  c = fake_take_counts();
+  assert_true(c.rows > 8 * (8 + 49));         /* some were driven out and computed again, */
+  assert_int_equal(c.logits, 8 * 50 + 4 * 7); /* but for their logits */
   for (int i = 0; i < 8; i++) {
     assert_int_equal(b.out[i].n, 50);
     assert_memory_equal(b.out[i].tokens, alone.out[i].tokens, 50 * sizeof(int32_t));

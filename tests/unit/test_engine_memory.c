@@ -1,0 +1,160 @@
+/* The engine with each of its allocations failing in turn: an error that says so, no crash, no leak, and others are
+ * served on. The linker sends the allocations of the project's own code here (-Wl,--wrap). */
+#include <stdatomic.h>
+
+#include "engine_fixture.h"
+
+static atomic_int allocations_left = INT32_MAX; /* the one after these fails */
+static atomic_bool all_after;                   /* and so do all others after it */
+
+static bool fails(void) {
+  int before = atomic_fetch_sub(&allocations_left, 1);
+  return before == 0 || (before < 0 && atomic_load(&all_after));
+}
+
+#define WRAP(result, name, parameters, arguments)    \
+  result __real_##name parameters;                   \
+  result __wrap_##name parameters;                   \
+  result __wrap_##name parameters {                  \
+    return fails() ? NULL : __real_##name arguments; \
+  }
+
+WRAP(void *, malloc, (size_t n), (n))
+WRAP(void *, calloc, (size_t n, size_t m), (n, m))
+WRAP(void *, realloc, (void *p, size_t n), (p, n))
+WRAP(char *, strdup, (const char *s), (s))
+WRAP(char *, strndup, (const char *s, size_t n), (s, n))
+
+static void fail_after(int n, bool all) {
+  atomic_store(&all_after, all);
+  atomic_store(&allocations_left, n);
+}
+
+/* Whether an allocation has failed since. */
+static bool stop_failing(void) {
+  int left = atomic_exchange(&allocations_left, INT32_MAX);
+  return left < 0;
+}
+
+static void an_engine_that_cannot_be_opened_says_so(void **state) {
+  char dir[64], path[128];
+  fake_write_model(dir, path);
+  for (int all = 0; all < 2; all++)
+    for (int n = 0;; n++) {
+      el_engine_options o = rig_options(2, 64, 16);
+      o.n_threads = 2;
+      o.model_path = path;
+      el_engine *e = NULL;
+      el_error err = {0};
+      fail_after(n, all);
+      el_status status = el_engine_open(&o, &e, &err);
+      bool failed = stop_failing();
+      el_engine_close(e);
+      if (!failed) {
+        assert_int_equal(status, EL_OK);
+        assert_true(n > 20);
+        break;
+      }
+      assert_null(e);
+      if (status != EL_ERR_NO_MEMORY) fail_msg("allocation %d: %s: %s", n, el_status_name(status), err.message);
+      assert_true(strlen(err.message) > 0);
+    }
+  remove_tree(dir);
+}
+
+static const int script[] = {0xe2, 0x82, FAKE_WORD, 'S', 'T', 'x', FAKE_WORD + 1, -1};
+
+static el_request ask(void) {
+  static const int32_t prompt[] = {1};
+  static const char *const stop[] = {"STOP"};
+  static const el_logit_bias bias[] = {{'z', -1}};
+  el_request q = el_request_default();
+  q.prompt = prompt;
+  q.n_prompt = 1;
+  q.adapter = "a";
+  q.stop = stop;
+  q.n_stop = 1;
+  q.sampling.logit_bias = bias;
+  q.sampling.n_logit_bias = 1;
+  q.logprobs = q.prompt_logprobs = true;
+  q.top_logprobs = 3;
+  return q;
+}
+
+static void no_memory(el_status status, const el_error *err) {
+  if (status != EL_ERR_NO_MEMORY) fail_msg("%s: %s", el_status_name(status), err->message);
+}
+
+static void check(const result *r) {
+  if (r->last.finish == EL_FINISH_ERROR)
+    no_memory(r->last.error.code, &r->last.error);
+  else
+    assert_true(result_text_is(r, "\xef\xbf\xbdhelloSTx world"));
+}
+
+/* An adapter comes, a request with a callback and one without run, all with allocation n failing. */
+static bool session(rig *r, int n, bool all) {
+  static result called, polled;
+  result_init(&called), result_init(&polled);
+  el_error err = {0};
+  uint64_t id;
+  fail_after(n, all);
+  el_status status = el_adapter_add_random(r->engine, "a", 1, 1, &err);
+  if (status) {
+    no_memory(status, &err);
+    bool failed = stop_failing();
+    assert_true(failed);
+    return true;
+  }
+  el_request q = ask();
+  q.on_event = result_on_event;
+  q.user = &called;
+  called.engine = r->engine;
+  status = el_submit(r->engine, &q, &id, &err);
+  if (status)
+    no_memory(status, &err);
+  else
+    result_wait(&called);
+  bool ran = !status;
+  q.on_event = NULL;
+  status = el_submit(r->engine, &q, &id, &err);
+  if (status) no_memory(status, &err);
+  for (el_event e; !status && !polled.n_done;) {
+    assert_int_equal(el_next_event(r->engine, id, -1, &e), EL_OK);
+    result_take(&polled, &e);
+  }
+  el_adapter_info *list = NULL;
+  size_t n_list;
+  el_status listed = el_adapter_list(r->engine, &list, &n_list, &err);
+  if (listed) no_memory(listed, &err);
+  bool failed = stop_failing();
+  el_free(list);
+  if (ran) check(&called);
+  if (!status) check(&polled);
+  if (!failed) assert_true(ran && !status && !listed && !called.last.error.code && !polled.last.error.code);
+  assert_int_equal(el_adapter_remove(r->engine, "a", &err), EL_OK);
+  return failed;
+}
+
+static void a_failed_allocation_costs_its_request_only(void **state) {
+  fake.scripts[1] = script;
+  rig r = rig_open(2, 64, 16);
+  for (int all = 0; all < 2; all++) {
+    int n = 0;
+    while (session(&r, n, all)) n++;
+    assert_true(n > 15);
+    el_stats st;
+    el_engine_stats(r.engine, &st);
+    assert_int_equal(st.kv_pages_used, 0);
+    assert_int_equal(st.slots_busy + st.queued, 0);
+  }
+  rig_close(&r);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(an_engine_that_cannot_be_opened_says_so),
+      cmocka_unit_test(a_failed_allocation_costs_its_request_only),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,235 @@
+/* What a request gives does not depend on what else runs: many random requests from several threads, in arenas that are
+ * too small for them, with cancellations and adapters that come and go, each compared with the same request alone. */
+#include "engine_fixture.h"
+
+enum { N_REQUESTS = 200, N_CLIENTS = 4, N_ADAPTERS = 5, CTX = 96 };
+
+typedef struct job {
+  el_request q;
+  int32_t prompt[CTX];
+  el_logit_bias bias[2];
+  const char *stop[2];
+  bool poll;
+  int cancel_after; /* tokens; -1: never */
+} job;
+
+static uint64_t next(uint64_t *state) {
+  uint64_t z = *state += 0x9e3779b97f4a7c15u;
+  z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+  z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+  return z ^ z >> 31;
+}
+
+static int below(uint64_t *state, int n) {
+  return (int)(next(state) % (uint64_t)n);
+}
+
+static const char *const adapter_names[N_ADAPTERS] = {"a", "b", "c", "d", "e"};
+
+static void make_job(job *j, uint64_t *s) {
+  static const char *const stops[] = {"e", "hello", "x\xe2\x82\xac", " ", "STOP", "\n"};
+  j->q = el_request_default();
+  /* Prompts that share beginnings are likelier to hide a mix-up, so the alphabet is small. */
+  j->q.n_prompt = 1 + (size_t)below(s, below(s, 3) ? 20 : CTX - 1);
+  for (size_t i = 0; i < j->q.n_prompt; i++) j->prompt[i] = 'a' + below(s, 2);
+  j->q.prompt = j->prompt;
+  int longest = CTX - (int)j->q.n_prompt;
+  j->q.max_tokens = below(s, 8) == 0 ? 0 : below(s, 4) == 0 ? -1 : below(s, longest + 1);
+  int a = below(s, N_ADAPTERS + 1);
+  j->q.adapter = a < N_ADAPTERS ? adapter_names[a] : NULL;
+  el_sampling *p = &j->q.sampling;
+  if (below(s, 2)) {
+    p->temperature = 0.1f + (float)below(s, 20) / 10;
+    p->top_k = below(s, 2) ? below(s, 300) : 0;
+    p->top_p = below(s, 2) ? (float)(1 + below(s, 100)) / 100 : 1;
+    p->min_p = below(s, 4) ? 0 : 0.05f;
+  }
+  if (below(s, 3) == 0) {
+    p->repeat_penalty = 1.2f;
+    p->repeat_last_n = below(s, 40) - 1;
+    p->frequency_penalty = 0.3f;
+    p->presence_penalty = -0.2f;
+  }
+  p->seed = next(s);
+  j->bias[0] = (el_logit_bias){below(s, FAKE_VOCAB), 2};
+  j->bias[1] = (el_logit_bias){below(s, FAKE_VOCAB), -100};
+  p->logit_bias = j->bias;
+  p->n_logit_bias = (size_t)below(s, 3);
+  j->stop[0] = stops[below(s, 6)];
+  j->stop[1] = stops[below(s, 6)];
+  j->q.stop = j->stop;
+  j->q.n_stop = (size_t)below(s, 3);
+  j->q.ignore_eos = below(s, 2);
+  j->q.logprobs = below(s, 2);
+  j->q.top_logprobs = below(s, 5);
+  j->q.prompt_logprobs = below(s, 4) == 0;
+  j->poll = below(s, 2);
+  j->cancel_after = below(s, 6) == 0 ? below(s, 30) : -1;
+}
+
+static void cancel_at(result *r, const el_event *e) {
+  const job *j = r->context;
+  if (j->cancel_after >= 0 && r->n >= j->cancel_after) el_cancel(r->engine, e->request);
+}
+
+static void must(bool ok, const char *what) {
+  if (ok) return;
+  fprintf(stderr, "%s\n", what);
+  abort(); /* cmocka's assertions are for the main thread */
+}
+
+static void run_job(el_engine *engine, const job *j, result *out) {
+  el_request q = j->q;
+  uint64_t id;
+  el_error err;
+  out->engine = engine;
+  q.user = out;
+  if (!j->poll) {
+    q.on_event = result_on_event;
+    must(!el_submit(engine, &q, &id, &err), err.message);
+    result_wait(out);
+    return;
+  }
+  must(!el_submit(engine, &q, &id, &err), err.message);
+  for (el_event e = {0}; e.type != EL_EVENT_DONE || !out->n_done;) {
+    must(!el_next_event(engine, id, -1, &e), "no event");
+    result_take(out, &e);
+  }
+}
+
+typedef struct client {
+  el_engine *engine;
+  const job *jobs;
+  result *out;
+  int ith;
+} client;
+
+/* All its callbacks first, then it polls: so many requests wait at once. */
+static void *client_main(void *p) {
+  client *c = p;
+  for (int i = c->ith; i < N_REQUESTS; i += N_CLIENTS) {
+    if (c->jobs[i].poll) continue;
+    el_request q = c->jobs[i].q;
+    q.user = &c->out[i];
+    q.on_event = result_on_event;
+    c->out[i].engine = c->engine;
+    must(!el_submit(c->engine, &q, NULL, NULL), "submit");
+  }
+  for (int i = c->ith; i < N_REQUESTS; i += N_CLIENTS)
+    if (c->jobs[i].poll) run_job(c->engine, &c->jobs[i], &c->out[i]);
+  for (int i = c->ith; i < N_REQUESTS; i += N_CLIENTS) result_wait(&c->out[i]);
+  return NULL;
+}
+
+/* Adapters that nobody asks for come and go meanwhile. */
+static void *churn_main(void *p) {
+  el_engine *engine = p;
+  for (int i = 0; i < 100; i++) {
+    must(!el_adapter_add_random(engine, "passing", 1, (uint64_t)i, NULL), "add");
+    int32_t prompt = 'q';
+    el_request q = el_request_default();
+    q.prompt = &prompt;
+    q.n_prompt = 1;
+    q.max_tokens = 3;
+    q.adapter = "passing";
+    uint64_t id;
+    el_event e;
+    must(!el_submit(engine, &q, &id, NULL), "submit");
+    must(!el_adapter_remove(engine, "passing", NULL), "remove");
+    el_stats st;
+    el_engine_stats(engine, &st);
+    do must(!el_next_event(engine, id, -1, &e), "no event");
+    while (e.type != EL_EVENT_DONE);
+  }
+  return NULL;
+}
+
+static void add_adapters(rig *r) {
+  for (int i = 0; i < N_ADAPTERS; i++) rig_add(r, adapter_names[i], (uint64_t)i * 77);
+}
+
+static void assert_same(const job *j, const result *alone, const result *mixed, int i) {
+  bool cancelled = mixed->last.finish == EL_FINISH_CANCELLED;
+  if (cancelled && j->cancel_after < 0) fail_msg("request %d was cancelled", i);
+  if (cancelled ? mixed->n > alone->n : mixed->n != alone->n)
+    fail_msg("request %d: %d tokens, alone %d", i, mixed->n, alone->n);
+  for (int t = 0; t < mixed->n; t++) {
+    if (mixed->tokens[t] != alone->tokens[t]) fail_msg("request %d: token %d differs", i, t);
+    assert_memory_equal(&mixed->logprobs[t], &alone->logprobs[t], sizeof(float));
+    assert_memory_equal(mixed->top[t], alone->top[t], sizeof mixed->top[t]);
+  }
+  if (mixed->n_prompt_events) {
+    assert_int_equal(mixed->n_prompt_logprobs, alone->n_prompt_logprobs);
+    assert_memory_equal(mixed->prompt_logprobs, alone->prompt_logprobs, sizeof(float) * alone->n_prompt_logprobs);
+  }
+  if (cancelled) return;
+  assert_int_equal(mixed->n_prompt_events, alone->n_prompt_events);
+  assert_int_equal(mixed->last.finish, alone->last.finish);
+  assert_string_equal(mixed->stop, alone->stop);
+  assert_int_equal(mixed->text_len, alone->text_len);
+  assert_memory_equal(mixed->text, alone->text, alone->text_len);
+  assert_int_equal(mixed->last.completion_tokens, alone->last.completion_tokens);
+}
+
+static void output_does_not_depend_on_what_else_runs(void **state) {
+  static const struct { int slots, rows, pages; } setups[] = {{8, 8, 6}, {5, 17, 13}, {16, 16, 20}, {16, 128, 0}};
+  static job jobs[N_REQUESTS];
+  result *alone = calloc(N_REQUESTS, sizeof *alone), *mixed = calloc(N_REQUESTS, sizeof *mixed);
+  assert_true(alone && mixed);
+  uint64_t seed = 2026;
+  for (int i = 0; i < N_REQUESTS; i++) make_job(&jobs[i], &seed);
+
+  rig one = rig_open(1, CTX, 64);
+  add_adapters(&one);
+  int n_tokens = 0, n_stopped = 0, n_cancelled = 0, n_again = 0;
+  for (int i = 0; i < N_REQUESTS; i++) {
+    result_init(&alone[i]);
+    run_job(one.engine, &jobs[i], &alone[i]);
+    n_tokens += alone[i].n;
+    n_stopped += alone[i].last.stop != NULL;
+  }
+  rig_close(&one);
+  assert_true(n_tokens > 2000 && n_stopped > 10); /* the jobs are worth something */
+
+  for (size_t k = 0; k < sizeof setups / sizeof *setups; k++) {
+    rig r = rig_open_options(rig_options(setups[k].slots, CTX, setups[k].rows), (uint64_t)setups[k].pages);
+    add_adapters(&r);
+    client clients[N_CLIENTS];
+    pthread_t threads[N_CLIENTS], churn;
+    for (int i = 0; i < N_REQUESTS; i++) {
+      result_init(&mixed[i]);
+      mixed[i].hook = cancel_at;
+      mixed[i].context = &jobs[i];
+    }
+    for (int i = 0; i < N_CLIENTS; i++) {
+      clients[i] = (client){r.engine, jobs, mixed, i};
+      assert_int_equal(pthread_create(&threads[i], NULL, client_main, &clients[i]), 0);
+    }
+    assert_int_equal(pthread_create(&churn, NULL, churn_main, r.engine), 0);
+    for (int i = 0; i < N_CLIENTS; i++) pthread_join(threads[i], NULL);
+    pthread_join(churn, NULL);
+    int minimum = 0;
+    for (int i = 0; i < N_REQUESTS; i++) {
+      assert_same(&jobs[i], &alone[i], &mixed[i], i);
+      n_cancelled += mixed[i].last.finish == EL_FINISH_CANCELLED;
+      minimum += mixed[i].last.prompt_tokens + mixed[i].n;
+    }
+    n_again += fake_take_counts().rows > minimum + 400; /* the passing ones took at most 100 * 4 */
+    el_stats st;
+    el_engine_stats(r.engine, &st);
+    assert_int_equal(st.kv_pages_used, 0);
+    assert_int_equal(st.slots_busy, 0);
+    assert_int_equal(st.requests_submitted, N_REQUESTS + 100);
+    assert_int_equal(st.requests_done + st.requests_cancelled, N_REQUESTS + 100);
+    rig_close(&r);
+  }
+  assert_true(n_cancelled > 10);
+  assert_true(n_again >= 2); /* sequences were driven out of the small arenas */
+  free(alone);
+  free(mixed);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {cmocka_unit_test(output_does_not_depend_on_what_else_runs)};
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
