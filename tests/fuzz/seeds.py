@@ -109,6 +109,24 @@ def seeds():
     yield "lora", "gguf-q8", bytes([IS_GGUF]) + gguf(keys, [("blk.0.attn_q.weight.lora_a", [32, 32], "Q8_0"),
                                                             ("blk.0.attn_q.weight.lora_b", [32, 4], "Q4_0")])
 
+    for i, text in enumerate((b"Hello world, 12345!\n\n  x", "Grüße 你好 👩‍💻\u3000\u0301".encode(), b"<|im_start|>user\nit's<u> aaaa<|im_end|>",
+                              bytes(range(256)))):
+        yield "tokenizer", f"text{i}", b"t" + bytes([i]) + text
+    tokens = ["a", "b", "\u0120", "ab", "<|im_start|>", "<|im_end|>"]
+    keys = [("tokenizer.ggml.model", STRING, "gpt2"), ("tokenizer.ggml.pre", STRING, "smollm"),
+            ("tokenizer.ggml.tokens", ARRAY, (STRING, tokens)), ("tokenizer.ggml.token_type", ARRAY, (U32, [1, 1, 1, 1, 3, 3])),
+            ("tokenizer.ggml.merges", ARRAY, (STRING, ["a b"])), ("tokenizer.ggml.bos_token_id", U32, 4),
+            ("tokenizer.ggml.eos_token_id", U32, 5), ("tokenizer.ggml.add_bos_token", BOOL, True),
+            ("tokenizer.chat_template", STRING, "{{ '<|im_start|>' + role + '\n' + content + '<|im_end|>' }}")]
+    yield "tokenizer", "gguf", b"g" + gguf(keys, [])
+    yield "tokenizer", "lists", b"l" + "\n".join(
+        ["b", "pllama-bpe", "i\0\0", "3<|im_start|>", "3<|im_end|>", "4<u>", "1ab", "1abab", "ma b", "mab ab", "sabab <u>ab 12",
+         "t{{ bos_token }}{{ '<|im_start|>system\\nYes.<|im_end|>' }}{{ '<|im_start|>' }}"]).encode()
+    for family in ("{{ bos_token + '[INST] ' + content.strip() + ' [/INST]' }}<<SYS>>", "<start_of_turn><end_of_turn>{{ content | trim }}",
+                   "{{ '<|start_header_id|>' }}<|eot_id|>{%- set date_string = \"26 Jul\" %}Cutting Knowledge Date: December 2023",
+                   "<｜User｜><｜Assistant｜><think><｜end▁of▁sentence｜>{{ split('</think>') }}", "[INST][AVAILABLE_TOOLS]"):
+        yield "tokenizer", f"family{len(family)}", b"l" + f"b\n3<s>\n3</s>\ni\0\0\nt{family}\ns a</think> ".encode()
+
 
 def main():
     if len(sys.argv) != 2:

@@ -1,0 +1,265 @@
+/* The tokenizer: whatever file it opens, tokens stand for exactly the text that they were made from. The first byte of
+ * the input says what the rest is: a text for well-formed vocabularies, a whole GGUF file, or the lists of one. */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tokenizer/tokenizer.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void put(el_buf *b, const void *data, size_t n) {
+  if (!el_buf_append(b, data, n)) abort();
+}
+
+static void put_uint(el_buf *b, uint64_t v, int bytes) {
+  for (int i = 0; i < bytes; i++) put(b, &(unsigned char){(unsigned char)(v >> (8 * i))}, 1);
+}
+
+static void put_str(el_buf *b, const void *s, size_t n) {
+  put_uint(b, n, 8);
+  put(b, s, n);
+}
+
+static void put_kv(el_buf *b, const char *key, el_gguf_type type) {
+  put_str(b, key, strlen(key));
+  put_uint(b, type, 4);
+}
+
+static void put_array(el_buf *b, const char *key, el_gguf_type type, uint64_t n, const el_buf *items) {
+  put_kv(b, key, EL_GGUF_ARRAY);
+  put_uint(b, type, 4);
+  put_uint(b, n, 8);
+  put(b, items->data, items->len);
+}
+
+/* --- a vocabulary of all bytes and what the caller adds */
+
+typedef struct lists {
+  el_buf tokens, types, merges, rest; /* rest: whole key-value pairs */
+  uint64_t n_tokens, n_merges, n_rest;
+} lists;
+
+static void add_token(lists *l, const void *text, size_t n, int type) {
+  put_str(&l->tokens, text, n);
+  put_uint(&l->types, (uint64_t)type, 4);
+  l->n_tokens++;
+}
+
+static void add_merge(lists *l, const void *text, size_t n) {
+  put_str(&l->merges, text, n);
+  l->n_merges++;
+}
+
+static void add_string(lists *l, const char *key, const void *text, size_t n) {
+  put_kv(&l->rest, key, EL_GGUF_STRING);
+  put_str(&l->rest, text, n);
+  l->n_rest++;
+}
+
+static void add_id(lists *l, const char *key, uint32_t id) {
+  put_kv(&l->rest, key, EL_GGUF_U32);
+  put_uint(&l->rest, id, 4);
+  l->n_rest++;
+}
+
+static void add_bytes(lists *l) {
+  uint32_t other = 0x100;
+  for (uint32_t b = 0; b < 256; b++) {
+    bool same = (b > 0x20 && b < 0x7f) || (b > 0xa0 && b != 0xad);
+    uint32_t c = same ? b : other++;
+    char text[2] = {(char)(0xc0 | c >> 6), (char)(0x80 | (c & 0x3f))};
+    if (c < 0x80) text[0] = (char)c;
+    add_token(l, text, c < 0x80 ? 1 : 2, 1);
+  }
+}
+
+static el_buf make_file(lists *l) {
+  el_buf b = {0};
+  put(&b, "GGUF", 4);
+  put_uint(&b, 3, 4);
+  put_uint(&b, 0, 8);
+  put_uint(&b, 4 + l->n_rest, 8);
+  put_kv(&b, "tokenizer.ggml.model", EL_GGUF_STRING);
+  put_str(&b, "gpt2", 4);
+  put_array(&b, "tokenizer.ggml.tokens", EL_GGUF_STRING, l->n_tokens, &l->tokens);
+  put_array(&b, "tokenizer.ggml.token_type", EL_GGUF_I32, l->n_tokens, &l->types);
+  put_array(&b, "tokenizer.ggml.merges", EL_GGUF_STRING, l->n_merges, &l->merges);
+  put(&b, l->rest.data, l->rest.len);
+  el_buf_free(&l->tokens);
+  el_buf_free(&l->types);
+  el_buf_free(&l->merges);
+  el_buf_free(&l->rest);
+  return b;
+}
+
+static el_tokenizer *open_file(const void *data, size_t size) {
+  el_gguf *g = NULL;
+  el_tokenizer *t = NULL;
+  el_error e = {0};
+  if (el_gguf_open_memory(data, size, "fuzz", &g, &e)) return NULL;
+  el_status status = el_tokenizer_from_gguf(g, &t, &e);
+  assert((status != EL_OK) == (t == NULL) && (status == EL_OK || e.message[0]));
+  el_gguf_close(g);
+  return t;
+}
+
+/* --- what holds */
+
+static void check_back(const el_tokenizer *t, const int32_t *ids, size_t n, const char *text, size_t len) {
+  char *back = NULL;
+  size_t back_len = 0;
+  el_error e = {0};
+  if (el_detokenize(t, ids, n, true, &back, &back_len, &e)) abort();
+  assert(back_len == len && (len == 0 || memcmp(back, text, len) == 0));
+  free(back);
+}
+
+static void check_text(const el_tokenizer *t, const char *text, size_t len) {
+  for (int flags = 0; flags < 8; flags++) {
+    int32_t *ids = NULL;
+    size_t n = 0;
+    el_error e = {0};
+    el_status status = el_tokenize(t, text, len, flags & ~EL_TOKENIZE_BOS, &ids, &n, &e);
+    if (status) {
+      assert(status == EL_ERR_INVALID && e.message[0] && !(flags & EL_TOKENIZE_LOSSY));
+      continue;
+    }
+    for (size_t i = 0; i < n; i++) {
+      assert(ids[i] >= 0 && ids[i] < el_tokenizer_n_vocab(t));
+      el_tokenizer_is_eog(t, ids[i]);
+    }
+    if (!(flags & EL_TOKENIZE_LOSSY)) check_back(t, ids, n, text, len);
+    free(ids);
+  }
+}
+
+static void check_stream(const char *text, size_t len) {
+  el_buf pending = {0}, whole = {0}, once = {0}, all = {0};
+  put(&all, text, len);
+  if (!el_utf8_take(&all, true, &once)) abort();
+  for (size_t i = 0; i < len; i++) {
+    put(&pending, text + i, 1);
+    if (!el_utf8_take(&pending, false, &whole)) abort();
+    assert(pending.len < 4);
+  }
+  if (!el_utf8_take(&pending, true, &whole)) abort();
+  assert(whole.len == once.len && (whole.len == 0 || memcmp(whole.data, once.data, whole.len) == 0));
+  el_buf_free(&pending);
+  el_buf_free(&whole);
+  el_buf_free(&once);
+  el_buf_free(&all);
+}
+
+static void check_chat(const el_tokenizer *t, const char *text, size_t len) {
+  char *content = strndup(text, len), *rendered = NULL;
+  if (!content) abort();
+  const el_message talk[] = {{"system", "Be brief."}, {"user", content}, {"assistant", "Yes.\n"}, {"user", content}};
+  for (size_t first = 0; first < 2; first++) {
+    int32_t *ids = NULL;
+    size_t n = 0;
+    el_error e = {0};
+    if (el_chat_render(t, talk + first, 4 - first, true, &rendered, &e)) continue;
+    if (!el_chat_tokenize(t, talk + first, 4 - first, true, &ids, &n, &e))
+      check_back(t, ids, n, rendered, strlen(rendered));
+    free(ids);
+    free(rendered);
+  }
+  free(content);
+}
+
+static void check(const el_tokenizer *t, const char *text, size_t len) {
+  check_text(t, text, len);
+  check_chat(t, text, len);
+}
+
+/* --- inputs */
+
+static void try_text(const char *text, size_t len) {
+  static const char *const PRE[] = {"smollm",  "gpt-2",  "llama-bpe",    "qwen2",
+                                    "default", "gpt-4o", "deepseek-llm", "deepseek-v3"};
+  enum { N = sizeof PRE / sizeof *PRE };
+  static el_tokenizer *tokenizers[N];
+  if (len == 0) return;
+  int k = (unsigned char)text[0] % N;
+  if (!tokenizers[k]) {
+    lists l = {0};
+    add_bytes(&l);
+    add_token(&l, "aa", 2, 1), add_merge(&l, "a a", 3);
+    add_token(&l, "aaaa", 4, 1), add_merge(&l, "aa aa", 5);
+    add_token(&l, "\xc4\xa0\xc4\xa0", 4, 1), add_merge(&l, "\xc4\xa0 \xc4\xa0", 5);
+    add_token(&l, "<|im_start|>", 12, 3), add_token(&l, "<|im_end|>", 10, 3), add_token(&l, "<u>", 3, 4);
+    add_string(&l, "tokenizer.ggml.pre", PRE[k], strlen(PRE[k]));
+    static const char CHATML[] = "{{'<|im_start|>' + role + '<|im_end|>'}}";
+    add_string(&l, "tokenizer.chat_template", CHATML, sizeof CHATML - 1);
+    el_buf file = make_file(&l);
+    tokenizers[k] = open_file(file.data, file.len);
+    if (!tokenizers[k]) abort();
+    el_buf_free(&file);
+  }
+  check(tokenizers[k], text + 1, len - 1);
+  check_stream(text + 1, len - 1);
+}
+
+/* A line is an entry: its first character says of which list, and the rest is what it says. */
+static void try_lists(const char *text, size_t len) {
+  lists l = {0};
+  const char *sample = "<|im_start|> a 12\n", *end = text + len;
+  size_t sample_len = strlen(sample);
+  bool bytes = false, pre = false, template = false, ids = false;
+  while (text < end) {
+    const char *line = text, *stop = memchr(text, '\n', (size_t)(end - text));
+    size_t n = (size_t)((stop ? stop : end) - line);
+    text = stop ? stop + 1 : end;
+    if (n == 0) continue;
+    line++, n--;
+    switch (line[-1]) {
+      case 'b':
+        if (!bytes) add_bytes(&l);
+        bytes = true;
+        break;
+      case 'p':
+        if (!pre) add_string(&l, "tokenizer.ggml.pre", line, n);
+        pre = true;
+        break;
+      case 't':
+        if (!template) add_string(&l, "tokenizer.chat_template", line, n);
+        template = true;
+        break;
+      case 'i':
+        if (!ids && n >= 2) {
+          add_id(&l, "tokenizer.ggml.bos_token_id", (unsigned char)line[0]);
+          add_id(&l, "tokenizer.ggml.eos_token_id", 256 + (unsigned char)line[1]);
+        }
+        ids = ids || n >= 2;
+        break;
+      case 'm': add_merge(&l, line, n); break;
+      case 's':
+        sample = line;
+        sample_len = n;
+        break;
+      default: add_token(&l, line, n, line[-1] - '0');
+    }
+  }
+  el_buf file = make_file(&l);
+  el_tokenizer *t = open_file(file.data, file.len);
+  if (t) check(t, sample, sample_len);
+  el_buf_free(&file);
+  el_tokenizer_close(t);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+  if (size == 0) return 0;
+  const char *rest = (const char *)data + 1;
+  switch (data[0]) {
+    case 'g': {
+      el_tokenizer *t = open_file(rest, size - 1);
+      if (t) check(t, "<|im_start|>user\nHello  12 \xff", 27);
+      el_tokenizer_close(t);
+      break;
+    }
+    case 'l': try_lists(rest, size - 1); break;
+    default: try_text(rest, size - 1);
+  }
+  return 0;
+}
