@@ -104,8 +104,7 @@ typedef struct el_bpe_symbol {
 
 static bool reserve(el_bpe_work *w, size_t len) {
   if (len <= w->cap) return true;
-  size_t cap = w->cap ? w->cap : 64;
-  while (cap < len) cap *= 2;
+  size_t cap = len < 256 ? 256 : len; /* no spare room: growing costs no more than the piece that asks for it */
   el_bpe_symbol *symbols = realloc(w->symbols, cap * sizeof *symbols);
   if (!symbols) return false;
   w->symbols = symbols;
