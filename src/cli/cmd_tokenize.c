@@ -12,12 +12,19 @@ typedef struct tokenize_options {
   bool special, bos, decode;
 } tokenize_options;
 
+/* A byte that no token stands for is left out, with a message. */
 static int print_ids(const el_tokenizer *t, const tokenize_options *o, const char *text, size_t len) {
   int flags = (o->special ? EL_TOKENIZE_SPECIAL : 0) | (o->bos ? EL_TOKENIZE_BOS : 0);
   int32_t *ids = NULL;
   size_t n = 0;
   el_error err;
-  if (el_tokenize(t, text, len, flags, &ids, &n, &err)) return el_cli_failed(&err);
+  el_status status = el_tokenize(t, text, len, flags, &ids, &n, &err);
+  if (status == EL_ERR_INVALID) {
+    el_error why = err;
+    status = el_tokenize(t, text, len, flags | EL_TOKENIZE_LOSSY, &ids, &n, &err);
+    if (!status) el_cli_error("%s: left out", why.message);
+  }
+  if (status) return el_cli_failed(&err);
   putchar('[');
   for (size_t i = 0; i < n; i++) printf(i ? ", %d" : "%d", ids[i]);
   puts("]");
@@ -127,7 +134,7 @@ const el_cli_command el_cmd_tokenize = {
     .usage = "[-m MODEL] TEXT | - | --file FILE | --decode IDS",
     .about =
         "Prints the token ids of TEXT, of standard input (-), or of every line of FILE, as JSON arrays.\n"
-        "No token is added in front or behind.",
+        "No token is added in front or behind. A byte that no token stands for is left out, with a message.",
     .examples =
         "  edgelora tokenize 'Hello world'\n"
         "  edgelora tokenize -m vocabulary.gguf --file texts.jsonl > ids.jsonl\n"
