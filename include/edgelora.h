@@ -92,7 +92,8 @@ typedef struct el_message {
  * template or one of a family that edgelora does not know. */
 EL_API el_status el_chat_render(const el_tokenizer *t, const el_message *messages, size_t n, bool add_generation_prompt,
                                 char **out, el_error *err);
-/* As el_chat_render, but straight to tokens: text inside message contents never becomes a special token. */
+/* As el_chat_render, but straight to tokens: text inside message contents never becomes a control token, as with
+ * el_tokenize without EL_TOKENIZE_SPECIAL. */
 EL_API el_status el_chat_tokenize(const el_tokenizer *t, const el_message *messages, size_t n,
                                   bool add_generation_prompt, int32_t **out, size_t *n_out, el_error *err);
 
@@ -266,8 +267,9 @@ EL_API el_status el_submit(el_engine *e, const el_request *request, uint64_t *id
 /* Ends a request at whatever state it is in; its DONE event follows. A finished or unknown id is no error. */
 EL_API void el_cancel(el_engine *e, uint64_t id);
 /* For requests without on_event: the next event; waits up to timeout_ms (-1: forever). *out and what it points to are
- * valid until the next call for this id. EL_ERR_BUSY: none in time. EL_ERR_NOT_FOUND: no such request, or its DONE
- * event has been taken already. */
+ * valid until the next call for this id; after DONE, also no longer than until 256 other requests have been taken to
+ * their DONE, or the engine closes. In a callback it does not wait. EL_ERR_BUSY: none in time. EL_ERR_NOT_FOUND: no
+ * such request, or its DONE event has been taken already. */
 EL_API el_status el_next_event(el_engine *e, uint64_t id, int timeout_ms, el_event *out);
 
 typedef struct el_stats {

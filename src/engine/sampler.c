@@ -81,8 +81,7 @@ static cut cut_at(double hist[HIST], const float *below, const float *weights, i
 static void keep(el_sampler *s, cut c) {
   int n = 0;
   for (int i = 0; i < s->n; i++) {
-    if (!s->listed && i % BLOCK == 0) /* whole blocks beyond the limit */
-      while (i < s->n && s->nearest[i / BLOCK] > c.limit) i += BLOCK;
+    while (!s->listed && i < s->n && i % BLOCK == 0 && s->nearest[i / BLOCK] > c.limit) i += BLOCK;
     if (i >= s->n) break;
     float below = s->below[i];
     if (below > c.limit || (below == c.limit && c.ties-- <= 0)) continue;
@@ -111,7 +110,10 @@ static void top_p(el_sampler *s, float p) {
   float limit = reach(s, NUCLEUS_TRY);
   if (limit < INFINITY) {
     double mass = 0;
-    for (int i = 0; i < s->n; i++) mass += s->below[i] <= limit ? (double)s->weights[i] : 0.0;
+    for (int i = 0; i < s->n; i++) {
+      while (i < s->n && i % BLOCK == 0 && s->nearest[i / BLOCK] > limit) i += BLOCK;
+      if (i < s->n && s->below[i] <= limit) mass += (double)s->weights[i];
+    }
     if (mass >= target) {
       keep(s, (cut){limit, s->n});
       el_row_exp(s->below, s->n, 0, -1.0f, s->weights, NULL);

@@ -24,10 +24,9 @@ void el_scheduler_free(el_scheduler *s) {
   *s = (el_scheduler){0};
 }
 
-/* ------------------------------------------------------------ start and end
+/* ------------------------------------------------------------ start and end */
 
- * Whatever runs is older than whatever waits. */
-
+/* Whatever runs is older than whatever waits, here and below. */
 void el_scheduler_add(el_scheduler *s, el_seq *q) {
   q->next = NULL;
   *s->waiting_end = q;

@@ -151,10 +151,35 @@ static void a_failed_allocation_costs_its_request_only(void **state) {
   rig_close(&r);
 }
 
+static int allocations_of(rig *r, int max_tokens) {
+  static const int32_t prompt[] = {'a', 'b'};
+  static const char *const stop[] = {"hello hello hello"}; /* begins often, never comes */
+  result out;
+  result_init(&out);
+  el_request q = ask();
+  q.prompt = prompt;
+  q.n_prompt = 2;
+  q.adapter = NULL;
+  q.stop = stop;
+  q.max_tokens = max_tokens;
+  q.ignore_eos = true;
+  fail_after(INT32_MAX, false);
+  rig_run(r, q, &out);
+  assert_int_equal(out.n, max_tokens);
+  return INT32_MAX - atomic_load(&allocations_left);
+}
+
+static void a_token_takes_no_allocation(void **state) {
+  rig r = rig_open(2, 200, 16);
+  assert_int_equal(allocations_of(&r, 5), allocations_of(&r, 190));
+  rig_close(&r);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(an_engine_that_cannot_be_opened_says_so),
       cmocka_unit_test(a_failed_allocation_costs_its_request_only),
+      cmocka_unit_test(a_token_takes_no_allocation),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
