@@ -1,6 +1,7 @@
 /* What family a Jinja chat template belongs to, and the few texts of it that differ from model to model. */
 #include "tokenizer/template.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,12 +11,10 @@ static bool has(const char *source, const char *what) {
   return strstr(source, what) != NULL;
 }
 
-/* Whether one of the expressions {{ ... }} that hold `what` also holds `also`. */
+/* Whether one of the expressions {{ ... }} holds both, `what` first. */
 static bool same_expression(const char *source, const char *what, const char *also) {
-  for (const char *p = strstr(source, what); p; p = strstr(p + 1, what)) {
-    const char *end = strstr(p, "}}"), *found = strstr(p, also);
-    if (end && found && found < end) return true;
-  }
+  for (const char *p = strstr(source, what), *end; p && (end = strstr(p, "}}")); p = strstr(end, what))
+    if (memmem(p, (size_t)(end - p), also, strlen(also))) return true;
   return false;
 }
 
@@ -115,18 +114,19 @@ static bool next_literal(literals *l) {
   return false;
 }
 
-/* Whether the literal is what a variable with `name` in its name is set to: "set NAME = " stands before it. */
-static bool is_set_to(const char *source, const char *literal, const char *name) {
-  const char *p = literal;
+static const char *back_over_spaces(const char *source, const char *p) {
   while (p > source && p[-1] == ' ') p--;
+  return p;
+}
+
+/* Whether the literal is what a variable with `part` in its name is set to: "set NAME = " stands before it. */
+static bool is_set_to(const char *source, const char *literal, const char *part) {
+  const char *p = back_over_spaces(source, literal);
   if (p == source || *--p != '=') return false;
-  while (p > source && p[-1] == ' ') p--;
-  const char *end = p;
-  while (p > source && p[-1] != ' ' && p[-1] != '%' && p[-1] != '-') p--;
-  const char *found = strstr(p, name);
-  if (!found || found + strlen(name) > end) return false;
-  while (p > source && p[-1] == ' ') p--;
-  return p - source >= 3 && strncmp(p - 3, "set", 3) == 0;
+  const char *end = back_over_spaces(source, p), *name = end;
+  while (name > source && (isalnum((unsigned char)name[-1]) || name[-1] == '_')) name--;
+  p = back_over_spaces(source, name);
+  return memmem(name, (size_t)(end - name), part, strlen(part)) && p - source >= 3 && memcmp(p - 3, "set", 3) == 0;
 }
 
 /* ChatML's default system message: a turn that is written out in one literal, or a variable's value. Points into text.
