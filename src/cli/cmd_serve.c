@@ -16,7 +16,7 @@
 typedef struct serve_options {
   el_cli_engine common;
   const char *host, *cors_origin;
-  int port, max_connections, drain_seconds, max_body_mib;
+  int port, max_connections, drain_seconds, receive_seconds, idle_seconds, max_body_mib;
   bool examples;
 } serve_options;
 
@@ -78,6 +78,8 @@ static int run(const el_cli_command *self, int argc, char **argv) {
                      .port = server.port,
                      .max_connections = server.max_connections,
                      .max_body_mib = (int)(server.max_body_bytes >> 20),
+                     .receive_seconds = server.receive_timeout_ms / 1000,
+                     .idle_seconds = server.idle_timeout_ms / 1000,
                      .drain_seconds = 30,
                      .examples = isatty(STDERR_FILENO)};
   o.common.level = EL_LOG_INFO;
@@ -88,6 +90,10 @@ static int run(const el_cli_command *self, int argc, char **argv) {
       {0, "max-connections", "N", EL_CLI_INT, &o.max_connections, 1, 65536,
        "open at once, later ones wait; default 512"},
       {0, "max-body", "MIB", EL_CLI_INT, &o.max_body_mib, 1, 1024, "longest request body in MiB; default 8"},
+      {0, "receive-timeout", "SECONDS", EL_CLI_INT, &o.receive_seconds, 1, 86400,
+       "how long a request may take to arrive; default 30"},
+      {0, "idle-timeout", "SECONDS", EL_CLI_INT, &o.idle_seconds, 1, 86400,
+       "silence between requests, or of a client that takes nothing of its answer; default 60"},
       {0, "cors-origin", "ORIGIN", EL_CLI_TEXT, &o.cors_origin, 0, 0,
        "a web origin whose pages may call the server, or *; default: only the server's own pages"},
       {0, "drain-timeout", "SECONDS", EL_CLI_INT, &o.drain_seconds, 0, 86400,
@@ -118,6 +124,8 @@ static int run(const el_cli_command *self, int argc, char **argv) {
     server.port = o.port;
     server.max_connections = o.max_connections;
     server.max_body_bytes = (size_t)o.max_body_mib << 20;
+    server.receive_timeout_ms = o.receive_seconds * 1000;
+    server.idle_timeout_ms = o.idle_seconds * 1000;
     server.cors_origin = o.cors_origin;
     server.log = o.common.options.log;
     server.log_user = o.common.options.log_user;
