@@ -70,10 +70,11 @@ static int read_tokens(const perplexity_options *o, text_tokens *out) {
   size_t len;
   char *text = el_cli_read_file(o->file, &len);
   if (!text) return EL_EXIT_FAILED;
-  if (len > 0 && text[len - 1] == '\n') len--; /* as llama-perplexity reads its file */
+  if (len > 0 && text[len - 1] == '\n')
+    len--; /* this, and leaving bytes out that have no token, is the peer's way too */
   const el_tokenizer *t = el_engine_tokenizer(o->common.engine);
   el_error err;
-  el_status status = el_tokenize(t, text, len, EL_TOKENIZE_BOS, &out->ids, &out->n, &err);
+  el_status status = el_tokenize(t, text, len, EL_TOKENIZE_BOS | EL_TOKENIZE_LOSSY, &out->ids, &out->n, &err);
   if (!status) status = asked_bos(t, &out->bos, &err);
   free(text);
   return status ? el_cli_failed(&err) : -1;
