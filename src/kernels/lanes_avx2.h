@@ -6,6 +6,9 @@
 
 #include "format/quant.h"
 
+/* Queries, or columns, that share a pass over keys and values, or 16-bit weights. */
+enum { VF_TOGETHER = 4 };
+
 typedef struct vf {
   __m256 a, b;
 } vf;

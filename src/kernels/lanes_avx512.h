@@ -6,6 +6,9 @@
 
 #include "format/quant.h"
 
+/* Queries, or columns, that share a pass over keys and values, or 16-bit weights. */
+enum { VF_TOGETHER = 4 };
+
 typedef __m512 vf;
 
 static inline vf vf_load(const float *p) {

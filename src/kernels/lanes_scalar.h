@@ -7,6 +7,10 @@
 
 #include "format/quant.h"
 
+/* Queries, or columns, that share a pass over keys and values, or 16-bit weights: one: a reference need not be fast,
+ * and its unrolled loops take a compiler long. */
+enum { VF_TOGETHER = 1 };
+
 typedef struct vf {
   float v[16];
 } vf;

@@ -193,18 +193,21 @@ EL_INLINE void attend_queries(const el_attn *a, const float *q, float *out, int 
   }
 }
 
-/* Query heads that share a KV head go four at a time: each key and value is converted from F16 once for them. */
+/* Query heads that share a KV head go VF_TOGETHER (up to four) at a time: each key and value is converted from F16 once
+ * for them. */
 static void op_attend(const el_attn *a) {
   for (int i = 0; i < a->n_q;) {
     const float *q = a->q + (size_t)i * (size_t)a->head_dim;
     float *out = a->out + (size_t)i * (size_t)a->head_dim;
-    int n = a->n_q - i < 4 ? a->n_q - i : 4;
-    switch (n) {
-      case 1: attend_queries(a, q, out, 1); break;
-      case 2: attend_queries(a, q, out, 2); break;
-      case 3: attend_queries(a, q, out, 3); break;
-      default: attend_queries(a, q, out, 4); break;
-    }
+    int n = a->n_q - i < VF_TOGETHER ? a->n_q - i : VF_TOGETHER;
+    if (VF_TOGETHER == 1 || n == 1)
+      attend_queries(a, q, out, 1);
+    else if (n == 2)
+      attend_queries(a, q, out, 2);
+    else if (n == 3)
+      attend_queries(a, q, out, 3);
+    else
+      attend_queries(a, q, out, 4);
     i += n;
   }
 }
@@ -244,8 +247,8 @@ static void op_gemm_float(const el_packed *w, int tile_begin, int tile_end, cons
     for (int c = col_begin; c < col_end;) {
       const float *xc = x->f + (size_t)c * (size_t)x->k;
       vf r[4];
-      int C = col_end - c >= 4 ? 4 : 1;
-      if (C == 4)
+      int C = col_end - c >= VF_TOGETHER ? VF_TOGETHER : 1;
+      if (VF_TOGETHER == 4 && C == 4)
         float_tile(codes, bf16, w->cols, xc, (size_t)x->k, 4, r);
       else
         float_tile(codes, bf16, w->cols, xc, (size_t)x->k, 1, r);
