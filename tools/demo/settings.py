@@ -24,7 +24,7 @@ SETTINGS = {
         },
         "dtype": "float16",
         "lr": 2e-3,
-        "steps": 180,
+        "steps": 150,
     },
 }
 BATCH = 8  # examples a step; every example is seen once
