@@ -70,8 +70,8 @@ static int read_tokens(const perplexity_options *o, text_tokens *out) {
   size_t len;
   char *text = el_cli_read_file(o->file, &len);
   if (!text) return EL_EXIT_FAILED;
-  if (len > 0 && text[len - 1] == '\n')
-    len--; /* this, and leaving bytes out that have no token, is the peer's way too */
+  /* As llama-perplexity reads its file: less a newline at the end, and without bytes that no token stands for. */
+  if (len > 0 && text[len - 1] == '\n') len--;
   const el_tokenizer *t = el_engine_tokenizer(o->common.engine);
   el_error err;
   el_status status = el_tokenize(t, text, len, EL_TOKENIZE_BOS | EL_TOKENIZE_LOSSY, &out->ids, &out->n, &err);
