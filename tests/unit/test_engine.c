@@ -347,7 +347,7 @@ static void figures_add_up(void **state) {
   rig r = rig_open(3, 64, 16);
   result out[8];
   uint64_t ids[8];
-  fake.step_us = 300;
+  fake_hold();
   for (int i = 0; i < 8; i++) {
     result_init(&out[i]);
     el_request q = ASK(i < 6 ? 10 : -1, 'a', 'b', 'c');
@@ -361,11 +361,12 @@ static void figures_add_up(void **state) {
   assert_true(st.slots_busy <= 3 && st.slots_busy + st.queued <= 8);
   el_cancel(r.engine, ids[6]);
   el_cancel(r.engine, ids[7]);
+  fake_release();
   for (int i = 0; i < 8; i++) result_wait(&out[i]);
   el_engine_stats(r.engine, &st);
   fake_counts c = fake_take_counts();
-  assert_int_equal(st.requests_done + st.requests_cancelled, 8);
-  assert_true(st.requests_cancelled >= 1);
+  assert_int_equal(st.requests_done, 6);
+  assert_int_equal(st.requests_cancelled, 2);
   assert_int_equal(st.requests_failed, 0);
   assert_int_equal(st.steps, c.steps);
   assert_int_equal(st.rows, c.rows);
@@ -388,7 +389,7 @@ static void a_cancelled_request_ends_within_a_step_whatever_it_does(void **state
   rig r = rig_open(1, 512, 4);
   result running, prompting, queued, after;
   result_init(&running), result_init(&prompting), result_init(&queued), result_init(&after);
-  fake.step_us = 500;
+  fake.step_us = 2000;
   el_request q = ASK(-1, 'a');
   q.ignore_eos = true;
   uint64_t id = rig_submit(&r, q, &running);
@@ -399,19 +400,25 @@ static void a_cancelled_request_ends_within_a_step_whatever_it_does(void **state
   assert_int_equal(queued.last.finish, EL_FINISH_CANCELLED);
   assert_int_equal(queued.n, 0);
   fake_hold();
+  pthread_mutex_lock(&running.mutex);
   int n = running.n;
+  pthread_mutex_unlock(&running.mutex);
   el_cancel(r.engine, id);
+  fake.step_us = 20000;
   fake_release();
   result_wait(&running);
   assert_int_equal(running.last.finish, EL_FINISH_CANCELLED);
-  assert_true(running.n <= n + 1);
+  assert_true(running.n <= n + 2); /* of the step that was ending, and of the one that had been made */
   fake_take_counts();
   id = rig_submit(&r, ask(prompt, 400, 5), &prompting);
   while (fake_take_counts().steps == 0) usleep(100);
   el_cancel(r.engine, id);
   result_wait(&prompting);
   assert_int_equal(prompting.last.finish, EL_FINISH_CANCELLED);
-  assert_true(fake_take_counts().steps < 90);
+  assert_true(fake_take_counts().steps < 90); /* the whole prompt takes 100 */
+  fake_hold();
+  fake.step_us = 0;
+  fake_release();
   el_cancel(r.engine, id); /* finished */
   el_cancel(r.engine, 123456789);
   rig_run(&r, ASK(3, 'a'), &after);
@@ -452,7 +459,7 @@ static void a_cancelled_request_gives_out_what_was_held_back(void **state) {
 }
 
 static void closing_ends_every_request_with_its_event(void **state) {
-  rig r = rig_open(2, 64, 16);
+  rig r = rig_open(2, 500, 16);
   result out[6];
   fake.step_us = 1000;
   for (int i = 0; i < 6; i++) {
@@ -477,7 +484,7 @@ static void submit_again(result *r, const el_event *e) {
 }
 
 static void a_closing_engine_takes_no_requests(void **state) {
-  rig r = rig_open(1, 64, 16);
+  rig r = rig_open(1, 500, 16);
   result out;
   el_status status = EL_OK;
   result_init(&out);
@@ -581,7 +588,7 @@ static void who_waits_for_events_hears_that_the_engine_closes(void **state) {
   rig r = rig_open(2, 512, 16);
   reader readers[3];
   pthread_t threads[3];
-  fake.step_us = 500;
+  fake.step_us = 1000;
   for (int i = 0; i < 3; i++) {
     el_request q = ASK(-1, 'a');
     q.ignore_eos = true;
