@@ -145,4 +145,18 @@ static inline void rig_run(rig *r, el_request q, result *out) {
   result_wait(out);
 }
 
+/* --- requests */
+
+static inline el_request ask(const int32_t *prompt, size_t n, int max_tokens) {
+  el_request q = el_request_default();
+  q.prompt = prompt;
+  q.n_prompt = n;
+  q.max_tokens = max_tokens;
+  return q;
+}
+#define ASK(max_tokens, ...) \
+  ask((const int32_t[]){__VA_ARGS__}, sizeof((const int32_t[]){__VA_ARGS__}) / sizeof(int32_t), max_tokens)
+
+enum { HELLO = FAKE_WORD, WORLD, STOP_WORD, ST, OP };
+
 #endif

@@ -64,7 +64,7 @@ static void an_engine_that_cannot_be_opened_says_so(void **state) {
 
 static const int script[] = {0xe2, 0x82, FAKE_WORD, 'S', 'T', 'x', FAKE_WORD + 1, -1};
 
-static el_request ask(void) {
+static el_request ask_for_all(void) {
   static const int32_t prompt[] = {1};
   static const char *const stop[] = {"STOP"};
   static const el_logit_bias bias[] = {{'z', -1}};
@@ -106,7 +106,7 @@ static bool session(rig *r, int n, bool all) {
     assert_true(failed);
     return true;
   }
-  el_request q = ask();
+  el_request q = ask_for_all();
   q.on_event = result_on_event;
   q.user = &called;
   called.engine = r->engine;
@@ -156,7 +156,7 @@ static int allocations_of(rig *r, int max_tokens) {
   static const char *const stop[] = {"hello hello hello"}; /* begins often, never comes */
   result out;
   result_init(&out);
-  el_request q = ask();
+  el_request q = ask_for_all();
   q.prompt = prompt;
   q.n_prompt = 2;
   q.adapter = NULL;
