@@ -146,6 +146,6 @@ const el_cli_command el_cmd_serve = {
         "requests, lets the running ones end, and exits 0.",
     .examples =
         "  edgelora serve --adapters adapters\n"
-        "  edgelora serve -m model.gguf --adapter sql=adapters/sql --adapter json=adapters/json --port 9000\n"
+        "  edgelora serve -m model.gguf --adapter sql=adapters/sql --adapter shell=adapters/shell --port 9000\n"
         "  edgelora serve --host 0.0.0.0 --slots 32 --ctx-size 2048",
     .run = run};

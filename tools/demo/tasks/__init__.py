@@ -12,7 +12,7 @@ made from. `entities` are the words the example took from the word lists.
 
 import importlib
 
-NAMES = ["sql", "json", "sentiment", "shell", "headline", "redact"]
+NAMES = ["sql", "sentiment", "shell", "headline", "redact"]
 
 
 def load(name):
