@@ -12,8 +12,8 @@ EL_INLINE __m512i quad(const int8_t *p) {
 }
 
 /* One tile of 16 rows times C columns of a panel that has `stride` columns. */
-EL_INLINE void tile_cols(const el_packed *w, const unsigned char *tile, const el_act *x, size_t at, int stride, int C,
-                         el_layout layout, __m512 *acc) {
+EL_INLINE void tile_groups(const el_packed *w, const unsigned char *tile, const el_act *x, size_t at, int stride, int C,
+                           el_layout layout, __m512 *acc) {
   const unsigned char *codes = tile, *scales = tile + w->scales_at, *mins = tile + w->mins_at;
   const int8_t *q = x->q + at * EL_GROUP;
   const float *xd = x->d + at, *xs = x->ds + at;
@@ -67,44 +67,38 @@ EL_INLINE void tile_cols(const el_packed *w, const unsigned char *tile, const el
   }
 }
 
-EL_INLINE void tiles(const el_packed *w, int tile_begin, int tile_end, const el_act *x, size_t at, int stride, float *y,
-                     size_t ldy, bool add, int C) {
-  for (int t = tile_begin; t < tile_end; t++) {
-    const unsigned char *tile = w->data + (size_t)t * w->tile_bytes;
-    __m512 acc[EL_PANEL];
-    switch (w->layout) {
-      case EL_LAYOUT_Q4: tile_cols(w, tile, x, at, stride, C, EL_LAYOUT_Q4, acc); break;
-      case EL_LAYOUT_Q4M: tile_cols(w, tile, x, at, stride, C, EL_LAYOUT_Q4M, acc); break;
-      case EL_LAYOUT_Q8M: tile_cols(w, tile, x, at, stride, C, EL_LAYOUT_Q8M, acc); break;
-      default: tile_cols(w, tile, x, at, stride, C, EL_LAYOUT_Q8, acc); break;
-    }
-    int row = t * 16, n = w->rows - row;
-    __mmask16 mask = n >= 16 ? 0xffff : (__mmask16)((1u << n) - 1);
-    for (int c = 0; c < C; c++) {
-      float *out = y + (size_t)c * ldy + row;
-      if (add) acc[c] = _mm512_add_ps(_mm512_maskz_loadu_ps(mask, out), acc[c]);
-      _mm512_mask_storeu_ps(out, mask, acc[c]);
-    }
+EL_INLINE void tile_columns(const el_packed *w, int t, const el_act *x, size_t at, int stride, float *y, size_t ldy,
+                            bool add, int C) {
+  const unsigned char *tile = w->data + (size_t)t * w->tile_bytes;
+  __m512 acc[EL_PANEL];
+  switch (w->layout) {
+    case EL_LAYOUT_Q4: tile_groups(w, tile, x, at, stride, C, EL_LAYOUT_Q4, acc); break;
+    case EL_LAYOUT_Q4M: tile_groups(w, tile, x, at, stride, C, EL_LAYOUT_Q4M, acc); break;
+    case EL_LAYOUT_Q8M: tile_groups(w, tile, x, at, stride, C, EL_LAYOUT_Q8M, acc); break;
+    default: tile_groups(w, tile, x, at, stride, C, EL_LAYOUT_Q8, acc); break;
+  }
+  int row = t * 16, n = w->rows - row;
+  __mmask16 mask = n >= 16 ? 0xffff : (__mmask16)((1u << n) - 1);
+  for (int c = 0; c < C; c++) {
+    float *out = y + (size_t)c * ldy + row;
+    if (add) acc[c] = _mm512_add_ps(_mm512_maskz_loadu_ps(mask, out), acc[c]);
+    _mm512_mask_storeu_ps(out, mask, acc[c]);
   }
 }
 
-#define TILES(C)                                                                                                  \
-  static void tiles_##C(const el_packed *w, int tile_begin, int tile_end, const el_act *x, size_t at, int stride, \
-                        float *y, size_t ldy, bool add) {                                                         \
-    tiles(w, tile_begin, tile_end, x, at, stride, y, ldy, add, C);                                                \
-  }
-TILES(1)
-TILES(2)
-TILES(3)
-TILES(4)
-TILES(5)
-TILES(6)
-TILES(7)
-TILES(8)
+EL_TILE_COLUMNS(1)
+EL_TILE_COLUMNS(2)
+EL_TILE_COLUMNS(3)
+EL_TILE_COLUMNS(4)
+EL_TILE_COLUMNS(5)
+EL_TILE_COLUMNS(6)
+EL_TILE_COLUMNS(7)
+EL_TILE_COLUMNS(8)
 
 static void gemm(const el_packed *w, int tile_begin, int tile_end, const el_act *x, int col_begin, int col_end,
                  float *y, size_t ldy, bool add) {
-  static const int_tiles_fn by_cols[] = {tiles_1, tiles_2, tiles_3, tiles_4, tiles_5, tiles_6, tiles_7, tiles_8};
+  static const int_tile_fn by_cols[] = {tile_columns_1, tile_columns_2, tile_columns_3, tile_columns_4,
+                                        tile_columns_5, tile_columns_6, tile_columns_7, tile_columns_8};
   gemm_panels(w, tile_begin, tile_end, x, col_begin, col_end, y, ldy, add, EL_PANEL, by_cols);
 }
 
