@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/random.h"
 
 el_input el_input_of(el_linear linear) {
   switch (linear) {
@@ -156,12 +157,9 @@ done:
   return status;
 }
 
-/* splitmix64 (Steele, Lea, Flood 2014), as a float in [-1, 1). */
+/* The next of a splitmix64 sequence, as a float in [-1, 1). */
 static float next_uniform(uint64_t *state) {
-  uint64_t z = *state += 0x9e3779b97f4a7c15u;
-  z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-  z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-  return (float)((int64_t)(z ^ z >> 31) >> 40) / (float)(1 << 23);
+  return (float)((int64_t)el_mix64(*state += EL_GOLDEN_GAMMA) >> 40) / (float)(1 << 23);
 }
 
 el_status el_adapter_random(const el_lora_shape *shape, int rank, uint64_t seed, const el_kernels *k, el_adapter **out,

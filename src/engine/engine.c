@@ -43,10 +43,6 @@ static el_status check_options(const el_engine_options *o, el_error *err) {
   return EL_OK;
 }
 
-static char *copy_str(el_str s) {
-  return strndup(s.data, s.len);
-}
-
 /* general.name, or the file's stem: the first that can be a name. */
 static char *default_name(const el_gguf *g) {
   el_error ignored;
@@ -54,14 +50,14 @@ static char *default_name(const el_gguf *g) {
   const char *path = el_gguf_path(g), *slash = strrchr(path, '/');
   char *s = NULL;
   if (!el_gguf_str(g, "general.name", &name, &ignored)) {
-    s = copy_str(name);
+    s = el_str_dup(name);
     /* A NUL inside would cut it short. */
     if (!s || (strlen(s) == name.len && !el_adapter_name_check(s, &ignored))) return s;
     free(s);
   }
   name = (el_str){slash ? slash + 1 : path, strlen(slash ? slash + 1 : path)};
   el_str_chop(&name, ".gguf");
-  s = copy_str(name);
+  s = el_str_dup(name);
   if (!s || !el_adapter_name_check(s, &ignored)) return s;
   free(s);
   return strdup("model");
@@ -71,7 +67,7 @@ static el_status read_names(el_engine *e, const el_gguf *g, const el_engine_opti
   el_str architecture;
   el_status status = el_gguf_str(g, "general.architecture", &architecture, err);
   if (status) return status;
-  e->architecture = copy_str(architecture);
+  e->architecture = el_str_dup(architecture);
   e->name = o->model_name ? strdup(o->model_name) : default_name(g);
   if (!e->architecture || !e->name) return el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", o->model_path);
   return EL_OK;

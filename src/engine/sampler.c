@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/random.h"
 #include "engine/rowmath.h"
 
 enum {
@@ -139,16 +140,9 @@ static int32_t draw(el_sampler *s, float temperature, double u) {
   return s->listed ? s->ids[last] : last;
 }
 
-/* splitmix64's finaliser (Steele et al., "Fast splittable pseudorandom number generators"). */
-static uint64_t mix(uint64_t z) {
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-  return z ^ (z >> 31);
-}
-
 double el_random_unit(uint64_t seed, uint64_t index) {
-  uint64_t z = mix(mix(seed + 0x9e3779b97f4a7c15u) + index * 0x9e3779b97f4a7c15u);
-  return (double)(mix(z) >> 11) * 0x1p-53;
+  uint64_t z = el_mix64(el_mix64(seed + EL_GOLDEN_GAMMA) + index * EL_GOLDEN_GAMMA);
+  return (double)(el_mix64(z) >> 11) * 0x1p-53;
 }
 
 static void add_bias(float *x, const el_sampling *p) {

@@ -3,10 +3,19 @@
 #include <assert.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 bool el_str_eq(el_str s, const char *literal) {
   return strlen(literal) == s.len && memcmp(s.data, literal, s.len) == 0;
+}
+
+char *el_str_dup(el_str s) {
+  char *p = malloc(s.len + 1);
+  if (!p) return NULL;
+  if (s.len) memcpy(p, s.data, s.len);
+  p[s.len] = 0;
+  return p;
 }
 
 int el_str_cmp(el_str a, el_str b) {

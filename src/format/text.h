@@ -11,6 +11,8 @@ typedef struct el_str {
 } el_str;
 
 bool el_str_eq(el_str s, const char *literal);
+/* A copy that ends in NUL, the caller's to free; NULL: no memory. */
+char *el_str_dup(el_str s);
 /* By bytes, a prefix first: < 0, 0, > 0. */
 int el_str_cmp(el_str a, el_str b);
 

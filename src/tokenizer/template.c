@@ -166,14 +166,6 @@ static char *find_text(const char *source, bool date, bool *no_memory) {
 
 /* --- */
 
-static char *copy_str(el_str s) {
-  char *p = malloc(s.len + 1);
-  if (!p) return NULL;
-  memcpy(p, s.data, s.len);
-  p[s.len] = 0;
-  return p;
-}
-
 /* false: no memory. */
 static bool recognise(el_template *t, const char *source) {
   t->family = family_of(source);
@@ -198,9 +190,9 @@ static bool recognise(el_template *t, const char *source) {
 }
 
 el_status el_template_open(el_str source, el_str bos, el_str eos, el_template **out, el_error *err) {
-  char *text = copy_str(source);
+  char *text = el_str_dup(source);
   el_template *t = calloc(1, sizeof *t);
-  bool ok = text && t && (t->bos_text = copy_str(bos)) && (t->eos_text = copy_str(eos)) && recognise(t, text);
+  bool ok = text && t && (t->bos_text = el_str_dup(bos)) && (t->eos_text = el_str_dup(eos)) && recognise(t, text);
   free(text);
   if (!ok) {
     el_template_close(t);
