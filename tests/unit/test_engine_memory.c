@@ -1,40 +1,7 @@
 /* The engine with each of its allocations failing in turn: an error that says so, no crash, no leak, and others are
  * served on. The linker sends the allocations of the project's own code here (-Wl,--wrap). */
-#include <stdatomic.h>
-
 #include "engine_fixture.h"
-
-static atomic_int allocations_left = INT32_MAX; /* the one after these fails */
-static atomic_bool all_after;                   /* and so do all others after it */
-
-static bool fails(void) {
-  int before = atomic_fetch_sub(&allocations_left, 1);
-  return before == 0 || (before < 0 && atomic_load(&all_after));
-}
-
-#define WRAP(result, name, parameters, arguments)    \
-  result __real_##name parameters;                   \
-  result __wrap_##name parameters;                   \
-  result __wrap_##name parameters {                  \
-    return fails() ? NULL : __real_##name arguments; \
-  }
-
-WRAP(void *, malloc, (size_t n), (n))
-WRAP(void *, calloc, (size_t n, size_t m), (n, m))
-WRAP(void *, realloc, (void *p, size_t n), (p, n))
-WRAP(char *, strdup, (const char *s), (s))
-WRAP(char *, strndup, (const char *s, size_t n), (s, n))
-
-static void fail_after(int n, bool all) {
-  atomic_store(&all_after, all);
-  atomic_store(&allocations_left, n);
-}
-
-/* Whether an allocation has failed since. */
-static bool stop_failing(void) {
-  int left = atomic_exchange(&allocations_left, INT32_MAX);
-  return left < 0;
-}
+#include "failing_memory.h"
 
 static void an_engine_that_cannot_be_opened_says_so(void **state) {
   char dir[64], path[128];

@@ -3,66 +3,30 @@
 #include "adapter/discover.h"
 #include "adapter/lora_parts.h"
 #include "bytes.h"
+#include "failing_memory.h"
 
-static int allocations_left = -1; /* -1: all succeed */
-
-static bool fails(void) {
-  if (allocations_left < 0) return false;
-  return allocations_left == 0 || --allocations_left < 0;
-}
-
-#define WRAP(result, name, parameters, arguments)    \
-  result __real_##name parameters;                   \
-  result __wrap_##name parameters;                   \
-  result __wrap_##name parameters {                  \
-    return fails() ? NULL : __real_##name arguments; \
-  }
-
-WRAP(void *, malloc, (size_t n), (n))
-WRAP(void *, calloc, (size_t n, size_t m), (n, m))
-WRAP(void *, realloc, (void *p, size_t n), (p, n))
-WRAP(char *, strdup, (const char *s), (s))
-WRAP(char *, strndup, (const char *s, size_t n), (s, n))
-
-/* Calls open_and_close with 0, 1, 2, ... allocations until it succeeds; it must fail before with EL_ERR_NO_MEMORY. */
-static void every_failure_is_survived(el_status (*open_and_close)(const char *path, el_error *e), const char *path,
-                                      int at_least) {
-  for (int n = 0;; n++) {
-    el_error e = {0};
-    allocations_left = n;
-    el_status status = open_and_close(path, &e);
-    allocations_left = -1;
-    if (status == EL_OK) {
-      assert_true(n >= at_least);
-      return;
-    }
-    if (status != EL_ERR_NO_MEMORY) fail_msg("with %d allocations: %s: %s", n, el_status_name(status), e.message);
-    assert_true(strlen(e.message) > 0);
-  }
-}
-
-static el_status gguf(const char *path, el_error *e) {
+static el_status gguf(void *path, el_error *e) {
   el_gguf *g = NULL;
   el_status status = el_gguf_open(path, &g, e);
   el_gguf_close(g);
   return status;
 }
 
-static el_status safetensors(const char *path, el_error *e) {
+static el_status safetensors(void *path, el_error *e) {
   el_safetensors *s = NULL;
   el_status status = el_safetensors_open(path, &s, e);
   el_safetensors_close(s);
   return status;
 }
 
-static el_status lora(const char *path, el_error *e) {
+static el_status lora(void *path, el_error *e) {
   el_lora_file *f = NULL;
   el_status status = el_lora_file_open(path, NULL, &f, e);
   el_lora_file_close(f);
   return status;
 }
 
-static el_status discover(const char *path, el_error *e) {
+static el_status discover(void *path, el_error *e) {
   el_found f = {0};
   el_status status = el_adapter_discover(path, &f, e);
   el_found_free(&f);
@@ -72,7 +36,7 @@ static el_status discover(const char *path, el_error *e) {
 static bool drop(void *user, const char *data, size_t len) {
   return true;
 }
-static el_status inspect(const char *path, el_error *e) {
+static el_status inspect(void *path, el_error *e) {
   return el_inspect(path, drop, NULL, e);
 }
 

@@ -1,26 +1,7 @@
 /* The tokenizer with each of its allocations failing in turn: an error that says so, no crash, no leak. The linker
  * sends the project's own allocations here (-Wl,--wrap); those inside of PCRE2 are its own. */
+#include "failing_memory.h"
 #include "vocab_fixture.h"
-
-static int allocations_left = -1; /* -1: all succeed */
-
-static bool fails(void) {
-  if (allocations_left < 0) return false;
-  return allocations_left == 0 || --allocations_left < 0;
-}
-
-#define WRAP(result, name, parameters, arguments)    \
-  result __real_##name parameters;                   \
-  result __wrap_##name parameters;                   \
-  result __wrap_##name parameters {                  \
-    return fails() ? NULL : __real_##name arguments; \
-  }
-
-WRAP(void *, malloc, (size_t n), (n))
-WRAP(void *, calloc, (size_t n, size_t m), (n, m))
-WRAP(void *, realloc, (void *p, size_t n), (p, n))
-WRAP(char *, strdup, (const char *s), (s))
-WRAP(char *, strndup, (const char *s, size_t n), (s, n))
 
 static const vocab_spec SPEC = {
     .pre = "smollm",
@@ -29,23 +10,6 @@ static const vocab_spec SPEC = {
     .bos = 256,
     .eos = 257,
     .template = "{{ '<|im_start|>system\nBe brief.<|im_end|>\n' }}{{ '<|im_start|>' + message['role'] }}"};
-
-/* Calls fn with 0, 1, 2, ... allocations until it succeeds; before, it must fail with EL_ERR_NO_MEMORY. */
-static void every_failure_is_survived(el_status (*fn)(void *arg, el_error *e), void *arg, int at_least) {
-  for (int n = 0;; n++) {
-    el_error e = {0};
-    allocations_left = n;
-    el_status status = fn(arg, &e);
-    allocations_left = -1;
-    if (status == EL_OK) {
-      assert_true(n >= at_least);
-      return;
-    }
-    if (status != EL_ERR_NO_MEMORY) fail_msg("with %d allocations: %s: %s", n, el_status_name(status), e.message);
-    assert_int_equal(e.code, status);
-    assert_true(strlen(e.message) > 0);
-  }
-}
 
 static el_status open_and_close(void *arg, el_error *e) {
   el_tokenizer *t = NULL;
@@ -119,9 +83,9 @@ static void using(void **state) {
 static void streaming(void **state) {
   el_buf pending = {0}, whole = {0};
   put(&pending, "abc\xe2\x82", 5);
-  allocations_left = 0;
+  fail_after(0, true);
   assert_false(el_utf8_take(&pending, false, &whole));
-  allocations_left = -1;
+  stop_failing();
   assert_int_equal(pending.len, 5);
   assert_int_equal(whole.len, 0);
   assert_true(el_utf8_take(&pending, false, &whole));
