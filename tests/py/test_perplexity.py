@@ -27,8 +27,6 @@ def perplexity(model, *options):
 @pytest.mark.skipif(not MODEL.exists(), reason="the default model is not there")
 @pytest.mark.parametrize("weights, record, within", [("keep", "default", 0.005), ("f16", "F32", 0.001)])
 def test_perplexity_of_the_default_model_is_llama_cpps(weights, record, within):
-    if weights == "f16" and "ASAN_OPTIONS" in os.environ:
-        pytest.skip("takes minutes under sanitizers; the unit tests run the same kernels")
     want = recorded(record)["ppl"]
     assert abs(perplexity(MODEL, "--weights", weights) / want - 1) <= within
 
