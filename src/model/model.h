@@ -49,4 +49,26 @@ void el_step_free(el_step *s);
  * rows, valid until the next run. */
 const float *el_step_run(el_step *s, const el_row *rows, int n_rows);
 
+/* --- Where the time of a step goes, as its first thread sees it. */
+typedef enum el_part {
+  EL_PART_EMBED,
+  EL_PART_NORM,      /* with the quantisation of the input that follows */
+  EL_PART_QKV,       /* linear layers: the base weights alone */
+  EL_PART_ROTATE,    /* rotary embedding, storing keys and values */
+  EL_PART_ATTENTION, /* with the quantisation of its output */
+  EL_PART_O,
+  EL_PART_GATE_UP,
+  EL_PART_ACTIVATE, /* SwiGLU and the quantisation of its output */
+  EL_PART_DOWN,
+  EL_PART_OUTPUT, /* the vocabulary */
+  EL_PART_LORA_A, /* X A^T of all linear layers */
+  EL_PART_LORA_B,
+  EL_PART_WAIT, /* for other threads, at barriers */
+  EL_N_PARTS
+} el_part;
+const char *el_part_name(el_part part);
+
+/* From now on steps add the seconds of each part to parts[EL_N_PARTS]; NULL stops it. */
+void el_step_profile(el_step *s, double *parts);
+
 #endif

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "adapter/apply.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "model/weights.h"
 
@@ -39,7 +40,25 @@ struct el_step {
   el_act in_embd, in_attn, in_ff, in_head;
   el_apply lora;
   atomic_int *attn_next; /* [n_layers] next piece of attention to take */
+
+  double *profile; /* [EL_N_PARTS] seconds; NULL: nobody asks */
+  double mark;     /* when the part that runs began */
 };
+
+/* The work since the last call was `part`. */
+static void done(el_step *s, el_part part, int ith) {
+  if (!s->profile || ith != 0) return;
+  double now = (double)el_now_ns() * 1e-9;
+  s->profile[part] += now - s->mark;
+  s->mark = now;
+}
+
+/* The end of a phase, which was `part`. */
+static void end_phase(el_step *s, el_part part, int ith) {
+  done(s, part, ith);
+  el_barrier(s->threads, ith);
+  done(s, EL_PART_WAIT, ith);
+}
 
 size_t el_kv_page_bytes(const el_hparams *h) {
   return (size_t)h->n_layers * (size_t)h->n_head_kv * 2 * EL_PAGE_TOKENS * (size_t)h->head_dim * 2;
@@ -60,15 +79,16 @@ typedef struct linear_part {
 /* Y (+)= X W^T for up to three layers that read the same input, then their low-rank parts. The outputs of all parts are
  * one range of tiles that the threads share; ends with a barrier. */
 static void linears(el_step *s, int layer, el_input in, const el_act *x, const linear_part *parts, int n_parts,
-                    size_t ldy, bool add, int ith, int nth) {
+                    size_t ldy, bool add, el_part part, int ith, int nth) {
   const el_kernels *k = s->m->kernels;
   int total = 0, begin, end;
   for (int i = 0; i < n_parts; i++) total += parts[i].w->n_tiles;
   el_share(total, 1, ith, nth, &begin, &end);
   for (int pass = 0; pass < (s->lora.n_groups ? 2 : 1); pass++) {
     if (pass == 1) {
+      done(s, part, ith);
       el_apply_a(&s->lora, layer, in, x, ith, nth);
-      el_barrier(s->threads, ith);
+      end_phase(s, EL_PART_LORA_A, ith);
     }
     for (int i = 0, at = 0; i < n_parts; at += parts[i++].w->n_tiles) {
       const linear_part *p = &parts[i];
@@ -82,7 +102,7 @@ static void linears(el_step *s, int layer, el_input in, const el_act *x, const l
       }
     }
   }
-  el_barrier(s->threads, ith);
+  end_phase(s, s->lora.n_groups ? EL_PART_LORA_B : part, ith);
 }
 
 /* act = quantise(rms_norm(x)), rows shared among threads; ends with a barrier. `pick`: rows to take, or NULL for all in
@@ -96,7 +116,7 @@ static void norm_rows(el_step *s, const float *weight, el_act *act, const int *p
     k->rms_norm(s->x + (size_t)(pick ? pick[c] : c) * (size_t)n, weight, n, s->m->h.rms_eps, h);
     k->quantize(h, 0, act->n_groups, 1.0f, act, c);
   }
-  el_barrier(s->threads, ith);
+  end_phase(s, EL_PART_NORM, ith);
 }
 
 /* Rotates q and k in place and stores k and v. Work is shared by (row, head). */
@@ -116,7 +136,7 @@ static void rotate_and_store(el_step *s, int layer, int ith, int nth) {
     k->kv_write(page + page_offset(h, layer, head - h->n_head), row->pos % EL_PAGE_TOKENS, hd, v,
                 v + (size_t)h->n_head_kv * (size_t)hd);
   }
-  el_barrier(s->threads, ith);
+  end_phase(s, EL_PART_ROTATE, ith);
 }
 
 /* Pieces are (row, KV head), taken one by one, since sequences differ in length. A piece quantises its own output when
@@ -146,13 +166,13 @@ static void attention(el_step *s, int layer, int ith, int nth) {
     k->attend(&a);
     if (whole_groups) k->quantize(out, head * width / EL_GROUP, (head + 1) * width / EL_GROUP, 1.0f, &s->in_attn, r);
   }
-  el_barrier(s->threads, ith);
+  end_phase(s, EL_PART_ATTENTION, ith);
   if (whole_groups) return;
   int begin, end;
   el_share(s->n_rows, 1, ith, nth, &begin, &end);
   for (int r = begin; r < end; r++)
     k->quantize(s->in_attn.f + (size_t)r * (size_t)(h->n_head * hd), 0, s->in_attn.n_groups, 1.0f, &s->in_attn, r);
-  el_barrier(s->threads, ith);
+  end_phase(s, EL_PART_ATTENTION, ith);
 }
 
 /* in_ff = quantise(silu(gate) * up). Work is shared by (row, group), so that one long row keeps all threads busy. */
@@ -170,7 +190,7 @@ static void activate(el_step *s, int ith, int nth) {
     k->quantize(out, g0, g1, 1.0f, act, r);
     begin += g1 - g0;
   }
-  el_barrier(s->threads, ith);
+  end_phase(s, EL_PART_ACTIVATE, ith);
 }
 
 static void embed(el_step *s, int ith, int nth) {
@@ -186,7 +206,7 @@ static void embed(el_step *s, int ith, int nth) {
       cs[2 * i + 1] = (float)sin(angle);
     }
   }
-  el_barrier(s->threads, ith);
+  end_phase(s, EL_PART_EMBED, ith);
 }
 
 static void forward(void *arg, int ith, int nth) {
@@ -194,6 +214,7 @@ static void forward(void *arg, int ith, int nth) {
   const el_model *m = s->m;
   const el_hparams *h = &m->h;
   size_t q = (size_t)(h->n_head * h->head_dim), kv = (size_t)(h->n_head_kv * h->head_dim), ff = (size_t)h->n_ff;
+  if (s->profile && ith == 0) s->mark = (double)el_now_ns() * 1e-9;
   embed(s, ith, nth);
   for (int l = 0; l < h->n_layers; l++) {
     const el_layer *w = &m->layers[l];
@@ -201,25 +222,37 @@ static void forward(void *arg, int ith, int nth) {
     const linear_part qkv[] = {{&w->lin[EL_LIN_Q], EL_LIN_Q, s->qkv},
                                {&w->lin[EL_LIN_K], EL_LIN_K, s->qkv + q},
                                {&w->lin[EL_LIN_V], EL_LIN_V, s->qkv + q + kv}};
-    linears(s, l, EL_IN_ATTN, &s->in_embd, qkv, 3, q + 2 * kv, false, ith, nth);
+    linears(s, l, EL_IN_ATTN, &s->in_embd, qkv, 3, q + 2 * kv, false, EL_PART_QKV, ith, nth);
     rotate_and_store(s, l, ith, nth);
     attention(s, l, ith, nth);
     const linear_part o[] = {{&w->lin[EL_LIN_O], EL_LIN_O, s->x}};
-    linears(s, l, EL_IN_O, &s->in_attn, o, 1, (size_t)h->n_embd, true, ith, nth);
+    linears(s, l, EL_IN_O, &s->in_attn, o, 1, (size_t)h->n_embd, true, EL_PART_O, ith, nth);
 
     norm_rows(s, w->ffn_norm, &s->in_embd, NULL, ith, nth);
     const linear_part gate_up[] = {{&w->lin[EL_LIN_GATE], EL_LIN_GATE, s->gate_up},
                                    {&w->lin[EL_LIN_UP], EL_LIN_UP, s->gate_up + ff}};
-    linears(s, l, EL_IN_FFN, &s->in_embd, gate_up, 2, 2 * ff, false, ith, nth);
+    linears(s, l, EL_IN_FFN, &s->in_embd, gate_up, 2, 2 * ff, false, EL_PART_GATE_UP, ith, nth);
     activate(s, ith, nth);
     const linear_part down[] = {{&w->lin[EL_LIN_DOWN], EL_LIN_DOWN, s->x}};
-    linears(s, l, EL_IN_DOWN, &s->in_ff, down, 1, (size_t)h->n_embd, true, ith, nth);
+    linears(s, l, EL_IN_DOWN, &s->in_ff, down, 1, (size_t)h->n_embd, true, EL_PART_DOWN, ith, nth);
   }
   if (!s->n_logits) return;
   norm_rows(s, m->output_norm, &s->in_head, s->logit_rows, ith, nth);
   int begin, end;
   el_share(m->output.n_tiles, 1, ith, nth, &begin, &end);
   m->kernels->gemm(&m->output, begin, end, &s->in_head, 0, s->n_logits, s->logits, (size_t)h->n_vocab, false);
+  done(s, EL_PART_OUTPUT, ith);
+}
+
+const char *el_part_name(el_part part) {
+  static const char *const names[] = {"embedding",        "norms",    "q, k, v", "rotate",   "attention",
+                                      "attention output", "gate, up", "SwiGLU",  "ffn down", "output",
+                                      "LoRA: A",          "LoRA: B",  "waiting"};
+  return names[part];
+}
+
+void el_step_profile(el_step *s, double *parts) {
+  s->profile = parts;
 }
 
 const float *el_step_run(el_step *s, const el_row *rows, int n_rows) {
