@@ -53,7 +53,7 @@ void el_apply_a(const el_apply *p, int layer, el_input in, const el_act *x, int 
     const el_lora_group *group = &p->groups[g];
     const el_packed *a = &group->adapter->layers[layer].a[in];
     int from = begin > at ? begin - at : 0, to = end - at < a->n_tiles ? end - at : a->n_tiles;
-    if (from < to) p->kernels->gemm(a, from, to, x, group->row_begin, group->row_end, p->h, EL_APPLY_LD, false);
+    if (from < to) p->kernels->gemm(a, from, to, x, group->row_begin, group->row_end, p->h, EL_APPLY_LD, false, NULL);
     at += a->n_tiles;
   }
 }
@@ -74,6 +74,6 @@ void el_apply_b(const el_apply *p, int layer, el_linear linear, int out_begin, i
       p->kernels->quantize(p->h + (size_t)(group->row_begin + c) * EL_APPLY_LD + site->a_row, 0, act->n_groups,
                            site->gain, act, c);
     p->kernels->gemm(&site->b, out_begin / tile, (out_end + tile - 1) / tile, act, 0, n,
-                     y + (size_t)group->row_begin * ldy, ldy, true);
+                     y + (size_t)group->row_begin * ldy, ldy, true, NULL);
   }
 }

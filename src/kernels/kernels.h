@@ -115,14 +115,47 @@ typedef struct el_attn {
   size_t page_bytes, offset; /* offset of this layer and head inside a page */
 } el_attn;
 
+/* What a thread reads soon, for a product to fetch into the second-level cache while it computes: the hardware's
+ * prefetchers begin anew at every page and at every small matrix, and a product of several columns leaves most of the
+ * memory's bandwidth unused. It is a hint; results do not depend on it. */
+typedef struct el_span {
+  const unsigned char *data;
+  size_t bytes;
+} el_span;
+
+typedef struct el_fetch {
+  const unsigned char *next; /* read right after the tiles of this call; NULL: not known */
+  const el_span *spans;      /* other memory that is wanted; products take from the front */
+  int n_spans;
+  size_t at; /* bytes of the first span that were taken */
+  int lines; /* cache lines to take with each group of columns of W that is read */
+} el_fetch;
+
+/* What to fetch during `n_groups` groups: *lines (0: nothing) with each, consecutive from the result on. */
+static inline const unsigned char *el_fetch_take(el_fetch *f, int n_groups, int *lines) {
+  *lines = 0;
+  if (!f || !f->n_spans) return NULL;
+  const unsigned char *at = f->spans->data + f->at;
+  size_t each = (size_t)n_groups * 64, left = (f->spans->bytes - f->at + each - 1) / each;
+  *lines = left < (size_t)f->lines ? (int)left : f->lines;
+  f->at += (size_t)*lines * each;
+  if (f->at >= f->spans->bytes) {
+    f->spans++;
+    f->n_spans--;
+    f->at = 0;
+  }
+  return at;
+}
+
 typedef struct el_kernels {
   const char *name;
   int tile; /* rows of a tile of the integer layouts */
 
   /* Y[col][row] = X[col] . W[row], or += with `add`, for the rows of tiles [tile_begin, tile_end) and columns
-   * [col_begin, col_end). y: element (col, row) is y[col * ldy + row], both counted from 0 of the whole. */
+   * [col_begin, col_end). y: element (col, row) is y[col * ldy + row], both counted from 0 of the whole. fetch: NULL if
+   * nothing is known. */
   void (*gemm)(const el_packed *w, int tile_begin, int tile_end, const el_act *x, int col_begin, int col_end, float *y,
-               size_t ldy, bool add);
+               size_t ldy, bool add, el_fetch *fetch);
   /* Quantises groups [group_begin, group_end) of column `col`. x: [a->k], the whole column. Scales are multiplied by
    * `gain`. */
   void (*quantize)(const float *x, int group_begin, int group_end, float gain, el_act *a, int col);

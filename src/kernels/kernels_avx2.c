@@ -112,7 +112,7 @@ EL_TILE_COLUMNS(3)
 EL_TILE_COLUMNS(4)
 
 static void gemm(const el_packed *w, int tile_begin, int tile_end, const el_act *x, int col_begin, int col_end,
-                 float *y, size_t ldy, bool add) {
+                 float *y, size_t ldy, bool add, el_fetch *fetch) {
   static const int_tile_fn by_cols[] = {tile_columns_1, tile_columns_2, tile_columns_3, tile_columns_4};
   gemm_panels(w, tile_begin, tile_end, x, col_begin, col_end, y, ldy, add, MAX_COLS, by_cols);
 }

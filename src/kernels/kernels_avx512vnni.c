@@ -1,9 +1,14 @@
 /* AVX-512 with VNNI: tiles of 16 rows, up to 8 columns at once. vpdpbusd multiplies unsigned weight codes with signed
  * activations, four at a time per 32-bit lane (one lane, one row), and takes the activation quad as a broadcast memory
- * operand. */
+ * operand.
+ *
+ * Weights are fetched FETCH_AHEAD bytes before they are used: on Zen 4 this halves the time of a step of 4 rows, whose
+ * weights come from memory. */
 #include "kernels/lanes_avx512.h"
 #include "kernels/ops.h"
 #include "kernels/tables.h"
+
+enum { FETCH_AHEAD = 16384 };
 
 EL_INLINE __m512i quad(const int8_t *p) {
   int32_t v;
@@ -11,19 +16,70 @@ EL_INLINE __m512i quad(const int8_t *p) {
   return _mm512_set1_epi32(v);
 }
 
-/* One tile of 16 rows times C columns of a panel that has `stride` columns. */
-EL_INLINE void tile_groups(const el_packed *w, const unsigned char *tile, const el_act *x, size_t at, int stride, int C,
-                           el_layout layout, __m512 *acc) {
-  const unsigned char *codes = tile, *scales = tile + w->scales_at, *mins = tile + w->mins_at;
-  const int8_t *q = x->q + at * EL_GROUP;
-  const float *xd = x->d + at, *xs = x->ds + at;
-  const int32_t *offset = (layout == EL_LAYOUT_Q4 ? x->s8 : x->s128) + at;
+EL_INLINE void fetch_lines(const unsigned char *p, int n) {
+  for (int i = 0; i < n; i++) _mm_prefetch((const char *)p + i * 64, _MM_HINT_T1);
+}
+
+EL_INLINE __m512 load_halves(const unsigned char *p) {
+  return _mm512_cvtph_ps(_mm256_load_si256((const __m256i *)p));
+}
+
+EL_INLINE void put_rows(float *y, __m512 acc, int n, bool add) {
+  if (n >= 16) {
+    _mm512_storeu_ps(y, add ? _mm512_add_ps(_mm512_loadu_ps(y), acc) : acc);
+    return;
+  }
+  __mmask16 mask = (__mmask16)((1u << n) - 1);
+  if (add) acc = _mm512_add_ps(_mm512_maskz_loadu_ps(mask, y), acc);
+  _mm512_mask_storeu_ps(y, mask, acc);
+}
+
+/* What one call of `columns` is about: tiles [tile_begin, tile_end) times columns of one panel. */
+typedef struct block {
+  const el_packed *w;
+  int tile_begin, tile_end;
+  const el_act *x;
+  size_t at;  /* el_act_at of the first column */
+  int stride; /* columns of the panel */
+  float *y;   /* outputs of the first column, from row 0 on */
+  size_t ldy;
+  bool add;
+  int tiles_ahead;           /* how many tiles ahead weights are fetched; 0: they are at hand */
+  int tile_end_ahead;        /* where the tiles of the whole call end, */
+  const unsigned char *next; /* and what is read then */
+  el_fetch *fetch;
+} block;
+
+/* Where the weights lie that are to be fetched while tile t is used; NULL: nowhere. */
+EL_INLINE const unsigned char *weights_ahead(const block *b, int t) {
+  if (!b->tiles_ahead) return NULL;
+  int ahead = t + b->tiles_ahead;
+  if (ahead < b->tile_end_ahead) return b->w->data + (size_t)ahead * b->w->tile_bytes;
+  return b->next ? b->next + (size_t)(ahead - b->tile_end_ahead) * b->w->tile_bytes : NULL;
+}
+
+EL_INLINE void tile_groups(const block *b, int t, int C, el_layout layout, __m512 *acc) {
+  const el_packed *w = b->w;
+  const el_act *x = b->x;
+  const unsigned char *codes = w->data + (size_t)t * w->tile_bytes, *scales = codes + w->scales_at,
+                      *mins = codes + w->mins_at;
+  const int8_t *q = x->q + b->at * EL_GROUP;
+  const float *xd = x->d + b->at, *xs = x->ds + b->at;
+  const int32_t *offset = (layout == EL_LAYOUT_Q4 ? x->s8 : x->s128) + b->at;
   const __m512i low = _mm512_set1_epi8(15);
   const bool has_mins = layout == EL_LAYOUT_Q4M || layout == EL_LAYOUT_Q8M,
              has_8_bits = layout == EL_LAYOUT_Q8 || layout == EL_LAYOUT_Q8M;
+  const int fours = (w->cols + 3) / 4, stride = b->stride, own_lines = has_8_bits ? 9 : 5;
+  int aside_lines;
+  const unsigned char *own = weights_ahead(b, t), *aside = el_fetch_take(b->fetch, w->n_groups, &aside_lines);
   for (int c = 0; c < C; c++) acc[c] = _mm512_setzero_ps();
-  int fours = (w->cols + 3) / 4;
   for (int g = 0; g < w->n_groups; g++) {
+    if (own) {
+      fetch_lines(own, own_lines);
+      own += own_lines * 64;
+    }
+    for (int i = 0; i < aside_lines; i++, aside += 64) _mm_prefetch((const char *)aside, _MM_HINT_T1);
+
     __m512i sum[EL_PANEL];
     for (int c = 0; c < C; c++) sum[c] = has_mins ? _mm512_setzero_si512() : _mm512_set1_epi32(offset[c]);
     if (has_8_bits) {
@@ -51,11 +107,11 @@ EL_INLINE void tile_groups(const el_packed *w, const unsigned char *tile, const 
       }
       codes += 256;
     }
-    __m512 d = _mm512_cvtph_ps(_mm256_load_si256((const __m256i *)scales));
+    __m512 d = load_halves(scales);
     for (int c = 0; c < C; c++)
       acc[c] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[c]), _mm512_mul_ps(d, _mm512_set1_ps(xd[c])), acc[c]);
     if (has_mins) {
-      __m512 m = _mm512_cvtph_ps(_mm256_load_si256((const __m256i *)mins));
+      __m512 m = load_halves(mins);
       for (int c = 0; c < C; c++) acc[c] = _mm512_fmadd_ps(m, _mm512_set1_ps(xs[c]), acc[c]);
       mins += 32;
     }
@@ -67,39 +123,99 @@ EL_INLINE void tile_groups(const el_packed *w, const unsigned char *tile, const 
   }
 }
 
-EL_INLINE void tile_columns(const el_packed *w, int t, const el_act *x, size_t at, int stride, float *y, size_t ldy,
-                            bool add, int C) {
-  const unsigned char *tile = w->data + (size_t)t * w->tile_bytes;
-  __m512 acc[EL_PANEL];
-  switch (w->layout) {
-    case EL_LAYOUT_Q4: tile_groups(w, tile, x, at, stride, C, EL_LAYOUT_Q4, acc); break;
-    case EL_LAYOUT_Q4M: tile_groups(w, tile, x, at, stride, C, EL_LAYOUT_Q4M, acc); break;
-    case EL_LAYOUT_Q8M: tile_groups(w, tile, x, at, stride, C, EL_LAYOUT_Q8M, acc); break;
-    default: tile_groups(w, tile, x, at, stride, C, EL_LAYOUT_Q8, acc); break;
-  }
-  int row = t * 16, n = w->rows - row;
-  __mmask16 mask = n >= 16 ? 0xffff : (__mmask16)((1u << n) - 1);
-  for (int c = 0; c < C; c++) {
-    float *out = y + (size_t)c * ldy + row;
-    if (add) acc[c] = _mm512_add_ps(_mm512_maskz_loadu_ps(mask, out), acc[c]);
-    _mm512_mask_storeu_ps(out, mask, acc[c]);
+EL_INLINE void tiles(const block *b, int C, el_layout layout) {
+  for (int t = b->tile_begin; t < b->tile_end; t++) {
+    __m512 acc[EL_PANEL];
+    tile_groups(b, t, C, layout, acc);
+    for (int c = 0; c < C; c++)
+      put_rows(b->y + (size_t)c * b->ldy + (size_t)t * 16, acc[c], b->w->rows - t * 16, b->add);
   }
 }
 
-EL_TILE_COLUMNS(1)
-EL_TILE_COLUMNS(2)
-EL_TILE_COLUMNS(3)
-EL_TILE_COLUMNS(4)
-EL_TILE_COLUMNS(5)
-EL_TILE_COLUMNS(6)
-EL_TILE_COLUMNS(7)
-EL_TILE_COLUMNS(8)
+/* One column and one group of 8-bit codes: the B matrix of a LoRA adapter. There are many of them, with little work for
+ * each tile, so the activations stay in registers. N: quads that the group has. */
+EL_INLINE void low_rank_tiles(const block *b, int N) {
+  const el_packed *w = b->w;
+  __m512i q[8], offset = _mm512_set1_epi32(b->x->s128[b->at]);
+  __m512 xd = _mm512_set1_ps(b->x->d[b->at]);
+  for (int j = 0; j < N; j++) q[j] = quad(b->x->q + b->at * EL_GROUP + j * 4);
+  for (int t = b->tile_begin; t < b->tile_end; t++) {
+    const unsigned char *codes = w->data + (size_t)t * w->tile_bytes, *own = weights_ahead(b, t);
+    if (own) fetch_lines(own, N + 1);
+    __m512i sum = offset;
+    for (int j = 0; j < N; j++) sum = _mm512_dpbusd_epi32(sum, _mm512_load_si512(codes + j * 64), q[j]);
+    __m512 d = _mm512_mul_ps(load_halves(codes + w->scales_at), xd);
+    put_rows(b->y + (size_t)t * 16, _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), d, _mm512_setzero_ps()), w->rows - t * 16,
+             b->add);
+  }
+}
+
+EL_INLINE void columns(const block *b, int C) {
+  if (C == 1 && b->w->layout == EL_LAYOUT_Q8 && b->w->n_groups == 1) {
+    switch ((b->w->cols + 3) / 4) {
+      case 1: low_rank_tiles(b, 1); return;
+      case 2: low_rank_tiles(b, 2); return;
+      case 3: low_rank_tiles(b, 3); return;
+      case 4: low_rank_tiles(b, 4); return;
+      case 5: low_rank_tiles(b, 5); return;
+      case 6: low_rank_tiles(b, 6); return;
+      case 7: low_rank_tiles(b, 7); return;
+      default: low_rank_tiles(b, 8); return;
+    }
+  }
+  switch (b->w->layout) {
+    case EL_LAYOUT_Q4: tiles(b, C, EL_LAYOUT_Q4); break;
+    case EL_LAYOUT_Q4M: tiles(b, C, EL_LAYOUT_Q4M); break;
+    case EL_LAYOUT_Q8M: tiles(b, C, EL_LAYOUT_Q8M); break;
+    default: tiles(b, C, EL_LAYOUT_Q8); break;
+  }
+}
+
+#define COLUMNS(C)                          \
+  static void columns_##C(const block *b) { \
+    columns(b, C);                          \
+  }
+COLUMNS(1)
+COLUMNS(2)
+COLUMNS(3)
+COLUMNS(4)
+COLUMNS(5)
+COLUMNS(6)
+COLUMNS(7)
+COLUMNS(8)
 
 static void gemm(const el_packed *w, int tile_begin, int tile_end, const el_act *x, int col_begin, int col_end,
-                 float *y, size_t ldy, bool add) {
-  static const int_tile_fn by_cols[] = {tile_columns_1, tile_columns_2, tile_columns_3, tile_columns_4,
-                                        tile_columns_5, tile_columns_6, tile_columns_7, tile_columns_8};
-  gemm_panels(w, tile_begin, tile_end, x, col_begin, col_end, y, ldy, add, EL_PANEL, by_cols);
+                 float *y, size_t ldy, bool add, el_fetch *fetch) {
+  static void (*const by_cols[])(const block *) = {columns_1, columns_2, columns_3, columns_4,
+                                                   columns_5, columns_6, columns_7, columns_8};
+  if (w->layout == EL_LAYOUT_F16 || w->layout == EL_LAYOUT_BF16) {
+    op_gemm_float(w, tile_begin, tile_end, x, col_begin, col_end, y, ldy, add);
+    return;
+  }
+  const int ahead = FETCH_AHEAD / (int)w->tile_bytes + 1;
+  block b = {.w = w,
+             .x = x,
+             .ldy = ldy,
+             .add = add,
+             .tile_end_ahead = tile_end,
+             .next = fetch ? fetch->next : NULL,
+             .fetch = fetch};
+  /* All columns within one panel: one pass over the weights. Else each tile stays in the cache for all panels. */
+  const int step = (col_end - 1) / EL_PANEL == col_begin / EL_PANEL ? tile_end - tile_begin : 1;
+  for (int t = tile_begin; t < tile_end; t += step) {
+    b.tile_begin = t;
+    b.tile_end = t + step;
+    for (int c = col_begin; c < col_end;) {
+      int first = c / EL_PANEL * EL_PANEL;
+      b.stride = x->n_cols - first < EL_PANEL ? x->n_cols - first : EL_PANEL;
+      int n = first + b.stride < col_end ? first + b.stride - c : col_end - c;
+      b.tiles_ahead = c == col_begin ? ahead : 0;
+      b.at = el_act_at(x, c, 0);
+      b.y = y + (size_t)c * ldy;
+      by_cols[n - 1](&b);
+      c += n;
+    }
+  }
 }
 
 const el_kernels el_kernels_avx512vnni = {"avx512vnni", 16,        gemm,    op_quantize, op_rms_norm,

@@ -95,7 +95,7 @@ static void linears(el_step *s, int layer, el_input in, const el_act *x, const l
       int from = begin > at ? begin - at : 0, to = end - at < p->w->n_tiles ? end - at : p->w->n_tiles;
       if (from >= to) continue;
       if (pass == 0) {
-        k->gemm(p->w, from, to, x, 0, s->n_rows, p->y, ldy, add);
+        k->gemm(p->w, from, to, x, 0, s->n_rows, p->y, ldy, add, NULL);
       } else {
         int rows_end = to * p->w->tile < p->w->rows ? to * p->w->tile : p->w->rows;
         el_apply_b(&s->lora, layer, p->linear, from * p->w->tile, rows_end, p->y, ldy, ith);
@@ -240,7 +240,7 @@ static void forward(void *arg, int ith, int nth) {
   norm_rows(s, m->output_norm, &s->in_head, s->logit_rows, ith, nth);
   int begin, end;
   el_share(m->output.n_tiles, 1, ith, nth, &begin, &end);
-  m->kernels->gemm(&m->output, begin, end, &s->in_head, 0, s->n_logits, s->logits, (size_t)h->n_vocab, false);
+  m->kernels->gemm(&m->output, begin, end, &s->in_head, 0, s->n_logits, s->logits, (size_t)h->n_vocab, false, NULL);
   done(s, EL_PART_OUTPUT, ith);
 }
 

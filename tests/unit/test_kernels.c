@@ -138,11 +138,13 @@ static void check_gemm(const el_kernels *k, el_type type, int rows, int cols, in
     for (size_t i = 0; i < n_y; i++) y[i] = ref[i] = (float)(i % 7);
     /* in two parts, rows and columns, as threads and adapter groups cut it */
     int mid = m.w.n_tiles / 2, mid_col = n_cols / 3;
+    const el_span spans[] = {{(const unsigned char *)x, sizeof(float) * n_x}, {(const unsigned char *)y, 100}};
+    el_fetch fetch = {.next = (const unsigned char *)ref, .spans = spans, .n_spans = 2, .lines = 3};
     for (int t = 0; t < 2; t++)
       for (int c = 0; c < 2; c++)
         k->gemm(&m.w, t ? mid : 0, t ? m.w.n_tiles : mid, &a, c ? mid_col : 0, c ? n_cols : mid_col, y, (size_t)rows,
-                add);
-    el_kernels_scalar.gemm(&m.w, 0, m.w.n_tiles, &a_ref, 0, n_cols, ref, (size_t)rows, add);
+                add, t ? NULL : &fetch);
+    el_kernels_scalar.gemm(&m.w, 0, m.w.n_tiles, &a_ref, 0, n_cols, ref, (size_t)rows, add, NULL);
     assert_memory_equal(y, ref, n_y * sizeof(float));
   }
   for (int c = 0; c < n_cols; c++)
@@ -213,8 +215,8 @@ static void low_rank_matrices_of_any_rank_multiply(void **state) {
       el_act a;
       assert_int_equal(el_act_new(&a, rank, 5, NULL), EL_OK);
       fill_act(k, &a, x, rank, 5);
-      k->gemm(&w, 0, w.n_tiles, &a, 0, 5, y, 40, false);
-      el_kernels_scalar.gemm(&w, 0, w.n_tiles, &a, 0, 5, ref, 40, false);
+      k->gemm(&w, 0, w.n_tiles, &a, 0, 5, y, 40, false, NULL);
+      el_kernels_scalar.gemm(&w, 0, w.n_tiles, &a, 0, 5, ref, 40, false, NULL);
       assert_memory_equal(y, ref, sizeof y);
       for (int c = 0; c < 5; c++)
         for (int r = 0; r < rows; r++) {
@@ -242,10 +244,10 @@ static void a_column_does_not_depend_on_its_neighbours(void **state) {
     el_act a;
     assert_int_equal(el_act_new(&a, COLS, N, NULL), EL_OK);
     fill_act(k, &a, x, COLS, N);
-    k->gemm(&m.w, 0, m.w.n_tiles, &a, 0, N, y, ROWS, false);
+    k->gemm(&m.w, 0, m.w.n_tiles, &a, 0, N, y, ROWS, false, NULL);
     for (int c = 0; c < N; c++) {
       fill_act(k, &a, x + c * COLS, COLS, 1);
-      k->gemm(&m.w, 0, m.w.n_tiles, &a, 0, 1, alone, ROWS, false);
+      k->gemm(&m.w, 0, m.w.n_tiles, &a, 0, 1, alone, ROWS, false, NULL);
       for (int r = 0; r < ROWS; r++) {
         if (c == 3)
           assert_true(isnan(y[c * ROWS + r]));
