@@ -66,16 +66,25 @@ float el_f16_to_f32(uint16_t h) {
   return f16_to_f32(h);
 }
 
-uint16_t el_f32_to_f16(float f) {
+/* Without branches too. */
+static inline uint16_t f32_to_f16(float f) {
   uint32_t u = f32_to_bits(f), sign = u >> 16 & 0x8000, a = u & 0x7fffffff;
-  if (a > 0x7f800000) return (uint16_t)(sign | 0x7e00);  /* NaN */
-  if (a >= 0x477ff000) return (uint16_t)(sign | 0x7c00); /* from 65520 on it rounds to infinity */
-  if (a < 0x38800000) {                                  /* below 2^-14: a multiple of 2^-24 */
-    /* Adding 0.5 puts the last bit of the sum at 2^-24: the addition itself rounds to nearest even. */
-    return (uint16_t)(sign | (f32_to_bits(bits_to_f32(a) + 0.5f) - 0x3f000000));
-  }
-  a += 0xfff + (a >> 13 & 1);
-  return (uint16_t)(sign | (a - 0x38000000) >> 13);
+  uint32_t normal = (a + 0xfff + (a >> 13 & 1) - 0x38000000) >> 13;
+  /* Below 2^-14: a multiple of 2^-24. Adding 0.5 puts the last bit of the sum there: the addition itself rounds to
+   * nearest even. */
+  uint32_t subnormal = f32_to_bits(bits_to_f32(a) + 0.5f) - 0x3f000000;
+  uint32_t h = (int32_t)a < 0x38800000 ? subnormal : normal;
+  h = (int32_t)a < 0x477ff000 ? h : 0x7c00; /* from 65520 on it rounds to infinity */
+  h = (int32_t)a > 0x7f800000 ? 0x7e00 : h; /* NaN */
+  return (uint16_t)(sign | h);
+}
+
+uint16_t el_f32_to_f16(float f) {
+  return f32_to_f16(f);
+}
+
+void el_f32_to_f16_n(const float *src, uint16_t *dst, int n) {
+  for (int i = 0; i < n; i++) dst[i] = f32_to_f16(src[i]);
 }
 
 float el_bf16_to_f32(uint16_t b) {
@@ -133,28 +142,32 @@ static void q8_0(const uint8_t *b, float *y) {
   for (int j = 0; j < 32; j++) y[j] = (float)(int8_t)b[2 + j] * d;
 }
 
-/* --- blocks of 256. Codes are laid out in halves (or quarters) whose bytes hold one code of several runs of 32. */
+/* --- blocks of 256. Codes are laid out in halves (or quarters) whose bytes hold one code of several runs of 32. Where
+ * each 16 values have a scale, a loop over these 16 is what becomes vector code. */
 
 /* scales[16] (low nibble: scale, high: minimum, per 16 values), qs[64], d, dmin */
 static void q2_k(const uint8_t *b, float *y) {
-  const uint8_t *scales = b, *qs = b + 16;
+  const uint8_t *scales = b;
   float d = load_f16(b + 80), dmin = load_f16(b + 82);
-  for (int i = 0; i < 256; i++) {
-    int half = i / 128, shift = i % 128 / 32 * 2, sc = scales[i / 16];
-    int code = qs[half * 32 + i % 32] >> shift & 3;
-    y[i] = d * (float)(sc & 15) * (float)code - dmin * (float)(sc >> 4);
+  for (int s = 0; s < 16; s++) {
+    const uint8_t *qs = b + 16 + s / 8 * 32 + s % 2 * 16;
+    int shift = s % 8 / 2 * 2;
+    float ds = d * (float)(scales[s] & 15), m = dmin * (float)(scales[s] >> 4);
+    for (int l = 0; l < 16; l++) y[16 * s + l] = ds * (float)(qs[l] >> shift & 3) - m;
   }
 }
 
 /* hmask[32] (bit k of byte l: value 32 k + l has its third bit), qs[64], scales[12] (sixteen 6-bit ones), d */
 static void q3_k(const uint8_t *b, float *y) {
-  const uint8_t *hmask = b, *qs = b + 32, *scales = b + 96;
+  const uint8_t *scales = b + 96;
   float d = load_f16(b + 108);
-  for (int i = 0; i < 256; i++) {
-    int half = i / 128, shift = i % 128 / 32 * 2, s = i / 16;
+  for (int s = 0; s < 16; s++) {
+    const uint8_t *hmask = b + s % 2 * 16, *qs = b + 32 + s / 8 * 32 + s % 2 * 16;
+    int shift = s % 8 / 2 * 2;
     int sc = (scales[s % 8] >> (4 * (s / 8)) & 15) | (scales[8 + s % 4] >> (2 * (s / 4)) & 3) << 4;
-    int code = (qs[half * 32 + i % 32] >> shift & 3) | (hmask[i % 32] >> (i / 32) & 1) << 2;
-    y[i] = d * (float)(sc - 32) * (float)(code - 4);
+    float ds = d * (float)(sc - 32);
+    for (int l = 0; l < 16; l++)
+      y[16 * s + l] = ds * (float)(((qs[l] >> shift & 3) | (hmask[l] >> (s / 2) & 1) << 2) - 4);
   }
 }
 
@@ -194,13 +207,14 @@ static void q5_k(const uint8_t *b, float *y) {
 
 /* ql[128] (low nibbles), qh[64] (two high bits), scales[16] (signed, per 16 values), d */
 static void q6_k(const uint8_t *b, float *y) {
-  const uint8_t *ql = b, *qh = b + 128, *scales = b + 192;
+  const uint8_t *scales = b + 192;
   float d = load_f16(b + 208);
-  for (int i = 0; i < 256; i++) {
-    int half = i / 128, run = i % 128 / 32, l = i % 32;
-    int low = ql[half * 64 + run % 2 * 32 + l] >> (4 * (run / 2)) & 15;
-    int high = qh[half * 32 + l] >> (2 * run) & 3;
-    y[i] = d * (float)(int8_t)scales[i / 16] * (float)((low | high << 4) - 32);
+  for (int s = 0; s < 16; s++) {
+    int half = s / 8, run = s % 8 / 2, at = s % 2 * 16;
+    const uint8_t *low = b + half * 64 + run % 2 * 32 + at, *high = b + 128 + half * 32 + at;
+    float ds = d * (float)(int8_t)scales[s];
+    for (int l = 0; l < 16; l++)
+      y[16 * s + l] = ds * (float)(((low[l] >> (4 * (run / 2)) & 15) | (high[l] >> (2 * run) & 3) << 4) - 32);
   }
 }
 

@@ -37,6 +37,7 @@ void el_dequantize(el_type type, const void *src, float *dst, int64_t n);
 
 float el_f16_to_f32(uint16_t h);
 uint16_t el_f32_to_f16(float f); /* round to nearest even; overflow gives infinity */
+void el_f32_to_f16_n(const float *src, uint16_t *dst, int n); /* the same for n values */
 float el_bf16_to_f32(uint16_t b);
 uint16_t el_f32_to_bf16(float f); /* round to nearest even */
 

@@ -1,30 +1,21 @@
-/* Packing: GGUF tensors into the layouts of kernels.h. Runs once at load, so clarity comes before speed here, but a
- * tile is written in one pass over its rows. */
+/* Packing: GGUF tensors into the layouts of kernels.h. A start waits for it, so it keeps up with memory: a tile is
+ * written from its first byte to its last, while its rows, which lie one after the other in the file, are read side by
+ * side. */
 #include <assert.h>
 #include <math.h>
 #include <string.h>
 
-#include "kernels/kernels.h"
+#include "kernels/groups.h"
 
-/* Codes of one group of one row before interleaving. */
-typedef struct group_codes {
-  uint8_t code[EL_GROUP];
-  uint16_t d, m; /* F16 */
-} group_codes;
+#define INLINE static inline __attribute__((always_inline))
 
-static inline uint16_t load_u16(const unsigned char *p) {
-  uint16_t v;
-  memcpy(&v, p, 2);
-  return v;
-}
-
-static bool is_float_layout(el_layout l) {
+INLINE bool is_float_layout(el_layout l) {
   return l == EL_LAYOUT_F16 || l == EL_LAYOUT_BF16;
 }
-static bool has_mins(el_layout l) {
+INLINE bool has_mins(el_layout l) {
   return l == EL_LAYOUT_Q4M || l == EL_LAYOUT_Q8M;
 }
-static bool has_8_bits(el_layout l) {
+INLINE bool has_8_bits(el_layout l) {
   return l == EL_LAYOUT_Q8 || l == EL_LAYOUT_Q8M;
 }
 
@@ -93,121 +84,20 @@ el_layout el_layout_for(el_type type, const void *data, int64_t n, el_weights we
   }
 }
 
-/* 32 floats to symmetric int8: d = amax / 127. Codes are made with the scale as stored, so its rounding costs nothing.
- */
-static void codes_from_floats(const float *x, group_codes *g) {
-  float amax = 0;
-  for (int i = 0; i < EL_GROUP; i++) amax = fmaxf(amax, fabsf(x[i]));
-  g->d = el_f32_to_f16(amax / 127.0f);
-  g->m = 0;
-  float d = el_f16_to_f32(g->d), id = d > 0 ? 1.0f / d : 0.0f;
-  for (int i = 0; i < EL_GROUP; i++) {
-    float q = fminf(fmaxf(rintf(x[i] * id), -127.0f), 127.0f);
-    g->code[i] = (uint8_t)((int)q + 128);
-  }
-}
-
-/* Scale and minimum j (0 to 7) of a Q4_K or Q5_K super-block: 6 bits each, packed in 12 bytes. */
-static void qk_scale_min(const unsigned char *s, int j, int *scale, int *min) {
-  if (j < 4) {
-    *scale = s[j] & 63;
-    *min = s[j + 4] & 63;
-  } else {
-    *scale = (s[j + 4] & 15) | (s[j - 4] >> 6 << 4);
-    *min = (s[j + 4] >> 4) | (s[j] >> 6 << 4);
-  }
-}
-
-/* Group g of a row of GGUF data. */
-static void row_group(el_type type, const unsigned char *row, int g, int cols, group_codes *out) {
-  switch (type) {
-    case EL_TYPE_Q4_0:
-    case EL_TYPE_Q4_1: { /* d, [m,] 16 bytes: low nibbles are values 0 to 15, high ones 16 to 31 */
-      bool has_min = type == EL_TYPE_Q4_1;
-      const unsigned char *b = row + (size_t)g * (has_min ? 20 : 18), *qs = b + (has_min ? 4 : 2);
-      out->d = load_u16(b);
-      out->m = has_min ? load_u16(b + 2) : 0;
-      for (int i = 0; i < 16; i++) {
-        out->code[i] = qs[i] & 15;
-        out->code[i + 16] = qs[i] >> 4;
-      }
-      return;
-    }
-    case EL_TYPE_Q4_K:
-    case EL_TYPE_Q5_K: { /* d, dmin, 12 bytes of scales, [32 bytes of fifth bits,] 128 bytes: 32 of them hold two
-                            groups, low then high nibbles */
-      bool five = type == EL_TYPE_Q5_K;
-      const unsigned char *b = row + (size_t)(g / 8) * (five ? 176 : 144), *high = b + 16;
-      int j = g % 8, scale, min;
-      qk_scale_min(b + 4, j, &scale, &min);
-      out->d = el_f32_to_f16(el_f16_to_f32(load_u16(b)) * (float)scale);
-      out->m = el_f32_to_f16(-el_f16_to_f32(load_u16(b + 2)) * (float)min);
-      const unsigned char *qs = b + (five ? 48 : 16) + 32 * (j / 2);
-      for (int i = 0; i < 32; i++) {
-        int code = j & 1 ? qs[i] >> 4 : qs[i] & 15;
-        out->code[i] = (uint8_t)(five ? code | (high[i] >> j & 1) << 4 : code);
-      }
-      return;
-    }
-    case EL_TYPE_Q8_0: {
-      const unsigned char *b = row + (size_t)g * 34;
-      out->d = load_u16(b);
-      out->m = 0;
-      for (int i = 0; i < 32; i++) out->code[i] = (uint8_t)(b[2 + i] ^ 0x80);
-      return;
-    }
-    case EL_TYPE_Q5_0:
-    case EL_TYPE_Q5_1: { /* d, [m,] 4 bytes of fifth bits, 16 bytes of nibbles; Q5_0: w = d * (code - 16) */
-      bool has_min = type == EL_TYPE_Q5_1;
-      const unsigned char *b = row + (size_t)g * (has_min ? 24 : 22), *bits = b + (has_min ? 4 : 2), *qs = bits + 4;
-      out->d = load_u16(b);
-      out->m = has_min ? load_u16(b + 2) : 0;
-      uint32_t high;
-      memcpy(&high, bits, 4);
-      for (int i = 0; i < 32; i++) {
-        int code = (i < 16 ? qs[i] & 15 : qs[i - 16] >> 4) | (int)(high >> i & 1) << 4;
-        out->code[i] = (uint8_t)(has_min ? code : code - 16 + 128);
-      }
-      return;
-    }
-    default: { /* dequantise the blocks that the group lies in, then to int8 */
-      const el_type_info *info = el_type_get(type);
-      float values[256];
-      int from = g * EL_GROUP, n = cols - from < EL_GROUP ? cols - from : EL_GROUP;
-      if (info->block > EL_GROUP) {
-        el_dequantize(type, row + (size_t)(from / info->block) * (size_t)info->block_bytes, values, info->block);
-        memmove(values, values + from % info->block, sizeof(float) * EL_GROUP);
-      } else {
-        memset(values, 0, sizeof(float) * EL_GROUP);
-        el_dequantize(type, row + (size_t)(from / info->block) * (size_t)info->block_bytes, values, n);
-      }
-      codes_from_floats(values, out);
-    }
-  }
-}
-
 /* Puts a group of row r of a tile in its place. Four consecutive columns of a row are one 32-bit lane; a "quad" is that
- * for all rows of the tile. 4-bit: byte vector j (0 to 3) holds quad j in the low nibbles and quad j + 4 in the high
- * ones. */
-static void put_group(el_packed *w, unsigned char *tile, int r, int g, const group_codes *c) {
-  size_t t = (size_t)w->tile, lane = (size_t)r * 4;
-  memcpy(tile + w->scales_at + ((size_t)g * t + (size_t)r) * 2, &c->d, 2);
-  if (has_mins(w->layout)) memcpy(tile + w->mins_at + ((size_t)g * t + (size_t)r) * 2, &c->m, 2);
-  if (has_8_bits(w->layout)) {
-    int n = (w->cols + 3) / 4 * 4 - g * EL_GROUP;
-    if (n > EL_GROUP) n = EL_GROUP;
-    unsigned char *p = tile + (size_t)g * t * EL_GROUP + lane;
-    for (int i = 0; i < n; i++) p[(size_t)(i / 4) * t * 4 + (size_t)(i % 4)] = c->code[i];
-    return;
-  }
-
-  unsigned char *p = tile + (size_t)g * t * EL_GROUP / 2 + lane;
-  for (int i = 0; i < 16; i++)
-    p[(size_t)(i / 4) * t * 4 + (size_t)(i % 4)] = (unsigned char)(c->code[i] | c->code[i + 16] << 4);
+ * for all rows of the tile. `layout` is the matrix's, given apart so that it can be a constant. */
+INLINE void put_group(const el_packed *w, el_layout layout, unsigned char *tile, int r, int g, const el_group *c) {
+  size_t t = (size_t)w->tile, lane = (size_t)r * 4, at = ((size_t)g * t + (size_t)r) * 2;
+  memcpy(tile + w->scales_at + at, &c->d, 2);
+  if (has_mins(layout)) memcpy(tile + w->mins_at + at, &c->m, 2);
+  unsigned char *p = tile + (size_t)g * t * (has_8_bits(layout) ? EL_GROUP : EL_GROUP / 2) + lane;
+  int n = has_8_bits(layout) ? 8 : 4;
+  if (layout == EL_LAYOUT_Q8 && (w->cols + 3) / 4 - g * 8 < n) n = (w->cols + 3) / 4 - g * 8;
+  for (int j = 0; j < n; j++) memcpy(p + (size_t)j * t * 4, &c->word[j], 4);
 }
 
 /* Rows that a tile has beyond the matrix, and columns beyond the last, have scale 0 and code 0. */
-static void clear_tile(el_packed *w, unsigned char *tile) {
+static void clear_tile(const el_packed *w, unsigned char *tile) {
   memset(tile, 0, w->tile_bytes);
   if (w->layout == EL_LAYOUT_Q8) memset(tile, 128, w->scales_at); /* code 128 is zero */
 }
@@ -216,42 +106,100 @@ void el_packed_clear(el_packed *w) {
   for (int t = 0; t < w->n_tiles; t++) clear_tile(w, w->data + (size_t)t * w->tile_bytes);
 }
 
-/* One row in `type` -> column r of [cols][16] */
-static void pack_float_row(el_packed *w, unsigned char *tile, int r, el_type type, const unsigned char *row) {
+/* The first n_rows rows of a tile. Each type's loop is made here, around its decoder. */
+INLINE void pack_tile_groups(const el_packed *w, el_layout layout, unsigned char *tile, const unsigned char *src,
+                             size_t row_bytes, int n_rows, el_group_decoder decode, int block_groups, int block_bytes) {
+  for (int g = 0; g < w->n_groups; g += block_groups, src += block_bytes)
+    for (int r = 0; r < n_rows; r++) {
+      el_group c[EL_BLOCK_GROUPS];
+      decode(src + (size_t)r * row_bytes, c);
+      for (int j = 0; j < block_groups; j++) put_group(w, layout, tile, r, g + j, &c[j]);
+    }
+}
+
+/* F32, F16 and BF16 to int8. The last group may have fewer than 32 columns. */
+static void pack_tile_from_floats(const el_packed *w, unsigned char *tile, el_type type, const unsigned char *src,
+                                  size_t row_bytes, int n_rows) {
+  size_t size = (size_t)el_type_get(type)->block_bytes;
+  for (int g = 0; g < w->n_groups; g++)
+    for (int r = 0; r < n_rows; r++) {
+      int from = g * EL_GROUP, n = w->cols - from < EL_GROUP ? w->cols - from : EL_GROUP;
+      float values[EL_GROUP] = {0};
+      el_dequantize(type, src + (size_t)r * row_bytes + (size_t)from * size, values, n);
+      el_group c;
+      el_group_from_floats(values, &c);
+      put_group(w, EL_LAYOUT_Q8, tile, r, g, &c);
+    }
+}
+
+/* To the 16-bit layouts: row r becomes column r of [cols][16]. */
+static void pack_tile_16_bits(const el_packed *w, unsigned char *tile, el_type type, const unsigned char *src,
+                              size_t row_bytes, int n_rows) {
+  enum { PIECE = 256 }; /* columns; a multiple of every block */
   const el_type_info *info = el_type_get(type);
   bool as_is =
       (type == EL_TYPE_F16 && w->layout == EL_LAYOUT_F16) || (type == EL_TYPE_BF16 && w->layout == EL_LAYOUT_BF16);
-  for (int i = 0; i < w->cols; i += info->block, row += info->block_bytes) {
-    float values[256];
-    if (!as_is) el_dequantize(type, row, values, info->block);
-    for (int k = 0; k < info->block; k++) {
-      uint16_t v = as_is                        ? load_u16(row)
-                   : w->layout == EL_LAYOUT_F16 ? el_f32_to_f16(values[k])
-                                                : el_f32_to_bf16(values[k]);
-      memcpy(tile + ((size_t)(i + k) * EL_LANES + (size_t)r) * 2, &v, 2);
+  for (int i = 0; i < w->cols; i += PIECE) {
+    int n = w->cols - i < PIECE ? w->cols - i : PIECE;
+    for (int r = 0; r < n_rows; r++) {
+      const unsigned char *from = src + (size_t)r * row_bytes + (size_t)(i / info->block) * (size_t)info->block_bytes;
+      uint16_t v[PIECE];
+      if (as_is) {
+        memcpy(v, from, (size_t)n * 2);
+      } else {
+        float values[PIECE];
+        el_dequantize(type, from, values, n);
+        if (w->layout == EL_LAYOUT_F16)
+          el_f32_to_f16_n(values, v, n);
+        else
+          for (int k = 0; k < n; k++) v[k] = el_f32_to_bf16(values[k]);
+      }
+      uint16_t *to = (uint16_t *)tile + (size_t)i * EL_LANES + r;
+      for (int k = 0; k < n; k++) to[k * EL_LANES] = v[k];
     }
   }
+}
+
+static void pack_tile(const el_packed *w, unsigned char *tile, el_type type, const unsigned char *src, size_t row_bytes,
+                      int n_rows) {
+  if (is_float_layout(w->layout)) {
+    pack_tile_16_bits(w, tile, type, src, row_bytes, n_rows);
+    return;
+  }
+#define GROUPS(TYPE, LAYOUT, decode, groups, bytes)                                   \
+  case TYPE:                                                                          \
+    assert(w->layout == LAYOUT);                                                      \
+    pack_tile_groups(w, LAYOUT, tile, src, row_bytes, n_rows, decode, groups, bytes); \
+    return
+  switch (type) {
+    GROUPS(EL_TYPE_Q4_0, EL_LAYOUT_Q4, el_groups_q4_0, 1, 18);
+    GROUPS(EL_TYPE_Q4_1, EL_LAYOUT_Q4M, el_groups_q4_1, 1, 20);
+    GROUPS(EL_TYPE_Q5_0, EL_LAYOUT_Q8, el_groups_q5_0, 1, 22);
+    GROUPS(EL_TYPE_Q5_1, EL_LAYOUT_Q8M, el_groups_q5_1, 1, 24);
+    GROUPS(EL_TYPE_Q8_0, EL_LAYOUT_Q8, el_groups_q8_0, 1, 34);
+    GROUPS(EL_TYPE_Q2_K, EL_LAYOUT_Q8, el_groups_q2_k, 8, 84);
+    GROUPS(EL_TYPE_Q3_K, EL_LAYOUT_Q8, el_groups_q3_k, 8, 110);
+    GROUPS(EL_TYPE_Q4_K, EL_LAYOUT_Q4M, el_groups_q4_k, 8, 144);
+    GROUPS(EL_TYPE_Q5_K, EL_LAYOUT_Q8M, el_groups_q5_k, 8, 176);
+    GROUPS(EL_TYPE_Q6_K, EL_LAYOUT_Q8, el_groups_q6_k, 8, 210);
+    default: pack_tile_from_floats(w, tile, type, src, row_bytes, n_rows);
+  }
+#undef GROUPS
 }
 
 void el_pack_tiles(el_packed *w, el_type type, const void *src, int tile_begin, int tile_end) {
   const el_type_info *info = el_type_get(type);
   assert(info && w->cols % info->block == 0 && tile_end <= w->n_tiles);
-  size_t row_bytes = (size_t)(w->cols / info->block) * (size_t)info->block_bytes;
+  size_t row_bytes = (size_t)(w->cols / info->block) * (size_t)info->block_bytes,
+         used = has_mins(w->layout) ? 2 * w->mins_at - w->scales_at : w->mins_at;
   for (int t = tile_begin; t < tile_end; t++) {
     unsigned char *tile = w->data + (size_t)t * w->tile_bytes;
-    clear_tile(w, tile);
-    for (int r = 0; r < w->tile && t * w->tile + r < w->rows; r++) {
-      const unsigned char *row = (const unsigned char *)src + (size_t)(t * w->tile + r) * row_bytes;
-      if (is_float_layout(w->layout)) {
-        pack_float_row(w, tile, r, type, row);
-        continue;
-      }
-      for (int g = 0; g < w->n_groups; g++) {
-        group_codes c;
-        row_group(type, row, g, w->cols, &c);
-        put_group(w, tile, r, g, &c);
-      }
-    }
+    int row = t * w->tile, n_rows = w->rows - row < w->tile ? w->rows - row : w->tile;
+    if (n_rows < w->tile)
+      clear_tile(w, tile);
+    else
+      memset(tile + used, 0, w->tile_bytes - used);
+    pack_tile(w, tile, type, (const unsigned char *)src + (size_t)row * row_bytes, row_bytes, n_rows);
   }
 }
 
@@ -264,33 +212,53 @@ void el_pack_rows_q8(el_packed *w, int row, int n_rows, const float *src) {
       float values[EL_GROUP] = {0};
       int n = w->cols - g * EL_GROUP < EL_GROUP ? w->cols - g * EL_GROUP : EL_GROUP;
       memcpy(values, src + (size_t)i * (size_t)w->cols + (size_t)g * EL_GROUP, sizeof(float) * (size_t)n);
-      group_codes c;
-      codes_from_floats(values, &c);
-      put_group(w, tile, at % w->tile, g, &c);
+      el_group c;
+      el_group_from_floats(values, &c);
+      put_group(w, EL_LAYOUT_Q8, tile, at % w->tile, g, &c);
     }
   }
 }
 
+/* Group g of row r of a tile: 32 floats, of which the last group may have fewer in the matrix. */
+INLINE void get_group(const el_packed *w, el_layout layout, const unsigned char *tile, int r, int g, float *dst) {
+  size_t t = (size_t)w->tile, lane = (size_t)r * 4, at = ((size_t)g * t + (size_t)r) * 2;
+  float d = el_f16_to_f32(el_load_u16(tile + w->scales_at + at));
+  float m = has_mins(layout) ? el_f16_to_f32(el_load_u16(tile + w->mins_at + at)) : 0;
+  const unsigned char *p = tile + (size_t)g * t * (has_8_bits(layout) ? EL_GROUP : EL_GROUP / 2) + lane;
+  int offset = layout == EL_LAYOUT_Q4 ? 8 : layout == EL_LAYOUT_Q8 ? 128 : 0, n = has_8_bits(layout) ? 8 : 4;
+  if (layout == EL_LAYOUT_Q8 && (w->cols + 3) / 4 - g * 8 < n) n = (w->cols + 3) / 4 - g * 8;
+  unsigned char bytes[EL_GROUP] = {0}, code[EL_GROUP];
+  for (int j = 0; j < n; j++) memcpy(bytes + 4 * j, p + (size_t)j * t * 4, 4);
+  for (int i = 0; i < EL_GROUP; i++)
+    code[i] = has_8_bits(layout) ? bytes[i] : i < 16 ? bytes[i] & 15 : bytes[i - 16] >> 4;
+  for (int i = 0; i < EL_GROUP; i++) dst[i] = d * (float)(code[i] - offset) + m;
+}
+
+INLINE void get_row(const el_packed *w, el_layout layout, const unsigned char *tile, int r, float *dst) {
+  int g = 0;
+  for (; (g + 1) * EL_GROUP <= w->cols; g++) get_group(w, layout, tile, r, g, dst + g * EL_GROUP);
+  if (g == w->n_groups) return;
+  float last[EL_GROUP];
+  get_group(w, layout, tile, r, g, last);
+  memcpy(dst + g * EL_GROUP, last, sizeof(float) * (size_t)(w->cols - g * EL_GROUP));
+}
+
 void el_packed_get_row(const el_packed *w, int row, float *dst) {
   assert(row >= 0 && row < w->rows);
-  size_t t = (size_t)w->tile, r = (size_t)(row % w->tile);
   const unsigned char *tile = w->data + (size_t)(row / w->tile) * w->tile_bytes;
-  for (int i = 0; i < w->cols; i++) {
-    size_t g = (size_t)i / EL_GROUP, k = (size_t)i % EL_GROUP;
-    if (is_float_layout(w->layout)) {
-      uint16_t v = load_u16(tile + ((size_t)i * t + r) * 2);
-      dst[i] = w->layout == EL_LAYOUT_F16 ? el_f16_to_f32(v) : el_bf16_to_f32(v);
-      continue;
-    }
-    float d = el_f16_to_f32(load_u16(tile + w->scales_at + (g * t + r) * 2));
-    float m = has_mins(w->layout) ? el_f16_to_f32(load_u16(tile + w->mins_at + (g * t + r) * 2)) : 0;
-    int code, offset = w->layout == EL_LAYOUT_Q4 ? 8 : w->layout == EL_LAYOUT_Q8 ? 128 : 0;
-    if (has_8_bits(w->layout)) {
-      code = tile[g * t * EL_GROUP + k / 4 * t * 4 + r * 4 + k % 4];
-    } else {
-      unsigned char byte = tile[g * t * EL_GROUP / 2 + k % 16 / 4 * t * 4 + r * 4 + k % 4];
-      code = k < 16 ? byte & 15 : byte >> 4;
-    }
-    dst[i] = d * (float)(code - offset) + m;
+  int r = row % w->tile;
+  switch (w->layout) {
+    case EL_LAYOUT_Q4: get_row(w, EL_LAYOUT_Q4, tile, r, dst); return;
+    case EL_LAYOUT_Q4M: get_row(w, EL_LAYOUT_Q4M, tile, r, dst); return;
+    case EL_LAYOUT_Q8: get_row(w, EL_LAYOUT_Q8, tile, r, dst); return;
+    case EL_LAYOUT_Q8M: get_row(w, EL_LAYOUT_Q8M, tile, r, dst); return;
+    case EL_LAYOUT_F16:
+    case EL_LAYOUT_BF16:
+      for (int i = 0; i < w->cols; i += EL_GROUP) {
+        uint16_t v[EL_GROUP];
+        int n = w->cols - i < EL_GROUP ? w->cols - i : EL_GROUP;
+        for (int k = 0; k < n; k++) v[k] = el_load_u16(tile + ((size_t)(i + k) * EL_LANES + (size_t)r) * 2);
+        el_dequantize(w->layout == EL_LAYOUT_F16 ? EL_TYPE_F16 : EL_TYPE_BF16, v, dst + i, n);
+      }
   }
 }

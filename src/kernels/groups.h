@@ -1,0 +1,160 @@
+/* Groups of 32 weights on their way from a GGUF block to a tile: decoded into the words that the tile holds, so that
+ * placing them is a matter of 32-bit stores. */
+#ifndef EL_KERNELS_GROUPS_H
+#define EL_KERNELS_GROUPS_H
+
+#include <string.h>
+
+#include "kernels/kernels.h"
+
+/* One group of one row. 8-bit layouts: word[j] holds the codes of columns 4j .. 4j+3. 4-bit layouts: word[j], j < 4,
+ * holds those of columns 4j .. 4j+3 in the low nibbles of its bytes, those of columns 4j+16 .. 4j+19 in the high ones.
+ */
+typedef struct el_group {
+  uint32_t word[8];
+  uint16_t d, m; /* F16 */
+} el_group;
+
+enum { EL_BLOCK_GROUPS = 8 }; /* of the largest block */
+
+static const uint32_t EL_EVERY_BYTE = 0x01010101;
+
+static inline uint16_t el_load_u16(const unsigned char *p) {
+  uint16_t v;
+  memcpy(&v, p, 2);
+  return v;
+}
+
+static inline uint32_t el_load_u32(const unsigned char *p) {
+  uint32_t v;
+  memcpy(&v, p, 4);
+  return v;
+}
+
+/* Decoders: all groups of the block at b. They are inline so that each loop over a tensor has its own. */
+typedef void (*el_group_decoder)(const unsigned char *b, el_group *out);
+
+/* d, [m,] 16 bytes: low nibbles are values 0 to 15, high ones 16 to 31, as in a tile. */
+static inline void el_groups_q4_0(const unsigned char *b, el_group *out) {
+  out->d = el_load_u16(b);
+  memcpy(out->word, b + 2, 16);
+}
+
+static inline void el_groups_q4_1(const unsigned char *b, el_group *out) {
+  out->d = el_load_u16(b);
+  out->m = el_load_u16(b + 2);
+  memcpy(out->word, b + 4, 16);
+}
+
+static inline void el_groups_q8_0(const unsigned char *b, el_group *out) {
+  out->d = el_load_u16(b);
+  for (int j = 0; j < 8; j++) out->word[j] = el_load_u32(b + 2 + 4 * j) ^ 0x80 * EL_EVERY_BYTE;
+}
+
+/* The lowest four bits of x, one a byte. */
+static inline uint32_t el_bits_to_bytes(uint32_t x) {
+  return (x & 15) * 0x00204081 & EL_EVERY_BYTE;
+}
+
+/* 4 bytes of fifth bits, 16 bytes of nibbles; `add` to each code. */
+static inline void el_codes_q5(const unsigned char *bits, uint32_t add, uint32_t *word) {
+  uint32_t high = el_load_u32(bits), nibbles = 15 * EL_EVERY_BYTE;
+  for (int j = 0; j < 4; j++) {
+    uint32_t qs = el_load_u32(bits + 4 + 4 * j);
+    word[j] = (qs & nibbles) + (el_bits_to_bytes(high >> (4 * j)) << 4) + add;
+    word[j + 4] = (qs >> 4 & nibbles) + (el_bits_to_bytes(high >> (4 * j + 16)) << 4) + add;
+  }
+}
+
+/* w = d * (code - 16), and a tile has d * (code - 128) */
+static inline void el_groups_q5_0(const unsigned char *b, el_group *out) {
+  out->d = el_load_u16(b);
+  el_codes_q5(b + 2, 112 * EL_EVERY_BYTE, out->word);
+}
+
+static inline void el_groups_q5_1(const unsigned char *b, el_group *out) {
+  out->d = el_load_u16(b);
+  out->m = el_load_u16(b + 2);
+  el_codes_q5(b + 4, 0, out->word);
+}
+
+/* Q4_K and Q5_K begin with d, dmin and the scales and minimums of 8 groups: 6 bits each, packed in 12 bytes. */
+static inline void el_scales_qk(const unsigned char *b, el_group *out) {
+  float d = el_f16_to_f32(el_load_u16(b)), dmin = el_f16_to_f32(el_load_u16(b + 2));
+  const unsigned char *s = b + 4;
+  for (int j = 0; j < 8; j++) {
+    int scale = j < 4 ? s[j] & 63 : (s[j + 4] & 15) | s[j - 4] >> 6 << 4;
+    int min = j < 4 ? s[j + 4] & 63 : s[j + 4] >> 4 | s[j] >> 6 << 4;
+    out[j].d = el_f32_to_f16(d * (float)scale);
+    out[j].m = el_f32_to_f16(-dmin * (float)min);
+  }
+}
+
+/* 128 bytes of codes: 32 of them hold two groups, low then high nibbles. */
+static inline void el_groups_q4_k(const unsigned char *b, el_group *out) {
+  el_scales_qk(b, out);
+  const uint32_t low = 15 * EL_EVERY_BYTE, high = ~low;
+  for (int j = 0; j < 8; j += 2)
+    for (int i = 0; i < 4; i++) {
+      uint32_t first = el_load_u32(b + 16 + 16 * j + 4 * i), second = el_load_u32(b + 32 + 16 * j + 4 * i);
+      out[j].word[i] = (first & low) | (second & low) << 4;
+      out[j + 1].word[i] = (first & high) >> 4 | (second & high);
+    }
+}
+
+/* 32 bytes of fifth bits, group j's are bits j; then as Q4_K. */
+static inline void el_groups_q5_k(const unsigned char *b, el_group *out) {
+  el_scales_qk(b, out);
+  for (int j = 0; j < 8; j++)
+    for (int i = 0; i < 8; i++) {
+      uint32_t nibbles = el_load_u32(b + 48 + 16 * (j & ~1) + 4 * i) >> (j & 1) * 4 & 15 * EL_EVERY_BYTE;
+      out[j].word[i] = nibbles | (el_load_u32(b + 16 + 4 * i) >> j & EL_EVERY_BYTE) << 4;
+    }
+}
+
+/* 32 floats to symmetric int8: d = amax / 127. Codes are made with the scale as stored, so its rounding costs nothing.
+ * A NaN counts for nothing in amax and becomes the lowest code. Comparisons are of the floats' bits as integers, since
+ * gcc makes no vector code of comparisons that a NaN could trap in. */
+static inline void el_group_from_floats(const float *x, el_group *out) {
+  const int32_t infinity = 0x7f800000, zero = 0x4b400000; /* of 1.5 * 2^23: integers added to it are its lowest bits */
+  int32_t bits[EL_GROUP], top = 0;
+  memcpy(bits, x, sizeof bits);
+  for (int i = 0; i < EL_GROUP; i++) {
+    int32_t a = bits[i] & 0x7fffffff;
+    a = a > infinity ? 0 : a;
+    top = a > top ? a : top;
+  }
+  float amax, y[EL_GROUP];
+  memcpy(&amax, &top, 4);
+  out->d = el_f32_to_f16(amax / 127.0f);
+  out->m = 0;
+  float d = el_f16_to_f32(out->d), id = d > 0 ? 1.0f / d : 0.0f;
+  for (int i = 0; i < EL_GROUP; i++) y[i] = x[i] * id + 0x1.8p23f; /* rounds to nearest even */
+  memcpy(bits, y, sizeof bits);
+  unsigned char code[EL_GROUP];
+  for (int i = 0; i < EL_GROUP; i++) {
+    int32_t q = bits[i] > infinity ? zero - 127 : bits[i];
+    q = q > zero - 127 ? q : zero - 127;
+    q = q < zero + 127 ? q : zero + 127;
+    code[i] = (unsigned char)q ^ 0x80;
+  }
+  memcpy(out->word, code, sizeof code);
+}
+
+/* Types with a scale per 16 values, requantised. */
+static inline void el_groups_by_floats(el_type type, const unsigned char *b, el_group *out) {
+  float values[EL_BLOCK_GROUPS * EL_GROUP];
+  el_dequantize(type, b, values, EL_BLOCK_GROUPS * EL_GROUP);
+  for (int j = 0; j < EL_BLOCK_GROUPS; j++) el_group_from_floats(values + j * EL_GROUP, &out[j]);
+}
+static inline void el_groups_q2_k(const unsigned char *b, el_group *out) {
+  el_groups_by_floats(EL_TYPE_Q2_K, b, out);
+}
+static inline void el_groups_q3_k(const unsigned char *b, el_group *out) {
+  el_groups_by_floats(EL_TYPE_Q3_K, b, out);
+}
+static inline void el_groups_q6_k(const unsigned char *b, el_group *out) {
+  el_groups_by_floats(EL_TYPE_Q6_K, b, out);
+}
+
+#endif

@@ -1,0 +1,218 @@
+/* Packing against its definition: each weight's code, scale and minimum are taken from the file's block one by one and
+ * put where src/kernels/README.md says. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "kernels/kernels.h"
+
+static uint64_t next_random(uint64_t *s) {
+  *s ^= *s << 13;
+  *s ^= *s >> 7;
+  return *s ^= *s << 17;
+}
+
+/* A weight of a packed matrix. */
+typedef struct weight {
+  int code;
+  uint16_t d, m; /* F16 */
+} weight;
+
+static uint16_t u16_at(const unsigned char *p) {
+  return (uint16_t)(p[0] | p[1] << 8);
+}
+static float f16_at(const unsigned char *p) {
+  return el_f16_to_f32(u16_at(p));
+}
+
+/* Bit i of the bytes at p. */
+static int bit(const unsigned char *p, int i) {
+  return p[i / 8] >> (i % 8) & 1;
+}
+/* Value i of 32 whose low nibbles are the first half. */
+static int nibble(const unsigned char *p, int i) {
+  return i < 16 ? p[i] & 15 : p[i - 16] >> 4;
+}
+
+/* Weight i of a row of n floats: int8 with the largest of its 32 at 127. */
+static weight requantised(const float *row, int i, int n) {
+  int from = i / 32 * 32, end = from + 32 < n ? from + 32 : n;
+  float amax = 0;
+  for (int k = from; k < end; k++)
+    if (fabsf(row[k]) > amax) amax = fabsf(row[k]);
+  weight w = {.d = el_f32_to_f16(amax / 127.0f)};
+  float d = el_f16_to_f32(w.d), x = rintf(row[i] * (d > 0 ? 1.0f / d : 0.0f));
+  if (!(x > -127)) x = -127;
+  if (x > 127) x = 127;
+  w.code = (int)x + 128;
+  return w;
+}
+
+/* Weight i of a row in `type`; values: the row dequantised. */
+static weight weight_of(el_type type, const unsigned char *row, const float *values, int i, int n) {
+  const el_type_info *info = el_type_get(type);
+  const unsigned char *b = row + (size_t)(i / info->block) * (size_t)info->block_bytes;
+  int k = i % info->block, j = k / 32, l = k % 32;
+  switch (type) {
+    case EL_TYPE_Q4_0: return (weight){nibble(b + 2, k), u16_at(b), 0};
+    case EL_TYPE_Q4_1: return (weight){nibble(b + 4, k), u16_at(b), u16_at(b + 2)};
+    case EL_TYPE_Q5_0: return (weight){nibble(b + 6, k) + 16 * bit(b + 2, k) - 16 + 128, u16_at(b), 0};
+    case EL_TYPE_Q5_1: return (weight){nibble(b + 8, k) + 16 * bit(b + 4, k), u16_at(b), u16_at(b + 2)};
+    case EL_TYPE_Q8_0: return (weight){(int8_t)b[2 + k] + 128, u16_at(b), 0};
+    case EL_TYPE_Q4_K:
+    case EL_TYPE_Q5_K: {
+      const unsigned char *s = b + 4, *qs = b + (type == EL_TYPE_Q5_K ? 48 : 16) + j / 2 * 32;
+      int scale = j < 4 ? s[j] % 64 : s[j + 4] % 16 + s[j - 4] / 64 * 16,
+          min = j < 4 ? s[j + 4] % 64 : s[j + 4] / 16 + s[j] / 64 * 16, code = j % 2 ? qs[l] / 16 : qs[l] % 16;
+      if (type == EL_TYPE_Q5_K) code += 16 * (b[16 + l] >> j & 1);
+      return (weight){code, el_f32_to_f16(f16_at(b) * (float)scale), el_f32_to_f16(-f16_at(b + 2) * (float)min)};
+    }
+    default: return requantised(values, i, n);
+  }
+}
+
+static void put_u16(unsigned char *p, uint16_t v) {
+  p[0] = (unsigned char)v;
+  p[1] = (unsigned char)(v >> 8);
+}
+
+/* The packed matrix, byte by byte, and the rows that come back from it. */
+static void define(const el_packed *w, el_type type, const unsigned char *src, unsigned char *out, float *back) {
+  size_t cols = (size_t)w->cols, tile = (size_t)w->tile,
+         row_bytes = cols / (size_t)el_type_get(type)->block * (size_t)el_type_get(type)->block_bytes;
+  bool wide = w->layout == EL_LAYOUT_Q8 || w->layout == EL_LAYOUT_Q8M,
+       mins = w->layout == EL_LAYOUT_Q4M || w->layout == EL_LAYOUT_Q8M;
+  float *values = malloc(sizeof(float) * cols);
+  for (int t = 0; t < w->n_tiles; t++) {
+    memset(out + (size_t)t * w->tile_bytes, 0, w->tile_bytes);
+    if (w->layout == EL_LAYOUT_Q8) memset(out + (size_t)t * w->tile_bytes, 128, w->scales_at);
+  }
+  for (int row = 0; row < w->rows; row++) {
+    const unsigned char *from = src + (size_t)row * row_bytes;
+    unsigned char *to = out + (size_t)row / tile * w->tile_bytes;
+    size_t r = (size_t)row % tile;
+    el_dequantize(type, from, values, w->cols);
+    for (size_t i = 0; i < cols; i++, back++) {
+      if (w->layout == EL_LAYOUT_F16 || w->layout == EL_LAYOUT_BF16) {
+        bool f16 = w->layout == EL_LAYOUT_F16;
+        uint16_t v = f16 ? el_f32_to_f16(values[i]) : el_f32_to_bf16(values[i]);
+        if (type == EL_TYPE_F16 && f16) v = u16_at(from + 2 * i); /* as it is, whatever NaN it may be */
+        if (type == EL_TYPE_BF16) v = u16_at(from + 2 * i);
+        put_u16(to + (i * 16 + r) * 2, v);
+        *back = f16 ? el_f16_to_f32(v) : el_bf16_to_f32(v);
+        continue;
+      }
+      weight x = weight_of(type, from, values, (int)i, w->cols);
+      size_t g = i / 32, k = i % 32, half = k % 16;
+      put_u16(to + w->scales_at + (g * tile + r) * 2, x.d);
+      if (mins) put_u16(to + w->mins_at + (g * tile + r) * 2, x.m);
+      if (wide)
+        to[g * 32 * tile + k / 4 * tile * 4 + r * 4 + k % 4] = (unsigned char)x.code;
+      else
+        to[g * 16 * tile + half / 4 * tile * 4 + r * 4 + half % 4] |= (unsigned char)(k < 16 ? x.code : x.code << 4);
+      int offset = w->layout == EL_LAYOUT_Q4 ? 8 : w->layout == EL_LAYOUT_Q8 ? 128 : 0;
+      *back = el_f16_to_f32(x.d) * (float)(x.code - offset) + (mins ? el_f16_to_f32(x.m) : 0.0f);
+    }
+  }
+  free(values);
+}
+
+/* Bits, but any NaN is as good as another. */
+static void assert_same_floats(const float *a, const float *b, size_t n) {
+  for (size_t i = 0; i < n; i++)
+    if (!(isnan(a[i]) && isnan(b[i]))) assert_memory_equal(&a[i], &b[i], sizeof *a);
+}
+
+static void check(el_type type, el_weights weights, int rows, int cols, int tile, bool any_bits) {
+  const el_type_info *info = el_type_get(type);
+  size_t bytes = (size_t)rows * (size_t)(cols / info->block) * (size_t)info->block_bytes, at = 1;
+  unsigned char *src = malloc(bytes + at + 8); /* at an odd address: a file promises nothing */
+  uint64_t seed = 88172645463325252u + (uint64_t)(rows * 1000 + cols);
+  for (size_t i = 0; i < bytes; i += 8) memcpy(src + at + i, &(uint64_t){next_random(&seed)}, 8);
+  for (size_t i = 0; i < bytes && info->block == 1; i += (size_t)info->block_bytes) {
+    float v = (float)(int64_t)next_random(&seed) / 0x1p62f;
+    uint16_t half = type == EL_TYPE_F16 ? el_f32_to_f16(v) : el_f32_to_bf16(v);
+    uint32_t u;
+    if (!any_bits) memcpy(src + at + i, info->block_bytes == 4 ? (void *)&v : (void *)&half, (size_t)info->block_bytes);
+    /* a signalling NaN may turn quiet on its way, or not */
+    if (type == EL_TYPE_F32 && (memcpy(&u, src + at + i, 4), (u & 0x7fffffff) > 0x7f800000)) src[at + i + 2] |= 0x40;
+    if (type == EL_TYPE_BF16 && (u16_at(src + at + i) & 0x7fff) > 0x7f80) src[at + i] |= 0x40;
+  }
+  el_packed w;
+  el_packed_init(&w, el_layout_for(type, src + at, (int64_t)rows * cols, weights), rows, cols, tile);
+  size_t n = el_packed_bytes(&w), n_values = (size_t)rows * (size_t)cols;
+  unsigned char *want = malloc(n);
+  float *back = malloc(sizeof(float) * n_values), *got = malloc(sizeof(float) * n_values);
+  assert_int_equal(posix_memalign((void **)&w.data, 64, n), 0);
+  define(&w, type, src + at, want, back);
+  memset(w.data, 0x5a, n); /* nothing may count on what was there */
+  el_pack_tiles(&w, type, src + at, w.n_tiles / 2, w.n_tiles);
+  el_pack_tiles(&w, type, src + at, 0, w.n_tiles / 2);
+  if (memcmp(w.data, want, n))
+    fail_msg("%s as %s: [%d, %d] in tiles of %d", info->name, el_layout_name(w.layout), rows, cols, tile);
+  for (int r = 0; r < rows; r++) el_packed_get_row(&w, r, got + (size_t)r * (size_t)cols);
+  assert_same_floats(got, back, n_values);
+  free(w.data);
+  free(want);
+  free(back);
+  free(got);
+  free(src);
+}
+
+static void every_type_is_packed_byte_for_byte_as_defined(void **state) {
+  static const el_type types[] = {EL_TYPE_Q4_0, EL_TYPE_Q4_1, EL_TYPE_Q5_0, EL_TYPE_Q5_1, EL_TYPE_Q8_0,
+                                  EL_TYPE_Q2_K, EL_TYPE_Q3_K, EL_TYPE_Q4_K, EL_TYPE_Q5_K, EL_TYPE_Q6_K,
+                                  EL_TYPE_F16,  EL_TYPE_BF16, EL_TYPE_F32};
+  static const int rows[] = {1, 8, 13, 37}, blocks[] = {1, 3}, any_cols[] = {1, 20, 45, 96, 300};
+  for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
+    int block = el_type_get(types[t])->block;
+    for (int tile = 8; tile <= 16; tile += 8)
+      for (size_t r = 0; r < sizeof rows / sizeof *rows; r++)
+        for (el_weights weights = EL_WEIGHTS_KEEP; weights <= EL_WEIGHTS_F16; weights++)
+          for (int any_bits = 0; any_bits < 2; any_bits++)
+            if (block == 1)
+              for (size_t c = 0; c < sizeof any_cols / sizeof *any_cols; c++)
+                check(types[t], weights, rows[r], any_cols[c], tile, any_bits);
+            else
+              for (size_t c = 0; c < sizeof blocks / sizeof *blocks; c++)
+                check(types[t], weights, rows[r], blocks[c] * block, tile, any_bits);
+  }
+}
+
+/* LoRA matrices are packed a few rows at a time. */
+static void rows_of_floats_are_packed_as_the_whole_matrix_is(void **state) {
+  enum { ROWS = 21 };
+  for (int tile = 8; tile <= 16; tile += 8)
+    for (int cols = 1; cols <= 70; cols += 3) {
+      float src[ROWS * 70];
+      uint64_t seed = 5;
+      for (int i = 0; i < ROWS * cols; i++) src[i] = (float)(int64_t)next_random(&seed) / 0x1p62f;
+      el_packed whole, parts;
+      el_packed_init(&whole, EL_LAYOUT_Q8, ROWS, cols, tile);
+      parts = whole;
+      size_t n = el_packed_bytes(&whole);
+      assert_int_equal(posix_memalign((void **)&whole.data, 64, n), 0);
+      assert_int_equal(posix_memalign((void **)&parts.data, 64, n), 0);
+      el_pack_tiles(&whole, EL_TYPE_F32, src, 0, whole.n_tiles);
+      memset(parts.data, 0x5a, n);
+      el_packed_clear(&parts);
+      el_pack_rows_q8(&parts, 0, 5, src);
+      el_pack_rows_q8(&parts, 5, ROWS - 5, src + 5 * cols);
+      assert_memory_equal(parts.data, whole.data, n);
+      free(whole.data);
+      free(parts.data);
+    }
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(every_type_is_packed_byte_for_byte_as_defined),
+      cmocka_unit_test(rows_of_floats_are_packed_as_the_whole_matrix_is),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
