@@ -101,7 +101,8 @@ EL_API el_status el_chat_tokenize(const el_tokenizer *t, const el_message *messa
 
 typedef struct el_engine el_engine;
 
-/* Load progress: `done` and `total` in bytes of weights. Called from the thread that opens the engine. */
+/* Load progress: `done` and `total` in bytes of the file's weights; done grows, and is total in the last call alone. Called
+ * from the thread that opens the engine, several times for each megabyte that it packs. */
 typedef void (*el_progress_fn)(void *user, uint64_t done, uint64_t total);
 
 typedef struct el_engine_options {

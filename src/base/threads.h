@@ -6,6 +6,8 @@
 #ifndef EL_BASE_THREADS_H
 #define EL_BASE_THREADS_H
 
+#include <stdatomic.h>
+
 #include "edgelora.h"
 
 typedef struct el_threads el_threads;
@@ -22,6 +24,18 @@ void el_threads_run(el_threads *t, el_threads_fn fn, void *arg);
 
 /* Inside a run: every thread waits for all. What was written before it is visible after it. */
 void el_barrier(el_threads *t, int ith);
+
+/* Work that threads take piece by piece, because pieces differ or threads do: another process may hold one of them up.
+ * One for each phase; it starts at 0 before threads see it. */
+typedef struct el_cursor {
+  _Alignas(64) atomic_int next;
+} el_cursor;
+
+/* The next of n pieces; -1: none is left. */
+static inline int el_cursor_take(el_cursor *c, int n) {
+  int i = atomic_fetch_add_explicit(&c->next, 1, memory_order_relaxed);
+  return i < n ? i : -1;
+}
 
 /* The number of physical cores that this process may run on, at least 1. */
 int el_physical_cores(void);

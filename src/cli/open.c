@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cli/signals.h"
@@ -113,16 +114,36 @@ static void log_line(void *user, el_log_level level, const char *line) {
   fprintf(stderr, level == EL_LOG_WARN ? "edgelora: warning: %s\n" : "edgelora: %s\n", line);
 }
 
+static double now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* Seconds. A load that takes longer than the first says how it goes: on a terminal in a line that is written over, else
+ * in a line of the log now and then. */
+#define PROGRESS_FROM 2.0
+#define PROGRESS_TERMINAL 0.1
+#define PROGRESS_LOG 5.0
+
 static void show_progress(void *user, uint64_t done, uint64_t total) {
-  const el_cli_engine *e = user;
+  el_cli_engine *e = user;
   int signal = e->signal_fd >= 0 ? el_cli_signal_take(e->signal_fd, 0) : 0;
   /* Nothing is to be saved, and loading cannot be called off. */
   if (signal) _exit(EL_EXIT_SIGNAL_BASE + signal);
-  if (e->quiet || !isatty(STDERR_FILENO) || total == 0) return;
-  if (done < total)
-    fprintf(stderr, "\rloading the model: %d%%", (int)(100.0 * (double)done / (double)total));
-  else
-    fprintf(stderr, "\r\033[K");
+  bool terminal = isatty(STDERR_FILENO);
+  double time = now(), took = time - e->load_began, mb = (double)done * 1e-6;
+  if (e->quiet || took < PROGRESS_FROM) return;
+  if (done >= total) {
+    if (terminal && e->load_shown > 0) fprintf(stderr, "\r\033[K");
+    if (!terminal) fprintf(stderr, "edgelora: loaded the model: %.0f MB in %.1f s\n", mb, took);
+    return;
+  }
+  if (time - e->load_shown < (terminal ? PROGRESS_TERMINAL : PROGRESS_LOG)) return;
+  e->load_shown = time;
+  fprintf(stderr,
+          terminal ? "\rloading the model: %d%%, %.0f MB/s\033[K" : "edgelora: loading the model: %d%%, %.0f MB/s\n",
+          (int)(100.0 * (double)done / (double)total), mb / took);
 }
 
 /* "NAME=PATH". */
@@ -159,6 +180,7 @@ int el_cli_engine_open(el_cli_engine *e) {
   e->options.log_user = e;
   e->options.progress = show_progress;
   e->options.progress_user = e;
+  e->load_began = now();
   el_error err;
   el_status status = el_engine_open(&e->options, &e->engine, &err);
   e->options.model_path = NULL;

@@ -12,7 +12,8 @@ typedef struct el_cli_engine {
   el_log_level level; /* what is logged when neither is given */
 
   el_engine *engine;
-  int signal_fd; /* while the model loads, a signal ends the program */
+  int signal_fd;                 /* while the model loads, a signal ends the program */
+  double load_began, load_shown; /* seconds; when loading began and when its progress was last shown, 0: not yet */
 } el_cli_engine;
 
 /* Nothing chosen yet; warnings and errors are logged. */

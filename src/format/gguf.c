@@ -517,6 +517,12 @@ const char *el_gguf_type_name(el_gguf_type type) {
   return (size_t)type < sizeof names / sizeof names[0] ? names[type] : "unknown";
 }
 
+void el_gguf_will_read(const el_gguf *g, const unsigned char *p, size_t n) {
+  if (!g->file.mapped || p >= g->file.data + g->file.size) return;
+  size_t left = (size_t)(g->file.data + g->file.size - p), before = (uintptr_t)p % (uintptr_t)sysconf(_SC_PAGESIZE);
+  madvise((void *)(p - before), (n < left ? n : left) + before, MADV_WILLNEED);
+}
+
 void el_gguf_release(const el_gguf *g, const el_tensor *t) {
   if (!g->file.mapped || !t->data) return;
   /* Whole pages of this tensor only: its neighbours may still be wanted. (If they were dropped, reading them would

@@ -76,6 +76,10 @@ el_status el_gguf_str(const el_gguf *g, const char *key, el_str *out, el_error *
 int64_t el_gguf_kv_int(const el_gguf_kv *kv, uint64_t i);
 double el_gguf_kv_num(const el_gguf_kv *kv, uint64_t i);
 
+/* Tells the kernel that n bytes of the mapping from p on, as many of them as it has, will be read soon. No-op for
+ * memory. */
+void el_gguf_will_read(const el_gguf *g, const unsigned char *p, size_t n);
+
 /* Tells the kernel that a tensor's bytes in the mapping will not be read again, so that resident memory does not grow
  * to file plus packed size while a model is repacked. No-op for memory. */
 void el_gguf_release(const el_gguf *g, const el_tensor *t);

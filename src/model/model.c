@@ -1,10 +1,11 @@
-/* Loading: finds and checks every tensor, lays all packed matrices out in one arena, then repacks tensor by tensor with
- * all threads. The file's pages are given back as soon as a tensor is done, so resident memory ends at the packed size.
- */
+/* Loading: finds and checks every tensor, lays all packed matrices out in one arena, then repacks them with all
+ * threads, which take pieces of the file in its order. A piece's pages are asked for long before it is its turn, and
+ * given back when a tensor is done, so resident memory ends at the packed size. */
 #include "model/model.h"
 
 #include <assert.h>
 #include <math.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,10 +14,20 @@
 #include "base/error.h"
 #include "model/weights.h"
 
+enum {
+  /* A piece is a tile, or as many as have this many packed bytes: little beside what a thread waits for at the end,
+     much beside what taking it costs. */
+  PIECE_BYTES = 1 << 19,
+  /* How far ahead of the piece that is packed the file is read. */
+  AHEAD_BYTES = 1 << 25
+};
+
 /* A matrix to be packed. */
 typedef struct job {
   const el_tensor *tensor;
   el_packed *dst;
+  int piece_tiles, first_piece, n_pieces;
+  atomic_int n_left; /* pieces that are not packed */
 } job;
 
 typedef struct loader {
@@ -27,6 +38,13 @@ typedef struct loader {
   int n_jobs;
   size_t n_known; /* tensors of the file that we use */
   el_error *err;
+
+  int n_pieces;
+  el_cursor next;
+  uint64_t file_bytes; /* of all jobs */
+  atomic_uint_fast64_t done;
+  el_progress_fn progress;
+  void *progress_user;
 } loader;
 
 static const char *const linear_names[EL_N_LINEAR] = {"attn_q",   "attn_k", "attn_v",  "attn_output",
@@ -71,7 +89,7 @@ static el_status plan_matrix(loader *ld, const char *name, int rows, int cols, e
   if (status || (status = check_shape(ld, t, cols, rows))) return status;
   el_packed_init(dst, el_layout_for(t->type, t->data, (int64_t)rows * cols, ld->weights), rows, cols,
                  ld->m->kernels->tile);
-  ld->jobs[ld->n_jobs++] = (job){t, dst};
+  ld->jobs[ld->n_jobs++] = (job){.tensor = t, .dst = dst};
   ld->m->arena_bytes += el_packed_bytes(dst);
   ld->m->n_params += (uint64_t)rows * (uint64_t)cols;
   return EL_OK;
@@ -160,11 +178,49 @@ static el_status plan(loader *ld) {
   return EL_OK;
 }
 
-static void pack_share(void *arg, int ith, int n) {
-  job *j = arg;
-  int begin, end;
-  el_share(j->dst->n_tiles, 1, ith, n, &begin, &end);
+static int by_place_in_file(const void *a, const void *b) {
+  const unsigned char *x = ((const job *)a)->tensor->data, *y = ((const job *)b)->tensor->data;
+  return x < y ? -1 : x > y;
+}
+
+/* Cuts the jobs, in the order of the file, into pieces. */
+static void plan_pieces(loader *ld) {
+  qsort(ld->jobs, (size_t)ld->n_jobs, sizeof *ld->jobs, by_place_in_file);
+  for (int i = 0; i < ld->n_jobs; i++) {
+    job *j = &ld->jobs[i];
+    size_t tiles = PIECE_BYTES / j->dst->tile_bytes;
+    j->piece_tiles = tiles < 1 ? 1 : (int)tiles;
+    j->first_piece = ld->n_pieces;
+    j->n_pieces = (j->dst->n_tiles + j->piece_tiles - 1) / j->piece_tiles;
+    atomic_init(&j->n_left, j->n_pieces);
+    ld->n_pieces += j->n_pieces;
+    ld->file_bytes += j->tensor->n_bytes;
+  }
+}
+
+/* Packs a piece of a job; returns the bytes of the file that it took. */
+static size_t pack_piece(const loader *ld, job *j, int piece) {
+  int begin = piece * j->piece_tiles,
+      end = begin + j->piece_tiles < j->dst->n_tiles ? begin + j->piece_tiles : j->dst->n_tiles;
+  int rows_end = end * j->dst->tile < j->dst->rows ? end * j->dst->tile : j->dst->rows;
+  size_t row_bytes = j->tensor->n_bytes / (size_t)j->dst->rows, from = (size_t)begin * (size_t)j->dst->tile * row_bytes,
+         n = (size_t)rows_end * row_bytes - from;
+  bool first = j == ld->jobs && piece == 0;
+  el_gguf_will_read(ld->g, j->tensor->data + from + (first ? 0 : AHEAD_BYTES), n + (first ? AHEAD_BYTES : 0));
   el_pack_tiles(j->dst, j->tensor->type, j->tensor->data, begin, end);
+  if (atomic_fetch_sub(&j->n_left, 1) == 1) el_gguf_release(ld->g, j->tensor);
+  return n;
+}
+
+static void pack_pieces(void *arg, int ith, int nth) {
+  loader *ld = arg;
+  job *j = ld->jobs;
+  for (int piece; (piece = el_cursor_take(&ld->next, ld->n_pieces)) >= 0;) {
+    while (piece >= j->first_piece + j->n_pieces) j++;
+    size_t n = pack_piece(ld, j, piece - j->first_piece);
+    uint64_t done = atomic_fetch_add(&ld->done, n) + n;
+    if (ith == 0 && ld->progress && done < ld->file_bytes) ld->progress(ld->progress_user, done, ld->file_bytes);
+  }
 }
 
 /* Anonymous memory, so that it is zero, page-aligned and can be backed by huge pages. */
@@ -187,16 +243,14 @@ el_status el_model_load(const el_gguf *g, const el_kernels *k, el_threads *threa
   el_model *m = calloc(1, sizeof *m);
   if (!m) return el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", el_gguf_path(g));
   m->kernels = k;
-  loader ld = {.g = g, .m = m, .weights = weights, .err = err};
+  loader ld = {.g = g, .m = m, .weights = weights, .err = err, .progress = progress, .progress_user = progress_user};
   el_status status = el_hparams_read(g, &m->h, err);
   if (!status) status = plan(&ld);
   if (!status) status = allocate_arena(&ld);
-  for (int i = 0; i < ld.n_jobs && !status; i++) {
-    job *j = &ld.jobs[i];
-    el_threads_run(threads, pack_share, j);
-    el_gguf_release(g, j->tensor);
-    if (progress)
-      progress(progress_user, (uint64_t)(j->dst->data - m->arena) + el_packed_bytes(j->dst), m->arena_bytes);
+  if (!status) {
+    plan_pieces(&ld);
+    el_threads_run(threads, pack_pieces, &ld);
+    if (progress) progress(progress_user, ld.file_bytes, ld.file_bytes);
   }
   free(ld.jobs);
   if (status) {

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import pty
 import re
 import select
@@ -415,6 +416,50 @@ def test_chat_answers_on_and_an_interrupt_stops_the_answer_alone():
     t.expect("> ")
     t.send("\x04")
     assert t.status() == 0
+
+
+# ---- loading
+
+
+def pause_while_loading(pid, seconds):
+    """Stops the process for a while, once it packs the weights."""
+    status = pathlib.Path(f"/proc/{pid}/statm")
+    deadline = time.monotonic() + 60
+    while int(status.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") < 60e6:
+        assert time.monotonic() < deadline
+    os.kill(pid, signal.SIGSTOP)
+    time.sleep(seconds)
+    os.kill(pid, signal.SIGCONT)
+
+
+# As 16 bits on one thread it takes a few tenths of a second: enough to catch it.
+SLOW_LOAD = ["run", "-m", MODEL, "--weights", "f16", "-t", "1", "-p", "Hello", "-n", "1"]
+
+
+@needs_model
+def test_a_load_of_two_seconds_tells_its_progress_in_the_log():
+    p = subprocess.Popen([BINARY, *map(str, SLOW_LOAD)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    pause_while_loading(p.pid, 2.1)
+    out, err = p.communicate(timeout=120)
+    assert p.returncode == 0 and out
+    lines = err.decode().splitlines()
+    assert re.fullmatch(r"edgelora: loading the model: \d+%, \d+ MB/s", lines[0]), lines
+    assert re.fullmatch(r"edgelora: loaded the model: 96 MB in \d+\.\d s", lines[-1]), lines
+
+
+@needs_model
+def test_a_load_of_two_seconds_tells_its_progress_on_a_terminal():
+    t = Terminal(*SLOW_LOAD)
+    pause_while_loading(t.pid, 2.1)
+    t.expect(r"\rloading the model: \d+%, \d+ MB/s\x1b\[K")
+    t.expect(r"\r\x1b\[K")
+    assert t.status() == 0
+
+
+@needs_model
+@pytest.mark.skipif(bool({"ASAN_OPTIONS", "TSAN_OPTIONS"} & set(os.environ)), reason="a sanitizer's load takes seconds")
+def test_a_short_load_says_nothing():
+    assert edgelora("run", "-m", MODEL, "-p", "Hello", "-n", "1").stderr == b""
 
 
 # ---- serve

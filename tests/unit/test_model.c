@@ -1,7 +1,9 @@
 /* Loading a model: what is wrong with a file is said by name, and no damage to it crashes. */
+#include <pthread.h>
 #include <unistd.h>
 
 #include "fixture.h"
+#include "model/weights.h"
 
 typedef struct bytes {
   unsigned char *data;
@@ -106,6 +108,86 @@ static void no_damaged_byte_of_the_header_crashes(void **state) {
   free(b.data);
 }
 
+typedef struct progress {
+  pthread_t thread;
+  int n_calls;
+  uint64_t done, total;
+} progress;
+
+static void on_progress(void *user, uint64_t done, uint64_t total) {
+  progress *p = user;
+  assert_true(pthread_equal(pthread_self(), p->thread));
+  assert_true(p->n_calls == 0 || (done > p->done && p->done < p->total && total == p->total));
+  p->n_calls++;
+  p->done = done;
+  p->total = total;
+}
+
+static void check_progress(const char *path) {
+  for (int n = 1; n <= 3; n++) {
+    el_threads *t = NULL;
+    el_gguf *g = NULL;
+    el_model *m = NULL;
+    el_error err = {0};
+    progress p = {.thread = pthread_self()};
+    assert_int_equal(el_threads_new(n, &t, &err), EL_OK);
+    assert_int_equal(el_gguf_open(path, &g, &err), EL_OK);
+    assert_int_equal(el_model_load(g, el_kernels_at(0), t, EL_WEIGHTS_KEEP, on_progress, &p, &m, &err), EL_OK);
+    assert_true(p.n_calls > 0 && p.done == p.total);
+    uint64_t matrices = 0;
+    for (size_t i = 0; i < el_gguf_n_tensors(g); i++)
+      if (el_gguf_tensor_at(g, i)->ne[1] > 1) matrices += el_gguf_tensor_at(g, i)->n_bytes;
+    assert_int_equal(p.total, matrices);
+    el_model_free(m);
+    el_gguf_close(g);
+    el_threads_free(t);
+  }
+}
+
+static void progress_grows_to_the_size_of_the_matrices(void **state) {
+  char path[512];
+  test_path(path, sizeof path, "golden/tiny/q8_0.gguf");
+  check_progress(path);
+  if (getenv("EDGELORA_MODEL")) check_progress(getenv("EDGELORA_MODEL"));
+}
+
+/* Matrices are packed in pieces by whichever thread comes: all of each must be there, in its place. */
+static void check_matrix(const el_gguf *g, const char *name, const el_packed *w) {
+  const el_tensor *t = el_gguf_tensor(g, name);
+  assert_non_null(t);
+  el_packed whole = *w;
+  assert_int_equal(posix_memalign((void **)&whole.data, 64, el_packed_bytes(w)), 0);
+  el_pack_tiles(&whole, t->type, t->data, 0, whole.n_tiles);
+  assert_memory_equal(whole.data, w->data, el_packed_bytes(w));
+  free(whole.data);
+}
+
+static void every_matrix_is_packed_whole(void **state) {
+  if (!getenv("EDGELORA_MODEL")) skip();
+  for (int n = 1; n <= 3; n += 2) {
+    el_threads *t = NULL;
+    el_gguf *g = NULL;
+    el_model *m = NULL;
+    el_error err = {0};
+    assert_int_equal(el_threads_new(n, &t, &err), EL_OK);
+    assert_int_equal(el_gguf_open(getenv("EDGELORA_MODEL"), &g, &err), EL_OK);
+    assert_int_equal(el_model_load(g, el_kernels_at(0), t, EL_WEIGHTS_KEEP, NULL, NULL, &m, &err), EL_OK);
+    check_matrix(g, "token_embd.weight", &m->tok_embd);
+    for (int l = 0; l < el_model_hparams(m)->n_layers; l++) {
+      static const char *const names[] = {"attn_q",   "attn_k", "attn_v",  "attn_output",
+                                          "ffn_gate", "ffn_up", "ffn_down"};
+      for (int i = 0; i < EL_N_LINEAR; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "blk.%d.%s.weight", l, names[i]);
+        check_matrix(g, name, &m->layers[l].lin[i]);
+      }
+    }
+    el_model_free(m);
+    el_gguf_close(g);
+    el_threads_free(t);
+  }
+}
+
 static void resident_memory_ends_at_the_packed_size(void **state) {
   if (!getenv("EDGELORA_MODEL")) skip();
   long before, after, page = sysconf(_SC_PAGESIZE);
@@ -137,6 +219,8 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(what_is_not_supported_or_wrong_is_named),
       cmocka_unit_test(no_damaged_byte_of_the_header_crashes),
+      cmocka_unit_test(progress_grows_to_the_size_of_the_matrices),
+      cmocka_unit_test(every_matrix_is_packed_whole),
       cmocka_unit_test(resident_memory_ends_at_the_packed_size),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
