@@ -2,6 +2,9 @@
 #include <string.h>
 #if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
 #endif
 
 #include "kernels/tables.h"
@@ -28,11 +31,34 @@ static bool has_avx512vnni(void) {
 }
 #endif
 
-/* Best first. NEON (dotprod, i8mm) takes its place here when it exists. */
+#if defined(__aarch64__)
+/* The kernel tells what the CPU has, and lists nothing that it does not let programs use. */
+static bool has_dotprod(void) {
+#if defined(__linux__)
+  return getauxval(AT_HWCAP) & HWCAP_ASIMDDP;
+#else
+  return false;
+#endif
+}
+static bool has_i8mm(void) {
+#if defined(__linux__) && defined(HWCAP2_I8MM)
+  return getauxval(AT_HWCAP2) & HWCAP2_I8MM;
+#else
+  return false;
+#endif
+}
+#endif
+
+/* Best first. */
 static const candidate candidates[] = {
 #if defined(__x86_64__)
     {&el_kernels_avx512vnni, has_avx512vnni},
     {&el_kernels_avx2, has_avx2},
+#endif
+#if defined(__aarch64__)
+    {&el_kernels_i8mm, has_i8mm},
+    {&el_kernels_dotprod, has_dotprod},
+    {&el_kernels_neon, always},
 #endif
     {&el_kernels_scalar, always},
 };

@@ -182,6 +182,7 @@ static void every_isa_gives_the_reference_bits_on_odd_shapes(void **state) {
     check_gemm(k, EL_TYPE_Q4_K, 23, 512, 11, false);
     check_gemm(k, EL_TYPE_Q5_K, 9, 256, 4, false);
     check_gemm(k, EL_TYPE_Q6_K, 9, 256, 3, false);
+    check_gemm(k, EL_TYPE_Q4_1, 300, 1088, 15, false); /* more tiles and groups than any kernel takes at once */
     for (size_t t = 0; t < 3; t++)
       for (int n = 1; n <= 9; n++) check_gemm(k, floats[t], 5 * n, 7 * n + 1, n, false);
   }

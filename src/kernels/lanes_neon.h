@@ -1,0 +1,107 @@
+/* 16 float lanes as four NEON vectors. What each function does is in lanes_scalar.h. */
+#ifndef EL_KERNELS_LANES_H
+#define EL_KERNELS_LANES_H
+
+#include <arm_neon.h>
+
+#include "format/quant.h"
+
+/* Queries, or columns, that share a pass over keys and values, or 16-bit weights. */
+enum { VF_TOGETHER = 4 };
+
+typedef struct vf {
+  float32x4_t v[4];
+} vf;
+
+#define VF_EACH(expr)                                                  \
+  vf r;                                                                \
+  _Pragma("GCC unroll 4") for (int i = 0; i < 4; i++) r.v[i] = (expr); \
+  return r
+
+static inline vf vf_load(const float *p) {
+  VF_EACH(vld1q_f32(p + 4 * i));
+}
+static inline void vf_store(float *p, vf x) {
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; i++) vst1q_f32(p + 4 * i, x.v[i]);
+}
+static inline vf vf_set1(float x) {
+  VF_EACH(vdupq_n_f32(x));
+}
+static inline vf vf_add(vf x, vf y) {
+  VF_EACH(vaddq_f32(x.v[i], y.v[i]));
+}
+static inline vf vf_sub(vf x, vf y) {
+  VF_EACH(vsubq_f32(x.v[i], y.v[i]));
+}
+static inline vf vf_mul(vf x, vf y) {
+  VF_EACH(vmulq_f32(x.v[i], y.v[i]));
+}
+static inline vf vf_div(vf x, vf y) {
+  VF_EACH(vdivq_f32(x.v[i], y.v[i]));
+}
+/* fmax and fmin would give NaN where the definition gives the second operand. */
+static inline float32x4_t max4(float32x4_t x, float32x4_t y) {
+  return vbslq_f32(vcgtq_f32(x, y), x, y);
+}
+static inline vf vf_max(vf x, vf y) {
+  VF_EACH(max4(x.v[i], y.v[i]));
+}
+static inline vf vf_min(vf x, vf y) {
+  VF_EACH(vbslq_f32(vcltq_f32(x.v[i], y.v[i]), x.v[i], y.v[i]));
+}
+static inline vf vf_abs(vf x) {
+  VF_EACH(vabsq_f32(x.v[i]));
+}
+static inline vf vf_fma(vf x, vf y, vf z) {
+  VF_EACH(vfmaq_f32(z.v[i], x.v[i], y.v[i]));
+}
+static inline vf vf_round(vf x) {
+  VF_EACH(vrndnq_f32(x.v[i]));
+}
+static inline vf vf_pow2(vf n) {
+  VF_EACH(vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(vcvtq_s32_f32(n.v[i]), vdupq_n_s32(127)), 23)));
+}
+static inline float32x4_t f16_quarter(const void *p) {
+  uint16x4_t h;
+  __builtin_memcpy(&h, p, sizeof h);
+  return vcvt_f32_f16(vreinterpret_f16_u16(h));
+}
+static inline vf vf_load_f16(const void *p) {
+  VF_EACH(f16_quarter((const unsigned char *)p + 8 * i));
+}
+static inline float32x4_t bf16_quarter(const void *p) {
+  uint16x4_t h;
+  __builtin_memcpy(&h, p, sizeof h);
+  return vreinterpretq_f32_u32(vshll_n_u16(h, 16));
+}
+static inline vf vf_load_bf16(const void *p) {
+  VF_EACH(bf16_quarter((const unsigned char *)p + 8 * i));
+}
+static inline uint16_t f16_from_f32(float x) {
+  return vget_lane_u16(vreinterpret_u16_f16(vcvt_f16_f32(vdupq_n_f32(x))), 0);
+}
+static inline void vf_store_f16(void *p, vf x) {
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; i++) {
+    float16x4_t h = vcvt_f16_f32(x.v[i]);
+    __builtin_memcpy((unsigned char *)p + 8 * i, &h, sizeof h);
+  }
+}
+static inline void vf_store_i8(int8_t *p, vf x) {
+  int16x8_t a = vcombine_s16(vmovn_s32(vcvtq_s32_f32(x.v[0])), vmovn_s32(vcvtq_s32_f32(x.v[1]))),
+            b = vcombine_s16(vmovn_s32(vcvtq_s32_f32(x.v[2])), vmovn_s32(vcvtq_s32_f32(x.v[3])));
+  vst1q_s8(p, vcombine_s8(vmovn_s16(a), vmovn_s16(b)));
+}
+static inline float vf_sum(vf x) {
+  float32x4_t s4 = vaddq_f32(vaddq_f32(x.v[0], x.v[2]), vaddq_f32(x.v[1], x.v[3]));
+  float32x2_t s2 = vadd_f32(vget_low_f32(s4), vget_high_f32(s4));
+  return vget_lane_f32(s2, 0) + vget_lane_f32(s2, 1);
+}
+static inline float vf_hmax(vf x) {
+  float32x4_t m4 = max4(max4(x.v[0], x.v[2]), max4(x.v[1], x.v[3])), m2 = max4(m4, vextq_f32(m4, m4, 2));
+  return vgetq_lane_f32(max4(m2, vextq_f32(m2, m2, 1)), 0);
+}
+#undef VF_EACH
+
+#endif
