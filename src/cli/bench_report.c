@@ -17,8 +17,7 @@ el_cli_bench_figure el_cli_bench_spread(double *values, int n) {
   return (el_cli_bench_figure){(values[(n - 1) / 2] + values[n / 2]) / 2, values[0], values[n - 1]};
 }
 
-/* The CPU's own name where the system tells it, else its architecture. */
-static void cpu_name(char *out, size_t size) {
+void el_cli_bench_cpu_name(char *out, size_t size) {
   struct utsname system;
   snprintf(out, size, "%s", uname(&system) == 0 ? system.machine : "unknown");
   FILE *file = fopen("/proc/cpuinfo", "re");
@@ -38,7 +37,7 @@ void el_cli_bench_begin(el_cli_bench_report *r) {
   char cpu[128];
   double load = 0;
   el_model_info info;
-  cpu_name(cpu, sizeof cpu);
+  el_cli_bench_cpu_name(cpu, sizeof cpu);
   el_engine_info(r->engine, &info);
   printf("machine   %s; %d threads; %s", cpu, info.n_threads, info.isa);
   if (getloadavg(&load, 1) == 1) printf("; load %.1f", load);
@@ -57,7 +56,7 @@ void el_cli_bench_begin(el_cli_bench_report *r) {
   fflush(stdout);
 }
 
-static json_t *figure_json(const el_cli_bench_figure *f) {
+json_t *el_cli_bench_figure_json(const el_cli_bench_figure *f) {
   return json_pack("{s:f, s:f, s:f}", "median", f->median, "min", f->min, "max", f->max);
 }
 
@@ -72,8 +71,9 @@ bool el_cli_bench_add(el_cli_bench_report *r, const el_cli_bench_row *row) {
     return true;
   }
   if (!r->results) r->results = json_array();
-  json_t *entry = json_pack("{s:i, s:o, s:o}", "npl", row->npl, "prompt_tokens_per_second", figure_json(&row->prompt),
-                            "decode_tokens_per_second", figure_json(&row->decode));
+  json_t *entry =
+      json_pack("{s:i, s:o, s:o}", "npl", row->npl, "prompt_tokens_per_second", el_cli_bench_figure_json(&row->prompt),
+                "decode_tokens_per_second", el_cli_bench_figure_json(&row->decode));
   return r->results && entry && json_array_append_new(r->results, entry) == 0;
 }
 
@@ -81,7 +81,7 @@ int el_cli_bench_end(el_cli_bench_report *r) {
   if (!r->json) return el_cli_end(EL_EXIT_OK);
   char cpu[128];
   el_model_info info;
-  cpu_name(cpu, sizeof cpu);
+  el_cli_bench_cpu_name(cpu, sizeof cpu);
   el_engine_info(r->engine, &info);
   json_t *ranks = json_array();
   for (size_t i = 0; i < r->n_ranks; i++) json_array_append_new(ranks, json_integer(r->ranks[i]));

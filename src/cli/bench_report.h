@@ -12,6 +12,11 @@ typedef struct el_cli_bench_figure {
 
 /* Sorts the values. */
 el_cli_bench_figure el_cli_bench_spread(double *values, int n);
+/* As JSON: {"median", "min", "max"}. */
+json_t *el_cli_bench_figure_json(const el_cli_bench_figure *f);
+
+/* The CPU's own name where the system tells it, else its architecture. */
+void el_cli_bench_cpu_name(char *out, size_t size);
 
 typedef struct el_cli_bench_row {
   int npl;

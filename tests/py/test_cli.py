@@ -22,7 +22,7 @@ TINY = ROOT / "tests" / "golden" / "tiny" / "q8_0.gguf"
 TINY_LORA = ROOT / "tests" / "golden" / "lora" / "tiny.gguf"
 TINY_PEFT = ROOT / "tests" / "golden" / "lora" / "tiny-peft"
 TEXT = ROOT / "tests" / "golden" / "text.txt"
-COMMANDS = ["run", "serve", "tokenize", "inspect", "perplexity", "bench batch"]
+COMMANDS = ["run", "serve", "tokenize", "inspect", "perplexity", "bench batch", "bench peak", "bench kernels"]
 
 pytestmark = pytest.mark.skipif(not BINARY.exists(), reason="edgelora is not built (EDGELORA_BIN)")
 needs_model = pytest.mark.skipif(not MODEL.exists(), reason="the default model is missing (EDGELORA_MODEL)")
@@ -110,6 +110,16 @@ def test_no_command_is_a_mistake():
 @pytest.mark.parametrize("args, hint", [
     (["rum"], "did you mean 'edgelora run'?"),
     (["bench", "bacth"], "did you mean 'edgelora bench batch'?"),
+    (["bench", "kernel"], "did you mean 'edgelora bench kernels'?"),
+    (["bench", "kernels", "--isa", "mmx"], "--isa: 'mmx': isa: 'mmx' is not available; this CPU runs"),
+    (["bench", "kernels", "--kernels", "gemm,"], "--kernels: 'gemm,' is not a list of gemm, quantize"),
+    (["bench", "kernels", "--layouts", "q4,q5"], "--layouts: 'q4,q5' is not a list of q4, q4m"),
+    (["bench", "kernels", "--shapes", "576"], "--shapes: '576' is not a list"),
+    (["bench", "kernels", "--shapes", "576x577"], "columns are a multiple of 32"),
+    (["bench", "kernels", "--shapes", "0x576"], "--shapes: '0x576'"),
+    (["bench", "kernels", "--shapes", "-1x576"], "--shapes: '-1x576'"),
+    (["bench", "kernels", "--shapes", "99999999x576"], "--shapes: '99999999x576'"),
+    (["bench", "kernels", "--heads", "3x60"], "dimensions are a multiple of 16"),
     (["run", "--temprature", "1"], "did you mean '--temp'?"),
     (["serve", "--prot", "1"], "did you mean '--port'?"),
     (["run", "--zzzzzz"], "unknown option '--zzzzzz'"),
@@ -143,6 +153,9 @@ def test_wrong_usage_ends_with_2_and_says_where_help_is(args, hint):
     (["bench", "batch", "--npl", "1,,2"], "--npl: '1,,2'"),
     (["bench", "batch", "--npl", "0"], "from 1 to 1024"),
     (["bench", "batch", "--ranks", "257"], "from 1 to 256"),
+    (["bench", "peak", "--threads", "0"], "from 1 to 1024"),
+    (["bench", "peak", "--repeat", "0"], "--repeat: '0' is not a whole number from 1 to 1000"),
+    (["bench", "kernels", "--cols", "1,,2"], "--cols: '1,,2'"),
     (["bench", "batch", "--n-adapters", "some"], "neither 'each' nor a whole number"),
 ])
 def test_numbers_out_of_range_are_refused_with_their_limits(args, limits):
@@ -544,3 +557,70 @@ def test_bench_batch_reports_every_batch_as_json():
 def test_bench_batch_prints_a_table():
     lines = done("bench", "batch", "-m", TINY, "--npl", "2", "--npp", "8", "--ntg", "4", "--repeat", "1").decode().splitlines()
     assert [line.split()[0] for line in lines if line] == ["machine", "model", "adapters", "requests", "batch", "2"]
+
+
+def positive(figure):
+    return 0 < figure["min"] <= figure["median"] <= figure["max"]
+
+
+def bench_json(*args):
+    return json.loads(done("bench", *args, "--repeat", "1", "--json"))
+
+
+def test_bench_peak_reports_every_limit_for_each_number_of_threads():
+    report = bench_json("peak", "--threads", "1,2", "--memory-mib", "8")
+    machine = report["machine"]
+    assert machine["cpu"] and machine["cores"] >= 1 and machine["memory_bytes"] > 0 and report["kernels"]
+    compute = {(c["kind"], c["isa"], c["threads"]) for c in report["compute"]}
+    assert len(compute) == len(report["compute"]) and all(positive(c["gops"]) for c in report["compute"])
+    assert {c[:2] for c in compute if c[2] == 1} == {c[:2] for c in compute if c[2] == 2}
+    # What is used by default has a peak to compare with.
+    assert report["kernels"] == "scalar" or ("int8", report["kernels"], 1) in compute
+    assert [r["threads"] for r in report["read"] if r["level"] == "memory"] == [1, 2]
+    for r in report["read"]:
+        assert positive(r["gb_per_second"]) and r["streams"] >= 1 and r["load_bytes"] >= 16
+    assert all(r["bytes"] == 8 << 20 for r in report["read"] if r["level"] == "memory")
+
+
+def test_bench_peak_prints_a_table():
+    text = done("bench", "peak", "--threads", "1", "--memory-mib", "8", "--repeat", "1").decode()
+    assert re.search(r"^limit +1 thread$", text, re.MULTILINE)
+    assert re.search(r"^read  memory +[\d.]+ \([\d.]+-[\d.]+\)  GB/s$", text, re.MULTILINE)
+
+
+SMALL = ["--shapes", "40x64", "--cols", "1,3", "--heads", "2x32", "--positions", "20", "--threads", "2"]
+
+
+def test_bench_kernels_reports_every_kernel_as_json():
+    report = bench_json("kernels", "--isa", "all", *SMALL)
+    isas = [limit["isa"] for limit in report["limits"]]
+    assert isas and len(set(isas)) == len(isas)
+    assert all(limit["threads"] == 2 and limit["read_gb_per_second"] > 0 for limit in report["limits"])
+    for isa in isas:
+        results = [r for r in report["results"] if r["isa"] == isa]
+        gemm = {(r["layout"], r["rows"], r["columns_of_weights"], r["columns"]) for r in results if r["kernel"] == "gemm"}
+        assert gemm == {(layout, 40, 64, n) for layout in ("q4", "q4m", "q8", "q8m", "f16", "bf16") for n in (1, 3)}
+        assert sorted(r["kernel"] for r in results if r["kernel"] != "gemm") == ["attend", "quantize", "rms_norm", "swiglu"]
+        for r in results:
+            assert positive(r["gops"]) and positive(r["weight_gb_per_second"]) if r["kernel"] == "gemm" else positive(r["gb_per_second"])
+            # Every share has a limit of the same run.
+            assert r.get("share_of_peak", 1) > 0 and not r["cold"]
+
+
+def test_bench_kernels_of_the_portable_kernels_have_no_peak():
+    report = bench_json("kernels", "--isa", "scalar", "--layouts", "q8", "--kernels", "gemm", *SMALL)
+    assert {r["isa"] for r in report["results"]} == {"scalar"} and len(report["results"]) == 2
+    assert not any("share_of_peak" in r for r in report["results"])
+
+
+def test_bench_kernels_with_weights_from_memory_tell_their_share_of_reading():
+    report = bench_json("kernels", "--cold", "--layouts", "q4", "--kernels", "gemm,attend", *SMALL)
+    gemm = [r for r in report["results"] if r["kernel"] == "gemm"]
+    assert len(gemm) == 2 and all(r["cold"] and r["share_of_read"] > 0 for r in gemm)
+    assert [r["cold"] for r in report["results"] if r["kernel"] == "attend"] == [True]
+
+
+def test_bench_kernels_prints_tables():
+    text = done("bench", "kernels", "--layouts", "q4,f16", "--repeat", "1", *SMALL).decode()
+    assert re.search(r"^q4 +40x64 +[\d.]+ ", text, re.MULTILINE) and re.search(r"^f16 +40x64 ", text, re.MULTILINE)
+    assert re.search(r"^attend +2 x 32, 20 positions +[\d.]+ GB/s", text, re.MULTILINE)
