@@ -4,6 +4,7 @@ PREFIX ?= /usr/local
 HOST ?= 127.0.0.1
 PORT ?= 8080
 MODEL ?=
+BASE ?=
 ADAPTERS ?= adapters
 ARGS ?=
 FUZZ_SECONDS ?= 600
@@ -12,7 +13,7 @@ FUZZ_SECONDS ?= 600
 configure = test -f build/build.ninja || { rm -rf build/meson-private; meson setup build --buildtype=release; }
 
 .DEFAULT_GOAL := build
-.PHONY: build serve model setup test asan fuzz install fmt clean help
+.PHONY: build serve model setup test asan fuzz bench-peer bench-compare install fmt clean help
 
 build:
 	@tools/setup --check build
@@ -43,6 +44,14 @@ asan:
 fuzz:
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) tools/test fuzz
 
+# Both measure: nothing else should be running.
+bench-peer: build
+	@tools/peer/bench.py $(ARGS)
+
+bench-compare:
+	@tools/setup --check build
+	@tools/bench-compare $(if $(BASE),--base '$(BASE)') $(ARGS)
+
 # DESTDIR=... is heeded too.
 install: build
 	@meson configure build -Dprefix='$(abspath $(PREFIX))'
@@ -61,6 +70,8 @@ help:
 	@echo "make test       install what the tests need, then run all of them: unit, program, server, sanitizers, fuzzers, install"
 	@echo "make asan       the unit, program and server tests under AddressSanitizer and UndefinedBehaviorSanitizer"
 	@echo "make fuzz       the fuzzers for FUZZ_SECONDS=$(FUZZ_SECONDS) each"
+	@echo "make bench-peer    our speed beside llama.cpp's, about 20 minutes on two cores; ARGS='--quick', ARGS=--help"
+	@echo "make bench-compare our speed beside that of another revision: BASE=main~5; ARGS=--help"
 	@echo "make install    PREFIX=$(PREFIX); DESTDIR is heeded"
 	@echo "make model      fetch the default model into the cache and print its path"
 	@echo "make setup      install what building, serving and testing need, through apt"

@@ -77,14 +77,22 @@ def python_with_gguf():
     return python
 
 
+MADE = r"1b-(q4_0|q4_1|q5_0|q5_1|q8_0|f16|bf16)"
+
+
+def check_models(names):
+    """Before anything takes long."""
+    for name in names:
+        if name != "default" and not re.fullmatch(MADE, name) and not Path(name).is_file():
+            sys.exit(f"bench-peer: {name}: no such file, and none of 'default', '1b-q4_0', '1b-q8_0'")
+
+
 def model_path(name):
     """A file, or one of the names: default, 1b-TYPE."""
     if name == "default":
         return Path(output(TOOLS / "fetch-model").strip())
-    made = re.fullmatch(r"1b-(q4_0|q4_1|q5_0|q5_1|q8_0|f16|bf16)", name)
+    made = re.fullmatch(MADE, name)
     if not made:
-        if not Path(name).is_file():
-            sys.exit(f"bench-peer: {name}: no such file, and none of 'default', '1b-q4_0', '1b-q8_0'")
         return Path(name)
     kind = made[1].upper()
     path = CACHE / "models" / f"random-1b.{kind}.gguf"
@@ -210,10 +218,10 @@ def head(args, folder):
     version = f"{output(args.edgelora, '--version').strip()} ({commit.stdout.strip() or 'not from git'})"
     peer_version = re.search(r"^VERSION=(\S+)", (HERE / "build.sh").read_text(), re.MULTILINE)[1]
     library = next(iter(sorted(folder.glob("libggml-cpu.so*"))), args.peer)
-    yield f"{cpu()}, {args.threads} threads{as_avx2}; {time.strftime('%Y-%m-%d')}.\n"
+    yield f"{cpu()}, {args.threads} thread{'s' * (args.threads > 1)}{as_avx2}; {time.strftime('%Y-%m-%d')}.\n"
     yield f"- {version}, {args.kernels} kernels, {compiler(args.edgelora)}"
     yield f"- llama.cpp of llama-cpp-python {peer_version}, {compiler(library)}, {peer_flags(folder)}; flash attention: auto"
-    yield (f"- {args.rounds} rounds, alternating: median (least–most). Prompt: one sequence of {args.prompt} tokens. Decode: "
+    yield (f"- {args.rounds} round{'s' * (args.rounds > 1)}, alternating: median (least–most). Prompt: one sequence of {args.prompt} tokens. Decode: "
            f"after {args.npp} tokens each, {args.ntg} steps. Adapters: rank {args.rank} on all linear layers, llama.cpp "
            "without any")
     yield ("- The limit of a prompt: 2 x parameters of the layers' matrices x tokens/s = int8 peak of the instruction set. Of "
@@ -260,6 +268,7 @@ def main():
     args.edgelora = Path(args.edgelora).resolve()
     if not args.edgelora.exists():
         sys.exit(f"bench-peer: {args.edgelora}: no such program; run make first")
+    check_models(args.models.split(","))
     if not args.peer:
         variant = ["--avx2"] if args.isa == "avx2" else []
         say(output(HERE / "build.sh", *variant).strip())
@@ -282,4 +291,7 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)
