@@ -74,6 +74,23 @@ void el_cli_default_threads(el_cli_numbers *threads, const el_cli_machine *m) {
   if (m->cores > 1) threads->items[threads->n++] = m->cores;
 }
 
+/* ---- options */
+
+unsigned el_cli_bench_names(const char *text, const char *const *names, int n) {
+  unsigned bits = 0;
+  while (*text) {
+    size_t len = strcspn(text, ",");
+    int found = -1;
+    for (int i = 0; i < n; i++)
+      if (strlen(names[i]) == len && memcmp(names[i], text, len) == 0) found = i;
+    if (found < 0) return 0;
+    bits |= 1u << found;
+    text += len;
+    if (*text == ',' && !*++text) return 0;
+  }
+  return bits;
+}
+
 /* ---- timing */
 
 typedef struct sample {
@@ -186,12 +203,19 @@ static void read_part(void *arg, uint64_t passes, int ith, int n) {
   atomic_fetch_add_explicit(&r->sum, sum, memory_order_relaxed);
 }
 
+el_cli_bench_figure el_cli_bench_read_again(el_threads *threads, const el_cli_memory *m, const el_cli_read *way,
+                                            int repeat) {
+  const double gb = (double)m->part * el_threads_count(threads) * 1e-9;
+  int width;
+  reading r = {.memory = m, .read = el_peak_read(&width), .streams = way->streams, .ahead = way->ahead};
+  return el_cli_bench_scaled(el_cli_bench_rate(threads, read_part, &r, SAMPLE_SECONDS, repeat), gb);
+}
+
 /* Every way once, then the fastest ones in earnest. */
 enum { N_AHEADS = 4, N_WAYS = 4 * N_AHEADS, FINALISTS = 3 };
 
 el_cli_read el_cli_bench_read(el_threads *threads, const el_cli_memory *m, int repeat) {
   static const size_t aheads[N_AHEADS] = {0, 512, 2048, 8192};
-  const double gb = (double)m->part * el_threads_count(threads) * 1e-9;
   double first[N_WAYS];
   int width;
   reading r = {.memory = m, .read = el_peak_read(&width)};
@@ -206,10 +230,9 @@ el_cli_read el_cli_bench_read(el_threads *threads, const el_cli_memory *m, int r
     for (int k = 1; k < N_WAYS; k++)
       if (first[k] > first[w]) w = k;
     first[w] = 0;
-    r.streams = 1 << w / N_AHEADS;
-    r.ahead = aheads[w % N_AHEADS];
-    el_cli_bench_figure f = el_cli_bench_scaled(el_cli_bench_rate(threads, read_part, &r, SAMPLE_SECONDS, repeat), gb);
-    if (f.median > best.gb_per_second.median) best = (el_cli_read){f, r.streams, r.ahead};
+    el_cli_read way = {{0, 0, 0}, 1 << w / N_AHEADS, aheads[w % N_AHEADS]};
+    way.gb_per_second = el_cli_bench_read_again(threads, m, &way, repeat);
+    if (way.gb_per_second.median > best.gb_per_second.median) best = way;
   }
   return best;
 }

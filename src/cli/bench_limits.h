@@ -60,9 +60,14 @@ typedef struct el_cli_read {
 
 /* The best of several ways to read it. */
 el_cli_read el_cli_bench_read(el_threads *threads, const el_cli_memory *m, int repeat);
+/* Once more, in a way that was found. */
+el_cli_bench_figure el_cli_bench_read_again(el_threads *threads, const el_cli_memory *m, const el_cli_read *way,
+                                            int repeat);
 /* Billions of operations a second. */
 el_cli_bench_figure el_cli_bench_compute(el_threads *threads, const el_peak_loop *loop, int repeat);
 
+/* A comma-separated list of names as bits; 0: one is unknown. */
+unsigned el_cli_bench_names(const char *text, const char *const *names, int n);
 /* --threads: the default is 1 and all cores. */
 void el_cli_default_threads(el_cli_numbers *threads, const el_cli_machine *m);
 

@@ -8,7 +8,12 @@
 
 enum { MAX_COLUMNS = 64, MAX_ROWS = 16 };
 
+enum { COMPUTE = 1, MEMORY = 2, CACHES = 4 };
+static const char *const limit_names[] = {"compute", "memory", "caches"};
+
 typedef struct peak {
+  const char *limits_text;
+  unsigned limits; /* bits */
   el_cli_numbers threads;
   int memory_mib, repeat;
   bool json;
@@ -92,11 +97,13 @@ static int measure(peak *p) {
     el_error err;
     int n = p->threads.items[i];
     if (el_cli_bench_threads(n, &threads, &err)) return el_cli_failed(&err);
-    measure_compute(p, threads, (int)i);
-    int code = measure_read(p, threads, (int)i, "memory", el_cli_memory_part(&p->machine, p->memory_mib, n));
+    int code = -1;
+    if (p->limits & COMPUTE) measure_compute(p, threads, (int)i);
+    if (p->limits & MEMORY)
+      code = measure_read(p, threads, (int)i, "memory", el_cli_memory_part(&p->machine, p->memory_mib, n));
     size_t l2 = l2_part(&p->machine), l3 = l3_part(&p->machine, n);
-    if (code < 0 && l3) code = measure_read(p, threads, (int)i, "L3", l3);
-    if (code < 0 && l2) code = measure_read(p, threads, (int)i, "L2", l2);
+    if (code < 0 && l3 && (p->limits & CACHES)) code = measure_read(p, threads, (int)i, "L3", l3);
+    if (code < 0 && l2 && (p->limits & CACHES)) code = measure_read(p, threads, (int)i, "L2", l2);
     el_threads_free(threads);
     if (code >= 0) return code;
   }
@@ -138,7 +145,9 @@ static int run(const el_cli_command *self, int argc, char **argv) {
   peak *p = calloc(1, sizeof *p);
   if (!p) return el_cli_no_memory();
   p->repeat = 5;
+  p->limits_text = "compute,memory,caches";
   const el_cli_option options[] = {
+      {0, "limits", "LIST", EL_CLI_TEXT, &p->limits_text, 0, 0, "of compute, memory, caches; default: all"},
       {'t', "threads", "LIST", EL_CLI_NUMBERS, &p->threads, 1, 1024,
        "numbers of threads to measure with; default: 1, and one per physical core"},
       {0, "memory-mib", "N", EL_CLI_INT, &p->memory_mib, 0, 65536,
@@ -149,6 +158,9 @@ static int run(const el_cli_command *self, int argc, char **argv) {
   };
   const el_cli_group group = {"Measurement", options, sizeof options / sizeof *options};
   int code = el_cli_parse(self, &group, 1, argc, argv, NULL);
+  p->limits = el_cli_bench_names(p->limits_text, limit_names, sizeof limit_names / sizeof *limit_names);
+  if (code < 0 && !p->limits)
+    code = el_cli_usage_error(self, "--limits: '%s' is not a list of compute, memory and caches", p->limits_text);
   if (code < 0) {
     p->machine = el_cli_machine_get();
     el_cli_default_threads(&p->threads, &p->machine);

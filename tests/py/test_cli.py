@@ -111,6 +111,7 @@ def test_no_command_is_a_mistake():
     (["rum"], "did you mean 'edgelora run'?"),
     (["bench", "bacth"], "did you mean 'edgelora bench batch'?"),
     (["bench", "kernel"], "did you mean 'edgelora bench kernels'?"),
+    (["bench", "peak", "--limits", "cache"], "--limits: 'cache' is not a list of compute, memory and caches"),
     (["bench", "kernels", "--isa", "mmx"], "--isa: 'mmx': isa: 'mmx' is not available; this CPU runs"),
     (["bench", "kernels", "--kernels", "gemm,"], "--kernels: 'gemm,' is not a list of gemm, quantize"),
     (["bench", "kernels", "--layouts", "q4,q5"], "--layouts: 'q4,q5' is not a list of q4, q4m"),
@@ -582,6 +583,11 @@ def test_bench_peak_reports_every_limit_for_each_number_of_threads():
     assert all(r["bytes"] == 8 << 20 for r in report["read"] if r["level"] == "memory")
 
 
+def test_bench_peak_measures_what_is_asked_for():
+    report = bench_json("peak", "--limits", "memory", "--threads", "1", "--memory-mib", "4")
+    assert report["compute"] == [] and [r["level"] for r in report["read"]] == ["memory"]
+
+
 def test_bench_peak_prints_a_table():
     text = done("bench", "peak", "--threads", "1", "--memory-mib", "8", "--repeat", "1").decode()
     assert re.search(r"^limit +1 thread$", text, re.MULTILINE)
@@ -617,7 +623,7 @@ def test_bench_kernels_with_weights_from_memory_tell_their_share_of_reading():
     report = bench_json("kernels", "--cold", "--layouts", "q4", "--kernels", "gemm,attend", *SMALL)
     gemm = [r for r in report["results"] if r["kernel"] == "gemm"]
     assert len(gemm) == 2 and all(r["cold"] and r["share_of_read"] > 0 for r in gemm)
-    assert [r["cold"] for r in report["results"] if r["kernel"] == "attend"] == [True]
+    assert [(r["cold"], r["share_of_read"] > 0) for r in report["results"] if r["kernel"] == "attend"] == [(True, True)]
 
 
 def test_bench_kernels_prints_tables():
