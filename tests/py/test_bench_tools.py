@@ -42,7 +42,9 @@ def test_bench_peer_compares_and_tells_shares_of_the_limits(tmp_path):
         assert float(row[1].split()[0]) == peer
         ours = float(row[3].split()[0])
         assert ours > 0 and abs(float(row[5].rstrip("x")) - ours / peer) <= 0.01 * ours / peer + 0.01
-    assert all(re.fullmatch(r"\d+%", row[i]) for row in rows[1:] for i in (2, 4, 7))
+    # The reading speed may have changed in between, which is said.
+    assert all(re.fullmatch(r"\d+%|\?", row[i]) for row in rows for i in (2, 4))
+    assert all(re.fullmatch(r"\d+%", row[7]) for row in rows[1:])
 
 
 @pytest.mark.parametrize("args, message", [

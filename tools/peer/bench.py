@@ -2,9 +2,10 @@
 """Our speed beside llama.cpp's, alternating on the same machine, with the share of the machine's limits, as Markdown.
 
 Builds the peer if it is not there (tools/peer/build.sh), and fetches or makes the models that are not. Each round runs,
-for each model: `edgelora bench peak`, then llama-batched-bench, `edgelora bench batch` without adapters and with a
-distinct adapter for each request; every other round in the opposite order. So a drift of the machine's speed hits all
-of them. Figures are medians over the rounds, with the range; ratios are of medians, shares are of each round's limits.
+for each model: llama-batched-bench, `edgelora bench batch` without adapters and with a distinct adapter for each
+request, and between them `edgelora bench peak`; every other round in the opposite order. So a drift of the machine's
+speed hits all of them. Figures are medians over the rounds, with the range; ratios are of medians, shares are of the
+limits at that moment.
 
 The peer runs as it is fastest by itself: built for this CPU (for AVX2 alone with --isa avx2), the same number of
 threads for prompts and decoding, its defaults for batch sizes and flash attention ('auto'), keys and values in F16, as
@@ -148,27 +149,34 @@ def ours(args, model, prompt, generate, batches, adapters):
             for r in report["results"]}
 
 
-def limits(args):
-    """GOPS by instruction set, and GB/s."""
-    report = json.loads(output(args.edgelora, "bench", "peak", "--threads", args.threads, "--repeat", 3, "--json"))
-    gops = {c["isa"]: c["gops"]["median"] for c in report["compute"] if c["kind"] == "int8"}
-    return gops, next(r["gb_per_second"]["median"] for r in report["read"] if r["level"] == "memory")
+def peak(args, what):
+    return json.loads(output(args.edgelora, "bench", "peak", "--limits", what, "--threads", args.threads, "--repeat", 3, "--json"))
+
+
+def reading_speed(args):
+    return peak(args, "memory")["read"][0]["gb_per_second"]["median"]
 
 
 def one_round(args, model, backwards):
-    def prompts_and_decode(run):
-        return {"prompt": run(args.prompt, 1, [1])[1][0],
-                "decode": {b: s[1] for b, s in run(args.npp, args.ntg, args.npl).items()}}
-
-    runs = {
-        "peer": lambda: prompts_and_decode(lambda *a: peer(args, model, *a)),
-        "base": lambda: prompts_and_decode(lambda *a: ours(args, model, *a, False)),
-        "lora": lambda: {"decode": {b: s[1] for b, s in ours(args, model, args.npp, args.ntg, args.npl, True).items()}},
-    }
-    gops, gb = limits(args)
-    result = {name: runs[name]() for name in (reversed(runs) if backwards else runs)}
-    # Not before: our kernels' name is known from a run.
-    return {**result, "gops": gops.get(args.kernels), "gb": gb}
+    """Runs each. Batch 1, which memory limits, runs alone between two measurements of the reading speed: on a virtual
+    machine that may double or halve within seconds, when the host moves its processors."""
+    programs = {"peer": lambda *a: peer(args, model, *a), "base": lambda *a: ours(args, model, *a, False),
+                "lora": lambda *a: ours(args, model, *a, True)}
+    result = {name: {"decode": {}} for name in programs}
+    order = list(reversed(programs)) if backwards else list(programs)
+    for name in order if 1 in args.npl else []:
+        before = reading_speed(args)
+        result[name]["decode"][1] = programs[name](args.npp, args.ntg, [1])[1][1]
+        result[name]["reading"] = (before, reading_speed(args))
+    many = [b for b in args.npl if b > 1]
+    for name in order:
+        if many:
+            result[name]["decode"].update({b: speed[1] for b, speed in programs[name](args.npp, args.ntg, many).items()})
+        if name != "lora":
+            result[name]["prompt"] = programs[name](args.prompt, 1, [1])[1][0]
+    # Last: our kernels' name is known from a run.
+    gops = {c["isa"]: c["gops"]["median"] for c in peak(args, "compute")["compute"] if c["kind"] == "int8"}
+    return {**result, "gops": gops.get(args.kernels)}
 
 
 # ---- the tables
@@ -180,36 +188,50 @@ def cell(values):
 
 
 def share(shares):
-    return "" if None in shares else f"{100 * statistics.median(shares):.0f}%"
+    """Of those rounds that have one."""
+    known = [s for s in shares if s is not None]
+    return f"{100 * statistics.median(known):.0f}%" if known else "?"
 
 
 def ratio(a, b):
     return f"{statistics.median(a) / statistics.median(b):.2f}x"
 
 
+def compute_share(parameters):
+    return lambda run, r, speed: r["gops"] and 2e-9 * parameters * speed / r["gops"]
+
+
+def reading_share(step_bytes):
+    """None where the reading speed changed while the program ran."""
+    def of(run, r, speed):
+        before, after = run["reading"]
+        return 2e-9 * step_bytes * speed / (before + after) if max(before, after) < 1.1 * min(before, after) else None
+
+    return of
+
+
 def table(args, model, rounds):
     layers, step, step_bytes = matrices(args, model)
+    reading = [gb for r in rounds for name in ("peer", "base", "lora") for gb in r[name].get("reading", ())]
     yield f"\n### {model.name}\n"
-    yield f"Matrices of {layers / 1e6:.0f} M parameters in the layers; a decoding step reads {step_bytes / 1e6:.0f} MB. Limits: " + (
-        f"{cell([r['gops'] for r in rounds])} GOPS, " if rounds[0]["gops"] else "") + f"{cell([r['gb'] for r in rounds])} GB/s.\n"
+    yield (f"{layers / 1e6:.0f} M parameters in the layers' matrices; {step_bytes / 1e6:.0f} MB of weights are read in a step of decoding."
+           + (f" int8 peak: {cell([r['gops'] for r in rounds])} GOPS." if rounds[0]["gops"] else "")
+           + (f" Reading: {cell(reading)} GB/s." if reading else "") + "\n")
     yield "| | llama.cpp, tokens/s | of the limit | edgelora, base | of the limit | ratio | edgelora, an adapter each | against base |"
     yield "|---|---|---|---|---|---|---|---|"
 
-    def prompt_share(r, speed):
-        return r["gops"] and 2e-9 * layers * speed / r["gops"]
+    def row(title, figure, limit):
+        """figure: of a program's round. limit: the share that a speed is of it."""
+        columns = {name: [figure(r[name]) for r in rounds] for name in ("peer", "base", "lora") if figure(rounds[0][name])}
+        shares = {name: share([limit(r[name], r, s) for r, s in zip(rounds, columns[name])]) for name in ("peer", "base")}
+        lora = columns.get("lora")
+        against = f"{100 * statistics.median(lora) / statistics.median(columns['base']):.0f}%" if lora else ""
+        return (f"| {title} | {cell(columns['peer'])} | {shares['peer']} | {cell(columns['base'])} | {shares['base']} "
+                f"| {ratio(columns['base'], columns['peer'])} | {cell(lora) if lora else ''} | {against} |")
 
-    p, o = ([r[k]["prompt"] for r in rounds] for k in ("peer", "base"))
-    yield (f"| prompt of {args.prompt} | {cell(p)} | {share([prompt_share(r, s) for r, s in zip(rounds, p)])} | {cell(o)} "
-           f"| {share([prompt_share(r, s) for r, s in zip(rounds, o)])} | {ratio(o, p)} | | |")
+    yield row(f"prompt of {args.prompt}", lambda run: run.get("prompt"), compute_share(layers))
     for b in args.npl:
-        def decode_share(r, speed):
-            read = r["gb"] * 1e9 * b / step_bytes
-            return speed / (min(read, r["gops"] * 1e9 / (2 * step)) if r["gops"] else read)
-
-        p, o, a = ([r[k]["decode"][b] for r in rounds] for k in ("peer", "base", "lora"))
-        yield (f"| decode, batch {b} | {cell(p)} | {share([decode_share(r, s) for r, s in zip(rounds, p)])} | {cell(o)} "
-               f"| {share([decode_share(r, s) for r, s in zip(rounds, o)])} | {ratio(o, p)} | {cell(a)} "
-               f"| {100 * statistics.median(a) / statistics.median(o):.0f}% |")
+        yield row(f"decode, batch {b}", lambda run: run["decode"][b], reading_share(step_bytes) if b == 1 else compute_share(step))
 
 
 def head(args, folder):
@@ -224,9 +246,9 @@ def head(args, folder):
     yield (f"- {args.rounds} round{'s' * (args.rounds > 1)}, alternating: median (least–most). Prompt: one sequence of {args.prompt} tokens. Decode: "
            f"after {args.npp} tokens each, {args.ntg} steps. Adapters: rank {args.rank} on all linear layers, llama.cpp "
            "without any")
-    yield ("- The limit of a prompt: 2 x parameters of the layers' matrices x tokens/s = int8 peak of the instruction set. Of "
-           "decoding: that with the output matrix, or reading all weights once a step, whichever is lower. Peak and reading "
-           "speed as `edgelora bench peak` measured them in each round")
+    yield ("- Of the limit: at batch 1, bytes of weights x steps/s over the reading speed right before and after; otherwise "
+           "2 x parameters x tokens/s over the int8 peak of the instruction set (prompts: parameters of the layers' matrices; decoding: "
+           "with the output matrix). Both as `edgelora bench peak` measures them. A question mark: it changed while the program ran")
 
 
 def numbers(text):
@@ -258,13 +280,13 @@ def main():
     p.add_argument("--threads", type=positive, metavar="N", help="of each (default: one per physical core, as edgelora takes)")
     p.add_argument("--rounds", type=positive, default=5, metavar="N", help="(default 5)")
     p.add_argument("--isa", metavar="NAME", help="our kernels; 'avx2' takes a peer that was built for AVX2 alone, too")
-    p.add_argument("--quick", action="store_true", help="3 rounds, batches 1, 8 and 16, fewer tokens: rough figures in about 3 minutes")
+    p.add_argument("--quick", action="store_true", help="3 rounds, batches 1, 8 and 16, fewer tokens: rough figures in about 5 minutes; options beside it count")
     p.add_argument("--edgelora", default=TOOLS.parent / "build" / "edgelora", metavar="FILE", help="our program (default build/edgelora)")
     p.add_argument("--peer", metavar="FILE", help="another llama-batched-bench than that of build.sh")
     p.add_argument("--out", metavar="FILE", type=Path, help="write the tables there, too")
+    if p.parse_known_args()[0].quick:
+        p.set_defaults(rounds=3, npl=[1, 8, 16], ntg=8, npp=16, prompt=256)
     args = p.parse_args()
-    if args.quick:
-        args.rounds, args.npl, args.ntg, args.npp, args.prompt = 3, [1, 8, 16], 8, 16, 256
     args.edgelora = Path(args.edgelora).resolve()
     if not args.edgelora.exists():
         sys.exit(f"bench-peer: {args.edgelora}: no such program; run make first")
@@ -274,7 +296,7 @@ def main():
         say(output(HERE / "build.sh", *variant).strip())
         args.peer = Path(output(HERE / "build.sh", *variant, "--where").strip()) / "llama-batched-bench"
     if not args.threads:
-        args.threads = json.loads(output(args.edgelora, "bench", "peak", "--threads", 1, "--repeat", 1, "--memory-mib", 1,
+        args.threads = json.loads(output(args.edgelora, "bench", "peak", "--threads", 1, "--repeat", 1, "--limits", "compute",
                                          "--json"))["machine"]["cores"]
     models = [model_path(name) for name in args.models.split(",")]
 
