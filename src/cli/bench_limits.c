@@ -45,7 +45,8 @@ el_cli_machine el_cli_machine_get(void) {
     if (!cache_line(i, "type", line, sizeof line) || line[0] == 'I' || !cache_line(i, "size", line, sizeof line))
       continue;
     char *unit;
-    size_t bytes = (size_t)strtoul(line, &unit, 10) << (*unit == 'M' ? 20 : *unit == 'K' ? 10 : 0);
+    size_t bytes = strtoul(line, &unit, 10);
+    bytes <<= *unit == 'M' ? 20 : *unit == 'K' ? 10 : 0;
     int sharers = cache_line(i, "shared_cpu_list", line, sizeof line) ? count_cpus(line) : 1;
     if (sharers < 1) sharers = 1;
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
