@@ -5,9 +5,12 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/error.h"
 #include "base/random.h"
+
+enum { HUGE_PAGE = 2 << 20 };
 
 el_input el_input_of(el_linear linear) {
   switch (linear) {
@@ -51,14 +54,16 @@ static el_status layout(const el_lora_shape *shape, const int *ranks, const el_k
       total += el_packed_bytes(&layer->a[in]);
     }
   }
+  /* Huge pages where they fit: a step reads all of an adapter, and page walks would cost as much as the reads. */
   void *arena = NULL;
-  if (posix_memalign(&arena, 64, total ? total : 64)) {
+  if (posix_memalign(&arena, total >= HUGE_PAGE ? HUGE_PAGE : 64, total ? total : 64)) {
     free(a->layers);
     free(a);
     return el_fail(err, EL_ERR_NO_MEMORY, "adapter: out of memory for %zu bytes", total);
   }
   a->arena = arena;
   a->arena_bytes = total;
+  if (total >= HUGE_PAGE) madvise(arena, total, MADV_HUGEPAGE);
   unsigned char *p = arena;
   for (int l = 0; l < shape->n_layers; l++) {
     el_lora_layer *layer = &a->layers[l];

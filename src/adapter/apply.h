@@ -21,7 +21,13 @@ typedef struct el_apply {
   el_lora_group *groups; /* [max_rows] */
   float *h;              /* [max_rows][EL_APPLY_LD]: X A^T, stacked as A is */
   el_act *act;           /* [n_threads]: a group's h, quantised */
+  el_span *spans;        /* [n_threads][EL_APPLY_SPANS] what el_apply_fetch lists */
 } el_apply;
+
+enum {
+  EL_APPLY_SPANS = 256,            /* matrices that a thread fetches ahead in a phase, at most, */
+  EL_APPLY_FETCH_BYTES = 768 << 10 /* and their bytes: they wait in the second-level cache */
+};
 
 enum { EL_APPLY_LD = 3 * EL_LORA_MAX_RANK };
 
@@ -35,9 +41,20 @@ void el_apply_row(el_apply *p, int row, const el_adapter *adapter);
 /* Thread ith's share of H = X A^T for the layers that read input `in` of layer `layer`. x: the quantised input of all
  * rows. */
 void el_apply_a(const el_apply *p, int layer, el_input in, const el_act *x, int ith, int nth);
-/* After a barrier: Y += gain * H B^T for output rows [out_begin, out_end) of one linear layer, out_begin a multiple of
- * the kernels' tile. y: element (row of the step, output) is y[row * ldy + output]. */
-void el_apply_b(const el_apply *p, int layer, el_linear linear, int out_begin, int out_end, float *y, size_t ldy,
-                int ith);
+/* After a barrier: Y += gain * H B^T for the output tiles [tile_begin, tile_end) of one linear layer. y: element (row
+ * of the step, output) is y[row * ldy + output]. next: what the thread reads afterwards, or NULL. */
+void el_apply_b(const el_apply *p, int layer, el_linear linear, int tile_begin, int tile_end, float *y, size_t ldy,
+                int ith, const unsigned char *next);
+
+/* The tiles of one linear layer that a thread computes. */
+typedef struct el_apply_share {
+  el_linear linear;
+  int tile_begin, tile_end;
+} el_apply_share;
+
+/* Lists in `fetch` what thread ith will read in el_apply_a and, for its shares of Y, in el_apply_b, to be fetched
+ * while `visits` groups of base weights are used. */
+void el_apply_fetch(const el_apply *p, int layer, el_input in, const el_apply_share *shares, int n_shares, int ith,
+                    int nth, int visits, el_fetch *fetch);
 
 #endif

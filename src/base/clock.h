@@ -11,4 +11,8 @@ static inline uint64_t el_now_ns(void) {
   return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
+static inline double el_seconds(void) {
+  return (double)el_now_ns() * 1e-9;
+}
+
 #endif

@@ -48,16 +48,20 @@ struct el_step {
 /* The work since the last call was `part`. */
 static void done(el_step *s, el_part part, int ith) {
   if (!s->profile || ith != 0) return;
-  double now = (double)el_now_ns() * 1e-9;
+  double now = el_seconds();
   s->profile[part] += now - s->mark;
   s->mark = now;
+}
+
+static void barrier(el_step *s, int ith) {
+  el_barrier(s->threads, ith);
+  done(s, EL_PART_WAIT, ith);
 }
 
 /* The end of a phase, which was `part`. */
 static void end_phase(el_step *s, el_part part, int ith) {
   done(s, part, ith);
-  el_barrier(s->threads, ith);
-  done(s, EL_PART_WAIT, ith);
+  barrier(s, ith);
 }
 
 size_t el_kv_page_bytes(const el_hparams *h) {
@@ -69,40 +73,136 @@ static size_t page_offset(const el_hparams *h, int layer, int head) {
   return ((size_t)layer * (size_t)h->n_head_kv + (size_t)head) * 2 * EL_PAGE_TOKENS * (size_t)h->head_dim * 2;
 }
 
-/* One linear layer of a phase: y[:, at ...] (+)= x W^T. */
+/* The linear layers that read the same input: y (+)= x W^T, then their low-rank parts. */
 typedef struct linear_part {
   const el_packed *w;
   el_linear linear;
   float *y; /* first output of row 0 */
 } linear_part;
 
-/* Y (+)= X W^T for up to three layers that read the same input, then their low-rank parts. The outputs of all parts are
- * one range of tiles that the threads share; ends with a barrier. */
-static void linears(el_step *s, int layer, el_input in, const el_act *x, const linear_part *parts, int n_parts,
-                    size_t ldy, bool add, el_part part, int ith, int nth) {
-  const el_kernels *k = s->m->kernels;
-  int total = 0, begin, end;
-  for (int i = 0; i < n_parts; i++) total += parts[i].w->n_tiles;
-  el_share(total, 1, ith, nth, &begin, &end);
-  for (int pass = 0; pass < (s->lora.n_groups ? 2 : 1); pass++) {
-    if (pass == 1) {
-      done(s, part, ith);
-      el_apply_a(&s->lora, layer, in, x, ith, nth);
-      end_phase(s, EL_PART_LORA_A, ith);
-    }
-    for (int i = 0, at = 0; i < n_parts; at += parts[i++].w->n_tiles) {
-      const linear_part *p = &parts[i];
-      int from = begin > at ? begin - at : 0, to = end - at < p->w->n_tiles ? end - at : p->w->n_tiles;
-      if (from >= to) continue;
-      if (pass == 0) {
-        k->gemm(p->w, from, to, x, 0, s->n_rows, p->y, ldy, add, NULL);
-      } else {
-        int rows_end = to * p->w->tile < p->w->rows ? to * p->w->tile : p->w->rows;
-        el_apply_b(&s->lora, layer, p->linear, from * p->w->tile, rows_end, p->y, ldy, ith);
-      }
-    }
+typedef struct phase {
+  el_input in;
+  const el_act *x;
+  linear_part parts[3];
+  int n_parts;
+  size_t ldy;
+  bool add;
+  el_part part;
+} phase;
+
+static phase phase_of(el_step *s, int layer, el_input in) {
+  const el_hparams *h = &s->m->h;
+  const el_packed *lin = s->m->layers[layer].lin;
+  size_t q = (size_t)(h->n_head * h->head_dim), kv = (size_t)(h->n_head_kv * h->head_dim), ff = (size_t)h->n_ff;
+  switch (in) {
+    case EL_IN_ATTN:
+      return (phase){in,
+                     &s->in_embd,
+                     {{&lin[EL_LIN_Q], EL_LIN_Q, s->qkv},
+                      {&lin[EL_LIN_K], EL_LIN_K, s->qkv + q},
+                      {&lin[EL_LIN_V], EL_LIN_V, s->qkv + q + kv}},
+                     3,
+                     q + 2 * kv,
+                     false,
+                     EL_PART_QKV};
+    case EL_IN_O:
+      return (phase){in, &s->in_attn, {{&lin[EL_LIN_O], EL_LIN_O, s->x}}, 1, (size_t)h->n_embd, true, EL_PART_O};
+    case EL_IN_FFN:
+      return (phase){in,
+                     &s->in_embd,
+                     {{&lin[EL_LIN_GATE], EL_LIN_GATE, s->gate_up}, {&lin[EL_LIN_UP], EL_LIN_UP, s->gate_up + ff}},
+                     2,
+                     2 * ff,
+                     false,
+                     EL_PART_GATE_UP};
+    default:
+      return (phase){in, &s->in_ff, {{&lin[EL_LIN_DOWN], EL_LIN_DOWN, s->x}}, 1, (size_t)h->n_embd, true, EL_PART_DOWN};
   }
-  end_phase(s, s->lora.n_groups ? EL_PART_LORA_B : part, ith);
+}
+
+/* Thread ith's part of the inputs of `down`: values [*begin, *end), whole groups. */
+static void share_ff(const el_step *s, int ith, int nth, int *begin, int *end) {
+  el_share(s->m->h.n_ff, EL_GROUP, ith, nth, begin, end);
+}
+
+/* Thread ith's tiles of each part. Tiles of all parts are one range that the threads share; but of gate and up a thread
+ * computes the same outputs, so that it can go on with them alone. */
+static void share_tiles(const el_step *s, const phase *p, int ith, int nth, int from[3], int to[3]) {
+  if (p->in == EL_IN_FFN) {
+    int begin, end, tile = p->parts[0].w->tile;
+    share_ff(s, ith, nth, &begin, &end);
+    from[0] = from[1] = begin / tile;
+    to[0] = to[1] = (end + tile - 1) / tile;
+    return;
+  }
+  int total = 0, begin, end, at = 0;
+  for (int i = 0; i < p->n_parts; i++) total += p->parts[i].w->n_tiles;
+  el_share(total, 1, ith, nth, &begin, &end);
+  for (int i = 0; i < p->n_parts; at += p->parts[i++].w->n_tiles) {
+    int n = p->parts[i].w->n_tiles;
+    from[i] = begin > at ? begin - at < n ? begin - at : n : 0;
+    to[i] = end - at < n ? end > at ? end - at : 0 : n;
+    if (to[i] < from[i]) to[i] = from[i];
+  }
+}
+
+static const unsigned char *tile_at(const el_packed *w, int tile) {
+  return w->data + (size_t)tile * w->tile_bytes;
+}
+
+/* What thread ith reads first in the phase after (layer, in). */
+static const unsigned char *next_weights(el_step *s, int layer, el_input in, int ith, int nth) {
+  int from[3], to[3];
+  if (in + 1 < EL_N_INPUT) {
+    in++;
+  } else if (layer + 1 < s->m->h.n_layers) {
+    in = 0;
+    layer++;
+  } else {
+    el_share(s->m->output.n_tiles, 1, ith, nth, &from[0], &to[0]);
+    return s->n_logits && to[0] > from[0] ? tile_at(&s->m->output, from[0]) : NULL;
+  }
+  phase p = phase_of(s, layer, in);
+  share_tiles(s, &p, ith, nth, from, to);
+  for (int i = 0; i < p.n_parts; i++)
+    if (to[i] > from[i]) return tile_at(p.parts[i].w, from[i]);
+  return NULL;
+}
+
+/* The phase of input `in`; ends without a barrier. While a thread computes with the base weights it fetches the
+ * low-rank matrices that it will need; these are too small for the hardware to fetch them ahead, and read once a
+ * step. */
+static void linears(el_step *s, int layer, el_input in, int ith, int nth) {
+  const el_kernels *k = s->m->kernels;
+  const phase p = phase_of(s, layer, in);
+  const bool lora = s->lora.n_groups > 0;
+  int from[3], to[3];
+  share_tiles(s, &p, ith, nth, from, to);
+  const unsigned char *after = next_weights(s, layer, in, ith, nth);
+  el_fetch fetch = {.next = after};
+  if (lora) {
+    int visits = 0;
+    el_apply_share b[3] = {{0}};
+    for (int i = 0; i < p.n_parts; i++) {
+      visits += (to[i] - from[i]) * p.parts[i].w->n_groups;
+      b[i] = (el_apply_share){p.parts[i].linear, from[i], to[i]};
+    }
+    visits *= (s->n_rows + EL_PANEL - 1) / EL_PANEL;
+    el_apply_fetch(&s->lora, layer, in, b, p.n_parts, ith, nth, visits, &fetch);
+  }
+  for (int i = 0; i < p.n_parts; i++) {
+    fetch.next = i + 1 < p.n_parts ? tile_at(p.parts[i + 1].w, from[i + 1]) : lora ? NULL : after;
+    if (from[i] < to[i]) k->gemm(p.parts[i].w, from[i], to[i], p.x, 0, s->n_rows, p.parts[i].y, p.ldy, p.add, &fetch);
+  }
+  done(s, p.part, ith);
+  if (!lora) return;
+  el_apply_a(&s->lora, layer, in, p.x, ith, nth);
+  end_phase(s, EL_PART_LORA_A, ith);
+  for (int i = 0; i < p.n_parts; i++)
+    if (from[i] < to[i])
+      el_apply_b(&s->lora, layer, p.parts[i].linear, from[i], to[i], p.parts[i].y, p.ldy, ith,
+                 i + 1 < p.n_parts ? NULL : after);
+  done(s, EL_PART_LORA_B, ith);
 }
 
 /* act = quantise(rms_norm(x)), rows shared among threads; ends with a barrier. `pick`: rows to take, or NULL for all in
@@ -175,22 +275,18 @@ static void attention(el_step *s, int layer, int ith, int nth) {
   end_phase(s, EL_PART_ATTENTION, ith);
 }
 
-/* in_ff = quantise(silu(gate) * up). Work is shared by (row, group), so that one long row keeps all threads busy. */
+/* in_ff = quantise(silu(gate) * up) for the outputs of gate and up that this thread computed. */
 static void activate(el_step *s, int ith, int nth) {
   const el_kernels *k = s->m->kernels;
-  el_act *act = &s->in_ff;
-  int n_ff = s->m->h.n_ff, groups = act->n_groups, begin, end;
-  el_share(s->n_rows * groups, 1, ith, nth, &begin, &end);
-  while (begin < end) {
-    int r = begin / groups, g0 = begin % groups, g1 = g0 + end - begin < groups ? g0 + end - begin : groups;
-    int from = g0 * EL_GROUP, to = g1 * EL_GROUP < n_ff ? g1 * EL_GROUP : n_ff;
+  int n_ff = s->m->h.n_ff, begin, end;
+  share_ff(s, ith, nth, &begin, &end);
+  for (int r = 0; r < s->n_rows && begin < end; r++) {
     const float *gate = s->gate_up + (size_t)r * 2 * (size_t)n_ff;
-    float *out = act->f + (size_t)r * (size_t)n_ff;
-    k->swiglu(gate + from, gate + n_ff + from, to - from, out + from);
-    k->quantize(out, g0, g1, 1.0f, act, r);
-    begin += g1 - g0;
+    float *out = s->in_ff.f + (size_t)r * (size_t)n_ff;
+    k->swiglu(gate + begin, gate + n_ff + begin, end - begin, out + begin);
+    k->quantize(out, begin / EL_GROUP, (end + EL_GROUP - 1) / EL_GROUP, 1.0f, &s->in_ff, r);
   }
-  end_phase(s, EL_PART_ACTIVATE, ith);
+  done(s, EL_PART_ACTIVATE, ith);
 }
 
 static void embed(el_step *s, int ith, int nth) {
@@ -212,35 +308,29 @@ static void embed(el_step *s, int ith, int nth) {
 static void forward(void *arg, int ith, int nth) {
   el_step *s = arg;
   const el_model *m = s->m;
-  const el_hparams *h = &m->h;
-  size_t q = (size_t)(h->n_head * h->head_dim), kv = (size_t)(h->n_head_kv * h->head_dim), ff = (size_t)h->n_ff;
-  if (s->profile && ith == 0) s->mark = (double)el_now_ns() * 1e-9;
+  if (s->profile && ith == 0) s->mark = el_seconds();
   embed(s, ith, nth);
-  for (int l = 0; l < h->n_layers; l++) {
-    const el_layer *w = &m->layers[l];
-    norm_rows(s, w->attn_norm, &s->in_embd, NULL, ith, nth);
-    const linear_part qkv[] = {{&w->lin[EL_LIN_Q], EL_LIN_Q, s->qkv},
-                               {&w->lin[EL_LIN_K], EL_LIN_K, s->qkv + q},
-                               {&w->lin[EL_LIN_V], EL_LIN_V, s->qkv + q + kv}};
-    linears(s, l, EL_IN_ATTN, &s->in_embd, qkv, 3, q + 2 * kv, false, EL_PART_QKV, ith, nth);
+  for (int l = 0; l < m->h.n_layers; l++) {
+    norm_rows(s, m->layers[l].attn_norm, &s->in_embd, NULL, ith, nth);
+    linears(s, l, EL_IN_ATTN, ith, nth);
+    barrier(s, ith);
     rotate_and_store(s, l, ith, nth);
     attention(s, l, ith, nth);
-    const linear_part o[] = {{&w->lin[EL_LIN_O], EL_LIN_O, s->x}};
-    linears(s, l, EL_IN_O, &s->in_attn, o, 1, (size_t)h->n_embd, true, EL_PART_O, ith, nth);
+    linears(s, l, EL_IN_O, ith, nth);
+    barrier(s, ith);
 
-    norm_rows(s, w->ffn_norm, &s->in_embd, NULL, ith, nth);
-    const linear_part gate_up[] = {{&w->lin[EL_LIN_GATE], EL_LIN_GATE, s->gate_up},
-                                   {&w->lin[EL_LIN_UP], EL_LIN_UP, s->gate_up + ff}};
-    linears(s, l, EL_IN_FFN, &s->in_embd, gate_up, 2, 2 * ff, false, EL_PART_GATE_UP, ith, nth);
+    norm_rows(s, m->layers[l].ffn_norm, &s->in_embd, NULL, ith, nth);
+    linears(s, l, EL_IN_FFN, ith, nth);
     activate(s, ith, nth);
-    const linear_part down[] = {{&w->lin[EL_LIN_DOWN], EL_LIN_DOWN, s->x}};
-    linears(s, l, EL_IN_DOWN, &s->in_ff, down, 1, (size_t)h->n_embd, true, EL_PART_DOWN, ith, nth);
+    barrier(s, ith);
+    linears(s, l, EL_IN_DOWN, ith, nth);
+    barrier(s, ith);
   }
   if (!s->n_logits) return;
   norm_rows(s, m->output_norm, &s->in_head, s->logit_rows, ith, nth);
   int begin, end;
   el_share(m->output.n_tiles, 1, ith, nth, &begin, &end);
-  m->kernels->gemm(&m->output, begin, end, &s->in_head, 0, s->n_logits, s->logits, (size_t)h->n_vocab, false, NULL);
+  m->kernels->gemm(&m->output, begin, end, &s->in_head, 0, s->n_logits, s->logits, (size_t)m->h.n_vocab, false, NULL);
   done(s, EL_PART_OUTPUT, ith);
 }
 
