@@ -92,6 +92,10 @@ void el_act_free(el_act *a);
 /* Sets the shape; contents are undefined until every column has been quantised. */
 void el_act_shape(el_act *a, int k, int n_cols);
 
+/* Column `col` of the memory of `a`, as an X of one column of up to a->max_k values. It is freed with `a`, not by
+ * itself. */
+el_act el_act_column(const el_act *a, int col);
+
 /* Index of (column, group) in d, ds, s8, s128; times 32 in q. */
 static inline size_t el_act_at(const el_act *a, int col, int group) {
   int p = col / EL_PANEL, first = p * EL_PANEL;
@@ -147,6 +151,22 @@ static inline const unsigned char *el_fetch_take(el_fetch *f, int n_groups, int 
   return at;
 }
 
+/* What one column of the activations adds to its outputs besides X W^T: y += h B^T, where h = x A^T is a row of the
+ * low-rank product. B: [rows of W, rank]; h: one column of `rank` values, quantised (and in F32, where B has 16 bits).
+ * The figures repeat what b and h say: a kernel looks at them once for each tile of B, which is small. */
+typedef struct el_low_rank {
+  const el_packed *b; /* NULL: nothing */
+  const el_act *h;
+  const unsigned char *data; /* of b */
+  uint32_t tile_bytes, scales_at;
+  int quads;       /* of four columns of B, the last perhaps in part */
+  const int8_t *q; /* of h */
+} el_low_rank;
+
+static inline el_low_rank el_low_rank_of(const el_packed *b, const el_act *h) {
+  return (el_low_rank){b, h, b->data, (uint32_t)b->tile_bytes, (uint32_t)b->scales_at, (b->cols + 3) / 4, h->q};
+}
+
 typedef struct el_kernels {
   const char *name;
   int tile; /* rows of a tile of the integer layouts */
@@ -156,6 +176,11 @@ typedef struct el_kernels {
    * nothing is known. */
   void (*gemm)(const el_packed *w, int tile_begin, int tile_end, const el_act *x, int col_begin, int col_end, float *y,
                size_t ldy, bool add, el_fetch *fetch);
+  /* gemm of an integer layout, and the low-rank products: lora[c] is column c's, counted as y's; each B is in
+   * EL_LAYOUT_Q8. A tile of B, which one column alone reads and which comes from memory, is fetched while the column's
+   * tile of W is used. NULL where an instruction set has no such function: for el_gemm_lora to call. */
+  void (*gemm_lora)(const el_packed *w, int tile_begin, int tile_end, const el_act *x, int col_begin, int col_end,
+                    float *y, size_t ldy, bool add, const el_low_rank *lora, el_fetch *fetch);
   /* Quantises groups [group_begin, group_end) of column `col`. x: [a->k], the whole column. Scales are multiplied by
    * `gain`. */
   void (*quantize)(const float *x, int group_begin, int group_end, float gain, el_act *a, int col);
@@ -170,6 +195,11 @@ typedef struct el_kernels {
   /* Writes one position (slot 0 .. 15) of a page at (layer, head): key, value: [head_dim] F32. */
   void (*kv_write)(unsigned char *page_at, int slot, int head_dim, const float *key, const float *value);
 } el_kernels;
+
+/* Y = X W^T, or += with `add`, and then += h B^T for each column that has one. The arguments are those of gemm; a NULL
+ * `lora` makes it gemm. */
+void el_gemm_lora(const el_kernels *k, const el_packed *w, int tile_begin, int tile_end, const el_act *x, int col_begin,
+                  int col_end, float *y, size_t ldy, bool add, const el_low_rank *lora, el_fetch *fetch);
 
 /* By name, or the best of this CPU when NULL or "auto". EL_ERR_UNSUPPORTED names what this CPU has. */
 el_status el_kernels_get(const char *name, const el_kernels **out, el_error *err);

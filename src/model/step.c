@@ -150,15 +150,20 @@ static const unsigned char *tile_at(const el_packed *w, int tile) {
   return w->data + (size_t)tile * w->tile_bytes;
 }
 
-/* What thread ith reads first in the phase after (layer, in). */
+/* The input whose phase follows that of (*layer, *in); false: there is none. */
+static bool next_input(const el_step *s, int *layer, el_input *in) {
+  if (*in + 1 < EL_N_INPUT) {
+    ++*in;
+    return true;
+  }
+  *in = EL_IN_ATTN;
+  return ++*layer < s->m->h.n_layers;
+}
+
+/* What thread ith reads first after the phase of (layer, in). */
 static const unsigned char *next_weights(el_step *s, int layer, el_input in, int ith, int nth) {
   int from[3], to[3];
-  if (in + 1 < EL_N_INPUT) {
-    in++;
-  } else if (layer + 1 < s->m->h.n_layers) {
-    in = 0;
-    layer++;
-  } else {
+  if (!next_input(s, &layer, &in)) {
     el_share(s->m->output.n_tiles, 1, ith, nth, &from[0], &to[0]);
     return s->n_logits && to[0] > from[0] ? tile_at(&s->m->output, from[0]) : NULL;
   }
@@ -169,44 +174,45 @@ static const unsigned char *next_weights(el_step *s, int layer, el_input in, int
   return NULL;
 }
 
-/* The phase of input `in`; ends without a barrier. While a thread computes with the base weights it fetches the
- * low-rank matrices that it will need; these are too small for the hardware to fetch them ahead, and read once a
- * step. */
-static void linears(el_step *s, int layer, el_input in, int ith, int nth) {
-  const el_kernels *k = s->m->kernels;
-  const phase p = phase_of(s, layer, in);
-  const bool lora = s->lora.n_groups > 0;
-  int from[3], to[3];
-  share_tiles(s, &p, ith, nth, from, to);
-  const unsigned char *after = next_weights(s, layer, in, ith, nth);
-  el_fetch fetch = {.next = after};
-  if (lora) {
-    int visits = 0;
-    el_apply_share b[3] = {{0}};
-    for (int i = 0; i < p.n_parts; i++) {
-      visits += (to[i] - from[i]) * p.parts[i].w->n_groups;
-      b[i] = (el_apply_share){p.parts[i].linear, from[i], to[i]};
-    }
-    visits *= (s->n_rows + EL_PANEL - 1) / EL_PANEL;
-    el_apply_fetch(&s->lora, layer, in, b, p.n_parts, ith, nth, visits, &fetch);
-  }
-  for (int i = 0; i < p.n_parts; i++) {
-    fetch.next = i + 1 < p.n_parts ? tile_at(p.parts[i + 1].w, from[i + 1]) : lora ? NULL : after;
-    if (from[i] < to[i]) k->gemm(p.parts[i].w, from[i], to[i], p.x, 0, s->n_rows, p.parts[i].y, p.ldy, p.add, &fetch);
-  }
-  done(s, p.part, ith);
-  if (!lora) return;
-  el_apply_a(&s->lora, layer, in, p.x, ith, nth);
-  end_phase(s, EL_PART_LORA_A, ith);
-  for (int i = 0; i < p.n_parts; i++)
-    if (from[i] < to[i])
-      el_apply_b(&s->lora, layer, p.parts[i].linear, from[i], to[i], p.parts[i].y, p.ldy, ith,
-                 i + 1 < p.n_parts ? NULL : after);
-  done(s, EL_PART_LORA_B, ith);
+/* While a thread computes with the base weights it fetches the A matrices that it needs in the next phase: they are too
+ * small for the hardware to fetch them ahead, and read once a step. */
+static void fetch_next_a(el_step *s, int layer, el_input in, int visits, int ith, int nth, el_fetch *fetch) {
+  int begin, end;
+  if (!s->lora.n_groups || !next_input(s, &layer, &in)) return;
+  el_share(s->n_rows, 1, ith, nth, &begin, &end);
+  el_apply_fetch(&s->lora, layer, in, begin, end, ith, visits, fetch);
 }
 
-/* act = quantise(rms_norm(x)), rows shared among threads; ends with a barrier. `pick`: rows to take, or NULL for all in
- * order. */
+/* The phase of input `in`; ends without a barrier. */
+static void linears(el_step *s, int layer, el_input in, int ith, int nth) {
+  const phase p = phase_of(s, layer, in);
+  int from[3], to[3], visits = 0;
+  share_tiles(s, &p, ith, nth, from, to);
+  for (int i = 0; i < p.n_parts; i++) visits += (to[i] - from[i]) * p.parts[i].w->n_groups;
+  el_fetch fetch = {0};
+  fetch_next_a(s, layer, in, visits * ((s->n_rows + EL_PANEL - 1) / EL_PANEL), ith, nth, &fetch);
+  for (int i = 0; i < p.n_parts; i++) {
+    if (from[i] == to[i]) continue;
+    fetch.next = next_weights(s, layer, in, ith, nth);
+    for (int j = p.n_parts - 1; j > i; j--)
+      if (to[j] > from[j]) fetch.next = tile_at(p.parts[j].w, from[j]);
+    el_gemm_lora(s->m->kernels, p.parts[i].w, from[i], to[i], p.x, 0, s->n_rows, p.parts[i].y, p.ldy, p.add,
+                 el_apply_low(&s->lora, i), &fetch);
+  }
+  done(s, p.part, ith);
+}
+
+/* The A products of an input that is there. */
+static void low_rank_inputs(el_step *s, int layer, el_input in, const el_act *x, int ith, int nth) {
+  int begin, end;
+  if (!s->lora.n_groups) return;
+  el_share(s->n_rows, 1, ith, nth, &begin, &end);
+  el_apply_h(&s->lora, layer, in, x, begin, end);
+  end_phase(s, EL_PART_LORA_A, ith);
+}
+
+/* act = quantise(rms_norm(x)) for rows that threads share; ends without a barrier. `pick`: rows to take, or NULL for
+ * all in order. */
 static void norm_rows(el_step *s, const float *weight, el_act *act, const int *pick, int ith, int nth) {
   const el_kernels *k = s->m->kernels;
   int n = s->m->h.n_embd, begin, end;
@@ -216,7 +222,16 @@ static void norm_rows(el_step *s, const float *weight, el_act *act, const int *p
     k->rms_norm(s->x + (size_t)(pick ? pick[c] : c) * (size_t)n, weight, n, s->m->h.rms_eps, h);
     k->quantize(h, 0, act->n_groups, 1.0f, act, c);
   }
-  end_phase(s, EL_PART_NORM, ith);
+  done(s, EL_PART_NORM, ith);
+}
+
+/* The normed input of a layer's attention or feed-forward part, and its A products; ends with a barrier. */
+static void norm_layer(el_step *s, int layer, el_input in, const float *weight, int ith, int nth) {
+  int begin, end;
+  norm_rows(s, weight, &s->in_embd, NULL, ith, nth);
+  el_share(s->n_rows, 1, ith, nth, &begin, &end);
+  el_apply_h(&s->lora, layer, in, &s->in_embd, begin, end);
+  end_phase(s, EL_PART_LORA_A, ith);
 }
 
 /* Rotates q and k in place and stores k and v. Work is shared by (row, head). */
@@ -311,23 +326,26 @@ static void forward(void *arg, int ith, int nth) {
   if (s->profile && ith == 0) s->mark = el_seconds();
   embed(s, ith, nth);
   for (int l = 0; l < m->h.n_layers; l++) {
-    norm_rows(s, m->layers[l].attn_norm, &s->in_embd, NULL, ith, nth);
+    norm_layer(s, l, EL_IN_ATTN, m->layers[l].attn_norm, ith, nth);
     linears(s, l, EL_IN_ATTN, ith, nth);
     barrier(s, ith);
     rotate_and_store(s, l, ith, nth);
     attention(s, l, ith, nth);
+    low_rank_inputs(s, l, EL_IN_O, &s->in_attn, ith, nth);
     linears(s, l, EL_IN_O, ith, nth);
     barrier(s, ith);
 
-    norm_rows(s, m->layers[l].ffn_norm, &s->in_embd, NULL, ith, nth);
+    norm_layer(s, l, EL_IN_FFN, m->layers[l].ffn_norm, ith, nth);
     linears(s, l, EL_IN_FFN, ith, nth);
     activate(s, ith, nth);
     barrier(s, ith);
+    low_rank_inputs(s, l, EL_IN_DOWN, &s->in_ff, ith, nth);
     linears(s, l, EL_IN_DOWN, ith, nth);
     barrier(s, ith);
   }
   if (!s->n_logits) return;
   norm_rows(s, m->output_norm, &s->in_head, s->logit_rows, ith, nth);
+  barrier(s, ith);
   int begin, end;
   el_share(m->output.n_tiles, 1, ith, nth, &begin, &end);
   m->kernels->gemm(&m->output, begin, end, &s->in_head, 0, s->n_logits, s->logits, (size_t)m->h.n_vocab, false, NULL);
@@ -335,9 +353,8 @@ static void forward(void *arg, int ith, int nth) {
 }
 
 const char *el_part_name(el_part part) {
-  static const char *const names[] = {"embedding",        "norms",    "q, k, v", "rotate",   "attention",
-                                      "attention output", "gate, up", "SwiGLU",  "ffn down", "output",
-                                      "LoRA: A",          "LoRA: B",  "waiting"};
+  static const char *const names[] = {"embedding", "norms",  "q, k, v",  "rotate", "attention", "attention output",
+                                      "gate, up",  "SwiGLU", "ffn down", "output", "LoRA: A",   "waiting"};
   return names[part];
 }
 
