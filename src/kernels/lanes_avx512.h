@@ -15,7 +15,7 @@ enum { VF_TOGETHER = 4 };
 
 typedef __m512 vf;
 
-static inline void vf_fetch(const void *p) {
+static inline __attribute__((always_inline)) void vf_fetch(const void *p) {
   _mm_prefetch((const char *)p, _MM_HINT_T1);
 }
 static inline vf vf_load(const float *p) {

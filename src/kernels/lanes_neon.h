@@ -22,7 +22,7 @@ typedef struct vf {
   _Pragma("GCC unroll 4") for (int i = 0; i < 4; i++) r.v[i] = (expr); \
   return r
 
-static inline void vf_fetch(const void *p) {
+static inline __attribute__((always_inline)) void vf_fetch(const void *p) {
   __builtin_prefetch(p, 0, 2);
 }
 static inline vf vf_load(const float *p) {
