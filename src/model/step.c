@@ -270,8 +270,8 @@ static void attention(el_step *s, int layer, int ith, int nth) {
   for (;;) {
     int piece = atomic_fetch_add_explicit(&s->attn_next[layer], 1, memory_order_relaxed);
     if (piece >= pieces) break;
-    const row_range *t = &s->tiles[piece / h->n_head_kv];
-    int head = piece % h->n_head_kv;
+    const row_range *t = &s->tiles[piece % s->n_tiles];
+    int head = piece / s->n_tiles;
     const el_row *row = &s->rows[t->first];
     float *out = s->in_attn.f + (size_t)t->first * ldo + (size_t)(head * width);
     el_attn a = {.q = s->qkv + (size_t)t->first * ld + (size_t)(head * width),
@@ -290,10 +290,10 @@ static void attention(el_step *s, int layer, int ith, int nth) {
                  .offset = page_offset(h, layer, head)};
     int next = piece + nth; /* if threads take turns */
     if (next < pieces) {
-      const el_row *next_row = &s->rows[s->tiles[next / h->n_head_kv].first];
+      const el_row *next_row = &s->rows[s->tiles[next % s->n_tiles].first];
       a.next_pages = next_row->pages;
       a.next_n_pages = next_row->pos / EL_PAGE_TOKENS + 1;
-      a.next_offset = page_offset(h, layer, next % h->n_head_kv);
+      a.next_offset = page_offset(h, layer, next / s->n_tiles);
     }
     k->attend(&a);
     for (int i = 0; whole_groups && i < t->n; i++)
