@@ -105,19 +105,33 @@ static inline size_t el_act_at(const el_act *a, int col, int group) {
 
 /* ------------------------------------------------------------------ kernels */
 
-/* One query row against the keys and values of its sequence, for the query heads that share a KV head.
+/* Rows of one sequence at consecutive positions against its keys and values, for the query heads that share a KV head.
  * A page holds 16 positions; for each layer and KV head: keys [head_dim][16] F16, then values [16][head_dim] F16. */
 typedef struct el_attn {
-  const float *q; /* [n_q, head_dim] */
-  float *out;     /* [n_q, head_dim] */
-  float *scores;  /* scratch: [n_q, n_pos rounded up to 16] */
-  int n_q, head_dim;
-  int n_pos;                 /* positions 0 .. n_pos - 1 are attended to; at least 1 */
+  const float *q;  /* row i, query head j: [head_dim] at q + i * ldq + j * head_dim */
+  float *out;      /* the same with ldo */
+  size_t ldq, ldo; /* in floats */
+  float *scratch;  /* [el_attn_scratch(head_dim)] */
+  int n_rows, n_q, head_dim;
+  int n_pos;                 /* row i attends to positions 0 .. n_pos + i - 1; n_pos is at least 1 */
   float scale;               /* of the scores: 1 / sqrt(head_dim) */
   const uint32_t *pages;     /* the sequence's page table */
   const unsigned char *kv;   /* the arena */
   size_t page_bytes, offset; /* offset of this layer and head inside a page */
+  /* What this thread reads next, to be fetched towards the end; NULL: not known. Results do not depend on it. */
+  const uint32_t *next_pages; /* [next_n_pages] */
+  int next_n_pages;
+  size_t next_offset;
 } el_attn;
+
+enum {
+  EL_ATTN_BLOCK = 128, /* positions between two corrections of the running maximum: part of the definition */
+  EL_ATTN_TILE = 24    /* queries (rows times heads) that share a pass over keys and values; more go in several */
+};
+
+static inline size_t el_attn_scratch(int head_dim) {
+  return (size_t)EL_ATTN_TILE * ((size_t)head_dim + EL_ATTN_BLOCK);
+}
 
 /* What a thread reads soon, for a product to fetch into the second-level cache while it computes: the hardware's
  * prefetchers begin anew at every page and at every small matrix, and a product of several columns leaves most of the
@@ -188,7 +202,7 @@ typedef struct el_kernels {
   void (*rms_norm)(const float *x, const float *w, int n, float eps, float *y);
   /* y = silu(gate) * up (arXiv 2002.05202); all [n]; y may be gate */
   void (*swiglu)(const float *gate, const float *up, int n, float *y);
-  /* softmax(q K^T * scale) V */
+  /* softmax(q K^T * scale) V, causal; a query's result does not depend on the others */
   void (*attend)(const el_attn *a);
   /* Rotates pairs (x[2i], x[2i+1]), i < n_rot / 2, by the angle of cos_sin[2i], cos_sin[2i+1] (arXiv 2104.09864). */
   void (*rope)(float *x, const float *cos_sin, int n_rot);

@@ -17,6 +17,10 @@
 #include "base/error.h"
 #include "model/weights.h"
 
+typedef struct row_range {
+  int first, n;
+} row_range;
+
 struct el_step {
   const el_model *m;
   el_threads *threads;
@@ -29,17 +33,19 @@ struct el_step {
   int *logit_rows; /* [max_logits] rows that want logits, in order */
 
   /* Row-major, one row of the step a row. */
-  float *x;       /* [rows, n_embd] the residual stream */
-  float *qkv;     /* [rows, q | k | v] */
-  float *gate_up; /* [rows, n_ff | n_ff] */
-  float *logits;  /* [max_logits, n_vocab] */
-  float *cos_sin; /* [rows, n_rot] */
-  float **scores; /* [threads]: [n_head / n_head_kv, max_ctx rounded up to a page] */
+  float *x;        /* [rows, n_embd] the residual stream */
+  float *qkv;      /* [rows, q | k | v] */
+  float *gate_up;  /* [rows, n_ff | n_ff] */
+  float *logits;   /* [max_logits, n_vocab] */
+  float *cos_sin;  /* [rows, n_rot] */
+  float **scratch; /* [threads]: [el_attn_scratch] */
 
   /* Inputs of the linear layers; `f` of each holds the values before quantisation. */
   el_act in_embd, in_attn, in_ff, in_head;
   el_apply lora;
   atomic_int *attn_next; /* [n_layers] next piece of attention to take */
+  row_range *tiles;      /* [n_tiles] rows of one sequence at consecutive positions: they share a pass over its pages */
+  int n_tiles;
 
   double *profile; /* [EL_N_PARTS] seconds; NULL: nobody asks */
   double mark;     /* when the part that runs began */
@@ -254,39 +260,67 @@ static void rotate_and_store(el_step *s, int layer, int ith, int nth) {
   end_phase(s, EL_PART_ROTATE, ith);
 }
 
-/* Pieces are (row, KV head), taken one by one, since sequences differ in length. A piece quantises its own output when
+/* Cuts the rows into tiles of as many queries as the kernel takes at once. */
+static void cut_tiles(el_step *s) {
+  const int n_q = s->m->h.n_head / s->m->h.n_head_kv, most = EL_ATTN_TILE / n_q;
+  s->n_tiles = 0;
+  for (int r = 0; r < s->n_rows; r++) {
+    row_range *t = s->tiles + s->n_tiles - 1;
+    const el_row *row = &s->rows[r];
+    if (r > 0 && t->n < most && row->pages == row[-1].pages && row->pos == row[-1].pos + 1)
+      t->n++;
+    else
+      s->tiles[s->n_tiles++] = (row_range){r, 1};
+  }
+}
+
+/* Pieces are (tile, KV head), taken one by one, since sequences differ in length. A piece quantises its own output when
  * its dimensions are whole groups; otherwise rows are quantised together after a barrier. */
 static void attention(el_step *s, int layer, int ith, int nth) {
   const el_hparams *h = &s->m->h;
   const el_kernels *k = s->m->kernels;
-  int n_q = h->n_head / h->n_head_kv, hd = h->head_dim, width = n_q * hd, pieces = s->n_rows * h->n_head_kv;
-  size_t ld = (size_t)(h->n_head + 2 * h->n_head_kv) * (size_t)hd;
+  int n_q = h->n_head / h->n_head_kv, hd = h->head_dim, width = n_q * hd, pieces = s->n_tiles * h->n_head_kv;
+  size_t ld = (size_t)(h->n_head + 2 * h->n_head_kv) * (size_t)hd, ldo = (size_t)(h->n_head * hd);
   bool whole_groups = width % EL_GROUP == 0;
   for (;;) {
     int piece = atomic_fetch_add_explicit(&s->attn_next[layer], 1, memory_order_relaxed);
     if (piece >= pieces) break;
-    int r = piece / h->n_head_kv, head = piece % h->n_head_kv;
-    float *out = s->in_attn.f + (size_t)r * (size_t)(h->n_head * hd);
-    el_attn a = {.q = s->qkv + (size_t)r * ld + (size_t)(head * width),
-                 .out = out + head * width,
-                 .scores = s->scores[ith],
+    const row_range *t = &s->tiles[piece % s->n_tiles];
+    int head = piece / s->n_tiles;
+    const el_row *row = &s->rows[t->first];
+    float *out = s->in_attn.f + (size_t)t->first * ldo + (size_t)(head * width);
+    el_attn a = {.q = s->qkv + (size_t)t->first * ld + (size_t)(head * width),
+                 .out = out,
+                 .ldq = ld,
+                 .ldo = ldo,
+                 .scratch = s->scratch[ith],
+                 .n_rows = t->n,
                  .n_q = n_q,
                  .head_dim = hd,
-                 .n_pos = s->rows[r].pos + 1,
+                 .n_pos = row->pos + 1,
                  .scale = 1.0f / sqrtf((float)hd),
-                 .pages = s->rows[r].pages,
+                 .pages = row->pages,
                  .kv = s->kv,
                  .page_bytes = s->page_bytes,
                  .offset = page_offset(h, layer, head)};
+    int next = piece + nth; /* if threads take turns */
+    if (next < pieces) {
+      const el_row *next_row = &s->rows[s->tiles[next % s->n_tiles].first];
+      a.next_pages = next_row->pages;
+      a.next_n_pages = next_row->pos / EL_PAGE_TOKENS + 1;
+      a.next_offset = page_offset(h, layer, next / s->n_tiles);
+    }
     k->attend(&a);
-    if (whole_groups) k->quantize(out, head * width / EL_GROUP, (head + 1) * width / EL_GROUP, 1.0f, &s->in_attn, r);
+    for (int i = 0; whole_groups && i < t->n; i++)
+      k->quantize(s->in_attn.f + (size_t)(t->first + i) * ldo, head * width / EL_GROUP, (head + 1) * width / EL_GROUP,
+                  1.0f, &s->in_attn, t->first + i);
   }
   end_phase(s, EL_PART_ATTENTION, ith);
   if (whole_groups) return;
   int begin, end;
   el_share(s->n_rows, 1, ith, nth, &begin, &end);
   for (int r = begin; r < end; r++)
-    k->quantize(s->in_attn.f + (size_t)r * (size_t)(h->n_head * hd), 0, s->in_attn.n_groups, 1.0f, &s->in_attn, r);
+    k->quantize(s->in_attn.f + (size_t)r * ldo, 0, s->in_attn.n_groups, 1.0f, &s->in_attn, r);
   end_phase(s, EL_PART_ATTENTION, ith);
 }
 
@@ -376,6 +410,7 @@ const float *el_step_run(el_step *s, const el_row *rows, int n_rows) {
     assert(s->n_logits < s->max_logits);
     s->logit_rows[s->n_logits++] = r;
   }
+  cut_tiles(s);
   el_act_shape(&s->in_embd, h->n_embd, n_rows);
   el_act_shape(&s->in_attn, h->n_head * h->head_dim, n_rows);
   el_act_shape(&s->in_ff, h->n_ff, n_rows);
@@ -404,8 +439,7 @@ el_status el_step_new(const el_model *m, el_threads *threads, unsigned char *kv,
                  .max_rows = max_rows,
                  .max_logits = max_logits,
                  .max_ctx = max_ctx};
-  size_t rows = (size_t)max_rows, hd = (size_t)h->head_dim,
-         ctx = ((size_t)max_ctx + EL_PAGE_TOKENS - 1) / EL_PAGE_TOKENS * EL_PAGE_TOKENS;
+  size_t rows = (size_t)max_rows, hd = (size_t)h->head_dim;
   s->logit_rows = calloc((size_t)max_logits, sizeof *s->logit_rows);
   s->x = new_floats(rows * (size_t)h->n_embd);
   s->qkv = new_floats(rows * (size_t)(h->n_head + 2 * h->n_head_kv) * hd);
@@ -413,9 +447,11 @@ el_status el_step_new(const el_model *m, el_threads *threads, unsigned char *kv,
   s->logits = new_floats((size_t)max_logits * (size_t)h->n_vocab);
   s->cos_sin = new_floats(rows * (size_t)h->n_rot);
   s->attn_next = calloc((size_t)h->n_layers, sizeof *s->attn_next);
-  s->scores = calloc((size_t)nth, sizeof *s->scores);
-  bool ok = s->logit_rows && s->x && s->qkv && s->gate_up && s->logits && s->cos_sin && s->attn_next && s->scores;
-  for (int i = 0; i < nth && ok; i++) ok = (s->scores[i] = new_floats((size_t)(h->n_head / h->n_head_kv) * ctx));
+  s->tiles = calloc(rows, sizeof *s->tiles);
+  s->scratch = calloc((size_t)nth, sizeof *s->scratch);
+  bool ok = s->logit_rows && s->x && s->qkv && s->gate_up && s->logits && s->cos_sin && s->attn_next && s->tiles &&
+            s->scratch;
+  for (int i = 0; i < nth && ok; i++) ok = (s->scratch[i] = new_floats(el_attn_scratch(h->head_dim)));
   el_status status =
       ok ? EL_OK
          : el_fail(err, EL_ERR_NO_MEMORY, "step: out of memory for %d rows and a context of %d", max_rows, max_ctx);
@@ -433,9 +469,10 @@ el_status el_step_new(const el_model *m, el_threads *threads, unsigned char *kv,
 
 void el_step_free(el_step *s) {
   if (!s) return;
-  if (s->scores)
-    for (int i = 0; i < el_threads_count(s->threads); i++) free(s->scores[i]);
-  free(s->scores);
+  if (s->scratch)
+    for (int i = 0; i < el_threads_count(s->threads); i++) free(s->scratch[i]);
+  free(s->scratch);
+  free(s->tiles);
   free(s->logit_rows);
   free(s->x);
   free(s->qkv);

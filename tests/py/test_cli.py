@@ -560,6 +560,23 @@ def test_bench_batch_prints_a_table():
     assert [line.split()[0] for line in lines if line] == ["machine", "model", "adapters", "requests", "batch", "2"]
 
 
+def test_bench_batch_profile_tells_where_a_step_goes():
+    args = ("bench", "batch", "--profile", "-m", TINY, "--npl", "1,3", "--npp", "40", "--ntg", "4", "--step-rows", "16")
+    report = json.loads(done(*args, "--n-adapters", "2", "--ranks", "4", "--json"))
+    assert [r["npl"] for r in report["results"]] == [1, 3] and report["step_rows"] == 16
+    for r in report["results"]:
+        assert (r["prompt"]["steps"], r["prompt"]["rows"]) == (3 * r["npl"], 40 * r["npl"])
+        assert (r["decode"]["steps"], r["decode"]["rows"]) == (4, 4 * r["npl"])
+        for kind in ("prompt", "decode"):
+            parts = r[kind]["parts"]
+            assert all(parts[name] > 0 for name in ("attention", "gate, up", "norms", "LoRA: A"))
+            assert sum(parts.values()) <= r[kind]["seconds"] <= sum(parts.values()) * 1.5 + 0.01
+        assert r["kv_gb_per_second"] > 0 and r["read_gb_per_second"] > 0
+    text = done(*args).decode()
+    assert re.search(r"^attention +[\d.]+ +[\d.]+% +[\d.]+ +[\d.]+%$", text, re.MULTILINE)
+    assert "LoRA" not in text
+
+
 def positive(figure):
     return 0 < figure["min"] <= figure["median"] <= figure["max"]
 
