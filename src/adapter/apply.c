@@ -4,7 +4,6 @@
 #include <stdlib.h>
 
 #include "base/error.h"
-#include "base/threads.h"
 
 el_status el_apply_new(const el_kernels *k, int max_rows, int n_threads, el_apply *out, el_error *err) {
   el_apply p = {.kernels = k, .max_rows = max_rows, .n_threads = n_threads};
@@ -48,17 +47,17 @@ void el_apply_row(el_apply *p, int row, const el_adapter *adapter) {
   p->groups[p->n_groups++] = (el_lora_group){adapter, row, row + 1};
 }
 
-/* Thread ith's tiles of the stacked A matrices of all groups, as one range that the threads share; *at: where the tiles
+/* A thread's tiles of the stacked A matrices of all groups, as one range that the threads share; *at: where the tiles
  * of group g begin in it. */
 typedef struct a_walk {
   int begin, end, at;
 } a_walk;
 
-static a_walk share_a(const el_apply *p, int layer, el_input in, int ith, int nth) {
+static a_walk share_a(const el_apply *p, int layer, el_input in, el_turn turn) {
   a_walk w = {0};
   int total = 0;
   for (int g = 0; g < p->n_groups; g++) total += p->groups[g].adapter->layers[layer].a[in].n_tiles;
-  el_share(total, 1, ith, nth, &w.begin, &w.end);
+  el_share(total, 1, turn.rank, turn.size, &w.begin, &w.end);
   return w;
 }
 
@@ -70,8 +69,8 @@ static bool next_a(a_walk *w, const el_packed *a, int *from, int *to) {
   return *from < *to;
 }
 
-void el_apply_a(const el_apply *p, int layer, el_input in, const el_act *x, int ith, int nth) {
-  a_walk walk = share_a(p, layer, in, ith, nth);
+void el_apply_a(const el_apply *p, int layer, el_input in, const el_act *x, el_turn turn) {
+  a_walk walk = share_a(p, layer, in, turn);
   for (int g = 0; g < p->n_groups && walk.at < walk.end; g++) {
     const el_lora_group *group = &p->groups[g];
     const el_packed *a = &group->adapter->layers[layer].a[in];
@@ -115,13 +114,13 @@ static bool add_span(el_span *spans, int *n, size_t *total, const el_packed *w, 
   return true;
 }
 
-void el_apply_fetch(const el_apply *p, int layer, el_input in, const el_apply_share *shares, int n_shares, int ith,
-                    int nth, int visits, el_fetch *fetch) {
-  el_span *spans = p->spans + (size_t)ith * EL_APPLY_SPANS;
+void el_apply_fetch(const el_apply *p, int layer, el_input in, const el_apply_share *shares, int n_shares, el_turn turn,
+                    int visits, el_fetch *fetch) {
+  el_span *spans = p->spans + (size_t)turn.ith * EL_APPLY_SPANS;
   int n = 0, from, to;
   size_t total = 0;
   bool room = true;
-  a_walk walk = share_a(p, layer, in, ith, nth);
+  a_walk walk = share_a(p, layer, in, turn);
   for (int g = 0; g < p->n_groups && walk.at < walk.end && room; g++) {
     const el_packed *a = &p->groups[g].adapter->layers[layer].a[in];
     if (next_a(&walk, a, &from, &to)) room = add_span(spans, &n, &total, a, from, to);

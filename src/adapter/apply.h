@@ -1,13 +1,13 @@
 /* Batch LoRA: the low-rank products of a step whose rows belong to different adapters.
  *
  * Rows are cut into groups: maximal runs with the same adapter. For a group g and a linear layer, Y[g] += gain * (X[g]
- * A^T) B^T. The A products of all groups are one pool of work that threads share; the B products follow the rows of Y
- * that a thread owns in the base product, so that between base product and B no barrier is needed, only between A and
- * B. */
+ * A^T) B^T. The A products of all groups are one pool of work that threads share, right after the base product; the B
+ * products are shared by rows of Y. Between A and B there is a barrier. */
 #ifndef EL_ADAPTER_APPLY_H
 #define EL_ADAPTER_APPLY_H
 
 #include "adapter/adapter.h"
+#include "base/threads.h"
 
 typedef struct el_lora_group {
   const el_adapter *adapter; /* never NULL: rows without adapter are in no group */
@@ -38,11 +38,12 @@ void el_apply_free(el_apply *p);
 void el_apply_begin(el_apply *p);
 void el_apply_row(el_apply *p, int row, const el_adapter *adapter);
 
-/* Thread ith's share of H = X A^T for the layers that read input `in` of layer `layer`. x: the quantised input of all
+/* A thread's share of H = X A^T for the layers that read input `in` of layer `layer`. x: the quantised input of all
  * rows. */
-void el_apply_a(const el_apply *p, int layer, el_input in, const el_act *x, int ith, int nth);
-/* After a barrier: Y += gain * H B^T for the output tiles [tile_begin, tile_end) of one linear layer. y: element (row
- * of the step, output) is y[row * ldy + output]. next: what the thread reads afterwards, or NULL. */
+void el_apply_a(const el_apply *p, int layer, el_input in, const el_act *x, el_turn turn);
+/* After a barrier, which the base product must lie before as well: Y += gain * H B^T for the output tiles [tile_begin,
+ * tile_end) of one linear layer. y: element (row of the step, output) is y[row * ldy + output]. next: what the thread
+ * reads afterwards, or NULL. */
 void el_apply_b(const el_apply *p, int layer, el_linear linear, int tile_begin, int tile_end, float *y, size_t ldy,
                 int ith, const unsigned char *next);
 
@@ -52,9 +53,9 @@ typedef struct el_apply_share {
   int tile_begin, tile_end;
 } el_apply_share;
 
-/* Lists in `fetch` what thread ith will read in el_apply_a and, for its shares of Y, in el_apply_b, to be fetched
+/* Lists in `fetch` what the thread will read in el_apply_a and, for its shares of Y, in el_apply_b, to be fetched
  * while `visits` groups of base weights are used. */
-void el_apply_fetch(const el_apply *p, int layer, el_input in, const el_apply_share *shares, int n_shares, int ith,
-                    int nth, int visits, el_fetch *fetch);
+void el_apply_fetch(const el_apply *p, int layer, el_input in, const el_apply_share *shares, int n_shares, el_turn turn,
+                    int visits, el_fetch *fetch);
 
 #endif
