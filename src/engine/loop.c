@@ -223,6 +223,7 @@ static bool take_work(el_engine *e, bool *cancels) {
 void *el_engine_main(void *arg) {
   el_engine *e = arg;
   bool cancels;
+  el_threads_pin_caller(e->threads);
   while (take_work(e, &cancels)) {
     if (cancels) finish_cancelled(e, false);
     start_candidates(e);

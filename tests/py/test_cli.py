@@ -340,6 +340,23 @@ def test_an_unknown_isa_is_refused():
     assert "z80" in refused("run", "-m", TINY, "--isa", "z80", "-p", "Hello", status=1)
 
 
+@pytest.mark.parametrize("cpus, says", [
+    ("0-", "cpu_list: '0-' is neither a list of CPUs"),
+    ("1023", "cpu_list: CPU 1023 is not one that this process may use"),
+])
+def test_a_list_of_cpus_that_cannot_be_is_refused(cpus, says):
+    assert says in refused("run", "-m", TINY, "--cpu-list", cpus, "-p", "Hello", status=1)
+
+
+def test_more_threads_than_listed_cpus_are_refused():
+    says = refused("run", "-m", TINY, "--cpu-list", "auto", "-t", "1024", "-p", "Hello", status=1)
+    assert "too few for 1024 threads" in says
+
+
+def test_pinned_threads_give_the_same_answer():
+    assert run("-p", "Hello", "-n", "4", "--cpu-list", "auto") == run("-p", "Hello", "-n", "4", "-t", "1")
+
+
 def test_every_isa_of_this_machine_runs():
     assert run("-p", "Hello", "-n", "4", "--isa", "scalar")
 
