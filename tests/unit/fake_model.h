@@ -42,6 +42,5 @@ typedef struct fake_counts {
   int steps, rows, logits, max_rows; /* max_rows: of one step */
 } fake_counts;
 fake_counts fake_take_counts(void);
-int fake_live_adapters(void);
 
 #endif
