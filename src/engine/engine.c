@@ -269,7 +269,7 @@ void el_engine_stats(const el_engine *engine, el_stats *out) {
                     .slots_busy = running,
                     .queued = unfinished > running ? unfinished - running : 0,
                     .kv_pages = (uint64_t)e->memory.kv.max_blocks * e->memory.kv.per_block,
-                    .kv_pages_used = atomic_load(&c->pages_used),
+                    .kv_pages_used = atomic_load(&m->pages_used),
                     .page_tokens = EL_PAGE_TOKENS,
                     .step_seconds = (double)atomic_load(&c->step_ns) * 1e-9,
                     .preemptions = atomic_load(&c->preempted),

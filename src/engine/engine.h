@@ -31,7 +31,7 @@ enum {
 
 /* For el_stats; each is written by one thread at a time and read by any. */
 typedef struct el_counters {
-  atomic_uint_fast64_t steps, rows, prompt_tokens, generated_tokens, done, cancelled, failed, pages_used, step_ns,
+  atomic_uint_fast64_t steps, rows, prompt_tokens, generated_tokens, done, cancelled, failed, step_ns,
       preempted;
   atomic_int running;
 } el_counters;

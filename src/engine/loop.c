@@ -41,7 +41,7 @@ static void finish(el_engine *e, el_seq *q, el_finish how, const el_error *error
                                               : &e->count.done,
                    1);
   atomic_store(&e->count.running, e->scheduler.n_running);
-  atomic_store(&e->count.pages_used, e->memory.kv.n_used);
+  el_memory_publish(&e->memory);
   el_request_deliver_done(e, q, &event);
 }
 
@@ -166,7 +166,7 @@ static bool run_step(el_engine *e) {
             (unsigned long long)(s->n_preempted - preempted));
   }
   atomic_store(&e->count.running, s->n_running);
-  atomic_store(&e->count.pages_used, e->memory.kv.n_used);
+  el_memory_publish(&e->memory);
   if (!s->n_rows) return false;
   show_progress(e);
   uint64_t begin = el_now_ns();

@@ -35,8 +35,9 @@ static el_entry *entry_of(const el_cache_item *item) {
   return (el_entry *)(uintptr_t)((uintptr_t)item - offsetof(el_entry, item));
 }
 
-static void publish(el_memory *m) {
+void el_memory_publish(el_memory *m) {
   el_memory_counters *c = &m->count;
+  atomic_store(&c->pages_used, m->kv.n_used);
   atomic_store(&c->blocks_kv, m->pool.count[EL_USE_KV]);
   atomic_store(&c->blocks_adapters, m->pool.count[EL_USE_ADAPTER]);
   atomic_store(&c->blocks_idle, m->cache.size - m->pinned);
@@ -138,7 +139,7 @@ void el_memory_unpin(el_memory *m, el_entry *e) {
 bool el_memory_make_pages(el_memory *m, uint64_t n) {
   uint32_t need = el_kv_pages_need(&m->kv, n);
   bool made = need != UINT32_MAX && make_free(m, need);
-  publish(m);
+  el_memory_publish(m);
   return made;
 }
 
@@ -153,7 +154,7 @@ bool el_memory_grow(el_memory *m, uint32_t *page) {
   }
   bool taken = el_kv_pages_take(&m->kv, page, 1);
   assert(taken);
-  publish(m);
+  el_memory_publish(m);
   return taken;
 }
 
@@ -197,7 +198,7 @@ el_want el_memory_want(el_memory *m, el_entry *e) {
   el_registry_hold(m->registry, e);
   atomic_store(&e->state, EL_ADAPTER_LOADING);
   el_loader_push(m->loader);
-  publish(m);
+  el_memory_publish(m);
   return EL_WANT_COMING;
 }
 
@@ -255,7 +256,7 @@ void el_memory_collect(el_memory *m, void (*failed)(void *user, el_entry *entry,
         break;
     }
     el_registry_put(m->registry, e);
-    publish(m);
+    el_memory_publish(m);
   }
 }
 
@@ -264,7 +265,7 @@ void el_memory_bury(el_memory *m) {
     next = e->dead_next;
     if (e->adapter) drop(m, e, false);
     el_entry_free(e);
-    publish(m);
+    el_memory_publish(m);
   }
 }
 

@@ -23,7 +23,7 @@
 typedef struct el_memory_counters {
   atomic_uint_fast64_t hits, misses, evictions, loads, loads_failed, load_ns;
   atomic_uint_fast64_t load_histogram[EL_LOAD_BUCKETS];
-  atomic_uint_fast64_t blocks_kv, blocks_adapters, blocks_idle, n_resident;
+  atomic_uint_fast64_t pages_used, blocks_kv, blocks_adapters, blocks_idle, n_resident;
 } el_memory_counters;
 
 typedef struct el_memory {
@@ -83,6 +83,9 @@ el_want el_memory_want(el_memory *m, el_entry *entry);
 void el_memory_collect(el_memory *m, void (*failed)(void *user, el_entry *entry, const el_error *error), void *user);
 /* Frees the entries that nobody has a reference to any more, and their memory. */
 void el_memory_bury(el_memory *m);
+
+/* Writes down what has what, for el_stats. */
+void el_memory_publish(el_memory *m);
 
 /* Whether a request with an adapter (NULL: the base) and n_tokens tokens at most can ever run; the message has the
  * figures. An adapter whose size is not known is taken to fit. */

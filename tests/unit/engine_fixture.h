@@ -41,9 +41,13 @@ static inline void rig_close(rig *r) {
   fake = (fake_options){0};
 }
 
-static inline void rig_add(rig *r, const char *name, uint64_t seed) {
+static inline void rig_add_rank(rig *r, const char *name, int rank, uint64_t seed) {
   el_error err;
-  if (el_adapter_add_random(r->engine, name, 1, seed, &err)) fail_msg("%s", err.message);
+  if (el_adapter_add_random(r->engine, name, rank, seed, &err)) fail_msg("%s", err.message);
+}
+
+static inline void rig_add(rig *r, const char *name, uint64_t seed) {
+  rig_add_rank(r, name, 1, seed);
 }
 
 static inline el_stats rig_stats(rig *r) {

@@ -168,6 +168,10 @@ static uint64_t *words_of(const fake_adapter *a, uint32_t i, size_t *n) {
 
 el_adapter *el_packer_pack(el_packer *p, unsigned char *base, const uint32_t *blocks) {
   fake_adapter *a = (fake_adapter *)(void *)(base + (size_t)blocks[0] * p->block_bytes);
+  pthread_mutex_lock(&gate);
+  int us = fake.pack_us;
+  pthread_mutex_unlock(&gate);
+  if (us) usleep((useconds_t)us);
   a->block_bytes = p->block_bytes;
   a->seed = p->seed;
   memcpy(a->blocks, blocks, sizeof *blocks * (size_t)p->rank);
@@ -185,16 +189,22 @@ el_adapter *el_packer_pack(el_packer *p, unsigned char *base, const uint32_t *bl
   return &a->a;
 }
 
-/* 0: the base. Whoever writes into an adapter's blocks while it is used shows here. */
-static uint64_t seed_of(const el_adapter *adapter) {
-  if (!adapter) return 0;
+bool fake_adapter_is_whole(const el_adapter *adapter) {
   const fake_adapter *a = (const fake_adapter *)adapter;
   for (uint32_t i = 0; i < a->a.n_blocks; i++) {
     size_t n;
     const uint64_t *words = words_of(a, i, &n);
-    for (size_t w = 0; w < n; w++) CHECK(words[w] == a->seed + w);
+    for (size_t w = 0; w < n; w++)
+      if (words[w] != a->seed + w) return false;
   }
-  return a->seed + 1;
+  return true;
+}
+
+/* 0: the base. Whoever writes into an adapter's blocks while it is used shows here. */
+static uint64_t seed_of(const el_adapter *adapter) {
+  if (!adapter) return 0;
+  CHECK(fake_adapter_is_whole(adapter));
+  return ((const fake_adapter *)adapter)->seed + 1;
 }
 
 /* -------------------------------------------------------------------- step */
