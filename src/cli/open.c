@@ -81,6 +81,24 @@ el_cli_group el_cli_engine_group(el_cli_engine *e, int with, el_cli_option stora
                       0,
                       "keep: as precise as the file's types; q8: 16- and 32-bit weights as 8-bit integers, half "
                       "the memory; f16: all weights as 16 bits, to compare with; default keep"};
+  storage[n++] =
+      (el_cli_option){0,
+                      "memory",
+                      "SIZE",
+                      EL_CLI_BYTES,
+                      &o->memory_bytes,
+                      0,
+                      0,
+                      "what keys, values and adapters may take together, such as 2G; the weights come on top; default: "
+                      "what all slots need and 512M more, half of the free memory at most"};
+  storage[n++] = (el_cli_option){0,
+                                 "cache-policy",
+                                 "NAME",
+                                 EL_CLI_TEXT,
+                                 &o->cache_policy,
+                                 0,
+                                 0,
+                                 "which adapters stay in memory: frequency, s3-fifo, lru; default frequency"};
   storage[n++] = (el_cli_option){'v', "verbose", NULL, EL_CLI_FLAG, &e->verbose, 0, 0, "log more"};
   storage[n++] = (el_cli_option){'q', "quiet", NULL, EL_CLI_FLAG, &e->quiet, 0, 0, "log errors only"};
   return (el_cli_group){"Engine", storage, n};
