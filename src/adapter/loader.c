@@ -18,10 +18,14 @@
  * loader gets about a tenth of a core that is busy, and all of one that is not. */
 enum { LOADER_NICE = 10 };
 
+/* A buffer for reading files that is larger than this is given back after each. */
+enum { KEEP_BUFFER = 64 << 20 };
+
 struct el_loader {
   const el_pool *pool;
   el_lora_shape shape;
   el_packer *packer;
+  el_file_buffer buffer;
   void (*on_result)(void *user);
   void *user;
   pthread_t thread;
@@ -53,7 +57,7 @@ static el_status open_file(el_loader *l, el_load *load, el_lora_file **file, el_
     const el_entry *e = load->entry;
     if (e->failed && el_signature_equal(&before, &e->failed_signature))
       return el_fail(err, e->failed, "%s", e->problem);
-    status = el_lora_file_open(path, &l->shape, file, err);
+    status = el_lora_file_open_with(path, &l->shape, &l->buffer, file, err);
     el_signature after;
     bool same = !el_signature_read(path, &after, NULL) && el_signature_equal(&before, &after);
     if (same) {
@@ -82,6 +86,7 @@ static el_status run(el_loader *l, el_load *load) {
     if (fits) load->adapter = el_packer_pack(l->packer, l->pool->base, load->blocks);
   }
   el_lora_file_close(file);
+  if (l->buffer.size > KEEP_BUFFER) el_file_buffer_free(&l->buffer);
   return status;
 }
 
@@ -175,6 +180,7 @@ void el_loader_free(el_loader *l) {
   el_loader_stop(l);
   for (int i = 0; i < EL_MAX_LOADS; i++) free(l->ring[i].blocks);
   el_packer_free(l->packer);
+  el_file_buffer_free(&l->buffer);
   pthread_cond_destroy(&l->work);
   pthread_mutex_destroy(&l->mutex);
   free(l);

@@ -219,17 +219,27 @@ el_status el_packer_plan_random(el_packer *p, int rank, uint64_t seed, el_pack_s
 
 /* -------------------------------------------------------------------- pack */
 
-/* Scales x by the power of two that brings its largest magnitude to [512, 1024), so that group scales are well inside
- * F16. */
+/* Scales x, finite, by the power of two that brings its largest magnitude to [512, 1024), so that group scales are well
+ * inside F16. */
 static int normalise(float *x, size_t n) {
-  float amax = 0;
-  for (size_t i = 0; i < n; i++) amax = fmaxf(amax, fabsf(x[i]));
+  uint32_t top = 0; /* magnitudes order as their bits do, which compilers turn into vectors */
+  for (size_t i = 0; i < n; i++) {
+    uint32_t bits;
+    memcpy(&bits, &x[i], 4);
+    bits &= 0x7fffffff;
+    top = bits > top ? bits : top;
+  }
+  float amax;
+  memcpy(&amax, &top, 4);
   if (amax == 0) return 0;
   int e;
   frexpf(amax, &e); /* amax = m * 2^e, m in [0.5, 1) */
-  /* The factor may be beyond a float's range (2^158), a product is not. */
-  double factor = ldexp(1.0, 10 - e);
-  for (size_t i = 0; i < n; i++) x[i] = (float)((double)x[i] * factor);
+  if (10 - e <= 127 && 10 - e >= -126) {
+    float factor = ldexpf(1.0f, 10 - e);
+    for (size_t i = 0; i < n; i++) x[i] *= factor;
+  } else {
+    for (size_t i = 0; i < n; i++) x[i] = ldexpf(x[i], 10 - e);
+  }
   return 10 - e;
 }
 

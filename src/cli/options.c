@@ -138,8 +138,7 @@ static bool append(el_cli_list *list, const char *text) {
 static int bad_number(const el_cli_command *c, const el_cli_option *o, const char *text) {
   switch (o->kind) {
     case EL_CLI_U64: return el_cli_usage_error(c, "--%s: '%s' is not a whole number from 0 to 2^64-1", o->name, text);
-    case EL_CLI_BYTES:
-      return el_cli_usage_error(c, "--%s: '%s' is not a size such as 512M or 4G", o->name, text);
+    case EL_CLI_BYTES: return el_cli_usage_error(c, "--%s: '%s' is not a size such as 512M or 4G", o->name, text);
     case EL_CLI_REAL:
       return el_cli_usage_error(c, "--%s: '%s' is not a number from %g to %g", o->name, text, o->min, o->max);
     case EL_CLI_NUMBERS:

@@ -1,7 +1,9 @@
 /* Adding and removing adapters: by name, or all that a directory holds. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "adapter/index_file.h"
 #include "base/error.h"
 #include "engine/engine.h"
 
@@ -63,13 +65,38 @@ void el_dirs_free(el_dirs *dirs) {
   pthread_mutex_destroy(&dirs->mutex);
 }
 
+static bool known(void *index, const el_found_adapter *f, el_pack_size *size) {
+  return el_index_file_find(index, f->path, &f->signature, size);
+}
+
+/* Lists directory `dir`, and watches it and the folders that may come to hold adapters. */
+static el_status discover(el_engine *e, const char *dir, el_found *found, el_error *err) {
+  for (int rounds = 0;; rounds++) {
+    el_upkeep_watch(e, dir);
+    el_status status = el_adapter_discover(dir, found, err);
+    if (status) return status;
+    bool fresh = false;
+    for (size_t i = 0; i < found->n_folders; i++) {
+      char *path = NULL;
+      if (asprintf(&path, "%s/%s", dir, found->folders[i]) < 0) continue;
+      fresh = el_upkeep_watch(e, path) || fresh;
+      free(path);
+    }
+    /* What came into a folder between its listing and its watch has been missed. */
+    if (!fresh || rounds) return EL_OK;
+    el_found_free(found);
+  }
+}
+
 /* Looks through directory i; its mutex is held. first: what is wrong is said, later only to who wants to know all. */
 static el_status scan(el_engine *e, int i, bool first, el_rescan_result *sum, el_error *err) {
   el_found found;
-  el_status status = el_adapter_discover(e->dirs.paths[i], &found, err);
+  el_status status = discover(e, e->dirs.paths[i], &found, err);
   if (status) return status;
-  el_sync sync = {.dir = i};
+  el_index_file *index = first ? el_upkeep_read_index(e) : NULL; /* what changes while we run is new */
+  el_sync sync = {.dir = i, .known = known, .user = index};
   status = el_registry_sync(e->registry, &found, &sync, err);
+  el_index_file_free(index);
   for (size_t k = 0; k < found.n && !status; k++)
     if (found.items[k].status)
       el_logf(&e->log, first ? EL_LOG_WARN : EL_LOG_DEBUG, "%s: skipped: %s", found.items[k].path,
@@ -102,12 +129,13 @@ el_status el_adapter_add_dir(el_engine *e, const char *dir, size_t *n_added, siz
   pthread_mutex_lock(&d->mutex);
   int i = 0;
   while (i < d->n && strcmp(d->paths[i], dir)) i++;
-  bool known = i < d->n;
+  bool old = i < d->n;
   el_status status = EL_OK;
-  if (!known && !append(d, dir)) status = el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", dir);
+  if (!old && !append(d, dir)) status = el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", dir);
   if (!status) {
-    status = scan(e, i, true, &sum, err);
-    if (status && !known) free(d->paths[--d->n]);
+    status = el_upkeep_start(e, err);
+    if (!status) status = scan(e, i, true, &sum, err);
+    if (status && !old) free(d->paths[--d->n]);
   }
   pthread_mutex_unlock(&d->mutex);
   if (status) return status;

@@ -69,7 +69,9 @@ static el_status read_names(el_engine *e, const el_gguf *g, const el_engine_opti
   if (status) return status;
   e->architecture = el_str_dup(architecture);
   e->name = o->model_name ? strdup(o->model_name) : default_name(g);
-  if (!e->architecture || !e->name) return el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", o->model_path);
+  if (o->cache_dir) e->cache_dir = strdup(o->cache_dir);
+  if (!e->architecture || !e->name || (o->cache_dir && !e->cache_dir))
+    return el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", o->model_path);
   return EL_OK;
 }
 
@@ -174,6 +176,7 @@ el_status el_engine_open_pool(const el_engine_options *options, el_pool_setup se
   e->kept_end = &e->kept;
   pthread_mutex_init(&e->mutex, NULL);
   pthread_mutex_init(&e->dirs.mutex, NULL);
+  el_upkeep_init(&e->upkeep);
   pthread_condattr_t monotonic;
   pthread_condattr_init(&monotonic);
   pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -194,6 +197,7 @@ el_status el_engine_open(const el_engine_options *options, el_engine **out, el_e
 
 void el_engine_close(el_engine *e) {
   if (!e) return;
+  el_upkeep_stop(e);
   if (e->thread_started) {
     pthread_mutex_lock(&e->mutex);
     e->closing = true;
@@ -219,6 +223,7 @@ void el_engine_close(el_engine *e) {
   pthread_mutex_destroy(&e->mutex);
   el_dirs_free(&e->dirs);
   free(e->architecture);
+  free(e->cache_dir);
   free(e->name);
   free(e);
 }

@@ -31,8 +31,7 @@ enum {
 
 /* For el_stats; each is written by one thread at a time and read by any. */
 typedef struct el_counters {
-  atomic_uint_fast64_t steps, rows, prompt_tokens, generated_tokens, done, cancelled, failed, step_ns,
-      preempted;
+  atomic_uint_fast64_t steps, rows, prompt_tokens, generated_tokens, done, cancelled, failed, step_ns, preempted;
   atomic_int running;
 } el_counters;
 
@@ -43,9 +42,20 @@ typedef struct el_dirs {
   int n;
 } el_dirs;
 
+/* The thread that watches them; there is one once there is a directory. */
+typedef struct el_upkeep {
+  pthread_t thread;
+  bool has_thread;
+  int inotify_fd, stop_fd;
+  int last_watch, unsettled;
+  bool said_unwatched;
+  uint64_t saved_loads; /* loads that the index file has */
+} el_upkeep;
+
 struct el_engine {
   /* Nobody changes these while the engine is open. */
   char *name, *architecture;
+  char *cache_dir; /* NULL: nothing is kept */
   const el_kernels *kernels;
   el_threads *threads;
   el_tokenizer *tokenizer;
@@ -56,6 +66,7 @@ struct el_engine {
   int max_queue;
 
   el_dirs dirs;
+  el_upkeep upkeep; /* under dirs.mutex, but for what its thread alone has */
 
   /* The engine thread's. */
   el_memory memory;
@@ -98,6 +109,16 @@ el_status el_budget_plan(const el_engine_options *o, const el_hparams *h, const 
                          el_error *err);
 
 void el_dirs_free(el_dirs *dirs);
+
+/* Watching directories (upkeep.c). */
+void el_upkeep_init(el_upkeep *u);
+el_status el_upkeep_start(el_engine *e, el_error *err);
+void el_upkeep_stop(el_engine *e);
+/* Watches a folder for what comes and goes in it; true: it was not watched before, so something may have come already.
+ */
+bool el_upkeep_watch(el_engine *e, const char *path);
+/* What the cache folder knows about adapters; NULL: nothing. */
+struct el_index_file *el_upkeep_read_index(el_engine *e);
 
 /* The engine thread: runs steps until the engine closes. arg: el_engine. */
 void *el_engine_main(void *arg);
