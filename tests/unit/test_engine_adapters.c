@@ -1,5 +1,5 @@
-/* Adapters that come into memory when they are wanted and leave when the room is: who waits for whom, who gives way, and
- * what is said when something cannot be. On the fake model, in pools of a few blocks of one page each. */
+/* Adapters that come into memory when they are wanted and leave when the room is: who waits for whom, who gives way,
+ * and what is said when something cannot be. On the fake model, in pools of a few blocks of one page each. */
 #include "engine_fixture.h"
 
 static el_request with(const char *adapter, int max_tokens) {

@@ -1,6 +1,6 @@
 /* What a request gives does not depend on what else runs: many random requests from several threads, in pools that are
- * too small for their pages and for their adapters, with cancellations and adapters that come and go, each compared with
- * the same request alone. */
+ * too small for their pages and for their adapters, with cancellations and adapters that come and go, each compared
+ * with the same request alone. */
 #include "engine_fixture.h"
 
 enum { N_REQUESTS = 200, N_CLIENTS = 4, N_ADAPTERS = 12, CTX = 96 };
@@ -11,7 +11,7 @@ typedef struct job {
   el_logit_bias bias[2];
   const char *stop[2];
   bool poll;
-  int cancel_after; /* tokens; -1: never */
+  int cancel_after;  /* tokens; -1: never */
   bool cancel_early; /* as soon as it is submitted: it may wait, load or run */
 } job;
 
@@ -26,8 +26,7 @@ static int below(uint64_t *state, int n) {
   return (int)(next(state) % (uint64_t)n);
 }
 
-static const char *const adapter_names[N_ADAPTERS] = {"a", "b", "c", "d", "e", "f",
-                                                      "g", "h", "i", "j", "k", "l"};
+static const char *const adapter_names[N_ADAPTERS] = {"a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"};
 
 static void make_job(job *j, uint64_t *s) {
   static const char *const stops[] = {"e", "hello", "x\xe2\x82\xac", " ", "STOP", "\n"};
