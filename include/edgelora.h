@@ -120,6 +120,11 @@ typedef struct el_engine_options {
   int max_queue;          /* requests that wait for a slot; default 1024; beyond it el_submit says EL_ERR_BUSY */
   const char *weights;    /* "keep": as precise as the file's types; "q8": 16- and 32-bit weights as int8; "f16": all
                            * weights as 16 bits, to compare with. NULL: "keep" */
+  uint64_t memory_bytes;  /* the pool that keys, values and adapters share; weights come on top. 0: what all slots
+                           * need at full length and 512 MiB more, half of the memory that is available at most */
+  const char *cache_policy; /* which adapters stay in memory: "frequency", "s3-fifo", "lru"; NULL: "frequency" */
+  const char *cache_dir;  /* a folder for what is learnt about adapter files, made when it is missing; safe to delete at
+                           * any time, and to share between processes. NULL: none */
   el_log_fn log;          /* NULL: silent */
   void *log_user;
   el_progress_fn progress; /* NULL: none */
@@ -141,7 +146,9 @@ typedef struct el_model_info {
   const char *isa;
   uint64_t n_params;
   uint64_t weight_bytes; /* resident size of the packed weights */
-  uint64_t kv_bytes;     /* size of the KV arena; touched as it is used */
+  uint64_t pool_bytes;   /* size of the pool of keys, values and adapters; touched as it is used */
+  uint64_t kv_bytes;     /* what of it keys and values may have */
+  uint64_t block_bytes;  /* of the pool */
   int n_vocab, n_layers, n_embd, n_heads, n_kv_heads, n_ff;
   int ctx_train; /* context that the model was trained for, tokens */
   int ctx_size;  /* context of a sequence here, tokens */
@@ -153,26 +160,51 @@ EL_API const el_tokenizer *el_engine_tokenizer(const el_engine *e);
 
 /* ----------------------------------------------------------------- adapters */
 
-/* Registers and loads an adapter: a PEFT folder (adapter_config.json + adapter_model.safetensors) or a GGUF LoRA
- * file. Requests name it by `name` (1 to 255 bytes, no control characters, neither the base's name nor a registered one). */
+/* An adapter is registered by where its files are. Its weights are loaded into the pool when a request wants them, and
+ * stay there until the room is wanted for something else; so thousands can be offered. */
+
+/* Registers a PEFT folder (adapter_config.json + adapter_model.safetensors) or a GGUF LoRA file. It is read and checked
+ * at once, so that what is wrong with it is said here. Requests name it by `name` (1 to 255 bytes, no control
+ * characters, neither the base's name nor a registered one). */
 EL_API el_status el_adapter_add(el_engine *e, const char *name, const char *path, el_error *err);
-/* As el_adapter_add, for every adapter in `dir`: a sub-folder with adapter_config.json is named after the folder, a
- * *.gguf file after its stem. One that cannot be loaded is logged and skipped. *n_added and *n_failed may be NULL. */
+/* Registers every adapter in `dir`, without reading them: a sub-folder with adapter_config.json and weights is named
+ * after the folder, a *.gguf file after its stem; a sub-folder without them is looked into, and what it has is named
+ * "sub-folder/name". One whose name cannot be used, or is taken (the first one keeps it), is logged and counted as failed.
+ * From then on the directory is watched: what is put there is offered, what is removed is not, what has changed is loaded
+ * anew. *n_added and *n_failed may be NULL. */
 EL_API el_status el_adapter_add_dir(el_engine *e, const char *dir, size_t *n_added, size_t *n_failed, el_error *err);
 /* An adapter on all linear layers with random weights, for benchmarks. */
 EL_API el_status el_adapter_add_random(el_engine *e, const char *name, int rank, uint64_t seed, el_error *err);
-/* Takes no new requests for it; running ones finish, then its memory is released. */
+/* Takes no new requests for it; running ones finish, then its memory is released. An adapter that a directory still has
+ * comes back with the next change in there. */
 EL_API el_status el_adapter_remove(el_engine *e, const char *name, el_error *err);
+
+typedef struct el_rescan_result {
+  size_t n_added, n_changed, n_removed, n_failed;
+} el_rescan_result;
+/* Looks through all directories of el_adapter_add_dir now, rather than when they report a change. *out may be NULL. */
+EL_API el_status el_adapter_rescan(el_engine *e, el_rescan_result *out, el_error *err);
+
+typedef enum el_adapter_state {
+  EL_ADAPTER_ON_DISK,
+  EL_ADAPTER_LOADING,
+  EL_ADAPTER_RESIDENT,
+  EL_ADAPTER_FAILED /* the last load did; the next request tries again */
+} el_adapter_state;
 
 typedef struct el_adapter_info {
   const char *name;
   const char *path; /* "" for a random one */
-  int rank;         /* the largest rank of its layers */
-  uint64_t bytes;   /* packed size in memory */
+  int rank;         /* the largest rank of its layers; 0: it has not been read yet */
+  uint64_t bytes;   /* packed size in memory; 0: it has not been loaded yet */
   int64_t created;  /* seconds since the epoch when it was added */
+  el_adapter_state state;
+  uint64_t requests; /* that have asked for it */
 } el_adapter_info;
 /* *out: array of *n, in order of registration, one block with its strings; free with el_free. */
 EL_API el_status el_adapter_list(const el_engine *e, el_adapter_info **out, size_t *n, el_error *err);
+/* One of them; free with el_free. EL_ERR_NOT_FOUND. */
+EL_API el_status el_adapter_get(const el_engine *e, const char *name, el_adapter_info **out, el_error *err);
 
 /* ----------------------------------------------------------------- requests */
 
@@ -267,7 +299,12 @@ typedef struct el_request {
 EL_API el_request el_request_default(void);
 
 /* Queues a request; *id is unique in this engine. Everything it points to is copied. Errors that the request alone
- * decides (unknown adapter, prompt too long, a parameter out of range) are returned here, not as an event. */
+ * decides (unknown adapter, prompt too long, a parameter out of range) are returned here, not as an event. One whose
+ * adapter cannot be loaded ends with EL_FINISH_ERROR and the reason.
+ *
+ * Requests start in order of arrival, except that while one waits for its adapter, others whose adapters are in memory
+ * may go first: EL_MAX_OVERTAKEN of those that came after it at most. */
+enum { EL_MAX_OVERTAKEN = 32 };
 EL_API el_status el_submit(el_engine *e, const el_request *request, uint64_t *id, el_error *err);
 /* Ends a request at whatever state it is in; its DONE event follows. A finished or unknown id is no error. */
 EL_API void el_cancel(el_engine *e, uint64_t id);
@@ -277,15 +314,43 @@ EL_API void el_cancel(el_engine *e, uint64_t id);
  * such request, or its DONE event has been taken already. */
 EL_API el_status el_next_event(el_engine *e, uint64_t id, int timeout_ms, el_event *out);
 
+typedef enum el_phase { EL_PHASE_QUEUED, EL_PHASE_LOADING, EL_PHASE_PROMPT, EL_PHASE_GENERATION } el_phase;
+
+typedef struct el_request_info {
+  uint64_t id;
+  const char *adapter; /* "": the base */
+  el_phase phase;
+  int prompt_tokens, computed_tokens; /* of the prompt and of what was generated */
+  int generated_tokens, max_tokens;
+  int overtaken;     /* later requests that have started before it */
+  double age_ms;     /* since el_submit */
+} el_request_info;
+/* The requests that wait or run, in order of id: *out: array of *n, one block with its strings; free with el_free. */
+EL_API el_status el_request_list(const el_engine *e, el_request_info **out, size_t *n, el_error *err);
+
+enum { EL_LOAD_BUCKETS = 11 };
+/* Upper limits of the buckets of el_stats.load_histogram in milliseconds, but for the last, which has none. */
+EL_API const double *el_load_bucket_ms(void);
+
 typedef struct el_stats {
   uint64_t steps;              /* forward passes */
   uint64_t rows;               /* rows of all steps */
   uint64_t prompt_tokens, generated_tokens;
   uint64_t requests_submitted, requests_done, requests_cancelled, requests_failed;
   int slots_busy, queued;      /* now */
-  uint64_t kv_pages, kv_pages_used;
+  uint64_t kv_pages, kv_pages_used; /* that there may be; that sequences have */
   int page_tokens;             /* tokens of one KV page */
   double step_seconds;         /* time inside forward passes */
+  uint64_t preemptions;        /* a sequence gave up its pages for an older one */
+
+  uint64_t adapters, adapters_resident;                  /* now: offered; in memory */
+  uint64_t adapter_hits, adapter_misses, adapter_evictions; /* hit: the adapter was in memory when its request was first
+                                                             * looked at */
+  uint64_t adapter_loads, adapter_loads_failed;          /* several misses may share one load */
+  double load_seconds;
+  uint64_t load_histogram[EL_LOAD_BUCKETS]; /* of the loads that succeeded, by time */
+  uint64_t pool_blocks, pool_blocks_kv, pool_blocks_adapters; /* adapters': with those of loads under way */
+  uint64_t pool_blocks_idle;   /* of the adapters': used by no running request */
 } el_stats;
 EL_API void el_engine_stats(const el_engine *e, el_stats *out);
 

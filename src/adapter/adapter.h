@@ -3,7 +3,9 @@
  * Linear layers that read the same input share one pass over it: their A matrices are stacked, row on row, into one
  * packed matrix (q, k and v; o; gate and up; down). Both A and B are int8 with a scale per row and 32 columns. Each
  * matrix is multiplied by a power of two first, because a scale is F16 and small weights would fall below its range;
- * what that and alpha / r amount to is undone by `gain`, which goes into the quantisation of X * A^T. */
+ * what that and alpha / r amount to is undone by `gain`, which goes into the quantisation of X * A^T.
+ *
+ * An adapter lies in blocks of a pool, from its description to its last matrix: see packer.h. */
 #ifndef EL_ADAPTER_ADAPTER_H
 #define EL_ADAPTER_ADAPTER_H
 
@@ -29,18 +31,18 @@ typedef struct el_adapter {
   int n_layers;
   int rank;              /* the largest */
   el_lora_layer *layers; /* [n_layers] */
-  unsigned char *arena;  /* all packed matrices */
-  size_t arena_bytes;
+  size_t bytes;          /* of memory in use: this, layers and matrices */
+  uint32_t n_blocks;
+  const uint32_t *blocks; /* [n_blocks] of the pool that it lies in; beside the matrices, in the first of them */
 } el_adapter;
 
-/* Packs `f` (which may be closed afterwards) for the kernels `k`. */
+/* In memory of its own, for tests and whoever has no pool. Packs `f` (which may be closed afterwards) for the kernels
+ * `k`. */
 el_status el_adapter_pack(const el_lora_file *f, const el_lora_shape *shape, const el_kernels *k, el_adapter **out,
                           el_error *err);
 /* Random weights of `rank` on all linear layers; A and B scaled so that the product is a small change. */
 el_status el_adapter_random(const el_lora_shape *shape, int rank, uint64_t seed, const el_kernels *k, el_adapter **out,
                             el_error *err);
-void el_adapter_free(el_adapter *a); /* NULL is allowed */
-size_t el_adapter_bytes(const el_adapter *a);
-int el_adapter_rank(const el_adapter *a); /* the largest */
+void el_adapter_free(el_adapter *a); /* of these two; NULL is allowed */
 
 #endif

@@ -2,11 +2,8 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/buf.h"
 #include "base/error.h"
@@ -30,44 +27,87 @@ el_status el_adapter_name_check(const char *name, el_error *err) {
   return EL_OK;
 }
 
-/* Whether the directory's entry is an adapter by its form; *stem: length of its name. */
-static bool is_adapter(int dir_fd, const char *entry, size_t *stem) {
-  static const char suffix[] = ".gguf";
-  struct stat st;
-  size_t len = strlen(entry);
-  if (fstatat(dir_fd, entry, &st, 0) != 0) return false; /* gone, or a link to nowhere */
-  if (S_ISREG(st.st_mode) && len > strlen(suffix) && !strcmp(entry + len - strlen(suffix), suffix)) {
-    *stem = len - strlen(suffix);
-    return true;
-  }
-  if (!S_ISDIR(st.st_mode)) return false;
-  int fd = openat(dir_fd, entry, O_PATH | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return false;
-  bool found = faccessat(fd, "adapter_config.json", F_OK, 0) == 0;
-  close(fd);
-  *stem = len;
-  return found;
+/* `dir`/`entry`; NULL: out of memory. */
+static char *join(const char *dir, const char *entry) {
+  el_buf path = {0};
+  size_t len = strlen(dir);
+  if (el_buf_printf(&path, "%s%s%s", dir, len && dir[len - 1] == '/' ? "" : "/", entry)) return path.data;
+  el_buf_free(&path);
+  return NULL;
 }
 
-/* Adds an entry; false: out of memory. */
-static bool add(el_found *f, size_t *cap, const char *dir, const char *entry, size_t stem) {
-  if (f->n == *cap) {
-    size_t more = *cap ? 2 * *cap : 16;
+typedef struct scan {
+  el_found found;
+  size_t cap, folders_cap;
+} scan;
+
+/* The name of what is in `folder` (NULL: in the directory itself); NULL: out of memory. */
+static char *name_of(const char *folder, const char *entry, bool is_folder) {
+  static const char suffix[] = ".gguf";
+  el_buf name = {0};
+  int stem = (int)(strlen(entry) - (is_folder ? 0 : sizeof suffix - 1));
+  if (el_buf_printf(&name, "%s%s%.*s", folder ? folder : "", folder ? "/" : "", stem, entry)) return name.data;
+  el_buf_free(&name);
+  return NULL;
+}
+
+static bool add(scan *s, const char *dir, const char *folder, const char *entry, bool is_folder,
+                const el_signature *signature) {
+  el_found *f = &s->found;
+  if (f->n == s->cap) {
+    size_t more = s->cap ? 2 * s->cap : 16;
     el_found_adapter *items = realloc(f->items, more * sizeof *items);
     if (!items) return false;
     f->items = items;
-    *cap = more;
+    s->cap = more;
   }
-  el_buf path = {0};
-  size_t len = strlen(dir);
-  char *name = strndup(entry, stem);
-  if (!name || !el_buf_printf(&path, "%s%s%s", dir, len && dir[len - 1] == '/' ? "" : "/", entry)) {
+  char *name = name_of(folder, entry, is_folder), *path = join(dir, entry);
+  if (!name || !path) {
     free(name);
-    el_buf_free(&path);
+    free(path);
     return false;
   }
-  f->items[f->n++] = (el_found_adapter){.name = name, .path = path.data};
+  f->items[f->n++] = (el_found_adapter){.name = name, .path = path, .signature = *signature};
   return true;
+}
+
+/* Remembers a folder that is to be looked into; false: out of memory. */
+static bool add_folder(scan *s, const char *entry) {
+  el_found *f = &s->found;
+  if (f->n_folders == s->folders_cap) {
+    size_t more = s->folders_cap ? 2 * s->folders_cap : 16;
+    char **folders = realloc(f->folders, more * sizeof *folders);
+    if (!folders) return false;
+    f->folders = folders;
+    s->folders_cap = more;
+  }
+  char *copy = strdup(entry);
+  if (!copy) return false;
+  f->folders[f->n_folders++] = copy;
+  return true;
+}
+
+/* Lists one directory: the top one when `folder` is NULL, else that folder of it, whose path is dir. */
+static el_status list(scan *s, const char *dir, const char *folder, el_error *err) {
+  DIR *d = opendir(dir);
+  if (!d) return el_fail(err, EL_ERR_IO, "%s: %s", dir, strerror(errno));
+  el_status status = EL_OK;
+  while (!status) {
+    errno = 0;
+    struct dirent *e = readdir(d);
+    if (!e && errno) status = el_fail(err, EL_ERR_IO, "%s: %s", dir, strerror(errno));
+    if (!e) break;
+    if (e->d_name[0] == '.') continue;
+    bool is_folder, ok = true;
+    el_signature signature;
+    if (el_signature_at(dirfd(d), e->d_name, &is_folder, &signature))
+      ok = add(s, dir, folder, e->d_name, is_folder, &signature);
+    else if (is_folder && !folder)
+      ok = add_folder(s, e->d_name);
+    if (!ok) status = el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", dir);
+  }
+  closedir(d);
+  return status;
 }
 
 static int by_name(const void *x, const void *y) {
@@ -90,28 +130,25 @@ static bool judge(el_found *f) {
 }
 
 el_status el_adapter_discover(const char *dir, el_found *out, el_error *err) {
-  DIR *d = opendir(dir);
-  if (!d) return el_fail(err, EL_ERR_IO, "%s: %s", dir, strerror(errno));
-  el_found f = {0};
-  size_t cap = 0, stem = 0;
-  el_status status = EL_OK;
-  while (!status) {
-    errno = 0;
-    struct dirent *e = readdir(d);
-    if (!e && errno) status = el_fail(err, EL_ERR_IO, "%s: %s", dir, strerror(errno));
-    if (!e) break;
-    if (e->d_name[0] != '.' && is_adapter(dirfd(d), e->d_name, &stem) && !add(&f, &cap, dir, e->d_name, stem))
+  scan s = {0};
+  el_found *f = &s.found;
+  el_status status = list(&s, dir, NULL, err);
+  for (size_t i = 0; i < f->n_folders && !status; i++) {
+    el_error ignored;
+    char *path = join(dir, f->folders[i]);
+    if (!path) status = el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", dir);
+    /* One that cannot be read, or is gone by now, holds nothing. */
+    if (path && list(&s, path, f->folders[i], &ignored) == EL_ERR_NO_MEMORY)
       status = el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", dir);
+    free(path);
   }
-  closedir(d);
-  if (!status && f.n) qsort(f.items, f.n, sizeof *f.items, by_name);
-  if (!status && !judge(&f)) status = el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", dir);
-  if (status) {
-    el_found_free(&f);
-    return status;
-  }
-  *out = f;
-  return EL_OK;
+  if (!status && f->n) qsort(f->items, f->n, sizeof *f->items, by_name);
+  if (!status && !judge(f)) status = el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", dir);
+  if (status)
+    el_found_free(f);
+  else
+    *out = *f;
+  return status;
 }
 
 void el_found_free(el_found *f) {
@@ -120,6 +157,8 @@ void el_found_free(el_found *f) {
     free(f->items[i].path);
     free(f->items[i].problem);
   }
+  for (size_t i = 0; i < f->n_folders; i++) free(f->folders[i]);
   free(f->items);
+  free(f->folders);
   *f = (el_found){0};
 }

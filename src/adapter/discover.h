@@ -1,8 +1,10 @@
-/* What adapters a directory holds: a sub-folder with adapter_config.json, named after the folder, and a *.gguf file,
- * named after its stem. */
+/* What adapters a directory holds: a sub-folder with adapter_config.json and weights, named after the folder, and a
+ * *.gguf file, named after its stem. A sub-folder without them is looked into in turn, and what it holds is named
+ * "sub-folder/name": one level, for a folder a tenant. */
 #ifndef EL_ADAPTER_DISCOVER_H
 #define EL_ADAPTER_DISCOVER_H
 
+#include "adapter/signature.h"
 #include "edgelora.h"
 
 /* An adapter's name: 1 to EL_ADAPTER_NAME_MAX bytes of UTF-8 without control characters. It is looked up, never used as
@@ -13,7 +15,8 @@ el_status el_adapter_name_check(const char *name, el_error *err);
 
 typedef struct el_found_adapter {
   char *name;
-  char *path;       /* dir/entry */
+  char *path; /* dir/entry, dir/folder/entry */
+  el_signature signature;
   el_status status; /* EL_OK, or why this entry cannot be used: */
   char *problem;    /* the message then; NULL otherwise */
 } el_found_adapter;
@@ -21,11 +24,13 @@ typedef struct el_found_adapter {
 typedef struct el_found {
   el_found_adapter *items; /* sorted by name, by path where names are equal */
   size_t n;
+  char **folders; /* that were looked into, in no order: where a change may bring an adapter */
+  size_t n_folders;
 } el_found;
 
 /* Lists; opens no adapter. Entries that begin with a dot are not looked at, symbolic links are followed (whoever may
- * write into the directory decides what is served), sub-folders are not searched further. A name that is there twice
- * (a/ and a.gguf) is the second one's problem. */
+ * write into the directory decides what is served), sub-folders of sub-folders are not searched. A name that is there
+ * twice (a/ and a.gguf) is the second one's problem. */
 el_status el_adapter_discover(const char *dir, el_found *out, el_error *err);
 void el_found_free(el_found *f);
 

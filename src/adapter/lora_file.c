@@ -152,10 +152,16 @@ static el_status finish(el_lora_file *f, el_status status, const el_lora_shape *
 }
 
 el_status el_lora_file_open(const char *path, const el_lora_shape *shape, el_lora_file **out, el_error *err) {
+  return el_lora_file_open_with(path, shape, NULL, out, err);
+}
+
+el_status el_lora_file_open_with(const char *path, const el_lora_shape *shape, el_file_buffer *buffer,
+                                 el_lora_file **out, el_error *err) {
   struct stat st;
   if (stat(path, &st) != 0) return el_fail(err, EL_ERR_IO, "%s: %s", path, strerror(errno));
   el_lora_file *f = calloc(1, sizeof *f);
   if (!f) return el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", path);
+  f->buffer = buffer;
   el_status status = S_ISDIR(st.st_mode) ? el_lora_read_peft(f, path, err) : el_lora_read_gguf(f, path, err);
   return finish(f, status, shape, out, err);
 }

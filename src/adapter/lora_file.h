@@ -6,6 +6,7 @@
 #define EL_ADAPTER_LORA_FILE_H
 
 #include "edgelora.h"
+#include "format/file.h"
 #include "format/quant.h"
 
 /* The linear layers of a block of the llama architecture. */
@@ -51,6 +52,9 @@ typedef struct el_lora_file el_lora_file;
  * that is not the base's, missing A or B, rank 0 or above the limit, NaN or infinity in weights or alpha, an unknown
  * tensor. `shape` NULL: only what does not need the base is checked (for inspect). */
 el_status el_lora_file_open(const char *path, const el_lora_shape *shape, el_lora_file **out, el_error *err);
+/* The same; the weights are read into `buffer`, which must not be used for another file while this one is open. */
+el_status el_lora_file_open_with(const char *path, const el_lora_shape *shape, el_file_buffer *buffer,
+                                 el_lora_file **out, el_error *err);
 void el_lora_file_close(el_lora_file *f);
 size_t el_lora_file_n(const el_lora_file *f);
 /* Pairs are sorted by layer, then linear; each (layer, linear) at most once. */

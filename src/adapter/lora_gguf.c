@@ -84,6 +84,6 @@ el_status el_lora_parse_gguf(el_lora_file *f, const char *path, el_error *err) {
 }
 
 el_status el_lora_read_gguf(el_lora_file *f, const char *path, el_error *err) {
-  el_status status = el_file_read(path, EL_LORA_MAX_WEIGHTS, &f->weights, err);
+  el_status status = el_file_read_into(path, EL_LORA_MAX_WEIGHTS, f->buffer, &f->weights, err);
   return status ? status : el_lora_parse_gguf(f, path, err);
 }

@@ -23,10 +23,11 @@ typedef struct el_lora_part {
 } el_lora_part;
 
 struct el_lora_file {
-  char *weights_path; /* for messages */
-  el_file config;     /* PEFT: adapter_config.json */
-  el_file weights;    /* read, not mapped: others may change the file while we serve */
-  el_gguf *gguf;      /* one of these two is set, a view of `weights` */
+  char *weights_path;     /* for messages */
+  el_file config;         /* PEFT: adapter_config.json */
+  el_file weights;        /* read, not mapped: others may change the file while we serve */
+  el_file_buffer *buffer; /* to read it into; NULL: memory of its own */
+  el_gguf *gguf;          /* one of these two is set, a view of `weights` */
   el_safetensors *safetensors;
   char *base;
   bool half_split; /* q and k rows are in Hugging Face's order */

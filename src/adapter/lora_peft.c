@@ -118,7 +118,7 @@ el_status el_lora_read_peft(el_lora_file *f, const char *dir, el_error *err) {
     status =
         el_fail(err, EL_ERR_UNSUPPORTED,
                 "%s: pickled weights are not supported (reading them runs code): convert them to safetensors", pickle);
-  if (!status) status = el_file_read(f->weights_path, EL_LORA_MAX_WEIGHTS, &f->weights, err);
+  if (!status) status = el_file_read_into(f->weights_path, EL_LORA_MAX_WEIGHTS, f->buffer, &f->weights, err);
   if (!status) status = el_lora_parse_peft(f, dir, err);
   free(config);
   free(pickle);

@@ -11,6 +11,7 @@
 #include "cli/signals.h"
 
 #define DEFAULT_MODEL "edgelora/models/SmolLM2-135M-Instruct.Q4_1.gguf"
+#define CACHE_FOLDER "edgelora"
 
 el_cli_engine el_cli_engine_default(void) {
   return (el_cli_engine){.options = el_engine_options_default(), .level = EL_LOG_WARN, .signal_fd = -1};
@@ -92,26 +93,42 @@ el_cli_group el_cli_engine_group(el_cli_engine *e, int with, el_cli_option stora
                       0,
                       "keep: as precise as the file's types; q8: 16- and 32-bit weights as 8-bit integers, half "
                       "the memory; f16: all weights as 16 bits, to compare with; default keep"};
+  storage[n++] =
+      (el_cli_option){0,
+                      "memory",
+                      "SIZE",
+                      EL_CLI_BYTES,
+                      &o->memory_bytes,
+                      0,
+                      0,
+                      "what keys, values and adapters may take together, such as 2G; the weights come on top; default: "
+                      "what all slots need and 512M more, half of the free memory at most"};
+  storage[n++] = (el_cli_option){0,
+                                 "cache-policy",
+                                 "NAME",
+                                 EL_CLI_TEXT,
+                                 &o->cache_policy,
+                                 0,
+                                 0,
+                                 "which adapters stay in memory: frequency, s3-fifo, lru; default frequency"};
   storage[n++] = (el_cli_option){'v', "verbose", NULL, EL_CLI_FLAG, &e->verbose, 0, 0, "log more"};
   storage[n++] = (el_cli_option){'q', "quiet", NULL, EL_CLI_FLAG, &e->quiet, 0, 0, "log errors only"};
   return (el_cli_group){"Engine", storage, n};
 }
 
-char *el_cli_model_path(const char *given) {
-  if (given) {
-    char *copy = strdup(given);
-    if (!copy) el_cli_no_memory();
-    return copy;
-  }
+/* $XDG_CACHE_HOME or ~/.cache, and `name` in it. The caller's; NULL: out of memory. */
+static char *cache_path(const char *name) {
   const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
   char *path = NULL;
-  int len = cache && *cache ? asprintf(&path, "%s/%s", cache, DEFAULT_MODEL)
-                            : asprintf(&path, "%s/.cache/%s", home ? home : "", DEFAULT_MODEL);
-  if (len < 0) {
-    el_cli_no_memory();
-    return NULL;
-  }
-  if (access(path, R_OK) == 0) return path;
+  int len =
+      cache && *cache ? asprintf(&path, "%s/%s", cache, name) : asprintf(&path, "%s/.cache/%s", home ? home : "", name);
+  return len < 0 ? NULL : path;
+}
+
+char *el_cli_model_path(const char *given) {
+  char *path = given ? strdup(given) : cache_path(DEFAULT_MODEL);
+  if (!path) el_cli_no_memory();
+  if (!path || given || access(path, R_OK) == 0) return path;
   el_cli_error(
       "no model: name one with -m FILE.gguf, or let 'make model', in the source folder, fetch the default one to %s",
       path);
@@ -186,7 +203,9 @@ int el_cli_engine_open(el_cli_engine *e) {
   if (e->quiet) e->level = EL_LOG_ERROR;
   char *path = el_cli_model_path(e->model);
   if (!path) return EL_EXIT_FAILED;
+  char *cache = cache_path(CACHE_FOLDER); /* without one, the next start reads more */
   e->options.model_path = path;
+  e->options.cache_dir = cache;
   e->options.log = log_line;
   e->options.log_user = e;
   e->options.progress = show_progress;
@@ -194,8 +213,9 @@ int el_cli_engine_open(el_cli_engine *e) {
   e->load_began = now();
   el_error err;
   el_status status = el_engine_open(&e->options, &e->engine, &err);
-  e->options.model_path = NULL;
+  e->options.model_path = e->options.cache_dir = NULL;
   free(path);
+  free(cache);
   if (status) return el_cli_failed(&err);
   int code = -1;
   for (size_t i = 0; code < 0 && i < e->adapters.n; i++) code = add_named(e, e->adapters.items[i]);

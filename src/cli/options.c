@@ -1,5 +1,6 @@
 #include "cli/options.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -84,6 +85,23 @@ static bool set_u64(const char *text, uint64_t *out) {
   return true;
 }
 
+static bool set_bytes(const char *text, uint64_t *out) {
+  static const char units[] = "KMGT";
+  char number[24];
+  size_t len = strlen(text);
+  int last = len ? toupper((unsigned char)text[len - 1]) : 0;
+  const char *unit = last ? strchr(units, last) : NULL;
+  uint64_t value;
+  if (unit) len--;
+  if (!len || len >= sizeof number) return false;
+  memcpy(number, text, len);
+  number[len] = 0;
+  int shift = unit ? 10 * (int)(unit - units + 1) : 0;
+  if (!set_u64(number, &value) || value > UINT64_MAX >> shift) return false;
+  *out = value << shift;
+  return true;
+}
+
 static bool set_real(const char *text, const el_cli_option *o) {
   char *end;
   errno = 0;
@@ -120,6 +138,7 @@ static bool append(el_cli_list *list, const char *text) {
 static int bad_number(const el_cli_command *c, const el_cli_option *o, const char *text) {
   switch (o->kind) {
     case EL_CLI_U64: return el_cli_usage_error(c, "--%s: '%s' is not a whole number from 0 to 2^64-1", o->name, text);
+    case EL_CLI_BYTES: return el_cli_usage_error(c, "--%s: '%s' is not a size such as 512M or 4G", o->name, text);
     case EL_CLI_REAL:
       return el_cli_usage_error(c, "--%s: '%s' is not a number from %g to %g", o->name, text, o->min, o->max);
     case EL_CLI_NUMBERS:
@@ -137,6 +156,7 @@ static int set(const el_cli_command *c, const el_cli_option *o, const char *text
     case EL_CLI_FLAG: *(bool *)o->target = true; return -1;
     case EL_CLI_INT: ok = set_int(text, o); break;
     case EL_CLI_U64: ok = set_u64(text, o->target); break;
+    case EL_CLI_BYTES: ok = set_bytes(text, o->target); break;
     case EL_CLI_REAL: ok = set_real(text, o); break;
     case EL_CLI_NUMBERS: ok = set_numbers(text, o); break;
     case EL_CLI_TEXT: *(const char **)o->target = text; break;

@@ -23,6 +23,7 @@ typedef enum el_cli_kind {
   EL_CLI_FLAG,   /* bool: present or not */
   EL_CLI_INT,    /* int */
   EL_CLI_U64,    /* uint64_t */
+  EL_CLI_BYTES,  /* uint64_t: 4G, 512M, 64K or plain bytes */
   EL_CLI_REAL,   /* float */
   EL_CLI_TEXT,   /* const char * */
   EL_CLI_TEXTS,  /* el_cli_list */
@@ -35,7 +36,7 @@ typedef struct el_cli_option {
   const char *value; /* what the help calls its value; NULL with a flag */
   el_cli_kind kind;
   void *target;    /* keeps what it holds, the default, when the option is absent */
-  double min, max; /* limits of a number (each number of a list), inclusive; not of EL_CLI_U64 */
+  double min, max; /* limits of a number (each number of a list), inclusive; not of EL_CLI_U64 and EL_CLI_BYTES */
   const char *help;
 } el_cli_option;
 

@@ -1,61 +1,55 @@
-/* Adding and removing adapters. They are read and packed on the caller's thread, while the engine runs. */
-#include "adapter/discover.h"
+/* Adding and removing adapters: by name, or all that a directory holds. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "adapter/index_file.h"
 #include "base/error.h"
 #include "engine/engine.h"
 
-static void shape_of(const el_engine *e, el_lora_shape *shape) {
-  el_hparams_shape(el_model_hparams(e->model), shape);
+/* ------------------------------------------------------------------- by name */
+
+/* What the adapter will take of the pool; it is read on the caller's thread, and packed later by the loader. */
+static el_status measure(el_engine *e, el_entry_spec *spec, el_error *err) {
+  el_lora_shape shape;
+  el_hparams_shape(el_model_hparams(e->model), &shape);
+  el_lora_file *file = NULL;
+  el_packer *packer = NULL;
+  el_status status = EL_OK;
+  if (*spec->path) {
+    status = el_signature_read(spec->path, &spec->signature, err);
+    if (!status) status = el_lora_file_open(spec->path, &shape, &file, err);
+  }
+  if (!status) status = el_packer_new(&shape, e->kernels, e->memory.pool.block_bytes, &packer, err);
+  if (!status)
+    status = file ? el_packer_plan(packer, file, &spec->size, err)
+                  : el_packer_plan_random(packer, spec->rank, spec->seed, &spec->size, err);
+  el_packer_free(packer);
+  el_lora_file_close(file);
+  return status;
+}
+
+static el_status add(el_engine *e, el_entry_spec *spec, el_error *err) {
+  el_status status = el_registry_check(e->registry, spec->name, err);
+  if (!status) status = measure(e, spec, err);
+  const el_pool *pool = &e->memory.pool;
+  if (!status && spec->size.n_blocks >= pool->n_blocks)
+    return el_fail(err, EL_ERR_NO_MEMORY,
+                   "adapter %.255s: takes %.1f MiB of memory, and there are %.1f MiB for adapters, "
+                   "keys and values",
+                   spec->name, (double)spec->size.bytes / (1 << 20),
+                   (double)pool->n_blocks * (double)pool->block_bytes / (1 << 20));
+  return status ? status : el_registry_add(e->registry, spec, err);
 }
 
 el_status el_adapter_add(el_engine *e, const char *name, const char *path, el_error *err) {
-  if (!e || !path) return el_fail(err, EL_ERR_INVALID, "adapter path: is NULL");
-  el_status status = el_registry_check(e->registry, name, err);
-  if (status) return status;
-  el_lora_shape shape;
-  shape_of(e, &shape);
-  el_lora_file *file = NULL;
-  el_adapter *adapter = NULL;
-  status = el_lora_file_open(path, &shape, &file, err);
-  if (!status) status = el_adapter_pack(file, &shape, e->kernels, &adapter, err);
-  el_lora_file_close(file);
-  if (status) return status;
-  return el_registry_add(e->registry, name, path, adapter, err);
+  if (!e || !path || !*path) return el_fail(err, EL_ERR_INVALID, "adapter path: is missing");
+  return add(e, &(el_entry_spec){.name = name, .path = path, .dir = EL_NO_DIR}, err);
 }
 
 el_status el_adapter_add_random(el_engine *e, const char *name, int rank, uint64_t seed, el_error *err) {
   if (!e) return el_fail(err, EL_ERR_INVALID, "engine: is NULL");
-  if (rank < 1 || rank > EL_LORA_MAX_RANK)
-    return el_fail(err, EL_ERR_INVALID, "rank: %d is not in 1 to %d", rank, EL_LORA_MAX_RANK);
-  el_status status = el_registry_check(e->registry, name, err);
-  if (status) return status;
-  el_lora_shape shape;
-  shape_of(e, &shape);
-  el_adapter *adapter = NULL;
-  status = el_adapter_random(&shape, rank, seed, e->kernels, &adapter, err);
-  if (status) return status;
-  return el_registry_add(e->registry, name, "", adapter, err);
-}
-
-el_status el_adapter_add_dir(el_engine *e, const char *dir, size_t *n_added, size_t *n_failed, el_error *err) {
-  if (!e || !dir) return el_fail(err, EL_ERR_INVALID, "adapter directory: is NULL");
-  el_found found = {0};
-  el_status status = el_adapter_discover(dir, &found, err);
-  if (status) return status;
-  size_t added = 0;
-  for (size_t i = 0; i < found.n; i++) {
-    const el_found_adapter *a = &found.items[i];
-    el_error error;
-    const char *problem = a->problem;
-    if (!a->status && el_adapter_add(e, a->name, a->path, &error)) problem = error.message;
-    if (problem)
-      el_logf(&e->log, EL_LOG_WARN, "%s: skipped: %s", a->path, problem);
-    else
-      added++;
-  }
-  if (n_added) *n_added = added;
-  if (n_failed) *n_failed = found.n - added;
-  el_found_free(&found);
-  return EL_OK;
+  return add(e, &(el_entry_spec){.name = name, .path = "", .dir = EL_NO_DIR, .rank = rank, .seed = seed}, err);
 }
 
 el_status el_adapter_remove(el_engine *e, const char *name, el_error *err) {
@@ -63,7 +57,118 @@ el_status el_adapter_remove(el_engine *e, const char *name, el_error *err) {
   return el_registry_remove(e->registry, name, err);
 }
 
+/* --------------------------------------------------------------- directories */
+
+void el_dirs_free(el_dirs *dirs) {
+  for (int i = 0; i < dirs->n; i++) free(dirs->paths[i]);
+  free(dirs->paths);
+  pthread_mutex_destroy(&dirs->mutex);
+}
+
+static bool known(void *index, const el_found_adapter *f, el_pack_size *size) {
+  return el_index_file_find(index, f->path, &f->signature, size);
+}
+
+/* Lists directory `dir`, and watches it and the folders that may come to hold adapters. */
+static el_status discover(el_engine *e, const char *dir, el_found *found, el_error *err) {
+  for (int rounds = 0;; rounds++) {
+    el_upkeep_watch(e, dir);
+    el_status status = el_adapter_discover(dir, found, err);
+    if (status) return status;
+    bool fresh = false;
+    for (size_t i = 0; i < found->n_folders; i++) {
+      char *path = NULL;
+      if (asprintf(&path, "%s/%s", dir, found->folders[i]) < 0) continue;
+      fresh = el_upkeep_watch(e, path) || fresh;
+      free(path);
+    }
+    /* What came into a folder between its listing and its watch has been missed. */
+    if (!fresh || rounds) return EL_OK;
+    el_found_free(found);
+  }
+}
+
+/* Looks through directory i; its mutex is held. first: what is wrong is said, later only to who wants to know all. */
+static el_status scan(el_engine *e, int i, bool first, el_rescan_result *sum, el_error *err) {
+  el_found found;
+  el_status status = discover(e, e->dirs.paths[i], &found, err);
+  if (status) return status;
+  el_index_file *index = first ? el_upkeep_read_index(e) : NULL; /* what changes while we run is new */
+  el_sync sync = {.dir = i, .known = known, .user = index};
+  status = el_registry_sync(e->registry, &found, &sync, err);
+  el_index_file_free(index);
+  for (size_t k = 0; k < found.n && !status; k++)
+    if (found.items[k].status)
+      el_logf(&e->log, first ? EL_LOG_WARN : EL_LOG_DEBUG, "%s: skipped: %s", found.items[k].path,
+              found.items[k].problem);
+  if (!status && !first && sync.n_added + sync.n_changed + sync.n_removed)
+    el_logf(&e->log, EL_LOG_INFO, "%s: %zu adapters are new, %zu have changed, %zu are gone", e->dirs.paths[i],
+            sync.n_added, sync.n_changed, sync.n_removed);
+  el_found_free(&found);
+  sum->n_added += sync.n_added;
+  sum->n_changed += sync.n_changed;
+  sum->n_removed += sync.n_removed;
+  sum->n_failed += sync.n_refused;
+  return status;
+}
+
+/* Appends; false: out of memory. */
+static bool append(el_dirs *d, const char *dir) {
+  char **paths = realloc(d->paths, sizeof *paths * ((size_t)d->n + 1));
+  if (!paths) return false;
+  d->paths = paths;
+  if (!(paths[d->n] = strdup(dir))) return false;
+  d->n++;
+  return true;
+}
+
+el_status el_adapter_add_dir(el_engine *e, const char *dir, size_t *n_added, size_t *n_failed, el_error *err) {
+  if (!e || !dir) return el_fail(err, EL_ERR_INVALID, "adapter directory: is NULL");
+  el_rescan_result sum = {0};
+  el_dirs *d = &e->dirs;
+  pthread_mutex_lock(&d->mutex);
+  int i = 0;
+  while (i < d->n && strcmp(d->paths[i], dir)) i++;
+  bool old = i < d->n;
+  el_status status = EL_OK;
+  if (!old && !append(d, dir)) status = el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", dir);
+  if (!status) {
+    status = el_upkeep_start(e, err);
+    if (!status) status = scan(e, i, true, &sum, err);
+    if (status && !old) free(d->paths[--d->n]);
+  }
+  pthread_mutex_unlock(&d->mutex);
+  if (status) return status;
+  if (n_added) *n_added = sum.n_added;
+  if (n_failed) *n_failed = sum.n_failed;
+  return EL_OK;
+}
+
+el_status el_adapter_rescan(el_engine *e, el_rescan_result *out, el_error *err) {
+  if (!e) return el_fail(err, EL_ERR_INVALID, "engine: is NULL");
+  el_rescan_result sum = {0};
+  el_status status = EL_OK;
+  pthread_mutex_lock(&e->dirs.mutex);
+  for (int i = 0; i < e->dirs.n; i++) {
+    el_error error;
+    /* One that is gone does not keep the others from being looked through. What it offered fails when it is asked for.
+     */
+    el_status one = scan(e, i, false, &sum, &error);
+    if (one && !status) status = el_fail(err, one, "%s", error.message);
+  }
+  pthread_mutex_unlock(&e->dirs.mutex);
+  if (out) *out = sum;
+  return status;
+}
+
+/* ------------------------------------------------------------------- listing */
+
 el_status el_adapter_list(const el_engine *e, el_adapter_info **out, size_t *n, el_error *err) {
   if (!e || !out || !n) return el_fail(err, EL_ERR_INVALID, "adapter list: an argument is NULL");
   return el_registry_list(e->registry, out, n, err);
+}
+
+el_status el_adapter_get(const el_engine *e, const char *name, el_adapter_info **out, el_error *err) {
+  if (!e || !name || !out) return el_fail(err, EL_ERR_INVALID, "adapter: an argument is NULL");
+  return el_registry_info(e->registry, name, out, err);
 }

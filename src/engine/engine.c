@@ -70,7 +70,9 @@ static el_status read_names(el_engine *e, const el_gguf *g, const el_engine_opti
   if (status) return status;
   e->architecture = el_str_dup(architecture);
   e->name = o->model_name ? strdup(o->model_name) : default_name(g);
-  if (!e->architecture || !e->name) return el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", o->model_path);
+  if (o->cache_dir) e->cache_dir = strdup(o->cache_dir);
+  if (!e->architecture || !e->name || (o->cache_dir && !e->cache_dir))
+    return el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", o->model_path);
   return EL_OK;
 }
 
@@ -93,28 +95,50 @@ static el_status load(el_engine *e, const el_engine_options *o, el_error *err) {
   return EL_OK;
 }
 
-static el_status reserve(el_engine *e, const el_engine_options *o, uint64_t n_pages, el_error *err) {
+static el_status reserve(el_engine *e, const el_engine_options *o, el_pool_setup setup, el_error *err) {
   const el_hparams *h = el_model_hparams(e->model);
-  int ctx = o->ctx_size;
-  if (!ctx) ctx = h->ctx_train < EL_DEFAULT_CTX ? h->ctx_train : EL_DEFAULT_CTX;
-  if (ctx > h->ctx_train)
-    el_logf(&e->log, EL_LOG_WARN, "ctx_size: %d is more than the %d tokens that the model was trained for", ctx,
+  el_budget b;
+  el_status status = el_budget_plan(o, h, e->kernels, &b, err);
+  if (status) return status;
+  if (setup.n_blocks) {
+    b.n_blocks = setup.n_blocks;
+    b.pages_per_block = setup.pages_per_block;
+    b.reserve = setup.reserve;
+  }
+  uint64_t pages = (uint64_t)(b.n_blocks - b.reserve) * b.pages_per_block;
+  if (pages < (uint64_t)el_pages_for(b.ctx_size))
+    return el_fail(err, EL_ERR_INVALID, "KV cache: %llu pages do not hold one context, which takes %d",
+                   (unsigned long long)pages, el_pages_for(b.ctx_size));
+  if (b.ctx_size > h->ctx_train)
+    el_logf(&e->log, EL_LOG_WARN, "ctx_size: %d is more than the %d tokens that the model was trained for", b.ctx_size,
             h->ctx_train);
-  e->limits = (el_seq_limits){.n_vocab = h->n_vocab, .ctx_size = ctx};
-  uint64_t one = (uint64_t)el_pages_for(ctx);
-  if (!n_pages) n_pages = one * (uint64_t)o->n_slots;
-  if (n_pages < one)
-    return el_fail(err, EL_ERR_INVALID, "KV cache: %llu pages do not hold one context, which takes %llu",
-                   (unsigned long long)n_pages, (unsigned long long)one);
-  el_status status = el_kv_pages_new(el_kv_page_bytes(h), n_pages, &e->kv, err);
-  if (status) return el_fail_prefix(err, "%d slots of %d tokens (lower n_slots or ctx_size)", o->n_slots, ctx);
+  e->limits = (el_seq_limits){.n_vocab = h->n_vocab, .ctx_size = b.ctx_size};
+  el_lora_shape shape;
+  el_hparams_shape(h, &shape);
+  el_memory_options m = {.page_bytes = el_kv_page_bytes(h),
+                         .pages_per_block = b.pages_per_block,
+                         .n_blocks = b.n_blocks,
+                         .reserve = b.reserve,
+                         .policy = o->cache_policy,
+                         .own_thread = true,
+                         .on_result = el_loop_notify,
+                         .user = e};
+  if ((status = el_registry_new(e->name, el_loop_notify, e, &e->registry, err)) ||
+      (status = el_memory_new(&m, &shape, e->kernels, e->registry, &e->log, &e->memory, err)))
+    return status;
+  double mib = (double)e->memory.pool.block_bytes / (1 << 20);
+  el_logf(&e->log, EL_LOG_INFO,
+          "memory: %.0f MiB for keys, values and adapters, in %u blocks of %.0f KiB; a sequence of %d tokens "
+          "takes %.0f MiB, an adapter of rank 16 %.1f MiB",
+          mib * b.n_blocks, b.n_blocks, mib * 1024, b.ctx_size, mib / b.pages_per_block * el_pages_for(b.ctx_size),
+          mib * b.reserve);
   int max_logits = o->n_slots > EL_PROMPT_LOGITS ? o->n_slots : EL_PROMPT_LOGITS;
   if (max_logits > o->step_rows) max_logits = o->step_rows;
-  if ((status = el_scheduler_init(&e->scheduler, &e->kv, o->n_slots, o->step_rows, max_logits, err)) ||
-      (status = el_step_new(e->model, e->threads, e->kv.base, o->step_rows, max_logits, ctx, &e->step, err)) ||
-      (status = el_sampler_new(h->n_vocab, &e->sampler, err)))
+  if ((status = el_scheduler_init(&e->scheduler, &e->memory, o->n_slots, o->step_rows, max_logits, err)) ||
+      (status =
+           el_step_new(e->model, e->threads, e->memory.pool.base, o->step_rows, max_logits, b.ctx_size, &e->step, err)))
     return status;
-  return el_registry_new(e->name, &e->registry, err);
+  return el_sampler_new(h->n_vocab, &e->sampler, err);
 }
 
 static el_status start_thread(el_engine *e, el_error *err) {
@@ -135,7 +159,7 @@ static el_status open_threads(el_engine *e, const el_engine_options *o, el_error
   return el_threads_new(n ? n : el_physical_cores(), o->cpu_list ? cpus : NULL, &e->threads, err);
 }
 
-static el_status open_parts(el_engine *e, const el_engine_options *o, uint64_t n_pages, el_error *err) {
+static el_status open_parts(el_engine *e, const el_engine_options *o, el_pool_setup setup, el_error *err) {
   el_status status = el_kernels_get(o->isa, &e->kernels, err);
   if (status) return status;
   /* Signals are for the program's own threads. */
@@ -144,14 +168,14 @@ static el_status open_parts(el_engine *e, const el_engine_options *o, uint64_t n
   pthread_sigmask(SIG_SETMASK, &all, &before);
   status = open_threads(e, o, err);
   pthread_sigmask(SIG_SETMASK, &before, NULL);
-  if (status || (status = load(e, o, err)) || (status = reserve(e, o, n_pages, err))) return status;
+  if (status || (status = load(e, o, err)) || (status = reserve(e, o, setup, err))) return status;
   pthread_sigmask(SIG_SETMASK, &all, &before);
   status = start_thread(e, err);
   pthread_sigmask(SIG_SETMASK, &before, NULL);
   return status;
 }
 
-el_status el_engine_open_pages(const el_engine_options *options, uint64_t n_pages, el_engine **out, el_error *err) {
+el_status el_engine_open_pool(const el_engine_options *options, el_pool_setup setup, el_engine **out, el_error *err) {
   el_error error;
   if (!err) err = &error; /* messages are built up on the way */
   el_status status = check_options(options, err);
@@ -163,13 +187,15 @@ el_status el_engine_open_pages(const el_engine_options *options, uint64_t n_page
   e->inbox_end = &e->inbox;
   e->kept_end = &e->kept;
   pthread_mutex_init(&e->mutex, NULL);
+  pthread_mutex_init(&e->dirs.mutex, NULL);
+  el_upkeep_init(&e->upkeep);
   pthread_condattr_t monotonic;
   pthread_condattr_init(&monotonic);
   pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
   pthread_cond_init(&e->work, &monotonic);
   pthread_cond_init(&e->readers_gone, NULL);
   pthread_condattr_destroy(&monotonic);
-  status = open_parts(e, options, n_pages, err);
+  status = open_parts(e, options, setup, err);
   if (status)
     el_engine_close(e);
   else
@@ -178,11 +204,12 @@ el_status el_engine_open_pages(const el_engine_options *options, uint64_t n_page
 }
 
 el_status el_engine_open(const el_engine_options *options, el_engine **out, el_error *err) {
-  return el_engine_open_pages(options, 0, out, err);
+  return el_engine_open_pool(options, (el_pool_setup){0}, out, err);
 }
 
 void el_engine_close(el_engine *e) {
   if (!e) return;
+  el_upkeep_stop(e);
   if (e->thread_started) {
     pthread_mutex_lock(&e->mutex);
     e->closing = true;
@@ -195,18 +222,20 @@ void el_engine_close(el_engine *e) {
     pthread_mutex_unlock(&e->mutex);
   }
   el_request_free_all(e);
+  el_memory_free(&e->memory);
   el_registry_free(e->registry);
   el_sampler_free(e->sampler);
   el_step_free(e->step);
   el_scheduler_free(&e->scheduler);
-  el_kv_pages_free(&e->kv);
   el_model_free(e->model);
   el_tokenizer_close(e->tokenizer);
   el_threads_free(e->threads);
   pthread_cond_destroy(&e->work);
   pthread_cond_destroy(&e->readers_gone);
   pthread_mutex_destroy(&e->mutex);
+  el_dirs_free(&e->dirs);
   free(e->architecture);
+  free(e->cache_dir);
   free(e->name);
   free(e);
 }
@@ -218,7 +247,9 @@ void el_engine_info(const el_engine *e, el_model_info *out) {
                          .isa = el_kernels_name(e->kernels),
                          .n_params = el_model_n_params(e->model),
                          .weight_bytes = el_model_weight_bytes(e->model),
-                         .kv_bytes = (uint64_t)e->kv.n_pages * e->kv.page_bytes,
+                         .pool_bytes = (uint64_t)e->memory.pool.n_blocks * e->memory.pool.block_bytes,
+                         .kv_bytes = (uint64_t)e->memory.kv.max_blocks * e->memory.pool.block_bytes,
+                         .block_bytes = e->memory.pool.block_bytes,
                          .n_vocab = h->n_vocab,
                          .n_layers = h->n_layers,
                          .n_embd = h->n_embd,
@@ -239,6 +270,7 @@ const el_tokenizer *el_engine_tokenizer(const el_engine *e) {
 void el_engine_stats(const el_engine *engine, el_stats *out) {
   el_engine *e = (el_engine *)engine; /* for the mutex */
   const el_counters *c = &e->count;
+  const el_memory_counters *m = &e->memory.count;
   pthread_mutex_lock(&e->mutex);
   uint64_t submitted = e->n_submitted;
   int unfinished = e->n_unfinished, running = atomic_load(&c->running);
@@ -253,8 +285,22 @@ void el_engine_stats(const el_engine *engine, el_stats *out) {
                     .requests_failed = atomic_load(&c->failed),
                     .slots_busy = running,
                     .queued = unfinished > running ? unfinished - running : 0,
-                    .kv_pages = e->kv.n_pages,
-                    .kv_pages_used = atomic_load(&c->pages_used),
+                    .kv_pages = (uint64_t)e->memory.kv.max_blocks * e->memory.kv.per_block,
+                    .kv_pages_used = atomic_load(&m->pages_used),
                     .page_tokens = EL_PAGE_TOKENS,
-                    .step_seconds = (double)atomic_load(&c->step_ns) * 1e-9};
+                    .step_seconds = (double)atomic_load(&c->step_ns) * 1e-9,
+                    .preemptions = atomic_load(&c->preempted),
+                    .adapters = el_registry_count(e->registry),
+                    .adapters_resident = atomic_load(&m->n_resident),
+                    .adapter_hits = atomic_load(&m->hits),
+                    .adapter_misses = atomic_load(&m->misses),
+                    .adapter_evictions = atomic_load(&m->evictions),
+                    .adapter_loads = atomic_load(&m->loads),
+                    .adapter_loads_failed = atomic_load(&m->loads_failed),
+                    .load_seconds = (double)atomic_load(&m->load_ns) * 1e-9,
+                    .pool_blocks = e->memory.pool.n_blocks,
+                    .pool_blocks_kv = atomic_load(&m->blocks_kv),
+                    .pool_blocks_adapters = atomic_load(&m->blocks_adapters),
+                    .pool_blocks_idle = atomic_load(&m->blocks_idle)};
+  for (int i = 0; i < EL_LOAD_BUCKETS; i++) out->load_histogram[i] = atomic_load(&m->load_histogram[i]);
 }

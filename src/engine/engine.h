@@ -7,8 +7,7 @@
 
 #include "base/log.h"
 #include "base/threads.h"
-#include "engine/kv_pages.h"
-#include "engine/registry.h"
+#include "engine/memory.h"
 #include "engine/sampler.h"
 #include "engine/scheduler.h"
 #include "engine/seq.h"
@@ -27,18 +26,36 @@ enum {
 enum {
   EL_TABLE = 1024,       /* buckets of the table of requests */
   EL_KEEP_DONE = 256,    /* requests that stay after their DONE event has been taken, since the client may look at it */
-  EL_IDLE_FORGET_S = 10, /* after this time without work the KV arena's memory goes back to the system */
+  EL_IDLE_FORGET_S = 10, /* after this time without work the pool's free memory goes back to the system */
 };
 
 /* For el_stats; each is written by one thread at a time and read by any. */
 typedef struct el_counters {
-  atomic_uint_fast64_t steps, rows, prompt_tokens, generated_tokens, done, cancelled, failed, pages_used, step_ns;
+  atomic_uint_fast64_t steps, rows, prompt_tokens, generated_tokens, done, cancelled, failed, step_ns, preempted;
   atomic_int running;
 } el_counters;
+
+/* The directories of el_adapter_add_dir. */
+typedef struct el_dirs {
+  pthread_mutex_t mutex; /* held while one is looked through: two at once would undo each other */
+  char **paths;
+  int n;
+} el_dirs;
+
+/* The thread that watches them; there is one once there is a directory. */
+typedef struct el_upkeep {
+  pthread_t thread;
+  bool has_thread;
+  int inotify_fd, stop_fd;
+  int last_watch, unsettled;
+  bool said_unwatched;
+  uint64_t saved_loads; /* loads that the index file has */
+} el_upkeep;
 
 struct el_engine {
   /* Nobody changes these while the engine is open. */
   char *name, *architecture;
+  char *cache_dir; /* NULL: nothing is kept */
   const el_kernels *kernels;
   el_threads *threads;
   el_tokenizer *tokenizer;
@@ -48,8 +65,11 @@ struct el_engine {
   el_seq_limits limits;
   int max_queue;
 
+  el_dirs dirs;
+  el_upkeep upkeep; /* under dirs.mutex, but for what its thread alone has */
+
   /* The engine thread's. */
-  el_kv_pages kv;
+  el_memory memory;
   el_step *step;
   el_sampler *sampler;
   el_scheduler scheduler;
@@ -64,6 +84,7 @@ struct el_engine {
   pthread_cond_t readers_gone; /* for el_engine_close */
   bool closing;
   bool cancels;               /* a request has been cancelled since the engine thread last looked */
+  bool news;                  /* a load has ended, or an entry is to be buried */
   el_seq *inbox, **inbox_end; /* submitted, in order of id */
   el_seq *table[EL_TABLE];    /* by id: all that are not finished, and those whose events have not been taken */
   el_seq *kept, **kept_end;   /* in the table, their DONE event taken; the oldest first */
@@ -73,11 +94,40 @@ struct el_engine {
   int n_readers;        /* threads inside el_next_event */
 };
 
-/* As el_engine_open; n_pages: pages of the KV arena, 0 for what all slots can use together. */
-el_status el_engine_open_pages(const el_engine_options *options, uint64_t n_pages, el_engine **out, el_error *err);
+/* As el_engine_open, but the pool is given: for tests. n_blocks 0: as the options say. */
+typedef struct el_pool_setup {
+  uint32_t n_blocks, pages_per_block, reserve;
+} el_pool_setup;
+el_status el_engine_open_pool(const el_engine_options *options, el_pool_setup setup, el_engine **out, el_error *err);
+
+/* How much memory there is, and what it holds (budget.c). */
+typedef struct el_budget {
+  uint32_t n_blocks, pages_per_block, reserve;
+  int ctx_size; /* a sequence of this length fits, beside an adapter of `reserve` blocks */
+} el_budget;
+el_status el_budget_plan(const el_engine_options *o, const el_hparams *h, const el_kernels *k, el_budget *out,
+                         el_error *err);
+
+void el_dirs_free(el_dirs *dirs);
+
+/* Watching directories (upkeep.c). */
+void el_upkeep_init(el_upkeep *u);
+el_status el_upkeep_start(el_engine *e, el_error *err);
+void el_upkeep_stop(el_engine *e);
+/* Watches a folder for what comes and goes in it; true: it was not watched before, so something may have come already.
+ */
+bool el_upkeep_watch(el_engine *e, const char *path);
+/* What the cache folder knows about adapters; NULL: nothing. */
+struct el_index_file *el_upkeep_read_index(el_engine *e);
 
 /* The engine thread: runs steps until the engine closes. arg: el_engine. */
 void *el_engine_main(void *arg);
+/* For the engine thread: something has happened that it does not see. Any thread; no mutex is held. */
+void el_loop_notify(void *engine);
+/* Ends a sequence that waits or runs with an error. */
+void el_loop_fail(el_engine *e, el_seq *q, const el_error *error);
+/* Starts what can start, and loads adapters for what cannot (admission.c). */
+void el_admission_run(el_engine *e);
 
 /* Requests as clients see them (request.c). */
 void el_request_deliver_done(el_engine *e, el_seq *q, const el_event *event);

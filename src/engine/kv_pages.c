@@ -1,59 +1,107 @@
 #include "engine/kv_pages.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
-el_status el_kv_pages_new(size_t page_bytes, uint64_t n_pages, el_kv_pages *out, el_error *err) {
-  assert(page_bytes > 0 && n_pages > 0);
-  if (n_pages > UINT32_MAX || n_pages > SIZE_MAX / page_bytes)
-    return el_fail(err, EL_ERR_NO_MEMORY, "KV cache: %llu pages of %zu bytes are more than can be addressed",
-                   (unsigned long long)n_pages, page_bytes);
-  el_kv_pages kv = {.page_bytes = page_bytes, .n_pages = (uint32_t)n_pages, .n_free = (uint32_t)n_pages};
-  size_t bytes = page_bytes * (size_t)n_pages;
-  kv.free_list = malloc(sizeof *kv.free_list * (size_t)n_pages);
-  if (!kv.free_list) return el_fail(err, EL_ERR_NO_MEMORY, "KV cache: out of memory");
-  void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (p == MAP_FAILED) {
-    int e = errno;
-    free(kv.free_list);
-    return el_fail(err, EL_ERR_NO_MEMORY, "KV cache: cannot reserve %zu MiB: %s", bytes >> 20, strerror(e));
+typedef struct el_kv_block {
+  uint32_t first, n_free;  /* free pages */
+  uint32_t before, behind; /* in the list of those with free pages, while n_free > 0 */
+} el_kv_block;
+
+el_status el_kv_pages_new(el_pool *pool, size_t page_bytes, uint32_t max_blocks, el_kv_pages *out, el_error *err) {
+  assert(page_bytes > 0 && pool->block_bytes % page_bytes == 0);
+  el_kv_pages kv = {.pool = pool,
+                    .page_bytes = page_bytes,
+                    .per_block = (uint32_t)(pool->block_bytes / page_bytes),
+                    .max_blocks = max_blocks,
+                    .partial = EL_NO_BLOCK};
+  uint64_t n_pages = (uint64_t)pool->n_blocks * kv.per_block;
+  if (n_pages > UINT32_MAX || n_pages > SIZE_MAX / sizeof *kv.next)
+    return el_fail(err, EL_ERR_NO_MEMORY, "KV cache: %llu pages are more than can be numbered",
+                   (unsigned long long)n_pages);
+  kv.next = malloc(sizeof *kv.next * (size_t)n_pages);
+  kv.blocks = calloc(pool->n_blocks, sizeof *kv.blocks);
+  if (!kv.next || !kv.blocks) {
+    el_kv_pages_free(&kv);
+    return el_fail(err, EL_ERR_NO_MEMORY, "KV cache: out of memory");
   }
-  madvise(p, bytes, MADV_HUGEPAGE); /* advice: a kernel without it works too */
-  kv.base = p;
-  for (uint32_t i = 0; i < kv.n_pages; i++) kv.free_list[i] = kv.n_pages - 1 - i;
   *out = kv;
   return EL_OK;
 }
 
 void el_kv_pages_free(el_kv_pages *kv) {
-  if (kv->base) munmap(kv->base, kv->page_bytes * kv->n_pages);
-  free(kv->free_list);
+  free(kv->next);
+  free(kv->blocks);
   *kv = (el_kv_pages){0};
+}
+
+static void list(el_kv_pages *kv, uint32_t b) {
+  kv->blocks[b].before = EL_NO_BLOCK;
+  kv->blocks[b].behind = kv->partial;
+  if (kv->partial != EL_NO_BLOCK) kv->blocks[kv->partial].before = b;
+  kv->partial = b;
+}
+
+static void unlist(el_kv_pages *kv, uint32_t b) {
+  const el_kv_block *k = &kv->blocks[b];
+  if (k->before == EL_NO_BLOCK)
+    kv->partial = k->behind;
+  else
+    kv->blocks[k->before].behind = k->behind;
+  if (k->behind != EL_NO_BLOCK) kv->blocks[k->behind].before = k->before;
+}
+
+uint32_t el_kv_pages_need(const el_kv_pages *kv, uint64_t n) {
+  if (n <= kv->n_free) return 0;
+  uint64_t blocks = (n - kv->n_free + kv->per_block - 1) / kv->per_block;
+  return kv->n_blocks + blocks > kv->max_blocks ? UINT32_MAX : (uint32_t)blocks;
+}
+
+static void add_block(el_kv_pages *kv) {
+  uint32_t b;
+  bool taken = el_pool_take(kv->pool, EL_USE_KV, &b, 1);
+  assert(taken);
+  (void)taken;
+  uint32_t first = b * kv->per_block;
+  for (uint32_t i = 0; i < kv->per_block; i++) kv->next[first + i] = first + i + 1; /* the last is not looked at */
+  kv->blocks[b].first = first;
+  kv->blocks[b].n_free = kv->per_block;
+  list(kv, b);
+  kv->n_blocks++;
+  kv->n_free += kv->per_block;
 }
 
 bool el_kv_pages_take(el_kv_pages *kv, uint32_t *pages, int n) {
   assert(n >= 0);
-  if (kv->n_free < (uint32_t)n) return false;
-  for (int i = 0; i < n; i++) pages[i] = kv->free_list[--kv->n_free];
-  kv->touched |= n > 0;
+  if (el_kv_pages_need(kv, (uint64_t)n) > kv->pool->count[EL_USE_FREE]) return false;
+  for (int i = 0; i < n; i++) {
+    if (kv->partial == EL_NO_BLOCK) add_block(kv);
+    uint32_t b = kv->partial;
+    el_kv_block *k = &kv->blocks[b];
+    pages[i] = k->first;
+    k->first = kv->next[k->first];
+    if (!--k->n_free) unlist(kv, b);
+    kv->n_free--;
+    kv->n_used++;
+  }
   return true;
 }
 
 void el_kv_pages_give(el_kv_pages *kv, const uint32_t *pages, int n) {
-  assert(n >= 0 && kv->n_free + (uint32_t)n <= kv->n_pages);
   while (n > 0) { /* the last first, so that they come out again in the order in which they were taken */
-    uint32_t page = pages[--n];
-    assert(page < kv->n_pages);
-    kv->free_list[kv->n_free++] = page;
+    uint32_t page = pages[--n], b = page / kv->per_block;
+    el_kv_block *k = &kv->blocks[b];
+    assert(b < kv->pool->n_blocks && kv->pool->use[b] == EL_USE_KV && k->n_free < kv->per_block);
+    kv->next[page] = k->first;
+    k->first = page;
+    if (!k->n_free++) list(kv, b);
+    kv->n_free++;
+    kv->n_used--;
+    if (k->n_free < kv->per_block) continue;
+    unlist(kv, b);
+    el_pool_give(kv->pool, &b, 1);
+    kv->n_blocks--;
+    kv->n_free -= kv->per_block;
   }
-}
-
-void el_kv_pages_forget(el_kv_pages *kv) {
-  assert(kv->n_free == kv->n_pages);
-  if (!kv->touched) return;
-  madvise(kv->base, kv->page_bytes * kv->n_pages, MADV_DONTNEED);
-  kv->touched = false;
 }

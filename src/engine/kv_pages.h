@@ -1,26 +1,35 @@
-/* The arena of KV pages: one piece of address space, reserved when the engine opens and touched as it is used, and a
- * list of the pages that nobody has. Engine thread only. */
+/* KV pages out of blocks of the pool: a block that holds a page belongs to the pages until its last one comes back.
+ * Engine thread only.
+ *
+ * A block holds a whole number of pages and nothing else, so page i begins at the pool's base + i * page_bytes. */
 #ifndef EL_ENGINE_KV_PAGES_H
 #define EL_ENGINE_KV_PAGES_H
 
-#include "base/error.h"
+#include "adapter/pool.h"
 
 typedef struct el_kv_pages {
-  unsigned char *base; /* page i begins at base + i * page_bytes */
+  el_pool *pool;
   size_t page_bytes;
-  uint32_t n_pages, n_free;
-  uint32_t *free_list; /* [n_free] a stack: the page that came back last, which is in memory, goes first */
-  bool touched;        /* a page has been taken since the memory was last given back */
+  uint32_t per_block;
+  uint32_t max_blocks; /* that the pages may have at once */
+  uint32_t n_blocks;   /* that they have */
+  uint32_t n_free;     /* pages in them that nobody has */
+  uint32_t n_used;
+  uint32_t *next;             /* [pool's blocks * per_block] chains of a block's free pages */
+  struct el_kv_block *blocks; /* [pool's blocks] */
+  uint32_t partial;           /* the first of the blocks with free pages, or EL_NO_BLOCK */
 } el_kv_pages;
 
-el_status el_kv_pages_new(size_t page_bytes, uint64_t n_pages, el_kv_pages *out, el_error *err);
+enum { EL_NO_BLOCK = UINT32_MAX };
+
+/* The pool's blocks have page_bytes * per_block bytes. */
+el_status el_kv_pages_new(el_pool *pool, size_t page_bytes, uint32_t max_blocks, el_kv_pages *out, el_error *err);
 void el_kv_pages_free(el_kv_pages *kv);
 
+/* Blocks that must be free in the pool so that n pages can be taken; UINT32_MAX: more than there may be. */
+uint32_t el_kv_pages_need(const el_kv_pages *kv, uint64_t n);
 /* Takes n pages, or none and returns false. */
 bool el_kv_pages_take(el_kv_pages *kv, uint32_t *pages, int n);
 void el_kv_pages_give(el_kv_pages *kv, const uint32_t *pages, int n);
-
-/* Gives the arena's memory back to the system; every page must be free. The address space stays. */
-void el_kv_pages_forget(el_kv_pages *kv);
 
 #endif

@@ -41,11 +41,11 @@ static void finish(el_engine *e, el_seq *q, el_finish how, const el_error *error
                                               : &e->count.done,
                    1);
   atomic_store(&e->count.running, e->scheduler.n_running);
-  atomic_store(&e->count.pages_used, e->kv.n_pages - e->kv.n_free);
+  el_memory_publish(&e->memory);
   el_request_deliver_done(e, q, &event);
 }
 
-static void fail(el_engine *e, el_seq *q, el_error *error) {
+void el_loop_fail(el_engine *e, el_seq *q, const el_error *error) {
   el_logf(&e->log, EL_LOG_WARN, "request %llu failed: %s", (unsigned long long)q->id, error->message);
   finish(e, q, EL_FINISH_ERROR, error);
 }
@@ -59,7 +59,7 @@ static bool deliver(el_engine *e, el_seq *q, el_event *event) {
   if (!el_request_deliver(e, q, event)) {
     el_error error;
     el_fail(&error, EL_ERR_NO_MEMORY, "out of memory for events that wait to be taken");
-    fail(e, q, &error);
+    el_loop_fail(e, q, &error);
     return false;
   }
   el_stop_taken(&q->stop);
@@ -71,7 +71,7 @@ static void draw_token(el_engine *e, el_seq *q, const float *logits) {
   el_error error;
   int32_t token;
   if (el_sampler_pick(e->sampler, logits, &q->sampling, q->tokens, q->n_prompt, q->n_tokens, &token, &error)) {
-    fail(e, q, &error);
+    el_loop_fail(e, q, &error);
     return;
   }
   if (!q->first_ns) q->first_ns = el_now_ns();
@@ -84,7 +84,7 @@ static void draw_token(el_engine *e, el_seq *q, const float *logits) {
   el_str bytes = el_token_bytes(e->tokenizer, token, false);
   if (!el_stop_push(&q->stop, bytes.data, bytes.len, false)) {
     el_fail(&error, EL_ERR_NO_MEMORY, "out of memory for the text");
-    fail(e, q, &error);
+    el_loop_fail(e, q, &error);
     return;
   }
   el_event event = {.type = EL_EVENT_TOKEN, .token = token};
@@ -137,7 +137,7 @@ static void take_results(el_engine *e, const el_piece *p, const float **logits) 
   if (!finite) {
     el_error error;
     el_fail(&error, EL_ERR_FORMAT, "the model gave a logit that is not finite");
-    fail(e, q, &error);
+    el_loop_fail(e, q, &error);
     return;
   }
   if (q->n_computed < q->n_tokens) return;
@@ -145,36 +145,40 @@ static void take_results(el_engine *e, const el_piece *p, const float **logits) 
   draw_token(e, q, to_draw);
 }
 
-static void run_step(el_engine *e) {
+/* Where the sequences of the next step are, for el_request_list. */
+static void show_progress(el_engine *e) {
+  for (int i = 0; i < e->scheduler.n_pieces; i++) {
+    el_seq *q = e->scheduler.pieces[i].seq;
+    atomic_store(&q->shown.phase, q->n_computed < q->n_prompt ? EL_PHASE_PROMPT : EL_PHASE_GENERATION);
+    atomic_store(&q->shown.n_computed, q->n_computed);
+    atomic_store(&q->shown.n_new, el_seq_n_new(q));
+  }
+}
+
+/* False: what runs waits for a load to end. */
+static bool run_step(el_engine *e) {
   el_scheduler *s = &e->scheduler;
   uint64_t preempted = s->n_preempted;
   el_scheduler_plan(s);
-  if (s->n_preempted != preempted)
-    el_logf(&e->log, EL_LOG_DEBUG, "KV pages: %llu sequences wait for pages of older ones",
+  if (s->n_preempted != preempted) {
+    atomic_store(&e->count.preempted, s->n_preempted);
+    el_logf(&e->log, EL_LOG_DEBUG, "memory: %llu sequences wait for pages of older ones",
             (unsigned long long)(s->n_preempted - preempted));
+  }
   atomic_store(&e->count.running, s->n_running);
-  atomic_store(&e->count.pages_used, e->kv.n_pages - e->kv.n_free);
+  el_memory_publish(&e->memory);
+  if (!s->n_rows) return false;
+  show_progress(e);
   uint64_t begin = el_now_ns();
   const float *logits = el_step_run(e->step, s->rows, s->n_rows);
   atomic_fetch_add(&e->count.step_ns, el_now_ns() - begin);
   atomic_fetch_add(&e->count.steps, 1);
   atomic_fetch_add(&e->count.rows, (uint64_t)s->n_rows);
   for (int i = 0; i < s->n_pieces; i++) take_results(e, &s->pieces[i], &logits);
+  return true;
 }
 
 /* ----------------------------------------------------------------- the loop */
-
-static void start_candidates(el_engine *e) {
-  for (el_seq *q; (q = el_scheduler_candidate(&e->scheduler));) {
-    el_error error;
-    if (!q->started_ns && el_seq_start(q, &error)) {
-      fail(e, q, &error);
-      continue;
-    }
-    if (!q->started_ns) q->started_ns = el_now_ns();
-    el_scheduler_start(&e->scheduler);
-  }
-}
 
 static void finish_cancelled(el_engine *e, bool all) {
   el_scheduler *s = &e->scheduler;
@@ -186,27 +190,37 @@ static void finish_cancelled(el_engine *e, bool all) {
   }
 }
 
-/* Sleeps until there is something to do; the KV arena's memory is given back when that takes long. Mutex held. */
+/* An adapter cannot be loaded: those who wait for it end with the reason. */
+static void fail_waiting(void *user, el_entry *entry, const el_error *error) {
+  el_engine *e = user;
+  for (el_seq *q = e->scheduler.waiting, *next; q; q = next) {
+    next = q->next;
+    if (q->adapter == entry) el_loop_fail(e, q, error);
+  }
+}
+
+/* Sleeps until there is something to do; memory that nobody has is given back when that takes long. Mutex held. */
 static void wait_for_work(el_engine *e) {
   struct timespec deadline;
   clock_gettime(CLOCK_MONOTONIC, &deadline);
   deadline.tv_sec += EL_IDLE_FORGET_S;
-  while (!e->closing && !e->inbox) {
-    if (!e->kv.touched) {
+  while (!e->closing && !e->inbox && !e->cancels && !e->news) {
+    if (!el_pool_holds_idle_memory(&e->memory.pool)) {
       pthread_cond_wait(&e->work, &e->mutex);
     } else if (pthread_cond_timedwait(&e->work, &e->mutex, &deadline) == ETIMEDOUT) {
       pthread_mutex_unlock(&e->mutex);
-      el_kv_pages_forget(&e->kv);
+      el_pool_forget(&e->memory.pool);
       pthread_mutex_lock(&e->mutex);
     }
   }
 }
 
-/* Moves what clients have left to the engine thread. False: the engine closes. */
-static bool take_work(el_engine *e, bool *cancels) {
+/* Moves what others have left to the engine thread, and waits for it when there is nothing else to do. False: the
+ * engine closes. */
+static bool take_work(el_engine *e, bool idle, bool *cancels, bool *news) {
   el_scheduler *s = &e->scheduler;
   pthread_mutex_lock(&e->mutex);
-  if (!s->n_running && !s->waiting) wait_for_work(e);
+  if (idle) wait_for_work(e);
   while (e->inbox) {
     el_seq *q = e->inbox;
     e->inbox = q->next;
@@ -214,20 +228,34 @@ static bool take_work(el_engine *e, bool *cancels) {
   }
   e->inbox_end = &e->inbox;
   *cancels = e->cancels;
-  e->cancels = false;
+  *news = e->news;
+  e->cancels = e->news = false;
   bool open = !e->closing;
   pthread_mutex_unlock(&e->mutex);
   return open;
 }
 
+void el_loop_notify(void *engine) {
+  el_engine *e = engine;
+  pthread_mutex_lock(&e->mutex);
+  e->news = true;
+  pthread_cond_signal(&e->work);
+  pthread_mutex_unlock(&e->mutex);
+}
+
 void *el_engine_main(void *arg) {
   el_engine *e = arg;
-  bool cancels;
+  bool idle = true, cancels, news;
   el_threads_pin_caller(e->threads);
-  while (take_work(e, &cancels)) {
+  while (take_work(e, idle, &cancels, &news)) {
+    if (news) {
+      el_memory_collect(&e->memory, fail_waiting, e);
+      el_memory_bury(&e->memory);
+    }
     if (cancels) finish_cancelled(e, false);
-    start_candidates(e);
-    if (e->scheduler.n_running) run_step(e);
+    el_admission_run(e);
+    assert(e->scheduler.n_running || !e->scheduler.waiting || el_loader_n(e->memory.loader));
+    idle = !e->scheduler.n_running || !run_step(e);
   }
   finish_cancelled(e, true);
   return NULL;

@@ -1,9 +1,11 @@
 /* Requests as clients see them: submitted, cancelled, and their events delivered. */
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "engine/engine.h"
 
@@ -38,6 +40,10 @@ el_status el_submit(el_engine *e, const el_request *request, uint64_t *id, el_er
   if (status) return status;
   const char *adapter = request->adapter;
   if (adapter && *adapter && strcmp(adapter, e->name)) status = el_registry_get(e->registry, adapter, &q->adapter, err);
+  if (q->adapter) {
+    snprintf(q->adapter_name, sizeof q->adapter_name, "%s", q->adapter->name);
+    status = el_memory_check(&e->memory, q->adapter, (uint64_t)(q->n_prompt + q->max_new), EL_PAGE_TOKENS, err);
+  }
   if (!status) {
     pthread_mutex_lock(&e->mutex);
     int limit = e->scheduler.n_slots + e->max_queue;
@@ -74,6 +80,47 @@ void el_cancel(el_engine *e, uint64_t id) {
     pthread_cond_signal(&e->work);
   }
   pthread_mutex_unlock(&e->mutex);
+}
+
+/* ----------------------------------------------------------------- listing */
+
+static int by_id(const void *x, const void *y) {
+  const el_request_info *a = x, *b = y;
+  return a->id < b->id ? -1 : a->id > b->id;
+}
+
+el_status el_request_list(const el_engine *engine, el_request_info **out, size_t *n, el_error *err) {
+  el_engine *e = (el_engine *)engine; /* for the mutex */
+  if (!e || !out || !n) return el_fail(err, EL_ERR_INVALID, "request list: an argument is NULL");
+  uint64_t now = el_now_ns();
+  pthread_mutex_lock(&e->mutex);
+  size_t count = 0, cap = (size_t)e->n_unfinished, bytes = 0;
+  for (int i = 0; i < EL_TABLE; i++)
+    for (const el_seq *q = e->table[i]; q; q = q->table_next)
+      if (!q->done) bytes += sizeof **out + strlen(q->adapter_name) + 1;
+  el_request_info *list = malloc(bytes ? bytes : 1);
+  char *strings = list ? (char *)(list + cap) : NULL;
+  for (int i = 0; list && i < EL_TABLE; i++)
+    for (const el_seq *q = e->table[i]; q; q = q->table_next) {
+      if (q->done) continue;
+      assert(count < cap);
+      list[count++] = (el_request_info){.id = q->id,
+                                        .adapter = strings,
+                                        .phase = (el_phase)atomic_load(&q->shown.phase),
+                                        .prompt_tokens = q->n_prompt,
+                                        .computed_tokens = atomic_load(&q->shown.n_computed),
+                                        .generated_tokens = atomic_load(&q->shown.n_new),
+                                        .max_tokens = q->max_new,
+                                        .overtaken = atomic_load(&q->shown.overtaken),
+                                        .age_ms = (double)(now - q->submitted_ns) * 1e-6};
+      strings = stpcpy(strings, q->adapter_name) + 1;
+    }
+  pthread_mutex_unlock(&e->mutex);
+  if (!list) return el_fail(err, EL_ERR_NO_MEMORY, "request list: out of memory");
+  qsort(list, count, sizeof *list, by_id);
+  *out = list;
+  *n = count;
+  return EL_OK;
 }
 
 /* -------------------------------------------------------------- delivering */

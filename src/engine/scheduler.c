@@ -4,11 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-el_status el_scheduler_init(el_scheduler *s, el_kv_pages *kv, int n_slots, int step_rows, int max_logits,
+el_status el_scheduler_init(el_scheduler *s, el_memory *memory, int n_slots, int step_rows, int max_logits,
                             el_error *err) {
   assert(n_slots >= 1 && step_rows >= n_slots && max_logits >= n_slots);
-  *s = (el_scheduler){.kv = kv, .n_slots = n_slots, .step_rows = step_rows, .max_logits = max_logits};
-  s->waiting_end = &s->waiting;
+  *s = (el_scheduler){.memory = memory, .n_slots = n_slots, .step_rows = step_rows, .max_logits = max_logits};
   s->running = calloc((size_t)n_slots, sizeof *s->running);
   s->pieces = calloc((size_t)n_slots, sizeof *s->pieces);
   s->rows = calloc((size_t)step_rows, sizeof *s->rows);
@@ -26,34 +25,49 @@ void el_scheduler_free(el_scheduler *s) {
 
 /* ------------------------------------------------------------ start and end */
 
-/* Whatever runs is older than whatever waits, here and below. */
 void el_scheduler_add(el_scheduler *s, el_seq *q) {
-  q->next = NULL;
-  *s->waiting_end = q;
-  s->waiting_end = &q->next;
+  el_seq **at = &s->waiting;
+  /* New ones are the youngest; one that was preempted goes before them. */
+  if (s->waiting && s->last_waiting->id < q->id)
+    at = &s->last_waiting->next;
+  else
+    while (*at && (*at)->id < q->id) at = &(*at)->next;
+  q->next = *at;
+  *at = q;
+  if (!q->next) s->last_waiting = q;
 }
 
-el_seq *el_scheduler_candidate(const el_scheduler *s) {
-  el_seq *q = s->waiting;
-  if (!q || s->n_running == s->n_slots) return NULL;
+static void remove_waiting(el_scheduler *s, el_seq *q) {
+  el_seq **at = &s->waiting, *before = NULL;
+  while (*at != q) before = *at, at = &before->next;
+  *at = q->next;
+  if (s->last_waiting == q) s->last_waiting = before;
+}
+
+bool el_scheduler_start(el_scheduler *s, el_seq *q) {
+  if (s->n_running == s->n_slots) return false;
+  int n = el_pages_for(q->n_tokens);
+  el_memory_pin(s->memory, q->adapter); /* its room must not be taken from its adapter */
   /* A page for each running sequence stays free, so that starting this one does not at once drive one out. */
-  return s->kv->n_free >= (uint32_t)(el_pages_for(q->n_tokens) + s->n_running) ? q : NULL;
-}
-
-void el_scheduler_start(el_scheduler *s) {
-  el_seq *q = s->waiting;
-  s->waiting = q->next;
-  if (!s->waiting) s->waiting_end = &s->waiting;
-  q->n_pages = el_pages_for(q->n_tokens);
-  bool taken = el_kv_pages_take(s->kv, q->pages, q->n_pages);
+  if (!el_memory_make_pages(s->memory, (uint64_t)(n + s->n_running))) {
+    el_memory_unpin(s->memory, q->adapter);
+    return false;
+  }
+  bool taken = el_kv_pages_take(&s->memory->kv, q->pages, n);
   assert(taken);
   (void)taken;
-  assert(!s->n_running || s->running[s->n_running - 1]->id < q->id);
-  s->running[s->n_running++] = q;
+  q->n_pages = n;
+  remove_waiting(s, q);
+  int at = s->n_running++;
+  for (; at > 0 && s->running[at - 1]->id > q->id; at--) s->running[at] = s->running[at - 1];
+  s->running[at] = q;
+  return true;
 }
 
-static void drop_pages(el_scheduler *s, el_seq *q) {
-  el_kv_pages_give(s->kv, q->pages, q->n_pages);
+/* A running sequence lets go of its pages and its adapter. */
+static void release(el_scheduler *s, el_seq *q) {
+  el_kv_pages_give(&s->memory->kv, q->pages, q->n_pages);
+  el_memory_unpin(s->memory, q->adapter);
   q->n_pages = 0;
   q->n_computed = 0;
 }
@@ -61,24 +75,18 @@ static void drop_pages(el_scheduler *s, el_seq *q) {
 void el_scheduler_remove(el_scheduler *s, el_seq *q) {
   for (int i = 0; i < s->n_running; i++) {
     if (s->running[i] != q) continue;
-    drop_pages(s, q);
+    release(s, q);
     memmove(&s->running[i], &s->running[i + 1], (size_t)(s->n_running - i - 1) * sizeof *s->running);
     s->n_running--;
     return;
   }
-  el_seq **at = &s->waiting;
-  while (*at != q) at = &(*at)->next;
-  *at = q->next;
-  if (!*at) s->waiting_end = at;
+  remove_waiting(s, q);
 }
 
 static void preempt_youngest(el_scheduler *s) {
   el_seq *q = s->running[--s->n_running];
-  drop_pages(s, q);
-  assert(!s->waiting || q->id < s->waiting->id);
-  q->next = s->waiting;
-  s->waiting = q;
-  if (!q->next) s->waiting_end = &q->next;
+  release(s, q);
+  el_scheduler_add(s, q);
   s->n_preempted++;
 }
 
@@ -88,11 +96,18 @@ static void preempt_youngest(el_scheduler *s) {
 static void grow(el_scheduler *s) {
   for (int i = 0; i < s->n_running; i++) {
     el_seq *q = s->running[i];
+    q->stalled = false;
     while (i < s->n_running && q->n_pages < el_pages_for(q->n_tokens)) {
-      if (el_kv_pages_take(s->kv, q->pages + q->n_pages, 1))
+      if (el_memory_grow(s->memory, q->pages + q->n_pages)) {
         q->n_pages++;
-      else
+      } else if (s->n_running > 1) {
         preempt_youngest(s); /* it may be q itself, which then is the last */
+      } else {
+        /* What it needs is being loaded into, and can be had when that has ended. */
+        assert(el_loader_n(s->memory->loader));
+        q->stalled = true;
+        return;
+      }
     }
   }
 }
@@ -130,14 +145,14 @@ void el_scheduler_plan(el_scheduler *s) {
   s->n_pieces = 0;
   for (int i = 0; i < s->n_running; i++) {
     el_seq *q = s->running[i];
-    if (!generates(q)) continue;
+    if (q->stalled || !generates(q)) continue;
     s->pieces[s->n_pieces++] = (el_piece){q, q->n_computed, 1};
     rows--;
     logits--;
   }
   for (int i = 0; i < s->n_running && rows > 0; i++) {
     el_seq *q = s->running[i];
-    if (generates(q)) continue;
+    if (q->stalled || generates(q)) continue;
     el_piece p = {q, q->n_computed, 0};
     for (int pos = p.from; pos < q->n_tokens && p.n < rows; pos++, p.n++) {
       if (!wants_logits(q, pos)) continue;
@@ -156,5 +171,5 @@ void el_scheduler_plan(el_scheduler *s) {
     for (int pos = p->from; pos < p->from + p->n; pos++)
       s->rows[s->n_rows++] = (el_row){p->seq->tokens[pos], pos, p->seq->pages, a, wants_logits(p->seq, pos)};
   }
-  assert(s->n_rows > 0 || !s->n_running);
+  assert(s->n_rows > 0 || !s->n_running || s->running[0]->stalled);
 }

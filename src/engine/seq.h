@@ -5,8 +5,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "adapter/registry.h"
 #include "engine/mailbox.h"
-#include "engine/registry.h"
 #include "engine/stop.h"
 #include "model/model.h"
 
@@ -17,7 +17,8 @@ typedef struct el_seq el_seq;
 struct el_seq {
   /* What was asked for; nobody changes it after el_submit. */
   uint64_t id;
-  el_entry *adapter; /* NULL: base; a reference */
+  el_entry *adapter;                          /* NULL: base; a reference, the engine thread's */
+  char adapter_name[EL_ADAPTER_NAME_MAX + 1]; /* "": base */
   el_sampling sampling;
   int n_prompt;
   int max_new; /* generated tokens that max_tokens and the context allow; 0: none are wanted */
@@ -40,6 +41,14 @@ struct el_seq {
   int n_prompt_logprobs;  /* of them are there */
   el_stop stop;
   uint64_t started_ns, first_ns; /* when it got a slot; when its first token came. 0: not yet */
+  bool seen;                     /* admission has looked at it */
+  int overtaken;                 /* later requests that started while it waited */
+  bool stalled;                  /* has no room in the next step */
+
+  /* What el_request_list shows: written by the engine thread. */
+  struct {
+    atomic_int phase, n_computed, n_new, overtaken;
+  } shown;
 
   /* Any thread, under the engine's mutex. */
   el_seq *table_next;

@@ -49,15 +49,34 @@ el_status el_file_map(const char *path, el_file *out, el_error *err) {
   return EL_OK;
 }
 
+/* Room for n bytes; NULL: out of memory. */
+static unsigned char *buffer_room(el_file_buffer *b, size_t n) {
+  if (n > b->size) {
+    free(b->data); /* what is in it is of no use any more */
+    b->size = 0;
+    if ((b->data = malloc(n))) b->size = n;
+  }
+  return b->data;
+}
+
+void el_file_buffer_free(el_file_buffer *b) {
+  free(b->data);
+  *b = (el_file_buffer){0};
+}
+
 el_status el_file_read(const char *path, size_t max_size, el_file *out, el_error *err) {
+  return el_file_read_into(path, max_size, NULL, out, err);
+}
+
+el_status el_file_read_into(const char *path, size_t max_size, el_file_buffer *buffer, el_file *out, el_error *err) {
   int fd = -1;
   size_t size = 0;
   el_status status = open_regular(path, &fd, &size, err);
   if (status) return status;
-  el_file f = {.size = size};
+  el_file f = {.size = size, .borrowed = buffer};
   if (size > max_size)
     status = el_fail(err, EL_ERR_FORMAT, "%s: %zu bytes, the limit is %zu", path, size, max_size);
-  else if (!(f.data = malloc(size + 1)))
+  else if (!(f.data = buffer ? buffer_room(buffer, size + 1) : malloc(size + 1)))
     status = el_fail(err, EL_ERR_NO_MEMORY, "%s: no memory for its %zu bytes", path, size);
   size_t have = 0;
   while (!status && have <= size) { /* one byte more than it has: a file that grew shows itself */
@@ -71,7 +90,7 @@ el_status el_file_read(const char *path, size_t max_size, el_file *out, el_error
   if (!status && have != size) status = el_fail(err, EL_ERR_IO, "%s: changed while it was read", path);
   close(fd);
   if (status) {
-    free(f.data);
+    if (!buffer) free(f.data);
     return status;
   }
   *out = f;
@@ -79,6 +98,10 @@ el_status el_file_read(const char *path, size_t max_size, el_file *out, el_error
 }
 
 void el_file_close(el_file *f) {
+  if (f->borrowed) {
+    *f = (el_file){0};
+    return;
+  }
   if (!f->mapped)
     free(f->data);
   else if (f->data)

@@ -115,11 +115,13 @@ static inline void el_groups_q5_k(const unsigned char *b, el_group *out) {
 /* 32 floats to symmetric int8: d = amax / 127. Codes are made with the scale as stored, so its rounding costs nothing.
  * A NaN counts for nothing in amax and becomes the lowest code. Comparisons are of the floats' bits as integers, since
  * gcc makes no vector code of comparisons that a NaN could trap in. */
-static inline void el_group_from_floats(const float *x, el_group *out) {
+/* The first n values, the others are 0 and their words are not written. n: a multiple of 4, and a constant where it is
+ * called: its loops become vectors. */
+static inline __attribute__((always_inline)) void el_group_from_n_floats(const float *x, int n, el_group *out) {
   const int32_t infinity = 0x7f800000, zero = 0x4b400000; /* of 1.5 * 2^23: integers added to it are its lowest bits */
   int32_t bits[EL_GROUP], top = 0;
-  memcpy(bits, x, sizeof bits);
-  for (int i = 0; i < EL_GROUP; i++) {
+  memcpy(bits, x, sizeof *bits * (size_t)n);
+  for (int i = 0; i < n; i++) {
     int32_t a = bits[i] & 0x7fffffff;
     a = a > infinity ? 0 : a;
     top = a > top ? a : top;
@@ -129,16 +131,20 @@ static inline void el_group_from_floats(const float *x, el_group *out) {
   out->d = el_f32_to_f16(amax / 127.0f);
   out->m = 0;
   float d = el_f16_to_f32(out->d), id = d > 0 ? 1.0f / d : 0.0f;
-  for (int i = 0; i < EL_GROUP; i++) y[i] = x[i] * id + 0x1.8p23f; /* rounds to nearest even */
-  memcpy(bits, y, sizeof bits);
+  for (int i = 0; i < n; i++) y[i] = x[i] * id + 0x1.8p23f; /* rounds to nearest even */
+  memcpy(bits, y, sizeof *bits * (size_t)n);
   unsigned char code[EL_GROUP];
-  for (int i = 0; i < EL_GROUP; i++) {
+  for (int i = 0; i < n; i++) {
     int32_t q = bits[i] > infinity ? zero - 127 : bits[i];
     q = q > zero - 127 ? q : zero - 127;
     q = q < zero + 127 ? q : zero + 127;
     code[i] = (unsigned char)q ^ 0x80;
   }
-  memcpy(out->word, code, sizeof code);
+  memcpy(out->word, code, (size_t)n);
+}
+
+static inline void el_group_from_floats(const float *x, el_group *out) {
+  el_group_from_n_floats(x, EL_GROUP, out);
 }
 
 /* Types with a scale per 16 values, requantised. */

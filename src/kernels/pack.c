@@ -203,17 +203,42 @@ void el_pack_tiles(el_packed *w, el_type type, const void *src, int tile_begin, 
   }
 }
 
+/* Rows of n = cols rounded up to 4 values, one group each: B matrices of small ranks have thousands of them, and as
+ * whole groups they would be zeros for the most part. */
+INLINE void pack_narrow_rows_q8(el_packed *w, int row, int n_rows, const float *src, int n) {
+  for (int i = 0; i < n_rows; i++, src += w->cols) {
+    int at = row + i;
+    float values[EL_GROUP] = {0};
+    el_group c = {0}; /* compilers do not see that put_group stops at n */
+    memcpy(values, src, sizeof(float) * (size_t)w->cols);
+    el_group_from_n_floats(values, n, &c);
+    put_group(w, EL_LAYOUT_Q8, w->data + (size_t)(at / w->tile) * w->tile_bytes, at % w->tile, 0, &c);
+  }
+}
+
 void el_pack_rows_q8(el_packed *w, int row, int n_rows, const float *src) {
   assert(w->layout == EL_LAYOUT_Q8 && row >= 0 && row + n_rows <= w->rows);
+  switch ((w->cols + 3) / 4) {
+    case 1: pack_narrow_rows_q8(w, row, n_rows, src, 4); return;
+    case 2: pack_narrow_rows_q8(w, row, n_rows, src, 8); return;
+    case 3: pack_narrow_rows_q8(w, row, n_rows, src, 12); return;
+    case 4: pack_narrow_rows_q8(w, row, n_rows, src, 16); return;
+    default: break;
+  }
   for (int i = 0; i < n_rows; i++) {
     int at = row + i;
     unsigned char *tile = w->data + (size_t)(at / w->tile) * w->tile_bytes;
-    for (int g = 0; g < w->n_groups; g++) {
-      float values[EL_GROUP] = {0};
-      int n = w->cols - g * EL_GROUP < EL_GROUP ? w->cols - g * EL_GROUP : EL_GROUP;
-      memcpy(values, src + (size_t)i * (size_t)w->cols + (size_t)g * EL_GROUP, sizeof(float) * (size_t)n);
+    const float *x = src + (size_t)i * (size_t)w->cols;
+    for (int g = 0; g < w->n_groups; g++, x += EL_GROUP) {
       el_group c;
-      el_group_from_floats(values, &c);
+      int n = w->cols - g * EL_GROUP;
+      if (n >= EL_GROUP) {
+        el_group_from_floats(x, &c);
+      } else {
+        float values[EL_GROUP] = {0};
+        memcpy(values, x, sizeof(float) * (size_t)n);
+        el_group_from_floats(values, &c);
+      }
       put_group(w, EL_LAYOUT_Q8, tile, at % w->tile, g, &c);
     }
   }

@@ -20,13 +20,13 @@ static inline el_engine_options rig_options(int n_slots, int ctx, int step_rows)
   return o;
 }
 
-/* n_pages: 0 for as many as all slots can use. */
+/* n_pages: the pool's size, in blocks of one page, of which an adapter of rank r takes r; 0: ample. */
 static inline rig rig_open_options(el_engine_options o, uint64_t n_pages) {
   rig r;
   el_error err;
   fake_write_model(r.dir, r.path);
   o.model_path = r.path;
-  if (el_engine_open_pages(&o, n_pages, &r.engine, &err)) fail_msg("%s", err.message);
+  if (el_engine_open_pool(&o, (el_pool_setup){(uint32_t)n_pages, 1, 0}, &r.engine, &err)) fail_msg("%s", err.message);
   fake_take_counts();
   return r;
 }
@@ -39,12 +39,21 @@ static inline void rig_close(rig *r) {
   el_engine_close(r->engine);
   remove_tree(r->dir);
   fake = (fake_options){0};
-  assert_int_equal(fake_live_adapters(), 0);
+}
+
+static inline void rig_add_rank(rig *r, const char *name, int rank, uint64_t seed) {
+  el_error err;
+  if (el_adapter_add_random(r->engine, name, rank, seed, &err)) fail_msg("%s", err.message);
 }
 
 static inline void rig_add(rig *r, const char *name, uint64_t seed) {
-  el_error err;
-  if (el_adapter_add_random(r->engine, name, 1, seed, &err)) fail_msg("%s", err.message);
+  rig_add_rank(r, name, 1, seed);
+}
+
+static inline el_stats rig_stats(rig *r) {
+  el_stats st;
+  el_engine_stats(r->engine, &st);
+  return st;
 }
 
 /* --- what came back */

@@ -2,7 +2,6 @@
 
 #include <math.h>
 #include <pthread.h>
-#include <stdatomic.h>
 
 #include "base/error.h"
 
@@ -11,7 +10,6 @@ fake_options fake;
 
 static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
 static fake_counts counts; /* under the gate */
-static atomic_int live_adapters;
 
 void fake_hold(void) {
   pthread_mutex_lock(&gate);
@@ -26,10 +24,6 @@ fake_counts fake_take_counts(void) {
   counts = (fake_counts){0};
   pthread_mutex_unlock(&gate);
   return c;
-}
-
-int fake_live_adapters(void) {
-  return atomic_load(&live_adapters);
 }
 
 /* cmocka's assertions leave by longjmp, which another thread than the test's must not. */
@@ -116,47 +110,101 @@ uint64_t el_model_n_params(const el_model *m) {
 
 /* ---------------------------------------------------------------- adapters */
 
-/* The seed stands for the weights. */
-static el_status new_adapter(int rank, uint64_t seed, el_adapter **out, el_error *err) {
-  el_adapter *a = calloc(1, sizeof *a);
-  if (a) a->arena = malloc(sizeof seed);
-  if (!a || !a->arena) {
-    free(a);
-    return el_fail(err, EL_ERR_NO_MEMORY, "fake adapter: out of memory");
-  }
-  memcpy(a->arena, &seed, sizeof seed);
-  a->rank = rank;
-  a->arena_bytes = sizeof seed;
-  atomic_fetch_add(&live_adapters, 1);
-  *out = a;
+/* In the place of src/adapter/packer.c. An adapter takes `rank` blocks (that of its first pair, if it comes from a
+ * file), and is all words of them but for the head: its seed, which stands for the weights. */
+struct el_packer {
+  size_t block_bytes;
+  int rank;
+  uint64_t seed;
+};
+
+typedef struct fake_adapter {
+  el_adapter a; /* layers: the pool's base, for want of a better place */
+  size_t block_bytes;
+  uint64_t seed;
+  uint32_t blocks[];
+} fake_adapter;
+
+el_status el_packer_new(const el_lora_shape *shape, const el_kernels *k, size_t block_bytes, el_packer **out,
+                        el_error *err) {
+  el_packer *p = calloc(1, sizeof *p);
+  if (!p) return el_fail(err, EL_ERR_NO_MEMORY, "fake adapter: out of memory");
+  p->block_bytes = block_bytes;
+  *out = p;
+  return EL_OK;
+}
+void el_packer_free(el_packer *p) {
+  free(p);
+}
+
+static el_status fake_plan(el_packer *p, int rank, uint64_t seed, el_pack_size *out, el_error *err) {
+  void *may_fail = malloc(1);
+  if (!may_fail) return el_fail(err, EL_ERR_NO_MEMORY, "fake adapter: out of memory");
+  free(may_fail);
+  p->rank = rank;
+  p->seed = seed;
+  *out = (el_pack_size){.n_blocks = (uint32_t)rank,
+                        .consecutive = rank % 4 == 3, /* as if it had a matrix larger than a block */
+                        .rank = rank,
+                        .bytes = (uint64_t)rank * p->block_bytes};
   return EL_OK;
 }
 
-el_status el_adapter_random(const el_lora_shape *shape, int rank, uint64_t seed, const el_kernels *k, el_adapter **out,
-                            el_error *err) {
-  return new_adapter(rank, seed, out, err);
+el_status el_packer_plan(el_packer *p, const el_lora_file *f, el_pack_size *out, el_error *err) {
+  const el_lora_pair *pair = el_lora_file_at(f, 0);
+  uint64_t seed = 0;
+  memcpy(&seed, pair->a, 4);
+  return fake_plan(p, pair->rank, seed, out, err);
 }
-el_status el_adapter_pack(const el_lora_file *f, const el_lora_shape *shape, const el_kernels *k, el_adapter **out,
-                          el_error *err) {
-  return new_adapter(1, 1, out, err);
-}
-void el_adapter_free(el_adapter *a) {
-  if (!a) return;
-  free(a->arena);
-  free(a);
-  atomic_fetch_sub(&live_adapters, 1);
-}
-size_t el_adapter_bytes(const el_adapter *a) {
-  return a->arena_bytes;
-}
-int el_adapter_rank(const el_adapter *a) {
-  return a->rank;
+el_status el_packer_plan_random(el_packer *p, int rank, uint64_t seed, el_pack_size *out, el_error *err) {
+  return fake_plan(p, rank, seed, out, err);
 }
 
-static uint64_t seed_of(const el_adapter *a) {
-  uint64_t seed = 0;
-  if (a) memcpy(&seed, a->arena, sizeof seed);
-  return a ? seed + 1 : 0;
+static uint64_t *words_of(const fake_adapter *a, uint32_t i, size_t *n) {
+  size_t head = i ? 0 : (sizeof *a + sizeof *a->blocks * a->a.n_blocks + 7) / 8;
+  *n = a->block_bytes / 8 - head;
+  return (uint64_t *)(void *)((unsigned char *)a->a.layers + (size_t)a->blocks[i] * a->block_bytes) + head;
+}
+
+el_adapter *el_packer_pack(el_packer *p, unsigned char *base, const uint32_t *blocks) {
+  fake_adapter *a = (fake_adapter *)(void *)(base + (size_t)blocks[0] * p->block_bytes);
+  pthread_mutex_lock(&gate);
+  int us = fake.pack_us;
+  pthread_mutex_unlock(&gate);
+  if (us) usleep((useconds_t)us);
+  a->block_bytes = p->block_bytes;
+  a->seed = p->seed;
+  memcpy(a->blocks, blocks, sizeof *blocks * (size_t)p->rank);
+  a->a = (el_adapter){.rank = p->rank,
+                      .layers = (el_lora_layer *)(void *)base,
+                      .bytes = (size_t)p->rank * p->block_bytes,
+                      .n_blocks = (uint32_t)p->rank,
+                      .blocks = a->blocks};
+  for (uint32_t i = 0; i < a->a.n_blocks; i++) {
+    CHECK(p->rank % 4 != 3 || i == 0 || blocks[i] == blocks[i - 1] + 1);
+    size_t n;
+    uint64_t *words = words_of(a, i, &n);
+    for (size_t w = 0; w < n; w++) words[w] = a->seed + w;
+  }
+  return &a->a;
+}
+
+bool fake_adapter_is_whole(const el_adapter *adapter) {
+  const fake_adapter *a = (const fake_adapter *)adapter;
+  for (uint32_t i = 0; i < a->a.n_blocks; i++) {
+    size_t n;
+    const uint64_t *words = words_of(a, i, &n);
+    for (size_t w = 0; w < n; w++)
+      if (words[w] != a->seed + w) return false;
+  }
+  return true;
+}
+
+/* 0: the base. Whoever writes into an adapter's blocks while it is used shows here. */
+static uint64_t seed_of(const el_adapter *adapter) {
+  if (!adapter) return 0;
+  CHECK(fake_adapter_is_whole(adapter));
+  return ((const fake_adapter *)adapter)->seed + 1;
 }
 
 /* -------------------------------------------------------------------- step */

@@ -26,6 +26,7 @@ typedef struct fake_options {
   const int *scripts[8];
   int nan_at;  /* rows of the base at this position get NaN; 0: none do */
   int step_us; /* a step takes this long */
+  int pack_us; /* and the packing of an adapter this long */
 } fake_options;
 extern fake_options fake;
 
@@ -42,6 +43,8 @@ typedef struct fake_counts {
   int steps, rows, logits, max_rows; /* max_rows: of one step */
 } fake_counts;
 fake_counts fake_take_counts(void);
-int fake_live_adapters(void);
+
+/* Whether an adapter in the pool is as it was packed. */
+bool fake_adapter_is_whole(const el_adapter *a);
 
 #endif

@@ -6,7 +6,9 @@ static void make_folder(const char *dir, const char *name, bool with_config) {
   char path[256];
   assert_true(snprintf(path, sizeof path, "%s/%s", dir, name) < (int)sizeof path);
   assert_int_equal(mkdir(path, 0700), 0);
-  if (with_config) write_file(path, "adapter_config.json", "{}", 2);
+  if (!with_config) return;
+  write_file(path, "adapter_config.json", "{}", 2);
+  write_file(path, "adapter_model.safetensors", "", 0);
 }
 
 static void folders_and_gguf_files_are_found_in_order(void **state) {
@@ -21,6 +23,10 @@ static void folders_and_gguf_files_are_found_in_order(void **state) {
   make_folder(dir, "x.gguf", false); /* a folder is no file */
   make_folder(dir, "nested", false);
   make_folder(dir, "nested/deep", true);
+  make_folder(dir, "nested/deep/deeper", true);
+  make_folder(dir, "coming", false);
+  snprintf(path, sizeof path, "%s/coming", dir);
+  write_file(path, "adapter_config.json", "{}", 2); /* its weights are not there yet */
   write_file(dir, "haiku.gguf", "", 0);
   write_file(dir, ".gguf", "", 0);
   write_file(dir, ".hidden.gguf", "", 0);
@@ -35,9 +41,12 @@ static void folders_and_gguf_files_are_found_in_order(void **state) {
   snprintf(path, sizeof path, "%s/pipe.gguf", dir);
   assert_int_equal(mkfifo(path, 0600), 0);
   if (el_adapter_discover(dir, &f, &e)) fail_msg("%s", e.message);
-  static const char *const names[] = {"haiku", "json", "linked", "sql"}, *const entries[] = {"haiku.gguf", "json",
-                                                                                             "linked", "sql"};
-  assert_int_equal(f.n, 4);
+  static const char *const names[] = {"haiku", "json", "linked", "nested/deep", "sql"}, *const entries[] = {
+                                                                                            "haiku.gguf", "json",
+                                                                                            "linked", "nested/deep",
+                                                                                            "sql"};
+  assert_int_equal(f.n, 5);
+  assert_int_equal(f.n_folders, 4); /* notes, x.gguf, nested, and one that is not an adapter yet */
   for (size_t i = 0; i < f.n; i++) {
     assert_string_equal(f.items[i].name, names[i]);
     snprintf(path, sizeof path, "%s/%s", dir, entries[i]);

@@ -228,6 +228,11 @@ static void requests_with_different_adapters_take_the_steps_of_one(void **state)
   for (int i = 1; i < 16; i++) {
     snprintf(names[i], sizeof names[i], "a%d", i);
     rig_add(&r, names[i], (uint64_t)i);
+    result warm; /* its adapter comes into memory */
+    result_init(&warm);
+    el_request q = ask(prompt, 1, 0);
+    q.adapter = names[i];
+    rig_run(&r, q, &warm);
   }
   int steps[2];
   for (int n = 1; n <= 16; n += 15) {

@@ -1,8 +1,9 @@
-/* What a request gives does not depend on what else runs: many random requests from several threads, in arenas that are
- * too small for them, with cancellations and adapters that come and go, each compared with the same request alone. */
+/* What a request gives does not depend on what else runs: many random requests from several threads, in pools that are
+ * too small for their pages and for their adapters, with cancellations and adapters that come and go, each compared
+ * with the same request alone. */
 #include "engine_fixture.h"
 
-enum { N_REQUESTS = 200, N_CLIENTS = 4, N_ADAPTERS = 5, CTX = 96 };
+enum { N_REQUESTS = 200, N_CLIENTS = 4, N_ADAPTERS = 12, CTX = 96 };
 
 typedef struct job {
   el_request q;
@@ -10,7 +11,8 @@ typedef struct job {
   el_logit_bias bias[2];
   const char *stop[2];
   bool poll;
-  int cancel_after; /* tokens; -1: never */
+  int cancel_after;  /* tokens; -1: never */
+  bool cancel_early; /* as soon as it is submitted: it may wait, load or run */
 } job;
 
 static uint64_t next(uint64_t *state) {
@@ -24,7 +26,7 @@ static int below(uint64_t *state, int n) {
   return (int)(next(state) % (uint64_t)n);
 }
 
-static const char *const adapter_names[N_ADAPTERS] = {"a", "b", "c", "d", "e"};
+static const char *const adapter_names[N_ADAPTERS] = {"a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"};
 
 static void make_job(job *j, uint64_t *s) {
   static const char *const stops[] = {"e", "hello", "x\xe2\x82\xac", " ", "STOP", "\n"};
@@ -65,6 +67,7 @@ static void make_job(job *j, uint64_t *s) {
   j->q.prompt_logprobs = below(s, 4) == 0;
   j->poll = below(s, 2);
   j->cancel_after = below(s, 6) == 0 ? below(s, 30) : -1;
+  j->cancel_early = below(s, 12) == 0;
 }
 
 static void cancel_at(result *r, const el_event *e) {
@@ -113,7 +116,9 @@ static void *client_main(void *p) {
     q.user = &c->out[i];
     q.on_event = result_on_event;
     c->out[i].engine = c->engine;
-    must(!el_submit(c->engine, &q, NULL, NULL), "submit");
+    uint64_t id;
+    must(!el_submit(c->engine, &q, &id, NULL), "submit");
+    if (c->jobs[i].cancel_early) el_cancel(c->engine, id);
   }
   for (int i = c->ith; i < N_REQUESTS; i += N_CLIENTS)
     if (c->jobs[i].poll) run_job(c->engine, &c->jobs[i], &c->out[i]);
@@ -145,12 +150,12 @@ static void *churn_main(void *p) {
 }
 
 static void add_adapters(rig *r) {
-  for (int i = 0; i < N_ADAPTERS; i++) rig_add(r, adapter_names[i], (uint64_t)i * 77);
+  for (int i = 0; i < N_ADAPTERS; i++) rig_add_rank(r, adapter_names[i], 1 + i % 3, (uint64_t)i * 77);
 }
 
 static void assert_same(const job *j, const result *alone, const result *mixed, int i) {
   bool cancelled = mixed->last.finish == EL_FINISH_CANCELLED;
-  if (cancelled && j->cancel_after < 0) fail_msg("request %d was cancelled", i);
+  if (cancelled && j->cancel_after < 0 && !j->cancel_early) fail_msg("request %d was cancelled", i);
   if (cancelled ? mixed->n > alone->n : mixed->n != alone->n)
     fail_msg("request %d: %d tokens, alone %d", i, mixed->n, alone->n);
   for (int t = 0; t < mixed->n; t++) {
@@ -172,7 +177,7 @@ static void assert_same(const job *j, const result *alone, const result *mixed, 
 }
 
 static void output_does_not_depend_on_what_else_runs(void **state) {
-  static const struct { int slots, rows, pages; } setups[] = {{8, 8, 6}, {5, 17, 13}, {16, 16, 20}, {16, 128, 0}};
+  static const struct { int slots, rows, pages; } setups[] = {{8, 8, 9}, {5, 17, 13}, {16, 16, 20}, {16, 128, 0}};
   static job jobs[N_REQUESTS];
   result *alone = calloc(N_REQUESTS, sizeof *alone), *mixed = calloc(N_REQUESTS, sizeof *mixed);
   assert_true(alone && mixed);
@@ -181,7 +186,7 @@ static void output_does_not_depend_on_what_else_runs(void **state) {
 
   rig one = rig_open(1, CTX, 64);
   add_adapters(&one);
-  int n_tokens = 0, n_stopped = 0, n_cancelled = 0, n_again = 0;
+  int n_tokens = 0, n_stopped = 0, n_cancelled = 0, n_again = 0, n_evicted = 0;
   for (int i = 0; i < N_REQUESTS; i++) {
     result_init(&alone[i]);
     run_job(one.engine, &jobs[i], &alone[i]);
@@ -217,14 +222,18 @@ static void output_does_not_depend_on_what_else_runs(void **state) {
     n_again += fake_take_counts().rows > minimum + 400; /* the passing ones took at most 100 * 4 */
     el_stats st;
     el_engine_stats(r.engine, &st);
+    n_evicted += (int)st.adapter_evictions;
     assert_int_equal(st.kv_pages_used, 0);
+    assert_int_equal(st.pool_blocks_kv, 0);
     assert_int_equal(st.slots_busy, 0);
+    assert_int_equal(st.adapter_hits + st.adapter_misses > 100, true);
     assert_int_equal(st.requests_submitted, N_REQUESTS + 100);
     assert_int_equal(st.requests_done + st.requests_cancelled, N_REQUESTS + 100);
     rig_close(&r);
   }
   assert_true(n_cancelled > 10);
-  assert_true(n_again >= 2); /* sequences were driven out of the small arenas */
+  assert_true(n_again >= 2);    /* sequences were driven out of the small pools, */
+  assert_true(n_evicted >= 50); /* and adapters */
   free(alone);
   free(mixed);
 }

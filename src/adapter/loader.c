@@ -1,0 +1,219 @@
+#include "adapter/loader.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "format/text.h"
+
+/* The computing threads wait for each other at barriers, so one that has to share its core holds up all of them: the
+ * loader gets about a tenth of a core that is busy, and all of one that is not. */
+enum { LOADER_NICE = 10 };
+
+/* A buffer for reading files that is larger than this is given back after each. */
+enum { KEEP_BUFFER = 64 << 20 };
+
+struct el_loader {
+  const el_pool *pool;
+  el_lora_shape shape;
+  el_packer *packer;
+  el_file_buffer buffer;
+  void (*on_result)(void *user);
+  void *user;
+  pthread_t thread;
+  bool has_thread;
+
+  pthread_mutex_t mutex;
+  pthread_cond_t work;
+  bool stop;
+  /* Load i is ring[i % EL_MAX_LOADS]. taken <= ended <= pushed <= taken + EL_MAX_LOADS. */
+  uint64_t pushed, ended, taken;
+  el_load ring[EL_MAX_LOADS];
+};
+
+static el_load *at(el_loader *l, uint64_t i) {
+  return &l->ring[i % EL_MAX_LOADS];
+}
+
+/* --------------------------------------------------------------------- load */
+
+/* Opens the files and takes their signature: one that was the same before and after. */
+static el_status open_file(el_loader *l, el_load *load, el_lora_file **file, el_error *err) {
+  const char *path = load->entry->path;
+  el_signature before;
+  for (int attempt = 0;; attempt++) {
+    el_status status = el_signature_read(path, &before, err);
+    if (status) return status;
+    load->signature = before;
+    load->has_signature = true;
+    const el_entry *e = load->entry;
+    if (e->failed && el_signature_equal(&before, &e->failed_signature))
+      return el_fail(err, e->failed, "%s", e->problem);
+    status = el_lora_file_open_with(path, &l->shape, &l->buffer, file, err);
+    el_signature after;
+    bool same = !el_signature_read(path, &after, NULL) && el_signature_equal(&before, &after);
+    if (same) {
+      load->permanent = status == EL_ERR_FORMAT || status == EL_ERR_UNSUPPORTED || status == EL_ERR_INVALID;
+      return status;
+    }
+    if (!status) el_lora_file_close(*file);
+    *file = NULL;
+    if (attempt) return el_fail(err, EL_ERR_IO, "%s: changed while it was read", path);
+  }
+}
+
+static el_status run(el_loader *l, el_load *load) {
+  el_entry *e = load->entry;
+  el_lora_file *file = NULL;
+  el_status status = EL_OK;
+  if (*e->path) {
+    status = open_file(l, load, &file, &load->error);
+    if (!status) status = el_packer_plan(l->packer, file, &load->size, &load->error);
+  } else {
+    status = el_packer_plan_random(l->packer, e->rank, e->seed, &load->size, &load->error);
+  }
+  if (!status) {
+    bool fits = load->size.n_blocks <= load->n_blocks && (load->consecutive || !load->size.consecutive);
+    load->end = fits ? EL_LOAD_DONE : EL_LOAD_SIZED;
+    if (fits) load->adapter = el_packer_pack(l->packer, l->pool->base, load->blocks);
+  }
+  el_lora_file_close(file);
+  if (l->buffer.size > KEEP_BUFFER) el_file_buffer_free(&l->buffer);
+  return status;
+}
+
+static void work(el_loader *l, el_load *load) {
+  uint64_t begin = el_now_ns();
+  load->end = EL_LOAD_FAILED;
+  load->has_signature = load->permanent = false;
+  load->adapter = NULL;
+  load->size = (el_pack_size){0};
+  load->error = (el_error){0};
+  if (run(l, load)) load->end = EL_LOAD_FAILED;
+  load->ns = el_now_ns() - begin;
+}
+
+bool el_loader_work(el_loader *l) {
+  pthread_mutex_lock(&l->mutex);
+  bool any = l->ended < l->pushed;
+  el_load *load = at(l, l->ended);
+  pthread_mutex_unlock(&l->mutex);
+  if (!any) return false;
+  work(l, load);
+  pthread_mutex_lock(&l->mutex);
+  l->ended++;
+  pthread_mutex_unlock(&l->mutex);
+  if (l->on_result) l->on_result(l->user);
+  return true;
+}
+
+static void *thread_main(void *arg) {
+  el_loader *l = arg;
+  struct sched_param param = {0};
+  pthread_setname_np(pthread_self(), "el-loader");
+  /* Without the right to be slower it is as fast as the others: no harm but theirs. */
+  sched_setscheduler(0, SCHED_BATCH, &param);
+  setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), LOADER_NICE);
+  for (;;) {
+    pthread_mutex_lock(&l->mutex);
+    while (!l->stop && l->ended == l->pushed) pthread_cond_wait(&l->work, &l->mutex);
+    bool stop = l->stop;
+    pthread_mutex_unlock(&l->mutex);
+    if (stop) return NULL;
+    el_loader_work(l);
+  }
+}
+
+/* ------------------------------------------------------------------- public */
+
+el_status el_loader_new(const el_lora_shape *shape, const el_kernels *k, const el_pool *pool, bool own_thread,
+                        void (*on_result)(void *user), void *user, el_loader **out, el_error *err) {
+  el_loader *l = calloc(1, sizeof *l);
+  if (!l) return el_fail(err, EL_ERR_NO_MEMORY, "adapter loader: out of memory");
+  l->pool = pool;
+  l->shape = *shape;
+  l->on_result = on_result;
+  l->user = user;
+  pthread_mutex_init(&l->mutex, NULL);
+  pthread_cond_init(&l->work, NULL);
+  el_status status = el_packer_new(shape, k, pool->block_bytes, &l->packer, err);
+  for (int i = 0; i < EL_MAX_LOADS && !status; i++)
+    if (!(l->ring[i].blocks = malloc(sizeof(uint32_t) * pool->n_blocks)))
+      status = el_fail(err, EL_ERR_NO_MEMORY, "adapter loader: out of memory for %u blocks", pool->n_blocks);
+  if (!status && own_thread) {
+    sigset_t all, before; /* signals are for the program's own threads */
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int failed = pthread_create(&l->thread, NULL, thread_main, l);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (failed)
+      status = el_fail(err, EL_ERR_NO_MEMORY, "cannot start the adapter loader's thread: %s", strerror(failed));
+    l->has_thread = !failed;
+  }
+  if (status)
+    el_loader_free(l);
+  else
+    *out = l;
+  return status;
+}
+
+void el_loader_stop(el_loader *l) {
+  if (!l->has_thread) return;
+  pthread_mutex_lock(&l->mutex);
+  l->stop = true;
+  pthread_cond_signal(&l->work);
+  pthread_mutex_unlock(&l->mutex);
+  pthread_join(l->thread, NULL);
+  l->has_thread = false;
+}
+
+void el_loader_free(el_loader *l) {
+  if (!l) return;
+  el_loader_stop(l);
+  for (int i = 0; i < EL_MAX_LOADS; i++) free(l->ring[i].blocks);
+  el_packer_free(l->packer);
+  el_file_buffer_free(&l->buffer);
+  pthread_cond_destroy(&l->work);
+  pthread_mutex_destroy(&l->mutex);
+  free(l);
+}
+
+/* pushed and taken are written by the caller's thread alone. */
+el_load *el_loader_next(el_loader *l) {
+  return l->pushed - l->taken < EL_MAX_LOADS ? at(l, l->pushed) : NULL;
+}
+
+void el_loader_push(el_loader *l) {
+  pthread_mutex_lock(&l->mutex);
+  assert(l->pushed - l->taken < EL_MAX_LOADS);
+  l->pushed++;
+  pthread_cond_signal(&l->work);
+  pthread_mutex_unlock(&l->mutex);
+}
+
+el_load *el_loader_result(el_loader *l) {
+  pthread_mutex_lock(&l->mutex);
+  bool any = l->taken < l->ended;
+  pthread_mutex_unlock(&l->mutex);
+  return any ? at(l, l->taken) : NULL;
+}
+
+void el_loader_pop(el_loader *l) {
+  l->taken++;
+}
+
+int el_loader_n(el_loader *l) {
+  return (int)(l->pushed - l->taken);
+}
+
+el_load *el_loader_at(el_loader *l, int i) {
+  return at(l, l->taken + (uint64_t)i);
+}

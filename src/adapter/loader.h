@@ -1,0 +1,62 @@
+/* Adapters from disk into blocks of the pool, on a thread of their own.
+ *
+ * The engine thread, which owns the pool, fills in a load with the blocks that it may use and hands it over; the loader
+ * reads, checks and packs, and hands it back. Loads are done in order. When the blocks do not suffice it says how many
+ * are needed, and nothing has been packed. Files are read, never mapped: whoever truncates one while it is loaded gets
+ * an error, not our process. */
+#ifndef EL_ADAPTER_LOADER_H
+#define EL_ADAPTER_LOADER_H
+
+#include "adapter/pool.h"
+#include "adapter/registry.h"
+
+enum { EL_MAX_LOADS = 4 }; /* handed over and not taken back: the loader goes on while the engine is in a step */
+
+typedef enum el_load_end {
+  EL_LOAD_DONE,
+  EL_LOAD_SIZED, /* it needs `size`, which is more than there was, or other blocks */
+  EL_LOAD_FAILED
+} el_load_end;
+
+typedef struct el_load {
+  /* The engine thread's part. */
+  el_entry *entry;  /* a reference */
+  uint32_t *blocks; /* [pool's number of blocks] room for their numbers */
+  uint32_t n_blocks;
+  bool consecutive; /* the blocks are */
+
+  /* The loader's. */
+  el_load_end end;
+  el_error error;
+  el_signature signature;
+  bool has_signature, permanent; /* permanent: it fails again while the signature stays the same */
+  el_pack_size size;
+  el_adapter *adapter;
+  uint64_t ns;
+} el_load;
+
+typedef struct el_loader el_loader;
+
+/* on_result is called by the loader's thread when a load has come to its end. own_thread false: el_loader_work does the
+ * work, for tests that want it in order. */
+el_status el_loader_new(const el_lora_shape *shape, const el_kernels *k, const el_pool *pool, bool own_thread,
+                        void (*on_result)(void *user), void *user, el_loader **out, el_error *err);
+/* Ends the thread after the load that it is in. The entries of loads that were not taken back stay as they are. */
+void el_loader_stop(el_loader *l);
+void el_loader_free(el_loader *l); /* NULL is allowed */
+
+/* A load to fill in, or NULL: EL_MAX_LOADS are under way. */
+el_load *el_loader_next(el_loader *l);
+/* Hands over what el_loader_next gave. */
+void el_loader_push(el_loader *l);
+/* The oldest load that has ended, or NULL. It is the caller's until el_loader_pop. */
+el_load *el_loader_result(el_loader *l);
+void el_loader_pop(el_loader *l);
+int el_loader_n(el_loader *l); /* handed over and not taken back */
+/* The i-th of those, the oldest first. */
+el_load *el_loader_at(el_loader *l, int i);
+
+/* Without a thread: does the next load; false: there is none. */
+bool el_loader_work(el_loader *l);
+
+#endif

@@ -1,0 +1,328 @@
+#include "adapter/packer.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/random.h"
+
+struct el_packer {
+  el_lora_shape shape;
+  const el_kernels *kernels;
+  size_t block_bytes;
+
+  /* The plan. Where a matrix goes is its data pointer until it is packed: base + offset in the planned blocks laid end
+   * to end. */
+  const el_lora_file *file; /* NULL: random */
+  uint64_t seed;
+  int *ranks;            /* [n_layers][EL_N_LINEAR] 0: nothing there */
+  el_lora_layer *layers; /* [n_layers] */
+  size_t *offsets;       /* [n_layers][EL_N_INPUT + EL_N_LINEAR] */
+  el_pack_size size;
+  size_t *used; /* [cap] bytes of each planned block */
+  uint32_t cap;
+
+  float *tmp; /* [3][largest] one pair as F32, and room to reorder */
+  size_t largest, tmp_values;
+};
+
+enum { ALIGN = 64 }; /* of a packed matrix */
+
+static size_t align(size_t n) {
+  return (n + ALIGN - 1) / ALIGN * ALIGN;
+}
+
+el_status el_packer_new(const el_lora_shape *shape, const el_kernels *k, size_t block_bytes, el_packer **out,
+                        el_error *err) {
+  assert(block_bytes > 0 && block_bytes % ALIGN == 0);
+  el_packer *p = calloc(1, sizeof *p);
+  size_t n = (size_t)shape->n_layers;
+  if (p) {
+    *p = (el_packer){.shape = *shape, .kernels = k, .block_bytes = block_bytes};
+    p->ranks = calloc(n * EL_N_LINEAR, sizeof *p->ranks);
+    p->layers = calloc(n, sizeof *p->layers);
+    p->offsets = calloc(n * (EL_N_INPUT + EL_N_LINEAR), sizeof *p->offsets);
+  }
+  if (!p || !p->ranks || !p->layers || !p->offsets) {
+    el_packer_free(p);
+    return el_fail(err, EL_ERR_NO_MEMORY, "adapter: out of memory");
+  }
+  *out = p;
+  return EL_OK;
+}
+
+void el_packer_free(el_packer *p) {
+  if (!p) return;
+  free(p->ranks);
+  free(p->layers);
+  free(p->offsets);
+  free(p->used);
+  free(p->tmp);
+  free(p);
+}
+
+/* -------------------------------------------------------------------- plan */
+
+/* The matrices' forms, without memory. */
+static void describe(el_packer *p) {
+  const el_lora_shape *shape = &p->shape;
+  memset(p->layers, 0, sizeof *p->layers * (size_t)shape->n_layers);
+  p->size.rank = 0;
+  for (int l = 0; l < shape->n_layers; l++) {
+    el_lora_layer *layer = &p->layers[l];
+    int rows[EL_N_INPUT] = {0};
+    for (int i = 0; i < EL_N_LINEAR; i++) {
+      int r = p->ranks[l * EL_N_LINEAR + i], in = el_input_of((el_linear)i);
+      if (!r) continue;
+      layer->site[i].a_row = rows[in];
+      rows[in] += r;
+      if (r > p->size.rank) p->size.rank = r;
+      el_packed_init(&layer->site[i].b, EL_LAYOUT_Q8, shape->out[i], r, p->kernels->tile);
+    }
+    for (int i = 0; i < EL_N_LINEAR; i++) {
+      int in = el_input_of((el_linear)i);
+      if (rows[in] && !layer->a[in].rows)
+        el_packed_init(&layer->a[in], EL_LAYOUT_Q8, rows[in], shape->in[i], p->kernels->tile);
+    }
+  }
+}
+
+/* Bytes at the front of the first block: the adapter, its layers, the numbers of its blocks. */
+static size_t head_bytes(const el_packer *p, size_t n_blocks) {
+  return align(align(sizeof(el_adapter)) + sizeof(el_lora_layer) * (size_t)p->shape.n_layers +
+               sizeof(uint32_t) * n_blocks);
+}
+
+/* The i-th matrix of a layer in the order of use: each A before the Bs that it feeds. NULL: the adapter has none. */
+static el_packed *matrix_at(el_lora_layer *layer, int i) {
+  static const signed char order[EL_N_INPUT + EL_N_LINEAR] = {
+      -1 - EL_IN_ATTN, EL_LIN_Q,    EL_LIN_K,  EL_LIN_V,        -1 - EL_IN_O, EL_LIN_O,
+      -1 - EL_IN_FFN,  EL_LIN_GATE, EL_LIN_UP, -1 - EL_IN_DOWN, EL_LIN_DOWN};
+  int k = order[i];
+  el_packed *w = k < 0 ? &layer->a[-1 - k] : &layer->site[k].b;
+  return w->rows ? w : NULL;
+}
+
+/* Room for one more block in `used`; false: out of memory. */
+static bool reserve_used(el_packer *p, uint32_t n) {
+  if (n < p->cap) return true;
+  uint32_t cap = p->cap ? 2 * p->cap : 64;
+  size_t *used = realloc(p->used, sizeof *used * cap);
+  if (!used) return false;
+  p->used = used;
+  p->cap = cap;
+  return true;
+}
+
+/* Puts every matrix into the first block with room. n_blocks: what the head is laid out for. Returns the number of
+ * blocks, 0: out of memory, UINT32_MAX: something is larger than a block. */
+static uint32_t place(el_packer *p, size_t n_blocks) {
+  uint32_t n = 1, first = 0; /* blocks before `first` are all but full */
+  if (head_bytes(p, n_blocks) > p->block_bytes) return UINT32_MAX;
+  if (!reserve_used(p, 0)) return 0;
+  p->used[0] = head_bytes(p, n_blocks);
+  size_t *offset = p->offsets;
+  for (int l = 0; l < p->shape.n_layers; l++)
+    for (int i = 0; i < EL_N_INPUT + EL_N_LINEAR; i++, offset++) {
+      el_packed *w = matrix_at(&p->layers[l], i);
+      if (!w) continue;
+      size_t bytes = align(el_packed_bytes(w));
+      if (bytes > p->block_bytes) return UINT32_MAX;
+      while (first < n && p->block_bytes - p->used[first] < ALIGN) first++;
+      uint32_t b = first;
+      while (b < n && p->block_bytes - p->used[b] < bytes) b++;
+      if (b == n) {
+        if (!reserve_used(p, n)) return 0;
+        p->used[n++] = 0;
+      }
+      *offset = (size_t)b * p->block_bytes + p->used[b];
+      p->used[b] += bytes;
+    }
+  return n;
+}
+
+/* Lays every matrix after the other. Returns the bytes. */
+static size_t place_consecutive(el_packer *p, size_t n_blocks) {
+  size_t at = head_bytes(p, n_blocks), *offset = p->offsets;
+  for (int l = 0; l < p->shape.n_layers; l++)
+    for (int i = 0; i < EL_N_INPUT + EL_N_LINEAR; i++, offset++) {
+      el_packed *w = matrix_at(&p->layers[l], i);
+      if (!w) continue;
+      *offset = at;
+      at += align(el_packed_bytes(w));
+    }
+  return at;
+}
+
+static el_status plan(el_packer *p, el_pack_size *out, el_error *err) {
+  describe(p);
+  p->size.bytes = place_consecutive(p, 0);
+  /* Ranks are 256 at most and layers 1024: far from overflow; and a pool has at most UINT32_MAX blocks. */
+  size_t n = (size_t)p->size.bytes / p->block_bytes + 1;
+  p->size.consecutive = false;
+  for (;;) { /* the head's length depends on the number of blocks; it settles at once or after one more round */
+    uint32_t got = p->size.consecutive ? UINT32_MAX : place(p, n);
+    if (!got) return el_fail(err, EL_ERR_NO_MEMORY, "adapter: out of memory");
+    size_t need = got;
+    if (got == UINT32_MAX) {
+      p->size.consecutive = true;
+      need = (place_consecutive(p, n) + p->block_bytes - 1) / p->block_bytes;
+    }
+    if (need <= n) {
+      p->size.n_blocks = (uint32_t)need;
+      break;
+    }
+    n = need;
+  }
+  size_t values = 3 * (p->largest ? p->largest : 1);
+  if (values > p->tmp_values) {
+    free(p->tmp);
+    p->tmp_values = 0;
+    if (!(p->tmp = malloc(sizeof *p->tmp * values)))
+      return el_fail(err, EL_ERR_NO_MEMORY, "adapter: out of memory for %zu values", values);
+    p->tmp_values = values;
+  }
+  *out = p->size;
+  return EL_OK;
+}
+
+static void widen(el_packer *p, int linear, int rank) {
+  int in = p->shape.in[linear], rows = p->shape.out[linear];
+  size_t values = (size_t)(in > rows ? in : rows) * (size_t)rank;
+  if (values > p->largest) p->largest = values;
+}
+
+el_status el_packer_plan(el_packer *p, const el_lora_file *f, el_pack_size *out, el_error *err) {
+  memset(p->ranks, 0, sizeof *p->ranks * (size_t)p->shape.n_layers * EL_N_LINEAR);
+  p->file = f;
+  p->largest = 0;
+  for (size_t i = 0; i < el_lora_file_n(f); i++) {
+    const el_lora_pair *pair = el_lora_file_at(f, i);
+    p->ranks[pair->layer * EL_N_LINEAR + (int)pair->linear] = pair->rank;
+    widen(p, (int)pair->linear, pair->rank);
+  }
+  return plan(p, out, err);
+}
+
+el_status el_packer_plan_random(el_packer *p, int rank, uint64_t seed, el_pack_size *out, el_error *err) {
+  if (rank < 1 || rank > EL_LORA_MAX_RANK)
+    return el_fail(err, EL_ERR_INVALID, "rank: %d is not in 1 to %d", rank, EL_LORA_MAX_RANK);
+  p->file = NULL;
+  p->seed = seed;
+  p->largest = 0;
+  for (int i = 0; i < p->shape.n_layers * EL_N_LINEAR; i++) p->ranks[i] = rank;
+  for (int i = 0; i < EL_N_LINEAR; i++) widen(p, i, rank);
+  return plan(p, out, err);
+}
+
+/* -------------------------------------------------------------------- pack */
+
+/* Scales x, finite, by the power of two that brings its largest magnitude to [512, 1024), so that group scales are well
+ * inside F16. */
+static int normalise(float *x, size_t n) {
+  uint32_t top = 0; /* magnitudes order as their bits do, which compilers turn into vectors */
+  for (size_t i = 0; i < n; i++) {
+    uint32_t bits;
+    memcpy(&bits, &x[i], 4);
+    bits &= 0x7fffffff;
+    top = bits > top ? bits : top;
+  }
+  float amax;
+  memcpy(&amax, &top, 4);
+  if (amax == 0) return 0;
+  int e;
+  frexpf(amax, &e); /* amax = m * 2^e, m in [0.5, 1) */
+  if (10 - e <= 127 && 10 - e >= -126) {
+    float factor = ldexpf(1.0f, 10 - e);
+    for (size_t i = 0; i < n; i++) x[i] *= factor;
+  } else {
+    for (size_t i = 0; i < n; i++) x[i] = ldexpf(x[i], 10 - e);
+  }
+  return 10 - e;
+}
+
+/* Puts A: [rank, in] and B: [out, rank] of one layer in place; both are overwritten. */
+static void put_pair(el_lora_layer *layer, el_linear linear, float *a, float *b, float scale) {
+  el_lora_site *site = &layer->site[linear];
+  el_packed *stacked = &layer->a[el_input_of(linear)];
+  int rank = site->b.cols;
+  int shift = normalise(a, (size_t)rank * (size_t)stacked->cols) + normalise(b, (size_t)site->b.rows * (size_t)rank);
+  site->gain = ldexpf(scale, -shift);
+  el_pack_rows_q8(stacked, site->a_row, rank, a);
+  el_pack_rows_q8(&site->b, 0, site->b.rows, b);
+}
+
+/* PEFT's order of rows inside a head, (2, d / 2), to GGUF's, (d / 2, 2). */
+static void interleave_rows(float *b, int rows, int rank, int n_head, float *tmp) {
+  int d = rows / n_head;
+  size_t row = (size_t)rank;
+  memcpy(tmp, b, sizeof(float) * (size_t)rows * row);
+  for (int h = 0; h < n_head; h++)
+    for (int c = 0; c < 2; c++)
+      for (int i = 0; i < d / 2; i++)
+        memcpy(b + (size_t)(h * d + 2 * i + c) * row, tmp + (size_t)(h * d + c * (d / 2) + i) * row,
+               sizeof(float) * row);
+}
+
+static void pack_file(el_packer *p, el_lora_layer *layers) {
+  const el_lora_shape *shape = &p->shape;
+  float *a = p->tmp, *b = a + p->largest, *spare = b + p->largest;
+  for (size_t i = 0; i < el_lora_file_n(p->file); i++) {
+    const el_lora_pair *pair = el_lora_file_at(p->file, i);
+    int in = shape->in[pair->linear], rows = shape->out[pair->linear];
+    el_dequantize(pair->type, pair->a, a, (int64_t)pair->rank * in);
+    el_dequantize(pair->type, pair->b, b, (int64_t)rows * pair->rank);
+    if (pair->b_rows_half_split)
+      interleave_rows(b, rows, pair->rank, pair->linear == EL_LIN_Q ? shape->n_head : shape->n_head_kv, spare);
+    put_pair(&layers[pair->layer], pair->linear, a, b, pair->scale);
+  }
+}
+
+/* The next of a splitmix64 sequence, as a float in [-1, 1). */
+static float next_uniform(uint64_t *state) {
+  return (float)((int64_t)el_mix64(*state += EL_GOLDEN_GAMMA) >> 40) / (float)(1 << 23);
+}
+
+static void pack_random(el_packer *p, el_lora_layer *layers) {
+  float *a = p->tmp, *b = a + p->largest;
+  uint64_t seed = p->seed;
+  for (int i = 0; i < p->shape.n_layers * EL_N_LINEAR; i++) {
+    int lin = i % EL_N_LINEAR, in = p->shape.in[lin], rows = p->shape.out[lin], rank = p->ranks[i];
+    float bound = 1.0f / sqrtf((float)in); /* B * A then has entries of about 0.01 / in * sqrt(rank) */
+    for (int j = 0; j < rank * in; j++) a[j] = bound * next_uniform(&seed);
+    for (int j = 0; j < rows * rank; j++) b[j] = 0.01f * next_uniform(&seed);
+    put_pair(&layers[i / EL_N_LINEAR], (el_linear)lin, a, b, 1.0f);
+  }
+}
+
+el_adapter *el_packer_pack(el_packer *p, unsigned char *base, const uint32_t *blocks) {
+  uint32_t n_blocks = p->size.n_blocks;
+  unsigned char *head = base + (size_t)blocks[0] * p->block_bytes;
+  el_adapter *a = (el_adapter *)(void *)head;
+  el_lora_layer *layers = (el_lora_layer *)(void *)(head + align(sizeof *a));
+  uint32_t *numbers = (uint32_t *)(void *)(layers + p->shape.n_layers);
+  memcpy(layers, p->layers, sizeof *layers * (size_t)p->shape.n_layers);
+  memcpy(numbers, blocks, sizeof *numbers * n_blocks);
+  *a = (el_adapter){.n_layers = p->shape.n_layers,
+                    .rank = p->size.rank,
+                    .layers = layers,
+                    .bytes = (size_t)p->size.bytes,
+                    .n_blocks = n_blocks,
+                    .blocks = numbers};
+  const size_t *offset = p->offsets;
+  for (int l = 0; l < p->shape.n_layers; l++)
+    for (int i = 0; i < EL_N_INPUT + EL_N_LINEAR; i++, offset++) {
+      el_packed *w = matrix_at(&layers[l], i);
+      if (!w) continue;
+      /* When they are consecutive, a matrix may go on into the next one. */
+      w->data = base + (size_t)blocks[*offset / p->block_bytes] * p->block_bytes + *offset % p->block_bytes;
+      el_packed_clear(w);
+    }
+  if (p->file)
+    pack_file(p, layers);
+  else
+    pack_random(p, layers);
+  return a;
+}

@@ -1,0 +1,32 @@
+/* Packs adapters into blocks of memory. First a plan says how much it takes, then, once the blocks are there, the
+ * adapter is written into them: no memory is allocated for an adapter, and packing cannot fail.
+ *
+ * A matrix must lie in one piece for the kernels. Matrices are put, in the order of use, into the first block with room
+ * for them; ranks up to 64 of every model fit a block, so any free blocks do. When one does not fit, the whole
+ * adapter is laid into consecutive blocks. */
+#ifndef EL_ADAPTER_PACKER_H
+#define EL_ADAPTER_PACKER_H
+
+#include "adapter/adapter.h"
+
+typedef struct el_packer el_packer; /* a workspace for one thread, kept from adapter to adapter */
+
+el_status el_packer_new(const el_lora_shape *shape, const el_kernels *k, size_t block_bytes, el_packer **out,
+                        el_error *err);
+void el_packer_free(el_packer *p);
+
+typedef struct el_pack_size {
+  uint32_t n_blocks;
+  bool consecutive; /* the blocks must be */
+  int rank;         /* the largest */
+  uint64_t bytes;   /* in use of the blocks */
+} el_pack_size;
+
+/* Plans `f`, which has been opened with the packer's shape and must stay open until it is packed. */
+el_status el_packer_plan(el_packer *p, const el_lora_file *f, el_pack_size *out, el_error *err);
+/* Random weights of `rank` on all linear layers; A and B scaled so that the product is a small change. */
+el_status el_packer_plan_random(el_packer *p, int rank, uint64_t seed, el_pack_size *out, el_error *err);
+/* Packs what was planned last. Block i is at base + blocks[i] * block_bytes. The result is in the blocks. */
+el_adapter *el_packer_pack(el_packer *p, unsigned char *base, const uint32_t *blocks);
+
+#endif

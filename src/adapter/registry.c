@@ -1,0 +1,438 @@
+#include "adapter/registry.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "format/text.h"
+
+/* Files are looked at again when a request comes after this time. */
+enum { CHECK_AFTER_NS = 1000000000 };
+
+struct el_registry {
+  pthread_mutex_t mutex;
+  char *base_name;
+  void (*on_dead)(void *user);
+  void *user;
+  el_entry **entries; /* [n] listed, in order of registration */
+  size_t n, cap;
+  el_entry **buckets; /* [n_buckets] by hash; a power of two, n at least */
+  size_t n_buckets;
+  uint64_t scan;
+  el_entry *dead;
+};
+
+static el_status no_memory(el_error *err) {
+  return el_fail(err, EL_ERR_NO_MEMORY, "adapters: out of memory");
+}
+
+/* FNV-1a */
+static uint64_t hash_of(const char *name) {
+  uint64_t h = 0xcbf29ce484222325u;
+  for (; *name; name++) h = (h ^ (unsigned char)*name) * 0x100000001b3u;
+  return h ^ h >> 32;
+}
+
+static const char *show(const char *name, char out[EL_SHOW]) {
+  return el_str_show((el_str){name, strlen(name)}, out, EL_SHOW);
+}
+
+/* ------------------------------------------------- inside; the mutex is held */
+
+static el_entry *find(const el_registry *r, const char *name) {
+  if (!r->n_buckets) return NULL;
+  uint64_t hash = hash_of(name);
+  el_entry *e = r->buckets[hash & (r->n_buckets - 1)];
+  while (e && (e->hash != hash || strcmp(e->name, name))) e = e->hash_next;
+  return e;
+}
+
+static el_status check_free(const el_registry *r, const char *name, el_error *err) {
+  char shown[EL_SHOW];
+  if (!strcmp(name, r->base_name))
+    return el_fail(err, EL_ERR_EXISTS, "adapter name %s: is the base model's", show(name, shown));
+  if (find(r, name)) return el_fail(err, EL_ERR_EXISTS, "adapter name %s: is taken", show(name, shown));
+  return EL_OK;
+}
+
+/* Room for one more; false: out of memory. */
+static bool grow(el_registry *r) {
+  if (r->n == r->cap) {
+    size_t cap = r->cap ? 2 * r->cap : 16;
+    el_entry **entries = realloc(r->entries, cap * sizeof *entries);
+    if (!entries) return false;
+    r->entries = entries;
+    r->cap = cap;
+  }
+  if (r->n < r->n_buckets) return true;
+  size_t n_buckets = r->n_buckets ? 2 * r->n_buckets : 16;
+  el_entry **buckets = calloc(n_buckets, sizeof *buckets);
+  if (!buckets) return false;
+  for (size_t i = 0; i < r->n; i++) {
+    el_entry *e = r->entries[i], **at = &buckets[e->hash & (n_buckets - 1)];
+    e->hash_next = *at;
+    *at = e;
+  }
+  free(r->buckets);
+  r->buckets = buckets;
+  r->n_buckets = n_buckets;
+  return true;
+}
+
+static void chain(el_registry *r, el_entry *e) {
+  el_entry **at = &r->buckets[e->hash & (r->n_buckets - 1)];
+  e->hash_next = *at;
+  *at = e;
+  e->listed = true;
+}
+
+/* Gives one reference back; true: it was the last, and on_dead is to be called once the mutex is free. */
+static bool drop(el_registry *r, el_entry *e) {
+  assert(e->refs > 0);
+  if (--e->refs) return false;
+  e->dead_next = r->dead;
+  r->dead = e;
+  return true;
+}
+
+/* Takes an entry off the hash table; its place in the list is the caller's to close or to fill. */
+static bool unchain(el_registry *r, el_entry *e) {
+  el_entry **at = &r->buckets[e->hash & (r->n_buckets - 1)];
+  while (*at != e) at = &(*at)->hash_next;
+  *at = e->hash_next;
+  e->hash_next = NULL;
+  e->listed = false;
+  return drop(r, e);
+}
+
+static size_t place_of(const el_registry *r, const el_entry *e) {
+  size_t i = 0;
+  while (r->entries[i] != e) i++;
+  return i;
+}
+
+static bool unlist(el_registry *r, el_entry *e) {
+  size_t i = place_of(r, e);
+  memmove(&r->entries[i], &r->entries[i + 1], (r->n - i - 1) * sizeof *r->entries);
+  r->n--;
+  return unchain(r, e);
+}
+
+static bool replace(el_registry *r, el_entry *old, el_entry *e) {
+  e->created = old->created;
+  r->entries[place_of(r, old)] = e;
+  bool dead = unchain(r, old);
+  chain(r, e);
+  return dead;
+}
+
+/* ------------------------------------------------------------------ entries */
+
+/* Not listed yet; NULL: out of memory. */
+static el_entry *new_entry(const el_entry_spec *spec) {
+  size_t name = strlen(spec->name) + 1, path = strlen(spec->path) + 1;
+  el_entry *e = calloc(1, sizeof *e + name + path); /* strings after it: thousands of entries, one allocation each */
+  if (!e) return NULL;
+  char *strings = (char *)(e + 1);
+  memcpy(strings, spec->name, name);
+  memcpy(strings + name, spec->path, path);
+  e->name = strings;
+  e->path = strings + name;
+  e->rank = spec->rank;
+  e->seed = spec->seed;
+  e->dir = spec->dir;
+  e->created = (int64_t)time(NULL);
+  e->hash = hash_of(spec->name);
+  e->refs = 1;
+  e->signature = spec->signature;
+  e->size = spec->size;
+  atomic_store(&e->checked_ns, el_now_ns());
+  return e;
+}
+
+void el_entry_free(el_entry *e) {
+  assert(!e->adapter && !e->n_pins);
+  free(e->problem);
+  free(e);
+}
+
+el_status el_registry_new(const char *base_name, void (*on_dead)(void *user), void *user, el_registry **out,
+                          el_error *err) {
+  el_registry *r = calloc(1, sizeof *r);
+  if (r) r->base_name = strdup(base_name);
+  if (!r || !r->base_name) {
+    free(r);
+    return no_memory(err);
+  }
+  r->on_dead = on_dead;
+  r->user = user;
+  pthread_mutex_init(&r->mutex, NULL);
+  *out = r;
+  return EL_OK;
+}
+
+void el_registry_free(el_registry *r) {
+  if (!r) return;
+  for (size_t i = 0; i < r->n; i++) {
+    assert(r->entries[i]->refs == 1);
+    el_entry_free(r->entries[i]);
+  }
+  for (el_entry *e = r->dead, *next; e; e = next) {
+    next = e->dead_next;
+    el_entry_free(e);
+  }
+  pthread_mutex_destroy(&r->mutex);
+  free(r->entries);
+  free(r->buckets);
+  free(r->base_name);
+  free(r);
+}
+
+static void unlock(el_registry *r, bool dead) {
+  pthread_mutex_unlock(&r->mutex);
+  if (dead && r->on_dead) r->on_dead(r->user);
+}
+
+el_status el_registry_check(el_registry *r, const char *name, el_error *err) {
+  if (!name) return el_fail(err, EL_ERR_INVALID, "adapter name: is NULL");
+  el_status status = el_adapter_name_check(name, err);
+  if (status) return status;
+  pthread_mutex_lock(&r->mutex);
+  status = check_free(r, name, err);
+  pthread_mutex_unlock(&r->mutex);
+  return status;
+}
+
+el_status el_registry_add(el_registry *r, const el_entry_spec *spec, el_error *err) {
+  el_entry *e = new_entry(spec);
+  if (!e) return no_memory(err);
+  pthread_mutex_lock(&r->mutex);
+  el_status status = check_free(r, spec->name, err);
+  if (!status && !grow(r)) status = no_memory(err);
+  if (!status) {
+    r->entries[r->n++] = e;
+    chain(r, e);
+  }
+  pthread_mutex_unlock(&r->mutex);
+  if (status) el_entry_free(e);
+  return status;
+}
+
+el_status el_registry_remove(el_registry *r, const char *name, el_error *err) {
+  char shown[EL_SHOW];
+  if (!name) return el_fail(err, EL_ERR_INVALID, "adapter name: is NULL");
+  pthread_mutex_lock(&r->mutex);
+  el_entry *e = find(r, name);
+  unlock(r, e && unlist(r, e));
+  return e ? EL_OK : el_fail(err, EL_ERR_NOT_FOUND, "adapter %s: there is none", show(name, shown));
+}
+
+/* Looks at the files of *entry, to which the caller has a reference. If they have changed, another entry takes its
+ * place and its reference; if they are gone and a directory's listing is why it is offered, it is no longer found. */
+static el_status refresh(el_registry *r, el_entry **entry, el_error *err) {
+  el_entry *old = *entry, *e = NULL;
+  uint64_t now = el_now_ns(), checked = atomic_load(&old->checked_ns);
+  el_signature signature;
+  el_error gone;
+  if (!*old->path || now - checked < CHECK_AFTER_NS) return EL_OK;
+  if (!atomic_compare_exchange_strong(&old->checked_ns, &checked, now)) return EL_OK; /* another thread looks */
+  el_status status = el_signature_read(old->path, &signature, &gone);
+  if (status && old->dir == EL_NO_DIR)
+    return EL_OK; /* it was named: what is in memory serves, a load says what is wrong */
+  if (!status) {
+    pthread_mutex_lock(&r->mutex);
+    bool same = el_signature_equal(&signature, &old->signature);
+    pthread_mutex_unlock(&r->mutex);
+    if (same) return EL_OK;
+    e = new_entry(&(el_entry_spec){.name = old->name, .path = old->path, .dir = old->dir, .signature = signature});
+    if (!e) return EL_OK; /* later */
+  }
+  bool dead = false, used = false;
+  pthread_mutex_lock(&r->mutex);
+  if (old->listed) {
+    if (e) {
+      dead = replace(r, old, e);
+      e->refs++;
+      used = true;
+    } else {
+      dead = unlist(r, old);
+    }
+  }
+  if (used || status) dead = drop(r, old) || dead;
+  unlock(r, dead);
+  if (e && !used) el_entry_free(e);
+  if (used) *entry = e;
+  return status ? el_fail(err, EL_ERR_NOT_FOUND, "%s", gone.message) : EL_OK;
+}
+
+el_status el_registry_get(el_registry *r, const char *name, el_entry **out, el_error *err) {
+  char shown[EL_SHOW];
+  pthread_mutex_lock(&r->mutex);
+  el_entry *e = find(r, name);
+  if (e) e->refs++;
+  pthread_mutex_unlock(&r->mutex);
+  if (!e) return el_fail(err, EL_ERR_NOT_FOUND, "adapter %s: there is none", show(name, shown));
+  el_status status = refresh(r, &e, err);
+  if (!status) *out = e;
+  return status;
+}
+
+void el_registry_hold(el_registry *r, el_entry *entry) {
+  pthread_mutex_lock(&r->mutex);
+  assert(entry->refs > 0);
+  entry->refs++;
+  pthread_mutex_unlock(&r->mutex);
+}
+
+void el_registry_put(el_registry *r, el_entry *entry) {
+  if (!entry) return;
+  pthread_mutex_lock(&r->mutex);
+  unlock(r, drop(r, entry));
+}
+
+void el_registry_learn(el_registry *r, el_entry *entry, const el_signature *signature, const el_pack_size *size) {
+  pthread_mutex_lock(&r->mutex);
+  if (signature) entry->signature = *signature;
+  entry->size = *size;
+  pthread_mutex_unlock(&r->mutex);
+}
+
+void el_registry_size(el_registry *r, const el_entry *entry, el_pack_size *size, uint64_t *file_bytes) {
+  pthread_mutex_lock(&r->mutex);
+  *size = entry->size;
+  *file_bytes = entry->signature.file[0].size;
+  pthread_mutex_unlock(&r->mutex);
+}
+
+el_entry *el_registry_take_dead(el_registry *r) {
+  pthread_mutex_lock(&r->mutex);
+  el_entry *dead = r->dead;
+  r->dead = NULL;
+  pthread_mutex_unlock(&r->mutex);
+  return dead;
+}
+
+/* ------------------------------------------------------------- directories */
+
+/* One found adapter; *dead as in drop. The mutex is held. */
+static el_status sync_one(el_registry *r, const el_found_adapter *f, el_sync *sync, bool *dead, el_error *err) {
+  el_entry *old = find(r, f->name);
+  if (old && old->dir == sync->dir && !strcmp(old->path, f->path)) {
+    old->scan = r->scan;
+    if (el_signature_equal(&old->signature, &f->signature)) return EL_OK;
+  } else {
+    el_status status = check_free(r, f->name, err);
+    if (status) return status;
+    old = NULL;
+  }
+  el_entry_spec spec = {.name = f->name, .path = f->path, .dir = sync->dir, .signature = f->signature};
+  if (sync->known) sync->known(sync->user, f, &spec.size);
+  el_entry *e = new_entry(&spec);
+  if (!e || !grow(r)) {
+    free(e);
+    return no_memory(err);
+  }
+  e->scan = r->scan;
+  if (old) {
+    *dead = replace(r, old, e) || *dead;
+    sync->n_changed++;
+  } else {
+    r->entries[r->n++] = e;
+    chain(r, e);
+    sync->n_added++;
+  }
+  return EL_OK;
+}
+
+el_status el_registry_sync(el_registry *r, el_found *found, el_sync *sync, el_error *err) {
+  el_status status = EL_OK;
+  bool dead = false;
+  sync->n_added = sync->n_changed = sync->n_removed = sync->n_refused = 0;
+  pthread_mutex_lock(&r->mutex);
+  r->scan++;
+  for (size_t i = 0; i < found->n && !status; i++) {
+    el_found_adapter *f = &found->items[i];
+    el_error error;
+    if (!f->status && (f->status = sync_one(r, f, sync, &dead, &error)) && !(f->problem = strdup(error.message)))
+      f->status = EL_ERR_NO_MEMORY;
+    if (f->status == EL_ERR_NO_MEMORY) status = no_memory(err);
+    sync->n_refused += f->status != EL_OK;
+  }
+  size_t n = 0;
+  for (size_t i = 0; i < r->n; i++) {
+    el_entry *e = r->entries[i];
+    if (status || e->dir != sync->dir || e->scan == r->scan) {
+      r->entries[n++] = e;
+      continue;
+    }
+    dead = unchain(r, e) || dead;
+    sync->n_removed++;
+  }
+  r->n = n;
+  unlock(r, dead);
+  return status;
+}
+
+/* ------------------------------------------------------------------ listing */
+
+void el_registry_each_known(el_registry *r, void (*see)(void *user, const el_entry *entry), void *user) {
+  pthread_mutex_lock(&r->mutex);
+  for (size_t i = 0; i < r->n; i++)
+    if (r->entries[i]->size.n_blocks && *r->entries[i]->path) see(user, r->entries[i]);
+  pthread_mutex_unlock(&r->mutex);
+}
+
+/* The infos of n entries in one block with their strings; NULL: out of memory. The mutex is held. */
+static el_adapter_info *describe(el_entry *const *entries, size_t n) {
+  size_t bytes = n * sizeof(el_adapter_info);
+  for (size_t i = 0; i < n; i++) bytes += strlen(entries[i]->name) + strlen(entries[i]->path) + 2;
+  el_adapter_info *list = malloc(bytes ? bytes : 1);
+  char *strings = list ? (char *)(list + n) : NULL;
+  for (size_t i = 0; list && i < n; i++) {
+    el_entry *e = entries[i];
+    list[i] = (el_adapter_info){.rank = e->size.n_blocks ? e->size.rank : e->rank,
+                                .bytes = e->size.bytes,
+                                .created = e->created,
+                                .state = (el_adapter_state)atomic_load(&e->state),
+                                .requests = atomic_load(&e->requests)};
+    list[i].name = strings;
+    strings = stpcpy(strings, e->name) + 1;
+    list[i].path = strings;
+    strings = stpcpy(strings, e->path) + 1;
+  }
+  return list;
+}
+
+el_status el_registry_list(el_registry *r, el_adapter_info **out, size_t *n, el_error *err) {
+  pthread_mutex_lock(&r->mutex);
+  size_t count = r->n;
+  el_adapter_info *list = describe(r->entries, count);
+  pthread_mutex_unlock(&r->mutex);
+  if (!list) return no_memory(err);
+  *out = list;
+  *n = count;
+  return EL_OK;
+}
+
+el_status el_registry_info(el_registry *r, const char *name, el_adapter_info **out, el_error *err) {
+  char shown[EL_SHOW];
+  pthread_mutex_lock(&r->mutex);
+  el_entry *e = find(r, name);
+  el_adapter_info *info = e ? describe(&e, 1) : NULL;
+  pthread_mutex_unlock(&r->mutex);
+  if (!e) return el_fail(err, EL_ERR_NOT_FOUND, "adapter %s: there is none", show(name, shown));
+  if (!info) return no_memory(err);
+  *out = info;
+  return EL_OK;
+}
+
+size_t el_registry_count(el_registry *r) {
+  pthread_mutex_lock(&r->mutex);
+  size_t n = r->n;
+  pthread_mutex_unlock(&r->mutex);
+  return n;
+}

@@ -1,0 +1,109 @@
+/* The adapters that requests can name. Thousands of them: an entry knows where its adapter's files are and what they
+ * looked like, and its weights come into memory when a request wants them.
+ *
+ * Entries are counted. One that has been removed, or whose files have changed (another entry takes its name then), is
+ * no longer found; when its last reference is given back it is left for the engine thread, which alone knows what
+ * memory it has. Any thread may call. */
+#ifndef EL_ADAPTER_REGISTRY_H
+#define EL_ADAPTER_REGISTRY_H
+
+#include <stdatomic.h>
+
+#include "adapter/adapter.h"
+#include "adapter/cache.h"
+#include "adapter/discover.h"
+#include "adapter/packer.h"
+#include "adapter/signature.h"
+
+typedef struct el_registry el_registry;
+
+enum { EL_NO_DIR = -1 };
+
+typedef struct el_entry el_entry;
+struct el_entry {
+  /* Nobody changes these. */
+  const char *name, *path; /* path "": random weights, of `rank` and `seed` */
+  int rank;
+  uint64_t seed;
+  int dir;         /* the registered directory that it was found in, or EL_NO_DIR */
+  int64_t created; /* seconds since the epoch */
+  uint64_t hash;   /* of the name */
+
+  /* Under the registry's mutex. */
+  el_entry *hash_next;
+  uint32_t refs; /* requests, a load, and the registry itself while it lists the entry */
+  bool listed;
+  uint64_t scan;          /* the last one that found it */
+  el_signature signature; /* of the files as listed, or as loaded */
+  el_pack_size size;      /* n_blocks 0: not known yet */
+  el_entry *dead_next;
+
+  atomic_int state; /* el_adapter_state, written by the engine thread */
+  atomic_uint_fast64_t requests;
+  atomic_uint_fast64_t checked_ns; /* when its files were last looked at */
+
+  /* The engine thread's. */
+  el_cache_item item;
+  el_adapter *adapter; /* NULL: not in memory */
+  uint32_t n_pins;     /* running sequences that use it */
+  uint64_t held;       /* the last admission in which a waiting request kept it from being evicted */
+  /* A load that failed will fail again while the files stay the same, if it was for what is in them. */
+  el_status failed;
+  char *problem; /* what it said */
+  el_signature failed_signature;
+};
+
+/* base_name is refused as an adapter's name; it is copied. on_dead is called, by any thread, when there is something
+ * for el_registry_take_dead. */
+el_status el_registry_new(const char *base_name, void (*on_dead)(void *user), void *user, el_registry **out,
+                          el_error *err);
+/* Every reference must have been given back; no entry may be in memory. */
+void el_registry_free(el_registry *r);
+
+/* Whether `name` may be added: EL_ERR_INVALID, EL_ERR_EXISTS. To be asked before a file is read; el_registry_add
+ * decides. */
+el_status el_registry_check(el_registry *r, const char *name, el_error *err);
+
+typedef struct el_entry_spec {
+  const char *name, *path; /* copied */
+  int rank;
+  uint64_t seed;
+  int dir;
+  el_signature signature;
+  el_pack_size size; /* zeros: not known */
+} el_entry_spec;
+el_status el_registry_add(el_registry *r, const el_entry_spec *spec, el_error *err);
+el_status el_registry_remove(el_registry *r, const char *name, el_error *err);
+
+/* Takes a reference; EL_ERR_NOT_FOUND. Files are looked at when that was longer ago than a second: the entry of one
+ * that has changed is replaced. */
+el_status el_registry_get(el_registry *r, const char *name, el_entry **out, el_error *err);
+void el_registry_hold(el_registry *r, el_entry *entry); /* one reference more */
+void el_registry_put(el_registry *r, el_entry *entry);  /* NULL is allowed */
+
+/* What a load found out. */
+void el_registry_learn(el_registry *r, el_entry *entry, const el_signature *signature, const el_pack_size *size);
+void el_registry_size(el_registry *r, const el_entry *entry, el_pack_size *size, uint64_t *file_bytes);
+
+/* The entries that nobody has a reference to, linked by dead_next; each is to be freed once it has no memory. */
+el_entry *el_registry_take_dead(el_registry *r);
+void el_entry_free(el_entry *entry);
+
+/* One directory's entries as they are now: new ones are added, with the size that `known` (may be NULL) tells, changed
+ * ones replaced, missing ones removed. What cannot be added has its problem in `found` afterwards. */
+typedef struct el_sync {
+  int dir;
+  bool (*known)(void *user, const el_found_adapter *found, el_pack_size *size);
+  void *user;
+  size_t n_added, n_changed, n_removed, n_refused; /* results */
+} el_sync;
+el_status el_registry_sync(el_registry *r, el_found *found, el_sync *sync, el_error *err);
+
+/* Calls `see` for every listed entry whose size is known, under the mutex. */
+void el_registry_each_known(el_registry *r, void (*see)(void *user, const el_entry *entry), void *user);
+
+el_status el_registry_list(el_registry *r, el_adapter_info **out, size_t *n, el_error *err);
+el_status el_registry_info(el_registry *r, const char *name, el_adapter_info **out, el_error *err);
+size_t el_registry_count(el_registry *r);
+
+#endif

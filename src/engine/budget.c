@@ -1,0 +1,76 @@
+/* From options to a pool: how many blocks, of what size, and the longest sequence that they hold. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "engine/engine.h"
+
+enum {
+  BLOCK = 512 << 10,          /* bytes aimed at: an adapter's last block is half empty on average, pages are all used */
+  RESERVE_RANK = 16,          /* of the adapter that KV pages leave room for */
+  DEFAULT_ADAPTERS_MIB = 512, /* dozens of adapters of a 1B model */
+};
+
+/* The value of a line "name:   N kB" of /proc/meminfo, or of a file that holds a number of bytes; 0: there is none. */
+static uint64_t read_bytes(const char *path, const char *name) {
+  char line[128];
+  unsigned long long value = 0;
+  FILE *f = fopen(path, "re");
+  if (!f) return 0;
+  while (!value && fgets(line, sizeof line, f)) {
+    if (!name) {
+      if (sscanf(line, "%llu", &value) != 1) break; /* "max" */
+    } else if (!strncmp(line, name, strlen(name)) && sscanf(line + strlen(name), ": %llu kB", &value) == 1) {
+      value *= 1024;
+    }
+  }
+  fclose(f);
+  return value;
+}
+
+/* What this process may still take, as far as the system tells. */
+static uint64_t available(void) {
+  uint64_t free = read_bytes("/proc/meminfo", "MemAvailable"), limit = read_bytes("/sys/fs/cgroup/memory.max", NULL),
+           used = read_bytes("/sys/fs/cgroup/memory.current", NULL);
+  if (limit && limit > used && (!free || limit - used < free)) free = limit - used;
+  return free;
+}
+
+el_status el_budget_plan(const el_engine_options *o, const el_hparams *h, const el_kernels *k, el_budget *out,
+                         el_error *err) {
+  size_t page = el_kv_page_bytes(h);
+  el_budget b = {.pages_per_block = page < BLOCK ? (uint32_t)(BLOCK / page) : 1, .ctx_size = o->ctx_size};
+  uint64_t block = (uint64_t)page * b.pages_per_block, tokens = (uint64_t)b.pages_per_block * EL_PAGE_TOKENS;
+  el_lora_shape shape;
+  el_hparams_shape(h, &shape);
+  el_status status = el_memory_adapter_blocks(&shape, k, (size_t)block, RESERVE_RANK, &b.reserve, err);
+  if (status) return status;
+  if (!b.ctx_size) b.ctx_size = h->ctx_train < EL_DEFAULT_CTX ? h->ctx_train : EL_DEFAULT_CTX;
+  uint64_t one = ((uint64_t)b.ctx_size + tokens - 1) / tokens, n = o->memory_bytes / block;
+  if (!o->memory_bytes) {
+    n = one * (uint64_t)o->n_slots + b.reserve + ((uint64_t)DEFAULT_ADAPTERS_MIB << 20) / block;
+    uint64_t most = available() / 2 / block;
+    if (most && n > most) n = most;
+    if (n < one + b.reserve) n = one + b.reserve; /* pages of memory are taken when they are used */
+  }
+  double mib = (double)block / (1 << 20);
+  if (n > UINT32_MAX / (2 * b.pages_per_block))
+    return el_fail(err, EL_ERR_INVALID, "memory: %llu MiB are more than can be used",
+                   (unsigned long long)(o->memory_bytes >> 20));
+  if (n <= b.reserve)
+    return el_fail(
+        err, EL_ERR_INVALID,
+        "memory: %.1f MiB do not hold one adapter of rank %d, %.1f MiB, and a page of keys and values, %.1f MiB",
+        (double)o->memory_bytes / (1 << 20), RESERVE_RANK, mib * b.reserve, mib);
+  uint64_t most = (n - b.reserve) * tokens;
+  if ((uint64_t)b.ctx_size > most) {
+    if (o->ctx_size)
+      return el_fail(err, EL_ERR_INVALID,
+                     "ctx_size: %d tokens take %.1f MiB, the memory of %.1f MiB holds %llu of them beside one adapter",
+                     o->ctx_size, mib * (double)one, mib * (double)n, (unsigned long long)most);
+    b.ctx_size = (int)most;
+  }
+  b.n_blocks = (uint32_t)n;
+  *out = b;
+  return EL_OK;
+}

@@ -1,0 +1,302 @@
+#include "engine/memory.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+
+/* Upper limits of el_stats.load_histogram, milliseconds; the last has none. */
+static const double bucket_ms[EL_LOAD_BUCKETS - 1] = {1, 2, 5, 10, 20, 50, 100, 200, 500, 1000};
+
+const double *el_load_bucket_ms(void) {
+  return bucket_ms;
+}
+
+/* Files are F16 or BF16 as often as F32; the first load tells more. */
+#define FIRST_RATIO 0.56
+
+el_status el_memory_new(const el_memory_options *o, const el_lora_shape *shape, const el_kernels *k,
+                        el_registry *registry, const el_log *log, el_memory *out, el_error *err) {
+  el_memory *m = out;
+  *m = (el_memory){.registry = registry, .log = log, .reserve = o->reserve, .ratio = FIRST_RATIO};
+  assert(o->reserve < o->n_blocks);
+  el_status status = el_cache_init(&m->cache, o->policy, err);
+  if (!status) status = el_pool_new(o->page_bytes * o->pages_per_block, o->n_blocks, &m->pool, err);
+  if (!status) status = el_kv_pages_new(&m->pool, o->page_bytes, o->n_blocks - o->reserve, &m->kv, err);
+  if (!status) status = el_loader_new(shape, k, &m->pool, o->own_thread, o->on_result, o->user, &m->loader, err);
+  if (status) el_memory_free(m);
+  return status;
+}
+
+/* ------------------------------------------------------------------ figures */
+
+static el_entry *entry_of(const el_cache_item *item) {
+  return (el_entry *)(uintptr_t)((uintptr_t)item - offsetof(el_entry, item));
+}
+
+void el_memory_publish(el_memory *m) {
+  el_memory_counters *c = &m->count;
+  atomic_store(&c->pages_used, m->kv.n_used);
+  atomic_store(&c->blocks_kv, m->pool.count[EL_USE_KV]);
+  atomic_store(&c->blocks_adapters, m->pool.count[EL_USE_ADAPTER]);
+  atomic_store(&c->blocks_idle, m->cache.size - m->pinned);
+  atomic_store(&c->n_resident, m->cache.n_items);
+}
+
+/* ----------------------------------------------------------------- eviction */
+
+/* Takes a resident adapter out of memory. */
+static void drop(el_memory *m, el_entry *e, bool evicted) {
+  assert(e->adapter && !e->n_pins);
+  if (e->held == m->admission) m->held -= e->item.size;
+  el_cache_remove(&m->cache, &e->item, evicted);
+  el_pool_give(&m->pool, e->adapter->blocks, e->adapter->n_blocks);
+  e->adapter = NULL;
+  atomic_store(&e->state, EL_ADAPTER_ON_DISK);
+  if (evicted) {
+    atomic_fetch_add(&m->count.evictions, 1);
+    el_logf(m->log, EL_LOG_DEBUG, "adapter %s: evicted", e->name);
+  }
+}
+
+static bool is_idle(const void *user, const el_cache_item *item) {
+  return !entry_of(item)->n_pins;
+}
+
+static bool is_not_held(const void *user, const el_cache_item *item) {
+  const el_memory *m = user;
+  const el_entry *e = entry_of(item);
+  return !e->n_pins && e->held != m->admission;
+}
+
+/* Evicts until n blocks are free; false, and nothing happens, when what may be evicted does not suffice. */
+static bool make_free(el_memory *m, uint32_t n) {
+  uint64_t may = m->cache.size - m->pinned - m->held;
+  if (n > m->pool.count[EL_USE_FREE] + may) return false;
+  while (m->pool.count[EL_USE_FREE] < n) {
+    el_cache_item *item = el_cache_victim(&m->cache, is_not_held, m);
+    assert(item);
+    drop(m, entry_of(item), true);
+  }
+  return true;
+}
+
+void el_memory_free(el_memory *m) {
+  if (m->loader) el_loader_stop(m->loader);
+  for (int i = 0; m->loader && i < el_loader_n(m->loader); i++) {
+    /* Nothing else gives back the reference of a load whose result was not taken. */
+    el_entry *e = el_loader_at(m->loader, i)->entry;
+    atomic_store(&e->state, EL_ADAPTER_ON_DISK);
+    el_registry_put(m->registry, e);
+  }
+  m->held = 0;
+  m->admission++;
+  for (el_cache_item *item; m->pool.base && (item = el_cache_victim(&m->cache, is_idle, m));)
+    drop(m, entry_of(item), false);
+  el_loader_free(m->loader);
+  el_kv_pages_free(&m->kv);
+  el_pool_free(&m->pool);
+  m->loader = NULL;
+}
+
+/* ---------------------------------------------------------------- admission */
+
+void el_memory_begin(el_memory *m) {
+  m->admission++;
+  m->held = 0;
+}
+
+void el_memory_hold(el_memory *m, el_entry *e) {
+  if (!e || !e->adapter || e->n_pins || e->held == m->admission) return;
+  e->held = m->admission;
+  m->held += e->item.size;
+}
+
+void el_memory_use(el_memory *m, el_entry *e) {
+  if (!e) return;
+  atomic_fetch_add(&e->requests, 1);
+  atomic_fetch_add(e->adapter ? &m->count.hits : &m->count.misses, 1);
+  el_cache_use(&m->cache, &e->item);
+}
+
+void el_memory_pin(el_memory *m, el_entry *e) {
+  if (!e) return;
+  assert(e->adapter);
+  if (e->n_pins++) return;
+  if (e->held == m->admission) m->held -= e->item.size;
+  m->pinned += e->item.size;
+}
+
+void el_memory_unpin(el_memory *m, el_entry *e) {
+  if (!e) return;
+  assert(e->n_pins > 0);
+  if (--e->n_pins) return;
+  m->pinned -= e->item.size;
+  if (e->held == m->admission) m->held += e->item.size;
+}
+
+bool el_memory_make_pages(el_memory *m, uint64_t n) {
+  uint32_t need = el_kv_pages_need(&m->kv, n);
+  bool made = need != UINT32_MAX && make_free(m, need);
+  el_memory_publish(m);
+  return made;
+}
+
+bool el_memory_grow(el_memory *m, uint32_t *page) {
+  uint32_t need = el_kv_pages_need(&m->kv, 1);
+  if (need == UINT32_MAX) return false;
+  if (need > m->pool.count[EL_USE_FREE]) {
+    el_cache_item *item = el_cache_victim(&m->cache, is_not_held, m);
+    if (!item) item = el_cache_victim(&m->cache, is_idle, m);
+    if (!item) return false;
+    drop(m, entry_of(item), true);
+  }
+  bool taken = el_kv_pages_take(&m->kv, page, 1);
+  assert(taken);
+  el_memory_publish(m);
+  return taken;
+}
+
+/* -------------------------------------------------------------------- loads */
+
+static bool take_blocks(el_memory *m, el_load *load, const el_pack_size *size) {
+  if (!make_free(m, size->n_blocks)) return false;
+  load->n_blocks = size->n_blocks;
+  load->consecutive = size->consecutive;
+  if (!size->consecutive) return el_pool_take(&m->pool, EL_USE_ADAPTER, load->blocks, load->n_blocks);
+  while (!el_pool_take_run(&m->pool, EL_USE_ADAPTER, load->blocks, load->n_blocks)) {
+    el_cache_item *item = el_cache_victim(&m->cache, is_not_held, m);
+    if (!item) return false; /* pages are in between: they come back when their sequences end */
+    drop(m, entry_of(item), true);
+  }
+  return true;
+}
+
+/* What an adapter that has not been read yet may take. */
+static uint32_t guess_blocks(const el_memory *m, uint64_t file_bytes) {
+  double blocks = (double)file_bytes * m->ratio * 1.05 / (double)m->pool.block_bytes + 1;
+  return blocks < (double)m->pool.n_blocks ? (uint32_t)blocks : m->pool.n_blocks;
+}
+
+el_want el_memory_want(el_memory *m, el_entry *e) {
+  assert(!e->adapter);
+  if (atomic_load(&e->state) == EL_ADAPTER_LOADING) return EL_WANT_COMING;
+  el_load *load = el_loader_next(m->loader);
+  if (!load) return EL_WANT_BUSY;
+  el_pack_size size;
+  uint64_t file_bytes;
+  el_registry_size(m->registry, e, &size, &file_bytes);
+  if (size.n_blocks) {
+    if (!take_blocks(m, load, &size)) return EL_WANT_NO_ROOM;
+  } else {
+    size.n_blocks = guess_blocks(m, file_bytes);
+    size.consecutive = false;
+    if (!take_blocks(m, load, &size)) load->n_blocks = 0; /* then we learn its size */
+  }
+  load->entry = e;
+  el_registry_hold(m->registry, e);
+  atomic_store(&e->state, EL_ADAPTER_LOADING);
+  el_loader_push(m->loader);
+  el_memory_publish(m);
+  return EL_WANT_COMING;
+}
+
+static void count_load(el_memory *m, uint64_t ns) {
+  int i = 0;
+  while (i < EL_LOAD_BUCKETS - 1 && (double)ns * 1e-6 > bucket_ms[i]) i++;
+  atomic_fetch_add(&m->count.load_histogram[i], 1);
+  atomic_fetch_add(&m->count.load_ns, ns);
+  atomic_fetch_add(&m->count.loads, 1);
+}
+
+static void take_adapter(el_memory *m, el_load *load) {
+  el_entry *e = load->entry;
+  uint32_t n = load->size.n_blocks;
+  el_pool_give(&m->pool, load->blocks + n, load->n_blocks - n);
+  e->adapter = load->adapter;
+  e->failed = EL_OK;
+  el_cache_insert(&m->cache, &e->item, n);
+  atomic_store(&e->state, EL_ADAPTER_RESIDENT);
+  el_registry_learn(m->registry, e, load->has_signature ? &load->signature : NULL, &load->size);
+  if (load->has_signature && load->signature.file[0].size)
+    m->ratio = (double)load->size.bytes / (double)load->signature.file[0].size;
+  count_load(m, load->ns);
+  el_logf(m->log, EL_LOG_DEBUG, "adapter %s: loaded in %.1f ms, rank %d, %.2f MB in %u blocks", e->name,
+          (double)load->ns * 1e-6, load->size.rank, (double)load->size.bytes * 1e-6, n);
+}
+
+static void take_failure(el_memory *m, el_load *load) {
+  el_entry *e = load->entry;
+  el_pool_give(&m->pool, load->blocks, load->n_blocks);
+  atomic_store(&e->state, EL_ADAPTER_FAILED);
+  if (load->permanent) {
+    free(e->problem);
+    e->problem = strdup(load->error.message);
+    e->failed = e->problem ? load->error.code : EL_OK;
+    e->failed_signature = load->signature;
+  }
+  atomic_fetch_add(&m->count.loads_failed, 1);
+  el_logf(m->log, EL_LOG_WARN, "adapter %s: %s", e->name, load->error.message);
+}
+
+void el_memory_collect(el_memory *m, void (*failed)(void *user, el_entry *entry, const el_error *error), void *user) {
+  for (el_load *load; (load = el_loader_result(m->loader)); el_loader_pop(m->loader)) {
+    el_entry *e = load->entry;
+    switch (load->end) {
+      case EL_LOAD_DONE: take_adapter(m, load); break;
+      case EL_LOAD_SIZED:
+        el_pool_give(&m->pool, load->blocks, load->n_blocks);
+        atomic_store(&e->state, EL_ADAPTER_ON_DISK);
+        el_registry_learn(m->registry, e, load->has_signature ? &load->signature : NULL, &load->size);
+        break;
+      case EL_LOAD_FAILED:
+        take_failure(m, load);
+        failed(user, e, &load->error);
+        break;
+    }
+    el_registry_put(m->registry, e);
+    el_memory_publish(m);
+  }
+}
+
+void el_memory_bury(el_memory *m) {
+  for (el_entry *e = el_registry_take_dead(m->registry), *next; e; e = next) {
+    next = e->dead_next;
+    if (e->adapter) drop(m, e, false);
+    el_entry_free(e);
+    el_memory_publish(m);
+  }
+}
+
+/* ------------------------------------------------------------------- limits */
+
+el_status el_memory_check(el_memory *m, el_entry *e, uint64_t n_tokens, int page_tokens, el_error *err) {
+  el_pack_size size = {0};
+  uint64_t file_bytes;
+  if (e) el_registry_size(m->registry, e, &size, &file_bytes);
+  uint64_t per_block = (uint64_t)m->kv.per_block * (uint64_t)page_tokens, kv = (n_tokens + per_block - 1) / per_block;
+  if (kv + size.n_blocks <= m->pool.n_blocks && kv <= m->kv.max_blocks) return EL_OK;
+  double mib = (double)m->pool.block_bytes / (1 << 20);
+  if (size.n_blocks >= m->pool.n_blocks)
+    return el_fail(err, EL_ERR_NO_MEMORY,
+                   "adapter %.255s: takes %.1f MiB, the memory pool has %.1f MiB and some of it for keys "
+                   "and values",
+                   e->name, mib * size.n_blocks, mib * m->pool.n_blocks);
+  uint64_t room = m->pool.n_blocks - size.n_blocks;
+  if (room > m->kv.max_blocks) room = m->kv.max_blocks;
+  return el_fail(err, EL_ERR_TOO_LONG,
+                 "request: %llu tokens, prompt and answer; beside its adapter there is memory for %llu",
+                 (unsigned long long)n_tokens, (unsigned long long)(room * per_block));
+}
+
+el_status el_memory_adapter_blocks(const el_lora_shape *shape, const el_kernels *k, size_t block_bytes, int rank,
+                                   uint32_t *n_blocks, el_error *err) {
+  el_packer *p = NULL;
+  el_pack_size size;
+  el_status status = el_packer_new(shape, k, block_bytes, &p, err);
+  if (!status) status = el_packer_plan_random(p, rank, 0, &size, err);
+  el_packer_free(p);
+  if (!status) *n_blocks = size.n_blocks;
+  return status;
+}

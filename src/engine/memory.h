@@ -1,0 +1,98 @@
+/* Who has the pool's blocks: KV pages of running sequences, adapters that they use, adapters that may be wanted again.
+ * Engine thread only; the loader writes into blocks that were given to it, and into no others.
+ *
+ * What gives way to what:
+ * - An adapter that a running sequence uses is pinned, and so are the blocks of a load: nothing takes them.
+ * - Admission walks the waiting requests in order and holds the adapters of those that it passes; room for a request is
+ *   made of free blocks and of adapters that are neither pinned nor held by an older one. So the requests that come
+ *   next do not drive out each other's adapters, and when all are in use they wait.
+ * - A running sequence that grows takes any adapter that is not pinned; when none is left, the youngest sequence gives
+ *   up its pages.
+ * - KV pages leave `reserve` blocks alone, so that a request that wants an adapter can always come to it. */
+#ifndef EL_ENGINE_MEMORY_H
+#define EL_ENGINE_MEMORY_H
+
+#include <stdatomic.h>
+
+#include "adapter/loader.h"
+#include "base/log.h"
+#include "edgelora.h"
+#include "engine/kv_pages.h"
+
+/* For el_stats: written by the engine thread, read by any. */
+typedef struct el_memory_counters {
+  atomic_uint_fast64_t hits, misses, evictions, loads, loads_failed, load_ns;
+  atomic_uint_fast64_t load_histogram[EL_LOAD_BUCKETS];
+  atomic_uint_fast64_t pages_used, blocks_kv, blocks_adapters, blocks_idle, n_resident;
+} el_memory_counters;
+
+typedef struct el_memory {
+  el_pool pool;
+  el_kv_pages kv;
+  el_cache cache;
+  el_loader *loader;
+  el_registry *registry;
+  const el_log *log;
+  uint32_t reserve;   /* blocks that KV pages may not have */
+  uint32_t pinned;    /* blocks of resident adapters that running sequences use */
+  uint32_t held;      /* blocks of unpinned ones that the current admission holds */
+  uint64_t admission; /* its number */
+  double ratio;       /* bytes in memory to bytes of the file, of the adapter that was loaded last */
+  el_memory_counters count;
+} el_memory;
+
+typedef struct el_memory_options {
+  size_t page_bytes;
+  uint32_t pages_per_block, n_blocks, reserve;
+  const char *policy;
+  bool own_thread; /* false: whoever tests calls el_loader_work */
+  void (*on_result)(void *user);
+  void *user;
+} el_memory_options;
+
+el_status el_memory_new(const el_memory_options *o, const el_lora_shape *shape, const el_kernels *k,
+                        el_registry *registry, const el_log *log, el_memory *out, el_error *err);
+/* No sequence has pages or pins. Every adapter leaves memory. */
+void el_memory_free(el_memory *m);
+
+/* Begins an admission: nothing is held. */
+void el_memory_begin(el_memory *m);
+/* Keeps a resident adapter from being evicted for the rest of this admission. NULL is allowed. */
+void el_memory_hold(el_memory *m, el_entry *entry);
+/* Counts a request for the cache: once for each, when it is first looked at. */
+void el_memory_use(el_memory *m, el_entry *entry);
+
+void el_memory_pin(el_memory *m, el_entry *entry); /* resident, or NULL */
+void el_memory_unpin(el_memory *m, el_entry *entry);
+
+/* Makes room for n more pages by evicting what may be; false: there is none, and nothing has been evicted. */
+bool el_memory_make_pages(el_memory *m, uint64_t n);
+/* One page for a running sequence, whatever is held. */
+bool el_memory_grow(el_memory *m, uint32_t *page);
+
+typedef enum el_want {
+  EL_WANT_COMING, /* is being loaded, or now will be */
+  EL_WANT_BUSY,   /* the loader has enough to do */
+  EL_WANT_NO_ROOM /* later */
+} el_want;
+/* Asks for an adapter that is not resident. */
+el_want el_memory_want(el_memory *m, el_entry *entry);
+
+/* What came of the loads that have ended; `failed` is called for each that did not succeed, while there is a reference
+ * to its entry. */
+void el_memory_collect(el_memory *m, void (*failed)(void *user, el_entry *entry, const el_error *error), void *user);
+/* Frees the entries that nobody has a reference to any more, and their memory. */
+void el_memory_bury(el_memory *m);
+
+/* Writes down what has what, for el_stats. */
+void el_memory_publish(el_memory *m);
+
+/* Whether a request with an adapter (NULL: the base) and n_tokens tokens at most can ever run; the message has the
+ * figures. An adapter whose size is not known is taken to fit. */
+el_status el_memory_check(el_memory *m, el_entry *entry, uint64_t n_tokens, int page_tokens, el_error *err);
+
+/* Blocks of an adapter of `rank` on all linear layers. */
+el_status el_memory_adapter_blocks(const el_lora_shape *shape, const el_kernels *k, size_t block_bytes, int rank,
+                                   uint32_t *n_blocks, el_error *err);
+
+#endif

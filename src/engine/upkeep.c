@@ -1,0 +1,147 @@
+/* A thread that watches the directories of adapters, and writes down what has been learnt about them. */
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/inotify.h>
+#include <unistd.h>
+
+#include "adapter/index_file.h"
+#include "base/error.h"
+#include "engine/engine.h"
+
+enum {
+  SETTLE_MS = 100,      /* after a change there are likely more: files are copied one by one */
+  SAVE_EVERY_S = 60,    /* what has been learnt is written at most that often, and when the engine closes */
+  MAX_WATCHES = 1 << 14 /* each is memory of the kernel's */
+};
+
+void el_upkeep_init(el_upkeep *u) {
+  u->inotify_fd = u->stop_fd = -1;
+}
+
+bool el_upkeep_watch(el_engine *e, const char *path) {
+  el_upkeep *u = &e->upkeep;
+  if (u->inotify_fd < 0) return false;
+  int wd = -1;
+  if (u->last_watch < MAX_WATCHES)
+    wd = inotify_add_watch(u->inotify_fd, path,
+                           IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_CLOSE_WRITE | IN_DELETE_SELF |
+                               IN_MOVE_SELF | IN_ONLYDIR);
+  else
+    errno = ENOSPC;
+  /* A folder that has gone since it was seen needs no watch. */
+  if (wd < 0 && errno != ENOENT && errno != ENOTDIR && !u->said_unwatched) {
+    u->said_unwatched = true;
+    el_logf(&e->log, EL_LOG_WARN, "%s: changes in it are not noticed until the folders are scanned again: %s", path,
+            strerror(errno));
+  }
+  bool fresh = wd > u->last_watch; /* numbers ascend; a path that is watched already keeps its own */
+  if (fresh) u->last_watch = wd;
+  return fresh;
+}
+
+/* ------------------------------------------------------------------- index */
+
+static uint64_t key_of(const el_engine *e) {
+  el_lora_shape shape;
+  el_hparams_shape(el_model_hparams(e->model), &shape);
+  return el_index_file_key(&shape, e->kernels, e->memory.pool.block_bytes);
+}
+
+el_index_file *el_upkeep_read_index(el_engine *e) {
+  el_index_file *f = NULL;
+  el_error err;
+  if (e->cache_dir && el_index_file_read(e->cache_dir, key_of(e), &f, &err))
+    el_logf(&e->log, EL_LOG_WARN, "%s; it is made anew", err.message);
+  return f;
+}
+
+static void save_index(el_engine *e) {
+  uint64_t loads = atomic_load(&e->memory.count.loads);
+  if (!e->cache_dir || loads == e->upkeep.saved_loads) return;
+  e->upkeep.saved_loads = loads;
+  el_index_file *before = el_upkeep_read_index(e);
+  el_error err;
+  if (el_index_file_write(e->cache_dir, key_of(e), e->registry, before, &err))
+    el_logf(&e->log, EL_LOG_WARN, "what is known about adapters is not kept: %s", err.message);
+  el_index_file_free(before);
+}
+
+/* ------------------------------------------------------------------- thread */
+
+/* Takes all events that are there; false: there were none. */
+static bool drain(int fd) {
+  char events[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
+  bool any = false;
+  while (read(fd, events, sizeof events) > 0) any = true;
+  return any;
+}
+
+static void *thread_main(void *arg) {
+  el_engine *e = arg;
+  el_upkeep *u = &e->upkeep;
+  pthread_setname_np(pthread_self(), "el-upkeep");
+  bool changed = false;
+  for (;;) {
+    struct pollfd fds[2] = {{.fd = u->stop_fd, .events = POLLIN}, {.fd = u->inotify_fd, .events = POLLIN}};
+    int n = poll(fds, 2, changed ? SETTLE_MS : SAVE_EVERY_S * 1000);
+    if (n < 0 && errno != EINTR) break;
+    if (fds[0].revents) break;
+    if (n > 0) {
+      changed = drain(u->inotify_fd) || changed;
+      /* Reports never stop while a file is written: what is there by now is looked at all the same. */
+      if (changed && u->unsettled++ < 20) continue;
+    }
+    u->unsettled = 0;
+    if (changed) {
+      el_error err;
+      if (el_adapter_rescan(e, NULL, &err)) el_logf(&e->log, EL_LOG_WARN, "%s", err.message);
+    }
+    changed = false;
+    save_index(e);
+  }
+  return NULL;
+}
+
+el_status el_upkeep_start(el_engine *e, el_error *err) {
+  el_upkeep *u = &e->upkeep;
+  if (u->has_thread) return EL_OK;
+  u->stop_fd = eventfd(0, EFD_CLOEXEC);
+  u->inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+  if (u->inotify_fd < 0)
+    el_logf(&e->log, EL_LOG_WARN, "changes of adapter folders are not noticed until they are scanned again: %s",
+            strerror(errno));
+  int failed = u->stop_fd < 0 ? errno : 0;
+  if (!failed) {
+    sigset_t all, before; /* signals are for the program's own threads */
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    failed = pthread_create(&u->thread, NULL, thread_main, e);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+  }
+  if (failed) {
+    if (u->stop_fd >= 0) close(u->stop_fd);
+    if (u->inotify_fd >= 0) close(u->inotify_fd);
+    el_upkeep_init(u);
+    return el_fail(err, EL_ERR_NO_MEMORY, "cannot watch adapter folders: %s", strerror(failed));
+  }
+  u->has_thread = true;
+  return EL_OK;
+}
+
+void el_upkeep_stop(el_engine *e) {
+  el_upkeep *u = &e->upkeep;
+  if (u->has_thread) {
+    eventfd_write(u->stop_fd, 1);
+    pthread_join(u->thread, NULL);
+    close(u->stop_fd);
+    if (u->inotify_fd >= 0) close(u->inotify_fd);
+    u->has_thread = false;
+    save_index(e);
+  }
+  el_upkeep_init(u);
+}

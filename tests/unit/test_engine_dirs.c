@@ -1,0 +1,277 @@
+/* Folders of adapters: what they hold is offered without being read, what comes, changes and goes is noticed, and what
+ * has been learnt is there at the next start. On the fake model, with real files. */
+#include "engine_fixture.h"
+
+enum { WAIT_MS = 5000 };
+
+/* A PEFT folder for the fake model: rank 2 on one matrix, whose weights are `seed`. */
+static void put_peft(const char *dir, const char *name, float seed) {
+  enum { RANK = 2, N = 32 };
+  static const char config[] =
+      "{\"peft_type\": \"LORA\", \"r\": 2, \"lora_alpha\": 4, \"target_modules\": [\"q_proj\"]}";
+  char path[256], header[512];
+  float data[2 * RANK * N];
+  el_buf b = {0};
+  assert_true(snprintf(path, sizeof path, "%s/%s", dir, name) < (int)sizeof path);
+  mkdir(path, 0700);
+  for (int i = 0; i < 2 * RANK * N; i++) data[i] = seed;
+  snprintf(header, sizeof header,
+           "{\"base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight\":{\"dtype\":\"F32\",\"shape\":[2,32],"
+           "\"data_offsets\":[0,256]},\"base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight\":{\"dtype\":"
+           "\"F32\",\"shape\":[32,2],\"data_offsets\":[256,512]}}");
+  put_safetensors(&b, header, data, sizeof data);
+  write_file(path, "adapter_model.safetensors", b.data, b.len);
+  write_file(path, "adapter_config.json", config, sizeof config - 1);
+  el_buf_free(&b);
+}
+
+static rig open_with(const char *dir, const char *cache_dir) {
+  el_engine_options o = rig_options(2, 64, 16);
+  o.cache_dir = cache_dir;
+  rig r = rig_open_options(o, 20);
+  el_error err;
+  if (el_adapter_add_dir(r.engine, dir, NULL, NULL, &err)) fail_msg("%s", err.message);
+  return r;
+}
+
+static el_status ask_adapter(rig *r, const char *name, result *out) {
+  static const int32_t prompt[] = {'a'};
+  el_request q = ask(prompt, 1, 5);
+  q.adapter = name;
+  q.ignore_eos = true;
+  q.on_event = result_on_event;
+  q.user = out;
+  result_init(out);
+  out->engine = r->engine;
+  el_status status = el_submit(r->engine, &q, NULL, NULL);
+  if (!status) result_wait(out);
+  return status;
+}
+
+static void assert_answers(rig *r, const char *name, result *out) {
+  assert_int_equal(ask_adapter(r, name, out), EL_OK);
+  if (out->last.finish == EL_FINISH_ERROR) fail_msg("%s", out->last.error.message);
+  assert_int_equal(out->n, 5);
+}
+
+static bool offered(rig *r, const char *name) {
+  el_adapter_info *info;
+  if (el_adapter_get(r->engine, name, &info, NULL)) return false;
+  el_free(info);
+  return true;
+}
+
+static void wait_until_offered(rig *r, const char *name, bool wanted) {
+  for (int ms = 0; ms < WAIT_MS; ms += 5) {
+    if (offered(r, name) == wanted) return;
+    usleep(5000);
+  }
+  fail_msg("%s is still %s", name, wanted ? "not offered" : "offered");
+}
+
+static void folders_are_offered_by_name_nested_ones_too(void **state) {
+  char dir[64], path[128];
+  result out, other;
+  make_dir(dir);
+  put_peft(dir, "one", 1);
+  snprintf(path, sizeof path, "%s/tenant", dir);
+  mkdir(path, 0700);
+  put_peft(path, "one", 2);
+  rig r = open_with(dir, NULL);
+  assert_int_equal(rig_stats(&r).adapters, 2);
+  assert_int_equal(rig_stats(&r).adapters_resident, 0);
+  assert_answers(&r, "one", &out);
+  assert_answers(&r, "tenant/one", &other);
+  assert_memory_not_equal(out.tokens, other.tokens, 5 * sizeof(int32_t));
+  static const char *const tricks[] = {"../one", "tenant/../one", "/one", "one/", "./one", "tenant"};
+  for (size_t i = 0; i < sizeof tricks / sizeof *tricks; i++)
+    assert_int_equal(ask_adapter(&r, tricks[i], &out), EL_ERR_NOT_FOUND);
+  rig_close(&r);
+  remove_tree(dir);
+}
+
+static void what_comes_and_goes_is_noticed(void **state) {
+  char dir[64], path[128], command[256];
+  result before, after;
+  make_dir(dir);
+  put_peft(dir, "stays", 1);
+  rig r = open_with(dir, NULL);
+  put_peft(dir, "new", 2);
+  wait_until_offered(&r, "new", true);
+  assert_answers(&r, "new", &before);
+  snprintf(path, sizeof path, "%s/tenant", dir);
+  mkdir(path, 0700);
+  put_peft(path, "later", 3);
+  wait_until_offered(&r, "tenant/later", true);
+  snprintf(command, sizeof command, "rm -r '%s/new'", dir);
+  assert_int_equal(system(command), 0);
+  wait_until_offered(&r, "new", false);
+  assert_true(offered(&r, "stays"));
+  while (rig_stats(&r).adapters_resident) usleep(1000); /* nobody uses it: its memory goes at once */
+  put_peft(dir, "new", 4);
+  wait_until_offered(&r, "new", true);
+  assert_answers(&r, "new", &after);
+  assert_memory_not_equal(before.tokens, after.tokens, 5 * sizeof(int32_t));
+  rig_close(&r);
+  remove_tree(dir);
+}
+
+static void a_changed_file_is_loaded_anew_and_running_requests_finish_with_the_old_one(void **state) {
+  char dir[64];
+  result first, changed;
+  static result running;
+  static const int32_t prompt[] = {'a'};
+  make_dir(dir);
+  put_peft(dir, "a", 1);
+  rig r = open_with(dir, NULL);
+  assert_answers(&r, "a", &first);
+  el_request q = ask(prompt, 1, 40);
+  q.adapter = "a";
+  q.ignore_eos = true;
+  fake.step_us = 2000;
+  result_init(&running);
+  rig_submit(&r, q, &running);
+  result_wait_tokens(&running, 1);
+  put_peft(dir, "a", 2);
+  el_rescan_result scan;
+  assert_int_equal(el_adapter_rescan(r.engine, &scan, NULL), EL_OK);
+  assert_true(scan.n_changed <= 1 && scan.n_added == 0 && scan.n_removed == 0); /* 0: it had been noticed */
+  assert_answers(&r, "a", &changed);
+  result_wait(&running);
+  assert_int_equal(running.n, 40);
+  assert_memory_equal(running.tokens, first.tokens, 5 * sizeof(int32_t));
+  assert_memory_not_equal(changed.tokens, first.tokens, 5 * sizeof(int32_t));
+  rig_close(&r);
+  remove_tree(dir);
+}
+
+static void a_broken_adapter_fails_its_own_requests_until_it_is_mended(void **state) {
+  char dir[64], path[128];
+  result out;
+  make_dir(dir);
+  put_peft(dir, "good", 1);
+  put_peft(dir, "bad", 2);
+  snprintf(path, sizeof path, "%s/bad/adapter_model.safetensors", dir);
+  assert_int_equal(truncate(path, 100), 0);
+  rig r = open_with(dir, NULL);
+  for (int i = 0; i < 2; i++) {
+    assert_int_equal(ask_adapter(&r, "bad", &out), EL_OK);
+    assert_int_equal(out.last.finish, EL_FINISH_ERROR);
+    assert_int_equal(out.last.error.code, EL_ERR_FORMAT);
+    assert_contains(out.last.error.message, "bad/adapter_model.safetensors");
+    assert_answers(&r, "good", &out);
+  }
+  el_adapter_info *info;
+  assert_int_equal(el_adapter_get(r.engine, "bad", &info, NULL), EL_OK);
+  assert_int_equal(info->state, EL_ADAPTER_FAILED);
+  el_free(info);
+  put_peft(dir, "bad", 2);
+  assert_answers(&r, "bad", &out);
+  el_stats st = rig_stats(&r);
+  assert_int_equal(st.adapter_loads_failed, 2);
+  assert_int_equal(st.requests_failed, 2);
+  rig_close(&r);
+  remove_tree(dir);
+}
+
+static void the_first_directory_keeps_a_name(void **state) {
+  char one[64], two[64];
+  el_error err;
+  size_t added, failed;
+  make_dir(one), make_dir(two);
+  put_peft(one, "a", 1), put_peft(two, "a", 2), put_peft(two, "b", 3);
+  rig r = open_with(one, NULL);
+  assert_int_equal(el_adapter_add_dir(r.engine, two, &added, &failed, &err), EL_OK);
+  assert_int_equal(added, 1);
+  assert_int_equal(failed, 1);
+  el_adapter_info *info;
+  assert_int_equal(el_adapter_get(r.engine, "a", &info, NULL), EL_OK);
+  assert_contains(info->path, one);
+  el_free(info);
+  rig_close(&r);
+  remove_tree(one), remove_tree(two);
+}
+
+static int rank_of(rig *r, const char *name) {
+  el_adapter_info *info;
+  assert_int_equal(el_adapter_get(r->engine, name, &info, NULL), EL_OK);
+  int rank = info->rank;
+  el_free(info);
+  return rank;
+}
+
+/* Changes each byte of the index file in turn, and cuts it at each length: it is made anew, or what it says is true. */
+static void damage_index(const char *cache, const char *dir) {
+  char command[256], path[256];
+  snprintf(command, sizeof command, "ls '%s'/adapters-*.index", cache);
+  FILE *p = popen(command, "r");
+  assert_non_null(p);
+  assert_non_null(fgets(path, sizeof path, p));
+  assert_int_equal(pclose(p), 0);
+  path[strcspn(path, "\n")] = 0;
+  struct stat st;
+  assert_int_equal(stat(path, &st), 0);
+  for (off_t at = 0; at < st.st_size; at += 7) {
+    FILE *f = fopen(path, "r+b");
+    assert_non_null(f);
+    fseek(f, at, SEEK_SET);
+    int c = fgetc(f);
+    fseek(f, at, SEEK_SET);
+    fputc(c ^ 0x41, f);
+    fclose(f);
+    rig r = open_with(dir, cache);
+    assert_int_equal(rank_of(&r, "a"), 0); /* nothing of a damaged file is believed */
+    rig_close(&r);
+    f = fopen(path, "r+b");
+    fseek(f, at, SEEK_SET);
+    fputc(c, f);
+    fclose(f);
+  }
+  for (off_t size = st.st_size - 1; size >= 0; size -= 1 + size / 9) {
+    assert_int_equal(truncate(path, size), 0);
+    rig r = open_with(dir, cache);
+    assert_int_equal(rank_of(&r, "a"), 0);
+    rig_close(&r);
+  }
+}
+
+static void what_was_learnt_is_there_at_the_next_start(void **state) {
+  char dir[64], cache[64];
+  result out;
+  make_dir(dir), make_dir(cache);
+  put_peft(dir, "a", 1), put_peft(dir, "b", 2);
+  rig r = open_with(dir, cache);
+  assert_answers(&r, "a", &out);
+  rig_close(&r);
+  r = open_with(dir, cache);
+  assert_int_equal(rank_of(&r, "a"), 2);
+  assert_int_equal(rank_of(&r, "b"), 0);
+  assert_answers(&r, "b", &out);
+  rig_close(&r);
+  put_peft(dir, "b", 3); /* changed: what is known is of other files */
+  r = open_with(dir, cache);
+  assert_int_equal(rank_of(&r, "a"), 2);
+  assert_int_equal(rank_of(&r, "b"), 0);
+  rig_close(&r);
+  damage_index(cache, dir);
+  remove_tree(cache);
+  r = open_with(dir, cache);
+  assert_answers(&r, "a", &out);
+  rig_close(&r); /* makes the folder */
+  r = open_with(dir, cache);
+  assert_int_equal(rank_of(&r, "a"), 2);
+  rig_close(&r);
+  remove_tree(dir), remove_tree(cache);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(folders_are_offered_by_name_nested_ones_too),
+      cmocka_unit_test(what_comes_and_goes_is_noticed),
+      cmocka_unit_test(a_changed_file_is_loaded_anew_and_running_requests_finish_with_the_old_one),
+      cmocka_unit_test(a_broken_adapter_fails_its_own_requests_until_it_is_mended),
+      cmocka_unit_test(the_first_directory_keeps_a_name),
+      cmocka_unit_test(what_was_learnt_is_there_at_the_next_start),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,316 @@
+/* The pool, the cache and the page table under random operations, beside a simple model of who has what: no block is
+ * lost, none has two owners, nothing that is in use changes. EL_PROPERTY_OPS: how many operations for each setup. */
+#include "base/clock.h"
+#include "fake_model.h"
+
+enum { N_ENTRIES = 24, N_SEQS = 12, MAX_PAGES = 40, PAGE = 256 };
+
+typedef struct sim {
+  bool waits, runs, seen;
+  el_entry *entry; /* a reference; NULL: base */
+  uint32_t pages[MAX_PAGES];
+  int n_pages, wanted; /* pages now, when it starts */
+} sim;
+
+typedef struct world {
+  el_registry *registry;
+  el_memory m;
+  sim seqs[N_SEQS]; /* in order of age: the oldest first */
+  uint64_t rng, ops;
+  int n_started, n_grown, n_stuck, n_failed;
+} world;
+
+static uint32_t below(world *w, uint32_t n) {
+  w->rng ^= w->rng << 13;
+  w->rng ^= w->rng >> 7;
+  w->rng ^= w->rng << 17;
+  return (uint32_t)(w->rng >> 33) % n;
+}
+
+static void name_of(int i, char name[16]) {
+  snprintf(name, 16, "adapter-%d", i);
+}
+
+/* Every fifth is not there when it is wanted. */
+static void add_entry(world *w, int i) {
+  char name[16];
+  el_error err;
+  name_of(i, name);
+  el_entry_spec spec = {.name = name,
+                        .path = i % 5 == 4 ? "/does/not/exist" : "",
+                        .dir = EL_NO_DIR,
+                        .rank = 1 + (int)below(w, 7),
+                        .seed = (uint64_t)i << 32};
+  if (below(w, 2)) spec.size = (el_pack_size){(uint32_t)spec.rank, spec.rank % 4 == 3, spec.rank, 1}; /* known */
+  el_status status = el_registry_add(w->registry, &spec, &err);
+  if (status && status != EL_ERR_EXISTS) fail_msg("%s", err.message);
+}
+
+static void open_world(world *w, uint64_t seed, uint32_t n_blocks, uint32_t per_block, uint32_t reserve,
+                       const char *policy) {
+  *w = (world){.rng = seed * 0x9e3779b97f4a7c15u + 1};
+  el_error err;
+  el_lora_shape shape = {.n_layers = 1};
+  const el_kernels *k;
+  static const el_log silent;
+  el_memory_options o = {
+      .page_bytes = PAGE, .pages_per_block = per_block, .n_blocks = n_blocks, .reserve = reserve, .policy = policy};
+  if (el_kernels_get("scalar", &k, &err) || el_registry_new("base", NULL, NULL, &w->registry, &err) ||
+      el_memory_new(&o, &shape, k, w->registry, &silent, &w->m, &err))
+    fail_msg("%s", err.message);
+  for (int i = 0; i < N_ENTRIES; i++) add_entry(w, i);
+}
+
+/* ------------------------------------------------------------- what must hold */
+
+static unsigned char *page_at(world *w, uint32_t page) {
+  return w->m.pool.base + (size_t)page * PAGE;
+}
+
+static void own(unsigned char *owner, uint32_t n_blocks, uint32_t block, unsigned char who) {
+  assert_true(block < n_blocks);
+  if (owner[block]) fail_msg("block %u belongs to %d and to %d", block, owner[block], who);
+  owner[block] = who;
+}
+
+typedef struct adapters {
+  world *w;
+  unsigned char *owner;
+  uint64_t n, pinned, idle;
+} adapters;
+
+/* Every resident adapter, by the policy's own queues. */
+static void own_adapters(adapters *a) {
+  for (int q = 0; q < EL_CACHE_QUEUES; q++) {
+    uint64_t size = 0;
+    for (el_cache_item *i = a->w->m.cache.queue[q].first; i; i = i->next) {
+      el_entry *e = (el_entry *)(void *)((char *)i - offsetof(el_entry, item));
+      assert_non_null(e->adapter);
+      assert_true(i->resident && i->size == e->adapter->n_blocks);
+      assert_int_equal(atomic_load(&e->state), EL_ADAPTER_RESIDENT);
+      for (uint32_t b = 0; b < e->adapter->n_blocks; b++)
+        own(a->owner, a->w->m.pool.n_blocks, e->adapter->blocks[b], EL_USE_ADAPTER);
+      size += i->size;
+      a->n++;
+      uint32_t pins = 0;
+      for (int s = 0; s < N_SEQS; s++) pins += a->w->seqs[s].runs && a->w->seqs[s].entry == e;
+      assert_int_equal(e->n_pins, pins);
+      *(pins ? &a->pinned : &a->idle) += i->size;
+    }
+    assert_int_equal(size, a->w->m.cache.queue[q].size);
+  }
+}
+
+static void check(world *w) {
+  static unsigned char owner[256];
+  static bool used[256 * 16];
+  el_memory *m = &w->m;
+  uint32_t n_blocks = m->pool.n_blocks, n_pages = 0;
+  memset(owner, 0, sizeof owner);
+  memset(used, 0, sizeof used);
+  adapters a = {.w = w, .owner = owner};
+  own_adapters(&a);
+  assert_int_equal(a.n, m->cache.n_items);
+  assert_int_equal(a.pinned, m->pinned);
+  assert_int_equal(a.pinned + a.idle, m->cache.size);
+  assert_true(m->held <= a.idle);
+  for (int i = 0; i < el_loader_n(m->loader); i++) {
+    const el_load *load = el_loader_at(m->loader, i);
+    for (uint32_t b = 0; b < load->n_blocks; b++) own(owner, n_blocks, load->blocks[b], EL_USE_ADAPTER);
+  }
+  for (int s = 0; s < N_SEQS; s++) {
+    sim *q = &w->seqs[s];
+    assert_true(q->runs || !q->n_pages);
+    if (q->runs && q->entry) assert_non_null(q->entry->adapter);
+    for (int p = 0; p < q->n_pages; p++) {
+      assert_false(used[q->pages[p]]);
+      used[q->pages[p]] = true;
+      uint32_t b = q->pages[p] / m->kv.per_block;
+      if (owner[b] != EL_USE_KV) own(owner, n_blocks, b, EL_USE_KV);
+      n_pages++;
+    }
+  }
+  assert_int_equal(n_pages, m->kv.n_used);
+  uint32_t count[EL_N_USE] = {0};
+  for (uint32_t b = 0; b < n_blocks; b++) {
+    assert_int_equal(owner[b], m->pool.use[b]); /* the free ones too: nothing is lost */
+    count[owner[b]]++;
+  }
+  for (int u = 0; u < EL_N_USE; u++) assert_int_equal(count[u], m->pool.count[u]);
+  assert_int_equal(count[EL_USE_KV], m->kv.n_blocks);
+  assert_true(m->kv.n_blocks <= n_blocks - m->reserve);
+}
+
+/* ----------------------------------------------------------------- operations */
+
+static void fill(world *w, sim *q, int from) {
+  for (int p = from; p < q->n_pages; p++) memset(page_at(w, q->pages[p]), (int)(q->pages[p] * 7 + 1), PAGE);
+}
+
+static void assert_whole(world *w, const sim *q) {
+  for (int p = 0; p < q->n_pages; p++) {
+    const unsigned char *at = page_at(w, q->pages[p]);
+    for (int i = 0; i < PAGE; i++) assert_int_equal(at[i], (unsigned char)(q->pages[p] * 7 + 1));
+  }
+  if (q->runs && q->entry) assert_true(fake_adapter_is_whole(q->entry->adapter));
+}
+
+static void release(world *w, sim *q) {
+  assert_whole(w, q);
+  el_kv_pages_give(&w->m.kv, q->pages, q->n_pages);
+  el_memory_unpin(&w->m, q->entry);
+  q->n_pages = 0;
+  q->runs = false;
+}
+
+/* Finished, cancelled or failed, whatever it was doing. */
+static void end(world *w, int s) {
+  sim *q = &w->seqs[s];
+  if (q->runs) release(w, q);
+  el_registry_put(w->registry, q->entry);
+  memmove(q, q + 1, sizeof *q * (size_t)(N_SEQS - 1 - s)); /* the others stay in order */
+  w->seqs[N_SEQS - 1] = (sim){0};
+}
+
+static void submit(world *w) {
+  int s = 0;
+  while (s < N_SEQS && (w->seqs[s].waits || w->seqs[s].runs)) s++;
+  if (s == N_SEQS) return;
+  sim q = {.waits = true, .wanted = 1 + (int)below(w, 6)};
+  char name[16];
+  /* Some are asked for more often. */
+  name_of((int)below(w, below(w, 2) ? N_ENTRIES : 5), name);
+  if (below(w, 6) && el_registry_get(w->registry, name, &q.entry, NULL)) return; /* it has been removed */
+  el_error err;
+  if (q.entry && el_memory_check(&w->m, q.entry, (uint64_t)q.wanted * EL_PAGE_TOKENS, EL_PAGE_TOKENS, &err)) {
+    el_registry_put(w->registry, q.entry);
+    return;
+  }
+  w->seqs[s] = q;
+}
+
+/* As admission.c does it, but for who may overtake whom. */
+static void admit(world *w) {
+  bool loads = true;
+  el_memory_begin(&w->m);
+  for (int s = 0; s < N_SEQS; s++) {
+    sim *q = &w->seqs[s];
+    if (!q->waits) continue;
+    if (!q->seen) el_memory_use(&w->m, q->entry);
+    q->seen = true;
+    if (q->entry && !q->entry->adapter) {
+      loads = loads && el_memory_want(&w->m, q->entry) == EL_WANT_COMING;
+    } else {
+      el_memory_pin(&w->m, q->entry);
+      if (el_memory_make_pages(&w->m, (uint64_t)q->wanted)) {
+        assert_true(el_kv_pages_take(&w->m.kv, q->pages, q->wanted));
+        q->n_pages = q->wanted;
+        fill(w, q, 0);
+        q->runs = true;
+        q->waits = false;
+        w->n_started++;
+        continue;
+      }
+      el_memory_unpin(&w->m, q->entry);
+      w->n_stuck++;
+      loads = false;
+    }
+    el_memory_hold(&w->m, q->entry);
+  }
+}
+
+static void grow(world *w, int s) {
+  sim *q = &w->seqs[s];
+  if (!q->runs || q->n_pages == MAX_PAGES) return;
+  if (el_memory_grow(&w->m, &q->pages[q->n_pages])) {
+    q->n_pages++;
+    fill(w, q, q->n_pages - 1);
+    w->n_grown++;
+    return;
+  }
+  /* Nothing idle is left, or all that pages may have is taken. */
+  assert_true(w->m.cache.size == w->m.pinned || w->m.kv.n_blocks == w->m.kv.max_blocks);
+  int youngest = N_SEQS - 1; /* is preempted */
+  while (!w->seqs[youngest].runs) youngest--;
+  release(w, &w->seqs[youngest]);
+  w->seqs[youngest].waits = true;
+}
+
+static void on_failed(void *user, el_entry *entry, const el_error *err) {
+  world *w = user;
+  assert_contains(err->message, "/does/not/exist");
+  for (int s = N_SEQS - 1; s >= 0; s--) {
+    if (!w->seqs[s].waits || w->seqs[s].entry != entry) continue;
+    end(w, s);
+    w->n_failed++;
+  }
+}
+
+static void step(world *w) {
+  char name[16];
+  int i;
+  switch (below(w, 10)) {
+    case 0:
+    case 1: submit(w); break;
+    case 2:
+    case 3: admit(w); break;
+    case 4:
+    case 5: grow(w, (int)below(w, N_SEQS)); break;
+    case 6:
+      i = (int)below(w, N_SEQS);
+      if ((w->seqs[i].runs || w->seqs[i].waits) && below(w, 2)) end(w, i);
+      break;
+    case 7: el_loader_work(w->m.loader); break;
+    case 8: el_memory_collect(&w->m, on_failed, w); break;
+    default:
+      i = (int)below(w, N_ENTRIES);
+      name_of(i, name);
+      if (below(w, 4)) break;
+      if (el_registry_remove(w->registry, name, NULL)) add_entry(w, i);
+      el_memory_bury(&w->m);
+  }
+}
+
+static void run(uint64_t seed, uint32_t n_blocks, uint32_t per_block, uint32_t reserve, const char *policy,
+                uint64_t ops) {
+  world w;
+  open_world(&w, seed, n_blocks, per_block, reserve, policy);
+  for (w.ops = 0; w.ops < ops; w.ops++) {
+    step(&w);
+    if (w.ops % 8 == 0) check(&w);
+  }
+  if (ops >= 1000) {
+    el_memory_counters *c = &w.m.count;
+    assert_true(w.n_started > 0 && w.n_grown > 0 && w.n_failed > 0 && w.n_stuck > 0);
+    assert_true(atomic_load(&c->evictions) > 0 && atomic_load(&c->hits) > 0 && atomic_load(&c->loads) > 0);
+  }
+  /* Everybody who waits is served when the others have gone: nothing is stuck for ever. */
+  for (int turn = 0; w.seqs[0].waits || w.seqs[0].runs; turn++) {
+    assert_true(turn < 1000);
+    el_memory_collect(&w.m, on_failed, &w);
+    admit(&w);
+    while (el_loader_work(w.m.loader)) continue;
+    check(&w);
+    for (int s = N_SEQS - 1; s >= 0; s--)
+      if (w.seqs[s].runs) end(&w, s);
+  }
+  assert_int_equal(w.m.pool.count[EL_USE_KV], 0);
+  el_memory_free(&w.m);
+  el_registry_free(w.registry);
+}
+
+static void no_block_is_lost_or_used_twice(void **state) {
+  const char *given = getenv("EL_PROPERTY_OPS");
+  uint64_t ops = given ? strtoull(given, NULL, 10) : 400000;
+  uint64_t seed = 1;
+  for (int p = 0; el_cache_policy_name(p); p++) {
+    run(seed++, 16, 1, 0, el_cache_policy_name(p), ops);
+    run(seed++, 24, 2, 7, el_cache_policy_name(p), ops);
+    run(seed++, 60, 3, 1, el_cache_policy_name(p), ops);
+  }
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {cmocka_unit_test(no_block_is_lost_or_used_twice)};
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
