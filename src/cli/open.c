@@ -65,7 +65,7 @@ el_cli_group el_cli_engine_group(el_cli_engine *e, int with, el_cli_option stora
       1024,          "threads that compute; default 0: one per physical core, or per CPU of --cpu-list"};
   storage[n++] = (el_cli_option){0,
                                  "cpu-list",
-                                 "LIST",
+                                 "CPUS",
                                  EL_CLI_TEXT,
                                  &o->cpu_list,
                                  0,

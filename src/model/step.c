@@ -215,6 +215,7 @@ static void norm_rows(el_step *s, const float *weight, el_act *act, const int *p
 /* A thread's rows of the A products of an input that is there. */
 static void low_rank(el_step *s, int layer, el_input in, const el_act *x, el_turn turn) {
   int begin, end;
+  if (!s->lora.n_groups) return;
   el_share(s->n_rows, 1, turn.rank, turn.size, &begin, &end);
   el_apply_h(&s->lora, layer, in, x, begin, end);
   done(s, EL_PART_LORA_A, turn.ith);
