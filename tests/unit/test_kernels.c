@@ -183,18 +183,22 @@ static void every_isa_gives_the_reference_bits_on_odd_shapes(void **state) {
     check_gemm(k, EL_TYPE_Q5_K, 9, 256, 4, false);
     check_gemm(k, EL_TYPE_Q6_K, 9, 256, 3, false);
     check_gemm(k, EL_TYPE_Q4_1, 300, 1088, 15, false); /* more tiles and groups than any kernel takes at once */
+    for (size_t t = 0; t < 5; t++) { /* blocks of tiles, chunks of groups and passes of columns, none of them whole */
+      check_gemm(k, quantised[t], 1105, 32 * 19, 17 + (int)t * 5, false);
+      check_gemm(k, quantised[t], 64, 32 * 67, 7, false);
+    }
     for (size_t t = 0; t < 3; t++)
       for (int n = 1; n <= 9; n++) check_gemm(k, floats[t], 5 * n, 7 * n + 1, n, false);
   }
 }
 
 static void all_max_codes_and_activations_do_not_overflow(void **state) {
-  for (int i = 0; el_kernels_at(i); i++) {
-    check_gemm(el_kernels_at(i), EL_TYPE_Q4_0, 16, 8192, 9, true);
-    check_gemm(el_kernels_at(i), EL_TYPE_Q4_1, 16, 8192, 9, true);
-    check_gemm(el_kernels_at(i), EL_TYPE_Q5_1, 16, 8192, 9, true);
-    check_gemm(el_kernels_at(i), EL_TYPE_Q8_0, 16, 8192, 9, true);
-  }
+  static const el_type types[] = {EL_TYPE_Q4_0, EL_TYPE_Q4_1, EL_TYPE_Q5_1, EL_TYPE_Q8_0};
+  for (int i = 0; el_kernels_at(i); i++)
+    for (size_t t = 0; t < 4; t++) {
+      check_gemm(el_kernels_at(i), types[t], 16, 8192, 9, true);
+      check_gemm(el_kernels_at(i), types[t], 128, 1024, 20, true); /* enough of both for every way there is */
+    }
 }
 
 static void low_rank_matrices_of_any_rank_multiply(void **state) {
