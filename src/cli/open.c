@@ -61,8 +61,10 @@ el_cli_group el_cli_engine_group(el_cli_engine *e, int with, el_cli_option stora
       (el_cli_option){'t',           "threads", "N",  EL_CLI_INT,
                       &o->n_threads, 0,         1024, "threads that compute; default 0: one per physical core"};
   storage[n++] = (el_cli_option){
-      0,       "isa", "NAME", EL_CLI_TEXT,
-      &o->isa, 0,     0,      "instruction set: scalar, avx2, avx512vnni; default: the best that this CPU has"};
+      0,       "isa",
+      "NAME",  EL_CLI_TEXT,
+      &o->isa, 0,
+      0,       "instruction set: scalar, avx2, avxvnni, avx512vnni; default: the best that this CPU has"};
   storage[n++] = (el_cli_option){0,
                                  "step-rows",
                                  "N",

@@ -19,6 +19,11 @@
 
 enum { Q8_PARTS = 2, Q8_HAS_OFFSET = 0 };
 
+/* Quad j of a column's group, x: [32] int8, or [8] vectors if that has been expanded. */
+EL_INLINE __m256i x_quad(const void *x, int j, bool expanded) {
+  return expanded ? _mm256_load_si256((const __m256i *)x + j) : quad((const int8_t *)x + j * 4);
+}
+
 /* gcc 12 moves all multiplications of a group before the additions and runs out of registers: it does not move them
  * across this. */
 #define KEEP_HERE(v) __asm__("" : "+x"(v))
@@ -29,12 +34,11 @@ typedef struct weights {
 } weights;
 
 EL_INLINE void load_weights(const unsigned char *codes, el_layout layout, int part, weights *w) {
-  const __m256i *p = (const __m256i *)codes + part * 4;
-  const __m256i low = _mm256_set1_epi8(15), bias = _mm256_set1_epi8((char)128), zero = _mm256_setzero_si256();
+  const __m256i bias = _mm256_set1_epi8((char)128), zero = _mm256_setzero_si256();
   if (layout == EL_LAYOUT_Q8) {
     __m256i sum = zero; /* 4 * 2 * 128 fits */
     for (int j = 0; j < 4; j++) {
-      __m256i v = _mm256_xor_si256(_mm256_load_si256(p + j), bias);
+      __m256i v = _mm256_xor_si256(load_quad(codes, part * 4 + j, layout), bias);
       w->v[j] = _mm256_abs_epi8(v);
       w->v[4 + j] = _mm256_cmpgt_epi8(zero, v);
       sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(_mm256_and_si256(w->v[j], w->v[4 + j]), _mm256_set1_epi8(1)));
@@ -42,13 +46,7 @@ EL_INLINE void load_weights(const unsigned char *codes, el_layout layout, int pa
     w->start = _mm256_madd_epi16(sum, _mm256_set1_epi16(1));
     return;
   }
-  for (int j = 0; j < 8; j++) {
-    if (layout == EL_LAYOUT_Q8M)
-      w->v[j] = _mm256_load_si256(p + j);
-    else
-      w->v[j] = j < 4 ? _mm256_and_si256(_mm256_load_si256(p + j), low)
-                      : _mm256_and_si256(_mm256_srli_epi16(_mm256_load_si256(p + j - 4), 4), low);
-  }
+  for (int j = 0; j < 8; j++) w->v[j] = load_quad(codes, j, layout);
 }
 
 EL_INLINE __m256i dot(const weights *w, el_layout layout, int part, const void *x, bool expanded, __m256i start) {
@@ -75,10 +73,20 @@ EL_INLINE __m256i dot(const weights *w, el_layout layout, int part, const void *
   return _mm256_add_epi32(_mm256_madd_epi16(_mm256_add_epi16(even, odd), ones), start);
 }
 
-EL_INLINE __m256i dot_quad(__m256i sum, __m256i codes, __m256i x) {
-  __m256i w = _mm256_xor_si256(codes, _mm256_set1_epi8((char)128));
-  __m256i products = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
-  return _mm256_add_epi32(sum, _mm256_madd_epi16(products, _mm256_set1_epi16(1)));
+EL_INLINE void group_sums(const unsigned char *codes, el_layout layout, int n, const int8_t *q, int C, __m256i *sum) {
+  if (layout != EL_LAYOUT_Q8) {
+    weights w;
+    load_weights(codes, layout, 0, &w);
+    for (int c = 0; c < C; c++) sum[c] = dot(&w, layout, 0, q + c * EL_GROUP, false, sum[c]);
+    return;
+  }
+  for (int j = 0; j < n; j++) {
+    __m256i w = _mm256_xor_si256(load_quad(codes, j, layout), _mm256_set1_epi8((char)128)), size = _mm256_abs_epi8(w);
+    for (int c = 0; c < C; c++) {
+      __m256i products = _mm256_maddubs_epi16(size, _mm256_sign_epi8(quad(q + c * EL_GROUP + j * 4), w));
+      sum[c] = _mm256_add_epi32(sum[c], _mm256_madd_epi16(products, _mm256_set1_epi16(1)));
+    }
+  }
 }
 
 /* With the activations in registers their splitting costs nothing: x = 16 * high + low, both -8 to 8, so codes are used
@@ -110,7 +118,21 @@ EL_INLINE __m256i dot_narrow(const unsigned char *codes, const narrow *q, int n,
   return _mm256_add_epi32(sum, _mm256_madd_epi16(high, _mm256_set1_epi16(16)));
 }
 
-#include "kernels/tiles_avx2.h"
+#include "kernels/expanded_avx2.h"
+
+static void gemm(const el_packed *w, int tile_begin, int tile_end, const el_act *x, int col_begin, int col_end,
+                 float *y, size_t ldy, bool add, el_fetch *fetch) {
+  if (w->layout == EL_LAYOUT_F16 || w->layout == EL_LAYOUT_BF16) {
+    op_gemm_float(w, tile_begin, tile_end, x, col_begin, col_end, y, ldy, add);
+    return;
+  }
+  const call k = {w, tile_begin, tile_end, x, y, ldy, add, fetch};
+  if (col_end - col_begin >= EXPANDED_MIN_COLS && tile_end - tile_begin >= EXPANDED_MIN_TILES &&
+      w->cols % EL_GROUP == 0)
+    gemm_expanded(&k, col_begin, col_end);
+  else
+    gemm_tiles(&k, col_begin, col_end);
+}
 
 const el_kernels el_kernels_avx2 = {"avx2",    TILE,      gemm,    op_quantize, op_rms_norm,
                                     op_swiglu, op_attend, op_rope, op_kv_write};

@@ -1,4 +1,4 @@
-/* Activation quads for 256-bit vectors. */
+/* Quads, that is, four columns of 8 rows, as 256-bit vectors: what kernels of several instruction sets load. */
 #ifndef EL_KERNELS_QUADS_AVX2_H
 #define EL_KERNELS_QUADS_AVX2_H
 
@@ -14,9 +14,12 @@ EL_INLINE __m256i quad(const int8_t *p) {
   return _mm256_set1_epi32(v);
 }
 
-/* Quad j of a column's group, x: [32] int8, or [8] vectors if that has been expanded. */
-EL_INLINE __m256i x_quad(const void *x, int j, bool expanded) {
-  return expanded ? _mm256_load_si256((const __m256i *)x + j) : quad((const int8_t *)x + j * 4);
+/* Quad j of the codes of a group, unpacked; 4-bit codes are the low nibbles of vectors 0 to 3, then the high ones. */
+EL_INLINE __m256i load_quad(const unsigned char *codes, int j, el_layout layout) {
+  const __m256i *p = (const __m256i *)codes;
+  if (layout == EL_LAYOUT_Q8 || layout == EL_LAYOUT_Q8M) return _mm256_load_si256(p + j);
+  __m256i v = _mm256_load_si256(p + j % 4);
+  return _mm256_and_si256(j < 4 ? v : _mm256_srli_epi16(v, 4), _mm256_set1_epi8(15));
 }
 
 #endif
