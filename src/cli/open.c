@@ -73,8 +73,10 @@ el_cli_group el_cli_engine_group(el_cli_engine *e, int with, el_cli_option stora
                                  "keep each of these threads on a CPU of its own: 0-3,8 or the like, or auto: one CPU "
                                  "of each physical core; default: the system places them"};
   storage[n++] = (el_cli_option){
-      0,       "isa", "NAME", EL_CLI_TEXT,
-      &o->isa, 0,     0,      "instruction set: scalar, avx2, avx512vnni; default: the best that this CPU has"};
+      0,       "isa",
+      "NAME",  EL_CLI_TEXT,
+      &o->isa, 0,
+      0,       "instruction set: scalar, avx2, avxvnni, avx512vnni; default: the best that this CPU has"};
   storage[n++] = (el_cli_option){0,
                                  "step-rows",
                                  "N",

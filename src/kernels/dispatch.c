@@ -24,6 +24,10 @@ static bool has_avx2(void) {
   bool f16c = __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
   return f16c && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 }
+static bool has_avxvnni(void) {
+  unsigned a, b, c, d; /* by hand: not every compiler's builtin knows the name */
+  return has_avx2() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 4);
+}
 static bool has_avx512vnni(void) {
   return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
@@ -53,6 +57,7 @@ static bool has_i8mm(void) {
 static const candidate candidates[] = {
 #if defined(__x86_64__)
     {&el_kernels_avx512vnni, has_avx512vnni},
+    {&el_kernels_avxvnni, has_avxvnni},
     {&el_kernels_avx2, has_avx2},
 #endif
 #if defined(__aarch64__)

@@ -26,7 +26,7 @@ typedef enum el_layout {
   EL_LAYOUT_Q4,  /* w = d * (code - 8), 4-bit codes, d per row and group: Q4_0 */
   EL_LAYOUT_Q4M, /* w = d * code + m: Q4_1, Q4_K */
   EL_LAYOUT_Q8,  /* w = d * (code - 128), 8-bit codes: Q8_0, Q5_0; Q2_K, Q3_K and Q6_K requantised */
-  EL_LAYOUT_Q8M, /* w = d * code + m, codes 0 to 127 in 8 bits: Q5_1, Q5_K */
+  EL_LAYOUT_Q8M, /* w = d * code + m, codes 0 to 31 in 8 bits: Q5_1, Q5_K */
   EL_LAYOUT_F16,
   EL_LAYOUT_BF16
 } el_layout;

@@ -7,6 +7,7 @@
 extern const el_kernels el_kernels_scalar;
 #if defined(__x86_64__)
 extern const el_kernels el_kernels_avx2;       /* AVX2, FMA, F16C */
+extern const el_kernels el_kernels_avxvnni;    /* + AVX-VNNI */
 extern const el_kernels el_kernels_avx512vnni; /* AVX-512 F, BW, VL, DQ, VNNI */
 #endif
 #if defined(__aarch64__)

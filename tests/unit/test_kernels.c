@@ -13,6 +13,24 @@
 #include "kernels/kernels.h"
 #include "kernels/tables.h"
 
+#if defined(__x86_64__)
+extern const el_kernels el_kernels_avxvnni_evex;
+#endif
+
+/* Every instruction set of this CPU; that of AVX-VNNI in AVX-512's encoding, too, if the CPU has it so only. */
+static const el_kernels *kernels_at(int i) {
+  int n = 0;
+  bool avxvnni = false;
+  for (; el_kernels_at(n); n++) {
+    if (n == i) return el_kernels_at(n);
+    avxvnni = avxvnni || !strcmp(el_kernels_at(n)->name, "avxvnni");
+  }
+#if defined(__x86_64__)
+  if (i == n && !avxvnni && !strcmp(el_kernels_at(0)->name, "avx512vnni")) return &el_kernels_avxvnni_evex;
+#endif
+  return NULL;
+}
+
 static uint32_t next_random(uint32_t *s) {
   *s ^= *s << 13;
   *s ^= *s >> 17;
@@ -172,8 +190,8 @@ static void check_gemm(const el_kernels *k, el_type type, int rows, int cols, in
 static void every_isa_gives_the_reference_bits_on_odd_shapes(void **state) {
   static const el_type quantised[] = {EL_TYPE_Q4_0, EL_TYPE_Q4_1, EL_TYPE_Q8_0, EL_TYPE_Q5_0, EL_TYPE_Q5_1};
   static const el_type floats[] = {EL_TYPE_F16, EL_TYPE_BF16, EL_TYPE_F32};
-  for (int i = 0; el_kernels_at(i); i++) {
-    const el_kernels *k = el_kernels_at(i);
+  for (int i = 0; kernels_at(i); i++) {
+    const el_kernels *k = kernels_at(i);
     printf("%s\n", k->name);
     for (size_t t = 0; t < 5; t++)
       for (int n = 1; n <= 19; n++) check_gemm(k, quantised[t], 8 + n * 3, 32 * (1 + n % 5), n, false);
@@ -183,23 +201,27 @@ static void every_isa_gives_the_reference_bits_on_odd_shapes(void **state) {
     check_gemm(k, EL_TYPE_Q5_K, 9, 256, 4, false);
     check_gemm(k, EL_TYPE_Q6_K, 9, 256, 3, false);
     check_gemm(k, EL_TYPE_Q4_1, 300, 1088, 15, false); /* more tiles and groups than any kernel takes at once */
+    for (size_t t = 0; t < 5; t++) { /* blocks of tiles, chunks of groups and passes of columns, none of them whole */
+      check_gemm(k, quantised[t], 1105, 32 * 19, 17 + (int)t * 5, false);
+      check_gemm(k, quantised[t], 64, 32 * 67, 7, false);
+    }
     for (size_t t = 0; t < 3; t++)
       for (int n = 1; n <= 9; n++) check_gemm(k, floats[t], 5 * n, 7 * n + 1, n, false);
   }
 }
 
 static void all_max_codes_and_activations_do_not_overflow(void **state) {
-  for (int i = 0; el_kernels_at(i); i++) {
-    check_gemm(el_kernels_at(i), EL_TYPE_Q4_0, 16, 8192, 9, true);
-    check_gemm(el_kernels_at(i), EL_TYPE_Q4_1, 16, 8192, 9, true);
-    check_gemm(el_kernels_at(i), EL_TYPE_Q5_1, 16, 8192, 9, true);
-    check_gemm(el_kernels_at(i), EL_TYPE_Q8_0, 16, 8192, 9, true);
-  }
+  static const el_type types[] = {EL_TYPE_Q4_0, EL_TYPE_Q4_1, EL_TYPE_Q5_1, EL_TYPE_Q8_0};
+  for (int i = 0; kernels_at(i); i++)
+    for (size_t t = 0; t < 4; t++) {
+      check_gemm(kernels_at(i), types[t], 16, 8192, 9, true);
+      check_gemm(kernels_at(i), types[t], 128, 1024, 20, true); /* enough of both for every way there is */
+    }
 }
 
 static void low_rank_matrices_of_any_rank_multiply(void **state) {
-  for (int i = 0; el_kernels_at(i); i++) {
-    const el_kernels *k = el_kernels_at(i);
+  for (int i = 0; kernels_at(i); i++) {
+    const el_kernels *k = kernels_at(i);
     for (int rank = 1; rank <= 70; rank++) {
       int rows = 40;
       float *src = aligned(sizeof(float) * (size_t)(rows * rank)), *x = aligned(sizeof(float) * (size_t)rank * 5);
@@ -240,8 +262,8 @@ static void low_rank_matrices_of_any_rank_multiply(void **state) {
 
 static void a_column_does_not_depend_on_its_neighbours(void **state) {
   enum { ROWS = 50, COLS = 96, N = 19 };
-  for (int i = 0; el_kernels_at(i); i++) {
-    const el_kernels *k = el_kernels_at(i);
+  for (int i = 0; kernels_at(i); i++) {
+    const el_kernels *k = kernels_at(i);
     matrix m = make_matrix(EL_TYPE_Q4_1, ROWS, COLS, k->tile, 5, false);
     float x[N * COLS], y[N * ROWS], alone[ROWS];
     uint32_t seed = 9;
@@ -272,8 +294,8 @@ static void elementwise_operations_agree_with_libm_and_across_isas(void **state)
   uint32_t seed = 3;
   for (int n = 1; n <= N; n += 19) {
     for (int j = 0; j < n; j++) x[j] = 20 * uniform(&seed), w[j] = uniform(&seed);
-    for (int i = 0; el_kernels_at(i); i++) {
-      const el_kernels *k = el_kernels_at(i);
+    for (int i = 0; kernels_at(i); i++) {
+      const el_kernels *k = kernels_at(i);
       k->rms_norm(x, w, n, 1e-5f, y);
       el_kernels_scalar.rms_norm(x, w, n, 1e-5f, ref);
       assert_memory_equal(y, ref, sizeof(float) * (size_t)n);
@@ -306,9 +328,9 @@ static void rotation_keeps_lengths_and_agrees_across_isas(void **state) {
       assert_true(fabsf(hypotf(ref[j], ref[j + 1]) - hypotf(x[j], x[j + 1])) < 1e-6f);
       assert_true(fabsf(ref[j] - (x[j] * cos_sin[j] - x[j + 1] * cos_sin[j + 1])) < 1e-6f);
     }
-    for (int i = 0; el_kernels_at(i); i++) {
+    for (int i = 0; kernels_at(i); i++) {
       memcpy(y, x, sizeof x);
-      el_kernels_at(i)->rope(y, cos_sin, n);
+      kernels_at(i)->rope(y, cos_sin, n);
       assert_memory_equal(y, ref, sizeof(float) * (size_t)n);
     }
   }
@@ -333,8 +355,8 @@ static void attention_is_softmax_of_scores_times_values(void **state) {
           keys[p * hd + d] = el_f16_to_f32(el_f32_to_f16(uniform(&seed)));
           values[p * hd + d] = el_f16_to_f32(el_f32_to_f16(uniform(&seed)));
         }
-        el_kernels_at(0)->kv_write(kv + pages[p / 16] * page_bytes + head_bytes, p % 16, hd, keys + p * hd,
-                                   values + p * hd);
+        kernels_at(0)->kv_write(kv + pages[p / 16] * page_bytes + head_bytes, p % 16, hd, keys + p * hd,
+                                values + p * hd);
       }
       float q[6 * 128], out[6 * 128], ref[6 * 128];
       for (int j = 0; j < n_q * hd; j++) q[j] = 4 * uniform(&seed);
@@ -353,8 +375,8 @@ static void attention_is_softmax_of_scores_times_values(void **state) {
       el_attn b = a;
       b.out = ref;
       el_kernels_scalar.attend(&b);
-      for (int i = 0; el_kernels_at(i); i++) {
-        el_kernels_at(i)->attend(&a);
+      for (int i = 0; kernels_at(i); i++) {
+        kernels_at(i)->attend(&a);
         assert_memory_equal(out, ref, sizeof(float) * (size_t)(n_q * hd));
       }
       for (int h = 0; h < n_q; h++) {

@@ -1,0 +1,25 @@
+/* Quads, that is, four columns of 8 rows, as 256-bit vectors: what kernels of several instruction sets load. */
+#ifndef EL_KERNELS_QUADS_AVX2_H
+#define EL_KERNELS_QUADS_AVX2_H
+
+#include <immintrin.h>
+#include <string.h>
+
+#include "kernels/ops.h"
+
+/* Four activations, in every lane. */
+EL_INLINE __m256i quad(const int8_t *p) {
+  int32_t v;
+  memcpy(&v, p, 4);
+  return _mm256_set1_epi32(v);
+}
+
+/* Quad j of the codes of a group, unpacked; 4-bit codes are the low nibbles of vectors 0 to 3, then the high ones. */
+EL_INLINE __m256i load_quad(const unsigned char *codes, int j, el_layout layout) {
+  const __m256i *p = (const __m256i *)codes;
+  if (layout == EL_LAYOUT_Q8 || layout == EL_LAYOUT_Q8M) return _mm256_load_si256(p + j);
+  __m256i v = _mm256_load_si256(p + j % 4);
+  return _mm256_and_si256(j < 4 ? v : _mm256_srli_epi16(v, 4), _mm256_set1_epi8(15));
+}
+
+#endif

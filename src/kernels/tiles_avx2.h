@@ -1,0 +1,205 @@
+/* The integer product for tiles of 8 rows on 256-bit vectors: what AVX2 and AVX-VNNI have in common. A tile goes
+ * through all its groups for up to 4 columns, whose sums are in registers; each quad of activations is broadcast when
+ * it is used. The file that includes this one has included quads_avx2.h and says how its instruction set multiplies:
+ *
+ *   Q8_HAS_OFFSET                                whether it takes the codes of q8 as they are; else as code - 128, and
+ *                                                no offset is added
+ *   group_sums(codes, layout, n, q, C, sum)      adds n quads of C columns, q: [C][32]; n < 8 only in the last group
+ *                                                of q8
+ *   narrow, load_narrow(x, n, *q), dot_narrow(codes, q, n, start)
+ *                                                start + up to 8 quads of q8, with the activations in registers */
+#ifndef EL_KERNELS_TILES_AVX2_H
+#define EL_KERNELS_TILES_AVX2_H
+
+enum {
+  TILE = 8,
+  MAX_COLS = 4,
+  FETCH_AHEAD = 8192 /* weights are fetched so many bytes before they are used; see kernels_avx512vnni.c */
+};
+
+EL_INLINE bool has_mins(el_layout layout) {
+  return layout == EL_LAYOUT_Q4M || layout == EL_LAYOUT_Q8M;
+}
+EL_INLINE bool has_8_bits(el_layout layout) {
+  return layout == EL_LAYOUT_Q8 || layout == EL_LAYOUT_Q8M;
+}
+EL_INLINE bool has_offset(el_layout layout) {
+  return layout == EL_LAYOUT_Q4 || (layout == EL_LAYOUT_Q8 && Q8_HAS_OFFSET);
+}
+EL_INLINE const int32_t *offsets(const el_act *x, el_layout layout) {
+  return layout == EL_LAYOUT_Q4 ? x->s8 : x->s128;
+}
+EL_INLINE int code_bytes(el_layout layout) { /* of a group of a tile */
+  return has_8_bits(layout) ? TILE * EL_GROUP : TILE * EL_GROUP / 2;
+}
+
+EL_INLINE __m256 load_halves(const unsigned char *p) {
+  return _mm256_cvtph_ps(_mm_load_si128((const __m128i *)p));
+}
+
+EL_INLINE void fetch_lines(const unsigned char *p, int n) {
+  for (int i = 0; i < n; i++) _mm_prefetch((const char *)p + i * 64, _MM_HINT_T1);
+}
+
+EL_INLINE void put_rows(float *y, __m256 acc, int n, bool add) {
+  if (n >= TILE) {
+    _mm256_storeu_ps(y, add ? _mm256_add_ps(_mm256_loadu_ps(y), acc) : acc);
+    return;
+  }
+  float r[TILE];
+  _mm256_storeu_ps(r, acc);
+  for (int i = 0; i < n; i++) y[i] = add ? y[i] + r[i] : r[i];
+}
+
+/* What one call of gemm is about. */
+typedef struct call {
+  const el_packed *w;
+  int tile_begin, tile_end;
+  const el_act *x;
+  float *y; /* of the whole: column 0, row 0 */
+  size_t ldy;
+  bool add;
+  el_fetch *fetch; /* NULL: nothing is known */
+} call;
+
+/* Columns of one panel. */
+typedef struct columns {
+  size_t at;  /* el_act_at of the first */
+  int stride; /* columns of the panel */
+  float *y;   /* outputs of the first, from row 0 on */
+  int tiles_ahead;
+} columns;
+
+/* Where the weights lie that are to be fetched while tile t is used; NULL: nowhere. */
+EL_INLINE const unsigned char *weights_ahead(const call *k, int t, int tiles_ahead) {
+  if (!tiles_ahead) return NULL;
+  int ahead = t + tiles_ahead;
+  if (ahead < k->tile_end) return k->w->data + (size_t)ahead * k->w->tile_bytes;
+  const unsigned char *next = k->fetch ? k->fetch->next : NULL;
+  return next ? next + (size_t)(ahead - k->tile_end) * k->w->tile_bytes : NULL;
+}
+
+EL_INLINE void tile_groups(const call *k, const columns *cols, int t, int C, el_layout layout, __m256 *acc) {
+  const el_packed *w = k->w;
+  const unsigned char *codes = w->data + (size_t)t * w->tile_bytes, *scales = codes + w->scales_at,
+                      *mins = codes + w->mins_at;
+  const int8_t *q = k->x->q + cols->at * EL_GROUP;
+  const float *xd = k->x->d + cols->at, *xs = k->x->ds + cols->at;
+  const int32_t *offset = offsets(k->x, layout) + cols->at;
+  const int stride = cols->stride, fours = (w->cols + 3) / 4, n_groups = w->n_groups;
+  const int own_lines = has_8_bits(layout) ? 5 : 3, own_bytes = code_bytes(layout) + (has_mins(layout) ? 32 : 16);
+  int aside_lines;
+  const unsigned char *own = weights_ahead(k, t, cols->tiles_ahead),
+                      *aside = el_fetch_take(k->fetch, n_groups, &aside_lines);
+  for (int c = 0; c < C; c++) acc[c] = _mm256_setzero_ps();
+  for (int g = 0; g < n_groups; g++) {
+    if (own) {
+      fetch_lines(own, own_lines);
+      own += own_bytes;
+    }
+    for (int i = 0; i < aside_lines; i++, aside += 64) _mm_prefetch((const char *)aside, _MM_HINT_T1);
+
+    __m256i sum[MAX_COLS];
+    for (int c = 0; c < C; c++) sum[c] = has_offset(layout) ? _mm256_set1_epi32(offset[c]) : _mm256_setzero_si256();
+    const int n = layout == EL_LAYOUT_Q8 && fours - g * 8 < 8 ? fours - g * 8 : 8;
+    if (n == 8)
+      group_sums(codes, layout, 8, q, C, sum);
+    else
+      group_sums(codes, layout, n, q, C, sum);
+    __m256 d = load_halves(scales);
+    for (int c = 0; c < C; c++)
+      acc[c] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum[c]), _mm256_mul_ps(d, _mm256_set1_ps(xd[c])), acc[c]);
+    if (has_mins(layout)) {
+      __m256 m = load_halves(mins);
+      for (int c = 0; c < C; c++) acc[c] = _mm256_fmadd_ps(m, _mm256_set1_ps(xs[c]), acc[c]);
+      mins += TILE * 2;
+    }
+    codes += code_bytes(layout);
+    scales += TILE * 2;
+    q += stride * EL_GROUP;
+    xd += stride;
+    xs += stride;
+    offset += stride;
+  }
+}
+
+EL_INLINE void tiles(const call *k, const columns *cols, int begin, int end, int C, el_layout layout) {
+  for (int t = begin; t < end; t++) {
+    __m256 acc[MAX_COLS];
+    tile_groups(k, cols, t, C, layout, acc);
+    for (int c = 0; c < C; c++)
+      put_rows(cols->y + (size_t)c * k->ldy + (size_t)t * TILE, acc[c], k->w->rows - t * TILE, k->add);
+  }
+}
+
+/* One column and one group of 8-bit codes: the B matrix of a LoRA adapter. There are many of them, with little work for
+ * each tile, so the activations stay in registers. N: quads that the group has. */
+EL_INLINE void low_rank_tiles(const call *k, const columns *cols, int begin, int end, int N) {
+  const el_packed *w = k->w;
+  narrow q;
+  load_narrow(k->x->q + cols->at * EL_GROUP, N, &q);
+  const __m256i offset = _mm256_set1_epi32(k->x->s128[cols->at]);
+  const __m256 xd = _mm256_set1_ps(k->x->d[cols->at]);
+  for (int t = begin; t < end; t++) {
+    const unsigned char *codes = w->data + (size_t)t * w->tile_bytes, *own = weights_ahead(k, t, cols->tiles_ahead);
+    if (own) fetch_lines(own, (N * 32 + 16 + 63) / 64);
+    __m256i sum = dot_narrow(codes, &q, N, offset);
+    __m256 d = _mm256_mul_ps(load_halves(codes + w->scales_at), xd);
+    put_rows(cols->y + (size_t)t * TILE, _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), d, _mm256_setzero_ps()),
+             w->rows - t * TILE, k->add);
+  }
+}
+
+EL_INLINE void columns_of(const call *k, const columns *cols, int begin, int end, int C) {
+  if (C == 1 && k->w->layout == EL_LAYOUT_Q8 && k->w->n_groups == 1) {
+    switch ((k->w->cols + 3) / 4) {
+      case 1: low_rank_tiles(k, cols, begin, end, 1); return;
+      case 2: low_rank_tiles(k, cols, begin, end, 2); return;
+      case 3: low_rank_tiles(k, cols, begin, end, 3); return;
+      case 4: low_rank_tiles(k, cols, begin, end, 4); return;
+      case 5: low_rank_tiles(k, cols, begin, end, 5); return;
+      case 6: low_rank_tiles(k, cols, begin, end, 6); return;
+      case 7: low_rank_tiles(k, cols, begin, end, 7); return;
+      default: low_rank_tiles(k, cols, begin, end, 8); return;
+    }
+  }
+  switch (k->w->layout) {
+    case EL_LAYOUT_Q4: tiles(k, cols, begin, end, C, EL_LAYOUT_Q4); break;
+    case EL_LAYOUT_Q4M: tiles(k, cols, begin, end, C, EL_LAYOUT_Q4M); break;
+    case EL_LAYOUT_Q8M: tiles(k, cols, begin, end, C, EL_LAYOUT_Q8M); break;
+    default: tiles(k, cols, begin, end, C, EL_LAYOUT_Q8); break;
+  }
+}
+
+typedef void (*columns_fn)(const call *k, const columns *cols, int begin, int end);
+#define COLUMNS(C)                                                                     \
+  static void columns_of_##C(const call *k, const columns *cols, int begin, int end) { \
+    columns_of(k, cols, begin, end, C);                                                \
+  }
+COLUMNS(1)
+COLUMNS(2)
+COLUMNS(3)
+COLUMNS(4)
+
+static void gemm_tiles(const call *k, int col_begin, int col_end) {
+  static const columns_fn by_cols[MAX_COLS] = {columns_of_1, columns_of_2, columns_of_3, columns_of_4};
+  const int ahead = FETCH_AHEAD / (int)k->w->tile_bytes + 1;
+  /* All columns together: one pass over the weights. Else each tile stays in the cache for all of them. */
+  const bool one_pass = (col_end - 1) / EL_PANEL == col_begin / EL_PANEL && col_end - col_begin <= MAX_COLS;
+  const int step = one_pass ? k->tile_end - k->tile_begin : 1;
+  for (int t = k->tile_begin; t < k->tile_end; t += step) {
+    for (int c = col_begin; c < col_end;) {
+      int first = c / EL_PANEL * EL_PANEL, panel = k->x->n_cols - first < EL_PANEL ? k->x->n_cols - first : EL_PANEL;
+      int n = first + panel < col_end ? first + panel - c : col_end - c;
+      if (n > MAX_COLS) n = MAX_COLS;
+      columns cols = {.at = el_act_at(k->x, c, 0),
+                      .stride = panel,
+                      .y = k->y + (size_t)c * k->ldy,
+                      .tiles_ahead = c == col_begin ? ahead : 0};
+      by_cols[n - 1](k, &cols, t, t + step);
+      c += n;
+    }
+  }
+}
+
+#endif
