@@ -17,8 +17,9 @@ enum {
   /* Below these it does not pay for itself: measured on Zen 4. */
   EXPANDED_MIN_COLS = 5,
   EXPANDED_MIN_TILES = 12,
-  CHUNK_VECTORS = 640, /* 20 KiB: leaves room for weights in a first-level cache of 32 KiB */
-  SUMS = 1024          /* vectors of float sums that a block of tiles has: 32 KiB, which come and go once a chunk */
+  CHUNK_VECTORS = 640,     /* 20 KiB: leaves room for weights in a first-level cache of 32 KiB */
+  SUMS = 1024,             /* vectors of float sums that a block of tiles has: 32 KiB, which come and go once a chunk */
+  CHUNK_FETCH_AHEAD = 2048 /* bytes of codes; more was slower: a chunk takes little of each of many pages */
 };
 
 /* A column's group in the buffer: 8 quads, each in every lane; then its scale, and its offset or, with minimums,
@@ -53,7 +54,7 @@ typedef struct chunk {
 /* The codes that are used some tiles after tile t of this chunk; NULL: none. */
 EL_INLINE const unsigned char *chunk_ahead(const call *k, const chunk *p, int t, el_layout layout) {
   const int tiles = p->tile_end - p->tile_begin, each = p->step * code_bytes(layout);
-  int ahead = FETCH_AHEAD / each + 1, begin = p->begin;
+  int ahead = CHUNK_FETCH_AHEAD / each + 1, begin = p->begin;
   t += ahead < tiles ? ahead : tiles;
   if (t >= p->tile_end) {
     if (begin + p->step < k->w->n_groups) {

@@ -14,7 +14,7 @@
 enum {
   TILE = 8,
   MAX_COLS = 4,
-  FETCH_AHEAD = 8192 /* weights are fetched so many bytes before they are used; see kernels_avx512vnni.c */
+  FETCH_AHEAD = 16384 /* weights are fetched so many bytes before they are used; see kernels_avx512vnni.c */
 };
 
 EL_INLINE bool has_mins(el_layout layout) {
