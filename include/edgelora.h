@@ -116,6 +116,8 @@ typedef struct el_engine_options {
   int max_queue;          /* requests that wait for a slot; default 1024; beyond it el_submit says EL_ERR_BUSY */
   const char *weights;    /* "keep": as precise as the file's types; "q8": 16- and 32-bit weights as int8; "f16": all
                            * weights as 16 bits, to compare with. NULL: "keep" */
+  const char *kv_type;    /* keys and values of earlier tokens: "f16"; "q8": 8-bit integers, half the memory, and faster
+                           * with long contexts. NULL: "f16" */
   el_log_fn log;          /* NULL: silent */
   void *log_user;
   el_progress_fn progress; /* NULL: none */

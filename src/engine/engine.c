@@ -37,6 +37,8 @@ static el_status check_options(const el_engine_options *o, el_error *err) {
       (status = check_range("step_rows", o->step_rows, 1, EL_MAX_STEP_ROWS, err)) ||
       (status = check_range("max_queue", o->max_queue, 0, EL_MAX_QUEUE, err)))
     return status;
+  el_kv_type kv_type;
+  if ((status = el_kv_type_get(o->kv_type, &kv_type, err))) return status;
   if (o->n_slots > o->step_rows)
     return el_fail(err, EL_ERR_INVALID, "step_rows: %d is below n_slots, %d: each slot may need a row", o->step_rows,
                    o->n_slots);
@@ -105,12 +107,15 @@ static el_status reserve(el_engine *e, const el_engine_options *o, uint64_t n_pa
   if (n_pages < one)
     return el_fail(err, EL_ERR_INVALID, "KV cache: %llu pages do not hold one context, which takes %llu",
                    (unsigned long long)n_pages, (unsigned long long)one);
-  el_status status = el_kv_pages_new(el_kv_page_bytes(h), n_pages, &e->kv, err);
+  el_kv_type kv_type = EL_KV_F16;
+  el_status status = el_kv_type_get(o->kv_type, &kv_type, err);
+  if (status) return status;
+  status = el_kv_pages_new(el_kv_page_bytes(h, kv_type), n_pages, &e->kv, err);
   if (status) return el_fail_prefix(err, "%d slots of %d tokens (lower n_slots or ctx_size)", o->n_slots, ctx);
   int max_logits = o->n_slots > EL_PROMPT_LOGITS ? o->n_slots : EL_PROMPT_LOGITS;
   if (max_logits > o->step_rows) max_logits = o->step_rows;
   if ((status = el_scheduler_init(&e->scheduler, &e->kv, o->n_slots, o->step_rows, max_logits, err)) ||
-      (status = el_step_new(e->model, e->threads, e->kv.base, o->step_rows, max_logits, ctx, &e->step, err)) ||
+      (status = el_step_new(e->model, e->threads, e->kv.base, kv_type, o->step_rows, max_logits, ctx, &e->step, err)) ||
       (status = el_sampler_new(h->n_vocab, &e->sampler, err)))
     return status;
   return el_registry_new(e->name, &e->registry, err);
