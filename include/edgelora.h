@@ -125,6 +125,8 @@ typedef struct el_engine_options {
   const char *cache_policy; /* which adapters stay in memory: "frequency", "s3-fifo", "lru"; NULL: "frequency" */
   const char *cache_dir;  /* a folder for what is learnt about adapter files, made when it is missing; safe to delete at
                            * any time, and to share between processes. NULL: none */
+  const char *kv_type;    /* keys and values of earlier tokens: "f16"; "q8": 8-bit integers, half the memory, and faster
+                           * with long contexts. NULL: "f16" */
   el_log_fn log;          /* NULL: silent */
   void *log_user;
   el_progress_fn progress; /* NULL: none */

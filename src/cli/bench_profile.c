@@ -34,6 +34,7 @@ typedef struct profile {
   el_cli_read way;
   json_t *results;
   uint64_t random;
+  el_kv_type kv_type;
 } profile;
 
 static el_status load(profile *p, const char *path, el_error *err) {
@@ -41,6 +42,7 @@ static el_status load(profile *p, const char *path, el_error *err) {
   el_weights weights = EL_WEIGHTS_KEEP;
   el_gguf *g = NULL;
   el_status status = el_weights_get(o->weights, &weights, err);
+  if (!status) status = el_kv_type_get(o->kv_type, &p->kv_type, err);
   if (!status) status = el_kernels_get(o->isa, &p->kernels, err);
   if (!status) status = el_cli_bench_threads(o->n_threads ? o->n_threads : p->machine.cores, &p->threads, err);
   if (!status) status = el_gguf_open(path, &g, err);
@@ -67,7 +69,8 @@ static el_status reserve(profile *p, el_error *err) {
   p->h = el_model_hparams(p->model);
   p->pages_each = (ctx + EL_PAGE_TOKENS - 1) / EL_PAGE_TOKENS;
   p->step_rows = w->common->options.step_rows > w->max_npl ? w->common->options.step_rows : w->max_npl;
-  const size_t n_pages = (size_t)p->pages_each * (size_t)w->max_npl, bytes = n_pages * el_kv_page_bytes(p->h);
+  const size_t n_pages = (size_t)p->pages_each * (size_t)w->max_npl,
+               bytes = n_pages * el_kv_page_bytes(p->h, p->kv_type);
   p->adapters = calloc((size_t)w->n_adapters + 1, sizeof *p->adapters);
   p->pages = malloc(n_pages * sizeof *p->pages);
   p->rows = calloc((size_t)p->step_rows, sizeof *p->rows);
@@ -79,7 +82,7 @@ static el_status reserve(profile *p, el_error *err) {
   for (int s = 0; s < w->max_npl; s++)
     for (int i = 0; i < p->pages_each; i++)
       p->pages[(size_t)s * (size_t)p->pages_each + (size_t)i] = (uint32_t)(i * w->max_npl + s);
-  return el_step_new(p->model, p->threads, p->kv, p->step_rows, w->max_npl, ctx, &p->step, err);
+  return el_step_new(p->model, p->threads, p->kv, p->kv_type, p->step_rows, w->max_npl, ctx, &p->step, err);
 }
 
 static void close_profile(profile *p) {
@@ -133,7 +136,7 @@ static void decode(profile *p, int npl, tally *t) {
 /* Keys and values that a decode step reads, on average. */
 static double kv_bytes(const profile *p, int npl) {
   const double positions = p->with->npp + (p->with->ntg + 1) / 2.0;
-  return npl * positions * (double)(el_kv_page_bytes(p->h) / EL_PAGE_TOKENS);
+  return npl * positions * (double)(el_kv_page_bytes(p->h, p->kv_type) / EL_PAGE_TOKENS);
 }
 
 /* Operations of the linear layers for one token, without the vocabulary. */

@@ -176,8 +176,8 @@ static void fill_kv(el_cli_attend *a) {
     for (int i = 0; i < a->n_pieces; i++)
       for (int slot = 0; slot < PAGE_TOKENS; slot++) {
         fill_floats(values, (size_t)a->head_dim * 2, (uint64_t)(p * PAGE_TOKENS + slot));
-        a->kernels->kv_write(a->kv + ((size_t)p * (size_t)a->n_pieces + (size_t)i) * a->piece, slot, a->head_dim,
-                             values, values + a->head_dim);
+        a->kernels->kv_write(EL_KV_F16, a->kv + ((size_t)p * (size_t)a->n_pieces + (size_t)i) * a->piece, slot,
+                             a->head_dim, values, values + a->head_dim);
       }
 }
 

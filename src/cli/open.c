@@ -113,6 +113,15 @@ el_cli_group el_cli_engine_group(el_cli_engine *e, int with, el_cli_option stora
                                  0,
                                  0,
                                  "which adapters stay in memory: frequency, s3-fifo, lru; default frequency"};
+  storage[n++] = (el_cli_option){0,
+                                 "kv-type",
+                                 "KIND",
+                                 EL_CLI_TEXT,
+                                 &o->kv_type,
+                                 0,
+                                 0,
+                                 "keys and values of earlier tokens: f16; q8: 8-bit integers, half the memory, and "
+                                 "faster with long contexts; default f16"};
   storage[n++] = (el_cli_option){'v', "verbose", NULL, EL_CLI_FLAG, &e->verbose, 0, 0, "log more"};
   storage[n++] = (el_cli_option){'q', "quiet", NULL, EL_CLI_FLAG, &e->quiet, 0, 0, "log errors only"};
   return (el_cli_group){"Engine", storage, n};

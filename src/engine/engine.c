@@ -38,6 +38,8 @@ static el_status check_options(const el_engine_options *o, el_error *err) {
       (status = check_range("step_rows", o->step_rows, 1, EL_MAX_STEP_ROWS, err)) ||
       (status = check_range("max_queue", o->max_queue, 0, EL_MAX_QUEUE, err)))
     return status;
+  el_kv_type kv_type;
+  if ((status = el_kv_type_get(o->kv_type, &kv_type, err))) return status;
   if (o->n_slots > o->step_rows)
     return el_fail(err, EL_ERR_INVALID, "step_rows: %d is below n_slots, %d: each slot may need a row", o->step_rows,
                    o->n_slots);
@@ -115,7 +117,7 @@ static el_status reserve(el_engine *e, const el_engine_options *o, el_pool_setup
   e->limits = (el_seq_limits){.n_vocab = h->n_vocab, .ctx_size = b.ctx_size};
   el_lora_shape shape;
   el_hparams_shape(h, &shape);
-  el_memory_options m = {.page_bytes = el_kv_page_bytes(h),
+  el_memory_options m = {.page_bytes = el_kv_page_bytes(h, b.kv_type),
                          .pages_per_block = b.pages_per_block,
                          .n_blocks = b.n_blocks,
                          .reserve = b.reserve,
@@ -135,8 +137,8 @@ static el_status reserve(el_engine *e, const el_engine_options *o, el_pool_setup
   int max_logits = o->n_slots > EL_PROMPT_LOGITS ? o->n_slots : EL_PROMPT_LOGITS;
   if (max_logits > o->step_rows) max_logits = o->step_rows;
   if ((status = el_scheduler_init(&e->scheduler, &e->memory, o->n_slots, o->step_rows, max_logits, err)) ||
-      (status =
-           el_step_new(e->model, e->threads, e->memory.pool.base, o->step_rows, max_logits, b.ctx_size, &e->step, err)))
+      (status = el_step_new(e->model, e->threads, e->memory.pool.base, b.kv_type, o->step_rows, max_logits, b.ctx_size,
+                            &e->step, err)))
     return status;
   return el_sampler_new(h->n_vocab, &e->sampler, err);
 }

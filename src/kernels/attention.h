@@ -3,39 +3,105 @@
  * Positions go in blocks of EL_ATTN_BLOCK, with a running maximum and sum (online softmax: arXiv 1805.02867, used for
  * attention in arXiv 2205.14135), so that keys and values are read once, side by side, and scores stay in the
  * first-level cache however long the sequence is. Per query and block:
- *   s[t] = sum over dimensions, in order, of q * k          q is scaled by 1 / sqrt(head_dim) and log2(e) before
+ *   s[t] = q . k[t], dimensions in order                    q is scaled by 1 / sqrt(head_dim) and log2(e) before
+ *     of 8-bit codes: (sum of products, exact) * (scale of k[t] * scale of q)
  *   m' = max(m, s) ; c = 2^(m - m') ; p[t] = 2^(s[t] - m')
  *   sum = sum * c + p                                       in 16 lanes, position t in lane t mod 16
  *   o = o * c ; o += p[t] * v[t], t in order
+ *     of 8-bit codes: o += (p[t] * scale of v[t]) * code
  * and at the end o / sum. That is the definition; what a query gives does not depend on the queries that share the
- * call. They only decide how often a key or a value that was converted from F16 is used: a tile takes the query heads
+ * call. They only decide how often a key or a value is used that was read and converted: a tile takes the query heads
  * that share a KV head, of several rows of a prompt. */
 #ifndef EL_KERNELS_ATTENTION_H
 #define EL_KERNELS_ATTENTION_H
 
-typedef struct attn_tile {
-  const el_attn *a;
-  int n;                         /* queries */
-  const float *q[EL_ATTN_TILE];  /* [head_dim] each */
-  float *out[EL_ATTN_TILE];      /* [head_dim] each: o, until the end not divided */
-  int n_pos[EL_ATTN_TILE];       /* in ascending order */
-  float max[EL_ATTN_TILE + 8];   /* m; whole vectors */
-  float scale[EL_ATTN_TILE + 8]; /* c of the block */
-  vf sum[EL_ATTN_TILE];
-  float *qt;     /* for each group of queries that go together: [head_dim][queries of the group], scaled */
-  float *scores; /* [EL_ATTN_TILE][EL_ATTN_BLOCK]: s, then p */
-} attn_tile;
+/* ------------------------------------------------------------------- pages */
 
-/* Page i of the sequence; beyond its end, of what will be read next, or any that is mapped. */
+/* Where things lie in the piece of a page that is a layer's and head's; see kernels.h. */
+EL_INLINE size_t kv_value_bytes(el_kv_type type) {
+  return type == EL_KV_Q8 ? 1 : 2;
+}
+EL_INLINE size_t kv_values_at(el_kv_type type, int hd) {
+  return type == EL_KV_Q8 ? (size_t)(hd + 3) / 4 * 64 : (size_t)hd * 32;
+}
+EL_INLINE size_t kv_scales_at(int hd) {
+  return kv_values_at(EL_KV_Q8, hd) + (size_t)hd * EL_LANES;
+}
+
+/* The largest magnitude; NaN if a value is not finite, so that the damage is seen. */
+static float kv_amax(const float *x, int n) {
+  float amax = 0, finite = 0;
+  for (int i = 0; i < n; i++) {
+    amax = fabsf(x[i]) > amax ? fabsf(x[i]) : amax;
+    finite += x[i] * 0.0f;
+  }
+  return finite == 0 ? amax : NAN;
+}
+/* NaN becomes any code: its scale is NaN too. */
+EL_INLINE int kv_code(float x, float inverse) {
+  float c = rintf(x * inverse);
+  return c >= 127 ? 127 : c > -127 ? (int)c : -127;
+}
+
+static void kv_write_q8(unsigned char *page_at, int slot, int hd, const float *key, const float *value) {
+  const float *const x[2] = {key, value};
+  float inverse[2];
+  for (int i = 0; i < 2; i++) {
+    const float amax = kv_amax(x[i], hd);
+    uint16_t d = isnan(amax) ? 0x7e00 : f16_from_f32(amax / 127.0f);
+    if (el_f16_to_f32(d) * 127.0f < amax) d++; /* up, so that no code is cut off: small ones have few bits */
+    memcpy(page_at + kv_scales_at(hd) + (size_t)(i * EL_LANES + slot) * 2, &d, 2);
+    inverse[i] = el_f16_to_f32(d) > 0 ? 1.0f / el_f16_to_f32(d) : 0;
+  }
+  unsigned char *k = page_at + slot * 4, *v = page_at + kv_values_at(EL_KV_Q8, hd) + (size_t)(slot * hd);
+  for (int i = 0; i < hd; i++) k[i / 4 * 64 + i % 4] = (unsigned char)(kv_code(key[i], inverse[0]) + 128);
+  for (int i = 0; i < hd; i++) v[i] = (unsigned char)kv_code(value[i], inverse[1]);
+}
+
+static void kv_write_f16(unsigned char *page_at, int slot, int hd, const float *key, const float *value) {
+  uint16_t *k = (uint16_t *)page_at + slot, *v = (uint16_t *)page_at + (size_t)hd * 16 + (size_t)slot * (size_t)hd;
+  for (int i = 0; i < hd; i++) k[i * 16] = f16_from_f32(key[i]);
+  for (int i = 0; i < hd; i++) v[i] = f16_from_f32(value[i]);
+}
+
+static void op_kv_write(el_kv_type type, unsigned char *page_at, int slot, int head_dim, const float *key,
+                        const float *value) {
+  (type == EL_KV_Q8 ? kv_write_q8 : kv_write_f16)(page_at, slot, head_dim, key, value);
+}
+
+EL_INLINE int attn_n_pages(const el_attn *a) {
+  return (a->n_pos + a->n_rows - 1 + EL_LANES - 1) / EL_LANES;
+}
 EL_INLINE const unsigned char *attn_page(const el_attn *a, int i) {
   return a->kv + (size_t)a->pages[i] * a->page_bytes + a->offset;
 }
+/* Beyond the end of the sequence: a page of what will be read next, or any that is mapped. */
 EL_INLINE const unsigned char *attn_page_ahead(const el_attn *a, int i, int n_pages) {
   if (i < n_pages) return attn_page(a, i);
   i -= n_pages;
   return a->next_pages && i < a->next_n_pages ? a->kv + (size_t)a->next_pages[i] * a->page_bytes + a->next_offset
                                               : attn_page(a, 0);
 }
+
+/* -------------------------------------------------------------------- tile */
+
+typedef struct attn_tile {
+  const el_attn *a;
+  int n;                         /* queries */
+  float *out[EL_ATTN_TILE];      /* [head_dim] each: o, until the end not divided */
+  int n_pos[EL_ATTN_TILE];       /* in ascending order */
+  float max[EL_ATTN_TILE + 8];   /* m; whole vectors */
+  float scale[EL_ATTN_TILE + 8]; /* c of the block */
+  vf sum[EL_ATTN_TILE];
+  /* Queries in groups that go together, scaled: for F16 keys [head_dim][queries of the group]; for 8-bit keys, in the
+   * same memory, [ceil(head_dim / 4)][queries of the group][4] codes, with what a code means and the sum of a query's
+   * codes. */
+  float *qf;
+  int8_t *qc;
+  float qd[EL_ATTN_TILE];
+  int32_t qsum[EL_ATTN_TILE];
+  float *scores; /* [EL_ATTN_TILE][EL_ATTN_BLOCK]: s, then p */
+} attn_tile;
 
 /* 2^x for x <= 0, at least 2^-126; 1 for 0. Polynomial of degree 6, relative error 2e-8 before rounding. */
 EL_INLINE vf vf_exp2(vf x) {
@@ -51,14 +117,16 @@ EL_INLINE vf vf_exp2(vf x) {
   return vf_mul(p, vf_pow2(n));
 }
 
-/* Scores of G queries for the 16 positions of each of P pages. qt: [head_dim][G]; s: [G][EL_ATTN_BLOCK]. Meanwhile the
+/* Scores of queries [first, first + G) for the 16 positions of each of P pages; s: [G][EL_ATTN_BLOCK]. Meanwhile the
  * keys of the pages `ahead` are fetched; NULL: nothing. */
-EL_INLINE void attn_scores(const float *qt, int hd, const unsigned char *const *pages,
-                           const unsigned char *const *ahead, float *s, int G, int P) {
+EL_INLINE void attn_scores_f16(const attn_tile *t, int first, const unsigned char *const *pages,
+                               const unsigned char *const *ahead, float *s, int G, int P) {
+  const int hd = t->a->head_dim;
+  const float *q = t->qf + (size_t)first * (size_t)hd;
   vf acc[VF_SCORES];
 #pragma GCC unroll 16
   for (int i = 0; i < G * P; i++) acc[i] = vf_set1(0);
-  for (int d = 0; d < hd; d++, qt += G) {
+  for (int d = 0; d < hd; d++, q += G) {
     vf k[4];
 #pragma GCC unroll 4
     for (int p = 0; p < P; p++) k[p] = vf_load_f16(pages[p] + (size_t)d * 32);
@@ -68,7 +136,7 @@ EL_INLINE void attn_scores(const float *qt, int hd, const unsigned char *const *
 #pragma GCC unroll 16
     for (int i = 0; i < G; i++)
 #pragma GCC unroll 4
-      for (int p = 0; p < P; p++) acc[i * P + p] = vf_fma(vf_set1(qt[i]), k[p], acc[i * P + p]);
+      for (int p = 0; p < P; p++) acc[i * P + p] = vf_fma(vf_set1(q[i]), k[p], acc[i * P + p]);
   }
 #pragma GCC unroll 16
   for (int i = 0; i < G; i++)
@@ -76,30 +144,69 @@ EL_INLINE void attn_scores(const float *qt, int hd, const unsigned char *const *
     for (int p = 0; p < P; p++) vf_store(s + i * EL_ATTN_BLOCK + p * EL_LANES, acc[i * P + p]);
 }
 
+EL_INLINE void attn_scores_q8(const attn_tile *t, int first, const unsigned char *const *pages,
+                              const unsigned char *const *ahead, float *s, int G, int P) {
+  const int hd = t->a->head_dim, quads = (hd + 3) / 4;
+  const int8_t *q = t->qc + (size_t)(first * quads) * 4;
+  vi acc[VF_SCORES];
+#pragma GCC unroll 16
+  for (int i = 0; i < G; i++)
+#pragma GCC unroll 4
+    for (int p = 0; p < P; p++) acc[i * P + p] = vi_dot_start(t->qsum[first + i]);
+  for (int j = 0; j < quads; j++, q += G * 4) {
+    if (ahead)
+#pragma GCC unroll 4
+      for (int p = 0; p < P; p++) vf_fetch(ahead[p] + (size_t)j * 64);
+#pragma GCC unroll 16
+    for (int i = 0; i < G; i++)
+#pragma GCC unroll 4
+      for (int p = 0; p < P; p++) acc[i * P + p] = vi_dot(acc[i * P + p], pages[p] + (size_t)j * 64, q + i * 4);
+  }
+#pragma GCC unroll 4
+  for (int p = 0; p < P; p++) {
+    if (ahead) vf_fetch(ahead[p] + kv_scales_at(hd));
+    vf d = vf_load_f16(pages[p] + kv_scales_at(hd));
+#pragma GCC unroll 16
+    for (int i = 0; i < G; i++)
+      vf_store(s + i * EL_ATTN_BLOCK + p * EL_LANES,
+               vf_mul(vf_of_vi(acc[i * P + p]), vf_mul(d, vf_set1(t->qd[first + i]))));
+  }
+}
+
 /* Scores of G queries for the first n positions of the block. A page that is missing in the last P is replaced by the
  * one before; its scores do not count. */
-EL_INLINE void attn_scores_block(const el_attn *a, const float *qt, float *s, int block, int n, bool fetch, int G) {
+EL_INLINE void attn_scores(attn_tile *t, int first, int block, int n, bool fetch, int G, el_kv_type type) {
   enum { MOST = 4 };
+  const el_attn *a = t->a;
   const int P = VF_SCORES / G >= 4 ? 4 : VF_SCORES / G >= 2 ? 2 : 1;
-  const int first = block / EL_LANES, end = first + (n + EL_LANES - 1) / EL_LANES;
-  const int n_pages = (a->n_pos + a->n_rows - 1 + EL_LANES - 1) / EL_LANES;
-  for (int i = first; i < end; i += P) {
+  const int begin = block / EL_LANES, end = begin + (n + EL_LANES - 1) / EL_LANES, n_pages = attn_n_pages(a);
+  float *s = t->scores + first * EL_ATTN_BLOCK;
+  for (int i = begin; i < end; i += P, s += P * EL_LANES) {
     const unsigned char *pages[MOST], *ahead[MOST];
     for (int p = 0; p < P; p++) {
       pages[p] = attn_page(a, i + p < end ? i + p : end - 1);
       ahead[p] = attn_page_ahead(a, i + p + EL_ATTN_BLOCK / EL_LANES, n_pages);
     }
-    attn_scores(qt, a->head_dim, pages, fetch ? ahead : NULL, s + (i - first) * EL_LANES, G, P);
+    if (type == EL_KV_Q8)
+      attn_scores_q8(t, first, pages, fetch ? ahead : NULL, s, G, P);
+    else
+      attn_scores_f16(t, first, pages, fetch ? ahead : NULL, s, G, P);
   }
 }
 
-/* Scores to probabilities, for all queries of the tile. */
+/* Positions of the block that query i sees; 0 or less: none. */
+EL_INLINE int attn_n_seen(const attn_tile *t, int i, int block) {
+  const int n = t->n_pos[i] - block;
+  return n < EL_ATTN_BLOCK ? n : EL_ATTN_BLOCK;
+}
+
+/* Scores to probabilities, times the scales of 8-bit values, for all queries of the tile. */
 static void attn_softmax(attn_tile *t, int block) {
-  float top[EL_ATTN_TILE + 8] = {0};
+  float top[EL_ATTN_TILE];
   for (int i = 0; i < EL_ATTN_TILE + 8; i++) t->scale[i] = 0;
   for (int i = 0; i < t->n; i++) {
-    float *s = t->scores + i * EL_ATTN_BLOCK;
-    const int left = t->n_pos[i] - block, n = left < EL_ATTN_BLOCK ? left : EL_ATTN_BLOCK;
+    const float *s = t->scores + i * EL_ATTN_BLOCK;
+    const int n = attn_n_seen(t, i, block);
     top[i] = t->max[i];
     if (n <= 0) continue;
     vf m = vf_set1(-INFINITY);
@@ -114,7 +221,7 @@ static void attn_softmax(attn_tile *t, int block) {
   for (int i = 0; i < t->n; i += EL_LANES) vf_store(t->scale + i, vf_exp2(vf_load(t->scale + i)));
   for (int i = 0; i < t->n; i++) {
     float *s = t->scores + i * EL_ATTN_BLOCK;
-    const int left = t->n_pos[i] - block, n = left < EL_ATTN_BLOCK ? left : EL_ATTN_BLOCK;
+    const int n = attn_n_seen(t, i, block);
     if (n <= 0) continue;
     vf m = vf_set1(top[i]), sum = vf_mul(t->sum[i], vf_set1(t->scale[i]));
     t->max[i] = top[i];
@@ -130,28 +237,34 @@ static void attn_softmax(attn_tile *t, int block) {
       sum = vf_add(sum, load_tail(s + k, n - k, 0));
     }
     t->sum[i] = sum;
+    if (t->a->kv_type != EL_KV_Q8) continue;
+    for (k = 0; k < n; k += EL_LANES) {
+      const unsigned char *scales = attn_page(t->a, (block + k) / EL_LANES) + kv_scales_at(t->a->head_dim);
+      vf_store(s + k, vf_mul(vf_load(s + k), vf_load_f16(scales + 2 * EL_LANES)));
+    }
   }
 }
 
-EL_INLINE vf attn_value(const uint16_t *v, int n) {
-  if (n >= EL_LANES) return vf_load_f16(v);
-  uint16_t tail[EL_LANES] = {0};
-  memcpy(tail, v, (size_t)n * 2);
-  return vf_load_f16(tail);
+/* 16 dimensions of a value, of which n exist. */
+EL_INLINE vf attn_value(const unsigned char *v, int n, el_kv_type type) {
+  unsigned char tail[2 * EL_LANES] = {0};
+  if (n < EL_LANES) v = memcpy(tail, v, (size_t)n * kv_value_bytes(type));
+  return type == EL_KV_Q8 ? vf_load_i8(v) : vf_load_f16(v);
 }
 
 /* o = o * c + p V for queries [first, first + G) and C times 16 dimensions from d0 on, of which `width` exist. With
- * `fetch`, the lines of one value of each position of the block ahead that lie at these dimensions are fetched. */
-EL_INLINE void attn_values(attn_tile *t, int first, int d0, int width, int block, bool fetch, int G, int C) {
+ * `fetch`, the same dimensions of the values of the block ahead are fetched. */
+EL_INLINE void attn_values(attn_tile *t, int first, int d0, int width, int block, bool fetch, int G, int C,
+                           el_kv_type type) {
   const el_attn *a = t->a;
-  const int hd = a->head_dim, n_pages = (a->n_pos + a->n_rows - 1 + EL_LANES - 1) / EL_LANES;
-  /* Rows come in order of position: the first query has the fewest, the last the most. */
-  int all = t->n_pos[first] - block, any = t->n_pos[first + G - 1] - block;
-  if (any > EL_ATTN_BLOCK) any = EL_ATTN_BLOCK;
-  if (all > any) all = any;
+  const int n_pages = attn_n_pages(a);
+  const size_t each = kv_value_bytes(type), stride = (size_t)a->head_dim * each,
+               at = kv_values_at(type, a->head_dim) + (size_t)d0 * each;
+  /* Rows come in order of position: the first query sees the least, the last the most. */
+  const int all = attn_n_seen(t, first, block), any = attn_n_seen(t, first + G - 1, block);
   if (any <= 0) return;
   const float *p = t->scores + first * EL_ATTN_BLOCK;
-  vf o[VF_VALUES];
+  vf o[VF_VALUES], x[4];
 #pragma GCC unroll 8
   for (int i = 0; i < G; i++)
 #pragma GCC unroll 4
@@ -159,20 +272,15 @@ EL_INLINE void attn_values(attn_tile *t, int first, int d0, int width, int block
       o[i * C + c] = block ? vf_mul(load_n(t->out[first + i] + d0 + c * EL_LANES, width - c * EL_LANES),
                                     vf_set1(t->scale[first + i]))
                            : vf_set1(0);
-  int pos = 0;
-  for (; pos < all; pos += EL_LANES) {
+  for (int pos = 0; pos < all; pos += EL_LANES) {
     const int page = (block + pos) / EL_LANES, n = all - pos < EL_LANES ? all - pos : EL_LANES;
-    const uint16_t *v = (const uint16_t *)attn_page(a, page) + (size_t)hd * EL_LANES + d0;
-    const unsigned char *ahead =
-        attn_page_ahead(a, page + EL_ATTN_BLOCK / EL_LANES, n_pages) + (size_t)(hd * EL_LANES + d0) * 2;
-    for (int k = 0; k < n; k++, v += hd) {
-      vf x[4];
+    const unsigned char *v = attn_page(a, page) + at,
+                        *ahead = attn_page_ahead(a, page + EL_ATTN_BLOCK / EL_LANES, n_pages) + at;
+    for (int k = 0; k < n; k++, v += stride, ahead += stride) {
 #pragma GCC unroll 4
-      for (int c = 0; c < C; c++) x[c] = attn_value(v + c * EL_LANES, width - c * EL_LANES);
-      if (fetch) {
-        for (int line = 0; line < C * EL_LANES * 2; line += 64) vf_fetch(ahead + line);
-        ahead += hd * 2;
-      }
+      for (int c = 0; c < C; c++) x[c] = attn_value(v + (size_t)(c * EL_LANES) * each, width - c * EL_LANES, type);
+      if (fetch)
+        for (size_t line = 0; line < (size_t)(C * EL_LANES) * each; line += 64) vf_fetch(ahead + line);
 #pragma GCC unroll 8
       for (int i = 0; i < G; i++)
 #pragma GCC unroll 4
@@ -181,11 +289,9 @@ EL_INLINE void attn_values(attn_tile *t, int first, int d0, int width, int block
   }
   /* Positions that only the later rows see. */
   for (int k = all > 0 ? all : 0; k < any; k++) {
-    const uint16_t *v = (const uint16_t *)attn_page(a, (block + k) / EL_LANES) + (size_t)hd * EL_LANES +
-                        (size_t)((block + k) % EL_LANES) * (size_t)hd + d0;
-    vf x[4];
+    const unsigned char *v = attn_page(a, (block + k) / EL_LANES) + at + (size_t)((block + k) % EL_LANES) * stride;
 #pragma GCC unroll 4
-    for (int c = 0; c < C; c++) x[c] = attn_value(v + c * EL_LANES, width - c * EL_LANES);
+    for (int c = 0; c < C; c++) x[c] = attn_value(v + (size_t)(c * EL_LANES) * each, width - c * EL_LANES, type);
 #pragma GCC unroll 8
     for (int i = 0; i < G; i++)
       if (k < t->n_pos[first + i] - block)
@@ -201,119 +307,132 @@ EL_INLINE void attn_values(attn_tile *t, int first, int d0, int width, int block
 }
 
 /* All dimensions of G queries: as many at once as there are registers for. */
-EL_INLINE void attn_values_group(attn_tile *t, int first, int block, bool fetch, int G) {
+EL_INLINE void attn_values_group(attn_tile *t, int first, int block, bool fetch, int G, el_kv_type type) {
   const int C = VF_VALUES / G >= 4 ? 4 : VF_VALUES / G >= 2 ? 2 : 1, hd = t->a->head_dim;
   int d = 0;
-  for (; d + C * EL_LANES <= hd; d += C * EL_LANES) attn_values(t, first, d, C * EL_LANES, block, fetch, G, C);
-  for (; d < hd; d += EL_LANES)
-    if (hd - d >= EL_LANES)
-      attn_values(t, first, d, EL_LANES, block, fetch, G, 1);
-    else
-      attn_values(t, first, d, hd - d, block, fetch, G, 1);
+  for (; d + C * EL_LANES <= hd; d += C * EL_LANES) attn_values(t, first, d, C * EL_LANES, block, fetch, G, C, type);
+  for (; d + EL_LANES <= hd; d += EL_LANES) attn_values(t, first, d, EL_LANES, block, fetch, G, 1, type);
+  if (d < hd) attn_values(t, first, d, hd - d, block, fetch, G, 1, type);
 }
 
-/* Groups of queries, and one function for each size: what is left over goes in smaller ones. */
-static int attn_scores_size(int left) {
-  static const int sizes[] = {12, 8, 6, 4, 3, 2};
-  for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
-    if (sizes[i] <= VF_SCORES && sizes[i] <= left) return sizes[i];
-  return 1;
-}
+/* ------------------------------------------------------------------ groups */
 
-#define EL_ATTN_SCORES(G)                                                                                  \
-  static void attn_scores_##G(const el_attn *a, const float *qt, float *s, int block, int n, bool fetch) { \
-    attn_scores_block(a, qt, s, block, n, fetch, G);                                                       \
+/* One function for each size of a group and type of keys and values. */
+typedef void (*attn_scores_fn)(attn_tile *t, int first, int block, int n, bool fetch);
+typedef void (*attn_values_fn)(attn_tile *t, int first, int block, bool fetch);
+#define EL_ATTN_SCORES(G)                                                                  \
+  static void attn_scores_f16_##G(attn_tile *t, int first, int block, int n, bool fetch) { \
+    attn_scores(t, first, block, n, fetch, G, EL_KV_F16);                                  \
+  }                                                                                        \
+  static void attn_scores_q8_##G(attn_tile *t, int first, int block, int n, bool fetch) {  \
+    attn_scores(t, first, block, n, fetch, G, EL_KV_Q8);                                   \
   }
-#define EL_ATTN_VALUES(G)                                                       \
-  static void attn_values_##G(attn_tile *t, int first, int block, bool fetch) { \
-    attn_values_group(t, first, block, fetch, G);                               \
+#define EL_ATTN_VALUES(G)                                                           \
+  static void attn_values_f16_##G(attn_tile *t, int first, int block, bool fetch) { \
+    attn_values_group(t, first, block, fetch, G, EL_KV_F16);                        \
+  }                                                                                 \
+  static void attn_values_q8_##G(attn_tile *t, int first, int block, bool fetch) {  \
+    attn_values_group(t, first, block, fetch, G, EL_KV_Q8);                         \
   }
 EL_ATTN_SCORES(1)
 EL_ATTN_VALUES(1)
-#if VF_VALUES >= 6
+#if VF_SCORES >= 6
 EL_ATTN_SCORES(2)
 EL_ATTN_SCORES(3)
 EL_ATTN_SCORES(4)
 EL_ATTN_SCORES(6)
+#endif
+#if VF_SCORES >= 12
+EL_ATTN_SCORES(8)
+EL_ATTN_SCORES(12)
+#endif
+#if VF_VALUES >= 6
 EL_ATTN_VALUES(2)
 EL_ATTN_VALUES(3)
 EL_ATTN_VALUES(4)
 EL_ATTN_VALUES(5)
 EL_ATTN_VALUES(6)
 #endif
-#if VF_SCORES >= 12
-EL_ATTN_SCORES(8)
-EL_ATTN_SCORES(12)
-#endif
 
-static void attn_all_scores(attn_tile *t, int block, int n) {
-  for (int i = 0; i < t->n;) {
-    const float *qt = t->qt + (size_t)i * (size_t)t->a->head_dim;
-    float *s = t->scores + i * EL_ATTN_BLOCK;
-    const int G = attn_scores_size(t->n - i);
-    switch (G) {
+/* The largest first: what is left of the queries goes in smaller groups. fn: by el_kv_type. */
+#define EL_ATTN_ENTRY(what, G)                    \
+  {                                               \
+    G, {                                          \
+      attn_##what##_f16_##G, attn_##what##_q8_##G \
+    }                                             \
+  }
+static const struct {
+  int size;
+  attn_scores_fn fn[2];
+} attn_scores_groups[] = {
 #if VF_SCORES >= 12
-      case 12: attn_scores_12(t->a, qt, s, block, n, i == 0); break;
-      case 8: attn_scores_8(t->a, qt, s, block, n, i == 0); break;
+    EL_ATTN_ENTRY(scores, 12), EL_ATTN_ENTRY(scores, 8),
 #endif
 #if VF_SCORES >= 6
-      case 6: attn_scores_6(t->a, qt, s, block, n, i == 0); break;
-      case 4: attn_scores_4(t->a, qt, s, block, n, i == 0); break;
-      case 3: attn_scores_3(t->a, qt, s, block, n, i == 0); break;
-      case 2: attn_scores_2(t->a, qt, s, block, n, i == 0); break;
+    EL_ATTN_ENTRY(scores, 6),  EL_ATTN_ENTRY(scores, 4), EL_ATTN_ENTRY(scores, 3), EL_ATTN_ENTRY(scores, 2),
 #endif
-      default: attn_scores_1(t->a, qt, s, block, n, i == 0);
-    }
-    i += G;
-  }
-}
-
-static void attn_all_values(attn_tile *t, int block) {
-  for (int i = 0; i < t->n;) {
-    int G = t->n - i;
+    EL_ATTN_ENTRY(scores, 1)};
+static const struct {
+  int size;
+  attn_values_fn fn[2];
+} attn_values_groups[] = {
 #if VF_VALUES >= 6
-    if (G > 6) G = 6;
-    switch (G) {
-      case 6: attn_values_6(t, i, block, i == 0); break;
-      case 5: attn_values_5(t, i, block, i == 0); break;
-      case 4: attn_values_4(t, i, block, i == 0); break;
-      case 3: attn_values_3(t, i, block, i == 0); break;
-      case 2: attn_values_2(t, i, block, i == 0); break;
-      default: attn_values_1(t, i, block, i == 0);
-    }
-#else
-    G = 1;
-    attn_values_1(t, i, block, i == 0);
+    EL_ATTN_ENTRY(values, 6), EL_ATTN_ENTRY(values, 5), EL_ATTN_ENTRY(values, 4),
+    EL_ATTN_ENTRY(values, 3), EL_ATTN_ENTRY(values, 2),
 #endif
-    i += G;
+    EL_ATTN_ENTRY(values, 1)};
+
+/* Lays out the queries [i, i + G) as a group's scores read them. q: [head_dim] each. */
+static void attn_pack_group(attn_tile *t, const float *const *q, int i, int G) {
+  const int hd = t->a->head_dim, quads = (hd + 3) / 4;
+  const float scale = t->a->scale * 1.44269504f; /* log2(e) */
+  for (int k = 0; k < G; k++) {
+    const float *x = q[i + k];
+    if (t->a->kv_type == EL_KV_F16) {
+      for (int d = 0; d < hd; d++) t->qf[i * hd + d * G + k] = x[d] * scale;
+      continue;
+    }
+    const float amax = kv_amax(x, hd), inverse = amax > 1e-36f ? 127.0f / amax : 0;
+    int32_t sum = 0;
+    for (int d = 0; d < quads * 4; d++) {
+      const int code = d < hd ? kv_code(x[d], inverse) : 0;
+      t->qc[(i * quads + d / 4 * G + k) * 4 + d % 4] = (int8_t)code;
+      sum += code;
+    }
+    t->qsum[i + k] = sum;
+    t->qd[i + k] = amax / 127.0f * scale;
   }
 }
 
 /* Queries [first, first + n) of the call. */
 static void attn_tile_run(const el_attn *a, int first, int n) {
   const int hd = a->head_dim;
-  const float scale = a->scale * 1.44269504f;
-  attn_tile t = {.a = a, .n = n, .qt = a->scratch, .scores = a->scratch + EL_ATTN_TILE * hd};
+  attn_tile t = {.a = a, .n = n, .scores = a->scratch, .qf = a->scratch + EL_ATTN_TILE * EL_ATTN_BLOCK};
+  const float *q[EL_ATTN_TILE];
+  t.qc = (int8_t *)t.qf;
   for (int i = 0; i < n; i++) {
     const int row = (first + i) / a->n_q, head = (first + i) % a->n_q;
-    t.q[i] = a->q + (size_t)row * a->ldq + (size_t)(head * hd);
+    q[i] = a->q + (size_t)row * a->ldq + (size_t)(head * hd);
     t.out[i] = a->out + (size_t)row * a->ldo + (size_t)(head * hd);
     t.n_pos[i] = a->n_pos + row;
     t.max[i] = -INFINITY;
     t.sum[i] = vf_set1(0);
   }
-  for (int i = 0; i < n;) {
-    const int G = attn_scores_size(n - i);
-    float *qt = t.qt + (size_t)i * (size_t)hd;
-    for (int d = 0; d < hd; d++)
-      for (int k = 0; k < G; k++) *qt++ = t.q[i + k][d] * scale;
-    i += G;
+  for (int i = 0, g = 0; i < n; i += attn_scores_groups[g].size) {
+    while (attn_scores_groups[g].size > n - i) g++;
+    attn_pack_group(&t, q, i, attn_scores_groups[g].size);
   }
-  const int n_pos = t.n_pos[n - 1];
-  for (int block = 0; block < n_pos; block += EL_ATTN_BLOCK) {
-    attn_all_scores(&t, block, n_pos - block < EL_ATTN_BLOCK ? n_pos - block : EL_ATTN_BLOCK);
+  for (int block = 0; block < t.n_pos[n - 1]; block += EL_ATTN_BLOCK) {
+    const int n_seen = attn_n_seen(&t, n - 1, block);
+    for (int i = 0, g = 0; i < n; i += attn_scores_groups[g].size) {
+      while (attn_scores_groups[g].size > n - i) g++;
+      attn_scores_groups[g].fn[a->kv_type](&t, i, block, n_seen, i == 0);
+    }
     attn_softmax(&t, block);
-    attn_all_values(&t, block);
+    for (int i = 0, g = 0; i < n; i += attn_values_groups[g].size) {
+      while (attn_values_groups[g].size > n - i) g++;
+      attn_values_groups[g].fn[a->kv_type](&t, i, block, i == 0);
+    }
   }
   for (int i = 0; i < n; i++) {
     vf inverse = vf_set1(1.0f / vf_sum(t.sum[i]));

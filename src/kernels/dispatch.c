@@ -98,3 +98,13 @@ el_status el_kernels_get(const char *name, const el_kernels **out, el_error *err
 const char *el_kernels_name(const el_kernels *k) {
   return k->name;
 }
+
+el_status el_kv_type_get(const char *name, el_kv_type *out, el_error *err) {
+  if (!name || strcmp(name, "f16") == 0)
+    *out = EL_KV_F16;
+  else if (strcmp(name, "q8") == 0)
+    *out = EL_KV_Q8;
+  else
+    return el_fail(err, EL_ERR_INVALID, "kv_type: '%s' is neither f16 nor q8", name);
+  return EL_OK;
+}

@@ -105,8 +105,23 @@ static inline size_t el_act_at(const el_act *a, int col, int group) {
 
 /* ------------------------------------------------------------------ kernels */
 
+/* Keys and values of earlier positions. A page holds 16 positions of a sequence; a layer and KV head has a piece of it:
+ *   F16: keys [head_dim][16], then values [16][head_dim]
+ *   Q8:  codes with a scale (F16) for each position: keys [ceil(head_dim / 4)][16][4], code + 128; values
+ *        [16][head_dim], signed; then the scales of keys [16] and of values [16] */
+typedef enum el_kv_type { EL_KV_F16, EL_KV_Q8 } el_kv_type;
+
+/* "f16" or "q8"; NULL is "f16". */
+el_status el_kv_type_get(const char *name, el_kv_type *out, el_error *err);
+
+/* Bytes of a piece, a multiple of 64. */
+static inline size_t el_kv_piece_bytes(el_kv_type type, int head_dim) {
+  size_t hd = (size_t)head_dim;
+  return type == EL_KV_Q8 ? ((hd + 3) / 4 * 64 + hd * 16 + 64 + 63) / 64 * 64 : hd * 64;
+}
+
 /* Rows of one sequence at consecutive positions against its keys and values, for the query heads that share a KV head.
- * A page holds 16 positions; for each layer and KV head: keys [head_dim][16] F16, then values [16][head_dim] F16. */
+ */
 typedef struct el_attn {
   const float *q;  /* row i, query head j: [head_dim] at q + i * ldq + j * head_dim */
   float *out;      /* the same with ldo */
@@ -117,7 +132,8 @@ typedef struct el_attn {
   float scale;               /* of the scores: 1 / sqrt(head_dim) */
   const uint32_t *pages;     /* the sequence's page table */
   const unsigned char *kv;   /* the arena */
-  size_t page_bytes, offset; /* offset of this layer and head inside a page */
+  size_t page_bytes, offset; /* offset of this layer's and head's piece inside a page */
+  el_kv_type kv_type;
   /* What this thread reads next, to be fetched towards the end; NULL: not known. Results do not depend on it. */
   const uint32_t *next_pages; /* [next_n_pages] */
   int next_n_pages;
@@ -130,7 +146,7 @@ enum {
 };
 
 static inline size_t el_attn_scratch(int head_dim) {
-  return (size_t)EL_ATTN_TILE * ((size_t)head_dim + EL_ATTN_BLOCK);
+  return (size_t)EL_ATTN_TILE * ((size_t)(head_dim + 3) / 4 * 4 + EL_ATTN_BLOCK);
 }
 
 /* What a thread reads soon, for a product to fetch into the second-level cache while it computes: the hardware's
@@ -206,8 +222,9 @@ typedef struct el_kernels {
   void (*attend)(const el_attn *a);
   /* Rotates pairs (x[2i], x[2i+1]), i < n_rot / 2, by the angle of cos_sin[2i], cos_sin[2i+1] (arXiv 2104.09864). */
   void (*rope)(float *x, const float *cos_sin, int n_rot);
-  /* Writes one position (slot 0 .. 15) of a page at (layer, head): key, value: [head_dim] F32. */
-  void (*kv_write)(unsigned char *page_at, int slot, int head_dim, const float *key, const float *value);
+  /* Writes one position (slot 0 .. 15) of a piece of a page: key, value: [head_dim] F32. */
+  void (*kv_write)(el_kv_type type, unsigned char *page_at, int slot, int head_dim, const float *key,
+                   const float *value);
 } el_kernels;
 
 /* Y = X W^T, or += with `add`, and then += h B^T for each column that has one. The arguments are those of gemm; a NULL

@@ -102,4 +102,34 @@ static inline float vf_hmax(vf x) {
   return _mm_cvtss_f32(_mm_max_ss(m2, _mm_shuffle_ps(m2, m2, 1)));
 }
 
+/* Sums of products of 8-bit integers, exact: 16 lanes of 32 bits. */
+typedef struct vi {
+  __m256i a, b;
+} vi;
+static inline vi vi_dot_start(int32_t sum) {
+  (void)sum;
+  return (vi){_mm256_setzero_si256(), _mm256_setzero_si256()};
+}
+/* vpmaddubsw multiplies unsigned with signed bytes: the magnitude of a code, and q with the code's sign. Two products
+ * fit its 16 bits: 2 * 128 * 127. */
+static inline __m256i dot_half(__m256i acc, const void *codes, __m256i q) {
+  __m256i c = _mm256_xor_si256(_mm256_loadu_si256(codes), _mm256_set1_epi8((char)128));
+  __m256i two = _mm256_maddubs_epi16(_mm256_abs_epi8(c), _mm256_sign_epi8(q, c));
+  return _mm256_add_epi32(acc, _mm256_madd_epi16(two, _mm256_set1_epi16(1)));
+}
+static inline vi vi_dot(vi a, const unsigned char *codes, const int8_t *q) {
+  int32_t x;
+  __builtin_memcpy(&x, q, 4);
+  __m256i four = _mm256_set1_epi32(x);
+  return (vi){dot_half(a.a, codes, four), dot_half(a.b, codes + 32, four)};
+}
+static inline vf vf_of_vi(vi a) {
+  return (vf){_mm256_cvtepi32_ps(a.a), _mm256_cvtepi32_ps(a.b)};
+}
+static inline vf vf_load_i8(const void *p) {
+  __m128i b = _mm_loadu_si128(p);
+  return (vf){_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(b)),
+              _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(b, 8)))};
+}
+
 #endif

@@ -82,4 +82,21 @@ static inline float vf_hmax(vf x) {
   return _mm512_reduce_max_ps(x);
 }
 
+/* Sums of products of 8-bit integers, exact: 16 lanes of 32 bits. */
+typedef __m512i vi;
+static inline vi vi_dot_start(int32_t sum) {
+  return _mm512_set1_epi32(-128 * sum);
+}
+static inline vi vi_dot(vi a, const unsigned char *codes, const int8_t *q) {
+  int32_t x;
+  __builtin_memcpy(&x, q, 4);
+  return _mm512_dpbusd_epi32(a, _mm512_loadu_si512(codes), _mm512_set1_epi32(x));
+}
+static inline vf vf_of_vi(vi a) {
+  return _mm512_cvtepi32_ps(a);
+}
+static inline vf vf_load_i8(const void *p) {
+  return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(p)));
+}
+
 #endif

@@ -109,6 +109,41 @@ static inline float vf_hmax(vf x) {
   float32x4_t m4 = max4(max4(x.v[0], x.v[2]), max4(x.v[1], x.v[3])), m2 = max4(m4, vextq_f32(m4, m4, 2));
   return vgetq_lane_f32(max4(m2, vextq_f32(m2, m2, 1)), 0);
 }
+/* Sums of products of 8-bit integers, exact: 16 lanes of 32 bits. */
+typedef struct vi {
+  int32x4_t v[4];
+} vi;
+static inline vi vi_dot_start(int32_t sum) {
+  (void)sum;
+  return (vi){{vdupq_n_s32(0), vdupq_n_s32(0), vdupq_n_s32(0), vdupq_n_s32(0)}};
+}
+static inline int32x4_t dot_quarter(int32x4_t acc, const unsigned char *codes, int8x16_t q) {
+  int8x16_t c = vreinterpretq_s8_u8(veorq_u8(vld1q_u8(codes), vdupq_n_u8(128)));
+#ifdef __ARM_FEATURE_DOTPROD
+  return vdotq_s32(acc, c, q);
+#else
+  int32x4_t lo = vpaddlq_s16(vmull_s8(vget_low_s8(c), vget_low_s8(q))),
+            hi = vpaddlq_s16(vmull_s8(vget_high_s8(c), vget_high_s8(q)));
+  return vaddq_s32(acc, vpaddq_s32(lo, hi));
+#endif
+}
+static inline vi vi_dot(vi a, const unsigned char *codes, const int8_t *q) {
+  int32_t x;
+  __builtin_memcpy(&x, q, 4);
+  int8x16_t four = vreinterpretq_s8_s32(vdupq_n_s32(x));
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; i++) a.v[i] = dot_quarter(a.v[i], codes + 16 * i, four);
+  return a;
+}
+static inline vf vf_of_vi(vi a) {
+  VF_EACH(vcvtq_f32_s32(a.v[i]));
+}
+static inline vf vf_load_i8(const void *p) {
+  int8x16_t b = vld1q_s8(p);
+  int16x8_t lo = vmovl_s8(vget_low_s8(b)), hi = vmovl_s8(vget_high_s8(b));
+  return (vf){{vcvtq_f32_s32(vmovl_s16(vget_low_s16(lo))), vcvtq_f32_s32(vmovl_s16(vget_high_s16(lo))),
+               vcvtq_f32_s32(vmovl_s16(vget_low_s16(hi))), vcvtq_f32_s32(vmovl_s16(vget_high_s16(hi)))}};
+}
 #undef VF_EACH
 
 #endif

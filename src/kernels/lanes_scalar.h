@@ -119,6 +119,30 @@ static inline float vf_hmax(vf a) {
   for (int i = 1; i < 16; i++) m = a.v[i] > m ? a.v[i] : m;
   return m;
 }
+/* Sums of products of 8-bit integers, exact: 16 lanes of 32 bits. */
+typedef struct vi {
+  int32_t v[16];
+} vi;
+/* Lane i += products of the 4 codes at codes + 4 * i, each less 128, with the 4 values at q. It begins with what
+ * vi_dot_start gives for the sum of all q: some instruction sets multiply unsigned codes, and take the 128 off there.
+ */
+static inline vi vi_dot_start(int32_t sum) {
+  (void)sum;
+  return (vi){{0}};
+}
+static inline vi vi_dot(vi a, const unsigned char *codes, const int8_t *q) {
+  for (int i = 0; i < 16; i++)
+    for (int k = 0; k < 4; k++) a.v[i] += (codes[i * 4 + k] - 128) * q[k];
+  return a;
+}
+static inline vf vf_of_vi(vi a) {
+  VF_EACH((float)a.v[i]);
+}
+/* 16 signed bytes. */
+static inline vf vf_load_i8(const void *p) {
+  const signed char *b = p;
+  VF_EACH((float)b[i]);
+}
 #undef VF_EACH
 
 #endif

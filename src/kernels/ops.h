@@ -111,13 +111,6 @@ static void op_rope(float *x, const float *cos_sin, int n_rot) {
   }
 }
 
-static void op_kv_write(unsigned char *page_at, int slot, int head_dim, const float *key, const float *value) {
-  uint16_t *k = (uint16_t *)page_at + slot,
-           *v = (uint16_t *)page_at + (size_t)head_dim * 16 + (size_t)slot * (size_t)head_dim;
-  for (int i = 0; i < head_dim; i++) k[i * 16] = f16_from_f32(key[i]);
-  for (int i = 0; i < head_dim; i++) v[i] = f16_from_f32(value[i]);
-}
-
 /* Writes or adds the rows of one tile of one column; n: rows that exist. */
 EL_INLINE void put_lanes(float *y, vf r, int n, bool add) {
   if (add) r = vf_add(load_n(y, n), r);

@@ -22,10 +22,10 @@ const el_hparams *el_model_hparams(const el_model *m);
 uint64_t el_model_weight_bytes(const el_model *m);
 uint64_t el_model_n_params(const el_model *m);
 
-/* --- KV pages. A page holds EL_PAGE_TOKENS consecutive positions of one sequence, keys and values of all layers, F16.
+/* --- KV pages. A page holds EL_PAGE_TOKENS consecutive positions of one sequence, keys and values of all layers.
  * The model defines the layout inside a page; who owns which page is the engine's business. */
 enum { EL_PAGE_TOKENS = 16 };
-size_t el_kv_page_bytes(const el_hparams *h);
+size_t el_kv_page_bytes(const el_hparams *h, el_kv_type type);
 
 typedef struct el_row {
   int32_t token;             /* 0 <= token < n_vocab */
@@ -40,8 +40,8 @@ typedef struct el_step el_step; /* the workspace of a step, allocated once */
 
 /* kv: arena of pages, page i at kv + i * el_kv_page_bytes. At most max_rows rows a step (of which max_logits want
  * logits) and max_ctx positions a sequence. */
-el_status el_step_new(const el_model *m, el_threads *threads, unsigned char *kv, int max_rows, int max_logits,
-                      int max_ctx, el_step **out, el_error *err);
+el_status el_step_new(const el_model *m, el_threads *threads, unsigned char *kv, el_kv_type kv_type, int max_rows,
+                      int max_logits, int max_ctx, el_step **out, el_error *err);
 void el_step_free(el_step *s);
 
 /* Runs one forward step. Rows of one sequence must be in order of position. Rows may come in any other order; rows with

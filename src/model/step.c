@@ -50,6 +50,7 @@ struct el_step {
   const el_model *m;
   el_threads *threads;
   unsigned char *kv;
+  el_kv_type kv_type;
   size_t page_bytes;
   int max_rows, max_logits, max_ctx;
 
@@ -88,13 +89,14 @@ static void done(el_step *s, el_part part, int ith) {
   s->mark = now;
 }
 
-size_t el_kv_page_bytes(const el_hparams *h) {
-  return (size_t)h->n_layers * (size_t)h->n_head_kv * 2 * EL_PAGE_TOKENS * (size_t)h->head_dim * 2;
+size_t el_kv_page_bytes(const el_hparams *h, el_kv_type type) {
+  return (size_t)h->n_layers * (size_t)h->n_head_kv * el_kv_piece_bytes(type, h->head_dim);
 }
 
 /* Where keys and values of (layer, KV head) begin in a page. */
-static size_t page_offset(const el_hparams *h, int layer, int head) {
-  return ((size_t)layer * (size_t)h->n_head_kv + (size_t)head) * 2 * EL_PAGE_TOKENS * (size_t)h->head_dim * 2;
+static size_t page_offset(const el_step *s, int layer, int head) {
+  const el_hparams *h = &s->m->h;
+  return ((size_t)layer * (size_t)h->n_head_kv + (size_t)head) * el_kv_piece_bytes(s->kv_type, h->head_dim);
 }
 
 /* The linear layers that read the same input: y (+)= x W^T, then their low-rank parts. */
@@ -287,7 +289,7 @@ static void rotate_and_store(el_step *s, int layer, el_turn turn) {
     if (head < h->n_head) continue;
     const el_row *row = &s->rows[r];
     unsigned char *page = s->kv + row->pages[row->pos / EL_PAGE_TOKENS] * s->page_bytes;
-    k->kv_write(page + page_offset(h, layer, head - h->n_head), row->pos % EL_PAGE_TOKENS, hd, v,
+    k->kv_write(s->kv_type, page + page_offset(s, layer, head - h->n_head), row->pos % EL_PAGE_TOKENS, hd, v,
                 v + (size_t)h->n_head_kv * (size_t)hd);
   }
   done(s, EL_PART_ROTATE, turn.ith);
@@ -337,13 +339,14 @@ static void attention(el_step *s, int layer, el_turn turn) {
                  .pages = row->pages,
                  .kv = s->kv,
                  .page_bytes = s->page_bytes,
-                 .offset = page_offset(h, layer, head)};
+                 .kv_type = s->kv_type,
+                 .offset = page_offset(s, layer, head)};
     int next = piece + turn.size; /* if threads take turns */
     if (next < pieces) {
       const el_row *next_row = &s->rows[s->tiles[next % s->n_tiles].first];
       a.next_pages = next_row->pages;
       a.next_n_pages = next_row->pos / EL_PAGE_TOKENS + 1;
-      a.next_offset = page_offset(h, layer, next / s->n_tiles);
+      a.next_offset = page_offset(s, layer, next / s->n_tiles);
     }
     k->attend(&a);
     for (int i = 0; whole_groups(h) && i < t->n; i++)
@@ -501,8 +504,8 @@ static float *new_floats(size_t n) {
   return posix_memalign(&p, 64, (n * sizeof(float) + 63) / 64 * 64) ? NULL : p;
 }
 
-el_status el_step_new(const el_model *m, el_threads *threads, unsigned char *kv, int max_rows, int max_logits,
-                      int max_ctx, el_step **out, el_error *err) {
+el_status el_step_new(const el_model *m, el_threads *threads, unsigned char *kv, el_kv_type kv_type, int max_rows,
+                      int max_logits, int max_ctx, el_step **out, el_error *err) {
   const el_hparams *h = &m->h;
   assert(max_rows >= 1 && max_logits >= 1 && max_ctx >= 1);
   el_step *s = calloc(1, sizeof *s);
@@ -511,7 +514,8 @@ el_status el_step_new(const el_model *m, el_threads *threads, unsigned char *kv,
   *s = (el_step){.m = m,
                  .threads = threads,
                  .kv = kv,
-                 .page_bytes = el_kv_page_bytes(h),
+                 .kv_type = kv_type,
+                 .page_bytes = el_kv_page_bytes(h, kv_type),
                  .max_rows = max_rows,
                  .max_logits = max_logits,
                  .max_ctx = max_ctx};

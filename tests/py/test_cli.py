@@ -549,6 +549,17 @@ def test_perplexity_is_the_peers():
     assert value == pytest.approx(running[1], rel=0.01)
 
 
+@needs_model
+def test_keys_and_values_of_8_bits_cost_little():
+    args = ("-m", MODEL, "--chunks", "2")
+    f16, q8 = perplexity(*args)[0], perplexity(*args, "--kv-type", "q8")[0]
+    assert q8 != f16 and q8 == pytest.approx(f16, rel=0.005)
+
+
+def test_an_unknown_kind_of_keys_and_values_is_refused():
+    assert "'q4' is neither f16 nor q8" in refused("perplexity", "-m", TINY, "-f", TEXT, "--kv-type", "q4", status=1)
+
+
 def test_perplexity_of_a_text_too_short_is_refused(tmp_path):
     path = tmp_path / "short.txt"
     path.write_text("short\n")

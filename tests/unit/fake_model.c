@@ -221,12 +221,12 @@ struct el_step {
   float *logits;
 };
 
-size_t el_kv_page_bytes(const el_hparams *h) {
+size_t el_kv_page_bytes(const el_hparams *h, el_kv_type type) {
   return EL_PAGE_TOKENS * sizeof(entry);
 }
 
-el_status el_step_new(const el_model *m, el_threads *threads, unsigned char *kv, int max_rows, int max_logits,
-                      int max_ctx, el_step **out, el_error *err) {
+el_status el_step_new(const el_model *m, el_threads *threads, unsigned char *kv, el_kv_type kv_type, int max_rows,
+                      int max_logits, int max_ctx, el_step **out, el_error *err) {
   el_step *s = calloc(1, sizeof *s);
   if (s) s->logits = malloc(sizeof *s->logits * FAKE_VOCAB * (size_t)max_logits);
   if (!s || !s->logits) {

@@ -28,8 +28,8 @@ static inline void test_path(char *out, size_t n, const char *name) {
 }
 
 /* max_rows rows a step, all of which may want logits; n_pages pages. */
-static inline fixture fixture_open(const char *path, const char *isa, el_weights weights, int n_threads, int max_rows,
-                                   int max_ctx, int n_pages) {
+static inline fixture fixture_open_kv(const char *path, const char *isa, el_weights weights, el_kv_type kv_type,
+                                      int n_threads, int max_rows, int max_ctx, int n_pages) {
   fixture f = {0};
   el_error err = {0};
   el_gguf *g = NULL;
@@ -38,11 +38,17 @@ static inline fixture fixture_open(const char *path, const char *isa, el_weights
     fail_msg("%s", err.message);
   el_gguf_close(g);
   f.h = el_model_hparams(f.model);
-  f.kv = malloc(el_kv_page_bytes(f.h) * (size_t)n_pages);
+  f.kv = malloc(el_kv_page_bytes(f.h, kv_type) * (size_t)n_pages);
   assert_non_null(f.kv);
-  memset(f.kv, 0xff, el_kv_page_bytes(f.h) * (size_t)n_pages); /* NaN: nobody may read what nobody wrote */
-  if (el_step_new(f.model, f.threads, f.kv, max_rows, max_rows, max_ctx, &f.step, &err)) fail_msg("%s", err.message);
+  memset(f.kv, 0xff, el_kv_page_bytes(f.h, kv_type) * (size_t)n_pages); /* NaN: nobody may read what nobody wrote */
+  if (el_step_new(f.model, f.threads, f.kv, kv_type, max_rows, max_rows, max_ctx, &f.step, &err))
+    fail_msg("%s", err.message);
   return f;
+}
+
+static inline fixture fixture_open(const char *path, const char *isa, el_weights weights, int n_threads, int max_rows,
+                                   int max_ctx, int n_pages) {
+  return fixture_open_kv(path, isa, weights, EL_KV_F16, n_threads, max_rows, max_ctx, n_pages);
 }
 
 static inline void fixture_close(fixture *f) {

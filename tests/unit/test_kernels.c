@@ -355,7 +355,7 @@ static void attention_is_softmax_of_scores_times_values(void **state) {
           keys[p * hd + d] = el_f16_to_f32(el_f32_to_f16(uniform(&seed)));
           values[p * hd + d] = el_f16_to_f32(el_f32_to_f16(uniform(&seed)));
         }
-        kernels_at(0)->kv_write(kv + pages[p / 16] * page_bytes + head_bytes, p % 16, hd, keys + p * hd,
+        kernels_at(0)->kv_write(EL_KV_F16, kv + pages[p / 16] * page_bytes + head_bytes, p % 16, hd, keys + p * hd,
                                 values + p * hd);
       }
       float q[6 * 128], out[6 * 128], ref[6 * 128];
@@ -409,10 +409,10 @@ typedef struct pages {
   size_t page_bytes, offset;
 } pages;
 
-static pages make_pages(int hd, int n_pos) {
+static pages make_pages(el_kv_type type, int hd, int n_pos) {
   enum { HEADS = 2 };
   const int n = (n_pos + 15) / 16;
-  pages p = {.page_bytes = (size_t)hd * 64 * HEADS, .offset = (size_t)hd * 64};
+  pages p = {.page_bytes = el_kv_piece_bytes(type, hd) * HEADS, .offset = el_kv_piece_bytes(type, hd)};
   uint32_t seed = 11;
   p.kv = aligned(p.page_bytes * (size_t)n);
   p.table = aligned(sizeof *p.table * (size_t)n);
@@ -421,14 +421,14 @@ static pages make_pages(int hd, int n_pos) {
   float key[256], value[256];
   for (int pos = 0; pos < n_pos; pos++) {
     for (int d = 0; d < hd; d++) key[d] = 2 * uniform(&seed), value[d] = uniform(&seed);
-    el_kernels_at(0)->kv_write(p.kv + p.table[pos / 16] * p.page_bytes + p.offset, pos % 16, hd, key, value);
+    el_kernels_at(0)->kv_write(type, p.kv + p.table[pos / 16] * p.page_bytes + p.offset, pos % 16, hd, key, value);
   }
   return p;
 }
 
 /* n_rows rows from position `pos` on in one call, and each alone by the reference, when later positions are not there
  * yet: a NaN behind a row's own position must not reach it. */
-static void check_rows(int hd, int n_q, int pos, int n_rows) {
+static void check_rows_of(el_kv_type type, int hd, int n_q, int pos, int n_rows) {
   const size_t row = (size_t)(n_q * hd), ldq = row + 24, ldo = row + 8;
   float *q = aligned(sizeof(float) * ldq * (size_t)n_rows), *out = aligned(sizeof(float) * ldo * (size_t)n_rows),
         *ref = aligned(sizeof(float) * row * (size_t)n_rows), *scratch = aligned(sizeof(float) * el_attn_scratch(hd));
@@ -438,11 +438,12 @@ static void check_rows(int hd, int n_q, int pos, int n_rows) {
                .ldq = ldq,
                .ldo = ldo,
                .scratch = scratch,
+               .kv_type = type,
                .n_q = n_q,
                .head_dim = hd,
                .scale = 1 / sqrtf((float)hd)};
   for (int r = 0; r < n_rows; r++) {
-    pages p = make_pages(hd, pos + r + 1);
+    pages p = make_pages(type, hd, pos + r + 1);
     el_attn one = a;
     one.q = q + ldq * (size_t)r;
     one.out = ref + row * (size_t)r;
@@ -456,7 +457,7 @@ static void check_rows(int hd, int n_q, int pos, int n_rows) {
     free(p.kv);
     free(p.table);
   }
-  pages p = make_pages(hd, pos + n_rows);
+  pages p = make_pages(type, hd, pos + n_rows);
   a.q = q;
   a.n_rows = n_rows;
   a.n_pos = pos + 1;
@@ -481,6 +482,11 @@ static void check_rows(int hd, int n_q, int pos, int n_rows) {
   free(scratch);
 }
 
+static void check_rows(int hd, int n_q, int pos, int n_rows) {
+  check_rows_of(EL_KV_F16, hd, n_q, pos, n_rows);
+  check_rows_of(EL_KV_Q8, hd, n_q, pos, n_rows);
+}
+
 static void rows_that_share_a_pass_over_keys_give_what_each_gives_alone(void **state) {
   for (int n_q = 1; n_q <= 9; n_q++)
     for (int n_rows = 1; n_rows <= 9; n_rows++) check_rows(16, n_q, 20 - n_rows, n_rows);
@@ -491,6 +497,48 @@ static void rows_that_share_a_pass_over_keys_give_what_each_gives_alone(void **s
   check_rows(64, 3, 1000, 8);
   check_rows(64, 32, 40, 1); /* more heads than a tile has queries */
   check_rows(16, 8, 130, 7);
+}
+
+/* A piece as every instruction set writes it, and what its codes mean. */
+static void keys_and_values_of_8_bits_are_near_and_the_same_everywhere(void **state) {
+  static const int dims[] = {2, 6, 64, 80};
+  uint32_t seed = 3;
+  for (size_t di = 0; di < sizeof dims / sizeof *dims; di++) {
+    const int hd = dims[di];
+    const size_t bytes = el_kv_piece_bytes(EL_KV_Q8, hd), values_at = (size_t)(hd + 3) / 4 * 64,
+                 scales_at = values_at + (size_t)hd * 16;
+    unsigned char *a = aligned(bytes), *b = aligned(bytes);
+    float key[80], value[80];
+    for (int slot = 0; slot < 16; slot++) {
+      for (int d = 0; d < hd; d++) {
+        key[d] = ldexpf(uniform(&seed), 3 * (slot - 8)); /* down to scales that F16 hardly has */
+        value[d] = uniform(&seed);
+      }
+      if (slot == 5) key[1] = NAN;
+      if (slot == 6) value[0] = INFINITY;
+      if (slot == 7) memset(value, 0, sizeof value);
+      memset(b, 0x55, bytes);
+      el_kernels_scalar.kv_write(EL_KV_Q8, b, slot, hd, key, value);
+      for (int i = 0; el_kernels_at(i); i++) {
+        memset(a, 0x55, bytes);
+        el_kernels_at(i)->kv_write(EL_KV_Q8, a, slot, hd, key, value);
+        assert_memory_equal(a, b, bytes);
+      }
+      uint16_t scale[2];
+      memcpy(&scale[0], b + scales_at + 2 * slot, 2);
+      memcpy(&scale[1], b + scales_at + 32 + 2 * slot, 2);
+      float kd = el_f16_to_f32(scale[0]), vd = el_f16_to_f32(scale[1]);
+      assert_true(isnan(kd) == (slot == 5) && isnan(vd) == (slot == 6));
+      for (int d = 0; d < hd; d++) {
+        float k = (float)(b[d / 4 * 64 + slot * 4 + d % 4] - 128) * kd,
+              v = (float)(int8_t)b[values_at + (size_t)(slot * hd + d)] * vd;
+        if (slot != 5) assert_true(fabsf(k - key[d]) <= 0.501f * kd);
+        if (slot != 6) assert_true(fabsf(v - value[d]) <= 0.501f * vd);
+      }
+    }
+    free(a);
+    free(b);
+  }
 }
 
 static void an_unknown_isa_is_refused_by_name(void **state) {
@@ -513,6 +561,7 @@ int main(void) {
       cmocka_unit_test(rotation_keeps_lengths_and_agrees_across_isas),
       cmocka_unit_test(attention_is_softmax_of_scores_times_values),
       cmocka_unit_test(rows_that_share_a_pass_over_keys_give_what_each_gives_alone),
+      cmocka_unit_test(keys_and_values_of_8_bits_are_near_and_the_same_everywhere),
       cmocka_unit_test(an_unknown_isa_is_refused_by_name),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -44,9 +44,9 @@ static el_status try_load(const bytes *b, el_threads *threads, el_error *err) {
   if (status) return status;
   const el_hparams *h = el_model_hparams(m);
   el_step *s = NULL;
-  if (el_kv_page_bytes(h) < 1 << 24) {
-    unsigned char *kv = calloc(1, el_kv_page_bytes(h));
-    assert_int_equal(el_step_new(m, threads, kv, 3, 1, 16, &s, err), EL_OK);
+  if (el_kv_page_bytes(h, EL_KV_F16) < 1 << 24) {
+    unsigned char *kv = calloc(1, el_kv_page_bytes(h, EL_KV_F16));
+    assert_int_equal(el_step_new(m, threads, kv, EL_KV_F16, 3, 1, 16, &s, err), EL_OK);
     uint32_t page = 0;
     el_row rows[3] = {{0, 0, &page, NULL, false}, {h->n_vocab - 1, 1, &page, NULL, false}, {1, 2, &page, NULL, true}};
     el_step_run(s, rows, 3);

@@ -1,4 +1,6 @@
 /* The forward step: what a row gives depends on its own sequence and adapter only. */
+#include <math.h>
+
 #include "fixture.h"
 
 enum { MAX_ROWS = 200, N_SEQ = 12, LEN = 21, PAGES_EACH = 4 };
@@ -36,7 +38,7 @@ static run run_open(const char *isa, int n_threads) {
       memcpy(r.alone + ((size_t)s * LEN + (size_t)p) * v, fixture_run(&r.f, &t, 1, p, r.pages[s], adapter_of(&r, s)),
              v * sizeof(float));
     }
-  memset(r.f.kv, 0xff, el_kv_page_bytes(r.f.h) * N_SEQ * PAGES_EACH);
+  memset(r.f.kv, 0xff, el_kv_page_bytes(r.f.h, EL_KV_F16) * N_SEQ * PAGES_EACH);
   return r;
 }
 
@@ -110,10 +112,10 @@ static void one_step_advances_as_many_adapters_as_there_are_rows(void **state) {
 /* A prompt of more than one block of attention, in pieces of `piece` tokens (0: of changing sizes). Logits of every
  * position: [LONG][n_vocab]. */
 enum { LONG = EL_ATTN_BLOCK + 60, LONG_PAGES = (LONG + EL_PAGE_TOKENS - 1) / EL_PAGE_TOKENS };
-static float *long_prompt(const char *isa, int threads, int piece) {
+static float *long_prompt(const char *isa, el_kv_type kv_type, int threads, int piece) {
   char path[512];
   test_path(path, sizeof path, "golden/tiny/q4_0.gguf");
-  fixture f = fixture_open(path, isa, EL_WEIGHTS_KEEP, threads, LONG, LONG, LONG_PAGES);
+  fixture f = fixture_open_kv(path, isa, EL_WEIGHTS_KEEP, kv_type, threads, LONG, LONG, LONG_PAGES);
   uint32_t pages[LONG_PAGES];
   for (int i = 0; i < LONG_PAGES; i++) pages[i] = (uint32_t)(LONG_PAGES - 1 - i);
   size_t v = (size_t)f.h->n_vocab;
@@ -130,22 +132,43 @@ static float *long_prompt(const char *isa, int threads, int piece) {
   return all;
 }
 
-static void a_long_prompt_gives_the_same_bits_however_it_is_cut(void **state) {
-  static const int pieces[] = {0, 1, 8, LONG};
+static int n_vocab_of_tiny(void) {
   char path[512];
   test_path(path, sizeof path, "golden/tiny/q4_0.gguf");
   fixture f = fixture_open(path, NULL, EL_WEIGHTS_KEEP, 1, 1, 1, 1);
-  size_t bytes = sizeof(float) * LONG * (size_t)f.h->n_vocab;
+  int n = f.h->n_vocab;
   fixture_close(&f);
-  float *first = long_prompt("scalar", 1, 1);
-  for (int i = 0; el_kernels_at(i); i++)
-    for (size_t p = 0; p < sizeof pieces / sizeof *pieces; p++)
-      for (int threads = 1; threads <= 3; threads += 2) {
-        float *all = long_prompt(el_kernels_at(i)->name, threads, pieces[p]);
-        assert_memory_equal(all, first, bytes);
-        free(all);
-      }
-  free(first);
+  return n;
+}
+
+static void a_long_prompt_gives_the_same_bits_however_it_is_cut(void **state) {
+  static const int pieces[] = {0, 1, 8, LONG};
+  size_t bytes = sizeof(float) * LONG * (size_t)n_vocab_of_tiny();
+  for (el_kv_type type = EL_KV_F16; type <= EL_KV_Q8; type++) {
+    float *first = long_prompt("scalar", type, 1, 1);
+    for (int i = 0; el_kernels_at(i); i++)
+      for (size_t p = 0; p < sizeof pieces / sizeof *pieces; p++)
+        for (int threads = 1; threads <= 3; threads += 2) {
+          float *all = long_prompt(el_kernels_at(i)->name, type, threads, pieces[p]);
+          assert_memory_equal(all, first, bytes);
+          free(all);
+        }
+    free(first);
+  }
+}
+
+static void keys_and_values_of_8_bits_change_logits_little(void **state) {
+  size_t n = LONG * (size_t)n_vocab_of_tiny();
+  float *f16 = long_prompt(NULL, EL_KV_F16, 1, 0), *q8 = long_prompt(NULL, EL_KV_Q8, 1, 0);
+  double error = 0, size = 0;
+  for (size_t i = 0; i < n; i++) {
+    error += (q8[i] - f16[i]) * (q8[i] - f16[i]);
+    size += f16[i] * f16[i];
+  }
+  /* Activations of 8 bits make 4 of 100 out of a change in the third digit; a wrong scale makes 100. */
+  assert_true(error > 0 && sqrt(error / size) < 0.06);
+  free(f16);
+  free(q8);
 }
 
 static void adapters_change_the_answer(void **state) {
@@ -168,6 +191,7 @@ int main(void) {
       cmocka_unit_test(threads_and_instruction_sets_do_not_change_a_bit),
       cmocka_unit_test(one_step_advances_as_many_adapters_as_there_are_rows),
       cmocka_unit_test(a_long_prompt_gives_the_same_bits_however_it_is_cut),
+      cmocka_unit_test(keys_and_values_of_8_bits_change_logits_little),
       cmocka_unit_test(adapters_change_the_answer),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
