@@ -100,6 +100,15 @@ el_cli_group el_cli_engine_group(el_cli_engine *e, int with, el_cli_option stora
                                  0,
                                  0,
                                  "which adapters stay in memory: frequency, s3-fifo, lru; default frequency"};
+  storage[n++] = (el_cli_option){0,
+                                 "no-prefix-cache",
+                                 NULL,
+                                 EL_CLI_FLAG,
+                                 &e->no_prefix_cache,
+                                 0,
+                                 0,
+                                 "compute every prompt from its first token, even if another one with the same adapter "
+                                 "began alike; answers are the same"};
   storage[n++] = (el_cli_option){'v', "verbose", NULL, EL_CLI_FLAG, &e->verbose, 0, 0, "log more"};
   storage[n++] = (el_cli_option){'q', "quiet", NULL, EL_CLI_FLAG, &e->quiet, 0, 0, "log errors only"};
   return (el_cli_group){"Engine", storage, n};
@@ -195,6 +204,7 @@ int el_cli_engine_open(el_cli_engine *e) {
   char *cache = cache_path(CACHE_FOLDER); /* without one, the next start reads more */
   e->options.model_path = path;
   e->options.cache_dir = cache;
+  if (e->no_prefix_cache) e->options.prefix_cache = false;
   e->options.log = log_line;
   e->options.log_user = e;
   e->options.progress = show_progress;
