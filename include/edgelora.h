@@ -123,6 +123,8 @@ typedef struct el_engine_options {
   uint64_t memory_bytes;  /* the pool that keys, values and adapters share; weights come on top. 0: what all slots
                            * need at full length and 512 MiB more, half of the memory that is available at most */
   const char *cache_policy; /* which adapters stay in memory: "frequency", "s3-fifo", "lru"; NULL: "frequency" */
+  bool prefix_cache;      /* keep what was computed for the beginning of a request, for others with the same adapter
+                           * that begin alike; answers are the same with and without; default true */
   const char *cache_dir;  /* a folder for what is learnt about adapter files, made when it is missing; safe to delete at
                            * any time, and to share between processes. NULL: none */
   const char *kv_type;    /* keys and values of earlier tokens: "f16"; "q8": 8-bit integers, half the memory, and faster
@@ -276,6 +278,7 @@ typedef struct el_event {
   el_error error;      /* with EL_FINISH_ERROR */
   const char *stop;    /* the stop string that matched, or NULL */
   int prompt_tokens, completion_tokens;
+  int cached_tokens;   /* of prompt_tokens: not computed, as another request had computed them */
   double queued_ms, prompt_ms, decode_ms; /* waiting for a slot; to the first token; from the first token to the end */
 } el_event;
 /* Everything the event points to is valid during the call only. */
@@ -341,6 +344,8 @@ typedef struct el_stats {
   uint64_t requests_submitted, requests_done, requests_cancelled, requests_failed;
   int slots_busy, queued;      /* now */
   uint64_t kv_pages, kv_pages_used; /* that there may be; that sequences have */
+  uint64_t kv_pages_cached;    /* that no sequence has, kept for those to come: they are given up when room is wanted */
+  uint64_t cached_tokens;      /* tokens that were not computed, as the prefix cache had them */
   int page_tokens;             /* tokens of one KV page */
   double step_seconds;         /* time inside forward passes */
   uint64_t preemptions;        /* a sequence gave up its pages for an older one */

@@ -44,9 +44,11 @@ struct el_entry {
 
   /* The engine thread's. */
   el_cache_item item;
-  el_adapter *adapter; /* NULL: not in memory */
-  uint32_t n_pins;     /* running sequences that use it */
-  uint64_t held;       /* the last admission in which a waiting request kept it from being evicted */
+  el_adapter *adapter;     /* NULL: not in memory */
+  uint32_t n_pins;         /* running sequences that use it */
+  uint64_t held;           /* the last admission in which a waiting request kept it from being evicted */
+  uint32_t n_prefix_pages; /* cached pages of keys and values that it computed */
+  el_signature computed;   /* of the files as last loaded: its cached pages are theirs */
   /* A load that failed will fail again while the files stay the same, if it was for what is in them. */
   el_status failed;
   char *problem; /* what it said */

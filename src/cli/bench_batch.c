@@ -320,6 +320,7 @@ static int run(const el_cli_command *self, int argc, char **argv) {
              .ntg = 24,
              .repeat = 3,
              .random = 0x9E3779B97F4A7C15ull};
+  b.common.options.prefix_cache = false; /* every prompt is to be computed */
   const el_cli_option options[] = {
       {'m', "model", "FILE", EL_CLI_TEXT, &b.common.model, 0, 0,
        "the base model, a GGUF file; default: the model that 'make model' puts into the cache"},

@@ -122,6 +122,15 @@ el_cli_group el_cli_engine_group(el_cli_engine *e, int with, el_cli_option stora
                                  0,
                                  "keys and values of earlier tokens: f16; q8: 8-bit integers, half the memory, and "
                                  "faster with long contexts; default f16"};
+  storage[n++] = (el_cli_option){0,
+                                 "no-prefix-cache",
+                                 NULL,
+                                 EL_CLI_FLAG,
+                                 &e->no_prefix_cache,
+                                 0,
+                                 0,
+                                 "compute every prompt from its first token, even if another one with the same adapter "
+                                 "began alike; answers are the same"};
   storage[n++] = (el_cli_option){'v', "verbose", NULL, EL_CLI_FLAG, &e->verbose, 0, 0, "log more"};
   storage[n++] = (el_cli_option){'q', "quiet", NULL, EL_CLI_FLAG, &e->quiet, 0, 0, "log errors only"};
   return (el_cli_group){"Engine", storage, n};
@@ -217,6 +226,7 @@ int el_cli_engine_open(el_cli_engine *e) {
   char *cache = cache_path(CACHE_FOLDER); /* without one, the next start reads more */
   e->options.model_path = path;
   e->options.cache_dir = cache;
+  if (e->no_prefix_cache) e->options.prefix_cache = false;
   e->options.log = log_line;
   e->options.log_user = e;
   e->options.progress = show_progress;

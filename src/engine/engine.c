@@ -20,7 +20,7 @@ void el_free(void *p) {
 }
 
 el_engine_options el_engine_options_default(void) {
-  return (el_engine_options){.n_slots = 16, .step_rows = 128, .max_queue = 1024};
+  return (el_engine_options){.n_slots = 16, .step_rows = 128, .max_queue = 1024, .prefix_cache = true};
 }
 
 static el_status check_range(const char *field, int value, int min, int max, el_error *err) {
@@ -122,6 +122,7 @@ static el_status reserve(el_engine *e, const el_engine_options *o, el_pool_setup
                          .n_blocks = b.n_blocks,
                          .reserve = b.reserve,
                          .policy = o->cache_policy,
+                         .prefix_cache = o->prefix_cache,
                          .own_thread = true,
                          .on_result = el_loop_notify,
                          .user = e};
@@ -289,6 +290,8 @@ void el_engine_stats(const el_engine *engine, el_stats *out) {
                     .queued = unfinished > running ? unfinished - running : 0,
                     .kv_pages = (uint64_t)e->memory.kv.max_blocks * e->memory.kv.per_block,
                     .kv_pages_used = atomic_load(&m->pages_used),
+                    .kv_pages_cached = atomic_load(&m->pages_idle),
+                    .cached_tokens = atomic_load(&m->prefix_tokens),
                     .page_tokens = EL_PAGE_TOKENS,
                     .step_seconds = (double)atomic_load(&c->step_ns) * 1e-9,
                     .preemptions = atomic_load(&c->preempted),

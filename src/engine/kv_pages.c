@@ -5,7 +5,8 @@
 #include <string.h>
 
 typedef struct el_kv_block {
-  uint32_t first, n_free;  /* free pages */
+  uint32_t first, n_free; /* free pages */
+  uint32_t n_idle;
   uint32_t before, behind; /* in the list of those with free pages, while n_free > 0 */
 } el_kv_block;
 
@@ -52,6 +53,21 @@ static void unlist(el_kv_pages *kv, uint32_t b) {
   if (k->behind != EL_NO_BLOCK) kv->blocks[k->behind].before = k->before;
 }
 
+/* All that holds the block are idle pages. */
+static bool is_idle(const el_kv_pages *kv, uint32_t b) {
+  const el_kv_block *k = &kv->blocks[b];
+  return k->n_idle > 0 && k->n_idle + k->n_free == kv->per_block;
+}
+
+void el_kv_pages_mark(el_kv_pages *kv, uint32_t page, bool idle) {
+  uint32_t b = page / kv->per_block;
+  assert(kv->pool->use[b] == EL_USE_KV && (idle || kv->blocks[b].n_idle > 0));
+  kv->n_idle_blocks -= is_idle(kv, b);
+  kv->blocks[b].n_idle += idle ? 1 : -1u;
+  kv->n_idle += idle ? 1 : -1u;
+  kv->n_idle_blocks += is_idle(kv, b);
+}
+
 uint32_t el_kv_pages_need(const el_kv_pages *kv, uint64_t n) {
   if (n <= kv->n_free) return 0;
   uint64_t blocks = (n - kv->n_free + kv->per_block - 1) / kv->per_block;
@@ -79,6 +95,7 @@ bool el_kv_pages_take(el_kv_pages *kv, uint32_t *pages, int n) {
     if (kv->partial == EL_NO_BLOCK) add_block(kv);
     uint32_t b = kv->partial;
     el_kv_block *k = &kv->blocks[b];
+    kv->n_idle_blocks -= is_idle(kv, b);
     pages[i] = k->first;
     k->first = kv->next[k->first];
     if (!--k->n_free) unlist(kv, b);
@@ -92,12 +109,13 @@ void el_kv_pages_give(el_kv_pages *kv, const uint32_t *pages, int n) {
   while (n > 0) { /* the last first, so that they come out again in the order in which they were taken */
     uint32_t page = pages[--n], b = page / kv->per_block;
     el_kv_block *k = &kv->blocks[b];
-    assert(b < kv->pool->n_blocks && kv->pool->use[b] == EL_USE_KV && k->n_free < kv->per_block);
+    assert(b < kv->pool->n_blocks && kv->pool->use[b] == EL_USE_KV && k->n_free + k->n_idle < kv->per_block);
     kv->next[page] = k->first;
     k->first = page;
     if (!k->n_free++) list(kv, b);
     kv->n_free++;
     kv->n_used--;
+    kv->n_idle_blocks += is_idle(kv, b);
     if (k->n_free < kv->per_block) continue;
     unlist(kv, b);
     el_pool_give(kv->pool, &b, 1);

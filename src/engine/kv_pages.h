@@ -15,6 +15,8 @@ typedef struct el_kv_pages {
   uint32_t n_blocks;   /* that they have */
   uint32_t n_free;     /* pages in them that nobody has */
   uint32_t n_used;
+  uint32_t n_idle;            /* of the used ones: pages that may be given back at any time */
+  uint32_t n_idle_blocks;     /* that have no other pages */
   uint32_t *next;             /* [pool's blocks * per_block] chains of a block's free pages */
   struct el_kv_block *blocks; /* [pool's blocks] */
   uint32_t partial;           /* the first of the blocks with free pages, or EL_NO_BLOCK */
@@ -30,6 +32,8 @@ void el_kv_pages_free(el_kv_pages *kv);
 uint32_t el_kv_pages_need(const el_kv_pages *kv, uint64_t n);
 /* Takes n pages, or none and returns false. */
 bool el_kv_pages_take(el_kv_pages *kv, uint32_t *pages, int n);
-void el_kv_pages_give(el_kv_pages *kv, const uint32_t *pages, int n);
+void el_kv_pages_give(el_kv_pages *kv, const uint32_t *pages, int n); /* none is idle */
+/* Whoever has a page says that it has become idle, or that it is no longer. */
+void el_kv_pages_mark(el_kv_pages *kv, uint32_t page, bool idle);
 
 #endif

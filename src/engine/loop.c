@@ -31,6 +31,7 @@ static void finish(el_engine *e, el_seq *q, el_finish how, const el_error *error
                     .stop = how == EL_FINISH_STOP ? q->stop.matched : NULL,
                     .prompt_tokens = q->n_prompt,
                     .completion_tokens = el_seq_n_new(q),
+                    .cached_tokens = q->cached_tokens,
                     .queued_ms = ms_between(q->submitted_ns, q->started_ns ? q->started_ns : now),
                     .prompt_ms = ms_between(q->started_ns, first),
                     .decode_ms = ms_between(q->first_ns, now)};
@@ -133,7 +134,7 @@ static void take_results(el_engine *e, const el_piece *p, const float **logits) 
     if (draws) to_draw = *logits;
     if (draws || scores) *logits += n_vocab;
   }
-  q->n_computed += p->n;
+  el_scheduler_computed(&e->scheduler, q, p->n);
   if (!finite) {
     el_error error;
     el_fail(&error, EL_ERR_FORMAT, "the model gave a logit that is not finite");

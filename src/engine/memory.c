@@ -24,6 +24,7 @@ el_status el_memory_new(const el_memory_options *o, const el_lora_shape *shape, 
   el_status status = el_cache_init(&m->cache, o->policy, err);
   if (!status) status = el_pool_new(o->page_bytes * o->pages_per_block, o->n_blocks, &m->pool, err);
   if (!status) status = el_kv_pages_new(&m->pool, o->page_bytes, o->n_blocks - o->reserve, &m->kv, err);
+  if (!status) status = el_prefix_new(&m->kv, o->prefix_cache, &m->prefix, err);
   if (!status) status = el_loader_new(shape, k, &m->pool, o->own_thread, o->on_result, o->user, &m->loader, err);
   if (status) el_memory_free(m);
   return status;
@@ -37,7 +38,8 @@ static el_entry *entry_of(const el_cache_item *item) {
 
 void el_memory_publish(el_memory *m) {
   el_memory_counters *c = &m->count;
-  atomic_store(&c->pages_used, m->kv.n_used);
+  atomic_store(&c->pages_used, m->kv.n_used - m->kv.n_idle);
+  atomic_store(&c->pages_idle, m->kv.n_idle);
   atomic_store(&c->blocks_kv, m->pool.count[EL_USE_KV]);
   atomic_store(&c->blocks_adapters, m->pool.count[EL_USE_ADAPTER]);
   atomic_store(&c->blocks_idle, m->cache.size - m->pinned);
@@ -70,14 +72,53 @@ static bool is_not_held(const void *user, const el_cache_item *item) {
   return !e->n_pins && e->held != m->admission;
 }
 
+/* Whether idle pages have more than their share of what is idle. */
+static bool pages_go_first(const el_memory *m) {
+  uint64_t adapters = (uint64_t)(m->cache.size - m->pinned) * m->kv.per_block, pages = m->kv.n_idle;
+  return pages * EL_PREFIX_SHARE > pages + adapters;
+}
+
+/* Evicts an idle page or an adapter that is not held; false: there is neither. */
+static bool evict(el_memory *m) {
+  el_cache_item *item = m->kv.n_idle && pages_go_first(m) ? NULL : el_cache_victim(&m->cache, is_not_held, m);
+  if (item)
+    drop(m, entry_of(item), true);
+  else if (m->kv.n_idle)
+    el_prefix_evict(&m->prefix);
+  else
+    return false;
+  return true;
+}
+
+/* Blocks of adapters that may be evicted. */
+static uint64_t evictable(const el_memory *m) {
+  return m->cache.size - m->pinned - m->held;
+}
+
 /* Evicts until n blocks are free; false, and nothing happens, when what may be evicted does not suffice. */
 static bool make_free(el_memory *m, uint32_t n) {
-  uint64_t may = m->cache.size - m->pinned - m->held;
-  if (n > m->pool.count[EL_USE_FREE] + may) return false;
+  if (n > m->pool.count[EL_USE_FREE] + m->kv.n_idle_blocks + evictable(m)) return false;
   while (m->pool.count[EL_USE_FREE] < n) {
-    el_cache_item *item = el_cache_victim(&m->cache, is_not_held, m);
-    assert(item);
-    drop(m, entry_of(item), true);
+    bool evicted = evict(m);
+    assert(evicted);
+    (void)evicted;
+  }
+  return true;
+}
+
+/* The same for pages. */
+static bool make_free_pages(el_memory *m, uint64_t n) {
+  const el_kv_pages *kv = &m->kv;
+  uint64_t blocks = m->pool.count[EL_USE_FREE] + evictable(m), most = kv->max_blocks - kv->n_blocks;
+  if (n > kv->n_free + (uint64_t)kv->n_idle + (blocks < most ? blocks : most) * kv->per_block) return false;
+  for (uint32_t need; (need = el_kv_pages_need(kv, n)) > m->pool.count[EL_USE_FREE];) {
+    if (need == UINT32_MAX) {
+      el_prefix_evict(&m->prefix); /* pages have all the blocks that they may have */
+    } else {
+      bool evicted = evict(m);
+      assert(evicted);
+      (void)evicted;
+    }
   }
   return true;
 }
@@ -92,9 +133,11 @@ void el_memory_free(el_memory *m) {
   }
   m->held = 0;
   m->admission++;
+  while (m->kv.n_idle) el_prefix_evict(&m->prefix);
   for (el_cache_item *item; m->pool.base && (item = el_cache_victim(&m->cache, is_idle, m));)
     drop(m, entry_of(item), false);
   el_loader_free(m->loader);
+  el_prefix_free(&m->prefix);
   el_kv_pages_free(&m->kv);
   el_pool_free(&m->pool);
   m->loader = NULL;
@@ -137,22 +180,18 @@ void el_memory_unpin(el_memory *m, el_entry *e) {
 }
 
 bool el_memory_make_pages(el_memory *m, uint64_t n) {
-  uint32_t need = el_kv_pages_need(&m->kv, n);
-  bool made = need != UINT32_MAX && make_free(m, need);
+  bool made = make_free_pages(m, n);
   el_memory_publish(m);
   return made;
 }
 
 bool el_memory_grow(el_memory *m, uint32_t *page) {
-  uint32_t need = el_kv_pages_need(&m->kv, 1);
-  if (need == UINT32_MAX) return false;
-  if (need > m->pool.count[EL_USE_FREE]) {
-    el_cache_item *item = el_cache_victim(&m->cache, is_not_held, m);
-    if (!item) item = el_cache_victim(&m->cache, is_idle, m);
-    if (!item) return false;
+  if (!make_free_pages(m, 1)) {
+    el_cache_item *item = el_cache_victim(&m->cache, is_idle, m);
+    if (!item || el_kv_pages_need(&m->kv, 1) == UINT32_MAX) return false;
     drop(m, entry_of(item), true);
   }
-  bool taken = el_kv_pages_take(&m->kv, page, 1);
+  bool taken = el_prefix_take(&m->prefix, page, 1);
   assert(taken);
   el_memory_publish(m);
   return taken;
@@ -166,9 +205,7 @@ static bool take_blocks(el_memory *m, el_load *load, const el_pack_size *size) {
   load->consecutive = size->consecutive;
   if (!size->consecutive) return el_pool_take(&m->pool, EL_USE_ADAPTER, load->blocks, load->n_blocks);
   while (!el_pool_take_run(&m->pool, EL_USE_ADAPTER, load->blocks, load->n_blocks)) {
-    el_cache_item *item = el_cache_victim(&m->cache, is_not_held, m);
-    if (!item) return false; /* pages are in between: they come back when their sequences end */
-    drop(m, entry_of(item), true);
+    if (!evict(m)) return false; /* pages are in between: they come back when their sequences end */
   }
   return true;
 }
@@ -216,6 +253,11 @@ static void take_adapter(el_memory *m, el_load *load) {
   el_pool_give(&m->pool, load->blocks + n, load->n_blocks - n);
   e->adapter = load->adapter;
   e->failed = EL_OK;
+  if (load->has_signature) {
+    /* The files have changed while it was out of memory, and nobody has noticed yet. */
+    if (!el_signature_equal(&e->computed, &load->signature)) el_prefix_purge(&m->prefix, e);
+    e->computed = load->signature;
+  }
   el_cache_insert(&m->cache, &e->item, n);
   atomic_store(&e->state, EL_ADAPTER_RESIDENT);
   el_registry_learn(m->registry, e, load->has_signature ? &load->signature : NULL, &load->size);
@@ -263,6 +305,7 @@ void el_memory_collect(el_memory *m, void (*failed)(void *user, el_entry *entry,
 void el_memory_bury(el_memory *m) {
   for (el_entry *e = el_registry_take_dead(m->registry), *next; e; e = next) {
     next = e->dead_next;
+    el_prefix_purge(&m->prefix, e);
     if (e->adapter) drop(m, e, false);
     el_entry_free(e);
     el_memory_publish(m);

@@ -8,6 +8,12 @@
  *   next do not drive out each other's adapters, and when all are in use they wait.
  * - A running sequence that grows takes any adapter that is not pinned; when none is left, the youngest sequence gives
  *   up its pages.
+ * - Idle pages of the prefix cache give way to all of these: whatever room is wanted, nobody waits and nothing is
+ *   preempted because of them. While there are idle adapters too, the pages go first if they have more than one
+ *   EL_PREFIX_SHARE-th of all that is idle, else the adapters do. Pages first always would leave no page where adapters
+ *   come and go all the time; adapters first always would fill the memory with prefixes that nobody repeats. To compute
+ *   a page again costs more than to load as much of an adapter (16 rows of all weights against a copy), but fewer pages
+ *   than adapters are wanted again: hence the share.
  * - KV pages leave `reserve` blocks alone, so that a request that wants an adapter can always come to it. */
 #ifndef EL_ENGINE_MEMORY_H
 #define EL_ENGINE_MEMORY_H
@@ -17,18 +23,22 @@
 #include "adapter/loader.h"
 #include "base/log.h"
 #include "edgelora.h"
-#include "engine/kv_pages.h"
+#include "engine/prefix.h"
+
+enum { EL_PREFIX_SHARE = 4 };
 
 /* For el_stats: written by the engine thread, read by any. */
 typedef struct el_memory_counters {
   atomic_uint_fast64_t hits, misses, evictions, loads, loads_failed, load_ns;
   atomic_uint_fast64_t load_histogram[EL_LOAD_BUCKETS];
-  atomic_uint_fast64_t pages_used, blocks_kv, blocks_adapters, blocks_idle, n_resident;
+  atomic_uint_fast64_t prefix_tokens; /* positions that were not computed, as their pages were there */
+  atomic_uint_fast64_t pages_used, pages_idle, blocks_kv, blocks_adapters, blocks_idle, n_resident;
 } el_memory_counters;
 
 typedef struct el_memory {
   el_pool pool;
   el_kv_pages kv;
+  el_prefix prefix;
   el_cache cache;
   el_loader *loader;
   el_registry *registry;
@@ -45,6 +55,7 @@ typedef struct el_memory_options {
   size_t page_bytes;
   uint32_t pages_per_block, n_blocks, reserve;
   const char *policy;
+  bool prefix_cache;
   bool own_thread; /* false: whoever tests calls el_loader_work */
   void (*on_result)(void *user);
   void *user;
@@ -65,7 +76,8 @@ void el_memory_use(el_memory *m, el_entry *entry);
 void el_memory_pin(el_memory *m, el_entry *entry); /* resident, or NULL */
 void el_memory_unpin(el_memory *m, el_entry *entry);
 
-/* Makes room for n more pages by evicting what may be; false: there is none, and nothing has been evicted. */
+/* Makes room for n pages, which el_prefix_take then gives, by evicting what may be; false: there is none, and nothing
+ * has been evicted. */
 bool el_memory_make_pages(el_memory *m, uint64_t n);
 /* One page for a running sequence, whatever is held. */
 bool el_memory_grow(el_memory *m, uint32_t *page);

@@ -23,7 +23,7 @@ void el_scheduler_free(el_scheduler *s) {
   *s = (el_scheduler){0};
 }
 
-/* ------------------------------------------------------------ start and end */
+/* ----------------------------------------------------------------- waiting */
 
 void el_scheduler_add(el_scheduler *s, el_seq *q) {
   el_seq **at = &s->waiting;
@@ -44,32 +44,85 @@ static void remove_waiting(el_scheduler *s, el_seq *q) {
   if (s->last_waiting == q) s->last_waiting = before;
 }
 
+/* ---------------------------------------------------------------- prefixes */
+
+/* The page that the sequence's next one hangs on in the prefix cache. */
+static uint32_t last_chained(const el_seq *q) {
+  return q->n_chained ? q->pages[q->n_chained - 1] : (uint32_t)EL_NO_PAGE;
+}
+
+/* Positions that need not be computed by this sequence, if others have: all before the first whose logits are wanted.
+ */
+static int reusable(const el_seq *q) {
+  int scored = q->n_prompt_logprobs - 1; /* the first position that still scores a token of the prompt */
+  return q->wants_prompt_logprobs && q->n_prompt_logprobs < q->n_prompt ? scored : q->n_tokens - 1;
+}
+
+/* Takes whole pages of what comes next from the prefix cache, as far as it has them; they are not counted. */
+static void reuse(el_scheduler *s, el_seq *q) {
+  el_prefix *p = &s->memory->prefix;
+  while (q->n_computed == q->n_chained * EL_PAGE_TOKENS && q->n_computed + EL_PAGE_TOKENS <= reusable(q)) {
+    uint32_t page = el_prefix_find(p, q->adapter, last_chained(q), q->tokens + q->n_computed);
+    if (page == EL_NO_PAGE) break;
+    el_prefix_use(p, page);
+    if (q->n_chained < q->n_pages)
+      el_prefix_release(p, &q->pages[q->n_chained], 1); /* its own is not needed */
+    else
+      q->n_pages++;
+    q->pages[q->n_chained++] = page;
+    q->n_computed += EL_PAGE_TOKENS;
+  }
+}
+
+/* Of n_computed positions, those from `from` on came from the prefix cache. */
+static void count_reused(el_scheduler *s, el_seq *q, int from) {
+  atomic_fetch_add(&s->memory->count.prefix_tokens, (uint64_t)(q->n_computed - from));
+  if (q->n_computed <= q->n_reached) return;
+  q->cached_tokens += q->n_computed - (from > q->n_reached ? from : q->n_reached);
+  q->n_reached = q->n_computed;
+}
+
+void el_scheduler_computed(el_scheduler *s, el_seq *q, int n) {
+  el_prefix *p = &s->memory->prefix;
+  q->n_computed += n;
+  assert(q->n_computed <= q->n_tokens);
+  if (q->n_computed > q->n_reached) q->n_reached = q->n_computed;
+  if (!p->on) return;
+  for (int i = q->n_chained; (i + 1) * EL_PAGE_TOKENS <= q->n_computed; i++) {
+    q->pages[i] = el_prefix_insert(p, q->adapter, last_chained(q), q->tokens + i * EL_PAGE_TOKENS, q->pages[i]);
+    q->n_chained++;
+  }
+}
+
+/* A running sequence lets go of its pages and its adapter. */
+static void release(el_scheduler *s, el_seq *q) {
+  el_prefix_release(&s->memory->prefix, q->pages, q->n_pages);
+  el_memory_unpin(s->memory, q->adapter);
+  q->n_pages = q->n_chained = q->n_computed = 0;
+}
+
+/* ------------------------------------------------------------ start and end */
+
 bool el_scheduler_start(el_scheduler *s, el_seq *q) {
   if (s->n_running == s->n_slots) return false;
-  int n = el_pages_for(q->n_tokens);
   el_memory_pin(s->memory, q->adapter); /* its room must not be taken from its adapter */
+  reuse(s, q);                          /* nor from the pages that it finds */
+  int n = el_pages_for(q->n_tokens) - q->n_pages;
   /* A page for each running sequence stays free, so that starting this one does not at once drive one out. */
   if (!el_memory_make_pages(s->memory, (uint64_t)(n + s->n_running))) {
-    el_memory_unpin(s->memory, q->adapter);
+    release(s, q);
     return false;
   }
-  bool taken = el_kv_pages_take(&s->memory->kv, q->pages, n);
+  bool taken = el_prefix_take(&s->memory->prefix, q->pages + q->n_pages, n);
   assert(taken);
   (void)taken;
-  q->n_pages = n;
+  q->n_pages += n;
+  count_reused(s, q, 0);
   remove_waiting(s, q);
   int at = s->n_running++;
   for (; at > 0 && s->running[at - 1]->id > q->id; at--) s->running[at] = s->running[at - 1];
   s->running[at] = q;
   return true;
-}
-
-/* A running sequence lets go of its pages and its adapter. */
-static void release(el_scheduler *s, el_seq *q) {
-  el_kv_pages_give(&s->memory->kv, q->pages, q->n_pages);
-  el_memory_unpin(s->memory, q->adapter);
-  q->n_pages = 0;
-  q->n_computed = 0;
 }
 
 void el_scheduler_remove(el_scheduler *s, el_seq *q) {
@@ -153,6 +206,9 @@ void el_scheduler_plan(el_scheduler *s) {
   for (int i = 0; i < s->n_running && rows > 0; i++) {
     el_seq *q = s->running[i];
     if (q->stalled || generates(q)) continue;
+    int from = q->n_computed;
+    reuse(s, q); /* others may have computed it since this one started */
+    count_reused(s, q, from);
     el_piece p = {q, q->n_computed, 0};
     for (int pos = p.from; pos < q->n_tokens && p.n < rows; pos++, p.n++) {
       if (!wants_logits(q, pos)) continue;

@@ -45,6 +45,8 @@ void el_scheduler_add(el_scheduler *s, el_seq *q);
 bool el_scheduler_start(el_scheduler *s, el_seq *q);
 /* Takes a waiting or running sequence out; its pages are free. */
 void el_scheduler_remove(el_scheduler *s, el_seq *q);
+/* n more positions of a running sequence have been computed: what pages that fills others may use from now on. */
+void el_scheduler_computed(el_scheduler *s, el_seq *q, int n);
 /* Fills rows and pieces. There is none if nothing runs, or if what runs waits for memory that a load has. */
 void el_scheduler_plan(el_scheduler *s);
 

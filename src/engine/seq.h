@@ -35,6 +35,9 @@ struct el_seq {
   el_seq *next;    /* in a queue */
   int32_t *tokens; /* the prompt, then what was generated */
   int n_tokens, n_computed;
+  int n_chained;     /* leading pages that are in the prefix cache */
+  int n_reached;     /* the most that n_computed has been: beyond it, what is not computed is another request's */
+  int cached_tokens; /* of the prompt, that others had computed */
   uint32_t *pages;
   int n_pages;
   float *prompt_logprobs; /* [n_prompt] with wants_prompt_logprobs */

@@ -18,6 +18,7 @@ bool el_record_append(el_buf *b, int choice, const el_event *ev) {
   if (done) {
     r.finish = ev->finish;
     r.completion_tokens = ev->completion_tokens;
+    r.cached_tokens = ev->cached_tokens;
     r.stopped = ev->stop != NULL;
     r.error_code = ev->error.code;
     if (ev->finish == EL_FINISH_ERROR) r.error_len = (uint32_t)strlen(ev->error.message);

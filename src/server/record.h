@@ -14,7 +14,7 @@ typedef struct el_record {
   float logprob;
   el_finish finish;
   el_status error_code;
-  int completion_tokens;
+  int completion_tokens, cached_tokens;
   uint32_t stopped; /* 1: a stop string ended it */
   uint32_t n_prompt, n_top, text_len, error_len;
 } el_record;

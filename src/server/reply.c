@@ -17,7 +17,7 @@ typedef struct choice {
   el_logprobs logprobs;
   bool begun, done;
   el_finish finish;
-  int completion_tokens;
+  int completion_tokens, cached_tokens;
 } choice;
 
 struct el_reply {
@@ -81,12 +81,25 @@ static bool write_logprobs(el_reply *r, choice *c, el_buf *out) {
          (r->request->request.logprobs ? el_logprobs_take(&c->logprobs, out) : el_buf_append(out, "null", 4));
 }
 
+/* Tokens of a prompt that were there already: one of its choices may have left them to the others. */
+static size_t cached_tokens(const el_reply *r, const choice *of_prompt) {
+  int least = of_prompt->cached_tokens;
+  for (int i = 1; i < r->request->n; i++)
+    if (of_prompt[i].cached_tokens < least) least = of_prompt[i].cached_tokens;
+  return (size_t)least;
+}
+
 static bool write_usage(const el_reply *r, el_buf *out) {
-  size_t prompt = 0, completion = 0;
-  for (size_t i = 0; i < r->request->n_prompts; i++) prompt += r->request->prompts[i].n;
+  size_t prompt = 0, completion = 0, cached = 0;
+  for (size_t i = 0; i < r->request->n_prompts; i++) {
+    prompt += r->request->prompts[i].n;
+    cached += cached_tokens(r, &r->choices[i * (size_t)r->request->n]);
+  }
   for (size_t i = 0; i < r->n_choices; i++) completion += (size_t)r->choices[i].completion_tokens;
-  return el_buf_printf(out, "\"usage\":{\"prompt_tokens\":%zu,\"completion_tokens\":%zu,\"total_tokens\":%zu}", prompt,
-                       completion, prompt + completion);
+  return el_buf_printf(out,
+                       "\"usage\":{\"prompt_tokens\":%zu,\"completion_tokens\":%zu,\"total_tokens\":%zu,"
+                       "\"prompt_tokens_details\":{\"cached_tokens\":%zu}}",
+                       prompt, completion, prompt + completion, cached);
 }
 
 /* One event of a stream with one choice: `delta` is chat's, ready JSON. */
@@ -203,6 +216,7 @@ static bool take(el_reply *r, choice *c, const el_record *rec, el_buf *sse) {
   c->done = true;
   c->finish = rec->finish;
   c->completion_tokens = rec->completion_tokens;
+  c->cached_tokens = rec->cached_tokens;
   r->n_done++;
   return !sse || chunk_finish(r, c, sse);
 }

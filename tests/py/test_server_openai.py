@@ -43,7 +43,8 @@ def text(client, prompt, **fields):
 def chat(client, content, **fields):
     fields = {"model": "", "max_tokens": 12, "temperature": 0, **fields}
     fields["model"] = fields["model"] or client.models.list().data[0].id
-    return client.chat.completions.create(messages=[{"role": "user", "content": content}], **fields)
+    messages = content if "role" in content[0] else [{"role": "user", "content": content}]
+    return client.chat.completions.create(messages=messages, **fields)
 
 
 def joined(stream):
@@ -132,7 +133,22 @@ def test_a_stream_says_what_the_answer_in_one_piece_says(client, names, sampling
             said, usage = joined(ask(client, content, model=name, stream=True, stream_options={"include_usage": True}, **sampling))
             expected = [(c.text if ask is text else c.message.content, c.finish_reason) for c in whole.choices]
             assert said == expected
+            assert usage.prompt_tokens_details.cached_tokens < usage.prompt_tokens
+            usage.prompt_tokens_details = whole.usage.prompt_tokens_details  # the second one finds what the first one left
             assert usage == whole.usage
+
+
+def test_a_prompt_that_begins_like_an_earlier_one_with_the_same_adapter_is_computed_in_part(client, names):
+    head = [{"role": "system", "content": "You answer in one short sentence. " * 8}]
+    turn = [*head, {"role": "user", "content": "What is the capital of Norway?"}]
+    for name in names[:2]:  # what the base has computed does not serve an adapter
+        first = chat(client, turn, model=name, max_tokens=24)
+        again = [*turn, {"role": "assistant", "content": first.choices[0].message.content}, {"role": "user", "content": "And of Peru?"}]
+        second = chat(client, again, model=name, max_tokens=24)
+        other = chat(client, [*head, {"role": "user", "content": "Is water wet?"}], model=name, max_tokens=24)
+        assert first.usage.prompt_tokens_details.cached_tokens == 0
+        assert first.usage.prompt_tokens - 16 <= second.usage.prompt_tokens_details.cached_tokens < second.usage.prompt_tokens
+        assert 48 <= other.usage.prompt_tokens_details.cached_tokens < other.usage.prompt_tokens
 
 
 def test_choices_are_numbered_by_prompt_and_draw_with_their_own_seeds(client):
@@ -173,7 +189,7 @@ def test_text_parts_are_one_message(client):
     expected = chat(client, "How many legs\ndoes a spider have?")
     got = chat(client, parts)
     assert got.choices[0].message.content == expected.choices[0].message.content
-    assert got.usage == expected.usage
+    assert got.usage.prompt_tokens == expected.usage.prompt_tokens
 
 
 def test_an_answer_can_be_sent_back_as_a_message(client):

@@ -222,6 +222,7 @@ static void emit(el_engine *e, running *r, el_event_type type, el_finish finish,
     ev.finish = finish;
     ev.prompt_tokens = (int)r->request.n_prompt;
     ev.completion_tokens = r->done;
+    ev.cached_tokens = ev.prompt_tokens / 16 * 16;
     if (finish == EL_FINISH_ERROR) el_fail(&ev.error, EL_ERR_NO_MEMORY, "the fake engine fails here");
   }
   pthread_mutex_unlock(&e->mutex);

@@ -273,13 +273,14 @@ static void check_rows(const el_step *s, const el_row *rows, int n_rows) {
       if (first) CHECK(rows[j].pages != r->pages);
       /* Rows with an adapter: adjacent. */
       if (rows[j].adapter == r->adapter) CHECK(rows[i - 1].adapter == r->adapter);
-      /* No page belongs to two sequences. */
+      /* A page that two sequences have is written by neither. */
       if (rows[j].pages == r->pages || (j > 0 && rows[j - 1].pages == rows[j].pages) || !first) continue;
       int last_i = i, last_j = j;
       while (last_i + 1 < n_rows && rows[last_i + 1].pages == r->pages) last_i++;
       while (last_j + 1 < n_rows && rows[last_j + 1].pages == rows[j].pages) last_j++;
       for (int a = 0; a <= rows[last_i].pos / EL_PAGE_TOKENS; a++)
-        for (int b = 0; b <= rows[last_j].pos / EL_PAGE_TOKENS; b++) CHECK(r->pages[a] != rows[j].pages[b]);
+        for (int b = 0; b <= rows[last_j].pos / EL_PAGE_TOKENS; b++)
+          if (a >= r->pos / EL_PAGE_TOKENS || b >= rows[j].pos / EL_PAGE_TOKENS) CHECK(r->pages[a] != rows[j].pages[b]);
     }
   }
   CHECK(n_logits <= s->max_logits);

@@ -1,5 +1,5 @@
-/* The engine on a real, small model: sequences with different adapters share their steps, and none of them notices, to
- * the last bit. The public interface alone is used. */
+/* The engine on a real, small model: sequences with different adapters share their steps, and find pages that others
+ * have computed, and none of them notices, to the last bit. The public interface alone is used. */
 #include "bytes.h"
 
 enum { N = 24, N_ADAPTERS = 7, TOKENS = 40, TOP = 5 };
@@ -15,7 +15,7 @@ typedef struct answer {
   el_finish finish;
 } answer;
 
-static el_engine *open_engine(int n_slots, int step_rows, int n_threads) {
+static el_engine *open_engine(int n_slots, int step_rows, int n_threads, bool prefix_cache) {
   char path[512];
   const char *dir = getenv("EL_TEST_DATA");
   snprintf(path, sizeof path, "%s/golden/tiny/q4_k.gguf", dir ? dir : "tests");
@@ -25,6 +25,7 @@ static el_engine *open_engine(int n_slots, int step_rows, int n_threads) {
   o.step_rows = step_rows;
   o.n_threads = n_threads;
   o.ctx_size = 128;
+  o.prefix_cache = prefix_cache;
   el_engine *e = NULL;
   el_error err;
   if (el_engine_open(&o, &e, &err)) fail_msg("%s", err.message);
@@ -78,18 +79,23 @@ static void collect(el_engine *e, uint64_t id, answer *a) {
 
 static void answers_do_not_depend_on_who_shares_the_steps(void **state) {
   static answer alone[N], together[N];
-  el_engine *e = open_engine(1, 16, 1);
+  el_engine *e = open_engine(1, 16, 1, false);
   for (int i = 0; i < N; i++) collect(e, submit(e, i), &alone[i]);
   el_engine_close(e);
   static const struct { int slots, rows, threads; } setups[] = {{4, 5, 1}, {24, 64, 2}, {10, 128, 3}};
   for (size_t k = 0; k < sizeof setups / sizeof *setups; k++) {
-    e = open_engine(setups[k].slots, setups[k].rows, setups[k].threads);
-    uint64_t ids[N];
-    for (int i = 0; i < N; i++) ids[i] = submit(e, i);
-    for (int i = 0; i < N; i++) {
-      collect(e, ids[i], &together[i]);
-      assert_int_equal(together[i].n, TOKENS - i);
-      assert_memory_equal(&together[i], &alone[i], sizeof alone[i]);
+    e = open_engine(setups[k].slots, setups[k].rows, setups[k].threads, true);
+    for (int turn = 0; turn < 2; turn++) { /* in the second one all prompts have been there before */
+      uint64_t ids[N];
+      for (int i = 0; i < N; i++) ids[i] = submit(e, i);
+      for (int i = 0; i < N; i++) {
+        collect(e, ids[i], &together[i]);
+        assert_int_equal(together[i].n, TOKENS - i);
+        assert_memory_equal(&together[i], &alone[i], sizeof alone[i]);
+      }
+      el_stats st;
+      el_engine_stats(e, &st);
+      if (turn) assert_true(st.cached_tokens > 16 * N / 2);
     }
     el_engine_close(e);
   }

@@ -1,0 +1,70 @@
+/* The prefix cache: pages of keys and values that outlive the sequence that computed them, for others that begin alike.
+ * Engine thread only.
+ *
+ * A full page depends on its sequence's adapter and on all tokens up to its end, and on nothing else: the model gives
+ * the same bits whatever the chunks and the neighbours were. So it may stand in for a computation of the same tokens
+ * with the same adapter. Never with another one: an adapter changes the keys and values of every layer but the first's
+ * inputs, so what the base computed serves requests of the base, and what an adapter computed serves that adapter.
+ *
+ * Pages form a tree: the key of one is (adapter, the page before it, its tokens). The page before it is itself in the
+ * tree, so that 16 tokens compared are the whole prefix compared, and a poor hash costs time, never a wrong answer.
+ * An adapter is its registry entry; one whose files change gets another entry, and what else would change the weights
+ * behind an entry calls el_prefix_purge.
+ *
+ * A page is shared whole and never written again: sequences write behind their last full page only, into pages of their
+ * own. A sequence that has a page has those before it too. */
+#ifndef EL_ENGINE_PREFIX_H
+#define EL_ENGINE_PREFIX_H
+
+#include "adapter/registry.h"
+#include "engine/kv_pages.h"
+#include "model/model.h"
+
+enum { EL_NO_PAGE = UINT32_MAX };
+
+typedef struct el_prefix_page {
+  el_entry *owner; /* NULL: the base */
+  int32_t tokens[EL_PAGE_TOKENS];
+  uint32_t parent;       /* the page before it; EL_NO_PAGE: it begins at position 0 */
+  uint32_t n_children;   /* in the tree */
+  uint32_t refs;         /* running sequences that have it */
+  uint32_t hash_next;    /* + 1; 0: none */
+  uint32_t older, newer; /* while it is idle */
+  bool cached;           /* it is in the tree */
+} el_prefix_page;
+
+typedef struct el_prefix {
+  el_kv_pages *kv;
+  bool on;
+  el_prefix_page *pages;   /* [n_pages] of all, by number */
+  uint32_t *buckets;       /* [mask + 1] of page + 1 */
+  uint32_t mask;           /* tests make it 0: then everything collides */
+  uint32_t n_cached;       /* pages in the tree; kv->n_idle of them are used by nobody */
+  uint32_t oldest, newest; /* of the idle ones. A page is used whenever one behind it is, so it is never older */
+} el_prefix;
+
+/* `kv` stays where it is. off: nothing is ever found, pages are counted only. */
+el_status el_prefix_new(el_kv_pages *kv, bool on, el_prefix *out, el_error *err);
+void el_prefix_free(el_prefix *p);
+
+/* Takes n pages for one sequence to write, or none and returns false. */
+bool el_prefix_take(el_prefix *p, uint32_t *pages, int n);
+/* A sequence lets go of its pages, in order: those in the tree become idle, if nobody else has them, the others free.
+ */
+void el_prefix_release(el_prefix *p, const uint32_t *pages, int n);
+
+/* The page of `tokens` [EL_PAGE_TOKENS] behind `parent` (EL_NO_PAGE: at position 0), or EL_NO_PAGE. It is not taken. */
+uint32_t el_prefix_find(const el_prefix *p, const el_entry *owner, uint32_t parent, const int32_t *tokens);
+/* A sequence takes what was found. */
+void el_prefix_use(el_prefix *p, uint32_t page);
+/* A sequence has filled its page: puts it into the tree. If an equal one is there, the sequence gets that, and its own
+ * is free: so sequences that compute the same at the same time end up with one copy. Returns the page that the sequence
+ * has now. */
+uint32_t el_prefix_insert(el_prefix *p, el_entry *owner, uint32_t parent, const int32_t *tokens, uint32_t page);
+
+/* Frees the idle page that was used longest ago. There is one. */
+void el_prefix_evict(el_prefix *p);
+/* Frees all pages of an adapter. Nobody runs with it. */
+void el_prefix_purge(el_prefix *p, el_entry *owner);
+
+#endif
