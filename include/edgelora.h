@@ -189,6 +189,7 @@ typedef enum el_adapter_state {
 } el_adapter_state;
 
 typedef struct el_adapter_info {
+  uint64_t id; /* from 1 on in order of registration; the same for as long as it is offered, never used again */
   const char *name;
   const char *path; /* "" for a random one */
   int rank;         /* the largest rank of its layers; 0: it has not been read yet */
@@ -201,6 +202,7 @@ typedef struct el_adapter_info {
 EL_API el_status el_adapter_list(const el_engine *e, el_adapter_info **out, size_t *n, el_error *err);
 /* One of them; free with el_free. EL_ERR_NOT_FOUND. */
 EL_API el_status el_adapter_get(const el_engine *e, const char *name, el_adapter_info **out, el_error *err);
+EL_API el_status el_adapter_get_by_id(const el_engine *e, uint64_t id, el_adapter_info **out, el_error *err);
 
 /* ----------------------------------------------------------------- requests */
 
@@ -316,6 +318,7 @@ typedef struct el_request_info {
   uint64_t id;
   const char *adapter; /* "": the base */
   el_phase phase;
+  int slot; /* 0 to n_slots - 1, its own while it runs; -1: it waits */
   int prompt_tokens, computed_tokens; /* of the prompt and of what was generated */
   int generated_tokens, max_tokens;
   int overtaken;     /* later requests that have started before it */

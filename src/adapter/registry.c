@@ -23,6 +23,7 @@ struct el_registry {
   el_entry **buckets; /* [n_buckets] by hash; a power of two, n at least */
   size_t n_buckets;
   uint64_t scan;
+  uint64_t last_id;
   el_entry *dead;
 };
 
@@ -84,6 +85,7 @@ static bool grow(el_registry *r) {
 }
 
 static void chain(el_registry *r, el_entry *e) {
+  if (!e->id) e->id = ++r->last_id;
   el_entry **at = &r->buckets[e->hash & (r->n_buckets - 1)];
   e->hash_next = *at;
   *at = e;
@@ -124,6 +126,7 @@ static bool unlist(el_registry *r, el_entry *e) {
 
 static bool replace(el_registry *r, el_entry *old, el_entry *e) {
   e->created = old->created;
+  e->id = old->id;
   r->entries[place_of(r, old)] = e;
   bool dead = unchain(r, old);
   chain(r, e);
@@ -394,7 +397,8 @@ static el_adapter_info *describe(el_entry *const *entries, size_t n) {
   char *strings = list ? (char *)(list + n) : NULL;
   for (size_t i = 0; list && i < n; i++) {
     el_entry *e = entries[i];
-    list[i] = (el_adapter_info){.rank = e->size.n_blocks ? e->size.rank : e->rank,
+    list[i] = (el_adapter_info){.id = e->id,
+                                .rank = e->size.n_blocks ? e->size.rank : e->rank,
                                 .bytes = e->size.bytes,
                                 .created = e->created,
                                 .state = (el_adapter_state)atomic_load(&e->state),
@@ -418,12 +422,26 @@ el_status el_registry_list(el_registry *r, el_adapter_info **out, size_t *n, el_
   return EL_OK;
 }
 
-el_status el_registry_info(el_registry *r, const char *name, el_adapter_info **out, el_error *err) {
+/* Ids grow along the list. */
+static el_entry *find_id(const el_registry *r, uint64_t id) {
+  size_t lo = 0, hi = r->n;
+  while (lo < hi) {
+    size_t mid = lo + (hi - lo) / 2;
+    if (r->entries[mid]->id < id)
+      lo = mid + 1;
+    else
+      hi = mid;
+  }
+  return lo < r->n && r->entries[lo]->id == id ? r->entries[lo] : NULL;
+}
+
+el_status el_registry_info(el_registry *r, const char *name, uint64_t id, el_adapter_info **out, el_error *err) {
   char shown[EL_SHOW];
   pthread_mutex_lock(&r->mutex);
-  el_entry *e = find(r, name);
+  el_entry *e = name ? find(r, name) : find_id(r, id);
   el_adapter_info *info = e ? describe(&e, 1) : NULL;
   pthread_mutex_unlock(&r->mutex);
+  if (!e && !name) return el_fail(err, EL_ERR_NOT_FOUND, "adapter id %llu: there is none", (unsigned long long)id);
   if (!e) return el_fail(err, EL_ERR_NOT_FOUND, "adapter %s: there is none", show(name, shown));
   if (!info) return no_memory(err);
   *out = info;

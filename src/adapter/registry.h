@@ -27,6 +27,7 @@ struct el_entry {
   uint64_t seed;
   int dir;         /* the registered directory that it was found in, or EL_NO_DIR */
   int64_t created; /* seconds since the epoch */
+  uint64_t id;     /* what replaces a changed entry has the same */
   uint64_t hash;   /* of the name */
 
   /* Under the registry's mutex. */
@@ -103,7 +104,8 @@ el_status el_registry_sync(el_registry *r, el_found *found, el_sync *sync, el_er
 void el_registry_each_known(el_registry *r, void (*see)(void *user, const el_entry *entry), void *user);
 
 el_status el_registry_list(el_registry *r, el_adapter_info **out, size_t *n, el_error *err);
-el_status el_registry_info(el_registry *r, const char *name, el_adapter_info **out, el_error *err);
+/* name NULL: by id */
+el_status el_registry_info(el_registry *r, const char *name, uint64_t id, el_adapter_info **out, el_error *err);
 size_t el_registry_count(el_registry *r);
 
 #endif

@@ -107,6 +107,7 @@ el_status el_request_list(const el_engine *engine, el_request_info **out, size_t
       list[count++] = (el_request_info){.id = q->id,
                                         .adapter = strings,
                                         .phase = (el_phase)atomic_load(&q->shown.phase),
+                                        .slot = atomic_load(&q->shown.slot),
                                         .prompt_tokens = q->n_prompt,
                                         .computed_tokens = atomic_load(&q->shown.n_computed),
                                         .generated_tokens = atomic_load(&q->shown.n_new),

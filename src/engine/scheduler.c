@@ -44,6 +44,15 @@ static void remove_waiting(el_scheduler *s, el_seq *q) {
   if (s->last_waiting == q) s->last_waiting = before;
 }
 
+/* The lowest number that no running sequence has; there is one. */
+static int free_slot(const el_scheduler *s) {
+  for (int slot = 0;; slot++) {
+    int i = 0;
+    while (i < s->n_running && s->running[i]->slot != slot) i++;
+    if (i == s->n_running) return slot;
+  }
+}
+
 bool el_scheduler_start(el_scheduler *s, el_seq *q) {
   if (s->n_running == s->n_slots) return false;
   int n = el_pages_for(q->n_tokens);
@@ -58,6 +67,8 @@ bool el_scheduler_start(el_scheduler *s, el_seq *q) {
   (void)taken;
   q->n_pages = n;
   remove_waiting(s, q);
+  q->slot = free_slot(s);
+  atomic_store(&q->shown.slot, q->slot);
   int at = s->n_running++;
   for (; at > 0 && s->running[at - 1]->id > q->id; at--) s->running[at] = s->running[at - 1];
   s->running[at] = q;
@@ -70,6 +81,7 @@ static void release(el_scheduler *s, el_seq *q) {
   el_memory_unpin(s->memory, q->adapter);
   q->n_pages = 0;
   q->n_computed = 0;
+  atomic_store(&q->shown.slot, -1);
 }
 
 void el_scheduler_remove(el_scheduler *s, el_seq *q) {

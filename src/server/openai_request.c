@@ -43,7 +43,7 @@ static bool check_together(el_api_parse *p) {
 }
 
 /* The body may be 2048 levels deep (jansson's own limit), which takes some hundred kilobytes of stack here. */
-static json_t *load(const char *body, size_t len, el_api_error *e) {
+json_t *el_api_body_load(const char *body, size_t len, el_api_error *e) {
   json_error_t why;
   if (!len) {
     el_api_fail(e, 400, "invalid_json", NULL, "The request has no body; expected a JSON object.");
@@ -66,7 +66,7 @@ bool el_api_request_parse(const el_tokenizer *t, const char *base_name, int max_
   el_api_parse p = {.tokenizer = t, .max_choices = max_choices, .out = out, .error = e};
   out->chat = chat;
   set_defaults(out);
-  json_t *j = load(body, len, e);
+  json_t *j = el_api_body_load(body, len, e);
   if (!j) return false;
   bool ok =
       el_api_fields_read(&p, j) && check_together(&p) && (chat ? el_api_messages_read(&p) : el_api_prompts_read(&p));
