@@ -281,8 +281,19 @@ typedef struct el_event {
 /* Everything the event points to is valid during the call only. */
 typedef void (*el_event_fn)(const el_event *event);
 
+/* One of several adapters that are applied together, each times its scale: W' = W + sum of scale * B * A. */
+typedef struct el_adapter_scale {
+  const char *adapter;
+  float scale; /* finite, EL_MAX_SCALE in magnitude at most; 0: as if it were not there */
+} el_adapter_scale;
+enum { EL_MAX_COMBINED = 16, EL_MAX_SCALE = 1000 };
+
 typedef struct el_request {
   const char *adapter; /* NULL, "" or the base's name: the base model */
+  /* Instead of `adapter`: EL_MAX_COMBINED at most, none twice. What they amount to is loaded as one adapter, and kept
+   * as one: its ranks are theirs added up, 256 at most for each linear layer. */
+  const el_adapter_scale *adapters;
+  size_t n_adapters;
   const int32_t *prompt; /* token ids, 1 at least */
   size_t n_prompt;
   int max_tokens; /* generated tokens; 0: only the prompt is computed; -1: until the context is full */

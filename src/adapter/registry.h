@@ -19,13 +19,25 @@ typedef struct el_registry el_registry;
 
 enum { EL_NO_DIR = -1 };
 
+/* One of the adapters that a combination is made of, as it was when the combination was first asked for. */
+typedef struct el_entry_part {
+  const char *path;
+  int rank;
+  uint64_t seed;
+  float scale;
+  uint64_t serial;
+} el_entry_part;
+
 typedef struct el_entry el_entry;
 struct el_entry {
   /* Nobody changes these. */
   const char *name, *path; /* path "": random weights, of `rank` and `seed` */
   int rank;
   uint64_t seed;
+  int n_parts; /* 0: an adapter. Else a combination, which no name finds: path is "" */
+  const el_entry_part *parts;
   int dir;         /* the registered directory that it was found in, or EL_NO_DIR */
+  uint64_t serial; /* no other entry has it; 0: a combination */
   int64_t created; /* seconds since the epoch */
   uint64_t id;     /* what replaces a changed entry has the same */
   uint64_t hash;   /* of the name */
@@ -79,6 +91,10 @@ el_status el_registry_remove(el_registry *r, const char *name, el_error *err);
 /* Takes a reference; EL_ERR_NOT_FOUND. Files are looked at when that was longer ago than a second: the entry of one
  * that has changed is replaced. */
 el_status el_registry_get(el_registry *r, const char *name, el_entry **out, el_error *err);
+/* A reference to the entry that several adapters with scales amount to: NULL, the base, when all are 0; an adapter
+ * itself when it is alone with a scale of 1; else a combination, the same one as long as it is used now and then and
+ * its parts' files stay the same. EL_ERR_NOT_FOUND, EL_ERR_INVALID. */
+el_status el_registry_combine(el_registry *r, const el_adapter_scale *scales, size_t n, el_entry **out, el_error *err);
 void el_registry_hold(el_registry *r, el_entry *entry); /* one reference more */
 void el_registry_put(el_registry *r, el_entry *entry);  /* NULL is allowed */
 

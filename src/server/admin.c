@@ -1,5 +1,5 @@
 /* POST /v1/load_lora_adapter, /v1/unload_lora_adapter and /v1/rescan_lora_adapters: vLLM's names, answers and errors
- * where it has them.
+ * where it has them. POST /lora-adapters is llama-server's.
  *
  * A thread of its own: an adapter's files are read and checked before the answer, which may take a while that neither
  * other requests' bodies nor their tokens are to wait for. One thread, so that two loads do not race for a name. */
@@ -99,6 +99,27 @@ static bool unload(el_exchange *x, const json_t *body, el_api_error *e) {
   return say(x, name, "removed", e);
 }
 
+/* llama-server's POST /lora-adapters: those that are not in the list have a scale of 0 from here on. */
+static bool set_scales(el_exchange *x, const json_t *body, el_api_error *e) {
+  el_server *s = x->server;
+  el_lora_choice all[EL_MAX_COMBINED];
+  size_t n = 0;
+  if (!el_api_lora_read(body, "lora", all, &n, e)) return false;
+  for (size_t i = 0; i < n; i++) {
+    el_adapter_info *info;
+    el_error err;
+    if (el_adapter_get_by_id(s->options.engine, all[i].id, &info, &err))
+      return el_api_fail(e, 400, "invalid_value", "lora", "There is no adapter with id %llu; see GET /lora-adapters.",
+                         (unsigned long long)all[i].id);
+    el_free(info);
+  }
+  if (!el_allowed_any(&s->allowed, e)) return false;
+  el_scales_set(&s->scales, all, n);
+  el_logf(&s->log, EL_LOG_INFO, "scales of adapters: %zu set by %s", n, x->id);
+  x->result_type = "application/json";
+  return el_buf_printf(&x->result, "{\"success\":true}") || el_api_fail(e, 500, "no_memory", NULL, "Out of memory.");
+}
+
 static bool rescan(el_exchange *x, el_api_error *e) {
   el_rescan_result r;
   el_error err;
@@ -113,10 +134,12 @@ static bool rescan(el_exchange *x, el_api_error *e) {
 static bool run(el_exchange *x, el_api_error *e) {
   /* Nothing is said in a rescan's body. */
   if (x->work == EL_WORK_RESCAN) return rescan(x, e);
-  json_t *body = el_api_body_load(x->body.data, x->body.len, e);
+  json_t *body = el_api_body_load(x->body.data, x->body.len, x->work == EL_WORK_SCALES, e);
   el_exchange_drop_body(x);
   if (!body) return false;
-  bool ok = x->work == EL_WORK_LOAD ? load(x, body, e) : unload(x, body, e);
+  bool ok = x->work == EL_WORK_LOAD     ? load(x, body, e)
+            : x->work == EL_WORK_UNLOAD ? unload(x, body, e)
+                                        : set_scales(x, body, e);
   json_decref(body);
   return ok;
 }

@@ -150,7 +150,7 @@ static void on_event(const el_event *ev) {
   el_generation *g = ev->user;
   el_exchange *x = g->x;
   bool done = ev->type == EL_EVENT_DONE;
-  if (done) el_tally_add(&x->server->tally, x->request.model, ev);
+  if (done) el_tally_add(&x->server->tally, x->label, ev);
   pthread_mutex_lock(&x->mutex);
   record(x, g->choice, ev);
   if (done) {
@@ -164,7 +164,7 @@ static void on_event(const el_event *ev) {
 }
 
 /* Submits choice `i`. False: *e, or nobody waits for it any more. */
-static bool submit_one(el_exchange *x, size_t i, el_api_error *e) {
+static bool submit_one(el_exchange *x, size_t i, const el_scaled *scaled, el_api_error *e) {
   const el_api_request *r = &x->request;
   const el_api_prompt *prompt = &r->prompts[i / (size_t)r->n];
   el_generation *g = &x->generations[i];
@@ -174,6 +174,8 @@ static bool submit_one(el_exchange *x, size_t i, el_api_error *e) {
   q.prompt = prompt->tokens;
   q.n_prompt = prompt->n;
   q.sampling.seed += i % (size_t)r->n;
+  q.adapters = scaled->list;
+  q.n_adapters = scaled->n;
   q.on_event = on_event;
   q.user = g;
 
@@ -223,9 +225,12 @@ static bool submit_all(el_exchange *x, el_api_error *e) {
   x->generations = calloc(n, sizeof *x->generations);
   pthread_mutex_unlock(&x->mutex);
   if (!x->generations) return el_api_fail(e, 500, "no_memory", NULL, "Out of memory while submitting the request.");
-  for (size_t i = 0; i < n; i++)
-    if (!submit_one(x, i, e)) return false;
-  return true;
+  el_scaled scaled;
+  ok = el_scaled_find(s->options.engine, &s->scales, s->model.name, r, &scaled, e);
+  x->label = el_scaled_label(&scaled, r->model);
+  for (size_t i = 0; ok && i < n; i++) ok = submit_one(x, i, &scaled, e);
+  el_scaled_release(&scaled);
+  return ok;
 }
 
 void el_exchange_submitted(el_exchange *x, const el_api_error *e) {

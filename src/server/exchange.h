@@ -22,7 +22,14 @@
 typedef struct el_exchange el_exchange;
 
 /* What a request asks for, of those that have a body. */
-typedef enum el_work { EL_WORK_TEXT, EL_WORK_CHAT, EL_WORK_LOAD, EL_WORK_UNLOAD, EL_WORK_RESCAN } el_work;
+typedef enum el_work {
+  EL_WORK_TEXT,
+  EL_WORK_CHAT,
+  EL_WORK_LOAD,
+  EL_WORK_UNLOAD,
+  EL_WORK_RESCAN,
+  EL_WORK_SCALES
+} el_work;
 
 static inline bool el_work_generates(el_work w) {
   return w == EL_WORK_TEXT || w == EL_WORK_CHAT;
@@ -59,6 +66,7 @@ struct el_exchange {
   el_exchange *next_queued; /* guarded by the server's mutex */
   el_buf body;
   el_api_request request;
+  const char *label; /* what metrics call its adapter; points into the request, or is static */
 
   pthread_mutex_t mutex; /* guards all below */
   bool suspended;        /* the connection sleeps; whoever clears this resumes it */

@@ -24,7 +24,8 @@ typedef enum route {
   ROUTE_QUEUE,
   ROUTE_MODELS,
   ROUTE_MODEL,
-  ROUTE_WORK /* + el_work */
+  ROUTE_LORA, /* with POST it is work */
+  ROUTE_WORK  /* + el_work */
 } route;
 
 static const char MODEL_PREFIX[] = "/v1/models/";
@@ -38,6 +39,7 @@ static const struct {
     {"/slots", ROUTE_SLOTS},
     {"/queue", ROUTE_QUEUE},
     {"/v1/models", ROUTE_MODELS},
+    {"/lora-adapters", ROUTE_LORA},
     {"/v1/completions", ROUTE_WORK + EL_WORK_TEXT},
     {"/v1/chat/completions", ROUTE_WORK + EL_WORK_CHAT},
     {"/v1/load_lora_adapter", ROUTE_WORK + EL_WORK_LOAD},
@@ -57,6 +59,7 @@ static bool is_post(route r) {
 }
 
 static const char *allowed_methods(route r) {
+  if (r == ROUTE_LORA) return "GET, HEAD, POST, OPTIONS";
   return is_post(r) ? "POST, OPTIONS" : "GET, HEAD, OPTIONS";
 }
 
@@ -158,6 +161,7 @@ static bool write_get(el_exchange *x, route r, const char *path, el_buf *out, el
     case ROUTE_MODELS: return el_info_models(s, argument(c, "limit"), argument(c, "after"), out, e);
     case ROUTE_MODEL: return el_info_model(s, path + sizeof MODEL_PREFIX - 1, out, e);
     case ROUTE_SLOTS: return el_info_slots(s, full && strcmp(full, "0"), out, e);
+    case ROUTE_LORA: return el_info_lora(s, out, e);
     case ROUTE_QUEUE: return el_info_queue(s, out, e);
     default: break;
   }
@@ -309,6 +313,7 @@ static enum MHD_Result dispatch(el_exchange *x, const char *method, const char *
   route r = find_route(path);
   el_conn *c = conn_of(x->connection);
   bool post = !strcmp(method, "POST"), get = !strcmp(method, "GET") || !strcmp(method, "HEAD");
+  if (r == ROUTE_LORA && post) r = (route)(ROUTE_WORK + EL_WORK_SCALES);
   bool works =
       is_post(r) && post && !x->too_large && !x->no_room && !atomic_load(&x->server->draining) && origin_allowed(x);
   if (is_post(r)) x->work = (el_work)(r - ROUTE_WORK);

@@ -87,6 +87,26 @@ bool el_info_model(el_server *s, const char *id, el_buf *out, el_api_error *e) {
   return ok || el_api_fail(e, 500, "no_memory", NULL, "Out of memory.");
 }
 
+/* llama-server's list: each adapter with the scale that it has for requests that name none. */
+bool el_info_lora(el_server *s, el_buf *out, el_api_error *e) {
+  el_lora_choice all[EL_MAX_COMBINED];
+  size_t n_all = el_scales_get(&s->scales, all), n;
+  el_adapter_info *list;
+  el_error err;
+  if (el_adapter_list(s->options.engine, &list, &n, &err)) return el_api_fail_engine(e, &err, "");
+  bool ok = el_buf_append(out, "[", 1);
+  for (size_t i = 0; ok && i < n; i++) {
+    float scale = 0;
+    for (size_t k = 0; k < n_all; k++)
+      if (all[k].id == list[i].id) scale = all[k].scale;
+    ok = el_buf_printf(out, "%s{\"id\":%" PRIu64 ",\"name\":", i ? "," : "", list[i].id) &&
+         el_json_cstring(out, list[i].name) && el_buf_printf(out, ",\"path\":") && el_json_cstring(out, list[i].path) &&
+         el_buf_printf(out, ",\"scale\":") && el_json_float(out, scale) && el_buf_append(out, "}", 1);
+  }
+  el_free(list);
+  return (ok && el_buf_append(out, "]", 1)) || el_api_fail(e, 500, "no_memory", NULL, "Out of memory.");
+}
+
 /* ------------------------------------------------------------------ requests */
 
 static const char *const PHASES[] = {"queued", "loading", "prompt", "generation"};

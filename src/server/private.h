@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "server/allowed.h"
 #include "server/exchange.h"
+#include "server/scales.h"
 #include "server/server.h"
 #include "server/tally.h"
 
@@ -43,6 +44,7 @@ struct el_server {
   el_model_info model;
   el_allowed allowed; /* folders that clients may load from */
   el_tally tally;
+  el_scales scales;
   int64_t started; /* seconds since the epoch */
   int listen_fd;
   int port;
@@ -94,6 +96,7 @@ bool el_info_slots(el_server *s, bool fail_when_full, el_buf *out, el_api_error 
 bool el_info_queue(el_server *s, el_buf *out, el_api_error *e);
 /* limit and after: of the query; NULL: not given. */
 bool el_info_models(el_server *s, const char *limit, const char *after, el_buf *out, el_api_error *e);
+bool el_info_lora(el_server *s, el_buf *out, el_api_error *e);
 bool el_info_model(el_server *s, const char *id, el_buf *out, el_api_error *e);
 
 /* origin.c: whether a browser page of this origin may call; NULL (not a browser, or its own page) may. */

@@ -62,6 +62,7 @@ el_status el_server_start(const el_server_options *options, el_server **out, el_
   if (!s) return el_fail(err, EL_ERR_NO_MEMORY, "server: out of memory");
   pthread_mutex_init(&s->mutex, NULL);
   el_tally_init(&s->tally);
+  el_scales_init(&s->scales);
   bool conds =
       init_cond(&s->changed) && init_cond(&s->watch) && init_cond(&s->read.changed) && init_cond(&s->admin.changed);
   s->listen_fd = -1;
@@ -196,6 +197,7 @@ void el_server_stop(el_server *s) {
   free((char *)s->options.cors_origin);
   el_allowed_free(&s->allowed);
   el_tally_free(&s->tally);
+  el_scales_free(&s->scales);
   free(s->watch_fds);
   free(s->watched);
   free(s);

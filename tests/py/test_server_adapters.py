@@ -2,11 +2,14 @@
 models; slots, queue and metrics."""
 
 import concurrent.futures
+import json
 import os
 import re
 import shutil
+import struct
 import time
 
+import httpx
 import pytest
 from conftest import BINARY, ROOT, SECOND, Server, request_bytes
 from prometheus_client.parser import text_string_to_metric_families
@@ -241,6 +244,177 @@ def test_a_client_that_shuts_its_side_is_answered_all_the_same(fake, tmp_path):
     assert b"added successfully" in answer
 
 
+# ---------------------------------------------------------------- scales, several at once
+
+SCORE = {"prompt": "Hello world, this is a test", "max_tokens": 1, "echo": True, "logprobs": 0, "temperature": 0}
+
+
+def ids(server):
+    return {a["name"]: a["id"] for a in server.get("/lora-adapters").json()}
+
+
+def scores(server, **body):
+    """The log-probabilities of a prompt's tokens: what an adapter does, in numbers."""
+    response = server.completion(**SCORE, **body)
+    assert response.status_code == 200, response.text
+    return response.json()["choices"][0]["logprobs"]["token_logprobs"][1:-1]
+
+
+def distance(a, b):
+    return max(abs(x - y) for x, y in zip(a, b, strict=True))
+
+
+@pytest.fixture
+def scaled(tiny, folder):
+    """The same adapter under two names, from two kinds of file."""
+    s = tiny("--adapters", folder / "allowed")
+    return s, ids(s)
+
+
+def test_a_scale_is_a_factor_of_what_the_adapter_adds(scaled):
+    s, id = scaled
+    base, one = scores(s), scores(s, model="one")
+    far = distance(base, one)
+    assert far > 0.05
+    assert scores(s, lora=[]) == scores(s, lora=[{"id": id["one"], "scale": 0}]) == base
+    assert scores(s, lora=[{"id": id["one"], "scale": 1}]) == one  # exactly: it is the adapter itself
+    near = [distance(base, scores(s, lora=[{"id": id["one"], "scale": scale}])) for scale in (0.01, 0.3, 1)]
+    assert near[0] < 0.1 * far and near == sorted(near)
+    assert distance(scores(s, lora=[{"id": id["one"], "scale": -1}]), one) > far
+
+
+def test_several_adapters_add_up(scaled):
+    s, id = scaled
+    base, one, twice = scores(s), scores(s, model="one"), scores(s, lora=[{"id": id["one"], "scale": 2}])
+    tolerance = 0.05 * distance(base, one)
+    for first, second, expected in [(0.5, 0.5, one), (1, 1, twice), (3, -2, one), (1, -1, base)]:
+        lora = [{"id": id["one"], "scale": first}, {"id": id["two"], "scale": second}]
+        got = scores(s, lora=lora)
+        assert distance(got, expected) < tolerance, (first, second)
+        assert scores(s, lora=lora[::-1]) == got
+
+
+def test_each_of_many_requests_has_its_own_scales(scaled):
+    s, id = scaled
+    wanted = [[], *[[{"id": id["one"], "scale": a}, {"id": id["two"], "scale": b}] for a in (0, 0.5, 1) for b in (0.25, 1)]]
+    alone = [scores(s, lora=lora) for lora in wanted]
+    assert len(set(map(tuple, alone))) > 5
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda i: scores(s, lora=wanted[i % len(wanted)]), range(8 * len(wanted))))
+    assert all(together[i] == alone[i % len(wanted)] for i in range(len(together)))
+
+
+def test_scales_for_all_apply_to_requests_that_name_no_adapter(scaled):
+    s, id = scaled
+    base, one = scores(s), scores(s, model="one")
+    assert [(a["name"], a["scale"]) for a in s.get("/lora-adapters").json()] == [("one", 0), ("two", 0)]
+    assert s.post("/lora-adapters", [{"id": id["one"], "scale": 1}]).json() == {"success": True}
+    assert [a["scale"] for a in s.get("/lora-adapters").json()] == [1, 0]
+    name = s.get("/v1/models").json()["data"][0]["id"]
+    assert scores(s) == scores(s, model=name) == one
+    assert scores(s, lora=[]) == base
+    assert scores(s, model="two") != base
+    assert s.post(UNLOAD, {"lora_name": "one"}).status_code == 200
+    assert scores(s) == base  # what is gone is not missed
+    assert s.post("/lora-adapters", []).json() == {"success": True}
+    assert metrics(s)[("edgelora_adapter_requests_total", ("adapter", "combined"))] == 2
+
+
+def test_ids_are_not_used_again(scaled, folder):
+    s, id = scaled
+    assert s.post(UNLOAD, {"lora_name": "two"}).status_code == 200
+    assert s.post(LOAD, {"lora_name": "two", "lora_path": "two.gguf"}).status_code == 200
+    now = ids(s)
+    assert now["one"] == id["one"] and now["two"] > max(id.values())
+    error_of(s.completion(prompt="a", lora=[{"id": id["two"], "scale": 1}]), 400, "lora")
+
+
+def widen(peft, times):
+    """Makes an adapter's rank so many times as much: rows of A and columns of B again and again."""
+    data = (peft / "adapter_model.safetensors").read_bytes()
+    (n,) = struct.unpack_from("<Q", data)
+    header, out, at = json.loads(data[8 : 8 + n]), bytearray(), 0
+    for name, t in header.items():
+        if name == "__metadata__":
+            continue
+        begin, end = t["data_offsets"]
+        values = data[8 + n + begin : 8 + n + end]
+        row = len(values) // t["shape"][0]
+        is_a = "lora_A" in name
+        values = values * times if is_a else b"".join(values[i : i + row] * times for i in range(0, len(values), row))
+        t["shape"][0 if is_a else 1] *= times
+        t["data_offsets"] = [at, at + len(values)]
+        out, at = out + values, at + len(values)
+    head = json.dumps(header).encode()
+    (peft / "adapter_model.safetensors").write_bytes(struct.pack("<Q", len(head)) + head + out)
+    config = json.loads((peft / "adapter_config.json").read_text())
+    (peft / "adapter_config.json").write_text(json.dumps({**config, "r": config["r"] * times}))
+
+
+def test_ranks_above_the_limit_are_a_400_with_the_figure(tiny, folder):
+    widen(folder / "allowed" / "one", 10)
+    s = tiny(*[f"--adapter=m{i}={folder / 'allowed' / 'one'}" for i in range(7)])
+    lora = [{"id": i, "scale": 0.1} for i in ids(s).values()]
+    assert s.completion(prompt="a", lora=lora[:6], max_tokens=1).status_code == 200
+    for _ in range(2):
+        message = error_of(s.completion(prompt="a", lora=lora, max_tokens=1), 400)
+        assert "280" in message and "256" in message
+    assert s.completion(prompt="a", lora=lora[:6], max_tokens=1).status_code == 200
+
+
+ONE = {"id": 1, "scale": 1}
+
+
+@pytest.mark.parametrize(
+    "lora, param",
+    [
+        ({}, "lora"),
+        ("one", "lora"),
+        (1, "lora"),
+        ([1], "lora[0]"),
+        ([ONE, None], "lora[1]"),
+        ([{}], "lora[0]"),
+        ([{"id": 1}], "lora[0]"),
+        ([{"scale": 1}], "lora[0]"),
+        ([{"id": "1", "scale": 1}], "lora[0]"),
+        ([{"id": 0, "scale": 1}], "lora[0]"),
+        ([{"id": -1, "scale": 1}], "lora[0]"),
+        ([{"id": 1.0, "scale": 1}], "lora[0]"),
+        ([{"id": 1, "scale": "1"}], "lora[0]"),
+        ([{"id": 1, "scale": 1000.5}], "lora[0]"),
+        ([{"id": 1, "scale": 1e300}], "lora[0]"),
+        ([{"id": 1, "scale": 1, "x": 1}], "lora[0]"),
+        ([ONE, ONE], "lora[1]"),
+        ([{"id": i + 1, "scale": 1} for i in range(17)], "lora"),
+        ([{"id": 99, "scale": 1}], "lora"),
+        ([{"id": 2**63 - 1, "scale": 1}], "lora"),
+    ],
+)
+def test_bad_scales_name_what_is_wrong(fake, tmp_path, lora, param):
+    s = fake(allow=tmp_path)
+    error_of(s.completion(prompt="a", lora=lora), 400, param)
+    error_of(s.chat("a", lora=lora), 400, param)
+    if isinstance(lora, list):
+        error_of(s.post("/lora-adapters", lora), 400, param)
+    assert {a["scale"] for a in s.get("/lora-adapters").json()} == {0}
+
+
+def test_an_adapter_by_name_and_scales_contradict_each_other(fake):
+    s = fake()
+    error_of(s.completion(prompt="a", model="upper", lora=[ONE]), 400, "lora")
+    assert s.completion(prompt="a", model="fake", lora=[ONE]).json()["choices"][0]["text"] == "A"
+    assert s.completion(prompt="a", lora=[ONE]).json()["choices"][0]["text"] == "A"
+
+
+def test_scales_for_all_are_not_everybodys_to_set_when_adapters_are_locked(fake):
+    s = fake()
+    error_of(s.post("/lora-adapters", [ONE]), 403, None, "adapter_loading_disabled")
+    response = s.get("/lora-adapters")
+    assert response.status_code == 200 and {a["scale"] for a in response.json()} == {0}
+    error_of(s.post("/lora-adapters", {}), 400, None, "invalid_json")
+    assert httpx.put(s.url + "/lora-adapters").headers["allow"] == "GET, HEAD, POST, OPTIONS"
+
+
 # ---------------------------------------------------------------- models
 
 
@@ -299,9 +473,9 @@ def test_slots_and_queue_show_who_runs_and_who_waits(fake):
 def test_slots_of_the_engine_are_each_ones_own(tiny, folder):
     s = tiny("--slots", 3, "--adapters", folder / "allowed", "--ctx-size", 4096)
     s.completion(prompt="Hello", model="one", max_tokens=1)  # in memory from here on
-    with concurrent.futures.ThreadPoolExecutor(5) as pool:
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
         long = {"prompt": "Hello", "max_tokens": 1500, "ignore_eos": True}
-        answers = [pool.submit(s.completion, **long, **({"model": "one"} if i % 2 else {})) for i in range(5)]
+        answers = [pool.submit(s.completion, **long, **({"model": "one"} if i % 2 else {})) for i in range(16)]
         seen, both = set(), 0
         while not all(a.done() for a in answers):
             slots = s.get("/slots").json()
@@ -310,7 +484,6 @@ def test_slots_of_the_engine_are_each_ones_own(tiny, folder):
             assert len(tasks) == len(set(tasks))
             seen |= {(i["id_task"], i["id"], i["adapter"]) for i in slots if i["is_processing"]}
             both += bool(s.get("/queue").json()) and len(tasks) == 3
-            time.sleep(0.005)
     assert {a.result().status_code for a in answers} == {200}
     assert len({task for task, _, _ in seen}) == len(seen)  # nobody changed slots
     assert {adapter for _, _, adapter in seen} == {None, "one"} and both

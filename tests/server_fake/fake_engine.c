@@ -239,6 +239,8 @@ static int count(const el_engine *e) {
 
 el_status el_submit(el_engine *e, const el_request *q, uint64_t *id, el_error *err) {
   const char *adapter = q->adapter && *q->adapter ? q->adapter : "fake";
+  for (size_t i = 0; i < q->n_adapters; i++) /* the last one that is not off */
+    if (q->adapters[i].scale != 0) adapter = q->adapters[i].adapter;
   if (!known(e, adapter)) return el_fail(err, EL_ERR_NOT_FOUND, "no adapter '%s'", adapter);
   if (q->n_prompt >= (size_t)e->options.ctx_size)
     return el_fail(err, EL_ERR_TOO_LONG, "the prompt has %zu tokens, but the context has %d", q->n_prompt,
