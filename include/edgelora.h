@@ -197,6 +197,7 @@ typedef enum el_adapter_state {
 } el_adapter_state;
 
 typedef struct el_adapter_info {
+  uint64_t id; /* from 1 on in order of registration; the same for as long as it is offered, never used again */
   const char *name;
   const char *path; /* "" for a random one */
   int rank;         /* the largest rank of its layers; 0: it has not been read yet */
@@ -209,6 +210,7 @@ typedef struct el_adapter_info {
 EL_API el_status el_adapter_list(const el_engine *e, el_adapter_info **out, size_t *n, el_error *err);
 /* One of them; free with el_free. EL_ERR_NOT_FOUND. */
 EL_API el_status el_adapter_get(const el_engine *e, const char *name, el_adapter_info **out, el_error *err);
+EL_API el_status el_adapter_get_by_id(const el_engine *e, uint64_t id, el_adapter_info **out, el_error *err);
 
 /* ----------------------------------------------------------------- requests */
 
@@ -284,8 +286,19 @@ typedef struct el_event {
 /* Everything the event points to is valid during the call only. */
 typedef void (*el_event_fn)(const el_event *event);
 
+/* One of several adapters that are applied together, each times its scale: W' = W + sum of scale * B * A. */
+typedef struct el_adapter_scale {
+  const char *adapter;
+  float scale; /* finite, EL_MAX_SCALE in magnitude at most; 0: as if it were not there */
+} el_adapter_scale;
+enum { EL_MAX_COMBINED = 16, EL_MAX_SCALE = 1000 };
+
 typedef struct el_request {
   const char *adapter; /* NULL, "" or the base's name: the base model */
+  /* Instead of `adapter`: EL_MAX_COMBINED at most, none twice. What they amount to is loaded as one adapter, and kept
+   * as one: its ranks are theirs added up, 256 at most for each linear layer. */
+  const el_adapter_scale *adapters;
+  size_t n_adapters;
   const int32_t *prompt; /* token ids, 1 at least */
   size_t n_prompt;
   int max_tokens; /* generated tokens; 0: only the prompt is computed; -1: until the context is full */
@@ -325,6 +338,7 @@ typedef struct el_request_info {
   uint64_t id;
   const char *adapter; /* "": the base */
   el_phase phase;
+  int slot; /* 0 to n_slots - 1, its own while it runs; -1: it waits */
   int prompt_tokens, computed_tokens; /* of the prompt and of what was generated */
   int generated_tokens, max_tokens;
   int overtaken;     /* later requests that have started before it */

@@ -25,7 +25,7 @@ struct el_loader {
   const el_pool *pool;
   el_lora_shape shape;
   el_packer *packer;
-  el_file_buffer buffer;
+  el_file_buffer buffers[EL_MAX_COMBINED]; /* a combination has all of its files open at once */
   void (*on_result)(void *user);
   void *user;
   pthread_t thread;
@@ -45,48 +45,65 @@ static el_load *at(el_loader *l, uint64_t i) {
 
 /* --------------------------------------------------------------------- load */
 
-/* Opens the files and takes their signature: one that was the same before and after. */
-static el_status open_file(el_loader *l, el_load *load, el_lora_file **file, el_error *err) {
-  const char *path = load->entry->path;
-  el_signature before;
+/* Opens the files and takes their signature: one that was the same before and after. entry: may know that they cannot
+ * be used; NULL: nothing is known. *whole: what is said is about files that did not change. */
+static el_status open_file(el_loader *l, const char *path, int buffer, const el_entry *entry, el_signature *signature,
+                           bool *has_signature, bool *whole, el_lora_file **file, el_error *err) {
   for (int attempt = 0;; attempt++) {
-    el_status status = el_signature_read(path, &before, err);
+    el_status status = el_signature_read(path, signature, err);
     if (status) return status;
-    load->signature = before;
-    load->has_signature = true;
-    const el_entry *e = load->entry;
-    if (e->failed && el_signature_equal(&before, &e->failed_signature))
-      return el_fail(err, e->failed, "%s", e->problem);
-    status = el_lora_file_open_with(path, &l->shape, &l->buffer, file, err);
+    *has_signature = true;
+    if (entry && entry->failed && el_signature_equal(signature, &entry->failed_signature))
+      return el_fail(err, entry->failed, "%s", entry->problem);
+    status = el_lora_file_open_with(path, &l->shape, &l->buffers[buffer], file, err);
     el_signature after;
-    bool same = !el_signature_read(path, &after, NULL) && el_signature_equal(&before, &after);
-    if (same) {
-      load->permanent = status == EL_ERR_FORMAT || status == EL_ERR_UNSUPPORTED || status == EL_ERR_INVALID;
-      return status;
-    }
+    *whole = !el_signature_read(path, &after, NULL) && el_signature_equal(signature, &after);
+    if (*whole) return status;
     if (!status) el_lora_file_close(*file);
     *file = NULL;
     if (attempt) return el_fail(err, EL_ERR_IO, "%s: changed while it was read", path);
   }
 }
 
-static el_status run(el_loader *l, el_load *load) {
-  el_entry *e = load->entry;
-  el_lora_file *file = NULL;
-  el_status status = EL_OK;
-  if (*e->path) {
-    status = open_file(l, load, &file, &load->error);
-    if (!status) status = el_packer_plan(l->packer, file, &load->size, &load->error);
-  } else {
-    status = el_packer_plan_random(l->packer, e->rank, e->seed, &load->size, &load->error);
+/* What the entry is made of, opened. */
+static el_status open_sources(el_loader *l, el_load *load, el_pack_source *sources, el_lora_file **files,
+                              el_error *err) {
+  const el_entry *e = load->entry;
+  bool whole = false;
+  if (!e->n_parts) {
+    sources[0] = (el_pack_source){.rank = e->rank, .seed = e->seed, .scale = 1};
+    if (!*e->path) return EL_OK;
+    el_status status = open_file(l, e->path, 0, e, &load->signature, &load->has_signature, &whole, &files[0], err);
+    load->permanent = whole && (status == EL_ERR_FORMAT || status == EL_ERR_UNSUPPORTED || status == EL_ERR_INVALID);
+    sources[0].file = files[0];
+    return status;
   }
+  el_status status = EL_OK;
+  for (int i = 0; i < e->n_parts && !status; i++) {
+    const el_entry_part *part = &e->parts[i];
+    el_signature signature;
+    bool has_signature;
+    sources[i] = (el_pack_source){.rank = part->rank, .seed = part->seed, .scale = part->scale};
+    if (*part->path) status = open_file(l, part->path, i, NULL, &signature, &has_signature, &whole, &files[i], err);
+    sources[i].file = files[i];
+  }
+  return status;
+}
+
+static el_status run(el_loader *l, el_load *load) {
+  int n = load->entry->n_parts ? load->entry->n_parts : 1;
+  el_lora_file *files[EL_MAX_COMBINED] = {0};
+  el_pack_source sources[EL_MAX_COMBINED] = {0};
+  el_status status = open_sources(l, load, sources, files, &load->error);
+  if (!status) status = el_packer_plan_combined(l->packer, sources, n, &load->size, &load->error);
   if (!status) {
     bool fits = load->size.n_blocks <= load->n_blocks && (load->consecutive || !load->size.consecutive);
     load->end = fits ? EL_LOAD_DONE : EL_LOAD_SIZED;
     if (fits) load->adapter = el_packer_pack(l->packer, l->pool->base, load->blocks);
   }
-  el_lora_file_close(file);
-  if (l->buffer.size > KEEP_BUFFER) el_file_buffer_free(&l->buffer);
+  for (int i = 0; i < n; i++) el_lora_file_close(files[i]);
+  for (int i = 0; i < n; i++)
+    if (i || l->buffers[i].size > KEEP_BUFFER) el_file_buffer_free(&l->buffers[i]);
   return status;
 }
 
@@ -190,7 +207,7 @@ void el_loader_free(el_loader *l) {
   el_loader_stop(l);
   for (int i = 0; i < EL_MAX_LOADS; i++) free(l->ring[i].blocks);
   el_packer_free(l->packer);
-  el_file_buffer_free(&l->buffer);
+  for (int i = 0; i < EL_MAX_COMBINED; i++) el_file_buffer_free(&l->buffers[i]);
   pthread_cond_destroy(&l->work);
   pthread_mutex_destroy(&l->mutex);
   free(l);

@@ -1,6 +1,8 @@
 #include "adapter/packer.h"
 
 #include <assert.h>
+#include <float.h>
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,16 +17,16 @@ struct el_packer {
 
   /* The plan. Where a matrix goes is its data pointer until it is packed: base + offset in the planned blocks laid end
    * to end. */
-  const el_lora_file *file; /* NULL: random */
-  uint64_t seed;
-  int *ranks;            /* [n_layers][EL_N_LINEAR] 0: nothing there */
+  el_pack_source sources[EL_MAX_COMBINED];
+  int n_sources;
+  int *ranks;            /* [n_layers][EL_N_LINEAR] of all sources together; 0: nothing there */
   el_lora_layer *layers; /* [n_layers] */
   size_t *offsets;       /* [n_layers][EL_N_INPUT + EL_N_LINEAR] */
   el_pack_size size;
   size_t *used; /* [cap] bytes of each planned block */
   uint32_t cap;
 
-  float *tmp; /* [3][largest] one pair as F32, and room to reorder */
+  float *tmp; /* [4][largest] one pair as F32, room to reorder, and for the B of several */
   size_t largest, tmp_values;
 };
 
@@ -176,7 +178,7 @@ static el_status plan(el_packer *p, el_pack_size *out, el_error *err) {
     }
     n = need;
   }
-  size_t values = 3 * (p->largest ? p->largest : 1);
+  size_t values = (p->n_sources > 1 ? 4 : 3) * (p->largest ? p->largest : 1);
   if (values > p->tmp_values) {
     free(p->tmp);
     p->tmp_values = 0;
@@ -194,27 +196,45 @@ static void widen(el_packer *p, int linear, int rank) {
   if (values > p->largest) p->largest = values;
 }
 
-el_status el_packer_plan(el_packer *p, const el_lora_file *f, el_pack_size *out, el_error *err) {
+static const char *const linear_name[EL_N_LINEAR] = {"q", "k", "v", "o", "gate", "up", "down"};
+
+static void add_rank(el_packer *p, int layer, int linear, int rank) {
+  p->ranks[layer * EL_N_LINEAR + linear] += rank; /* no overflow: EL_MAX_COMBINED times EL_LORA_MAX_RANK at most */
+}
+
+el_status el_packer_plan_combined(el_packer *p, const el_pack_source *sources, int n, el_pack_size *out,
+                                  el_error *err) {
+  assert(n >= 1 && n <= EL_MAX_COMBINED);
   memset(p->ranks, 0, sizeof *p->ranks * (size_t)p->shape.n_layers * EL_N_LINEAR);
-  p->file = f;
+  memcpy(p->sources, sources, sizeof *sources * (size_t)n);
+  p->n_sources = n;
   p->largest = 0;
-  for (size_t i = 0; i < el_lora_file_n(f); i++) {
-    const el_lora_pair *pair = el_lora_file_at(f, i);
-    p->ranks[pair->layer * EL_N_LINEAR + (int)pair->linear] = pair->rank;
-    widen(p, (int)pair->linear, pair->rank);
+  for (int s = 0; s < n; s++) {
+    const el_lora_file *f = sources[s].file;
+    if (!f && (sources[s].rank < 1 || sources[s].rank > EL_LORA_MAX_RANK))
+      return el_fail(err, EL_ERR_INVALID, "rank: %d is not in 1 to %d", sources[s].rank, EL_LORA_MAX_RANK);
+    for (size_t i = 0; f && i < el_lora_file_n(f); i++) {
+      const el_lora_pair *pair = el_lora_file_at(f, i);
+      add_rank(p, pair->layer, (int)pair->linear, pair->rank);
+    }
+    for (int i = 0; !f && i < p->shape.n_layers * EL_N_LINEAR; i++) p->ranks[i] += sources[s].rank;
+  }
+  for (int i = 0; i < p->shape.n_layers * EL_N_LINEAR; i++) {
+    if (p->ranks[i] > EL_LORA_MAX_RANK)
+      return el_fail(err, EL_ERR_INVALID,
+                     "adapters: the ranks of %d together add up to %d for %s of layer %d, the limit is %d", n,
+                     p->ranks[i], linear_name[i % EL_N_LINEAR], i / EL_N_LINEAR, EL_LORA_MAX_RANK);
+    widen(p, i % EL_N_LINEAR, p->ranks[i]);
   }
   return plan(p, out, err);
 }
 
+el_status el_packer_plan(el_packer *p, const el_lora_file *f, el_pack_size *out, el_error *err) {
+  return el_packer_plan_combined(p, &(el_pack_source){.file = f, .scale = 1}, 1, out, err);
+}
+
 el_status el_packer_plan_random(el_packer *p, int rank, uint64_t seed, el_pack_size *out, el_error *err) {
-  if (rank < 1 || rank > EL_LORA_MAX_RANK)
-    return el_fail(err, EL_ERR_INVALID, "rank: %d is not in 1 to %d", rank, EL_LORA_MAX_RANK);
-  p->file = NULL;
-  p->seed = seed;
-  p->largest = 0;
-  for (int i = 0; i < p->shape.n_layers * EL_N_LINEAR; i++) p->ranks[i] = rank;
-  for (int i = 0; i < EL_N_LINEAR; i++) widen(p, i, rank);
-  return plan(p, out, err);
+  return el_packer_plan_combined(p, &(el_pack_source){.rank = rank, .seed = seed, .scale = 1}, 1, out, err);
 }
 
 /* -------------------------------------------------------------------- pack */
@@ -266,34 +286,135 @@ static void interleave_rows(float *b, int rows, int rank, int n_head, float *tmp
                sizeof(float) * row);
 }
 
-static void pack_file(el_packer *p, el_lora_layer *layers) {
-  const el_lora_shape *shape = &p->shape;
-  float *a = p->tmp, *b = a + p->largest, *spare = b + p->largest;
-  for (size_t i = 0; i < el_lora_file_n(p->file); i++) {
-    const el_lora_pair *pair = el_lora_file_at(p->file, i);
-    int in = shape->in[pair->linear], rows = shape->out[pair->linear];
-    el_dequantize(pair->type, pair->a, a, (int64_t)pair->rank * in);
-    el_dequantize(pair->type, pair->b, b, (int64_t)rows * pair->rank);
-    if (pair->b_rows_half_split)
-      interleave_rows(b, rows, pair->rank, pair->linear == EL_LIN_Q ? shape->n_head : shape->n_head_kv, spare);
-    put_pair(&layers[pair->layer], pair->linear, a, b, pair->scale);
-  }
-}
-
 /* The next of a splitmix64 sequence, as a float in [-1, 1). */
 static float next_uniform(uint64_t *state) {
   return (float)((int64_t)el_mix64(*state += EL_GOLDEN_GAMMA) >> 40) / (float)(1 << 23);
 }
 
-static void pack_random(el_packer *p, el_lora_layer *layers) {
-  float *a = p->tmp, *b = a + p->largest;
-  uint64_t seed = p->seed;
-  for (int i = 0; i < p->shape.n_layers * EL_N_LINEAR; i++) {
-    int lin = i % EL_N_LINEAR, in = p->shape.in[lin], rows = p->shape.out[lin], rank = p->ranks[i];
+/* Where a source's next pair is: they come in the order of layers and linears. */
+typedef struct cursor {
+  size_t at;     /* in a file */
+  uint64_t seed; /* of random weights */
+} cursor;
+
+/* A pair of F32 matrices: a: [rank, in], b: [out, rank], both in the packer's tmp. */
+typedef struct pair {
+  float *a, *b;
+  int rank;
+  float scale; /* the source's included */
+} pair;
+
+/* What source s has for a linear layer; false: nothing. */
+static bool next_pair(el_packer *p, int s, cursor *c, int layer, int linear, pair *out) {
+  const el_pack_source *source = &p->sources[s];
+  const el_lora_shape *shape = &p->shape;
+  int in = shape->in[linear], rows = shape->out[linear];
+  *out = (pair){p->tmp, p->tmp + p->largest, source->rank, source->scale};
+  if (!source->file) {
     float bound = 1.0f / sqrtf((float)in); /* B * A then has entries of about 0.01 / in * sqrt(rank) */
-    for (int j = 0; j < rank * in; j++) a[j] = bound * next_uniform(&seed);
-    for (int j = 0; j < rows * rank; j++) b[j] = 0.01f * next_uniform(&seed);
-    put_pair(&layers[i / EL_N_LINEAR], (el_linear)lin, a, b, 1.0f);
+    for (int j = 0; j < out->rank * in; j++) out->a[j] = bound * next_uniform(&c->seed);
+    for (int j = 0; j < rows * out->rank; j++) out->b[j] = 0.01f * next_uniform(&c->seed);
+    return true;
+  }
+  if (c->at == el_lora_file_n(source->file)) return false;
+  const el_lora_pair *f = el_lora_file_at(source->file, c->at);
+  if (f->layer != layer || (int)f->linear != linear) return false;
+  c->at++;
+  out->rank = f->rank;
+  out->scale = fmaxf(-FLT_MAX, fminf(FLT_MAX, out->scale * f->scale));
+  el_dequantize(f->type, f->a, out->a, (int64_t)f->rank * in);
+  el_dequantize(f->type, f->b, out->b, (int64_t)rows * f->rank);
+  if (f->b_rows_half_split)
+    interleave_rows(out->b, rows, f->rank, linear == EL_LIN_Q ? shape->n_head : shape->n_head_kv,
+                    p->tmp + 2 * p->largest);
+  return true;
+}
+
+/* log2 of the root of the mean square; x, finite, has been normalised. All 0: NOTHING. */
+enum { NOTHING = -1000 };
+static int log2_size(const float *x, size_t n) {
+  double sum = 0;
+  for (size_t i = 0; i < n; i++) sum += (double)x[i] * (double)x[i];
+  return sum > 0 ? (int)lround(0.5 * log2(sum / (double)n)) : NOTHING;
+}
+
+/* One of several pairs of a site: what it adds is m * 2^e times the product of its normalised matrices. */
+typedef struct share {
+  int rank; /* 0: this source has nothing here */
+  float m;  /* 0: it adds nothing */
+  int e;
+  int size;  /* log2 of about what it adds for an input of size 1 */
+  int a, b;  /* log2 of what its matrices are multiplied by */
+  int a_log; /* size of its A */
+} share;
+
+static share weigh(el_packer *p, int s, cursor *c, int l, int linear) {
+  size_t in = (size_t)p->shape.in[linear], rows = (size_t)p->shape.out[linear];
+  pair one;
+  share w = {0};
+  if (!next_pair(p, s, c, l, linear, &one)) return w;
+  w.rank = one.rank;
+  w.m = frexpf(one.scale, &w.e);
+  w.e -= normalise(one.a, (size_t)one.rank * in) + normalise(one.b, rows * (size_t)one.rank);
+  w.a_log = log2_size(one.a, (size_t)one.rank * in);
+  int b_log = log2_size(one.b, rows * (size_t)one.rank);
+  if (w.a_log == NOTHING || b_log == NOTHING) w.m = 0;
+  w.size = w.e + w.a_log + b_log;
+  return w;
+}
+
+/* Several pairs side by side. Their columns of B, and their values of X A^T, share int8 scales, so both factors of what
+ * a pair adds are given about the root of its size: then neither is lost beside another pair's. The rest, which is the
+ * same for all, becomes the gain. */
+static void put_side_by_side(el_packer *p, cursor *cursors, el_lora_layer *layer, int l, int linear) {
+  el_lora_site *site = &layer->site[linear];
+  el_packed *stacked = &layer->a[el_input_of((el_linear)linear)];
+  size_t rows = (size_t)site->b.rows, wide = (size_t)site->b.cols, begin = 0;
+  float *b = p->tmp + 3 * p->largest;
+  share w[EL_MAX_COMBINED];
+  int top_a = INT_MIN, top_b = INT_MIN;
+  for (int s = 0; s < p->n_sources; s++) {
+    cursor c = cursors[s];
+    w[s] = weigh(p, s, &c, l, linear);
+    if (!w[s].rank || w[s].m == 0) continue;
+    w[s].a = w[s].size / 2 - w[s].a_log;
+    if (w[s].a > top_a) top_a = w[s].a;
+  }
+  for (int s = 0; s < p->n_sources; s++) {
+    w[s].a -= top_a; /* 0 at most, and not so far below that A's scales leave F16 */
+    if (w[s].a < -10 || w[s].m == 0) w[s].a = -10;
+    w[s].b = w[s].e - w[s].a;
+    if (w[s].rank && w[s].m != 0 && w[s].b > top_b) top_b = w[s].b;
+  }
+  if (top_b == INT_MIN) top_b = 0; /* all scales are 0, and so is B */
+  for (int s = 0; s < p->n_sources; s++) {
+    pair one;
+    if (!next_pair(p, s, &cursors[s], l, linear, &one)) continue;
+    size_t n = (size_t)one.rank;
+    normalise(one.a, n * (size_t)stacked->cols);
+    normalise(one.b, rows * n);
+    float factor = ldexpf(1.0f, w[s].a), b_factor = w[s].m == 0 ? 0 : ldexpf(w[s].m, w[s].b - top_b);
+    for (size_t i = 0; i < n * (size_t)stacked->cols; i++) one.a[i] *= factor;
+    el_pack_rows_q8(stacked, site->a_row + (int)begin, one.rank, one.a);
+    for (size_t r = 0; r < rows; r++)
+      for (size_t c = 0; c < n; c++) b[r * wide + begin + c] = b_factor * one.b[r * n + c];
+    begin += n;
+  }
+  site->gain = ldexpf(1.0f, top_b - normalise(b, rows * wide));
+  el_pack_rows_q8(&site->b, 0, site->b.rows, b);
+}
+
+static void pack_all(el_packer *p, el_lora_layer *layers) {
+  cursor cursors[EL_MAX_COMBINED];
+  pair one;
+  for (int s = 0; s < p->n_sources; s++) cursors[s] = (cursor){.seed = p->sources[s].seed};
+  for (int i = 0; i < p->shape.n_layers * EL_N_LINEAR; i++) {
+    int l = i / EL_N_LINEAR, linear = i % EL_N_LINEAR;
+    if (!p->ranks[i]) continue;
+    if (p->n_sources > 1)
+      put_side_by_side(p, cursors, &layers[l], l, linear);
+    else if (next_pair(p, 0, &cursors[0], l, linear, &one))
+      put_pair(&layers[l], (el_linear)linear, one.a, one.b, one.scale);
   }
 }
 
@@ -320,9 +441,6 @@ el_adapter *el_packer_pack(el_packer *p, unsigned char *base, const uint32_t *bl
       w->data = base + (size_t)blocks[*offset / p->block_bytes] * p->block_bytes + *offset % p->block_bytes;
       el_packed_clear(w);
     }
-  if (p->file)
-    pack_file(p, layers);
-  else
-    pack_random(p, layers);
+  pack_all(p, layers);
   return a;
 }

@@ -26,6 +26,16 @@ typedef struct el_pack_size {
 el_status el_packer_plan(el_packer *p, const el_lora_file *f, el_pack_size *out, el_error *err);
 /* Random weights of `rank` on all linear layers; A and B scaled so that the product is a small change. */
 el_status el_packer_plan_random(el_packer *p, int rank, uint64_t seed, el_pack_size *out, el_error *err);
+/* One of several adapters that become one: their ranks lie side by side, so that what it adds is the sum of what they
+ * add, each times its scale. */
+typedef struct el_pack_source {
+  const el_lora_file *file; /* as for el_packer_plan; NULL: random weights, of `rank` and `seed` */
+  int rank;
+  uint64_t seed;
+  float scale;
+} el_pack_source;
+/* n: 1 to EL_MAX_COMBINED. EL_ERR_INVALID: the ranks of a layer add up to more than EL_LORA_MAX_RANK. */
+el_status el_packer_plan_combined(el_packer *p, const el_pack_source *sources, int n, el_pack_size *out, el_error *err);
 /* Packs what was planned last. Block i is at base + blocks[i] * block_bytes. The result is in the blocks. */
 el_adapter *el_packer_pack(el_packer *p, unsigned char *base, const uint32_t *blocks);
 

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -13,6 +14,9 @@
 /* Files are looked at again when a request comes after this time. */
 enum { CHECK_AFTER_NS = 1000000000 };
 
+/* Combinations that are remembered, the last used ones: clients think of them, so their number must have a bound. */
+enum { MAX_COMBINATIONS = 256 };
+
 struct el_registry {
   pthread_mutex_t mutex;
   char *base_name;
@@ -23,6 +27,9 @@ struct el_registry {
   el_entry **buckets; /* [n_buckets] by hash; a power of two, n at least */
   size_t n_buckets;
   uint64_t scan;
+  uint64_t last_id, last_serial;
+  el_entry *combined[MAX_COMBINATIONS]; /* [n_combined] the last used one last */
+  size_t n_combined;
   el_entry *dead;
 };
 
@@ -84,6 +91,8 @@ static bool grow(el_registry *r) {
 }
 
 static void chain(el_registry *r, el_entry *e) {
+  if (!e->id) e->id = ++r->last_id;
+  e->serial = ++r->last_serial;
   el_entry **at = &r->buckets[e->hash & (r->n_buckets - 1)];
   e->hash_next = *at;
   *at = e;
@@ -99,6 +108,26 @@ static bool drop(el_registry *r, el_entry *e) {
   return true;
 }
 
+/* Forgets combination i; true as drop. */
+static bool forget(el_registry *r, size_t i) {
+  el_entry *e = r->combined[i];
+  memmove(&r->combined[i], &r->combined[i + 1], (--r->n_combined - i) * sizeof *r->combined);
+  e->listed = false;
+  return drop(r, e);
+}
+
+/* Forgets what has this entry as a part; true: something is dead. */
+static bool forget_with(el_registry *r, uint64_t serial) {
+  bool dead = false;
+  for (size_t i = r->n_combined; i-- > 0;) {
+    const el_entry *e = r->combined[i];
+    int k = 0;
+    while (k < e->n_parts && e->parts[k].serial != serial) k++;
+    if (k < e->n_parts) dead = forget(r, i) || dead;
+  }
+  return dead;
+}
+
 /* Takes an entry off the hash table; its place in the list is the caller's to close or to fill. */
 static bool unchain(el_registry *r, el_entry *e) {
   el_entry **at = &r->buckets[e->hash & (r->n_buckets - 1)];
@@ -106,7 +135,8 @@ static bool unchain(el_registry *r, el_entry *e) {
   *at = e->hash_next;
   e->hash_next = NULL;
   e->listed = false;
-  return drop(r, e);
+  bool dead = forget_with(r, e->serial);
+  return drop(r, e) || dead;
 }
 
 static size_t place_of(const el_registry *r, const el_entry *e) {
@@ -124,6 +154,7 @@ static bool unlist(el_registry *r, el_entry *e) {
 
 static bool replace(el_registry *r, el_entry *old, el_entry *e) {
   e->created = old->created;
+  e->id = old->id;
   r->entries[place_of(r, old)] = e;
   bool dead = unchain(r, old);
   chain(r, e);
@@ -180,6 +211,10 @@ void el_registry_free(el_registry *r) {
   for (size_t i = 0; i < r->n; i++) {
     assert(r->entries[i]->refs == 1);
     el_entry_free(r->entries[i]);
+  }
+  for (size_t i = 0; i < r->n_combined; i++) {
+    assert(r->combined[i]->refs == 1);
+    el_entry_free(r->combined[i]);
   }
   for (el_entry *e = r->dead, *next; e; e = next) {
     next = e->dead_next;
@@ -278,6 +313,129 @@ el_status el_registry_get(el_registry *r, const char *name, el_entry **out, el_e
   if (!e) return el_fail(err, EL_ERR_NOT_FOUND, "adapter %s: there is none", show(name, shown));
   el_status status = refresh(r, &e, err);
   if (!status) *out = e;
+  return status;
+}
+
+/* ------------------------------------------------------------- combinations */
+
+/* A part that has been found: a reference. */
+typedef struct chosen {
+  el_entry *entry;
+  float scale;
+} chosen;
+
+static int by_serial(const void *x, const void *y) {
+  const chosen *a = x, *b = y;
+  return a->entry->serial < b->entry->serial ? -1 : a->entry->serial > b->entry->serial;
+}
+
+static bool is_of(const el_entry *e, const chosen *c, int n) {
+  if (e->n_parts != n) return false;
+  for (int i = 0; i < n; i++)
+    if (e->parts[i].serial != c[i].entry->serial || e->parts[i].scale != c[i].scale) return false;
+  return true;
+}
+
+/* "a*0.5 + b*1", cut off where a name ends: for people. */
+static void name_of(const chosen *c, int n, char out[EL_ADAPTER_NAME_MAX + 1]) {
+  size_t at = 0, room = EL_ADAPTER_NAME_MAX + 1;
+  for (int i = 0; i < n && at < room - 1; i++) {
+    int len = snprintf(out + at, room - at, "%s%s*%g", i ? " + " : "", c[i].entry->name, (double)c[i].scale);
+    at += len < (int)(room - at) ? (size_t)len : room - at - 1;
+  }
+}
+
+/* Not remembered yet; NULL: out of memory. */
+static el_entry *new_combination(const chosen *c, int n) {
+  char name[EL_ADAPTER_NAME_MAX + 1];
+  name_of(c, n, name);
+  size_t bytes = sizeof(el_entry) + (size_t)n * sizeof(el_entry_part) + strlen(name) + 2;
+  for (int i = 0; i < n; i++) bytes += strlen(c[i].entry->path) + 1;
+  el_entry *e = calloc(1, bytes);
+  if (!e) return NULL;
+  el_entry_part *parts = (el_entry_part *)(void *)(e + 1);
+  char *strings = (char *)(parts + n);
+  e->name = strings;
+  strings = stpcpy(strings, name) + 1;
+  e->path = strings++; /* "" */
+  for (int i = 0; i < n; i++) {
+    const el_entry *part = c[i].entry;
+    parts[i] = (el_entry_part){strings, part->rank, part->seed, c[i].scale, part->serial};
+    strings = stpcpy(strings, part->path) + 1;
+    e->signature.file[0].size += part->signature.file[0].size; /* for a guess of what it takes */
+  }
+  e->n_parts = n;
+  e->parts = parts;
+  e->dir = EL_NO_DIR;
+  return e;
+}
+
+/* The combination's entry, remembered, with a reference for the caller. */
+static el_status find_combination(el_registry *r, const chosen *c, int n, el_entry **out, el_error *err) {
+  bool dead = false;
+  el_entry *e = NULL;
+  pthread_mutex_lock(&r->mutex);
+  size_t i = 0;
+  while (i < r->n_combined && !is_of(r->combined[i], c, n)) i++;
+  if (i < r->n_combined) {
+    e = r->combined[i];
+    memmove(&r->combined[i], &r->combined[i + 1], (--r->n_combined - i) * sizeof *r->combined);
+  } else if ((e = new_combination(c, n))) {
+    bool current = true; /* else a part has gone since, and nobody would forget this */
+    for (int k = 0; k < n; k++) current = current && c[k].entry->listed;
+    e->refs = current;
+    e->listed = current;
+    if (current && r->n_combined == MAX_COMBINATIONS) dead = forget(r, 0);
+  }
+  if (e) {
+    if (e->listed) r->combined[r->n_combined++] = e;
+    e->refs++;
+  }
+  unlock(r, dead);
+  if (!e) return no_memory(err);
+  *out = e;
+  return EL_OK;
+}
+
+el_status el_registry_combine(el_registry *r, const el_adapter_scale *scales, size_t n, el_entry **out, el_error *err) {
+  chosen c[EL_MAX_COMBINED];
+  char shown[EL_SHOW];
+  int n_chosen = 0;
+  el_status status = EL_OK;
+  if (n > EL_MAX_COMBINED)
+    return el_fail(err, EL_ERR_INVALID, "adapters: %zu together, the limit is %d", n, EL_MAX_COMBINED);
+  for (size_t i = 0; i < n && !status; i++) {
+    const char *name = scales[i].adapter;
+    float scale = scales[i].scale;
+    el_entry *e = NULL;
+    if (!name) status = el_fail(err, EL_ERR_INVALID, "adapters[%zu]: is NULL", i);
+    if (!status && !(scale >= -EL_MAX_SCALE && scale <= EL_MAX_SCALE))
+      status = el_fail(err, EL_ERR_INVALID, "adapters[%zu]: scale %g is not in -%d to %d", i, (double)scale,
+                       EL_MAX_SCALE, EL_MAX_SCALE);
+    for (size_t k = 0; k < i && !status; k++)
+      if (!strcmp(scales[k].adapter, name))
+        status = el_fail(err, EL_ERR_INVALID, "adapters[%zu]: %s is there twice", i, show(name, shown));
+    if (!status) status = el_registry_get(r, name, &e, err);
+    if (status) break;
+    if (scale == 0)
+      el_registry_put(r, e);
+    else
+      c[n_chosen++] = (chosen){e, scale};
+  }
+  el_entry *found = NULL;
+  if (!status && n_chosen == 1 && c[0].scale == 1) {
+    *out = c[0].entry;
+    return EL_OK;
+  }
+  if (!status && n_chosen) {
+    qsort(c, (size_t)n_chosen, sizeof *c, by_serial);
+    status = find_combination(r, c, n_chosen, &found, err);
+  }
+  for (int i = 0; i < n_chosen; i++) {
+    if (!status) atomic_fetch_add(&c[i].entry->requests, 1);
+    el_registry_put(r, c[i].entry);
+  }
+  if (!status) *out = found;
   return status;
 }
 
@@ -394,7 +552,8 @@ static el_adapter_info *describe(el_entry *const *entries, size_t n) {
   char *strings = list ? (char *)(list + n) : NULL;
   for (size_t i = 0; list && i < n; i++) {
     el_entry *e = entries[i];
-    list[i] = (el_adapter_info){.rank = e->size.n_blocks ? e->size.rank : e->rank,
+    list[i] = (el_adapter_info){.id = e->id,
+                                .rank = e->size.n_blocks ? e->size.rank : e->rank,
                                 .bytes = e->size.bytes,
                                 .created = e->created,
                                 .state = (el_adapter_state)atomic_load(&e->state),
@@ -418,12 +577,26 @@ el_status el_registry_list(el_registry *r, el_adapter_info **out, size_t *n, el_
   return EL_OK;
 }
 
-el_status el_registry_info(el_registry *r, const char *name, el_adapter_info **out, el_error *err) {
+/* Ids grow along the list. */
+static el_entry *find_id(const el_registry *r, uint64_t id) {
+  size_t lo = 0, hi = r->n;
+  while (lo < hi) {
+    size_t mid = lo + (hi - lo) / 2;
+    if (r->entries[mid]->id < id)
+      lo = mid + 1;
+    else
+      hi = mid;
+  }
+  return lo < r->n && r->entries[lo]->id == id ? r->entries[lo] : NULL;
+}
+
+el_status el_registry_info(el_registry *r, const char *name, uint64_t id, el_adapter_info **out, el_error *err) {
   char shown[EL_SHOW];
   pthread_mutex_lock(&r->mutex);
-  el_entry *e = find(r, name);
+  el_entry *e = name ? find(r, name) : find_id(r, id);
   el_adapter_info *info = e ? describe(&e, 1) : NULL;
   pthread_mutex_unlock(&r->mutex);
+  if (!e && !name) return el_fail(err, EL_ERR_NOT_FOUND, "adapter id %llu: there is none", (unsigned long long)id);
   if (!e) return el_fail(err, EL_ERR_NOT_FOUND, "adapter %s: there is none", show(name, shown));
   if (!info) return no_memory(err);
   *out = info;

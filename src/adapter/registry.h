@@ -19,14 +19,27 @@ typedef struct el_registry el_registry;
 
 enum { EL_NO_DIR = -1 };
 
+/* One of the adapters that a combination is made of, as it was when the combination was first asked for. */
+typedef struct el_entry_part {
+  const char *path;
+  int rank;
+  uint64_t seed;
+  float scale;
+  uint64_t serial;
+} el_entry_part;
+
 typedef struct el_entry el_entry;
 struct el_entry {
   /* Nobody changes these. */
   const char *name, *path; /* path "": random weights, of `rank` and `seed` */
   int rank;
   uint64_t seed;
+  int n_parts; /* 0: an adapter. Else a combination, which no name finds: path is "" */
+  const el_entry_part *parts;
   int dir;         /* the registered directory that it was found in, or EL_NO_DIR */
+  uint64_t serial; /* no other entry has it; 0: a combination */
   int64_t created; /* seconds since the epoch */
+  uint64_t id;     /* what replaces a changed entry has the same */
   uint64_t hash;   /* of the name */
 
   /* Under the registry's mutex. */
@@ -80,6 +93,10 @@ el_status el_registry_remove(el_registry *r, const char *name, el_error *err);
 /* Takes a reference; EL_ERR_NOT_FOUND. Files are looked at when that was longer ago than a second: the entry of one
  * that has changed is replaced. */
 el_status el_registry_get(el_registry *r, const char *name, el_entry **out, el_error *err);
+/* A reference to the entry that several adapters with scales amount to: NULL, the base, when all are 0; an adapter
+ * itself when it is alone with a scale of 1; else a combination, the same one as long as it is used now and then and
+ * its parts' files stay the same. EL_ERR_NOT_FOUND, EL_ERR_INVALID. */
+el_status el_registry_combine(el_registry *r, const el_adapter_scale *scales, size_t n, el_entry **out, el_error *err);
 void el_registry_hold(el_registry *r, el_entry *entry); /* one reference more */
 void el_registry_put(el_registry *r, el_entry *entry);  /* NULL is allowed */
 
@@ -105,7 +122,8 @@ el_status el_registry_sync(el_registry *r, el_found *found, el_sync *sync, el_er
 void el_registry_each_known(el_registry *r, void (*see)(void *user, const el_entry *entry), void *user);
 
 el_status el_registry_list(el_registry *r, el_adapter_info **out, size_t *n, el_error *err);
-el_status el_registry_info(el_registry *r, const char *name, el_adapter_info **out, el_error *err);
+/* name NULL: by id */
+el_status el_registry_info(el_registry *r, const char *name, uint64_t id, el_adapter_info **out, el_error *err);
 size_t el_registry_count(el_registry *r);
 
 #endif

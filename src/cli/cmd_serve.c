@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -17,7 +18,8 @@ typedef struct serve_options {
   el_cli_engine common;
   const char *host, *cors_origin;
   int port, max_connections, drain_seconds, receive_seconds, idle_seconds, max_body_mib;
-  bool examples;
+  el_cli_list allowed;
+  bool examples, locked;
 } serve_options;
 
 /* Draining waits in a thread of its own, so that a second signal is seen meanwhile. */
@@ -71,6 +73,17 @@ static int serve(serve_options *o, const el_server_options *options) {
   return code;
 }
 
+/* Where clients may load adapters from; an array to be freed. False: out of memory, which has been said. */
+static bool allow(const serve_options *o, el_server_options *server) {
+  const el_cli_list *lists[] = {&o->common.adapter_dirs, &o->allowed};
+  const char **all = calloc(lists[0]->n + lists[1]->n + 1, sizeof *all);
+  if (!all) return el_cli_no_memory(), false;
+  for (int l = 0; l < 2 && !o->locked; l++)
+    for (size_t i = 0; i < lists[l]->n; i++) all[server->n_allowed_folders++] = lists[l]->items[i];
+  server->allowed_folders = all;
+  return true;
+}
+
 static int run(const el_cli_command *self, int argc, char **argv) {
   el_server_options server = el_server_options_default();
   serve_options o = {.common = el_cli_engine_default(),
@@ -98,8 +111,11 @@ static int run(const el_cli_command *self, int argc, char **argv) {
        "a web origin whose pages may call the server, or *; default: only the server's own pages"},
       {0, "drain-timeout", "SECONDS", EL_CLI_INT, &o.drain_seconds, 0, 86400,
        "after SIGTERM or Ctrl-C, running requests may take this long; default 30"},
-      {0, "max-queue", "N", EL_CLI_INT, &o.common.options.max_queue, 1, 1 << 20,
-       "requests that wait for a slot; default 1024"},
+      {0, "allow-adapters-from", "DIR", EL_CLI_TEXTS, &o.allowed, 0, 0,
+       "clients may have adapters inside of DIR loaded, as from the folders of --adapters; may be repeated"},
+      {0, "lock-adapters", NULL, EL_CLI_FLAG, &o.locked, 0, 0, "clients may neither load nor unload adapters"},
+      {0, "queue", "N", EL_CLI_INT, &o.common.options.max_queue, 1, 1 << 20,
+       "requests that wait for a slot, further ones are refused with 503; default 1024"},
       {0, "model-name", "NAME", EL_CLI_TEXT, &o.common.options.model_name, 0, 0,
        "what requests call the base model; default: the name in its file"},
       {0, "examples", NULL, EL_CLI_FLAG, &o.examples, 0, 0,
@@ -129,10 +145,12 @@ static int run(const el_cli_command *self, int argc, char **argv) {
     server.cors_origin = o.cors_origin;
     server.log = o.common.options.log;
     server.log_user = o.common.options.log_user;
-    code = serve(&o, &server);
+    code = allow(&o, &server) ? serve(&o, &server) : EL_EXIT_FAILED;
+    free((void *)server.allowed_folders);
   }
   if (o.common.signal_fd >= 0) close(o.common.signal_fd);
   el_cli_engine_close(&o.common);
+  el_cli_list_free(&o.allowed);
   return code;
 }
 
@@ -141,9 +159,9 @@ const el_cli_command el_cmd_serve = {
     .summary = "serve the model and its adapters over HTTP, as OpenAI's API",
     .usage = "[-m MODEL] [--adapter NAME=PATH]... [--adapters DIR]... [--port N] [options]",
     .about =
-        "Answers /v1/completions, /v1/chat/completions and /v1/models. A request's \"model\" names an adapter, or the\n"
-        "base model. Says 'listening on URL' on standard error when it is ready. SIGTERM or Ctrl-C: takes no new\n"
-        "requests, lets the running ones end, and exits 0.",
+        "Answers /v1/completions, /v1/chat/completions and /v1/models; docs/api.md has the rest. A request's\n"
+        "\"model\" names an adapter, or the base model. Says 'listening on URL' on standard error when it is ready.\n"
+        "SIGTERM or Ctrl-C: takes no new requests, lets the running ones end, and exits 0.",
     .examples =
         "  edgelora serve --adapters adapters\n"
         "  edgelora serve -m model.gguf --adapter sql=adapters/sql --adapter shell=adapters/shell --port 9000\n"

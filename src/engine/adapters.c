@@ -178,5 +178,10 @@ el_status el_adapter_list(const el_engine *e, el_adapter_info **out, size_t *n, 
 
 el_status el_adapter_get(const el_engine *e, const char *name, el_adapter_info **out, el_error *err) {
   if (!e || !name || !out) return el_fail(err, EL_ERR_INVALID, "adapter: an argument is NULL");
-  return el_registry_info(e->registry, name, out, err);
+  return el_registry_info(e->registry, name, 0, out, err);
+}
+
+el_status el_adapter_get_by_id(const el_engine *e, uint64_t id, el_adapter_info **out, el_error *err) {
+  if (!e || !out) return el_fail(err, EL_ERR_INVALID, "adapter: an argument is NULL");
+  return el_registry_info(e->registry, NULL, id, out, err);
 }

@@ -33,6 +33,9 @@ static bool start(admission *a, el_seq *q) {
     a->starts = a->loads = false; /* memory goes to the oldest first */
     return true;
   }
+  el_logf(&e->log, EL_LOG_DEBUG, "request %llu: %s in slot %d after %.1f ms, %d prompt tokens, %d more at most",
+          (unsigned long long)q->id, q->adapter ? q->adapter_name : "base", q->slot,
+          (double)(el_now_ns() - q->submitted_ns) * 1e-6, q->n_prompt, q->max_new);
   for (el_seq *w = s->waiting; w && w->id < q->id; w = w->next) {
     w->overtaken++;
     atomic_store(&w->shown.overtaken, w->overtaken);

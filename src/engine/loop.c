@@ -36,6 +36,10 @@ static void finish(el_engine *e, el_seq *q, el_finish how, const el_error *error
                     .prompt_ms = ms_between(q->started_ns, first),
                     .decode_ms = ms_between(q->first_ns, now)};
   if (error) event.error = *error;
+  static const char *const how_name[] = {"stop", "length", "cancelled", "error"};
+  el_logf(&e->log, EL_LOG_DEBUG, "request %llu: %s after %d tokens; waited %.1f ms, prompt %.1f ms, generation %.1f ms",
+          (unsigned long long)q->id, how_name[how], event.completion_tokens, event.queued_ms, event.prompt_ms,
+          event.decode_ms);
   /* Counted before the client hears of it. */
   atomic_fetch_add(how == EL_FINISH_CANCELLED ? &e->count.cancelled
                    : how == EL_FINISH_ERROR   ? &e->count.failed

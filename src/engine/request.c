@@ -39,7 +39,13 @@ el_status el_submit(el_engine *e, const el_request *request, uint64_t *id, el_er
   el_status status = el_seq_new(request, &e->limits, &q, err);
   if (status) return status;
   const char *adapter = request->adapter;
-  if (adapter && *adapter && strcmp(adapter, e->name)) status = el_registry_get(e->registry, adapter, &q->adapter, err);
+  bool base = !adapter || !*adapter || !strcmp(adapter, e->name);
+  if (!base && request->n_adapters)
+    status = el_fail(err, EL_ERR_INVALID, "adapters: are there, and so is `adapter`: give one of them");
+  else if (!base)
+    status = el_registry_get(e->registry, adapter, &q->adapter, err);
+  else if (request->n_adapters)
+    status = el_registry_combine(e->registry, request->adapters, request->n_adapters, &q->adapter, err);
   if (q->adapter) {
     snprintf(q->adapter_name, sizeof q->adapter_name, "%s", q->adapter->name);
     status = el_memory_check(&e->memory, q->adapter, (uint64_t)(q->n_prompt + q->max_new), EL_PAGE_TOKENS, err);
@@ -107,6 +113,7 @@ el_status el_request_list(const el_engine *engine, el_request_info **out, size_t
       list[count++] = (el_request_info){.id = q->id,
                                         .adapter = strings,
                                         .phase = (el_phase)atomic_load(&q->shown.phase),
+                                        .slot = atomic_load(&q->shown.slot),
                                         .prompt_tokens = q->n_prompt,
                                         .computed_tokens = atomic_load(&q->shown.n_computed),
                                         .generated_tokens = atomic_load(&q->shown.n_new),

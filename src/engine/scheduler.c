@@ -99,9 +99,19 @@ static void release(el_scheduler *s, el_seq *q) {
   el_prefix_release(&s->memory->prefix, q->pages, q->n_pages);
   el_memory_unpin(s->memory, q->adapter);
   q->n_pages = q->n_chained = q->n_computed = 0;
+  atomic_store(&q->shown.slot, -1);
 }
 
 /* ------------------------------------------------------------ start and end */
+
+/* The lowest number that no running sequence has; there is one. */
+static int free_slot(const el_scheduler *s) {
+  for (int slot = 0;; slot++) {
+    int i = 0;
+    while (i < s->n_running && s->running[i]->slot != slot) i++;
+    if (i == s->n_running) return slot;
+  }
+}
 
 bool el_scheduler_start(el_scheduler *s, el_seq *q) {
   if (s->n_running == s->n_slots) return false;
@@ -119,6 +129,8 @@ bool el_scheduler_start(el_scheduler *s, el_seq *q) {
   q->n_pages += n;
   count_reused(s, q, 0);
   remove_waiting(s, q);
+  q->slot = free_slot(s);
+  atomic_store(&q->shown.slot, q->slot);
   int at = s->n_running++;
   for (; at > 0 && s->running[at - 1]->id > q->id; at--) s->running[at] = s->running[at - 1];
   s->running[at] = q;

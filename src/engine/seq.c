@@ -95,6 +95,7 @@ el_status el_seq_new(const el_request *r, const el_seq_limits *limits, el_seq **
   s->on_event = r->on_event;
   s->user = r->user;
   s->submitted_ns = el_now_ns();
+  atomic_init(&s->shown.slot, -1);
   pthread_condattr_t monotonic;
   pthread_condattr_init(&monotonic);
   pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);

@@ -46,11 +46,12 @@ struct el_seq {
   uint64_t started_ns, first_ns; /* when it got a slot; when its first token came. 0: not yet */
   bool seen;                     /* admission has looked at it */
   int overtaken;                 /* later requests that started while it waited */
+  int slot;                      /* while it runs */
   bool stalled;                  /* has no room in the next step */
 
   /* What el_request_list shows: written by the engine thread. */
   struct {
-    atomic_int phase, n_computed, n_new, overtaken;
+    atomic_int phase, slot, n_computed, n_new, overtaken;
   } shown;
 
   /* Any thread, under the engine's mutex. */

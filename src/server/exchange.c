@@ -34,7 +34,7 @@ void el_exchange_retain(el_exchange *x) {
   atomic_fetch_add(&x->refs, 1);
 }
 
-static void drop_body(el_exchange *x) {
+void el_exchange_drop_body(el_exchange *x) {
   atomic_fetch_sub(&x->server->body_bytes, x->body.len);
   el_buf_free(&x->body);
 }
@@ -42,12 +42,13 @@ static void drop_body(el_exchange *x) {
 void el_exchange_release(el_exchange *x) {
   if (atomic_fetch_sub(&x->refs, 1) != 1) return;
   el_server *s = x->server;
-  drop_body(x);
+  el_exchange_drop_body(x);
   el_reply_free(x->reply);
   el_api_request_free(&x->request);
   el_buf_free(&x->taken);
   el_buf_free(&x->out);
   el_buf_free(&x->records);
+  el_buf_free(&x->result);
   free(x->generations);
   pthread_mutex_destroy(&x->mutex);
   free(x);
@@ -69,7 +70,7 @@ void el_exchange_body(el_exchange *x, const char *data, size_t len) {
     atomic_fetch_sub(&x->server->body_bytes, len);
     x->no_room = true;
   }
-  if (x->too_large || x->no_room) drop_body(x);
+  if (x->too_large || x->no_room) el_exchange_drop_body(x);
 }
 
 /* ---------------------------------------------------------------- waking */
@@ -149,6 +150,7 @@ static void on_event(const el_event *ev) {
   el_generation *g = ev->user;
   el_exchange *x = g->x;
   bool done = ev->type == EL_EVENT_DONE;
+  if (done) el_tally_add(&x->server->tally, x->label, ev);
   pthread_mutex_lock(&x->mutex);
   record(x, g->choice, ev);
   if (done) {
@@ -162,7 +164,7 @@ static void on_event(const el_event *ev) {
 }
 
 /* Submits choice `i`. False: *e, or nobody waits for it any more. */
-static bool submit_one(el_exchange *x, size_t i, el_api_error *e) {
+static bool submit_one(el_exchange *x, size_t i, const el_scaled *scaled, el_api_error *e) {
   const el_api_request *r = &x->request;
   const el_api_prompt *prompt = &r->prompts[i / (size_t)r->n];
   el_generation *g = &x->generations[i];
@@ -172,6 +174,8 @@ static bool submit_one(el_exchange *x, size_t i, el_api_error *e) {
   q.prompt = prompt->tokens;
   q.n_prompt = prompt->n;
   q.sampling.seed += i % (size_t)r->n;
+  q.adapters = scaled->list;
+  q.n_adapters = scaled->n;
   q.on_event = on_event;
   q.user = g;
 
@@ -199,6 +203,8 @@ static bool submit_one(el_exchange *x, size_t i, el_api_error *e) {
   wanted = !x->gone && !x->failed;
   pthread_mutex_unlock(&x->mutex);
   if (!status) {
+    el_logf(&x->server->log, EL_LOG_DEBUG, "%s: submitted as request %llu to %s", x->id, (unsigned long long)id,
+            r->model);
     if (!wanted) el_exchange_stop_generations(x);
     return true;
   }
@@ -210,18 +216,33 @@ static bool submit_one(el_exchange *x, size_t i, el_api_error *e) {
 static bool submit_all(el_exchange *x, el_api_error *e) {
   el_server *s = x->server;
   el_api_request *r = &x->request;
-  bool ok = el_api_request_parse(el_engine_tokenizer(s->options.engine), s->model.name, s->options.max_choices, x->chat,
-                                 x->body.data, x->body.len, r, e);
-  drop_body(x);
+  bool ok = el_api_request_parse(el_engine_tokenizer(s->options.engine), s->model.name, s->options.max_choices,
+                                 x->work == EL_WORK_CHAT, x->body.data, x->body.len, r, e);
+  el_exchange_drop_body(x);
   if (!ok) return false;
   size_t n = r->n_prompts * (size_t)r->n;
   pthread_mutex_lock(&x->mutex);
   x->generations = calloc(n, sizeof *x->generations);
   pthread_mutex_unlock(&x->mutex);
   if (!x->generations) return el_api_fail(e, 500, "no_memory", NULL, "Out of memory while submitting the request.");
-  for (size_t i = 0; i < n; i++)
-    if (!submit_one(x, i, e)) return false;
-  return true;
+  el_scaled scaled;
+  ok = el_scaled_find(s->options.engine, &s->scales, s->model.name, r, &scaled, e);
+  x->label = el_scaled_label(&scaled, r->model);
+  for (size_t i = 0; ok && i < n; i++) ok = submit_one(x, i, &scaled, e);
+  el_scaled_release(&scaled);
+  return ok;
+}
+
+void el_exchange_submitted(el_exchange *x, const el_api_error *e) {
+  pthread_mutex_lock(&x->mutex);
+  x->submitted = true;
+  if (e && !x->failed) {
+    x->failed = true;
+    x->error = *e;
+  }
+  if (el_exchange_ready(x)) wake(x);
+  pthread_mutex_unlock(&x->mutex);
+  if (e) el_exchange_stop_generations(x);
 }
 
 void el_exchange_submit(el_exchange *x) {
@@ -230,13 +251,5 @@ void el_exchange_submit(el_exchange *x) {
   bool wanted = !x->gone && !x->failed;
   pthread_mutex_unlock(&x->mutex);
   bool ok = !wanted || submit_all(x, &e);
-  pthread_mutex_lock(&x->mutex);
-  x->submitted = true;
-  if (!ok && !x->failed) {
-    x->failed = true;
-    x->error = e;
-  }
-  if (el_exchange_ready(x)) wake(x);
-  pthread_mutex_unlock(&x->mutex);
-  if (!ok) el_exchange_stop_generations(x);
+  el_exchange_submitted(x, ok ? NULL : &e);
 }

@@ -21,6 +21,20 @@
 
 typedef struct el_exchange el_exchange;
 
+/* What a request asks for, of those that have a body. */
+typedef enum el_work {
+  EL_WORK_TEXT,
+  EL_WORK_CHAT,
+  EL_WORK_LOAD,
+  EL_WORK_UNLOAD,
+  EL_WORK_RESCAN,
+  EL_WORK_SCALES
+} el_work;
+
+static inline bool el_work_generates(el_work w) {
+  return w == EL_WORK_TEXT || w == EL_WORK_CHAT;
+}
+
 typedef struct el_generation {
   el_exchange *x;
   int choice;
@@ -39,8 +53,8 @@ struct el_exchange {
   char what[64]; /* method and path, for the log */
   uint64_t started_ns;
   int status;
-  bool chat;
-  bool handed_over;        /* to the reader */
+  el_work work;
+  bool handed_over;        /* to the reader or the admin thread */
   bool too_large, no_room; /* why the body is dropped as it comes */
   el_reply *reply;
   el_buf taken; /* a stream's records that are being formatted: [taken_pos, len) */
@@ -48,17 +62,20 @@ struct el_exchange {
   el_buf out; /* a stream's bytes on their way: [out_pos, len) */
   size_t out_pos, sent_bytes;
 
-  /* The HTTP thread's, then the reader's, then read only. */
+  /* The HTTP thread's, then the reader's (or the admin thread's), then read only. */
   el_exchange *next_queued; /* guarded by the server's mutex */
   el_buf body;
   el_api_request request;
+  const char *label; /* what metrics call its adapter; points into the request, or is static */
 
   pthread_mutex_t mutex; /* guards all below */
   bool suspended;        /* the connection sleeps; whoever clears this resumes it */
-  bool submitted;        /* the reader is through; `error` or the generations say with what */
+  bool submitted;        /* the reader is through; `error`, the generations or `result` say with what */
   bool gone;             /* nobody waits for the answer any more: no new records, no new generations */
   bool failed;           /* `error` is the answer, or the end of it */
   el_api_error error;
+  el_buf result; /* of what the admin thread did */
+  const char *result_type;
   el_buf records;
   el_generation *generations;
   size_t n_generations, n_live; /* submitted so far; of them without DONE event */
@@ -74,6 +91,10 @@ void el_exchange_body(el_exchange *x, const char *data, size_t len);
 
 /* Parses the body and submits its generations; wakes the connection if that ends it. The reader's thread. */
 void el_exchange_submit(el_exchange *x);
+/* The reader, or the admin thread, is through. e: what it failed with, or NULL. */
+void el_exchange_submitted(el_exchange *x, const el_api_error *e);
+/* Gives the body's memory back. */
+void el_exchange_drop_body(el_exchange *x);
 
 /* Whether the HTTP thread has something to send. With the mutex held. */
 bool el_exchange_ready(const el_exchange *x);

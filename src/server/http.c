@@ -15,29 +15,61 @@
 /* Seconds after which a client that was told "overloaded" may try again. */
 #define RETRY_AFTER "1"
 
-typedef enum route { ROUTE_NONE, ROUTE_HEALTH, ROUTE_MODELS, ROUTE_MODEL, ROUTE_COMPLETIONS, ROUTE_CHAT } route;
+/* The answers that are made on this thread, and the work that is handed over. */
+typedef enum route {
+  ROUTE_NONE,
+  ROUTE_HEALTH,
+  ROUTE_METRICS,
+  ROUTE_SLOTS,
+  ROUTE_QUEUE,
+  ROUTE_MODELS,
+  ROUTE_MODEL,
+  ROUTE_LORA, /* with POST it is work */
+  ROUTE_WORK  /* + el_work */
+} route;
 
 static const char MODEL_PREFIX[] = "/v1/models/";
 
+static const struct {
+  const char *path;
+  route route;
+} ROUTES[] = {
+    {"/health", ROUTE_HEALTH},
+    {"/metrics", ROUTE_METRICS},
+    {"/slots", ROUTE_SLOTS},
+    {"/queue", ROUTE_QUEUE},
+    {"/v1/models", ROUTE_MODELS},
+    {"/lora-adapters", ROUTE_LORA},
+    {"/v1/completions", ROUTE_WORK + EL_WORK_TEXT},
+    {"/v1/chat/completions", ROUTE_WORK + EL_WORK_CHAT},
+    {"/v1/load_lora_adapter", ROUTE_WORK + EL_WORK_LOAD},
+    {"/v1/unload_lora_adapter", ROUTE_WORK + EL_WORK_UNLOAD},
+    {"/v1/rescan_lora_adapters", ROUTE_WORK + EL_WORK_RESCAN},
+};
+
 static route find_route(const char *path) {
-  if (!strcmp(path, "/health")) return ROUTE_HEALTH;
-  if (!strcmp(path, "/v1/models")) return ROUTE_MODELS;
-  if (!strcmp(path, "/v1/completions")) return ROUTE_COMPLETIONS;
-  if (!strcmp(path, "/v1/chat/completions")) return ROUTE_CHAT;
+  for (size_t i = 0; i < sizeof ROUTES / sizeof *ROUTES; i++)
+    if (!strcmp(path, ROUTES[i].path)) return ROUTES[i].route;
   if (!strncmp(path, MODEL_PREFIX, sizeof MODEL_PREFIX - 1) && path[sizeof MODEL_PREFIX - 1]) return ROUTE_MODEL;
   return ROUTE_NONE;
 }
 
 static bool is_post(route r) {
-  return r == ROUTE_COMPLETIONS || r == ROUTE_CHAT;
+  return r >= ROUTE_WORK;
 }
 
 static const char *allowed_methods(route r) {
+  if (r == ROUTE_LORA) return "GET, HEAD, POST, OPTIONS";
   return is_post(r) ? "POST, OPTIONS" : "GET, HEAD, OPTIONS";
 }
 
 static const char *header(struct MHD_Connection *c, const char *name) {
   return MHD_lookup_connection_value(c, MHD_HEADER_KIND, name);
+}
+
+/* A value of the query; NULL: it is not there. */
+static const char *argument(struct MHD_Connection *c, const char *name) {
+  return MHD_lookup_connection_value(c, MHD_GET_ARGUMENT_KIND, name);
 }
 
 static el_conn *conn_of(struct MHD_Connection *c) {
@@ -76,12 +108,16 @@ static enum MHD_Result queue(el_exchange *x, int status, struct MHD_Response *r)
 }
 
 /* Takes the buffer. */
-static struct MHD_Response *json_response(el_exchange *x, el_buf *b) {
+static struct MHD_Response *buffer_response(el_exchange *x, el_buf *b, const char *type) {
   x->sent_bytes = b->len;
   struct MHD_Response *r = MHD_create_response_from_buffer(b->len, b->data, MHD_RESPMEM_MUST_FREE);
   if (!r) el_buf_free(b);
-  if (r) MHD_add_response_header(r, "Content-Type", "application/json");
+  if (r) MHD_add_response_header(r, "Content-Type", type);
   return r;
+}
+
+static struct MHD_Response *json_response(el_exchange *x, el_buf *b) {
+  return buffer_response(x, b, "application/json");
 }
 
 static enum MHD_Result answer_error(el_exchange *x, const el_api_error *e, const char *allow) {
@@ -116,17 +152,31 @@ static enum MHD_Result answer_preflight(el_exchange *x, route r) {
   return queue(x, 204, resp);
 }
 
+/* What is at a GET endpoint. False: *e. */
+static bool write_get(el_exchange *x, route r, const char *path, el_buf *out, el_api_error *e) {
+  el_server *s = x->server;
+  struct MHD_Connection *c = x->connection;
+  const char *full = argument(c, "fail_on_no_slot");
+  switch (r) {
+    case ROUTE_MODELS: return el_info_models(s, argument(c, "limit"), argument(c, "after"), out, e);
+    case ROUTE_MODEL: return el_info_model(s, path + sizeof MODEL_PREFIX - 1, out, e);
+    case ROUTE_SLOTS: return el_info_slots(s, full && strcmp(full, "0"), out, e);
+    case ROUTE_LORA: return el_info_lora(s, out, e);
+    case ROUTE_QUEUE: return el_info_queue(s, out, e);
+    default: break;
+  }
+  el_api_fail(e, 500, "no_memory", NULL, "Out of memory.");
+  return r == ROUTE_METRICS ? el_info_metrics(s, out) : el_info_health(s, out);
+}
+
 static enum MHD_Result answer_get(el_exchange *x, route r, const char *path) {
   el_buf b = {0};
   el_api_error e = {0};
-  el_api_fail(&e, 500, "no_memory", NULL, "Out of memory.");
-  bool ok = r == ROUTE_HEALTH   ? el_info_health(x->server, &b)
-            : r == ROUTE_MODELS ? el_info_models(x->server, &b)
-                                : el_info_model(x->server, path + sizeof MODEL_PREFIX - 1, &b, &e);
-  if (!ok) {
+  if (!write_get(x, r, path, &b, &e)) {
     el_buf_free(&b);
     return answer_error(x, &e, NULL);
   }
+  if (r == ROUTE_METRICS) return queue(x, 200, buffer_response(x, &b, "text/plain; version=0.0.4; charset=utf-8"));
   /* A draining server is to be taken out of rotation: load balancers read the status. */
   bool unavailable = r == ROUTE_HEALTH && atomic_load(&x->server->draining);
   return queue(x, unavailable ? 503 : 200, json_response(x, &b));
@@ -136,7 +186,7 @@ static enum MHD_Result answer_get(el_exchange *x, route r, const char *path) {
 
 static bool make_reply(el_exchange *x) {
   char id[64];
-  snprintf(id, sizeof id, "%s-%s", x->chat ? "chatcmpl" : "cmpl", x->id);
+  snprintf(id, sizeof id, "%s-%s", x->work == EL_WORK_CHAT ? "chatcmpl" : "cmpl", x->id);
   x->reply = el_reply_new(el_engine_tokenizer(x->server->options.engine), &x->request, id, (int64_t)time(NULL));
   return x->reply != NULL;
 }
@@ -209,7 +259,7 @@ static enum MHD_Result answer_stream(el_exchange *x) {
 }
 
 /* Answers, or suspends the connection until there is an answer. */
-static enum MHD_Result answer_generation(el_exchange *x) {
+static enum MHD_Result answer_work(el_exchange *x) {
   pthread_mutex_lock(&x->mutex);
   bool ready = el_exchange_ready(x), gone = x->gone, failed = x->failed;
   el_api_error e = x->error;
@@ -224,25 +274,30 @@ static enum MHD_Result answer_generation(el_exchange *x) {
   if (!ready) return MHD_YES;
   if (gone) return MHD_NO;
   if (failed) return answer_error(x, &e, NULL);
+  if (!el_work_generates(x->work)) {
+    el_buf result = x->result; /* the admin thread is through with it */
+    x->result = (el_buf){0};
+    return queue(x, 200, buffer_response(x, &result, x->result_type));
+  }
   return x->request.stream ? answer_stream(x) : answer_whole(x, &records);
 }
 
 /* ---------------------------------------------------------------- a request's way in */
 
-/* The body is complete: nothing is awaited from the client, but that it stays. With `generates` the reader takes over,
+/* The body is complete: nothing is awaited from the client, but that it stays. With `works` another thread takes over,
  * in the same breath: a server that stops finds either no trace of the request, or all of it. False: too late. */
-static bool received(el_exchange *x, el_conn *c, bool generates) {
+static bool received(el_exchange *x, el_conn *c, bool works) {
   el_server *s = x->server;
   pthread_mutex_lock(&s->mutex);
   bool ok = !c->expired && !s->stopping;
   if (ok) {
     c->deadline_ns = 0;
     c->in_request = false;
-    x->handed_over = generates;
+    x->handed_over = works;
   }
-  if (ok && generates) {
+  if (ok && works) {
     c->exchange = x;
-    el_reader_push(s, x);
+    el_queue_push(el_work_generates(x->work) ? &s->read : &s->admin, x);
   }
   pthread_mutex_unlock(&s->mutex);
   return ok;
@@ -258,18 +313,20 @@ static enum MHD_Result dispatch(el_exchange *x, const char *method, const char *
   route r = find_route(path);
   el_conn *c = conn_of(x->connection);
   bool post = !strcmp(method, "POST"), get = !strcmp(method, "GET") || !strcmp(method, "HEAD");
-  bool generates =
+  if (r == ROUTE_LORA && post) r = (route)(ROUTE_WORK + EL_WORK_SCALES);
+  bool works =
       is_post(r) && post && !x->too_large && !x->no_room && !atomic_load(&x->server->draining) && origin_allowed(x);
-  x->chat = r == ROUTE_CHAT;
-  if (!received(x, c, generates)) return MHD_NO;
-  if (generates) return answer_generation(x);
+  if (is_post(r)) x->work = (el_work)(r - ROUTE_WORK);
+  if (!received(x, c, works)) return MHD_NO;
+  if (works) return answer_work(x);
   if (!origin_allowed(x))
     return refuse(x, 403, "origin_not_allowed", NULL,
                   "Pages of this web origin may not call the server; its operator can allow them.");
   if (x->too_large) return answer_too_large(x);
   if (r == ROUTE_NONE)
     return refuse(x, 404, "unknown_url", NULL,
-                  "There is no such endpoint; see /v1/models, /v1/completions, /v1/chat/completions and /health.");
+                  "There is no such endpoint; see /v1/models, /v1/completions, /v1/chat/completions, /health, /slots "
+                  "and /metrics.");
   if (!strcmp(method, "OPTIONS")) return answer_preflight(x, r);
   if (is_post(r) ? !post : !get)
     return refuse(x, 405, "method_not_allowed", allowed_methods(r), "This endpoint does not have this method.");
@@ -313,7 +370,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *c, const cha
     *len = 0;
     return MHD_YES;
   }
-  return x->handed_over ? answer_generation(x) : dispatch(x, method, path);
+  return x->handed_over ? answer_work(x) : dispatch(x, method, path);
 }
 
 /* ---------------------------------------------------------------- connections */

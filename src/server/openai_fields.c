@@ -4,6 +4,8 @@
 
 #include <float.h>
 #include <limits.h>
+#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -242,6 +244,55 @@ static bool read_stream_options(el_api_parse *p, const field *f, const json_t *v
   return true;
 }
 
+/* One of them; `at` is what errors call it. */
+static bool read_choice(const json_t *v, const char *at, el_lora_choice *out, el_api_error *e) {
+  const char *key;
+  json_t *value;
+  if (!json_is_object(v))
+    return el_api_fail(e, 400, "invalid_type", at, "Invalid type for '%s': expected an object, but got %s.", at,
+                       el_json_type_name(v));
+  json_object_foreach((json_t *)v, key, value) {
+    if (strcmp(key, "id") && strcmp(key, "scale"))
+      return el_api_fail(e, 400, "unknown_parameter", at, "Unknown parameter: '%s.%.60s'.", at, key);
+  }
+  const json_t *id = json_object_get(v, "id"), *scale = json_object_get(v, "scale");
+  if (!json_is_integer(id) || json_integer_value(id) < 1)
+    return el_api_fail(e, 400, "invalid_value", at, "'%s.id' must be an id of GET /lora-adapters.", at);
+  double d = json_is_number(scale) ? json_number_value(scale) : NAN;
+  if (!(d >= -EL_MAX_SCALE && d <= EL_MAX_SCALE))
+    return el_api_fail(e, 400, "invalid_value", at, "'%s.scale' must be a number between -%d and %d.", at, EL_MAX_SCALE,
+                       EL_MAX_SCALE);
+  *out = (el_lora_choice){(uint64_t)json_integer_value(id), (float)d};
+  return true;
+}
+
+bool el_api_lora_read(const json_t *v, const char *param, el_lora_choice *out, size_t *n, el_api_error *e) {
+  if (!json_is_array(v))
+    return el_api_fail(e, 400, "invalid_type", param, "Invalid type for '%s': expected an array, but got %s.", param,
+                       el_json_type_name(v));
+  size_t count = json_array_size(v);
+  if (count > EL_MAX_COMBINED)
+    return el_api_fail(e, 400, "invalid_value", param,
+                       "Invalid value for '%s': %zu adapters together; at most %d are allowed.", param, count,
+                       EL_MAX_COMBINED);
+  for (size_t i = 0; i < count; i++) {
+    char at[64];
+    snprintf(at, sizeof at, "%s[%zu]", param, i);
+    if (!read_choice(json_array_get(v, i), at, &out[i], e)) return false;
+    for (size_t k = 0; k < i; k++)
+      if (out[k].id == out[i].id)
+        return el_api_fail(e, 400, "invalid_value", at, "Invalid value for '%s': id %llu is there twice.", at,
+                           (unsigned long long)out[i].id);
+  }
+  *n = count;
+  return true;
+}
+
+static bool read_lora(el_api_parse *p, const field *f, const json_t *v) {
+  p->out->has_lora = true;
+  return el_api_lora_read(v, f->name, p->out->lora, &p->out->n_lora, p->error);
+}
+
 static bool read_response_format(el_api_parse *p, const field *f, const json_t *v) {
   if (!json_is_object(v)) return el_api_type_error(p, f->name, "an object", v);
   const json_t *type = json_object_get(v, "type");
@@ -278,6 +329,7 @@ static bool read_messages(el_api_parse *p, const field *f, const json_t *v) {
 
 static const field FIELDS[] = {
     RULE("model", BOTH, read_model),
+    RULE("lora", BOTH, read_lora), /* llama-server's */
     RULE("prompt", TEXT, read_prompt),
     RULE("messages", CHAT, read_messages),
 

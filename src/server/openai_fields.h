@@ -24,6 +24,12 @@ bool el_api_fields_read(el_api_parse *p, const json_t *body);
 bool el_api_messages_read(el_api_parse *p);
 bool el_api_prompts_read(el_api_parse *p);
 
+/* A body as a JSON object, or an array with `array`; the caller's. NULL: *e. */
+json_t *el_api_body_load(const char *body, size_t len, bool array, el_api_error *e);
+
+/* [{"id": 1, "scale": 0.5}, ...] into out[EL_MAX_COMBINED]; `param` is what errors call it. False: *e. */
+bool el_api_lora_read(const json_t *v, const char *param, el_lora_choice *out, size_t *n, el_api_error *e);
+
 /* "an array", "a string", ...: what a value is, for messages. */
 const char *el_json_type_name(const json_t *v);
 bool el_api_type_error(el_api_parse *p, const char *param, const char *expected, const json_t *got);

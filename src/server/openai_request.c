@@ -43,18 +43,20 @@ static bool check_together(el_api_parse *p) {
 }
 
 /* The body may be 2048 levels deep (jansson's own limit), which takes some hundred kilobytes of stack here. */
-static json_t *load(const char *body, size_t len, el_api_error *e) {
+json_t *el_api_body_load(const char *body, size_t len, bool array, el_api_error *e) {
   json_error_t why;
   if (!len) {
-    el_api_fail(e, 400, "invalid_json", NULL, "The request has no body; expected a JSON object.");
+    el_api_fail(e, 400, "invalid_json", NULL, "The request has no body; expected %s.",
+                array ? "a JSON array" : "a JSON object");
     return NULL;
   }
   json_t *j = json_loadb(body, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &why);
   if (!j) {
     el_api_fail(e, 400, "invalid_json", NULL, "The body is not valid JSON: %s (line %d, column %d).", why.text,
                 why.line, why.column);
-  } else if (!json_is_object(j)) {
-    el_api_fail(e, 400, "invalid_json", NULL, "The body must be a JSON object, but it is %s.", el_json_type_name(j));
+  } else if (array ? !json_is_array(j) : !json_is_object(j)) {
+    el_api_fail(e, 400, "invalid_json", NULL, "The body must be %s, but it is %s.",
+                array ? "a JSON array" : "a JSON object", el_json_type_name(j));
     json_decref(j);
     j = NULL;
   }
@@ -66,7 +68,7 @@ bool el_api_request_parse(const el_tokenizer *t, const char *base_name, int max_
   el_api_parse p = {.tokenizer = t, .max_choices = max_choices, .out = out, .error = e};
   out->chat = chat;
   set_defaults(out);
-  json_t *j = load(body, len, e);
+  json_t *j = el_api_body_load(body, len, false, e);
   if (!j) return false;
   bool ok =
       el_api_fields_read(&p, j) && check_together(&p) && (chat ? el_api_messages_read(&p) : el_api_prompts_read(&p));

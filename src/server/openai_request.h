@@ -12,6 +12,12 @@ typedef struct el_api_prompt {
   size_t text_len;
 } el_api_prompt;
 
+/* An adapter with a scale, as llama-server's clients name it. */
+typedef struct el_lora_choice {
+  uint64_t id; /* of el_adapter_info */
+  float scale;
+} el_lora_choice;
+
 typedef struct el_api_request {
   bool chat, stream, include_usage, echo;
   char *model; /* as asked, or the base's name; what the answer repeats */
@@ -24,6 +30,10 @@ typedef struct el_api_request {
   size_t n_stop;
   el_logit_bias *bias;
   size_t n_bias;
+
+  bool has_lora; /* the field was there: it says which adapters are applied, and none may be */
+  el_lora_choice lora[EL_MAX_COMBINED];
+  size_t n_lora;
 } el_api_request;
 
 /* Parses and checks a body and tokenizes its prompts; prompts × n may be max_choices at most. `*out` must be zeroed;

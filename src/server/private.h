@@ -8,8 +8,11 @@
 #include <time.h>
 
 #include "base/log.h"
+#include "server/allowed.h"
 #include "server/exchange.h"
+#include "server/scales.h"
 #include "server/server.h"
+#include "server/tally.h"
 
 /* One open connection. Made and freed by the HTTP thread; the watcher reads it under the server's mutex. */
 typedef struct el_conn {
@@ -29,10 +32,19 @@ typedef struct el_watched {
   bool left; /* its client has gone; else it has failed */
 } el_watched;
 
+/* Requests that wait for one of our threads; the server's mutex. */
+typedef struct el_queue {
+  el_exchange *head, *tail;
+  pthread_cond_t changed; /* work, or the end */
+} el_queue;
+
 struct el_server {
   el_server_options options; /* strings are ours */
   el_log log;
   el_model_info model;
+  el_allowed allowed; /* folders that clients may load from */
+  el_tally tally;
+  el_scales scales;
   int64_t started; /* seconds since the epoch */
   int listen_fd;
   int port;
@@ -49,13 +61,13 @@ struct el_server {
   size_t n_exchanges;     /* not yet freed: those of clients that are gone included */
   pthread_cond_t changed; /* n_requests or n_exchanges went down */
   pthread_cond_t watch;   /* for the watcher: the first connection, or the end */
-  pthread_cond_t queued;  /* for the reader: work, or the end */
-  el_exchange *queue_head, *queue_tail;
+  el_queue read;          /* for the reader */
+  el_queue admin;         /* for the admin thread */
 
   struct pollfd *watch_fds; /* the watcher's scratch, max_connections long */
   el_watched *watched;
-  pthread_t reader, watcher;
-  bool has_reader, has_watcher;
+  pthread_t reader, admin_thread, watcher;
+  bool has_reader, has_admin, has_watcher;
 };
 
 /* http.c */
@@ -64,16 +76,27 @@ struct MHD_Daemon *el_http_start(el_server *s);
 /* watch.c: client hang-ups and receive deadlines. */
 void *el_watch_main(void *server);
 
-/* reader.c: bodies to submitted generations. Pushing, with the server's mutex held, hands the body over. */
+/* reader.c: bodies to submitted generations. */
 void *el_reader_main(void *server);
-void el_reader_push(el_server *s, el_exchange *x);
+/* Hands a request with its body over; the server's mutex is held. */
+void el_queue_push(el_queue *q, el_exchange *x);
+/* Waits for one; NULL: the server stops, and the queue is empty. No mutex is held. */
+el_exchange *el_queue_pop(el_server *s, el_queue *q);
+
+/* admin.c: adapters loaded and unloaded. */
+void *el_admin_main(void *server);
 
 /* listen.c: fills listen_fd, port and url. */
 el_status el_listen(el_server *s, el_error *err);
 
-/* info.c: the answers of GET endpoints. False: out of memory, or *e. */
+/* info.c, metrics.c: the answers of GET endpoints. False: out of memory, or *e. */
 bool el_info_health(el_server *s, el_buf *out);
-bool el_info_models(el_server *s, el_buf *out);
+bool el_info_metrics(el_server *s, el_buf *out);
+bool el_info_slots(el_server *s, bool fail_when_full, el_buf *out, el_api_error *e);
+bool el_info_queue(el_server *s, el_buf *out, el_api_error *e);
+/* limit and after: of the query; NULL: not given. */
+bool el_info_models(el_server *s, const char *limit, const char *after, el_buf *out, el_api_error *e);
+bool el_info_lora(el_server *s, el_buf *out, el_api_error *e);
 bool el_info_model(el_server *s, const char *id, el_buf *out, el_api_error *e);
 
 /* origin.c: whether a browser page of this origin may call; NULL (not a browser, or its own page) may. */

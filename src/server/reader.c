@@ -2,29 +2,29 @@
  * sending what others wait for. One thread, so that one request at a time needs the memory of a parsed body. */
 #include "server/private.h"
 
-void el_reader_push(el_server *s, el_exchange *x) {
+void el_queue_push(el_queue *q, el_exchange *x) {
   el_exchange_retain(x);
-  if (s->queue_tail)
-    s->queue_tail->next_queued = x;
+  if (q->tail)
+    q->tail->next_queued = x;
   else
-    s->queue_head = x;
-  s->queue_tail = x;
-  pthread_cond_signal(&s->queued);
+    q->head = x;
+  q->tail = x;
+  pthread_cond_signal(&q->changed);
 }
 
-/* NULL: the server stops, and the queue is empty. */
-static el_exchange *pop(el_server *s) {
+el_exchange *el_queue_pop(el_server *s, el_queue *q) {
   pthread_mutex_lock(&s->mutex);
-  while (!s->queue_head && !s->stopping) pthread_cond_wait(&s->queued, &s->mutex);
-  el_exchange *x = s->queue_head;
-  if (x && !(s->queue_head = x->next_queued)) s->queue_tail = NULL;
+  while (!q->head && !s->stopping) pthread_cond_wait(&q->changed, &s->mutex);
+  el_exchange *x = q->head;
+  if (x && !(q->head = x->next_queued)) q->tail = NULL;
   pthread_mutex_unlock(&s->mutex);
   return x;
 }
 
 void *el_reader_main(void *server) {
+  el_server *s = server;
   el_exchange *x;
-  while ((x = pop(server))) {
+  while ((x = el_queue_pop(s, &s->read))) {
     el_exchange_submit(x);
     el_exchange_release(x);
   }

@@ -50,7 +50,8 @@ static bool init_cond(pthread_cond_t *c) {
 
 static bool start_threads(el_server *s) {
   s->has_reader = !pthread_create(&s->reader, NULL, el_reader_main, s);
-  s->has_watcher = s->has_reader && !pthread_create(&s->watcher, NULL, el_watch_main, s);
+  s->has_admin = s->has_reader && !pthread_create(&s->admin_thread, NULL, el_admin_main, s);
+  s->has_watcher = s->has_admin && !pthread_create(&s->watcher, NULL, el_watch_main, s);
   return s->has_watcher;
 }
 
@@ -60,7 +61,10 @@ el_status el_server_start(const el_server_options *options, el_server **out, el_
   el_server *s = calloc(1, sizeof *s);
   if (!s) return el_fail(err, EL_ERR_NO_MEMORY, "server: out of memory");
   pthread_mutex_init(&s->mutex, NULL);
-  bool conds = init_cond(&s->changed) && init_cond(&s->watch) && init_cond(&s->queued);
+  el_tally_init(&s->tally);
+  el_scales_init(&s->scales);
+  bool conds =
+      init_cond(&s->changed) && init_cond(&s->watch) && init_cond(&s->read.changed) && init_cond(&s->admin.changed);
   s->listen_fd = -1;
   s->options = *options;
   s->options.host = strdup(options->host);
@@ -73,6 +77,7 @@ el_status el_server_start(const el_server_options *options, el_server **out, el_
 
   if (!conds || !s->options.host || (options->cors_origin && !s->options.cors_origin) || !s->watch_fds || !s->watched)
     status = el_fail(err, EL_ERR_NO_MEMORY, "server: out of memory");
+  if (!status) status = el_allowed_init(&s->allowed, options->allowed_folders, options->n_allowed_folders, err);
   if (!status) status = el_listen(s, err);
   if (!status && !start_threads(s))
     status = el_fail(err, EL_ERR_IO, "server: cannot start a thread: %s", strerror(errno));
@@ -171,10 +176,12 @@ void el_server_stop(el_server *s) {
   for (el_conn *c = s->connections; c; c = c->next)
     if (c->exchange) el_exchange_leave(c->exchange);
   pthread_cond_broadcast(&s->watch);
-  pthread_cond_broadcast(&s->queued);
+  pthread_cond_broadcast(&s->read.changed);
+  pthread_cond_broadcast(&s->admin.changed);
   pthread_mutex_unlock(&s->mutex);
   if (s->has_watcher) pthread_join(s->watcher, NULL);
   if (s->has_reader) pthread_join(s->reader, NULL);
+  if (s->has_admin) pthread_join(s->admin_thread, NULL);
   if (s->daemon) MHD_stop_daemon(s->daemon);
   if (s->listen_fd >= 0) close(s->listen_fd);
 
@@ -183,10 +190,14 @@ void el_server_stop(el_server *s) {
   pthread_mutex_unlock(&s->mutex);
   pthread_cond_destroy(&s->changed);
   pthread_cond_destroy(&s->watch);
-  pthread_cond_destroy(&s->queued);
+  pthread_cond_destroy(&s->read.changed);
+  pthread_cond_destroy(&s->admin.changed);
   pthread_mutex_destroy(&s->mutex);
   free((char *)s->options.host);
   free((char *)s->options.cors_origin);
+  el_allowed_free(&s->allowed);
+  el_tally_free(&s->tally);
+  el_scales_free(&s->scales);
   free(s->watch_fds);
   free(s->watched);
   free(s);

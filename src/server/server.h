@@ -27,6 +27,11 @@ typedef struct el_server_options {
    * that the server's own address serves. */
   const char *cors_origin;
 
+  /* Clients may load adapters from what is inside of these folders, and unload what comes from there. None: they may
+   * neither load nor unload. Only needed while the server starts. */
+  const char *const *allowed_folders;
+  size_t n_allowed_folders;
+
   el_log_fn log; /* NULL: silent. One line a request at EL_LOG_INFO. May be called from any thread. */
   void *log_user;
 } el_server_options;

@@ -2,8 +2,8 @@
  * fails.
  *
  * A token is a byte; the completion repeats the prompt's bytes, and ends with them. Adapters: "upper" answers in
- * capitals, "slow" takes 50 steps a token, "fail" fails at the third token. It implements of edgelora.h what the server
- * calls. */
+ * capitals, "slow" takes 50 steps a token, "fail" fails at the third token; others, which can be added and removed,
+ * answer as the base does. It implements of edgelora.h what the server calls. */
 #include "fake_engine.h"
 
 #include <ctype.h>
@@ -19,15 +19,19 @@
 #define EOS 257
 #define SLOW 50
 
-static const char *const ADAPTERS[] = {"upper", "slow", "fail"};
-#define N_ADAPTERS (sizeof ADAPTERS / sizeof *ADAPTERS)
+typedef struct fake_adapter {
+  uint64_t id;
+  char name[256], path[512];
+} fake_adapter;
+enum { MAX_ADAPTERS = 16384 };
 
 typedef struct running {
   struct running *next;
   uint64_t id;
   el_request request;
   int32_t *prompt;
-  char adapter[16];
+  char adapter[256];
+  int slot; /* -1: waits */
   bool cancelled;
   int done, wait; /* tokens so far; steps until the next */
   char held[4];   /* bytes of a character that is not complete */
@@ -43,6 +47,9 @@ struct el_engine {
   running *list; /* oldest first: the first n_slots of them run */
   uint64_t next_id;
   el_stats stats;
+  fake_adapter *adapters; /* [MAX_ADAPTERS] */
+  size_t n_adapters;
+  uint64_t adapter_id;
 };
 
 struct el_tokenizer {
@@ -132,21 +139,97 @@ void el_engine_stats(const el_engine *engine, el_stats *out) {
   pthread_mutex_unlock(&e->mutex);
 }
 
-el_status el_adapter_list(const el_engine *e, el_adapter_info **out, size_t *n, el_error *err) {
-  el_adapter_info *list = calloc(N_ADAPTERS, sizeof *list);
-  if (!list) return el_fail(err, EL_ERR_NO_MEMORY, "out of memory");
-  for (size_t i = 0; i < N_ADAPTERS; i++)
-    list[i] = (el_adapter_info){.name = ADAPTERS[i], .path = "", .rank = 1, .created = 1};
-  *out = list;
-  *n = N_ADAPTERS;
+/* ---------------------------------------------------------------- adapters */
+
+/* The mutex is held. */
+static fake_adapter *find(const el_engine *e, const char *name) {
+  for (size_t i = 0; i < e->n_adapters; i++)
+    if (!strcmp(e->adapters[i].name, name)) return &e->adapters[i];
+  return NULL;
+}
+
+static el_adapter_info *describe(const fake_adapter *a, size_t n) {
+  el_adapter_info *list = malloc(n * (sizeof *list + sizeof *a) + 1);
+  fake_adapter *copy = (fake_adapter *)(void *)(list + n);
+  if (!list) return NULL;
+  for (size_t i = 0; i < n; i++) {
+    copy[i] = a[i];
+    list[i] = (el_adapter_info){.id = a[i].id, .name = copy[i].name, .path = copy[i].path, .rank = 1, .created = 1};
+  }
+  return list;
+}
+
+el_status el_adapter_list(const el_engine *engine, el_adapter_info **out, size_t *n, el_error *err) {
+  el_engine *e = (el_engine *)engine;
+  pthread_mutex_lock(&e->mutex);
+  *n = e->n_adapters;
+  *out = describe(e->adapters, *n);
+  pthread_mutex_unlock(&e->mutex);
+  return *out ? EL_OK : el_fail(err, EL_ERR_NO_MEMORY, "out of memory");
+}
+
+el_status el_adapter_get(const el_engine *engine, const char *name, el_adapter_info **out, el_error *err) {
+  el_engine *e = (el_engine *)engine;
+  pthread_mutex_lock(&e->mutex);
+  fake_adapter *a = find(e, name);
+  *out = a ? describe(a, 1) : NULL;
+  pthread_mutex_unlock(&e->mutex);
+  return *out ? EL_OK : el_fail(err, EL_ERR_NOT_FOUND, "no adapter '%s'", name);
+}
+
+el_status el_adapter_get_by_id(const el_engine *engine, uint64_t id, el_adapter_info **out, el_error *err) {
+  el_engine *e = (el_engine *)engine;
+  *out = NULL;
+  pthread_mutex_lock(&e->mutex);
+  for (size_t i = 0; i < e->n_adapters; i++)
+    if (e->adapters[i].id == id) *out = describe(&e->adapters[i], 1);
+  pthread_mutex_unlock(&e->mutex);
+  return *out ? EL_OK : el_fail(err, EL_ERR_NOT_FOUND, "no such adapter");
+}
+
+el_status el_adapter_add(el_engine *e, const char *name, const char *path, el_error *err) {
+  el_status status = EL_OK;
+  pthread_mutex_lock(&e->mutex);
+  if (find(e, name) || !strcmp(name, "fake")) {
+    status = el_fail(err, EL_ERR_EXISTS, "adapter name '%s': is taken", name);
+  } else if (e->n_adapters == MAX_ADAPTERS || strlen(name) > 255 || strlen(path) > 511) {
+    status = el_fail(err, EL_ERR_NO_MEMORY, "no room for adapter '%s'", name);
+  } else {
+    fake_adapter *a = &e->adapters[e->n_adapters++];
+    a->id = ++e->adapter_id;
+    strcpy(a->name, name);
+    strcpy(a->path, path);
+  }
+  pthread_mutex_unlock(&e->mutex);
+  return status;
+}
+
+el_status el_adapter_remove(el_engine *e, const char *name, el_error *err) {
+  pthread_mutex_lock(&e->mutex);
+  fake_adapter *a = find(e, name);
+  if (a) memmove(a, a + 1, (size_t)(e->adapters + e->n_adapters-- - (a + 1)) * sizeof *a);
+  pthread_mutex_unlock(&e->mutex);
+  return a ? EL_OK : el_fail(err, EL_ERR_NOT_FOUND, "no adapter '%s'", name);
+}
+
+el_status el_adapter_rescan(el_engine *e, el_rescan_result *out, el_error *err) {
+  *out = (el_rescan_result){.n_added = 1, .n_failed = 2};
   return EL_OK;
 }
 
-static bool known(const char *name) {
-  for (size_t i = 0; i < N_ADAPTERS; i++)
-    if (!strcmp(name, ADAPTERS[i])) return true;
-  return !strcmp(name, "fake");
+const double *el_load_bucket_ms(void) {
+  static const double ms[EL_LOAD_BUCKETS - 1] = {1, 2, 5, 10, 20, 50, 100, 200, 500, 1000};
+  return ms;
 }
+
+static bool known(el_engine *e, const char *name) {
+  pthread_mutex_lock(&e->mutex);
+  bool is = find(e, name) || !strcmp(name, "fake");
+  pthread_mutex_unlock(&e->mutex);
+  return is;
+}
+
+/* ---------------------------------------------------------------- submitting */
 
 static int count(const el_engine *e) {
   int n = 0;
@@ -156,7 +239,9 @@ static int count(const el_engine *e) {
 
 el_status el_submit(el_engine *e, const el_request *q, uint64_t *id, el_error *err) {
   const char *adapter = q->adapter && *q->adapter ? q->adapter : "fake";
-  if (!known(adapter)) return el_fail(err, EL_ERR_NOT_FOUND, "no adapter '%s'", adapter);
+  for (size_t i = 0; i < q->n_adapters; i++) /* the last one that is not off */
+    if (q->adapters[i].scale != 0) adapter = q->adapters[i].adapter;
+  if (!known(e, adapter)) return el_fail(err, EL_ERR_NOT_FOUND, "no adapter '%s'", adapter);
   if (q->n_prompt >= (size_t)e->options.ctx_size)
     return el_fail(err, EL_ERR_TOO_LONG, "the prompt has %zu tokens, but the context has %d", q->n_prompt,
                    e->options.ctx_size);
@@ -170,6 +255,7 @@ el_status el_submit(el_engine *e, const el_request *q, uint64_t *id, el_error *e
   memcpy(prompt, q->prompt, q->n_prompt * sizeof *prompt);
   r->request = *q;
   r->prompt = prompt;
+  r->slot = -1;
   strncpy(r->adapter, adapter, sizeof r->adapter - 1);
   pthread_mutex_lock(&e->mutex);
   bool full = count(e) >= e->options.n_slots + e->options.max_queue, closed = e->closing;
@@ -186,6 +272,27 @@ el_status el_submit(el_engine *e, const el_request *q, uint64_t *id, el_error *e
   free(prompt);
   free(r);
   return full ? el_fail(err, EL_ERR_BUSY, "the queue is full") : el_fail(err, EL_ERR_CLOSED, "closing");
+}
+
+el_status el_request_list(const el_engine *engine, el_request_info **out, size_t *n, el_error *err) {
+  el_engine *e = (el_engine *)engine;
+  pthread_mutex_lock(&e->mutex);
+  *n = (size_t)count(e);
+  el_request_info *list = calloc(*n + 1, sizeof *list + 256);
+  char *name = (char *)(list + *n + 1);
+  *out = list;
+  for (running *r = e->list; list && r; r = r->next, list++, name += 256) {
+    *list = (el_request_info){.id = r->id,
+                              .adapter = strcmp(r->adapter, "fake") ? strcpy(name, r->adapter) : "",
+                              .phase = r->slot < 0 ? EL_PHASE_QUEUED : EL_PHASE_GENERATION,
+                              .slot = r->slot,
+                              .prompt_tokens = (int)r->request.n_prompt,
+                              .computed_tokens = r->slot < 0 ? 0 : (int)r->request.n_prompt + r->done,
+                              .generated_tokens = r->done,
+                              .max_tokens = r->request.max_tokens};
+  }
+  pthread_mutex_unlock(&e->mutex);
+  return *out ? EL_OK : el_fail(err, EL_ERR_NO_MEMORY, "out of memory");
 }
 
 void el_cancel(el_engine *e, uint64_t id) {
@@ -275,6 +382,7 @@ static void step(el_engine *e) {
   e->stats.slots_busy = 0;
   while (*at) {
     running *r = *at;
+    if (slot < e->options.n_slots) r->slot = slot;
     bool runs = slot++ < e->options.n_slots || r->cancelled || e->closing;
     if (!runs || !advance(e, r)) {
       e->stats.slots_busy += runs;
@@ -311,9 +419,23 @@ el_engine *fake_engine_open(const fake_options *options) {
   el_engine *e = calloc(1, sizeof *e);
   if (!e) return NULL;
   e->options = *options;
+  e->adapters = calloc(MAX_ADAPTERS, sizeof *e->adapters);
+  if (!e->adapters) {
+    free(e);
+    return NULL;
+  }
   pthread_mutex_init(&e->mutex, NULL);
   pthread_cond_init(&e->work, NULL);
+  el_adapter_add(e, "upper", "", NULL);
+  el_adapter_add(e, "slow", "", NULL);
+  el_adapter_add(e, "fail", "", NULL);
+  for (int i = 0; i < options->n_more; i++) {
+    char name[32];
+    snprintf(name, sizeof name, "more/%d", i);
+    el_adapter_add(e, name, "", NULL);
+  }
   if (!pthread_create(&e->thread, NULL, engine_main, e)) return e;
+  free(e->adapters);
   free(e);
   return NULL;
 }
@@ -326,5 +448,6 @@ void el_engine_close(el_engine *e) {
   pthread_join(e->thread, NULL);
   pthread_cond_destroy(&e->work);
   pthread_mutex_destroy(&e->mutex);
+  free(e->adapters);
   free(e);
 }

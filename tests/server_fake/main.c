@@ -32,11 +32,13 @@ int main(int argc, char **argv) {
   el_server_options options = el_server_options_default();
   options.port = 0;
   options.log = print_line;
+  const char *allowed;
   int step_us = 200, max_body = (int)options.max_body_bytes, drain_ms = 5000;
   const setting settings[] = {
       {"slots", &fake.n_slots},
       {"queue", &fake.max_queue},
       {"ctx", &fake.ctx_size},
+      {"more", &fake.n_more},
       {"step_us", &step_us},
       {"max_body", &max_body},
       {"drain_ms", &drain_ms},
@@ -45,10 +47,15 @@ int main(int argc, char **argv) {
       {"idle_timeout_ms", &options.idle_timeout_ms},
   };
   for (int i = 1; i < argc; i++) {
-    if (!strncmp(argv[i], "cors=", 5))
+    if (!strncmp(argv[i], "cors=", 5)) {
       options.cors_origin = argv[i] + 5;
-    else if (!set(settings, sizeof settings / sizeof *settings, argv[i]))
+    } else if (!strncmp(argv[i], "allow=", 6)) {
+      allowed = argv[i] + 6;
+      options.allowed_folders = &allowed;
+      options.n_allowed_folders = 1;
+    } else if (!set(settings, sizeof settings / sizeof *settings, argv[i])) {
       return 2;
+    }
   }
   fake.step_us = step_us;
   options.max_body_bytes = (size_t)max_body;

@@ -150,14 +150,30 @@ static el_status fake_plan(el_packer *p, int rank, uint64_t seed, el_pack_size *
   return EL_OK;
 }
 
-el_status el_packer_plan(el_packer *p, const el_lora_file *f, el_pack_size *out, el_error *err) {
-  const el_lora_pair *pair = el_lora_file_at(f, 0);
+el_status el_packer_plan_combined(el_packer *p, const el_pack_source *sources, int n, el_pack_size *out,
+                                  el_error *err) {
+  int rank = 0;
   uint64_t seed = 0;
-  memcpy(&seed, pair->a, 4);
-  return fake_plan(p, pair->rank, seed, out, err);
+  for (int i = 0; i < n; i++) {
+    uint64_t own = sources[i].seed, scale = 0;
+    int r = sources[i].rank;
+    if (sources[i].file) {
+      const el_lora_pair *pair = el_lora_file_at(sources[i].file, 0);
+      own = 0;
+      memcpy(&own, pair->a, 4);
+      r = pair->rank;
+    }
+    if (sources[i].scale != 1) memcpy(&scale, &sources[i].scale, sizeof sources[i].scale);
+    rank += r;
+    seed = n == 1 && !scale ? own : seed * 31 + own * 7 + scale;
+  }
+  return fake_plan(p, rank, seed, out, err);
+}
+el_status el_packer_plan(el_packer *p, const el_lora_file *f, el_pack_size *out, el_error *err) {
+  return el_packer_plan_combined(p, &(el_pack_source){.file = f, .scale = 1}, 1, out, err);
 }
 el_status el_packer_plan_random(el_packer *p, int rank, uint64_t seed, el_pack_size *out, el_error *err) {
-  return fake_plan(p, rank, seed, out, err);
+  return el_packer_plan_combined(p, &(el_pack_source){.rank = rank, .seed = seed, .scale = 1}, 1, out, err);
 }
 
 static uint64_t *words_of(const fake_adapter *a, uint32_t i, size_t *n) {

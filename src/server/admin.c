@@ -1,0 +1,157 @@
+/* POST /v1/load_lora_adapter, /v1/unload_lora_adapter and /v1/rescan_lora_adapters: vLLM's names, answers and errors
+ * where it has them. POST /lora-adapters is llama-server's.
+ *
+ * A thread of its own: an adapter's files are read and checked before the answer, which may take a while that neither
+ * other requests' bodies nor their tokens are to wait for. One thread, so that two loads do not race for a name. */
+#include <string.h>
+
+#include "server/json_out.h"
+#include "server/openai_fields.h"
+#include "server/private.h"
+
+/* A string that must be there. False: *e. */
+static bool read_string(const json_t *body, const char *field, const char **out, el_api_error *e) {
+  const json_t *v = json_object_get(body, field);
+  if (!v || json_is_null(v))
+    return el_api_fail(e, 400, "missing_required_parameter", field, "Missing required parameter: '%s'.", field);
+  if (!json_is_string(v))
+    return el_api_fail(e, 400, "invalid_type", field, "Invalid type for '%s': expected a string, but got %s.", field,
+                       el_json_type_name(v));
+  size_t len = json_string_length(v);
+  if (!len) return el_api_fail(e, 400, "invalid_value", field, "Invalid value for '%s': it is empty.", field);
+  if (strlen(json_string_value(v)) != len)
+    return el_api_fail(e, 400, "invalid_value", field, "Invalid value for '%s': it contains a NUL character.", field);
+  *out = json_string_value(v);
+  return true;
+}
+
+/* Fields that are not in `known` are refused, as in other bodies. */
+static bool check_names(const json_t *body, const char *const *known, el_api_error *e) {
+  const char *key;
+  json_t *value;
+  json_object_foreach((json_t *)body, key, value) {
+    int i = 0;
+    while (known[i] && strcmp(known[i], key)) i++;
+    if (!known[i]) return el_api_fail(e, 400, "unknown_parameter", key, "Unknown parameter: '%.100s'.", key);
+  }
+  return true;
+}
+
+/* What the engine says of an adapter's name or files. */
+static bool fail_adapter(el_api_error *e, const el_error *err) {
+  switch (err->code) {
+    case EL_ERR_IO: return el_api_fail(e, 404, "adapter_not_found", "lora_path", "%s", err->message);
+    case EL_ERR_FORMAT: return el_api_fail(e, 400, "invalid_adapter", "lora_path", "%s", err->message);
+    case EL_ERR_UNSUPPORTED: return el_api_fail(e, 400, "unsupported_adapter", "lora_path", "%s", err->message);
+    case EL_ERR_EXISTS: return el_api_fail(e, 400, "adapter_exists", "lora_name", "%s", err->message);
+    case EL_ERR_INVALID: return el_api_fail(e, 400, "invalid_value", "lora_name", "%s", err->message);
+    case EL_ERR_NOT_FOUND: return el_api_fail(e, 404, "adapter_not_found", "lora_name", "%s", err->message);
+    case EL_ERR_NO_MEMORY: return el_api_fail(e, 507, "no_memory", NULL, "%s", err->message);
+    default: return el_api_fail_engine(e, err, "");
+  }
+}
+
+static bool say(el_exchange *x, const char *name, const char *what, el_api_error *e) {
+  x->result_type = "text/plain; charset=utf-8";
+  return el_buf_printf(&x->result, "Success: LoRA adapter '%s' %s successfully.", name, what) ||
+         el_api_fail(e, 500, "no_memory", NULL, "Out of memory.");
+}
+
+static bool load(el_exchange *x, const json_t *body, el_api_error *e) {
+  static const char *const known[] = {"lora_name", "lora_path", "load_inplace", NULL};
+  const char *name, *path;
+  if (!check_names(body, known, e) || !read_string(body, "lora_name", &name, e) ||
+      !read_string(body, "lora_path", &path, e))
+    return false;
+  const json_t *in_place = json_object_get(body, "load_inplace");
+  if (in_place && !json_is_null(in_place) && !json_is_false(in_place))
+    return el_api_fail(e, 400, "unsupported_value", "load_inplace",
+                       "'load_inplace' is not supported: an adapter whose files change is loaded anew by itself; "
+                       "unload it first to give its name to other files.");
+  el_server *s = x->server;
+  char *real = el_allowed_resolve(&s->allowed, path, e);
+  if (!real) return false;
+  el_error err;
+  el_status status = el_adapter_add(s->options.engine, name, real, &err);
+  if (!status) el_logf(&s->log, EL_LOG_INFO, "adapter %s: added from %s by %s", name, real, x->id);
+  free(real);
+  return status ? fail_adapter(e, &err) : say(x, name, "added", e);
+}
+
+static bool unload(el_exchange *x, const json_t *body, el_api_error *e) {
+  static const char *const known[] = {"lora_name", NULL};
+  const char *name;
+  if (!check_names(body, known, e) || !read_string(body, "lora_name", &name, e)) return false;
+  el_server *s = x->server;
+  if (!el_allowed_any(&s->allowed, e)) return false;
+  el_adapter_info *info;
+  el_error err;
+  if (el_adapter_get(s->options.engine, name, &info, &err)) return fail_adapter(e, &err);
+  bool ours = *info->path && el_allowed_has(&s->allowed, info->path);
+  el_free(info);
+  if (!ours)
+    return el_api_fail(e, 403, "adapter_not_allowed", "lora_name",
+                       "Adapter '%.255s' does not come from a folder that clients may load from: only the operator can "
+                       "take it away.",
+                       name);
+  if (el_adapter_remove(s->options.engine, name, &err)) return fail_adapter(e, &err);
+  el_logf(&s->log, EL_LOG_INFO, "adapter %s: removed by %s", name, x->id);
+  return say(x, name, "removed", e);
+}
+
+/* llama-server's POST /lora-adapters: those that are not in the list have a scale of 0 from here on. */
+static bool set_scales(el_exchange *x, const json_t *body, el_api_error *e) {
+  el_server *s = x->server;
+  el_lora_choice all[EL_MAX_COMBINED];
+  size_t n = 0;
+  if (!el_api_lora_read(body, "lora", all, &n, e)) return false;
+  for (size_t i = 0; i < n; i++) {
+    el_adapter_info *info;
+    el_error err;
+    if (el_adapter_get_by_id(s->options.engine, all[i].id, &info, &err))
+      return el_api_fail(e, 400, "invalid_value", "lora", "There is no adapter with id %llu; see GET /lora-adapters.",
+                         (unsigned long long)all[i].id);
+    el_free(info);
+  }
+  if (!el_allowed_any(&s->allowed, e)) return false;
+  el_scales_set(&s->scales, all, n);
+  el_logf(&s->log, EL_LOG_INFO, "scales of adapters: %zu set by %s", n, x->id);
+  x->result_type = "application/json";
+  return el_buf_printf(&x->result, "{\"success\":true}") || el_api_fail(e, 500, "no_memory", NULL, "Out of memory.");
+}
+
+static bool rescan(el_exchange *x, el_api_error *e) {
+  el_rescan_result r;
+  el_error err;
+  if (el_adapter_rescan(x->server->options.engine, &r, &err))
+    return el_api_fail(e, 500, el_status_name(err.code), NULL, "%s", err.message);
+  x->result_type = "application/json";
+  return el_buf_printf(&x->result, "{\"added\":%zu,\"changed\":%zu,\"removed\":%zu,\"failed\":%zu}", r.n_added,
+                       r.n_changed, r.n_removed, r.n_failed) ||
+         el_api_fail(e, 500, "no_memory", NULL, "Out of memory.");
+}
+
+static bool run(el_exchange *x, el_api_error *e) {
+  /* Nothing is said in a rescan's body. */
+  if (x->work == EL_WORK_RESCAN) return rescan(x, e);
+  json_t *body = el_api_body_load(x->body.data, x->body.len, x->work == EL_WORK_SCALES, e);
+  el_exchange_drop_body(x);
+  if (!body) return false;
+  bool ok = x->work == EL_WORK_LOAD     ? load(x, body, e)
+            : x->work == EL_WORK_UNLOAD ? unload(x, body, e)
+                                        : set_scales(x, body, e);
+  json_decref(body);
+  return ok;
+}
+
+void *el_admin_main(void *server) {
+  el_server *s = server;
+  el_exchange *x;
+  while ((x = el_queue_pop(s, &s->admin))) {
+    el_api_error e;
+    bool ok = run(x, &e);
+    el_exchange_submitted(x, ok ? NULL : &e);
+    el_exchange_release(x);
+  }
+  return NULL;
+}

@@ -1,0 +1,60 @@
+/* What requests cost, by adapter, for GET /metrics. There may be ten thousand adapters, and a monitoring system keeps
+ * every series for ever; so the most used ones have series of their own, and all others share one.
+ *
+ * No counter ever goes down: an adapter that becomes one of the most used begins at zero, and what one that leaves them
+ * has counted is added to the others. The sum over all series is right at any time. Any thread may call. */
+#ifndef EL_SERVER_TALLY_H
+#define EL_SERVER_TALLY_H
+
+#include <pthread.h>
+
+#include "base/buf.h"
+#include "edgelora.h"
+
+enum {
+  EL_TALLY_SHOWN = 32,    /* adapters with series of their own */
+  EL_TALLY_TRACKED = 256, /* whose use is known well enough to become one */
+  EL_TALLY_BUCKETS = 14
+};
+
+typedef struct el_tally_sums {
+  uint64_t requests, prompt_tokens, generated_tokens;
+  uint64_t first_tokens; /* requests that had one */
+  double first_token_seconds, seconds;
+} el_tally_sums;
+
+typedef struct el_tally_row {
+  char *name; /* NULL: free */
+  uint64_t hash;
+  double weight; /* requests, each halved for 4096 that came after it */
+  bool shown;
+  el_tally_sums sums; /* while it is shown */
+} el_tally_row;
+
+typedef struct el_tally_histogram {
+  uint64_t count[EL_TALLY_BUCKETS]; /* the last one without a limit */
+  double sum;
+} el_tally_histogram;
+
+typedef struct el_tally {
+  pthread_mutex_t mutex;
+  el_tally_row rows[EL_TALLY_TRACKED];
+  int n_rows, n_shown;
+  uint64_t n_counted;
+  el_tally_sums other;
+  el_tally_histogram first_token, whole;
+} el_tally;
+
+void el_tally_init(el_tally *t);
+void el_tally_free(el_tally *t);
+
+/* A request that came to its DONE event. name: its adapter; NULL, or one called "other": counted among the others. */
+void el_tally_add(el_tally *t, const char *name, const el_event *done);
+
+/* Appends the series in Prometheus' text form. False: out of memory. */
+bool el_tally_write(el_tally *t, el_buf *out);
+
+/* A label's value with its quotes: backslash, quote and newline are escaped. */
+bool el_metric_label(el_buf *out, const char *value);
+
+#endif
