@@ -109,7 +109,11 @@ typedef struct el_engine_options {
   const char *model_path; /* GGUF file; required */
   const char *model_name; /* what requests call the base; NULL: the file's general.name, or its stem */
   const char *isa;        /* "scalar", "avx2", "avx512", "avx512vnni", ...; NULL: the best this CPU has */
-  int n_threads;          /* threads that compute, engine thread included; 0: one per physical core */
+  int n_threads;          /* threads that compute, engine thread included; 0: one per physical core, or per CPU of
+                           * cpu_list */
+  const char *cpu_list;   /* each of these threads stays on a CPU of its own: numbers and ranges, such as "0-3,8", or
+                           * "auto", one CPU of each physical core; all must be CPUs that the process may use, and at
+                           * least n_threads. NULL: the system places them, best where other programs run too */
   int n_slots;            /* sequences that run at once; default 16 */
   int ctx_size;           /* tokens a sequence may have, prompt and answer; 0: the model's own, 4096 at most */
   int step_rows;          /* rows of one step, decode rows and prompt chunks together; default 128 */

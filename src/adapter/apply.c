@@ -4,18 +4,31 @@
 #include <stdlib.h>
 
 #include "base/error.h"
-#include "base/threads.h"
+
+/* The layers that read each input, in the order of their rows in the stacked A. */
+static const struct {
+  int n;
+  el_linear linears[EL_APPLY_SHARE];
+} readers[EL_N_INPUT] = {[EL_IN_ATTN] = {3, {EL_LIN_Q, EL_LIN_K, EL_LIN_V}},
+                         [EL_IN_O] = {1, {EL_LIN_O}},
+                         [EL_IN_FFN] = {2, {EL_LIN_GATE, EL_LIN_UP}},
+                         [EL_IN_DOWN] = {1, {EL_LIN_DOWN}}};
+
+enum { LD = EL_APPLY_SHARE * EL_LORA_MAX_RANK };
 
 el_status el_apply_new(const el_kernels *k, int max_rows, int n_threads, el_apply *out, el_error *err) {
-  el_apply p = {.kernels = k, .max_rows = max_rows, .n_threads = n_threads};
+  el_apply p = {.kernels = k, .max_rows = max_rows};
+  int n = EL_APPLY_SHARE * max_rows;
   p.groups = calloc((size_t)max_rows, sizeof *p.groups);
-  p.h = malloc(sizeof(float) * (size_t)max_rows * EL_APPLY_LD);
-  p.act = calloc((size_t)n_threads, sizeof *p.act);
+  p.h = malloc(sizeof(float) * (size_t)max_rows * LD);
+  p.acts = calloc((size_t)n, sizeof *p.acts);
+  p.low = calloc((size_t)n, sizeof *p.low);
   p.spans = calloc((size_t)n_threads * EL_APPLY_SPANS, sizeof *p.spans);
-  el_status status = p.groups && p.h && p.act && p.spans
+  el_status status = p.groups && p.h && p.acts && p.low && p.spans
                          ? EL_OK
                          : el_fail(err, EL_ERR_NO_MEMORY, "step: out of memory for low-rank products");
-  for (int i = 0; i < n_threads && !status; i++) status = el_act_new(&p.act[i], EL_LORA_MAX_RANK, max_rows, err);
+  if (!status) status = el_act_new(&p.memory, EL_LORA_MAX_RANK, n, err);
+  for (int i = 0; i < n && !status; i++) p.acts[i] = el_act_column(&p.memory, i);
   if (status)
     el_apply_free(&p);
   else
@@ -24,9 +37,9 @@ el_status el_apply_new(const el_kernels *k, int max_rows, int n_threads, el_appl
 }
 
 void el_apply_free(el_apply *p) {
-  if (p->act)
-    for (int i = 0; i < p->n_threads; i++) el_act_free(&p->act[i]);
-  free(p->act);
+  el_act_free(&p->memory);
+  free(p->acts);
+  free(p->low);
   free(p->h);
   free(p->groups);
   free(p->spans);
@@ -48,91 +61,58 @@ void el_apply_row(el_apply *p, int row, const el_adapter *adapter) {
   p->groups[p->n_groups++] = (el_lora_group){adapter, row, row + 1};
 }
 
-/* Thread ith's tiles of the stacked A matrices of all groups, as one range that the threads share; *at: where the tiles
- * of group g begin in it. */
-typedef struct a_walk {
-  int begin, end, at;
-} a_walk;
-
-static a_walk share_a(const el_apply *p, int layer, el_input in, int ith, int nth) {
-  a_walk w = {0};
-  int total = 0;
-  for (int g = 0; g < p->n_groups; g++) total += p->groups[g].adapter->layers[layer].a[in].n_tiles;
-  el_share(total, 1, ith, nth, &w.begin, &w.end);
-  return w;
+/* The rows that a group has in [*begin, *end). */
+static bool clip(const el_lora_group *group, int *begin, int *end) {
+  if (group->row_begin > *begin) *begin = group->row_begin;
+  if (group->row_end < *end) *end = group->row_end;
+  return *begin < *end;
 }
 
-/* The thread's tiles of the next group's matrix. */
-static bool next_a(a_walk *w, const el_packed *a, int *from, int *to) {
-  *from = w->begin > w->at ? w->begin - w->at : 0;
-  *to = w->end - w->at < a->n_tiles ? w->end - w->at : a->n_tiles;
-  w->at += a->n_tiles;
-  return *from < *to;
-}
-
-void el_apply_a(const el_apply *p, int layer, el_input in, const el_act *x, int ith, int nth) {
-  a_walk walk = share_a(p, layer, in, ith, nth);
-  for (int g = 0; g < p->n_groups && walk.at < walk.end; g++) {
-    const el_lora_group *group = &p->groups[g];
-    const el_packed *a = &group->adapter->layers[layer].a[in];
-    int from, to;
-    if (!next_a(&walk, a, &from, &to)) continue;
-    p->kernels->gemm(a, from, to, x, group->row_begin, group->row_end, p->h, EL_APPLY_LD, false, NULL);
-  }
-}
-
-void el_apply_b(const el_apply *p, int layer, el_linear linear, int tile_begin, int tile_end, float *y, size_t ldy,
-                int ith, const unsigned char *next) {
-  el_act *act = &p->act[ith];
-  for (int g = 0; g < p->n_groups; g++) {
-    const el_lora_group *group = &p->groups[g];
-    const el_lora_site *site = &group->adapter->layers[layer].site[linear];
+/* h of one row, for each layer that the adapter has something for. */
+static void quantize_row(const el_apply *p, const el_lora_layer *layer, el_input in, int row) {
+  for (int i = 0; i < readers[in].n; i++) {
+    const el_lora_site *site = &layer->site[readers[in].linears[i]];
+    int at = i * p->max_rows + row;
     if (!site->b.data) continue;
-    int n = group->row_end - group->row_begin;
-    /* every thread quantises the whole of h for itself: rank values a row cost less than a barrier */
-    el_act_shape(act, site->b.cols, n);
-    for (int c = 0; c < n; c++)
-      p->kernels->quantize(p->h + (size_t)(group->row_begin + c) * EL_APPLY_LD + site->a_row, 0, act->n_groups,
-                           site->gain, act, c);
-    el_fetch fetch = {.next = g + 1 < p->n_groups ? NULL : next};
-    p->kernels->gemm(&site->b, tile_begin, tile_end, act, 0, n, y + (size_t)group->row_begin * ldy, ldy, true, &fetch);
+    el_act *act = &p->acts[at];
+    el_act_shape(act, site->b.cols, 1);
+    const float *h = p->h + (size_t)row * LD + site->a_row;
+    p->kernels->quantize(h, 0, act->n_groups, site->gain, act, 0);
+    p->low[at] = el_low_rank_of(&site->b, act);
   }
 }
 
-/* Adds a matrix's tiles to the list of what is fetched, or lengthens its last entry. Returns false when the list is
- * full. */
-static bool add_span(el_span *spans, int *n, size_t *total, const el_packed *w, int from, int to) {
-  const unsigned char *data = w->data + (size_t)from * w->tile_bytes;
-  size_t bytes = (size_t)(to - from) * w->tile_bytes;
-  *total += bytes;
-  if (*total > EL_APPLY_FETCH_BYTES) return false;
-  if (*n && spans[*n - 1].data + spans[*n - 1].bytes == data) {
-    spans[*n - 1].bytes += bytes;
-    return true;
+void el_apply_h(const el_apply *p, int layer, el_input in, const el_act *x, int row_begin, int row_end) {
+  for (int i = 0; i < readers[in].n; i++)
+    for (int row = row_begin; row < row_end; row++) p->low[i * p->max_rows + row] = (el_low_rank){0};
+  for (int g = 0; g < p->n_groups; g++) {
+    const el_lora_layer *lora = &p->groups[g].adapter->layers[layer];
+    const el_packed *a = &lora->a[in];
+    int begin = row_begin, end = row_end;
+    if (!a->data || !clip(&p->groups[g], &begin, &end)) continue;
+    p->kernels->gemm(a, 0, a->n_tiles, x, begin, end, p->h, LD, false, NULL);
+    for (int row = begin; row < end; row++) quantize_row(p, lora, in, row);
   }
-  if (*n == EL_APPLY_SPANS) return false;
-  spans[(*n)++] = (el_span){data, bytes};
-  return true;
 }
 
-void el_apply_fetch(const el_apply *p, int layer, el_input in, const el_apply_share *shares, int n_shares, int ith,
-                    int nth, int visits, el_fetch *fetch) {
+const el_low_rank *el_apply_low(const el_apply *p, int i) {
+  return p->n_groups ? p->low + (size_t)i * (size_t)p->max_rows : NULL;
+}
+
+void el_apply_fetch(const el_apply *p, int layer, el_input in, int row_begin, int row_end, int ith, int visits,
+                    el_fetch *fetch) {
   el_span *spans = p->spans + (size_t)ith * EL_APPLY_SPANS;
-  int n = 0, from, to;
   size_t total = 0;
-  bool room = true;
-  a_walk walk = share_a(p, layer, in, ith, nth);
-  for (int g = 0; g < p->n_groups && walk.at < walk.end && room; g++) {
+  int n = 0;
+  for (int g = 0; g < p->n_groups && n < EL_APPLY_SPANS; g++) {
     const el_packed *a = &p->groups[g].adapter->layers[layer].a[in];
-    if (next_a(&walk, a, &from, &to)) room = add_span(spans, &n, &total, a, from, to);
+    int begin = row_begin, end = row_end;
+    if (!a->data || !clip(&p->groups[g], &begin, &end)) continue;
+    if (total + el_packed_bytes(a) > EL_APPLY_FETCH_BYTES) break;
+    total += el_packed_bytes(a);
+    spans[n++] = (el_span){a->data, el_packed_bytes(a)};
   }
-  for (int i = 0; i < n_shares && room; i++)
-    for (int g = 0; g < p->n_groups && room; g++) {
-      const el_packed *b = &p->groups[g].adapter->layers[layer].site[shares[i].linear].b;
-      if (b->data && shares[i].tile_begin < shares[i].tile_end)
-        room = add_span(spans, &n, &total, b, shares[i].tile_begin, shares[i].tile_end);
-    }
-  if (visits < 1) return;
+  if (!n || visits < 1) return;
   fetch->spans = spans;
   fetch->n_spans = n;
   fetch->lines = (int)((total / 64 + (size_t)visits - 1) / (size_t)visits);

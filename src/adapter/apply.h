@@ -1,9 +1,10 @@
 /* Batch LoRA: the low-rank products of a step whose rows belong to different adapters.
  *
- * Rows are cut into groups: maximal runs with the same adapter. For a group g and a linear layer, Y[g] += gain * (X[g]
- * A^T) B^T. The A products of all groups are one pool of work that threads share; the B products follow the rows of Y
- * that a thread owns in the base product, so that between base product and B no barrier is needed, only between A and
- * B. */
+ * For a row x with an adapter and a linear layer: y += gain * (x A^T) B^T. The A products come first: once an input of
+ * linear layers is there, el_apply_h computes h = x A^T for the layers that read it, and quantises it. The B products
+ * ride in the base product (el_gemm_lora): when a tile of W has been used for a column, that column's tile of B follows
+ * while the sums are in registers. So B costs no pass over Y, and its reading from memory, once a step for each
+ * adapter, hides behind the base product. */
 #ifndef EL_ADAPTER_APPLY_H
 #define EL_ADAPTER_APPLY_H
 
@@ -11,25 +12,26 @@
 
 typedef struct el_lora_group {
   const el_adapter *adapter; /* never NULL: rows without adapter are in no group */
-  int row_begin, row_end;
+  int row_begin, row_end;    /* a maximal run of rows with this adapter */
 } el_lora_group;
 
-typedef struct el_apply {
-  const el_kernels *kernels;
-  int max_rows, n_threads;
-  int n_groups;
-  el_lora_group *groups; /* [max_rows] */
-  float *h;              /* [max_rows][EL_APPLY_LD]: X A^T, stacked as A is */
-  el_act *act;           /* [n_threads]: a group's h, quantised */
-  el_span *spans;        /* [n_threads][EL_APPLY_SPANS] what el_apply_fetch lists */
-} el_apply;
-
 enum {
-  EL_APPLY_SPANS = 256,            /* matrices that a thread fetches ahead in a phase, at most, */
+  EL_APPLY_SHARE = 3,              /* linear layers that read one input, at most */
+  EL_APPLY_SPANS = 256,            /* matrices that a thread fetches ahead, at most, */
   EL_APPLY_FETCH_BYTES = 768 << 10 /* and their bytes: they wait in the second-level cache */
 };
 
-enum { EL_APPLY_LD = 3 * EL_LORA_MAX_RANK };
+typedef struct el_apply {
+  const el_kernels *kernels;
+  int max_rows;
+  int n_groups;
+  el_lora_group *groups; /* [max_rows] in order of rows */
+  float *h;              /* [max_rows][EL_APPLY_SHARE * EL_LORA_MAX_RANK]: x A^T, stacked as A is */
+  el_act memory;         /* what the views below point into */
+  el_act *acts;          /* [EL_APPLY_SHARE][max_rows]: h of one layer and row, quantised: one column each */
+  el_low_rank *low;      /* [EL_APPLY_SHARE][max_rows] */
+  el_span *spans;        /* [n_threads][EL_APPLY_SPANS] what el_apply_fetch lists */
+} el_apply;
 
 el_status el_apply_new(const el_kernels *k, int max_rows, int n_threads, el_apply *out, el_error *err);
 void el_apply_free(el_apply *p);
@@ -38,23 +40,16 @@ void el_apply_free(el_apply *p);
 void el_apply_begin(el_apply *p);
 void el_apply_row(el_apply *p, int row, const el_adapter *adapter);
 
-/* Thread ith's share of H = X A^T for the layers that read input `in` of layer `layer`. x: the quantised input of all
- * rows. */
-void el_apply_a(const el_apply *p, int layer, el_input in, const el_act *x, int ith, int nth);
-/* After a barrier: Y += gain * H B^T for the output tiles [tile_begin, tile_end) of one linear layer. y: element (row
- * of the step, output) is y[row * ldy + output]. next: what the thread reads afterwards, or NULL. */
-void el_apply_b(const el_apply *p, int layer, el_linear linear, int tile_begin, int tile_end, float *y, size_t ldy,
-                int ith, const unsigned char *next);
+/* h for rows [row_begin, row_end) and the layers that read input `in` of layer `layer`. x: the quantised input of all
+ * rows, of which these are there. Threads call it for rows of their own; a barrier comes before el_apply_low. */
+void el_apply_h(const el_apply *p, int layer, el_input in, const el_act *x, int row_begin, int row_end);
+/* For el_gemm_lora of the i-th of the layers that read the input of the last el_apply_h; NULL: no row has an adapter.
+ */
+const el_low_rank *el_apply_low(const el_apply *p, int i);
 
-/* The tiles of one linear layer that a thread computes. */
-typedef struct el_apply_share {
-  el_linear linear;
-  int tile_begin, tile_end;
-} el_apply_share;
-
-/* Lists in `fetch` what thread ith will read in el_apply_a and, for its shares of Y, in el_apply_b, to be fetched
- * while `visits` groups of base weights are used. */
-void el_apply_fetch(const el_apply *p, int layer, el_input in, const el_apply_share *shares, int n_shares, int ith,
-                    int nth, int visits, el_fetch *fetch);
+/* Lists in `fetch` what el_apply_h will read for these rows, to be fetched by thread ith while `visits` groups of base
+ * weights are used. */
+void el_apply_fetch(const el_apply *p, int layer, el_input in, int row_begin, int row_end, int ith, int visits,
+                    el_fetch *fetch);
 
 #endif

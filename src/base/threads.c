@@ -1,55 +1,82 @@
 /* The compute threads. See threads.h for the idea.
  *
- * Both waits, for the next run and at a barrier, are the same: watch a generation counter, spin for a bounded time,
- * then sleep on it as a futex. The thread that moves the counter wakes sleepers only if there are any.
+ * There is one gate: a generation counter that is watched for a bounded time and then slept on as a futex. Workers wait
+ * at it for a run, and all wait at it for the end of a phase. Who arrives last opens it; before, it does what must be
+ * done while nobody else runs: counts the phase, and takes into the team who is back, and out of it who leaves.
  *
- * When other processes use the cores, the scheduler may put two of our threads on one. Spinning there keeps the thread
- * that is waited for from running, a whole spin at every barrier. So threads note the CPU that they arrive on, and who
- * finds itself on the CPU of one that has not arrived sleeps at once. */
+ * When other processes use the cores, three things cost more than the share of the time that they take:
+ * - The scheduler may put two of our threads on one CPU. Spinning there keeps the thread that is waited for from
+ *   running. So threads note the CPU that they arrive on, and who finds itself on the CPU of one that has not arrived
+ *   sleeps at once.
+ * - It may leave them there: two threads that sleep for each other look like one to it. So a worker that keeps meeting
+ *   another one moves itself to a CPU where none of us is.
+ * - A thread that is interrupted is away for a time slice, milliseconds, and the others wait for it. So a thread that
+ *   was interrupted expects it again, and gives way before, between two phases and outside the team. */
 #include "base/threads.h"
 
-#include <assert.h>
 #include <linux/futex.h>
 #include <pthread.h>
 #include <sched.h>
-#include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 
 enum {
   /* Spins before sleeping, tens of microseconds: longer than a phase's imbalance, shorter than a scheduler's time
      slice. */
-  SPINS_BARRIER = 4000,
-  SPINS_IDLE = 4000,
-  MAX_THREADS = 1024
+  SPINS = 4000,
+  MAX_THREADS = 1024,
+  SHARED_BARRIERS = 16,     /* meetings on one CPU, one after another, before a worker moves, */
+  MOVE_EVERY_NS = 20000000, /* and how often it does at most */
+  INTERRUPTED_NS = 1000000, /* off the CPU for this long within a phase: somebody else had a time slice */
+  STAY_NS = 3000000,        /* how long we compute until we give way: a little less than a time slice */
+  UNWANTED_NS = 50000       /* back sooner than this: nobody else wanted the CPU */
 };
 
-typedef struct gate {
-  _Alignas(64) atomic_uint generation;
-  _Alignas(64) atomic_uint sleepers;
-} gate;
+typedef enum state { MEMBER, AWAY, BACK } state;
 
-/* What a thread shows the others. */
+/* A thread. Its own fields are on a line of their own. */
 typedef struct place {
+  /* What others see. */
   _Alignas(64) atomic_int cpu; /* where it was last seen; negative: not yet */
   atomic_uint arrived;         /* the generation of the barrier that it last arrived at, plus 1 */
+  atomic_int state;
+  atomic_uint from; /* the generation from which on it is a member */
+  int rank;         /* in the team; the opener writes it */
+  /* Its own. */
+  _Alignas(64) uint64_t seen_ns; /* when it last arrived */
+  uint64_t since_ns;             /* since when it computes without having given way */
+  uint64_t moved_ns;
+  long n_interrupted; /* as the system counts */
+  int shared;         /* barriers in a row that found it on another one's CPU */
+  bool contended;
 } place;
 
 struct el_threads {
   int n;
+  int *cpus;          /* [n], or NULL */
   pthread_t *handles; /* [n - 1] */
   int n_started;
-  el_threads_fn fn;
-  void *arg;
-  atomic_bool quit;
-  gate start, barrier;
   place *places; /* [n] */
+
+  /* Of the run; the opener writes them while nobody else looks. */
+  el_phase_fn fn;
+  void *arg;
+  int phase, n_phases;
+  int team;            /* members, at least 1 */
+  el_threads_fn plain; /* of el_threads_run, which is one phase */
+  void *arg_of_plain;
+
+  atomic_bool quit, over;
+  _Alignas(64) atomic_uint generation;
+  _Alignas(64) atomic_uint sleepers;
   _Alignas(64) atomic_int arrived;
+  atomic_bool team_changes; /* somebody leaves or is back */
 };
 
 typedef struct worker {
@@ -65,85 +92,273 @@ static inline void cpu_relax(void) {
 #endif
 }
 
+/* ---- the gate */
+
+static void gate_wait(el_threads *t, unsigned seen, int spins) {
+  for (int i = 0; i < spins; i++) {
+    if (atomic_load_explicit(&t->generation, memory_order_acquire) != seen) return;
+    cpu_relax();
+  }
+  while (atomic_load_explicit(&t->generation, memory_order_acquire) == seen) {
+    /* Announced before the futex checks the generation: either the opener sees a sleeper or the futex sees the change.
+     */
+    atomic_fetch_add(&t->sleepers, 1);
+    syscall(SYS_futex, &t->generation, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
+    atomic_fetch_sub(&t->sleepers, 1);
+  }
+}
+
+static void gate_open(el_threads *t) {
+  atomic_fetch_add(&t->generation, 1);
+  if (atomic_load(&t->sleepers)) syscall(SYS_futex, &t->generation, FUTEX_WAKE_PRIVATE, MAX_THREADS, NULL, NULL, 0);
+}
+
+/* ---- the team */
+
+/* Who is back belongs to the team from generation `from` on. The state is told last: who sees it sees the rest. */
+static void count_team(el_threads *t, unsigned from) {
+  int size = 0;
+  for (int i = 0; i < t->n; i++) {
+    place *p = &t->places[i];
+    int was = atomic_load_explicit(&p->state, memory_order_acquire);
+    if (was == AWAY) continue;
+    p->rank = size++;
+    if (was == MEMBER) continue;
+    atomic_store_explicit(&p->from, from, memory_order_relaxed);
+    atomic_store_explicit(&p->state, MEMBER, memory_order_release);
+  }
+  t->team = size;
+}
+
+static bool is_member(const el_threads *t, int ith, unsigned generation) {
+  const place *p = &t->places[ith];
+  return atomic_load_explicit(&p->state, memory_order_acquire) == MEMBER &&
+         (int)(generation - atomic_load_explicit(&p->from, memory_order_relaxed)) >= 0;
+}
+
 /* Whether a thread that we wait for was last seen on our CPU. */
 static bool shares_cpu(const el_threads *t, int ith, unsigned seen) {
   int cpu = atomic_load_explicit(&t->places[ith].cpu, memory_order_relaxed);
-  for (int i = 0; i < t->n; i++)
-    if (i != ith && atomic_load_explicit(&t->places[i].arrived, memory_order_relaxed) != seen + 1 &&
-        atomic_load_explicit(&t->places[i].cpu, memory_order_relaxed) == cpu)
+  for (int i = 0; i < t->n; i++) {
+    const place *p = &t->places[i];
+    if (i != ith && atomic_load_explicit(&p->cpu, memory_order_relaxed) == cpu &&
+        atomic_load_explicit(&p->arrived, memory_order_relaxed) != seen + 1 &&
+        atomic_load_explicit(&p->state, memory_order_relaxed) == MEMBER)
       return true;
+  }
   return false;
 }
 
-static void gate_wait(gate *g, unsigned seen, int spins) {
-  for (int i = 0; i < spins; i++) {
-    if (atomic_load_explicit(&g->generation, memory_order_acquire) != seen) return;
-    cpu_relax();
+/* Moves this thread to a CPU where none of the others was seen, if it may use one; where it may go stays as it was. */
+static void move_away(const el_threads *t, int ith) {
+  cpu_set_t allowed, others;
+  if (sched_getaffinity(0, sizeof allowed, &allowed)) return;
+  others = allowed;
+  for (int i = 0; i < t->n; i++) {
+    int cpu = atomic_load_explicit(&t->places[i].cpu, memory_order_relaxed);
+    if (cpu >= 0 && cpu < CPU_SETSIZE) CPU_CLR(cpu, &others);
   }
-  while (atomic_load_explicit(&g->generation, memory_order_acquire) == seen) {
-    /* Announced before the futex checks the generation: either the opener sees a sleeper or the futex sees the change.
-     */
-    atomic_fetch_add(&g->sleepers, 1);
-    syscall(SYS_futex, &g->generation, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
-    atomic_fetch_sub(&g->sleepers, 1);
-  }
+  if (CPU_COUNT(&others) == 0 || sched_setaffinity(0, sizeof others, &others)) return;
+  sched_setaffinity(0, sizeof allowed, &allowed);
 }
 
-static void gate_open(gate *g) {
-  atomic_fetch_add(&g->generation, 1);
-  if (atomic_load(&g->sleepers)) syscall(SYS_futex, &g->generation, FUTEX_WAKE_PRIVATE, MAX_THREADS, NULL, NULL, 0);
+static long times_interrupted(void) {
+  struct rusage usage;
+  return getrusage(RUSAGE_THREAD, &usage) ? 0 : usage.ru_nivcsw;
+}
+
+/* At the end of a phase: whether to give way now. The system is asked only after a phase that took suspiciously long.
+ */
+static bool should_leave(place *p, uint64_t now) {
+  if (now - p->seen_ns > INTERRUPTED_NS) {
+    long n = times_interrupted();
+    if (n != p->n_interrupted) {
+      p->n_interrupted = n;
+      p->contended = true;
+      p->since_ns = now;
+    }
+  }
+  p->seen_ns = now;
+  return p->contended && now - p->since_ns > STAY_NS;
+}
+
+/* Outside the team. */
+static void give_way(el_threads *t, place *p) {
+  uint64_t left = el_now_ns();
+  sched_yield();
+  uint64_t now = el_now_ns();
+  p->contended = now - left > UNWANTED_NS;
+  p->since_ns = p->seen_ns = now;
+  p->n_interrupted = times_interrupted(); /* yielding counts as one */
+  atomic_store_explicit(&p->state, BACK, memory_order_release);
+  atomic_store_explicit(&t->team_changes, true, memory_order_release);
+}
+
+/* ---- barriers */
+
+/* Waits for the team, or leaves it and returns at once; false: it has left. *opened: the generation that follows. */
+static bool arrive(el_threads *t, int ith, bool ends_phase, bool leave, unsigned *opened) {
+  place *p = &t->places[ith];
+  unsigned seen = atomic_load_explicit(&t->generation, memory_order_relaxed);
+  const int team = t->team; /* whoever has arrived may no longer look at it */
+  *opened = seen + 1;
+  atomic_store_explicit(&p->cpu, sched_getcpu(), memory_order_relaxed);
+  atomic_store_explicit(&p->arrived, seen + 1, memory_order_relaxed);
+  if (leave) {
+    atomic_store_explicit(&p->state, AWAY, memory_order_relaxed);
+    atomic_store_explicit(&t->team_changes, true, memory_order_relaxed);
+  }
+  if (atomic_fetch_add_explicit(&t->arrived, 1, memory_order_acq_rel) == team - 1) {
+    atomic_store_explicit(&t->arrived, 0, memory_order_relaxed);
+    if (ends_phase && ++t->phase == t->n_phases) {
+      /* Nobody is taken in: the next run counts, and may begin before a late comer has looked. */
+      atomic_store_explicit(&t->over, true, memory_order_relaxed);
+    } else if (atomic_exchange_explicit(&t->team_changes, false, memory_order_acquire)) {
+      count_team(t, seen + 1);
+      if (!t->team) { /* all of them leave: somebody must stay */
+        leave = false;
+        atomic_store_explicit(&p->state, BACK, memory_order_relaxed);
+        count_team(t, seen + 1);
+      }
+    }
+    gate_open(t);
+    return !leave;
+  }
+  if (leave) return false;
+  if (!shares_cpu(t, ith, seen)) {
+    p->shared = 0;
+    gate_wait(t, seen, SPINS);
+    return true;
+  }
+  if (ith && !t->cpus && ++p->shared >= SHARED_BARRIERS) {
+    uint64_t now = el_now_ns();
+    if (now - p->moved_ns > MOVE_EVERY_NS) {
+      move_away(t, ith);
+      p->moved_ns = now;
+    }
+    p->shared = 0;
+  }
+  gate_wait(t, seen, 0);
+  return true;
 }
 
 void el_barrier(el_threads *t, int ith) {
-  if (t->n == 1) return;
-  unsigned seen = atomic_load_explicit(&t->barrier.generation, memory_order_relaxed);
-  atomic_store_explicit(&t->places[ith].cpu, sched_getcpu(), memory_order_relaxed);
-  atomic_store_explicit(&t->places[ith].arrived, seen + 1, memory_order_relaxed);
-  if (atomic_fetch_add_explicit(&t->arrived, 1, memory_order_acq_rel) == t->n - 1) {
-    atomic_store_explicit(&t->arrived, 0, memory_order_relaxed);
-    gate_open(&t->barrier);
-  } else {
-    gate_wait(&t->barrier, seen, shares_cpu(t, ith, seen) ? 0 : SPINS_BARRIER);
+  unsigned opened;
+  if (t->n > 1) arrive(t, ith, false, false, &opened);
+}
+
+/* ---- runs */
+
+/* A member's part of the run, from its present phase to the end, or until it leaves. Returns the generation in which
+ * there is nothing for it to do. */
+static unsigned work(el_threads *t, int ith, unsigned generation) {
+  place *p = &t->places[ith];
+  const int n = t->n_phases;
+  p->seen_ns = el_now_ns();
+  /* After the last barrier the next run may begin at once, so the phase is counted here as well. */
+  for (int phase = t->phase; phase < n; phase++) {
+    t->fn(t->arg, phase, (el_turn){ith, p->rank, t->team});
+    bool leave = phase + 1 < n && should_leave(p, el_now_ns());
+    if (!arrive(t, ith, true, leave, &generation)) {
+      give_way(t, p);
+      return generation - 1;
+    }
+  }
+  return generation;
+}
+
+static void pin(int cpu) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(cpu, &set);
+  sched_setaffinity(0, sizeof set, &set); /* a CPU that has gone offline meanwhile: anywhere, then */
+}
+
+static void *worker_main(void *arg) {
+  worker w = *(worker *)arg;
+  el_threads *t = w.pool;
+  free(arg);
+  if (t->cpus) pin(t->cpus[w.ith]);
+  for (unsigned idle = 0;;) {
+    unsigned now = atomic_load_explicit(&t->generation, memory_order_acquire);
+    if (atomic_load(&t->quit)) return NULL;
+    if (now != idle && is_member(t, w.ith, now))
+      idle = work(t, w.ith, now);
+    else
+      gate_wait(t, now, SPINS);
   }
 }
 
-static void *worker_main(void *p) {
-  worker w = *(worker *)p;
-  free(p);
-  unsigned seen = 0;
-  for (;;) {
-    gate_wait(&w.pool->start, seen, SPINS_IDLE);
-    seen++;
-    if (atomic_load(&w.pool->quit)) return NULL;
-    w.pool->fn(w.pool->arg, w.ith, w.pool->n);
-    el_barrier(w.pool, w.ith);
+/* All workers wait at the gate, or have left the last run early. */
+static void run(el_threads *t) {
+  unsigned next = atomic_load_explicit(&t->generation, memory_order_relaxed) + 1;
+  atomic_store_explicit(&t->places[0].state, BACK, memory_order_relaxed);
+  count_team(t, next);
+  t->phase = 0;
+  atomic_store_explicit(&t->over, false, memory_order_relaxed);
+  gate_open(t);
+  work(t, 0, next);
+  for (;;) { /* it may have left: then it takes part again, or finds that the others are done */
+    unsigned now = atomic_load_explicit(&t->generation, memory_order_acquire);
+    if (atomic_load_explicit(&t->over, memory_order_relaxed)) return;
+    if (is_member(t, 0, now))
+      work(t, 0, now);
+    else
+      gate_wait(t, now, SPINS);
   }
+}
+
+static void plain_phase(void *arg, int phase, el_turn turn) {
+  el_threads *t = arg;
+  t->plain(t->arg_of_plain, turn.ith, t->n);
 }
 
 void el_threads_run(el_threads *t, el_threads_fn fn, void *arg) {
-  t->fn = fn;
-  t->arg = arg;
-  if (t->n > 1) gate_open(&t->start);
-  fn(arg, 0, t->n);
-  el_barrier(t, 0);
+  if (t->n == 1) {
+    fn(arg, 0, 1);
+    return;
+  }
+  for (int i = 1; i < t->n; i++)
+    while (atomic_load_explicit(&t->places[i].state, memory_order_acquire) == AWAY) sched_yield();
+  t->plain = fn;
+  t->arg_of_plain = arg;
+  t->fn = plain_phase;
+  t->arg = t;
+  t->n_phases = 1;
+  run(t);
 }
 
-el_status el_threads_new(int n, el_threads **out, el_error *err) {
+void el_threads_run_phases(el_threads *t, int n, el_phase_fn fn, void *arg) {
+  if (t->n == 1) {
+    for (int i = 0; i < n; i++) fn(arg, i, (el_turn){0, 0, 1});
+    return;
+  }
+  if (n < 1) return;
+  t->fn = fn;
+  t->arg = arg;
+  t->n_phases = n;
+  run(t);
+}
+
+el_status el_threads_new(int n, const int *cpus, el_threads **out, el_error *err) {
   if (n < 1 || n > MAX_THREADS) return el_fail(err, EL_ERR_INVALID, "threads: %d is not in 1 to %d", n, MAX_THREADS);
   el_threads *t = NULL;
   if (posix_memalign((void **)&t, 64, sizeof *t)) t = NULL;
   if (!t) return el_fail(err, EL_ERR_NO_MEMORY, "threads: out of memory");
   memset(t, 0, sizeof *t);
-  t->n = n;
+  t->n = t->team = n;
   t->handles = calloc((size_t)n, sizeof *t->handles);
+  if (cpus) t->cpus = calloc((size_t)n, sizeof *t->cpus);
   if (posix_memalign((void **)&t->places, 64, sizeof *t->places * (size_t)n)) t->places = NULL;
-  if (!t->handles || !t->places) {
+  if (!t->handles || !t->places || (cpus && !t->cpus)) {
     el_threads_free(t);
     return el_fail(err, EL_ERR_NO_MEMORY, "threads: out of memory");
   }
+  if (cpus) memcpy(t->cpus, cpus, sizeof *cpus * (size_t)n);
+  memset(t->places, 0, sizeof *t->places * (size_t)n);
   for (int i = 0; i < n; i++) {
     atomic_init(&t->places[i].cpu, -1 - i);
-    atomic_init(&t->places[i].arrived, 0);
+    t->places[i].rank = i;
   }
   for (int i = 1; i < n; i++) {
     worker *w = malloc(sizeof *w);
@@ -162,9 +377,10 @@ el_status el_threads_new(int n, el_threads **out, el_error *err) {
 void el_threads_free(el_threads *t) {
   if (!t) return;
   atomic_store(&t->quit, true);
-  gate_open(&t->start);
+  gate_open(t);
   for (int i = 0; i < t->n_started; i++) pthread_join(t->handles[i], NULL);
   free(t->handles);
+  free(t->cpus);
   free(t->places);
   free(t);
 }
@@ -173,23 +389,6 @@ int el_threads_count(const el_threads *t) {
   return t->n;
 }
 
-/* A core is counted once: by the first of its hardware threads, as the kernel lists them. */
-int el_physical_cores(void) {
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set)) return 1;
-  int n = 0;
-  for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
-    if (!CPU_ISSET(cpu, &set)) continue;
-    char path[96];
-    snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%d/topology/thread_siblings_list", cpu);
-    FILE *f = fopen(path, "re");
-    int first = cpu;
-    if (f) {
-      if (fscanf(f, "%d", &first) != 1) first = cpu;
-      fclose(f);
-    }
-    /* A sibling outside our set does not stand for the core. */
-    n += first == cpu || first < 0 || first >= CPU_SETSIZE || !CPU_ISSET(first, &set);
-  }
-  return n > 0 ? n : 1;
+void el_threads_pin_caller(const el_threads *t) {
+  if (t->cpus) pin(t->cpus[0]);
 }

@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cli/bench_profile.h"
 #include "cli/bench_report.h"
 #include "cli/open.h"
 #include "cli/signals.h"
@@ -24,7 +25,7 @@ typedef struct bench {
   el_cli_numbers npl, ranks;
   const char *n_adapters_text;
   int n_adapters, npp, ntg, repeat;
-  bool json;
+  bool json, profile;
   int max_npl, extra_tokens;
   uint64_t random;
 } bench;
@@ -332,6 +333,8 @@ static int run(const el_cli_command *self, int argc, char **argv) {
       {0, "ranks", "LIST", EL_CLI_NUMBERS, &b.ranks, 1, 256,
        "ranks that the adapters have in turn, such as 8,16,32; default 16"},
       {0, "repeat", "R", EL_CLI_INT, &b.repeat, 1, 1000, "measure R times, show the median and the range; default 3"},
+      {0, "profile", NULL, EL_CLI_FLAG, &b.profile, 0, 0,
+       "instead: where the time of a step goes, of a prompt's pieces and of decoding with --npp tokens before it"},
       {0, "json", NULL, EL_CLI_FLAG, &b.json, 0, 0, "print one JSON object instead of a table"},
   };
   el_cli_option engine[EL_CLI_ENGINE_OPTIONS];
@@ -346,6 +349,19 @@ static int run(const el_cli_command *self, int argc, char **argv) {
   if (!parse_n_adapters(&b))
     return el_cli_usage_error(self, "--n-adapters: '%s' is neither 'each' nor a whole number from 0 to 4096",
                               b.n_adapters_text);
+  if (b.profile) {
+    const el_cli_profile profile = {.common = &b.common,
+                                    .npl = b.npl.items,
+                                    .n_npl = b.npl.n,
+                                    .ranks = b.ranks.items,
+                                    .n_ranks = b.ranks.n,
+                                    .max_npl = b.max_npl,
+                                    .npp = b.npp,
+                                    .ntg = b.ntg,
+                                    .n_adapters = b.n_adapters,
+                                    .json = b.json};
+    return el_cli_profile_run(&profile);
+  }
   fit_engine(&b);
   b.common.signal_fd = el_cli_signals_open();
   code = run_bench(&b);
@@ -360,9 +376,11 @@ const el_cli_command el_cmd_bench_batch = {
     .usage = "[-m MODEL] [--npl LIST] [--npp N] [--ntg N] [--n-adapters N] [--ranks LIST] [options]",
     .about =
         "Prompt speed: all tokens of the batch's prompts over the time from the first submission to the last end.\n"
-        "Decode speed: counted while all sequences of the batch decode.",
+        "Decode speed: counted while all sequences of the batch decode.\n"
+        "--profile runs steps of the model without queue and sampling, and shows each part's share of their time.",
     .examples =
         "  edgelora bench batch\n"
         "  edgelora bench batch --n-adapters 16 --npl 16\n"
+        "  edgelora bench batch --profile --npl 16 --npp 1024\n"
         "  edgelora bench batch -m model.gguf --n-adapters each --ranks 8,16,32 --npl 1,8,32 --json",
     .run = run};

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/cpus.h"
 
 /* ---- the machine */
 
@@ -143,7 +144,7 @@ static void spin(void *arg, int ith, int n) {
 }
 
 el_status el_cli_bench_threads(int n, el_threads **out, el_error *err) {
-  el_status status = el_threads_new(n, out, err);
+  el_status status = el_threads_new(n, NULL, out, err);
   if (!status) el_threads_run(*out, spin, NULL);
   return status;
 }

@@ -196,9 +196,9 @@ el_status el_cli_attend_new(el_cli_attend *a, const el_kernels *kernels, int n_q
   a->pages = malloc(pages * sizeof *a->pages);
   a->q = el_cli_pages_new(threads * row * sizeof(float));
   a->out = el_cli_pages_new((threads * row + 2 * (size_t)head_dim) * sizeof(float));
-  a->scores = el_cli_pages_new(threads * (size_t)n_q * pages * PAGE_TOKENS * sizeof(float));
+  a->scratch = el_cli_pages_new(threads * el_attn_scratch(head_dim) * sizeof(float));
   a->at = calloc(threads * LINE_INTS, sizeof *a->at);
-  if (!a->kv || !a->pages || !a->q || !a->out || !a->scores || !a->at) {
+  if (!a->kv || !a->pages || !a->q || !a->out || !a->scratch || !a->at) {
     el_cli_attend_free(a);
     return no_memory(err);
   }
@@ -213,7 +213,7 @@ void el_cli_attend_free(el_cli_attend *a) {
   free(a->pages);
   free(a->q);
   free(a->out);
-  free(a->scores);
+  free(a->scratch);
   free(a->at);
   *a = (el_cli_attend){0};
 }
@@ -225,18 +225,24 @@ void el_cli_attend_run(void *attend, uint64_t passes, int ith, int n) {
   int *at = &a->at[ith * LINE_INTS];
   el_attn call = {.q = a->q + (size_t)ith * row,
                   .out = a->out + (size_t)ith * row,
-                  .scores = a->scores + (size_t)ith * (size_t)a->n_q * (size_t)n_pages(a) * PAGE_TOKENS,
+                  .ldq = row,
+                  .ldo = row,
+                  .scratch = a->scratch + (size_t)ith * el_attn_scratch(a->head_dim),
+                  .n_rows = 1,
                   .n_q = a->n_q,
                   .head_dim = a->head_dim,
                   .n_pos = a->n_pos,
                   .scale = 1.0f / sqrtf((float)a->head_dim),
                   .pages = a->pages,
                   .kv = a->kv,
-                  .page_bytes = (size_t)a->n_pieces * a->piece};
+                  .page_bytes = (size_t)a->n_pieces * a->piece,
+                  .next_pages = a->pages,
+                  .next_n_pages = n_pages(a)};
   int own = (a->n_pieces - ith + n - 1) / n; /* how many of the pieces are this thread's */
   while (passes--) {
     call.offset = (size_t)(ith + *at * n) * a->piece;
     *at = *at + 1 < own ? *at + 1 : 0;
+    call.next_offset = (size_t)(ith + *at * n) * a->piece;
     a->kernels->attend(&call);
   }
 }

@@ -49,8 +49,8 @@ typedef struct el_cli_attend {
   size_t piece; /* bytes: one layer's keys and values of one head in a page */
   unsigned char *kv;
   uint32_t *pages;
-  float *q, *out, *scores; /* [max_threads, ...] */
-  int *at;                 /* [threads, 16] the next piece of each thread */
+  float *q, *out, *scratch; /* [max_threads, ...] */
+  int *at;                  /* [threads, 16] the next piece of each thread */
 } el_cli_attend;
 
 /* `streamed`: bytes that all pieces take; 0: one piece for each thread. */

@@ -58,9 +58,20 @@ el_cli_group el_cli_engine_group(el_cli_engine *e, int with, el_cli_option stora
   if (with & EL_CLI_WITH_SLOTS)
     storage[n++] =
         (el_cli_option){0, "slots", "N", EL_CLI_INT, &o->n_slots, 1, 4096, "sequences that run at once; default 16"};
-  storage[n++] =
-      (el_cli_option){'t',           "threads", "N",  EL_CLI_INT,
-                      &o->n_threads, 0,         1024, "threads that compute; default 0: one per physical core"};
+  storage[n++] = (el_cli_option){
+      't',           "threads",
+      "N",           EL_CLI_INT,
+      &o->n_threads, 0,
+      1024,          "threads that compute; default 0: one per physical core, or per CPU of --cpu-list"};
+  storage[n++] = (el_cli_option){0,
+                                 "cpu-list",
+                                 "LIST",
+                                 EL_CLI_TEXT,
+                                 &o->cpu_list,
+                                 0,
+                                 0,
+                                 "keep each of these threads on a CPU of its own: 0-3,8 or the like, or auto: one CPU "
+                                 "of each physical core; default: the system places them"};
   storage[n++] = (el_cli_option){
       0,       "isa", "NAME", EL_CLI_TEXT,
       &o->isa, 0,     0,      "instruction set: scalar, avx2, avx512vnni; default: the best that this CPU has"};

@@ -1,4 +1,5 @@
 /* Adding and removing adapters: by name, or all that a directory holds. */
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -88,11 +89,15 @@ static el_status discover(el_engine *e, const char *dir, el_found *found, el_err
   }
 }
 
+/* Listings that are longer leave holes of megabytes between the entries, which go back to the system at once. */
+enum { TRIM_FROM = 1000 };
+
 /* Looks through directory i; its mutex is held. first: what is wrong is said, later only to who wants to know all. */
 static el_status scan(el_engine *e, int i, bool first, el_rescan_result *sum, el_error *err) {
   el_found found;
   el_status status = discover(e, e->dirs.paths[i], &found, err);
   if (status) return status;
+  size_t n_found = found.n;
   el_index_file *index = first ? el_upkeep_read_index(e) : NULL; /* what changes while we run is new */
   el_sync sync = {.dir = i, .known = known, .user = index};
   status = el_registry_sync(e->registry, &found, &sync, err);
@@ -105,6 +110,9 @@ static el_status scan(el_engine *e, int i, bool first, el_rescan_result *sum, el
     el_logf(&e->log, EL_LOG_INFO, "%s: %zu adapters are new, %zu have changed, %zu are gone", e->dirs.paths[i],
             sync.n_added, sync.n_changed, sync.n_removed);
   el_found_free(&found);
+#ifdef __GLIBC__
+  if (n_found >= TRIM_FROM) malloc_trim(0);
+#endif
   sum->n_added += sync.n_added;
   sum->n_changed += sync.n_changed;
   sum->n_removed += sync.n_removed;

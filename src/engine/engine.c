@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "adapter/discover.h"
+#include "base/cpus.h"
 #include "base/error.h"
 #include "format/gguf.h"
 #include "tokenizer/tokenizer.h"
@@ -148,6 +149,17 @@ static el_status start_thread(el_engine *e, el_error *err) {
   return EL_OK;
 }
 
+static el_status open_threads(el_engine *e, const el_engine_options *o, el_error *err) {
+  int cpus[EL_MAX_CPUS], n_cpus = 0, n = o->n_threads;
+  if (o->cpu_list) {
+    el_status status = el_cpus_parse(o->cpu_list, cpus, &n_cpus, err);
+    if (status) return el_fail_prefix(err, "cpu_list");
+    if (n > n_cpus) return el_fail(err, EL_ERR_INVALID, "cpu_list: %d CPUs are too few for %d threads", n_cpus, n);
+    if (!n) n = n_cpus;
+  }
+  return el_threads_new(n ? n : el_physical_cores(), o->cpu_list ? cpus : NULL, &e->threads, err);
+}
+
 static el_status open_parts(el_engine *e, const el_engine_options *o, el_pool_setup setup, el_error *err) {
   el_status status = el_kernels_get(o->isa, &e->kernels, err);
   if (status) return status;
@@ -155,7 +167,7 @@ static el_status open_parts(el_engine *e, const el_engine_options *o, el_pool_se
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
-  status = el_threads_new(o->n_threads ? o->n_threads : el_physical_cores(), &e->threads, err);
+  status = open_threads(e, o, err);
   pthread_sigmask(SIG_SETMASK, &before, NULL);
   if (status || (status = load(e, o, err)) || (status = reserve(e, o, setup, err))) return status;
   pthread_sigmask(SIG_SETMASK, &all, &before);

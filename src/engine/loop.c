@@ -247,6 +247,7 @@ void el_loop_notify(void *engine) {
 void *el_engine_main(void *arg) {
   el_engine *e = arg;
   bool idle = true, cancels, news;
+  el_threads_pin_caller(e->threads);
   while (take_work(e, idle, &cancels, &news)) {
     if (news) {
       el_memory_collect(&e->memory, fail_waiting, e);

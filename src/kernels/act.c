@@ -39,3 +39,16 @@ void el_act_shape(el_act *a, int k, int n_cols) {
   a->n_cols = n_cols;
   a->n_groups = (k + EL_GROUP - 1) / EL_GROUP;
 }
+
+el_act el_act_column(const el_act *a, int col) {
+  assert(col >= 0 && col < a->max_cols);
+  size_t groups = ((size_t)a->max_k + EL_GROUP - 1) / EL_GROUP, at = groups * (size_t)col;
+  return (el_act){.max_k = a->max_k,
+                  .max_cols = 1,
+                  .q = a->q + at * EL_GROUP,
+                  .d = a->d + at,
+                  .ds = a->ds + at,
+                  .s8 = a->s8 + at,
+                  .s128 = a->s128 + at,
+                  .f = a->f + (size_t)a->max_k * (size_t)col};
+}

@@ -92,6 +92,10 @@ void el_act_free(el_act *a);
 /* Sets the shape; contents are undefined until every column has been quantised. */
 void el_act_shape(el_act *a, int k, int n_cols);
 
+/* Column `col` of the memory of `a`, as an X of one column of up to a->max_k values. It is freed with `a`, not by
+ * itself. */
+el_act el_act_column(const el_act *a, int col);
+
 /* Index of (column, group) in d, ds, s8, s128; times 32 in q. */
 static inline size_t el_act_at(const el_act *a, int col, int group) {
   int p = col / EL_PANEL, first = p * EL_PANEL;
@@ -101,19 +105,33 @@ static inline size_t el_act_at(const el_act *a, int col, int group) {
 
 /* ------------------------------------------------------------------ kernels */
 
-/* One query row against the keys and values of its sequence, for the query heads that share a KV head.
+/* Rows of one sequence at consecutive positions against its keys and values, for the query heads that share a KV head.
  * A page holds 16 positions; for each layer and KV head: keys [head_dim][16] F16, then values [16][head_dim] F16. */
 typedef struct el_attn {
-  const float *q; /* [n_q, head_dim] */
-  float *out;     /* [n_q, head_dim] */
-  float *scores;  /* scratch: [n_q, n_pos rounded up to 16] */
-  int n_q, head_dim;
-  int n_pos;                 /* positions 0 .. n_pos - 1 are attended to; at least 1 */
+  const float *q;  /* row i, query head j: [head_dim] at q + i * ldq + j * head_dim */
+  float *out;      /* the same with ldo */
+  size_t ldq, ldo; /* in floats */
+  float *scratch;  /* [el_attn_scratch(head_dim)] */
+  int n_rows, n_q, head_dim;
+  int n_pos;                 /* row i attends to positions 0 .. n_pos + i - 1; n_pos is at least 1 */
   float scale;               /* of the scores: 1 / sqrt(head_dim) */
   const uint32_t *pages;     /* the sequence's page table */
   const unsigned char *kv;   /* the arena */
   size_t page_bytes, offset; /* offset of this layer and head inside a page */
+  /* What this thread reads next, to be fetched towards the end; NULL: not known. Results do not depend on it. */
+  const uint32_t *next_pages; /* [next_n_pages] */
+  int next_n_pages;
+  size_t next_offset;
 } el_attn;
+
+enum {
+  EL_ATTN_BLOCK = 128, /* positions between two corrections of the running maximum: part of the definition */
+  EL_ATTN_TILE = 24    /* queries (rows times heads) that share a pass over keys and values; more go in several */
+};
+
+static inline size_t el_attn_scratch(int head_dim) {
+  return (size_t)EL_ATTN_TILE * ((size_t)head_dim + EL_ATTN_BLOCK);
+}
 
 /* What a thread reads soon, for a product to fetch into the second-level cache while it computes: the hardware's
  * prefetchers begin anew at every page and at every small matrix, and a product of several columns leaves most of the
@@ -147,6 +165,22 @@ static inline const unsigned char *el_fetch_take(el_fetch *f, int n_groups, int 
   return at;
 }
 
+/* What one column of the activations adds to its outputs besides X W^T: y += h B^T, where h = x A^T is a row of the
+ * low-rank product. B: [rows of W, rank]; h: one column of `rank` values, quantised (and in F32, where B has 16 bits).
+ * The figures repeat what b and h say: a kernel looks at them once for each tile of B, which is small. */
+typedef struct el_low_rank {
+  const el_packed *b; /* NULL: nothing */
+  const el_act *h;
+  const unsigned char *data; /* of b */
+  uint32_t tile_bytes, scales_at;
+  int quads;       /* of four columns of B, the last perhaps in part */
+  const int8_t *q; /* of h */
+} el_low_rank;
+
+static inline el_low_rank el_low_rank_of(const el_packed *b, const el_act *h) {
+  return (el_low_rank){b, h, b->data, (uint32_t)b->tile_bytes, (uint32_t)b->scales_at, (b->cols + 3) / 4, h->q};
+}
+
 typedef struct el_kernels {
   const char *name;
   int tile; /* rows of a tile of the integer layouts */
@@ -156,6 +190,11 @@ typedef struct el_kernels {
    * nothing is known. */
   void (*gemm)(const el_packed *w, int tile_begin, int tile_end, const el_act *x, int col_begin, int col_end, float *y,
                size_t ldy, bool add, el_fetch *fetch);
+  /* gemm of an integer layout, and the low-rank products: lora[c] is column c's, counted as y's; each B is in
+   * EL_LAYOUT_Q8. A tile of B, which one column alone reads and which comes from memory, is fetched while the column's
+   * tile of W is used. NULL where an instruction set has no such function: for el_gemm_lora to call. */
+  void (*gemm_lora)(const el_packed *w, int tile_begin, int tile_end, const el_act *x, int col_begin, int col_end,
+                    float *y, size_t ldy, bool add, const el_low_rank *lora, el_fetch *fetch);
   /* Quantises groups [group_begin, group_end) of column `col`. x: [a->k], the whole column. Scales are multiplied by
    * `gain`. */
   void (*quantize)(const float *x, int group_begin, int group_end, float gain, el_act *a, int col);
@@ -163,13 +202,18 @@ typedef struct el_kernels {
   void (*rms_norm)(const float *x, const float *w, int n, float eps, float *y);
   /* y = silu(gate) * up (arXiv 2002.05202); all [n]; y may be gate */
   void (*swiglu)(const float *gate, const float *up, int n, float *y);
-  /* softmax(q K^T * scale) V */
+  /* softmax(q K^T * scale) V, causal; a query's result does not depend on the others */
   void (*attend)(const el_attn *a);
   /* Rotates pairs (x[2i], x[2i+1]), i < n_rot / 2, by the angle of cos_sin[2i], cos_sin[2i+1] (arXiv 2104.09864). */
   void (*rope)(float *x, const float *cos_sin, int n_rot);
   /* Writes one position (slot 0 .. 15) of a page at (layer, head): key, value: [head_dim] F32. */
   void (*kv_write)(unsigned char *page_at, int slot, int head_dim, const float *key, const float *value);
 } el_kernels;
+
+/* Y = X W^T, or += with `add`, and then += h B^T for each column that has one. The arguments are those of gemm; a NULL
+ * `lora` makes it gemm. */
+void el_gemm_lora(const el_kernels *k, const el_packed *w, int tile_begin, int tile_end, const el_act *x, int col_begin,
+                  int col_end, float *y, size_t ldy, bool add, const el_low_rank *lora, el_fetch *fetch);
 
 /* By name, or the best of this CPU when NULL or "auto". EL_ERR_UNSUPPORTED names what this CPU has. */
 el_status el_kernels_get(const char *name, const el_kernels **out, el_error *err);

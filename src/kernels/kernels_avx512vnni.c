@@ -8,7 +8,10 @@
 #include "kernels/ops.h"
 #include "kernels/tables.h"
 
-enum { FETCH_AHEAD = 16384 };
+enum {
+  FETCH_AHEAD = 16384, /* bytes of W */
+  LOW_RANK_AHEAD = 2   /* tiles of B */
+};
 
 EL_INLINE __m512i quad(const int8_t *p) {
   int32_t v;
@@ -24,14 +27,17 @@ EL_INLINE __m512 load_halves(const unsigned char *p) {
   return _mm512_cvtph_ps(_mm256_load_si256((const __m256i *)p));
 }
 
+EL_INLINE __mmask16 first_rows(int n) {
+  return n >= 16 ? (__mmask16)0xffff : (__mmask16)((1u << n) - 1);
+}
+
 EL_INLINE void put_rows(float *y, __m512 acc, int n, bool add) {
   if (n >= 16) {
     _mm512_storeu_ps(y, add ? _mm512_add_ps(_mm512_loadu_ps(y), acc) : acc);
     return;
   }
-  __mmask16 mask = (__mmask16)((1u << n) - 1);
-  if (add) acc = _mm512_add_ps(_mm512_maskz_loadu_ps(mask, y), acc);
-  _mm512_mask_storeu_ps(y, mask, acc);
+  if (add) acc = _mm512_add_ps(_mm512_maskz_loadu_ps(first_rows(n), y), acc);
+  _mm512_mask_storeu_ps(y, first_rows(n), acc);
 }
 
 /* What one call of `columns` is about: tiles [tile_begin, tile_end) times columns of one panel. */
@@ -48,6 +54,8 @@ typedef struct block {
   int tile_end_ahead;        /* where the tiles of the whole call end, */
   const unsigned char *next; /* and what is read then */
   el_fetch *fetch;
+  const el_low_rank *lora; /* of the first column; NULL: none */
+  int quads;               /* that each B of the call has; 0: they differ */
 } block;
 
 /* Where the weights lie that are to be fetched while tile t is used; NULL: nowhere. */
@@ -56,6 +64,45 @@ EL_INLINE const unsigned char *weights_ahead(const block *b, int t) {
   int ahead = t + b->tiles_ahead;
   if (ahead < b->tile_end_ahead) return b->w->data + (size_t)ahead * b->w->tile_bytes;
   return b->next ? b->next + (size_t)(ahead - b->tile_end_ahead) * b->w->tile_bytes : NULL;
+}
+
+/* Tile t of one column's B: its rows of h B^T. N: the quads that B has, if at most 8; 0: any number. */
+EL_INLINE __m512 low_rank(const el_low_rank *l, int t, int N) {
+  const unsigned char *codes = l->data + (size_t)t * l->tile_bytes, *scales = codes + l->scales_at;
+  const int8_t *q = l->q;
+  const float *d = l->h->d;
+  const int32_t *offset = l->h->s128;
+  __m512 acc = _mm512_setzero_ps();
+  for (int left = N ? N : l->quads; left > 0; left -= 8, codes += 512, scales += 32, q += EL_GROUP) {
+    __m512i sum = _mm512_set1_epi32(*offset++);
+    for (int j = 0; j < (N || left < 8 ? left : 8); j++)
+      sum = _mm512_dpbusd_epi32(sum, _mm512_load_si512(codes + j * 64), quad(q + j * 4));
+    acc = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), _mm512_mul_ps(load_halves(scales), _mm512_set1_ps(*d++)), acc);
+  }
+  return acc;
+}
+
+/* Tile t is needed after this tile of W: into the first-level cache. One that comes later leaves memory for the second
+ * level, since the core can wait for few lines at once if they are to end in the first. */
+EL_INLINE void fetch_low_rank(const el_low_rank *l, int t, int tile_end) {
+  if (!l->b) return;
+  const unsigned char *p = l->data + (size_t)t * l->tile_bytes;
+  for (size_t i = 0; i < l->tile_bytes; i += 64) _mm_prefetch((const char *)p + i, _MM_HINT_T0);
+  if (t + LOW_RANK_AHEAD >= tile_end) return;
+  p += LOW_RANK_AHEAD * l->tile_bytes;
+  for (size_t i = 0; i < l->tile_bytes; i += 64) _mm_prefetch((const char *)p + i, _MM_HINT_T1);
+}
+
+/* Writes tile t of C columns, or adds to what is there, and adds the low-rank products. */
+EL_INLINE void put_with_low_rank(const block *b, int t, int C, const __m512 *acc, int N) {
+  float *y = b->y + (size_t)t * 16;
+  const __mmask16 rows = first_rows(b->w->rows - t * 16);
+#pragma GCC unroll 8
+  for (int c = 0; c < C; c++, y += b->ldy) {
+    __m512 r = b->add ? _mm512_add_ps(_mm512_maskz_loadu_ps(rows, y), acc[c]) : acc[c];
+    if (b->lora[c].b) r = _mm512_add_ps(r, low_rank(&b->lora[c], t, N));
+    _mm512_mask_storeu_ps(y, rows, r);
+  }
 }
 
 EL_INLINE void tile_groups(const block *b, int t, int C, el_layout layout, __m512 *acc) {
@@ -79,6 +126,8 @@ EL_INLINE void tile_groups(const block *b, int t, int C, el_layout layout, __m51
       own += own_lines * 64;
     }
     for (int i = 0; i < aside_lines; i++, aside += 64) _mm_prefetch((const char *)aside, _MM_HINT_T1);
+    if (b->lora && g < C)
+      fetch_low_rank(&b->lora[g], t, b->tile_end_ahead); /* one column's at a time: the core can wait for a few only */
 
     __m512i sum[EL_PANEL];
     for (int c = 0; c < C; c++) sum[c] = has_mins ? _mm512_setzero_si512() : _mm512_set1_epi32(offset[c]);
@@ -127,8 +176,17 @@ EL_INLINE void tiles(const block *b, int C, el_layout layout) {
   for (int t = b->tile_begin; t < b->tile_end; t++) {
     __m512 acc[EL_PANEL];
     tile_groups(b, t, C, layout, acc);
-    for (int c = 0; c < C; c++)
-      put_rows(b->y + (size_t)c * b->ldy + (size_t)t * 16, acc[c], b->w->rows - t * 16, b->add);
+    if (!b->lora) {
+      for (int c = 0; c < C; c++)
+        put_rows(b->y + (size_t)c * b->ldy + (size_t)t * 16, acc[c], b->w->rows - t * 16, b->add);
+      continue;
+    }
+    switch (b->quads) {
+      case 2: put_with_low_rank(b, t, C, acc, 2); break;
+      case 4: put_with_low_rank(b, t, C, acc, 4); break;
+      case 8: put_with_low_rank(b, t, C, acc, 8); break;
+      default: put_with_low_rank(b, t, C, acc, 0); break;
+    }
   }
 }
 
@@ -151,7 +209,7 @@ EL_INLINE void low_rank_tiles(const block *b, int N) {
 }
 
 EL_INLINE void columns(const block *b, int C) {
-  if (C == 1 && b->w->layout == EL_LAYOUT_Q8 && b->w->n_groups == 1) {
+  if (C == 1 && b->w->layout == EL_LAYOUT_Q8 && b->w->n_groups == 1 && !b->lora) {
     switch ((b->w->cols + 3) / 4) {
       case 1: low_rank_tiles(b, 1); return;
       case 2: low_rank_tiles(b, 2); return;
@@ -184,14 +242,20 @@ COLUMNS(6)
 COLUMNS(7)
 COLUMNS(8)
 
-static void gemm(const el_packed *w, int tile_begin, int tile_end, const el_act *x, int col_begin, int col_end,
-                 float *y, size_t ldy, bool add, el_fetch *fetch) {
+static int common_quads(const el_low_rank *lora, int n) {
+  int quads = 0;
+  for (int c = 0; c < n; c++) {
+    if (!lora[c].b) continue;
+    if (quads && lora[c].quads != quads) return 0;
+    quads = lora[c].quads;
+  }
+  return quads;
+}
+
+static void products(const el_packed *w, int tile_begin, int tile_end, const el_act *x, int col_begin, int col_end,
+                     float *y, size_t ldy, bool add, const el_low_rank *lora, el_fetch *fetch) {
   static void (*const by_cols[])(const block *) = {columns_1, columns_2, columns_3, columns_4,
                                                    columns_5, columns_6, columns_7, columns_8};
-  if (w->layout == EL_LAYOUT_F16 || w->layout == EL_LAYOUT_BF16) {
-    op_gemm_float(w, tile_begin, tile_end, x, col_begin, col_end, y, ldy, add);
-    return;
-  }
   const int ahead = FETCH_AHEAD / (int)w->tile_bytes + 1;
   block b = {.w = w,
              .x = x,
@@ -199,7 +263,8 @@ static void gemm(const el_packed *w, int tile_begin, int tile_end, const el_act 
              .add = add,
              .tile_end_ahead = tile_end,
              .next = fetch ? fetch->next : NULL,
-             .fetch = fetch};
+             .fetch = fetch,
+             .quads = lora ? common_quads(lora + col_begin, col_end - col_begin) : 0};
   /* All columns within one panel: one pass over the weights. Else each tile stays in the cache for all panels. */
   const int step = (col_end - 1) / EL_PANEL == col_begin / EL_PANEL ? tile_end - tile_begin : 1;
   for (int t = tile_begin; t < tile_end; t += step) {
@@ -212,11 +277,28 @@ static void gemm(const el_packed *w, int tile_begin, int tile_end, const el_act 
       b.tiles_ahead = c == col_begin ? ahead : 0;
       b.at = el_act_at(x, c, 0);
       b.y = y + (size_t)c * ldy;
+      b.lora = lora ? lora + c : NULL;
       by_cols[n - 1](&b);
       c += n;
     }
   }
 }
 
-const el_kernels el_kernels_avx512vnni = {"avx512vnni", 16,        gemm,    op_quantize, op_rms_norm,
-                                          op_swiglu,    op_attend, op_rope, op_kv_write};
+static void gemm(const el_packed *w, int tile_begin, int tile_end, const el_act *x, int col_begin, int col_end,
+                 float *y, size_t ldy, bool add, el_fetch *fetch) {
+  if (w->layout == EL_LAYOUT_F16 || w->layout == EL_LAYOUT_BF16)
+    op_gemm_float(w, tile_begin, tile_end, x, col_begin, col_end, y, ldy, add);
+  else
+    products(w, tile_begin, tile_end, x, col_begin, col_end, y, ldy, add, NULL, fetch);
+}
+
+const el_kernels el_kernels_avx512vnni = {.name = "avx512vnni",
+                                          .tile = 16,
+                                          .gemm = gemm,
+                                          .gemm_lora = products,
+                                          .quantize = op_quantize,
+                                          .rms_norm = op_rms_norm,
+                                          .swiglu = op_swiglu,
+                                          .attend = op_attend,
+                                          .rope = op_rope,
+                                          .kv_write = op_kv_write};

@@ -137,5 +137,12 @@ static void gemm(const el_packed *w, int tile_begin, int tile_end, const el_act 
   gemm_panels(w, tile_begin, tile_end, x, col_begin, col_end, y, ldy, add, MAX_COLS, by_cols);
 }
 
-const el_kernels el_kernels_neon = {"neon",    TILE,      gemm,    op_quantize, op_rms_norm,
-                                    op_swiglu, op_attend, op_rope, op_kv_write};
+const el_kernels el_kernels_neon = {.name = "neon",
+                                    .tile = TILE,
+                                    .gemm = gemm,
+                                    .quantize = op_quantize,
+                                    .rms_norm = op_rms_norm,
+                                    .swiglu = op_swiglu,
+                                    .attend = op_attend,
+                                    .rope = op_rope,
+                                    .kv_write = op_kv_write};

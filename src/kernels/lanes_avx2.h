@@ -9,10 +9,17 @@
 /* Queries, or columns, that share a pass over keys and values, or 16-bit weights. */
 enum { VF_TOGETHER = 4 };
 
+/* Accumulators of attention that fit in registers: scores of queries times pages; queries times 16 dimensions. */
+#define VF_SCORES 6
+#define VF_VALUES 6
+
 typedef struct vf {
   __m256 a, b;
 } vf;
 
+static inline __attribute__((always_inline)) void vf_fetch(const void *p) {
+  _mm_prefetch((const char *)p, _MM_HINT_T1);
+}
 static inline vf vf_load(const float *p) {
   return (vf){_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)};
 }

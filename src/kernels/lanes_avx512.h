@@ -9,8 +9,15 @@
 /* Queries, or columns, that share a pass over keys and values, or 16-bit weights. */
 enum { VF_TOGETHER = 4 };
 
+/* Accumulators of attention that fit in registers: scores of queries times pages; queries times 16 dimensions. */
+#define VF_SCORES 12
+#define VF_VALUES 24
+
 typedef __m512 vf;
 
+static inline __attribute__((always_inline)) void vf_fetch(const void *p) {
+  _mm_prefetch((const char *)p, _MM_HINT_T1);
+}
 static inline vf vf_load(const float *p) {
   return _mm512_loadu_ps(p);
 }

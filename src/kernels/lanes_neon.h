@@ -9,6 +9,10 @@
 /* Queries, or columns, that share a pass over keys and values, or 16-bit weights. */
 enum { VF_TOGETHER = 4 };
 
+/* Accumulators of attention that fit in registers: scores of queries times pages; queries times 16 dimensions. */
+#define VF_SCORES 6
+#define VF_VALUES 6
+
 typedef struct vf {
   float32x4_t v[4];
 } vf;
@@ -18,6 +22,9 @@ typedef struct vf {
   _Pragma("GCC unroll 4") for (int i = 0; i < 4; i++) r.v[i] = (expr); \
   return r
 
+static inline __attribute__((always_inline)) void vf_fetch(const void *p) {
+  __builtin_prefetch(p, 0, 2);
+}
 static inline vf vf_load(const float *p) {
   VF_EACH(vld1q_f32(p + 4 * i));
 }

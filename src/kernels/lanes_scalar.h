@@ -11,6 +11,10 @@
  * and its unrolled loops take a compiler long. */
 enum { VF_TOGETHER = 1 };
 
+/* Accumulators of attention that fit in registers: scores of queries times pages; queries times 16 dimensions. */
+#define VF_SCORES 1
+#define VF_VALUES 1
+
 typedef struct vf {
   float v[16];
 } vf;
@@ -20,6 +24,11 @@ typedef struct vf {
   for (int i = 0; i < 16; i++) r.v[i] = (expr); \
   return r
 
+/* Asks for the cache line at p, to be read soon: into the second-level cache. Always inlined: gcc 12 takes a function
+ * that does nothing but this for one without effect, and drops the calls. */
+static inline __attribute__((always_inline)) void vf_fetch(const void *p) {
+  (void)p;
+}
 static inline vf vf_load(const float *p) {
   VF_EACH(p[i]);
 }

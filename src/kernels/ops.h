@@ -118,100 +118,6 @@ static void op_kv_write(unsigned char *page_at, int slot, int head_dim, const fl
   for (int i = 0; i < head_dim; i++) v[i] = f16_from_f32(value[i]);
 }
 
-/* Scores of NQ queries for the 16 positions of a page. Even and odd dimensions are summed apart: two chains. */
-EL_INLINE void page_scores(const el_attn *a, const float *q, const uint16_t *keys, int NQ, vf *out) {
-  int hd = a->head_dim;
-  vf s0[4], s1[4];
-  for (int i = 0; i < NQ; i++) s0[i] = s1[i] = vf_set1(0);
-  for (int d = 0; d + 1 < hd; d += 2) {
-    vf k0 = vf_load_f16(keys + (size_t)d * 16), k1 = vf_load_f16(keys + (size_t)d * 16 + 16);
-    for (int i = 0; i < NQ; i++) {
-      s0[i] = vf_fma(vf_set1(q[i * hd + d]), k0, s0[i]);
-      s1[i] = vf_fma(vf_set1(q[i * hd + d + 1]), k1, s1[i]);
-    }
-  }
-  for (int i = 0; i < NQ; i++) out[i] = vf_mul(vf_add(s0[i], s1[i]), vf_set1(a->scale));
-}
-
-/* out[i] += p[i] . V for 16 or, at the end, fewer dimensions from d0 on. */
-EL_INLINE void attend_values(const el_attn *a, int d0, const float *scores, size_t ld, int NQ, vf *acc) {
-  int hd = a->head_dim, n = hd - d0;
-  for (int i = 0; i < NQ; i++) acc[i] = vf_set1(0);
-  for (int pos = 0; pos < a->n_pos; pos += 16) {
-    const unsigned char *page = a->kv + (size_t)a->pages[pos / 16] * a->page_bytes + a->offset;
-    const uint16_t *v = (const uint16_t *)page + (size_t)hd * 16 + d0;
-    int end = a->n_pos - pos < 16 ? a->n_pos - pos : 16;
-    for (int t = 0; t < end; t++, v += hd) {
-      vf x;
-      if (n >= EL_LANES) {
-        x = vf_load_f16(v);
-      } else {
-        uint16_t tail[EL_LANES] = {0};
-        memcpy(tail, v, (size_t)n * 2);
-        x = vf_load_f16(tail);
-      }
-      for (int i = 0; i < NQ; i++) acc[i] = vf_fma(vf_set1(scores[(size_t)i * ld + (size_t)(pos + t)]), x, acc[i]);
-    }
-  }
-}
-
-EL_INLINE void attend_queries(const el_attn *a, const float *q, float *out, int NQ) {
-  size_t ld = ((size_t)a->n_pos + 15) / 16 * 16;
-  vf max[4];
-  for (int i = 0; i < NQ; i++) max[i] = vf_set1(-INFINITY);
-  for (int pos = 0; pos < a->n_pos; pos += 16) {
-    const unsigned char *page = a->kv + (size_t)a->pages[pos / 16] * a->page_bytes + a->offset;
-    vf s[4];
-    page_scores(a, q, (const uint16_t *)page, NQ, s);
-    for (int i = 0; i < NQ; i++) {
-      /* slots that hold no position yet hold anything, NaN included: they must not count */
-      if (a->n_pos - pos < 16) {
-        float t[EL_LANES];
-        vf_store(t, s[i]);
-        s[i] = load_tail(t, a->n_pos - pos, -INFINITY);
-      }
-      max[i] = vf_max(max[i], s[i]);
-      vf_store(a->scores + (size_t)i * ld + (size_t)pos, s[i]);
-    }
-  }
-  float inverse[4];
-  for (int i = 0; i < NQ; i++) {
-    vf m = vf_set1(vf_hmax(max[i])), sum = vf_set1(0);
-    float *s = a->scores + (size_t)i * ld;
-    for (int pos = 0; pos < a->n_pos; pos += 16) {
-      vf p = vf_exp(vf_sub(vf_load(s + pos), m));
-      vf_store(s + pos, p);
-      sum = vf_add(sum, a->n_pos - pos < 16 ? load_tail(s + pos, a->n_pos - pos, 0) : p);
-    }
-    inverse[i] = 1.0f / vf_sum(sum);
-  }
-  for (int d = 0; d < a->head_dim; d += EL_LANES) {
-    vf acc[4];
-    attend_values(a, d, a->scores, ld, NQ, acc);
-    for (int i = 0; i < NQ; i++)
-      store_n(out + i * a->head_dim + d, vf_mul(acc[i], vf_set1(inverse[i])), a->head_dim - d);
-  }
-}
-
-/* Query heads that share a KV head go VF_TOGETHER (up to four) at a time: each key and value is converted from F16 once
- * for them. */
-static void op_attend(const el_attn *a) {
-  for (int i = 0; i < a->n_q;) {
-    const float *q = a->q + (size_t)i * (size_t)a->head_dim;
-    float *out = a->out + (size_t)i * (size_t)a->head_dim;
-    int n = a->n_q - i < VF_TOGETHER ? a->n_q - i : VF_TOGETHER;
-    if (VF_TOGETHER == 1 || n == 1)
-      attend_queries(a, q, out, 1);
-    else if (n == 2)
-      attend_queries(a, q, out, 2);
-    else if (n == 3)
-      attend_queries(a, q, out, 3);
-    else
-      attend_queries(a, q, out, 4);
-    i += n;
-  }
-}
-
 /* Writes or adds the rows of one tile of one column; n: rows that exist. */
 EL_INLINE void put_lanes(float *y, vf r, int n, bool add) {
   if (add) r = vf_add(load_n(y, n), r);
@@ -288,5 +194,7 @@ EL_INLINE void gemm_panels(const el_packed *w, int tile_begin, int tile_end, con
     }
   }
 }
+
+#include "kernels/attention.h"
 
 #endif

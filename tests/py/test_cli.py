@@ -340,6 +340,23 @@ def test_an_unknown_isa_is_refused():
     assert "z80" in refused("run", "-m", TINY, "--isa", "z80", "-p", "Hello", status=1)
 
 
+@pytest.mark.parametrize("cpus, says", [
+    ("0-", "cpu_list: '0-' is neither a list of CPUs"),
+    ("1023", "cpu_list: CPU 1023 is not one that this process may use"),
+])
+def test_a_list_of_cpus_that_cannot_be_is_refused(cpus, says):
+    assert says in refused("run", "-m", TINY, "--cpu-list", cpus, "-p", "Hello", status=1)
+
+
+def test_more_threads_than_listed_cpus_are_refused():
+    says = refused("run", "-m", TINY, "--cpu-list", "auto", "-t", "1024", "-p", "Hello", status=1)
+    assert "too few for 1024 threads" in says
+
+
+def test_pinned_threads_give_the_same_answer():
+    assert run("-p", "Hello", "-n", "4", "--cpu-list", "auto") == run("-p", "Hello", "-n", "4", "-t", "1")
+
+
 def test_every_isa_of_this_machine_runs():
     assert run("-p", "Hello", "-n", "4", "--isa", "scalar")
 
@@ -558,6 +575,23 @@ def test_bench_batch_reports_every_batch_as_json():
 def test_bench_batch_prints_a_table():
     lines = done("bench", "batch", "-m", TINY, "--npl", "2", "--npp", "8", "--ntg", "4", "--repeat", "1").decode().splitlines()
     assert [line.split()[0] for line in lines if line] == ["machine", "model", "adapters", "requests", "batch", "2"]
+
+
+def test_bench_batch_profile_tells_where_a_step_goes():
+    args = ("bench", "batch", "--profile", "-m", TINY, "--npl", "1,3", "--npp", "40", "--ntg", "4", "--step-rows", "16")
+    report = json.loads(done(*args, "--n-adapters", "2", "--ranks", "4", "--json"))
+    assert [r["npl"] for r in report["results"]] == [1, 3] and report["step_rows"] == 16
+    for r in report["results"]:
+        assert (r["prompt"]["steps"], r["prompt"]["rows"]) == (3 * r["npl"], 40 * r["npl"])
+        assert (r["decode"]["steps"], r["decode"]["rows"]) == (4, 4 * r["npl"])
+        for kind in ("prompt", "decode"):
+            parts = r[kind]["parts"]
+            assert all(parts[name] > 0 for name in ("attention", "gate, up", "norms", "LoRA: A"))
+            assert sum(parts.values()) <= r[kind]["seconds"] <= sum(parts.values()) * 1.5 + 0.01
+        assert r["kv_gb_per_second"] > 0 and r["read_gb_per_second"] > 0
+    text = done(*args).decode()
+    assert re.search(r"^attention +[\d.]+ +[\d.]+% +[\d.]+ +[\d.]+%$", text, re.MULTILINE)
+    assert "LoRA" not in text
 
 
 def positive(figure):

@@ -33,7 +33,7 @@ static inline fixture fixture_open(const char *path, const char *isa, el_weights
   fixture f = {0};
   el_error err = {0};
   el_gguf *g = NULL;
-  if (el_kernels_get(isa, &f.kernels, &err) || el_threads_new(n_threads, &f.threads, &err) ||
+  if (el_kernels_get(isa, &f.kernels, &err) || el_threads_new(n_threads, NULL, &f.threads, &err) ||
       el_gguf_open(path, &g, &err) || el_model_load(g, f.kernels, f.threads, weights, NULL, NULL, &f.model, &err))
     fail_msg("%s", err.message);
   el_gguf_close(g);

@@ -441,6 +441,9 @@ static void options_out_of_range_are_refused_by_name(void **state) {
   o = ok, o.ctx_size = -1, refuse_options(o, EL_ERR_INVALID, "ctx_size");
   o = ok, o.ctx_size = EL_MAX_CTX + 1, refuse_options(o, EL_ERR_INVALID, "ctx_size");
   o = ok, o.n_threads = -1, refuse_options(o, EL_ERR_INVALID, "n_threads");
+  o = ok, o.cpu_list = "0-", refuse_options(o, EL_ERR_INVALID, "cpu_list");
+  o = ok, o.cpu_list = "1023", refuse_options(o, EL_ERR_INVALID, "cpu_list: CPU 1023");
+  o = ok, o.cpu_list = "auto", o.n_threads = 1024, refuse_options(o, EL_ERR_INVALID, "too few for 1024 threads");
   o = ok, o.max_queue = -1, refuse_options(o, EL_ERR_INVALID, "max_queue");
   o = ok, o.model_name = "a\nb", refuse_options(o, EL_ERR_INVALID, "model_name");
   o = ok, o.isa = "vax", refuse_options(o, EL_ERR_UNSUPPORTED, "vax");

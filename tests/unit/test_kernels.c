@@ -315,15 +315,17 @@ static void rotation_keeps_lengths_and_agrees_across_isas(void **state) {
 }
 
 static void attention_is_softmax_of_scores_times_values(void **state) {
-  static const int dims[] = {2, 10, 16, 64, 80, 128}, lengths[] = {1, 5, 16, 17, 100};
-  enum { PAGES = 9 };
+  static const int dims[] = {2, 10, 16, 64, 80, 128}, lengths[] = {1, 5, 16, 17, 100, 128, 129, 300};
+  enum { PAGES = 20, MOST = 300 };
   for (size_t di = 0; di < sizeof dims / sizeof *dims; di++) {
     int hd = dims[di], n_q = 1 + (int)di;
     size_t head_bytes = (size_t)hd * 64, page_bytes = head_bytes * 2;
     unsigned char *kv = aligned(page_bytes * PAGES);
     memset(kv, 0xff, page_bytes * PAGES); /* NaN wherever nothing is written */
-    uint32_t pages[7] = {4, 0, 8, 2, 7, 1, 5}, seed = 11;
-    float *keys = aligned(sizeof(float) * 100 * (size_t)hd), *values = aligned(sizeof(float) * 100 * (size_t)hd);
+    uint32_t pages[PAGES], seed = 11;
+    for (uint32_t i = 0; i < PAGES; i++) pages[i] = (i * 7 + 4) % PAGES;
+    float *scratch = aligned(sizeof(float) * el_attn_scratch(hd));
+    float *keys = aligned(sizeof(float) * MOST * (size_t)hd), *values = aligned(sizeof(float) * MOST * (size_t)hd);
     for (size_t li = 0; li < sizeof lengths / sizeof *lengths; li++) {
       int n_pos = lengths[li];
       for (int p = 0; p < n_pos; p++) {
@@ -334,9 +336,20 @@ static void attention_is_softmax_of_scores_times_values(void **state) {
         el_kernels_at(0)->kv_write(kv + pages[p / 16] * page_bytes + head_bytes, p % 16, hd, keys + p * hd,
                                    values + p * hd);
       }
-      float q[6 * 128], out[6 * 128], ref[6 * 128], scores[6 * 112];
+      float q[6 * 128], out[6 * 128], ref[6 * 128];
       for (int j = 0; j < n_q * hd; j++) q[j] = 4 * uniform(&seed);
-      el_attn a = {q, out, scores, n_q, hd, n_pos, 1.0f / sqrtf((float)hd), pages, kv, page_bytes, head_bytes};
+      el_attn a = {.q = q,
+                   .out = out,
+                   .scratch = scratch,
+                   .n_rows = 1,
+                   .n_q = n_q,
+                   .head_dim = hd,
+                   .n_pos = n_pos,
+                   .scale = 1.0f / sqrtf((float)hd),
+                   .pages = pages,
+                   .kv = kv,
+                   .page_bytes = page_bytes,
+                   .offset = head_bytes};
       el_attn b = a;
       b.out = ref;
       el_kernels_scalar.attend(&b);
@@ -345,7 +358,7 @@ static void attention_is_softmax_of_scores_times_values(void **state) {
         assert_memory_equal(out, ref, sizeof(float) * (size_t)(n_q * hd));
       }
       for (int h = 0; h < n_q; h++) {
-        double p[100], sum = 0, max = -1e30;
+        double p[MOST], sum = 0, max = -1e30;
         for (int t = 0; t < n_pos; t++) {
           p[t] = 0;
           for (int d = 0; d < hd; d++) p[t] += (double)q[h * hd + d] * keys[t * hd + d];
@@ -361,9 +374,101 @@ static void attention_is_softmax_of_scores_times_values(void **state) {
       }
     }
     free(kv);
+    free(scratch);
     free(keys);
     free(values);
   }
+}
+
+/* Pages of one head, positions 0 .. n_pos - 1 written and the rest NaN. */
+typedef struct pages {
+  unsigned char *kv;
+  uint32_t *table;
+  size_t page_bytes, offset;
+} pages;
+
+static pages make_pages(int hd, int n_pos) {
+  enum { HEADS = 2 };
+  const int n = (n_pos + 15) / 16;
+  pages p = {.page_bytes = (size_t)hd * 64 * HEADS, .offset = (size_t)hd * 64};
+  uint32_t seed = 11;
+  p.kv = aligned(p.page_bytes * (size_t)n);
+  p.table = aligned(sizeof *p.table * (size_t)n);
+  memset(p.kv, 0xff, p.page_bytes * (size_t)n);
+  for (int i = 0; i < n; i++) p.table[i] = (uint32_t)(n - 1 - i);
+  float key[256], value[256];
+  for (int pos = 0; pos < n_pos; pos++) {
+    for (int d = 0; d < hd; d++) key[d] = 2 * uniform(&seed), value[d] = uniform(&seed);
+    el_kernels_at(0)->kv_write(p.kv + p.table[pos / 16] * p.page_bytes + p.offset, pos % 16, hd, key, value);
+  }
+  return p;
+}
+
+/* n_rows rows from position `pos` on in one call, and each alone by the reference, when later positions are not there
+ * yet: a NaN behind a row's own position must not reach it. */
+static void check_rows(int hd, int n_q, int pos, int n_rows) {
+  const size_t row = (size_t)(n_q * hd), ldq = row + 24, ldo = row + 8;
+  float *q = aligned(sizeof(float) * ldq * (size_t)n_rows), *out = aligned(sizeof(float) * ldo * (size_t)n_rows),
+        *ref = aligned(sizeof(float) * row * (size_t)n_rows), *scratch = aligned(sizeof(float) * el_attn_scratch(hd));
+  uint32_t seed = 5;
+  for (size_t i = 0; i < ldq * (size_t)n_rows; i++) q[i] = 3 * uniform(&seed);
+  el_attn a = {.out = out,
+               .ldq = ldq,
+               .ldo = ldo,
+               .scratch = scratch,
+               .n_q = n_q,
+               .head_dim = hd,
+               .scale = 1 / sqrtf((float)hd)};
+  for (int r = 0; r < n_rows; r++) {
+    pages p = make_pages(hd, pos + r + 1);
+    el_attn one = a;
+    one.q = q + ldq * (size_t)r;
+    one.out = ref + row * (size_t)r;
+    one.n_rows = 1;
+    one.n_pos = pos + r + 1;
+    one.pages = p.table;
+    one.kv = p.kv;
+    one.page_bytes = p.page_bytes;
+    one.offset = p.offset;
+    el_kernels_scalar.attend(&one);
+    free(p.kv);
+    free(p.table);
+  }
+  pages p = make_pages(hd, pos + n_rows);
+  a.q = q;
+  a.n_rows = n_rows;
+  a.n_pos = pos + 1;
+  a.pages = p.table;
+  a.kv = p.kv;
+  a.page_bytes = p.page_bytes;
+  a.offset = p.offset;
+  for (int i = 0; el_kernels_at(i); i++)
+    for (int next = 0; next < 2; next++) {
+      a.next_pages = next ? p.table : NULL;
+      a.next_n_pages = 1;
+      memset(out, 0xff, sizeof(float) * ldo * (size_t)n_rows);
+      el_kernels_at(i)->attend(&a);
+      for (int r = 0; r < n_rows; r++)
+        assert_memory_equal(out + ldo * (size_t)r, ref + row * (size_t)r, sizeof(float) * row);
+    }
+  free(p.kv);
+  free(p.table);
+  free(q);
+  free(out);
+  free(ref);
+  free(scratch);
+}
+
+static void rows_that_share_a_pass_over_keys_give_what_each_gives_alone(void **state) {
+  for (int n_q = 1; n_q <= 9; n_q++)
+    for (int n_rows = 1; n_rows <= 9; n_rows++) check_rows(16, n_q, 20 - n_rows, n_rows);
+  for (int n_rows = 1; n_rows <= 24; n_rows++) check_rows(32, 1, EL_ATTN_BLOCK - 5, n_rows);
+  static const int dims[] = {2, 10, 80, 128, 256};
+  for (size_t i = 0; i < sizeof dims / sizeof *dims; i++) check_rows(dims[i], 3, 2 * EL_ATTN_BLOCK - 3, 8);
+  check_rows(64, 3, 0, 8);
+  check_rows(64, 3, 1000, 8);
+  check_rows(64, 32, 40, 1); /* more heads than a tile has queries */
+  check_rows(16, 8, 130, 7);
 }
 
 static void an_unknown_isa_is_refused_by_name(void **state) {
@@ -385,6 +490,7 @@ int main(void) {
       cmocka_unit_test(elementwise_operations_agree_with_libm_and_across_isas),
       cmocka_unit_test(rotation_keeps_lengths_and_agrees_across_isas),
       cmocka_unit_test(attention_is_softmax_of_scores_times_values),
+      cmocka_unit_test(rows_that_share_a_pass_over_keys_give_what_each_gives_alone),
       cmocka_unit_test(an_unknown_isa_is_refused_by_name),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

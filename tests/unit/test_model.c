@@ -63,7 +63,7 @@ static void expect_refusal(const char *after, const void *from, const void *to, 
   patch(&b, after, from, to, n);
   el_threads *t = NULL;
   el_error err = {0};
-  assert_int_equal(el_threads_new(1, &t, &err), EL_OK);
+  assert_int_equal(el_threads_new(1, NULL, &t, &err), EL_OK);
   assert_int_equal(try_load(&b, t, &err), want);
   if (!strstr(err.message, word)) fail_msg("'%s' does not name %s", err.message, word);
   el_threads_free(t);
@@ -85,7 +85,7 @@ static void no_damaged_byte_of_the_header_crashes(void **state) {
   bytes b = read_file("golden/tiny/q4_0.gguf");
   el_threads *t = NULL;
   el_error err = {0};
-  assert_int_equal(el_threads_new(1, &t, &err), EL_OK);
+  assert_int_equal(el_threads_new(1, NULL, &t, &err), EL_OK);
   assert_int_equal(try_load(&b, t, &err), EL_OK);
   /* everything before the tensors' data; the vocabulary in the middle is the tokenizer's business and its strings are
    * many */
@@ -130,7 +130,7 @@ static void check_progress(const char *path) {
     el_model *m = NULL;
     el_error err = {0};
     progress p = {.thread = pthread_self()};
-    assert_int_equal(el_threads_new(n, &t, &err), EL_OK);
+    assert_int_equal(el_threads_new(n, NULL, &t, &err), EL_OK);
     assert_int_equal(el_gguf_open(path, &g, &err), EL_OK);
     assert_int_equal(el_model_load(g, el_kernels_at(0), t, EL_WEIGHTS_KEEP, on_progress, &p, &m, &err), EL_OK);
     assert_true(p.n_calls > 0 && p.done == p.total);
@@ -169,7 +169,7 @@ static void every_matrix_is_packed_whole(void **state) {
     el_gguf *g = NULL;
     el_model *m = NULL;
     el_error err = {0};
-    assert_int_equal(el_threads_new(n, &t, &err), EL_OK);
+    assert_int_equal(el_threads_new(n, NULL, &t, &err), EL_OK);
     assert_int_equal(el_gguf_open(getenv("EDGELORA_MODEL"), &g, &err), EL_OK);
     assert_int_equal(el_model_load(g, el_kernels_at(0), t, EL_WEIGHTS_KEEP, NULL, NULL, &m, &err), EL_OK);
     check_matrix(g, "token_embd.weight", &m->tok_embd);
@@ -198,7 +198,7 @@ static void resident_memory_ends_at_the_packed_size(void **state) {
   el_gguf *g = NULL;
   el_model *m = NULL;
   el_error err = {0};
-  assert_int_equal(el_threads_new(2, &t, &err), EL_OK);
+  assert_int_equal(el_threads_new(2, NULL, &t, &err), EL_OK);
   assert_int_equal(el_gguf_open(getenv("EDGELORA_MODEL"), &g, &err), EL_OK);
   assert_int_equal(el_model_load(g, el_kernels_at(0), t, EL_WEIGHTS_KEEP, NULL, NULL, &m, &err), EL_OK);
   /* the file is still mapped here: its pages have to be gone all the same */

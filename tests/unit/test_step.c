@@ -107,6 +107,47 @@ static void one_step_advances_as_many_adapters_as_there_are_rows(void **state) {
   run_close(&r);
 }
 
+/* A prompt of more than one block of attention, in pieces of `piece` tokens (0: of changing sizes). Logits of every
+ * position: [LONG][n_vocab]. */
+enum { LONG = EL_ATTN_BLOCK + 60, LONG_PAGES = (LONG + EL_PAGE_TOKENS - 1) / EL_PAGE_TOKENS };
+static float *long_prompt(const char *isa, int threads, int piece) {
+  char path[512];
+  test_path(path, sizeof path, "golden/tiny/q4_0.gguf");
+  fixture f = fixture_open(path, isa, EL_WEIGHTS_KEEP, threads, LONG, LONG, LONG_PAGES);
+  uint32_t pages[LONG_PAGES];
+  for (int i = 0; i < LONG_PAGES; i++) pages[i] = (uint32_t)(LONG_PAGES - 1 - i);
+  size_t v = (size_t)f.h->n_vocab;
+  float *all = malloc(sizeof(float) * LONG * v);
+  assert_non_null(all);
+  el_row rows[LONG];
+  for (int pos = 0, n = 7; pos < LONG; pos += n) {
+    n = piece ? piece : n * 5 % 41 + 1;
+    if (n > LONG - pos) n = LONG - pos;
+    for (int i = 0; i < n; i++) rows[i] = (el_row){token_of(1, pos + i, f.h->n_vocab), pos + i, pages, NULL, true};
+    memcpy(all + (size_t)pos * v, el_step_run(f.step, rows, n), sizeof(float) * v * (size_t)n);
+  }
+  fixture_close(&f);
+  return all;
+}
+
+static void a_long_prompt_gives_the_same_bits_however_it_is_cut(void **state) {
+  static const int pieces[] = {0, 1, 8, LONG};
+  char path[512];
+  test_path(path, sizeof path, "golden/tiny/q4_0.gguf");
+  fixture f = fixture_open(path, NULL, EL_WEIGHTS_KEEP, 1, 1, 1, 1);
+  size_t bytes = sizeof(float) * LONG * (size_t)f.h->n_vocab;
+  fixture_close(&f);
+  float *first = long_prompt("scalar", 1, 1);
+  for (int i = 0; el_kernels_at(i); i++)
+    for (size_t p = 0; p < sizeof pieces / sizeof *pieces; p++)
+      for (int threads = 1; threads <= 3; threads += 2) {
+        float *all = long_prompt(el_kernels_at(i)->name, threads, pieces[p]);
+        assert_memory_equal(all, first, bytes);
+        free(all);
+      }
+  free(first);
+}
+
 static void adapters_change_the_answer(void **state) {
   run r = run_open(NULL, 1);
   size_t v = (size_t)r.f.h->n_vocab;
@@ -126,6 +167,7 @@ int main(void) {
       cmocka_unit_test(a_rows_logits_are_bit_identical_whoever_shares_the_step),
       cmocka_unit_test(threads_and_instruction_sets_do_not_change_a_bit),
       cmocka_unit_test(one_step_advances_as_many_adapters_as_there_are_rows),
+      cmocka_unit_test(a_long_prompt_gives_the_same_bits_however_it_is_cut),
       cmocka_unit_test(adapters_change_the_answer),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,224 @@
+/* edgelora bench batch --profile: steps of the model alone, without queue and sampling, so that each of them is of one
+ * kind: a piece of one prompt, or one row for each sequence with a whole prompt behind it. Beside them, from the same
+ * minute, what this machine multiplies and reads at most. */
+#include "cli/bench_profile.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/random.h"
+#include "cli/bench_limits.h"
+#include "model/model.h"
+
+typedef struct tally {
+  double seconds, parts[EL_N_PARTS];
+  int steps, rows;
+} tally;
+
+typedef struct profile {
+  const el_cli_profile *with;
+  el_cli_machine machine;
+  const el_kernels *kernels;
+  el_threads *threads;
+  el_model *model;
+  const el_hparams *h;
+  el_adapter **adapters; /* [n_adapters] */
+  unsigned char *kv;
+  uint32_t *pages; /* [max_npl][pages_each] */
+  int pages_each, step_rows;
+  el_row *rows;
+  el_step *step;
+  el_cli_memory memory;
+  el_cli_read way;
+  json_t *results;
+  uint64_t random;
+} profile;
+
+static el_status load(profile *p, const char *path, el_error *err) {
+  const el_engine_options *o = &p->with->common->options;
+  el_weights weights = EL_WEIGHTS_KEEP;
+  el_gguf *g = NULL;
+  el_status status = el_weights_get(o->weights, &weights, err);
+  if (!status) status = el_kernels_get(o->isa, &p->kernels, err);
+  if (!status) status = el_cli_bench_threads(o->n_threads ? o->n_threads : p->machine.cores, &p->threads, err);
+  if (!status) status = el_gguf_open(path, &g, err);
+  if (!status) status = el_model_load(g, p->kernels, p->threads, weights, NULL, NULL, &p->model, err);
+  el_gguf_close(g);
+  return status;
+}
+
+static el_status make_adapters(profile *p, el_error *err) {
+  const el_cli_profile *w = p->with;
+  el_lora_shape shape;
+  el_status status = EL_OK;
+  el_hparams_shape(p->h, &shape);
+  for (int i = 0; i < w->n_adapters && !status; i++)
+    status =
+        el_adapter_random(&shape, w->ranks[(size_t)i % w->n_ranks], (uint64_t)i + 1, p->kernels, &p->adapters[i], err);
+  return status;
+}
+
+/* Sequences' pages lie in turn, as they do when all of them have grown together. */
+static el_status reserve(profile *p, el_error *err) {
+  const el_cli_profile *w = p->with;
+  const int ctx = w->npp + w->ntg + 1;
+  p->h = el_model_hparams(p->model);
+  p->pages_each = (ctx + EL_PAGE_TOKENS - 1) / EL_PAGE_TOKENS;
+  p->step_rows = w->common->options.step_rows > w->max_npl ? w->common->options.step_rows : w->max_npl;
+  const size_t n_pages = (size_t)p->pages_each * (size_t)w->max_npl, bytes = n_pages * el_kv_page_bytes(p->h);
+  p->adapters = calloc((size_t)w->n_adapters + 1, sizeof *p->adapters);
+  p->pages = malloc(n_pages * sizeof *p->pages);
+  p->rows = calloc((size_t)p->step_rows, sizeof *p->rows);
+  p->kv = el_cli_pages_new(bytes);
+  const size_t part = el_cli_memory_part(&p->machine, 0, el_threads_count(p->threads));
+  if (!p->adapters || !p->pages || !p->rows || !p->kv || !el_cli_memory_new(&p->memory, p->threads, part))
+    return el_fail(err, EL_ERR_NO_MEMORY, "not enough memory for %d sequences of %d tokens", w->max_npl, ctx);
+  memset(p->kv, 0, bytes);
+  for (int s = 0; s < w->max_npl; s++)
+    for (int i = 0; i < p->pages_each; i++)
+      p->pages[(size_t)s * (size_t)p->pages_each + (size_t)i] = (uint32_t)(i * w->max_npl + s);
+  return el_step_new(p->model, p->threads, p->kv, p->step_rows, w->max_npl, ctx, &p->step, err);
+}
+
+static void close_profile(profile *p) {
+  el_step_free(p->step);
+  for (int i = 0; p->adapters && i < p->with->n_adapters; i++) el_adapter_free(p->adapters[i]);
+  free(p->adapters);
+  free(p->pages);
+  free(p->rows);
+  free(p->kv);
+  free(p->memory.data);
+  el_model_free(p->model);
+  el_threads_free(p->threads);
+  json_decref(p->results);
+}
+
+static el_row row_of(profile *p, int sequence, int pos, bool wants_logits) {
+  const int n = p->with->n_adapters;
+  return (el_row){.token = (int32_t)(el_mix64(++p->random * EL_GOLDEN_GAMMA) % (uint64_t)p->h->n_vocab),
+                  .pos = pos,
+                  .pages = p->pages + (size_t)sequence * (size_t)p->pages_each,
+                  .adapter = n ? p->adapters[sequence % n] : NULL,
+                  .wants_logits = wants_logits};
+}
+
+static void step(profile *p, int n_rows, tally *t) {
+  double begin = el_seconds();
+  el_step_profile(p->step, t->parts);
+  el_step_run(p->step, p->rows, n_rows);
+  t->seconds += el_seconds() - begin;
+  t->steps++;
+  t->rows += n_rows;
+}
+
+static void prompts(profile *p, int npl, tally *t) {
+  const int npp = p->with->npp;
+  for (int s = 0; s < npl; s++)
+    for (int pos = 0; pos < npp;) {
+      int n = 0;
+      for (; n < p->step_rows && pos < npp; n++, pos++) p->rows[n] = row_of(p, s, pos, pos + 1 == npp);
+      step(p, n, t);
+    }
+}
+
+static void decode(profile *p, int npl, tally *t) {
+  for (int i = 0; i < p->with->ntg; i++) {
+    for (int s = 0; s < npl; s++) p->rows[s] = row_of(p, s, p->with->npp + i, true);
+    step(p, npl, t);
+  }
+}
+
+/* Keys and values that a decode step reads, on average. */
+static double kv_bytes(const profile *p, int npl) {
+  const double positions = p->with->npp + (p->with->ntg + 1) / 2.0;
+  return npl * positions * (double)(el_kv_page_bytes(p->h) / EL_PAGE_TOKENS);
+}
+
+/* Operations of the linear layers for one token, without the vocabulary. */
+static double linear_operations(const el_hparams *h) {
+  const double width = (double)h->head_dim * (h->n_head + h->n_head_kv);
+  return 4.0 * h->n_layers * h->n_embd * width + 6.0 * h->n_layers * h->n_embd * h->n_ff;
+}
+
+static void print_parts(const tally *a, const tally *b) {
+  const double a_ms = 1e3 / a->steps, b_ms = 1e3 / b->steps;
+  printf("%-18s%12s%8s%14s%8s\n", "ms a step", "prompt", "", "decode", "");
+  for (int i = 0; i < EL_N_PARTS; i++) {
+    if (a->parts[i] + b->parts[i] == 0) continue;
+    printf("%-18s%12.3f%7.1f%%%14.3f%7.1f%%\n", el_part_name((el_part)i), a->parts[i] * a_ms,
+           100 * a->parts[i] / a->seconds, b->parts[i] * b_ms, 100 * b->parts[i] / b->seconds);
+  }
+  printf("%-18s%12.3f%8s%14.3f\n", "all", a->seconds * a_ms, "", b->seconds * b_ms);
+}
+
+static json_t *tally_json(const tally *t) {
+  json_t *parts = json_object();
+  for (int i = 0; parts && i < EL_N_PARTS; i++)
+    json_object_set_new(parts, el_part_name((el_part)i), json_real(t->parts[i]));
+  return json_pack("{s:i, s:i, s:f, s:o}", "steps", t->steps, "rows", t->rows, "seconds", t->seconds, "parts", parts);
+}
+
+static bool measure(profile *p, int npl) {
+  tally prompt = {0}, generated = {0};
+  prompts(p, npl, &prompt);
+  const double read = el_cli_bench_read_again(p->threads, &p->memory, &p->way, 1).median;
+  decode(p, npl, &generated);
+  const el_peak_loop *loop = el_peak_loop_of(p->kernels->name, EL_PEAK_INT8);
+  const double peak = loop ? el_cli_bench_compute(p->threads, loop, 1).median : 0;
+  const double prompt_speed = prompt.rows / prompt.seconds, speed = generated.rows / generated.seconds,
+               gops = prompt_speed * linear_operations(p->h) * 1e-9, bytes = kv_bytes(p, npl),
+               kv_speed = bytes * generated.steps / generated.parts[EL_PART_ATTENTION] * 1e-9;
+  if (p->with->json) {
+    json_t *entry = json_pack("{s:i, s:o, s:o, s:f, s:f, s:f}", "npl", npl, "prompt", tally_json(&prompt), "decode",
+                              tally_json(&generated), "prompt_gops", gops, "kv_gb_per_second", kv_speed,
+                              "read_gb_per_second", read);
+    if (entry && peak > 0) json_object_set_new(entry, "int8_gops", json_real(peak));
+    return entry && json_array_append_new(p->results, entry) == 0;
+  }
+  printf("\nbatch %d, prompts of %d tokens, %d rows a step\n", npl, p->with->npp, p->step_rows);
+  print_parts(&prompt, &generated);
+  printf("prompt  %.0f tokens/s; linear layers alone are %.0f GOPS", prompt_speed, gops);
+  if (peak > 0) printf(", %.0f%% of the int8 peak, %.0f", 100 * gops / peak, peak);
+  printf("\ndecode  %.1f tokens/s; attention reads %.1f MB a step at %.1f GB/s, %.0f%% of memory's %.1f\n", speed,
+         bytes * 1e-6, kv_speed, 100 * kv_speed / read, read);
+  fflush(stdout);
+  return true;
+}
+
+static int print_end(const profile *p) {
+  if (!p->with->json) return el_cli_end(EL_EXIT_OK);
+  json_t *report = json_pack("{s:o, s:s, s:i, s:i, s:i, s:i, s:O}", "machine", el_cli_machine_json(&p->machine), "isa",
+                             p->kernels->name, "threads", el_threads_count(p->threads), "npp", p->with->npp, "ntg",
+                             p->with->ntg, "step_rows", p->step_rows, "results", p->results);
+  char *text = report ? json_dumps(report, JSON_INDENT(2) | JSON_REAL_PRECISION(6)) : NULL;
+  json_decref(report);
+  if (!text) return el_cli_no_memory();
+  puts(text);
+  free(text);
+  return el_cli_end(EL_EXIT_OK);
+}
+
+int el_cli_profile_run(const el_cli_profile *with) {
+  profile p = {.with = with, .machine = el_cli_machine_get(), .results = json_array()};
+  char *path = el_cli_model_path(with->common->model);
+  int code = -1;
+  el_error err;
+  if (!path) code = EL_EXIT_FAILED;
+  if (code < 0 && (load(&p, path, &err) || reserve(&p, &err) || make_adapters(&p, &err))) code = el_cli_failed(&err);
+  if (code < 0 && !p.results) code = el_cli_no_memory();
+  if (code < 0) {
+    if (!with->json)
+      printf("machine   %s; %d threads; %s\n", p.machine.cpu, el_threads_count(p.threads), p.kernels->name);
+    p.way = el_cli_bench_read(p.threads, &p.memory, 1);
+    tally warm_up = {0}; /* touches every weight */
+    prompts(&p, 1, &warm_up);
+  }
+  for (size_t i = 0; code < 0 && i < with->n_npl; i++)
+    if (!measure(&p, with->npl[i])) code = el_cli_no_memory();
+  if (code < 0) code = print_end(&p);
+  free(path);
+  close_profile(&p);
+  return code;
+}

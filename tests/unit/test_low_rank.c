@@ -1,0 +1,139 @@
+/* el_gemm_lora: the base product and then each column's own low-rank product, whichever way an instruction set does it,
+ * to the bit. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/random.h"
+#include "kernels/kernels.h"
+
+enum { ROWS = 87, COLS = 96, MAX_COLUMNS = 21 };
+
+static uint64_t draw(uint64_t *s) {
+  return el_mix64(*s += EL_GOLDEN_GAMMA);
+}
+static float uniform(uint64_t *s) {
+  return (float)(int64_t)draw(s) / 9223372036854775808.0f;
+}
+
+static void *aligned(size_t n) {
+  void *p = NULL;
+  assert_int_equal(posix_memalign(&p, 64, (n + 63) / 64 * 64), 0);
+  return p;
+}
+
+/* [ROWS, COLS] of a type whose blocks begin with an F16 scale, or of F16. */
+static el_packed make_base(const el_kernels *k, el_type type, uint64_t seed) {
+  const el_type_info *info = el_type_get(type);
+  size_t blocks = (size_t)ROWS * COLS / (size_t)info->block, bytes = blocks * (size_t)info->block_bytes;
+  unsigned char *src = aligned(bytes);
+  for (size_t i = 0; i < bytes; i++) src[i] = (unsigned char)draw(&seed);
+  for (size_t i = 0; i < blocks; i++) {
+    uint16_t d = el_f32_to_f16(0.02f * uniform(&seed));
+    memcpy(src + i * (size_t)info->block_bytes, &d, 2);
+    if (type == EL_TYPE_Q4_1) memcpy(src + i * (size_t)info->block_bytes + 2, &d, 2);
+  }
+  el_packed w;
+  el_packed_init(&w, el_layout_for(type, src, ROWS * COLS, EL_WEIGHTS_KEEP), ROWS, COLS, k->tile);
+  w.data = aligned(el_packed_bytes(&w));
+  el_pack_tiles(&w, type, src, 0, w.n_tiles);
+  free(src);
+  return w;
+}
+
+static el_packed make_b(const el_kernels *k, int rank, uint64_t seed) {
+  float *src = aligned(sizeof(float) * (size_t)(ROWS * rank));
+  for (int i = 0; i < ROWS * rank; i++) src[i] = uniform(&seed);
+  el_packed b;
+  el_packed_init(&b, EL_LAYOUT_Q8, ROWS, rank, k->tile);
+  b.data = aligned(el_packed_bytes(&b));
+  el_packed_clear(&b);
+  el_pack_rows_q8(&b, 0, ROWS, src);
+  free(src);
+  return b;
+}
+
+/* A call with its own memory. ranks[c]: of column c's B, 0 for none. */
+static void product(const el_kernels *k, el_type type, const int *ranks, int n, bool add, bool in_parts, float *y) {
+  el_packed w = make_base(k, type, 5), b[MAX_COLUMNS] = {0};
+  el_act x, h, columns[MAX_COLUMNS];
+  el_low_rank lora[MAX_COLUMNS] = {0};
+  assert_int_equal(el_act_new(&x, COLS, n, NULL), EL_OK);
+  assert_int_equal(el_act_new(&h, EL_LANES * 8, n, NULL), EL_OK);
+  el_act_shape(&x, COLS, n);
+  uint64_t seed = 9;
+  for (int c = 0; c < n; c++) {
+    float *values = x.f + c * COLS, low[EL_LANES * 8];
+    for (int i = 0; i < COLS; i++) values[i] = uniform(&seed);
+    k->quantize(values, 0, x.n_groups, 1.0f, &x, c);
+    for (int i = 0; i < EL_LANES * 8; i++) low[i] = uniform(&seed);
+    if (!ranks[c]) continue;
+    b[c] = make_b(k, ranks[c], (uint64_t)c + 100);
+    columns[c] = el_act_column(&h, c);
+    el_act_shape(&columns[c], ranks[c], 1);
+    k->quantize(low, 0, columns[c].n_groups, 0.5f, &columns[c], 0);
+    lora[c] = el_low_rank_of(&b[c], &columns[c]);
+  }
+  for (int i = 0; i < ROWS * n; i++) y[i] = (float)(i % 7);
+  if (in_parts) { /* as threads cut tiles; both borders of B's tiles too where W's are larger */
+    int mid = w.n_tiles / 2;
+    el_gemm_lora(k, &w, 0, mid, &x, 0, n, y, ROWS, add, lora, NULL);
+    el_gemm_lora(k, &w, mid, w.n_tiles, &x, 0, n, y, ROWS, add, lora, NULL);
+  } else { /* the definition */
+    k->gemm(&w, 0, w.n_tiles, &x, 0, n, y, ROWS, add, NULL);
+    for (int c = 0; c < n; c++)
+      if (ranks[c]) k->gemm(&b[c], 0, b[c].n_tiles, &columns[c], 0, 1, y + c * ROWS, ROWS, true, NULL);
+  }
+  for (int c = 0; c < n; c++) free(b[c].data);
+  free(w.data);
+  el_act_free(&x);
+  el_act_free(&h);
+}
+
+static void check(const int *ranks, int n) {
+  static const el_type types[] = {EL_TYPE_Q4_0, EL_TYPE_Q4_1, EL_TYPE_Q8_0, EL_TYPE_F16};
+  const el_kernels *scalar = NULL;
+  assert_int_equal(el_kernels_get("scalar", &scalar, NULL), EL_OK);
+  float y[ROWS * MAX_COLUMNS], expected[ROWS * MAX_COLUMNS];
+  for (size_t t = 0; t < sizeof types / sizeof *types; t++)
+    for (int add = 0; add < 2; add++) {
+      product(scalar, types[t], ranks, n, add, false, expected);
+      for (int i = 0; el_kernels_at(i); i++) {
+        product(el_kernels_at(i), types[t], ranks, n, add, true, y);
+        assert_memory_equal(y, expected, sizeof(float) * (size_t)(ROWS * n));
+      }
+    }
+}
+
+static void columns_with_the_same_rank_get_their_own_products(void **state) {
+  static const int ranks[] = {1, 8, 16, 31, 32, 33, 64, 128};
+  for (size_t i = 0; i < sizeof ranks / sizeof *ranks; i++)
+    for (int n = 1; n <= MAX_COLUMNS; n += i == 2 ? 1 : 5) {
+      int each[MAX_COLUMNS];
+      for (int c = 0; c < n; c++) each[c] = ranks[i];
+      check(each, n);
+    }
+}
+
+static void ranks_may_differ_and_columns_have_none(void **state) {
+  uint64_t seed = 3;
+  for (int n = 1; n <= MAX_COLUMNS; n++) {
+    int ranks[MAX_COLUMNS];
+    for (int c = 0; c < n; c++) ranks[c] = draw(&seed) % 3 ? (int)(draw(&seed) % 128 + 1) : 0;
+    check(ranks, n);
+    for (int c = 0; c < n; c++) ranks[c] = ranks[c] ? 16 : 0;
+    check(ranks, n);
+  }
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(columns_with_the_same_rank_get_their_own_products),
+      cmocka_unit_test(ranks_may_differ_and_columns_have_none),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
