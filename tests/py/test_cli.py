@@ -453,10 +453,10 @@ def test_chat_answers_on_and_an_interrupt_stops_the_answer_alone():
 
 
 def pause_while_loading(pid, seconds):
-    """Stops the process for a while, once it packs the weights."""
-    status = pathlib.Path(f"/proc/{pid}/statm")
+    """Stops the process for a while, once it packs the weights. Before it is the program it is a copy of this one."""
+    status, program = pathlib.Path(f"/proc/{pid}/statm"), pathlib.Path(f"/proc/{pid}/exe")
     deadline = time.monotonic() + 60
-    while int(status.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") < 60e6:
+    while program.resolve() != pathlib.Path(BINARY).resolve() or int(status.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") < 60e6:
         assert time.monotonic() < deadline
     os.kill(pid, signal.SIGSTOP)
     time.sleep(seconds)
