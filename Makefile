@@ -70,7 +70,7 @@ help:
 	@echo "make            build build/edgelora and build/libedgelora (release)"
 	@echo "make serve      install what is missing, build, fetch the default model, serve it with the demo adapters"
 	@echo "                PORT=$(PORT) HOST=$(HOST) MODEL=FILE.gguf ADAPTERS=$(ADAPTERS) ARGS='--slots 32'"
-	@echo "make test       install what the tests need, then run all of them: unit, program, server, sanitizers, fuzzers, install"
+	@echo "make test       install what the tests need, then run all of them: unit, program, server, install, Arm, fuzzers, sanitizers"
 	@echo "make asan       the unit, program and server tests under AddressSanitizer and UndefinedBehaviorSanitizer"
 	@echo "make fuzz       the fuzzers for FUZZ_SECONDS=$(FUZZ_SECONDS) each"
 	@echo "make bench-peer    our speed beside llama.cpp's, about 20 minutes on two cores; ARGS='--quick', ARGS=--help"
