@@ -319,12 +319,7 @@ static int print_end(const bench *b) {
   }
   json_t *report = json_pack("{s:o, s:i, s:O, s:O}", "machine", el_cli_machine_json(&b->machine), "repeat", b->repeat,
                              "limits", b->limits, "results", b->results);
-  char *text = report ? json_dumps(report, JSON_INDENT(2) | JSON_REAL_PRECISION(6)) : NULL;
-  json_decref(report);
-  if (!text) return el_cli_no_memory();
-  puts(text);
-  free(text);
-  return el_cli_end(EL_EXIT_OK);
+  return el_cli_print_json(report);
 }
 
 static int run(const el_cli_command *self, int argc, char **argv) {

@@ -131,14 +131,9 @@ static void print_table(const peak *p) {
 }
 
 static int print_json(const peak *p) {
-  json_t *report = json_pack("{s:o, s:s, s:i, s:O, s:O}", "machine", el_cli_machine_json(&p->machine), "kernels",
-                             el_kernels_at(0)->name, "repeat", p->repeat, "compute", p->compute, "read", p->read);
-  char *text = report ? json_dumps(report, JSON_INDENT(2) | JSON_REAL_PRECISION(6)) : NULL;
-  json_decref(report);
-  if (!text) return el_cli_no_memory();
-  puts(text);
-  free(text);
-  return -1;
+  return el_cli_print_json(json_pack("{s:o, s:s, s:i, s:O, s:O}", "machine", el_cli_machine_json(&p->machine),
+                                     "kernels", el_kernels_at(0)->name, "repeat", p->repeat, "compute", p->compute,
+                                     "read", p->read));
 }
 
 static int run(const el_cli_command *self, int argc, char **argv) {
@@ -171,7 +166,7 @@ static int run(const el_cli_command *self, int argc, char **argv) {
     if (p->out_of_memory) code = el_cli_no_memory();
     if (code < 0 && p->json) code = print_json(p);
     if (code < 0) {
-      if (!p->json) print_table(p);
+      print_table(p);
       code = el_cli_end(EL_EXIT_OK);
     }
   }

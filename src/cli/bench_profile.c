@@ -195,12 +195,7 @@ static int print_end(const profile *p) {
   json_t *report = json_pack("{s:o, s:s, s:i, s:i, s:i, s:i, s:O}", "machine", el_cli_machine_json(&p->machine), "isa",
                              p->kernels->name, "threads", el_threads_count(p->threads), "npp", p->with->npp, "ntg",
                              p->with->ntg, "step_rows", p->step_rows, "results", p->results);
-  char *text = report ? json_dumps(report, JSON_INDENT(2) | JSON_REAL_PRECISION(6)) : NULL;
-  json_decref(report);
-  if (!text) return el_cli_no_memory();
-  puts(text);
-  free(text);
-  return el_cli_end(EL_EXIT_OK);
+  return el_cli_print_json(report);
 }
 
 int el_cli_profile_run(const el_cli_profile *with) {

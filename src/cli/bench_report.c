@@ -91,6 +91,10 @@ int el_cli_bench_end(el_cli_bench_report *r) {
                 info.architecture, "parameters", (json_int_t)info.n_params, "weight_bytes",
                 (json_int_t)info.weight_bytes, "adapters", "count", r->n_adapters, "ranks", ranks, "npp", r->npp, "ntg",
                 r->ntg, "repeat", r->repeat, "step_rows", info.step_rows, "results", r->results);
+  return el_cli_print_json(report);
+}
+
+int el_cli_print_json(json_t *report) {
   char *text = report ? json_dumps(report, JSON_INDENT(2) | JSON_REAL_PRECISION(6)) : NULL;
   json_decref(report);
   if (!text) return el_cli_no_memory();

@@ -38,4 +38,7 @@ bool el_cli_bench_add(el_cli_bench_report *r, const el_cli_bench_row *row);
 int el_cli_bench_end(el_cli_bench_report *r);
 void el_cli_bench_free(el_cli_bench_report *r);
 
+/* Prints a report, which it takes, or says that there is no memory for it (NULL). The exit status. */
+int el_cli_print_json(json_t *report);
+
 #endif

@@ -292,13 +292,5 @@ static void gemm(const el_packed *w, int tile_begin, int tile_end, const el_act 
     products(w, tile_begin, tile_end, x, col_begin, col_end, y, ldy, add, NULL, fetch);
 }
 
-const el_kernels el_kernels_avx512vnni = {.name = "avx512vnni",
-                                          .tile = 16,
-                                          .gemm = gemm,
-                                          .gemm_lora = products,
-                                          .quantize = op_quantize,
-                                          .rms_norm = op_rms_norm,
-                                          .swiglu = op_swiglu,
-                                          .attend = op_attend,
-                                          .rope = op_rope,
-                                          .kv_write = op_kv_write};
+const el_kernels el_kernels_avx512vnni = {
+    .name = "avx512vnni", .tile = 16, .gemm = gemm, .gemm_lora = products, EL_OPS};

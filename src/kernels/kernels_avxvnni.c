@@ -57,12 +57,4 @@ static void gemm(const el_packed *w, int tile_begin, int tile_end, const el_act 
   gemm_tiles(&k, col_begin, col_end);
 }
 
-const el_kernels EL_KERNELS_TABLE = {.name = "avxvnni",
-                                     .tile = TILE,
-                                     .gemm = gemm,
-                                     .quantize = op_quantize,
-                                     .rms_norm = op_rms_norm,
-                                     .swiglu = op_swiglu,
-                                     .attend = op_attend,
-                                     .rope = op_rope,
-                                     .kv_write = op_kv_write};
+const el_kernels EL_KERNELS_TABLE = {.name = "avxvnni", .tile = TILE, .gemm = gemm, EL_OPS};

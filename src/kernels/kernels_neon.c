@@ -137,12 +137,4 @@ static void gemm(const el_packed *w, int tile_begin, int tile_end, const el_act 
   gemm_panels(w, tile_begin, tile_end, x, col_begin, col_end, y, ldy, add, MAX_COLS, by_cols);
 }
 
-const el_kernels el_kernels_neon = {.name = "neon",
-                                    .tile = TILE,
-                                    .gemm = gemm,
-                                    .quantize = op_quantize,
-                                    .rms_norm = op_rms_norm,
-                                    .swiglu = op_swiglu,
-                                    .attend = op_attend,
-                                    .rope = op_rope,
-                                    .kv_write = op_kv_write};
+const el_kernels el_kernels_neon = {.name = "neon", .tile = TILE, .gemm = gemm, EL_OPS};

@@ -182,12 +182,4 @@ static void gemm(const el_packed *w, int tile_begin, int tile_end, const el_act 
   gemm_columns(w, tile_begin, tile_end, x, col_begin, col_end, y, ldy, add, fetch, MM_TILES, by_cols);
 }
 
-const el_kernels el_kernels_i8mm = {.name = "i8mm",
-                                    .tile = TILE,
-                                    .gemm = gemm,
-                                    .quantize = op_quantize,
-                                    .rms_norm = op_rms_norm,
-                                    .swiglu = op_swiglu,
-                                    .attend = op_attend,
-                                    .rope = op_rope,
-                                    .kv_write = op_kv_write};
+const el_kernels el_kernels_i8mm = {.name = "i8mm", .tile = TILE, .gemm = gemm, EL_OPS};

@@ -48,12 +48,4 @@ static void gemm(const el_packed *w, int tile_begin, int tile_end, const el_act 
   }
 }
 
-const el_kernels el_kernels_scalar = {.name = "scalar",
-                                      .tile = 8,
-                                      .gemm = gemm,
-                                      .quantize = op_quantize,
-                                      .rms_norm = op_rms_norm,
-                                      .swiglu = op_swiglu,
-                                      .attend = op_attend,
-                                      .rope = op_rope,
-                                      .kv_write = op_kv_write};
+const el_kernels el_kernels_scalar = {.name = "scalar", .tile = 8, .gemm = gemm, EL_OPS};

@@ -190,4 +190,9 @@ EL_INLINE void gemm_panels(const el_packed *w, int tile_begin, int tile_end, con
 
 #include "kernels/attention.h"
 
+/* What an instruction set's table has from this file. */
+#define EL_OPS                                                                                                 \
+  .quantize = op_quantize, .rms_norm = op_rms_norm, .swiglu = op_swiglu, .attend = op_attend, .rope = op_rope, \
+  .kv_write = op_kv_write
+
 #endif
