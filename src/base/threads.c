@@ -19,8 +19,8 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -33,9 +33,12 @@ enum {
   MAX_THREADS = 1024,
   SHARED_BARRIERS = 16,     /* meetings on one CPU, one after another, before a worker moves, */
   MOVE_EVERY_NS = 20000000, /* and how often it does at most */
-  INTERRUPTED_NS = 1000000, /* off the CPU for this long within a phase: somebody else had a time slice */
-  STAY_NS = 3000000,        /* how long we compute until we give way: a little less than a time slice */
-  UNWANTED_NS = 50000       /* back sooner than this: nobody else wanted the CPU */
+  SUSPICIOUS_NS = 1000000,  /* a phase as long as this may have been interrupted; */
+  INTERRUPTED_NS = 700000,  /* it was, by somebody's time slice, if we were off the CPU for so long */
+  STAY_NS = 2000000,        /* how long we compute until we give way: a little less than a time slice */
+  REST_NS = 1500000,
+  PROBE_EVERY = 8,
+  UNWANTED_NS = 300000 /* back sooner than this: nobody else wanted the CPU */
 };
 
 typedef enum state { MEMBER, AWAY, BACK } state;
@@ -49,11 +52,13 @@ typedef struct place {
   atomic_uint from; /* the generation from which on it is a member */
   int rank;         /* in the team; the opener writes it */
   /* Its own. */
-  _Alignas(64) uint64_t seen_ns; /* when it last arrived */
-  uint64_t since_ns;             /* since when it computes without having given way */
+  _Alignas(64) uint64_t resumed_ns; /* when it last arrived at a barrier, or woke up there */
+  uint64_t begin_ns, begin_cpu_ns;  /* counting began, by the clock and by its CPU time; since then it */
+  uint64_t slept_ns, lost_ns;       /* slept at barriers, and was off its CPU against its will */
+  uint64_t since_ns;                /* since when it computes without having given way */
   uint64_t moved_ns;
-  long n_interrupted; /* as the system counts */
-  int shared;         /* barriers in a row that found it on another one's CPU */
+  unsigned n_left;
+  int shared; /* barriers in a row that found it on another one's CPU */
   bool contended;
 } place;
 
@@ -94,9 +99,11 @@ static inline void cpu_relax(void) {
 
 /* ---- the gate */
 
-static void gate_wait(el_threads *t, unsigned seen, int spins) {
+/* True: it slept. */
+static bool gate_wait(el_threads *t, unsigned seen, int spins) {
+  bool slept = false;
   for (int i = 0; i < spins; i++) {
-    if (atomic_load_explicit(&t->generation, memory_order_acquire) != seen) return;
+    if (atomic_load_explicit(&t->generation, memory_order_acquire) != seen) return false;
     cpu_relax();
   }
   while (atomic_load_explicit(&t->generation, memory_order_acquire) == seen) {
@@ -105,7 +112,9 @@ static void gate_wait(el_threads *t, unsigned seen, int spins) {
     atomic_fetch_add(&t->sleepers, 1);
     syscall(SYS_futex, &t->generation, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
     atomic_fetch_sub(&t->sleepers, 1);
+    slept = true;
   }
+  return slept;
 }
 
 static void gate_open(el_threads *t) {
@@ -162,34 +171,60 @@ static void move_away(const el_threads *t, int ith) {
   sched_setaffinity(0, sizeof allowed, &allowed);
 }
 
-static long times_interrupted(void) {
-  struct rusage usage;
-  return getrusage(RUSAGE_THREAD, &usage) ? 0 : usage.ru_nivcsw;
+static uint64_t cpu_ns(void) {
+  struct timespec ts;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+  return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+/* From now on it is counted how long the thread is off its CPU against its will: by the clock, less what it computed
+ * and what it slept. */
+static void count_from(place *p, uint64_t now) {
+  p->begin_ns = p->resumed_ns = now;
+  p->begin_cpu_ns = cpu_ns();
+  p->slept_ns = p->lost_ns = 0;
+}
+
+/* Waits, and counts as slept what was. */
+static void wait_counted(el_threads *t, place *p, unsigned seen, int spins) {
+  if (!gate_wait(t, seen, spins)) return;
+  uint64_t now = el_now_ns();
+  p->slept_ns += now - p->resumed_ns;
+  p->resumed_ns = now;
 }
 
 /* At the end of a phase: whether to give way now. The system is asked only after a phase that took suspiciously long.
  */
 static bool should_leave(place *p, uint64_t now) {
-  if (now - p->seen_ns > INTERRUPTED_NS) {
-    long n = times_interrupted();
-    if (n != p->n_interrupted) {
-      p->n_interrupted = n;
+  if (now - p->resumed_ns > SUSPICIOUS_NS) {
+    uint64_t off = now - p->begin_ns, on = cpu_ns() - p->begin_cpu_ns + p->slept_ns, lost = off > on ? off - on : 0;
+    if (lost > p->lost_ns + INTERRUPTED_NS) {
       p->contended = true;
       p->since_ns = now;
     }
+    p->lost_ns = lost;
   }
-  p->seen_ns = now;
+  p->resumed_ns = now;
   return p->contended && now - p->since_ns > STAY_NS;
 }
 
-/* Outside the team. */
+/* Outside the team. Sleeping keeps our claim to half of the time, which yielding gives up; but only yielding tells
+ * whether anybody else wants the CPU. */
 static void give_way(el_threads *t, place *p) {
   uint64_t left = el_now_ns();
-  sched_yield();
+  if (p->n_left++ % PROBE_EVERY) {
+    struct timespec rest = {.tv_nsec = REST_NS};
+    clock_nanosleep(CLOCK_MONOTONIC, 0, &rest, NULL);
+  } else {
+    sched_yield();
+  }
   uint64_t now = el_now_ns();
-  p->contended = now - left > UNWANTED_NS;
-  p->since_ns = p->seen_ns = now;
-  p->n_interrupted = times_interrupted(); /* yielding counts as one */
+  if (now - left < UNWANTED_NS) {
+    p->contended = false;
+    p->n_left = 0; /* the next time it is asked first */
+  }
+  p->since_ns = now;
+  count_from(p, now);
   atomic_store_explicit(&p->state, BACK, memory_order_release);
   atomic_store_explicit(&t->team_changes, true, memory_order_release);
 }
@@ -227,7 +262,7 @@ static bool arrive(el_threads *t, int ith, bool ends_phase, bool leave, unsigned
   if (leave) return false;
   if (!shares_cpu(t, ith, seen)) {
     p->shared = 0;
-    gate_wait(t, seen, SPINS);
+    wait_counted(t, p, seen, SPINS);
     return true;
   }
   if (ith && !t->cpus && ++p->shared >= SHARED_BARRIERS) {
@@ -238,7 +273,7 @@ static bool arrive(el_threads *t, int ith, bool ends_phase, bool leave, unsigned
     }
     p->shared = 0;
   }
-  gate_wait(t, seen, 0);
+  wait_counted(t, p, seen, 0);
   return true;
 }
 
@@ -254,11 +289,11 @@ void el_barrier(el_threads *t, int ith) {
 static unsigned work(el_threads *t, int ith, unsigned generation) {
   place *p = &t->places[ith];
   const int n = t->n_phases;
-  p->seen_ns = el_now_ns();
+  count_from(p, el_now_ns());
   /* After the last barrier the next run may begin at once, so the phase is counted here as well. */
   for (int phase = t->phase; phase < n; phase++) {
     t->fn(t->arg, phase, (el_turn){ith, p->rank, t->team});
-    bool leave = phase + 1 < n && should_leave(p, el_now_ns());
+    bool leave = should_leave(p, el_now_ns()) && phase + 1 < n;
     if (!arrive(t, ith, true, leave, &generation)) {
       give_way(t, p);
       return generation - 1;

@@ -639,6 +639,18 @@ def test_bench_peak_prints_a_table():
     assert re.search(r"^read  memory +[\d.]+ \([\d.]+-[\d.]+\)  GB/s$", text, re.MULTILINE)
 
 
+def test_bench_threads_reports_every_number_of_threads():
+    report = bench_json("threads", "--threads", "1,2")
+    assert [r["threads"] for r in report["results"]] == [1, 2] and not report["pinned"]
+    for r in report["results"]:
+        for what in ("barrier_ns", "run_ns", "wake_us", "speed_quiet", "speed_busy"):
+            assert positive(r[what])
+
+
+def test_bench_threads_refuses_more_threads_than_listed_cpus():
+    assert "too few for 1024 threads" in refused("bench", "threads", "--cpu-list", "auto", "--threads", "1024", status=1)
+
+
 SMALL = ["--shapes", "40x64", "--cols", "1,3", "--heads", "2x32", "--positions", "20", "--threads", "2"]
 
 
