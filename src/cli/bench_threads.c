@@ -214,7 +214,7 @@ static int run(const el_cli_command *self, int argc, char **argv) {
   const el_cli_option options[] = {
       {'t', "threads", "LIST", EL_CLI_NUMBERS, &b->threads, 1, 1024,
        "numbers of threads to measure with; default: 1, and one per physical core"},
-      {0, "cpu-list", "LIST", EL_CLI_TEXT, &b->cpu_list, 0, 0,
+      {0, "cpu-list", "CPUS", EL_CLI_TEXT, &b->cpu_list, 0, 0,
        "keep each thread on a CPU of its own: 0-3,8 or the like, or auto; default: the system places them"},
       {0, "repeat", "R", EL_CLI_INT, &b->repeat, 1, EL_CLI_MAX_REPEAT,
        "measure R times, show the median and the range; default 3"},
