@@ -99,10 +99,13 @@ static void who_waits_for_events_hears_that_the_engine_closes(void **state) {
   rig r = rig_open(2, 512, 16);
   reader readers[3];
   pthread_t threads[3];
-  fake.step_us = 1000;
+  /* A prompt of several slow steps: no event comes before the last one, so that all are inside el_next_event when the
+   * engine closes; who calls it later would use an engine that is gone. */
+  fake.step_us = 50000;
+  int32_t prompt[200];
+  for (size_t i = 0; i < sizeof prompt / sizeof *prompt; i++) prompt[i] = 'a';
   for (int i = 0; i < 3; i++) {
-    el_request q = ASK(-1, 'a');
-    q.ignore_eos = true;
+    el_request q = ask(prompt, sizeof prompt / sizeof *prompt, -1);
     readers[i].engine = r.engine;
     assert_int_equal(el_submit(r.engine, &q, &readers[i].id, NULL), EL_OK);
     assert_int_equal(pthread_create(&threads[i], NULL, read_all, &readers[i]), 0);
