@@ -51,6 +51,8 @@ static bool write_requests(const el_server *s, const el_stats *st, el_buf *out) 
          labelled(out, done, "result", "cancelled", st->requests_cancelled) &&
          labelled(out, done, "result", "failed", st->requests_failed) &&
          one(out, "edgelora_prompt_tokens_total", "counter", "Prompt tokens computed.", (double)st->prompt_tokens) &&
+         one(out, "edgelora_cached_tokens_total", "counter", "Tokens not computed, as the prefix cache had them.",
+             (double)st->cached_tokens) &&
          one(out, "edgelora_generated_tokens_total", "counter", "Tokens generated.", (double)st->generated_tokens) &&
          one(out, "edgelora_steps_total", "counter", "Forward passes.", (double)st->steps) &&
          one(out, "edgelora_step_rows_total", "counter", "Rows of all forward passes.", (double)st->rows) &&
@@ -100,7 +102,9 @@ static bool write_pool(const el_server *s, const el_stats *st, el_buf *out) {
          labelled(out, name, "use", "free", st->pool_blocks > used ? st->pool_blocks - used : 0) &&
          one(out, "edgelora_kv_pages", "gauge", "Pages of keys and values that there may be.", (double)st->kv_pages) &&
          one(out, "edgelora_kv_pages_used", "gauge", "Pages of keys and values that sequences have.",
-             (double)st->kv_pages_used);
+             (double)st->kv_pages_used) &&
+         one(out, "edgelora_kv_pages_cached", "gauge", "Pages that no sequence has, kept for those that begin alike.",
+             (double)st->kv_pages_cached);
 }
 
 bool el_info_metrics(el_server *s, el_buf *out) {

@@ -522,6 +522,18 @@ def test_metrics_count_what_happened(tiny, folder):
     assert after[("process_resident_memory_bytes",)] > 1 << 20
 
 
+def test_metrics_tell_what_the_prefix_cache_saved(tiny):
+    s = tiny()
+    cached = []
+    for _ in range(2):
+        answer = s.completion(prompt="abcdefgh" * 6, max_tokens=1)
+        assert answer.status_code == 200
+        cached.append(answer.json()["usage"]["prompt_tokens_details"]["cached_tokens"])
+    found = metrics(s)
+    assert cached[0] == 0 and cached[1] >= 16 and found[("edgelora_cached_tokens_total",)] == cached[1]
+    assert found[("edgelora_kv_pages_cached",)] >= cached[1] // 16 and found[("edgelora_kv_pages_used",)] == 0
+
+
 def test_series_by_adapter_are_bounded_and_their_sum_is_right(fake):
     s = fake(more=200, step_us=0, slots=16)
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
