@@ -161,7 +161,7 @@ static int gemm_row(bench *b, el_layout layout, shape s) {
   if (el_cli_gemm_new(&g, b->with, layout, s.a, s.b, max_cols, streamed, b->n_threads, &err))
     return el_cli_failed(&err);
   const char *name = el_layout_name(layout);
-  const bool is_float = layout == EL_LAYOUT_F16 || layout == EL_LAYOUT_BF16;
+  const bool is_float = el_layout_is_float(layout);
   const double peak = is_float ? b->f32_peak : b->int8_peak, weight_gb = (double)el_packed_bytes(&g.w) * 1e-9;
   double at_1 = 0, read_at_1 = 0;
   bool ok = true;

@@ -31,6 +31,11 @@ typedef enum el_layout {
   EL_LAYOUT_BF16
 } el_layout;
 
+/* The 16-bit layouts: products take activations in F32, tiles have EL_LANES rows. */
+static inline bool el_layout_is_float(el_layout l) {
+  return l == EL_LAYOUT_F16 || l == EL_LAYOUT_BF16;
+}
+
 /* W: [rows, cols], packed. */
 typedef struct el_packed {
   el_layout layout;

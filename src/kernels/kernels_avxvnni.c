@@ -49,7 +49,7 @@ EL_INLINE __m256i dot_narrow(const unsigned char *codes, const narrow *q, int n,
 
 static void gemm(const el_packed *w, int tile_begin, int tile_end, const el_act *x, int col_begin, int col_end,
                  float *y, size_t ldy, bool add, el_fetch *fetch) {
-  if (w->layout == EL_LAYOUT_F16 || w->layout == EL_LAYOUT_BF16) {
+  if (el_layout_is_float(w->layout)) {
     op_gemm_float(w, tile_begin, tile_end, x, col_begin, col_end, y, ldy, add);
     return;
   }

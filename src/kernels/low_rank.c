@@ -1,13 +1,9 @@
 /* The low-rank products of columns that have different B matrices, for instruction sets that do not fuse them. */
 #include "kernels/kernels.h"
 
-static bool is_float(const el_packed *w) {
-  return w->layout == EL_LAYOUT_F16 || w->layout == EL_LAYOUT_BF16;
-}
-
 /* The fused kernels take what nearly all have: integer W, and each B in 8 bits. */
 static bool can_fuse(const el_packed *w, const el_low_rank *lora, int col_begin, int col_end) {
-  if (is_float(w)) return false;
+  if (el_layout_is_float(w->layout)) return false;
   for (int c = col_begin; c < col_end; c++)
     if (lora[c].b && lora[c].b->layout != EL_LAYOUT_Q8) return false;
   return true;

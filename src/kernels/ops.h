@@ -171,7 +171,7 @@ typedef void (*int_tile_fn)(const el_packed *w, int t, const el_act *x, size_t a
 
 EL_INLINE void gemm_panels(const el_packed *w, int tile_begin, int tile_end, const el_act *x, int col_begin,
                            int col_end, float *y, size_t ldy, bool add, int max_cols, const int_tile_fn *by_cols) {
-  if (w->layout == EL_LAYOUT_F16 || w->layout == EL_LAYOUT_BF16) {
+  if (el_layout_is_float(w->layout)) {
     op_gemm_float(w, tile_begin, tile_end, x, col_begin, col_end, y, ldy, add);
     return;
   }

@@ -9,9 +9,6 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
-INLINE bool is_float_layout(el_layout l) {
-  return l == EL_LAYOUT_F16 || l == EL_LAYOUT_BF16;
-}
 INLINE bool has_mins(el_layout l) {
   return l == EL_LAYOUT_Q4M || l == EL_LAYOUT_Q8M;
 }
@@ -26,7 +23,7 @@ const char *el_layout_name(el_layout layout) {
 
 void el_packed_init(el_packed *w, el_layout layout, int rows, int cols, int tile) {
   assert(rows > 0 && cols > 0 && (tile == 8 || tile == 16));
-  *w = (el_packed){.layout = layout, .rows = rows, .cols = cols, .tile = is_float_layout(layout) ? EL_LANES : tile};
+  *w = (el_packed){.layout = layout, .rows = rows, .cols = cols, .tile = el_layout_is_float(layout) ? EL_LANES : tile};
   w->n_tiles = (rows + w->tile - 1) / w->tile;
   w->n_groups = (cols + EL_GROUP - 1) / EL_GROUP;
   size_t t = (size_t)w->tile, g = (size_t)w->n_groups, scales = g * t * 2, codes;
@@ -162,7 +159,7 @@ static void pack_tile_16_bits(const el_packed *w, unsigned char *tile, el_type t
 
 static void pack_tile(const el_packed *w, unsigned char *tile, el_type type, const unsigned char *src, size_t row_bytes,
                       int n_rows) {
-  if (is_float_layout(w->layout)) {
+  if (el_layout_is_float(w->layout)) {
     pack_tile_16_bits(w, tile, type, src, row_bytes, n_rows);
     return;
   }

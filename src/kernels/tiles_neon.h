@@ -196,7 +196,7 @@ typedef void (*columns_fn)(const block *b);
 EL_INLINE void gemm_columns(const el_packed *w, int tile_begin, int tile_end, const el_act *x, int col_begin,
                             int col_end, float *y, size_t ldy, bool add, el_fetch *fetch, int tiles_at_once,
                             const columns_fn by_cols[EL_PANEL]) {
-  if (w->layout == EL_LAYOUT_F16 || w->layout == EL_LAYOUT_BF16) {
+  if (el_layout_is_float(w->layout)) {
     op_gemm_float(w, tile_begin, tile_end, x, col_begin, col_end, y, ldy, add);
     return;
   }

@@ -102,7 +102,6 @@ static size_t page_offset(const el_step *s, int layer, int head) {
 /* The linear layers that read the same input: y (+)= x W^T, then their low-rank parts. */
 typedef struct linear_part {
   const el_packed *w;
-  el_linear linear;
   float *y; /* first output of row 0 */
 } linear_part;
 
@@ -124,26 +123,17 @@ static linears linears_of(el_step *s, int layer, el_input in) {
     case EL_IN_ATTN:
       return (linears){in,
                        &s->in_embd,
-                       {{&lin[EL_LIN_Q], EL_LIN_Q, s->qkv},
-                        {&lin[EL_LIN_K], EL_LIN_K, s->qkv + q},
-                        {&lin[EL_LIN_V], EL_LIN_V, s->qkv + q + kv}},
+                       {{&lin[EL_LIN_Q], s->qkv}, {&lin[EL_LIN_K], s->qkv + q}, {&lin[EL_LIN_V], s->qkv + q + kv}},
                        3,
                        q + 2 * kv,
                        false,
                        EL_PART_QKV};
-    case EL_IN_O:
-      return (linears){in, &s->in_attn, {{&lin[EL_LIN_O], EL_LIN_O, s->x}}, 1, (size_t)h->n_embd, true, EL_PART_O};
+    case EL_IN_O: return (linears){in, &s->in_attn, {{&lin[EL_LIN_O], s->x}}, 1, (size_t)h->n_embd, true, EL_PART_O};
     case EL_IN_FFN:
-      return (linears){in,
-                       &s->in_embd,
-                       {{&lin[EL_LIN_GATE], EL_LIN_GATE, s->gate_up}, {&lin[EL_LIN_UP], EL_LIN_UP, s->gate_up + ff}},
-                       2,
-                       2 * ff,
-                       false,
-                       EL_PART_GATE_UP};
-    default:
-      return (linears){in,   &s->in_ff,   {{&lin[EL_LIN_DOWN], EL_LIN_DOWN, s->x}}, 1, (size_t)h->n_embd,
-                       true, EL_PART_DOWN};
+      return (linears){
+          in,    &s->in_embd,    {{&lin[EL_LIN_GATE], s->gate_up}, {&lin[EL_LIN_UP], s->gate_up + ff}}, 2, 2 * ff,
+          false, EL_PART_GATE_UP};
+    default: return (linears){in, &s->in_ff, {{&lin[EL_LIN_DOWN], s->x}}, 1, (size_t)h->n_embd, true, EL_PART_DOWN};
   }
 }
 
@@ -264,11 +254,12 @@ static void linear(el_step *s, int layer, el_input in, el_turn turn) {
   for (int i = 0; i < p.n_parts; i++) visits += (to[i] - from[i]) * p.parts[i].w->n_groups;
   el_fetch fetch = {0};
   fetch_next_a(s, layer, in, visits * ((s->n_rows + EL_PANEL - 1) / EL_PANEL), turn, &fetch);
+  const unsigned char *after[3] = {0}; /* what is read after part i */
+  after[p.n_parts - 1] = next_weights(s, layer, in, turn);
+  for (int i = p.n_parts - 1; i > 0; i--) after[i - 1] = to[i] > from[i] ? tile_at(p.parts[i].w, from[i]) : after[i];
   for (int i = 0; i < p.n_parts; i++) {
     if (from[i] == to[i]) continue;
-    fetch.next = next_weights(s, layer, in, turn);
-    for (int j = p.n_parts - 1; j > i; j--)
-      if (to[j] > from[j]) fetch.next = tile_at(p.parts[j].w, from[j]);
+    fetch.next = after[i];
     el_gemm_lora(s->m->kernels, p.parts[i].w, from[i], to[i], p.x, 0, s->n_rows, p.parts[i].y, p.ldy, p.add,
                  el_apply_low(&s->lora, i), &fetch);
   }

@@ -4,7 +4,7 @@
 
 #include "adapter/loader.h"
 #include "bytes.h"
-#include "model/hparams.h"
+#include "tiny_shape.h"
 
 enum { N_BLOCKS = 256, BLOCK = 64 << 10 };
 
@@ -29,14 +29,9 @@ static void add(rig *r, const char *name, const char *path, int rank, uint64_t s
 
 static void open_rig(rig *r) {
   char path[512];
-  el_gguf *g = NULL;
-  el_hparams h;
   el_error err;
   *r = (rig){0};
-  snprintf(path, sizeof path, "%s/golden/tiny/q8_0.gguf", getenv("EL_TEST_DATA"));
-  if (el_gguf_open(path, &g, &err) || el_hparams_read(g, &h, &err)) fail_msg("%s", err.message);
-  el_hparams_shape(&h, &r->shape);
-  el_gguf_close(g);
+  read_tiny_shape(&r->shape);
   if (el_kernels_get(NULL, &r->kernels, &err) || el_pool_new(BLOCK, N_BLOCKS, &r->pool, &err) ||
       el_registry_new("base", on_dead, r, &r->registry, &err) ||
       el_loader_new(&r->shape, r->kernels, &r->pool, false, NULL, NULL, &r->loader, &err))

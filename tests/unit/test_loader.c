@@ -4,7 +4,7 @@
 #include "bytes.h"
 #include "failing_files.h"
 #include "failing_memory.h"
-#include "model/hparams.h"
+#include "tiny_shape.h"
 
 enum { N_BLOCKS = 256, BLOCK = 16 << 10, N_GIVEN = 100, GUARD = 0xa5 };
 
@@ -24,17 +24,6 @@ static void copy_file(const char *from, const char *dir, const char *name) {
   assert_int_equal(system(command), 0);
 }
 
-static void read_shape(el_lora_shape *shape) {
-  char path[512];
-  el_gguf *g = NULL;
-  el_hparams h;
-  el_error err;
-  snprintf(path, sizeof path, "%s/golden/tiny/q8_0.gguf", getenv("EL_TEST_DATA"));
-  if (el_gguf_open(path, &g, &err) || el_hparams_read(g, &h, &err)) fail_msg("%s", err.message);
-  el_hparams_shape(&h, shape);
-  el_gguf_close(g);
-}
-
 static rig open_rig(size_t block_bytes) {
   rig r = {0};
   el_error err;
@@ -45,7 +34,7 @@ static rig open_rig(size_t block_bytes) {
   assert_int_equal(mkdir(r.path, 0700), 0);
   copy_file(from, r.path, "adapter_config.json");
   copy_file(from, r.path, "adapter_model.safetensors");
-  read_shape(&r.shape);
+  read_tiny_shape(&r.shape);
   if (el_kernels_get(NULL, &r.kernels, &err) || el_pool_new(block_bytes, N_BLOCKS, &r.pool, &err) ||
       el_registry_new("base", NULL, NULL, &r.registry, &err) ||
       el_registry_add(r.registry, &(el_entry_spec){.name = "a", .path = r.path, .dir = EL_NO_DIR}, &err) ||
