@@ -96,6 +96,11 @@ EL_API el_status el_chat_render(const el_tokenizer *t, const el_message *message
  * el_tokenize without EL_TOKENIZE_SPECIAL. */
 EL_API el_status el_chat_tokenize(const el_tokenizer *t, const el_message *messages, size_t n,
                                   bool add_generation_prompt, int32_t **out, size_t *n_out, el_error *err);
+/* And the tokens [*begin, *end) that hold the content of the last message with role "user", for el_request.focus_begin;
+ * both 0 when there is none. */
+EL_API el_status el_chat_tokenize_span(const el_tokenizer *t, const el_message *messages, size_t n,
+                                       bool add_generation_prompt, int32_t **out, size_t *n_out, size_t *begin,
+                                       size_t *end, el_error *err);
 
 /* ------------------------------------------------------------------- engine */
 
@@ -129,6 +134,11 @@ typedef struct el_engine_options {
                            * any time, and to share between processes. NULL: none */
   const char *kv_type;    /* keys and values of earlier tokens: "f16"; "q8": 8-bit integers, half the memory, and faster
                            * with long contexts. NULL: "f16" */
+  const char *router_path; /* for requests with auto_adapter: a router for this model, as `edgelora router train` writes
+                            * it. NULL: none, such requests are refused */
+  int router_top_k;        /* of so many best-scored adapters one that is in memory is preferred; 0: as the router's file
+                            * says */
+  float router_margin;     /* and only of those whose score is so close to the best; negative: as the file says */
   el_log_fn log;          /* NULL: silent */
   void *log_user;
   el_progress_fn progress; /* NULL: none */
@@ -204,7 +214,8 @@ typedef struct el_adapter_info {
   uint64_t bytes;   /* packed size in memory; 0: it has not been loaded yet */
   int64_t created;  /* seconds since the epoch when it was added */
   el_adapter_state state;
-  uint64_t requests; /* that have asked for it */
+  uint64_t requests; /* that have asked for it, or been given it by the router */
+  bool in_router;    /* `auto` may choose it: the router was trained with it, or its examples have been read */
 } el_adapter_info;
 /* *out: array of *n, in order of registration, one block with its strings; free with el_free. */
 EL_API el_status el_adapter_list(const el_engine *e, el_adapter_info **out, size_t *n, el_error *err);
@@ -249,7 +260,15 @@ typedef struct el_token_logprob {
   float logprob; /* natural logarithm, from the model's own distribution before penalties and temperature */
 } el_token_logprob;
 
+/* What the router expects of an adapter for a prompt. */
+typedef struct el_candidate {
+  const char *name;
+  float score;   /* the expected score of its answer, 0 to 1 */
+  bool resident; /* in memory or being loaded; the base always is */
+} el_candidate;
+
 typedef enum el_event_type {
+  EL_EVENT_CHOICE, /* the adapter that was chosen, once, before all others; only with `auto_adapter` */
   EL_EVENT_PROMPT, /* prompt log-probabilities, once, before the first token; only with `prompt_logprobs` */
   EL_EVENT_TOKEN,  /* one generated token */
   EL_EVENT_DONE    /* the last event of every request, always sent exactly once */
@@ -259,6 +278,12 @@ typedef struct el_event {
   el_event_type type;
   uint64_t request; /* id from el_submit */
   void *user;       /* the request's */
+
+  /* CHOICE */
+  const char *adapter;            /* its name; the base's when that was chosen */
+  const el_candidate *candidates; /* the n_scores best, best first; the chosen one is among the first router_top_k */
+  size_t n_candidates;
+  double choice_ms; /* from the slot to the choice */
 
   /* TOKEN, DONE: text that became certain with this event: whole UTF-8 characters, nothing of a stop string. May be
    * empty. Concatenated, this is the completion. Not NUL-terminated. */
@@ -292,6 +317,7 @@ typedef struct el_adapter_scale {
   float scale; /* finite, EL_MAX_SCALE in magnitude at most; 0: as if it were not there */
 } el_adapter_scale;
 enum { EL_MAX_COMBINED = 16, EL_MAX_SCALE = 1000 };
+enum { EL_MAX_CANDIDATES = 1024, EL_MAX_SCORES = 100 };
 
 typedef struct el_request {
   const char *adapter; /* NULL, "" or the base's name: the base model */
@@ -299,6 +325,16 @@ typedef struct el_request {
    * as one: its ranks are theirs added up, 256 at most for each linear layer. */
   const el_adapter_scale *adapters;
   size_t n_adapters;
+  /* Instead of both: the router chooses among all adapters and the base, or among those that `candidates` allows: names,
+   * the base's included, or patterns that end in an asterisk ("tenant/" and one). A name that is not there is no error,
+   * as long as something is. */
+  bool auto_adapter;
+  const char *const *candidates; /* [n_candidates], 0: all */
+  size_t n_candidates;
+  size_t focus_begin, focus_end; /* the tokens of the prompt that say what is wanted, such as the last message of the
+                                  * user; focus_end 0: all of them */
+  int n_scores;                  /* candidates that the CHOICE event lists, EL_MAX_SCORES at most; default 3 */
+  bool only_choose;              /* ends after the CHOICE event, with EL_FINISH_LENGTH */
   const int32_t *prompt; /* token ids, 1 at least */
   size_t n_prompt;
   int max_tokens; /* generated tokens; 0: only the prompt is computed; -1: until the context is full */
@@ -332,7 +368,13 @@ EL_API void el_cancel(el_engine *e, uint64_t id);
  * such request, or its DONE event has been taken already. */
 EL_API el_status el_next_event(el_engine *e, uint64_t id, int timeout_ms, el_event *out);
 
-typedef enum el_phase { EL_PHASE_QUEUED, EL_PHASE_LOADING, EL_PHASE_PROMPT, EL_PHASE_GENERATION } el_phase;
+typedef enum el_phase {
+  EL_PHASE_QUEUED,
+  EL_PHASE_CHOICE, /* the router reads the prompt */
+  EL_PHASE_LOADING,
+  EL_PHASE_PROMPT,
+  EL_PHASE_GENERATION
+} el_phase;
 
 typedef struct el_request_info {
   uint64_t id;
@@ -363,6 +405,13 @@ typedef struct el_stats {
   int page_tokens;             /* tokens of one KV page */
   double step_seconds;         /* time inside forward passes */
   uint64_t preemptions;        /* a sequence gave up its pages for an older one */
+
+  uint64_t choices;            /* requests that the router chose an adapter for */
+  uint64_t choices_base;       /* of them: the base */
+  uint64_t choices_resident;   /* of them: another than the best, as it was in memory */
+  uint64_t choice_tokens;      /* that the router has read */
+  double choice_seconds;       /* from the slot to the choice, summed up */
+  uint64_t adapters_in_router; /* now */
 
   uint64_t adapters, adapters_resident;                  /* now: offered; in memory */
   uint64_t adapter_hits, adapter_misses, adapter_evictions; /* hit: the adapter was in memory when its request was first

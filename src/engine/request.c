@@ -35,6 +35,8 @@ static void table_remove(el_engine *e, el_seq *q) {
 
 el_status el_submit(el_engine *e, const el_request *request, uint64_t *id, el_error *err) {
   if (!e || !request) return el_fail(err, EL_ERR_INVALID, "request: is NULL");
+  if (request->auto_adapter)
+    return el_fail(err, EL_ERR_INVALID, "auto: there is no router that could choose an adapter");
   el_seq *q = NULL;
   el_status status = el_seq_new(request, &e->limits, &q, err);
   if (status) return status;

@@ -165,10 +165,17 @@ static el_str content_of(const renderer *r, const el_message *m) {
   return r->t->trim ? trim(s) : s;
 }
 
+static void add_user_content(renderer *r, el_str s) {
+  size_t begin = r->out->text.len;
+  add_content(r, s);
+  r->out->user = (el_range){begin, r->out->text.len};
+}
+
 static void add_turn(renderer *r, const el_message *m) {
-  const turn *around = &r->s->turns[role_of(m)];
+  el_role role = role_of(m);
+  const turn *around = &r->s->turns[role];
   add_fixed(r, around->before);
-  add_content(r, content_of(r, m));
+  (role == USER ? add_user_content : add_content)(r, content_of(r, m));
   add_fixed(r, around->after);
 }
 
@@ -243,7 +250,7 @@ static void add_user(renderer *r, size_t begin, size_t i) {
     s = trim_right((el_str){r->m[i].content, strlen(r->m[i].content)});
     if (s.len == 0 && !r->out->no_memory) r->out->text.len -= 2;
   }
-  add_content(r, s);
+  add_user_content(r, s);
   add_fixed(r, around->after);
 }
 

@@ -48,6 +48,7 @@ typedef struct el_rendered {
   el_buf text;
   el_range *content; /* what came from messages and not from the template; in order */
   size_t n_content, cap;
+  el_range user; /* the content of the last user message; empty: there is none */
   bool no_memory;
 } el_rendered;
 

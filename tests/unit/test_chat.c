@@ -271,6 +271,33 @@ static void tokens_are_those_of_the_rendered_text(void **state) {
   el_tokenizer_close(t);
 }
 
+/* The tokens that the content of the last user message has; what is before and after them is the template's. */
+static void check_span(const char *template, const char *want, const el_message *m, size_t n) {
+  el_tokenizer *t = with_template(template);
+  int32_t *ids = NULL;
+  size_t n_ids = 0, begin = 1, end = 0, len;
+  char *text = NULL;
+  el_error e = {0};
+  if (el_chat_tokenize_span(t, m, n, true, &ids, &n_ids, &begin, &end, &e)) fail_msg("%s", e.message);
+  assert_true(begin <= end && end <= n_ids);
+  if (el_detokenize(t, ids + begin, end - begin, true, &text, &len, &e)) fail_msg("%s", e.message);
+  assert_string_equal(text, want);
+  free(text);
+  free(ids);
+  el_tokenizer_close(t);
+}
+#define assert_span(template, want, ...) check_span(template, want, MESSAGES(__VA_ARGS__))
+
+static void the_span_is_the_last_user_message(void **state) {
+  assert_span(SMOLLM2, "Hello", {"user", "Hello"});
+  assert_span(SMOLLM2, "second", {"system", "s"}, {"user", "first"}, {"assistant", "a"}, {"user", "second"});
+  assert_span(SMOLLM2, "ask", {"user", "ask"}, {"assistant", "an answer to go on with"});
+  assert_span(PLAIN, "", {"system", "alone"});
+  assert_span(PLAIN, "", {"user", ""});
+  /* A token that reaches into the content belongs to it. */
+  assert_span(PLAIN, "\n\n\nx", {"user", "\n\nx"});
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_conversation_is_rendered_turn_by_turn),
@@ -289,6 +316,7 @@ int main(void) {
       cmocka_unit_test(an_unknown_template_is_refused_when_it_is_used),
       cmocka_unit_test(contents_never_become_control_tokens),
       cmocka_unit_test(tokens_are_those_of_the_rendered_text),
+      cmocka_unit_test(the_span_is_the_last_user_message),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
