@@ -237,7 +237,11 @@ void el_scheduler_plan(el_scheduler *s) {
     const el_piece *p = &s->pieces[i];
     const el_adapter *a = adapter_of(p->seq);
     for (int pos = p->from; pos < p->from + p->n; pos++)
-      s->rows[s->n_rows++] = (el_row){p->seq->tokens[pos], pos, p->seq->pages, a, wants_logits(p->seq, pos)};
+      s->rows[s->n_rows++] = (el_row){.token = p->seq->tokens[pos],
+                                      .pos = pos,
+                                      .pages = p->seq->pages,
+                                      .adapter = a,
+                                      .wants_logits = wants_logits(p->seq, pos)};
   }
   assert(s->n_rows > 0 || !s->n_running || s->running[0]->stalled);
 }

@@ -27,13 +27,23 @@ uint64_t el_model_n_params(const el_model *m);
 enum { EL_PAGE_TOKENS = 16 };
 size_t el_kv_page_bytes(const el_hparams *h, el_kv_type type);
 
+/* Which layers a row goes through. For the router, which needs what the first layers make of a prompt; and when it has
+ * chosen the base, their work is not done again. */
+typedef enum el_row_part {
+  EL_ROW_WHOLE,
+  EL_ROW_HEAD, /* the first layers, up to the last tap; its states at the taps are kept */
+  EL_ROW_TAIL  /* the layers from there on, beginning with that state */
+} el_row_part;
+
 typedef struct el_row {
   int32_t token;             /* 0 <= token < n_vocab */
   int32_t pos;               /* position in its sequence; keys and values of all earlier positions are in the pages
                               * already, or are rows of this step that come before this one */
   const uint32_t *pages;     /* the sequence's page table; entries 0 .. pos / EL_PAGE_TOKENS are valid */
   const el_adapter *adapter; /* NULL: base */
-  bool wants_logits;
+  bool wants_logits;         /* not a HEAD row */
+  el_row_part part;
+  float *states; /* [n_taps, n_embd]: HEAD writes them all, TAIL reads the last; WHOLE: not used */
 } el_row;
 
 typedef struct el_step el_step; /* the workspace of a step, allocated once */
@@ -44,9 +54,15 @@ el_status el_step_new(const el_model *m, el_threads *threads, unsigned char *kv,
                       int max_logits, int max_ctx, el_step **out, el_error *err);
 void el_step_free(el_step *s);
 
-/* Runs one forward step. Rows of one sequence must be in order of position. Rows may come in any other order; rows with
- * the same adapter are best adjacent. Returns the logits: [number of rows that want them, n_vocab] f32, in order of the
- * rows, valid until the next run. */
+/* Where the states of HEAD rows are taken: tap l is the residual stream after l layers, 0 the embedding. Ascending,
+ * none twice, EL_MAX_TAPS at most; the last one is where HEAD rows end and TAIL rows begin, 1 at least. Without taps
+ * there are only WHOLE rows. */
+enum { EL_MAX_TAPS = 64 };
+el_status el_step_taps(el_step *s, const int *layers, int n_taps, el_error *err);
+
+/* Runs one forward step. Rows of one sequence must be in order of position. TAIL rows come first and HEAD rows last;
+ * else rows may come in any order, and those with the same adapter are best adjacent. Returns the logits: [number of
+ * rows that want them, n_vocab] f32, in order of the rows, valid until the next run. */
 const float *el_step_run(el_step *s, const el_row *rows, int n_rows);
 
 /* --- Where the time of a step goes, as its first thread sees it. */

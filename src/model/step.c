@@ -5,7 +5,9 @@
  *   h = rms_norm(x) ; q, k, v = h W^T (+ LoRA) ; rotate q and k ; store k and v in the pages
  *   x += attention(q, pages) Wo^T (+ LoRA)
  *   h = rms_norm(x) ; x += (silu(h Wgate^T) * (h Wup^T)) Wdown^T   (each + LoRA)
- * and at the end logits = rms_norm(x) Wout^T for the rows that want them. */
+ * and at the end logits = rms_norm(x) Wout^T for the rows that want them.
+ *
+ * Rows are in the order TAIL, WHOLE, HEAD, so those that a layer has are consecutive. */
 #include <assert.h>
 #include <math.h>
 #include <stdatomic.h>
@@ -26,6 +28,7 @@ typedef enum job {
   JOB_ROTATE,
   JOB_ATTENTION,
   JOB_QUANTIZE, /* attention's output, where a head is not whole groups */
+  JOB_TAP,      /* keeps the states of HEAD rows */
   JOB_HEAD_NORM,
   JOB_OUTPUT
 } job;
@@ -38,7 +41,7 @@ typedef struct phase {
 
 enum {
   EL_FEW_ROWS = 1, /* so many rows each thread normalises for itself: that takes less than to wait for each other */
-  MAX_PHASES_LAYER = 11,
+  MAX_PHASES_LAYER = 12,
   MAX_PHASES_REST = 3
 };
 
@@ -56,6 +59,8 @@ struct el_step {
 
   const el_row *rows;
   int n_rows, n_logits;
+  int n_head, n_tail; /* of the rows */
+  int taps[EL_MAX_TAPS], n_taps;
   int *logit_rows; /* [max_logits] rows that want logits, in order */
 
   /* Row-major, one row of the step a row. */
@@ -72,7 +77,7 @@ struct el_step {
   el_apply lora;
   atomic_int *attn_next; /* [n_layers] next piece of attention to take */
   row_range *tiles;      /* [n_tiles] rows of one sequence at consecutive positions: they share a pass over its pages */
-  int n_tiles;
+  int n_tiles, n_head_tiles, n_tail_tiles;
 
   phase *phases; /* of this step */
   int n_phases;
@@ -91,6 +96,29 @@ static void done(el_step *s, el_part part, int ith) {
 
 size_t el_kv_page_bytes(const el_hparams *h, el_kv_type type) {
   return (size_t)h->n_layers * (size_t)h->n_head_kv * el_kv_piece_bytes(type, h->head_dim);
+}
+
+/* The layers that HEAD rows go through. */
+static int depth(const el_step *s) {
+  return s->n_taps ? s->taps[s->n_taps - 1] : 0;
+}
+
+/* The rows that go through a layer, and their tiles. */
+static row_range rows_of(const el_step *s, int layer) {
+  return layer < depth(s) ? (row_range){s->n_tail, s->n_rows - s->n_tail} : (row_range){0, s->n_rows - s->n_head};
+}
+
+static row_range tiles_of(const el_step *s, int layer) {
+  return layer < depth(s) ? (row_range){s->n_tail_tiles, s->n_tiles - s->n_tail_tiles}
+                          : (row_range){0, s->n_tiles - s->n_head_tiles};
+}
+
+/* A thread's part of them. */
+static void share_rows(const el_step *s, int layer, el_turn turn, int *begin, int *end) {
+  row_range rows = rows_of(s, layer);
+  el_share(rows.n, 1, turn.rank, turn.size, begin, end);
+  *begin += rows.first;
+  *end += rows.first;
 }
 
 /* Where keys and values of (layer, KV head) begin in a page. */
@@ -208,15 +236,15 @@ static void norm_rows(el_step *s, const float *weight, el_act *act, const int *p
 static void low_rank(el_step *s, int layer, el_input in, const el_act *x, el_turn turn) {
   int begin, end;
   if (!s->lora.n_groups) return;
-  el_share(s->n_rows, 1, turn.rank, turn.size, &begin, &end);
+  share_rows(s, layer, turn, &begin, &end);
   el_apply_h(&s->lora, layer, in, x, begin, end);
   done(s, EL_PART_LORA_A, turn.ith);
 }
 
-static void norm(el_step *s, const float *weight, el_act *act, const int *pick, el_turn turn) {
+static void norm_head(el_step *s, el_turn turn) {
   int begin, end;
-  el_share(act->n_cols, 1, turn.rank, turn.size, &begin, &end);
-  norm_rows(s, weight, act, pick, begin, end, turn.ith);
+  el_share(s->n_logits, 1, turn.rank, turn.size, &begin, &end);
+  norm_rows(s, s->m->output_norm, &s->in_head, s->logit_rows, begin, end, turn.ith);
 }
 
 /* With so few rows each thread has an input of its own, so that nobody waits. */
@@ -232,6 +260,12 @@ static const float *norm_weight(const el_step *s, int layer, el_input in) {
   return in == EL_IN_ATTN ? l->attn_norm : in == EL_IN_FFN ? l->ffn_norm : NULL;
 }
 
+static void norm_input(el_step *s, int layer, el_input in, el_turn turn) {
+  int begin, end;
+  share_rows(s, layer, turn, &begin, &end);
+  norm_rows(s, norm_weight(s, layer, in), &s->in_embd, NULL, begin, end, turn.ith);
+}
+
 /* Whether each thread norms the input of (layer, in) for itself. */
 static bool norms_alone(const el_step *s, int layer, el_input in) {
   return norm_weight(s, layer, in) && s->n_rows <= EL_FEW_ROWS && !s->lora.n_groups;
@@ -242,26 +276,27 @@ static bool norms_alone(const el_step *s, int layer, el_input in) {
 static void fetch_next_a(el_step *s, int layer, el_input in, int visits, el_turn turn, el_fetch *fetch) {
   int begin, end;
   if (!s->lora.n_groups || !next_input(s, &layer, &in)) return;
-  el_share(s->n_rows, 1, turn.rank, turn.size, &begin, &end);
+  share_rows(s, layer, turn, &begin, &end);
   el_apply_fetch(&s->lora, layer, in, begin, end, turn.ith, visits, fetch);
 }
 
 static void linear(el_step *s, int layer, el_input in, el_turn turn) {
   linears p = linears_of(s, layer, in);
+  row_range rows = rows_of(s, layer);
   if (norms_alone(s, layer, in)) p.x = own_norm(s, norm_weight(s, layer, in), NULL, s->n_rows, turn.ith);
   int from[3], to[3], visits = 0;
   share_tiles(s, &p, turn, from, to);
   for (int i = 0; i < p.n_parts; i++) visits += (to[i] - from[i]) * p.parts[i].w->n_groups;
   el_fetch fetch = {0};
-  fetch_next_a(s, layer, in, visits * ((s->n_rows + EL_PANEL - 1) / EL_PANEL), turn, &fetch);
+  fetch_next_a(s, layer, in, visits * ((rows.n + EL_PANEL - 1) / EL_PANEL), turn, &fetch);
   const unsigned char *after[3] = {0}; /* what is read after part i */
   after[p.n_parts - 1] = next_weights(s, layer, in, turn);
   for (int i = p.n_parts - 1; i > 0; i--) after[i - 1] = to[i] > from[i] ? tile_at(p.parts[i].w, from[i]) : after[i];
   for (int i = 0; i < p.n_parts; i++) {
     if (from[i] == to[i]) continue;
     fetch.next = after[i];
-    el_gemm_lora(s->m->kernels, p.parts[i].w, from[i], to[i], p.x, 0, s->n_rows, p.parts[i].y, p.ldy, p.add,
-                 el_apply_low(&s->lora, i), &fetch);
+    el_gemm_lora(s->m->kernels, p.parts[i].w, from[i], to[i], p.x, rows.first, rows.first + rows.n, p.parts[i].y, p.ldy,
+                 p.add, el_apply_low(&s->lora, i), &fetch);
   }
   done(s, p.part, turn.ith);
 }
@@ -272,9 +307,10 @@ static void rotate_and_store(el_step *s, int layer, el_turn turn) {
   const el_kernels *k = s->m->kernels;
   int heads = h->n_head + h->n_head_kv, begin, end, hd = h->head_dim;
   size_t ld = (size_t)(h->n_head + 2 * h->n_head_kv) * (size_t)hd;
-  el_share(s->n_rows * heads, 1, turn.rank, turn.size, &begin, &end);
+  row_range rows = rows_of(s, layer);
+  el_share(rows.n * heads, 1, turn.rank, turn.size, &begin, &end);
   for (int u = begin; u < end; u++) {
-    int r = u / heads, head = u % heads;
+    int r = rows.first + u / heads, head = u % heads;
     float *v = s->qkv + (size_t)r * ld + (size_t)head * (size_t)hd;
     k->rope(v, s->cos_sin + (size_t)r * (size_t)h->n_rot, h->n_rot);
     if (head < h->n_head) continue;
@@ -289,13 +325,17 @@ static void rotate_and_store(el_step *s, int layer, el_turn turn) {
 /* Cuts the rows into tiles of as many queries as the kernel takes at once. */
 static void cut_tiles(el_step *s) {
   const int n_q = s->m->h.n_head / s->m->h.n_head_kv, most = EL_ATTN_TILE / n_q;
-  s->n_tiles = 0;
+  s->n_tiles = s->n_head_tiles = s->n_tail_tiles = 0;
   for (int r = 0; r < s->n_rows; r++) {
     const el_row *row = &s->rows[r];
-    if (r > 0 && s->tiles[s->n_tiles - 1].n < most && row->pages == row[-1].pages && row->pos == row[-1].pos + 1)
+    if (r > 0 && s->tiles[s->n_tiles - 1].n < most && row->pages == row[-1].pages && row->pos == row[-1].pos + 1 &&
+        row->part == row[-1].part) {
       s->tiles[s->n_tiles - 1].n++;
-    else
-      s->tiles[s->n_tiles++] = (row_range){r, 1};
+      continue;
+    }
+    s->tiles[s->n_tiles++] = (row_range){r, 1};
+    if (row->part == EL_ROW_HEAD) s->n_head_tiles++;
+    if (row->part == EL_ROW_TAIL) s->n_tail_tiles++;
   }
 }
 
@@ -308,13 +348,14 @@ static bool whole_groups(const el_hparams *h) {
 static void attention(el_step *s, int layer, el_turn turn) {
   const el_hparams *h = &s->m->h;
   const el_kernels *k = s->m->kernels;
-  int n_q = h->n_head / h->n_head_kv, hd = h->head_dim, width = n_q * hd, pieces = s->n_tiles * h->n_head_kv;
+  row_range tiles = tiles_of(s, layer);
+  int n_q = h->n_head / h->n_head_kv, hd = h->head_dim, width = n_q * hd, pieces = tiles.n * h->n_head_kv;
   size_t ld = (size_t)(h->n_head + 2 * h->n_head_kv) * (size_t)hd, ldo = (size_t)(h->n_head * hd);
   for (;;) {
     int piece = atomic_fetch_add_explicit(&s->attn_next[layer], 1, memory_order_relaxed);
     if (piece >= pieces) break;
-    const row_range *t = &s->tiles[piece % s->n_tiles];
-    int head = piece / s->n_tiles;
+    const row_range *t = &s->tiles[tiles.first + piece % tiles.n];
+    int head = piece / tiles.n;
     const el_row *row = &s->rows[t->first];
     float *out = s->in_attn.f + (size_t)t->first * ldo + (size_t)(head * width);
     el_attn a = {.q = s->qkv + (size_t)t->first * ld + (size_t)(head * width),
@@ -334,10 +375,10 @@ static void attention(el_step *s, int layer, el_turn turn) {
                  .offset = page_offset(s, layer, head)};
     int next = piece + turn.size; /* if threads take turns */
     if (next < pieces) {
-      const el_row *next_row = &s->rows[s->tiles[next % s->n_tiles].first];
+      const el_row *next_row = &s->rows[s->tiles[tiles.first + next % tiles.n].first];
       a.next_pages = next_row->pages;
       a.next_n_pages = next_row->pos / EL_PAGE_TOKENS + 1;
-      a.next_offset = page_offset(s, layer, next / s->n_tiles);
+      a.next_offset = page_offset(s, layer, next / tiles.n);
     }
     k->attend(&a);
     for (int i = 0; whole_groups(h) && i < t->n; i++)
@@ -347,10 +388,10 @@ static void attention(el_step *s, int layer, el_turn turn) {
   done(s, EL_PART_ATTENTION, turn.ith);
 }
 
-static void quantize_attention(el_step *s, el_turn turn) {
+static void quantize_attention(el_step *s, int layer, el_turn turn) {
   const el_hparams *h = &s->m->h;
   int begin, end;
-  el_share(s->n_rows, 1, turn.rank, turn.size, &begin, &end);
+  share_rows(s, layer, turn, &begin, &end);
   for (int r = begin; r < end; r++)
     s->m->kernels->quantize(s->in_attn.f + (size_t)r * (size_t)(h->n_head * h->head_dim), 0, s->in_attn.n_groups, 1.0f,
                             &s->in_attn, r);
@@ -358,11 +399,12 @@ static void quantize_attention(el_step *s, el_turn turn) {
 }
 
 /* in_ff = quantise(silu(gate) * up) for the outputs of gate and up that this thread computed. */
-static void activate(el_step *s, el_turn turn) {
+static void activate(el_step *s, int layer, el_turn turn) {
   const el_kernels *k = s->m->kernels;
+  row_range rows = rows_of(s, layer);
   int n_ff = s->m->h.n_ff, begin, end;
   share_ff(s, turn, &begin, &end);
-  for (int r = 0; r < s->n_rows && begin < end; r++) {
+  for (int r = rows.first; r < rows.first + rows.n && begin < end; r++) {
     const float *gate = s->gate_up + (size_t)r * 2 * (size_t)n_ff;
     float *out = s->in_ff.f + (size_t)r * (size_t)n_ff;
     k->swiglu(gate + begin, gate + n_ff + begin, end - begin, out + begin);
@@ -371,15 +413,33 @@ static void activate(el_step *s, el_turn turn) {
   done(s, EL_PART_ACTIVATE, turn.ith);
 }
 
+static float *state_at(const el_step *s, const el_row *row, int tap) {
+  return row->states + (size_t)tap * (size_t)s->m->h.n_embd;
+}
+
+static void keep_states(el_step *s, int tap, el_turn turn) {
+  size_t n = (size_t)s->m->h.n_embd;
+  int begin, end, first = s->n_rows - s->n_head;
+  el_share(s->n_head, 1, turn.rank, turn.size, &begin, &end);
+  for (int r = first + begin; r < first + end; r++)
+    memcpy(state_at(s, &s->rows[r], tap), s->x + (size_t)r * n, sizeof *s->x * n);
+  done(s, EL_PART_EMBED, turn.ith);
+}
+
 static void embed(el_step *s, el_turn turn) {
   const el_hparams *h = &s->m->h;
   int begin, end;
   el_share(s->n_rows, 1, turn.rank, turn.size, &begin, &end);
   for (int r = begin; r < end; r++) {
-    el_packed_get_row(&s->m->tok_embd, s->rows[r].token, s->x + (size_t)r * (size_t)h->n_embd);
+    const el_row *row = &s->rows[r];
+    float *x = s->x + (size_t)r * (size_t)h->n_embd;
+    if (row->part == EL_ROW_TAIL)
+      memcpy(x, state_at(s, row, s->n_taps - 1), sizeof *x * (size_t)h->n_embd);
+    else
+      el_packed_get_row(&s->m->tok_embd, row->token, x);
     float *cs = s->cos_sin + (size_t)r * (size_t)h->n_rot;
     for (int i = 0; i < h->n_rot / 2; i++) {
-      double angle = (double)s->rows[r].pos * (double)s->m->inv_freq[i];
+      double angle = (double)row->pos * (double)s->m->inv_freq[i];
       cs[2 * i] = (float)cos(angle);
       cs[2 * i + 1] = (float)sin(angle);
     }
@@ -416,7 +476,10 @@ static void plan(el_step *s) {
   const el_hparams *h = &s->m->h;
   s->n_phases = 0;
   add_phase(s, JOB_EMBED, 0, 0);
+  int tap = 0;
   for (int l = 0; l < h->n_layers; l++) {
+    if (s->n_head && tap < s->n_taps && s->taps[tap] == l) add_phase(s, JOB_TAP, tap++, 0);
+    if (!rows_of(s, l).n) continue;
     add_linear(s, l, EL_IN_ATTN);
     add_phase(s, JOB_ROTATE, l, 0);
     add_phase(s, JOB_ATTENTION, l, 0);
@@ -425,6 +488,7 @@ static void plan(el_step *s) {
     add_linear(s, l, EL_IN_FFN); /* and SwiGLU */
     add_linear(s, l, EL_IN_DOWN);
   }
+  if (s->n_head && tap < s->n_taps) add_phase(s, JOB_TAP, tap, 0); /* after the last layer */
   if (!s->n_logits) return;
   if (s->n_logits > EL_FEW_ROWS) add_phase(s, JOB_HEAD_NORM, 0, 0);
   add_phase(s, JOB_OUTPUT, 0, 0);
@@ -437,18 +501,19 @@ static void forward(void *arg, int i, el_turn turn) {
   switch (p->job) {
     case JOB_EMBED: embed(s, turn); break;
     case JOB_NORM:
-      norm(s, norm_weight(s, p->layer, p->in), &s->in_embd, NULL, turn);
+      norm_input(s, p->layer, p->in, turn);
       low_rank(s, p->layer, p->in, &s->in_embd, turn);
       break;
     case JOB_LOW_RANK: low_rank(s, p->layer, p->in, p->in == EL_IN_O ? &s->in_attn : &s->in_ff, turn); break;
     case JOB_LINEAR:
       linear(s, p->layer, p->in, turn);
-      if (p->in == EL_IN_FFN) activate(s, turn);
+      if (p->in == EL_IN_FFN) activate(s, p->layer, turn);
       break;
     case JOB_ROTATE: rotate_and_store(s, p->layer, turn); break;
     case JOB_ATTENTION: attention(s, p->layer, turn); break;
-    case JOB_QUANTIZE: quantize_attention(s, turn); break;
-    case JOB_HEAD_NORM: norm(s, s->m->output_norm, &s->in_head, s->logit_rows, turn); break;
+    case JOB_QUANTIZE: quantize_attention(s, p->layer, turn); break;
+    case JOB_TAP: keep_states(s, p->layer, turn); break;
+    case JOB_HEAD_NORM: norm_head(s, turn); break;
     case JOB_OUTPUT: output(s, turn); break;
   }
 }
@@ -463,15 +528,33 @@ void el_step_profile(el_step *s, double *parts) {
   s->profile = parts;
 }
 
+el_status el_step_taps(el_step *s, const int *layers, int n_taps, el_error *err) {
+  int n_layers = s->m->h.n_layers;
+  if (n_taps < 1 || n_taps > EL_MAX_TAPS)
+    return el_fail(err, EL_ERR_INVALID, "taps: %d, there may be 1 to %d", n_taps, EL_MAX_TAPS);
+  for (int i = 0; i < n_taps; i++)
+    if (layers[i] < 0 || layers[i] > n_layers || (i > 0 && layers[i] <= layers[i - 1]))
+      return el_fail(err, EL_ERR_INVALID, "taps: layer %d: they must ascend, from 0 to %d", layers[i], n_layers);
+  if (!layers[n_taps - 1]) return el_fail(err, EL_ERR_INVALID, "taps: the last is the embedding, no layer is left");
+  memcpy(s->taps, layers, sizeof *layers * (size_t)n_taps);
+  s->n_taps = n_taps;
+  return EL_OK;
+}
+
 const float *el_step_run(el_step *s, const el_row *rows, int n_rows) {
   const el_hparams *h = &s->m->h;
   assert(n_rows >= 1 && n_rows <= s->max_rows);
   s->rows = rows;
   s->n_rows = n_rows;
-  s->n_logits = 0;
+  s->n_logits = s->n_head = s->n_tail = 0;
   el_apply_begin(&s->lora);
   for (int r = 0; r < n_rows; r++) {
     assert(rows[r].token >= 0 && rows[r].token < h->n_vocab && rows[r].pos >= 0 && rows[r].pos < s->max_ctx);
+    assert(rows[r].part == EL_ROW_WHOLE || (s->n_taps && rows[r].states));
+    assert(rows[r].part == EL_ROW_HEAD ? !rows[r].wants_logits : !s->n_head);
+    assert(rows[r].part != EL_ROW_TAIL || s->n_tail == r);
+    s->n_head += rows[r].part == EL_ROW_HEAD;
+    s->n_tail += rows[r].part == EL_ROW_TAIL;
     el_apply_row(&s->lora, r, rows[r].adapter);
     if (!rows[r].wants_logits) continue;
     assert(s->n_logits < s->max_logits);

@@ -84,7 +84,8 @@ static inline const float *fixture_run(fixture *f, const int *tokens, int n, int
                                        const el_adapter *a) {
   el_row rows[256];
   assert_true(n <= 256);
-  for (int i = 0; i < n; i++) rows[i] = (el_row){tokens[i], pos + i, pages, a, i == n - 1};
+  for (int i = 0; i < n; i++)
+    rows[i] = (el_row){.token = tokens[i], .pos = pos + i, .pages = pages, .adapter = a, .wants_logits = i == n - 1};
   return el_step_run(f->step, rows, n);
 }
 

@@ -48,7 +48,9 @@ static el_status try_load(const bytes *b, el_threads *threads, el_error *err) {
     unsigned char *kv = calloc(1, el_kv_page_bytes(h, EL_KV_F16));
     assert_int_equal(el_step_new(m, threads, kv, EL_KV_F16, 3, 1, 16, &s, err), EL_OK);
     uint32_t page = 0;
-    el_row rows[3] = {{0, 0, &page, NULL, false}, {h->n_vocab - 1, 1, &page, NULL, false}, {1, 2, &page, NULL, true}};
+    el_row rows[3] = {{.pages = &page},
+                      {.token = h->n_vocab - 1, .pos = 1, .pages = &page},
+                      {.token = 1, .pos = 2, .pages = &page, .wants_logits = true}};
     el_step_run(s, rows, 3);
     el_step_free(s);
     free(kv);

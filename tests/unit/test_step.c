@@ -20,6 +20,14 @@ static const el_adapter *adapter_of(const run *r, int seq) {
   return seq % 4 == 3 ? NULL : r->adapters[seq == 5 ? 4 : seq];
 }
 
+static el_row row_at(const run *r, int seq, int pos) {
+  return (el_row){.token = token_of(seq, pos, r->f.h->n_vocab),
+                  .pos = pos,
+                  .pages = r->pages[seq],
+                  .adapter = adapter_of(r, seq),
+                  .wants_logits = true};
+}
+
 static run run_open(const char *isa, int n_threads) {
   char path[512];
   test_path(path, sizeof path, "golden/tiny/q4_0.gguf");
@@ -61,7 +69,7 @@ static void mixed_steps(run *r, unsigned seed) {
       seed = seed * 1664525u + 1013904223u;
       int chunk = (int)(seed >> 16) % 9 - 1;
       for (; chunk > 0 && done[s] < LEN; chunk--, done[s]++, n++) {
-        rows[n] = (el_row){token_of(s, done[s], r->f.h->n_vocab), done[s], r->pages[s], adapter_of(r, s), true};
+        rows[n] = row_at(r, s, done[s]);
         row_seq[n] = s;
         row_pos[n] = done[s];
       }
@@ -95,13 +103,79 @@ static void threads_and_instruction_sets_do_not_change_a_bit(void **state) {
   run_close(&first);
 }
 
+/* Two of three sequences go through their first layers in some steps and through the others in later ones, beside
+ * sequences that do all at once (which ones: `which`): logits are those of whole rows, and states at the taps are the
+ * same in each mix. */
+static void rows_in_two_parts(run *r, const int *taps, int n_taps, int which, unsigned seed, float *states) {
+  el_error e;
+  size_t v = (size_t)r->f.h->n_vocab, width = (size_t)(n_taps * r->f.h->n_embd);
+  assert_int_equal(el_step_taps(r->f.step, taps, n_taps, &e), EL_OK);
+  int head[N_SEQ] = {0}, done[N_SEQ] = {0}; /* positions that went through the first layers; through all */
+  for (bool left = true; left;) {
+    el_row rows[MAX_ROWS];
+    int n = 0, row_seq[MAX_ROWS];
+    for (el_row_part part = EL_ROW_TAIL;; part = part == EL_ROW_TAIL ? EL_ROW_WHOLE : EL_ROW_HEAD) {
+      for (int s = 0; s < N_SEQ; s++) {
+        bool whole = s % 3 == which;
+        if (whole != (part == EL_ROW_WHOLE)) continue;
+        int *at = part == EL_ROW_HEAD ? head : done, most = part == EL_ROW_TAIL ? head[s] : LEN;
+        seed = seed * 1664525u + 1013904223u;
+        for (int chunk = (int)(seed >> 16) % 7 - 1; chunk > 0 && at[s] < most; chunk--, at[s]++, n++) {
+          rows[n] = row_at(r, s, at[s]);
+          rows[n].part = part;
+          rows[n].wants_logits = part != EL_ROW_HEAD;
+          rows[n].states = states + ((size_t)s * LEN + (size_t)at[s]) * width;
+          row_seq[n] = s;
+        }
+      }
+      if (part == EL_ROW_HEAD) break;
+    }
+    left = false;
+    for (int s = 0; s < N_SEQ; s++) left |= done[s] < LEN;
+    if (!n) continue;
+    const float *logits = el_step_run(r->f.step, rows, n);
+    for (int i = 0; i < n && rows[i].part != EL_ROW_HEAD; i++, logits += v)
+      assert_memory_equal(logits, r->alone + ((size_t)row_seq[i] * LEN + (size_t)rows[i].pos) * v, v * sizeof(float));
+  }
+}
+
+static void a_row_may_stop_after_some_layers_and_go_on_in_a_later_step(void **state) {
+  for (int i = 0; el_kernels_at(i); i++) {
+    run r = run_open(el_kernels_at(i)->name, 1 + i);
+    int n_layers = r.f.h->n_layers;
+    const int all[] = {0, 1, n_layers};
+    size_t n = (size_t)N_SEQ * LEN * 3 * (size_t)r.f.h->n_embd;
+    float *first = calloc(n, sizeof *first), *again = calloc(n, sizeof *again);
+    rows_in_two_parts(&r, all, 3, 0, 1, first);
+    rows_in_two_parts(&r, all, 3, 0, 2, again);
+    assert_memory_equal(first, again, n * sizeof *first);
+    rows_in_two_parts(&r, all, 2, 1, 3, first);
+    rows_in_two_parts(&r, (const int[]){n_layers - 1}, 1, 2, 4, first);
+    free(first);
+    free(again);
+    run_close(&r);
+  }
+}
+
+static void taps_that_make_no_sense_are_refused(void **state) {
+  run r = run_open(NULL, 1);
+  el_error e;
+  int many[EL_MAX_TAPS + 1] = {0};
+  assert_int_equal(el_step_taps(r.f.step, many, 0, &e), EL_ERR_INVALID);
+  assert_int_equal(el_step_taps(r.f.step, many, EL_MAX_TAPS + 1, &e), EL_ERR_INVALID);
+  assert_int_equal(el_step_taps(r.f.step, (const int[]){0}, 1, &e), EL_ERR_INVALID);
+  assert_int_equal(el_step_taps(r.f.step, (const int[]){-1, 1}, 2, &e), EL_ERR_INVALID);
+  assert_int_equal(el_step_taps(r.f.step, (const int[]){1, 1}, 2, &e), EL_ERR_INVALID);
+  assert_int_equal(el_step_taps(r.f.step, (const int[]){r.f.h->n_layers + 1}, 1, &e), EL_ERR_INVALID);
+  run_close(&r);
+}
+
 static void one_step_advances_as_many_adapters_as_there_are_rows(void **state) {
   run r = run_open(NULL, 2);
   size_t v = (size_t)r.f.h->n_vocab;
   for (int p = 0; p < LEN; p++) { /* LEN steps for N_SEQ sequences with nine different adapters */
     el_row rows[N_SEQ];
-    for (int s = 0; s < N_SEQ; s++)
-      rows[s] = (el_row){token_of(s, p, r.f.h->n_vocab), p, r.pages[s], adapter_of(&r, s), true};
+    for (int s = 0; s < N_SEQ; s++) rows[s] = row_at(&r, s, p);
     const float *logits = el_step_run(r.f.step, rows, N_SEQ);
     for (int s = 0; s < N_SEQ; s++)
       assert_memory_equal(logits + (size_t)s * v, r.alone + ((size_t)s * LEN + (size_t)p) * v, v * sizeof(float));
@@ -125,7 +199,9 @@ static float *long_prompt(const char *isa, el_kv_type kv_type, int threads, int 
   for (int pos = 0, n = 7; pos < LONG; pos += n) {
     n = piece ? piece : n * 5 % 41 + 1;
     if (n > LONG - pos) n = LONG - pos;
-    for (int i = 0; i < n; i++) rows[i] = (el_row){token_of(1, pos + i, f.h->n_vocab), pos + i, pages, NULL, true};
+    for (int i = 0; i < n; i++)
+      rows[i] =
+          (el_row){.token = token_of(1, pos + i, f.h->n_vocab), .pos = pos + i, .pages = pages, .wants_logits = true};
     memcpy(all + (size_t)pos * v, el_step_run(f.step, rows, n), sizeof(float) * v * (size_t)n);
   }
   fixture_close(&f);
@@ -189,6 +265,8 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_rows_logits_are_bit_identical_whoever_shares_the_step),
       cmocka_unit_test(threads_and_instruction_sets_do_not_change_a_bit),
+      cmocka_unit_test(a_row_may_stop_after_some_layers_and_go_on_in_a_later_step),
+      cmocka_unit_test(taps_that_make_no_sense_are_refused),
       cmocka_unit_test(one_step_advances_as_many_adapters_as_there_are_rows),
       cmocka_unit_test(a_long_prompt_gives_the_same_bits_however_it_is_cut),
       cmocka_unit_test(keys_and_values_of_8_bits_change_logits_little),
