@@ -193,6 +193,10 @@ EL_API el_status el_adapter_add_random(el_engine *e, const char *name, int rank,
  * comes back with the next change in there. */
 EL_API el_status el_adapter_remove(el_engine *e, const char *name, el_error *err);
 
+/* Waits until the router knows the examples of all adapters (examples.jsonl in their folders), at most timeout_ms (-1:
+ * forever). EL_ERR_BUSY: it does not yet. Without a router there is nothing to wait for. */
+EL_API el_status el_router_wait(el_engine *e, int timeout_ms, el_error *err);
+
 typedef struct el_rescan_result {
   size_t n_added, n_changed, n_removed, n_failed;
 } el_rescan_result;
