@@ -1,5 +1,7 @@
 #include "engine/choice.h"
 
+#include "adapter/discover.h"
+
 #include <stdlib.h>
 #include <string.h>
 

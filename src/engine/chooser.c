@@ -32,7 +32,11 @@ el_status el_chooser_open(el_engine *e, const el_engine_options *o, el_error *er
   el_chooser *c = &e->chooser;
   const char *path = o->router_path;
   if (!path) return EL_OK;
-  el_base_id base = el_model_base_id(e->model);
+  const el_hparams *h = el_model_hparams(e->model);
+  el_base_id base = {.n_layers = h->n_layers,
+                     .n_embd = h->n_embd,
+                     .n_vocab = h->n_vocab,
+                     .fingerprint = el_model_fingerprint(e->model)};
   base.name = e->name;
   base.architecture = e->architecture;
   el_status status = el_router_open(path, &base, &c->router, err);
@@ -244,6 +248,22 @@ static void embed(el_chooser *c, const el_choice *choice, size_t state_floats) {
   el_router_embed(c->router, c->features, c->vector);
 }
 
+/* The base is chosen when it is the best. It does not stand in for a better adapter because it is in memory: it always
+ * is. */
+static int pick(const el_chooser *c, const ranking *r) {
+  float scores[MAX_RANKED];
+  bool resident[MAX_RANKED];
+  int at[MAX_RANKED], n = 0;
+  if (!r->entries[0]) return 0;
+  for (int i = 0; i < r->n; i++) {
+    if (!r->entries[i]) continue;
+    at[n] = i;
+    scores[n] = r->scores[i];
+    resident[n++] = r->resident[i];
+  }
+  return at[el_router_choose(scores, resident, (size_t)n, c->top_k, c->margin)];
+}
+
 static void choose(el_engine *e, el_seq *q) {
   el_chooser *c = &e->chooser;
   el_choice *choice = q->choice;
@@ -259,7 +279,7 @@ static void choose(el_engine *e, el_seq *q) {
     el_loop_fail(e, q, &error);
     return;
   }
-  int chosen = (int)el_router_choose(r.scores, r.resident, (size_t)r.n, c->top_k, c->margin);
+  int chosen = pick(c, &r);
   el_logf(&e->log, EL_LOG_DEBUG, "request %llu: the router chose %s (%.3f%s), best is %s (%.3f)",
           (unsigned long long)q->id, name_of(e, r.entries[chosen]), (double)r.scores[chosen],
           r.resident[chosen] ? ", in memory" : "", name_of(e, r.entries[0]), (double)r.scores[0]);

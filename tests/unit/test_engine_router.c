@@ -232,7 +232,7 @@ static void candidates_limit_the_choice(void **state) {
   } cases[] = {{"aaaa", {"b", "fake model"}, "fake model"},
                {"aaaa", {"b", "c"}, "b"},
                {"bbbb", {"tenant/*", NULL}, "tenant/a"},
-               {"aaaa", {"*", NULL}, "a"},
+               {"cccc", {"*", NULL}, "c"},
                {"aaaa", {"nobody", "b"}, "b"},
                {"aaaa", {"nobody", "other/*"}, NULL}};
   routed t = open_plain();
@@ -360,14 +360,14 @@ static void requests_that_make_no_sense_are_refused(void **state) {
 /* --- examples */
 
 static void put_adapter(const char *dir, const char *name, const char *examples) {
-  char path[256];
+  char path[160];
   put_fake_peft(dir, name, (float)name[0]);
   snprintf(path, sizeof path, "%s/%s", dir, name);
   if (examples) write_file(path, "examples.jsonl", examples, strlen(examples));
 }
 
 static void adapters_with_examples_take_part_without_training(void **state) {
-  char dir[64], path[256];
+  char dir[64], path[160];
   make_dir(dir);
   put_adapter(dir, "dee", "{\"prompt\": \"dddd\"}\n\n{\"prompt\": \"ddd\", \"completion\": 1}\n");
   put_adapter(dir, "none", NULL);
@@ -450,6 +450,7 @@ static void choices_do_not_depend_on_what_else_runs(void **state) {
       assert_same(&out[i], &named[i]);
       if (i % 3 != 2) assert_string_equal(choices[i].adapter, i % 4 == 3 ? "fake model" : columns[i % 4]);
     }
+    if (pages == 14) assert_true(rig_stats(&t.r).preemptions > 0);
     close_routed(&t);
   }
 }
