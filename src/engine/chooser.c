@@ -212,31 +212,32 @@ static void count(el_engine *e, const el_seq *q, bool base, bool best) {
   atomic_fetch_add(&c->n_choices, 1);
   atomic_fetch_add(&c->n_base, base);
   atomic_fetch_add(&c->n_resident, !best);
-  atomic_fetch_add(&c->n_tokens, (uint64_t)(q->choice->end - q->choice->begin));
+  atomic_fetch_add(&c->n_tokens, (uint64_t)(q->choice->end - q->choice->begin - q->n_computed));
   atomic_fetch_add(&c->ns, el_now_ns() - q->choice->started_ns);
 }
 
-/* The sequence goes on with `entry` (NULL: the base), of which it gets a reference; one that is not in memory yet sends
- * it back to those that wait. */
-static void go_on(el_engine *e, el_seq *q, el_entry *entry) {
-  el_entry *before = q->adapter; /* what the prompt was read with */
-  bool runs = !entry || entry->adapter;
-  if (!runs)
-    el_scheduler_remove(&e->scheduler, q);
-  else
-    el_memory_unpin(&e->memory, before);
-  el_registry_put(e->registry, before);
-  pthread_mutex_lock(&e->mutex); /* el_request_list reads the name */
-  q->adapter = entry;
-  snprintf(q->adapter_name, sizeof q->adapter_name, "%s", entry ? entry->name : "");
-  pthread_mutex_unlock(&e->mutex);
-  q->choice->goes_on = !entry && !before && !q->choice->begin;
+/* The sequence goes on with the base, from where the router's layers ended if it can. */
+static void go_on_with_base(el_engine *e, el_seq *q) {
+  q->choice->goes_on = !q->adapter && !q->choice->begin;
   if (!q->choice->goes_on) el_choice_drop_states(q->choice);
-  el_memory_use(&e->memory, entry);
-  if (runs)
-    el_memory_pin(&e->memory, entry);
-  else
-    el_scheduler_add(&e->scheduler, q);
+  el_memory_unpin(&e->memory, q->adapter);
+  el_registry_put(e->registry, q->adapter);
+  q->adapter = NULL;
+}
+
+/* The sequence begins anew with an adapter, of which it gets a reference: it waits, in the place that it had, and
+ * starts before the next step if nothing else is in its way. */
+static void begin_with(el_engine *e, el_seq *q, el_entry *adapter) {
+  el_scheduler_remove(&e->scheduler, q);
+  el_choice_drop_states(q->choice);
+  el_registry_put(e->registry, q->adapter); /* what the prompt was read with */
+  q->adapter = adapter;
+  q->cached_tokens = q->n_reached = 0; /* they were the base's */
+  pthread_mutex_lock(&e->mutex);       /* el_request_list reads the name */
+  snprintf(q->adapter_name, sizeof q->adapter_name, "%s", adapter->name);
+  pthread_mutex_unlock(&e->mutex);
+  el_memory_use(&e->memory, adapter);
+  el_scheduler_add(&e->scheduler, q);
 }
 
 /* The vector of the tokens that count. */
@@ -288,7 +289,10 @@ static void choose(el_engine *e, el_seq *q) {
     if (choice->only_choose) {
       el_loop_finish(e, q, EL_FINISH_LENGTH, NULL);
     } else {
-      go_on(e, q, r.entries[chosen]);
+      if (r.entries[chosen])
+        begin_with(e, q, r.entries[chosen]);
+      else
+        go_on_with_base(e, q);
       r.entries[chosen] = NULL; /* its reference is the sequence's now */
     }
   }

@@ -51,9 +51,10 @@ static uint32_t last_chained(const el_seq *q) {
   return q->n_chained ? q->pages[q->n_chained - 1] : (uint32_t)EL_NO_PAGE;
 }
 
-/* Positions that need not be computed by this sequence, if others have: all before the first whose logits are wanted.
- */
+/* Positions that need not be computed by this sequence, if others have: all before the first whose logits are wanted,
+ * or whose state the router wants. */
 static int reusable(const el_seq *q) {
+  if (el_seq_chooses(q)) return q->adapter || q->choice->begin ? 0 : q->choice->focus_begin;
   int scored = q->n_prompt_logprobs - 1; /* the first position that still scores a token of the prompt */
   return q->wants_prompt_logprobs && q->n_prompt_logprobs < q->n_prompt ? scored : q->n_tokens - 1;
 }
@@ -117,7 +118,7 @@ static int free_slot(const el_scheduler *s) {
 bool el_scheduler_start(el_scheduler *s, el_seq *q) {
   if (s->n_running == s->n_slots) return false;
   el_memory_pin(s->memory, q->adapter); /* its room must not be taken from its adapter */
-  if (!el_seq_chooses(q)) reuse(s, q);  /* nor from the pages that it finds */
+  reuse(s, q);                          /* nor from the pages that it finds */
   int n = el_pages_for(q->n_tokens) - q->n_pages;
   /* A page for each running sequence stays free, so that starting this one does not at once drive one out. */
   if (!el_memory_make_pages(s->memory, (uint64_t)(n + s->n_running))) {
@@ -261,6 +262,7 @@ void el_scheduler_plan(el_scheduler *s) {
     el_seq *q = s->running[i];
     if (q->stalled || generates(q)) continue;
     if (el_seq_chooses(q)) {
+      if (q->choice->n_read < q->n_computed) q->choice->n_read = q->n_computed; /* begin is 0 then */
       int from = q->choice->n_read, left = q->choice->end - q->choice->begin - from, n = left < rows ? left : rows;
       s->pieces[s->n_pieces++] = (el_piece){q, EL_ROW_HEAD, from, n, 0};
       rows -= n;

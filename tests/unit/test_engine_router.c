@@ -301,6 +301,33 @@ static void only_the_tokens_in_focus_count_and_so_many_are_read(void **state) {
   close_routed(&t);
 }
 
+/* A system message that the base has computed before is not read again. */
+static void what_is_cached_before_the_focus_is_not_read(void **state) {
+  routed t = open_plain();
+  result out, named;
+  static const char prompts[2][64] = {"0123456789abcdef0123456789ABCDEFbbbbbb",
+                                      "0123456789abcdef0123456789ABCDEFzzzzzz"};
+  run_named(&t.r, "0123456789abcdef0123456789ABCDEFx", NULL, 1, &out);
+  for (int i = 0; i < 2; i++) {
+    int32_t tokens[64];
+    choice c = {0};
+    result_init(&out);
+    out.hook = keep_choice;
+    out.context = &c;
+    el_request q = automatic(prompts[i], tokens, 5);
+    q.focus_begin = 32;
+    fake_take_counts();
+    rig_run(&t.r, q, &out);
+    assert_string_equal(c.adapter, i ? "fake model" : "b");
+    assert_int_equal(fake_take_counts().heads, 6);
+    assert_int_equal(out.last.cached_tokens, i ? 32 : 0);
+    run_named(&t.r, prompts[i], c.adapter, 5, &named);
+    assert_same(&out, &named);
+  }
+  assert_int_equal(rig_stats(&t.r).choice_tokens, 12);
+  close_routed(&t);
+}
+
 static void a_choice_alone_generates_nothing(void **state) {
   routed t = open_plain();
   int32_t tokens[64];
@@ -500,6 +527,7 @@ int main(void) {
       cmocka_unit_test(options_go_before_the_routers_file),
       cmocka_unit_test(candidates_limit_the_choice),
       cmocka_unit_test(only_the_tokens_in_focus_count_and_so_many_are_read),
+      cmocka_unit_test(what_is_cached_before_the_focus_is_not_read),
       cmocka_unit_test(a_choice_alone_generates_nothing),
       cmocka_unit_test(requests_that_make_no_sense_are_refused),
       cmocka_unit_test(adapters_with_examples_take_part_without_training),
