@@ -15,7 +15,8 @@ enum {
   FAKE_WORD = 257, /* "hello" */
   FAKE_N_WORDS = 7,
   FAKE_VOCAB = FAKE_WORD + FAKE_N_WORDS,
-  FAKE_CTX_TRAIN = 100
+  FAKE_CTX_TRAIN = 100,
+  FAKE_FINGERPRINT = 0x5eed
 };
 extern const char *const fake_words[FAKE_N_WORDS];
 
