@@ -428,10 +428,46 @@ typedef struct el_stats {
 } el_stats;
 EL_API void el_engine_stats(const el_engine *e, el_stats *out);
 
-/* -------------------------------------------------------------------- files */
+/* ------------------------------------------------------------------- router */
+
+/* A router learns from a table how well each adapter, and the base, answers a prompt, and chooses for requests with
+ * auto_adapter. The table is CSV with the columns `prompt`, `task` (optional) and `score_NAME` for each candidate (0 to
+ * 1; score_base is the base), or JSONL with the same as {"prompt": ..., "task": ..., "scores": {NAME: ...}}. */
 
 /* Receives text; returns false to stop. */
 typedef bool (*el_write_fn)(void *user, const char *data, size_t len);
+/* What is done (such as "reading prompts"), and how much of it. */
+typedef void (*el_router_progress_fn)(void *user, const char *what, size_t done, size_t total);
+
+typedef struct el_router_options {
+  const char *model_path; /* the base, a GGUF file; required */
+  const char *router_path; /* to write, or to read; required */
+  const char *table_path; /* to learn from, or to evaluate on; required */
+  const char *isa;        /* as of el_engine_options */
+  int n_threads;
+  el_router_progress_fn progress; /* NULL: none */
+  void *progress_user;
+  /* el_router_eval */
+  bool json; /* one JSON object instead of text */
+  /* el_router_train */
+  const char *valid_path; /* what layer, pooling and penalty are validated on; NULL: a fifth of the table */
+  const char *lora_path;  /* an adapter to read prompts with; it goes into the router's file. NULL: none */
+  uint64_t seed;
+  int max_tokens; /* read of a prompt, 16 to 8192; default 256 */
+  int max_depth;  /* layers that prompts may go through; default 0: a quarter of them */
+  bool refit;     /* at last fit to the table and the validation part together */
+} el_router_options;
+EL_API el_router_options el_router_options_default(void);
+
+/* Writes router_path, and a report. The same table, options and instruction set give the same router. */
+EL_API el_status el_router_train(const el_router_options *o, el_write_fn write, void *user, el_error *err);
+/* What the router's choices are worth on a table, beside simpler ones. */
+EL_API el_status el_router_eval(const el_router_options *o, el_write_fn write, void *user, el_error *err);
+/* What a router's file holds. */
+EL_API el_status el_router_describe(const char *path, el_write_fn write, void *user, el_error *err);
+
+/* -------------------------------------------------------------------- files */
+
 /* Describes a GGUF file, a safetensors file or a PEFT adapter folder as text. */
 EL_API el_status el_inspect(const char *path, el_write_fn write, void *user, el_error *err);
 

@@ -33,12 +33,12 @@ el_status el_chooser_open(el_engine *e, const el_engine_options *o, el_error *er
   const char *path = o->router_path;
   if (!path) return EL_OK;
   const el_hparams *h = el_model_hparams(e->model);
-  el_base_id base = {.n_layers = h->n_layers,
-                     .n_embd = h->n_embd,
-                     .n_vocab = h->n_vocab,
-                     .fingerprint = el_model_fingerprint(e->model)};
-  base.name = e->name;
-  base.architecture = e->architecture;
+  const el_base_id base = {.name = e->name,
+                           .architecture = e->architecture,
+                           .n_layers = h->n_layers,
+                           .n_embd = h->n_embd,
+                           .n_vocab = h->n_vocab,
+                           .fingerprint = el_model_fingerprint(e->model)};
   el_status status = el_router_open(path, &base, &c->router, err);
   if (!status) status = allocate(c, path, err);
   if (!status && c->router->lora_rank) status = add_reader(e, path, err);
@@ -49,7 +49,7 @@ el_status el_chooser_open(el_engine *e, const el_engine_options *o, el_error *er
   if ((status = el_step_taps(e->step, f->taps, f->n_taps, err))) return el_fail_prefix(err, path);
   e->scheduler.state_floats = (size_t)f->n_taps * (size_t)f->n_embd;
   el_logf(&e->log, EL_LOG_INFO, "router: reads the first %d tokens of a prompt through %d of %d layers; %s",
-          f->max_tokens, f->taps[f->n_taps - 1], el_model_hparams(e->model)->n_layers, path);
+          f->max_tokens, f->taps[f->n_taps - 1], h->n_layers, path);
   return EL_OK;
 }
 

@@ -8,7 +8,7 @@
 #include "base/error.h"
 #include "engine/engine.h"
 #include "router/example_file.h"
-#include "router/features.h"
+#include "router/prompt.h"
 
 enum { IN_FLIGHT = 4 }; /* examples that are read at once: steps are for requests first */
 
@@ -225,8 +225,8 @@ static void wait_until(reading *r, int in_flight) {
 }
 
 static el_status submit(el_engine *e, const char *prompt, reading *r, el_error *err) {
-  el_router_tokens t;
-  el_status status = el_router_tokenize(e->tokenizer, prompt, strlen(prompt), &t, err);
+  el_router_prompt t;
+  el_status status = el_router_prompt_new(e->tokenizer, prompt, &t, err);
   if (status) return status;
   el_request q = el_request_default();
   q.auto_adapter = true;
@@ -241,7 +241,7 @@ static el_status submit(el_engine *e, const char *prompt, reading *r, el_error *
   pthread_mutex_unlock(&r->mutex);
   status = el_request_submit_reading(e, &q, take_vector, r, err);
   if (status) take_vector(r, NULL);
-  free(t.tokens);
+  el_free(t.tokens);
   return status;
 }
 

@@ -16,7 +16,8 @@ enum {
   FAKE_N_WORDS = 7,
   FAKE_VOCAB = FAKE_WORD + FAKE_N_WORDS,
   FAKE_CTX_TRAIN = 100,
-  FAKE_EMBD = 32
+  FAKE_EMBD = 32,
+  FAKE_FINGERPRINT = 0x5eed
 };
 extern const char *const fake_words[FAKE_N_WORDS];
 
