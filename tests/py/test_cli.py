@@ -361,6 +361,13 @@ def test_every_isa_of_this_machine_runs():
     assert run("-p", "Hello", "-n", "4", "--isa", "scalar")
 
 
+def test_auto_needs_a_router_unless_something_is_called_that():
+    args = ("run", "-m", TINY, "-p", "Hello", "-n", "4", "-a", "auto")
+    assert "auto: there is no router" in refused(*args, status=1)
+    assert "--router FILE" in refused(*args, "--adapter", f"tiny={TINY_LORA}", status=1)
+    assert done(*args, "--adapter", f"auto={TINY_LORA}") == done(*args[:-1], "x", "--adapter", f"x={TINY_LORA}")
+
+
 def test_interrupt_ends_a_completion_with_130():
     p = subprocess.Popen([BINARY, "run", "-m", TINY, "-p", "Hello", "-n", "-1", "--ignore-eos", "-c", "100000"],
                          stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -419,8 +426,9 @@ def test_chat_commands_and_leaving():
     t.expect("/quit")
     t.send("/adapter\n")
     t.expect(r"\* -.*\n.*tiny")
-    t.send("/adapter nobody\n")
-    t.expect("no adapter 'nobody'")
+    for name in ("nobody", "auto"):  # there is no router
+        t.send(f"/adapter {name}\n")
+        t.expect(f"no adapter '{name}'")
     t.send("/adapter tiny\n")
     t.expect("tiny> ")
     t.send("/quit\n")
