@@ -102,10 +102,10 @@ static el_status scan(el_engine *e, int i, bool first, el_rescan_result *sum, el
   el_status status = discover(e, e->dirs.paths[i], &found, err);
   if (status) return status;
   size_t n_found = found.n;
-  el_index_file *index = first ? el_upkeep_read_index(e) : NULL; /* what changes while we run is new */
+  el_record_file *index = first ? el_upkeep_read_index(e) : NULL; /* what changes while we run is new */
   el_sync sync = {.dir = i, .known = known, .user = index};
   status = el_registry_sync(e->registry, &found, &sync, err);
-  el_index_file_free(index);
+  el_record_file_free(index);
   for (size_t k = 0; k < found.n && !status; k++)
     if (found.items[k].status)
       el_logf(&e->log, first ? EL_LOG_WARN : EL_LOG_DEBUG, "%s: skipped: %s", found.items[k].path,

@@ -180,7 +180,7 @@ static el_status open_parts(el_engine *e, const el_engine_options *o, el_pool_se
   if (status || (status = load(e, o, err)) || (status = reserve(e, o, setup, err))) return status;
   pthread_sigmask(SIG_SETMASK, &all, &before);
   status = start_thread(e, err);
-  if (!status && e->chooser.router) status = el_examples_start(e, err);
+  if (!status && e->chooser.router) status = el_examples_start(e, o->router_path, err);
   pthread_sigmask(SIG_SETMASK, &before, NULL);
   return status;
 }

@@ -125,7 +125,7 @@ void el_upkeep_stop(el_engine *e);
  */
 bool el_upkeep_watch(el_engine *e, const char *path);
 /* What the cache folder knows about adapters; NULL: nothing. */
-struct el_index_file *el_upkeep_read_index(el_engine *e);
+struct el_record_file *el_upkeep_read_index(el_engine *e);
 
 /* The engine thread: runs steps until the engine closes. arg: el_engine. */
 void *el_engine_main(void *arg);

@@ -1,22 +1,27 @@
 #include "engine/examples.h"
 
-#include <signal.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "adapter/record_file.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "engine/engine.h"
+#include "format/file.h"
 #include "router/example_file.h"
 #include "router/prompt.h"
 
-enum { IN_FLIGHT = 4 }; /* examples that are read at once: steps are for requests first */
+enum {
+  IN_FLIGHT = 4, /* examples that are read at once: steps are for requests first */
+  MAX_ROUTER_BYTES = 1 << 30
+};
 
 /* An adapter that the registry lists. */
 typedef struct known {
   uint64_t id;
   char *name, *path;
-  el_example_stamp stamp; /* of the examples that the bank has, or will have, the vectors of */
+  el_signature signature; /* of the examples that the bank has, or will have, the vectors of; zeros: there are none */
   bool seen;              /* taken over since it was reported */
   bool gone;
   bool waiting; /* its examples are to be read */
@@ -41,6 +46,12 @@ struct el_examples {
   size_t n_changes, cap_changes;
   known *list; /* [n] ascending by id */
   size_t n, cap, n_waiting;
+
+  /* With `settling` held: vectors from earlier runs, while they may be wanted, and those that have come since. */
+  uint64_t key;
+  bool looked;
+  el_record_file *earlier;
+  el_record_writer *fresh;
 };
 
 /* ----------------------------------------------------------------- reports */
@@ -133,21 +144,49 @@ static void put_bare(el_engine *e, const known *k) {
   if (status) el_logf(&e->log, EL_LOG_WARN, "adapter %s: cannot be chosen by the router: %s", k->name, err.message);
 }
 
+static el_record_name file_of(const el_engine *e) {
+  return (el_record_name){e->cache_dir, "vectors", e->examples->key};
+}
+
+/* What earlier runs have made of the file; true: it is in the bank. `settling` is held. */
+static bool put_earlier(el_engine *e, const known *k, const char *path, const el_signature *signature) {
+  el_examples *x = e->examples;
+  el_error err;
+  if (!x->looked && e->cache_dir) {
+    el_record_name name = file_of(e);
+    if (el_record_file_read(&name, &x->earlier, &err))
+      el_logf(&e->log, EL_LOG_WARN, "%s; it is made anew", err.message);
+    x->looked = true;
+  }
+  size_t bytes, each = (size_t)e->chooser.router->dim * sizeof(float);
+  const float *vectors = el_record_file_find(x->earlier, path, signature, &bytes);
+  if (!vectors || !bytes || bytes % each || bytes / each > EL_ROUTER_MAX_EXAMPLES) return false;
+  for (size_t i = 0; i < bytes / sizeof *vectors; i++)
+    if (!isfinite(vectors[i])) return false;
+  pthread_mutex_lock(&e->chooser.mutex);
+  el_status status = el_bank_put(e->chooser.bank, k->id, k->name, vectors, (int)(bytes / each), NULL, &err);
+  pthread_mutex_unlock(&e->chooser.mutex);
+  return !status;
+}
+
 /* Looks whether the examples of an adapter are others than before. */
 static void look(el_engine *e, known *k, bool fresh) {
   el_examples *x = e->examples;
-  el_example_stamp stamp = {0};
+  el_signature signature = {0};
   char *path = NULL;
   el_error err;
-  if (*k->path && el_example_file_find(k->path, &stamp, &path, &err)) el_logf(&e->log, EL_LOG_WARN, "%s", err.message);
+  if (*k->path && el_example_file_find(k->path, &signature, &path, &err))
+    el_logf(&e->log, EL_LOG_WARN, "%s", err.message);
+  if (fresh || !el_signature_equal(&signature, &k->signature)) {
+    bool wait = path && !put_earlier(e, k, path, &signature);
+    if (wait || !path) put_bare(e, k);
+    pthread_mutex_lock(&x->mutex);
+    k->signature = signature;
+    set_waiting(x, k, wait);
+    pthread_cond_signal(&x->work);
+    pthread_mutex_unlock(&x->mutex);
+  }
   free(path);
-  if (!fresh && !memcmp(&stamp, &k->stamp, sizeof stamp)) return;
-  put_bare(e, k);
-  pthread_mutex_lock(&x->mutex);
-  k->stamp = stamp;
-  set_waiting(x, k, stamp.size > 0);
-  if (k->waiting) pthread_cond_signal(&x->work);
-  pthread_mutex_unlock(&x->mutex);
 }
 
 static void drop_gone(el_engine *e) {
@@ -245,34 +284,37 @@ static el_status submit(el_engine *e, const char *prompt, reading *r, el_error *
   return status;
 }
 
-static el_status read_examples(el_engine *e, const char *adapter, reading *r, el_error *err) {
-  el_example_stamp stamp;
+/* *path: of the file, to be freed; NULL: it has gone meanwhile, which will be reported. */
+static el_status read_examples(el_engine *e, const char *adapter, reading *r, char **path, el_error *err) {
+  el_signature signature;
   el_examples_read file = {0};
-  char *path;
-  el_status status = el_example_file_find(adapter, &stamp, &path, err);
-  if (status || !path) return status; /* gone meanwhile: that will be reported */
-  status = el_example_file_read(path, &file, err);
+  el_status status = el_example_file_find(adapter, &signature, path, err);
+  if (status || !*path) return status;
+  status = el_example_file_read(*path, &file, err);
   for (int i = 0; i < file.n && !status; i++) {
     wait_until(r, IN_FLIGHT - 1);
     status = submit(e, file.prompts[i], r, err);
-    if (status) el_fail_prefix(err, path);
+    if (status) el_fail_prefix(err, *path);
   }
   wait_until(r, 0);
   el_examples_read_free(&file);
-  free(path);
   return status;
 }
 
-/* Puts the vectors into the bank, if they are still those of the adapter. */
-static el_status put(el_engine *e, const known *was, const reading *r, el_error *err) {
+/* Puts the vectors into the bank and keeps them for later, if they are still those of the adapter. */
+static el_status put(el_engine *e, const known *was, const char *path, const reading *r, el_error *err) {
   el_examples *x = e->examples;
   el_status status = EL_OK;
   pthread_mutex_lock(&x->settling);
   const known *k = find(x, was->id);
-  if (k && !k->waiting && !memcmp(&k->stamp, &was->stamp, sizeof k->stamp)) {
+  if (k && !k->waiting && el_signature_equal(&k->signature, &was->signature)) {
     pthread_mutex_lock(&e->chooser.mutex);
     status = el_bank_put(e->chooser.bank, k->id, k->name, r->vectors, r->n_vectors, NULL, err);
     pthread_mutex_unlock(&e->chooser.mutex);
+    if (!x->fresh && e->cache_dir) x->fresh = el_record_writer_new(x->earlier);
+    if (x->fresh)
+      el_record_writer_put(x->fresh, path, &was->signature, r->vectors,
+                           (size_t)r->n_vectors * r->dim * sizeof *r->vectors);
   }
   pthread_mutex_unlock(&x->settling);
   return status;
@@ -280,14 +322,34 @@ static el_status put(el_engine *e, const known *was, const reading *r, el_error 
 
 static void learn(el_engine *e, const known *k, reading *r) {
   el_error err;
+  char *path = NULL;
   r->n_vectors = 0;
   el_status status =
-      k->name && k->path ? read_examples(e, k->path, r, &err) : el_fail(&err, EL_ERR_NO_MEMORY, "out of memory");
-  if (!status && r->n_vectors) status = put(e, k, r, &err);
+      k->name && k->path ? read_examples(e, k->path, r, &path, &err) : el_fail(&err, EL_ERR_NO_MEMORY, "out of memory");
+  if (!status && r->n_vectors) status = put(e, k, path, r, &err);
+  free(path);
   if (status)
     el_logf(&e->log, EL_LOG_WARN, "adapter %s: its examples are not used: %s", k->name ? k->name : "", err.message);
   else
     el_logf(&e->log, EL_LOG_DEBUG, "adapter %s: %d examples have been read for the router", k->name, r->n_vectors);
+}
+
+/* Writes down what has been learnt, and lets go of what is known from earlier. */
+static void save(el_engine *e) {
+  el_examples *x = e->examples;
+  el_error err;
+  pthread_mutex_lock(&x->settling);
+  if (x->fresh) {
+    el_record_name name = file_of(e);
+    if (el_record_writer_save(x->fresh, &name, &err))
+      el_logf(&e->log, EL_LOG_WARN, "what the router knows of examples is not kept: %s", err.message);
+  }
+  el_record_writer_free(x->fresh);
+  el_record_file_free(x->earlier);
+  x->fresh = NULL;
+  x->earlier = NULL;
+  x->looked = false;
+  pthread_mutex_unlock(&x->settling);
 }
 
 /* The next adapter whose examples wait, a copy. False: there is none. Mutex held. */
@@ -336,13 +398,17 @@ static void *thread_main(void *arg) {
       n_read = 0;
       x->busy = false;
       pthread_cond_broadcast(&x->quiet);
-      pthread_cond_wait(&x->work, &x->mutex);
+      pthread_mutex_unlock(&x->mutex);
+      save(e);
+      pthread_mutex_lock(&x->mutex);
+      if (!x->stop && !x->n_changes && !x->n_waiting) pthread_cond_wait(&x->work, &x->mutex);
     }
   }
   x->busy = false;
   x->stop = true; /* nobody reads any more */
   pthread_cond_broadcast(&x->quiet);
   pthread_mutex_unlock(&x->mutex);
+  save(e);
   free(r.vectors);
   pthread_cond_destroy(&r.changed);
   pthread_mutex_destroy(&r.mutex);
@@ -351,7 +417,20 @@ static void *thread_main(void *arg) {
 
 /* ------------------------------------------------------------ start and end */
 
-el_status el_examples_start(el_engine *e, el_error *err) {
+/* Vectors are kept for this router alone. */
+static el_status key_of(const char *router_path, uint64_t *key, el_error *err) {
+  el_file f;
+  el_status status = el_file_read(router_path, MAX_ROUTER_BYTES, &f, err);
+  if (status) return status;
+  *key = el_record_hash(EL_RECORD_HASH, f.data, f.size);
+  el_file_close(&f);
+  return EL_OK;
+}
+
+el_status el_examples_start(el_engine *e, const char *router_path, el_error *err) {
+  uint64_t key;
+  el_status status = key_of(router_path, &key, err);
+  if (status) return status;
   el_examples *x = calloc(1, sizeof *x);
   if (!x) return el_fail(err, EL_ERR_NO_MEMORY, "router: out of memory");
   pthread_mutex_init(&x->settling, NULL);
@@ -362,6 +441,7 @@ el_status el_examples_start(el_engine *e, el_error *err) {
   pthread_cond_init(&x->work, NULL);
   pthread_cond_init(&x->quiet, &monotonic);
   pthread_condattr_destroy(&monotonic);
+  x->key = key;
   e->examples = x;
   el_registry_on_listing(e->registry, report, x);
   int failed = pthread_create(&x->thread, NULL, thread_main, e);

@@ -4,7 +4,7 @@
  * An adapter's folder may hold examples.jsonl, lines with a "prompt" each, of which EL_ROUTER_MAX_EXAMPLES count, or
  * description.txt, a text that counts as one. Beside the file NAME.gguf these are NAME.examples.jsonl and
  * NAME.description.txt. The base reads each, in steps that it shares with requests, and what comes out is the adapter's
- * vectors.
+ * vectors. They are kept in the cache folder.
  *
  * The registry reports what it lists and what not; el_examples_settle takes that over into the bank. A thread has the
  * vectors computed that are missing. */
@@ -17,7 +17,7 @@ struct el_engine;
 typedef struct el_examples el_examples;
 
 /* For an engine with a router, whose thread runs. */
-el_status el_examples_start(struct el_engine *e, el_error *err);
+el_status el_examples_start(struct el_engine *e, const char *router_path, el_error *err);
 /* Before the engine's thread ends. */
 void el_examples_stop(struct el_engine *e);
 void el_examples_free(el_examples *x);

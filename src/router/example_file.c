@@ -16,30 +16,21 @@ static el_status no_memory(const char *path, el_error *err) {
   return el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", path);
 }
 
-static bool read_stamp(const char *path, el_example_stamp *out) {
-  struct stat st;
-  if (stat(path, &st) || !S_ISREG(st.st_mode) || !st.st_size) return false;
-  *out = (el_example_stamp){.size = (uint64_t)st.st_size,
-                            .mtime_ns = (uint64_t)st.st_mtim.tv_sec * 1000000000u + (uint64_t)st.st_mtim.tv_nsec,
-                            .inode = (uint64_t)st.st_ino};
-  return true;
-}
-
-el_status el_example_file_find(const char *adapter, el_example_stamp *stamp, char **path, el_error *err) {
+el_status el_example_file_find(const char *adapter, el_signature *signature, char **path, el_error *err) {
   static const char *const names[] = {"examples.jsonl", "description.txt"};
   el_str stem = {adapter, strlen(adapter)};
   bool file = el_str_chop(&stem, ".gguf");
-  *stamp = (el_example_stamp){0};
+  *signature = (el_signature){0};
   *path = NULL;
-  for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+  for (size_t i = 0; i < sizeof names / sizeof *names && !*path; i++) {
     char *s;
+    struct stat st;
     if (asprintf(&s, "%.*s%c%s", (int)stem.len, stem.data, file ? '.' : '/', names[i]) < 0)
       return no_memory(adapter, err);
-    if (read_stamp(s, stamp)) {
+    if (!stat(s, &st) && S_ISREG(st.st_mode) && st.st_size > 0 && !el_signature_read(s, signature, NULL))
       *path = s;
-      return EL_OK;
-    }
-    free(s);
+    else
+      free(s);
   }
   return EL_OK;
 }

@@ -4,15 +4,12 @@
 #ifndef EL_ROUTER_EXAMPLE_FILE_H
 #define EL_ROUTER_EXAMPLE_FILE_H
 
+#include "adapter/signature.h"
 #include "router/bank.h"
 
-/* What tells one state of the file from another; zeros: there is none. */
-typedef struct el_example_stamp {
-  uint64_t size, mtime_ns, inode;
-} el_example_stamp;
-
-/* adapter: the path of a folder or file. *stamp is zeros when it brings no examples. EL_ERR_NO_MEMORY. */
-el_status el_example_file_find(const char *adapter, el_example_stamp *stamp, char **path, el_error *err);
+/* adapter: the path of a folder or file. *path: of its examples, to be freed, and *signature the file's; NULL and zeros
+ * when it brings none. EL_ERR_NO_MEMORY. */
+el_status el_example_file_find(const char *adapter, el_signature *signature, char **path, el_error *err);
 
 typedef struct el_examples_read {
   char *prompts[EL_ROUTER_MAX_EXAMPLES]; /* [n] the first ones of the file, not empty */

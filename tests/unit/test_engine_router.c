@@ -427,6 +427,37 @@ static void adapters_with_examples_take_part_without_training(void **state) {
   remove_tree(dir);
 }
 
+/* With a cache folder the next start reads no examples; another router's vectors are not taken for its own. */
+static void examples_are_read_once(void **state) {
+  char dir[64], cache[64];
+  make_dir(dir);
+  make_dir(cache);
+  put_adapter(dir, "dee", "{\"prompt\": \"dddd\"}\n");
+  put_adapter(dir, "eve", "{\"prompt\": \"eeee\"}\n");
+  static const struct { int max_tokens, heads; } runs[] = {{64, 8}, {64, 0}, {32, 8}, {64, 0}};
+  for (size_t i = 0; i < sizeof runs / sizeof *runs; i++) {
+    el_engine_options o = rig_options(4, 64, 16);
+    o.cache_dir = cache;
+    routed t = open_limited(o, 60, runs[i].max_tokens);
+    assert_int_equal(el_adapter_add_dir(t.r.engine, dir, NULL, NULL, NULL), EL_OK);
+    assert_int_equal(el_router_wait(t.r.engine, -1, NULL), EL_OK);
+    assert_int_equal(fake_take_counts().heads, runs[i].heads);
+    assert_chooses(&t.r, "dddddd", "dee");
+    assert_chooses(&t.r, "eeeeee", "eve");
+    close_routed(&t);
+  }
+  put_adapter(dir, "eve", "{\"prompt\": \"fff\"}\n"); /* one that changes is read again, the other is not */
+  el_engine_options o = rig_options(4, 64, 16);
+  o.cache_dir = cache;
+  routed t = open_with(o, 60);
+  assert_int_equal(el_adapter_add_dir(t.r.engine, dir, NULL, NULL, NULL), EL_OK);
+  assert_int_equal(el_router_wait(t.r.engine, -1, NULL), EL_OK);
+  assert_int_equal(fake_take_counts().heads, 3);
+  close_routed(&t);
+  remove_tree(dir);
+  remove_tree(cache);
+}
+
 static void a_trained_adapter_that_is_gone_is_not_chosen(void **state) {
   routed t = open_plain();
   assert_chooses(&t.r, "aaaa", "a");
@@ -445,7 +476,7 @@ static void choices_do_not_depend_on_what_else_runs(void **state) {
   static choice choices[N];
   static char prompts[N][64];
   static int32_t tokens[N][64];
-  for (int pages = 14; pages <= 40; pages += 13) {
+  for (int pages = 11; pages <= 40; pages += 13) {
     el_engine_options o = rig_options(6, 96, 12);
     o.router_margin = 0;
     routed t = open_with(o, (uint64_t)pages);
@@ -456,7 +487,7 @@ static void choices_do_not_depend_on_what_else_runs(void **state) {
       memset(prompts[i], letter, (size_t)n);
       prompts[i][n] = 0;
       if (n > 8) prompts[i][n / 2] = 'y';
-      run_named(&t.r, prompts[i], letter == 'x' ? NULL : (char[]){letter, 0}, 1 + i % 30, &named[i]);
+      run_named(&t.r, prompts[i], letter == 'x' ? NULL : (char[]){letter, 0}, 20 + i % 25, &named[i]);
     }
     fake_hold();
     for (int i = 0; i < N; i++) {
@@ -464,7 +495,7 @@ static void choices_do_not_depend_on_what_else_runs(void **state) {
       result_init(&out[i]);
       out[i].hook = keep_choice;
       out[i].context = &choices[i];
-      el_request q = automatic(prompts[i], tokens[i], 1 + i % 30);
+      el_request q = automatic(prompts[i], tokens[i], 20 + i % 25);
       if (i % 3 == 2) {
         q.auto_adapter = false;
         q.adapter = i % 4 == 3 ? NULL : columns[i % 4];
@@ -477,7 +508,7 @@ static void choices_do_not_depend_on_what_else_runs(void **state) {
       assert_same(&out[i], &named[i]);
       if (i % 3 != 2) assert_string_equal(choices[i].adapter, i % 4 == 3 ? "fake model" : columns[i % 4]);
     }
-    if (pages == 14) assert_true(rig_stats(&t.r).preemptions > 0);
+    if (pages == 11) assert_true(rig_stats(&t.r).preemptions > 0);
     close_routed(&t);
   }
 }
@@ -531,6 +562,7 @@ int main(void) {
       cmocka_unit_test(a_choice_alone_generates_nothing),
       cmocka_unit_test(requests_that_make_no_sense_are_refused),
       cmocka_unit_test(adapters_with_examples_take_part_without_training),
+      cmocka_unit_test(examples_are_read_once),
       cmocka_unit_test(a_trained_adapter_that_is_gone_is_not_chosen),
       cmocka_unit_test(choices_do_not_depend_on_what_else_runs),
       cmocka_unit_test(one_that_waits_for_its_choice_can_be_cancelled),
