@@ -455,7 +455,7 @@ typedef struct el_router_options {
   uint64_t seed;
   int max_tokens; /* read of a prompt, 16 to 8192; default 256 */
   int max_depth;  /* layers that prompts may go through; default 0: a quarter of them */
-  bool refit;     /* at last fit to the table and the validation part together */
+  bool no_refit;  /* keep the head that was validated; else it is fitted to the validation part too in the end */
 } el_router_options;
 EL_API el_router_options el_router_options_default(void);
 

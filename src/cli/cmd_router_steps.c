@@ -81,8 +81,8 @@ static int run_train(const el_cli_command *self, int argc, char **argv) {
       {0, "max-depth", "N", EL_CLI_INT, &o.max_depth, 0, 1024,
        "layers that a prompt may go through; default 0: a quarter of the model's"},
       {0, "seed", "N", EL_CLI_U64, &o.seed, 0, 0, "how rows are drawn for folds and examples; default 0"},
-      {0, "refit", NULL, EL_CLI_FLAG, &o.refit, 0, 0,
-       "when all is settled, fit once more to the table and the validation part together"},
+      {0, "no-refit", NULL, EL_CLI_FLAG, &o.no_refit, 0, 0,
+       "keep the head that was validated; else, when all is settled, it is fitted to the validation part too"},
   };
   el_cli_option running[N_RUN_OPTIONS];
   const el_cli_group groups[] = {

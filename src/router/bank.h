@@ -1,6 +1,6 @@
 /* The adapters that a router may choose, as they are registered: which trained column each has, and the vectors of its
- * examples. Ten thousand of them are scored in less than a millisecond, which is why examples are kept as 16-bit
- * integers: the products are whole numbers, the same on every machine, and eight of them take one instruction.
+ * examples' centre. Ten thousand of them are scored in less than a millisecond: centres are kept as 16-bit integers,
+ * whose products are whole numbers, the same on every machine, and eight of them take one instruction.
  *
  * Not locked: one thread at a time. */
 #ifndef EL_ROUTER_BANK_H
@@ -29,8 +29,5 @@ size_t el_bank_find(const el_bank *b, uint64_t id);
 
 /* scores: [count] of every adapter in the bank, in its order; *base: the base's. */
 void el_bank_scores(const el_bank *b, const float *z, float *scores, float *base);
-
-/* The nearness of z to examples that are not in a bank, for calibration. examples: [n, dim]. */
-float el_example_nearness(const el_example_rule *rule, const float *examples, int n, int dim, const float *z);
 
 #endif

@@ -208,7 +208,7 @@ static el_status print_training(const training *t, const el_train_report *found,
            "examples   %s\n"
            "validation chosen %.3f ± %.3f, random %.3f, best single in training (%s) %.3f, loss %.4f\n"
            "wrote      %s\n",
-           (double)f->l2, (double)f->l2_shared, t->o->refit ? "; refitted to all rows" : "",
+           (double)f->l2, (double)f->l2_shared, t->o->no_refit ? "" : "; then fitted to all rows",
            found->examples_learnt ? "nearness calibrated on the table"
                                   : "the table has too few prompts that are one candidate's own: "
                                     "nearness has a default calibration",
@@ -239,7 +239,7 @@ el_status el_router_train(const el_router_options *o, el_write_fn write, void *u
     progress p = {o, "training"};
     el_train_data data = {&t.features,        t.x,           t.y,           t.n_train, t.n_valid,
                           t.table->n_columns, t.table->base, t.table->names};
-    el_train_options options = {.seed = o->seed, .refit = o->refit, .progress = report, .user = &p};
+    el_train_options options = {.seed = o->seed, .no_refit = o->no_refit, .progress = report, .user = &p};
     status = el_train_router(&data, &options, el_reader_threads(t.reader), &r, &found, err);
   }
   if (!status) status = save(&t, r, err);
@@ -369,8 +369,8 @@ static bool print_router(el_buf *b, const el_router *r) {
   ok = ok && el_buf_printf(b, ": %zu values, projected to %d\n", el_features_n(&r->features), r->dim);
   if (r->lora_rank) ok = ok && el_buf_printf(b, "adapter     rank %d\n", r->lora_rank);
   ok = ok &&
-       el_buf_printf(b, "examples    %d values, nearest weighs %g, logit = %.3g * nearness %+.3g\n", r->examples.dim,
-                     (double)r->examples.mix, (double)r->examples.slope, (double)r->examples.offset) &&
+       el_buf_printf(b, "examples    %d prompts of background; logit = the base's + %.3g * nearness %+.3g\n",
+                     r->examples.n_background, (double)r->examples.slope, (double)r->examples.offset) &&
        el_buf_printf(b, "choice      top %d within %g\n", r->top_k, (double)r->margin) &&
        el_buf_printf(b, "trained on  %s", SHOW(f->table));
   if (f->valid[0]) ok = ok && el_buf_printf(b, " and %s", SHOW(f->valid));

@@ -9,7 +9,7 @@
 
 enum {
   MEMORY = 8,    /* pairs that L-BFGS keeps */
-  PATIENCE = 5,  /* rounds without a better validation loss until it stops */
+  PATIENCE = 5,  /* rounds without a better validation until it stops */
   HALVINGS = 30, /* of a step */
 };
 static const double TOLERANCE = 1e-4; /* of the gradient, relative to what it was with all weights 0 */
@@ -187,9 +187,22 @@ static el_status reserve(fit *f, el_error *err) {
   return EL_OK;
 }
 
-static double valid_loss(fit *f) {
+/* Squared error of the differences between columns; with one column, of the column itself. */
+static double valid_error(fit *f) {
+  const el_head_data *v = f->o->valid;
+  const size_t stride = (size_t)f->dim + 1;
+  double error = 0;
   to_floats(f->at, f->w32, f->n);
-  return sum_rows(f->o->valid, f->w32, NULL, f->r);
+  for (size_t k = 0; k < v->n; k++) {
+    const float *z = v->z + (size_t)v->rows[k] * (size_t)f->dim, *y = v->y + (size_t)v->rows[k] * (size_t)f->columns;
+    float mean = 0;
+    for (int c = 0; c < f->columns; c++) {
+      f->r[c] = 1 / (1 + expf(-logit(f->w32 + (size_t)c * stride, z, f->dim))) - y[c];
+      mean += f->columns > 1 ? f->r[c] / (float)f->columns : 0;
+    }
+    for (int c = 0; c < f->columns; c++) error += (double)((f->r[c] - mean) * (f->r[c] - mean));
+  }
+  return error;
 }
 
 /* Goes on to a point with a lower objective; false: there is none near. */
@@ -222,10 +235,10 @@ el_status el_head_fit(const el_head_data *data, const el_head_options *o, el_hea
   int have = 0, newest = 0, since = 0;
   for (int round = 0; round < o->max_rounds; round++) {
     if (o->valid) {
-      double loss = valid_loss(&f);
-      since = loss < best ? 0 : since + 1;
-      if (loss < best) {
-        best = loss;
+      double error = valid_error(&f);
+      since = error < best ? 0 : since + 1;
+      if (error < best) {
+        best = error;
         memcpy(f.best, f.at, f.n * sizeof *f.best);
       }
       if (since >= PATIENCE) break;
@@ -253,7 +266,7 @@ el_status el_head_fit(const el_head_data *data, const el_head_options *o, el_hea
     f.gradient = f.next_gradient;
     f.next_gradient = swap;
   }
-  if (o->valid && valid_loss(&f) > best) memcpy(f.at, f.best, f.n * sizeof *f.at);
+  if (o->valid && valid_error(&f) > best) memcpy(f.at, f.best, f.n * sizeof *f.at);
   memcpy(h->w, f.at, f.n * sizeof *f.at);
 end:
   free(f.memory);

@@ -29,7 +29,9 @@ typedef struct el_head {
 typedef struct el_head_options {
   double l2, l2_shared;
   int max_rounds;
-  const el_head_data *valid; /* early stopping: the head of the round that fits it best is kept; NULL: none */
+  /* Early stopping: the head of the round that foretells best how columns differ in these rows is kept. Not that of the
+   * least cross-entropy, which goes on falling while only the difficulty of prompts is learnt. NULL: none */
+  const el_head_data *valid;
 } el_head_options;
 
 /* Labels are kept so far away from 0 and 1, or the intercept of a column that is constant would grow forever. */

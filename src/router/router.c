@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "router/dot.h"
+#include "router/examples.h"
 
 void el_router_free(el_router *r) {
   if (!r) return;
@@ -17,7 +18,7 @@ void el_router_free(el_router *r) {
   free(r->origin);
   free(r->weights);
   free(r->bias);
-  free(r->examples.scale);
+  el_examples_free(&r->examples);
   free(r->facts.table);
   free(r->facts.valid);
   free(r);
@@ -43,8 +44,10 @@ float el_router_sigmoid(float logit) {
   return 1.0f / (1.0f + expf(-logit));
 }
 
-float el_router_base_score(const el_router *r, const float *logits) {
-  return r->base_column < 0 ? r->base_score : el_router_sigmoid(logits[r->base_column]);
+float el_router_base_logit(const el_router *r, const float *logits) {
+  if (r->base_column >= 0) return logits[r->base_column];
+  float p = r->base_score < 0.001f ? 0.001f : r->base_score > 0.999f ? 0.999f : r->base_score;
+  return logf(p / (1 - p));
 }
 
 /* k is small: a sorted list of the best so far, into which few candidates get. */

@@ -2,8 +2,8 @@
  *
  * Features are standardised and projected: z = P ((x - mean) * scale). Two sources tell of a candidate:
  * - a trained column, for those that were in the profiling table: logit = w . z + b;
- * - examples, for any adapter that has a few of its prompts: how near z is to theirs, as a logit. See bank.h.
- * Where both are, the logits' mean counts. All are calibrated to mean the same, so they compare, with the base too.
+ * - examples, for any adapter that has a few of its prompts: how near z is to theirs. See el_example_rule.
+ * Where both are, the logits' mean counts. So all compare, with the base too.
  *
  * A router belongs to one base model. It never changes once it is open: threads share it freely. */
 #ifndef EL_ROUTER_ROUTER_H
@@ -14,9 +14,8 @@
 
 enum {
   EL_ROUTER_MAX_COLUMNS = 1024,
-  EL_ROUTER_MAX_DIM = 1024,        /* of z */
-  EL_ROUTER_MAX_EXAMPLE_DIM = 256, /* of what examples keep of it */
-  EL_ROUTER_TOP_K = 3              /* default */
+  EL_ROUTER_MAX_DIM = 1024, /* of z */
+  EL_ROUTER_TOP_K = 3       /* default */
 };
 /* Default of how much less than the best score a candidate may have to be used because it is in memory. */
 #define EL_ROUTER_MARGIN 0.05f
@@ -29,13 +28,23 @@ typedef struct el_base_id {
   uint64_t fingerprint;
 } el_base_id;
 
-/* How near an example is, as a logit: slope * nearness + offset, where nearness is mix * the largest cosine to the
- * candidate's examples + (1 - mix) * their mean, of z's first `dim` values times `scale`. */
+/* What an adapter's examples say of a prompt, as a logit: how much more than the base's.
+ *
+ * A vector is z less `center`, with length 1; c: the centre of the adapter's examples, with length 1. How near a prompt
+ * q is to it: q . c less half of h(q), the mean of q's largest products with the background, prompts of no particular
+ * trade: what is near to everything is near to nothing. That is measured in standard deviations of what the
+ * background's own prompts have for this adapter, less their mean, and widened for adapters whose examples are far from
+ * each other. Then logit = the base's + slope * that + offset. */
 typedef struct el_example_rule {
-  int dim;
-  float *scale; /* [dim] */
-  float mix, slope, offset;
+  int dim, padded; /* padded: to a multiple of EL_EXAMPLE_LANES */
+  float *center;   /* [dim] */
+  int n_background;
+  int16_t *background; /* [n_background, padded], EL_EXAMPLE_ONE is 1 */
+  float *crowd;        /* [n_background] h of each, itself left out */
+  float slope, offset;
 } el_example_rule;
+
+enum { EL_EXAMPLE_ONE = 1 << 14, EL_EXAMPLE_LANES = 8, EL_EXAMPLE_MAX_BACKGROUND = 512 };
 
 /* How it came to be; for people. */
 typedef struct el_router_facts {
@@ -88,8 +97,8 @@ int el_router_column(const el_router *r, const char *name);
 /* logits: [n_columns] */
 void el_router_logits(const el_router *r, const float *z, float *logits);
 float el_router_sigmoid(float logit);
-/* What the base is expected to score; logits as el_router_logits gave them. */
-float el_router_base_score(const el_router *r, const float *logits);
+/* What the base is expected to score, as a logit; logits: as el_router_logits gave them. */
+float el_router_base_logit(const el_router *r, const float *logits);
 
 /* Of the top_k best scores that are within `margin` of the best, the best one that is resident; when none is, the best.
  * Equal scores: the one that comes first. n: 1 at least; top_k: 1 at least. The base counts as resident: the caller

@@ -10,6 +10,7 @@
 #include "format/file.h"
 #include "format/gguf.h"
 #include "format/gguf_write.h"
+#include "router/examples.h"
 #include "router/router.h"
 
 enum { VERSION = 1, MAX_TOP_K = 64 };
@@ -187,13 +188,15 @@ static void read_names(loader *l) {
 }
 
 static void read_examples(loader *l) {
-  el_router *r = l->r;
-  int most = r->dim < EL_ROUTER_MAX_EXAMPLE_DIM ? r->dim : EL_ROUTER_MAX_EXAMPLE_DIM;
-  r->examples.dim = integer(l, "router.examples.dim", 1, most > 1 ? most : 1);
-  r->examples.mix = number(l, "router.examples.mix", 0, 1);
-  r->examples.slope = number(l, "router.examples.slope", -1e6, 1e6);
-  r->examples.offset = number(l, "router.examples.offset", -1e6, 1e6);
-  r->examples.scale = values(l, "router.examples.scale", 0, (size_t)r->examples.dim);
+  el_example_rule *e = &l->r->examples;
+  e->dim = l->r->dim;
+  e->slope = number(l, "router.examples.slope", -1e6, 1e6);
+  e->offset = number(l, "router.examples.offset", -1e6, 1e6);
+  e->center = values(l, "router.examples.center", 0, (size_t)e->dim);
+  int n = integer(l, "router.examples.background_count", 1, EL_EXAMPLE_MAX_BACKGROUND);
+  float *vectors = values(l, "router.examples.background", (size_t)n, (size_t)e->dim);
+  if (!l->status) l->status = el_examples_background(e, vectors, n, l->err);
+  free(vectors);
 }
 
 static void read_facts(loader *l) {
@@ -329,8 +332,7 @@ static void put_keys(el_gguf_out *o, const el_router *r, bool lora) {
   el_gguf_out_strs(o, "router.part.poolings", poolings, (size_t)f->n_parts);
   el_gguf_out_u32(o, "router.dim", (uint32_t)r->dim);
   el_gguf_out_strs(o, "router.candidates", (const char *const *)r->names, (size_t)r->n_columns);
-  el_gguf_out_u32(o, "router.examples.dim", (uint32_t)r->examples.dim);
-  el_gguf_out_f32(o, "router.examples.mix", r->examples.mix);
+  el_gguf_out_u32(o, "router.examples.background_count", (uint32_t)r->examples.n_background);
   el_gguf_out_f32(o, "router.examples.slope", r->examples.slope);
   el_gguf_out_f32(o, "router.examples.offset", r->examples.offset);
   el_gguf_out_u32(o, "router.top_k", (uint32_t)r->top_k);
@@ -377,12 +379,21 @@ static bool put_pair(el_gguf_out *o, const el_lora_pair *p, const el_lora_shape 
   return true;
 }
 
+/* The background as it is in the file; the caller's. */
+static float *background_floats(const el_example_rule *e) {
+  float *out = malloc((size_t)e->n_background * (size_t)e->dim * sizeof *out), *at = out;
+  for (int i = 0; out && i < e->n_background; i++)
+    for (int k = 0; k < e->dim; k++)
+      *at++ = (float)e->background[(size_t)i * (size_t)e->padded + (size_t)k] / EL_EXAMPLE_ONE;
+  return out;
+}
+
 el_status el_router_save(const el_router *r, const el_lora_file *lora, const el_lora_shape *shape, const char *path,
                          el_error *err) {
   const int64_t n_in = (int64_t)el_features_n(&r->features);
   const size_t n_pairs = lora ? el_lora_file_n(lora) : 0;
   int rank = 0;
-  float **matrices = calloc(2 * n_pairs + 1, sizeof *matrices);
+  float **matrices = calloc(2 * n_pairs + 1, sizeof *matrices), *background = background_floats(&r->examples);
   el_gguf_out *o = el_gguf_out_new();
   el_status status = EL_OK;
   put_keys(o, r, lora != NULL);
@@ -393,8 +404,9 @@ el_status el_router_save(const el_router *r, const el_lora_file *lora, const el_
     el_gguf_out_f32_tensor(o, "router.weights", r->n_columns, r->dim, r->weights);
     el_gguf_out_f32_tensor(o, "router.bias", 0, r->n_columns, r->bias);
   }
-  el_gguf_out_f32_tensor(o, "router.examples.scale", 0, r->examples.dim, r->examples.scale);
-  if (!matrices) status = el_fail(err, EL_ERR_NO_MEMORY, "%s: no memory to write it", path);
+  el_gguf_out_f32_tensor(o, "router.examples.center", 0, r->examples.dim, r->examples.center);
+  if (background) el_gguf_out_f32_tensor(o, "router.examples.background", r->examples.n_background, r->dim, background);
+  if (!matrices || !background) status = el_fail(err, EL_ERR_NO_MEMORY, "%s: no memory to write it", path);
   for (size_t i = 0; !status && i < n_pairs; i++) {
     const el_lora_pair *p = el_lora_file_at(lora, i);
     if (p->rank > rank) rank = p->rank;
@@ -405,6 +417,7 @@ el_status el_router_save(const el_router *r, const el_lora_file *lora, const el_
   if (!status) status = el_gguf_out_save(o, path, err);
   for (size_t i = 0; matrices && i < 2 * n_pairs; i++) free(matrices[i]);
   free(matrices);
+  free(background);
   el_gguf_out_free(o);
   return status;
 }

@@ -22,15 +22,15 @@ enum {
 };
 /* Penalties, from heavy to light. What is to be learnt ranges from adapters of clearly different trades to models
  * that are nearly the same, so the grid is wide. */
-static const double penalties[] = {10, 3, 1, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001};
-static const double shared_penalties[] = {1, 0.1, 0.01};
+static const double penalties[] = {300, 100, 30, 10, 3, 1, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001};
+static const double shared_penalties[] = {100, 10, 1, 0.1, 0.01};
 enum {
   N_PENALTIES = sizeof penalties / sizeof *penalties,
   N_SHARED = sizeof shared_penalties / sizeof *shared_penalties
 };
-static const double SHARED_AT_FIRST = 0.1;
-/* A layer that foretells nearly as much as the best one is better when it comes earlier: selection costs less. */
-static const double NEARLY = 0.97;
+static const double SHARED_AT_FIRST = 1;
+/* A layer whose error is about the least is better when it comes earlier: selection costs less. */
+static const double ABOUT = 1.01;
 
 void el_train_features(int n_layers, int n_embd, int max_depth, int max_tokens, el_features *out) {
   static const el_pooling poolings[] = {EL_POOL_MEAN, EL_POOL_UNIT_MEAN, EL_POOL_UNIT_LAST, EL_POOL_UNIT_STD};
@@ -242,9 +242,20 @@ static void heads_free(el_head heads[FOLDS + 1]) {
   for (int f = 0; f <= FOLDS; f++) el_head_free(&heads[f]);
 }
 
-static el_status heads_new(const el_train_data *d, const space *s, el_head heads[FOLDS + 1], el_error *err) {
+/* A head that says the columns' means: where every fit begins, so that one that stops early says no less. */
+static el_status head_new(const el_train_data *d, const parts *p, const space *s, el_head *h, el_error *err) {
+  el_status status = el_head_new((int)s->dim, d->n_columns, h, err);
+  for (int c = 0; c < d->n_columns && !status; c++) {
+    double m = fmin(fmax((double)p->mean[c], (double)EL_HEAD_MARGIN), 1 - (double)EL_HEAD_MARGIN);
+    h->w[(size_t)c * (s->dim + 1) + s->dim] = log(m / (1 - m));
+  }
+  return status;
+}
+
+static el_status heads_new(const el_train_data *d, const parts *p, const space *s, el_head heads[FOLDS + 1],
+                           el_error *err) {
   el_status status = EL_OK;
-  for (int f = 0; f <= FOLDS && !status; f++) status = el_head_new((int)s->dim, d->n_columns, &heads[f], err);
+  for (int f = 0; f <= FOLDS && !status; f++) status = head_new(d, p, s, &heads[f], err);
   return status;
 }
 
@@ -263,7 +274,7 @@ static el_status try_cell(const el_train_data *d, const parts *p, int dim, el_tr
   int worse = 0;
   el_status status = scratch ? EL_OK : el_fail(err, EL_ERR_NO_MEMORY, "no memory to train");
   if (!status) status = make_space(d, c, dim, &s, err);
-  if (!status) status = heads_new(d, &s, heads, err);
+  if (!status) status = heads_new(d, p, &s, heads, err);
   for (int i = 0; i < N_PENALTIES && !status && worse < 2; i++) {
     verdict v;
     double shared = d->n_columns > 1 ? SHARED_AT_FIRST : penalties[i];
@@ -329,7 +340,7 @@ static size_t find_winner(const el_train_data *d, const el_train_report *r) {
   won = best;
   for (size_t i = 0; i < r->n_cells; i++) {
     const el_train_cell *c = &r->cells[i], *w = &r->cells[won];
-    if (!many || c->explained < r->cells[best].explained * (r->cells[best].explained > 0 ? (float)NEARLY : 1)) continue;
+    if (!many || 1 - (double)c->explained > ABOUT * (1 - (double)r->cells[best].explained)) continue;
     int a = depth_of(d, c), b = depth_of(d, w);
     if (a < b || (a == b && c->n_parts < w->n_parts)) won = i;
   }
@@ -417,7 +428,7 @@ static el_status fit_final(const el_train_data *d, const el_train_options *o, co
   el_status status = scratch ? EL_OK : el_fail(err, EL_ERR_NO_MEMORY, "no memory to train");
   verdict best = {0};
   double l2 = (double)cell->l2, shared = l2;
-  if (!status) status = heads_new(d, s, heads, err);
+  if (!status) status = heads_new(d, p, s, heads, err);
   for (int i = 0; i < N_SHARED && !status && d->n_columns > 1; i++) {
     verdict v;
     status = cross_validate(d, p, s, l2, shared_penalties[i], heads, scratch, &v, err);
@@ -436,7 +447,7 @@ static el_status fit_final(const el_train_data *d, const el_train_options *o, co
     r->facts.seed = o->seed;
   }
   with.valid = NULL;
-  if (!status && o->refit) status = el_head_fit(&all, &with, head, err);
+  if (!status && !o->no_refit) status = el_head_fit(&all, &with, head, err);
   heads_free(heads);
   free(scratch);
   return status;
@@ -448,11 +459,11 @@ static el_status make_router(const el_train_data *d, const el_train_options *o, 
   space s = {0};
   el_head head = {0};
   el_status status = make_space(d, cell, dim, &s, err);
-  if (!status) status = el_head_new((int)s.dim, d->n_columns, &head, err);
+  if (!status) status = head_new(d, p, &s, &head, err);
   if (!status) status = fit_final(d, o, p, &s, cell, r, &head, err);
   if (!status) status = assemble(d, cell, &s, &head, r, err);
   if (!status) {
-    el_example_data e = {r->dim, d->n_columns, d->base, s.z, d->y, d->n_train + d->n_valid, s.variance, o->seed};
+    el_example_data e = {r->dim, d->n_columns, d->base, s.z, d->y, d->n_train + d->n_valid, o->seed};
     status = el_examples_learn(&e, &r->examples, &report->examples_learnt, err);
   }
   /* Without a column for it, the base counts as a candidate of no particular merit. */

@@ -43,8 +43,8 @@ typedef void (*el_train_progress_fn)(void *user, size_t done, size_t total);
 
 typedef struct el_train_options {
   uint64_t seed;
-  int dim;    /* of z at most; 0: EL_TRAIN_DIM */
-  bool refit; /* once all is chosen, fit the head to training and validation rows together */
+  int dim;       /* of z at most; 0: EL_TRAIN_DIM */
+  bool no_refit; /* else, once all is chosen, the head is fitted to training and validation rows together */
   el_train_progress_fn progress;
   void *user;
 } el_train_options;
