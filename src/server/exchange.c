@@ -44,14 +44,14 @@ void el_exchange_release(el_exchange *x) {
   el_server *s = x->server;
   el_exchange_drop_body(x);
   el_reply_free(x->reply);
+  for (size_t i = 0; x->chosen && i < x->request.n_prompts; i++) free(x->chosen[i]);
+  free(x->chosen);
   el_api_request_free(&x->request);
   el_buf_free(&x->taken);
   el_buf_free(&x->out);
   el_buf_free(&x->records);
   el_buf_free(&x->result);
   free(x->generations);
-  for (size_t i = 0; x->chosen && i < x->request.n_prompts; i++) free(x->chosen[i]);
-  free(x->chosen);
   pthread_mutex_destroy(&x->mutex);
   free(x);
   pthread_mutex_lock(&s->mutex);
