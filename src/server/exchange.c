@@ -44,14 +44,14 @@ void el_exchange_release(el_exchange *x) {
   el_server *s = x->server;
   el_exchange_drop_body(x);
   el_reply_free(x->reply);
+  for (size_t i = 0; x->chosen && i < x->request.n_prompts; i++) free(x->chosen[i]);
+  free(x->chosen);
   el_api_request_free(&x->request);
   el_buf_free(&x->taken);
   el_buf_free(&x->out);
   el_buf_free(&x->records);
   el_buf_free(&x->result);
   free(x->generations);
-  for (size_t i = 0; x->chosen && i < x->request.n_prompts; i++) free(x->chosen[i]);
-  free(x->chosen);
   pthread_mutex_destroy(&x->mutex);
   free(x);
   pthread_mutex_lock(&s->mutex);
@@ -215,7 +215,9 @@ static bool fail_submit(const el_request *q, const el_error *err, el_api_error *
   return false;
 }
 
-/* Submits choice `i` to the adapters that q is for. False: *e. When nobody waits for it any more, it is left out. */
+/* Submits choice `i` to the adapters that q is for. False: *e, the exchange is to fail by it; until then the choice
+ * counts as live, so that the others' ends do not look like the end of all. When nobody waits any more, nothing is
+ * done. */
 static bool submit_one(el_exchange *x, size_t i, el_request q, el_api_error *e) {
   const el_api_request *r = &x->request;
   const el_api_prompt *prompt = &r->prompts[prompt_of(x, i)];
@@ -233,6 +235,7 @@ static bool submit_one(el_exchange *x, size_t i, el_request q, el_api_error *e) 
   if (wanted) {
     g->submitted = true;
     x->n_live++;
+    if (x->chosen && !q.auto_adapter) x->n_waiting--; /* both at once: it is never neither live nor waiting */
     el_exchange_retain(x);
   }
   pthread_mutex_unlock(&x->mutex);
@@ -242,9 +245,7 @@ static bool submit_one(el_exchange *x, size_t i, el_request q, el_api_error *e) 
   el_error err;
   el_status status = el_submit(x->server->options.engine, &q, &id, &err);
   pthread_mutex_lock(&x->mutex);
-  if (status) {
-    x->n_live--;
-  } else if (!g->done) { /* events may have come before the id */
+  if (!status && !g->done) { /* events may have come before the id */
     g->id = id;
     g->running = true;
   }
@@ -322,7 +323,6 @@ static bool submit_chosen(el_exchange *x, el_api_error *e) {
     pthread_mutex_lock(&x->mutex);
     q.adapter = x->chosen[prompt_of(x, i)];
     bool wanted = q.adapter && !x->generations[i].submitted && !x->gone && !x->failed;
-    if (wanted) x->n_waiting--;
     pthread_mutex_unlock(&x->mutex);
     ok = !wanted || submit_one(x, i, q, e);
   }

@@ -36,9 +36,11 @@ static el_status read_file(const char *path, const el_log *log, el_buf *out, el_
   while (!status && got > 0) {
     char block[4096];
     got = read(fd, block, sizeof block);
-    if (got < 0 && errno == EINTR)
+    if (got < 0 && errno == EINTR) {
       got = 1;
-    else if (got < 0)
+      continue;
+    }
+    if (got < 0)
       status = el_fail(err, EL_ERR_IO, "api keys: %s: %s", path, strerror(errno));
     else if (!el_buf_append(out, block, (size_t)got))
       status = el_fail(err, EL_ERR_NO_MEMORY, "api keys: out of memory");

@@ -109,9 +109,14 @@ static bool write_usage(const el_reply *r, el_buf *out) {
                        prompt, completion, prompt + completion, cached);
 }
 
+/* The adapter that the router chose for a choice's prompt. NULL: none (yet). */
+static const char *adapter_of(const el_reply *r, const choice *c) {
+  return r->choices[(c - r->choices) / r->request->n * r->request->n].adapter;
+}
+
 /* Where prompts may have adapters of their own, each choice says its. */
 static bool write_adapter(const el_reply *r, const choice *c, el_buf *out) {
-  const char *adapter = r->choices[(c - r->choices) / r->request->n * r->request->n].adapter;
+  const char *adapter = adapter_of(r, c);
   if (!adapter || r->request->n_prompts == 1) return true;
   return el_buf_printf(out, "\"adapter\":") && el_json_cstring(out, adapter) && el_buf_append(out, ",", 1);
 }
@@ -202,14 +207,15 @@ bool el_reply_write(el_reply *r, el_buf *json, el_api_error *e) {
 
 /* ---------------------------------------------------------------- taking in */
 
-static void fail(el_reply *r, const el_record *rec) {
+static void fail(el_reply *r, const choice *c, const el_record *rec) {
   el_error err = {.code = EL_ERR_CLOSED};
   if (rec->finish == EL_FINISH_ERROR) {
     err.code = rec->error_code;
     snprintf(err.message, sizeof err.message, "%.*s", (int)rec->error_len, el_record_error(rec));
   }
   r->failed = true;
-  el_api_fail_engine(&r->error, &err, r->request->model);
+  const char *adapter = adapter_of(r, c);
+  el_api_fail_engine(&r->error, &err, adapter ? adapter : r->request->model);
 }
 
 /* The first sign of life of a choice. */
@@ -241,7 +247,7 @@ static bool take(el_reply *r, choice *c, const el_record *rec, el_buf *sse) {
   bool logprobs = r->request->request.logprobs;
   if (c->done) return true;
   if (rec->type == EL_EVENT_DONE && (rec->finish == EL_FINISH_ERROR || rec->finish == EL_FINISH_CANCELLED)) {
-    fail(r, rec);
+    fail(r, c, rec);
     return true;
   }
   if (rec->type == EL_EVENT_CHOICE) return take_choice(r, c, rec) && begin(r, c, sse);

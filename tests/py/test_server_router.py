@@ -131,14 +131,14 @@ def test_many_at_once_each_get_their_own(fake):
     s = fake(router=1, more=50, slots=8, step_us=0, choice_steps=2)
     def one(i):
         name = f"more/{i % 50}" if i % 3 else "upper"
-        answer = s.completion(prompt=f"ask {name} {i}", model="auto", max_tokens=100, n=1 + i % 3, stream=i % 2 == 0)
+        answer = s.completion(prompt=f"ask {name} {i}", model="auto", max_tokens=100, n=1 + i % 5, stream=i % 2 == 0)
         objects = [answer.json()] if i % 2 else events(answer)
         assert {o["model"] for o in objects} == {name}, (name, objects)
-        texts = [""] * (1 + i % 3)
+        texts = [""] * (1 + i % 5)
         for o in objects:
             for c in o["choices"]:
                 texts[c["index"]] += c["text"]
-        assert texts == [(f"ask {name} {i}").upper() if name == "upper" else f"ask {name} {i}"] * (1 + i % 3)
+        assert texts == [(f"ask {name} {i}").upper() if name == "upper" else f"ask {name} {i}"] * (1 + i % 5)
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
         list(pool.map(one, range(200)))
     s.wait_idle(SECOND)
