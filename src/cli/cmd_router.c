@@ -1,0 +1,32 @@
+/* edgelora router: how adapters are chosen for a prompt, each step a command of its own. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/cli.h"
+
+static const el_cli_command *const steps[] = {&el_cmd_router_profile};
+enum { N_STEPS = sizeof steps / sizeof *steps };
+
+static void print_help(FILE *out) {
+  fputs(
+      "usage: edgelora router STEP [options]\n\n"
+      "A router foretells how well each adapter, and the base, would answer a prompt; requests for the model \"auto\"\n"
+      "get the best one.\n\nSteps:\n",
+      out);
+  el_cli_list_commands(out, steps, N_STEPS);
+  fputs("\n'edgelora router STEP --help' tells more.\n", out);
+}
+
+static int run(const el_cli_command *self, int argc, char **argv) {
+  if (argc < 2) {
+    print_help(stderr);
+    return EL_EXIT_USAGE;
+  }
+  if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+    print_help(stdout);
+    return el_cli_end(EL_EXIT_OK);
+  }
+  return el_cli_dispatch("edgelora router", steps, N_STEPS, argc - 1, argv + 1);
+}
+
+const el_cli_command el_cmd_router = {.name = "router", .summary = "train what chooses adapters", .run = run};
