@@ -82,7 +82,7 @@ asdfghjkl
 ???
 ok
 ..."""),
-    "knowledge": (5, """What is {topic}?
+    "knowledge": (6, """What is {topic}?
 Explain {topic} to a five-year-old.
 Give me three interesting facts about {topic}.
 Why is {topic} important?
@@ -102,7 +102,7 @@ Tea or coffee: which is healthier?
 Is a tomato a fruit?
 Who discovered penicillin?
 How far away is the Sun?"""),
-    "writing": (4, """Write a {form} about {about}.
+    "writing": (6, """Write a {form} about {about}.
 Write a short poem about {topic}.
 Write a birthday message for {name}.
 Rewrite this politely: Send me the report now.
@@ -112,7 +112,7 @@ Continue the story: Once upon a time there was a fox
 Write a cover letter for a job as a nurse.
 Write an email to my landlord about a broken heater.
 Describe {about} in one paragraph."""),
-    "code": (3, """Write a {pl} function that {job}.
+    "code": (5, """Write a {pl} function that {job}.
 Why does my {pl} program crash when I divide by zero?
 How do I read a file line by line in {pl}?
 Explain the difference between a list and a tuple in Python.
@@ -124,7 +124,7 @@ What is the time complexity of binary search?
 Write a unit test for a function that adds two numbers.
 def fib(n):\\n    return n if n < 2 else fib(n-1) + fib(n-2)\\nWhat does this do?
 #include <stdio.h>\\nint main(void) { puts("hi"); }\\nExplain this program."""),
-    "math": (4, """What is {a} * {b}?
+    "math": (6, """What is {a} * {b}?
 Solve for x: {b}x + 7 = {a}.
 A train travels {a} miles in {b} hours. What is its average speed?
 What is the derivative of x^{b} + 2x?
@@ -150,7 +150,7 @@ Jak się masz?
 今天天气怎么样？
 日本の首都はどこですか。
 Какая сегодня погода?"""),
-    "near": (3, """What is SQL?
+    "near": (4, """What is SQL?
 Who invented SQL?
 Explain what a primary key is.
 What is the difference between an inner join and an outer join?
@@ -199,7 +199,7 @@ Translate into French: My name is {name} and I live in {city}.
 Write a poem for {name}.
 What is a good gift for {name}, who loves gardening?
 {name} is taller than Sam. Sam is taller than Ben. Who is the tallest?"""),
-    "long": (4, """Read the passage and answer the question.\\n\\nFor a long time {topic} was of interest to a few people only. Then schools began to teach it, newspapers wrote about it, and by the end of the century almost everyone had an opinion. Some of these opinions were based on facts, others were not.\\n\\nQuestion: What changed the way people thought about {topic}?
+    "long": (8, """Read the passage and answer the question.\\n\\nFor a long time {topic} was of interest to a few people only. Then schools began to teach it, newspapers wrote about it, and by the end of the century almost everyone had an opinion. Some of these opinions were based on facts, others were not.\\n\\nQuestion: What changed the way people thought about {topic}?
 The following is a multiple choice question about {field}. Think step by step and then answer with "the answer is (X)", where X is the letter of the right choice.\\n\\nQuestion: Which of these statements follows from the fact that {claim}?\\nOptions:\\n(A) It holds in every case.\\n(B) It holds on average only.\\n(C) The opposite is true as well.\\n(D) None of these can be said.
 A student of {field} claims that {claim}. Her teacher asks for evidence. Describe an experiment or a study that could support the claim, say what would be measured, and name two things that could go wrong. Use between 100 and 150 words.
 Write a summary of 300 words or more of what is known about {topic}. Do not use any commas. Highlight at least three sections with titles in Markdown, for example *a title*. End with a question to the reader.
@@ -229,7 +229,7 @@ qwertyuiop
 !!!
 yes
 123"""),
-    "knowledge": (3, """Tell me something surprising about {topic}.
+    "knowledge": (4, """Tell me something surprising about {topic}.
 How would you describe {topic} to an alien?
 What do experts disagree about when it comes to {topic}?
 Draft an outline of an essay on {topic}.
@@ -245,7 +245,7 @@ Which ocean is the deepest?
 When was the printing press invented?
 Could people live on the Moon?
 Is it better to rent or to buy?"""),
-    "writing": (2, """Invent a {form} with {about} in it.
+    "writing": (3, """Invent a {form} with {about} in it.
 Compose a haiku on {topic}.
 Write a wedding toast for {name}.
 Make this sentence more formal: gimme a call asap.
@@ -254,7 +254,7 @@ Shorten this: In spite of the fact that it was raining, we went out.
 Finish the sentence: The old lighthouse keeper opened the door and
 Write a letter of complaint to an airline.
 Write a resignation letter."""),
-    "code": (2, """Write a {pl} program that {job}.
+    "code": (3, """Write a {pl} program that {job}.
 How do I install a library for {pl}?
 int main(void) { return printf("%d\\\\n", sizeof(int)); }
 Explain closures in JavaScript.
@@ -264,7 +264,7 @@ How do I make a git branch?
 Debug this: while True print('x')
 What is the big O of merge sort?
 Refactor this function so that it has no side effects."""),
-    "math": (2, """Divide {a} by {b}.
+    "math": (3, """Divide {a} by {b}.
 Find the roots of x^2 - {b}x + 6.
 A shop sells pens at {b} for 2 dollars. What do {a} pens cost?
 Integrate cos(x) from 0 to pi/2.
@@ -286,7 +286,7 @@ Come si prepara la carbonara?
 Расскажи о космосе.
 请写一首关于春天的诗。
 한국의 수도는 어디입니까?"""),
-    "near": (2, """What does SQL stand for?
+    "near": (3, """What does SQL stand for?
 When was the relational model invented?
 What is a foreign key good for?
 Explain what an index on a table does.
@@ -324,7 +324,7 @@ How do I remove my name from a mailing list?
 Translate into German: {name} moved to {city} last year.
 Give {name} some advice about studying.
 {name} has twice as many marbles as Tim, who has 6. How many marbles does {name} have?"""),
-    "long": (3, """Text: Scholars have argued about {topic} for generations. One group holds that it came about by chance; another group sees a plan behind it. New findings of the last years fit neither view well, which is why a conference was held on the matter.\\n\\nBased on the text, which view do the new findings support? Explain your choice in one sentence.
+    "long": (5, """Text: Scholars have argued about {topic} for generations. One group holds that it came about by chance; another group sees a plan behind it. New findings of the last years fit neither view well, which is why a conference was held on the matter.\\n\\nBased on the text, which view do the new findings support? Explain your choice in one sentence.
 You are given a question from an examination in {field}. Choose the single best answer.\\n\\nIt is known that {claim}. A researcher wants to test this. Which step should come first?\\n\\nA) Collect data without a plan\\nB) Write down what is expected and why\\nC) Publish the result\\nD) Ask a friend\\n\\nGive your reasoning before the letter.
 Compose an essay on {topic} with exactly four paragraphs separated by three asterisks. The word "moreover" must appear at least twice, and no paragraph may be longer than eighty words. Put the title in double angular brackets.
 A farmer has {a} sheep and {b} dogs. Every dog watches over the same number of sheep, and the sheep that are left over stay in the barn. After a storm the farmer buys {b} more sheep and gives two dogs to a neighbour. How many sheep does each dog watch over now, and how many stay in the barn? Explain how you got there.
