@@ -131,6 +131,9 @@ def seeds():
                    "<｜User｜><｜Assistant｜><think><｜end▁of▁sentence｜>{{ split('</think>') }}", "[INST][AVAILABLE_TOOLS]"):
         yield "tokenizer", f"family{len(family)}", b"l" + f"b\n3<s>\n3</s>\ni\0\0\nt{family}\ns a</think> ".encode()
 
+    yield "prompts", "jsonl", b'{"prompt":"a b","task":"t","expected":["x","{\\"k\\":1}"],"scorer":"json"}\n\n{"prompt":"c","completion":"1"}\n'
+    yield "prompts", "csv", b'\xef\xbb\xbfprompt,task,expected,scorer\r\n"a, ""b""\nc",t,yes,f1\r\nd,,,\n'
+
 
 def main():
     if len(sys.argv) != 2:
