@@ -46,8 +46,9 @@ static uint64_t hash(uint64_t h, const void *data, size_t n) {
 }
 #define HASH_BEGIN 0xcbf29ce484222325u
 
-uint64_t el_index_file_key(const el_lora_shape *shape, const el_kernels *k, size_t block_bytes) {
-  uint64_t sizes[] = {VERSION, (uint64_t)k->tile, block_bytes, sizeof(el_adapter), sizeof(el_lora_layer)};
+uint64_t el_index_file_key(const el_lora_shape *shape, const el_kernels *k, el_layout layout, size_t block_bytes) {
+  uint64_t sizes[] = {VERSION,     (uint64_t)k->tile,  (uint64_t)layout,
+                      block_bytes, sizeof(el_adapter), sizeof(el_lora_layer)};
   return hash(hash(HASH_BEGIN, shape, sizeof *shape), sizes, sizeof sizes);
 }
 

@@ -11,7 +11,7 @@
 typedef struct el_index_file el_index_file;
 
 /* The key: whatever an adapter's size depends on beside its files. */
-uint64_t el_index_file_key(const el_lora_shape *shape, const el_kernels *k, size_t block_bytes);
+uint64_t el_index_file_key(const el_lora_shape *shape, const el_kernels *k, el_layout layout, size_t block_bytes);
 
 /* Reads dir/adapters-KEY.index. NULL in *out when there is none. EL_ERR_FORMAT: it is damaged, and would be
  * overwritten. */

@@ -46,7 +46,8 @@ static rig open_rig(size_t block_bytes) {
 /* The pool may move no more once the loader knows it. */
 static void start(rig *r) {
   el_error err;
-  if (el_loader_new(&r->shape, r->kernels, &r->pool, false, NULL, NULL, &r->loader, &err)) fail_msg("%s", err.message);
+  if (el_loader_new(&r->shape, r->kernels, EL_LAYOUT_Q8, &r->pool, false, NULL, NULL, &r->loader, &err))
+    fail_msg("%s", err.message);
 }
 
 static void close_rig(rig *r) {
@@ -91,7 +92,8 @@ static void assert_is_the_file(rig *r, const el_adapter *a) {
   el_lora_file *f = NULL;
   el_adapter *expected = NULL;
   el_error err;
-  if (el_lora_file_open(r->path, &r->shape, &f, &err) || el_adapter_pack(f, &r->shape, r->kernels, &expected, &err))
+  if (el_lora_file_open(r->path, &r->shape, &f, &err) ||
+      el_adapter_pack(f, &r->shape, r->kernels, EL_LAYOUT_Q8, &expected, &err))
     fail_msg("%s", err.message);
   for (int l = 0; l < r->shape.n_layers; l++) {
     for (int i = 0; i < EL_N_INPUT; i++) same_matrix(&a->layers[l].a[i], &expected->layers[l].a[i]);
