@@ -134,6 +134,8 @@ typedef struct el_engine_options {
                            * any time, and to share between processes. NULL: none */
   const char *kv_type;    /* keys and values of earlier tokens: "f16"; "q8": 8-bit integers, half the memory, and faster
                            * with long contexts. NULL: "f16" */
+  const char *adapter_type; /* adapters in memory: "q8": 8-bit integers; "q4": 4-bit integers, about half the memory,
+                           * less exact; "f16": 16-bit floats, to compare with. NULL: "q8" */
   const char *router_path; /* for requests with auto_adapter: a router for this model, as `edgelora router train` writes
                             * it. NULL: none, such requests are refused */
   int router_top_k;        /* of so many best-scored adapters one that is in memory is preferred; 0: as the router's file

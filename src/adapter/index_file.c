@@ -11,8 +11,8 @@ typedef struct kept {
   uint32_t n_blocks, rank, consecutive, unused;
 } kept;
 
-uint64_t el_index_file_key(const el_lora_shape *shape, const el_kernels *k, size_t block_bytes) {
-  uint64_t sizes[] = {(uint64_t)k->tile, block_bytes, sizeof(el_adapter), sizeof(el_lora_layer)};
+uint64_t el_index_file_key(const el_lora_shape *shape, const el_kernels *k, el_layout layout, size_t block_bytes) {
+  uint64_t sizes[] = {(uint64_t)k->tile, (uint64_t)layout, block_bytes, sizeof(el_adapter), sizeof(el_lora_layer)};
   return el_record_hash(el_record_hash(EL_RECORD_HASH, shape, sizeof *shape), sizes, sizeof sizes);
 }
 

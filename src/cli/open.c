@@ -156,6 +156,15 @@ el_cli_group el_cli_engine_group(el_cli_engine *e, int with, el_cli_option stora
                                  "keys and values of earlier tokens: f16; q8: 8-bit integers, half the memory, and "
                                  "faster with long contexts; default f16"};
   storage[n++] = (el_cli_option){0,
+                                 "adapter-type",
+                                 "KIND",
+                                 EL_CLI_TEXT,
+                                 &o->adapter_type,
+                                 0,
+                                 0,
+                                 "adapters in memory: q8: 8-bit integers; q4: 4-bit integers, about half the memory, "
+                                 "less exact; f16: 16-bit floats, to compare with; default q8"};
+  storage[n++] = (el_cli_option){0,
                                  "no-prefix-cache",
                                  NULL,
                                  EL_CLI_FLAG,

@@ -21,7 +21,7 @@ static el_status measure(el_engine *e, el_entry_spec *spec, el_error *err) {
     status = el_signature_read(spec->path, &spec->signature, err);
     if (!status) status = el_lora_file_open(spec->path, &shape, &file, err);
   }
-  if (!status) status = el_packer_new(&shape, e->kernels, e->memory.pool.block_bytes, &packer, err);
+  if (!status) status = el_packer_new(&shape, e->kernels, e->adapter_layout, e->memory.pool.block_bytes, &packer, err);
   if (!status)
     status = file ? el_packer_plan(packer, file, &spec->size, err)
                   : el_packer_plan_random(packer, spec->rank, spec->seed, &spec->size, err);

@@ -43,7 +43,10 @@ static el_status check_options(const el_engine_options *o, el_error *err) {
   if (!(o->router_margin <= 1))
     return el_fail(err, EL_ERR_INVALID, "router_margin: %g is above 1", (double)o->router_margin);
   el_kv_type kv_type;
-  if ((status = el_kv_type_get(o->kv_type, &kv_type, err))) return status;
+  el_layout layout;
+  if ((status = el_kv_type_get(o->kv_type, &kv_type, err)) ||
+      (status = el_adapter_layout_get(o->adapter_type, &layout, err)))
+    return status;
   if (o->n_slots > o->step_rows)
     return el_fail(err, EL_ERR_INVALID, "step_rows: %d is below n_slots, %d: each slot may need a row", o->step_rows,
                    o->n_slots);
@@ -118,6 +121,7 @@ static el_status reserve(el_engine *e, const el_engine_options *o, el_pool_setup
   if (b.ctx_size > h->ctx_train)
     el_logf(&e->log, EL_LOG_WARN, "ctx_size: %d is more than the %d tokens that the model was trained for", b.ctx_size,
             h->ctx_train);
+  e->adapter_layout = b.adapter_layout;
   e->limits = (el_seq_limits){.n_vocab = h->n_vocab, .ctx_size = b.ctx_size};
   el_lora_shape shape;
   el_hparams_shape(h, &shape);
@@ -125,6 +129,7 @@ static el_status reserve(el_engine *e, const el_engine_options *o, el_pool_setup
                          .pages_per_block = b.pages_per_block,
                          .n_blocks = b.n_blocks,
                          .reserve = b.reserve,
+                         .adapter_layout = b.adapter_layout,
                          .policy = o->cache_policy,
                          .prefix_cache = o->prefix_cache,
                          .own_thread = true,
@@ -136,9 +141,9 @@ static el_status reserve(el_engine *e, const el_engine_options *o, el_pool_setup
   double mib = (double)e->memory.pool.block_bytes / (1 << 20);
   el_logf(&e->log, EL_LOG_INFO,
           "memory: %.0f MiB for keys, values and adapters, in %u blocks of %.0f KiB; a sequence of %d tokens "
-          "takes %.0f MiB, an adapter of rank 16 %.1f MiB",
+          "takes %.0f MiB, an adapter of rank 16 %.1f MiB as %s",
           mib * b.n_blocks, b.n_blocks, mib * 1024, b.ctx_size, mib / b.pages_per_block * el_pages_for(b.ctx_size),
-          mib * b.reserve);
+          mib * b.reserve, el_layout_name(b.adapter_layout));
   int max_logits = o->n_slots > EL_PROMPT_LOGITS ? o->n_slots : EL_PROMPT_LOGITS;
   if (max_logits > o->step_rows) max_logits = o->step_rows;
   if ((status = el_scheduler_init(&e->scheduler, &e->memory, o->n_slots, o->step_rows, max_logits, err)) ||

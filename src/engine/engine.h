@@ -59,6 +59,7 @@ struct el_engine {
   char *name, *architecture;
   char *cache_dir; /* NULL: nothing is kept */
   const el_kernels *kernels;
+  el_layout adapter_layout;
   el_threads *threads;
   el_tokenizer *tokenizer;
   el_model *model;
@@ -109,6 +110,7 @@ el_status el_engine_open_pool(const el_engine_options *options, el_pool_setup se
 /* How much memory there is, and what it holds (budget.c). */
 typedef struct el_budget {
   el_kv_type kv_type;
+  el_layout adapter_layout;
   uint32_t n_blocks, pages_per_block, reserve;
   int ctx_size; /* a sequence of this length fits, beside an adapter of `reserve` blocks */
 } el_budget;

@@ -568,6 +568,25 @@ def test_an_unknown_kind_of_keys_and_values_is_refused():
     assert "'q4' is neither f16 nor q8" in refused("perplexity", "-m", TINY, "-f", TEXT, "--kv-type", "q4", status=1)
 
 
+def test_adapters_in_memory_have_the_bits_that_were_asked_for():
+    def measure(kind, scores):
+        args = ("-m", TINY, "-c", "64", "--chunks", "6", "--adapter", f"tiny={TINY_LORA}", "-a", "tiny", "--adapter-type", kind)
+        scores.append(perplexity(*args)[0])
+        log = edgelora("run", *args[:2], *args[6:], "-v", "-n", "1", "hello").stderr.decode()
+        return float(re.search(r"adapter tiny: loaded .* ([\d.]+) MB in", log)[1])
+
+    scores = []
+    f16, q8, q4 = (measure(kind, scores) for kind in ("f16", "q8", "q4"))
+    assert f16 > q8 > q4
+    assert len(set(scores)) == 3
+    assert scores[1] == pytest.approx(scores[0], rel=0.01) and scores[2] == pytest.approx(scores[0], rel=0.1)
+
+
+def test_an_unknown_type_of_adapters_is_refused():
+    message = refused("perplexity", "-m", TINY, "-f", TEXT, "--adapter-type", "q5", status=1)
+    assert "adapter_type: 'q5' is none of q8, f16, q4" in message
+
+
 def test_perplexity_of_a_text_too_short_is_refused(tmp_path):
     path = tmp_path / "short.txt"
     path.write_text("short\n")

@@ -128,8 +128,8 @@ typedef struct fake_adapter {
   uint32_t blocks[];
 } fake_adapter;
 
-el_status el_packer_new(const el_lora_shape *shape, const el_kernels *k, size_t block_bytes, el_packer **out,
-                        el_error *err) {
+el_status el_packer_new(const el_lora_shape *shape, const el_kernels *k, el_layout layout, size_t block_bytes,
+                        el_packer **out, el_error *err) {
   el_packer *p = calloc(1, sizeof *p);
   if (!p) return el_fail(err, EL_ERR_NO_MEMORY, "fake adapter: out of memory");
   p->block_bytes = block_bytes;
