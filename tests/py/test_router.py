@@ -122,6 +122,12 @@ def test_a_router_with_an_adapter_reads_with_it_and_opens_as_that_adapter(files)
     assert abs(without / with_peft - 1) > 0.01
 
 
+def test_candidates_can_be_judged_by_their_examples_alone(files):
+    text = done("router", "eval", "-m", TINY, "--router", files["router"], "--table", files["unseen"], "--examples", files["train"])
+    assert chosen(text) > 0.8
+    assert "best learnt" not in text
+
+
 def test_candidates_that_only_one_side_knows_are_left_out_and_named(files):
     table = write_table(files["folder"] / "other.csv", 30, 9, ["prompt", "task", "score_digits", "score_new", "score_base"])
     text = done("router", "eval", "-m", TINY, "--router", files["router"], "--table", table)
