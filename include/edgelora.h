@@ -451,6 +451,8 @@ typedef struct el_router_options {
   void *progress_user;
   /* el_router_eval */
   bool json; /* one JSON object instead of text */
+  const char *examples_path; /* score candidates by examples alone: the first five prompts of this table that are each
+                              * one's own. NULL: by what was trained */
   /* el_router_train */
   const char *valid_path; /* what layer, pooling and penalty are validated on; NULL: a fifth of the table */
   const char *lora_path;  /* an adapter to read prompts with; it goes into the router's file. NULL: none */

@@ -119,6 +119,9 @@ static int run_eval(const el_cli_command *self, int argc, char **argv) {
       {0, "router", "FILE", EL_CLI_TEXT, &o.router_path, 0, 0, "the router"},
       {0, "table", "FILE", EL_CLI_TEXT, &o.table_path, 0, 0,
        "a table that the router has not seen, as for router train"},
+      {0, "examples", "FILE", EL_CLI_TEXT, &o.examples_path, 0, 0,
+       "score candidates as if they had not been trained: by the first five prompts of this table that are each one's "
+       "own; the base keeps its trained score"},
       {0, "json", NULL, EL_CLI_FLAG, &o.json, 0, 0, "print one JSON object"},
   };
   el_cli_option running[N_RUN_OPTIONS];

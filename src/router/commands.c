@@ -7,12 +7,18 @@
 
 #include "base/error.h"
 #include "base/random.h"
+#include "router/bank.h"
 #include "router/eval.h"
 #include "router/reader.h"
 #include "router/table.h"
 #include "router/train.h"
 
-enum { MAX_TOKENS = 256, MIN_TOKENS = 16, ONE_IN = 5 /* rows of a table without a validation part that become one */ };
+enum {
+  MAX_TOKENS = 256,
+  MIN_TOKENS = 16,
+  ONE_IN = 5 /* rows of a table without a validation part that become one */,
+  EXAMPLES = 5 /* of a candidate */
+};
 
 el_router_options el_router_options_default(void) {
   return (el_router_options){.max_tokens = MAX_TOKENS};
@@ -295,6 +301,63 @@ static el_status predict(el_reader *reader, const el_router_options *o, const el
   return status;
 }
 
+/* The first prompts of `ex` that are a candidate's own: nobody does better on them, and it does better than the base.
+ */
+static int own_examples(const el_table *ex, int column, size_t rows[EXAMPLES]) {
+  int n = 0;
+  for (size_t i = 0; i < ex->n_rows && n < EXAMPLES; i++) {
+    const float *y = ex->scores + i * (size_t)ex->n_columns;
+    bool own = ex->base < 0 || y[column] > y[ex->base];
+    for (int c = 0; c < ex->n_columns && own; c++) own = y[c] <= y[column];
+    if (own) rows[n++] = i;
+  }
+  return n;
+}
+
+/* The candidates of both tables by their examples; columns: those that have some, and the base. */
+static el_status predict_by_examples(el_reader *reader, const el_router_options *o, const el_router *r,
+                                     const el_table *t, int *columns, int *n, float *p, el_error *err) {
+  const size_t n_in = el_features_n(&r->features), dim = (size_t)r->dim;
+  el_table *ex = NULL;
+  el_bank *bank = NULL;
+  float *x = NULL, *z = NULL, *scores = malloc((size_t)t->n_columns * sizeof *scores), base;
+  el_status status = el_table_read(o->examples_path, &ex, err);
+  if (!status) status = el_bank_new(r, &bank, err);
+  if (!status) {
+    x = malloc((ex->n_rows > t->n_rows ? ex->n_rows : t->n_rows) * n_in * sizeof *x);
+    z = malloc(EXAMPLES * dim * sizeof *z);
+    if (!x || !z || !scores) status = el_fail(err, EL_ERR_NO_MEMORY, "%s: no memory for features", t->path);
+  }
+  if (!status) status = read_prompts(reader, o, &r->features, ex, x, err);
+  *n = 0;
+  for (int c = 0; c < t->n_columns && !status; c++) {
+    size_t rows[EXAMPLES];
+    int in_examples = el_table_column(ex, t->names[c]);
+    if (c == t->base || in_examples < 0) continue;
+    int have = own_examples(ex, in_examples, rows);
+    for (int k = 0; k < have; k++) el_router_embed(r, x + rows[k] * n_in, z + (size_t)k * dim);
+    /* Without a name there is no trained column. */
+    status = el_bank_put(bank, (uint64_t)c + 1, "", z, have, NULL, err);
+    if (have > 0) columns[(*n)++] = c;
+  }
+  if (!status && *n == 0)
+    status = el_fail(err, EL_ERR_INVALID, "%s: no candidate of %s has prompts of its own there", ex->path, t->path);
+  const int candidates = *n;
+  if (!status && t->base >= 0) columns[(*n)++] = t->base;
+  if (!status) status = read_prompts(reader, o, &r->features, t, x, err);
+  for (size_t i = 0; !status && i < t->n_rows; i++) {
+    el_router_embed(r, x + i * n_in, z);
+    el_bank_scores(bank, z, scores, &base); /* in the order of `columns`: nothing has been removed */
+    for (int c = 0; c < *n; c++) p[i * (size_t)*n + (size_t)c] = c < candidates ? scores[c] : base;
+  }
+  free(x);
+  free(z);
+  free(scores);
+  el_bank_free(bank);
+  el_table_free(ex);
+  return status;
+}
+
 static el_status print_eval(const el_router_options *o, const el_eval *e, el_buf *notes, el_write_fn write, void *user,
                             el_error *err) {
   el_buf b = {0};
@@ -329,13 +392,14 @@ el_status el_router_eval(const el_router_options *o, el_write_fn write, void *us
     p = malloc(t->n_rows * (size_t)t->n_columns * sizeof *p);
     if (!columns || !of_router || !p) status = el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", t->path);
   }
-  if (!status) status = match_columns(t, r, columns, of_router, &n, &notes, err);
+  if (!status && !o->examples_path) status = match_columns(t, r, columns, of_router, &n, &notes, err);
   const el_reader_options with = {o->model_path, o->isa, o->n_threads};
   if (!status) status = el_reader_open(&with, &reader, err);
   if (!status) status = el_router_check(r, el_reader_base(reader), o->router_path, err);
   if (!status && r->lora_rank) status = el_reader_use_lora(reader, o->router_path, err);
-  if (!status) status = predict(reader, o, r, t, of_router, n, p, err);
-  for (int c = 0; c < n && !status; c++)
+  if (!status && o->examples_path) status = predict_by_examples(reader, o, r, t, columns, &n, p, err);
+  if (!status && !o->examples_path) status = predict(reader, o, r, t, of_router, n, p, err);
+  for (int c = 0; c < n && !status && !o->examples_path; c++)
     if (of_router[c] == r->facts.best_column) learnt = c;
   if (!status) status = el_eval_run(t, columns, n, p, learnt, &e, err);
   if (!status) status = print_eval(o, &e, &notes, write, user, err);

@@ -219,17 +219,14 @@ static void read_facts(loader *l) {
 
 static void read_router(loader *l) {
   el_router *r = l->r;
-  const el_gguf_kv *version = el_gguf_find(l->g, "router.version");
-  if (!version) {
+  if (!el_gguf_find(l->g, "router.version")) {
     refuse(l, "router.version", "is missing: this is no router");
     return;
   }
-  if (el_gguf_kv_int(version, 0) != VERSION && version->n == 1) {
-    l->status = el_fail(l->err, EL_ERR_UNSUPPORTED, "%s: router.version is %" PRId64 "; this program knows %d",
-                        el_gguf_path(l->g), el_gguf_kv_int(version, 0), VERSION);
-    return;
-  }
-  if (version->n != 1) refuse(l, "router.version", "is no number");
+  int version = integer(l, "router.version", 0, INT32_MAX);
+  if (!l->status && version != VERSION)
+    l->status = el_fail(l->err, EL_ERR_UNSUPPORTED, "%s: router.version is %d; this program knows %d",
+                        el_gguf_path(l->g), version, VERSION);
   read_base(l);
   read_features(l);
   r->dim = integer(l, "router.dim", 1, EL_ROUTER_MAX_DIM);
