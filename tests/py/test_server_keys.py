@@ -1,12 +1,11 @@
 """API keys: who is let in, and what a key that is limited to some adapters does not see."""
 
-import os
 import subprocess
 
 import httpx
 import openai
 import pytest
-from conftest import BINARY, FAKE, SECOND, read_all, request_bytes
+from conftest import BINARY, FAKE, SECOND, Server, read_all
 from test_server_adapters import LORA, TINY, error_of, metrics
 
 TEXT, CHAT, ROUTE = "/v1/completions", "/v1/chat/completions", "/v1/route"
@@ -204,15 +203,15 @@ def start(path):
         (b"good\nx" + b"y" * 255 + b"\n", "line 2: the key is longer than 255"),
         (b"k\xc3\xa9y\n", "line 1: the key has characters"),
         (b"\x01\n", "line 1: the key has characters"),
-        (b"one\none sql\n", "line 2: the key is there twice"),
-        (b"one a,,b\n", "line 1: a pattern is empty"),
-        (b"one ,\n", "line 1: a pattern is empty"),
-        (b"one a,\n", "line 1: a pattern is empty"),
-        (b"one " + b"x" * 256 + b"\n", "line 1: a pattern is longer than 255"),
-        (b"one a\x07b\n", "line 1: a pattern has a control"),
-        (b"one " + b",".join([b"a"] * 257), "line 1: there are more than 256 patterns"),
+        (b"sk-one\nsk-one sql\n", "line 2: the key is there twice"),
+        (b"sk-one a,,b\n", "line 1: a pattern is empty"),
+        (b"sk-one ,\n", "line 1: a pattern is empty"),
+        (b"sk-one a,\n", "line 1: a pattern is empty"),
+        (b"sk-one " + b"x" * 256 + b"\n", "line 1: a pattern is longer than 255"),
+        (b"sk-one a\x07b\n", "line 1: a pattern has a control"),
+        (b"sk-one " + b",".join([b"a"] * 257), "line 1: there are more than 256 patterns"),
         (b"".join(b"k%d\n" % i for i in range(4097)), "line 4097: there are more than 4096 keys"),
-        (b"one\0two\n", "NUL"),
+        (b"sk-one\0two\n", "NUL"),
         (b"#" * (17 << 20), "larger than 16777216 bytes"),
     ],
     ids=lambda v: repr(v[:20]),
@@ -222,7 +221,7 @@ def test_a_bad_file_says_where_and_tells_no_key(tmp_path, text, says):
     path.write_bytes(text)
     said = start(path)
     assert says in said and str(path) in said
-    assert "one" not in said.replace("no key", "").replace("None", "") or says == "no key"
+    assert "sk-one" not in said
 
 
 @pytest.mark.skipif(not FAKE.exists(), reason="server_fake is not built")
@@ -254,8 +253,6 @@ def test_a_file_that_others_can_read_is_warned_of(fake, tmp_path):
 
 
 def test_serve_takes_the_file(tmp_path):
-    from conftest import Server
-
     path = tmp_path / "keys"
     path.write_text("sk-all\nsk-one one\n")
     s = Server([BINARY, "serve", "-m", TINY, "--adapter", f"one={LORA / 'tiny.gguf'}", "--port", "0", "--api-keys", path, "--examples"])
