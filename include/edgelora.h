@@ -134,6 +134,8 @@ typedef struct el_engine_options {
                            * any time, and to share between processes. NULL: none */
   const char *kv_type;    /* keys and values of earlier tokens: "f16"; "q8": 8-bit integers, half the memory, and faster
                            * with long contexts. NULL: "f16" */
+  const char *adapter_type; /* adapters in memory: "q8": 8-bit integers; "q4": 4-bit integers, about half the memory,
+                           * less exact; "f16": 16-bit floats, to compare with. NULL: "q8" */
   const char *router_path; /* for requests with auto_adapter: a router for this model, as `edgelora router train` writes
                             * it. NULL: none, such requests are refused */
   int router_top_k;        /* of so many best-scored adapters one that is in memory is preferred; 0: as the router's file
@@ -192,6 +194,10 @@ EL_API el_status el_adapter_add_random(el_engine *e, const char *name, int rank,
 /* Takes no new requests for it; running ones finish, then its memory is released. An adapter that a directory still has
  * comes back with the next change in there. */
 EL_API el_status el_adapter_remove(el_engine *e, const char *name, el_error *err);
+
+/* Waits until the router knows the examples of all adapters (examples.jsonl in their folders), at most timeout_ms (-1:
+ * forever). EL_ERR_BUSY: it does not yet. Without a router there is nothing to wait for. */
+EL_API el_status el_router_wait(el_engine *e, int timeout_ms, el_error *err);
 
 typedef struct el_rescan_result {
   size_t n_added, n_changed, n_removed, n_failed;
@@ -424,10 +430,46 @@ typedef struct el_stats {
 } el_stats;
 EL_API void el_engine_stats(const el_engine *e, el_stats *out);
 
-/* -------------------------------------------------------------------- files */
+/* ------------------------------------------------------------------- router */
+
+/* A router learns from a table how well each adapter, and the base, answers a prompt, and chooses for requests with
+ * auto_adapter. The table is CSV with the columns `prompt`, `task` (optional) and `score_NAME` for each candidate (0 to
+ * 1; score_base is the base), or JSONL with the same as {"prompt": ..., "task": ..., "scores": {NAME: ...}}. */
 
 /* Receives text; returns false to stop. */
 typedef bool (*el_write_fn)(void *user, const char *data, size_t len);
+/* What is done (such as "reading prompts"), and how much of it. */
+typedef void (*el_router_progress_fn)(void *user, const char *what, size_t done, size_t total);
+
+typedef struct el_router_options {
+  const char *model_path; /* the base, a GGUF file; required */
+  const char *router_path; /* to write, or to read; required */
+  const char *table_path; /* to learn from, or to evaluate on; required */
+  const char *isa;        /* as of el_engine_options */
+  int n_threads;
+  el_router_progress_fn progress; /* NULL: none */
+  void *progress_user;
+  /* el_router_eval */
+  bool json; /* one JSON object instead of text */
+  /* el_router_train */
+  const char *valid_path; /* what layer, pooling and penalty are validated on; NULL: a fifth of the table */
+  const char *lora_path;  /* an adapter to read prompts with; it goes into the router's file. NULL: none */
+  uint64_t seed;
+  int max_tokens; /* read of a prompt, 16 to 8192; default 256 */
+  int max_depth;  /* layers that prompts may go through; default 0: a quarter of them */
+  bool no_refit;  /* keep the head that was validated; else it is fitted to the validation part too in the end */
+} el_router_options;
+EL_API el_router_options el_router_options_default(void);
+
+/* Writes router_path, and a report. The same table, options and instruction set give the same router. */
+EL_API el_status el_router_train(const el_router_options *o, el_write_fn write, void *user, el_error *err);
+/* What the router's choices are worth on a table, beside simpler ones. */
+EL_API el_status el_router_eval(const el_router_options *o, el_write_fn write, void *user, el_error *err);
+/* What a router's file holds. */
+EL_API el_status el_router_describe(const char *path, el_write_fn write, void *user, el_error *err);
+
+/* -------------------------------------------------------------------- files */
+
 /* Describes a GGUF file, a safetensors file or a PEFT adapter folder as text. */
 EL_API el_status el_inspect(const char *path, el_write_fn write, void *user, el_error *err);
 

@@ -2,6 +2,7 @@
 #include "adapter/adapter.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include "adapter/packer.h"
@@ -23,12 +24,12 @@ el_input el_input_of(el_linear linear) {
 
 /* `f`, or random weights when it is NULL. */
 static el_status make(const el_lora_file *f, const el_lora_shape *shape, int rank, uint64_t seed, const el_kernels *k,
-                      el_adapter **out, el_error *err) {
+                      el_layout layout, el_adapter **out, el_error *err) {
   el_packer *p = NULL;
   el_pack_size size;
   uint32_t *blocks = NULL;
   void *arena = NULL;
-  el_status status = el_packer_new(shape, k, BLOCK, &p, err);
+  el_status status = el_packer_new(shape, k, layout, BLOCK, &p, err);
   if (!status) status = f ? el_packer_plan(p, f, &size, err) : el_packer_plan_random(p, rank, seed, &size, err);
   if (!status) {
     size_t bytes = (size_t)size.n_blocks * BLOCK;
@@ -48,14 +49,28 @@ static el_status make(const el_lora_file *f, const el_lora_shape *shape, int ran
   return status;
 }
 
-el_status el_adapter_pack(const el_lora_file *f, const el_lora_shape *shape, const el_kernels *k, el_adapter **out,
-                          el_error *err) {
-  return make(f, shape, 0, 0, k, out, err);
+el_status el_adapter_layout_get(const char *name, el_layout *out, el_error *err) {
+  static const struct {
+    const char *name;
+    el_layout layout;
+  } types[] = {{"q8", EL_LAYOUT_Q8}, {"f16", EL_LAYOUT_F16}, {"q4", EL_LAYOUT_Q4}};
+  if (!name) name = "q8";
+  for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+    if (!strcmp(name, types[i].name)) {
+      *out = types[i].layout;
+      return EL_OK;
+    }
+  return el_fail(err, EL_ERR_INVALID, "adapter_type: '%s' is none of q8, f16, q4", name);
 }
 
-el_status el_adapter_random(const el_lora_shape *shape, int rank, uint64_t seed, const el_kernels *k, el_adapter **out,
-                            el_error *err) {
-  return make(NULL, shape, rank, seed, k, out, err);
+el_status el_adapter_pack(const el_lora_file *f, const el_lora_shape *shape, const el_kernels *k, el_layout layout,
+                          el_adapter **out, el_error *err) {
+  return make(f, shape, 0, 0, k, layout, out, err);
+}
+
+el_status el_adapter_random(const el_lora_shape *shape, int rank, uint64_t seed, const el_kernels *k, el_layout layout,
+                            el_adapter **out, el_error *err) {
+  return make(NULL, shape, rank, seed, k, layout, out, err);
 }
 
 void el_adapter_free(el_adapter *a) {

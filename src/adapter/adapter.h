@@ -1,9 +1,10 @@
 /* A LoRA adapter in memory: low-rank matrices packed for the kernels.
  *
  * Linear layers that read the same input share one pass over it: their A matrices are stacked, row on row, into one
- * packed matrix (q, k and v; o; gate and up; down). Both A and B are int8 with a scale per row and 32 columns. Each
- * matrix is multiplied by a power of two first, because a scale is F16 and small weights would fall below its range;
- * what that and alpha / r amount to is undone by `gain`, which goes into the quantisation of X * A^T.
+ * packed matrix (q, k and v; o; gate and up; down). Both A and B have the layout that the operator chose: 8 or 4 bits
+ * with a scale per row and 32 columns, or F16. Each matrix is multiplied by a power of two first, because a scale is
+ * F16 and small weights would fall below its range; what that and alpha / r amount to is undone by `gain`, which goes
+ * into the quantisation of X * A^T.
  *
  * An adapter lies in blocks of a pool, from its description to its last matrix: see packer.h. */
 #ifndef EL_ADAPTER_ADAPTER_H
@@ -36,13 +37,16 @@ typedef struct el_adapter {
   const uint32_t *blocks; /* [n_blocks] of the pool that it lies in; beside the matrices, in the first of them */
 } el_adapter;
 
+/* The layout of A and B: "q8", "f16" or "q4"; NULL is "q8". */
+el_status el_adapter_layout_get(const char *name, el_layout *out, el_error *err);
+
 /* In memory of its own, for tests and whoever has no pool. Packs `f` (which may be closed afterwards) for the kernels
  * `k`. */
-el_status el_adapter_pack(const el_lora_file *f, const el_lora_shape *shape, const el_kernels *k, el_adapter **out,
-                          el_error *err);
+el_status el_adapter_pack(const el_lora_file *f, const el_lora_shape *shape, const el_kernels *k, el_layout layout,
+                          el_adapter **out, el_error *err);
 /* Random weights of `rank` on all linear layers; A and B scaled so that the product is a small change. */
-el_status el_adapter_random(const el_lora_shape *shape, int rank, uint64_t seed, const el_kernels *k, el_adapter **out,
-                            el_error *err);
+el_status el_adapter_random(const el_lora_shape *shape, int rank, uint64_t seed, const el_kernels *k, el_layout layout,
+                            el_adapter **out, el_error *err);
 void el_adapter_free(el_adapter *a); /* of these two; NULL is allowed */
 
 #endif

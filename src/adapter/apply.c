@@ -68,7 +68,7 @@ static bool clip(const el_lora_group *group, int *begin, int *end) {
   return *begin < *end;
 }
 
-/* h of one row, for each layer that the adapter has something for. */
+/* h of one row, for each layer that the adapter has something for, in the form that its B takes. */
 static void quantize_row(const el_apply *p, const el_lora_layer *layer, el_input in, int row) {
   for (int i = 0; i < readers[in].n; i++) {
     const el_lora_site *site = &layer->site[readers[in].linears[i]];
@@ -77,7 +77,10 @@ static void quantize_row(const el_apply *p, const el_lora_layer *layer, el_input
     el_act *act = &p->acts[at];
     el_act_shape(act, site->b.cols, 1);
     const float *h = p->h + (size_t)row * LD + site->a_row;
-    p->kernels->quantize(h, 0, act->n_groups, site->gain, act, 0);
+    if (el_layout_is_float(site->b.layout))
+      for (int r = 0; r < site->b.cols; r++) act->f[r] = h[r] * site->gain;
+    else
+      p->kernels->quantize(h, 0, act->n_groups, site->gain, act, 0);
     p->low[at] = el_low_rank_of(&site->b, act);
   }
 }

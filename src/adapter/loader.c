@@ -161,8 +161,8 @@ static void *thread_main(void *arg) {
 
 /* ------------------------------------------------------------------- public */
 
-el_status el_loader_new(const el_lora_shape *shape, const el_kernels *k, const el_pool *pool, bool own_thread,
-                        void (*on_result)(void *user), void *user, el_loader **out, el_error *err) {
+el_status el_loader_new(const el_lora_shape *shape, const el_kernels *k, el_layout layout, const el_pool *pool,
+                        bool own_thread, void (*on_result)(void *user), void *user, el_loader **out, el_error *err) {
   el_loader *l = calloc(1, sizeof *l);
   if (!l) return el_fail(err, EL_ERR_NO_MEMORY, "adapter loader: out of memory");
   l->pool = pool;
@@ -171,7 +171,7 @@ el_status el_loader_new(const el_lora_shape *shape, const el_kernels *k, const e
   l->user = user;
   pthread_mutex_init(&l->mutex, NULL);
   pthread_cond_init(&l->work, NULL);
-  el_status status = el_packer_new(shape, k, pool->block_bytes, &l->packer, err);
+  el_status status = el_packer_new(shape, k, layout, pool->block_bytes, &l->packer, err);
   for (int i = 0; i < EL_MAX_LOADS && !status; i++)
     if (!(l->ring[i].blocks = malloc(sizeof(uint32_t) * pool->n_blocks)))
       status = el_fail(err, EL_ERR_NO_MEMORY, "adapter loader: out of memory for %u blocks", pool->n_blocks);

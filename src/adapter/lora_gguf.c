@@ -26,6 +26,11 @@ static bool parse_name(el_str s, el_lora_part *p) {
   return false;
 }
 
+/* A router may carry an adapter: src/router writes its own tensors, whose names begin so, into the same file. */
+static bool is_routers(el_str name) {
+  return el_str_skip(&name, "router.");
+}
+
 /* A key that must be there and have this value. */
 static el_status require(const el_gguf *g, const char *key, const char *wanted, const char *hint, el_error *err) {
   el_str s;
@@ -43,7 +48,8 @@ static el_status check_keys(const el_gguf *g, double *alpha, el_error *err) {
   el_status status;
   if ((status = require(g, "general.type", "adapter", "this is no adapter file", err))) return status;
   if ((status = require(g, "adapter.type", "lora", "only LoRA adapters are supported", err))) return status;
-  if ((status = require(g, "general.architecture", "llama", "the adapter is for another architecture", err)))
+  const char *architecture = el_gguf_find(g, "router.version") ? "edgelora-router" : "llama";
+  if ((status = require(g, "general.architecture", architecture, "the adapter is for another architecture", err)))
     return status;
   if (el_gguf_find(g, "adapter.alora.invocation_tokens"))
     return el_fail(err, EL_ERR_UNSUPPORTED, "%s: adapter.alora.invocation_tokens: activated LoRA is not supported",
@@ -67,6 +73,7 @@ el_status el_lora_parse_gguf(el_lora_file *f, const char *path, el_error *err) {
   if (!(f->parts = calloc(n + 1, sizeof *f->parts))) return el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", path);
   for (size_t i = 0; i < n; i++) {
     const el_tensor *t = el_gguf_tensor_at(f->gguf, i);
+    if (is_routers(t->name)) continue;
     el_lora_part *p = &f->parts[f->n_parts++];
     *p = (el_lora_part){.name = t->name, .type = t->type, .rows = t->ne[1], .cols = t->ne[0], .data = t->data};
     el_str_show(t->name, name, sizeof name);

@@ -13,6 +13,7 @@
 struct el_packer {
   el_lora_shape shape;
   const el_kernels *kernels;
+  el_layout layout;
   size_t block_bytes;
 
   /* The plan. Where a matrix goes is its data pointer until it is packed: base + offset in the planned blocks laid end
@@ -36,13 +37,13 @@ static size_t align(size_t n) {
   return (n + ALIGN - 1) / ALIGN * ALIGN;
 }
 
-el_status el_packer_new(const el_lora_shape *shape, const el_kernels *k, size_t block_bytes, el_packer **out,
-                        el_error *err) {
+el_status el_packer_new(const el_lora_shape *shape, const el_kernels *k, el_layout layout, size_t block_bytes,
+                        el_packer **out, el_error *err) {
   assert(block_bytes > 0 && block_bytes % ALIGN == 0);
   el_packer *p = calloc(1, sizeof *p);
   size_t n = (size_t)shape->n_layers;
   if (p) {
-    *p = (el_packer){.shape = *shape, .kernels = k, .block_bytes = block_bytes};
+    *p = (el_packer){.shape = *shape, .kernels = k, .layout = layout, .block_bytes = block_bytes};
     p->ranks = calloc(n * EL_N_LINEAR, sizeof *p->ranks);
     p->layers = calloc(n, sizeof *p->layers);
     p->offsets = calloc(n * (EL_N_INPUT + EL_N_LINEAR), sizeof *p->offsets);
@@ -81,12 +82,12 @@ static void describe(el_packer *p) {
       layer->site[i].a_row = rows[in];
       rows[in] += r;
       if (r > p->size.rank) p->size.rank = r;
-      el_packed_init(&layer->site[i].b, EL_LAYOUT_Q8, shape->out[i], r, p->kernels->tile);
+      el_packed_init(&layer->site[i].b, p->layout, shape->out[i], r, p->kernels->tile);
     }
     for (int i = 0; i < EL_N_LINEAR; i++) {
       int in = el_input_of((el_linear)i);
       if (rows[in] && !layer->a[in].rows)
-        el_packed_init(&layer->a[in], EL_LAYOUT_Q8, rows[in], shape->in[i], p->kernels->tile);
+        el_packed_init(&layer->a[in], p->layout, rows[in], shape->in[i], p->kernels->tile);
     }
   }
 }
@@ -270,8 +271,8 @@ static void put_pair(el_lora_layer *layer, el_linear linear, float *a, float *b,
   int rank = site->b.cols;
   int shift = normalise(a, (size_t)rank * (size_t)stacked->cols) + normalise(b, (size_t)site->b.rows * (size_t)rank);
   site->gain = ldexpf(scale, -shift);
-  el_pack_rows_q8(stacked, site->a_row, rank, a);
-  el_pack_rows_q8(&site->b, 0, site->b.rows, b);
+  el_pack_rows(stacked, site->a_row, rank, a);
+  el_pack_rows(&site->b, 0, site->b.rows, b);
 }
 
 /* PEFT's order of rows inside a head, (2, d / 2), to GGUF's, (d / 2, 2). */
@@ -363,7 +364,7 @@ static share weigh(el_packer *p, int s, cursor *c, int l, int linear) {
   return w;
 }
 
-/* Several pairs side by side. Their columns of B, and their values of X A^T, share int8 scales, so both factors of what
+/* Several pairs side by side. Their columns of B, and their values of X A^T, share scales, so both factors of what
  * a pair adds are given about the root of its size: then neither is lost beside another pair's. The rest, which is the
  * same for all, becomes the gain. */
 static void put_side_by_side(el_packer *p, cursor *cursors, el_lora_layer *layer, int l, int linear) {
@@ -395,13 +396,13 @@ static void put_side_by_side(el_packer *p, cursor *cursors, el_lora_layer *layer
     normalise(one.b, rows * n);
     float factor = ldexpf(1.0f, w[s].a), b_factor = w[s].m == 0 ? 0 : ldexpf(w[s].m, w[s].b - top_b);
     for (size_t i = 0; i < n * (size_t)stacked->cols; i++) one.a[i] *= factor;
-    el_pack_rows_q8(stacked, site->a_row + (int)begin, one.rank, one.a);
+    el_pack_rows(stacked, site->a_row + (int)begin, one.rank, one.a);
     for (size_t r = 0; r < rows; r++)
       for (size_t c = 0; c < n; c++) b[r * wide + begin + c] = b_factor * one.b[r * n + c];
     begin += n;
   }
   site->gain = ldexpf(1.0f, top_b - normalise(b, rows * wide));
-  el_pack_rows_q8(&site->b, 0, site->b.rows, b);
+  el_pack_rows(&site->b, 0, site->b.rows, b);
 }
 
 static void pack_all(el_packer *p, el_lora_layer *layers) {

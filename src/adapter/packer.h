@@ -11,8 +11,9 @@
 
 typedef struct el_packer el_packer; /* a workspace for one thread, kept from adapter to adapter */
 
-el_status el_packer_new(const el_lora_shape *shape, const el_kernels *k, size_t block_bytes, el_packer **out,
-                        el_error *err);
+/* layout: of A and B, what el_adapter_layout_get gives. */
+el_status el_packer_new(const el_lora_shape *shape, const el_kernels *k, el_layout layout, size_t block_bytes,
+                        el_packer **out, el_error *err);
 void el_packer_free(el_packer *p);
 
 typedef struct el_pack_size {

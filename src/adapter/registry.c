@@ -22,6 +22,8 @@ struct el_registry {
   char *base_name;
   void (*on_dead)(void *user);
   void *user;
+  void (*report)(void *user, uint64_t id, const char *name, const char *path);
+  void *report_user;
   el_entry **entries; /* [n] listed, in order of registration */
   size_t n, cap;
   el_entry **buckets; /* [n_buckets] by hash; a power of two, n at least */
@@ -56,6 +58,19 @@ static el_entry *find(const el_registry *r, const char *name) {
   el_entry *e = r->buckets[hash & (r->n_buckets - 1)];
   while (e && (e->hash != hash || strcmp(e->name, name))) e = e->hash_next;
   return e;
+}
+
+/* Ids grow along the list. */
+static el_entry *find_id(const el_registry *r, uint64_t id) {
+  size_t lo = 0, hi = r->n;
+  while (lo < hi) {
+    size_t mid = lo + (hi - lo) / 2;
+    if (r->entries[mid]->id < id)
+      lo = mid + 1;
+    else
+      hi = mid;
+  }
+  return lo < r->n && r->entries[lo]->id == id ? r->entries[lo] : NULL;
 }
 
 static el_status check_free(const el_registry *r, const char *name, el_error *err) {
@@ -97,6 +112,7 @@ static void chain(el_registry *r, el_entry *e) {
   e->hash_next = *at;
   *at = e;
   e->listed = true;
+  if (r->report) r->report(r->report_user, e->id, e->name, e->path);
 }
 
 /* Gives one reference back; true: it was the last, and on_dead is to be called once the mutex is free. */
@@ -135,6 +151,7 @@ static bool unchain(el_registry *r, el_entry *e) {
   *at = e->hash_next;
   e->hash_next = NULL;
   e->listed = false;
+  if (r->report) r->report(r->report_user, e->id, NULL, NULL);
   bool dead = forget_with(r, e->serial);
   return drop(r, e) || dead;
 }
@@ -206,6 +223,12 @@ el_status el_registry_new(const char *base_name, void (*on_dead)(void *user), vo
   return EL_OK;
 }
 
+void el_registry_on_listing(el_registry *r, void (*report)(void *user, uint64_t id, const char *name, const char *path),
+                            void *user) {
+  r->report = report;
+  r->report_user = user;
+}
+
 void el_registry_free(el_registry *r) {
   if (!r) return;
   for (size_t i = 0; i < r->n; i++) {
@@ -257,6 +280,11 @@ el_status el_registry_add(el_registry *r, const el_entry_spec *spec, el_error *e
   return status;
 }
 
+el_status el_registry_add_unlisted(el_registry *r, const el_entry_spec *spec, el_entry **out, el_error *err) {
+  *out = new_entry(spec);
+  return *out ? EL_OK : no_memory(err);
+}
+
 el_status el_registry_remove(el_registry *r, const char *name, el_error *err) {
   char shown[EL_SHOW];
   if (!name) return el_fail(err, EL_ERR_INVALID, "adapter name: is NULL");
@@ -302,6 +330,20 @@ static el_status refresh(el_registry *r, el_entry **entry, el_error *err) {
   if (e && !used) el_entry_free(e);
   if (used) *entry = e;
   return status ? el_fail(err, EL_ERR_NOT_FOUND, "%s", gone.message) : EL_OK;
+}
+
+el_entry *el_registry_find_id(el_registry *r, uint64_t id) {
+  pthread_mutex_lock(&r->mutex);
+  el_entry *e = find_id(r, id);
+  if (e) e->refs++;
+  pthread_mutex_unlock(&r->mutex);
+  return e;
+}
+
+void el_registry_each(el_registry *r, void (*see)(void *user, uint64_t id, const char *name), void *user) {
+  pthread_mutex_lock(&r->mutex);
+  for (size_t i = 0; i < r->n; i++) see(user, r->entries[i]->id, r->entries[i]->name);
+  pthread_mutex_unlock(&r->mutex);
 }
 
 el_status el_registry_get(el_registry *r, const char *name, el_entry **out, el_error *err) {
@@ -575,19 +617,6 @@ el_status el_registry_list(el_registry *r, el_adapter_info **out, size_t *n, el_
   *out = list;
   *n = count;
   return EL_OK;
-}
-
-/* Ids grow along the list. */
-static el_entry *find_id(const el_registry *r, uint64_t id) {
-  size_t lo = 0, hi = r->n;
-  while (lo < hi) {
-    size_t mid = lo + (hi - lo) / 2;
-    if (r->entries[mid]->id < id)
-      lo = mid + 1;
-    else
-      hi = mid;
-  }
-  return lo < r->n && r->entries[lo]->id == id ? r->entries[lo] : NULL;
 }
 
 el_status el_registry_info(el_registry *r, const char *name, uint64_t id, el_adapter_info **out, el_error *err) {

@@ -72,6 +72,10 @@ struct el_entry {
  * for el_registry_take_dead. */
 el_status el_registry_new(const char *base_name, void (*on_dead)(void *user), void *user, el_registry **out,
                           el_error *err);
+/* `report` is called for each entry that is listed from now on, and with NULL for name and path when it no longer is,
+ * under the registry's mutex. Before any is added. */
+void el_registry_on_listing(el_registry *r, void (*report)(void *user, uint64_t id, const char *name, const char *path),
+                            void *user);
 /* Every reference must have been given back; no entry may be in memory. */
 void el_registry_free(el_registry *r);
 
@@ -89,10 +93,16 @@ typedef struct el_entry_spec {
 } el_entry_spec;
 el_status el_registry_add(el_registry *r, const el_entry_spec *spec, el_error *err);
 el_status el_registry_remove(el_registry *r, const char *name, el_error *err);
+/* An entry that no name finds; *out is the only reference. */
+el_status el_registry_add_unlisted(el_registry *r, const el_entry_spec *spec, el_entry **out, el_error *err);
 
 /* Takes a reference; EL_ERR_NOT_FOUND. Files are looked at when that was longer ago than a second: the entry of one
  * that has changed is replaced. */
 el_status el_registry_get(el_registry *r, const char *name, el_entry **out, el_error *err);
+/* By id, without a look at files; NULL: there is none. */
+el_entry *el_registry_find_id(el_registry *r, uint64_t id);
+/* Calls `see` for every listed entry, under the mutex. */
+void el_registry_each(el_registry *r, void (*see)(void *user, uint64_t id, const char *name), void *user);
 /* A reference to the entry that several adapters with scales amount to: NULL, the base, when all are 0; an adapter
  * itself when it is alone with a scale of 1; else a combination, the same one as long as it is used now and then and
  * its parts' files stay the same. EL_ERR_NOT_FOUND, EL_ERR_INVALID. */

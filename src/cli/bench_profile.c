@@ -35,6 +35,7 @@ typedef struct profile {
   json_t *results;
   uint64_t random;
   el_kv_type kv_type;
+  el_layout adapter_layout;
 } profile;
 
 static el_status load(profile *p, const char *path, el_error *err) {
@@ -43,6 +44,7 @@ static el_status load(profile *p, const char *path, el_error *err) {
   el_gguf *g = NULL;
   el_status status = el_weights_get(o->weights, &weights, err);
   if (!status) status = el_kv_type_get(o->kv_type, &p->kv_type, err);
+  if (!status) status = el_adapter_layout_get(o->adapter_type, &p->adapter_layout, err);
   if (!status) status = el_kernels_get(o->isa, &p->kernels, err);
   if (!status) status = el_cli_bench_threads(o->n_threads ? o->n_threads : p->machine.cores, &p->threads, err);
   if (!status) status = el_gguf_open(path, &g, err);
@@ -57,8 +59,8 @@ static el_status make_adapters(profile *p, el_error *err) {
   el_status status = EL_OK;
   el_hparams_shape(p->h, &shape);
   for (int i = 0; i < w->n_adapters && !status; i++)
-    status =
-        el_adapter_random(&shape, w->ranks[(size_t)i % w->n_ranks], (uint64_t)i + 1, p->kernels, &p->adapters[i], err);
+    status = el_adapter_random(&shape, w->ranks[(size_t)i % w->n_ranks], (uint64_t)i + 1, p->kernels, p->adapter_layout,
+                               &p->adapters[i], err);
   return status;
 }
 

@@ -10,6 +10,7 @@
 
 #include "cli/cli.h"
 #include "cli/generate.h"
+#include "cli/open.h"
 #include "cli/signals.h"
 
 /* Bytes with an owner; grows. */
@@ -36,6 +37,7 @@ static void bytes_clear(bytes *t) {
 typedef struct chat {
   const el_cli_chat_options *o;
   char *adapter;        /* NULL: the base */
+  bool routed;          /* the adapter is "auto", and none is called that */
   el_message *messages; /* contents are ours */
   size_t n, n_system;   /* n_system: 1 when the first message is the system's, else 0 */
   bytes pending;        /* read from the terminal, not yet used */
@@ -59,14 +61,20 @@ static void drop_messages(chat *c, size_t first, size_t end) {
   c->n -= end - first;
 }
 
-el_status el_cli_chat_prompt(el_engine *e, const char *system, const char *user, int32_t **tokens, size_t *n,
-                             el_error *err) {
-  el_message messages[2] = {{"system", system}, {"user", user}};
-  size_t skip = system ? 0 : 1;
-  return el_chat_tokenize(el_engine_tokenizer(e), messages + skip, 2 - skip, true, tokens, n, err);
+el_status el_cli_chat_prompt(el_engine *e, const el_message *messages, size_t n, el_request *request, el_error *err) {
+  int32_t *tokens;
+  el_status status = el_chat_tokenize_span(el_engine_tokenizer(e), messages, n, true, &tokens, &request->n_prompt,
+                                           &request->focus_begin, &request->focus_end, err);
+  if (!status) request->prompt = tokens;
+  return status;
 }
 
 /* ---- answers */
+
+/* Who answers this time. */
+static void show_choice(void *user, const el_event *choice) {
+  fprintf(stderr, "(%s)\n", choice->adapter);
+}
 
 static bool show_text(void *user, const char *data, size_t len) {
   bytes *answer = user;
@@ -78,15 +86,12 @@ static bool show_text(void *user, const char *data, size_t len) {
 static el_status generate(chat *c, bytes *answer, el_cli_answer *how, el_error *err) {
   for (;;) {
     el_request request = *c->o->request;
-    int32_t *tokens;
-    size_t n;
-    el_status status = el_chat_tokenize(el_engine_tokenizer(c->o->engine), c->messages, c->n, true, &tokens, &n, err);
+    el_status status = el_cli_chat_prompt(c->o->engine, c->messages, c->n, &request, err);
     if (status) return status;
-    request.prompt = tokens;
-    request.n_prompt = n;
-    request.adapter = c->adapter;
-    status = el_cli_generate(c->o->engine, &request, c->o->signal_fd, show_text, answer, how, err);
-    el_free(tokens);
+    request.auto_adapter = c->routed;
+    request.adapter = c->routed ? NULL : c->adapter;
+    status = el_cli_generate(c->o->engine, &request, c->o->signal_fd, show_text, show_choice, answer, how, err);
+    el_free((void *)request.prompt);
     if (status != EL_ERR_TOO_LONG || c->n < c->n_system + 3) return status;
     fprintf(stderr, "(the conversation has grown too long: its oldest exchange is dropped)\n");
     drop_messages(c, c->n_system, c->n_system + 2);
@@ -120,7 +125,8 @@ static int answer(chat *c, const char *line) {
 static void print_help(void) {
   fputs(
       "/adapter NAME   answer with this adapter from now on\n"
-      "/adapter        list the adapters; '/adapter -' goes back to the base model\n"
+      "/adapter        list the adapters; '/adapter -' goes back to the base model, and with a router\n"
+      "                '/adapter auto' lets it choose one for each message\n"
       "/reset          forget the conversation\n"
       "/quit           leave (also Ctrl-D, or Ctrl-C twice)\n"
       "Ctrl-C stops an answer. Everything else is a message to the model.\n",
@@ -137,10 +143,13 @@ static void choose_adapter(chat *c, const char *name) {
   }
   if (!*name) {
     fprintf(stderr, "%c -  (the base model)\n", c->adapter ? ' ' : '*');
+    if (c->o->has_router && el_cli_is_auto(c->o->engine, "auto"))
+      fprintf(stderr, "%c auto  (one of them, for each message)\n", c->routed ? '*' : ' ');
     for (size_t i = 0; i < n; i++)
       fprintf(stderr, "%c %s\n", c->adapter && strcmp(c->adapter, list[i].name) == 0 ? '*' : ' ', list[i].name);
   } else {
-    bool base = strcmp(name, "-") == 0, known = base;
+    bool base = strcmp(name, "-") == 0, routed = c->o->has_router && el_cli_is_auto(c->o->engine, name);
+    bool known = base || routed;
     for (size_t i = 0; i < n && !known; i++) known = strcmp(name, list[i].name) == 0;
     char *copy = base || !known ? NULL : strdup(name);
     if (!known) {
@@ -150,6 +159,7 @@ static void choose_adapter(chat *c, const char *name) {
     } else {
       free(c->adapter);
       c->adapter = copy;
+      c->routed = routed;
     }
   }
   el_free(list);
@@ -241,6 +251,7 @@ int el_cli_chat(const el_cli_chat_options *options) {
     el_cli_no_memory();
   } else {
     c.n_system = c.n;
+    c.routed = el_cli_is_auto(options->engine, options->adapter);
     el_model_info info;
     el_engine_info(options->engine, &info);
     fprintf(stderr, "%s. /help lists the commands.\n", info.name);

@@ -7,7 +7,8 @@
 typedef struct el_cli_chat_options {
   el_engine *engine;
   int signal_fd;
-  const char *adapter;       /* NULL: the base model */
+  const char *adapter; /* NULL: the base model; "auto": the router chooses for each message */
+  bool has_router;
   const char *system;        /* NULL: the template's own */
   const el_request *request; /* sampling and limits of every answer; its prompt and adapter are not used */
 } el_cli_chat_options;
@@ -15,8 +16,8 @@ typedef struct el_cli_chat_options {
 /* Until the person ends it. Returns the exit status. */
 int el_cli_chat(const el_cli_chat_options *options);
 
-/* The exchange's tokens, from its messages: `system` (may be NULL) and `user`. The tokens are the caller's. */
-el_status el_cli_chat_prompt(el_engine *e, const char *system, const char *user, int32_t **tokens, size_t *n,
-                             el_error *err);
+/* Puts a conversation into the request: its tokens, and where the last message of the user stands in them. The tokens
+ * are the caller's, to be released with el_free. */
+el_status el_cli_chat_prompt(el_engine *e, const el_message *messages, size_t n, el_request *request, el_error *err);
 
 #endif

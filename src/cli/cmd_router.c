@@ -4,7 +4,8 @@
 
 #include "cli/cli.h"
 
-static const el_cli_command *const steps[] = {&el_cmd_router_profile};
+static const el_cli_command *const steps[] = {&el_cmd_router_profile, &el_cmd_router_train, &el_cmd_router_eval,
+                                              &el_cmd_router_show};
 enum { N_STEPS = sizeof steps / sizeof *steps };
 
 static void print_help(FILE *out) {

@@ -22,6 +22,17 @@ typedef struct run_options {
   el_request request;
 } run_options;
 
+/* Of the router: whom it chose, and what it thought. */
+static void tell_choice(void *user, const el_event *choice) {
+  const run_options *o = user;
+  if (!o->common.verbose) return;
+  fprintf(stderr, "edgelora: auto: %s, chosen in %.1f ms; scores:", choice->adapter, choice->choice_ms);
+  for (size_t i = 0; i < choice->n_candidates; i++)
+    fprintf(stderr, " %s %.3f%s", choice->candidates[i].name, (double)choice->candidates[i].score,
+            choice->candidates[i].resident ? " (in memory)" : "");
+  fputc('\n', stderr);
+}
+
 static bool to_stdout(void *user, const char *data, size_t len) {
   return fwrite(data, 1, len, stdout) == len && fflush(stdout) == 0;
 }
@@ -39,36 +50,39 @@ static char *read_prompt(const run_options *o, size_t *len) {
   return text;
 }
 
-static el_status tokenize(const run_options *o, const char *text, size_t len, int32_t **tokens, size_t *n,
-                          el_error *err) {
+/* Puts the prompt into the request; its tokens are the caller's. */
+static el_status tokenize(const run_options *o, const char *text, size_t len, el_request *request, el_error *err) {
   el_engine *e = o->common.engine;
-  if (o->chat) return el_cli_chat_prompt(e, o->system, text, tokens, n, err);
+  el_message messages[2] = {{"system", o->system}, {"user", text}};
+  size_t skip = o->system ? 0 : 1;
+  if (o->chat) return el_cli_chat_prompt(e, messages + skip, 2 - skip, request, err);
+  int32_t *tokens;
   int flags = EL_TOKENIZE_BOS | (o->special ? EL_TOKENIZE_SPECIAL : 0);
-  return el_tokenize(el_engine_tokenizer(e), text, len, flags, tokens, n, err);
+  el_status status = el_tokenize(el_engine_tokenizer(e), text, len, flags, &tokens, &request->n_prompt, err);
+  if (!status) request->prompt = tokens;
+  return status;
 }
 
 /* Only the completion reaches standard output; on a terminal a newline follows. */
 static int complete(run_options *o) {
-  size_t len = 0, n = 0;
+  size_t len = 0;
   char *text = read_prompt(o, &len);
   if (!text) return EL_EXIT_FAILED;
-  int32_t *tokens = NULL;
+  el_request request = o->request;
   el_error err;
-  el_status status = tokenize(o, text, len, &tokens, &n, &err);
+  el_status status = tokenize(o, text, len, &request, &err);
   free(text);
   if (status) return el_cli_failed(&err);
-  if (n == 0) {
-    el_free(tokens);
+  if (request.n_prompt == 0) {
+    el_free((void *)request.prompt);
     el_cli_error("the prompt is empty, and this model has no token to begin with");
     return EL_EXIT_FAILED;
   }
-  el_request request = o->request;
-  request.prompt = tokens;
-  request.n_prompt = n;
-  request.adapter = o->adapter;
+  request.auto_adapter = el_cli_is_auto(o->common.engine, o->adapter);
+  request.adapter = request.auto_adapter ? NULL : o->adapter;
   el_cli_answer how;
-  status = el_cli_generate(o->common.engine, &request, o->common.signal_fd, to_stdout, NULL, &how, &err);
-  el_free(tokens);
+  status = el_cli_generate(o->common.engine, &request, o->common.signal_fd, to_stdout, tell_choice, o, &how, &err);
+  el_free((void *)request.prompt);
   if (status) return el_cli_failed(&err);
   if (isatty(STDOUT_FILENO)) putchar('\n');
   if (o->common.verbose)
@@ -80,6 +94,10 @@ static int complete(run_options *o) {
 static int run_engine(run_options *o, bool interactive) {
   int code = el_cli_engine_open(&o->common);
   if (code >= 0) return code;
+  if (!o->common.options.router_path && el_cli_is_auto(o->common.engine, o->adapter)) {
+    el_cli_error("auto: there is no router that could choose an adapter; --router FILE names one");
+    return EL_EXIT_FAILED;
+  }
   if (!interactive) {
     if (!o->adapter && o->common.adapters.n + o->common.adapter_dirs.n > 0 && !o->common.quiet)
       fprintf(stderr, "edgelora: warning: no adapter is used; -a NAME chooses one\n");
@@ -88,6 +106,7 @@ static int run_engine(run_options *o, bool interactive) {
   el_cli_chat_options chat = {.engine = o->common.engine,
                               .signal_fd = o->common.signal_fd,
                               .adapter = o->adapter,
+                              .has_router = o->common.options.router_path != NULL,
                               .system = o->system,
                               .request = &o->request};
   return el_cli_chat(&chat);
@@ -128,10 +147,11 @@ static int run(const el_cli_command *self, int argc, char **argv) {
        "taken off a token's logit once it was generated; default 0"},
       {0, "seed", "N", EL_CLI_U64, &s->seed, 0, 0, "seed of the draw: same seed, same text; default: a random one"},
   };
-  el_cli_option model[EL_CLI_MODEL_OPTIONS], engine[EL_CLI_ENGINE_OPTIONS];
+  el_cli_option model[EL_CLI_MODEL_OPTIONS], router[EL_CLI_ROUTER_OPTIONS], engine[EL_CLI_ENGINE_OPTIONS];
   const el_cli_group groups[] = {
       {"Prompt and answer", prompt, sizeof prompt / sizeof *prompt},
       el_cli_model_group(&o.common, &o.adapter, model),
+      el_cli_router_group(&o.common, router),
       {"Sampling", sampling, sizeof sampling / sizeof *sampling},
       el_cli_engine_group(&o.common, EL_CLI_WITH_CTX, engine),
   };
@@ -159,9 +179,11 @@ const el_cli_command el_cmd_run = {
     .usage = "[-m MODEL] [--adapter NAME=PATH]... [-a NAME] [-p PROMPT] [options]",
     .about =
         "Completes the prompt and prints the completion alone, as it is generated. The prompt is -p's text, a\n"
-        "file, or standard input. On a terminal and without a prompt it is a conversation instead.",
+        "file, or standard input. On a terminal and without a prompt it is a conversation instead. With -a auto the\n"
+        "router chooses the adapter, in a conversation for each message anew.",
     .examples =
         "  edgelora run -p 'The capital of France is' -n 16\n"
         "  edgelora run --adapters adapters -a sql --chat -p 'cabins(district, rent)\\nAverage rent of the cabins?'\n"
+        "  edgelora run --adapters adapters --router router.gguf -a auto --chat -p 'How do I list open ports?' -v\n"
         "  edgelora run -m model.gguf --adapter mine=path/to/peft-folder -a mine",
     .run = run};

@@ -16,7 +16,7 @@
 
 typedef struct serve_options {
   el_cli_engine common;
-  const char *host, *cors_origin;
+  const char *host, *cors_origin, *api_keys;
   int port, max_connections, drain_seconds, receive_seconds, idle_seconds, max_body_mib;
   el_cli_list allowed;
   bool examples, locked;
@@ -58,13 +58,28 @@ static int drain_server(el_server *server, int signal_fd, int seconds) {
   return EL_EXIT_OK;
 }
 
+/* What requests to "auto" get. */
+static void tell_router(const serve_options *o) {
+  el_stats stats;
+  if (!o->common.options.router_path || o->common.level > EL_LOG_INFO) return;
+  el_engine_stats(o->common.engine, &stats);
+  fprintf(stderr, "edgelora: router %s: %s\n", o->common.options.router_path,
+          el_cli_is_auto(o->common.engine, "auto")
+              ? "answers to the model name 'auto'"
+              : "answers to POST /v1/route alone, as something else is called 'auto'");
+  fprintf(stderr, "edgelora: router: it knows %llu of %llu adapters\n", (unsigned long long)stats.adapters_in_router,
+          (unsigned long long)stats.adapters);
+}
+
 static int serve(serve_options *o, const el_server_options *options) {
   el_server *server = NULL;
   el_error err;
   if (el_server_start(options, &server, &err)) return el_cli_failed(&err);
+  tell_router(o);
   /* Scripts wait for this line. */
   fprintf(stderr, "listening on %s\n", el_server_url(server));
-  if (o->examples) el_cli_print_examples(stderr, o->common.engine, el_server_url(server));
+  int with = (options->has_router ? EL_CLI_WITH_ROUTER : 0) | (options->api_keys ? EL_CLI_WITH_KEY : 0);
+  if (o->examples) el_cli_print_examples(stderr, o->common.engine, el_server_url(server), with);
   while (el_cli_signal_take(o->common.signal_fd, -1) == 0) {
   }
   if (o->common.level <= EL_LOG_INFO) fprintf(stderr, "edgelora: ending; a second signal ends it at once\n");
@@ -109,6 +124,9 @@ static int run(const el_cli_command *self, int argc, char **argv) {
        "silence between requests, or of a client that takes nothing of its answer; default 60"},
       {0, "cors-origin", "ORIGIN", EL_CLI_TEXT, &o.cors_origin, 0, 0,
        "a web origin whose pages may call the server, or *; default: only the server's own pages"},
+      {0, "api-keys", "FILE", EL_CLI_TEXT, &o.api_keys, 0, 0,
+       "who may call: a key a line, and behind it, with commas between, the adapters that it may name, such as "
+       "'KEY sql,acme/*'; default: whoever reaches the server"},
       {0, "drain-timeout", "SECONDS", EL_CLI_INT, &o.drain_seconds, 0, 86400,
        "after SIGTERM or Ctrl-C, running requests may take this long; default 30"},
       {0, "allow-adapters-from", "DIR", EL_CLI_TEXTS, &o.allowed, 0, 0,
@@ -121,9 +139,10 @@ static int run(const el_cli_command *self, int argc, char **argv) {
       {0, "examples", NULL, EL_CLI_FLAG, &o.examples, 0, 0,
        "print a curl line for each adapter; default: on a terminal"},
   };
-  el_cli_option model[EL_CLI_MODEL_OPTIONS], engine[EL_CLI_ENGINE_OPTIONS];
+  el_cli_option model[EL_CLI_MODEL_OPTIONS], router[EL_CLI_ROUTER_OPTIONS], engine[EL_CLI_ENGINE_OPTIONS];
   const el_cli_group groups[] = {
       el_cli_model_group(&o.common, NULL, model),
+      el_cli_router_group(&o.common, router),
       {"Server", http, sizeof http / sizeof *http},
       el_cli_engine_group(&o.common, EL_CLI_WITH_CTX | EL_CLI_WITH_SLOTS, engine),
   };
@@ -143,6 +162,8 @@ static int run(const el_cli_command *self, int argc, char **argv) {
     server.receive_timeout_ms = o.receive_seconds * 1000;
     server.idle_timeout_ms = o.idle_seconds * 1000;
     server.cors_origin = o.cors_origin;
+    server.api_keys = o.api_keys;
+    server.has_router = o.common.options.router_path != NULL;
     server.log = o.common.options.log;
     server.log_user = o.common.options.log_user;
     code = allow(&o, &server) ? serve(&o, &server) : EL_EXIT_FAILED;
@@ -160,10 +181,12 @@ const el_cli_command el_cmd_serve = {
     .usage = "[-m MODEL] [--adapter NAME=PATH]... [--adapters DIR]... [--port N] [options]",
     .about =
         "Answers /v1/completions, /v1/chat/completions and /v1/models; docs/api.md has the rest. A request's\n"
-        "\"model\" names an adapter, or the base model. Says 'listening on URL' on standard error when it is ready.\n"
+        "\"model\" names an adapter, or the base model, or with a router is \"auto\": it chooses. Says 'listening on\n"
+        "URL' on standard error when it is ready.\n"
         "SIGTERM or Ctrl-C: takes no new requests, lets the running ones end, and exits 0.",
     .examples =
         "  edgelora serve --adapters adapters\n"
+        "  edgelora serve --adapters adapters --router router.gguf --api-keys keys\n"
         "  edgelora serve -m model.gguf --adapter sql=adapters/sql --adapter shell=adapters/shell --port 9000\n"
         "  edgelora serve --host 0.0.0.0 --slots 32 --ctx-size 2048",
     .run = run};

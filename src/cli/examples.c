@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/open.h"
+
 /* A first line longer than this is no example for a terminal. */
 enum { MAX_LINE = 4096 };
 
@@ -33,32 +35,42 @@ static void put_quoted(FILE *out, const char *text) {
   }
 }
 
-static void print_line(FILE *out, const char *url, const char *model, const char *prompt) {
+static void print_line(FILE *out, const char *url, int with, const char *model, const char *prompt) {
   json_t *body = json_pack("{s:s, s:i, s:i, s:[{s:s, s:s}]}", "model", model, "temperature", 0, "max_tokens", 64,
                            "messages", "role", "user", "content", prompt);
   char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
   json_decref(body);
   if (!text) return;
-  fprintf(out, "  curl -s %s/v1/chat/completions -d '", url);
+  fprintf(out, "  curl -s %s%s/v1/chat/completions -d '",
+          with & EL_CLI_WITH_KEY ? "-H \"Authorization: Bearer $KEY\" " : "", url);
   put_quoted(out, text);
   fputs("'\n", out);
   free(text);
 }
 
-void el_cli_print_examples(FILE *out, const el_engine *e, const char *url) {
+void el_cli_print_examples(FILE *out, const el_engine *e, const char *url, int with) {
   el_model_info info;
   el_engine_info(e, &info);
   fputs("Ask it, each adapter for its own trade:\n", out);
-  print_line(out, url, info.name, "What is a low-rank adapter?");
+  print_line(out, url, with, info.name, "What is a low-rank adapter?");
   el_adapter_info *list;
   size_t n;
   el_error err;
   if (el_adapter_list(e, &list, &n, &err)) return;
+  char *asked = NULL;
   for (size_t i = 0; i < n && i < EL_CLI_MAX_EXAMPLES; i++) {
     char *prompt = example_prompt(list[i].path);
-    print_line(out, url, list[i].name, prompt ? prompt : "Hello!");
-    free(prompt);
+    print_line(out, url, with, list[i].name, prompt ? prompt : "Hello!");
+    if (prompt) {
+      free(asked);
+      asked = prompt;
+    }
   }
   if (n > EL_CLI_MAX_EXAMPLES) fprintf(out, "  ... and %zu more: curl -s %s/v1/models\n", n - EL_CLI_MAX_EXAMPLES, url);
   el_free(list);
+  if ((with & EL_CLI_WITH_ROUTER) && el_cli_is_auto(e, "auto")) {
+    fputs("Or let the router choose:\n", out);
+    print_line(out, url, with, "auto", asked ? asked : "Hello!");
+  }
+  free(asked);
 }

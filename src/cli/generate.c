@@ -9,8 +9,8 @@
 /* How long a signal may wait when no token comes. */
 enum { SIGNAL_POLL_MS = 50 };
 
-el_status el_cli_generate(el_engine *e, const el_request *request, int signal_fd, el_write_fn write, void *user,
-                          el_cli_answer *out, el_error *err) {
+el_status el_cli_generate(el_engine *e, const el_request *request, int signal_fd, el_write_fn write,
+                          el_cli_chosen_fn chosen, void *user, el_cli_answer *out, el_error *err) {
   uint64_t id;
   el_status status = el_submit(e, request, &id, err);
   if (status) return status;
@@ -31,6 +31,7 @@ el_status el_cli_generate(el_engine *e, const el_request *request, int signal_fd
       snprintf(err->message, sizeof err->message, "the request was lost (%s)", el_status_name(status));
       return status;
     }
+    if (event.type == EL_EVENT_CHOICE && chosen) chosen(user, &event);
     if (event.text_len > 0 && writing && !write(user, event.text, event.text_len)) {
       writing = false;
       el_cancel(e, id);

@@ -11,9 +11,13 @@ typedef struct el_cli_answer {
   double prompt_ms, decode_ms;
 } el_cli_answer;
 
+/* Whoever is told as soon as the router has chosen, by its CHOICE event. */
+typedef void (*el_cli_chosen_fn)(void *user, const el_event *choice);
+
 /* Text goes to `write` as it becomes certain; false from it ends the generation. A signal on signal_fd ends it too, a
- * second one ends the program at once. An error of the engine is returned, like those of el_submit. */
-el_status el_cli_generate(el_engine *e, const el_request *request, int signal_fd, el_write_fn write, void *user,
-                          el_cli_answer *out, el_error *err);
+ * second one ends the program at once. An error of the engine is returned, like those of el_submit. chosen may be
+ * NULL. */
+el_status el_cli_generate(el_engine *e, const el_request *request, int signal_fd, el_write_fn write,
+                          el_cli_chosen_fn chosen, void *user, el_cli_answer *out, el_error *err);
 
 #endif

@@ -14,7 +14,9 @@
 #define CACHE_FOLDER "edgelora"
 
 el_cli_engine el_cli_engine_default(void) {
-  return (el_cli_engine){.options = el_engine_options_default(), .level = EL_LOG_WARN, .signal_fd = -1};
+  el_cli_engine e = {.options = el_engine_options_default(), .level = EL_LOG_WARN, .signal_fd = -1};
+  e.options.router_margin = -1;
+  return e;
 }
 
 el_cli_group el_cli_model_group(el_cli_engine *e, const char **adapter, el_cli_option storage[EL_CLI_MODEL_OPTIONS]) {
@@ -44,6 +46,37 @@ el_cli_group el_cli_model_group(el_cli_engine *e, const char **adapter, el_cli_o
     storage[n++] = (el_cli_option){'a',     "use", "NAME", EL_CLI_TEXT,
                                    adapter, 0,     0,      "answer with this adapter; default: the base model alone"};
   return (el_cli_group){"Model and adapters", storage, n};
+}
+
+el_cli_group el_cli_router_group(el_cli_engine *e, el_cli_option storage[EL_CLI_ROUTER_OPTIONS]) {
+  el_engine_options *o = &e->options;
+  storage[0] =
+      (el_cli_option){0,
+                      "router",
+                      "FILE",
+                      EL_CLI_TEXT,
+                      &o->router_path,
+                      0,
+                      0,
+                      "a router for this model, which chooses an adapter by the prompt for requests to 'auto'"};
+  storage[1] = (el_cli_option){0,
+                               "router-top-k",
+                               "K",
+                               EL_CLI_INT,
+                               &o->router_top_k,
+                               0,
+                               EL_MAX_SCORES,
+                               "of the K adapters with the best scores one that is in memory is preferred; default 0: "
+                               "as many as the router's file says"};
+  storage[2] = (el_cli_option){0,
+                               "router-margin",
+                               "X",
+                               EL_CLI_REAL,
+                               &o->router_margin,
+                               -1,
+                               1,
+                               "and only if its score is within X of the best; default -1: as the router's file says"};
+  return (el_cli_group){"Router", storage, EL_CLI_ROUTER_OPTIONS};
 }
 
 el_cli_group el_cli_engine_group(el_cli_engine *e, int with, el_cli_option storage[EL_CLI_ENGINE_OPTIONS]) {
@@ -122,6 +155,15 @@ el_cli_group el_cli_engine_group(el_cli_engine *e, int with, el_cli_option stora
                                  0,
                                  "keys and values of earlier tokens: f16; q8: 8-bit integers, half the memory, and "
                                  "faster with long contexts; default f16"};
+  storage[n++] = (el_cli_option){0,
+                                 "adapter-type",
+                                 "KIND",
+                                 EL_CLI_TEXT,
+                                 &o->adapter_type,
+                                 0,
+                                 0,
+                                 "adapters in memory: q8: 8-bit integers; q4: 4-bit integers, about half the memory, "
+                                 "less exact; f16: 16-bit floats, to compare with; default q8"};
   storage[n++] = (el_cli_option){0,
                                  "no-prefix-cache",
                                  NULL,
@@ -242,6 +284,17 @@ int el_cli_engine_open(el_cli_engine *e) {
   for (size_t i = 0; code < 0 && i < e->adapters.n; i++) code = add_named(e, e->adapters.items[i]);
   for (size_t i = 0; code < 0 && i < e->adapter_dirs.n; i++) code = add_folder(e, e->adapter_dirs.items[i]);
   return code;
+}
+
+bool el_cli_is_auto(const el_engine *e, const char *name) {
+  el_model_info model;
+  el_adapter_info *adapter;
+  if (!name || strcmp(name, "auto")) return false;
+  el_engine_info(e, &model);
+  if (!strcmp(model.name, name)) return false;
+  el_status status = el_adapter_get(e, name, &adapter, NULL);
+  if (!status) el_free(adapter);
+  return status == EL_ERR_NOT_FOUND;
 }
 
 void el_cli_engine_close(el_cli_engine *e) {

@@ -19,9 +19,11 @@ typedef struct el_cli_engine {
 /* Nothing chosen yet; warnings and errors are logged. */
 el_cli_engine el_cli_engine_default(void);
 
-enum { EL_CLI_MODEL_OPTIONS = 4, EL_CLI_ENGINE_OPTIONS = 13 };
+enum { EL_CLI_MODEL_OPTIONS = 4, EL_CLI_ROUTER_OPTIONS = 3, EL_CLI_ENGINE_OPTIONS = 14 };
 /* -m, --adapter, --adapters, and -a into *adapter unless that is NULL. */
 el_cli_group el_cli_model_group(el_cli_engine *e, const char **adapter, el_cli_option storage[EL_CLI_MODEL_OPTIONS]);
+/* --router and how it chooses. */
+el_cli_group el_cli_router_group(el_cli_engine *e, el_cli_option storage[EL_CLI_ROUTER_OPTIONS]);
 enum { EL_CLI_WITH_CTX = 1, EL_CLI_WITH_SLOTS = 2 };
 /* Threads, instruction set, sizes, how much is logged. */
 el_cli_group el_cli_engine_group(el_cli_engine *e, int with, el_cli_option storage[EL_CLI_ENGINE_OPTIONS]);
@@ -32,6 +34,8 @@ char *el_cli_model_path(const char *given);
 
 /* Opens the engine and adds the adapters. Returns -1, or the exit status of a failure that has been said. */
 int el_cli_engine_open(el_cli_engine *e);
+/* Whether this name asks for the router's choice: it is "auto", and neither the base nor an adapter is called that. */
+bool el_cli_is_auto(const el_engine *e, const char *name);
 /* Closes the engine and releases what the options took. */
 void el_cli_engine_close(el_cli_engine *e);
 

@@ -21,7 +21,7 @@ static el_status measure(el_engine *e, el_entry_spec *spec, el_error *err) {
     status = el_signature_read(spec->path, &spec->signature, err);
     if (!status) status = el_lora_file_open(spec->path, &shape, &file, err);
   }
-  if (!status) status = el_packer_new(&shape, e->kernels, e->memory.pool.block_bytes, &packer, err);
+  if (!status) status = el_packer_new(&shape, e->kernels, e->adapter_layout, e->memory.pool.block_bytes, &packer, err);
   if (!status)
     status = file ? el_packer_plan(packer, file, &spec->size, err)
                   : el_packer_plan_random(packer, spec->rank, spec->seed, &spec->size, err);
@@ -40,7 +40,9 @@ static el_status add(el_engine *e, el_entry_spec *spec, el_error *err) {
                    "keys and values",
                    spec->name, (double)spec->size.bytes / (1 << 20),
                    (double)pool->n_blocks * (double)pool->block_bytes / (1 << 20));
-  return status ? status : el_registry_add(e->registry, spec, err);
+  if (!status) status = el_registry_add(e->registry, spec, err);
+  if (!status) el_examples_settle(e, false);
+  return status;
 }
 
 el_status el_adapter_add(el_engine *e, const char *name, const char *path, el_error *err) {
@@ -55,7 +57,9 @@ el_status el_adapter_add_random(el_engine *e, const char *name, int rank, uint64
 
 el_status el_adapter_remove(el_engine *e, const char *name, el_error *err) {
   if (!e) return el_fail(err, EL_ERR_INVALID, "engine: is NULL");
-  return el_registry_remove(e->registry, name, err);
+  el_status status = el_registry_remove(e->registry, name, err);
+  if (!status) el_examples_settle(e, false);
+  return status;
 }
 
 /* --------------------------------------------------------------- directories */
@@ -98,10 +102,10 @@ static el_status scan(el_engine *e, int i, bool first, el_rescan_result *sum, el
   el_status status = discover(e, e->dirs.paths[i], &found, err);
   if (status) return status;
   size_t n_found = found.n;
-  el_index_file *index = first ? el_upkeep_read_index(e) : NULL; /* what changes while we run is new */
+  el_record_file *index = first ? el_upkeep_read_index(e) : NULL; /* what changes while we run is new */
   el_sync sync = {.dir = i, .known = known, .user = index};
   status = el_registry_sync(e->registry, &found, &sync, err);
-  el_index_file_free(index);
+  el_record_file_free(index);
   for (size_t k = 0; k < found.n && !status; k++)
     if (found.items[k].status)
       el_logf(&e->log, first ? EL_LOG_WARN : EL_LOG_DEBUG, "%s: skipped: %s", found.items[k].path,
@@ -147,6 +151,7 @@ el_status el_adapter_add_dir(el_engine *e, const char *dir, size_t *n_added, siz
   }
   pthread_mutex_unlock(&d->mutex);
   if (status) return status;
+  el_examples_settle(e, false);
   if (n_added) *n_added = sum.n_added;
   if (n_failed) *n_failed = sum.n_failed;
   return EL_OK;
@@ -165,6 +170,7 @@ el_status el_adapter_rescan(el_engine *e, el_rescan_result *out, el_error *err) 
     if (one && !status) status = el_fail(err, one, "%s", error.message);
   }
   pthread_mutex_unlock(&e->dirs.mutex);
+  el_examples_settle(e, true);
   if (out) *out = sum;
   return status;
 }
@@ -173,15 +179,23 @@ el_status el_adapter_rescan(el_engine *e, el_rescan_result *out, el_error *err) 
 
 el_status el_adapter_list(const el_engine *e, el_adapter_info **out, size_t *n, el_error *err) {
   if (!e || !out || !n) return el_fail(err, EL_ERR_INVALID, "adapter list: an argument is NULL");
-  return el_registry_list(e->registry, out, n, err);
+  el_status status = el_registry_list(e->registry, out, n, err);
+  if (!status) el_chooser_mark((el_engine *)e, *out, *n); /* for the mutex */
+  return status;
+}
+
+static el_status get(const el_engine *e, const char *name, uint64_t id, el_adapter_info **out, el_error *err) {
+  el_status status = el_registry_info(e->registry, name, id, out, err);
+  if (!status) el_chooser_mark((el_engine *)e, *out, 1); /* for the mutex */
+  return status;
 }
 
 el_status el_adapter_get(const el_engine *e, const char *name, el_adapter_info **out, el_error *err) {
   if (!e || !name || !out) return el_fail(err, EL_ERR_INVALID, "adapter: an argument is NULL");
-  return el_registry_info(e->registry, name, 0, out, err);
+  return get(e, name, 0, out, err);
 }
 
 el_status el_adapter_get_by_id(const el_engine *e, uint64_t id, el_adapter_info **out, el_error *err) {
   if (!e || !out) return el_fail(err, EL_ERR_INVALID, "adapter: an argument is NULL");
-  return el_registry_info(e->registry, NULL, id, out, err);
+  return get(e, NULL, id, out, err);
 }

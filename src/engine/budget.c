@@ -39,15 +39,19 @@ static uint64_t available(void) {
 el_status el_budget_plan(const el_engine_options *o, const el_hparams *h, const el_kernels *k, el_budget *out,
                          el_error *err) {
   el_kv_type kv_type = EL_KV_F16;
+  el_layout layout = EL_LAYOUT_Q8;
   el_status status = el_kv_type_get(o->kv_type, &kv_type, err);
+  if (!status) status = el_adapter_layout_get(o->adapter_type, &layout, err);
   if (status) return status;
   size_t page = el_kv_page_bytes(h, kv_type);
-  el_budget b = {
-      .kv_type = kv_type, .pages_per_block = page < BLOCK ? (uint32_t)(BLOCK / page) : 1, .ctx_size = o->ctx_size};
+  el_budget b = {.kv_type = kv_type,
+                 .adapter_layout = layout,
+                 .pages_per_block = page < BLOCK ? (uint32_t)(BLOCK / page) : 1,
+                 .ctx_size = o->ctx_size};
   uint64_t block = (uint64_t)page * b.pages_per_block, tokens = (uint64_t)b.pages_per_block * EL_PAGE_TOKENS;
   el_lora_shape shape;
   el_hparams_shape(h, &shape);
-  status = el_memory_adapter_blocks(&shape, k, (size_t)block, RESERVE_RANK, &b.reserve, err);
+  status = el_memory_adapter_blocks(&shape, k, layout, (size_t)block, RESERVE_RANK, &b.reserve, err);
   if (status) return status;
   if (!b.ctx_size) b.ctx_size = h->ctx_train < EL_DEFAULT_CTX ? h->ctx_train : EL_DEFAULT_CTX;
   uint64_t one = ((uint64_t)b.ctx_size + tokens - 1) / tokens, n = o->memory_bytes / block;

@@ -20,7 +20,8 @@ void el_free(void *p) {
 }
 
 el_engine_options el_engine_options_default(void) {
-  return (el_engine_options){.n_slots = 16, .step_rows = 128, .max_queue = 1024, .prefix_cache = true};
+  return (el_engine_options){
+      .n_slots = 16, .step_rows = 128, .max_queue = 1024, .prefix_cache = true, .router_margin = -1};
 }
 
 static el_status check_range(const char *field, int value, int min, int max, el_error *err) {
@@ -36,10 +37,16 @@ static el_status check_options(const el_engine_options *o, el_error *err) {
       (status = check_range("n_slots", o->n_slots, 1, EL_MAX_SLOTS, err)) ||
       (status = check_range("ctx_size", o->ctx_size, 0, EL_MAX_CTX, err)) ||
       (status = check_range("step_rows", o->step_rows, 1, EL_MAX_STEP_ROWS, err)) ||
-      (status = check_range("max_queue", o->max_queue, 0, EL_MAX_QUEUE, err)))
+      (status = check_range("max_queue", o->max_queue, 0, EL_MAX_QUEUE, err)) ||
+      (status = check_range("router_top_k", o->router_top_k, 0, EL_MAX_SCORES, err)))
     return status;
+  if (!(o->router_margin <= 1))
+    return el_fail(err, EL_ERR_INVALID, "router_margin: %g is above 1", (double)o->router_margin);
   el_kv_type kv_type;
-  if ((status = el_kv_type_get(o->kv_type, &kv_type, err))) return status;
+  el_layout layout;
+  if ((status = el_kv_type_get(o->kv_type, &kv_type, err)) ||
+      (status = el_adapter_layout_get(o->adapter_type, &layout, err)))
+    return status;
   if (o->n_slots > o->step_rows)
     return el_fail(err, EL_ERR_INVALID, "step_rows: %d is below n_slots, %d: each slot may need a row", o->step_rows,
                    o->n_slots);
@@ -114,6 +121,7 @@ static el_status reserve(el_engine *e, const el_engine_options *o, el_pool_setup
   if (b.ctx_size > h->ctx_train)
     el_logf(&e->log, EL_LOG_WARN, "ctx_size: %d is more than the %d tokens that the model was trained for", b.ctx_size,
             h->ctx_train);
+  e->adapter_layout = b.adapter_layout;
   e->limits = (el_seq_limits){.n_vocab = h->n_vocab, .ctx_size = b.ctx_size};
   el_lora_shape shape;
   el_hparams_shape(h, &shape);
@@ -121,6 +129,7 @@ static el_status reserve(el_engine *e, const el_engine_options *o, el_pool_setup
                          .pages_per_block = b.pages_per_block,
                          .n_blocks = b.n_blocks,
                          .reserve = b.reserve,
+                         .adapter_layout = b.adapter_layout,
                          .policy = o->cache_policy,
                          .prefix_cache = o->prefix_cache,
                          .own_thread = true,
@@ -132,16 +141,18 @@ static el_status reserve(el_engine *e, const el_engine_options *o, el_pool_setup
   double mib = (double)e->memory.pool.block_bytes / (1 << 20);
   el_logf(&e->log, EL_LOG_INFO,
           "memory: %.0f MiB for keys, values and adapters, in %u blocks of %.0f KiB; a sequence of %d tokens "
-          "takes %.0f MiB, an adapter of rank 16 %.1f MiB",
+          "takes %.0f MiB, an adapter of rank 16 %.1f MiB as %s",
           mib * b.n_blocks, b.n_blocks, mib * 1024, b.ctx_size, mib / b.pages_per_block * el_pages_for(b.ctx_size),
-          mib * b.reserve);
+          mib * b.reserve, el_layout_name(b.adapter_layout));
   int max_logits = o->n_slots > EL_PROMPT_LOGITS ? o->n_slots : EL_PROMPT_LOGITS;
   if (max_logits > o->step_rows) max_logits = o->step_rows;
   if ((status = el_scheduler_init(&e->scheduler, &e->memory, o->n_slots, o->step_rows, max_logits, err)) ||
       (status = el_step_new(e->model, e->threads, e->memory.pool.base, b.kv_type, o->step_rows, max_logits, b.ctx_size,
                             &e->step, err)))
     return status;
-  return el_sampler_new(h->n_vocab, &e->sampler, err);
+  if ((status = el_sampler_new(h->n_vocab, &e->sampler, err)) || (status = el_chooser_open(e, o, err))) return status;
+  e->limits.router = e->chooser.router;
+  return EL_OK;
 }
 
 static el_status start_thread(el_engine *e, el_error *err) {
@@ -174,6 +185,7 @@ static el_status open_parts(el_engine *e, const el_engine_options *o, el_pool_se
   if (status || (status = load(e, o, err)) || (status = reserve(e, o, setup, err))) return status;
   pthread_sigmask(SIG_SETMASK, &all, &before);
   status = start_thread(e, err);
+  if (!status && e->chooser.router) status = el_examples_start(e, o->router_path, err);
   pthread_sigmask(SIG_SETMASK, &before, NULL);
   return status;
 }
@@ -191,6 +203,7 @@ el_status el_engine_open_pool(const el_engine_options *options, el_pool_setup se
   e->kept_end = &e->kept;
   pthread_mutex_init(&e->mutex, NULL);
   pthread_mutex_init(&e->dirs.mutex, NULL);
+  pthread_mutex_init(&e->chooser.mutex, NULL);
   el_upkeep_init(&e->upkeep);
   pthread_condattr_t monotonic;
   pthread_condattr_init(&monotonic);
@@ -213,6 +226,7 @@ el_status el_engine_open(const el_engine_options *options, el_engine **out, el_e
 void el_engine_close(el_engine *e) {
   if (!e) return;
   el_upkeep_stop(e);
+  el_examples_stop(e);
   if (e->thread_started) {
     pthread_mutex_lock(&e->mutex);
     e->closing = true;
@@ -225,6 +239,8 @@ void el_engine_close(el_engine *e) {
     pthread_mutex_unlock(&e->mutex);
   }
   el_request_free_all(e);
+  el_chooser_close(e);
+  el_examples_free(e->examples);
   el_memory_free(&e->memory);
   el_registry_free(e->registry);
   el_sampler_free(e->sampler);
@@ -275,7 +291,7 @@ void el_engine_stats(const el_engine *engine, el_stats *out) {
   const el_counters *c = &e->count;
   const el_memory_counters *m = &e->memory.count;
   pthread_mutex_lock(&e->mutex);
-  uint64_t submitted = e->n_submitted;
+  uint64_t submitted = e->n_submitted - e->n_readings;
   int unfinished = e->n_unfinished, running = atomic_load(&c->running);
   pthread_mutex_unlock(&e->mutex);
   *out = (el_stats){.steps = atomic_load(&c->steps),
@@ -295,6 +311,12 @@ void el_engine_stats(const el_engine *engine, el_stats *out) {
                     .page_tokens = EL_PAGE_TOKENS,
                     .step_seconds = (double)atomic_load(&c->step_ns) * 1e-9,
                     .preemptions = atomic_load(&c->preempted),
+                    .choices = atomic_load(&e->chooser.n_choices),
+                    .choices_base = atomic_load(&e->chooser.n_base),
+                    .choices_resident = atomic_load(&e->chooser.n_resident),
+                    .choice_tokens = atomic_load(&e->chooser.n_tokens),
+                    .choice_seconds = (double)atomic_load(&e->chooser.ns) * 1e-9,
+                    .adapters_in_router = el_chooser_n_adapters(e),
                     .adapters = el_registry_count(e->registry),
                     .adapters_resident = atomic_load(&m->n_resident),
                     .adapter_hits = atomic_load(&m->hits),

@@ -7,6 +7,8 @@
 
 #include "base/log.h"
 #include "base/threads.h"
+#include "engine/chooser.h"
+#include "engine/examples.h"
 #include "engine/memory.h"
 #include "engine/sampler.h"
 #include "engine/scheduler.h"
@@ -57,6 +59,7 @@ struct el_engine {
   char *name, *architecture;
   char *cache_dir; /* NULL: nothing is kept */
   const el_kernels *kernels;
+  el_layout adapter_layout;
   el_threads *threads;
   el_tokenizer *tokenizer;
   el_model *model;
@@ -74,6 +77,9 @@ struct el_engine {
   el_sampler *sampler;
   el_scheduler scheduler;
 
+  el_chooser chooser;    /* these say themselves who may touch what */
+  el_examples *examples; /* NULL: there is no router */
+
   pthread_t thread;
   bool thread_started;
   el_counters count;
@@ -90,7 +96,8 @@ struct el_engine {
   el_seq *kept, **kept_end;   /* in the table, their DONE event taken; the oldest first */
   int n_kept;
   uint64_t n_submitted; /* also the last id */
-  int n_unfinished;     /* waiting or running */
+  int n_unfinished;     /* waiting or running, readings not counted */
+  uint64_t n_readings;  /* of n_submitted */
   int n_readers;        /* threads inside el_next_event */
 };
 
@@ -103,6 +110,7 @@ el_status el_engine_open_pool(const el_engine_options *options, el_pool_setup se
 /* How much memory there is, and what it holds (budget.c). */
 typedef struct el_budget {
   el_kv_type kv_type;
+  el_layout adapter_layout;
   uint32_t n_blocks, pages_per_block, reserve;
   int ctx_size; /* a sequence of this length fits, beside an adapter of `reserve` blocks */
 } el_budget;
@@ -119,18 +127,23 @@ void el_upkeep_stop(el_engine *e);
  */
 bool el_upkeep_watch(el_engine *e, const char *path);
 /* What the cache folder knows about adapters; NULL: nothing. */
-struct el_index_file *el_upkeep_read_index(el_engine *e);
+struct el_record_file *el_upkeep_read_index(el_engine *e);
 
 /* The engine thread: runs steps until the engine closes. arg: el_engine. */
 void *el_engine_main(void *arg);
 /* For the engine thread: something has happened that it does not see. Any thread; no mutex is held. */
 void el_loop_notify(void *engine);
+/* Ends a sequence that waits or runs, with its DONE event. `error` with EL_FINISH_ERROR. */
+void el_loop_finish(el_engine *e, el_seq *q, el_finish how, const el_error *error);
 /* Ends a sequence that waits or runs with an error. */
 void el_loop_fail(el_engine *e, el_seq *q, const el_error *error);
 /* Starts what can start, and loads adapters for what cannot (admission.c). */
 void el_admission_run(el_engine *e);
 
 /* Requests as clients see them (request.c). */
+/* A reading: a request with auto_adapter that ends with the vector of its prompt; no client sees it. */
+el_status el_request_submit_reading(el_engine *e, const el_request *request, el_vector_fn on_vector, void *user,
+                                    el_error *err);
 void el_request_deliver_done(el_engine *e, el_seq *q, const el_event *event);
 bool el_request_deliver(el_engine *e, el_seq *q, el_event *event); /* false: out of memory */
 void el_request_free_all(el_engine *e);

@@ -16,11 +16,11 @@ static double ms_between(uint64_t from, uint64_t to) {
 
 /* ------------------------------------------------------------------ the end */
 
-/* Ends a sequence that waits or runs, with its DONE event. `error` with EL_FINISH_ERROR. */
-static void finish(el_engine *e, el_seq *q, el_finish how, const el_error *error) {
+void el_loop_finish(el_engine *e, el_seq *q, el_finish how, const el_error *error) {
   el_scheduler_remove(&e->scheduler, q);
   el_registry_put(e->registry, q->adapter);
   q->adapter = NULL;
+  if (q->choice && q->choice->on_vector) q->choice->on_vector(q->choice->vector_user, NULL);
   el_stop_push(&q->stop, NULL, 0, true); /* out of memory: what is held back is lost, the request ends all the same */
   if (how == EL_FINISH_LENGTH && q->stop.matched) how = EL_FINISH_STOP;
   uint64_t now = el_now_ns(), first = q->first_ns ? q->first_ns : now;
@@ -41,10 +41,11 @@ static void finish(el_engine *e, el_seq *q, el_finish how, const el_error *error
           (unsigned long long)q->id, how_name[how], event.completion_tokens, event.queued_ms, event.prompt_ms,
           event.decode_ms);
   /* Counted before the client hears of it. */
-  atomic_fetch_add(how == EL_FINISH_CANCELLED ? &e->count.cancelled
-                   : how == EL_FINISH_ERROR   ? &e->count.failed
-                                              : &e->count.done,
-                   1);
+  if (!q->is_reading)
+    atomic_fetch_add(how == EL_FINISH_CANCELLED ? &e->count.cancelled
+                     : how == EL_FINISH_ERROR   ? &e->count.failed
+                                                : &e->count.done,
+                     1);
   atomic_store(&e->count.running, e->scheduler.n_running);
   el_memory_publish(&e->memory);
   el_request_deliver_done(e, q, &event);
@@ -52,7 +53,7 @@ static void finish(el_engine *e, el_seq *q, el_finish how, const el_error *error
 
 void el_loop_fail(el_engine *e, el_seq *q, const el_error *error) {
   el_logf(&e->log, EL_LOG_WARN, "request %llu failed: %s", (unsigned long long)q->id, error->message);
-  finish(e, q, EL_FINISH_ERROR, error);
+  el_loop_finish(e, q, EL_FINISH_ERROR, error);
 }
 
 /* ------------------------------------------------------------------ results */
@@ -81,7 +82,7 @@ static void draw_token(el_engine *e, el_seq *q, const float *logits) {
   }
   if (!q->first_ns) q->first_ns = el_now_ns();
   if (!q->ignore_eos && el_tokenizer_is_eog(e->tokenizer, token)) {
-    finish(e, q, EL_FINISH_STOP, NULL);
+    el_loop_finish(e, q, EL_FINISH_STOP, NULL);
     return;
   }
   q->tokens[q->n_tokens++] = token;
@@ -103,9 +104,9 @@ static void draw_token(el_engine *e, el_seq *q, const float *logits) {
   }
   if (!deliver(e, q, &event)) return;
   if (q->stop.matched)
-    finish(e, q, EL_FINISH_STOP, NULL);
+    el_loop_finish(e, q, EL_FINISH_STOP, NULL);
   else if (el_seq_n_new(q) == q->max_new)
-    finish(e, q, EL_FINISH_LENGTH, NULL);
+    el_loop_finish(e, q, EL_FINISH_LENGTH, NULL);
 }
 
 /* The prompt has been computed, for the first time. False: the sequence is gone. */
@@ -117,27 +118,34 @@ static bool end_prompt(el_engine *e, el_seq *q) {
     if (!deliver(e, q, &event)) return false;
   }
   if (q->max_new) return true;
-  finish(e, q, EL_FINISH_LENGTH, NULL);
+  el_loop_finish(e, q, EL_FINISH_LENGTH, NULL);
   return false;
 }
 
-/* What the step gave for one sequence; *logits moves over the rows that it has there. */
+/* What the step gave for one piece; *logits moves over the rows that it has there. */
 static void take_results(el_engine *e, const el_piece *p, const float **logits) {
   el_seq *q = p->seq;
   size_t n_vocab = (size_t)e->limits.n_vocab;
   const float *to_draw = NULL;
   bool finite = true;
-  for (int pos = p->from; pos < p->from + p->n; pos++) {
-    bool draws = el_seq_draws(q, pos), scores = el_seq_scores_prompt(q, pos);
-    if (scores) {
+  if (q && p->part == EL_ROW_HEAD) {
+    q->choice->n_read += p->n;
+    if (q->choice->n_read == q->choice->end - q->choice->begin) el_chooser_choose(e, q);
+    return;
+  }
+  for (int i = 0; i < p->n; i++) {
+    if (!e->scheduler.rows[p->row + i].wants_logits) continue;
+    int pos = p->from + i;
+    if (q && el_seq_scores_prompt(q, pos)) {
       double log_sum = el_row_log_sum_exp(*logits, (int)n_vocab);
       q->prompt_logprobs[pos + 1] = (float)((double)(*logits)[q->tokens[pos + 1]] - log_sum);
       q->n_prompt_logprobs = pos + 2;
       finite = finite && isfinite(log_sum);
     }
-    if (draws) to_draw = *logits;
-    if (draws || scores) *logits += n_vocab;
+    if (q && el_seq_draws(q, pos)) to_draw = *logits;
+    *logits += n_vocab;
   }
+  if (!q) return;
   el_scheduler_computed(&e->scheduler, q, p->n);
   if (!finite) {
     el_error error;
@@ -145,6 +153,7 @@ static void take_results(el_engine *e, const el_piece *p, const float **logits) 
     el_loop_fail(e, q, &error);
     return;
   }
+  if (q->choice && q->n_computed >= el_choice_headed(q->choice)) el_choice_drop_states(q->choice);
   if (q->n_computed < q->n_tokens) return;
   if (q->n_tokens == q->n_prompt && !end_prompt(e, q)) return;
   draw_token(e, q, to_draw);
@@ -154,7 +163,9 @@ static void take_results(el_engine *e, const el_piece *p, const float **logits) 
 static void show_progress(el_engine *e) {
   for (int i = 0; i < e->scheduler.n_pieces; i++) {
     el_seq *q = e->scheduler.pieces[i].seq;
-    atomic_store(&q->shown.phase, q->n_computed < q->n_prompt ? EL_PHASE_PROMPT : EL_PHASE_GENERATION);
+    atomic_store(&q->shown.phase, el_seq_chooses(q)             ? EL_PHASE_CHOICE
+                                  : q->n_computed < q->n_prompt ? EL_PHASE_PROMPT
+                                                                : EL_PHASE_GENERATION);
     atomic_store(&q->shown.n_computed, q->n_computed);
     atomic_store(&q->shown.n_new, el_seq_n_new(q));
   }
@@ -188,10 +199,10 @@ static bool run_step(el_engine *e) {
 static void finish_cancelled(el_engine *e, bool all) {
   el_scheduler *s = &e->scheduler;
   for (int i = s->n_running - 1; i >= 0; i--)
-    if (all || atomic_load(&s->running[i]->cancelled)) finish(e, s->running[i], EL_FINISH_CANCELLED, NULL);
+    if (all || atomic_load(&s->running[i]->cancelled)) el_loop_finish(e, s->running[i], EL_FINISH_CANCELLED, NULL);
   for (el_seq *q = s->waiting, *next; q; q = next) {
     next = q->next;
-    if (all || atomic_load(&q->cancelled)) finish(e, q, EL_FINISH_CANCELLED, NULL);
+    if (all || atomic_load(&q->cancelled)) el_loop_finish(e, q, EL_FINISH_CANCELLED, NULL);
   }
 }
 

@@ -2,17 +2,20 @@
 
 #include <string.h>
 
-/* A record is this, then top, prompt log-probabilities and text, and is padded to 8 bytes. */
+/* A record is this, then candidates, top, prompt log-probabilities, text, and the names, each terminated: the chosen
+ * one, then those of the candidates. It is padded to 8 bytes. */
 typedef struct record {
   uint32_t type;
   int32_t token;
   float logprob;
   uint32_t n_top;
-  uint64_t text_len, n_prompt_logprobs;
+  uint64_t text_len, n_prompt_logprobs, n_candidates, names_len;
+  double choice_ms;
 } record;
 
 static size_t size_of(const record *r) {
-  size_t n = sizeof *r + r->n_top * sizeof(el_token_logprob) + r->n_prompt_logprobs * sizeof(float) + r->text_len;
+  size_t n = sizeof *r + r->n_top * sizeof(el_token_logprob) + r->n_prompt_logprobs * sizeof(float) + r->text_len +
+             r->n_candidates * sizeof(el_candidate) + r->names_len;
   return (n + 7) / 8 * 8;
 }
 
@@ -22,14 +25,22 @@ bool el_mailbox_put(el_mailbox *box, const el_event *event) {
               .logprob = event->logprob,
               .n_top = (uint32_t)event->n_top,
               .text_len = event->text_len,
-              .n_prompt_logprobs = event->n_prompt_logprobs};
+              .n_prompt_logprobs = event->n_prompt_logprobs,
+              .n_candidates = event->n_candidates,
+              .choice_ms = event->choice_ms};
+  if (event->adapter) r.names_len = strlen(event->adapter) + 1;
+  for (size_t i = 0; i < event->n_candidates; i++) r.names_len += strlen(event->candidates[i].name) + 1;
   size_t end = box->in.len + size_of(&r);
   if (!el_buf_reserve(&box->in, size_of(&r))) return false;
   /* These fit, so they do not fail. */
   el_buf_append(&box->in, &r, sizeof r);
+  el_buf_append(&box->in, event->candidates, event->n_candidates * sizeof *event->candidates);
   el_buf_append(&box->in, event->top, event->n_top * sizeof *event->top);
   el_buf_append(&box->in, event->prompt_logprobs, event->n_prompt_logprobs * sizeof *event->prompt_logprobs);
   el_buf_append(&box->in, event->text, event->text_len);
+  if (event->adapter) el_buf_append(&box->in, event->adapter, strlen(event->adapter) + 1);
+  for (size_t i = 0; i < event->n_candidates; i++)
+    el_buf_append(&box->in, event->candidates[i].name, strlen(event->candidates[i].name) + 1);
   el_buf_append(&box->in, "\0\0\0\0\0\0\0", end - box->in.len);
   return true;
 }
@@ -42,12 +53,14 @@ bool el_mailbox_take(el_mailbox *box, el_event *out) {
     box->in.len = box->out_at = 0;
   }
   if (box->out_at == box->out.len) return false;
-  const char *at = box->out.data + box->out_at;
+  char *at = box->out.data + box->out_at;
   record r;
   memcpy(&r, at, sizeof r);
   box->out_at += size_of(&r);
   at += sizeof r;
-  *out = (el_event){.type = (el_event_type)r.type, .token = r.token, .logprob = r.logprob};
+  *out = (el_event){.type = (el_event_type)r.type, .token = r.token, .logprob = r.logprob, .choice_ms = r.choice_ms};
+  el_candidate *candidates = (el_candidate *)(void *)at;
+  at += r.n_candidates * sizeof *candidates;
   if (r.n_top) out->top = (const el_token_logprob *)(const void *)at;
   out->n_top = r.n_top;
   at += r.n_top * sizeof *out->top;
@@ -55,6 +68,12 @@ bool el_mailbox_take(el_mailbox *box, el_event *out) {
   out->n_prompt_logprobs = r.n_prompt_logprobs;
   out->text = at + r.n_prompt_logprobs * sizeof *out->prompt_logprobs;
   out->text_len = r.text_len;
+  if (!r.names_len) return true;
+  const char *name = out->text + r.text_len;
+  out->adapter = name;
+  for (size_t i = 0; i < r.n_candidates; i++) candidates[i].name = name += strlen(name) + 1;
+  out->candidates = candidates;
+  out->n_candidates = r.n_candidates;
   return true;
 }
 

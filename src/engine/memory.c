@@ -25,7 +25,9 @@ el_status el_memory_new(const el_memory_options *o, const el_lora_shape *shape, 
   if (!status) status = el_pool_new(o->page_bytes * o->pages_per_block, o->n_blocks, &m->pool, err);
   if (!status) status = el_kv_pages_new(&m->pool, o->page_bytes, o->n_blocks - o->reserve, &m->kv, err);
   if (!status) status = el_prefix_new(&m->kv, o->prefix_cache, &m->prefix, err);
-  if (!status) status = el_loader_new(shape, k, &m->pool, o->own_thread, o->on_result, o->user, &m->loader, err);
+  if (!status)
+    status =
+        el_loader_new(shape, k, o->adapter_layout, &m->pool, o->own_thread, o->on_result, o->user, &m->loader, err);
   if (status) el_memory_free(m);
   return status;
 }
@@ -333,11 +335,11 @@ el_status el_memory_check(el_memory *m, el_entry *e, uint64_t n_tokens, int page
                  (unsigned long long)n_tokens, (unsigned long long)(room * per_block));
 }
 
-el_status el_memory_adapter_blocks(const el_lora_shape *shape, const el_kernels *k, size_t block_bytes, int rank,
-                                   uint32_t *n_blocks, el_error *err) {
+el_status el_memory_adapter_blocks(const el_lora_shape *shape, const el_kernels *k, el_layout layout,
+                                   size_t block_bytes, int rank, uint32_t *n_blocks, el_error *err) {
   el_packer *p = NULL;
   el_pack_size size;
-  el_status status = el_packer_new(shape, k, block_bytes, &p, err);
+  el_status status = el_packer_new(shape, k, layout, block_bytes, &p, err);
   if (!status) status = el_packer_plan_random(p, rank, 0, &size, err);
   el_packer_free(p);
   if (!status) *n_blocks = size.n_blocks;

@@ -54,6 +54,7 @@ typedef struct el_memory {
 typedef struct el_memory_options {
   size_t page_bytes;
   uint32_t pages_per_block, n_blocks, reserve;
+  el_layout adapter_layout;
   const char *policy;
   bool prefix_cache;
   bool own_thread; /* false: whoever tests calls el_loader_work */
@@ -104,7 +105,7 @@ void el_memory_publish(el_memory *m);
 el_status el_memory_check(el_memory *m, el_entry *entry, uint64_t n_tokens, int page_tokens, el_error *err);
 
 /* Blocks of an adapter of `rank` on all linear layers. */
-el_status el_memory_adapter_blocks(const el_lora_shape *shape, const el_kernels *k, size_t block_bytes, int rank,
-                                   uint32_t *n_blocks, el_error *err);
+el_status el_memory_adapter_blocks(const el_lora_shape *shape, const el_kernels *k, el_layout layout,
+                                   size_t block_bytes, int rank, uint32_t *n_blocks, el_error *err);
 
 #endif

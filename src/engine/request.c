@@ -10,7 +10,7 @@
 #include "engine/engine.h"
 
 el_request el_request_default(void) {
-  return (el_request){.max_tokens = -1, .sampling = el_sampling_default()};
+  return (el_request){.max_tokens = -1, .n_scores = 3, .sampling = el_sampling_default()};
 }
 
 /* ------------------------------------------------------- table; mutex held */
@@ -33,48 +33,74 @@ static void table_remove(el_engine *e, el_seq *q) {
 
 /* ---------------------------------------------------------- submit, cancel */
 
+static el_status enqueue(el_engine *e, el_seq *q, uint64_t *id, el_error *err) {
+  el_status status = EL_OK;
+  pthread_mutex_lock(&e->mutex);
+  int limit = e->scheduler.n_slots + e->max_queue;
+  if (e->closing) {
+    status = el_fail(err, EL_ERR_CLOSED, "the engine is shutting down");
+  } else if (e->n_unfinished >= limit && !q->is_reading) {
+    status = el_fail(err, EL_ERR_BUSY, "%d requests run or wait, the limit is %d (n_slots and max_queue)",
+                     e->n_unfinished, limit);
+  } else {
+    e->n_unfinished += !q->is_reading;
+    e->n_readings += q->is_reading;
+    q->id = ++e->n_submitted;
+    if (id) *id = q->id;
+    table_add(e, q);
+    *e->inbox_end = q;
+    e->inbox_end = &q->next;
+    pthread_cond_signal(&e->work);
+  }
+  pthread_mutex_unlock(&e->mutex);
+  return status;
+}
+
 el_status el_submit(el_engine *e, const el_request *request, uint64_t *id, el_error *err) {
   if (!e || !request) return el_fail(err, EL_ERR_INVALID, "request: is NULL");
-  if (request->auto_adapter)
-    return el_fail(err, EL_ERR_INVALID, "auto: there is no router that could choose an adapter");
   el_seq *q = NULL;
   el_status status = el_seq_new(request, &e->limits, &q, err);
   if (status) return status;
   const char *adapter = request->adapter;
   bool base = !adapter || !*adapter || !strcmp(adapter, e->name);
-  if (!base && request->n_adapters)
+  if (request->auto_adapter && (request->n_adapters || (adapter && *adapter)))
+    status = el_fail(err, EL_ERR_INVALID, "auto_adapter: is asked for, and so are adapters by name: give one of them");
+  else if (request->auto_adapter)
+    q->adapter = el_chooser_reader(e);
+  else if (!base && request->n_adapters)
     status = el_fail(err, EL_ERR_INVALID, "adapters: are there, and so is `adapter`: give one of them");
   else if (!base)
     status = el_registry_get(e->registry, adapter, &q->adapter, err);
   else if (request->n_adapters)
     status = el_registry_combine(e->registry, request->adapters, request->n_adapters, &q->adapter, err);
-  if (q->adapter) {
+  if (q->adapter && !q->choice) {
     snprintf(q->adapter_name, sizeof q->adapter_name, "%s", q->adapter->name);
     status = el_memory_check(&e->memory, q->adapter, (uint64_t)(q->n_prompt + q->max_new), EL_PAGE_TOKENS, err);
   }
-  if (!status) {
-    pthread_mutex_lock(&e->mutex);
-    int limit = e->scheduler.n_slots + e->max_queue;
-    if (e->closing) {
-      status = el_fail(err, EL_ERR_CLOSED, "the engine is shutting down");
-    } else if (e->n_unfinished >= limit) {
-      status = el_fail(err, EL_ERR_BUSY, "%d requests run or wait, the limit is %d (n_slots and max_queue)",
-                       e->n_unfinished, limit);
-    } else {
-      e->n_unfinished++;
-      q->id = ++e->n_submitted;
-      if (id) *id = q->id;
-      table_add(e, q);
-      *e->inbox_end = q;
-      e->inbox_end = &q->next;
-      pthread_cond_signal(&e->work);
-    }
-    pthread_mutex_unlock(&e->mutex);
-  }
+  if (!status) status = enqueue(e, q, id, err);
   if (status) {
     el_registry_put(e->registry, q->adapter);
     el_seq_free(q);
   }
+  return status;
+}
+
+static void ignore(const el_event *event) {}
+
+el_status el_request_submit_reading(el_engine *e, const el_request *request, el_vector_fn on_vector, void *user,
+                                    el_error *err) {
+  el_seq *q = NULL;
+  el_status status = el_seq_new(request, &e->limits, &q, err);
+  if (status) return status;
+  q->is_reading = true;
+  q->on_event = ignore;
+  q->choice->on_vector = on_vector;
+  q->choice->vector_user = user;
+  q->adapter = el_chooser_reader(e);
+  status = enqueue(e, q, NULL, err);
+  if (!status) return EL_OK;
+  el_registry_put(e->registry, q->adapter);
+  el_seq_free(q);
   return status;
 }
 
@@ -105,12 +131,12 @@ el_status el_request_list(const el_engine *engine, el_request_info **out, size_t
   size_t count = 0, cap = (size_t)e->n_unfinished, bytes = 0;
   for (int i = 0; i < EL_TABLE; i++)
     for (const el_seq *q = e->table[i]; q; q = q->table_next)
-      if (!q->done) bytes += sizeof **out + strlen(q->adapter_name) + 1;
+      if (!q->done && !q->is_reading) bytes += sizeof **out + strlen(q->adapter_name) + 1;
   el_request_info *list = malloc(bytes ? bytes : 1);
   char *strings = list ? (char *)(list + cap) : NULL;
   for (int i = 0; list && i < EL_TABLE; i++)
     for (const el_seq *q = e->table[i]; q; q = q->table_next) {
-      if (q->done) continue;
+      if (q->done || q->is_reading) continue;
       assert(count < cap);
       list[count++] = (el_request_info){.id = q->id,
                                         .adapter = strings,
@@ -158,7 +184,7 @@ void el_request_deliver_done(el_engine *e, el_seq *q, const el_event *event) {
   el_seq_end(q);
   bool called = q->on_event; /* else a client may take the event and free q once the mutex is open */
   pthread_mutex_lock(&e->mutex);
-  e->n_unfinished--;
+  e->n_unfinished -= !q->is_reading;
   q->done = true;
   if (called)
     table_remove(e, q);
@@ -191,23 +217,11 @@ static void take_done(el_engine *e, el_seq *q, el_event *out) {
   if (++e->n_kept > EL_KEEP_DONE) drop_oldest(e);
 }
 
-static struct timespec deadline_in(int timeout_ms) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  t.tv_sec += timeout_ms / 1000;
-  t.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
-  if (t.tv_nsec >= 1000000000) {
-    t.tv_nsec -= 1000000000;
-    t.tv_sec++;
-  }
-  return t;
-}
-
 el_status el_next_event(el_engine *e, uint64_t id, int timeout_ms, el_event *out) {
   if (!e || !out) return EL_ERR_INVALID;
   /* In a callback there is nothing to wait for: the events come from this very thread. */
   if (pthread_equal(pthread_self(), e->thread)) timeout_ms = 0;
-  struct timespec deadline = deadline_in(timeout_ms > 0 ? timeout_ms : 0);
+  struct timespec deadline = el_deadline_in(timeout_ms > 0 ? timeout_ms : 0);
   el_status status = EL_OK;
   pthread_mutex_lock(&e->mutex);
   el_seq *q = *slot_of(e, id);

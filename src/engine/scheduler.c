@@ -9,7 +9,7 @@ el_status el_scheduler_init(el_scheduler *s, el_memory *memory, int n_slots, int
   assert(n_slots >= 1 && step_rows >= n_slots && max_logits >= n_slots);
   *s = (el_scheduler){.memory = memory, .n_slots = n_slots, .step_rows = step_rows, .max_logits = max_logits};
   s->running = calloc((size_t)n_slots, sizeof *s->running);
-  s->pieces = calloc((size_t)n_slots, sizeof *s->pieces);
+  s->pieces = calloc((size_t)n_slots * 2, sizeof *s->pieces);
   s->rows = calloc((size_t)step_rows, sizeof *s->rows);
   if (s->running && s->pieces && s->rows) return EL_OK;
   el_scheduler_free(s);
@@ -51,9 +51,10 @@ static uint32_t last_chained(const el_seq *q) {
   return q->n_chained ? q->pages[q->n_chained - 1] : (uint32_t)EL_NO_PAGE;
 }
 
-/* Positions that need not be computed by this sequence, if others have: all before the first whose logits are wanted.
- */
+/* Positions that need not be computed by this sequence, if others have: all before the first whose logits are wanted,
+ * or whose state the router wants. */
 static int reusable(const el_seq *q) {
+  if (el_seq_chooses(q)) return q->adapter || q->choice->begin ? 0 : q->choice->focus_begin;
   int scored = q->n_prompt_logprobs - 1; /* the first position that still scores a token of the prompt */
   return q->wants_prompt_logprobs && q->n_prompt_logprobs < q->n_prompt ? scored : q->n_tokens - 1;
 }
@@ -96,6 +97,7 @@ void el_scheduler_computed(el_scheduler *s, el_seq *q, int n) {
 
 /* A running sequence lets go of its pages and its adapter. */
 static void release(el_scheduler *s, el_seq *q) {
+  if (q->choice) el_choice_restart(q->choice);
   el_prefix_release(&s->memory->prefix, q->pages, q->n_pages);
   el_memory_unpin(s->memory, q->adapter);
   q->n_pages = q->n_chained = q->n_computed = 0;
@@ -138,6 +140,8 @@ bool el_scheduler_start(el_scheduler *s, el_seq *q) {
 }
 
 void el_scheduler_remove(el_scheduler *s, el_seq *q) {
+  for (int i = 0; i < s->n_pieces; i++)
+    if (s->pieces[i].seq == q) s->pieces[i].seq = NULL;
   for (int i = 0; i < s->n_running; i++) {
     if (s->running[i] != q) continue;
     release(s, q);
@@ -189,12 +193,23 @@ static const el_adapter *adapter_of(const el_seq *q) {
   return q->adapter ? q->adapter->adapter : NULL;
 }
 
+/* In the order that a step wants: TAIL, WHOLE, HEAD. */
+static void sort_parts(el_scheduler *s) {
+  static const int rank[] = {[EL_ROW_TAIL] = 0, [EL_ROW_WHOLE] = 1, [EL_ROW_HEAD] = 2};
+  for (int i = 1; i < s->n_pieces; i++) {
+    el_piece p = s->pieces[i];
+    int at = i;
+    for (; at > 0 && rank[s->pieces[at - 1].part] > rank[p.part]; at--) s->pieces[at] = s->pieces[at - 1];
+    s->pieces[at] = p;
+  }
+}
+
 /* Puts pieces with the same adapter together: by the first of them, in the order that they had. */
 static void group(el_scheduler *s) {
   for (int i = 0; i < s->n_pieces; i++) {
     const el_adapter *a = adapter_of(s->pieces[i].seq);
     int end = i + 1;
-    for (int j = end; j < s->n_pieces; j++) {
+    for (int j = end; j < s->n_pieces && s->pieces[j].part == s->pieces[i].part; j++) {
       if (adapter_of(s->pieces[j].seq) != a) continue;
       el_piece p = s->pieces[j];
       memmove(&s->pieces[end + 1], &s->pieces[end], (size_t)(j - end) * sizeof p);
@@ -204,6 +219,34 @@ static void group(el_scheduler *s) {
   }
 }
 
+/* Positions [from, to) of a sequence as far as there is room; returns how many there are. */
+static int add_chunk(el_scheduler *s, el_seq *q, el_row_part part, int from, int to, int *rows, int *logits) {
+  int n = 0;
+  for (; from + n < to && n < *rows; n++) {
+    if (!wants_logits(q, from + n)) continue;
+    if (!*logits) break;
+    --*logits;
+  }
+  if (n) s->pieces[s->n_pieces++] = (el_piece){q, part, from, n, 0};
+  *rows -= n;
+  return n;
+}
+
+static float *states_at(const el_scheduler *s, const el_seq *q, int i) {
+  return q->choice->states + (size_t)i * s->state_floats;
+}
+
+static void add_head_rows(el_scheduler *s, const el_piece *p) {
+  const el_seq *q = p->seq;
+  for (int i = p->from; i < p->from + p->n; i++)
+    s->rows[s->n_rows++] = (el_row){.token = q->tokens[q->choice->begin + i],
+                                    .pos = i,
+                                    .pages = q->pages,
+                                    .adapter = adapter_of(q),
+                                    .part = EL_ROW_HEAD,
+                                    .states = states_at(s, q, i)};
+}
+
 void el_scheduler_plan(el_scheduler *s) {
   grow(s);
   int rows = s->step_rows, logits = s->max_logits;
@@ -211,37 +254,46 @@ void el_scheduler_plan(el_scheduler *s) {
   for (int i = 0; i < s->n_running; i++) {
     el_seq *q = s->running[i];
     if (q->stalled || !generates(q)) continue;
-    s->pieces[s->n_pieces++] = (el_piece){q, q->n_computed, 1};
+    s->pieces[s->n_pieces++] = (el_piece){q, EL_ROW_WHOLE, q->n_computed, 1, 0};
     rows--;
     logits--;
   }
   for (int i = 0; i < s->n_running && rows > 0; i++) {
     el_seq *q = s->running[i];
     if (q->stalled || generates(q)) continue;
-    int from = q->n_computed;
+    if (el_seq_chooses(q)) {
+      if (q->choice->n_read < q->n_computed) q->choice->n_read = q->n_computed; /* begin is 0 then */
+      int from = q->choice->n_read, left = q->choice->end - q->choice->begin - from, n = left < rows ? left : rows;
+      s->pieces[s->n_pieces++] = (el_piece){q, EL_ROW_HEAD, from, n, 0};
+      rows -= n;
+      continue;
+    }
+    int from = q->n_computed, headed = q->choice ? el_choice_headed(q->choice) : 0;
     reuse(s, q); /* others may have computed it since this one started */
     count_reused(s, q, from);
-    el_piece p = {q, q->n_computed, 0};
-    for (int pos = p.from; pos < q->n_tokens && p.n < rows; pos++, p.n++) {
-      if (!wants_logits(q, pos)) continue;
-      if (!logits) break;
-      logits--;
-    }
-    if (!p.n) continue;
-    s->pieces[s->n_pieces++] = p;
-    rows -= p.n;
+    from = q->n_computed;
+    if (from < headed) from += add_chunk(s, q, EL_ROW_TAIL, from, headed, &rows, &logits);
+    if (from >= headed) add_chunk(s, q, EL_ROW_WHOLE, from, q->n_tokens, &rows, &logits);
   }
+  sort_parts(s);
   group(s);
   s->n_rows = 0;
   for (int i = 0; i < s->n_pieces; i++) {
-    const el_piece *p = &s->pieces[i];
+    el_piece *p = &s->pieces[i];
+    p->row = s->n_rows;
+    if (p->part == EL_ROW_HEAD) {
+      add_head_rows(s, p);
+      continue;
+    }
     const el_adapter *a = adapter_of(p->seq);
     for (int pos = p->from; pos < p->from + p->n; pos++)
       s->rows[s->n_rows++] = (el_row){.token = p->seq->tokens[pos],
                                       .pos = pos,
                                       .pages = p->seq->pages,
                                       .adapter = a,
-                                      .wants_logits = wants_logits(p->seq, pos)};
+                                      .wants_logits = wants_logits(p->seq, pos),
+                                      .part = p->part,
+                                      .states = p->part == EL_ROW_TAIL ? states_at(s, p->seq, pos) : NULL};
   }
   assert(s->n_rows > 0 || !s->n_running || s->running[0]->stalled);
 }

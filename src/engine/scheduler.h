@@ -5,6 +5,9 @@
  * there is none and no adapter that could leave, the youngest running sequence gives up all of its pages and waits,
  * before all that are younger; its tokens are computed again later, which nobody notices, since rows do not depend on
  * who shares their step. The oldest one always goes on: the pool holds one whole context and its adapter.
+ *
+ * A sequence whose adapter is to be chosen has HEAD rows until the router has read its prompt. They write keys and
+ * values of the first layers into its pages, which count as not computed until TAIL rows have done the other layers.
  */
 #ifndef EL_ENGINE_SCHEDULER_H
 #define EL_ENGINE_SCHEDULER_H
@@ -14,20 +17,23 @@
 
 /* Consecutive positions of one sequence in a step. */
 typedef struct el_piece {
-  el_seq *seq;
-  int from, n;
+  el_seq *seq; /* NULL: it has ended since */
+  el_row_part part;
+  int from, n; /* HEAD: counted from the first that the router reads */
+  int row;     /* of the step, the first one's */
 } el_piece;
 
 typedef struct el_scheduler {
   el_memory *memory;
   int n_slots, step_rows, max_logits;
+  size_t state_floats;            /* of a row that the router reads */
   el_seq *waiting, *last_waiting; /* a list in order of id */
   el_seq **running;               /* [n_running], in order of id */
   int n_running;
   uint64_t n_preempted;
 
   /* The next step. Pieces are in the order of their rows. */
-  el_piece *pieces; /* [n_slots] */
+  el_piece *pieces; /* [2 * n_slots]: a sequence may have a TAIL and a WHOLE one */
   int n_pieces;
   el_row *rows; /* [step_rows] */
   int n_rows;

@@ -80,10 +80,16 @@ static bool copy(el_seq *s, const el_request *r) {
 }
 
 el_status el_seq_new(const el_request *r, const el_seq_limits *limits, el_seq **out, el_error *err) {
+  el_choice *choice = NULL;
   el_status status = check(r, limits, err);
+  if (!status && r->auto_adapter) status = el_choice_new(r, limits->router, &choice, err);
   if (status) return status;
   el_seq *s = calloc(1, sizeof *s);
-  if (!s) return el_fail(err, EL_ERR_NO_MEMORY, "request: out of memory");
+  if (!s) {
+    el_choice_free(choice);
+    return el_fail(err, EL_ERR_NO_MEMORY, "request: out of memory");
+  }
+  s->choice = choice;
   int room = limits->ctx_size - (int)r->n_prompt;
   s->sampling = r->sampling;
   s->n_prompt = s->n_tokens = (int)r->n_prompt;
@@ -118,7 +124,7 @@ el_status el_seq_start(el_seq *s, el_error *err) {
   s->n_prompt_logprobs = 1; /* that of the first token is 0: nothing is before it */
   if (!tokens || !s->pages || (s->wants_prompt_logprobs && !s->prompt_logprobs))
     return el_fail(err, EL_ERR_NO_MEMORY, "request: out of memory for %zu tokens", n);
-  return EL_OK;
+  return el_seq_chooses(s) ? el_choice_start(s->choice, err) : EL_OK;
 }
 
 void el_seq_end(el_seq *s) {
@@ -126,6 +132,8 @@ void el_seq_end(el_seq *s) {
   free(s->pages);
   free(s->prompt_logprobs);
   free(s->bias);
+  el_choice_free(s->choice);
+  s->choice = NULL;
   s->tokens = NULL;
   s->pages = NULL;
   s->prompt_logprobs = NULL;

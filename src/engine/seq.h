@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "adapter/registry.h"
+#include "engine/choice.h"
 #include "engine/mailbox.h"
 #include "engine/stop.h"
 #include "model/model.h"
@@ -23,12 +24,14 @@ struct el_seq {
   int n_prompt;
   int max_new; /* generated tokens that max_tokens and the context allow; 0: none are wanted */
   bool ignore_eos, logprobs, wants_prompt_logprobs;
+  bool is_reading; /* of an example, for the router */
   int n_top;
   el_event_fn on_event;
   void *user;
   uint64_t submitted_ns;
   el_logit_bias *bias;
   const char **stop_strings; /* one block with the strings */
+  el_choice *choice; /* of an adapter by the router; NULL: none was asked for, or nothing of it is needed any more */
 
   /* The engine thread's. The keys and values of positions 0 .. n_computed - 1 are in the pages; what a step computes
    * are positions up to n_tokens - 1. The logits of the last one give the next token. */
@@ -68,6 +71,7 @@ struct el_seq {
 
 typedef struct el_seq_limits {
   int n_vocab, ctx_size;
+  const el_router *router; /* NULL: there is none */
 } el_seq_limits;
 
 /* Checks a request and copies it, but for its adapter. */
@@ -79,6 +83,11 @@ void el_seq_free(el_seq *s);
 el_status el_seq_start(el_seq *s, el_error *err);
 /* Frees what only a running sequence needs: events may still wait to be taken. */
 void el_seq_end(el_seq *s);
+
+/* Its adapter is still to be chosen. */
+static inline bool el_seq_chooses(const el_seq *s) {
+  return s->choice && !s->choice->made;
+}
 
 static inline int el_seq_n_new(const el_seq *s) {
   return s->n_tokens - s->n_prompt;

@@ -49,11 +49,11 @@ bool el_upkeep_watch(el_engine *e, const char *path) {
 static uint64_t key_of(const el_engine *e) {
   el_lora_shape shape;
   el_hparams_shape(el_model_hparams(e->model), &shape);
-  return el_index_file_key(&shape, e->kernels, e->memory.pool.block_bytes);
+  return el_index_file_key(&shape, e->kernels, e->adapter_layout, e->memory.pool.block_bytes);
 }
 
-el_index_file *el_upkeep_read_index(el_engine *e) {
-  el_index_file *f = NULL;
+el_record_file *el_upkeep_read_index(el_engine *e) {
+  el_record_file *f = NULL;
   el_error err;
   if (e->cache_dir && el_index_file_read(e->cache_dir, key_of(e), &f, &err))
     el_logf(&e->log, EL_LOG_WARN, "%s; it is made anew", err.message);
@@ -64,11 +64,11 @@ static void save_index(el_engine *e) {
   uint64_t loads = atomic_load(&e->memory.count.loads);
   if (!e->cache_dir || loads == e->upkeep.saved_loads) return;
   e->upkeep.saved_loads = loads;
-  el_index_file *before = el_upkeep_read_index(e);
+  el_record_file *before = el_upkeep_read_index(e);
   el_error err;
   if (el_index_file_write(e->cache_dir, key_of(e), e->registry, before, &err))
     el_logf(&e->log, EL_LOG_WARN, "what is known about adapters is not kept: %s", err.message);
-  el_index_file_free(before);
+  el_record_file_free(before);
 }
 
 /* ------------------------------------------------------------------- thread */

@@ -9,7 +9,8 @@
 
 /* One group of one row. 8-bit layouts: word[j] holds the codes of columns 4j .. 4j+3. 4-bit layouts: word[j], j < 4,
  * holds those of columns 4j .. 4j+3 in the low nibbles of its bytes, those of columns 4j+16 .. 4j+19 in the high ones.
- */
+ * A last group of Q4 that has n fours of columns, fewer than 8, takes h = (n + 1) / 2 words; the high nibbles are those
+ * of columns 4(j+h) .. 4(j+h)+3. */
 typedef struct el_group {
   uint32_t word[8];
   uint16_t d, m; /* F16 */
@@ -141,6 +142,53 @@ static inline __attribute__((always_inline)) void el_group_from_n_floats(const f
     code[i] = (unsigned char)q ^ 0x80;
   }
   memcpy(out->word, code, (size_t)n);
+}
+
+/* The first n of 32 values, a multiple of 4, to w = d * (code - 8). x: finite, and the others are 0. Codes are -8 to 7,
+ * so d has the sign that gives the largest magnitude the longer side; 8 steps to it are best for most groups, 7 for
+ * some (when there is another that large on the other side). Then the scale is the one that is best for the codes:
+ * the error is sum(x^2) - sum(x q)^2 / sum(q^2). */
+static inline __attribute__((always_inline)) void el_group_from_n_floats_q4(const float *x, int n, el_group *out) {
+  const int32_t zero = 0x4b400000; /* as above */
+  int32_t bits[EL_GROUP], top = 0, bottom = 0;
+  memcpy(bits, x, sizeof *bits * (size_t)n);
+  for (int i = 0; i < n; i++) {
+    int32_t a = bits[i] & 0x7fffffff, below = bits[i] < 0 ? a : 0;
+    top = a > top ? a : top;
+    bottom = below > bottom ? below : bottom;
+  }
+  float amax, best = -1, scale = 0;
+  memcpy(&amax, &top, 4);
+  if (bottom < top) amax = -amax;
+  int32_t chosen[EL_GROUP] = {0};
+  for (int steps = 8; steps >= 7; steps--) {
+    float d = amax / (float)steps, id = d != 0 ? 1.0f / d : 0.0f, y[EL_GROUP], with[4] = {0};
+    int32_t q[EL_GROUP], squares = 0;
+    for (int i = 0; i < n; i++) y[i] = x[i] * id + 0x1.8p23f; /* rounds to nearest even */
+    memcpy(q, y, sizeof *q * (size_t)n);
+    for (int i = 0; i < n; i++) {
+      q[i] -= zero;
+      q[i] = q[i] > -8 ? q[i] : -8;
+      q[i] = q[i] < 7 ? q[i] : 7;
+      squares += q[i] * q[i];
+    }
+    for (int i = 0; i < n; i += 4)
+      for (int j = 0; j < 4; j++) with[j] += x[i + j] * (float)q[i + j];
+    float sum = (with[0] + with[1]) + (with[2] + with[3]), gain = squares ? sum * sum / (float)squares : 0;
+    if (!(gain > best)) continue;
+    best = gain;
+    scale = squares ? sum / (float)squares : 0;
+    memcpy(chosen, q, sizeof *q * (size_t)n);
+  }
+  out->d = el_f32_to_f16(scale);
+  out->m = 0;
+  const int half = (n / 4 + 1) / 2;
+  unsigned char code[EL_GROUP / 2];
+  for (int i = 0; i < 4 * half; i++) {
+    int32_t high = i + 4 * half < n ? chosen[i + 4 * half] : 0;
+    code[i] = (unsigned char)((chosen[i] + 8) | (high + 8) << 4);
+  }
+  memcpy(out->word, code, (size_t)(4 * half));
 }
 
 static inline void el_group_from_floats(const float *x, el_group *out) {

@@ -36,6 +36,18 @@ static inline bool el_layout_is_float(el_layout l) {
   return l == EL_LAYOUT_F16 || l == EL_LAYOUT_BF16;
 }
 
+/* The layouts that LoRA matrices may have, of as few columns as their rank: the last group holds whole fours of columns
+ * only, where there are not 32. */
+static inline bool el_layout_may_end_early(el_layout l) {
+  return l == EL_LAYOUT_Q4 || l == EL_LAYOUT_Q8;
+}
+
+/* Fours of columns that group g of W holds; with 4 bits, the low nibbles are those of the first half (rounded up). */
+static inline int el_group_quads(el_layout layout, int cols, int g) {
+  int left = (cols + 3) / 4 - g * (EL_GROUP / 4);
+  return el_layout_may_end_early(layout) && left < EL_GROUP / 4 ? left : EL_GROUP / 4;
+}
+
 /* W: [rows, cols], packed. */
 typedef struct el_packed {
   el_layout layout;
@@ -70,9 +82,9 @@ el_layout el_layout_for(el_type type, const void *data, int64_t n, el_weights we
 
 /* Packs tiles [tile_begin, tile_end) of a GGUF tensor; src: [rows, cols] in `type`, any alignment. w->data is set. */
 void el_pack_tiles(el_packed *w, el_type type, const void *src, int tile_begin, int tile_end);
-/* Packs rows of F32 into an EL_LAYOUT_Q8 matrix, from row `row` on; src: [n_rows, cols]. Rows must not be written
- * twice, and the matrix must have been cleared by el_packed_clear. */
-void el_pack_rows_q8(el_packed *w, int row, int n_rows, const float *src);
+/* Packs rows of F32 into a matrix whose layout is EL_LAYOUT_Q4, Q8 or F16, from row `row` on; src: [n_rows, cols],
+ * finite. Rows must not be written twice, and the matrix must have been cleared by el_packed_clear. */
+void el_pack_rows(el_packed *w, int row, int n_rows, const float *src);
 void el_packed_clear(el_packed *w);
 /* One row as F32: dst: [cols]. */
 void el_packed_get_row(const el_packed *w, int row, float *dst);
@@ -194,12 +206,15 @@ typedef struct el_low_rank {
   const el_act *h;
   const unsigned char *data; /* of b */
   uint32_t tile_bytes, scales_at;
-  int quads;       /* of four columns of B, the last perhaps in part */
+  int quads; /* of four columns of B, the last perhaps in part */
+  bool has_4_bits;
   const int8_t *q; /* of h */
 } el_low_rank;
 
 static inline el_low_rank el_low_rank_of(const el_packed *b, const el_act *h) {
-  return (el_low_rank){b, h, b->data, (uint32_t)b->tile_bytes, (uint32_t)b->scales_at, (b->cols + 3) / 4, h->q};
+  return (el_low_rank){
+      b,   h, b->data, (uint32_t)b->tile_bytes, (uint32_t)b->scales_at, (b->cols + 3) / 4, b->layout == EL_LAYOUT_Q4,
+      h->q};
 }
 
 typedef struct el_kernels {
@@ -212,8 +227,8 @@ typedef struct el_kernels {
   void (*gemm)(const el_packed *w, int tile_begin, int tile_end, const el_act *x, int col_begin, int col_end, float *y,
                size_t ldy, bool add, el_fetch *fetch);
   /* gemm of an integer layout, and the low-rank products: lora[c] is column c's, counted as y's; each B is in
-   * EL_LAYOUT_Q8. A tile of B, which one column alone reads and which comes from memory, is fetched while the column's
-   * tile of W is used. NULL where an instruction set has no such function: for el_gemm_lora to call. */
+   * EL_LAYOUT_Q8 or Q4. A tile of B, which one column alone reads and which comes from memory, is fetched while the
+   * column's tile of W is used. NULL where an instruction set has no such function: for el_gemm_lora to call. */
   void (*gemm_lora)(const el_packed *w, int tile_begin, int tile_end, const el_act *x, int col_begin, int col_end,
                     float *y, size_t ldy, bool add, const el_low_rank *lora, el_fetch *fetch);
   /* Quantises groups [group_begin, group_end) of column `col`. x: [a->k], the whole column. Scales are multiplied by

@@ -74,6 +74,16 @@ EL_INLINE __m256i dot(const weights *w, el_layout layout, int part, const void *
 }
 
 EL_INLINE void group_sums(const unsigned char *codes, el_layout layout, int n, const int8_t *q, int C, __m256i *sum) {
+  if (layout == EL_LAYOUT_Q4 && n < 8) {
+    for (int j = 0; j < n; j++) {
+      __m256i w = load_quad_of_end(codes, j, (n + 1) / 2);
+      for (int c = 0; c < C; c++) {
+        __m256i products = _mm256_maddubs_epi16(w, quad(q + c * EL_GROUP + j * 4));
+        sum[c] = _mm256_add_epi32(sum[c], _mm256_madd_epi16(products, _mm256_set1_epi16(1)));
+      }
+    }
+    return;
+  }
   if (layout != EL_LAYOUT_Q8) {
     weights w;
     load_weights(codes, layout, 0, &w);

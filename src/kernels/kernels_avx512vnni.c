@@ -82,6 +82,27 @@ EL_INLINE __m512 low_rank(const el_low_rank *l, int t, int N) {
   return acc;
 }
 
+/* The same of a B in 4 bits. */
+EL_INLINE __m512 low_rank_4_bits(const el_low_rank *l, int t, int N) {
+  const unsigned char *codes = l->data + (size_t)t * l->tile_bytes, *scales = codes + l->scales_at;
+  const int8_t *q = l->q;
+  const float *d = l->h->d;
+  const int32_t *offset = l->h->s8;
+  const __m512i low = _mm512_set1_epi8(15);
+  __m512 acc = _mm512_setzero_ps();
+  for (int left = N ? N : l->quads; left > 0; left -= 8, codes += 256, scales += 32, q += EL_GROUP) {
+    __m512i sum = _mm512_set1_epi32(*offset++);
+    const int half = ((N || left < 8 ? left : 8) + 1) / 2;
+    for (int j = 0; j < half; j++) {
+      __m512i v = _mm512_load_si512(codes + j * 64);
+      sum = _mm512_dpbusd_epi32(sum, _mm512_and_si512(v, low), quad(q + j * 4));
+      sum = _mm512_dpbusd_epi32(sum, _mm512_and_si512(_mm512_srli_epi16(v, 4), low), quad(q + (half + j) * 4));
+    }
+    acc = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), _mm512_mul_ps(load_halves(scales), _mm512_set1_ps(*d++)), acc);
+  }
+  return acc;
+}
+
 /* Tile t is needed after this tile of W: into the first-level cache. One that comes later leaves memory for the second
  * level, since the core can wait for few lines at once if they are to end in the first. */
 EL_INLINE void fetch_low_rank(const el_low_rank *l, int t, int tile_end) {
@@ -100,7 +121,8 @@ EL_INLINE void put_with_low_rank(const block *b, int t, int C, const __m512 *acc
 #pragma GCC unroll 8
   for (int c = 0; c < C; c++, y += b->ldy) {
     __m512 r = b->add ? _mm512_add_ps(_mm512_maskz_loadu_ps(rows, y), acc[c]) : acc[c];
-    if (b->lora[c].b) r = _mm512_add_ps(r, low_rank(&b->lora[c], t, N));
+    const el_low_rank *l = &b->lora[c];
+    if (l->b) r = _mm512_add_ps(r, l->has_4_bits ? low_rank_4_bits(l, t, N) : low_rank(l, t, N));
     _mm512_mask_storeu_ps(y, rows, r);
   }
 }
@@ -146,6 +168,16 @@ EL_INLINE void tile_groups(const block *b, int t, int C, el_layout layout, __m51
         }
       }
       codes += 512;
+    } else if (fours - g * 8 < 8) { /* the end of a LoRA matrix */
+      const int n = fours - g * 8, half = (n + 1) / 2;
+      for (int j = 0; j < half; j++) {
+        __m512i v = _mm512_load_si512(codes + j * 64);
+        __m512i lo = _mm512_and_si512(v, low), hi = _mm512_and_si512(_mm512_srli_epi16(v, 4), low);
+        for (int c = 0; c < C; c++) {
+          sum[c] = _mm512_dpbusd_epi32(sum[c], lo, quad(q + c * EL_GROUP + j * 4));
+          sum[c] = _mm512_dpbusd_epi32(sum[c], hi, quad(q + c * EL_GROUP + (half + j) * 4));
+        }
+      }
     } else {
 #pragma GCC unroll 4
       for (int j = 0; j < 4; j++) {

@@ -27,7 +27,7 @@ EL_INLINE __m256i dpbusd(__m256i sum, __m256i codes, __m256i x) {
 EL_INLINE void group_sums(const unsigned char *codes, el_layout layout, int n, const int8_t *q, int C, __m256i *sum) {
 #pragma GCC unroll 8
   for (int j = 0; j < n; j++) {
-    __m256i v = load_quad(codes, j, layout);
+    __m256i v = layout == EL_LAYOUT_Q4 && n < 8 ? load_quad_of_end(codes, j, (n + 1) / 2) : load_quad(codes, j, layout);
     for (int c = 0; c < C; c++) sum[c] = dpbusd(sum[c], v, quad(q + c * EL_GROUP + j * 4));
   }
 }

@@ -68,6 +68,24 @@ EL_INLINE void sums_of_4_bits(const unsigned char *codes, const int8_t *q, int C
   for (int c = 0; c < C; c++) sum[c] = vpaddq_s32(vpaddlq_s16(s[c].val[0]), vpaddlq_s16(s[c].val[1]));
 }
 
+/* The same of a last group that has n quads, fewer than 8; an odd n reads one more, whose activations are zero. */
+EL_INLINE void sums_of_4_bit_end(const unsigned char *codes, const int8_t *q, int n, int C, int32x4_t *sum) {
+  const int half = (n + 1) / 2;
+  int16x8x2_t s[MAX_COLS];
+  for (int c = 0; c < C; c++) s[c] = (int16x8x2_t){{vdupq_n_s16(0), vdupq_n_s16(0)}};
+  for (int j = 0; j < half; j++) {
+    const uint8x16_t v = vld1q_u8(codes + j * TILE * 4);
+    const int8x16_t low = vreinterpretq_s8_u8(vandq_u8(v, vdupq_n_u8(15))),
+                    high = vreinterpretq_s8_u8(vshrq_n_u8(v, 4));
+    for (int c = 0; c < C; c++) {
+      const int32_t *x = (const int32_t *)(const void *)(q + c * EL_GROUP);
+      s[c] = add_products(s[c], low, vreinterpretq_s8_s32(vld1q_dup_s32(x + j)));
+      s[c] = add_products(s[c], high, vreinterpretq_s8_s32(vld1q_dup_s32(x + half + j)));
+    }
+  }
+  for (int c = 0; c < C; c++) sum[c] = vpaddq_s32(vpaddlq_s16(s[c].val[0]), vpaddlq_s16(s[c].val[1]));
+}
+
 /* Four rows, from row `first` of the tile on, times C columns of a panel that has `stride` columns. */
 EL_INLINE void row_sums(const el_packed *w, const unsigned char *tile, int first, const el_act *x, size_t at,
                         int stride, int C, el_layout layout, float32x4_t *acc) {
@@ -86,6 +104,8 @@ EL_INLINE void row_sums(const el_packed *w, const unsigned char *tile, int first
       else
         sums_of_8_bits(codes, q, quads - g * 8, C, layout == EL_LAYOUT_Q8, sum);
       codes += TILE * EL_GROUP;
+    } else if (layout == EL_LAYOUT_Q4 && quads - g * 8 < 8) { /* the end of a LoRA matrix */
+      sums_of_4_bit_end(codes, q, quads - g * 8, C, sum);
     } else {
       sums_of_4_bits(codes, q, C, sum);
       codes += TILE * EL_GROUP / 2;

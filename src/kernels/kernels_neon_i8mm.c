@@ -155,6 +155,10 @@ EL_INLINE void mm_tiles(const block *b, int t_begin, int t_end, int C, el_layout
 }
 
 EL_INLINE void mm_columns(const block *b, int C) {
+  if (b->w->layout == EL_LAYOUT_Q4 && b->w->cols % EL_GROUP) { /* nibbles of its last group are paired otherwise */
+    dot_tiles(b, C, EL_LAYOUT_Q4);
+    return;
+  }
   for (int t = b->tile_begin; t < b->tile_end; t += MM_TILES) {
     int end = b->tile_end - t < MM_TILES ? b->tile_end : t + MM_TILES;
     switch (b->w->layout) {

@@ -8,8 +8,9 @@ static int code_at(const el_packed *w, const unsigned char *tile, int r, int i) 
   size_t t = (size_t)w->tile, g = (size_t)i / EL_GROUP, k = (size_t)i % EL_GROUP;
   if (w->layout == EL_LAYOUT_Q8 || w->layout == EL_LAYOUT_Q8M)
     return tile[g * t * EL_GROUP + k / 4 * t * 4 + (size_t)r * 4 + k % 4];
-  unsigned char byte = tile[g * t * EL_GROUP / 2 + k % 16 / 4 * t * 4 + (size_t)r * 4 + k % 4];
-  return k < 16 ? byte & 15 : byte >> 4;
+  size_t half = ((size_t)el_group_quads(w->layout, w->cols, (int)g) + 1) / 2 * 4, low = k < half ? k : k - half;
+  unsigned char byte = tile[g * t * EL_GROUP / 2 + low / 4 * t * 4 + (size_t)r * 4 + low % 4];
+  return k < half ? byte & 15 : byte >> 4;
 }
 
 /* y[row] = sum over groups of d_w * d_x * (sum of code * q + offset), then + m * d_x * sum(q), each a fused

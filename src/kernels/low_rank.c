@@ -1,12 +1,42 @@
 /* The low-rank products of columns that have different B matrices, for instruction sets that do not fuse them. */
 #include "kernels/kernels.h"
 
-/* The fused kernels take what nearly all have: integer W, and each B in 8 bits. */
+/* The fused kernels take what nearly all have: integer W, and each B in 8 or 4 bits. */
 static bool can_fuse(const el_packed *w, const el_low_rank *lora, int col_begin, int col_end) {
   if (el_layout_is_float(w->layout)) return false;
   for (int c = col_begin; c < col_end; c++)
-    if (lora[c].b && lora[c].b->layout != EL_LAYOUT_Q8) return false;
+    if (lora[c].b && lora[c].b->layout != EL_LAYOUT_Q8 && lora[c].b->layout != EL_LAYOUT_Q4) return false;
   return true;
+}
+
+/* y[row] += h . B[row] for the rows of one tile that are in [begin, end). */
+static void add_part_of_tile(const el_kernels *k, const el_packed *b, int tile, const el_act *h, int begin, int end,
+                             float *y) {
+  float all[EL_TILE_MAX];
+  const int first = tile * b->tile;
+  el_packed one = *b;
+  one.data += (size_t)tile * b->tile_bytes;
+  one.rows = b->rows - first < b->tile ? b->rows - first : b->tile;
+  one.n_tiles = 1;
+  k->gemm(&one, 0, 1, h, 0, 1, all, EL_TILE_MAX, false, NULL);
+  for (int row = begin; row < end; row++) y[row] += all[row - first];
+}
+
+/* The same for any rows. B's tiles may be larger than W's, by which threads share the rows: of a tile that belongs to
+ * two of them each adds its own rows. */
+static void add_rows(const el_kernels *k, const el_packed *b, const el_act *h, int begin, int end, float *y) {
+  if (end > b->rows) end = b->rows;
+  if (begin < end && begin % b->tile) {
+    int tile = begin / b->tile, stop = (tile + 1) * b->tile < end ? (tile + 1) * b->tile : end;
+    add_part_of_tile(k, b, tile, h, begin, stop, y);
+    begin = stop;
+  }
+  int tile = begin / b->tile, n = end == b->rows ? b->n_tiles - tile : (end - begin) / b->tile;
+  if (begin < end && n > 0) {
+    k->gemm(b, tile, tile + n, h, 0, 1, y, 0, true, NULL);
+    begin = (tile + n) * b->tile;
+  }
+  if (begin < end) add_part_of_tile(k, b, tile + n, h, begin, end, y);
 }
 
 void el_gemm_lora(const el_kernels *k, const el_packed *w, int tile_begin, int tile_end, const el_act *x, int col_begin,
@@ -16,12 +46,6 @@ void el_gemm_lora(const el_kernels *k, const el_packed *w, int tile_begin, int t
     return;
   }
   k->gemm(w, tile_begin, tile_end, x, col_begin, col_end, y, ldy, add, fetch);
-  for (int c = col_begin; lora && c < col_end; c++) {
-    const el_packed *b = lora[c].b;
-    if (!b) continue;
-    /* 16-bit layouts have tiles of 16 rows, whatever the others have. */
-    int begin = tile_begin * w->tile / b->tile, end = (tile_end * w->tile + b->tile - 1) / b->tile;
-    if (end > b->n_tiles) end = b->n_tiles;
-    k->gemm(b, begin, end, lora[c].h, 0, 1, y + (size_t)c * ldy, ldy, true, NULL);
-  }
+  for (int c = col_begin; lora && c < col_end; c++)
+    if (lora[c].b) add_rows(k, lora[c].b, lora[c].h, tile_begin * w->tile, tile_end * w->tile, y + (size_t)c * ldy);
 }

@@ -16,6 +16,12 @@ INLINE bool has_8_bits(el_layout l) {
   return l == EL_LAYOUT_Q8 || l == EL_LAYOUT_Q8M;
 }
 
+/* 32-bit words of codes of group g of a row. */
+INLINE int group_words(el_layout layout, int cols, int g) {
+  int quads = el_group_quads(layout, cols, g);
+  return has_8_bits(layout) ? quads : (quads + 1) / 2;
+}
+
 const char *el_layout_name(el_layout layout) {
   static const char *const names[] = {"q4", "q4m", "q8", "q8m", "f16", "bf16"};
   return names[layout];
@@ -29,11 +35,12 @@ void el_packed_init(el_packed *w, el_layout layout, int rows, int cols, int tile
   size_t t = (size_t)w->tile, g = (size_t)w->n_groups, scales = g * t * 2, codes;
   switch (layout) {
     case EL_LAYOUT_Q4:
-    case EL_LAYOUT_Q4M: codes = g * t * EL_GROUP / 2; break;
+    case EL_LAYOUT_Q4M:
     case EL_LAYOUT_Q8:
     case EL_LAYOUT_Q8M:
-      codes = ((size_t)cols + 3) / 4 * 4 * t;
-      break; /* the last group holds whole fours only: LoRA ranks are small */
+      codes = (g - 1) * t * (has_8_bits(layout) ? EL_GROUP : EL_GROUP / 2) +
+              (size_t)group_words(layout, cols, w->n_groups - 1) * 4 * t;
+      break;
     default: codes = (size_t)cols * t * 2; scales = 0;
   }
   w->scales_at = codes;
@@ -88,8 +95,7 @@ INLINE void put_group(const el_packed *w, el_layout layout, unsigned char *tile,
   memcpy(tile + w->scales_at + at, &c->d, 2);
   if (has_mins(layout)) memcpy(tile + w->mins_at + at, &c->m, 2);
   unsigned char *p = tile + (size_t)g * t * (has_8_bits(layout) ? EL_GROUP : EL_GROUP / 2) + lane;
-  int n = has_8_bits(layout) ? 8 : 4;
-  if (layout == EL_LAYOUT_Q8 && (w->cols + 3) / 4 - g * 8 < n) n = (w->cols + 3) / 4 - g * 8;
+  int n = group_words(layout, w->cols, g);
   for (int j = 0; j < n; j++) memcpy(p + (size_t)j * t * 4, &c->word[j], 4);
 }
 
@@ -129,8 +135,8 @@ static void pack_tile_from_floats(const el_packed *w, unsigned char *tile, el_ty
     }
 }
 
-/* To the 16-bit layouts: row r becomes column r of [cols][16]. */
-static void pack_tile_16_bits(const el_packed *w, unsigned char *tile, el_type type, const unsigned char *src,
+/* To the 16-bit layouts: row r becomes column row + r of [cols][16]. */
+static void pack_tile_16_bits(const el_packed *w, unsigned char *tile, int row, el_type type, const unsigned char *src,
                               size_t row_bytes, int n_rows) {
   enum { PIECE = 256 }; /* columns; a multiple of every block */
   const el_type_info *info = el_type_get(type);
@@ -151,7 +157,7 @@ static void pack_tile_16_bits(const el_packed *w, unsigned char *tile, el_type t
         else
           for (int k = 0; k < n; k++) v[k] = el_f32_to_bf16(values[k]);
       }
-      uint16_t *to = (uint16_t *)tile + (size_t)i * EL_LANES + r;
+      uint16_t *to = (uint16_t *)tile + (size_t)i * EL_LANES + row + r;
       for (int k = 0; k < n; k++) to[k * EL_LANES] = v[k];
     }
   }
@@ -160,7 +166,7 @@ static void pack_tile_16_bits(const el_packed *w, unsigned char *tile, el_type t
 static void pack_tile(const el_packed *w, unsigned char *tile, el_type type, const unsigned char *src, size_t row_bytes,
                       int n_rows) {
   if (el_layout_is_float(w->layout)) {
-    pack_tile_16_bits(w, tile, type, src, row_bytes, n_rows);
+    pack_tile_16_bits(w, tile, 0, type, src, row_bytes, n_rows);
     return;
   }
 #define GROUPS(TYPE, LAYOUT, decode, groups, bytes)                                   \
@@ -200,26 +206,34 @@ void el_pack_tiles(el_packed *w, el_type type, const void *src, int tile_begin, 
   }
 }
 
+/* The first n values of a group, a multiple of 4; x: [32], zero from there on. */
+INLINE void group_from_floats(el_layout layout, const float *x, int n, el_group *out) {
+  if (layout == EL_LAYOUT_Q4)
+    el_group_from_n_floats_q4(x, n, out);
+  else
+    el_group_from_n_floats(x, n, out);
+}
+
 /* Rows of n = cols rounded up to 4 values, one group each: B matrices of small ranks have thousands of them, and as
  * whole groups they would be zeros for the most part. */
-INLINE void pack_narrow_rows_q8(el_packed *w, int row, int n_rows, const float *src, int n) {
+INLINE void pack_narrow_rows(el_packed *w, el_layout layout, int row, int n_rows, const float *src, int n) {
   for (int i = 0; i < n_rows; i++, src += w->cols) {
     int at = row + i;
     float values[EL_GROUP] = {0};
     el_group c = {0}; /* compilers do not see that put_group stops at n */
     memcpy(values, src, sizeof(float) * (size_t)w->cols);
-    el_group_from_n_floats(values, n, &c);
-    put_group(w, EL_LAYOUT_Q8, w->data + (size_t)(at / w->tile) * w->tile_bytes, at % w->tile, 0, &c);
+    group_from_floats(layout, values, n, &c);
+    put_group(w, layout, w->data + (size_t)(at / w->tile) * w->tile_bytes, at % w->tile, 0, &c);
   }
 }
 
-void el_pack_rows_q8(el_packed *w, int row, int n_rows, const float *src) {
-  assert(w->layout == EL_LAYOUT_Q8 && row >= 0 && row + n_rows <= w->rows);
+/* Of an integer layout; `layout` is the matrix's, given apart so that it can be a constant. */
+INLINE void pack_integer_rows(el_packed *w, el_layout layout, int row, int n_rows, const float *src) {
   switch ((w->cols + 3) / 4) {
-    case 1: pack_narrow_rows_q8(w, row, n_rows, src, 4); return;
-    case 2: pack_narrow_rows_q8(w, row, n_rows, src, 8); return;
-    case 3: pack_narrow_rows_q8(w, row, n_rows, src, 12); return;
-    case 4: pack_narrow_rows_q8(w, row, n_rows, src, 16); return;
+    case 1: pack_narrow_rows(w, layout, row, n_rows, src, 4); return;
+    case 2: pack_narrow_rows(w, layout, row, n_rows, src, 8); return;
+    case 3: pack_narrow_rows(w, layout, row, n_rows, src, 12); return;
+    case 4: pack_narrow_rows(w, layout, row, n_rows, src, 16); return;
     default: break;
   }
   for (int i = 0; i < n_rows; i++) {
@@ -227,17 +241,38 @@ void el_pack_rows_q8(el_packed *w, int row, int n_rows, const float *src) {
     unsigned char *tile = w->data + (size_t)(at / w->tile) * w->tile_bytes;
     const float *x = src + (size_t)i * (size_t)w->cols;
     for (int g = 0; g < w->n_groups; g++, x += EL_GROUP) {
-      el_group c;
+      el_group c = {0};
       int n = w->cols - g * EL_GROUP;
       if (n >= EL_GROUP) {
-        el_group_from_floats(x, &c);
+        group_from_floats(layout, x, EL_GROUP, &c);
       } else {
         float values[EL_GROUP] = {0};
         memcpy(values, x, sizeof(float) * (size_t)n);
-        el_group_from_floats(values, &c);
+        group_from_floats(layout, values, (n + 3) / 4 * 4, &c);
       }
-      put_group(w, EL_LAYOUT_Q8, tile, at % w->tile, g, &c);
+      put_group(w, layout, tile, at % w->tile, g, &c);
     }
+  }
+}
+
+static void pack_rows_16_bits(el_packed *w, int row, int n_rows, const float *src) {
+  size_t row_bytes = sizeof(float) * (size_t)w->cols;
+  for (int end = row + n_rows; row < end;) {
+    int r = row % EL_LANES, n = end - row < EL_LANES - r ? end - row : EL_LANES - r;
+    pack_tile_16_bits(w, w->data + (size_t)(row / EL_LANES) * w->tile_bytes, r, EL_TYPE_F32, (const unsigned char *)src,
+                      row_bytes, n);
+    row += n;
+    src += (size_t)n * (size_t)w->cols;
+  }
+}
+
+void el_pack_rows(el_packed *w, int row, int n_rows, const float *src) {
+  assert(row >= 0 && row + n_rows <= w->rows);
+  switch (w->layout) {
+    case EL_LAYOUT_Q4: pack_integer_rows(w, EL_LAYOUT_Q4, row, n_rows, src); return;
+    case EL_LAYOUT_Q8: pack_integer_rows(w, EL_LAYOUT_Q8, row, n_rows, src); return;
+    case EL_LAYOUT_F16: pack_rows_16_bits(w, row, n_rows, src); return;
+    default: assert(!"a layout that rows of F32 are packed to");
   }
 }
 
@@ -247,12 +282,11 @@ INLINE void get_group(const el_packed *w, el_layout layout, const unsigned char 
   float d = el_f16_to_f32(el_load_u16(tile + w->scales_at + at));
   float m = has_mins(layout) ? el_f16_to_f32(el_load_u16(tile + w->mins_at + at)) : 0;
   const unsigned char *p = tile + (size_t)g * t * (has_8_bits(layout) ? EL_GROUP : EL_GROUP / 2) + lane;
-  int offset = layout == EL_LAYOUT_Q4 ? 8 : layout == EL_LAYOUT_Q8 ? 128 : 0, n = has_8_bits(layout) ? 8 : 4;
-  if (layout == EL_LAYOUT_Q8 && (w->cols + 3) / 4 - g * 8 < n) n = (w->cols + 3) / 4 - g * 8;
+  int offset = layout == EL_LAYOUT_Q4 ? 8 : layout == EL_LAYOUT_Q8 ? 128 : 0, n = group_words(layout, w->cols, g);
   unsigned char bytes[EL_GROUP] = {0}, code[EL_GROUP];
   for (int j = 0; j < n; j++) memcpy(bytes + 4 * j, p + (size_t)j * t * 4, 4);
   for (int i = 0; i < EL_GROUP; i++)
-    code[i] = has_8_bits(layout) ? bytes[i] : i < 16 ? bytes[i] & 15 : bytes[i - 16] >> 4;
+    code[i] = has_8_bits(layout) ? bytes[i] : i < 4 * n ? bytes[i] & 15 : i < 8 * n ? bytes[i - 4 * n] >> 4 : 0;
   for (int i = 0; i < EL_GROUP; i++) dst[i] = d * (float)(code[i] - offset) + m;
 }
 

@@ -22,4 +22,10 @@ EL_INLINE __m256i load_quad(const unsigned char *codes, int j, el_layout layout)
   return _mm256_and_si256(j < 4 ? v : _mm256_srli_epi16(v, 4), _mm256_set1_epi8(15));
 }
 
+/* Quad j of a last group of q4 that ends early; `half` of its quads are in low nibbles. */
+EL_INLINE __m256i load_quad_of_end(const unsigned char *codes, int j, int half) {
+  __m256i v = _mm256_load_si256((const __m256i *)codes + (j < half ? j : j - half));
+  return _mm256_and_si256(j < half ? v : _mm256_srli_epi16(v, 4), _mm256_set1_epi8(15));
+}
+
 #endif

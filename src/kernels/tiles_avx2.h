@@ -5,7 +5,7 @@
  *   Q8_HAS_OFFSET                                whether it takes the codes of q8 as they are; else as code - 128, and
  *                                                no offset is added
  *   group_sums(codes, layout, n, q, C, sum)      adds n quads of C columns, q: [C][32]; n < 8 only in the last group
- *                                                of q8
+ *                                                of q8 and q4
  *   narrow, load_narrow(x, n, *q), dot_narrow(codes, q, n, start)
  *                                                start + up to 8 quads of q8, with the activations in registers */
 #ifndef EL_KERNELS_TILES_AVX2_H
@@ -101,7 +101,7 @@ EL_INLINE void tile_groups(const call *k, const columns *cols, int t, int C, el_
 
     __m256i sum[MAX_COLS];
     for (int c = 0; c < C; c++) sum[c] = has_offset(layout) ? _mm256_set1_epi32(offset[c]) : _mm256_setzero_si256();
-    const int n = layout == EL_LAYOUT_Q8 && fours - g * 8 < 8 ? fours - g * 8 : 8;
+    const int n = el_layout_may_end_early(layout) && fours - g * 8 < 8 ? fours - g * 8 : 8;
     if (n == 8)
       group_sums(codes, layout, 8, q, C, sum);
     else

@@ -92,6 +92,17 @@ EL_INLINE void row_sums(const block *b, int t, int first, int R, int C, el_layou
           for (int r = 0; r < R; r++)
             sum[r * C + c] = dot(sum[r * C + c], load_codes(codes + j * 32 + r * 16, layout), x4, 0);
         }
+    } else if (layout == EL_LAYOUT_Q4 && n < 8) { /* the end of a LoRA matrix */
+      const int low = (n + 1) / 2;
+      for (int j = 0; j < n; j++)
+        for (int c = 0; c < C; c++) {
+          int8x16_t x4 = vreinterpretq_s8_s32(vld1q_dup_s32((const int32_t *)(const void *)(q + c * EL_GROUP + j * 4)));
+          for (int r = 0; r < R; r++) {
+            uint8x16_t v = vld1q_u8(codes + (j < low ? j : j - low) * 32 + r * 16);
+            v = j < low ? vandq_u8(v, vdupq_n_u8(15)) : vshrq_n_u8(v, 4);
+            sum[r * C + c] = dot(sum[r * C + c], v, x4, 0);
+          }
+        }
     } else {
       /* Quads 0 to 3, then 4 to 7: of 4-bit codes the low nibbles, then the high ones of the same bytes. */
 #pragma GCC unroll 2

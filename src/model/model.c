@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 
 #include "base/error.h"
+#include "base/random.h"
 #include "model/weights.h"
 
 enum {
@@ -283,4 +284,20 @@ uint64_t el_model_weight_bytes(const el_model *m) {
 }
 uint64_t el_model_n_params(const el_model *m) {
   return m->n_params;
+}
+
+/* Values as bits, one after the other. */
+static uint64_t hash_values(uint64_t hash, const float *x, int n) {
+  for (int i = 0; i < n; i++) {
+    uint32_t bits;
+    memcpy(&bits, &x[i], sizeof bits);
+    hash = el_mix64((hash ^ bits) + EL_GOLDEN_GAMMA);
+  }
+  return hash;
+}
+
+uint64_t el_model_fingerprint(const el_model *m) {
+  uint64_t hash = hash_values(0, m->output_norm, m->h.n_embd);
+  for (int l = 0; l < m->h.n_layers; l++) hash = hash_values(hash, m->layers[l].attn_norm, m->h.n_embd);
+  return hash;
 }

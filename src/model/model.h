@@ -21,6 +21,8 @@ void el_model_free(el_model *m);
 const el_hparams *el_model_hparams(const el_model *m);
 uint64_t el_model_weight_bytes(const el_model *m);
 uint64_t el_model_n_params(const el_model *m);
+/* Of the norms' weights, which are the same in all quantisations of a model, and in no other model. */
+uint64_t el_model_fingerprint(const el_model *m);
 
 /* --- KV pages. A page holds EL_PAGE_TOKENS consecutive positions of one sequence, keys and values of all layers.
  * The model defines the layout inside a page; who owns which page is the engine's business. */

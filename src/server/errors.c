@@ -23,10 +23,8 @@ bool el_api_fail_engine(el_api_error *e, const el_error *err, const char *model)
     case EL_ERR_UNSUPPORTED: return el_api_fail(e, 400, "unsupported_value", NULL, "%s", err->message);
     case EL_ERR_TOO_LONG: return el_api_fail(e, 400, "context_length_exceeded", NULL, "%s", err->message);
     case EL_ERR_NOT_FOUND:
-      return el_api_fail(
-          e, 404, "model_not_found", "model",
-          "The model '%.255s' does not exist; GET /v1/models lists those that do.%s", model,
-          strcmp(model, "auto") ? "" : " ('auto', which would choose an adapter by the prompt, is not available.)");
+      return el_api_fail(e, 404, "model_not_found", "model",
+                         "The model '%.255s' does not exist; GET /v1/models lists those that do.", model);
     case EL_ERR_BUSY:
       return el_api_fail(e, 503, "overloaded", NULL,
                          "The server has as many requests waiting as it takes; try again later.");

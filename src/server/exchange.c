@@ -44,6 +44,8 @@ void el_exchange_release(el_exchange *x) {
   el_server *s = x->server;
   el_exchange_drop_body(x);
   el_reply_free(x->reply);
+  for (size_t i = 0; x->chosen && i < x->request.n_prompts; i++) free(x->chosen[i]);
+  free(x->chosen);
   el_api_request_free(&x->request);
   el_buf_free(&x->taken);
   el_buf_free(&x->out);
@@ -60,7 +62,7 @@ void el_exchange_release(el_exchange *x) {
 
 void el_exchange_body(el_exchange *x, const char *data, size_t len) {
   size_t limit = x->server->options.max_body_bytes;
-  if (x->too_large || x->no_room) return;
+  if (x->too_large || x->no_room || x->denied) return;
   if (len > limit - x->body.len) {
     x->too_large = true;
   } else if (atomic_fetch_add(&x->server->body_bytes, len) > (MAX_BODIES - 1) * limit) {
@@ -77,7 +79,14 @@ void el_exchange_body(el_exchange *x, const char *data, size_t len) {
 
 bool el_exchange_ready(const el_exchange *x) {
   if (x->gone || x->failed) return true;
-  return x->submitted && (x->request.stream || !x->n_live);
+  if (!x->submitted) return false;
+  /* A stream begins with its header, which names the adapter. */
+  if (x->request.stream) return !x->chosen || x->chosen[0] || x->generations[0].done;
+  return !x->n_live && !x->n_waiting;
+}
+
+const char *el_exchange_adapter(const el_exchange *x) {
+  return x->chosen ? x->chosen[0] : x->label;
 }
 
 void el_exchange_suspend(el_exchange *x) {
@@ -146,44 +155,87 @@ static void record(el_exchange *x, int choice, const el_event *ev) {
   }
 }
 
+/* The prompt of a generation, by its number. */
+static size_t prompt_of(const el_exchange *x, size_t choice) {
+  return choice / (size_t)x->request.n;
+}
+
+/* The router has chosen for a prompt. With the mutex held. Whether further choices of the prompt are to be submitted:
+ * with the same adapter, which is what makes them choices of one answer, and reads the prompt once. */
+static bool take_choice(el_exchange *x, const el_generation *g, const el_event *ev) {
+  char **chosen = &x->chosen[prompt_of(x, (size_t)g->choice)];
+  if (*chosen) return false;
+  if (!(*chosen = strdup(ev->adapter)) && !x->failed) {
+    x->failed = true;
+    el_api_fail(&x->error, 500, "no_memory", NULL, "Out of memory.");
+  }
+  return *chosen && x->n_waiting && !x->gone && !x->failed;
+}
+
+/* With the mutex held. */
+static void take_end(el_exchange *x, el_generation *g) {
+  g->done = true;
+  g->running = false;
+  x->n_live--;
+  /* It failed before a choice was made: so do those that wait for it. */
+  if (x->n_waiting && !x->chosen[prompt_of(x, (size_t)g->choice)]) x->n_waiting -= (size_t)x->request.n - 1;
+}
+
+/* Back to the reader. With no mutex held. */
+static void hand_back(el_exchange *x) {
+  el_server *s = x->server;
+  pthread_mutex_lock(&s->mutex);
+  if (!s->stopping) el_queue_push(&s->read, x);
+  pthread_mutex_unlock(&s->mutex);
+}
+
 static void on_event(const el_event *ev) {
   el_generation *g = ev->user;
   el_exchange *x = g->x;
-  bool done = ev->type == EL_EVENT_DONE;
-  if (done) el_tally_add(&x->server->tally, x->label, ev);
+  bool done = ev->type == EL_EVENT_DONE, more = false;
+  /* This thread alone writes what was chosen. */
+  if (done && x->work != EL_WORK_ROUTE)
+    el_tally_add(&x->server->tally, x->chosen ? x->chosen[prompt_of(x, (size_t)g->choice)] : x->label, ev);
   pthread_mutex_lock(&x->mutex);
+  if (ev->type == EL_EVENT_CHOICE) more = take_choice(x, g, ev);
   record(x, g->choice, ev);
-  if (done) {
-    g->done = true;
-    g->running = false;
-    x->n_live--;
-  }
+  if (done) take_end(x, g);
   if (el_exchange_ready(x)) wake(x);
   pthread_mutex_unlock(&x->mutex);
+  if (more) hand_back(x);
   if (done) el_exchange_release(x);
 }
 
-/* Submits choice `i`. False: *e, or nobody waits for it any more. */
-static bool submit_one(el_exchange *x, size_t i, const el_scaled *scaled, el_api_error *e) {
-  const el_api_request *r = &x->request;
-  const el_api_prompt *prompt = &r->prompts[i / (size_t)r->n];
-  el_generation *g = &x->generations[i];
-  *g = (el_generation){.x = x, .choice = (int)i};
+/* What the engine said of a request. */
+static bool fail_submit(const el_request *q, const el_error *err, el_api_error *e) {
+  if (q->auto_adapter && err->code == EL_ERR_NOT_FOUND)
+    return el_api_fail(e, 404, "model_not_found", "edgelora.candidates", "%s", err->message);
+  el_api_fail_engine(e, err, q->adapter ? q->adapter : EL_AUTO);
+  if (q->auto_adapter && !strncmp(err->message, "auto:", 5)) snprintf(e->param, sizeof e->param, "model");
+  return false;
+}
 
-  el_request q = r->request;
+/* Submits choice `i` to the adapters that q is for. False: *e, the exchange is to fail by it; until then the choice
+ * counts as live, so that the others' ends do not look like the end of all. When nobody waits any more, nothing is
+ * done. */
+static bool submit_one(el_exchange *x, size_t i, el_request q, el_api_error *e) {
+  const el_api_request *r = &x->request;
+  const el_api_prompt *prompt = &r->prompts[prompt_of(x, i)];
+  el_generation *g = &x->generations[i];
   q.prompt = prompt->tokens;
   q.n_prompt = prompt->n;
+  q.focus_begin = prompt->focus_begin;
+  q.focus_end = prompt->focus_end;
   q.sampling.seed += i % (size_t)r->n;
-  q.adapters = scaled->list;
-  q.n_adapters = scaled->n;
   q.on_event = on_event;
   q.user = g;
 
   pthread_mutex_lock(&x->mutex);
   bool wanted = !x->gone && !x->failed;
   if (wanted) {
-    x->n_generations++;
+    g->submitted = true;
     x->n_live++;
+    if (x->chosen && !q.auto_adapter) x->n_waiting--; /* both at once: it is never neither live nor waiting */
     el_exchange_retain(x);
   }
   pthread_mutex_unlock(&x->mutex);
@@ -193,10 +245,7 @@ static bool submit_one(el_exchange *x, size_t i, const el_scaled *scaled, el_api
   el_error err;
   el_status status = el_submit(x->server->options.engine, &q, &id, &err);
   pthread_mutex_lock(&x->mutex);
-  if (status) {
-    x->n_generations--;
-    x->n_live--;
-  } else if (!g->done) { /* events may have come before the id */
+  if (!status && !g->done) { /* events may have come before the id */
     g->id = id;
     g->running = true;
   }
@@ -204,33 +253,97 @@ static bool submit_one(el_exchange *x, size_t i, const el_scaled *scaled, el_api
   pthread_mutex_unlock(&x->mutex);
   if (!status) {
     el_logf(&x->server->log, EL_LOG_DEBUG, "%s: submitted as request %llu to %s", x->id, (unsigned long long)id,
-            r->model);
+            q.auto_adapter ? EL_AUTO : q.adapter);
     if (!wanted) el_exchange_stop_generations(x);
     return true;
   }
   el_exchange_release(x);
-  el_api_fail_engine(e, &err, r->model);
-  return false;
+  return fail_submit(&q, &err, e);
+}
+
+/* Room for what will be known of each choice. */
+static bool make_generations(el_exchange *x, el_api_error *e) {
+  const el_api_request *r = &x->request;
+  size_t n = r->n_prompts * (size_t)r->n;
+  el_generation *all = calloc(n, sizeof *all);
+  char **chosen = r->request.auto_adapter ? calloc(r->n_prompts, sizeof *chosen) : NULL;
+  if (!all || (r->request.auto_adapter && !chosen)) {
+    free(all);
+    free(chosen);
+    return el_api_fail(e, 500, "no_memory", NULL, "Out of memory while submitting the request.");
+  }
+  for (size_t i = 0; i < n; i++) all[i] = (el_generation){.x = x, .choice = (int)i};
+  pthread_mutex_lock(&x->mutex);
+  x->generations = all;
+  x->n_generations = n;
+  x->chosen = chosen;
+  x->n_waiting = chosen ? n - r->n_prompts : 0;
+  pthread_mutex_unlock(&x->mutex);
+  return true;
+}
+
+/* To adapters that the request names, in whatever way. */
+static bool submit_named(el_exchange *x, el_api_error *e) {
+  el_server *s = x->server;
+  el_api_request *r = &x->request;
+  el_scaled scaled;
+  bool ok = el_scaled_find(s->options.engine, &s->scales, s->model.name, x->key, r, &scaled, e);
+  x->label = scaled.n ? EL_SCALED_LABEL : r->model;
+  el_request q = r->request;
+  q.adapters = scaled.list;
+  q.n_adapters = scaled.n;
+  for (size_t i = 0; ok && i < x->n_generations; i++) ok = submit_one(x, i, q, e);
+  el_scaled_release(&scaled);
+  return ok;
+}
+
+/* The first choice of each prompt. */
+static bool submit_auto(el_exchange *x, el_api_error *e) {
+  const el_api_request *r = &x->request;
+  const char **candidates;
+  el_request q = r->request;
+  if (r->has_lora)
+    return el_api_fail(e, 400, "invalid_value", "lora",
+                       "'lora' says which adapters are applied; with 'model' '" EL_AUTO "' the router does.");
+  if (!el_key_candidates(x->key, r->candidates, r->n_candidates, &candidates, &q.n_candidates, e)) return false;
+  q.adapter = NULL;
+  q.candidates = candidates;
+  bool ok = true;
+  for (size_t i = 0; ok && i < x->n_generations; i += (size_t)r->n) ok = submit_one(x, i, q, e);
+  free(candidates);
+  return ok;
+}
+
+/* The other choices of prompts for which the router has chosen since. */
+static bool submit_chosen(el_exchange *x, el_api_error *e) {
+  el_request q = x->request.request;
+  q.auto_adapter = false;
+  bool ok = true;
+  for (size_t i = 0; ok && i < x->n_generations; i++) {
+    pthread_mutex_lock(&x->mutex);
+    q.adapter = x->chosen[prompt_of(x, i)];
+    bool wanted = q.adapter && !x->generations[i].submitted && !x->gone && !x->failed;
+    pthread_mutex_unlock(&x->mutex);
+    ok = !wanted || submit_one(x, i, q, e);
+  }
+  return ok;
 }
 
 static bool submit_all(el_exchange *x, el_api_error *e) {
   el_server *s = x->server;
   el_api_request *r = &x->request;
-  bool ok = el_api_request_parse(el_engine_tokenizer(s->options.engine), s->model.name, s->options.max_choices,
-                                 x->work == EL_WORK_CHAT, x->body.data, x->body.len, r, e);
+  el_api_kind kind = x->work == EL_WORK_CHAT ? EL_API_CHAT : x->work == EL_WORK_ROUTE ? EL_API_ROUTE : EL_API_TEXT;
+  bool ok = el_api_request_parse(el_engine_tokenizer(s->options.engine), s->model.name, s->options.max_choices, kind,
+                                 x->body.data, x->body.len, r, e);
   el_exchange_drop_body(x);
   if (!ok) return false;
-  size_t n = r->n_prompts * (size_t)r->n;
-  pthread_mutex_lock(&x->mutex);
-  x->generations = calloc(n, sizeof *x->generations);
-  pthread_mutex_unlock(&x->mutex);
-  if (!x->generations) return el_api_fail(e, 500, "no_memory", NULL, "Out of memory while submitting the request.");
-  el_scaled scaled;
-  ok = el_scaled_find(s->options.engine, &s->scales, s->model.name, r, &scaled, e);
-  x->label = el_scaled_label(&scaled, r->model);
-  for (size_t i = 0; ok && i < n; i++) ok = submit_one(x, i, &scaled, e);
-  el_scaled_release(&scaled);
-  return ok;
+  r->request.auto_adapter = r->route || el_models_is_auto(s, x->key, r->model);
+  if (!r->request.auto_adapter && !el_key_allows(x->key, r->model))
+    return el_api_fail_engine(e, &(el_error){.code = EL_ERR_NOT_FOUND}, r->model);
+  if (!r->request.auto_adapter && (r->scores || r->n_candidates))
+    return el_api_fail(e, 400, "invalid_value", "edgelora",
+                       "'edgelora.scores' and 'edgelora.candidates' are allowed only when 'model' is '" EL_AUTO "'.");
+  return make_generations(x, e) && (r->request.auto_adapter ? submit_auto(x, e) : submit_named(x, e));
 }
 
 void el_exchange_submitted(el_exchange *x, const el_api_error *e) {
@@ -248,8 +361,8 @@ void el_exchange_submitted(el_exchange *x, const el_api_error *e) {
 void el_exchange_submit(el_exchange *x) {
   el_api_error e;
   pthread_mutex_lock(&x->mutex);
-  bool wanted = !x->gone && !x->failed;
+  bool wanted = !x->gone && !x->failed, first = !x->submitted;
   pthread_mutex_unlock(&x->mutex);
-  bool ok = !wanted || submit_all(x, &e);
+  bool ok = !wanted || (first ? submit_all(x, &e) : submit_chosen(x, &e));
   el_exchange_submitted(x, ok ? NULL : &e);
 }

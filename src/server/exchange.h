@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "server/keys.h"
 #include "server/openai_request.h"
 #include "server/reply.h"
 
@@ -25,20 +26,23 @@ typedef struct el_exchange el_exchange;
 typedef enum el_work {
   EL_WORK_TEXT,
   EL_WORK_CHAT,
+  EL_WORK_ROUTE,
   EL_WORK_LOAD,
   EL_WORK_UNLOAD,
   EL_WORK_RESCAN,
   EL_WORK_SCALES
 } el_work;
 
+/* Whether the reader takes it, and the engine: for a generation, or for the router's choice alone. */
 static inline bool el_work_generates(el_work w) {
-  return w == EL_WORK_TEXT || w == EL_WORK_CHAT;
+  return w <= EL_WORK_ROUTE;
 }
 
 typedef struct el_generation {
   el_exchange *x;
   int choice;
-  uint64_t id;  /* the engine's; valid while `running` */
+  uint64_t id; /* the engine's; valid while `running` */
+  bool submitted;
   bool running; /* submitted, and not yet told to stop */
   bool done;    /* its DONE event has come */
 } el_generation;
@@ -54,8 +58,9 @@ struct el_exchange {
   uint64_t started_ns;
   int status;
   el_work work;
-  bool handed_over;        /* to the reader or the admin thread */
-  bool too_large, no_room; /* why the body is dropped as it comes */
+  bool handed_over;                /* to the reader or the admin thread */
+  bool too_large, no_room, denied; /* why the body is dropped as it comes; denied: without a key of ours */
+  const el_key *key;               /* whose caller it is; NULL: none is asked for */
   el_reply *reply;
   el_buf taken; /* a stream's records that are being formatted: [taken_pos, len) */
   size_t taken_pos;
@@ -63,10 +68,12 @@ struct el_exchange {
   size_t out_pos, sent_bytes;
 
   /* The HTTP thread's, then the reader's (or the admin thread's), then read only. */
-  el_exchange *next_queued; /* guarded by the server's mutex */
+  el_exchange *next_queued; /* guarded by the server's mutex, as */
+  bool queued;
   el_buf body;
   el_api_request request;
-  const char *label; /* what metrics call its adapter; points into the request, or is static */
+  const char
+      *label; /* what metrics call its adapter; points into the request, or is static; NULL: the router decides */
 
   pthread_mutex_t mutex; /* guards all below */
   bool suspended;        /* the connection sleeps; whoever clears this resumes it */
@@ -77,8 +84,11 @@ struct el_exchange {
   el_buf result; /* of what the admin thread did */
   const char *result_type;
   el_buf records;
-  el_generation *generations;
-  size_t n_generations, n_live; /* submitted so far; of them without DONE event */
+  el_generation *generations; /* of all choices */
+  size_t n_generations;
+  size_t n_live;    /* submitted, and without DONE event */
+  size_t n_waiting; /* to be submitted once the router has chosen for the first choice of their prompt */
+  char **chosen;    /* of each prompt; NULL: not yet. Written by the engine's thread. With "auto" only */
 };
 
 /* NULL: out of memory. With one reference. */
@@ -89,12 +99,17 @@ void el_exchange_release(el_exchange *x);
 /* Appends to the body, or begins to drop it when it is over a limit. */
 void el_exchange_body(el_exchange *x, const char *data, size_t len);
 
-/* Parses the body and submits its generations; wakes the connection if that ends it. The reader's thread. */
+/* Parses the body and submits its generations; wakes the connection if that ends it. The second time, and from there
+ * on: submits those whose adapter has been chosen since. The reader's thread. */
 void el_exchange_submit(el_exchange *x);
 /* The reader, or the admin thread, is through. e: what it failed with, or NULL. */
 void el_exchange_submitted(el_exchange *x, const el_api_error *e);
 /* Gives the body's memory back. */
 void el_exchange_drop_body(el_exchange *x);
+
+/* The name of the adapter that answers, or the base's, once something is ready; of several, the first prompt's. NULL:
+ * none was chosen. */
+const char *el_exchange_adapter(const el_exchange *x);
 
 /* Whether the HTTP thread has something to send. With the mutex held. */
 bool el_exchange_ready(const el_exchange *x);

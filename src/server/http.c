@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "server/choice.h"
 #include "server/json_out.h"
 #include "server/private.h"
 
@@ -12,6 +13,8 @@
 #define CONNECTION_MEMORY ((size_t)32 << 10)
 /* The piece of a stream that is handed over at once. */
 #define STREAM_BLOCK 4096
+/* A longer name of a base model is left out of the headers, which have to fit into CONNECTION_MEMORY. */
+#define MAX_HEADER_VALUE 1024
 /* Seconds after which a client that was told "overloaded" may try again. */
 #define RETRY_AFTER "1"
 
@@ -42,6 +45,7 @@ static const struct {
     {"/lora-adapters", ROUTE_LORA},
     {"/v1/completions", ROUTE_WORK + EL_WORK_TEXT},
     {"/v1/chat/completions", ROUTE_WORK + EL_WORK_CHAT},
+    {"/v1/route", ROUTE_WORK + EL_WORK_ROUTE},
     {"/v1/load_lora_adapter", ROUTE_WORK + EL_WORK_LOAD},
     {"/v1/unload_lora_adapter", ROUTE_WORK + EL_WORK_UNLOAD},
     {"/v1/rescan_lora_adapters", ROUTE_WORK + EL_WORK_RESCAN},
@@ -61,6 +65,21 @@ static bool is_post(route r) {
 static const char *allowed_methods(route r) {
   if (r == ROUTE_LORA) return "GET, HEAD, POST, OPTIONS";
   return is_post(r) ? "POST, OPTIONS" : "GET, HEAD, OPTIONS";
+}
+
+/* Whether a key that is limited to some adapters is not enough: what these show or change is everybody's. */
+static bool is_for_all(route r) {
+  switch ((int)r) {
+    case ROUTE_METRICS:
+    case ROUTE_SLOTS:
+    case ROUTE_QUEUE:
+    case ROUTE_LORA:
+    case ROUTE_WORK + EL_WORK_LOAD:
+    case ROUTE_WORK + EL_WORK_UNLOAD:
+    case ROUTE_WORK + EL_WORK_RESCAN:
+    case ROUTE_WORK + EL_WORK_SCALES: return true;
+    default: return false;
+  }
 }
 
 static const char *header(struct MHD_Connection *c, const char *name) {
@@ -91,7 +110,7 @@ static void add_cors(el_exchange *x, struct MHD_Response *r) {
   const char *origin = origin_of(x);
   if (!origin || !x->server->options.cors_origin || !origin_allowed(x)) return;
   MHD_add_response_header(r, "Access-Control-Allow-Origin", origin);
-  MHD_add_response_header(r, "Access-Control-Expose-Headers", "x-request-id");
+  MHD_add_response_header(r, "Access-Control-Expose-Headers", "x-request-id, " EL_ADAPTER_HEADER);
   MHD_add_response_header(r, "Vary", "Origin");
 }
 
@@ -120,6 +139,16 @@ static struct MHD_Response *json_response(el_exchange *x, el_buf *b) {
   return buffer_response(x, b, "application/json");
 }
 
+/* An answer of the model's, with the name of the adapter; as queue. */
+static enum MHD_Result queue_answer(el_exchange *x, struct MHD_Response *r) {
+  const char *name = el_exchange_adapter(x);
+  el_buf b = {0};
+  if (r && name && el_choice_header(name, &b) && b.len <= MAX_HEADER_VALUE)
+    MHD_add_response_header(r, EL_ADAPTER_HEADER, b.data);
+  el_buf_free(&b);
+  return queue(x, 200, r);
+}
+
 static enum MHD_Result answer_error(el_exchange *x, const el_api_error *e, const char *allow) {
   el_buf b = {0};
   if (!el_api_error_write(e, &b)) {
@@ -128,6 +157,7 @@ static enum MHD_Result answer_error(el_exchange *x, const el_api_error *e, const
   }
   struct MHD_Response *r = json_response(x, &b);
   if (r && e->status == 503) MHD_add_response_header(r, "Retry-After", RETRY_AFTER);
+  if (r && e->status == 401) MHD_add_response_header(r, "WWW-Authenticate", "Bearer");
   if (r && allow) MHD_add_response_header(r, "Allow", allow);
   return queue(x, e->status, r);
 }
@@ -158,8 +188,8 @@ static bool write_get(el_exchange *x, route r, const char *path, el_buf *out, el
   struct MHD_Connection *c = x->connection;
   const char *full = argument(c, "fail_on_no_slot");
   switch (r) {
-    case ROUTE_MODELS: return el_info_models(s, argument(c, "limit"), argument(c, "after"), out, e);
-    case ROUTE_MODEL: return el_info_model(s, path + sizeof MODEL_PREFIX - 1, out, e);
+    case ROUTE_MODELS: return el_models_list(s, x->key, argument(c, "limit"), argument(c, "after"), out, e);
+    case ROUTE_MODEL: return el_models_one(s, x->key, path + sizeof MODEL_PREFIX - 1, out, e);
     case ROUTE_SLOTS: return el_info_slots(s, full && strcmp(full, "0"), out, e);
     case ROUTE_LORA: return el_info_lora(s, out, e);
     case ROUTE_QUEUE: return el_info_queue(s, out, e);
@@ -187,7 +217,9 @@ static enum MHD_Result answer_get(el_exchange *x, route r, const char *path) {
 static bool make_reply(el_exchange *x) {
   char id[64];
   snprintf(id, sizeof id, "%s-%s", x->work == EL_WORK_CHAT ? "chatcmpl" : "cmpl", x->id);
-  x->reply = el_reply_new(el_engine_tokenizer(x->server->options.engine), &x->request, id, (int64_t)time(NULL));
+  const char *adapter = x->chosen ? x->chosen[0] : NULL; /* none: the answer is a failure */
+  x->reply = el_reply_new(el_engine_tokenizer(x->server->options.engine), &x->request,
+                          adapter ? adapter : x->request.model, id, (int64_t)time(NULL));
   return x->reply != NULL;
 }
 
@@ -199,7 +231,7 @@ static enum MHD_Result answer_whole(el_exchange *x, el_buf *records) {
   size_t pos = 0;
   bool ok = make_reply(x) && el_reply_feed(x->reply, records, &pos, NULL) && el_reply_write(x->reply, &json, &e);
   el_buf_free(records);
-  if (ok) return queue(x, 200, json_response(x, &json));
+  if (ok) return queue_answer(x, json_response(x, &json));
   el_buf_free(&json);
   return answer_error(x, &e, NULL);
 }
@@ -255,7 +287,7 @@ static enum MHD_Result answer_stream(el_exchange *x) {
   MHD_add_response_header(r, "Cache-Control", "no-cache");
   /* nginx, if it stands before us, is to pass events on at once. */
   MHD_add_response_header(r, "X-Accel-Buffering", "no");
-  return queue(x, 200, r);
+  return queue_answer(x, r);
 }
 
 /* Answers, or suspends the connection until there is an answer. */
@@ -309,27 +341,48 @@ static enum MHD_Result refuse(el_exchange *x, int status, const char *code, cons
   return answer_error(x, &e, allow);
 }
 
+static enum MHD_Result answer_denied(el_exchange *x) {
+  return refuse(x, 401, "invalid_api_key", NULL,
+                header(x->connection, "Authorization")
+                    ? "Incorrect API key provided."
+                    : "No API key provided: the header 'Authorization: Bearer KEY' is needed.");
+}
+
+/* Who calls. A browser asks without a key what it may ask (OPTIONS), and whoever watches the server has none. */
+static void find_key(el_exchange *x, const char *method, const char *path) {
+  const el_keys *keys = &x->server->keys;
+  if (!keys->n || find_route(path) == ROUTE_HEALTH || !strcmp(method, "OPTIONS")) return;
+  x->key = el_keys_find(keys, header(x->connection, "Authorization"));
+  x->denied = !x->key;
+}
+
 static enum MHD_Result dispatch(el_exchange *x, const char *method, const char *path) {
   route r = find_route(path);
   el_conn *c = conn_of(x->connection);
   bool post = !strcmp(method, "POST"), get = !strcmp(method, "GET") || !strcmp(method, "HEAD");
   if (r == ROUTE_LORA && post) r = (route)(ROUTE_WORK + EL_WORK_SCALES);
-  bool works =
-      is_post(r) && post && !x->too_large && !x->no_room && !atomic_load(&x->server->draining) && origin_allowed(x);
+  bool forbidden = is_for_all(r) && el_key_is_limited(x->key);
+  bool works = is_post(r) && post && !x->denied && !forbidden && !x->too_large && !x->no_room &&
+               !atomic_load(&x->server->draining) && origin_allowed(x);
   if (is_post(r)) x->work = (el_work)(r - ROUTE_WORK);
   if (!received(x, c, works)) return MHD_NO;
   if (works) return answer_work(x);
   if (!origin_allowed(x))
     return refuse(x, 403, "origin_not_allowed", NULL,
                   "Pages of this web origin may not call the server; its operator can allow them.");
+  if (x->denied) return answer_denied(x);
   if (x->too_large) return answer_too_large(x);
   if (r == ROUTE_NONE)
-    return refuse(x, 404, "unknown_url", NULL,
-                  "There is no such endpoint; see /v1/models, /v1/completions, /v1/chat/completions, /health, /slots "
-                  "and /metrics.");
+    return refuse(
+        x, 404, "unknown_url", NULL,
+        "There is no such endpoint; see /v1/models, /v1/completions, /v1/chat/completions, /v1/route, /health, "
+        "/slots and /metrics.");
   if (!strcmp(method, "OPTIONS")) return answer_preflight(x, r);
   if (is_post(r) ? !post : !get)
     return refuse(x, 405, "method_not_allowed", allowed_methods(r), "This endpoint does not have this method.");
+  if (forbidden)
+    return refuse(x, 403, "insufficient_permissions", NULL,
+                  "This needs an API key that is not limited to some adapters.");
   if (!is_post(r)) return answer_get(x, r, path);
   return atomic_load(&x->server->draining)
              ? refuse(x, 503, "shutting_down", NULL, "The server is shutting down.")
@@ -351,11 +404,13 @@ static enum MHD_Result begin(el_server *s, struct MHD_Connection *c, const char 
   if (!x) return MHD_NO;
   *context = x;
   describe(x, method, path);
+  find_key(x, method, path);
   pthread_mutex_lock(&s->mutex);
   s->n_requests++;
   pthread_mutex_unlock(&s->mutex);
   /* A client that asks first is told before it sends; others send it all, and only read the answer then. */
   const char *expect = header(c, "Expect"), *length = header(c, "Content-Length");
+  if (expect && x->denied) return received(x, conn_of(c), false) ? answer_denied(x) : MHD_NO;
   if (expect && length && strtoull(length, NULL, 10) > s->options.max_body_bytes)
     return received(x, conn_of(c), false) ? answer_too_large(x) : MHD_NO;
   return MHD_YES;

@@ -88,6 +88,21 @@ static bool write_adapters(const el_stats *st, el_buf *out) {
          labelled(out, loads, "result", "failed", st->adapter_loads_failed) && write_load_times(st, out);
 }
 
+static bool write_choices(const el_stats *st, el_buf *out) {
+  return one(out, "edgelora_adapters_in_router", "gauge", "Adapters that 'auto' may choose.",
+             (double)st->adapters_in_router) &&
+         one(out, "edgelora_choices_total", "counter", "Requests that the router chose an adapter for.",
+             (double)st->choices) &&
+         one(out, "edgelora_choices_base_total", "counter", "Of them: those that the base model was chosen for.",
+             (double)st->choices_base) &&
+         one(out, "edgelora_choices_resident_total", "counter",
+             "Of them: those that got another adapter than the best, as it was in memory.",
+             (double)st->choices_resident) &&
+         one(out, "edgelora_choice_tokens_total", "counter", "Tokens that the router has read.",
+             (double)st->choice_tokens) &&
+         one(out, "edgelora_choice_seconds_total", "counter", "Time from a slot to the choice.", st->choice_seconds);
+}
+
 static bool write_pool(const el_server *s, const el_stats *st, el_buf *out) {
   static const char name[] = "edgelora_pool_blocks";
   /* The counts are read one by one while they change: differences are kept from going below 0. */
@@ -110,6 +125,6 @@ static bool write_pool(const el_server *s, const el_stats *st, el_buf *out) {
 bool el_info_metrics(el_server *s, el_buf *out) {
   el_stats st;
   el_engine_stats(s->options.engine, &st);
-  return write_server(s, out) && write_requests(s, &st, out) && write_adapters(&st, out) && write_pool(s, &st, out) &&
-         el_tally_write(&s->tally, out);
+  return write_server(s, out) && write_requests(s, &st, out) && write_adapters(&st, out) && write_choices(&st, out) &&
+         write_pool(s, &st, out) && el_tally_write(&s->tally, out);
 }

@@ -21,13 +21,14 @@ typedef bool (*field_fn)(el_api_parse *p, const field *f, const json_t *v);
 
 struct field {
   const char *name;
-  unsigned where; /* TEXT, CHAT or both */
+  unsigned where; /* TEXT, CHAT, ROUTE or several */
   field_fn read;
   size_t offset; /* of the value in el_api_request, for the generic readers */
   double min, max;
 };
 
-enum { TEXT = 1, CHAT = 2, BOTH = TEXT | CHAT };
+/* ROUTE also takes the rows of the others, and ignores their values: a request's body can be sent there as it is. */
+enum { TEXT = 1, CHAT = 2, ROUTE = 4, BOTH = TEXT | CHAT, ALL = BOTH | ROUTE };
 
 const char *el_json_type_name(const json_t *v) {
   switch (json_typeof(v)) {
@@ -308,6 +309,10 @@ static bool read_modalities(el_api_parse *p, const field *f, const json_t *v) {
   return el_api_fail(p->error, 400, "unsupported_value", f->name, "'modalities' is supported as [\"text\"] only.");
 }
 
+static bool read_additions(el_api_parse *p, const field *f, const json_t *v) {
+  return el_api_additions_read(p, v);
+}
+
 static bool read_prompt(el_api_parse *p, const field *f, const json_t *v) {
   p->prompt = v;
   return true;
@@ -328,10 +333,12 @@ static bool read_messages(el_api_parse *p, const field *f, const json_t *v) {
   { name, where, fn, 0, 0, 0 }
 
 static const field FIELDS[] = {
-    RULE("model", BOTH, read_model),
+    RULE("model", ALL, read_model),
     RULE("lora", BOTH, read_lora), /* llama-server's */
-    RULE("prompt", TEXT, read_prompt),
-    RULE("messages", CHAT, read_messages),
+    RULE("edgelora", ALL, read_additions),
+    {"top_n", ROUTE, read_int, AT(request.n_scores), 1, EL_MAX_SCORES},
+    RULE("prompt", TEXT | ROUTE, read_prompt),
+    RULE("messages", CHAT | ROUTE, read_messages),
 
     {"stream", BOTH, read_bool, AT(stream), 0, 0},
     RULE("stream_options", BOTH, read_stream_options),
@@ -390,18 +397,24 @@ static const field *field_find(const char *name, unsigned where) {
   return NULL;
 }
 
+/* What to say besides of a field that does not belong here. */
+static const char *elsewhere(const char *name) {
+  return field_find(name, TEXT)    ? " It belongs to /v1/completions."
+         : field_find(name, CHAT)  ? " It belongs to /v1/chat/completions."
+         : field_find(name, ROUTE) ? " It belongs to /v1/route."
+                                   : "";
+}
+
 bool el_api_fields_read(el_api_parse *p, const json_t *body) {
-  unsigned where = p->out->chat ? CHAT : TEXT;
+  unsigned where = p->out->route ? ROUTE : p->out->chat ? CHAT : TEXT;
   const char *key;
   json_t *value;
   json_object_foreach((json_t *)body, key, value) {
     const field *f = field_find(key, where);
-    if (!f) {
-      const char *hint = field_find(key, BOTH) ? (p->out->chat ? " It belongs to /v1/completions."
-                                                               : " It belongs to /v1/chat/completions.")
-                                               : "";
-      return el_api_fail(p->error, 400, "unknown_parameter", key, "Unknown parameter: '%.100s'.%s", key, hint);
-    }
+    if (!f && where == ROUTE && field_find(key, BOTH)) continue;
+    if (!f)
+      return el_api_fail(p->error, 400, "unknown_parameter", key, "Unknown parameter: '%.100s'.%s", key,
+                         elsewhere(key));
     if (!json_is_null(value) && !f->read(p, f, value)) return false;
   }
   return true;

@@ -20,6 +20,11 @@ typedef struct el_api_parse {
 /* Reads every field but the prompt into p->out. Unknown names, wrong types and values out of range are errors. */
 bool el_api_fields_read(el_api_parse *p, const json_t *body);
 
+/* The scores of candidates that are told unless a number is given. */
+enum { EL_DEFAULT_SCORES = 10 };
+/* The object of our own additions, {"scores": ..., "candidates": [...]}, into p->out. */
+bool el_api_additions_read(el_api_parse *p, const json_t *v);
+
 /* p->messages or p->prompt into p->out->prompts. */
 bool el_api_messages_read(el_api_parse *p);
 bool el_api_prompts_read(el_api_parse *p);

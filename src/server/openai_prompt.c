@@ -125,7 +125,8 @@ bool el_api_messages_read(el_api_parse *p) {
     el_error err;
     p->out->n_prompts = 1;
     int32_t *tokens;
-    if (el_chat_tokenize(p->tokenizer, messages, n, true, &tokens, &prompt->n, &err)) {
+    if (el_chat_tokenize_span(p->tokenizer, messages, n, true, &tokens, &prompt->n, &prompt->focus_begin,
+                              &prompt->focus_end, &err)) {
       ok = el_api_fail_engine(p->error, &err, "");
       if (p->error->status == 400) snprintf(p->error->param, sizeof p->error->param, "messages");
     } else {

@@ -12,14 +12,40 @@
 static void set_defaults(el_api_request *r) {
   r->n = 1;
   r->request = el_request_default();
-  r->request.max_tokens = r->chat ? -1 : DEFAULT_TEXT_TOKENS;
+  r->request.max_tokens = r->route ? 0 : r->chat ? -1 : DEFAULT_TEXT_TOKENS;
+  if (r->route) r->request.n_scores = EL_DEFAULT_SCORES;
   r->request.sampling.temperature = 1; /* OpenAI's default; the library's is greedy */
+}
+
+/* POST /v1/route takes what either of the others takes: a chat, or one prompt. */
+static bool check_route(el_api_parse *p) {
+  el_api_request *r = p->out;
+  if (p->messages && p->prompt)
+    return el_api_fail(p->error, 400, "invalid_value", "prompt", "Give 'messages' or 'prompt', not both.");
+  if (!p->messages && !p->prompt)
+    return el_api_fail(p->error, 400, "missing_required_parameter", "messages",
+                       "Missing required parameter: 'messages', or 'prompt'.");
+  if (r->model && strcmp(r->model, EL_AUTO))
+    return el_api_fail(p->error, 400, "invalid_value", "model",
+                       "Invalid value for 'model': where the router's choice is asked for it is '" EL_AUTO
+                       "', or left out.");
+  r->chat = p->messages != NULL;
+  r->request.only_choose = true;
+  return true;
+}
+
+static bool check_route_prompts(el_api_parse *p) {
+  return !p->out->route || p->out->n_prompts == 1 ||
+         el_api_fail(p->error, 400, "invalid_value", "prompt",
+                     "Invalid value for 'prompt': %zu prompts; the router is asked about one at a time.",
+                     p->out->n_prompts);
 }
 
 /* Rules between fields, after all have been read. */
 static bool check_together(el_api_parse *p) {
   el_api_request *r = p->out;
   el_request *q = &r->request;
+  if (r->route) return check_route(p);
   if (r->chat && !p->messages)
     return el_api_fail(p->error, 400, "missing_required_parameter", "messages",
                        "Missing required parameter: 'messages'.");
@@ -63,19 +89,23 @@ json_t *el_api_body_load(const char *body, size_t len, bool array, el_api_error 
   return j;
 }
 
-bool el_api_request_parse(const el_tokenizer *t, const char *base_name, int max_choices, bool chat, const char *body,
-                          size_t len, el_api_request *out, el_api_error *e) {
+bool el_api_request_parse(const el_tokenizer *t, const char *base_name, int max_choices, el_api_kind kind,
+                          const char *body, size_t len, el_api_request *out, el_api_error *e) {
   el_api_parse p = {.tokenizer = t, .max_choices = max_choices, .out = out, .error = e};
-  out->chat = chat;
+  out->chat = kind == EL_API_CHAT;
+  out->route = kind == EL_API_ROUTE;
   set_defaults(out);
   json_t *j = el_api_body_load(body, len, false, e);
   if (!j) return false;
-  bool ok =
-      el_api_fields_read(&p, j) && check_together(&p) && (chat ? el_api_messages_read(&p) : el_api_prompts_read(&p));
+  bool ok = el_api_fields_read(&p, j) && check_together(&p) &&
+            (out->chat ? el_api_messages_read(&p) : el_api_prompts_read(&p)) && check_route_prompts(&p);
   json_decref(j);
   if (!ok) return false;
+  if (out->scores && out->n_prompts > 1 && !out->route)
+    return el_api_fail(e, 400, "invalid_value", "edgelora.scores",
+                       "'edgelora.scores' is allowed with one prompt; there are %zu.", out->n_prompts);
 
-  if (!out->model && !(out->model = strdup(base_name))) return el_api_no_memory(&p);
+  if (!out->model && !(out->model = strdup(out->route ? EL_AUTO : base_name))) return el_api_no_memory(&p);
   el_request *q = &out->request;
   if (!p.has_seed && getrandom(&q->sampling.seed, sizeof q->sampling.seed, 0) != sizeof q->sampling.seed)
     return el_api_fail(e, 500, "no_entropy", NULL, "The system gave no random seed.");
@@ -98,5 +128,7 @@ void el_api_request_free(el_api_request *r) {
   for (size_t i = 0; i < r->n_stop; i++) free(r->stop[i]);
   free(r->stop);
   free(r->bias);
+  for (size_t i = 0; i < r->n_candidates; i++) free(r->candidates[i]);
+  free(r->candidates);
   *r = (el_api_request){0};
 }

@@ -10,6 +10,7 @@ typedef struct el_api_prompt {
   size_t n;
   char *text; /* only with `echo`: what the answer begins with */
   size_t text_len;
+  size_t focus_begin, focus_end; /* as in el_request */
 } el_api_prompt;
 
 /* An adapter with a scale, as llama-server's clients name it. */
@@ -18,9 +19,13 @@ typedef struct el_lora_choice {
   float scale;
 } el_lora_choice;
 
+/* What a body is for. */
+typedef enum el_api_kind { EL_API_TEXT, EL_API_CHAT, EL_API_ROUTE } el_api_kind;
+
 typedef struct el_api_request {
   bool chat, stream, include_usage, echo;
-  char *model; /* as asked, or the base's name; what the answer repeats */
+  bool route;  /* only the router's choice is asked for, for a chat or for one prompt */
+  char *model; /* as asked, or the base's name; what the answer repeats, unless the router chooses */
   int n;       /* choices of each prompt; choice i of a prompt draws with seed + i */
   el_api_prompt *prompts;
   size_t n_prompts;
@@ -34,12 +39,19 @@ typedef struct el_api_request {
   bool has_lora; /* the field was there: it says which adapters are applied, and none may be */
   el_lora_choice lora[EL_MAX_COMBINED];
   size_t n_lora;
+
+  char **candidates; /* what "auto" may choose among: names and patterns; none: all */
+  size_t n_candidates;
+  bool scores; /* the answer is to tell the router's */
 } el_api_request;
+
+/* What a request calls the router's choice. An adapter of this name, or a base, comes first. */
+#define EL_AUTO "auto"
 
 /* Parses and checks a body and tokenizes its prompts; prompts × n may be max_choices at most. `*out` must be zeroed;
  * free it with el_api_request_free whether this succeeds or not. False: *e says what is wrong. */
-bool el_api_request_parse(const el_tokenizer *t, const char *base_name, int max_choices, bool chat, const char *body,
-                          size_t len, el_api_request *out, el_api_error *e);
+bool el_api_request_parse(const el_tokenizer *t, const char *base_name, int max_choices, el_api_kind kind,
+                          const char *body, size_t len, el_api_request *out, el_api_error *e);
 void el_api_request_free(el_api_request *r);
 
 #endif

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "server/allowed.h"
 #include "server/exchange.h"
+#include "server/keys.h"
 #include "server/scales.h"
 #include "server/server.h"
 #include "server/tally.h"
@@ -45,6 +46,7 @@ struct el_server {
   el_allowed allowed; /* folders that clients may load from */
   el_tally tally;
   el_scales scales;
+  el_keys keys;    /* none: nobody is asked for one */
   int64_t started; /* seconds since the epoch */
   int listen_fd;
   int port;
@@ -78,7 +80,7 @@ void *el_watch_main(void *server);
 
 /* reader.c: bodies to submitted generations. */
 void *el_reader_main(void *server);
-/* Hands a request with its body over; the server's mutex is held. */
+/* Hands a request over, unless it waits there already; the server's mutex is held. */
 void el_queue_push(el_queue *q, el_exchange *x);
 /* Waits for one; NULL: the server stops, and the queue is empty. No mutex is held. */
 el_exchange *el_queue_pop(el_server *s, el_queue *q);
@@ -94,10 +96,14 @@ bool el_info_health(el_server *s, el_buf *out);
 bool el_info_metrics(el_server *s, el_buf *out);
 bool el_info_slots(el_server *s, bool fail_when_full, el_buf *out, el_api_error *e);
 bool el_info_queue(el_server *s, el_buf *out, el_api_error *e);
-/* limit and after: of the query; NULL: not given. */
-bool el_info_models(el_server *s, const char *limit, const char *after, el_buf *out, el_api_error *e);
 bool el_info_lora(el_server *s, el_buf *out, el_api_error *e);
-bool el_info_model(el_server *s, const char *id, el_buf *out, el_api_error *e);
+
+/* models.c: those that a key may name. limit and after: of the query; NULL: not given. */
+bool el_models_list(el_server *s, const el_key *key, const char *limit, const char *after, el_buf *out,
+                    el_api_error *e);
+bool el_models_one(el_server *s, const el_key *key, const char *id, el_buf *out, el_api_error *e);
+/* Whether this name asks for the router's choice: it is "auto", and nothing that the key allows is called that. */
+bool el_models_is_auto(el_server *s, const el_key *key, const char *name);
 
 /* origin.c: whether a browser page of this origin may call; NULL (not a browser, or its own page) may. */
 bool el_origin_allowed(const el_server *s, const char *origin, const char *host);

@@ -3,7 +3,10 @@
 #include "server/private.h"
 
 void el_queue_push(el_queue *q, el_exchange *x) {
+  if (x->queued) return;
+  x->queued = true;
   el_exchange_retain(x);
+  x->next_queued = NULL;
   if (q->tail)
     q->tail->next_queued = x;
   else
@@ -16,7 +19,10 @@ el_exchange *el_queue_pop(el_server *s, el_queue *q) {
   pthread_mutex_lock(&s->mutex);
   while (!q->head && !s->stopping) pthread_cond_wait(&q->changed, &s->mutex);
   el_exchange *x = q->head;
-  if (x && !(q->head = x->next_queued)) q->tail = NULL;
+  if (x) {
+    if (!(q->head = x->next_queued)) q->tail = NULL;
+    x->queued = false;
+  }
   pthread_mutex_unlock(&s->mutex);
   return x;
 }

@@ -5,9 +5,23 @@
 
 static_assert(sizeof(el_record) % 8 == 0, "records follow one another aligned");
 static_assert(_Alignof(el_token_logprob) <= _Alignof(float), "alternatives follow the floats of the prompt");
+static_assert(_Alignof(el_record_candidate) <= _Alignof(float), "and candidates them");
+
+/* The names of a choice, each with its NUL; false: out of memory. b NULL: only their length. */
+static bool append_names(el_buf *b, const el_event *ev, size_t *len) {
+  *len = 0;
+  for (size_t i = 0; i <= ev->n_candidates; i++) {
+    const char *name = i ? ev->candidates[i - 1].name : ev->adapter;
+    *len += strlen(name) + 1;
+    if (b && !el_buf_append(b, name, strlen(name) + 1)) return false;
+  }
+  return true;
+}
 
 bool el_record_append(el_buf *b, int choice, const el_event *ev) {
   bool prompt = ev->type == EL_EVENT_PROMPT, token = ev->type == EL_EVENT_TOKEN, done = ev->type == EL_EVENT_DONE;
+  bool chosen = ev->type == EL_EVENT_CHOICE;
+  size_t names = 0;
   el_record r = {.choice = choice, .type = ev->type};
   if (prompt) r.n_prompt = (uint32_t)ev->n_prompt_logprobs;
   if (token) {
@@ -23,15 +37,29 @@ bool el_record_append(el_buf *b, int choice, const el_event *ev) {
     r.error_code = ev->error.code;
     if (ev->finish == EL_FINISH_ERROR) r.error_len = (uint32_t)strlen(ev->error.message);
   }
-  if (!prompt) r.text_len = (uint32_t)ev->text_len;
+  if (token || done) r.text_len = (uint32_t)ev->text_len;
+  if (chosen) {
+    append_names(NULL, ev, &names);
+    r.text_len = (uint32_t)names;
+    r.n_candidates = (uint32_t)ev->n_candidates;
+    r.choice_ms = ev->choice_ms;
+  }
 
-  size_t bytes = sizeof r + r.n_prompt * sizeof(float) + r.n_top * sizeof(el_token_logprob) + r.text_len + r.error_len;
+  size_t bytes = sizeof r + r.n_prompt * sizeof(float) + r.n_top * sizeof(el_token_logprob) +
+                 r.n_candidates * sizeof(el_record_candidate) + r.text_len + r.error_len;
   r.size = (bytes + 7) & ~(size_t)7;
   if (!el_buf_reserve(b, r.size)) return false;
   el_buf_append(b, &r, sizeof r);
   if (r.n_prompt) el_buf_append(b, ev->prompt_logprobs, r.n_prompt * sizeof(float));
   if (r.n_top) el_buf_append(b, ev->top, r.n_top * sizeof(el_token_logprob));
-  if (r.text_len) el_buf_append(b, ev->text, r.text_len);
+  for (uint32_t i = 0; i < r.n_candidates; i++) {
+    el_record_candidate c = {ev->candidates[i].score, ev->candidates[i].resident};
+    el_buf_append(b, &c, sizeof c);
+  }
+  if (chosen)
+    append_names(b, ev, &names);
+  else if (r.text_len)
+    el_buf_append(b, ev->text, r.text_len);
   if (r.error_len) el_buf_append(b, ev->error.message, r.error_len);
   return el_buf_append(b, "\0\0\0\0\0\0\0", r.size - bytes);
 }

@@ -5,7 +5,13 @@
 #include "base/buf.h"
 #include "edgelora.h"
 
-/* Followed by prompt[n_prompt], top[n_top], then text[text_len] and error[error_len], then padding. */
+typedef struct el_record_candidate {
+  float score;
+  uint32_t resident;
+} el_record_candidate;
+
+/* Followed by prompt[n_prompt], top[n_top], candidates[n_candidates], then text[text_len] and error[error_len], then
+ * padding. The text of a CHOICE is names, each with its NUL: the adapter's, then the candidates'. */
 typedef struct el_record {
   uint64_t size; /* of the whole record; a multiple of 8 */
   int choice;
@@ -16,7 +22,8 @@ typedef struct el_record {
   el_status error_code;
   int completion_tokens, cached_tokens;
   uint32_t stopped; /* 1: a stop string ended it */
-  uint32_t n_prompt, n_top, text_len, error_len;
+  uint32_t n_prompt, n_top, n_candidates, text_len, error_len;
+  double choice_ms;
 } el_record;
 
 /* False: out of memory, the buffer is as before. */
@@ -30,8 +37,11 @@ static inline const float *el_record_prompt(const el_record *r) {
 static inline const el_token_logprob *el_record_top(const el_record *r) {
   return (const el_token_logprob *)(el_record_prompt(r) + r->n_prompt);
 }
+static inline const el_record_candidate *el_record_candidates(const el_record *r) {
+  return (const el_record_candidate *)(el_record_top(r) + r->n_top);
+}
 static inline const char *el_record_text(const el_record *r) {
-  return (const char *)(el_record_top(r) + r->n_top);
+  return (const char *)(el_record_candidates(r) + r->n_candidates);
 }
 static inline const char *el_record_error(const el_record *r) {
   return el_record_text(r) + r->text_len;

@@ -3,7 +3,9 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "server/choice.h"
 #include "server/json_out.h"
 #include "server/logprobs.h"
 
@@ -12,6 +14,7 @@
 
 typedef struct choice {
   const el_api_prompt *prompt;
+  char *adapter;     /* that the router chose for the prompt; of each prompt's first choice; NULL: none */
   el_buf text;       /* certain, and not yet written */
   size_t text_bytes; /* certain so far, written or not; an echoed prompt not counted */
   el_logprobs logprobs;
@@ -22,14 +25,16 @@ typedef struct choice {
 
 struct el_reply {
   const el_api_request *request;
-  el_buf head; /* what all objects of this answer begin with, up to the choices */
+  el_buf head;   /* what all objects of this answer begin with, up to the choices */
+  el_buf chosen; /* what the router said: members of a JSON object, until they are written; only if they are wanted */
   choice *choices;
   size_t n_choices, n_done;
   bool failed;
   el_api_error error;
 };
 
-el_reply *el_reply_new(const el_tokenizer *t, const el_api_request *request, const char *id, int64_t created) {
+el_reply *el_reply_new(const el_tokenizer *t, const el_api_request *request, const char *model, const char *id,
+                       int64_t created) {
   el_reply *r = calloc(1, sizeof *r);
   if (!r) return NULL;
   r->request = request;
@@ -41,7 +46,7 @@ el_reply *el_reply_new(const el_tokenizer *t, const el_api_request *request, con
   bool ok = r->choices &&
             el_buf_printf(&r->head, "{\"id\":\"%s\",\"object\":\"%s\",\"created\":%" PRId64 ",\"model\":", id, object,
                           created) &&
-            el_json_cstring(&r->head, request->model) &&
+            el_json_cstring(&r->head, model) &&
             el_buf_printf(&r->head, ",\"system_fingerprint\":\"edgelora-%s\",\"choices\":[", el_version());
   if (!ok) {
     el_reply_free(r);
@@ -58,11 +63,13 @@ el_reply *el_reply_new(const el_tokenizer *t, const el_api_request *request, con
 void el_reply_free(el_reply *r) {
   if (!r) return;
   for (size_t i = 0; r->choices && i < r->n_choices; i++) {
+    free(r->choices[i].adapter);
     el_buf_free(&r->choices[i].text);
     el_logprobs_free(&r->choices[i].logprobs);
   }
   free(r->choices);
   el_buf_free(&r->head);
+  el_buf_free(&r->chosen);
   free(r);
 }
 
@@ -102,15 +109,36 @@ static bool write_usage(const el_reply *r, el_buf *out) {
                        prompt, completion, prompt + completion, cached);
 }
 
+/* The adapter that the router chose for a choice's prompt. NULL: none (yet). */
+static const char *adapter_of(const el_reply *r, const choice *c) {
+  return r->choices[(c - r->choices) / r->request->n * r->request->n].adapter;
+}
+
+/* Where prompts may have adapters of their own, each choice says its. */
+static bool write_adapter(const el_reply *r, const choice *c, el_buf *out) {
+  const char *adapter = adapter_of(r, c);
+  if (!adapter || r->request->n_prompts == 1) return true;
+  return el_buf_printf(out, "\"adapter\":") && el_json_cstring(out, adapter) && el_buf_append(out, ",", 1);
+}
+
+/* Once in an answer. */
+static bool write_chosen(el_reply *r, el_buf *out) {
+  if (!r->chosen.len) return true;
+  bool ok = el_buf_printf(out, ",\"edgelora\":{") && el_buf_append(out, r->chosen.data, r->chosen.len) &&
+            el_buf_append(out, "}", 1);
+  el_buf_free(&r->chosen);
+  return ok;
+}
+
 /* One event of a stream with one choice: `delta` is chat's, ready JSON. */
 static bool begin_chunk(el_reply *r, const choice *c, el_buf *out) {
   return el_buf_printf(out, "data: ") && el_buf_append(out, r->head.data, r->head.len) &&
-         el_buf_printf(out, "{\"index\":%td,", c - r->choices);
+         el_buf_printf(out, "{\"index\":%td,", c - r->choices) && write_adapter(r, c, out);
 }
 
 static bool end_chunk(el_reply *r, const char *finish, el_buf *out) {
-  return el_buf_printf(out, ",\"finish_reason\":%s}]%s}\n\n", finish,
-                       r->request->include_usage ? ",\"usage\":null" : "");
+  return el_buf_printf(out, ",\"finish_reason\":%s}]%s", finish, r->request->include_usage ? ",\"usage\":null" : "") &&
+         write_chosen(r, out) && el_buf_printf(out, "}\n\n");
 }
 
 static bool chunk_role(el_reply *r, choice *c, el_buf *out) {
@@ -147,10 +175,25 @@ static bool stream_end(el_reply *r, el_buf *out) {
 
 static bool write_choice(el_reply *r, choice *c, el_buf *out) {
   bool chat = r->request->chat;
-  return el_buf_printf(out, "%s{\"index\":%td,%s", c == r->choices ? "" : ",", c - r->choices,
-                       chat ? "\"message\":{\"role\":\"assistant\",\"content\":" : "\"text\":") &&
+  return el_buf_printf(out, "%s{\"index\":%td,", c == r->choices ? "" : ",", c - r->choices) &&
+         write_adapter(r, c, out) &&
+         el_buf_printf(out, chat ? "\"message\":{\"role\":\"assistant\",\"content\":" : "\"text\":") &&
          el_json_string(out, c->text.data, c->text.len) && (!chat || el_buf_printf(out, ",\"refusal\":null}")) &&
          write_logprobs(r, c, out) && el_buf_printf(out, ",\"finish_reason\":%s}", finish_name(c->finish));
+}
+
+/* POST /v1/route's. */
+static bool write_route(el_reply *r, el_buf *json) {
+  return r->chosen.len && el_buf_printf(json, "{\"object\":\"route\",\"model\":") &&
+         el_json_cstring(json, r->choices->adapter) && el_buf_append(json, ",", 1) &&
+         el_buf_append(json, r->chosen.data, r->chosen.len) &&
+         el_buf_printf(json, ",\"usage\":{\"prompt_tokens\":%zu}}", r->request->prompts->n);
+}
+
+static bool write_answer(el_reply *r, el_buf *json) {
+  bool ok = el_buf_append(json, r->head.data, r->head.len);
+  for (size_t i = 0; ok && i < r->n_choices; i++) ok = write_choice(r, &r->choices[i], json);
+  return ok && el_buf_printf(json, "],") && write_usage(r, json) && write_chosen(r, json) && el_buf_printf(json, "}");
 }
 
 bool el_reply_write(el_reply *r, el_buf *json, el_api_error *e) {
@@ -158,22 +201,21 @@ bool el_reply_write(el_reply *r, el_buf *json, el_api_error *e) {
     *e = r->error;
     return false;
   }
-  bool ok = el_buf_append(json, r->head.data, r->head.len);
-  for (size_t i = 0; ok && i < r->n_choices; i++) ok = write_choice(r, &r->choices[i], json);
-  ok = ok && el_buf_printf(json, "],") && write_usage(r, json) && el_buf_printf(json, "}");
+  bool ok = r->request->route ? write_route(r, json) : write_answer(r, json);
   return ok || el_api_fail(e, 500, "no_memory", NULL, "Out of memory while writing the answer.");
 }
 
 /* ---------------------------------------------------------------- taking in */
 
-static void fail(el_reply *r, const el_record *rec) {
+static void fail(el_reply *r, const choice *c, const el_record *rec) {
   el_error err = {.code = EL_ERR_CLOSED};
   if (rec->finish == EL_FINISH_ERROR) {
     err.code = rec->error_code;
     snprintf(err.message, sizeof err.message, "%.*s", (int)rec->error_len, el_record_error(rec));
   }
   r->failed = true;
-  el_api_fail_engine(&r->error, &err, r->request->model);
+  const char *adapter = adapter_of(r, c);
+  el_api_fail_engine(&r->error, &err, adapter ? adapter : r->request->model);
 }
 
 /* The first sign of life of a choice. */
@@ -189,6 +231,13 @@ static bool take_prompt(el_reply *r, choice *c, const el_record *rec) {
   return !r->request->echo || el_logprobs_add_prompt(&c->logprobs, c->prompt->tokens, el_record_prompt(rec), n);
 }
 
+static bool take_choice(el_reply *r, choice *c, const el_record *rec) {
+  free(c->adapter);
+  c->adapter = strdup(el_record_text(rec));
+  bool wanted = r->request->scores || r->request->route;
+  return c->adapter && (!wanted || el_choice_write(rec, &r->chosen));
+}
+
 static bool take_text(el_reply *r, choice *c, const el_record *rec) {
   c->text_bytes += rec->text_len;
   return el_buf_append(&c->text, el_record_text(rec), rec->text_len);
@@ -198,9 +247,10 @@ static bool take(el_reply *r, choice *c, const el_record *rec, el_buf *sse) {
   bool logprobs = r->request->request.logprobs;
   if (c->done) return true;
   if (rec->type == EL_EVENT_DONE && (rec->finish == EL_FINISH_ERROR || rec->finish == EL_FINISH_CANCELLED)) {
-    fail(r, rec);
+    fail(r, c, rec);
     return true;
   }
+  if (rec->type == EL_EVENT_CHOICE) return take_choice(r, c, rec) && begin(r, c, sse);
   if (!begin(r, c, sse)) return false;
   if (rec->type == EL_EVENT_PROMPT && !take_prompt(r, c, rec)) return false;
   if (rec->type == EL_EVENT_TOKEN && logprobs &&

@@ -1,4 +1,5 @@
-/* Records of events in, OpenAI's answer out: one JSON object, or a stream of server-sent events. */
+/* Records of events in, OpenAI's answer out: one JSON object, or a stream of server-sent events; or the answer of
+ * POST /v1/route. */
 #ifndef EL_SERVER_REPLY_H
 #define EL_SERVER_REPLY_H
 
@@ -8,9 +9,10 @@
 
 typedef struct el_reply el_reply;
 
-/* `request` and the tokenizer are borrowed. Choices are numbered as OpenAI does: choice i of prompt p is p·n + i.
- * NULL: out of memory. */
-el_reply *el_reply_new(const el_tokenizer *t, const el_api_request *request, const char *id, int64_t created);
+/* `request` and the tokenizer are borrowed. `model` is what the answer says that it comes from. Choices are numbered as
+ * OpenAI does: choice i of prompt p is p·n + i. NULL: out of memory. */
+el_reply *el_reply_new(const el_tokenizer *t, const el_api_request *request, const char *model, const char *id,
+                       int64_t created);
 void el_reply_free(el_reply *r);
 
 /* Takes in the records from *pos on, and moves it. A stream's events that became ready are appended to `sse`, until

@@ -26,8 +26,16 @@ size_t el_scales_get(el_scales *s, el_lora_choice all[EL_MAX_COMBINED]) {
   return n;
 }
 
-bool el_scaled_find(const el_engine *engine, el_scales *s, const char *base, const el_api_request *r, el_scaled *out,
-                    el_api_error *e) {
+/* As el_adapter_get_by_id, for what the caller may have. */
+static el_status get(const el_engine *engine, const el_key *key, uint64_t id, el_adapter_info **out, el_error *err) {
+  el_status status = el_adapter_get_by_id(engine, id, out, err);
+  if (status || el_key_allows(key, (*out)->name)) return status;
+  el_free(*out);
+  return err->code = EL_ERR_NOT_FOUND;
+}
+
+bool el_scaled_find(const el_engine *engine, el_scales *s, const char *base, const el_key *key, const el_api_request *r,
+                    el_scaled *out, el_api_error *e) {
   *out = (el_scaled){0};
   el_lora_choice all[EL_MAX_COMBINED];
   bool named = strcmp(r->model, base) != 0;
@@ -41,7 +49,8 @@ bool el_scaled_find(const el_engine *engine, el_scales *s, const char *base, con
   for (size_t i = 0; i < n; i++) {
     el_error err;
     if (choices[i].scale == 0 && !r->has_lora) continue;
-    if (!el_adapter_get_by_id(engine, choices[i].id, &out->infos[out->n], &err)) {
+    /* What the operator set for all is not the key's to allow. */
+    if (!get(engine, r->has_lora ? key : NULL, choices[i].id, &out->infos[out->n], &err)) {
       out->list[out->n] = (el_adapter_scale){out->infos[out->n]->name, choices[i].scale};
       out->n++;
     } else if (err.code != EL_ERR_NOT_FOUND) {
@@ -58,8 +67,4 @@ bool el_scaled_find(const el_engine *engine, el_scales *s, const char *base, con
 void el_scaled_release(el_scaled *a) {
   for (size_t i = 0; i < a->n; i++) el_free(a->infos[i]);
   a->n = 0;
-}
-
-const char *el_scaled_label(const el_scaled *a, const char *model) {
-  return a->n ? "combined" : model;
 }

@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 
+#include "server/keys.h"
 #include "server/openai_request.h"
 
 typedef struct el_scales {
@@ -28,12 +29,12 @@ typedef struct el_scaled {
 } el_scaled;
 
 /* Decides which adapters r is for: its own "lora", or the scales of all, or the one that its model names (n is 0 then).
- * False: *e. To be released in any case. */
-bool el_scaled_find(const el_engine *engine, el_scales *s, const char *base, const el_api_request *r, el_scaled *out,
-                    el_api_error *e);
+ * `key` is its caller's. False: *e. To be released in any case. */
+bool el_scaled_find(const el_engine *engine, el_scales *s, const char *base, const el_key *key, const el_api_request *r,
+                    el_scaled *out, el_api_error *e);
 void el_scaled_release(el_scaled *a);
 
-/* What metrics call the adapter of a request: several, or one with a scale, are one name. */
-const char *el_scaled_label(const el_scaled *a, const char *model);
+/* What metrics call the adapter of a request with several, or with a scale. */
+#define EL_SCALED_LABEL "combined"
 
 #endif

@@ -78,6 +78,7 @@ el_status el_server_start(const el_server_options *options, el_server **out, el_
   if (!conds || !s->options.host || (options->cors_origin && !s->options.cors_origin) || !s->watch_fds || !s->watched)
     status = el_fail(err, EL_ERR_NO_MEMORY, "server: out of memory");
   if (!status) status = el_allowed_init(&s->allowed, options->allowed_folders, options->n_allowed_folders, err);
+  if (!status && options->api_keys) status = el_keys_load(&s->keys, options->api_keys, &s->log, err);
   if (!status) status = el_listen(s, err);
   if (!status && !start_threads(s))
     status = el_fail(err, EL_ERR_IO, "server: cannot start a thread: %s", strerror(errno));
@@ -196,6 +197,7 @@ void el_server_stop(el_server *s) {
   free((char *)s->options.host);
   free((char *)s->options.cors_origin);
   el_allowed_free(&s->allowed);
+  el_keys_free(&s->keys);
   el_tally_free(&s->tally);
   el_scales_free(&s->scales);
   free(s->watch_fds);

@@ -32,6 +32,12 @@ typedef struct el_server_options {
   const char *const *allowed_folders;
   size_t n_allowed_folders;
 
+  bool has_router; /* the engine has one: "auto" is listed among the models */
+
+  /* A file of keys, see keys.h: all but GET /health then needs one of them, as "Authorization: Bearer KEY". NULL:
+   * whoever reaches the server may call. Only needed while the server starts. */
+  const char *api_keys;
+
   el_log_fn log; /* NULL: silent. One line a request at EL_LOG_INFO. May be called from any thread. */
   void *log_user;
 } el_server_options;

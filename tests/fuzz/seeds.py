@@ -95,6 +95,10 @@ def seeds():
     yield "safetensors", "two", safetensors([("a", [2, 3], "F32", 4), ("b", [4], "BF16", 2), ("c", [0], "I64", 8),
                                              ("d", [], "X1", 3)], {"format": "pt"})
 
+    yield "table", "csv", b'prompt,task,score_a,score_base\r\n"two\nlines, ""quoted""",x,0.5,1\r\nplain,y,0,1e-1\r\n'
+    yield "table", "bom", b"\xef\xbb\xbfprompt,score_a,other\nx,1,\n\n"
+    yield "table", "jsonl", b'{"prompt": "a", "task": "t", "scores": {"a": 1, "base": 0.5}}\n{"prompt": "b\\n", "task": "u", "score_a": 0, "score_base": 1}\n'
+
     every = [t for module in LINEAR for t in pair(1, module, 2)]
     yield "lora", "all", peft({}, every)
     yield "lora", "no-base", peft({}, every, 0)

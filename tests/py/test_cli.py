@@ -361,6 +361,13 @@ def test_every_isa_of_this_machine_runs():
     assert run("-p", "Hello", "-n", "4", "--isa", "scalar")
 
 
+def test_auto_needs_a_router_unless_something_is_called_that():
+    args = ("run", "-m", TINY, "-p", "Hello", "-n", "4", "-a", "auto")
+    assert "auto: there is no router" in refused(*args, status=1)
+    assert "--router FILE" in refused(*args, "--adapter", f"tiny={TINY_LORA}", status=1)
+    assert done(*args, "--adapter", f"auto={TINY_LORA}") == done(*args[:-1], "x", "--adapter", f"x={TINY_LORA}")
+
+
 def test_interrupt_ends_a_completion_with_130():
     p = subprocess.Popen([BINARY, "run", "-m", TINY, "-p", "Hello", "-n", "-1", "--ignore-eos", "-c", "100000"],
                          stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -419,8 +426,9 @@ def test_chat_commands_and_leaving():
     t.expect("/quit")
     t.send("/adapter\n")
     t.expect(r"\* -.*\n.*tiny")
-    t.send("/adapter nobody\n")
-    t.expect("no adapter 'nobody'")
+    for name in ("nobody", "auto"):  # there is no router
+        t.send(f"/adapter {name}\n")
+        t.expect(f"no adapter '{name}'")
     t.send("/adapter tiny\n")
     t.expect("tiny> ")
     t.send("/quit\n")
@@ -558,6 +566,25 @@ def test_keys_and_values_of_8_bits_cost_little():
 
 def test_an_unknown_kind_of_keys_and_values_is_refused():
     assert "'q4' is neither f16 nor q8" in refused("perplexity", "-m", TINY, "-f", TEXT, "--kv-type", "q4", status=1)
+
+
+def test_adapters_in_memory_have_the_bits_that_were_asked_for():
+    def measure(kind, scores):
+        args = ("-m", TINY, "-c", "64", "--chunks", "6", "--adapter", f"tiny={TINY_LORA}", "-a", "tiny", "--adapter-type", kind)
+        scores.append(perplexity(*args)[0])
+        log = edgelora("run", *args[:2], *args[6:], "-v", "-n", "1", "hello").stderr.decode()
+        return float(re.search(r"adapter tiny: loaded .* ([\d.]+) MB in", log)[1])
+
+    scores = []
+    f16, q8, q4 = (measure(kind, scores) for kind in ("f16", "q8", "q4"))
+    assert f16 > q8 > q4
+    assert len(set(scores)) == 3
+    assert scores[1] == pytest.approx(scores[0], rel=0.01) and scores[2] == pytest.approx(scores[0], rel=0.1)
+
+
+def test_an_unknown_type_of_adapters_is_refused():
+    message = refused("perplexity", "-m", TINY, "-f", TEXT, "--adapter-type", "q5", status=1)
+    assert "adapter_type: 'q5' is none of q8, f16, q4" in message
 
 
 def test_perplexity_of_a_text_too_short_is_refused(tmp_path):

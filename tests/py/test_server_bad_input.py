@@ -218,7 +218,13 @@ def test_missing_prompt_and_messages_are_named(server):
     error_of(server.post(CHAT, {}), 400, "messages", "missing_required_parameter")
 
 
-@pytest.mark.parametrize("name", ["auto", "no-such-model", "../../etc/passwd", "é" * 1000])
+def test_auto_without_a_router_is_a_400(server):
+    assert "there is no router" in error_of(server.completion(prompt="a", model="auto"), 400, "model")
+    assert "there is no router" in error_of(server.chat("a", model="auto", stream=True), 400, "model")
+    assert "there is no router" in error_of(server.post("/v1/route", {"prompt": "a"}), 400, "model")
+
+
+@pytest.mark.parametrize("name", ["no-such-model", "../../etc/passwd", "é" * 1000])
 def test_an_unknown_model_is_a_404(server, name):
     error_of(server.completion(prompt="a", model=name), 404, "model", "model_not_found")
     error_of(server.chat("a", model=name), 404, "model", "model_not_found")

@@ -3,10 +3,15 @@
  *
  * A token is a byte; the completion repeats the prompt's bytes, and ends with them. Adapters: "upper" answers in
  * capitals, "slow" takes 50 steps a token, "fail" fails at the third token; others, which can be added and removed,
- * answer as the base does. It implements of edgelora.h what the server calls. */
+ * answer as the base does. It implements of edgelora.h what the server calls.
+ *
+ * Its router looks for adapters' names among the words of what it is to read: the first one found scores 0.9, the
+ * second 0.85, and so on; the base 0.5, all others 0. Of the 3 best one within 0.1 of the best that has been used
+ * before is preferred. The word "unroutable" makes it fail. */
 #include "fake_engine.h"
 
 #include <ctype.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,8 +27,15 @@
 typedef struct fake_adapter {
   uint64_t id;
   char name[256], path[512];
+  bool resident; /* a request has had it */
 } fake_adapter;
 enum { MAX_ADAPTERS = 16384 };
+
+/* What the router thinks of a prompt, best first. */
+typedef struct scored {
+  char name[256];
+  float score;
+} scored;
 
 typedef struct running {
   struct running *next;
@@ -36,6 +48,9 @@ typedef struct running {
   int done, wait; /* tokens so far; steps until the next */
   char held[4];   /* bytes of a character that is not complete */
   size_t n_held;
+  scored *scores; /* until the choice; NULL: none is to be made */
+  size_t n_scores;
+  int choosing; /* steps until it is made */
 } running;
 
 struct el_engine {
@@ -97,14 +112,19 @@ int32_t el_tokenizer_n_vocab(const el_tokenizer *t) {
   return N_VOCAB;
 }
 
-el_status el_chat_tokenize(const el_tokenizer *t, const el_message *messages, size_t n, bool add_generation_prompt,
-                           int32_t **out, size_t *n_out, el_error *err) {
+el_status el_chat_tokenize_span(const el_tokenizer *t, const el_message *messages, size_t n, bool add_generation_prompt,
+                                int32_t **out, size_t *n_out, size_t *begin, size_t *end, el_error *err) {
   size_t total = 0;
   for (size_t i = 0; i < n; i++) total += strlen(messages[i].role) + strlen(messages[i].content) + 3;
   char *text = calloc(1, total + 1);
   if (!text) return el_fail(err, EL_ERR_NO_MEMORY, "out of memory");
-  for (size_t i = 0, at = 0; i < n; i++)
+  *begin = *end = 0;
+  for (size_t i = 0, at = 0; i < n; i++) {
     at += (size_t)sprintf(text + at, "%s: %s\n", messages[i].role, messages[i].content);
+    if (strcmp(messages[i].role, "user")) continue;
+    *end = at - 1;
+    *begin = *end - strlen(messages[i].content);
+  }
   el_status status = el_tokenize(t, text, strlen(text), 0, out, n_out, err);
   free(text);
   return status;
@@ -136,6 +156,7 @@ void el_engine_stats(const el_engine *engine, el_stats *out) {
   el_engine *e = (el_engine *)engine;
   pthread_mutex_lock(&e->mutex);
   *out = e->stats;
+  if (e->options.router) out->adapters_in_router = e->n_adapters;
   pthread_mutex_unlock(&e->mutex);
 }
 
@@ -155,6 +176,7 @@ static el_adapter_info *describe(const fake_adapter *a, size_t n) {
   for (size_t i = 0; i < n; i++) {
     copy[i] = a[i];
     list[i] = (el_adapter_info){.id = a[i].id, .name = copy[i].name, .path = copy[i].path, .rank = 1, .created = 1};
+    if (a[i].resident) list[i].state = EL_ADAPTER_RESIDENT;
   }
   return list;
 }
@@ -237,7 +259,64 @@ static int count(const el_engine *e) {
   return n;
 }
 
+static bool is_candidate(const el_request *q, const char *name) {
+  for (size_t i = 0; i < q->n_candidates; i++) {
+    size_t len = strlen(q->candidates[i]);
+    bool pattern = len && q->candidates[i][len - 1] == '*';
+    if (pattern ? !strncmp(q->candidates[i], name, len - 1) : !strcmp(q->candidates[i], name)) return true;
+  }
+  return !q->n_candidates;
+}
+
+/* The first place among the words of the focus where `name` stands; -1: it does not. */
+static long find_word(const el_request *q, const char *name) {
+  size_t end = q->focus_end ? q->focus_end : q->n_prompt, begin = q->focus_end ? q->focus_begin : 0, len = strlen(name);
+  for (size_t i = begin; i + len <= end; i++) {
+    size_t same = 0;
+    while (same < len && q->prompt[i + same] == (unsigned char)name[same]) same++;
+    bool before = i == begin || q->prompt[i - 1] == ' ', after = i + len == end || q->prompt[i + len] == ' ';
+    if (same == len && before && after) return (long)i;
+  }
+  return -1;
+}
+
+typedef struct place {
+  const char *name;
+  long at;
+} place;
+
+static int by_place(const void *a, const void *b) {
+  const place *x = a, *y = b;
+  return (x->at > y->at) - (x->at < y->at);
+}
+
+/* EL_ERR_NOT_FOUND: there are no candidates. */
+static el_status score(el_engine *e, const el_request *q, running *r, el_error *err) {
+  pthread_mutex_lock(&e->mutex);
+  place *found = calloc(e->n_adapters + 1, sizeof *found);
+  r->scores = calloc(e->n_adapters + 1, sizeof *r->scores);
+  size_t n = 0;
+  for (size_t i = 0; found && r->scores && i <= e->n_adapters; i++) {
+    const char *name = i ? e->adapters[i - 1].name : "fake";
+    long at = i ? find_word(q, name) : LONG_MAX - 1;
+    if (is_candidate(q, name)) found[n++] = (place){name, at < 0 ? LONG_MAX : at};
+  }
+  if (n) qsort(found, n, sizeof *found, by_place);
+  for (size_t i = 0; i < n; i++) {
+    strcpy(r->scores[i].name, found[i].name);
+    r->scores[i].score = found[i].at == LONG_MAX       ? 0
+                         : found[i].at == LONG_MAX - 1 ? 0.5f
+                                                       : 0.9f - 0.05f * (float)(i < 6 ? i : 6);
+  }
+  r->n_scores = n;
+  free(found);
+  pthread_mutex_unlock(&e->mutex);
+  return n ? EL_OK : el_fail(err, EL_ERR_NOT_FOUND, "candidates: none of them is there");
+}
+
 el_status el_submit(el_engine *e, const el_request *q, uint64_t *id, el_error *err) {
+  if (q->auto_adapter && !e->options.router)
+    return el_fail(err, EL_ERR_INVALID, "auto: there is no router that could choose an adapter");
   const char *adapter = q->adapter && *q->adapter ? q->adapter : "fake";
   for (size_t i = 0; i < q->n_adapters; i++) /* the last one that is not off */
     if (q->adapters[i].scale != 0) adapter = q->adapters[i].adapter;
@@ -254,9 +333,18 @@ el_status el_submit(el_engine *e, const el_request *q, uint64_t *id, el_error *e
   }
   memcpy(prompt, q->prompt, q->n_prompt * sizeof *prompt);
   r->request = *q;
+  r->request.prompt = prompt;
   r->prompt = prompt;
   r->slot = -1;
   strncpy(r->adapter, adapter, sizeof r->adapter - 1);
+  r->choosing = e->options.choice_steps;
+  el_status status = q->auto_adapter ? score(e, q, r, err) : EL_OK;
+  if (status) {
+    free(r->scores);
+    free(prompt);
+    free(r);
+    return status;
+  }
   pthread_mutex_lock(&e->mutex);
   bool full = count(e) >= e->options.n_slots + e->options.max_queue, closed = e->closing;
   if (!full && !closed) {
@@ -269,6 +357,7 @@ el_status el_submit(el_engine *e, const el_request *q, uint64_t *id, el_error *e
   }
   pthread_mutex_unlock(&e->mutex);
   if (!full && !closed) return EL_OK;
+  free(r->scores);
   free(prompt);
   free(r);
   return full ? el_fail(err, EL_ERR_BUSY, "the queue is full") : el_fail(err, EL_ERR_CLOSED, "closing");
@@ -284,7 +373,9 @@ el_status el_request_list(const el_engine *engine, el_request_info **out, size_t
   for (running *r = e->list; list && r; r = r->next, list++, name += 256) {
     *list = (el_request_info){.id = r->id,
                               .adapter = strcmp(r->adapter, "fake") ? strcpy(name, r->adapter) : "",
-                              .phase = r->slot < 0 ? EL_PHASE_QUEUED : EL_PHASE_GENERATION,
+                              .phase = r->slot < 0 ? EL_PHASE_QUEUED
+                                       : r->scores ? EL_PHASE_CHOICE
+                                                   : EL_PHASE_GENERATION,
                               .slot = r->slot,
                               .prompt_tokens = (int)r->request.n_prompt,
                               .computed_tokens = r->slot < 0 ? 0 : (int)r->request.n_prompt + r->done,
@@ -353,6 +444,39 @@ static void emit_prompt(el_engine *e, running *r) {
   free(p);
 }
 
+static bool is_resident(const el_engine *e, const char *name) {
+  const fake_adapter *a = find(e, name);
+  return a ? a->resident : !strcmp(name, "fake");
+}
+
+static void choose(el_engine *e, running *r) {
+  el_candidate list[EL_MAX_SCORES];
+  size_t best = 0, n = r->n_scores < EL_MAX_SCORES ? r->n_scores : EL_MAX_SCORES;
+  for (size_t i = 0; i < n; i++)
+    list[i] = (el_candidate){r->scores[i].name, r->scores[i].score, is_resident(e, r->scores[i].name)};
+  while (best < n && best < 3 && !(list[best].resident && list[best].score >= list[0].score - 0.1f)) best++;
+  if (best == n || best == 3) best = 0;
+  strcpy(r->adapter, list[best].name);
+  e->stats.choices++;
+  e->stats.choices_base += !strcmp(r->adapter, "fake");
+  e->stats.choices_resident += best > 0;
+  e->stats.choice_tokens += r->request.n_prompt;
+  e->stats.choice_seconds += 0.0015;
+  size_t wanted = (size_t)r->request.n_scores;
+  el_event ev = {.type = EL_EVENT_CHOICE,
+                 .request = r->id,
+                 .user = r->request.user,
+                 .adapter = r->adapter,
+                 .candidates = list,
+                 .n_candidates = wanted < n ? wanted : n,
+                 .choice_ms = 1.5};
+  pthread_mutex_unlock(&e->mutex);
+  r->request.on_event(&ev);
+  pthread_mutex_lock(&e->mutex);
+  free(r->scores);
+  r->scores = NULL;
+}
+
 /* One step of one request. True: it has ended. */
 static bool advance(el_engine *e, running *r) {
   const el_request *q = &r->request;
@@ -360,10 +484,18 @@ static bool advance(el_engine *e, running *r) {
     emit(e, r, EL_EVENT_DONE, EL_FINISH_CANCELLED, 0);
     return true;
   }
+  if (r->scores && r->choosing-- > 0) return false;
+  if (r->scores && find_word(q, "unroutable") >= 0) {
+    emit(e, r, EL_EVENT_DONE, EL_FINISH_ERROR, 0);
+    return true;
+  }
+  if (r->scores) choose(e, r);
+  fake_adapter *used = q->only_choose ? NULL : find(e, r->adapter);
+  if (used) used->resident = true;
   if (r->wait-- > 0) return false;
   if (!r->done) emit_prompt(e, r);
   bool slow = !strcmp(r->adapter, "slow"), ends = !q->ignore_eos && (size_t)r->done == q->n_prompt;
-  bool full = r->done == q->max_tokens || (int)q->n_prompt + r->done == e->options.ctx_size;
+  bool full = q->only_choose || r->done == q->max_tokens || (int)q->n_prompt + r->done == e->options.ctx_size;
   bool fails = !strcmp(r->adapter, "fail") && r->done == 3;
   if (ends || full || fails) {
     emit(e, r, EL_EVENT_DONE, fails ? EL_FINISH_ERROR : ends ? EL_FINISH_STOP : EL_FINISH_LENGTH, 0);
@@ -392,6 +524,7 @@ static void step(el_engine *e) {
     *at = r->next;
     e->stats.requests_done += !r->cancelled;
     e->stats.requests_cancelled += r->cancelled;
+    free(r->scores);
     free(r->prompt);
     free(r);
   }

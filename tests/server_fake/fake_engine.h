@@ -6,8 +6,10 @@
 
 typedef struct fake_options {
   int n_slots, max_queue, ctx_size;
-  int n_more;   /* adapters "more/0", "more/1", ... */
-  long step_us; /* sleep between steps, below a second */
+  int n_more;       /* adapters "more/0", "more/1", ... */
+  long step_us;     /* sleep between steps, below a second */
+  int router;       /* 1: there is one */
+  int choice_steps; /* that it takes */
 } fake_options;
 
 el_engine *fake_engine_open(const fake_options *options);

@@ -39,6 +39,8 @@ int main(int argc, char **argv) {
       {"queue", &fake.max_queue},
       {"ctx", &fake.ctx_size},
       {"more", &fake.n_more},
+      {"router", &fake.router},
+      {"choice_steps", &fake.choice_steps},
       {"step_us", &step_us},
       {"max_body", &max_body},
       {"drain_ms", &drain_ms},
@@ -49,6 +51,8 @@ int main(int argc, char **argv) {
   for (int i = 1; i < argc; i++) {
     if (!strncmp(argv[i], "cors=", 5)) {
       options.cors_origin = argv[i] + 5;
+    } else if (!strncmp(argv[i], "keys=", 5)) {
+      options.api_keys = argv[i] + 5;
     } else if (!strncmp(argv[i], "allow=", 6)) {
       allowed = argv[i] + 6;
       options.allowed_folders = &allowed;
@@ -58,6 +62,7 @@ int main(int argc, char **argv) {
     }
   }
   fake.step_us = step_us;
+  options.has_router = fake.router;
   options.max_body_bytes = (size_t)max_body;
 
   sigset_t ends;

@@ -101,7 +101,7 @@ static inline void result_take(result *r, const el_event *e) {
     r->n_prompt_events++;
     r->n_prompt_logprobs = e->n_prompt_logprobs;
     memcpy(r->prompt_logprobs, e->prompt_logprobs, e->n_prompt_logprobs * sizeof(float));
-  } else {
+  } else if (e->type == EL_EVENT_DONE) {
     r->last = *e;
     if (e->stop) snprintf(r->stop, sizeof r->stop, "%s", e->stop);
   }
@@ -165,6 +165,29 @@ static inline el_request ask(const int32_t *prompt, size_t n, int max_tokens) {
 }
 #define ASK(max_tokens, ...) \
   ask((const int32_t[]){__VA_ARGS__}, sizeof((const int32_t[]){__VA_ARGS__}) / sizeof(int32_t), max_tokens)
+
+/* --- adapters on disk */
+
+/* A PEFT folder for the fake model: rank 2 on one matrix, whose weights are `seed`. */
+static inline void put_fake_peft(const char *dir, const char *name, float seed) {
+  enum { RANK = 2, N = 32 };
+  static const char config[] =
+      "{\"peft_type\": \"LORA\", \"r\": 2, \"lora_alpha\": 4, \"target_modules\": [\"q_proj\"]}";
+  char path[256], header[512];
+  float data[2 * RANK * N];
+  el_buf b = {0};
+  assert_true(snprintf(path, sizeof path, "%s/%s", dir, name) < (int)sizeof path);
+  mkdir(path, 0700);
+  for (int i = 0; i < 2 * RANK * N; i++) data[i] = seed;
+  snprintf(header, sizeof header,
+           "{\"base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight\":{\"dtype\":\"F32\",\"shape\":[2,32],"
+           "\"data_offsets\":[0,256]},\"base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight\":{\"dtype\":"
+           "\"F32\",\"shape\":[32,2],\"data_offsets\":[256,512]}}");
+  put_safetensors(&b, header, data, sizeof data);
+  write_file(path, "adapter_model.safetensors", b.data, b.len);
+  write_file(path, "adapter_config.json", config, sizeof config - 1);
+  el_buf_free(&b);
+}
 
 enum { HELLO = FAKE_WORD, WORLD, STOP_WORD, ST, OP };
 

@@ -81,8 +81,8 @@ el_status el_model_load(const el_gguf *g, const el_kernels *k, el_threads *threa
                         el_progress_fn progress, void *progress_user, el_model **out, el_error *err) {
   el_model *m = calloc(1, sizeof *m);
   if (!m) return el_fail(err, EL_ERR_NO_MEMORY, "fake model: out of memory");
-  m->h = (el_hparams){.n_layers = 1,
-                      .n_embd = 32,
+  m->h = (el_hparams){.n_layers = 2,
+                      .n_embd = FAKE_EMBD,
                       .n_ff = 32,
                       .n_head = 1,
                       .n_head_kv = 1,
@@ -107,6 +107,9 @@ uint64_t el_model_weight_bytes(const el_model *m) {
 uint64_t el_model_n_params(const el_model *m) {
   return 1;
 }
+uint64_t el_model_fingerprint(const el_model *m) {
+  return FAKE_FINGERPRINT;
+}
 
 /* ---------------------------------------------------------------- adapters */
 
@@ -125,8 +128,8 @@ typedef struct fake_adapter {
   uint32_t blocks[];
 } fake_adapter;
 
-el_status el_packer_new(const el_lora_shape *shape, const el_kernels *k, size_t block_bytes, el_packer **out,
-                        el_error *err) {
+el_status el_packer_new(const el_lora_shape *shape, const el_kernels *k, el_layout layout, size_t block_bytes,
+                        el_packer **out, el_error *err) {
   el_packer *p = calloc(1, sizeof *p);
   if (!p) return el_fail(err, EL_ERR_NO_MEMORY, "fake adapter: out of memory");
   p->block_bytes = block_bytes;
@@ -229,11 +232,13 @@ static uint64_t seed_of(const el_adapter *adapter) {
 typedef struct entry {
   int32_t pos, token;
   uint64_t adapter;
+  bool head; /* the first layers alone */
 } entry;
 
 struct el_step {
   unsigned char *kv;
   int max_rows, max_logits, max_ctx;
+  int n_taps;
   float *logits;
 };
 
@@ -254,6 +259,12 @@ el_status el_step_new(const el_model *m, el_threads *threads, unsigned char *kv,
   s->max_logits = max_logits;
   s->max_ctx = max_ctx;
   *out = s;
+  return EL_OK;
+}
+
+el_status el_step_taps(el_step *s, const int *layers, int n_taps, el_error *err) {
+  CHECK(n_taps >= 1 && layers[n_taps - 1] >= 1);
+  s->n_taps = n_taps;
   return EL_OK;
 }
 
@@ -282,13 +293,21 @@ static void check_rows(const el_step *s, const el_row *rows, int n_rows) {
     const el_row *r = &rows[i];
     CHECK(r->token >= 0 && r->token < FAKE_VOCAB && r->pos >= 0 && r->pos < s->max_ctx);
     n_logits += r->wants_logits;
+    CHECK(r->part == EL_ROW_WHOLE || (s->n_taps && r->states));
+    if (r->part == EL_ROW_HEAD) CHECK(!r->wants_logits);
+    static const int order[] = {[EL_ROW_TAIL] = 0, [EL_ROW_WHOLE] = 1, [EL_ROW_HEAD] = 2};
+    if (i) CHECK(order[rows[i - 1].part] <= order[r->part]);
     /* Rows of a sequence: one after the other, one adapter, ascending. */
-    bool first = i == 0 || rows[i - 1].pages != r->pages;
+    bool first = i == 0 || rows[i - 1].pages != r->pages || rows[i - 1].part != r->part;
     if (!first) CHECK(r->pos == rows[i - 1].pos + 1 && r->adapter == rows[i - 1].adapter);
     for (int j = 0; j < i; j++) {
-      if (first) CHECK(rows[j].pages != r->pages);
+      /* What follows TAIL rows may come later. */
+      if (first && rows[j].pages == r->pages) {
+        CHECK(rows[j].part == EL_ROW_TAIL && r->part == EL_ROW_WHOLE && r->pos > rows[j].pos && !r->adapter);
+        CHECK(rows[j + 1].pages == r->pages || r->pos == rows[j].pos + 1);
+      }
       /* Rows with an adapter: adjacent. */
-      if (rows[j].adapter == r->adapter) CHECK(rows[i - 1].adapter == r->adapter);
+      if (rows[j].adapter == r->adapter && rows[j].part == r->part) CHECK(rows[i - 1].adapter == r->adapter);
       /* A page that two sequences have is written by neither. */
       if (rows[j].pages == r->pages || (j > 0 && rows[j - 1].pages == rows[j].pages) || !first) continue;
       int last_i = i, last_j = j;
@@ -307,10 +326,20 @@ static uint64_t history(const el_step *s, const el_row *row) {
   uint64_t adapter = seed_of(row->adapter), h = adapter;
   for (int p = 0; p <= row->pos; p++) {
     const entry *e = entry_at(s, row, p);
-    CHECK(e->pos == p && e->adapter == adapter);
+    CHECK(e->pos == p && e->adapter == adapter && (!e->head || row->part == EL_ROW_HEAD));
     h = mix(h, (uint64_t)e->token);
   }
   return h;
+}
+
+/* A token's state is 1 where its number says, modulo the dimensions: pooled, they count tokens. */
+static void fill_states(const el_step *s, const el_row *row) {
+  for (int i = 0; i < s->n_taps * FAKE_EMBD; i++) row->states[i] = i % FAKE_EMBD == row->token % FAKE_EMBD;
+}
+
+static void check_state(const el_step *s, const el_row *row) {
+  const float *x = row->states + (size_t)(s->n_taps - 1) * FAKE_EMBD;
+  for (int i = 0; i < FAKE_EMBD; i++) CHECK(x[i] == (float)(i == row->token % FAKE_EMBD));
 }
 
 static void fill_logits(const el_step *s, const el_row *row, float *out) {
@@ -333,12 +362,26 @@ const float *el_step_run(el_step *s, const el_row *rows, int n_rows) {
   check_rows(s, rows, n_rows);
   int n = 0;
   for (int i = 0; i < n_rows; i++) {
-    *entry_at(s, &rows[i], rows[i].pos) = (entry){rows[i].pos, rows[i].token, seed_of(rows[i].adapter)};
+    const el_row *r = &rows[i];
+    entry *at = entry_at(s, r, r->pos);
+    if (r->part == EL_ROW_TAIL) {
+      CHECK(at->head && at->pos == r->pos && at->token == r->token && !at->adapter && !r->adapter);
+      check_state(s, r);
+    }
+    *at = (entry){r->pos, r->token, seed_of(r->adapter), r->part == EL_ROW_HEAD};
+    if (r->part == EL_ROW_HEAD) {
+      history(s, r);
+      fill_states(s, r);
+    }
     if (rows[i].wants_logits) fill_logits(s, &rows[i], s->logits + (size_t)FAKE_VOCAB * (size_t)n++);
   }
   counts.steps++;
   counts.rows += n_rows;
   counts.logits += n;
+  for (int i = 0; i < n_rows; i++) {
+    counts.heads += rows[i].part == EL_ROW_HEAD;
+    counts.tails += rows[i].part == EL_ROW_TAIL;
+  }
   if (n_rows > counts.max_rows) counts.max_rows = n_rows;
   int us = fake.step_us;
   pthread_mutex_unlock(&gate);

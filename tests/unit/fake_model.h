@@ -15,7 +15,9 @@ enum {
   FAKE_WORD = 257, /* "hello" */
   FAKE_N_WORDS = 7,
   FAKE_VOCAB = FAKE_WORD + FAKE_N_WORDS,
-  FAKE_CTX_TRAIN = 100
+  FAKE_CTX_TRAIN = 100,
+  FAKE_EMBD = 32,
+  FAKE_FINGERPRINT = 0x5eed
 };
 extern const char *const fake_words[FAKE_N_WORDS];
 
@@ -41,6 +43,7 @@ void fake_release(void);
 /* What happened since the last call. */
 typedef struct fake_counts {
   int steps, rows, logits, max_rows; /* max_rows: of one step */
+  int heads, tails;                  /* of the rows */
 } fake_counts;
 fake_counts fake_take_counts(void);
 

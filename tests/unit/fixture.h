@@ -58,24 +58,28 @@ static inline void fixture_close(fixture *f) {
   el_threads_free(f->threads);
 }
 
-static inline el_adapter *fixture_adapter(const fixture *f, const char *path) {
+static inline el_adapter *fixture_adapter_as(const fixture *f, const char *path, el_layout layout) {
   el_lora_shape shape;
   el_hparams_shape(f->h, &shape);
   el_lora_file *file = NULL;
   el_adapter *a = NULL;
   el_error err = {0};
-  if (el_lora_file_open(path, &shape, &file, &err) || el_adapter_pack(file, &shape, f->kernels, &a, &err))
+  if (el_lora_file_open(path, &shape, &file, &err) || el_adapter_pack(file, &shape, f->kernels, layout, &a, &err))
     fail_msg("%s", err.message);
   el_lora_file_close(file);
   return a;
 }
 
-static inline el_adapter *fixture_random_adapter(const fixture *f, int rank, uint64_t seed) {
+static inline el_adapter *fixture_adapter(const fixture *f, const char *path) {
+  return fixture_adapter_as(f, path, EL_LAYOUT_Q8);
+}
+
+static inline el_adapter *fixture_random_adapter(const fixture *f, int rank, uint64_t seed, el_layout layout) {
   el_lora_shape shape;
   el_hparams_shape(f->h, &shape);
   el_adapter *a = NULL;
   el_error err = {0};
-  if (el_adapter_random(&shape, rank, seed, f->kernels, &a, &err)) fail_msg("%s", err.message);
+  if (el_adapter_random(&shape, rank, seed, f->kernels, layout, &a, &err)) fail_msg("%s", err.message);
   return a;
 }
 

@@ -261,6 +261,10 @@ static void options_for_memory_are_checked(void **state) {
   assert_contains(err.message, "cache_policy: 'random'");
   assert_contains(err.message, "lru");
   o.cache_policy = "lru";
+  o.adapter_type = "f32";
+  assert_int_equal(el_engine_open(&o, &e, &err), EL_ERR_INVALID);
+  assert_contains(err.message, "adapter_type: 'f32' is none of q8, f16, q4");
+  o.adapter_type = "q4";
   o.memory_bytes = 1 << 20;
   assert_int_equal(el_engine_open(&o, &e, &err), EL_ERR_INVALID);
   assert_contains(err.message, "memory: 1.0 MiB");

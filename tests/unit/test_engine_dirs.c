@@ -4,27 +4,6 @@
 
 enum { WAIT_MS = 5000 };
 
-/* A PEFT folder for the fake model: rank 2 on one matrix, whose weights are `seed`. */
-static void put_peft(const char *dir, const char *name, float seed) {
-  enum { RANK = 2, N = 32 };
-  static const char config[] =
-      "{\"peft_type\": \"LORA\", \"r\": 2, \"lora_alpha\": 4, \"target_modules\": [\"q_proj\"]}";
-  char path[256], header[512];
-  float data[2 * RANK * N];
-  el_buf b = {0};
-  assert_true(snprintf(path, sizeof path, "%s/%s", dir, name) < (int)sizeof path);
-  mkdir(path, 0700);
-  for (int i = 0; i < 2 * RANK * N; i++) data[i] = seed;
-  snprintf(header, sizeof header,
-           "{\"base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight\":{\"dtype\":\"F32\",\"shape\":[2,32],"
-           "\"data_offsets\":[0,256]},\"base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight\":{\"dtype\":"
-           "\"F32\",\"shape\":[32,2],\"data_offsets\":[256,512]}}");
-  put_safetensors(&b, header, data, sizeof data);
-  write_file(path, "adapter_model.safetensors", b.data, b.len);
-  write_file(path, "adapter_config.json", config, sizeof config - 1);
-  el_buf_free(&b);
-}
-
 static rig open_with(const char *dir, const char *cache_dir) {
   el_engine_options o = rig_options(2, 64, 16);
   o.cache_dir = cache_dir;
@@ -73,10 +52,10 @@ static void folders_are_offered_by_name_nested_ones_too(void **state) {
   char dir[64], path[128];
   result out, other;
   make_dir(dir);
-  put_peft(dir, "one", 1);
+  put_fake_peft(dir, "one", 1);
   snprintf(path, sizeof path, "%s/tenant", dir);
   mkdir(path, 0700);
-  put_peft(path, "one", 2);
+  put_fake_peft(path, "one", 2);
   rig r = open_with(dir, NULL);
   assert_int_equal(rig_stats(&r).adapters, 2);
   assert_int_equal(rig_stats(&r).adapters_resident, 0);
@@ -94,21 +73,21 @@ static void what_comes_and_goes_is_noticed(void **state) {
   char dir[64], path[128], command[256];
   result before, after;
   make_dir(dir);
-  put_peft(dir, "stays", 1);
+  put_fake_peft(dir, "stays", 1);
   rig r = open_with(dir, NULL);
-  put_peft(dir, "new", 2);
+  put_fake_peft(dir, "new", 2);
   wait_until_offered(&r, "new", true);
   assert_answers(&r, "new", &before);
   snprintf(path, sizeof path, "%s/tenant", dir);
   mkdir(path, 0700);
-  put_peft(path, "later", 3);
+  put_fake_peft(path, "later", 3);
   wait_until_offered(&r, "tenant/later", true);
   snprintf(command, sizeof command, "rm -r '%s/new'", dir);
   assert_int_equal(system(command), 0);
   wait_until_offered(&r, "new", false);
   assert_true(offered(&r, "stays"));
   while (rig_stats(&r).adapters_resident) usleep(1000); /* nobody uses it: its memory goes at once */
-  put_peft(dir, "new", 4);
+  put_fake_peft(dir, "new", 4);
   wait_until_offered(&r, "new", true);
   assert_answers(&r, "new", &after);
   assert_memory_not_equal(before.tokens, after.tokens, 5 * sizeof(int32_t));
@@ -122,7 +101,7 @@ static void a_changed_file_is_loaded_anew_and_running_requests_finish_with_the_o
   static result running;
   static const int32_t prompt[] = {'a'};
   make_dir(dir);
-  put_peft(dir, "a", 1);
+  put_fake_peft(dir, "a", 1);
   rig r = open_with(dir, NULL);
   assert_answers(&r, "a", &first);
   el_request q = ask(prompt, 1, 40);
@@ -132,7 +111,7 @@ static void a_changed_file_is_loaded_anew_and_running_requests_finish_with_the_o
   result_init(&running);
   rig_submit(&r, q, &running);
   result_wait_tokens(&running, 1);
-  put_peft(dir, "a", 2);
+  put_fake_peft(dir, "a", 2);
   el_rescan_result scan;
   assert_int_equal(el_adapter_rescan(r.engine, &scan, NULL), EL_OK);
   assert_true(scan.n_changed <= 1 && scan.n_added == 0 && scan.n_removed == 0); /* 0: it had been noticed */
@@ -149,8 +128,8 @@ static void a_broken_adapter_fails_its_own_requests_until_it_is_mended(void **st
   char dir[64], path[128];
   result out;
   make_dir(dir);
-  put_peft(dir, "good", 1);
-  put_peft(dir, "bad", 2);
+  put_fake_peft(dir, "good", 1);
+  put_fake_peft(dir, "bad", 2);
   snprintf(path, sizeof path, "%s/bad/adapter_model.safetensors", dir);
   assert_int_equal(truncate(path, 100), 0);
   rig r = open_with(dir, NULL);
@@ -165,7 +144,7 @@ static void a_broken_adapter_fails_its_own_requests_until_it_is_mended(void **st
   assert_int_equal(el_adapter_get(r.engine, "bad", &info, NULL), EL_OK);
   assert_int_equal(info->state, EL_ADAPTER_FAILED);
   el_free(info);
-  put_peft(dir, "bad", 2);
+  put_fake_peft(dir, "bad", 2);
   assert_answers(&r, "bad", &out);
   el_stats st = rig_stats(&r);
   assert_int_equal(st.adapter_loads_failed, 2);
@@ -179,7 +158,7 @@ static void the_first_directory_keeps_a_name(void **state) {
   el_error err;
   size_t added, failed;
   make_dir(one), make_dir(two);
-  put_peft(one, "a", 1), put_peft(two, "a", 2), put_peft(two, "b", 3);
+  put_fake_peft(one, "a", 1), put_fake_peft(two, "a", 2), put_fake_peft(two, "b", 3);
   rig r = open_with(one, NULL);
   assert_int_equal(el_adapter_add_dir(r.engine, two, &added, &failed, &err), EL_OK);
   assert_int_equal(added, 1);
@@ -239,7 +218,7 @@ static void what_was_learnt_is_there_at_the_next_start(void **state) {
   char dir[64], cache[64];
   result out;
   make_dir(dir), make_dir(cache);
-  put_peft(dir, "a", 1), put_peft(dir, "b", 2);
+  put_fake_peft(dir, "a", 1), put_fake_peft(dir, "b", 2);
   rig r = open_with(dir, cache);
   assert_answers(&r, "a", &out);
   rig_close(&r);
@@ -248,7 +227,7 @@ static void what_was_learnt_is_there_at_the_next_start(void **state) {
   assert_int_equal(rank_of(&r, "b"), 0);
   assert_answers(&r, "b", &out);
   rig_close(&r);
-  put_peft(dir, "b", 3); /* changed: what is known is of other files */
+  put_fake_peft(dir, "b", 3); /* changed: what is known is of other files */
   r = open_with(dir, cache);
   assert_int_equal(rank_of(&r, "a"), 2);
   assert_int_equal(rank_of(&r, "b"), 0);

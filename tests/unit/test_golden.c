@@ -204,6 +204,67 @@ static void demo_adapters_agree_with_llama_cpp(void **state) {
   json_decref(j);
 }
 
+static const el_layout layouts[] = {EL_LAYOUT_F16, EL_LAYOUT_Q8, EL_LAYOUT_Q4};
+enum { N_LAYOUTS = sizeof layouts / sizeof *layouts, CASES_EACH = 4 };
+
+/* The demo adapters in each layout after some prompts. to_exact: the root mean square; to_f16: the mean of what all
+ * logits differ by from those of the first layout; both in units of the logits' deviation. */
+static void compare_layouts(el_weights weights, double *to_exact, double *to_f16) {
+  json_t *j = load("golden/adapters.json"), *m, *c;
+  size_t i, k;
+  int n_cases = 0;
+  fixture f = fixture_open(getenv("EDGELORA_MODEL"), NULL, weights, 2, 256, MAX_TOKENS, PAGES);
+  size_t v = (size_t)f.h->n_vocab;
+  float *first = malloc(sizeof(float) * v);
+  assert_non_null(first);
+  uint32_t pages[PAGES];
+  for (uint32_t p = 0; p < PAGES; p++) pages[p] = p;
+  for (int l = 0; l < N_LAYOUTS; l++) to_exact[l] = to_f16[l] = 0;
+  json_array_foreach(json_object_get(j, "adapters"), i, m) {
+    char path[512], name[256];
+    snprintf(name, sizeof name, "../adapters/%s", json_string_value(json_object_get(m, "adapter")));
+    test_path(path, sizeof path, name);
+    el_adapter *a[N_LAYOUTS];
+    for (int l = 0; l < N_LAYOUTS; l++) a[l] = fixture_adapter_as(&f, path, layouts[l]);
+    json_array_foreach(json_object_get(m, "cases"), k, c) {
+      if (k == CASES_EACH) break;
+      const json_t *exact = json_object_get(c, "exact");
+      int prompt[MAX_TOKENS], n = ints(json_object_get(c, "ids"), prompt);
+      for (int l = 0; l < N_LAYOUTS; l++) {
+        const float *logits = fixture_run(&f, prompt, n, 0, pages, a[l]);
+        to_exact[l] += distance(logits, exact);
+        if (l == 0) memcpy(first, logits, sizeof(float) * v);
+        double sum = 0;
+        for (size_t t = 0; t < v; t++) sum += fabs((double)logits[t] - (double)first[t]);
+        to_f16[l] += sum / (double)v / number(exact, "std");
+      }
+      n_cases++;
+    }
+    for (int l = 0; l < N_LAYOUTS; l++) el_adapter_free(a[l]);
+  }
+  for (int l = 0; l < N_LAYOUTS; l++) {
+    to_exact[l] = rms(to_exact[l], n_cases);
+    to_f16[l] /= n_cases;
+    printf("adapters as %s, %s base: distance to exact %.4f, mean difference to f16 %.4f\n", el_layout_name(layouts[l]),
+           weights == EL_WEIGHTS_F16 ? "F16" : "packed", to_exact[l], to_f16[l]);
+  }
+  free(first);
+  fixture_close(&f);
+  json_decref(j);
+}
+
+static void adapters_of_more_bits_are_closer_to_exact(void **state) {
+  /* In a sanitizer's build it takes minutes. */
+  if (!getenv("EDGELORA_MODEL") || getenv("ASAN_OPTIONS")) skip();
+  double to_exact[N_LAYOUTS], to_f16[N_LAYOUTS];
+  compare_layouts(EL_WEIGHTS_F16, to_exact, to_f16);
+  assert_true(to_exact[0] < 0.004 && to_exact[0] < to_exact[1] && to_exact[1] < to_exact[2] && to_exact[2] < 0.05);
+  assert_true(0 < to_f16[1] && to_f16[1] < to_f16[2]);
+  /* As served, activations of 8 bits make more noise than any of them. */
+  compare_layouts(EL_WEIGHTS_KEEP, to_exact, to_f16);
+  for (int l = 1; l < N_LAYOUTS; l++) assert_true(to_f16[l] > 0 && to_exact[l] <= 1.25 * to_exact[0] + 0.01);
+}
+
 static tally default_model(el_weights weights, bool against_exact) {
   json_t *j = load("golden/greedy.json"), *c;
   size_t i;
@@ -235,6 +296,7 @@ int main(void) {
       cmocka_unit_test(every_tensor_type_agrees_with_llama_cpp),
       cmocka_unit_test(adapters_agree_with_llama_cpp_as_gguf_and_as_peft),
       cmocka_unit_test(demo_adapters_agree_with_llama_cpp),
+      cmocka_unit_test(adapters_of_more_bits_are_closer_to_exact),
       cmocka_unit_test(the_default_model_agrees_with_llama_cpp),
       cmocka_unit_test(the_default_model_in_f16_continues_as_llama_cpp_in_f32),
   };

@@ -219,45 +219,54 @@ static void all_max_codes_and_activations_do_not_overflow(void **state) {
     }
 }
 
-static void low_rank_matrices_of_any_rank_multiply(void **state) {
-  for (int i = 0; kernels_at(i); i++) {
-    const el_kernels *k = kernels_at(i);
-    for (int rank = 1; rank <= 70; rank++) {
-      int rows = 40;
-      float *src = aligned(sizeof(float) * (size_t)(rows * rank)), *x = aligned(sizeof(float) * (size_t)rank * 5);
-      float y[200], ref[200];
-      uint32_t seed = (uint32_t)rank;
-      for (int j = 0; j < rows * rank; j++) src[j] = uniform(&seed);
-      for (int j = 0; j < rank * 5; j++) x[j] = uniform(&seed);
-      el_packed w;
-      el_packed_init(&w, EL_LAYOUT_Q8, rows, rank, k->tile);
-      w.data = aligned(el_packed_bytes(&w));
-      el_packed_clear(&w);
-      el_pack_rows_q8(&w, 0, 13, src);
-      el_pack_rows_q8(&w, 13, rows - 13, src + 13 * rank);
-      el_act a;
-      assert_int_equal(el_act_new(&a, rank, 5, NULL), EL_OK);
-      fill_act(k, &a, x, rank, 5);
-      k->gemm(&w, 0, w.n_tiles, &a, 0, 5, y, 40, false, NULL);
-      el_kernels_scalar.gemm(&w, 0, w.n_tiles, &a, 0, 5, ref, 40, false, NULL);
-      assert_memory_equal(y, ref, sizeof y);
-      for (int c = 0; c < 5; c++) { /* as a step of one row for each adapter does */
-        k->gemm(&w, 0, w.n_tiles, &a, c, c + 1, y, 40, true, NULL);
-        el_kernels_scalar.gemm(&w, 0, w.n_tiles, &a, c, c + 1, ref, 40, true, NULL);
-      }
-      assert_memory_equal(y, ref, sizeof y);
-      for (int c = 0; c < 5; c++)
-        for (int r = 0; r < rows; r++) {
-          double exact = 0;
-          for (int j = 0; j < rank; j++) exact += (double)src[r * rank + j] * x[c * rank + j];
-          assert_true(fabs(2 * exact - y[c * 40 + r]) < 0.04 * sqrt(rank));
-        }
-      el_act_free(&a);
-      free(w.data);
-      free(src);
-      free(x);
+static void check_low_rank(const el_kernels *k, el_layout layout, int rank) {
+  enum { ROWS = 40, N = 9 };
+  float *src = aligned(sizeof(float) * (size_t)(ROWS * rank)), *x = aligned(sizeof(float) * (size_t)rank * N);
+  float y[N * ROWS], ref[N * ROWS], row[70];
+  uint32_t seed = (uint32_t)rank;
+  for (int j = 0; j < ROWS * rank; j++) src[j] = uniform(&seed);
+  for (int j = 0; j < rank * N; j++) x[j] = uniform(&seed);
+  el_packed w;
+  el_packed_init(&w, layout, ROWS, rank, k->tile);
+  w.data = aligned(el_packed_bytes(&w));
+  el_packed_clear(&w);
+  el_pack_rows(&w, 0, 13, src);
+  el_pack_rows(&w, 13, ROWS - 13, src + 13 * rank);
+  el_act a;
+  assert_int_equal(el_act_new(&a, rank, N, NULL), EL_OK);
+  fill_act(k, &a, x, rank, N);
+  memcpy(a.f, x, sizeof(float) * (size_t)(rank * N));
+  for (int n = 1; n <= N; n++) {
+    k->gemm(&w, 0, w.n_tiles, &a, 0, n, y, ROWS, false, NULL);
+    el_kernels_scalar.gemm(&w, 0, w.n_tiles, &a, 0, n, ref, ROWS, false, NULL);
+    assert_memory_equal(y, ref, sizeof(float) * (size_t)(n * ROWS));
+  }
+  for (int c = 0; c < N; c++) { /* as a step of one row for each adapter does */
+    k->gemm(&w, 0, w.n_tiles, &a, c, c + 1, y, ROWS, true, NULL);
+    el_kernels_scalar.gemm(&w, 0, w.n_tiles, &a, c, c + 1, ref, ROWS, true, NULL);
+  }
+  assert_memory_equal(y, ref, sizeof y);
+  for (int r = 0; r < ROWS; r++) {
+    el_packed_get_row(&w, r, row);
+    for (int j = 0; j < rank; j++)
+      assert_true(fabsf(row[j] - src[r * rank + j]) < (layout == EL_LAYOUT_Q4 ? 0.15f : 0.005f));
+    for (int c = 0; c < N; c++) {
+      double exact = 0;
+      for (int j = 0; j < rank; j++) exact += (double)row[j] * x[c * rank + j];
+      assert_true(fabs(2 * exact - y[c * ROWS + r]) < 0.04 * sqrt(rank));
     }
   }
+  el_act_free(&a);
+  free(w.data);
+  free(src);
+  free(x);
+}
+
+static void low_rank_matrices_of_any_rank_and_layout_multiply(void **state) {
+  static const el_layout layouts[] = {EL_LAYOUT_Q8, EL_LAYOUT_Q4, EL_LAYOUT_F16};
+  for (int i = 0; kernels_at(i); i++)
+    for (int l = 0; l < 3; l++)
+      for (int rank = 1; rank <= 70; rank++) check_low_rank(kernels_at(i), layouts[l], rank);
 }
 
 static void a_column_does_not_depend_on_its_neighbours(void **state) {
@@ -555,7 +564,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(every_isa_gives_the_reference_bits_on_odd_shapes),
       cmocka_unit_test(all_max_codes_and_activations_do_not_overflow),
-      cmocka_unit_test(low_rank_matrices_of_any_rank_multiply),
+      cmocka_unit_test(low_rank_matrices_of_any_rank_and_layout_multiply),
       cmocka_unit_test(a_column_does_not_depend_on_its_neighbours),
       cmocka_unit_test(elementwise_operations_agree_with_libm_and_across_isas),
       cmocka_unit_test(rotation_keeps_lengths_and_agrees_across_isas),

@@ -1,5 +1,6 @@
 /* A load, with all that can go wrong on its way: it ends with a reason, leaves other blocks alone, and the next one
  * works. */
+#include "adapter/index_file.h"
 #include "adapter/loader.h"
 #include "bytes.h"
 #include "failing_files.h"
@@ -46,7 +47,8 @@ static rig open_rig(size_t block_bytes) {
 /* The pool may move no more once the loader knows it. */
 static void start(rig *r) {
   el_error err;
-  if (el_loader_new(&r->shape, r->kernels, &r->pool, false, NULL, NULL, &r->loader, &err)) fail_msg("%s", err.message);
+  if (el_loader_new(&r->shape, r->kernels, EL_LAYOUT_Q8, &r->pool, false, NULL, NULL, &r->loader, &err))
+    fail_msg("%s", err.message);
 }
 
 static void close_rig(rig *r) {
@@ -91,7 +93,8 @@ static void assert_is_the_file(rig *r, const el_adapter *a) {
   el_lora_file *f = NULL;
   el_adapter *expected = NULL;
   el_error err;
-  if (el_lora_file_open(r->path, &r->shape, &f, &err) || el_adapter_pack(f, &r->shape, r->kernels, &expected, &err))
+  if (el_lora_file_open(r->path, &r->shape, &f, &err) ||
+      el_adapter_pack(f, &r->shape, r->kernels, EL_LAYOUT_Q8, &expected, &err))
     fail_msg("%s", err.message);
   for (int l = 0; l < r->shape.n_layers; l++) {
     for (int i = 0; i < EL_N_INPUT; i++) same_matrix(&a->layers[l].a[i], &expected->layers[l].a[i]);
@@ -217,9 +220,19 @@ static void a_file_that_changes_while_it_is_read_is_read_again_once(void **state
   close_rig(&r);
 }
 
+static void an_index_file_is_for_one_layout(void **state) {
+  rig r = open_rig(BLOCK);
+  uint64_t q8 = el_index_file_key(&r.shape, r.kernels, EL_LAYOUT_Q8, BLOCK),
+           q4 = el_index_file_key(&r.shape, r.kernels, EL_LAYOUT_Q4, BLOCK),
+           f16 = el_index_file_key(&r.shape, r.kernels, EL_LAYOUT_F16, BLOCK);
+  assert_true(q8 != q4 && q8 != f16 && q4 != f16);
+  close_rig(&r);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(an_adapter_is_the_same_in_whatever_blocks_it_lies),
+      cmocka_unit_test(an_index_file_is_for_one_layout),
       cmocka_unit_test(a_failed_allocation_fails_the_load_only),
       cmocka_unit_test(a_failed_file_call_fails_the_load_with_its_reason),
       cmocka_unit_test(a_truncated_file_is_an_error_at_every_length),

@@ -45,20 +45,24 @@ static el_packed make_base(const el_kernels *k, el_type type, uint64_t seed) {
   return w;
 }
 
-static el_packed make_b(const el_kernels *k, int rank, uint64_t seed) {
+static el_packed make_b(const el_kernels *k, el_layout layout, int rank, uint64_t seed) {
   float *src = aligned(sizeof(float) * (size_t)(ROWS * rank));
   for (int i = 0; i < ROWS * rank; i++) src[i] = uniform(&seed);
   el_packed b;
-  el_packed_init(&b, EL_LAYOUT_Q8, ROWS, rank, k->tile);
+  el_packed_init(&b, layout, ROWS, rank, k->tile);
   b.data = aligned(el_packed_bytes(&b));
   el_packed_clear(&b);
-  el_pack_rows_q8(&b, 0, ROWS, src);
+  el_pack_rows(&b, 0, ROWS, src);
   free(src);
   return b;
 }
 
-/* A call with its own memory. ranks[c]: of column c's B, 0 for none. */
-static void product(const el_kernels *k, el_type type, const int *ranks, int n, bool add, bool in_parts, float *y) {
+static const el_layout layouts[] = {EL_LAYOUT_Q8, EL_LAYOUT_F16, EL_LAYOUT_Q4};
+enum { MIXED = 3 }; /* in the place of one of them: they take turns */
+
+/* A call with its own memory. ranks[c]: of column c's B, 0 for none. layout: of the Bs, an index. */
+static void product(const el_kernels *k, el_type type, int layout, const int *ranks, int n, bool add, bool in_parts,
+                    float *y) {
   el_packed w = make_base(k, type, 5), b[MAX_COLUMNS] = {0};
   el_act x, h, columns[MAX_COLUMNS];
   el_low_rank lora[MAX_COLUMNS] = {0};
@@ -72,17 +76,20 @@ static void product(const el_kernels *k, el_type type, const int *ranks, int n, 
     k->quantize(values, 0, x.n_groups, 1.0f, &x, c);
     for (int i = 0; i < EL_LANES * 8; i++) low[i] = uniform(&seed);
     if (!ranks[c]) continue;
-    b[c] = make_b(k, ranks[c], (uint64_t)c + 100);
+    b[c] = make_b(k, layouts[layout == MIXED ? c % 3 : layout], ranks[c], (uint64_t)c + 100);
     columns[c] = el_act_column(&h, c);
     el_act_shape(&columns[c], ranks[c], 1);
     k->quantize(low, 0, columns[c].n_groups, 0.5f, &columns[c], 0);
+    for (int i = 0; i < ranks[c]; i++) columns[c].f[i] = 0.5f * low[i];
     lora[c] = el_low_rank_of(&b[c], &columns[c]);
   }
   for (int i = 0; i < ROWS * n; i++) y[i] = (float)(i % 7);
-  if (in_parts) { /* as threads cut tiles; both borders of B's tiles too where W's are larger */
-    int mid = w.n_tiles / 2;
-    el_gemm_lora(k, &w, 0, mid, &x, 0, n, y, ROWS, add, lora, NULL);
-    el_gemm_lora(k, &w, mid, w.n_tiles, &x, 0, n, y, ROWS, add, lora, NULL);
+  if (in_parts) { /* as threads cut tiles: at borders of W's, which may lie inside of one of B's */
+    static const int cuts[] = {0, 1, 5, 6, 8, 1000};
+    for (int i = 0; i < 5; i++) {
+      int begin = cuts[i] < w.n_tiles ? cuts[i] : w.n_tiles, end = cuts[i + 1] < w.n_tiles ? cuts[i + 1] : w.n_tiles;
+      if (begin < end) el_gemm_lora(k, &w, begin, end, &x, 0, n, y, ROWS, add, lora, NULL);
+    }
   } else { /* the definition */
     k->gemm(&w, 0, w.n_tiles, &x, 0, n, y, ROWS, add, NULL);
     for (int c = 0; c < n; c++)
@@ -100,19 +107,20 @@ static void check(const int *ranks, int n) {
   assert_int_equal(el_kernels_get("scalar", &scalar, NULL), EL_OK);
   float y[ROWS * MAX_COLUMNS], expected[ROWS * MAX_COLUMNS];
   for (size_t t = 0; t < sizeof types / sizeof *types; t++)
-    for (int add = 0; add < 2; add++) {
-      product(scalar, types[t], ranks, n, add, false, expected);
-      for (int i = 0; el_kernels_at(i); i++) {
-        product(el_kernels_at(i), types[t], ranks, n, add, true, y);
-        assert_memory_equal(y, expected, sizeof(float) * (size_t)(ROWS * n));
+    for (int layout = 0; layout <= MIXED; layout++)
+      for (int add = 0; add < 2; add++) {
+        product(scalar, types[t], layout, ranks, n, add, false, expected);
+        for (int i = 0; el_kernels_at(i); i++) {
+          product(el_kernels_at(i), types[t], layout, ranks, n, add, true, y);
+          assert_memory_equal(y, expected, sizeof(float) * (size_t)(ROWS * n));
+        }
       }
-    }
 }
 
 static void columns_with_the_same_rank_get_their_own_products(void **state) {
-  static const int ranks[] = {1, 8, 16, 31, 32, 33, 64, 128};
+  static const int ranks[] = {1, 8, 12, 16, 31, 32, 33, 64, 128};
   for (size_t i = 0; i < sizeof ranks / sizeof *ranks; i++)
-    for (int n = 1; n <= MAX_COLUMNS; n += i == 2 ? 1 : 5) {
+    for (int n = 1; n <= MAX_COLUMNS; n += ranks[i] == 16 ? 1 : 5) {
       int each[MAX_COLUMNS];
       for (int c = 0; c < n; c++) each[c] = ranks[i];
       check(each, n);

@@ -186,26 +186,88 @@ static void every_type_is_packed_byte_for_byte_as_defined(void **state) {
 
 /* LoRA matrices are packed a few rows at a time. */
 static void rows_of_floats_are_packed_as_the_whole_matrix_is(void **state) {
-  enum { ROWS = 21 };
+  enum { ROWS = 37 };
+  static const el_layout layouts[] = {EL_LAYOUT_Q8, EL_LAYOUT_F16};
+  for (size_t l = 0; l < sizeof layouts / sizeof *layouts; l++)
+    for (int tile = 8; tile <= 16; tile += 8)
+      for (int cols = 1; cols <= 70; cols += 3) {
+        float src[ROWS * 70];
+        uint64_t seed = 5;
+        for (int i = 0; i < ROWS * cols; i++) src[i] = (float)(int64_t)next_random(&seed) / 0x1p62f;
+        el_packed whole, parts;
+        el_packed_init(&whole, layouts[l], ROWS, cols, tile);
+        parts = whole;
+        size_t n = el_packed_bytes(&whole);
+        assert_int_equal(posix_memalign((void **)&whole.data, 64, n), 0);
+        assert_int_equal(posix_memalign((void **)&parts.data, 64, n), 0);
+        el_pack_tiles(&whole, EL_TYPE_F32, src, 0, whole.n_tiles);
+        memset(parts.data, 0x5a, n);
+        el_packed_clear(&parts);
+        el_pack_rows(&parts, 0, 5, src);
+        el_pack_rows(&parts, 5, ROWS - 5, src + 5 * cols);
+        assert_memory_equal(parts.data, whole.data, n);
+        free(whole.data);
+        free(parts.data);
+      }
+}
+
+/* Sum of squared errors of a group of n values with the best of many scales, each value at its nearest code. */
+static double least_error(const float *x, int n) {
+  double best = INFINITY, amax = 0;
+  for (int i = 0; i < n; i++) amax = fmax(amax, fabs(x[i]));
+  for (int k = -400; k <= 400; k++) {
+    double d = amax * k / 100 / 16, sum = 0;
+    for (int i = 0; k && i < n; i++) {
+      double e = x[i] - d * fmin(7, fmax(-8, rint(x[i] / d)));
+      sum += e * e;
+    }
+    if (k) best = fmin(best, sum);
+  }
+  return best;
+}
+
+static void rows_in_4_bits_are_near_the_floats_and_take_no_more_room_than_their_columns(void **state) {
+  enum { ROWS = 37 };
   for (int tile = 8; tile <= 16; tile += 8)
     for (int cols = 1; cols <= 70; cols += 3) {
-      float src[ROWS * 70];
+      float src[ROWS * 70], row[70];
       uint64_t seed = 5;
       for (int i = 0; i < ROWS * cols; i++) src[i] = (float)(int64_t)next_random(&seed) / 0x1p62f;
-      el_packed whole, parts;
-      el_packed_init(&whole, EL_LAYOUT_Q8, ROWS, cols, tile);
-      parts = whole;
-      size_t n = el_packed_bytes(&whole);
-      assert_int_equal(posix_memalign((void **)&whole.data, 64, n), 0);
-      assert_int_equal(posix_memalign((void **)&parts.data, 64, n), 0);
-      el_pack_tiles(&whole, EL_TYPE_F32, src, 0, whole.n_tiles);
-      memset(parts.data, 0x5a, n);
-      el_packed_clear(&parts);
-      el_pack_rows_q8(&parts, 0, 5, src);
-      el_pack_rows_q8(&parts, 5, ROWS - 5, src + 5 * cols);
-      assert_memory_equal(parts.data, whole.data, n);
-      free(whole.data);
-      free(parts.data);
+      for (int i = 0; i < cols; i++) src[2 * cols + i] = 0;      /* a row of zeros */
+      for (int i = 0; i < cols; i++) src[3 * cols + i] *= 1e-6f; /* small ones */
+      el_packed w;
+      el_packed_init(&w, EL_LAYOUT_Q4, ROWS, cols, tile);
+      size_t n = el_packed_bytes(&w), groups = ((size_t)cols + 31) / 32;
+      assert_true(w.tile_bytes <= ((size_t)((cols + 7) / 8 * 4) + 2 * groups) * (size_t)tile + 63);
+      assert_int_equal(posix_memalign((void **)&w.data, 64, n), 0);
+      memset(w.data, 0x5a, n);
+      el_packed_clear(&w);
+      el_pack_rows(&w, 0, 5, src);
+      el_pack_rows(&w, 5, ROWS - 5, src + 5 * cols);
+      double all = 0, all_least = 0;
+      for (int r = 0; r < ROWS; r++) {
+        el_packed_get_row(&w, r, row);
+        for (int g = 0; g < cols; g += 32) {
+          const float *x = src + r * cols + g;
+          int m = cols - g < 32 ? cols - g : 32;
+          double sum = 0, size = 0;
+          for (int i = 0; i < m; i++) {
+            double e = (double)row[g + i] - (double)x[i];
+            sum += e * e;
+            size += (double)x[i] * (double)x[i];
+          }
+          if (r == 3) { /* its scales are below F16's normal range; packers multiply matrices up first */
+            assert_true(sum <= size + 1e-12);
+            continue;
+          }
+          assert_true(sum <= 0.02 * size + 1e-12);
+          all += sum;
+          all_least += least_error(x, m);
+        }
+      }
+      /* the last term: scales are rounded to F16 */
+      assert_true(all <= 1.2 * all_least + 1e-6 * ROWS);
+      free(w.data);
     }
 }
 
@@ -213,6 +275,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(every_type_is_packed_byte_for_byte_as_defined),
       cmocka_unit_test(rows_of_floats_are_packed_as_the_whole_matrix_is),
+      cmocka_unit_test(rows_in_4_bits_are_near_the_floats_and_take_no_more_room_than_their_columns),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,6 +9,10 @@ static int token_of(int seq, int pos, int n_vocab) {
   return (seq * 7919 + pos * 104729 + 13) % n_vocab;
 }
 
+/* Of adapters. */
+static const el_layout layouts[] = {EL_LAYOUT_Q8, EL_LAYOUT_F16, EL_LAYOUT_Q4};
+enum { N_LAYOUTS = sizeof layouts / sizeof *layouts };
+
 typedef struct run {
   fixture f;
   el_adapter *adapters[N_SEQ]; /* ranks differ; every fourth sequence is the base, two share one */
@@ -28,14 +32,14 @@ static el_row row_at(const run *r, int seq, int pos) {
                   .wants_logits = true};
 }
 
-static run run_open(const char *isa, int n_threads) {
+static run run_open(const char *isa, int n_threads, el_layout layout) {
   char path[512];
   test_path(path, sizeof path, "golden/tiny/q4_0.gguf");
   run r = {.f = fixture_open(path, isa, EL_WEIGHTS_KEEP, n_threads, MAX_ROWS, PAGES_EACH * EL_PAGE_TOKENS,
                              N_SEQ * PAGES_EACH)};
   static const int ranks[] = {1, 3, 8, 1, 16, 16, 31, 1, 64, 5, 256, 1};
   for (int s = 0; s < N_SEQ; s++) {
-    r.adapters[s] = fixture_random_adapter(&r.f, ranks[s], (uint64_t)s + 1);
+    r.adapters[s] = fixture_random_adapter(&r.f, ranks[s], (uint64_t)s + 1, layout);
     for (int p = 0; p < PAGES_EACH; p++) r.pages[s][p] = (uint32_t)(p * N_SEQ + (s * 5) % N_SEQ);
   }
   size_t v = (size_t)r.f.h->n_vocab;
@@ -84,23 +88,26 @@ static void mixed_steps(run *r, unsigned seed) {
 }
 
 static void a_rows_logits_are_bit_identical_whoever_shares_the_step(void **state) {
-  for (int i = 0; el_kernels_at(i); i++) {
-    run r = run_open(el_kernels_at(i)->name, 1 + i);
-    for (unsigned seed = 1; seed < 5; seed++) mixed_steps(&r, seed * 2654435761u);
-    run_close(&r);
-  }
+  for (int i = 0; el_kernels_at(i); i++)
+    for (size_t l = 0; l < N_LAYOUTS; l++) {
+      run r = run_open(el_kernels_at(i)->name, 1 + i, layouts[l]);
+      for (unsigned seed = 1; seed < 5; seed++) mixed_steps(&r, seed * 2654435761u);
+      run_close(&r);
+    }
 }
 
 static void threads_and_instruction_sets_do_not_change_a_bit(void **state) {
-  run first = run_open("scalar", 1);
-  size_t v = (size_t)first.f.h->n_vocab;
-  for (int i = 0; el_kernels_at(i); i++)
-    for (int threads = 1; threads <= 3; threads += 2) {
-      run r = run_open(el_kernels_at(i)->name, threads);
-      assert_memory_equal(r.alone, first.alone, sizeof(float) * N_SEQ * LEN * v);
-      run_close(&r);
-    }
-  run_close(&first);
+  for (size_t l = 0; l < N_LAYOUTS; l++) {
+    run first = run_open("scalar", 1, layouts[l]);
+    size_t v = (size_t)first.f.h->n_vocab;
+    for (int i = 0; el_kernels_at(i); i++)
+      for (int threads = 1; threads <= 3; threads += 2) {
+        run r = run_open(el_kernels_at(i)->name, threads, layouts[l]);
+        assert_memory_equal(r.alone, first.alone, sizeof(float) * N_SEQ * LEN * v);
+        run_close(&r);
+      }
+    run_close(&first);
+  }
 }
 
 /* Two of three sequences go through their first layers in some steps and through the others in later ones, beside
@@ -141,7 +148,7 @@ static void rows_in_two_parts(run *r, const int *taps, int n_taps, int which, un
 
 static void a_row_may_stop_after_some_layers_and_go_on_in_a_later_step(void **state) {
   for (int i = 0; el_kernels_at(i); i++) {
-    run r = run_open(el_kernels_at(i)->name, 1 + i);
+    run r = run_open(el_kernels_at(i)->name, 1 + i, EL_LAYOUT_Q8);
     int n_layers = r.f.h->n_layers;
     const int all[] = {0, 1, n_layers};
     size_t n = (size_t)N_SEQ * LEN * 3 * (size_t)r.f.h->n_embd;
@@ -158,7 +165,7 @@ static void a_row_may_stop_after_some_layers_and_go_on_in_a_later_step(void **st
 }
 
 static void taps_that_make_no_sense_are_refused(void **state) {
-  run r = run_open(NULL, 1);
+  run r = run_open(NULL, 1, EL_LAYOUT_Q8);
   el_error e;
   int many[EL_MAX_TAPS + 1] = {0};
   assert_int_equal(el_step_taps(r.f.step, many, 0, &e), EL_ERR_INVALID);
@@ -171,7 +178,7 @@ static void taps_that_make_no_sense_are_refused(void **state) {
 }
 
 static void one_step_advances_as_many_adapters_as_there_are_rows(void **state) {
-  run r = run_open(NULL, 2);
+  run r = run_open(NULL, 2, EL_LAYOUT_Q8);
   size_t v = (size_t)r.f.h->n_vocab;
   for (int p = 0; p < LEN; p++) { /* LEN steps for N_SEQ sequences with nine different adapters */
     el_row rows[N_SEQ];
@@ -248,7 +255,7 @@ static void keys_and_values_of_8_bits_change_logits_little(void **state) {
 }
 
 static void adapters_change_the_answer(void **state) {
-  run r = run_open(NULL, 1);
+  run r = run_open(NULL, 1, EL_LAYOUT_Q8);
   size_t v = (size_t)r.f.h->n_vocab;
   float base[4096], with[4096];
   assert_true(v <= 4096);

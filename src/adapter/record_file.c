@@ -1,0 +1,250 @@
+#include "adapter/record_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/error.h"
+#include "format/file.h"
+
+enum {
+  VERSION = 2,
+  MAX_BYTES = 256 << 20, /* a million adapters with long paths */
+  MAX_PATH_BYTES = 4096,
+};
+
+/* The file: this, then records. It is read on the machine that wrote it, so numbers are as they are in memory. */
+typedef struct header {
+  char magic[8]; /* "edgelora" */
+  uint32_t version, n;
+  uint64_t key, bytes, checksum; /* bytes and checksum of all records */
+} header;
+
+/* Then the data, padded to 8 bytes, and the path, not terminated, padded too. */
+typedef struct record {
+  el_signature signature;
+  uint32_t data_len, path_len;
+} record;
+
+struct el_record_file {
+  el_file file;
+  const record **buckets; /* [n_buckets] by path, open addressing; NULL: empty */
+  size_t n_buckets;
+};
+
+uint64_t el_record_hash(uint64_t h, const void *data, size_t n) {
+  const unsigned char *p = data;
+  for (size_t i = 0; i < n; i++) h = (h ^ p[i]) * 0x100000001b3u;
+  return h;
+}
+
+/* dir/KIND-KEY.index; NULL: out of memory. */
+static char *path_of(const el_record_name *name, const char *suffix) {
+  el_buf b = {0};
+  if (el_buf_printf(&b, "%s/%s-%016llx.index%s", name->dir, name->kind, (unsigned long long)name->key, suffix))
+    return b.data;
+  el_buf_free(&b);
+  return NULL;
+}
+
+static size_t padded(size_t n) {
+  return (n + 7) / 8 * 8;
+}
+
+static const unsigned char *data_at(const record *r) {
+  return (const unsigned char *)(r + 1);
+}
+
+static const char *path_at(const record *r) {
+  return (const char *)data_at(r) + padded(r->data_len);
+}
+
+static size_t record_bytes(const record *r) {
+  return sizeof *r + padded(r->data_len) + padded(r->path_len);
+}
+
+/* -------------------------------------------------------------------- read */
+
+static bool find_slot(const el_record_file *f, const char *path, size_t len, size_t *slot) {
+  size_t i = el_record_hash(EL_RECORD_HASH, path, len) & (f->n_buckets - 1);
+  for (;; i = (i + 1) & (f->n_buckets - 1)) {
+    *slot = i;
+    const record *r = f->buckets[i];
+    if (!r) return false;
+    if (r->path_len == len && !memcmp(path_at(r), path, len)) return true;
+  }
+}
+
+static el_status parse(el_record_file *f, uint64_t key, const char *path, el_error *err) {
+  header h;
+  if (f->file.size < sizeof h) return el_fail(err, EL_ERR_FORMAT, "%s: %zu bytes are no index", path, f->file.size);
+  memcpy(&h, f->file.data, sizeof h);
+  const unsigned char *at = f->file.data + sizeof h;
+  size_t left = f->file.size - sizeof h;
+  if (memcmp(h.magic, "edgelora", 8) || h.version != VERSION || h.key != key)
+    return el_fail(err, EL_ERR_FORMAT, "%s: is not of this version", path);
+  if (h.bytes != left || h.checksum != el_record_hash(EL_RECORD_HASH, at, left) || h.n > left / sizeof(record))
+    return el_fail(err, EL_ERR_FORMAT, "%s: is damaged", path);
+  f->n_buckets = 16;
+  while (f->n_buckets < 2 * (size_t)h.n) f->n_buckets *= 2;
+  if (!(f->buckets = calloc(f->n_buckets, sizeof *f->buckets)))
+    return el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", path);
+  for (uint32_t i = 0; i < h.n; i++) {
+    const record *r = (const record *)(const void *)at; /* the data is malloc's, records are multiples of 8 bytes */
+    if (left < sizeof *r || r->path_len > MAX_PATH_BYTES || r->data_len > MAX_BYTES || left < record_bytes(r))
+      return el_fail(err, EL_ERR_FORMAT, "%s: record %u is cut off", path, i);
+    size_t slot;
+    find_slot(f, path_at(r), r->path_len, &slot);
+    f->buckets[slot] = r;
+    at += record_bytes(r);
+    left -= record_bytes(r);
+  }
+  return EL_OK;
+}
+
+el_status el_record_file_read(const el_record_name *name, el_record_file **out, el_error *err) {
+  char *path = path_of(name, "");
+  el_record_file *f = calloc(1, sizeof *f);
+  el_status status = EL_OK;
+  if (!path || !f) status = el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", name->dir);
+  if (!status && access(path, F_OK) != 0) {
+    free(f);
+    free(path);
+    *out = NULL;
+    return EL_OK;
+  }
+  if (!status) status = el_file_read(path, MAX_BYTES, &f->file, err);
+  if (!status) status = parse(f, name->key, path, err);
+  free(path);
+  if (status)
+    el_record_file_free(f);
+  else
+    *out = f;
+  return status;
+}
+
+void el_record_file_free(el_record_file *f) {
+  if (!f) return;
+  el_file_close(&f->file);
+  free(f->buckets);
+  free(f);
+}
+
+const void *el_record_file_find(const el_record_file *f, const char *path, const el_signature *signature,
+                                size_t *bytes) {
+  size_t slot;
+  if (!f || !find_slot(f, path, strlen(path), &slot)) return NULL;
+  const record *r = f->buckets[slot];
+  if (!el_signature_equal(&r->signature, signature)) return NULL;
+  *bytes = r->data_len;
+  return data_at(r);
+}
+
+/* -------------------------------------------------------------------- write */
+
+struct el_record_writer {
+  el_buf buf;
+  uint32_t n;
+  bool failed;
+  const el_record_file *before;
+  bool *known; /* [before's buckets] has been put anew */
+};
+
+el_record_writer *el_record_writer_new(const el_record_file *before) {
+  el_record_writer *w = calloc(1, sizeof *w);
+  if (!w) return NULL;
+  w->before = before;
+  if (!before || (w->known = calloc(before->n_buckets, sizeof *w->known))) return w;
+  free(w);
+  return NULL;
+}
+
+void el_record_writer_free(el_record_writer *w) {
+  if (!w) return;
+  el_buf_free(&w->buf);
+  free(w->known);
+  free(w);
+}
+
+static bool append(el_buf *b, const void *data, size_t n) {
+  return el_buf_append(b, data, n) && el_buf_append(b, "\0\0\0\0\0\0\0", padded(n) - n);
+}
+
+static void put(el_record_writer *w, const record *r, const char *path, const void *data) {
+  if (w->buf.len + record_bytes(r) > MAX_BYTES - sizeof(header) || w->n == UINT32_MAX) return; /* enough is known */
+  if (!append(&w->buf, r, sizeof *r) || !append(&w->buf, data, r->data_len) || !append(&w->buf, path, r->path_len))
+    w->failed = true;
+  w->n++;
+}
+
+void el_record_writer_put(el_record_writer *w, const char *path, const el_signature *signature, const void *data,
+                          size_t bytes) {
+  size_t len = strlen(path), slot;
+  if (len > MAX_PATH_BYTES || bytes > MAX_BYTES || w->failed) return;
+  record r = {.signature = *signature, .data_len = (uint32_t)bytes, .path_len = (uint32_t)len};
+  put(w, &r, path, data);
+  if (w->before && find_slot(w->before, path, len, &slot)) w->known[slot] = true;
+}
+
+/* Keeps a record of files that are still there. */
+static void put_before(el_record_writer *w, const record *r) {
+  char path[MAX_PATH_BYTES + 1];
+  el_signature now;
+  memcpy(path, path_at(r), r->path_len);
+  path[r->path_len] = 0;
+  if (!el_signature_read(path, &now, NULL) && el_signature_equal(&now, &r->signature)) put(w, r, path, data_at(r));
+}
+
+/* The folders on the way to a file. What is wrong shows when the file is made. */
+static void make_folder(char *path) {
+  for (char *slash = path + 1; (slash = strchr(slash, '/')); slash++) {
+    *slash = 0;
+    mkdir(path, 0700);
+    *slash = '/';
+  }
+}
+
+/* All of it on disk before it takes the old one's name. */
+static el_status save(const char *path, const char *temporary, const header *h, const el_buf *records, el_error *err) {
+  int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (fd < 0) return el_fail(err, EL_ERR_IO, "%s: %s", temporary, strerror(errno));
+  FILE *f = fdopen(fd, "wb");
+  if (!f) close(fd);
+  bool ok = f && fwrite(h, sizeof *h, 1, f) == 1 && (!records->len || fwrite(records->data, records->len, 1, f) == 1);
+  if (f) ok = fflush(f) == 0 && ok;
+  if (f) ok = fsync(fd) == 0 && ok;
+  if (f) ok = fclose(f) == 0 && ok;
+  if (ok && rename(temporary, path) == 0) return EL_OK;
+  int e = errno;
+  unlink(temporary);
+  return el_fail(err, EL_ERR_IO, "%s: %s", path, strerror(e));
+}
+
+el_status el_record_writer_save(el_record_writer *w, const el_record_name *name, el_error *err) {
+  for (size_t i = 0; w->before && i < w->before->n_buckets; i++)
+    if (w->before->buckets[i] && !w->known[i]) {
+      put_before(w, w->before->buckets[i]);
+      w->known[i] = true;
+    }
+  header h = {.version = VERSION, .n = w->n, .key = name->key, .bytes = w->buf.len};
+  memcpy(h.magic, "edgelora", 8);
+  h.checksum = el_record_hash(EL_RECORD_HASH, w->buf.data, w->buf.len);
+  char suffix[32];
+  snprintf(suffix, sizeof suffix, ".%d", (int)getpid());
+  char *path = path_of(name, ""), *temporary = path_of(name, suffix);
+  el_status status = EL_OK;
+  if (w->failed || !path || !temporary) status = el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", name->dir);
+  if (!status) {
+    make_folder(path);
+    unlink(temporary); /* left by a process of the same number that was killed */
+    status = save(path, temporary, &h, &w->buf, err);
+  }
+  free(path);
+  free(temporary);
+  return status;
+}

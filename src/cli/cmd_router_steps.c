@@ -1,0 +1,167 @@
+/* edgelora router train, eval, show: thin over the library's functions of these names. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "cli/open.h"
+
+/* What was last shown on standard error, so that a line is written over, or left out where nobody watches it. */
+typedef struct watch {
+  bool quiet, shown;
+} watch;
+
+static void show_progress(void *user, const char *what, size_t done, size_t total) {
+  watch *w = user;
+  if (w->quiet || !isatty(STDERR_FILENO)) return;
+  fprintf(stderr, "\r%s: %zu of %zu\033[K%s", what, done, total, done == total ? "\r\033[K" : "");
+  w->shown = done != total;
+}
+
+static bool to_stdout(void *user, const char *data, size_t len) {
+  return fwrite(data, 1, len, stdout) == len;
+}
+
+enum { N_RUN_OPTIONS = 3 };
+
+static el_cli_group run_group(el_router_options *o, watch *w, el_cli_option storage[N_RUN_OPTIONS]) {
+  storage[0] =
+      (el_cli_option){'t',           "threads", "N",  EL_CLI_INT,
+                      &o->n_threads, 0,         1024, "threads that compute; default 0: one per physical core"};
+  storage[1] = (el_cli_option){
+      0,       "isa",
+      "NAME",  EL_CLI_TEXT,
+      &o->isa, 0,
+      0,       "instruction set: scalar, avx2, avxvnni, avx512vnni; default: the best that this CPU has"};
+  storage[2] = (el_cli_option){'q', "quiet", NULL, EL_CLI_FLAG, &w->quiet, 0, 0, "show no progress"};
+  return (el_cli_group){"Running", storage, N_RUN_OPTIONS};
+}
+
+static el_cli_option model_option(el_router_options *o) {
+  return (el_cli_option){'m',
+                         "model",
+                         "FILE",
+                         EL_CLI_TEXT,
+                         &o->model_path,
+                         0,
+                         0,
+                         "the base model, a GGUF file; default: the model that 'make model' puts into the cache"};
+}
+
+/* Runs one of the library's functions with the model's path filled in. */
+static int run_with(el_router_options *o, watch *w,
+                    el_status (*fn)(const el_router_options *, el_write_fn, void *, el_error *)) {
+  char *path = el_cli_model_path(o->model_path);
+  if (!path) return EL_EXIT_FAILED;
+  el_error err;
+  o->model_path = path;
+  o->progress = show_progress;
+  o->progress_user = w;
+  el_status status = fn(o, to_stdout, NULL, &err);
+  free(path);
+  if (w->shown) fputs("\r\033[K", stderr);
+  return el_cli_end(status ? el_cli_failed(&err) : EL_EXIT_OK);
+}
+
+static int run_train(const el_cli_command *self, int argc, char **argv) {
+  el_router_options o = el_router_options_default();
+  watch w = {0};
+  const el_cli_option files[] = {
+      model_option(&o),
+      {0, "table", "FILE", EL_CLI_TEXT, &o.table_path, 0, 0,
+       "what each candidate scored on each prompt: CSV with the columns prompt, task (may be absent) and score_NAME, "
+       "0 to 1, score_base for the base; or JSONL, {\"prompt\": ..., \"task\": ..., \"scores\": {NAME: ...}}"},
+      {0, "valid", "FILE", EL_CLI_TEXT, &o.valid_path, 0, 0,
+       "a table with the same candidates and other prompts, to validate on; default: a fifth of the table"},
+      {'o', "output", "FILE", EL_CLI_TEXT, &o.router_path, 0, 0, "the router to write"},
+      {0, "lora", "PATH", EL_CLI_TEXT, &o.lora_path, 0, 0,
+       "read prompts with this adapter, a PEFT folder or a GGUF file; it goes into the router"},
+  };
+  const el_cli_option training[] = {
+      {0, "max-tokens", "N", EL_CLI_INT, &o.max_tokens, 16, 8192, "tokens that are read of a prompt; default 256"},
+      {0, "max-depth", "N", EL_CLI_INT, &o.max_depth, 0, 1024,
+       "layers that a prompt may go through; default 0: a quarter of the model's"},
+      {0, "seed", "N", EL_CLI_U64, &o.seed, 0, 0, "how rows are drawn for folds and examples; default 0"},
+      {0, "no-refit", NULL, EL_CLI_FLAG, &o.no_refit, 0, 0,
+       "keep the head that was validated; else, when all is settled, it is fitted to the validation part too"},
+  };
+  el_cli_option running[N_RUN_OPTIONS];
+  const el_cli_group groups[] = {
+      {"Files", files, sizeof files / sizeof *files},
+      {"Training", training, sizeof training / sizeof *training},
+      run_group(&o, &w, running),
+  };
+  int code = el_cli_parse(self, groups, sizeof groups / sizeof *groups, argc, argv, NULL);
+  if (code >= 0) return code;
+  if (!o.table_path) return el_cli_usage_error(self, "a table is needed: --table FILE");
+  if (!o.router_path) return el_cli_usage_error(self, "where is the router to go? -o FILE");
+  return run_with(&o, &w, el_router_train);
+}
+
+const el_cli_command el_cmd_router_train = {
+    .name = "router train",
+    .summary = "learn from a table of scores",
+    .usage = "[-m MODEL] --table FILE [--valid FILE] -o ROUTER [options]",
+    .about =
+        "Reads the table's prompts through the model's first layers, finds the layer, pooling and penalty that\n"
+        "foretell the candidates' scores best on rows not seen, fits a multi-label classifier with binary\n"
+        "cross-entropy and early stopping, and writes one file. The same input gives the same router.\n"
+        "A prompt is read as a user's first message, in the model's chat template if it has one.",
+    .examples =
+        "  edgelora router train --table train.csv --valid valid.csv -o router.gguf\n"
+        "  edgelora router train -m model.gguf --table scores.jsonl -o router.gguf --max-tokens 128 --seed 7",
+    .run = run_train};
+
+static int run_eval(const el_cli_command *self, int argc, char **argv) {
+  el_router_options o = el_router_options_default();
+  watch w = {0};
+  const el_cli_option files[] = {
+      model_option(&o),
+      {0, "router", "FILE", EL_CLI_TEXT, &o.router_path, 0, 0, "the router"},
+      {0, "table", "FILE", EL_CLI_TEXT, &o.table_path, 0, 0,
+       "a table that the router has not seen, as for router train"},
+      {0, "json", NULL, EL_CLI_FLAG, &o.json, 0, 0, "print one JSON object"},
+  };
+  el_cli_option running[N_RUN_OPTIONS];
+  const el_cli_group groups[] = {
+      {"Files", files, sizeof files / sizeof *files},
+      run_group(&o, &w, running),
+  };
+  int code = el_cli_parse(self, groups, sizeof groups / sizeof *groups, argc, argv, NULL);
+  if (code >= 0) return code;
+  if (!o.router_path) return el_cli_usage_error(self, "a router is needed: --router FILE");
+  if (!o.table_path) return el_cli_usage_error(self, "a table is needed: --table FILE");
+  return run_with(&o, &w, el_router_eval);
+}
+
+const el_cli_command el_cmd_router_eval = {
+    .name = "router eval",
+    .summary = "measure a router's choices on a table",
+    .usage = "[-m MODEL] --router ROUTER --table FILE [options]",
+    .about =
+        "Prints 'chosen X ± Y': the mean score of the candidate that is chosen for each prompt, and half its 95%\n"
+        "interval. Beside it: a random candidate, the best single one, the best one of each task (if the table has\n"
+        "tasks), and the oracle, which knows the scores. Then: how often one of the k best-scored candidates is the\n"
+        "best (top-k recall), how far foretold scores are from true ones (calibration), and rows for each candidate\n"
+        "and task.",
+    .examples =
+        "  edgelora router eval --router router.gguf --table unseen.csv\n"
+        "  edgelora router eval -m model.gguf --router router.gguf --table unseen.csv --json",
+    .run = run_eval};
+
+static int run_show(const el_cli_command *self, int argc, char **argv) {
+  el_cli_rest rest;
+  int code = el_cli_parse(self, NULL, 0, argc, argv, &rest);
+  if (code >= 0) return code;
+  if (rest.n != 1) return el_cli_usage_error(self, "one router is needed");
+  el_error err;
+  el_status status = el_router_describe(rest.items[0], to_stdout, NULL, &err);
+  return el_cli_end(status ? el_cli_failed(&err) : EL_EXIT_OK);
+}
+
+const el_cli_command el_cmd_router_show = {
+    .name = "router show",
+    .summary = "print what a router's file holds",
+    .usage = "ROUTER",
+    .about = "The model that it belongs to, what it reads of a prompt, its candidates, and how it was trained.",
+    .examples = "  edgelora router show router.gguf",
+    .run = run_show};

@@ -1,0 +1,97 @@
+#include "engine/choice.h"
+
+#include "adapter/discover.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "adapter/adapter.h"
+#include "base/clock.h"
+#include "base/error.h"
+
+static el_status check(const el_request *r, el_error *err) {
+  if (r->n_candidates > EL_MAX_CANDIDATES)
+    return el_fail(err, EL_ERR_INVALID, "candidates: %zu, the limit is %d", r->n_candidates, EL_MAX_CANDIDATES);
+  if (r->n_candidates && !r->candidates) return el_fail(err, EL_ERR_INVALID, "candidates: is NULL");
+  for (size_t i = 0; i < r->n_candidates; i++) {
+    const char *s = r->candidates[i];
+    if (!s || !*s) return el_fail(err, EL_ERR_INVALID, "candidates[%zu]: is empty", i);
+    if (strnlen(s, EL_ADAPTER_NAME_MAX + 1) > EL_ADAPTER_NAME_MAX)
+      return el_fail(err, EL_ERR_INVALID, "candidates[%zu]: is longer than %d bytes", i, EL_ADAPTER_NAME_MAX);
+  }
+  size_t end = r->focus_end ? r->focus_end : r->n_prompt;
+  if (end > r->n_prompt || r->focus_begin >= end)
+    return el_fail(err, EL_ERR_INVALID, "focus: tokens %zu to %zu of a prompt of %zu", r->focus_begin, r->focus_end,
+                   r->n_prompt);
+  if (r->n_scores < 0 || r->n_scores > EL_MAX_SCORES)
+    return el_fail(err, EL_ERR_INVALID, "n_scores: %d is not in 0 to %d", r->n_scores, EL_MAX_SCORES);
+  return EL_OK;
+}
+
+/* The pointers and the strings in one block; false: out of memory. */
+static bool copy_candidates(el_choice *c, const el_request *r) {
+  if (!r->n_candidates) return true;
+  size_t bytes = r->n_candidates * sizeof *c->candidates;
+  for (size_t i = 0; i < r->n_candidates; i++) bytes += strlen(r->candidates[i]) + 1;
+  if (!(c->candidates = malloc(bytes))) return false;
+  char *at = (char *)(c->candidates + r->n_candidates);
+  for (size_t i = 0; i < r->n_candidates; i++) {
+    c->candidates[i] = at;
+    at = stpcpy(at, r->candidates[i]) + 1;
+  }
+  c->n_candidates = r->n_candidates;
+  return true;
+}
+
+el_status el_choice_new(const el_request *r, const el_router *router, el_choice **out, el_error *err) {
+  if (!router) return el_fail(err, EL_ERR_INVALID, "auto: there is no router that could choose an adapter");
+  el_status status = check(r, err);
+  if (status) return status;
+  el_choice *c = calloc(1, sizeof *c);
+  if (!c || !copy_candidates(c, r)) {
+    free(c);
+    return el_fail(err, EL_ERR_NO_MEMORY, "request: out of memory");
+  }
+  c->router = router;
+  c->focus_begin = (int)r->focus_begin;
+  size_t begin, end;
+  el_router_window(r->focus_begin, r->focus_end ? r->focus_end : r->n_prompt, (size_t)router->features.max_tokens,
+                   &begin, &end);
+  c->begin = (int)begin;
+  c->end = (int)end;
+  c->n_scores = r->n_scores;
+  c->only_choose = r->only_choose;
+  *out = c;
+  return EL_OK;
+}
+
+void el_choice_free(el_choice *c) {
+  if (!c) return;
+  free(c->candidates);
+  free(c->states);
+  free(c);
+}
+
+el_status el_choice_start(el_choice *c, el_error *err) {
+  const el_features *f = &c->router->features;
+  int n = c->end - c->begin;
+  c->states = malloc((size_t)n * (size_t)f->n_taps * (size_t)f->n_embd * sizeof *c->states);
+  c->started_ns = el_now_ns();
+  return c->states ? EL_OK : el_fail(err, EL_ERR_NO_MEMORY, "request: out of memory for the states of %d tokens", n);
+}
+
+void el_choice_drop_states(el_choice *c) {
+  free(c->states);
+  c->states = NULL;
+  c->goes_on = false;
+}
+
+bool el_choice_allows(const el_choice *c, const char *name) {
+  if (!c->n_candidates) return true;
+  for (size_t i = 0; i < c->n_candidates; i++) {
+    const char *p = c->candidates[i];
+    size_t len = strlen(p);
+    if (p[len - 1] == '*' ? !strncmp(name, p, len - 1) : !strcmp(name, p)) return true;
+  }
+  return false;
+}

@@ -1,0 +1,54 @@
+/* What a request with auto_adapter has besides: which tokens the router reads, how far it is, whom it may choose.
+ *
+ * The tokens of the window go through the first layers as HEAD rows, at positions from 0. The states that they leave
+ * there become the prompt's vector. They are kept when the base goes on from them. */
+#ifndef EL_ENGINE_CHOICE_H
+#define EL_ENGINE_CHOICE_H
+
+#include "edgelora.h"
+#include "router/bank.h"
+
+/* Receives the vector of a prompt, [router->dim], or NULL: it could not be computed. Engine thread. */
+typedef void (*el_vector_fn)(void *user, const float *vector);
+
+typedef struct el_choice {
+  const el_router *router;
+  char **candidates; /* [n_candidates] names and patterns, one block with its strings; none: all */
+  size_t n_candidates;
+  int begin, end;  /* tokens of the prompt that are read */
+  int focus_begin; /* from there on they count */
+  int n_scores;
+  bool only_choose;
+  el_vector_fn on_vector; /* instead of a choice */
+  void *vector_user;
+
+  /* The engine thread's. */
+  float *states; /* [end - begin][n_taps][n_embd] */
+  uint64_t started_ns;
+  int n_read; /* tokens of the window whose rows have been in a step */
+  bool made;
+  bool goes_on; /* with the base, from the states */
+} el_choice;
+
+/* Checks what a request says about it and copies that. */
+el_status el_choice_new(const el_request *r, const el_router *router, el_choice **out, el_error *err);
+void el_choice_free(el_choice *c); /* NULL is allowed */
+/* Before rows are computed: allocates the states. */
+el_status el_choice_start(el_choice *c, el_error *err);
+void el_choice_drop_states(el_choice *c);
+
+/* Whether the request allows an adapter of this name, or the base. */
+bool el_choice_allows(const el_choice *c, const char *name);
+
+/* Its pages are gone. */
+static inline void el_choice_restart(el_choice *c) {
+  if (!c->made) c->n_read = 0;
+  c->goes_on = false;
+}
+
+/* Positions whose first layers have been computed, for the base to go on. */
+static inline int el_choice_headed(const el_choice *c) {
+  return c->goes_on ? c->end : 0;
+}
+
+#endif

@@ -1,0 +1,203 @@
+#include "format/gguf_write.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/error.h"
+#include "format/gguf.h"
+
+enum { VERSION = 3, ALIGNMENT = 32 };
+
+typedef struct tensor {
+  const float *data;
+  size_t n_bytes;
+} tensor;
+
+struct el_gguf_out {
+  el_buf kv, infos;
+  uint64_t n_kv;
+  tensor *tensors;
+  size_t n_tensors;
+  uint64_t offset; /* of the next tensor */
+  bool no_memory;
+};
+
+el_gguf_out *el_gguf_out_new(void) {
+  return calloc(1, sizeof(el_gguf_out));
+}
+
+void el_gguf_out_free(el_gguf_out *o) {
+  if (!o) return;
+  el_buf_free(&o->kv);
+  el_buf_free(&o->infos);
+  free(o->tensors);
+  free(o);
+}
+
+static void put(el_gguf_out *o, el_buf *b, const void *data, size_t n) {
+  if (!el_buf_append(b, data, n)) o->no_memory = true;
+}
+
+static void put_uint(el_gguf_out *o, el_buf *b, uint64_t v, int bytes) {
+  unsigned char le[8];
+  for (int i = 0; i < bytes; i++) le[i] = (unsigned char)(v >> (8 * i));
+  put(o, b, le, (size_t)bytes);
+}
+
+static void put_str(el_gguf_out *o, el_buf *b, const char *s) {
+  size_t n = strlen(s);
+  put_uint(o, b, n, 8);
+  put(o, b, s, n);
+}
+
+static void put_key(el_gguf_out *o, const char *key, el_gguf_type type) {
+  put_str(o, &o->kv, key);
+  put_uint(o, &o->kv, type, 4);
+  o->n_kv++;
+}
+
+static void put_array(el_gguf_out *o, const char *key, el_gguf_type type, size_t n) {
+  put_key(o, key, EL_GGUF_ARRAY);
+  put_uint(o, &o->kv, type, 4);
+  put_uint(o, &o->kv, n, 8);
+}
+
+void el_gguf_out_str(el_gguf_out *o, const char *key, const char *value) {
+  if (!o) return;
+  put_key(o, key, EL_GGUF_STRING);
+  put_str(o, &o->kv, value);
+}
+
+void el_gguf_out_u32(el_gguf_out *o, const char *key, uint32_t value) {
+  if (!o) return;
+  put_key(o, key, EL_GGUF_U32);
+  put_uint(o, &o->kv, value, 4);
+}
+
+void el_gguf_out_u64(el_gguf_out *o, const char *key, uint64_t value) {
+  if (!o) return;
+  put_key(o, key, EL_GGUF_U64);
+  put_uint(o, &o->kv, value, 8);
+}
+
+void el_gguf_out_f32(el_gguf_out *o, const char *key, float value) {
+  if (!o) return;
+  uint32_t bits;
+  memcpy(&bits, &value, sizeof bits);
+  put_key(o, key, EL_GGUF_F32);
+  put_uint(o, &o->kv, bits, 4);
+}
+
+void el_gguf_out_strs(el_gguf_out *o, const char *key, const char *const *values, size_t n) {
+  if (!o) return;
+  put_array(o, key, EL_GGUF_STRING, n);
+  for (size_t i = 0; i < n; i++) put_str(o, &o->kv, values[i]);
+}
+
+void el_gguf_out_u32s(el_gguf_out *o, const char *key, const uint32_t *values, size_t n) {
+  if (!o) return;
+  put_array(o, key, EL_GGUF_U32, n);
+  for (size_t i = 0; i < n; i++) put_uint(o, &o->kv, values[i], 4);
+}
+
+void el_gguf_out_f32_tensor(el_gguf_out *o, const char *name, int64_t rows, int64_t cols, const float *data) {
+  if (!o) return;
+  tensor *grown = realloc(o->tensors, (o->n_tensors + 1) * sizeof *grown);
+  if (!grown) {
+    o->no_memory = true;
+    return;
+  }
+  o->tensors = grown;
+  size_t n_bytes = (size_t)(rows ? rows : 1) * (size_t)cols * sizeof *data;
+  o->tensors[o->n_tensors++] = (tensor){data, n_bytes};
+  put_str(o, &o->infos, name);
+  put_uint(o, &o->infos, rows ? 2 : 1, 4);
+  put_uint(o, &o->infos, (uint64_t)cols, 8);
+  if (rows) put_uint(o, &o->infos, (uint64_t)rows, 8);
+  put_uint(o, &o->infos, EL_TYPE_F32, 4);
+  put_uint(o, &o->infos, o->offset, 8);
+  o->offset += (n_bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+}
+
+/* --- the file */
+
+/* All of it, or false with errno. */
+static bool write_all(int fd, const void *data, size_t n) {
+  const char *p = data;
+  while (n > 0) {
+    ssize_t put_now = write(fd, p, n);
+    if (put_now < 0 && errno == EINTR) continue;
+    if (put_now < 0) return false;
+    p += put_now;
+    n -= (size_t)put_now;
+  }
+  return true;
+}
+
+static bool write_padding(int fd, size_t n) {
+  static const char zeros[ALIGNMENT];
+  return write_all(fd, zeros, -n & (ALIGNMENT - 1));
+}
+
+static bool write_file(const el_gguf_out *o, int fd, const el_buf *head) {
+  if (!write_all(fd, head->data, head->len) || !write_padding(fd, head->len)) return false;
+  for (size_t i = 0; i < o->n_tensors; i++)
+    if (!write_all(fd, o->tensors[i].data, o->tensors[i].n_bytes) || !write_padding(fd, o->tensors[i].n_bytes))
+      return false;
+  return fsync(fd) == 0;
+}
+
+static bool make_head(const el_gguf_out *o, el_buf *head) {
+  el_gguf_out h = {0};
+  put(&h, head, "GGUF", 4);
+  put_uint(&h, head, VERSION, 4);
+  put_uint(&h, head, o->n_tensors, 8);
+  put_uint(&h, head, o->n_kv, 8);
+  if (o->kv.len) put(&h, head, o->kv.data, o->kv.len);
+  if (o->infos.len) put(&h, head, o->infos.data, o->infos.len);
+  return !h.no_memory;
+}
+
+el_status el_gguf_out_save(const el_gguf_out *o, const char *path, el_error *err) {
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "tensors are written as they lie in memory"
+#endif
+  el_buf head = {0}, temporary = {0};
+  el_status status = EL_OK;
+  int fd = -1;
+  if (!o || o->no_memory || !make_head(o, &head) || !el_buf_printf(&temporary, "%s.XXXXXX", path)) {
+    status = el_fail(err, EL_ERR_NO_MEMORY, "%s: no memory to write it", path);
+    goto end;
+  }
+  if ((fd = mkostemp(temporary.data, O_CLOEXEC)) < 0) {
+    status = el_fail(err, EL_ERR_IO, "%s: %s", temporary.data, strerror(errno));
+    goto end;
+  }
+  /* mkostemp makes it the owner's alone; the file is to be as readable as others that the program writes. */
+  mode_t mask = umask(0);
+  umask(mask);
+  bool written = write_file(o, fd, &head) && fchmod(fd, 0666 & ~mask) == 0;
+  int why = errno;
+  if (close(fd) != 0 && written) {
+    written = false;
+    why = errno;
+  }
+  if (written && rename(temporary.data, path) != 0) {
+    written = false;
+    why = errno;
+  }
+  if (!written) {
+    unlink(temporary.data);
+    status = el_fail(err, EL_ERR_IO, "%s: %s", path, strerror(why));
+  }
+end:
+  el_buf_free(&head);
+  el_buf_free(&temporary);
+  return status;
+}

@@ -1,0 +1,29 @@
+/* GGUF writer (version 3, little-endian): keys and tensors are collected, then written to a file at once.
+ *
+ * What cannot be kept for want of memory is remembered and said by el_gguf_out_save, so that callers need not check
+ * every line. Keys and names are trusted: they come from this program. */
+#ifndef EL_FORMAT_GGUF_WRITE_H
+#define EL_FORMAT_GGUF_WRITE_H
+
+#include "edgelora.h"
+#include "format/quant.h"
+
+typedef struct el_gguf_out el_gguf_out;
+
+el_gguf_out *el_gguf_out_new(void); /* NULL: no memory; the others take that too, and save says it */
+void el_gguf_out_free(el_gguf_out *o);
+
+void el_gguf_out_str(el_gguf_out *o, const char *key, const char *value);
+void el_gguf_out_u32(el_gguf_out *o, const char *key, uint32_t value);
+void el_gguf_out_u64(el_gguf_out *o, const char *key, uint64_t value);
+void el_gguf_out_f32(el_gguf_out *o, const char *key, float value);
+void el_gguf_out_strs(el_gguf_out *o, const char *key, const char *const *values, size_t n);
+void el_gguf_out_u32s(el_gguf_out *o, const char *key, const uint32_t *values, size_t n);
+
+/* data: [rows, cols] of F32, stays the caller's and unchanged until saved. rows 0: a vector, of one dimension. */
+void el_gguf_out_f32_tensor(el_gguf_out *o, const char *name, int64_t rows, int64_t cols, const float *data);
+
+/* Writes a temporary file beside `path` and renames it, so that a reader sees the old file or the whole new one. */
+el_status el_gguf_out_save(const el_gguf_out *o, const char *path, el_error *err);
+
+#endif

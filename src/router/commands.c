@@ -1,0 +1,399 @@
+/* The router's public functions: from files to files. */
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/random.h"
+#include "router/eval.h"
+#include "router/reader.h"
+#include "router/table.h"
+#include "router/train.h"
+
+enum { MAX_TOKENS = 256, MIN_TOKENS = 16, ONE_IN = 5 /* rows of a table without a validation part that become one */ };
+
+el_router_options el_router_options_default(void) {
+  return (el_router_options){.max_tokens = MAX_TOKENS};
+}
+
+static el_status check_options(const el_router_options *o, el_error *err) {
+  const struct {
+    const char *name, *value;
+  } needed[] = {{"model_path", o->model_path}, {"router_path", o->router_path}, {"table_path", o->table_path}};
+  for (size_t i = 0; i < sizeof needed / sizeof *needed; i++)
+    if (!needed[i].value) return el_fail(err, EL_ERR_INVALID, "%s is missing", needed[i].name);
+  if (o->n_threads < 0 || o->n_threads > 1024)
+    return el_fail(err, EL_ERR_INVALID, "n_threads is %d, expected 0 to 1024", o->n_threads);
+  return EL_OK;
+}
+
+static el_status say(el_buf *text, bool ok, el_write_fn write, void *user, el_error *err) {
+  el_status status = EL_OK;
+  if (!ok)
+    status = el_fail(err, EL_ERR_NO_MEMORY, "no memory for the report");
+  else if (text->len && !write(user, text->data, text->len))
+    status = el_fail(err, EL_ERR_IO, "the report could not be written");
+  el_buf_free(text);
+  return status;
+}
+
+static const char *last_part(const char *path) {
+  const char *slash = strrchr(path, '/');
+  return slash ? slash + 1 : path;
+}
+
+/* -------------------------------------------------------------------- prompts */
+
+typedef struct progress {
+  const el_router_options *o;
+  const char *what;
+} progress;
+
+static void report(void *user, size_t done, size_t total) {
+  const progress *p = user;
+  if (p->o->progress) p->o->progress(p->o->progress_user, p->what, done, total);
+}
+
+/* Reads a table's prompts; an error says which line. */
+static el_status read_prompts(el_reader *r, const el_router_options *o, const el_features *f, const el_table *t,
+                              float *out, el_error *err) {
+  progress p = {o, "reading prompts"};
+  size_t failed = SIZE_MAX;
+  el_error why;
+  el_status status = el_reader_read(r, f, t->prompts, t->n_rows, out, report, &p, &failed, &why);
+  if (!status) return EL_OK;
+  if (failed == SIZE_MAX) return el_fail(err, status, "%s: %s", t->path, why.message);
+  return el_fail(err, status, "%s: line %zu: the prompt: %s", t->path, t->lines[failed], why.message);
+}
+
+/* --------------------------------------------------------------------- train */
+
+typedef struct training {
+  const el_router_options *o;
+  el_table *table, *valid; /* valid NULL: a part of the table */
+  size_t n_train, n_valid;
+  uint32_t *order; /* [n_train + n_valid] rows, of the table and then of valid; training rows first */
+  el_reader *reader;
+  el_features features;
+  float *x, *y;
+} training;
+
+static void training_free(training *t) {
+  el_table_free(t->table);
+  el_table_free(t->valid);
+  el_reader_close(t->reader);
+  free(t->order);
+  free(t->x);
+  free(t->y);
+}
+
+static el_status check_columns(const el_table *a, const el_table *b, el_error *err) {
+  for (int i = 0; i < 2; i++) {
+    const el_table *has = i ? b : a, *lacks = i ? a : b;
+    for (int c = 0; c < has->n_columns; c++)
+      if (el_table_column(lacks, has->names[c]) < 0)
+        return el_fail(err, EL_ERR_FORMAT, "%s: column score_%s is missing, which %s has", lacks->path, has->names[c],
+                       has->path);
+  }
+  return EL_OK;
+}
+
+static el_status read_tables(training *t, el_error *err) {
+  el_status status = el_table_read(t->o->table_path, &t->table, err);
+  if (!status && t->o->valid_path) status = el_table_read(t->o->valid_path, &t->valid, err);
+  if (!status && t->valid) status = check_columns(t->table, t->valid, err);
+  if (status) return status;
+  size_t n = t->table->n_rows + (t->valid ? t->valid->n_rows : 0);
+  t->n_valid = t->valid ? t->valid->n_rows : t->table->n_rows / ONE_IN;
+  t->n_train = n - t->n_valid;
+  if (t->n_train < EL_TRAIN_MIN_ROWS || t->n_valid < 1) /* said before a model is loaded for nothing */
+    return el_fail(err, EL_ERR_INVALID, "%s: %zu rows, which leaves %zu to train with; %d are the least",
+                   t->table->path, t->table->n_rows, t->n_train, EL_TRAIN_MIN_ROWS);
+  if (!(t->order = malloc(n * sizeof *t->order))) return el_fail(err, EL_ERR_NO_MEMORY, "no memory for %zu rows", n);
+  for (size_t i = 0; i < n; i++) {
+    /* Shuffled when the validation part is to be drawn: a table may be sorted. */
+    size_t at = t->valid ? i : el_mix64(t->o->seed ^ ((i + 1) * EL_GOLDEN_GAMMA)) % (i + 1);
+    t->order[i] = t->order[at];
+    t->order[at] = (uint32_t)i;
+  }
+  return EL_OK;
+}
+
+/* Features and scores of all rows, in the order of training. */
+static el_status read_rows(training *t, el_error *err) {
+  const size_t n = t->n_train + t->n_valid, n_x = el_features_n(&t->features), n_y = (size_t)t->table->n_columns,
+               n_table = t->table->n_rows;
+  t->y = malloc(n * n_y * sizeof *t->y);
+  t->x = malloc(n * n_x * sizeof *t->x);
+  if (!t->y || !t->x)
+    return el_fail(err, EL_ERR_NO_MEMORY, "no memory for the features of %zu prompts, %zu MB", n,
+                   n * n_x * sizeof *t->x >> 20);
+  /* Tables are read as they are, so their rows' features are put into the training order afterwards when they differ.
+   */
+  el_status status = read_prompts(t->reader, t->o, &t->features, t->table, t->x, err);
+  if (!status && t->valid) status = read_prompts(t->reader, t->o, &t->features, t->valid, t->x + n_table * n_x, err);
+  if (status) return status;
+  for (size_t i = 0; i < n; i++) {
+    const el_table *from = t->order[i] < n_table ? t->table : t->valid;
+    size_t row = t->order[i] < n_table ? t->order[i] : t->order[i] - n_table;
+    for (size_t c = 0; c < n_y; c++) {
+      int column = el_table_column(from, t->table->names[c]);
+      t->y[i * n_y + c] = from->scores[row * n_y + (size_t)column];
+    }
+  }
+  if (t->valid) return EL_OK;
+  float *ordered = malloc(n * n_x * sizeof *ordered);
+  if (!ordered) return el_fail(err, EL_ERR_NO_MEMORY, "no memory for the features of %zu prompts", n);
+  for (size_t i = 0; i < n; i++) memcpy(ordered + i * n_x, t->x + t->order[i] * n_x, n_x * sizeof *ordered);
+  free(t->x);
+  t->x = ordered;
+  return EL_OK;
+}
+
+static el_status save(training *t, el_router *r, el_error *err) {
+  el_lora_shape shape;
+  el_lora_file *lora = NULL;
+  const el_base_id *base = el_reader_base(t->reader);
+  el_hparams_shape(el_reader_hparams(t->reader), &shape);
+  r->base_name = strdup(base->name);
+  r->base_architecture = strdup(base->architecture);
+  r->facts.table = strdup(last_part(t->table->path));
+  r->facts.valid = strdup(t->valid ? last_part(t->valid->path) : "");
+  if (!r->base_name || !r->base_architecture || !r->facts.table || !r->facts.valid)
+    return el_fail(err, EL_ERR_NO_MEMORY, "%s: no memory to write it", t->o->router_path);
+  r->base = *base;
+  r->base.name = r->base_name;
+  r->base.architecture = r->base_architecture;
+  el_status status = t->o->lora_path ? el_lora_file_open(t->o->lora_path, &shape, &lora, err) : EL_OK;
+  if (!status) status = el_router_save(r, lora, &shape, t->o->router_path, err);
+  el_lora_file_close(lora);
+  return status;
+}
+
+static bool print_parts(el_buf *b, const el_features *f, int n, const el_feature_part *parts, int width) {
+  char text[128] = "";
+  size_t len = 0;
+  for (int i = 0; i < n && len < sizeof text; i++)
+    len += (size_t)snprintf(text + len, sizeof text - len, "%s%d %s", i ? " + " : "", f->taps[parts[i].tap],
+                            el_pooling_name(parts[i].pooling));
+  return el_buf_printf(b, "%-*s", width, text);
+}
+
+static el_status print_training(const training *t, const el_train_report *found, const el_router *r, el_write_fn write,
+                                void *user, el_error *err) {
+  el_buf b = {0};
+  bool ok = el_buf_printf(&b,
+                          "table      %s: %zu prompts to train with, %zu to validate, %d candidates%s\n"
+                          "prompts    the first %d tokens, through %d of %d layers at most\n\n"
+                          "   %-34s%9s%12s%10s%10s\n",
+                          last_part(t->table->path), t->n_train, t->n_valid, r->n_columns,
+                          r->base_column >= 0 ? " with the base" : ", none of them the base", t->features.max_tokens,
+                          t->features.taps[t->features.n_taps - 1], r->base.n_layers, "layer and pooling", "L2",
+                          "explained", "loss", "chosen");
+  for (size_t i = 0; i < found->n_cells; i++) {
+    const el_train_cell *c = &found->cells[i];
+    ok = ok && el_buf_printf(&b, " %c ", i == found->won ? '*' : ' ') &&
+         print_parts(&b, &t->features, c->n_parts, c->parts, 34) &&
+         el_buf_printf(&b, "%9g%11.2f%%%10.4f%10.3f\n", (double)c->l2, 100 * (double)c->explained, (double)c->loss,
+                       (double)c->chosen);
+  }
+  const el_router_facts *f = &r->facts;
+  ok = ok &&
+       el_buf_printf(
+           &b,
+           "\nexplained: of the differences between candidates' scores on one prompt, on prompts not seen; *: won\n"
+           "won        L2 %g, of what candidates have in common %g%s\n"
+           "examples   %s\n"
+           "validation chosen %.3f ± %.3f, random %.3f, best single in training (%s) %.3f, loss %.4f\n"
+           "wrote      %s\n",
+           (double)f->l2, (double)f->l2_shared, t->o->no_refit ? "" : "; then fitted to all rows",
+           found->examples_learnt ? "nearness calibrated on the table"
+                                  : "the table has too few prompts that are one candidate's own: "
+                                    "nearness has a default calibration",
+           (double)f->chosen, (double)f->chosen_ci, (double)f->random, r->names[f->best_column], (double)f->best,
+           (double)f->loss, t->o->router_path);
+  return say(&b, ok, write, user, err);
+}
+
+el_status el_router_train(const el_router_options *o, el_write_fn write, void *user, el_error *err) {
+  training t = {.o = o};
+  el_router *r = NULL;
+  el_train_report found = {0};
+  el_status status = check_options(o, err);
+  if (!status && (o->max_tokens < MIN_TOKENS || o->max_tokens > EL_ROUTER_MAX_TOKENS))
+    status = el_fail(err, EL_ERR_INVALID, "max_tokens is %d, expected %d to %d", o->max_tokens, MIN_TOKENS,
+                     EL_ROUTER_MAX_TOKENS);
+  if (!status && o->max_depth < 0) status = el_fail(err, EL_ERR_INVALID, "max_depth is %d, below 0", o->max_depth);
+  if (!status) status = read_tables(&t, err);
+  const el_reader_options with = {o->model_path, o->isa, o->n_threads};
+  if (!status) status = el_reader_open(&with, &t.reader, err);
+  if (!status && o->lora_path) status = el_reader_use_lora(t.reader, o->lora_path, err);
+  if (!status) {
+    const el_hparams *h = el_reader_hparams(t.reader);
+    el_train_features(h->n_layers, h->n_embd, o->max_depth, o->max_tokens, &t.features);
+    status = read_rows(&t, err);
+  }
+  if (!status) {
+    progress p = {o, "training"};
+    el_train_data data = {&t.features,        t.x,           t.y,           t.n_train, t.n_valid,
+                          t.table->n_columns, t.table->base, t.table->names};
+    el_train_options options = {.seed = o->seed, .no_refit = o->no_refit, .progress = report, .user = &p};
+    status = el_train_router(&data, &options, el_reader_threads(t.reader), &r, &found, err);
+  }
+  if (!status) status = save(&t, r, err);
+  if (!status) status = print_training(&t, &found, r, write, user, err);
+  el_train_report_free(&found);
+  el_router_free(r);
+  training_free(&t);
+  return status;
+}
+
+/* ---------------------------------------------------------------------- eval */
+
+/* The candidates that both know; what only one of them knows is said. */
+static el_status match_columns(const el_table *t, const el_router *r, int *columns, int *of_router, int *n, el_buf *b,
+                               el_error *err) {
+  char shown[EL_SHOW];
+  *n = 0;
+  for (int c = 0; c < t->n_columns; c++) {
+    int at = el_router_column(r, t->names[c]);
+    if (at >= 0) {
+      columns[*n] = c;
+      of_router[(*n)++] = at;
+      continue;
+    }
+    el_buf_printf(b, "not in the router, left out: %s\n",
+                  el_str_show((el_str){t->names[c], strlen(t->names[c])}, shown, sizeof shown));
+  }
+  for (int c = 0; c < r->n_columns; c++)
+    if (el_table_column(t, r->names[c]) < 0)
+      el_buf_printf(b, "not in the table, left out: %s\n",
+                    el_str_show((el_str){r->names[c], strlen(r->names[c])}, shown, sizeof shown));
+  if (*n > 0) return EL_OK;
+  return el_fail(err, EL_ERR_INVALID, "%s: none of its candidates is in the router", t->path);
+}
+
+static el_status predict(el_reader *reader, const el_router_options *o, const el_router *r, const el_table *t,
+                         const int *of_router, int n, float *p, el_error *err) {
+  const size_t n_in = el_features_n(&r->features);
+  float *x = malloc(t->n_rows * n_in * sizeof *x), *z = malloc((size_t)r->dim * sizeof *z),
+        *logits = malloc((size_t)r->n_columns * sizeof *logits);
+  el_status status = EL_OK;
+  if (!x || !z || !logits)
+    status = el_fail(err, EL_ERR_NO_MEMORY, "%s: no memory for the features of its %zu prompts", t->path, t->n_rows);
+  if (!status) status = read_prompts(reader, o, &r->features, t, x, err);
+  for (size_t i = 0; !status && i < t->n_rows; i++) {
+    el_router_embed(r, x + i * n_in, z);
+    el_router_logits(r, z, logits);
+    for (int c = 0; c < n; c++) p[i * (size_t)n + (size_t)c] = el_router_sigmoid(logits[of_router[c]]);
+  }
+  free(x);
+  free(z);
+  free(logits);
+  return status;
+}
+
+static el_status print_eval(const el_router_options *o, const el_eval *e, el_buf *notes, el_write_fn write, void *user,
+                            el_error *err) {
+  el_buf b = {0};
+  bool ok = true;
+  if (o->json) {
+    json_t *json = el_eval_json(e);
+    char *text = json ? json_dumps(json, JSON_INDENT(2) | JSON_REAL_PRECISION(6)) : NULL;
+    ok = text && el_buf_printf(&b, "%s\n", text);
+    free(text);
+    json_decref(json);
+  } else {
+    if (notes->len) ok = el_buf_append(&b, notes->data, notes->len);
+    ok = ok && el_eval_print(e, &b);
+  }
+  return say(&b, ok, write, user, err);
+}
+
+el_status el_router_eval(const el_router_options *o, el_write_fn write, void *user, el_error *err) {
+  el_table *t = NULL;
+  el_router *r = NULL;
+  el_reader *reader = NULL;
+  float *p = NULL;
+  int *columns = NULL, *of_router = NULL, n = 0, learnt = -1;
+  el_eval e = {0};
+  el_buf notes = {0};
+  el_status status = check_options(o, err);
+  if (!status) status = el_table_read(o->table_path, &t, err);
+  if (!status) status = el_router_open(o->router_path, NULL, &r, err);
+  if (!status) {
+    columns = malloc((size_t)t->n_columns * sizeof *columns);
+    of_router = malloc((size_t)t->n_columns * sizeof *of_router);
+    p = malloc(t->n_rows * (size_t)t->n_columns * sizeof *p);
+    if (!columns || !of_router || !p) status = el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", t->path);
+  }
+  if (!status) status = match_columns(t, r, columns, of_router, &n, &notes, err);
+  const el_reader_options with = {o->model_path, o->isa, o->n_threads};
+  if (!status) status = el_reader_open(&with, &reader, err);
+  if (!status) status = el_router_check(r, el_reader_base(reader), o->router_path, err);
+  if (!status && r->lora_rank) status = el_reader_use_lora(reader, o->router_path, err);
+  if (!status) status = predict(reader, o, r, t, of_router, n, p, err);
+  for (int c = 0; c < n && !status; c++)
+    if (of_router[c] == r->facts.best_column) learnt = c;
+  if (!status) status = el_eval_run(t, columns, n, p, learnt, &e, err);
+  if (!status) status = print_eval(o, &e, &notes, write, user, err);
+  el_eval_free(&e);
+  el_buf_free(&notes);
+  free(p);
+  free(columns);
+  free(of_router);
+  el_reader_close(reader);
+  el_router_free(r);
+  el_table_free(t);
+  return status;
+}
+
+/* ------------------------------------------------------------------ describe */
+
+static bool print_router(el_buf *b, const el_router *r) {
+  const el_router_facts *f = &r->facts;
+  char shown[EL_SHOW];
+#define SHOW(s) el_str_show((el_str){(s), strlen(s)}, shown, sizeof shown)
+  bool ok =
+      el_buf_printf(b, "base        %s", SHOW(r->base.name)) &&
+      el_buf_printf(b, " (%d layers of %d, fingerprint %016" PRIx64 ")\n", r->base.n_layers, r->base.n_embd,
+                    r->base.fingerprint) &&
+      el_buf_printf(b, "reads       the first %d tokens of a prompt, through %d layers%s\n", r->features.max_tokens,
+                    r->features.taps[r->features.n_taps - 1], r->lora_rank ? ", with an adapter of its own" : "") &&
+      el_buf_printf(b, "features    ");
+  for (int i = 0; ok && i < r->features.n_parts; i++)
+    ok = el_buf_printf(b, "%slayer %d %s", i ? " + " : "", r->features.taps[r->features.parts[i].tap],
+                       el_pooling_name(r->features.parts[i].pooling));
+  ok = ok && el_buf_printf(b, ": %zu values, projected to %d\n", el_features_n(&r->features), r->dim);
+  if (r->lora_rank) ok = ok && el_buf_printf(b, "adapter     rank %d\n", r->lora_rank);
+  ok = ok &&
+       el_buf_printf(b, "examples    %d prompts of background; logit = the base's + %.3g * nearness %+.3g\n",
+                     r->examples.n_background, (double)r->examples.slope, (double)r->examples.offset) &&
+       el_buf_printf(b, "choice      top %d within %g\n", r->top_k, (double)r->margin) &&
+       el_buf_printf(b, "trained on  %s", SHOW(f->table));
+  if (f->valid[0]) ok = ok && el_buf_printf(b, " and %s", SHOW(f->valid));
+  ok = ok &&
+       el_buf_printf(b, ": %zu and %zu prompts, seed %" PRIu64 ", L2 %g and %g\n", f->n_rows, f->n_valid, f->seed,
+                     (double)f->l2, (double)f->l2_shared) &&
+       el_buf_printf(b, "validation  chosen %.3f ± %.3f, random %.3f, best single in training %.3f, loss %.4f\n",
+                     (double)f->chosen, (double)f->chosen_ci, (double)f->random, (double)f->best, (double)f->loss) &&
+       el_buf_printf(b, "candidates  %d\n", r->n_columns);
+  for (int i = 0; ok && i < r->n_columns; i++)
+    ok = el_buf_printf(b, "  %s%s\n", SHOW(r->names[i]), i == r->base_column ? " (the base model)" : "");
+#undef SHOW
+  if (r->base_column < 0)
+    ok = ok && el_buf_printf(b, "  the base is not among them: it counts as %.3f\n", (double)r->base_score);
+  return ok;
+}
+
+el_status el_router_describe(const char *path, el_write_fn write, void *user, el_error *err) {
+  el_router *r = NULL;
+  el_buf b = {0};
+  el_status status = el_router_open(path, NULL, &r, err);
+  if (status) return status;
+  status = say(&b, print_router(&b, r), write, user, err);
+  el_router_free(r);
+  return status;
+}

@@ -1,0 +1,49 @@
+/* What a router's choices are worth on a table, beside what simpler choices are. */
+#ifndef EL_ROUTER_EVAL_H
+#define EL_ROUTER_EVAL_H
+
+#include <jansson.h>
+
+#include "base/buf.h"
+#include "format/text.h"
+#include "router/table.h"
+
+enum { EL_EVAL_TOP = 5, EL_EVAL_BINS = 10 };
+
+/* A mean and half its 95% interval (normal approximation). */
+typedef struct el_eval_mean {
+  double mean, half;
+} el_eval_mean;
+
+typedef struct el_eval_row {
+  const char *name;                      /* a task, or a candidate */
+  size_t n;                              /* prompts of the task; or for which the candidate was chosen */
+  double chosen, random, single, oracle; /* task */
+  double score, expected;                /* candidate: mean score, mean expected score, on all prompts */
+} el_eval_row;
+
+typedef struct el_eval {
+  size_t n;
+  int n_candidates;
+  el_eval_mean chosen, gain;       /* gain: chosen less best single, prompt by prompt */
+  double random, oracle, per_task; /* per_task: the best candidate of each task, told the task; -1: no tasks */
+  double single;                   /* the best candidate in hindsight, */
+  const char *single_name;
+  double learnt_single; /* and the one that was best where the router learnt; -1: not known */
+  const char *learnt_name;
+  double recall[EL_EVAL_TOP]; /* [k - 1]: prompts where one of the k best-scored has the best score */
+  double ece, brier;          /* of all scores that were foretold; ece: expected calibration error, equal-width bins */
+  el_eval_row *tasks, *candidates;
+  size_t n_tasks;
+} el_eval;
+
+/* p: [n_rows, n] what is expected of candidates columns[0 .. n - 1] of the table. learnt: which of them was the best in
+ * training; -1: not known. The table must outlive *out. */
+el_status el_eval_run(const el_table *t, const int *columns, int n, const float *p, int learnt, el_eval *out,
+                      el_error *err);
+void el_eval_free(el_eval *e);
+
+bool el_eval_print(const el_eval *e, el_buf *out); /* false: no memory */
+json_t *el_eval_json(const el_eval *e);            /* NULL: no memory */
+
+#endif

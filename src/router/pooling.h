@@ -1,0 +1,67 @@
+/* What a router knows of a prompt: the base model's residual stream after some layers, pooled over the prompt's tokens.
+ *
+ * The same code serves the trainer, which reads many prompts at once, and the engine, whose rows come step by step. */
+#ifndef EL_ROUTER_POOLING_H
+#define EL_ROUTER_POOLING_H
+
+#include "edgelora.h"
+
+/* A unit state is a token's state divided by the root of its mean square: a few tokens have states a hundred times as
+ * large as the others, and would be all that a mean shows. */
+typedef enum el_pooling {
+  EL_POOL_MEAN,      /* mean of states */
+  EL_POOL_UNIT_MEAN, /* mean of unit states */
+  EL_POOL_UNIT_LAST, /* the last token's unit state */
+  EL_POOL_UNIT_MAX,  /* largest value of each dimension of unit states */
+  EL_POOL_UNIT_STD,  /* standard deviation of each dimension of unit states */
+  EL_N_POOLINGS
+} el_pooling;
+
+const char *el_pooling_name(el_pooling p);
+bool el_pooling_find(const char *name, size_t len, el_pooling *out);
+
+enum {
+  EL_ROUTER_MAX_TAPS = 64,
+  EL_ROUTER_MAX_PARTS = EL_ROUTER_MAX_TAPS * EL_N_POOLINGS,
+  EL_ROUTER_MAX_TOKENS = 8192 /* that a router may read of a prompt */
+};
+
+typedef struct el_feature_part {
+  int tap; /* index into taps */
+  el_pooling pooling;
+} el_feature_part;
+
+typedef struct el_features {
+  int n_embd;
+  int n_taps, taps[EL_ROUTER_MAX_TAPS]; /* ascending: the residual stream after so many layers; 0: the embedding */
+  int n_parts;
+  el_feature_part parts[EL_ROUTER_MAX_PARTS]; /* features are these one after the other: [n_parts, n_embd] */
+  int max_tokens;                             /* read of a prompt */
+} el_features;
+
+/* Values of a prompt's features. */
+static inline size_t el_features_n(const el_features *f) {
+  return (size_t)f->n_parts * (size_t)f->n_embd;
+}
+
+/* The tokens to read of a prompt that speaks in [begin, end): [*from, *to), at positions from 0. What comes before
+ * `begin`, a system message say, is read too as long as the span begins in the first half of what may be read: states
+ * depend on what came before, and so are those that were trained with. Else the span is read alone. States before
+ * `begin` are not pooled. */
+static inline void el_router_window(size_t begin, size_t end, size_t max_tokens, size_t *from, size_t *to) {
+  *from = begin < max_tokens / 2 ? 0 : begin;
+  *to = end - *from < max_tokens ? end : *from + max_tokens;
+}
+
+/* Pools states as they come. */
+typedef struct el_pooler el_pooler;
+el_status el_pooler_new(const el_features *f, el_pooler **out, el_error *err); /* keeps a copy of *f */
+void el_pooler_free(el_pooler *p);
+void el_pooler_reset(el_pooler *p);
+/* The next token's states: [n_taps, n_embd]. */
+void el_pooler_add(el_pooler *p, const float *states);
+int el_pooler_count(const el_pooler *p); /* tokens since it was reset */
+/* out: [n_parts, n_embd]; zeros when no token has come. */
+void el_pooler_get(const el_pooler *p, float *out);
+
+#endif

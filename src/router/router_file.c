@@ -1,0 +1,423 @@
+/* A router as a file: one GGUF. When it carries a LoRA adapter, that is in the same file under the names of a GGUF LoRA
+ * file, so el_lora_file_open opens it too. */
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "format/file.h"
+#include "format/gguf.h"
+#include "format/gguf_write.h"
+#include "router/examples.h"
+#include "router/router.h"
+
+enum { VERSION = 1, MAX_TOP_K = 64 };
+#define ARCHITECTURE "edgelora-router"
+#define MAX_BYTES ((size_t)1 << 30)
+
+/* ------------------------------------------------------------------ reading */
+
+/* The first thing that is wrong ends it: every function does nothing once there is a status. */
+typedef struct loader {
+  el_gguf *g;
+  el_router *r;
+  el_status status;
+  el_error *err;
+} loader;
+
+static void refuse(loader *l, const char *key, const char *what) {
+  if (!l->status) l->status = el_fail(l->err, EL_ERR_FORMAT, "%s: %s %s", el_gguf_path(l->g), key, what);
+}
+
+/* A missing key is the file's fault, not the caller's. */
+static void required(loader *l, el_status status) {
+  l->status = status == EL_ERR_NOT_FOUND ? EL_ERR_FORMAT : status;
+  if (status == EL_ERR_NOT_FOUND && l->err) l->err->code = EL_ERR_FORMAT;
+}
+
+static int integer(loader *l, const char *key, int min, int max) {
+  int64_t v = min;
+  if (!l->status) required(l, el_gguf_i64(l->g, key, min, max, &v, l->err));
+  return (int)v;
+}
+
+static int optional_integer(loader *l, const char *key, int min, int max, int fallback) {
+  return el_gguf_find(l->g, key) ? integer(l, key, min, max) : fallback;
+}
+
+static float number(loader *l, const char *key, double min, double max) {
+  double v = min;
+  if (!l->status) required(l, el_gguf_f64(l->g, key, &v, l->err));
+  if (!l->status && !(v >= min && v <= max)) {
+    l->status = el_fail(l->err, EL_ERR_FORMAT, "%s: %s is %g, expected %g to %g", el_gguf_path(l->g), key, v, min, max);
+    v = min;
+  }
+  return (float)v;
+}
+
+static float optional_number(loader *l, const char *key) {
+  return el_gguf_find(l->g, key) ? number(l, key, -1e30, 1e30) : 0;
+}
+
+static char *copy(loader *l, el_str s) {
+  char *text = l->status ? NULL : el_str_dup(s);
+  if (!text && !l->status) l->status = el_fail(l->err, EL_ERR_NO_MEMORY, "%s: out of memory", el_gguf_path(l->g));
+  return text;
+}
+
+static char *text(loader *l, const char *key) {
+  el_str s = {"", 0};
+  if (!l->status) required(l, el_gguf_str(l->g, key, &s, l->err));
+  if (!l->status && (s.len > 255 || memchr(s.data, 0, s.len))) refuse(l, key, "is no name");
+  return copy(l, s);
+}
+
+static const el_gguf_kv *array(loader *l, const char *key, el_gguf_type type, uint64_t max) {
+  if (l->status) return NULL;
+  const el_gguf_kv *kv = el_gguf_find(l->g, key);
+  if (!kv)
+    refuse(l, key, "is missing");
+  else if (kv->type != EL_GGUF_ARRAY || kv->item_type != type)
+    refuse(l, key, "is no array of the right type");
+  else if (kv->n > max)
+    l->status = el_fail(l->err, EL_ERR_FORMAT, "%s: %s has %" PRIu64 " items; the limit is %" PRIu64,
+                        el_gguf_path(l->g), key, kv->n, max);
+  return l->status ? NULL : kv;
+}
+
+/* A copy of a tensor's values, all finite: [rows, cols], or a vector when rows is 0. */
+static float *values(loader *l, const char *name, size_t rows, size_t cols) {
+  if (l->status) return NULL;
+  const el_tensor *t = el_gguf_tensor(l->g, name);
+  if (!t) {
+    l->status = el_fail(l->err, EL_ERR_FORMAT, "%s: tensor %s is missing", el_gguf_path(l->g), name);
+    return NULL;
+  }
+  size_t n = (rows ? rows : 1) * cols;
+  if (t->type != EL_TYPE_F32 || t->n_dims > 2 || t->ne[0] != (int64_t)cols || t->ne[1] != (int64_t)(rows ? rows : 1)) {
+    l->status =
+        el_fail(l->err, EL_ERR_FORMAT, "%s: tensor %s is %s [%" PRId64 ", %" PRId64 "], expected F32 [%zu, %zu]",
+                el_gguf_path(l->g), name, el_type_get(t->type)->name, t->ne[1], t->ne[0], rows ? rows : 1, cols);
+    return NULL;
+  }
+  float *out = malloc(n * sizeof *out);
+  if (!out) {
+    l->status = el_fail(l->err, EL_ERR_NO_MEMORY, "%s: no memory for tensor %s", el_gguf_path(l->g), name);
+    return NULL;
+  }
+  memcpy(out, t->data, n * sizeof *out);
+  for (size_t i = 0; i < n; i++)
+    if (!isfinite(out[i])) {
+      l->status =
+          el_fail(l->err, EL_ERR_FORMAT, "%s: tensor %s has NaN or infinity at %zu", el_gguf_path(l->g), name, i);
+      break;
+    }
+  return out;
+}
+
+static void read_base(loader *l) {
+  el_router *r = l->r;
+  r->base_name = text(l, "router.base.name");
+  r->base_architecture = text(l, "router.base.architecture");
+  r->base = (el_base_id){.name = r->base_name,
+                         .architecture = r->base_architecture,
+                         .n_layers = integer(l, "router.base.layers", 1, 1024),
+                         .n_embd = integer(l, "router.base.embedding_length", 1, 1 << 20),
+                         .n_vocab = integer(l, "router.base.vocabulary", 1, 1 << 24)};
+  char *hex = text(l, "router.base.fingerprint"), *end = NULL;
+  if (!l->status) {
+    r->base.fingerprint = strtoull(hex, &end, 16);
+    if (strlen(hex) != 16 || *end) refuse(l, "router.base.fingerprint", "is not 16 hexadecimal digits");
+  }
+  free(hex);
+}
+
+static void read_features(loader *l) {
+  el_router *r = l->r;
+  el_features *f = &r->features;
+  f->n_embd = r->base.n_embd;
+  f->max_tokens = integer(l, "router.max_tokens", 1, EL_ROUTER_MAX_TOKENS);
+  const el_gguf_kv *taps = array(l, "router.taps", EL_GGUF_U32, EL_ROUTER_MAX_TAPS);
+  for (uint64_t i = 0; taps && i < taps->n; i++) {
+    int64_t tap = el_gguf_kv_int(taps, i);
+    if (tap > r->base.n_layers || (i > 0 && tap <= f->taps[i - 1])) {
+      refuse(l, "router.taps", "are no layers of the base in ascending order");
+      return;
+    }
+    f->taps[i] = (int)tap;
+    f->n_taps = (int)i + 1;
+  }
+  if (taps && (taps->n == 0 || f->taps[taps->n - 1] == 0)) refuse(l, "router.taps", "name no layer");
+  const el_gguf_kv *parts = array(l, "router.part.taps", EL_GGUF_U32, EL_ROUTER_MAX_PARTS),
+                   *poolings = array(l, "router.part.poolings", EL_GGUF_STRING, EL_ROUTER_MAX_PARTS);
+  if (l->status) return;
+  if (parts->n == 0 || parts->n != poolings->n) {
+    refuse(l, "router.part.taps", "and router.part.poolings do not fit each other");
+    return;
+  }
+  f->n_parts = (int)parts->n;
+  for (int i = 0; i < f->n_parts; i++) {
+    int64_t tap = el_gguf_kv_int(parts, (uint64_t)i);
+    el_str name = poolings->strings[i];
+    if (tap >= f->n_taps) refuse(l, "router.part.taps", "names a tap that there is not");
+    if (!el_pooling_find(name.data, name.len, &f->parts[i].pooling))
+      refuse(l, "router.part.poolings", "names a pooling that is not known");
+    if (l->status) return;
+    f->parts[i].tap = (int)tap;
+  }
+}
+
+static void read_names(loader *l) {
+  el_router *r = l->r;
+  const el_gguf_kv *kv = array(l, "router.candidates", EL_GGUF_STRING, EL_ROUTER_MAX_COLUMNS);
+  if (l->status) return;
+  if (!(r->names = calloc((size_t)kv->n + 1, sizeof *r->names))) {
+    l->status = el_fail(l->err, EL_ERR_NO_MEMORY, "%s: out of memory", el_gguf_path(l->g));
+    return;
+  }
+  r->n_columns = (int)kv->n;
+  for (int i = 0; i < r->n_columns && !l->status; i++) {
+    if (kv->strings[i].len == 0 || kv->strings[i].len > 255 || memchr(kv->strings[i].data, 0, kv->strings[i].len))
+      refuse(l, "router.candidates", "has a name of a bad length");
+    r->names[i] = copy(l, kv->strings[i]);
+    for (int k = 0; k < i && !l->status; k++)
+      if (!strcmp(r->names[k], r->names[i])) refuse(l, "router.candidates", "has a name twice");
+  }
+}
+
+static void read_examples(loader *l) {
+  el_example_rule *e = &l->r->examples;
+  e->dim = l->r->dim;
+  e->slope = number(l, "router.examples.slope", -1e6, 1e6);
+  e->offset = number(l, "router.examples.offset", -1e6, 1e6);
+  e->center = values(l, "router.examples.center", 0, (size_t)e->dim);
+  int n = integer(l, "router.examples.background_count", 1, EL_EXAMPLE_MAX_BACKGROUND);
+  float *vectors = values(l, "router.examples.background", (size_t)n, (size_t)e->dim);
+  if (!l->status) l->status = el_examples_background(e, vectors, n, l->err);
+  free(vectors);
+}
+
+static void read_facts(loader *l) {
+  el_router_facts *f = &l->r->facts;
+  f->table = text(l, "router.trained.table");
+  f->valid = text(l, "router.trained.valid");
+  f->n_rows = (size_t)optional_integer(l, "router.trained.rows", 0, INT32_MAX, 0);
+  f->n_valid = (size_t)optional_integer(l, "router.trained.valid_rows", 0, INT32_MAX, 0);
+  const el_gguf_kv *seed = el_gguf_find(l->g, "router.trained.seed");
+  for (int i = 0; seed && seed->type == EL_GGUF_U64 && i < 8; i++) f->seed |= (uint64_t)seed->data[i] << (8 * i);
+  f->best_column = optional_integer(l, "router.trained.best_column", 0, l->r->n_columns - 1, -1);
+  f->l2 = optional_number(l, "router.trained.l2");
+  f->l2_shared = optional_number(l, "router.trained.l2_shared");
+  f->chosen = optional_number(l, "router.trained.chosen");
+  f->chosen_ci = optional_number(l, "router.trained.chosen_interval");
+  f->random = optional_number(l, "router.trained.random");
+  f->best = optional_number(l, "router.trained.best_single");
+  f->loss = optional_number(l, "router.trained.loss");
+}
+
+static void read_router(loader *l) {
+  el_router *r = l->r;
+  const el_gguf_kv *version = el_gguf_find(l->g, "router.version");
+  if (!version) {
+    refuse(l, "router.version", "is missing: this is no router");
+    return;
+  }
+  if (el_gguf_kv_int(version, 0) != VERSION && version->n == 1) {
+    l->status = el_fail(l->err, EL_ERR_UNSUPPORTED, "%s: router.version is %" PRId64 "; this program knows %d",
+                        el_gguf_path(l->g), el_gguf_kv_int(version, 0), VERSION);
+    return;
+  }
+  if (version->n != 1) refuse(l, "router.version", "is no number");
+  read_base(l);
+  read_features(l);
+  r->dim = integer(l, "router.dim", 1, EL_ROUTER_MAX_DIM);
+  if (l->status) return;
+  const size_t n_in = el_features_n(&r->features), dim = (size_t)r->dim;
+  r->projection = values(l, "router.projection", dim, n_in);
+  r->origin = values(l, "router.origin", 0, dim);
+  read_names(l);
+  r->base_column = optional_integer(l, "router.base.column", 0, r->n_columns - 1, -1);
+  r->base_score = number(l, "router.base.score", 0, 1);
+  if (r->n_columns > 0) {
+    r->weights = values(l, "router.weights", (size_t)r->n_columns, dim);
+    r->bias = values(l, "router.bias", 0, (size_t)r->n_columns);
+  }
+  read_examples(l);
+  r->top_k = integer(l, "router.top_k", 1, MAX_TOP_K);
+  r->margin = number(l, "router.margin", 0, 1);
+  r->lora_rank = optional_integer(l, "router.lora.rank", 1, EL_LORA_MAX_RANK, 0);
+  read_facts(l);
+}
+
+el_status el_router_check(const el_router *r, const el_base_id *base, const char *path, el_error *err) {
+  const el_base_id *own = &r->base;
+  char a[EL_SHOW], b[EL_SHOW];
+  if (own->fingerprint == base->fingerprint && own->n_layers == base->n_layers && own->n_embd == base->n_embd &&
+      own->n_vocab == base->n_vocab && !strcmp(own->architecture, base->architecture))
+    return EL_OK;
+  return el_fail(err, EL_ERR_INVALID,
+                 "%s: this router is for the model '%s' (%d layers of %d, fingerprint %016" PRIx64
+                 "), not for '%s' (%d layers of %d, fingerprint %016" PRIx64 ")",
+                 path, el_str_show((el_str){own->name, strlen(own->name)}, a, sizeof a), own->n_layers, own->n_embd,
+                 own->fingerprint, el_str_show((el_str){base->name, strlen(base->name)}, b, sizeof b), base->n_layers,
+                 base->n_embd, base->fingerprint);
+}
+
+el_status el_router_open(const char *path, const el_base_id *base, el_router **out, el_error *err) {
+  /* Read, not mapped: a server lives long, and the file may be written anew meanwhile. */
+  el_file file = {0};
+  loader l = {.err = err};
+  l.status = el_file_read(path, MAX_BYTES, &file, err);
+  if (!l.status) l.status = el_gguf_open_memory(file.data, file.size, path, &l.g, err);
+  if (!l.status && !(l.r = calloc(1, sizeof *l.r)))
+    l.status = el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", path);
+  if (!l.status) read_router(&l);
+  if (!l.status && base) l.status = el_router_check(l.r, base, path, err);
+  el_gguf_close(l.g);
+  el_file_close(&file);
+  if (l.status) {
+    el_router_free(l.r);
+    return l.status;
+  }
+  *out = l.r;
+  return EL_OK;
+}
+
+/* ------------------------------------------------------------------ writing */
+
+static void put_facts(el_gguf_out *o, const el_router_facts *f) {
+  el_gguf_out_str(o, "router.trained.table", f->table ? f->table : "");
+  el_gguf_out_str(o, "router.trained.valid", f->valid ? f->valid : "");
+  el_gguf_out_u32(o, "router.trained.rows", (uint32_t)f->n_rows);
+  el_gguf_out_u32(o, "router.trained.valid_rows", (uint32_t)f->n_valid);
+  el_gguf_out_u64(o, "router.trained.seed", f->seed);
+  if (f->best_column >= 0) el_gguf_out_u32(o, "router.trained.best_column", (uint32_t)f->best_column);
+  el_gguf_out_f32(o, "router.trained.l2", f->l2);
+  el_gguf_out_f32(o, "router.trained.l2_shared", f->l2_shared);
+  el_gguf_out_f32(o, "router.trained.chosen", f->chosen);
+  el_gguf_out_f32(o, "router.trained.chosen_interval", f->chosen_ci);
+  el_gguf_out_f32(o, "router.trained.random", f->random);
+  el_gguf_out_f32(o, "router.trained.best_single", f->best);
+  el_gguf_out_f32(o, "router.trained.loss", f->loss);
+}
+
+static void put_keys(el_gguf_out *o, const el_router *r, bool lora) {
+  const el_features *f = &r->features;
+  uint32_t taps[EL_ROUTER_MAX_TAPS], parts[EL_ROUTER_MAX_PARTS];
+  const char *poolings[EL_ROUTER_MAX_PARTS];
+  char fingerprint[17];
+  for (int i = 0; i < f->n_taps; i++) taps[i] = (uint32_t)f->taps[i];
+  for (int i = 0; i < f->n_parts; i++) {
+    parts[i] = (uint32_t)f->parts[i].tap;
+    poolings[i] = el_pooling_name(f->parts[i].pooling);
+  }
+  snprintf(fingerprint, sizeof fingerprint, "%016" PRIx64, r->base.fingerprint);
+  el_gguf_out_str(o, "general.architecture", ARCHITECTURE);
+  el_gguf_out_str(o, "general.type", lora ? "adapter" : "router");
+  if (lora) el_gguf_out_str(o, "adapter.type", "lora");
+  el_gguf_out_u32(o, "router.version", VERSION);
+  el_gguf_out_str(o, "router.base.name", r->base.name);
+  el_gguf_out_str(o, "router.base.architecture", r->base.architecture);
+  el_gguf_out_u32(o, "router.base.layers", (uint32_t)r->base.n_layers);
+  el_gguf_out_u32(o, "router.base.embedding_length", (uint32_t)r->base.n_embd);
+  el_gguf_out_u32(o, "router.base.vocabulary", (uint32_t)r->base.n_vocab);
+  el_gguf_out_str(o, "router.base.fingerprint", fingerprint);
+  if (r->base_column >= 0) el_gguf_out_u32(o, "router.base.column", (uint32_t)r->base_column);
+  el_gguf_out_f32(o, "router.base.score", r->base_score);
+  el_gguf_out_u32(o, "router.max_tokens", (uint32_t)f->max_tokens);
+  el_gguf_out_u32s(o, "router.taps", taps, (size_t)f->n_taps);
+  el_gguf_out_u32s(o, "router.part.taps", parts, (size_t)f->n_parts);
+  el_gguf_out_strs(o, "router.part.poolings", poolings, (size_t)f->n_parts);
+  el_gguf_out_u32(o, "router.dim", (uint32_t)r->dim);
+  el_gguf_out_strs(o, "router.candidates", (const char *const *)r->names, (size_t)r->n_columns);
+  el_gguf_out_u32(o, "router.examples.background_count", (uint32_t)r->examples.n_background);
+  el_gguf_out_f32(o, "router.examples.slope", r->examples.slope);
+  el_gguf_out_f32(o, "router.examples.offset", r->examples.offset);
+  el_gguf_out_u32(o, "router.top_k", (uint32_t)r->top_k);
+  el_gguf_out_f32(o, "router.margin", r->margin);
+}
+
+/* --- the adapter. A PEFT folder has scales of its own for each matrix and rows of q and k in another order, which a
+ * GGUF LoRA file cannot say: both go into B. */
+
+static const char *const modules[EL_N_LINEAR] = {
+    [EL_LIN_Q] = "attn_q",      [EL_LIN_K] = "attn_k",  [EL_LIN_V] = "attn_v",      [EL_LIN_O] = "attn_output",
+    [EL_LIN_GATE] = "ffn_gate", [EL_LIN_UP] = "ffn_up", [EL_LIN_DOWN] = "ffn_down",
+};
+
+/* Where row `row` of a matrix in half-split order stands in GGUF's: [heads][2][d / 2] becomes [heads][d / 2][2]. */
+static size_t interleaved(size_t row, size_t head_dim) {
+  size_t head = row / head_dim, i = row % head_dim, half = head_dim / 2;
+  return head * head_dim + i % half * 2 + i / half;
+}
+
+static bool put_pair(el_gguf_out *o, const el_lora_pair *p, const el_lora_shape *shape, float **a_out, float **b_out) {
+  const size_t rank = (size_t)p->rank, in = (size_t)shape->in[p->linear], out = (size_t)shape->out[p->linear];
+  float *a = malloc(rank * in * sizeof *a), *b = malloc(out * rank * sizeof *b);
+  char name[64];
+  *a_out = a;
+  *b_out = b;
+  if (!a || !b) return false;
+  el_dequantize(p->type, p->a, a, (int64_t)(rank * in));
+  el_dequantize(p->type, p->b, b, (int64_t)(out * rank));
+  for (size_t i = 0; i < out * rank; i++) b[i] *= p->scale;
+  if (p->b_rows_half_split) {
+    size_t head_dim = out / (size_t)(p->linear == EL_LIN_Q ? shape->n_head : shape->n_head_kv);
+    float *reordered = malloc(out * rank * sizeof *b);
+    if (!reordered) return false;
+    for (size_t i = 0; i < out; i++)
+      memcpy(reordered + interleaved(i, head_dim) * rank, b + i * rank, rank * sizeof *b);
+    free(b);
+    *b_out = b = reordered;
+  }
+  snprintf(name, sizeof name, "blk.%d.%s.weight.lora_a", p->layer, modules[p->linear]);
+  el_gguf_out_f32_tensor(o, name, (int64_t)rank, (int64_t)in, a);
+  snprintf(name, sizeof name, "blk.%d.%s.weight.lora_b", p->layer, modules[p->linear]);
+  el_gguf_out_f32_tensor(o, name, (int64_t)out, (int64_t)rank, b);
+  return true;
+}
+
+/* The background as it is in the file; the caller's. */
+static float *background_floats(const el_example_rule *e) {
+  float *out = malloc((size_t)e->n_background * (size_t)e->dim * sizeof *out), *at = out;
+  for (int i = 0; out && i < e->n_background; i++)
+    for (int k = 0; k < e->dim; k++)
+      *at++ = (float)e->background[(size_t)i * (size_t)e->padded + (size_t)k] / EL_EXAMPLE_ONE;
+  return out;
+}
+
+el_status el_router_save(const el_router *r, const el_lora_file *lora, const el_lora_shape *shape, const char *path,
+                         el_error *err) {
+  const int64_t n_in = (int64_t)el_features_n(&r->features);
+  const size_t n_pairs = lora ? el_lora_file_n(lora) : 0;
+  int rank = 0;
+  float **matrices = calloc(2 * n_pairs + 1, sizeof *matrices), *background = background_floats(&r->examples);
+  el_gguf_out *o = el_gguf_out_new();
+  el_status status = EL_OK;
+  put_keys(o, r, lora != NULL);
+  put_facts(o, &r->facts);
+  el_gguf_out_f32_tensor(o, "router.projection", r->dim, n_in, r->projection);
+  el_gguf_out_f32_tensor(o, "router.origin", 0, r->dim, r->origin);
+  if (r->n_columns > 0) {
+    el_gguf_out_f32_tensor(o, "router.weights", r->n_columns, r->dim, r->weights);
+    el_gguf_out_f32_tensor(o, "router.bias", 0, r->n_columns, r->bias);
+  }
+  el_gguf_out_f32_tensor(o, "router.examples.center", 0, r->examples.dim, r->examples.center);
+  if (background) el_gguf_out_f32_tensor(o, "router.examples.background", r->examples.n_background, r->dim, background);
+  if (!matrices || !background) status = el_fail(err, EL_ERR_NO_MEMORY, "%s: no memory to write it", path);
+  for (size_t i = 0; !status && i < n_pairs; i++) {
+    const el_lora_pair *p = el_lora_file_at(lora, i);
+    if (p->rank > rank) rank = p->rank;
+    if (!put_pair(o, p, shape, &matrices[2 * i], &matrices[2 * i + 1]))
+      status = el_fail(err, EL_ERR_NO_MEMORY, "%s: no memory for the adapter's matrices", path);
+  }
+  if (rank > 0) el_gguf_out_u32(o, "router.lora.rank", (uint32_t)rank);
+  if (!status) status = el_gguf_out_save(o, path, err);
+  for (size_t i = 0; matrices && i < 2 * n_pairs; i++) free(matrices[i]);
+  free(matrices);
+  free(background);
+  el_gguf_out_free(o);
+  return status;
+}

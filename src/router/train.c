@@ -1,0 +1,531 @@
+#include "router/train.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/random.h"
+#include "router/dot.h"
+#include "router/examples.h"
+#include "router/head.h"
+#include "router/pca.h"
+
+enum {
+  MAX_TAPS = 6, /* that are tried: neighbouring layers know much the same */
+  FOLDS = 4,
+  CELL_ROUNDS = 40,   /* of a fit that only judges */
+  FINAL_ROUNDS = 200, /* of the head that is kept */
+  MAX_CELLS = MAX_TAPS * 5
+};
+/* Penalties, from heavy to light. What is to be learnt ranges from adapters of clearly different trades to models
+ * that are nearly the same, so the grid is wide. */
+static const double penalties[] = {300, 100, 30, 10, 3, 1, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001};
+static const double shared_penalties[] = {100, 10, 1, 0.1, 0.01};
+enum {
+  N_PENALTIES = sizeof penalties / sizeof *penalties,
+  N_SHARED = sizeof shared_penalties / sizeof *shared_penalties
+};
+static const double SHARED_AT_FIRST = 1;
+/* A layer whose error is about the least is better when it comes earlier: selection costs less. */
+static const double ABOUT = 1.01;
+
+void el_train_features(int n_layers, int n_embd, int max_depth, int max_tokens, el_features *out) {
+  static const el_pooling poolings[] = {EL_POOL_MEAN, EL_POOL_UNIT_MEAN, EL_POOL_UNIT_LAST, EL_POOL_UNIT_STD};
+  int depth = max_depth > 0 ? max_depth : n_layers / 4;
+  if (depth > n_layers) depth = n_layers;
+  if (depth < 1) depth = 1;
+  *out = (el_features){.n_embd = n_embd, .max_tokens = max_tokens};
+  for (int i = 0; i < MAX_TAPS; i++) {
+    int tap = (depth * i + (MAX_TAPS - 1) / 2) / (MAX_TAPS - 1);
+    if (i > 0 && tap <= out->taps[out->n_taps - 1]) continue;
+    out->taps[out->n_taps++] = tap;
+  }
+  for (int t = 0; t < out->n_taps; t++)
+    for (size_t k = 0; k < sizeof poolings / sizeof *poolings; k++)
+      out->parts[out->n_parts++] = (el_feature_part){t, poolings[k]};
+}
+
+static int find_part(const el_features *f, int tap, el_pooling pooling) {
+  for (int i = 0; i < f->n_parts; i++)
+    if (f->parts[i].tap == tap && f->parts[i].pooling == pooling) return i;
+  return -1;
+}
+
+static void add_cell(const el_features *f, el_train_report *r, int n, const el_feature_part *parts) {
+  el_train_cell *c = &r->cells[r->n_cells];
+  for (int i = 0; i < n; i++)
+    if (find_part(f, parts[i].tap, parts[i].pooling) < 0) return;
+  *c = (el_train_cell){.n_parts = n};
+  memcpy(c->parts, parts, (size_t)n * sizeof *parts);
+  r->n_cells++;
+}
+
+static void list_cells(const el_features *f, el_train_report *r) {
+  for (int t = 0; t < f->n_taps && t < MAX_TAPS; t++) {
+    add_cell(f, r, 1, (el_feature_part[]){{t, EL_POOL_UNIT_MEAN}});
+    add_cell(f, r, 1, (el_feature_part[]){{t, EL_POOL_MEAN}});
+    add_cell(f, r, 1, (el_feature_part[]){{t, EL_POOL_UNIT_LAST}});
+    add_cell(f, r, 2, (el_feature_part[]){{t, EL_POOL_UNIT_MEAN}, {t, EL_POOL_UNIT_STD}});
+    if (t > 0) add_cell(f, r, 2, (el_feature_part[]){{0, EL_POOL_UNIT_MEAN}, {t, EL_POOL_UNIT_MEAN}});
+  }
+}
+
+/* ------------------------------------------------------------- one combination */
+
+/* Features of a cell, projected. */
+typedef struct space {
+  size_t n_in, dim;
+  float *mean, *scale; /* [n_in] */
+  float *directions;   /* [dim, n_in] of standardised features */
+  float *z;            /* [n_train + n_valid, dim] */
+  double *variance;    /* [dim] */
+} space;
+
+static void space_free(space *s) {
+  free(s->mean);
+  free(s->scale);
+  free(s->directions);
+  free(s->z);
+  free(s->variance);
+  *s = (space){0};
+}
+
+static void gather(const el_train_data *d, const el_train_cell *c, float *out) {
+  const size_t n_embd = (size_t)d->features->n_embd, all = el_features_n(d->features);
+  for (size_t i = 0; i < d->n_train + d->n_valid; i++)
+    for (int p = 0; p < c->n_parts; p++, out += n_embd) {
+      int part = find_part(d->features, c->parts[p].tap, c->parts[p].pooling);
+      memcpy(out, d->x + i * all + (size_t)part * n_embd, n_embd * sizeof *out);
+    }
+}
+
+static el_status make_space(const el_train_data *d, const el_train_cell *c, int max_dim, space *s, el_error *err) {
+  const size_t n = d->n_train + d->n_valid;
+  s->n_in = (size_t)c->n_parts * (size_t)d->features->n_embd;
+  s->dim = (size_t)max_dim;
+  if (s->dim > s->n_in) s->dim = s->n_in;
+  if (s->dim > d->n_train - 1) s->dim = d->n_train - 1; /* so many directions they have */
+  float *x = calloc(n * s->n_in, sizeof *x);
+  s->mean = malloc(s->n_in * sizeof *s->mean);
+  s->scale = malloc(s->n_in * sizeof *s->scale);
+  s->directions = malloc(s->dim * s->n_in * sizeof *s->directions);
+  s->z = malloc(n * s->dim * sizeof *s->z);
+  s->variance = calloc(s->dim, sizeof *s->variance);
+  el_status status = EL_OK;
+  if (!x || !s->mean || !s->scale || !s->directions || !s->z || !s->variance) {
+    status = el_fail(err, EL_ERR_NO_MEMORY, "no memory for the features of %zu prompts", n);
+    goto end;
+  }
+  gather(d, c, x);
+  el_moments(x, d->n_train, s->n_in, s->mean, s->scale);
+  for (size_t i = 0; i < n; i++)
+    for (size_t k = 0; k < s->n_in; k++) x[i * s->n_in + k] = (x[i * s->n_in + k] - s->mean[k]) * s->scale[k];
+  if ((status = el_pca(x, d->n_train, s->n_in, s->dim, s->directions, err))) goto end;
+  for (size_t i = 0; i < n; i++)
+    for (size_t k = 0; k < s->dim; k++) {
+      float z = el_dot(x + i * s->n_in, s->directions + k * s->n_in, s->n_in);
+      s->z[i * s->dim + k] = z;
+      if (i < d->n_train) s->variance[k] += (double)z * (double)z / (double)d->n_train;
+    }
+end:
+  free(x);
+  return status;
+}
+
+/* What is known of predictions on rows not seen. */
+typedef struct verdict {
+  double error, total; /* squared error of differences, and what their means alone leave */
+  double loss, chosen;
+  size_t n;
+} verdict;
+
+static double explained(const verdict *v) {
+  return v->total > 0 ? 1 - v->error / v->total : 0;
+}
+
+/* p: predictions, mean: the column's means in training. With one column there is nothing to compare to: then it is
+ * the score itself. */
+static void judge(verdict *v, const float *p, const float *y, const float *mean, int n) {
+  float p_mean = 0, y_mean = 0, m_mean = 0;
+  int best = 0;
+  for (int c = 0; c < n && n > 1; c++) {
+    p_mean += p[c] / (float)n;
+    y_mean += y[c] / (float)n;
+    m_mean += mean[c] / (float)n;
+  }
+  for (int c = 0; c < n; c++) {
+    double truth = (double)(y[c] - y_mean), e = (double)(p[c] - p_mean) - truth, t = (double)(mean[c] - m_mean) - truth;
+    double q = fmin(fmax((double)p[c], 1e-6), 1 - 1e-6);
+    v->error += e * e;
+    v->total += t * t;
+    v->loss -= ((double)y[c] * log(q) + (1 - (double)y[c]) * log(1 - q)) / n;
+    if (p[c] > p[best]) best = c;
+  }
+  v->chosen += (double)y[best];
+  v->n++;
+}
+
+/* Rows by the part that they play; the same for all cells. */
+typedef struct parts {
+  uint32_t *train, *valid, *all;    /* [n_train], [n_valid], both */
+  uint32_t *in[FOLDS], *out[FOLDS]; /* training rows without the fold, and the fold */
+  size_t n_in[FOLDS], n_out[FOLDS];
+  float *mean; /* [n_columns] of training rows */
+  uint32_t *memory;
+} parts;
+
+static void parts_free(parts *p) {
+  free(p->memory);
+  free(p->mean);
+}
+
+static el_status make_parts(const el_train_data *d, uint64_t seed, parts *p, el_error *err) {
+  const size_t n = d->n_train + d->n_valid;
+  p->memory = malloc((n * 2 + 2 * FOLDS * d->n_train) * sizeof *p->memory);
+  p->mean = calloc((size_t)d->n_columns, sizeof *p->mean);
+  if (!p->memory || !p->mean) return el_fail(err, EL_ERR_NO_MEMORY, "no memory for the folds of %zu rows", n);
+  p->train = p->all = p->memory;
+  p->valid = p->memory + d->n_train;
+  for (size_t i = 0; i < n; i++) p->all[i] = (uint32_t)i;
+  /* Shuffled, so that folds are of one size and a table that is sorted is no trouble. */
+  uint32_t *order = p->memory + n;
+  for (size_t i = 0; i < d->n_train; i++) {
+    size_t at = el_mix64(seed + (i + 1) * EL_GOLDEN_GAMMA) % (i + 1);
+    order[i] = order[at];
+    order[at] = (uint32_t)i;
+  }
+  for (int f = 0; f < FOLDS; f++) {
+    p->in[f] = p->memory + 2 * n + (size_t)(2 * f) * d->n_train;
+    p->out[f] = p->in[f] + d->n_train;
+    for (size_t i = 0; i < d->n_train; i++)
+      if (i % FOLDS == (size_t)f)
+        p->out[f][p->n_out[f]++] = order[i];
+      else
+        p->in[f][p->n_in[f]++] = order[i];
+  }
+  for (size_t i = 0; i < d->n_train; i++)
+    for (int c = 0; c < d->n_columns; c++) p->mean[c] += d->y[i * (size_t)d->n_columns + (size_t)c] / (float)d->n_train;
+  return EL_OK;
+}
+
+static el_head_data head_data(const el_train_data *d, const space *s, const uint32_t *rows, size_t n) {
+  return (el_head_data){(int)s->dim, d->n_columns, s->z, d->y, rows, n, s->variance};
+}
+
+static void judge_rows(const el_head *h, const el_head_data *data, const float *mean, float *p, verdict *v) {
+  for (size_t i = 0; i < data->n; i++) {
+    el_head_predict(h, data->z + (size_t)data->rows[i] * (size_t)data->dim, p);
+    judge(v, p, data->y + (size_t)data->rows[i] * (size_t)data->n_columns, mean, data->n_columns);
+  }
+}
+
+/* Fits without each fold, and on all training rows; what they say of rows that they have not seen. The heads are where
+ * to begin, and what has come out: one a fold, then that of all. */
+static el_status cross_validate(const el_train_data *d, const parts *p, const space *s, double l2, double l2_shared,
+                                el_head heads[FOLDS + 1], float *scratch, verdict *out, el_error *err) {
+  el_head_options o = {l2, l2_shared, CELL_ROUNDS, NULL};
+  el_status status = EL_OK;
+  *out = (verdict){0};
+  for (int f = 0; f <= FOLDS && !status; f++) {
+    bool all = f == FOLDS;
+    el_head_data fit = head_data(d, s, all ? p->train : p->in[f], all ? d->n_train : p->n_in[f]),
+                 unseen = head_data(d, s, all ? p->valid : p->out[f], all ? d->n_valid : p->n_out[f]);
+    if (!(status = el_head_fit(&fit, &o, &heads[f], err))) judge_rows(&heads[f], &unseen, p->mean, scratch, out);
+  }
+  return status;
+}
+
+static void heads_free(el_head heads[FOLDS + 1]) {
+  for (int f = 0; f <= FOLDS; f++) el_head_free(&heads[f]);
+}
+
+/* A head that says the columns' means: where every fit begins, so that one that stops early says no less. */
+static el_status head_new(const el_train_data *d, const parts *p, const space *s, el_head *h, el_error *err) {
+  el_status status = el_head_new((int)s->dim, d->n_columns, h, err);
+  for (int c = 0; c < d->n_columns && !status; c++) {
+    double m = fmin(fmax((double)p->mean[c], (double)EL_HEAD_MARGIN), 1 - (double)EL_HEAD_MARGIN);
+    h->w[(size_t)c * (s->dim + 1) + s->dim] = log(m / (1 - m));
+  }
+  return status;
+}
+
+static el_status heads_new(const el_train_data *d, const parts *p, const space *s, el_head heads[FOLDS + 1],
+                           el_error *err) {
+  el_status status = EL_OK;
+  for (int f = 0; f <= FOLDS && !status; f++) status = head_new(d, p, s, &heads[f], err);
+  return status;
+}
+
+/* Whether a verdict is better than another. With one column differences say nothing. */
+static bool better(const verdict *a, const verdict *b, int n_columns) {
+  if (b->n == 0) return true;
+  return n_columns > 1 ? a->error < b->error : a->loss < b->loss;
+}
+
+/* Finds a cell's penalty: from heavy to light, until it has become worse twice. */
+static el_status try_cell(const el_train_data *d, const parts *p, int dim, el_train_cell *c, el_error *err) {
+  space s = {0};
+  el_head heads[FOLDS + 1] = {{0}};
+  float *scratch = malloc((size_t)d->n_columns * sizeof *scratch);
+  verdict best = {0};
+  int worse = 0;
+  el_status status = scratch ? EL_OK : el_fail(err, EL_ERR_NO_MEMORY, "no memory to train");
+  if (!status) status = make_space(d, c, dim, &s, err);
+  if (!status) status = heads_new(d, p, &s, heads, err);
+  for (int i = 0; i < N_PENALTIES && !status && worse < 2; i++) {
+    verdict v;
+    double shared = d->n_columns > 1 ? SHARED_AT_FIRST : penalties[i];
+    if ((status = cross_validate(d, p, &s, penalties[i], shared, heads, scratch, &v, err))) break;
+    worse = better(&v, &best, d->n_columns) ? 0 : worse + 1;
+    if (worse) continue;
+    best = v;
+    c->l2 = (float)penalties[i];
+    c->explained = (float)explained(&v);
+    c->loss = (float)(v.loss / (double)v.n);
+    c->chosen = (float)(v.chosen / (double)v.n);
+  }
+  heads_free(heads);
+  space_free(&s);
+  free(scratch);
+  return status;
+}
+
+/* ----------------------------------------------------------------- all of them */
+
+typedef struct work {
+  const el_train_data *d;
+  const el_train_options *o;
+  const parts *p;
+  el_train_report *report;
+  int dim;
+  el_cursor next;
+  pthread_mutex_t mutex;
+  size_t done;
+  el_status status;
+  el_error *err;
+} work;
+
+static void try_cells(void *arg, int ith, int n) {
+  work *w = arg;
+  for (int i; (i = el_cursor_take(&w->next, (int)w->report->n_cells)) >= 0;) {
+    el_error err;
+    el_status status = try_cell(w->d, w->p, w->dim, &w->report->cells[i], &err);
+    pthread_mutex_lock(&w->mutex);
+    if (status && !w->status) {
+      w->status = status;
+      if (w->err) *w->err = err;
+    }
+    w->done++;
+    if (w->o->progress) w->o->progress(w->o->user, w->done, w->report->n_cells);
+    pthread_mutex_unlock(&w->mutex);
+  }
+}
+
+static int depth_of(const el_train_data *d, const el_train_cell *c) {
+  int depth = 0;
+  for (int i = 0; i < c->n_parts; i++)
+    if (d->features->taps[c->parts[i].tap] > depth) depth = d->features->taps[c->parts[i].tap];
+  return depth;
+}
+
+/* The best, or what is nearly as good and costs less. */
+static size_t find_winner(const el_train_data *d, const el_train_report *r) {
+  size_t best = 0, won;
+  const bool many = d->n_columns > 1;
+  for (size_t i = 1; i < r->n_cells; i++)
+    if (many ? r->cells[i].explained > r->cells[best].explained : r->cells[i].loss < r->cells[best].loss) best = i;
+  won = best;
+  for (size_t i = 0; i < r->n_cells; i++) {
+    const el_train_cell *c = &r->cells[i], *w = &r->cells[won];
+    if (!many || 1 - (double)c->explained > ABOUT * (1 - (double)r->cells[best].explained)) continue;
+    int a = depth_of(d, c), b = depth_of(d, w);
+    if (a < b || (a == b && c->n_parts < w->n_parts)) won = i;
+  }
+  return won;
+}
+
+/* The router of a space and a head: both at once, so that z is one product away from features. */
+static el_status assemble(const el_train_data *d, const el_train_cell *c, const space *s, const el_head *h,
+                          el_router *r, el_error *err) {
+  el_features *f = &r->features;
+  *f = (el_features){.n_embd = d->features->n_embd, .max_tokens = d->features->max_tokens, .n_parts = c->n_parts};
+  for (int t = 0; t < d->features->n_taps; t++) {
+    bool used = false;
+    for (int i = 0; i < c->n_parts; i++)
+      if (c->parts[i].tap == t) {
+        used = true;
+        f->parts[i] = (el_feature_part){f->n_taps, c->parts[i].pooling};
+      }
+    if (used) f->taps[f->n_taps++] = d->features->taps[t];
+  }
+  if (f->taps[f->n_taps - 1] == 0) f->taps[f->n_taps++] = 1; /* a step's rows go through one layer at least */
+  r->dim = (int)s->dim;
+  r->n_columns = d->n_columns;
+  r->base_column = d->base;
+  r->projection = malloc(s->dim * s->n_in * sizeof *r->projection);
+  r->origin = malloc(s->dim * sizeof *r->origin);
+  r->weights = malloc((size_t)d->n_columns * s->dim * sizeof *r->weights);
+  r->bias = malloc((size_t)d->n_columns * sizeof *r->bias);
+  r->names = calloc((size_t)d->n_columns, sizeof *r->names);
+  if (!r->projection || !r->origin || !r->weights || !r->bias || !r->names)
+    return el_fail(err, EL_ERR_NO_MEMORY, "no memory for the router");
+  for (size_t k = 0; k < s->dim; k++) {
+    double origin = 0;
+    for (size_t i = 0; i < s->n_in; i++) {
+      float w = s->directions[k * s->n_in + i] * s->scale[i];
+      r->projection[k * s->n_in + i] = w;
+      origin += (double)w * (double)s->mean[i];
+    }
+    r->origin[k] = (float)origin;
+  }
+  for (int i = 0; i < d->n_columns; i++) {
+    const double *w = h->w + (size_t)i * (s->dim + 1);
+    for (size_t k = 0; k < s->dim; k++) r->weights[(size_t)i * s->dim + k] = (float)w[k];
+    r->bias[i] = (float)w[s->dim];
+    if (!(r->names[i] = strdup(d->names[i]))) return el_fail(err, EL_ERR_NO_MEMORY, "no memory for the router");
+  }
+  return EL_OK;
+}
+
+/* How the head does on the validation part. */
+static void measure(const el_train_data *d, const parts *p, const space *s, const el_head *h, float *scratch,
+                    el_router_facts *f) {
+  const size_t columns = (size_t)d->n_columns;
+  double sum = 0, square = 0, random = 0, single = 0, n = (double)d->n_valid;
+  size_t best = 0;
+  for (size_t c = 1; c < columns; c++)
+    if (p->mean[c] > p->mean[best]) best = c;
+  verdict v = {0};
+  for (size_t i = d->n_train; i < d->n_train + d->n_valid; i++) {
+    const float *y = d->y + i * columns;
+    double before = v.chosen;
+    el_head_predict(h, s->z + i * s->dim, scratch);
+    judge(&v, scratch, y, p->mean, d->n_columns);
+    double chosen = v.chosen - before;
+    sum += chosen;
+    square += chosen * chosen;
+    single += (double)y[best];
+    for (size_t c = 0; c < columns; c++) random += (double)y[c] / (double)columns;
+  }
+  f->best_column = (int)best;
+  f->n_rows = d->n_train;
+  f->n_valid = d->n_valid;
+  f->chosen = (float)(sum / n);
+  f->chosen_ci = n > 1 ? (float)(1.96 * sqrt(fmax(0, square / n - sum / n * (sum / n)) / (n - 1))) : 0;
+  f->random = (float)(random / n);
+  f->best = (float)(single / n);
+  f->loss = (float)(v.loss / n);
+}
+
+/* The head that is kept: the cell's penalty, the shared one that fits best, early stopping. */
+static el_status fit_final(const el_train_data *d, const el_train_options *o, const parts *p, const space *s,
+                           el_train_cell *cell, el_router *r, el_head *head, el_error *err) {
+  el_head heads[FOLDS + 1] = {{0}};
+  float *scratch = malloc((size_t)d->n_columns * sizeof *scratch);
+  el_status status = scratch ? EL_OK : el_fail(err, EL_ERR_NO_MEMORY, "no memory to train");
+  verdict best = {0};
+  double l2 = (double)cell->l2, shared = l2;
+  if (!status) status = heads_new(d, p, s, heads, err);
+  for (int i = 0; i < N_SHARED && !status && d->n_columns > 1; i++) {
+    verdict v;
+    status = cross_validate(d, p, s, l2, shared_penalties[i], heads, scratch, &v, err);
+    if (status || (best.n > 0 && v.loss >= best.loss)) continue;
+    best = v;
+    shared = shared_penalties[i];
+  }
+  el_head_data train = head_data(d, s, p->train, d->n_train), valid = head_data(d, s, p->valid, d->n_valid),
+               all = head_data(d, s, p->all, d->n_train + d->n_valid);
+  el_head_options with = {l2, shared, FINAL_ROUNDS, &valid};
+  if (!status) status = el_head_fit(&train, &with, head, err);
+  if (!status) {
+    measure(d, p, s, head, scratch, &r->facts);
+    r->facts.l2 = (float)l2;
+    r->facts.l2_shared = (float)shared;
+    r->facts.seed = o->seed;
+  }
+  with.valid = NULL;
+  if (!status && !o->no_refit) status = el_head_fit(&all, &with, head, err);
+  heads_free(heads);
+  free(scratch);
+  return status;
+}
+
+static el_status make_router(const el_train_data *d, const el_train_options *o, const parts *p, int dim,
+                             el_train_report *report, el_router *r, el_error *err) {
+  el_train_cell *cell = &report->cells[report->won];
+  space s = {0};
+  el_head head = {0};
+  el_status status = make_space(d, cell, dim, &s, err);
+  if (!status) status = head_new(d, p, &s, &head, err);
+  if (!status) status = fit_final(d, o, p, &s, cell, r, &head, err);
+  if (!status) status = assemble(d, cell, &s, &head, r, err);
+  if (!status) {
+    el_example_data e = {r->dim, d->n_columns, d->base, s.z, d->y, d->n_train + d->n_valid, o->seed};
+    status = el_examples_learn(&e, &r->examples, &report->examples_learnt, err);
+  }
+  /* Without a column for it, the base counts as a candidate of no particular merit. */
+  for (int c = 0; c < d->n_columns; c++) r->base_score += p->mean[c] / (float)d->n_columns;
+  r->top_k = EL_ROUTER_TOP_K;
+  r->margin = EL_ROUTER_MARGIN;
+  el_head_free(&head);
+  space_free(&s);
+  return status;
+}
+
+/* Says what cannot be learnt from. */
+static el_status check(const el_train_data *d, el_error *err) {
+  const size_t n_in = el_features_n(d->features), n = d->n_train + d->n_valid, columns = (size_t)d->n_columns;
+  if (d->n_train < EL_TRAIN_MIN_ROWS || d->n_valid < 1)
+    return el_fail(err, EL_ERR_INVALID, "%zu rows to train with and %zu to validate; %d and 1 are the least",
+                   d->n_train, d->n_valid, EL_TRAIN_MIN_ROWS);
+  bool varies = false;
+  for (size_t i = columns; i < d->n_train * columns && !varies; i++) varies = d->y[i] != d->y[i % columns];
+  if (!varies)
+    return el_fail(err, EL_ERR_INVALID,
+                   "every candidate has the same score in all %zu rows: there is nothing to learn from them",
+                   d->n_train);
+  for (size_t i = 0; i < n * n_in; i++)
+    if (!isfinite(d->x[i]))
+      return el_fail(err, EL_ERR_FORMAT, "the model's states for row %zu are not finite", i / n_in + 1);
+  return EL_OK;
+}
+
+el_status el_train_router(const el_train_data *d, const el_train_options *o, el_threads *threads, el_router **out,
+                          el_train_report *report, el_error *err) {
+  parts p = {0};
+  int dim = o->dim > 0 && o->dim <= EL_ROUTER_MAX_DIM ? o->dim : EL_TRAIN_DIM;
+  el_router *r = NULL;
+  *report = (el_train_report){0};
+  el_status status = check(d, err);
+  if (status) return status;
+  report->cells = calloc(MAX_CELLS, sizeof *report->cells);
+  r = calloc(1, sizeof *r);
+  if (!report->cells || !r) status = el_fail(err, EL_ERR_NO_MEMORY, "no memory to train");
+  if (!status) status = make_parts(d, o->seed, &p, err);
+  if (!status) {
+    list_cells(d->features, report);
+    work w = {.d = d, .o = o, .p = &p, .report = report, .dim = dim, .err = err, .mutex = PTHREAD_MUTEX_INITIALIZER};
+    el_threads_run(threads, try_cells, &w);
+    status = w.status;
+  }
+  if (!status) {
+    report->won = find_winner(d, report);
+    status = make_router(d, o, &p, dim, report, r, err);
+  }
+  parts_free(&p);
+  if (status) {
+    el_router_free(r);
+    el_train_report_free(report);
+    return status;
+  }
+  *out = r;
+  return EL_OK;
+}
+
+void el_train_report_free(el_train_report *r) {
+  free(r->cells);
+  *r = (el_train_report){0};
+}

@@ -1,0 +1,44 @@
+/* Who may call, and which adapters each may have: the keys of a file that the operator wrote.
+ *
+ * One key a line, alone or followed by patterns with commas between them: names, or beginnings with an asterisk
+ * ("acme/" and one). A key with patterns is limited: what none of them matches is for it as if it were not there, the
+ * base model included. Where a key is NULL, none is asked for and all is allowed. */
+#ifndef EL_SERVER_KEYS_H
+#define EL_SERVER_KEYS_H
+
+#include <stdint.h>
+
+#include "base/log.h"
+#include "server/errors.h"
+
+enum { EL_MAX_KEYS = 4096, EL_MAX_KEY_BYTES = 255, EL_MAX_KEY_PATTERNS = 256 };
+
+typedef struct el_key {
+  uint64_t secret[(EL_MAX_KEY_BYTES + 1) / sizeof(uint64_t)]; /* padded with zeros */
+  char **patterns;                                            /* none: not limited */
+  size_t n_patterns;
+} el_key;
+
+typedef struct el_keys {
+  el_key *list;
+  size_t n;
+} el_keys;
+
+/* Warns when others than the file's owner can read it. EL_ERR_IO, EL_ERR_INVALID: what is wrong, and in which line; the
+ * keys themselves are never part of a message. */
+el_status el_keys_load(el_keys *k, const char *path, const el_log *log, el_error *err);
+void el_keys_free(el_keys *k);
+
+/* The key of an Authorization header, which may be NULL. NULL: it has none of ours. How long this takes does not tell
+ * how much of a key was right. */
+const el_key *el_keys_find(const el_keys *k, const char *authorization);
+
+bool el_key_is_limited(const el_key *key);
+bool el_key_allows(const el_key *key, const char *name);
+
+/* What a request may choose among that asks for `asked` (names and patterns; none: all): an array of *n that points
+ * into both, to be freed; none: all. False: *e, also when nothing is left. */
+bool el_key_candidates(const el_key *key, char *const *asked, size_t n_asked, const char ***out, size_t *n,
+                       el_api_error *e);
+
+#endif

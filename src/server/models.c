@@ -1,0 +1,114 @@
+/* GET /v1/models: the base, "auto" where a router answers to it, and the adapters, as far as the caller may name them.
+ */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/json_out.h"
+#include "server/private.h"
+
+enum { MAX_PAGE = 100000 }; /* models in an answer */
+
+/* One that is listed. */
+typedef struct model {
+  const char *id;
+  int64_t created;
+  const char *parent; /* the base that an adapter changes; NULL for the others */
+} model;
+
+bool el_models_is_auto(el_server *s, const el_key *key, const char *name) {
+  if (strcmp(name, EL_AUTO)) return false;
+  if (!strcmp(s->model.name, name) && el_key_allows(key, name)) return false;
+  el_adapter_info *info;
+  el_status status = el_adapter_get(s->options.engine, name, &info, NULL);
+  if (status) return status == EL_ERR_NOT_FOUND;
+  el_free(info);
+  return !el_key_allows(key, name);
+}
+
+static bool lists_auto(el_server *s, const el_key *key) {
+  return s->options.has_router && el_models_is_auto(s, key, EL_AUTO);
+}
+
+static bool write_model(el_buf *out, const model *m) {
+  return el_buf_printf(out, "{\"id\":") && el_json_cstring(out, m->id) &&
+         el_buf_printf(
+             out, ",\"object\":\"model\",\"created\":%" PRId64 ",\"owned_by\":\"edgelora\",\"parent\":", m->created) &&
+         el_json_cstring(out, m->parent) && el_buf_printf(out, "}");
+}
+
+/* limit: as the client gave it; NULL: not given. */
+static bool read_page(const char *limit, size_t *most, el_api_error *e) {
+  *most = SIZE_MAX;
+  if (!limit) return true;
+  char *end;
+  unsigned long n = strtoul(limit, &end, 10);
+  if (*limit < '0' || *limit > '9' || *end || n < 1 || n > MAX_PAGE)
+    return el_api_fail(e, 400, "invalid_value", "limit", "Invalid value for 'limit': '%.40s' is not between 1 and %d.",
+                       limit, MAX_PAGE);
+  *most = n;
+  return true;
+}
+
+/* All that the key allows, in their order; list[n + 2] has room for them. Their number. */
+static size_t collect(el_server *s, const el_key *key, const el_adapter_info *adapters, size_t n, model *list) {
+  size_t found = 0;
+  if (el_key_allows(key, s->model.name)) list[found++] = (model){s->model.name, s->started, NULL};
+  if (lists_auto(s, key)) list[found++] = (model){EL_AUTO, s->started, NULL};
+  for (size_t i = 0; i < n; i++)
+    if (el_key_allows(key, adapters[i].name))
+      list[found++] = (model){adapters[i].name, adapters[i].created, s->model.name};
+  return found;
+}
+
+static bool write_page(const model *list, size_t n, size_t begin, size_t most, el_buf *out, el_api_error *e) {
+  size_t end = most < n - begin ? begin + most : n;
+  bool ok = el_buf_printf(out, "{\"object\":\"list\",\"data\":[");
+  for (size_t i = begin; ok && i < end; i++)
+    ok = (i == begin || el_buf_append(out, ",", 1)) && write_model(out, &list[i]);
+  ok = ok && el_buf_printf(out, "],\"first_id\":") && el_json_cstring(out, begin < end ? list[begin].id : NULL) &&
+       el_buf_printf(out, ",\"last_id\":") && el_json_cstring(out, begin < end ? list[end - 1].id : NULL) &&
+       el_buf_printf(out, ",\"has_more\":%s}", end < n ? "true" : "false");
+  return ok || el_api_fail(e, 500, "no_memory", NULL, "Out of memory.");
+}
+
+bool el_models_list(el_server *s, const el_key *key, const char *limit, const char *after, el_buf *out,
+                    el_api_error *e) {
+  el_adapter_info *adapters;
+  size_t n, most;
+  el_error err;
+  if (!read_page(limit, &most, e)) return false;
+  if (el_adapter_list(s->options.engine, &adapters, &n, &err)) return el_api_fail_engine(e, &err, "");
+  model *list = calloc(n + 2, sizeof *list);
+  bool ok = list || el_api_fail(e, 500, "no_memory", NULL, "Out of memory.");
+  if (ok) {
+    n = collect(s, key, adapters, n, list);
+    size_t begin = 0;
+    if (after && *after) {
+      while (begin < n && strcmp(list[begin].id, after)) begin++;
+      ok = begin < n || el_api_fail(e, 400, "invalid_value", "after",
+                                    "Invalid value for 'after': there is no model '%.255s' (any more).", after);
+      begin++;
+    }
+    ok = ok && write_page(list, n, begin, most, out, e);
+  }
+  free(list);
+  el_free(adapters);
+  return ok;
+}
+
+bool el_models_one(el_server *s, const el_key *key, const char *id, el_buf *out, el_api_error *e) {
+  el_error err = {.code = EL_ERR_NOT_FOUND};
+  if (lists_auto(s, key) && !strcmp(id, EL_AUTO))
+    return write_model(out, &(model){EL_AUTO, s->started, NULL}) ||
+           el_api_fail(e, 500, "no_memory", NULL, "Out of memory.");
+  if (!el_key_allows(key, id)) return el_api_fail_engine(e, &err, id);
+  if (!strcmp(id, s->model.name))
+    return write_model(out, &(model){s->model.name, s->started, NULL}) ||
+           el_api_fail(e, 500, "no_memory", NULL, "Out of memory.");
+  el_adapter_info *info;
+  if (el_adapter_get(s->options.engine, id, &info, &err)) return el_api_fail_engine(e, &err, id);
+  bool ok = write_model(out, &(model){info->name, info->created, s->model.name});
+  el_free(info);
+  return ok || el_api_fail(e, 500, "no_memory", NULL, "Out of memory.");
+}

@@ -1,0 +1,572 @@
+/* Requests that leave the choice of adapter to the router. On the fake model, whose states count tokens modulo 32, with
+ * a router that looks for letters: column "a" expects a lot of prompts with many 'a', and so on. */
+#include "engine_fixture.h"
+
+enum { N_COLUMNS = 4 };
+static const char *const columns[N_COLUMNS] = {"a", "b", "c", "base"};
+
+static float *floats(size_t n) {
+  float *p = calloc(n, sizeof *p);
+  assert_non_null(p);
+  return p;
+}
+
+/* Writes it into the rig's folder. top_k and margin of 0: nothing but the best. */
+static void put_router(const char *path, int max_tokens) {
+  el_router *r = calloc(1, sizeof *r);
+  assert_non_null(r);
+  r->base_name = strdup("fake model");
+  r->base_architecture = strdup("llama");
+  r->base = (el_base_id){r->base_name, r->base_architecture, 2, FAKE_EMBD, FAKE_VOCAB, FAKE_FINGERPRINT};
+  r->features = (el_features){.n_embd = FAKE_EMBD,
+                              .n_taps = 1,
+                              .taps = {1},
+                              .n_parts = 1,
+                              .parts = {{0, EL_POOL_MEAN}},
+                              .max_tokens = max_tokens};
+  r->dim = FAKE_EMBD;
+  r->projection = floats(FAKE_EMBD * FAKE_EMBD);
+  for (int i = 0; i < FAKE_EMBD; i++) r->projection[i * FAKE_EMBD + i] = 1;
+  r->origin = floats(FAKE_EMBD);
+  r->n_columns = N_COLUMNS;
+  r->base_column = 3;
+  r->names = calloc(N_COLUMNS, sizeof *r->names);
+  r->weights = floats(N_COLUMNS * FAKE_EMBD);
+  r->bias = floats(N_COLUMNS);
+  for (int i = 0; i < N_COLUMNS; i++) {
+    r->names[i] = strdup(columns[i]);
+    if (i == r->base_column) continue;
+    r->weights[i * FAKE_EMBD + columns[i][0] % 32] = 8;
+    r->bias[i] = -4;
+  }
+  r->examples = (el_example_rule){FAKE_EMBD, floats(FAKE_EMBD), 0.5f, 10, -5};
+  for (int i = 0; i < FAKE_EMBD; i++) r->examples.scale[i] = 1;
+  r->top_k = 2;
+  r->margin = 0.2f;
+  r->facts.table = strdup("letters");
+  el_error err;
+  if (el_router_save(r, NULL, NULL, path, &err)) fail_msg("%s", err.message);
+  el_router_free(r);
+}
+
+typedef struct routed {
+  rig r;
+  char dir[64], path[128]; /* of the router */
+} routed;
+
+static routed open_limited(el_engine_options o, uint64_t n_pages, int max_tokens) {
+  routed t;
+  make_dir(t.dir);
+  snprintf(t.path, sizeof t.path, "%s/letters.gguf", t.dir);
+  put_router(t.path, max_tokens);
+  o.router_path = t.path;
+  t.r = rig_open_options(o, n_pages);
+  return t;
+}
+
+static routed open_with(el_engine_options o, uint64_t n_pages) {
+  return open_limited(o, n_pages, 64);
+}
+
+static routed open_plain(void) {
+  routed t = open_with(rig_options(4, 64, 16), 0);
+  for (int i = 0; i < 3; i++) rig_add(&t.r, columns[i], (uint64_t)i + 1);
+  return t;
+}
+
+static void close_routed(routed *t) {
+  rig_close(&t->r);
+  remove_tree(t->dir);
+}
+
+/* --- what a choice said */
+
+typedef struct choice {
+  int n_events;
+  char adapter[64], names[8][64];
+  float scores[8];
+  bool resident[8];
+  size_t n;
+} choice;
+
+static void keep_choice(result *r, const el_event *e) {
+  choice *c = r->context;
+  if (e->type != EL_EVENT_CHOICE) return;
+  if (r->n || e->n_candidates > 8) abort();
+  c->n_events++;
+  snprintf(c->adapter, sizeof c->adapter, "%s", e->adapter);
+  c->n = e->n_candidates;
+  for (size_t i = 0; i < c->n; i++) {
+    snprintf(c->names[i], sizeof c->names[i], "%s", e->candidates[i].name);
+    c->scores[i] = e->candidates[i].score;
+    c->resident[i] = e->candidates[i].resident;
+  }
+}
+
+static el_request automatic(const char *prompt, int32_t tokens[64], int max_tokens) {
+  size_t n = strlen(prompt);
+  for (size_t i = 0; i < n; i++) tokens[i] = (unsigned char)prompt[i];
+  el_request q = ask(tokens, n, max_tokens);
+  q.auto_adapter = true;
+  q.ignore_eos = true;
+  q.logprobs = true;
+  return q;
+}
+
+static choice run_auto(rig *r, const char *prompt, int max_tokens, result *out) {
+  int32_t tokens[64];
+  choice c = {0};
+  result_init(out);
+  out->hook = keep_choice;
+  out->context = &c;
+  rig_run(r, automatic(prompt, tokens, max_tokens), out);
+  if (out->last.finish == EL_FINISH_ERROR) fail_msg("%s", out->last.error.message);
+  assert_int_equal(c.n_events, 1);
+  return c;
+}
+
+static void assert_chooses(rig *r, const char *prompt, const char *adapter) {
+  result out;
+  choice c = run_auto(r, prompt, 0, &out);
+  assert_string_equal(c.adapter, adapter);
+}
+
+static void run_named(rig *r, const char *prompt, const char *adapter, int max_tokens, result *out) {
+  int32_t tokens[64];
+  el_request q = automatic(prompt, tokens, max_tokens);
+  q.auto_adapter = false;
+  q.adapter = adapter;
+  result_init(out);
+  rig_run(r, q, out);
+}
+
+static void assert_same(const result *a, const result *b) {
+  assert_int_equal(a->n, b->n);
+  assert_memory_equal(a->tokens, b->tokens, sizeof *a->tokens * (size_t)a->n);
+  assert_memory_equal(a->logprobs, b->logprobs, sizeof *a->logprobs * (size_t)a->n);
+}
+
+/* --- tests */
+
+static void the_best_adapter_answers_as_if_it_had_been_named(void **state) {
+  static const char *const prompts[] = {"aaaaaa", "xbbbbbb", "cc", "xyzxyzxyzxyzxyzxyzxyz"};
+  static const char *const wanted[] = {"a", "b", "c", "fake model"};
+  routed t = open_plain();
+  for (int i = 0; i < 4; i++) {
+    result named, out;
+    choice c = run_auto(&t.r, prompts[i], 20, &out);
+    assert_string_equal(c.adapter, wanted[i]);
+    assert_int_equal(c.n, 3);
+    assert_string_equal(c.names[0], wanted[i]);
+    for (size_t k = 1; k < c.n; k++) assert_true(c.scores[k - 1] >= c.scores[k]);
+    assert_true(c.scores[0] > 0 && c.scores[0] < 1);
+    run_named(&t.r, prompts[i], wanted[i], 20, &named);
+    assert_same(&out, &named);
+    assert_int_equal(out.last.prompt_tokens, strlen(prompts[i]));
+  }
+  el_stats st = rig_stats(&t.r);
+  assert_int_equal(st.choices, 4);
+  assert_int_equal(st.choices_base, 1);
+  assert_int_equal(st.adapters_in_router, 3);
+  close_routed(&t);
+}
+
+/* The base goes on from where the router's layers ended: every row is in two steps at most, half of it each time. */
+static void work_that_the_router_needed_is_not_done_again_for_the_base(void **state) {
+  routed t = open_plain();
+  result out;
+  fake_take_counts();
+  run_auto(&t.r, "xyzxyzxyzx", 1, &out);
+  fake_counts c = fake_take_counts();
+  assert_int_equal(c.heads, 10);
+  assert_int_equal(c.tails, 10);
+  assert_int_equal(c.rows, 20);
+  run_auto(&t.r, "aaaaaaaaaa", 1, &out);
+  c = fake_take_counts();
+  assert_int_equal(c.heads, 10);
+  assert_int_equal(c.tails, 0);
+  assert_int_equal(c.rows, 20);
+  close_routed(&t);
+}
+
+static void a_named_adapter_costs_no_selection(void **state) {
+  routed t = open_plain();
+  result out;
+  fake_take_counts();
+  run_named(&t.r, "aaaa", "b", 4, &out);
+  assert_int_equal(fake_take_counts().heads, 0);
+  assert_int_equal(rig_stats(&t.r).choices, 0);
+  close_routed(&t);
+}
+
+/* Half of the letters are a, half are b: scores are equal, and the base's too. A little more of b makes it the best,
+ * but a is within the margin. */
+static void of_those_close_to_the_best_one_in_memory_is_used(void **state) {
+  routed t = open_plain();
+  result out;
+  run_named(&t.r, "x", "a", 1, &out);
+  choice c = run_auto(&t.r, "aaaaaaaaabbbbbbbbbb", 0, &out);
+  assert_string_equal(c.names[0], "b");
+  assert_false(c.resident[0]);
+  assert_string_equal(c.adapter, "a");
+  assert_int_equal(rig_stats(&t.r).choices_resident, 1);
+  c = run_auto(&t.r, "aaabbbbbbb", 0, &out); /* too far from the best */
+  assert_string_equal(c.adapter, "b");
+  close_routed(&t);
+}
+
+static void options_go_before_the_routers_file(void **state) {
+  el_engine_options o = rig_options(4, 64, 16);
+  o.router_top_k = 1;
+  routed t = open_with(o, 0);
+  result out;
+  for (int i = 0; i < 3; i++) rig_add(&t.r, columns[i], (uint64_t)i + 1);
+  run_named(&t.r, "x", "a", 1, &out);
+  assert_chooses(&t.r, "aaaaaaaaabbbbbbbbbb", "b");
+  close_routed(&t);
+}
+
+static void candidates_limit_the_choice(void **state) {
+  static const struct {
+    const char *prompt, *candidates[2], *wanted; /* NULL: refused */
+  } cases[] = {{"aaaa", {"b", "fake model"}, "fake model"},
+               {"aaaa", {"b", "c"}, "b"},
+               {"bbbb", {"tenant/*", NULL}, "tenant/a"},
+               {"cccc", {"*", NULL}, "c"},
+               {"aaaa", {"nobody", "b"}, "b"},
+               {"aaaa", {"nobody", "other/*"}, NULL}};
+  routed t = open_plain();
+  rig_add(&t.r, "tenant/a", 9); /* no column has this name */
+  float z[FAKE_EMBD] = {0};
+  z[1] = 1;
+  el_adapter_info *info;
+  assert_int_equal(el_adapter_get(t.r.engine, "tenant/a", &info, NULL), EL_OK);
+  assert_false(info->in_router);
+  pthread_mutex_lock(&t.r.engine->chooser.mutex);
+  assert_int_equal(el_bank_put(t.r.engine->chooser.bank, info->id, "tenant/a", z, 1, NULL, NULL), EL_OK);
+  pthread_mutex_unlock(&t.r.engine->chooser.mutex);
+  el_free(info);
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    int32_t tokens[64];
+    result out;
+    choice c = {0};
+    result_init(&out);
+    out.hook = keep_choice;
+    out.context = &c;
+    el_request q = automatic(cases[i].prompt, tokens, 1);
+    q.candidates = cases[i].candidates;
+    q.n_candidates = 1 + (cases[i].candidates[1] != NULL);
+    rig_run(&t.r, q, &out);
+    if (cases[i].wanted) {
+      assert_string_equal(c.adapter, cases[i].wanted);
+    } else {
+      assert_int_equal(out.last.finish, EL_FINISH_ERROR);
+      assert_int_equal(out.last.error.code, EL_ERR_NOT_FOUND);
+    }
+  }
+  close_routed(&t);
+}
+
+/* The first tokens are the template's or a system message; long prompts are read up to the limit. */
+static void only_the_tokens_in_focus_count_and_so_many_are_read(void **state) {
+  routed t = open_limited(rig_options(4, 64, 16), 0, 8);
+  for (int i = 0; i < 3; i++) rig_add(&t.r, columns[i], (uint64_t)i + 1);
+  static const struct {
+    const char *prompt;
+    size_t begin, end;
+    const char *wanted;
+    int read;
+  } cases[] = {{"aaabb", 3, 5, "b", 5},
+               {"aaabbccc", 3, 5, "b", 5},
+               {"aaaaabbbb", 5, 9, "b", 4},
+               {"bbbbbbbbaaaaaaaaaaaaaaaaaaaa", 0, 0, "b", 8},
+               {"aaaaaaaaaabbbbbbbbcccccc", 10, 24, "b", 8}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    int32_t tokens[64];
+    result out, named;
+    choice c = {0};
+    result_init(&out);
+    out.hook = keep_choice;
+    out.context = &c;
+    el_request q = automatic(cases[i].prompt, tokens, 5);
+    q.focus_begin = cases[i].begin;
+    q.focus_end = cases[i].end;
+    fake_take_counts();
+    rig_run(&t.r, q, &out);
+    assert_string_equal(c.adapter, cases[i].wanted);
+    assert_int_equal(fake_take_counts().heads, cases[i].read);
+    run_named(&t.r, cases[i].prompt, cases[i].wanted, 5, &named);
+    assert_same(&out, &named);
+  }
+  close_routed(&t);
+}
+
+/* A system message that the base has computed before is not read again. */
+static void what_is_cached_before_the_focus_is_not_read(void **state) {
+  routed t = open_plain();
+  result out, named;
+  static const char prompts[2][64] = {"0123456789abcdef0123456789ABCDEFbbbbbb",
+                                      "0123456789abcdef0123456789ABCDEFzzzzzz"};
+  run_named(&t.r, "0123456789abcdef0123456789ABCDEFx", NULL, 1, &out);
+  for (int i = 0; i < 2; i++) {
+    int32_t tokens[64];
+    choice c = {0};
+    result_init(&out);
+    out.hook = keep_choice;
+    out.context = &c;
+    el_request q = automatic(prompts[i], tokens, 5);
+    q.focus_begin = 32;
+    fake_take_counts();
+    rig_run(&t.r, q, &out);
+    assert_string_equal(c.adapter, i ? "fake model" : "b");
+    assert_int_equal(fake_take_counts().heads, 6);
+    assert_int_equal(out.last.cached_tokens, i ? 32 : 0);
+    run_named(&t.r, prompts[i], c.adapter, 5, &named);
+    assert_same(&out, &named);
+  }
+  assert_int_equal(rig_stats(&t.r).choice_tokens, 12);
+  close_routed(&t);
+}
+
+static void a_choice_alone_generates_nothing(void **state) {
+  routed t = open_plain();
+  int32_t tokens[64];
+  el_request q = automatic("bbbb", tokens, 20);
+  q.only_choose = true;
+  uint64_t id;
+  el_event e;
+  assert_int_equal(el_submit(t.r.engine, &q, &id, NULL), EL_OK);
+  assert_int_equal(el_next_event(t.r.engine, id, -1, &e), EL_OK); /* polled: events are kept with their strings */
+  assert_int_equal(e.type, EL_EVENT_CHOICE);
+  assert_string_equal(e.adapter, "b");
+  assert_int_equal(e.n_candidates, 3);
+  assert_string_equal(e.candidates[0].name, "b");
+  assert_string_equal(e.candidates[1].name, "fake model");
+  assert_true(e.candidates[1].resident);
+  assert_int_equal(el_next_event(t.r.engine, id, -1, &e), EL_OK);
+  assert_int_equal(e.type, EL_EVENT_DONE);
+  assert_int_equal(e.finish, EL_FINISH_LENGTH);
+  assert_int_equal(e.completion_tokens, 0);
+  assert_int_equal(rig_stats(&t.r).adapters_resident, 0);
+  close_routed(&t);
+}
+
+static void requests_that_make_no_sense_are_refused(void **state) {
+  routed t = open_plain();
+  int32_t tokens[64];
+  el_error err;
+  const char *empty = "", *null = NULL;
+  el_adapter_scale scale = {"a", 1};
+  const el_request good = automatic("bbbb", tokens, 1);
+  el_request q = good;
+#define REFUSED(change, part)                                                \
+  do {                                                                       \
+    q = good;                                                                \
+    change;                                                                  \
+    assert_int_equal(el_submit(t.r.engine, &q, NULL, &err), EL_ERR_INVALID); \
+    assert_non_null(strstr(err.message, part));                              \
+  } while (0)
+  REFUSED(q.adapter = "a", "auto_adapter");
+  REFUSED((q.adapters = &scale, q.n_adapters = 1), "auto_adapter");
+  REFUSED(q.n_candidates = 1, "candidates");
+  REFUSED(q.n_candidates = EL_MAX_CANDIDATES + 1, "candidates");
+  REFUSED((q.candidates = &empty, q.n_candidates = 1), "candidates[0]");
+  REFUSED((q.candidates = &null, q.n_candidates = 1), "candidates[0]");
+  REFUSED(q.focus_end = 5, "focus");
+  REFUSED((q.focus_begin = 3, q.focus_end = 3), "focus");
+  REFUSED(q.focus_begin = SIZE_MAX, "focus");
+  REFUSED(q.n_scores = -1, "n_scores");
+  REFUSED(q.n_scores = EL_MAX_SCORES + 1, "n_scores");
+  close_routed(&t);
+  rig r = rig_open(2, 64, 16);
+  assert_int_equal(el_submit(r.engine, &good, NULL, &err), EL_ERR_INVALID);
+  assert_non_null(strstr(err.message, "no router"));
+  rig_close(&r);
+}
+
+/* --- examples */
+
+static void put_adapter(const char *dir, const char *name, const char *examples) {
+  char path[160];
+  put_fake_peft(dir, name, (float)name[0]);
+  snprintf(path, sizeof path, "%s/%s", dir, name);
+  if (examples) write_file(path, "examples.jsonl", examples, strlen(examples));
+}
+
+static void adapters_with_examples_take_part_without_training(void **state) {
+  char dir[64], path[160];
+  make_dir(dir);
+  put_adapter(dir, "dee", "{\"prompt\": \"dddd\"}\n\n{\"prompt\": \"ddd\", \"completion\": 1}\n");
+  put_adapter(dir, "none", NULL);
+  put_adapter(dir, "broken", "{\"prompt\": \"d\"}\n{\"prompt\": 3}\n");
+  routed t = open_with(rig_options(4, 64, 16), 60);
+  el_error err;
+  assert_int_equal(el_adapter_add_dir(t.r.engine, dir, NULL, NULL, &err), EL_OK);
+  assert_int_equal(el_router_wait(t.r.engine, -1, &err), EL_OK);
+  assert_int_equal(rig_stats(&t.r).adapters_in_router, 1);
+  assert_int_equal(rig_stats(&t.r).requests_submitted, 0); /* the readings are nobody's requests */
+  assert_chooses(&t.r, "dddddd", "dee");
+  assert_chooses(&t.r, "eeeeee", "fake model");
+  /* One that comes later; one whose examples come later; one that changes them; one that goes. */
+  put_adapter(dir, "eve", "{\"prompt\": \"eeee\"}\n");
+  put_adapter(dir, "none", "{\"prompt\": \"ffff\"}\n");
+  assert_int_equal(el_adapter_rescan(t.r.engine, NULL, &err), EL_OK);
+  assert_int_equal(el_router_wait(t.r.engine, -1, &err), EL_OK);
+  assert_chooses(&t.r, "eeeeee", "eve");
+  assert_chooses(&t.r, "ffffff", "none");
+  put_adapter(dir, "eve", "{\"prompt\": \"gggggggg\"}\n");
+  snprintf(path, sizeof path, "%s/dee", dir);
+  remove_tree(path);
+  assert_int_equal(el_adapter_rescan(t.r.engine, NULL, &err), EL_OK);
+  assert_int_equal(el_router_wait(t.r.engine, -1, &err), EL_OK);
+  assert_chooses(&t.r, "gggggg", "eve");
+  assert_chooses(&t.r, "eeeeee", "fake model");
+  assert_chooses(&t.r, "dddddd", "fake model");
+  assert_int_equal(rig_stats(&t.r).adapters_in_router, 2);
+  close_routed(&t);
+  remove_tree(dir);
+}
+
+/* With a cache folder the next start reads no examples; another router's vectors are not taken for its own. */
+static void examples_are_read_once(void **state) {
+  char dir[64], cache[64];
+  make_dir(dir);
+  make_dir(cache);
+  put_adapter(dir, "dee", "{\"prompt\": \"dddd\"}\n");
+  put_adapter(dir, "eve", "{\"prompt\": \"eeee\"}\n");
+  static const struct { int max_tokens, heads; } runs[] = {{64, 8}, {64, 0}, {32, 8}, {64, 0}};
+  for (size_t i = 0; i < sizeof runs / sizeof *runs; i++) {
+    el_engine_options o = rig_options(4, 64, 16);
+    o.cache_dir = cache;
+    routed t = open_limited(o, 60, runs[i].max_tokens);
+    assert_int_equal(el_adapter_add_dir(t.r.engine, dir, NULL, NULL, NULL), EL_OK);
+    assert_int_equal(el_router_wait(t.r.engine, -1, NULL), EL_OK);
+    assert_int_equal(fake_take_counts().heads, runs[i].heads);
+    assert_chooses(&t.r, "dddddd", "dee");
+    assert_chooses(&t.r, "eeeeee", "eve");
+    close_routed(&t);
+  }
+  put_adapter(dir, "eve", "{\"prompt\": \"fff\"}\n"); /* one that changes is read again, the other is not */
+  el_engine_options o = rig_options(4, 64, 16);
+  o.cache_dir = cache;
+  routed t = open_with(o, 60);
+  assert_int_equal(el_adapter_add_dir(t.r.engine, dir, NULL, NULL, NULL), EL_OK);
+  assert_int_equal(el_router_wait(t.r.engine, -1, NULL), EL_OK);
+  assert_int_equal(fake_take_counts().heads, 3);
+  close_routed(&t);
+  remove_tree(dir);
+  remove_tree(cache);
+}
+
+static void a_trained_adapter_that_is_gone_is_not_chosen(void **state) {
+  routed t = open_plain();
+  assert_chooses(&t.r, "aaaa", "a");
+  assert_int_equal(el_adapter_remove(t.r.engine, "a", NULL), EL_OK);
+  assert_chooses(&t.r, "aaaa", "fake model");
+  close_routed(&t);
+}
+
+/* --- among others */
+
+/* Small pools, so that sequences are preempted and adapters come and go while the router reads; every answer is that of
+ * the named adapter, and of the adapter that the prompt calls for (margin 0). */
+static void choices_do_not_depend_on_what_else_runs(void **state) {
+  enum { N = 60 };
+  static result named[N], out[N];
+  static choice choices[N];
+  static char prompts[N][64];
+  static int32_t tokens[N][64];
+  for (int pages = 11; pages <= 40; pages += 13) {
+    el_engine_options o = rig_options(6, 96, 12);
+    o.router_margin = 0;
+    routed t = open_with(o, (uint64_t)pages);
+    for (int i = 0; i < 3; i++) rig_add_rank(&t.r, columns[i], i + 1, (uint64_t)i + 1);
+    for (int i = 0; i < N; i++) {
+      char letter = "abcx"[i % 4];
+      int n = 1 + i * 7 % 50;
+      memset(prompts[i], letter, (size_t)n);
+      prompts[i][n] = 0;
+      if (n > 8) prompts[i][n / 2] = 'y';
+      run_named(&t.r, prompts[i], letter == 'x' ? NULL : (char[]){letter, 0}, 20 + i % 25, &named[i]);
+    }
+    fake_hold();
+    for (int i = 0; i < N; i++) {
+      choices[i] = (choice){0};
+      result_init(&out[i]);
+      out[i].hook = keep_choice;
+      out[i].context = &choices[i];
+      el_request q = automatic(prompts[i], tokens[i], 20 + i % 25);
+      if (i % 3 == 2) {
+        q.auto_adapter = false;
+        q.adapter = i % 4 == 3 ? NULL : columns[i % 4];
+      }
+      rig_submit(&t.r, q, &out[i]);
+    }
+    fake_release();
+    for (int i = 0; i < N; i++) {
+      result_wait(&out[i]);
+      assert_same(&out[i], &named[i]);
+      if (i % 3 != 2) assert_string_equal(choices[i].adapter, i % 4 == 3 ? "fake model" : columns[i % 4]);
+    }
+    if (pages == 11) assert_true(rig_stats(&t.r).preemptions > 0);
+    close_routed(&t);
+  }
+}
+
+static void one_that_waits_for_its_choice_can_be_cancelled(void **state) {
+  routed t = open_plain();
+  int32_t tokens[64];
+  result out[8];
+  uint64_t ids[8];
+  fake_hold();
+  for (int i = 0; i < 8; i++) {
+    result_init(&out[i]);
+    ids[i] = rig_submit(&t.r, automatic("abcabcabcabcabcabcabcabcabcabcabcabc", tokens, -1), &out[i]);
+  }
+  for (int i = 0; i < 8; i++) el_cancel(t.r.engine, ids[i]);
+  fake_release();
+  for (int i = 0; i < 8; i++) {
+    result_wait(&out[i]);
+    assert_int_equal(out[i].last.finish, EL_FINISH_CANCELLED);
+  }
+  close_routed(&t);
+}
+
+static void a_router_for_another_model_is_refused(void **state) {
+  routed t = open_plain();
+  el_engine_options o = rig_options(2, 64, 16);
+  el_engine *e = NULL;
+  el_error err;
+  char model[128];
+  snprintf(model, sizeof model, "%s", t.r.path);
+  o.model_path = model;
+  o.router_path = model;
+  assert_int_not_equal(el_engine_open(&o, &e, &err), EL_OK);
+  assert_null(e);
+  o.router_path = "/nowhere/router.gguf";
+  assert_int_equal(el_engine_open(&o, &e, &err), EL_ERR_IO);
+  assert_non_null(strstr(err.message, "/nowhere/router.gguf"));
+  close_routed(&t);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(the_best_adapter_answers_as_if_it_had_been_named),
+      cmocka_unit_test(work_that_the_router_needed_is_not_done_again_for_the_base),
+      cmocka_unit_test(a_named_adapter_costs_no_selection),
+      cmocka_unit_test(of_those_close_to_the_best_one_in_memory_is_used),
+      cmocka_unit_test(options_go_before_the_routers_file),
+      cmocka_unit_test(candidates_limit_the_choice),
+      cmocka_unit_test(only_the_tokens_in_focus_count_and_so_many_are_read),
+      cmocka_unit_test(what_is_cached_before_the_focus_is_not_read),
+      cmocka_unit_test(a_choice_alone_generates_nothing),
+      cmocka_unit_test(requests_that_make_no_sense_are_refused),
+      cmocka_unit_test(adapters_with_examples_take_part_without_training),
+      cmocka_unit_test(examples_are_read_once),
+      cmocka_unit_test(a_trained_adapter_that_is_gone_is_not_chosen),
+      cmocka_unit_test(choices_do_not_depend_on_what_else_runs),
+      cmocka_unit_test(one_that_waits_for_its_choice_can_be_cancelled),
+      cmocka_unit_test(a_router_for_another_model_is_refused),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
