@@ -13,7 +13,7 @@ FUZZ_SECONDS ?= 600
 configure = test -f build/build.ninja || { rm -rf build/meson-private; meson setup build --buildtype=release; }
 
 .DEFAULT_GOAL := build
-.PHONY: build serve model setup test asan fuzz bench-peer bench-compare soak install fmt clean help
+.PHONY: build serve model setup test asan tsan fuzz bench-peer bench-compare bench-adapters soak install fmt clean help
 
 build:
 	@tools/setup --check build
@@ -41,16 +41,22 @@ test:
 asan:
 	@tools/test asan
 
+tsan:
+	@tools/test tsan
+
 fuzz:
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) tools/test fuzz
 
-# Both measure: nothing else should be running.
+# They measure: nothing else should be running.
 bench-peer: build
 	@tools/peer/bench.py $(ARGS)
 
 bench-compare:
 	@tools/setup --check build
 	@tools/bench-compare $(if $(BASE),--base '$(BASE)') $(ARGS)
+
+bench-adapters: build
+	@tools/bench-adapters $(ARGS)
 
 soak: build
 	@tools/soak.py $(ARGS)
@@ -72,9 +78,11 @@ help:
 	@echo "                PORT=$(PORT) HOST=$(HOST) MODEL=FILE.gguf ADAPTERS=$(ADAPTERS) ARGS='--slots 32'"
 	@echo "make test       install what the tests need, then run all of them: unit, program, server, install, Arm, fuzzers, sanitizers"
 	@echo "make asan       the unit, program and server tests under AddressSanitizer and UndefinedBehaviorSanitizer"
+	@echo "make tsan       the tests of threads, a short soak among them, under ThreadSanitizer; not part of make test"
 	@echo "make fuzz       the fuzzers for FUZZ_SECONDS=$(FUZZ_SECONDS) each"
 	@echo "make bench-peer    our speed beside llama.cpp's, about 20 minutes on two cores; ARGS='--quick', ARGS=--help"
 	@echo "make bench-compare our speed beside that of another revision: BASE=main~5; ARGS=--help"
+	@echo "make bench-adapters  10 to 10,000 adapters in memory for 50, beside llama-server, about 8 minutes; ARGS='--quick', ARGS=--help"
 	@echo "make soak       100,000 requests over 1,000 adapters in memory for 20, about 2 minutes; ARGS=--help"
 	@echo "make install    PREFIX=$(PREFIX); DESTDIR is heeded"
 	@echo "make model      fetch the default model into the cache and print its path"

@@ -13,10 +13,13 @@
 #include "base/error.h"
 #include "format/text.h"
 
-/* The computing threads wait for each other at barriers, so one that has to share its core holds up all of them: the
- * loader gets about a tenth of a core that is busy, and all of one that is not. And it gets it in small pieces, where
- * the kernel knows how (Linux 6.12): a token is late by one of them, not by a time slice of several milliseconds. */
-enum { LOADER_NICE = 10, LOADER_SLICE_US = 200 };
+/* The computing threads wait for each other at barriers, so one that has to share its core holds up all of them: a
+ * single load gets about a tenth of a core that is busy, and all of one that is not. When others wait behind it,
+ * loading is what holds up requests, and it gets a fair share. Either comes in small pieces, where the kernel knows how
+ * (Linux 6.12): a token is late by one of them, not by a time slice of several milliseconds. Two threads take turns,
+ * because without privileges a thread that was nice cannot stop being so. */
+enum { PATIENT_NICE = 10, LOADER_SLICE_US = 200 };
+enum { PATIENT, HURRIED, N_THREADS };
 
 /* A buffer for reading files that is larger than this is given back after each. */
 enum { KEEP_BUFFER = 64 << 20 };
@@ -28,12 +31,12 @@ struct el_loader {
   el_file_buffer buffers[EL_MAX_COMBINED]; /* a combination has all of its files open at once */
   void (*on_result)(void *user);
   void *user;
-  pthread_t thread;
-  bool has_thread;
+  pthread_t threads[N_THREADS];
+  int n_threads;
 
   pthread_mutex_t mutex;
   pthread_cond_t work;
-  bool stop;
+  bool stop, busy; /* busy: one of the threads is in a load, and has the packer and the buffers */
   /* Load i is ring[i % EL_MAX_LOADS]. taken <= ended <= pushed <= taken + EL_MAX_LOADS. */
   uint64_t pushed, ended, taken;
   el_load ring[EL_MAX_LOADS];
@@ -133,30 +136,50 @@ bool el_loader_work(el_loader *l) {
 }
 
 /* Without the right to be slower it is as fast as the others: no harm but theirs. */
-static void give_way(void) {
+static void give_way(int nice) {
   struct { /* sched_attr of the system call, which glibc has no function for */
     uint32_t size, policy;
     uint64_t flags;
     int32_t nice;
     uint32_t priority;
     uint64_t runtime, deadline, period;
-  } attr = {.policy = SCHED_BATCH, .nice = LOADER_NICE, .runtime = LOADER_SLICE_US * 1000};
+  } attr = {.policy = SCHED_BATCH, .nice = nice, .runtime = LOADER_SLICE_US * 1000};
   attr.size = sizeof attr;
   syscall(SYS_sched_setattr, 0, &attr, 0);
 }
 
-static void *thread_main(void *arg) {
-  el_loader *l = arg;
-  pthread_setname_np(pthread_self(), "el-loader");
-  give_way();
+/* Whether the next load is that thread's. Called with the mutex held. */
+static bool has_turn(const el_loader *l, int which) {
+  uint64_t waiting = l->pushed - l->ended;
+  return !l->busy && waiting && which == (waiting > 1 ? HURRIED : PATIENT);
+}
+
+static void *work_in_turn(el_loader *l, int which) {
+  pthread_mutex_lock(&l->mutex);
   for (;;) {
-    pthread_mutex_lock(&l->mutex);
-    while (!l->stop && l->ended == l->pushed) pthread_cond_wait(&l->work, &l->mutex);
-    bool stop = l->stop;
+    while (!l->stop && !has_turn(l, which)) pthread_cond_wait(&l->work, &l->mutex);
+    if (l->stop) break;
+    l->busy = true;
     pthread_mutex_unlock(&l->mutex);
-    if (stop) return NULL;
     el_loader_work(l);
+    pthread_mutex_lock(&l->mutex);
+    l->busy = false;
+    pthread_cond_broadcast(&l->work);
   }
+  pthread_mutex_unlock(&l->mutex);
+  return NULL;
+}
+
+static void *patient_main(void *loader) {
+  pthread_setname_np(pthread_self(), "el-loader");
+  give_way(PATIENT_NICE);
+  return work_in_turn(loader, PATIENT);
+}
+
+static void *hurried_main(void *loader) {
+  pthread_setname_np(pthread_self(), "el-loader-queue");
+  give_way(0);
+  return work_in_turn(loader, HURRIED);
 }
 
 /* ------------------------------------------------------------------- public */
@@ -179,11 +202,14 @@ el_status el_loader_new(const el_lora_shape *shape, const el_kernels *k, el_layo
     sigset_t all, before; /* signals are for the program's own threads */
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    int failed = pthread_create(&l->thread, NULL, thread_main, l);
+    int failed = 0;
+    for (int i = 0; i < N_THREADS && !failed; i++) {
+      failed = pthread_create(&l->threads[i], NULL, i == HURRIED ? hurried_main : patient_main, l);
+      l->n_threads += !failed;
+    }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (failed)
-      status = el_fail(err, EL_ERR_NO_MEMORY, "cannot start the adapter loader's thread: %s", strerror(failed));
-    l->has_thread = !failed;
+      status = el_fail(err, EL_ERR_NO_MEMORY, "cannot start the adapter loader's threads: %s", strerror(failed));
   }
   if (status)
     el_loader_free(l);
@@ -193,13 +219,11 @@ el_status el_loader_new(const el_lora_shape *shape, const el_kernels *k, el_layo
 }
 
 void el_loader_stop(el_loader *l) {
-  if (!l->has_thread) return;
   pthread_mutex_lock(&l->mutex);
   l->stop = true;
-  pthread_cond_signal(&l->work);
+  pthread_cond_broadcast(&l->work);
   pthread_mutex_unlock(&l->mutex);
-  pthread_join(l->thread, NULL);
-  l->has_thread = false;
+  while (l->n_threads) pthread_join(l->threads[--l->n_threads], NULL);
 }
 
 void el_loader_free(el_loader *l) {
@@ -222,7 +246,7 @@ void el_loader_push(el_loader *l) {
   pthread_mutex_lock(&l->mutex);
   assert(l->pushed - l->taken < EL_MAX_LOADS);
   l->pushed++;
-  pthread_cond_signal(&l->work);
+  pthread_cond_broadcast(&l->work);
   pthread_mutex_unlock(&l->mutex);
 }
 

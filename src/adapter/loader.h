@@ -1,4 +1,4 @@
-/* Adapters from disk into blocks of the pool, on a thread of their own.
+/* Adapters from disk into blocks of the pool, on threads of their own, one load at a time.
  *
  * The engine thread, which owns the pool, fills in a load with the blocks that it may use and hands it over; the loader
  * reads, checks and packs, and hands it back. Loads are done in order. When the blocks do not suffice it says how many
@@ -37,11 +37,11 @@ typedef struct el_load {
 
 typedef struct el_loader el_loader;
 
-/* on_result is called by the loader's thread when a load has come to its end. own_thread false: el_loader_work does the
- * work, for tests that want it in order. */
+/* on_result is called by a thread of the loader's when a load has come to its end. own_thread false: el_loader_work
+ * does the work, for tests that want it in order. */
 el_status el_loader_new(const el_lora_shape *shape, const el_kernels *k, el_layout layout, const el_pool *pool,
                         bool own_thread, void (*on_result)(void *user), void *user, el_loader **out, el_error *err);
-/* Ends the thread after the load that it is in. The entries of loads that were not taken back stay as they are. */
+/* Ends the threads after the load that one is in. The entries of loads that were not taken back stay as they are. */
 void el_loader_stop(el_loader *l);
 void el_loader_free(el_loader *l); /* NULL is allowed */
 

@@ -41,7 +41,7 @@ static el_status add(el_engine *e, el_entry_spec *spec, el_error *err) {
                    spec->name, (double)spec->size.bytes / (1 << 20),
                    (double)pool->n_blocks * (double)pool->block_bytes / (1 << 20));
   if (!status) status = el_registry_add(e->registry, spec, err);
-  if (!status) el_examples_settle(e, false);
+  if (!status) el_readings_settle(e, false);
   return status;
 }
 
@@ -58,7 +58,7 @@ el_status el_adapter_add_random(el_engine *e, const char *name, int rank, uint64
 el_status el_adapter_remove(el_engine *e, const char *name, el_error *err) {
   if (!e) return el_fail(err, EL_ERR_INVALID, "engine: is NULL");
   el_status status = el_registry_remove(e->registry, name, err);
-  if (!status) el_examples_settle(e, false);
+  if (!status) el_readings_settle(e, false);
   return status;
 }
 
@@ -151,7 +151,7 @@ el_status el_adapter_add_dir(el_engine *e, const char *dir, size_t *n_added, siz
   }
   pthread_mutex_unlock(&d->mutex);
   if (status) return status;
-  el_examples_settle(e, false);
+  el_readings_settle(e, false);
   if (n_added) *n_added = sum.n_added;
   if (n_failed) *n_failed = sum.n_failed;
   return EL_OK;
@@ -170,7 +170,7 @@ el_status el_adapter_rescan(el_engine *e, el_rescan_result *out, el_error *err) 
     if (one && !status) status = el_fail(err, one, "%s", error.message);
   }
   pthread_mutex_unlock(&e->dirs.mutex);
-  el_examples_settle(e, true);
+  el_readings_settle(e, true);
   if (out) *out = sum;
   return status;
 }

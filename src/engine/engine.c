@@ -185,7 +185,7 @@ static el_status open_parts(el_engine *e, const el_engine_options *o, el_pool_se
   if (status || (status = load(e, o, err)) || (status = reserve(e, o, setup, err))) return status;
   pthread_sigmask(SIG_SETMASK, &all, &before);
   status = start_thread(e, err);
-  if (!status && e->chooser.router) status = el_examples_start(e, o->router_path, err);
+  if (!status && e->chooser.router) status = el_readings_start(e, o->router_path, err);
   pthread_sigmask(SIG_SETMASK, &before, NULL);
   return status;
 }
@@ -226,7 +226,7 @@ el_status el_engine_open(const el_engine_options *options, el_engine **out, el_e
 void el_engine_close(el_engine *e) {
   if (!e) return;
   el_upkeep_stop(e);
-  el_examples_stop(e);
+  el_readings_stop(e);
   if (e->thread_started) {
     pthread_mutex_lock(&e->mutex);
     e->closing = true;
@@ -240,7 +240,7 @@ void el_engine_close(el_engine *e) {
   }
   el_request_free_all(e);
   el_chooser_close(e);
-  el_examples_free(e->examples);
+  el_readings_free(e->readings);
   el_memory_free(&e->memory);
   el_registry_free(e->registry);
   el_sampler_free(e->sampler);

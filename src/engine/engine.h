@@ -8,8 +8,8 @@
 #include "base/log.h"
 #include "base/threads.h"
 #include "engine/chooser.h"
-#include "engine/examples.h"
 #include "engine/memory.h"
+#include "engine/readings.h"
 #include "engine/sampler.h"
 #include "engine/scheduler.h"
 #include "engine/seq.h"
@@ -78,7 +78,7 @@ struct el_engine {
   el_scheduler scheduler;
 
   el_chooser chooser;    /* these say themselves who may touch what */
-  el_examples *examples; /* NULL: there is no router */
+  el_readings *readings; /* NULL: there is no router */
 
   pthread_t thread;
   bool thread_started;

@@ -80,7 +80,7 @@ el_status el_reader_use_lora(el_reader *r, const char *path, el_error *err) {
   el_adapter *adapter = NULL;
   el_hparams_shape(el_model_hparams(r->model), &shape);
   el_status status = el_lora_file_open(path, &shape, &f, err);
-  if (!status) status = el_adapter_pack(f, &shape, r->kernels, &adapter, err);
+  if (!status) status = el_adapter_pack(f, &shape, r->kernels, EL_LAYOUT_Q8, &adapter, err);
   el_lora_file_close(f);
   if (status) return status;
   el_adapter_free(r->adapter);

@@ -1,6 +1,7 @@
 /* Requests that leave the choice of adapter to the router. On the fake model, whose states count tokens modulo 32, with
  * a router that looks for letters: column "a" expects a lot of prompts with many 'a', and so on. */
 #include "engine_fixture.h"
+#include "router/examples.h"
 
 enum { N_COLUMNS = 4 };
 static const char *const columns[N_COLUMNS] = {"a", "b", "c", "base"};
@@ -39,12 +40,13 @@ static void put_router(const char *path, int max_tokens) {
     r->weights[i * FAKE_EMBD + columns[i][0] % 32] = 8;
     r->bias[i] = -4;
   }
-  r->examples = (el_example_rule){FAKE_EMBD, floats(FAKE_EMBD), 0.5f, 10, -5};
-  for (int i = 0; i < FAKE_EMBD; i++) r->examples.scale[i] = 1;
+  r->examples = (el_example_rule){.dim = FAKE_EMBD, .center = floats(FAKE_EMBD), .slope = 10, .offset = -5};
+  el_error err;
+  const float background[FAKE_EMBD] = {1}; /* one prompt that is near to none of a test */
+  if (el_examples_background(&r->examples, background, 1, &err)) fail_msg("%s", err.message);
   r->top_k = 2;
   r->margin = 0.2f;
   r->facts.table = strdup("letters");
-  el_error err;
   if (el_router_save(r, NULL, NULL, path, &err)) fail_msg("%s", err.message);
   el_router_free(r);
 }

@@ -1,5 +1,8 @@
 /* A load, with all that can go wrong on its way: it ends with a reason, leaves other blocks alone, and the next one
  * works. */
+#include <pthread.h>
+#include <semaphore.h>
+
 #include "adapter/index_file.h"
 #include "adapter/loader.h"
 #include "bytes.h"
@@ -229,6 +232,60 @@ static void an_index_file_is_for_one_layout(void **state) {
   close_rig(&r);
 }
 
+/* Which threads did the loads. Called by one after the other, each time before the test waits for that load. */
+typedef struct workers {
+  sem_t ended;
+  pthread_t first;
+  int n_loads, n_by_first;
+} workers;
+
+static void note_worker(void *user) {
+  workers *w = user;
+  if (!w->n_loads++) w->first = pthread_self();
+  w->n_by_first += pthread_equal(w->first, pthread_self()) != 0;
+  sem_post(&w->ended);
+}
+
+static void loads_of_both_threads_are_right_and_in_order(void **state) {
+  enum { ROUNDS = 40, GIVEN = N_BLOCKS / EL_MAX_LOADS };
+  rig r = open_rig(BLOCK);
+  el_error err;
+  workers w = {0};
+  sem_init(&w.ended, 0, 0);
+  if (el_loader_new(&r.shape, r.kernels, EL_LAYOUT_Q8, &r.pool, true, note_worker, &w, &r.loader, &err))
+    fail_msg("%s", err.message);
+  int total = 0;
+  for (int round = 0; round < ROUNDS; round++) {
+    /* A single one, which the patient thread does, and as many as there may be, which the other one does but the last.
+     */
+    int n = round % 2 ? EL_MAX_LOADS : 1;
+    for (int i = 0; i < n; i++) {
+      el_load *l = el_loader_next(r.loader);
+      assert_non_null(l);
+      l->entry = r.entry;
+      l->n_blocks = GIVEN;
+      l->consecutive = true;
+      for (uint32_t b = 0; b < GIVEN; b++) l->blocks[b] = (uint32_t)i * GIVEN + b;
+      el_loader_push(r.loader);
+    }
+    assert_null(n == EL_MAX_LOADS ? el_loader_next(r.loader) : NULL);
+    for (int i = 0; i < n; i++, total++) sem_wait(&w.ended);
+    for (int i = 0; i < n; i++) {
+      el_load *l = el_loader_result(r.loader);
+      assert_non_null(l);
+      assert_int_equal(l->end, EL_LOAD_DONE);
+      assert_int_equal(l->blocks[0], i * GIVEN);
+      assert_is_the_file(&r, l->adapter);
+      el_loader_pop(r.loader);
+    }
+    assert_null(el_loader_result(r.loader));
+  }
+  assert_int_equal(w.n_loads, total);
+  assert_in_range(w.n_by_first, ROUNDS / 2, total - 1);
+  close_rig(&r);
+  sem_destroy(&w.ended);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(an_adapter_is_the_same_in_whatever_blocks_it_lies),
@@ -237,6 +294,7 @@ int main(void) {
       cmocka_unit_test(a_failed_file_call_fails_the_load_with_its_reason),
       cmocka_unit_test(a_truncated_file_is_an_error_at_every_length),
       cmocka_unit_test(a_file_that_changes_while_it_is_read_is_read_again_once),
+      cmocka_unit_test(loads_of_both_threads_are_right_and_in_order),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -65,6 +65,25 @@ def peer_flags(folder):
     return "unknown flags"
 
 
+def our_version(program, kernels=None):
+    commit = subprocess.run(["git", "-C", TOOLS.parent, "describe", "--always", "--dirty"], capture_output=True, text=True)
+    version = f"{output(program, '--version').strip()} ({commit.stdout.strip() or 'not from git'})"
+    return ", ".join([version, *([f"{kernels} kernels"] if kernels else []), compiler(program)])
+
+
+def peer_version(program):
+    """Of the peer, one of its programs being that."""
+    folder = Path(program).resolve().parent
+    version = re.search(r"^VERSION=(\S+)", (HERE / "build.sh").read_text(), re.MULTILINE)[1]
+    library = next(iter(sorted(folder.glob("libggml-cpu.so*"))), program)
+    return f"llama.cpp of llama-cpp-python {version}, {compiler(library)}, {peer_flags(folder)}"
+
+
+def physical_cores(program):
+    """As many threads as edgelora takes by itself."""
+    return json.loads(output(program, "bench", "peak", "--threads", 1, "--repeat", 1, "--limits", "compute", "--json"))["machine"]["cores"]
+
+
 def python_with_gguf():
     if all(importlib.util.find_spec(name) for name in ("numpy", "gguf")):
         return sys.executable
@@ -234,15 +253,11 @@ def table(args, model, rounds):
         yield row(f"decode, batch {b}", lambda run: run["decode"][b], reading_share(step_bytes) if b == 1 else compute_share(step))
 
 
-def head(args, folder):
+def head(args):
     as_avx2 = "; **both as on a CPU with AVX2 and nothing newer**" if args.isa == "avx2" else ""
-    commit = subprocess.run(["git", "-C", TOOLS.parent, "describe", "--always", "--dirty"], capture_output=True, text=True)
-    version = f"{output(args.edgelora, '--version').strip()} ({commit.stdout.strip() or 'not from git'})"
-    peer_version = re.search(r"^VERSION=(\S+)", (HERE / "build.sh").read_text(), re.MULTILINE)[1]
-    library = next(iter(sorted(folder.glob("libggml-cpu.so*"))), args.peer)
     yield f"{cpu()}, {args.threads} thread{'s' * (args.threads > 1)}{as_avx2}; {time.strftime('%Y-%m-%d')}.\n"
-    yield f"- {version}, {args.kernels} kernels, {compiler(args.edgelora)}"
-    yield f"- llama.cpp of llama-cpp-python {peer_version}, {compiler(library)}, {peer_flags(folder)}; flash attention: auto"
+    yield f"- {our_version(args.edgelora, args.kernels)}"
+    yield f"- {peer_version(args.peer)}; flash attention: auto"
     yield (f"- {args.rounds} round{'s' * (args.rounds > 1)}, alternating: median (least–most). Prompt: one sequence of {args.prompt} tokens. Decode: "
            f"after {args.npp} tokens each, {args.ntg} steps. Adapters: rank {args.rank} on all linear layers, llama.cpp "
            "without any")
@@ -295,9 +310,7 @@ def main():
         variant = ["--avx2"] if args.isa == "avx2" else []
         say(output(HERE / "build.sh", *variant).strip())
         args.peer = Path(output(HERE / "build.sh", *variant, "--where").strip()) / "llama-batched-bench"
-    if not args.threads:
-        args.threads = json.loads(output(args.edgelora, "bench", "peak", "--threads", 1, "--repeat", 1, "--limits", "compute",
-                                         "--json"))["machine"]["cores"]
+    args.threads = args.threads or physical_cores(args.edgelora)
     models = [model_path(name) for name in args.models.split(",")]
 
     lines, started = [], time.monotonic()
@@ -306,7 +319,7 @@ def main():
         for i in range(args.rounds):
             say(f"{model.name}, round {i + 1} of {args.rounds}, after {time.monotonic() - started:.0f} s")
             rounds.append(one_round(args, model, i % 2))
-        lines += [*([] if lines else head(args, Path(args.peer).parent)), *table(args, model, rounds)]
+        lines += [*([] if lines else head(args)), *table(args, model, rounds)]
         if args.out:
             args.out.write_text("\n".join(lines) + "\n")
     print("\n".join(lines))

@@ -1,4 +1,4 @@
-#include "engine/examples.h"
+#include "engine/readings.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -33,7 +33,7 @@ typedef struct change {
   char *name, *path; /* NULL: no longer listed */
 } change;
 
-struct el_examples {
+struct el_readings {
   pthread_t thread;
   bool has_thread;
   pthread_mutex_t settling; /* held while changes are taken over: nobody else alters the list */
@@ -58,7 +58,7 @@ struct el_examples {
 
 /* Under the registry's mutex. */
 static void report(void *user, uint64_t id, const char *name, const char *path) {
-  el_examples *x = user;
+  el_readings *x = user;
   pthread_mutex_lock(&x->mutex);
   if (x->n_changes == x->cap_changes) {
     size_t cap = x->cap_changes ? 2 * x->cap_changes : 64;
@@ -85,7 +85,7 @@ static void free_known(known *k) {
   free(k->path);
 }
 
-static known *find(const el_examples *x, uint64_t id) {
+static known *find(const el_readings *x, uint64_t id) {
   size_t from = 0, to = x->n;
   while (from < to) {
     size_t mid = from + (to - from) / 2;
@@ -97,13 +97,13 @@ static known *find(const el_examples *x, uint64_t id) {
   return from < x->n && x->list[from].id == id ? &x->list[from] : NULL;
 }
 
-static void set_waiting(el_examples *x, known *k, bool waiting) {
+static void set_waiting(el_readings *x, known *k, bool waiting) {
   x->n_waiting += (size_t)waiting - (size_t)k->waiting;
   k->waiting = waiting;
 }
 
 /* Its place in the list; NULL: out of memory. Mutex held. */
-static known *place(el_examples *x, uint64_t id) {
+static known *place(el_readings *x, uint64_t id) {
   known *k = find(x, id);
   if (k) return k;
   if (x->n == x->cap) {
@@ -120,7 +120,7 @@ static known *place(el_examples *x, uint64_t id) {
 }
 
 /* Takes a report over; its strings have another owner then. */
-static void apply(el_examples *x, change *c) {
+static void apply(el_readings *x, change *c) {
   known *k = c->path ? place(x, c->id) : find(x, c->id);
   if (k) {
     set_waiting(x, k, false);
@@ -145,12 +145,12 @@ static void put_bare(el_engine *e, const known *k) {
 }
 
 static el_record_name file_of(const el_engine *e) {
-  return (el_record_name){e->cache_dir, "vectors", e->examples->key};
+  return (el_record_name){e->cache_dir, "vectors", e->readings->key};
 }
 
 /* What earlier runs have made of the file; true: it is in the bank. `settling` is held. */
 static bool put_earlier(el_engine *e, const known *k, const char *path, const el_signature *signature) {
-  el_examples *x = e->examples;
+  el_readings *x = e->readings;
   el_error err;
   if (!x->looked && e->cache_dir) {
     el_record_name name = file_of(e);
@@ -171,7 +171,7 @@ static bool put_earlier(el_engine *e, const known *k, const char *path, const el
 
 /* Looks whether the examples of an adapter are others than before. */
 static void look(el_engine *e, known *k, bool fresh) {
-  el_examples *x = e->examples;
+  el_readings *x = e->readings;
   el_signature signature = {0};
   char *path = NULL;
   el_error err;
@@ -190,7 +190,7 @@ static void look(el_engine *e, known *k, bool fresh) {
 }
 
 static void drop_gone(el_engine *e) {
-  el_examples *x = e->examples;
+  el_readings *x = e->readings;
   size_t n = 0;
   pthread_mutex_lock(&e->chooser.mutex);
   for (size_t i = 0; i < x->n; i++)
@@ -207,8 +207,8 @@ static void drop_gone(el_engine *e) {
   pthread_mutex_unlock(&x->mutex);
 }
 
-void el_examples_settle(el_engine *e, bool again) {
-  el_examples *x = e->examples;
+void el_readings_settle(el_engine *e, bool again) {
+  el_readings *x = e->readings;
   if (!x) return;
   pthread_mutex_lock(&x->settling);
   pthread_mutex_lock(&x->mutex);
@@ -303,7 +303,7 @@ static el_status read_examples(el_engine *e, const char *adapter, reading *r, ch
 
 /* Puts the vectors into the bank and keeps them for later, if they are still those of the adapter. */
 static el_status put(el_engine *e, const known *was, const char *path, const reading *r, el_error *err) {
-  el_examples *x = e->examples;
+  el_readings *x = e->readings;
   el_status status = EL_OK;
   pthread_mutex_lock(&x->settling);
   const known *k = find(x, was->id);
@@ -336,7 +336,7 @@ static void learn(el_engine *e, const known *k, reading *r) {
 
 /* Writes down what has been learnt, and lets go of what is known from earlier. */
 static void save(el_engine *e) {
-  el_examples *x = e->examples;
+  el_readings *x = e->readings;
   el_error err;
   pthread_mutex_lock(&x->settling);
   if (x->fresh) {
@@ -353,7 +353,7 @@ static void save(el_engine *e) {
 }
 
 /* The next adapter whose examples wait, a copy. False: there is none. Mutex held. */
-static bool next_waiting(el_examples *x, known *out) {
+static bool next_waiting(el_readings *x, known *out) {
   for (size_t i = 0; i < x->n && x->n_waiting; i++) {
     known *k = &x->list[i];
     if (!k->waiting) continue;
@@ -368,7 +368,7 @@ static bool next_waiting(el_examples *x, known *out) {
 
 static void *thread_main(void *arg) {
   el_engine *e = arg;
-  el_examples *x = e->examples;
+  el_readings *x = e->readings;
   reading r = {.dim = (size_t)e->chooser.router->dim};
   pthread_setname_np(pthread_self(), "el-examples");
   pthread_mutex_init(&r.mutex, NULL);
@@ -382,7 +382,7 @@ static void *thread_main(void *arg) {
     known k;
     if (x->n_changes) {
       pthread_mutex_unlock(&x->mutex);
-      el_examples_settle(e, false);
+      el_readings_settle(e, false);
       pthread_mutex_lock(&x->mutex);
     } else if (next_waiting(x, &k)) {
       x->busy = true;
@@ -427,11 +427,11 @@ static el_status key_of(const char *router_path, uint64_t *key, el_error *err) {
   return EL_OK;
 }
 
-el_status el_examples_start(el_engine *e, const char *router_path, el_error *err) {
+el_status el_readings_start(el_engine *e, const char *router_path, el_error *err) {
   uint64_t key;
   el_status status = key_of(router_path, &key, err);
   if (status) return status;
-  el_examples *x = calloc(1, sizeof *x);
+  el_readings *x = calloc(1, sizeof *x);
   if (!x) return el_fail(err, EL_ERR_NO_MEMORY, "router: out of memory");
   pthread_mutex_init(&x->settling, NULL);
   pthread_mutex_init(&x->mutex, NULL);
@@ -442,7 +442,7 @@ el_status el_examples_start(el_engine *e, const char *router_path, el_error *err
   pthread_cond_init(&x->quiet, &monotonic);
   pthread_condattr_destroy(&monotonic);
   x->key = key;
-  e->examples = x;
+  e->readings = x;
   el_registry_on_listing(e->registry, report, x);
   int failed = pthread_create(&x->thread, NULL, thread_main, e);
   if (failed) return el_fail(err, EL_ERR_NO_MEMORY, "cannot start a thread for examples: %s", strerror(failed));
@@ -450,8 +450,8 @@ el_status el_examples_start(el_engine *e, const char *router_path, el_error *err
   return EL_OK;
 }
 
-void el_examples_stop(el_engine *e) {
-  el_examples *x = e->examples;
+void el_readings_stop(el_engine *e) {
+  el_readings *x = e->readings;
   if (!x || !x->has_thread) return;
   pthread_mutex_lock(&x->mutex);
   x->stop = true;
@@ -461,7 +461,7 @@ void el_examples_stop(el_engine *e) {
   x->has_thread = false;
 }
 
-void el_examples_free(el_examples *x) {
+void el_readings_free(el_readings *x) {
   if (!x) return;
   for (size_t i = 0; i < x->n; i++) free_known(&x->list[i]);
   for (size_t i = 0; i < x->n_changes; i++) {
@@ -479,7 +479,7 @@ void el_examples_free(el_examples *x) {
 
 el_status el_router_wait(el_engine *e, int timeout_ms, el_error *err) {
   if (!e) return el_fail(err, EL_ERR_INVALID, "engine: is NULL");
-  el_examples *x = e->examples;
+  el_readings *x = e->readings;
   if (!x) return EL_OK;
   struct timespec deadline = el_deadline_in(timeout_ms > 0 ? timeout_ms : 0);
   bool late = timeout_ms == 0;

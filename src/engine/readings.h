@@ -6,24 +6,24 @@
  * NAME.description.txt. The base reads each, in steps that it shares with requests, and what comes out is the adapter's
  * vectors. They are kept in the cache folder.
  *
- * The registry reports what it lists and what not; el_examples_settle takes that over into the bank. A thread has the
+ * The registry reports what it lists and what not; el_readings_settle takes that over into the bank. A thread has the
  * vectors computed that are missing. */
-#ifndef EL_ENGINE_EXAMPLES_H
-#define EL_ENGINE_EXAMPLES_H
+#ifndef EL_ENGINE_READINGS_H
+#define EL_ENGINE_READINGS_H
 
 #include "base/error.h"
 
 struct el_engine;
-typedef struct el_examples el_examples;
+typedef struct el_readings el_readings;
 
 /* For an engine with a router, whose thread runs. */
-el_status el_examples_start(struct el_engine *e, const char *router_path, el_error *err);
+el_status el_readings_start(struct el_engine *e, const char *router_path, el_error *err);
 /* Before the engine's thread ends. */
-void el_examples_stop(struct el_engine *e);
-void el_examples_free(el_examples *x);
+void el_readings_stop(struct el_engine *e);
+void el_readings_free(el_readings *x);
 
 /* Takes over what the registry has reported, so that what was added can be chosen if the router knows it or its vectors
  * are there. `again`: files of examples may have changed too. Nothing happens without a router. */
-void el_examples_settle(struct el_engine *e, bool again);
+void el_readings_settle(struct el_engine *e, bool again);
 
 #endif
