@@ -178,7 +178,8 @@ static int describe_setup(const profile_options *o, work *w) {
             el_setup_add(s, "--limit", "%d", o->limit) && el_setup_add(s, "--scorer", "%s", o->scorer_text) &&
             el_setup_add(s, "--max-tokens", "%d", o->max_tokens) && el_setup_add(s, "--isa", "%s", info.isa) &&
             el_setup_add(s, "--weights", "%s", e->weights ? e->weights : "keep") &&
-            el_setup_add(s, "--kv-type", "%s", e->kv_type ? e->kv_type : "f16");
+            el_setup_add(s, "--kv-type", "%s", e->kv_type ? e->kv_type : "f16") &&
+            el_setup_add(s, "--adapter-type", "%s", e->adapter_type ? e->adapter_type : "q8");
   return ok ? add_adapters(w) : el_cli_no_memory();
 }
 

@@ -31,7 +31,7 @@ OTHER = "other"  # the task of a prompt that is of no trade
 
 
 def train_rows(per_trade):
-    """Trades in turn, so that any first part of the file has some of all."""
+    """Trades in turn, the prompts of no trade spread between them."""
     sets = [[(name, *pair) for pair in data.train_set(name, per_trade)] for name in tasks.NAMES]
     rows = [{"prompt": p, "task": name, "expected": answer} for group in zip(*sets) for name, p, answer in group]
     others = [{"prompt": p, "task": f"{OTHER} {kind}"} for p, kind in ood.make("train")]
