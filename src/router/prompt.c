@@ -1,5 +1,6 @@
 #include "router/prompt.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -10,7 +11,7 @@ el_status el_router_prompt_new(const el_tokenizer *t, const char *text, el_route
   el_status status = el_chat_tokenize_span(t, &message, 1, true, &p.tokens, &p.n, &p.begin, &p.end, err);
   if (status == EL_ERR_UNSUPPORTED) status = el_tokenize(t, text, strlen(text), EL_TOKENIZE_BOS, &p.tokens, &p.n, err);
   if (!status && !p.n) {
-    el_free(p.tokens);
+    free(p.tokens);
     status = el_fail(err, EL_ERR_INVALID, "the prompt has no tokens");
   }
   if (status) return status;

@@ -5,7 +5,7 @@
 #include "edgelora.h"
 
 typedef struct el_router_prompt {
-  int32_t *tokens; /* [n] free with el_free */
+  int32_t *tokens; /* [n] the caller frees it */
   size_t n;
   size_t begin, end; /* those that are the prompt's own: at least one */
 } el_router_prompt;

@@ -161,7 +161,7 @@ static void add_rows(batch *b, job *j, int *n_rows) {
 
 static void end_job(batch *b, job *j) {
   while (j->n_pages > 0) b->free_pages[b->n_free++] = j->pages[--j->n_pages];
-  el_free(j->tokens);
+  free(j->tokens);
   j->tokens = NULL;
 }
 
@@ -251,7 +251,7 @@ el_status el_reader_read(el_reader *r, const el_features *f, char *const *prompt
     if (progress && !status && (steps % PROGRESS_EVERY == 0 || b->next == n))
       progress(user, b->next - (size_t)b->n_jobs, n);
   }
-  for (int i = 0; i < b->n_jobs; i++) el_free(b->jobs[i].tokens);
+  for (int i = 0; i < b->n_jobs; i++) free(b->jobs[i].tokens);
   el_pooler_free(b->pooler);
   el_step_free(b->step);
   free(b->kv);
