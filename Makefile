@@ -6,6 +6,7 @@ PORT ?= 8080
 MODEL ?=
 BASE ?=
 ADAPTERS ?= adapters
+ROUTER ?=
 ARGS ?=
 FUZZ_SECONDS ?= 600
 
@@ -13,7 +14,7 @@ FUZZ_SECONDS ?= 600
 configure = test -f build/build.ninja || { rm -rf build/meson-private; meson setup build --buildtype=release; }
 
 .DEFAULT_GOAL := build
-.PHONY: build serve model setup test asan tsan fuzz bench-peer bench-compare bench-adapters soak install fmt clean help
+.PHONY: build serve model setup test asan tsan fuzz bench-peer bench-compare bench-adapters bench-router soak install fmt clean help
 
 build:
 	@tools/setup --check build
@@ -24,9 +25,11 @@ serve:
 	@tools/setup serve
 	@$(configure)
 	@ninja -C build --quiet edgelora
-	@set -e; model='$(MODEL)'; name=; \
-	if [ -z "$$model" ]; then model=$$(tools/fetch-model); name='--model-name=SmolLM2-135M-Instruct'; fi; \
-	exec build/edgelora serve -m "$$model" $$name --adapters '$(ADAPTERS)' --host '$(HOST)' --port '$(PORT)' --examples $(ARGS)
+	@set -e; model='$(MODEL)'; router='$(ROUTER)'; name=; \
+	if [ -z "$$model" ]; then \
+		model=$$(tools/fetch-model); name='--model-name=SmolLM2-135M-Instruct'; router=$${router:-routers/demo.gguf}; \
+	fi; \
+	exec build/edgelora serve -m "$$model" $$name $${router:+--router "$$router"} --adapters '$(ADAPTERS)' --host '$(HOST)' --port '$(PORT)' --examples $(ARGS)
 
 model:
 	@tools/setup serve
@@ -58,6 +61,9 @@ bench-compare:
 bench-adapters: build
 	@tools/bench-adapters $(ARGS)
 
+bench-router: build
+	@tools/bench-router $(ARGS)
+
 soak: build
 	@tools/soak.py $(ARGS)
 
@@ -75,13 +81,14 @@ clean:
 help:
 	@echo "make            build build/edgelora and build/libedgelora (release)"
 	@echo "make serve      install what is missing, build, fetch the default model, serve it with the demo adapters"
-	@echo "                PORT=$(PORT) HOST=$(HOST) MODEL=FILE.gguf ADAPTERS=$(ADAPTERS) ARGS='--slots 32'"
+	@echo "                PORT=$(PORT) HOST=$(HOST) MODEL=FILE.gguf ADAPTERS=$(ADAPTERS) ROUTER=FILE.gguf ARGS='--slots 32'"
 	@echo "make test       install what the tests need, then run all of them: unit, program, server, install, Arm, fuzzers, sanitizers"
 	@echo "make asan       the unit, program and server tests under AddressSanitizer and UndefinedBehaviorSanitizer"
 	@echo "make tsan       the tests of threads, a short soak among them, under ThreadSanitizer; not part of make test"
 	@echo "make fuzz       the fuzzers for FUZZ_SECONDS=$(FUZZ_SECONDS) each"
 	@echo "make bench-peer    our speed beside llama.cpp's, about 20 minutes on two cores; ARGS='--quick', ARGS=--help"
 	@echo "make bench-compare our speed beside that of another revision: BASE=main~5; ARGS=--help"
+	@echo "make bench-router  what choosing adapters costs and gives, about 8 minutes; ARGS='--parts load', ARGS=--help"
 	@echo "make bench-adapters  10 to 10,000 adapters in memory for 50, beside llama-server, about 8 minutes; ARGS='--quick', ARGS=--help"
 	@echo "make soak       100,000 requests over 1,000 adapters in memory for 20, about 2 minutes; ARGS=--help"
 	@echo "make install    PREFIX=$(PREFIX); DESTDIR is heeded"
