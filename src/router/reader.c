@@ -44,7 +44,7 @@ static bool has_template(const el_tokenizer *t) {
   char *text = NULL;
   el_error ignored;
   bool yes = el_chat_render(t, &m, 1, true, &text, &ignored) == EL_OK;
-  el_free(text);
+  free(text);
   return yes;
 }
 
@@ -78,7 +78,7 @@ el_status el_reader_open(const el_reader_options *o, el_reader **out, el_error *
 void el_reader_close(el_reader *r) {
   if (!r) return;
   el_adapter_free(r->adapter);
-  el_model_free(r->model);
+  el_modfree(r->model);
   el_tokenizer_close(r->tokenizer);
   el_threads_free(r->threads);
   free(r->name);
@@ -184,7 +184,7 @@ static void add_rows(batch *b, job *j, int *n_rows) {
 
 static void end_job(batch *b, job *j) {
   while (j->n_pages > 0) b->free_pages[b->n_free++] = j->pages[--j->n_pages];
-  el_free(j->tokens);
+  free(j->tokens);
   j->tokens = NULL;
 }
 
@@ -274,7 +274,7 @@ el_status el_reader_read(el_reader *r, const el_features *f, char *const *prompt
     if (progress && !status && (steps % PROGRESS_EVERY == 0 || b->next == n))
       progress(user, b->next - (size_t)b->n_jobs, n);
   }
-  for (int i = 0; i < b->n_jobs; i++) el_free(b->jobs[i].tokens);
+  for (int i = 0; i < b->n_jobs; i++) free(b->jobs[i].tokens);
   el_pooler_free(b->pooler);
   el_step_free(b->step);
   free(b->kv);

@@ -104,7 +104,7 @@ static void features_are_the_steps_states_pooled(void **state) {
   free(states);
   el_pooler_free(p);
   fixture_close(&x);
-  el_free(tokens);
+  free(tokens);
   el_tokenizer_close(t);
   el_reader_close(r);
 }
