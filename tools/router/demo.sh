@@ -26,6 +26,6 @@ python3 "$here/prompts.py" train --per-trade "${PER_TRADE:-400}" -o "$work/promp
 python3 "$here/report.py" --edgelora "$edgelora" --model "$model" --router "$root/routers/demo.gguf"
 
 # And a router that knows of no adapter, for which each is what five of its prompts say.
-python3 "$here/prompts.py" background -o "$work/background.csv"
+python3 "$here/prompts.py" background --table "$work/table.csv" -o "$work/background.csv"
 "$edgelora" router train -m "$model" --table "$work/background.csv" -o "$work/examples.gguf"
 python3 "$here/report.py" --edgelora "$edgelora" --model "$model" --router "$work/examples.gguf" --examples 5

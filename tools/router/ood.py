@@ -78,6 +78,53 @@ What would you do with a million dollars?
 Do you dream?
 Can we talk about something else?
 Let's play a word game.
+Hi there, anybody home?
+What's up?
+How was your day?
+Good night, sleep well.
+Bye!
+Thank you!
+Please help me.
+I don't understand.
+Can you say that again?
+That is wrong.
+Why?
+Really?
+You are funny.
+What is your name?
+How old are you?
+Where are you from?
+Do you have feelings?
+Do you like music?
+Tell me about yourself.
+Tell me a secret.
+I am bored.
+I am so happy today!
+My boss shouted at me and I feel terrible.
+I had an argument with my best friend. What should I do?
+I cannot decide whether to study law or medicine.
+My dog ran away this morning.
+Guess what number I am thinking of.
+Give me some advice for a first date.
+What should I wear to a job interview?
+What is a good name for a boat?
+Which book should I read on holiday?
+Can you recommend a restaurant for vegetarians?
+Suggest a hobby for the winter.
+How do I make friends in a new town?
+How can I stop eating so much chocolate?
+Help me write a toast for my parents' anniversary.
+Let us talk about football.
+Sing me a song.
+42
+!?
+no
+maybe
+hmm
+lol
+test
+aaaaaaaaaa
+zxcvbnm
 asdfghjkl
 ???
 ok
@@ -123,6 +170,12 @@ Implement quicksort in {pl}.
 What is the time complexity of binary search?
 Write a unit test for a function that adds two numbers.
 def fib(n):\\n    return n if n < 2 else fib(n-1) + fib(n-2)\\nWhat does this do?
+function add(a, b) { return a + b; }\nRewrite this in {pl}.
+class Dog:\n    def bark(self):\n        print("woof")\nAdd a method that returns the dog's age.
+x = [i * i for i in range({a})]\nWhat is in x?
+Explain recursion with an example in {pl}.
+What does git commit do?
+let total = 0; for (const n of numbers) total += n;
 #include <stdio.h>\\nint main(void) { puts("hi"); }\\nExplain this program."""),
     "math": (6, """What is {a} * {b}?
 Solve for x: {b}x + 7 = {a}.
@@ -146,6 +199,46 @@ Schreibe eine kurze Geschichte über einen Hund.
 ¿Cuál es el río más largo del mundo?
 Explica qué es un agujero negro.
 Qual é a capital do Brasil?
+Bonjour, comment allez-vous ?
+Explique-moi la photosynthèse en trois phrases.
+Quel temps fait-il à Paris en avril ?
+Écris une lettre à mon ami pour l'inviter à dîner.
+Qui a peint la Joconde ?
+Combien de pays y a-t-il en Afrique ?
+Guten Morgen, wie geht es dir?
+Wer hat den Faust geschrieben?
+Gib mir ein Rezept für Apfelkuchen.
+Was ist der Unterschied zwischen Wetter und Klima?
+Übersetze ins Englische: Der Zug hat Verspätung.
+Erzähle mir einen Witz.
+Hola, ¿cómo estás?
+¿Por qué es salado el mar?
+Escribe una carta de agradecimiento a mi profesora.
+¿Cuántos planetas hay en el sistema solar?
+Dame una receta de tortilla de patatas.
+Ciao, come stai?
+Qual è la montagna più alta d'Europa?
+Scrivi una breve favola su una volpe.
+Dimmi tre fatti sui vulcani.
+Quem descobriu o Brasil?
+Como faço um bolo de cenoura?
+Hoe laat is het in Amsterdam?
+Vad heter huvudstaden i Norge?
+Napisz wiersz o jesieni.
+Türkiye'nin başkenti neresidir?
+Привет, как дела?
+Напиши короткий рассказ о коте.
+Сколько будет двенадцать умножить на семь?
+Почему трава зелёная?
+你好，你是谁？
+请解释一下什么是人工智能。
+中国最长的河流是哪条？
+富士山の高さはどれくらいですか。
+おすすめの本を教えてください。
+안녕하세요, 오늘 기분이 어때요?
+물은 왜 투명한가요?
+ما هي عاصمة مصر؟
+भारत की राजधानी क्या है?
 Jak się masz?
 今天天气怎么样？
 日本の首都はどこですか。
@@ -207,6 +300,11 @@ Write a summary of 300 words or more of what is known about {topic}. Do not use 
 In a room stand a {object}, a chair and a lamp. The chair is left of the lamp. The {object} is not next to the chair. Somebody takes the lamp away and puts a table in its place, and then moves the chair to the far end. Which of the following is true?\\n(A) The {object} is left of the table.\\n(B) The table is left of the {object}.\\n(C) The chair is in the middle.
 Is the following argument valid? "Everyone who likes {topic} reads a lot. {name} reads a lot. So {name} likes {topic}."\\nOptions:\\n- valid\\n- invalid
 You are an assistant that helps teachers. Prepare a lesson of 45 minutes on {topic} for a class of thirty pupils, aged about fourteen, who know nothing about it yet. Begin with a question that makes them curious, give an activity in groups, and end with a short test of five questions.
+Passage: In the spring of that year the harvest was poor, and traders from the coast stopped coming. Some families left, others began to keep goats, and a few turned to {topic}, which nobody in the valley had cared for before.\n\nAccording to the passage, why did some people turn to {topic}?\nA. They had always loved it.\nB. The traders asked for it.\nC. The harvest was poor.\nD. The passage does not say.
+Your answer must contain exactly five bullet points in Markdown, such as "* this is a point". Write all of it in capital letters and finish with the exact phrase "Is there anything else?". The subject is {topic}, and the readers are students of {field}.
+Consider the following problem in {field}. Two groups measured the same quantity; the first found {a}, the second {b} with an error of ten percent. Both say that {claim}. Discuss whether the two results agree, what the likely sources of error are, and which further measurement would settle the matter.
+Today is the {b}th of March. {name} has an appointment in exactly {a} days, but the office is closed on the first Monday of each month and moves everything by one day. On which date does the appointment take place? Options: (A) a day in April (B) a day in May (C) a day in June (D) it cannot be known.
+Dear assistant, I am preparing a talk for my local club and would like to tell the members about {topic}. Most of them are older than sixty and have never heard much of it. Could you suggest a structure for twenty minutes, three good stories to tell, and a closing thought that people will remember on their way home?
 It was late in the evening when {name} found the {object} in the attic. It was covered with dust, and under it lay a letter that nobody had opened for forty years. {name} sat down on an old box, held the letter to the light of a candle, and read the first line aloud. Who had written the letter, and why had it never been opened? Solve the mystery."""),
 }
 

@@ -8,7 +8,9 @@
                                         right.csv gives 1 to the adapter of the prompt's trade (the base for none), and
                                         kept.csv 1 to the base, so that a router's score there is the share it leaves to
                                         the base
-    prompts.py background -o table.csv  a table of the base alone, for a router that knows adapters by their examples only
+    prompts.py background --table table.csv -o FILE
+                                        the rows of no trade of a profiling table, with the base and the mean of all adapters as
+                                        the only candidates: for a router that knows adapters by their examples only
 
 The same files come out on every machine.
 """
@@ -89,21 +91,30 @@ def write_table(path, rows, score):
         out.writerows([prompt, task, *(score(name, right) for name in names)] for prompt, task, right in rows)
 
 
-def write_background(path):
+def write_background(table, path):
+    """"any" is no adapter's name, so the router that learns from this chooses the base or who has examples."""
+    with open(table, encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["task"].startswith(OTHER)]
+    path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w", encoding="utf-8", newline="") as file:
         out = csv.writer(file, lineterminator="\n")
-        out.writerow(["prompt", "task", "score_base"])
-        out.writerows([prompt, f"{OTHER} {kind}", 1] for prompt, kind in ood.make("train"))
+        out.writerow(["prompt", "task", "score_base", "score_any"])
+        for row in rows:
+            scores = [float(row[f"score_{name}"]) for name in tasks.NAMES]
+            out.writerow([row["prompt"], row["task"], row["score_base"], f"{sum(scores) / len(scores):.6g}"])
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["train", "heldout", "tables", "background"])
     parser.add_argument("-o", "--output", type=Path, help="the file or folder to write")
+    parser.add_argument("--table", type=Path, help="background: the profiling table")
     parser.add_argument("--per-trade", type=int, default=400, help="training prompts of each trade (default: %(default)s)")
     args = parser.parse_args()
     if args.what != "heldout" and not args.output:
         parser.error(f"{args.what}: -o is needed")
+    if args.what == "background" and not args.table:
+        parser.error("background: --table is needed")
     if args.per_trade < 1 or args.per_trade > data.CHECKED:
         parser.error(f"--per-trade: 1 to {data.CHECKED}")
 
@@ -112,7 +123,7 @@ def main():
     elif args.what == "heldout":
         write_jsonl(args.output or HERE / "heldout" / "ood.jsonl", ood_rows())
     elif args.what == "background":
-        write_background(args.output)
+        write_background(args.table, args.output)
     else:
         rows = heldout_rows()
         write_table(args.output / "right.csv", rows, lambda name, right: int(name == right))
