@@ -43,8 +43,21 @@ static bool copy_candidates(el_choice *c, const el_request *r) {
   return true;
 }
 
-el_status el_choice_new(const el_request *r, const el_router *router, el_choice **out, el_error *err) {
-  if (!router) return el_fail(err, EL_ERR_INVALID, "auto: there is no router that could choose an adapter");
+/* The tokens to read: the same as for a table's prompt or an example. */
+static void find_window(el_choice *c, const el_request *r, const el_choice_limits *limits) {
+  size_t lead = (size_t)limits->n_lead, begin = r->focus_begin, end = r->focus_end ? r->focus_end : r->n_prompt;
+  size_t most = (size_t)limits->router->features.max_tokens, first, last;
+  if (most > (size_t)limits->ctx_size) most = (size_t)limits->ctx_size;
+  el_router_window(lead, lead + (end - begin), most, &first, &last);
+  c->lead = limits->lead;
+  c->n_lead = first ? 0 : (int)lead;
+  c->from = (int)begin;
+  c->n = (int)(last - first);
+  c->own = (size_t)c->n_lead == begin && !memcmp(c->lead, r->prompt, begin * sizeof *r->prompt);
+}
+
+el_status el_choice_new(const el_request *r, const el_choice_limits *limits, el_choice **out, el_error *err) {
+  if (!limits->router) return el_fail(err, EL_ERR_INVALID, "auto: there is no router that could choose an adapter");
   el_status status = check(r, err);
   if (status) return status;
   el_choice *c = calloc(1, sizeof *c);
@@ -52,13 +65,8 @@ el_status el_choice_new(const el_request *r, const el_router *router, el_choice 
     free(c);
     return el_fail(err, EL_ERR_NO_MEMORY, "request: out of memory");
   }
-  c->router = router;
-  c->focus_begin = (int)r->focus_begin;
-  size_t begin, end;
-  el_router_window(r->focus_begin, r->focus_end ? r->focus_end : r->n_prompt, (size_t)router->features.max_tokens,
-                   &begin, &end);
-  c->begin = (int)begin;
-  c->end = (int)end;
+  c->router = limits->router;
+  find_window(c, r, limits);
   c->n_scores = r->n_scores;
   c->only_choose = r->only_choose;
   *out = c;
@@ -74,10 +82,9 @@ void el_choice_free(el_choice *c) {
 
 el_status el_choice_start(el_choice *c, el_error *err) {
   const el_features *f = &c->router->features;
-  int n = c->end - c->begin;
-  c->states = malloc((size_t)n * (size_t)f->n_taps * (size_t)f->n_embd * sizeof *c->states);
+  c->states = malloc((size_t)c->n * (size_t)f->n_taps * (size_t)f->n_embd * sizeof *c->states);
   c->started_ns = el_now_ns();
-  return c->states ? EL_OK : el_fail(err, EL_ERR_NO_MEMORY, "request: out of memory for the states of %d tokens", n);
+  return c->states ? EL_OK : el_fail(err, EL_ERR_NO_MEMORY, "request: out of memory for the states of %d tokens", c->n);
 }
 
 void el_choice_drop_states(el_choice *c) {

@@ -1,7 +1,10 @@
 /* What a request with auto_adapter has besides: which tokens the router reads, how far it is, whom it may choose.
  *
- * The tokens of the window go through the first layers as HEAD rows, at positions from 0. The states that they leave
- * there become the prompt's vector. They are kept when the base goes on from them. */
+ * What counts of a prompt is read as in training, behind what the chat template puts before a first message (the lead),
+ * so that system messages and earlier turns do not change the choice. Where the prompt begins in just that way, what is
+ * read is the prompt's own beginning, and the base can go on from it.
+ *
+ * These rows go through the first layers as HEAD rows. The states that they leave become the prompt's vector. */
 #ifndef EL_ENGINE_CHOICE_H
 #define EL_ENGINE_CHOICE_H
 
@@ -15,23 +18,33 @@ typedef struct el_choice {
   const el_router *router;
   char **candidates; /* [n_candidates] names and patterns, one block with its strings; none: all */
   size_t n_candidates;
-  int begin, end;  /* tokens of the prompt that are read */
-  int focus_begin; /* from there on they count */
+  const int32_t *lead; /* [n_lead] tokens that are read first, and do not count */
+  int n_lead;
+  int from; /* of the prompt's tokens: the first that counts */
+  int n;    /* tokens that are read, with the lead */
+  bool own; /* they are the prompt's first ones */
   int n_scores;
   bool only_choose;
   el_vector_fn on_vector; /* instead of a choice */
   void *vector_user;
 
   /* The engine thread's. */
-  float *states; /* [end - begin][n_taps][n_embd] */
+  float *states; /* [n][n_taps][n_embd] */
   uint64_t started_ns;
   int n_read; /* tokens of the window whose rows have been in a step */
   bool made;
   bool goes_on; /* with the base, from the states */
 } el_choice;
 
+/* What the router reads with. */
+typedef struct el_choice_limits {
+  const el_router *router; /* NULL: there is none */
+  const int32_t *lead;     /* [n_lead] */
+  int n_lead, ctx_size;
+} el_choice_limits;
+
 /* Checks what a request says about it and copies that. */
-el_status el_choice_new(const el_request *r, const el_router *router, el_choice **out, el_error *err);
+el_status el_choice_new(const el_request *r, const el_choice_limits *limits, el_choice **out, el_error *err);
 void el_choice_free(el_choice *c); /* NULL is allowed */
 /* Before rows are computed: allocates the states. */
 el_status el_choice_start(el_choice *c, el_error *err);
@@ -48,7 +61,12 @@ static inline void el_choice_restart(el_choice *c) {
 
 /* Positions whose first layers have been computed, for the base to go on. */
 static inline int el_choice_headed(const el_choice *c) {
-  return c->goes_on ? c->end : 0;
+  return c->goes_on ? c->n : 0;
+}
+
+/* The i-th token that is read. */
+static inline int32_t el_choice_token(const el_choice *c, const int32_t *prompt, int i) {
+  return i < c->n_lead ? c->lead[i] : prompt[c->from + i - c->n_lead];
 }
 
 #endif

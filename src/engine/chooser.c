@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "engine/engine.h"
+#include "router/prompt.h"
 
 static el_status allocate(el_chooser *c, const char *path, el_error *err) {
   const el_router *r = c->router;
@@ -19,6 +20,16 @@ static el_status allocate(el_chooser *c, const char *path, el_error *err) {
   if (!c->features || !c->vector) return el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", path);
   el_status status = el_pooler_new(&r->features, &c->pooler, err);
   return status ? status : el_bank_new(r, &c->bank, err);
+}
+
+/* What stands before a message that is the first one. */
+static el_status find_lead(el_engine *e, el_error *err) {
+  el_router_prompt p;
+  el_status status = el_router_prompt_new(e->tokenizer, "x", &p, err);
+  if (status) return status;
+  e->chooser.lead = p.tokens;
+  e->limits.choice = (el_choice_limits){e->chooser.router, p.tokens, (int)p.begin, e->limits.ctx_size};
+  return EL_OK;
 }
 
 /* The router's own adapter is loaded from its file like others, but has no name. */
@@ -40,6 +51,7 @@ el_status el_chooser_open(el_engine *e, const el_engine_options *o, el_error *er
                            .n_vocab = h->n_vocab,
                            .fingerprint = el_model_fingerprint(e->model)};
   el_status status = el_router_open(path, &base, &c->router, err);
+  if (!status) status = find_lead(e, err);
   if (!status) status = allocate(c, path, err);
   if (!status && c->router->lora_rank) status = add_reader(e, path, err);
   if (status) return status;
@@ -60,6 +72,7 @@ void el_chooser_close(el_engine *e) {
   el_pooler_free(c->pooler);
   el_router_free(c->router);
   free(c->features);
+  free(c->lead);
   free(c->vector);
   free(c->scores);
   free(c->allowed);
@@ -212,13 +225,13 @@ static void count(el_engine *e, const el_seq *q, bool base, bool best) {
   atomic_fetch_add(&c->n_choices, 1);
   atomic_fetch_add(&c->n_base, base);
   atomic_fetch_add(&c->n_resident, !best);
-  atomic_fetch_add(&c->n_tokens, (uint64_t)(q->choice->end - q->choice->begin - q->n_computed));
+  atomic_fetch_add(&c->n_tokens, (uint64_t)(q->choice->n - q->n_computed));
   atomic_fetch_add(&c->ns, el_now_ns() - q->choice->started_ns);
 }
 
 /* The sequence goes on with the base, from where the router's layers ended if it can. */
 static void go_on_with_base(el_engine *e, el_seq *q) {
-  q->choice->goes_on = !q->adapter && !q->choice->begin;
+  q->choice->goes_on = q->choice->own && !q->adapter;
   if (!q->choice->goes_on) el_choice_drop_states(q->choice);
   el_memory_unpin(&e->memory, q->adapter);
   el_registry_put(e->registry, q->adapter);
@@ -243,8 +256,7 @@ static void begin_with(el_engine *e, el_seq *q, el_entry *adapter) {
 /* The vector of the tokens that count. */
 static void embed(el_chooser *c, const el_choice *choice, size_t state_floats) {
   el_pooler_reset(c->pooler);
-  for (int i = choice->focus_begin - choice->begin; i < choice->end - choice->begin; i++)
-    el_pooler_add(c->pooler, choice->states + (size_t)i * state_floats);
+  for (int i = choice->n_lead; i < choice->n; i++) el_pooler_add(c->pooler, choice->states + (size_t)i * state_floats);
   el_pooler_get(c->pooler, c->features);
   el_router_embed(c->router, c->features, c->vector);
 }

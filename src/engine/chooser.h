@@ -12,6 +12,7 @@ typedef struct el_chooser {
   el_router *router; /* NULL: there is none */
   int top_k;
   float margin;
+  int32_t *lead;    /* the tokens of e->limits.choice */
   el_entry *reader; /* the adapter that prompts are read with; NULL: none */
 
   /* The engine thread's. */

@@ -150,9 +150,8 @@ static el_status reserve(el_engine *e, const el_engine_options *o, el_pool_setup
       (status = el_step_new(e->model, e->threads, e->memory.pool.base, b.kv_type, o->step_rows, max_logits, b.ctx_size,
                             &e->step, err)))
     return status;
-  if ((status = el_sampler_new(h->n_vocab, &e->sampler, err)) || (status = el_chooser_open(e, o, err))) return status;
-  e->limits.router = e->chooser.router;
-  return EL_OK;
+  status = el_sampler_new(h->n_vocab, &e->sampler, err);
+  return status ? status : el_chooser_open(e, o, err);
 }
 
 static el_status start_thread(el_engine *e, el_error *err) {

@@ -130,7 +130,7 @@ static void take_results(el_engine *e, const el_piece *p, const float **logits) 
   bool finite = true;
   if (q && p->part == EL_ROW_HEAD) {
     q->choice->n_read += p->n;
-    if (q->choice->n_read == q->choice->end - q->choice->begin) el_chooser_choose(e, q);
+    if (q->choice->n_read == q->choice->n) el_chooser_choose(e, q);
     return;
   }
   for (int i = 0; i < p->n; i++) {

@@ -54,7 +54,7 @@ static uint32_t last_chained(const el_seq *q) {
 /* Positions that need not be computed by this sequence, if others have: all before the first whose logits are wanted,
  * or whose state the router wants. */
 static int reusable(const el_seq *q) {
-  if (el_seq_chooses(q)) return q->adapter || q->choice->begin ? 0 : q->choice->focus_begin;
+  if (el_seq_chooses(q)) return q->choice->own && !q->adapter ? q->choice->n_lead : 0;
   int scored = q->n_prompt_logprobs - 1; /* the first position that still scores a token of the prompt */
   return q->wants_prompt_logprobs && q->n_prompt_logprobs < q->n_prompt ? scored : q->n_tokens - 1;
 }
@@ -119,7 +119,7 @@ bool el_scheduler_start(el_scheduler *s, el_seq *q) {
   if (s->n_running == s->n_slots) return false;
   el_memory_pin(s->memory, q->adapter); /* its room must not be taken from its adapter */
   reuse(s, q);                          /* nor from the pages that it finds */
-  int n = el_pages_for(q->n_tokens) - q->n_pages;
+  int n = el_seq_n_pages(q) - q->n_pages;
   /* A page for each running sequence stays free, so that starting this one does not at once drive one out. */
   if (!el_memory_make_pages(s->memory, (uint64_t)(n + s->n_running))) {
     release(s, q);
@@ -166,7 +166,7 @@ static void grow(el_scheduler *s) {
   for (int i = 0; i < s->n_running; i++) {
     el_seq *q = s->running[i];
     q->stalled = false;
-    while (i < s->n_running && q->n_pages < el_pages_for(q->n_tokens)) {
+    while (i < s->n_running && q->n_pages < el_seq_n_pages(q)) {
       if (el_memory_grow(s->memory, q->pages + q->n_pages)) {
         q->n_pages++;
       } else if (s->n_running > 1) {
@@ -239,7 +239,7 @@ static float *states_at(const el_scheduler *s, const el_seq *q, int i) {
 static void add_head_rows(el_scheduler *s, const el_piece *p) {
   const el_seq *q = p->seq;
   for (int i = p->from; i < p->from + p->n; i++)
-    s->rows[s->n_rows++] = (el_row){.token = q->tokens[q->choice->begin + i],
+    s->rows[s->n_rows++] = (el_row){.token = el_choice_token(q->choice, q->tokens, i),
                                     .pos = i,
                                     .pages = q->pages,
                                     .adapter = adapter_of(q),
@@ -262,8 +262,8 @@ void el_scheduler_plan(el_scheduler *s) {
     el_seq *q = s->running[i];
     if (q->stalled || generates(q)) continue;
     if (el_seq_chooses(q)) {
-      if (q->choice->n_read < q->n_computed) q->choice->n_read = q->n_computed; /* begin is 0 then */
-      int from = q->choice->n_read, left = q->choice->end - q->choice->begin - from, n = left < rows ? left : rows;
+      if (q->choice->n_read < q->n_computed) q->choice->n_read = q->n_computed;
+      int from = q->choice->n_read, left = q->choice->n - from, n = left < rows ? left : rows;
       s->pieces[s->n_pieces++] = (el_piece){q, EL_ROW_HEAD, from, n, 0};
       rows -= n;
       continue;

@@ -82,7 +82,7 @@ static bool copy(el_seq *s, const el_request *r) {
 el_status el_seq_new(const el_request *r, const el_seq_limits *limits, el_seq **out, el_error *err) {
   el_choice *choice = NULL;
   el_status status = check(r, limits, err);
-  if (!status && r->auto_adapter) status = el_choice_new(r, limits->router, &choice, err);
+  if (!status && r->auto_adapter) status = el_choice_new(r, &limits->choice, &choice, err);
   if (status) return status;
   el_seq *s = calloc(1, sizeof *s);
   if (!s) {
@@ -119,7 +119,8 @@ el_status el_seq_start(el_seq *s, el_error *err) {
   size_t n = (size_t)s->n_prompt + (size_t)s->max_new;
   int32_t *tokens = realloc(s->tokens, sizeof *tokens * n);
   if (tokens) s->tokens = tokens;
-  s->pages = malloc(sizeof *s->pages * (size_t)el_pages_for((int)n));
+  int n_read = s->choice ? s->choice->n : 0;
+  s->pages = malloc(sizeof *s->pages * (size_t)el_pages_for((int)n > n_read ? (int)n : n_read));
   if (s->wants_prompt_logprobs) s->prompt_logprobs = calloc((size_t)s->n_prompt, sizeof *s->prompt_logprobs);
   s->n_prompt_logprobs = 1; /* that of the first token is 0: nothing is before it */
   if (!tokens || !s->pages || (s->wants_prompt_logprobs && !s->prompt_logprobs))

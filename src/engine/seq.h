@@ -71,7 +71,7 @@ struct el_seq {
 
 typedef struct el_seq_limits {
   int n_vocab, ctx_size;
-  const el_router *router; /* NULL: there is none */
+  el_choice_limits choice;
 } el_seq_limits;
 
 /* Checks a request and copies it, but for its adapter. */
@@ -95,6 +95,12 @@ static inline int el_seq_n_new(const el_seq *s) {
 
 static inline int el_pages_for(int n_tokens) {
   return (n_tokens + EL_PAGE_TOKENS - 1) / EL_PAGE_TOKENS;
+}
+
+/* Pages for all its tokens, and for those that the router reads. */
+static inline int el_seq_n_pages(const el_seq *s) {
+  int n = el_seq_chooses(s) && s->choice->n > s->n_tokens ? s->choice->n : s->n_tokens;
+  return el_pages_for(n);
 }
 
 /* The logits of position `pos` give the log probability of the prompt's next token, which is not known yet. */

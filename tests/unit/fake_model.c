@@ -52,7 +52,7 @@ static void put_byte_token(el_buf *b, int byte) {
 
 void fake_write_model(char dir[64], char path[128]) {
   el_buf b = {0};
-  put_gguf_header(&b, 3, 0, 8);
+  put_gguf_header(&b, 3, 0, 8 + (fake.chat_template != NULL));
   put_kv_str(&b, "general.architecture", "llama");
   put_kv_str(&b, "general.name", "fake model");
   put_kv_str(&b, "tokenizer.ggml.model", "gpt2");
@@ -65,6 +65,7 @@ void fake_write_model(char dir[64], char path[128]) {
   for (int i = 0; i < FAKE_VOCAB; i++) put_u32(&b, i < FAKE_EOS ? 1 : i == FAKE_EOS ? 3 : 4);
   put_kv(&b, "tokenizer.ggml.merges", EL_GGUF_ARRAY), put_u32(&b, EL_GGUF_STRING), put_u64(&b, 0);
   put_kv_u32(&b, "tokenizer.ggml.eos_token_id", FAKE_EOS);
+  if (fake.chat_template) put_kv_str(&b, "tokenizer.chat_template", fake.chat_template);
   make_dir(dir);
   write_file(dir, "fake.gguf", b.data, b.len);
   snprintf(path, 128, "%s/fake.gguf", dir);

@@ -26,9 +26,10 @@ typedef struct fake_options {
   /* Sequences whose first token is t < 8 get scripts[t] as their answer: the logits at position p put its token p
    * first. Ends with -1, which is EOS. Other prompts get hashes. */
   const int *scripts[8];
-  int nan_at;  /* rows of the base at this position get NaN; 0: none do */
-  int step_us; /* a step takes this long */
-  int pack_us; /* and the packing of an adapter this long */
+  const char *chat_template; /* of the model's file; NULL: it has none */
+  int nan_at;                /* rows of the base at this position get NaN; 0: none do */
+  int step_us;               /* a step takes this long */
+  int pack_us;               /* and the packing of an adapter this long */
 } fake_options;
 extern fake_options fake;
 

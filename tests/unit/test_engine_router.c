@@ -269,7 +269,7 @@ static void candidates_limit_the_choice(void **state) {
   close_routed(&t);
 }
 
-/* The first tokens are the template's or a system message; long prompts are read up to the limit. */
+/* What stands before them does not matter; long prompts are read up to the limit. */
 static void only_the_tokens_in_focus_count_and_so_many_are_read(void **state) {
   routed t = open_limited(rig_options(4, 64, 16), 0, 8);
   for (int i = 0; i < 3; i++) rig_add(&t.r, columns[i], (uint64_t)i + 1);
@@ -278,8 +278,8 @@ static void only_the_tokens_in_focus_count_and_so_many_are_read(void **state) {
     size_t begin, end;
     const char *wanted;
     int read;
-  } cases[] = {{"aaabb", 3, 5, "b", 5},
-               {"aaabbccc", 3, 5, "b", 5},
+  } cases[] = {{"aaabb", 3, 5, "b", 2},
+               {"aaabbccc", 3, 5, "b", 2},
                {"aaaaabbbb", 5, 9, "b", 4},
                {"bbbbbbbbaaaaaaaaaaaaaaaaaaaa", 0, 0, "b", 8},
                {"aaaaaaaaaabbbbbbbbcccccc", 10, 24, "b", 8}};
@@ -303,30 +303,52 @@ static void only_the_tokens_in_focus_count_and_so_many_are_read(void **state) {
   close_routed(&t);
 }
 
-/* A system message that the base has computed before is not read again. */
-static void what_is_cached_before_the_focus_is_not_read(void **state) {
+/* With a chat template all prompts are read as a first message, whatever stands before: so the same words get the same
+ * scores. A prompt that begins like that is read where it stands, and the base goes on from there; what the base has in
+ * its prefix cache of the template is not read again. */
+static void all_prompts_are_read_as_a_first_message(void **state) {
+#define LEAD "<|im_start|>user\n"
+  fake.chat_template =
+      "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + "
+      "'<|im_end|>' + '\\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}"
+      "{% endif %}";
+  static const struct {
+    const char *prompt;
+    size_t begin, end;
+    const char *wanted;
+    int heads;
+    bool goes_on;
+  } cases[] = {{LEAD "xyxyxyxy!", 17, 25, "fake model", 25, true},
+               {LEAD "bbbbbb!", 17, 23, "b", 7, false},
+               {"bbbbbb", 0, 0, "b", 23, false},
+               {"You are a tree. " LEAD "bbbbbb!", 33, 39, "b", 23, false},
+               {"xy", 0, 0, "fake model", 19, false},
+               {LEAD "xyxyxyxy!", 17, 25, "fake model", 9, true}};
   routed t = open_plain();
-  result out, named;
-  static const char prompts[2][64] = {"0123456789abcdef0123456789ABCDEFbbbbbb",
-                                      "0123456789abcdef0123456789ABCDEFzzzzzz"};
-  run_named(&t.r, "0123456789abcdef0123456789ABCDEFx", NULL, 1, &out);
-  for (int i = 0; i < 2; i++) {
+  float score = 0;
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     int32_t tokens[64];
+    result out, named;
     choice c = {0};
     result_init(&out);
     out.hook = keep_choice;
     out.context = &c;
-    el_request q = automatic(prompts[i], tokens, 5);
-    q.focus_begin = 32;
+    el_request q = automatic(cases[i].prompt, tokens, 5);
+    q.focus_begin = cases[i].begin;
+    q.focus_end = cases[i].end;
     fake_take_counts();
     rig_run(&t.r, q, &out);
-    assert_string_equal(c.adapter, i ? "fake model" : "b");
-    assert_int_equal(fake_take_counts().heads, 6);
-    assert_int_equal(out.last.cached_tokens, i ? 32 : 0);
-    run_named(&t.r, prompts[i], c.adapter, 5, &named);
+    fake_counts counts = fake_take_counts();
+    assert_string_equal(c.adapter, cases[i].wanted);
+    assert_int_equal(counts.heads, cases[i].heads);
+    assert_int_equal(counts.tails > 0, cases[i].goes_on);
+    if (!strcmp(c.adapter, "b")) {
+      if (score > 0) assert_true(c.scores[0] == score);
+      score = c.scores[0];
+    }
+    run_named(&t.r, cases[i].prompt, cases[i].wanted, 5, &named);
     assert_same(&out, &named);
   }
-  assert_int_equal(rig_stats(&t.r).choice_tokens, 12);
   close_routed(&t);
 }
 
@@ -560,7 +582,7 @@ int main(void) {
       cmocka_unit_test(options_go_before_the_routers_file),
       cmocka_unit_test(candidates_limit_the_choice),
       cmocka_unit_test(only_the_tokens_in_focus_count_and_so_many_are_read),
-      cmocka_unit_test(what_is_cached_before_the_focus_is_not_read),
+      cmocka_unit_test(all_prompts_are_read_as_a_first_message),
       cmocka_unit_test(a_choice_alone_generates_nothing),
       cmocka_unit_test(requests_that_make_no_sense_are_refused),
       cmocka_unit_test(adapters_with_examples_take_part_without_training),
