@@ -170,9 +170,9 @@ Implement quicksort in {pl}.
 What is the time complexity of binary search?
 Write a unit test for a function that adds two numbers.
 def fib(n):\\n    return n if n < 2 else fib(n-1) + fib(n-2)\\nWhat does this do?
-function add(a, b) { return a + b; }\nRewrite this in {pl}.
-class Dog:\n    def bark(self):\n        print("woof")\nAdd a method that returns the dog's age.
-x = [i * i for i in range({a})]\nWhat is in x?
+function add(a, b) { return a + b; }\\nRewrite this in {pl}.
+class Dog:\\n    def bark(self):\\n        print("woof")\\nAdd a method that returns the dog's age.
+x = [i * i for i in range({a})]\\nWhat is in x?
 Explain recursion with an example in {pl}.
 What does git commit do?
 let total = 0; for (const n of numbers) total += n;
@@ -300,7 +300,7 @@ Write a summary of 300 words or more of what is known about {topic}. Do not use 
 In a room stand a {object}, a chair and a lamp. The chair is left of the lamp. The {object} is not next to the chair. Somebody takes the lamp away and puts a table in its place, and then moves the chair to the far end. Which of the following is true?\\n(A) The {object} is left of the table.\\n(B) The table is left of the {object}.\\n(C) The chair is in the middle.
 Is the following argument valid? "Everyone who likes {topic} reads a lot. {name} reads a lot. So {name} likes {topic}."\\nOptions:\\n- valid\\n- invalid
 You are an assistant that helps teachers. Prepare a lesson of 45 minutes on {topic} for a class of thirty pupils, aged about fourteen, who know nothing about it yet. Begin with a question that makes them curious, give an activity in groups, and end with a short test of five questions.
-Passage: In the spring of that year the harvest was poor, and traders from the coast stopped coming. Some families left, others began to keep goats, and a few turned to {topic}, which nobody in the valley had cared for before.\n\nAccording to the passage, why did some people turn to {topic}?\nA. They had always loved it.\nB. The traders asked for it.\nC. The harvest was poor.\nD. The passage does not say.
+Passage: In the spring of that year the harvest was poor, and traders from the coast stopped coming. Some families left, others began to keep goats, and a few turned to {topic}, which nobody in the valley had cared for before.\\n\\nAccording to the passage, why did some people turn to {topic}?\\nA. They had always loved it.\\nB. The traders asked for it.\\nC. The harvest was poor.\\nD. The passage does not say.
 Your answer must contain exactly five bullet points in Markdown, such as "* this is a point". Write all of it in capital letters and finish with the exact phrase "Is there anything else?". The subject is {topic}, and the readers are students of {field}.
 Consider the following problem in {field}. Two groups measured the same quantity; the first found {a}, the second {b} with an error of ten percent. Both say that {claim}. Discuss whether the two results agree, what the likely sources of error are, and which further measurement would settle the matter.
 Today is the {b}th of March. {name} has an appointment in exactly {a} days, but the office is closed on the first Monday of each month and moves everything by one day. On which date does the appointment take place? Options: (A) a day in April (B) a day in May (C) a day in June (D) it cannot be known.

@@ -37,6 +37,7 @@ def train_rows(per_trade):
     sets = [[(name, *pair) for pair in data.train_set(name, per_trade)] for name in tasks.NAMES]
     rows = [{"prompt": p, "task": name, "expected": answer} for group in zip(*sets) for name, p, answer in group]
     others = [{"prompt": p, "task": f"{OTHER} {kind}"} for p, kind in ood.make("train")]
+    assert all(row["prompt"].strip() for row in others), "an empty line among the templates"
     step = max(1, len(rows) // max(1, len(others)))
     mixed = []
     for i, row in enumerate(rows):
