@@ -180,17 +180,18 @@ static void add(el_engine *e, const el_seq *q, size_t i, size_t n, ranking *r) {
   r->resident[r->n++] = is_resident(entry);
 }
 
-/* False: out of memory. */
+/* As many as are told of or chosen among (with the base, which is not one of the top_k). False: out of memory. */
 static bool rank(el_engine *e, const el_seq *q, ranking *r) {
   el_chooser *c = &e->chooser;
   size_t best[MAX_RANKED];
+  int most = q->choice->n_scores > c->top_k ? q->choice->n_scores : c->top_k + 1;
   r->n = 0;
   pthread_mutex_lock(&c->mutex);
   size_t n = el_bank_count(c->bank), k = n + 1 < MAX_RANKED ? n + 1 : MAX_RANKED;
   bool ok = score(e, q->choice);
   if (ok) {
     el_router_top(c->scores, n + 1, k, best);
-    for (size_t i = 0; i < k && c->scores[best[i]] >= 0; i++) add(e, q, best[i], n, r);
+    for (size_t i = 0; i < k && r->n < most && c->scores[best[i]] >= 0; i++) add(e, q, best[i], n, r);
   }
   pthread_mutex_unlock(&c->mutex);
   return ok;

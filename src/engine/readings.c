@@ -169,13 +169,20 @@ static bool put_earlier(el_engine *e, const known *k, const char *path, const el
   return !status;
 }
 
+/* What a router was trained with tells more than examples. */
+static bool is_trained(const el_router *r, const char *name) {
+  int column = el_router_column(r, name);
+  return column >= 0 && column != r->base_column;
+}
+
 /* Looks whether the examples of an adapter are others than before. */
 static void look(el_engine *e, known *k, bool fresh) {
   el_readings *x = e->readings;
   el_signature signature = {0};
   char *path = NULL;
   el_error err;
-  if (*k->path && el_example_file_find(k->path, &signature, &path, &err))
+  bool wanted = *k->path && !is_trained(e->chooser.router, k->name);
+  if (wanted && el_example_file_find(k->path, &signature, &path, &err))
     el_logf(&e->log, EL_LOG_WARN, "%s", err.message);
   if (fresh || !el_signature_equal(&signature, &k->signature)) {
     bool wait = path && !put_earlier(e, k, path, &signature);

@@ -6,6 +6,8 @@
  * NAME.description.txt. The base reads each, in steps that it shares with requests, and what comes out is the adapter's
  * vectors. They are kept in the cache folder.
  *
+ * An adapter that the router was trained with needs none: what was learnt from answers tells more.
+ *
  * The registry reports what it lists and what not; el_readings_settle takes that over into the bank. A thread has the
  * vectors computed that are missing. */
 #ifndef EL_ENGINE_READINGS_H
