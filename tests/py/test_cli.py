@@ -573,7 +573,7 @@ def test_adapters_in_memory_have_the_bits_that_were_asked_for():
     def measure(kind, scores):
         args = ("-m", TINY, "-c", "64", "--chunks", "6", "--adapter", f"tiny={TINY_LORA}", "-a", "tiny", "--adapter-type", kind)
         scores.append(perplexity(*args)[0])
-        log = edgelora("run", *args[:2], *args[6:], "-v", "-n", "1", "hello").stderr.decode()
+        log = edgelora("run", *args[:2], *args[6:], "-v", "-n", "1", "-p", "hello").stderr.decode()
         return float(re.search(r"adapter tiny: loaded .* ([\d.]+) MB in", log)[1])
 
     scores = []
