@@ -15,7 +15,6 @@
 
 el_cli_engine el_cli_engine_default(void) {
   el_cli_engine e = {.options = el_engine_options_default(), .level = EL_LOG_WARN, .signal_fd = -1};
-  e.options.router_margin = -1;
   return e;
 }
 
