@@ -124,12 +124,17 @@ static void open_fd(el_load_client *c, conn *k) {
   want(c, k, EPOLL_CTL_ADD);
 }
 
-/* Sends what the socket takes. An answer may stand before an error, so that is left to reading. */
+/* Sends what the socket takes. Before the end of a connection an answer may stand, so that is left to reading. */
 static void send_some(el_load_client *c, conn *k) {
   while (k->n_sent < k->out.len) {
     ssize_t n = send(k->fd, k->out.data + k->n_sent, k->out.len - k->n_sent, MSG_NOSIGNAL);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && (errno == EAGAIN || errno == ENOTCONN)) break; /* or it is not connected yet */
+    if (n < 0 && errno != EPIPE && errno != ECONNRESET) {       /* it never was */
+      give_up_errno(k, errno);
+      close_fd(k);
+      return;
+    }
     k->n_sent = n < 0 ? k->out.len : k->n_sent + (size_t)n;
   }
   want(c, k, EPOLL_CTL_MOD);
