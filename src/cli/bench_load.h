@@ -39,6 +39,7 @@ typedef struct el_load_run {
 
   double start, seconds; /* el_seconds() of the start; until the last answer */
   long long began;       /* seconds since the epoch */
+  double load;           /* the system's load average at the start: is anybody else at work? */
   int signal;            /* that ended it; 0: none */
   bool no_memory;
   double cpu_seconds; /* of this program during the run */

@@ -125,11 +125,11 @@ json_t *el_load_report_json(const el_load_run *r, const el_load_summary *s, cons
                                 (json_int_t)r->connections);
   json_t *server =
       json_pack("{s:s, s:s, s:s?}", "url", r->options->url_text, "api", r->options->api_text, "model", r->base);
-  return json_pack("{s:s, s:s, s:I, s:b, s:{s:s}, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+  return json_pack("{s:s, s:s, s:I, s:b, s:{s:s, s:o}, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
                    "schema", "edgelora-load/1", "version", el_version(), "began", (json_int_t)r->began, "interrupted",
-                   r->signal != 0, "machine", "cpu", cpu, "server", server, "workload", workload_json(r), "summary",
-                   summary_json(r, s), "errors", errors_json(r), "cache", cache_json(r), "memory", memory_json(r),
-                   "energy", energy_json(r, s), "generator", generator, "gap_percentiles",
+                   r->signal != 0, "machine", "cpu", cpu, "load", time_json(r->load), "server", server, "workload",
+                   workload_json(r), "summary", summary_json(r, s), "errors", errors_json(r), "cache", cache_json(r),
+                   "memory", memory_json(r), "energy", energy_json(r, s), "generator", generator, "gap_percentiles",
                    gap_percentiles(gaps, r->log.n_gaps), "adapters", names, "request_columns", columns, "requests",
                    requests);
 }

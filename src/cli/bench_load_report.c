@@ -83,7 +83,9 @@ static void print_table(const el_load_run *r, const el_load_summary *s) {
   const el_load_options *o = r->options;
   char cpu[128];
   el_cli_bench_cpu_name(cpu, sizeof cpu);
-  printf("machine     %s\n", cpu);
+  printf("machine     %s", cpu);
+  if (r->load >= 0) printf("; load %.1f at the start", r->load);
+  putchar('\n');
   printf("server      %s, %s, prompts of %s\n", o->url_text, o->api_text, r->ask.words ? "words" : "token ids");
   print_load(r);
   printf("requests    %zu sent, %zu done, %zu failed", s->n, s->done, s->errors);

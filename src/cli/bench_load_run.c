@@ -173,7 +173,6 @@ static void send_due(loop *l) {
     if (!send_item(l, &r->trace.items[l->next++])) stop_without_memory(l);
 }
 
-/* What was read just before a signal has been said counts; the rest is cut. */
 static void run_loop(loop *l) {
   el_load_run *r = l->run;
   double tick = r->start;
@@ -217,6 +216,7 @@ int el_load_run_all(el_load_run *r) {
   int code = status ? el_cli_failed(&err) : !l.resting || !l.rest_until ? el_cli_no_memory() : -1;
   if (code < 0) {
     r->began = (long long)time(NULL);
+    if (getloadavg(&r->load, 1) != 1) r->load = -1;
     double cpu = cpu_seconds();
     r->start = el_seconds();
     el_energy_open(&r->energy, "/sys", r->start);
