@@ -14,8 +14,7 @@
 #define CACHE_FOLDER "edgelora"
 
 el_cli_engine el_cli_engine_default(void) {
-  el_cli_engine e = {.options = el_engine_options_default(), .level = EL_LOG_WARN, .signal_fd = -1};
-  return e;
+  return (el_cli_engine){.options = el_engine_options_default(), .level = EL_LOG_WARN, .signal_fd = -1};
 }
 
 el_cli_group el_cli_model_group(el_cli_engine *e, const char **adapter, el_cli_option storage[EL_CLI_MODEL_OPTIONS]) {
