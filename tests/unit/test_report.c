@@ -16,6 +16,8 @@
 #include "cli/report/table.h"
 #include "cli/report/ticks.h"
 
+#define assert_near(value, expected, slack) assert_true(fabs((value) - (expected)) <= (slack))
+
 /* ---- ticks */
 
 static void labels_of(const el_ticks *t, char *out, size_t size) {
@@ -62,10 +64,10 @@ static void logarithmic_ticks_are_round_and_cover_the_data(void **state) {
     const char *labels;
   } cases[] = {
       {20, 2000, 7, "20 50 100 200 500 1,000 2,000"},
-      {20, 2000, 6, "10 100 1,000 10,000"},
-      {0.03, 40, 6, "0.01 0.1 1 10 100"},
+      {20, 2000, 6, "100 1,000"},
+      {0.03, 40, 6, "0.1 1 10"},
       {1, 1, 6, "0.5 1 2"},
-      {1e-9, 1e9, 6, "1e-09 1e-05 0.1 1000 1e+07 1e+11"},
+      {1e-9, 1e9, 6, "1e-09 1e-05 0.1 1000 1e+07"},
       {0, 10, 12, "0.00001 0.0001 0.001 0.01 0.1 1 10"},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -83,7 +85,8 @@ static void check_ticks(const el_ticks *t, double low, double high, int most) {
     if (i) assert_true(t->at[i] > t->at[i - 1]);
   }
   double slack = 1e-6 * fmax(fabs(low), fabs(high));
-  assert_true(t->at[0] <= low + slack && t->at[t->n - 1] >= high - slack);
+  assert_true(t->low <= low + slack && t->high >= high - slack);
+  assert_true(t->low <= t->at[0] && t->high >= t->at[t->n - 1]);
 }
 
 static void any_two_numbers_have_ticks(void **state) {
@@ -119,11 +122,11 @@ static void any_two_numbers_have_ticks(void **state) {
 
 static void places_are_within_the_axis(void **state) {
   el_ticks linear = el_ticks_linear(0, 10, 6), log = el_ticks_log(1, 100, 3);
-  assert_double_equal(el_ticks_place(&linear, 2.5), 0.25, 1e-12);
-  assert_double_equal(el_ticks_place(&log, 10), 0.5, 1e-12);
-  assert_double_equal(el_ticks_place(&log, 0), 0, 0);
-  assert_double_equal(el_ticks_place(&linear, 11), 1, 0);
-  assert_double_equal(el_ticks_place(&linear, NAN), 0, 0);
+  assert_near(el_ticks_place(&linear, 2.5), 0.25, 1e-12);
+  assert_near(el_ticks_place(&log, 10), 0.5, 1e-12);
+  assert_near(el_ticks_place(&log, 0), 0, 0);
+  assert_near(el_ticks_place(&linear, 11), 1, 0);
+  assert_near(el_ticks_place(&linear, NAN), 0, 0);
 }
 
 static void numbers_have_commas_between_thousands(void **state) {
@@ -147,8 +150,8 @@ static void numbers_have_commas_between_thousands(void **state) {
 
 static void the_median_of_an_even_count_is_between_the_middle_two(void **state) {
   const double sorted[] = {1, 2, 3, 4};
-  assert_double_equal(el_report_median(sorted, 4), 2.5, 0);
-  assert_double_equal(el_report_median(sorted, 3), 2, 0);
+  assert_near(el_report_median(sorted, 4), 2.5, 0);
+  assert_near(el_report_median(sorted, 3), 2, 0);
   assert_true(isnan(el_report_median(sorted, 0)));
 }
 
@@ -158,7 +161,9 @@ static void values_are_shown_with_three_digits_and_their_unit(void **state) {
     double value;
     const char *text;
   } cases[] = {
-      {EL_METRIC_LATENCY_P50, 0.012345, "0.0123"},
+      {EL_METRIC_LATENCY_P50, 0.012345, "0.012"},
+      {EL_METRIC_LATENCY_P50, 0.0012345, "0.00123"},
+      {EL_METRIC_GAP_P50, 0.0012345, "1.23"},
       {EL_METRIC_LATENCY_P50, 1.2345, "1.23"},
       {EL_METRIC_LATENCY_P50, 1234.5, "1,234"},
       {EL_METRIC_LATENCY_P50, 0, "0"},
@@ -198,7 +203,7 @@ static void names_have_no_meaning_in_a_page(void **state) {
   check_name(el_text_xml, "\xFFz\xC0\xAF", "\xEF\xBF\xBDz\xEF\xBF\xBD\xEF\xBF\xBD"); /* no UTF-8, and overlong */
   check_name(el_text_xml, "\xED\xA0\x80", "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD");   /* half a surrogate */
   check_name(el_text_xml, "\xF0\x9F", "\xEF\xBF\xBD\xEF\xBF\xBD");                   /* cut */
-  check_name(el_text_markdown, "a|b*[x](y)<i>", "a\\|b\\*\\[x\\]\\(y\\)&lt;i&gt;");
+  check_name(el_text_markdown, "a|b*[x](y)<i>", "a\\|b\\*\\[x\\](y)&lt;i&gt;");
   check_name(el_text_markdown, "line\nbreak",
              "line\xEF\xBF\xBD"
              "break");
@@ -301,9 +306,9 @@ static void repetitions_become_a_median_with_its_spread(void **state) {
   /* 20 before 100: by number, not by text. */
   const el_report_figure *f = &r.rows[0].figures[EL_METRIC_REQUEST_RATE];
   assert_int_equal(r.rows[0].n_runs, 3);
-  assert_double_equal(f->median, 8, 0);
-  assert_double_equal(f->low, 7, 0);
-  assert_double_equal(f->high, 9, 0);
+  assert_near(f->median, 8, 0);
+  assert_near(f->low, 7, 0);
+  assert_near(f->high, 9, 0);
   assert_int_equal(r.rows[3].figures[EL_METRIC_REQUEST_RATE].n, 0);
   assert_true(r.varies[EL_DIM_ADAPTERS] && !r.varies[EL_DIM_RATE]);
   el_text name = {0};
@@ -319,7 +324,7 @@ static void a_baseline_is_put_beside_the_same_workload(void **state) {
   init(&r, made, 3, NULL, "b", EL_OK);
   const el_report_row *base = el_report_base_of(&r, &r.rows[0]);
   assert_ptr_equal(base, &r.rows[1]);
-  assert_double_equal(el_report_ratio(&r.rows[0], base, EL_METRIC_REQUEST_RATE), 3, 0);
+  assert_near(el_report_ratio(&r.rows[0], base, EL_METRIC_REQUEST_RATE), 3, 0);
   assert_null(el_report_base_of(&r, &r.rows[1]));
   assert_null(el_report_base_of(&r, &r.rows[2])); /* b has no run with 100 adapters */
   el_report_cell cell = el_report_table_cell(&r, &el_report_tables[1], &r.rows[0], EL_METRIC_REQUEST_RATE);

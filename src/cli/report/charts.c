@@ -10,6 +10,8 @@ typedef struct page {
   el_text *t;
   const el_report *r;
   int n_charts; /* so far */
+  bool joint;   /* one workload: what would be sections of one chart each share one */
+  bool open;    /* the section that they share has begun */
 } page;
 
 /* Ends that charts of a section share, so that they can be compared at a glance. */
@@ -57,6 +59,24 @@ static void end_section(page *p) {
   el_text_put(p->t, "</div>\n</section>\n");
 }
 
+/* A section whose charts have a case each: its own, or where there is one case, a part of the one that they share. */
+static void begin_case_section(page *p, const char *title, const char *text) {
+  if (p->joint && p->open) return;
+  p->open = p->joint;
+  if (p->joint)
+    begin_section(
+        p, "Latency, first token and memory",
+        "Curves: the share of requests that were answered, or had their first token, within a time, counted from "
+        "their arrival. Memory: what of the server is in memory (resident set).");
+  else
+    begin_section(p, title, text);
+  begin_charts(p);
+}
+
+static void end_case_section(page *p) {
+  if (!p->joint) end_section(p);
+}
+
 static void put_chart(page *p, const el_svg_chart *c) {
   el_text_put(p->t, "<figure>");
   if (c->title && *c->title) {
@@ -86,9 +106,13 @@ static char *take(page *p, el_text *text) {
   return out;
 }
 
-static char *case_name(page *p, int situation) {
+/* `only`: where there is one case. */
+static char *case_name(page *p, int situation, const char *only) {
   el_text name = {0};
-  el_report_case_name(p->r, situation, &name);
+  if (p->joint)
+    el_text_put(&name, only);
+  else
+    el_report_case_name(p->r, situation, &name);
   return take(p, &name);
 }
 
@@ -157,8 +181,7 @@ static void put_distributions(page *p, const char *title, const char *text, cons
   if (isnan(x.low)) return;
   for (size_t i = 0; i < r->n_runs && with_slo; i++)
     if (!isnan(r->runs[i].slo)) widen(&x, r->runs[i].slo);
-  begin_section(p, title, text);
-  begin_charts(p);
+  begin_case_section(p, title, text);
   for (size_t c = 0; c < r->n_cases; c++) {
     el_svg_line *lines = calloc(r->n_series, sizeof *lines);
     size_t n = 0, n_points = 0;
@@ -170,7 +193,7 @@ static void put_distributions(page *p, const char *title, const char *text, cons
       n_points += lines[n++].n;
       if (with_slo) slo = r->runs[r->rows[i].runs[0]].slo;
     }
-    char *name = case_name(p, (int)c);
+    char *name = case_name(p, (int)c, title);
     if (ok && name && n_points) {
       el_svg_chart chart = {.title = name,
                             .x_title = x_title,
@@ -191,7 +214,7 @@ static void put_distributions(page *p, const char *title, const char *text, cons
     free(name);
     free_lines(lines, n);
   }
-  end_section(p);
+  end_case_section(p);
 }
 
 /* ---- over one dimension */
@@ -346,8 +369,7 @@ static void put_memory(page *p) {
   if (isnan(y.high)) return;
   bool gib = y.high >= (double)(1 << 30);
   double scale = gib ? 0x1p-30 : 0x1p-20;
-  begin_section(p, "Memory over time", "What of the server is in memory (resident set), one line a run.");
-  begin_charts(p);
+  begin_case_section(p, "Memory over time", "What of the server is in memory (resident set), one line a run.");
   for (size_t c = 0; c < r->n_cases; c++) {
     el_svg_line *lines = calloc(r->n_runs, sizeof *lines);
     size_t n = 0, n_points = 0;
@@ -360,7 +382,7 @@ static void put_memory(page *p) {
         n_points += lines[n++].n;
       }
     }
-    char *name = case_name(p, (int)c);
+    char *name = case_name(p, (int)c, "Memory over time");
     if (ok && name && n_points) {
       el_svg_chart chart = {.title = name,
                             .x_title = "time since the start (s)",
@@ -380,7 +402,7 @@ static void put_memory(page *p) {
     free(name);
     free_lines(lines, n);
   }
-  end_section(p);
+  end_case_section(p);
 }
 
 static void put_first_tokens(page *p) {
@@ -399,7 +421,7 @@ static void put_first_tokens(page *p) {
   begin_section(
       p, "First token over time",
       "A dot is a request, where it arrived; of repeated runs, all are drawn. A rising cloud is a queue that grows.");
-  begin_charts(p);
+  el_text_put(p->t, "<div class=\"charts\">\n"); /* each chart has one series, which its title names */
   for (size_t i = 0; i < r->n_rows; i++) {
     const el_report_row *row = &r->rows[i];
     el_svg_line *lines = calloc(row->n_runs, sizeof *lines);
@@ -437,7 +459,7 @@ static void put_first_tokens(page *p) {
 }
 
 void el_report_charts(el_text *t, const el_report *r) {
-  page p = {t, r, 0};
+  page p = {.t = t, .r = r, .joint = r->n_cases == 1};
   for (el_report_dim d = 0; d < EL_REPORT_DIMS; d++) put_sweeps(&p, d);
   put_distributions(&p, "Latency",
                     "The share of requests that were answered to their end within a time, counted from their arrival.",
@@ -445,6 +467,7 @@ void el_report_charts(el_text *t, const el_report *r) {
   put_distributions(&p, "First token",
                     "The share of requests whose first token came within a time, counted from their arrival.",
                     "first token (s)", ttft_of, true);
-  put_first_tokens(&p);
   put_memory(&p);
+  if (p.open) end_section(&p);
+  put_first_tokens(&p);
 }

@@ -42,15 +42,15 @@ const el_report_metric_info el_report_metrics[EL_REPORT_METRICS] = {
     [EL_METRIC_TTFT_MEAN] = {"first_token_mean_seconds", "Mean first token, seconds", EL_UNIT_SECONDS, -1},
     [EL_METRIC_TTFT_P50] = {"first_token_p50_seconds", "First token p50, seconds", EL_UNIT_SECONDS, -1},
     [EL_METRIC_TTFT_P99] = {"first_token_p99_seconds", "First token p99, seconds", EL_UNIT_SECONDS, -1},
-    [EL_METRIC_GAP_P50] = {"gap_p50_seconds", "Between tokens p50, seconds", EL_UNIT_SECONDS, -1},
-    [EL_METRIC_GAP_P99] = {"gap_p99_seconds", "Between tokens p99, seconds", EL_UNIT_SECONDS, -1},
+    [EL_METRIC_GAP_P50] = {"gap_p50_seconds", "Between tokens p50, seconds", EL_UNIT_MILLISECONDS, -1},
+    [EL_METRIC_GAP_P99] = {"gap_p99_seconds", "Between tokens p99, seconds", EL_UNIT_MILLISECONDS, -1},
     [EL_METRIC_SLO] = {"slo_attainment", "First token within the goal, % of requests", EL_UNIT_SHARE, 1},
     [EL_METRIC_REQUESTS] = {"requests_done", "Requests answered", EL_UNIT_COUNT, 0},
     [EL_METRIC_ERRORS] = {"requests_failed", "Requests failed", EL_UNIT_COUNT, -1},
     [EL_METRIC_HIT_RATE] = {"hit_rate", "Adapter cache hits, % of lookups", EL_UNIT_SHARE, 1},
     [EL_METRIC_MEMORY] = {"peak_memory_bytes", "Peak memory, MiB", EL_UNIT_BYTES, -1},
     [EL_METRIC_ENERGY] = {"joules_per_request", "Energy, J a request", EL_UNIT_JOULES, -1},
-    [EL_METRIC_LATE] = {"sent_late_max_seconds", "Sent late at worst, seconds", EL_UNIT_SECONDS, 0},
+    [EL_METRIC_LATE] = {"sent_late_max_seconds", "Sent late at worst, seconds", EL_UNIT_MILLISECONDS, 0},
     [EL_METRIC_OWN_CPU] = {"generator_cores", "Load generator, % of a core", EL_UNIT_SHARE, 0},
 };
 

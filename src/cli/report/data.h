@@ -66,6 +66,7 @@ typedef enum el_report_metric {
 typedef enum el_report_unit {
   EL_UNIT_RATE,
   EL_UNIT_SECONDS,
+  EL_UNIT_MILLISECONDS, /* in tables; values are seconds */
   EL_UNIT_SHARE,
   EL_UNIT_COUNT,
   EL_UNIT_BYTES,

@@ -50,7 +50,8 @@ static void put_head(el_text *t, const el_report *r, const el_report_table *tabl
 }
 
 static void put_cell(el_text *t, const el_report_cell *cell, bool first, bool bad) {
-  const char *tone = cell->better > 0 ? "better" : cell->better < 0 || bad ? "worse" : "";
+  bool words = strchr(cell->value, ' ') && !strpbrk(cell->value, "0123456789"); /* they may take two lines */
+  const char *tone = cell->better > 0 ? "better" : cell->better < 0 || bad ? "worse" : words ? "told" : "";
   el_text_printf(t, "<td class=\"%s%s%s\">", first ? "first" : "", first && *tone ? " " : "", tone);
   if (cell->better) el_text_put(t, cell->better > 0 ? "▲ " : "▼ ");
   el_text_put(t, cell->value);
@@ -64,9 +65,12 @@ static void put_table(el_text *t, const el_report *r, const el_report_table *tab
   el_text_put(t, "<div class=\"wide\"><table class=\"figures\">\n");
   put_head(t, r, table);
   el_text_put(t, "<tbody>\n");
+  const el_report_row *before = NULL;
   for (size_t i = 0; i < r->n_rows; i++) {
     const el_report_row *row = &r->rows[i];
-    bool new_case = i > 0 && row->situation != r->rows[i - 1].situation;
+    if (!el_report_table_has_row(r, table, row)) continue;
+    bool new_case = before && row->situation != before->situation;
+    before = row;
     el_text_put(t, new_case ? "<tr class=\"new\">" : "<tr>");
     put_series(t, r, row);
     for (el_report_dim d = 0; d < EL_REPORT_DIMS; d++) {

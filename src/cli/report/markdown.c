@@ -70,7 +70,8 @@ void el_report_markdown(el_text *t, const el_report *r) {
     const el_report_table *table = &el_report_tables[i];
     if (!el_report_table_shown(r, table)) continue;
     put_head(t, r, table);
-    for (size_t k = 0; k < r->n_rows; k++) put_row(t, r, table, &r->rows[k]);
+    for (size_t k = 0; k < r->n_rows; k++)
+      if (el_report_table_has_row(r, table, &r->rows[k])) put_row(t, r, table, &r->rows[k]);
   }
   el_text_put(t, "\n## Machine, versions and runs\n");
   for (size_t i = 0; i < r->n_runs; i++) put_facts(t, &r->runs[i]);

@@ -233,7 +233,7 @@ void el_report_free(el_report *r) {
 
 /* ---- values as text */
 
-static int three_digits(double value) {
+int el_report_decimals(double value) {
   double size = fabs(value);
   if (!(size > 0)) return 0;
   int decimals = 2 - (int)floor(log10(size) + 1e-9);
@@ -249,15 +249,19 @@ void el_report_metric_text(el_report_metric m, double value, char *out, size_t s
       el_number_text(100 * value, value < 0.9995 || value >= 1 ? (value > 0 && value < 1) : 2, number, sizeof number);
       snprintf(out, size, "%s%%", number);
       return;
+    case EL_UNIT_SECONDS: /* milliseconds are enough, where there are some */
+      el_number_text(value, value >= 0.01 && value < 1 ? 3 : el_report_decimals(value), out, size);
+      return;
+    case EL_UNIT_MILLISECONDS: el_number_text(1e3 * value, el_report_decimals(1e3 * value), out, size); return;
     case EL_UNIT_COUNT: el_number_text(value, value != floor(value), out, size); return;
     case EL_UNIT_BYTES:
       while (value >= 1024 && unit + 1 < sizeof units / sizeof *units) {
         value /= 1024;
         unit++;
       }
-      el_number_text(value, value < 1000 ? three_digits(value) : 0, number, sizeof number);
+      el_number_text(value, value < 1000 ? el_report_decimals(value) : 0, number, sizeof number);
       snprintf(out, size, "%s %s", number, units[unit]);
       return;
-    default: el_number_text(value, three_digits(value), out, size);
+    default: el_number_text(value, el_report_decimals(value), out, size);
   }
 }

@@ -58,6 +58,8 @@ int el_report_compare(const el_report_run *a, const el_report_run *b, el_report_
 /* Of sorted values: the mean of the two in the middle where there is no middle. */
 double el_report_median(const double *sorted, size_t n);
 
+/* How many decimals show three digits of a number: 0 ... 5. */
+int el_report_decimals(double value);
 /* A metric's value with its unit where its column has none ("1.25 GiB", "99.5%"), three significant digits. */
 void el_report_metric_text(el_report_metric m, double value, char *out, size_t size);
 

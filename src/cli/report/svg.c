@@ -7,7 +7,7 @@
 
 /* The drawing's own pixels. A page shows it near this size, so that its text is as large as the page's. */
 enum { WIDTH = 400, HEIGHT = 250, TOP = 30, BOTTOM = 44, RIGHT = 16 };
-enum { X_TICKS = 6, Y_TICKS = 6, DIGIT_WIDTH = 7 };
+enum { X_TICKS = 7, Y_TICKS = 6, DIGIT_WIDTH = 7 };
 
 typedef struct frame {
   el_ticks x, y;

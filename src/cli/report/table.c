@@ -33,8 +33,8 @@ static const el_report_column ratios[] = {
 
 static const el_report_column further[] = {
     {"Requests", "answered", EL_METRIC_REQUESTS},       {"Requests", "failed", EL_METRIC_ERRORS},
-    {"First token (s)", "mean", EL_METRIC_TTFT_MEAN},   {"Between tokens (s)", "p50", EL_METRIC_GAP_P50},
-    {"Between tokens (s)", "p99", EL_METRIC_GAP_P99},   {"Load generator", "latest (s)", EL_METRIC_LATE},
+    {"First token (s)", "mean", EL_METRIC_TTFT_MEAN},   {"Between tokens (ms)", "p50", EL_METRIC_GAP_P50},
+    {"Between tokens (ms)", "p99", EL_METRIC_GAP_P99},  {"Load generator", "latest (ms)", EL_METRIC_LATE},
     {"Load generator", "of a core", EL_METRIC_OWN_CPU},
 };
 
@@ -43,7 +43,9 @@ static const el_report_column further[] = {
 const el_report_table el_report_tables[EL_REPORT_TABLES] = {
     {.title = "Results", .note = "", COLUMNS(headline)},
     {.title = "Beside the baseline",
-     .note = "Medians divided by those of the baseline; ▲ is better than it, ▼ is worse.",
+     .note =
+         "Medians divided by those of the baseline with the same workload, where it has one; ▲ is better than it, ▼ is "
+         "worse.",
      COLUMNS(ratios),
      .ratios = true},
     {.title = "Further figures",
@@ -51,6 +53,10 @@ const el_report_table el_report_tables[EL_REPORT_TABLES] = {
              "plan.",
      COLUMNS(further)},
 };
+
+bool el_report_table_has_row(const el_report *r, const el_report_table *t, const el_report_row *row) {
+  return !t->ratios || el_report_base_of(r, row);
+}
 
 bool el_report_table_shown(const el_report *r, const el_report_table *t) {
   return !t->ratios || r->base_series >= 0 || r->base_row >= 0;
@@ -61,8 +67,9 @@ static el_report_cell ratio_cell(const el_report *r, const el_report_row *row, e
   const el_report_row *base = el_report_base_of(r, row);
   double ratio = base ? el_report_ratio(row, base, m) : NAN;
   if (isnan(ratio)) return cell;
-  el_number_text(ratio, ratio < 1000 ? ratio < 10 ? 2 : ratio < 100 ? 1 : 0 : 0, cell.value, sizeof cell.value - 4);
-  strcat(cell.value, "x");
+  char number[40];
+  el_number_text(ratio, el_report_decimals(ratio), number, sizeof number);
+  snprintf(cell.value, sizeof cell.value, "%sx", number);
   /* What reads as 1.00x is neither. */
   if (strcmp(cell.value, "1.00x") != 0)
     cell.better = ratio > 1 ? el_report_metrics[m].better : -el_report_metrics[m].better;
@@ -82,6 +89,10 @@ el_report_cell el_report_table_cell(const el_report *r, const el_report_table *t
   el_report_metric_text(m, f->median, cell.value, sizeof cell.value);
   el_report_metric_text(m, f->low, low, sizeof low);
   el_report_metric_text(m, f->high, high, sizeof high);
-  if (f->n > 1 && strcmp(low, high) != 0) snprintf(cell.spread, sizeof cell.spread, "%s–%s", low, high);
+  if (f->n < 2 || strcmp(low, high) == 0) return cell;
+  /* The unit stands once. */
+  size_t number = strcspn(low, " %");
+  if (strcmp(low + number, high + strcspn(high, " %")) == 0) low[number] = 0;
+  snprintf(cell.spread, sizeof cell.spread, "%s–%s", low, high);
   return cell;
 }

@@ -23,6 +23,8 @@ extern const el_report_table el_report_tables[EL_REPORT_TABLES];
 
 /* Whether the report has it: ratios need a baseline. */
 bool el_report_table_shown(const el_report *r, const el_report_table *t);
+/* Whether the row has a line in it. */
+bool el_report_table_has_row(const el_report *r, const el_report_table *t, const el_report_row *row);
 
 typedef struct el_report_cell {
   char value[48];

@@ -101,7 +101,7 @@ static void put_markdown(el_text *t, uint32_t c) {
     put_xml(t, c);
     return;
   }
-  if (c < 0x80 && strchr("\\`*_{}[]()#+!|~$@:", (int)c)) el_text_put(t, "\\");
+  if (c < 0x80 && strchr("\\`*_[]#|~$@", (int)c)) el_text_put(t, "\\");
   put_char(t, c);
 }
 

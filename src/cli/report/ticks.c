@@ -69,6 +69,8 @@ el_ticks el_ticks_linear(double low, double high, int most) {
       t.at[k] = exponent < 0 ? (first + k) * (round_number(i - 3 * exponent)) / pow(10, -exponent) : (first + k) * step;
     }
     t.decimals = exponent_of(i) < 0 ? -exponent_of(i) : 0;
+    t.low = t.at[0];
+    t.high = t.at[t.n - 1];
     return t;
   }
 }
@@ -84,23 +86,23 @@ el_ticks el_ticks_log(double low, double high, int most) {
     first--;
     last++;
   }
-  el_ticks t = {.log = true};
+  el_ticks t = {.low = round_number(first), .high = round_number(last), .log = true};
   if (last - first + 1 <= most) {
     for (int i = first; i <= last; i++) t.at[t.n++] = round_number(i);
     return t;
   }
-  first = (int)floor(first / 3.0);
-  last = (int)ceil(last / 3.0);
-  int by = 1;
-  while ((last - first + by - 1) / by + 1 > most) by++;
-  for (int e = first;; e += by) {
-    t.at[t.n++] = round_number(3 * e);
-    if (e >= last) return t;
-  }
+  int lowest = -(int)floor(-first / 3.0), highest = (int)floor(last / 3.0), by = 1;
+  while ((highest - lowest) / by + 1 > most) by++;
+  for (int e = lowest; e <= highest; e += by) t.at[t.n++] = round_number(3 * e);
+  if (t.n >= 2) return t;
+  t.at[0] = t.low;
+  t.at[1] = t.high;
+  t.n = 2;
+  return t;
 }
 
 double el_ticks_place(const el_ticks *t, double value) {
-  double low = t->at[0], high = t->at[t->n - 1];
+  double low = t->low, high = t->high;
   if (!(value > low)) return 0;
   if (value >= high) return 1;
   return t->log ? (log(value) - log(low)) / (log(high) - log(low)) : (value - low) / (high - low);
@@ -123,7 +125,7 @@ void el_number_text(double value, int decimals, char *out, size_t size) {
 }
 
 void el_ticks_label(const el_ticks *t, double value, char *out, size_t size) {
-  double ends = fmax(fabs(t->at[0]), fabs(t->at[t->n - 1]));
+  double ends = fmax(fabs(t->low), fabs(t->high));
   int decimals = t->decimals;
   if (t->log) decimals = value < 1 && value > 0 ? (int)ceil(-log10(value) - 1e-9) : 0;
   if (decimals > 5 || ends >= 1e9)
