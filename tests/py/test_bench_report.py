@@ -95,7 +95,7 @@ def test_the_distribution_of_a_run_ends_at_its_last_request(write):
     drawn = [c for c in charts(html) if any(t.text == "latency (s)" for t in c.iter(f"{SVG}text"))]
     assert len(drawn) == 1
     line = next(p.get("d") for p in drawn[0].iter(f"{SVG}path") if p.get("class") == "line")
-    assert line.startswith("M") and line.endswith("V30")  # the top: all requests
+    assert line.startswith("M") and line.endswith("V30")  # the top of the field: all requests
 
 
 def test_names_cannot_leave_their_place(write):

@@ -265,8 +265,8 @@ static void a_peak_between_pixels_is_not_lost(void **state) {
   for (int i = 0; i < 1000; i++) points[i] = (el_svg_point){i * 1e-3 + (i > 990) * 1000, i == 500 ? 100 : 0, 0, 0};
   el_svg_line line = {.name = "n", .shape = EL_SVG_STEPS, .points = points, .n = 1000};
   el_text t = draw(&line);
-  /* All of the first 990 stand on one pixel; 30 is the top of the drawing's field. */
-  assert_non_null(strstr(t.buf.data, "V30V"));
+  /* All of the first 990 stand on one pixel, from which the line goes up to the top of the field, 30, and back. */
+  assert_non_null(strstr(t.buf.data, " 206V30V206H"));
   el_text_free(&t);
 }
 
@@ -325,6 +325,11 @@ static void a_baseline_is_put_beside_the_same_workload(void **state) {
   const el_report_row *base = el_report_base_of(&r, &r.rows[0]);
   assert_ptr_equal(base, &r.rows[1]);
   assert_near(el_report_ratio(&r.rows[0], base, EL_METRIC_REQUEST_RATE), 3, 0);
+  r.rows[0].figures[EL_METRIC_LATENCY_P99].median = 2;
+  r.rows[1].figures[EL_METRIC_LATENCY_P99].median = 5;
+  assert_near(el_report_ratio(&r.rows[0], base, EL_METRIC_LATENCY_P99), 2.5, 0);
+  r.rows[0].figures[EL_METRIC_LATENCY_P99].median = 0;
+  assert_true(isnan(el_report_ratio(&r.rows[0], base, EL_METRIC_LATENCY_P99)));
   assert_null(el_report_base_of(&r, &r.rows[1]));
   assert_null(el_report_base_of(&r, &r.rows[2])); /* b has no run with 100 adapters */
   el_report_cell cell = el_report_table_cell(&r, &el_report_tables[1], &r.rows[0], EL_METRIC_REQUEST_RATE);

@@ -60,7 +60,7 @@ static void put_cell(el_text *t, const el_report_cell *cell, bool first, bool ba
 }
 
 static void put_table(el_text *t, const el_report *r, const el_report_table *table) {
-  el_text_printf(t, "<section>\n<h2>%s</h2>\n", table->title);
+  el_text_printf(t, "<section class=\"whole\">\n<h2>%s</h2>\n", table->title);
   if (*table->note) el_text_printf(t, "<p class=\"note\">%s</p>\n", table->note);
   el_text_put(t, "<div class=\"wide\"><table class=\"figures\">\n");
   put_head(t, r, table);

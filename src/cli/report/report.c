@@ -169,7 +169,8 @@ const el_report_row *el_report_base_of(const el_report *r, const el_report_row *
 
 double el_report_ratio(const el_report_row *row, const el_report_row *base, el_report_metric m) {
   double a = row->figures[m].median, b = base->figures[m].median;
-  return b > 0 && isfinite(a / b) ? a / b : NAN;
+  double ratio = el_report_metrics[m].better < 0 ? b / a : a / b;
+  return a > 0 && b > 0 && isfinite(ratio) ? ratio : NAN;
 }
 
 /* Every server spells its model's name as it likes, and some tell none. As long as each has one only, they say nothing

@@ -49,7 +49,8 @@ void el_report_common_name(const el_report *r, el_text *out);
 
 /* The row that `row` is put beside; NULL: none, or itself. */
 const el_report_row *el_report_base_of(const el_report *r, const el_report_row *row);
-/* median / base's median; NAN where it is not known. */
+/* How many times better its median is than the base's, whichever way the figure counts: 2 is twice the throughput, and
+ * half the latency. NAN: it is not known, or one of them is 0. */
 double el_report_ratio(const el_report_row *row, const el_report_row *base, el_report_metric m);
 
 /* -1, 0, 1 by a dimension's numbers, else by its text. Runs that do not say come first. */

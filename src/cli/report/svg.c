@@ -6,7 +6,7 @@
 #include "cli/report/ticks.h"
 
 /* The drawing's own pixels. A page shows it near this size, so that its text is as large as the page's. */
-enum { WIDTH = 400, HEIGHT = 250, TOP = 30, BOTTOM = 44, RIGHT = 16 };
+enum { WIDTH = 400, HEIGHT = 250, TOP = 30, TOP_WITHOUT_TITLE = 12, BOTTOM = 44, RIGHT = 16 };
 enum { X_TICKS = 7, Y_TICKS = 6, DIGIT_WIDTH = 7 };
 
 typedef struct frame {
@@ -22,9 +22,13 @@ static double at_y(const frame *f, double y) {
   return HEIGHT - BOTTOM - el_ticks_place(&f->y, y) * (HEIGHT - BOTTOM - f->top);
 }
 
+static double tenth(double x) {
+  return round(x * 10) / 10;
+}
+
 /* A coordinate with one decimal, and none where it is zero. */
 static void put_xy(el_text *t, char command, double x, double y) {
-  el_text_printf(t, "%c%.4g %.4g", command, round(x * 10) / 10, round(y * 10) / 10);
+  el_text_printf(t, "%c%.4g %.4g", command, tenth(x), tenth(y));
 }
 
 /* ---- axes */
@@ -91,7 +95,9 @@ static void draw_axes(el_text *t, const el_svg_chart *c, const frame *f) {
                  HEIGHT - 8);
   el_text_xml(t, c->x_title);
   /* The y axis' name lies above it: turned text is hard to read. */
-  el_text_printf(t, "</text><text class=\"unit\" x=\"2\" y=\"%d\">", f->top - 12);
+  el_text_put(t, "</text>");
+  if (!*c->y_title) return;
+  el_text_printf(t, "<text class=\"unit\" x=\"2\" y=\"%d\">", f->top - 12);
   el_text_xml(t, c->y_title);
   el_text_put(t, "</text>");
 }
@@ -119,25 +125,25 @@ static void draw_mark(el_text *t, const el_svg_chart *c, const frame *f) {
 
 /* ---- lines */
 
-/* The point that is drawn at the end of a run of points of the same pixel: the highest and the lowest one of the run
- * stand before it, so that no peak is lost. */
+/* Points that fall on the same half pixel. They are drawn as one, from the highest to the lowest, so no peak is lost.
+ */
 typedef struct pixel_run {
-  double x, low, high, last;
+  double x, begin, high, low, end; /* y grows downwards: the high one is the least number */
   bool any;
 } pixel_run;
 
 static void end_run(el_text *t, pixel_run *r, el_svg_shape shape, bool *first) {
   if (!r->any) return;
-  if (*first) {
-    put_xy(t, 'M', r->x, r->last);
-  } else if (shape == EL_SVG_STEPS) {
-    el_text_printf(t, "H%.4g", round(r->x * 10) / 10);
-    if (r->low != r->high && (r->low < r->last || r->high > r->last))
-      el_text_printf(t, "V%.4gV%.4g", round(r->low * 10) / 10, round(r->high * 10) / 10);
-    el_text_printf(t, "V%.4g", round(r->last * 10) / 10);
-  } else {
-    put_xy(t, 'L', r->x, r->last);
-  }
+  if (*first)
+    put_xy(t, 'M', r->x, r->begin);
+  else if (shape == EL_SVG_STEPS)
+    el_text_printf(t, "H%.4gV%.4g", tenth(r->x), tenth(r->begin));
+  else
+    put_xy(t, 'L', r->x, r->begin);
+  double at = r->begin;
+  if (r->high < fmin(r->begin, r->end)) el_text_printf(t, "V%.4g", tenth(at = r->high));
+  if (r->low > fmax(r->begin, r->end)) el_text_printf(t, "V%.4g", tenth(at = r->low));
+  if (r->end != at) el_text_printf(t, "V%.4g", tenth(r->end));
   *first = false;
   r->any = false;
 }
@@ -147,13 +153,14 @@ static void draw_line(el_text *t, const frame *f, const el_svg_line *l) {
   pixel_run run = {.any = false};
   el_text_put(t, "<path class=\"line\" d=\"");
   for (size_t i = 0; i < l->n; i++) {
-    double x = at_x(f, l->points[i].x), y = at_y(f, l->points[i].y);
     if (!isfinite(l->points[i].x) || !isfinite(l->points[i].y)) continue;
+    double x = at_x(f, l->points[i].x), y = at_y(f, l->points[i].y);
+    /* Lines have few points, each with a mark. */
     if (run.any && (l->shape == EL_SVG_LINE || floor(x * 2) != floor(run.x * 2))) end_run(t, &run, l->shape, &first);
-    if (!run.any) run = (pixel_run){x, y, y, y, true};
-    if (y < run.low) run.low = y;
-    if (y > run.high) run.high = y;
-    run.last = y;
+    if (!run.any) run = (pixel_run){x, y, y, y, y, true};
+    run.high = fmin(run.high, y);
+    run.low = fmax(run.low, y);
+    run.end = y;
   }
   end_run(t, &run, l->shape, &first);
   el_text_put(t, "\"/>");
@@ -167,7 +174,7 @@ static void draw_marks(el_text *t, const frame *f, const el_svg_line *l) {
     if (p->high > p->low) {
       el_text_put(t, "<path class=\"bar\" d=\"");
       put_xy(t, 'M', x, at_y(f, p->low));
-      el_text_printf(t, "V%.4g\"/>", round(at_y(f, p->high) * 10) / 10);
+      el_text_printf(t, "V%.4g\"/>", tenth(at_y(f, p->high)));
     }
     el_text_printf(t, "<circle class=\"mark\" cx=\"%.1f\" cy=\"%.1f\" r=\"3.5\"/>", x, at_y(f, p->y));
   }
@@ -197,7 +204,7 @@ void el_svg_chart_draw(el_text *t, const el_svg_chart *c, int id) {
   if (!find_ranges(c, &x, &y)) return;
   frame f = {.x = c->x_log ? el_ticks_log(x.low, x.high, X_TICKS) : el_ticks_linear(x.low, x.high, X_TICKS),
              .y = c->y_log ? el_ticks_log(y.low, y.high, Y_TICKS) : el_ticks_linear(y.low, y.high, Y_TICKS),
-             .top = TOP};
+             .top = *c->y_title ? TOP : TOP_WITHOUT_TITLE};
   size_t longest = 1;
   for (int i = 0; i < f.y.n; i++) {
     char label[32];
@@ -214,7 +221,6 @@ void el_svg_chart_draw(el_text *t, const el_svg_chart *c, int id) {
   el_text_xml(t, c->title ? c->title : c->y_title);
   el_text_put(t, "</title>");
   draw_axes(t, c, &f);
-  draw_mark(t, c, &f);
   for (size_t i = 0; i < c->n_lines; i++) {
     const el_svg_line *l = &c->lines[i];
     if (!l->n) continue;
@@ -229,5 +235,6 @@ void el_svg_chart_draw(el_text *t, const el_svg_chart *c, int id) {
     if (l->shape == EL_SVG_LINE) draw_marks(t, &f, l);
     el_text_put(t, "</g>");
   }
+  draw_mark(t, c, &f); /* what it says stands before lines and dots */
   el_text_put(t, "</svg>\n");
 }

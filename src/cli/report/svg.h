@@ -35,7 +35,7 @@ typedef struct el_svg_line {
 
 typedef struct el_svg_chart {
   const char *title;             /* NULL: none */
-  const char *x_title, *y_title; /* with units */
+  const char *x_title, *y_title; /* with units; y_title "": none */
   bool x_log, y_log, y_zero;     /* y_zero: the axis begins at 0 */
   double x_least, x_most;        /* that the axis must reach, NAN: the data's own */
   double y_least, y_most;

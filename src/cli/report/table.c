@@ -43,9 +43,8 @@ static const el_report_column further[] = {
 const el_report_table el_report_tables[EL_REPORT_TABLES] = {
     {.title = "Results", .note = "", COLUMNS(headline)},
     {.title = "Beside the baseline",
-     .note =
-         "Medians divided by those of the baseline with the same workload, where it has one; ▲ is better than it, ▼ is "
-         "worse.",
+     .note = "How many times better than the baseline with the same workload, by medians: rates are divided by the "
+             "baseline's; the baseline's times, memory and energy are divided by the row's. ▲ is better, ▼ worse.",
      COLUMNS(ratios),
      .ratios = true},
     {.title = "Further figures",
@@ -71,8 +70,7 @@ static el_report_cell ratio_cell(const el_report *r, const el_report_row *row, e
   el_number_text(ratio, el_report_decimals(ratio), number, sizeof number);
   snprintf(cell.value, sizeof cell.value, "%sx", number);
   /* What reads as 1.00x is neither. */
-  if (strcmp(cell.value, "1.00x") != 0)
-    cell.better = ratio > 1 ? el_report_metrics[m].better : -el_report_metrics[m].better;
+  if (strcmp(cell.value, "1.00x") != 0) cell.better = ratio > 1 ? 1 : -1;
   return cell;
 }
 
