@@ -89,13 +89,17 @@ def test_charts_are_well_formed_and_have_a_line_for_each_server(files):
         assert numbers and all(-2 <= x <= 402 for x in numbers)
 
 
-def test_the_distribution_of_a_run_ends_at_its_last_request(write):
-    run = load_run(duration=5)
+@pytest.mark.parametrize("failed, ends", [(0, 100), (5, 75)])
+def test_a_distribution_ends_at_the_share_of_requests_that_were_answered(write, failed, ends):
+    run = load_run(duration=30, failed=failed)
+    del run["requests"][20:]
     html = page(write("a.json", run))
-    drawn = [c for c in charts(html) if any(t.text == "latency (s)" for t in c.iter(f"{SVG}text"))]
-    assert len(drawn) == 1
-    line = next(p.get("d") for p in drawn[0].iter(f"{SVG}path") if p.get("class") == "line")
-    assert line.startswith("M") and line.endswith("V30")  # the top of the field: all requests
+    (chart,) = [c for c in charts(html) if any(t.text == "latency (s)" for t in c.iter(f"{SVG}text"))]
+    line = next(p.get("d") for p in chart.iter(f"{SVG}path") if p.get("class") == "line")
+    ticks = [float(y) for y in re.findall(r"M[\d.]+ ([\d.]+)H", next(p.get("d") for p in chart.iter(f"{SVG}path") if p.get("class") == "grid"))]
+    bottom, top = ticks[0], ticks[-1]
+    end = float(re.search(r"V([\d.]+)$", line)[1])
+    assert abs((bottom - end) / (bottom - top) - ends / 100) < 0.01
 
 
 def test_names_cannot_leave_their_place(write):

@@ -143,10 +143,14 @@ static const el_report_samples *memory_of(const el_report_run *run) {
   return &run->memory;
 }
 
-/* The requests of all repetitions together, as a distribution: (value, share of requests that took no longer). */
+/* The requests of all repetitions together, as a distribution: (value, share of requests that took no longer). Failed
+ * requests are among them: the curve of a server that fails some ends below 100%. */
 static bool distribution(page *p, const el_report_row *row, samples_of samples, el_svg_line *line) {
-  size_t n = 0;
-  for (size_t i = 0; i < row->n_runs; i++) n += samples(&p->r->runs[row->runs[i]])->n;
+  size_t n = 0, n_ended = 0;
+  for (size_t i = 0; i < row->n_runs; i++) {
+    n += samples(&p->r->runs[row->runs[i]])->n;
+    n_ended += p->r->runs[row->runs[i]].n_ended;
+  }
   double *values = malloc((n + 1) * sizeof *values);
   el_svg_point *points = malloc((n + 1) * sizeof *points);
   *line = (el_svg_line){.name = row_name(p, row), .series = row->series, .shape = EL_SVG_STEPS, .points = points};
@@ -160,7 +164,7 @@ static bool distribution(page *p, const el_report_row *row, samples_of samples, 
     qsort(values, n, sizeof *values, by_value);
     if (n) points[line->n++] = (el_svg_point){values[0], 0, 0, 0};
     for (size_t i = 0; i < n; i++) {
-      double share = 100.0 * (double)(i + 1) / (double)n;
+      double share = 100.0 * (double)(i + 1) / (double)n_ended;
       points[line->n++] = (el_svg_point){values[i], share, share, share};
     }
   } else {

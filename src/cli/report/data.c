@@ -120,7 +120,7 @@ static el_status find(const reader *r, json_t *root, const char *path, json_t **
   *out = root;
   for (const char *p = path; *p && *out;) {
     size_t len = strcspn(p, ".");
-    snprintf(done, sizeof done, "%.*s", (int)(p - path ? p - path - 1 : 0), path);
+    snprintf(done, sizeof done, "%.*s", (int)(p > path ? p - path - 1 : 0), path);
     if (!json_is_object(*out)) return wrong(r, done, "is no object");
     char key[64];
     snprintf(key, sizeof key, "%.*s", (int)len, p);
@@ -397,6 +397,7 @@ static el_status read_requests(const reader *r, json_t *root) {
         (status = cell(r, row, places[2], "requests", i, names[2], &done)))
       return status;
     if (isnan(at)) return el_fail(r->err, EL_ERR_FORMAT, "%s: requests[%zu]: 'at' is no number", r->path, i);
+    r->run->n_ended += strcmp(end, "cut") != 0;
     if (strcmp(end, "done") != 0) continue;
     if ((status = add_sample(r, ttft, at, first, i, "first")) || (status = add_sample(r, latency, at, done, i, "done")))
       return status;

@@ -102,6 +102,7 @@ typedef struct el_report_run {
   bool interrupted;
   el_report_fact *facts; /* machine, versions and options */
   size_t n_facts;
+  size_t n_ended;                  /* requests that succeeded or failed, not those that ended with the run */
   el_report_samples latency, ttft; /* of the requests that succeeded, by arrival; values in seconds */
   el_report_samples memory;        /* the server's, values in bytes */
 } el_report_run;
