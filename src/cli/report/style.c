@@ -63,6 +63,6 @@ const char el_report_style[] =
     "after:avoid}\n"
     ".note,.legend{break-after:avoid}table,dl,.legend,figcaption{font-size:9.5px}small{font-size:8.5px}\n"
     "th,td{padding:3px 5px}tbody th{min-width:9em}.wide{overflow:visible}tr,.run{break-inside:avoid}\n"
-    ".whole{break-inside:avoid}.charts{display:block}\n"
+    ".whole{break-inside:avoid}.charts{display:block;orphans:1;widows:1}h3{font-size:10px}\n"
     "figure{display:inline-block;width:32%;margin:0 1.1% 10px 0;vertical-align:top}\n"
     ".s2 .line{stroke-dasharray:7 3}.s3 .line{stroke-dasharray:2 3}.s4 .line{stroke-dasharray:9 3 2 3}}\n";

@@ -7,7 +7,7 @@
 
 /* The drawing's own pixels. A page shows it near this size, so that its text is as large as the page's. */
 enum { WIDTH = 400, HEIGHT = 250, TOP = 30, TOP_WITHOUT_TITLE = 12, BOTTOM = 44, RIGHT = 16 };
-enum { X_TICKS = 7, Y_TICKS = 6, DIGIT_WIDTH = 7 };
+enum { X_TICKS = 7, Y_TICKS = 6, LOG_TICKS = 9, DIGIT_WIDTH = 7 };
 
 typedef struct frame {
   el_ticks x, y;
@@ -202,8 +202,8 @@ static void draw_dots(el_text *t, const frame *f, const el_svg_line *l) {
 void el_svg_chart_draw(el_text *t, const el_svg_chart *c, int id) {
   range x, y;
   if (!find_ranges(c, &x, &y)) return;
-  frame f = {.x = c->x_log ? el_ticks_log(x.low, x.high, X_TICKS) : el_ticks_linear(x.low, x.high, X_TICKS),
-             .y = c->y_log ? el_ticks_log(y.low, y.high, Y_TICKS) : el_ticks_linear(y.low, y.high, Y_TICKS),
+  frame f = {.x = c->x_log ? el_ticks_log(x.low, x.high, LOG_TICKS) : el_ticks_linear(x.low, x.high, X_TICKS),
+             .y = c->y_log ? el_ticks_log(y.low, y.high, LOG_TICKS) : el_ticks_linear(y.low, y.high, Y_TICKS),
              .top = *c->y_title ? TOP : TOP_WITHOUT_TITLE};
   size_t longest = 1;
   for (int i = 0; i < f.y.n; i++) {
