@@ -23,7 +23,7 @@ TINY_LORA = ROOT / "tests" / "golden" / "lora" / "tiny.gguf"
 TINY_PEFT = ROOT / "tests" / "golden" / "lora" / "tiny-peft"
 TEXT = ROOT / "tests" / "golden" / "text.txt"
 COMMANDS = ["run", "serve", "tokenize", "inspect", "perplexity", "router profile", "router train", "router eval", "router show", "bench batch", "bench peak",
-            "bench kernels", "bench load"]
+            "bench kernels", "bench load", "bench report"]
 
 pytestmark = pytest.mark.skipif(not BINARY.exists(), reason="edgelora is not built (EDGELORA_BIN)")
 needs_model = pytest.mark.skipif(not MODEL.exists(), reason="the default model is missing (EDGELORA_MODEL)")
