@@ -109,6 +109,19 @@ int el_cli_dispatch(const char *family, const el_cli_command *const *commands, s
   return EL_EXIT_USAGE;
 }
 
+int el_cli_run_family(const char *family, const el_cli_command *const *commands, size_t n,
+                      void (*print_help)(FILE *out), int argc, char **argv) {
+  if (argc < 2) {
+    print_help(stderr);
+    return EL_EXIT_USAGE;
+  }
+  if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+    print_help(stdout);
+    return el_cli_end(EL_EXIT_OK);
+  }
+  return el_cli_dispatch(family, commands, n, argc - 1, argv + 1);
+}
+
 void el_cli_list_commands(FILE *out, const el_cli_command *const *commands, size_t n) {
   for (size_t i = 0; i < n; i++) fprintf(out, "  %-14s%s\n", last_word(commands[i]->name), commands[i]->summary);
 }

@@ -36,6 +36,10 @@ extern const el_cli_command el_cmd_run, el_cmd_serve, el_cmd_tokenize, el_cmd_in
 /* Runs the command of the table that `name` names. Unknown: says so, with the nearest name; EL_EXIT_USAGE. `family` is
  * what stands before the name: "edgelora", "edgelora bench". */
 int el_cli_dispatch(const char *family, const el_cli_command *const *commands, size_t n, int argc, char **argv);
+/* The run function of a command that has commands of its own: without one of them, or with --help, it prints its help.
+ */
+int el_cli_run_family(const char *family, const el_cli_command *const *commands, size_t n,
+                      void (*print_help)(FILE *out), int argc, char **argv);
 /* One line a command: name and summary. */
 void el_cli_list_commands(FILE *out, const el_cli_command *const *commands, size_t n);
 

@@ -1,6 +1,5 @@
 /* edgelora bench: measurements, each a command of its own. */
 #include <stdio.h>
-#include <string.h>
 
 #include "cli/cli.h"
 
@@ -17,15 +16,7 @@ static void print_help(FILE *out) {
 }
 
 static int run(const el_cli_command *self, int argc, char **argv) {
-  if (argc < 2) {
-    print_help(stderr);
-    return EL_EXIT_USAGE;
-  }
-  if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
-    print_help(stdout);
-    return el_cli_end(EL_EXIT_OK);
-  }
-  return el_cli_dispatch("edgelora bench", benches, N_BENCHES, argc - 1, argv + 1);
+  return el_cli_run_family("edgelora bench", benches, N_BENCHES, print_help, argc, argv);
 }
 
 const el_cli_command el_cmd_bench = {.name = "bench", .summary = "measure speed", .run = run};

@@ -1,6 +1,5 @@
 /* edgelora router: how adapters are chosen for a prompt, each step a command of its own. */
 #include <stdio.h>
-#include <string.h>
 
 #include "cli/cli.h"
 
@@ -19,15 +18,7 @@ static void print_help(FILE *out) {
 }
 
 static int run(const el_cli_command *self, int argc, char **argv) {
-  if (argc < 2) {
-    print_help(stderr);
-    return EL_EXIT_USAGE;
-  }
-  if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
-    print_help(stdout);
-    return el_cli_end(EL_EXIT_OK);
-  }
-  return el_cli_dispatch("edgelora router", steps, N_STEPS, argc - 1, argv + 1);
+  return el_cli_run_family("edgelora router", steps, N_STEPS, print_help, argc, argv);
 }
 
 const el_cli_command el_cmd_router = {.name = "router", .summary = "train what chooses adapters", .run = run};

@@ -115,16 +115,23 @@ static el_request automatic(const char *prompt, int32_t tokens[64], int max_toke
   return q;
 }
 
-static choice run_auto(rig *r, const char *prompt, int max_tokens, result *out) {
+static choice run_focused(rig *r, const char *prompt, size_t begin, size_t end, int max_tokens, result *out) {
   int32_t tokens[64];
   choice c = {0};
+  el_request q = automatic(prompt, tokens, max_tokens);
+  q.focus_begin = begin;
+  q.focus_end = end;
   result_init(out);
   out->hook = keep_choice;
   out->context = &c;
-  rig_run(r, automatic(prompt, tokens, max_tokens), out);
+  rig_run(r, q, out);
   if (out->last.finish == EL_FINISH_ERROR) fail_msg("%s", out->last.error.message);
   assert_int_equal(c.n_events, 1);
   return c;
+}
+
+static choice run_auto(rig *r, const char *prompt, int max_tokens, result *out) {
+  return run_focused(r, prompt, 0, 0, max_tokens, out);
 }
 
 static void assert_chooses(rig *r, const char *prompt, const char *adapter) {
@@ -284,17 +291,9 @@ static void only_the_tokens_in_focus_count_and_so_many_are_read(void **state) {
                {"bbbbbbbbaaaaaaaaaaaaaaaaaaaa", 0, 0, "b", 8},
                {"aaaaaaaaaabbbbbbbbcccccc", 10, 24, "b", 8}};
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-    int32_t tokens[64];
-    result out, named;
-    choice c = {0};
-    result_init(&out);
-    out.hook = keep_choice;
-    out.context = &c;
-    el_request q = automatic(cases[i].prompt, tokens, 5);
-    q.focus_begin = cases[i].begin;
-    q.focus_end = cases[i].end;
+    result named, out;
     fake_take_counts();
-    rig_run(&t.r, q, &out);
+    choice c = run_focused(&t.r, cases[i].prompt, cases[i].begin, cases[i].end, 5, &out);
     assert_string_equal(c.adapter, cases[i].wanted);
     assert_int_equal(fake_take_counts().heads, cases[i].read);
     run_named(&t.r, cases[i].prompt, cases[i].wanted, 5, &named);
@@ -327,17 +326,9 @@ static void all_prompts_are_read_as_a_first_message(void **state) {
   routed t = open_plain();
   float score = 0;
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-    int32_t tokens[64];
-    result out, named;
-    choice c = {0};
-    result_init(&out);
-    out.hook = keep_choice;
-    out.context = &c;
-    el_request q = automatic(cases[i].prompt, tokens, 5);
-    q.focus_begin = cases[i].begin;
-    q.focus_end = cases[i].end;
+    result named, out;
     fake_take_counts();
-    rig_run(&t.r, q, &out);
+    choice c = run_focused(&t.r, cases[i].prompt, cases[i].begin, cases[i].end, 5, &out);
     fake_counts counts = fake_take_counts();
     assert_string_equal(c.adapter, cases[i].wanted);
     assert_int_equal(counts.heads, cases[i].heads);
