@@ -44,6 +44,10 @@ static void put_row(el_text *t, const el_report *r, const el_report_table *table
 
 static void put_facts(el_text *t, const el_report_run *run) {
   el_text_put(t, "\n### ");
+  if (run->dims[EL_DIM_SERVER].text) {
+    el_text_markdown(t, run->dims[EL_DIM_SERVER].text);
+    el_text_put(t, ": ");
+  }
   el_text_markdown(t, run->file);
   el_text_put(t, "\n\n");
   for (size_t i = 0; i < run->n_facts; i++) {
