@@ -5,11 +5,13 @@
 #include "cli/cli.h"
 
 static const el_cli_command *const benches[] = {&el_cmd_bench_batch,   &el_cmd_bench_peak,  &el_cmd_bench_kernels,
-                                                &el_cmd_bench_threads, &el_cmd_bench_cache, &el_cmd_bench_report};
+                                                &el_cmd_bench_threads, &el_cmd_bench_cache, &el_cmd_bench_load,
+                                                &el_cmd_bench_report};
 enum { N_BENCHES = sizeof benches / sizeof *benches };
 
 static void print_help(FILE *out) {
-  fputs("usage: edgelora bench WHAT [options]\n\nMeasures this machine with this program.\n\nWhat:\n", out);
+  fputs("usage: edgelora bench WHAT [options]\n\nMeasures this machine with this program, or a server.\n\nWhat:\n",
+        out);
   el_cli_list_commands(out, benches, N_BENCHES);
   fputs("\n'edgelora bench WHAT --help' tells more.\n", out);
 }

@@ -139,6 +139,20 @@ def seeds():
     yield "report", "run", json.dumps(run).encode()
     yield "report", "least", b'{"schema":"edgelora-load/1","summary":{},"request_columns":["at","first","done","end"],"requests":[]}'
 
+    event = b'data: {"choices":[{"text":"a","finish_reason":null}],"usage":null}\r\n\r\n'
+    last = b'data: {"choices":[{"delta":{"content":"b"},"finish_reason":"length"}],"usage":{"prompt_tokens":3,"completion_tokens":2}}\n\n'
+    head = b"HTTP/1.1 200 OK\r\nConnection: keep-alive\r\n"
+    chunks = b"".join(b"%x\r\n%s\r\n" % (len(c), c) for c in (event, last, b"data: [DONE]\n\n")) + b"0\r\n\r\n"
+    yield "load", "chunked", b"\xf0" + head + b"Transfer-Encoding: chunked\r\n\r\n" + chunks
+    yield "load", "length", b"\x10" + head + b"Content-Length: %d\r\n\r\n" % len(event) + event
+    yield "load", "error", b"\x40HTTP/1.0 200 OK\r\n\r\ndata: {\"error\":{\"message\":\"full\"}}\n\n"
+    yield "load", "trace", b'\1{"schema": "edgelora-trace/1"}\n{"at": 0.5, "adapter": "a", "input": 3, "output": 4}\n'
+    yield "load", "azure", b"\1TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46.6805900,374,44\n"
+    yield "load", "csv", b'\1time,adapter,input,output\n5,"a, ""b""",10,20\n1,c,3,0\n0.5,auto,3,4\n'
+    yield "load", "models", b'\2{"data":[{"id":"base","parent":null},{"id":"law","parent":"base"}]}'
+    yield "load", "lora", b'\3[{"id":0,"path":"p","scale":1.0},{"id":1}]'
+    yield "load", "metrics", b"\2edgelora_adapter_hits_total 12\nedgelora_adapter_misses_total 3\n"
+
 
 def main():
     if len(sys.argv) != 2:

@@ -22,7 +22,8 @@ TINY = ROOT / "tests" / "golden" / "tiny" / "q8_0.gguf"
 TINY_LORA = ROOT / "tests" / "golden" / "lora" / "tiny.gguf"
 TINY_PEFT = ROOT / "tests" / "golden" / "lora" / "tiny-peft"
 TEXT = ROOT / "tests" / "golden" / "text.txt"
-COMMANDS = ["run", "serve", "tokenize", "inspect", "perplexity", "bench batch", "bench peak", "bench kernels", "bench report"]
+COMMANDS = ["run", "serve", "tokenize", "inspect", "perplexity", "bench batch", "bench peak", "bench kernels", "bench load",
+            "bench report"]
 
 pytestmark = pytest.mark.skipif(not BINARY.exists(), reason="edgelora is not built (EDGELORA_BIN)")
 needs_model = pytest.mark.skipif(not MODEL.exists(), reason="the default model is missing (EDGELORA_MODEL)")

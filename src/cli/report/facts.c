@@ -159,7 +159,7 @@ static el_status add_popular(const el_report_in *r, json_t *root) {
 
 el_status el_report_facts_read(const el_report_in *r, json_t *root) {
   el_status status = add_began(r, root);
-  if (!status) status = add_members(r, root, "machine", "");
+  if (!status) status = add_members(r, root, "machine", "machine");
   if (!status) status = add_members(r, root, "server", "server");
   if (!status && el_report_in_get(root, "version"))
     status = add_value(r, "", "load generator", el_report_in_get(root, "version"));

@@ -1,0 +1,13 @@
+/* The two forms of a report. */
+#ifndef EL_CLI_BENCH_LOAD_REPORT_H
+#define EL_CLI_BENCH_LOAD_REPORT_H
+
+#include <jansson.h>
+
+#include "cli/bench_load.h"
+#include "cli/load/summary.h"
+
+/* gaps: those of the log, sorted. NULL: no memory. */
+json_t *el_load_report_json(const el_load_run *r, const el_load_summary *s, const double *gaps);
+
+#endif
