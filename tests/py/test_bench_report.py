@@ -173,6 +173,12 @@ def test_what_a_run_does_not_tell_is_not_available(write):
     assert "<h2>Results</h2>" in page(write("b.json", minimal))
 
 
+def test_an_interrupted_run_is_marked(write):
+    file = write("a.json", load_run(duration=5, interrupted=True))
+    assert "interrupted</small>" in page(file) and "(interrupted)" in report(file, "--markdown", "-").stdout.decode()
+    assert "interrupted</small>" not in page(write("b.json", load_run(duration=5)))
+
+
 def changed(path, value):
     run = load_run(duration=5)
     *keys, last = path.split(".")

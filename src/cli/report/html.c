@@ -17,11 +17,7 @@ static void put_series(el_text *t, const el_report *r, const el_report_row *row)
                    row->series % EL_SVG_COLOURS + 1, row->series >= EL_SVG_COLOURS ? " again" : "");
   el_text_xml(t, el_report_series_name(r, row->series));
   if (row->n_runs > 1) el_text_printf(t, " <small>%zu runs</small>", row->n_runs);
-  for (size_t i = 0; i < row->n_runs; i++) {
-    if (!r->runs[row->runs[i]].interrupted) continue;
-    el_text_put(t, " <small>interrupted</small>");
-    break;
-  }
+  if (el_report_interrupted(r, row)) el_text_put(t, " <small>interrupted</small>");
   el_text_put(t, "</th>");
 }
 

@@ -128,6 +128,12 @@ void el_report_common_name(const el_report *r, el_text *out) {
     if (!r->varies[d]) put_value(out, &r->runs[0], d);
 }
 
+bool el_report_interrupted(const el_report *r, const el_report_row *row) {
+  for (size_t i = 0; i < row->n_runs; i++)
+    if (r->runs[row->runs[i]].interrupted) return true;
+  return false;
+}
+
 /* ---- the baseline */
 
 static el_status find_baseline(el_report *r, const char *baseline, el_error *err) {
