@@ -57,6 +57,8 @@ static int check(const el_cli_command *self, el_load_run *r) {
                               o->clients ? "--clients" : "--replay");
   if (!o->clients && !o->replay && o->rate <= 0)
     return el_cli_usage_error(self, "--rate: an open loop needs more than 0");
+  if (o->seed > INT64_MAX || o->prompt_seed > INT64_MAX) /* JSON readers have no more */
+    return el_cli_usage_error(self, "--%s: more than 2^63-1", o->seed > INT64_MAX ? "seed" : "prompt-seed");
   return check_lengths(self, r);
 }
 
@@ -87,6 +89,7 @@ static int load(const el_cli_command *self, el_load_run *r) {
     return EL_EXIT_FAILED;
   }
   code = el_load_prepare(r);
+  if (code >= 0 && (r->signal = el_cli_signal_take(r->signal_fd, 0))) code = EL_EXIT_SIGNAL_BASE + r->signal;
   if (code < 0) code = el_load_run_all(r);
   if (code < 0) el_load_read_counters(r, &r->after);
   if (code < 0) code = el_load_report(r);
@@ -148,7 +151,8 @@ static int run(const el_cli_command *self, int argc, char **argv) {
       {0, "speed", "X", EL_CLI_REAL, &o.speed, 1e-3, 1e6, "replay so many times as fast; default 1"},
   };
   const el_cli_option results[] = {
-      {0, "timeout", "SECONDS", EL_CLI_REAL, &o.timeout, 1e-3, 1e6, "that an answer may take; default 600"},
+      {0, "timeout", "SECONDS", EL_CLI_REAL, &o.timeout, 1e-3, 1e6,
+       "that an answer may take from when it was due; default 600"},
       {0, "slo-ttft", "SECONDS", EL_CLI_REAL, &o.slo_first, 0, 1e6, "the first text is in time until then; default 6"},
       {0, "json", "FILE", EL_CLI_TEXT, &o.json, 0, 0,
        "write figures and all requests there; -: to standard output, instead of the table"},

@@ -51,7 +51,7 @@ static int adapters_offered(el_load_run *r) {
   const char *path = el_load_offers_path(r->ask.api);
   el_load_answer a;
   el_error err;
-  if (el_load_fetch(&r->url, path, NULL, PATIENCE_SECONDS, &a, &err)) return el_cli_failed(&err);
+  if (el_load_fetch(&r->url, path, NULL, PATIENCE_SECONDS, r->signal_fd, &a, &err)) return el_cli_failed(&err);
   int code = -1;
   const el_load_options *o = r->options;
   bool needed = !o->adapters && !o->automatic && o->n_adapters != 0;
@@ -103,7 +103,7 @@ static int probe(el_load_run *r, int n, el_load_answer *a, long long *counted) {
   int code = -1;
   if (!el_load_ask_body(&r->ask, UINT64_MAX - (uint64_t)n, &item, false, &body))
     code = el_cli_no_memory();
-  else if (el_load_fetch(&r->url, "/v1/completions", body.data, PATIENCE_SECONDS, a, &err))
+  else if (el_load_fetch(&r->url, "/v1/completions", body.data, PATIENCE_SECONDS, r->signal_fd, a, &err))
     code = el_cli_failed(&err);
   el_buf_free(&body);
   el_load_event e;
@@ -232,6 +232,12 @@ static int replay(el_load_run *r) {
     for (size_t i = 0; i < r->trace.n; i++) r->trace.items[i].adapter = EL_LOAD_AUTO;
     return -1;
   }
+  for (size_t i = 0; i < r->trace.n; i++)
+    if (r->trace.items[i].adapter == EL_LOAD_AUTO && r->ask.api == EL_LOAD_LLAMA_SERVER) {
+      el_cli_error("%s: request %zu leaves the choice of the adapter to the server, which llama-server does not have",
+                   o->replay, i + 1);
+      return EL_EXIT_FAILED;
+    }
   return r->trace.has_adapters ? translate(r) : assign(r);
 }
 
@@ -269,7 +275,7 @@ void el_load_read_counters(const el_load_run *r, el_load_counters *out) {
   el_load_answer a;
   el_error err;
   *out = (el_load_counters){.told = false};
-  if (el_load_fetch(&r->url, "/metrics", NULL, PATIENCE_SECONDS, &a, &err)) return;
+  if (el_load_fetch(&r->url, "/metrics", NULL, PATIENCE_SECONDS, r->signal_fd, &a, &err)) return;
   if (a.end == EL_LOAD_DONE && a.body.len) *out = el_load_counters_read(a.body.data, a.body.len);
   el_buf_free(&a.body);
 }

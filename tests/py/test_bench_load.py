@@ -374,6 +374,17 @@ def test_ctrl_c_ends_the_run_and_it_is_told_what_was_measured(fake, tmp_path):
     s.wait_idle(30)
 
 
+def test_ctrl_c_ends_it_also_before_the_run(misbehaving):
+    s = misbehaving(good)
+    s._reply = lambda head, body, sock: time.sleep(5)
+    process = start(s.url)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    began = time.monotonic()
+    process.communicate(timeout=20)
+    assert process.returncode == 130 and time.monotonic() - began < 3
+
+
 def test_progress_is_told_every_second(fake):
     s = fake()
     out, err = load(s.url, "--rate", 10, "--duration", 1.5, "--progress", "--n-adapters", 0)
@@ -395,6 +406,7 @@ def test_progress_is_told_every_second(fake):
     (["--own-adapter"], "--own-adapter needs --clients", 2),
     (["--trace", "t", "--clients", "2"], "--trace", 2),
     (["--rate", "0"], "--rate", 2),
+    (["--seed", "18446744073709551615"], "--seed: more than", 2),
     (["--replay", "/no/such.jsonl"], "/no/such.jsonl", 1),
 ])
 def test_what_cannot_be_is_refused(args, message, status):

@@ -173,6 +173,12 @@ def test_what_a_run_does_not_tell_is_not_available(write):
     assert "<h2>Results</h2>" in page(write("b.json", minimal))
 
 
+def test_an_interrupted_run_is_marked(write):
+    file = write("a.json", load_run(duration=5, interrupted=True))
+    assert "interrupted</small>" in page(file) and "(interrupted)" in report(file, "--markdown", "-").stdout.decode()
+    assert "interrupted</small>" not in page(write("b.json", load_run(duration=5)))
+
+
 def changed(path, value):
     run = load_run(duration=5)
     *keys, last = path.split(".")
@@ -253,3 +259,20 @@ def test_names_that_are_not_there_are_refused_with_those_that_are(write):
     assert "baseline: 'x' is no name of the report; there are 'openai'" in refused(file, "-o", "-", "--baseline", "x")
     assert "group: 'x' is none of server, " in refused(file, "-o", "-", "--group", "x")
     assert "/no/such/folder/x.html: No such file" in refused(file, "-o", "/no/such/folder/x.html")
+
+
+def test_what_bench_load_writes_is_read(fake, tmp_path):
+    server = fake(slots=4)
+    files = [tmp_path / f"{i}.json" for i in range(2)]
+    for i, file in enumerate(files):
+        r = subprocess.run([BINARY, "bench", "load", "--url", server.url, "--clients", "4", "--requests", "20", "--n-adapters", "0", "--input", "8",
+                            "--output", "4", "--seed", str(i), "--server-pid", str(server.process.pid), "--json", file], capture_output=True, timeout=60)
+        assert r.returncode == 0, r.stderr.decode()
+    data = json.loads(report("fake=", *files, "--json", "-").stdout)
+    (row,) = data["rows"]
+    assert row["name"] == "fake" and row["workload"]["clients"] == 4 and row["workload"]["input"] == 8
+    assert row["figures"]["requests_done"] == {"median": 20, "min": 20, "max": 20, "n": 2}
+    for metric in ("requests_per_second", "latency_p99_seconds", "first_token_p50_seconds", "peak_memory_bytes", "slo_attainment"):
+        assert row["figures"][metric]["median"] > 0
+    drawn = charts(page("fake=", *files))
+    assert [c.find(f"{SVG}title").text for c in drawn] == ["Latency", "First token", "Memory over time", "fake"]

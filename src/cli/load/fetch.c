@@ -14,12 +14,12 @@ static void keep(void *user, uint64_t id, el_load_answer *answer) {
 
 static void no_gap(void *user, uint64_t id, double gap) {}
 
-el_status el_load_fetch(const el_load_url *url, const char *path, const char *body, double seconds, el_load_answer *out,
-                        el_error *err) {
+el_status el_load_fetch(const el_load_url *url, const char *path, const char *body, double seconds, int watched,
+                        el_load_answer *out, el_error *err) {
   *out = (el_load_answer){.end = EL_LOAD_LOCAL};
   const el_load_hooks hooks = {out, no_gap, keep};
   el_load_client *c;
-  el_status status = el_load_client_new(url, &hooks, -1, &c, err);
+  el_status status = el_load_client_new(url, &hooks, watched, &c, err);
   if (status) return status;
   const el_load_call call = {.method = body ? "POST" : "GET",
                              .path = path,
@@ -27,7 +27,8 @@ el_status el_load_fetch(const el_load_url *url, const char *path, const char *bo
                              .body_len = body ? strlen(body) : 0,
                              .deadline = el_seconds() + seconds};
   if (!el_load_client_send(c, &call)) status = el_fail(err, EL_ERR_NO_MEMORY, "out of memory");
-  while (el_load_client_running(c)) el_load_client_wait(c, call.deadline);
+  while (el_load_client_running(c))
+    if (el_load_client_wait(c, call.deadline)) el_load_client_cut(c);
   el_load_client_free(c);
   return status;
 }

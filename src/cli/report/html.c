@@ -1,5 +1,5 @@
 /* The page. Its look is in style.c. */
-#include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/report/charts.h"
@@ -17,11 +17,7 @@ static void put_series(el_text *t, const el_report *r, const el_report_row *row)
                    row->series % EL_SVG_COLOURS + 1, row->series >= EL_SVG_COLOURS ? " again" : "");
   el_text_xml(t, el_report_series_name(r, row->series));
   if (row->n_runs > 1) el_text_printf(t, " <small>%zu runs</small>", row->n_runs);
-  for (size_t i = 0; i < row->n_runs; i++) {
-    if (!r->runs[row->runs[i]].interrupted) continue;
-    el_text_put(t, " <small>interrupted</small>");
-    break;
-  }
+  if (el_report_interrupted(r, row)) el_text_put(t, " <small>interrupted</small>");
   el_text_put(t, "</th>");
 }
 
@@ -91,45 +87,60 @@ static void put_table(el_text *t, const el_report *r, const el_report_table *tab
   el_text_put(t, "</tbody></table></div>\n</section>\n");
 }
 
-/* The facts of each run. Those that all runs share stand once. */
-static bool shared_by_all(const el_report *r, const el_report_fact *fact) {
-  for (size_t i = 0; i < r->n_runs; i++) {
-    size_t k = 0;
-    while (k < r->runs[i].n_facts &&
-           (strcmp(r->runs[i].facts[k].name, fact->name) != 0 || strcmp(r->runs[i].facts[k].value, fact->value) != 0))
-      k++;
-    if (k == r->runs[i].n_facts) return false;
-  }
-  return true;
+static bool has_fact(const el_report_run *run, const el_report_fact *fact) {
+  for (size_t k = 0; k < run->n_facts; k++)
+    if (strcmp(run->facts[k].name, fact->name) == 0 && strcmp(run->facts[k].value, fact->value) == 0) return true;
+  return false;
 }
 
-static void put_facts(el_text *t, const el_report *r, const el_report_run *run, bool shared) {
-  el_text_put(t, "<dl>\n");
-  for (size_t k = 0; k < run->n_facts; k++) {
-    if (shared_by_all(r, &run->facts[k]) != shared) continue;
-    el_text_put(t, "<dt>");
-    el_text_xml(t, run->facts[k].name);
-    el_text_put(t, "</dt><dd>");
-    el_text_xml(t, run->facts[k].value);
-    el_text_put(t, "</dd>\n");
-  }
-  el_text_put(t, "</dl>\n");
+static void put_fact(el_text *t, const el_report_fact *fact) {
+  el_text_put(t, "<dt>");
+  el_text_xml(t, fact->name);
+  el_text_put(t, "</dt><dd>");
+  el_text_xml(t, fact->value);
+  el_text_put(t, "</dd>\n");
 }
 
+static void put_run_name(el_text *t, const el_report_run *run) {
+  el_text_put(t, "<h3>");
+  el_text_xml(t, run->dims[EL_DIM_SERVER].text ? run->dims[EL_DIM_SERVER].text : "");
+  el_text_put(t, " <small>");
+  el_text_xml(t, run->file);
+  el_text_put(t, "</small></h3>\n");
+}
+
+/* Facts that all runs share stand once, before the others. They are the first run's, less what others do not have. */
 static void put_runs(el_text *t, const el_report *r) {
+  el_report_run shared = {.n_facts = 0};
+  shared.facts = calloc(r->runs[0].n_facts + 1, sizeof *shared.facts);
+  if (!shared.facts) {
+    t->failed = true;
+    return;
+  }
+  for (size_t k = 0; k < r->runs[0].n_facts; k++) {
+    size_t i = 0;
+    while (i < r->n_runs && has_fact(&r->runs[i], &r->runs[0].facts[k])) i++;
+    if (i == r->n_runs) shared.facts[shared.n_facts++] = r->runs[0].facts[k];
+  }
   el_text_put(t, "<section>\n<h2>Machine, versions and runs</h2>\n");
-  if (r->n_runs > 1) el_text_put(t, "<h3>All runs</h3>\n");
-  put_facts(t, r, &r->runs[0], true);
-  el_text_put(t, "<div class=\"runs\">\n");
+  if (r->n_runs > 1)
+    el_text_put(t, "<h3>All runs</h3>\n");
+  else
+    put_run_name(t, &r->runs[0]);
+  el_text_put(t, "<dl>\n");
+  for (size_t k = 0; k < shared.n_facts; k++) put_fact(t, &shared.facts[k]);
+  el_text_put(t, "</dl>\n<div class=\"runs\">\n");
   for (size_t i = 0; i < r->n_runs && r->n_runs > 1; i++) {
     const el_report_run *run = &r->runs[i];
-    el_text_put(t, "<div class=\"run\"><h3>");
-    el_text_xml(t, run->file);
-    el_text_put(t, "</h3>\n");
-    put_facts(t, r, run, false);
-    el_text_put(t, "</div>\n");
+    el_text_put(t, "<div class=\"run\">");
+    put_run_name(t, run);
+    el_text_put(t, "<dl>\n");
+    for (size_t k = 0; k < run->n_facts; k++)
+      if (!has_fact(&shared, &run->facts[k])) put_fact(t, &run->facts[k]);
+    el_text_put(t, "</dl>\n</div>\n");
   }
   el_text_put(t, "</div>\n</section>\n");
+  free(shared.facts);
 }
 
 void el_report_html(el_text *t, const el_report *r) {

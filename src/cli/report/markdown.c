@@ -25,6 +25,7 @@ static void put_row(el_text *t, const el_report *r, const el_report_table *table
   el_text_put(t, "| ");
   el_text_markdown(t, el_report_series_name(r, row->series));
   if (row->n_runs > 1) el_text_printf(t, " (%zu runs)", row->n_runs);
+  if (el_report_interrupted(r, row)) el_text_put(t, " (interrupted)");
   el_text_put(t, " |");
   for (el_report_dim d = 0; d < EL_REPORT_DIMS; d++) {
     if (!r->varies[d] || d == r->series_dim) continue;
@@ -44,6 +45,10 @@ static void put_row(el_text *t, const el_report *r, const el_report_table *table
 
 static void put_facts(el_text *t, const el_report_run *run) {
   el_text_put(t, "\n### ");
+  if (run->dims[EL_DIM_SERVER].text) {
+    el_text_markdown(t, run->dims[EL_DIM_SERVER].text);
+    el_text_put(t, ": ");
+  }
   el_text_markdown(t, run->file);
   el_text_put(t, "\n\n");
   for (size_t i = 0; i < run->n_facts; i++) {

@@ -128,6 +128,12 @@ void el_report_common_name(const el_report *r, el_text *out) {
     if (!r->varies[d]) put_value(out, &r->runs[0], d);
 }
 
+bool el_report_interrupted(const el_report *r, const el_report_row *row) {
+  for (size_t i = 0; i < row->n_runs; i++)
+    if (r->runs[row->runs[i]].interrupted) return true;
+  return false;
+}
+
 /* ---- the baseline */
 
 static el_status find_baseline(el_report *r, const char *baseline, el_error *err) {
@@ -173,19 +179,20 @@ double el_report_ratio(const el_report_row *row, const el_report_row *base, el_r
   return a > 0 && b > 0 && isfinite(ratio) ? ratio : NAN;
 }
 
-/* Every server spells its model's name as it likes, and some tell none. As long as each has one only, they say nothing
- * about the workload; dropped, runs of different servers can be put beside each other. */
-static void drop_spellings(el_report *r) {
-  for (size_t i = 0; i < r->n_runs; i++)
-    for (size_t k = 0; k < i; k++)
-      if (el_report_compare(&r->runs[i], &r->runs[k], EL_DIM_SERVER) == 0 &&
-          el_report_compare(&r->runs[i], &r->runs[k], EL_DIM_MODEL) != 0)
-        return;
+/* Every server spells its model's name as it likes, and some tell none; and a slow one is measured with fewer requests.
+ * As long as each server has one value only, these say nothing about the workload; dropped, runs of different servers
+ * can be put beside each other. The list of runs has them still. */
+static void drop_what_servers_differ_in(el_report *r, el_report_dim d) {
   bool all_agree = true;
-  for (size_t i = 1; i < r->n_runs; i++) all_agree &= el_report_compare(&r->runs[0], &r->runs[i], EL_DIM_MODEL) == 0;
+  for (size_t i = 0; i < r->n_runs; i++)
+    for (size_t k = 0; k < i; k++) {
+      bool agree = el_report_compare(&r->runs[i], &r->runs[k], d) == 0;
+      if (!agree && el_report_compare(&r->runs[i], &r->runs[k], EL_DIM_SERVER) == 0) return;
+      all_agree &= agree;
+    }
   for (size_t i = 0; i < r->n_runs && !all_agree; i++) {
-    free(r->runs[i].dims[EL_DIM_MODEL].text);
-    r->runs[i].dims[EL_DIM_MODEL] = (el_report_value){NULL, NAN};
+    free(r->runs[i].dims[d].text);
+    r->runs[i].dims[d] = (el_report_value){NULL, NAN};
   }
 }
 
@@ -208,7 +215,9 @@ el_status el_report_init(el_report *r, const char *title, el_report_run *runs, s
     el_text_free(&known);
     if (status) return status;
   }
-  drop_spellings(r);
+  static const el_report_dim loose[] = {EL_DIM_MODEL, EL_DIM_REQUESTS, EL_DIM_DURATION};
+  for (size_t i = 0; i < sizeof loose / sizeof *loose; i++)
+    if (loose[i] != r->series_dim) drop_what_servers_differ_in(r, loose[i]);
   for (el_report_dim d = 0; d < EL_REPORT_DIMS; d++)
     for (size_t i = 1; i < n_runs; i++)
       if (el_report_compare(&runs[0], &runs[i], d) != 0) r->varies[d] = true;

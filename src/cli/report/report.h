@@ -47,6 +47,9 @@ void el_report_row_name(const el_report *r, const el_report_row *row, el_text *o
 /* What all runs have in common. */
 void el_report_common_name(const el_report *r, el_text *out);
 
+/* Whether one of its runs was ended early: its slowest requests may be those that were cut off. */
+bool el_report_interrupted(const el_report *r, const el_report_row *row);
+
 /* The row that `row` is put beside; NULL: none, or itself. */
 const el_report_row *el_report_base_of(const el_report *r, const el_report_row *row);
 /* How many times better its median is than the base's, whichever way the figure counts: 2 is twice the throughput, and

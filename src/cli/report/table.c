@@ -32,9 +32,14 @@ static const el_report_column ratios[] = {
 };
 
 static const el_report_column further[] = {
-    {"Requests", "answered", EL_METRIC_REQUESTS},       {"Requests", "failed", EL_METRIC_ERRORS},
-    {"First token (s)", "mean", EL_METRIC_TTFT_MEAN},   {"Between tokens (ms)", "p50", EL_METRIC_GAP_P50},
-    {"Between tokens (ms)", "p99", EL_METRIC_GAP_P99},  {"Load generator", "latest (ms)", EL_METRIC_LATE},
+    {"Requests", "answered", EL_METRIC_REQUESTS},
+    {"Requests", "failed", EL_METRIC_ERRORS},
+    {"First token (s)", "mean", EL_METRIC_TTFT_MEAN},
+    {"Between tokens (ms)", "p50", EL_METRIC_GAP_P50},
+    {"Between tokens (ms)", "p99", EL_METRIC_GAP_P99},
+    {"A token of a request (ms)", "p50", EL_METRIC_TOKEN_P50},
+    {"A token of a request (ms)", "p99", EL_METRIC_TOKEN_P99},
+    {"Load generator", "latest (ms)", EL_METRIC_LATE},
     {"Load generator", "of a core", EL_METRIC_OWN_CPU},
 };
 
