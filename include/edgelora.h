@@ -140,7 +140,8 @@ typedef struct el_engine_options {
                             * it. NULL: none, such requests are refused */
   int router_top_k;        /* of so many best-scored adapters one that is in memory is preferred; 0: as the router's file
                             * says */
-  float router_margin;     /* and only of those whose score is so close to the best; negative: as the file says */
+  float router_margin;     /* and only of those that are so close to the best, in logits (0.25 is 0.06 of a score in the
+                            * middle, less towards 0 and 1), 100 at most; negative: as the file says */
   el_log_fn log;          /* NULL: silent */
   void *log_user;
   el_progress_fn progress; /* NULL: none */

@@ -72,8 +72,9 @@ el_cli_group el_cli_router_group(el_cli_engine *e, el_cli_option storage[EL_CLI_
                                EL_CLI_REAL,
                                &o->router_margin,
                                -1,
-                               1,
-                               "and only if its score is within X of the best; default -1: as the router's file says"};
+                               100,
+                               "and only if it is within X of the best, in logits: 0.25 is 0.06 of a score in the "
+                               "middle; default -1: as the router's file says"};
   return (el_cli_group){"Router", storage, EL_CLI_ROUTER_OPTIONS};
 }
 

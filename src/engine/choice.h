@@ -11,7 +11,7 @@
 #include "edgelora.h"
 #include "router/bank.h"
 
-/* Receives the vector of a prompt, [router->dim], or NULL: it could not be computed. Engine thread. */
+/* Receives the vector of a prompt, [el_router_vector], or NULL: it could not be computed. Engine thread. */
 typedef void (*el_vector_fn)(void *user, const float *vector);
 
 typedef struct el_choice {

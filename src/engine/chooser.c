@@ -16,7 +16,7 @@
 static el_status allocate(el_chooser *c, const char *path, el_error *err) {
   const el_router *r = c->router;
   c->features = malloc(sizeof *c->features * el_features_n(&r->features));
-  c->vector = malloc(sizeof *c->vector * (size_t)r->dim);
+  c->vector = malloc(sizeof *c->vector * el_router_vector(r));
   if (!c->features || !c->vector) return el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", path);
   el_status status = el_pooler_new(&r->features, &c->pooler, err);
   return status ? status : el_bank_new(r, &c->bank, err);
@@ -74,7 +74,7 @@ void el_chooser_close(el_engine *e) {
   free(c->features);
   free(c->lead);
   free(c->vector);
-  free(c->scores);
+  free(c->logits);
   free(c->allowed);
 }
 
@@ -108,7 +108,7 @@ enum { MAX_RANKED = EL_MAX_SCORES };
 typedef struct ranking {
   int n;
   el_entry *entries[MAX_RANKED]; /* NULL: the base */
-  float scores[MAX_RANKED];
+  float logits[MAX_RANKED];
   bool resident[MAX_RANKED];
 } ranking;
 
@@ -132,35 +132,35 @@ static void allow(void *user, uint64_t id, const char *name) {
   if (at != SIZE_MAX && el_choice_allows(s->choice, name)) s->c->allowed[at] = true;
 }
 
-/* Room for scores of n adapters and the base; false: out of memory. */
+/* Room for the logits of n adapters and the base; false: out of memory. */
 static bool reserve(el_chooser *c, size_t n) {
   if (n < c->cap) return true;
   size_t cap = n + n / 2 + 64;
-  float *scores = realloc(c->scores, cap * sizeof *scores);
-  if (scores) c->scores = scores;
+  float *logits = realloc(c->logits, cap * sizeof *logits);
+  if (logits) c->logits = logits;
   bool *flags = realloc(c->allowed, cap * sizeof *flags);
   if (flags) c->allowed = flags;
-  if (!scores || !flags) return false;
+  if (!logits || !flags) return false;
   c->cap = cap;
   return true;
 }
 
-/* The score of every adapter in the bank, and the base's after them; those that the request does not allow get -1.
+/* The logit of every adapter in the bank, and the base's after them; those that the request does not allow have none.
  * Mutex held. */
 static bool score(el_engine *e, const el_choice *choice) {
   el_chooser *c = &e->chooser;
   size_t n = el_bank_count(c->bank);
   if (!reserve(c, n)) return false;
-  el_bank_scores(c->bank, c->vector, c->scores, &c->scores[n]);
+  el_bank_logits(c->bank, c->vector, c->logits, &c->logits[n]);
   if (choice->n_candidates) {
     memset(c->allowed, 0, n * sizeof *c->allowed);
     el_registry_each(e->registry, allow, &(scope){c, choice});
     c->allowed[n] = el_choice_allows(choice, e->name);
     for (size_t i = 0; i <= n; i++)
-      if (!c->allowed[i]) c->scores[i] = -1;
+      if (!c->allowed[i]) c->logits[i] = -INFINITY;
   }
   for (size_t i = 0; i <= n; i++)
-    if (!isfinite(c->scores[i])) c->scores[i] = -1;
+    if (!isfinite(c->logits[i])) c->logits[i] = -INFINITY;
   return true;
 }
 
@@ -176,7 +176,7 @@ static void add(el_engine *e, const el_seq *q, size_t i, size_t n, ranking *r) {
     return;
   }
   r->entries[r->n] = entry;
-  r->scores[r->n] = c->scores[i];
+  r->logits[r->n] = c->logits[i];
   r->resident[r->n++] = is_resident(entry);
 }
 
@@ -190,8 +190,8 @@ static bool rank(el_engine *e, const el_seq *q, ranking *r) {
   size_t n = el_bank_count(c->bank), k = n + 1 < MAX_RANKED ? n + 1 : MAX_RANKED;
   bool ok = score(e, q->choice);
   if (ok) {
-    el_router_top(c->scores, n + 1, k, best);
-    for (size_t i = 0; i < k && r->n < most && c->scores[best[i]] >= 0; i++) add(e, q, best[i], n, r);
+    el_router_top(c->logits, n + 1, k, best);
+    for (size_t i = 0; i < k && r->n < most && isfinite(c->logits[best[i]]); i++) add(e, q, best[i], n, r);
   }
   pthread_mutex_unlock(&c->mutex);
   return ok;
@@ -205,7 +205,8 @@ static void put_all(el_engine *e, ranking *r) {
 static bool tell(el_engine *e, el_seq *q, const ranking *r, int chosen) {
   int n = r->n < q->choice->n_scores ? r->n : q->choice->n_scores;
   el_candidate candidates[MAX_RANKED];
-  for (int i = 0; i < n; i++) candidates[i] = (el_candidate){name_of(e, r->entries[i]), r->scores[i], r->resident[i]};
+  for (int i = 0; i < n; i++)
+    candidates[i] = (el_candidate){name_of(e, r->entries[i]), el_router_sigmoid(r->logits[i]), r->resident[i]};
   el_event event = {.type = EL_EVENT_CHOICE,
                     .text = "",
                     .adapter = name_of(e, r->entries[chosen]),
@@ -265,17 +266,17 @@ static void embed(el_chooser *c, const el_choice *choice, size_t state_floats) {
 /* The base is chosen when it is the best. It does not stand in for a better adapter because it is in memory: it always
  * is. */
 static int pick(const el_chooser *c, const ranking *r) {
-  float scores[MAX_RANKED];
+  float logits[MAX_RANKED];
   bool resident[MAX_RANKED];
   int at[MAX_RANKED], n = 0;
   if (!r->entries[0]) return 0;
   for (int i = 0; i < r->n; i++) {
     if (!r->entries[i]) continue;
     at[n] = i;
-    scores[n] = r->scores[i];
+    logits[n] = r->logits[i];
     resident[n++] = r->resident[i];
   }
-  return at[el_router_choose(scores, resident, (size_t)n, c->top_k, c->margin)];
+  return at[el_router_choose(logits, resident, (size_t)n, c->top_k, c->margin)];
 }
 
 static void choose(el_engine *e, el_seq *q) {
@@ -295,8 +296,8 @@ static void choose(el_engine *e, el_seq *q) {
   }
   int chosen = pick(c, &r);
   el_logf(&e->log, EL_LOG_DEBUG, "request %llu: the router chose %s (%.3f%s), best is %s (%.3f)",
-          (unsigned long long)q->id, name_of(e, r.entries[chosen]), (double)r.scores[chosen],
-          r.resident[chosen] ? ", in memory" : "", name_of(e, r.entries[0]), (double)r.scores[0]);
+          (unsigned long long)q->id, name_of(e, r.entries[chosen]), (double)el_router_sigmoid(r.logits[chosen]),
+          r.resident[chosen] ? ", in memory" : "", name_of(e, r.entries[0]), (double)el_router_sigmoid(r.logits[0]));
   count(e, q, !r.entries[chosen], chosen == 0);
   if (tell(e, q, &r, chosen)) {
     if (choice->only_choose) {

@@ -18,7 +18,7 @@ typedef struct el_chooser {
   /* The engine thread's. */
   el_pooler *pooler;
   float *features, *vector; /* of the prompt */
-  float *scores;            /* [cap] of the bank's adapters, then the base's */
+  float *logits;            /* [cap] of the bank's adapters, then the base's */
   bool *allowed;            /* [cap] */
   size_t cap;
 

@@ -40,8 +40,9 @@ static el_status check_options(const el_engine_options *o, el_error *err) {
       (status = check_range("max_queue", o->max_queue, 0, EL_MAX_QUEUE, err)) ||
       (status = check_range("router_top_k", o->router_top_k, 0, EL_MAX_SCORES, err)))
     return status;
-  if (!(o->router_margin <= 1))
-    return el_fail(err, EL_ERR_INVALID, "router_margin: %g is above 1", (double)o->router_margin);
+  if (!(o->router_margin <= EL_ROUTER_MAX_MARGIN))
+    return el_fail(err, EL_ERR_INVALID, "router_margin: %g is above %d", (double)o->router_margin,
+                   EL_ROUTER_MAX_MARGIN);
   el_kv_type kv_type;
   el_layout layout;
   if ((status = el_kv_type_get(o->kv_type, &kv_type, err)) ||

@@ -158,7 +158,7 @@ static bool put_earlier(el_engine *e, const known *k, const char *path, const el
       el_logf(&e->log, EL_LOG_WARN, "%s; it is made anew", err.message);
     x->looked = true;
   }
-  size_t bytes, each = (size_t)e->chooser.router->dim * sizeof(float);
+  size_t bytes, each = el_router_vector(e->chooser.router) * sizeof(float);
   const float *vectors = el_record_file_find(x->earlier, path, signature, &bytes);
   if (!vectors || !bytes || bytes % each || bytes / each > EL_ROUTER_MAX_EXAMPLES) return false;
   for (size_t i = 0; i < bytes / sizeof *vectors; i++)
@@ -376,7 +376,7 @@ static bool next_waiting(el_readings *x, known *out) {
 static void *thread_main(void *arg) {
   el_engine *e = arg;
   el_readings *x = e->readings;
-  reading r = {.dim = (size_t)e->chooser.router->dim};
+  reading r = {.dim = el_router_vector(e->chooser.router)};
   pthread_setname_np(pthread_self(), "el-examples");
   pthread_mutex_init(&r.mutex, NULL);
   pthread_cond_init(&r.changed, NULL);

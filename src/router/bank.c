@@ -46,11 +46,28 @@ uint64_t el_bank_id(const el_bank *b, size_t i) {
   return b->entries[i].id;
 }
 
-/* A scan: it takes microseconds for ten thousand, and only adding and removing ask. */
+/* Where an id is, or belongs: entries ascend by id. */
+static size_t place_of(const el_bank *b, uint64_t id) {
+  size_t from = 0, to = b->n;
+  while (from < to) {
+    size_t mid = from + (to - from) / 2;
+    if (b->entries[mid].id < id)
+      from = mid + 1;
+    else
+      to = mid;
+  }
+  return from;
+}
+
 size_t el_bank_find(const el_bank *b, uint64_t id) {
-  for (size_t i = 0; i < b->n; i++)
-    if (b->entries[i].id == id) return i;
-  return SIZE_MAX;
+  size_t i = place_of(b, id);
+  return i < b->n && b->entries[i].id == id ? i : SIZE_MAX;
+}
+
+/* Makes or closes a gap at i; ids mostly come in order, so there is little to move. */
+static void shift(el_bank *b, size_t to, size_t from, size_t n) {
+  memmove(b->entries + to, b->entries + from, n * sizeof *b->entries);
+  memmove(b->centers + to * b->dim, b->centers + from * b->dim, n * b->dim * sizeof *b->centers);
 }
 
 static bool reserve(el_bank *b) {
@@ -76,15 +93,15 @@ el_status el_bank_put(el_bank *b, uint64_t id, const char *name, const float *z,
     el_bank_remove(b, id);
     return EL_OK;
   }
-  size_t i = el_bank_find(b, id);
-  if (i == SIZE_MAX) {
+  size_t i = place_of(b, id);
+  if (i == b->n || b->entries[i].id != id) {
     if (!reserve(b)) return el_fail(err, EL_ERR_NO_MEMORY, "no memory for the router's examples of %s", name);
-    i = b->n++;
+    shift(b, i + 1, i, b->n++ - i);
   }
   entry *e = &b->entries[i];
-  *e = (entry){.id = id, .column = column, .has_examples = n > 0};
-  if (n > 0)
-    e->place = el_examples_place(&b->r->examples, z, n, b->r->dim, b->centers + i * b->dim);
+  *e = (entry){.id = id, .column = column, .has_examples = n > 0 && column < 0};
+  if (e->has_examples)
+    e->place = el_examples_place(&b->r->examples, z + b->r->dim, n, el_router_vector(b->r), b->centers + i * b->dim);
   else
     memset(b->centers + i * b->dim, 0, b->dim * sizeof *b->centers);
   return EL_OK;
@@ -93,26 +110,19 @@ el_status el_bank_put(el_bank *b, uint64_t id, const char *name, const float *z,
 void el_bank_remove(el_bank *b, uint64_t id) {
   size_t i = el_bank_find(b, id);
   if (i == SIZE_MAX) return;
-  size_t last = --b->n;
-  b->entries[i] = b->entries[last];
-  if (i != last) memcpy(b->centers + i * b->dim, b->centers + last * b->dim, b->dim * sizeof *b->centers);
+  shift(b, i, i + 1, --b->n - i);
 }
 
-void el_bank_scores(const el_bank *b, const float *z, float *scores, float *base) {
+void el_bank_logits(const el_bank *b, const float *z, float *logits, float *base) {
   const el_router *r = b->r;
-  float logits[EL_ROUTER_MAX_COLUMNS];
+  float columns[EL_ROUTER_MAX_COLUMNS];
   el_example_query q;
-  el_router_logits(r, z, logits);
-  el_examples_query(&r->examples, z, &q);
-  const float own = el_router_base_logit(r, logits);
-  *base = el_router_sigmoid(own);
+  el_router_logits(r, z, columns);
+  el_examples_query(&r->examples, z + r->dim, &q);
+  *base = el_router_base_logit(r, columns);
   for (size_t i = 0; i < b->n; i++) {
     const entry *e = &b->entries[i];
-    float logit = e->column >= 0 ? logits[e->column] : 0;
-    if (e->has_examples) {
-      float near = own + el_examples_margin(&e->place, b->centers + i * b->dim, &q, (int)b->dim);
-      logit = e->column >= 0 ? (logit + near) / 2 : near;
-    }
-    scores[i] = el_router_sigmoid(logit);
+    logits[i] = e->has_examples ? *base + el_examples_margin(&e->place, b->centers + i * b->dim, &q, (int)b->dim)
+                                : columns[e->column];
   }
 }

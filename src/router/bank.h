@@ -27,7 +27,7 @@ uint64_t el_bank_id(const el_bank *b, size_t i);
 /* Where an adapter is; SIZE_MAX: it is not there. */
 size_t el_bank_find(const el_bank *b, uint64_t id);
 
-/* scores: [count] of every adapter in the bank, in its order; *base: the base's. */
-void el_bank_scores(const el_bank *b, const float *z, float *scores, float *base);
+/* logits: [count] of every adapter in the bank, in its order; *base: the base's. */
+void el_bank_logits(const el_bank *b, const float *z, float *logits, float *base);
 
 #endif

@@ -211,13 +211,12 @@ static el_status print_training(const training *t, const el_train_report *found,
            &b,
            "\nexplained: of the differences between candidates' scores on one prompt, on prompts not seen; *: won\n"
            "won        L2 %g, of what candidates have in common %g%s\n"
-           "examples   %s\n"
+           "examples   compared after %d layers, with %d prompts of no trade%s\n"
            "validation chosen %.3f ± %.3f, random %.3f, best single in training (%s) %.3f, loss %.4f\n"
            "wrote      %s\n",
            (double)f->l2, (double)f->l2_shared, t->o->no_refit ? "" : "; then fitted to all rows",
-           found->examples_learnt ? "nearness calibrated on the table"
-                                  : "the table has too few prompts that are one candidate's own: "
-                                    "nearness has a default calibration",
+           r->features.taps[r->features.parts[r->example_part].tap], r->examples.n_background,
+           found->nothing ? "; all rows have the same scores, so only examples tell adapters apart" : "",
            (double)f->chosen, (double)f->chosen_ci, (double)f->random, r->names[f->best_column], (double)f->best,
            (double)f->loss, t->o->router_path);
   return say(&b, ok, write, user, err);
@@ -243,8 +242,15 @@ el_status el_router_train(const el_router_options *o, el_write_fn write, void *u
   }
   if (!status) {
     progress p = {o, "training"};
-    el_train_data data = {&t.features,        t.x,           t.y,           t.n_train, t.n_valid,
-                          t.table->n_columns, t.table->base, t.table->names};
+    el_train_data data = {&t.features,
+                          t.x,
+                          t.y,
+                          t.n_train,
+                          t.n_valid,
+                          t.table->n_columns,
+                          t.table->base,
+                          t.table->names,
+                          (el_reader_hparams(t.reader)->n_layers + 2) / 5};
     el_train_options options = {.seed = o->seed, .no_refit = o->no_refit, .progress = report, .user = &p};
     status = el_train_router(&data, &options, el_reader_threads(t.reader), &r, &found, err);
   }
@@ -284,7 +290,7 @@ static el_status match_columns(const el_table *t, const el_router *r, int *colum
 static el_status predict(el_reader *reader, const el_router_options *o, const el_router *r, const el_table *t,
                          const int *of_router, int n, float *p, el_error *err) {
   const size_t n_in = el_features_n(&r->features);
-  float *x = malloc(t->n_rows * n_in * sizeof *x), *z = malloc((size_t)r->dim * sizeof *z),
+  float *x = malloc(t->n_rows * n_in * sizeof *x), *z = malloc(el_router_vector(r) * sizeof *z),
         *logits = malloc((size_t)r->n_columns * sizeof *logits);
   el_status status = EL_OK;
   if (!x || !z || !logits)
@@ -317,16 +323,16 @@ static int own_examples(const el_table *ex, int column, size_t rows[EXAMPLES]) {
 /* The candidates of both tables by their examples; columns: those that have some, and the base. */
 static el_status predict_by_examples(el_reader *reader, const el_router_options *o, const el_router *r,
                                      const el_table *t, int *columns, int *n, float *p, el_error *err) {
-  const size_t n_in = el_features_n(&r->features), dim = (size_t)r->dim;
+  const size_t n_in = el_features_n(&r->features), dim = el_router_vector(r);
   el_table *ex = NULL;
   el_bank *bank = NULL;
-  float *x = NULL, *z = NULL, *scores = malloc((size_t)t->n_columns * sizeof *scores), base;
+  float *x = NULL, *z = NULL, *logits = malloc((size_t)t->n_columns * sizeof *logits), base;
   el_status status = el_table_read(o->examples_path, &ex, err);
   if (!status) status = el_bank_new(r, &bank, err);
   if (!status) {
     x = malloc((ex->n_rows > t->n_rows ? ex->n_rows : t->n_rows) * n_in * sizeof *x);
     z = malloc(EXAMPLES * dim * sizeof *z);
-    if (!x || !z || !scores) status = el_fail(err, EL_ERR_NO_MEMORY, "%s: no memory for features", t->path);
+    if (!x || !z || !logits) status = el_fail(err, EL_ERR_NO_MEMORY, "%s: no memory for features", t->path);
   }
   if (!status) status = read_prompts(reader, o, &r->features, ex, x, err);
   *n = 0;
@@ -347,12 +353,14 @@ static el_status predict_by_examples(el_reader *reader, const el_router_options 
   if (!status) status = read_prompts(reader, o, &r->features, t, x, err);
   for (size_t i = 0; !status && i < t->n_rows; i++) {
     el_router_embed(r, x + i * n_in, z);
-    el_bank_scores(bank, z, scores, &base); /* in the order of `columns`: nothing has been removed */
-    for (int c = 0; c < *n; c++) p[i * (size_t)*n + (size_t)c] = c < candidates ? scores[c] : base;
+    el_bank_logits(bank, z, logits, &base); /* in the order of `columns`: ids ascend with them */
+    /* Beside the base, whose own logit says nothing of examples. */
+    for (int c = 0; c < *n; c++)
+      p[i * (size_t)*n + (size_t)c] = c < candidates ? el_router_sigmoid(logits[c] - base) : 0.5f;
   }
   free(x);
   free(z);
-  free(scores);
+  free(logits);
   el_bank_free(bank);
   el_table_free(ex);
   return status;

@@ -1,12 +1,11 @@
-/* What an adapter's examples say of a prompt: see el_example_rule in router.h. And how much is enough is learnt from a
- * table, where some of a candidate's own prompts play its examples. */
+/* What an adapter's examples say of a prompt: see el_example_rule in router.h. */
 #ifndef EL_ROUTER_EXAMPLES_H
 #define EL_ROUTER_EXAMPLES_H
 
 #include "router/router.h"
 
-/* Prepares a rule whose dim, center, slope and offset are set: takes the background, [n, dim] vectors of any length
- * (EL_EXAMPLE_MAX_BACKGROUND at most). */
+/* Prepares a rule whose dim, center, scale, slope and offset are set: takes the background, [n, dim] vectors of any
+ * length (EL_EXAMPLE_MAX_BACKGROUND at most). */
 el_status el_examples_background(el_example_rule *rule, const float *vectors, int n, el_error *err);
 void el_examples_free(el_example_rule *rule);
 
@@ -15,15 +14,15 @@ typedef struct el_example_place {
   float gain, offset;
 } el_example_place;
 
-/* z: [n, dim], n >= 1. center: [padded]. dim: of z; the rule's at least. */
-el_example_place el_examples_place(const el_example_rule *rule, const float *z, int n, int dim, int16_t *center);
+/* x: n >= 1 vectors of the rule's dim, each `stride` floats after the last. center: [padded]. */
+el_example_place el_examples_place(const el_example_rule *rule, const float *x, int n, size_t stride, int16_t *center);
 
 /* A prompt, as places see it: its vector and h / 2. */
 typedef struct el_example_query {
   float half_crowd;
-  int16_t q[EL_ROUTER_MAX_DIM];
+  int16_t q[EL_EXAMPLE_MAX_DIM];
 } el_example_query;
-void el_examples_query(const el_example_rule *rule, const float *z, el_example_query *out);
+void el_examples_query(const el_example_rule *rule, const float *x, el_example_query *out);
 
 /* How much more than the base's logit. */
 static inline float el_examples_margin(const el_example_place *p, const int16_t *restrict center,
@@ -35,15 +34,14 @@ static inline float el_examples_margin(const el_example_place *p, const int16_t 
 }
 
 typedef struct el_example_data {
-  int dim, n_columns, base;
-  const float *z; /* [n, dim] */
-  const float *y; /* [n, n_columns] */
+  int dim, n_columns, base; /* base: its column, or -1 */
+  const float *x;           /* [n, dim] the part of the features that examples are compared by */
+  const float *y;           /* [n, n_columns] scores */
   size_t n;
   uint64_t seed;
 } el_example_data;
 
-/* Fills *out, to be freed with el_examples_free. *learnt: false when the table has too few candidates with prompts of
- * their own: slope and offset are what was found elsewhere then. */
-el_status el_examples_learn(const el_example_data *d, el_example_rule *out, bool *learnt, el_error *err);
+/* Fills *out, to be freed with el_examples_free: takes the background from a table. */
+el_status el_examples_learn(const el_example_data *d, el_example_rule *out, el_error *err);
 
 #endif

@@ -25,7 +25,8 @@ void el_router_free(el_router *r) {
 }
 
 void el_router_embed(const el_router *r, const float *features, float *z) {
-  const size_t n_in = el_features_n(&r->features);
+  const size_t n_embd = (size_t)r->features.n_embd, n_in = (size_t)r->n_head_parts * n_embd;
+  memcpy(z + r->dim, features + (size_t)r->example_part * n_embd, n_embd * sizeof *z);
   for (int i = 0; i < r->dim; i++) z[i] = el_dot(r->projection + (size_t)i * n_in, features, n_in) - r->origin[i];
 }
 
@@ -51,24 +52,24 @@ float el_router_base_logit(const el_router *r, const float *logits) {
 }
 
 /* k is small: a sorted list of the best so far, into which few candidates get. */
-void el_router_top(const float *scores, size_t n, size_t k, size_t *out) {
+void el_router_top(const float *logits, size_t n, size_t k, size_t *out) {
   assert(k <= n);
   size_t have = 0;
   for (size_t i = 0; i < n; i++) {
-    if (have == k && (k == 0 || !(scores[i] > scores[out[k - 1]]))) continue;
+    if (have == k && (k == 0 || !(logits[i] > logits[out[k - 1]]))) continue;
     size_t at = have < k ? have++ : k - 1;
-    for (; at > 0 && scores[i] > scores[out[at - 1]]; at--) out[at] = out[at - 1];
+    for (; at > 0 && logits[i] > logits[out[at - 1]]; at--) out[at] = out[at - 1];
     out[at] = i;
   }
 }
 
-size_t el_router_choose(const float *scores, const bool *resident, size_t n, int top_k, float margin) {
+size_t el_router_choose(const float *logits, const bool *resident, size_t n, int top_k, float margin) {
   assert(n >= 1 && top_k >= 1);
-  enum { MOST = 64 }; /* a choice among more is no choice by score any more */
+  enum { MOST = 64 }; /* a choice among more is no choice by merit any more */
   size_t best[MOST], k = (size_t)top_k < MOST ? (size_t)top_k : MOST;
   if (k > n) k = n;
-  el_router_top(scores, n, k, best);
+  el_router_top(logits, n, k, best);
   for (size_t i = 0; i < k; i++)
-    if (resident[best[i]] && scores[best[i]] >= scores[best[0]] - margin) return best[i];
+    if (resident[best[i]] && logits[best[i]] >= logits[best[0]] - margin) return best[i];
   return best[0];
 }

@@ -14,11 +14,13 @@
 
 enum {
   EL_ROUTER_MAX_COLUMNS = 1024,
-  EL_ROUTER_MAX_DIM = 1024, /* of z */
+  EL_ROUTER_MAX_DIM = 1024, /* of what the head reads */
   EL_ROUTER_TOP_K = 3       /* default */
 };
-/* Default of how much less than the best score a candidate may have to be used because it is in memory. */
-#define EL_ROUTER_MARGIN 0.05f
+/* Default of how much less than the best logit a candidate may have to be used because it is in memory: 0.06 of the
+ * score at most. Choices are made by logits, as scores near 1 hardly differ. */
+#define EL_ROUTER_MARGIN 0.25f
+#define EL_ROUTER_MAX_MARGIN 100
 
 /* What tells models apart. The fingerprint is of the norms' weights, which quantisation leaves alone: a router fits
  * all quantisations of its model. The name is for messages only. */
@@ -30,21 +32,22 @@ typedef struct el_base_id {
 
 /* What an adapter's examples say of a prompt, as a logit: how much more than the base's.
  *
- * A vector is z less `center`, with length 1; c: the centre of the adapter's examples, with length 1. How near a prompt
- * q is to it: q . c less half of h(q), the mean of q's largest products with the background, prompts of no particular
- * trade: what is near to everything is near to nothing. That is measured in standard deviations of what the
- * background's own prompts have for this adapter, less their mean, and widened for adapters whose examples are far from
- * each other. Then logit = the base's + slope * that + offset. */
+ * A vector is one part of the features, all of its dimensions, less `center`, times `scale`, with length 1; c: the
+ * centre of the adapter's examples, with length 1. How near a prompt q is to it: q . c less half of h(q), the mean of
+ * q's largest products with the background, prompts of no particular trade: what is near to everything is near to
+ * nothing. That is measured in standard deviations of what the background's own prompts have for this adapter, less
+ * their mean, and widened for adapters whose examples are far from each other. Then logit = the base's + slope * that +
+ * offset. */
 typedef struct el_example_rule {
-  int dim, padded; /* padded: to a multiple of EL_EXAMPLE_LANES */
-  float *center;   /* [dim] */
+  int dim, padded;       /* padded: to a multiple of EL_EXAMPLE_LANES */
+  float *center, *scale; /* [dim] of the background */
   int n_background;
   int16_t *background; /* [n_background, padded], EL_EXAMPLE_ONE is 1 */
   float *crowd;        /* [n_background] h of each, itself left out */
   float slope, offset;
 } el_example_rule;
 
-enum { EL_EXAMPLE_ONE = 1 << 14, EL_EXAMPLE_LANES = 8, EL_EXAMPLE_MAX_BACKGROUND = 512 };
+enum { EL_EXAMPLE_ONE = 1 << 14, EL_EXAMPLE_LANES = 8, EL_EXAMPLE_MAX_BACKGROUND = 512, EL_EXAMPLE_MAX_DIM = 8192 };
 
 /* How it came to be; for people. */
 typedef struct el_router_facts {
@@ -62,9 +65,11 @@ typedef struct el_router {
   char *base_name, *base_architecture;
   el_base_id base; /* its strings are these */
   el_features features;
-  int dim;           /* of z */
-  float *projection; /* [dim, n_in], scale included; n_in: el_features_n(&features) */
-  float *origin;     /* [dim]: z = projection x - origin */
+  int n_head_parts;  /* of its parts, the first ones, are what the head reads */
+  int example_part;  /* is what examples are compared by */
+  int dim;           /* of what the head reads */
+  float *projection; /* [dim, n_in], scale included; n_in: n_head_parts * n_embd */
+  float *origin;     /* [dim]: projection x - origin */
   int n_columns;
   char **names;     /* [n_columns] of the candidates that were trained */
   int base_column;  /* -1: the base was not among them */
@@ -89,7 +94,12 @@ void el_router_free(el_router *r); /* also of what was filled in by hand with ma
 el_status el_router_save(const el_router *r, const el_lora_file *lora, const el_lora_shape *shape, const char *path,
                          el_error *err);
 
-/* features: [n_in] -> z: [dim]. */
+/* A prompt's vector, z: what the head reads, then what examples are compared by. */
+static inline size_t el_router_vector(const el_router *r) {
+  return (size_t)r->dim + (size_t)r->examples.dim;
+}
+
+/* features: [el_features_n] -> z: [el_router_vector]. */
 void el_router_embed(const el_router *r, const float *features, float *z);
 
 /* The trained column of a name; -1: there is none. */
@@ -100,11 +110,11 @@ float el_router_sigmoid(float logit);
 /* What the base is expected to score, as a logit; logits: as el_router_logits gave them. */
 float el_router_base_logit(const el_router *r, const float *logits);
 
-/* Of the top_k best scores that are within `margin` of the best, the best one that is resident; when none is, the best.
+/* Of the top_k best logits that are within `margin` of the best, the best one that is resident; when none is, the best.
  * Equal scores: the one that comes first. n: 1 at least; top_k: 1 at least. The base counts as resident: the caller
  * says so. Returns an index. */
-size_t el_router_choose(const float *scores, const bool *resident, size_t n, int top_k, float margin);
+size_t el_router_choose(const float *logits, const bool *resident, size_t n, int top_k, float margin);
 /* The indices of the k best of n, best first, equal ones in order. k <= n. */
-void el_router_top(const float *scores, size_t n, size_t k, size_t *out);
+void el_router_top(const float *logits, size_t n, size_t k, size_t *out);
 
 #endif

@@ -189,10 +189,12 @@ static void read_names(loader *l) {
 
 static void read_examples(loader *l) {
   el_example_rule *e = &l->r->examples;
-  e->dim = l->r->dim;
+  e->dim = l->r->base.n_embd;
+  if (!l->status && e->dim > EL_EXAMPLE_MAX_DIM) refuse(l, "router.base.embedding_length", "is too large for examples");
   e->slope = number(l, "router.examples.slope", -1e6, 1e6);
   e->offset = number(l, "router.examples.offset", -1e6, 1e6);
   e->center = values(l, "router.examples.center", 0, (size_t)e->dim);
+  e->scale = values(l, "router.examples.scale", 0, (size_t)e->dim);
   int n = integer(l, "router.examples.background_count", 1, EL_EXAMPLE_MAX_BACKGROUND);
   float *vectors = values(l, "router.examples.background", (size_t)n, (size_t)e->dim);
   if (!l->status) l->status = el_examples_background(e, vectors, n, l->err);
@@ -231,7 +233,10 @@ static void read_router(loader *l) {
   read_features(l);
   r->dim = integer(l, "router.dim", 1, EL_ROUTER_MAX_DIM);
   if (l->status) return;
-  const size_t n_in = el_features_n(&r->features), dim = (size_t)r->dim;
+  r->n_head_parts = integer(l, "router.head_parts", 1, r->features.n_parts);
+  r->example_part = integer(l, "router.examples.part", 0, r->features.n_parts - 1);
+  if (l->status) return;
+  const size_t n_in = (size_t)r->n_head_parts * (size_t)r->features.n_embd, dim = (size_t)r->dim;
   r->projection = values(l, "router.projection", dim, n_in);
   r->origin = values(l, "router.origin", 0, dim);
   read_names(l);
@@ -243,7 +248,7 @@ static void read_router(loader *l) {
   }
   read_examples(l);
   r->top_k = integer(l, "router.top_k", 1, MAX_TOP_K);
-  r->margin = number(l, "router.margin", 0, 1);
+  r->margin = number(l, "router.margin", 0, EL_ROUTER_MAX_MARGIN);
   r->lora_rank = optional_integer(l, "router.lora.rank", 1, EL_LORA_MAX_RANK, 0);
   read_facts(l);
 }
@@ -329,6 +334,8 @@ static void put_keys(el_gguf_out *o, const el_router *r, bool lora) {
   el_gguf_out_strs(o, "router.part.poolings", poolings, (size_t)f->n_parts);
   el_gguf_out_u32(o, "router.dim", (uint32_t)r->dim);
   el_gguf_out_strs(o, "router.candidates", (const char *const *)r->names, (size_t)r->n_columns);
+  el_gguf_out_u32(o, "router.head_parts", (uint32_t)r->n_head_parts);
+  el_gguf_out_u32(o, "router.examples.part", (uint32_t)r->example_part);
   el_gguf_out_u32(o, "router.examples.background_count", (uint32_t)r->examples.n_background);
   el_gguf_out_f32(o, "router.examples.slope", r->examples.slope);
   el_gguf_out_f32(o, "router.examples.offset", r->examples.offset);
@@ -387,7 +394,7 @@ static float *background_floats(const el_example_rule *e) {
 
 el_status el_router_save(const el_router *r, const el_lora_file *lora, const el_lora_shape *shape, const char *path,
                          el_error *err) {
-  const int64_t n_in = (int64_t)el_features_n(&r->features);
+  const int64_t n_in = (int64_t)r->n_head_parts * r->features.n_embd;
   const size_t n_pairs = lora ? el_lora_file_n(lora) : 0;
   int rank = 0;
   float **matrices = calloc(2 * n_pairs + 1, sizeof *matrices), *background = background_floats(&r->examples);
@@ -402,7 +409,9 @@ el_status el_router_save(const el_router *r, const el_lora_file *lora, const el_
     el_gguf_out_f32_tensor(o, "router.bias", 0, r->n_columns, r->bias);
   }
   el_gguf_out_f32_tensor(o, "router.examples.center", 0, r->examples.dim, r->examples.center);
-  if (background) el_gguf_out_f32_tensor(o, "router.examples.background", r->examples.n_background, r->dim, background);
+  el_gguf_out_f32_tensor(o, "router.examples.scale", 0, r->examples.dim, r->examples.scale);
+  if (background)
+    el_gguf_out_f32_tensor(o, "router.examples.background", r->examples.n_background, r->examples.dim, background);
   if (!matrices || !background) status = el_fail(err, EL_ERR_NO_MEMORY, "%s: no memory to write it", path);
   for (size_t i = 0; !status && i < n_pairs; i++) {
     const el_lora_pair *p = el_lora_file_at(lora, i);

@@ -63,7 +63,30 @@ static void add_cell(const el_features *f, el_train_report *r, int n, const el_f
   r->n_cells++;
 }
 
-static void list_cells(const el_features *f, el_train_report *r) {
+/* The part that examples are compared by: the tap that is nearest to the wanted layer, but the embedding. */
+static el_feature_part example_part(const el_train_data *d) {
+  const el_features *f = d->features;
+  int best = f->n_taps - 1;
+  for (int t = 0; t < f->n_taps; t++)
+    if (f->taps[t] > 0 && abs(f->taps[t] - d->example_layer) < abs(f->taps[best] - d->example_layer)) best = t;
+  return (el_feature_part){best, EL_POOL_UNIT_MEAN};
+}
+
+/* Whether there is a difference between rows to learn from. */
+static bool varies(const el_train_data *d) {
+  const size_t columns = (size_t)d->n_columns;
+  for (size_t i = columns; i < (d->n_train + d->n_valid) * columns; i++)
+    if (d->y[i] != d->y[i % columns]) return true;
+  return false;
+}
+
+static void list_cells(const el_train_data *d, el_train_report *r) {
+  const el_features *f = d->features;
+  r->nothing = !varies(d);
+  if (r->nothing) { /* any will do: only examples tell */
+    add_cell(f, r, 1, (el_feature_part[]){example_part(d)});
+    return;
+  }
   for (int t = 0; t < f->n_taps && t < MAX_TAPS; t++) {
     add_cell(f, r, 1, (el_feature_part[]){{t, EL_POOL_UNIT_MEAN}});
     add_cell(f, r, 1, (el_feature_part[]){{t, EL_POOL_MEAN}});
@@ -347,21 +370,34 @@ static size_t find_winner(const el_train_data *d, const el_train_report *r) {
   return won;
 }
 
-/* The router of a space and a head: both at once, so that z is one product away from features. */
-static el_status assemble(const el_train_data *d, const el_train_cell *c, const space *s, const el_head *h,
-                          el_router *r, el_error *err) {
+/* The features of a cell and of examples, and no more taps than they need. */
+static void choose_features(const el_train_data *d, const el_train_cell *c, el_router *r) {
   el_features *f = &r->features;
-  *f = (el_features){.n_embd = d->features->n_embd, .max_tokens = d->features->max_tokens, .n_parts = c->n_parts};
+  el_feature_part list[EL_TRAIN_MAX_CELL_PARTS + 1], example = example_part(d);
+  int n = c->n_parts;
+  memcpy(list, c->parts, (size_t)n * sizeof *list);
+  r->n_head_parts = n;
+  r->example_part = 0;
+  while (r->example_part < n &&
+         (list[r->example_part].tap != example.tap || list[r->example_part].pooling != example.pooling))
+    r->example_part++;
+  if (r->example_part == n) list[n++] = example;
+  *f = (el_features){.n_embd = d->features->n_embd, .max_tokens = d->features->max_tokens, .n_parts = n};
   for (int t = 0; t < d->features->n_taps; t++) {
     bool used = false;
-    for (int i = 0; i < c->n_parts; i++)
-      if (c->parts[i].tap == t) {
+    for (int i = 0; i < n; i++)
+      if (list[i].tap == t) {
         used = true;
-        f->parts[i] = (el_feature_part){f->n_taps, c->parts[i].pooling};
+        f->parts[i] = (el_feature_part){f->n_taps, list[i].pooling};
       }
     if (used) f->taps[f->n_taps++] = d->features->taps[t];
   }
-  if (f->taps[f->n_taps - 1] == 0) f->taps[f->n_taps++] = 1; /* a step's rows go through one layer at least */
+}
+
+/* The router of a space and a head: both at once, so that what the head reads is one product away from features. */
+static el_status assemble(const el_train_data *d, const el_train_cell *c, const space *s, const el_head *h,
+                          el_router *r, el_error *err) {
+  choose_features(d, c, r);
   r->dim = (int)s->dim;
   r->n_columns = d->n_columns;
   r->base_column = d->base;
@@ -453,6 +489,19 @@ static el_status fit_final(const el_train_data *d, const el_train_options *o, co
   return status;
 }
 
+static el_status learn_examples(const el_train_data *d, const el_train_options *o, el_router *r, el_error *err) {
+  const el_feature_part part = example_part(d);
+  const size_t n_embd = (size_t)d->features->n_embd, all = el_features_n(d->features), n = d->n_train + d->n_valid,
+               at = (size_t)find_part(d->features, part.tap, part.pooling) * n_embd;
+  float *x = malloc(n * n_embd * sizeof *x);
+  if (!x) return el_fail(err, EL_ERR_NO_MEMORY, "no memory for the router's background");
+  for (size_t i = 0; i < n; i++) memcpy(x + i * n_embd, d->x + i * all + at, n_embd * sizeof *x);
+  el_example_data e = {(int)n_embd, d->n_columns, d->base, x, d->y, n, o->seed};
+  el_status status = el_examples_learn(&e, &r->examples, err);
+  free(x);
+  return status;
+}
+
 static el_status make_router(const el_train_data *d, const el_train_options *o, const parts *p, int dim,
                              el_train_report *report, el_router *r, el_error *err) {
   el_train_cell *cell = &report->cells[report->won];
@@ -462,10 +511,7 @@ static el_status make_router(const el_train_data *d, const el_train_options *o, 
   if (!status) status = head_new(d, p, &s, &head, err);
   if (!status) status = fit_final(d, o, p, &s, cell, r, &head, err);
   if (!status) status = assemble(d, cell, &s, &head, r, err);
-  if (!status) {
-    el_example_data e = {r->dim, d->n_columns, d->base, s.z, d->y, d->n_train + d->n_valid, o->seed};
-    status = el_examples_learn(&e, &r->examples, &report->examples_learnt, err);
-  }
+  if (!status) status = learn_examples(d, o, r, err);
   /* Without a column for it, the base counts as a candidate of no particular merit. */
   for (int c = 0; c < d->n_columns; c++) r->base_score += p->mean[c] / (float)d->n_columns;
   r->top_k = EL_ROUTER_TOP_K;
@@ -477,16 +523,10 @@ static el_status make_router(const el_train_data *d, const el_train_options *o, 
 
 /* Says what cannot be learnt from. */
 static el_status check(const el_train_data *d, el_error *err) {
-  const size_t n_in = el_features_n(d->features), n = d->n_train + d->n_valid, columns = (size_t)d->n_columns;
+  const size_t n_in = el_features_n(d->features), n = d->n_train + d->n_valid;
   if (d->n_train < EL_TRAIN_MIN_ROWS || d->n_valid < 1)
     return el_fail(err, EL_ERR_INVALID, "%zu rows to train with and %zu to validate; %d and 1 are the least",
                    d->n_train, d->n_valid, EL_TRAIN_MIN_ROWS);
-  bool varies = false;
-  for (size_t i = columns; i < d->n_train * columns && !varies; i++) varies = d->y[i] != d->y[i % columns];
-  if (!varies)
-    return el_fail(err, EL_ERR_INVALID,
-                   "every candidate has the same score in all %zu rows: there is nothing to learn from them",
-                   d->n_train);
   for (size_t i = 0; i < n * n_in; i++)
     if (!isfinite(d->x[i]))
       return el_fail(err, EL_ERR_FORMAT, "the model's states for row %zu are not finite", i / n_in + 1);
@@ -506,7 +546,7 @@ el_status el_train_router(const el_train_data *d, const el_train_options *o, el_
   if (!report->cells || !r) status = el_fail(err, EL_ERR_NO_MEMORY, "no memory to train");
   if (!status) status = make_parts(d, o->seed, &p, err);
   if (!status) {
-    list_cells(d->features, report);
+    list_cells(d, report);
     work w = {.d = d, .o = o, .p = &p, .report = report, .dim = dim, .err = err, .mutex = PTHREAD_MUTEX_INITIALIZER};
     el_threads_run(threads, try_cells, &w);
     status = w.status;

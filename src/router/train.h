@@ -17,6 +17,7 @@ typedef struct el_train_data {
   size_t n_train, n_valid;
   int n_columns, base; /* base: its column, or -1 */
   char *const *names;
+  int example_layer; /* examples are compared after about so many layers */
 } el_train_data;
 
 enum { EL_TRAIN_MAX_CELL_PARTS = 2, EL_TRAIN_MIN_ROWS = 8, EL_TRAIN_DIM = 128 };
@@ -35,7 +36,7 @@ typedef struct el_train_cell {
 typedef struct el_train_report {
   el_train_cell *cells; /* [n_cells] in the order in which they were tried */
   size_t n_cells, won;
-  bool examples_learnt;
+  bool nothing; /* all rows have the same scores: only examples tell adapters apart */
 } el_train_report;
 
 /* Called as cells are done, one thread at a time. */

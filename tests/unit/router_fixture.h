@@ -10,7 +10,7 @@
 static const el_base_id tiny_base = {.name = "tiny",
                                      .architecture = "llama",
                                      .n_layers = 4,
-                                     .n_embd = 8,
+                                     .n_embd = 32,
                                      .n_vocab = 32,
                                      .fingerprint = 0xfeedfacecafebeef};
 
@@ -27,22 +27,26 @@ static inline float *random_floats(size_t n, uint64_t seed) {
 }
 
 /* Candidates "base", "sql", "shell"; two parts of the states after 0 and 2 layers. */
-static inline el_router *make_router(int dim, int n_background) {
+static inline el_router *make_router_of(int dim, int n_embd, int n_background) {
   static const char *const names[] = {"base", "sql", "shell"};
   el_router *r = calloc(1, sizeof *r);
   el_error e = {0};
   assert_non_null(r);
+  const size_t width = (size_t)n_embd;
   r->base = tiny_base;
+  r->base.n_embd = n_embd;
   r->base_name = strdup(tiny_base.name);
   r->base_architecture = strdup(tiny_base.architecture);
-  r->features = (el_features){.n_embd = 8,
+  r->features = (el_features){.n_embd = n_embd,
                               .n_taps = 2,
                               .taps = {0, 2},
                               .n_parts = 2,
                               .parts = {{0, EL_POOL_UNIT_MEAN}, {1, EL_POOL_UNIT_LAST}},
                               .max_tokens = 64};
   r->dim = dim;
-  r->projection = random_floats((size_t)dim * 16, 1);
+  r->n_head_parts = 2;
+  r->example_part = 1;
+  r->projection = random_floats((size_t)dim * 2 * width, 1);
   r->origin = random_floats((size_t)dim, 2);
   r->n_columns = 3;
   r->names = calloc(3, sizeof *r->names);
@@ -51,8 +55,13 @@ static inline el_router *make_router(int dim, int n_background) {
   r->weights = random_floats((size_t)dim * 3, 3);
   r->bias = random_floats(3, 4);
   r->base_score = 0.25f;
-  r->examples = (el_example_rule){.dim = dim, .center = random_floats((size_t)dim, 5), .slope = 4, .offset = -12};
-  float *vectors = random_floats((size_t)dim * (size_t)n_background, 6);
+  r->examples = (el_example_rule){.dim = n_embd,
+                                  .center = random_floats(width, 5),
+                                  .scale = malloc(width * sizeof(float)),
+                                  .slope = 4,
+                                  .offset = -12};
+  for (int i = 0; i < n_embd; i++) r->examples.scale[i] = 1;
+  float *vectors = random_floats(width * (size_t)n_background, 6);
   if (el_examples_background(&r->examples, vectors, n_background, &e)) fail_msg("%s", e.message);
   free(vectors);
   r->top_k = 3;
@@ -67,6 +76,10 @@ static inline el_router *make_router(int dim, int n_background) {
                                .chosen = 0.75f,
                                .best_column = 1};
   return r;
+}
+
+static inline el_router *make_router(int dim, int n_background) {
+  return make_router_of(dim, tiny_base.n_embd, n_background);
 }
 
 #endif

@@ -40,12 +40,15 @@ static void put_router(const char *path, int max_tokens) {
     r->weights[i * FAKE_EMBD + columns[i][0] % 32] = 8;
     r->bias[i] = -4;
   }
-  r->examples = (el_example_rule){.dim = FAKE_EMBD, .center = floats(FAKE_EMBD), .slope = 10, .offset = -5};
+  r->n_head_parts = 1;
+  r->examples = (el_example_rule){
+      .dim = FAKE_EMBD, .center = floats(FAKE_EMBD), .scale = floats(FAKE_EMBD), .slope = 10, .offset = -5};
+  for (int i = 0; i < FAKE_EMBD; i++) r->examples.scale[i] = 1;
   el_error err;
   const float background[FAKE_EMBD] = {1}; /* one prompt that is near to none of a test */
   if (el_examples_background(&r->examples, background, 1, &err)) fail_msg("%s", err.message);
   r->top_k = 2;
-  r->margin = 0.2f;
+  r->margin = 0.5f;
   r->facts.table = strdup("letters");
   if (el_router_save(r, NULL, NULL, path, &err)) fail_msg("%s", err.message);
   el_router_free(r);
@@ -246,8 +249,8 @@ static void candidates_limit_the_choice(void **state) {
                {"aaaa", {"nobody", "other/*"}, NULL}};
   routed t = open_plain();
   rig_add(&t.r, "tenant/a", 9); /* no column has this name */
-  float z[FAKE_EMBD] = {0};
-  z[1] = 1;
+  float z[2 * FAKE_EMBD] = {0};
+  z[FAKE_EMBD + 1] = 1; /* the head reads the first half, examples are the second */
   el_adapter_info *info;
   assert_int_equal(el_adapter_get(t.r.engine, "tenant/a", &info, NULL), EL_OK);
   assert_false(info->in_router);

@@ -39,7 +39,7 @@ static world make_world(size_t n_train, size_t n_valid, float noise) {
         }
     w.y[i * COLUMNS + (size_t)trade] = 1;
   }
-  w.data = (el_train_data){NULL, w.x, w.y, n_train, n_valid, COLUMNS, BASE, names};
+  w.data = (el_train_data){NULL, w.x, w.y, n_train, n_valid, COLUMNS, BASE, names, 1};
   return w;
 }
 
@@ -81,8 +81,8 @@ static void trades_that_differ_are_learnt_and_the_layer_that_tells_them_is_found
   assert_true(has);
   assert_true(won->explained > 0.8f);
   assert_true(r->facts.chosen > 0.97f && r->facts.random < 0.21f);
-  assert_true(report.examples_learnt);
-  float features[2 * EMBD], z[EL_ROUTER_MAX_DIM], logits[COLUMNS];
+  assert_false(report.nothing);
+  float features[3 * EMBD], z[EL_ROUTER_MAX_DIM + EMBD], logits[COLUMNS];
   for (size_t i = 400; i < 500; i++) {
     pick(&w, r, i, features);
     el_router_embed(r, features, z);
@@ -105,10 +105,10 @@ static void an_adapter_that_was_not_trained_takes_part_by_its_examples(void **st
   el_bank *b = NULL;
   el_error e = {0};
   if (train(&w, &o, 1, &r, &report, &e)) fail_msg("%s", e.message);
-  float features[2 * EMBD], z[5 * EL_TRAIN_DIM], scores[1], base;
+  float features[3 * EMBD], z[5 * (EL_TRAIN_DIM + EMBD)], logits[1], base;
   for (int k = 0; k < 5; k++) {
     pick(&w, r, (size_t)(2 + 5 * k), features); /* trade b, under another name */
-    el_router_embed(r, features, z + k * r->dim);
+    el_router_embed(r, features, z + (size_t)k * el_router_vector(r));
   }
   assert_int_equal(el_bank_new(r, &b, &e), EL_OK);
   assert_int_equal(el_bank_put(b, 1, "new", z, 5, NULL, &e), EL_OK);
@@ -116,9 +116,9 @@ static void an_adapter_that_was_not_trained_takes_part_by_its_examples(void **st
   for (size_t i = 400; i < 500; i++) {
     pick(&w, r, i, features);
     el_router_embed(r, features, z);
-    el_bank_scores(b, z, scores, &base);
+    el_bank_logits(b, z, logits, &base);
     if (i % COLUMNS != 2 && i % COLUMNS != BASE) continue;
-    right += (scores[0] > base) == (i % COLUMNS == 2);
+    right += (logits[0] > base) == (i % COLUMNS == 2);
     n++;
   }
   assert_true(right >= n * 9 / 10);
@@ -131,7 +131,7 @@ static void an_adapter_that_was_not_trained_takes_part_by_its_examples(void **st
 static void same_router(const el_router *a, const el_router *b) {
   assert_int_equal(a->dim, b->dim);
   assert_int_equal(a->features.n_parts, b->features.n_parts);
-  const size_t n_in = el_features_n(&a->features), dim = (size_t)a->dim;
+  const size_t n_in = (size_t)(a->n_head_parts * EMBD), dim = (size_t)a->dim;
   assert_memory_equal(a->projection, b->projection, n_in * dim * sizeof(float));
   assert_memory_equal(a->weights, b->weights, COLUMNS * dim * sizeof(float));
   assert_memory_equal(a->bias, b->bias, COLUMNS * sizeof(float));
@@ -184,14 +184,32 @@ static void what_cannot_be_learnt_from_is_said(void **state) {
   assert_int_equal(train(&w, &o, 1, &r, &report, &e), EL_ERR_INVALID);
   assert_contains(e.message, "1 rows");
   w.data.n_train = 50;
-  for (size_t i = 0; i < 60 * COLUMNS; i++) w.y[i] = i % COLUMNS == 1;
-  assert_int_equal(train(&w, &o, 1, &r, &report, &e), EL_ERR_INVALID);
-  assert_contains(e.message, "nothing to learn");
   w.y[0] = 1;
   w.x[3] = NAN;
   assert_int_equal(train(&w, &o, 1, &r, &report, &e), EL_ERR_FORMAT);
   assert_contains(e.message, "row 1");
   assert_null(r);
+  free_world(&w);
+}
+
+/* A table of the base alone, or one whose rows are all alike: its prompts are the background, and examples do the rest.
+ */
+static void rows_that_are_all_alike_train_no_column(void **state) {
+  world w = make_world(400, 100, 0.5f);
+  el_train_options o = {.seed = 1};
+  el_train_report report;
+  el_router *r = NULL;
+  el_error e = {0};
+  for (size_t i = 0; i < 500 * COLUMNS; i++) w.y[i] = i % COLUMNS == BASE;
+  if (train(&w, &o, 1, &r, &report, &e)) fail_msg("%s", e.message);
+  assert_true(report.nothing);
+  assert_int_equal(report.n_cells, 1);
+  assert_int_equal(r->n_head_parts, 1);
+  assert_int_equal(r->example_part, 0);
+  assert_int_equal(r->features.taps[0], 1);
+  assert_int_equal(r->examples.n_background, 500 < EL_EXAMPLE_MAX_BACKGROUND ? 500 : EL_EXAMPLE_MAX_BACKGROUND);
+  el_train_report_free(&report);
+  el_router_free(r);
   free_world(&w);
 }
 
@@ -209,7 +227,7 @@ static void odd_tables_are_trained_on(void **state) {
     for (int c = 0; c < COLUMNS; c++) w.y[i * COLUMNS + (size_t)c] = c == 0 ? 1 : c == 1 ? 0 : i % 2 ? 0.5f : 0.25f;
   }
   if (train(&w, &o, 1, &r, &report, &e)) fail_msg("%s", e.message);
-  float features[2 * EMBD], z[EL_ROUTER_MAX_DIM], logits[COLUMNS];
+  float features[3 * EMBD], z[EL_ROUTER_MAX_DIM + EMBD], logits[COLUMNS];
   for (size_t i = 0; i < 9; i++) {
     pick(&w, r, i, features);
     el_router_embed(r, features, z);
@@ -342,6 +360,7 @@ int main(void) {
       cmocka_unit_test(the_same_data_and_seed_give_the_same_router_with_any_threads),
       cmocka_unit_test(noise_is_not_taken_for_knowledge),
       cmocka_unit_test(what_cannot_be_learnt_from_is_said),
+      cmocka_unit_test(rows_that_are_all_alike_train_no_column),
       cmocka_unit_test(odd_tables_are_trained_on),
       cmocka_unit_test(the_head_finds_the_optimum),
       cmocka_unit_test(principal_directions_are_orthonormal_and_in_order),

@@ -12,6 +12,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 import tempfile
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -59,6 +60,11 @@ def ask(url, prompt):
     return answer["candidates"][0]["name"]
 
 
+def known_adapters(url):
+    with urllib.request.urlopen(f"{url}/metrics", timeout=60) as reply:
+        return float(re.search(r"^edgelora_adapters_in_router (\S+)", reply.read().decode(), re.MULTILINE)[1])
+
+
 def by_server(args, scratch):
     adapters = args.adapters
     if args.examples is not None:
@@ -76,6 +82,9 @@ def by_server(args, scratch):
                     break
             else:
                 sys.exit(f"the server did not start:\n{''.join(said)}")
+            n_adapters = sum(1 for path in adapters.iterdir() if path.is_dir())
+            while known_adapters(found.group(1)) < n_adapters:  # their examples are being read
+                time.sleep(0.05)
             rows = prompts.heldout_rows()
             with ThreadPoolExecutor(CLIENTS) as pool:
                 names = list(pool.map(lambda row: ask(found.group(1), row[0]), rows))
