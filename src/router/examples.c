@@ -108,7 +108,7 @@ el_example_place el_examples_place(const el_example_rule *rule, const float *x, 
   /* An adapter whose examples have this many deviations among themselves, left out one by one, is taken as it is; the
    * power of what others have less than that widens them. Both were found on adapters that were left out of training.
    */
-  const float usual = 6, least = 2, power = 0.25f;
+  const float usual = 6, least = 2, power = 0.5f;
   float sum[EL_EXAMPLE_MAX_DIM] = {0}, unit[EL_EXAMPLE_MAX_DIM], rest[EL_EXAMPLE_MAX_DIM], mean, deviation;
   int16_t q[EL_EXAMPLE_MAX_DIM], c[EL_EXAMPLE_MAX_DIM];
   assert(n >= 1 && stride >= (size_t)rule->dim);
@@ -138,7 +138,7 @@ el_example_place el_examples_place(const el_example_rule *rule, const float *x, 
 
 /* Found on the demo adapters, each left out in turn: with so many deviations more than the background has, an adapter
  * is as good as the base. */
-static const float SLOPE = 4, OFFSET = -12.8f;
+static const float SLOPE = 4, OFFSET = -12;
 
 /* The first k of n become a random sample. */
 static void draw(uint32_t *items, size_t n, size_t k, uint64_t *random) {
