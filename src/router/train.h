@@ -55,7 +55,7 @@ typedef struct el_train_options {
 void el_train_features(int n_layers, int n_embd, int max_depth, int max_tokens, el_features *out);
 
 /* *out lacks the base's identity, the names of the tables and the LoRA: the caller fills them in. The same data and
- * options give the same router. EL_ERR_INVALID: too few rows, or there is nothing to learn. */
+ * options give the same router. EL_ERR_INVALID: too few rows. */
 el_status el_train_router(const el_train_data *d, const el_train_options *o, el_threads *threads, el_router **out,
                           el_train_report *report, el_error *err);
 void el_train_report_free(el_train_report *r);

@@ -136,11 +136,17 @@ def test_candidates_that_only_one_side_knows_are_left_out_and_named(files):
     assert "none of its candidates is in the router" in refused("router", "eval", "-m", TINY, "--router", files["router"], "--table", table)
 
 
+def test_a_table_that_is_all_alike_trains_a_router_by_examples(files):
+    table, router = files["folder"] / "alike.csv", files["folder"] / "alike.gguf"
+    table.write_text("prompt,score_base\n" + "".join(f"x {i},1\n" for i in range(40)))
+    assert "only examples tell adapters apart" in done("router", "train", "-m", TINY, "--table", table, "-o", router)
+    assert "base" in done("router", "show", router)
+
+
 @pytest.mark.parametrize("table, message", [
     ("prompt,score_a\nx,1\n", "1 rows"),
     ("text,score_a\nx,1\n", "column prompt is missing"),
     ("prompt,score_a\nx,nan\n", "line 2"),
-    ("prompt,score_a,score_b\n" + "x,1,0\n" * 40, "nothing to learn"),
     ("prompt,score_a\n" + "x,1\n" * 40 + "y" * (1 << 20) + "y,1\n", "the limit is 1048576"),
 ])
 def test_bad_tables_are_refused_and_no_file_is_written(tmp_path, table, message):
