@@ -330,6 +330,7 @@ static void what_was_trained_goes_before_examples(void **state) {
 /* Printed, not judged: how long depends on the machine. */
 static void ten_thousand_adapters_are_scored(void **state) {
   enum { ADAPTERS = 10000, EXAMPLES = 2, DIM = 128, EMBD = 576, WIDTH = DIM + EMBD, RUNS = 20 };
+  if (getenv("ASAN_OPTIONS")) skip(); /* it measures */
   el_router *r = make_router_of(DIM, EMBD, EL_EXAMPLE_MAX_BACKGROUND);
   el_bank *b = NULL;
   el_error e = {0};
