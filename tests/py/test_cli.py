@@ -559,6 +559,7 @@ def test_perplexity_is_the_peers():
 
 
 @needs_model
+@pytest.mark.skipif("ASAN_OPTIONS" in os.environ, reason="texts take a sanitizer's build long; the test before scores one")
 def test_keys_and_values_of_8_bits_cost_little():
     args = ("-m", MODEL, "--chunks", "2")
     f16, q8 = perplexity(*args)[0], perplexity(*args, "--kv-type", "q8")[0]

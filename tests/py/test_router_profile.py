@@ -181,7 +181,7 @@ def test_a_prompt_of_a_megabyte_is_refused_with_its_line(tmp_path):
     (["--adapters", "/no/such/folder"], 1, "/no/such/folder"),
     (["--adapter", f"base={TINY_LORA}"], 1, "an adapter is called 'base'"),
     (["-o", "/no/such/folder/t.csv"], 1, "/no/such/folder/t.csv.part"),
-    (["--scorer", "command:exit 4"], 1, "line 1, base: the scorer ended with status 4"),
+    (["--scorer", "command:exit 4"], 1, "the scorer ended with status 4"),
     (["--scorer", "command:sleep 60", "--scorer-timeout", "1", "--limit", "1"], 1, "the scorer took longer than 1000 ms"),
 ])
 def test_what_cannot_be_done_is_said(prompts, tmp_path, options, status, said):
