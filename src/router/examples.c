@@ -106,7 +106,8 @@ static void background_moments(const el_example_rule *rule, const int16_t *cente
 
 el_example_place el_examples_place(const el_example_rule *rule, const float *x, int n, size_t stride, int16_t *center) {
   /* An adapter whose examples have this many deviations among themselves, left out one by one, is taken as it is; the
-   * power of what others have less than that widens them. Both were found on adapters that were left out of training.
+   * power of what others have less than that widens them. The power was chosen on
+   * the demo adapters' held-out prompts.
    */
   const float usual = 6, least = 2, power = 0.5f;
   float sum[EL_EXAMPLE_MAX_DIM] = {0}, unit[EL_EXAMPLE_MAX_DIM], rest[EL_EXAMPLE_MAX_DIM], mean, deviation;
@@ -136,8 +137,8 @@ el_example_place el_examples_place(const el_example_rule *rule, const float *x, 
 
 /* -------------------------------------------------------------- the background */
 
-/* Found on the demo adapters, each left out in turn: with so many deviations more than the background has, an adapter
- * is as good as the base. */
+/* Chosen on the demo adapters and their held-out prompts (docs/router.md): with so many deviations more than the
+ * background has, an adapter is as good as the base. */
 static const float SLOPE = 4, OFFSET = -12;
 
 /* The first k of n become a random sample. */
