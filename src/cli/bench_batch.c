@@ -30,10 +30,13 @@ typedef struct bench {
   uint64_t random;
 } bench;
 
-/* One batch of requests that run together. The mutex guards everything that events change. */
+/* One batch of requests that run together. The mutex guards everything that events change. The engine's thread is held
+ * at the first event until all are submitted: otherwise, on a busy machine, the first could end before the last is
+ * there. */
 typedef struct batch {
   pthread_mutex_t lock;
-  pthread_cond_t ended;
+  pthread_cond_t submitted, ended;
+  bool all_submitted;
   int n, n_done;
   bool failed;
   el_error error;
@@ -68,6 +71,7 @@ static void on_event(const el_event *event) {
   sequence *s = event->user;
   double time = now();
   pthread_mutex_lock(&s->owner->lock);
+  while (!s->owner->all_submitted) pthread_cond_wait(&s->owner->submitted, &s->owner->lock);
   if (event->type == EL_EVENT_TOKEN && s->n_times < s->max_times) s->times[s->n_times++] = time;
   if (event->type == EL_EVENT_DONE) {
     s->done = time;
@@ -83,6 +87,7 @@ static void on_event(const el_event *event) {
 static void free_batch(batch *t) {
   for (int i = 0; t->sequences && i < t->n; i++) free(t->sequences[i].times);
   free(t->sequences);
+  pthread_cond_destroy(&t->submitted);
   pthread_cond_destroy(&t->ended);
   pthread_mutex_destroy(&t->lock);
 }
@@ -94,6 +99,7 @@ static bool make_batch(batch *t, int n, int max_tokens) {
   pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
   pthread_mutex_init(&t->lock, NULL);
   pthread_cond_init(&t->ended, &attr);
+  pthread_cond_init(&t->submitted, NULL);
   pthread_condattr_destroy(&attr);
   t->sequences = calloc((size_t)n, sizeof *t->sequences);
   bool ok = t->sequences != NULL;
@@ -134,6 +140,13 @@ static el_status submit_all(bench *b, batch *t, int max_tokens, int32_t *prompt,
   return EL_OK;
 }
 
+static void let_go(batch *t) {
+  pthread_mutex_lock(&t->lock);
+  t->all_submitted = true;
+  pthread_cond_signal(&t->submitted);
+  pthread_mutex_unlock(&t->lock);
+}
+
 static void cancel_all(bench *b, batch *t) {
   for (int i = 0; i < t->n; i++) el_cancel(b->common.engine, t->sequences[i].id);
 }
@@ -171,6 +184,7 @@ static int run_batch(bench *b, batch *t, int max_tokens, double *start) {
   *start = now();
   el_status status = submit_all(b, t, max_tokens, prompt, &err);
   free(prompt);
+  let_go(t);
   if (status) cancel_all(b, t);
   int signal = wait_all(b, t);
   if (signal) return EL_EXIT_SIGNAL_BASE + signal;
