@@ -148,7 +148,7 @@ el_status el_cache_init(el_cache *c, const char *policy, el_error *err) {
     *c = (el_cache){.policy = &policies[i]};
     return EL_OK;
   }
-  return el_fail(err, EL_ERR_INVALID, "cache_policy: '%.64s' is none of %s, %s, %s", policy, policies[0].name,
+  return el_fail(err, EL_ERR_INVALID, "cache_policy: '%.64s' is not %s, %s, %s or none", policy, policies[0].name,
                  policies[1].name, policies[2].name);
 }
 

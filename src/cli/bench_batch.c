@@ -30,9 +30,9 @@ typedef struct bench {
   uint64_t random;
 } bench;
 
-/* One batch of requests that run together. The mutex guards everything that events change. The engine's thread is held
- * at the first event until all are submitted: otherwise, on a busy machine, the first could end before the last is
- * there. */
+/* One batch of requests that run together. The mutex guards everything that events change. Callbacks should not
+ * block, but the first one holds the engine's thread until all are submitted (el_submit does not wait for it):
+ * otherwise, on a busy machine, the first could end before the last is there. */
 typedef struct batch {
   pthread_mutex_t lock;
   pthread_cond_t submitted, ended;

@@ -117,6 +117,15 @@ el_cli_group el_cli_engine_group(el_cli_engine *e, int with, el_cli_option stora
                                  1,
                                  65536,
                                  "rows that one step computes, of all sequences together; default 128"};
+  storage[n++] = (el_cli_option){0,
+                                 "step-adapters",
+                                 "N",
+                                 EL_CLI_INT,
+                                 &o->step_adapters,
+                                 0,
+                                 4096,
+                                 "adapters that one step computes with, the base counted as one; 1: sequences of other "
+                                 "adapters wait, to compare with; default 0: all"};
   storage[n++] =
       (el_cli_option){0,
                       "weights",
@@ -144,7 +153,8 @@ el_cli_group el_cli_engine_group(el_cli_engine *e, int with, el_cli_option stora
                                  &o->cache_policy,
                                  0,
                                  0,
-                                 "which adapters stay in memory: frequency, s3-fifo, lru; default frequency"};
+                                 "which adapters stay in memory: frequency, s3-fifo, lru; none: those that no request "
+                                 "wants leave, to compare with; default frequency"};
   storage[n++] = (el_cli_option){0,
                                  "kv-type",
                                  "KIND",

@@ -82,4 +82,5 @@ void el_admission_run(el_engine *e) {
     next = q->next;
     look(&a, q);
   }
+  el_memory_end(&e->memory);
 }

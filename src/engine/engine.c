@@ -37,6 +37,7 @@ static el_status check_options(const el_engine_options *o, el_error *err) {
       (status = check_range("n_slots", o->n_slots, 1, EL_MAX_SLOTS, err)) ||
       (status = check_range("ctx_size", o->ctx_size, 0, EL_MAX_CTX, err)) ||
       (status = check_range("step_rows", o->step_rows, 1, EL_MAX_STEP_ROWS, err)) ||
+      (status = check_range("step_adapters", o->step_adapters, 0, EL_MAX_SLOTS, err)) ||
       (status = check_range("max_queue", o->max_queue, 0, EL_MAX_QUEUE, err)) ||
       (status = check_range("router_top_k", o->router_top_k, 0, EL_MAX_SCORES, err)))
     return status;
@@ -151,6 +152,7 @@ static el_status reserve(el_engine *e, const el_engine_options *o, el_pool_setup
       (status = el_step_new(e->model, e->threads, e->memory.pool.base, b.kv_type, o->step_rows, max_logits, b.ctx_size,
                             &e->step, err)))
     return status;
+  e->scheduler.step_adapters = o->step_adapters;
   status = el_sampler_new(h->n_vocab, &e->sampler, err);
   return status ? status : el_chooser_open(e, o, err);
 }

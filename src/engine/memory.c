@@ -20,8 +20,9 @@ el_status el_memory_new(const el_memory_options *o, const el_lora_shape *shape, 
                         el_registry *registry, const el_log *log, el_memory *out, el_error *err) {
   el_memory *m = out;
   *m = (el_memory){.registry = registry, .log = log, .reserve = o->reserve, .ratio = FIRST_RATIO};
+  m->keeps_idle = !o->policy || strcmp(o->policy, "none");
   assert(o->reserve < o->n_blocks);
-  el_status status = el_cache_init(&m->cache, o->policy, err);
+  el_status status = el_cache_init(&m->cache, m->keeps_idle ? o->policy : NULL, err);
   if (!status) status = el_pool_new(o->page_bytes * o->pages_per_block, o->n_blocks, &m->pool, err);
   if (!status) status = el_kv_pages_new(&m->pool, o->page_bytes, o->n_blocks - o->reserve, &m->kv, err);
   if (!status) status = el_prefix_new(&m->kv, o->prefix_cache, &m->prefix, err);
@@ -150,6 +151,12 @@ void el_memory_free(el_memory *m) {
 void el_memory_begin(el_memory *m) {
   m->admission++;
   m->held = 0;
+}
+
+void el_memory_end(el_memory *m) {
+  if (m->keeps_idle) return;
+  for (el_cache_item *item; (item = el_cache_victim(&m->cache, is_not_held, m));) drop(m, entry_of(item), true);
+  el_memory_publish(m);
 }
 
 void el_memory_hold(el_memory *m, el_entry *e) {

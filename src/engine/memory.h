@@ -43,6 +43,7 @@ typedef struct el_memory {
   el_loader *loader;
   el_registry *registry;
   const el_log *log;
+  bool keeps_idle;    /* adapters that nobody wants stay until their room is wanted */
   uint32_t reserve;   /* blocks that KV pages may not have */
   uint32_t pinned;    /* blocks of resident adapters that running sequences use */
   uint32_t held;      /* blocks of unpinned ones that the current admission holds */
@@ -55,7 +56,7 @@ typedef struct el_memory_options {
   size_t page_bytes;
   uint32_t pages_per_block, n_blocks, reserve;
   el_layout adapter_layout;
-  const char *policy;
+  const char *policy; /* of el_cache_init, or "none": adapters that nobody wants leave */
   bool prefix_cache;
   bool own_thread; /* false: whoever tests calls el_loader_work */
   void (*on_result)(void *user);
@@ -71,6 +72,8 @@ void el_memory_free(el_memory *m);
 void el_memory_begin(el_memory *m);
 /* Keeps a resident adapter from being evicted for the rest of this admission. NULL is allowed. */
 void el_memory_hold(el_memory *m, el_entry *entry);
+/* Ends it. Without a policy, adapters that are neither in use nor held leave. */
+void el_memory_end(el_memory *m);
 /* Counts a request for the cache: once for each, when it is first looked at. */
 void el_memory_use(el_memory *m, el_entry *entry);
 

@@ -11,7 +11,8 @@ el_status el_scheduler_init(el_scheduler *s, el_memory *memory, int n_slots, int
   s->running = calloc((size_t)n_slots, sizeof *s->running);
   s->pieces = calloc((size_t)n_slots * 2, sizeof *s->pieces);
   s->rows = calloc((size_t)step_rows, sizeof *s->rows);
-  if (s->running && s->pieces && s->rows) return EL_OK;
+  s->adapters = calloc((size_t)n_slots, sizeof *s->adapters);
+  if (s->running && s->pieces && s->rows && s->adapters) return EL_OK;
   el_scheduler_free(s);
   return el_fail(err, EL_ERR_NO_MEMORY, "scheduler: out of memory");
 }
@@ -20,6 +21,7 @@ void el_scheduler_free(el_scheduler *s) {
   free(s->running);
   free(s->pieces);
   free(s->rows);
+  free(s->adapters);
   *s = (el_scheduler){0};
 }
 
@@ -247,20 +249,32 @@ static void add_head_rows(el_scheduler *s, const el_piece *p) {
                                     .states = states_at(s, q, i)};
 }
 
+/* Whether the step may have this sequence's adapter; then it has it. The oldest sequence is asked first. */
+static bool admits(el_scheduler *s, const el_seq *q) {
+  if (!s->step_adapters || s->step_adapters >= s->n_slots) return true;
+  const el_adapter *a = adapter_of(q);
+  for (int i = 0; i < s->n_adapters; i++)
+    if (s->adapters[i] == a) return true;
+  if (s->n_adapters == s->step_adapters) return false;
+  s->adapters[s->n_adapters++] = a;
+  return true;
+}
+
 void el_scheduler_plan(el_scheduler *s) {
   grow(s);
   int rows = s->step_rows, logits = s->max_logits;
-  s->n_pieces = 0;
+  s->n_pieces = s->n_adapters = 0;
+  if (s->n_running) admits(s, s->running[0]);
   for (int i = 0; i < s->n_running; i++) {
     el_seq *q = s->running[i];
-    if (q->stalled || !generates(q)) continue;
+    if (q->stalled || !generates(q) || !admits(s, q)) continue;
     s->pieces[s->n_pieces++] = (el_piece){q, EL_ROW_WHOLE, q->n_computed, 1, 0};
     rows--;
     logits--;
   }
   for (int i = 0; i < s->n_running && rows > 0; i++) {
     el_seq *q = s->running[i];
-    if (q->stalled || generates(q)) continue;
+    if (q->stalled || generates(q) || !admits(s, q)) continue;
     if (el_seq_chooses(q)) {
       if (q->choice->n_read < q->n_computed) q->choice->n_read = q->n_computed;
       int from = q->choice->n_read, left = q->choice->n - from, n = left < rows ? left : rows;

@@ -6,6 +6,8 @@
  * before all that are younger; its tokens are computed again later, which nobody notices, since rows do not depend on
  * who shares their step. The oldest one always goes on: the pool holds one whole context and its adapter.
  *
+ * With a limit on a step's adapters, sequences of others sit out: those of the oldest one's adapter never do.
+ *
  * A sequence whose adapter is to be chosen has HEAD rows until the router has read its prompt. They write keys and
  * values of the first layers into its pages, which count as not computed until TAIL rows have done the other layers.
  */
@@ -26,6 +28,7 @@ typedef struct el_piece {
 typedef struct el_scheduler {
   el_memory *memory;
   int n_slots, step_rows, max_logits;
+  int step_adapters;              /* a step's, the base is one; 0: all that run. May be changed between steps */
   size_t state_floats;            /* of a row that the router reads */
   el_seq *waiting, *last_waiting; /* a list in order of id */
   el_seq **running;               /* [n_running], in order of id */
@@ -33,6 +36,8 @@ typedef struct el_scheduler {
   uint64_t n_preempted;
 
   /* The next step. Pieces are in the order of their rows. */
+  const el_adapter **adapters; /* [n_slots] those that it has so far, while it is planned with a limit */
+  int n_adapters;
   el_piece *pieces; /* [2 * n_slots]: a sequence may have a TAIL and a WHOLE one */
   int n_pieces;
   el_row *rows; /* [step_rows] */

@@ -358,6 +358,16 @@ static void fill_logits(const el_step *s, const el_row *row, float *out) {
   if (fake.nan_at && row->pos == fake.nan_at && !row->adapter) out[7] = NAN;
 }
 
+static int count_adapters(const el_row *rows, int n_rows) {
+  int n = 0;
+  for (int i = 0; i < n_rows; i++) {
+    int before = 0;
+    while (before < i && rows[before].adapter != rows[i].adapter) before++;
+    n += before == i;
+  }
+  return n;
+}
+
 const float *el_step_run(el_step *s, const el_row *rows, int n_rows) {
   pthread_mutex_lock(&gate);
   check_rows(s, rows, n_rows);
@@ -384,6 +394,8 @@ const float *el_step_run(el_step *s, const el_row *rows, int n_rows) {
     counts.tails += rows[i].part == EL_ROW_TAIL;
   }
   if (n_rows > counts.max_rows) counts.max_rows = n_rows;
+  int n_adapters = count_adapters(rows, n_rows);
+  if (n_adapters > counts.max_adapters) counts.max_adapters = n_adapters;
   int us = fake.step_us;
   pthread_mutex_unlock(&gate);
   if (us) usleep((useconds_t)us);

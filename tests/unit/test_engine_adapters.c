@@ -249,6 +249,56 @@ static void pages_leave_room_for_one_adapter(void **state) {
   rig_close(&r);
 }
 
+/* Two sequences of each of three adapters, and two of the base. */
+static void a_step_has_as_many_adapters_as_it_may(void **state) {
+  static const char *const names[] = {"a", "b", "c", NULL};
+  static result free_of_limits[8], out[8];
+  for (int limit = 0; limit <= 3; limit++) {
+    el_engine_options o = rig_options(8, 64, 16);
+    o.step_adapters = limit;
+    rig r = rig_open_options(o, 0);
+    for (int i = 0; i < 3; i++) {
+      result first;
+      rig_add(&r, names[i], (uint64_t)i);
+      run_one(&r, names[i], &first);
+    }
+    fake_take_counts();
+    fake_hold();
+    for (int i = 0; i < 8; i++) {
+      result_init(&out[i]);
+      rig_submit(&r, with(names[i % 4], 20 + i), &out[i]);
+    }
+    fake_release();
+    for (int i = 0; i < 8; i++) {
+      result_wait(&out[i]);
+      assert_int_equal(out[i].n, 20 + i);
+      if (limit) assert_memory_equal(out[i].tokens, free_of_limits[i].tokens, (size_t)out[i].n * sizeof(int32_t));
+    }
+    assert_int_equal(fake_take_counts().max_adapters, limit ? limit : 4);
+    if (!limit) memcpy(free_of_limits, out, sizeof out);
+    rig_close(&r);
+  }
+}
+
+static void without_a_policy_what_nobody_wants_leaves(void **state) {
+  el_engine_options o = rig_options(2, 64, 16);
+  o.cache_policy = "none";
+  rig r = rig_open_options(o, 20);
+  result first, again;
+  rig_add_rank(&r, "a", 3, 1);
+  run_one(&r, "a", &first);
+  while (rig_stats(&r).pool_blocks_adapters) usleep(200);
+  assert_int_equal(state_of(&r, "a"), EL_ADAPTER_ON_DISK);
+  run_one(&r, "a", &again);
+  assert_memory_equal(first.tokens, again.tokens, 5 * sizeof(int32_t));
+  while (rig_stats(&r).pool_blocks_adapters) usleep(200);
+  el_stats st = rig_stats(&r);
+  assert_int_equal(st.adapter_loads, 2);
+  assert_int_equal(st.adapter_hits, 0);
+  assert_int_equal(st.adapter_evictions, 2);
+  rig_close(&r);
+}
+
 static void options_for_memory_are_checked(void **state) {
   char dir[64], path[128];
   fake_write_model(dir, path);
@@ -290,6 +340,8 @@ int main(void) {
       cmocka_unit_test(a_request_waits_rather_than_drive_out_an_adapter_in_use),
       cmocka_unit_test(what_can_never_fit_is_refused_at_once_with_the_figure),
       cmocka_unit_test(pages_leave_room_for_one_adapter),
+      cmocka_unit_test(a_step_has_as_many_adapters_as_it_may),
+      cmocka_unit_test(without_a_policy_what_nobody_wants_leaves),
       cmocka_unit_test(options_for_memory_are_checked),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

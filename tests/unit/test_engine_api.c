@@ -441,6 +441,7 @@ static void options_out_of_range_are_refused_by_name(void **state) {
   o.n_slots = EL_MAX_SLOTS + 1, refuse_options(o, EL_ERR_INVALID, "n_slots");
   o.n_slots = 17, refuse_options(o, EL_ERR_INVALID, "step_rows");
   o = ok, o.step_rows = 0, refuse_options(o, EL_ERR_INVALID, "step_rows");
+  o = ok, o.step_adapters = -1, refuse_options(o, EL_ERR_INVALID, "step_adapters");
   o = ok, o.ctx_size = -1, refuse_options(o, EL_ERR_INVALID, "ctx_size");
   o = ok, o.ctx_size = EL_MAX_CTX + 1, refuse_options(o, EL_ERR_INVALID, "ctx_size");
   o = ok, o.n_threads = -1, refuse_options(o, EL_ERR_INVALID, "n_threads");

@@ -188,8 +188,21 @@ static void output_does_not_depend_on_what_else_runs(void **state) {
   static const struct {
     int slots, rows, pages;
     bool cache;
-  } setups[] = {{8, 8, 9, false},  {5, 17, 13, false}, {16, 16, 20, false}, {16, 128, 0, false}, {8, 8, 9, true},
-                {5, 17, 13, true}, {16, 16, 20, true}, {4, 16, 60, true},   {16, 128, 0, true}};
+    int step_adapters;
+    const char *policy;
+  } setups[] = {{.slots = 8, .rows = 8, .pages = 9},
+                {.slots = 5, .rows = 17, .pages = 13},
+                {.slots = 16, .rows = 16, .pages = 20},
+                {.slots = 16, .rows = 128},
+                {.slots = 8, .rows = 8, .pages = 9, .cache = true},
+                {.slots = 5, .rows = 17, .pages = 13, .cache = true},
+                {.slots = 16, .rows = 16, .pages = 20, .cache = true},
+                {.slots = 4, .rows = 16, .pages = 60, .cache = true},
+                {.slots = 16, .rows = 128, .cache = true},
+                {.slots = 8, .rows = 8, .pages = 9, .step_adapters = 1},
+                {.slots = 16, .rows = 16, .pages = 60, .cache = true, .step_adapters = 3},
+                {.slots = 5, .rows = 17, .pages = 13, .cache = true, .policy = "none"},
+                {.slots = 16, .rows = 128, .policy = "none"}};
   static job jobs[N_REQUESTS];
   result *alone = calloc(N_REQUESTS, sizeof *alone), *mixed = calloc(N_REQUESTS, sizeof *mixed);
   assert_true(alone && mixed);
@@ -213,6 +226,8 @@ static void output_does_not_depend_on_what_else_runs(void **state) {
   for (size_t k = 0; k < sizeof setups / sizeof *setups; k++) {
     o = rig_options(setups[k].slots, CTX, setups[k].rows);
     o.prefix_cache = setups[k].cache;
+    o.step_adapters = setups[k].step_adapters;
+    o.cache_policy = setups[k].policy;
     rig r = rig_open_options(o, (uint64_t)setups[k].pages);
     add_adapters(&r);
     client clients[N_CLIENTS];
