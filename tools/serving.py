@@ -9,6 +9,7 @@ import math
 import random
 import re
 import shutil
+import socket
 import struct
 import subprocess
 import threading
@@ -74,6 +75,37 @@ def gguf_adapter(path, matrices, rank, draw):
         at += (2 * columns * rows + 31) // 32 * 32
     head = struct.pack("<4sIQQ", b"GGUF", 3, len(shapes), len(keys) + 1) + pairs + infos
     path.write_bytes(head + b"\0" * (-len(head) % 32) + random_weights(draw, "F16", at // 2, -7))
+
+
+LINEAR = re.compile(r"  (blk\.\d+\.(?:attn_(?:q|k|v|output)|ffn_(?:gate|up|down))\.weight)\s+\S+\s+\d+ bytes\s+\[(\d+), (\d+)\]")
+
+
+def linear_matrices(edgelora, model):
+    """{name: (columns, rows)} of a model's layers."""
+    told = subprocess.run([edgelora, "inspect", model], capture_output=True, text=True)
+    found = {m[1]: (int(m[2]), int(m[3])) for m in map(LINEAR.match, told.stdout.splitlines()) if m}
+    if told.returncode or not found:
+        raise Failed(f"{model}: 'edgelora inspect' lists no matrices of layers\n{told.stderr}")
+    return found
+
+
+def gguf_adapters(edgelora, model, rank, n, folder):
+    """n LoRA files with contents of their own for a model, in a folder that is made: their paths."""
+    folder.mkdir()
+    matrices = linear_matrices(edgelora, model)
+    files = [folder / f"f{i:04}.gguf" for i in range(n)]
+    for i, path in enumerate(files):
+        gguf_adapter(path, matrices, rank, random.Random(i))
+    return files
+
+
+def link(files, folder, n):
+    """n names for the files, in turn, in a folder that is made."""
+    folder.mkdir()
+    names = [f"a{i:05}" for i in range(n)]
+    for i, name in enumerate(names):
+        (folder / f"{name}.gguf").symlink_to(files[i % len(files)])
+    return names
 
 
 # ---- servers
@@ -152,6 +184,53 @@ class Edgelora(Server):
 
     def metrics(self):
         return parse_metrics(self.get("/metrics")[1])
+
+
+class LlamaServer(Server):
+    """llama-server with all adapters of a folder (NAME.gguf) loaded and none applied."""
+
+    def __init__(self, program, model, folder, names, slots, context, threads):
+        self.port_wanted = free_port()
+        command = [program, "-m", Path(model).resolve(), "--port", self.port_wanted, "-t", threads, "-np", slots, "-c", slots * context,
+                   "--lora-init-without-apply", "--no-webui"]
+        # The system limits an argument's length to 128 KiB, the program's own limit is that of file names with commas.
+        for i in range(0, len(names), 1000):
+            command += ["--lora", ",".join(f"{name}.gguf" for name in names[i : i + 1000])]
+        super().__init__(command, cwd=folder)
+
+    def ready(self):
+        self.port = self.port_wanted
+        try:
+            return self.get("/health")[0] == 200
+        except OSError:
+            return False
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def pool_kib(start, name, resident, slots, context):
+    """KiB of a pool for `resident` adapters of the size of the one of this name, and for the pages of all slots.
+    start(memory): an Edgelora that answers."""
+    server = start("2G")
+    try:
+        connection = server.connect()
+        connection.request("POST", "/v1/completions", json.dumps({"model": name, "prompt": "a", "max_tokens": 1}),
+                           {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        body = response.read()
+        if response.status != 200:
+            raise Failed(f"{name}: error {response.status}: {body[:500]}")
+        metrics = server.metrics()
+        server.stop()
+    finally:
+        server.kill()
+    tokens = 16 * metrics["edgelora_kv_pages"] / sum(n for key, n in metrics.items() if key.startswith("edgelora_pool_blocks{"))
+    blocks = resident * blocks_of_adapters(metrics) + slots * -(-context // tokens)
+    return int(blocks * metrics["edgelora_pool_block_bytes"]) // 1024
 
 
 def parse_metrics(text):

@@ -119,8 +119,7 @@ def test_random_weights_are_of_one_magnitude_either_sign_and_their_own(kind, for
 
 
 def test_a_made_adapter_is_one_that_the_program_reads(tmp_path):
-    bench = load(ADAPTERS)
-    matrices = bench.linear_matrices(BINARY, TINY)
+    matrices = serving.linear_matrices(BINARY, TINY)
     serving.gguf_adapter(tmp_path / "made.gguf", matrices, 3, random.Random(1))
     r = run(BINARY, "inspect", tmp_path / "made.gguf")
     assert r.returncode == 0, r.stderr
