@@ -14,7 +14,7 @@ FUZZ_SECONDS ?= 600
 configure = test -f build/build.ninja || { rm -rf build/meson-private; meson setup build --buildtype=release; }
 
 .DEFAULT_GOAL := build
-.PHONY: build serve model setup test asan tsan fuzz bench-peer bench-compare bench-adapters bench-router soak install fmt clean help
+.PHONY: build serve model setup test asan tsan fuzz bench-peer bench-compare bench-adapters bench-router paper soak install fmt clean help
 
 build:
 	@tools/setup --check build
@@ -64,6 +64,9 @@ bench-adapters: build
 bench-router: build
 	@tools/bench-router $(ARGS)
 
+paper: build
+	@tools/paper/run.py $(if $(filter 1,$(FULL)),--full) $(ARGS)
+
 soak: build
 	@tools/soak.py $(ARGS)
 
@@ -90,6 +93,7 @@ help:
 	@echo "make bench-compare our speed beside that of another revision: BASE=main~5; ARGS=--help"
 	@echo "make bench-router  what choosing adapters costs and gives, about 8 minutes; ARGS='--parts load', ARGS=--help"
 	@echo "make bench-adapters  10 to 10,000 adapters in memory for 50, beside llama-server, about 8 minutes; ARGS='--quick', ARGS=--help"
+	@echo "make paper         the EdgeLoRA paper's evaluation beside llama-server, about 45 minutes; writes docs/evaluation.md; FULL=1, ARGS=--help"
 	@echo "make soak       100,000 requests over 1,000 adapters in memory for 20, about 2 minutes; ARGS=--help"
 	@echo "make install    PREFIX=$(PREFIX); DESTDIR is heeded"
 	@echo "make model      fetch the default model into the cache and print its path"

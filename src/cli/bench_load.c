@@ -136,6 +136,8 @@ static int run(const el_cli_command *self, int argc, char **argv) {
       {0, "cv", "X", EL_CLI_REAL, &o.cv, 0, 100,
        "coefficient of variation of the gaps between them, which are Gamma distributed; default 1.5"},
       {0, "duration", "SECONDS", EL_CLI_REAL, &o.duration, 0, 1e6, "of the arrivals; default 300"},
+      {0, "no-drain", NULL, EL_CLI_FLAG, &o.no_drain, 0, 0,
+       "end with the arrivals: what is not answered by then is cut off, and is no error"},
       {'n', "requests", "N", EL_CLI_INT, &o.n_requests, 1, EL_TRACE_MAX_ITEMS, "end after so many arrivals"},
       {0, "clients", "N", EL_CLI_INT, &o.clients, 1, 100000,
        "closed loop instead: so many clients, each of which sends a request when its last one was answered"},

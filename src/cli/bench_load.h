@@ -18,7 +18,7 @@ typedef struct el_load_options {
   int n_requests; /* 0: no bound */
   int server_pid; /* 0: not told */
   uint64_t seed, prompt_seed;
-  bool automatic, own_adapter, progress;
+  bool automatic, own_adapter, no_drain, progress;
 } el_load_options;
 
 typedef struct el_load_sample {

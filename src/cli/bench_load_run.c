@@ -173,9 +173,16 @@ static void send_due(loop *l) {
     if (!send_item(l, &r->trace.items[l->next++])) stop_without_memory(l);
 }
 
+/* el_seconds() at which nobody waits for answers any more. */
+static double end_of_wait(const el_load_run *r) {
+  if (!r->options->no_drain) return INFINITY;
+  if (r->options->replay) return r->start + (r->trace.n ? r->trace.items[r->trace.n - 1].at : 0);
+  return r->start + (double)r->options->duration;
+}
+
 static void run_loop(loop *l) {
   el_load_run *r = l->run;
-  double tick = r->start;
+  double tick = r->start, end = end_of_wait(r);
   for (int i = 0; i < r->options->clients; i++) send_next(l, i);
   for (;;) {
     send_due(l);
@@ -184,12 +191,11 @@ static void run_loop(loop *l) {
       if (r->options->progress) show(l, false);
       tick += 1;
     }
-    double arrival = next_arrival(l);
+    double arrival = next_arrival(l), until = fmin(fmin(arrival, tick), end);
+    if (el_seconds() >= end) l->stopping = true;
     if (!el_load_client_running(l->client) && (l->stopping || isinf(arrival))) break;
     if (l->stopping) break;
-    if (el_load_client_wait(l->client, arrival < tick ? arrival : tick) &&
-        (r->signal = el_cli_signal_take(r->signal_fd, 0)))
-      l->stopping = true;
+    if (el_load_client_wait(l->client, until) && (r->signal = el_cli_signal_take(r->signal_fd, 0))) l->stopping = true;
   }
   r->seconds = now_in(l);
   if (!sample(l)) r->no_memory = true;

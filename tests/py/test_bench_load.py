@@ -374,6 +374,16 @@ def test_ctrl_c_ends_the_run_and_it_is_told_what_was_measured(fake, tmp_path):
     s.wait_idle(30)
 
 
+def test_without_drain_it_ends_with_the_arrivals(fake):
+    s = fake(slots=4)
+    for more in (["--clients", 4], ["--rate", 20]):
+        r = report(s.url, "-m", TINY, "--adapters", "slow", "--duration", 1, "--output", 1000, "--no-drain", *more, status=1)  # nothing was answered
+        assert r["interrupted"] is False and r["summary"]["failed"] == 0
+        assert r["summary"]["cut"] >= 4 and r["summary"]["sent"] == r["summary"]["cut"] + r["summary"]["done"]
+        assert 1 <= r["summary"]["seconds"] < 20
+        s.wait_idle(30)
+
+
 def test_ctrl_c_ends_it_also_before_the_run(misbehaving):
     s = misbehaving(good)
     s._reply = lambda head, body, sock: time.sleep(5)

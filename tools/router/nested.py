@@ -1,0 +1,107 @@
+#!/usr/bin/env python3
+"""What `edgelora router train` is worth on a table, with everything that it chooses chosen inside the training part.
+
+The table's prompts are shuffled and cut into --folds parts. For each of them a router is trained on all the others, which it sees as one
+table (it takes its own validation part out of that, and picks layer, pooling and penalty there), and evaluated on the part, which nothing has
+seen. Beside it, on the same parts: the best single model of the training part, the best per task, an oracle, and text
+classifiers (compare_text.py), whose settings are chosen inside the training part too.
+
+The gain is to the best single model of the training part; its standard error is over folds.
+"""
+
+import argparse
+import csv
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import compare_text  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def read_rows(paths):
+    """(columns, rows) of tables with the same columns."""
+    csv.field_size_limit(1 << 30)
+    columns, rows = None, []
+    for path in paths:
+        with open(path, newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            if columns and set(columns) != set(reader.fieldnames):
+                sys.exit(f"nested: {path}: has other columns than {paths[0]}")
+            columns = columns or reader.fieldnames
+            rows += list(reader)
+    return columns, rows
+
+
+def write_rows(path, columns, rows):
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def program(args, *command):
+    done = subprocess.run([args.edgelora, "router", *map(str, command), *(["-m", args.model] if args.model else [])],
+                          capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"nested: edgelora router {command[0]}: {done.stderr}")
+    return done.stdout
+
+
+def of_program(args, columns, train, test, folder):
+    """Mean score of the chosen candidate on the rows of `test`, and what won."""
+    write_rows(folder / "train.csv", columns, train)
+    write_rows(folder / "test.csv", columns, test)
+    said = program(args, "train", "--table", folder / "train.csv", "-o", folder / "router.gguf", "--seed", args.seed)
+    won = next((" ".join(line.split()[1:-3]) for line in said.splitlines() if line.startswith(" *")), "nothing to choose")
+    told = json.loads(program(args, "eval", "--router", folder / "router.gguf", "--table", folder / "test.csv", "--json"))
+    return told["chosen"]["mean"], won
+
+
+def as_table(columns, rows):
+    names = [c for c in columns if c.startswith("score_")]
+    tasks = np.array([row["task"] for row in rows]) if "task" in columns else None
+    return [row["prompt"] for row in rows], tasks, np.array([[float(row[c]) for c in names] for row in rows])
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("tables", nargs="+", metavar="CSV", help="with the same columns; they are put together")
+    p.add_argument("--folds", type=int, default=10, metavar="K", help="(default 10)")
+    p.add_argument("--seed", type=int, default=1, help="of the shuffle and of the training (default 1)")
+    p.add_argument("--text", nargs="*", default=["words, logistic", "words+chars, ridge", "SVD 100, ridge", "SVD 100, clusters"],
+                   choices=list(compare_text.FAMILIES), metavar="NAME", help="text classifiers beside it; none: --text alone")
+    p.add_argument("--edgelora", default=ROOT / "build" / "edgelora", metavar="FILE")
+    p.add_argument("--model", metavar="FILE", help="the base (default: as edgelora)")
+    args = p.parse_args()
+    columns, rows = read_rows(args.tables)
+    if not 2 <= args.folds <= len(rows):
+        sys.exit(f"nested: --folds {args.folds}: {len(rows)} rows can be cut into 2 to {len(rows)}")
+    means, sizes = {}, []
+    for i, (train, test) in enumerate(compare_text.folds(len(rows), args.folds, args.seed)):
+        parts = [rows[k] for k in train], [rows[k] for k in test]
+        with tempfile.TemporaryDirectory(prefix="edgelora-nested-") as folder:
+            chosen, won = of_program(args, columns, *parts, Path(folder))
+        print(f"fold {i + 1} of {args.folds}: {len(test)} prompts, chosen {chosen:.4f} by {won}", file=sys.stderr, flush=True)
+        means.setdefault("edgelora router", []).append(chosen)
+        tables = [as_table(columns, part) for part in parts]
+        for name, (scores, _) in compare_text.one_split(*tables, args.text, args.seed).items():
+            means.setdefault(name, []).append(scores.mean())
+        sizes.append(len(test))
+    print(f"{len(rows)} prompts, {args.folds} folds: mean score of the chosen model ± standard error over folds, gain over the best single "
+          "model of the training part, folds won\n")
+    weights, single = np.array(sizes) / len(rows), np.array(means["best single"])
+    for name, values in sorted(means.items(), key=lambda item: weights @ np.array(item[1])):
+        gain = np.array(values) - single
+        print(f"{name:30} {weights @ np.array(values):.4f} ± {compare_text.error(np.array(values)):.4f}   "
+              f"{weights @ gain:+.4f} ± {compare_text.error(gain):.4f}   {int((gain > 0).sum())} of {args.folds}")
+
+
+if __name__ == "__main__":
+    main()
