@@ -15,7 +15,8 @@
 enum { VERSION = 3, ALIGNMENT = 32 };
 
 typedef struct tensor {
-  const float *data;
+  const void *data;
+  void *owned; /* NULL: the data is the caller's */
   size_t n_bytes;
 } tensor;
 
@@ -34,6 +35,7 @@ el_gguf_out *el_gguf_out_new(void) {
 
 void el_gguf_out_free(el_gguf_out *o) {
   if (!o) return;
+  for (size_t i = 0; i < o->n_tensors; i++) free(o->tensors[i].owned);
   el_buf_free(&o->kv);
   el_buf_free(&o->infos);
   free(o->tensors);
@@ -106,23 +108,44 @@ void el_gguf_out_u32s(el_gguf_out *o, const char *key, const uint32_t *values, s
   for (size_t i = 0; i < n; i++) put_uint(o, &o->kv, values[i], 4);
 }
 
-void el_gguf_out_f32_tensor(el_gguf_out *o, const char *name, int64_t rows, int64_t cols, const float *data) {
-  if (!o) return;
+/* What t describes; rows 0: a vector. */
+static void put_tensor(el_gguf_out *o, const char *name, int64_t rows, int64_t cols, el_type type, tensor t) {
   tensor *grown = realloc(o->tensors, (o->n_tensors + 1) * sizeof *grown);
   if (!grown) {
     o->no_memory = true;
+    free(t.owned);
     return;
   }
   o->tensors = grown;
-  size_t n_bytes = (size_t)(rows ? rows : 1) * (size_t)cols * sizeof *data;
-  o->tensors[o->n_tensors++] = (tensor){data, n_bytes};
+  o->tensors[o->n_tensors++] = t;
   put_str(o, &o->infos, name);
   put_uint(o, &o->infos, rows ? 2 : 1, 4);
   put_uint(o, &o->infos, (uint64_t)cols, 8);
   if (rows) put_uint(o, &o->infos, (uint64_t)rows, 8);
-  put_uint(o, &o->infos, EL_TYPE_F32, 4);
+  put_uint(o, &o->infos, type, 4);
   put_uint(o, &o->infos, o->offset, 8);
-  o->offset += (n_bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+  o->offset += (t.n_bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+}
+
+static size_t n_values(int64_t rows, int64_t cols) {
+  return (size_t)(rows ? rows : 1) * (size_t)cols;
+}
+
+void el_gguf_out_f32_tensor(el_gguf_out *o, const char *name, int64_t rows, int64_t cols, const float *data) {
+  if (!o) return;
+  put_tensor(o, name, rows, cols, EL_TYPE_F32, (tensor){.data = data, .n_bytes = n_values(rows, cols) * sizeof *data});
+}
+
+void el_gguf_out_f16_tensor(el_gguf_out *o, const char *name, int64_t rows, int64_t cols, const float *data) {
+  if (!o) return;
+  size_t n = n_values(rows, cols);
+  uint16_t *half = malloc(n * sizeof *half);
+  if (!half) {
+    o->no_memory = true;
+    return;
+  }
+  for (size_t i = 0; i < n; i++) half[i] = el_f32_to_f16(data[i]);
+  put_tensor(o, name, rows, cols, EL_TYPE_F16, (tensor){.data = half, .owned = half, .n_bytes = n * sizeof *half});
 }
 
 /* --- the file */

@@ -22,6 +22,8 @@ void el_gguf_out_u32s(el_gguf_out *o, const char *key, const uint32_t *values, s
 
 /* data: [rows, cols] of F32, stays the caller's and unchanged until saved. rows 0: a vector, of one dimension. */
 void el_gguf_out_f32_tensor(el_gguf_out *o, const char *name, int64_t rows, int64_t cols, const float *data);
+/* The same values rounded to F16; data is copied. */
+void el_gguf_out_f16_tensor(el_gguf_out *o, const char *name, int64_t rows, int64_t cols, const float *data);
 
 /* Writes a temporary file beside `path` and renames it, so that a reader sees the old file or the whole new one. */
 el_status el_gguf_out_save(const el_gguf_out *o, const char *path, el_error *err);

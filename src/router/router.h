@@ -86,6 +86,9 @@ typedef struct el_router {
 /* Reads a file that el_router_save wrote; nothing in it is trusted. `base` NULL: any model's (for showing it). A router
  * of another model: EL_ERR_INVALID, with both names. */
 el_status el_router_open(const char *path, const el_base_id *base, el_router **out, el_error *err);
+/* The same from memory, of which nothing is kept; path is for messages. */
+el_status el_router_open_memory(const void *data, size_t size, const char *path, const el_base_id *base,
+                                el_router **out, el_error *err);
 /* Whether it is for this model, as el_router_open asks; path is for the message. */
 el_status el_router_check(const el_router *r, const el_base_id *base, const char *path, el_error *err);
 void el_router_free(el_router *r); /* also of what was filled in by hand with malloc; NULL is allowed */

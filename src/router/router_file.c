@@ -87,7 +87,7 @@ static const el_gguf_kv *array(loader *l, const char *key, el_gguf_type type, ui
   return l->status ? NULL : kv;
 }
 
-/* A copy of a tensor's values, all finite: [rows, cols], or a vector when rows is 0. */
+/* A copy of a tensor's values, F32 or F16 and all finite: [rows, cols], or a vector when rows is 0. */
 static float *values(loader *l, const char *name, size_t rows, size_t cols) {
   if (l->status) return NULL;
   const el_tensor *t = el_gguf_tensor(l->g, name);
@@ -96,9 +96,10 @@ static float *values(loader *l, const char *name, size_t rows, size_t cols) {
     return NULL;
   }
   size_t n = (rows ? rows : 1) * cols;
-  if (t->type != EL_TYPE_F32 || t->n_dims > 2 || t->ne[0] != (int64_t)cols || t->ne[1] != (int64_t)(rows ? rows : 1)) {
+  bool float_type = t->type == EL_TYPE_F32 || t->type == EL_TYPE_F16;
+  if (!float_type || t->n_dims > 2 || t->ne[0] != (int64_t)cols || t->ne[1] != (int64_t)(rows ? rows : 1)) {
     l->status =
-        el_fail(l->err, EL_ERR_FORMAT, "%s: tensor %s is %s [%" PRId64 ", %" PRId64 "], expected F32 [%zu, %zu]",
+        el_fail(l->err, EL_ERR_FORMAT, "%s: tensor %s is %s [%" PRId64 ", %" PRId64 "], expected F32 or F16 [%zu, %zu]",
                 el_gguf_path(l->g), name, el_type_get(t->type)->name, t->ne[1], t->ne[0], rows ? rows : 1, cols);
     return NULL;
   }
@@ -107,7 +108,7 @@ static float *values(loader *l, const char *name, size_t rows, size_t cols) {
     l->status = el_fail(l->err, EL_ERR_NO_MEMORY, "%s: no memory for tensor %s", el_gguf_path(l->g), name);
     return NULL;
   }
-  memcpy(out, t->data, n * sizeof *out);
+  el_dequantize(t->type, t->data, out, (int64_t)n);
   for (size_t i = 0; i < n; i++)
     if (!isfinite(out[i])) {
       l->status =
@@ -267,24 +268,30 @@ el_status el_router_check(const el_router *r, const el_base_id *base, const char
                  base->n_embd, base->fingerprint);
 }
 
-el_status el_router_open(const char *path, const el_base_id *base, el_router **out, el_error *err) {
-  /* Read, not mapped: a server lives long, and the file may be written anew meanwhile. */
-  el_file file = {0};
+el_status el_router_open_memory(const void *data, size_t size, const char *path, const el_base_id *base,
+                                el_router **out, el_error *err) {
   loader l = {.err = err};
-  l.status = el_file_read(path, MAX_BYTES, &file, err);
-  if (!l.status) l.status = el_gguf_open_memory(file.data, file.size, path, &l.g, err);
+  l.status = el_gguf_open_memory(data, size, path, &l.g, err);
   if (!l.status && !(l.r = calloc(1, sizeof *l.r)))
     l.status = el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", path);
   if (!l.status) read_router(&l);
   if (!l.status && base) l.status = el_router_check(l.r, base, path, err);
   el_gguf_close(l.g);
-  el_file_close(&file);
   if (l.status) {
     el_router_free(l.r);
     return l.status;
   }
   *out = l.r;
   return EL_OK;
+}
+
+el_status el_router_open(const char *path, const el_base_id *base, el_router **out, el_error *err) {
+  /* Read, not mapped: a server lives long, and the file may be written anew meanwhile. */
+  el_file file = {0};
+  el_status status = el_file_read(path, MAX_BYTES, &file, err);
+  if (!status) status = el_router_open_memory(file.data, file.size, path, base, out, err);
+  el_file_close(&file);
+  return status;
 }
 
 /* ------------------------------------------------------------------ writing */
@@ -392,6 +399,16 @@ static float *background_floats(const el_example_rule *e) {
   return out;
 }
 
+/* As F16, or as F32 if that is too narrow for a value. */
+static void put_matrix(el_gguf_out *o, const char *name, int64_t rows, int64_t cols, const float *data) {
+  bool fits = true;
+  for (int64_t i = 0; i < rows * cols && fits; i++) fits = isfinite(el_f16_to_f32(el_f32_to_f16(data[i])));
+  if (fits)
+    el_gguf_out_f16_tensor(o, name, rows, cols, data);
+  else
+    el_gguf_out_f32_tensor(o, name, rows, cols, data);
+}
+
 el_status el_router_save(const el_router *r, const el_lora_file *lora, const el_lora_shape *shape, const char *path,
                          el_error *err) {
   const int64_t n_in = (int64_t)r->n_head_parts * r->features.n_embd;
@@ -402,7 +419,7 @@ el_status el_router_save(const el_router *r, const el_lora_file *lora, const el_
   el_status status = EL_OK;
   put_keys(o, r, lora != NULL);
   put_facts(o, &r->facts);
-  el_gguf_out_f32_tensor(o, "router.projection", r->dim, n_in, r->projection);
+  put_matrix(o, "router.projection", r->dim, n_in, r->projection);
   el_gguf_out_f32_tensor(o, "router.origin", 0, r->dim, r->origin);
   if (r->n_columns > 0) {
     el_gguf_out_f32_tensor(o, "router.weights", r->n_columns, r->dim, r->weights);
@@ -410,8 +427,7 @@ el_status el_router_save(const el_router *r, const el_lora_file *lora, const el_
   }
   el_gguf_out_f32_tensor(o, "router.examples.center", 0, r->examples.dim, r->examples.center);
   el_gguf_out_f32_tensor(o, "router.examples.scale", 0, r->examples.dim, r->examples.scale);
-  if (background)
-    el_gguf_out_f32_tensor(o, "router.examples.background", r->examples.n_background, r->examples.dim, background);
+  if (background) put_matrix(o, "router.examples.background", r->examples.n_background, r->examples.dim, background);
   if (!matrices || !background) status = el_fail(err, EL_ERR_NO_MEMORY, "%s: no memory to write it", path);
   for (size_t i = 0; !status && i < n_pairs; i++) {
     const el_lora_pair *p = el_lora_file_at(lora, i);

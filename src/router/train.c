@@ -411,7 +411,8 @@ static el_status assemble(const el_train_data *d, const el_train_cell *c, const 
   for (size_t k = 0; k < s->dim; k++) {
     double origin = 0;
     for (size_t i = 0; i < s->n_in; i++) {
-      float w = s->directions[k * s->n_in + i] * s->scale[i];
+      float w = s->directions[k * s->n_in + i] * s->scale[i], half = el_f16_to_f32(el_f32_to_f16(w));
+      if (isfinite(half)) w = half; /* what the file will say */
       r->projection[k * s->n_in + i] = w;
       origin += (double)w * (double)s->mean[i];
     }

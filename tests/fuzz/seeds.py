@@ -113,6 +113,26 @@ def seeds():
     yield "lora", "gguf-q8", bytes([IS_GGUF]) + gguf(keys, [("blk.0.attn_q.weight.lora_a", [32, 32], "Q8_0"),
                                                             ("blk.0.attn_q.weight.lora_b", [32, 4], "Q4_0")])
 
+    def router(n_embd, n_columns, background, kind="F32", lora=False):
+        keys = [("general.architecture", STRING, "edgelora-router"), ("router.version", U32, 1), ("router.base.name", STRING, "m"),
+                ("router.base.architecture", STRING, "llama"), ("router.base.layers", U32, 2), ("router.base.embedding_length", U32, n_embd),
+                ("router.base.vocabulary", U32, 64), ("router.base.fingerprint", STRING, "0123456789abcdef"), ("router.base.score", F32, 0.25),
+                ("router.max_tokens", U32, 64), ("router.taps", ARRAY, (U32, [0, 1])), ("router.part.taps", ARRAY, (U32, [0, 1])),
+                ("router.part.poolings", ARRAY, (STRING, ["unit-mean", "unit-last"])), ("router.dim", U32, 3), ("router.head_parts", U32, 2),
+                ("router.candidates", ARRAY, (STRING, ["base", "a", "b"][:n_columns])), ("router.examples.part", U32, 1),
+                ("router.examples.slope", F32, 4.0), ("router.examples.offset", F32, -12.0), ("router.examples.background_count", U32, background),
+                ("router.top_k", U32, 3), ("router.margin", F32, 0.25), ("router.trained.table", STRING, "t.csv"), ("router.trained.valid", STRING, "")]
+        keys += [("router.base.column", U32, 0)] if n_columns else []
+        keys += [("router.lora.rank", U32, 2)] if lora else []
+        tensors = [("router.projection", [2 * n_embd, 3], kind), ("router.origin", [3], "F32"), ("router.examples.center", [n_embd], "F32"),
+                   ("router.examples.scale", [n_embd], "F32"), ("router.examples.background", [n_embd, background], kind)]
+        tensors += [("router.weights", [3, n_columns], "F32"), ("router.bias", [n_columns], "F32")] if n_columns else []
+        return gguf(keys, tensors)
+
+    yield "router", "trained", router(8, 3, 4)
+    yield "router", "half", router(12, 1, 2, "F16")
+    yield "router", "examples", router(8, 0, 33, lora=True)
+
     for i, text in enumerate((b"Hello world, 12345!\n\n  x", "Grüße 你好 👩‍💻\u3000\u0301".encode(), b"<|im_start|>user\nit's<u> aaaa<|im_end|>",
                               bytes(range(256)))):
         yield "tokenizer", f"text{i}", b"t" + bytes([i]) + text

@@ -47,6 +47,8 @@ static inline el_router *make_router_of(int dim, int n_embd, int n_background) {
   r->n_head_parts = 2;
   r->example_part = 1;
   r->projection = random_floats((size_t)dim * 2 * width, 1);
+  for (size_t i = 0; i < (size_t)dim * 2 * width; i++) /* as files have it */
+    r->projection[i] = el_f16_to_f32(el_f32_to_f16(r->projection[i]));
   r->origin = random_floats((size_t)dim, 2);
   r->n_columns = 3;
   r->names = calloc(3, sizeof *r->names);
