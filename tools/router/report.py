@@ -9,6 +9,7 @@ router was not trained with. --served asks a server too, with the examples as th
 import argparse
 import json
 import os
+import random
 import re
 import subprocess
 import sys
@@ -26,7 +27,7 @@ CLIENTS = 16
 
 def by_eval(args, scratch):
     """{task: (prompts, share right, share that is left to the base)}"""
-    rows = prompts.heldout_rows()
+    rows = args.rows()
     shares = []
     for name, score in (("right", lambda name, right: int(name == right)), ("kept", lambda name, right: int(name == "base"))):
         table = scratch / f"{name}.csv"
@@ -39,13 +40,15 @@ def by_eval(args, scratch):
     return {task: (n, share, kept[task][1]) for task, (n, share) in right.items()}
 
 
-def copy_adapters(source, folder, n_examples):
-    """Links to the adapters' files, with only the first examples."""
+def copy_adapters(source, folder, n_examples, seed):
+    """Links to the adapters' files, with only the first examples, or with a draw of them."""
     for adapter in sorted(path for path in source.iterdir() if path.is_dir()):
         (folder / adapter.name).mkdir()
         for file in adapter.iterdir():
             if file.name == "examples.jsonl":
                 lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+                if seed is not None:
+                    random.Random(seed).shuffle(lines)
                 (folder / adapter.name / file.name).write_text("".join(lines[:n_examples]), encoding="utf-8")
             else:
                 (folder / adapter.name / file.name).symlink_to(file.resolve())
@@ -70,7 +73,7 @@ def by_server(args, scratch):
     if args.examples is not None:
         adapters = scratch / "adapters"
         adapters.mkdir()
-        copy_adapters(args.adapters, adapters, args.examples)
+        copy_adapters(args.adapters, adapters, args.examples, args.draw)
     command = [args.edgelora, "serve", "--router", args.router, "--adapters", adapters, "--model-name", "base", "--port", "0"]
     command += ["-m", args.model] if args.model else []
     with subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as server:
@@ -85,7 +88,7 @@ def by_server(args, scratch):
             n_adapters = sum(1 for path in adapters.iterdir() if path.is_dir())
             while known_adapters(found.group(1)) < n_adapters:  # their examples are being read
                 time.sleep(0.05)
-            rows = prompts.heldout_rows()
+            rows = args.rows()
             with ThreadPoolExecutor(CLIENTS) as pool:
                 names = list(pool.map(lambda row: ask(found.group(1), row[0]), rows))
         finally:
@@ -110,6 +113,8 @@ def show(results):
     halves = [("trades, sentences as in training", "known"), ("trades, sentences of other forms", "new")]
     for title, half in halves:
         rows = [row for task, row in trades.items() if task.endswith(half)]
+        if not rows:
+            continue
         print(f"| **{title}** | {sum(row[0] for row in rows)} | {100 * mean(rows, 1):.1f}% | {100 * mean(rows, 2):.1f}% |")
     for title, rows in (("all trades", trades.values()), ("of no trade", others.values())):
         print(f"| **{title}** | {sum(row[0] for row in rows)} | {100 * mean(rows, 1):.1f}% | {100 * mean(rows, 2):.1f}% |")
@@ -123,7 +128,10 @@ def main():
     parser.add_argument("--adapters", type=Path, default=ROOT / "adapters", help="for a server (default: adapters)")
     parser.add_argument("--examples", type=int, metavar="N", help="ask a server whose adapters have their first N examples")
     parser.add_argument("--served", action="store_true", help="ask a server, with the adapters as they are")
+    parser.add_argument("--draw", type=int, metavar="SEED", help="with --examples: not the first ones of each adapter, but a random draw")
+    parser.add_argument("--fresh", action="store_true", help="on heldout/fresh.jsonl instead, prompts written by hand that nothing was tuned on")
     args = parser.parse_args()
+    args.rows = prompts.fresh_rows if args.fresh else prompts.heldout_rows
     if args.examples is not None and args.examples < 1:
         parser.error("--examples: 1 at least")
     if not os.access(args.edgelora, os.X_OK):
