@@ -6,7 +6,8 @@ table (it takes its own validation part out of that, and picks layer, pooling an
 seen. Beside it, on the same parts: the best single model of the training part, the best per task, an oracle, and text
 classifiers (compare_text.py), whose settings are chosen inside the training part too.
 
-The gain is to the best single model of the training part; its standard error is over folds.
+The gain is to the best single model of the training part, prompt by prompt. Its standard error is told over prompts (how far the
+next prompts may lie from these, for these routers) and over folds (what another training part changes is in it, but a few folds tell an error badly).
 """
 
 import argparse
@@ -55,13 +56,24 @@ def program(args, *command):
 
 
 def of_program(args, columns, train, test, folder):
-    """Mean score of the chosen candidate on the rows of `test`, and what won."""
+    """The score of the chosen candidate for each row of `test`, and what won."""
     write_rows(folder / "train.csv", columns, train)
-    write_rows(folder / "test.csv", columns, test)
+    # The program tells means of tasks: a task of its own for each row makes it tell the rows'.
+    numbered = [{**row, "task": str(i)} for i, row in enumerate(test)]
+    write_rows(folder / "test.csv", columns if "task" in columns else [*columns, "task"], numbered)
     said = program(args, "train", "--table", folder / "train.csv", "-o", folder / "router.gguf", "--seed", args.seed)
     won = next((" ".join(line.split()[1:-3]) for line in said.splitlines() if line.startswith(" *")), "nothing to choose")
     told = json.loads(program(args, "eval", "--router", folder / "router.gguf", "--table", folder / "test.csv", "--json"))
-    return told["chosen"]["mean"], won
+    scores = {int(row["task"]): row["chosen"] for row in told["tasks"]}
+    return np.array([scores[i] for i in range(len(test))]), won
+
+
+def line(name, scores, single, fold_of, n_folds):
+    """scores, single: of each prompt, fold by fold."""
+    gain = scores - single
+    by_fold = [np.array([values[fold_of == i].mean() for i in range(n_folds)]) for values in (scores, gain)]
+    return (f"{name:30} {scores.mean():.4f} ± {compare_text.error(scores):.4f}, {compare_text.error(by_fold[0]):.4f}   "
+            f"{gain.mean():+.4f} ± {compare_text.error(gain):.4f}, {compare_text.error(by_fold[1]):.4f}   {int((by_fold[1] > 0).sum())} of {n_folds}")
 
 
 def as_table(columns, rows):
@@ -81,26 +93,26 @@ def main():
     p.add_argument("--model", metavar="FILE", help="the base (default: as edgelora)")
     args = p.parse_args()
     columns, rows = read_rows(args.tables)
-    if not 2 <= args.folds <= len(rows):
-        sys.exit(f"nested: --folds {args.folds}: {len(rows)} rows can be cut into 2 to {len(rows)}")
-    means, sizes = {}, []
+    if not 2 <= args.folds <= len(rows) // 2:
+        sys.exit(f"nested: --folds {args.folds}: {len(rows)} rows can be cut into 2 to {len(rows) // 2}")
+    scores, fold_of = {}, []
     for i, (train, test) in enumerate(compare_text.folds(len(rows), args.folds, args.seed)):
         parts = [rows[k] for k in train], [rows[k] for k in test]
         with tempfile.TemporaryDirectory(prefix="edgelora-nested-") as folder:
             chosen, won = of_program(args, columns, *parts, Path(folder))
-        print(f"fold {i + 1} of {args.folds}: {len(test)} prompts, chosen {chosen:.4f} by {won}", file=sys.stderr, flush=True)
-        means.setdefault("edgelora router", []).append(chosen)
-        tables = [as_table(columns, part) for part in parts]
-        for name, (scores, _) in compare_text.one_split(*tables, args.text, args.seed).items():
-            means.setdefault(name, []).append(scores.mean())
-        sizes.append(len(test))
-    print(f"{len(rows)} prompts, {args.folds} folds: mean score of the chosen model ± standard error over folds, gain over the best single "
-          "model of the training part, folds won\n")
-    weights, single = np.array(sizes) / len(rows), np.array(means["best single"])
-    for name, values in sorted(means.items(), key=lambda item: weights @ np.array(item[1])):
-        gain = np.array(values) - single
-        print(f"{name:30} {weights @ np.array(values):.4f} ± {compare_text.error(np.array(values)):.4f}   "
-              f"{weights @ gain:+.4f} ± {compare_text.error(gain):.4f}   {int((gain > 0).sum())} of {args.folds}")
+        fold = {"edgelora router": chosen}
+        fold |= {name: values for name, (values, _) in compare_text.one_split(*(as_table(columns, part) for part in parts), args.text, args.seed).items()}
+        for name, values in fold.items():
+            scores.setdefault(name, []).append(values)
+        fold_of += [i] * len(test)
+        print(f"fold {i + 1} of {args.folds}: {len(test)} prompts, {won}: "
+              + ", ".join(f"{name} {values.mean():.4f} ({(values - fold['best single']).mean():+.4f} ± {compare_text.error(values - fold['best single']):.4f})"
+                          for name, values in fold.items()), file=sys.stderr, flush=True)
+    print(f"{len(rows)} prompts, {args.folds} folds: mean score of the chosen model, gain over the best single model of the training part "
+          "(each ± standard error over prompts, over folds), folds won\n")
+    scores = {name: np.concatenate(values) for name, values in scores.items()}
+    for name in sorted(scores, key=lambda name: scores[name].mean()):
+        print(line(name, scores[name], scores["best single"], np.array(fold_of), args.folds))
 
 
 if __name__ == "__main__":

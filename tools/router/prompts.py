@@ -82,9 +82,9 @@ def heldout_rows():
     return rows
 
 
-def fresh_rows():
-    """The same of heldout/fresh.jsonl: written by hand, and read by nobody before every constant was settled."""
-    rows = read_jsonl(HERE / "heldout" / "fresh.jsonl")
+def fresh_rows(which="fresh"):
+    """The same of heldout/fresh.jsonl, written by hand, or of heldout/second.jsonl (fresh.py): no constant was chosen on either."""
+    rows = read_jsonl(HERE / "heldout" / f"{which}.jsonl")
     return [(row["prompt"], f"{OTHER} fresh" if row["right"] == "base" else f"{row['right']} new", row["right"]) for row in rows]
 
 

@@ -129,9 +129,10 @@ def main():
     parser.add_argument("--examples", type=int, metavar="N", help="ask a server whose adapters have their first N examples")
     parser.add_argument("--served", action="store_true", help="ask a server, with the adapters as they are")
     parser.add_argument("--draw", type=int, metavar="SEED", help="with --examples: not the first ones of each adapter, but a random draw")
-    parser.add_argument("--fresh", action="store_true", help="on heldout/fresh.jsonl instead, prompts written by hand that nothing was tuned on")
+    parser.add_argument("--fresh", nargs="?", const="fresh", choices=["fresh", "second"],
+                        help="on prompts that nothing was tuned on: heldout/fresh.jsonl, or second.jsonl (fresh.py)")
     args = parser.parse_args()
-    args.rows = prompts.fresh_rows if args.fresh else prompts.heldout_rows
+    args.rows = (lambda: prompts.fresh_rows(args.fresh)) if args.fresh else prompts.heldout_rows
     if args.examples is not None and args.examples < 1:
         parser.error("--examples: 1 at least")
     if not os.access(args.edgelora, os.X_OK):
