@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Writes heldout/second.jsonl: prompts to judge the demo router with, that no constant was chosen on.
 
-Those of the trades are drawn from the templates below, whose entities stand in none of the word lists and templates of
-tools/demo and ood.py (asserted, so that a word added there cannot slip in here); those of no trade are written out by hand, near misses among them. The same
-file comes out on every machine. Whoever tunes on it needs a third one.
+Those of the trades are drawn from the templates below, whose entities stand in none of the word lists and templates of tools/demo and
+ood.py (asserted, so that a word added there cannot slip in here); those of no trade are written out by hand, near misses among them.
+The same file comes out on every machine. Whoever tunes on it needs a third one.
 """
 
 import random
@@ -228,7 +228,8 @@ def drawn(trade, rng):
 
 def main():
     demo = Path(prompts.DEMO)
-    known = "\n".join(path.read_text(encoding="utf-8") for path in [demo / "words.py", demo / "data.py", Path(ood.__file__), *sorted((demo / "tasks").glob("*.py"))])
+    sources = [demo / "words.py", demo / "data.py", Path(ood.__file__), *sorted((demo / "tasks").glob("*.py"))]
+    known = "\n".join(path.read_text(encoding="utf-8") for path in sources)
     for slot in sorted(SLOTS.keys() - {"num"}):
         shared = [word for word in SLOTS[slot].split("|") if re.search(rf"\b{re.escape(word)}\b", known)]
         assert not shared, f"{slot}: in training or another held-out set: {shared}"
@@ -236,7 +237,8 @@ def main():
     rows = [{"prompt": prompt, "right": trade} for trade in sorted(TRADES) for prompt in drawn(trade, rng)]
     rows += [{"prompt": line.replace("\\n", "\n"), "right": "base"} for line in NO_TRADE.splitlines()]
     here = prompts.HERE / "heldout"
-    others = {row["prompt"] for row in prompts.train_rows(prompts.data.CHECKED)} | {row[0] for row in prompts.heldout_rows() + prompts.fresh_rows()}
+    others = {row["prompt"] for row in prompts.train_rows(prompts.data.CHECKED)}
+    others |= {row[0] for row in prompts.heldout_rows() + prompts.fresh_rows()}
     shared = others & {row["prompt"] for row in rows}
     assert not shared, f"in training or another held-out set: {shared}"
     prompts.write_jsonl(here / "second.jsonl", rows)

@@ -6,8 +6,9 @@ table (it takes its own validation part out of that, and picks layer, pooling an
 seen. Beside it, on the same parts: the best single model of the training part, the best per task, an oracle, and text
 classifiers (compare_text.py), whose settings are chosen inside the training part too.
 
-The gain is to the best single model of the training part, prompt by prompt. Its standard error is told over prompts (how far the
-next prompts may lie from these, for these routers) and over folds (what another training part changes is in it, but a few folds tell an error badly).
+The gain is to the best single model of the training part, prompt by prompt. Its standard error is told over prompts (how far other
+prompts may lie from these, for these routers) and over folds (which has in it what another training part changes, but few folds tell an
+error badly).
 """
 
 import argparse
@@ -73,7 +74,8 @@ def line(name, scores, single, fold_of, n_folds):
     gain = scores - single
     by_fold = [np.array([values[fold_of == i].mean() for i in range(n_folds)]) for values in (scores, gain)]
     return (f"{name:30} {scores.mean():.4f} ± {compare_text.error(scores):.4f}, {compare_text.error(by_fold[0]):.4f}   "
-            f"{gain.mean():+.4f} ± {compare_text.error(gain):.4f}, {compare_text.error(by_fold[1]):.4f}   {int((by_fold[1] > 0).sum())} of {n_folds}")
+            f"{gain.mean():+.4f} ± {compare_text.error(gain):.4f}, {compare_text.error(by_fold[1]):.4f}   "
+            f"{int((by_fold[1] > 0).sum())} of {n_folds}")
 
 
 def as_table(columns, rows):
@@ -101,13 +103,14 @@ def main():
         with tempfile.TemporaryDirectory(prefix="edgelora-nested-") as folder:
             chosen, won = of_program(args, columns, *parts, Path(folder))
         fold = {"edgelora router": chosen}
-        fold |= {name: values for name, (values, _) in compare_text.one_split(*(as_table(columns, part) for part in parts), args.text, args.seed).items()}
+        others = compare_text.one_split(*(as_table(columns, part) for part in parts), args.text, args.seed)
+        fold |= {name: values for name, (values, _) in others.items()}
         for name, values in fold.items():
             scores.setdefault(name, []).append(values)
         fold_of += [i] * len(test)
-        print(f"fold {i + 1} of {args.folds}: {len(test)} prompts, {won}: "
-              + ", ".join(f"{name} {values.mean():.4f} ({(values - fold['best single']).mean():+.4f} ± {compare_text.error(values - fold['best single']):.4f})"
-                          for name, values in fold.items()), file=sys.stderr, flush=True)
+        gains = {name: values - fold["best single"] for name, values in fold.items()}
+        told = (f"{name} {values.mean():.4f} ({gains[name].mean():+.4f} ± {compare_text.error(gains[name]):.4f})" for name, values in fold.items())
+        print(f"fold {i + 1} of {args.folds}: {len(test)} prompts, won by {won}: {', '.join(told)}", file=sys.stderr, flush=True)
     print(f"{len(rows)} prompts, {args.folds} folds: mean score of the chosen model, gain over the best single model of the training part "
           "(each ± standard error over prompts, over folds), folds won\n")
     scores = {name: np.concatenate(values) for name, values in scores.items()}
