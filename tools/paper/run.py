@@ -30,6 +30,7 @@ from serving import Edgelora, Failed, LlamaServer, gguf_adapters, link, pool_kib
 SLOTS = {"default": 16}
 OTHER_SLOTS = 8
 CONTEXT = 512
+ATTEMPTS = 3  # a server that hangs once is not to end an evaluation of an hour; what was measured so far stays anyway
 
 
 def say(text):
@@ -263,10 +264,14 @@ def main():
                 continue
             say(f"{i + 1} of {len(plan)}, {left / 60:.0f} minutes left: {name}, {point.experiment} {point.key}, {which}, run {number}"
                 + (f", {rate:.2f} requests/s" if rate else ""))
-            try:
-                run(args, model, point, which, number, rate)
-            except Failed as e:
-                sys.exit(f"paper: {e}")
+            for attempt in range(1, ATTEMPTS + 1):
+                try:
+                    run(args, model, point, which, number, rate)
+                    break
+                except Failed as e:
+                    if attempt == ATTEMPTS:
+                        sys.exit(f"paper: {e}")
+                    say(f"once more, as it failed: {e}")
             left -= seconds_of(args, point, which) + args.warmup + 3
     runs = {name: evaluation.read(folder_of(args, name)) for name in args.points}
     evaluation.write(args, runs, [peer_bench.our_version(args.edgelora), *([peer_bench.peer_version(args.peer)] if args.peer else [])], peer_bench.cpu())
