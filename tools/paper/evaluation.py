@@ -10,6 +10,8 @@ from pathlib import Path
 from experiments import OURS, SATURATED, THEIRS, TITLES
 
 median = statistics.median
+# Written by hand: why figures are what they are.
+NOTES = Path(__file__).resolve().parent / "notes.md"
 # Points of other experiments that are rows of these too: {experiment: (what the row is called, the point)}.
 REFERENCES = {"alpha": ("1", ("adapters", "200")), "switches": ("all on", ("adapters", "200")), "cv": ("1.5", ("rate", "0.8-ours"))}
 # The part of a closed loop that is left out at its beginning, when no request can have ended yet.
@@ -230,6 +232,9 @@ def document(models, versions, cpu, seconds):
     yield from (f"- {v}" for v in versions)
     yield "\n## Goals\n"
     yield from goal_table(models)
+    if NOTES.exists():
+        yield "\n## Notes\n"
+        yield NOTES.read_text().strip()
     yield "\n## Where llama-server is better\n"
     yield "\n".join(losses(models)) or "In nothing that was measured at the same point."
     for m in models:
