@@ -24,7 +24,7 @@ ROOT = HERE.parents[1]
 sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent / "peer")]
 import bench as peer_bench  # noqa: E402
 import evaluation  # noqa: E402
-from experiments import OURS, SATURATED, THEIRS, large_model, small_model  # noqa: E402
+from experiments import OURS, SATURATED, THEIRS, TITLES, large_model, small_model  # noqa: E402
 from serving import Edgelora, Failed, LlamaServer, gguf_adapters, link, pool_kib  # noqa: E402
 
 SLOTS = {"default": 16}
@@ -219,9 +219,8 @@ def options():
     for name in args.models:
         points = list((small_model if name == "default" else large_model)(slots_of(name)))
         args.points[name] = [point for point in points if not only or point.experiment in only]
-    known = {point.experiment for points in args.points.values() for point in points}
-    if only - known:
-        p.error(f"--only: {', '.join(sorted(only - known))}: no such experiment")
+    if only - set(TITLES):
+        p.error(f"--only: {', '.join(sorted(only - set(TITLES)))}: no such experiment; there are {', '.join(TITLES)}")
     return args
 
 
