@@ -30,13 +30,12 @@ typedef struct bench {
   uint64_t random;
 } bench;
 
-/* One batch of requests that run together. The mutex guards everything that events change. Callbacks should not
- * block, but the first one holds the engine's thread until all are submitted (el_submit does not wait for it):
+/* One batch of requests that run together. The mutex guards everything that events change. It is held while
+ * they are submitted, so that the first event waits, and the engine with it (el_submit does not wait for events):
  * otherwise, on a busy machine, the first could end before the last is there. */
 typedef struct batch {
   pthread_mutex_t lock;
-  pthread_cond_t submitted, ended;
-  bool all_submitted;
+  pthread_cond_t ended;
   int n, n_done;
   bool failed;
   el_error error;
@@ -71,7 +70,6 @@ static void on_event(const el_event *event) {
   sequence *s = event->user;
   double time = now();
   pthread_mutex_lock(&s->owner->lock);
-  while (!s->owner->all_submitted) pthread_cond_wait(&s->owner->submitted, &s->owner->lock);
   if (event->type == EL_EVENT_TOKEN && s->n_times < s->max_times) s->times[s->n_times++] = time;
   if (event->type == EL_EVENT_DONE) {
     s->done = time;
@@ -87,7 +85,6 @@ static void on_event(const el_event *event) {
 static void free_batch(batch *t) {
   for (int i = 0; t->sequences && i < t->n; i++) free(t->sequences[i].times);
   free(t->sequences);
-  pthread_cond_destroy(&t->submitted);
   pthread_cond_destroy(&t->ended);
   pthread_mutex_destroy(&t->lock);
 }
@@ -99,7 +96,6 @@ static bool make_batch(batch *t, int n, int max_tokens) {
   pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
   pthread_mutex_init(&t->lock, NULL);
   pthread_cond_init(&t->ended, &attr);
-  pthread_cond_init(&t->submitted, NULL);
   pthread_condattr_destroy(&attr);
   t->sequences = calloc((size_t)n, sizeof *t->sequences);
   bool ok = t->sequences != NULL;
@@ -112,7 +108,7 @@ static bool make_batch(batch *t, int n, int max_tokens) {
   return ok;
 }
 
-/* Submits requests until one is refused. The batch then consists of those before it. */
+/* Submits requests until one is refused. The batch then consists of those before it. Under its lock. */
 static el_status submit_all(bench *b, batch *t, int max_tokens, int32_t *prompt, el_error *err) {
   el_model_info info;
   el_engine_info(b->common.engine, &info);
@@ -130,21 +126,12 @@ static el_status submit_all(bench *b, batch *t, int max_tokens, int32_t *prompt,
     request.user = &t->sequences[i];
     el_status status = el_submit(b->common.engine, &request, &t->sequences[i].id, err);
     if (status) {
-      pthread_mutex_lock(&t->lock);
       for (int k = i; k < t->n; k++) free(t->sequences[k].times);
       t->n = i;
-      pthread_mutex_unlock(&t->lock);
       return status;
     }
   }
   return EL_OK;
-}
-
-static void let_go(batch *t) {
-  pthread_mutex_lock(&t->lock);
-  t->all_submitted = true;
-  pthread_cond_signal(&t->submitted);
-  pthread_mutex_unlock(&t->lock);
 }
 
 static void cancel_all(bench *b, batch *t) {
@@ -182,9 +169,10 @@ static int run_batch(bench *b, batch *t, int max_tokens, double *start) {
   if (!prompt) return el_cli_no_memory();
   el_error err;
   *start = now();
+  pthread_mutex_lock(&t->lock);
   el_status status = submit_all(b, t, max_tokens, prompt, &err);
+  pthread_mutex_unlock(&t->lock);
   free(prompt);
-  let_go(t);
   if (status) cancel_all(b, t);
   int signal = wait_all(b, t);
   if (signal) return EL_EXIT_SIGNAL_BASE + signal;
