@@ -65,7 +65,7 @@ bench-router: build
 	@tools/bench-router $(ARGS)
 
 paper: build
-	@tools/paper/run.py $(if $(filter 1,$(FULL)),--full) $(ARGS)
+	@tools/paper/run.py $(ARGS)
 
 soak: build
 	@tools/soak.py $(ARGS)

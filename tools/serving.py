@@ -130,13 +130,17 @@ class Server:
         self.log.append(line)
 
     def wait(self, check=lambda: None):
-        """Until it answers: how long that took. `check` may raise."""
-        while not self.ready():
-            if self.process.poll() is not None:
-                self.reader.join()
-                raise Failed(f"{self.command[0]} did not start:\n" + self.tail())
-            check()
-            time.sleep(0.005)
+        """Until it answers: how long that took. `check` may raise; if it does not start, it is killed."""
+        try:
+            while not self.ready():
+                if self.process.poll() is not None:
+                    self.reader.join()
+                    raise Failed(f"{self.command[0]} did not start:\n" + self.tail())
+                check()
+                time.sleep(0.005)
+        except BaseException:
+            self.kill()
+            raise
         return time.monotonic() - self.began
 
     def tail(self):
@@ -204,6 +208,16 @@ class LlamaServer(Server):
             return self.get("/health")[0] == 200
         except OSError:
             return False
+
+    def wait_within(self, gib, seconds):
+        """As wait, but it may not take more than that."""
+
+        def check():
+            has, took = self.resident() / (1 << 20), time.monotonic() - self.began
+            if has > gib or took > seconds:
+                raise Failed(f"not started: given up after {took:.1f} s, at {has:.1f} GiB")
+
+        return self.wait(check)
 
 
 def free_port():

@@ -138,13 +138,13 @@ void el_gguf_out_f32_tensor(el_gguf_out *o, const char *name, int64_t rows, int6
 
 void el_gguf_out_f16_tensor(el_gguf_out *o, const char *name, int64_t rows, int64_t cols, const float *data) {
   if (!o) return;
-  size_t n = n_values(rows, cols);
+  size_t n = n_values(rows, cols), width = (size_t)cols;
   uint16_t *half = malloc(n * sizeof *half);
   if (!half) {
     o->no_memory = true;
     return;
   }
-  for (size_t i = 0; i < n; i++) half[i] = el_f32_to_f16(data[i]);
+  for (size_t at = 0; at < n; at += width) el_f32_to_f16_n(data + at, half + at, (int)cols);
   put_tensor(o, name, rows, cols, EL_TYPE_F16, (tensor){.data = half, .owned = half, .n_bytes = n * sizeof *half});
 }
 

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments import OURS, SATURATED, THEIRS, TITLES
+from experiments import OURS, THEIRS, TITLES
 
 median = statistics.median
 # Written by hand: why figures are what they are.

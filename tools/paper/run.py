@@ -68,11 +68,7 @@ class Model:
     def serve(self, folder, *options):
         server = Edgelora(self.args.edgelora, self.path, folder, "-c", str(CONTEXT), "--slots", str(self.slots), "-t", str(self.args.threads),
                           "--queue", "65536", *options, env=dict(os.environ, XDG_CACHE_HOME=str(self.scratch)))
-        try:
-            server.wait()
-        except BaseException:
-            server.kill()
-            raise
+        server.wait()
         return server
 
     def start(self, point, which):
@@ -86,17 +82,7 @@ class Model:
                                      self.slots, CONTEXT)
             return self.serve(folder, "--memory", f"{self.pool}K", *point.options)
         server = LlamaServer(self.args.peer, self.path, folder, self.names[point.adapters], self.slots, CONTEXT, self.args.threads)
-
-        def within_limits():
-            gib, seconds = server.resident() / (1 << 20), time.monotonic() - server.began
-            if gib > self.args.peer_memory or seconds > self.args.peer_start:
-                raise Failed(f"given up after {seconds:.0f} s, at {gib:.1f} GiB")
-
-        try:
-            server.wait(within_limits)
-        except BaseException:
-            server.kill()
-            raise
+        server.wait_within(self.args.peer_memory, self.args.peer_start)
         return server
 
 
@@ -111,6 +97,11 @@ def seconds_of(args, point, which):
     if point.share:
         return 30
     return 20 if which == OURS else 45
+
+
+def minutes_of(args, runs):
+    """Of runs of `schedule`, with warm-up and start."""
+    return sum(seconds_of(args, point, which) + args.warmup + 3 for _, point, which, _ in runs) / 60
 
 
 def generate(args, model, server, which, options, seconds, path=None):
@@ -134,7 +125,7 @@ def run(args, model, point, which, number, rate):
     except Failed as e:
         if which == OURS:
             raise
-        facts["failed"] = next((line for line in reversed(str(e).splitlines()) if line.strip()), "it ended")
+        facts["failed"] = next((line for line in reversed(str(e).splitlines()) if line.strip()), "it ended").removeprefix("not started: ")
         say(f"{which} with {point.adapters} adapters: {e}")
         facts_file.write_text(json.dumps(facts))
         return
@@ -210,8 +201,7 @@ def options():
     if args.peer == "none":
         args.peer = None
     elif not args.peer:
-        where = subprocess.run([HERE.parent / "peer" / "build.sh", "--where"], capture_output=True, text=True)
-        args.peer = Path(where.stdout.strip()) / THEIRS if where.returncode == 0 else None
+        args.peer = peer_bench.built(THEIRS)
         if not args.peer:
             say("llama-server is left out, as it is not built (tools/peer/build.sh)")
     only = set(filter(None, args.only.split(",")))
@@ -243,12 +233,12 @@ def done(args, name, point, which, number):
 def main():
     args = options()
     plan = list(schedule(args))
-    left = sum(seconds_of(args, point, which) + args.warmup + 3 for name, point, which, number in plan if not done(args, name, point, which, number))
+    left = minutes_of(args, [r for r in plan if not done(args, *r)])
     if args.list:
         for name, point, which, number in plan:
             print(f"{name:10} {point.experiment:10} {point.key:20} {which:13} run {number}  {seconds_of(args, point, which)} s"
                   f"{'  (is there)' if done(args, name, point, which, number) else ''}")
-        print(f"{left / 60:.0f} minutes at least")
+        print(f"{left:.0f} minutes at least")
         return
     args.threads = args.threads or peer_bench.physical_cores(args.edgelora)
     with tempfile.TemporaryDirectory(prefix="edgelora-paper-", dir=args.scratch) as scratch:
@@ -261,7 +251,7 @@ def main():
             if rate == 0:
                 say(f"{point.experiment} {point.key}: left out, as the throughput of {point.share[0]} was not measured")
                 continue
-            say(f"{i + 1} of {len(plan)}, {left / 60:.0f} minutes left: {name}, {point.experiment} {point.key}, {which}, run {number}"
+            say(f"{i + 1} of {len(plan)}, {left:.0f} minutes left: {name}, {point.experiment} {point.key}, {which}, run {number}"
                 + (f", {rate:.2f} requests/s" if rate else ""))
             for attempt in range(1, ATTEMPTS + 1):
                 try:
@@ -271,7 +261,7 @@ def main():
                     if attempt == ATTEMPTS:
                         sys.exit(f"paper: {e}")
                     say(f"once more, as it failed: {e}")
-            left -= seconds_of(args, point, which) + args.warmup + 3
+            left -= minutes_of(args, [plan[i]])
     runs = {name: evaluation.read(folder_of(args, name)) for name in args.points}
     evaluation.write(args, runs, [peer_bench.our_version(args.edgelora), *([peer_bench.peer_version(args.peer)] if args.peer else [])], peer_bench.cpu())
 

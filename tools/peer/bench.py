@@ -84,6 +84,12 @@ def physical_cores(program):
     return json.loads(output(program, "bench", "peak", "--threads", 1, "--repeat", 1, "--limits", "compute", "--json"))["machine"]["cores"]
 
 
+def built(program):
+    """Where build.sh has put one of the peer's programs; None: it was not run."""
+    where = subprocess.run([HERE / "build.sh", "--where"], capture_output=True, text=True)
+    return Path(where.stdout.strip()) / program if where.returncode == 0 else None
+
+
 def python_with_gguf():
     if all(importlib.util.find_spec(name) for name in ("numpy", "gguf")):
         return sys.executable

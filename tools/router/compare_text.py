@@ -31,10 +31,13 @@ INNER_FOLDS = 5
 
 
 def read_table(path):
-    """prompts, tasks (or None), scores [prompts, models]"""
     csv.field_size_limit(1 << 30)
     with open(path, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+        return as_table(list(csv.DictReader(file)))
+
+
+def as_table(rows):
+    """prompts, tasks (or None), scores [prompts, models]"""
     names = [c for c in rows[0] if c.startswith("score_")]
     scores = np.array([[float(row[c]) for c in names] for row in rows])
     tasks = np.array([row["task"] for row in rows]) if "task" in rows[0] else None

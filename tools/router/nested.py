@@ -78,12 +78,6 @@ def line(name, scores, single, fold_of, n_folds):
             f"{int((by_fold[1] > 0).sum())} of {n_folds}")
 
 
-def as_table(columns, rows):
-    names = [c for c in columns if c.startswith("score_")]
-    tasks = np.array([row["task"] for row in rows]) if "task" in columns else None
-    return [row["prompt"] for row in rows], tasks, np.array([[float(row[c]) for c in names] for row in rows])
-
-
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("tables", nargs="+", metavar="CSV", help="with the same columns; they are put together")
@@ -103,7 +97,7 @@ def main():
         with tempfile.TemporaryDirectory(prefix="edgelora-nested-") as folder:
             chosen, won = of_program(args, columns, *parts, Path(folder))
         fold = {"edgelora router": chosen}
-        others = compare_text.one_split(*(as_table(columns, part) for part in parts), args.text, args.seed)
+        others = compare_text.one_split(*(compare_text.as_table(part) for part in parts), args.text, args.seed)
         fold |= {name: values for name, (values, _) in others.items()}
         for name, values in fold.items():
             scores.setdefault(name, []).append(values)
