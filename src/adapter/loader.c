@@ -135,6 +135,21 @@ bool el_loader_work(el_loader *l) {
   return true;
 }
 
+void el_loader_pretend(el_loader *l, const el_pack_size *size, el_adapter *adapter, uint32_t *blocks, uint64_t ns) {
+  assert(!l->n_threads && l->ended < l->pushed);
+  el_load *load = at(l, l->ended++);
+  bool fits = size->n_blocks <= load->n_blocks && (load->consecutive || !size->consecutive);
+  load->end = fits ? EL_LOAD_DONE : EL_LOAD_SIZED;
+  load->has_signature = load->permanent = false;
+  load->size = *size;
+  load->adapter = fits ? adapter : NULL;
+  load->ns = ns;
+  if (!fits) return;
+  memcpy(blocks, load->blocks, sizeof *blocks * size->n_blocks);
+  adapter->blocks = blocks;
+  adapter->n_blocks = size->n_blocks;
+}
+
 /* Without the right to be slower it is as fast as the others: no harm but theirs. */
 static void give_way(int nice) {
   struct { /* sched_attr of the system call, which glibc has no function for */

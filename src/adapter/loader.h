@@ -58,5 +58,8 @@ el_load *el_loader_at(el_loader *l, int i);
 
 /* Without a thread: does the next load; false: there is none. */
 bool el_loader_work(el_loader *l);
+/* Without a thread, for simulations: the next load has taken so long and come to an adapter of this size, whose files
+ * nobody reads. It gets its blocks, and stays the caller's; it must live until it leaves memory. There is a load. */
+void el_loader_pretend(el_loader *l, const el_pack_size *size, el_adapter *adapter, uint32_t *blocks, uint64_t ns);
 
 #endif

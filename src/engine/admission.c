@@ -4,20 +4,19 @@
  * its pages; when there is not, nobody behind it starts either. One whose adapter is not in memory has it loaded, and
  * lets others pass meanwhile: EL_MAX_OVERTAKEN of them, then nobody behind it starts any more, what runs ends, and its
  * turn comes. Requests that wait for a slot have their adapters loaded ahead, with room that no older request needs. */
-#include "base/clock.h"
-#include "base/error.h"
-#include "engine/engine.h"
+#include "engine/admission.h"
 
 typedef struct admission {
-  el_engine *e;
+  el_scheduler *s;
+  const el_admission_end *end;
+  uint64_t now_ns;
   bool starts; /* those that come next may start */
   bool loads;  /* their adapters may be loaded */
 } admission;
 
 /* Its adapter is in memory. False: it has failed and is gone. */
 static bool start(admission *a, el_seq *q) {
-  el_engine *e = a->e;
-  el_scheduler *s = &e->scheduler;
+  el_scheduler *s = a->s;
   el_error error;
   if (s->n_running == s->n_slots) {
     a->starts = false;
@@ -25,17 +24,17 @@ static bool start(admission *a, el_seq *q) {
   }
   /* Once: what is allocated stays until the sequence ends. */
   if (!q->started_ns && el_seq_start(q, &error)) {
-    el_loop_fail(e, q, &error);
+    a->end->fail(a->end->user, q, &error);
     return false;
   }
-  if (!q->started_ns) q->started_ns = el_now_ns();
+  if (!q->started_ns) q->started_ns = a->now_ns;
   if (!el_scheduler_start(s, q)) {
     a->starts = a->loads = false; /* memory goes to the oldest first */
     return true;
   }
-  el_logf(&e->log, EL_LOG_DEBUG, "request %llu: %s in slot %d after %.1f ms, %d prompt tokens, %d more at most",
+  el_logf(s->memory->log, EL_LOG_DEBUG, "request %llu: %s in slot %d after %.1f ms, %d prompt tokens, %d more at most",
           (unsigned long long)q->id, q->adapter ? q->adapter_name : "base", q->slot,
-          (double)(el_now_ns() - q->submitted_ns) * 1e-6, q->n_prompt, q->max_new);
+          (double)(a->now_ns - q->submitted_ns) * 1e-6, q->n_prompt, q->max_new);
   for (el_seq *w = s->waiting; w && w->id < q->id; w = w->next) {
     w->overtaken++;
     atomic_store(&w->shown.overtaken, w->overtaken);
@@ -46,21 +45,21 @@ static bool start(admission *a, el_seq *q) {
 
 /* Looks at one waiting request. */
 static void look(admission *a, el_seq *q) {
-  el_engine *e = a->e;
+  el_memory *m = a->s->memory;
   el_entry *adapter = q->adapter;
   el_error error;
   if (!q->seen) {
     q->seen = true;
-    el_memory_use(&e->memory, adapter);
+    el_memory_use(m, adapter);
   }
   /* What its adapter takes may not have been known when it was submitted. */
   if (adapter && !q->started_ns &&
-      el_memory_check(&e->memory, adapter, (uint64_t)(q->n_prompt + q->max_new), EL_PAGE_TOKENS, &error)) {
-    el_loop_fail(e, q, &error);
+      el_memory_check(m, adapter, (uint64_t)(q->n_prompt + q->max_new), EL_PAGE_TOKENS, &error)) {
+    a->end->fail(a->end->user, q, &error);
     return;
   }
   if (adapter && !adapter->adapter) {
-    el_want want = a->loads ? el_memory_want(&e->memory, adapter) : EL_WANT_NO_ROOM;
+    el_want want = a->loads ? el_memory_want(m, adapter) : EL_WANT_NO_ROOM;
     if (want != EL_WANT_COMING) a->loads = false;
     bool loading = atomic_load(&adapter->state) == EL_ADAPTER_LOADING;
     atomic_store(&q->shown.phase, loading ? EL_PHASE_LOADING : EL_PHASE_QUEUED);
@@ -69,18 +68,17 @@ static void look(admission *a, el_seq *q) {
     if (a->starts && (!start(a, q) || q->n_pages)) return;
   }
   /* It waits on: what it needs is kept from those behind it. */
-  el_memory_hold(&e->memory, adapter);
+  el_memory_hold(m, adapter);
   if (q->overtaken >= EL_MAX_OVERTAKEN) a->starts = a->loads = false;
 }
 
-void el_admission_run(el_engine *e) {
-  el_scheduler *s = &e->scheduler;
-  admission a = {e, true, true};
-  el_memory_begin(&e->memory);
+void el_admission_run(el_scheduler *s, uint64_t now_ns, const el_admission_end *end) {
+  admission a = {.s = s, .end = end, .now_ns = now_ns, .starts = true, .loads = true};
+  el_memory_begin(s->memory);
   int window = 2 * s->n_slots;
   for (el_seq *q = s->waiting, *next; q && window-- && (a.starts || a.loads); q = next) {
     next = q->next;
     look(&a, q);
   }
-  el_memory_end(&e->memory);
+  el_memory_end(s->memory);
 }

@@ -137,8 +137,6 @@ void el_loop_notify(void *engine);
 void el_loop_finish(el_engine *e, el_seq *q, el_finish how, const el_error *error);
 /* Ends a sequence that waits or runs with an error. */
 void el_loop_fail(el_engine *e, el_seq *q, const el_error *error);
-/* Starts what can start, and loads adapters for what cannot (admission.c). */
-void el_admission_run(el_engine *e);
 
 /* Requests as clients see them (request.c). */
 /* A reading: a request with auto_adapter that ends with the vector of its prompt; no client sees it. */

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "engine/admission.h"
 #include "engine/engine.h"
 #include "engine/rowmath.h"
 #include "tokenizer/tokenizer.h"
@@ -259,8 +260,13 @@ void el_loop_notify(void *engine) {
   pthread_mutex_unlock(&e->mutex);
 }
 
+static void fail_admitted(void *engine, el_seq *q, const el_error *error) {
+  el_loop_fail(engine, q, error);
+}
+
 void *el_engine_main(void *arg) {
   el_engine *e = arg;
+  const el_admission_end end = {fail_admitted, e};
   bool idle = true, cancels, news;
   el_threads_pin_caller(e->threads);
   while (take_work(e, idle, &cancels, &news)) {
@@ -269,7 +275,7 @@ void *el_engine_main(void *arg) {
       el_memory_bury(&e->memory);
     }
     if (cancels) finish_cancelled(e, false);
-    el_admission_run(e);
+    el_admission_run(&e->scheduler, el_now_ns(), &end);
     assert(e->scheduler.n_running || !e->scheduler.waiting || el_loader_n(e->memory.loader));
     idle = !e->scheduler.n_running || !run_step(e);
   }
