@@ -7,10 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
-#include "base/random.h"
+#include "base/error.h"
 #include "cli/bench_limits.h"
-#include "model/model.h"
+#include "cli/bench_steps.h"
 
 typedef struct tally {
   double seconds, parts[EL_N_PARTS];
@@ -20,100 +19,47 @@ typedef struct tally {
 typedef struct profile {
   const el_cli_profile *with;
   el_cli_machine machine;
-  const el_kernels *kernels;
-  el_threads *threads;
-  el_model *model;
-  const el_hparams *h;
-  el_adapter **adapters; /* [n_adapters] */
-  unsigned char *kv;
-  uint32_t *pages; /* [max_npl][pages_each] */
-  int pages_each, step_rows;
-  el_row *rows;
-  el_step *step;
+  el_cli_steps steps;
+  int step_rows;
   el_cli_memory memory;
   el_cli_read way;
   json_t *results;
-  uint64_t random;
-  el_kv_type kv_type;
-  el_layout adapter_layout;
 } profile;
 
-static el_status load(profile *p, const char *path, el_error *err) {
-  const el_engine_options *o = &p->with->common->options;
-  el_weights weights = EL_WEIGHTS_KEEP;
-  el_gguf *g = NULL;
-  el_status status = el_weights_get(o->weights, &weights, err);
-  if (!status) status = el_kv_type_get(o->kv_type, &p->kv_type, err);
-  if (!status) status = el_adapter_layout_get(o->adapter_type, &p->adapter_layout, err);
-  if (!status) status = el_kernels_get(o->isa, &p->kernels, err);
-  if (!status) status = el_cli_bench_threads(o->n_threads ? o->n_threads : p->machine.cores, &p->threads, err);
-  if (!status) status = el_gguf_open(path, &g, err);
-  if (!status) status = el_model_load(g, p->kernels, p->threads, weights, NULL, NULL, &p->model, err);
-  el_gguf_close(g);
-  return status;
-}
-
-static el_status make_adapters(profile *p, el_error *err) {
-  const el_cli_profile *w = p->with;
-  el_lora_shape shape;
-  el_status status = EL_OK;
-  el_hparams_shape(p->h, &shape);
-  for (int i = 0; i < w->n_adapters && !status; i++)
-    status = el_adapter_random(&shape, w->ranks[(size_t)i % w->n_ranks], (uint64_t)i + 1, p->kernels, p->adapter_layout,
-                               &p->adapters[i], err);
-  return status;
-}
-
-/* Sequences' pages lie in turn, as they do when all of them have grown together. */
-static el_status reserve(profile *p, el_error *err) {
+static el_status open_profile(profile *p, const char *path, el_error *err) {
   const el_cli_profile *w = p->with;
   const int ctx = w->npp + w->ntg + 1;
-  p->h = el_model_hparams(p->model);
-  p->pages_each = (ctx + EL_PAGE_TOKENS - 1) / EL_PAGE_TOKENS;
   p->step_rows = w->common->options.step_rows > w->max_npl ? w->common->options.step_rows : w->max_npl;
-  const size_t n_pages = (size_t)p->pages_each * (size_t)w->max_npl,
-               bytes = n_pages * el_kv_page_bytes(p->h, p->kv_type);
-  p->adapters = calloc((size_t)w->n_adapters + 1, sizeof *p->adapters);
-  p->pages = malloc(n_pages * sizeof *p->pages);
-  p->rows = calloc((size_t)p->step_rows, sizeof *p->rows);
-  p->kv = el_cli_pages_new(bytes);
-  const size_t part = el_cli_memory_part(&p->machine, 0, el_threads_count(p->threads));
-  if (!p->adapters || !p->pages || !p->rows || !p->kv || !el_cli_memory_new(&p->memory, p->threads, part))
-    return el_fail(err, EL_ERR_NO_MEMORY, "not enough memory for %d sequences of %d tokens", w->max_npl, ctx);
-  memset(p->kv, 0, bytes);
-  for (int s = 0; s < w->max_npl; s++)
-    for (int i = 0; i < p->pages_each; i++)
-      p->pages[(size_t)s * (size_t)p->pages_each + (size_t)i] = (uint32_t)(i * w->max_npl + s);
-  return el_step_new(p->model, p->threads, p->kv, p->kv_type, p->step_rows, w->max_npl, ctx, &p->step, err);
+  const el_cli_steps_setup setup = {.options = &w->common->options,
+                                    .cores = p->machine.cores,
+                                    .n_sequences = w->max_npl,
+                                    .ctx = ctx,
+                                    .step_rows = p->step_rows,
+                                    .max_logits = w->max_npl,
+                                    .ranks = w->ranks,
+                                    .n_ranks = w->n_ranks,
+                                    .n_adapters = w->n_adapters};
+  el_status status = el_cli_steps_open(&p->steps, path, &setup, err);
+  if (status) return status;
+  const int n_threads = el_threads_count(p->steps.threads);
+  if (el_cli_memory_new(&p->memory, p->steps.threads, el_cli_memory_part(&p->machine, 0, n_threads))) return EL_OK;
+  return el_fail(err, EL_ERR_NO_MEMORY, "not enough memory to measure how fast it is read");
 }
 
 static void close_profile(profile *p) {
-  el_step_free(p->step);
-  for (int i = 0; p->adapters && i < p->with->n_adapters; i++) el_adapter_free(p->adapters[i]);
-  free(p->adapters);
-  free(p->pages);
-  free(p->rows);
-  free(p->kv);
+  el_cli_steps_close(&p->steps);
   free(p->memory.data);
-  el_model_free(p->model);
-  el_threads_free(p->threads);
   json_decref(p->results);
 }
 
 static el_row row_of(profile *p, int sequence, int pos, bool wants_logits) {
-  const int n = p->with->n_adapters;
-  return (el_row){.token = (int32_t)(el_mix64(++p->random * EL_GOLDEN_GAMMA) % (uint64_t)p->h->n_vocab),
-                  .pos = pos,
-                  .pages = p->pages + (size_t)sequence * (size_t)p->pages_each,
-                  .adapter = n ? p->adapters[sequence % n] : NULL,
-                  .wants_logits = wants_logits};
+  const int n = p->steps.n_adapters;
+  return el_cli_steps_row(&p->steps, sequence, pos, n ? p->steps.adapters[sequence % n] : NULL, wants_logits);
 }
 
 static void step(profile *p, int n_rows, tally *t) {
-  double begin = el_seconds();
-  el_step_profile(p->step, t->parts);
-  el_step_run(p->step, p->rows, n_rows);
-  t->seconds += el_seconds() - begin;
+  el_step_profile(p->steps.step, t->parts);
+  t->seconds += el_cli_steps_run(&p->steps, n_rows);
   t->steps++;
   t->rows += n_rows;
 }
@@ -123,14 +69,14 @@ static void prompts(profile *p, int npl, tally *t) {
   for (int s = 0; s < npl; s++)
     for (int pos = 0; pos < npp;) {
       int n = 0;
-      for (; n < p->step_rows && pos < npp; n++, pos++) p->rows[n] = row_of(p, s, pos, pos + 1 == npp);
+      for (; n < p->step_rows && pos < npp; n++, pos++) p->steps.rows[n] = row_of(p, s, pos, pos + 1 == npp);
       step(p, n, t);
     }
 }
 
 static void decode(profile *p, int npl, tally *t) {
   for (int i = 0; i < p->with->ntg; i++) {
-    for (int s = 0; s < npl; s++) p->rows[s] = row_of(p, s, p->with->npp + i, true);
+    for (int s = 0; s < npl; s++) p->steps.rows[s] = row_of(p, s, p->with->npp + i, true);
     step(p, npl, t);
   }
 }
@@ -138,7 +84,7 @@ static void decode(profile *p, int npl, tally *t) {
 /* Keys and values that a decode step reads, on average. */
 static double kv_bytes(const profile *p, int npl) {
   const double positions = p->with->npp + (p->with->ntg + 1) / 2.0;
-  return npl * positions * (double)(el_kv_page_bytes(p->h, p->kv_type) / EL_PAGE_TOKENS);
+  return npl * positions * (double)(el_kv_page_bytes(p->steps.h, p->steps.kv_type) / EL_PAGE_TOKENS);
 }
 
 /* Operations of the linear layers for one token, without the vocabulary. */
@@ -168,12 +114,12 @@ static json_t *tally_json(const tally *t) {
 static bool measure(profile *p, int npl) {
   tally prompt = {0}, generated = {0};
   prompts(p, npl, &prompt);
-  const double read = el_cli_bench_read_again(p->threads, &p->memory, &p->way, 1).median;
+  const double read = el_cli_bench_read_again(p->steps.threads, &p->memory, &p->way, 1).median;
   decode(p, npl, &generated);
-  const el_peak_loop *loop = el_peak_loop_of(p->kernels->name, EL_PEAK_INT8);
-  const double peak = loop ? el_cli_bench_compute(p->threads, loop, 1).median : 0;
+  const el_peak_loop *loop = el_peak_loop_of(p->steps.kernels->name, EL_PEAK_INT8);
+  const double peak = loop ? el_cli_bench_compute(p->steps.threads, loop, 1).median : 0;
   const double prompt_speed = prompt.rows / prompt.seconds, speed = generated.rows / generated.seconds,
-               gops = prompt_speed * linear_operations(p->h) * 1e-9, bytes = kv_bytes(p, npl),
+               gops = prompt_speed * linear_operations(p->steps.h) * 1e-9, bytes = kv_bytes(p, npl),
                kv_speed = bytes * generated.steps / generated.parts[EL_PART_ATTENTION] * 1e-9;
   if (p->with->json) {
     json_t *entry = json_pack("{s:i, s:o, s:o, s:f, s:f, s:f}", "npl", npl, "prompt", tally_json(&prompt), "decode",
@@ -195,8 +141,8 @@ static bool measure(profile *p, int npl) {
 static int print_end(const profile *p) {
   if (!p->with->json) return el_cli_end(EL_EXIT_OK);
   json_t *report = json_pack("{s:o, s:s, s:i, s:i, s:i, s:i, s:O}", "machine", el_cli_machine_json(&p->machine), "isa",
-                             p->kernels->name, "threads", el_threads_count(p->threads), "npp", p->with->npp, "ntg",
-                             p->with->ntg, "step_rows", p->step_rows, "results", p->results);
+                             p->steps.kernels->name, "threads", el_threads_count(p->steps.threads), "npp", p->with->npp,
+                             "ntg", p->with->ntg, "step_rows", p->step_rows, "results", p->results);
   return el_cli_print_json(report);
 }
 
@@ -206,12 +152,12 @@ int el_cli_profile_run(const el_cli_profile *with) {
   int code = -1;
   el_error err;
   if (!path) code = EL_EXIT_FAILED;
-  if (code < 0 && (load(&p, path, &err) || reserve(&p, &err) || make_adapters(&p, &err))) code = el_cli_failed(&err);
+  if (code < 0 && open_profile(&p, path, &err)) code = el_cli_failed(&err);
   if (code < 0 && !p.results) code = el_cli_no_memory();
   if (code < 0) {
     if (!with->json)
-      printf("machine   %s; %d threads; %s\n", p.machine.cpu, el_threads_count(p.threads), p.kernels->name);
-    p.way = el_cli_bench_read(p.threads, &p.memory, 1);
+      printf("machine   %s; %d threads; %s\n", p.machine.cpu, el_threads_count(p.steps.threads), p.steps.kernels->name);
+    p.way = el_cli_bench_read(p.steps.threads, &p.memory, 1);
     tally warm_up = {0}; /* touches every weight */
     prompts(&p, 1, &warm_up);
   }
