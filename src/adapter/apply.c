@@ -19,12 +19,11 @@ enum { LD = EL_APPLY_SHARE * EL_LORA_MAX_RANK };
 el_status el_apply_new(const el_kernels *k, int max_rows, int n_threads, el_apply *out, el_error *err) {
   el_apply p = {.kernels = k, .max_rows = max_rows};
   int n = EL_APPLY_SHARE * max_rows;
-  p.groups = calloc((size_t)max_rows, sizeof *p.groups);
   p.h = malloc(sizeof(float) * (size_t)max_rows * LD);
   p.acts = calloc((size_t)n, sizeof *p.acts);
   p.low = calloc((size_t)n, sizeof *p.low);
   p.spans = calloc((size_t)n_threads * EL_APPLY_SPANS, sizeof *p.spans);
-  el_status status = p.groups && p.h && p.acts && p.low && p.spans
+  el_status status = p.h && p.acts && p.low && p.spans
                          ? EL_OK
                          : el_fail(err, EL_ERR_NO_MEMORY, "step: out of memory for low-rank products");
   if (!status) status = el_act_new(&p.memory, EL_LORA_MAX_RANK, n, err);
@@ -41,24 +40,19 @@ void el_apply_free(el_apply *p) {
   free(p->acts);
   free(p->low);
   free(p->h);
-  free(p->groups);
   free(p->spans);
   *p = (el_apply){0};
 }
 
-void el_apply_begin(el_apply *p) {
-  p->n_groups = 0;
-}
-
-void el_apply_row(el_apply *p, int row, const el_adapter *adapter) {
+void el_lora_groups_add(el_lora_groups *g, int row, const el_adapter *adapter) {
   if (!adapter) return;
-  el_lora_group *last = p->n_groups ? &p->groups[p->n_groups - 1] : NULL;
+  el_lora_group *last = g->n ? &g->at[g->n - 1] : NULL;
+  assert(!last || last->row_end <= row);
   if (last && last->adapter == adapter && last->row_end == row) {
     last->row_end++;
     return;
   }
-  assert(p->n_groups < p->max_rows);
-  p->groups[p->n_groups++] = (el_lora_group){adapter, row, row + 1};
+  g->at[g->n++] = (el_lora_group){adapter, row, row + 1};
 }
 
 /* The rows that a group has in [*begin, *end). */
@@ -85,32 +79,33 @@ static void quantize_row(const el_apply *p, const el_lora_layer *layer, el_input
   }
 }
 
-void el_apply_h(const el_apply *p, int layer, el_input in, const el_act *x, int row_begin, int row_end) {
+void el_apply_h(const el_apply *p, const el_lora_groups *groups, int layer, el_input in, const el_act *x, int row_begin,
+                int row_end) {
   for (int i = 0; i < readers[in].n; i++)
     for (int row = row_begin; row < row_end; row++) p->low[i * p->max_rows + row] = (el_low_rank){0};
-  for (int g = 0; g < p->n_groups; g++) {
-    const el_lora_layer *lora = &p->groups[g].adapter->layers[layer];
+  for (int g = 0; g < groups->n; g++) {
+    const el_lora_layer *lora = &groups->at[g].adapter->layers[layer];
     const el_packed *a = &lora->a[in];
     int begin = row_begin, end = row_end;
-    if (!a->data || !clip(&p->groups[g], &begin, &end)) continue;
+    if (!a->data || !clip(&groups->at[g], &begin, &end)) continue;
     p->kernels->gemm(a, 0, a->n_tiles, x, begin, end, p->h, LD, false, NULL);
     for (int row = begin; row < end; row++) quantize_row(p, lora, in, row);
   }
 }
 
-const el_low_rank *el_apply_low(const el_apply *p, int i) {
-  return p->n_groups ? p->low + (size_t)i * (size_t)p->max_rows : NULL;
+const el_low_rank *el_apply_low(const el_apply *p, const el_lora_groups *groups, int i) {
+  return groups->n ? p->low + (size_t)i * (size_t)p->max_rows : NULL;
 }
 
-void el_apply_fetch(const el_apply *p, int layer, el_input in, int row_begin, int row_end, int ith, int visits,
-                    el_fetch *fetch) {
+void el_apply_fetch(const el_apply *p, const el_lora_groups *groups, int layer, el_input in, int row_begin, int row_end,
+                    int ith, int visits, el_fetch *fetch) {
   el_span *spans = p->spans + (size_t)ith * EL_APPLY_SPANS;
   size_t total = 0;
   int n = 0;
-  for (int g = 0; g < p->n_groups && n < EL_APPLY_SPANS; g++) {
-    const el_packed *a = &p->groups[g].adapter->layers[layer].a[in];
+  for (int g = 0; g < groups->n && n < EL_APPLY_SPANS; g++) {
+    const el_packed *a = &groups->at[g].adapter->layers[layer].a[in];
     int begin = row_begin, end = row_end;
-    if (!a->data || !clip(&p->groups[g], &begin, &end)) continue;
+    if (!a->data || !clip(&groups->at[g], &begin, &end)) continue;
     if (total + el_packed_bytes(a) > EL_APPLY_FETCH_BYTES) break;
     total += el_packed_bytes(a);
     spans[n++] = (el_span){a->data, el_packed_bytes(a)};

@@ -43,7 +43,7 @@ typedef struct el_row {
                               * already, or are rows of this step that come before this one */
   const uint32_t *pages;     /* the sequence's page table; entries 0 .. pos / EL_PAGE_TOKENS are valid */
   const el_adapter *adapter; /* NULL: base */
-  bool wants_logits;         /* not a HEAD row */
+  bool wants_logits;         /* not a HEAD row. A row that does not stops in the last layer, its key and value stored */
   el_row_part part;
   float *states; /* [n_taps, n_embd]: HEAD writes them all, TAIL reads the last; WHOLE: not used */
 } el_row;

@@ -5,7 +5,8 @@
  *   h = rms_norm(x) ; q, k, v = h W^T (+ LoRA) ; rotate q and k ; store k and v in the pages
  *   x += attention(q, pages) Wo^T (+ LoRA)
  *   h = rms_norm(x) ; x += (silu(h Wgate^T) * (h Wup^T)) Wdown^T   (each + LoRA)
- * and at the end logits = rms_norm(x) Wout^T for the rows that want them.
+ * and at the end logits = rms_norm(x) Wout^T for the rows that want them. Of the others nothing is read after the last
+ * layer's keys and values: there they stop, and the step goes on with fewer rows.
  *
  * Rows are in the order TAIL, WHOLE, HEAD, so those that a layer has are consecutive. */
 #include <assert.h>
@@ -26,6 +27,7 @@ typedef enum job {
   JOB_LOW_RANK, /* X A^T of an input that no norm precedes */
   JOB_LINEAR,   /* the linear layers, with (X A^T) B^T */
   JOB_ROTATE,
+  JOB_NARROW, /* in the last layer: rows that go on become the first ones */
   JOB_ATTENTION,
   JOB_QUANTIZE, /* attention's output, where a head is not whole groups */
   JOB_TAP,      /* keeps the states of HEAD rows */
@@ -42,12 +44,22 @@ typedef struct phase {
 enum {
   EL_FEW_ROWS = 1, /* so many rows each thread normalises for itself: that takes less than to wait for each other */
   MAX_PHASES_LAYER = 12,
-  MAX_PHASES_REST = 3
+  MAX_PHASES_REST = 5 /* embedding, narrowing, a tap after the last layer, the last norm, the output */
 };
 
 typedef struct row_range {
   int first, n;
 } row_range;
+
+/* Rows of the step: row i of them is at index i in the buffers of the step. */
+typedef struct row_view {
+  int *rows; /* [n_rows] which they are, ascending */
+  int n_rows;
+  int n_head, n_tail; /* of them */
+  row_range *tiles;   /* [n_tiles] rows of one sequence at consecutive positions: they share a pass over its pages */
+  int n_tiles, n_head_tiles, n_tail_tiles;
+  el_lora_groups groups;
+} row_view;
 
 struct el_step {
   const el_model *m;
@@ -58,12 +70,12 @@ struct el_step {
   int max_rows, max_logits, max_ctx;
 
   const el_row *rows;
-  int n_rows, n_logits;
-  int n_head, n_tail; /* of the rows */
+  int n_logits;
+  row_view all, some;
+  const row_view *last; /* the rows that go on in the last layer, logits' rows first: `some`, or `all` */
   int taps[EL_MAX_TAPS], n_taps;
-  int *logit_rows; /* [max_logits] rows that want logits, in order */
 
-  /* Row-major, one row of the step a row. */
+  /* Row-major, one row of the step, or of `last`, a row. */
   float *x;        /* [rows, n_embd] the residual stream */
   float *qkv;      /* [rows, q | k | v] */
   float *gate_up;  /* [rows, n_ff | n_ff] */
@@ -72,12 +84,10 @@ struct el_step {
   float **scratch; /* [threads]: [el_attn_scratch] */
 
   /* Inputs of the linear layers; `f` of each holds the values before quantisation. */
-  el_act in_embd, in_attn, in_ff, in_head;
-  el_act *in_own; /* [threads]: EL_FEW_ROWS rows in the place of in_embd and in_head */
+  el_act in_embd, in_attn, in_ff;
+  el_act *in_own; /* [threads]: EL_FEW_ROWS rows in the place of in_embd */
   el_apply lora;
   atomic_int *attn_next; /* [n_layers] next piece of attention to take */
-  row_range *tiles;      /* [n_tiles] rows of one sequence at consecutive positions: they share a pass over its pages */
-  int n_tiles, n_head_tiles, n_tail_tiles;
 
   phase *phases; /* of this step */
   int n_phases;
@@ -103,19 +113,35 @@ static int depth(const el_step *s) {
   return s->n_taps ? s->taps[s->n_taps - 1] : 0;
 }
 
-/* The rows that go through a layer, and their tiles. */
-static row_range rows_of(const el_step *s, int layer) {
-  return layer < depth(s) ? (row_range){s->n_tail, s->n_rows - s->n_tail} : (row_range){0, s->n_rows - s->n_head};
+/* The rows that are there when the linear layers of (layer, in) run. */
+static const row_view *view_of(const el_step *s, int layer, el_input in) {
+  return layer == s->m->h.n_layers - 1 && in != EL_IN_ATTN ? s->last : &s->all;
 }
 
-static row_range tiles_of(const el_step *s, int layer) {
-  return layer < depth(s) ? (row_range){s->n_tail_tiles, s->n_tiles - s->n_tail_tiles}
-                          : (row_range){0, s->n_tiles - s->n_head_tiles};
+/* Those of them that go through the layer, and their tiles. */
+static row_range rows_of(const el_step *s, int layer, el_input in) {
+  const row_view *v = view_of(s, layer, in);
+  return layer < depth(s) ? (row_range){v->n_tail, v->n_rows - v->n_tail} : (row_range){0, v->n_rows - v->n_head};
 }
 
-/* A thread's part of them. */
-static void share_rows(const el_step *s, int layer, el_turn turn, int *begin, int *end) {
-  row_range rows = rows_of(s, layer);
+static row_range tiles_of(const el_step *s, int layer, el_input in) {
+  const row_view *v = view_of(s, layer, in);
+  return layer < depth(s) ? (row_range){v->n_tail_tiles, v->n_tiles - v->n_tail_tiles}
+                          : (row_range){0, v->n_tiles - v->n_head_tiles};
+}
+
+/* The rows whose q is wanted. Those between the first and the last that go on: the product takes a range. */
+static row_range q_rows_of(const el_step *s, int layer) {
+  const row_view *v = view_of(s, layer, EL_IN_O);
+  row_range on = rows_of(s, layer, EL_IN_O);
+  if (!on.n) return (row_range){0};
+  int first = v->rows[on.first], last = v->rows[on.first + on.n - 1];
+  return (row_range){first, last - first + 1};
+}
+
+/* A thread's part of the rows of (layer, in). */
+static void share_rows(const el_step *s, int layer, el_input in, el_turn turn, int *begin, int *end) {
+  row_range rows = rows_of(s, layer, in);
   el_share(rows.n, 1, turn.rank, turn.size, begin, end);
   *begin += rows.first;
   *end += rows.first;
@@ -131,6 +157,7 @@ static size_t page_offset(const el_step *s, int layer, int head) {
 typedef struct linear_part {
   const el_packed *w;
   float *y; /* first output of row 0 */
+  row_range rows;
 } linear_part;
 
 typedef struct linears {
@@ -147,21 +174,40 @@ static linears linears_of(el_step *s, int layer, el_input in) {
   const el_hparams *h = &s->m->h;
   const el_packed *lin = s->m->layers[layer].lin;
   size_t q = (size_t)(h->n_head * h->head_dim), kv = (size_t)(h->n_head_kv * h->head_dim), ff = (size_t)h->n_ff;
+  const row_range rows = rows_of(s, layer, in);
   switch (in) {
     case EL_IN_ATTN:
-      return (linears){in,
-                       &s->in_embd,
-                       {{&lin[EL_LIN_Q], s->qkv}, {&lin[EL_LIN_K], s->qkv + q}, {&lin[EL_LIN_V], s->qkv + q + kv}},
-                       3,
-                       q + 2 * kv,
-                       false,
-                       EL_PART_QKV};
-    case EL_IN_O: return (linears){in, &s->in_attn, {{&lin[EL_LIN_O], s->x}}, 1, (size_t)h->n_embd, true, EL_PART_O};
+      return (linears){.in = in,
+                       .x = &s->in_embd,
+                       .parts = {{&lin[EL_LIN_Q], s->qkv, q_rows_of(s, layer)},
+                                 {&lin[EL_LIN_K], s->qkv + q, rows},
+                                 {&lin[EL_LIN_V], s->qkv + q + kv, rows}},
+                       .n_parts = 3,
+                       .ldy = q + 2 * kv,
+                       .part = EL_PART_QKV};
+    case EL_IN_O:
+      return (linears){.in = in,
+                       .x = &s->in_attn,
+                       .parts = {{&lin[EL_LIN_O], s->x, rows}},
+                       .n_parts = 1,
+                       .ldy = (size_t)h->n_embd,
+                       .add = true,
+                       .part = EL_PART_O};
     case EL_IN_FFN:
-      return (linears){
-          in,    &s->in_embd,    {{&lin[EL_LIN_GATE], s->gate_up}, {&lin[EL_LIN_UP], s->gate_up + ff}}, 2, 2 * ff,
-          false, EL_PART_GATE_UP};
-    default: return (linears){in, &s->in_ff, {{&lin[EL_LIN_DOWN], s->x}}, 1, (size_t)h->n_embd, true, EL_PART_DOWN};
+      return (linears){.in = in,
+                       .x = &s->in_embd,
+                       .parts = {{&lin[EL_LIN_GATE], s->gate_up, rows}, {&lin[EL_LIN_UP], s->gate_up + ff, rows}},
+                       .n_parts = 2,
+                       .ldy = 2 * ff,
+                       .part = EL_PART_GATE_UP};
+    default:
+      return (linears){.in = in,
+                       .x = &s->in_ff,
+                       .parts = {{&lin[EL_LIN_DOWN], s->x, rows}},
+                       .n_parts = 1,
+                       .ldy = (size_t)h->n_embd,
+                       .add = true,
+                       .part = EL_PART_DOWN};
   }
 }
 
@@ -170,8 +216,21 @@ static void share_ff(const el_step *s, el_turn turn, int *begin, int *end) {
   el_share(s->m->h.n_ff, EL_GROUP, turn.rank, turn.size, begin, end);
 }
 
-/* A thread's tiles of each part. Tiles of all parts are one range that the threads share; but of gate and up a thread
- * computes the same outputs, so that it can go on with them alone. */
+/* A thread's tiles of parts [first, end), whose tiles are one range that the threads share. */
+static void share_parts(const linears *p, int first, int end, el_turn turn, int from[3], int to[3]) {
+  int total = 0, from_all, to_all, at = 0;
+  for (int i = first; i < end; i++) total += p->parts[i].w->n_tiles;
+  el_share(total, 1, turn.rank, turn.size, &from_all, &to_all);
+  for (int i = first; i < end; at += p->parts[i++].w->n_tiles) {
+    int n = p->parts[i].w->n_tiles;
+    from[i] = from_all > at ? from_all - at < n ? from_all - at : n : 0;
+    to[i] = to_all - at < n ? to_all > at ? to_all - at : 0 : n;
+    if (to[i] < from[i]) to[i] = from[i];
+  }
+}
+
+/* A thread's tiles of each part. Parts that take as many rows are shared together; but of gate and up a thread computes
+ * the same outputs, so that it can go on with them alone. */
 static void share_tiles(const el_step *s, const linears *p, el_turn turn, int from[3], int to[3]) {
   if (p->in == EL_IN_FFN) {
     int begin, end, tile = p->parts[0].w->tile;
@@ -180,14 +239,10 @@ static void share_tiles(const el_step *s, const linears *p, el_turn turn, int fr
     to[0] = to[1] = (end + tile - 1) / tile;
     return;
   }
-  int total = 0, begin, end, at = 0;
-  for (int i = 0; i < p->n_parts; i++) total += p->parts[i].w->n_tiles;
-  el_share(total, 1, turn.rank, turn.size, &begin, &end);
-  for (int i = 0; i < p->n_parts; at += p->parts[i++].w->n_tiles) {
-    int n = p->parts[i].w->n_tiles;
-    from[i] = begin > at ? begin - at < n ? begin - at : n : 0;
-    to[i] = end - at < n ? end > at ? end - at : 0 : n;
-    if (to[i] < from[i]) to[i] = from[i];
+  for (int i = 0, next; i < p->n_parts; i = next) {
+    for (next = i + 1; next < p->n_parts && p->parts[next].rows.n == p->parts[i].rows.n;) next++;
+    share_parts(p, i, next, turn, from, to);
+    for (int none = i; none < next && !p->parts[i].rows.n; none++) to[none] = from[none];
   }
 }
 
@@ -195,14 +250,15 @@ static const unsigned char *tile_at(const el_packed *w, int tile) {
   return w->data + (size_t)tile * w->tile_bytes;
 }
 
-/* The input whose linear layers follow those of (*layer, *in); false: there is none. */
+/* The input whose linear layers follow those of (*layer, *in); false: there is none, or no row goes on to it. */
 static bool next_input(const el_step *s, int *layer, el_input *in) {
   if (*in + 1 < EL_N_INPUT) {
     ++*in;
-    return true;
+  } else {
+    *in = EL_IN_ATTN;
+    ++*layer;
   }
-  *in = EL_IN_ATTN;
-  return ++*layer < s->m->h.n_layers;
+  return *layer < s->m->h.n_layers && rows_of(s, *layer, *in).n;
 }
 
 /* What a thread reads first after the weights of (layer, in). */
@@ -219,14 +275,13 @@ static const unsigned char *next_weights(el_step *s, int layer, el_input in, el_
   return NULL;
 }
 
-/* act = quantise(rms_norm(x)) for rows [begin, end). `pick`: the rows of the step that these are, or NULL for all in
- * order. */
-static void norm_rows(el_step *s, const float *weight, el_act *act, const int *pick, int begin, int end, int ith) {
+/* act = quantise(rms_norm(x)) for rows [begin, end). */
+static void norm_rows(el_step *s, const float *weight, el_act *act, int begin, int end, int ith) {
   const el_kernels *k = s->m->kernels;
   int n = s->m->h.n_embd;
   for (int c = begin; c < end; c++) {
     float *h = act->f + (size_t)c * (size_t)n;
-    k->rms_norm(s->x + (size_t)(pick ? pick[c] : c) * (size_t)n, weight, n, s->m->h.rms_eps, h);
+    k->rms_norm(s->x + (size_t)c * (size_t)n, weight, n, s->m->h.rms_eps, h);
     k->quantize(h, 0, act->n_groups, 1.0f, act, c);
   }
   done(s, EL_PART_NORM, ith);
@@ -234,24 +289,25 @@ static void norm_rows(el_step *s, const float *weight, el_act *act, const int *p
 
 /* A thread's rows of the A products of an input that is there. */
 static void low_rank(el_step *s, int layer, el_input in, const el_act *x, el_turn turn) {
+  const el_lora_groups *groups = &view_of(s, layer, in)->groups;
   int begin, end;
-  if (!s->lora.n_groups) return;
-  share_rows(s, layer, turn, &begin, &end);
-  el_apply_h(&s->lora, layer, in, x, begin, end);
+  if (!groups->n) return;
+  share_rows(s, layer, in, turn, &begin, &end);
+  el_apply_h(&s->lora, groups, layer, in, x, begin, end);
   done(s, EL_PART_LORA_A, turn.ith);
 }
 
 static void norm_head(el_step *s, el_turn turn) {
   int begin, end;
   el_share(s->n_logits, 1, turn.rank, turn.size, &begin, &end);
-  norm_rows(s, s->m->output_norm, &s->in_head, s->logit_rows, begin, end, turn.ith);
+  norm_rows(s, s->m->output_norm, &s->in_embd, begin, end, turn.ith);
 }
 
 /* With so few rows each thread has an input of its own, so that nobody waits. */
-static const el_act *own_norm(el_step *s, const float *weight, const int *pick, int n_cols, int ith) {
+static const el_act *own_norm(el_step *s, const float *weight, int n_cols, int ith) {
   el_act *act = &s->in_own[ith];
   el_act_shape(act, s->m->h.n_embd, n_cols);
-  norm_rows(s, weight, act, pick, 0, n_cols, ith);
+  norm_rows(s, weight, act, 0, n_cols, ith);
   return act;
 }
 
@@ -262,55 +318,59 @@ static const float *norm_weight(const el_step *s, int layer, el_input in) {
 
 static void norm_input(el_step *s, int layer, el_input in, el_turn turn) {
   int begin, end;
-  share_rows(s, layer, turn, &begin, &end);
-  norm_rows(s, norm_weight(s, layer, in), &s->in_embd, NULL, begin, end, turn.ith);
+  share_rows(s, layer, in, turn, &begin, &end);
+  norm_rows(s, norm_weight(s, layer, in), &s->in_embd, begin, end, turn.ith);
 }
 
 /* Whether each thread norms the input of (layer, in) for itself. */
 static bool norms_alone(const el_step *s, int layer, el_input in) {
-  return norm_weight(s, layer, in) && s->n_rows <= EL_FEW_ROWS && !s->lora.n_groups;
+  const row_view *v = view_of(s, layer, in);
+  return norm_weight(s, layer, in) && v->n_rows <= EL_FEW_ROWS && !v->groups.n;
 }
 
 /* While a thread computes with the base weights it fetches the A matrices that it needs next: they are too small for
  * the hardware to fetch them ahead, and read once a step. */
 static void fetch_next_a(el_step *s, int layer, el_input in, int visits, el_turn turn, el_fetch *fetch) {
   int begin, end;
-  if (!s->lora.n_groups || !next_input(s, &layer, &in)) return;
-  share_rows(s, layer, turn, &begin, &end);
-  el_apply_fetch(&s->lora, layer, in, begin, end, turn.ith, visits, fetch);
+  if (!s->all.groups.n || !next_input(s, &layer, &in)) return;
+  share_rows(s, layer, in, turn, &begin, &end);
+  el_apply_fetch(&s->lora, &view_of(s, layer, in)->groups, layer, in, begin, end, turn.ith, visits, fetch);
 }
 
 static void linear(el_step *s, int layer, el_input in, el_turn turn) {
+  const row_view *v = view_of(s, layer, in);
   linears p = linears_of(s, layer, in);
-  row_range rows = rows_of(s, layer);
-  if (norms_alone(s, layer, in)) p.x = own_norm(s, norm_weight(s, layer, in), NULL, s->n_rows, turn.ith);
+  if (norms_alone(s, layer, in)) p.x = own_norm(s, norm_weight(s, layer, in), v->n_rows, turn.ith);
   int from[3], to[3], visits = 0;
   share_tiles(s, &p, turn, from, to);
-  for (int i = 0; i < p.n_parts; i++) visits += (to[i] - from[i]) * p.parts[i].w->n_groups;
+  for (int i = 0; i < p.n_parts; i++)
+    visits += (to[i] - from[i]) * p.parts[i].w->n_groups * ((p.parts[i].rows.n + EL_PANEL - 1) / EL_PANEL);
   el_fetch fetch = {0};
-  fetch_next_a(s, layer, in, visits * ((rows.n + EL_PANEL - 1) / EL_PANEL), turn, &fetch);
+  fetch_next_a(s, layer, in, visits, turn, &fetch);
   const unsigned char *after[3] = {0}; /* what is read after part i */
   after[p.n_parts - 1] = next_weights(s, layer, in, turn);
   for (int i = p.n_parts - 1; i > 0; i--) after[i - 1] = to[i] > from[i] ? tile_at(p.parts[i].w, from[i]) : after[i];
   for (int i = 0; i < p.n_parts; i++) {
+    const linear_part *part = &p.parts[i];
     if (from[i] == to[i]) continue;
     fetch.next = after[i];
-    el_gemm_lora(s->m->kernels, p.parts[i].w, from[i], to[i], p.x, rows.first, rows.first + rows.n, p.parts[i].y, p.ldy,
-                 p.add, el_apply_low(&s->lora, i), &fetch);
+    el_gemm_lora(s->m->kernels, part->w, from[i], to[i], p.x, part->rows.first, part->rows.first + part->rows.n,
+                 part->y, p.ldy, p.add, el_apply_low(&s->lora, &v->groups, i), &fetch);
   }
   done(s, p.part, turn.ith);
 }
 
-/* Rotates q and k in place and stores k and v. Work is shared by (row, head). */
+/* Rotates q, where it is wanted, and k in place and stores k and v. Work is shared by (row, head). */
 static void rotate_and_store(el_step *s, int layer, el_turn turn) {
   const el_hparams *h = &s->m->h;
   const el_kernels *k = s->m->kernels;
   int heads = h->n_head + h->n_head_kv, begin, end, hd = h->head_dim;
   size_t ld = (size_t)(h->n_head + 2 * h->n_head_kv) * (size_t)hd;
-  row_range rows = rows_of(s, layer);
+  row_range rows = rows_of(s, layer, EL_IN_ATTN), q = q_rows_of(s, layer);
   el_share(rows.n * heads, 1, turn.rank, turn.size, &begin, &end);
   for (int u = begin; u < end; u++) {
     int r = rows.first + u / heads, head = u % heads;
+    if (head < h->n_head && (r < q.first || r >= q.first + q.n)) continue;
     float *v = s->qkv + (size_t)r * ld + (size_t)head * (size_t)hd;
     k->rope(v, s->cos_sin + (size_t)r * (size_t)h->n_rot, h->n_rot);
     if (head < h->n_head) continue;
@@ -322,21 +382,27 @@ static void rotate_and_store(el_step *s, int layer, el_turn turn) {
   done(s, EL_PART_ROTATE, turn.ith);
 }
 
-/* Cuts the rows into tiles of as many queries as the kernel takes at once. */
-static void cut_tiles(el_step *s) {
-  const int n_q = s->m->h.n_head / s->m->h.n_head_kv, most = EL_ATTN_TILE / n_q;
-  s->n_tiles = s->n_head_tiles = s->n_tail_tiles = 0;
-  for (int r = 0; r < s->n_rows; r++) {
-    const el_row *row = &s->rows[r];
-    if (r > 0 && s->tiles[s->n_tiles - 1].n < most && row->pages == row[-1].pages && row->pos == row[-1].pos + 1 &&
-        row->part == row[-1].part) {
-      s->tiles[s->n_tiles - 1].n++;
-      continue;
-    }
-    s->tiles[s->n_tiles++] = (row_range){r, 1};
-    if (row->part == EL_ROW_HEAD) s->n_head_tiles++;
-    if (row->part == EL_ROW_TAIL) s->n_tail_tiles++;
+static void shape_inputs(el_step *s, int n_rows) {
+  const el_hparams *h = &s->m->h;
+  el_act_shape(&s->in_embd, h->n_embd, n_rows);
+  el_act_shape(&s->in_attn, h->n_head * h->head_dim, n_rows);
+  el_act_shape(&s->in_ff, h->n_ff, n_rows);
+}
+
+/* From here on the step is one of the rows of `last`. Threads share the columns of x: so each moves the rows in order,
+ * and none writes what another still reads. */
+static void narrow(el_step *s, el_turn turn) {
+  const row_view *v = s->last;
+  size_t n = (size_t)s->m->h.n_embd;
+  int begin, end;
+  if (turn.rank == 0) shape_inputs(s, v->n_rows);
+  el_share((int)n, EL_GROUP, turn.rank, turn.size, &begin, &end);
+  for (int i = 0; i < v->n_rows && begin < end; i++) {
+    float *to = s->x + (size_t)i * n + begin;
+    const float *from = s->x + (size_t)v->rows[i] * n + begin;
+    if (to != from) memcpy(to, from, sizeof *to * (size_t)(end - begin));
   }
+  done(s, EL_PART_ROTATE, turn.ith);
 }
 
 /* Pieces are (tile, KV head), taken one by one, since sequences differ in length. A piece quantises its own output when
@@ -348,17 +414,18 @@ static bool whole_groups(const el_hparams *h) {
 static void attention(el_step *s, int layer, el_turn turn) {
   const el_hparams *h = &s->m->h;
   const el_kernels *k = s->m->kernels;
-  row_range tiles = tiles_of(s, layer);
+  const row_view *v = view_of(s, layer, EL_IN_O);
+  row_range tiles = tiles_of(s, layer, EL_IN_O);
   int n_q = h->n_head / h->n_head_kv, hd = h->head_dim, width = n_q * hd, pieces = tiles.n * h->n_head_kv;
   size_t ld = (size_t)(h->n_head + 2 * h->n_head_kv) * (size_t)hd, ldo = (size_t)(h->n_head * hd);
   for (;;) {
     int piece = atomic_fetch_add_explicit(&s->attn_next[layer], 1, memory_order_relaxed);
     if (piece >= pieces) break;
-    const row_range *t = &s->tiles[tiles.first + piece % tiles.n];
-    int head = piece / tiles.n;
-    const el_row *row = &s->rows[t->first];
+    const row_range *t = &v->tiles[tiles.first + piece % tiles.n];
+    int head = piece / tiles.n, first = v->rows[t->first];
+    const el_row *row = &s->rows[first];
     float *out = s->in_attn.f + (size_t)t->first * ldo + (size_t)(head * width);
-    el_attn a = {.q = s->qkv + (size_t)t->first * ld + (size_t)(head * width),
+    el_attn a = {.q = s->qkv + (size_t)first * ld + (size_t)(head * width),
                  .out = out,
                  .ldq = ld,
                  .ldo = ldo,
@@ -375,7 +442,7 @@ static void attention(el_step *s, int layer, el_turn turn) {
                  .offset = page_offset(s, layer, head)};
     int next = piece + turn.size; /* if threads take turns */
     if (next < pieces) {
-      const el_row *next_row = &s->rows[s->tiles[tiles.first + next % tiles.n].first];
+      const el_row *next_row = &s->rows[v->rows[v->tiles[tiles.first + next % tiles.n].first]];
       a.next_pages = next_row->pages;
       a.next_n_pages = next_row->pos / EL_PAGE_TOKENS + 1;
       a.next_offset = page_offset(s, layer, next / tiles.n);
@@ -391,7 +458,7 @@ static void attention(el_step *s, int layer, el_turn turn) {
 static void quantize_attention(el_step *s, int layer, el_turn turn) {
   const el_hparams *h = &s->m->h;
   int begin, end;
-  share_rows(s, layer, turn, &begin, &end);
+  share_rows(s, layer, EL_IN_O, turn, &begin, &end);
   for (int r = begin; r < end; r++)
     s->m->kernels->quantize(s->in_attn.f + (size_t)r * (size_t)(h->n_head * h->head_dim), 0, s->in_attn.n_groups, 1.0f,
                             &s->in_attn, r);
@@ -401,7 +468,7 @@ static void quantize_attention(el_step *s, int layer, el_turn turn) {
 /* in_ff = quantise(silu(gate) * up) for the outputs of gate and up that this thread computed. */
 static void activate(el_step *s, int layer, el_turn turn) {
   const el_kernels *k = s->m->kernels;
-  row_range rows = rows_of(s, layer);
+  row_range rows = rows_of(s, layer, EL_IN_FFN);
   int n_ff = s->m->h.n_ff, begin, end;
   share_ff(s, turn, &begin, &end);
   for (int r = rows.first; r < rows.first + rows.n && begin < end; r++) {
@@ -418,18 +485,19 @@ static float *state_at(const el_step *s, const el_row *row, int tap) {
 }
 
 static void keep_states(el_step *s, int tap, el_turn turn) {
+  const row_view *v = s->taps[tap] == s->m->h.n_layers ? s->last : &s->all;
   size_t n = (size_t)s->m->h.n_embd;
-  int begin, end, first = s->n_rows - s->n_head;
-  el_share(s->n_head, 1, turn.rank, turn.size, &begin, &end);
+  int begin, end, first = v->n_rows - v->n_head;
+  el_share(v->n_head, 1, turn.rank, turn.size, &begin, &end);
   for (int r = first + begin; r < first + end; r++)
-    memcpy(state_at(s, &s->rows[r], tap), s->x + (size_t)r * n, sizeof *s->x * n);
+    memcpy(state_at(s, &s->rows[v->rows[r]], tap), s->x + (size_t)r * n, sizeof *s->x * n);
   done(s, EL_PART_EMBED, turn.ith);
 }
 
 static void embed(el_step *s, el_turn turn) {
   const el_hparams *h = &s->m->h;
   int begin, end;
-  el_share(s->n_rows, 1, turn.rank, turn.size, &begin, &end);
+  el_share(s->all.n_rows, 1, turn.rank, turn.size, &begin, &end);
   for (int r = begin; r < end; r++) {
     const el_row *row = &s->rows[r];
     float *x = s->x + (size_t)r * (size_t)h->n_embd;
@@ -449,8 +517,8 @@ static void embed(el_step *s, el_turn turn) {
 
 static void output(el_step *s, el_turn turn) {
   const el_model *m = s->m;
-  const el_act *x = &s->in_head;
-  if (s->n_logits <= EL_FEW_ROWS) x = own_norm(s, m->output_norm, s->logit_rows, s->n_logits, turn.ith);
+  const el_act *x = &s->in_embd;
+  if (s->n_logits <= EL_FEW_ROWS) x = own_norm(s, m->output_norm, s->n_logits, turn.ith);
   int begin, end;
   el_share(m->output.n_tiles, 1, turn.rank, turn.size, &begin, &end);
   m->kernels->gemm(&m->output, begin, end, x, 0, s->n_logits, s->logits, (size_t)m->h.n_vocab, false, NULL);
@@ -460,13 +528,14 @@ static void output(el_step *s, el_turn turn) {
 /* ---- the step */
 
 static void add_phase(el_step *s, job j, int layer, el_input in) {
+  assert(s->n_phases < s->m->h.n_layers * MAX_PHASES_LAYER + MAX_PHASES_REST);
   s->phases[s->n_phases++] = (phase){j, layer, in};
 }
 
 static void add_linear(el_step *s, int layer, el_input in) {
   if (norm_weight(s, layer, in)) {
     if (!norms_alone(s, layer, in)) add_phase(s, JOB_NORM, layer, in);
-  } else if (s->lora.n_groups) {
+  } else if (view_of(s, layer, in)->groups.n) {
     add_phase(s, JOB_LOW_RANK, layer, in);
   }
   add_phase(s, JOB_LINEAR, layer, in);
@@ -478,17 +547,20 @@ static void plan(el_step *s) {
   add_phase(s, JOB_EMBED, 0, 0);
   int tap = 0;
   for (int l = 0; l < h->n_layers; l++) {
-    if (s->n_head && tap < s->n_taps && s->taps[tap] == l) add_phase(s, JOB_TAP, tap++, 0);
-    if (!rows_of(s, l).n) continue;
-    add_linear(s, l, EL_IN_ATTN);
-    add_phase(s, JOB_ROTATE, l, 0);
+    if (s->all.n_head && tap < s->n_taps && s->taps[tap] == l) add_phase(s, JOB_TAP, tap++, 0);
+    if (rows_of(s, l, EL_IN_ATTN).n) {
+      add_linear(s, l, EL_IN_ATTN);
+      add_phase(s, JOB_ROTATE, l, 0);
+    }
+    if (l == h->n_layers - 1 && s->last != &s->all && s->last->n_rows) add_phase(s, JOB_NARROW, l, 0);
+    if (!rows_of(s, l, EL_IN_O).n) continue;
     add_phase(s, JOB_ATTENTION, l, 0);
     if (!whole_groups(h)) add_phase(s, JOB_QUANTIZE, l, 0);
     add_linear(s, l, EL_IN_O);
     add_linear(s, l, EL_IN_FFN); /* and SwiGLU */
     add_linear(s, l, EL_IN_DOWN);
   }
-  if (s->n_head && tap < s->n_taps) add_phase(s, JOB_TAP, tap, 0); /* after the last layer */
+  if (s->all.n_head && tap < s->n_taps) add_phase(s, JOB_TAP, tap, 0); /* after the last layer */
   if (!s->n_logits) return;
   if (s->n_logits > EL_FEW_ROWS) add_phase(s, JOB_HEAD_NORM, 0, 0);
   add_phase(s, JOB_OUTPUT, 0, 0);
@@ -510,6 +582,7 @@ static void forward(void *arg, int i, el_turn turn) {
       if (p->in == EL_IN_FFN) activate(s, p->layer, turn);
       break;
     case JOB_ROTATE: rotate_and_store(s, p->layer, turn); break;
+    case JOB_NARROW: narrow(s, turn); break;
     case JOB_ATTENTION: attention(s, p->layer, turn); break;
     case JOB_QUANTIZE: quantize_attention(s, p->layer, turn); break;
     case JOB_TAP: keep_states(s, p->layer, turn); break;
@@ -541,36 +614,75 @@ el_status el_step_taps(el_step *s, const int *layers, int n_taps, el_error *err)
   return EL_OK;
 }
 
+/* Adds row r of the step. Tiles are of as many queries as the kernel takes at once. */
+static void add_row(el_step *s, row_view *v, int r) {
+  const int n_q = s->m->h.n_head / s->m->h.n_head_kv, most = EL_ATTN_TILE / n_q;
+  const el_row *row = &s->rows[r];
+  const int i = v->n_rows++;
+  v->rows[i] = r;
+  v->n_head += row->part == EL_ROW_HEAD;
+  v->n_tail += row->part == EL_ROW_TAIL;
+  el_lora_groups_add(&v->groups, i, row->adapter);
+  if (i > 0 && v->tiles[v->n_tiles - 1].n < most && v->rows[i - 1] == r - 1 && row->pages == row[-1].pages &&
+      row->pos == row[-1].pos + 1 && row->part == row[-1].part) {
+    v->tiles[v->n_tiles - 1].n++;
+    return;
+  }
+  v->tiles[v->n_tiles++] = (row_range){i, 1};
+  v->n_head_tiles += row->part == EL_ROW_HEAD;
+  v->n_tail_tiles += row->part == EL_ROW_TAIL;
+}
+
+static void clear_view(row_view *v) {
+  *v = (row_view){.rows = v->rows, .tiles = v->tiles, .groups.at = v->groups.at};
+}
+
+/* Whether something after the last layer's keys and values reads a row. */
+static bool goes_on(const el_step *s, const el_row *row) {
+  return row->wants_logits || (row->part == EL_ROW_HEAD && depth(s) == s->m->h.n_layers);
+}
+
 const float *el_step_run(el_step *s, const el_row *rows, int n_rows) {
   const el_hparams *h = &s->m->h;
   assert(n_rows >= 1 && n_rows <= s->max_rows);
   s->rows = rows;
-  s->n_rows = n_rows;
-  s->n_logits = s->n_head = s->n_tail = 0;
-  el_apply_begin(&s->lora);
+  s->n_logits = 0;
+  clear_view(&s->all);
+  clear_view(&s->some);
+  int n_on = 0;
   for (int r = 0; r < n_rows; r++) {
     assert(rows[r].token >= 0 && rows[r].token < h->n_vocab && rows[r].pos >= 0 && rows[r].pos < s->max_ctx);
     assert(rows[r].part == EL_ROW_WHOLE || (s->n_taps && rows[r].states));
-    assert(rows[r].part == EL_ROW_HEAD ? !rows[r].wants_logits : !s->n_head);
-    assert(rows[r].part != EL_ROW_TAIL || s->n_tail == r);
-    s->n_head += rows[r].part == EL_ROW_HEAD;
-    s->n_tail += rows[r].part == EL_ROW_TAIL;
-    el_apply_row(&s->lora, r, rows[r].adapter);
-    if (!rows[r].wants_logits) continue;
-    assert(s->n_logits < s->max_logits);
-    s->logit_rows[s->n_logits++] = r;
+    assert(rows[r].part == EL_ROW_HEAD ? !rows[r].wants_logits : !s->all.n_head);
+    assert(rows[r].part != EL_ROW_TAIL || s->all.n_tail == r);
+    add_row(s, &s->all, r);
+    s->n_logits += rows[r].wants_logits;
+    n_on += goes_on(s, &rows[r]);
   }
-  cut_tiles(s);
-  el_act_shape(&s->in_embd, h->n_embd, n_rows);
-  el_act_shape(&s->in_attn, h->n_head * h->head_dim, n_rows);
-  el_act_shape(&s->in_ff, h->n_ff, n_rows);
-  if (s->n_logits) el_act_shape(&s->in_head, h->n_embd, s->n_logits);
+  assert(s->n_logits <= s->max_logits);
+  s->last = n_on < n_rows ? &s->some : &s->all;
+  for (int r = 0; r < n_rows && n_on < n_rows; r++)
+    if (goes_on(s, &rows[r])) add_row(s, &s->some, r);
+  shape_inputs(s, n_rows);
   for (int l = 0; l < h->n_layers; l++) atomic_store_explicit(&s->attn_next[l], 0, memory_order_relaxed);
   plan(s);
   if (s->profile) s->mark = el_seconds();
   el_threads_run_phases(s->threads, s->n_phases, forward, s);
   done(s, EL_PART_WAIT, 0);
   return s->logits;
+}
+
+static bool new_view(row_view *v, size_t max_rows) {
+  v->rows = calloc(max_rows, sizeof *v->rows);
+  v->tiles = calloc(max_rows, sizeof *v->tiles);
+  v->groups.at = calloc(max_rows, sizeof *v->groups.at);
+  return v->rows && v->tiles && v->groups.at;
+}
+
+static void free_view(row_view *v) {
+  free(v->rows);
+  free(v->tiles);
+  free(v->groups.at);
 }
 
 static float *new_floats(size_t n) {
@@ -594,19 +706,17 @@ el_status el_step_new(const el_model *m, el_threads *threads, unsigned char *kv,
                  .max_logits = max_logits,
                  .max_ctx = max_ctx};
   size_t rows = (size_t)max_rows, hd = (size_t)h->head_dim;
-  s->logit_rows = calloc((size_t)max_logits, sizeof *s->logit_rows);
   s->x = new_floats(rows * (size_t)h->n_embd);
   s->qkv = new_floats(rows * (size_t)(h->n_head + 2 * h->n_head_kv) * hd);
   s->gate_up = new_floats(rows * 2 * (size_t)h->n_ff);
   s->logits = new_floats((size_t)max_logits * (size_t)h->n_vocab);
   s->cos_sin = new_floats(rows * (size_t)h->n_rot);
   s->attn_next = calloc((size_t)h->n_layers, sizeof *s->attn_next);
-  s->tiles = calloc(rows, sizeof *s->tiles);
   s->scratch = calloc((size_t)nth, sizeof *s->scratch);
   s->in_own = calloc((size_t)nth, sizeof *s->in_own);
   s->phases = calloc((size_t)h->n_layers * MAX_PHASES_LAYER + MAX_PHASES_REST, sizeof *s->phases);
-  bool ok = s->logit_rows && s->x && s->qkv && s->gate_up && s->logits && s->cos_sin && s->attn_next && s->tiles &&
-            s->scratch && s->in_own && s->phases;
+  bool ok = new_view(&s->all, rows) && new_view(&s->some, rows) && s->x && s->qkv && s->gate_up && s->logits &&
+            s->cos_sin && s->attn_next && s->scratch && s->in_own && s->phases;
   for (int i = 0; i < nth && ok; i++) ok = (s->scratch[i] = new_floats(el_attn_scratch(h->head_dim)));
   el_status status =
       ok ? EL_OK
@@ -614,7 +724,6 @@ el_status el_step_new(const el_model *m, el_threads *threads, unsigned char *kv,
   if (!status) status = el_act_new(&s->in_embd, h->n_embd, max_rows, err);
   if (!status) status = el_act_new(&s->in_attn, h->n_head * h->head_dim, max_rows, err);
   if (!status) status = el_act_new(&s->in_ff, h->n_ff, max_rows, err);
-  if (!status) status = el_act_new(&s->in_head, h->n_embd, max_logits, err);
   for (int i = 0; i < nth && !status; i++) status = el_act_new(&s->in_own[i], h->n_embd, EL_FEW_ROWS, err);
   if (!status) status = el_apply_new(m->kernels, max_rows, nth, &s->lora, err);
   if (status)
@@ -631,10 +740,10 @@ void el_step_free(el_step *s) {
   if (s->in_own)
     for (int i = 0; i < el_threads_count(s->threads); i++) el_act_free(&s->in_own[i]);
   free(s->scratch);
-  free(s->tiles);
   free(s->in_own);
   free(s->phases);
-  free(s->logit_rows);
+  free_view(&s->all);
+  free_view(&s->some);
   free(s->x);
   free(s->qkv);
   free(s->gate_up);
@@ -644,7 +753,6 @@ void el_step_free(el_step *s) {
   el_act_free(&s->in_embd);
   el_act_free(&s->in_attn);
   el_act_free(&s->in_ff);
-  el_act_free(&s->in_head);
   el_apply_free(&s->lora);
   free(s);
 }
