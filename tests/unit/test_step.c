@@ -17,6 +17,7 @@ typedef struct run {
   fixture f;
   el_adapter *adapters[N_SEQ]; /* ranks differ; every fourth sequence is the base, two share one */
   uint32_t pages[N_SEQ][PAGES_EACH];
+  size_t kv_bytes;
   float *alone; /* [N_SEQ][LEN][n_vocab] logits of each position when its sequence runs alone, token by token */
 } run;
 
@@ -32,11 +33,17 @@ static el_row row_at(const run *r, int seq, int pos) {
                   .wants_logits = true};
 }
 
-static run run_open(const char *isa, int n_threads, el_layout layout) {
+/* NaN: nobody may read what nobody wrote. */
+static void forget_keys_and_values(run *r) {
+  memset(r->f.kv, 0xff, r->kv_bytes);
+}
+
+static run run_open_kv(const char *isa, int n_threads, el_layout layout, el_kv_type kv_type) {
   char path[512];
   test_path(path, sizeof path, "golden/tiny/q4_0.gguf");
-  run r = {.f = fixture_open(path, isa, EL_WEIGHTS_KEEP, n_threads, MAX_ROWS, PAGES_EACH * EL_PAGE_TOKENS,
-                             N_SEQ * PAGES_EACH)};
+  run r = {.f = fixture_open_kv(path, isa, EL_WEIGHTS_KEEP, kv_type, n_threads, MAX_ROWS, PAGES_EACH * EL_PAGE_TOKENS,
+                                N_SEQ * PAGES_EACH)};
+  r.kv_bytes = el_kv_page_bytes(r.f.h, kv_type) * N_SEQ * PAGES_EACH;
   static const int ranks[] = {1, 3, 8, 1, 16, 16, 31, 1, 64, 5, 256, 1};
   for (int s = 0; s < N_SEQ; s++) {
     r.adapters[s] = fixture_random_adapter(&r.f, ranks[s], (uint64_t)s + 1, layout);
@@ -50,8 +57,12 @@ static run run_open(const char *isa, int n_threads, el_layout layout) {
       memcpy(r.alone + ((size_t)s * LEN + (size_t)p) * v, fixture_run(&r.f, &t, 1, p, r.pages[s], adapter_of(&r, s)),
              v * sizeof(float));
     }
-  memset(r.f.kv, 0xff, el_kv_page_bytes(r.f.h, EL_KV_F16) * N_SEQ * PAGES_EACH);
+  forget_keys_and_values(&r);
   return r;
+}
+
+static run run_open(const char *isa, int n_threads, el_layout layout) {
+  return run_open_kv(isa, n_threads, layout, EL_KV_F16);
 }
 
 static void run_close(run *r) {
@@ -60,30 +71,43 @@ static void run_close(run *r) {
   fixture_close(&r->f);
 }
 
-/* Mixes prompt chunks and single tokens of all sequences in a pseudo-random way until all have run. */
-static void mixed_steps(run *r, unsigned seed) {
+/* How many of 16 rows want logits; the last token of a sequence always does. */
+enum { ALL = 16, MOST = 12, FEW = 2, LAST = 0 };
+
+static bool wants(int of_16, unsigned random, int pos) {
+  return (int)(random >> 20) % 16 < of_16 || pos == LEN - 1;
+}
+
+/* What follows are the logits of the rows of a step that want them, in order. */
+static void assert_logits(const run *r, const float *logits, const el_row *rows, const int *row_seq, int n) {
   size_t v = (size_t)r->f.h->n_vocab;
-  int done[N_SEQ] = {0}, steps = 0;
-  for (bool left = true; left; steps++) {
+  for (int i = 0; i < n; i++) {
+    if (!rows[i].wants_logits) continue;
+    assert_memory_equal(logits, r->alone + ((size_t)row_seq[i] * LEN + (size_t)rows[i].pos) * v, v * sizeof(float));
+    logits += v;
+  }
+}
+
+/* Mixes prompt chunks and single tokens of all sequences in a pseudo-random way until all have run. */
+static void mixed_steps(run *r, unsigned seed, int of_16) {
+  int done[N_SEQ] = {0};
+  for (bool left = true; left;) {
     el_row rows[MAX_ROWS];
-    int n = 0, row_seq[MAX_ROWS], row_pos[MAX_ROWS];
+    int n = 0, row_seq[MAX_ROWS], first = (int)(seed >> 8) % N_SEQ;
     left = false;
     for (int i = 0; i < N_SEQ; i++) {
-      int s = (i + (int)(seed >> 8)) % N_SEQ;
+      int s = (first + i) % N_SEQ;
       seed = seed * 1664525u + 1013904223u;
       int chunk = (int)(seed >> 16) % 9 - 1;
       for (; chunk > 0 && done[s] < LEN; chunk--, done[s]++, n++) {
+        seed = seed * 1664525u + 1013904223u;
         rows[n] = row_at(r, s, done[s]);
+        rows[n].wants_logits = wants(of_16, seed, done[s]);
         row_seq[n] = s;
-        row_pos[n] = done[s];
       }
       left |= done[s] < LEN;
     }
-    if (!n) continue;
-    const float *logits = el_step_run(r->f.step, rows, n);
-    for (int i = 0; i < n; i++)
-      assert_memory_equal(logits + (size_t)i * v, r->alone + ((size_t)row_seq[i] * LEN + (size_t)row_pos[i]) * v,
-                          v * sizeof(float));
+    if (n) assert_logits(r, el_step_run(r->f.step, rows, n), rows, row_seq, n);
   }
 }
 
@@ -91,9 +115,29 @@ static void a_rows_logits_are_bit_identical_whoever_shares_the_step(void **state
   for (int i = 0; el_kernels_at(i); i++)
     for (size_t l = 0; l < N_LAYOUTS; l++) {
       run r = run_open(el_kernels_at(i)->name, 1 + i, layouts[l]);
-      for (unsigned seed = 1; seed < 5; seed++) mixed_steps(&r, seed * 2654435761u);
+      for (unsigned seed = 1; seed < 5; seed++) mixed_steps(&r, seed * 2654435761u, ALL);
       run_close(&r);
     }
+}
+
+static void rows_without_logits_leave_the_same_keys_and_values_and_change_no_logits(void **state) {
+  for (el_kv_type type = EL_KV_F16; type <= EL_KV_Q8; type++)
+    for (int i = 0; el_kernels_at(i); i++)
+      for (size_t l = 0; l < N_LAYOUTS; l++) {
+        run r = run_open_kv(el_kernels_at(i)->name, 1 + i, layouts[l], type);
+        unsigned char *all = malloc(r.kv_bytes);
+        assert_non_null(all);
+        mixed_steps(&r, 1, ALL);
+        memcpy(all, r.f.kv, r.kv_bytes);
+        static const int shares[] = {LAST, FEW, MOST};
+        for (unsigned k = 0; k < sizeof shares / sizeof *shares; k++) {
+          forget_keys_and_values(&r);
+          mixed_steps(&r, (k + 2) * 2654435761u, shares[k]);
+          assert_memory_equal(r.f.kv, all, r.kv_bytes);
+        }
+        free(all);
+        run_close(&r);
+      }
 }
 
 static void threads_and_instruction_sets_do_not_change_a_bit(void **state) {
@@ -113,9 +157,9 @@ static void threads_and_instruction_sets_do_not_change_a_bit(void **state) {
 /* Two of three sequences go through their first layers in some steps and through the others in later ones, beside
  * sequences that do all at once (which ones: `which`): logits are those of whole rows, and states at the taps are the
  * same in each mix. */
-static void rows_in_two_parts(run *r, const int *taps, int n_taps, int which, unsigned seed, float *states) {
+static void rows_in_two_parts(run *r, const int *taps, int n_taps, int which, unsigned seed, int of_16, float *states) {
   el_error e;
-  size_t v = (size_t)r->f.h->n_vocab, width = (size_t)(n_taps * r->f.h->n_embd);
+  size_t width = (size_t)(n_taps * r->f.h->n_embd);
   assert_int_equal(el_step_taps(r->f.step, taps, n_taps, &e), EL_OK);
   int head[N_SEQ] = {0}, done[N_SEQ] = {0}; /* positions that went through the first layers; through all */
   for (bool left = true; left;) {
@@ -130,7 +174,7 @@ static void rows_in_two_parts(run *r, const int *taps, int n_taps, int which, un
         for (int chunk = (int)(seed >> 16) % 7 - 1; chunk > 0 && at[s] < most; chunk--, at[s]++, n++) {
           rows[n] = row_at(r, s, at[s]);
           rows[n].part = part;
-          rows[n].wants_logits = part != EL_ROW_HEAD;
+          rows[n].wants_logits = part != EL_ROW_HEAD && wants(of_16, seed * (unsigned)(2 * chunk + 1), at[s]);
           rows[n].states = states + ((size_t)s * LEN + (size_t)at[s]) * width;
           row_seq[n] = s;
         }
@@ -139,10 +183,7 @@ static void rows_in_two_parts(run *r, const int *taps, int n_taps, int which, un
     }
     left = false;
     for (int s = 0; s < N_SEQ; s++) left |= done[s] < LEN;
-    if (!n) continue;
-    const float *logits = el_step_run(r->f.step, rows, n);
-    for (int i = 0; i < n && rows[i].part != EL_ROW_HEAD; i++, logits += v)
-      assert_memory_equal(logits, r->alone + ((size_t)row_seq[i] * LEN + (size_t)rows[i].pos) * v, v * sizeof(float));
+    if (n) assert_logits(r, el_step_run(r->f.step, rows, n), rows, row_seq, n);
   }
 }
 
@@ -153,11 +194,20 @@ static void a_row_may_stop_after_some_layers_and_go_on_in_a_later_step(void **st
     const int all[] = {0, 1, n_layers};
     size_t n = (size_t)N_SEQ * LEN * 3 * (size_t)r.f.h->n_embd;
     float *first = calloc(n, sizeof *first), *again = calloc(n, sizeof *again);
-    rows_in_two_parts(&r, all, 3, 0, 1, first);
-    rows_in_two_parts(&r, all, 3, 0, 2, again);
-    assert_memory_equal(first, again, n * sizeof *first);
-    rows_in_two_parts(&r, all, 2, 1, 3, first);
-    rows_in_two_parts(&r, (const int[]){n_layers - 1}, 1, 2, 4, first);
+    rows_in_two_parts(&r, all, 3, 0, 1, ALL, first);
+    static const int shares[] = {ALL, MOST, FEW, LAST};
+    for (unsigned k = 0; k < sizeof shares / sizeof *shares; k++) {
+      memset(again, 0, n * sizeof *again);
+      forget_keys_and_values(&r);
+      rows_in_two_parts(&r, all, 3, 0, 2 + k, shares[k], again);
+      assert_memory_equal(first, again, n * sizeof *first);
+    }
+    for (unsigned k = 0; k < sizeof shares / sizeof *shares; k++) {
+      forget_keys_and_values(&r);
+      rows_in_two_parts(&r, all, 2, 1, 8 + k, shares[k], first);
+      forget_keys_and_values(&r);
+      rows_in_two_parts(&r, (const int[]){n_layers - 1}, 1, 2, 16 + k, shares[k], first);
+    }
     free(first);
     free(again);
     run_close(&r);
@@ -240,6 +290,30 @@ static void a_long_prompt_gives_the_same_bits_however_it_is_cut(void **state) {
   }
 }
 
+static void a_long_prompt_whose_last_row_alone_wants_logits_gives_the_same_bits(void **state) {
+  enum { DECODED = 5, PROMPT = LONG - DECODED };
+  char path[512];
+  test_path(path, sizeof path, "golden/tiny/q4_0.gguf");
+  uint32_t pages[LONG_PAGES];
+  for (uint32_t i = 0; i < LONG_PAGES; i++) pages[i] = i;
+  int tokens[LONG];
+  for (int i = 0; i < LONG; i++) tokens[i] = token_of(1, i, n_vocab_of_tiny());
+  for (el_kv_type type = EL_KV_F16; type <= EL_KV_Q8; type++)
+    for (int i = 0; el_kernels_at(i); i++)
+      for (int threads = 1; threads <= 3; threads += 2) {
+        const char *isa = el_kernels_at(i)->name;
+        float *all = long_prompt(isa, type, threads, LONG);
+        fixture f = fixture_open_kv(path, isa, EL_WEIGHTS_KEEP, type, threads, LONG, LONG, LONG_PAGES);
+        size_t v = (size_t)f.h->n_vocab;
+        assert_memory_equal(fixture_run(&f, tokens, PROMPT, 0, pages, NULL), all + (PROMPT - 1) * v, v * sizeof *all);
+        for (int pos = PROMPT; pos < LONG; pos++)
+          assert_memory_equal(fixture_run(&f, tokens + pos, 1, pos, pages, NULL), all + (size_t)pos * v,
+                              v * sizeof *all);
+        fixture_close(&f);
+        free(all);
+      }
+}
+
 static void keys_and_values_of_8_bits_change_logits_little(void **state) {
   size_t n = LONG * (size_t)n_vocab_of_tiny();
   float *f16 = long_prompt(NULL, EL_KV_F16, 1, 0), *q8 = long_prompt(NULL, EL_KV_Q8, 1, 0);
@@ -271,11 +345,13 @@ static void adapters_change_the_answer(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_rows_logits_are_bit_identical_whoever_shares_the_step),
+      cmocka_unit_test(rows_without_logits_leave_the_same_keys_and_values_and_change_no_logits),
       cmocka_unit_test(threads_and_instruction_sets_do_not_change_a_bit),
       cmocka_unit_test(a_row_may_stop_after_some_layers_and_go_on_in_a_later_step),
       cmocka_unit_test(taps_that_make_no_sense_are_refused),
       cmocka_unit_test(one_step_advances_as_many_adapters_as_there_are_rows),
       cmocka_unit_test(a_long_prompt_gives_the_same_bits_however_it_is_cut),
+      cmocka_unit_test(a_long_prompt_whose_last_row_alone_wants_logits_gives_the_same_bits),
       cmocka_unit_test(keys_and_values_of_8_bits_change_logits_little),
       cmocka_unit_test(adapters_change_the_answer),
   };
