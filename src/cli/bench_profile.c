@@ -87,10 +87,11 @@ static double kv_bytes(const profile *p, int npl) {
   return npl * positions * (double)(el_kv_page_bytes(p->steps.h, p->steps.kv_type) / EL_PAGE_TOKENS);
 }
 
-/* Operations of the linear layers for one token, without the vocabulary. */
-static double linear_operations(const el_hparams *h) {
-  const double width = (double)h->head_dim * (h->n_head + h->n_head_kv);
-  return 4.0 * h->n_layers * h->n_embd * width + 6.0 * h->n_layers * h->n_embd * h->n_ff;
+/* Operations of the linear layers for one token of a prompt, without the vocabulary; of the last layer keys and values
+ * alone, since a prompt's last token is the only one that goes on there. */
+static double prompt_operations(const el_hparams *h) {
+  const double q = (double)h->head_dim * h->n_head, kv = (double)h->head_dim * h->n_head_kv;
+  return (h->n_layers - 1) * (4.0 * h->n_embd * (q + kv) + 6.0 * h->n_embd * h->n_ff) + 4.0 * h->n_embd * kv;
 }
 
 static void print_parts(const tally *a, const tally *b) {
@@ -119,7 +120,7 @@ static bool measure(profile *p, int npl) {
   const el_peak_loop *loop = el_peak_loop_of(p->steps.kernels->name, EL_PEAK_INT8);
   const double peak = loop ? el_cli_bench_compute(p->steps.threads, loop, 1).median : 0;
   const double prompt_speed = prompt.rows / prompt.seconds, speed = generated.rows / generated.seconds,
-               gops = prompt_speed * linear_operations(p->steps.h) * 1e-9, bytes = kv_bytes(p, npl),
+               gops = prompt_speed * prompt_operations(p->steps.h) * 1e-9, bytes = kv_bytes(p, npl),
                kv_speed = bytes * generated.steps / generated.parts[EL_PART_ATTENTION] * 1e-9;
   if (p->with->json) {
     json_t *entry = json_pack("{s:i, s:o, s:o, s:f, s:f, s:f}", "npl", npl, "prompt", tally_json(&prompt), "decode",

@@ -51,9 +51,9 @@ typedef struct row_range {
   int first, n;
 } row_range;
 
-/* Rows of the step: row i of them is at index i in the buffers of the step. */
+/* All or some of the rows of the step, as they stand in its buffers while they are those that it computes. */
 typedef struct row_view {
-  int *rows; /* [n_rows] which they are, ascending */
+  int *rows; /* [n_rows] which of the step's rows they are, ascending */
   int n_rows;
   int n_head, n_tail; /* of them */
   row_range *tiles;   /* [n_tiles] rows of one sequence at consecutive positions: they share a pass over its pages */
@@ -75,7 +75,7 @@ struct el_step {
   const row_view *last; /* the rows that go on in the last layer, logits' rows first: `some`, or `all` */
   int taps[EL_MAX_TAPS], n_taps;
 
-  /* Row-major, one row of the step, or of `last`, a row. */
+  /* Row-major, one row of the step a row; from attention on in the last layer, one of `last`. */
   float *x;        /* [rows, n_embd] the residual stream */
   float *qkv;      /* [rows, q | k | v] */
   float *gate_up;  /* [rows, n_ff | n_ff] */
@@ -216,10 +216,11 @@ static void share_ff(const el_step *s, el_turn turn, int *begin, int *end) {
   el_share(s->m->h.n_ff, EL_GROUP, turn.rank, turn.size, begin, end);
 }
 
-/* A thread's tiles of parts [first, end), whose tiles are one range that the threads share. */
+/* A thread's tiles of parts [first, end), which take the same rows: their tiles are one range that the threads share.
+ */
 static void share_parts(const linears *p, int first, int end, el_turn turn, int from[3], int to[3]) {
   int total = 0, from_all, to_all, at = 0;
-  for (int i = first; i < end; i++) total += p->parts[i].w->n_tiles;
+  for (int i = first; i < end && p->parts[i].rows.n; i++) total += p->parts[i].w->n_tiles;
   el_share(total, 1, turn.rank, turn.size, &from_all, &to_all);
   for (int i = first; i < end; at += p->parts[i++].w->n_tiles) {
     int n = p->parts[i].w->n_tiles;
@@ -242,7 +243,6 @@ static void share_tiles(const el_step *s, const linears *p, el_turn turn, int fr
   for (int i = 0, next; i < p->n_parts; i = next) {
     for (next = i + 1; next < p->n_parts && p->parts[next].rows.n == p->parts[i].rows.n;) next++;
     share_parts(p, i, next, turn, from, to);
-    for (int none = i; none < next && !p->parts[i].rows.n; none++) to[none] = from[none];
   }
 }
 
