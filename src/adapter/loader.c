@@ -101,7 +101,7 @@ static el_status run(el_loader *l, el_load *load) {
   if (!status) status = el_packer_plan_combined(l->packer, sources, n, &load->size, &load->error);
   if (!status) {
     bool fits = load->size.n_blocks <= load->n_blocks && (load->consecutive || !load->size.consecutive);
-    load->end = fits ? EL_LOAD_DONE : EL_LOAD_SIZED;
+    load->end = fits ? EL_LOADED : EL_LOAD_SIZED;
     if (fits) load->adapter = el_packer_pack(l->packer, l->pool->base, load->blocks);
   }
   for (int i = 0; i < n; i++) el_lora_file_close(files[i]);
@@ -112,12 +112,12 @@ static el_status run(el_loader *l, el_load *load) {
 
 static void work(el_loader *l, el_load *load) {
   uint64_t begin = el_now_ns();
-  load->end = EL_LOAD_FAILED;
+  load->end = EL_LOAD_BROKEN;
   load->has_signature = load->permanent = false;
   load->adapter = NULL;
   load->size = (el_pack_size){0};
   load->error = (el_error){0};
-  if (run(l, load)) load->end = EL_LOAD_FAILED;
+  if (run(l, load)) load->end = EL_LOAD_BROKEN;
   load->ns = el_now_ns() - begin;
 }
 
@@ -139,7 +139,7 @@ void el_loader_pretend(el_loader *l, const el_pack_size *size, el_adapter *adapt
   assert(!l->n_threads && l->ended < l->pushed);
   el_load *load = at(l, l->ended++);
   bool fits = size->n_blocks <= load->n_blocks && (load->consecutive || !size->consecutive);
-  load->end = fits ? EL_LOAD_DONE : EL_LOAD_SIZED;
+  load->end = fits ? EL_LOADED : EL_LOAD_SIZED;
   load->has_signature = load->permanent = false;
   load->size = *size;
   load->adapter = fits ? adapter : NULL;

@@ -12,11 +12,11 @@
 
 enum { EL_MAX_LOADS = 4 }; /* handed over and not taken back: the loader goes on while the engine is in a step */
 
-typedef enum el_load_end {
-  EL_LOAD_DONE,
+typedef enum el_load_outcome {
+  EL_LOADED,
   EL_LOAD_SIZED, /* it needs `size`, which is more than there was, or other blocks */
-  EL_LOAD_FAILED
-} el_load_end;
+  EL_LOAD_BROKEN
+} el_load_outcome;
 
 typedef struct el_load {
   /* The engine thread's part. */
@@ -26,7 +26,7 @@ typedef struct el_load {
   bool consecutive; /* the blocks are */
 
   /* The loader's. */
-  el_load_end end;
+  el_load_outcome end;
   el_error error;
   el_signature signature;
   bool has_signature, permanent; /* permanent: it fails again while the signature stays the same */

@@ -29,13 +29,12 @@ static bool parse_range(const char *text, int *min, int *max) {
   return true;
 }
 
-static int check_lengths(const el_cli_command *self, el_load_run *r) {
-  const el_load_options *o = r->options;
-  if (!parse_range(o->input, &r->spec.in_min, &r->spec.in_max))
-    return el_cli_usage_error(self, "--input: '%s' is not a number of tokens from 1 to %d, or MIN:MAX", o->input,
+int el_load_parse_lengths(const el_cli_command *self, const char *input, const char *output, el_load_spec *spec) {
+  if (!parse_range(input, &spec->in_min, &spec->in_max))
+    return el_cli_usage_error(self, "--input: '%s' is not a number of tokens from 1 to %d, or MIN:MAX", input,
                               MAX_LENGTH);
-  if (!parse_range(o->output, &r->spec.out_min, &r->spec.out_max))
-    return el_cli_usage_error(self, "--output: '%s' is not a number of tokens from 1 to %d, or MIN:MAX", o->output,
+  if (!parse_range(output, &spec->out_min, &spec->out_max))
+    return el_cli_usage_error(self, "--output: '%s' is not a number of tokens from 1 to %d, or MIN:MAX", output,
                               MAX_LENGTH);
   return -1;
 }
@@ -59,7 +58,7 @@ static int check(const el_cli_command *self, el_load_run *r) {
     return el_cli_usage_error(self, "--rate: an open loop needs more than 0");
   if (o->seed > INT64_MAX || o->prompt_seed > INT64_MAX) /* JSON readers have no more */
     return el_cli_usage_error(self, "--%s: more than 2^63-1", o->seed > INT64_MAX ? "seed" : "prompt-seed");
-  return check_lengths(self, r);
+  return el_load_parse_lengths(self, o->input, o->output, &r->spec);
 }
 
 /* As many connections as the system lets this program have. */

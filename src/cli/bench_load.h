@@ -50,6 +50,8 @@ typedef struct el_load_run {
   size_t n_samples, cap_samples;
 } el_load_run;
 
+/* --input and --output, each a number or MIN:MAX. -1, or the exit status of a mistake that has been said. */
+int el_load_parse_lengths(const el_cli_command *self, const char *input, const char *output, el_load_spec *spec);
 /* Runs the load. Returns -1, or the exit status of a failure that has been said. */
 int el_load_run_all(el_load_run *r);
 /* The table, or with --json the file too. The exit status. */

@@ -35,9 +35,9 @@ static json_t *workload_json(const el_load_run *r) {
   return w;
 }
 
-static json_t *summary_json(const el_load_run *r, const el_load_summary *s) {
-  json_t *slo = json_pack("{s:f, s:I, s:I}", "first_text_seconds", (double)r->options->slo_first, "met",
-                          (json_int_t)s->slo_met, "of", (json_int_t)s->slo_of);
+json_t *el_load_summary_json(const el_load_summary *s, double slo_first) {
+  json_t *slo = json_pack("{s:f, s:I, s:I}", "first_text_seconds", slo_first, "met", (json_int_t)s->slo_met, "of",
+                          (json_int_t)s->slo_of);
   return json_pack("{s:f, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o}",
                    "seconds", s->seconds, "sent", (json_int_t)s->n, "done", (json_int_t)s->done, "failed",
                    (json_int_t)s->errors, "cut", (json_int_t)s->cut, "requests_per_second", s->requests_per_second,
@@ -128,8 +128,8 @@ json_t *el_load_report_json(const el_load_run *r, const el_load_summary *s, cons
   return json_pack("{s:s, s:s, s:I, s:b, s:{s:s, s:o}, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
                    "schema", "edgelora-load/1", "version", el_version(), "began", (json_int_t)r->began, "interrupted",
                    r->signal != 0, "machine", "cpu", cpu, "load", time_json(r->load), "server", server, "workload",
-                   workload_json(r), "summary", summary_json(r, s), "errors", errors_json(r), "cache", cache_json(r),
-                   "memory", memory_json(r), "energy", energy_json(r, s), "generator", generator, "gap_percentiles",
-                   gap_percentiles(gaps, r->log.n_gaps), "adapters", names, "request_columns", columns, "requests",
-                   requests);
+                   workload_json(r), "summary", el_load_summary_json(s, (double)r->options->slo_first), "errors",
+                   errors_json(r), "cache", cache_json(r), "memory", memory_json(r), "energy", energy_json(r, s),
+                   "generator", generator, "gap_percentiles", gap_percentiles(gaps, r->log.n_gaps), "adapters", names,
+                   "request_columns", columns, "requests", requests);
 }

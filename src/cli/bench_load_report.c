@@ -46,6 +46,23 @@ static void print_spread(const char *title, const el_load_spread *s, double unit
   putchar('\n');
 }
 
+void el_load_print_summary(const el_load_summary *s, double slo_first) {
+  printf("throughput  %.3f requests/s, %.1f tokens/s in, %.1f tokens/s out\n\n", s->requests_per_second,
+         s->tokens_in_per_second, s->tokens_out_per_second);
+  printf("%-24s %10s %10s %10s %10s %10s\n", "", "mean", "p50", "p90", "p99", "max");
+  print_spread("latency, s", &s->latency, 1);
+  print_spread("first text, s", &s->first, 1);
+  print_spread("between texts, ms", &s->gap, 1e3);
+  print_spread("a token of a request, ms", &s->per_token, 1e3);
+  print_spread("sent late, ms", &s->late, 1e3);
+  printf("\nSLO         ");
+  if (s->slo_of)
+    printf("%.1f%% (%zu of %zu) with the first text within %g s\n", 100 * (double)s->slo_met / (double)s->slo_of,
+           s->slo_met, s->slo_of, slo_first);
+  else
+    puts("no request");
+}
+
 static void print_errors(const el_load_run *r, const el_load_summary *s) {
   printf("errors      ");
   if (!s->errors) puts("none");
@@ -93,20 +110,7 @@ static void print_table(const el_load_run *r, const el_load_summary *s) {
   printf("; %.1f s\n", s->seconds);
   if (s->other_lengths) printf("            %zu of them with other lengths than asked for\n", s->other_lengths);
   if (s->uncounted) printf("            %zu of them without a count of tokens: texts are counted\n", s->uncounted);
-  printf("throughput  %.3f requests/s, %.1f tokens/s in, %.1f tokens/s out\n\n", s->requests_per_second,
-         s->tokens_in_per_second, s->tokens_out_per_second);
-  printf("%-24s %10s %10s %10s %10s %10s\n", "", "mean", "p50", "p90", "p99", "max");
-  print_spread("latency, s", &s->latency, 1);
-  print_spread("first text, s", &s->first, 1);
-  print_spread("between texts, ms", &s->gap, 1e3);
-  print_spread("a token of a request, ms", &s->per_token, 1e3);
-  print_spread("sent late, ms", &s->late, 1e3);
-  printf("\nSLO         ");
-  if (s->slo_of)
-    printf("%.1f%% (%zu of %zu) with the first text within %g s\n", 100 * (double)s->slo_met / (double)s->slo_of,
-           s->slo_met, s->slo_of, (double)o->slo_first);
-  else
-    puts("no request");
+  el_load_print_summary(s, (double)o->slo_first);
   print_errors(r, s);
   print_server(r);
   if (!r->energy.kind)

@@ -7,6 +7,10 @@
 #include "cli/bench_load.h"
 #include "cli/load/summary.h"
 
+/* Throughput, latencies and SLO, as lines of the table. */
+void el_load_print_summary(const el_load_summary *s, double slo_first);
+/* The same as JSON: "summary" of the file. NULL: no memory. */
+json_t *el_load_summary_json(const el_load_summary *s, double slo_first);
 /* gaps: those of the log, sorted. NULL: no memory. */
 json_t *el_load_report_json(const el_load_run *r, const el_load_summary *s, const double *gaps);
 

@@ -5,7 +5,7 @@
 
 static const el_cli_command *const benches[] = {&el_cmd_bench_batch,   &el_cmd_bench_peak,  &el_cmd_bench_kernels,
                                                 &el_cmd_bench_threads, &el_cmd_bench_cache, &el_cmd_bench_load,
-                                                &el_cmd_bench_report};
+                                                &el_cmd_bench_report,  &el_cmd_bench_plan};
 enum { N_BENCHES = sizeof benches / sizeof *benches };
 
 static void print_help(FILE *out) {

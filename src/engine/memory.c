@@ -295,13 +295,13 @@ void el_memory_collect(el_memory *m, void (*failed)(void *user, el_entry *entry,
   for (el_load *load; (load = el_loader_result(m->loader)); el_loader_pop(m->loader)) {
     el_entry *e = load->entry;
     switch (load->end) {
-      case EL_LOAD_DONE: take_adapter(m, load); break;
+      case EL_LOADED: take_adapter(m, load); break;
       case EL_LOAD_SIZED:
         el_pool_give(&m->pool, load->blocks, load->n_blocks);
         atomic_store(&e->state, EL_ADAPTER_ON_DISK);
         el_registry_learn(m->registry, e, load->has_signature ? &load->signature : NULL, &load->size);
         break;
-      case EL_LOAD_FAILED:
+      case EL_LOAD_BROKEN:
         take_failure(m, load);
         failed(user, e, &load->error);
         break;

@@ -120,11 +120,11 @@ static void assert_is_the_sum(rig *r, const el_adapter_scale *scales, size_t n) 
     el_entry *e;
     assert_int_equal(el_registry_get(r->registry, scales[i].adapter, &e, NULL), EL_OK);
     el_load *l = load(r, e, (uint32_t)i * 40);
-    if (l->end != EL_LOAD_DONE) fail_msg("%s", l->error.message);
+    if (l->end != EL_LOADED) fail_msg("%s", l->error.message);
     parts[i] = l->adapter;
   }
   el_load *l = load(r, combine(r, scales, n), 160);
-  if (l->end != EL_LOAD_DONE) fail_msg("%s", l->error.message);
+  if (l->end != EL_LOADED) fail_msg("%s", l->error.message);
   sum = l->adapter;
   float x[1024];
   for (int i = 0; i < 1024; i++) x[i] = sinf((float)(i * i));
@@ -235,7 +235,7 @@ static void ranks_above_the_limit_are_refused_with_the_figure(void **state) {
   rig r;
   open_rig(&r);
   el_load *l = load(&r, COMBINE(&r, {"huge", 1}, {"small", 1}, {"large", 1}), 0);
-  assert_int_equal(l->end, EL_LOAD_FAILED);
+  assert_int_equal(l->end, EL_LOAD_BROKEN);
   assert_int_equal(l->error.code, EL_ERR_INVALID);
   assert_contains(l->error.message, "add up to 295");
   assert_contains(l->error.message, "256");

@@ -76,7 +76,7 @@ static el_load *load(rig *r, uint32_t n_given, bool consecutive) {
   l = el_loader_result(r->loader);
   assert_non_null(l);
   bool mine[N_BLOCKS] = {false};
-  uint32_t n = l->end == EL_LOAD_DONE ? l->size.n_blocks : 0;
+  uint32_t n = l->end == EL_LOADED ? l->size.n_blocks : 0;
   for (uint32_t i = 0; i < n; i++) mine[l->blocks[i]] = true;
   for (uint32_t b = 0; b < N_BLOCKS; b++)
     for (size_t i = 0; !mine[b] && i < r->pool.block_bytes; i++)
@@ -124,7 +124,7 @@ static void an_adapter_is_the_same_in_whatever_blocks_it_lies(void **state) {
     if (size.n_blocks <= N_GIVEN) {
       if (size.consecutive) assert_int_equal(load(&r, size.n_blocks, false)->end, EL_LOAD_SIZED);
       l = load(&r, size.n_blocks, size.consecutive);
-      assert_int_equal(l->end, EL_LOAD_DONE);
+      assert_int_equal(l->end, EL_LOADED);
       assert_is_the_file(&r, l->adapter);
       consecutive = consecutive || size.consecutive;
       scattered = scattered || (!size.consecutive && size.n_blocks > 1);
@@ -136,7 +136,7 @@ static void an_adapter_is_the_same_in_whatever_blocks_it_lies(void **state) {
 
 static void assert_works_again(rig *r) {
   el_load *l = load(r, N_GIVEN, true);
-  if (l->end != EL_LOAD_DONE) fail_msg("%s", l->error.message);
+  if (l->end != EL_LOADED) fail_msg("%s", l->error.message);
   assert_is_the_file(r, l->adapter);
 }
 
@@ -148,7 +148,7 @@ static void a_failed_allocation_fails_the_load_only(void **state) {
     fail_after(n, false);
     el_load *l = load(&r, N_GIVEN, true);
     failed = stop_failing();
-    assert_int_equal(l->end, failed ? EL_LOAD_FAILED : EL_LOAD_DONE);
+    assert_int_equal(l->end, failed ? EL_LOAD_BROKEN : EL_LOADED);
     if (failed && l->error.code != EL_ERR_NO_MEMORY) fail_msg("allocation %d: %s", n, l->error.message);
   }
   assert_true(n > 10);
@@ -164,9 +164,9 @@ static void a_failed_file_call_fails_the_load_with_its_reason(void **state) {
     fail_file_call(n);
     el_load *l = load(&r, N_GIVEN, true);
     failed = stop_failing_file_calls();
-    if (!failed) assert_int_equal(l->end, EL_LOAD_DONE);
-    if (l->end == EL_LOAD_DONE) continue; /* a look at the files that failed once is taken again */
-    assert_int_equal(l->end, EL_LOAD_FAILED);
+    if (!failed) assert_int_equal(l->end, EL_LOADED);
+    if (l->end == EL_LOADED) continue; /* a look at the files that failed once is taken again */
+    assert_int_equal(l->end, EL_LOAD_BROKEN);
     assert_int_equal(l->error.code, EL_ERR_IO);
     assert_contains(l->error.message, r.path);
     assert_false(l->permanent);
@@ -186,7 +186,7 @@ static void a_truncated_file_is_an_error_at_every_length(void **state) {
   for (off_t size = st.st_size - 1; size >= 0; size -= 1 + size / 23) {
     assert_int_equal(truncate(weights, size), 0);
     el_load *l = load(&r, N_GIVEN, true);
-    assert_int_equal(l->end, EL_LOAD_FAILED);
+    assert_int_equal(l->end, EL_LOAD_BROKEN);
     assert_contains(l->error.message, "adapter_model.safetensors");
     assert_true(l->permanent);
   }
@@ -212,11 +212,11 @@ static void a_file_that_changes_while_it_is_read_is_read_again_once(void **state
   before_read = change_the_file;
   changes = 1;
   el_load *l = load(&r, N_GIVEN, true);
-  assert_int_equal(l->end, EL_LOAD_DONE);
+  assert_int_equal(l->end, EL_LOADED);
   changes = 1000;
   l = load(&r, N_GIVEN, true);
   before_read = NULL;
-  assert_int_equal(l->end, EL_LOAD_FAILED);
+  assert_int_equal(l->end, EL_LOAD_BROKEN);
   assert_int_equal(l->error.code, EL_ERR_IO);
   assert_contains(l->error.message, "changed while it was read");
   assert_works_again(&r);
@@ -273,7 +273,7 @@ static void loads_of_both_threads_are_right_and_in_order(void **state) {
     for (int i = 0; i < n; i++) {
       el_load *l = el_loader_result(r.loader);
       assert_non_null(l);
-      assert_int_equal(l->end, EL_LOAD_DONE);
+      assert_int_equal(l->end, EL_LOADED);
       assert_int_equal(l->blocks[0], i * GIVEN);
       assert_is_the_file(&r, l->adapter);
       el_loader_pop(r.loader);

@@ -1,0 +1,281 @@
+/* edgelora bench plan: what a machine will do under a load, without the load and without the time. */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "cli/bench_load.h"
+#include "cli/bench_plan.h"
+#include "cli/capacity/shapes.h"
+#include "cli/plan_measure.h"
+#include "cli/signals.h"
+
+/* ---- options */
+
+static int check_source(const el_cli_command *self, const el_plan *p) {
+  const el_plan_options *o = p->options;
+  if (o->costs && o->shape) return el_cli_usage_error(self, "--costs and --shape: costs are either read or computed");
+  if ((o->costs || o->shape) && (p->common.model || o->adapter))
+    return el_cli_usage_error(self, "%s: nothing is measured with %s", p->common.model ? "--model" : "--adapter",
+                              o->costs ? "--costs" : "--shape");
+  if (o->shape && (o->gops <= 0 || o->gbs <= 0))
+    return el_cli_usage_error(self, "--shape needs --gops and --gbs: what the machine computes and reads");
+  if (!o->shape && (o->gops > 0 || o->gbs > 0))
+    return el_cli_usage_error(self, "--gops and --gbs: only with --shape, else costs are measured or read");
+  if (o->costs && o->save_costs) return el_cli_usage_error(self, "--save-costs: %s has them already", o->costs);
+  return -1;
+}
+
+static int check(const el_cli_command *self, el_plan *p) {
+  const el_plan_options *o = p->options;
+  int code = check_source(self, p);
+  if (code >= 0) return code;
+  if (!el_balance_get(o->balance, &p->balance))
+    return el_cli_usage_error(self, "--balance: '%s' is none of random, hash and share", o->balance);
+  if (o->own_adapter && !o->clients) return el_cli_usage_error(self, "--own-adapter needs --clients");
+  if (o->own_adapter && !o->n_adapters) return el_cli_usage_error(self, "--own-adapter: there are no adapters");
+  if (o->nodes > 1 && o->clients) return el_cli_usage_error(self, "--nodes: a balancer needs an open loop");
+  if (!o->clients && !o->replay && o->rate <= 0)
+    return el_cli_usage_error(self, "--rate: an open loop needs more than 0");
+  if (o->duration <= 0 && !o->replay && !o->n_requests)
+    return el_cli_usage_error(self, "--duration: needs more than 0, or --requests");
+  if (o->seed > INT64_MAX) return el_cli_usage_error(self, "--seed: more than 2^63-1");
+  const el_engine_options *e = &p->common.options;
+  if (e->n_slots > EL_MAX_SLOTS) return el_cli_usage_error(self, "--slots: %d is above %d", e->n_slots, EL_MAX_SLOTS);
+  if (e->n_slots > e->step_rows)
+    return el_cli_usage_error(self, "--step-rows: %d is below --slots, %d: each slot may need a row", e->step_rows,
+                              e->n_slots);
+  if (e->step_rows > EL_MAX_STEP_ROWS)
+    return el_cli_usage_error(self, "--step-rows: %d is above %d", e->step_rows, EL_MAX_STEP_ROWS);
+  return el_load_parse_lengths(self, o->input, o->output, &p->spec);
+}
+
+/* ---- costs */
+
+/* Types of keys, values and adapters are part of what was measured. */
+static int check_types(const el_plan *p) {
+  const el_engine_options *o = &p->common.options;
+  const struct {
+    const char *option, *asked, *measured;
+  } types[] = {{"--kv-type", o->kv_type, p->costs.kv_type}, {"--adapter-type", o->adapter_type, p->costs.adapter_type}};
+  for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+    if (types[i].asked && strcmp(types[i].asked, types[i].measured)) {
+      el_cli_error("%s: %s was measured with %s", types[i].option, p->options->costs, types[i].measured);
+      return EL_EXIT_FAILED;
+    }
+  return -1;
+}
+
+static int get_costs(el_plan *p) {
+  const el_plan_options *o = p->options;
+  el_error err;
+  if (o->costs) return el_costs_read(o->costs, &p->costs, &err) ? el_cli_failed(&err) : check_types(p);
+  if (o->shape) {
+    const el_shape_machine m = {.gops = (double)o->gops,
+                                .gbs = (double)o->gbs,
+                                .kv_type = p->common.options.kv_type,
+                                .adapter_type = p->common.options.adapter_type,
+                                .rank = o->rank,
+                                .step_rows = p->common.options.step_rows};
+    return el_shape_costs(o->shape, &m, &p->costs, &err) ? el_cli_failed(&err) : -1;
+  }
+  const el_plan_measure m = {
+      .common = &p->common, .rank = o->rank, .adapter = o->adapter, .progress = !p->common.quiet};
+  int code = el_plan_measure_costs(&m, &p->costs);
+  if (code < 0 && o->save_costs && el_costs_save(&p->costs, o->save_costs, &err)) code = el_cli_failed(&err);
+  return code;
+}
+
+/* ---- what is simulated */
+
+static int size_pool(el_plan *p) {
+  el_engine_options o = p->common.options;
+  const el_kernels *kernels = NULL;
+  el_lora_shape shape;
+  el_error err;
+  o.kv_type = p->costs.kv_type;
+  o.adapter_type = p->costs.adapter_type;
+  p->sim = (el_sim_options){.costs = &p->costs,
+                            .n_slots = o.n_slots,
+                            .step_rows = o.step_rows,
+                            .step_adapters = o.step_adapters,
+                            .max_queue = o.max_queue,
+                            .prefix_cache = !p->common.no_prefix_cache,
+                            .policy = o.cache_policy,
+                            .n_adapters = p->options->n_adapters,
+                            .seed = p->options->seed};
+  el_hparams_shape(&p->costs.shape, &shape);
+  el_status status = el_kernels_get(NULL, &kernels, &err);
+  if (!status) status = el_budget_plan(&o, &p->costs.shape, kernels, &p->sim.budget, &err);
+  if (!status && !p->costs.adapter.n_blocks) {
+    size_t block = el_kv_page_bytes(&p->costs.shape, p->sim.budget.kv_type) * p->sim.budget.pages_per_block;
+    status = el_memory_adapter_blocks(&shape, kernels, p->sim.budget.adapter_layout, block, p->costs.rank,
+                                      &p->costs.adapter.n_blocks, &err);
+  }
+  p->sim.adapter_blocks = p->costs.adapter.n_blocks;
+  if (!status && p->sim.adapter_blocks >= p->sim.budget.n_blocks)
+    status = el_fail(&err, EL_ERR_NO_MEMORY, "--memory: one adapter takes %u blocks, all of it are %u",
+                     p->sim.adapter_blocks, p->sim.budget.n_blocks);
+  return status ? el_cli_failed(&err) : -1;
+}
+
+/* Adapters of a trace are numbered in the order in which they appear. One without gets those of the power law. */
+static int read_trace(el_plan *p) {
+  const el_plan_options *o = p->options;
+  el_load_trace *t = &p->trace;
+  el_load_workload w;
+  el_error err;
+  if (el_load_trace_load(o->replay, t, &err)) return el_cli_failed(&err);
+  if (o->n_requests && t->n > (size_t)o->n_requests) t->n = (size_t)o->n_requests;
+  for (size_t i = 0; i < t->n; i++)
+    if (t->items[i].adapter == EL_LOAD_AUTO) {
+      el_cli_error("%s: request %zu leaves the choice of the adapter to the server, which is not simulated", o->replay,
+                   i + 1);
+      return EL_EXIT_FAILED;
+    }
+  if (t->has_adapters) {
+    if (t->names.n > (size_t)p->sim.n_adapters) p->sim.n_adapters = (int)t->names.n;
+    return -1;
+  }
+  if (el_load_workload_init(&w, &p->spec, &err)) return el_cli_failed(&err);
+  for (size_t i = 0; i < t->n; i++) t->items[i].adapter = el_load_workload_next(&w).adapter;
+  el_load_workload_free(&w);
+  return -1;
+}
+
+static int draw(el_plan *p) {
+  const el_plan_options *o = p->options;
+  el_load_workload w;
+  el_error err;
+  if (el_load_workload_init(&w, &p->spec, &err)) return el_cli_failed(&err);
+  int code = -1;
+  while (code < 0) {
+    el_load_item item = el_load_workload_next(&w);
+    if ((o->duration > 0 && item.at >= (double)o->duration) || (o->n_requests && p->trace.n == (size_t)o->n_requests))
+      break;
+    if (p->trace.n == EL_TRACE_MAX_ITEMS) {
+      el_cli_error("--rate and --duration: more than %d arrivals", EL_TRACE_MAX_ITEMS);
+      code = EL_EXIT_FAILED;
+    } else if (!el_load_trace_add(&p->trace, &item)) {
+      code = el_cli_no_memory();
+    }
+  }
+  el_load_workload_free(&w);
+  if (code < 0 && !p->trace.n) {
+    el_cli_error("--rate and --duration: nothing arrives in %g s", (double)o->duration);
+    code = EL_EXIT_FAILED;
+  }
+  return code;
+}
+
+static int plan(const el_cli_command *self, el_plan *p) {
+  const el_plan_options *o = p->options;
+  int code = check(self, p);
+  if (code < 0) code = get_costs(p);
+  if (code < 0) code = size_pool(p);
+  if (code < 0 && o->replay) code = read_trace(p);
+  if (code < 0 && !o->replay && !o->clients) code = draw(p);
+  if (code < 0) code = el_plan_simulate(p);
+  if (code >= 0) return code;
+  if (!el_load_summarize(&p->log, p->result.seconds, (double)o->slo_first, &p->summary)) return el_cli_no_memory();
+  return el_plan_report(p);
+}
+
+static int run(const el_cli_command *self, int argc, char **argv) {
+  el_plan_options o = {.input = "8:128",
+                       .output = "8:256",
+                       .balance = "share",
+                       .n_adapters = 1000,
+                       .rank = 16,
+                       .nodes = 1,
+                       .alpha = 1,
+                       .rate = 0.5f,
+                       .cv = 1.5f,
+                       .duration = 300,
+                       .warm_up = 30,
+                       .slo_first = 6,
+                       .seed = 1};
+  el_plan p = {.options = &o, .common = el_cli_engine_default(), .saturated = -1};
+  char shapes[256] = "a model that is not at hand: ";
+  for (int i = 0; el_shape_name(i); i++) {
+    size_t len = strlen(shapes);
+    snprintf(shapes + len, sizeof shapes - len, "%s%s", i ? ", " : "", el_shape_name(i));
+  }
+  const el_cli_option costs[] = {
+      {'m', "model", "FILE", EL_CLI_TEXT, &p.common.model, 0, 0,
+       "the base model: what its steps take is measured here, which takes seconds to minutes; default: the model that "
+       "'make model' puts into the cache"},
+      {0, "adapter", "PATH", EL_CLI_TEXT, &o.adapter, 0, 0,
+       "one like yours, to measure size and loads; default: a random one"},
+      {0, "rank", "R", EL_CLI_INT, &o.rank, 1, EL_LORA_MAX_RANK, "of the random one; default 16"},
+      {0, "save-costs", "FILE", EL_CLI_TEXT, &o.save_costs, 0, 0, "keep what was measured"},
+      {0, "costs", "FILE", EL_CLI_TEXT, &o.costs, 0, 0,
+       "instead of measuring: what was kept, on this machine or another"},
+      {0, "shape", "NAME", EL_CLI_TEXT, &o.shape, 0, 0, shapes},
+      {0, "gops", "X", EL_CLI_REAL, &o.gops, 0, 1e9,
+       "with --shape: billions of operations a second in steps (see 'bench batch --profile')"},
+      {0, "gbs", "X", EL_CLI_REAL, &o.gbs, 0, 1e6, "and billions of bytes a second that are read (see 'bench peak')"},
+  };
+  const el_cli_option load[] = {
+      {0, "adapters", "N", EL_CLI_INT, &o.n_adapters, 0, 1000000, "that are offered; 0: the base alone; default 1000"},
+      {0, "alpha", "X", EL_CLI_REAL, &o.alpha, 0, 100,
+       "the i-th adapter is asked for with a probability proportional to 1/i^X; default 1"},
+      {0, "rate", "R", EL_CLI_REAL, &o.rate, 0, 1e6, "arrivals a second; default 0.5"},
+      {0, "cv", "X", EL_CLI_REAL, &o.cv, 0, 100,
+       "coefficient of variation of the gaps between them, which are Gamma distributed; default 1.5"},
+      {0, "duration", "SECONDS", EL_CLI_REAL, &o.duration, 0, 1e6, "of the arrivals, simulated; default 300"},
+      {0, "no-drain", NULL, EL_CLI_FLAG, &o.no_drain, 0, 0, "end with the arrivals"},
+      {'n', "requests", "N", EL_CLI_INT, &o.n_requests, 1, EL_TRACE_MAX_ITEMS, "end after so many arrivals"},
+      {0, "clients", "N", EL_CLI_INT, &o.clients, 1, 100000,
+       "closed loop instead: so many clients, each of which sends a request when its last one was answered"},
+      {0, "own-adapter", NULL, EL_CLI_FLAG, &o.own_adapter, 0, 0, "each client asks for an adapter of its own"},
+      {0, "input", "MIN:MAX", EL_CLI_TEXT, &o.input, 0, 0, "tokens of a prompt, each number as likely; default 8:128"},
+      {0, "output", "MIN:MAX", EL_CLI_TEXT, &o.output, 0, 0, "tokens of an answer; default 8:256"},
+      {0, "seed", "N", EL_CLI_U64, &o.seed, 0, 0, "of arrivals, adapters and lengths, as of 'bench load'; default 1"},
+      {0, "replay", "FILE", EL_CLI_TEXT, &o.replay, 0, 0, "the arrivals of a trace, as of 'bench load'"},
+      {0, "warm-up", "SECONDS", EL_CLI_REAL, &o.warm_up, 0, 1e6,
+       "simulated before, with short requests for adapters by the same law, so that the cache is what it would be "
+       "after "
+       "a while; default 30"},
+      {0, "slo-ttft", "SECONDS", EL_CLI_REAL, &o.slo_first, 0, 1e6, "the first text is in time until then; default 6"},
+  };
+  const el_cli_option nodes[] = {
+      {0, "nodes", "N", EL_CLI_INT, &o.nodes, 1, 10000, "such machines, behind a balancer; default 1"},
+      {0, "balance", "NAME", EL_CLI_TEXT, &o.balance, 0, 0,
+       "hash: each adapter has its node; share: popular ones have several; random: any node; default share"},
+      {0, "json", NULL, EL_CLI_FLAG, &o.json, 0, 0, "print one JSON object instead of a table"},
+  };
+  el_cli_option engine[EL_CLI_ENGINE_OPTIONS];
+  const el_cli_group groups[] = {{"Costs", costs, sizeof costs / sizeof *costs},
+                                 {"Load", load, sizeof load / sizeof *load},
+                                 {"Machines", nodes, sizeof nodes / sizeof *nodes},
+                                 el_cli_engine_group(&p.common, EL_CLI_WITH_CTX | EL_CLI_WITH_SLOTS, engine)};
+  int code = el_cli_parse(self, groups, sizeof groups / sizeof *groups, argc, argv, NULL);
+  if (code >= 0) return code;
+  p.spec = (el_load_spec){.n_adapters = o.n_adapters,
+                          .without = EL_LOAD_BASE,
+                          .alpha = (double)o.alpha,
+                          .rate = o.clients ? 0 : (double)o.rate,
+                          .cv = (double)o.cv,
+                          .seed = o.seed};
+  p.common.signal_fd = -1; /* Ctrl-C ends it as it ends any program: nothing is to be kept */
+  code = plan(self, &p);
+  el_load_trace_free(&p.trace);
+  el_load_log_free(&p.log);
+  return code;
+}
+
+const el_cli_command el_cmd_bench_plan = {
+    .name = "bench plan",
+    .summary = "what a machine will do under a load, by simulation",
+    .usage = "[-m MODEL] [--adapters N] [--rate R] [options]",
+    .about =
+        "Measures what steps and loads of adapters take on this machine, then runs the engine's own scheduler, memory\n"
+        "and cache in simulated time: hours of load in seconds. Tells throughput, latencies, hits, memory, and what "
+        "the\n"
+        "limit is. Costs can be kept and used elsewhere, or computed for a model that is not at hand.",
+    .examples =
+        "  edgelora bench plan -m model.gguf --adapters 10000 --rate 3 --memory 1G --save-costs box.json\n"
+        "  edgelora bench plan --costs box.json --adapters 10000 --rate 30 --nodes 10\n"
+        "  edgelora bench plan --shape llama-3.1-8b-q8_0 --gops 1500 --gbs 80 --adapters 10000 --slots 20 --memory 16G",
+    .run = run};

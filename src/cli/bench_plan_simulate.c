@@ -1,0 +1,158 @@
+/* The simulations of a plan: a warm-up and the load for each node, and a closed loop that tells what one can do. */
+#include <stdlib.h>
+
+#include "base/error.h"
+#include "cli/bench_plan.h"
+
+enum {
+  WARM_IN = 8,
+  WARM_OUT = 2,
+  SATURATED_CLIENTS = 4, /* for each slot */
+  SATURATED_SECONDS = 120
+};
+
+/* A seed that is not the load's: what is asked for in the warm-up is another draw of the same law. */
+static uint64_t other_seed(uint64_t seed) {
+  return seed ^ 0x5741524d;
+}
+
+/* Items of a trace are what the warm-up asks for; NULL: it draws. */
+static el_status warm_up(const el_plan *p, el_sim *sim, const el_load_item *items, size_t n, el_error *err) {
+  el_load_spec spec = p->spec;
+  spec.rate = 0;
+  spec.in_min = spec.in_max = WARM_IN;
+  spec.out_min = spec.out_max = WARM_OUT;
+  spec.seed = other_seed(spec.seed);
+  el_load_workload w;
+  el_load_item *own = items ? malloc((n + 1) * sizeof *own) : NULL;
+  if (items && !own) return el_fail(err, EL_ERR_NO_MEMORY, "out of memory for %zu requests", n);
+  for (size_t i = 0; own && i < n; i++) {
+    own[i] = items[i];
+    own[i].n_in = WARM_IN;
+    own[i].n_out = WARM_OUT;
+  }
+  el_status status = el_load_workload_init(&w, &spec, err);
+  el_load_log log = {0};
+  el_sim_result ignored;
+  const el_sim_load load = {.items = own,
+                            .n = n,
+                            .workload = items ? NULL : &w,
+                            .clients = p->sim.n_slots,
+                            .own_adapter = p->options->own_adapter,
+                            .duration = (double)p->options->warm_up};
+  if (!status) status = el_sim_run(sim, &load, &log, &ignored, err);
+  el_load_workload_free(&w);
+  el_load_log_free(&log);
+  free(own);
+  return status;
+}
+
+static el_status run_one(const el_plan *p, const el_sim_load *load, const el_load_item *warm, size_t n_warm,
+                         el_load_log *log, el_sim_result *out, el_error *err) {
+  el_sim *sim = NULL;
+  el_status status = el_sim_new(&p->sim, &sim, err);
+  if (!status && p->options->warm_up > 0) status = warm_up(p, sim, warm, n_warm, err);
+  if (!status) status = el_sim_run(sim, load, log, out, err);
+  el_sim_free(sim);
+  return status;
+}
+
+static el_status run_closed(el_plan *p, el_error *err) {
+  const el_plan_options *o = p->options;
+  el_load_workload w;
+  el_status status = el_load_workload_init(&w, &p->spec, err);
+  const el_sim_load load = {.items = p->trace.items,
+                            .n = p->trace.n,
+                            .workload = o->replay ? NULL : &w,
+                            .clients = o->clients,
+                            .own_adapter = o->own_adapter,
+                            .duration = o->n_requests ? 0 : (double)o->duration,
+                            .most = (size_t)o->n_requests,
+                            .drain = !o->no_drain};
+  if (!status) status = run_one(p, &load, o->replay ? p->trace.items : NULL, p->trace.n, &p->log, &p->result, err);
+  el_load_workload_free(&w);
+  p->busiest = p->idlest = p->result.seconds > 0 ? p->result.step_seconds / p->result.seconds : 0;
+  return status;
+}
+
+/* ---- several nodes */
+
+static void add_node(el_plan *p, const el_sim_result *r, bool first) {
+  el_sim_result *sum = &p->result;
+  double busy = r->seconds > 0 ? r->step_seconds / r->seconds : 0;
+  if (first || busy > p->busiest) p->busiest = busy;
+  if (first || busy < p->idlest) p->idlest = busy;
+  if (r->seconds > sum->seconds) sum->seconds = r->seconds;
+  if (r->most_blocks > sum->most_blocks) sum->most_blocks = r->most_blocks;
+  sum->hits += r->hits;
+  sum->misses += r->misses;
+  sum->evictions += r->evictions;
+  sum->loads += r->loads;
+  sum->preemptions += r->preemptions;
+  sum->steps += r->steps;
+  sum->rows += r->rows;
+  sum->cached_tokens += r->cached_tokens;
+  sum->step_seconds += r->step_seconds;
+  sum->load_seconds += r->load_seconds;
+  sum->full_seconds += r->full_seconds;
+  sum->adapter_seconds += r->adapter_seconds;
+  sum->memory_seconds += r->memory_seconds;
+}
+
+static size_t items_of(const el_plan *p, const int *node_of, int node, el_load_item *out) {
+  size_t n = 0;
+  for (size_t i = 0; i < p->trace.n; i++)
+    if (node_of[i] == node) out[n++] = p->trace.items[i];
+  return n;
+}
+
+static el_status run_open(el_plan *p, el_error *err) {
+  const el_plan_options *o = p->options;
+  int *node_of = malloc((p->trace.n + 1) * sizeof *node_of);
+  el_load_item *items = malloc((p->trace.n + 1) * sizeof *items);
+  bool ok = node_of && items &&
+            el_balance_items(p->balance, p->trace.items, p->trace.n, p->sim.n_adapters, o->nodes, o->seed, node_of);
+  el_status status = ok ? EL_OK : el_fail(err, EL_ERR_NO_MEMORY, "out of memory for %zu requests", p->trace.n);
+  for (int node = 0; node < o->nodes && !status; node++) {
+    el_sim_result r;
+    const el_sim_load load = {.items = items,
+                              .n = items_of(p, node_of, node, items),
+                              .duration = o->no_drain ? (double)o->duration : 0,
+                              .drain = !o->no_drain};
+    bool own = o->nodes > 1 || o->replay; /* a node's adapters are not those of the law */
+    status = run_one(p, &load, own ? items : NULL, load.n, &p->log, &r, err);
+    if (!status) add_node(p, &r, node == 0);
+  }
+  free(node_of);
+  free(items);
+  return status;
+}
+
+/* ---- the most that one node can do */
+
+static el_status saturate(el_plan *p, el_error *err) {
+  el_load_workload w;
+  el_load_spec spec = p->spec;
+  spec.rate = 0;
+  el_status status = el_load_workload_init(&w, &spec, err);
+  el_load_log log = {0};
+  el_load_summary s;
+  el_sim_result r;
+  const el_sim_load load = {
+      .workload = &w, .clients = SATURATED_CLIENTS * p->sim.n_slots, .duration = SATURATED_SECONDS};
+  if (!status) status = run_one(p, &load, NULL, 0, &log, &r, err);
+  if (!status && !el_load_summarize(&log, r.seconds, 0, &s)) status = el_fail(err, EL_ERR_NO_MEMORY, "out of memory");
+  if (!status) p->saturated = s.requests_per_second;
+  el_load_workload_free(&w);
+  el_load_log_free(&log);
+  return status;
+}
+
+int el_plan_simulate(el_plan *p) {
+  const el_plan_options *o = p->options;
+  el_error err;
+  el_status status = o->clients ? run_closed(p, &err) : run_open(p, &err);
+  /* What a trace or single nodes of several ask for is not the law of the options. */
+  if (!status && !o->clients && !o->replay && o->nodes == 1) status = saturate(p, &err);
+  return status ? el_cli_failed(&err) : -1;
+}

@@ -1,0 +1,22 @@
+/* Which of several nodes gets a request. */
+#ifndef EL_CLI_CAPACITY_BALANCE_H
+#define EL_CLI_CAPACITY_BALANCE_H
+
+#include "cli/load/workload.h"
+
+typedef enum el_balance {
+  EL_BALANCE_RANDOM, /* any node */
+  EL_BALANCE_HASH,   /* each adapter has one node, by a hash of it */
+  EL_BALANCE_SHARE   /* an adapter that is asked for often has several, which take turns by chance: so many that none
+                      * gets more than half of an even share of all requests from it */
+} el_balance;
+
+/* "random", "hash", "share"; false: unknown. */
+bool el_balance_get(const char *name, el_balance *out);
+
+/* node_of[i]: of items[i]. Adapters are numbers below n_adapters; requests for the base go to any node. false: no
+ * memory. */
+bool el_balance_items(el_balance how, const el_load_item *items, size_t n, int n_adapters, int nodes, uint64_t seed,
+                      int *node_of);
+
+#endif

@@ -1,0 +1,248 @@
+/* What the engine takes outside of steps, and what it takes to load an adapter: alone, beside steps, and when others
+ * wait for theirs. Adapters leave memory as soon as nobody wants them (cache policy "none"), so that each request
+ * loads. */
+#include <malloc.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "adapter/lora_file.h"
+#include "base/clock.h"
+#include "base/random.h"
+#include "cli/bench_limits.h"
+#include "cli/load/procfs.h"
+#include "cli/plan_measure.h"
+#include "format/gguf_write.h"
+
+enum {
+  N_NAMES = 4, /* of one adapter; as many as the loader takes at once */
+  TOKENS = 48, /* that are generated to see what a token costs */
+  BATCH = 8,
+  LOADS = 8
+};
+
+typedef struct bench {
+  const el_plan_measure *with;
+  el_engine *engine;
+  el_model_info info;
+  uint64_t ids[BATCH];
+  int32_t prompt[1];
+} bench;
+
+/* ---- an adapter's file */
+
+static char *temporary_folder(void) {
+  const char *tmp = getenv("TMPDIR");
+  char *path = NULL;
+  if (asprintf(&path, "%s/edgelora-plan-XXXXXX", tmp && *tmp ? tmp : "/tmp") < 0) return NULL;
+  if (mkdtemp(path)) return path;
+  free(path);
+  return NULL;
+}
+
+static void add_matrix(el_gguf_out *out, int layer, const char *name, int rows, int cols, const float *values) {
+  char tensor[80];
+  snprintf(tensor, sizeof tensor, "blk.%d.%s", layer, name);
+  el_gguf_out_f16_tensor(out, tensor, rows, cols, values);
+}
+
+/* A LoRA file on all linear layers: small random weights in F16, as fine-tunes are stored. */
+static el_status write_adapter(const el_hparams *h, int rank, const char *path, el_error *err) {
+  static const char *const names[EL_N_LINEAR] = {"attn_q",   "attn_k", "attn_v",  "attn_output",
+                                                 "ffn_gate", "ffn_up", "ffn_down"};
+  el_lora_shape shape;
+  el_hparams_shape(h, &shape);
+  size_t widest = 0;
+  for (int i = 0; i < EL_N_LINEAR; i++) {
+    widest = (size_t)shape.in[i] > widest ? (size_t)shape.in[i] : widest;
+    widest = (size_t)shape.out[i] > widest ? (size_t)shape.out[i] : widest;
+  }
+  size_t n = widest * (size_t)rank;
+  float *values = malloc(n * sizeof *values);
+  el_gguf_out *out = values ? el_gguf_out_new() : NULL;
+  for (size_t i = 0; values && i < n; i++) values[i] = ((float)(el_mix64(i + 1) >> 40) * 0x1p-23f - 1) * 0.01f;
+  el_gguf_out_str(out, "general.architecture", "llama");
+  el_gguf_out_str(out, "general.type", "adapter");
+  el_gguf_out_str(out, "adapter.type", "lora");
+  el_gguf_out_f32(out, "adapter.lora.alpha", (float)rank);
+  for (int layer = 0; values && layer < shape.n_layers; layer++)
+    for (int i = 0; i < EL_N_LINEAR; i++) {
+      char name[64];
+      snprintf(name, sizeof name, "%s.weight.lora_a", names[i]);
+      add_matrix(out, layer, name, rank, shape.in[i], values);
+      snprintf(name, sizeof name, "%s.weight.lora_b", names[i]);
+      add_matrix(out, layer, name, shape.out[i], rank, values);
+    }
+  el_status status = el_gguf_out_save(out, path, err);
+  el_gguf_out_free(out);
+  free(values);
+  return status;
+}
+
+/* ---- requests */
+
+static el_status submit(bench *b, int adapter, int max_tokens, uint64_t *id, el_error *err) {
+  char name[32] = "";
+  if (adapter >= 0) snprintf(name, sizeof name, "plan-%d", adapter);
+  el_request r = el_request_default();
+  r.adapter = name;
+  r.prompt = b->prompt;
+  r.n_prompt = 1;
+  r.max_tokens = max_tokens;
+  r.ignore_eos = true;
+  return el_submit(b->engine, &r, id, err);
+}
+
+/* Until a request has ended. */
+static el_status wait_for(bench *b, uint64_t id, el_error *err) {
+  for (;;) {
+    el_event e;
+    el_status status = el_next_event(b->engine, id, -1, &e);
+    if (status) return status;
+    if (e.type != EL_EVENT_DONE) continue;
+    if (e.finish == EL_FINISH_ERROR) *err = e.error;
+    return e.finish == EL_FINISH_ERROR ? e.error.code : EL_OK;
+  }
+}
+
+/* n sequences generate: seconds outside of steps, for each step. */
+static el_status between_steps(bench *b, int n, double *out, el_error *err) {
+  el_stats before, after;
+  el_engine_stats(b->engine, &before);
+  double begin = el_seconds();
+  el_status status = EL_OK;
+  for (int i = 0; i < n && !status; i++) status = submit(b, -1, TOKENS, &b->ids[i], err);
+  for (int i = 0; i < n && !status; i++) status = wait_for(b, b->ids[i], err);
+  double seconds = el_seconds() - begin;
+  el_engine_stats(b->engine, &after);
+  *out = (seconds - (after.step_seconds - before.step_seconds)) / (double)(after.steps - before.steps);
+  return status;
+}
+
+static el_status measure_tokens(bench *b, el_costs *c, el_error *err) {
+  double one, all;
+  el_status status = between_steps(b, 1, &one, err); /* the first touches what the second finds warm */
+  if (!status) status = between_steps(b, 1, &one, err);
+  if (!status) status = between_steps(b, BATCH, &all, err);
+  if (status) return status;
+  c->token = all > one ? (all - one) / (BATCH - 1) : 0;
+  c->step = one > c->token ? one - c->token : 0;
+  return EL_OK;
+}
+
+/* ---- loads */
+
+static el_status load_seconds(bench *b, int together, double *out, el_error *err) {
+  double times[LOADS];
+  int n = LOADS / together;
+  el_status status = EL_OK;
+  for (int i = 0; i < n && !status; i++) {
+    el_stats before, after;
+    uint64_t ids[N_NAMES];
+    el_engine_stats(b->engine, &before);
+    for (int k = 0; k < together && !status; k++) status = submit(b, (i + k) % N_NAMES, 1, &ids[k], err);
+    for (int k = 0; k < together && !status; k++) status = wait_for(b, ids[k], err);
+    el_engine_stats(b->engine, &after);
+    uint64_t loads = after.adapter_loads - before.adapter_loads;
+    times[i] = loads ? (after.load_seconds - before.load_seconds) / (double)loads : 0;
+  }
+  *out = status ? 0 : el_cli_bench_spread(times, n).median;
+  return status;
+}
+
+/* Base sequences that generate until they are cancelled. */
+static el_status keep_busy(bench *b, el_error *err) {
+  el_status status = EL_OK;
+  int n = b->info.n_slots > N_NAMES + 1 ? b->info.n_slots - N_NAMES : 1;
+  for (int i = 0; i < (n < BATCH ? n : BATCH) && !status; i++) status = submit(b, -1, -1, &b->ids[i], err);
+  return status;
+}
+
+static el_status measure_loads(bench *b, el_costs *c, el_error *err) {
+  el_plan_say(b->with, "loads, part", 1, 3);
+  el_status status = load_seconds(b, 1, &c->load, err);
+  if (!status) status = keep_busy(b, err);
+  el_plan_say(b->with, "loads, part", 2, 3);
+  if (!status) status = load_seconds(b, 1, &c->load_beside, err);
+  el_plan_say(b->with, "loads, part", 3, 3);
+  if (!status) status = load_seconds(b, N_NAMES, &c->load_queued, err);
+  for (int i = 0; i < BATCH; i++)
+    if (b->ids[i]) el_cancel(b->engine, b->ids[i]);
+  return status;
+}
+
+/* The blocks that it has are seen while a request uses it. */
+static el_status measure_size(bench *b, el_costs *c, el_error *err) {
+  uint64_t id;
+  el_event e;
+  el_stats stats;
+  el_adapter_info *info;
+  el_status status = submit(b, 0, 2, &id, err);
+  if (!status) status = el_next_event(b->engine, id, -1, &e);
+  if (!status && e.type == EL_EVENT_DONE) return wait_for(b, id, err);
+  el_engine_stats(b->engine, &stats);
+  if (!status) status = wait_for(b, id, err);
+  if (!status) status = el_adapter_get(b->engine, "plan-0", &info, err);
+  if (status) return status;
+  c->adapter =
+      (el_pack_size){.n_blocks = (uint32_t)stats.pool_blocks_adapters, .rank = info->rank, .bytes = info->bytes};
+  c->rank = info->rank;
+  el_free(info);
+  return EL_OK;
+}
+
+static el_status measure(bench *b, el_costs *c, const char *path, el_error *err) {
+  el_status status = measure_tokens(b, c, err);
+  for (int i = 0; i < N_NAMES && !status; i++) {
+    char name[32];
+    snprintf(name, sizeof name, "plan-%d", i);
+    status = el_adapter_add(b->engine, name, path, err);
+  }
+  if (!status) status = measure_size(b, c, err);
+  return status ? status : measure_loads(b, c, err);
+}
+
+int el_plan_measure_engine(const el_plan_measure *m, el_costs *c) {
+  bench b = {.with = m};
+  el_engine_options before = m->common->options;
+  char *folder = m->adapter ? NULL : temporary_folder(), *path = NULL;
+  if (m->adapter)
+    path = strdup(m->adapter);
+  else if (!folder || asprintf(&path, "%s/adapter.gguf", folder) < 0)
+    path = NULL;
+  el_error err;
+  int code = path ? -1 : el_cli_no_memory();
+  if (code < 0 && folder && write_adapter(&c->shape, m->rank, path, &err)) code = el_cli_failed(&err);
+  m->common->options.cache_policy = "none";
+#ifdef __GLIBC__
+  malloc_trim(0); /* what is resident is to be what a server has at its start */
+#endif
+  if (code < 0) code = el_cli_engine_open(m->common);
+  if (code < 0) {
+    b.engine = m->common->engine;
+    el_engine_info(b.engine, &b.info);
+    el_load_process process;
+    if (el_load_process_read((int)getpid(), &process)) c->started_bytes = process.resident_bytes;
+    snprintf(c->model, sizeof c->model, "%s", b.info.name);
+    if (measure(&b, c, path, &err)) code = el_cli_failed(&err);
+  }
+  el_cli_engine_close(m->common);
+  m->common->options = before;
+  if (folder) {
+    if (path) unlink(path);
+    rmdir(folder);
+  }
+  free(folder);
+  free(path);
+  return code;
+}
+
+int el_plan_measure_costs(const el_plan_measure *m, el_costs *out) {
+  const el_engine_options *o = &m->common->options;
+  *out = (el_costs){.cores = el_cli_machine_get().cores, .rank = m->rank};
+  el_cli_bench_cpu_name(out->cpu, sizeof out->cpu);
+  snprintf(out->kv_type, sizeof out->kv_type, "%s", o->kv_type ? o->kv_type : "f16");
+  snprintf(out->adapter_type, sizeof out->adapter_type, "%s", o->adapter_type ? o->adapter_type : "q8");
+  int code = el_plan_measure_steps(m, out);
+  return code < 0 ? el_plan_measure_engine(m, out) : code;
+}
