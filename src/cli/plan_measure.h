@@ -19,8 +19,10 @@ int el_plan_measure_costs(const el_plan_measure *m, el_costs *out);
 
 /* Steps of the model alone: rows, decode_position, prompt_position, shape, weight_bytes, isa, threads. */
 int el_plan_measure_steps(const el_plan_measure *m, el_costs *out);
-/* The whole engine: step, token, started_bytes, and adapter and its loads. */
+/* The whole engine: started_bytes, the adapter and its loads, and what el_plan_measure_http does. */
 int el_plan_measure_engine(const el_plan_measure *m, el_costs *out);
+/* A server over the engine, which is open: step, token, request. */
+int el_plan_measure_http(const el_plan_measure *m, el_costs *out);
 
 static inline void el_plan_say(const el_plan_measure *m, const char *what, int done, int of) {
   if (m->progress) fprintf(stderr, "measuring %s %d of %d\n", what, done, of);

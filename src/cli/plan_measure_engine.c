@@ -1,4 +1,4 @@
-/* What the engine takes outside of steps, and what it takes to load an adapter: alone, beside steps, and when others
+/* What it takes to load an adapter: alone, beside steps, and when others
  * wait for theirs. Adapters leave memory as soon as nobody wants them (cache policy "none"), so that each request
  * loads. */
 #include <malloc.h>
@@ -16,8 +16,7 @@
 
 enum {
   N_NAMES = 4, /* of one adapter; as many as the loader takes at once */
-  TOKENS = 48, /* that are generated to see what a token costs */
-  BATCH = 8,
+  BASES = 8,   /* sequences of the base that generate meanwhile, at most */
   LOADS = 8
 };
 
@@ -25,7 +24,7 @@ typedef struct bench {
   const el_plan_measure *with;
   el_engine *engine;
   el_model_info info;
-  uint64_t ids[BATCH];
+  uint64_t ids[BASES];
   int32_t prompt[1];
 } bench;
 
@@ -105,31 +104,6 @@ static el_status wait_for(bench *b, uint64_t id, el_error *err) {
   }
 }
 
-/* n sequences generate: seconds outside of steps, for each step. */
-static el_status between_steps(bench *b, int n, double *out, el_error *err) {
-  el_stats before, after;
-  el_engine_stats(b->engine, &before);
-  double begin = el_seconds();
-  el_status status = EL_OK;
-  for (int i = 0; i < n && !status; i++) status = submit(b, -1, TOKENS, &b->ids[i], err);
-  for (int i = 0; i < n && !status; i++) status = wait_for(b, b->ids[i], err);
-  double seconds = el_seconds() - begin;
-  el_engine_stats(b->engine, &after);
-  *out = (seconds - (after.step_seconds - before.step_seconds)) / (double)(after.steps - before.steps);
-  return status;
-}
-
-static el_status measure_tokens(bench *b, el_costs *c, el_error *err) {
-  double one, all;
-  el_status status = between_steps(b, 1, &one, err); /* the first touches what the second finds warm */
-  if (!status) status = between_steps(b, 1, &one, err);
-  if (!status) status = between_steps(b, BATCH, &all, err);
-  if (status) return status;
-  c->token = all > one ? (all - one) / (BATCH - 1) : 0;
-  c->step = one > c->token ? one - c->token : 0;
-  return EL_OK;
-}
-
 /* ---- loads */
 
 static el_status load_seconds(bench *b, int together, double *out, el_error *err) {
@@ -154,7 +128,7 @@ static el_status load_seconds(bench *b, int together, double *out, el_error *err
 static el_status keep_busy(bench *b, el_error *err) {
   el_status status = EL_OK;
   int n = b->info.n_slots > N_NAMES + 1 ? b->info.n_slots - N_NAMES : 1;
-  for (int i = 0; i < (n < BATCH ? n : BATCH) && !status; i++) status = submit(b, -1, -1, &b->ids[i], err);
+  for (int i = 0; i < (n < BASES ? n : BASES) && !status; i++) status = submit(b, -1, -1, &b->ids[i], err);
   return status;
 }
 
@@ -166,7 +140,7 @@ static el_status measure_loads(bench *b, el_costs *c, el_error *err) {
   if (!status) status = load_seconds(b, 1, &c->load_beside, err);
   el_plan_say(b->with, "loads, part", 3, 3);
   if (!status) status = load_seconds(b, N_NAMES, &c->load_queued, err);
-  for (int i = 0; i < BATCH; i++)
+  for (int i = 0; i < BASES; i++)
     if (b->ids[i]) el_cancel(b->engine, b->ids[i]);
   return status;
 }
@@ -192,7 +166,7 @@ static el_status measure_size(bench *b, el_costs *c, el_error *err) {
 }
 
 static el_status measure(bench *b, el_costs *c, const char *path, el_error *err) {
-  el_status status = measure_tokens(b, c, err);
+  el_status status = EL_OK;
   for (int i = 0; i < N_NAMES && !status; i++) {
     char name[32];
     snprintf(name, sizeof name, "plan-%d", i);
@@ -224,7 +198,8 @@ int el_plan_measure_engine(const el_plan_measure *m, el_costs *c) {
     el_load_process process;
     if (el_load_process_read((int)getpid(), &process)) c->started_bytes = process.resident_bytes;
     snprintf(c->model, sizeof c->model, "%s", b.info.name);
-    if (measure(&b, c, path, &err)) code = el_cli_failed(&err);
+    code = el_plan_measure_http(m, c);
+    if (code < 0 && measure(&b, c, path, &err)) code = el_cli_failed(&err);
   }
   el_cli_engine_close(m->common);
   m->common->options = before;

@@ -39,7 +39,8 @@ typedef struct el_costs {
   double decode_position; /* seconds for each earlier position, of a row that generates */
   double prompt_position; /* of a prompt's row */
   double step;            /* seconds between two steps, whatever they are */
-  double token;           /* and for each generated token: drawing it, passing it on */
+  double token;           /* and for each generated token: drawing it, sending it, the client's reading */
+  double request;         /* from a client's sending a request to the engine's having it */
   double load;            /* of an adapter, seconds of one core that nobody else wants */
   double load_beside;     /* as long as it takes beside steps, alone */
   double load_queued;     /* and with others behind it */

@@ -23,15 +23,17 @@ json_t *el_costs_json(const el_costs *c) {
   json_t *shape = json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i}", "n_layers", h->n_layers, "n_embd", h->n_embd,
                             "n_ff", h->n_ff, "n_head", h->n_head, "n_head_kv", h->n_head_kv, "head_dim", h->head_dim,
                             "n_vocab", h->n_vocab, "ctx_train", h->ctx_train);
-  json_t *seconds = json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "decode_position", c->decode_position,
-                              "prompt_position", c->prompt_position, "step", c->step, "token", c->token, "load",
-                              c->load, "load_beside", c->load_beside, "load_queued", c->load_queued);
-  return json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:o, s:s, s:s, s:i, s:I, s:I, s:I, s:[s, s, s, s, s], s:o, s:o}",
-                   "schema", SCHEMA, "model", c->model, "cpu", c->cpu, "isa", c->isa, "cores", c->cores, "threads",
-                   c->threads, "shape", shape, "kv_type", c->kv_type, "adapter_type", c->adapter_type, "rank", c->rank,
-                   "weight_bytes", (json_int_t)c->weight_bytes, "started_bytes", (json_int_t)c->started_bytes,
-                   "adapter_bytes", (json_int_t)c->adapter.bytes, "columns", "rows", "base", "logits", "adapter",
-                   "more", "steps", rows, "seconds", seconds);
+  json_t *seconds =
+      json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "decode_position", c->decode_position, "prompt_position",
+                c->prompt_position, "step", c->step, "token", c->token, "request", c->request, "load", c->load,
+                "load_beside", c->load_beside, "load_queued", c->load_queued);
+  return json_pack(
+      "{s:s, s:s, s:s, s:s, s:i, s:i, s:o, s:s, s:s, s:i, s:I, s:I, s:I, s:i, s:[s, s, s, s, s], s:o, s:o}", "schema",
+      SCHEMA, "model", c->model, "cpu", c->cpu, "isa", c->isa, "cores", c->cores, "threads", c->threads, "shape", shape,
+      "kv_type", c->kv_type, "adapter_type", c->adapter_type, "rank", c->rank, "weight_bytes",
+      (json_int_t)c->weight_bytes, "started_bytes", (json_int_t)c->started_bytes, "adapter_bytes",
+      (json_int_t)c->adapter.bytes, "adapter_blocks", (int)c->adapter.n_blocks, "columns", "rows", "base", "logits",
+      "adapter", "more", "steps", rows, "seconds", seconds);
 }
 
 el_status el_costs_save(const el_costs *c, const char *path, el_error *err) {
@@ -149,6 +151,7 @@ static el_status read_seconds(const el_report_in *in, json_t *root, el_costs *c)
                 {"seconds.prompt_position", &c->prompt_position},
                 {"seconds.step", &c->step},
                 {"seconds.token", &c->token},
+                {"seconds.request", &c->request},
                 {"seconds.load", &c->load},
                 {"seconds.load_beside", &c->load_beside},
                 {"seconds.load_queued", &c->load_queued}};

@@ -68,6 +68,7 @@ const char *el_shape_about(int i) {
  * steps, for a token, and for loading a byte of an F16 file from the page cache, alone, beside steps and queued. */
 #define STEP_SECONDS 10e-6
 #define TOKEN_SECONDS 40e-6
+#define REQUEST_SECONDS 300e-6
 #define LOAD_BYTES 1.5e9
 #define BESIDE 3.0
 #define QUEUED 1.5
@@ -101,8 +102,13 @@ el_status el_shape_costs(const char *name, const el_shape_machine *m, el_costs *
   }
   double output = (double)s->h.n_vocab * s->h.n_embd, bytes = s->bits / 8;
   double adapter_bytes = adapter * (layout == EL_LAYOUT_F16 ? 2 : layout == EL_LAYOUT_Q4 ? 0.5625 : 1.0625);
-  *c = (el_costs){
-      .cores = 1, .threads = 1, .shape = s->h, .rank = m->rank, .step = STEP_SECONDS, .token = TOKEN_SECONDS};
+  *c = (el_costs){.cores = 1,
+                  .threads = 1,
+                  .shape = s->h,
+                  .rank = m->rank,
+                  .step = STEP_SECONDS,
+                  .token = TOKEN_SECONDS,
+                  .request = REQUEST_SECONDS};
   snprintf(c->model, sizeof c->model, "%s", s->name);
   snprintf(c->cpu, sizeof c->cpu, "%g GOPS, %g GB/s", m->gops, m->gbs);
   snprintf(c->isa, sizeof c->isa, "computed");

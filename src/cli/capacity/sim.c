@@ -32,7 +32,7 @@ typedef struct job {
   uint64_t texts;
 } job;
 
-/* A client that is about to send. */
+/* A client that is about to send, at that time. */
 typedef struct ready {
   int client;
   double at;
@@ -162,7 +162,8 @@ static el_seq *admit(el_sim *s, const el_load_item *item, job *j, int *status) {
   return q;
 }
 
-static void send_item(el_sim *s, const el_load_item *item, int client) {
+/* The engine has a request that was sent at `sent`. */
+static void send_item(el_sim *s, const el_load_item *item, int client, double sent) {
   job *j = calloc(1, sizeof *j);
   size_t number = j ? el_load_log_begin(s->log, item) : SIZE_MAX;
   if (number == SIZE_MAX) {
@@ -170,7 +171,7 @@ static void send_item(el_sim *s, const el_load_item *item, int client) {
     fail(s, "a request");
     return;
   }
-  *j = (job){.number = number, .client = client, .sent = run_time(s)};
+  *j = (job){.number = number, .client = client, .sent = sent};
   int status;
   el_seq *q = admit(s, item, j, &status);
   if (!q) {
@@ -183,40 +184,40 @@ static void send_item(el_sim *s, const el_load_item *item, int client) {
 
 /* ---- what arrives */
 
-/* When the next request is sent; INFINITY: never. */
+/* When the engine has the next request; INFINITY: never. */
 static double next_arrival(const el_sim *s) {
   const el_sim_load *l = s->load;
   double at = INFINITY;
   if (s->stopped) return at;
-  if (!l->clients) return s->next < l->n ? s->start + l->items[s->next].at : at;
+  if (!l->clients && s->next < l->n) at = s->start + l->items[s->next].at;
   for (int i = 0; i < s->n_ready; i++) at = fmin(at, s->ready[i].at);
-  return at;
+  return at + s->o.costs->request;
 }
 
 /* A client's next request, if there is another one. */
-static void send_next(el_sim *s, int client) {
+static void send_next(el_sim *s, int client, double at) {
   const el_sim_load *l = s->load;
-  if ((l->most && s->next >= l->most) || (!l->workload && s->next == l->n) ||
-      (l->duration > 0 && run_time(s) >= l->duration))
+  if ((l->most && s->next >= l->most) || (!l->workload && s->next == l->n) || (l->duration > 0 && at >= l->duration))
     return;
   el_load_item item = l->workload ? el_load_workload_next(l->workload) : l->items[s->next];
-  item.at = run_time(s);
+  item.at = at;
   if (l->own_adapter) item.adapter = client % s->o.n_adapters;
   s->next++;
-  send_item(s, &item, client);
+  send_item(s, &item, client, at);
 }
 
 static void take_arrivals(el_sim *s) {
   while (next_arrival(s) <= s->now) {
     if (!s->load->clients) {
-      send_item(s, &s->load->items[s->next++], 0);
+      const el_load_item *item = &s->load->items[s->next++];
+      send_item(s, item, 0, item->at);
       continue;
     }
     int i = 0;
-    while (s->ready[i].at > s->now) i++;
-    int client = s->ready[i].client;
+    while (s->ready[i].at + s->o.costs->request > s->now) i++;
+    const ready r = s->ready[i];
     memmove(s->ready + i, s->ready + i + 1, (size_t)(--s->n_ready - i) * sizeof *s->ready);
-    send_next(s, client);
+    send_next(s, r.client, r.at - s->start);
   }
 }
 
