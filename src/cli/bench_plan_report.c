@@ -130,10 +130,10 @@ static json_t *workload_json(const el_plan *p) {
 }
 
 static json_t *engine_json(const el_plan *p) {
-  return json_pack("{s:i, s:i, s:i, s:i, s:i, s:f, s:i, s:i}", "slots", p->sim.n_slots, "step_rows", p->sim.step_rows,
+  return json_pack("{s:i, s:i, s:i, s:i, s:i, s:I, s:i, s:i}", "slots", p->sim.n_slots, "step_rows", p->sim.step_rows,
                    "step_adapters", p->sim.step_adapters, "queue", p->sim.max_queue, "ctx_size", p->sim.budget.ctx_size,
-                   "pool_bytes", block_bytes(p) * p->sim.budget.n_blocks, "pool_blocks", (int)p->sim.budget.n_blocks,
-                   "adapter_blocks", (int)p->sim.adapter_blocks);
+                   "pool_bytes", (json_int_t)(block_bytes(p) * p->sim.budget.n_blocks), "pool_blocks",
+                   (int)p->sim.budget.n_blocks, "adapter_blocks", (int)p->sim.adapter_blocks);
 }
 
 static json_t *cache_json(const el_sim_result *r) {
@@ -152,10 +152,10 @@ static json_t *limits_json(const el_plan *p) {
 
 static json_t *plan_json(const el_plan *p) {
   const el_sim_result *r = &p->result;
-  return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:f, s:I, s:f, s:I, s:o}", "schema", "edgelora-plan/1",
+  return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:f, s:I, s:o}", "schema", "edgelora-plan/1",
                    "version", el_version(), "costs", el_costs_json(&p->costs), "engine", engine_json(p), "workload",
                    workload_json(p), "summary", el_load_summary_json(&p->summary, (double)p->options->slo_first),
-                   "cache", cache_json(r), "limits", limits_json(p), "memory_bytes", memory_of(p), "steps",
+                   "cache", cache_json(r), "limits", limits_json(p), "memory_bytes", (json_int_t)memory_of(p), "steps",
                    (json_int_t)r->steps, "rows_per_step", r->steps ? (double)r->rows / (double)r->steps : 0,
                    "preemptions", (json_int_t)r->preemptions, "saturating_requests_per_second",
                    p->saturated < 0 ? json_null() : json_real(p->saturated));

@@ -2,6 +2,7 @@
  * wait for theirs. Adapters leave memory as soon as nobody wants them (cache policy "none"), so that each request
  * loads. */
 #include <malloc.h>
+#include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -80,15 +81,21 @@ static el_status write_adapter(const el_hparams *h, int rank, const char *path, 
 
 /* ---- requests */
 
-static el_status submit(bench *b, int adapter, int max_tokens, uint64_t *id, el_error *err) {
-  char name[32] = "";
-  if (adapter >= 0) snprintf(name, sizeof name, "plan-%d", adapter);
+static el_request request(bench *b, const char *adapter, int max_tokens) {
   el_request r = el_request_default();
-  r.adapter = name;
+  r.adapter = adapter;
   r.prompt = b->prompt;
   r.n_prompt = 1;
   r.max_tokens = max_tokens;
   r.ignore_eos = true;
+  return r;
+}
+
+/* adapter < 0: the base */
+static el_status submit(bench *b, int adapter, int max_tokens, uint64_t *id, el_error *err) {
+  char name[32] = "";
+  if (adapter >= 0) snprintf(name, sizeof name, "plan-%d", adapter);
+  const el_request r = request(b, name, max_tokens);
   return el_submit(b->engine, &r, id, err);
 }
 
@@ -145,21 +152,43 @@ static el_status measure_loads(bench *b, el_costs *c, el_error *err) {
   return status;
 }
 
-/* The blocks that it has are seen while a request uses it. */
-static el_status measure_size(bench *b, el_costs *c, el_error *err) {
-  uint64_t id;
-  el_event e;
+typedef struct sizing {
+  el_engine *engine;
   el_stats stats;
+  el_finish finish;
+  el_error error;
+  sem_t done;
+} sizing;
+
+/* On the engine's thread, so the adapter is still in use. */
+static void on_sizing(const el_event *e) {
+  sizing *s = e->user;
+  if (e->type == EL_EVENT_TOKEN) el_engine_stats(s->engine, &s->stats);
+  if (e->type != EL_EVENT_DONE) return;
+  s->finish = e->finish;
+  s->error = e->error;
+  sem_post(&s->done);
+}
+
+static el_status measure_size(bench *b, el_costs *c, el_error *err) {
+  sizing s = {.engine = b->engine};
   el_adapter_info *info;
-  el_status status = submit(b, 0, 2, &id, err);
-  if (!status) status = el_next_event(b->engine, id, -1, &e);
-  if (!status && e.type == EL_EVENT_DONE) return wait_for(b, id, err);
-  el_engine_stats(b->engine, &stats);
-  if (!status) status = wait_for(b, id, err);
+  uint64_t id;
+  el_request r = request(b, "plan-0", 2);
+  r.on_event = on_sizing;
+  r.user = &s;
+  sem_init(&s.done, 0, 0);
+  el_status status = el_submit(b->engine, &r, &id, err);
+  while (!status && sem_wait(&s.done)) continue; /* interrupted by a signal */
+  sem_destroy(&s.done);
+  if (!status && s.finish == EL_FINISH_ERROR) {
+    *err = s.error;
+    status = s.error.code;
+  }
   if (!status) status = el_adapter_get(b->engine, "plan-0", &info, err);
   if (status) return status;
   c->adapter =
-      (el_pack_size){.n_blocks = (uint32_t)stats.pool_blocks_adapters, .rank = info->rank, .bytes = info->bytes};
+      (el_pack_size){.n_blocks = (uint32_t)s.stats.pool_blocks_adapters, .rank = info->rank, .bytes = info->bytes};
   c->rank = info->rank;
   el_free(info);
   return EL_OK;
