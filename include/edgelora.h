@@ -119,7 +119,7 @@ typedef struct el_engine_options {
   const char *cpu_list;   /* each of these threads stays on a CPU of its own: numbers and ranges, such as "0-3,8", or
                            * "auto", one CPU of each physical core; all must be CPUs that the process may use, and at
                            * least n_threads. NULL: the system places them, best where other programs run too */
-  int n_slots;            /* sequences that run at once; default 16 */
+  int n_slots;            /* sequences that run at once; default 32 */
   int ctx_size;           /* tokens a sequence may have, prompt and answer; 0: the model's own, 4096 at most */
   int step_rows;          /* rows of one step, decode rows and prompt chunks together; default 128 */
   int step_adapters;      /* adapters that one step computes with, the base counted as one; the oldest sequence's always
@@ -127,8 +127,9 @@ typedef struct el_engine_options {
   int max_queue;          /* requests that wait for a slot; default 1024; beyond it el_submit says EL_ERR_BUSY */
   const char *weights;    /* "keep": as precise as the file's types; "q8": 16- and 32-bit weights as int8; "f16": all
                            * weights as 16 bits, to compare with. NULL: "keep" */
-  uint64_t memory_bytes;  /* the pool that keys, values and adapters share; weights come on top. 0: what all slots
-                           * need at full length and 512 MiB more, half of the memory that is available at most */
+  uint64_t memory_bytes;  /* the pool that keys, values and adapters share; weights come on top. 0: whole
+                           * contexts for 16 slots, or half of them if these are more, and 512 MiB; half of the memory
+                           * that is available at most */
   const char *cache_policy; /* which adapters stay in memory: "frequency", "s3-fifo", "lru"; "none", to compare with: an
                            * adapter leaves when no request that runs or waits wants it. NULL: "frequency" */
   bool prefix_cache;      /* keep what was computed for the beginning of a request, for others with the same adapter

@@ -89,7 +89,7 @@ el_cli_group el_cli_engine_group(el_cli_engine *e, int with, el_cli_option stora
         1 << 24,      "tokens a sequence may have, prompt and answer; default 0: the model's own, 4096 at most"};
   if (with & EL_CLI_WITH_SLOTS)
     storage[n++] =
-        (el_cli_option){0, "slots", "N", EL_CLI_INT, &o->n_slots, 1, 4096, "sequences that run at once; default 16"};
+        (el_cli_option){0, "slots", "N", EL_CLI_INT, &o->n_slots, 1, 4096, "sequences that run at once; default 32"};
   storage[n++] = (el_cli_option){
       't',           "threads",
       "N",           EL_CLI_INT,
@@ -145,7 +145,7 @@ el_cli_group el_cli_engine_group(el_cli_engine *e, int with, el_cli_option stora
                       0,
                       0,
                       "what keys, values and adapters may take together, such as 2G; the weights come on top; default: "
-                      "what all slots need and 512M more, half of the free memory at most"};
+                      "whole contexts for 16 slots, or half of them if these are more, and 512M; half of the free memory at most"};
   storage[n++] = (el_cli_option){0,
                                  "cache-policy",
                                  "NAME",

@@ -9,7 +9,15 @@ enum {
   BLOCK = 512 << 10,          /* bytes aimed at: an adapter's last block is half empty on average, pages are all used */
   RESERVE_RANK = 16,          /* of the adapter that KV pages leave room for */
   DEFAULT_ADAPTERS_MIB = 512, /* dozens of adapters of a 1B model */
+  FULL_CONTEXTS = 16          /* that the default pool has room for, if there are as many slots */
 };
+
+/* Many slots are there for bursts of arrivals. Hardly ever do all of them have whole contexts, and when they do, the
+ * youngest wait. */
+static uint64_t full_contexts(int n_slots) {
+  int half = n_slots / 2;
+  return (uint64_t)(n_slots < FULL_CONTEXTS ? n_slots : half > FULL_CONTEXTS ? half : FULL_CONTEXTS);
+}
 
 /* The value of a line "name:   N kB" of /proc/meminfo, or of a file that holds a number of bytes; 0: there is none. */
 static uint64_t read_bytes(const char *path, const char *name) {
@@ -56,7 +64,7 @@ el_status el_budget_plan(const el_engine_options *o, const el_hparams *h, const 
   if (!b.ctx_size) b.ctx_size = h->ctx_train < EL_DEFAULT_CTX ? h->ctx_train : EL_DEFAULT_CTX;
   uint64_t one = ((uint64_t)b.ctx_size + tokens - 1) / tokens, n = o->memory_bytes / block;
   if (!o->memory_bytes) {
-    n = one * (uint64_t)o->n_slots + b.reserve + ((uint64_t)DEFAULT_ADAPTERS_MIB << 20) / block;
+    n = one * full_contexts(o->n_slots) + b.reserve + ((uint64_t)DEFAULT_ADAPTERS_MIB << 20) / block;
     uint64_t most = available() / 2 / block;
     if (most && n > most) n = most;
     if (n < one + b.reserve) n = one + b.reserve; /* pages of memory are taken when they are used */

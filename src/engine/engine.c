@@ -21,7 +21,7 @@ void el_free(void *p) {
 
 el_engine_options el_engine_options_default(void) {
   return (el_engine_options){
-      .n_slots = 16, .step_rows = 128, .max_queue = 1024, .prefix_cache = true, .router_margin = -1};
+      .n_slots = 32, .step_rows = 128, .max_queue = 1024, .prefix_cache = true, .router_margin = -1};
 }
 
 static el_status check_range(const char *field, int value, int min, int max, el_error *err) {

@@ -117,5 +117,5 @@ def test_costs_of_other_types_are_refused(costs):
 
 def test_a_pool_without_room_for_an_adapter_is_refused():
     shape = ("--shape", "llama-3.2-3b-q4_0", "--gops", 500, "--gbs", 40, "-c", 512)
-    assert "--memory: one adapter takes" in plan(*shape, "--rank", 64, "--memory", "160M", status=1)[1]
+    assert "--memory: one adapter takes" in plan(*shape, "--rank", 256, "--memory", "300M", status=1)[1]
     assert "do not hold one adapter" in plan(*shape, "--memory", "20M", status=1)[1]

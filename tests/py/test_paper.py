@@ -19,7 +19,7 @@ sys.path.remove(str(PAPER))
 
 def put(folder, point, server, number, *, rate=None, seconds=8, ended=(), first=(0.5, 1.0), met=1, of=1, resident=100 << 20, **facts):
     """The files of a run whose requests ended at these times."""
-    facts = {"model": "m.gguf", "experiment": point[0], "key": point[1], "server": server, "rate": rate, "slots": 16, "seconds": seconds,
+    facts = {"model": "m.gguf", "experiment": point[0], "key": point[1], "server": server, "rate": rate, "slots": 32, "clients": 16, "seconds": seconds,
              "start_seconds": 0.5, **facts}
     load = {"summary": {"seconds": seconds, "requests_per_second": len(ended) / seconds, "failed": of - met, "first_text_seconds": {"p50": first[0], "p99": first[1]},
                         "latency_seconds": {"p50": 1, "p99": 2}, "slo": {"met": met, "of": of}},

@@ -175,7 +175,7 @@ def ratio(a, b):
 def goals(models):
     """(what, goal, measured or None, reached)"""
     for m in models:
-        clients = str(m.facts["slots"])
+        clients = str(m.facts["clients"])
         value = ratio(m.get("goal", clients).middle(throughput), m.get("goal", clients, THEIRS).middle(throughput))
         goal = 10 if clients == "16" else 5
         yield (f"{m.facts['model']}: {clients} clients with an adapter each, requests/s against {THEIRS}", f"≥ {goal}x",

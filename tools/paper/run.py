@@ -27,7 +27,9 @@ import evaluation  # noqa: E402
 from experiments import OURS, SATURATED, THEIRS, TITLES, large_model, small_model  # noqa: E402
 from serving import Edgelora, Failed, LlamaServer, gguf_adapters, link, pool_kib  # noqa: E402
 
-SLOTS = {"default": 16}
+CLIENTS = {"default": 16}  # of closed loops
+OTHER_CLIENTS = 8
+SLOTS = {"default": 32}  # of each server: bursts of an open loop take more than the clients of a closed one
 OTHER_SLOTS = 8
 CONTEXT = 512
 ATTEMPTS = 3  # a server that hangs once is not to end an evaluation of an hour; what was measured so far stays anyway
@@ -35,6 +37,10 @@ ATTEMPTS = 3  # a server that hangs once is not to end an evaluation of an hour;
 
 def say(text):
     print(f"paper: {text}", file=sys.stderr, flush=True)
+
+
+def clients_of(model):
+    return CLIENTS.get(model, OTHER_CLIENTS)
 
 
 def slots_of(model):
@@ -119,7 +125,7 @@ def run(args, model, point, which, number, rate):
     folder.mkdir(parents=True, exist_ok=True)
     part, facts_file = folder / f"{name}.part", folder / f"{name}.facts"
     facts = {"model": model.path.name, "experiment": point.experiment, "key": point.key, "adapters": point.adapters, "server": which,
-             "options": list(point.options), "rate": rate, "share": point.share, "slots": model.slots}
+             "options": list(point.options), "rate": rate, "share": point.share, "slots": model.slots, "clients": clients_of(model.name)}
     try:
         server = model.start(point, which)
     except Failed as e:
@@ -132,7 +138,7 @@ def run(args, model, point, which, number, rate):
     try:
         facts.update(start_seconds=time.monotonic() - server.began, started_mib=server.resident() / 1024)
         options = list(point.load)
-        warm = without_lengths(options) + ([] if "--clients" in options else ["--clients", str(model.slots)])
+        warm = without_lengths(options) + ([] if "--clients" in options else ["--clients", str(clients_of(model.name))])
         generate(args, model, server, which, warm + ["--input", "8", "--output", "2", "--seed", "0", "--timeout", str(args.timeout)], args.warmup)
         options += ["--rate", f"{rate:.4g}"] if rate else []
         options += [] if rate else ["--no-drain"]
@@ -207,7 +213,7 @@ def options():
     only = set(filter(None, args.only.split(",")))
     args.points = {}
     for name in args.models:
-        points = list((small_model if name == "default" else large_model)(slots_of(name)))
+        points = list((small_model if name == "default" else large_model)(clients_of(name)))
         args.points[name] = [point for point in points if not only or point.experiment in only]
     if only - set(TITLES):
         p.error(f"--only: {', '.join(sorted(only - set(TITLES)))}: no such experiment; there are {', '.join(TITLES)}")
