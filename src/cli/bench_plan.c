@@ -242,7 +242,9 @@ static int run(const el_cli_command *self, int argc, char **argv) {
   const el_cli_option nodes[] = {
       {0, "nodes", "N", EL_CLI_INT, &o.nodes, 1, 10000, "such machines, behind a balancer; default 1"},
       {0, "balance", "NAME", EL_CLI_TEXT, &o.balance, 0, 0,
-       "hash: each adapter has its node; share: popular ones have several; random: any node; default share"},
+       "hash: each adapter has its node; share: they are placed so that nodes are asked alike, popular ones on "
+       "several; "
+       "random: any node; default share"},
       {0, "json", NULL, EL_CLI_FLAG, &o.json, 0, 0, "print one JSON object instead of a table"},
   };
   el_cli_option engine[EL_CLI_ENGINE_OPTIONS];

@@ -7,8 +7,9 @@
 enum {
   WARM_IN = 8,
   WARM_OUT = 2,
-  SATURATED_CLIENTS = 4, /* for each slot */
-  SATURATED_SECONDS = 120
+  SATURATED_CLIENTS = 4,   /* for each slot */
+  SATURATED_REQUESTS = 40, /* for each slot, MIN_REQUESTS at least */
+  MIN_REQUESTS = 400
 };
 
 /* A seed that is not the load's: what is asked for in the warm-up is another draw of the same law. */
@@ -130,19 +131,41 @@ static el_status run_open(el_plan *p, el_error *err) {
 
 /* ---- the most that one node can do */
 
+static int by_value(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return (x > y) - (x < y);
+}
+
+/* Requests a second in the middle of a run: without its beginning, when all slots begin at once, and its end, when they
+ * run dry. -1: no memory. */
+static double rate_in_the_middle(const el_load_log *log) {
+  double *done = malloc((log->n + 1) * sizeof *done);
+  if (!done) return -1;
+  size_t n = 0;
+  for (size_t i = 0; i < log->n; i++)
+    if (log->records[i].end == EL_LOAD_DONE) done[n++] = log->records[i].done;
+  qsort(done, n, sizeof *done, by_value);
+  size_t from = n / 5, to = n - n / 5;
+  double rate = to > from && done[to - 1] > done[from] ? (double)(to - 1 - from) / (done[to - 1] - done[from]) : 0;
+  free(done);
+  return rate;
+}
+
 static el_status saturate(el_plan *p, el_error *err) {
   el_load_workload w;
   el_load_spec spec = p->spec;
   spec.rate = 0;
   el_status status = el_load_workload_init(&w, &spec, err);
   el_load_log log = {0};
-  el_load_summary s;
   el_sim_result r;
-  const el_sim_load load = {
-      .workload = &w, .clients = SATURATED_CLIENTS * p->sim.n_slots, .duration = SATURATED_SECONDS};
+  int most = SATURATED_REQUESTS * p->sim.n_slots;
+  const el_sim_load load = {.workload = &w,
+                            .clients = SATURATED_CLIENTS * p->sim.n_slots,
+                            .most = (size_t)(most > MIN_REQUESTS ? most : MIN_REQUESTS),
+                            .drain = true};
   if (!status) status = run_one(p, &load, NULL, 0, &log, &r, err);
-  if (!status && !el_load_summarize(&log, r.seconds, 0, &s)) status = el_fail(err, EL_ERR_NO_MEMORY, "out of memory");
-  if (!status) p->saturated = s.requests_per_second;
+  if (!status && (p->saturated = rate_in_the_middle(&log)) < 0)
+    status = el_fail(err, EL_ERR_NO_MEMORY, "out of memory for %zu requests", log.n);
   el_load_workload_free(&w);
   el_load_log_free(&log);
   return status;

@@ -276,7 +276,7 @@ static void the_same_seed_gives_the_same_run(void **state) {
 static void a_balancer_keeps_its_promise(void **state) {
   enum { N = 20000, ADAPTERS = 500, NODES = 20 };
   static el_load_item items[N];
-  static int node_of[N], used[ADAPTERS][NODES];
+  static int node_of[N], used[ADAPTERS][NODES], all[NODES];
   el_load_workload w;
   el_error err;
   const el_load_spec spec = {
@@ -287,18 +287,22 @@ static void a_balancer_keeps_its_promise(void **state) {
   items[0].adapter = EL_LOAD_BASE;
   for (int how = EL_BALANCE_RANDOM; how <= EL_BALANCE_SHARE; how++) {
     memset(used, 0, sizeof used);
+    memset(all, 0, sizeof all);
     assert_true(el_balance_items((el_balance)how, items, N, ADAPTERS, NODES, 1, node_of));
     int most = 0, places = 0;
     for (int i = 1; i < N; i++) {
       assert_in_range(node_of[i], 0, NODES - 1);
       int n = ++used[items[i].adapter][node_of[i]];
       if (n > most) most = n;
+      all[node_of[i]]++;
       places += n == 1;
     }
     int even = N / NODES;
     if (how == EL_BALANCE_RANDOM) assert_true(places > 4 * ADAPTERS);
     if (how == EL_BALANCE_HASH) assert_true(places <= ADAPTERS && most > 2 * even); /* the most popular one's node */
-    if (how == EL_BALANCE_SHARE) assert_true(places < ADAPTERS + 3 * NODES && most < even * 6 / 10);
+    if (how != EL_BALANCE_SHARE) continue;
+    assert_true(places < ADAPTERS + 3 * NODES && most < even * 6 / 10);
+    for (int i = 0; i < NODES; i++) assert_in_range(all[i], even * 9 / 10, even * 11 / 10);
   }
 }
 

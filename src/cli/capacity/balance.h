@@ -7,8 +7,9 @@
 typedef enum el_balance {
   EL_BALANCE_RANDOM, /* any node */
   EL_BALANCE_HASH,   /* each adapter has one node, by a hash of it */
-  EL_BALANCE_SHARE   /* an adapter that is asked for often has several, which take turns by chance: so many that none
-                      * gets more than half of an even share of all requests from it */
+  EL_BALANCE_SHARE   /* adapters are placed by how often they are asked for, so that nodes have even shares; the popular
+                      * ones have several nodes, which take turns by chance: so many that none gets more than half of an
+                      * even share of all requests from it */
 } el_balance;
 
 /* "random", "hash", "share"; false: unknown. */
