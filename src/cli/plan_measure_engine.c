@@ -18,7 +18,9 @@
 enum {
   N_NAMES = 4, /* of one adapter; as many as the loader takes at once */
   BASES = 8,   /* sequences of the base that generate meanwhile, at most */
-  LOADS = 8
+  ROUNDS = 8,
+  STEP_SAMPLES = 5,
+  STEPS_EACH = 4 /* of a sample, at least */
 };
 
 typedef struct bench {
@@ -113,22 +115,41 @@ static el_status wait_for(bench *b, uint64_t id, el_error *err) {
 
 /* ---- loads */
 
-static el_status load_seconds(bench *b, int together, double *out, el_error *err) {
-  double times[LOADS];
-  int n = LOADS / together;
+/* `together` loads at a time: seconds of one, and of the steps meanwhile. */
+static el_status load_seconds(bench *b, int together, double *load, double *step, el_error *err) {
+  double times[ROUNDS], steps[ROUNDS];
   el_status status = EL_OK;
-  for (int i = 0; i < n && !status; i++) {
+  for (int i = 0; i < ROUNDS && !status; i++) {
     el_stats before, after;
     uint64_t ids[N_NAMES];
     el_engine_stats(b->engine, &before);
     for (int k = 0; k < together && !status; k++) status = submit(b, (i + k) % N_NAMES, 1, &ids[k], err);
     for (int k = 0; k < together && !status; k++) status = wait_for(b, ids[k], err);
     el_engine_stats(b->engine, &after);
-    uint64_t loads = after.adapter_loads - before.adapter_loads;
-    times[i] = loads ? (after.load_seconds - before.load_seconds) / (double)loads : 0;
+    double loads = (double)(after.adapter_loads - before.adapter_loads), n_steps = (double)(after.steps - before.steps);
+    times[i] = loads > 0 ? (after.load_seconds - before.load_seconds) / loads : 0;
+    steps[i] = n_steps > 0 ? (after.step_seconds - before.step_seconds) / n_steps : 0;
   }
-  *out = status ? 0 : el_cli_bench_spread(times, n).median;
+  *load = status ? 0 : el_cli_bench_spread(times, ROUNDS).median;
+  *step = status ? 0 : el_cli_bench_spread(steps, ROUNDS).median;
   return status;
+}
+
+/* Seconds of a step in which only those of keep_busy have rows. */
+static double step_seconds(bench *b) {
+  double seconds[STEP_SAMPLES];
+  for (int i = 0; i < STEP_SAMPLES; i++) {
+    el_stats before, after;
+    el_engine_stats(b->engine, &before);
+    do {
+      usleep(1000);
+      el_engine_stats(b->engine, &after);
+    } while (after.steps < before.steps + STEPS_EACH && after.slots_busy);
+    seconds[i] = after.steps > before.steps
+                     ? (after.step_seconds - before.step_seconds) / (double)(after.steps - before.steps)
+                     : 0;
+  }
+  return el_cli_bench_spread(seconds, STEP_SAMPLES).median;
 }
 
 /* Base sequences that generate until they are cancelled. */
@@ -139,17 +160,29 @@ static el_status keep_busy(bench *b, el_error *err) {
   return status;
 }
 
+static double times_as_long(double with, double without) {
+  return without > 0 && with > without ? with / without : 1;
+}
+
 static el_status measure_loads(bench *b, el_costs *c, el_error *err) {
+  double step, beside, queued, mean = 0;
   el_plan_say(b->with, "loads, part", 1, 3);
-  el_status status = load_seconds(b, 1, &c->load, err);
+  el_status status = load_seconds(b, 1, &c->load, &step, err);
   if (!status) status = keep_busy(b, err);
   el_plan_say(b->with, "loads, part", 2, 3);
-  if (!status) status = load_seconds(b, 1, &c->load_beside, err);
+  if (!status) step = step_seconds(b);
+  if (!status) status = load_seconds(b, 1, &c->load_beside, &beside, err);
   el_plan_say(b->with, "loads, part", 3, 3);
-  if (!status) status = load_seconds(b, N_NAMES, &c->load_queued, err);
+  if (!status) status = load_seconds(b, N_NAMES, &mean, &queued, err);
   for (int i = 0; i < BASES; i++)
     if (b->ids[i]) el_cancel(b->engine, b->ids[i]);
-  return status;
+  if (status) return status;
+  c->slow_beside = times_as_long(beside, step);
+  c->slow_queued = times_as_long(queued, step);
+  /* The last of them has none behind it. */
+  c->load_queued = (N_NAMES * mean - c->load_beside) / (N_NAMES - 1);
+  if (c->load_queued < c->load) c->load_queued = c->load;
+  return EL_OK;
 }
 
 typedef struct sizing {

@@ -90,10 +90,11 @@ static void op_quantize(const float *x, int group_begin, int group_end, float ga
     }
     /* amax below 127 / FLT_MAX has no finite inverse: nothing is left of such a group */
     vf id = vf_set1(amax > 1e-36f ? 127.0f / amax : 0.0f), lo = vf_set1(-127), hi = vf_set1(127);
-    vf_store_i8(q, vf_min(vf_max(vf_round(vf_mul(x0, id)), lo), hi));
-    vf_store_i8(q + 16, vf_min(vf_max(vf_round(vf_mul(x1, id)), lo), hi));
-    int32_t sum = 0;
-    for (int i = 0; i < EL_GROUP; i++) sum += q[i];
+    vf r0 = vf_min(vf_max(vf_round(vf_mul(x0, id)), lo), hi), r1 = vf_min(vf_max(vf_round(vf_mul(x1, id)), lo), hi);
+    vf_store_i8(q, r0);
+    vf_store_i8(q + 16, r1);
+    /* Whole numbers up to 32 x 127: exact as floats. Bytes that have just been stored are slow to read again. */
+    int32_t sum = (int32_t)vf_sum(vf_add(r0, r1));
     float d = amax / 127.0f * gain;
     a->d[at] = d;
     a->ds[at] = d * (float)sum;

@@ -34,7 +34,9 @@ static const el_costs plain = {.model = "m",
                                .started_bytes = 2000,
                                .adapter = {.n_blocks = 1, .rank = 8, .bytes = 500},
                                .rows = {{.rows = 1, .base = 0.01}, {.rows = 128, .base = 0.01}},
-                               .n_rows = 2};
+                               .n_rows = 2,
+                               .slow_beside = 1,
+                               .slow_queued = 1};
 
 static el_sim_options options(const el_costs *c, int n_slots, uint32_t n_blocks, int n_adapters) {
   return (el_sim_options){
@@ -162,21 +164,18 @@ static void a_cold_adapter_is_waited_for_and_a_warm_one_is_not(void **state) {
   el_load_log_free(&out.log);
 }
 
-/* While a load has its part of a core, steps lack it if they want all cores. */
-static void loads_and_steps_share_the_cores(void **state) {
+/* Both take longer beside each other. */
+static void loads_and_steps_slow_each_other_down(void **state) {
   el_costs c = plain;
   c.load = 0.1;
-  c.load_beside = 0.2; /* half a core */
+  c.load_beside = 0.2;
+  c.slow_beside = 1.25;
   const el_load_item items[] = {item(1, EL_LOAD_BASE, 8, 100), item(1.0001, 0, 8, 1)};
-  for (int threads = 1; threads <= 2; threads++) {
-    c.threads = threads;
-    const el_sim_options o = options(&c, 4, 8, 1);
-    outcome out = run(&o, &(el_sim_load){.items = items, .n = 2, .drain = true});
-    /* With 2 threads on 2 cores steps have three quarters of them for 0.2 s. */
-    near(out.log.records[0].done - 1, threads == 1 ? 1.0 : 1.05, 1e-3);
-    near(out.log.records[1].done - 1, 0.22, 0.1);
-    el_load_log_free(&out.log);
-  }
+  const el_sim_options o = options(&c, 4, 8, 1);
+  outcome out = run(&o, &(el_sim_load){.items = items, .n = 2, .drain = true});
+  near(out.log.records[0].done - 1, 1 + 0.2 * (1 - 1 / 1.25), 1e-3);
+  near(out.log.records[1].done - 1, 0.22, 0.1); /* the load, the step that it ends in, and its own */
+  el_load_log_free(&out.log);
 }
 
 static bool is_another(const void *user, const el_cache_item *item) {
@@ -351,6 +350,7 @@ static void costs_that_cannot_be_are_refused(void **state) {
                {"shape", "{}", "shape.n_layers: is missing"},
                {"shape", "3", "shape"},
                {"seconds", "{\"step\": \"x\"}", "seconds.decode_position"},
+               {"slower", "{\"beside\": 0.5}", "slower.beside: 0.5 is not from 1"},
                {"model", "null", "model: is missing"}};
   char path[] = "/tmp/edgelora-costs-XXXXXX";
   int fd = mkstemp(path);
@@ -403,7 +403,7 @@ int main(void) {
                                      cmocka_unit_test(waiting_is_that_of_a_queue_with_one_server),
                                      cmocka_unit_test(a_step_costs_the_sum_of_its_parts),
                                      cmocka_unit_test(a_cold_adapter_is_waited_for_and_a_warm_one_is_not),
-                                     cmocka_unit_test(loads_and_steps_share_the_cores),
+                                     cmocka_unit_test(loads_and_steps_slow_each_other_down),
                                      cmocka_unit_test(hits_are_those_of_the_policy),
                                      cmocka_unit_test(what_the_engine_refuses_is_refused),
                                      cmocka_unit_test(a_small_pool_makes_requests_wait),

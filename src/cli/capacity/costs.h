@@ -44,6 +44,8 @@ typedef struct el_costs {
   double load;            /* of an adapter, seconds of one core that nobody else wants */
   double load_beside;     /* as long as it takes beside steps, alone */
   double load_queued;     /* and with others behind it */
+  double slow_beside;     /* how many times as long a step takes meanwhile, 1 at least */
+  double slow_queued;
 } el_costs;
 
 typedef struct el_cost_step {

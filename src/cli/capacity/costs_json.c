@@ -28,12 +28,14 @@ json_t *el_costs_json(const el_costs *c) {
                 c->prompt_position, "step", c->step, "token", c->token, "request", c->request, "load", c->load,
                 "load_beside", c->load_beside, "load_queued", c->load_queued);
   return json_pack(
-      "{s:s, s:s, s:s, s:s, s:i, s:i, s:o, s:s, s:s, s:i, s:I, s:I, s:I, s:i, s:[s, s, s, s, s], s:o, s:o}", "schema",
-      SCHEMA, "model", c->model, "cpu", c->cpu, "isa", c->isa, "cores", c->cores, "threads", c->threads, "shape", shape,
-      "kv_type", c->kv_type, "adapter_type", c->adapter_type, "rank", c->rank, "weight_bytes",
+      "{s:s, s:s, s:s, s:s, s:i, s:i, s:o, s:s, s:s, s:i, s:I, s:I, s:I, s:i, s:[s, s, s, s, s], s:o, s:o, s:{s:f, "
+      "s:f}}",
+      "schema", SCHEMA, "model", c->model, "cpu", c->cpu, "isa", c->isa, "cores", c->cores, "threads", c->threads,
+      "shape", shape, "kv_type", c->kv_type, "adapter_type", c->adapter_type, "rank", c->rank, "weight_bytes",
       (json_int_t)c->weight_bytes, "started_bytes", (json_int_t)c->started_bytes, "adapter_bytes",
       (json_int_t)c->adapter.bytes, "adapter_blocks", (int)c->adapter.n_blocks, "columns", "rows", "base", "logits",
-      "adapter", "more", "steps", rows, "seconds", seconds);
+      "adapter", "more", "steps", rows, "seconds", seconds, "slower", "beside", c->slow_beside, "queued",
+      c->slow_queued);
 }
 
 el_status el_costs_save(const el_costs *c, const char *path, el_error *err) {
@@ -158,6 +160,8 @@ static el_status read_seconds(const el_report_in *in, json_t *root, el_costs *c)
   el_status status = EL_OK;
   for (size_t i = 0; i < sizeof fields / sizeof *fields && !status; i++)
     status = number(in, root, fields[i].path, 0, 1e6, fields[i].out);
+  if (!status) status = number(in, root, "slower.beside", 1, 1000, &c->slow_beside);
+  if (!status) status = number(in, root, "slower.queued", 1, 1000, &c->slow_queued);
   return status;
 }
 

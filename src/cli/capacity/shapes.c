@@ -69,9 +69,11 @@ const char *el_shape_about(int i) {
 #define STEP_SECONDS 10e-6
 #define TOKEN_SECONDS 40e-6
 #define REQUEST_SECONDS 300e-6
-#define LOAD_BYTES 1.5e9
-#define BESIDE 3.0
-#define QUEUED 1.5
+#define LOAD_BYTES 0.5e9
+#define BESIDE 6.0
+#define QUEUED 2.0
+#define SLOW_BESIDE 1.1
+#define SLOW_QUEUED 1.5
 /* Attention multiplies floats: a quarter of the integers' speed. */
 #define FLOAT_SHARE 0.25
 
@@ -131,5 +133,7 @@ el_status el_shape_costs(const char *name, const el_shape_machine *m, el_costs *
   c->load = 2 * adapter / LOAD_BYTES;
   c->load_beside = BESIDE * c->load;
   c->load_queued = QUEUED * c->load;
+  c->slow_beside = SLOW_BESIDE;
+  c->slow_queued = SLOW_QUEUED;
   return EL_OK;
 }

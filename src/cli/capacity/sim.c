@@ -144,7 +144,8 @@ static el_seq *admit(el_sim *s, const el_load_item *item, job *j, int *status) {
   el_status failed = el_seq_new(&request, &s->limits, &q, &error);
   if (failed == EL_ERR_NO_MEMORY) fail(s, "a request");
   if (failed) return NULL;
-  q->adapter = item->adapter < 0 ? NULL : s->entries[(size_t)item->adapter % s->n_entries];
+  assert(item->adapter < s->o.n_adapters);
+  q->adapter = item->adapter < 0 ? NULL : s->entries[item->adapter];
   if (el_memory_check(&s->memory, q->adapter, (uint64_t)(q->n_prompt + q->max_new), EL_PAGE_TOKENS, &error)) {
     q->adapter = NULL;
     el_seq_free(q);
@@ -267,15 +268,14 @@ static void collect(el_sim *s) {
   el_memory_collect(&s->memory, no_failure, NULL);
 }
 
-/* Time passes beside a step of `seconds`: what it takes with the loads that go on meanwhile. A load has a part of a
- * core; where each core has a computing thread, the step, whose threads wait for each other, lacks as much of one. */
+/* Time passes beside a step of `seconds`: what it takes with the loads that go on meanwhile, which both slow down. */
 static double beside(el_sim *s, double seconds) {
   const el_costs *c = s->o.costs;
-  double passed = 0, shared = c->threads < c->cores ? 0 : 1.0 / c->threads;
+  double passed = 0;
   while (seconds > 0 && loads(s)) {
-    double took = loads_to_do(s) > 1 ? c->load_queued : c->load_beside;
-    double speed = took > c->load ? c->load / took : 1, slow = 1 - speed * shared;
-    if (slow < 0.05) slow = 0.05;
+    bool queued = loads_to_do(s) > 1;
+    double took = queued ? c->load_queued : c->load_beside, speed = took > c->load ? c->load / took : 1;
+    double slow = 1 / (queued ? c->slow_queued : c->slow_beside);
     double until_loaded = s->load_left / speed, until_step = seconds / slow;
     bool first = until_loaded <= until_step;
     double part = first ? until_loaded : until_step;
