@@ -156,29 +156,9 @@ static int choose_prompts(el_load_run *r) {
 
 static int draw(el_load_run *r) {
   const el_load_options *o = r->options;
-  el_load_workload w;
   el_error err;
-  if (el_load_workload_init(&w, &r->spec, &err)) return el_cli_failed(&err);
-  int code = -1;
-  for (;;) {
-    el_load_item item = el_load_workload_next(&w);
-    if (item.at >= (double)o->duration || (o->n_requests && r->trace.n == (size_t)o->n_requests)) break;
-    if (r->trace.n == EL_TRACE_MAX_ITEMS) {
-      el_cli_error("--rate and --duration: more than %d arrivals", EL_TRACE_MAX_ITEMS);
-      code = EL_EXIT_FAILED;
-      break;
-    }
-    if (!el_load_trace_add(&r->trace, &item)) {
-      code = el_cli_no_memory();
-      break;
-    }
-  }
-  el_load_workload_free(&w);
-  if (code < 0 && !r->trace.n) {
-    el_cli_error("--rate and --duration: nothing arrives in %g s", (double)o->duration);
-    code = EL_EXIT_FAILED;
-  }
-  return code;
+  el_status status = el_load_trace_draw(&r->trace, &r->spec, (double)o->duration, (size_t)o->n_requests, &err);
+  return status ? el_cli_failed(&err) : -1;
 }
 
 /* The recorded names stand for the server's adapters: for those of the same names if it has them all, else for the
@@ -207,16 +187,6 @@ static int translate(el_load_run *r) {
   return -1;
 }
 
-/* A trace without adapters gets those of the power law. */
-static int assign(el_load_run *r) {
-  el_load_workload w;
-  el_error err;
-  if (el_load_workload_init(&w, &r->spec, &err)) return el_cli_failed(&err);
-  for (size_t i = 0; i < r->trace.n; i++) r->trace.items[i].adapter = el_load_workload_next(&w).adapter;
-  el_load_workload_free(&w);
-  return -1;
-}
-
 static int replay(el_load_run *r) {
   const el_load_options *o = r->options;
   size_t n = 0;
@@ -238,7 +208,10 @@ static int replay(el_load_run *r) {
                    o->replay, i + 1);
       return EL_EXIT_FAILED;
     }
-  return r->trace.has_adapters ? translate(r) : assign(r);
+  /* A trace without adapters gets those of the power law. */
+  el_error err;
+  if (r->trace.has_adapters) return translate(r);
+  return el_load_trace_assign(&r->trace, &r->spec, &err) ? el_cli_failed(&err) : -1;
 }
 
 static int save(el_load_run *r) {

@@ -37,8 +37,8 @@ static int check(const el_cli_command *self, el_plan *p) {
   if (o->nodes > 1 && o->clients) return el_cli_usage_error(self, "--nodes: a balancer needs an open loop");
   if (!o->clients && !o->replay && o->rate <= 0)
     return el_cli_usage_error(self, "--rate: an open loop needs more than 0");
-  if (o->duration <= 0 && !o->replay && !o->n_requests)
-    return el_cli_usage_error(self, "--duration: needs more than 0, or --requests");
+  if (o->duration <= 0 && !o->replay && !(o->clients && o->n_requests))
+    return el_cli_usage_error(self, "--duration: needs more than 0");
   if (o->seed > INT64_MAX) return el_cli_usage_error(self, "--seed: more than 2^63-1");
   const el_engine_options *e = &p->common.options;
   if (e->n_slots > EL_MAX_SLOTS) return el_cli_usage_error(self, "--slots: %d is above %d", e->n_slots, EL_MAX_SLOTS);
@@ -123,7 +123,6 @@ static int size_pool(el_plan *p) {
 static int read_trace(el_plan *p) {
   const el_plan_options *o = p->options;
   el_load_trace *t = &p->trace;
-  el_load_workload w;
   el_error err;
   if (el_load_trace_load(o->replay, t, &err)) return el_cli_failed(&err);
   if (o->n_requests && t->n > (size_t)o->n_requests) t->n = (size_t)o->n_requests;
@@ -137,35 +136,14 @@ static int read_trace(el_plan *p) {
     if (t->names.n > (size_t)p->sim.n_adapters) p->sim.n_adapters = (int)t->names.n;
     return -1;
   }
-  if (el_load_workload_init(&w, &p->spec, &err)) return el_cli_failed(&err);
-  for (size_t i = 0; i < t->n; i++) t->items[i].adapter = el_load_workload_next(&w).adapter;
-  el_load_workload_free(&w);
-  return -1;
+  return el_load_trace_assign(t, &p->spec, &err) ? el_cli_failed(&err) : -1;
 }
 
 static int draw(el_plan *p) {
   const el_plan_options *o = p->options;
-  el_load_workload w;
   el_error err;
-  if (el_load_workload_init(&w, &p->spec, &err)) return el_cli_failed(&err);
-  int code = -1;
-  while (code < 0) {
-    el_load_item item = el_load_workload_next(&w);
-    if ((o->duration > 0 && item.at >= (double)o->duration) || (o->n_requests && p->trace.n == (size_t)o->n_requests))
-      break;
-    if (p->trace.n == EL_TRACE_MAX_ITEMS) {
-      el_cli_error("--rate and --duration: more than %d arrivals", EL_TRACE_MAX_ITEMS);
-      code = EL_EXIT_FAILED;
-    } else if (!el_load_trace_add(&p->trace, &item)) {
-      code = el_cli_no_memory();
-    }
-  }
-  el_load_workload_free(&w);
-  if (code < 0 && !p->trace.n) {
-    el_cli_error("--rate and --duration: nothing arrives in %g s", (double)o->duration);
-    code = EL_EXIT_FAILED;
-  }
-  return code;
+  el_status status = el_load_trace_draw(&p->trace, &p->spec, (double)o->duration, (size_t)o->n_requests, &err);
+  return status ? el_cli_failed(&err) : -1;
 }
 
 static int plan(const el_cli_command *self, el_plan *p) {

@@ -30,6 +30,31 @@ void el_load_trace_free(el_load_trace *t) {
   *t = (el_load_trace){0};
 }
 
+el_status el_load_trace_draw(el_load_trace *t, const el_load_spec *spec, double duration, size_t most, el_error *err) {
+  el_load_workload w;
+  el_status status = el_load_workload_init(&w, spec, err);
+  while (!status) {
+    el_load_item item = el_load_workload_next(&w);
+    if (item.at >= duration || (most && t->n == most)) break;
+    if (t->n == EL_TRACE_MAX_ITEMS)
+      status = el_fail(err, EL_ERR_INVALID, "--rate and --duration: more than %d arrivals", EL_TRACE_MAX_ITEMS);
+    else if (!el_load_trace_add(t, &item))
+      status = el_fail(err, EL_ERR_NO_MEMORY, "out of memory for %zu arrivals", t->n);
+  }
+  el_load_workload_free(&w);
+  if (!status && !t->n)
+    status = el_fail(err, EL_ERR_INVALID, "--rate and --duration: nothing arrives in %g s", duration);
+  return status;
+}
+
+el_status el_load_trace_assign(el_load_trace *t, const el_load_spec *spec, el_error *err) {
+  el_load_workload w;
+  el_status status = el_load_workload_init(&w, spec, err);
+  for (size_t i = 0; i < t->n && !status; i++) t->items[i].adapter = el_load_workload_next(&w).adapter;
+  el_load_workload_free(&w);
+  return status;
+}
+
 /* ---- writing */
 
 static json_t *name_of(const el_load_trace *t, int adapter) {

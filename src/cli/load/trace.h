@@ -30,6 +30,12 @@ typedef struct el_load_trace {
 bool el_load_trace_add(el_load_trace *t, const el_load_item *item);
 void el_load_trace_free(el_load_trace *t);
 
+/* Appends what a workload has in `duration` seconds, `most` requests at most (0: no bound). EL_ERR_INVALID, in the
+ * words of the command line: nothing arrives, or too much. */
+el_status el_load_trace_draw(el_load_trace *t, const el_load_spec *spec, double duration, size_t most, el_error *err);
+/* Gives its requests the adapters of a workload. */
+el_status el_load_trace_assign(el_load_trace *t, const el_load_spec *spec, el_error *err);
+
 /* err: IO. */
 el_status el_load_trace_write(const el_load_trace *t, FILE *out, el_error *err);
 el_status el_load_trace_save(const el_load_trace *t, const char *path, el_error *err);
