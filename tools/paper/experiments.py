@@ -50,8 +50,8 @@ def own(clients):
     return ("--clients", str(clients), "--own-adapter", "--input", "60", "--output", "32")
 
 
-def small_model(clients):
-    """All of the experiments."""
+def everything(clients):
+    """All of the experiments. The demo adapters are for the default model alone."""
     yield Point("goal", str(clients), clients, own(clients))
     for n in (20, 50, 200, 2000):
         yield Point("adapters", str(n), n, closed(clients))
@@ -70,7 +70,7 @@ def small_model(clients):
         yield Point("switches", key, 200, closed(clients), servers=(OURS,), options=options)
 
 
-def large_model(clients):
+def shortest(clients):
     """What a model of a billion parameters leaves time for."""
     yield Point("goal", str(clients), clients, own(clients))
     yield Point("adapters", "20", 20, closed(clients))

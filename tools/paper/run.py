@@ -24,7 +24,7 @@ ROOT = HERE.parents[1]
 sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent / "peer")]
 import bench as peer_bench  # noqa: E402
 import evaluation  # noqa: E402
-from experiments import OURS, SATURATED, THEIRS, TITLES, large_model, small_model  # noqa: E402
+from experiments import OURS, SATURATED, THEIRS, TITLES, everything, shortest  # noqa: E402
 from serving import Edgelora, Failed, LlamaServer, gguf_adapters, link, pool_kib  # noqa: E402
 
 CLIENTS = {"default": 16}  # of closed loops
@@ -178,7 +178,7 @@ def rate_of(args, model, point):
 
 def options():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--models", default="default,1b-q4_0", metavar="LIST", help="'default' has all experiments, others the shortest (default %(default)s)")
+    p.add_argument("--models", default="default,1b-q4_0", metavar="LIST", help="'default' has all experiments, others the shortest unless --full (default %(default)s)")
     p.add_argument("--only", default="", metavar="LIST", help="these experiments, such as goal,adapters")
     p.add_argument("--runs", type=peer_bench.positive, metavar="N", help="of each point (default 2; FULL: 3)")
     p.add_argument("--full", action="store_true", help="the paper's 300 s a run; FULL=1 in the environment does the same")
@@ -213,8 +213,8 @@ def options():
     only = set(filter(None, args.only.split(",")))
     args.points = {}
     for name in args.models:
-        points = list((small_model if name == "default" else large_model)(clients_of(name)))
-        args.points[name] = [point for point in points if not only or point.experiment in only]
+        points = (everything if name == "default" or args.full else shortest)(clients_of(name))
+        args.points[name] = [point for point in points if (not only or point.experiment in only) and (name == "default" or not point.demo)]
     if only - set(TITLES):
         p.error(f"--only: {', '.join(sorted(only - set(TITLES)))}: no such experiment; there are {', '.join(TITLES)}")
     return args
