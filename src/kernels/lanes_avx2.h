@@ -83,11 +83,25 @@ static inline void vf_store_f16(void *p, vf x) {
   _mm_storeu_si128(p, _mm256_cvtps_ph(x.a, 0));
   _mm_storeu_si128((__m128i *)p + 1, _mm256_cvtps_ph(x.b, 0));
 }
-static inline void vf_store_i8(int8_t *p, vf x) {
-  __m256i w = _mm256_packs_epi32(_mm256_cvtps_epi32(x.a), _mm256_cvtps_epi32(x.b)); /* a0-3 b0-3 | a4-7 b4-7 */
-  w = _mm256_permute4x64_epi64(w, 0xd8);
-  __m128i b = _mm_packs_epi16(_mm256_castsi256_si128(w), _mm256_extracti128_si256(w, 1));
-  _mm_storeu_si128((__m128i *)p, b);
+static inline int32_t vf_store_codes(int8_t *p, vf x, vf y) {
+  __m256i q = _mm256_packs_epi16(_mm256_packs_epi32(_mm256_cvtps_epi32(x.a), _mm256_cvtps_epi32(x.b)),
+                                 _mm256_packs_epi32(_mm256_cvtps_epi32(y.a), _mm256_cvtps_epi32(y.b)));
+  /* Fours of both halves in turn: xa0 xb0 ya0 yb0 | xa1 xb1 ya1 yb1 */
+  _mm256_storeu_si256((__m256i *)p, _mm256_permutevar8x32_epi32(q, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7)));
+  /* vpsadbw adds unsigned bytes: code + 128. */
+  __m256i s4 = _mm256_sad_epu8(_mm256_xor_si256(q, _mm256_set1_epi8((char)128)), _mm256_setzero_si256());
+  __m128i s2 = _mm_add_epi32(_mm256_castsi256_si128(s4), _mm256_extracti128_si256(s4, 1));
+  return _mm_cvtsi128_si32(_mm_add_epi32(s2, _mm_unpackhi_epi64(s2, s2))) - 32 * 128;
+}
+static inline __m256i magnitude_bits(__m256 x) {
+  return _mm256_and_si256(_mm256_castps_si256(x), _mm256_set1_epi32(0x7fffffff));
+}
+static inline uint32_t vf_amax_bits(vf x, vf y) {
+  __m256i m8 = _mm256_max_epi32(_mm256_max_epi32(magnitude_bits(x.a), magnitude_bits(x.b)),
+                                _mm256_max_epi32(magnitude_bits(y.a), magnitude_bits(y.b)));
+  __m128i m4 = _mm_max_epi32(_mm256_castsi256_si128(m8), _mm256_extracti128_si256(m8, 1));
+  __m128i m2 = _mm_max_epi32(m4, _mm_unpackhi_epi64(m4, m4));
+  return (uint32_t)_mm_cvtsi128_si32(_mm_max_epi32(m2, _mm_shuffle_epi32(m2, 1)));
 }
 static inline float vf_sum(vf x) {
   __m256 s8 = _mm256_add_ps(x.a, x.b);

@@ -69,8 +69,23 @@ static inline uint16_t f16_from_f32(float x) {
 static inline void vf_store_f16(void *p, vf x) {
   _mm256_storeu_si256(p, _mm512_cvtps_ph(x, 0));
 }
-static inline void vf_store_i8(int8_t *p, vf x) {
-  _mm_storeu_si128((__m128i *)p, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(x)));
+static inline int32_t vf_store_codes(int8_t *p, vf x, vf y) {
+  __m128i a = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(x)), b = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(y));
+  _mm_storeu_si128((__m128i *)p, a);
+  _mm_storeu_si128((__m128i *)p + 1, b);
+  /* vpsadbw adds unsigned bytes: code + 128. */
+  __m128i top = _mm_set1_epi8((char)128), zero = _mm_setzero_si128();
+  __m128i s = _mm_add_epi32(_mm_sad_epu8(_mm_xor_si128(a, top), zero), _mm_sad_epu8(_mm_xor_si128(b, top), zero));
+  return _mm_cvtsi128_si32(_mm_add_epi32(s, _mm_unpackhi_epi64(s, s))) - 32 * 128;
+}
+static inline uint32_t vf_amax_bits(vf x, vf y) {
+  __m512i most = _mm512_set1_epi32(0x7fffffff);
+  __m512i m16 =
+      _mm512_max_epi32(_mm512_and_si512(_mm512_castps_si512(x), most), _mm512_and_si512(_mm512_castps_si512(y), most));
+  __m256i m8 = _mm256_max_epi32(_mm512_castsi512_si256(m16), _mm512_extracti64x4_epi64(m16, 1));
+  __m128i m4 = _mm_max_epi32(_mm256_castsi256_si128(m8), _mm256_extracti128_si256(m8, 1));
+  __m128i m2 = _mm_max_epi32(m4, _mm_unpackhi_epi64(m4, m4));
+  return (uint32_t)_mm_cvtsi128_si32(_mm_max_epi32(m2, _mm_shuffle_epi32(m2, 1)));
 }
 static inline float vf_sum(vf x) {
   __m256 s8 = _mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1));

@@ -95,10 +95,23 @@ static inline void vf_store_f16(void *p, vf x) {
     __builtin_memcpy((unsigned char *)p + 8 * i, &h, sizeof h);
   }
 }
-static inline void vf_store_i8(int8_t *p, vf x) {
-  int16x8_t a = vcombine_s16(vmovn_s32(vcvtq_s32_f32(x.v[0])), vmovn_s32(vcvtq_s32_f32(x.v[1]))),
-            b = vcombine_s16(vmovn_s32(vcvtq_s32_f32(x.v[2])), vmovn_s32(vcvtq_s32_f32(x.v[3])));
-  vst1q_s8(p, vcombine_s8(vmovn_s16(a), vmovn_s16(b)));
+static inline int8x16_t codes_of(vf x) {
+  int16x8_t a = vcombine_s16(vmovn_s32(vcvtnq_s32_f32(x.v[0])), vmovn_s32(vcvtnq_s32_f32(x.v[1]))),
+            b = vcombine_s16(vmovn_s32(vcvtnq_s32_f32(x.v[2])), vmovn_s32(vcvtnq_s32_f32(x.v[3])));
+  return vcombine_s8(vmovn_s16(a), vmovn_s16(b));
+}
+static inline int32_t vf_store_codes(int8_t *p, vf x, vf y) {
+  int8x16_t a = codes_of(x), b = codes_of(y);
+  vst1q_s8(p, a);
+  vst1q_s8(p + 16, b);
+  return vaddlvq_s16(vpadalq_s8(vpaddlq_s8(a), b));
+}
+static inline uint32_t vf_amax_bits(vf x, vf y) {
+  uint32x4_t m = vdupq_n_u32(0);
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; i++)
+    m = vmaxq_u32(m, vmaxq_u32(vreinterpretq_u32_f32(vabsq_f32(x.v[i])), vreinterpretq_u32_f32(vabsq_f32(y.v[i]))));
+  return vmaxvq_u32(m);
 }
 static inline float vf_sum(vf x) {
   float32x4_t s4 = vaddq_f32(vaddq_f32(x.v[0], x.v[2]), vaddq_f32(x.v[1], x.v[3]));

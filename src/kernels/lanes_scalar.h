@@ -104,9 +104,28 @@ static inline void vf_store_f16(void *p, vf a) {
     memcpy(b + 2 * i, &h, 2);
   }
 }
-/* Whole numbers in [-127, 127] to int8; returns nothing but the bytes. */
-static inline void vf_store_i8(int8_t *p, vf a) {
-  for (int i = 0; i < 16; i++) p[i] = (int8_t)(int)a.v[i];
+/* Rounds 32 values in [-127.5, 127.5), ties to even, to int8 at p; gives the sum of what is stored, which is exact. */
+static inline int32_t vf_store_codes(int8_t *p, vf a, vf b) {
+  int32_t sum = 0;
+  for (int i = 0; i < 16; i++) {
+    p[i] = (int8_t)rintf(a.v[i]);
+    p[i + 16] = (int8_t)rintf(b.v[i]);
+    sum += p[i] + p[i + 16];
+  }
+  return sum;
+}
+/* The bits of the largest magnitude there is in a and b. As integers magnitudes have the order of their values, with
+ * infinity above the finite ones and every NaN above infinity: one reduction tells the maximum and whether it counts.
+ */
+static inline uint32_t vf_amax_bits(vf a, vf b) {
+  uint32_t most = 0;
+  for (int i = 0; i < 32; i++) {
+    uint32_t bits;
+    memcpy(&bits, i < 16 ? &a.v[i] : &b.v[i - 16], 4);
+    bits &= 0x7fffffff;
+    most = bits > most ? bits : most;
+  }
+  return most;
 }
 /* Lanes i and i + 8, then i and i + 4, 2, 1: the order of every instruction set's reduction. */
 static inline float vf_sum(vf a) {

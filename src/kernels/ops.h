@@ -72,34 +72,33 @@ static void op_swiglu(const float *gate, const float *up, int n, float *y) {
 }
 
 /* A group with a NaN or an infinity gets the scale NaN, so that the damage is seen and stays in its own column. */
-static void op_quantize(const float *x, int group_begin, int group_end, float gain, el_act *a, int col) {
-  vf zero = vf_set1(0);
+static void op_quantize(const float *x, int group_begin, int group_end, float gain, el_act *act, int col) {
+  /* Out of memory that bytes are stored to, which might be anything's: */
+  const el_act a = *act;
   for (int g = group_begin; g < group_end; g++) {
-    int n = a->k - g * EL_GROUP;
+    int n = a.k - g * EL_GROUP;
     const float *p = x + (size_t)g * EL_GROUP;
-    vf x0 = load_n(p, n), x1 = n >= EL_GROUP ? vf_load(p + 16) : n > 16 ? load_tail(p + 16, n - 16, 0) : zero;
-    float amax = vf_hmax(vf_max(vf_abs(x0), vf_abs(x1)));
-    float finite = vf_sum(vf_fma(x0, zero, vf_mul(x1, zero)));
-    size_t at = el_act_at(a, col, g);
-    int8_t *q = a->q + at * EL_GROUP;
-    if (finite != 0) {
+    vf x0 = load_n(p, n), x1 = n >= EL_GROUP ? vf_load(p + 16) : n > 16 ? load_tail(p + 16, n - 16, 0) : vf_set1(0);
+    uint32_t bits = vf_amax_bits(x0, x1);
+    size_t at = el_act_at(&a, col, g);
+    int8_t *q = a.q + at * EL_GROUP;
+    if (bits >= 0x7f800000) {
       memset(q, 0, EL_GROUP);
-      a->d[at] = a->ds[at] = NAN;
-      a->s8[at] = a->s128[at] = 0;
+      a.d[at] = a.ds[at] = NAN;
+      a.s8[at] = a.s128[at] = 0;
       continue;
     }
-    /* amax below 127 / FLT_MAX has no finite inverse: nothing is left of such a group */
-    vf id = vf_set1(amax > 1e-36f ? 127.0f / amax : 0.0f), lo = vf_set1(-127), hi = vf_set1(127);
-    vf r0 = vf_min(vf_max(vf_round(vf_mul(x0, id)), lo), hi), r1 = vf_min(vf_max(vf_round(vf_mul(x1, id)), lo), hi);
-    vf_store_i8(q, r0);
-    vf_store_i8(q + 16, r1);
-    /* Whole numbers up to 32 x 127: exact as floats. Bytes that have just been stored are slow to read again. */
-    int32_t sum = (int32_t)vf_sum(vf_add(r0, r1));
+    float amax;
+    memcpy(&amax, &bits, sizeof amax);
+    /* amax below 127 / FLT_MAX has no finite inverse: nothing is left of such a group. Of others no value exceeds 127
+     * by more than two roundings. */
+    vf id = vf_set1(amax > 1e-36f ? 127.0f / amax : 0.0f);
+    int32_t sum = vf_store_codes(q, vf_mul(x0, id), vf_mul(x1, id));
     float d = amax / 127.0f * gain;
-    a->d[at] = d;
-    a->ds[at] = d * (float)sum;
-    a->s8[at] = -8 * sum;
-    a->s128[at] = -128 * sum;
+    a.d[at] = d;
+    a.ds[at] = d * (float)sum;
+    a.s8[at] = -8 * sum;
+    a.s128[at] = -128 * sum;
   }
 }
 

@@ -297,6 +297,53 @@ static void a_column_does_not_depend_on_its_neighbours(void **state) {
   }
 }
 
+/* What a group of activations becomes, by the definition: codes x 127 / max |x| to the nearest, ties to even. */
+static void check_group(const el_act *a, int g, const float *x, int n) {
+  size_t at = el_act_at(a, 0, g);
+  const int8_t *q = a->q + at * EL_GROUP;
+  float amax = 0;
+  bool finite = true;
+  int sum = 0;
+  for (int i = 0; i < n; i++) finite = finite && isfinite(x[i]), amax = fmaxf(amax, fabsf(x[i]));
+  float id = amax > 1e-36f ? 127.0f / amax : 0.0f;
+  for (int i = 0; i < EL_GROUP; i++) {
+    int want = finite && i < n ? (int)rintf(x[i] * id) : 0;
+    if (q[i] != want) fail_msg("group %d: code %d is %d, expected %d", g, i, q[i], want);
+    sum += want;
+  }
+  assert_int_equal(a->s8[at], -8 * sum);
+  assert_int_equal(a->s128[at], -128 * sum);
+  if (!finite)
+    assert_true(isnan(a->d[at]) && isnan(a->ds[at]));
+  else
+    assert_true(a->d[at] == amax / 127.0f && a->ds[at] == amax / 127.0f * (float)sum);
+}
+
+static void activations_are_quantised_by_the_definition(void **state) {
+  enum { GROUPS = 12 };
+  static const float extremes[] = {0, 1e-45f, 1e-38f, 1e-36f,   1.1e-36f,  1e-30f,
+                                   1, 127,    3e38f,  INFINITY, -INFINITY, NAN};
+  for (int i = 0; kernels_at(i); i++)
+    for (int tail = 1; tail <= EL_GROUP; tail++) {
+      const int k = (GROUPS - 1) * EL_GROUP + tail;
+      float x[GROUPS * EL_GROUP];
+      uint32_t seed = (uint32_t)tail;
+      for (int j = 0; j < k; j++) {
+        int g = j / EL_GROUP;
+        float largest = isfinite(extremes[g]) ? extremes[g] : 5, u = uniform(&seed);
+        /* In the group of 127 all are halves, so that ties are seen. */
+        x[j] = largest == 127 ? roundf(u * 126) + 0.5f : u * largest;
+        if (j % EL_GROUP == tail % (g == GROUPS - 1 ? tail : EL_GROUP)) x[j] = extremes[g];
+      }
+      el_act a;
+      assert_int_equal(el_act_new(&a, k, 1, NULL), EL_OK);
+      el_act_shape(&a, k, 1);
+      kernels_at(i)->quantize(x, 0, a.n_groups, 1.0f, &a, 0);
+      for (int g = 0; g < a.n_groups; g++) check_group(&a, g, x + g * EL_GROUP, g == GROUPS - 1 ? tail : EL_GROUP);
+      el_act_free(&a);
+    }
+}
+
 static void elementwise_operations_agree_with_libm_and_across_isas(void **state) {
   enum { N = 533 };
   float x[N], w[N], y[N], ref[N];
@@ -566,6 +613,7 @@ int main(void) {
       cmocka_unit_test(all_max_codes_and_activations_do_not_overflow),
       cmocka_unit_test(low_rank_matrices_of_any_rank_and_layout_multiply),
       cmocka_unit_test(a_column_does_not_depend_on_its_neighbours),
+      cmocka_unit_test(activations_are_quantised_by_the_definition),
       cmocka_unit_test(elementwise_operations_agree_with_libm_and_across_isas),
       cmocka_unit_test(rotation_keeps_lengths_and_agrees_across_isas),
       cmocka_unit_test(attention_is_softmax_of_scores_times_values),
