@@ -71,7 +71,7 @@ def test_losses_and_a_peer_that_did_not_start_are_told(tmp_path):
     lost = list(evaluation.losses([model(tmp_path)]))
     assert len(lost) == 1 and "first text p50 0.2 against our 0.5" in lost[0]
     lines = list(evaluation.table(model(tmp_path), "adapters"))
-    assert "not started: out of memory" in lines[-1] and len({line.count("|") for line in lines}) == 1
+    assert "no figures: out of memory" in lines[-1] and len({line.count("|") for line in lines}) == 1
 
 
 def test_every_experiment_has_a_title_and_points_have_names_of_their_own():

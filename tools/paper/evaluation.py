@@ -131,7 +131,7 @@ COLUMNS = ("requests/s | hits | loads/s | first text, s: p50 | p99 | latency, s:
 
 def cells(group):
     if group.failed:
-        return [f"not started: {group.failed}", *[""] * (len(COLUMNS) - 1)]
+        return [f"no figures: {group.failed}", *[""] * (len(COLUMNS) - 1)]
 
     def seconds(what, which):
         return spread(group.values(lambda r: r.percentile(what, which)), ".2f")

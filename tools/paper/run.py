@@ -119,13 +119,24 @@ def generate(args, model, server, which, options, seconds, path=None):
         raise Failed(f"{' '.join(map(str, command))}: exit status {load.returncode}\n{load.stderr}\n{server.tail()}")
 
 
+def facts_of(model, point, which, rate):
+    return {"model": model.path.name, "experiment": point.experiment, "key": point.key, "adapters": point.adapters, "server": which,
+            "options": list(point.options), "rate": rate, "share": point.share, "slots": model.slots, "clients": clients_of(model.name)}
+
+
+def give_up(model, point, which, number, rate, why):
+    """A server that does not answer is told in the tables, and the evaluation goes on."""
+    line = next((line for line in reversed(str(why).splitlines()) if "edgelora: " in line), "").split("edgelora: ")[-1]
+    facts = dict(facts_of(model, point, which, rate), failed=f"{ATTEMPTS} runs failed" + (f": {line}" if line else ""))
+    (model.out / f"{point.name(which, number)}.facts").write_text(json.dumps(facts))
+
+
 def run(args, model, point, which, number, rate):
     """One run; its file, and what was not in the load's report beside it."""
     folder, name = model.out, point.name(which, number)
     folder.mkdir(parents=True, exist_ok=True)
     part, facts_file = folder / f"{name}.part", folder / f"{name}.facts"
-    facts = {"model": model.path.name, "experiment": point.experiment, "key": point.key, "adapters": point.adapters, "server": which,
-             "options": list(point.options), "rate": rate, "share": point.share, "slots": model.slots, "clients": clients_of(model.name)}
+    facts = facts_of(model, point, which, rate)
     try:
         server = model.start(point, which)
     except Failed as e:
@@ -264,9 +275,11 @@ def main():
                     run(args, model, point, which, number, rate)
                     break
                 except Failed as e:
-                    if attempt == ATTEMPTS:
+                    if attempt == ATTEMPTS and which == OURS:
                         sys.exit(f"paper: {e}")
-                    say(f"once more, as it failed: {e}")
+                    say(f"{'given up' if attempt == ATTEMPTS else 'once more'}, as it failed: {e}")
+                    if attempt == ATTEMPTS:
+                        give_up(model, point, which, number, rate, e)
             left -= minutes_of(args, [plan[i]])
     runs = {name: evaluation.read(folder_of(args, name)) for name in args.points}
     evaluation.write(args, runs, [peer_bench.our_version(args.edgelora), *([peer_bench.peer_version(args.peer)] if args.peer else [])], peer_bench.cpu())
