@@ -93,6 +93,12 @@ static el_status open_sources(el_loader *l, el_load *load, el_pack_source *sourc
   return status;
 }
 
+/* Whether an adapter of its size can be laid into the blocks that it has. */
+static el_load_outcome outcome_of(const el_load *load) {
+  bool fits = load->size.n_blocks <= load->n_blocks && (load->consecutive || !load->size.consecutive);
+  return fits ? EL_LOADED : EL_LOAD_SIZED;
+}
+
 static el_status run(el_loader *l, el_load *load) {
   int n = load->entry->n_parts ? load->entry->n_parts : 1;
   el_lora_file *files[EL_MAX_COMBINED] = {0};
@@ -100,9 +106,8 @@ static el_status run(el_loader *l, el_load *load) {
   el_status status = open_sources(l, load, sources, files, &load->error);
   if (!status) status = el_packer_plan_combined(l->packer, sources, n, &load->size, &load->error);
   if (!status) {
-    bool fits = load->size.n_blocks <= load->n_blocks && (load->consecutive || !load->size.consecutive);
-    load->end = fits ? EL_LOADED : EL_LOAD_SIZED;
-    if (fits) load->adapter = el_packer_pack(l->packer, l->pool->base, load->blocks);
+    load->end = outcome_of(load);
+    if (load->end == EL_LOADED) load->adapter = el_packer_pack(l->packer, l->pool->base, load->blocks);
   }
   for (int i = 0; i < n; i++) el_lora_file_close(files[i]);
   for (int i = 0; i < n; i++)
@@ -138,13 +143,12 @@ bool el_loader_work(el_loader *l) {
 void el_loader_pretend(el_loader *l, const el_pack_size *size, el_adapter *adapter, uint32_t *blocks, uint64_t ns) {
   assert(!l->n_threads && l->ended < l->pushed);
   el_load *load = at(l, l->ended++);
-  bool fits = size->n_blocks <= load->n_blocks && (load->consecutive || !size->consecutive);
-  load->end = fits ? EL_LOADED : EL_LOAD_SIZED;
-  load->has_signature = load->permanent = false;
   load->size = *size;
-  load->adapter = fits ? adapter : NULL;
+  load->end = outcome_of(load);
+  load->has_signature = load->permanent = false;
+  load->adapter = load->end == EL_LOADED ? adapter : NULL;
   load->ns = ns;
-  if (!fits) return;
+  if (load->end != EL_LOADED) return;
   memcpy(blocks, load->blocks, sizeof *blocks * size->n_blocks);
   adapter->blocks = blocks;
   adapter->n_blocks = size->n_blocks;

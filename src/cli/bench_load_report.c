@@ -124,16 +124,11 @@ static void print_table(const el_load_run *r, const el_load_summary *s) {
 
 /* ---- the file */
 
-static int by_value(const void *a, const void *b) {
-  double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
 static json_t *make_json(const el_load_run *r, const el_load_summary *s) {
   double *gaps = malloc((r->log.n_gaps + 1) * sizeof *gaps);
   if (!gaps) return NULL;
   for (size_t i = 0; i < r->log.n_gaps; i++) gaps[i] = r->log.gaps[i];
-  qsort(gaps, r->log.n_gaps, sizeof *gaps, by_value);
+  el_load_sort(gaps, r->log.n_gaps);
   json_t *report = el_load_report_json(r, s, gaps);
   free(gaps);
   return report;

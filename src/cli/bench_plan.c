@@ -1,14 +1,12 @@
 /* edgelora bench plan: what a machine will do under a load, without the load and without the time. */
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/error.h"
 #include "cli/bench_load.h"
 #include "cli/bench_plan.h"
 #include "cli/capacity/shapes.h"
 #include "cli/plan_measure.h"
-#include "cli/signals.h"
 
 /* ---- options */
 
@@ -175,10 +173,8 @@ static int run(const el_cli_command *self, int argc, char **argv) {
                        .seed = 1};
   el_plan p = {.options = &o, .common = el_cli_engine_default(), .saturated = -1};
   char shapes[256] = "a model that is not at hand: ";
-  for (int i = 0; el_shape_name(i); i++) {
-    size_t len = strlen(shapes);
-    snprintf(shapes + len, sizeof shapes - len, "%s%s", i ? ", " : "", el_shape_name(i));
-  }
+  size_t len = strlen(shapes);
+  el_shape_names(shapes + len, sizeof shapes - len);
   const el_cli_option costs[] = {
       {'m', "model", "FILE", EL_CLI_TEXT, &p.common.model, 0, 0,
        "the base model: what its steps take is measured here, which takes seconds to minutes; default: the model that "

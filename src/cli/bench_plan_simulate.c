@@ -131,11 +131,6 @@ static el_status run_open(el_plan *p, el_error *err) {
 
 /* ---- the most that one node can do */
 
-static int by_value(const void *a, const void *b) {
-  double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
 /* Requests a second in the middle of a run: without its beginning, when all slots begin at once, and its end, when they
  * run dry. -1: no memory. */
 static double rate_in_the_middle(const el_load_log *log) {
@@ -144,7 +139,7 @@ static double rate_in_the_middle(const el_load_log *log) {
   size_t n = 0;
   for (size_t i = 0; i < log->n; i++)
     if (log->records[i].end == EL_LOAD_DONE) done[n++] = log->records[i].done;
-  qsort(done, n, sizeof *done, by_value);
+  el_load_sort(done, n);
   size_t from = n / 5, to = n - n / 5;
   double rate = to > from && done[to - 1] > done[from] ? (double)(to - 1 - from) / (done[to - 1] - done[from]) : 0;
   free(done);

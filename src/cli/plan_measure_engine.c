@@ -1,6 +1,5 @@
-/* What it takes to load an adapter: alone, beside steps, and when others
- * wait for theirs. Adapters leave memory as soon as nobody wants them (cache policy "none"), so that each request
- * loads. */
+/* What it takes to load an adapter: alone, beside steps, and when others wait for theirs. Adapters leave memory as soon
+ * as nobody wants them (cache policy "none"), so that each request loads. */
 #include <malloc.h>
 #include <semaphore.h>
 #include <stdlib.h>
@@ -8,7 +7,6 @@
 #include <unistd.h>
 
 #include "adapter/lora_file.h"
-#include "base/clock.h"
 #include "base/random.h"
 #include "cli/bench_limits.h"
 #include "cli/load/procfs.h"

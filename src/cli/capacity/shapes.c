@@ -7,7 +7,7 @@
 #include "base/error.h"
 
 typedef struct shape {
-  const char *name, *about;
+  const char *name;
   double bits; /* a weight's, scales included */
   bool tied;   /* the output matrix is the embedding */
   el_hparams h;
@@ -18,7 +18,6 @@ typedef struct shape {
  * here all have the mean. Q8_0 has 34 bytes for 32 weights, Q4_0 18. */
 static const shape shapes[] = {
     {"llama-3.1-8b-q8_0",
-     "Llama 3.1 8B in Q8_0, the paper's with 20 slots",
      8.5,
      false,
      {.n_layers = 32,
@@ -30,7 +29,6 @@ static const shape shapes[] = {
       .n_vocab = 128256,
       .ctx_train = 131072}},
     {"llama-3.2-3b-q4_0",
-     "Llama 3.2 3B in Q4_0, the paper's with 40 slots",
      4.5,
      true,
      {.n_layers = 28,
@@ -42,7 +40,6 @@ static const shape shapes[] = {
       .n_vocab = 128256,
       .ctx_train = 131072}},
     {"openelm-1.1b-q4_0",
-     "OpenELM 1.1B in Q4_0, layers of the mean size, the paper's with 60 slots",
      4.5,
      true,
      {.n_layers = 28,
@@ -60,8 +57,10 @@ const char *el_shape_name(int i) {
   return i < N_SHAPES ? shapes[i].name : NULL;
 }
 
-const char *el_shape_about(int i) {
-  return i < N_SHAPES ? shapes[i].about : NULL;
+void el_shape_names(char *out, size_t size) {
+  size_t len = 0;
+  for (int i = 0; i < N_SHAPES && len < size; i++)
+    len += (size_t)snprintf(out + len, size - len, "%s%s", i ? ", " : "", shapes[i].name);
 }
 
 /* What is not reading and computing, as it was measured on two cores of an AMD EPYC (Zen 4) with SmolLM2-135M: between
@@ -83,12 +82,10 @@ static double longer(double bytes, double operations, const el_shape_machine *m)
 
 el_status el_shape_costs(const char *name, const el_shape_machine *m, el_costs *c, el_error *err) {
   const shape *s = NULL;
-  char names[256] = "";
-  for (int i = 0; i < N_SHAPES; i++) {
+  char names[256];
+  for (int i = 0; i < N_SHAPES; i++)
     if (strcmp(name, shapes[i].name) == 0) s = &shapes[i];
-    size_t len = strlen(names);
-    snprintf(names + len, sizeof names - len, "%s%s", i ? ", " : "", shapes[i].name);
-  }
+  el_shape_names(names, sizeof names);
   if (!s) return el_fail(err, EL_ERR_NOT_FOUND, "shape '%s' is unknown; there are %s", name, names);
   el_kv_type kv;
   el_layout layout;

@@ -8,8 +8,8 @@
 
 /* The i-th shape's name; NULL at the end. */
 const char *el_shape_name(int i);
-/* What it is, for the help. */
-const char *el_shape_about(int i);
+/* All of them, "a, b, c". */
+void el_shape_names(char *out, size_t size);
 
 typedef struct el_shape_machine {
   double gops;                        /* billions of operations a second in a step that computing bounds */

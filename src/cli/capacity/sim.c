@@ -145,19 +145,15 @@ static el_seq *admit(el_sim *s, const el_load_item *item, job *j, int *status) {
   if (failed == EL_ERR_NO_MEMORY) fail(s, "a request");
   if (failed) return NULL;
   assert(item->adapter < s->o.n_adapters);
-  q->adapter = item->adapter < 0 ? NULL : s->entries[item->adapter];
-  if (el_memory_check(&s->memory, q->adapter, (uint64_t)(q->n_prompt + q->max_new), EL_PAGE_TOKENS, &error)) {
-    q->adapter = NULL;
+  el_entry *adapter = item->adapter < 0 ? NULL : s->entries[item->adapter];
+  bool fits = !el_memory_check(&s->memory, adapter, (uint64_t)(q->n_prompt + q->max_new), EL_PAGE_TOKENS, &error);
+  if (fits) *status = STATUS_BUSY;
+  if (!fits || s->n_unfinished >= s->scheduler.n_slots + s->o.max_queue) {
     el_seq_free(q);
     return NULL;
   }
-  if (s->n_unfinished >= s->scheduler.n_slots + s->o.max_queue) {
-    *status = STATUS_BUSY;
-    q->adapter = NULL;
-    el_seq_free(q);
-    return NULL;
-  }
-  if (q->adapter) el_registry_hold(s->registry, q->adapter);
+  if (adapter) el_registry_hold(s->registry, adapter);
+  q->adapter = adapter;
   q->id = ++s->last_id;
   q->submitted_ns = (uint64_t)(s->now * 1e9);
   return q;
@@ -319,7 +315,6 @@ static void take_token(el_sim *s, el_seq *q) {
   job *j = q->user;
   double at = run_time(s);
   q->tokens[q->n_tokens++] = next_token(s);
-  if (!q->first_ns) q->first_ns = (uint64_t)(s->now * 1e9) + 1;
   if (j->texts++)
     el_load_log_gap(s->log, at - j->last);
   else

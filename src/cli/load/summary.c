@@ -8,6 +8,10 @@ static int by_value(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
+void el_load_sort(double *values, size_t n) {
+  qsort(values, n, sizeof *values, by_value);
+}
+
 double el_load_percentile(const double *sorted, size_t n, double share) {
   double place = ceil(share * (double)n);
   size_t at = place < 1 ? 1 : (size_t)place;
@@ -16,7 +20,7 @@ double el_load_percentile(const double *sorted, size_t n, double share) {
 
 el_load_spread el_load_spread_of(double *values, size_t n) {
   if (!n) return (el_load_spread){0};
-  qsort(values, n, sizeof *values, by_value);
+  el_load_sort(values, n);
   double sum = 0;
   for (size_t i = 0; i < n; i++) sum += values[i];
   return (el_load_spread){n,
