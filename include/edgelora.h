@@ -134,6 +134,8 @@ typedef struct el_engine_options {
                            * adapter leaves when no request that runs or waits wants it. NULL: "frequency" */
   bool prefix_cache;      /* keep what was computed for the beginning of a request, for others with the same adapter
                            * that begin alike; answers are the same with and without; default true */
+  bool prefault;          /* take the pool's memory from the system at once and keep it, so that no step waits for the
+                           * system to find and clear pages; false: as it is used, and given back when nobody has it */
   const char *cache_dir;  /* a folder for what is learnt about adapter files, made when it is missing; safe to delete at
                            * any time, and to share between processes. NULL: none */
   const char *kv_type;    /* keys and values of earlier tokens: "f16"; "q8": 8-bit integers, half the memory, and faster
@@ -167,7 +169,7 @@ typedef struct el_model_info {
   const char *isa;
   uint64_t n_params;
   uint64_t weight_bytes; /* resident size of the packed weights */
-  uint64_t pool_bytes;   /* size of the pool of keys, values and adapters; touched as it is used */
+  uint64_t pool_bytes;   /* size of the pool of keys, values and adapters; touched as it is used, unless prefault */
   uint64_t kv_bytes;     /* what of it keys and values may have */
   uint64_t block_bytes;  /* of the pool */
   int n_vocab, n_layers, n_embd, n_heads, n_kv_heads, n_ff;

@@ -43,6 +43,19 @@ void el_pool_free(el_pool *p) {
   *p = (el_pool){0};
 }
 
+el_status el_pool_prefault(el_pool *p, el_error *err) {
+  const size_t bytes = p->block_bytes * p->n_blocks, page = (size_t)sysconf(_SC_PAGESIZE);
+  if (madvise(p->base, bytes, MADV_POPULATE_WRITE)) {
+    if (errno != EINVAL)
+      return el_fail(err, EL_ERR_NO_MEMORY, "memory pool: cannot get %zu MiB at once: %s", bytes >> 20,
+                     strerror(errno));
+    /* Linux before 5.14. What is written to is zero already. */
+    for (size_t i = 0; i < bytes; i += page) *(volatile unsigned char *)(p->base + i) = 0;
+  }
+  p->keeps = true;
+  return EL_OK;
+}
+
 static void mark(el_pool *p, uint32_t block, el_use use) {
   assert(p->use[block] == EL_USE_FREE);
   p->use[block] = (unsigned char)use;
@@ -105,7 +118,7 @@ static uint32_t idle_run(const el_pool *p, uint32_t from, uint32_t *begin) {
 
 bool el_pool_holds_idle_memory(const el_pool *p) {
   uint32_t begin;
-  return idle_run(p, 0, &begin) > begin;
+  return !p->keeps && idle_run(p, 0, &begin) > begin;
 }
 
 void el_pool_forget(el_pool *p) {

@@ -18,10 +18,15 @@ typedef struct el_pool {
   unsigned char *use;       /* [n_blocks] an el_use */
   unsigned char *touched;   /* [n_blocks] 1: written since its memory was last given back */
   uint32_t low, high;       /* no block below low or from high on is free */
+  bool keeps;               /* memory is not given back */
 } el_pool;
 
 el_status el_pool_new(size_t block_bytes, uint64_t n_blocks, el_pool *out, el_error *err);
 void el_pool_free(el_pool *p);
+
+/* Takes the memory of all blocks from the system, and keeps it: whoever writes to a block later does not wait for the
+ * system to find and clear a page. EL_ERR_NO_MEMORY tells the size. */
+el_status el_pool_prefault(el_pool *p, el_error *err);
 
 /* Takes n blocks, or none and returns false. */
 bool el_pool_take(el_pool *p, el_use use, uint32_t *blocks, uint32_t n);
@@ -33,7 +38,7 @@ static inline unsigned char *el_pool_at(const el_pool *p, uint32_t block) {
   return p->base + (size_t)block * p->block_bytes;
 }
 
-/* Whether a free block still holds memory. */
+/* Whether a free block still holds memory that may be given back. */
 bool el_pool_holds_idle_memory(const el_pool *p);
 /* Gives the free blocks' memory back to the system. Their address space stays. */
 void el_pool_forget(el_pool *p);

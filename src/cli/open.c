@@ -182,6 +182,15 @@ el_cli_group el_cli_engine_group(el_cli_engine *e, int with, el_cli_option stora
                                  0,
                                  "compute every prompt from its first token, even if another one with the same adapter "
                                  "began alike; answers are the same"};
+  storage[n++] = (el_cli_option){0,
+                                 "prefault",
+                                 NULL,
+                                 EL_CLI_FLAG,
+                                 &o->prefault,
+                                 0,
+                                 0,
+                                 "take all of --memory from the system at the start and keep it, so that no step waits "
+                                 "for the system to find and clear pages; default: as it is used"};
   storage[n++] = (el_cli_option){'v', "verbose", NULL, EL_CLI_FLAG, &e->verbose, 0, 0, "log more"};
   storage[n++] = (el_cli_option){'q', "quiet", NULL, EL_CLI_FLAG, &e->quiet, 0, 0, "log errors only"};
   return (el_cli_group){"Engine", storage, n};

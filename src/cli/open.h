@@ -19,7 +19,7 @@ typedef struct el_cli_engine {
 /* Nothing chosen yet; warnings and errors are logged. */
 el_cli_engine el_cli_engine_default(void);
 
-enum { EL_CLI_MODEL_OPTIONS = 4, EL_CLI_ROUTER_OPTIONS = 3, EL_CLI_ENGINE_OPTIONS = 15 };
+enum { EL_CLI_MODEL_OPTIONS = 4, EL_CLI_ROUTER_OPTIONS = 3, EL_CLI_ENGINE_OPTIONS = 16 };
 /* -m, --adapter, --adapters, and -a into *adapter unless that is NULL. */
 el_cli_group el_cli_model_group(el_cli_engine *e, const char **adapter, el_cli_option storage[EL_CLI_MODEL_OPTIONS]);
 /* --router and how it chooses. */

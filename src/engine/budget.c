@@ -86,6 +86,10 @@ el_status el_budget_plan(const el_engine_options *o, const el_hparams *h, const 
                      o->ctx_size, mib * (double)one, mib * (double)n, (unsigned long long)most);
     b.ctx_size = (int)most;
   }
+  uint64_t free = o->prefault ? available() : 0;
+  if (free && n > free / block)
+    return el_fail(err, EL_ERR_NO_MEMORY, "prefault: the pool of %.0f MiB is more than the %llu MiB that are free",
+                   mib * (double)n, (unsigned long long)(free >> 20));
   b.n_blocks = (uint32_t)n;
   *out = b;
   return EL_OK;

@@ -134,6 +134,7 @@ static el_status reserve(el_engine *e, const el_engine_options *o, el_pool_setup
                          .adapter_layout = b.adapter_layout,
                          .policy = o->cache_policy,
                          .prefix_cache = o->prefix_cache,
+                         .prefault = o->prefault,
                          .own_thread = true,
                          .on_result = el_loop_notify,
                          .user = e};

@@ -24,6 +24,7 @@ el_status el_memory_new(const el_memory_options *o, const el_lora_shape *shape, 
   assert(o->reserve < o->n_blocks);
   el_status status = el_cache_init(&m->cache, m->keeps_idle ? o->policy : NULL, err);
   if (!status) status = el_pool_new(o->page_bytes * o->pages_per_block, o->n_blocks, &m->pool, err);
+  if (!status && o->prefault) status = el_pool_prefault(&m->pool, err);
   if (!status) status = el_kv_pages_new(&m->pool, o->page_bytes, o->n_blocks - o->reserve, &m->kv, err);
   if (!status) status = el_prefix_new(&m->kv, o->prefix_cache, &m->prefix, err);
   if (!status)

@@ -58,6 +58,7 @@ typedef struct el_memory_options {
   el_layout adapter_layout;
   const char *policy; /* of el_cache_init, or "none": adapters that nobody wants leave */
   bool prefix_cache;
+  bool prefault;   /* as in el_engine_options */
   bool own_thread; /* false: whoever tests calls el_loader_work */
   void (*on_result)(void *user);
   void *user;

@@ -326,6 +326,16 @@ static void options_for_memory_are_checked(void **state) {
   el_engine_close(e);
   o.memory_bytes = UINT64_MAX;
   assert_int_equal(el_engine_open(&o, &e, &err), EL_ERR_INVALID);
+  o.prefault = true;
+  o.memory_bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) * 2;
+  if (o.memory_bytes < (uint64_t)256 << 30) { /* a larger one is refused as it has too many pages */
+    assert_int_equal(el_engine_open(&o, &e, &err), EL_ERR_NO_MEMORY);
+    assert_contains(err.message, "prefault: the pool of ");
+    assert_contains(err.message, " MiB that are free");
+  }
+  o.memory_bytes = (uint64_t)20 << 20;
+  assert_int_equal(el_engine_open(&o, &e, &err), EL_OK);
+  el_engine_close(e);
   remove_tree(dir);
 }
 

@@ -106,6 +106,20 @@ static void memory_is_touched_as_it_is_used_and_can_be_given_back(void **state) 
   el_pool_free(&p);
 }
 
+static void memory_that_was_taken_at_once_is_kept(void **state) {
+  enum { MANY = 512 };
+  el_pool p = new_pool(MANY);
+  el_error err;
+  assert_int_equal(el_pool_prefault(&p, &err), EL_OK);
+  assert_int_equal(resident(&p), (size_t)MANY * BLOCK);
+  for (size_t i = 0; i < (size_t)MANY * BLOCK; i += 4099) assert_int_equal(p.base[i], 0);
+  uint32_t blocks[MANY];
+  assert_true(el_pool_take(&p, EL_USE_KV, blocks, MANY));
+  el_pool_give(&p, blocks, MANY);
+  assert_false(el_pool_holds_idle_memory(&p));
+  el_pool_free(&p);
+}
+
 static void a_pool_beyond_the_address_space_is_refused_with_its_size(void **state) {
   el_pool p = {0};
   el_error err;
@@ -122,6 +136,7 @@ int main(void) {
       cmocka_unit_test(keys_and_adapters_come_from_opposite_ends),
       cmocka_unit_test(a_run_is_consecutive_and_needs_neighbours),
       cmocka_unit_test(memory_is_touched_as_it_is_used_and_can_be_given_back),
+      cmocka_unit_test(memory_that_was_taken_at_once_is_kept),
       cmocka_unit_test(a_pool_beyond_the_address_space_is_refused_with_its_size),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

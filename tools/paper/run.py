@@ -86,7 +86,7 @@ class Model:
             if not self.pool:
                 self.pool = pool_kib(lambda memory: self.serve(folder, "--memory", memory), self.names[point.adapters][0], self.args.resident,
                                      self.slots, CONTEXT)
-            return self.serve(folder, "--memory", f"{self.pool}K", *point.options)
+            return self.serve(folder, "--memory", f"{self.pool}K", "--prefault", *point.options)
         server = LlamaServer(self.args.peer, self.path, folder, self.names[point.adapters], self.slots, CONTEXT, self.args.threads)
         server.wait_within(self.args.peer_memory, self.args.peer_start)
         return server
