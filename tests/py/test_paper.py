@@ -75,7 +75,7 @@ def test_losses_and_a_peer_that_did_not_start_are_told(tmp_path):
 
 
 def test_every_experiment_has_a_title_and_points_have_names_of_their_own():
-    for points in (list(experiments.everything(16)), list(experiments.shortest(8))):
+    for points in (list(experiments.everything(16)), list(experiments.shorter(8))):
         assert {p.experiment for p in points} <= set(experiments.TITLES)
         names = [p.name(s, 1) for p in points for s in p.servers]
         assert len(names) == len(set(names))

@@ -4,7 +4,7 @@ A point is one load on one server setup. Closed loops tell throughput; open loop
 measured before, tell latencies.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 PAPER_LENGTHS = ("--input", "8:128", "--output", "8:256")
 OURS, THEIRS = "edgelora", "llama-server"
@@ -22,6 +22,7 @@ class Point:
     options: tuple = ()  # of `edgelora serve`
     share: tuple = None  # (server, x): an open loop with x times that server's throughput
     demo: bool = False  # the demo adapters, and their router
+    runs: int = 1  # of the short evaluation; where a goal is decided, more
 
     def name(self, server, run):
         return f"{self.experiment}-{self.key}-{server}-{run}".replace("/", "_")
@@ -52,15 +53,15 @@ def own(clients):
 
 def everything(clients):
     """All of the experiments. The demo adapters are for the default model alone."""
-    yield Point("goal", str(clients), clients, own(clients))
+    yield Point("goal", str(clients), clients, own(clients), runs=2)
     for n in (20, 50, 200, 2000):
-        yield Point("adapters", str(n), n, closed(clients))
+        yield Point("adapters", str(n), n, closed(clients), runs=2)
     for alpha, servers in ((0, (OURS,)), (2, (OURS, THEIRS))):
         yield Point("alpha", str(alpha), 200, closed(clients, alpha), servers=servers)
     for share in (0.5, 1, 2):
         yield Point("rate", f"{share:g}-theirs", 50, opened(1.5), share=(THEIRS, share))
-    for share in (0.5, 0.8):
-        yield Point("rate", f"{share:g}-ours", 50, opened(1.5), servers=(OURS,), share=(OURS, share))
+    for share, runs in ((0.5, 1), (0.8, 3)):
+        yield Point("rate", f"{share:g}-ours", 50, opened(1.5), servers=(OURS,), share=(OURS, share), runs=runs)
     for cv in (0.5, 1, 2):
         yield Point("cv", str(cv), 50, opened(cv), servers=(OURS,), share=(OURS, 0.8))
     for key in ("named", "auto"):
@@ -70,8 +71,8 @@ def everything(clients):
         yield Point("switches", key, 200, closed(clients), servers=(OURS,), options=options)
 
 
-def shortest(clients):
-    """What a model of a billion parameters leaves time for."""
-    yield Point("goal", str(clients), clients, own(clients))
-    yield Point("adapters", "20", 20, closed(clients))
-    yield Point("adapters", "200", 200, closed(clients), servers=(OURS,))
+def shorter(clients):
+    """What a model of a billion parameters leaves time for: the same points, one run of most, and llama-server where it decides a goal."""
+    for point in everything(clients):
+        with_peer = point.experiment in ("goal", "rate") or (point.experiment, point.key) == SATURATED
+        yield replace(point, servers=point.servers if with_peer else (OURS,), runs=2 if point.experiment == "goal" else 1)

@@ -24,7 +24,7 @@ ROOT = HERE.parents[1]
 sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent / "peer")]
 import bench as peer_bench  # noqa: E402
 import evaluation  # noqa: E402
-from experiments import OURS, SATURATED, THEIRS, TITLES, everything, shortest  # noqa: E402
+from experiments import OURS, SATURATED, THEIRS, TITLES, everything, shorter  # noqa: E402
 from serving import Edgelora, Failed, LlamaServer, gguf_adapters, link, pool_kib  # noqa: E402
 
 CLIENTS = {"default": 16}  # of closed loops
@@ -189,9 +189,9 @@ def rate_of(args, model, point):
 
 def options():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--models", default="default,1b-q4_0", metavar="LIST", help="'default' has all experiments, others the shortest unless --full (default %(default)s)")
+    p.add_argument("--models", default="default,1b-q4_0", metavar="LIST", help="unless --full, llama-server and repetitions are for 'default', and of others for what decides a goal (default %(default)s)")
     p.add_argument("--only", default="", metavar="LIST", help="these experiments, such as goal,adapters")
-    p.add_argument("--runs", type=peer_bench.positive, metavar="N", help="of each point (default 2; FULL: 3)")
+    p.add_argument("--runs", type=peer_bench.positive, metavar="N", help="of each point (default 1, and 2 or 3 where a goal is decided; FULL: 3)")
     p.add_argument("--full", action="store_true", help="the paper's 300 s a run; FULL=1 in the environment does the same")
     p.add_argument("--seconds", type=peer_bench.positive, metavar="N", help="of every run, whatever it is")
     p.add_argument("--warmup", type=peer_bench.positive, default=3, metavar="N", help="seconds (default 3)")
@@ -202,14 +202,14 @@ def options():
     p.add_argument("--edgelora", default=ROOT / "build" / "edgelora", type=Path, metavar="FILE", help="our program (default build/edgelora)")
     p.add_argument("--peer", metavar="FILE", help="another llama-server than that of tools/peer/build.sh; 'none': leave it out")
     p.add_argument("--peer-memory", type=float, default=16, metavar="GIB", help="it is given up above that (default 16)")
-    p.add_argument("--peer-start", type=float, default=120, metavar="SECONDS", help="or when its start takes longer (default 120)")
+    p.add_argument("--peer-start", type=float, default=60, metavar="SECONDS", help="or when its start takes longer (default 60)")
     p.add_argument("--out", type=Path, default=ROOT / "build" / "paper", metavar="DIR", help="(default build/paper)")
     p.add_argument("--evaluation", type=Path, default=ROOT / "docs" / "evaluation.md", metavar="FILE", help="(default docs/evaluation.md)")
     p.add_argument("--scratch", type=Path, metavar="DIR", help="where adapters are made for the time being (default: the system's)")
     p.add_argument("--list", action="store_true", help="say what would be run, and how long it takes at least")
     args = p.parse_args()
     args.full = args.full or os.environ.get("FULL") == "1"
-    args.runs = args.runs or (3 if args.full else 2)
+    args.runs = args.runs or (3 if args.full else None)
     args.models = args.models.split(",")
     peer_bench.check_models(args.models)
     args.edgelora = args.edgelora.resolve()
@@ -224,7 +224,7 @@ def options():
     only = set(filter(None, args.only.split(",")))
     args.points = {}
     for name in args.models:
-        points = (everything if name == "default" or args.full else shortest)(clients_of(name))
+        points = (everything if name == "default" or args.full else shorter)(clients_of(name))
         args.points[name] = [point for point in points if (not only or point.experiment in only) and (name == "default" or not point.demo)]
     if only - set(TITLES):
         p.error(f"--only: {', '.join(sorted(only - set(TITLES)))}: no such experiment; there are {', '.join(TITLES)}")
@@ -235,7 +235,7 @@ def schedule(args):
     """(model, point, server, number) in the order in which they run."""
     for name, points in args.points.items():
         for point in points:
-            for number in range(1, args.runs + 1):
+            for number in range(1, (args.runs or point.runs) + 1):
                 servers = [s for s in point.servers if s == OURS or args.peer]
                 yield from ((name, point, which, number) for which in (servers if number % 2 else servers[::-1]))
 
