@@ -56,6 +56,7 @@ typedef struct block {
   el_fetch *fetch;
   const el_low_rank *lora; /* of the first column; NULL: none */
   int quads;               /* that each B of the call has; 0: they differ */
+  bool has_one_b;          /* all columns have the same B, in 8 bits */
 } block;
 
 /* Where the weights lie that are to be fetched while tile t is used; NULL: nowhere. */
@@ -114,10 +115,34 @@ EL_INLINE void fetch_low_rank(const el_low_rank *l, int t, int tile_end) {
   for (size_t i = 0; i < l->tile_bytes; i += 64) _mm_prefetch((const char *)p + i, _MM_HINT_T1);
 }
 
+/* put_with_low_rank of columns that have one B in 8 bits, as the rows of a prompt do: it is loaded once. */
+EL_INLINE void put_with_one_low_rank(const block *b, int t, int C, const __m512 *acc, int N) {
+  const el_low_rank *l = b->lora;
+  const unsigned char *codes = l->data + (size_t)t * l->tile_bytes;
+  const __m512 d = load_halves(codes + l->scales_at);
+  const __mmask16 rows = first_rows(b->w->rows - t * 16);
+  float *y = b->y + (size_t)t * 16;
+  __m512i v[8];
+  for (int j = 0; j < N; j++) v[j] = _mm512_load_si512(codes + j * 64);
+#pragma GCC unroll 8
+  for (int c = 0; c < C; c++, y += b->ldy, l++) {
+    __m512i sum = _mm512_set1_epi32(*l->h->s128);
+    for (int j = 0; j < N; j++) sum = _mm512_dpbusd_epi32(sum, v[j], quad(l->q + j * 4));
+    __m512 low =
+        _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), _mm512_mul_ps(d, _mm512_set1_ps(*l->h->d)), _mm512_setzero_ps());
+    __m512 r = b->add ? _mm512_add_ps(_mm512_maskz_loadu_ps(rows, y), acc[c]) : acc[c];
+    _mm512_mask_storeu_ps(y, rows, _mm512_add_ps(r, low));
+  }
+}
+
 /* Writes tile t of C columns, or adds to what is there, and adds the low-rank products. */
 EL_INLINE void put_with_low_rank(const block *b, int t, int C, const __m512 *acc, int N) {
   float *y = b->y + (size_t)t * 16;
   const __mmask16 rows = first_rows(b->w->rows - t * 16);
+  if (N && b->has_one_b) {
+    put_with_one_low_rank(b, t, C, acc, N);
+    return;
+  }
 #pragma GCC unroll 8
   for (int c = 0; c < C; c++, y += b->ldy) {
     __m512 r = b->add ? _mm512_add_ps(_mm512_maskz_loadu_ps(rows, y), acc[c]) : acc[c];
@@ -148,8 +173,9 @@ EL_INLINE void tile_groups(const block *b, int t, int C, el_layout layout, __m51
       own += own_lines * 64;
     }
     for (int i = 0; i < aside_lines; i++, aside += 64) _mm_prefetch((const char *)aside, _MM_HINT_T1);
-    if (b->lora && g < C)
-      fetch_low_rank(&b->lora[g], t, b->tile_end_ahead); /* one column's at a time: the core can wait for a few only */
+    /* One column's at a time: the core can wait for a few lines only. A prompt's rows have the same B. */
+    if (b->lora && g < C && (g == 0 || b->lora[g].b != b->lora[g - 1].b))
+      fetch_low_rank(&b->lora[g], t, b->tile_end_ahead);
 
     __m512i sum[EL_PANEL];
     for (int c = 0; c < C; c++) sum[c] = has_mins ? _mm512_setzero_si512() : _mm512_set1_epi32(offset[c]);
@@ -284,6 +310,12 @@ static int common_quads(const el_low_rank *lora, int n) {
   return quads;
 }
 
+static bool have_one_b(const el_low_rank *lora, int n) {
+  for (int c = 1; c < n; c++)
+    if (lora[c].b != lora[0].b) return false;
+  return lora[0].b && !lora[0].has_4_bits;
+}
+
 static void products(const el_packed *w, int tile_begin, int tile_end, const el_act *x, int col_begin, int col_end,
                      float *y, size_t ldy, bool add, const el_low_rank *lora, el_fetch *fetch) {
   static void (*const by_cols[])(const block *) = {columns_1, columns_2, columns_3, columns_4,
@@ -310,6 +342,7 @@ static void products(const el_packed *w, int tile_begin, int tile_end, const el_
       b.at = el_act_at(x, c, 0);
       b.y = y + (size_t)c * ldy;
       b.lora = lora ? lora + c : NULL;
+      b.has_one_b = lora && have_one_b(lora + c, n);
       by_cols[n - 1](&b);
       c += n;
     }

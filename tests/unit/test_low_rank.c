@@ -60,9 +60,10 @@ static el_packed make_b(const el_kernels *k, el_layout layout, int rank, uint64_
 static const el_layout layouts[] = {EL_LAYOUT_Q8, EL_LAYOUT_F16, EL_LAYOUT_Q4};
 enum { MIXED = 3 }; /* in the place of one of them: they take turns */
 
-/* A call with its own memory. ranks[c]: of column c's B, 0 for none. layout: of the Bs, an index. */
-static void product(const el_kernels *k, el_type type, int layout, const int *ranks, int n, bool add, bool in_parts,
-                    float *y) {
+/* A call with its own memory. ranks[c]: of column c's B, 0 for none; so many columns in turn share the first one's.
+ * layout: of the Bs, an index. */
+static void product(const el_kernels *k, el_type type, int layout, const int *ranks, int share, int n, bool add,
+                    bool in_parts, float *y) {
   el_packed w = make_base(k, type, 5), b[MAX_COLUMNS] = {0};
   el_act x, h, columns[MAX_COLUMNS];
   el_low_rank lora[MAX_COLUMNS] = {0};
@@ -76,12 +77,15 @@ static void product(const el_kernels *k, el_type type, int layout, const int *ra
     k->quantize(values, 0, x.n_groups, 1.0f, &x, c);
     for (int i = 0; i < EL_LANES * 8; i++) low[i] = uniform(&seed);
     if (!ranks[c]) continue;
-    b[c] = make_b(k, layouts[layout == MIXED ? c % 3 : layout], ranks[c], (uint64_t)c + 100);
+    if (c % share)
+      b[c] = b[c - c % share];
+    else
+      b[c] = make_b(k, layouts[layout == MIXED ? c % 3 : layout], ranks[c], (uint64_t)c + 100);
     columns[c] = el_act_column(&h, c);
     el_act_shape(&columns[c], ranks[c], 1);
     k->quantize(low, 0, columns[c].n_groups, 0.5f, &columns[c], 0);
     for (int i = 0; i < ranks[c]; i++) columns[c].f[i] = 0.5f * low[i];
-    lora[c] = el_low_rank_of(&b[c], &columns[c]);
+    lora[c] = el_low_rank_of(&b[c - c % share], &columns[c]);
   }
   for (int i = 0; i < ROWS * n; i++) y[i] = (float)(i % 7);
   if (in_parts) { /* as threads cut tiles: at borders of W's, which may lie inside of one of B's */
@@ -95,13 +99,13 @@ static void product(const el_kernels *k, el_type type, int layout, const int *ra
     for (int c = 0; c < n; c++)
       if (ranks[c]) k->gemm(&b[c], 0, b[c].n_tiles, &columns[c], 0, 1, y + c * ROWS, ROWS, true, NULL);
   }
-  for (int c = 0; c < n; c++) free(b[c].data);
+  for (int c = 0; c < n; c += share) free(b[c].data);
   free(w.data);
   el_act_free(&x);
   el_act_free(&h);
 }
 
-static void check(const int *ranks, int n) {
+static void check_shared(const int *ranks, int share, int n) {
   static const el_type types[] = {EL_TYPE_Q4_0, EL_TYPE_Q4_1, EL_TYPE_Q8_0, EL_TYPE_F16};
   const el_kernels *scalar = NULL;
   assert_int_equal(el_kernels_get("scalar", &scalar, NULL), EL_OK);
@@ -111,11 +115,26 @@ static void check(const int *ranks, int n) {
       for (int add = 0; add < 2; add++) {
         if (layout && types[t] != EL_TYPE_Q4_0 && types[t] != EL_TYPE_F16)
           continue; /* integer or not is all there is */
-        product(scalar, types[t], layout, ranks, n, add, false, expected);
+        product(scalar, types[t], layout, ranks, share, n, add, false, expected);
         for (int i = 0; el_kernels_at(i); i++) {
-          product(el_kernels_at(i), types[t], layout, ranks, n, add, true, y);
+          product(el_kernels_at(i), types[t], layout, ranks, share, n, add, true, y);
           assert_memory_equal(y, expected, sizeof(float) * (size_t)(ROWS * n));
         }
+      }
+}
+
+static void check(const int *ranks, int n) {
+  check_shared(ranks, 1, n);
+}
+
+static void columns_share_a_matrix(void **state) {
+  static const int ranks[] = {8, 12, 16, 32, 64}, shares[] = {2, 5, MAX_COLUMNS};
+  for (size_t i = 0; i < sizeof ranks / sizeof *ranks; i++)
+    for (size_t j = 0; j < sizeof shares / sizeof *shares; j++)
+      for (int n = 2; n <= MAX_COLUMNS; n += 3) {
+        int each[MAX_COLUMNS];
+        for (int c = 0; c < n; c++) each[c] = ranks[i];
+        check_shared(each, shares[j], n);
       }
 }
 
@@ -143,6 +162,7 @@ static void ranks_may_differ_and_columns_have_none(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(columns_with_the_same_rank_get_their_own_products),
+      cmocka_unit_test(columns_share_a_matrix),
       cmocka_unit_test(ranks_may_differ_and_columns_have_none),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
