@@ -132,23 +132,26 @@ def model_path(name):
 
 
 def matrices(args, model):
-    """Of a model's file: parameters in the layers' matrices; parameters and bytes of what a decoding step reads, that is,
-    those and the output matrix (the embeddings' own, where the file has no other)."""
-    layers = step = step_bytes = 0
+    """Of a model's file: parameters in the layers' matrices; of them those that each token of a prompt is multiplied with, that is, all but the
+    last layer's feed-forward, which both programs leave out for tokens whose logits nobody reads; parameters and bytes of what a decoding step
+    reads, that is, the layers' and the output matrix (the embeddings' own, where the file has no other)."""
+    layers = unread = step = step_bytes = 0
     table = {}
     for line in output(args.edgelora, "inspect", model).splitlines():
         found = re.match(r"  (\S+\.weight)\s+\S+\s+(\d+) bytes\s+\[(\d+), (\d+)\]", line)
         if found:
             table[found[1]] = (int(found[2]), int(found[3]) * int(found[4]))
     output_name = "output.weight" if "output.weight" in table else "token_embd.weight"
+    last = max((int(name.split(".")[1]) for name in table if name.startswith("blk.")), default=0)
     for name, (size, parameters) in table.items():
         layers += parameters if name.startswith("blk.") else 0
+        unread += parameters if name.startswith(f"blk.{last}.ffn_") else 0
         if name.startswith("blk.") or name == output_name:
             step += parameters
             step_bytes += size
     if not layers:
         sys.exit(f"bench-peer: {model}: 'edgelora inspect' lists no matrices of layers")
-    return layers, step, step_bytes
+    return layers, layers - unread, step, step_bytes
 
 
 # ---- one run of each
@@ -236,7 +239,7 @@ def reading_share(step_bytes):
 
 
 def table(args, model, rounds):
-    layers, step, step_bytes = matrices(args, model)
+    layers, prompt, step, step_bytes = matrices(args, model)
     reading = [gb for r in rounds for name in ("peer", "base", "lora") for gb in r[name].get("reading", ())]
     yield f"\n### {model.name}\n"
     yield (f"{layers / 1e6:.0f} M parameters in the layers' matrices; {step_bytes / 1e6:.0f} MB of weights are read in a step of decoding."
@@ -254,7 +257,7 @@ def table(args, model, rounds):
         return (f"| {title} | {cell(columns['peer'])} | {shares['peer']} | {cell(columns['base'])} | {shares['base']} "
                 f"| {ratio(columns['base'], columns['peer'])} | {cell(lora) if lora else ''} | {against} |")
 
-    yield row(f"prompt of {args.prompt}", lambda run: run.get("prompt"), compute_share(layers))
+    yield row(f"prompt of {args.prompt}", lambda run: run.get("prompt"), compute_share(prompt))
     for b in args.npl:
         yield row(f"decode, batch {b}", lambda run: run["decode"][b], reading_share(step_bytes) if b == 1 else compute_share(step))
 
@@ -268,7 +271,7 @@ def head(args):
            f"after {args.npp} tokens each, {args.ntg} steps. Adapters: rank {args.rank} on all linear layers, llama.cpp "
            "without any")
     yield ("- Of the limit: at batch 1, bytes of weights x steps/s over the reading speed right before and after; otherwise "
-           "2 x parameters x tokens/s over the int8 peak of the instruction set (prompts: parameters of the layers' matrices; decoding: "
+           "2 x parameters x tokens/s over the int8 peak of the instruction set (prompts: parameters of the layers' matrices but for the last feed-forward; decoding: "
            "with the output matrix). Both as `edgelora bench peak` measures them. A question mark: it changed while the program ran")
 
 
