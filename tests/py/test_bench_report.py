@@ -153,6 +153,19 @@ def test_figures_are_those_of_the_files(write):
     assert f"{ours['ratios']['requests_per_second']:.2f}x" in markdown and "not available" in markdown
 
 
+def test_servers_that_were_measured_for_different_times_are_beside_each_other(write):
+    lengths = {20: (10, 25), 50: (15, 15)}
+    args = [f"{name}={write(f'{name}-{n}.json', load_run(api, adapters=n, duration=seconds[i]))}"
+            for n, seconds in lengths.items() for i, (name, api) in enumerate((("ours", "openai"), ("theirs", "llama-server")))]
+    rows = json.loads(report(*args, "--json", "-", "--baseline", "theirs").stdout)["rows"]
+    assert [(row["name"], row.get("baseline")) for row in rows] == [
+        ("ours, 20 adapters", "theirs, 20 adapters"), ("theirs, 20 adapters", None), ("ours, 50 adapters", "theirs, 50 adapters"), ("theirs, 50 adapters", None)]
+    # One workload that a server had for two lengths of time are two rows.
+    args.append(f"ours={write('longer.json', load_run(adapters=20, duration=40))}")
+    rows = json.loads(report(*args, "--json", "-", "--baseline", "theirs").stdout)["rows"]
+    assert len(rows) == 5 and "ours, 20 adapters, 40 s" in [row["name"] for row in rows]
+
+
 def test_another_dimension_can_name_the_lines(write):
     args = [write(f"{a}-{n}.json", load_run(alpha=a, adapters=n, duration=10)) for a in (0.5, 1) for n in (20, 50)]
     data = json.loads(report(*args, "--json", "-", "--group", "alpha").stdout)

@@ -92,7 +92,7 @@ def test_it_runs_goes_on_and_writes_the_evaluation(tmp_path):
     assert r.returncode == 0, r.stderr
     text = (tmp_path / "evaluation.md").read_text()
     assert "## q8_0.gguf, 8 slots" in text and "| 200 | edgelora |" in text
-    assert (tmp_path / "out" / "report.html").stat().st_size > 1000
+    assert (tmp_path / "out" / "report-q8_0.html").stat().st_size > 1000
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "q8_0").iterdir()}
     (tmp_path / "out" / "q8_0" / "adapters-20-edgelora-1.json").unlink()
     r = run(*args)

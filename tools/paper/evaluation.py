@@ -255,8 +255,20 @@ def write(args, runs, versions, cpu):
         return
     lengths = f"{measured[0]} s" if len(measured) == 1 else f"{measured[0]} to {measured[-1]} s"
     args.evaluation.write_text("\n".join(document(models, versions, cpu, lengths)) + "\n")
-    files = [[f"{server}=", *(str(r.path) for m in models for r in m.runs if r.load and r.server == server)] for server in (OURS, THEIRS)]
-    report = args.out / "report.html"
-    done = subprocess.run([str(args.edgelora), "bench", "report", *(f for group in files if len(group) > 1 for f in group), "-o", str(report),
-                           "--baseline", THEIRS if len(files[1]) > 1 else OURS], capture_output=True, text=True)
-    print(f"paper: {args.evaluation}" + (f", {report}" if done.returncode == 0 else f"; no report: {done.stderr}"))
+    print(f"paper: {args.evaluation}")
+    for m in models:
+        report(args, m)
+
+
+def report(args, model):
+    """The page of a model's runs. Our server with something switched off is a server of its own there."""
+    files = {OURS: [], THEIRS: []}
+    for r in model.runs:
+        if r.load:
+            files.setdefault(f"{r.server}, {r.key}" if r.facts.get("options") else r.server, []).append(str(r.path))
+    files = {server: paths for server, paths in files.items() if paths}
+    page = args.out / f"report-{Path(model.name).stem}.html"
+    done = subprocess.run([str(args.edgelora), "bench", "report", *(f for server, paths in files.items() for f in (f"{server}=", *paths)), "-o", str(page),
+                           "--title", f"{model.facts['model']}: edgelora and llama-server", "--baseline", THEIRS if THEIRS in files else OURS],
+                          capture_output=True, text=True)
+    print(f"paper: {page}" if done.returncode == 0 else f"paper: no report: {done.stderr}")

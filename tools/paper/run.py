@@ -7,7 +7,7 @@ adapters by the same law, so that its cache has what it would have after a while
 linear layers, F16, random weights); edgelora has memory for --resident of them, llama-server loads all that it is started with.
 
 What was measured stays in --out, a file a run; a run whose file is there is not made again, so an interrupted evaluation goes on.
-At the end it writes docs/evaluation.md and, in --out, report.html. Nothing else should be running meanwhile.
+At the end it writes docs/evaluation.md and, in --out, a report of each model (report-MODEL.html). Nothing else should be running meanwhile.
 """
 
 import argparse

@@ -179,16 +179,24 @@ double el_report_ratio(const el_report_row *row, const el_report_row *base, el_r
   return a > 0 && b > 0 && isfinite(ratio) ? ratio : NAN;
 }
 
-/* Every server spells its model's name as it likes, and some tell none; and a slow one is measured with fewer requests.
- * As long as each server has one value only, these say nothing about the workload; dropped, runs of different servers
- * can be put beside each other. The list of runs has them still. */
+static bool alike_but_in(const el_report *r, size_t a, size_t b, el_report_dim except) {
+  for (el_report_dim d = 0; d < EL_REPORT_DIMS; d++)
+    if (d != except && el_report_compare(&r->runs[a], &r->runs[b], d) != 0) return false;
+  return true;
+}
+
+/* Every server spells its model's name as it likes, and some tell none; and a slow one is measured for longer, or with
+ * fewer requests. As long as each server has one name, and one length of each workload, these say nothing about the
+ * workload; dropped, runs of different servers can be put beside each other. The list of runs has them still. */
 static void drop_what_servers_differ_in(el_report *r, el_report_dim d) {
   bool all_agree = true;
   for (size_t i = 0; i < r->n_runs; i++)
     for (size_t k = 0; k < i; k++) {
-      bool agree = el_report_compare(&r->runs[i], &r->runs[k], d) == 0;
-      if (!agree && el_report_compare(&r->runs[i], &r->runs[k], EL_DIM_SERVER) == 0) return;
-      all_agree &= agree;
+      if (el_report_compare(&r->runs[i], &r->runs[k], d) == 0) continue;
+      all_agree = false;
+      if (d == EL_DIM_MODEL ? el_report_compare(&r->runs[i], &r->runs[k], EL_DIM_SERVER) == 0
+                            : alike_but_in(r, i, k, d))
+        return;
     }
   for (size_t i = 0; i < r->n_runs && !all_agree; i++) {
     free(r->runs[i].dims[d].text);
