@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/figures.h"
 #include "cli/bench_report.h"
 
 /* ---- the table */
@@ -128,7 +129,7 @@ static json_t *make_json(const el_load_run *r, const el_load_summary *s) {
   double *gaps = malloc((r->log.n_gaps + 1) * sizeof *gaps);
   if (!gaps) return NULL;
   for (size_t i = 0; i < r->log.n_gaps; i++) gaps[i] = r->log.gaps[i];
-  el_load_sort(gaps, r->log.n_gaps);
+  el_sort_figures(gaps, r->log.n_gaps);
   json_t *report = el_load_report_json(r, s, gaps);
   free(gaps);
   return report;

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "base/error.h"
+#include "base/figures.h"
 #include "cli/bench_plan.h"
 
 enum {
@@ -139,7 +140,7 @@ static double rate_in_the_middle(const el_load_log *log) {
   size_t n = 0;
   for (size_t i = 0; i < log->n; i++)
     if (log->records[i].end == EL_LOAD_DONE) done[n++] = log->records[i].done;
-  el_load_sort(done, n);
+  el_sort_figures(done, n);
   size_t from = n / 5, to = n - n / 5;
   double rate = to > from && done[to - 1] > done[from] ? (double)(to - 1 - from) / (done[to - 1] - done[from]) : 0;
   free(done);

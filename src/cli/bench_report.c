@@ -5,15 +5,11 @@
 #include <string.h>
 #include <sys/utsname.h>
 
+#include "base/figures.h"
 #include "cli/cli.h"
 
-static int by_value(const void *a, const void *b) {
-  double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
 el_cli_bench_figure el_cli_bench_spread(double *values, int n) {
-  qsort(values, (size_t)n, sizeof *values, by_value);
+  el_sort_figures(values, (size_t)n);
   return (el_cli_bench_figure){(values[(n - 1) / 2] + values[n / 2]) / 2, values[0], values[n - 1]};
 }
 

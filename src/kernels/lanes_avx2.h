@@ -48,10 +48,6 @@ static inline vf vf_max(vf x, vf y) {
 static inline vf vf_min(vf x, vf y) {
   return (vf){_mm256_min_ps(x.a, y.a), _mm256_min_ps(x.b, y.b)};
 }
-static inline vf vf_abs(vf x) {
-  __m256 m = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fffffff));
-  return (vf){_mm256_and_ps(x.a, m), _mm256_and_ps(x.b, m)};
-}
 static inline vf vf_fma(vf x, vf y, vf z) {
   return (vf){_mm256_fmadd_ps(x.a, y.a, z.a), _mm256_fmadd_ps(x.b, y.b, z.b)};
 }
@@ -78,10 +74,6 @@ static inline vf vf_load_bf16(const void *p) {
 }
 static inline uint16_t f16_from_f32(float x) {
   return (uint16_t)_cvtss_sh(x, 0);
-}
-static inline void vf_store_f16(void *p, vf x) {
-  _mm_storeu_si128(p, _mm256_cvtps_ph(x.a, 0));
-  _mm_storeu_si128((__m128i *)p + 1, _mm256_cvtps_ph(x.b, 0));
 }
 static inline int32_t vf_store_codes(int8_t *p, vf x, vf y) {
   __m256i q = _mm256_packs_epi16(_mm256_packs_epi32(_mm256_cvtps_epi32(x.a), _mm256_cvtps_epi32(x.b)),

@@ -45,9 +45,6 @@ static inline vf vf_max(vf x, vf y) {
 static inline vf vf_min(vf x, vf y) {
   return _mm512_min_ps(x, y);
 }
-static inline vf vf_abs(vf x) {
-  return _mm512_abs_ps(x);
-}
 static inline vf vf_fma(vf x, vf y, vf z) {
   return _mm512_fmadd_ps(x, y, z);
 }
@@ -65,9 +62,6 @@ static inline vf vf_load_bf16(const void *p) {
 }
 static inline uint16_t f16_from_f32(float x) {
   return (uint16_t)_cvtss_sh(x, 0);
-}
-static inline void vf_store_f16(void *p, vf x) {
-  _mm256_storeu_si256(p, _mm512_cvtps_ph(x, 0));
 }
 static inline int32_t vf_store_codes(int8_t *p, vf x, vf y) {
   __m128i a = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(x)), b = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(y));

@@ -57,9 +57,6 @@ static inline vf vf_max(vf x, vf y) {
 static inline vf vf_min(vf x, vf y) {
   VF_EACH(vbslq_f32(vcltq_f32(x.v[i], y.v[i]), x.v[i], y.v[i]));
 }
-static inline vf vf_abs(vf x) {
-  VF_EACH(vabsq_f32(x.v[i]));
-}
 static inline vf vf_fma(vf x, vf y, vf z) {
   VF_EACH(vfmaq_f32(z.v[i], x.v[i], y.v[i]));
 }
@@ -87,13 +84,6 @@ static inline vf vf_load_bf16(const void *p) {
 }
 static inline uint16_t f16_from_f32(float x) {
   return vget_lane_u16(vreinterpret_u16_f16(vcvt_f16_f32(vdupq_n_f32(x))), 0);
-}
-static inline void vf_store_f16(void *p, vf x) {
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; i++) {
-    float16x4_t h = vcvt_f16_f32(x.v[i]);
-    __builtin_memcpy((unsigned char *)p + 8 * i, &h, sizeof h);
-  }
 }
 static inline int8x16_t codes_of(vf x) {
   int16x8_t a = vcombine_s16(vmovn_s32(vcvtnq_s32_f32(x.v[0])), vmovn_s32(vcvtnq_s32_f32(x.v[1]))),

@@ -56,9 +56,6 @@ static inline vf vf_max(vf a, vf b) {
 static inline vf vf_min(vf a, vf b) {
   VF_EACH(a.v[i] < b.v[i] ? a.v[i] : b.v[i]);
 }
-static inline vf vf_abs(vf a) {
-  VF_EACH(fabsf(a.v[i]));
-}
 static inline vf vf_fma(vf a, vf b, vf c) {
   VF_EACH(fmaf(a.v[i], b.v[i], c.v[i]));
 }
@@ -96,13 +93,6 @@ static inline vf vf_load_bf16(const void *p) {
 }
 static inline uint16_t f16_from_f32(float x) {
   return el_f32_to_f16(x);
-}
-static inline void vf_store_f16(void *p, vf a) {
-  unsigned char *b = p;
-  for (int i = 0; i < 16; i++) {
-    uint16_t h = el_f32_to_f16(a.v[i]);
-    memcpy(b + 2 * i, &h, 2);
-  }
 }
 /* Rounds 32 values in [-127.5, 127.5), ties to even, to int8 at p; gives the sum of what is stored, which is exact. */
 static inline int32_t vf_store_codes(int8_t *p, vf a, vf b) {

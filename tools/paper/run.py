@@ -125,10 +125,8 @@ def facts_of(model, point, which, rate):
 
 
 def give_up(model, point, which, number, rate, why):
-    """A server that does not answer is told in the tables, and the evaluation goes on."""
-    line = next((line for line in reversed(str(why).splitlines()) if "edgelora: " in line), "").split("edgelora: ")[-1]
-    facts = dict(facts_of(model, point, which, rate), failed=f"{ATTEMPTS} runs failed" + (f": {line}" if line else ""))
-    (model.out / f"{point.name(which, number)}.facts").write_text(json.dumps(facts))
+    """A server that does not start or answer is told in the tables, and the evaluation goes on."""
+    (model.out / f"{point.name(which, number)}.facts").write_text(json.dumps(dict(facts_of(model, point, which, rate), failed=why)))
 
 
 def run(args, model, point, which, number, rate):
@@ -142,9 +140,9 @@ def run(args, model, point, which, number, rate):
     except Failed as e:
         if which == OURS:
             raise
-        facts["failed"] = next((line for line in reversed(str(e).splitlines()) if line.strip()), "it ended").removeprefix("not started: ")
         say(f"{which} with {point.adapters} adapters: {e}")
-        facts_file.write_text(json.dumps(facts))
+        why = next((line for line in reversed(str(e).splitlines()) if line.strip()), "it ended")
+        give_up(model, point, which, number, rate, why.removeprefix("not started: "))
         return
     try:
         facts.update(start_seconds=time.monotonic() - server.began, started_mib=server.resident() / 1024)
@@ -279,7 +277,8 @@ def main():
                         sys.exit(f"paper: {e}")
                     say(f"{'given up' if attempt == ATTEMPTS else 'once more'}, as it failed: {e}")
                     if attempt == ATTEMPTS:
-                        give_up(model, point, which, number, rate, e)
+                        why = next((line for line in reversed(str(e).splitlines()) if "edgelora: " in line), "").split("edgelora: ")[-1]
+                        give_up(model, point, which, number, rate, f"{ATTEMPTS} runs failed" + (f": {why}" if why else ""))
             left -= minutes_of(args, [plan[i]])
     runs = {name: evaluation.read(folder_of(args, name)) for name in args.points}
     evaluation.write(args, runs, [peer_bench.our_version(args.edgelora), *([peer_bench.peer_version(args.peer)] if args.peer else [])], peer_bench.cpu())

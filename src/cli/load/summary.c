@@ -1,16 +1,8 @@
 #include "cli/load/summary.h"
 
 #include <math.h>
-#include <stdlib.h>
 
-static int by_value(const void *a, const void *b) {
-  double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
-void el_load_sort(double *values, size_t n) {
-  qsort(values, n, sizeof *values, by_value);
-}
+#include "base/figures.h"
 
 double el_load_percentile(const double *sorted, size_t n, double share) {
   double place = ceil(share * (double)n);
@@ -20,7 +12,7 @@ double el_load_percentile(const double *sorted, size_t n, double share) {
 
 el_load_spread el_load_spread_of(double *values, size_t n) {
   if (!n) return (el_load_spread){0};
-  el_load_sort(values, n);
+  el_sort_figures(values, n);
   double sum = 0;
   for (size_t i = 0; i < n; i++) sum += values[i];
   return (el_load_spread){n,

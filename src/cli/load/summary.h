@@ -12,7 +12,6 @@ typedef struct el_load_spread {
 
 /* Sorts the values. */
 el_load_spread el_load_spread_of(double *values, size_t n);
-void el_load_sort(double *values, size_t n);
 /* Of sorted values; share: 0...1. */
 double el_load_percentile(const double *sorted, size_t n, double share);
 

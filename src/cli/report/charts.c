@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/figures.h"
 #include "cli/report/svg.h"
 
 typedef struct page {
@@ -124,11 +125,6 @@ static char *row_name(page *p, const el_report_row *row) {
 
 /* ---- distributions */
 
-static int by_value(const void *a, const void *b) {
-  double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
 typedef const el_report_samples *(*samples_of)(const el_report_run *run);
 
 static const el_report_samples *latency_of(const el_report_run *run) {
@@ -161,7 +157,7 @@ static bool distribution(page *p, const el_report_row *row, samples_of samples, 
       const el_report_samples *s = samples(&p->r->runs[row->runs[i]]);
       for (size_t k = 0; k < s->n; k++) values[n++] = s->items[k].value;
     }
-    qsort(values, n, sizeof *values, by_value);
+    el_sort_figures(values, n);
     if (n) points[line->n++] = (el_svg_point){values[0], 0, 0, 0};
     for (size_t i = 0; i < n; i++) {
       double share = 100.0 * (double)(i + 1) / (double)n_ended;

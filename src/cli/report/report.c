@@ -6,12 +6,8 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/figures.h"
 #include "cli/report/ticks.h"
-
-static int by_value(const void *a, const void *b) {
-  double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
 
 double el_report_median(const double *sorted, size_t n) {
   return n ? (sorted[(n - 1) / 2] + sorted[n / 2]) / 2 : NAN;
@@ -66,7 +62,7 @@ static void find_figures(const el_report *r, el_report_row *row, double *scratch
       double value = r->runs[row->runs[i]].metrics[m];
       if (!isnan(value)) scratch[n++] = value;
     }
-    qsort(scratch, n, sizeof *scratch, by_value);
+    el_sort_figures(scratch, n);
     el_report_figure *f = &row->figures[m];
     *f = (el_report_figure){el_report_median(scratch, n), n ? scratch[0] : NAN, n ? scratch[n - 1] : NAN, (int)n};
   }
