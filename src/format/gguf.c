@@ -2,7 +2,6 @@
 
 #include <assert.h>
 #include <inttypes.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -10,6 +9,7 @@
 
 #include "base/error.h"
 #include "format/file.h"
+#include "format/gguf_private.h"
 #include "format/index.h"
 
 /* Limits that a file's own size does not imply. They bound what a hostile header can make us allocate and do, and are
@@ -48,12 +48,6 @@ typedef struct reader {
   el_error *err;
 } reader;
 
-static uint64_t load_le(const unsigned char *p, size_t bytes) {
-  uint64_t v = 0;
-  for (size_t i = 0; i < bytes; i++) v |= (uint64_t)p[i] << (8 * i);
-  return v;
-}
-
 static el_status truncated(reader *r, const char *what, uint64_t need) {
   return el_fail(r->err, EL_ERR_FORMAT, "%s: truncated: %s at byte %zu needs %" PRIu64 " bytes, the file has %zu",
                  r->g->path, what, r->at, need, r->size);
@@ -69,7 +63,7 @@ static el_status read_bytes(reader *r, const char *what, uint64_t n, const unsig
 static el_status read_uint(reader *r, const char *what, size_t bytes, uint64_t *out) {
   const unsigned char *p = NULL;
   el_status status = read_bytes(r, what, bytes, &p);
-  if (!status) *out = load_le(p, bytes);
+  if (!status) *out = el_gguf_load_le(p, bytes);
   return status;
 }
 
@@ -90,19 +84,10 @@ static el_status no_memory(reader *r) {
   return el_fail(r->err, EL_ERR_NO_MEMORY, "%s: no memory for its header", r->g->path);
 }
 
-/* Bytes of a value; 0: no such type, or one without a fixed size. */
-static size_t value_size(uint64_t type) {
-  static const uint8_t sizes[] = {
-      [EL_GGUF_U8] = 1,  [EL_GGUF_I8] = 1,   [EL_GGUF_U16] = 2, [EL_GGUF_I16] = 2, [EL_GGUF_U32] = 4, [EL_GGUF_I32] = 4,
-      [EL_GGUF_F32] = 4, [EL_GGUF_BOOL] = 1, [EL_GGUF_U64] = 8, [EL_GGUF_I64] = 8, [EL_GGUF_F64] = 8,
-  };
-  return type < sizeof sizes ? sizes[type] : 0;
-}
-
 /* The bytes of n values that have a fixed size; booleans are 0 or 1. */
 static el_status read_values(reader *r, el_gguf_kv *kv, el_gguf_type type, uint64_t n) {
   char key[EL_SHOW];
-  size_t size = value_size(type);
+  size_t size = el_gguf_value_bytes(type);
   if (n > (r->size - r->at) / size)
     return el_fail(r->err, EL_ERR_FORMAT, "%s: truncated: %s has %" PRIu64 " values of %zu bytes, %zu bytes are left",
                    r->g->path, el_str_show(kv->key, key, sizeof key), n, size, r->size - r->at);
@@ -148,7 +133,7 @@ static el_status read_kv(reader *r, size_t i) {
   if ((status = read_uint(r, "a value's type", 4, &type))) return status;
   kv->type = kv->item_type = (el_gguf_type)type;
   kv->n = 1;
-  if (value_size(type)) return read_values(r, kv, kv->type, 1);
+  if (el_gguf_value_bytes(type)) return read_values(r, kv, kv->type, 1);
   if (type == EL_GGUF_STRING) {
     if ((status = read_str(r, "a string", MAX_STRING, &r->g->scalars[i]))) return status;
     kv->strings = &r->g->scalars[i];
@@ -161,7 +146,7 @@ static el_status read_kv(reader *r, size_t i) {
   if ((status = read_uint(r, "an array's length", 8, &kv->n))) return status;
   kv->item_type = (el_gguf_type)item;
   if (item == EL_GGUF_STRING) return read_array_strings(r, kv);
-  if (value_size(item)) return read_values(r, kv, kv->item_type, kv->n);
+  if (el_gguf_value_bytes(item)) return read_values(r, kv, kv->item_type, kv->n);
   if (item == EL_GGUF_ARRAY)
     return el_fail(r->err, EL_ERR_UNSUPPORTED, "%s: %s is an array of arrays, which edgelora does not read", r->g->path,
                    shown);
@@ -412,109 +397,6 @@ const el_gguf_kv *el_gguf_find(const el_gguf *g, const char *key) {
 const el_tensor *el_gguf_tensor(const el_gguf *g, const char *name) {
   const el_index_entry *e = el_index_find(g->tensor_index, g->n_tensors, (el_str){name, strlen(name)});
   return e ? &g->tensors[e->i] : NULL;
-}
-
-int64_t el_gguf_kv_int(const el_gguf_kv *kv, uint64_t i) {
-  assert(i < kv->n);
-  size_t size = value_size(kv->item_type);
-  if (size == 0) return 0; /* strings have no number */
-  uint64_t v = load_le(kv->data + i * size, size);
-  switch (kv->item_type) {
-    case EL_GGUF_I8: return (int8_t)v;
-    case EL_GGUF_I16: return (int16_t)v;
-    case EL_GGUF_I32: return (int32_t)v;
-    case EL_GGUF_U64: return v > INT64_MAX ? INT64_MAX : (int64_t)v;
-    case EL_GGUF_F32:
-    case EL_GGUF_F64: {
-      double f = el_gguf_kv_num(kv, i);
-      if (!(f >= -0x1p63)) return f != f ? 0 : INT64_MIN;
-      return f < 0x1p63 ? (int64_t)f : INT64_MAX;
-    }
-    default: return (int64_t)v;
-  }
-}
-
-double el_gguf_kv_num(const el_gguf_kv *kv, uint64_t i) {
-  assert(i < kv->n);
-  if (kv->item_type == EL_GGUF_F32) {
-    uint32_t bits = (uint32_t)load_le(kv->data + i * 4, 4);
-    float f;
-    memcpy(&f, &bits, 4);
-    return (double)f;
-  }
-  uint64_t v = kv->item_type == EL_GGUF_F64 || kv->item_type == EL_GGUF_U64 ? load_le(kv->data + i * 8, 8) : 0;
-  if (kv->item_type == EL_GGUF_U64) return (double)v;
-  if (kv->item_type != EL_GGUF_F64) return (double)el_gguf_kv_int(kv, i);
-  double f;
-  memcpy(&f, &v, 8);
-  return f;
-}
-
-/* Finds a kv for typed access. */
-static el_status find(const el_gguf *g, const char *key, const el_gguf_kv **out, el_error *err) {
-  *out = el_gguf_find(g, key);
-  return *out ? EL_OK : el_fail(err, EL_ERR_NOT_FOUND, "%s: key %s is missing", g->path, key);
-}
-
-static el_status wrong_type(const el_gguf *g, const el_gguf_kv *kv, const char *key, const char *wanted,
-                            el_error *err) {
-  return el_fail(err, EL_ERR_FORMAT, "%s: %s is %s%s, expected %s", g->path, key,
-                 kv->type == EL_GGUF_ARRAY ? "an array of " : "of type ", el_gguf_type_name(kv->item_type), wanted);
-}
-
-static bool is_integer(const el_gguf_kv *kv) {
-  return kv->type != EL_GGUF_ARRAY && kv->type != EL_GGUF_STRING && kv->type != EL_GGUF_BOOL &&
-         kv->type != EL_GGUF_F32 && kv->type != EL_GGUF_F64;
-}
-
-el_status el_gguf_i64(const el_gguf *g, const char *key, int64_t min, int64_t max, int64_t *out, el_error *err) {
-  const el_gguf_kv *kv;
-  el_status status = find(g, key, &kv, err);
-  if (status) return status;
-  if (!is_integer(kv)) return wrong_type(g, kv, key, "an integer", err);
-  int64_t v = el_gguf_kv_int(kv, 0);
-  bool too_big = kv->type == EL_GGUF_U64 && load_le(kv->data, 8) > INT64_MAX;
-  if (too_big || v < min || v > max)
-    return el_fail(err, EL_ERR_FORMAT, "%s: %s is %s%" PRId64 ", expected %" PRId64 " to %" PRId64, g->path, key,
-                   too_big ? "above " : "", v, min, max);
-  *out = v;
-  return EL_OK;
-}
-
-el_status el_gguf_f64(const el_gguf *g, const char *key, double *out, el_error *err) {
-  const el_gguf_kv *kv;
-  el_status status = find(g, key, &kv, err);
-  if (status) return status;
-  if (!is_integer(kv) && kv->type != EL_GGUF_F32 && kv->type != EL_GGUF_F64)
-    return wrong_type(g, kv, key, "a number", err);
-  double v = el_gguf_kv_num(kv, 0);
-  if (!isfinite(v)) return el_fail(err, EL_ERR_FORMAT, "%s: %s is not a finite number", g->path, key);
-  *out = v;
-  return EL_OK;
-}
-
-el_status el_gguf_bool(const el_gguf *g, const char *key, bool *out, el_error *err) {
-  const el_gguf_kv *kv;
-  el_status status = find(g, key, &kv, err);
-  if (status) return status;
-  if (kv->type != EL_GGUF_BOOL) return wrong_type(g, kv, key, "a boolean", err);
-  *out = kv->data[0] != 0;
-  return EL_OK;
-}
-
-el_status el_gguf_str(const el_gguf *g, const char *key, el_str *out, el_error *err) {
-  const el_gguf_kv *kv;
-  el_status status = find(g, key, &kv, err);
-  if (status) return status;
-  if (kv->type != EL_GGUF_STRING) return wrong_type(g, kv, key, "a string", err);
-  *out = kv->strings[0];
-  return EL_OK;
-}
-
-const char *el_gguf_type_name(el_gguf_type type) {
-  static const char *const names[] = {"u8",   "i8",     "u16",   "i16", "u32", "i32", "f32",
-                                      "bool", "string", "array", "u64", "i64", "f64"};
-  return (size_t)type < sizeof names / sizeof names[0] ? names[type] : "unknown";
 }
 
 void el_gguf_will_read(const el_gguf *g, const unsigned char *p, size_t n) {

@@ -72,6 +72,21 @@ el_status el_gguf_f64(const el_gguf *g, const char *key, double *out, el_error *
 el_status el_gguf_bool(const el_gguf *g, const char *key, bool *out, el_error *err);
 el_status el_gguf_str(const el_gguf *g, const char *key, el_str *out, el_error *err);
 
+/* Hyper-parameters that a file gives once for all layers, or as an array with one value for each of its n layers
+ * (n >= 1): out[l] is layer l's. Every item is checked as above, from min to max, and an array must have n of them; a
+ * message names the item. Some files write booleans as an array of 0 and 1, which is accepted; a plain number is not
+ * (where a file has one, it means something else, such as a period). */
+el_status el_gguf_ints_by_layer(const el_gguf *g, const char *key, int n, int min, int max, int *out, el_error *err);
+el_status el_gguf_floats_by_layer(const el_gguf *g, const char *key, int n, float min, float max, float *out,
+                                  el_error *err);
+el_status el_gguf_bools_by_layer(const el_gguf *g, const char *key, int n, bool *out, el_error *err);
+
+/* For a key that may be absent: fill the output with its default first, all of the above leave it alone when they fail.
+ */
+static inline el_status el_gguf_optional(el_status status) {
+  return status == EL_ERR_NOT_FOUND ? EL_OK : status;
+}
+
 /* Item i of a numeric kv or array kv as a number (i < n). */
 int64_t el_gguf_kv_int(const el_gguf_kv *kv, uint64_t i);
 double el_gguf_kv_num(const el_gguf_kv *kv, uint64_t i);
