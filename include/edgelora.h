@@ -157,8 +157,8 @@ typedef struct el_engine_options {
 /* Defaults for everything but model_path. */
 EL_API el_engine_options el_engine_options_default(void);
 
-/* Loads the model and starts the engine thread. Weights are repacked while the file is mapped; afterwards the
- * mapping is released. */
+/* Loads the model and starts the engine thread. Weights are read and repacked piece by piece;
+ * afterwards the file is closed. A file that changes meanwhile is an error. */
 EL_API el_status el_engine_open(const el_engine_options *options, el_engine **out, el_error *err);
 /* Cancels what runs (each request gets its final event), stops the threads, frees all. NULL is allowed. */
 EL_API void el_engine_close(el_engine *e);

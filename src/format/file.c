@@ -4,14 +4,17 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/error.h"
 
-/* Opens a regular file; *fd is the caller's. */
-static el_status open_regular(const char *path, int *fd, size_t *size, el_error *err) {
+static int64_t ns(struct timespec t) {
+  return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* Opens a regular file. What it is, is asked of what was opened: the name may mean another file meanwhile. */
+el_status el_source_open(const char *path, el_source *out, el_error *err) {
   int f = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
   if (f < 0) return el_fail(err, EL_ERR_IO, "%s: %s", path, strerror(errno));
   struct stat st;
@@ -23,30 +26,43 @@ static el_status open_regular(const char *path, int *fd, size_t *size, el_error 
   else if (!S_ISREG(st.st_mode))
     status = el_fail(err, EL_ERR_IO, "%s: not a regular file", path);
   else if ((uint64_t)st.st_size > SIZE_MAX / 2)
-    status = el_fail(err, EL_ERR_IO, "%s: too large to map", path);
+    status = el_fail(err, EL_ERR_IO, "%s: too large", path);
   if (status) {
     close(f);
     return status;
   }
-  *fd = f;
-  *size = (size_t)st.st_size;
+  *out = (el_source){.fd = f, .size = (size_t)st.st_size, .mtime_ns = ns(st.st_mtim)};
   return EL_OK;
 }
 
-el_status el_file_map(const char *path, el_file *out, el_error *err) {
-  int fd = -1;
-  size_t size = 0;
-  el_status status = open_regular(path, &fd, &size, err);
-  if (status) return status;
-  el_file f = {.size = size, .mapped = true};
-  if (size) { /* an empty mapping is not possible, nor needed */
-    f.data = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (f.data == MAP_FAILED) status = el_fail(err, EL_ERR_IO, "%s: mmap: %s", path, strerror(errno));
+el_status el_source_read(const el_source *s, const char *path, size_t at, void *out, size_t n, el_error *err) {
+  for (size_t have = 0; have < n;) {
+    ssize_t got = pread(s->fd, (char *)out + have, n - have, (off_t)(at + have));
+    if (got > 0)
+      have += (size_t)got;
+    else if (got == 0)
+      return el_fail(err, EL_ERR_IO, "%s: was truncated while it was read: it ends at byte %zu, it had %zu", path,
+                     at + have, s->size);
+    else if (errno != EINTR)
+      return el_fail(err, EL_ERR_IO, "%s: %s", path, strerror(errno));
   }
-  close(fd);
-  if (status) return status;
-  *out = f;
   return EL_OK;
+}
+
+el_status el_source_unchanged(const el_source *s, const char *path, el_error *err) {
+  struct stat st;
+  if (fstat(s->fd, &st) != 0) return el_fail(err, EL_ERR_IO, "%s: %s", path, strerror(errno));
+  if ((size_t)st.st_size == s->size && ns(st.st_mtim) == s->mtime_ns) return EL_OK;
+  return el_fail(err, EL_ERR_IO, "%s: was written to while it was read", path);
+}
+
+void el_source_will_read(const el_source *s, size_t at, size_t n) {
+  if (at < s->size) posix_fadvise(s->fd, (off_t)at, (off_t)(n < s->size - at ? n : s->size - at), POSIX_FADV_WILLNEED);
+}
+
+void el_source_close(el_source *s) {
+  close(s->fd);
+  s->fd = -1;
 }
 
 /* Room for n bytes; NULL: out of memory. */
@@ -69,10 +85,10 @@ el_status el_file_read(const char *path, size_t max_size, el_file *out, el_error
 }
 
 el_status el_file_read_into(const char *path, size_t max_size, el_file_buffer *buffer, el_file *out, el_error *err) {
-  int fd = -1;
-  size_t size = 0;
-  el_status status = open_regular(path, &fd, &size, err);
+  el_source source;
+  el_status status = el_source_open(path, &source, err);
   if (status) return status;
+  size_t size = source.size;
   el_file f = {.size = size, .borrowed = buffer};
   if (size > max_size)
     status = el_fail(err, EL_ERR_FORMAT, "%s: %zu bytes, the limit is %zu", path, size, max_size);
@@ -80,7 +96,7 @@ el_status el_file_read_into(const char *path, size_t max_size, el_file_buffer *b
     status = el_fail(err, EL_ERR_NO_MEMORY, "%s: no memory for its %zu bytes", path, size);
   size_t have = 0;
   while (!status && have <= size) { /* one byte more than it has: a file that grew shows itself */
-    ssize_t n = read(fd, f.data + have, size + 1 - have);
+    ssize_t n = read(source.fd, f.data + have, size + 1 - have);
     if (n == 0) break;
     if (n > 0)
       have += (size_t)n;
@@ -88,7 +104,7 @@ el_status el_file_read_into(const char *path, size_t max_size, el_file_buffer *b
       status = el_fail(err, EL_ERR_IO, "%s: %s", path, strerror(errno));
   }
   if (!status && have != size) status = el_fail(err, EL_ERR_IO, "%s: changed while it was read", path);
-  close(fd);
+  el_source_close(&source);
   if (status) {
     if (!buffer) free(f.data);
     return status;
@@ -98,13 +114,6 @@ el_status el_file_read_into(const char *path, size_t max_size, el_file_buffer *b
 }
 
 void el_file_close(el_file *f) {
-  if (f->borrowed) {
-    *f = (el_file){0};
-    return;
-  }
-  if (!f->mapped)
-    free(f->data);
-  else if (f->data)
-    munmap(f->data, f->size);
+  if (!f->borrowed) free(f->data);
   *f = (el_file){0};
 }

@@ -1,9 +1,9 @@
-/* The bytes of a regular file: mapped, or read into memory.
+/* The bytes of a regular file: all of them read into memory, or parts of it read where they are wanted.
  *
- * A mapping costs no memory of our own, but it shows what others do to the file: if it is truncated while mapped,
- * touching what is gone raises SIGBUS and ends the process, and checked bytes may change afterwards. Replacing a file
- * by rename is always safe. So a model, whose file the operator keeps still while it loads, is mapped; adapters, which
- * come and go while others are being served, are read. */
+ * Nothing is mapped. A mapping shows what others do to a file: when it is truncated, touching what is gone raises
+ * SIGBUS, which ends the process (a library has no right to a handler), and bytes that were checked may be others
+ * afterwards. What is read is ours, and a file that has become shorter is an error like any other. Replacing a file by
+ * rename is always safe. */
 #ifndef EL_FORMAT_FILE_H
 #define EL_FORMAT_FILE_H
 
@@ -12,12 +12,11 @@
 typedef struct el_file {
   unsigned char *data; /* never NULL when size is not 0 */
   size_t size;
-  bool mapped, borrowed; /* borrowed: the memory is a buffer's */
+  bool borrowed; /* the memory is a buffer's */
 } el_file;
 
-/* Both refuse what is not a regular file (a FIFO would block, a device has no size) and follow symbolic links. */
-el_status el_file_map(const char *path, el_file *out, el_error *err);
-/* Refuses more than max_size bytes, and a file that changes its size while it is read. */
+/* Both ways refuse what is not a regular file (a FIFO would block, a device has no end) and follow symbolic links. This
+ * one also refuses more than max_size bytes, and a file that changes its size while it is read. */
 el_status el_file_read(const char *path, size_t max_size, el_file *out, el_error *err);
 void el_file_close(el_file *f);
 
@@ -30,5 +29,22 @@ typedef struct el_file_buffer {
 /* As el_file_read; *out has the buffer's memory until the next call. `buffer` NULL: as el_file_read. */
 el_status el_file_read_into(const char *path, size_t max_size, el_file_buffer *buffer, el_file *out, el_error *err);
 void el_file_buffer_free(el_file_buffer *b);
+
+/* A file that is read in parts, by any thread. */
+typedef struct el_source {
+  int fd;
+  size_t size; /* when it was opened */
+  int64_t mtime_ns;
+} el_source;
+
+el_status el_source_open(const char *path, el_source *out, el_error *err);
+/* n bytes from `at` on; fewer than that are an error. `path` is for messages. */
+el_status el_source_read(const el_source *s, const char *path, size_t at, void *out, size_t n, el_error *err);
+/* An error if the file has been written to since it was opened: what was read may be half of one and half of another.
+ */
+el_status el_source_unchanged(const el_source *s, const char *path, el_error *err);
+/* Asks the system to have n bytes from `at` on in memory soon: a wish. */
+void el_source_will_read(const el_source *s, size_t at, size_t n);
+void el_source_close(el_source *s);
 
 #endif

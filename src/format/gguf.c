@@ -21,6 +21,7 @@ enum {
   MAX_NAME = 255,              /* of a tensor, bytes; the format says 64 */
   MAX_STRING = 16 << 20,       /* bytes; a long chat template has 100 KB */
   MAX_ARRAY_STRINGS = 8 << 20, /* in a file, 128 MiB of views; 262144 tokens and their merges are below 1 million */
+  MAX_HEADER = 256 << 20,      /* bytes that are read of a file for it; 262144 tokens and their merges take 20 MB */
   DEFAULT_ALIGNMENT = 32,
   MAX_ALIGNMENT = 65536 /* the largest page size in use */
 };
@@ -28,8 +29,11 @@ static const int64_t MAX_ELEMENTS = (int64_t)1 << 48; /* of a tensor: products w
 
 struct el_gguf {
   char *path;
-  el_file file; /* not owned when opened from memory */
-  bool owned;
+  size_t size; /* of the file */
+  bool in_memory;
+  el_source source;      /* not when in_memory */
+  unsigned char *header; /* memory for it, which never moves; [n_header], NULL when in_memory */
+  size_t n_header;
   uint32_t version;
   size_t n_kv, n_tensors;
   el_gguf_kv *kv;
@@ -43,7 +47,7 @@ struct el_gguf {
 typedef struct reader {
   el_gguf *g;
   const unsigned char *data;
-  size_t size, at;
+  size_t size, at, have; /* have: bytes of the file that are in memory */
   uint64_t array_strings;
   el_error *err;
 } reader;
@@ -53,8 +57,24 @@ static el_status truncated(reader *r, const char *what, uint64_t need) {
                  r->g->path, what, r->at, need, r->size);
 }
 
+/* Has the bytes up to `end`, which is in the file, in memory. */
+static el_status fetch(reader *r, size_t end) {
+  enum { AT_ONCE = 1 << 18 };
+  el_gguf *g = r->g;
+  if (end <= r->have) return EL_OK;
+  if (end > g->n_header)
+    return el_fail(r->err, EL_ERR_FORMAT, "%s: its header goes on at byte %zu, the limit is %d", g->path, end,
+                   MAX_HEADER);
+  if (end - r->have < AT_ONCE) end = g->n_header - r->have < AT_ONCE ? g->n_header : r->have + AT_ONCE;
+  el_status status = el_source_read(&g->source, g->path, r->have, g->header + r->have, end - r->have, r->err);
+  if (!status) r->have = end;
+  return status;
+}
+
 static el_status read_bytes(reader *r, const char *what, uint64_t n, const unsigned char **out) {
   if (n > r->size - r->at) return truncated(r, what, n);
+  el_status status = fetch(r, r->at + (size_t)n);
+  if (status) return status;
   *out = r->data + r->at;
   r->at += (size_t)n;
   return EL_OK;
@@ -91,6 +111,8 @@ static el_status read_values(reader *r, el_gguf_kv *kv, el_gguf_type type, uint6
   if (n > (r->size - r->at) / size)
     return el_fail(r->err, EL_ERR_FORMAT, "%s: truncated: %s has %" PRIu64 " values of %zu bytes, %zu bytes are left",
                    r->g->path, el_str_show(kv->key, key, sizeof key), n, size, r->size - r->at);
+  el_status status = fetch(r, r->at + (size_t)n * size);
+  if (status) return status;
   kv->data = r->data + r->at;
   r->at += (size_t)n * size;
   for (uint64_t i = 0; type == EL_GGUF_BOOL && i < n; i++)
@@ -207,12 +229,12 @@ static el_status read_tensor(reader *r, size_t i, uint64_t *offset) {
   return EL_OK;
 }
 
-static int by_address(const void *a, const void *b) {
-  const unsigned char *x = (*(el_tensor *const *)a)->data, *y = (*(el_tensor *const *)b)->data;
+static int by_place(const void *a, const void *b) {
+  size_t x = (*(el_tensor *const *)a)->offset, y = (*(el_tensor *const *)b)->offset;
   return (x > y) - (x < y);
 }
 
-/* Turns offsets into pointers once they are known to be aligned, inside the file and apart from each other. */
+/* Turns offsets into places once they are known to be aligned, inside the file and apart from each other. */
 static el_status place_tensors(reader *r, const uint64_t *offsets) {
   el_gguf *g = r->g;
   char name[EL_SHOW], other[EL_SHOW];
@@ -242,14 +264,16 @@ static el_status place_tensors(reader *r, const uint64_t *offsets) {
           el_fail(r->err, EL_ERR_FORMAT,
                   "%s: truncated: tensor %s needs %zu bytes at offset %" PRIu64 ", the file has %zu bytes of tensors",
                   g->path, name, t->n_bytes, offsets[i], room);
-    else
-      t->data = r->data + start + (size_t)offsets[i];
+    else {
+      t->offset = start + (size_t)offsets[i];
+      if (g->in_memory) t->data = r->data + t->offset;
+    }
   }
   if (!status) {
-    qsort(sorted, g->n_tensors, sizeof *sorted, by_address);
+    qsort(sorted, g->n_tensors, sizeof *sorted, by_place);
     for (size_t i = 1; !status && i < g->n_tensors; i++) {
       el_tensor *a = sorted[i - 1], *b = sorted[i];
-      if (a->n_bytes > (size_t)(b->data - a->data))
+      if (a->n_bytes > b->offset - a->offset)
         status = el_fail(r->err, EL_ERR_FORMAT, "%s: tensors %s and %s overlap", g->path,
                          el_str_show(a->name, name, sizeof name), el_str_show(b->name, other, sizeof other));
     }
@@ -270,7 +294,8 @@ static el_status read_counts(reader *r) {
   el_gguf *g = r->g;
   const unsigned char *magic;
   uint64_t version = 0, n_tensors = 0, n_kv = 0;
-  el_status status;
+  el_status status = fetch(r, r->size < 4 ? r->size : 4);
+  if (status) return status;
   if (r->size < 4 || memcmp(r->data, "GGUF", 4))
     return el_fail(r->err, EL_ERR_FORMAT, "%s: not a GGUF file (%zu bytes, no GGUF at its start)", g->path, r->size);
   if ((status = read_bytes(r, "the magic", 4, &magic))) return status;
@@ -291,8 +316,16 @@ static el_status read_counts(reader *r) {
   return EL_OK;
 }
 
-static el_status parse(el_gguf *g, el_error *err) {
-  reader r = {.g = g, .data = g->file.data, .size = g->file.size, .err = err};
+/* The memory behind a header of n bytes. */
+static void give_back(el_gguf *g, size_t n) {
+  size_t page = (size_t)sysconf(_SC_PAGESIZE), used = (n + page - 1) / page * page;
+  if (used >= g->n_header || munmap(g->header + used, g->n_header - used)) return;
+  g->n_header = used;
+}
+
+/* data: the file, or where its header comes to be. */
+static el_status parse(el_gguf *g, const void *data, el_error *err) {
+  reader r = {.g = g, .data = data, .size = g->size, .have = g->in_memory ? g->size : 0, .err = err};
   uint64_t *offsets = NULL;
   el_status status = read_counts(&r);
   if (status) return status;
@@ -317,21 +350,41 @@ static el_status parse(el_gguf *g, el_error *err) {
   if (!status) status = build_index(&r, "tensor", g->tensor_index, g->n_tensors);
   if (!status) status = place_tensors(&r, offsets);
   free(offsets);
+  if (!status && !g->in_memory) give_back(g, r.at);
   return status;
 }
 
-/* Takes over `file` when `owned`, also on failure. */
-static el_status open_file(el_file file, bool owned, const char *path, el_gguf **out, el_error *err) {
+static el_status new_gguf(const char *path, el_gguf **out, el_error *err) {
   el_gguf *g = calloc(1, sizeof *g);
-  el_status status;
   if (!g || !(g->path = strdup(path))) {
     free(g);
-    if (owned) el_file_close(&file);
     return el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", path);
   }
-  g->file = file;
-  g->owned = owned;
-  if ((status = parse(g, err))) {
+  g->source.fd = -1;
+  *out = g;
+  return EL_OK;
+}
+
+/* Nobody knows how long a header is before its end, and views of it must not move: so there are addresses for the
+ * longest that can be, which take no memory until they are written to. */
+static el_status reserve_header(el_gguf *g, el_error *err) {
+  g->size = g->source.size;
+  size_t n = g->size < MAX_HEADER ? g->size : MAX_HEADER;
+  if (n == 0) return EL_OK;
+  void *p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (p == MAP_FAILED)
+    return el_fail(err, EL_ERR_NO_MEMORY, "%s: no address space for its header, %zu bytes", g->path, n);
+  g->header = p;
+  g->n_header = n;
+  return EL_OK;
+}
+
+el_status el_gguf_open(const char *path, el_gguf **out, el_error *err) {
+  el_gguf *g = NULL;
+  el_status status = new_gguf(path, &g, err);
+  if (status) return status;
+  if ((status = el_source_open(path, &g->source, err)) || (status = reserve_header(g, err)) ||
+      (status = parse(g, g->header, err))) {
     el_gguf_close(g);
     return status;
   }
@@ -339,14 +392,18 @@ static el_status open_file(el_file file, bool owned, const char *path, el_gguf *
   return EL_OK;
 }
 
-el_status el_gguf_open(const char *path, el_gguf **out, el_error *err) {
-  el_file file;
-  el_status status = el_file_map(path, &file, err);
-  return status ? status : open_file(file, true, path, out, err);
-}
-
 el_status el_gguf_open_memory(const void *data, size_t size, const char *name, el_gguf **out, el_error *err) {
-  return open_file((el_file){.data = (unsigned char *)data, .size = size}, false, name, out, err);
+  el_gguf *g = NULL;
+  el_status status = new_gguf(name, &g, err);
+  if (status) return status;
+  g->size = size;
+  g->in_memory = true;
+  if ((status = parse(g, data, err))) {
+    el_gguf_close(g);
+    return status;
+  }
+  *out = g;
+  return EL_OK;
 }
 
 void el_gguf_close(el_gguf *g) {
@@ -359,7 +416,8 @@ void el_gguf_close(el_gguf *g) {
   free(g->tensors);
   free(g->tensor_index);
   free(g->path);
-  if (g->owned) el_file_close(&g->file);
+  if (g->header) munmap(g->header, g->n_header);
+  if (g->source.fd >= 0) el_source_close(&g->source);
   free(g);
 }
 
@@ -370,7 +428,7 @@ uint32_t el_gguf_version(const el_gguf *g) {
   return g->version;
 }
 size_t el_gguf_file_size(const el_gguf *g) {
-  return g->file.size;
+  return g->size;
 }
 size_t el_gguf_n_kv(const el_gguf *g) {
   return g->n_kv;
@@ -399,18 +457,17 @@ const el_tensor *el_gguf_tensor(const el_gguf *g, const char *name) {
   return e ? &g->tensors[e->i] : NULL;
 }
 
-void el_gguf_will_read(const el_gguf *g, const unsigned char *p, size_t n) {
-  if (!g->file.mapped || p >= g->file.data + g->file.size) return;
-  size_t left = (size_t)(g->file.data + g->file.size - p), before = (uintptr_t)p % (uintptr_t)sysconf(_SC_PAGESIZE);
-  madvise((void *)(p - before), (n < left ? n : left) + before, MADV_WILLNEED);
+el_status el_gguf_read(const el_gguf *g, const el_tensor *t, size_t from, size_t n, void *buffer,
+                       const unsigned char **out, el_error *err) {
+  assert(from <= t->n_bytes && n <= t->n_bytes - from);
+  *out = g->in_memory ? t->data + from : buffer;
+  return g->in_memory ? EL_OK : el_source_read(&g->source, g->path, t->offset + from, buffer, n, err);
 }
 
-void el_gguf_release(const el_gguf *g, const el_tensor *t) {
-  if (!g->file.mapped || !t->data) return;
-  /* Whole pages of this tensor only: its neighbours may still be wanted. (If they were dropped, reading them would
-   * bring them back from the file: this is about speed, not correctness.) */
-  uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-  uintptr_t begin = ((uintptr_t)t->data + page - 1) / page * page,
-            end = ((uintptr_t)t->data + t->n_bytes) / page * page;
-  if (begin < end) madvise((void *)begin, end - begin, MADV_DONTNEED);
+void el_gguf_will_read(const el_gguf *g, const el_tensor *t, size_t from, size_t n) {
+  if (!g->in_memory) el_source_will_read(&g->source, t->offset + from, n);
+}
+
+el_status el_gguf_unchanged(const el_gguf *g, el_error *err) {
+  return g->in_memory ? EL_OK : el_source_unchanged(&g->source, g->path, err);
 }

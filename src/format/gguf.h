@@ -1,4 +1,5 @@
-/* GGUF reader (versions 2 and 3, little-endian): maps a file and hands out checked views of it.
+/* GGUF reader (versions 2 and 3, little-endian): reads a file's header and hands out checked views of it; the tensors'
+ * bytes are read where they are wanted.
  *
  * Everything is validated when the file is opened: counts against the file's size, string and array lengths, types,
  * duplicate keys and tensor names, tensor offsets (alignment, bounds, overlap). A view that is handed out can be read
@@ -44,11 +45,11 @@ typedef struct el_tensor {
   el_type type;
   int n_dims;
   int64_t ne[EL_MAX_DIMS];   /* ne[0] is the row length (innermost); unused ones are 1; all >= 1 */
-  const unsigned char *data; /* in the mapping; NULL in a file opened without data (vocabulary-only has no tensors) */
-  size_t n_bytes;
+  const unsigned char *data; /* of a file opened from memory; else NULL: el_gguf_read */
+  size_t offset, n_bytes;    /* in the file */
 } el_tensor;
 
-/* The file is mapped: it must not be truncated while it is open (replacing it by rename is safe), see file.h. */
+/* The file stays open for el_gguf_read; replacing it by rename is safe, see file.h. */
 el_status el_gguf_open(const char *path, el_gguf **out, el_error *err);
 /* From memory that stays the caller's and outlives the result. `name` is for messages. */
 el_status el_gguf_open_memory(const void *data, size_t size, const char *name, el_gguf **out, el_error *err);
@@ -91,13 +92,14 @@ static inline el_status el_gguf_optional(el_status status) {
 int64_t el_gguf_kv_int(const el_gguf_kv *kv, uint64_t i);
 double el_gguf_kv_num(const el_gguf_kv *kv, uint64_t i);
 
-/* Tells the kernel that n bytes of the mapping from p on, as many of them as it has, will be read soon. No-op for
- * memory. */
-void el_gguf_will_read(const el_gguf *g, const unsigned char *p, size_t n);
-
-/* Tells the kernel that a tensor's bytes in the mapping will not be read again, so that resident memory does not grow
- * to file plus packed size while a model is repacked. No-op for memory. */
-void el_gguf_release(const el_gguf *g, const el_tensor *t);
+/* Bytes [from, from + n) of a tensor: *out points to them, in `buffer` ([n]), or in the memory that the file was opened
+ * from. Any thread; EL_ERR_IO when the file has become shorter or cannot be read. */
+el_status el_gguf_read(const el_gguf *g, const el_tensor *t, size_t from, size_t n, void *buffer,
+                       const unsigned char **out, el_error *err);
+/* Asks the system to have n bytes, as many as the file has from byte `from` of a tensor on, in memory soon. */
+void el_gguf_will_read(const el_gguf *g, const el_tensor *t, size_t from, size_t n);
+/* An error if the file has been written to since it was opened. */
+el_status el_gguf_unchanged(const el_gguf *g, el_error *err);
 
 const char *el_gguf_type_name(el_gguf_type type);
 

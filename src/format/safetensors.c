@@ -22,10 +22,10 @@ static const char METADATA[] = "__metadata__";
 
 struct el_safetensors {
   char *path;
-  el_file file;
-  bool owned;
-  json_t *header;   /* names, dtypes and metadata are its strings */
-  json_t *metadata; /* borrowed from it; NULL: none */
+  size_t size;               /* of the file */
+  const unsigned char *data; /* the whole of it; NULL: only its header was read */
+  json_t *header;            /* names, dtypes and metadata are its strings */
+  json_t *metadata;          /* borrowed from it; NULL: none */
   size_t n;
   el_st_tensor *tensors;
   el_index_entry *index;
@@ -93,36 +93,37 @@ static el_status read_tensor(el_safetensors *s, const char *key, json_t *info, s
     return el_fail(err, EL_ERR_FORMAT,
                    "%s: tensor %s: its shape needs %" PRId64 " values of %s, it has %" PRId64 " bytes", s->path, name,
                    n, el_str_show(view(t->dtype_name), type, sizeof type), e - b);
-  t->data = s->file.data + (s->file.size - data_size) + b;
+  t->offset = s->size - data_size + (size_t)b;
+  t->data = s->data ? s->data + t->offset : NULL;
   t->n_bytes = (size_t)(e - b);
   return EL_OK;
 }
 
 static int by_range(const void *x, const void *y) {
   const el_st_tensor *a = *(el_st_tensor *const *)x, *b = *(el_st_tensor *const *)y;
-  if (a->data != b->data) return a->data < b->data ? -1 : 1;
+  if (a->offset != b->offset) return a->offset < b->offset ? -1 : 1;
   return (a->n_bytes > b->n_bytes) - (a->n_bytes < b->n_bytes);
 }
 
 /* The tensors cover the data exactly: no overlap, no hole, nothing after the last. */
 static el_status check_cover(el_safetensors *s, size_t data_size, el_error *err) {
   char name[EL_SHOW];
-  const unsigned char *at = s->file.data + (s->file.size - data_size), *end = at + data_size;
+  size_t at = s->size - data_size;
   el_st_tensor **sorted = malloc((s->n + 1) * sizeof *sorted);
   if (!sorted) return el_fail(err, EL_ERR_NO_MEMORY, "%s: no memory for its header", s->path);
   for (size_t i = 0; i < s->n; i++) sorted[i] = &s->tensors[i];
   qsort(sorted, s->n, sizeof *sorted, by_range);
   el_status status = EL_OK;
   for (size_t i = 0; !status && i < s->n; i++) {
-    if (sorted[i]->data != at)
+    if (sorted[i]->offset != at)
       status = el_fail(err, EL_ERR_FORMAT, "%s: tensor %s %s", s->path,
                        el_str_show(view(sorted[i]->name), name, sizeof name),
-                       sorted[i]->data < at ? "overlaps another one" : "comes after bytes that belong to no tensor");
-    at = sorted[i]->data + sorted[i]->n_bytes;
+                       sorted[i]->offset < at ? "overlaps another one" : "comes after bytes that belong to no tensor");
+    at = sorted[i]->offset + sorted[i]->n_bytes;
   }
   free(sorted);
-  if (!status && at != end)
-    status = el_fail(err, EL_ERR_FORMAT, "%s: %td bytes at its end belong to no tensor", s->path, end - at);
+  if (!status && at != s->size)
+    status = el_fail(err, EL_ERR_FORMAT, "%s: %zu bytes at its end belong to no tensor", s->path, s->size - at);
   return status;
 }
 
@@ -140,29 +141,33 @@ static el_status read_metadata(el_safetensors *s, json_t *metadata, el_error *er
   return EL_OK;
 }
 
-static el_status parse(el_safetensors *s, el_error *err) {
+/* The header's length, from the first bytes of a file. */
+static el_status header_length(el_safetensors *s, const unsigned char *prefix, size_t *out, el_error *err) {
   uint64_t len = 0;
-  if (s->file.size < PREFIX)
-    return el_fail(err, EL_ERR_FORMAT, "%s: truncated: %zu bytes are no safetensors file", s->path, s->file.size);
-  for (int i = 0; i < PREFIX; i++) len |= (uint64_t)s->file.data[i] << (8 * i);
+  for (int i = 0; i < PREFIX; i++) len |= (uint64_t)prefix[i] << (8 * i);
   if (len > MAX_HEADER)
     return el_fail(err, EL_ERR_FORMAT,
                    "%s: a header of %" PRIu64 " bytes, the limit is %d; is this a safetensors file?", s->path, len,
                    MAX_HEADER);
-  if (len > s->file.size - PREFIX)
+  if (len > s->size - PREFIX)
     return el_fail(err, EL_ERR_FORMAT, "%s: truncated: its header has %" PRIu64 " bytes, the file has %zu", s->path,
-                   len, s->file.size - PREFIX);
-  const char *text = (const char *)s->file.data + PREFIX;
+                   len, s->size - PREFIX);
+  *out = (size_t)len;
+  return EL_OK;
+}
+
+/* text: [len], the header. */
+static el_status parse(el_safetensors *s, const char *text, size_t len, el_error *err) {
   if (len == 0 || text[0] != '{') return el_fail(err, EL_ERR_FORMAT, "%s: its header is not a JSON object", s->path);
   json_error_t json_err;
   char shown[EL_SHOW];
   /* Refuses what is not UTF-8, NUL in strings, nesting beyond 2048, integers beyond 64 bits. */
-  s->header = json_loadb(text, (size_t)len, JSON_REJECT_DUPLICATES, &json_err);
+  s->header = json_loadb(text, len, JSON_REJECT_DUPLICATES, &json_err);
   if (!s->header)
     return el_fail(err, EL_ERR_FORMAT, "%s: its header, at byte %d: %s", s->path, json_err.position,
                    el_str_show(view(json_err.text), shown, sizeof shown));
 
-  size_t data_size = s->file.size - PREFIX - (size_t)len;
+  size_t data_size = s->size - PREFIX - len;
   size_t n = json_object_size(s->header);
   s->tensors = calloc(n + 1, sizeof *s->tensors);
   s->index = calloc(n + 1, sizeof *s->index);
@@ -183,34 +188,58 @@ static el_status parse(el_safetensors *s, el_error *err) {
   return check_cover(s, data_size, err);
 }
 
-/* Takes over `file` when `owned`, also on failure. */
-static el_status open_file(el_file file, bool owned, const char *path, el_safetensors **out, el_error *err) {
+static el_status new_file(const char *path, size_t size, el_safetensors **out, el_error *err) {
+  if (size < PREFIX) return el_fail(err, EL_ERR_FORMAT, "%s: truncated: %zu bytes are no safetensors file", path, size);
   el_safetensors *s = calloc(1, sizeof *s);
-  el_status status;
   if (!s || !(s->path = strdup(path))) {
     free(s);
-    if (owned) el_file_close(&file);
     return el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", path);
   }
-  s->file = file;
-  s->owned = owned;
-  if ((status = parse(s, err))) {
+  s->size = size;
+  *out = s;
+  return EL_OK;
+}
+
+static el_status read_header(el_safetensors *s, const el_source *source, el_error *err) {
+  unsigned char prefix[PREFIX];
+  size_t len = 0;
+  el_status status = el_source_read(source, s->path, 0, prefix, PREFIX, err);
+  if (status || (status = header_length(s, prefix, &len, err))) return status;
+  char *text = malloc(len + 1);
+  if (!text) return el_fail(err, EL_ERR_NO_MEMORY, "%s: no memory for its header", s->path);
+  status = el_source_read(source, s->path, PREFIX, text, len, err);
+  if (!status) status = parse(s, text, len, err);
+  free(text);
+  return status;
+}
+
+el_status el_safetensors_open(const char *path, el_safetensors **out, el_error *err) {
+  el_source source;
+  el_safetensors *s = NULL;
+  el_status status = el_source_open(path, &source, err);
+  if (status) return status;
+  if (!(status = new_file(path, source.size, &s, err))) status = read_header(s, &source, err);
+  el_source_close(&source);
+  if (status)
+    el_safetensors_close(s);
+  else
+    *out = s;
+  return status;
+}
+
+el_status el_safetensors_open_memory(const void *data, size_t size, const char *name, el_safetensors **out,
+                                     el_error *err) {
+  el_safetensors *s = NULL;
+  size_t len = 0;
+  el_status status = new_file(name, size, &s, err);
+  if (status) return status;
+  s->data = data;
+  if ((status = header_length(s, data, &len, err)) || (status = parse(s, (const char *)data + PREFIX, len, err))) {
     el_safetensors_close(s);
     return status;
   }
   *out = s;
   return EL_OK;
-}
-
-el_status el_safetensors_open(const char *path, el_safetensors **out, el_error *err) {
-  el_file file;
-  el_status status = el_file_map(path, &file, err);
-  return status ? status : open_file(file, true, path, out, err);
-}
-
-el_status el_safetensors_open_memory(const void *data, size_t size, const char *name, el_safetensors **out,
-                                     el_error *err) {
-  return open_file((el_file){.data = (unsigned char *)data, .size = size}, false, name, out, err);
 }
 
 void el_safetensors_close(el_safetensors *s) {
@@ -219,7 +248,6 @@ void el_safetensors_close(el_safetensors *s) {
   free(s->tensors);
   free(s->index);
   free(s->path);
-  if (s->owned) el_file_close(&s->file);
   free(s);
 }
 

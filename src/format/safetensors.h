@@ -1,4 +1,4 @@
-/* safetensors reader: maps a file and hands out checked views. Format: https://github.com/huggingface/safetensors
+/* safetensors reader: checks a file and hands out views of it. Format: https://github.com/huggingface/safetensors
  *
  * Checked at opening: header length, JSON (duplicate keys refused), dtype, shape product with overflow, offsets in
  * bounds, neither overlap nor hole, byte length equal to shape times item size (for every dtype that the format has).
@@ -23,11 +23,11 @@ typedef struct el_st_tensor {
   el_st_dtype dtype;
   int n_dims;
   int64_t shape[8];          /* outermost first, as in the file */
-  const unsigned char *data; /* any alignment */
-  size_t n_bytes;
+  const unsigned char *data; /* any alignment; NULL in a file that is not in memory */
+  size_t offset, n_bytes;    /* in the file */
 } el_st_tensor;
 
-/* The file is mapped: it must not be truncated while it is open, see file.h. */
+/* Reads the header alone. */
 el_status el_safetensors_open(const char *path, el_safetensors **out, el_error *err);
 /* From memory that stays the caller's and outlives the result. `name` is for messages. */
 el_status el_safetensors_open_memory(const void *data, size_t size, const char *name, el_safetensors **out,

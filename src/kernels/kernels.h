@@ -80,7 +80,8 @@ el_status el_weights_get(const char *name, el_weights *out, el_error *err);
 /* The layout for a GGUF type. `data` decides for F32: F16, or BF16 if a value is beyond F16's range. */
 el_layout el_layout_for(el_type type, const void *data, int64_t n, el_weights weights);
 
-/* Packs tiles [tile_begin, tile_end) of a GGUF tensor; src: [rows, cols] in `type`, any alignment. w->data is set. */
+/* Packs tiles [tile_begin, tile_end) of a GGUF tensor; src: their rows, [rows, cols] in `type`, any alignment. w->data
+ * is set. */
 void el_pack_tiles(el_packed *w, el_type type, const void *src, int tile_begin, int tile_end);
 /* Packs rows of F32 into a matrix whose layout is EL_LAYOUT_Q4, Q8 or F16, from row `row` on; src: [n_rows, cols],
  * finite. Rows must not be written twice, and the matrix must have been cleared by el_packed_clear. */

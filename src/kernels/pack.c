@@ -195,14 +195,15 @@ void el_pack_tiles(el_packed *w, el_type type, const void *src, int tile_begin, 
   assert(info && w->cols % info->block == 0 && tile_end <= w->n_tiles);
   size_t row_bytes = (size_t)(w->cols / info->block) * (size_t)info->block_bytes,
          used = has_mins(w->layout) ? 2 * w->mins_at - w->scales_at : w->mins_at;
-  for (int t = tile_begin; t < tile_end; t++) {
+  const unsigned char *rows = src;
+  for (int t = tile_begin; t < tile_end; t++, rows += row_bytes * (size_t)w->tile) {
     unsigned char *tile = w->data + (size_t)t * w->tile_bytes;
     int row = t * w->tile, n_rows = w->rows - row < w->tile ? w->rows - row : w->tile;
     if (n_rows < w->tile)
       clear_tile(w, tile);
     else
       memset(tile + used, 0, w->tile_bytes - used);
-    pack_tile(w, tile, type, (const unsigned char *)src + (size_t)row * row_bytes, row_bytes, n_rows);
+    pack_tile(w, tile, type, rows, row_bytes, n_rows);
   }
 }
 

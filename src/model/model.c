@@ -1,6 +1,7 @@
 /* Loading: finds and checks every tensor, lays all packed matrices out in one arena, then repacks them with all
- * threads, which take pieces of the file in its order. A piece's pages are asked for long before it is its turn, and
- * given back when a tensor is done, so resident memory ends at the packed size. */
+ * threads, which take pieces of the file in its order. A piece is read into its thread's own memory, of which there is
+ * so little that it stays in the thread's cache; the system is asked to have it ready long before. So resident memory
+ * ends at the packed size, and a file that shrinks meanwhile is an error like any other. */
 #include "model/model.h"
 
 #include <assert.h>
@@ -28,7 +29,6 @@ typedef struct job {
   const el_tensor *tensor;
   el_packed *dst;
   int piece_tiles, first_piece, n_pieces;
-  atomic_int n_left; /* pieces that are not packed */
 } job;
 
 typedef struct loader {
@@ -42,8 +42,12 @@ typedef struct loader {
 
   int n_pieces;
   el_cursor next;
-  uint64_t file_bytes; /* of all jobs */
+  uint64_t file_bytes;    /* of all jobs */
+  unsigned char *buffers; /* [threads, piece_bytes] */
+  size_t piece_bytes;     /* of the file, at most */
   atomic_uint_fast64_t done;
+  atomic_bool failed; /* whoever sets it has `status` and `err` */
+  el_status status;
   el_progress_fn progress;
   void *progress_user;
 } loader;
@@ -71,8 +75,17 @@ static el_status load_vector(loader *ld, const char *name, int n, float **out) {
   el_status status = find(ld, name, &t);
   if (status || (status = check_shape(ld, t, n, 1))) return status;
   float *v = malloc(sizeof(float) * (size_t)n);
-  if (!v) return el_fail(ld->err, EL_ERR_NO_MEMORY, "%s: out of memory", el_gguf_path(ld->g));
-  el_dequantize(t->type, t->data, v, n);
+  void *buffer = malloc(t->n_bytes);
+  const unsigned char *data;
+  if (!v || !buffer)
+    status = el_fail(ld->err, EL_ERR_NO_MEMORY, "%s: out of memory", el_gguf_path(ld->g));
+  else if (!(status = el_gguf_read(ld->g, t, 0, t->n_bytes, buffer, &data, ld->err)))
+    el_dequantize(t->type, data, v, n);
+  free(buffer);
+  if (status) {
+    free(v);
+    return status;
+  }
   for (int i = 0; i < n; i++) {
     if (isfinite(v[i])) continue;
     free(v);
@@ -84,12 +97,30 @@ static el_status load_vector(loader *ld, const char *name, int n, float **out) {
   return EL_OK;
 }
 
+/* The layout of a tensor; of F32, all values are looked at. */
+static el_status choose_layout(loader *ld, const el_tensor *t, el_layout *out) {
+  enum { AT_ONCE = 1 << 18 };
+  *out = el_layout_for(t->type, NULL, 0, ld->weights);
+  if (t->type != EL_TYPE_F32) return EL_OK;
+  void *buffer = malloc(AT_ONCE);
+  el_status status = EL_OK;
+  if (!buffer) return el_fail(ld->err, EL_ERR_NO_MEMORY, "%s: out of memory", el_gguf_path(ld->g));
+  for (size_t at = 0, n; !status && *out == EL_LAYOUT_F16 && at < t->n_bytes; at += n) {
+    const unsigned char *data;
+    n = t->n_bytes - at < AT_ONCE ? t->n_bytes - at : AT_ONCE;
+    if (!(status = el_gguf_read(ld->g, t, at, n, buffer, &data, ld->err)))
+      *out = el_layout_for(t->type, data, (int64_t)(n / sizeof(float)), ld->weights);
+  }
+  free(buffer);
+  return status;
+}
+
 static el_status plan_matrix(loader *ld, const char *name, int rows, int cols, el_packed *dst) {
   const el_tensor *t;
   el_status status = find(ld, name, &t);
-  if (status || (status = check_shape(ld, t, cols, rows))) return status;
-  el_packed_init(dst, el_layout_for(t->type, t->data, (int64_t)rows * cols, ld->weights), rows, cols,
-                 ld->m->kernels->tile);
+  el_layout layout;
+  if (status || (status = check_shape(ld, t, cols, rows)) || (status = choose_layout(ld, t, &layout))) return status;
+  el_packed_init(dst, layout, rows, cols, ld->m->kernels->tile);
   ld->jobs[ld->n_jobs++] = (job){.tensor = t, .dst = dst};
   ld->m->arena_bytes += el_packed_bytes(dst);
   ld->m->n_params += (uint64_t)rows * (uint64_t)cols;
@@ -180,12 +211,16 @@ static el_status plan(loader *ld) {
 }
 
 static int by_place_in_file(const void *a, const void *b) {
-  const unsigned char *x = ((const job *)a)->tensor->data, *y = ((const job *)b)->tensor->data;
+  size_t x = ((const job *)a)->tensor->offset, y = ((const job *)b)->tensor->offset;
   return x < y ? -1 : x > y;
 }
 
-/* Cuts the jobs, in the order of the file, into pieces. */
-static void plan_pieces(loader *ld) {
+static size_t row_bytes(const job *j) {
+  return j->tensor->n_bytes / (size_t)j->dst->rows;
+}
+
+/* Cuts the jobs, in the order of the file, into pieces, and makes room for one for each thread. */
+static el_status plan_pieces(loader *ld, int n_threads) {
   qsort(ld->jobs, (size_t)ld->n_jobs, sizeof *ld->jobs, by_place_in_file);
   for (int i = 0; i < ld->n_jobs; i++) {
     job *j = &ld->jobs[i];
@@ -193,32 +228,45 @@ static void plan_pieces(loader *ld) {
     j->piece_tiles = tiles < 1 ? 1 : (int)tiles;
     j->first_piece = ld->n_pieces;
     j->n_pieces = (j->dst->n_tiles + j->piece_tiles - 1) / j->piece_tiles;
-    atomic_init(&j->n_left, j->n_pieces);
     ld->n_pieces += j->n_pieces;
     ld->file_bytes += j->tensor->n_bytes;
+    size_t n = (size_t)j->piece_tiles * (size_t)j->dst->tile * row_bytes(j);
+    if (n > j->tensor->n_bytes) n = j->tensor->n_bytes;
+    if (n > ld->piece_bytes) ld->piece_bytes = n;
   }
+  ld->buffers = calloc((size_t)n_threads, ld->piece_bytes);
+  return ld->buffers ? EL_OK : el_fail(ld->err, EL_ERR_NO_MEMORY, "%s: out of memory", el_gguf_path(ld->g));
 }
 
-/* Packs a piece of a job; returns the bytes of the file that it took. */
-static size_t pack_piece(const loader *ld, job *j, int piece) {
+/* Packs a piece of a job; *taken: the bytes of the file that it took. */
+static el_status pack_piece(const loader *ld, job *j, int piece, int ith, size_t *taken, el_error *err) {
   int begin = piece * j->piece_tiles,
       end = begin + j->piece_tiles < j->dst->n_tiles ? begin + j->piece_tiles : j->dst->n_tiles;
   int rows_end = end * j->dst->tile < j->dst->rows ? end * j->dst->tile : j->dst->rows;
-  size_t row_bytes = j->tensor->n_bytes / (size_t)j->dst->rows, from = (size_t)begin * (size_t)j->dst->tile * row_bytes,
-         n = (size_t)rows_end * row_bytes - from;
+  size_t from = (size_t)begin * (size_t)j->dst->tile * row_bytes(j), n = (size_t)rows_end * row_bytes(j) - from;
   bool first = j == ld->jobs && piece == 0;
-  el_gguf_will_read(ld->g, j->tensor->data + from + (first ? 0 : AHEAD_BYTES), n + (first ? AHEAD_BYTES : 0));
-  el_pack_tiles(j->dst, j->tensor->type, j->tensor->data, begin, end);
-  if (atomic_fetch_sub(&j->n_left, 1) == 1) el_gguf_release(ld->g, j->tensor);
-  return n;
+  el_gguf_will_read(ld->g, j->tensor, from + (first ? 0 : AHEAD_BYTES), n + (first ? AHEAD_BYTES : 0));
+  const unsigned char *data;
+  el_status status = el_gguf_read(ld->g, j->tensor, from, n, ld->buffers + (size_t)ith * ld->piece_bytes, &data, err);
+  if (!status) el_pack_tiles(j->dst, j->tensor->type, data, begin, end);
+  *taken = n;
+  return status;
 }
 
 static void pack_pieces(void *arg, int ith, int nth) {
   loader *ld = arg;
   job *j = ld->jobs;
-  for (int piece; (piece = el_cursor_take(&ld->next, ld->n_pieces)) >= 0;) {
+  for (int piece; !atomic_load(&ld->failed) && (piece = el_cursor_take(&ld->next, ld->n_pieces)) >= 0;) {
     while (piece >= j->first_piece + j->n_pieces) j++;
-    size_t n = pack_piece(ld, j, piece - j->first_piece);
+    size_t n;
+    el_error error;
+    el_status status = pack_piece(ld, j, piece - j->first_piece, ith, &n, &error);
+    if (status) {
+      if (atomic_exchange(&ld->failed, true)) return;
+      ld->status = status;
+      if (ld->err) *ld->err = error;
+      return;
+    }
     uint64_t done = atomic_fetch_add(&ld->done, n) + n;
     if (ith == 0 && ld->progress && done < ld->file_bytes) ld->progress(ld->progress_user, done, ld->file_bytes);
   }
@@ -248,11 +296,14 @@ el_status el_model_load(const el_gguf *g, const el_kernels *k, el_threads *threa
   el_status status = el_hparams_read(g, &m->h, err);
   if (!status) status = plan(&ld);
   if (!status) status = allocate_arena(&ld);
+  if (!status) status = plan_pieces(&ld, el_threads_count(threads));
   if (!status) {
-    plan_pieces(&ld);
     el_threads_run(threads, pack_pieces, &ld);
-    if (progress) progress(progress_user, ld.file_bytes, ld.file_bytes);
+    status = ld.status;
   }
+  if (!status) status = el_gguf_unchanged(g, err);
+  if (!status && progress) progress(progress_user, ld.file_bytes, ld.file_bytes);
+  free(ld.buffers);
   free(ld.jobs);
   if (status) {
     el_model_free(m);

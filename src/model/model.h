@@ -14,7 +14,8 @@
 
 typedef struct el_model el_model;
 
-/* Repacks all weights of `g` for `k`, with all threads; releases each tensor's mapping as it goes. */
+/* Repacks all weights of `g` for `k`, with all threads, which read them piece by piece. EL_ERR_IO if the file
+ * changes meanwhile. */
 el_status el_model_load(const el_gguf *g, const el_kernels *k, el_threads *threads, el_weights weights,
                         el_progress_fn progress, void *progress_user, el_model **out, el_error *err);
 void el_model_free(el_model *m);

@@ -1,5 +1,9 @@
 /* The GGUF reader: real files are read as they are, and nothing that a file says is believed. */
+#include <fcntl.h>
+#include <sys/stat.h>
+
 #include "bytes.h"
+#include "format/file.h"
 #include "format/gguf.h"
 
 /* --- a small file: one key of each kind, two tensors */
@@ -47,8 +51,7 @@ static el_status open_buf(const el_buf *b, el_gguf **g, el_error *e) {
   return el_gguf_open_memory(b->data, b->len, "test.gguf", g, e);
 }
 
-/* Reads all that a reader hands out, as a sanitizer's errand. */
-static uint64_t walk(const el_gguf *g) {
+static uint64_t walk_keys(const el_gguf *g) {
   uint64_t sum = 0;
   for (size_t i = 0; i < el_gguf_n_kv(g); i++) {
     const el_gguf_kv *kv = el_gguf_kv_at(g, i);
@@ -59,9 +62,20 @@ static uint64_t walk(const el_gguf *g) {
         sum += (uint64_t)el_gguf_kv_int(kv, j) + (el_gguf_kv_num(kv, j) > 0);
     }
   }
+  return sum;
+}
+
+/* Reads all that a reader hands out, as a sanitizer's errand. */
+static uint64_t walk(const el_gguf *g) {
+  uint64_t sum = walk_keys(g);
   for (size_t i = 0; i < el_gguf_n_tensors(g); i++) {
     const el_tensor *t = el_gguf_tensor_at(g, i);
-    for (size_t k = 0; k < t->n_bytes; k++) sum += t->data[k];
+    unsigned char *buffer = malloc(t->n_bytes);
+    const unsigned char *data;
+    el_error e;
+    if (el_gguf_read(g, t, 0, t->n_bytes, buffer, &data, &e)) fail_msg("%s", e.message);
+    for (size_t k = 0; k < t->n_bytes; k++) sum += data[k];
+    free(buffer);
   }
   return sum;
 }
@@ -227,17 +241,68 @@ static void files_of_the_gguf_package_are_read(void **state) {
   }
 }
 
-/* Released tensors can still be read, and neighbours are what they were. */
-static void release_changes_no_byte(void **state) {
+/* What is read of a file by parts is what is there when all of it is in memory. */
+static void a_file_and_its_bytes_in_memory_are_the_same(void **state) {
   char path[512];
-  el_gguf *g = NULL;
+  el_gguf *g = NULL, *m = NULL;
+  el_file f;
   el_error e;
   snprintf(path, sizeof path, "%s/golden/tiny/f32.gguf", getenv("EL_TEST_DATA"));
   if (el_gguf_open(path, &g, &e)) fail_msg("%s", e.message);
-  uint64_t before = walk(g);
-  for (size_t i = 0; i < el_gguf_n_tensors(g); i += 2) el_gguf_release(g, el_gguf_tensor_at(g, i));
-  assert_true(walk(g) == before);
+  if (el_file_read(path, SIZE_MAX, &f, &e)) fail_msg("%s", e.message);
+  if (el_gguf_open_memory(f.data, f.size, path, &m, &e)) fail_msg("%s", e.message);
+  assert_int_equal(el_gguf_file_size(g), el_gguf_file_size(m));
+  assert_int_equal(el_gguf_n_tensors(g), el_gguf_n_tensors(m));
+  for (size_t i = 0; i < el_gguf_n_tensors(g); i++) {
+    const el_tensor *t = el_gguf_tensor_at(g, i), *u = el_gguf_tensor_at(m, i);
+    const unsigned char *a, *b;
+    unsigned char buffer[64];
+    assert_null(t->data);
+    assert_int_equal(t->offset, u->offset);
+    for (size_t at = 0, n; at < t->n_bytes; at += n) { /* in parts that fit nothing */
+      n = t->n_bytes - at < 61 ? t->n_bytes - at : 61;
+      if (el_gguf_read(g, t, at, n, buffer, &a, &e) || el_gguf_read(m, u, at, n, NULL, &b, &e))
+        fail_msg("%s", e.message);
+      assert_memory_equal(a, b, n);
+    }
+  }
+  assert_true(walk(g) == walk(m));
   el_gguf_close(g);
+  el_gguf_close(m);
+  el_file_close(&f);
+}
+
+/* The system ends a process that touches a mapping of what is gone. */
+static void a_file_that_is_truncated_or_written_to_while_it_is_read_is_an_error(void **state) {
+  char dir[64], path[128];
+  el_buf b = small_file();
+  el_gguf *g = NULL;
+  el_error e;
+  make_dir(dir);
+  write_file(dir, "t.gguf", b.data, b.len);
+  snprintf(path, sizeof path, "%s/t.gguf", dir);
+  if (el_gguf_open(path, &g, &e)) fail_msg("%s", e.message);
+  assert_int_equal(el_gguf_unchanged(g, &e), EL_OK);
+  const el_tensor *t = el_gguf_tensor_at(g, el_gguf_n_tensors(g) - 1);
+  unsigned char buffer[64];
+  const unsigned char *data;
+  assert_true(t->n_bytes <= sizeof buffer);
+  assert_int_equal(truncate(path, (off_t)t->offset + 1), 0);
+  assert_int_equal(el_gguf_read(g, t, 0, t->n_bytes, buffer, &data, &e), EL_ERR_IO);
+  assert_contains(e.message, "truncated while it was read");
+  assert_int_equal(el_gguf_unchanged(g, &e), EL_ERR_IO);
+  assert_int_equal(truncate(path, 8), 0); /* and what is left of it */
+  walk_keys(g);
+  el_gguf_close(g);
+  write_file(dir, "t.gguf", b.data, b.len);
+  if (el_gguf_open(path, &g, &e)) fail_msg("%s", e.message);
+  struct timespec later[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = 1}};
+  assert_int_equal(utimensat(AT_FDCWD, path, later, 0), 0);
+  assert_int_equal(el_gguf_unchanged(g, &e), EL_ERR_IO);
+  assert_contains(e.message, "was written to while it was read");
+  el_gguf_close(g);
+  remove_tree(dir);
+  el_buf_free(&b);
 }
 
 static void alignment_of_the_file_is_honoured(void **state) {
@@ -509,7 +574,8 @@ int main(void) {
       cmocka_unit_test(typed_access_says_what_is_wrong),
       cmocka_unit_test(version_2_is_read),
       cmocka_unit_test(files_of_the_gguf_package_are_read),
-      cmocka_unit_test(release_changes_no_byte),
+      cmocka_unit_test(a_file_and_its_bytes_in_memory_are_the_same),
+      cmocka_unit_test(a_file_that_is_truncated_or_written_to_while_it_is_read_is_an_error),
       cmocka_unit_test(alignment_of_the_file_is_honoured),
       cmocka_unit_test(a_file_without_tensors_needs_no_padding),
       cmocka_unit_test(every_truncation_is_refused),
