@@ -5,7 +5,7 @@ HOST ?= 127.0.0.1
 PORT ?= 8080
 MODEL ?=
 BASE ?=
-ADAPTERS ?= adapters
+ADAPTERS ?=
 ROUTER ?=
 ARGS ?=
 FUZZ_SECONDS ?= 600
@@ -25,15 +25,20 @@ serve:
 	@tools/setup serve
 	@$(configure)
 	@ninja -C build --quiet edgelora
-	@set -e; model='$(MODEL)'; router='$(ROUTER)'; name=; \
-	if [ -z "$$model" ]; then \
-		model=$$(tools/fetch-model); name='--model-name=SmolLM2-135M-Instruct'; router=$${router:-routers/demo.gguf}; \
-	fi; \
-	exec build/edgelora serve -m "$$model" $$name $${router:+--router "$$router"} --adapters '$(ADAPTERS)' --host '$(HOST)' --port '$(PORT)' --examples $(ARGS)
+	@set -e; model='$(MODEL)'; router='$(ROUTER)'; adapters='$(ADAPTERS)'; name=; \
+	case "$$model" in \
+		'' | smollm2) \
+			model=$$(tools/fetch-model); name='--model-name=SmolLM2-135M-Instruct'; \
+			router=$${router:-routers/demo.gguf}; adapters=$${adapters:-adapters} ;; \
+		*/* | *.gguf) adapters=$${adapters:-adapters} ;; \
+		*) name=--model-name=$$model; model=$$(tools/fetch-model "$$model") ;; \
+	esac; \
+	exec build/edgelora serve -m "$$model" $$name $${router:+--router "$$router"} $${adapters:+--adapters "$$adapters"} \
+		--host '$(HOST)' --port '$(PORT)' --examples $(ARGS)
 
 model:
 	@tools/setup serve
-	@tools/fetch-model
+	@tools/fetch-model $(MODEL)
 
 setup:
 	@tools/setup test
@@ -84,7 +89,7 @@ clean:
 help:
 	@echo "make            build build/edgelora and build/libedgelora (release)"
 	@echo "make serve      install what is missing, build, fetch the default model, serve it with the demo adapters"
-	@echo "                PORT=$(PORT) HOST=$(HOST) MODEL=FILE.gguf ADAPTERS=$(ADAPTERS) ROUTER=FILE.gguf ARGS='--slots 32'"
+	@echo "                PORT=$(PORT) HOST=$(HOST) MODEL=NAME or a file ADAPTERS=FOLDER ROUTER=FILE.gguf ARGS='--slots 32'"
 	@echo "make test       install what the tests need, then run all of them: unit, program, server, install, Arm, fuzzers, sanitizers"
 	@echo "make asan       the unit, program and server tests under AddressSanitizer and UndefinedBehaviorSanitizer"
 	@echo "make tsan       the tests of threads, a short soak among them, under ThreadSanitizer; not part of make test"
@@ -96,7 +101,7 @@ help:
 	@echo "make paper         the EdgeLoRA paper's evaluation beside llama-server, about 45 minutes; writes docs/evaluation.md; FULL=1, ARGS=--help"
 	@echo "make soak       100,000 requests over 1,000 adapters in memory for 20, about 2 minutes; ARGS=--help"
 	@echo "make install    PREFIX=$(PREFIX); DESTDIR is heeded"
-	@echo "make model      fetch the default model into the cache and print its path"
+	@echo "make model      fetch a model into the cache and print its path: MODEL=NAME, by default smollm2; tools/fetch-model --list"
 	@echo "make setup      install what building, serving and testing need, through apt"
 	@echo "make fmt        clang-format every C file"
 	@echo "make clean      remove build/"
