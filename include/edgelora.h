@@ -281,7 +281,8 @@ typedef struct el_candidate {
 } el_candidate;
 
 typedef enum el_event_type {
-  EL_EVENT_CHOICE, /* the adapter that was chosen, once, before all others; only with `auto_adapter` */
+  EL_EVENT_CHOICE, /* the adapter that was chosen, once, before all others, when the request starts with it; only with
+                    * `auto_adapter`. One that cannot be loaded, or is too large, gives way to the next before */
   EL_EVENT_PROMPT, /* prompt log-probabilities, once, before the first token; only with `prompt_logprobs` */
   EL_EVENT_TOKEN,  /* one generated token */
   EL_EVENT_DONE    /* the last event of every request, always sent exactly once */
@@ -294,7 +295,8 @@ typedef struct el_event {
 
   /* CHOICE */
   const char *adapter;            /* its name; the base's when that was chosen */
-  const el_candidate *candidates; /* the n_scores best, best first; the chosen one is among the first router_top_k */
+  const el_candidate *candidates; /* the n_scores best of those that can be used, best first; the chosen one is among
+                                   * the first router_top_k */
   size_t n_candidates;
   double choice_ms; /* from the slot to the choice */
 

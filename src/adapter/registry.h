@@ -65,6 +65,7 @@ struct el_entry {
   /* A load that failed will fail again while the files stay the same, if it was for what is in them. */
   el_status failed;
   char *problem; /* what it said */
+  int n_sizings; /* loads in a row that found it larger than the room that it had */
   el_signature failed_signature;
 };
 

@@ -3,7 +3,12 @@
  * Requests are looked at in order of arrival. One whose adapter is in memory starts when there is a slot and room for
  * its pages; when there is not, nobody behind it starts either. One whose adapter is not in memory has it loaded, and
  * lets others pass meanwhile: EL_MAX_OVERTAKEN of them, then nobody behind it starts any more, what runs ends, and its
- * turn comes. Requests that wait for a slot have their adapters loaded ahead, with room that no older request needs. */
+ * turn comes. Requests that wait for a slot have their adapters loaded ahead, with room that no older request needs.
+ *
+ * That the oldest one starts when nothing runs and nothing loads rests on this: what it needs fits the pool
+ * (el_memory_check, asked whenever it is looked at and whenever a load has told a size), nothing is held before it, and
+ * all that is neither pinned nor a load's can be evicted. So what waits for room waits for a sequence or a load to end,
+ * and what waits behind others, for those. */
 #include "engine/admission.h"
 
 typedef struct admission {
@@ -43,21 +48,34 @@ static bool start(admission *a, el_seq *q) {
   return true;
 }
 
+/* What its adapter takes may not have been known when it was submitted, or be another size than then: its files may
+ * have changed, or the router has chosen it since. False: it can never start, and has failed. */
+static bool check(admission *a, el_seq *q) {
+  el_error error;
+  if (!q->adapter || !el_memory_check(a->s->memory, q->adapter, el_seq_most_tokens(q), EL_PAGE_TOKENS, &error))
+    return true;
+  a->end->fail(a->end->user, q, &error);
+  return false;
+}
+
+/* A load has told a size: whom it concerns need not wait for a turn to hear of it. */
+static void check_all(admission *a) {
+  a->s->memory->learnt = false;
+  for (el_seq *q = a->s->waiting, *next; q; q = next) {
+    next = q->next;
+    check(a, q);
+  }
+}
+
 /* Looks at one waiting request. */
 static void look(admission *a, el_seq *q) {
   el_memory *m = a->s->memory;
   el_entry *adapter = q->adapter;
-  el_error error;
   if (!q->seen) {
     q->seen = true;
     el_memory_use(m, adapter);
   }
-  /* What its adapter takes may not have been known when it was submitted. */
-  if (adapter && !q->started_ns &&
-      el_memory_check(m, adapter, (uint64_t)(q->n_prompt + q->max_new), EL_PAGE_TOKENS, &error)) {
-    a->end->fail(a->end->user, q, &error);
-    return;
-  }
+  if (!check(a, q)) return;
   if (adapter && !adapter->adapter) {
     el_want want = a->loads ? el_memory_want(m, adapter) : EL_WANT_NO_ROOM;
     if (want != EL_WANT_COMING) a->loads = false;
@@ -74,6 +92,7 @@ static void look(admission *a, el_seq *q) {
 
 void el_admission_run(el_scheduler *s, uint64_t now_ns, const el_admission_end *end) {
   admission a = {.s = s, .end = end, .now_ns = now_ns, .starts = true, .loads = true};
+  if (s->memory->learnt) check_all(&a);
   el_memory_begin(s->memory);
   int window = 2 * s->n_slots;
   for (el_seq *q = s->waiting, *next; q && window-- && (a.starts || a.loads); q = next) {

@@ -4,7 +4,8 @@
 
 #include "engine/scheduler.h"
 
-/* What becomes of a request that can never start: `fail` takes it out of the scheduler and frees it. */
+/* What becomes of a request that can never start as it is: `fail` takes it out of the scheduler and frees it, or gives
+ * it another adapter, with which it waits on where it is. */
 typedef struct el_admission_end {
   void (*fail)(void *user, el_seq *q, const el_error *error);
   void *user;

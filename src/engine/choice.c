@@ -77,6 +77,7 @@ void el_choice_free(el_choice *c) {
   if (!c) return;
   free(c->candidates);
   free(c->states);
+  free(c->ranking);
   free(c);
 }
 

@@ -14,6 +14,13 @@
 /* Receives the vector of a prompt, [el_router_vector], or NULL: it could not be computed. Engine thread. */
 typedef void (*el_vector_fn)(void *user, const float *vector);
 
+/* Adapters that may be chosen and the base, best first, from the choice until the request starts with one of them. */
+typedef struct el_ranked {
+  uint64_t id; /* 0: the base */
+  float logit;
+  bool resident; /* when it was chosen among */
+} el_ranked;
+
 typedef struct el_choice {
   const el_router *router;
   char **candidates; /* [n_candidates] names and patterns, one block with its strings; none: all */
@@ -33,6 +40,9 @@ typedef struct el_choice {
   uint64_t started_ns;
   int n_read; /* tokens of the window whose rows have been in a step */
   bool made;
+  el_ranked *ranking; /* [n_ranked]; NULL: there is none yet, or the client has been told */
+  int n_ranked;
+  double ms;    /* from the slot to the choice */
   bool goes_on; /* with the base, from the states */
 } el_choice;
 

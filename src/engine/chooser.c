@@ -104,13 +104,12 @@ void el_chooser_mark(el_engine *e, el_adapter_info *list, size_t n) {
 
 enum { MAX_RANKED = EL_MAX_SCORES };
 
-/* Who may be chosen, best first, with references. */
-typedef struct ranking {
+/* Those of a ranking that come into question now, best first, with references. */
+typedef struct finalists {
   int n;
   el_entry *entries[MAX_RANKED]; /* NULL: the base */
-  float logits[MAX_RANKED];
-  bool resident[MAX_RANKED];
-} ranking;
+  const el_ranked *ranks;        /* [n] the ranking's first ones */
+} finalists;
 
 static bool is_resident(const el_entry *entry) {
   return !entry || entry->adapter || atomic_load(&entry->state) == EL_ADAPTER_LOADING;
@@ -164,56 +163,86 @@ static bool score(el_engine *e, const el_choice *choice) {
   return true;
 }
 
-/* Adds the i-th of the bank, or the base, to a ranking if it is still there and small enough to run with this request.
- */
-static void add(el_engine *e, const el_seq *q, size_t i, size_t n, ranking *r) {
-  el_chooser *c = &e->chooser;
-  el_entry *entry = NULL;
-  el_error error;
-  if (i < n && !(entry = el_registry_find_id(e->registry, el_bank_id(c->bank, i)))) return;
-  if (el_memory_check(&e->memory, entry, (uint64_t)(q->n_prompt + q->max_new), EL_PAGE_TOKENS, &error)) {
-    el_registry_put(e->registry, entry);
-    return;
-  }
-  r->entries[r->n] = entry;
-  r->logits[r->n] = c->logits[i];
-  r->resident[r->n++] = is_resident(entry);
-}
-
-/* As many as are told of or chosen among (with the base, which is not one of the top_k). False: out of memory. */
-static bool rank(el_engine *e, const el_seq *q, ranking *r) {
+/* The best of the bank and the base, whether or not they can be used. False: out of memory. */
+static bool rank(el_engine *e, el_choice *choice) {
   el_chooser *c = &e->chooser;
   size_t best[MAX_RANKED];
-  int most = q->choice->n_scores > c->top_k ? q->choice->n_scores : c->top_k + 1;
-  r->n = 0;
   pthread_mutex_lock(&c->mutex);
   size_t n = el_bank_count(c->bank), k = n + 1 < MAX_RANKED ? n + 1 : MAX_RANKED;
-  bool ok = score(e, q->choice);
+  el_ranked *ranking = malloc(k * sizeof *ranking);
+  bool ok = ranking && score(e, choice);
+  choice->n_ranked = 0;
   if (ok) {
     el_router_top(c->logits, n + 1, k, best);
-    for (size_t i = 0; i < k && r->n < most && isfinite(c->logits[best[i]]); i++) add(e, q, best[i], n, r);
+    for (size_t i = 0; i < k && isfinite(c->logits[best[i]]); i++)
+      ranking[choice->n_ranked++] =
+          (el_ranked){.id = best[i] < n ? el_bank_id(c->bank, best[i]) : 0, .logit = c->logits[best[i]]};
   }
   pthread_mutex_unlock(&c->mutex);
+  if (!ok) free(ranking);
+  choice->ranking = ok ? ranking : NULL;
   return ok;
 }
 
-static void put_all(el_engine *e, ranking *r) {
-  for (int i = 0; i < r->n; i++) el_registry_put(e->registry, r->entries[i]);
+/* Drops from the ranking whom there is no more and who is too large to run with this request, until there are as many
+ * as are told of or chosen among (with the base, which is not one of the top_k). False: none is left; *why is about the
+ * best one. */
+static bool find_finalists(el_engine *e, const el_seq *q, finalists *f, el_error *why) {
+  el_choice *choice = q->choice;
+  int most = choice->n_scores > e->chooser.top_k ? choice->n_scores : e->chooser.top_k + 1, i = 0;
+  bool refused = false;
+  f->n = 0;
+  f->ranks = choice->ranking;
+  for (; i < choice->n_ranked && f->n < most; i++) {
+    el_ranked *r = &choice->ranking[i];
+    el_entry *entry = NULL;
+    el_error error;
+    if (r->id && !(entry = el_registry_find_id(e->registry, r->id))) continue;
+    if (el_memory_check(&e->memory, entry, (uint64_t)(q->n_prompt + q->max_new), EL_PAGE_TOKENS, &error)) {
+      el_registry_put(e->registry, entry);
+      if (!refused) *why = error;
+      refused = true;
+      continue;
+    }
+    r->resident = is_resident(entry);
+    f->entries[f->n] = entry;
+    choice->ranking[f->n++] = *r;
+  }
+  memmove(&choice->ranking[f->n], &choice->ranking[i], (size_t)(choice->n_ranked - i) * sizeof *choice->ranking);
+  choice->n_ranked -= i - f->n;
+  if (!f->n && !refused)
+    el_fail(why, EL_ERR_NOT_FOUND, "auto: the router knows none of the adapters that may be chosen");
+  return f->n > 0;
 }
 
-/* Tells the client; false: the sequence has failed and is gone. */
-static bool tell(el_engine *e, el_seq *q, const ranking *r, int chosen) {
-  int n = r->n < q->choice->n_scores ? r->n : q->choice->n_scores;
+static void put_all(el_engine *e, finalists *f) {
+  for (int i = 0; i < f->n; i++) el_registry_put(e->registry, f->entries[i]);
+}
+
+/* Tells the client what was chosen, once, with the best as they were when it was; false: the sequence has failed and is
+ * gone. */
+static bool tell(el_engine *e, el_seq *q, const el_entry *chosen) {
+  el_choice *choice = q->choice;
   el_candidate candidates[MAX_RANKED];
-  for (int i = 0; i < n; i++)
-    candidates[i] = (el_candidate){name_of(e, r->entries[i]), el_router_sigmoid(r->logits[i]), r->resident[i]};
+  finalists told = {0};
+  for (int i = 0; i < choice->n_ranked && told.n < choice->n_scores; i++) {
+    const el_ranked *r = &choice->ranking[i];
+    el_entry *entry = NULL;
+    if (r->id && !(entry = el_registry_find_id(e->registry, r->id))) continue; /* it has gone meanwhile */
+    candidates[told.n] = (el_candidate){name_of(e, entry), el_router_sigmoid(r->logit), r->resident};
+    told.entries[told.n++] = entry;
+  }
   el_event event = {.type = EL_EVENT_CHOICE,
                     .text = "",
-                    .adapter = name_of(e, r->entries[chosen]),
+                    .adapter = name_of(e, chosen),
                     .candidates = candidates,
-                    .n_candidates = (size_t)n,
-                    .choice_ms = (double)(el_now_ns() - q->choice->started_ns) * 1e-6};
-  if (el_request_deliver(e, q, &event)) return true;
+                    .n_candidates = (size_t)told.n,
+                    .choice_ms = choice->ms};
+  bool delivered = el_request_deliver(e, q, &event);
+  put_all(e, &told);
+  free(choice->ranking);
+  choice->ranking = NULL;
+  if (delivered) return true;
   el_error error;
   el_fail(&error, EL_ERR_NO_MEMORY, "out of memory for events that wait to be taken");
   el_loop_fail(e, q, &error);
@@ -224,11 +253,13 @@ static bool tell(el_engine *e, el_seq *q, const ranking *r, int chosen) {
 
 static void count(el_engine *e, const el_seq *q, bool base, bool best) {
   el_chooser *c = &e->chooser;
+  uint64_t ns = el_now_ns() - q->choice->started_ns;
+  q->choice->ms = (double)ns * 1e-6;
   atomic_fetch_add(&c->n_choices, 1);
   atomic_fetch_add(&c->n_base, base);
   atomic_fetch_add(&c->n_resident, !best);
   atomic_fetch_add(&c->n_tokens, (uint64_t)(q->choice->n - q->n_computed));
-  atomic_fetch_add(&c->ns, el_now_ns() - q->choice->started_ns);
+  atomic_fetch_add(&c->ns, ns);
 }
 
 /* The sequence goes on with the base, from where the router's layers ended if it can. */
@@ -240,18 +271,23 @@ static void go_on_with_base(el_engine *e, el_seq *q) {
   q->adapter = NULL;
 }
 
+/* A waiting sequence has this adapter from now on (NULL: the base), and the reference to it. */
+static void give(el_engine *e, el_seq *q, el_entry *adapter) {
+  el_registry_put(e->registry, q->adapter);
+  q->adapter = adapter;
+  q->cached_tokens = q->n_reached = 0; /* they were another one's */
+  pthread_mutex_lock(&e->mutex);       /* el_request_list reads the name */
+  snprintf(q->adapter_name, sizeof q->adapter_name, "%s", adapter ? adapter->name : "");
+  pthread_mutex_unlock(&e->mutex);
+  el_memory_use(&e->memory, adapter);
+}
+
 /* The sequence begins anew with an adapter, of which it gets a reference: it waits, in the place that it had, and
  * starts before the next step if nothing else is in its way. */
 static void begin_with(el_engine *e, el_seq *q, el_entry *adapter) {
   el_scheduler_remove(&e->scheduler, q);
   el_choice_drop_states(q->choice);
-  el_registry_put(e->registry, q->adapter); /* what the prompt was read with */
-  q->adapter = adapter;
-  q->cached_tokens = q->n_reached = 0; /* they were the base's */
-  pthread_mutex_lock(&e->mutex);       /* el_request_list reads the name */
-  snprintf(q->adapter_name, sizeof q->adapter_name, "%s", adapter->name);
-  pthread_mutex_unlock(&e->mutex);
-  el_memory_use(&e->memory, adapter);
+  give(e, q, adapter); /* instead of what the prompt was read with */
   el_scheduler_add(&e->scheduler, q);
 }
 
@@ -265,52 +301,72 @@ static void embed(el_chooser *c, const el_choice *choice, size_t state_floats) {
 
 /* The base is chosen when it is the best. It does not stand in for a better adapter because it is in memory: it always
  * is. */
-static int pick(const el_chooser *c, const ranking *r) {
+static int pick(const el_chooser *c, const finalists *f) {
   float logits[MAX_RANKED];
   bool resident[MAX_RANKED];
   int at[MAX_RANKED], n = 0;
-  if (!r->entries[0]) return 0;
-  for (int i = 0; i < r->n; i++) {
-    if (!r->entries[i]) continue;
+  if (!f->entries[0]) return 0;
+  for (int i = 0; i < f->n; i++) {
+    if (!f->entries[i]) continue;
     at[n] = i;
-    logits[n] = r->logits[i];
-    resident[n++] = r->resident[i];
+    logits[n] = f->ranks[i].logit;
+    resident[n++] = f->ranks[i].resident;
   }
   return at[el_router_choose(logits, resident, (size_t)n, c->top_k, c->margin)];
 }
 
 static void choose(el_engine *e, el_seq *q) {
-  el_chooser *c = &e->chooser;
-  el_choice *choice = q->choice;
-  ranking r;
+  finalists f;
   el_error error;
-  if (!rank(e, q, &r)) {
+  if (!rank(e, q->choice)) {
     el_fail(&error, EL_ERR_NO_MEMORY, "auto: out of memory for the scores of the adapters");
     el_loop_fail(e, q, &error);
     return;
   }
-  if (!r.n) {
-    el_fail(&error, EL_ERR_NOT_FOUND, "auto: the router knows none of the adapters that may be chosen");
+  if (!find_finalists(e, q, &f, &error)) {
     el_loop_fail(e, q, &error);
     return;
   }
-  int chosen = pick(c, &r);
+  int chosen = pick(&e->chooser, &f);
+  el_entry *entry = f.entries[chosen];
   el_logf(&e->log, EL_LOG_DEBUG, "request %llu: the router chose %s (%.3f%s), best is %s (%.3f)",
-          (unsigned long long)q->id, name_of(e, r.entries[chosen]), (double)el_router_sigmoid(r.logits[chosen]),
-          r.resident[chosen] ? ", in memory" : "", name_of(e, r.entries[0]), (double)el_router_sigmoid(r.logits[0]));
-  count(e, q, !r.entries[chosen], chosen == 0);
-  if (tell(e, q, &r, chosen)) {
-    if (choice->only_choose) {
-      el_loop_finish(e, q, EL_FINISH_LENGTH, NULL);
-    } else {
-      if (r.entries[chosen])
-        begin_with(e, q, r.entries[chosen]);
-      else
-        go_on_with_base(e, q);
-      r.entries[chosen] = NULL; /* its reference is the sequence's now */
-    }
+          (unsigned long long)q->id, name_of(e, entry), (double)el_router_sigmoid(f.ranks[chosen].logit),
+          f.ranks[chosen].resident ? ", in memory" : "", name_of(e, f.entries[0]),
+          (double)el_router_sigmoid(f.ranks[0].logit));
+  count(e, q, !entry, chosen == 0);
+  if (q->choice->only_choose) {
+    if (tell(e, q, entry)) el_loop_finish(e, q, EL_FINISH_LENGTH, NULL);
+  } else if (!entry) {
+    if (tell(e, q, NULL)) go_on_with_base(e, q);
+  } else {
+    f.entries[chosen] = NULL; /* its reference is the sequence's now */
+    begin_with(e, q, entry);
   }
-  put_all(e, &r);
+  put_all(e, &f);
+}
+
+bool el_chooser_choose_next(el_engine *e, el_seq *q, const el_error *why) {
+  el_choice *choice = q->choice;
+  finalists f;
+  el_error none;
+  if (!choice || !choice->ranking || !q->adapter) return false;
+  int kept = 0;
+  for (int i = 0; i < choice->n_ranked; i++)
+    if (choice->ranking[i].id != q->adapter->id) choice->ranking[kept++] = choice->ranking[i];
+  choice->n_ranked = kept;
+  if (!find_finalists(e, q, &f, &none)) return false;
+  int chosen = pick(&e->chooser, &f);
+  el_entry *entry = f.entries[chosen];
+  el_logf(&e->log, EL_LOG_INFO, "request %llu: %s takes the place of %s, which the router had chosen: %s",
+          (unsigned long long)q->id, name_of(e, entry), q->adapter->name, why->message);
+  f.entries[chosen] = NULL;
+  give(e, q, entry);
+  put_all(e, &f);
+  return true;
+}
+
+void el_chooser_settle(el_engine *e, el_seq *q) {
+  if (q->choice && q->choice->ranking) tell(e, q, q->adapter);
 }
 
 void el_chooser_choose(el_engine *e, el_seq *q) {

@@ -45,5 +45,11 @@ void el_chooser_mark(struct el_engine *e, el_adapter_info *list, size_t n);
 
 /* All rows of a sequence's window have been computed: chooses, and lets it go on, or ends it. Engine thread. */
 void el_chooser_choose(struct el_engine *e, struct el_seq *q);
+/* The adapter that was chosen for a waiting sequence cannot be used: it gets the next one, or the base. False: none was
+ * chosen, or the client has been told of it, or there is no other; nothing has changed. Engine thread. */
+bool el_chooser_choose_next(struct el_engine *e, struct el_seq *q, const el_error *why);
+/* A sequence runs with what was chosen: tells its client, if that is still to be done. It may have failed and be gone
+ * then. Engine thread. */
+void el_chooser_settle(struct el_engine *e, struct el_seq *q);
 
 #endif

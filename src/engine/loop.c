@@ -1,5 +1,4 @@
 /* The engine thread: takes what clients have left, starts sequences, runs a step, draws tokens, delivers events. */
-#include <assert.h>
 #include <errno.h>
 #include <math.h>
 #include <time.h>
@@ -172,7 +171,7 @@ static void show_progress(el_engine *e) {
   }
 }
 
-/* False: what runs waits for a load to end. */
+/* False: nothing runs, or what runs waits for a load to end. */
 static bool run_step(el_engine *e) {
   el_scheduler *s = &e->scheduler;
   uint64_t preempted = s->n_preempted;
@@ -207,12 +206,17 @@ static void finish_cancelled(el_engine *e, bool all) {
   }
 }
 
-/* An adapter cannot be loaded: those who wait for it end with the reason. */
-static void fail_waiting(void *user, el_entry *entry, const el_error *error) {
+/* A request cannot have the adapter that it waits for: it gets the router's next choice, or ends with the reason. */
+static void refuse(el_engine *e, el_seq *q, const el_error *error) {
+  if (!el_chooser_choose_next(e, q, error)) el_loop_fail(e, q, error);
+}
+
+/* An adapter cannot be loaded. */
+static void refuse_waiting(void *user, el_entry *entry, const el_error *error) {
   el_engine *e = user;
   for (el_seq *q = e->scheduler.waiting, *next; q; q = next) {
     next = q->next;
-    if (q->adapter == entry) el_loop_fail(e, q, error);
+    if (q->adapter == entry) refuse(e, q, error);
   }
 }
 
@@ -260,24 +264,78 @@ void el_loop_notify(void *engine) {
   pthread_mutex_unlock(&e->mutex);
 }
 
-static void fail_admitted(void *engine, el_seq *q, const el_error *error) {
-  el_loop_fail(engine, q, error);
+/* ------------------------------------------------------------- going on
+ *
+ * Something that is unfinished always has something that comes and moves it: rows in the next step, or a load that
+ * ends. Where neither is, nothing would ever wake this thread for it, so it must not sleep: what was to see to it has a
+ * bug. Then the oldest one that is stuck ends with an error, and the others are looked at again. */
+
+typedef struct admission_round {
+  el_engine *e;
+  bool refused; /* somebody has ended or has another adapter: the others' turn may have come */
+} admission_round;
+
+static void refuse_admitted(void *round, el_seq *q, const el_error *error) {
+  admission_round *r = round;
+  r->refused = true;
+  refuse(r->e, q, error);
+}
+
+static void fail_stuck(el_engine *e, el_seq *q, const char *what) {
+  const el_memory *m = &e->memory;
+  el_pack_size size = {0};
+  uint64_t file_bytes;
+  el_error error;
+  if (q->adapter) el_registry_size(e->registry, q->adapter, &size, &file_bytes);
+  el_fail(&error, EL_ERR_NO_MEMORY,
+          "request: %s, and nothing is under way that it could wait for: a bug. It has %d tokens, %d pages and adapter "
+          "'%.255s' of %u blocks (state %d); of %u blocks %u are free, %u hold pages, %u adapters",
+          what, q->n_tokens, q->n_pages, q->adapter ? q->adapter->name : "", size.n_blocks,
+          q->adapter ? atomic_load(&q->adapter->state) : -1, m->pool.n_blocks, m->pool.count[EL_USE_FREE],
+          m->pool.count[EL_USE_KV], m->pool.count[EL_USE_ADAPTER]);
+  el_bug(&e->log, "request %llu: %s", (unsigned long long)q->id, error.message);
+  el_loop_fail(e, q, &error);
+}
+
+static bool loads(const el_engine *e) {
+  return el_loader_n(e->memory.loader) > 0;
+}
+
+/* Starts what can be. Afterwards something runs or loads, or nobody waits. */
+static void admit(el_engine *e) {
+  el_scheduler *s = &e->scheduler;
+  admission_round round = {.e = e};
+  const el_admission_end end = {refuse_admitted, &round};
+  do {
+    round.refused = false;
+    el_admission_run(s, el_now_ns(), &end);
+    if (s->n_running || !s->waiting || loads(e)) break;
+    if (!round.refused) fail_stuck(e, s->waiting, "it can neither start nor have its adapter loaded");
+  } while (s->waiting);
+  for (int i = s->n_running - 1; i >= 0; i--) el_chooser_settle(e, s->running[i]);
+}
+
+/* Runs a step. True: there is nothing to do until a load ends or somebody comes. */
+static bool go_on(el_engine *e) {
+  el_scheduler *s = &e->scheduler;
+  if (run_step(e)) return false;
+  if (loads(e)) return true;
+  if (s->n_running) fail_stuck(e, s->running[0], "it runs and has no row in the next step");
+  return !s->n_running && !s->waiting;
 }
 
 void *el_engine_main(void *arg) {
   el_engine *e = arg;
-  const el_admission_end end = {fail_admitted, e};
   bool idle = true, cancels, news;
   el_threads_pin_caller(e->threads);
   while (take_work(e, idle, &cancels, &news)) {
     if (news) {
-      el_memory_collect(&e->memory, fail_waiting, e);
+      el_memory_collect(&e->memory, refuse_waiting, e);
       el_memory_bury(&e->memory);
     }
     if (cancels) finish_cancelled(e, false);
-    el_admission_run(&e->scheduler, el_now_ns(), &end);
-    assert(e->scheduler.n_running || !e->scheduler.waiting || el_loader_n(e->memory.loader));
-    idle = !e->scheduler.n_running || !run_step(e);
+    admit(e);
+    idle = go_on(e);
   }
   finish_cancelled(e, true);
   return NULL;

@@ -99,14 +99,20 @@ static uint64_t evictable(const el_memory *m) {
   return m->cache.size - m->pinned - m->held;
 }
 
+/* What was counted is not there: whoever wanted it waits. */
+static bool miscounted(el_memory *m, const char *what) {
+  el_bug(m->log,
+         "memory: %s; %u of %u blocks are free, %u hold pages (%u pages idle), %llu hold adapters (%u pinned, %u held)",
+         what, m->pool.count[EL_USE_FREE], m->pool.n_blocks, m->pool.count[EL_USE_KV], m->kv.n_idle,
+         (unsigned long long)m->cache.size, m->pinned, m->held);
+  return false;
+}
+
 /* Evicts until n blocks are free; false, and nothing happens, when what may be evicted does not suffice. */
 static bool make_free(el_memory *m, uint32_t n) {
   if (n > m->pool.count[EL_USE_FREE] + m->kv.n_idle_blocks + evictable(m)) return false;
-  while (m->pool.count[EL_USE_FREE] < n) {
-    bool evicted = evict(m);
-    assert(evicted);
-    (void)evicted;
-  }
+  while (m->pool.count[EL_USE_FREE] < n)
+    if (!evict(m)) return miscounted(m, "blocks that may be evicted are not found");
   return true;
 }
 
@@ -117,11 +123,10 @@ static bool make_free_pages(el_memory *m, uint64_t n) {
   if (n > kv->n_free + (uint64_t)kv->n_idle + (blocks < most ? blocks : most) * kv->per_block) return false;
   for (uint32_t need; (need = el_kv_pages_need(kv, n)) > m->pool.count[EL_USE_FREE];) {
     if (need == UINT32_MAX) {
+      if (!m->kv.n_idle) return miscounted(m, "idle pages are not found");
       el_prefix_evict(&m->prefix); /* pages have all the blocks that they may have */
-    } else {
-      bool evicted = evict(m);
-      assert(evicted);
-      (void)evicted;
+    } else if (!evict(m)) {
+      return miscounted(m, "blocks for pages are not found");
     }
   }
   return true;
@@ -202,9 +207,8 @@ bool el_memory_grow(el_memory *m, uint32_t *page) {
     drop(m, entry_of(item), true);
   }
   bool taken = el_prefix_take(&m->prefix, page, 1);
-  assert(taken);
   el_memory_publish(m);
-  return taken;
+  return taken || miscounted(m, "a page is not found");
 }
 
 /* -------------------------------------------------------------------- loads */
@@ -220,10 +224,11 @@ static bool take_blocks(el_memory *m, el_load *load, const el_pack_size *size) {
   return true;
 }
 
-/* What an adapter that has not been read yet may take. */
+/* What an adapter that has not been read yet may take. 0: by its file it does not fit, and nobody is driven out for
+ * what is likely to be refused. */
 static uint32_t guess_blocks(const el_memory *m, uint64_t file_bytes) {
   double blocks = (double)file_bytes * m->ratio * 1.05 / (double)m->pool.block_bytes + 1;
-  return blocks < (double)m->pool.n_blocks ? (uint32_t)blocks : m->pool.n_blocks;
+  return blocks < (double)m->pool.n_blocks ? (uint32_t)blocks : 0;
 }
 
 el_want el_memory_want(el_memory *m, el_entry *e) {
@@ -263,6 +268,7 @@ static void take_adapter(el_memory *m, el_load *load) {
   el_pool_give(&m->pool, load->blocks + n, load->n_blocks - n);
   e->adapter = load->adapter;
   e->failed = EL_OK;
+  e->n_sizings = 0;
   if (load->has_signature) {
     /* The files have changed while it was out of memory, and nobody has noticed yet. */
     if (!el_signature_equal(&e->computed, &load->signature)) el_prefix_purge(&m->prefix, e);
@@ -278,8 +284,24 @@ static void take_adapter(el_memory *m, el_load *load) {
           (double)load->ns * 1e-6, load->size.rank, (double)load->size.bytes * 1e-6, n);
 }
 
+/* It needs other blocks than it had. That is so once for what has not been read, and once more for what has changed
+ * since; whoever keeps on changing it keeps those that want it waiting. False: so it is. */
+static bool take_size(el_memory *m, el_load *load) {
+  el_entry *e = load->entry;
+  if (++e->n_sizings > EL_MAX_SIZINGS) {
+    el_fail(&load->error, EL_ERR_IO, "adapter %s: its files have changed each of the %d times that it was loaded",
+            e->name, EL_MAX_SIZINGS);
+    return false;
+  }
+  el_pool_give(&m->pool, load->blocks, load->n_blocks);
+  atomic_store(&e->state, EL_ADAPTER_ON_DISK);
+  el_registry_learn(m->registry, e, load->has_signature ? &load->signature : NULL, &load->size);
+  return true;
+}
+
 static void take_failure(el_memory *m, el_load *load) {
   el_entry *e = load->entry;
+  e->n_sizings = 0;
   el_pool_give(&m->pool, load->blocks, load->n_blocks);
   atomic_store(&e->state, EL_ADAPTER_FAILED);
   if (load->permanent) {
@@ -296,12 +318,15 @@ void el_memory_collect(el_memory *m, void (*failed)(void *user, el_entry *entry,
   for (el_load *load; (load = el_loader_result(m->loader)); el_loader_pop(m->loader)) {
     el_entry *e = load->entry;
     switch (load->end) {
-      case EL_LOADED: take_adapter(m, load); break;
-      case EL_LOAD_SIZED:
-        el_pool_give(&m->pool, load->blocks, load->n_blocks);
-        atomic_store(&e->state, EL_ADAPTER_ON_DISK);
-        el_registry_learn(m->registry, e, load->has_signature ? &load->signature : NULL, &load->size);
+      case EL_LOADED:
+        take_adapter(m, load);
+        m->learnt = true;
         break;
+      case EL_LOAD_SIZED:
+        if (take_size(m, load)) {
+          m->learnt = true;
+          break;
+        } /* fall through */
       case EL_LOAD_BROKEN:
         take_failure(m, load);
         failed(user, e, &load->error);
@@ -330,17 +355,23 @@ el_status el_memory_check(el_memory *m, el_entry *e, uint64_t n_tokens, int page
   if (e) el_registry_size(m->registry, e, &size, &file_bytes);
   uint64_t per_block = (uint64_t)m->kv.per_block * (uint64_t)page_tokens, kv = (n_tokens + per_block - 1) / per_block;
   if (kv + size.n_blocks <= m->pool.n_blocks && kv <= m->kv.max_blocks) return EL_OK;
-  double mib = (double)m->pool.block_bytes / (1 << 20);
+  double mib = (double)m->pool.block_bytes / (1 << 20), pool = mib * m->pool.n_blocks;
   if (size.n_blocks >= m->pool.n_blocks)
     return el_fail(err, EL_ERR_NO_MEMORY,
                    "adapter %.255s: takes %.1f MiB, the memory pool has %.1f MiB and some of it for keys "
                    "and values",
-                   e->name, mib * size.n_blocks, mib * m->pool.n_blocks);
+                   e->name, mib * size.n_blocks, pool);
   uint64_t room = m->pool.n_blocks - size.n_blocks;
   if (room > m->kv.max_blocks) room = m->kv.max_blocks;
+  unsigned long long most = room * per_block;
+  if (!e)
+    return el_fail(err, EL_ERR_TOO_LONG,
+                   "request: %llu tokens, prompt and answer; in the memory pool of %.1f MiB there is memory for %llu",
+                   (unsigned long long)n_tokens, pool, most);
   return el_fail(err, EL_ERR_TOO_LONG,
-                 "request: %llu tokens, prompt and answer; beside its adapter there is memory for %llu",
-                 (unsigned long long)n_tokens, (unsigned long long)(room * per_block));
+                 "request: %llu tokens, prompt and answer; beside adapter %.255s, %.1f MiB of the memory pool's %.1f "
+                 "MiB, there is memory for %llu",
+                 (unsigned long long)n_tokens, e->name, mib * size.n_blocks, pool, most);
 }
 
 el_status el_memory_adapter_blocks(const el_lora_shape *shape, const el_kernels *k, el_layout layout,

@@ -25,7 +25,11 @@
 #include "edgelora.h"
 #include "engine/prefix.h"
 
-enum { EL_PREFIX_SHARE = 4 };
+enum {
+  EL_PREFIX_SHARE = 4,
+  EL_MAX_SIZINGS =
+      4 /* loads in a row that found an adapter larger than its room: two are enough while its files stay */
+};
 
 /* For el_stats: written by the engine thread, read by any. */
 typedef struct el_memory_counters {
@@ -48,6 +52,7 @@ typedef struct el_memory {
   uint32_t pinned;    /* blocks of resident adapters that running sequences use */
   uint32_t held;      /* blocks of unpinned ones that the current admission holds */
   uint64_t admission; /* its number */
+  bool learnt;        /* a load has told an adapter's size since the last admission */
   double ratio;       /* bytes in memory to bytes of the file, of the adapter that was loaded last */
   el_memory_counters count;
 } el_memory;
@@ -82,15 +87,16 @@ void el_memory_pin(el_memory *m, el_entry *entry); /* resident, or NULL */
 void el_memory_unpin(el_memory *m, el_entry *entry);
 
 /* Makes room for n pages, which el_prefix_take then gives, by evicting what may be; false: there is none, and nothing
- * has been evicted. */
+ * has been evicted. It can be had when what runs has ended and what loads has been loaded: el_memory_check has seen to
+ * that. */
 bool el_memory_make_pages(el_memory *m, uint64_t n);
 /* One page for a running sequence, whatever is held. */
 bool el_memory_grow(el_memory *m, uint32_t *page);
 
 typedef enum el_want {
   EL_WANT_COMING, /* is being loaded, or now will be */
-  EL_WANT_BUSY,   /* the loader has enough to do */
-  EL_WANT_NO_ROOM /* later */
+  EL_WANT_BUSY,   /* the loader has enough to do: ask again when a load has ended */
+  EL_WANT_NO_ROOM /* ask again when a sequence or a load has ended */
 } el_want;
 /* Asks for an adapter that is not resident. */
 el_want el_memory_want(el_memory *m, el_entry *entry);
@@ -104,8 +110,9 @@ void el_memory_bury(el_memory *m);
 /* Writes down what has what, for el_stats. */
 void el_memory_publish(el_memory *m);
 
-/* Whether a request with an adapter (NULL: the base) and n_tokens tokens at most can ever run; the message has the
- * figures. An adapter whose size is not known is taken to fit. */
+/* Whether a request with an adapter (NULL: the base) and n_tokens tokens at most can ever run: whether it could if
+ * nothing else did, all of the pool being evictable then, so that consecutive blocks can be had too. The message has
+ * the figures. An adapter whose size is not known is taken to fit: ask again when a load has told it. */
 el_status el_memory_check(el_memory *m, el_entry *entry, uint64_t n_tokens, int page_tokens, el_error *err);
 
 /* Blocks of an adapter of `rank` on all linear layers. */

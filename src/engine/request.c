@@ -128,16 +128,18 @@ el_status el_request_list(const el_engine *engine, el_request_info **out, size_t
   if (!e || !out || !n) return el_fail(err, EL_ERR_INVALID, "request list: an argument is NULL");
   uint64_t now = el_now_ns();
   pthread_mutex_lock(&e->mutex);
-  size_t count = 0, cap = (size_t)e->n_unfinished, bytes = 0;
+  size_t count = 0, n_listed = 0, bytes = 0;
   for (int i = 0; i < EL_TABLE; i++)
-    for (const el_seq *q = e->table[i]; q; q = q->table_next)
-      if (!q->done && !q->is_reading) bytes += sizeof **out + strlen(q->adapter_name) + 1;
+    for (const el_seq *q = e->table[i]; q; q = q->table_next) {
+      if (q->done || q->is_reading) continue;
+      bytes += sizeof **out + strlen(q->adapter_name) + 1;
+      n_listed++;
+    }
   el_request_info *list = malloc(bytes ? bytes : 1);
-  char *strings = list ? (char *)(list + cap) : NULL;
+  char *strings = list ? (char *)(list + n_listed) : NULL;
   for (int i = 0; list && i < EL_TABLE; i++)
     for (const el_seq *q = e->table[i]; q; q = q->table_next) {
       if (q->done || q->is_reading) continue;
-      assert(count < cap);
       list[count++] = (el_request_info){.id = q->id,
                                         .adapter = strings,
                                         .phase = (el_phase)atomic_load(&q->shown.phase),

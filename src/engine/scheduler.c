@@ -127,9 +127,12 @@ bool el_scheduler_start(el_scheduler *s, el_seq *q) {
     release(s, q);
     return false;
   }
-  bool taken = el_prefix_take(&s->memory->prefix, q->pages + q->n_pages, n);
-  assert(taken);
-  (void)taken;
+  if (!el_prefix_take(&s->memory->prefix, q->pages + q->n_pages, n)) {
+    el_bug(s->memory->log, "request %llu: %d pages are not there, though room was made for them",
+           (unsigned long long)q->id, n);
+    release(s, q);
+    return false;
+  }
   q->n_pages += n;
   count_reused(s, q, 0);
   remove_waiting(s, q);
@@ -174,9 +177,7 @@ static void grow(el_scheduler *s) {
       } else if (s->n_running > 1) {
         preempt_youngest(s); /* it may be q itself, which then is the last */
       } else {
-        /* What it needs is being loaded into, and can be had when that has ended. */
-        assert(el_loader_n(s->memory->loader));
-        q->stalled = true;
+        q->stalled = true; /* what it needs is being loaded into, and can be had when that has ended */
         return;
       }
     }
@@ -309,5 +310,4 @@ void el_scheduler_plan(el_scheduler *s) {
                                       .part = p->part,
                                       .states = p->part == EL_ROW_TAIL ? states_at(s, p->seq, pos) : NULL};
   }
-  assert(s->n_rows > 0 || !s->n_running || s->running[0]->stalled);
 }

@@ -4,7 +4,8 @@
  * number of rows. A sequence takes pages for its prompt when it starts and one more whenever it has filled one. When
  * there is none and no adapter that could leave, the youngest running sequence gives up all of its pages and waits,
  * before all that are younger; its tokens are computed again later, which nobody notices, since rows do not depend on
- * who shares their step. The oldest one always goes on: the pool holds one whole context and its adapter.
+ * who shares their step. The oldest one always goes on: its adapter and its pages fit the pool (el_memory_check), and
+ * what else is in the pool then can be had, but for the blocks of a load, which ends.
  *
  * With a limit on a step's adapters, sequences of others sit out: those of the oldest one's adapter never do.
  *
@@ -58,7 +59,8 @@ bool el_scheduler_start(el_scheduler *s, el_seq *q);
 void el_scheduler_remove(el_scheduler *s, el_seq *q);
 /* n more positions of a running sequence have been computed: what pages that fills others may use from now on. */
 void el_scheduler_computed(el_scheduler *s, el_seq *q, int n);
-/* Fills rows and pieces. There is none if nothing runs, or if what runs waits for memory that a load has. */
+/* Fills rows and pieces. There is none if nothing runs, or if the only one that runs is stalled: it waits for memory
+ * that a load has. */
 void el_scheduler_plan(el_scheduler *s);
 
 #endif

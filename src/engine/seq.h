@@ -103,6 +103,12 @@ static inline int el_seq_n_pages(const el_seq *s) {
   return el_pages_for(n);
 }
 
+/* Tokens that it may need pages for, with the adapter that it has now. */
+static inline uint64_t el_seq_most_tokens(const el_seq *s) {
+  if (!el_seq_chooses(s)) return (uint64_t)s->n_prompt + (uint64_t)s->max_new;
+  return (uint64_t)(s->choice->n > s->n_prompt ? s->choice->n : s->n_prompt);
+}
+
 /* The logits of position `pos` give the log probability of the prompt's next token, which is not known yet. */
 static inline bool el_seq_scores_prompt(const el_seq *s, int pos) {
   return s->wants_prompt_logprobs && pos + 1 < s->n_prompt && pos + 1 >= s->n_prompt_logprobs;

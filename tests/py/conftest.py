@@ -23,6 +23,7 @@ FAKE = BINARY.parent / "tests" / "server_fake" / "server_fake"
 CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
 MODEL = pathlib.Path(os.environ.get("EDGELORA_MODEL", CACHE / "edgelora" / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf"))
 START_SECONDS = 120
+os.environ["EDGELORA_ABORT_ON_BUG"] = "1"  # what a server would survive is to be seen here
 # What is promised within a second: a sanitizer's build takes that long for one step of a full batch.
 SECOND = 5.0 if {"ASAN_OPTIONS", "TSAN_OPTIONS"} & set(os.environ) else 1.0
 

@@ -168,25 +168,33 @@ static inline el_request ask(const int32_t *prompt, size_t n, int max_tokens) {
 
 /* --- adapters on disk */
 
-/* A PEFT folder for the fake model: rank 2 on one matrix, whose weights are `seed`. */
-static inline void put_fake_peft(const char *dir, const char *name, float seed) {
-  enum { RANK = 2, N = 32 };
-  static const char config[] =
-      "{\"peft_type\": \"LORA\", \"r\": 2, \"lora_alpha\": 4, \"target_modules\": [\"q_proj\"]}";
-  char path[256], header[512];
-  float data[2 * RANK * N];
+/* A PEFT folder for the fake model: one pair of this rank, whose weights are `seed`; so it takes `rank` blocks. */
+static inline void put_fake_peft_rank(const char *dir, const char *name, int rank, float seed) {
+  enum { N = FAKE_EMBD };
+  char path[256], config[128], header[512];
+  const size_t n = (size_t)rank * N, bytes = n * sizeof(float);
+  float *data = malloc(2 * bytes);
   el_buf b = {0};
+  assert_non_null(data);
   assert_true(snprintf(path, sizeof path, "%s/%s", dir, name) < (int)sizeof path);
   mkdir(path, 0700);
-  for (int i = 0; i < 2 * RANK * N; i++) data[i] = seed;
+  for (size_t i = 0; i < 2 * n; i++) data[i] = seed;
+  snprintf(config, sizeof config,
+           "{\"peft_type\": \"LORA\", \"r\": %d, \"lora_alpha\": 4, \"target_modules\": [\"q_proj\"]}", rank);
   snprintf(header, sizeof header,
-           "{\"base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight\":{\"dtype\":\"F32\",\"shape\":[2,32],"
-           "\"data_offsets\":[0,256]},\"base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight\":{\"dtype\":"
-           "\"F32\",\"shape\":[32,2],\"data_offsets\":[256,512]}}");
-  put_safetensors(&b, header, data, sizeof data);
+           "{\"base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight\":{\"dtype\":\"F32\",\"shape\":[%d,%d],"
+           "\"data_offsets\":[0,%zu]},\"base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight\":{\"dtype\":"
+           "\"F32\",\"shape\":[%d,%d],\"data_offsets\":[%zu,%zu]}}",
+           rank, N, bytes, N, rank, bytes, 2 * bytes);
+  put_safetensors(&b, header, data, 2 * bytes);
   write_file(path, "adapter_model.safetensors", b.data, b.len);
-  write_file(path, "adapter_config.json", config, sizeof config - 1);
+  write_file(path, "adapter_config.json", config, strlen(config));
   el_buf_free(&b);
+  free(data);
+}
+
+static inline void put_fake_peft(const char *dir, const char *name, float seed) {
+  put_fake_peft_rank(dir, name, 2, seed);
 }
 
 enum { HELLO = FAKE_WORD, WORLD, STOP_WORD, ST, OP };

@@ -1,8 +1,7 @@
 /* The pool, the cache of adapters, the page table and the prefix cache under random operations, beside a simple model
  * of who has what: no block is lost, none has two owners, a page that several sequences have is what each would have
  * computed, nothing that is in use changes. EL_PROPERTY_OPS: how many operations for each setup. */
-#include "base/clock.h"
-#include "fake_model.h"
+#include "engine_fixture.h"
 
 enum { N_ENTRIES = 24, N_SEQS = 12, MAX_PAGES = 40, PAGE = 256 };
 
@@ -53,7 +52,8 @@ static void open_world(world *w, uint64_t seed, uint32_t n_blocks, uint32_t per_
                        const char *policy, bool weak_hash) {
   *w = (world){.rng = seed * 0x9e3779b97f4a7c15u + 1};
   el_error err;
-  el_lora_shape shape = {.n_layers = 1};
+  el_lora_shape shape;
+  el_model *model;
   const el_kernels *k;
   static const el_log silent;
   el_memory_options o = {.page_bytes = PAGE,
@@ -62,6 +62,9 @@ static void open_world(world *w, uint64_t seed, uint32_t n_blocks, uint32_t per_
                          .reserve = reserve,
                          .policy = policy,
                          .prefix_cache = true};
+  if (el_model_load(NULL, NULL, NULL, EL_WEIGHTS_KEEP, NULL, NULL, &model, &err)) fail_msg("%s", err.message);
+  el_hparams_shape(el_model_hparams(model), &shape);
+  el_model_free(model);
   if (el_kernels_get("scalar", &k, &err) || el_registry_new("base", NULL, NULL, &w->registry, &err) ||
       el_memory_new(&o, &shape, k, w->registry, &silent, &w->m, &err))
     fail_msg("%s", err.message);
@@ -433,7 +436,55 @@ static void no_block_is_lost_or_used_twice(void **state) {
   }
 }
 
+static void keep_error(void *user, el_entry *entry, const el_error *error) {
+  *(el_error *)user = *error;
+}
+
+/* Whoever changes an adapter's files each time before they are read keeps those that want it waiting, not for ever. */
+static void a_file_that_grows_whenever_it_is_loaded_is_given_up(void **state) {
+  char dir[64], path[128];
+  make_dir(dir);
+  snprintf(path, sizeof path, "%s/a", dir);
+  world w;
+  open_world(&w, 1, 60, 1, 0, NULL, false);
+  el_error err = {0};
+  el_entry *e;
+  put_fake_peft_rank(dir, "a", 1, 1);
+  el_entry_spec spec = {.name = "a", .path = path, .dir = EL_NO_DIR};
+  assert_int_equal(el_registry_add_unlisted(w.registry, &spec, &e, NULL), EL_OK);
+  for (int turn = 0; turn < 2; turn++) {
+    int loads = 0;
+    el_memory_collect(&w.m, keep_error, &err);
+    for (err = (el_error){0}; !err.code; loads++) {
+      assert_true(loads < 20);
+      assert_null(e->adapter);
+      assert_int_equal(el_memory_want(&w.m, e), EL_WANT_COMING);
+      put_fake_peft_rank(dir, "a", 20 * turn + 2 * loads + 5, 1); /* more than the file was when room was made */
+      assert_true(el_loader_work(w.m.loader));
+      el_memory_collect(&w.m, keep_error, &err);
+      assert_int_equal(w.m.pool.count[EL_USE_FREE], 60);
+    }
+    assert_contains(err.message, "adapter a: its files have changed each of the");
+    assert_int_equal(loads, EL_MAX_SIZINGS + 1);
+  }
+  /* Left alone, it is loaded. */
+  for (int i = 0; i < 2 && !e->adapter; i++) {
+    assert_int_equal(el_memory_want(&w.m, e), EL_WANT_COMING);
+    assert_true(el_loader_work(w.m.loader));
+    el_memory_collect(&w.m, keep_error, &err);
+  }
+  assert_non_null(e->adapter);
+  el_registry_put(w.registry, e);
+  el_memory_bury(&w.m);
+  el_memory_free(&w.m);
+  el_registry_free(w.registry);
+  remove_tree(dir);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(no_block_is_lost_or_used_twice)};
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(no_block_is_lost_or_used_twice),
+      cmocka_unit_test(a_file_that_grows_whenever_it_is_loaded_is_given_up),
+  };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
