@@ -74,6 +74,10 @@ enum {
  * ever holds (SmolLM2: 0x04, 0x06, 0x13, 0x14, 0x16, 0x1d and 15 above 0x7f). */
 EL_API el_status el_tokenize(const el_tokenizer *t, const char *text, size_t len, int flags, int32_t **out, size_t *n,
                              el_error *err);
+/* As el_tokenize, for a text that is of use only if it is `most` tokens at most. EL_ERR_TOO_LONG: it is more, and the
+ * message says how many at least; that costs no more than `most` tokens do, however long the text is. */
+EL_API el_status el_tokenize_at_most(const el_tokenizer *t, const char *text, size_t len, int flags, size_t most,
+                                     int32_t **out, size_t *n, el_error *err);
 /* The exact bytes of the tokens, NUL-terminated for convenience. Special tokens are rendered only when `special`. */
 EL_API el_status el_detokenize(const el_tokenizer *t, const int32_t *tokens, size_t n, bool special, char **out,
                                size_t *len, el_error *err);
@@ -97,10 +101,10 @@ EL_API el_status el_chat_render(const el_tokenizer *t, const el_message *message
 EL_API el_status el_chat_tokenize(const el_tokenizer *t, const el_message *messages, size_t n,
                                   bool add_generation_prompt, int32_t **out, size_t *n_out, el_error *err);
 /* And the tokens [*begin, *end) that hold the content of the last message with role "user", for el_request.focus_begin;
- * both 0 when there is none. */
+ * both 0 when there is none. `most` as in el_tokenize_at_most; SIZE_MAX: no limit. */
 EL_API el_status el_chat_tokenize_span(const el_tokenizer *t, const el_message *messages, size_t n,
-                                       bool add_generation_prompt, int32_t **out, size_t *n_out, size_t *begin,
-                                       size_t *end, el_error *err);
+                                       bool add_generation_prompt, size_t most, int32_t **out, size_t *n_out,
+                                       size_t *begin, size_t *end, el_error *err);
 
 /* ------------------------------------------------------------------- engine */
 

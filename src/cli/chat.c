@@ -63,8 +63,8 @@ static void drop_messages(chat *c, size_t first, size_t end) {
 
 el_status el_cli_chat_prompt(el_engine *e, const el_message *messages, size_t n, el_request *request, el_error *err) {
   int32_t *tokens;
-  el_status status = el_chat_tokenize_span(el_engine_tokenizer(e), messages, n, true, &tokens, &request->n_prompt,
-                                           &request->focus_begin, &request->focus_end, err);
+  el_status status = el_chat_tokenize_span(el_engine_tokenizer(e), messages, n, true, SIZE_MAX, &tokens,
+                                           &request->n_prompt, &request->focus_begin, &request->focus_end, err);
   if (!status) request->prompt = tokens;
   return status;
 }

@@ -39,12 +39,12 @@ static void find_span(const el_tokenizer *t, const int32_t *tokens, size_t n, el
 /* The rendered text is tokenized as a whole, since a piece may reach from the template into a message (white space
  * does); only the search for control tokens leaves the messages out. */
 el_status el_chat_tokenize_span(const el_tokenizer *t, const el_message *messages, size_t n, bool add_generation_prompt,
-                                int32_t **out, size_t *n_out, size_t *begin, size_t *end, el_error *err) {
+                                size_t most, int32_t **out, size_t *n_out, size_t *begin, size_t *end, el_error *err) {
   el_rendered r = {0};
   el_status status = render(t, messages, n, add_generation_prompt, &r, err);
   if (!status)
-    status =
-        el_tokenize_ranges(t, r.text.data, r.text.len, EL_TOKENIZE_SPECIAL, r.content, r.n_content, out, n_out, err);
+    status = el_tokenize_ranges(t, r.text.data, r.text.len, EL_TOKENIZE_SPECIAL, r.content, r.n_content, most, out,
+                                n_out, err);
   if (!status) find_span(t, *out, *n_out, r.user, begin, end);
   el_rendered_free(&r);
   return status;
@@ -53,5 +53,5 @@ el_status el_chat_tokenize_span(const el_tokenizer *t, const el_message *message
 el_status el_chat_tokenize(const el_tokenizer *t, const el_message *messages, size_t n, bool add_generation_prompt,
                            int32_t **out, size_t *n_out, el_error *err) {
   size_t begin, end;
-  return el_chat_tokenize_span(t, messages, n, add_generation_prompt, out, n_out, &begin, &end, err);
+  return el_chat_tokenize_span(t, messages, n, add_generation_prompt, SIZE_MAX, out, n_out, &begin, &end, err);
 }

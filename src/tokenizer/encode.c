@@ -1,5 +1,9 @@
 /* Text to tokens: special tokens are cut out first, what lies between them goes through the pre-tokenizer, and each of
- * its pieces through byte-pair encoding. */
+ * its pieces through byte-pair encoding.
+ *
+ * With a limit of tokens a text is given up as soon as it cannot keep it: no token has more bytes than the vocabulary's
+ * longest, so what is left of a text is some number of tokens at least. A text that is much too long costs a division,
+ * and no text costs more than the limit's number of tokens. */
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -9,7 +13,9 @@
 typedef struct encoder {
   const el_tokenizer *t;
   const char *text; /* the whole, to say where */
+  size_t len;
   bool lossy;
+  size_t most; /* tokens */
   el_bpe_work work;
   el_ids ids;
   el_error *err;
@@ -19,8 +25,20 @@ static el_status no_memory(encoder *e) {
   return el_fail(e->err, EL_ERR_NO_MEMORY, "no memory for more than %zu tokens", e->ids.n);
 }
 
+/* Whether the text can still be `most` tokens at most, which are there up to byte `done`. Bytes that are left out are
+ * no tokens. */
+static el_status check_most(encoder *e, size_t done) {
+  size_t rest = e->lossy ? 0 : e->len - done, longest = e->t->vocab.longest;
+  size_t least = e->ids.n + rest / longest + (rest % longest > 0);
+  if (least <= e->most) return EL_OK;
+  return el_fail(e->err, EL_ERR_TOO_LONG, "a text of %zu bytes is at least %zu tokens; the limit is %zu", e->len, least,
+                 e->most);
+}
+
 static el_status add_piece(void *user, const char *piece, size_t len) {
   encoder *e = user;
+  el_status status = check_most(e, (size_t)(piece - e->text));
+  if (status) return status;
   if (e->t->ignore_merges) {
     int32_t id = el_vocab_find(&e->t->vocab, piece, len);
     if (id >= 0) return el_ids_add(&e->ids, id) ? EL_OK : no_memory(e);
@@ -40,7 +58,7 @@ static el_status add_text(encoder *e, const char *text, size_t len) {
   return len ? el_pretokenizer_split(e->t->pretokenizer, text, len, add_piece, e, e->err) : EL_OK;
 }
 
-static el_status encode(encoder *e, size_t len, const el_special_match *specials, size_t n_specials) {
+static el_status encode(encoder *e, const el_special_match *specials, size_t n_specials) {
   size_t done = 0;
   for (size_t i = 0; i < n_specials; i++) {
     el_status status = add_text(e, e->text + done, specials[i].pos - done);
@@ -48,14 +66,15 @@ static el_status encode(encoder *e, size_t len, const el_special_match *specials
     if (!el_ids_add(&e->ids, specials[i].id)) return no_memory(e);
     done = specials[i].pos + el_vocab_bytes(&e->t->vocab, (uint32_t)specials[i].id).len;
   }
-  return add_text(e, e->text + done, len - done);
+  el_status status = add_text(e, e->text + done, e->len - done);
+  return status ? status : check_most(e, e->len);
 }
 
 el_status el_tokenize_ranges(const el_tokenizer *t, const char *text, size_t len, int flags, const el_range *content,
-                             size_t n_content, int32_t **out, size_t *n, el_error *err) {
+                             size_t n_content, size_t most, int32_t **out, size_t *n, el_error *err) {
   if (len > EL_MAX_PIECE)
     return el_fail(err, EL_ERR_INVALID, "a text of %zu bytes; the limit is %d", len, EL_MAX_PIECE);
-  encoder e = {.t = t, .text = text, .lossy = flags & EL_TOKENIZE_LOSSY, .err = err};
+  encoder e = {.t = t, .text = text, .len = len, .lossy = flags & EL_TOKENIZE_LOSSY, .most = most, .err = err};
   el_special_match *specials = NULL;
   size_t n_specials = 0;
   /* A list without tokens is a list too: never NULL. */
@@ -63,10 +82,11 @@ el_status el_tokenize_ranges(const el_tokenizer *t, const char *text, size_t len
   e.ids.cap = 16;
   el_status status = e.ids.data ? EL_OK : no_memory(&e);
   if (!status && flags & EL_TOKENIZE_BOS && t->add_bos) el_ids_add(&e.ids, t->vocab.bos);
+  if (!status) status = check_most(&e, 0); /* before anything is looked for in all of it */
   if (!status)
     status = el_specials_find(&t->specials, &t->vocab, text, len, flags & EL_TOKENIZE_SPECIAL, content, n_content,
                               &specials, &n_specials, err);
-  if (!status) status = encode(&e, len, specials, n_specials);
+  if (!status) status = encode(&e, specials, n_specials);
   free(specials);
   el_bpe_work_free(&e.work);
   if (status) {
@@ -78,7 +98,12 @@ el_status el_tokenize_ranges(const el_tokenizer *t, const char *text, size_t len
   return EL_OK;
 }
 
+el_status el_tokenize_at_most(const el_tokenizer *t, const char *text, size_t len, int flags, size_t most,
+                              int32_t **out, size_t *n, el_error *err) {
+  return el_tokenize_ranges(t, text, len, flags, NULL, 0, most, out, n, err);
+}
+
 el_status el_tokenize(const el_tokenizer *t, const char *text, size_t len, int flags, int32_t **out, size_t *n,
                       el_error *err) {
-  return el_tokenize_ranges(t, text, len, flags, NULL, 0, out, n, err);
+  return el_tokenize_at_most(t, text, len, flags, SIZE_MAX, out, n, err);
 }

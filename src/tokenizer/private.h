@@ -18,8 +18,8 @@ struct el_tokenizer {
   el_template *template; /* NULL: the file has none */
 };
 
-/* As el_tokenize, but control tokens are not looked for in the `content` ranges (in order, not overlapping). */
+/* As el_tokenize_at_most, but control tokens are not looked for in the `content` ranges (in order, not overlapping). */
 el_status el_tokenize_ranges(const el_tokenizer *t, const char *text, size_t len, int flags, const el_range *content,
-                             size_t n_content, int32_t **out, size_t *n, el_error *err);
+                             size_t n_content, size_t most, int32_t **out, size_t *n, el_error *err);
 
 #endif

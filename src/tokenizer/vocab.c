@@ -101,6 +101,11 @@ static el_status read_tokens(el_vocab *v, const el_gguf *g, const el_gguf_kv *kv
                      TOKENS, el_str_show(text, show, sizeof show), *slot - 1, i);
     *slot = i + 1;
   }
+  v->longest = 1;
+  for (uint32_t i = 0; i < v->n; i++) {
+    uint32_t len = v->begin[i + 1] - v->begin[i];
+    if (len > v->longest) v->longest = len;
+  }
   for (int b = 0; b < 256; b++) v->byte_token[b] = el_vocab_find(v, &(char){(char)b}, 1);
   return EL_OK;
 }

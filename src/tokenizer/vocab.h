@@ -24,6 +24,7 @@ typedef struct el_vocab {
   uint32_t mask;
   int32_t byte_token[256]; /* the token of a single byte; -1: the vocabulary has none */
   int32_t bos, eos;        /* -1: none */
+  uint32_t longest; /* bytes of the longest token, 1 at least: a text of n bytes is n / longest tokens at least */
 } el_vocab;
 
 /* Reads tokenizer.ggml.tokens, .token_type and the ids of special tokens. On failure *v is closed. */

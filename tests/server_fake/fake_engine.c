@@ -81,8 +81,9 @@ void el_free(void *p) {
 
 /* ---------------------------------------------------------------- tokenizer */
 
-el_status el_tokenize(const el_tokenizer *t, const char *text, size_t len, int flags, int32_t **out, size_t *n,
-                      el_error *err) {
+el_status el_tokenize_at_most(const el_tokenizer *t, const char *text, size_t len, int flags, size_t most,
+                              int32_t **out, size_t *n, el_error *err) {
+  if (len > most) return el_fail(err, EL_ERR_TOO_LONG, "a text of %zu tokens; the limit is %zu", len, most);
   int32_t *ids = malloc((len + 1) * sizeof *ids);
   if (!ids) return el_fail(err, EL_ERR_NO_MEMORY, "out of memory");
   for (size_t i = 0; i < len; i++) ids[i] = (unsigned char)text[i];
@@ -113,7 +114,7 @@ int32_t el_tokenizer_n_vocab(const el_tokenizer *t) {
 }
 
 el_status el_chat_tokenize_span(const el_tokenizer *t, const el_message *messages, size_t n, bool add_generation_prompt,
-                                int32_t **out, size_t *n_out, size_t *begin, size_t *end, el_error *err) {
+                                size_t most, int32_t **out, size_t *n_out, size_t *begin, size_t *end, el_error *err) {
   size_t total = 0;
   for (size_t i = 0; i < n; i++) total += strlen(messages[i].role) + strlen(messages[i].content) + 3;
   char *text = calloc(1, total + 1);
@@ -125,7 +126,7 @@ el_status el_chat_tokenize_span(const el_tokenizer *t, const el_message *message
     *end = at - 1;
     *begin = *end - strlen(messages[i].content);
   }
-  el_status status = el_tokenize(t, text, strlen(text), 0, out, n_out, err);
+  el_status status = el_tokenize_at_most(t, text, strlen(text), 0, most, out, n_out, err);
   free(text);
   return status;
 }

@@ -278,7 +278,7 @@ static void check_span(const char *template, const char *want, const el_message 
   size_t n_ids = 0, begin = 1, end = 0, len;
   char *text = NULL;
   el_error e = {0};
-  if (el_chat_tokenize_span(t, m, n, true, &ids, &n_ids, &begin, &end, &e)) fail_msg("%s", e.message);
+  if (el_chat_tokenize_span(t, m, n, true, SIZE_MAX, &ids, &n_ids, &begin, &end, &e)) fail_msg("%s", e.message);
   assert_true(begin <= end && end <= n_ids);
   if (el_detokenize(t, ids + begin, end - begin, true, &text, &len, &e)) fail_msg("%s", e.message);
   assert_string_equal(text, want);

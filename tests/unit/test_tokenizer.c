@@ -1,5 +1,6 @@
 /* Text to tokens and back, on small vocabularies. */
 #include <pthread.h>
+#include <sys/mman.h>
 
 #include "vocab_fixture.h"
 
@@ -82,6 +83,69 @@ static void lossy_leaves_such_bytes_out_and_keeps_their_neighbours_apart(void **
   assert_ids(t, "acb", EL_TOKENIZE_LOSSY, more_id(&s, 0), -1);
   assert_ids(t, "abc", EL_TOKENIZE_LOSSY, 'a', 'c' - 1, -1); /* ids after b are one less */
   assert_ids(t, "b", EL_TOKENIZE_LOSSY, -1);
+  el_tokenizer_close(t);
+}
+
+/* --- a limit */
+
+static void a_text_has_the_limits_number_of_tokens_or_is_refused(void **state) {
+  const vocab_spec s = {.pre = "gpt-2",
+                        .more = {{"ab", NORMAL}, {"abab", NORMAL}, {"<|x|>", CONTROL}, {"  ", USER_DEFINED}},
+                        .merges = {"a b", "ab ab"}};
+  el_tokenizer *t = open_good(&s);
+  uint64_t seed = 7;
+  for (int round = 0; round < 2000; round++) {
+    char text[100];
+    size_t len = next_random(&seed) % sizeof text, n = 0, limited = 0;
+    for (size_t i = 0; i < len; i++) text[i] = "ababab 1<|x>"[next_random(&seed) % 12];
+    int32_t *ids = NULL, *same = NULL;
+    el_error e = {0};
+    assert_int_equal(el_tokenize(t, text, len, EL_TOKENIZE_SPECIAL, &ids, &n, &e), EL_OK);
+    assert_int_equal(el_tokenize_at_most(t, text, len, EL_TOKENIZE_SPECIAL, n, &same, &limited, &e), EL_OK);
+    assert_int_equal(limited, n);
+    assert_memory_equal(same, ids, n * sizeof *ids);
+    free(ids);
+    free(same);
+    if (n)
+      assert_int_equal(el_tokenize_at_most(t, text, len, EL_TOKENIZE_SPECIAL, n - 1, &ids, &n, &e), EL_ERR_TOO_LONG);
+  }
+  el_tokenizer_close(t);
+}
+
+/* The longest token has 4 bytes. Not one byte of the text may be touched. */
+static void a_text_that_is_certainly_too_long_is_not_even_read(void **state) {
+  const vocab_spec s = {.pre = "gpt-2", .more = {{"abab", NORMAL}}};
+  el_tokenizer *t = open_good(&s);
+  size_t len = (size_t)1 << 26, n = 9;
+  char *text = mmap(NULL, len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  assert_true(text != MAP_FAILED);
+  int32_t *ids = NULL;
+  el_error e = {0};
+  assert_int_equal(el_tokenize_at_most(t, text, len, EL_TOKENIZE_SPECIAL, 4096, &ids, &n, &e), EL_ERR_TOO_LONG);
+  assert_string_equal(e.message, "a text of 67108864 bytes is at least 16777216 tokens; the limit is 4096");
+  assert_null(ids);
+  assert_int_equal(n, 9);
+  munmap(text, len);
+  el_tokenizer_close(t);
+}
+
+/* By its length alone it could be 64 tokens: it is given up where the rest cannot be few enough any more. */
+static void a_text_is_given_up_where_its_tokens_are_too_many(void **state) {
+  vocab_spec s = {.pre = "smollm"};
+  char longest[1 << 14];
+  memset(longest, 'b', sizeof longest - 1);
+  longest[sizeof longest - 1] = 0;
+  s.more[0] = (more_token){longest, NORMAL};
+  el_tokenizer *t = open_good(&s);
+  size_t len = (size_t)1 << 20, n = 9;
+  char *text = malloc(len);
+  assert_non_null(text);
+  memset(text, '1', len); /* each digit is a piece */
+  int32_t *ids = NULL;
+  el_error e = {0};
+  assert_int_equal(el_tokenize_at_most(t, text, len, 0, 4096, &ids, &n, &e), EL_ERR_TOO_LONG);
+  assert_string_equal(e.message, "a text of 1048576 bytes is at least 4097 tokens; the limit is 4096");
+  free(text);
   el_tokenizer_close(t);
 }
 
@@ -483,6 +547,9 @@ int main(void) {
       cmocka_unit_test(an_empty_text_has_no_tokens),
       cmocka_unit_test(a_byte_without_token_is_an_error_that_says_where),
       cmocka_unit_test(lossy_leaves_such_bytes_out_and_keeps_their_neighbours_apart),
+      cmocka_unit_test(a_text_has_the_limits_number_of_tokens_or_is_refused),
+      cmocka_unit_test(a_text_that_is_certainly_too_long_is_not_even_read),
+      cmocka_unit_test(a_text_is_given_up_where_its_tokens_are_too_many),
       cmocka_unit_test(merges_apply_by_rank_and_from_the_left),
       cmocka_unit_test(merges_stay_inside_a_piece),
       cmocka_unit_test(a_merge_of_unknown_tokens_is_left_out),
