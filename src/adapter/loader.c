@@ -2,15 +2,13 @@
 
 #include <assert.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/priority.h"
 #include "format/text.h"
 
 /* The computing threads wait for each other at barriers, so one that has to share its core holds up all of them: a
@@ -154,19 +152,6 @@ void el_loader_pretend(el_loader *l, const el_pack_size *size, el_adapter *adapt
   adapter->n_blocks = size->n_blocks;
 }
 
-/* Without the right to be slower it is as fast as the others: no harm but theirs. */
-static void give_way(int nice) {
-  struct { /* sched_attr of the system call, which glibc has no function for */
-    uint32_t size, policy;
-    uint64_t flags;
-    int32_t nice;
-    uint32_t priority;
-    uint64_t runtime, deadline, period;
-  } attr = {.policy = SCHED_BATCH, .nice = nice, .runtime = LOADER_SLICE_US * 1000};
-  attr.size = sizeof attr;
-  syscall(SYS_sched_setattr, 0, &attr, 0);
-}
-
 /* Whether the next load is that thread's. Called with the mutex held. */
 static bool has_turn(const el_loader *l, int which) {
   uint64_t waiting = l->pushed - l->ended;
@@ -191,13 +176,13 @@ static void *work_in_turn(el_loader *l, int which) {
 
 static void *patient_main(void *loader) {
   pthread_setname_np(pthread_self(), "el-loader");
-  give_way(PATIENT_NICE);
+  el_thread_give_way(PATIENT_NICE, LOADER_SLICE_US);
   return work_in_turn(loader, PATIENT);
 }
 
 static void *hurried_main(void *loader) {
   pthread_setname_np(pthread_self(), "el-loader-queue");
-  give_way(0);
+  el_thread_give_way(0, LOADER_SLICE_US);
   return work_in_turn(loader, HURRIED);
 }
 

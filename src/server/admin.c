@@ -144,10 +144,33 @@ static bool run(el_exchange *x, el_api_error *e) {
   return ok;
 }
 
+void el_admin_push(el_server *s, el_exchange *x) {
+  el_queue *q = &s->admin;
+  el_exchange_retain(x);
+  x->next_queued = NULL;
+  if (q->tail)
+    q->tail->next_queued = x;
+  else
+    q->head = x;
+  q->tail = x;
+  pthread_cond_signal(&q->changed);
+}
+
+/* Waits for one; NULL: the server stops, and the queue is empty. */
+static el_exchange *pop(el_server *s) {
+  el_queue *q = &s->admin;
+  pthread_mutex_lock(&s->mutex);
+  while (!q->head && !s->stopping) pthread_cond_wait(&q->changed, &s->mutex);
+  el_exchange *x = q->head;
+  if (x && !(q->head = x->next_queued)) q->tail = NULL;
+  pthread_mutex_unlock(&s->mutex);
+  return x;
+}
+
 void *el_admin_main(void *server) {
   el_server *s = server;
   el_exchange *x;
-  while ((x = el_queue_pop(s, &s->admin))) {
+  while ((x = pop(s))) {
     el_api_error e;
     bool ok = run(x, &e);
     el_exchange_submitted(x, ok ? NULL : &e);

@@ -36,6 +36,7 @@ void el_exchange_retain(el_exchange *x) {
 
 void el_exchange_drop_body(el_exchange *x) {
   atomic_fetch_sub(&x->server->body_bytes, x->body.len);
+  if (x->caller) atomic_fetch_sub(&x->caller->bytes, x->body.len);
   el_buf_free(&x->body);
 }
 
@@ -53,26 +54,38 @@ void el_exchange_release(el_exchange *x) {
   el_buf_free(&x->result);
   free(x->generations);
   pthread_mutex_destroy(&x->mutex);
+  el_caller *caller = x->caller;
   free(x);
   pthread_mutex_lock(&s->mutex);
+  el_callers_put(&s->callers, caller);
   s->n_exchanges--;
   pthread_cond_broadcast(&s->changed); /* under the mutex: whoever waits for this frees the server next */
   pthread_mutex_unlock(&s->mutex);
 }
 
+size_t el_exchange_max_bodies(const el_server *s) {
+  return MAX_BODIES * s->options.max_body_bytes;
+}
+
 void el_exchange_body(el_exchange *x, const char *data, size_t len) {
   size_t limit = x->server->options.max_body_bytes;
-  if (x->too_large || x->no_room || x->denied) return;
+  if (x->too_large || x->over_share || x->no_room || x->denied) return;
+  /* Nobody but this thread adds. */
+  size_t mine = atomic_load(&x->caller->bytes), all = atomic_load(&x->server->body_bytes);
   if (len > limit - x->body.len) {
     x->too_large = true;
-  } else if (atomic_fetch_add(&x->server->body_bytes, len) > (MAX_BODIES - 1) * limit) {
-    atomic_fetch_sub(&x->server->body_bytes, len);
-    x->no_room = true;
+  } else if (!el_share_allows(mine, len, all, el_exchange_max_bodies(x->server))) {
+    /* Whoever has no other body has met the others', which are very many then. */
+    bool alone = mine == x->body.len;
+    x->over_share = !alone;
+    x->no_room = alone;
   } else if (!el_buf_append(&x->body, data, len)) {
-    atomic_fetch_sub(&x->server->body_bytes, len);
     x->no_room = true;
+  } else {
+    atomic_fetch_add(&x->caller->bytes, len);
+    atomic_fetch_add(&x->server->body_bytes, len);
   }
-  if (x->too_large || x->no_room) el_exchange_drop_body(x);
+  if (x->too_large || x->over_share || x->no_room) el_exchange_drop_body(x);
 }
 
 /* ---------------------------------------------------------------- waking */
@@ -181,11 +194,11 @@ static void take_end(el_exchange *x, el_generation *g) {
   if (x->n_waiting && !x->chosen[prompt_of(x, (size_t)g->choice)]) x->n_waiting -= (size_t)x->request.n - 1;
 }
 
-/* Back to the reader. With no mutex held. */
+/* Back to the readers. With no mutex held. */
 static void hand_back(el_exchange *x) {
   el_server *s = x->server;
   pthread_mutex_lock(&s->mutex);
-  if (!s->stopping) el_queue_push(&s->read, x);
+  if (!s->stopping) el_readers_push(s, x);
   pthread_mutex_unlock(&s->mutex);
 }
 
@@ -333,8 +346,8 @@ static bool submit_all(el_exchange *x, el_api_error *e) {
   el_server *s = x->server;
   el_api_request *r = &x->request;
   el_api_kind kind = x->work == EL_WORK_CHAT ? EL_API_CHAT : x->work == EL_WORK_ROUTE ? EL_API_ROUTE : EL_API_TEXT;
-  bool ok = el_api_request_parse(el_engine_tokenizer(s->options.engine), s->model.name, s->options.max_choices, kind,
-                                 x->body.data, x->body.len, r, e);
+  bool ok = el_api_request_parse(el_engine_tokenizer(s->options.engine), s->model.name, s->options.max_choices,
+                                 (size_t)s->model.ctx_size, kind, x->body.data, x->body.len, r, e);
   el_exchange_drop_body(x);
   if (!ok) return false;
   r->request.auto_adapter = r->route || el_models_is_auto(s, x->key, r->model);

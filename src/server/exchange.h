@@ -1,9 +1,9 @@
-/* One request and its answer: what the HTTP thread, the reader, the engine's thread and the watcher share.
+/* One request and its answer: what the HTTP thread, a reader, the engine's thread and the watcher share.
  *
  * Life: the HTTP thread makes it when a request's headers are there, collects the body, suspends the connection and
- * hands it to the reader. The reader parses, tokenizes and submits one generation a choice. The engine's thread leaves
- * records and wakes the connection. The HTTP thread formats them and sends. Whoever may still touch it holds a
- * reference: the connection, the reader's queue, and every generation until its DONE event. */
+ * hands it to the readers. One of them parses, tokenizes and submits one generation a choice. The engine's thread
+ * leaves records and wakes the connection. The HTTP thread formats them and sends. Whoever may still touch it holds a
+ * reference: the connection, the readers, and every generation until its DONE event. */
 #ifndef EL_SERVER_EXCHANGE_H
 #define EL_SERVER_EXCHANGE_H
 
@@ -11,7 +11,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "server/keys.h"
+#include "server/callers.h"
 #include "server/openai_request.h"
 #include "server/reply.h"
 
@@ -33,7 +33,7 @@ typedef enum el_work {
   EL_WORK_SCALES
 } el_work;
 
-/* Whether the reader takes it, and the engine: for a generation, or for the router's choice alone. */
+/* Whether a reader takes it, and the engine: for a generation, or for the router's choice alone. */
 static inline bool el_work_generates(el_work w) {
   return w <= EL_WORK_ROUTE;
 }
@@ -58,18 +58,24 @@ struct el_exchange {
   uint64_t started_ns;
   int status;
   el_work work;
-  bool handed_over;                /* to the reader or the admin thread */
-  bool too_large, no_room, denied; /* why the body is dropped as it comes; denied: without a key of ours */
-  const el_key *key;               /* whose caller it is; NULL: none is asked for */
+  bool handed_over; /* to the readers or the admin thread */
+  /* Why the body is dropped as it comes: it is too long itself; its caller's bodies are too many; everybody's are;
+   * without a key of ours. */
+  bool too_large, over_share, no_room, denied;
+  const el_key *key; /* whose caller it is; NULL: none is asked for */
+  el_caller *caller; /* with a reference */
   el_reply *reply;
   el_buf taken; /* a stream's records that are being formatted: [taken_pos, len) */
   size_t taken_pos;
   el_buf out; /* a stream's bytes on their way: [out_pos, len) */
   size_t out_pos, sent_bytes;
 
-  /* The HTTP thread's, then the reader's (or the admin thread's), then read only. */
-  el_exchange *next_queued; /* guarded by the server's mutex, as */
-  bool queued;
+  /* Guarded by the server's mutex. */
+  el_exchange *next_queued;
+  bool queued, in_hand; /* for a reader, by one */
+  bool again;           /* in hand, and to be read once more */
+
+  /* The HTTP thread's, then a reader's (or the admin thread's), then read only. */
   el_buf body;
   el_api_request request;
   const char
@@ -77,7 +83,7 @@ struct el_exchange {
 
   pthread_mutex_t mutex; /* guards all below */
   bool suspended;        /* the connection sleeps; whoever clears this resumes it */
-  bool submitted;        /* the reader is through; `error`, the generations or `result` say with what */
+  bool submitted;        /* a reader is through; `error`, the generations or `result` say with what */
   bool gone;             /* nobody waits for the answer any more: no new records, no new generations */
   bool failed;           /* `error` is the answer, or the end of it */
   el_api_error error;
@@ -96,13 +102,15 @@ el_exchange *el_exchange_new(struct el_server *s, struct MHD_Connection *connect
 void el_exchange_retain(el_exchange *x);
 void el_exchange_release(el_exchange *x);
 
+/* What the bodies of all requests may have together. */
+size_t el_exchange_max_bodies(const struct el_server *s);
 /* Appends to the body, or begins to drop it when it is over a limit. */
 void el_exchange_body(el_exchange *x, const char *data, size_t len);
 
 /* Parses the body and submits its generations; wakes the connection if that ends it. The second time, and from there
- * on: submits those whose adapter has been chosen since. The reader's thread. */
+ * on: submits those whose adapter has been chosen since. One reader at a time. */
 void el_exchange_submit(el_exchange *x);
-/* The reader, or the admin thread, is through. e: what it failed with, or NULL. */
+/* A reader, or the admin thread, is through. e: what it failed with, or NULL. */
 void el_exchange_submitted(el_exchange *x, const el_api_error *e);
 /* Gives the body's memory back. */
 void el_exchange_drop_body(el_exchange *x);

@@ -15,7 +15,7 @@
 #define STREAM_BLOCK 4096
 /* A longer name of a base model is left out of the headers, which have to fit into CONNECTION_MEMORY. */
 #define MAX_HEADER_VALUE 1024
-/* Seconds after which a client that was told "overloaded" may try again. */
+/* Seconds after which a client that was told "overloaded" or "too many" may try again. */
 #define RETRY_AFTER "1"
 
 /* The answers that are made on this thread, and the work that is handed over. */
@@ -156,7 +156,7 @@ static enum MHD_Result answer_error(el_exchange *x, const el_api_error *e, const
     return MHD_NO;
   }
   struct MHD_Response *r = json_response(x, &b);
-  if (r && e->status == 503) MHD_add_response_header(r, "Retry-After", RETRY_AFTER);
+  if (r && (e->status == 503 || e->status == 429)) MHD_add_response_header(r, "Retry-After", RETRY_AFTER);
   if (r && e->status == 401) MHD_add_response_header(r, "WWW-Authenticate", "Bearer");
   if (r && allow) MHD_add_response_header(r, "Allow", allow);
   return queue(x, e->status, r);
@@ -166,6 +166,15 @@ static enum MHD_Result answer_too_large(el_exchange *x) {
   el_api_error e;
   el_api_fail(&e, 413, "request_too_large", NULL, "The request body is longer than the limit of %zu bytes.",
               x->server->options.max_body_bytes);
+  return answer_error(x, &e, NULL);
+}
+
+static enum MHD_Result answer_over_share(el_exchange *x) {
+  el_api_error e;
+  el_api_fail(&e, 429, "too_many_bytes", NULL,
+              "Request bodies of %s wait to be read, and may have as much as is left of %zu bytes for all; send this "
+              "one again when they are answered.",
+              x->key ? "this API key" : "this address", el_exchange_max_bodies(x->server));
   return answer_error(x, &e, NULL);
 }
 
@@ -329,7 +338,10 @@ static bool received(el_exchange *x, el_conn *c, bool works) {
   }
   if (ok && works) {
     c->exchange = x;
-    el_queue_push(el_work_generates(x->work) ? &s->read : &s->admin, x);
+    if (el_work_generates(x->work))
+      el_readers_push(s, x);
+    else
+      el_admin_push(s, x);
   }
   pthread_mutex_unlock(&s->mutex);
   return ok;
@@ -362,7 +374,7 @@ static enum MHD_Result dispatch(el_exchange *x, const char *method, const char *
   bool post = !strcmp(method, "POST"), get = !strcmp(method, "GET") || !strcmp(method, "HEAD");
   if (r == ROUTE_LORA && post) r = (route)(ROUTE_WORK + EL_WORK_SCALES);
   bool forbidden = is_for_all(r) && el_key_is_limited(x->key);
-  bool works = is_post(r) && post && !x->denied && !forbidden && !x->too_large && !x->no_room &&
+  bool works = is_post(r) && post && !x->denied && !forbidden && !x->too_large && !x->over_share && !x->no_room &&
                !atomic_load(&x->server->draining) && origin_allowed(x);
   if (is_post(r)) x->work = (el_work)(r - ROUTE_WORK);
   if (!received(x, c, works)) return MHD_NO;
@@ -384,6 +396,7 @@ static enum MHD_Result dispatch(el_exchange *x, const char *method, const char *
     return refuse(x, 403, "insufficient_permissions", NULL,
                   "This needs an API key that is not limited to some adapters.");
   if (!is_post(r)) return answer_get(x, r, path);
+  if (x->over_share) return answer_over_share(x);
   return atomic_load(&x->server->draining)
              ? refuse(x, 503, "shutting_down", NULL, "The server is shutting down.")
              : refuse(x, 503, "overloaded", NULL,
@@ -407,7 +420,9 @@ static enum MHD_Result begin(el_server *s, struct MHD_Connection *c, const char 
   find_key(x, method, path);
   pthread_mutex_lock(&s->mutex);
   s->n_requests++;
+  x->caller = el_callers_get(&s->callers, x->key, c);
   pthread_mutex_unlock(&s->mutex);
+  if (!x->caller) return MHD_NO;
   /* A client that asks first is told before it sends; others send it all, and only read the answer then. */
   const char *expect = header(c, "Expect"), *length = header(c, "Content-Length");
   if (expect && x->denied) return received(x, conn_of(c), false) ? answer_denied(x) : MHD_NO;

@@ -9,7 +9,8 @@
 /* What is known while the fields are read, in whatever order they stand. */
 typedef struct el_api_parse {
   const el_tokenizer *tokenizer;
-  int max_choices; /* prompts × n */
+  int max_choices;   /* prompts × n */
+  size_t max_tokens; /* of a prompt */
   el_api_request *out;
   el_api_error *error;
   const json_t *prompt, *messages, *stream_options; /* borrowed from the body; NULL: not given */

@@ -23,6 +23,15 @@ static void *adopt(void *from_library, size_t bytes) {
   return own;
 }
 
+/* What the tokenizer said of a prompt. */
+static bool fail_tokenize(el_api_parse *p, const el_error *err, const char *param) {
+  el_api_fail_engine(p->error, err, "");
+  if (err->code == EL_ERR_TOO_LONG)
+    el_api_fail(p->error, 400, p->error->code, param, "'%s': %s, the context.", param, err->message);
+  if (p->error->status == 400) snprintf(p->error->param, sizeof p->error->param, "%s", param);
+  return false;
+}
+
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 
 static bool one_of(const char *s, const char *const *list, size_t n) {
@@ -125,10 +134,9 @@ bool el_api_messages_read(el_api_parse *p) {
     el_error err;
     p->out->n_prompts = 1;
     int32_t *tokens;
-    if (el_chat_tokenize_span(p->tokenizer, messages, n, true, &tokens, &prompt->n, &prompt->focus_begin,
+    if (el_chat_tokenize_span(p->tokenizer, messages, n, true, p->max_tokens, &tokens, &prompt->n, &prompt->focus_begin,
                               &prompt->focus_end, &err)) {
-      ok = el_api_fail_engine(p->error, &err, "");
-      if (p->error->status == 400) snprintf(p->error->param, sizeof p->error->param, "messages");
+      ok = fail_tokenize(p, &err, "messages");
     } else {
       ok = (prompt->tokens = adopt(tokens, prompt->n * sizeof *tokens)) || el_api_no_memory(p);
     }
@@ -145,11 +153,9 @@ static bool read_text_prompt(el_api_parse *p, const json_t *v, el_api_prompt *ou
   el_error err;
   size_t len = json_string_length(v);
   int32_t *tokens;
-  if (el_tokenize(p->tokenizer, json_string_value(v), len, EL_TOKENIZE_BOS, &tokens, &out->n, &err)) {
-    el_api_fail_engine(p->error, &err, "");
-    if (p->error->status == 400) snprintf(p->error->param, sizeof p->error->param, "prompt");
-    return false;
-  }
+  if (el_tokenize_at_most(p->tokenizer, json_string_value(v), len, EL_TOKENIZE_BOS, p->max_tokens, &tokens, &out->n,
+                          &err))
+    return fail_tokenize(p, &err, "prompt");
   if (!(out->tokens = adopt(tokens, out->n * sizeof *tokens))) return el_api_no_memory(p);
   if (!out->n) return el_api_fail(p->error, 400, "invalid_value", "prompt", "Invalid value for 'prompt': it is empty.");
   if (!p->out->echo) return true;
@@ -162,6 +168,9 @@ static bool read_token_prompt(el_api_parse *p, const json_t *v, el_api_prompt *o
   int32_t n_vocab = el_tokenizer_n_vocab(p->tokenizer);
   if (!n)
     return el_api_fail(p->error, 400, "invalid_value", "prompt", "Invalid value for 'prompt': a prompt has no tokens.");
+  if (n > p->max_tokens)
+    return el_api_fail(p->error, 400, "context_length_exceeded", "prompt",
+                       "'prompt': an array of %zu tokens; the limit is %zu, the context.", n, p->max_tokens);
   if (!(out->tokens = malloc(n * sizeof *out->tokens))) return el_api_no_memory(p);
   for (size_t i = 0; i < n; i++) {
     const json_t *id = json_array_get(v, i);

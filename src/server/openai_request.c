@@ -89,9 +89,9 @@ json_t *el_api_body_load(const char *body, size_t len, bool array, el_api_error 
   return j;
 }
 
-bool el_api_request_parse(const el_tokenizer *t, const char *base_name, int max_choices, el_api_kind kind,
-                          const char *body, size_t len, el_api_request *out, el_api_error *e) {
-  el_api_parse p = {.tokenizer = t, .max_choices = max_choices, .out = out, .error = e};
+bool el_api_request_parse(const el_tokenizer *t, const char *base_name, int max_choices, size_t max_tokens,
+                          el_api_kind kind, const char *body, size_t len, el_api_request *out, el_api_error *e) {
+  el_api_parse p = {.tokenizer = t, .max_choices = max_choices, .max_tokens = max_tokens, .out = out, .error = e};
   out->chat = kind == EL_API_CHAT;
   out->route = kind == EL_API_ROUTE;
   set_defaults(out);

@@ -48,10 +48,11 @@ typedef struct el_api_request {
 /* What a request calls the router's choice. An adapter of this name, or a base, comes first. */
 #define EL_AUTO "auto"
 
-/* Parses and checks a body and tokenizes its prompts; prompts × n may be max_choices at most. `*out` must be zeroed;
+/* Parses and checks a body and tokenizes its prompts; prompts × n may be max_choices at most, and a prompt has
+ * max_tokens at most, the context: what is longer is given up as soon as that is certain. `*out` must be zeroed;
  * free it with el_api_request_free whether this succeeds or not. False: *e says what is wrong. */
-bool el_api_request_parse(const el_tokenizer *t, const char *base_name, int max_choices, el_api_kind kind,
-                          const char *body, size_t len, el_api_request *out, el_api_error *e);
+bool el_api_request_parse(const el_tokenizer *t, const char *base_name, int max_choices, size_t max_tokens,
+                          el_api_kind kind, const char *body, size_t len, el_api_request *out, el_api_error *e);
 void el_api_request_free(el_api_request *r);
 
 #endif

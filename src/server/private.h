@@ -9,8 +9,10 @@
 
 #include "base/log.h"
 #include "server/allowed.h"
+#include "server/callers.h"
 #include "server/exchange.h"
 #include "server/keys.h"
+#include "server/readers.h"
 #include "server/scales.h"
 #include "server/server.h"
 #include "server/tally.h"
@@ -33,7 +35,7 @@ typedef struct el_watched {
   bool left; /* its client has gone; else it has failed */
 } el_watched;
 
-/* Requests that wait for one of our threads; the server's mutex. */
+/* Requests that wait for the admin thread; the server's mutex. */
 typedef struct el_queue {
   el_exchange *head, *tail;
   pthread_cond_t changed; /* work, or the end */
@@ -54,7 +56,7 @@ struct el_server {
   struct MHD_Daemon *daemon;
 
   atomic_bool draining;     /* new requests are answered 503 */
-  atomic_size_t body_bytes; /* of all exchanges */
+  atomic_size_t body_bytes; /* of all callers */
 
   pthread_mutex_t mutex; /* guards all below; taken before an exchange's, never after it */
   bool stopping;
@@ -63,13 +65,14 @@ struct el_server {
   size_t n_exchanges;     /* not yet freed: those of clients that are gone included */
   pthread_cond_t changed; /* n_requests or n_exchanges went down */
   pthread_cond_t watch;   /* for the watcher: the first connection, or the end */
-  el_queue read;          /* for the reader */
-  el_queue admin;         /* for the admin thread */
+  el_callers callers;     /* of requests that are there */
+  el_readers readers;
+  el_queue admin;
 
   struct pollfd *watch_fds; /* the watcher's scratch, max_connections long */
   el_watched *watched;
-  pthread_t reader, admin_thread, watcher;
-  bool has_reader, has_admin, has_watcher;
+  pthread_t admin_thread, watcher;
+  bool has_admin, has_watcher;
 };
 
 /* http.c */
@@ -78,15 +81,10 @@ struct MHD_Daemon *el_http_start(el_server *s);
 /* watch.c: client hang-ups and receive deadlines. */
 void *el_watch_main(void *server);
 
-/* reader.c: bodies to submitted generations. */
-void *el_reader_main(void *server);
-/* Hands a request over, unless it waits there already; the server's mutex is held. */
-void el_queue_push(el_queue *q, el_exchange *x);
-/* Waits for one; NULL: the server stops, and the queue is empty. No mutex is held. */
-el_exchange *el_queue_pop(el_server *s, el_queue *q);
-
 /* admin.c: adapters loaded and unloaded. */
 void *el_admin_main(void *server);
+/* Hands a request over; the server's mutex is held. */
+void el_admin_push(el_server *s, el_exchange *x);
 
 /* listen.c: fills listen_fd, port and url. */
 el_status el_listen(el_server *s, el_error *err);

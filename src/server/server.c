@@ -49,8 +49,7 @@ static bool init_cond(pthread_cond_t *c) {
 }
 
 static bool start_threads(el_server *s) {
-  s->has_reader = !pthread_create(&s->reader, NULL, el_reader_main, s);
-  s->has_admin = s->has_reader && !pthread_create(&s->admin_thread, NULL, el_admin_main, s);
+  s->has_admin = el_readers_start(s) && !pthread_create(&s->admin_thread, NULL, el_admin_main, s);
   s->has_watcher = s->has_admin && !pthread_create(&s->watcher, NULL, el_watch_main, s);
   return s->has_watcher;
 }
@@ -63,8 +62,8 @@ el_status el_server_start(const el_server_options *options, el_server **out, el_
   pthread_mutex_init(&s->mutex, NULL);
   el_tally_init(&s->tally);
   el_scales_init(&s->scales);
-  bool conds =
-      init_cond(&s->changed) && init_cond(&s->watch) && init_cond(&s->read.changed) && init_cond(&s->admin.changed);
+  bool conds = init_cond(&s->changed) && init_cond(&s->watch) && init_cond(&s->admin.changed);
+  for (int i = 0; i < EL_N_LANES; i++) conds = init_cond(&s->readers.lanes[i].changed) && conds;
   s->listen_fd = -1;
   s->options = *options;
   s->options.host = strdup(options->host);
@@ -172,16 +171,16 @@ void el_server_stop(el_server *s) {
   atomic_store(&s->draining, true);
   stop_listening(s);
   pthread_mutex_lock(&s->mutex);
-  s->stopping = true; /* from here on no request is handed to the reader */
+  s->stopping = true; /* from here on no request is handed to a reader */
   /* libmicrohttpd cannot close a suspended connection; one that is gone is resumed and never suspended again. */
   for (el_conn *c = s->connections; c; c = c->next)
     if (c->exchange) el_exchange_leave(c->exchange);
   pthread_cond_broadcast(&s->watch);
-  pthread_cond_broadcast(&s->read.changed);
+  el_readers_wake(s);
   pthread_cond_broadcast(&s->admin.changed);
   pthread_mutex_unlock(&s->mutex);
   if (s->has_watcher) pthread_join(s->watcher, NULL);
-  if (s->has_reader) pthread_join(s->reader, NULL);
+  el_readers_join(s);
   if (s->has_admin) pthread_join(s->admin_thread, NULL);
   if (s->daemon) MHD_stop_daemon(s->daemon);
   if (s->listen_fd >= 0) close(s->listen_fd);
@@ -191,7 +190,7 @@ void el_server_stop(el_server *s) {
   pthread_mutex_unlock(&s->mutex);
   pthread_cond_destroy(&s->changed);
   pthread_cond_destroy(&s->watch);
-  pthread_cond_destroy(&s->read.changed);
+  for (int i = 0; i < EL_N_LANES; i++) pthread_cond_destroy(&s->readers.lanes[i].changed);
   pthread_cond_destroy(&s->admin.changed);
   pthread_mutex_destroy(&s->mutex);
   free((char *)s->options.host);

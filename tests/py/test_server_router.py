@@ -313,8 +313,8 @@ def test_a_prompt_of_megabytes_is_refused_or_routed(fake):
     s = fake(router=1, ctx=2_000_000)
     big = "word " * 250_000
     assert s.post(ROUTE, {"prompt": big + "upper"}).json()["adapter"] == "upper"
-    for path, body in ((TEXT, {"prompt": big * 2}), (CHAT, {"messages": user(big * 2)}), (ROUTE, {"prompt": big * 2})):
-        error_of(s.post(path, {**body, "model": "auto"}), 400, None, "context_length_exceeded")
+    for path, param, value in ((TEXT, "prompt", big * 2), (CHAT, "messages", user(big * 2)), (ROUTE, "prompt", big * 2)):
+        error_of(s.post(path, {param: value, "model": "auto"}), 400, param, "context_length_exceeded")
 
 
 @pytest.mark.parametrize("n", [1, 3])

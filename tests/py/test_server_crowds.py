@@ -1,0 +1,107 @@
+"""What many requests of one caller, or large ones, cost another's short ones: on an engine without a model (tests/server_fake), so
+that all there is to wait for is the server. tools/crowd measures the same, and more, on a model."""
+
+import concurrent.futures
+import statistics
+import threading
+import time
+
+import pytest
+from conftest import read_all, request_bytes
+
+TEXT = "/v1/completions"
+MIB = 1 << 20
+MAX_BODY = 4 * MIB
+# As long as a body may be, and all of it has to be parsed.
+GIANT = {"prompt": "a", "max_tokens": 0, "user": "All work and no play. " * ((MAX_BODY - 100) // 22)}
+SHORT = {"prompt": "a", "max_tokens": 0}
+
+
+def bearer(key):
+    return f"Authorization: Bearer {key}"
+
+
+@pytest.fixture
+def keyed(fake, tmp_path):
+    path = tmp_path / "keys"
+    path.write_text("sk-one\nsk-two\n")
+    path.chmod(0o600)
+    return fake(keys=path, max_body=MAX_BODY, queue=100)
+
+
+def status_of(answer):
+    return int(answer.split(b" ", 2)[1])
+
+
+def timed(s, data):
+    """Sends on a connection of its own; when it began, when the whole answer was there, and its status."""
+    began = time.monotonic()
+    with s.connect() as c:
+        c.sendall(data)
+        answer = read_all(c)
+    return began, time.monotonic(), status_of(answer)
+
+
+def test_a_short_request_does_not_wait_for_giants(fake):
+    """Eight clients send bodies of 4 MiB, one after the other. A short request among them waits for none: it takes a small part of
+    what theirs take. With one line for all it takes as long as theirs."""
+    s = fake(max_body=MAX_BODY)
+    giant = request_bytes(TEXT, GIANT, "Connection: close")
+    short = request_bytes(TEXT, SHORT, "Connection: close")
+    ended = threading.Event()
+    giants, shorts = [], []
+
+    def send():
+        while not ended.is_set():
+            began, end, status = timed(s, giant)
+            assert status == 200
+            giants.append(end - began)
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        senders = [pool.submit(send) for _ in range(8)]
+        try:
+            while not giants:  # all others wait by then
+                time.sleep(0.005)
+            while len(giants) < 17:
+                began, end, status = timed(s, short)
+                assert status == 200
+                shorts.append(end - began)
+                time.sleep(0.005)
+                assert not any(one.done() for one in senders)
+        finally:
+            ended.set()
+        for one in senders:
+            one.result()
+    assert statistics.median(shorts) < statistics.median(giants) / 4, (shorts, giants)
+
+
+def test_a_callers_giants_leave_a_reader_to_others(keyed):
+    giants = [request_bytes(TEXT, GIANT, "Connection: close", bearer(key)) for key in ("sk-one", "sk-two")]
+    with concurrent.futures.ThreadPoolExecutor(9) as pool:
+        many = [pool.submit(timed, keyed, giants[0]) for _ in range(8)]
+        while keyed.health()["requests"]["submitted"] < 1:
+            time.sleep(0.002)
+        other = pool.submit(timed, keyed, giants[1]).result()
+        ends = [one.result() for one in many]
+    assert {other[2], *(status for _, _, status in ends)} == {200}
+    assert sum(other[0] < end < other[1] for _, end, _ in ends) <= 4, (other, ends)
+
+
+def test_a_callers_bodies_leave_room_for_others(keyed):
+    """Of 16 times the limit of one body a key alone has half, however many connections it opens."""
+    body = request_bytes(TEXT, GIANT, bearer("sk-one"))
+    held = [keyed.connect() for _ in range(11)]
+    for c in held:
+        c.sendall(body[:-1])
+    time.sleep(0.3)
+    assert timed(keyed, request_bytes(TEXT, GIANT, "Connection: close", bearer("sk-two")))[2] == 200
+    for c in held:
+        c.sendall(body[-1:])
+    answers = [c.recv(65536) for c in held]
+    refused = [answer for answer in answers if status_of(answer) == 429]
+    assert len(refused) == 3 and sum(status_of(answer) == 200 for answer in answers) == 8
+    assert b"\r\nRetry-After: 1\r\n" in refused[0]
+    assert b"this API key" in refused[0] and b"of %d bytes" % (16 * MAX_BODY) in refused[0]
+    for c in held:
+        c.close()
+    assert timed(keyed, request_bytes(TEXT, GIANT, "Connection: close", bearer("sk-one")))[2] == 200
