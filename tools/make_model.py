@@ -22,8 +22,8 @@ import sys
 import gguf
 import numpy as np
 
-DIRECT = ("F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0")
-K_TYPES = ("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K")
+DIRECT = ("F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "TQ1_0", "TQ2_0", "MXFP4")
+BY_LLAMA_CPP = ("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS", "IQ3_S", "IQ3_XXS")
 
 PRESETS = {
     # The shape of Llama 3.2 1B with SmolLM2's vocabulary.
@@ -128,7 +128,7 @@ def write_model(a, path, kind):
         writer.add_value_length(head)
     writer.add_rope_freq_base(a.rope_base)
     writer.add_layer_norm_rms_eps(1e-5)
-    ftype = "ALL_F32" if kind == "F32" else f"MOSTLY_{kind}"
+    ftype = {"F32": "ALL_F32", "MXFP4": "MOSTLY_MXFP4_MOE"}.get(kind, f"MOSTLY_{kind}")
     writer.add_file_type(gguf.LlamaFileType[ftype])
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
     if a.vocab_from:
@@ -173,7 +173,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("out", type=pathlib.Path)
     p.add_argument("--preset", choices=PRESETS, help="a shape; the options below override its parts (default: tiny)")
-    p.add_argument("--type", default="Q4_0", choices=DIRECT + K_TYPES, help="of every matrix (default: %(default)s)")
+    p.add_argument("--type", default="Q4_0", choices=DIRECT + BY_LLAMA_CPP, help="of every matrix (default: %(default)s)")
     for name in ("layers", "width", "ffn", "heads", "kv-heads", "context"):
         p.add_argument(f"--{name}", type=int)
     p.add_argument("--head-dim", type=int, help="when it is not width / heads")
@@ -185,7 +185,7 @@ def main():
     p.add_argument("--rope-base", type=float, default=10000.0)
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--name", help="general.name")
-    p.add_argument("--quantize", metavar="PROGRAM", help="the llama-quantize to use for K types")
+    p.add_argument("--quantize", metavar="PROGRAM", help="the llama-quantize to use for types that the gguf package cannot make")
     a = p.parse_args()
     for key, value in PRESETS[a.preset or "tiny"].items():
         if getattr(a, key) is None:

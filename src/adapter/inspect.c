@@ -99,14 +99,14 @@ static void print_tensors(printer *p, const el_gguf *g) {
   char name[SHOWN_VALUE];
   struct {
     uint64_t tensors, values, bytes;
-  } totals[EL_TYPE_BF16 + 1] = {0}; /* the largest type number */
+  } totals[EL_N_TYPES] = {0};
   uint64_t values = 0;
   int width = 0;
   for (size_t i = 0; i < el_gguf_n_tensors(g); i++) width = wider(width, el_gguf_tensor_at(g, i)->name.len);
   print(p, "\ntensors (%zu)\n", el_gguf_n_tensors(g));
   for (size_t i = 0; i < el_gguf_n_tensors(g); i++) {
     const el_tensor *t = el_gguf_tensor_at(g, i);
-    print(p, "  %-*s  %-4s  %12zu bytes  [", width, el_str_show(t->name, name, sizeof name),
+    print(p, "  %-*s  %-7s  %12zu bytes  [", width, el_str_show(t->name, name, sizeof name),
           el_type_get((uint32_t)t->type)->name, t->n_bytes);
     for (int d = 0; d < t->n_dims; d++) print(p, d ? ", %" PRId64 : "%" PRId64, t->ne[d]);
     print(p, "]\n");
@@ -117,11 +117,11 @@ static void print_tensors(printer *p, const el_gguf *g) {
   }
   if (el_gguf_n_tensors(g) == 0) return;
   print(p, "\ntotals\n");
-  for (uint32_t t = 0; t <= EL_TYPE_BF16; t++)
+  for (uint32_t t = 0; t < EL_N_TYPES; t++)
     if (totals[t].tensors)
-      print(p, "  %-4s  %6" PRIu64 " tensors  %14" PRIu64 " parameters  %14" PRIu64 " bytes\n", el_type_get(t)->name,
+      print(p, "  %-7s  %6" PRIu64 " tensors  %14" PRIu64 " parameters  %14" PRIu64 " bytes\n", el_type_get(t)->name,
             totals[t].tensors, totals[t].values, totals[t].bytes);
-  print(p, "  all   %6zu tensors  %14" PRIu64 " parameters\n", el_gguf_n_tensors(g), values);
+  print(p, "  all      %6zu tensors  %14" PRIu64 " parameters\n", el_gguf_n_tensors(g), values);
 }
 
 /* --- adapters */
@@ -206,7 +206,7 @@ static void print_safetensors(printer *p, const el_safetensors *s) {
   for (size_t i = 0; i < el_safetensors_n(s); i++) width = wider(width, strlen(el_safetensors_at(s, i)->name));
   for (size_t i = 0; i < el_safetensors_n(s); i++) {
     const el_st_tensor *t = el_safetensors_at(s, i);
-    print(p, "  %-*s  %-4s  %12zu bytes  [", width, el_str_show(view(t->name), name, sizeof name),
+    print(p, "  %-*s  %-7s  %12zu bytes  [", width, el_str_show(view(t->name), name, sizeof name),
           el_str_show(view(t->dtype_name), type, sizeof type), t->n_bytes);
     for (int d = 0; d < t->n_dims; d++) print(p, d ? ", %" PRId64 : "%" PRId64, t->shape[d]);
     print(p, "]\n");

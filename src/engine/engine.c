@@ -9,6 +9,7 @@
 #include "base/cpus.h"
 #include "base/error.h"
 #include "format/gguf.h"
+#include "model/losses.h"
 #include "tokenizer/tokenizer.h"
 
 const char *el_version(void) {
@@ -97,6 +98,7 @@ static el_status load(el_engine *e, const el_engine_options *o, el_error *err) {
   if (!status) status = el_tokenizer_from_gguf(g, &e->tokenizer, err);
   if (!status)
     status = el_model_load(g, e->kernels, e->threads, weights, o->progress, o->progress_user, &e->model, err);
+  if (!status) status = el_losses_log(g, weights, &e->log, err);
   el_gguf_close(g);
   if (status) return status;
   int n_vocab = el_model_hparams(e->model)->n_vocab;

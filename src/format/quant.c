@@ -6,19 +6,56 @@
 #include "format/quant.h"
 
 #include <assert.h>
-#include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 static const el_type_info types[] = {
-    [EL_TYPE_F32] = {"F32", 1, 4},       [EL_TYPE_F16] = {"F16", 1, 2},       [EL_TYPE_Q4_0] = {"Q4_0", 32, 18},
-    [EL_TYPE_Q4_1] = {"Q4_1", 32, 20},   [EL_TYPE_Q5_0] = {"Q5_0", 32, 22},   [EL_TYPE_Q5_1] = {"Q5_1", 32, 24},
-    [EL_TYPE_Q8_0] = {"Q8_0", 32, 34},   [EL_TYPE_Q2_K] = {"Q2_K", 256, 84},  [EL_TYPE_Q3_K] = {"Q3_K", 256, 110},
-    [EL_TYPE_Q4_K] = {"Q4_K", 256, 144}, [EL_TYPE_Q5_K] = {"Q5_K", 256, 176}, [EL_TYPE_Q6_K] = {"Q6_K", 256, 210},
+    [EL_TYPE_F32] = {"F32", 1, 4},
+    [EL_TYPE_F16] = {"F16", 1, 2},
+    [EL_TYPE_Q4_0] = {"Q4_0", 32, 18},
+    [EL_TYPE_Q4_1] = {"Q4_1", 32, 20},
+    [EL_TYPE_Q5_0] = {"Q5_0", 32, 22},
+    [EL_TYPE_Q5_1] = {"Q5_1", 32, 24},
+    [EL_TYPE_Q8_0] = {"Q8_0", 32, 34},
+    [EL_TYPE_Q2_K] = {"Q2_K", 256, 84},
+    [EL_TYPE_Q3_K] = {"Q3_K", 256, 110},
+    [EL_TYPE_Q4_K] = {"Q4_K", 256, 144},
+    [EL_TYPE_Q5_K] = {"Q5_K", 256, 176},
+    [EL_TYPE_Q6_K] = {"Q6_K", 256, 210},
+    [EL_TYPE_IQ2_XXS] = {"IQ2_XXS", 256, 66},
+    [EL_TYPE_IQ2_XS] = {"IQ2_XS", 256, 74},
+    [EL_TYPE_IQ3_XXS] = {"IQ3_XXS", 256, 98},
+    [EL_TYPE_IQ1_S] = {"IQ1_S", 256, 50},
+    [EL_TYPE_IQ4_NL] = {"IQ4_NL", 32, 18},
+    [EL_TYPE_IQ3_S] = {"IQ3_S", 256, 110},
+    [EL_TYPE_IQ2_S] = {"IQ2_S", 256, 82},
+    [EL_TYPE_IQ4_XS] = {"IQ4_XS", 256, 136},
+    [EL_TYPE_IQ1_M] = {"IQ1_M", 256, 56},
     [EL_TYPE_BF16] = {"BF16", 1, 2},
+    [EL_TYPE_TQ1_0] = {"TQ1_0", 256, 54},
+    [EL_TYPE_TQ2_0] = {"TQ2_0", 256, 66},
+    [EL_TYPE_MXFP4] = {"MXFP4", 32, 17},
+    [EL_TYPE_NVFP4] = {"NVFP4", 64, 36},
+    [EL_TYPE_Q1_0] = {"Q1_0", 128, 18},
+    [EL_TYPE_Q2_0] = {"Q2_0", 64, 18},
 };
+_Static_assert(sizeof types / sizeof types[0] == EL_N_TYPES, "the last type is the highest number");
 
 const el_type_info *el_type_get(uint32_t type) {
   return type < sizeof types / sizeof types[0] && types[type].name ? &types[type] : NULL;
+}
+
+const char *el_type_names(char *out, size_t size) {
+  size_t at = 0;
+  const char *last = NULL;
+  out[0] = 0;
+  for (uint32_t t = 0; t < EL_N_TYPES; t++) {
+    if (!types[t].name) continue;
+    if (last && at < size) at += (size_t)snprintf(out + at, size - at, "%s%s", at ? ", " : "", last);
+    last = types[t].name;
+  }
+  if (at < size) snprintf(out + at, size - at, " and %s", last);
+  return out;
 }
 
 static inline float bits_to_f32(uint32_t u) {
@@ -229,6 +266,18 @@ static void plain(el_type type, const uint8_t *b, float *y, int64_t n) {
     for (int64_t i = 0; i < n; i++) y[i] = el_bf16_to_f32(load_u16(b + 2 * i));
 }
 
+/* --- integers and scales: see quant_codes.c */
+
+static void from_codes(el_type type, int groups, const uint8_t *b, float *y) {
+  el_quant_group g[EL_QUANT_GROUPS];
+  el_quant_codes(type, b, g);
+  for (int j = 0; j < groups; j++)
+    for (int half = 0; half < 2; half++) {
+      float scale = g[j].unit * (float)g[j].mul[half];
+      for (int i = 16 * half; i < 16 * half + 16; i++) y[32 * j + i] = scale * (float)g[j].code[i];
+    }
+}
+
 void el_dequantize(el_type type, const void *src, float *dst, int64_t n) {
   static void (*const block_of[])(const uint8_t *, float *) = {
       [EL_TYPE_Q4_0] = q4_0, [EL_TYPE_Q4_1] = q4_1, [EL_TYPE_Q5_0] = q5_0, [EL_TYPE_Q5_1] = q5_1, [EL_TYPE_Q8_0] = q8_0,
@@ -241,5 +290,10 @@ void el_dequantize(el_type type, const void *src, float *dst, int64_t n) {
     return;
   }
   const uint8_t *b = src;
-  for (int64_t i = 0; i < n; i += info->block, b += info->block_bytes) block_of[type](b, dst + i);
+  bool codes = el_quant_has_codes(type);
+  for (int64_t i = 0; i < n; i += info->block, b += info->block_bytes)
+    if (codes)
+      from_codes(type, info->block / 32, b, dst + i);
+    else
+      block_of[type](b, dst + i);
 }

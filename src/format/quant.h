@@ -20,8 +20,25 @@ typedef enum el_type {
   EL_TYPE_Q4_K = 12,
   EL_TYPE_Q5_K = 13,
   EL_TYPE_Q6_K = 14,
-  EL_TYPE_BF16 = 30
+  EL_TYPE_IQ2_XXS = 16,
+  EL_TYPE_IQ2_XS = 17,
+  EL_TYPE_IQ3_XXS = 18,
+  EL_TYPE_IQ1_S = 19,
+  EL_TYPE_IQ4_NL = 20,
+  EL_TYPE_IQ3_S = 21,
+  EL_TYPE_IQ2_S = 22,
+  EL_TYPE_IQ4_XS = 23,
+  EL_TYPE_IQ1_M = 29,
+  EL_TYPE_BF16 = 30,
+  EL_TYPE_TQ1_0 = 34,
+  EL_TYPE_TQ2_0 = 35,
+  EL_TYPE_MXFP4 = 39,
+  EL_TYPE_NVFP4 = 40,
+  EL_TYPE_Q1_0 = 41,
+  EL_TYPE_Q2_0 = 42
 } el_type;
+
+enum { EL_N_TYPES = 43 }; /* numbers below this one; some are no type of ours */
 
 typedef struct el_type_info {
   const char *name; /* as GGUF tools print it: "Q4_K" */
@@ -32,11 +49,28 @@ typedef struct el_type_info {
 /* NULL: a type that is unknown or not supported. */
 const el_type_info *el_type_get(uint32_t type);
 
+/* The names of all supported types, "F32, F16, ... and Q2_0"; returns out. */
+const char *el_type_names(char *out, size_t size);
+
 /* src: n / block blocks (n is a multiple of the type's block), any alignment -> dst: [n] f32. */
 void el_dequantize(el_type type, const void *src, float *dst, int64_t n);
 
+/* 32 values of a type that has integers and scales: value i is unit * mul[i / 16] * code[i]. */
+typedef struct el_quant_group {
+  int8_t code[32];
+  float unit;
+  int mul[2]; /* of 16 values each; most types have one for 32, and both are it */
+} el_quant_group;
+
+enum { EL_QUANT_GROUPS = 8 }; /* of the largest block */
+
+/* Whether el_quant_codes knows the type. */
+bool el_quant_has_codes(el_type type);
+/* The groups of one block, at any address; out: [block / 32]. */
+void el_quant_codes(el_type type, const void *block, el_quant_group *out);
+
 float el_f16_to_f32(uint16_t h);
-uint16_t el_f32_to_f16(float f); /* round to nearest even; overflow gives infinity */
+uint16_t el_f32_to_f16(float f);                              /* round to nearest even; overflow gives infinity */
 void el_f32_to_f16_n(const float *src, uint16_t *dst, int n); /* the same for n values */
 float el_bf16_to_f32(uint16_t b);
 uint16_t el_f32_to_bf16(float f); /* round to nearest even */

@@ -211,4 +211,72 @@ static inline void el_groups_q6_k(const unsigned char *b, el_group *out) {
   el_groups_by_floats(EL_TYPE_Q6_K, b, out);
 }
 
+/* --- types of integers and scales (el_quant_codes) */
+
+/* Codes -8 to 7 with one scale: w = d * (code - 8). */
+static inline void el_group_q4_of_codes(const el_quant_group *q, el_group *out) {
+  unsigned char code[EL_GROUP / 2];
+  for (int i = 0; i < EL_GROUP / 2; i++)
+    code[i] = (unsigned char)((q->code[i] + 8) | (q->code[i + EL_GROUP / 2] + 8) << 4);
+  memcpy(out->word, code, sizeof code);
+  out->d = el_f32_to_f16(q->unit * (float)q->mul[0]);
+  out->m = 0;
+}
+
+/* IQ1_S: codes are 8 t + e with t of -1, 0 and 1, and e of -1 or 1 for all 32; so w = 8 d (t + 1) + (e - 8) d. */
+static inline void el_group_q4m_of_iq1_s(const el_quant_group *q, el_group *out) {
+  int e = (q->code[0] & 7) == 1 ? 1 : -1;
+  unsigned char code[EL_GROUP / 2];
+  for (int i = 0; i < EL_GROUP / 2; i++)
+    code[i] = (unsigned char)((q->code[i] - e + 8) >> 3 | (q->code[i + EL_GROUP / 2] - e + 8) >> 3 << 4);
+  memcpy(out->word, code, sizeof code);
+  float d = q->unit * (float)q->mul[0];
+  out->d = el_f32_to_f16(8 * d);
+  out->m = el_f32_to_f16((float)(e - 8) * d);
+}
+
+static inline int el_gcd(int a, int b) {
+  while (b) {
+    int r = a % b;
+    a = b;
+    b = r;
+  }
+  return a < 0 ? -a : a;
+}
+
+static inline int el_largest_code(const int8_t *code, int n) {
+  int top = 0;
+  for (int i = 0; i < n; i++) {
+    int a = code[i] < 0 ? -code[i] : code[i];
+    top = a > top ? a : top;
+  }
+  return top;
+}
+
+/* w = d * (code - 128). Where halves have scales of their own, codes become multiples of what the scales have in
+ * common, if those fit in 8 bits: then nothing is lost but what rounds d to F16. Otherwise the group is requantised. */
+static inline void el_group_q8_of_codes(const el_quant_group *q, el_group *out) {
+  int common = q->mul[0], times[2] = {1, 1};
+  if (q->mul[0] != q->mul[1]) {
+    common = el_gcd(q->mul[0], q->mul[1]);
+    bool fits = true;
+    for (int h = 0; h < 2; h++) {
+      times[h] = q->mul[h] / common;
+      fits = fits && times[h] < 128 && times[h] * el_largest_code(q->code + 16 * h, 16) < 128;
+    }
+    if (!fits) {
+      float x[EL_GROUP];
+      for (int i = 0; i < EL_GROUP; i++) x[i] = q->unit * (float)q->mul[i / 16] * (float)q->code[i];
+      el_group_from_floats(x, out);
+      return;
+    }
+  }
+  unsigned char code[EL_GROUP];
+  for (int h = 0; h < 2; h++)
+    for (int i = 16 * h; i < 16 * h + 16; i++) code[i] = (unsigned char)(q->code[i] * times[h] + 128);
+  memcpy(out->word, code, sizeof code);
+  out->d = el_f32_to_f16(q->unit * (float)common);
+  out->m = 0;
+}
+
 #endif

@@ -23,9 +23,9 @@ enum {
 /* ------------------------------------------------------------------ weights */
 
 typedef enum el_layout {
-  EL_LAYOUT_Q4,  /* w = d * (code - 8), 4-bit codes, d per row and group: Q4_0 */
-  EL_LAYOUT_Q4M, /* w = d * code + m: Q4_1, Q4_K */
-  EL_LAYOUT_Q8,  /* w = d * (code - 128), 8-bit codes: Q8_0, Q5_0; Q2_K, Q3_K and Q6_K requantised */
+  EL_LAYOUT_Q4,  /* w = d * (code - 8), 4-bit codes, d per row and group: Q4_0, and types of up to four values */
+  EL_LAYOUT_Q4M, /* w = d * code + m: Q4_1, Q4_K, IQ1_S */
+  EL_LAYOUT_Q8,  /* w = d * (code - 128), 8-bit codes: all else; README.md says what is exact and what is requantised */
   EL_LAYOUT_Q8M, /* w = d * code + m, codes 0 to 31 in 8 bits: Q5_1, Q5_K */
   EL_LAYOUT_F16,
   EL_LAYOUT_BF16
@@ -89,6 +89,18 @@ void el_pack_rows(el_packed *w, int row, int n_rows, const float *src);
 void el_packed_clear(el_packed *w);
 /* One row as F32: dst: [cols]. */
 void el_packed_get_row(const el_packed *w, int row, float *dst);
+
+/* Whether a layout holds less than a type has: its weights are requantised, all or some. */
+bool el_packing_loses(el_type type, el_layout layout);
+/* Sums of squares over weights: of what packing changed them by, and of themselves. */
+typedef struct el_pack_loss {
+  double error, size;
+} el_pack_loss;
+/* Adds rows [row, row + n_rows) of a packed matrix; src: them in the file; scratch: [2 * cols]. */
+void el_pack_measure(const el_packed *w, el_type type, const void *src, int row, int n_rows, float *scratch,
+                     el_pack_loss *sum);
+/* The root of error / size. */
+double el_pack_relative(const el_pack_loss *sum);
 
 /* -------------------------------------------------------------- activations */
 

@@ -68,7 +68,12 @@ el_layout el_layout_for(el_type type, const void *data, int64_t n, el_weights we
     return EL_LAYOUT_Q8;
   if (weights == EL_WEIGHTS_F16 && type != EL_TYPE_BF16 && type != EL_TYPE_F32) return EL_LAYOUT_F16;
   switch (type) {
-    case EL_TYPE_Q4_0: return EL_LAYOUT_Q4;
+    case EL_TYPE_Q4_0:
+    case EL_TYPE_TQ1_0:
+    case EL_TYPE_TQ2_0:
+    case EL_TYPE_Q1_0:
+    case EL_TYPE_Q2_0: return EL_LAYOUT_Q4;
+    case EL_TYPE_IQ1_S:
     case EL_TYPE_Q4_1:
     case EL_TYPE_Q4_K: return EL_LAYOUT_Q4M;
     case EL_TYPE_Q5_1:
@@ -117,6 +122,31 @@ INLINE void pack_tile_groups(const el_packed *w, el_layout layout, unsigned char
       el_group c[EL_BLOCK_GROUPS];
       decode(src + (size_t)r * row_bytes, c);
       for (int j = 0; j < block_groups; j++) put_group(w, layout, tile, r, g + j, &c[j]);
+    }
+}
+
+/* Types of integers and scales. Decoding a block costs more than placing its groups, so that one loop does for all. */
+static void pack_tile_codes(const el_packed *w, unsigned char *tile, el_type type, const unsigned char *src,
+                            size_t row_bytes, int n_rows) {
+  const el_type_info *info = el_type_get(type);
+  int groups = info->block / EL_GROUP;
+  for (int g = 0; g < w->n_groups; g += groups, src += info->block_bytes)
+    for (int r = 0; r < n_rows; r++) {
+      el_quant_group q[EL_QUANT_GROUPS];
+      el_quant_codes(type, src + (size_t)r * row_bytes, q);
+      for (int j = 0; j < groups; j++) {
+        el_group c;
+        if (w->layout == EL_LAYOUT_Q4) {
+          el_group_q4_of_codes(&q[j], &c);
+          put_group(w, EL_LAYOUT_Q4, tile, r, g + j, &c);
+        } else if (w->layout == EL_LAYOUT_Q4M) {
+          el_group_q4m_of_iq1_s(&q[j], &c);
+          put_group(w, EL_LAYOUT_Q4M, tile, r, g + j, &c);
+        } else {
+          el_group_q8_of_codes(&q[j], &c);
+          put_group(w, EL_LAYOUT_Q8, tile, r, g + j, &c);
+        }
+      }
     }
 }
 
@@ -185,7 +215,10 @@ static void pack_tile(const el_packed *w, unsigned char *tile, el_type type, con
     GROUPS(EL_TYPE_Q4_K, EL_LAYOUT_Q4M, el_groups_q4_k, 8, 144);
     GROUPS(EL_TYPE_Q5_K, EL_LAYOUT_Q8M, el_groups_q5_k, 8, 176);
     GROUPS(EL_TYPE_Q6_K, EL_LAYOUT_Q8, el_groups_q6_k, 8, 210);
-    default: pack_tile_from_floats(w, tile, type, src, row_bytes, n_rows);
+    case EL_TYPE_F32:
+    case EL_TYPE_F16:
+    case EL_TYPE_BF16: pack_tile_from_floats(w, tile, type, src, row_bytes, n_rows); return;
+    default: pack_tile_codes(w, tile, type, src, row_bytes, n_rows);
   }
 #undef GROUPS
 }

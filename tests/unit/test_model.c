@@ -4,7 +4,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/buf.h"
 #include "fixture.h"
+#include "model/losses.h"
 #include "model/weights.h"
 
 typedef struct bytes {
@@ -155,6 +157,48 @@ static void progress_grows_to_the_size_of_the_matrices(void **state) {
   if (getenv("EDGELORA_MODEL")) check_progress(getenv("EDGELORA_MODEL"));
 }
 
+static void keep_line(void *user, el_log_level level, const char *line) {
+  el_buf *all = user;
+  assert_int_equal(level, EL_LOG_INFO);
+  assert_true(el_buf_append(all, line, strlen(line)) && el_buf_append(all, "\n", 1));
+}
+
+/* What loading `name` says about precision. */
+static el_buf losses_of(const char *name, el_weights weights) {
+  char path[512];
+  el_gguf *g = NULL;
+  el_buf lines = {0};
+  el_error err = {0};
+  test_path(path, sizeof path, name);
+  assert_int_equal(el_gguf_open(path, &g, &err), EL_OK);
+  assert_int_equal(el_losses_log(g, weights, &(el_log){keep_line, &lines}, &err), EL_OK);
+  el_gguf_close(g);
+  assert_true(el_buf_append(&lines, "", 1));
+  return lines;
+}
+
+static void what_is_requantised_is_told_with_its_error(void **state) {
+  static const struct {
+    const char *name;
+    el_weights weights;
+    const char *line; /* NULL: nothing is lost */
+  } cases[] = {
+      {"golden/tiny/q6_k.gguf", EL_WEIGHTS_KEEP, "8 tensors of Q6_K are held in 8 bits (q8): relative error 0."},
+      {"golden/tiny/q2_k.gguf", EL_WEIGHTS_KEEP, "tensors of Q2_K are held in 8 bits (q8): relative error 0."},
+      {"golden/tiny/f16.gguf", EL_WEIGHTS_Q8, "tensors of F16 are held in 8 bits (q8): relative error 0."},
+      {"golden/tiny/f16.gguf", EL_WEIGHTS_KEEP, NULL},
+      {"golden/tiny/q8_0.gguf", EL_WEIGHTS_KEEP, NULL},
+      {"golden/tiny/q4_k.gguf", EL_WEIGHTS_KEEP, NULL},
+      {"golden/tiny/q6_k.gguf", EL_WEIGHTS_F16, NULL}};
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    el_buf lines = losses_of(cases[i].name, cases[i].weights);
+    if (cases[i].line && !strstr(lines.data, cases[i].line)) fail_msg("\"%s\" lacks \"%s\"", lines.data, cases[i].line);
+    if (!cases[i].line) assert_string_equal(lines.data, "");
+    if (cases[i].line) assert_null(strstr(lines.data, "error 0.00%"));
+    el_buf_free(&lines);
+  }
+}
+
 typedef struct meddler {
   char path[32];
   bool truncates, has; /* has: a piece was packed that is not the last */
@@ -274,6 +318,7 @@ int main(void) {
       cmocka_unit_test(what_is_not_supported_or_wrong_is_named),
       cmocka_unit_test(no_damaged_byte_of_the_header_crashes),
       cmocka_unit_test(progress_grows_to_the_size_of_the_matrices),
+      cmocka_unit_test(what_is_requantised_is_told_with_its_error),
       cmocka_unit_test(a_file_that_changes_while_it_is_packed_is_an_error),
       cmocka_unit_test(every_matrix_is_packed_whole),
       cmocka_unit_test(resident_memory_ends_at_the_packed_size),

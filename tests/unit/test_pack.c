@@ -4,10 +4,12 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
+#include <jansson.h>
 
 #include "kernels/kernels.h"
 
@@ -53,6 +55,33 @@ static weight requantised(const float *row, int i, int n) {
   return w;
 }
 
+static int common_divisor(int a, int b) {
+  return b == 0 ? abs(a) : common_divisor(b, a % b);
+}
+
+/* Weight l of a group whose values are integers times scales; values: the 32 as floats. */
+static weight weight_of_codes(el_type type, const el_quant_group *q, const float *values, int l) {
+  int code = q->code[l], *a = (int[]){q->mul[0], q->mul[1]};
+  float d = q->unit * (float)a[0];
+  switch (type) {
+    case EL_TYPE_TQ1_0:
+    case EL_TYPE_TQ2_0:
+    case EL_TYPE_Q1_0:
+    case EL_TYPE_Q2_0: return (weight){code + 8, el_f32_to_f16(d), 0};
+    case EL_TYPE_IQ1_S: { /* a whole number and an eighth, more or less, of eight d */
+      int whole = (int)lrint(code / 8.0), eighth = code - 8 * whole;
+      return (weight){whole + 1, el_f32_to_f16(8 * d), el_f32_to_f16(d * (float)(eighth - 8))};
+    }
+    default: break;
+  }
+  if (a[0] == a[1]) return (weight){code + 128, el_f32_to_f16(d), 0};
+  int common = common_divisor(a[0], a[1]);
+  for (int i = 0; i < 32; i++)
+    if (abs(q->code[i]) * (int64_t)abs(a[i / 16] / common) > 127 || abs(a[i / 16] / common) > 127)
+      return requantised(values, l, 32);
+  return (weight){code * (a[l / 16] / common) + 128, el_f32_to_f16(q->unit * (float)common), 0};
+}
+
 /* Weight i of a row in `type`; values: the row dequantised. */
 static weight weight_of(el_type type, const unsigned char *row, const float *values, int i, int n) {
   const el_type_info *info = el_type_get(type);
@@ -72,8 +101,12 @@ static weight weight_of(el_type type, const unsigned char *row, const float *val
       if (type == EL_TYPE_Q5_K) code += 16 * (b[16 + l] >> j & 1);
       return (weight){code, el_f32_to_f16(f16_at(b) * (float)scale), el_f32_to_f16(-f16_at(b + 2) * (float)min)};
     }
-    default: return requantised(values, i, n);
+    default: break;
   }
+  if (!el_quant_has_codes(type)) return requantised(values, i, n);
+  el_quant_group q[EL_QUANT_GROUPS];
+  el_quant_codes(type, b, q);
+  return weight_of_codes(type, &q[j], values + i / 32 * 32, l);
 }
 
 static void put_u16(unsigned char *p, uint16_t v) {
@@ -166,9 +199,11 @@ static void check(el_type type, el_weights weights, int rows, int cols, int tile
 }
 
 static void every_type_is_packed_byte_for_byte_as_defined(void **state) {
-  static const el_type types[] = {EL_TYPE_Q4_0, EL_TYPE_Q4_1, EL_TYPE_Q5_0, EL_TYPE_Q5_1, EL_TYPE_Q8_0,
-                                  EL_TYPE_Q2_K, EL_TYPE_Q3_K, EL_TYPE_Q4_K, EL_TYPE_Q5_K, EL_TYPE_Q6_K,
-                                  EL_TYPE_F16,  EL_TYPE_BF16, EL_TYPE_F32};
+  static const el_type types[] = {
+      EL_TYPE_Q4_0,   EL_TYPE_Q4_1,  EL_TYPE_Q5_0,    EL_TYPE_Q5_1,  EL_TYPE_Q8_0,  EL_TYPE_Q2_K,  EL_TYPE_Q3_K,
+      EL_TYPE_Q4_K,   EL_TYPE_Q5_K,  EL_TYPE_Q6_K,    EL_TYPE_F16,   EL_TYPE_BF16,  EL_TYPE_F32,   EL_TYPE_IQ2_XXS,
+      EL_TYPE_IQ2_XS, EL_TYPE_IQ2_S, EL_TYPE_IQ3_XXS, EL_TYPE_IQ3_S, EL_TYPE_IQ1_S, EL_TYPE_IQ1_M, EL_TYPE_IQ4_NL,
+      EL_TYPE_IQ4_XS, EL_TYPE_TQ1_0, EL_TYPE_TQ2_0,   EL_TYPE_Q1_0,  EL_TYPE_Q2_0,  EL_TYPE_MXFP4, EL_TYPE_NVFP4};
   static const int rows[] = {1, 8, 13, 37}, blocks[] = {1, 3}, any_cols[] = {1, 20, 45, 96, 300};
   for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
     int block = el_type_get(types[t])->block;
@@ -183,6 +218,52 @@ static void every_type_is_packed_byte_for_byte_as_defined(void **state) {
               for (size_t c = 0; c < sizeof blocks / sizeof *blocks; c++)
                 check(types[t], weights, rows[r], blocks[c] * block, tile, any_bits);
   }
+}
+
+/* Blocks that ggml quantised, of 512 values from a normal distribution: what types keep, and what they lose. */
+static void types_are_packed_without_loss_or_say_so(void **state) {
+  char path[512];
+  json_error_t e;
+  snprintf(path, sizeof path, "%s/golden/dequant.json", getenv("EL_TEST_DATA"));
+  json_t *root = json_load_file(path, 0, &e), *entry;
+  if (!root) fail_msg("%s: %s", path, e.text);
+  size_t index, seen = 0;
+  json_array_foreach(json_object_get(root, "quantised"), index, entry) {
+    el_type type = (el_type)json_integer_value(json_object_get(entry, "ggml_type"));
+    int cols = (int)json_integer_value(json_object_get(entry, "values"));
+    const char *hex = json_string_value(json_object_get(entry, "bytes"));
+    size_t n = strlen(hex) / 2;
+    unsigned char *src = malloc(n);
+    for (size_t i = 0; i < n; i++) {
+      unsigned v;
+      assert_int_equal(sscanf(hex + 2 * i, "%2x", &v), 1);
+      src[i] = (unsigned char)v;
+    }
+    el_packed w;
+    el_layout layout = el_layout_for(type, src, cols, EL_WEIGHTS_KEEP);
+    el_packed_init(&w, layout, 1, cols, 8);
+    assert_int_equal(posix_memalign((void **)&w.data, 64, el_packed_bytes(&w)), 0);
+    el_pack_tiles(&w, type, src, 0, w.n_tiles);
+    float *scratch = malloc(sizeof(float) * 2 * (size_t)cols);
+    el_pack_loss loss = {0};
+    el_pack_measure(&w, type, src, 0, 1, scratch, &loss);
+    double error = el_pack_relative(&loss);
+    bool loses = el_packing_loses(type, layout);
+    print_message("%-8s %-4s %.4f%%\n", el_type_get(type)->name, el_layout_name(layout), 100 * error);
+    /* Scales and minimums that are products are rounded to F16, by 2^-12 at most. Where there is a minimum, weights are
+     * differences of two that are larger. */
+    bool mins = layout == EL_LAYOUT_Q4M || layout == EL_LAYOUT_Q8M;
+    assert_true(error <= (loses ? 0.007 : mins ? 0x1p-10 : 0x1p-12));
+    assert_true(loss.size > 0.5 * 0.05 * 0.05 * 512);
+    free(scratch);
+    free(w.data);
+    free(src);
+    seen++;
+  }
+  json_decref(root);
+  size_t known = 0;
+  for (uint32_t t = 0; t < EL_N_TYPES; t++) known += el_type_get(t) && el_type_get(t)->block > 1;
+  assert_int_equal(seen, known);
 }
 
 /* LoRA matrices are packed a few rows at a time. */
@@ -275,6 +356,7 @@ static void rows_in_4_bits_are_near_the_floats_and_take_no_more_room_than_their_
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(every_type_is_packed_byte_for_byte_as_defined),
+      cmocka_unit_test(types_are_packed_without_loss_or_say_so),
       cmocka_unit_test(rows_of_floats_are_packed_as_the_whole_matrix_is),
       cmocka_unit_test(rows_in_4_bits_are_near_the_floats_and_take_no_more_room_than_their_columns),
   };

@@ -120,10 +120,50 @@ static void every_f16_has_its_value(void **state) {
 }
 
 static void unknown_types_have_no_info(void **state) {
-  assert_null(el_type_get(4));  /* once Q4_2 */
-  assert_null(el_type_get(20)); /* IQ4_NL */
+  assert_null(el_type_get(4)); /* once Q4_2 */
+  assert_null(el_type_get(9)); /* Q8_1 */
   assert_null(el_type_get(31));
+  assert_null(el_type_get(EL_N_TYPES));
   assert_null(el_type_get(UINT32_MAX));
+}
+
+static void every_name_is_in_the_list_of_types(void **state) {
+  char names[300], cut[20], word[32];
+  el_type_names(names, sizeof names);
+  assert_true(!strncmp(names, "F32, F16, Q4_0, ", 16));
+  size_t n = strlen(names);
+  assert_string_equal(names + n - strlen(", Q1_0 and Q2_0"), ", Q1_0 and Q2_0");
+  for (uint32_t t = 0; t < EL_N_TYPES; t++) {
+    if (!el_type_get(t)) continue;
+    snprintf(word, sizeof word, "%s", el_type_get(t)->name);
+    assert_contains(names, word);
+  }
+  el_type_names(cut, sizeof cut);
+  assert_int_equal(strlen(cut), sizeof cut - 1);
+}
+
+/* Packing keeps these, so they are as good as the floats. */
+static void codes_times_scales_are_the_floats(void **state) {
+  for (uint32_t t = 0; t < EL_N_TYPES; t++) {
+    if (!el_type_get(t) || !el_quant_has_codes(t)) continue;
+    const el_type_info *info = el_type_get(t);
+    assert_true(info->block % 32 == 0 && info->block <= 32 * EL_QUANT_GROUPS);
+    unsigned char block[256];
+    uint32_t seed = t + 1;
+    for (int round = 0; round < 100; round++) {
+      for (int i = 0; i < info->block_bytes; i++)
+        block[i] = (unsigned char)((seed = seed * 1664525u + 1013904223u) >> 24);
+      el_quant_group g[EL_QUANT_GROUPS];
+      float y[256];
+      el_quant_codes(t, block, g);
+      el_dequantize(t, block, y, info->block);
+      for (int i = 0; i < info->block; i++) {
+        const el_quant_group *q = &g[i / 32];
+        float want = (float)((double)q->unit * q->mul[i % 32 / 16] * q->code[i % 32]);
+        assert_true(isnan(want) ? isnan(y[i]) : want == y[i]);
+      }
+    }
+  }
 }
 
 int main(void) {
@@ -134,6 +174,8 @@ int main(void) {
       cmocka_unit_test(every_f16_has_its_value),
       cmocka_unit_test(every_f16_and_bf16_survives_the_round_trip),
       cmocka_unit_test(unknown_types_have_no_info),
+      cmocka_unit_test(every_name_is_in_the_list_of_types),
+      cmocka_unit_test(codes_times_scales_are_the_floats),
   };
   return cmocka_run_group_tests_name("quant", tests, NULL, NULL);
 }
