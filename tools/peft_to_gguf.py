@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Converts a LoRA adapter from PEFT's folder format to a GGUF LoRA file, as llama.cpp reads it.
 
-GGUF models of the llama architecture keep the rows of the q and k projections in an order of their own
+GGUF models of llama and its kin keep the rows of the q and k projections in an order of their own
 (rotary pairs side by side), so the B matrices of those two are reordered the same way; this needs
-the base model's head counts, read from its GGUF. PEFT's scale, lora_alpha / r (or lora_alpha / sqrt(r) with
+the base model's architecture and head counts, read from its GGUF. PEFT's scale, lora_alpha / r (or lora_alpha / sqrt(r) with
 rsLoRA), becomes the file's adapter.lora.alpha; where alpha_pattern or rank_pattern give a module another
 scale, the difference goes into its B.
 
@@ -30,7 +30,13 @@ MODULES = {
     "mlp.gate_proj": "ffn_gate",
     "mlp.up_proj": "ffn_up",
     "mlp.down_proj": "ffn_down",
+    # phi3 joins q, k and v, and gate and up; its file calls the latter ffn_up.
+    "self_attn.qkv_proj": "attn_qkv",
+    "mlp.gate_up_proj": "ffn_up",
 }
+# Architectures whose rows of q and k are reordered, and others.
+REORDERED = {"llama", "mistral3", "granite", "granitemoe", "smollm3"}
+AS_THEY_ARE = {"qwen2", "qwen3", "qwen3moe", "gemma2", "gemma3", "gemma4", "phi3", "olmo2", "gpt-oss"}
 KEY = re.compile(r"(?:base_model\.model\.)?(?:model\.)?layers\.(\d+)\.([a-z_]+\.[a-z_]+)\.lora_([AB])(?:\.[^.]+)?\.weight$")
 
 
@@ -100,6 +106,8 @@ def convert(folder, base, out, kind):
     if config.get("bias", "none") != "none" or config.get("modules_to_save"):
         raise Refused("biases and whole modules are not part of a GGUF LoRA")
     arch, heads, kv_heads = base_shape(base)
+    if arch not in REORDERED | AS_THEY_ARE:
+        raise Refused(f"{base} is of architecture {arch}, whose order of rows is not known here")
     pairs = collect(read_safetensors(folder / "adapter_model.safetensors"))
 
     root = math.sqrt if config.get("use_rslora") else float
@@ -118,9 +126,9 @@ def convert(folder, base, out, kind):
         full = f"model.layers.{layer}.{module}"
         wanted = pattern_value(config.get("alpha_pattern"), full, alpha) / root(r)
         b = b * np.float32(wanted / (file_alpha / r))
-        if module == "self_attn.q_proj":
+        if module == "self_attn.q_proj" and arch in REORDERED:
             b = permute(b, heads)
-        elif module == "self_attn.k_proj":
+        elif module == "self_attn.k_proj" and arch in REORDERED:
             b = permute(b, kv_heads)
         name = f"blk.{layer}.{MODULES[module]}.weight"
         dtype = np.float16 if kind == "f16" else np.float32

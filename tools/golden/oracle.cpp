@@ -5,9 +5,11 @@
 // It is compiled against the peer's headers by tools/golden/common.py; nothing of the peer is copied here.
 //
 // A job:    {"text": "...", "special": false} or {"ids": [...]}, and
-//           "n": greedy tokens (default 0), "top": logits to list (default 20), "full": list all logits
+//           "n": greedy tokens (default 0), "top": logits to list (default 20), "full": list all logits;
+//           or "each": true, which asks for the logits after each of the tokens and nothing else
 // An answer: {"ids": prompt ids, "out": greedy ids, "steps": [[id1, logit1, id2, logit2], ...],
-//            "top": [[id, logit], ...] after the prompt, "mean", "std": over all logits after the prompt}
+//            "top": [[id, logit], ...] after the prompt, "mean", "std": over all logits after the prompt},
+//            or {"each": [[logit, ...], ...]}
 // Greedy generation stops after an end-of-generation token, which is then the last of "out".
 
 #include <llama.h>
@@ -101,6 +103,29 @@ static const float *decode(llama_context *ctx, std::vector<llama_token> ids)
     return llama_get_logits_ith(ctx, -1);
 }
 
+static json each(llama_context *ctx, const llama_vocab *vocab, const std::vector<llama_token> &ids)
+{
+    llama_memory_clear(llama_get_memory(ctx), true);
+    llama_batch batch = llama_batch_init(ids.size(), 0, 1);
+    for (size_t i = 0; i < ids.size(); i++) {
+        batch.token[i] = ids[i];
+        batch.pos[i] = i;
+        batch.n_seq_id[i] = 1;
+        batch.seq_id[i][0] = 0;
+        batch.logits[i] = true;
+    }
+    batch.n_tokens = ids.size();
+    const int failed = llama_decode(ctx, batch);
+    llama_batch_free(batch);
+    if (failed) throw fail("llama_decode failed");
+    json rows = json::array();
+    for (size_t i = 0; i < ids.size(); i++) {
+        const float *logits = llama_get_logits_ith(ctx, i);
+        rows.push_back(std::vector<float>(logits, logits + llama_vocab_n_tokens(vocab)));
+    }
+    return {{"each", rows}};
+}
+
 static json answer(llama_context *ctx, const llama_vocab *vocab, const std::vector<llama_token> &ids, const json &job)
 {
     const int n_vocab = llama_vocab_n_tokens(vocab);
@@ -165,7 +190,10 @@ static void run(const options &o)
         const json job = json::parse(line);
         const auto ids = job.contains("ids") ? job["ids"].get<std::vector<llama_token>>()
                                              : tokenize(vocab, job["text"], job.value("special", false));
-        std::cout << (o.tokenize ? json{{"ids", ids}} : answer(ctx, vocab, ids, job)).dump() << '\n';
+        const json a = o.tokenize                 ? json{{"ids", ids}}
+                       : job.value("each", false) ? each(ctx, vocab, ids)
+                                                  : answer(ctx, vocab, ids, job);
+        std::cout << a.dump() << '\n';
     }
     llama_free(ctx);
     llama_model_free(model);

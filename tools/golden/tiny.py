@@ -45,7 +45,7 @@ def dequantized(model):
     out = common.WORK / "tiny" / (model.stem + "-f32.gguf")
     out.parent.mkdir(parents=True, exist_ok=True)
     reader = gguf.GGUFReader(model)
-    writer = gguf.GGUFWriter(out, "llama")
+    writer = gguf.GGUFWriter(out, reader.get_field("general.architecture").contents())
     for key, field in reader.fields.items():
         if key.startswith("GGUF.") or key in ("general.architecture", "general.file_type"):
             continue
