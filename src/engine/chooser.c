@@ -58,7 +58,7 @@ el_status el_chooser_open(el_engine *e, const el_engine_options *o, el_error *er
   c->top_k = o->router_top_k ? o->router_top_k : c->router->top_k;
   c->margin = o->router_margin >= 0 ? o->router_margin : c->router->margin;
   const el_features *f = &c->router->features;
-  if ((status = el_step_taps(e->step, f->taps, f->n_taps, err))) return el_fail_prefix(err, path);
+  if ((status = el_step_taps(e->step, f->taps, f->n_taps, err))) return el_fail_prefix(err, "%s", path);
   e->scheduler.state_floats = (size_t)f->n_taps * (size_t)f->n_embd;
   el_logf(&e->log, EL_LOG_INFO, "router: reads the first %d tokens of a prompt through %d of %d layers; %s",
           f->max_tokens, f->taps[f->n_taps - 1], h->n_layers, path);

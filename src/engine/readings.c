@@ -301,7 +301,7 @@ static el_status read_examples(el_engine *e, const char *adapter, reading *r, ch
   for (int i = 0; i < file.n && !status; i++) {
     wait_until(r, IN_FLIGHT - 1);
     status = submit(e, file.prompts[i], r, err);
-    if (status) el_fail_prefix(err, *path);
+    if (status) el_fail_prefix(err, "%s", *path);
   }
   wait_until(r, 0);
   el_examples_read_free(&file);

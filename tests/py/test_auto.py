@@ -1,7 +1,9 @@
 """`auto` from end to end: the demo router, the demo adapters and the default model, over HTTP and on the command line."""
 
 import json
+import shutil
 import subprocess
+import time
 
 import openai
 import pytest
@@ -94,3 +96,19 @@ def test_a_router_for_another_model_is_refused(tmp_path):
     failed = subprocess.run([BINARY, "run", "-m", tiny, "--router", ROUTER, "-a", "auto", "-p", "x"], capture_output=True, text=True, timeout=60)
     assert failed.returncode != 0
     assert "demo.gguf" in failed.stderr and "fingerprint" in failed.stderr
+
+
+def test_a_folders_name_is_never_taken_for_a_format(tmp_path):
+    """Examples that cannot be read are told of with the folder's path, which says anything that its owner likes."""
+    folder = tmp_path / "%s%n%s%n%s%n"
+    shutil.copytree(ROOT / "adapters" / "sql", folder)
+    (folder / "examples.jsonl").write_text(json.dumps({"prompt": "\4"}) + "\n")  # a byte that the vocabulary lacks
+    s = Server([BINARY, "serve", "-m", MODEL, "--adapters", tmp_path, "--router", ROUTER, "--port", "0"])
+    try:
+        begin = time.monotonic()
+        while not any("examples are not used" in line for line in s.log) and s.process.poll() is None and time.monotonic() - begin < 60:
+            time.sleep(0.02)
+        assert any(f"{folder}/examples.jsonl: the model's vocabulary" in line for line in s.log), s.log[-5:]
+        assert s.completion(prompt="a", max_tokens=1).status_code == 200
+    finally:
+        assert s.stop() == 0
