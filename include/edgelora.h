@@ -137,7 +137,7 @@ typedef struct el_engine_options {
   const char *cache_policy; /* which adapters stay in memory: "frequency", "s3-fifo", "lru"; "none", to compare with: an
                            * adapter leaves when no request that runs or waits wants it. NULL: "frequency" */
   bool prefix_cache;      /* keep what was computed for the beginning of a request, for others with the same adapter
-                           * that begin alike; answers are the same with and without; default true */
+                           * and prefix_domain that begin alike; answers are the same with and without; default true */
   bool prefault;          /* take the pool's memory from the system at once and keep it, so that no step waits for the
                            * system to find and clear pages; false: as it is used, and given back when nobody has it */
   const char *cache_dir;  /* a folder for what is learnt about adapter files, made when it is missing; safe to delete at
@@ -364,6 +364,10 @@ typedef struct el_request {
   bool logprobs;
   int top_logprobs; /* 0 to 20 alternatives a token */
   bool prompt_logprobs;
+  /* Whose prefixes it may find in the prefix cache, and who may find its own: those with the same number. Requests of
+   * different tenants get different ones, or a tenant could tell by cached_tokens, or by the time to the first token,
+   * what another has asked. Default 0: all that say nothing share theirs. */
+  uint64_t prefix_domain;
   el_event_fn on_event; /* NULL: events queue up and are taken with el_next_event */
   void *user;
 } el_request;

@@ -47,8 +47,12 @@ static void make_used(el_prefix *p, uint32_t page) {
 
 /* ------------------------------------------------------------------ the tree */
 
-static uint32_t bucket_of(const el_prefix *p, const el_entry *owner, uint32_t parent, const int32_t *tokens) {
-  uint64_t h = (uint64_t)(uintptr_t)owner ^ (uint64_t)parent << 32;
+static bool same_owner(el_prefix_owner a, el_prefix_owner b) {
+  return a.adapter == b.adapter && a.domain == b.domain;
+}
+
+static uint32_t bucket_of(const el_prefix *p, el_prefix_owner owner, uint32_t parent, const int32_t *tokens) {
+  uint64_t h = ((uint64_t)(uintptr_t)owner.adapter ^ (uint64_t)parent << 32) + owner.domain * 0xd6e8feb86659fd93u;
   for (int i = 0; i < EL_PAGE_TOKENS; i++) {
     h = (h ^ (uint32_t)tokens[i]) * 0x9e3779b97f4a7c15u;
     h ^= h >> 29;
@@ -56,11 +60,12 @@ static uint32_t bucket_of(const el_prefix *p, const el_entry *owner, uint32_t pa
   return (uint32_t)(h >> 24) & p->mask;
 }
 
-uint32_t el_prefix_find(const el_prefix *p, const el_entry *owner, uint32_t parent, const int32_t *tokens) {
+uint32_t el_prefix_find(const el_prefix *p, el_prefix_owner owner, uint32_t parent, const int32_t *tokens) {
   if (!p->on) return EL_NO_PAGE;
   for (uint32_t i = p->buckets[bucket_of(p, owner, parent, tokens)]; i; i = p->pages[i - 1].hash_next) {
     const el_prefix_page *at = &p->pages[i - 1];
-    if (at->owner == owner && at->parent == parent && !memcmp(at->tokens, tokens, sizeof at->tokens)) return i - 1;
+    if (same_owner(at->owner, owner) && at->parent == parent && !memcmp(at->tokens, tokens, sizeof at->tokens))
+      return i - 1;
   }
   return EL_NO_PAGE;
 }
@@ -73,7 +78,7 @@ static void drop(el_prefix *p, uint32_t page) {
   while (*link != page + 1) link = &p->pages[*link - 1].hash_next;
   *link = at->hash_next;
   if (at->parent != EL_NO_PAGE) p->pages[at->parent].n_children--;
-  if (at->owner) at->owner->n_prefix_pages--;
+  if (at->owner.adapter) at->owner.adapter->n_prefix_pages--;
   at->cached = false;
   p->n_cached--;
   make_used(p, page);
@@ -86,9 +91,10 @@ void el_prefix_use(el_prefix *p, uint32_t page) {
   if (!at->refs++) make_used(p, page);
 }
 
-uint32_t el_prefix_insert(el_prefix *p, el_entry *owner, uint32_t parent, const int32_t *tokens, uint32_t page) {
+uint32_t el_prefix_insert(el_prefix *p, el_prefix_owner owner, uint32_t parent, const int32_t *tokens, uint32_t page) {
   assert(p->on && p->pages[page].refs == 1 && !p->pages[page].cached);
-  assert(parent == EL_NO_PAGE || (p->pages[parent].cached && p->pages[parent].refs && p->pages[parent].owner == owner));
+  assert(parent == EL_NO_PAGE ||
+         (p->pages[parent].cached && p->pages[parent].refs && same_owner(p->pages[parent].owner, owner)));
   uint32_t twin = el_prefix_find(p, owner, parent, tokens);
   if (twin != EL_NO_PAGE) {
     el_prefix_use(p, twin);
@@ -101,7 +107,7 @@ uint32_t el_prefix_insert(el_prefix *p, el_entry *owner, uint32_t parent, const 
   memcpy(at->tokens, tokens, sizeof at->tokens);
   *bucket = page + 1;
   if (parent != EL_NO_PAGE) p->pages[parent].n_children++;
-  if (owner) owner->n_prefix_pages++;
+  if (owner.adapter) owner.adapter->n_prefix_pages++;
   p->n_cached++;
   return page;
 }
@@ -136,10 +142,10 @@ void el_prefix_evict(el_prefix *p) {
   drop(p, p->oldest);
 }
 
-void el_prefix_purge(el_prefix *p, el_entry *owner) {
-  for (uint32_t page = p->oldest, newer; owner->n_prefix_pages; page = newer) {
+void el_prefix_purge(el_prefix *p, el_entry *adapter) {
+  for (uint32_t page = p->oldest, newer; adapter->n_prefix_pages; page = newer) {
     assert(page != EL_NO_PAGE); /* all of them are idle */
     newer = p->pages[page].newer;
-    if (p->pages[page].owner == owner) drop(p, page);
+    if (p->pages[page].owner.adapter == adapter) drop(p, page);
   }
 }

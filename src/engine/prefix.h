@@ -6,10 +6,12 @@
  * with the same adapter. Never with another one: an adapter changes the keys and values of every layer but the first's
  * inputs, so what the base computed serves requests of the base, and what an adapter computed serves that adapter.
  *
- * Pages form a tree: the key of one is (adapter, the page before it, its tokens). The page before it is itself in the
- * tree, so that 16 tokens compared are the whole prefix compared, and a poor hash costs time, never a wrong answer.
- * An adapter is its registry entry; one whose files change gets another entry, and what else would change the weights
- * behind an entry calls el_prefix_purge.
+ * Pages form a tree: the key of one is (domain, adapter, the page before it, its tokens). The page before it is itself
+ * in the tree, so that 16 tokens compared are the whole prefix compared, and a poor hash costs time, never a wrong
+ * answer. The domain is the request's: what one computed is found in its own domain alone, so that neither a count of
+ * found tokens nor the time to the first one tells a tenant what another has asked. An adapter is its registry entry;
+ * one whose files change gets another entry, and what else would change the weights behind an entry calls
+ * el_prefix_purge.
  *
  * A page is shared whole and never written again: sequences write behind their last full page only, into pages of their
  * own. A sequence that has a page has those before it too. */
@@ -22,8 +24,14 @@
 
 enum { EL_NO_PAGE = UINT32_MAX };
 
+/* Whom a page is for. */
+typedef struct el_prefix_owner {
+  el_entry *adapter; /* NULL: the base */
+  uint64_t domain;   /* of el_request */
+} el_prefix_owner;
+
 typedef struct el_prefix_page {
-  el_entry *owner; /* NULL: the base */
+  el_prefix_owner owner;
   int32_t tokens[EL_PAGE_TOKENS];
   uint32_t parent;       /* the page before it; EL_NO_PAGE: it begins at position 0 */
   uint32_t n_children;   /* in the tree */
@@ -54,17 +62,17 @@ bool el_prefix_take(el_prefix *p, uint32_t *pages, int n);
 void el_prefix_release(el_prefix *p, const uint32_t *pages, int n);
 
 /* The page of `tokens` [EL_PAGE_TOKENS] behind `parent` (EL_NO_PAGE: at position 0), or EL_NO_PAGE. It is not taken. */
-uint32_t el_prefix_find(const el_prefix *p, const el_entry *owner, uint32_t parent, const int32_t *tokens);
+uint32_t el_prefix_find(const el_prefix *p, el_prefix_owner owner, uint32_t parent, const int32_t *tokens);
 /* A sequence takes what was found. */
 void el_prefix_use(el_prefix *p, uint32_t page);
 /* A sequence has filled its page: puts it into the tree. If an equal one is there, the sequence gets that, and its own
  * is free: so sequences that compute the same at the same time end up with one copy. Returns the page that the sequence
  * has now. */
-uint32_t el_prefix_insert(el_prefix *p, el_entry *owner, uint32_t parent, const int32_t *tokens, uint32_t page);
+uint32_t el_prefix_insert(el_prefix *p, el_prefix_owner owner, uint32_t parent, const int32_t *tokens, uint32_t page);
 
 /* Frees the idle page that was used longest ago. There is one. */
 void el_prefix_evict(el_prefix *p);
-/* Frees all pages of an adapter. Nobody runs with it. */
-void el_prefix_purge(el_prefix *p, el_entry *owner);
+/* Frees all pages of an adapter, in every domain. Nobody runs with it. */
+void el_prefix_purge(el_prefix *p, el_entry *adapter);
 
 #endif

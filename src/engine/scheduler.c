@@ -48,6 +48,11 @@ static void remove_waiting(el_scheduler *s, el_seq *q) {
 
 /* ---------------------------------------------------------------- prefixes */
 
+/* Whom its pages in the prefix cache are for. */
+static el_prefix_owner owner_of(const el_seq *q) {
+  return (el_prefix_owner){q->adapter, q->prefix_domain};
+}
+
 /* The page that the sequence's next one hangs on in the prefix cache. */
 static uint32_t last_chained(const el_seq *q) {
   return q->n_chained ? q->pages[q->n_chained - 1] : (uint32_t)EL_NO_PAGE;
@@ -65,7 +70,7 @@ static int reusable(const el_seq *q) {
 static void reuse(el_scheduler *s, el_seq *q) {
   el_prefix *p = &s->memory->prefix;
   while (q->n_computed == q->n_chained * EL_PAGE_TOKENS && q->n_computed + EL_PAGE_TOKENS <= reusable(q)) {
-    uint32_t page = el_prefix_find(p, q->adapter, last_chained(q), q->tokens + q->n_computed);
+    uint32_t page = el_prefix_find(p, owner_of(q), last_chained(q), q->tokens + q->n_computed);
     if (page == EL_NO_PAGE) break;
     el_prefix_use(p, page);
     if (q->n_chained < q->n_pages)
@@ -92,7 +97,7 @@ void el_scheduler_computed(el_scheduler *s, el_seq *q, int n) {
   if (q->n_computed > q->n_reached) q->n_reached = q->n_computed;
   if (!p->on) return;
   for (int i = q->n_chained; (i + 1) * EL_PAGE_TOKENS <= q->n_computed; i++) {
-    q->pages[i] = el_prefix_insert(p, q->adapter, last_chained(q), q->tokens + i * EL_PAGE_TOKENS, q->pages[i]);
+    q->pages[i] = el_prefix_insert(p, owner_of(q), last_chained(q), q->tokens + i * EL_PAGE_TOKENS, q->pages[i]);
     q->n_chained++;
   }
 }

@@ -94,6 +94,7 @@ el_status el_seq_new(const el_request *r, const el_seq_limits *limits, el_seq **
   s->sampling = r->sampling;
   s->n_prompt = s->n_tokens = (int)r->n_prompt;
   s->max_new = r->max_tokens < 0 || r->max_tokens > room ? room : r->max_tokens;
+  s->prefix_domain = r->prefix_domain;
   s->ignore_eos = r->ignore_eos;
   s->logprobs = r->logprobs;
   s->wants_prompt_logprobs = r->prompt_logprobs;

@@ -22,6 +22,7 @@ struct el_seq {
   char adapter_name[EL_ADAPTER_NAME_MAX + 1]; /* "": base */
   el_sampling sampling;
   int n_prompt;
+  uint64_t prefix_domain;
   int max_new; /* generated tokens that max_tokens and the context allow; 0: none are wanted */
   bool ignore_eos, logprobs, wants_prompt_logprobs;
   bool is_reading; /* of an example, for the router */

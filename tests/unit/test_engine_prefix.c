@@ -84,6 +84,62 @@ static void no_adapter_uses_what_the_base_or_another_one_computed(void **state) 
   rig_close(&r);
 }
 
+/* For `domain` instead: tokens of the prompt that were found, while every row is counted. */
+static int cached_in(rig *r, const char *adapter, uint64_t domain, size_t n) {
+  el_request q = ask(text, n, 1);
+  q.adapter = adapter;
+  q.ignore_eos = true;
+  q.prefix_domain = domain;
+  result_init(&a);
+  fake_take_counts();
+  rig_run(r, q, &a);
+  assert_int_equal(a.last.finish, EL_FINISH_LENGTH);
+  assert_int_equal(fake_take_counts().rows + a.last.cached_tokens, n);
+  return a.last.cached_tokens;
+}
+
+static void what_one_domain_has_asked_no_other_finds(void **state) {
+  static const char *const names[] = {NULL, "one"};
+  rig r = open_cached(2, 64, 0);
+  rig_add(&r, "one", 1);
+  for (int turn = 0; turn < 2; turn++)
+    for (int i = 0; i < 2; i++)
+      for (uint64_t domain = 0; domain < 3; domain++)
+        assert_int_equal(cached_in(&r, names[i], domain == 2 ? UINT64_MAX : domain, 40), turn ? 2 * PAGE : 0);
+  assert_int_equal(rig_stats(&r).kv_pages_cached, 2 * 3 * 2);
+  /* An adapter that is registered anew has nothing in any domain. */
+  el_error err;
+  assert_int_equal(el_adapter_remove(r.engine, "one", &err), EL_OK);
+  rig_add(&r, "one", 3);
+  assert_int_equal(cached_in(&r, "one", 1, 40), 0);
+  for (int ms = 0; rig_stats(&r).kv_pages_cached != 3 * 2 + 2 && ms < 5000; ms += 5) usleep(5000);
+  assert_int_equal(rig_stats(&r).kv_pages_cached, 3 * 2 + 2);
+  rig_close(&r);
+}
+
+static void domains_that_come_together_share_nothing(void **state) {
+  enum { N = 6, LENGTH = 3 * PAGE + 1 };
+  static result out[N];
+  rig r = open_cached(N, 24, 0);
+  fake_take_counts();
+  fake_hold();
+  for (int i = 0; i < N; i++) {
+    el_request q = ask(text, LENGTH, 1);
+    q.prefix_domain = (uint64_t)i;
+    result_init(&out[i]);
+    rig_submit(&r, q, &out[i]);
+  }
+  fake_release();
+  for (int i = 0; i < N; i++) {
+    result_wait(&out[i]);
+    assert_int_equal(out[i].last.cached_tokens, 0);
+    assert_int_equal(out[i].tokens[0], out[0].tokens[0]);
+  }
+  assert_int_equal(fake_take_counts().rows, N * LENGTH);
+  assert_int_equal(rig_stats(&r).kv_pages_cached, N * 3); /* a copy for each */
+  rig_close(&r);
+}
+
 static void log_probabilities_of_a_prompt_are_computed_and_found_by_others(void **state) {
   rig r = open_cached(2, 64, 0);
   run(&r, NULL, text, 60, 1, &a);
@@ -252,6 +308,8 @@ int main(void) {
       cmocka_unit_test(whole_pages_of_an_earlier_prompt_are_not_computed_again),
       cmocka_unit_test(a_second_turn_finds_the_first_one_and_its_answer),
       cmocka_unit_test(no_adapter_uses_what_the_base_or_another_one_computed),
+      cmocka_unit_test(what_one_domain_has_asked_no_other_finds),
+      cmocka_unit_test(domains_that_come_together_share_nothing),
       cmocka_unit_test(log_probabilities_of_a_prompt_are_computed_and_found_by_others),
       cmocka_unit_test(it_can_be_switched_off),
       cmocka_unit_test(requests_that_come_together_compute_what_they_share_about_once),

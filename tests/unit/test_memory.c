@@ -12,6 +12,7 @@ typedef struct sim {
   int n_pages, wanted; /* pages now, when it starts */
   int n_chained;       /* leading pages that are full, and in the prefix cache */
   int32_t text;        /* what its tokens are: see token_of */
+  uint64_t domain;
 } sim;
 
 typedef struct world {
@@ -84,9 +85,9 @@ static void tokens_of(const sim *q, int page, int32_t tokens[EL_PAGE_TOKENS]) {
   for (int i = 0; i < EL_PAGE_TOKENS; i++) tokens[i] = i == 3 ? token_of(q->text, page) : 'x';
 }
 
-/* What a full page of the sequence holds: it depends on the adapter and on all before it. */
+/* What a full page of the sequence holds: it depends on the adapter and on all before it; here on the domain too. */
 static unsigned char content_of(const sim *q, int page) {
-  uint64_t h = (uint64_t)(uintptr_t)q->entry;
+  uint64_t h = (uint64_t)(uintptr_t)q->entry + q->domain * 12345;
   for (int p = 0; p <= page; p++) h = (h + (uint64_t)token_of(q->text, p) + 1) * 0x9e3779b97f4a7c15u;
   return (unsigned char)(h >> 56);
 }
@@ -126,7 +127,9 @@ static void check_prefixes(world *w, const uint32_t *had) {
     n_idle += !at->refs;
     assert_int_equal(el_prefix_find(p, at->owner, at->parent, at->tokens), i); /* so there are no twins */
     if (at->parent == EL_NO_PAGE) continue;
-    assert_true(p->pages[at->parent].cached && p->pages[at->parent].owner == at->owner);
+    assert_true(p->pages[at->parent].cached);
+    assert_ptr_equal(p->pages[at->parent].owner.adapter, at->owner.adapter);
+    assert_int_equal(p->pages[at->parent].owner.domain, at->owner.domain);
     assert_true(p->pages[at->parent].refs >= at->refs);
     children[at->parent]++;
   }
@@ -259,7 +262,7 @@ static void submit(world *w) {
   int s = 0;
   while (s < N_SEQS && (w->seqs[s].waits || w->seqs[s].runs)) s++;
   if (s == N_SEQS) return;
-  sim q = {.waits = true, .wanted = 1 + (int)below(w, 6), .text = (int32_t)below(w, 8)};
+  sim q = {.waits = true, .wanted = 1 + (int)below(w, 6), .text = (int32_t)below(w, 8), .domain = below(w, 2)};
   char name[16];
   /* Some are asked for more often. */
   name_of((int)below(w, below(w, 2) ? N_ENTRIES : 5), name);
@@ -272,6 +275,10 @@ static void submit(world *w) {
   w->seqs[s] = q;
 }
 
+static el_prefix_owner owner_of(const sim *q) {
+  return (el_prefix_owner){q->entry, q->domain};
+}
+
 static uint32_t last_chained(const sim *q) {
   return q->n_chained ? q->pages[q->n_chained - 1] : (uint32_t)EL_NO_PAGE;
 }
@@ -281,7 +288,7 @@ static void reuse(world *w, sim *q, int n) {
   int32_t tokens[EL_PAGE_TOKENS];
   while (q->n_chained < n - 1) {
     tokens_of(q, q->n_chained, tokens);
-    uint32_t page = el_prefix_find(&w->m.prefix, q->entry, last_chained(q), tokens);
+    uint32_t page = el_prefix_find(&w->m.prefix, owner_of(q), last_chained(q), tokens);
     if (page == EL_NO_PAGE) return;
     el_prefix_use(&w->m.prefix, page);
     if (q->n_chained < q->n_pages)
@@ -303,7 +310,7 @@ static void compute(world *w, sim *q) {
     tokens_of(q, p, tokens);
     uint32_t page = q->pages[p];
     memset(page_at(w, page), content_of(q, p), PAGE);
-    q->pages[p] = el_prefix_insert(&w->m.prefix, q->entry, last_chained(q), tokens, page);
+    q->pages[p] = el_prefix_insert(&w->m.prefix, owner_of(q), last_chained(q), tokens, page);
     q->n_chained++;
     w->n_twins += q->pages[p] != page;
   }
