@@ -7,7 +7,8 @@
  * engine thread: they must be short, must not block, and must not call el_engine_close.
  *
  * Errors: a function that can fail returns el_status and, when `err` is not NULL, fills it with a message that a
- * person can act on. EL_OK is 0. On failure output parameters are left untouched.
+ * person can act on, and says which part of it may be told to a tenant. EL_OK is 0. On failure output parameters are
+ * left untouched.
  *
  * Ownership: `char *` and array results are the caller's, to be released with el_free. Strings that go in are copied.
  */
@@ -40,7 +41,12 @@ typedef enum el_status {
 
 typedef struct el_error {
   el_status code;
-  char message[1024]; /* always NUL-terminated */
+  char message[1024]; /* for whoever runs the engine: it names the file or the adapter that it is about; always
+                       * NUL-terminated */
+  /* message + detail is what a tenant may be told: the same without the file's path, or the adapter's name. It may be
+   * empty, then there is nothing that is known to name neither. */
+  size_t detail;
+  const char *field; /* of el_request, the one at fault, such as "candidates": static. NULL: none, or not known */
 } el_error;
 
 /* A short name for a status, such as "invalid" or "not_found". Never NULL. */

@@ -90,12 +90,12 @@ static bool add_folder(scan *s, const char *entry) {
 /* Lists one directory: the top one when `folder` is NULL, else that folder of it, whose path is dir. */
 static el_status list(scan *s, const char *dir, const char *folder, el_error *err) {
   DIR *d = opendir(dir);
-  if (!d) return el_fail(err, EL_ERR_IO, "%s: %s", dir, strerror(errno));
+  if (!d) return el_fail_about(err, EL_ERR_IO, dir, "%s", strerror(errno));
   el_status status = EL_OK;
   while (!status) {
     errno = 0;
     struct dirent *e = readdir(d);
-    if (!e && errno) status = el_fail(err, EL_ERR_IO, "%s: %s", dir, strerror(errno));
+    if (!e && errno) status = el_fail_about(err, EL_ERR_IO, dir, "%s", strerror(errno));
     if (!e) break;
     if (e->d_name[0] == '.') continue;
     bool is_folder, ok = true;
@@ -104,7 +104,7 @@ static el_status list(scan *s, const char *dir, const char *folder, el_error *er
       ok = add(s, dir, folder, e->d_name, is_folder, &signature);
     else if (is_folder && !folder)
       ok = add_folder(s, e->d_name);
-    if (!ok) status = el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", dir);
+    if (!ok) status = el_fail_about(err, EL_ERR_NO_MEMORY, dir, "out of memory");
   }
   closedir(d);
   return status;
@@ -123,7 +123,7 @@ static bool judge(el_found *f) {
     el_error e;
     a->status = el_adapter_name_check(a->name, &e);
     if (!a->status && i > 0 && !strcmp(a->name, a[-1].name))
-      a->status = el_fail(&e, EL_ERR_EXISTS, "%s: %s has the same name", a->path, a[-1].path);
+      a->status = el_fail_about(&e, EL_ERR_EXISTS, a->path, "%s has the same name", a[-1].path);
     if (a->status && !(a->problem = strdup(e.message))) return false;
   }
   return true;
@@ -136,14 +136,14 @@ el_status el_adapter_discover(const char *dir, el_found *out, el_error *err) {
   for (size_t i = 0; i < f->n_folders && !status; i++) {
     el_error ignored;
     char *path = join(dir, f->folders[i]);
-    if (!path) status = el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", dir);
+    if (!path) status = el_fail_about(err, EL_ERR_NO_MEMORY, dir, "out of memory");
     /* One that cannot be read, or is gone by now, holds nothing. */
     if (path && list(&s, path, f->folders[i], &ignored) == EL_ERR_NO_MEMORY)
-      status = el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", dir);
+      status = el_fail_about(err, EL_ERR_NO_MEMORY, dir, "out of memory");
     free(path);
   }
   if (!status && f->n) qsort(f->items, f->n, sizeof *f->items, by_name);
-  if (!status && !judge(f)) status = el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", dir);
+  if (!status && !judge(f)) status = el_fail_about(err, EL_ERR_NO_MEMORY, dir, "out of memory");
   if (status)
     el_found_free(f);
   else

@@ -49,7 +49,7 @@ el_status el_index_file_write(const char *dir, uint64_t key, el_registry *r, con
                               el_error *err) {
   const el_record_name name = name_of(dir, key);
   el_record_writer *w = el_record_writer_new(before);
-  if (!w) return el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", dir);
+  if (!w) return el_fail_about(err, EL_ERR_NO_MEMORY, dir, "out of memory");
   el_registry_each_known(r, put_entry, w);
   el_status status = el_record_writer_save(w, &name, err);
   el_record_writer_free(w);

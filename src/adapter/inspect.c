@@ -237,8 +237,8 @@ static el_status print_config(printer *p, const char *path, el_error *err) {
   const char *key;
   el_file_close(&file);
   if (!root)
-    return el_fail(err, EL_ERR_FORMAT, "%s: line %d: %s", path, json_err.line,
-                   el_str_show(view(json_err.text), text, sizeof text));
+    return el_fail_about(err, EL_ERR_FORMAT, path, "line %d: %s", json_err.line,
+                         el_str_show(view(json_err.text), text, sizeof text));
   print(p, "\nadapter_config.json\n");
   json_object_foreach(root, key, v) {
     /* JSON's own escapes make it safe: a second layer of backslashes would only confuse. */
@@ -258,9 +258,9 @@ static el_status describe_folder(printer *p, const char *path, el_error *err) {
   struct stat st;
   if (!el_buf_printf(&config, "%s/adapter_config.json", path) ||
       !el_buf_printf(&weights, "%s/adapter_model.safetensors", path))
-    status = el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", path);
+    status = el_fail_about(err, EL_ERR_NO_MEMORY, path, "out of memory");
   if (!status && stat(config.data, &st) != 0)
-    status = el_fail(err, EL_ERR_NOT_FOUND, "%s: a folder without adapter_config.json is no PEFT adapter", path);
+    status = el_fail_about(err, EL_ERR_NOT_FOUND, path, "a folder without adapter_config.json is no PEFT adapter");
   if (!status) print(p, "%s: LoRA adapter, PEFT folder\n", path);
   if (!status) status = print_config(p, config.data, err);
   if (!status) status = describe_lora(p, path, err);
@@ -290,20 +290,20 @@ el_status el_inspect(const char *path, el_write_fn write, void *user, el_error *
   struct stat st;
   el_status status;
   if (stat(path, &st) != 0)
-    status = el_fail(err, EL_ERR_IO, "%s: %s", path, strerror(errno));
+    status = el_fail_about(err, EL_ERR_IO, path, "%s", strerror(errno));
   else if (S_ISDIR(st.st_mode))
     status = describe_folder(&p, path, err);
   else if (!S_ISREG(st.st_mode))
-    status = el_fail(err, EL_ERR_IO, "%s: not a regular file", path);
+    status = el_fail_about(err, EL_ERR_IO, path, "not a regular file");
   else if (begins_with_gguf(path))
     status = describe_gguf(&p, path, err);
   else {
     size_t len = strlen(path), n = strlen(".safetensors");
     status = describe_safetensors(&p, path, err);
     if (status == EL_ERR_FORMAT && !(len > n && !strcmp(path + len - n, ".safetensors")))
-      status = el_fail(err, EL_ERR_FORMAT, "%s: neither a GGUF nor a safetensors file", path);
+      status = el_fail_about(err, EL_ERR_FORMAT, path, "neither a GGUF nor a safetensors file");
   }
   el_buf_free(&p.line);
-  if (!status && p.failed) status = el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", path);
+  if (!status && p.failed) status = el_fail_about(err, EL_ERR_NO_MEMORY, path, "out of memory");
   return status;
 }

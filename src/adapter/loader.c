@@ -52,17 +52,19 @@ static el_status open_file(el_loader *l, const char *path, int buffer, const el_
                            bool *has_signature, bool *whole, el_lora_file **file, el_error *err) {
   for (int attempt = 0;; attempt++) {
     el_status status = el_signature_read(path, signature, err);
-    if (status) return status;
+    if (status) return el_fail_hidden(err);
     *has_signature = true;
-    if (entry && entry->failed && el_signature_equal(signature, &entry->failed_signature))
-      return el_fail(err, entry->failed, "%s", entry->problem);
+    if (entry && entry->problem && el_signature_equal(signature, &entry->failed_signature)) {
+      *err = *entry->problem;
+      return err->code;
+    }
     status = el_lora_file_open_with(path, &l->shape, &l->buffers[buffer], file, err);
     el_signature after;
     *whole = !el_signature_read(path, &after, NULL) && el_signature_equal(signature, &after);
-    if (*whole) return status;
+    if (*whole) return status ? el_fail_hidden(err) : EL_OK;
     if (!status) el_lora_file_close(*file);
     *file = NULL;
-    if (attempt) return el_fail(err, EL_ERR_IO, "%s: changed while it was read", path);
+    if (attempt) return el_fail_about(err, EL_ERR_IO, path, "changed while it was read");
   }
 }
 

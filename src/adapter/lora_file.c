@@ -34,19 +34,19 @@ static int by_place(const void *x, const void *y) {
 static el_status check_shape(const el_lora_file *f, const el_lora_part *p, const el_lora_shape *shape, el_error *err) {
   char name[EL_SHOW];
   if (p->rank < 1 || p->rank > EL_LORA_MAX_RANK)
-    return el_fail(err, p->rank < 1 ? EL_ERR_FORMAT : EL_ERR_UNSUPPORTED,
-                   "%s: tensor %s: rank %" PRId64 ", supported are 1 to %d", f->weights_path, show(p, name), p->rank,
-                   EL_LORA_MAX_RANK);
+    return el_fail_about(err, p->rank < 1 ? EL_ERR_FORMAT : EL_ERR_UNSUPPORTED, f->weights_path,
+                         "tensor %s: rank %" PRId64 ", supported are 1 to %d", show(p, name), p->rank,
+                         EL_LORA_MAX_RANK);
   if (shape && p->layer >= shape->n_layers)
-    return el_fail(err, EL_ERR_FORMAT, "%s: tensor %s: the base model has %d layers, from 0", f->weights_path,
-                   show(p, name), shape->n_layers);
+    return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "tensor %s: the base model has %d layers, from 0",
+                         show(p, name), shape->n_layers);
   int64_t rows = p->is_b ? p->rows : p->rank, cols = p->is_b ? p->rank : p->cols;
   if (shape && p->is_b) rows = shape->out[p->linear];
   if (shape && !p->is_b) cols = shape->in[p->linear];
   if (p->rows != rows || p->cols != cols || rows < 1 || cols < 1 || rows > INT32_MAX || cols > INT32_MAX)
-    return el_fail(
-        err, EL_ERR_FORMAT, "%s: tensor %s is %" PRId64 " x %" PRId64 ", expected %" PRId64 " x %" PRId64 " (%s)",
-        f->weights_path, show(p, name), p->rows, p->cols, rows, cols, p->is_b ? "outputs x rank" : "rank x inputs");
+    return el_fail_about(err, EL_ERR_FORMAT, f->weights_path,
+                         "tensor %s is %" PRId64 " x %" PRId64 ", expected %" PRId64 " x %" PRId64 " (%s)",
+                         show(p, name), p->rows, p->cols, rows, cols, p->is_b ? "outputs x rank" : "rank x inputs");
   return EL_OK;
 }
 
@@ -79,7 +79,8 @@ static el_status convert(el_lora_file *f, el_lora_part *p, float **owned, el_err
   char name[EL_SHOW];
   size_t n = (size_t)p->rows * (size_t)p->cols;
   if (n > SIZE_MAX / sizeof(float) || !(*owned = malloc(n * sizeof(float))))
-    return el_fail(err, EL_ERR_NO_MEMORY, "%s: tensor %s: no memory for %zu values", f->weights_path, show(p, name), n);
+    return el_fail_about(err, EL_ERR_NO_MEMORY, f->weights_path, "tensor %s: no memory for %zu values", show(p, name),
+                         n);
   el_dequantize(p->type, p->data, *owned, (int64_t)n);
   p->type = EL_TYPE_F32;
   p->data = (const unsigned char *)*owned;
@@ -93,7 +94,7 @@ static el_status make_pair(el_lora_file *f, el_lora_part *a, el_lora_part *b, co
   b->rank = a->rank; /* where the file does not say it, A does */
   if ((status = check_shape(f, a, shape, err)) || (status = check_shape(f, b, shape, err))) return status;
   float scale = (float)(a->alpha / (a->rslora ? sqrt((double)a->rank) : (double)a->rank));
-  if (!isfinite(scale)) return el_fail(err, EL_ERR_FORMAT, "%s: alpha %g is too large", f->weights_path, a->alpha);
+  if (!isfinite(scale)) return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "alpha %g is too large", a->alpha);
   size_t i = f->n_pairs++;
   if (!is_plain(a->type) || a->type != b->type) {
     if (a->type != EL_TYPE_F32 && (status = convert(f, a, &f->owned[2 * i], err))) return status;
@@ -102,8 +103,8 @@ static el_status make_pair(el_lora_file *f, el_lora_part *a, el_lora_part *b, co
   for (int k = 0; k < 2; k++) {
     const el_lora_part *p = k ? b : a;
     if (!all_finite(p->type, p->data, p->rows * p->cols))
-      return el_fail(err, EL_ERR_FORMAT, "%s: tensor %s has values that are not finite (NaN or infinity)",
-                     f->weights_path, show(p, name));
+      return el_fail_about(err, EL_ERR_FORMAT, f->weights_path,
+                           "tensor %s has values that are not finite (NaN or infinity)", show(p, name));
   }
   f->pairs[i] = (el_lora_pair){.layer = a->layer,
                                .linear = a->linear,
@@ -118,20 +119,20 @@ static el_status make_pair(el_lora_file *f, el_lora_part *a, el_lora_part *b, co
 
 static el_status make_pairs(el_lora_file *f, const el_lora_shape *shape, el_error *err) {
   char name[EL_SHOW], other[EL_SHOW];
-  if (f->n_parts == 0) return el_fail(err, EL_ERR_FORMAT, "%s: holds no LoRA weights", f->weights_path);
+  if (f->n_parts == 0) return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "holds no LoRA weights");
   qsort(f->parts, f->n_parts, sizeof *f->parts, by_place);
   f->pairs = calloc(f->n_parts, sizeof *f->pairs);
   f->owned = calloc(2 * f->n_parts, sizeof *f->owned);
-  if (!f->pairs || !f->owned) return el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", f->weights_path);
+  if (!f->pairs || !f->owned) return el_fail_about(err, EL_ERR_NO_MEMORY, f->weights_path, "out of memory");
   for (size_t i = 0; i < f->n_parts; i += 2) {
     el_lora_part *a = &f->parts[i], *b = i + 1 < f->n_parts ? a + 1 : NULL;
     const el_lora_part *same = i > 0 && by_place(a - 1, a) == 0 ? a - 1 : b && by_place(a, b) == 0 ? b : NULL;
     if (same)
-      return el_fail(err, EL_ERR_FORMAT, "%s: tensors %s and %s are the same part", f->weights_path, show(a, name),
-                     show(same, other));
+      return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "tensors %s and %s are the same part", show(a, name),
+                           show(same, other));
     if (a->is_b || !b || a->layer != b->layer || a->linear != b->linear)
-      return el_fail(err, EL_ERR_FORMAT, "%s: tensor %s has no lora_%c beside it", f->weights_path, show(a, name),
-                     a->is_b ? 'A' : 'B');
+      return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "tensor %s has no lora_%c beside it", show(a, name),
+                           a->is_b ? 'A' : 'B');
     el_status status = make_pair(f, a, b, shape, err);
     if (status) return status;
   }
@@ -158,9 +159,9 @@ el_status el_lora_file_open(const char *path, const el_lora_shape *shape, el_lor
 el_status el_lora_file_open_with(const char *path, const el_lora_shape *shape, el_file_buffer *buffer,
                                  el_lora_file **out, el_error *err) {
   struct stat st;
-  if (stat(path, &st) != 0) return el_fail(err, EL_ERR_IO, "%s: %s", path, strerror(errno));
+  if (stat(path, &st) != 0) return el_fail_about(err, EL_ERR_IO, path, "%s", strerror(errno));
   el_lora_file *f = calloc(1, sizeof *f);
-  if (!f) return el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", path);
+  if (!f) return el_fail_about(err, EL_ERR_NO_MEMORY, path, "out of memory");
   f->buffer = buffer;
   el_status status = S_ISDIR(st.st_mode) ? el_lora_read_peft(f, path, err) : el_lora_read_gguf(f, path, err);
   return finish(f, status, shape, out, err);

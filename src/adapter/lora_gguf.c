@@ -37,11 +37,11 @@ static el_status require(const el_gguf *g, const char *key, const char *wanted, 
   char shown[EL_SHOW];
   el_status status = el_gguf_str(g, key, &s, err);
   if (status == EL_ERR_NOT_FOUND)
-    return el_fail(err, EL_ERR_FORMAT, "%s: key %s is missing: %s", el_gguf_path(g), key, hint);
+    return el_fail_about(err, EL_ERR_FORMAT, el_gguf_path(g), "key %s is missing: %s", key, hint);
   if (status) return status;
   if (el_str_eq(s, wanted)) return EL_OK;
-  return el_fail(err, EL_ERR_UNSUPPORTED, "%s: %s is \"%s\", expected \"%s\": %s", el_gguf_path(g), key,
-                 el_str_show(s, shown, sizeof shown), wanted, hint);
+  return el_fail_about(err, EL_ERR_UNSUPPORTED, el_gguf_path(g), "%s is \"%s\", expected \"%s\": %s", key,
+                       el_str_show(s, shown, sizeof shown), wanted, hint);
 }
 
 static el_status check_keys(const el_gguf *g, double *alpha, el_error *err) {
@@ -52,8 +52,8 @@ static el_status check_keys(const el_gguf *g, double *alpha, el_error *err) {
   if ((status = require(g, "general.architecture", architecture, "the adapter is for another architecture", err)))
     return status;
   if (el_gguf_find(g, "adapter.alora.invocation_tokens"))
-    return el_fail(err, EL_ERR_UNSUPPORTED, "%s: adapter.alora.invocation_tokens: activated LoRA is not supported",
-                   el_gguf_path(g));
+    return el_fail_about(err, EL_ERR_UNSUPPORTED, el_gguf_path(g),
+                         "adapter.alora.invocation_tokens: activated LoRA is not supported");
   *alpha = 0;
   status = el_gguf_f64(g, "adapter.lora.alpha", alpha, err);
   return status == EL_ERR_NOT_FOUND ? EL_OK : status;
@@ -63,14 +63,14 @@ el_status el_lora_parse_gguf(el_lora_file *f, const char *path, el_error *err) {
   double alpha = 0;
   char name[EL_SHOW];
   el_status status;
-  if (!(f->weights_path = strdup(path))) return el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", path);
+  if (!(f->weights_path = strdup(path))) return el_fail_about(err, EL_ERR_NO_MEMORY, path, "out of memory");
   if (f->weights.size < 4 || memcmp(f->weights.data, "GGUF", 4))
-    return el_fail(err, EL_ERR_FORMAT,
-                   "%s: neither a GGUF file nor a PEFT folder (which is named as the folder itself)", path);
+    return el_fail_about(err, EL_ERR_FORMAT, path,
+                         "neither a GGUF file nor a PEFT folder (which is named as the folder itself)");
   if ((status = el_gguf_open_memory(f->weights.data, f->weights.size, path, &f->gguf, err))) return status;
   if ((status = check_keys(f->gguf, &alpha, err))) return status;
   size_t n = el_gguf_n_tensors(f->gguf);
-  if (!(f->parts = calloc(n + 1, sizeof *f->parts))) return el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", path);
+  if (!(f->parts = calloc(n + 1, sizeof *f->parts))) return el_fail_about(err, EL_ERR_NO_MEMORY, path, "out of memory");
   for (size_t i = 0; i < n; i++) {
     const el_tensor *t = el_gguf_tensor_at(f->gguf, i);
     if (is_routers(t->name)) continue;
@@ -78,12 +78,12 @@ el_status el_lora_parse_gguf(el_lora_file *f, const char *path, el_error *err) {
     *p = (el_lora_part){.name = t->name, .type = t->type, .rows = t->ne[1], .cols = t->ne[0], .data = t->data};
     el_str_show(t->name, name, sizeof name);
     if (!parse_name(t->name, p))
-      return el_fail(
-          err, EL_ERR_UNSUPPORTED,
-          "%s: tensor %s is no LoRA part of an attention or feed-forward matrix (embedding, head, norm and bias "
+      return el_fail_about(
+          err, EL_ERR_UNSUPPORTED, path,
+          "tensor %s is no LoRA part of an attention or feed-forward matrix (embedding, head, norm and bias "
           "adapters are not supported)",
-          path, name);
-    if (t->n_dims > 2) return el_fail(err, EL_ERR_FORMAT, "%s: tensor %s has %d dimensions", path, name, t->n_dims);
+          name);
+    if (t->n_dims > 2) return el_fail_about(err, EL_ERR_FORMAT, path, "tensor %s has %d dimensions", name, t->n_dims);
     p->rank = p->is_b ? p->cols : p->rows;
     p->alpha = alpha != 0 ? alpha : (double)p->rank; /* as llama.cpp: without alpha the scale is 1 */
   }

@@ -51,7 +51,7 @@ static el_status read_parts(el_lora_file *f, const el_peft_config *config, el_er
   char name[EL_SHOW], type[EL_SHOW];
   size_t n = el_safetensors_n(f->safetensors);
   if (!(f->parts = calloc(n + 1, sizeof *f->parts)))
-    return el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", f->weights_path);
+    return el_fail_about(err, EL_ERR_NO_MEMORY, f->weights_path, "out of memory");
   for (size_t i = 0; i < n; i++) {
     const el_st_tensor *t = el_safetensors_at(f->safetensors, i);
     el_lora_part *p = &f->parts[f->n_parts++];
@@ -59,10 +59,10 @@ static el_status read_parts(el_lora_file *f, const el_peft_config *config, el_er
     *p = (el_lora_part){.name = {t->name, strlen(t->name)}, .data = t->data, .rslora = el_peft_config_rslora(config)};
     el_str_show(p->name, name, sizeof name);
     if (!parse_name(p->name, p, &module))
-      return el_fail(err, EL_ERR_UNSUPPORTED, "%s: tensor %s: %s", f->weights_path, name, guess(t->name));
+      return el_fail_about(err, EL_ERR_UNSUPPORTED, f->weights_path, "tensor %s: %s", name, guess(t->name));
     if (t->n_dims != 2)
-      return el_fail(err, EL_ERR_FORMAT, "%s: tensor %s has %d dimensions, expected 2", f->weights_path, name,
-                     t->n_dims);
+      return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "tensor %s has %d dimensions, expected 2", name,
+                           t->n_dims);
     p->rows = t->shape[0];
     p->cols = t->shape[1];
     switch (t->dtype) {
@@ -70,9 +70,9 @@ static el_status read_parts(el_lora_file *f, const el_peft_config *config, el_er
       case EL_ST_F16: p->type = EL_TYPE_F16; break;
       case EL_ST_BF16: p->type = EL_TYPE_BF16; break;
       default:
-        return el_fail(err, EL_ERR_UNSUPPORTED, "%s: tensor %s has type %s; supported are F32, F16 and BF16",
-                       f->weights_path, name,
-                       el_str_show((el_str){t->dtype_name, strlen(t->dtype_name)}, type, sizeof type));
+        return el_fail_about(err, EL_ERR_UNSUPPORTED, f->weights_path,
+                             "tensor %s has type %s; supported are F32, F16 and BF16", name,
+                             el_str_show((el_str){t->dtype_name, strlen(t->dtype_name)}, type, sizeof type));
     }
     int rank = 0;
     el_status status = el_peft_config_module(config, module, &rank, &p->alpha, err);
@@ -95,10 +95,10 @@ el_status el_lora_parse_peft(el_lora_file *f, const char *dir, el_error *err) {
   char *path = join(dir, "adapter_config.json");
   if (!f->weights_path) f->weights_path = join(dir, "adapter_model.safetensors");
   el_status status = EL_OK;
-  if (!path || !f->weights_path) status = el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", dir);
+  if (!path || !f->weights_path) status = el_fail_about(err, EL_ERR_NO_MEMORY, dir, "out of memory");
   if (!status) status = el_peft_config_parse(f->config.data, f->config.size, path, &config, err);
   if (!status && !(f->base = strdup(el_peft_config_base(config))))
-    status = el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", dir);
+    status = el_fail_about(err, EL_ERR_NO_MEMORY, dir, "out of memory");
   if (!status)
     status = el_safetensors_open_memory(f->weights.data, f->weights.size, f->weights_path, &f->safetensors, err);
   f->half_split = true;
@@ -112,12 +112,11 @@ el_status el_lora_read_peft(el_lora_file *f, const char *dir, el_error *err) {
   char *config = join(dir, "adapter_config.json"), *pickle = join(dir, "adapter_model.bin");
   f->weights_path = join(dir, "adapter_model.safetensors");
   el_status status = EL_OK;
-  if (!config || !pickle || !f->weights_path) status = el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", dir);
+  if (!config || !pickle || !f->weights_path) status = el_fail_about(err, EL_ERR_NO_MEMORY, dir, "out of memory");
   if (!status) status = el_file_read(config, EL_LORA_MAX_CONFIG, &f->config, err);
   if (!status && access(f->weights_path, F_OK) != 0 && access(pickle, F_OK) == 0)
-    status =
-        el_fail(err, EL_ERR_UNSUPPORTED,
-                "%s: pickled weights are not supported (reading them runs code): convert them to safetensors", pickle);
+    status = el_fail_about(err, EL_ERR_UNSUPPORTED, pickle,
+                           "pickled weights are not supported (reading them runs code): convert them to safetensors");
   if (!status) status = el_file_read_into(f->weights_path, EL_LORA_MAX_WEIGHTS, f->buffer, &f->weights, err);
   if (!status) status = el_lora_parse_peft(f, dir, err);
   free(config);

@@ -49,7 +49,7 @@ static json_t *field(const el_peft_config *c, const char *name) {
 }
 
 static el_status mistyped(const el_peft_config *c, const char *name, const char *wanted, el_error *err) {
-  return el_fail(err, EL_ERR_FORMAT, "%s: %s is not %s", c->path, name, wanted);
+  return el_fail_about(err, EL_ERR_FORMAT, c->path, "%s is not %s", name, wanted);
 }
 
 static el_status read_bool(const el_peft_config *c, const char *name, bool *out, el_error *err) {
@@ -63,8 +63,8 @@ static el_status check_rank(const el_peft_config *c, const char *name, const jso
   if (!json_is_integer(v)) return mistyped(c, name, "an integer", err);
   json_int_t r = json_integer_value(v);
   if (r < 1 || r > EL_LORA_MAX_RANK)
-    return el_fail(err, r < 1 ? EL_ERR_FORMAT : EL_ERR_UNSUPPORTED, "%s: %s is %lld, supported are 1 to %d", c->path,
-                   name, (long long)r, EL_LORA_MAX_RANK);
+    return el_fail_about(err, r < 1 ? EL_ERR_FORMAT : EL_ERR_UNSUPPORTED, c->path, "%s is %lld, supported are 1 to %d",
+                         name, (long long)r, EL_LORA_MAX_RANK);
   return EL_OK;
 }
 
@@ -77,13 +77,13 @@ static el_status check_number(const el_peft_config *c, const char *name, const j
 static el_status expect(const el_peft_config *c, const char *name, const char *wanted, bool required, el_error *err) {
   json_t *v = field(c, name);
   char shown[EL_SHOW];
-  if (!v && required) return el_fail(err, EL_ERR_FORMAT, "%s: %s is missing, expected \"%s\"", c->path, name, wanted);
+  if (!v && required) return el_fail_about(err, EL_ERR_FORMAT, c->path, "%s is missing, expected \"%s\"", name, wanted);
   if (!v) return EL_OK;
   if (!json_is_string(v)) return mistyped(c, name, "a string", err);
   el_str s = {json_string_value(v), json_string_length(v)};
   if (el_str_eq(s, wanted)) return EL_OK;
-  return el_fail(err, EL_ERR_UNSUPPORTED, "%s: %s is \"%s\"; only \"%s\" is supported", c->path, name,
-                 el_str_show(s, shown, sizeof shown), wanted);
+  return el_fail_about(err, EL_ERR_UNSUPPORTED, c->path, "%s is \"%s\"; only \"%s\" is supported", name,
+                       el_str_show(s, shown, sizeof shown), wanted);
 }
 
 /* Whether a field asks for something: false, 0, "", [] and {} do not. */
@@ -116,8 +116,8 @@ static el_status check_variants(const el_peft_config *c, el_error *err) {
   };
   for (size_t i = 0; i < sizeof variants / sizeof variants[0]; i++)
     if (is_set(field(c, variants[i].name)))
-      return el_fail(err, EL_ERR_UNSUPPORTED, "%s: %s: %s is not supported", c->path, variants[i].name,
-                     variants[i].what);
+      return el_fail_about(err, EL_ERR_UNSUPPORTED, c->path, "%s: %s is not supported", variants[i].name,
+                           variants[i].what);
   return EL_OK;
 }
 
@@ -132,10 +132,10 @@ static el_status check_init(const el_peft_config *c, el_error *err) {
   const char *s = json_string_value(v);
   for (size_t i = 0; i < sizeof changing / sizeof changing[0]; i++)
     if (!strncasecmp(s, changing[i], strlen(changing[i])))
-      return el_fail(err, EL_ERR_UNSUPPORTED,
-                     "%s: init_lora_weights is \"%s\", which changes the base weights: save the adapter with PEFT's "
-                     "path_initial_model_for_weight_conversion",
-                     c->path, el_str_show((el_str){s, strlen(s)}, shown, sizeof shown));
+      return el_fail_about(err, EL_ERR_UNSUPPORTED, c->path,
+                           "init_lora_weights is \"%s\", which changes the base weights: save the adapter with PEFT's "
+                           "path_initial_model_for_weight_conversion",
+                           el_str_show((el_str){s, strlen(s)}, shown, sizeof shown));
   return EL_OK;
 }
 
@@ -150,8 +150,8 @@ static el_status compile(const el_peft_config *c, const char *name, rule *r, el_
   char shown[EL_SHOW], pattern[MAX_REGEX + 16];
   el_str key = {r->key, strlen(r->key)};
   if (key.len > MAX_REGEX)
-    return el_fail(err, EL_ERR_UNSUPPORTED, "%s: %s: a key of %zu bytes, the limit is %d", c->path, name, key.len,
-                   MAX_REGEX);
+    return el_fail_about(err, EL_ERR_UNSUPPORTED, c->path, "%s: a key of %zu bytes, the limit is %d", name, key.len,
+                         MAX_REGEX);
   int len = snprintf(pattern, sizeof pattern, "(.*\\.)?(%s)$", r->key), code;
   PCRE2_SIZE at;
   r->regex = pcre2_compile((PCRE2_SPTR)pattern, (size_t)len, PCRE2_ANCHORED | PCRE2_NEVER_UTF | PCRE2_NEVER_BACKSLASH_C,
@@ -159,8 +159,8 @@ static el_status compile(const el_peft_config *c, const char *name, rule *r, el_
   if (r->regex) return EL_OK;
   unsigned char why[96];
   pcre2_get_error_message(code, why, sizeof why);
-  return el_fail(err, EL_ERR_FORMAT, "%s: %s: the key \"%s\" is not a regular expression: %s", c->path, name,
-                 el_str_show(key, shown, sizeof shown), why);
+  return el_fail_about(err, EL_ERR_FORMAT, c->path, "%s: the key \"%s\" is not a regular expression: %s", name,
+                       el_str_show(key, shown, sizeof shown), why);
 }
 
 static el_status read_rules(const el_peft_config *c, const char *name, bool ranks, rules *out, el_error *err) {
@@ -171,7 +171,7 @@ static el_status read_rules(const el_peft_config *c, const char *name, bool rank
   if (!object) return EL_OK;
   if (!json_is_object(object)) return mistyped(c, name, "an object", err);
   if (!(out->items = calloc(json_object_size(object) + 1, sizeof *out->items)))
-    return el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", c->path);
+    return el_fail_about(err, EL_ERR_NO_MEMORY, c->path, "out of memory");
   json_object_foreach(object, key, v) {
     rule *r = &out->items[out->n++];
     *r = (rule){.key = key, .value = json_number_value(v)};
@@ -180,8 +180,8 @@ static el_status read_rules(const el_peft_config *c, const char *name, bool rank
     if (status) return status;
     if (is_plain(key)) continue;
     if (++n_regex > MAX_REGEX_KEYS)
-      return el_fail(err, EL_ERR_UNSUPPORTED, "%s: %s has more than %d keys that are regular expressions", c->path,
-                     name, MAX_REGEX_KEYS);
+      return el_fail_about(err, EL_ERR_UNSUPPORTED, c->path, "%s has more than %d keys that are regular expressions",
+                           name, MAX_REGEX_KEYS);
     if ((status = compile(c, name, r, err))) return status;
   }
   return EL_OK;
@@ -209,8 +209,8 @@ static el_status look_up(const el_peft_config *c, const char *name, const rules 
       return EL_OK;
     }
     if (rc != PCRE2_ERROR_NOMATCH)
-      return el_fail(err, EL_ERR_UNSUPPORTED, "%s: %s: the key \"%s\" takes too many steps to match", c->path, name,
-                     el_str_show((el_str){r->key, strlen(r->key)}, shown, sizeof shown));
+      return el_fail_about(err, EL_ERR_UNSUPPORTED, c->path, "%s: the key \"%s\" takes too many steps to match", name,
+                           el_str_show((el_str){r->key, strlen(r->key)}, shown, sizeof shown));
   }
   return EL_OK;
 }
@@ -236,7 +236,7 @@ static el_status check(el_peft_config *c, el_error *err) {
   if ((status = check_init(c, err))) return status;
   if ((status = read_bool(c, "use_rslora", &c->rslora, err))) return status;
   json_t *r = field(c, "r"), *alpha = field(c, "lora_alpha"), *base = field(c, "base_model_name_or_path");
-  if (!r || !alpha) return el_fail(err, EL_ERR_FORMAT, "%s: %s is missing", c->path, r ? "lora_alpha" : "r");
+  if (!r || !alpha) return el_fail_about(err, EL_ERR_FORMAT, c->path, "%s is missing", r ? "lora_alpha" : "r");
   if ((status = check_rank(c, "r", r, err))) return status;
   if ((status = check_number(c, "lora_alpha", alpha, err))) return status;
   c->rank = (int)json_integer_value(r);
@@ -252,7 +252,7 @@ el_status el_peft_config_parse(const void *data, size_t len, const char *path, e
   el_status status = EL_OK;
   if (!c || !(c->path = strdup(path)) || !(c->match = pcre2_match_data_create(1, NULL)) ||
       !(c->limits = pcre2_match_context_create(NULL))) {
-    status = el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", path);
+    status = el_fail_about(err, EL_ERR_NO_MEMORY, path, "out of memory");
     goto fail;
   }
   pcre2_set_match_limit(c->limits, MAX_STEPS);
@@ -261,11 +261,11 @@ el_status el_peft_config_parse(const void *data, size_t len, const char *path, e
   char shown[EL_SHOW];
   c->root = json_loadb(data, len, JSON_REJECT_DUPLICATES, &json_err);
   if (!c->root) {
-    status = el_fail(err, EL_ERR_FORMAT, "%s: line %d: %s", path, json_err.line,
-                     el_str_show((el_str){json_err.text, strlen(json_err.text)}, shown, sizeof shown));
+    status = el_fail_about(err, EL_ERR_FORMAT, path, "line %d: %s", json_err.line,
+                           el_str_show((el_str){json_err.text, strlen(json_err.text)}, shown, sizeof shown));
     goto fail;
   }
-  if (!json_is_object(c->root)) status = el_fail(err, EL_ERR_FORMAT, "%s: is not a JSON object", path);
+  if (!json_is_object(c->root)) status = el_fail_about(err, EL_ERR_FORMAT, path, "is not a JSON object");
   if (!status) status = check(c, err);
   if (status) goto fail;
   *out = c;

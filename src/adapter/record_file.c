@@ -82,22 +82,22 @@ static bool find_slot(const el_record_file *f, const char *path, size_t len, siz
 
 static el_status parse(el_record_file *f, uint64_t key, const char *path, el_error *err) {
   header h;
-  if (f->file.size < sizeof h) return el_fail(err, EL_ERR_FORMAT, "%s: %zu bytes are no index", path, f->file.size);
+  if (f->file.size < sizeof h) return el_fail_about(err, EL_ERR_FORMAT, path, "%zu bytes are no index", f->file.size);
   memcpy(&h, f->file.data, sizeof h);
   const unsigned char *at = f->file.data + sizeof h;
   size_t left = f->file.size - sizeof h;
   if (memcmp(h.magic, "edgelora", 8) || h.version != VERSION || h.key != key)
-    return el_fail(err, EL_ERR_FORMAT, "%s: is not of this version", path);
+    return el_fail_about(err, EL_ERR_FORMAT, path, "is not of this version");
   if (h.bytes != left || h.checksum != el_record_hash(EL_RECORD_HASH, at, left) || h.n > left / sizeof(record))
-    return el_fail(err, EL_ERR_FORMAT, "%s: is damaged", path);
+    return el_fail_about(err, EL_ERR_FORMAT, path, "is damaged");
   f->n_buckets = 16;
   while (f->n_buckets < 2 * (size_t)h.n) f->n_buckets *= 2;
   if (!(f->buckets = calloc(f->n_buckets, sizeof *f->buckets)))
-    return el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", path);
+    return el_fail_about(err, EL_ERR_NO_MEMORY, path, "out of memory");
   for (uint32_t i = 0; i < h.n; i++) {
     const record *r = (const record *)(const void *)at; /* the data is malloc's, records are multiples of 8 bytes */
     if (left < sizeof *r || r->path_len > MAX_PATH_BYTES || r->data_len > MAX_BYTES || left < record_bytes(r))
-      return el_fail(err, EL_ERR_FORMAT, "%s: record %u is cut off", path, i);
+      return el_fail_about(err, EL_ERR_FORMAT, path, "record %u is cut off", i);
     size_t slot;
     find_slot(f, path_at(r), r->path_len, &slot);
     f->buckets[slot] = r;
@@ -111,7 +111,7 @@ el_status el_record_file_read(const el_record_name *name, el_record_file **out, 
   char *path = path_of(name, "");
   el_record_file *f = calloc(1, sizeof *f);
   el_status status = EL_OK;
-  if (!path || !f) status = el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", name->dir);
+  if (!path || !f) status = el_fail_about(err, EL_ERR_NO_MEMORY, name->dir, "out of memory");
   if (!status && access(path, F_OK) != 0) {
     free(f);
     free(path);
@@ -212,7 +212,7 @@ static void make_folder(char *path) {
 /* All of it on disk before it takes the old one's name. */
 static el_status save(const char *path, const char *temporary, const header *h, const el_buf *records, el_error *err) {
   int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-  if (fd < 0) return el_fail(err, EL_ERR_IO, "%s: %s", temporary, strerror(errno));
+  if (fd < 0) return el_fail_about(err, EL_ERR_IO, temporary, "%s", strerror(errno));
   FILE *f = fdopen(fd, "wb");
   if (!f) close(fd);
   bool ok = f && fwrite(h, sizeof *h, 1, f) == 1 && (!records->len || fwrite(records->data, records->len, 1, f) == 1);
@@ -222,7 +222,7 @@ static el_status save(const char *path, const char *temporary, const header *h, 
   if (ok && rename(temporary, path) == 0) return EL_OK;
   int e = errno;
   unlink(temporary);
-  return el_fail(err, EL_ERR_IO, "%s: %s", path, strerror(e));
+  return el_fail_about(err, EL_ERR_IO, path, "%s", strerror(e));
 }
 
 el_status el_record_writer_save(el_record_writer *w, const el_record_name *name, el_error *err) {
@@ -238,7 +238,7 @@ el_status el_record_writer_save(el_record_writer *w, const el_record_name *name,
   snprintf(suffix, sizeof suffix, ".%d", (int)getpid());
   char *path = path_of(name, ""), *temporary = path_of(name, suffix);
   el_status status = EL_OK;
-  if (w->failed || !path || !temporary) status = el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", name->dir);
+  if (w->failed || !path || !temporary) status = el_fail_about(err, EL_ERR_NO_MEMORY, name->dir, "out of memory");
   if (!status) {
     make_folder(path);
     unlink(temporary); /* left by a process of the same number that was killed */

@@ -329,7 +329,11 @@ static el_status refresh(el_registry *r, el_entry **entry, el_error *err) {
   unlock(r, dead);
   if (e && !used) el_entry_free(e);
   if (used) *entry = e;
-  return status ? el_fail(err, EL_ERR_NOT_FOUND, "%s", gone.message) : EL_OK;
+  if (status && err) {
+    *err = gone;
+    err->code = EL_ERR_NOT_FOUND;
+  }
+  return status ? EL_ERR_NOT_FOUND : EL_OK;
 }
 
 el_entry *el_registry_find_id(el_registry *r, uint64_t id) {

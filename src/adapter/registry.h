@@ -63,8 +63,7 @@ struct el_entry {
   uint32_t n_prefix_pages; /* cached pages of keys and values that it computed */
   el_signature computed;   /* of the files as last loaded: its cached pages are theirs */
   /* A load that failed will fail again while the files stay the same, if it was for what is in them. */
-  el_status failed;
-  char *problem; /* what it said */
+  el_error *problem; /* NULL: it has not */
   int n_sizings; /* loads in a row that found it larger than the room that it had */
   el_signature failed_signature;
 };

@@ -56,10 +56,10 @@ bool el_signature_at(int dir_fd, const char *entry, bool *folder, el_signature *
 el_status el_signature_read(const char *path, el_signature *out, el_error *err) {
   struct stat st;
   el_signature s = {0};
-  if (stat(path, &st) != 0) return el_fail(err, EL_ERR_IO, "%s: %s", path, strerror(errno));
+  if (stat(path, &st) != 0) return el_fail_about(err, EL_ERR_IO, path, "%s", strerror(errno));
   if (S_ISDIR(st.st_mode)) {
     if (!stat_in(AT_FDCWD, path, "adapter_config.json", &st))
-      return el_fail(err, EL_ERR_IO, "%s/adapter_config.json: %s", path, strerror(errno));
+      return el_fail_about(err, EL_ERR_IO, path, "adapter_config.json: %s", strerror(errno));
     put(&s, 1, &st);
     if (stat_in(AT_FDCWD, path, "adapter_model.safetensors", &st))
       put(&s, 0, &st); /* the reader says what is missing */

@@ -5,13 +5,52 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Appends; what does not fit is cut. */
+static void append(el_error *err, const char *fmt, va_list ap) {
+  size_t at = strlen(err->message);
+  vsnprintf(err->message + at, sizeof err->message - at, fmt, ap);
+}
+
+static void begin(el_error *err, el_status code, const char *before) {
+  err->code = code;
+  err->field = NULL;
+  err->detail = 0;
+  err->message[0] = 0;
+  if (!before) return;
+  snprintf(err->message, sizeof err->message, "%s: ", before);
+  err->detail = strlen(err->message);
+}
+
 el_status el_fail(el_error *err, el_status code, const char *fmt, ...) {
   if (err) {
     va_list ap;
     va_start(ap, fmt);
-    err->code = code;
-    vsnprintf(err->message, sizeof err->message, fmt, ap);
+    begin(err, code, NULL);
+    append(err, fmt, ap);
     va_end(ap);
+  }
+  return code;
+}
+
+el_status el_fail_about(el_error *err, el_status code, const char *subject, const char *fmt, ...) {
+  if (err) {
+    va_list ap;
+    va_start(ap, fmt);
+    begin(err, code, subject);
+    append(err, fmt, ap);
+    va_end(ap);
+  }
+  return code;
+}
+
+el_status el_fail_field(el_error *err, el_status code, const char *field, const char *fmt, ...) {
+  if (err) {
+    va_list ap;
+    va_start(ap, fmt);
+    begin(err, code, NULL);
+    append(err, fmt, ap);
+    va_end(ap);
+    err->field = field;
   }
   return code;
 }
@@ -28,6 +67,14 @@ el_status el_fail_prefix(el_error *err, const char *fmt, ...) {
     size_t room = sizeof err->message - (size_t)n - 3; /* after the separator and the NUL: what does not fit is cut */
     snprintf(err->message + n, room + 3, ": %.*s", (int)room, old);
   }
+  size_t len = strlen(err->message);
+  err->detail += n < 0 ? len : (size_t)n + 2;
+  if (err->detail > len) err->detail = len;
+  return err->code;
+}
+
+el_status el_fail_hidden(el_error *err) {
+  if (!err->detail) err->detail = strlen(err->message);
   return err->code;
 }
 

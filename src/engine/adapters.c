@@ -167,7 +167,10 @@ el_status el_adapter_rescan(el_engine *e, el_rescan_result *out, el_error *err) 
     /* One that is gone does not keep the others from being looked through. What it offered fails when it is asked for.
      */
     el_status one = scan(e, i, false, &sum, &error);
-    if (one && !status) status = el_fail(err, one, "%s", error.message);
+    if (one && !status) {
+      status = one;
+      if (err) *err = error;
+    }
   }
   pthread_mutex_unlock(&e->dirs.mutex);
   el_readings_settle(e, true);

@@ -11,13 +11,15 @@
 
 static el_status check(const el_request *r, el_error *err) {
   if (r->n_candidates > EL_MAX_CANDIDATES)
-    return el_fail(err, EL_ERR_INVALID, "candidates: %zu, the limit is %d", r->n_candidates, EL_MAX_CANDIDATES);
-  if (r->n_candidates && !r->candidates) return el_fail(err, EL_ERR_INVALID, "candidates: is NULL");
+    return el_fail_field(err, EL_ERR_INVALID, "candidates", "candidates: %zu, the limit is %d", r->n_candidates,
+                         EL_MAX_CANDIDATES);
+  if (r->n_candidates && !r->candidates) return el_fail_field(err, EL_ERR_INVALID, "candidates", "candidates: is NULL");
   for (size_t i = 0; i < r->n_candidates; i++) {
     const char *s = r->candidates[i];
-    if (!s || !*s) return el_fail(err, EL_ERR_INVALID, "candidates[%zu]: is empty", i);
+    if (!s || !*s) return el_fail_field(err, EL_ERR_INVALID, "candidates", "candidates[%zu]: is empty", i);
     if (strnlen(s, EL_ADAPTER_NAME_MAX + 1) > EL_ADAPTER_NAME_MAX)
-      return el_fail(err, EL_ERR_INVALID, "candidates[%zu]: is longer than %d bytes", i, EL_ADAPTER_NAME_MAX);
+      return el_fail_field(err, EL_ERR_INVALID, "candidates", "candidates[%zu]: is longer than %d bytes", i,
+                           EL_ADAPTER_NAME_MAX);
   }
   size_t end = r->focus_end ? r->focus_end : r->n_prompt;
   if (end > r->n_prompt || r->focus_begin >= end)
@@ -57,7 +59,8 @@ static void find_window(el_choice *c, const el_request *r, const el_choice_limit
 }
 
 el_status el_choice_new(const el_request *r, const el_choice_limits *limits, el_choice **out, el_error *err) {
-  if (!limits->router) return el_fail(err, EL_ERR_INVALID, "auto: there is no router that could choose an adapter");
+  if (!limits->router)
+    return el_fail_field(err, EL_ERR_INVALID, "auto_adapter", "auto: there is no router that could choose an adapter");
   el_status status = check(r, err);
   if (status) return status;
   el_choice *c = calloc(1, sizeof *c);

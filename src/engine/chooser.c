@@ -211,7 +211,7 @@ static bool find_finalists(el_engine *e, const el_seq *q, finalists *f, el_error
   memmove(&choice->ranking[f->n], &choice->ranking[i], (size_t)(choice->n_ranked - i) * sizeof *choice->ranking);
   choice->n_ranked -= i - f->n;
   if (!f->n && !refused)
-    el_fail(why, EL_ERR_NOT_FOUND, "auto: the router knows none of the adapters that may be chosen");
+    el_fail_field(why, EL_ERR_NOT_FOUND, "candidates", "candidates: the router knows none of the adapters that may be chosen");
   return f->n > 0;
 }
 

@@ -294,6 +294,7 @@ static void fail_stuck(el_engine *e, el_seq *q, const char *what) {
           q->adapter ? atomic_load(&q->adapter->state) : -1, m->pool.n_blocks, m->pool.count[EL_USE_FREE],
           m->pool.count[EL_USE_KV], m->pool.count[EL_USE_ADAPTER]);
   el_bug(&e->log, "request %llu: %s", (unsigned long long)q->id, error.message);
+  el_fail_hidden(&error); /* the figures are everybody's */
   el_loop_fail(e, q, &error);
 }
 

@@ -1,6 +1,7 @@
 #include "engine/memory.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -267,7 +268,8 @@ static void take_adapter(el_memory *m, el_load *load) {
   uint32_t n = load->size.n_blocks;
   el_pool_give(&m->pool, load->blocks + n, load->n_blocks - n);
   e->adapter = load->adapter;
-  e->failed = EL_OK;
+  free(e->problem);
+  e->problem = NULL;
   e->n_sizings = 0;
   if (load->has_signature) {
     /* The files have changed while it was out of memory, and nobody has noticed yet. */
@@ -284,13 +286,21 @@ static void take_adapter(el_memory *m, el_load *load) {
           (double)load->ns * 1e-6, load->size.rank, (double)load->size.bytes * 1e-6, n);
 }
 
+/* What an error is about, kept apart from the rest: a combination's name has those of all that are in it. */
+enum { SUBJECT_BYTES = EL_ADAPTER_NAME_MAX + 16 };
+static const char *subject_of(const el_entry *e, char out[SUBJECT_BYTES]) {
+  snprintf(out, SUBJECT_BYTES, "adapter %.255s", e->name);
+  return out;
+}
+
 /* It needs other blocks than it had. That is so once for what has not been read, and once more for what has changed
  * since; whoever keeps on changing it keeps those that want it waiting. False: so it is. */
 static bool take_size(el_memory *m, el_load *load) {
   el_entry *e = load->entry;
   if (++e->n_sizings > EL_MAX_SIZINGS) {
-    el_fail(&load->error, EL_ERR_IO, "adapter %s: its files have changed each of the %d times that it was loaded",
-            e->name, EL_MAX_SIZINGS);
+    char subject[SUBJECT_BYTES];
+    el_fail_about(&load->error, EL_ERR_IO, subject_of(e, subject),
+                  "its files have changed each of the %d times that it was loaded", EL_MAX_SIZINGS);
     return false;
   }
   el_pool_give(&m->pool, load->blocks, load->n_blocks);
@@ -305,9 +315,8 @@ static void take_failure(el_memory *m, el_load *load) {
   el_pool_give(&m->pool, load->blocks, load->n_blocks);
   atomic_store(&e->state, EL_ADAPTER_FAILED);
   if (load->permanent) {
-    free(e->problem);
-    e->problem = strdup(load->error.message);
-    e->failed = e->problem ? load->error.code : EL_OK;
+    if (!e->problem) e->problem = malloc(sizeof *e->problem);
+    if (e->problem) *e->problem = load->error;
     e->failed_signature = load->signature;
   }
   atomic_fetch_add(&m->count.loads_failed, 1);
@@ -356,11 +365,11 @@ el_status el_memory_check(el_memory *m, el_entry *e, uint64_t n_tokens, int page
   uint64_t per_block = (uint64_t)m->kv.per_block * (uint64_t)page_tokens, kv = (n_tokens + per_block - 1) / per_block;
   if (kv + size.n_blocks <= m->pool.n_blocks && kv <= m->kv.max_blocks) return EL_OK;
   double mib = (double)m->pool.block_bytes / (1 << 20), pool = mib * m->pool.n_blocks;
+  char subject[SUBJECT_BYTES];
   if (size.n_blocks >= m->pool.n_blocks)
-    return el_fail(err, EL_ERR_NO_MEMORY,
-                   "adapter %.255s: takes %.1f MiB, the memory pool has %.1f MiB and some of it for keys "
-                   "and values",
-                   e->name, mib * size.n_blocks, pool);
+    return el_fail_about(err, EL_ERR_NO_MEMORY, subject_of(e, subject),
+                         "takes %.1f MiB, the memory pool has %.1f MiB and some of it for keys and values",
+                         mib * size.n_blocks, pool);
   uint64_t room = m->pool.n_blocks - size.n_blocks;
   if (room > m->kv.max_blocks) room = m->kv.max_blocks;
   unsigned long long most = room * per_block;
@@ -368,10 +377,10 @@ el_status el_memory_check(el_memory *m, el_entry *e, uint64_t n_tokens, int page
     return el_fail(err, EL_ERR_TOO_LONG,
                    "request: %llu tokens, prompt and answer; in the memory pool of %.1f MiB there is memory for %llu",
                    (unsigned long long)n_tokens, pool, most);
-  return el_fail(err, EL_ERR_TOO_LONG,
-                 "request: %llu tokens, prompt and answer; beside adapter %.255s, %.1f MiB of the memory pool's %.1f "
-                 "MiB, there is memory for %llu",
-                 (unsigned long long)n_tokens, e->name, mib * size.n_blocks, pool, most);
+  return el_fail_about(err, EL_ERR_TOO_LONG, subject_of(e, subject),
+                       "takes %.1f MiB of the memory pool's %.1f MiB; the request has %llu tokens, prompt and answer, "
+                       "and beside it there is memory for %llu",
+                       mib * size.n_blocks, pool, (unsigned long long)n_tokens, most);
 }
 
 el_status el_memory_adapter_blocks(const el_lora_shape *shape, const el_kernels *k, el_layout layout,

@@ -64,11 +64,13 @@ el_status el_submit(el_engine *e, const el_request *request, uint64_t *id, el_er
   const char *adapter = request->adapter;
   bool base = !adapter || !*adapter || !strcmp(adapter, e->name);
   if (request->auto_adapter && (request->n_adapters || (adapter && *adapter)))
-    status = el_fail(err, EL_ERR_INVALID, "auto_adapter: is asked for, and so are adapters by name: give one of them");
+    status = el_fail_field(err, EL_ERR_INVALID, "auto_adapter",
+                           "auto_adapter: is asked for, and so are adapters by name: give one of them");
   else if (request->auto_adapter)
     q->adapter = el_chooser_reader(e);
   else if (!base && request->n_adapters)
-    status = el_fail(err, EL_ERR_INVALID, "adapters: are there, and so is `adapter`: give one of them");
+    status =
+        el_fail_field(err, EL_ERR_INVALID, "adapters", "adapters: are there, and so is `adapter`: give one of them");
   else if (!base)
     status = el_registry_get(e->registry, adapter, &q->adapter, err);
   else if (request->n_adapters)

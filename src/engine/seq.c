@@ -9,34 +9,36 @@
 #include "format/text.h"
 
 static el_status check_tokens(const el_request *r, const el_seq_limits *limits, el_error *err) {
-  if (!r->n_prompt || !r->prompt) return el_fail(err, EL_ERR_INVALID, "prompt: has no tokens");
-  if (r->max_tokens < -1) return el_fail(err, EL_ERR_INVALID, "max_tokens: %d is below -1", r->max_tokens);
+  if (!r->n_prompt || !r->prompt) return el_fail_field(err, EL_ERR_INVALID, "prompt", "prompt: has no tokens");
+  if (r->max_tokens < -1)
+    return el_fail_field(err, EL_ERR_INVALID, "max_tokens", "max_tokens: %d is below -1", r->max_tokens);
   size_t ctx = (size_t)limits->ctx_size;
   if (r->n_prompt > ctx)
-    return el_fail(err, EL_ERR_TOO_LONG, "prompt: %zu tokens, the context has %zu", r->n_prompt, ctx);
+    return el_fail_field(err, EL_ERR_TOO_LONG, "prompt", "prompt: %zu tokens, the context has %zu", r->n_prompt, ctx);
   if (r->n_prompt == ctx && r->max_tokens != 0)
-    return el_fail(err, EL_ERR_TOO_LONG, "prompt: %zu tokens fill the context of %zu, there is no room for an answer",
-                   r->n_prompt, ctx);
+    return el_fail_field(err, EL_ERR_TOO_LONG, "prompt",
+                         "prompt: %zu tokens fill the context of %zu, there is no room for an answer", r->n_prompt,
+                         ctx);
   for (size_t i = 0; i < r->n_prompt; i++)
     if (r->prompt[i] < 0 || r->prompt[i] >= limits->n_vocab)
-      return el_fail(err, EL_ERR_INVALID, "prompt[%zu]: token %d is not in 0 to %d", i, (int)r->prompt[i],
-                     limits->n_vocab - 1);
+      return el_fail_field(err, EL_ERR_INVALID, "prompt", "prompt[%zu]: token %d is not in 0 to %d", i,
+                           (int)r->prompt[i], limits->n_vocab - 1);
   return EL_OK;
 }
 
 static el_status check_stop(const el_request *r, el_error *err) {
   if (r->n_stop > EL_MAX_STOPS)
-    return el_fail(err, EL_ERR_INVALID, "stop: %zu strings, the limit is %d", r->n_stop, EL_MAX_STOPS);
-  if (r->n_stop && !r->stop) return el_fail(err, EL_ERR_INVALID, "stop: is NULL");
+    return el_fail_field(err, EL_ERR_INVALID, "stop", "stop: %zu strings, the limit is %d", r->n_stop, EL_MAX_STOPS);
+  if (r->n_stop && !r->stop) return el_fail_field(err, EL_ERR_INVALID, "stop", "stop: is NULL");
   for (size_t i = 0; i < r->n_stop; i++) {
     const char *s = r->stop[i];
-    if (!s || !*s) return el_fail(err, EL_ERR_INVALID, "stop[%zu]: is empty", i);
+    if (!s || !*s) return el_fail_field(err, EL_ERR_INVALID, "stop", "stop[%zu]: is empty", i);
     size_t len = strnlen(s, EL_MAX_STOP_BYTES + 1);
     if (len > EL_MAX_STOP_BYTES)
-      return el_fail(err, EL_ERR_INVALID, "stop[%zu]: is longer than %d bytes", i, EL_MAX_STOP_BYTES);
+      return el_fail_field(err, EL_ERR_INVALID, "stop", "stop[%zu]: is longer than %d bytes", i, EL_MAX_STOP_BYTES);
     for (size_t at = 0, n; at < len; at += n) {
       n = (size_t)el_utf8_length(s + at, len - at);
-      if (!n) return el_fail(err, EL_ERR_INVALID, "stop[%zu]: is not UTF-8", i);
+      if (!n) return el_fail_field(err, EL_ERR_INVALID, "stop", "stop[%zu]: is not UTF-8", i);
     }
   }
   return EL_OK;
@@ -47,7 +49,8 @@ static el_status check(const el_request *r, const el_seq_limits *limits, el_erro
   if (!status) status = el_sampling_check(&r->sampling, limits->n_vocab, err);
   if (!status) status = check_stop(r, err);
   if (!status && (r->top_logprobs < 0 || r->top_logprobs > EL_MAX_TOP_LOGPROBS))
-    status = el_fail(err, EL_ERR_INVALID, "top_logprobs: %d is not in 0 to %d", r->top_logprobs, EL_MAX_TOP_LOGPROBS);
+    status = el_fail_field(err, EL_ERR_INVALID, "top_logprobs", "top_logprobs: %d is not in 0 to %d", r->top_logprobs,
+                           EL_MAX_TOP_LOGPROBS);
   return status;
 }
 

@@ -21,12 +21,13 @@ el_str el_csv_field(const el_csv *c, size_t i) {
 }
 
 static el_status no_memory(const el_csv *c, el_error *err) {
-  return el_fail(err, EL_ERR_NO_MEMORY, "%s: line %zu: out of memory", c->path, c->record_line);
+  return el_fail_about(err, EL_ERR_NO_MEMORY, c->path, "line %zu: out of memory", c->record_line);
 }
 
 static el_status end_field(el_csv *c, el_error *err) {
   if (c->n == EL_CSV_MAX_FIELDS)
-    return el_fail(err, EL_ERR_FORMAT, "%s: line %zu: more than %d fields", c->path, c->record_line, EL_CSV_MAX_FIELDS);
+    return el_fail_about(err, EL_ERR_FORMAT, c->path, "line %zu: more than %d fields", c->record_line,
+                         EL_CSV_MAX_FIELDS);
   if (c->n == c->cap) {
     size_t cap = c->cap ? c->cap * 2 : 16;
     size_t *grown = reallocarray(c->ends, cap, sizeof *grown);
@@ -48,8 +49,8 @@ static el_status read_quoted(el_csv *c, el_error *err) {
   for (;;) {
     const char *quote = memchr(c->p, '"', (size_t)(c->end - c->p));
     if (!quote)
-      return el_fail(err, EL_ERR_FORMAT, "%s: line %zu: column %zu opens a quote that nothing closes", c->path, opened,
-                     c->n + 1);
+      return el_fail_about(err, EL_ERR_FORMAT, c->path, "line %zu: column %zu opens a quote that nothing closes",
+                           opened, c->n + 1);
     for (const char *p = c->p; p < quote; p++) c->line += *p == '\n';
     bool doubled = quote + 1 < c->end && quote[1] == '"';
     el_status status = add_text(c, c->p, quote + doubled, err);
@@ -62,8 +63,8 @@ static el_status read_plain(el_csv *c, el_error *err) {
   const char *from = c->p;
   while (c->p < c->end && *c->p != ',' && *c->p != '\n' && *c->p != '"') c->p++;
   if (c->p < c->end && *c->p == '"')
-    return el_fail(err, EL_ERR_FORMAT, "%s: line %zu: column %zu has a quote inside a field that has none around it",
-                   c->path, c->line, c->n + 1);
+    return el_fail_about(err, EL_ERR_FORMAT, c->path,
+                         "line %zu: column %zu has a quote inside a field that has none around it", c->line, c->n + 1);
   const char *to = c->p;
   if (to > from && to[-1] == '\r' && (to == c->end || *to == '\n')) to--;
   return add_text(c, from, to, err);
@@ -87,8 +88,8 @@ el_status el_csv_read(el_csv *c, bool *any, el_error *err) {
       return EL_OK;
     }
     if (next != ',')
-      return el_fail(err, EL_ERR_FORMAT, "%s: line %zu: column %zu goes on after its closing quote", c->path, c->line,
-                     c->n);
+      return el_fail_about(err, EL_ERR_FORMAT, c->path, "line %zu: column %zu goes on after its closing quote", c->line,
+                           c->n);
   }
   return EL_OK;
 }

@@ -16,17 +16,17 @@ static int64_t ns(struct timespec t) {
 /* Opens a regular file. What it is, is asked of what was opened: the name may mean another file meanwhile. */
 el_status el_source_open(const char *path, el_source *out, el_error *err) {
   int f = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-  if (f < 0) return el_fail(err, EL_ERR_IO, "%s: %s", path, strerror(errno));
+  if (f < 0) return el_fail_about(err, EL_ERR_IO, path, "%s", strerror(errno));
   struct stat st;
   el_status status = EL_OK;
   if (fstat(f, &st) != 0)
-    status = el_fail(err, EL_ERR_IO, "%s: %s", path, strerror(errno));
+    status = el_fail_about(err, EL_ERR_IO, path, "%s", strerror(errno));
   else if (S_ISDIR(st.st_mode))
-    status = el_fail(err, EL_ERR_IO, "%s: is a directory, not a file", path);
+    status = el_fail_about(err, EL_ERR_IO, path, "is a directory, not a file");
   else if (!S_ISREG(st.st_mode))
-    status = el_fail(err, EL_ERR_IO, "%s: not a regular file", path);
+    status = el_fail_about(err, EL_ERR_IO, path, "not a regular file");
   else if ((uint64_t)st.st_size > SIZE_MAX / 2)
-    status = el_fail(err, EL_ERR_IO, "%s: too large", path);
+    status = el_fail_about(err, EL_ERR_IO, path, "too large");
   if (status) {
     close(f);
     return status;
@@ -41,19 +41,19 @@ el_status el_source_read(const el_source *s, const char *path, size_t at, void *
     if (got > 0)
       have += (size_t)got;
     else if (got == 0)
-      return el_fail(err, EL_ERR_IO, "%s: was truncated while it was read: it ends at byte %zu, it had %zu", path,
-                     at + have, s->size);
+      return el_fail_about(err, EL_ERR_IO, path, "was truncated while it was read: it ends at byte %zu, it had %zu",
+                           at + have, s->size);
     else if (errno != EINTR)
-      return el_fail(err, EL_ERR_IO, "%s: %s", path, strerror(errno));
+      return el_fail_about(err, EL_ERR_IO, path, "%s", strerror(errno));
   }
   return EL_OK;
 }
 
 el_status el_source_unchanged(const el_source *s, const char *path, el_error *err) {
   struct stat st;
-  if (fstat(s->fd, &st) != 0) return el_fail(err, EL_ERR_IO, "%s: %s", path, strerror(errno));
+  if (fstat(s->fd, &st) != 0) return el_fail_about(err, EL_ERR_IO, path, "%s", strerror(errno));
   if ((size_t)st.st_size == s->size && ns(st.st_mtim) == s->mtime_ns) return EL_OK;
-  return el_fail(err, EL_ERR_IO, "%s: was written to while it was read", path);
+  return el_fail_about(err, EL_ERR_IO, path, "was written to while it was read");
 }
 
 void el_source_will_read(const el_source *s, size_t at, size_t n) {
@@ -91,9 +91,9 @@ el_status el_file_read_into(const char *path, size_t max_size, el_file_buffer *b
   size_t size = source.size;
   el_file f = {.size = size, .borrowed = buffer};
   if (size > max_size)
-    status = el_fail(err, EL_ERR_FORMAT, "%s: %zu bytes, the limit is %zu", path, size, max_size);
+    status = el_fail_about(err, EL_ERR_FORMAT, path, "%zu bytes, the limit is %zu", size, max_size);
   else if (!(f.data = buffer ? buffer_room(buffer, size + 1) : malloc(size + 1)))
-    status = el_fail(err, EL_ERR_NO_MEMORY, "%s: no memory for its %zu bytes", path, size);
+    status = el_fail_about(err, EL_ERR_NO_MEMORY, path, "no memory for its %zu bytes", size);
   size_t have = 0;
   while (!status && have <= size) { /* one byte more than it has: a file that grew shows itself */
     ssize_t n = read(source.fd, f.data + have, size + 1 - have);
@@ -101,9 +101,9 @@ el_status el_file_read_into(const char *path, size_t max_size, el_file_buffer *b
     if (n > 0)
       have += (size_t)n;
     else if (errno != EINTR)
-      status = el_fail(err, EL_ERR_IO, "%s: %s", path, strerror(errno));
+      status = el_fail_about(err, EL_ERR_IO, path, "%s", strerror(errno));
   }
-  if (!status && have != size) status = el_fail(err, EL_ERR_IO, "%s: changed while it was read", path);
+  if (!status && have != size) status = el_fail_about(err, EL_ERR_IO, path, "changed while it was read");
   el_source_close(&source);
   if (status) {
     if (!buffer) free(f.data);

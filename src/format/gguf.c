@@ -53,8 +53,9 @@ typedef struct reader {
 } reader;
 
 static el_status truncated(reader *r, const char *what, uint64_t need) {
-  return el_fail(r->err, EL_ERR_FORMAT, "%s: truncated: %s at byte %zu needs %" PRIu64 " bytes, the file has %zu",
-                 r->g->path, what, r->at, need, r->size);
+  return el_fail_about(r->err, EL_ERR_FORMAT, r->g->path,
+                       "truncated: %s at byte %zu needs %" PRIu64 " bytes, the file has %zu", what, r->at, need,
+                       r->size);
 }
 
 /* Has the bytes up to `end`, which is in the file, in memory. */
@@ -63,8 +64,8 @@ static el_status fetch(reader *r, size_t end) {
   el_gguf *g = r->g;
   if (end <= r->have) return EL_OK;
   if (end > g->n_header)
-    return el_fail(r->err, EL_ERR_FORMAT, "%s: its header goes on at byte %zu, the limit is %d", g->path, end,
-                   MAX_HEADER);
+    return el_fail_about(r->err, EL_ERR_FORMAT, g->path, "its header goes on at byte %zu, the limit is %d", end,
+                         MAX_HEADER);
   if (end - r->have < AT_ONCE) end = g->n_header - r->have < AT_ONCE ? g->n_header : r->have + AT_ONCE;
   el_status status = el_source_read(&g->source, g->path, r->have, g->header + r->have, end - r->have, r->err);
   if (!status) r->have = end;
@@ -92,8 +93,9 @@ static el_status read_str(reader *r, const char *what, uint64_t max, el_str *out
   el_status status = read_uint(r, what, 8, &len);
   if (status) return status;
   if (len > max)
-    return el_fail(r->err, EL_ERR_FORMAT, "%s: %s at byte %zu has a length of %" PRIu64 ", the limit is %" PRIu64,
-                   r->g->path, what, r->at - 8, len, max);
+    return el_fail_about(r->err, EL_ERR_FORMAT, r->g->path,
+                         "%s at byte %zu has a length of %" PRIu64 ", the limit is %" PRIu64, what, r->at - 8, len,
+                         max);
   const unsigned char *p = NULL;
   if ((status = read_bytes(r, what, len, &p))) return status;
   *out = (el_str){(const char *)p, (size_t)len};
@@ -101,7 +103,7 @@ static el_status read_str(reader *r, const char *what, uint64_t max, el_str *out
 }
 
 static el_status no_memory(reader *r) {
-  return el_fail(r->err, EL_ERR_NO_MEMORY, "%s: no memory for its header", r->g->path);
+  return el_fail_about(r->err, EL_ERR_NO_MEMORY, r->g->path, "no memory for its header");
 }
 
 /* The bytes of n values that have a fixed size; booleans are 0 or 1. */
@@ -109,16 +111,17 @@ static el_status read_values(reader *r, el_gguf_kv *kv, el_gguf_type type, uint6
   char key[EL_SHOW];
   size_t size = el_gguf_value_bytes(type);
   if (n > (r->size - r->at) / size)
-    return el_fail(r->err, EL_ERR_FORMAT, "%s: truncated: %s has %" PRIu64 " values of %zu bytes, %zu bytes are left",
-                   r->g->path, el_str_show(kv->key, key, sizeof key), n, size, r->size - r->at);
+    return el_fail_about(r->err, EL_ERR_FORMAT, r->g->path,
+                         "truncated: %s has %" PRIu64 " values of %zu bytes, %zu bytes are left",
+                         el_str_show(kv->key, key, sizeof key), n, size, r->size - r->at);
   el_status status = fetch(r, r->at + (size_t)n * size);
   if (status) return status;
   kv->data = r->data + r->at;
   r->at += (size_t)n * size;
   for (uint64_t i = 0; type == EL_GGUF_BOOL && i < n; i++)
     if (kv->data[i] > 1)
-      return el_fail(r->err, EL_ERR_FORMAT, "%s: %s is a boolean of value %d", r->g->path,
-                     el_str_show(kv->key, key, sizeof key), kv->data[i]);
+      return el_fail_about(r->err, EL_ERR_FORMAT, r->g->path, "%s is a boolean of value %d",
+                           el_str_show(kv->key, key, sizeof key), kv->data[i]);
   return EL_OK;
 }
 
@@ -126,11 +129,12 @@ static el_status read_array_strings(reader *r, el_gguf_kv *kv) {
   char key[EL_SHOW];
   /* Each string takes 8 bytes of the file at least: a lying count allocates nothing. */
   if (kv->n > (r->size - r->at) / 8)
-    return el_fail(r->err, EL_ERR_FORMAT, "%s: %s has %" PRIu64 " strings, more than the file has room for", r->g->path,
-                   el_str_show(kv->key, key, sizeof key), kv->n);
+    return el_fail_about(r->err, EL_ERR_FORMAT, r->g->path,
+                         "%s has %" PRIu64 " strings, more than the file has room for",
+                         el_str_show(kv->key, key, sizeof key), kv->n);
   if (kv->n > MAX_ARRAY_STRINGS - r->array_strings)
-    return el_fail(r->err, EL_ERR_FORMAT, "%s: %s has %" PRIu64 " strings, the limit of a file is %d", r->g->path,
-                   el_str_show(kv->key, key, sizeof key), kv->n, MAX_ARRAY_STRINGS);
+    return el_fail_about(r->err, EL_ERR_FORMAT, r->g->path, "%s has %" PRIu64 " strings, the limit of a file is %d",
+                         el_str_show(kv->key, key, sizeof key), kv->n, MAX_ARRAY_STRINGS);
   r->array_strings += kv->n;
   kv->data = r->data + r->at;
   if (kv->n == 0) return EL_OK;
@@ -151,7 +155,7 @@ static el_status read_kv(reader *r, size_t i) {
   el_status status;
   if ((status = read_str(r, "a key", MAX_KEY, &kv->key))) return status;
   el_str_show(kv->key, shown, sizeof shown);
-  if (kv->key.len == 0) return el_fail(r->err, EL_ERR_FORMAT, "%s: key %zu is empty", r->g->path, i);
+  if (kv->key.len == 0) return el_fail_about(r->err, EL_ERR_FORMAT, r->g->path, "key %zu is empty", i);
   if ((status = read_uint(r, "a value's type", 4, &type))) return status;
   kv->type = kv->item_type = (el_gguf_type)type;
   kv->n = 1;
@@ -163,16 +167,16 @@ static el_status read_kv(reader *r, size_t i) {
     return EL_OK;
   }
   if (type != EL_GGUF_ARRAY)
-    return el_fail(r->err, EL_ERR_FORMAT, "%s: %s has the unknown value type %" PRIu64, r->g->path, shown, type);
+    return el_fail_about(r->err, EL_ERR_FORMAT, r->g->path, "%s has the unknown value type %" PRIu64, shown, type);
   if ((status = read_uint(r, "an array's type", 4, &item))) return status;
   if ((status = read_uint(r, "an array's length", 8, &kv->n))) return status;
   kv->item_type = (el_gguf_type)item;
   if (item == EL_GGUF_STRING) return read_array_strings(r, kv);
   if (el_gguf_value_bytes(item)) return read_values(r, kv, kv->item_type, kv->n);
   if (item == EL_GGUF_ARRAY)
-    return el_fail(r->err, EL_ERR_UNSUPPORTED, "%s: %s is an array of arrays, which edgelora does not read", r->g->path,
-                   shown);
-  return el_fail(r->err, EL_ERR_FORMAT, "%s: %s is an array of the unknown type %" PRIu64, r->g->path, shown, item);
+    return el_fail_about(r->err, EL_ERR_UNSUPPORTED, r->g->path,
+                         "%s is an array of arrays, which edgelora does not read", shown);
+  return el_fail_about(r->err, EL_ERR_FORMAT, r->g->path, "%s is an array of the unknown type %" PRIu64, shown, item);
 }
 
 /* Names of types that exist but that we do not read, for messages only. */
@@ -191,19 +195,19 @@ static el_status read_tensor(reader *r, size_t i, uint64_t *offset) {
   el_status status;
   if ((status = read_str(r, "a tensor's name", MAX_NAME, &t->name))) return status;
   el_str_show(t->name, name, sizeof name);
-  if (t->name.len == 0) return el_fail(r->err, EL_ERR_FORMAT, "%s: tensor %zu has no name", path, i);
+  if (t->name.len == 0) return el_fail_about(r->err, EL_ERR_FORMAT, path, "tensor %zu has no name", i);
   if ((status = read_uint(r, "a tensor's number of dimensions", 4, &n_dims))) return status;
   if (n_dims < 1 || n_dims > EL_MAX_DIMS)
-    return el_fail(r->err, EL_ERR_FORMAT, "%s: tensor %s has %" PRIu64 " dimensions, 1 to %d are possible", path, name,
-                   n_dims, EL_MAX_DIMS);
+    return el_fail_about(r->err, EL_ERR_FORMAT, path, "tensor %s has %" PRIu64 " dimensions, 1 to %d are possible",
+                         name, n_dims, EL_MAX_DIMS);
   t->n_dims = (int)n_dims;
   int64_t n = 1;
   for (int d = 0; d < EL_MAX_DIMS; d++) {
     uint64_t ne = 1;
     if (d < t->n_dims && (status = read_uint(r, "a tensor's dimension", 8, &ne))) return status;
     if (ne < 1 || ne > (uint64_t)(MAX_ELEMENTS / n))
-      return el_fail(r->err, EL_ERR_FORMAT, "%s: tensor %s: dimension %d is %" PRIu64 ", which is %s", path, name, d,
-                     ne, ne ? "beyond what a tensor can hold" : "no size");
+      return el_fail_about(r->err, EL_ERR_FORMAT, path, "tensor %s: dimension %d is %" PRIu64 ", which is %s", name, d,
+                           ne, ne ? "beyond what a tensor can hold" : "no size");
     t->ne[d] = (int64_t)ne;
     n *= t->ne[d];
   }
@@ -212,14 +216,14 @@ static el_status read_tensor(reader *r, size_t i, uint64_t *offset) {
   const el_type_info *info = el_type_get((uint32_t)type);
   if (!info) {
     char known[300];
-    return el_fail(r->err, EL_ERR_UNSUPPORTED, "%s: tensor %s has type %" PRIu64 " (%s); supported are %s", path, name,
-                   type, foreign_type(type), el_type_names(known, sizeof known));
+    return el_fail_about(r->err, EL_ERR_UNSUPPORTED, path, "tensor %s has type %" PRIu64 " (%s); supported are %s",
+                         name, type, foreign_type(type), el_type_names(known, sizeof known));
   }
   t->type = (el_type)type;
   if (t->ne[0] % info->block)
-    return el_fail(r->err, EL_ERR_FORMAT,
-                   "%s: tensor %s: rows of %" PRId64 " values are no whole blocks of %s, which hold %d", path, name,
-                   t->ne[0], info->name, info->block);
+    return el_fail_about(r->err, EL_ERR_FORMAT, path,
+                         "tensor %s: rows of %" PRId64 " values are no whole blocks of %s, which hold %d", name,
+                         t->ne[0], info->name, info->block);
   t->n_bytes = (size_t)(n / info->block) * (size_t)info->block_bytes;
   return EL_OK;
 }
@@ -239,8 +243,8 @@ static el_status place_tensors(reader *r, const uint64_t *offsets) {
   if (status && status != EL_ERR_NOT_FOUND) return status;
   status = EL_OK;
   if (alignment & (alignment - 1))
-    return el_fail(r->err, EL_ERR_FORMAT, "%s: general.alignment is %" PRId64 ", not a power of two", g->path,
-                   alignment);
+    return el_fail_about(r->err, EL_ERR_FORMAT, g->path, "general.alignment is %" PRId64 ", not a power of two",
+                         alignment);
   size_t mask = (size_t)alignment - 1;
   if (r->size - r->at < (-r->at & mask)) return truncated(r, "the padding before the tensors", -r->at & mask);
   size_t start = r->at + (-r->at & mask), room = r->size - start;
@@ -251,14 +255,14 @@ static el_status place_tensors(reader *r, const uint64_t *offsets) {
     el_tensor *t = sorted[i] = &g->tensors[i];
     el_str_show(t->name, name, sizeof name);
     if (offsets[i] & mask)
-      status = el_fail(r->err, EL_ERR_FORMAT,
-                       "%s: tensor %s: offset %" PRIu64 " is not a multiple of the alignment %" PRId64, g->path, name,
-                       offsets[i], alignment);
+      status = el_fail_about(r->err, EL_ERR_FORMAT, g->path,
+                             "tensor %s: offset %" PRIu64 " is not a multiple of the alignment %" PRId64, name,
+                             offsets[i], alignment);
     else if (offsets[i] > room || t->n_bytes > room - (size_t)offsets[i])
       status =
-          el_fail(r->err, EL_ERR_FORMAT,
-                  "%s: truncated: tensor %s needs %zu bytes at offset %" PRIu64 ", the file has %zu bytes of tensors",
-                  g->path, name, t->n_bytes, offsets[i], room);
+          el_fail_about(r->err, EL_ERR_FORMAT, g->path,
+                        "truncated: tensor %s needs %zu bytes at offset %" PRIu64 ", the file has %zu bytes of tensors",
+                        name, t->n_bytes, offsets[i], room);
     else {
       t->offset = start + (size_t)offsets[i];
       if (g->in_memory) t->data = r->data + t->offset;
@@ -269,8 +273,8 @@ static el_status place_tensors(reader *r, const uint64_t *offsets) {
     for (size_t i = 1; !status && i < g->n_tensors; i++) {
       el_tensor *a = sorted[i - 1], *b = sorted[i];
       if (a->n_bytes > b->offset - a->offset)
-        status = el_fail(r->err, EL_ERR_FORMAT, "%s: tensors %s and %s overlap", g->path,
-                         el_str_show(a->name, name, sizeof name), el_str_show(b->name, other, sizeof other));
+        status = el_fail_about(r->err, EL_ERR_FORMAT, g->path, "tensors %s and %s overlap",
+                               el_str_show(a->name, name, sizeof name), el_str_show(b->name, other, sizeof other));
     }
   }
   free(sorted);
@@ -281,8 +285,8 @@ static el_status build_index(reader *r, const char *what, el_index_entry *entrie
   const el_index_entry *twice = el_index_sort(entries, n);
   char name[EL_SHOW];
   if (!twice) return EL_OK;
-  return el_fail(r->err, EL_ERR_FORMAT, "%s: %s %s is there twice", r->g->path, what,
-                 el_str_show(twice->name, name, sizeof name));
+  return el_fail_about(r->err, EL_ERR_FORMAT, r->g->path, "%s %s is there twice", what,
+                       el_str_show(twice->name, name, sizeof name));
 }
 
 static el_status read_counts(reader *r) {
@@ -292,20 +296,23 @@ static el_status read_counts(reader *r) {
   el_status status = fetch(r, r->size < 4 ? r->size : 4);
   if (status) return status;
   if (r->size < 4 || memcmp(r->data, "GGUF", 4))
-    return el_fail(r->err, EL_ERR_FORMAT, "%s: not a GGUF file (%zu bytes, no GGUF at its start)", g->path, r->size);
+    return el_fail_about(r->err, EL_ERR_FORMAT, g->path, "not a GGUF file (%zu bytes, no GGUF at its start)", r->size);
   if ((status = read_bytes(r, "the magic", 4, &magic))) return status;
   if ((status = read_uint(r, "the version", 4, &version))) return status;
   if (version != 0 && (version & 0xffff) == 0)
-    return el_fail(r->err, EL_ERR_UNSUPPORTED, "%s: a big-endian GGUF; only little-endian ones are supported", g->path);
+    return el_fail_about(r->err, EL_ERR_UNSUPPORTED, g->path,
+                         "a big-endian GGUF; only little-endian ones are supported");
   if (version != 2 && version != 3)
-    return el_fail(r->err, EL_ERR_UNSUPPORTED, "%s: GGUF version %" PRIu64 "; supported are 2 and 3", g->path, version);
+    return el_fail_about(r->err, EL_ERR_UNSUPPORTED, g->path, "GGUF version %" PRIu64 "; supported are 2 and 3",
+                         version);
   g->version = (uint32_t)version;
   if ((status = read_uint(r, "the number of tensors", 8, &n_tensors))) return status;
   if ((status = read_uint(r, "the number of keys", 8, &n_kv))) return status;
   if (n_tensors > MAX_TENSORS)
-    return el_fail(r->err, EL_ERR_FORMAT, "%s: %" PRIu64 " tensors, the limit is %d", g->path, n_tensors, MAX_TENSORS);
+    return el_fail_about(r->err, EL_ERR_FORMAT, g->path, "%" PRIu64 " tensors, the limit is %d", n_tensors,
+                         MAX_TENSORS);
   if (n_kv > MAX_KV)
-    return el_fail(r->err, EL_ERR_FORMAT, "%s: %" PRIu64 " keys, the limit is %d", g->path, n_kv, MAX_KV);
+    return el_fail_about(r->err, EL_ERR_FORMAT, g->path, "%" PRIu64 " keys, the limit is %d", n_kv, MAX_KV);
   g->n_tensors = (size_t)n_tensors;
   g->n_kv = (size_t)n_kv;
   return EL_OK;
@@ -353,7 +360,7 @@ static el_status new_gguf(const char *path, el_gguf **out, el_error *err) {
   el_gguf *g = calloc(1, sizeof *g);
   if (!g || !(g->path = strdup(path))) {
     free(g);
-    return el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", path);
+    return el_fail_about(err, EL_ERR_NO_MEMORY, path, "out of memory");
   }
   g->source.fd = -1;
   *out = g;
@@ -368,7 +375,7 @@ static el_status reserve_header(el_gguf *g, el_error *err) {
   if (n == 0) return EL_OK;
   void *p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (p == MAP_FAILED)
-    return el_fail(err, EL_ERR_NO_MEMORY, "%s: no address space for its header, %zu bytes", g->path, n);
+    return el_fail_about(err, EL_ERR_NO_MEMORY, g->path, "no address space for its header, %zu bytes", n);
   g->header = p;
   g->n_header = n;
   return EL_OK;

@@ -48,13 +48,14 @@ double el_gguf_kv_num(const el_gguf_kv *kv, uint64_t i) {
 /* Finds a kv for typed access. */
 static el_status find(const el_gguf *g, const char *key, const el_gguf_kv **out, el_error *err) {
   *out = el_gguf_find(g, key);
-  return *out ? EL_OK : el_fail(err, EL_ERR_NOT_FOUND, "%s: key %s is missing", el_gguf_path(g), key);
+  return *out ? EL_OK : el_fail_about(err, EL_ERR_NOT_FOUND, el_gguf_path(g), "key %s is missing", key);
 }
 
 static el_status wrong_type(const el_gguf *g, const el_gguf_kv *kv, const char *key, const char *wanted,
                             el_error *err) {
-  return el_fail(err, EL_ERR_FORMAT, "%s: %s is %s%s, expected %s", el_gguf_path(g), key,
-                 kv->type == EL_GGUF_ARRAY ? "an array of " : "of type ", el_gguf_type_name(kv->item_type), wanted);
+  return el_fail_about(err, EL_ERR_FORMAT, el_gguf_path(g), "%s is %s%s, expected %s", key,
+                       kv->type == EL_GGUF_ARRAY ? "an array of " : "of type ", el_gguf_type_name(kv->item_type),
+                       wanted);
 }
 
 static bool is_integer(const el_gguf_kv *kv) {
@@ -80,8 +81,8 @@ static el_status int_at(const el_gguf *g, const el_gguf_kv *kv, const char *key,
   int64_t v = el_gguf_kv_int(kv, i);
   bool too_big = kv->item_type == EL_GGUF_U64 && el_gguf_load_le(kv->data + i * 8, 8) > INT64_MAX;
   if (too_big || v < min || v > max)
-    return el_fail(err, EL_ERR_FORMAT, "%s: %s%s is %s%" PRId64 ", expected %" PRId64 " to %" PRId64, el_gguf_path(g),
-                   key, subscript(kv, i, at), too_big ? "above " : "", v, min, max);
+    return el_fail_about(err, EL_ERR_FORMAT, el_gguf_path(g), "%s%s is %s%" PRId64 ", expected %" PRId64 " to %" PRId64,
+                         key, subscript(kv, i, at), too_big ? "above " : "", v, min, max);
   *out = v;
   return EL_OK;
 }
@@ -92,7 +93,7 @@ static el_status num_at(const el_gguf *g, const el_gguf_kv *kv, const char *key,
   char at[24];
   double v = el_gguf_kv_num(kv, i);
   if (!isfinite(v))
-    return el_fail(err, EL_ERR_FORMAT, "%s: %s%s is not a finite number", el_gguf_path(g), key, subscript(kv, i, at));
+    return el_fail_about(err, EL_ERR_FORMAT, el_gguf_path(g), "%s%s is not a finite number", key, subscript(kv, i, at));
   *out = v;
   return EL_OK;
 }
@@ -138,8 +139,8 @@ static el_status find_by_layer(const el_gguf *g, const char *key, int n, const e
   assert(n > 0);
   el_status status = find(g, key, out, err);
   if (!status && (*out)->type == EL_GGUF_ARRAY && (*out)->n != (uint64_t)n)
-    return el_fail(err, EL_ERR_FORMAT, "%s: %s is an array of %" PRIu64 ", expected %d: one for each layer",
-                   el_gguf_path(g), key, (*out)->n, n);
+    return el_fail_about(err, EL_ERR_FORMAT, el_gguf_path(g),
+                         "%s is an array of %" PRIu64 ", expected %d: one for each layer", key, (*out)->n, n);
   return status;
 }
 
@@ -170,8 +171,8 @@ el_status el_gguf_floats_by_layer(const el_gguf *g, const char *key, int n, floa
     char at[24];
     if ((status = num_at(g, kv, key, i, &v, err))) return status;
     if (v < (double)min || v > (double)max)
-      return el_fail(err, EL_ERR_FORMAT, "%s: %s%s is %g, expected %g to %g", el_gguf_path(g), key,
-                     subscript(kv, i, at), v, (double)min, (double)max);
+      return el_fail_about(err, EL_ERR_FORMAT, el_gguf_path(g), "%s%s is %g, expected %g to %g", key,
+                           subscript(kv, i, at), v, (double)min, (double)max);
   }
   for (int l = 0; l < n; l++) out[l] = (float)el_gguf_kv_num(kv, item_of(kv, l));
   return EL_OK;

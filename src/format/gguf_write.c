@@ -195,11 +195,11 @@ el_status el_gguf_out_save(const el_gguf_out *o, const char *path, el_error *err
   el_status status = EL_OK;
   int fd = -1;
   if (!o || o->no_memory || !make_head(o, &head) || !el_buf_printf(&temporary, "%s.XXXXXX", path)) {
-    status = el_fail(err, EL_ERR_NO_MEMORY, "%s: no memory to write it", path);
+    status = el_fail_about(err, EL_ERR_NO_MEMORY, path, "no memory to write it");
     goto end;
   }
   if ((fd = mkostemp(temporary.data, O_CLOEXEC)) < 0) {
-    status = el_fail(err, EL_ERR_IO, "%s: %s", temporary.data, strerror(errno));
+    status = el_fail_about(err, EL_ERR_IO, temporary.data, "%s", strerror(errno));
     goto end;
   }
   /* mkostemp makes it the owner's alone; the file is to be as readable as others that the program writes. */
@@ -217,7 +217,7 @@ el_status el_gguf_out_save(const el_gguf_out *o, const char *path, el_error *err
   }
   if (!written) {
     unlink(temporary.data);
-    status = el_fail(err, EL_ERR_IO, "%s: %s", path, strerror(why));
+    status = el_fail_about(err, EL_ERR_IO, path, "%s", strerror(why));
   }
 end:
   el_buf_free(&head);

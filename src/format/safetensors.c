@@ -61,11 +61,11 @@ static el_status read_tensor(el_safetensors *s, const char *key, json_t *info, s
   json_t *dtype = json_object_get(info, "dtype"), *shape = json_object_get(info, "shape"),
          *offsets = json_object_get(info, "data_offsets");
   if (!json_is_string(dtype) || !json_is_array(shape) || !json_is_array(offsets))
-    return el_fail(err, EL_ERR_FORMAT, "%s: tensor %s lacks one of dtype (a string), shape and data_offsets (arrays)",
-                   s->path, name);
+    return el_fail_about(err, EL_ERR_FORMAT, s->path,
+                         "tensor %s lacks one of dtype (a string), shape and data_offsets (arrays)", name);
   if (json_array_size(shape) > MAX_DIMS)
-    return el_fail(err, EL_ERR_FORMAT, "%s: tensor %s has %zu dimensions, the limit is %d", s->path, name,
-                   json_array_size(shape), (int)MAX_DIMS);
+    return el_fail_about(err, EL_ERR_FORMAT, s->path, "tensor %s has %zu dimensions, the limit is %d", name,
+                         json_array_size(shape), (int)MAX_DIMS);
   *t = (el_st_tensor){.name = key, .dtype_name = json_string_value(dtype), .n_dims = (int)json_array_size(shape)};
   t->dtype = dtype_of(t->dtype_name);
   int64_t n = 1;
@@ -73,26 +73,26 @@ static el_status read_tensor(el_safetensors *s, const char *key, json_t *info, s
     json_t *size = json_array_get(shape, (size_t)d);
     if (!json_is_integer(size) || json_integer_value(size) < 0 ||
         __builtin_mul_overflow(n, json_integer_value(size), &n))
-      return el_fail(err, EL_ERR_FORMAT, "%s: tensor %s: dimension %d of its shape is not a size", s->path, name, d);
+      return el_fail_about(err, EL_ERR_FORMAT, s->path, "tensor %s: dimension %d of its shape is not a size", name, d);
     t->shape[d] = json_integer_value(size);
   }
   json_t *begin = json_array_get(offsets, 0), *end = json_array_get(offsets, 1);
   if (json_array_size(offsets) != 2 || !json_is_integer(begin) || !json_is_integer(end))
-    return el_fail(err, EL_ERR_FORMAT, "%s: tensor %s: data_offsets are not two integers", s->path, name);
+    return el_fail_about(err, EL_ERR_FORMAT, s->path, "tensor %s: data_offsets are not two integers", name);
   int64_t b = json_integer_value(begin), e = json_integer_value(end);
   if (b < 0 || e < b)
-    return el_fail(err, EL_ERR_FORMAT, "%s: tensor %s: data_offsets [%" PRId64 ", %" PRId64 "] are no range", s->path,
-                   name, b, e);
+    return el_fail_about(err, EL_ERR_FORMAT, s->path, "tensor %s: data_offsets [%" PRId64 ", %" PRId64 "] are no range",
+                         name, b, e);
   if ((uint64_t)e > data_size)
-    return el_fail(err, EL_ERR_FORMAT,
-                   "%s: truncated: tensor %s ends at byte %" PRId64 " of the data, the file has %zu", s->path, name, e,
-                   data_size);
+    return el_fail_about(err, EL_ERR_FORMAT, s->path,
+                         "truncated: tensor %s ends at byte %" PRId64 " of the data, the file has %zu", name, e,
+                         data_size);
   int bits = dtype_bits(t->dtype_name);
   int64_t n_bits;
   if (bits && (__builtin_mul_overflow(n, bits, &n_bits) || n_bits / 8 != e - b))
-    return el_fail(err, EL_ERR_FORMAT,
-                   "%s: tensor %s: its shape needs %" PRId64 " values of %s, it has %" PRId64 " bytes", s->path, name,
-                   n, el_str_show(view(t->dtype_name), type, sizeof type), e - b);
+    return el_fail_about(err, EL_ERR_FORMAT, s->path,
+                         "tensor %s: its shape needs %" PRId64 " values of %s, it has %" PRId64 " bytes", name, n,
+                         el_str_show(view(t->dtype_name), type, sizeof type), e - b);
   t->offset = s->size - data_size + (size_t)b;
   t->data = s->data ? s->data + t->offset : NULL;
   t->n_bytes = (size_t)(e - b);
@@ -110,20 +110,20 @@ static el_status check_cover(el_safetensors *s, size_t data_size, el_error *err)
   char name[EL_SHOW];
   size_t at = s->size - data_size;
   el_st_tensor **sorted = malloc((s->n + 1) * sizeof *sorted);
-  if (!sorted) return el_fail(err, EL_ERR_NO_MEMORY, "%s: no memory for its header", s->path);
+  if (!sorted) return el_fail_about(err, EL_ERR_NO_MEMORY, s->path, "no memory for its header");
   for (size_t i = 0; i < s->n; i++) sorted[i] = &s->tensors[i];
   qsort(sorted, s->n, sizeof *sorted, by_range);
   el_status status = EL_OK;
   for (size_t i = 0; !status && i < s->n; i++) {
     if (sorted[i]->offset != at)
-      status = el_fail(err, EL_ERR_FORMAT, "%s: tensor %s %s", s->path,
-                       el_str_show(view(sorted[i]->name), name, sizeof name),
-                       sorted[i]->offset < at ? "overlaps another one" : "comes after bytes that belong to no tensor");
+      status = el_fail_about(
+          err, EL_ERR_FORMAT, s->path, "tensor %s %s", el_str_show(view(sorted[i]->name), name, sizeof name),
+          sorted[i]->offset < at ? "overlaps another one" : "comes after bytes that belong to no tensor");
     at = sorted[i]->offset + sorted[i]->n_bytes;
   }
   free(sorted);
   if (!status && at != s->size)
-    status = el_fail(err, EL_ERR_FORMAT, "%s: %zu bytes at its end belong to no tensor", s->path, s->size - at);
+    status = el_fail_about(err, EL_ERR_FORMAT, s->path, "%zu bytes at its end belong to no tensor", s->size - at);
   return status;
 }
 
@@ -131,11 +131,11 @@ static el_status read_metadata(el_safetensors *s, json_t *metadata, el_error *er
   const char *key;
   json_t *value;
   char shown[EL_SHOW];
-  if (!json_is_object(metadata)) return el_fail(err, EL_ERR_FORMAT, "%s: %s is not an object", s->path, METADATA);
+  if (!json_is_object(metadata)) return el_fail_about(err, EL_ERR_FORMAT, s->path, "%s is not an object", METADATA);
   json_object_foreach(metadata, key, value) {
     if (!json_is_string(value))
-      return el_fail(err, EL_ERR_FORMAT, "%s: %s: the value of %s is not a string", s->path, METADATA,
-                     el_str_show(view(key), shown, sizeof shown));
+      return el_fail_about(err, EL_ERR_FORMAT, s->path, "%s: the value of %s is not a string", METADATA,
+                           el_str_show(view(key), shown, sizeof shown));
   }
   s->metadata = metadata;
   return EL_OK;
@@ -146,32 +146,32 @@ static el_status header_length(el_safetensors *s, const unsigned char *prefix, s
   uint64_t len = 0;
   for (int i = 0; i < PREFIX; i++) len |= (uint64_t)prefix[i] << (8 * i);
   if (len > MAX_HEADER)
-    return el_fail(err, EL_ERR_FORMAT,
-                   "%s: a header of %" PRIu64 " bytes, the limit is %d; is this a safetensors file?", s->path, len,
-                   MAX_HEADER);
+    return el_fail_about(err, EL_ERR_FORMAT, s->path,
+                         "a header of %" PRIu64 " bytes, the limit is %d; is this a safetensors file?", len,
+                         MAX_HEADER);
   if (len > s->size - PREFIX)
-    return el_fail(err, EL_ERR_FORMAT, "%s: truncated: its header has %" PRIu64 " bytes, the file has %zu", s->path,
-                   len, s->size - PREFIX);
+    return el_fail_about(err, EL_ERR_FORMAT, s->path, "truncated: its header has %" PRIu64 " bytes, the file has %zu",
+                         len, s->size - PREFIX);
   *out = (size_t)len;
   return EL_OK;
 }
 
 /* text: [len], the header. */
 static el_status parse(el_safetensors *s, const char *text, size_t len, el_error *err) {
-  if (len == 0 || text[0] != '{') return el_fail(err, EL_ERR_FORMAT, "%s: its header is not a JSON object", s->path);
+  if (len == 0 || text[0] != '{') return el_fail_about(err, EL_ERR_FORMAT, s->path, "its header is not a JSON object");
   json_error_t json_err;
   char shown[EL_SHOW];
   /* Refuses what is not UTF-8, NUL in strings, nesting beyond 2048, integers beyond 64 bits. */
   s->header = json_loadb(text, len, JSON_REJECT_DUPLICATES, &json_err);
   if (!s->header)
-    return el_fail(err, EL_ERR_FORMAT, "%s: its header, at byte %d: %s", s->path, json_err.position,
-                   el_str_show(view(json_err.text), shown, sizeof shown));
+    return el_fail_about(err, EL_ERR_FORMAT, s->path, "its header, at byte %d: %s", json_err.position,
+                         el_str_show(view(json_err.text), shown, sizeof shown));
 
   size_t data_size = s->size - PREFIX - len;
   size_t n = json_object_size(s->header);
   s->tensors = calloc(n + 1, sizeof *s->tensors);
   s->index = calloc(n + 1, sizeof *s->index);
-  if (!s->tensors || !s->index) return el_fail(err, EL_ERR_NO_MEMORY, "%s: no memory for its header", s->path);
+  if (!s->tensors || !s->index) return el_fail_about(err, EL_ERR_NO_MEMORY, s->path, "no memory for its header");
   const char *key;
   json_t *value;
   json_object_foreach(s->header, key, value) {
@@ -189,11 +189,12 @@ static el_status parse(el_safetensors *s, const char *text, size_t len, el_error
 }
 
 static el_status new_file(const char *path, size_t size, el_safetensors **out, el_error *err) {
-  if (size < PREFIX) return el_fail(err, EL_ERR_FORMAT, "%s: truncated: %zu bytes are no safetensors file", path, size);
+  if (size < PREFIX)
+    return el_fail_about(err, EL_ERR_FORMAT, path, "truncated: %zu bytes are no safetensors file", size);
   el_safetensors *s = calloc(1, sizeof *s);
   if (!s || !(s->path = strdup(path))) {
     free(s);
-    return el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", path);
+    return el_fail_about(err, EL_ERR_NO_MEMORY, path, "out of memory");
   }
   s->size = size;
   *out = s;
@@ -206,7 +207,7 @@ static el_status read_header(el_safetensors *s, const el_source *source, el_erro
   el_status status = el_source_read(source, s->path, 0, prefix, PREFIX, err);
   if (status || (status = header_length(s, prefix, &len, err))) return status;
   char *text = malloc(len + 1);
-  if (!text) return el_fail(err, EL_ERR_NO_MEMORY, "%s: no memory for its header", s->path);
+  if (!text) return el_fail_about(err, EL_ERR_NO_MEMORY, s->path, "no memory for its header");
   status = el_source_read(source, s->path, PREFIX, text, len, err);
   if (!status) status = parse(s, text, len, err);
   free(text);
