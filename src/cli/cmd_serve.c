@@ -19,7 +19,7 @@ typedef struct serve_options {
   const char *host, *cors_origin, *api_keys;
   int port, max_connections, drain_seconds, receive_seconds, idle_seconds, max_body_mib;
   el_cli_list allowed;
-  bool examples, locked;
+  bool examples, locked, share_prefixes;
 } serve_options;
 
 /* Draining waits in a thread of its own, so that a second signal is seen meanwhile. */
@@ -127,6 +127,9 @@ static int run(const el_cli_command *self, int argc, char **argv) {
       {0, "api-keys", "FILE", EL_CLI_TEXT, &o.api_keys, 0, 0,
        "who may call: a key a line, and behind it, with commas between, the adapters that it may name, such as "
        "'KEY sql,acme/*'; default: whoever reaches the server"},
+      {0, "share-prefixes", NULL, EL_CLI_FLAG, &o.share_prefixes, 0, 0,
+       "keys find each other's prefixes in the prefix cache, and can tell by it what others have asked; default: each "
+       "key its own"},
       {0, "drain-timeout", "SECONDS", EL_CLI_INT, &o.drain_seconds, 0, 86400,
        "after SIGTERM or Ctrl-C, running requests may take this long; default 30"},
       {0, "allow-adapters-from", "DIR", EL_CLI_TEXTS, &o.allowed, 0, 0,
@@ -163,6 +166,7 @@ static int run(const el_cli_command *self, int argc, char **argv) {
     server.idle_timeout_ms = o.idle_seconds * 1000;
     server.cors_origin = o.cors_origin;
     server.api_keys = o.api_keys;
+    server.share_prefixes = o.share_prefixes;
     server.has_router = o.common.options.router_path != NULL;
     server.log = o.common.options.log;
     server.log_user = o.common.options.log_user;

@@ -47,7 +47,7 @@ static bool fail_adapter(el_api_error *e, const el_error *err) {
     case EL_ERR_INVALID: return el_api_fail(e, 400, "invalid_value", "lora_name", "%s", err->message);
     case EL_ERR_NOT_FOUND: return el_api_fail(e, 404, "adapter_not_found", "lora_name", "%s", err->message);
     case EL_ERR_NO_MEMORY: return el_api_fail(e, 507, "no_memory", NULL, "%s", err->message);
-    default: return el_api_fail_engine(e, err, "");
+    default: return el_api_fail_engine(e, err, "", false);
   }
 }
 

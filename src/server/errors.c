@@ -17,19 +17,40 @@ bool el_api_fail(el_api_error *e, int status, const char *code, const char *para
   return false;
 }
 
-bool el_api_fail_engine(el_api_error *e, const el_error *err, const char *model) {
+/* The field of a body that a field of el_request comes from, where its name is another. */
+static const char *param_of(const el_error *err) {
+  static const struct {
+    const char *field, *param;
+  } names[] = {{"auto_adapter", "model"}, {"candidates", "edgelora.candidates"}};
+  for (size_t i = 0; err->field && i < sizeof names / sizeof *names; i++)
+    if (!strcmp(err->field, names[i].field)) return names[i].param;
+  return NULL;
+}
+
+/* With the engine's message, or what a limited key may have of it. */
+static bool fail_with(el_api_error *e, int status, const char *code, const el_error *err, const char *model,
+                      bool limited) {
+  const char *param = param_of(err);
+  if (!limited || !err->detail) return el_api_fail(e, status, code, param, "%s", err->message);
+  const char *detail = err->message + err->detail;
+  return *detail ? el_api_fail(e, status, code, param, "'%.255s': %s", model, detail)
+                 : el_api_fail(e, status, code, param, "'%.255s' cannot be used; the server's log says why.", model);
+}
+
+bool el_api_fail_engine(el_api_error *e, const el_error *err, const char *model, bool limited) {
   switch (err->code) {
-    case EL_ERR_INVALID: return el_api_fail(e, 400, "invalid_value", NULL, "%s", err->message);
-    case EL_ERR_UNSUPPORTED: return el_api_fail(e, 400, "unsupported_value", NULL, "%s", err->message);
-    case EL_ERR_TOO_LONG: return el_api_fail(e, 400, "context_length_exceeded", NULL, "%s", err->message);
+    case EL_ERR_INVALID: return fail_with(e, 400, "invalid_value", err, model, limited);
+    case EL_ERR_UNSUPPORTED: return fail_with(e, 400, "unsupported_value", err, model, limited);
+    case EL_ERR_TOO_LONG: return fail_with(e, 400, "context_length_exceeded", err, model, limited);
     case EL_ERR_NOT_FOUND:
+      if (param_of(err)) return fail_with(e, 404, "model_not_found", err, model, limited);
       return el_api_fail(e, 404, "model_not_found", "model",
                          "The model '%.255s' does not exist; GET /v1/models lists those that do.", model);
     case EL_ERR_BUSY:
       return el_api_fail(e, 503, "overloaded", NULL,
                          "The server has as many requests waiting as it takes; try again later.");
     case EL_ERR_CLOSED: return el_api_fail(e, 503, "shutting_down", NULL, "The server is shutting down.");
-    default: return el_api_fail(e, 500, el_status_name(err->code), NULL, "%s", err->message);
+    default: return fail_with(e, 500, el_status_name(err->code), err, model, limited);
   }
 }
 

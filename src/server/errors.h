@@ -17,8 +17,9 @@ typedef struct el_api_error {
 bool el_api_fail(el_api_error *e, int status, const char *code, const char *param, const char *fmt, ...)
     __attribute__((format(printf, 5, 6)));
 
-/* What the engine or the tokenizer said, as an answer. `model` is the name that the request asked for. */
-bool el_api_fail_engine(el_api_error *e, const el_error *err, const char *model);
+/* What the engine or the tokenizer said, as an answer. `model` is what the caller calls the adapter, or the base.
+ * limited: its key is, so it is told that name instead of a file's path, and of other names. */
+bool el_api_fail_engine(el_api_error *e, const el_error *err, const char *model, bool limited);
 
 /* Appends the JSON object. False: out of memory. */
 bool el_api_error_write(const el_api_error *e, el_buf *out);

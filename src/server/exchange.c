@@ -220,12 +220,10 @@ static void on_event(const el_event *ev) {
 }
 
 /* What the engine said of a request. */
-static bool fail_submit(const el_request *q, const el_error *err, el_api_error *e) {
-  if (q->auto_adapter && err->code == EL_ERR_NOT_FOUND)
-    return el_api_fail(e, 404, "model_not_found", "edgelora.candidates", "%s", err->message);
-  el_api_fail_engine(e, err, q->adapter ? q->adapter : EL_AUTO);
-  if (q->auto_adapter && !strncmp(err->message, "auto:", 5)) snprintf(e->param, sizeof e->param, "model");
-  return false;
+static bool fail_submit(const el_exchange *x, const el_request *q, const el_error *err, el_api_error *e) {
+  if (err->detail) el_logf(&x->server->log, EL_LOG_WARN, "%s: refused: %s", x->id, err->message);
+  const char *name = q->n_adapters ? EL_SCALED_LABEL : q->adapter ? q->adapter : EL_AUTO;
+  return el_api_fail_engine(e, err, name, el_key_is_limited(x->key));
 }
 
 /* Submits choice `i` to the adapters that q is for. False: *e, the exchange is to fail by it; until then the choice
@@ -271,12 +269,13 @@ static bool submit_one(el_exchange *x, size_t i, el_request q, el_api_error *e) 
     return true;
   }
   el_exchange_release(x);
-  return fail_submit(&q, &err, e);
+  return fail_submit(x, &q, &err, e);
 }
 
 /* Room for what will be known of each choice. */
 static bool make_generations(el_exchange *x, el_api_error *e) {
-  const el_api_request *r = &x->request;
+  el_api_request *r = &x->request;
+  r->request.prefix_domain = x->server->options.share_prefixes ? 0 : el_key_domain(&x->server->keys, x->key);
   size_t n = r->n_prompts * (size_t)r->n;
   el_generation *all = calloc(n, sizeof *all);
   char **chosen = r->request.auto_adapter ? calloc(r->n_prompts, sizeof *chosen) : NULL;
@@ -352,7 +351,7 @@ static bool submit_all(el_exchange *x, el_api_error *e) {
   if (!ok) return false;
   r->request.auto_adapter = r->route || el_models_is_auto(s, x->key, r->model);
   if (!r->request.auto_adapter && !el_key_allows(x->key, r->model))
-    return el_api_fail_engine(e, &(el_error){.code = EL_ERR_NOT_FOUND}, r->model);
+    return el_api_fail_engine(e, &(el_error){.code = EL_ERR_NOT_FOUND}, r->model, true);
   if (!r->request.auto_adapter && (r->scores || r->n_candidates))
     return el_api_fail(e, 400, "invalid_value", "edgelora",
                        "'edgelora.scores' and 'edgelora.candidates' are allowed only when 'model' is '" EL_AUTO "'.");

@@ -205,7 +205,8 @@ static bool write_get(el_exchange *x, route r, const char *path, el_buf *out, el
     default: break;
   }
   el_api_fail(e, 500, "no_memory", NULL, "Out of memory.");
-  return r == ROUTE_METRICS ? el_info_metrics(s, out) : el_info_health(s, out);
+  if (r == ROUTE_METRICS) return el_info_metrics(s, out);
+  return el_info_health(s, !s->keys.n || (x->key && !el_key_is_limited(x->key)), out);
 }
 
 static enum MHD_Result answer_get(el_exchange *x, route r, const char *path) {
@@ -227,8 +228,12 @@ static bool make_reply(el_exchange *x) {
   char id[64];
   snprintf(id, sizeof id, "%s-%s", x->work == EL_WORK_CHAT ? "chatcmpl" : "cmpl", x->id);
   const char *adapter = x->chosen ? x->chosen[0] : NULL; /* none: the answer is a failure */
-  x->reply = el_reply_new(el_engine_tokenizer(x->server->options.engine), &x->request,
-                          adapter ? adapter : x->request.model, id, (int64_t)time(NULL));
+  const el_reply_head head = {.id = id,
+                              .created = (int64_t)time(NULL),
+                              .model = adapter ? adapter : x->request.model,
+                              .asked = x->label ? x->label : x->request.model,
+                              .limited = el_key_is_limited(x->key)};
+  x->reply = el_reply_new(el_engine_tokenizer(x->server->options.engine), &x->request, &head);
   return x->reply != NULL;
 }
 
@@ -363,9 +368,10 @@ static enum MHD_Result answer_denied(el_exchange *x) {
 /* Who calls. A browser asks without a key what it may ask (OPTIONS), and whoever watches the server has none. */
 static void find_key(el_exchange *x, const char *method, const char *path) {
   const el_keys *keys = &x->server->keys;
-  if (!keys->n || find_route(path) == ROUTE_HEALTH || !strcmp(method, "OPTIONS")) return;
+  if (!keys->n || !strcmp(method, "OPTIONS")) return;
   x->key = el_keys_find(keys, header(x->connection, "Authorization"));
-  x->denied = !x->key;
+  x->denied = !x->key && find_route(path) != ROUTE_HEALTH;
+  if (x->denied) atomic_fetch_add(&x->server->n_denied, 1);
 }
 
 static enum MHD_Result dispatch(el_exchange *x, const char *method, const char *path) {

@@ -5,11 +5,12 @@
 #include "server/json_out.h"
 #include "server/private.h"
 
-bool el_info_health(el_server *s, el_buf *out) {
+bool el_info_health(el_server *s, bool whole, el_buf *out) {
   el_stats st;
+  if (!el_buf_printf(out, "{\"status\":\"%s\"", atomic_load(&s->draining) ? "draining" : "ok")) return false;
+  if (!whole) return el_buf_append(out, "}", 1);
   el_engine_stats(s->options.engine, &st);
-  return el_buf_printf(out, "{\"status\":\"%s\",\"model\":", atomic_load(&s->draining) ? "draining" : "ok") &&
-         el_json_cstring(out, s->model.name) &&
+  return el_buf_printf(out, ",\"model\":") && el_json_cstring(out, s->model.name) &&
          el_buf_printf(out,
                        ",\"slots\":%d,\"slots_busy\":%d,\"queued\":%d,\"requests\":{\"submitted\":%" PRIu64
                        ",\"done\":%" PRIu64 ",\"cancelled\":%" PRIu64 ",\"failed\":%" PRIu64
@@ -24,7 +25,7 @@ bool el_info_lora(el_server *s, el_buf *out, el_api_error *e) {
   size_t n_all = el_scales_get(&s->scales, all), n;
   el_adapter_info *list;
   el_error err;
-  if (el_adapter_list(s->options.engine, &list, &n, &err)) return el_api_fail_engine(e, &err, "");
+  if (el_adapter_list(s->options.engine, &list, &n, &err)) return el_api_fail_engine(e, &err, "", false);
   bool ok = el_buf_append(out, "[", 1);
   for (size_t i = 0; ok && i < n; i++) {
     float scale = 0;
@@ -62,7 +63,7 @@ bool el_info_slots(el_server *s, bool fail_when_full, el_buf *out, el_api_error 
   el_request_info *list;
   size_t n;
   el_error err;
-  if (el_request_list(s->options.engine, &list, &n, &err)) return el_api_fail_engine(e, &err, "");
+  if (el_request_list(s->options.engine, &list, &n, &err)) return el_api_fail_engine(e, &err, "", false);
   int busy = 0;
   bool ok = el_buf_append(out, "[", 1);
   for (int slot = 0; ok && slot < s->model.n_slots; slot++) {
@@ -81,7 +82,7 @@ bool el_info_queue(el_server *s, el_buf *out, el_api_error *e) {
   el_request_info *list;
   size_t n, written = 0;
   el_error err;
-  if (el_request_list(s->options.engine, &list, &n, &err)) return el_api_fail_engine(e, &err, "");
+  if (el_request_list(s->options.engine, &list, &n, &err)) return el_api_fail_engine(e, &err, "", false);
   bool ok = el_buf_append(out, "[", 1);
   for (size_t i = 0; ok && i < n; i++) {
     const el_request_info *r = &list[i];

@@ -14,6 +14,8 @@
 /* All keys with all their patterns are hardly more; a file that never ends is found out here. */
 #define MAX_FILE_BYTES ((size_t)16 << 20)
 #define MAX_PATTERN_BYTES 255 /* of an adapter's name */
+/* A shorter key can be guessed by who may try often: 16 random letters and digits are 95 bits. */
+#define MIN_KEY_BYTES 16
 #define BLANKS " \t\r"
 
 static_assert(sizeof((el_key){0}).secret == EL_MAX_KEY_BYTES + 1, "a key of the greatest length fits");
@@ -117,7 +119,7 @@ el_status el_keys_load(el_keys *k, const char *path, const el_log *log, el_error
   el_status status = read_file(path, log, &text, err);
   if (!status && text.len && memchr(text.data, 0, text.len))
     status = el_fail(err, EL_ERR_INVALID, "api keys: %s: has a NUL character", path);
-  size_t number = 0;
+  size_t number = 0, n_short = 0;
   for (char *next = text.data; !status && next;) {
     char *line = next;
     next = strchr(line, '\n');
@@ -126,8 +128,12 @@ el_status el_keys_load(el_keys *k, const char *path, const el_log *log, el_error
     line = trim(line);
     const char *fault = *line && *line != '#' ? read_line(k, line) : NULL;
     if (fault) status = el_fail(err, EL_ERR_INVALID, "api keys: %s, line %zu: %s", path, number, fault);
+    n_short += *line && *line != '#' && strcspn(line, BLANKS) < MIN_KEY_BYTES;
   }
   if (!status && !k->n) status = el_fail(err, EL_ERR_INVALID, "api keys: %s: has no key, so nobody could call", path);
+  if (!status && n_short)
+    el_logf(log, EL_LOG_WARN, "api keys: %s: %zu keys have fewer than %d characters and can be guessed", path, n_short,
+            MIN_KEY_BYTES);
   if (text.data) explicit_bzero(text.data, text.cap);
   el_buf_free(&text);
   return status;
@@ -159,6 +165,10 @@ const el_key *el_keys_find(const el_keys *k, const char *authorization) {
   for (size_t i = 0; i < k->n; i++)
     if (same(k->list[i].secret, padded.secret)) found = &k->list[i];
   return found;
+}
+
+uint64_t el_key_domain(const el_keys *k, const el_key *key) {
+  return key ? (uint64_t)(key - k->list) + 1 : 0;
 }
 
 bool el_key_is_limited(const el_key *key) {

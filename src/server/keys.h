@@ -33,6 +33,9 @@ void el_keys_free(el_keys *k);
  * how much of a key was right. */
 const el_key *el_keys_find(const el_keys *k, const char *authorization);
 
+/* Whose prefixes its requests may find, as el_request has it: another number for each key, 0 for NULL. */
+uint64_t el_key_domain(const el_keys *k, const el_key *key);
+
 bool el_key_is_limited(const el_key *key);
 bool el_key_allows(const el_key *key, const char *name);
 

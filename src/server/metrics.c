@@ -35,6 +35,8 @@ static bool write_server(const el_server *s, el_buf *out) {
          el_metric_label(out, s->model.name) && el_buf_printf(out, ",isa=\"%s\"} 1\n", s->model.isa) &&
          one(out, "process_start_time_seconds", "gauge", "When the server was started, since the epoch.",
              (double)s->started) &&
+         one(out, "edgelora_unauthorized_total", "counter", "Requests refused as they had no API key, or a wrong one.",
+             (double)atomic_load(&s->n_denied)) &&
          one(out, "process_resident_memory_bytes", "gauge", "Resident memory of the process.", resident_bytes());
 }
 

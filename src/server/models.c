@@ -78,7 +78,8 @@ bool el_models_list(el_server *s, const el_key *key, const char *limit, const ch
   size_t n, most;
   el_error err;
   if (!read_page(limit, &most, e)) return false;
-  if (el_adapter_list(s->options.engine, &adapters, &n, &err)) return el_api_fail_engine(e, &err, "");
+  if (el_adapter_list(s->options.engine, &adapters, &n, &err))
+    return el_api_fail_engine(e, &err, "", el_key_is_limited(key));
   model *list = calloc(n + 2, sizeof *list);
   bool ok = list || el_api_fail(e, 500, "no_memory", NULL, "Out of memory.");
   if (ok) {
@@ -102,12 +103,13 @@ bool el_models_one(el_server *s, const el_key *key, const char *id, el_buf *out,
   if (lists_auto(s, key) && !strcmp(id, EL_AUTO))
     return write_model(out, &(model){EL_AUTO, s->started, NULL}) ||
            el_api_fail(e, 500, "no_memory", NULL, "Out of memory.");
-  if (!el_key_allows(key, id)) return el_api_fail_engine(e, &err, id);
+  if (!el_key_allows(key, id)) return el_api_fail_engine(e, &err, id, el_key_is_limited(key));
   if (!strcmp(id, s->model.name))
     return write_model(out, &(model){s->model.name, s->started, NULL}) ||
            el_api_fail(e, 500, "no_memory", NULL, "Out of memory.");
   el_adapter_info *info;
-  if (el_adapter_get(s->options.engine, id, &info, &err)) return el_api_fail_engine(e, &err, id);
+  if (el_adapter_get(s->options.engine, id, &info, &err))
+    return el_api_fail_engine(e, &err, id, el_key_is_limited(key));
   bool ok = write_model(out, &(model){info->name, info->created, s->model.name});
   el_free(info);
   return ok || el_api_fail(e, 500, "no_memory", NULL, "Out of memory.");

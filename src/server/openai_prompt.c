@@ -25,7 +25,7 @@ static void *adopt(void *from_library, size_t bytes) {
 
 /* What the tokenizer said of a prompt. */
 static bool fail_tokenize(el_api_parse *p, const el_error *err, const char *param) {
-  el_api_fail_engine(p->error, err, "");
+  el_api_fail_engine(p->error, err, "", true);
   if (err->code == EL_ERR_TOO_LONG)
     el_api_fail(p->error, 400, p->error->code, param, "'%s': %s, the context.", param, err->message);
   if (p->error->status == 400) snprintf(p->error->param, sizeof p->error->param, "%s", param);
@@ -186,7 +186,7 @@ static bool read_token_prompt(el_api_parse *p, const json_t *v, el_api_prompt *o
   el_error err;
   char *text;
   if (el_detokenize(p->tokenizer, out->tokens, n, false, &text, &out->text_len, &err))
-    return el_api_fail_engine(p->error, &err, "");
+    return el_api_fail_engine(p->error, &err, "", true);
   return (out->text = adopt(text, out->text_len)) || el_api_no_memory(p);
 }
 

@@ -55,8 +55,9 @@ struct el_server {
   char url[160];
   struct MHD_Daemon *daemon;
 
-  atomic_bool draining;     /* new requests are answered 503 */
-  atomic_size_t body_bytes; /* of all callers */
+  atomic_bool draining;          /* new requests are answered 503 */
+  atomic_size_t body_bytes;      /* of all callers */
+  atomic_uint_fast64_t n_denied; /* requests without a key of ours */
 
   pthread_mutex_t mutex; /* guards all below; taken before an exchange's, never after it */
   bool stopping;
@@ -89,8 +90,9 @@ void el_admin_push(el_server *s, el_exchange *x);
 /* listen.c: fills listen_fd, port and url. */
 el_status el_listen(el_server *s, el_error *err);
 
-/* info.c, metrics.c: the answers of GET endpoints. False: out of memory, or *e. */
-bool el_info_health(el_server *s, el_buf *out);
+/* info.c, metrics.c: the answers of GET endpoints. False: out of memory, or *e. whole: with figures, which are
+ * everybody's; else only whether it serves. */
+bool el_info_health(el_server *s, bool whole, el_buf *out);
 bool el_info_metrics(el_server *s, el_buf *out);
 bool el_info_slots(el_server *s, bool fail_when_full, el_buf *out, el_api_error *e);
 bool el_info_queue(el_server *s, el_buf *out, el_api_error *e);

@@ -35,7 +35,11 @@ bool el_record_append(el_buf *b, int choice, const el_event *ev) {
     r.cached_tokens = ev->cached_tokens;
     r.stopped = ev->stop != NULL;
     r.error_code = ev->error.code;
-    if (ev->finish == EL_FINISH_ERROR) r.error_len = (uint32_t)strlen(ev->error.message);
+    if (ev->finish == EL_FINISH_ERROR) {
+      r.error_len = (uint32_t)strlen(ev->error.message);
+      r.error_detail = (uint32_t)ev->error.detail;
+      r.error_field = ev->error.field;
+    }
   }
   if (token || done) r.text_len = (uint32_t)ev->text_len;
   if (chosen) {
@@ -62,6 +66,11 @@ bool el_record_append(el_buf *b, int choice, const el_event *ev) {
     el_buf_append(b, ev->text, r.text_len);
   if (r.error_len) el_buf_append(b, ev->error.message, r.error_len);
   return el_buf_append(b, "\0\0\0\0\0\0\0", r.size - bytes);
+}
+
+void el_record_error(const el_record *r, el_error *out) {
+  *out = (el_error){.code = r->error_code, .detail = r->error_detail, .field = r->error_field};
+  memcpy(out->message, el_record_text(r) + r->text_len, r->error_len);
 }
 
 const el_record *el_record_next(const el_buf *b, size_t *pos) {

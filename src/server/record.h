@@ -22,8 +22,9 @@ typedef struct el_record {
   el_status error_code;
   int completion_tokens, cached_tokens;
   uint32_t stopped; /* 1: a stop string ended it */
-  uint32_t n_prompt, n_top, n_candidates, text_len, error_len;
+  uint32_t n_prompt, n_top, n_candidates, text_len, error_len, error_detail;
   double choice_ms;
+  const char *error_field; /* as in el_error, like error_detail */
 } el_record;
 
 /* False: out of memory, the buffer is as before. */
@@ -43,8 +44,7 @@ static inline const el_record_candidate *el_record_candidates(const el_record *r
 static inline const char *el_record_text(const el_record *r) {
   return (const char *)(el_record_candidates(r) + r->n_candidates);
 }
-static inline const char *el_record_error(const el_record *r) {
-  return el_record_text(r) + r->text_len;
-}
+/* What a DONE event said. */
+void el_record_error(const el_record *r, el_error *out);
 
 #endif

@@ -29,24 +29,27 @@ struct el_reply {
   el_buf chosen; /* what the router said: members of a JSON object, until they are written; only if they are wanted */
   choice *choices;
   size_t n_choices, n_done;
+  const char *asked;
+  bool limited;
   bool failed;
   el_api_error error;
 };
 
-el_reply *el_reply_new(const el_tokenizer *t, const el_api_request *request, const char *model, const char *id,
-                       int64_t created) {
+el_reply *el_reply_new(const el_tokenizer *t, const el_api_request *request, const el_reply_head *head) {
   el_reply *r = calloc(1, sizeof *r);
   if (!r) return NULL;
   r->request = request;
+  r->asked = head->asked;
+  r->limited = head->limited;
   r->n_choices = request->n_prompts * (size_t)request->n;
   r->choices = calloc(r->n_choices, sizeof *r->choices);
   const char *object = !request->chat    ? "text_completion"
                        : request->stream ? "chat.completion.chunk"
                                          : "chat.completion";
   bool ok = r->choices &&
-            el_buf_printf(&r->head, "{\"id\":\"%s\",\"object\":\"%s\",\"created\":%" PRId64 ",\"model\":", id, object,
-                          created) &&
-            el_json_cstring(&r->head, model) &&
+            el_buf_printf(&r->head, "{\"id\":\"%s\",\"object\":\"%s\",\"created\":%" PRId64 ",\"model\":", head->id,
+                          object, head->created) &&
+            el_json_cstring(&r->head, head->model) &&
             el_buf_printf(&r->head, ",\"system_fingerprint\":\"edgelora-%s\",\"choices\":[", el_version());
   if (!ok) {
     el_reply_free(r);
@@ -209,13 +212,10 @@ bool el_reply_write(el_reply *r, el_buf *json, el_api_error *e) {
 
 static void fail(el_reply *r, const choice *c, const el_record *rec) {
   el_error err = {.code = EL_ERR_CLOSED};
-  if (rec->finish == EL_FINISH_ERROR) {
-    err.code = rec->error_code;
-    snprintf(err.message, sizeof err.message, "%.*s", (int)rec->error_len, el_record_error(rec));
-  }
+  if (rec->finish == EL_FINISH_ERROR) el_record_error(rec, &err);
   r->failed = true;
   const char *adapter = adapter_of(r, c);
-  el_api_fail_engine(&r->error, &err, adapter ? adapter : r->request->model);
+  el_api_fail_engine(&r->error, &err, adapter ? adapter : r->asked, r->limited);
 }
 
 /* The first sign of life of a choice. */

@@ -9,10 +9,18 @@
 
 typedef struct el_reply el_reply;
 
-/* `request` and the tokenizer are borrowed. `model` is what the answer says that it comes from. Choices are numbered as
- * OpenAI does: choice i of prompt p is p·n + i. NULL: out of memory. */
-el_reply *el_reply_new(const el_tokenizer *t, const el_api_request *request, const char *model, const char *id,
-                       int64_t created);
+/* What an answer says of itself. */
+typedef struct el_reply_head {
+  const char *id;
+  int64_t created;
+  const char *model; /* that it comes from */
+  const char *asked; /* borrowed: what errors call the adapter as long as the router has chosen none */
+  bool limited;      /* its caller's key is: see el_api_fail_engine */
+} el_reply_head;
+
+/* `request` and the tokenizer are borrowed. Choices are numbered as OpenAI does: choice i of prompt p is p·n + i. NULL:
+ * out of memory. */
+el_reply *el_reply_new(const el_tokenizer *t, const el_api_request *request, const el_reply_head *head);
 void el_reply_free(el_reply *r);
 
 /* Takes in the records from *pos on, and moves it. A stream's events that became ready are appended to `sse`, until

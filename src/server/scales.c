@@ -54,7 +54,7 @@ bool el_scaled_find(const el_engine *engine, el_scales *s, const char *base, con
       out->list[out->n] = (el_adapter_scale){out->infos[out->n]->name, choices[i].scale};
       out->n++;
     } else if (err.code != EL_ERR_NOT_FOUND) {
-      return el_api_fail_engine(e, &err, "");
+      return el_api_fail_engine(e, &err, r->model, el_key_is_limited(key));
     } else if (r->has_lora) {
       return el_api_fail(e, 400, "invalid_value", "lora",
                          "Invalid value for 'lora': there is no adapter with id %llu; see GET /lora-adapters.",

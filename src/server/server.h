@@ -38,6 +38,11 @@ typedef struct el_server_options {
    * whoever reaches the server may call. Only needed while the server starts. */
   const char *api_keys;
 
+  /* Requests of all keys find each other's prefixes in the prefix cache: faster where many begin alike, but
+   * cached_tokens and the time to the first token then tell one key what another has asked. Default: each key has its
+   * own. */
+  bool share_prefixes;
+
   el_log_fn log; /* NULL: silent. One line a request at EL_LOG_INFO. May be called from any thread. */
   void *log_user;
 } el_server_options;

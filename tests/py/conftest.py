@@ -82,8 +82,10 @@ class Server:
     def chat(self, text, **body):
         return self.post("/v1/chat/completions", {"messages": [{"role": "user", "content": text}], **body})
 
+    key = None  # an operator's, where the server asks for one: its health has figures then
+
     def health(self):
-        return self.get("/health").json()
+        return self.get("/health", headers={"Authorization": f"Bearer {self.key}"} if self.key else {}).json()
 
     def connect(self):
         return socket.create_connection(("127.0.0.1", self.port), timeout=60)

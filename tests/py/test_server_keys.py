@@ -1,12 +1,18 @@
-"""API keys: who is let in, and what a key that is limited to some adapters does not see."""
+"""API keys: who is let in, what a key that is limited to some adapters does not see, and what no key learns of another.
 
+docs/security.md names the promises that these tests check."""
+
+import json
+import re
+import shutil
 import subprocess
+import time
 
 import httpx
 import openai
 import pytest
 from conftest import BINARY, FAKE, SECOND, Server, read_all
-from test_server_adapters import LORA, TINY, error_of, metrics
+from test_server_adapters import LORA, TINY, error_of
 
 TEXT, CHAT, ROUTE = "/v1/completions", "/v1/chat/completions", "/v1/route"
 KEYS = """# operator
@@ -24,7 +30,9 @@ def keyed(fake, tmp_path):
     path = tmp_path / "keys"
     path.write_text(KEYS)
     path.chmod(0o600)
-    return fake(router=1, more=3, keys=path, allow=tmp_path, cors="http://page.example")
+    s = fake(router=1, more=3, keys=path, allow=tmp_path, cors="http://page.example")
+    s.key = "sk-all"
+    return s
 
 
 def bearer(key):
@@ -182,6 +190,171 @@ def test_an_adapter_called_auto_is_nothing_to_who_may_not_have_it(keyed, tmp_pat
     assert post(keyed, "sk-all", TEXT, ask).json()["model"] == "auto"
     assert post(keyed, "sk-more", TEXT, ask).json()["model"] == "upper"
     assert ids(keyed, "sk-all").count("auto") == ids(keyed, "sk-more").count("auto") == 1
+
+
+# ---------------------------------------------------------------- what one key learns of another
+
+
+@pytest.fixture
+def shared(tmp_path):
+    """Starts the program with the tiny model and adapters of a folder, some of them broken; two tenants, and who runs it."""
+    if not BINARY.exists():
+        pytest.skip("edgelora is not built (EDGELORA_BIN)")
+    adapters, started = tmp_path / "adapters", []
+    shutil.copytree(LORA / "tiny-peft", adapters / "common" / "one")
+    for name in ("config", "weights", "half", "huge"):
+        shutil.copytree(LORA / "tiny-peft", adapters / "acme" / name)
+    edit(adapters / "acme" / "config" / "adapter_config.json", r=0)
+    edit(adapters / "acme" / "huge" / "adapter_config.json", r=4096)
+    (adapters / "acme" / "weights" / "adapter_model.safetensors").write_bytes(b"no tensors at all")
+    whole = (adapters / "acme" / "half" / "adapter_model.safetensors").read_bytes()
+    (adapters / "acme" / "half" / "adapter_model.safetensors").write_bytes(whole[: len(whole) // 2])
+    (adapters / "acme" / "file.gguf").write_bytes(b"GGUF" + b"\xff" * 60)
+    keys = tmp_path / "keys"
+    keys.write_text("operator-operator\nacme-acme-acme-acme acme/*,common/*,base\nrival-rival-rival common/*,base\n")
+    keys.chmod(0o600)
+
+    def start(*options):
+        command = [BINARY, "serve", "-m", TINY, "--model-name", "base", "--adapters", adapters, "--api-keys", keys, "--port", "0", *options]
+        started.append(Server(["env", f"XDG_CACHE_HOME={tmp_path / 'cache'}", *map(str, command)]))
+        return started[-1]
+
+    yield start
+    assert [s.stop() for s in started] == [0] * len(started), started[-1].log[-20:]
+
+
+def edit(path, **changes):
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+OPERATOR, ACME, RIVAL = "operator-operator", "acme-acme-acme-acme", "rival-rival-rival"
+
+
+@pytest.mark.parametrize(
+    "name, says",
+    [("acme/config", "r is 0, supported are 1 to 256"), ("acme/huge", "r is 4096, supported are 1 to 256"), ("acme/weights", "header"),
+     ("acme/half", "truncated: tensor"), ("acme/file", "GGUF version")],
+)
+def test_a_broken_adapter_is_told_by_the_name_the_field_and_the_limit_and_by_its_path_to_the_operator_alone(shared, tmp_path, name, says):
+    s = shared()
+    for _ in range(2):  # the second time from what is remembered of the first
+        for stream in (False, True):
+            body = {"prompt": "a", "model": name, "max_tokens": 1, "stream": stream}
+            told, whole = post(s, ACME, TEXT, body).text, post(s, OPERATOR, TEXT, body).text
+            assert f"'{name}': " in told and says in told, told
+            assert str(tmp_path) not in told and "/srv" not in told and "adapter_model" not in told and "acme/" in told
+            assert str(tmp_path) in whole and says in whole, whole
+    assert any(str(tmp_path) in line and says in line for line in s.log), s.log
+    # Who may not name it is told what he is told of one that is not there.
+    forbidden, gone = (error_of(post(s, RIVAL, TEXT, {"prompt": "a", "model": n}), 404, "model", "model_not_found") for n in (name, "gone"))
+    assert forbidden == gone.replace("gone", name)
+
+
+def test_a_failure_in_the_middle_of_an_answer_names_no_path_to_a_limited_key(fake, tmp_path):
+    (tmp_path / "keys").write_text("sk-all\nsk-fail fail,fake\n")
+    s = fake(keys=tmp_path / "keys")
+    ids_of = {a["name"]: a["id"] for a in s.get("/lora-adapters", **bearer("sk-all")).json()}
+    asks = [("fail", {"model": "fail"}), ("combined", {"lora": [{"id": ids_of["fail"], "scale": 1}]})]
+    for called, ask in asks:
+        for stream in (False, True):
+            body = {"prompt": "abcdefgh", "max_tokens": 8, "stream": stream, **ask}
+            told, whole = post(s, "sk-fail", TEXT, body).text, post(s, "sk-all", TEXT, body).text
+            assert f"'{called}': the fake engine fails here" in told and "/srv/fake" not in told
+            assert "/srv/fake/fail.gguf: the fake engine fails here" in whole
+
+
+def test_scales_that_the_operator_set_for_all_name_no_adapter_to_a_limited_key(shared):
+    """Adapters of others, together above the limit: the key that asks for the base is not told whose they are."""
+    s = shared()
+    by_name = {a["name"]: a["id"] for a in s.get("/lora-adapters", **bearer(OPERATOR)).json()}
+    for names, says in ((("acme/config",), "r is 0"), (("acme/config", "acme/half"), None)):
+        scales = [{"id": by_name[n], "scale": 0.5} for n in names]
+        assert s.post("/lora-adapters", scales, **bearer(OPERATOR)).status_code == 200
+        told = post(s, RIVAL, TEXT, {"prompt": "a", "max_tokens": 1}).text
+        assert "acme" not in told and "error" in told and (not says or f"'combined': {says}" in told), told
+
+
+def cached(s, key, stream=False, **body):
+    body = {"prompt": "abcdefgh" * 12, "max_tokens": 1, **body}
+    if not stream:
+        answer = post(s, key, TEXT, body).json()
+        return answer["usage"]["prompt_tokens_details"]["cached_tokens"]
+    text = post(s, key, TEXT, {**body, "stream": True, "stream_options": {"include_usage": True}}).text
+    return json.loads(text.strip().split("\n\n")[-2][6:])["usage"]["prompt_tokens_details"]["cached_tokens"]
+
+
+def test_what_one_key_has_asked_no_other_finds_in_the_prefix_cache(shared):
+    s = shared()
+    for model in ("base", "common/one"):
+        for key in (OPERATOR, ACME, RIVAL):
+            assert cached(s, key, model=model) == 0, (model, key)
+        for key in (OPERATOR, ACME, RIVAL):
+            assert cached(s, key, model=model) >= 16 and cached(s, key, stream=True, model=model) >= 16
+    # `n` choices of one request are one key's.
+    assert post(s, RIVAL, TEXT, {"prompt": "hgfedcba" * 12, "max_tokens": 1, "n": 4, "model": "base"}).status_code == 200
+
+
+def test_the_operator_may_let_keys_share_prefixes(shared):
+    s = shared("--share-prefixes")
+    assert [cached(s, key, model="common/one") >= 16 for key in (ACME, RIVAL, OPERATOR)] == [False, True, True]
+
+
+def test_whether_a_forbidden_name_exists_shows_in_nothing(keyed):
+    """Status, text and headers are those of a name that is not there; and so is the time, as far as a client can tell."""
+
+    def ask(model):
+        begin = time.perf_counter()
+        answer = post(keyed, "sk-more", TEXT, {"prompt": "a", "model": model})
+        return time.perf_counter() - begin, answer
+
+    names = {"there": "slow", "gone": "snow"}
+    took = {which: [] for which in names}
+    for _ in range(40):
+        for which, name in names.items():
+            seconds, answer = ask(name)
+            took[which].append(seconds)
+            assert answer.status_code == 404 and answer.text.replace(name, "") == ask("none")[1].text.replace("none", "")
+            assert set(answer.headers) == set(ask("none")[1].headers)
+    assert min(took["there"]) < 2 * min(took["gone"]) and min(took["gone"]) < 2 * min(took["there"]), took
+    for path in ("/v1/models/slow", "/v1/models/snow"):
+        assert error_of(keyed.get(path, **bearer("sk-more")), 404, "model", "model_not_found").replace("slow", "snow") == error_of(
+            keyed.get("/v1/models/snow", **bearer("sk-more")), 404, "model")
+    after = [keyed.get("/v1/models", params={"after": n}, **bearer("sk-more")) for n in names.values()]
+    assert error_of(after[0], 400, "after").replace("slow", "snow") == error_of(after[1], 400, "after")
+
+
+def test_ids_cannot_be_guessed_and_are_of_no_use_to_others(keyed):
+    answers = [post(keyed, "sk-more", TEXT, {"prompt": "a", "model": "upper", "max_tokens": 1}) for _ in range(20)]
+    ids_seen = [a.headers["x-request-id"] for a in answers]
+    assert len(set(ids_seen)) == 20 and all(re.fullmatch("[0-9a-f]{24}", i) for i in ids_seen)
+    assert [a.json()["id"] for a in answers] == [f"cmpl-{i}" for i in ids_seen]
+    # 96 bits that do not count up: no two share a tail or a beginning of a third of them.
+    assert len({i[:8] for i in ids_seen}) == len({i[-8:] for i in ids_seen}) == 20
+    for path in (f"{TEXT}/{ids_seen[0]}", f"{TEXT}/cmpl-{ids_seen[0]}", f"{TEXT}/cmpl-{ids_seen[0]}/cancel"):
+        assert keyed.get(path, **bearer("sk-base")).status_code == post(keyed, "sk-base", path, {}).status_code == 404
+
+
+def test_health_tells_strangers_and_limited_keys_that_it_serves_and_no_figures(keyed):
+    for headers in ({}, bearer("sk-more")["headers"], bearer("sk-wrong")["headers"]):
+        assert keyed.get("/health", headers=headers).json() == {"status": "ok"}
+    assert {"model", "slots_busy", "queued", "requests", "generated_tokens"} <= set(keyed.get("/health", **bearer("sk-all")).json())
+
+
+def test_refused_callers_are_counted(keyed):
+    for headers in ({}, bearer("sk-wrong")["headers"], {}):
+        keyed.get("/v1/models", headers=headers)
+    keyed.get("/health")
+    text = keyed.get("/metrics", **bearer("sk-all")).text
+    assert "\nedgelora_unauthorized_total 3\n" in text
+
+
+def test_keys_that_can_be_guessed_are_warned_of(fake, tmp_path):
+    path = tmp_path / "keys"
+    for text, warned in (("x" * 16, False), ("# short\n" + "x" * 15 + "\n" + "y" * 16 + "\n", True)):
+        path.write_text(text)
+        path.chmod(0o600)
+        said = [line for line in fake(keys=path).log if "can be guessed" in line]
+        assert bool(said) == warned and (not warned or "1 keys" in said[0])
 
 
 # ---------------------------------------------------------------- the file

@@ -312,12 +312,12 @@ static el_status score(el_engine *e, const el_request *q, running *r, el_error *
   r->n_scores = n;
   free(found);
   pthread_mutex_unlock(&e->mutex);
-  return n ? EL_OK : el_fail(err, EL_ERR_NOT_FOUND, "candidates: none of them is there");
+  return n ? EL_OK : el_fail_field(err, EL_ERR_NOT_FOUND, "candidates", "candidates: none of them is there");
 }
 
 el_status el_submit(el_engine *e, const el_request *q, uint64_t *id, el_error *err) {
   if (q->auto_adapter && !e->options.router)
-    return el_fail(err, EL_ERR_INVALID, "auto: there is no router that could choose an adapter");
+    return el_fail_field(err, EL_ERR_INVALID, "auto_adapter", "auto: there is no router that could choose an adapter");
   const char *adapter = q->adapter && *q->adapter ? q->adapter : "fake";
   for (size_t i = 0; i < q->n_adapters; i++) /* the last one that is not off */
     if (q->adapters[i].scale != 0) adapter = q->adapters[i].adapter;
@@ -422,7 +422,8 @@ static void emit(el_engine *e, running *r, el_event_type type, el_finish finish,
     ev.prompt_tokens = (int)r->request.n_prompt;
     ev.completion_tokens = r->done;
     ev.cached_tokens = ev.prompt_tokens / 16 * 16;
-    if (finish == EL_FINISH_ERROR) el_fail(&ev.error, EL_ERR_NO_MEMORY, "the fake engine fails here");
+    if (finish == EL_FINISH_ERROR)
+      el_fail_about(&ev.error, EL_ERR_NO_MEMORY, "/srv/fake/fail.gguf", "the fake engine fails here");
   }
   pthread_mutex_unlock(&e->mutex);
   r->request.on_event(&ev);
