@@ -9,20 +9,20 @@ The peer is also asked with all weights dequantised to F32: it has to agree with
 peer's, from a table of F16), or the formula is wrong ("peer_f32" tells by how much they differ). And each part of a family is taken out in turn, in the formula: the
 logits have to move by more than a test would forgive ("parts"), or a test could not tell whether an engine has the part.
 
-NAME.bin holds both answers as int16, little-endian: [exact, peer][64 positions][vocabulary]; times "step" they are logits.
+NAME.bin holds both, [64 positions][vocabulary] each: exact as int16, little-endian, which times "step" are logits, and
+what the peer's are above them as int8, times "peer_step".
 """
 
 import argparse
 import json
 import sys
 
-import gguf
 import numpy as np
 
 import common
+import family_adapters
 import family_models
 import family_reference
-import lora
 import tiny
 
 OUT = common.GOLDEN / "families"
@@ -36,27 +36,24 @@ VISIBLE = 0.03
 SAME = 0.0005
 # cases: name, context, adapter. phi3's and longrope's factors depend on the context.
 LONG = {"phi3": 512, "llama-longrope": 512}
-# Layers that the adapters are for, and what their modules are called: {HF's: GGUF's}.
-ADAPTERS = {"qwen2": (0, 2), "gemma3": (0, 4, 5), "phi3": (0, 1, 2)}
-JOINED = {"self_attn.qkv_proj": "attn_qkv", "self_attn.o_proj": "attn_output", "mlp.gate_up_proj": "ffn_up", "mlp.down_proj": "ffn_down"}
 
 
-def tokens(path, vocab, name):
-    """The fixed random tokens of a model; for a mixture of experts such that the choice of experts is clear at each."""
+def tokens(path, vocab, name, loras):
+    """The fixed random tokens of a model; for a mixture of experts such that their choice is clear at each, with and without adapter."""
     rng = np.random.default_rng(len(name) * 1000 + vocab)
+    models = [family_reference.Model(path) for _ in (None, *loras)]
+    for model, adapter in zip(models[1:], loras):
+        model.add_lora(adapter)
     ids = []
     while len(ids) < POSITIONS:
         ids.append(int(rng.integers(vocab)))
-        if any(t.endswith("ffn_gate_inp.weight") for t in names(path)):
-            model = family_reference.Model(path)
-            model.logits(ids)
-            if model.least_margin < MARGIN:
+        if any(t.endswith("ffn_gate_inp.weight") for t in models[0].w):
+            for model in models:
+                model.least_margin = np.inf
+                model.logits(ids)
+            if min(model.least_margin for model in models) < MARGIN:
                 ids.pop()
     return ids
-
-
-def names(path):
-    return [t.name for t in gguf.GGUFReader(path).tensors]
 
 
 def parts(model):
@@ -146,15 +143,6 @@ def visible(path, ids, ctx, exact):
     return moved
 
 
-def write_adapter(name, path):
-    """A random adapter as a PEFT folder and as a GGUF LoRA; returns both, relative to tests/golden."""
-    layers, modules = ADAPTERS[name], JOINED if name == "phi3" else lora.MODULES
-    folder, out = OUT / f"{name}-peft", OUT / f"{name}-lora.gguf"
-    lora.write_peft(folder, path, layers, seed=len(name), modules=modules)
-    lora.convert(folder, path, out, "--type", "f32")  # with F16 matrices the peer rounds what it multiplies
-    return {"lora": str(out.relative_to(common.GOLDEN)), "peft": str(folder.relative_to(common.GOLDEN))}
-
-
 def case(name, path, ids, ctx=CTX, adapter=None):
     label = name + ("-lora" if adapter else "") + ("-long" if ctx > CTX else "")
     flags = ["--exact", "--ctx", str(ctx)]
@@ -181,12 +169,11 @@ def case(name, path, ids, ctx=CTX, adapter=None):
     problems = [f"{label}: without {part} logits move by {by} only" for part, by in moved.items() if by < VISIBLE]
     if off > SAME:
         problems.append(f"{label}: the peer with F32 weights differs by {off}")
-    both = np.stack([exact, peer])
-    step = float(abs(both).max() / 32767)
+    step, peer_step = float(abs(exact).max() / 32767), float(abs(peer - exact).max() / 127)
     data = OUT / f"{label}.bin"
-    data.write_bytes(np.round(both / step).astype("<i2").tobytes())
+    data.write_bytes(np.round(exact / step).astype("<i2").tobytes() + np.round((peer - exact) / peer_step).astype("i1").tobytes())
     entry = {"name": label, "arch": model.arch, "model": f"families/{path.name}", "sha256": common.sha256(path), "ctx": ctx, **(adapter or {}),
-             "vocab": exact.shape[1], "ids": ids, "logits": f"families/{data.name}", "step": step, "std": round(float(exact.std()), 4),
+             "vocab": exact.shape[1], "ids": ids, "logits": f"families/{data.name}", "step": step, "peer_step": peer_step, "std": round(float(exact.std()), 4),
              "peer": round(distance(peer, exact), 5), "peer_max": round(float(abs(peer - exact).max() / exact.std()), 5),
              "peer_f32": round(off, 7), "parts": moved}
     return entry, problems
@@ -209,12 +196,13 @@ def main():
     for name in a.names or family_models.MODELS:
         model, path = family_models.MODELS[name](), OUT / f"{name}.gguf"
         model.write(path)
-        ids = tokens(path, model.vocab, name)
+        forms = family_adapters.write(name, path, OUT) if name in family_adapters.ADAPTERS else {}
+        ids = tokens(path, model.vocab, name, [forms["lora"]] if forms else [])
         runs = [(CTX, None)]
         if name in LONG:
             runs.append((LONG[name], None))
-        if name in ADAPTERS:
-            runs.append((CTX, write_adapter(name, path)))
+        if forms:
+            runs.append((CTX, {form: str(p.relative_to(common.GOLDEN)) for form, p in forms.items()}))
         for ctx, adapter in runs:
             entry, wrong = case(name, path, ids, ctx, adapter)
             cases[entry["name"]] = entry

@@ -93,7 +93,7 @@ class Model:
         for name, a in parts.items():
             if name.endswith(".lora_a"):
                 base = name.removesuffix(".lora_a")
-                self.loras[base] = (a, parts[base + ".lora_b"], alpha / len(a))
+                self.loras[base] = (a, parts[base + ".lora_b"], alpha / a.shape[-2])
 
     def linear(self, x, name):
         """x: [rows, in] -> [rows, out], with the bias and the adapter if there are any."""
@@ -102,6 +102,14 @@ class Model:
             a, b, scale = self.loras[name + ".weight"]
             y = y + scale * (x @ a.T) @ b.T
         return y + self.w.get(name + ".bias", 0.0)
+
+    def expert(self, x, name, e):
+        """x: [in] -> [out], by one matrix of a stack."""
+        y = self.w[name + ".weight"][e] @ x
+        if name + ".weight" in self.loras:
+            a, b, scale = self.loras[name + ".weight"]
+            y = y + scale * b[e] @ (a[e] @ x)
+        return y + self.w[name + ".bias"][e] if name + ".bias" in self.w else y
 
     def norm(self, x, name):
         weight = self.w[name] if name else 1.0
@@ -229,10 +237,8 @@ class Model:
         out = np.zeros_like(h)
         for row in range(len(h)):
             for expert, weight in zip(order[row, :used], weights[row]):
-                part = lambda name, x: (self.w[b + name + ".weight"][expert] @ x  # noqa: E731
-                                        + self.w.get(b + name + ".bias", np.zeros((expert + 1, 1)))[expert])  # noqa: B023
-                act = glu(self.family["act"], part("ffn_gate_exps", h[row]), part("ffn_up_exps", h[row]))
-                out[row] += weight * part("ffn_down_exps", act)
+                act = glu(self.family["act"], self.expert(h[row], b + "ffn_gate_exps", expert), self.expert(h[row], b + "ffn_up_exps", expert))
+                out[row] += weight * self.expert(act, b + "ffn_down_exps", expert)
         if b + "ffn_up_shexp.weight" in self.w:
             act = glu(self.family["act"], self.linear(h, b + "ffn_gate_shexp"), self.linear(h, b + "ffn_up_shexp"))
             out = out + self.linear(act, b + "ffn_down_shexp")

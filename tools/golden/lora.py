@@ -38,13 +38,13 @@ def write_safetensors(path, tensors):
     path.write_bytes(struct.pack("<Q", len(text)) + text + b"".join(a.tobytes() for a in tensors.values()))
 
 
-def write_peft(folder, model, layers, seed, modules=MODULES):
-    """A random adapter for the given layers of a model, in PEFT's format. modules: {HF's name: GGUF's}"""
+def write_peft(folder, model, layers, seed):
+    """A random adapter for the given layers of a model, in PEFT's format."""
     shapes = {t.name: tuple(int(n) for n in t.shape) for t in gguf.GGUFReader(model).tensors}  # (in, out)
     rng = np.random.default_rng(seed)
     tensors = {}
     for layer in layers:
-        for module, name in modules.items():
+        for module, name in MODULES.items():
             inputs, outputs = shapes[f"blk.{layer}.{name}.weight"]
             key = f"base_model.model.model.layers.{layer}.{module}.lora_"
             tensors[key + "A.weight"] = (rng.standard_normal((RANK, inputs)) / inputs**0.5).astype("<f2")
@@ -53,13 +53,13 @@ def write_peft(folder, model, layers, seed, modules=MODULES):
     write_safetensors(folder / "adapter_model.safetensors", tensors)
     config = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": model.name, "r": RANK, "lora_alpha": ALPHA,
               "lora_dropout": 0.0, "bias": "none", "fan_in_fan_out": False, "use_rslora": False,
-              "target_modules": [m.split(".")[1] for m in modules], "layers_to_transform": list(layers)}
+              "target_modules": [m.split(".")[1] for m in MODULES], "layers_to_transform": list(layers)}
     (folder / "adapter_config.json").write_text(json.dumps(config, indent=1) + "\n")
 
 
-def convert(folder, model, out, *flags):
+def convert(folder, model, out):
     out.parent.mkdir(parents=True, exist_ok=True)
-    subprocess.run([sys.executable, common.ROOT / "tools" / "peft_to_gguf.py", "--base", model, *flags, folder, out], check=True)
+    subprocess.run([sys.executable, common.ROOT / "tools" / "peft_to_gguf.py", "--base", model, folder, out], check=True)
 
 
 def main():
