@@ -1,8 +1,19 @@
 #include "base/log.h"
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+/* Names of files and of what is in them stand in lines as they are: none is to begin a line of its own, or to tell a
+ * terminal what to do. Controls of ASCII, and those that Unicode has beyond it (U+0080 to U+009F). */
+static void clean(char *line) {
+  for (unsigned char *p = (unsigned char *)line; *p; p++) {
+    bool beyond = p[0] == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0;
+    if (*p < 0x20 || *p == 0x7f || beyond) *p = '?';
+    if (beyond) *++p = '?';
+  }
+}
 
 void el_logf(const el_log *log, el_log_level level, const char *fmt, ...) {
   if (!log || !log->fn) return;
@@ -11,6 +22,7 @@ void el_logf(const el_log *log, el_log_level level, const char *fmt, ...) {
   va_start(ap, fmt);
   vsnprintf(line, sizeof line, fmt, ap);
   va_end(ap);
+  clean(line);
   log->fn(log->user, level, line);
 }
 

@@ -9,6 +9,7 @@ typedef struct el_log {
   void *user;
 } el_log;
 
+/* One line, whatever the names in it hold: a control character becomes a question mark. */
 void el_logf(const el_log *log, el_log_level level, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 /* Something that cannot be, found where requests, files or the time of things have a say: it is logged as "bug: ...",

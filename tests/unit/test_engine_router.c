@@ -235,6 +235,34 @@ static void all_prompts_are_read_as_a_first_message(void **state) {
   close_routed(&t);
 }
 
+/* What one domain had read is read again for another: neither cached_tokens nor the time of a choice tells of it. */
+static void a_choice_finds_nothing_of_another_domain(void **state) {
+  fake.chat_template =
+      "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + "
+      "'<|im_end|>' + '\\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}"
+      "{% endif %}";
+  static const struct {
+    uint64_t domain;
+    int heads, cached;
+  } cases[] = {{1, 25, 0}, {2, 25, 0}, {1, 9, 16}, {0, 25, 0}, {2, 9, 16}};
+  routed t = open_plain();
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    int32_t tokens[64];
+    result out;
+    el_request q = automatic(LEAD "xyxyxyxy!", tokens, 5);
+    q.focus_begin = 17;
+    q.focus_end = 25;
+    q.prefix_domain = cases[i].domain;
+    fake_take_counts();
+    result_init(&out);
+    rig_run(&t.r, q, &out);
+    assert_int_equal(out.last.finish, EL_FINISH_LENGTH);
+    assert_int_equal(fake_take_counts().heads, cases[i].heads);
+    assert_int_equal(out.last.cached_tokens, cases[i].cached);
+  }
+  close_routed(&t);
+}
+
 static void a_choice_alone_generates_nothing(void **state) {
   routed t = open_plain();
   int32_t tokens[64];
@@ -466,6 +494,7 @@ int main(void) {
       cmocka_unit_test(candidates_limit_the_choice),
       cmocka_unit_test(only_the_tokens_in_focus_count_and_so_many_are_read),
       cmocka_unit_test(all_prompts_are_read_as_a_first_message),
+      cmocka_unit_test(a_choice_finds_nothing_of_another_domain),
       cmocka_unit_test(a_choice_alone_generates_nothing),
       cmocka_unit_test(requests_that_make_no_sense_are_refused),
       cmocka_unit_test(adapters_with_examples_take_part_without_training),
