@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -209,20 +210,52 @@ static void make_folder(char *path) {
   }
 }
 
+/* Opens the file that is to become `path`, which is ours alone as long as it is open: others that write the same one
+ * meanwhile, of this process or of another, are told so. What one that was killed has left is written over. */
+static el_status open_temporary(const char *temporary, int *out, el_error *err) {
+  struct stat ours, there;
+  int fd = open(temporary, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600), e = errno;
+  if (fd >= 0 && !fstat(fd, &ours) && S_ISREG(ours.st_mode)) {
+    /* Whoever had it before us may have given it its name: then it is the others' now. */
+    if (flock(fd, LOCK_EX | LOCK_NB) || stat(temporary, &there) || there.st_ino != ours.st_ino ||
+        there.st_dev != ours.st_dev)
+      e = EWOULDBLOCK;
+    else if (!ftruncate(fd, 0)) {
+      *out = fd;
+      return EL_OK;
+    } else
+      e = errno;
+  } else if (fd >= 0) {
+    e = EEXIST;
+  }
+  if (fd >= 0) close(fd);
+  if (e == EWOULDBLOCK) return el_fail_about(err, EL_ERR_IO, temporary, "is being written by another process");
+  return el_fail_about(err, EL_ERR_IO, temporary, "%s", strerror(e));
+}
+
+static bool write_all(int fd, const void *data, size_t n) {
+  for (const char *p = data; n;) {
+    ssize_t put_now = write(fd, p, n);
+    if (put_now < 0 && errno == EINTR) continue;
+    if (put_now < 0) return false;
+    p += put_now;
+    n -= (size_t)put_now;
+  }
+  return true;
+}
+
 /* All of it on disk before it takes the old one's name. */
 static el_status save(const char *path, const char *temporary, const header *h, const el_buf *records, el_error *err) {
-  int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-  if (fd < 0) return el_fail_about(err, EL_ERR_IO, temporary, "%s", strerror(errno));
-  FILE *f = fdopen(fd, "wb");
-  if (!f) close(fd);
-  bool ok = f && fwrite(h, sizeof *h, 1, f) == 1 && (!records->len || fwrite(records->data, records->len, 1, f) == 1);
-  if (f) ok = fflush(f) == 0 && ok;
-  if (f) ok = fsync(fd) == 0 && ok;
-  if (f) ok = fclose(f) == 0 && ok;
-  if (ok && rename(temporary, path) == 0) return EL_OK;
-  int e = errno;
-  unlink(temporary);
-  return el_fail_about(err, EL_ERR_IO, path, "%s", strerror(e));
+  int fd = -1;
+  el_status status = open_temporary(temporary, &fd, err);
+  if (status) return status;
+  if (!write_all(fd, h, sizeof *h) || !write_all(fd, records->data, records->len) || fsync(fd) ||
+      rename(temporary, path)) {
+    status = el_fail_about(err, EL_ERR_IO, path, "%s", strerror(errno));
+    unlink(temporary);
+  }
+  close(fd); /* and with it the lock */
+  return status;
 }
 
 el_status el_record_writer_save(el_record_writer *w, const el_record_name *name, el_error *err) {
@@ -234,14 +267,11 @@ el_status el_record_writer_save(el_record_writer *w, const el_record_name *name,
   header h = {.version = VERSION, .n = w->n, .key = name->key, .bytes = w->buf.len};
   memcpy(h.magic, "edgelora", 8);
   h.checksum = el_record_hash(EL_RECORD_HASH, w->buf.data, w->buf.len);
-  char suffix[32];
-  snprintf(suffix, sizeof suffix, ".%d", (int)getpid());
-  char *path = path_of(name, ""), *temporary = path_of(name, suffix);
+  char *path = path_of(name, ""), *temporary = path_of(name, ".new");
   el_status status = EL_OK;
   if (w->failed || !path || !temporary) status = el_fail_about(err, EL_ERR_NO_MEMORY, name->dir, "out of memory");
   if (!status) {
     make_folder(path);
-    unlink(temporary); /* left by a process of the same number that was killed */
     status = save(path, temporary, &h, &w->buf, err);
   }
   free(path);

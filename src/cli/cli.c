@@ -131,10 +131,11 @@ char *el_cli_read_all(int fd, size_t *len) {
   size_t used = 0, cap = 0;
   for (;;) {
     if (cap - used < 2) {
-      char *grown = cap > SIZE_MAX / 2 ? NULL : realloc(data, cap ? cap * 2 : 65536);
+      bool ends = cap <= EL_CLI_MAX_INPUT;
+      char *grown = ends ? realloc(data, cap ? cap * 2 : 65536) : NULL;
       if (!grown) {
         free(data);
-        errno = ENOMEM;
+        errno = ends ? ENOMEM : EFBIG;
         return NULL;
       }
       data = grown;

@@ -56,7 +56,9 @@ int el_cli_end(int status);
 /* The candidate that `word` was probably meant to be; NULL: none is near. */
 const char *el_cli_nearest(const char *word, const char *const *candidates, size_t n);
 
-/* Reads a stream to its end. NUL-terminated; the caller's, to be released with free. NULL: errno says why. */
+/* Reads a stream to its end, which must come within EL_CLI_MAX_INPUT bytes. NUL-terminated; the caller's, to be
+ * released with free. NULL: errno says why. */
+#define EL_CLI_MAX_INPUT ((size_t)256 << 20)
 char *el_cli_read_all(int fd, size_t *len);
 /* As el_cli_read_all, for a named file; "-" is standard input. Says what went wrong. */
 char *el_cli_read_file(const char *path, size_t *len);

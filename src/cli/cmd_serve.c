@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "cli/examples.h"
@@ -22,40 +23,65 @@ typedef struct serve_options {
   bool examples, locked, share_prefixes;
 } serve_options;
 
-/* Draining waits in a thread of its own, so that a second signal is seen meanwhile. */
+/* Draining waits in a thread of its own, so that a second signal is seen meanwhile. It is there from the start: when
+ * the end comes there may be no memory for one. */
 typedef struct drain {
   el_server *server;
-  int timeout_ms, done_fd;
+  int timeout_ms, begin_fd, done_fd;
   bool complete;
+  pthread_t thread;
 } drain;
+
+enum { DRAIN = 1, LEAVE }; /* what begin_fd says */
 
 static void *drain_thread(void *arg) {
   drain *d = arg;
-  d->complete = el_server_drain(d->server, d->timeout_ms);
+  eventfd_t what = LEAVE;
+  while (eventfd_read(d->begin_fd, &what) && errno == EINTR) {
+  }
+  if (what == DRAIN) d->complete = el_server_drain(d->server, d->timeout_ms);
   eventfd_write(d->done_fd, 1);
   return NULL;
 }
 
+static bool drain_prepare(drain *d, int seconds) {
+  *d = (drain){.timeout_ms = seconds * 1000, .begin_fd = eventfd(0, EFD_CLOEXEC), .done_fd = eventfd(0, EFD_CLOEXEC)};
+  int failed = d->begin_fd < 0 || d->done_fd < 0 ? errno : pthread_create(&d->thread, NULL, drain_thread, d);
+  if (!failed) return true;
+  el_cli_error("cannot start the thread that will end the server: %s", strerror(failed));
+  if (d->begin_fd >= 0) close(d->begin_fd);
+  if (d->done_fd >= 0) close(d->done_fd);
+  return false;
+}
+
+static void drain_end(drain *d) {
+  eventfd_write(d->begin_fd, LEAVE); /* nobody reads it after a drain */
+  pthread_join(d->thread, NULL);
+  close(d->begin_fd);
+  close(d->done_fd);
+}
+
 /* Lets running requests end, at most that long. A further signal ends the program at once. */
-static int drain_server(el_server *server, int signal_fd, int seconds) {
-  drain d = {.server = server, .timeout_ms = seconds * 1000, .done_fd = eventfd(0, EFD_CLOEXEC)};
-  pthread_t thread;
-  if (d.done_fd < 0 || pthread_create(&thread, NULL, drain_thread, &d) != 0) {
-    el_cli_error("cannot wait for running requests: %s", strerror(errno));
-    if (d.done_fd >= 0) close(d.done_fd);
-    return EL_EXIT_FAILED;
-  }
+static void drain_server(drain *d, el_server *server, int signal_fd) {
+  d->server = server;
+  eventfd_write(d->begin_fd, DRAIN);
   for (;;) {
-    struct pollfd fds[2] = {{.fd = d.done_fd, .events = POLLIN}, {.fd = signal_fd, .events = POLLIN}};
+    struct pollfd fds[2] = {{.fd = d->done_fd, .events = POLLIN}, {.fd = signal_fd, .events = POLLIN}};
     if (poll(fds, 2, -1) < 0 && errno != EINTR) break;
     int signal = el_cli_signal_take(signal_fd, 0);
     if (signal) _exit(EL_EXIT_SIGNAL_BASE + signal);
     if (fds[0].revents) break;
   }
-  pthread_join(thread, NULL);
-  close(d.done_fd);
-  if (!d.complete) el_cli_error("some requests did not end within %d s and were cancelled", seconds);
-  return EL_EXIT_OK;
+  drain_end(d);
+  if (!d->complete) el_cli_error("some requests did not end within %d s and were cancelled", d->timeout_ms / 1000);
+}
+
+/* As many open files as the system lets us have: connections are open files. */
+static void raise_file_limit(void) {
+  struct rlimit r;
+  if (getrlimit(RLIMIT_NOFILE, &r) || r.rlim_cur >= r.rlim_max) return;
+  r.rlim_cur = r.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &r);
 }
 
 /* What requests to "auto" get. */
@@ -74,7 +100,12 @@ static void tell_router(const serve_options *o) {
 static int serve(serve_options *o, const el_server_options *options) {
   el_server *server = NULL;
   el_error err;
-  if (el_server_start(options, &server, &err)) return el_cli_failed(&err);
+  drain d;
+  if (!drain_prepare(&d, o->drain_seconds)) return EL_EXIT_FAILED;
+  if (el_server_start(options, &server, &err)) {
+    drain_end(&d);
+    return el_cli_failed(&err);
+  }
   tell_router(o);
   /* Scripts wait for this line. */
   fprintf(stderr, "listening on %s\n", el_server_url(server));
@@ -83,9 +114,9 @@ static int serve(serve_options *o, const el_server_options *options) {
   while (el_cli_signal_take(o->common.signal_fd, -1) == 0) {
   }
   if (o->common.level <= EL_LOG_INFO) fprintf(stderr, "edgelora: ending; a second signal ends it at once\n");
-  int code = drain_server(server, o->common.signal_fd, o->drain_seconds);
+  drain_server(&d, server, o->common.signal_fd);
   el_server_stop(server);
-  return code;
+  return EL_EXIT_OK;
 }
 
 /* Where clients may load adapters from; an array to be freed. False: out of memory, which has been said. */
@@ -151,6 +182,7 @@ static int run(const el_cli_command *self, int argc, char **argv) {
   };
   int code = el_cli_parse(self, groups, sizeof groups / sizeof *groups, argc, argv, NULL);
   if (code < 0) {
+    raise_file_limit();
     signal(SIGPIPE, SIG_IGN); /* a client that went away is the server's to notice */
     o.common.signal_fd = el_cli_signals_open();
     code = o.common.signal_fd < 0 ? EL_EXIT_FAILED : el_cli_engine_open(&o.common);

@@ -1,8 +1,11 @@
 #include "cli/examples.h"
 
+#include <fcntl.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "cli/open.h"
 
@@ -13,9 +16,14 @@ enum { MAX_LINE = 4096 };
 static char *example_prompt(const char *path) {
   char *name = NULL, line[MAX_LINE];
   if (asprintf(&name, "%s/examples.jsonl", path) < 0) return NULL;
-  FILE *file = fopen(name, "re");
+  int fd = open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY); /* a FIFO is not waited for */
   free(name);
-  if (!file) return NULL;
+  struct stat st;
+  FILE *file = fd >= 0 && !fstat(fd, &st) && S_ISREG(st.st_mode) ? fdopen(fd, "r") : NULL;
+  if (!file) {
+    if (fd >= 0) close(fd);
+    return NULL;
+  }
   bool read = fgets(line, sizeof line, file) != NULL;
   fclose(file);
   json_t *example = read ? json_loads(line, 0, NULL) : NULL;

@@ -1,4 +1,7 @@
 /* edgelora: the command line. Each subcommand is a file of its own; see cli.h. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -31,7 +34,17 @@ static int help(int argc, char **argv) {
   return el_cli_dispatch("edgelora", commands, N_COMMANDS, n, forwarded);
 }
 
+/* A standard stream that is closed would be the number of the next file that is opened, and what is printed would go
+ * there: into the answer of a client, say. The stream is taken, in a way that nothing can be read or written through
+ * it, so that it is an error as before. */
+static void keep_standard_streams(void) {
+  for (int fd = 0; fd <= 2; fd++)
+    if (fcntl(fd, F_GETFD) < 0 && errno == EBADF) open("/dev/null", fd ? O_RDONLY : O_WRONLY);
+}
+
 int main(int argc, char **argv) {
+  keep_standard_streams();
+  signal(SIGXFSZ, SIG_IGN); /* a file as large as the system lets it be is an error of write, like a full disk */
   if (argc < 2) {
     print_help(stderr);
     return EL_EXIT_USAGE;

@@ -136,16 +136,16 @@ el_cli_group el_cli_engine_group(el_cli_engine *e, int with, el_cli_option stora
                       0,
                       "keep: as precise as the file's types; q8: 16- and 32-bit weights as 8-bit integers, half "
                       "the memory; f16: all weights as 16 bits, to compare with; default keep"};
-  storage[n++] =
-      (el_cli_option){0,
-                      "memory",
-                      "SIZE",
-                      EL_CLI_BYTES,
-                      &o->memory_bytes,
-                      0,
-                      0,
-                      "what keys, values and adapters may take together, such as 2G; the weights come on top; default: "
-                      "whole contexts for 16 slots, or half of them if these are more, and 512M; half of the free memory at most"};
+  storage[n++] = (el_cli_option){
+      0,
+      "memory",
+      "SIZE",
+      EL_CLI_BYTES,
+      &o->memory_bytes,
+      0,
+      0,
+      "what keys, values and adapters may take together, such as 2G; the weights come on top; default: "
+      "whole contexts for 16 slots, or half of them if these are more, and 512M; half of the free memory at most"};
   storage[n++] = (el_cli_option){0,
                                  "cache-policy",
                                  "NAME",
@@ -196,18 +196,25 @@ el_cli_group el_cli_engine_group(el_cli_engine *e, int with, el_cli_option stora
   return (el_cli_group){"Engine", storage, n};
 }
 
-/* $XDG_CACHE_HOME or ~/.cache, and `name` in it. The caller's; NULL: out of memory. */
+/* $XDG_CACHE_HOME or ~/.cache, and `name` in it. The caller's; NULL: neither is known, or out of memory. */
 static char *cache_path(const char *name) {
   const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
   char *path = NULL;
-  int len =
-      cache && *cache ? asprintf(&path, "%s/%s", cache, name) : asprintf(&path, "%s/.cache/%s", home ? home : "", name);
+  int len = -1;
+  if (cache && *cache)
+    len = asprintf(&path, "%s/%s", cache, name);
+  else if (home && *home)
+    len = asprintf(&path, "%s/.cache/%s", home, name);
   return len < 0 ? NULL : path;
 }
 
 char *el_cli_model_path(const char *given) {
   char *path = given ? strdup(given) : cache_path(DEFAULT_MODEL);
-  if (!path) el_cli_no_memory();
+  if (!path && given) el_cli_no_memory();
+  if (!path && !given)
+    el_cli_error(
+        "no model: name one with -m FILE.gguf; there is no cache to look into, as neither XDG_CACHE_HOME nor HOME is "
+        "set");
   if (!path || given || access(path, R_OK) == 0) return path;
   el_cli_error(
       "no model: name one with -m FILE.gguf, or let 'make model', in the source folder, fetch the default one to %s",
@@ -284,6 +291,8 @@ int el_cli_engine_open(el_cli_engine *e) {
   char *path = el_cli_model_path(e->model);
   if (!path) return EL_EXIT_FAILED;
   char *cache = cache_path(CACHE_FOLDER); /* without one, the next start reads more */
+  if (!cache && e->level <= EL_LOG_INFO)
+    fprintf(stderr, "edgelora: what is learnt about adapters is not kept: neither XDG_CACHE_HOME nor HOME is set\n");
   e->options.model_path = path;
   e->options.cache_dir = cache;
   if (e->no_prefix_cache) e->options.prefix_cache = false;

@@ -40,6 +40,7 @@ static int spawn(const char *line, int in, int out, pid_t *pid) {
   sigemptyset(&none);
   sigemptyset(&usual);
   sigaddset(&usual, SIGPIPE);
+  sigaddset(&usual, SIGXFSZ);
   int why = posix_spawnattr_init(&attr);
   if (why) return why;
   if (!(why = posix_spawn_file_actions_init(&actions))) {

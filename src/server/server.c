@@ -1,14 +1,20 @@
 #include "server/server.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/error.h"
 #include "server/private.h"
+
+/* Open files that connections leave to others: adapters that are read, folders that are looked through, the HTTP
+ * thread's own. */
+#define SPARE_FILES 24
 
 /* After the time for a drain, for the answers of cancelled requests to be sent. */
 #define LAST_WORDS_MS 2000
@@ -37,6 +43,31 @@ static el_status check_options(const el_server_options *o, el_error *err) {
     return el_fail(err, EL_ERR_INVALID, "server: %d choices is not between 1 and 65536", o->max_choices);
   if (o->receive_timeout_ms < 1 || o->idle_timeout_ms < 1)
     return el_fail(err, EL_ERR_INVALID, "server: a timeout is not positive");
+  return EL_OK;
+}
+
+static size_t open_files(void) {
+  size_t n = 0;
+  DIR *d = opendir("/proc/self/fd");
+  if (!d) return SPARE_FILES;
+  while (readdir(d)) n++;
+  closedir(d);
+  return n;
+}
+
+/* Clients who open connections must not take the files that everybody's adapters are read from. */
+static el_status fit_connections(el_server *s, el_error *err) {
+  struct rlimit r;
+  if (getrlimit(RLIMIT_NOFILE, &r) || r.rlim_cur == RLIM_INFINITY) return EL_OK;
+  size_t limit = (size_t)r.rlim_cur, taken = open_files() + SPARE_FILES;
+  if (limit <= taken)
+    return el_fail(err, EL_ERR_IO,
+                   "server: %zu files may be open (ulimit -n), which leaves none for connections; %zu are the least",
+                   limit, taken + 1);
+  if (limit - taken >= (size_t)s->options.max_connections) return EL_OK;
+  el_logf(&s->log, EL_LOG_WARN, "%zu connections at once instead of %d: %zu files may be open (ulimit -n)",
+          limit - taken, s->options.max_connections, limit);
+  s->options.max_connections = (int)(limit - taken);
   return EL_OK;
 }
 
@@ -71,10 +102,12 @@ el_status el_server_start(const el_server_options *options, el_server **out, el_
   s->log = (el_log){options->log, options->log_user};
   s->started = (int64_t)time(NULL);
   el_engine_info(options->engine, &s->model);
-  s->watch_fds = calloc((size_t)options->max_connections, sizeof *s->watch_fds);
-  s->watched = calloc((size_t)options->max_connections, sizeof *s->watched);
+  status = fit_connections(s, err);
+  s->watch_fds = calloc((size_t)s->options.max_connections, sizeof *s->watch_fds);
+  s->watched = calloc((size_t)s->options.max_connections, sizeof *s->watched);
 
-  if (!conds || !s->options.host || (options->cors_origin && !s->options.cors_origin) || !s->watch_fds || !s->watched)
+  if (!status &&
+      (!conds || !s->options.host || (options->cors_origin && !s->options.cors_origin) || !s->watch_fds || !s->watched))
     status = el_fail(err, EL_ERR_NO_MEMORY, "server: out of memory");
   if (!status) status = el_allowed_init(&s->allowed, options->allowed_folders, options->n_allowed_folders, err);
   if (!status && options->api_keys) status = el_keys_load(&s->keys, options->api_keys, &s->log, err);
