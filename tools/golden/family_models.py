@@ -226,10 +226,10 @@ def gemma3():
 
 
 def gemma4():
-    """Window layers have heads of 32, full ones of 64 with one key/value head and no v; the last three share keys."""
+    """Window layers have heads of 32, full ones of 64 with one key/value head and no v; the last three share keys and are twice as wide."""
     layers, full = 8, (2, 4, 7)
     swa = [i not in full for i in range(layers)]
-    m = Tiny("gemma4", "gemma4", layers, **heads(2, [2 if s else 1 for s in swa], [64] * 5 + [96] * 3), **sizes(64, 64),
+    m = Tiny("gemma4", "gemma4", layers, **heads(2, [2 if s else 1 for s in swa], [64] * 5 + [128] * 3), **sizes(64, 64),
              **{"attention.key_length_swa": 32, "attention.value_length_swa": 32, "rope.dimension_count_swa": 32,
                 "attention.sliding_window": 10, "attention.sliding_window_pattern": swa, "attention.shared_kv_layers": 3,
                 "embedding_length_per_layer_input": 32, "rope.freq_base": 1000000.0, "rope.freq_base_swa": 10000.0,
@@ -244,7 +244,7 @@ def gemma4():
         m.norms(i, "attn_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm", "post_norm")
         m.attention(i, 2, 2 if swa[i] else 1, head=head, own=own, value=swa[i], kinds=("Q4_0", "Q8_0" if i % 2 else "Q4_0"))
         m.norms(i, "attn_q_norm", *(["attn_k_norm"] if own else []), size=head, low=0.4, high=0.7)
-        m.feed_forward(i, 64 if own else 96, kinds=("Q4_0", "Q8_0" if i % 2 else "Q4_0"))
+        m.feed_forward(i, 64 if own else 128, kinds=("Q4_0", "Q8_0" if i % 2 else "Q4_0"))
         m.matrix(f"blk.{i}.inp_gate", 32, WIDTH, "Q8_0")
         m.matrix(f"blk.{i}.proj", WIDTH, 32, "Q8_0")
         m.vector(f"blk.{i}.layer_output_scale.weight", 1, 0.6, 0.9)
