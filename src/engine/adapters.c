@@ -162,6 +162,7 @@ el_status el_adapter_rescan(el_engine *e, el_rescan_result *out, el_error *err) 
   el_rescan_result sum = {0};
   el_status status = EL_OK;
   pthread_mutex_lock(&e->dirs.mutex);
+  atomic_store(&e->upkeep.unwatched, false);
   for (int i = 0; i < e->dirs.n; i++) {
     el_error error;
     /* One that is gone does not keep the others from being looked through. What it offered fails when it is asked for.

@@ -50,7 +50,11 @@ typedef struct el_upkeep {
   bool has_thread;
   int inotify_fd, stop_fd;
   int last_watch, unsettled;
-  bool said_unwatched;
+  atomic_int n_watches;
+  atomic_bool unwatched; /* since all directories were last looked through: in some folder nothing would be noticed */
+  int slow_ms;           /* how often they are looked through then, at most */
+  int max_watches;
+  bool said_unwatched, said_failed;
   uint64_t saved_loads; /* loads that the index file has */
 } el_upkeep;
 

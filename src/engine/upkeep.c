@@ -1,4 +1,8 @@
-/* A thread that watches the directories of adapters, and writes down what has been learnt about them. */
+/* A thread that watches the directories of adapters, and writes down what has been learnt about them.
+ *
+ * Watches are what the system has few of (fs.inotify.max_user_watches), and they see neither what another machine does
+ * on a network's file system nor what is mounted over a folder. So directories are also looked through now and then:
+ * every minute, and every few seconds when some folder could not be watched, or is not there. */
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
@@ -10,37 +14,48 @@
 #include <unistd.h>
 
 #include "adapter/index_file.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "engine/engine.h"
 
 enum {
-  SETTLE_MS = 100,      /* after a change there are likely more: files are copied one by one */
-  SAVE_EVERY_S = 60,    /* what has been learnt is written at most that often, and when the engine closes */
-  MAX_WATCHES = 1 << 14 /* each is memory of the kernel's */
+  SETTLE_MS = 100,       /* after a change there are likely more: files are copied one by one */
+  EVERY_MS = 60000,      /* directories are looked through at least that often, and what has been learnt is written */
+  SLOW_MS = 5000,        /* the same while a folder is not watched */
+  SHARE = 20,            /* looking through them takes a twentieth of a core at most */
+  MAX_WATCHES = 1 << 14, /* each is memory of the kernel's */
 };
 
 void el_upkeep_init(el_upkeep *u) {
   u->inotify_fd = u->stop_fd = -1;
+  u->slow_ms = SLOW_MS;
+  u->max_watches = MAX_WATCHES;
 }
 
 bool el_upkeep_watch(el_engine *e, const char *path) {
   el_upkeep *u = &e->upkeep;
-  if (u->inotify_fd < 0) return false;
   int wd = -1;
-  if (u->last_watch < MAX_WATCHES)
+  if (u->inotify_fd < 0)
+    errno = EMFILE; /* which has been said */
+  else if (atomic_load(&u->n_watches) < u->max_watches)
     wd = inotify_add_watch(u->inotify_fd, path,
                            IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_CLOSE_WRITE | IN_DELETE_SELF |
                                IN_MOVE_SELF | IN_ONLYDIR);
   else
     errno = ENOSPC;
-  /* A folder that has gone since it was seen needs no watch. */
-  if (wd < 0 && errno != ENOENT && errno != ENOTDIR && !u->said_unwatched) {
-    u->said_unwatched = true;
-    el_logf(&e->log, EL_LOG_WARN, "%s: changes in it are not noticed until the folders are scanned again: %s", path,
-            strerror(errno));
+  if (wd < 0) {
+    atomic_store(&u->unwatched, true);
+    if (u->inotify_fd >= 0 && errno != ENOENT && errno != ENOTDIR && !u->said_unwatched) {
+      u->said_unwatched = true;
+      el_logf(&e->log, EL_LOG_WARN, "%s: cannot be watched (%s); it and others are looked through every few seconds",
+              path, strerror(errno));
+    }
   }
   bool fresh = wd > u->last_watch; /* numbers ascend; a path that is watched already keeps its own */
-  if (fresh) u->last_watch = wd;
+  if (fresh) {
+    u->last_watch = wd;
+    atomic_fetch_add(&u->n_watches, 1);
+  }
   return fresh;
 }
 
@@ -74,11 +89,35 @@ static void save_index(el_engine *e) {
 /* ------------------------------------------------------------------- thread */
 
 /* Takes all events that are there; false: there were none. */
-static bool drain(int fd) {
+static bool drain(el_upkeep *u) {
   char events[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
   bool any = false;
-  while (read(fd, events, sizeof events) > 0) any = true;
+  for (ssize_t n; (n = read(u->inotify_fd, events, sizeof events)) > 0;) {
+    any = true;
+    for (ssize_t at = 0; at < n;) {
+      const struct inotify_event *event = (const struct inotify_event *)(const void *)(events + at);
+      if (event->mask & IN_IGNORED) atomic_fetch_sub(&u->n_watches, 1); /* its folder is gone */
+      at += (ssize_t)(sizeof *event + event->len);
+    }
+  }
   return any;
+}
+
+/* Looks through all directories; how long it took. What is wrong with one is said when it begins. */
+static uint64_t look(el_engine *e) {
+  el_upkeep *u = &e->upkeep;
+  uint64_t begin = el_now_ns();
+  el_error err;
+  bool failed = el_adapter_rescan(e, NULL, &err) != EL_OK;
+  if (failed && !u->said_failed) el_logf(&e->log, EL_LOG_WARN, "%s", err.message);
+  u->said_failed = failed;
+  return el_now_ns() - begin;
+}
+
+/* Whether it is time to look without word of a change. */
+static bool is_due(const el_upkeep *u, uint64_t looked, uint64_t look_ns) {
+  uint64_t ns = (uint64_t)(atomic_load(&u->unwatched) ? u->slow_ms : EVERY_MS) * 1000000, least = look_ns * SHARE;
+  return el_now_ns() - looked >= (ns > least ? ns : least);
 }
 
 static void *thread_main(void *arg) {
@@ -86,22 +125,28 @@ static void *thread_main(void *arg) {
   el_upkeep *u = &e->upkeep;
   pthread_setname_np(pthread_self(), "el-upkeep");
   bool changed = false;
+  uint64_t looked = el_now_ns(), look_ns = 0, saved = looked;
   for (;;) {
     struct pollfd fds[2] = {{.fd = u->stop_fd, .events = POLLIN}, {.fd = u->inotify_fd, .events = POLLIN}};
-    int n = poll(fds, 2, changed ? SETTLE_MS : SAVE_EVERY_S * 1000);
-    if (n < 0 && errno != EINTR) break;
-    if (fds[0].revents) break;
+    int n = poll(fds, 2, changed ? SETTLE_MS : u->slow_ms);
+    if (n > 0 && fds[0].revents) break;
+    if (n < 0) { /* interrupted, or the system has no memory to wait with */
+      usleep(SETTLE_MS * 1000);
+      continue;
+    }
     if (n > 0) {
-      changed = drain(u->inotify_fd) || changed;
+      changed = drain(u) || changed;
       /* Reports never stop while a file is written: what is there by now is looked at all the same. */
       if (changed && u->unsettled++ < 20) continue;
     }
     u->unsettled = 0;
-    if (changed) {
-      el_error err;
-      if (el_adapter_rescan(e, NULL, &err)) el_logf(&e->log, EL_LOG_WARN, "%s", err.message);
+    if (changed || is_due(u, looked, look_ns)) {
+      look_ns = look(e);
+      looked = el_now_ns();
     }
     changed = false;
+    if (el_now_ns() - saved < (uint64_t)EVERY_MS * 1000000) continue;
+    saved = el_now_ns();
     save_index(e);
   }
   return NULL;
@@ -113,7 +158,7 @@ el_status el_upkeep_start(el_engine *e, el_error *err) {
   u->stop_fd = eventfd(0, EFD_CLOEXEC);
   u->inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
   if (u->inotify_fd < 0)
-    el_logf(&e->log, EL_LOG_WARN, "changes of adapter folders are not noticed until they are scanned again: %s",
+    el_logf(&e->log, EL_LOG_WARN, "adapter folders cannot be watched (%s); they are looked through every few seconds",
             strerror(errno));
   int failed = u->stop_fd < 0 ? errno : 0;
   if (!failed) {

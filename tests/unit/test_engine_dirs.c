@@ -2,13 +2,38 @@
  * has been learnt is there at the next start. On the fake model, with real files. */
 #include "engine_fixture.h"
 
+#include <errno.h>
+#include <stdatomic.h>
+#include <sys/inotify.h>
+
 enum { WAIT_MS = 5000 };
+
+/* The system refuses watches of what has this in its path, as when there are as many as it grants. */
+static const char *_Atomic unwatchable;
+int __real_inotify_add_watch(int fd, const char *path, uint32_t mask);
+int __wrap_inotify_add_watch(int fd, const char *path, uint32_t mask);
+int __wrap_inotify_add_watch(int fd, const char *path, uint32_t mask) {
+  const char *part = atomic_load(&unwatchable);
+  if (!part || !strstr(path, part)) return __real_inotify_add_watch(fd, path, mask);
+  errno = ENOSPC;
+  return -1;
+}
+
+static int slow_ms, max_watches; /* of the next engine; 0: as always */
+static atomic_int n_unwatched;   /* lines of the log about it */
+
+static void count_lines(void *user, el_log_level level, const char *line) {
+  if (strstr(line, "cannot be watched")) atomic_fetch_add(&n_unwatched, 1);
+}
 
 static rig open_with(const char *dir, const char *cache_dir) {
   el_engine_options o = rig_options(2, 64, 16);
   o.cache_dir = cache_dir;
+  o.log = count_lines;
   rig r = rig_open_options(o, 20);
   el_error err;
+  if (slow_ms) r.engine->upkeep.slow_ms = slow_ms;
+  if (max_watches) r.engine->upkeep.max_watches = max_watches;
   if (el_adapter_add_dir(r.engine, dir, NULL, NULL, &err)) fail_msg("%s", err.message);
   return r;
 }
@@ -243,6 +268,73 @@ static void what_was_learnt_is_there_at_the_next_start(void **state) {
   remove_tree(dir), remove_tree(cache);
 }
 
+static void folders_that_cannot_be_watched_are_looked_through(void **state) {
+  char dir[64], path[128];
+  make_dir(dir);
+  for (int i = 0; i < 3; i++) {
+    snprintf(path, sizeof path, "%s/tenant%d", dir, i);
+    mkdir(path, 0700);
+  }
+  put_fake_peft(dir, "one", 1);
+  slow_ms = 50;
+  atomic_store(&n_unwatched, 0);
+  atomic_store(&unwatchable, "/tenant");
+  rig r = open_with(dir, NULL);
+  put_fake_peft(path, "two", 2);
+  wait_until_offered(&r, "tenant2/two", true);
+  assert_int_equal(atomic_load(&n_unwatched), 1); /* and one line is said, for all of them and for good */
+  atomic_store(&unwatchable, dir);
+  put_fake_peft(path, "three", 2);
+  wait_until_offered(&r, "tenant2/three", true);
+  assert_int_equal(atomic_load(&n_unwatched), 1);
+  rig_close(&r);
+  atomic_store(&unwatchable, NULL);
+  slow_ms = 0;
+  remove_tree(dir);
+}
+
+static void a_directory_that_vanishes_is_found_again(void **state) {
+  char dir[64], away[80];
+  make_dir(dir);
+  snprintf(away, sizeof away, "%s-away", dir);
+  put_fake_peft(dir, "one", 1);
+  slow_ms = 50;
+  rig r = open_with(dir, NULL);
+  assert_int_equal(rename(dir, away), 0);
+  usleep(300000); /* it is looked for, in vain */
+  assert_int_equal(mkdir(dir, 0700), 0);
+  put_fake_peft(dir, "two", 2);
+  wait_until_offered(&r, "two", true);
+  wait_until_offered(&r, "one", false);
+  rig_close(&r);
+  slow_ms = 0;
+  remove_tree(dir), remove_tree(away);
+}
+
+static void the_watch_of_a_folder_that_is_gone_is_anothers(void **state) {
+  char dir[64], path[128];
+  make_dir(dir);
+  max_watches = 2;
+  slow_ms = 60000;
+  atomic_store(&n_unwatched, 0);
+  rig r = open_with(dir, NULL);
+  for (int i = 0; i < 4; i++) {
+    char name[32];
+    snprintf(name, sizeof name, "tenant%d/a", i);
+    snprintf(path, sizeof path, "%s/tenant%d", dir, i);
+    assert_int_equal(mkdir(path, 0700), 0);
+    put_fake_peft(path, "a", 1);
+    wait_until_offered(&r, name, true);
+    remove_tree(path);
+    wait_until_offered(&r, name, false);
+    usleep(300000); /* until the folder's own end has been reported too */
+  }
+  assert_int_equal(atomic_load(&n_unwatched), 0);
+  rig_close(&r);
+  max_watches = slow_ms = 0;
+  remove_tree(dir);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(folders_are_offered_by_name_nested_ones_too),
@@ -250,6 +342,9 @@ int main(void) {
       cmocka_unit_test(a_changed_file_is_loaded_anew_and_running_requests_finish_with_the_old_one),
       cmocka_unit_test(a_broken_adapter_fails_its_own_requests_until_it_is_mended),
       cmocka_unit_test(the_first_directory_keeps_a_name),
+      cmocka_unit_test(folders_that_cannot_be_watched_are_looked_through),
+      cmocka_unit_test(a_directory_that_vanishes_is_found_again),
+      cmocka_unit_test(the_watch_of_a_folder_that_is_gone_is_anothers),
       cmocka_unit_test(what_was_learnt_is_there_at_the_next_start),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
