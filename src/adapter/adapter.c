@@ -10,26 +10,14 @@
 
 enum { HUGE_PAGE = 2 << 20, BLOCK = 256 << 10 };
 
-el_input el_input_of(el_linear linear) {
-  switch (linear) {
-    case EL_LIN_Q:
-    case EL_LIN_K:
-    case EL_LIN_V: return EL_IN_ATTN;
-    case EL_LIN_O: return EL_IN_O;
-    case EL_LIN_GATE:
-    case EL_LIN_UP: return EL_IN_FFN;
-    default: return EL_IN_DOWN;
-  }
-}
-
 /* `f`, or random weights when it is NULL. */
-static el_status make(const el_lora_file *f, const el_lora_shape *shape, int rank, uint64_t seed, const el_kernels *k,
+static el_status make(const el_lora_file *f, const el_sites *sites, int rank, uint64_t seed, const el_kernels *k,
                       el_layout layout, el_adapter **out, el_error *err) {
   el_packer *p = NULL;
   el_pack_size size;
   uint32_t *blocks = NULL;
   void *arena = NULL;
-  el_status status = el_packer_new(shape, k, layout, BLOCK, &p, err);
+  el_status status = el_packer_new(sites, k, layout, BLOCK, &p, err);
   if (!status) status = f ? el_packer_plan(p, f, &size, err) : el_packer_plan_random(p, rank, seed, &size, err);
   if (!status) {
     size_t bytes = (size_t)size.n_blocks * BLOCK;
@@ -63,14 +51,14 @@ el_status el_adapter_layout_get(const char *name, el_layout *out, el_error *err)
   return el_fail(err, EL_ERR_INVALID, "adapter_type: '%s' is none of q8, f16, q4", name);
 }
 
-el_status el_adapter_pack(const el_lora_file *f, const el_lora_shape *shape, const el_kernels *k, el_layout layout,
+el_status el_adapter_pack(const el_lora_file *f, const el_sites *sites, const el_kernels *k, el_layout layout,
                           el_adapter **out, el_error *err) {
-  return make(f, shape, 0, 0, k, layout, out, err);
+  return make(f, sites, 0, 0, k, layout, out, err);
 }
 
-el_status el_adapter_random(const el_lora_shape *shape, int rank, uint64_t seed, const el_kernels *k, el_layout layout,
+el_status el_adapter_random(const el_sites *sites, int rank, uint64_t seed, const el_kernels *k, el_layout layout,
                             el_adapter **out, el_error *err) {
-  return make(NULL, shape, rank, seed, k, layout, out, err);
+  return make(NULL, sites, rank, seed, k, layout, out, err);
 }
 
 void el_adapter_free(el_adapter *a) {

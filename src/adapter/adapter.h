@@ -1,7 +1,7 @@
 /* A LoRA adapter in memory: low-rank matrices packed for the kernels.
  *
  * Linear layers that read the same input share one pass over it: their A matrices are stacked, row on row, into one
- * packed matrix (q, k and v; o; gate and up; down). Both A and B have the layout that the operator chose: 8 or 4 bits
+ * packed matrix (q, k and v, say). Both A and B have the layout that the operator chose: 8 or 4 bits
  * with a scale per row and 32 columns, or F16. Each matrix is multiplied by a power of two first, because a scale is
  * F16 and small weights would fall below its range; what that and alpha / r amount to is undone by `gain`, which goes
  * into the quantisation of X * A^T.
@@ -13,39 +13,40 @@
 #include "adapter/lora_file.h"
 #include "kernels/kernels.h"
 
-/* Linear layers by the input that they read. */
-typedef enum el_input { EL_IN_ATTN, EL_IN_O, EL_IN_FFN, EL_IN_DOWN, EL_N_INPUT } el_input;
-el_input el_input_of(el_linear linear);
-
+/* What it has for a site of a layer. */
 typedef struct el_lora_site {
   el_packed b; /* [out, rank]; data is NULL where the adapter has nothing */
   float gain;  /* (X A^T) is multiplied by it */
   int a_row;   /* where this layer's rows of the stacked A begin */
 } el_lora_site;
 
-typedef struct el_lora_layer {
-  el_packed a[EL_N_INPUT]; /* [sum of ranks, in]; data is NULL where the adapter has nothing */
-  el_lora_site site[EL_N_LINEAR];
-} el_lora_layer;
-
 typedef struct el_adapter {
-  int n_layers;
-  int rank;              /* the largest */
-  el_lora_layer *layers; /* [n_layers] */
-  size_t bytes;          /* of memory in use: this, layers and matrices */
+  int n_layers, n_inputs, n_sites; /* the model's */
+  int rank;                        /* the largest */
+  el_packed *a;        /* [n_layers][n_inputs]: [sum of ranks, in]; data is NULL where the adapter has nothing */
+  el_lora_site *sites; /* [n_layers][n_sites] */
+  size_t bytes;        /* of memory in use: this, layers and matrices */
   uint32_t n_blocks;
   const uint32_t *blocks; /* [n_blocks] of the pool that it lies in; beside the matrices, in the first of them */
 } el_adapter;
+
+static inline const el_packed *el_adapter_a(const el_adapter *a, int layer, int input) {
+  return &a->a[(size_t)layer * (size_t)a->n_inputs + (size_t)input];
+}
+
+static inline const el_lora_site *el_adapter_site(const el_adapter *a, int layer, int site) {
+  return &a->sites[(size_t)layer * (size_t)a->n_sites + (size_t)site];
+}
 
 /* The layout of A and B: "q8", "f16" or "q4"; NULL is "q8". */
 el_status el_adapter_layout_get(const char *name, el_layout *out, el_error *err);
 
 /* In memory of its own, for tests and whoever has no pool. Packs `f` (which may be closed afterwards) for the kernels
  * `k`. */
-el_status el_adapter_pack(const el_lora_file *f, const el_lora_shape *shape, const el_kernels *k, el_layout layout,
+el_status el_adapter_pack(const el_lora_file *f, const el_sites *sites, const el_kernels *k, el_layout layout,
                           el_adapter **out, el_error *err);
 /* Random weights of `rank` on all linear layers; A and B scaled so that the product is a small change. */
-el_status el_adapter_random(const el_lora_shape *shape, int rank, uint64_t seed, const el_kernels *k, el_layout layout,
+el_status el_adapter_random(const el_sites *sites, int rank, uint64_t seed, const el_kernels *k, el_layout layout,
                             el_adapter **out, el_error *err);
 void el_adapter_free(el_adapter *a); /* of these two; NULL is allowed */
 

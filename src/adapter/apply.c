@@ -5,21 +5,12 @@
 
 #include "base/error.h"
 
-/* The layers that read each input, in the order of their rows in the stacked A. */
-static const struct {
-  int n;
-  el_linear linears[EL_APPLY_SHARE];
-} readers[EL_N_INPUT] = {[EL_IN_ATTN] = {3, {EL_LIN_Q, EL_LIN_K, EL_LIN_V}},
-                         [EL_IN_O] = {1, {EL_LIN_O}},
-                         [EL_IN_FFN] = {2, {EL_LIN_GATE, EL_LIN_UP}},
-                         [EL_IN_DOWN] = {1, {EL_LIN_DOWN}}};
-
-enum { LD = EL_APPLY_SHARE * EL_LORA_MAX_RANK };
-
-el_status el_apply_new(const el_kernels *k, int max_rows, int n_threads, el_apply *out, el_error *err) {
-  el_apply p = {.kernels = k, .max_rows = max_rows};
-  int n = EL_APPLY_SHARE * max_rows;
-  p.h = malloc(sizeof(float) * (size_t)max_rows * LD);
+el_status el_apply_new(const el_kernels *k, const el_sites *sites, int max_rows, int n_threads, el_apply *out,
+                       el_error *err) {
+  el_apply p = {
+      .kernels = k, .sites = sites, .max_rows = max_rows, .ldh = (size_t)sites->most_shared * EL_LORA_MAX_RANK};
+  int n = sites->most_shared * max_rows;
+  p.h = malloc(sizeof(float) * (size_t)max_rows * p.ldh);
   p.acts = calloc((size_t)n, sizeof *p.acts);
   p.low = calloc((size_t)n, sizeof *p.low);
   p.spans = calloc((size_t)n_threads * EL_APPLY_SPANS, sizeof *p.spans);
@@ -62,15 +53,19 @@ static bool clip(const el_lora_group *group, int *begin, int *end) {
   return *begin < *end;
 }
 
-/* h of one row, for each layer that the adapter has something for, in the form that its B takes. */
-static void quantize_row(const el_apply *p, const el_lora_layer *layer, el_input in, int row) {
-  for (int i = 0; i < readers[in].n; i++) {
-    const el_lora_site *site = &layer->site[readers[in].linears[i]];
+static int n_readers(const el_apply *p, int in) {
+  return p->sites->first[in + 1] - p->sites->first[in];
+}
+
+/* h of one row, for each site that the adapter has something for, in the form that its B takes. */
+static void quantize_row(const el_apply *p, const el_adapter *a, int layer, int in, int row) {
+  for (int i = 0; i < n_readers(p, in); i++) {
+    const el_lora_site *site = el_adapter_site(a, layer, p->sites->first[in] + i);
     int at = i * p->max_rows + row;
     if (!site->b.data) continue;
     el_act *act = &p->acts[at];
     el_act_shape(act, site->b.cols, 1);
-    const float *h = p->h + (size_t)row * LD + site->a_row;
+    const float *h = p->h + (size_t)row * p->ldh + site->a_row;
     if (el_layout_is_float(site->b.layout))
       for (int r = 0; r < site->b.cols; r++) act->f[r] = h[r] * site->gain;
     else
@@ -79,17 +74,17 @@ static void quantize_row(const el_apply *p, const el_lora_layer *layer, el_input
   }
 }
 
-void el_apply_h(const el_apply *p, const el_lora_groups *groups, int layer, el_input in, const el_act *x, int row_begin,
+void el_apply_h(const el_apply *p, const el_lora_groups *groups, int layer, int in, const el_act *x, int row_begin,
                 int row_end) {
-  for (int i = 0; i < readers[in].n; i++)
+  for (int i = 0; i < n_readers(p, in); i++)
     for (int row = row_begin; row < row_end; row++) p->low[i * p->max_rows + row] = (el_low_rank){0};
   for (int g = 0; g < groups->n; g++) {
-    const el_lora_layer *lora = &groups->at[g].adapter->layers[layer];
-    const el_packed *a = &lora->a[in];
+    const el_adapter *adapter = groups->at[g].adapter;
+    const el_packed *a = el_adapter_a(adapter, layer, in);
     int begin = row_begin, end = row_end;
     if (!a->data || !clip(&groups->at[g], &begin, &end)) continue;
-    p->kernels->gemm(a, 0, a->n_tiles, x, begin, end, p->h, LD, false, NULL);
-    for (int row = begin; row < end; row++) quantize_row(p, lora, in, row);
+    p->kernels->gemm(a, 0, a->n_tiles, x, begin, end, p->h, p->ldh, false, NULL);
+    for (int row = begin; row < end; row++) quantize_row(p, adapter, layer, in, row);
   }
 }
 
@@ -97,13 +92,13 @@ const el_low_rank *el_apply_low(const el_apply *p, const el_lora_groups *groups,
   return groups->n ? p->low + (size_t)i * (size_t)p->max_rows : NULL;
 }
 
-void el_apply_fetch(const el_apply *p, const el_lora_groups *groups, int layer, el_input in, int row_begin, int row_end,
+void el_apply_fetch(const el_apply *p, const el_lora_groups *groups, int layer, int in, int row_begin, int row_end,
                     int ith, int visits, el_fetch *fetch) {
   el_span *spans = p->spans + (size_t)ith * EL_APPLY_SPANS;
   size_t total = 0;
   int n = 0;
   for (int g = 0; g < groups->n && n < EL_APPLY_SPANS; g++) {
-    const el_packed *a = &groups->at[g].adapter->layers[layer].a[in];
+    const el_packed *a = el_adapter_a(groups->at[g].adapter, layer, in);
     int begin = row_begin, end = row_end;
     if (!a->data || !clip(&groups->at[g], &begin, &end)) continue;
     if (total + el_packed_bytes(a) > EL_APPLY_FETCH_BYTES) break;

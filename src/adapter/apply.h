@@ -25,35 +25,36 @@ typedef struct el_lora_groups {
 void el_lora_groups_add(el_lora_groups *g, int row, const el_adapter *adapter);
 
 enum {
-  EL_APPLY_SHARE = 3,              /* linear layers that read one input, at most */
   EL_APPLY_SPANS = 256,            /* matrices that a thread fetches ahead, at most, */
   EL_APPLY_FETCH_BYTES = 768 << 10 /* and their bytes: they wait in the second-level cache */
 };
 
 typedef struct el_apply {
   const el_kernels *kernels;
+  const el_sites *sites;
   int max_rows;
-  float *h;         /* [max_rows][EL_APPLY_SHARE * EL_LORA_MAX_RANK]: x A^T, stacked as A is */
+  size_t ldh;       /* sites that read one input, at most, times EL_LORA_MAX_RANK */
+  float *h;         /* [max_rows][ldh]: x A^T, stacked as A is */
   el_act memory;    /* what the views below point into */
-  el_act *acts;     /* [EL_APPLY_SHARE][max_rows]: h of one layer and row, quantised: one column each */
-  el_low_rank *low; /* [EL_APPLY_SHARE][max_rows] */
+  el_act *acts;     /* [sites of an input][max_rows]: h of one site and row, quantised: one column each */
+  el_low_rank *low; /* [sites of an input][max_rows] */
   el_span *spans;   /* [n_threads][EL_APPLY_SPANS] what el_apply_fetch lists */
 } el_apply;
 
-el_status el_apply_new(const el_kernels *k, int max_rows, int n_threads, el_apply *out, el_error *err);
+el_status el_apply_new(const el_kernels *k, const el_sites *sites, int max_rows, int n_threads, el_apply *out,
+                       el_error *err);
 void el_apply_free(el_apply *p);
 
-/* h for rows [row_begin, row_end) and the layers that read input `in` of layer `layer`. x: the quantised input of all
+/* h for rows [row_begin, row_end) and the sites that read input `in` of layer `layer`. x: the quantised input of all
  * rows, of which these are there. Threads call it for rows of their own; a barrier comes before el_apply_low. */
-void el_apply_h(const el_apply *p, const el_lora_groups *groups, int layer, el_input in, const el_act *x, int row_begin,
+void el_apply_h(const el_apply *p, const el_lora_groups *groups, int layer, int in, const el_act *x, int row_begin,
                 int row_end);
-/* For el_gemm_lora of the i-th of the layers that read the input of the last el_apply_h; NULL: no row has an adapter.
- */
+/* For el_gemm_lora of the i-th of the sites that read the input of the last el_apply_h; NULL: no row has an adapter. */
 const el_low_rank *el_apply_low(const el_apply *p, const el_lora_groups *groups, int i);
 
 /* Lists in `fetch` what el_apply_h will read for these rows, to be fetched by thread ith while `visits` groups of base
  * weights are used. */
-void el_apply_fetch(const el_apply *p, const el_lora_groups *groups, int layer, el_input in, int row_begin, int row_end,
+void el_apply_fetch(const el_apply *p, const el_lora_groups *groups, int layer, int in, int row_begin, int row_end,
                     int ith, int visits, el_fetch *fetch);
 
 #endif

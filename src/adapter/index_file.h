@@ -7,7 +7,7 @@
 #include "adapter/registry.h"
 
 /* The key: whatever an adapter's size depends on beside its files. */
-uint64_t el_index_file_key(const el_lora_shape *shape, const el_kernels *k, el_layout layout, size_t block_bytes);
+uint64_t el_index_file_key(const el_sites *sites, const el_kernels *k, el_layout layout, size_t block_bytes);
 
 /* Reads dir/adapters-KEY.index; as el_record_file_read. */
 el_status el_index_file_read(const char *dir, uint64_t key, el_record_file **out, el_error *err);

@@ -134,20 +134,19 @@ static void print_range(printer *p, const char *name, double min, double max) {
 }
 
 static void print_lora(printer *p, const el_lora_file *f) {
-  static const char *const names[EL_N_LINEAR] = {"q", "k", "v", "o", "gate", "up", "down"};
   const el_lora_pair *first = el_lora_file_at(f, 0), *last = el_lora_file_at(f, el_lora_file_n(f) - 1);
-  int per_linear[EL_N_LINEAR] = {0}, layers = 0, rank_min = first->rank, rank_max = first->rank;
+  int per_site[EL_LORA_MAX_MODULES] = {0}, layers = 0, rank_min = first->rank, rank_max = first->rank;
   float scale_min = first->scale, scale_max = first->scale;
   for (size_t i = 0; i < el_lora_file_n(f); i++) {
     const el_lora_pair *pair = el_lora_file_at(f, i);
-    per_linear[pair->linear]++;
+    per_site[pair->site]++;
     layers += i == 0 || pair->layer != el_lora_file_at(f, i - 1)->layer;
     if (pair->rank < rank_min) rank_min = pair->rank;
     if (pair->rank > rank_max) rank_max = pair->rank;
     if (pair->scale < scale_min) scale_min = pair->scale;
     if (pair->scale > scale_max) scale_max = pair->scale;
   }
-  char base[SHOWN_VALUE];
+  char base[SHOWN_VALUE], name[EL_SHOW];
   print(p, "\nadapter\n");
   if (*el_lora_file_base(f))
     print(p, "  %-12s  %s\n", "base", el_str_show(view(el_lora_file_base(f)), base, sizeof base));
@@ -155,8 +154,8 @@ static void print_lora(printer *p, const el_lora_file *f) {
   print_range(p, "scale", (double)scale_min, (double)scale_max);
   print(p, "  %-12s  %d, from %d to %d\n", "layers", layers, first->layer, last->layer);
   print(p, "  %-12s", "matrices");
-  for (int i = 0; i < EL_N_LINEAR; i++)
-    if (per_linear[i]) print(p, "  %s %d", names[i], per_linear[i]);
+  for (int i = 0; i < (int)el_lora_file_n_sites(f); i++)
+    print(p, "  %s %d", el_str_show(el_lora_file_site_name(f, i), name, sizeof name), per_site[i]);
   print(p, "\n");
 }
 

@@ -24,7 +24,7 @@ enum { KEEP_BUFFER = 64 << 20 };
 
 struct el_loader {
   const el_pool *pool;
-  el_lora_shape shape;
+  const el_sites *sites;
   el_packer *packer;
   el_file_buffer buffers[EL_MAX_COMBINED]; /* a combination has all of its files open at once */
   void (*on_result)(void *user);
@@ -58,7 +58,7 @@ static el_status open_file(el_loader *l, const char *path, int buffer, const el_
       *err = *entry->problem;
       return err->code;
     }
-    status = el_lora_file_open_with(path, &l->shape, &l->buffers[buffer], file, err);
+    status = el_lora_file_open_with(path, l->sites, &l->buffers[buffer], file, err);
     el_signature after;
     *whole = !el_signature_read(path, &after, NULL) && el_signature_equal(signature, &after);
     if (*whole) return status ? el_fail_hidden(err) : EL_OK;
@@ -190,17 +190,17 @@ static void *hurried_main(void *loader) {
 
 /* ------------------------------------------------------------------- public */
 
-el_status el_loader_new(const el_lora_shape *shape, const el_kernels *k, el_layout layout, const el_pool *pool,
+el_status el_loader_new(const el_sites *sites, const el_kernels *k, el_layout layout, const el_pool *pool,
                         bool own_thread, void (*on_result)(void *user), void *user, el_loader **out, el_error *err) {
   el_loader *l = calloc(1, sizeof *l);
   if (!l) return el_fail(err, EL_ERR_NO_MEMORY, "adapter loader: out of memory");
   l->pool = pool;
-  l->shape = *shape;
+  l->sites = sites;
   l->on_result = on_result;
   l->user = user;
   pthread_mutex_init(&l->mutex, NULL);
   pthread_cond_init(&l->work, NULL);
-  el_status status = el_packer_new(shape, k, layout, pool->block_bytes, &l->packer, err);
+  el_status status = el_packer_new(sites, k, layout, pool->block_bytes, &l->packer, err);
   for (int i = 0; i < EL_MAX_LOADS && !status; i++)
     if (!(l->ring[i].blocks = malloc(sizeof(uint32_t) * pool->n_blocks)))
       status = el_fail(err, EL_ERR_NO_MEMORY, "adapter loader: out of memory for %u blocks", pool->n_blocks);

@@ -39,7 +39,7 @@ typedef struct el_loader el_loader;
 
 /* on_result is called by a thread of the loader's when a load has come to its end. own_thread false: el_loader_work
  * does the work, for tests that want it in order. */
-el_status el_loader_new(const el_lora_shape *shape, const el_kernels *k, el_layout layout, const el_pool *pool,
+el_status el_loader_new(const el_sites *sites, const el_kernels *k, el_layout layout, const el_pool *pool,
                         bool own_thread, void (*on_result)(void *user), void *user, el_loader **out, el_error *err);
 /* Ends the threads after the load that one is in. The entries of loads that were not taken back stay as they are. */
 void el_loader_stop(el_loader *l);

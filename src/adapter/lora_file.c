@@ -27,22 +27,26 @@ static const char *show(const el_lora_part *p, char name[EL_SHOW]) {
 static int by_place(const void *x, const void *y) {
   const el_lora_part *a = x, *b = y;
   if (a->layer != b->layer) return a->layer - b->layer;
-  if (a->linear != b->linear) return (int)a->linear - (int)b->linear;
+  if (a->site != b->site) return a->site - b->site;
   return (int)a->is_b - (int)b->is_b;
 }
 
-static el_status check_shape(const el_lora_file *f, const el_lora_part *p, const el_lora_shape *shape, el_error *err) {
+static el_status check_shape(const el_lora_file *f, const el_lora_part *p, el_error *err) {
   char name[EL_SHOW];
   if (p->rank < 1 || p->rank > EL_LORA_MAX_RANK)
     return el_fail_about(err, p->rank < 1 ? EL_ERR_FORMAT : EL_ERR_UNSUPPORTED, f->weights_path,
                          "tensor %s: rank %" PRId64 ", supported are 1 to %d", show(p, name), p->rank,
                          EL_LORA_MAX_RANK);
-  if (shape && p->layer >= shape->n_layers)
+  if (f->sites && p->layer >= f->sites->n_layers)
     return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "tensor %s: the base model has %d layers, from 0",
-                         show(p, name), shape->n_layers);
+                         show(p, name), f->sites->n_layers);
   int64_t rows = p->is_b ? p->rows : p->rank, cols = p->is_b ? p->rank : p->cols;
-  if (shape && p->is_b) rows = shape->out[p->linear];
-  if (shape && !p->is_b) cols = shape->in[p->linear];
+  const el_site_dims dims = f->sites ? el_sites_dims(f->sites, p->layer, p->site) : (el_site_dims){0};
+  if (f->sites && !dims.out)
+    return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "tensor %s: layer %d of the base model has no such matrix",
+                         show(p, name), p->layer);
+  if (f->sites && p->is_b) rows = dims.out;
+  if (f->sites && !p->is_b) cols = dims.in;
   if (p->rows != rows || p->cols != cols || rows < 1 || cols < 1 || rows > INT32_MAX || cols > INT32_MAX)
     return el_fail_about(err, EL_ERR_FORMAT, f->weights_path,
                          "tensor %s is %" PRId64 " x %" PRId64 ", expected %" PRId64 " x %" PRId64 " (%s)",
@@ -87,12 +91,11 @@ static el_status convert(el_lora_file *f, el_lora_part *p, float **owned, el_err
   return EL_OK;
 }
 
-static el_status make_pair(el_lora_file *f, el_lora_part *a, el_lora_part *b, const el_lora_shape *shape,
-                           el_error *err) {
+static el_status make_pair(el_lora_file *f, el_lora_part *a, el_lora_part *b, el_error *err) {
   char name[EL_SHOW];
   el_status status;
   b->rank = a->rank; /* where the file does not say it, A does */
-  if ((status = check_shape(f, a, shape, err)) || (status = check_shape(f, b, shape, err))) return status;
+  if ((status = check_shape(f, a, err)) || (status = check_shape(f, b, err))) return status;
   float scale = (float)(a->alpha / (a->rslora ? sqrt((double)a->rank) : (double)a->rank));
   if (!isfinite(scale)) return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "alpha %g is too large", a->alpha);
   size_t i = f->n_pairs++;
@@ -107,17 +110,17 @@ static el_status make_pair(el_lora_file *f, el_lora_part *a, el_lora_part *b, co
                            "tensor %s has values that are not finite (NaN or infinity)", show(p, name));
   }
   f->pairs[i] = (el_lora_pair){.layer = a->layer,
-                               .linear = a->linear,
+                               .site = a->site,
                                .rank = (int)a->rank,
                                .scale = scale,
                                .type = a->type,
                                .a = a->data,
                                .b = b->data,
-                               .b_rows_half_split = f->half_split && (a->linear == EL_LIN_Q || a->linear == EL_LIN_K)};
+                               .reorder_b = f->from_peft && f->sites && f->sites->site[a->site].rows == EL_ROWS_HALVES};
   return EL_OK;
 }
 
-static el_status make_pairs(el_lora_file *f, const el_lora_shape *shape, el_error *err) {
+static el_status make_pairs(el_lora_file *f, el_error *err) {
   char name[EL_SHOW], other[EL_SHOW];
   if (f->n_parts == 0) return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "holds no LoRA weights");
   qsort(f->parts, f->n_parts, sizeof *f->parts, by_place);
@@ -130,10 +133,10 @@ static el_status make_pairs(el_lora_file *f, const el_lora_shape *shape, el_erro
     if (same)
       return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "tensors %s and %s are the same part", show(a, name),
                            show(same, other));
-    if (a->is_b || !b || a->layer != b->layer || a->linear != b->linear)
+    if (a->is_b || !b || a->layer != b->layer || a->site != b->site)
       return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "tensor %s has no lora_%c beside it", show(a, name),
                            a->is_b ? 'A' : 'B');
-    el_status status = make_pair(f, a, b, shape, err);
+    el_status status = make_pair(f, a, b, err);
     if (status) return status;
   }
   free(f->parts);
@@ -142,9 +145,8 @@ static el_status make_pairs(el_lora_file *f, const el_lora_shape *shape, el_erro
 }
 
 /* The common end of opening: pairs out of f's parts if `status` is fine so far; takes over f. */
-static el_status finish(el_lora_file *f, el_status status, const el_lora_shape *shape, el_lora_file **out,
-                        el_error *err) {
-  if (!status) status = make_pairs(f, shape, err);
+static el_status finish(el_lora_file *f, el_status status, el_lora_file **out, el_error *err) {
+  if (!status) status = make_pairs(f, err);
   if (status)
     el_lora_file_close(f);
   else
@@ -152,19 +154,20 @@ static el_status finish(el_lora_file *f, el_status status, const el_lora_shape *
   return status;
 }
 
-el_status el_lora_file_open(const char *path, const el_lora_shape *shape, el_lora_file **out, el_error *err) {
-  return el_lora_file_open_with(path, shape, NULL, out, err);
+el_status el_lora_file_open(const char *path, const el_sites *sites, el_lora_file **out, el_error *err) {
+  return el_lora_file_open_with(path, sites, NULL, out, err);
 }
 
-el_status el_lora_file_open_with(const char *path, const el_lora_shape *shape, el_file_buffer *buffer,
-                                 el_lora_file **out, el_error *err) {
+el_status el_lora_file_open_with(const char *path, const el_sites *sites, el_file_buffer *buffer, el_lora_file **out,
+                                 el_error *err) {
   struct stat st;
   if (stat(path, &st) != 0) return el_fail_about(err, EL_ERR_IO, path, "%s", strerror(errno));
   el_lora_file *f = calloc(1, sizeof *f);
   if (!f) return el_fail_about(err, EL_ERR_NO_MEMORY, path, "out of memory");
   f->buffer = buffer;
+  f->sites = sites;
   el_status status = S_ISDIR(st.st_mode) ? el_lora_read_peft(f, path, err) : el_lora_read_gguf(f, path, err);
-  return finish(f, status, shape, out, err);
+  return finish(f, status, out, err);
 }
 
 static bool copy(const void *data, size_t len, el_file *out) {
@@ -176,14 +179,15 @@ static bool copy(const void *data, size_t len, el_file *out) {
 }
 
 el_status el_lora_file_open_memory(const void *config, size_t config_len, const void *weights, size_t weights_len,
-                                   const el_lora_shape *shape, el_lora_file **out, el_error *err) {
+                                   const el_sites *sites, el_lora_file **out, el_error *err) {
   el_lora_file *f = calloc(1, sizeof *f);
   el_status status;
+  if (f) f->sites = sites;
   if (!f || (config && !copy(config, config_len, &f->config)) || !copy(weights, weights_len, &f->weights))
     status = el_fail(err, EL_ERR_NO_MEMORY, "memory: out of memory");
   else
     status = config ? el_lora_parse_peft(f, "memory", err) : el_lora_parse_gguf(f, "memory", err);
-  return finish(f, status, shape, out, err);
+  return finish(f, status, out, err);
 }
 
 void el_lora_file_close(el_lora_file *f) {
@@ -208,6 +212,24 @@ size_t el_lora_file_n(const el_lora_file *f) {
 const el_lora_pair *el_lora_file_at(const el_lora_file *f, size_t i) {
   assert(i < f->n_pairs);
   return &f->pairs[i];
+}
+
+int el_lora_module(el_lora_file *f, el_str name) {
+  int i = 0;
+  while (i < f->n_modules && el_str_cmp(f->modules[i], name)) i++;
+  if (i < f->n_modules) return i;
+  if (i == EL_LORA_MAX_MODULES) return -1;
+  f->modules[f->n_modules++] = name;
+  return i;
+}
+
+size_t el_lora_file_n_sites(const el_lora_file *f) {
+  return (size_t)(f->sites ? f->sites->n_sites : f->n_modules);
+}
+
+el_str el_lora_file_site_name(const el_lora_file *f, int site) {
+  if (!f->sites) return f->modules[site];
+  return (el_str){f->sites->site[site].name, strlen(f->sites->site[site].name)};
 }
 
 const char *el_lora_file_base(const el_lora_file *f) {

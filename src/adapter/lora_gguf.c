@@ -4,26 +4,18 @@
 #include <string.h>
 
 #include "adapter/lora_parts.h"
+#include "arch/arch.h"
 #include "base/error.h"
 
-static const char *const modules[EL_N_LINEAR] = {
-    [EL_LIN_Q] = "attn_q",      [EL_LIN_K] = "attn_k",  [EL_LIN_V] = "attn_v",      [EL_LIN_O] = "attn_output",
-    [EL_LIN_GATE] = "ffn_gate", [EL_LIN_UP] = "ffn_up", [EL_LIN_DOWN] = "ffn_down",
-};
-
-/* blk.N.MODULE.weight.lora_a */
-static bool parse_name(el_str s, el_lora_part *p) {
+/* blk.N.SITE.weight.lora_a */
+static bool parse_name(el_lora_file *f, el_str s, el_lora_part *p) {
   if (el_str_chop(&s, ".weight.lora_b"))
     p->is_b = true;
   else if (!el_str_chop(&s, ".weight.lora_a"))
     return false;
   if (!el_str_skip(&s, "blk.") || !el_lora_skip_layer(&s, &p->layer) || !el_str_skip(&s, ".")) return false;
-  for (int i = 0; i < EL_N_LINEAR; i++)
-    if (el_str_eq(s, modules[i])) {
-      p->linear = (el_linear)i;
-      return true;
-    }
-  return false;
+  p->site = f->sites ? el_sites_find(f->sites, s) : el_lora_module(f, s);
+  return p->site >= 0;
 }
 
 /* A router may carry an adapter: src/router writes its own tensors, whose names begin so, into the same file. */
@@ -44,12 +36,13 @@ static el_status require(const el_gguf *g, const char *key, const char *wanted, 
                        el_str_show(s, shown, sizeof shown), wanted, hint);
 }
 
-static el_status check_keys(const el_gguf *g, double *alpha, el_error *err) {
+static el_status check_keys(const el_gguf *g, const el_sites *sites, double *alpha, el_error *err) {
   el_status status;
   if ((status = require(g, "general.type", "adapter", "this is no adapter file", err))) return status;
   if ((status = require(g, "adapter.type", "lora", "only LoRA adapters are supported", err))) return status;
-  const char *architecture = el_gguf_find(g, "router.version") ? "edgelora-router" : "llama";
-  if ((status = require(g, "general.architecture", architecture, "the adapter is for another architecture", err)))
+  const char *architecture = el_gguf_find(g, "router.version") ? "edgelora-router" : sites ? sites->arch->name : NULL;
+  if (architecture &&
+      (status = require(g, "general.architecture", architecture, "the adapter is for another architecture", err)))
     return status;
   if (el_gguf_find(g, "adapter.alora.invocation_tokens"))
     return el_fail_about(err, EL_ERR_UNSUPPORTED, el_gguf_path(g),
@@ -68,7 +61,7 @@ el_status el_lora_parse_gguf(el_lora_file *f, const char *path, el_error *err) {
     return el_fail_about(err, EL_ERR_FORMAT, path,
                          "neither a GGUF file nor a PEFT folder (which is named as the folder itself)");
   if ((status = el_gguf_open_memory(f->weights.data, f->weights.size, path, &f->gguf, err))) return status;
-  if ((status = check_keys(f->gguf, &alpha, err))) return status;
+  if ((status = check_keys(f->gguf, f->sites, &alpha, err))) return status;
   size_t n = el_gguf_n_tensors(f->gguf);
   if (!(f->parts = calloc(n + 1, sizeof *f->parts))) return el_fail_about(err, EL_ERR_NO_MEMORY, path, "out of memory");
   for (size_t i = 0; i < n; i++) {
@@ -77,7 +70,7 @@ el_status el_lora_parse_gguf(el_lora_file *f, const char *path, el_error *err) {
     el_lora_part *p = &f->parts[f->n_parts++];
     *p = (el_lora_part){.name = t->name, .type = t->type, .rows = t->ne[1], .cols = t->ne[0], .data = t->data};
     el_str_show(t->name, name, sizeof name);
-    if (!parse_name(t->name, p))
+    if (!parse_name(f, t->name, p))
       return el_fail_about(
           err, EL_ERR_UNSUPPORTED, path,
           "tensor %s is no LoRA part of an attention or feed-forward matrix (embedding, head, norm and bias "

@@ -11,7 +11,7 @@
 /* One tensor: an A, [rank, in], or a B, [out, rank]. */
 typedef struct el_lora_part {
   int layer;
-  el_linear linear;
+  int site;
   bool is_b;
   int64_t rank; /* that it must have, by the file's configuration; unchecked */
   double alpha; /* finite */
@@ -22,6 +22,13 @@ typedef struct el_lora_part {
   el_str name;               /* for messages */
 } el_lora_part;
 
+enum {
+  EL_LORA_MAX_MODULES = 64,  /* that a file has in a layer, where no base says which there are */
+  EL_LORA_MAX_LAYERS = 1024, /* the deepest published models have 126; bounds a file that is read without a base */
+  EL_LORA_MAX_CONFIG =
+      1 << 20, /* adapter_config.json, bytes: PEFT's largest, with a rank for each module, have 100 KB */
+};
+
 struct el_lora_file {
   char *weights_path;     /* for messages */
   el_file config;         /* PEFT: adapter_config.json */
@@ -30,7 +37,10 @@ struct el_lora_file {
   el_gguf *gguf;          /* one of these two is set, a view of `weights` */
   el_safetensors *safetensors;
   char *base;
-  bool half_split; /* q and k rows are in Hugging Face's order */
+  const el_sites *sites;               /* the base's; NULL: there is no base */
+  el_str modules[EL_LORA_MAX_MODULES]; /* without a base: the names that sites have in the file, views of it */
+  int n_modules;
+  bool from_peft; /* rows are in Hugging Face's order */
   el_lora_part *parts;
   size_t n_parts;
   el_lora_pair *pairs;
@@ -38,11 +48,6 @@ struct el_lora_file {
   float **owned; /* [2 * n_pairs]: tensors that had to be converted; NULL where none was */
 };
 
-enum {
-  EL_LORA_MAX_LAYERS = 1024, /* the deepest published models have 126; bounds a file that is read without a base */
-  EL_LORA_MAX_CONFIG =
-      1 << 20, /* adapter_config.json, bytes: PEFT's largest, with a rank for each module, have 100 KB */
-};
 /* A file of weights, bytes: rank 256 on all layers of an 8B model takes 2.7 GB as F32. */
 #define EL_LORA_MAX_WEIGHTS ((size_t)UINT32_MAX)
 
@@ -56,7 +61,10 @@ el_status el_lora_parse_gguf(el_lora_file *f, const char *path, el_error *err);
 /* As el_lora_file_open, from the bytes of a PEFT folder's two files, or of a GGUF file (config NULL), which are copied.
  * For tests. */
 el_status el_lora_file_open_memory(const void *config, size_t config_len, const void *weights, size_t weights_len,
-                                   const el_lora_shape *shape, el_lora_file **out, el_error *err);
+                                   const el_sites *sites, el_lora_file **out, el_error *err);
+
+/* Without a base: the number of the site that a file calls so; -1: there are too many. */
+int el_lora_module(el_lora_file *f, el_str name);
 
 /* Takes a decimal layer number off the front of s: no sign, no leading zero, below EL_LORA_MAX_LAYERS. */
 bool el_lora_skip_layer(el_str *s, int *layer);

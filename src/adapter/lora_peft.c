@@ -8,34 +8,57 @@
 #include "base/buf.h"
 #include "base/error.h"
 
-static const char *const modules[EL_N_LINEAR] = {
-    [EL_LIN_Q] = "self_attn.q_proj", [EL_LIN_K] = "self_attn.k_proj", [EL_LIN_V] = "self_attn.v_proj",
-    [EL_LIN_O] = "self_attn.o_proj", [EL_LIN_GATE] = "mlp.gate_proj", [EL_LIN_UP] = "mlp.up_proj",
-    [EL_LIN_DOWN] = "mlp.down_proj",
-};
+/* What stands before layers.N: of a text model, of the text part of others, of OpenELM. */
+static const char *const prefixes[] = {"model.language_model.", "language_model.model.", "model.", "transformer."};
 
-/* base_model.model.model.layers.N.MODULE.lora_A[.ADAPTER].weight, of which *module is what PEFT's patterns are matched
- * with: what comes after base_model.model, up to MODULE. */
-static bool parse_name(el_str s, el_lora_part *p, el_str *module) {
-  if (!el_str_chop(&s, ".weight")) return false;
+/* The first site of a module, and how many it has: the matrices of its outputs, one below the other. 0: unknown. */
+static int find_sites(el_lora_file *f, el_str module, int *first) {
+  int n = 0;
+  if (!f->sites) return *first = el_lora_module(f, module), *first >= 0;
+  for (int i = 0; i < f->sites->n_sites; i++) {
+    if (!el_str_eq(module, f->sites->site[i].peft)) continue;
+    if (!n++) *first = i;
+  }
+  return n;
+}
+
+/* base_model.model.model.layers.N.MODULE.lora_A[.ADAPTER].weight, of which *name is what PEFT's patterns are matched
+ * with: what comes after base_model.model, up to MODULE. Returns the number of sites, from p->site on; 0: it is none of
+ * these. */
+static int parse_name(el_lora_file *f, el_str s, el_lora_part *p, el_str *name) {
+  if (!el_str_chop(&s, ".weight")) return 0;
   /* The adapter's name, if there is one: no dots in it. */
   if (!el_str_chop(&s, ".lora_A") && !(p->is_b = el_str_chop(&s, ".lora_B"))) {
     size_t n = s.len;
     while (n > 0 && s.data[n - 1] != '.') n--;
-    if (n == 0) return false;
+    if (n == 0) return 0;
     s.len = n - 1;
-    if (!el_str_chop(&s, ".lora_A") && !(p->is_b = el_str_chop(&s, ".lora_B"))) return false;
+    if (!el_str_chop(&s, ".lora_A") && !(p->is_b = el_str_chop(&s, ".lora_B"))) return 0;
   }
   el_str_skip(&s, "base_model.model.");
-  *module = s;
-  el_str_skip(&s, "model.");
-  if (!el_str_skip(&s, "layers.") || !el_lora_skip_layer(&s, &p->layer) || !el_str_skip(&s, ".")) return false;
-  for (int i = 0; i < EL_N_LINEAR; i++)
-    if (el_str_eq(s, modules[i])) {
-      p->linear = (el_linear)i;
-      return true;
-    }
-  return false;
+  *name = s;
+  for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++)
+    if (el_str_skip(&s, prefixes[i])) break;
+  if (!el_str_skip(&s, "layers.") || !el_lora_skip_layer(&s, &p->layer) || !el_str_skip(&s, ".")) return 0;
+  return find_sites(f, s, &p->site);
+}
+
+/* A module that several sites make up: each has the module's A, and its part of the rows of B. The first one's part is
+ * the last of f's. */
+static el_status split(el_lora_file *f, int n, el_error *err) {
+  char name[EL_SHOW];
+  el_lora_part *p = &f->parts[f->n_parts - 1];
+  const size_t value = p->type == EL_TYPE_F32 ? 4 : 2;
+  if (p->is_b && p->rows % n)
+    return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "tensor %s has %lld rows, which %d matrices cannot share",
+                         el_str_show(p->name, name, sizeof name), (long long)p->rows, n);
+  if (p->is_b) p->rows /= n;
+  for (int i = 1; i < n; i++) {
+    f->parts[f->n_parts++] = p[i - 1];
+    p[i].site++;
+    if (p->is_b) p[i].data += value * (size_t)p->rows * (size_t)p->cols;
+  }
+  return EL_OK;
 }
 
 /* What an unknown tensor probably is, for the message. */
@@ -44,21 +67,22 @@ static const char *guess(const char *name) {
   if (strstr(name, "lora_embedding") || strstr(name, "embed_tokens")) return "embedding adapters are not supported";
   if (strstr(name, "lm_head")) return "adapters of the output head are not supported";
   if (strstr(name, "bias")) return "biases are not supported";
-  return "not a LoRA part of an attention or feed-forward matrix of the llama architecture";
+  return "not a LoRA part of an attention or feed-forward matrix of the base model's architecture";
 }
 
 static el_status read_parts(el_lora_file *f, const el_peft_config *config, el_error *err) {
   char name[EL_SHOW], type[EL_SHOW];
   size_t n = el_safetensors_n(f->safetensors);
-  if (!(f->parts = calloc(n + 1, sizeof *f->parts)))
+  if (!(f->parts = calloc(EL_MAX_SITES * n + 1, sizeof *f->parts)))
     return el_fail_about(err, EL_ERR_NO_MEMORY, f->weights_path, "out of memory");
   for (size_t i = 0; i < n; i++) {
     const el_st_tensor *t = el_safetensors_at(f->safetensors, i);
     el_lora_part *p = &f->parts[f->n_parts++];
     el_str module;
+    int n_sites;
     *p = (el_lora_part){.name = {t->name, strlen(t->name)}, .data = t->data, .rslora = el_peft_config_rslora(config)};
     el_str_show(p->name, name, sizeof name);
-    if (!parse_name(p->name, p, &module))
+    if (!(n_sites = parse_name(f, p->name, p, &module)))
       return el_fail_about(err, EL_ERR_UNSUPPORTED, f->weights_path, "tensor %s: %s", name, guess(t->name));
     if (t->n_dims != 2)
       return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "tensor %s has %d dimensions, expected 2", name,
@@ -78,6 +102,7 @@ static el_status read_parts(el_lora_file *f, const el_peft_config *config, el_er
     el_status status = el_peft_config_module(config, module, &rank, &p->alpha, err);
     if (status) return status;
     p->rank = rank;
+    if (n_sites > 1 && (status = split(f, n_sites, err))) return status;
   }
   return EL_OK;
 }
@@ -101,7 +126,7 @@ el_status el_lora_parse_peft(el_lora_file *f, const char *dir, el_error *err) {
     status = el_fail_about(err, EL_ERR_NO_MEMORY, dir, "out of memory");
   if (!status)
     status = el_safetensors_open_memory(f->weights.data, f->weights.size, f->weights_path, &f->safetensors, err);
-  f->half_split = true;
+  f->from_peft = true;
   if (!status) status = read_parts(f, config, err);
   el_peft_config_free(config);
   free(path);

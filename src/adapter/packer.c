@@ -11,7 +11,7 @@
 #include "base/random.h"
 
 struct el_packer {
-  el_lora_shape shape;
+  const el_sites *sites;
   const el_kernels *kernels;
   el_layout layout;
   size_t block_bytes;
@@ -20,9 +20,10 @@ struct el_packer {
    * to end. */
   el_pack_source sources[EL_MAX_COMBINED];
   int n_sources;
-  int *ranks;            /* [n_layers][EL_N_LINEAR] of all sources together; 0: nothing there */
-  el_lora_layer *layers; /* [n_layers] */
-  size_t *offsets;       /* [n_layers][EL_N_INPUT + EL_N_LINEAR] */
+  int *ranks;         /* [n_layers][n_sites] of all sources together; 0: nothing there */
+  el_packed *a;       /* [n_layers][n_inputs] */
+  el_lora_site *site; /* [n_layers][n_sites] */
+  size_t *offsets;    /* [n_layers][n_inputs + n_sites], in the order of use */
   el_pack_size size;
   size_t *used; /* [cap] bytes of each planned block */
   uint32_t cap;
@@ -37,18 +38,20 @@ static size_t align(size_t n) {
   return (n + ALIGN - 1) / ALIGN * ALIGN;
 }
 
-el_status el_packer_new(const el_lora_shape *shape, const el_kernels *k, el_layout layout, size_t block_bytes,
+el_status el_packer_new(const el_sites *sites, const el_kernels *k, el_layout layout, size_t block_bytes,
                         el_packer **out, el_error *err) {
   assert(block_bytes > 0 && block_bytes % ALIGN == 0);
   el_packer *p = calloc(1, sizeof *p);
-  size_t n = (size_t)shape->n_layers;
+  size_t n_a = (size_t)sites->n_layers * (size_t)sites->n_inputs,
+         n_b = (size_t)sites->n_layers * (size_t)sites->n_sites;
   if (p) {
-    *p = (el_packer){.shape = *shape, .kernels = k, .layout = layout, .block_bytes = block_bytes};
-    p->ranks = calloc(n * EL_N_LINEAR, sizeof *p->ranks);
-    p->layers = calloc(n, sizeof *p->layers);
-    p->offsets = calloc(n * (EL_N_INPUT + EL_N_LINEAR), sizeof *p->offsets);
+    *p = (el_packer){.sites = sites, .kernels = k, .layout = layout, .block_bytes = block_bytes};
+    p->ranks = calloc(n_b, sizeof *p->ranks);
+    p->a = calloc(n_a, sizeof *p->a);
+    p->site = calloc(n_b, sizeof *p->site);
+    p->offsets = calloc(n_a + n_b, sizeof *p->offsets);
   }
-  if (!p || !p->ranks || !p->layers || !p->offsets) {
+  if (!p || !p->ranks || !p->a || !p->site || !p->offsets) {
     el_packer_free(p);
     return el_fail(err, EL_ERR_NO_MEMORY, "adapter: out of memory");
   }
@@ -59,7 +62,8 @@ el_status el_packer_new(const el_lora_shape *shape, const el_kernels *k, el_layo
 void el_packer_free(el_packer *p) {
   if (!p) return;
   free(p->ranks);
-  free(p->layers);
+  free(p->a);
+  free(p->site);
   free(p->offsets);
   free(p->used);
   free(p->tmp);
@@ -68,44 +72,69 @@ void el_packer_free(el_packer *p) {
 
 /* -------------------------------------------------------------------- plan */
 
+static size_t n_matrices_a(const el_packer *p) {
+  return (size_t)p->sites->n_layers * (size_t)p->sites->n_inputs;
+}
+
+static size_t n_matrices_b(const el_packer *p) {
+  return (size_t)p->sites->n_layers * (size_t)p->sites->n_sites;
+}
+
+/* The index of a site of a layer in ranks and site. */
+static size_t index_of(const el_packer *p, int layer, int site) {
+  return (size_t)layer * (size_t)p->sites->n_sites + (size_t)site;
+}
+
 /* The matrices' forms, without memory. */
 static void describe(el_packer *p) {
-  const el_lora_shape *shape = &p->shape;
-  memset(p->layers, 0, sizeof *p->layers * (size_t)shape->n_layers);
+  const el_sites *sites = p->sites;
+  memset(p->a, 0, sizeof *p->a * n_matrices_a(p));
+  memset(p->site, 0, sizeof *p->site * n_matrices_b(p));
   p->size.rank = 0;
-  for (int l = 0; l < shape->n_layers; l++) {
-    el_lora_layer *layer = &p->layers[l];
-    int rows[EL_N_INPUT] = {0};
-    for (int i = 0; i < EL_N_LINEAR; i++) {
-      int r = p->ranks[l * EL_N_LINEAR + i], in = el_input_of((el_linear)i);
-      if (!r) continue;
-      layer->site[i].a_row = rows[in];
-      rows[in] += r;
-      if (r > p->size.rank) p->size.rank = r;
-      el_packed_init(&layer->site[i].b, p->layout, shape->out[i], r, p->kernels->tile);
+  for (int l = 0; l < sites->n_layers; l++)
+    for (int in = 0; in < sites->n_inputs; in++) {
+      int rows = 0, cols = 0;
+      for (int i = sites->first[in]; i < sites->first[in + 1]; i++) {
+        const int r = p->ranks[index_of(p, l, i)];
+        const el_site_dims dims = el_sites_dims(sites, l, i);
+        if (!r) continue;
+        p->site[index_of(p, l, i)].a_row = rows;
+        rows += r;
+        cols = dims.in;
+        if (r > p->size.rank) p->size.rank = r;
+        el_packed_init(&p->site[index_of(p, l, i)].b, p->layout, dims.out, r, p->kernels->tile);
+      }
+      if (rows) el_packed_init(&p->a[l * sites->n_inputs + in], p->layout, rows, cols, p->kernels->tile);
     }
-    for (int i = 0; i < EL_N_LINEAR; i++) {
-      int in = el_input_of((el_linear)i);
-      if (rows[in] && !layer->a[in].rows)
-        el_packed_init(&layer->a[in], p->layout, rows[in], shape->in[i], p->kernels->tile);
+}
+
+/* Bytes at the front of the first block: the adapter, its matrices' forms, the numbers of its blocks. */
+static size_t head_bytes(const el_packer *p, size_t n_blocks) {
+  return align(align(sizeof(el_adapter)) + sizeof(el_packed) * n_matrices_a(p) +
+               sizeof(el_lora_site) * n_matrices_b(p) + sizeof(uint32_t) * n_blocks);
+}
+
+/* Goes over the matrices of an adapter in the order of use: each A before the Bs that it feeds. Begin with zeros. */
+typedef struct walk {
+  int layer, input, site; /* of what comes next; 0: the A, then the input's sites */
+  size_t i;               /* of what was given last, in offsets */
+} walk;
+
+/* The next one that the adapter has; NULL: there is none. */
+static el_packed *next_matrix(const el_packer *p, el_packed *a, el_lora_site *site, walk *w) {
+  const el_sites *sites = p->sites;
+  for (; w->layer < sites->n_layers; w->layer++, w->input = 0) {
+    for (; w->input < sites->n_inputs; w->input++, w->site = 0) {
+      const int first = sites->first[w->input], end = sites->first[w->input + 1];
+      while (w->site <= end - first) {
+        const int k = w->site++;
+        el_packed *m = k ? &site[index_of(p, w->layer, first + k - 1)].b : &a[w->layer * sites->n_inputs + w->input];
+        w->i = index_of(p, w->layer, first) + (size_t)(w->layer * sites->n_inputs + w->input + k);
+        if (m->rows) return m;
+      }
     }
   }
-}
-
-/* Bytes at the front of the first block: the adapter, its layers, the numbers of its blocks. */
-static size_t head_bytes(const el_packer *p, size_t n_blocks) {
-  return align(align(sizeof(el_adapter)) + sizeof(el_lora_layer) * (size_t)p->shape.n_layers +
-               sizeof(uint32_t) * n_blocks);
-}
-
-/* The i-th matrix of a layer in the order of use: each A before the Bs that it feeds. NULL: the adapter has none. */
-static el_packed *matrix_at(el_lora_layer *layer, int i) {
-  static const signed char order[EL_N_INPUT + EL_N_LINEAR] = {
-      -1 - EL_IN_ATTN, EL_LIN_Q,    EL_LIN_K,  EL_LIN_V,        -1 - EL_IN_O, EL_LIN_O,
-      -1 - EL_IN_FFN,  EL_LIN_GATE, EL_LIN_UP, -1 - EL_IN_DOWN, EL_LIN_DOWN};
-  int k = order[i];
-  el_packed *w = k < 0 ? &layer->a[-1 - k] : &layer->site[k].b;
-  return w->rows ? w : NULL;
+  return NULL;
 }
 
 /* Room for one more block in `used`; false: out of memory. */
@@ -126,37 +155,32 @@ static uint32_t place(el_packer *p, size_t n_blocks) {
   if (head_bytes(p, n_blocks) > p->block_bytes) return UINT32_MAX;
   if (!reserve_used(p, 0)) return 0;
   p->used[0] = head_bytes(p, n_blocks);
-  size_t *offset = p->offsets;
-  for (int l = 0; l < p->shape.n_layers; l++)
-    for (int i = 0; i < EL_N_INPUT + EL_N_LINEAR; i++, offset++) {
-      el_packed *w = matrix_at(&p->layers[l], i);
-      if (!w) continue;
-      size_t bytes = align(el_packed_bytes(w));
-      if (bytes > p->block_bytes) return UINT32_MAX;
-      while (first < n && p->block_bytes - p->used[first] < ALIGN) first++;
-      uint32_t b = first;
-      while (b < n && p->block_bytes - p->used[b] < bytes) b++;
-      if (b == n) {
-        if (!reserve_used(p, n)) return 0;
-        p->used[n++] = 0;
-      }
-      *offset = (size_t)b * p->block_bytes + p->used[b];
-      p->used[b] += bytes;
+  walk at = {0};
+  for (const el_packed *w; (w = next_matrix(p, p->a, p->site, &at));) {
+    size_t bytes = align(el_packed_bytes(w));
+    if (bytes > p->block_bytes) return UINT32_MAX;
+    while (first < n && p->block_bytes - p->used[first] < ALIGN) first++;
+    uint32_t b = first;
+    while (b < n && p->block_bytes - p->used[b] < bytes) b++;
+    if (b == n) {
+      if (!reserve_used(p, n)) return 0;
+      p->used[n++] = 0;
     }
+    p->offsets[at.i] = (size_t)b * p->block_bytes + p->used[b];
+    p->used[b] += bytes;
+  }
   return n;
 }
 
 /* Lays every matrix after the other. Returns the bytes. */
 static size_t place_consecutive(el_packer *p, size_t n_blocks) {
-  size_t at = head_bytes(p, n_blocks), *offset = p->offsets;
-  for (int l = 0; l < p->shape.n_layers; l++)
-    for (int i = 0; i < EL_N_INPUT + EL_N_LINEAR; i++, offset++) {
-      el_packed *w = matrix_at(&p->layers[l], i);
-      if (!w) continue;
-      *offset = at;
-      at += align(el_packed_bytes(w));
-    }
-  return at;
+  size_t end = head_bytes(p, n_blocks);
+  walk at = {0};
+  for (const el_packed *w; (w = next_matrix(p, p->a, p->site, &at));) {
+    p->offsets[at.i] = end;
+    end += align(el_packed_bytes(w));
+  }
+  return end;
 }
 
 static el_status plan(el_packer *p, el_pack_size *out, el_error *err) {
@@ -191,41 +215,41 @@ static el_status plan(el_packer *p, el_pack_size *out, el_error *err) {
   return EL_OK;
 }
 
-static void widen(el_packer *p, int linear, int rank) {
-  int in = p->shape.in[linear], rows = p->shape.out[linear];
-  size_t values = (size_t)(in > rows ? in : rows) * (size_t)rank;
+static void widen(el_packer *p, el_site_dims dims, int rank) {
+  size_t values = (size_t)(dims.in > dims.out ? dims.in : dims.out) * (size_t)rank;
   if (values > p->largest) p->largest = values;
 }
 
-static const char *const linear_name[EL_N_LINEAR] = {"q", "k", "v", "o", "gate", "up", "down"};
-
-static void add_rank(el_packer *p, int layer, int linear, int rank) {
-  p->ranks[layer * EL_N_LINEAR + linear] += rank; /* no overflow: EL_MAX_COMBINED times EL_LORA_MAX_RANK at most */
+/* No overflow: EL_MAX_COMBINED times EL_LORA_MAX_RANK at most. */
+static void add_ranks(el_packer *p, const el_pack_source *source) {
+  const el_lora_file *f = source->file;
+  for (size_t i = 0; f && i < el_lora_file_n(f); i++) {
+    const el_lora_pair *pair = el_lora_file_at(f, i);
+    p->ranks[index_of(p, pair->layer, pair->site)] += pair->rank;
+  }
+  for (size_t i = 0; !f && i < n_matrices_b(p); i++)
+    if (p->sites->dims[i].out) p->ranks[i] += source->rank;
 }
 
 el_status el_packer_plan_combined(el_packer *p, const el_pack_source *sources, int n, el_pack_size *out,
                                   el_error *err) {
   assert(n >= 1 && n <= EL_MAX_COMBINED);
-  memset(p->ranks, 0, sizeof *p->ranks * (size_t)p->shape.n_layers * EL_N_LINEAR);
+  memset(p->ranks, 0, sizeof *p->ranks * n_matrices_b(p));
   memcpy(p->sources, sources, sizeof *sources * (size_t)n);
   p->n_sources = n;
   p->largest = 0;
   for (int s = 0; s < n; s++) {
-    const el_lora_file *f = sources[s].file;
-    if (!f && (sources[s].rank < 1 || sources[s].rank > EL_LORA_MAX_RANK))
+    if (!sources[s].file && (sources[s].rank < 1 || sources[s].rank > EL_LORA_MAX_RANK))
       return el_fail(err, EL_ERR_INVALID, "rank: %d is not in 1 to %d", sources[s].rank, EL_LORA_MAX_RANK);
-    for (size_t i = 0; f && i < el_lora_file_n(f); i++) {
-      const el_lora_pair *pair = el_lora_file_at(f, i);
-      add_rank(p, pair->layer, (int)pair->linear, pair->rank);
-    }
-    for (int i = 0; !f && i < p->shape.n_layers * EL_N_LINEAR; i++) p->ranks[i] += sources[s].rank;
+    add_ranks(p, &sources[s]);
   }
-  for (int i = 0; i < p->shape.n_layers * EL_N_LINEAR; i++) {
+  for (size_t i = 0; i < n_matrices_b(p); i++) {
     if (p->ranks[i] > EL_LORA_MAX_RANK)
       return el_fail(err, EL_ERR_INVALID,
-                     "adapters: the ranks of %d together add up to %d for %s of layer %d, the limit is %d", n,
-                     p->ranks[i], linear_name[i % EL_N_LINEAR], i / EL_N_LINEAR, EL_LORA_MAX_RANK);
-    widen(p, i % EL_N_LINEAR, p->ranks[i]);
+                     "adapters: the ranks of %d together add up to %d for %s of layer %zu, the limit is %d", n,
+                     p->ranks[i], p->sites->site[i % (size_t)p->sites->n_sites].name, i / (size_t)p->sites->n_sites,
+                     EL_LORA_MAX_RANK);
+    widen(p, p->sites->dims[i], p->ranks[i]);
   }
   return plan(p, out, err);
 }
@@ -264,10 +288,26 @@ static int normalise(float *x, size_t n) {
   return 10 - e;
 }
 
+/* The adapter that is being written: its matrices have their places. */
+typedef struct target {
+  el_packed *a;       /* [n_layers][n_inputs] */
+  el_lora_site *site; /* [n_layers][n_sites] */
+} target;
+
+/* Where site i of a layer goes: its rows of the stacked A, and its B. */
+typedef struct place_of_site {
+  el_packed *stacked;
+  el_lora_site *site;
+} place_of_site;
+
+static place_of_site place_at(const el_packer *p, const target *t, int layer, int i) {
+  return (place_of_site){&t->a[layer * p->sites->n_inputs + p->sites->site[i].input], &t->site[index_of(p, layer, i)]};
+}
+
 /* Puts A: [rank, in] and B: [out, rank] of one layer in place; both are overwritten. */
-static void put_pair(el_lora_layer *layer, el_linear linear, float *a, float *b, float scale) {
-  el_lora_site *site = &layer->site[linear];
-  el_packed *stacked = &layer->a[el_input_of(linear)];
+static void put_pair(place_of_site at, float *a, float *b, float scale) {
+  el_lora_site *site = at.site;
+  el_packed *stacked = at.stacked;
   int rank = site->b.cols;
   int shift = normalise(a, (size_t)rank * (size_t)stacked->cols) + normalise(b, (size_t)site->b.rows * (size_t)rank);
   site->gain = ldexpf(scale, -shift);
@@ -275,16 +315,11 @@ static void put_pair(el_lora_layer *layer, el_linear linear, float *a, float *b,
   el_pack_rows(&site->b, 0, site->b.rows, b);
 }
 
-/* PEFT's order of rows inside a head, (2, d / 2), to GGUF's, (d / 2, 2). */
-static void interleave_rows(float *b, int rows, int rank, int n_head, float *tmp) {
-  int d = rows / n_head;
-  size_t row = (size_t)rank;
-  memcpy(tmp, b, sizeof(float) * (size_t)rows * row);
-  for (int h = 0; h < n_head; h++)
-    for (int c = 0; c < 2; c++)
-      for (int i = 0; i < d / 2; i++)
-        memcpy(b + (size_t)(h * d + 2 * i + c) * row, tmp + (size_t)(h * d + c * (d / 2) + i) * row,
-               sizeof(float) * row);
+/* B's rows from Hugging Face's order to GGUF's. */
+static void reorder_rows(float *b, const el_site *site, el_site_dims dims, int rank, float *tmp) {
+  const size_t rows = (size_t)dims.out, row = (size_t)rank;
+  memcpy(tmp, b, sizeof(float) * rows * row);
+  for (size_t i = 0; i < rows; i++) memcpy(b + el_site_row(site, dims, i) * row, tmp + i * row, sizeof(float) * row);
 }
 
 /* The next of a splitmix64 sequence, as a float in [-1, 1). */
@@ -292,7 +327,7 @@ static float next_uniform(uint64_t *state) {
   return (float)((int64_t)el_mix64(*state += EL_GOLDEN_GAMMA) >> 40) / (float)(1 << 23);
 }
 
-/* Where a source's next pair is: they come in the order of layers and linears. */
+/* Where a source's next pair is: they come in the order of layers and sites. */
 typedef struct cursor {
   size_t at;     /* in a file */
   uint64_t seed; /* of random weights */
@@ -305,11 +340,11 @@ typedef struct pair {
   float scale; /* the source's included */
 } pair;
 
-/* What source s has for a linear layer; false: nothing. */
-static bool next_pair(el_packer *p, int s, cursor *c, int layer, int linear, pair *out) {
+/* What source s has for a site of a layer; false: nothing. */
+static bool next_pair(el_packer *p, int s, cursor *c, int layer, int site, pair *out) {
   const el_pack_source *source = &p->sources[s];
-  const el_lora_shape *shape = &p->shape;
-  int in = shape->in[linear], rows = shape->out[linear];
+  const el_site_dims dims = el_sites_dims(p->sites, layer, site);
+  const int in = dims.in, rows = dims.out;
   *out = (pair){p->tmp, p->tmp + p->largest, source->rank, source->scale};
   if (!source->file) {
     float bound = 1.0f / sqrtf((float)in); /* B * A then has entries of about 0.01 / in * sqrt(rank) */
@@ -319,15 +354,13 @@ static bool next_pair(el_packer *p, int s, cursor *c, int layer, int linear, pai
   }
   if (c->at == el_lora_file_n(source->file)) return false;
   const el_lora_pair *f = el_lora_file_at(source->file, c->at);
-  if (f->layer != layer || (int)f->linear != linear) return false;
+  if (f->layer != layer || f->site != site) return false;
   c->at++;
   out->rank = f->rank;
   out->scale = fmaxf(-FLT_MAX, fminf(FLT_MAX, out->scale * f->scale));
   el_dequantize(f->type, f->a, out->a, (int64_t)f->rank * in);
   el_dequantize(f->type, f->b, out->b, (int64_t)rows * f->rank);
-  if (f->b_rows_half_split)
-    interleave_rows(out->b, rows, f->rank, linear == EL_LIN_Q ? shape->n_head : shape->n_head_kv,
-                    p->tmp + 2 * p->largest);
+  if (f->reorder_b) reorder_rows(out->b, &p->sites->site[site], dims, f->rank, p->tmp + 2 * p->largest);
   return true;
 }
 
@@ -349,11 +382,12 @@ typedef struct share {
   int a_log; /* size of its A */
 } share;
 
-static share weigh(el_packer *p, int s, cursor *c, int l, int linear) {
-  size_t in = (size_t)p->shape.in[linear], rows = (size_t)p->shape.out[linear];
+static share weigh(el_packer *p, int s, cursor *c, int l, int site) {
+  const el_site_dims dims = el_sites_dims(p->sites, l, site);
+  const size_t in = (size_t)dims.in, rows = (size_t)dims.out;
   pair one;
   share w = {0};
-  if (!next_pair(p, s, c, l, linear, &one)) return w;
+  if (!next_pair(p, s, c, l, site, &one)) return w;
   w.rank = one.rank;
   w.m = frexpf(one.scale, &w.e);
   w.e -= normalise(one.a, (size_t)one.rank * in) + normalise(one.b, rows * (size_t)one.rank);
@@ -367,16 +401,16 @@ static share weigh(el_packer *p, int s, cursor *c, int l, int linear) {
 /* Several pairs side by side. Their columns of B, and their values of X A^T, share scales, so both factors of what
  * a pair adds are given about the root of its size: then neither is lost beside another pair's. The rest, which is the
  * same for all, becomes the gain. */
-static void put_side_by_side(el_packer *p, cursor *cursors, el_lora_layer *layer, int l, int linear) {
-  el_lora_site *site = &layer->site[linear];
-  el_packed *stacked = &layer->a[el_input_of((el_linear)linear)];
+static void put_side_by_side(el_packer *p, cursor *cursors, place_of_site at, int l, int i_site) {
+  el_lora_site *site = at.site;
+  el_packed *stacked = at.stacked;
   size_t rows = (size_t)site->b.rows, wide = (size_t)site->b.cols, begin = 0;
   float *b = p->tmp + 3 * p->largest;
   share w[EL_MAX_COMBINED];
   int top_a = INT_MIN, top_b = INT_MIN;
   for (int s = 0; s < p->n_sources; s++) {
     cursor c = cursors[s];
-    w[s] = weigh(p, s, &c, l, linear);
+    w[s] = weigh(p, s, &c, l, i_site);
     if (!w[s].rank || w[s].m == 0) continue;
     w[s].a = w[s].size / 2 - w[s].a_log;
     if (w[s].a > top_a) top_a = w[s].a;
@@ -390,7 +424,7 @@ static void put_side_by_side(el_packer *p, cursor *cursors, el_lora_layer *layer
   if (top_b == INT_MIN) top_b = 0; /* all scales are 0, and so is B */
   for (int s = 0; s < p->n_sources; s++) {
     pair one;
-    if (!next_pair(p, s, &cursors[s], l, linear, &one)) continue;
+    if (!next_pair(p, s, &cursors[s], l, i_site, &one)) continue;
     size_t n = (size_t)one.rank;
     normalise(one.a, n * (size_t)stacked->cols);
     normalise(one.b, rows * n);
@@ -405,43 +439,46 @@ static void put_side_by_side(el_packer *p, cursor *cursors, el_lora_layer *layer
   el_pack_rows(&site->b, 0, site->b.rows, b);
 }
 
-static void pack_all(el_packer *p, el_lora_layer *layers) {
+static void pack_all(el_packer *p, const target *t) {
   cursor cursors[EL_MAX_COMBINED];
   pair one;
   for (int s = 0; s < p->n_sources; s++) cursors[s] = (cursor){.seed = p->sources[s].seed};
-  for (int i = 0; i < p->shape.n_layers * EL_N_LINEAR; i++) {
-    int l = i / EL_N_LINEAR, linear = i % EL_N_LINEAR;
-    if (!p->ranks[i]) continue;
-    if (p->n_sources > 1)
-      put_side_by_side(p, cursors, &layers[l], l, linear);
-    else if (next_pair(p, 0, &cursors[0], l, linear, &one))
-      put_pair(&layers[l], (el_linear)linear, one.a, one.b, one.scale);
-  }
+  for (int l = 0; l < p->sites->n_layers; l++)
+    for (int i = 0; i < p->sites->n_sites; i++) {
+      if (!p->ranks[index_of(p, l, i)]) continue;
+      if (p->n_sources > 1)
+        put_side_by_side(p, cursors, place_at(p, t, l, i), l, i);
+      else if (next_pair(p, 0, &cursors[0], l, i, &one))
+        put_pair(place_at(p, t, l, i), one.a, one.b, one.scale);
+    }
 }
 
 el_adapter *el_packer_pack(el_packer *p, unsigned char *base, const uint32_t *blocks) {
   uint32_t n_blocks = p->size.n_blocks;
   unsigned char *head = base + (size_t)blocks[0] * p->block_bytes;
   el_adapter *a = (el_adapter *)(void *)head;
-  el_lora_layer *layers = (el_lora_layer *)(void *)(head + align(sizeof *a));
-  uint32_t *numbers = (uint32_t *)(void *)(layers + p->shape.n_layers);
-  memcpy(layers, p->layers, sizeof *layers * (size_t)p->shape.n_layers);
+  el_packed *stacked = (el_packed *)(void *)(head + align(sizeof *a));
+  el_lora_site *sites = (el_lora_site *)(void *)(stacked + n_matrices_a(p));
+  uint32_t *numbers = (uint32_t *)(void *)(sites + n_matrices_b(p));
+  memcpy(stacked, p->a, sizeof *stacked * n_matrices_a(p));
+  memcpy(sites, p->site, sizeof *sites * n_matrices_b(p));
   memcpy(numbers, blocks, sizeof *numbers * n_blocks);
-  *a = (el_adapter){.n_layers = p->shape.n_layers,
+  *a = (el_adapter){.n_layers = p->sites->n_layers,
+                    .n_inputs = p->sites->n_inputs,
+                    .n_sites = p->sites->n_sites,
                     .rank = p->size.rank,
-                    .layers = layers,
+                    .a = stacked,
+                    .sites = sites,
                     .bytes = (size_t)p->size.bytes,
                     .n_blocks = n_blocks,
                     .blocks = numbers};
-  const size_t *offset = p->offsets;
-  for (int l = 0; l < p->shape.n_layers; l++)
-    for (int i = 0; i < EL_N_INPUT + EL_N_LINEAR; i++, offset++) {
-      el_packed *w = matrix_at(&layers[l], i);
-      if (!w) continue;
-      /* When they are consecutive, a matrix may go on into the next one. */
-      w->data = base + (size_t)blocks[*offset / p->block_bytes] * p->block_bytes + *offset % p->block_bytes;
-      el_packed_clear(w);
-    }
-  pack_all(p, layers);
+  walk at = {0};
+  for (el_packed *w; (w = next_matrix(p, stacked, sites, &at));) {
+    /* When they are consecutive, a matrix may go on into the next block. */
+    const size_t offset = p->offsets[at.i];
+    w->data = base + (size_t)blocks[offset / p->block_bytes] * p->block_bytes + offset % p->block_bytes;
+    el_packed_clear(w);
+  }
+  pack_all(p, &(target){stacked, sites});
   return a;
 }

@@ -11,8 +11,8 @@
 
 typedef struct el_packer el_packer; /* a workspace for one thread, kept from adapter to adapter */
 
-/* layout: of A and B, what el_adapter_layout_get gives. */
-el_status el_packer_new(const el_lora_shape *shape, const el_kernels *k, el_layout layout, size_t block_bytes,
+/* sites: the model's, which outlive the packer. layout: of A and B, what el_adapter_layout_get gives. */
+el_status el_packer_new(const el_sites *sites, const el_kernels *k, el_layout layout, size_t block_bytes,
                         el_packer **out, el_error *err);
 void el_packer_free(el_packer *p);
 
@@ -23,7 +23,7 @@ typedef struct el_pack_size {
   uint64_t bytes;   /* in use of the blocks */
 } el_pack_size;
 
-/* Plans `f`, which has been opened with the packer's shape and must stay open until it is packed. */
+/* Plans `f`, which has been opened with the packer's sites and must stay open until it is packed. */
 el_status el_packer_plan(el_packer *p, const el_lora_file *f, el_pack_size *out, el_error *err);
 /* Random weights of `rank` on all linear layers; A and B scaled so that the product is a small change. */
 el_status el_packer_plan_random(el_packer *p, int rank, uint64_t seed, el_pack_size *out, el_error *err);

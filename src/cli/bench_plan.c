@@ -89,7 +89,7 @@ static int get_costs(el_plan *p) {
 static int size_pool(el_plan *p) {
   el_engine_options o = p->common.options;
   const el_kernels *kernels = NULL;
-  el_lora_shape shape;
+  el_sites *sites = NULL;
   el_error err;
   o.kv_type = p->costs.kv_type;
   o.adapter_type = p->costs.adapter_type;
@@ -102,13 +102,15 @@ static int size_pool(el_plan *p) {
                             .policy = o.cache_policy,
                             .n_adapters = p->options->n_adapters,
                             .seed = p->options->seed};
-  el_hparams_shape(&p->costs.shape, &shape);
   el_status status = el_kernels_get(NULL, &kernels, &err);
   if (!status) status = el_budget_plan(&o, &p->costs.shape, kernels, &p->sim.budget, &err);
   if (!status && !p->costs.adapter.n_blocks) {
     size_t block = el_kv_page_bytes(&p->costs.shape, p->sim.budget.kv_type) * p->sim.budget.pages_per_block;
-    status = el_memory_adapter_blocks(&shape, kernels, p->sim.budget.adapter_layout, block, p->costs.rank,
-                                      &p->costs.adapter.n_blocks, &err);
+    status = el_sites_new(&p->costs.shape, &sites, &err);
+    if (!status)
+      status = el_memory_adapter_blocks(sites, kernels, p->sim.budget.adapter_layout, block, p->costs.rank,
+                                        &p->costs.adapter.n_blocks, &err);
+    el_sites_free(sites);
   }
   p->sim.adapter_blocks = p->costs.adapter.n_blocks;
   if (!status && p->sim.adapter_blocks >= p->sim.budget.n_blocks)

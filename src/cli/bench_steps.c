@@ -25,13 +25,11 @@ static el_status load(el_cli_steps *s, const char *path, const el_cli_steps_setu
 }
 
 static el_status make_adapters(el_cli_steps *s, const el_cli_steps_setup *setup, el_error *err) {
-  el_lora_shape shape;
   el_status status = EL_OK;
-  el_hparams_shape(s->h, &shape);
   for (; s->n_adapters < setup->n_adapters && !status; s->n_adapters += !status)
     status =
-        el_adapter_random(&shape, setup->ranks[(size_t)s->n_adapters % setup->n_ranks], (uint64_t)s->n_adapters + 1,
-                          s->kernels, s->adapter_layout, &s->adapters[s->n_adapters], err);
+        el_adapter_random(el_model_sites(s->model), setup->ranks[(size_t)s->n_adapters % setup->n_ranks],
+                          (uint64_t)s->n_adapters + 1, s->kernels, s->adapter_layout, &s->adapters[s->n_adapters], err);
   return status;
 }
 

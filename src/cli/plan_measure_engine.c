@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "adapter/lora_file.h"
+#include "arch/arch.h"
 #include "base/random.h"
 #include "cli/bench_limits.h"
 #include "cli/load/procfs.h"
@@ -47,35 +47,48 @@ static void add_matrix(el_gguf_out *out, int layer, const char *name, int rows, 
 }
 
 /* A LoRA file on all linear layers: small random weights in F16, as fine-tunes are stored. */
-static el_status write_adapter(const el_hparams *h, int rank, const char *path, el_error *err) {
-  static const char *const names[EL_N_LINEAR] = {"attn_q",   "attn_k", "attn_v",  "attn_output",
-                                                 "ffn_gate", "ffn_up", "ffn_down"};
-  el_lora_shape shape;
-  el_hparams_shape(h, &shape);
+static el_status write_matrices(const el_sites *sites, int rank, const char *path, el_error *err) {
   size_t widest = 0;
-  for (int i = 0; i < EL_N_LINEAR; i++) {
-    widest = (size_t)shape.in[i] > widest ? (size_t)shape.in[i] : widest;
-    widest = (size_t)shape.out[i] > widest ? (size_t)shape.out[i] : widest;
+  for (int i = 0; i < sites->n_layers * sites->n_sites; i++) {
+    const el_site_dims dims = sites->dims[i];
+    widest = (size_t)dims.in > widest ? (size_t)dims.in : widest;
+    widest = (size_t)dims.out > widest ? (size_t)dims.out : widest;
   }
   size_t n = widest * (size_t)rank;
   float *values = malloc(n * sizeof *values);
   el_gguf_out *out = values ? el_gguf_out_new() : NULL;
   for (size_t i = 0; values && i < n; i++) values[i] = ((float)(el_mix64(i + 1) >> 40) * 0x1p-23f - 1) * 0.01f;
-  el_gguf_out_str(out, "general.architecture", "llama");
+  el_gguf_out_str(out, "general.architecture", sites->arch->name);
   el_gguf_out_str(out, "general.type", "adapter");
   el_gguf_out_str(out, "adapter.type", "lora");
   el_gguf_out_f32(out, "adapter.lora.alpha", (float)rank);
-  for (int layer = 0; values && layer < shape.n_layers; layer++)
-    for (int i = 0; i < EL_N_LINEAR; i++) {
+  for (int layer = 0; values && layer < sites->n_layers; layer++)
+    for (int i = 0; i < sites->n_sites; i++) {
+      const el_site_dims dims = el_sites_dims(sites, layer, i);
       char name[64];
-      snprintf(name, sizeof name, "%s.weight.lora_a", names[i]);
-      add_matrix(out, layer, name, rank, shape.in[i], values);
-      snprintf(name, sizeof name, "%s.weight.lora_b", names[i]);
-      add_matrix(out, layer, name, shape.out[i], rank, values);
+      if (!dims.out) continue;
+      snprintf(name, sizeof name, "%s.weight.lora_a", sites->site[i].name);
+      add_matrix(out, layer, name, rank, dims.in, values);
+      snprintf(name, sizeof name, "%s.weight.lora_b", sites->site[i].name);
+      add_matrix(out, layer, name, dims.out, rank, values);
     }
   el_status status = el_gguf_out_save(out, path, err);
   el_gguf_out_free(out);
   free(values);
+  return status;
+}
+
+static el_status write_adapter(const char *model, int rank, const char *path, el_error *err) {
+  el_gguf *g = NULL;
+  el_hparams h = {0};
+  el_sites *sites = NULL;
+  el_status status = el_gguf_open(model, &g, err);
+  if (!status) status = el_hparams_read(g, &h, err);
+  if (!status) status = el_sites_new(&h, &sites, err);
+  if (!status) status = write_matrices(sites, rank, path, err);
+  el_sites_free(sites);
+  el_hparams_free(&h);
+  el_gguf_close(g);
   return status;
 }
 
@@ -246,7 +259,7 @@ int el_plan_measure_engine(const el_plan_measure *m, el_costs *c) {
     path = NULL;
   el_error err;
   int code = path ? -1 : el_cli_no_memory();
-  if (code < 0 && folder && write_adapter(&c->shape, m->rank, path, &err)) code = el_cli_failed(&err);
+  if (code < 0 && folder && write_adapter(m->common->model, m->rank, path, &err)) code = el_cli_failed(&err);
   m->common->options.cache_policy = "none";
 #ifdef __GLIBC__
   malloc_trim(0); /* what is resident is to be what a server has at its start */

@@ -12,16 +12,15 @@
 
 /* What the adapter will take of the pool; it is read on the caller's thread, and packed later by the loader. */
 static el_status measure(el_engine *e, el_entry_spec *spec, el_error *err) {
-  el_lora_shape shape;
-  el_hparams_shape(el_model_hparams(e->model), &shape);
+  const el_sites *sites = el_model_sites(e->model);
   el_lora_file *file = NULL;
   el_packer *packer = NULL;
   el_status status = EL_OK;
   if (*spec->path) {
     status = el_signature_read(spec->path, &spec->signature, err);
-    if (!status) status = el_lora_file_open(spec->path, &shape, &file, err);
+    if (!status) status = el_lora_file_open(spec->path, sites, &file, err);
   }
-  if (!status) status = el_packer_new(&shape, e->kernels, e->adapter_layout, e->memory.pool.block_bytes, &packer, err);
+  if (!status) status = el_packer_new(sites, e->kernels, e->adapter_layout, e->memory.pool.block_bytes, &packer, err);
   if (!status)
     status = file ? el_packer_plan(packer, file, &spec->size, err)
                   : el_packer_plan_random(packer, spec->rank, spec->seed, &spec->size, err);

@@ -57,9 +57,10 @@ el_status el_budget_plan(const el_engine_options *o, const el_hparams *h, const 
                  .pages_per_block = page < BLOCK ? (uint32_t)(BLOCK / page) : 1,
                  .ctx_size = o->ctx_size};
   uint64_t block = (uint64_t)page * b.pages_per_block, tokens = (uint64_t)b.pages_per_block * EL_PAGE_TOKENS;
-  el_lora_shape shape;
-  el_hparams_shape(h, &shape);
-  status = el_memory_adapter_blocks(&shape, k, layout, (size_t)block, RESERVE_RANK, &b.reserve, err);
+  el_sites *sites = NULL;
+  status = el_sites_new(h, &sites, err);
+  if (!status) status = el_memory_adapter_blocks(sites, k, layout, (size_t)block, RESERVE_RANK, &b.reserve, err);
+  el_sites_free(sites);
   if (status) return status;
   if (!b.ctx_size) b.ctx_size = h->ctx_train < EL_DEFAULT_CTX ? h->ctx_train : EL_DEFAULT_CTX;
   uint64_t one = ((uint64_t)b.ctx_size + tokens - 1) / tokens, n = o->memory_bytes / block;

@@ -127,8 +127,6 @@ static el_status reserve(el_engine *e, const el_engine_options *o, el_pool_setup
             h->ctx_train);
   e->adapter_layout = b.adapter_layout;
   e->limits = (el_seq_limits){.n_vocab = h->n_vocab, .ctx_size = b.ctx_size};
-  el_lora_shape shape;
-  el_hparams_shape(h, &shape);
   el_memory_options m = {.page_bytes = el_kv_page_bytes(h, b.kv_type),
                          .pages_per_block = b.pages_per_block,
                          .n_blocks = b.n_blocks,
@@ -141,7 +139,7 @@ static el_status reserve(el_engine *e, const el_engine_options *o, el_pool_setup
                          .on_result = el_loop_notify,
                          .user = e};
   if ((status = el_registry_new(e->name, el_loop_notify, e, &e->registry, err)) ||
-      (status = el_memory_new(&m, &shape, e->kernels, e->registry, &e->log, &e->memory, err)))
+      (status = el_memory_new(&m, el_model_sites(e->model), e->kernels, e->registry, &e->log, &e->memory, err)))
     return status;
   double mib = (double)e->memory.pool.block_bytes / (1 << 20);
   el_logf(&e->log, EL_LOG_INFO,

@@ -17,8 +17,8 @@ const double *el_load_bucket_ms(void) {
 /* Files are F16 or BF16 as often as F32; the first load tells more. */
 #define FIRST_RATIO 0.56
 
-el_status el_memory_new(const el_memory_options *o, const el_lora_shape *shape, const el_kernels *k,
-                        el_registry *registry, const el_log *log, el_memory *out, el_error *err) {
+el_status el_memory_new(const el_memory_options *o, const el_sites *sites, const el_kernels *k, el_registry *registry,
+                        const el_log *log, el_memory *out, el_error *err) {
   el_memory *m = out;
   *m = (el_memory){.registry = registry, .log = log, .reserve = o->reserve, .ratio = FIRST_RATIO};
   m->keeps_idle = !o->policy || strcmp(o->policy, "none");
@@ -30,7 +30,7 @@ el_status el_memory_new(const el_memory_options *o, const el_lora_shape *shape, 
   if (!status) status = el_prefix_new(&m->kv, o->prefix_cache, &m->prefix, err);
   if (!status)
     status =
-        el_loader_new(shape, k, o->adapter_layout, &m->pool, o->own_thread, o->on_result, o->user, &m->loader, err);
+        el_loader_new(sites, k, o->adapter_layout, &m->pool, o->own_thread, o->on_result, o->user, &m->loader, err);
   if (status) el_memory_free(m);
   return status;
 }
@@ -383,11 +383,11 @@ el_status el_memory_check(el_memory *m, el_entry *e, uint64_t n_tokens, int page
                        mib * size.n_blocks, pool, (unsigned long long)n_tokens, most);
 }
 
-el_status el_memory_adapter_blocks(const el_lora_shape *shape, const el_kernels *k, el_layout layout,
-                                   size_t block_bytes, int rank, uint32_t *n_blocks, el_error *err) {
+el_status el_memory_adapter_blocks(const el_sites *sites, const el_kernels *k, el_layout layout, size_t block_bytes,
+                                   int rank, uint32_t *n_blocks, el_error *err) {
   el_packer *p = NULL;
   el_pack_size size;
-  el_status status = el_packer_new(shape, k, layout, block_bytes, &p, err);
+  el_status status = el_packer_new(sites, k, layout, block_bytes, &p, err);
   if (!status) status = el_packer_plan_random(p, rank, 0, &size, err);
   el_packer_free(p);
   if (!status) *n_blocks = size.n_blocks;

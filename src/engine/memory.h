@@ -69,8 +69,8 @@ typedef struct el_memory_options {
   void *user;
 } el_memory_options;
 
-el_status el_memory_new(const el_memory_options *o, const el_lora_shape *shape, const el_kernels *k,
-                        el_registry *registry, const el_log *log, el_memory *out, el_error *err);
+el_status el_memory_new(const el_memory_options *o, const el_sites *sites, const el_kernels *k, el_registry *registry,
+                        const el_log *log, el_memory *out, el_error *err);
 /* No sequence has pages or pins. Every adapter leaves memory. */
 void el_memory_free(el_memory *m);
 
@@ -116,7 +116,7 @@ void el_memory_publish(el_memory *m);
 el_status el_memory_check(el_memory *m, el_entry *entry, uint64_t n_tokens, int page_tokens, el_error *err);
 
 /* Blocks of an adapter of `rank` on all linear layers. */
-el_status el_memory_adapter_blocks(const el_lora_shape *shape, const el_kernels *k, el_layout layout,
-                                   size_t block_bytes, int rank, uint32_t *n_blocks, el_error *err);
+el_status el_memory_adapter_blocks(const el_sites *sites, const el_kernels *k, el_layout layout, size_t block_bytes,
+                                   int rank, uint32_t *n_blocks, el_error *err);
 
 #endif

@@ -62,9 +62,7 @@ bool el_upkeep_watch(el_engine *e, const char *path) {
 /* ------------------------------------------------------------------- index */
 
 static uint64_t key_of(const el_engine *e) {
-  el_lora_shape shape;
-  el_hparams_shape(el_model_hparams(e->model), &shape);
-  return el_index_file_key(&shape, e->kernels, e->adapter_layout, e->memory.pool.block_bytes);
+  return el_index_file_key(el_model_sites(e->model), e->kernels, e->adapter_layout, e->memory.pool.block_bytes);
 }
 
 el_record_file *el_upkeep_read_index(el_engine *e) {

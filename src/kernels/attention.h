@@ -3,15 +3,17 @@
  * Positions go in blocks of EL_ATTN_BLOCK, with a running maximum and sum (online softmax: arXiv 1805.02867, used for
  * attention in arXiv 2205.14135), so that keys and values are read once, side by side, and scores stay in the
  * first-level cache however long the sequence is. Per query and block:
- *   s[t] = q . k[t], dimensions in order                    q is scaled by 1 / sqrt(head_dim) and log2(e) before
+ *   s[t] = q . k[t], dimensions in order                    q is scaled by the score's scale and log2(e) before
  *     of 8-bit codes: (sum of products, exact) * (scale of k[t] * scale of q)
+ *     with a cap: c * tanh(s[t] / c), c = cap * log2(e)
  *   m' = max(m, s) ; c = 2^(m - m') ; p[t] = 2^(s[t] - m')
  *   sum = sum * c + p                                       in 16 lanes, position t in lane t mod 16
  *   o = o * c ; o += p[t] * v[t], t in order
  *     of 8-bit codes: o += (p[t] * scale of v[t]) * code
- * and at the end o / sum. That is the definition; what a query gives does not depend on the queries that share the
- * call. They only decide how often a key or a value is used that was read and converted: a tile takes the query heads
- * that share a KV head, of several rows of a prompt. */
+ * and at the end o / sum; a sink goes into maximum and sum there. Positions before a query's window have p[t] = 0, and
+ * its first block is the one where its window begins. That is the definition; what a query gives does not depend on the
+ * queries that share the call. They only decide how often a key or a value is used that was read and converted: a tile
+ * takes the query heads that share a KV head, of several rows of a prompt. */
 #ifndef EL_KERNELS_ATTENTION_H
 #define EL_KERNELS_ATTENTION_H
 
@@ -90,6 +92,7 @@ typedef struct attn_tile {
   int n;                         /* queries */
   float *out[EL_ATTN_TILE];      /* [head_dim] each: o, until the end not divided */
   int n_pos[EL_ATTN_TILE];       /* in ascending order */
+  int from[EL_ATTN_TILE];        /* the first position that it sees; ascending too */
   float max[EL_ATTN_TILE + 8];   /* m; whole vectors */
   float scale[EL_ATTN_TILE + 8]; /* c of the block */
   vf sum[EL_ATTN_TILE];
@@ -200,20 +203,35 @@ EL_INLINE int attn_n_seen(const attn_tile *t, int i, int block) {
   return n < EL_ATTN_BLOCK ? n : EL_ATTN_BLOCK;
 }
 
+/* Positions of the block before the first that query i sees; all of them where that is in a later block. */
+EL_INLINE int attn_n_before(const attn_tile *t, int i, int block) {
+  const int n = t->from[i] - block;
+  return n < 0 ? 0 : n < EL_ATTN_BLOCK ? n : EL_ATTN_BLOCK;
+}
+
+/* The scores k to k + 15 of a block of which [begin, end) count; `fill` in the place of others, which may be anything,
+ * NaN included: of positions that the row does not see. */
+EL_INLINE vf attn_load(const float *s, int k, int begin, int end, float fill) {
+  if (k >= begin && k + EL_LANES <= end) return vf_load(s + k);
+  float x[EL_LANES];
+  for (int i = 0; i < EL_LANES; i++) x[i] = k + i >= begin && k + i < end ? s[k + i] : fill;
+  return vf_load(x);
+}
+
 /* Scores to probabilities, times the scales of 8-bit values, for all queries of the tile. */
 static void attn_softmax(attn_tile *t, int block) {
   float top[EL_ATTN_TILE];
   for (int i = 0; i < EL_ATTN_TILE + 8; i++) t->scale[i] = 0;
   for (int i = 0; i < t->n; i++) {
-    const float *s = t->scores + i * EL_ATTN_BLOCK;
-    const int n = attn_n_seen(t, i, block);
+    float *s = t->scores + i * EL_ATTN_BLOCK;
+    const int n = attn_n_seen(t, i, block), begin = attn_n_before(t, i, block);
     top[i] = t->max[i];
-    if (n <= 0) continue;
+    if (n <= begin) continue;
     vf m = vf_set1(-INFINITY);
-    int k = 0;
-    for (; k + EL_LANES <= n; k += EL_LANES) m = vf_max(m, vf_load(s + k));
-    /* Slots that hold no position of this row hold anything, NaN included: they must not count. */
-    if (k < n) m = vf_max(m, load_tail(s + k, n - k, -INFINITY));
+    for (int k = begin / EL_LANES * EL_LANES; k < n; k += EL_LANES) {
+      if (t->a->cap > 0) vf_store(s + k, vf_cap(vf_load(s + k), 1, t->a->cap * 1.44269504f));
+      m = vf_max(m, attn_load(s, k, begin, n, -INFINITY));
+    }
     const float h = vf_hmax(m);
     if (h > top[i]) top[i] = h;
     t->scale[i] = t->max[i] - top[i];
@@ -221,24 +239,20 @@ static void attn_softmax(attn_tile *t, int block) {
   for (int i = 0; i < t->n; i += EL_LANES) vf_store(t->scale + i, vf_exp2(vf_load(t->scale + i)));
   for (int i = 0; i < t->n; i++) {
     float *s = t->scores + i * EL_ATTN_BLOCK;
-    const int n = attn_n_seen(t, i, block);
+    const int n = attn_n_seen(t, i, block), begin = attn_n_before(t, i, block), first = begin / EL_LANES * EL_LANES;
     if (n <= 0) continue;
+    for (int k = 0; k < begin; k++) s[k] = 0;
+    if (n <= begin) continue;
     vf m = vf_set1(top[i]), sum = vf_mul(t->sum[i], vf_set1(t->scale[i]));
     t->max[i] = top[i];
-    int k = 0;
-    for (; k + EL_LANES <= n; k += EL_LANES) {
-      vf p = vf_exp2(vf_sub(vf_load(s + k), m));
-      vf_store(s + k, p);
-      sum = vf_add(sum, p);
+    for (int k = first; k < n; k += EL_LANES) {
+      vf_store(s + k, vf_exp2(vf_sub(vf_load(s + k), m)));
+      sum = vf_add(sum, attn_load(s, k, begin, n, 0));
     }
-    if (k < n) {
-      vf p = vf_exp2(vf_sub(vf_load(s + k), m));
-      vf_store(s + k, p);
-      sum = vf_add(sum, load_tail(s + k, n - k, 0));
-    }
+    for (int k = first; k < begin; k++) s[k] = 0;
     t->sum[i] = sum;
     if (t->a->kv_type != EL_KV_Q8) continue;
-    for (k = 0; k < n; k += EL_LANES) {
+    for (int k = first; k < n; k += EL_LANES) {
       const unsigned char *scales = attn_page(t->a, (block + k) / EL_LANES) + kv_scales_at(t->a->head_dim);
       vf_store(s + k, vf_mul(vf_load(s + k), vf_load_f16(scales + 2 * EL_LANES)));
     }
@@ -269,10 +283,11 @@ EL_INLINE void attn_values(attn_tile *t, int first, int d0, int width, int block
   for (int i = 0; i < G; i++)
 #pragma GCC unroll 4
     for (int c = 0; c < C; c++)
-      o[i * C + c] = block ? vf_mul(load_n(t->out[first + i] + d0 + c * EL_LANES, width - c * EL_LANES),
-                                    vf_set1(t->scale[first + i]))
-                           : vf_set1(0);
-  for (int pos = 0; pos < all; pos += EL_LANES) {
+      o[i * C + c] = block > t->from[first + i]
+                         ? vf_mul(load_n(t->out[first + i] + d0 + c * EL_LANES, width - c * EL_LANES),
+                                  vf_set1(t->scale[first + i]))
+                         : vf_set1(0);
+  for (int pos = attn_n_before(t, first, block) / EL_LANES * EL_LANES; pos < all; pos += EL_LANES) {
     const int page = (block + pos) / EL_LANES, n = all - pos < EL_LANES ? all - pos : EL_LANES;
     const unsigned char *v = attn_page(a, page) + at,
                         *ahead = attn_page_ahead(a, page + EL_ATTN_BLOCK / EL_LANES, n_pages) + at;
@@ -404,6 +419,15 @@ static void attn_pack_group(attn_tile *t, const float *const *q, int i, int G) {
   }
 }
 
+/* What o is multiplied by when a sink takes part: 2^(max - m) / (sum 2^(max - m) + 2^(sink - m)), m the larger. */
+static float attn_inverse_with_sink(const attn_tile *t, int i, float sink) {
+  const float s = sink * 1.44269504f, m = s > t->max[i] ? s : t->max[i];
+  float c[EL_LANES], e[EL_LANES];
+  vf_store(c, vf_exp2(vf_set1(t->max[i] - m)));
+  vf_store(e, vf_exp2(vf_set1(s - m)));
+  return c[0] / fmaf(vf_sum(t->sum[i]), c[0], e[0]);
+}
+
 /* Queries [first, first + n) of the call. */
 static void attn_tile_run(const el_attn *a, int first, int n) {
   const int hd = a->head_dim;
@@ -415,6 +439,7 @@ static void attn_tile_run(const el_attn *a, int first, int n) {
     q[i] = a->q + (size_t)row * a->ldq + (size_t)(head * hd);
     t.out[i] = a->out + (size_t)row * a->ldo + (size_t)(head * hd);
     t.n_pos[i] = a->n_pos + row;
+    t.from[i] = a->window > 0 && t.n_pos[i] > a->window ? t.n_pos[i] - a->window : 0;
     t.max[i] = -INFINITY;
     t.sum[i] = vf_set1(0);
   }
@@ -422,7 +447,7 @@ static void attn_tile_run(const el_attn *a, int first, int n) {
     while (attn_scores_groups[g].size > n - i) g++;
     attn_pack_group(&t, q, i, attn_scores_groups[g].size);
   }
-  for (int block = 0; block < t.n_pos[n - 1]; block += EL_ATTN_BLOCK) {
+  for (int block = t.from[0] / EL_ATTN_BLOCK * EL_ATTN_BLOCK; block < t.n_pos[n - 1]; block += EL_ATTN_BLOCK) {
     const int n_seen = attn_n_seen(&t, n - 1, block);
     for (int i = 0, g = 0; i < n; i += attn_scores_groups[g].size) {
       while (attn_scores_groups[g].size > n - i) g++;
@@ -435,7 +460,8 @@ static void attn_tile_run(const el_attn *a, int first, int n) {
     }
   }
   for (int i = 0; i < n; i++) {
-    vf inverse = vf_set1(1.0f / vf_sum(t.sum[i]));
+    const vf inverse =
+        vf_set1(a->sinks ? attn_inverse_with_sink(&t, i, a->sinks[(first + i) % a->n_q]) : 1.0f / vf_sum(t.sum[i]));
     for (int d = 0; d < hd; d += EL_LANES) store_n(t.out[i] + d, vf_mul(load_n(t.out[i] + d, hd - d), inverse), hd - d);
   }
 }

@@ -159,7 +159,10 @@ typedef struct el_attn {
   float *scratch;  /* [el_attn_scratch(head_dim)] */
   int n_rows, n_q, head_dim;
   int n_pos;                 /* row i attends to positions 0 .. n_pos + i - 1; n_pos is at least 1 */
-  float scale;               /* of the scores: 1 / sqrt(head_dim) */
+  int window;                /* positions that a row sees, its own included; 0: all */
+  float scale;               /* of the scores, 1 / sqrt(head_dim) as a rule */
+  float cap;                 /* scores become cap * tanh(score / cap); 0: they stay */
+  const float *sinks;        /* [n_q] a score without a value that takes part in each softmax; NULL: none */
   const uint32_t *pages;     /* the sequence's page table */
   const unsigned char *kv;   /* the arena */
   size_t page_bytes, offset; /* offset of this layer's and head's piece inside a page */
@@ -247,14 +250,20 @@ typedef struct el_kernels {
   /* Quantises groups [group_begin, group_end) of column `col`. x: [a->k], the whole column. Scales are multiplied by
    * `gain`. */
   void (*quantize)(const float *x, int group_begin, int group_end, float gain, el_act *a, int col);
-  /* y = x / sqrt(mean(x^2) + eps) * w (arXiv 1910.07467); all [n] */
+  /* y = x / sqrt(mean(x^2) + eps) * w (arXiv 1910.07467); all [n]; w NULL: all 1; y may be x */
   void (*rms_norm)(const float *x, const float *w, int n, float eps, float *y);
   /* y = silu(gate) * up (arXiv 2002.05202); all [n]; y may be gate */
   void (*swiglu)(const float *gate, const float *up, int n, float *y);
+  /* y = gelu(gate) * up, by the approximation with tanh: gelu(x) = x * sigmoid(2 * sqrt(2/pi) * (x + 0.044715 x^3)) */
+  void (*geglu)(const float *gate, const float *up, int n, float *y);
+  /* x = cap * tanh(scale * x / cap), or scale * x when cap is 0; [n] */
+  void (*cap)(float *x, int n, float scale, float cap);
   /* softmax(q K^T * scale) V, causal; a query's result does not depend on the others */
   void (*attend)(const el_attn *a);
   /* Rotates pairs (x[2i], x[2i+1]), i < n_rot / 2, by the angle of cos_sin[2i], cos_sin[2i+1] (arXiv 2104.09864). */
   void (*rope)(float *x, const float *cos_sin, int n_rot);
+  /* Rotates pairs (x[i], x[i + n_rot / 2]); cos_sin: all cosines, then all sines. */
+  void (*rope_halves)(float *x, const float *cos_sin, int n_rot);
   /* Writes one position (slot 0 .. 15) of a piece of a page: key, value: [head_dim] F32. */
   void (*kv_write)(el_kv_type type, unsigned char *page_at, int slot, int head_dim, const float *key,
                    const float *value);

@@ -59,7 +59,7 @@ static void op_rms_norm(const float *x, const float *w, int n, float eps, float 
   }
   vf s = vf_set1(1.0f / sqrtf(vf_sum(sum) / (float)n + eps));
   for (int i = 0; i < n; i += EL_LANES)
-    store_n(y + i, vf_mul(vf_mul(load_n(x + i, n - i), s), load_n(w + i, n - i)), n - i);
+    store_n(y + i, vf_mul(vf_mul(load_n(x + i, n - i), s), w ? load_n(w + i, n - i) : vf_set1(1)), n - i);
 }
 
 static void op_swiglu(const float *gate, const float *up, int n, float *y) {
@@ -68,6 +68,31 @@ static void op_swiglu(const float *gate, const float *up, int n, float *y) {
     vf g = load_n(gate + i, n - i);
     vf silu = vf_div(g, vf_add(one, vf_exp(vf_sub(zero, g))));
     store_n(y + i, vf_mul(silu, load_n(up + i, n - i)), n - i);
+  }
+}
+
+/* x / (1 + e^-z) for z = 2 sqrt(2 / pi) (x + 0.044715 x^3): what 0.5 x (1 + tanh(z / 2)) is. */
+static void op_geglu(const float *gate, const float *up, int n, float *y) {
+  vf one = vf_set1(1);
+  for (int i = 0; i < n; i += EL_LANES) {
+    vf g = load_n(gate + i, n - i);
+    vf minus_z = vf_mul(vf_mul(g, vf_set1(-1.5957691216f)), vf_fma(vf_mul(g, g), vf_set1(0.044715f), one));
+    vf gelu = vf_div(g, vf_add(one, vf_exp(minus_z)));
+    store_n(y + i, vf_mul(gelu, load_n(up + i, n - i)), n - i);
+  }
+}
+
+/* tanh(z) = 1 - 2 / (e^2z + 1) */
+EL_INLINE vf vf_cap(vf x, float scale, float cap) {
+  vf one = vf_set1(1), two = vf_set1(2);
+  vf e = vf_exp(vf_mul(x, vf_set1(2 * scale / cap)));
+  return vf_mul(vf_set1(cap), vf_sub(one, vf_div(two, vf_add(e, one))));
+}
+
+static void op_cap(float *x, int n, float scale, float cap) {
+  for (int i = 0; i < n; i += EL_LANES) {
+    vf v = load_n(x + i, n - i);
+    store_n(x + i, cap > 0 ? vf_cap(v, scale, cap) : vf_mul(v, vf_set1(scale)), n - i);
   }
 }
 
@@ -108,6 +133,17 @@ static void op_rope(float *x, const float *cos_sin, int n_rot) {
     float c = cos_sin[i], s = cos_sin[i + 1], x0 = x[i], x1 = x[i + 1];
     x[i] = fmaf(x0, c, -(x1 * s));
     x[i + 1] = fmaf(x0, s, x1 * c);
+  }
+}
+
+static void op_rope_halves(float *x, const float *cos_sin, int n_rot) {
+  const int half = n_rot / 2;
+  for (int i = 0; i < half; i += EL_LANES) {
+    const int n = half - i;
+    vf c = load_n(cos_sin + i, n), s = load_n(cos_sin + half + i, n), x0 = load_n(x + i, n),
+       x1 = load_n(x + half + i, n);
+    store_n(x + i, vf_fma(x0, c, vf_sub(vf_set1(0), vf_mul(x1, s))), n);
+    store_n(x + half + i, vf_fma(x0, s, vf_mul(x1, c)), n);
   }
 }
 
@@ -191,8 +227,8 @@ EL_INLINE void gemm_panels(const el_packed *w, int tile_begin, int tile_end, con
 #include "kernels/attention.h"
 
 /* What an instruction set's table has from this file. */
-#define EL_OPS                                                                                                 \
-  .quantize = op_quantize, .rms_norm = op_rms_norm, .swiglu = op_swiglu, .attend = op_attend, .rope = op_rope, \
-  .kv_write = op_kv_write
+#define EL_OPS                                                                                             \
+  .quantize = op_quantize, .rms_norm = op_rms_norm, .swiglu = op_swiglu, .geglu = op_geglu, .cap = op_cap, \
+  .attend = op_attend, .rope = op_rope, .rope_halves = op_rope_halves, .kv_write = op_kv_write
 
 #endif

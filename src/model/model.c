@@ -1,7 +1,7 @@
-/* Loading: finds and checks every tensor, lays all packed matrices out in one arena, then repacks them with all
- * threads, which take pieces of the file in its order. A piece is read into its thread's own memory, of which there is
- * so little that it stays in the thread's cache; the system is asked to have it ready long before. So resident memory
- * ends at the packed size, and a file that shrinks meanwhile is an error like any other. */
+/* Loading: finds and checks every tensor that the family's operations name, lays all packed matrices out in one arena,
+ * then repacks them with all threads, which take pieces of the file in its order. A piece is read into its thread's own
+ * memory, of which there is so little that it stays in the thread's cache; the system is asked to have it ready long
+ * before. So resident memory ends at the packed size, and a file that shrinks meanwhile is an error like any other. */
 #include "model/model.h"
 
 #include <assert.h>
@@ -37,7 +37,8 @@ typedef struct loader {
   el_weights weights;
   job *jobs;
   int n_jobs;
-  size_t n_known; /* tensors of the file that we use */
+  const el_tensor **known; /* [n_known] tensors of the file that we use */
+  size_t n_known;
   el_error *err;
 
   int n_pieces;
@@ -52,13 +53,10 @@ typedef struct loader {
   void *progress_user;
 } loader;
 
-static const char *const linear_names[EL_N_LINEAR] = {"attn_q",   "attn_k", "attn_v",  "attn_output",
-                                                      "ffn_gate", "ffn_up", "ffn_down"};
-
 static el_status find(loader *ld, const char *name, const el_tensor **out) {
   *out = el_gguf_tensor(ld->g, name);
   if (!*out) return el_fail(ld->err, EL_ERR_FORMAT, "%s: tensor %s is missing", el_gguf_path(ld->g), name);
-  ld->n_known++;
+  ld->known[ld->n_known++] = *out;
   return EL_OK;
 }
 
@@ -127,45 +125,76 @@ static el_status plan_matrix(loader *ld, const char *name, int rows, int cols, e
   return EL_OK;
 }
 
-static el_status plan_layer(loader *ld, int l) {
-  el_model *m = ld->m;
-  el_lora_shape shape;
-  el_hparams_shape(&m->h, &shape);
-  char name[64];
-  el_status status;
-  snprintf(name, sizeof name, "blk.%d.attn_norm.weight", l);
-  if ((status = load_vector(ld, name, m->h.n_embd, &m->layers[l].attn_norm))) return status;
-  snprintf(name, sizeof name, "blk.%d.ffn_norm.weight", l);
-  if ((status = load_vector(ld, name, m->h.n_embd, &m->layers[l].ffn_norm))) return status;
-  for (int i = 0; i < EL_N_LINEAR; i++) {
-    snprintf(name, sizeof name, "blk.%d.%s.weight", l, linear_names[i]);
-    if ((status = plan_matrix(ld, name, shape.out[i], shape.in[i], &m->layers[l].lin[i]))) return status;
+/* What the operation needs of the file. */
+static el_status plan_op(loader *ld, const el_op *op, el_op_weights *w) {
+  const el_model *m = ld->m;
+  const el_layer_dims d = el_hparams_layer(&m->h, op->layer);
+  char name[96];
+  el_status status = EL_OK;
+  const char *tensor = op->tensor;
+  switch (op->kind) {
+    case EL_OP_NORM:
+    case EL_OP_ADD: w->n = m->h.n_embd; break;
+    case EL_OP_HEAD_NORM: w->n = d.head_dim; break;
+    case EL_OP_WIDE_NORM: w->n = d.head_dim * (op->heads == EL_HEADS_Q ? d.n_head : d.n_head_kv); break;
+    case EL_OP_SCALE: w->n = 1; break;
+    case EL_OP_ATTEND: w->n = d.n_head; break;
+    case EL_OP_LINEAR: {
+      const el_site_dims dims = el_sites_dims(m->sites, op->layer, op->site);
+      tensor = m->sites->site[op->site].name;
+      snprintf(name, sizeof name, "blk.%d.%s.weight", op->layer, tensor);
+      status = plan_matrix(ld, name, dims.out, dims.in, &w->w);
+      w->n = dims.out;
+      if (!op->bias) tensor = NULL;
+      break;
+    }
+    case EL_OP_ROTATE:
+    case EL_OP_STORE:
+    case EL_OP_ACTIVATE: tensor = NULL; break;
   }
-  return EL_OK;
+  if (status || !tensor) return status;
+  snprintf(name, sizeof name, "blk.%d.%s.%s", op->layer, tensor, op->kind == EL_OP_LINEAR ? "bias" : "weight");
+  return load_vector(ld, name, w->n, &w->vector);
 }
 
-/* Frequencies of the rotary embedding: base^(-2i / n_rot), scaled, divided by the factors that the file may carry
- * (Llama 3.1). */
-static el_status load_rope(loader *ld) {
-  const el_hparams *h = &ld->m->h;
-  int n = h->n_rot / 2;
+static el_status load_rope(loader *ld, int i) {
+  const el_rope *r = &ld->m->h.rope[i];
+  const int n = r->n_rot / 2;
   float *factors = NULL;
-  if (el_gguf_tensor(ld->g, "rope_freqs.weight")) {
-    el_status status = load_vector(ld, "rope_freqs.weight", n, &factors);
+  if (r->factors && el_gguf_tensor(ld->g, r->factors)) {
+    el_status status = load_vector(ld, r->factors, n, &factors);
     if (status) return status;
   }
-  ld->m->inv_freq = malloc(sizeof(float) * (size_t)n);
+  double *inv_freq = malloc(sizeof *inv_freq * (size_t)n);
+  float *out = ld->m->inv_freq[i] = malloc(sizeof *out * (size_t)n);
   el_status status = EL_OK;
-  if (!ld->m->inv_freq) status = el_fail(ld->err, EL_ERR_NO_MEMORY, "%s: out of memory", el_gguf_path(ld->g));
-  for (int i = 0; i < n && !status; i++) {
-    double factor = factors ? factors[i] : 1.0;
-    if (factor == 0)
-      status = el_fail(ld->err, EL_ERR_FORMAT, "%s: tensor rope_freqs.weight is 0 at %d", el_gguf_path(ld->g), i);
-    else
-      ld->m->inv_freq[i] = (float)(pow(h->rope_base, -2.0 * i / h->n_rot) * h->rope_scale / factor);
-  }
+  if (!inv_freq || !out) status = el_fail(ld->err, EL_ERR_NO_MEMORY, "%s: out of memory", el_gguf_path(ld->g));
+  for (int k = 0; factors && k < n && !status; k++)
+    if (factors[k] == 0)
+      status = el_fail(ld->err, EL_ERR_FORMAT, "%s: tensor %s is 0 at %d", el_gguf_path(ld->g), r->factors, k);
+  if (!status) el_rope_frequencies(r, factors, inv_freq);
+  for (int k = 0; k < n && !status; k++) out[k] = (float)inv_freq[k];
+  free(inv_freq);
   free(factors);
   return status;
+}
+
+static int by_address(const void *a, const void *b) {
+  const el_tensor *x = *(const el_tensor *const *)a, *y = *(const el_tensor *const *)b;
+  return x < y ? -1 : x > y;
+}
+
+/* Nothing may be left over: a bias, say. Running without it would give wrong answers in silence. */
+static el_status check_all_known(loader *ld) {
+  char name[EL_SHOW];
+  qsort(ld->known, ld->n_known, sizeof *ld->known, by_address);
+  for (size_t i = 0; i < el_gguf_n_tensors(ld->g); i++) {
+    const el_tensor *t = el_gguf_tensor_at(ld->g, i);
+    if (bsearch(&t, ld->known, ld->n_known, sizeof *ld->known, by_address)) continue;
+    return el_fail(ld->err, EL_ERR_UNSUPPORTED, "%s: tensor %s is not supported: a model of the family %s has none",
+                   el_gguf_path(ld->g), el_str_show(t->name, name, sizeof name), ld->m->h.arch->name);
+  }
+  return EL_OK;
 }
 
 static el_status plan(loader *ld) {
@@ -177,37 +206,24 @@ static el_status plan(loader *ld) {
     return el_fail(ld->err, EL_ERR_FORMAT, "%s: token_embd.weight has %lld rows; the limit is %d", el_gguf_path(ld->g),
                    (long long)embd->ne[1], 1 << 24);
   m->h.n_vocab = (int)embd->ne[1];
-  ld->jobs = calloc((size_t)m->h.n_layers * EL_N_LINEAR + 2, sizeof *ld->jobs);
-  m->layers = calloc((size_t)m->h.n_layers, sizeof *m->layers);
-  if (!ld->jobs || !m->layers) return el_fail(ld->err, EL_ERR_NO_MEMORY, "%s: out of memory", el_gguf_path(ld->g));
-  if ((status = plan_matrix(ld, "token_embd.weight", m->h.n_vocab, m->h.n_embd, &m->tok_embd)) ||
-      (status = load_vector(ld, "output_norm.weight", m->h.n_embd, &m->output_norm)) || (status = load_rope(ld)))
+  if ((status = el_sites_new(&m->h, &m->sites, ld->err)) || (status = el_program_new(&m->h, &m->program, ld->err)))
     return status;
-  for (int l = 0; l < m->h.n_layers; l++)
-    if ((status = plan_layer(ld, l))) return status;
+  const size_t n = (size_t)m->program.n;
+  ld->jobs = calloc(n + 2, sizeof *ld->jobs);
+  ld->known = calloc(2 * n + 3 + EL_MAX_ROPES, sizeof *ld->known); /* an operation has a matrix and a vector at most */
+  m->weights = calloc(n, sizeof *m->weights);
+  if (!ld->jobs || !ld->known || !m->weights)
+    return el_fail(ld->err, EL_ERR_NO_MEMORY, "%s: out of memory", el_gguf_path(ld->g));
+  if ((status = plan_matrix(ld, "token_embd.weight", m->h.n_vocab, m->h.n_embd, &m->tok_embd)) ||
+      (status = load_vector(ld, "output_norm.weight", m->h.n_embd, &m->output_norm)))
+    return status;
+  for (int i = 0; i < m->h.n_ropes; i++)
+    if ((status = load_rope(ld, i))) return status;
+  for (size_t i = 0; i < n; i++)
+    if ((status = plan_op(ld, &m->program.ops[i], &m->weights[i]))) return status;
   if (el_gguf_tensor(ld->g, "output.weight"))
     if ((status = plan_matrix(ld, "output.weight", m->h.n_vocab, m->h.n_embd, &m->output))) return status;
-  if (ld->n_known == el_gguf_n_tensors(ld->g)) return EL_OK;
-
-  /* Something is left over: a bias, say. Running without it would give wrong answers in silence. */
-  for (size_t i = 0; i < el_gguf_n_tensors(ld->g); i++) {
-    const el_tensor *t = el_gguf_tensor_at(ld->g, i);
-    char name[65];
-    int l = -1, used = 0;
-    snprintf(name, sizeof name, "%.*s", (int)(t->name.len < 64 ? t->name.len : 64), t->name.data);
-    bool known = !strcmp(name, "token_embd.weight") || !strcmp(name, "output_norm.weight") ||
-                 !strcmp(name, "output.weight") || !strcmp(name, "rope_freqs.weight");
-    if (!known && sscanf(name, "blk.%d.%n", &l, &used) == 1 && used && l >= 0 && l < m->h.n_layers) {
-      known = !strcmp(name + used, "attn_norm.weight") || !strcmp(name + used, "ffn_norm.weight");
-      for (int k = 0; k < EL_N_LINEAR && !known; k++) {
-        size_t n = strlen(linear_names[k]);
-        known = !strncmp(name + used, linear_names[k], n) && !strcmp(name + used + n, ".weight");
-      }
-    }
-    if (!known)
-      return el_fail(ld->err, EL_ERR_UNSUPPORTED, "%s: tensor %s is not supported", el_gguf_path(ld->g), name);
-  }
-  return EL_OK;
+  return check_all_known(ld);
 }
 
 static int by_place_in_file(const void *a, const void *b) {
@@ -305,6 +321,7 @@ el_status el_model_load(const el_gguf *g, const el_kernels *k, el_threads *threa
   if (!status && progress) progress(progress_user, ld.file_bytes, ld.file_bytes);
   free(ld.buffers);
   free(ld.jobs);
+  free(ld.known);
   if (status) {
     el_model_free(m);
     return status;
@@ -316,19 +333,22 @@ el_status el_model_load(const el_gguf *g, const el_kernels *k, el_threads *threa
 
 void el_model_free(el_model *m) {
   if (!m) return;
-  for (int l = 0; m->layers && l < m->h.n_layers; l++) {
-    free(m->layers[l].attn_norm);
-    free(m->layers[l].ffn_norm);
-  }
-  free(m->layers);
+  for (int i = 0; m->weights && i < m->program.n; i++) free(m->weights[i].vector);
+  free(m->weights);
+  for (int i = 0; i < EL_MAX_ROPES; i++) free(m->inv_freq[i]);
   free(m->output_norm);
-  free(m->inv_freq);
+  el_program_free(&m->program);
+  el_sites_free(m->sites);
+  el_hparams_free(&m->h);
   if (m->arena) munmap(m->arena, m->arena_bytes);
   free(m);
 }
 
 const el_hparams *el_model_hparams(const el_model *m) {
   return &m->h;
+}
+const el_sites *el_model_sites(const el_model *m) {
+  return m->sites;
 }
 uint64_t el_model_weight_bytes(const el_model *m) {
   return m->arena_bytes;
@@ -349,6 +369,10 @@ static uint64_t hash_values(uint64_t hash, const float *x, int n) {
 
 uint64_t el_model_fingerprint(const el_model *m) {
   uint64_t hash = hash_values(0, m->output_norm, m->h.n_embd);
-  for (int l = 0; l < m->h.n_layers; l++) hash = hash_values(hash, m->layers[l].attn_norm, m->h.n_embd);
+  for (int l = 0; l < m->h.n_layers; l++) {
+    int i = m->program.begin[l];
+    while (i < m->program.begin[l + 1] && (!m->weights[i].vector || m->program.ops[i].kind == EL_OP_LINEAR)) i++;
+    if (i < m->program.begin[l + 1]) hash = hash_values(hash, m->weights[i].vector, m->weights[i].n);
+  }
   return hash;
 }

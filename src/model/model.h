@@ -7,10 +7,11 @@
 #define EL_MODEL_MODEL_H
 
 #include "adapter/adapter.h"
+#include "arch/hparams.h"
+#include "arch/sites.h"
 #include "base/threads.h"
 #include "format/gguf.h"
 #include "kernels/kernels.h"
-#include "model/hparams.h"
 
 typedef struct el_model el_model;
 
@@ -20,9 +21,11 @@ el_status el_model_load(const el_gguf *g, const el_kernels *k, el_threads *threa
                         el_progress_fn progress, void *progress_user, el_model **out, el_error *err);
 void el_model_free(el_model *m);
 const el_hparams *el_model_hparams(const el_model *m);
+const el_sites *el_model_sites(const el_model *m); /* as long as the model */
 uint64_t el_model_weight_bytes(const el_model *m);
 uint64_t el_model_n_params(const el_model *m);
-/* Of the norms' weights, which are the same in all quantisations of a model, and in no other model. */
+/* Of the first norms' weights in each layer, which are the same in all quantisations of a model, and in no other model.
+ */
 uint64_t el_model_fingerprint(const el_model *m);
 
 /* --- KV pages. A page holds EL_PAGE_TOKENS consecutive positions of one sequence, keys and values of all layers.
@@ -71,13 +74,13 @@ const float *el_step_run(el_step *s, const el_row *rows, int n_rows);
 /* --- Where the time of a step goes, as its first thread sees it. */
 typedef enum el_part {
   EL_PART_EMBED,
-  EL_PART_NORM,      /* with the quantisation of the input that follows */
+  EL_PART_NORM,      /* residual additions and norms, with the quantisation of the input that follows */
   EL_PART_QKV,       /* linear layers: the base weights alone */
-  EL_PART_ROTATE,    /* rotary embedding, storing keys and values */
+  EL_PART_ROTATE,    /* norms of heads, rotary embedding, storing keys and values */
   EL_PART_ATTENTION, /* with the quantisation of its output */
   EL_PART_O,
   EL_PART_GATE_UP,
-  EL_PART_ACTIVATE, /* SwiGLU and the quantisation of its output */
+  EL_PART_ACTIVATE, /* the activation and the quantisation of its output */
   EL_PART_DOWN,
   EL_PART_OUTPUT, /* the vocabulary */
   EL_PART_LORA_A, /* X A^T of all linear layers; products with B are in those of the layers */

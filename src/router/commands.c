@@ -159,10 +159,9 @@ static el_status read_rows(training *t, el_error *err) {
 }
 
 static el_status save(training *t, el_router *r, el_error *err) {
-  el_lora_shape shape;
+  const el_sites *sites = el_reader_sites(t->reader);
   el_lora_file *lora = NULL;
   const el_base_id *base = el_reader_base(t->reader);
-  el_hparams_shape(el_reader_hparams(t->reader), &shape);
   r->base_name = strdup(base->name);
   r->base_architecture = strdup(base->architecture);
   r->facts.table = strdup(last_part(t->table->path));
@@ -172,8 +171,8 @@ static el_status save(training *t, el_router *r, el_error *err) {
   r->base = *base;
   r->base.name = r->base_name;
   r->base.architecture = r->base_architecture;
-  el_status status = t->o->lora_path ? el_lora_file_open(t->o->lora_path, &shape, &lora, err) : EL_OK;
-  if (!status) status = el_router_save(r, lora, &shape, t->o->router_path, err);
+  el_status status = t->o->lora_path ? el_lora_file_open(t->o->lora_path, sites, &lora, err) : EL_OK;
+  if (!status) status = el_router_save(r, lora, sites, t->o->router_path, err);
   el_lora_file_close(lora);
   return status;
 }

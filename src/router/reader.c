@@ -75,12 +75,11 @@ void el_reader_close(el_reader *r) {
 }
 
 el_status el_reader_use_lora(el_reader *r, const char *path, el_error *err) {
-  el_lora_shape shape;
+  const el_sites *sites = el_model_sites(r->model);
   el_lora_file *f = NULL;
   el_adapter *adapter = NULL;
-  el_hparams_shape(el_model_hparams(r->model), &shape);
-  el_status status = el_lora_file_open(path, &shape, &f, err);
-  if (!status) status = el_adapter_pack(f, &shape, r->kernels, EL_LAYOUT_Q8, &adapter, err);
+  el_status status = el_lora_file_open(path, sites, &f, err);
+  if (!status) status = el_adapter_pack(f, sites, r->kernels, EL_LAYOUT_Q8, &adapter, err);
   el_lora_file_close(f);
   if (status) return status;
   el_adapter_free(r->adapter);
@@ -90,6 +89,9 @@ el_status el_reader_use_lora(el_reader *r, const char *path, el_error *err) {
 
 const el_hparams *el_reader_hparams(const el_reader *r) {
   return el_model_hparams(r->model);
+}
+const el_sites *el_reader_sites(const el_reader *r) {
+  return el_model_sites(r->model);
 }
 const el_base_id *el_reader_base(const el_reader *r) {
   return &r->base;

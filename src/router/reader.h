@@ -18,6 +18,7 @@ void el_reader_close(el_reader *r);
 el_status el_reader_use_lora(el_reader *r, const char *path, el_error *err);
 
 const el_hparams *el_reader_hparams(const el_reader *r);
+const el_sites *el_reader_sites(const el_reader *r);
 const el_base_id *el_reader_base(const el_reader *r); /* valid while the reader is open */
 el_threads *el_reader_threads(el_reader *r);
 

@@ -94,7 +94,7 @@ el_status el_router_check(const el_router *r, const el_base_id *base, const char
 void el_router_free(el_router *r); /* also of what was filled in by hand with malloc; NULL is allowed */
 
 /* What the file holds beside a finished router. lora: NULL, or an adapter that is open and fits the base. */
-el_status el_router_save(const el_router *r, const el_lora_file *lora, const el_lora_shape *shape, const char *path,
+el_status el_router_save(const el_router *r, const el_lora_file *lora, const el_sites *sites, const char *path,
                          el_error *err);
 
 /* A prompt's vector, z: what the head reads, then what examples are compared by. */

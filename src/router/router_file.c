@@ -353,19 +353,10 @@ static void put_keys(el_gguf_out *o, const el_router *r, bool lora) {
 /* --- the adapter. A PEFT folder has scales of its own for each matrix and rows of q and k in another order, which a
  * GGUF LoRA file cannot say: both go into B. */
 
-static const char *const modules[EL_N_LINEAR] = {
-    [EL_LIN_Q] = "attn_q",      [EL_LIN_K] = "attn_k",  [EL_LIN_V] = "attn_v",      [EL_LIN_O] = "attn_output",
-    [EL_LIN_GATE] = "ffn_gate", [EL_LIN_UP] = "ffn_up", [EL_LIN_DOWN] = "ffn_down",
-};
-
-/* Where row `row` of a matrix in half-split order stands in GGUF's: [heads][2][d / 2] becomes [heads][d / 2][2]. */
-static size_t interleaved(size_t row, size_t head_dim) {
-  size_t head = row / head_dim, i = row % head_dim, half = head_dim / 2;
-  return head * head_dim + i % half * 2 + i / half;
-}
-
-static bool put_pair(el_gguf_out *o, const el_lora_pair *p, const el_lora_shape *shape, float **a_out, float **b_out) {
-  const size_t rank = (size_t)p->rank, in = (size_t)shape->in[p->linear], out = (size_t)shape->out[p->linear];
+static bool put_pair(el_gguf_out *o, const el_lora_pair *p, const el_sites *sites, float **a_out, float **b_out) {
+  const el_site *site = &sites->site[p->site];
+  const el_site_dims dims = el_sites_dims(sites, p->layer, p->site);
+  const size_t rank = (size_t)p->rank, in = (size_t)dims.in, out = (size_t)dims.out;
   float *a = malloc(rank * in * sizeof *a), *b = malloc(out * rank * sizeof *b);
   char name[64];
   *a_out = a;
@@ -374,18 +365,17 @@ static bool put_pair(el_gguf_out *o, const el_lora_pair *p, const el_lora_shape 
   el_dequantize(p->type, p->a, a, (int64_t)(rank * in));
   el_dequantize(p->type, p->b, b, (int64_t)(out * rank));
   for (size_t i = 0; i < out * rank; i++) b[i] *= p->scale;
-  if (p->b_rows_half_split) {
-    size_t head_dim = out / (size_t)(p->linear == EL_LIN_Q ? shape->n_head : shape->n_head_kv);
+  if (p->reorder_b) {
     float *reordered = malloc(out * rank * sizeof *b);
     if (!reordered) return false;
     for (size_t i = 0; i < out; i++)
-      memcpy(reordered + interleaved(i, head_dim) * rank, b + i * rank, rank * sizeof *b);
+      memcpy(reordered + el_site_row(site, dims, i) * rank, b + i * rank, rank * sizeof *b);
     free(b);
     *b_out = b = reordered;
   }
-  snprintf(name, sizeof name, "blk.%d.%s.weight.lora_a", p->layer, modules[p->linear]);
+  snprintf(name, sizeof name, "blk.%d.%s.weight.lora_a", p->layer, site->name);
   el_gguf_out_f32_tensor(o, name, (int64_t)rank, (int64_t)in, a);
-  snprintf(name, sizeof name, "blk.%d.%s.weight.lora_b", p->layer, modules[p->linear]);
+  snprintf(name, sizeof name, "blk.%d.%s.weight.lora_b", p->layer, site->name);
   el_gguf_out_f32_tensor(o, name, (int64_t)out, (int64_t)rank, b);
   return true;
 }
@@ -409,7 +399,7 @@ static void put_matrix(el_gguf_out *o, const char *name, int64_t rows, int64_t c
     el_gguf_out_f32_tensor(o, name, rows, cols, data);
 }
 
-el_status el_router_save(const el_router *r, const el_lora_file *lora, const el_lora_shape *shape, const char *path,
+el_status el_router_save(const el_router *r, const el_lora_file *lora, const el_sites *sites, const char *path,
                          el_error *err) {
   const int64_t n_in = (int64_t)r->n_head_parts * r->features.n_embd;
   const size_t n_pairs = lora ? el_lora_file_n(lora) : 0;
@@ -432,7 +422,7 @@ el_status el_router_save(const el_router *r, const el_lora_file *lora, const el_
   for (size_t i = 0; !status && i < n_pairs; i++) {
     const el_lora_pair *p = el_lora_file_at(lora, i);
     if (p->rank > rank) rank = p->rank;
-    if (!put_pair(o, p, shape, &matrices[2 * i], &matrices[2 * i + 1]))
+    if (!put_pair(o, p, sites, &matrices[2 * i], &matrices[2 * i + 1]))
       status = el_fail(err, EL_ERR_NO_MEMORY, "%s: no memory for the adapter's matrices", path);
   }
   if (rank > 0) el_gguf_out_u32(o, "router.lora.rank", (uint32_t)rank);

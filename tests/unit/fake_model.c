@@ -1,5 +1,7 @@
 #include "fake_model.h"
 
+#include "arch/arch.h"
+
 #include <math.h>
 #include <pthread.h>
 
@@ -76,28 +78,38 @@ void fake_write_model(char dir[64], char path[128]) {
 
 struct el_model {
   el_hparams h;
+  el_sites *sites;
 };
 
 el_status el_model_load(const el_gguf *g, const el_kernels *k, el_threads *threads, el_weights weights,
                         el_progress_fn progress, void *progress_user, el_model **out, el_error *err) {
   el_model *m = calloc(1, sizeof *m);
   if (!m) return el_fail(err, EL_ERR_NO_MEMORY, "fake model: out of memory");
-  m->h = (el_hparams){.n_layers = 2,
+  m->h = (el_hparams){.arch = el_arch_find((el_str){"llama", 5}),
+                      .n_layers = 2,
                       .n_embd = FAKE_EMBD,
                       .n_ff = 32,
                       .n_head = 1,
                       .n_head_kv = 1,
                       .head_dim = 32,
-                      .n_rot = 32,
                       .n_vocab = FAKE_VOCAB,
                       .ctx_train = FAKE_CTX_TRAIN};
+  if (el_sites_new(&m->h, &m->sites, err)) {
+    free(m);
+    return EL_ERR_NO_MEMORY;
+  }
   if (progress) progress(progress_user, 1, 1);
   *out = m;
   return EL_OK;
 }
 
 void el_model_free(el_model *m) {
+  if (!m) return;
+  el_sites_free(m->sites);
   free(m);
+}
+const el_sites *el_model_sites(const el_model *m) {
+  return m->sites;
 }
 const el_hparams *el_model_hparams(const el_model *m) {
   return &m->h;
@@ -123,13 +135,14 @@ struct el_packer {
 };
 
 typedef struct fake_adapter {
-  el_adapter a; /* layers: the pool's base, for want of a better place */
+  el_adapter a;
+  unsigned char *base; /* of the pool */
   size_t block_bytes;
   uint64_t seed;
   uint32_t blocks[];
 } fake_adapter;
 
-el_status el_packer_new(const el_lora_shape *shape, const el_kernels *k, el_layout layout, size_t block_bytes,
+el_status el_packer_new(const el_sites *sites, const el_kernels *k, el_layout layout, size_t block_bytes,
                         el_packer **out, el_error *err) {
   el_packer *p = calloc(1, sizeof *p);
   if (!p) return el_fail(err, EL_ERR_NO_MEMORY, "fake adapter: out of memory");
@@ -183,7 +196,7 @@ el_status el_packer_plan_random(el_packer *p, int rank, uint64_t seed, el_pack_s
 static uint64_t *words_of(const fake_adapter *a, uint32_t i, size_t *n) {
   size_t head = i ? 0 : (sizeof *a + sizeof *a->blocks * a->a.n_blocks + 7) / 8;
   *n = a->block_bytes / 8 - head;
-  return (uint64_t *)(void *)((unsigned char *)a->a.layers + (size_t)a->blocks[i] * a->block_bytes) + head;
+  return (uint64_t *)(void *)(a->base + (size_t)a->blocks[i] * a->block_bytes) + head;
 }
 
 el_adapter *el_packer_pack(el_packer *p, unsigned char *base, const uint32_t *blocks) {
@@ -193,13 +206,11 @@ el_adapter *el_packer_pack(el_packer *p, unsigned char *base, const uint32_t *bl
   pthread_mutex_unlock(&gate);
   if (us) usleep((useconds_t)us);
   a->block_bytes = p->block_bytes;
+  a->base = base;
   a->seed = p->seed;
   memcpy(a->blocks, blocks, sizeof *blocks * (size_t)p->rank);
-  a->a = (el_adapter){.rank = p->rank,
-                      .layers = (el_lora_layer *)(void *)base,
-                      .bytes = (size_t)p->rank * p->block_bytes,
-                      .n_blocks = (uint32_t)p->rank,
-                      .blocks = a->blocks};
+  a->a = (el_adapter){
+      .rank = p->rank, .bytes = (size_t)p->rank * p->block_bytes, .n_blocks = (uint32_t)p->rank, .blocks = a->blocks};
   for (uint32_t i = 0; i < a->a.n_blocks; i++) {
     CHECK(p->rank % 4 != 3 || i == 0 || blocks[i] == blocks[i - 1] + 1);
     size_t n;

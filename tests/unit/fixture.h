@@ -59,12 +59,11 @@ static inline void fixture_close(fixture *f) {
 }
 
 static inline el_adapter *fixture_adapter_as(const fixture *f, const char *path, el_layout layout) {
-  el_lora_shape shape;
-  el_hparams_shape(f->h, &shape);
+  const el_sites *sites = el_model_sites(f->model);
   el_lora_file *file = NULL;
   el_adapter *a = NULL;
   el_error err = {0};
-  if (el_lora_file_open(path, &shape, &file, &err) || el_adapter_pack(file, &shape, f->kernels, layout, &a, &err))
+  if (el_lora_file_open(path, sites, &file, &err) || el_adapter_pack(file, sites, f->kernels, layout, &a, &err))
     fail_msg("%s", err.message);
   el_lora_file_close(file);
   return a;
@@ -75,11 +74,10 @@ static inline el_adapter *fixture_adapter(const fixture *f, const char *path) {
 }
 
 static inline el_adapter *fixture_random_adapter(const fixture *f, int rank, uint64_t seed, el_layout layout) {
-  el_lora_shape shape;
-  el_hparams_shape(f->h, &shape);
+  const el_sites *sites = el_model_sites(f->model);
   el_adapter *a = NULL;
   el_error err = {0};
-  if (el_adapter_random(&shape, rank, seed, f->kernels, layout, &a, &err)) fail_msg("%s", err.message);
+  if (el_adapter_random(sites, rank, seed, f->kernels, layout, &a, &err)) fail_msg("%s", err.message);
   return a;
 }
 

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "arch/arch.h"
 #include "bytes.h"
 #include "cli/capacity/balance.h"
 #include "cli/capacity/shapes.h"
@@ -13,13 +14,16 @@ static void ok(el_status status, const el_error *err) {
   if (status) fail_msg("%s", err->message);
 }
 
+extern const el_arch el_arch_llama;
+
 /* A step takes 10 ms, whatever it has; nothing else takes any time. */
 static const el_costs plain = {.model = "m",
                                .cpu = "c",
                                .isa = "i",
                                .cores = 2,
                                .threads = 1,
-                               .shape = {.n_layers = 2,
+                               .shape = {.arch = &el_arch_llama,
+                                         .n_layers = 2,
                                          .n_embd = 64,
                                          .n_ff = 128,
                                          .n_head = 2,

@@ -9,7 +9,7 @@
 enum { N_BLOCKS = 256, BLOCK = 64 << 10 };
 
 typedef struct rig {
-  el_lora_shape shape;
+  el_sites *sites;
   const el_kernels *kernels;
   el_pool pool;
   el_registry *registry;
@@ -31,10 +31,10 @@ static void open_rig_of(rig *r, el_layout layout) {
   char path[512];
   el_error err;
   *r = (rig){0};
-  read_tiny_shape(&r->shape);
+  r->sites = read_tiny_sites();
   if (el_kernels_get(NULL, &r->kernels, &err) || el_pool_new(BLOCK, N_BLOCKS, &r->pool, &err) ||
       el_registry_new("base", on_dead, r, &r->registry, &err) ||
-      el_loader_new(&r->shape, r->kernels, layout, &r->pool, false, NULL, NULL, &r->loader, &err))
+      el_loader_new(r->sites, r->kernels, layout, &r->pool, false, NULL, NULL, &r->loader, &err))
     fail_msg("%s", err.message);
   snprintf(path, sizeof path, "%s/golden/lora/tiny-peft", getenv("EL_TEST_DATA"));
   add(r, "file", path, 0, 0);
@@ -87,10 +87,10 @@ static el_load *load(rig *r, el_entry *entry, uint32_t first) {
   return l;
 }
 
-/* y: [out] += factor * what the adapter adds to one linear layer for x: [in]. */
-static void add_product(rig *r, const el_adapter *a, int layer, int linear, const float *x, float factor, double *y) {
-  const el_lora_site *site = &a->layers[layer].site[linear];
-  const el_packed *stacked = &a->layers[layer].a[el_input_of((el_linear)linear)];
+/* y: [out] += factor * what the adapter adds to one site for x: [in]. */
+static void add_product(rig *r, const el_adapter *a, int layer, int i_site, const float *x, float factor, double *y) {
+  const el_lora_site *site = el_adapter_site(a, layer, i_site);
+  const el_packed *stacked = el_adapter_a(a, layer, r->sites->site[i_site].input);
   if (!site->b.data) return;
   el_act in = {0}, act = {0};
   float *h = calloc((size_t)stacked->n_tiles * (size_t)stacked->tile, sizeof *h);
@@ -128,20 +128,22 @@ static void assert_is_the_sum(rig *r, const el_adapter_scale *scales, size_t n) 
   sum = l->adapter;
   float x[1024];
   for (int i = 0; i < 1024; i++) x[i] = sinf((float)(i * i));
-  for (int layer = 0; layer < r->shape.n_layers; layer++)
-    for (int linear = 0; linear < EL_N_LINEAR; linear++) {
+  for (int layer = 0; layer < r->sites->n_layers; layer++)
+    for (int site = 0; site < r->sites->n_sites; site++) {
+      const el_site_dims dims = el_sites_dims(r->sites, layer, site);
       double expected[1024] = {0}, got[1024] = {0}, error = 0, size = 0;
-      assert_true(r->shape.in[linear] <= 1024 && r->shape.out[linear] <= 1024);
-      for (size_t i = 0; i < n; i++) add_product(r, parts[i], layer, linear, x, scales[i].scale, expected);
-      add_product(r, sum, layer, linear, x, 1, got);
-      for (int i = 0; i < r->shape.out[linear]; i++) {
+      assert_true(dims.in <= 1024 && dims.out <= 1024);
+      for (size_t i = 0; i < n; i++) add_product(r, parts[i], layer, site, x, scales[i].scale, expected);
+      add_product(r, sum, layer, site, x, 1, got);
+      for (int i = 0; i < dims.out; i++) {
         error += (got[i] - expected[i]) * (got[i] - expected[i]);
         size += expected[i] * expected[i];
       }
-      el_layout layout = sum->layers[layer].site[linear].b.layout;
-      if (sum->layers[layer].site[linear].b.data && layout != EL_LAYOUT_Q8)
+      const el_packed *b = &el_adapter_site(sum, layer, site)->b;
+      el_layout layout = b->layout;
+      if (b->data && layout != EL_LAYOUT_Q8)
         most = layout == EL_LAYOUT_F16 ? 0.002 : 0.15; /* B in 4 bits, whose columns share scales */
-      if (!(sqrt(error) <= most * sqrt(size))) fail_msg("layer %d, linear %d: %g of %g", layer, linear, error, size);
+      if (!(sqrt(error) <= most * sqrt(size))) fail_msg("layer %d, site %d: %g of %g", layer, site, error, size);
     }
 }
 #define SUM(r, ...)                                             \

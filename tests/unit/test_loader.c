@@ -14,7 +14,7 @@ enum { N_BLOCKS = 256, BLOCK = 16 << 10, N_GIVEN = 100, GUARD = 0xa5 };
 
 typedef struct rig {
   char dir[64], path[128];
-  el_lora_shape shape;
+  el_sites *sites;
   const el_kernels *kernels;
   el_pool pool;
   el_registry *registry;
@@ -38,7 +38,7 @@ static rig open_rig(size_t block_bytes) {
   assert_int_equal(mkdir(r.path, 0700), 0);
   copy_file(from, r.path, "adapter_config.json");
   copy_file(from, r.path, "adapter_model.safetensors");
-  read_tiny_shape(&r.shape);
+  r.sites = read_tiny_sites();
   if (el_kernels_get(NULL, &r.kernels, &err) || el_pool_new(block_bytes, N_BLOCKS, &r.pool, &err) ||
       el_registry_new("base", NULL, NULL, &r.registry, &err) ||
       el_registry_add(r.registry, &(el_entry_spec){.name = "a", .path = r.path, .dir = EL_NO_DIR}, &err) ||
@@ -50,7 +50,7 @@ static rig open_rig(size_t block_bytes) {
 /* The pool may move no more once the loader knows it. */
 static void start(rig *r) {
   el_error err;
-  if (el_loader_new(&r->shape, r->kernels, EL_LAYOUT_Q8, &r->pool, false, NULL, NULL, &r->loader, &err))
+  if (el_loader_new(r->sites, r->kernels, EL_LAYOUT_Q8, &r->pool, false, NULL, NULL, &r->loader, &err))
     fail_msg("%s", err.message);
 }
 
@@ -96,15 +96,16 @@ static void assert_is_the_file(rig *r, const el_adapter *a) {
   el_lora_file *f = NULL;
   el_adapter *expected = NULL;
   el_error err;
-  if (el_lora_file_open(r->path, &r->shape, &f, &err) ||
-      el_adapter_pack(f, &r->shape, r->kernels, EL_LAYOUT_Q8, &expected, &err))
+  if (el_lora_file_open(r->path, r->sites, &f, &err) ||
+      el_adapter_pack(f, r->sites, r->kernels, EL_LAYOUT_Q8, &expected, &err))
     fail_msg("%s", err.message);
-  for (int l = 0; l < r->shape.n_layers; l++) {
-    for (int i = 0; i < EL_N_INPUT; i++) same_matrix(&a->layers[l].a[i], &expected->layers[l].a[i]);
-    for (int i = 0; i < EL_N_LINEAR; i++) {
-      same_matrix(&a->layers[l].site[i].b, &expected->layers[l].site[i].b);
-      assert_true(a->layers[l].site[i].gain == expected->layers[l].site[i].gain);
-      assert_int_equal(a->layers[l].site[i].a_row, expected->layers[l].site[i].a_row);
+  for (int l = 0; l < r->sites->n_layers; l++) {
+    for (int i = 0; i < r->sites->n_inputs; i++) same_matrix(el_adapter_a(a, l, i), el_adapter_a(expected, l, i));
+    for (int i = 0; i < r->sites->n_sites; i++) {
+      const el_lora_site *x = el_adapter_site(a, l, i), *y = el_adapter_site(expected, l, i);
+      same_matrix(&x->b, &y->b);
+      assert_true(x->gain == y->gain);
+      assert_int_equal(x->a_row, y->a_row);
     }
   }
   el_adapter_free(expected);
@@ -225,9 +226,9 @@ static void a_file_that_changes_while_it_is_read_is_read_again_once(void **state
 
 static void an_index_file_is_for_one_layout(void **state) {
   rig r = open_rig(BLOCK);
-  uint64_t q8 = el_index_file_key(&r.shape, r.kernels, EL_LAYOUT_Q8, BLOCK),
-           q4 = el_index_file_key(&r.shape, r.kernels, EL_LAYOUT_Q4, BLOCK),
-           f16 = el_index_file_key(&r.shape, r.kernels, EL_LAYOUT_F16, BLOCK);
+  uint64_t q8 = el_index_file_key(r.sites, r.kernels, EL_LAYOUT_Q8, BLOCK),
+           q4 = el_index_file_key(r.sites, r.kernels, EL_LAYOUT_Q4, BLOCK),
+           f16 = el_index_file_key(r.sites, r.kernels, EL_LAYOUT_F16, BLOCK);
   assert_true(q8 != q4 && q8 != f16 && q4 != f16);
   close_rig(&r);
 }
@@ -252,7 +253,7 @@ static void loads_of_both_threads_are_right_and_in_order(void **state) {
   el_error err;
   workers w = {0};
   sem_init(&w.ended, 0, 0);
-  if (el_loader_new(&r.shape, r.kernels, EL_LAYOUT_Q8, &r.pool, true, note_worker, &w, &r.loader, &err))
+  if (el_loader_new(r.sites, r.kernels, EL_LAYOUT_Q8, &r.pool, true, note_worker, &w, &r.loader, &err))
     fail_msg("%s", err.message);
   int total = 0;
   for (int round = 0; round < ROUNDS; round++) {

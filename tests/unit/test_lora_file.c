@@ -6,16 +6,19 @@
 #include "adapter/discover.h"
 #include "adapter/lora_parts.h"
 #include "bytes.h"
+#include "sites_fixture.h"
 
 /* A base of 3 layers. Inputs and outputs differ wherever they can, so that a mix-up shows. */
-static const el_lora_shape base = {
+static const sites_shape shape = {
     .n_layers = 3, .in = {16, 16, 16, 12, 16, 16, 20}, .out = {12, 6, 4, 16, 20, 20, 16}, .n_head = 3, .n_head_kv = 3};
+static el_site_dims base_dims[SITES_MAX_LAYERS * EL_N_USUAL_SITES];
+static el_sites base;
 
-static const char *const hf[EL_N_LINEAR] = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj",
-                                            "self_attn.o_proj", "mlp.gate_proj",    "mlp.up_proj",
-                                            "mlp.down_proj"};
-static const char *const gg[EL_N_LINEAR] = {"attn_q",   "attn_k", "attn_v",  "attn_output",
-                                            "ffn_gate", "ffn_up", "ffn_down"};
+static const char *const hf[EL_N_USUAL_SITES] = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj",
+                                                 "self_attn.o_proj", "mlp.gate_proj",    "mlp.up_proj",
+                                                 "mlp.down_proj"};
+static const char *const gg[EL_N_USUAL_SITES] = {"attn_q",   "attn_k", "attn_v",  "attn_output",
+                                                 "ffn_gate", "ffn_up", "ffn_down"};
 
 /* --- making adapters */
 
@@ -41,12 +44,12 @@ static void add_f32(weights *w, const char *name, int rows, int cols, float sign
   el_buf_free(&b);
 }
 
-static void add_pair(weights *w, int layer, el_linear lin, int rank) {
+static void add_pair(weights *w, int layer, int lin, int rank) {
   char name[128];
   snprintf(name, sizeof name, "base_model.model.model.layers.%d.%s.lora_A.weight", layer, hf[lin]);
-  add_f32(w, name, rank, base.in[lin], 1);
+  add_f32(w, name, rank, shape.in[lin], 1);
   snprintf(name, sizeof name, "base_model.model.model.layers.%d.%s.lora_B.weight", layer, hf[lin]);
-  add_f32(w, name, base.out[lin], rank, -1);
+  add_f32(w, name, shape.out[lin], rank, -1);
 }
 
 /* The file's bytes; w is used up. */
@@ -91,7 +94,7 @@ static void refuses(const char *config, weights *w, el_status status, const char
 
 static void refuses_config(const char *config, el_status status, const char *message) {
   weights w = {0};
-  add_pair(&w, 0, EL_LIN_Q, 4);
+  add_pair(&w, 0, EL_SITE_Q, 4);
   refuses(config, &w, status, message);
 }
 
@@ -100,18 +103,18 @@ static void refuses_config(const char *config, el_status status, const char *mes
 static void all_matrices_of_a_peft_adapter_are_read_in_order(void **state) {
   weights w = {0};
   for (int l = base.n_layers - 1; l >= 0; l--)
-    for (int i = EL_N_LINEAR - 1; i >= 0; i--) add_pair(&w, l, (el_linear)i, 4);
+    for (int i = EL_N_USUAL_SITES - 1; i >= 0; i--) add_pair(&w, l, i, 4);
   el_lora_file *f = must_open("{" PLAIN ",\"base_model_name_or_path\":\"org/base\"}", &w);
   assert_int_equal(el_lora_file_n(f), 21);
   assert_string_equal(el_lora_file_base(f), "org/base");
   for (size_t i = 0; i < 21; i++) {
     const el_lora_pair *p = el_lora_file_at(f, i);
-    assert_int_equal(p->layer, i / EL_N_LINEAR);
-    assert_int_equal(p->linear, i % EL_N_LINEAR);
+    assert_int_equal(p->layer, i / EL_N_USUAL_SITES);
+    assert_int_equal(p->site, i % EL_N_USUAL_SITES);
     assert_int_equal(p->rank, 4);
     assert_true(p->scale == 2.0f);
     assert_int_equal(p->type, EL_TYPE_F32);
-    assert_int_equal(p->b_rows_half_split, p->linear == EL_LIN_Q || p->linear == EL_LIN_K);
+    assert_int_equal(p->reorder_b, p->site == EL_SITE_Q || p->site == EL_SITE_K);
     float a[2], b;
     memcpy(a, p->a, sizeof a);
     memcpy(&b, p->b, sizeof b);
@@ -129,12 +132,12 @@ static void names_may_carry_the_adapters_name(void **state) {
   el_lora_file *f = must_open("{" PLAIN "}", &w);
   assert_int_equal(el_lora_file_n(f), 2);
   assert_int_equal(el_lora_file_at(f, 0)->layer, 1);
-  assert_int_equal(el_lora_file_at(f, 1)->linear, EL_LIN_DOWN);
+  assert_int_equal(el_lora_file_at(f, 1)->site, EL_SITE_DOWN);
   assert_string_equal(el_lora_file_base(f), "");
   el_lora_file_close(f);
 }
 
-static void scale_of(const char *config, int layer, el_linear lin, int rank, double scale) {
+static void scale_of(const char *config, int layer, int lin, int rank, double scale) {
   weights w = {0};
   add_pair(&w, layer, lin, rank);
   el_lora_file *f = must_open(config, &w);
@@ -148,28 +151,28 @@ static void scale_of(const char *config, int layer, el_linear lin, int rank, dou
 /* The expected values are what PEFT 0.21 computes: re.match(rf"(.*\.)?({key})$", module), the first key that matches.
  */
 static void ranks_and_scales_are_pefts(void **state) {
-  scale_of("{" PLAIN "}", 0, EL_LIN_Q, 4, 2);
-  scale_of("{\"peft_type\":\"LORA\",\"r\":4,\"lora_alpha\":0.5}", 0, EL_LIN_Q, 4, 0.125);
-  scale_of("{\"peft_type\":\"LORA\",\"r\":4,\"lora_alpha\":-2}", 0, EL_LIN_Q, 4, -0.5);
-  scale_of("{" PLAIN ",\"use_rslora\":true}", 0, EL_LIN_Q, 4, 4);
-  scale_of("{" PLAIN ",\"use_rslora\":null}", 0, EL_LIN_Q, 4, 2);
-  scale_of("{" PLAIN ",\"rank_pattern\":{\"q_proj\":2}}", 0, EL_LIN_Q, 2, 4);
-  scale_of("{" PLAIN ",\"rank_pattern\":{\"q_proj\":2}}", 0, EL_LIN_K, 4, 2);
-  scale_of("{" PLAIN ",\"rank_pattern\":{\"q_proj\":2},\"use_rslora\":true}", 0, EL_LIN_Q, 2, 8 / sqrt(2));
-  scale_of("{" PLAIN ",\"alpha_pattern\":{\"q_proj\":12}}", 0, EL_LIN_Q, 4, 3);
-  scale_of("{" PLAIN ",\"alpha_pattern\":{\"model.layers.1.self_attn.q_proj\":12}}", 1, EL_LIN_Q, 4, 3);
-  scale_of("{" PLAIN ",\"alpha_pattern\":{\"model.layers.1.self_attn.q_proj\":12}}", 0, EL_LIN_Q, 4, 2);
-  scale_of("{" PLAIN ",\"alpha_pattern\":{\"1.self_attn.q_proj\":12}}", 1, EL_LIN_Q, 4, 3);
-  scale_of("{" PLAIN ",\"alpha_pattern\":{\"_proj\":12}}", 1, EL_LIN_Q, 4, 2);            /* no part of a name */
-  scale_of("{" PLAIN ",\"alpha_pattern\":{\"self.attn.q.proj\":12}}", 1, EL_LIN_Q, 4, 3); /* a dot is any character */
-  scale_of("{" PLAIN ",\"alpha_pattern\":{\"self_attn\":12}}", 1, EL_LIN_Q, 4, 2);
-  scale_of("{" PLAIN ",\"alpha_pattern\":{\"\":12}}", 1, EL_LIN_Q, 4, 2);
-  scale_of("{" PLAIN ",\"alpha_pattern\":{\"q_proj\":12,\".*\":16}}", 1, EL_LIN_Q, 4, 3);
-  scale_of("{" PLAIN ",\"alpha_pattern\":{\".*\":16,\"q_proj\":12}}", 1, EL_LIN_Q, 4, 4);
-  scale_of("{" PLAIN ",\"alpha_pattern\":{\".*\\\\.[12]\\\\..*\\\\.(q|k)_proj\":16}}", 1, EL_LIN_K, 4, 4);
-  scale_of("{" PLAIN ",\"alpha_pattern\":{\".*\\\\.[12]\\\\..*\\\\.(q|k)_proj\":16}}", 0, EL_LIN_K, 4, 2);
-  scale_of("{" PLAIN ",\"alpha_pattern\":{\"^model.layers.1.mlp.up_proj\":16}}", 1, EL_LIN_UP, 4, 4);
-  scale_of("{" PLAIN ",\"alpha_pattern\":{\"^layers.1.mlp.up_proj\":16}}", 1, EL_LIN_UP, 4, 2);
+  scale_of("{" PLAIN "}", 0, EL_SITE_Q, 4, 2);
+  scale_of("{\"peft_type\":\"LORA\",\"r\":4,\"lora_alpha\":0.5}", 0, EL_SITE_Q, 4, 0.125);
+  scale_of("{\"peft_type\":\"LORA\",\"r\":4,\"lora_alpha\":-2}", 0, EL_SITE_Q, 4, -0.5);
+  scale_of("{" PLAIN ",\"use_rslora\":true}", 0, EL_SITE_Q, 4, 4);
+  scale_of("{" PLAIN ",\"use_rslora\":null}", 0, EL_SITE_Q, 4, 2);
+  scale_of("{" PLAIN ",\"rank_pattern\":{\"q_proj\":2}}", 0, EL_SITE_Q, 2, 4);
+  scale_of("{" PLAIN ",\"rank_pattern\":{\"q_proj\":2}}", 0, EL_SITE_K, 4, 2);
+  scale_of("{" PLAIN ",\"rank_pattern\":{\"q_proj\":2},\"use_rslora\":true}", 0, EL_SITE_Q, 2, 8 / sqrt(2));
+  scale_of("{" PLAIN ",\"alpha_pattern\":{\"q_proj\":12}}", 0, EL_SITE_Q, 4, 3);
+  scale_of("{" PLAIN ",\"alpha_pattern\":{\"model.layers.1.self_attn.q_proj\":12}}", 1, EL_SITE_Q, 4, 3);
+  scale_of("{" PLAIN ",\"alpha_pattern\":{\"model.layers.1.self_attn.q_proj\":12}}", 0, EL_SITE_Q, 4, 2);
+  scale_of("{" PLAIN ",\"alpha_pattern\":{\"1.self_attn.q_proj\":12}}", 1, EL_SITE_Q, 4, 3);
+  scale_of("{" PLAIN ",\"alpha_pattern\":{\"_proj\":12}}", 1, EL_SITE_Q, 4, 2);            /* no part of a name */
+  scale_of("{" PLAIN ",\"alpha_pattern\":{\"self.attn.q.proj\":12}}", 1, EL_SITE_Q, 4, 3); /* a dot is any character */
+  scale_of("{" PLAIN ",\"alpha_pattern\":{\"self_attn\":12}}", 1, EL_SITE_Q, 4, 2);
+  scale_of("{" PLAIN ",\"alpha_pattern\":{\"\":12}}", 1, EL_SITE_Q, 4, 2);
+  scale_of("{" PLAIN ",\"alpha_pattern\":{\"q_proj\":12,\".*\":16}}", 1, EL_SITE_Q, 4, 3);
+  scale_of("{" PLAIN ",\"alpha_pattern\":{\".*\":16,\"q_proj\":12}}", 1, EL_SITE_Q, 4, 4);
+  scale_of("{" PLAIN ",\"alpha_pattern\":{\".*\\\\.[12]\\\\..*\\\\.(q|k)_proj\":16}}", 1, EL_SITE_K, 4, 4);
+  scale_of("{" PLAIN ",\"alpha_pattern\":{\".*\\\\.[12]\\\\..*\\\\.(q|k)_proj\":16}}", 0, EL_SITE_K, 4, 2);
+  scale_of("{" PLAIN ",\"alpha_pattern\":{\"^model.layers.1.mlp.up_proj\":16}}", 1, EL_SITE_UP, 4, 4);
+  scale_of("{" PLAIN ",\"alpha_pattern\":{\"^layers.1.mlp.up_proj\":16}}", 1, EL_SITE_UP, 4, 2);
 }
 
 static void fields_that_change_nothing_are_ignored(void **state) {
@@ -182,7 +185,7 @@ static void fields_that_change_nothing_are_ignored(void **state) {
       "token_indices\":null,"
       "\"target_parameters\":[],\"use_qalora\":false,\"qalora_group_size\":16,\"megatron_core\":\"megatron.core\",\"of_"
       "tomorrow\":[{}]}",
-      0, EL_LIN_Q, 4, 2);
+      0, EL_SITE_Q, 4, 2);
 }
 
 static void sixteen_bit_weights_stay_as_they_are(void **state) {
@@ -215,8 +218,8 @@ static void a_pair_of_two_types_becomes_f32(void **state) {
 
 static void the_limits_of_rank_are_read(void **state) {
   weights w = {0};
-  add_pair(&w, 0, EL_LIN_GATE, 1);
-  add_pair(&w, 1, EL_LIN_GATE, EL_LORA_MAX_RANK);
+  add_pair(&w, 0, EL_SITE_GATE, 1);
+  add_pair(&w, 1, EL_SITE_GATE, EL_LORA_MAX_RANK);
   el_lora_file *f = must_open(
       "{\"peft_type\":\"LORA\",\"r\":1,\"lora_alpha\":1,\"rank_pattern\":{\"layers.1.mlp.gate_proj\":256}}", &w);
   assert_int_equal(el_lora_file_at(f, 0)->rank, 1);
@@ -226,11 +229,13 @@ static void the_limits_of_rank_are_read(void **state) {
 
 /* The repository's own adapters, which PEFT trained and saved, fit SmolLM2-135M. */
 static void adapters_that_peft_wrote_are_read(void **state) {
-  static const el_lora_shape smollm2 = {.n_layers = 30,
-                                        .in = {576, 576, 576, 576, 576, 576, 1536},
-                                        .out = {576, 192, 192, 576, 1536, 1536, 576},
-                                        .n_head = 9,
-                                        .n_head_kv = 3};
+  static const sites_shape smollm2_shape = {.n_layers = 30,
+                                            .in = {576, 576, 576, 576, 576, 576, 1536},
+                                            .out = {576, 192, 192, 576, 1536, 1536, 576},
+                                            .n_head = 9,
+                                            .n_head_kv = 3};
+  static el_site_dims dims[SITES_MAX_LAYERS * EL_N_USUAL_SITES];
+  const el_sites smollm2 = make_sites(&smollm2_shape, dims);
   char dir[512];
   el_found found;
   el_error e;
@@ -367,7 +372,7 @@ static void tensors_that_do_not_fit_are_refused(void **state) {
   add_f32(&w, b, 12, 4, 1);
   add_f32(&w, "base_model.model.model.layers.0.self_attn.q_proj.lora_B.default.weight", 12, 4, 1);
   refuses(config, &w, EL_ERR_FORMAT, "are the same part");
-  add_pair(&w, 3, EL_LIN_Q, 4);
+  add_pair(&w, 3, EL_SITE_Q, 4);
   refuses(config, &w, EL_ERR_FORMAT, "the base model has 3 layers");
   static const double zeros[4 * 16];
   add_raw(&w, a, "F64", 4, 16, 8, zeros);
@@ -398,7 +403,7 @@ static void unknown_tensors_are_refused_by_name(void **state) {
   };
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
     weights w = {0};
-    add_pair(&w, 0, EL_LIN_Q, 4);
+    add_pair(&w, 0, EL_SITE_Q, 4);
     add_f32(&w, cases[i].name, 4, 16, 1);
     refuses("{" PLAIN "}", &w, EL_ERR_UNSUPPORTED, cases[i].message);
     add_f32(&w, cases[i].name, 4, 16, 1);
@@ -443,7 +448,7 @@ static void a_folder_is_read_and_its_changes_do_not_matter(void **state) {
   el_lora_file *f = NULL;
   el_error e;
   weights w = {0};
-  add_pair(&w, 0, EL_LIN_V, 4);
+  add_pair(&w, 0, EL_SITE_V, 4);
   el_buf b = finish(&w);
   make_dir(dir);
   write_file(dir, "adapter_config.json", "{" PLAIN "}", strlen("{" PLAIN "}"));
@@ -519,12 +524,12 @@ static el_buf gguf_file(gguf_lora k, const char *a_name, const char *b_name, uin
   return b;
 }
 
-static el_status open_gguf(el_buf *b, const el_lora_shape *shape, el_lora_file **f, el_error *e) {
+static el_status open_gguf(el_buf *b, const el_sites *sites, el_lora_file **f, el_error *e) {
   char dir[64], path[128];
   make_dir(dir);
   write_file(dir, "a.gguf", b->data, b->len);
   snprintf(path, sizeof path, "%s/a.gguf", dir);
-  el_status status = el_lora_file_open(path, shape, f, e);
+  el_status status = el_lora_file_open(path, sites, f, e);
   remove_tree(dir);
   el_buf_free(b);
   return status;
@@ -540,21 +545,21 @@ static void refuses_gguf(el_buf b, el_status status, const char *message) {
 }
 
 static void gguf_adapters_are_read_with_llama_cpps_scale(void **state) {
-  for (int i = 0; i < EL_N_LINEAR; i++) {
+  for (int i = 0; i < EL_N_USUAL_SITES; i++) {
     char a[64], b[64];
     snprintf(a, sizeof a, "blk.2.%s.weight.lora_a", gg[i]);
     snprintf(b, sizeof b, "blk.2.%s.weight.lora_b", gg[i]);
     el_lora_file *f = NULL;
     el_error e;
-    el_buf bytes = gguf_file(usual, a, b, (uint64_t)base.in[i], 4, 4, (uint64_t)base.out[i], EL_TYPE_F32);
+    el_buf bytes = gguf_file(usual, a, b, (uint64_t)shape.in[i], 4, 4, (uint64_t)shape.out[i], EL_TYPE_F32);
     if (open_gguf(&bytes, &base, &f, &e)) fail_msg("%s", e.message);
     const el_lora_pair *p = el_lora_file_at(f, 0);
     assert_int_equal(el_lora_file_n(f), 1);
     assert_int_equal(p->layer, 2);
-    assert_int_equal(p->linear, i);
+    assert_int_equal(p->site, i);
     assert_int_equal(p->rank, 4);
     assert_true(p->scale == 2.0f);
-    assert_false(p->b_rows_half_split);
+    assert_false(p->reorder_b);
     el_lora_file_close(f);
   }
   gguf_lora without_alpha = usual;
@@ -569,8 +574,10 @@ static void gguf_adapters_are_read_with_llama_cpps_scale(void **state) {
 }
 
 static void quantised_gguf_adapters_become_f32(void **state) {
-  el_lora_shape wide = base;
-  wide.in[EL_LIN_Q] = 64;
+  static el_site_dims dims[SITES_MAX_LAYERS * EL_N_USUAL_SITES];
+  sites_shape wide_shape = shape;
+  wide_shape.in[EL_SITE_Q] = 64;
+  const el_sites wide = make_sites(&wide_shape, dims);
   el_lora_file *f = NULL;
   el_error e;
   el_buf bytes =
@@ -617,7 +624,7 @@ static void gguf_files_that_are_no_llama_lora_are_refused(void **state) {
 
 static void every_truncation_and_flipped_bit_of_the_weights_is_survived(void **state) {
   weights w = {0};
-  add_pair(&w, 0, EL_LIN_V, 1);
+  add_pair(&w, 0, EL_SITE_V, 1);
   el_buf b = finish(&w);
   const char *config = "{\"peft_type\":\"LORA\",\"r\":1,\"lora_alpha\":1}";
   el_lora_file *f = NULL;
@@ -635,6 +642,7 @@ static void every_truncation_and_flipped_bit_of_the_weights_is_survived(void **s
 }
 
 int main(void) {
+  base = make_sites(&shape, base_dims);
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(all_matrices_of_a_peft_adapter_are_read_in_order),
       cmocka_unit_test(names_may_carry_the_adapters_name),

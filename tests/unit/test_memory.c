@@ -16,6 +16,7 @@ typedef struct sim {
 } sim;
 
 typedef struct world {
+  el_model *model;
   el_registry *registry;
   el_memory m;
   sim seqs[N_SEQS]; /* in order of age: the oldest first */
@@ -53,8 +54,6 @@ static void open_world(world *w, uint64_t seed, uint32_t n_blocks, uint32_t per_
                        const char *policy, bool weak_hash) {
   *w = (world){.rng = seed * 0x9e3779b97f4a7c15u + 1};
   el_error err;
-  el_lora_shape shape;
-  el_model *model;
   const el_kernels *k;
   static const el_log silent;
   el_memory_options o = {.page_bytes = PAGE,
@@ -63,11 +62,9 @@ static void open_world(world *w, uint64_t seed, uint32_t n_blocks, uint32_t per_
                          .reserve = reserve,
                          .policy = policy,
                          .prefix_cache = true};
-  if (el_model_load(NULL, NULL, NULL, EL_WEIGHTS_KEEP, NULL, NULL, &model, &err)) fail_msg("%s", err.message);
-  el_hparams_shape(el_model_hparams(model), &shape);
-  el_model_free(model);
+  if (el_model_load(NULL, NULL, NULL, EL_WEIGHTS_KEEP, NULL, NULL, &w->model, &err)) fail_msg("%s", err.message);
   if (el_kernels_get("scalar", &k, &err) || el_registry_new("base", NULL, NULL, &w->registry, &err) ||
-      el_memory_new(&o, &shape, k, w->registry, &silent, &w->m, &err))
+      el_memory_new(&o, el_model_sites(w->model), k, w->registry, &silent, &w->m, &err))
     fail_msg("%s", err.message);
   if (weak_hash) w->m.prefix.mask = 0; /* all pages are in one bucket */
   for (int i = 0; i < N_ENTRIES; i++) add_entry(w, i);
@@ -430,6 +427,7 @@ static void run(uint64_t seed, uint32_t n_blocks, uint32_t per_block, uint32_t r
   assert_int_equal(w.m.kv.n_used, w.m.kv.n_idle);
   el_memory_free(&w.m);
   el_registry_free(w.registry);
+  el_model_free(w.model);
 }
 
 static void no_block_is_lost_or_used_twice(void **state) {
@@ -485,6 +483,7 @@ static void a_file_that_grows_whenever_it_is_loaded_is_given_up(void **state) {
   el_memory_bury(&w.m);
   el_memory_free(&w.m);
   el_registry_free(w.registry);
+  el_model_free(w.model);
   remove_tree(dir);
 }
 

@@ -262,23 +262,25 @@ static void check_matrix(const el_gguf *g, const char *name, const el_packed *w)
 
 static void every_matrix_is_packed_whole(void **state) {
   if (!getenv("EDGELORA_MODEL")) skip();
-  for (int n = 1; n <= 3; n += 2) {
+  for (int n_threads = 1; n_threads <= 3; n_threads += 2) {
     el_threads *t = NULL;
     el_gguf *g = NULL;
     el_model *m = NULL;
     el_error err = {0};
-    assert_int_equal(el_threads_new(n, NULL, &t, &err), EL_OK);
+    assert_int_equal(el_threads_new(n_threads, NULL, &t, &err), EL_OK);
     assert_int_equal(el_gguf_open(getenv("EDGELORA_MODEL"), &g, &err), EL_OK);
     assert_int_equal(el_model_load(g, el_kernels_at(0), t, EL_WEIGHTS_KEEP, NULL, NULL, &m, &err), EL_OK);
     check_matrix(g, "token_embd.weight", &m->tok_embd);
     for (int l = 0; l < el_model_hparams(m)->n_layers; l++) {
-      static const char *const names[] = {"attn_q",   "attn_k", "attn_v",  "attn_output",
-                                          "ffn_gate", "ffn_up", "ffn_down"};
-      for (int i = 0; i < EL_N_LINEAR; i++) {
+      int n = 0;
+      for (int i = m->program.begin[l]; i < m->program.begin[l + 1]; i++) {
         char name[64];
-        snprintf(name, sizeof name, "blk.%d.%s.weight", l, names[i]);
-        check_matrix(g, name, &m->layers[l].lin[i]);
+        if (m->program.ops[i].kind != EL_OP_LINEAR) continue;
+        snprintf(name, sizeof name, "blk.%d.%s.weight", l, m->sites->site[m->program.ops[i].site].name);
+        check_matrix(g, name, &m->weights[i].w);
+        n++;
       }
+      assert_int_equal(n, m->sites->n_sites);
     }
     el_model_free(m);
     el_gguf_close(g);

@@ -27,7 +27,7 @@ typedef struct el_costs {
   /* Of what: names for people. */
   char model[EL_COSTS_MAX_TEXT], cpu[EL_COSTS_MAX_TEXT], isa[EL_COSTS_MAX_TEXT];
   int cores, threads;
-  el_hparams shape; /* without what only rotation and norms need */
+  el_hparams shape; /* all layers have the largest one's; without what only rotation and norms need */
   char kv_type[8], adapter_type[8];
   int rank;
   uint64_t weight_bytes;

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "arch/arch.h"
 #include "base/error.h"
 #include "cli/capacity/costs.h"
 #include "cli/report/in.h"
@@ -107,6 +108,7 @@ static el_status read_shape(const el_report_in *in, json_t *root, el_hparams *h)
                 {"shape.n_vocab", MAX_VOCAB, &h->n_vocab},
                 {"shape.ctx_train", 1 << 24, &h->ctx_train}};
   el_status status = EL_OK;
+  h->arch = el_arch_at(0); /* for the sites that adapters are on: the usual ones */
   for (size_t i = 0; i < sizeof fields / sizeof *fields && !status; i++)
     status = whole(in, root, fields[i].path, 1, fields[i].max, fields[i].out);
   return status ? status : check_shape(in, h);

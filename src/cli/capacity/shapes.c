@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "arch/arch.h"
 #include "base/error.h"
 
 typedef struct shape {
@@ -92,18 +93,21 @@ el_status el_shape_costs(const char *name, const el_shape_machine *m, el_costs *
   el_status status = el_kv_type_get(m->kv_type, &kv, err);
   if (!status) status = el_adapter_layout_get(m->adapter_type, &layout, err);
   if (status) return status;
-  el_lora_shape lora;
-  el_hparams_shape(&s->h, &lora);
+  el_hparams h = s->h;
+  el_sites *sites;
+  h.arch = el_arch_at(0);
+  if ((status = el_sites_new(&h, &sites, err))) return status;
   double layers = 0, adapter = 0; /* weights of all layers; of an adapter on them */
-  for (int i = 0; i < EL_N_LINEAR; i++) {
-    layers += (double)s->h.n_layers * lora.in[i] * lora.out[i];
-    adapter += (double)s->h.n_layers * m->rank * (lora.in[i] + lora.out[i]);
+  for (int i = 0; i < sites->n_layers * sites->n_sites; i++) {
+    layers += (double)sites->dims[i].in * sites->dims[i].out;
+    adapter += (double)m->rank * (sites->dims[i].in + sites->dims[i].out);
   }
+  el_sites_free(sites);
   double output = (double)s->h.n_vocab * s->h.n_embd, bytes = s->bits / 8;
   double adapter_bytes = adapter * (layout == EL_LAYOUT_F16 ? 2 : layout == EL_LAYOUT_Q4 ? 0.5625 : 1.0625);
   *c = (el_costs){.cores = 1,
                   .threads = 1,
-                  .shape = s->h,
+                  .shape = h,
                   .rank = m->rank,
                   .step = STEP_SECONDS,
                   .token = TOKEN_SECONDS,

@@ -41,6 +41,7 @@ typedef struct ready {
 struct el_sim {
   el_sim_options o;
   el_registry *registry;
+  el_sites *sites;
   el_entry **entries;   /* [n_adapters] references */
   resident **residents; /* [n_adapters] made when first loaded */
   size_t n_entries;
@@ -470,8 +471,6 @@ el_status el_sim_new(const el_sim_options *o, el_sim **out, el_error *err) {
   s->random = el_mix64(o->seed + EL_GOLDEN_GAMMA);
   s->limits = (el_seq_limits){.n_vocab = o->costs->shape.n_vocab, .ctx_size = o->budget.ctx_size};
   s->now = 1; /* times of 0 mean that something has not happened */
-  el_lora_shape shape;
-  el_hparams_shape(&o->costs->shape, &shape);
   const el_kernels *kernels = NULL;
   const el_memory_options memory = {.page_bytes = PAGE_BYTES,
                                     .pages_per_block = o->budget.pages_per_block,
@@ -484,7 +483,8 @@ el_status el_sim_new(const el_sim_options *o, el_sim **out, el_error *err) {
   el_status status = s->prompt ? EL_OK : el_fail(err, EL_ERR_NO_MEMORY, "simulation: out of memory");
   if (!status) status = el_kernels_get(NULL, &kernels, err);
   if (!status) status = el_registry_new("base", NULL, NULL, &s->registry, err);
-  if (!status) status = el_memory_new(&memory, &shape, kernels, s->registry, &s->silent, &s->memory, err);
+  if (!status) status = el_sites_new(&o->costs->shape, &s->sites, err);
+  if (!status) status = el_memory_new(&memory, s->sites, kernels, s->registry, &s->silent, &s->memory, err);
   if (!status) s->has_memory = true;
   if (!status) status = el_scheduler_init(&s->scheduler, &s->memory, o->n_slots, o->step_rows, o->step_rows, err);
   if (!status) s->scheduler.step_adapters = o->step_adapters;
@@ -505,6 +505,7 @@ void el_sim_free(el_sim *s) {
   }
   if (s->registry) el_registry_free(s->registry);
   el_scheduler_free(&s->scheduler);
+  el_sites_free(s->sites);
   free(s->entries);
   free(s->residents);
   free(s->prompt);

@@ -1,0 +1,105 @@
+/* Model families as data.
+ *
+ * A family is a value, el_arch: the linear layers that a layer of it has (its sites) and two functions: one reads its
+ * keys into el_hparams, the other says which operations a layer is. Nothing else in the program knows a family. Adding
+ * one is adding a file and a line in families.c.
+ *
+ * Operations work on one row at a time, on a few values of that row:
+ *   x    [n_embd]  the residual stream
+ *   h    [n_embd]  an input of linear layers, made of x
+ *   q, k, v        [n_head | n_head_kv | n_head_kv][head_dim], side by side
+ *   att  [n_head * head_dim]  what attention gives
+ *   gate, up       [n_ff] each, side by side
+ *   ff   [n_ff]    their activation
+ *   y    [n_embd]  what is to be added to x
+ * The step (src/model) turns a layer's operations into phases, and fuses what can be fused. */
+#ifndef EL_ARCH_ARCH_H
+#define EL_ARCH_ARCH_H
+
+#include "arch/hparams.h"
+#include "arch/keys.h"
+#include "arch/sites.h"
+
+typedef enum el_op_kind {
+  EL_OP_NORM,      /* h = rms_norm(x) * vector; without a vector h = x */
+  EL_OP_LINEAR,    /* the site's product, and its bias, if it has one */
+  EL_OP_HEAD_NORM, /* each head of q, k or v: rms_norm, times a vector [head_dim] if there is one */
+  EL_OP_WIDE_NORM, /* all heads of q or k as one vector */
+  EL_OP_ROTATE,    /* q, and k if this layer has its own */
+  EL_OP_STORE,     /* k and v become those of this position */
+  EL_OP_ATTEND,    /* att = softmax(cap(scale * q K^T)) V over the positions of the window */
+  EL_OP_ACTIVATE,  /* ff = act(gate) * up */
+  EL_OP_ADD,       /* x += scale * y; with a vector y is normed first */
+  EL_OP_SCALE,     /* x *= the scalar of a tensor */
+} el_op_kind;
+
+typedef enum el_activation { EL_ACT_SILU, EL_ACT_GELU_TANH } el_activation;
+typedef enum el_heads { EL_HEADS_Q, EL_HEADS_K, EL_HEADS_V } el_heads;
+
+typedef struct el_op {
+  el_op_kind kind;
+  int layer;
+  const char *tensor; /* its vector is blk.LAYER.TENSOR.weight; NULL: it has none */
+  int site;           /* LINEAR */
+  bool bias;          /* LINEAR: adds blk.LAYER.(the site's name).bias */
+  el_heads heads;     /* HEAD_NORM, WIDE_NORM */
+  int rope;           /* ROTATE: which of the model's */
+  int window;         /* ATTEND: positions that a query sees, itself included; 0: all */
+  float scale;        /* ATTEND: of the scores; ADD */
+  float cap;          /* ATTEND: scores become cap * tanh(score / cap); 0: they stay */
+  bool sinks;         /* ATTEND: its vector, [n_head], takes part in each softmax as one more score without a value */
+  el_activation act;  /* ACTIVATE */
+} el_op;
+
+/* The operations of all layers, in order. */
+typedef struct el_program {
+  el_op *ops;
+  int n, cap;
+  int *begin;  /* [n_layers + 1]: layer l has ops [begin[l], begin[l + 1]) */
+  int layer;   /* that is being written */
+  bool failed; /* out of memory */
+  el_op lost;  /* what was emitted then: families need not look at each result */
+} el_program;
+
+struct el_arch {
+  const char *name;    /* general.architecture, and what its keys begin with */
+  const el_site *site; /* [n_sites] of a layer, in order of their inputs, and those of one input in order of use */
+  int n_sites;
+  void (*read)(el_keys *k, el_hparams *h); /* what el_hparams_read has not read already; errors go into k */
+  void (*layer)(el_program *p, const el_hparams *h, int l);
+};
+
+/* The i-th family; NULL at the end. */
+const el_arch *el_arch_at(int i);
+/* By general.architecture; NULL: there is none. */
+const el_arch *el_arch_find(el_str name);
+
+/* The family's operations for these hyper-parameters. */
+el_status el_program_new(const el_hparams *h, el_program *out, el_error *err);
+void el_program_free(el_program *p);
+
+/* For families: adds an operation to the layer that is being written; more may be set in it before the next is added.
+ * Never NULL. */
+el_op *el_emit(el_program *p, el_op_kind kind, const char *tensor);
+/* The products of sites [first, last]. */
+void el_emit_linear(el_program *p, int first, int last, bool bias);
+/* Rotation, storing and attention, as the layer's dims say, with scores times `scale`. */
+el_op *el_emit_attention(el_program *p, const el_hparams *h, float scale);
+
+/* The sites that most families have, with the names that Hugging Face gives them; `order` is that of the rows of q and
+ * k. */
+enum { EL_SITE_Q, EL_SITE_K, EL_SITE_V, EL_SITE_O, EL_SITE_GATE, EL_SITE_UP, EL_SITE_DOWN, EL_N_USUAL_SITES };
+#define EL_USUAL_SITES(order)                                                                              \
+  {.name = "attn_q", .peft = "self_attn.q_proj", .input = 0, .to = EL_TO_Q, .rows = order},                \
+      {.name = "attn_k", .peft = "self_attn.k_proj", .input = 0, .to = EL_TO_K, .rows = order},            \
+      {.name = "attn_v", .peft = "self_attn.v_proj", .input = 0, .to = EL_TO_V},                           \
+      {.name = "attn_output", .peft = "self_attn.o_proj", .input = 1, .from = EL_FROM_ATT, .to = EL_TO_Y}, \
+      {.name = "ffn_gate", .peft = "mlp.gate_proj", .input = 2, .to = EL_TO_GATE},                         \
+      {.name = "ffn_up", .peft = "mlp.up_proj", .input = 2, .to = EL_TO_UP}, {                             \
+    .name = "ffn_down", .peft = "mlp.down_proj", .input = 3, .from = EL_FROM_FF, .to = EL_TO_Y             \
+  }
+
+/* The feed-forward part of the usual sites: gate, up, activation, down. */
+void el_emit_feed_forward(el_program *p, el_activation act);
+
+#endif

@@ -1,0 +1,17 @@
+/* All families. */
+#include "arch/arch.h"
+
+extern const el_arch el_arch_llama;
+
+static const el_arch *const families[] = {&el_arch_llama};
+enum { N_FAMILIES = sizeof families / sizeof *families };
+
+const el_arch *el_arch_at(int i) {
+  return i < N_FAMILIES ? families[i] : NULL;
+}
+
+const el_arch *el_arch_find(el_str name) {
+  for (int i = 0; i < N_FAMILIES; i++)
+    if (el_str_eq(name, families[i]->name)) return families[i];
+  return NULL;
+}

@@ -1,0 +1,136 @@
+#include "arch/hparams.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "arch/arch.h"
+#include "base/error.h"
+
+/* "supported are a, b and c" */
+static void list_families(char *out, size_t size) {
+  size_t len = 0;
+  for (int i = 0; el_arch_at(i) && len < size; i++) {
+    const char *between = !i ? "" : el_arch_at(i + 1) ? ", " : " and ";
+    len += (size_t)snprintf(out + len, size - len, "%s%s", between, el_arch_at(i)->name);
+  }
+}
+
+static el_status find_family(const el_gguf *g, const el_arch **out, el_error *err) {
+  char shown[EL_SHOW], names[512];
+  el_str name;
+  el_status status = el_gguf_str(g, "general.architecture", &name, err);
+  if (status) return status;
+  *out = el_arch_find(name);
+  if (*out) return EL_OK;
+  list_families(names, sizeof names);
+  return el_fail(err, EL_ERR_UNSUPPORTED, "%s: general.architecture is '%s'; supported are %s", el_gguf_path(g),
+                 el_str_show(name, shown, sizeof shown), names);
+}
+
+static void read_scaling(el_keys *k, el_rope *r) {
+  const el_str type = el_keys_str(k, "rope.scaling.type");
+  char shown[EL_SHOW];
+  float factor = el_keys_float_or(k, "rope.scaling.factor", 0, 1e6, 0);
+  if (factor == 0) factor = el_keys_float_or(k, "rope.scale_linear", 0, 1e6, 0); /* the key's older name */
+  r->ctx_original = el_keys_int_or(k, "rope.scaling.original_context_length", 1, EL_MAX_CONTEXT, 0);
+  r->magnitude = el_keys_float_or(k, "rope.scaling.attn_factor", 0, 1e3, 1);
+  if (!type.len || el_str_eq(type, "none") || el_str_eq(type, "longrope")) return; /* factors of their own say it */
+  if (factor > 0) r->scale = 1.0f / factor;
+  if (el_str_eq(type, "linear")) return;
+  if (!el_str_eq(type, "yarn")) {
+    el_keys_fail(k, EL_ERR_UNSUPPORTED, "rope.scaling.type", " is '%s'; supported are none, linear, yarn and longrope",
+                 el_str_show(type, shown, sizeof shown));
+    return;
+  }
+  r->yarn = true;
+  r->extrapolation = el_keys_float_or(k, "rope.scaling.yarn_ext_factor", 0, 1, 1);
+  r->beta_fast = el_keys_float_or(k, "rope.scaling.yarn_beta_fast", 1e-3, 1e6, 32);
+  r->beta_slow = el_keys_float_or(k, "rope.scaling.yarn_beta_slow", 1e-3, 1e6, 1);
+  if (!r->ctx_original) r->ctx_original = el_keys_int(k, "context_length", 1, EL_MAX_CONTEXT);
+  r->magnitude *= 1 + 0.1f * logf(1 / r->scale);
+}
+
+/* What all families have in common, with rotation as the file says and no windows. */
+static void read_common(el_keys *k, el_hparams *h) {
+  h->n_layers = el_keys_int(k, "block_count", 1, EL_MAX_LAYERS);
+  h->n_embd = el_keys_int(k, "embedding_length", 1, EL_MAX_WIDTH);
+  h->ctx_train = el_keys_int(k, "context_length", 1, EL_MAX_CONTEXT);
+  if (k->status) return;
+  if (!(h->layers = calloc((size_t)h->n_layers, sizeof *h->layers))) {
+    k->status = el_fail(k->err, EL_ERR_NO_MEMORY, "%s: out of memory", el_gguf_path(k->g));
+    return;
+  }
+  el_layer_dims *d = h->layers;
+  const size_t each = sizeof *d;
+  const int n = h->n_layers;
+  if (!el_keys_has(k, "attention.head_count")) el_keys_int(k, "attention.head_count", 1, EL_MAX_HEADS); /* says so */
+  if (!el_keys_has(k, "feed_forward_length")) el_keys_int(k, "feed_forward_length", 1, EL_MAX_WIDTH);
+  el_keys_layers(k, "attention.head_count", n, 1, EL_MAX_HEADS, 0, &d->n_head, each);
+  el_keys_layers(k, "feed_forward_length", n, 1, EL_MAX_WIDTH, 0, &d->n_ff, each);
+  el_keys_layers(k, "attention.head_count_kv", n, 1, EL_MAX_HEADS, 0, &d->n_head_kv, each);
+  if (k->status) return;
+  if (!el_keys_has(k, "attention.key_length") && h->n_embd % d->n_head)
+    el_keys_fail(k, EL_ERR_FORMAT, "embedding_length", " %d is not a multiple of attention.head_count %d", h->n_embd,
+                 d->n_head);
+  const int head_dim = el_keys_int_or(k, "attention.key_length", 1, EL_MAX_HEAD_DIM, h->n_embd / d->n_head),
+            value_dim = el_keys_int_or(k, "attention.value_length", 1, EL_MAX_HEAD_DIM, head_dim);
+  h->n_ropes = 1;
+  h->rope[0] = (el_rope){.scale = 1, .magnitude = 1};
+  h->rope[0].n_rot = el_keys_int_or(k, "rope.dimension_count", 1, EL_MAX_HEAD_DIM, head_dim);
+  h->rope[0].base = el_keys_float_or(k, "rope.freq_base", 1e-3, 1e12, 10000.0f);
+  h->rms_eps = el_keys_float_or(k, "attention.layer_norm_rms_epsilon", 0, 1, 1e-5f);
+  read_scaling(k, &h->rope[0]);
+  h->embed_scale = h->residual_scale = h->logit_scale = 1;
+  if (head_dim < 1 || head_dim > EL_MAX_HEAD_DIM || head_dim % 2 || value_dim != head_dim ||
+      h->rope[0].n_rot > head_dim || h->rope[0].n_rot % 2)
+    el_keys_fail(
+        k, EL_ERR_UNSUPPORTED, "attention.key_length",
+        " %d, value_length %d and rope.dimension_count %d: lengths must be equal, even and at most %d, the last "
+        "no larger",
+        head_dim, value_dim, h->rope[0].n_rot, EL_MAX_HEAD_DIM);
+  for (int l = 0; l < n; l++) {
+    if (!d[l].n_head_kv) d[l].n_head_kv = d[l].n_head;
+    d[l].head_dim = head_dim;
+    d[l].kv_layer = l;
+  }
+}
+
+/* The figures that the family may have changed must fit together. */
+static void finish(el_keys *k, el_hparams *h) {
+  for (int l = 0; l < h->n_layers && !k->status; l++) {
+    const el_layer_dims *d = &h->layers[l];
+    if (d->n_head % d->n_head_kv)
+      el_keys_fail(k, EL_ERR_FORMAT, "attention.head_count", " %d is not a multiple of head_count_kv %d, in layer %d",
+                   d->n_head, d->n_head_kv, l);
+    /* Rows of a layer's buffers are addressed with int. */
+    if ((int64_t)(d->n_head + 2 * d->n_head_kv) * d->head_dim > EL_MAX_WIDTH)
+      el_keys_fail(k, EL_ERR_UNSUPPORTED, "attention.head_count", " %d with heads of %d: more than %d values",
+                   d->n_head, d->head_dim, EL_MAX_WIDTH);
+    if (d->n_ff > h->n_ff) h->n_ff = d->n_ff;
+    if (d->n_head > h->n_head) h->n_head = d->n_head;
+    if (d->n_head_kv > h->n_head_kv) h->n_head_kv = d->n_head_kv;
+    if (d->head_dim > h->head_dim) h->head_dim = d->head_dim;
+  }
+}
+
+el_status el_hparams_read(const el_gguf *g, el_hparams *out, el_error *err) {
+  el_hparams h = {0};
+  el_status status = find_family(g, &h.arch, err);
+  if (status) return status;
+  el_keys k = {.g = g, .arch = h.arch->name, .err = err};
+  read_common(&k, &h);
+  if (!k.status) h.arch->read(&k, &h);
+  if (!k.status) finish(&k, &h);
+  if (k.status)
+    el_hparams_free(&h);
+  else
+    *out = h;
+  return k.status;
+}
+
+void el_hparams_free(el_hparams *h) {
+  free(h->layers);
+  *h = (el_hparams){0};
+}

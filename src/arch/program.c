@@ -1,0 +1,69 @@
+/* The operations of a model's layers, as its family emits them. */
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+
+#include "arch/arch.h"
+#include "base/error.h"
+
+el_op *el_emit(el_program *p, el_op_kind kind, const char *tensor) {
+  if (p->n == p->cap) {
+    int cap = p->cap ? 2 * p->cap : 256;
+    el_op *ops = realloc(p->ops, sizeof *ops * (size_t)cap);
+    if (!ops) {
+      p->failed = true;
+      return &p->lost;
+    }
+    p->ops = ops;
+    p->cap = cap;
+  }
+  el_op *op = &p->ops[p->n++];
+  *op = (el_op){.kind = kind, .layer = p->layer, .tensor = tensor, .scale = 1};
+  return op;
+}
+
+void el_emit_linear(el_program *p, int first, int last, bool bias) {
+  for (int i = first; i <= last; i++) {
+    el_op *op = el_emit(p, EL_OP_LINEAR, NULL);
+    op->site = i;
+    op->bias = bias;
+  }
+}
+
+el_op *el_emit_attention(el_program *p, const el_hparams *h, float scale) {
+  const el_layer_dims d = el_hparams_layer(h, p->layer);
+  if (d.rope >= 0) el_emit(p, EL_OP_ROTATE, NULL)->rope = d.rope;
+  if (d.kv_layer == p->layer) el_emit(p, EL_OP_STORE, NULL);
+  el_op *op = el_emit(p, EL_OP_ATTEND, NULL);
+  op->window = d.window;
+  op->scale = scale > 0 ? scale : 1.0f / sqrtf((float)d.head_dim);
+  op->cap = h->attn_cap;
+  return op;
+}
+
+void el_emit_feed_forward(el_program *p, el_activation act) {
+  el_emit_linear(p, EL_SITE_GATE, EL_SITE_UP, false);
+  el_emit(p, EL_OP_ACTIVATE, NULL)->act = act;
+  el_emit_linear(p, EL_SITE_DOWN, EL_SITE_DOWN, false);
+}
+
+el_status el_program_new(const el_hparams *h, el_program *out, el_error *err) {
+  el_program p = {.begin = calloc((size_t)h->n_layers + 1, sizeof *p.begin)};
+  for (p.layer = 0; p.begin && p.layer < h->n_layers; p.layer++) {
+    p.begin[p.layer] = p.n;
+    h->arch->layer(&p, h, p.layer);
+    p.begin[p.layer + 1] = p.n;
+  }
+  if (!p.begin || p.failed) {
+    el_program_free(&p);
+    return el_fail(err, EL_ERR_NO_MEMORY, "model: out of memory");
+  }
+  *out = p;
+  return EL_OK;
+}
+
+void el_program_free(el_program *p) {
+  free(p->ops);
+  free(p->begin);
+  *p = (el_program){0};
+}

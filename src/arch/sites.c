@@ -1,0 +1,78 @@
+#include "arch/sites.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "arch/arch.h"
+#include "base/error.h"
+
+static el_site_dims dims_of(const el_site *site, const el_hparams *h, el_layer_dims d, bool has_kv) {
+  const int q = d.n_head * d.head_dim, kv = d.n_head_kv * d.head_dim;
+  el_site_dims out = {0};
+  switch (site->from) {
+    case EL_FROM_H: out.in = h->n_embd; break;
+    case EL_FROM_ATT: out.in = q; break;
+    case EL_FROM_FF: out.in = d.n_ff; break;
+  }
+  switch (site->to) {
+    case EL_TO_Q: out.out = q; break;
+    case EL_TO_K:
+    case EL_TO_V: out.out = has_kv ? kv : 0; break;
+    case EL_TO_QKV: out.out = q + 2 * kv; break;
+    case EL_TO_GATE:
+    case EL_TO_UP: out.out = d.n_ff; break;
+    case EL_TO_GATE_UP: out.out = 2 * d.n_ff; break;
+    case EL_TO_Y: out.out = h->n_embd; break;
+  }
+  if (site->rows == EL_ROWS_HALVES) out.n_head = site->to == EL_TO_Q ? d.n_head : d.n_head_kv;
+  if (!out.out) out = (el_site_dims){0};
+  return out;
+}
+
+el_status el_sites_new(const el_hparams *h, el_sites **out, el_error *err) {
+  el_sites *s = calloc(1, sizeof *s);
+  const size_t n = (size_t)h->n_layers * (size_t)h->arch->n_sites;
+  if (s) s->dims = calloc(n ? n : 1, sizeof *s->dims);
+  if (!s || !s->dims) {
+    el_sites_free(s);
+    return el_fail(err, EL_ERR_NO_MEMORY, "model: out of memory");
+  }
+  s->arch = h->arch;
+  s->n_layers = h->n_layers;
+  s->n_sites = h->arch->n_sites;
+  s->site = h->arch->site;
+  assert(s->n_sites <= EL_MAX_SITES);
+  for (int i = 0; i < s->n_sites; i++) {
+    assert(s->site[i].input == s->n_inputs || s->site[i].input == s->n_inputs - 1);
+    if (s->site[i].input == s->n_inputs) s->first[s->n_inputs++] = i;
+    s->first[s->n_inputs] = i + 1;
+    int shared = i + 1 - s->first[s->n_inputs - 1];
+    if (shared > s->most_shared) s->most_shared = shared;
+  }
+  assert(s->n_inputs <= EL_MAX_INPUTS && s->most_shared <= EL_MAX_SHARED);
+  for (int l = 0; l < h->n_layers; l++) {
+    const el_layer_dims d = el_hparams_layer(h, l);
+    for (int i = 0; i < s->n_sites; i++)
+      s->dims[(size_t)l * (size_t)s->n_sites + (size_t)i] = dims_of(&s->site[i], h, d, d.kv_layer == l);
+  }
+  *out = s;
+  return EL_OK;
+}
+
+void el_sites_free(el_sites *s) {
+  if (!s) return;
+  free(s->dims);
+  free(s);
+}
+
+size_t el_site_row(const el_site *site, el_site_dims dims, size_t row) {
+  if (site->rows == EL_ROWS_SAME) return row;
+  const size_t d = (size_t)(dims.out / dims.n_head), head = row / d, i = row % d, half = d / 2;
+  return head * d + i % half * 2 + i / half;
+}
+
+int el_sites_find(const el_sites *s, el_str name) {
+  for (int i = 0; i < s->n_sites; i++)
+    if (el_str_eq(name, s->site[i].name)) return i;
+  return -1;
+}

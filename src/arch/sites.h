@@ -1,0 +1,66 @@
+/* Sites: the linear layers of a model that an adapter may touch.
+ *
+ * Whatever handles adapters (file readers and writers, the packer, the batched low-rank product, inspect, benches)
+ * goes over sites, and knows no family. Sites that read the same input share a pass over it: they are neighbours. */
+#ifndef EL_ARCH_SITES_H
+#define EL_ARCH_SITES_H
+
+#include "arch/hparams.h"
+
+typedef enum el_from { EL_FROM_H, EL_FROM_ATT, EL_FROM_FF } el_from;
+typedef enum el_to {
+  EL_TO_Q,
+  EL_TO_K,
+  EL_TO_V,
+  EL_TO_QKV, /* joined */
+  EL_TO_GATE,
+  EL_TO_UP,
+  EL_TO_GATE_UP, /* joined, the gate first */
+  EL_TO_Y
+} el_to;
+
+/* In which order a file of Hugging Face's has the rows of a head: halves [2][d / 2] where GGUF has pairs [d / 2][2],
+ * which is what families with interleaved rotation were converted to; or the same. */
+typedef enum el_row_order { EL_ROWS_SAME, EL_ROWS_HALVES } el_row_order;
+
+typedef struct el_site {
+  const char *name;  /* GGUF: the weight is blk.LAYER.NAME.weight */
+  const char *peft;  /* Hugging Face's module inside a layer */
+  int slice, slices; /* the module's outputs are those of `slices` sites, of which this is the slice-th; 0: of one */
+  int input;
+  el_from from;
+  el_to to;
+  el_row_order rows;
+} el_site;
+
+enum { EL_MAX_SITES = 16, EL_MAX_INPUTS = 8, EL_MAX_SHARED = 4 /* sites that read one input */ };
+
+typedef struct el_site_dims {
+  int in, out; /* columns and rows of W; 0: the layer has no such matrix */
+  int n_head;  /* among which `out` is divided, where the order of rows matters */
+} el_site_dims;
+
+/* The sites of one model. */
+typedef struct el_sites {
+  const el_arch *arch;
+  int n_layers, n_sites, n_inputs; /* of a layer: the same for all */
+  const el_site *site;             /* [n_sites] */
+  int first[EL_MAX_INPUTS + 1];    /* those that read input i: [first[i], first[i + 1]) */
+  int most_shared;                 /* of the inputs */
+  el_site_dims *dims;              /* [n_layers][n_sites] */
+} el_sites;
+
+el_status el_sites_new(const el_hparams *h, el_sites **out, el_error *err);
+void el_sites_free(el_sites *s); /* NULL is allowed */
+
+static inline el_site_dims el_sites_dims(const el_sites *s, int layer, int site) {
+  return s->dims[(size_t)layer * (size_t)s->n_sites + (size_t)site];
+}
+
+/* Where row `row` of a matrix in Hugging Face's order stands in GGUF's. */
+size_t el_site_row(const el_site *site, el_site_dims dims, size_t row);
+
+/* Finds a site by its GGUF name; -1: there is none. */
+int el_sites_find(const el_sites *s, el_str name);
+
+#endif

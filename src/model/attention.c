@@ -1,0 +1,158 @@
+/* Heads of q, k and v; keys and values in pages; attention over them. */
+#include "model/step.h"
+
+/* Where keys and values of (layer, KV head) begin in a page. */
+static size_t page_offset(const el_step *s, int layer, int head) {
+  return s->kv_at[layer] + (size_t)head * el_kv_piece_bytes(s->kv_type, el_dims_at(s, layer).head_dim);
+}
+
+/* A row of q, k and v, and which of its heads are at work: [begin, end) of the query heads, then the KV heads. */
+typedef struct heads {
+  const el_row *row;
+  int r; /* of the step */
+  float *q, *k, *v;
+  int q_begin, q_end, kv_begin, kv_end;
+} heads;
+
+/* Runs f on each of the heads that an operation names. */
+static void norm_heads(el_step *s, const el_op *op, const float *weight, el_layer_dims d, const heads *at) {
+  float *base = op->heads == EL_HEADS_Q ? at->q : op->heads == EL_HEADS_K ? at->k : at->v;
+  const int begin = op->heads == EL_HEADS_Q ? at->q_begin : at->kv_begin,
+            end = op->heads == EL_HEADS_Q ? at->q_end : at->kv_end;
+  const size_t n = (size_t)d.head_dim;
+  if (op->kind == EL_OP_WIDE_NORM) {
+    const int width = d.head_dim * (op->heads == EL_HEADS_Q ? d.n_head : d.n_head_kv);
+    if (begin < end) s->m->kernels->rms_norm(base, weight, width, s->m->h.rms_eps, base);
+    return;
+  }
+  for (int i = begin; i < end; i++)
+    s->m->kernels->rms_norm(base + (size_t)i * n, weight, d.head_dim, s->m->h.rms_eps, base + (size_t)i * n);
+}
+
+static void rotate(el_step *s, const el_op *op, el_layer_dims d, const heads *at) {
+  const el_rope *rope = &s->m->h.rope[op->rope];
+  const float *cs = s->cos_sin[op->rope] + (size_t)at->r * (size_t)rope->n_rot;
+  void (*turn)(float *x, const float *cos_sin, int n_rot) =
+      rope->halves ? s->m->kernels->rope_halves : s->m->kernels->rope;
+  for (int i = at->q_begin; i < at->q_end; i++) turn(at->q + (size_t)i * (size_t)d.head_dim, cs, rope->n_rot);
+  for (int i = at->kv_begin; i < at->kv_end; i++) turn(at->k + (size_t)i * (size_t)d.head_dim, cs, rope->n_rot);
+}
+
+static void store(el_step *s, int layer, el_layer_dims d, const heads *at) {
+  unsigned char *page = s->kv + at->row->pages[at->row->pos / EL_PAGE_TOKENS] * s->page_bytes;
+  for (int i = at->kv_begin; i < at->kv_end; i++)
+    s->m->kernels->kv_write(s->kv_type, page + page_offset(s, layer, i), at->row->pos % EL_PAGE_TOKENS, d.head_dim,
+                            at->k + (size_t)i * (size_t)d.head_dim, at->v + (size_t)i * (size_t)d.head_dim);
+}
+
+static void work(el_step *s, const el_stage *st, el_layer_dims d, const heads *at) {
+  for (int i = st->op; i < st->op + st->n_ops; i++) {
+    const el_op *op = el_op_at(s, i);
+    switch (op->kind) {
+      case EL_OP_HEAD_NORM:
+      case EL_OP_WIDE_NORM: norm_heads(s, op, el_weights_at(s, i)->vector, d, at); break;
+      case EL_OP_ROTATE: rotate(s, op, d, at); break;
+      default: store(s, st->layer, d, at); break;
+    }
+  }
+}
+
+/* Work is shared by (row, head), or by rows where an operation takes all heads of one. */
+void el_attention_heads(el_step *s, const el_stage *st, el_turn turn) {
+  const el_layer_dims d = el_dims_at(s, st->layer);
+  const el_row_view *v = el_view_of(s, st);
+  const el_row_range rows = el_rows_of(s, st), q = el_q_rows_of(s, st);
+  const int n_kv = d.kv_layer == st->layer ? d.n_head_kv : 0;
+  bool wide = false;
+  for (int i = st->op; i < st->op + st->n_ops; i++) wide = wide || el_op_at(s, i)->kind == EL_OP_WIDE_NORM;
+  const int each = wide ? 1 : d.n_head + n_kv;
+  int begin, end;
+  el_share(rows.n * each, 1, turn.rank, turn.size, &begin, &end);
+  for (int u = begin; u < end; u++) {
+    const int r = rows.first + u / each, head = u % each;
+    float *at = s->qkv + (size_t)r * el_qkv_width(d);
+    heads h = {.row = &s->rows[v->rows[r]], .r = v->rows[r], .q = at};
+    h.k = at + (size_t)(d.n_head * d.head_dim);
+    h.v = h.k + (size_t)(d.n_head_kv * d.head_dim);
+    if (wide) {
+      h.q_end = d.n_head;
+      h.kv_end = n_kv;
+    } else if (head < d.n_head) {
+      h.q_begin = head;
+      h.q_end = head + 1;
+    } else {
+      h.kv_begin = head - d.n_head;
+      h.kv_end = h.kv_begin + 1;
+    }
+    if (r < q.first || r >= q.first + q.n) h.q_end = h.q_begin;
+    work(s, st, d, &h);
+  }
+  el_step_done(s, EL_PART_ROTATE, turn.ith);
+}
+
+bool el_attention_whole_groups(el_layer_dims d) {
+  return d.n_head / d.n_head_kv * d.head_dim % EL_GROUP == 0;
+}
+
+/* Pieces are (tile, KV head), taken one by one, since sequences differ in length. A piece quantises its own output when
+ * its dimensions are whole groups; otherwise EL_JOB_QUANTIZE follows. */
+void el_attention_attend(el_step *s, const el_stage *st, el_turn turn) {
+  const el_layer_dims d = el_dims_at(s, st->layer);
+  const el_kernels *k = s->m->kernels;
+  const el_op *op = el_op_at(s, st->op);
+  const float *sinks = el_weights_at(s, st->op)->vector;
+  const el_row_view *v = el_view_of(s, st);
+  const el_row_range tiles = el_tiles_of(s, st);
+  const int n_q = d.n_head / d.n_head_kv, hd = d.head_dim, width = n_q * hd, pieces = tiles.n * d.n_head_kv;
+  const size_t ld = el_qkv_width(d), ldo = (size_t)(d.n_head * hd);
+  const bool whole = el_attention_whole_groups(d);
+  /* In the layer where the step narrows, q was computed before that. */
+  const bool wide_q = st->layer == s->last_kv;
+  el_act att = el_input_at(s, st, EL_FROM_ATT);
+  for (;;) {
+    int piece = atomic_fetch_add_explicit(&s->attn_next[st->layer], 1, memory_order_relaxed);
+    if (piece >= pieces) break;
+    const el_row_range *t = &v->tiles[tiles.first + piece % tiles.n];
+    const int head = piece / tiles.n, first = v->rows[t->first];
+    const el_row *row = &s->rows[first];
+    el_attn a = {.q = s->qkv + (size_t)(wide_q ? first : t->first) * ld + (size_t)(head * width),
+                 .out = att.f + (size_t)t->first * ldo + (size_t)(head * width),
+                 .ldq = ld,
+                 .ldo = ldo,
+                 .scratch = s->scratch[turn.ith],
+                 .n_rows = t->n,
+                 .n_q = n_q,
+                 .head_dim = hd,
+                 .n_pos = row->pos + 1,
+                 .window = op->window,
+                 .scale = op->scale,
+                 .cap = op->cap,
+                 .sinks = sinks ? sinks + head * n_q : NULL,
+                 .pages = row->pages,
+                 .kv = s->kv,
+                 .page_bytes = s->page_bytes,
+                 .kv_type = s->kv_type,
+                 .offset = page_offset(s, d.kv_layer, head)};
+    const int next = piece + turn.size; /* if threads take turns */
+    if (next < pieces) {
+      const el_row *next_row = &s->rows[v->rows[v->tiles[tiles.first + next % tiles.n].first]];
+      a.next_pages = next_row->pages;
+      a.next_n_pages = next_row->pos / EL_PAGE_TOKENS + 1;
+      a.next_offset = page_offset(s, d.kv_layer, next / tiles.n);
+    }
+    k->attend(&a);
+    for (int i = 0; whole && i < t->n; i++)
+      k->quantize(att.f + (size_t)(t->first + i) * ldo, head * width / EL_GROUP, (head + 1) * width / EL_GROUP, 1.0f,
+                  &att, t->first + i);
+  }
+  el_step_done(s, EL_PART_ATTENTION, turn.ith);
+}
+
+void el_attention_quantize(el_step *s, const el_stage *st, el_turn turn) {
+  el_act att = el_input_at(s, st, EL_FROM_ATT);
+  int begin, end;
+  el_share_rows(s, st, turn, &begin, &end);
+  for (int r = begin; r < end; r++)
+    s->m->kernels->quantize(att.f + (size_t)r * (size_t)att.k, 0, att.n_groups, 1.0f, &att, r);
+  el_step_done(s, EL_PART_ATTENTION, turn.ith);
+}

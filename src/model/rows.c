@@ -1,0 +1,159 @@
+/* Work on rows: each row, or each part of one, by one thread. */
+#include <math.h>
+#include <string.h>
+
+#include "model/step.h"
+
+static float *state_at(const el_step *s, const el_row *row, int tap) {
+  return row->states + (size_t)tap * (size_t)s->m->h.n_embd;
+}
+
+static void rotate_angles(const el_step *s, const el_row *row, int i, int r) {
+  const el_rope *rope = &s->m->h.rope[i];
+  const int half = rope->n_rot / 2;
+  float *cs = s->cos_sin[i] + (size_t)r * (size_t)rope->n_rot;
+  for (int k = 0; k < half; k++) {
+    const double angle = (double)row->pos * (double)s->m->inv_freq[i][k];
+    const double c = cos(angle) * (double)rope->magnitude, n = sin(angle) * (double)rope->magnitude;
+    cs[rope->halves ? k : 2 * k] = (float)c;
+    cs[rope->halves ? half + k : 2 * k + 1] = (float)n;
+  }
+}
+
+void el_rows_embed(el_step *s, el_turn turn) {
+  const el_hparams *h = &s->m->h;
+  int begin, end;
+  el_share(s->all.n_rows, 1, turn.rank, turn.size, &begin, &end);
+  for (int r = begin; r < end; r++) {
+    const el_row *row = &s->rows[r];
+    float *x = s->x + (size_t)r * (size_t)h->n_embd;
+    if (row->part == EL_ROW_TAIL) {
+      memcpy(x, state_at(s, row, s->n_taps - 1), sizeof *x * (size_t)h->n_embd);
+    } else {
+      el_packed_get_row(&s->m->tok_embd, row->token, x);
+      for (int i = 0; h->embed_scale != 1 && i < h->n_embd; i++) x[i] *= h->embed_scale;
+    }
+    for (int i = 0; i < h->n_ropes; i++) rotate_angles(s, row, i, r);
+  }
+  el_step_done(s, EL_PART_EMBED, turn.ith);
+}
+
+void el_rows_norm(el_step *s, const float *weight, el_act *act, int begin, int end, int ith) {
+  const el_kernels *k = s->m->kernels;
+  const int n = s->m->h.n_embd;
+  for (int r = begin; r < end; r++) {
+    float *h = act->f + (size_t)r * (size_t)n;
+    const float *x = s->x + (size_t)r * (size_t)n;
+    if (weight)
+      k->rms_norm(x, weight, n, s->m->h.rms_eps, h);
+    else
+      memcpy(h, x, sizeof *h * (size_t)n);
+    k->quantize(h, 0, act->n_groups, 1.0f, act, r);
+  }
+  el_step_done(s, EL_PART_NORM, ith);
+}
+
+const el_act *el_rows_own_norm(el_step *s, const float *weight, int n_rows, int ith) {
+  el_act *act = &s->in_own[ith];
+  el_act_shape(act, s->m->h.n_embd, n_rows);
+  el_rows_norm(s, weight, act, 0, n_rows, ith);
+  return act;
+}
+
+/* x += scale * y, y normed first if there is a vector. */
+static void add_row(el_step *s, const el_op *op, const float *weight, int r) {
+  const int n = s->m->h.n_embd;
+  float *x = s->x + (size_t)r * (size_t)n, *y = s->y + (size_t)r * (size_t)n;
+  if (weight) s->m->kernels->rms_norm(y, weight, n, s->m->h.rms_eps, y);
+  for (int i = 0; i < n; i++) x[i] = fmaf(op->scale, y[i], x[i]);
+}
+
+void el_rows_stage(el_step *s, const el_stage *st, el_turn turn) {
+  int begin, end;
+  el_share_rows(s, st, turn, &begin, &end);
+  el_act h = el_input_at(s, st, EL_FROM_H);
+  for (int i = st->op; i < st->op + st->n_ops; i++) {
+    const el_op *op = el_op_at(s, i);
+    const float *weight = el_weights_at(s, i)->vector;
+    const size_t n = (size_t)s->m->h.n_embd;
+    if (op->kind == EL_OP_NORM) el_rows_norm(s, weight, &h, begin, end, turn.ith);
+    for (int r = begin; op->kind == EL_OP_ADD && r < end; r++) add_row(s, op, weight, r);
+    for (size_t k = (size_t)begin * n; op->kind == EL_OP_SCALE && k < (size_t)end * n; k++) s->x[k] *= *weight;
+  }
+  el_step_done(s, EL_PART_NORM, turn.ith);
+}
+
+/* From here on the step is one of the rows of `last`. Threads share the columns of x: so each moves the rows in order,
+ * and none writes what another still reads. */
+void el_rows_narrow(el_step *s, el_turn turn) {
+  const el_row_view *v = s->last;
+  const size_t n = (size_t)s->m->h.n_embd;
+  int begin, end;
+  el_share((int)n, EL_GROUP, turn.rank, turn.size, &begin, &end);
+  for (int i = 0; i < v->n_rows && begin < end; i++) {
+    float *to = s->x + (size_t)i * n + begin;
+    const float *from = s->x + (size_t)v->rows[i] * n + begin;
+    if (to != from) memcpy(to, from, sizeof *to * (size_t)(end - begin));
+  }
+  el_step_done(s, EL_PART_ROTATE, turn.ith);
+}
+
+void el_rows_tap(el_step *s, int tap, el_turn turn) {
+  const el_row_view *v = s->taps[tap] > s->last_kv ? s->last : &s->all;
+  const size_t n = (size_t)s->m->h.n_embd;
+  int begin, end, first = v->n_rows - v->n_head;
+  el_share(v->n_head, 1, turn.rank, turn.size, &begin, &end);
+  for (int r = first + begin; r < first + end; r++)
+    memcpy(state_at(s, &s->rows[v->rows[r]], tap), s->x + (size_t)r * n, sizeof *s->x * n);
+  el_step_done(s, EL_PART_EMBED, turn.ith);
+}
+
+void el_share_ff(const el_step *s, int layer, el_turn turn, int *begin, int *end) {
+  el_share(el_dims_at(s, layer).n_ff, EL_GROUP, turn.rank, turn.size, begin, end);
+}
+
+/* ff = quantise(act(gate) * up), for a thread's part of the values of all rows. */
+void el_rows_activate(el_step *s, const el_stage *st, el_turn turn) {
+  const el_kernels *k = s->m->kernels;
+  const el_row_range rows = el_rows_of(s, st);
+  const int n_ff = el_dims_at(s, st->layer).n_ff;
+  el_act ff = el_input_at(s, st, EL_FROM_FF);
+  int begin, end;
+  el_share_ff(s, st->layer, turn, &begin, &end);
+  for (int r = rows.first; r < rows.first + rows.n && begin < end; r++) {
+    const float *gate = s->gate_up + (size_t)r * 2 * (size_t)n_ff;
+    float *out = ff.f + (size_t)r * (size_t)n_ff;
+    (el_op_at(s, st->act)->act == EL_ACT_SILU ? k->swiglu : k->geglu)(gate + begin, gate + n_ff + begin, end - begin,
+                                                                      out + begin);
+    k->quantize(out, begin / EL_GROUP, (end + EL_GROUP - 1) / EL_GROUP, 1.0f, &ff, r);
+  }
+  el_step_done(s, EL_PART_ACTIVATE, turn.ith);
+}
+
+/* ------------------------------------------------------------------ logits */
+
+/* The last norm's rows: those of `last` that want logits are its first ones. */
+void el_rows_head_norm(el_step *s, el_turn turn) {
+  el_act h = s->inputs[EL_FROM_H];
+  int begin, end;
+  el_act_shape(&h, s->m->h.n_embd, s->last->n_rows);
+  el_share(s->n_logits, 1, turn.rank, turn.size, &begin, &end);
+  el_rows_norm(s, s->m->output_norm, &h, begin, end, turn.ith);
+}
+
+void el_rows_output(el_step *s, el_turn turn) {
+  const el_model *m = s->m;
+  const el_packed *w = &m->output;
+  el_act h = s->inputs[EL_FROM_H];
+  const el_act *x = &h;
+  el_act_shape(&h, m->h.n_embd, s->last->n_rows);
+  if (s->n_logits <= EL_FEW_ROWS) x = el_rows_own_norm(s, m->output_norm, s->n_logits, turn.ith);
+  int begin, end;
+  el_share(w->n_tiles, 1, turn.rank, turn.size, &begin, &end);
+  m->kernels->gemm(w, begin, end, x, 0, s->n_logits, s->logits, (size_t)m->h.n_vocab, false, NULL);
+  const int first = begin * w->tile, last = end * w->tile < w->rows ? end * w->tile : w->rows;
+  for (int r = 0; (m->h.logit_scale != 1 || m->h.logit_cap > 0) && r < s->n_logits && first < last; r++)
+    m->kernels->cap(s->logits + (size_t)r * (size_t)m->h.n_vocab + first, last - first, m->h.logit_scale,
+                    m->h.logit_cap);
+  el_step_done(s, EL_PART_OUTPUT, turn.ith);
+}

@@ -1,0 +1,198 @@
+/* Inside of the forward step.
+ *
+ *   stages.c     a family's operations become stages, once: what is fused
+ *   views.c      which rows a stage has
+ *   plan.c       stages become the phases of one step, which the threads run with a barrier between two
+ *   rows.c       work on rows: embedding, norms, additions, activation
+ *   linear.c     products, with biases and low-rank parts
+ *   attention.c  heads, keys and values, attention
+ *   step.c       the workspace
+ *
+ * Inside a phase threads own disjoint outputs. Who owns what may differ from phase to phase: a team may lose a thread
+ * and get it back. */
+#ifndef EL_MODEL_STEP_H
+#define EL_MODEL_STEP_H
+
+#include <stdatomic.h>
+
+#include "adapter/apply.h"
+#include "model/weights.h"
+
+enum {
+  EL_FEW_ROWS = 1 /* so many rows each thread normalises for itself: that takes less than to wait for each other */
+};
+
+/* ------------------------------------------------------------------ stages */
+
+typedef enum el_stage_kind {
+  EL_STAGE_ROWS,   /* additions, norms: a row by one thread */
+  EL_STAGE_LINEAR, /* the products that read one input, and perhaps the activation of what they give */
+  EL_STAGE_HEADS,  /* what is done to heads of q, k and v, with storing */
+  EL_STAGE_ATTEND,
+  EL_STAGE_ACTIVATE /* where products and activation could not be shared alike */
+} el_stage_kind;
+
+/* Operations of one layer that go together. */
+typedef struct el_stage {
+  el_stage_kind kind;
+  int layer;
+  int op, n_ops;   /* of the program */
+  int input;       /* of the layer's sites: that LINEAR reads, that ROWS makes; -1: none */
+  int next_linear; /* the stage whose weights are read next; -1: there is none */
+  bool narrowed;   /* behind the last keys and values of all layers: rows that nobody reads are gone */
+  bool add;        /* LINEAR: its product is added to x */
+  int norm;        /* LINEAR: the operation that makes its input, if a norm is all that it takes; -1 */
+  int act;         /* LINEAR, ACTIVATE: the operation that follows, or is it; -1 */
+} el_stage;
+
+/* stages: [*n], the caller's to free. */
+el_status el_stages_new(const el_model *m, el_stage **out, int *n, el_error *err);
+
+/* ------------------------------------------------------------------- views */
+
+typedef struct el_row_range {
+  int first, n;
+} el_row_range;
+
+/* All or some of the rows of the step, as they stand in its buffers while they are those that it computes. Rows are in
+ * the order TAIL, WHOLE, HEAD, so those that a layer has are consecutive. */
+typedef struct el_row_view {
+  int *rows; /* [n_rows] which of the step's rows they are, ascending */
+  int n_rows;
+  int n_head, n_tail;  /* of them */
+  el_row_range *tiles; /* [n_tiles] rows of one sequence at consecutive positions: they share a pass over its pages */
+  int n_tiles, n_head_tiles, n_tail_tiles;
+  el_lora_groups groups;
+} el_row_view;
+
+/* ------------------------------------------------------------------ phases */
+
+typedef enum el_job {
+  EL_JOB_EMBED,
+  EL_JOB_STAGES,   /* n consecutive stages, of rows if there are several */
+  EL_JOB_LOW_RANK, /* X A^T of the input of a stage that no norm precedes */
+  EL_JOB_NARROW,   /* the rows that go on become the first ones */
+  EL_JOB_QUANTIZE, /* attention's output, where a head is not whole groups */
+  EL_JOB_TAP,      /* keeps the states of HEAD rows */
+  EL_JOB_HEAD_NORM,
+  EL_JOB_OUTPUT
+} el_job;
+
+typedef struct el_step_phase {
+  el_job job;
+  int at; /* the stage, or the tap */
+  int n;
+} el_step_phase;
+
+struct el_step {
+  const el_model *m;
+  el_threads *threads;
+  unsigned char *kv;
+  el_kv_type kv_type;
+  size_t page_bytes;
+  size_t *kv_at; /* [n_layers] where a layer's keys and values begin in a page */
+  int max_rows, max_logits, max_ctx;
+
+  el_stage *stages;
+  int n_stages;
+  int last_kv; /* the last layer that stores keys and values: behind them rows may stop */
+
+  const el_row *rows;
+  int n_logits;
+  el_row_view all, some;
+  const el_row_view *last; /* the rows that go on behind last_kv, logits' rows first: `some`, or `all` */
+  int taps[EL_MAX_TAPS], n_taps;
+
+  /* Row-major, one row of the step a row; where it has narrowed, one of `last`. Layers use as many columns as they
+   * have.
+   */
+  float *x;                     /* [rows, n_embd] the residual stream */
+  float *y;                     /* [rows, n_embd] what is to be added to it; NULL: products add it themselves */
+  float *qkv;                   /* [rows, q | k | v] */
+  float *gate_up;               /* [rows, n_ff | n_ff] */
+  float *logits;                /* [max_logits, n_vocab] */
+  float *cos_sin[EL_MAX_ROPES]; /* [rows, n_rot] */
+  float **scratch;              /* [threads]: [el_attn_scratch] */
+
+  /* Inputs of the linear layers, by el_from; `f` of each holds the values before quantisation. */
+  el_act inputs[EL_FROM_FF + 1];
+  el_act *in_own; /* [threads]: EL_FEW_ROWS rows in the place of h */
+  el_apply lora;
+  atomic_int *attn_next; /* [n_layers] next piece of attention to take */
+
+  el_step_phase *phases; /* of this step */
+  int n_phases, max_phases;
+
+  double *profile; /* [EL_N_PARTS] seconds; NULL: nobody asks */
+  double mark;     /* when the part that runs began */
+};
+
+/* The work since the last call was `part`. */
+void el_step_done(el_step *s, el_part part, int ith);
+
+static inline const el_op *el_op_at(const el_step *s, int i) {
+  return &s->m->program.ops[i];
+}
+static inline const el_op_weights *el_weights_at(const el_step *s, int i) {
+  return &s->m->weights[i];
+}
+static inline el_layer_dims el_dims_at(const el_step *s, int layer) {
+  return el_hparams_layer(&s->m->h, layer);
+}
+/* Values of q, k and v of a row. */
+static inline size_t el_qkv_width(el_layer_dims d) {
+  return (size_t)(d.n_head + 2 * d.n_head_kv) * (size_t)d.head_dim;
+}
+
+/* views.c */
+bool el_row_view_new(el_row_view *v, size_t max_rows);
+void el_row_view_free(el_row_view *v);
+/* Fills all, some and last from s->rows. */
+void el_step_view(el_step *s, int n_rows);
+/* The layers that HEAD rows go through. */
+int el_step_depth(const el_step *s);
+const el_row_view *el_view_of(const el_step *s, const el_stage *st);
+/* Those of the view that go through the stage's layer, and their tiles. */
+el_row_range el_rows_of(const el_step *s, const el_stage *st);
+el_row_range el_tiles_of(const el_step *s, const el_stage *st);
+/* The rows whose q the stage wants. Behind them are those between the first and the last that go on: a product takes a
+ * range. */
+el_row_range el_q_rows_of(const el_step *s, const el_stage *st);
+/* A thread's part of el_rows_of. */
+void el_share_rows(const el_step *s, const el_stage *st, el_turn turn, int *begin, int *end);
+/* An input of linear layers in the shape that it has at a stage. */
+el_act el_input_at(const el_step *s, const el_stage *st, el_from from);
+
+/* plan.c */
+void el_step_plan(el_step *s);
+void el_step_forward(void *step, int phase, el_turn turn);
+
+/* rows.c */
+void el_rows_embed(el_step *s, el_turn turn);
+void el_rows_stage(el_step *s, const el_stage *st, el_turn turn);
+void el_rows_narrow(el_step *s, el_turn turn);
+void el_rows_tap(el_step *s, int tap, el_turn turn);
+void el_rows_activate(el_step *s, const el_stage *st, el_turn turn);
+/* A thread's part of the feed-forward's middle: values [*begin, *end), whole groups. */
+void el_share_ff(const el_step *s, int layer, el_turn turn, int *begin, int *end);
+void el_rows_head_norm(el_step *s, el_turn turn);
+void el_rows_output(el_step *s, el_turn turn);
+/* act = quantise(rms_norm(x)) for rows [begin, end); weight NULL: of x itself. */
+void el_rows_norm(el_step *s, const float *weight, el_act *act, int begin, int end, int ith);
+/* With so few rows each thread has an input of its own, so that nobody waits. */
+const el_act *el_rows_own_norm(el_step *s, const float *weight, int n_rows, int ith);
+
+/* linear.c */
+void el_linear_stage(el_step *s, const el_stage *st, el_turn turn);
+void el_linear_low_rank(el_step *s, const el_stage *st, el_turn turn);
+/* Whether each thread norms the input of a LINEAR stage for itself. */
+bool el_linear_norms_alone(const el_step *s, const el_stage *st);
+
+/* attention.c */
+void el_attention_heads(el_step *s, const el_stage *st, el_turn turn);
+void el_attention_attend(el_step *s, const el_stage *st, el_turn turn);
+void el_attention_quantize(el_step *s, const el_stage *st, el_turn turn);
+/* Whether a piece of attention can quantise what it gives. */
+bool el_attention_whole_groups(el_layer_dims d);
+
+#endif

@@ -1,0 +1,112 @@
+/* Which rows a stage has: all of the step's until the last keys and values are stored, then those that somebody reads;
+ * and of them those that go through its layer. */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "model/step.h"
+
+bool el_row_view_new(el_row_view *v, size_t max_rows) {
+  v->rows = calloc(max_rows, sizeof *v->rows);
+  v->tiles = calloc(max_rows, sizeof *v->tiles);
+  v->groups.at = calloc(max_rows, sizeof *v->groups.at);
+  return v->rows && v->tiles && v->groups.at;
+}
+
+void el_row_view_free(el_row_view *v) {
+  free(v->rows);
+  free(v->tiles);
+  free(v->groups.at);
+}
+
+int el_step_depth(const el_step *s) {
+  return s->n_taps ? s->taps[s->n_taps - 1] : 0;
+}
+
+const el_row_view *el_view_of(const el_step *s, const el_stage *st) {
+  return st->narrowed ? s->last : &s->all;
+}
+
+el_row_range el_rows_of(const el_step *s, const el_stage *st) {
+  const el_row_view *v = el_view_of(s, st);
+  return st->layer < el_step_depth(s) ? (el_row_range){v->n_tail, v->n_rows - v->n_tail}
+                                      : (el_row_range){0, v->n_rows - v->n_head};
+}
+
+el_row_range el_tiles_of(const el_step *s, const el_stage *st) {
+  const el_row_view *v = el_view_of(s, st);
+  return st->layer < el_step_depth(s) ? (el_row_range){v->n_tail_tiles, v->n_tiles - v->n_tail_tiles}
+                                      : (el_row_range){0, v->n_tiles - v->n_head_tiles};
+}
+
+el_row_range el_q_rows_of(const el_step *s, const el_stage *st) {
+  if (st->narrowed || st->layer != s->last_kv) return el_rows_of(s, st);
+  const el_stage on = {.layer = st->layer, .narrowed = true};
+  const el_row_range rows = el_rows_of(s, &on);
+  if (!rows.n) return (el_row_range){0};
+  const int first = s->last->rows[rows.first], last = s->last->rows[rows.first + rows.n - 1];
+  return (el_row_range){first, last - first + 1};
+}
+
+void el_share_rows(const el_step *s, const el_stage *st, el_turn turn, int *begin, int *end) {
+  const el_row_range rows = el_rows_of(s, st);
+  el_share(rows.n, 1, turn.rank, turn.size, begin, end);
+  *begin += rows.first;
+  *end += rows.first;
+}
+
+el_act el_input_at(const el_step *s, const el_stage *st, el_from from) {
+  const el_layer_dims d = el_dims_at(s, st->layer);
+  const int k = from == EL_FROM_H ? s->m->h.n_embd : from == EL_FROM_ATT ? d.n_head * d.head_dim : d.n_ff;
+  el_act a = s->inputs[from];
+  el_act_shape(&a, k, el_view_of(s, st)->n_rows);
+  return a;
+}
+
+/* Adds row r of the step. Tiles are of as many queries as the kernel takes at once. */
+static void add_row(el_step *s, el_row_view *v, int r) {
+  const int n_q = s->m->h.n_head / s->m->h.n_head_kv, most = n_q < EL_ATTN_TILE ? EL_ATTN_TILE / n_q : 1;
+  const el_row *row = &s->rows[r];
+  const int i = v->n_rows++;
+  v->rows[i] = r;
+  v->n_head += row->part == EL_ROW_HEAD;
+  v->n_tail += row->part == EL_ROW_TAIL;
+  el_lora_groups_add(&v->groups, i, row->adapter);
+  if (i > 0 && v->tiles[v->n_tiles - 1].n < most && v->rows[i - 1] == r - 1 && row->pages == row[-1].pages &&
+      row->pos == row[-1].pos + 1 && row->part == row[-1].part) {
+    v->tiles[v->n_tiles - 1].n++;
+    return;
+  }
+  v->tiles[v->n_tiles++] = (el_row_range){i, 1};
+  v->n_head_tiles += row->part == EL_ROW_HEAD;
+  v->n_tail_tiles += row->part == EL_ROW_TAIL;
+}
+
+static void clear(el_row_view *v) {
+  *v = (el_row_view){.rows = v->rows, .tiles = v->tiles, .groups.at = v->groups.at};
+}
+
+/* Whether something behind the last keys and values reads a row. */
+static bool goes_on(const el_step *s, const el_row *row) {
+  return row->wants_logits || (row->part == EL_ROW_HEAD && el_step_depth(s) > s->last_kv);
+}
+
+void el_step_view(el_step *s, int n_rows) {
+  const el_row *rows = s->rows;
+  int n_on = 0;
+  s->n_logits = 0;
+  clear(&s->all);
+  clear(&s->some);
+  for (int r = 0; r < n_rows; r++) {
+    assert(rows[r].token >= 0 && rows[r].token < s->m->h.n_vocab && rows[r].pos >= 0 && rows[r].pos < s->max_ctx);
+    assert(rows[r].part == EL_ROW_WHOLE || (s->n_taps && rows[r].states));
+    assert(rows[r].part == EL_ROW_HEAD ? !rows[r].wants_logits : !s->all.n_head);
+    assert(rows[r].part != EL_ROW_TAIL || s->all.n_tail == r);
+    add_row(s, &s->all, r);
+    s->n_logits += rows[r].wants_logits;
+    n_on += goes_on(s, &rows[r]);
+  }
+  assert(s->n_logits <= s->max_logits);
+  s->last = n_on < n_rows ? &s->some : &s->all;
+  for (int r = 0; r < n_rows && n_on < n_rows; r++)
+    if (goes_on(s, &rows[r])) add_row(s, &s->some, r);
+}
