@@ -59,7 +59,7 @@ static void an_adapter_folder_is_described_without_its_base(void **state) {
   assert_contains(s.text.data, "rank          2\n");
   assert_contains(s.text.data, "scale         3\n");
   assert_contains(s.text.data, "layers        1, from 3 to 3\n");
-  assert_contains(s.text.data, "matrices      q 1\n");
+  assert_contains(s.text.data, "matrices      self_attn.q_proj 1\n");
   assert_contains(s.text.data, "org/b\\x1b[0m");
   assert_contains(s.text.data, "[6, 2]");
   assert_null(strchr(s.text.data, '\x1b'));
