@@ -147,7 +147,7 @@ static int run(const el_cli_command *self, int argc, char **argv) {
        "where to listen; default 127.0.0.1, 0.0.0.0 or :: for every interface"},
       {0, "port", "N", EL_CLI_INT, &o.port, 0, 65535, "default 8080; 0: any free one"},
       {0, "max-connections", "N", EL_CLI_INT, &o.max_connections, 1, 65536,
-       "open at once, later ones wait; default 512"},
+       "open at once; when few are left, those that wait longest for their clients are shut; default 4096"},
       {0, "max-body", "MIB", EL_CLI_INT, &o.max_body_mib, 1, 1024, "longest request body in MiB; default 8"},
       {0, "receive-timeout", "SECONDS", EL_CLI_INT, &o.receive_seconds, 1, 86400,
        "how long a request may take to arrive; default 30"},

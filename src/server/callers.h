@@ -1,4 +1,5 @@
 /* Callers, and what each may take before the engine has its requests: memory for bodies, and the readers' time.
+ * And what each may leave behind: answers that their clients do not take.
  *
  * A key is a caller; where none is asked for, an address is (of IPv6 the first 64 bits: whoever has one has them all).
  * Behind a proxy that makes all addresses one, callers without keys are one.
@@ -28,13 +29,15 @@ typedef struct el_line {
   uint64_t served;                /* bytes that the readers have taken, in the lane's own time */
 } el_line;
 
-/* The server's mutex guards all but `bytes`. */
+/* The server's mutex guards all but `bytes` and `held`. */
 typedef struct el_caller {
   struct el_caller *next; /* of the same bucket */
   const el_key *key;      /* NULL: it is an address */
   unsigned char address[16];
   size_t n_refs;
-  atomic_size_t bytes; /* of its bodies */
+  size_t n_connections; /* of the address */
+  atomic_size_t bytes;  /* of its bodies */
+  atomic_size_t held;   /* of its answers, see el_exchange_hold */
   el_line lines[EL_N_LANES];
   int n_long; /* readers that have a long body of it in hand */
 } el_caller;

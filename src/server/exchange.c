@@ -44,6 +44,7 @@ void el_exchange_release(el_exchange *x) {
   if (atomic_fetch_sub(&x->refs, 1) != 1) return;
   el_server *s = x->server;
   el_exchange_drop_body(x);
+  if (x->caller) el_exchange_let_go(x, atomic_load(&x->held));
   el_reply_free(x->reply);
   for (size_t i = 0; x->chosen && i < x->request.n_prompts; i++) free(x->chosen[i]);
   free(x->chosen);
@@ -86,6 +87,34 @@ void el_exchange_body(el_exchange *x, const char *data, size_t len) {
     atomic_fetch_add(&x->server->body_bytes, len);
   }
   if (x->too_large || x->over_share || x->no_room) el_exchange_drop_body(x);
+}
+
+/* ---------------------------------------------------------------- what clients do not take */
+
+bool el_exchange_hold(el_exchange *x, size_t bytes) {
+  size_t limit = EL_MAX_PENDING_ANSWERS * EL_MAX_PENDING_BYTES;
+  el_server *s = x->server;
+  /* Two threads that look at once may both be let in: the limit is no edge. */
+  if (!el_share_allows(atomic_load(&x->caller->held), bytes, atomic_load(&s->held_bytes), limit)) return false;
+  atomic_fetch_add(&x->held, bytes);
+  atomic_fetch_add(&x->caller->held, bytes);
+  atomic_fetch_add(&s->held_bytes, bytes);
+  return true;
+}
+
+void el_exchange_let_go(el_exchange *x, size_t bytes) {
+  if (!bytes) return;
+  atomic_fetch_sub(&x->held, bytes);
+  atomic_fetch_sub(&x->caller->held, bytes);
+  atomic_fetch_sub(&x->server->held_bytes, bytes);
+}
+
+bool el_exchange_fail_held(const el_exchange *x, el_api_error *e) {
+  return el_api_fail(e, 500, "answer_too_large", NULL,
+                     "The answer is larger than what the server keeps: %zu bytes for one request, and for all of %s as "
+                     "much as is left of %zu; ask for fewer choices or tokens, or read faster.",
+                     EL_MAX_PENDING_BYTES, x->key ? "this API key" : "this address",
+                     EL_MAX_PENDING_ANSWERS * EL_MAX_PENDING_BYTES);
 }
 
 /* ---------------------------------------------------------------- waking */
@@ -132,6 +161,7 @@ void el_exchange_stop_generations(el_exchange *x) {
 void el_exchange_leave(el_exchange *x) {
   pthread_mutex_lock(&x->mutex);
   x->gone = true;
+  el_exchange_let_go(x, x->records.len);
   el_buf_free(&x->records);
   wake(x);
   pthread_mutex_unlock(&x->mutex);
@@ -160,11 +190,12 @@ void el_exchange_fail(el_exchange *x, const el_api_error *e) {
 static void record(el_exchange *x, int choice, const el_event *ev) {
   if (x->gone || x->failed) return;
   if (ev->type == EL_EVENT_TOKEN && !ev->text_len && !x->request.request.logprobs) return;
-  if (x->records.len > EL_MAX_PENDING_BYTES || !el_record_append(&x->records, choice, ev)) {
+  size_t before = x->records.len;
+  if (before > EL_MAX_PENDING_BYTES || !el_record_append(&x->records, choice, ev) ||
+      !el_exchange_hold(x, x->records.len - before)) {
+    x->records.len = before;
     x->failed = true;
-    el_api_fail(&x->error, 500, "answer_too_large", NULL,
-                "The answer is larger than what the server keeps for one request; ask for fewer choices or tokens, or "
-                "read faster.");
+    el_exchange_fail_held(x, &x->error);
   }
 }
 

@@ -20,6 +20,9 @@
  * then the request fails, instead of the server's memory. */
 #define EL_MAX_PENDING_BYTES ((size_t)16 << 20)
 
+/* Answers of all requests together, in units of that: what clients have not taken yet. */
+#define EL_MAX_PENDING_ANSWERS 16
+
 typedef struct el_exchange el_exchange;
 
 /* What a request asks for, of those that have a body. */
@@ -51,6 +54,7 @@ struct el_exchange {
   struct el_server *server;
   struct MHD_Connection *connection;
   atomic_int refs;
+  atomic_size_t held; /* bytes of the answer */
 
   /* The HTTP thread's. */
   char id[32];   /* 24 hexadecimal digits: x-request-id, and the tail of the answer's id */
@@ -106,6 +110,13 @@ void el_exchange_release(el_exchange *x);
 size_t el_exchange_max_bodies(const struct el_server *s);
 /* Appends to the body, or begins to drop it when it is over a limit. */
 void el_exchange_body(el_exchange *x, const char *data, size_t len);
+
+/* Counts bytes of an answer that are kept until the client takes them, until they are let go, or the exchange is freed.
+ * False: its caller has left too many already, and they are not counted. */
+bool el_exchange_hold(el_exchange *x, size_t bytes);
+void el_exchange_let_go(el_exchange *x, size_t bytes);
+/* What is told then; false. */
+bool el_exchange_fail_held(const el_exchange *x, el_api_error *e);
 
 /* Parses the body and submits its generations; wakes the connection if that ends it. The second time, and from there
  * on: submits those whose adapter has been chosen since. One reader at a time. */

@@ -244,7 +244,9 @@ static enum MHD_Result answer_whole(el_exchange *x, el_buf *records) {
   el_api_fail(&e, 500, "no_memory", NULL, "Out of memory while writing the answer.");
   size_t pos = 0;
   bool ok = make_reply(x) && el_reply_feed(x->reply, records, &pos, NULL) && el_reply_write(x->reply, &json, &e);
+  el_exchange_let_go(x, records->len);
   el_buf_free(records);
+  if (ok && !el_exchange_hold(x, json.len)) ok = el_exchange_fail_held(x, &e);
   if (ok) return queue_answer(x, json_response(x, &json));
   el_buf_free(&json);
   return answer_error(x, &e, NULL);
@@ -253,6 +255,7 @@ static enum MHD_Result answer_whole(el_exchange *x, el_buf *records) {
 /* The next records that no event has been made of; after the last of them, the failure if there is one. False: there
  * are none, and the connection sleeps; or *broken. */
 static bool take_records(el_exchange *x, bool *broken) {
+  el_exchange_let_go(x, x->taken.len);
   el_buf_free(&x->taken);
   x->taken_pos = 0;
   pthread_mutex_lock(&x->mutex);
@@ -458,6 +461,7 @@ static void *on_request_line(void *cls, const char *uri, struct MHD_Connection *
   if (!conn) return NULL;
   pthread_mutex_lock(&s->mutex);
   conn->in_request = true;
+  conn->since_ns = el_now_ns();
   if (conn->used) conn->deadline_ns = el_now_ns() + (uint64_t)s->options.receive_timeout_ms * 1000000;
   conn->used = true;
   pthread_mutex_unlock(&s->mutex);
@@ -472,7 +476,9 @@ static void on_completed(void *cls, struct MHD_Connection *c, void **context, en
   if (conn) {
     conn->exchange = NULL;
     conn->in_request = false;
-    conn->deadline_ns = el_now_ns() + (uint64_t)s->options.idle_timeout_ms * 1000000;
+    conn->since_ns = el_now_ns();
+    conn->answered_ns = 0;
+    conn->deadline_ns = conn->since_ns + (uint64_t)s->options.idle_timeout_ms * 1000000;
   }
   pthread_mutex_unlock(&s->mutex);
   *context = NULL;
@@ -497,8 +503,17 @@ static void on_connection(void *cls, struct MHD_Connection *c, void **context,
     *context = conn;
     if (!conn) return;
     conn->fd = info->connect_fd;
-    conn->deadline_ns = el_now_ns() + (uint64_t)s->options.receive_timeout_ms * 1000000;
+    conn->since_ns = el_now_ns();
+    conn->deadline_ns = conn->since_ns + (uint64_t)s->options.receive_timeout_ms * 1000000;
     pthread_mutex_lock(&s->mutex);
+    if (!(conn->address = el_callers_get(&s->callers, NULL, c))) {
+      pthread_mutex_unlock(&s->mutex);
+      *context = NULL; /* no request is taken from it */
+      free(conn);
+      return;
+    }
+    conn->address->n_connections++;
+    s->n_connections++;
     conn->next = s->connections;
     if (conn->next) conn->next->prev = conn;
     s->connections = conn;
@@ -514,6 +529,9 @@ static void on_connection(void *cls, struct MHD_Connection *c, void **context,
     conn->prev->next = conn->next;
   else
     s->connections = conn->next;
+  s->n_connections--;
+  conn->address->n_connections--;
+  el_callers_put(&s->callers, conn->address);
   pthread_mutex_unlock(&s->mutex);
   free(conn);
 }

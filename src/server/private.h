@@ -15,6 +15,7 @@
 #include "server/readers.h"
 #include "server/scales.h"
 #include "server/server.h"
+#include "server/shed.h"
 #include "server/tally.h"
 
 /* One open connection. Made and freed by the HTTP thread; the watcher reads it under the server's mutex. */
@@ -24,8 +25,11 @@ typedef struct el_conn {
   bool used;             /* a request came on it before */
   bool in_request;       /* between a request's first line and the last byte of its body */
   bool half_closed;      /* its client will send no more, by the watcher's last look */
-  bool expired;          /* its deadline passed: the watcher has shut it down */
+  bool expired;          /* the watcher has shut it down: it was late, or others need the room */
   uint64_t deadline_ns;  /* for what is awaited from the client; 0: nothing is */
+  uint64_t since_ns;     /* when it was opened, or a request began or was answered on it */
+  uint64_t answered_ns;  /* when the watcher saw that all of an answer was there to be taken; 0: not yet */
+  el_caller *address;    /* with a reference */
   el_exchange *exchange; /* whose generations its client waits for; NULL: none */
 } el_conn;
 
@@ -56,12 +60,15 @@ struct el_server {
   struct MHD_Daemon *daemon;
 
   atomic_bool draining;          /* new requests are answered 503 */
-  atomic_size_t body_bytes;      /* of all callers */
+  atomic_size_t body_bytes;      /* of all callers, as */
+  atomic_size_t held_bytes;      /* of their answers */
   atomic_uint_fast64_t n_denied; /* requests without a key of ours */
 
   pthread_mutex_t mutex; /* guards all below; taken before an exchange's, never after it */
   bool stopping;
   el_conn *connections;
+  size_t n_connections;
+  uint64_t shed_told_ns;  /* when the log was told of connections that had to be shut */
   size_t n_requests;      /* whose headers have come and whose answer has not been sent to its end */
   size_t n_exchanges;     /* not yet freed: those of clients that are gone included */
   pthread_cond_t changed; /* n_requests or n_exchanges went down */
@@ -81,6 +88,9 @@ struct MHD_Daemon *el_http_start(el_server *s);
 
 /* watch.c: client hang-ups and receive deadlines. */
 void *el_watch_main(void *server);
+/* Shuts a connection on which bytes are awaited, or an answer is not taken; with `tell` by a 408. The server's mutex is
+ * held. */
+void el_watch_shut(el_conn *c, bool tell);
 
 /* admin.c: adapters loaded and unloaded. */
 void *el_admin_main(void *server);

@@ -23,7 +23,7 @@ el_server_options el_server_options_default(void) {
   return (el_server_options){.host = "127.0.0.1",
                              .port = 8080,
                              .max_body_bytes = (size_t)8 << 20,
-                             .max_connections = 512,
+                             .max_connections = 4096,
                              .max_choices = 128,
                              .receive_timeout_ms = 30000,
                              .idle_timeout_ms = 60000};

@@ -15,8 +15,10 @@ typedef struct el_server_options {
   int port;          /* default 8080; 0: any free port, see el_server_port */
 
   size_t max_body_bytes; /* a longer request body is a 413; default 8 MiB */
-  int max_connections;   /* open at once; the system's backlog holds the others; default 512 */
-  int max_choices;       /* prompts × n of one request; default 128 */
+  /* Open at once; the system's backlog holds the others; default 4096. Where fewer than an eighth are free, those that
+   * wait longest for their clients are shut. */
+  int max_connections;
+  int max_choices; /* prompts × n of one request; default 128 */
   /* From a request's first line (a connection's first request: from its opening) to the last byte of its body, however
    * slowly it trickles; default 30 s. */
   int receive_timeout_ms;

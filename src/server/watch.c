@@ -19,9 +19,9 @@ static const char TIMEOUT_BODY[] =
     "{\"error\":{\"message\":\"The request did not arrive in time.\",\"type\":\"invalid_request_error\",\"param\":null,"
     "\"code\":\"request_timeout\"}}";
 
-/* The HTTP thread awaits bytes on this connection and writes none, so this is the only writer. It sees the end of the
- * connection next, and closes it. */
-static void shut(el_conn *c, bool tell) {
+/* Where it tells, the HTTP thread awaits bytes on this connection and writes none, so this is the only writer. It sees
+ * the end of the connection next, and closes it. */
+void el_watch_shut(el_conn *c, bool tell) {
   c->expired = true;
   c->deadline_ns = 0;
   if (tell) {
@@ -65,9 +65,9 @@ static size_t look_around(el_server *s, el_watched *l) {
       el_exchange_retain(x);
       l[found++] = (el_watched){x, fds->revents != 0};
     } else if (c->deadline_ns && now >= c->deadline_ns) {
-      shut(c, c->in_request);
+      el_watch_shut(c, c->in_request);
     } else if (c->deadline_ns && left_in_the_middle(c, fds->revents)) {
-      shut(c, false);
+      el_watch_shut(c, false);
     }
   }
   return found;
@@ -105,6 +105,7 @@ void *el_watch_main(void *server) {
     }
     sleep_a_tick(s);
     size_t n = look_around(s, s->watched);
+    el_shed(s);
     pthread_mutex_unlock(&s->mutex);
     act(s->watched, n);
     pthread_mutex_lock(&s->mutex);

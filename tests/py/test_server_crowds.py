@@ -2,6 +2,8 @@
 that all there is to wait for is the server. tools/crowd measures the same, and more, on a model."""
 
 import concurrent.futures
+import pathlib
+import socket
 import statistics
 import threading
 import time
@@ -23,10 +25,17 @@ def bearer(key):
 
 @pytest.fixture
 def keyed(fake, tmp_path):
+    """A server with two keys: keyed(slots=1, ...)."""
     path = tmp_path / "keys"
     path.write_text("sk-one\nsk-two\n")
     path.chmod(0o600)
-    return fake(keys=path, max_body=MAX_BODY, queue=100)
+
+    def start(**settings):
+        s = fake(keys=path, **settings)
+        s.key = "sk-two"
+        return s
+
+    return start
 
 
 def status_of(answer):
@@ -76,12 +85,13 @@ def test_a_short_request_does_not_wait_for_giants(fake):
 
 
 def test_a_callers_giants_leave_a_reader_to_others(keyed):
+    s = keyed(max_body=MAX_BODY)
     giants = [request_bytes(TEXT, GIANT, "Connection: close", bearer(key)) for key in ("sk-one", "sk-two")]
     with concurrent.futures.ThreadPoolExecutor(9) as pool:
-        many = [pool.submit(timed, keyed, giants[0]) for _ in range(8)]
-        while keyed.health()["requests"]["submitted"] < 1:
+        many = [pool.submit(timed, s, giants[0]) for _ in range(8)]
+        while s.health()["requests"]["submitted"] < 1:
             time.sleep(0.002)
-        other = pool.submit(timed, keyed, giants[1]).result()
+        other = pool.submit(timed, s, giants[1]).result()
         ends = [one.result() for one in many]
     assert {other[2], *(status for _, _, status in ends)} == {200}
     assert sum(other[0] < end < other[1] for _, end, _ in ends) <= 4, (other, ends)
@@ -89,12 +99,13 @@ def test_a_callers_giants_leave_a_reader_to_others(keyed):
 
 def test_a_callers_bodies_leave_room_for_others(keyed):
     """Of 16 times the limit of one body a key alone has half, however many connections it opens."""
+    s = keyed(max_body=MAX_BODY)
     body = request_bytes(TEXT, GIANT, bearer("sk-one"))
-    held = [keyed.connect() for _ in range(11)]
+    held = [s.connect() for _ in range(11)]
     for c in held:
         c.sendall(body[:-1])
     time.sleep(0.3)
-    assert timed(keyed, request_bytes(TEXT, GIANT, "Connection: close", bearer("sk-two")))[2] == 200
+    assert timed(s, request_bytes(TEXT, GIANT, "Connection: close", bearer("sk-two")))[2] == 200
     for c in held:
         c.sendall(body[-1:])
     answers = [c.recv(65536) for c in held]
@@ -104,4 +115,67 @@ def test_a_callers_bodies_leave_room_for_others(keyed):
     assert b"this API key" in refused[0] and b"of %d bytes" % (16 * MAX_BODY) in refused[0]
     for c in held:
         c.close()
-    assert timed(keyed, request_bytes(TEXT, GIANT, "Connection: close", bearer("sk-one")))[2] == 200
+    assert timed(s, request_bytes(TEXT, GIANT, "Connection: close", bearer("sk-one")))[2] == 200
+
+
+# ---------------------------------------------------------------- connections
+
+MODELS = b"GET /v1/models HTTP/1.1\r\nHost: x\r\n\r\n"
+HEALTH = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def connect_from(s, address):
+    """With a small window, so that what is not read is not sent either."""
+    c = socket.socket()
+    c.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+    c.settimeout(60)
+    c.bind((address, 0))
+    c.connect(("127.0.0.1", s.port))
+    return c
+
+
+@pytest.mark.parametrize("sent", [b"", request_bytes(TEXT, SHORT)[:-1], HEALTH, MODELS], ids=["silent", "half", "idle", "takes nothing"])
+def test_slow_clients_keep_nobody_out(fake, sent):
+    """100 connections, where 64 may be open, whose clients do nothing for longer than the test: others are answered all the same, and a
+    generation that runs, or an idle connection of another address, is not shut for them."""
+    s = fake(max_connections=64, more=10_000, step_us=1000)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool, connect_from(s, "127.0.0.2") as other:
+        other.sendall(HEALTH)
+        assert other.recv(65536).startswith(b"HTTP/1.1 200")
+        tokens = 130 if sent == MODELS else 50  # 20 of them a second: what is to be taken has a grace of 5 s
+        running = pool.submit(s.completion, prompt="a" * 1000, model="slow", max_tokens=tokens)
+        s.wait_busy()
+        crowd = []
+        for _ in range(100):
+            crowd.append(connect_from(s, "127.0.0.1"))
+            crowd[-1].sendall(sent)
+        began = time.monotonic()
+        for _ in range(20):
+            assert timed(s, request_bytes(TEXT, SHORT, "Connection: close"))[2] == 200
+        assert time.monotonic() - began < 15
+        other.sendall(HEALTH)
+        assert other.recv(65536).startswith(b"HTTP/1.1 200")
+        assert running.result(60).json()["choices"][0]["text"] == "a" * tokens
+        for c in crowd:
+            c.close()
+    assert any("connections:" in line for line in s.log)
+
+
+# ---------------------------------------------------------------- answers
+
+
+def test_answers_that_nobody_takes_have_a_bound_for_each_caller(keyed):
+    """24 clients of one key ask for all the text that a request may leave, and read none of it."""
+    s = keyed(slots=250, step_us=10, ctx=10_000_000)
+    endless = {"prompt": "abc", "max_tokens": 1_000_000, "ignore_eos": True, "stream": True, "logprobs": 20, "n": 10}
+    crowd = [connect_from(s, "127.0.0.1") for _ in range(24)]
+    for c in crowd:
+        c.sendall(request_bytes(TEXT, endless, bearer("sk-one")))
+    s.wait_busy(240)
+    assert timed(s, request_bytes(TEXT, SHORT, "Connection: close", bearer("sk-two")))[2] == 200
+    s.wait_idle(60)  # each has failed
+    resident = int(pathlib.Path(f"/proc/{s.process.pid}/statm").read_text().split()[1]) * 4096
+    assert resident < 240 * MIB, resident / MIB
+    assert timed(s, request_bytes(TEXT, SHORT, "Connection: close", bearer("sk-two")))[2] == 200
+    for c in crowd:
+        c.close()
