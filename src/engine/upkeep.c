@@ -34,15 +34,18 @@ void el_upkeep_init(el_upkeep *u) {
 
 bool el_upkeep_watch(el_engine *e, const char *path) {
   el_upkeep *u = &e->upkeep;
-  int wd = -1;
-  if (u->inotify_fd < 0)
-    errno = EMFILE; /* which has been said */
-  else if (atomic_load(&u->n_watches) < u->max_watches)
-    wd = inotify_add_watch(u->inotify_fd, path,
-                           IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_CLOSE_WRITE | IN_DELETE_SELF |
-                               IN_MOVE_SELF | IN_ONLYDIR);
-  else
-    errno = ENOSPC;
+  int wd = inotify_add_watch(u->inotify_fd, path,
+                             IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_CLOSE_WRITE | IN_DELETE_SELF |
+                                 IN_MOVE_SELF | IN_ONLYDIR);
+  bool fresh = wd > u->last_watch; /* numbers ascend; a path that is watched already keeps its own */
+  if (fresh) {
+    u->last_watch = wd;
+    if (atomic_fetch_add(&u->n_watches, 1) >= u->max_watches) { /* known only now; its end will be reported */
+      inotify_rm_watch(u->inotify_fd, wd);
+      wd = -1;
+      errno = ENOSPC;
+    }
+  }
   if (wd < 0) {
     atomic_store(&u->unwatched, true);
     if (u->inotify_fd >= 0 && errno != ENOENT && errno != ENOTDIR && !u->said_unwatched) {
@@ -51,12 +54,7 @@ bool el_upkeep_watch(el_engine *e, const char *path) {
               path, strerror(errno));
     }
   }
-  bool fresh = wd > u->last_watch; /* numbers ascend; a path that is watched already keeps its own */
-  if (fresh) {
-    u->last_watch = wd;
-    atomic_fetch_add(&u->n_watches, 1);
-  }
-  return fresh;
+  return fresh && wd >= 0;
 }
 
 /* ------------------------------------------------------------------- index */
@@ -86,15 +84,17 @@ static void save_index(el_engine *e) {
 
 /* ------------------------------------------------------------------- thread */
 
-/* Takes all events that are there; false: there were none. */
+/* Takes all events that are there; false: there was no change among them. */
 static bool drain(el_upkeep *u) {
   char events[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
   bool any = false;
   for (ssize_t n; (n = read(u->inotify_fd, events, sizeof events)) > 0;) {
-    any = true;
     for (ssize_t at = 0; at < n;) {
       const struct inotify_event *event = (const struct inotify_event *)(const void *)(events + at);
-      if (event->mask & IN_IGNORED) atomic_fetch_sub(&u->n_watches, 1); /* its folder is gone */
+      if (event->mask & IN_IGNORED)
+        atomic_fetch_sub(&u->n_watches, 1); /* the end of a watch; that of its folder is told apart */
+      else
+        any = true;
       at += (ssize_t)(sizeof *event + event->len);
     }
   }
