@@ -393,7 +393,8 @@ EL_API el_status el_submit(el_engine *e, const el_request *request, uint64_t *id
 EL_API void el_cancel(el_engine *e, uint64_t id);
 /* For requests without on_event: the next event; waits up to timeout_ms (-1: forever). *out and what it points to are
  * valid until the next call for this id; after DONE, also no longer than until 256 other requests have been taken to
- * their DONE, or the engine closes. In a callback it does not wait. EL_ERR_BUSY: none in time. EL_ERR_NOT_FOUND: no
+ * their DONE, or the engine closes. Events that nobody takes are kept, those of a request's max_tokens at most; of
+ * requests that have ended so, n_slots + max_queue are kept, and the oldest is forgotten. In a callback it does not wait. EL_ERR_BUSY: none in time. EL_ERR_NOT_FOUND: no
  * such request, or its DONE event has been taken already. */
 EL_API el_status el_next_event(el_engine *e, uint64_t id, int timeout_ms, el_event *out);
 

@@ -99,6 +99,8 @@ struct el_engine {
   el_seq *table[EL_TABLE];    /* by id: all that are not finished, and those whose events have not been taken */
   el_seq *kept, **kept_end;   /* in the table, their DONE event taken; the oldest first */
   int n_kept;
+  el_seq *untaken, *untaken_last; /* in the table, at their end, which nobody has taken yet; the oldest first */
+  int n_untaken;
   uint64_t n_submitted; /* also the last id */
   int n_unfinished;     /* waiting or running, readings not counted */
   uint64_t n_readings;  /* of n_submitted */

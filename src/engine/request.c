@@ -33,10 +33,14 @@ static void table_remove(el_engine *e, el_seq *q) {
 
 /* ---------------------------------------------------------- submit, cancel */
 
+static int most_at_once(const el_engine *e) {
+  return e->scheduler.n_slots + e->max_queue;
+}
+
 static el_status enqueue(el_engine *e, el_seq *q, uint64_t *id, el_error *err) {
   el_status status = EL_OK;
   pthread_mutex_lock(&e->mutex);
-  int limit = e->scheduler.n_slots + e->max_queue;
+  int limit = most_at_once(e);
   if (e->closing) {
     status = el_fail(err, EL_ERR_CLOSED, "the engine is shutting down");
   } else if (e->n_unfinished >= limit && !q->is_reading) {
@@ -182,6 +186,33 @@ bool el_request_deliver(el_engine *e, el_seq *q, el_event *event) {
   return ok;
 }
 
+/* Nothing of it is left. Mutex held. */
+static void drop(el_engine *e, el_seq *q) {
+  table_remove(e, q);
+  q->dropped = true;
+  if (!q->n_readers) el_seq_free(q);
+}
+
+static void untaken_remove(el_engine *e, el_seq *q) {
+  *(q->untaken_prev ? &q->untaken_prev->untaken_next : &e->untaken) = q->untaken_next;
+  *(q->untaken_next ? &q->untaken_next->untaken_prev : &e->untaken_last) = q->untaken_prev;
+  e->n_untaken--;
+}
+
+/* Its end waits to be taken. A client that takes nothing would fill the memory request by request: of as many as may
+ * run and wait at once the oldest goes, unless somebody is about to take it. */
+static void untaken_add(el_engine *e, el_seq *q) {
+  q->untaken_prev = e->untaken_last;
+  *(e->untaken_last ? &e->untaken_last->untaken_next : &e->untaken) = q;
+  e->untaken_last = q;
+  if (++e->n_untaken <= most_at_once(e)) return;
+  el_seq *oldest = e->untaken;
+  while (oldest->n_readers && oldest != q) oldest = oldest->untaken_next;
+  if (oldest == q) return;
+  untaken_remove(e, oldest);
+  drop(e, oldest);
+}
+
 void el_request_deliver_done(el_engine *e, el_seq *q, const el_event *event) {
   q->last = *event;
   fill(&q->last, q);
@@ -190,10 +221,12 @@ void el_request_deliver_done(el_engine *e, el_seq *q, const el_event *event) {
   pthread_mutex_lock(&e->mutex);
   e->n_unfinished -= !q->is_reading;
   q->done = true;
-  if (called)
+  if (called) {
     table_remove(e, q);
-  else
+  } else {
     pthread_cond_broadcast(&q->changed);
+    untaken_add(e, q);
+  }
   pthread_mutex_unlock(&e->mutex);
   if (!called) return;
   q->on_event(&q->last);
@@ -208,14 +241,13 @@ static void drop_oldest(el_engine *e) {
   e->kept = q->kept_next;
   if (!e->kept) e->kept_end = &e->kept;
   e->n_kept--;
-  table_remove(e, q);
-  q->dropped = true;
-  if (!q->n_readers) el_seq_free(q);
+  drop(e, q);
 }
 
 static void take_done(el_engine *e, el_seq *q, el_event *out) {
   *out = q->last;
   q->done_taken = true;
+  untaken_remove(e, q);
   *e->kept_end = q;
   e->kept_end = &q->kept_next;
   if (++e->n_kept > EL_KEEP_DONE) drop_oldest(e);

@@ -67,7 +67,8 @@ struct el_seq {
   bool done, done_taken;
   bool dropped; /* out of the engine's table: the last reader frees it */
   el_event last;
-  el_seq *kept_next;
+  el_seq *kept_next;                   /* of those whose DONE event was taken */
+  el_seq *untaken_prev, *untaken_next; /* of those that have one that was not */
 };
 
 typedef struct el_seq_limits {

@@ -89,6 +89,30 @@ typedef struct reader {
   el_event last;
 } reader;
 
+/* As many as may run and wait at once are kept; what goes first is the oldest. */
+static void requests_that_nobody_takes_to_their_end_are_forgotten(void **state) {
+  enum { SLOTS = 2, QUEUE = 6, KEPT = SLOTS + QUEUE, MORE = 30 };
+  el_engine_options o = rig_options(SLOTS, 64, 16);
+  o.max_queue = QUEUE;
+  rig r = rig_open_options(o, 0);
+  uint64_t ids[KEPT + MORE];
+  el_event e;
+  for (uint64_t i = 0; i < KEPT + MORE; i++) {
+    el_request q = ASK(2, 'a');
+    q.ignore_eos = true;
+    assert_int_equal(el_submit(r.engine, &q, &ids[i], NULL), EL_OK);
+    while (rig_stats(&r).requests_done <= i) usleep(200);
+  }
+  /* The last one may be counted before its end can be taken. */
+  assert_int_equal(el_next_event(r.engine, ids[KEPT + MORE - 1], 5000, &e), EL_OK);
+  for (int i = 0; i < MORE; i++) assert_int_equal(el_next_event(r.engine, ids[i], -1, &e), EL_ERR_NOT_FOUND);
+  for (int i = MORE; i < KEPT + MORE - 1; i++) {
+    for (int k = 0; k < 3; k++) assert_int_equal(el_next_event(r.engine, ids[i], -1, &e), EL_OK);
+    assert_int_equal(e.type, EL_EVENT_DONE);
+  }
+  rig_close(&r);
+}
+
 static void *read_all(void *p) {
   reader *r = p;
   while (!(r->status = el_next_event(r->engine, r->id, -1, &r->last)) && r->last.type != EL_EVENT_DONE) continue;
@@ -482,6 +506,7 @@ int main(void) {
       cmocka_unit_test(events_can_be_taken_one_by_one),
       cmocka_unit_test(waiting_for_an_event_ends_at_its_time_limit),
       cmocka_unit_test(events_that_nobody_takes_do_not_harm),
+      cmocka_unit_test(requests_that_nobody_takes_to_their_end_are_forgotten),
       cmocka_unit_test(who_waits_for_events_hears_that_the_engine_closes),
       cmocka_unit_test(requests_that_cannot_run_are_refused_at_once),
       cmocka_unit_test(a_full_queue_is_said_and_takes_requests_again_later),
