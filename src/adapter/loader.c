@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/priority.h"
+#include "base/random.h"
 #include "format/text.h"
 
 /* The computing threads wait for each other at barriers, so one that has to share its core holds up all of them: a
@@ -68,6 +69,15 @@ static el_status open_file(el_loader *l, const char *path, int buffer, const el_
   }
 }
 
+/* The signature of several adapters' files: another one when one of them is. */
+static void fold(el_signature *sum, const el_signature *part) {
+  for (int i = 0; i < 2; i++) {
+    sum->file[i].size += part->file[i].size;
+    sum->file[i].mtime_ns = el_mix64(sum->file[i].mtime_ns ^ part->file[i].mtime_ns);
+    sum->file[i].inode = el_mix64(sum->file[i].inode ^ part->file[i].inode);
+  }
+}
+
 /* What the entry is made of, opened. */
 static el_status open_sources(el_loader *l, el_load *load, el_pack_source *sources, el_lora_file **files,
                               el_error *err) {
@@ -82,13 +92,15 @@ static el_status open_sources(el_loader *l, el_load *load, el_pack_source *sourc
     return status;
   }
   el_status status = EL_OK;
+  load->signature = (el_signature){0};
   for (int i = 0; i < e->n_parts && !status; i++) {
     const el_entry_part *part = &e->parts[i];
     el_signature signature;
-    bool has_signature;
     sources[i] = (el_pack_source){.rank = part->rank, .seed = part->seed, .scale = part->scale};
-    if (*part->path) status = open_file(l, part->path, i, NULL, &signature, &has_signature, &whole, &files[i], err);
+    if (!*part->path) continue;
+    status = open_file(l, part->path, i, NULL, &signature, &load->has_signature, &whole, &files[i], err);
     sources[i].file = files[i];
+    if (!status) fold(&load->signature, &signature);
   }
   return status;
 }

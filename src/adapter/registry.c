@@ -499,10 +499,16 @@ void el_registry_put(el_registry *r, el_entry *entry) {
 }
 
 void el_registry_learn(el_registry *r, el_entry *entry, const el_signature *signature, const el_pack_size *size) {
+  bool dead = false;
   pthread_mutex_lock(&r->mutex);
-  if (signature) entry->signature = *signature;
+  if (signature && !el_signature_equal(signature, &entry->signature)) {
+    entry->signature = *signature;
+    /* A load has been the first to notice, and nobody will replace the entry for it: what was made of it is of its
+     * earlier files. */
+    if (entry->serial) dead = forget_with(r, entry->serial);
+  }
   entry->size = *size;
-  pthread_mutex_unlock(&r->mutex);
+  unlock(r, dead);
 }
 
 void el_registry_size(el_registry *r, const el_entry *entry, el_pack_size *size, uint64_t *file_bytes) {

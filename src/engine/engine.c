@@ -135,7 +135,7 @@ static el_status reserve(el_engine *e, const el_engine_options *o, el_pool_setup
                          .policy = o->cache_policy,
                          .prefix_cache = o->prefix_cache,
                          .prefault = o->prefault,
-                         .own_thread = true,
+                         .own_thread = !setup.by_hand,
                          .on_result = el_loop_notify,
                          .user = e};
   if ((status = el_registry_new(e->name, el_loop_notify, e, &e->registry, err)) ||
@@ -187,7 +187,7 @@ static el_status open_parts(el_engine *e, const el_engine_options *o, el_pool_se
   pthread_sigmask(SIG_SETMASK, &before, NULL);
   if (status || (status = load(e, o, err)) || (status = reserve(e, o, setup, err))) return status;
   pthread_sigmask(SIG_SETMASK, &all, &before);
-  status = start_thread(e, err);
+  if (!setup.by_hand) status = start_thread(e, err);
   if (!status && e->chooser.router) status = el_readings_start(e, o->router_path, err);
   pthread_sigmask(SIG_SETMASK, &before, NULL);
   return status;
@@ -215,6 +215,7 @@ el_status el_engine_open_pool(const el_engine_options *options, el_pool_setup se
   pthread_cond_init(&e->readers_gone, NULL);
   pthread_condattr_destroy(&monotonic);
   status = open_parts(e, options, setup, err);
+  e->by_hand = !status && setup.by_hand;
   if (status)
     el_engine_close(e);
   else
@@ -240,6 +241,9 @@ void el_engine_close(el_engine *e) {
     pthread_mutex_lock(&e->mutex);
     while (e->n_readers) pthread_cond_wait(&e->readers_gone, &e->mutex);
     pthread_mutex_unlock(&e->mutex);
+  } else if (e->by_hand) {
+    e->closing = true;
+    el_engine_main(e);
   }
   el_request_free_all(e);
   el_chooser_close(e);

@@ -71,6 +71,7 @@ struct el_engine {
   el_log log;
   el_seq_limits limits;
   int max_queue;
+  bool by_hand;
 
   el_dirs dirs;
   el_upkeep upkeep; /* under dirs.mutex, but for what its thread alone has */
@@ -107,9 +108,11 @@ struct el_engine {
   int n_readers;        /* threads inside el_next_event */
 };
 
-/* As el_engine_open, but the pool is given: for tests. n_blocks 0: as the options say. */
+/* As el_engine_open, but the pool is given: for tests. n_blocks 0: as the options say. by_hand: nothing happens but in
+ * el_loop_turn and el_loader_work, so that a test decides what comes after what; directories are not watched. */
 typedef struct el_pool_setup {
   uint32_t n_blocks, pages_per_block, reserve;
+  bool by_hand;
 } el_pool_setup;
 el_status el_engine_open_pool(const el_engine_options *options, el_pool_setup setup, el_engine **out, el_error *err);
 
@@ -137,6 +140,8 @@ struct el_record_file *el_upkeep_read_index(el_engine *e);
 
 /* The engine thread: runs steps until the engine closes. arg: el_engine. */
 void *el_engine_main(void *arg);
+/* One turn of it, for an engine by hand; false: there is nothing to do until a load ends or somebody comes. */
+bool el_loop_turn(el_engine *e);
 /* For the engine thread: something has happened that it does not see. Any thread; no mutex is held. */
 void el_loop_notify(void *engine);
 /* Ends a sequence that waits or runs, with its DONE event. `error` with EL_FINISH_ERROR. */

@@ -325,19 +325,31 @@ static bool go_on(el_engine *e) {
   return !s->n_running && !s->waiting;
 }
 
+/* False: the engine closes. *idle: there was nothing to do after the last turn, and after this one. */
+static bool turn(el_engine *e, bool *idle) {
+  bool cancels, news;
+  if (!take_work(e, *idle, &cancels, &news)) return false;
+  if (news) {
+    el_memory_collect(&e->memory, refuse_waiting, e);
+    el_memory_bury(&e->memory);
+  }
+  if (cancels) finish_cancelled(e, false);
+  admit(e);
+  *idle = go_on(e);
+  return true;
+}
+
+bool el_loop_turn(el_engine *e) {
+  bool idle = false;
+  turn(e, &idle);
+  return !idle;
+}
+
 void *el_engine_main(void *arg) {
   el_engine *e = arg;
-  bool idle = true, cancels, news;
+  bool idle = true;
   el_threads_pin_caller(e->threads);
-  while (take_work(e, idle, &cancels, &news)) {
-    if (news) {
-      el_memory_collect(&e->memory, refuse_waiting, e);
-      el_memory_bury(&e->memory);
-    }
-    if (cancels) finish_cancelled(e, false);
-    admit(e);
-    idle = go_on(e);
-  }
+  while (turn(e, &idle)) continue;
   finish_cancelled(e, true);
   return NULL;
 }

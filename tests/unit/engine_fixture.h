@@ -26,7 +26,8 @@ static inline rig rig_open_options(el_engine_options o, uint64_t n_pages) {
   el_error err;
   fake_write_model(r.dir, r.path);
   o.model_path = r.path;
-  if (el_engine_open_pool(&o, (el_pool_setup){(uint32_t)n_pages, 1, 0}, &r.engine, &err)) fail_msg("%s", err.message);
+  if (el_engine_open_pool(&o, (el_pool_setup){.n_blocks = (uint32_t)n_pages, .pages_per_block = 1}, &r.engine, &err))
+    fail_msg("%s", err.message);
   fake_take_counts();
   return r;
 }

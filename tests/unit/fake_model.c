@@ -6,6 +6,7 @@
 #include <pthread.h>
 
 #include "base/error.h"
+#include "base/random.h"
 
 const char *const fake_words[FAKE_N_WORDS] = {"hello", " world", "STOP", "ST", "OP", "\n\n", "\xe2\x82\xac"};
 fake_options fake;
@@ -182,7 +183,7 @@ el_status el_packer_plan_combined(el_packer *p, const el_pack_source *sources, i
     }
     if (sources[i].scale != 1) memcpy(&scale, &sources[i].scale, sizeof sources[i].scale);
     rank += r;
-    seed = n == 1 && !scale ? own : seed * 31 + own * 7 + scale;
+    seed = n == 1 && !scale ? own : seed + el_mix64(own * 7 + scale); /* in whatever order they come */
   }
   return fake_plan(p, rank, seed, out, err);
 }

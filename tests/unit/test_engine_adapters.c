@@ -226,7 +226,8 @@ static void pages_leave_room_for_one_adapter(void **state) {
   el_error err;
   fake_write_model(r.dir, r.path);
   o.model_path = r.path;
-  if (el_engine_open_pool(&o, (el_pool_setup){10, 1, 4}, &r.engine, &err)) fail_msg("%s", err.message);
+  if (el_engine_open_pool(&o, (el_pool_setup){.n_blocks = 10, .pages_per_block = 1, .reserve = 4}, &r.engine, &err))
+    fail_msg("%s", err.message);
   static result base[4], adapted;
   rig_add_rank(&r, "a", 4, 1);
   fake.step_us = 500;

@@ -479,7 +479,7 @@ static void options_out_of_range_are_refused_by_name(void **state) {
   el_engine *e = NULL;
   el_error err;
   assert_int_equal(el_engine_open(NULL, &e, &err), EL_ERR_INVALID);
-  assert_int_equal(el_engine_open_pool(&ok, (el_pool_setup){3, 1, 0}, &e, &err),
+  assert_int_equal(el_engine_open_pool(&ok, (el_pool_setup){.n_blocks = 3, .pages_per_block = 1}, &e, &err),
                    EL_ERR_INVALID); /* a context takes 4 */
   assert_contains(err.message, "pages");
   el_engine_close(NULL);

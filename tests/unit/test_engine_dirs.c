@@ -335,6 +335,72 @@ static void the_watch_of_a_folder_that_is_gone_is_anothers(void **state) {
   remove_tree(dir);
 }
 
+/* --- what several adapters amount to */
+
+static void ask_half(rig *r, result *out) {
+  static int32_t prompt[40]; /* more than a page of keys and values */
+  const el_adapter_scale half = {"b", 0.5f};
+  el_request q = ask(prompt, 40, 5);
+  q.adapters = &half;
+  q.n_adapters = 1;
+  q.ignore_eos = true;
+  result_init(out);
+  rig_run(r, q, out);
+  assert_int_equal(out->last.finish, EL_FINISH_LENGTH);
+}
+
+static rig open_beside(const char *dir, const char *policy) {
+  char path[128];
+  el_error err;
+  el_engine_options o = rig_options(2, 64, 16);
+  o.cache_policy = policy;
+  rig r = rig_open_options(o, 20);
+  snprintf(path, sizeof path, "%s/b", dir);
+  if (el_adapter_add(r.engine, "b", path, &err)) fail_msg("%s", err.message);
+  return r;
+}
+
+static void assert_answers_as_fresh(const char *dir, const result *out) {
+  static result fresh;
+  rig r = open_beside(dir, NULL);
+  ask_half(&r, &fresh);
+  assert_memory_equal(out->tokens, fresh.tokens, 5 * sizeof(int32_t));
+  rig_close(&r);
+}
+
+/* The files change unnoticed, and a load of the adapter itself is the first to see them. */
+static void a_combination_is_not_left_behind_by_its_parts(void **state) {
+  static result before, part, after;
+  char dir[64];
+  make_dir(dir);
+  put_fake_peft(dir, "b", 1);
+  rig r = open_beside(dir, NULL);
+  ask_half(&r, &before);
+  put_fake_peft_rank(dir, "b", 3, 2);
+  assert_answers(&r, "b", &part);
+  ask_half(&r, &after);
+  assert_memory_not_equal(after.tokens, before.tokens, 5 * sizeof(int32_t));
+  assert_answers_as_fresh(dir, &after);
+  rig_close(&r);
+  remove_tree(dir);
+}
+
+/* It has left memory, its keys and values have not, and it is loaded from other files. */
+static void a_combination_of_other_files_finds_no_earlier_keys_and_values(void **state) {
+  static result before, after;
+  char dir[64];
+  make_dir(dir);
+  put_fake_peft(dir, "b", 1);
+  rig r = open_beside(dir, "none");
+  ask_half(&r, &before);
+  while (rig_stats(&r).pool_blocks_adapters) usleep(200);
+  put_fake_peft_rank(dir, "b", 3, 2);
+  ask_half(&r, &after);
+  assert_answers_as_fresh(dir, &after);
+  rig_close(&r);
+  remove_tree(dir);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(folders_are_offered_by_name_nested_ones_too),
@@ -345,6 +411,8 @@ int main(void) {
       cmocka_unit_test(folders_that_cannot_be_watched_are_looked_through),
       cmocka_unit_test(a_directory_that_vanishes_is_found_again),
       cmocka_unit_test(the_watch_of_a_folder_that_is_gone_is_anothers),
+      cmocka_unit_test(a_combination_is_not_left_behind_by_its_parts),
+      cmocka_unit_test(a_combination_of_other_files_finds_no_earlier_keys_and_values),
       cmocka_unit_test(what_was_learnt_is_there_at_the_next_start),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

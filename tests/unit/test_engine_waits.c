@@ -96,15 +96,16 @@ static void a_file_larger_than_the_pool_evicts_nothing(void **state) {
 static void all_that_wait_for_it_hear_at_once(void **state) {
   enum { N = 30 };
   static result busy[2], out[N];
+  uint64_t ids[2];
   char dir[64];
   make_dir(dir);
-  put_fake_peft_rank(dir, "large", 40, 1);
-  rig r = rig_open_options(rig_options(2, 100, 16), 14);
+  put_fake_peft_rank(dir, "large", 100, 1);
+  rig r = rig_open_options(rig_options(2, 450, 16), 60);
   add_dir(&r, dir);
-  fake.step_us = 2000;
+  fake.step_us = 3000;
   for (int i = 0; i < 2; i++) {
     result_init(&busy[i]);
-    rig_submit(&r, with(NULL, 90), &busy[i]);
+    ids[i] = rig_submit(&r, with(NULL, 440), &busy[i]);
   }
   result_wait_tokens(&busy[1], 1);
   for (int i = 0; i < N; i++) {
@@ -115,6 +116,7 @@ static void all_that_wait_for_it_hear_at_once(void **state) {
   result_wait(&out[N - 1]);
   assert_int_equal(busy[0].n_done + busy[1].n_done, 0);
   assert_contains(out[N - 1].last.error.message, "adapter large: takes");
+  for (int i = 0; i < 2; i++) el_cancel(r.engine, ids[i]);
   for (int i = 0; i < N; i++) result_wait(&out[i]);
   for (int i = 0; i < 2; i++) result_wait(&busy[i]);
   rig_close(&r);
@@ -123,29 +125,50 @@ static void all_that_wait_for_it_hear_at_once(void **state) {
 
 /* --- changed while it was out of memory */
 
+typedef struct replacement {
+  const char *dir;
+  int rank; /* 0: it is gone */
+  bool done;
+} replacement;
+
+/* Between two steps, once an adapter has been evicted. */
+static void replace_evicted(result *r, const el_event *e) {
+  replacement *p = r->context;
+  el_stats st;
+  el_engine_stats(r->engine, &st);
+  if (p->done || !st.adapter_evictions || e->type != EL_EVENT_TOKEN) return;
+  char path[160];
+  p->done = true;
+  snprintf(path, sizeof path, "%s/b", p->dir);
+  remove_tree(path);
+  if (p->rank) put_fake_peft_rank(p->dir, "b", p->rank, 3);
+}
+
 /* Two sequences outgrow the pool; the younger gives its pages back, the older one's growth drives out its adapter, and
  * its folder is another one when its turn comes again. */
 static void preempted_and_changed(int rank, const char *reason) {
   static result older, younger;
-  char dir[64], path[160];
+  char dir[64];
   make_dir(dir);
+  replacement change = {.dir = dir, .rank = rank};
   put_fake_peft_rank(dir, "a", 2, 1);
   put_fake_peft_rank(dir, "b", 8, 2);
   rig r = rig_open_options(rig_options(2, 100, 16), 14);
   add_dir(&r, dir);
-  fake.step_us = 500;
   result_init(&older), result_init(&younger);
+  rig_run(&r, with("a", 1), &older); /* both are in memory: they start together */
+  rig_run(&r, with("b", 1), &younger);
+  result_init(&older), result_init(&younger);
+  older.hook = replace_evicted;
+  older.context = &change;
+  fake_hold();
   rig_submit(&r, with("a", 95), &older);
-  result_wait_tokens(&older, 1);
   rig_submit(&r, with("b", 70), &younger);
-  while (!rig_stats(&r).adapter_evictions && !older.n_done) usleep(200);
-  assert_int_equal(rig_stats(&r).preemptions, 1);
-  assert_int_equal(older.n_done + younger.n_done, 0);
-  snprintf(path, sizeof path, "%s/b", dir);
-  remove_tree(path);
-  if (rank) put_fake_peft_rank(dir, "b", rank, 3);
+  fake_release();
   result_wait(&older);
   result_wait(&younger);
+  assert_true(change.done);
+  assert_int_equal(rig_stats(&r).preemptions, 1);
   assert_int_equal(older.n, 95);
   assert_int_equal(younger.last.finish, EL_FINISH_ERROR);
   assert_contains(younger.last.error.message, reason);

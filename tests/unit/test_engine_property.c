@@ -1,0 +1,520 @@
+/* Whatever comes after whatever: requests that name an adapter, the base, several with scales, or leave it to the
+ * router; cancellations; adapters whose files grow, shrink, break, vanish and change between any two steps and loads;
+ * pools of several sizes. The engine never stops, each request ends once, one that asks for what is there and stays the
+ * same is answered as if it were alone, one that fails is told why, and no block, page or reference is lost.
+ *
+ * Nothing has a thread of its own here: one generator decides what comes next, so a number repeats a run.
+ * EL_PROPERTY_SEED: this one alone. EL_PROPERTY_SECONDS: how long new ones are tried (6). */
+#include <signal.h>
+
+#include "changing_adapters.h"
+#include "routed_rig.h"
+
+enum {
+  N_DIR = 6, /* in a folder that is looked through; the first three are the router's columns */
+  LOOSE = N_DIR,
+  RANDOM, /* of random weights */
+  N_ITEMS,
+  CTX = 80,
+  MAX_JOBS = 400,
+  MAX_LIVE = 24,
+  N_OPS = 700
+};
+
+/* What was asked, and what came of it. */
+typedef struct job {
+  struct world *w;
+  el_request q;
+  int32_t prompt[CTX];
+  el_adapter_scale scales[3];
+  int named[3], n_named;
+  const char *candidates[2];
+  uint64_t id;
+  int cancel_at; /* tokens; -1: never */
+  bool cancelled;
+  int version[N_ITEMS];
+  bool clean[N_ITEMS]; /* what the registry knows is what is there */
+
+  int n, n_done, n_choices, n_prompt_logprobs;
+  int32_t tokens[CTX];
+  float logprobs[CTX], prompt_logprobs[CTX];
+  char chosen[EL_ADAPTER_NAME_MAX + 1];
+  bool same[N_ITEMS]; /* nothing has changed until its end */
+  float seeds[N_ITEMS];
+  bool innocent; /* nothing kept it from being answered */
+  el_event last;
+} job;
+
+typedef struct world {
+  uint64_t rng;
+  routed t;
+  el_engine *e, *quiet;
+  shelf dir, loose;
+  shelf_item items[N_ITEMS];
+  bool listed[N_ITEMS], clean[N_ITEMS]; /* clean: looked at since its files last changed */
+  int n_blocks, per_block, reserve;
+  job *jobs; /* [n_jobs] */
+  int n_jobs, n_live, n_compared, n_failed;
+} world;
+
+static uint64_t seed_of_run;
+
+static void give_up(int signal) {
+  fprintf(stderr, "the engine does not come back: EL_PROPERTY_SEED=%llu\n", (unsigned long long)seed_of_run);
+  abort();
+}
+
+#define CHECK(what)                                                                                              \
+  do {                                                                                                           \
+    if (!(what)) {                                                                                               \
+      fprintf(stderr, "line %d: %s: EL_PROPERTY_SEED=%llu\n", __LINE__, #what, (unsigned long long)seed_of_run); \
+      abort();                                                                                                   \
+    }                                                                                                            \
+  } while (0)
+
+static void show_line(void *user, el_log_level level, const char *line) {
+  fprintf(stderr, "%s\n", line);
+}
+
+/* A run that is repeated alone is told. */
+#define TELL(...)                                                 \
+  do {                                                            \
+    if (getenv("EL_PROPERTY_SEED")) fprintf(stderr, __VA_ARGS__); \
+  } while (0)
+
+/* ------------------------------------------------------------------ open */
+
+static shelf *shelf_of(world *w, int i) {
+  return i == LOOSE ? &w->loose : &w->dir;
+}
+
+static void look_through(world *w) {
+  el_error err;
+  CHECK(!el_adapter_rescan(w->e, NULL, &err));
+  for (int i = 0; i < N_DIR; i++) w->clean[i] = w->listed[i] = true; /* as far as there is something */
+}
+
+static void add_loose(world *w) {
+  char path[160];
+  el_error err;
+  shelf_path(&w->loose, &w->items[LOOSE], NULL, path);
+  if (!el_adapter_add(w->e, w->items[LOOSE].name, path, &err)) w->listed[LOOSE] = w->clean[LOOSE] = true;
+}
+
+static void open_world(world *w, el_engine *quiet, uint64_t seed) {
+  static const char *const names[N_ITEMS] = {"a", "b", "c", "d", "e", "f", "loose", "random"};
+  static const char *const policies[] = {NULL, "lru", "s3-fifo", "none"};
+  *w = (world){.rng = seed * EL_GOLDEN_GAMMA, .quiet = quiet};
+  uint64_t *r = &w->rng;
+  w->jobs = calloc(MAX_JOBS, sizeof *w->jobs);
+  assert_non_null(w->jobs);
+  el_engine_options o = rig_options(1 + below(r, 6), 40 + below(r, CTX - 40), 8 + below(r, 20));
+  o.step_adapters = below(r, 3) ? 0 : 1 + below(r, 3);
+  o.prefix_cache = below(r, 4);
+  o.cache_policy = policies[below(r, 4)];
+  o.router_top_k = 1 + below(r, 3);
+  o.router_margin = (float)below(r, 3);
+  o.max_queue = 1000;
+  if (getenv("EL_PROPERTY_SEED")) o.log = show_line;
+  w->per_block = 1 + below(r, 3);
+  w->reserve = below(r, 2) ? below(r, 8) : 0;
+  int least = (el_pages_for(o.ctx_size) + w->per_block - 1) / w->per_block + w->reserve;
+  w->n_blocks = least + below(r, 4) * below(r, 12);
+  make_dir(w->t.dir);
+  snprintf(w->t.path, sizeof w->t.path, "%s/letters.gguf", w->t.dir);
+  put_router(w->t.path, 1 + below(r, 64));
+  fake_write_model(w->t.r.dir, w->t.r.path);
+  o.model_path = w->t.r.path;
+  o.router_path = w->t.path;
+  el_error err;
+  const el_pool_setup pool = {(uint32_t)w->n_blocks, (uint32_t)w->per_block, (uint32_t)w->reserve, .by_hand = true};
+  if (el_engine_open_pool(&o, pool, &w->t.r.engine, &err)) fail_msg("%s", err.message);
+  w->e = w->t.r.engine;
+  make_dir(w->dir.dir);
+  make_dir(w->loose.dir);
+  for (int i = 0; i < N_ITEMS; i++) w->items[i].name = names[i];
+  for (int i = 0; i < RANDOM; i++) shelf_put(shelf_of(w, i), &w->items[i], 1 + below(r, 6), (float)(i + 1));
+  if (el_adapter_add_dir(w->e, w->dir.dir, NULL, NULL, &err)) fail_msg("%s", err.message);
+  for (int i = 0; i < N_DIR; i++) w->clean[i] = w->listed[i] = true;
+  add_loose(w);
+  w->items[RANDOM].rank = 1 + below(r, 4);
+  w->items[RANDOM].good = true;
+  if (!el_adapter_add_random(w->e, names[RANDOM], w->items[RANDOM].rank, 77, &err))
+    w->listed[RANDOM] = w->clean[RANDOM] = true;
+}
+
+/* -------------------------------------------------------------- innocence */
+
+/* Whether what it asks for fits the pool, as the adapters are now. */
+static bool fits(const world *w, const job *j) {
+  int tokens = (int)j->q.n_prompt + j->q.max_tokens, per_block = w->per_block * EL_PAGE_TOKENS;
+  int kv = (tokens + per_block - 1) / per_block, rank = 0;
+  for (int i = 0; i < j->n_named; i++) rank += w->items[j->named[i]].rank;
+  return kv + rank <= w->n_blocks;
+}
+
+/* Whether all that it names is there, and known as it is. */
+static bool is_innocent(const world *w, const job *j, const bool *same) {
+  for (int i = 0; i < j->n_named; i++) {
+    int k = j->named[i];
+    if (!w->items[k].good || !w->listed[k] || !same[k]) return false;
+  }
+  return !j->q.auto_adapter && fits(w, j);
+}
+
+/* ---------------------------------------------------------------- events */
+
+static void take(const el_event *ev) {
+  job *j = ev->user;
+  world *w = j->w;
+  CHECK(!j->n_done && ev->request == j->id);
+  if (ev->type == EL_EVENT_CHOICE) {
+    CHECK(!j->n && !j->n_choices++);
+    snprintf(j->chosen, sizeof j->chosen, "%s", ev->adapter);
+  } else if (ev->type == EL_EVENT_PROMPT) {
+    CHECK(!j->n && !j->n_prompt_logprobs);
+    j->n_prompt_logprobs = (int)ev->n_prompt_logprobs;
+    memcpy(j->prompt_logprobs, ev->prompt_logprobs, ev->n_prompt_logprobs * sizeof(float));
+  } else if (ev->type == EL_EVENT_TOKEN) {
+    j->tokens[j->n] = ev->token;
+    j->logprobs[j->n++] = ev->logprob;
+    if (j->n == j->cancel_at && w->e) el_cancel(w->e, j->id);
+  } else {
+    j->n_done++;
+    j->last = *ev;
+    w->n_live--;
+    for (int i = 0; i < N_ITEMS; i++) {
+      j->same[i] = j->clean[i] && j->version[i] == atomic_load(&w->items[i].version);
+      j->seeds[i] = w->items[i].seed;
+    }
+    j->innocent = w->e && is_innocent(w, j, j->same);
+  }
+}
+
+static void take_polled(world *w) {
+  for (int i = 0; i < w->n_jobs; i++) {
+    job *j = &w->jobs[i];
+    el_event ev;
+    while (j->id && !j->q.on_event && !j->n_done && !el_next_event(w->e, j->id, 0, &ev)) take(&ev);
+  }
+}
+
+/* -------------------------------------------------------------- requests */
+
+static void make_job(world *w, job *j) {
+  static const char *const patterns[] = {"a", "*", "b", "nobody", "fake model", "d*"};
+  uint64_t *r = &w->rng;
+  *j = (job){.w = w, .cancel_at = below(r, 12) ? -1 : 1 + below(r, 10)};
+  el_request *q = &j->q;
+  *q = el_request_default();
+  int ctx = w->e->limits.ctx_size;
+  q->prompt = j->prompt;
+  q->n_prompt = 1 + (size_t)below(r, below(r, 3) ? 20 : ctx - 1);
+  int letter = "abcx"[below(r, 4)], plain = below(r, 3) ? CTX : below(r, 40); /* many begin alike */
+  for (int i = 0; i < (int)q->n_prompt; i++) j->prompt[i] = i < plain || below(r, 6) ? letter : 'a' + below(r, 3);
+  q->max_tokens = below(r, 9) ? below(r, ctx - (int)q->n_prompt + 1) : 0;
+  q->logprobs = true;
+  q->prompt_logprobs = below(r, 6) == 0;
+  q->ignore_eos = below(r, 2);
+  if (below(r, 2)) q->sampling.temperature = 0.8f;
+  q->sampling.seed = next_random(r);
+  q->user = j;
+  q->on_event = below(r, 4) ? take : NULL;
+  int kind = below(r, 10);
+  if (kind < 3) {
+    q->auto_adapter = true;
+    q->only_choose = below(r, 8) == 0;
+    q->n_scores = below(r, 6);
+    q->n_candidates = below(r, 2) ? (size_t)below(r, 3) : 0;
+    for (size_t i = 0; i < q->n_candidates; i++) j->candidates[i] = patterns[below(r, 6)];
+    q->candidates = j->candidates;
+  } else if (kind < 7) {
+    j->n_named = 1;
+    j->named[0] = below(r, N_ITEMS);
+    q->adapter = w->items[j->named[0]].name;
+  } else if (kind < 9) {
+    j->n_named = 2 + (below(r, 4) == 0);
+    int first = below(r, 3) ? 0 : below(r, 5); /* the same ones come again */
+    for (int i = 0; i < j->n_named; i++) {
+      j->named[i] = (first + i * 2) % N_ITEMS;
+      j->scales[i] = (el_adapter_scale){w->items[j->named[i]].name, below(r, 4) ? 0.5f : 1};
+    }
+    q->adapters = j->scales;
+    q->n_adapters = (size_t)j->n_named;
+  }
+}
+
+static bool tells_why(const el_error *e) {
+  static const char *const reasons[] = {"there is none",     "takes ",         "memory for",     "changed",
+                                        "router knows none", "safetensors",    "adapter_config", "neither a GGUF",
+                                        "No such file",      "Not a directory"};
+  for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++)
+    if (strstr(e->message, reasons[i])) return e->code != EL_OK;
+  fprintf(stderr, "no reason: %s\n", e->message);
+  return false;
+}
+
+/* Submits a copy of a request; its prompt and names are those of `j`. */
+static void submit(world *w, job *j) {
+  el_error err = {0};
+  for (int i = 0; i < N_ITEMS; i++) {
+    j->version[i] = atomic_load(&w->items[i].version);
+    j->clean[i] = w->clean[i];
+  }
+  w->n_live++;
+  el_status status = el_submit(w->e, &j->q, &j->id, &err);
+  TELL("  request %llu: %s%s%s\n", (unsigned long long)j->id, j->q.auto_adapter ? "auto" : "",
+       j->n_named ? w->items[j->named[0]].name : "", j->n_named > 1 ? " and others" : "");
+  if (!status) return;
+  w->n_live--;
+  j->n_done = 1;
+  j->last = (el_event){.finish = EL_FINISH_ERROR, .error = err};
+  CHECK(tells_why(&err));
+  CHECK(!is_innocent(w, j, j->clean) && !j->q.auto_adapter); /* auto is told later */
+}
+
+static void submit_some(world *w) {
+  job first;
+  make_job(w, &first);
+  int n = below(&w->rng, 5) ? 1 : 2 + below(&w->rng, 3); /* several choices of an answer */
+  for (int i = 0; i < n && w->n_jobs < MAX_JOBS; i++) {
+    job *j = &w->jobs[w->n_jobs++];
+    *j = first;
+    j->q.sampling.seed += (uint64_t)i;
+    j->q.prompt = j->prompt;
+    j->q.user = j;
+    if (j->q.auto_adapter) j->q.candidates = j->candidates;
+    if (j->q.n_adapters) j->q.adapters = j->scales;
+    submit(w, j);
+  }
+}
+
+/* ------------------------------------------------------------------- time */
+
+static void turn(world *w, int n) {
+  while (n-- && el_loop_turn(w->e)) continue;
+}
+
+/* As if a second had passed: each name's files are looked at when a request comes. */
+static void look_at_names(world *w) {
+  for (int i = 0; i < RANDOM; i++) {
+    el_entry *entry;
+    el_error err;
+    if (el_registry_get(w->e->registry, w->items[i].name, &entry, &err)) continue;
+    atomic_store(&entry->checked_ns, 0);
+    el_registry_put(w->e->registry, entry);
+    el_status status = el_registry_get(w->e->registry, w->items[i].name, &entry, &err);
+    w->clean[i] = !status;
+    if (!status) el_registry_put(w->e->registry, entry);
+  }
+}
+
+static void do_something(world *w) {
+  uint64_t *r = &w->rng;
+  int what = below(r, 100), i = below(r, RANDOM);
+  if (what < 48) TELL("- %d %s\n", what, w->items[i].name);
+  if (what < 22 && w->n_live < MAX_LIVE) {
+    submit_some(w);
+  } else if (what < 26 && w->n_jobs) {
+    job *j = &w->jobs[w->n_jobs - 1 - below(r, w->n_jobs < 30 ? w->n_jobs : 30)];
+    if (j->id) {
+      j->cancelled = true;
+      el_cancel(w->e, j->id);
+    }
+  } else if (what < 32) {
+    w->clean[i] = false;
+    shelf_change(shelf_of(w, i), &w->items[i], w->n_blocks, r);
+    TELL("  %s: rank %d\n", w->items[i].good ? "good" : "broken", w->items[i].rank);
+  } else if (what < 36) {
+    look_through(w);
+  } else if (what < 38) {
+    look_at_names(w);
+  } else if (what < 40) {
+    if (w->listed[i] && !el_adapter_remove(w->e, w->items[i].name, NULL)) w->listed[i] = false;
+  } else if (what < 42) {
+    if (!w->listed[LOOSE]) add_loose(w);
+  } else if (what < 48) {
+    take_polled(w);
+  } else if (what < 70) {
+    el_loader_work(w->e->memory.loader);
+  } else {
+    turn(w, 1 + below(r, 20));
+  }
+}
+
+/* All that was asked for comes to its end, in a number of turns that grows with what is left to compute alone. */
+static void finish_all(world *w) {
+  for (int n = 0; w->n_live; n++) {
+    CHECK(n < 20000);
+    while (el_loader_work(w->e->memory.loader)) continue;
+    turn(w, 1);
+    take_polled(w);
+  }
+}
+
+/* --------------------------------------------------------- what must hold */
+
+static void count_known(void *user, const el_entry *e) {
+  CHECK(e->refs == 1 && !e->n_pins);
+  *(int *)user += e->adapter != NULL;
+}
+
+/* Nobody has anything any more; and what could be had again adds up to all that there is. */
+static void check_memory(world *w) {
+  el_memory *m = &w->e->memory;
+  while (el_loader_work(m->loader)) continue;
+  turn(w, 2);
+  CHECK(!w->e->scheduler.waiting && !w->e->scheduler.n_running && !el_loader_n(m->loader));
+  CHECK(m->kv.n_used == m->kv.n_idle && !m->pinned && m->pool.count[EL_USE_ADAPTER] == m->cache.size);
+  CHECK(m->pool.count[EL_USE_FREE] + m->pool.count[EL_USE_KV] + m->pool.count[EL_USE_ADAPTER] == m->pool.n_blocks);
+  int n = 0;
+  el_registry_each_known(w->e->registry, count_known, &n);
+  for (int i = 0; i < RANDOM; i++) shelf_remove(shelf_of(w, i), &w->items[i]);
+  look_through(w);
+  el_adapter_remove(w->e, "loose", NULL);
+  el_adapter_remove(w->e, "random", NULL);
+  turn(w, 1);
+  CHECK(!m->cache.n_items && !m->pool.count[EL_USE_ADAPTER]); /* a reference that is lost keeps its adapter */
+  while (m->kv.n_idle) el_prefix_evict(&m->prefix);
+  CHECK(m->pool.count[EL_USE_FREE] == m->pool.n_blocks && !m->prefix.n_cached);
+}
+
+static void check_stats(world *w) {
+  el_stats st;
+  el_engine_stats(w->e, &st);
+  int submitted = 0, failed = 0, cancelled = 0;
+  for (int i = 0; i < w->n_jobs; i++) {
+    if (!w->jobs[i].id) continue;
+    submitted++;
+    failed += w->jobs[i].last.finish == EL_FINISH_ERROR;
+    cancelled += w->jobs[i].last.finish == EL_FINISH_CANCELLED;
+  }
+  CHECK(st.requests_submitted == (uint64_t)submitted && st.requests_failed == (uint64_t)failed);
+  CHECK(st.requests_cancelled == (uint64_t)cancelled);
+  CHECK(st.requests_done == (uint64_t)(submitted - failed - cancelled) && !st.slots_busy && !st.queued);
+  CHECK(!st.kv_pages_used);
+}
+
+/* The quiet engine's name for what an adapter of this item answers: it has one for each seed. */
+static const char *quiet_name(world *w, const job *j, int i, char name[32]) {
+  uint32_t bits = 77;
+  if (i != RANDOM) memcpy(&bits, &j->seeds[i], sizeof bits);
+  snprintf(name, 32, "seed-%u", bits);
+  el_adapter_info *info;
+  if (el_adapter_get(w->quiet, name, &info, NULL))
+    CHECK(!el_adapter_add_random(w->quiet, name, 1, bits, NULL));
+  else
+    el_free(info);
+  return name;
+}
+
+/* Runs it alone and compares all that came. */
+static void compare(world *w, const job *j) {
+  static job alone;
+  char names[3][32];
+  alone = *j;
+  alone.n = alone.n_done = alone.n_prompt_logprobs = 0;
+  world none = {.e = NULL};
+  alone.w = &none;
+  alone.cancel_at = -1;
+  el_request *q = &alone.q;
+  q->prompt = alone.prompt;
+  q->auto_adapter = false;
+  q->n_candidates = 0;
+  q->on_event = NULL;
+  q->user = &alone;
+  q->adapters = alone.scales;
+  int chosen = -1;
+  for (int i = 0; j->n_choices && i < N_ITEMS; i++)
+    if (!strcmp(j->chosen, w->items[i].name)) chosen = i;
+  if (j->n_named == 1 || chosen >= 0) q->adapter = quiet_name(w, j, chosen >= 0 ? chosen : j->named[0], names[0]);
+  for (int i = 0; i < j->n_named && j->n_named > 1; i++)
+    alone.scales[i].adapter = quiet_name(w, j, j->named[i], names[i]);
+  CHECK(!el_submit(w->quiet, q, &alone.id, NULL));
+  for (el_event ev; !alone.n_done;) {
+    CHECK(!el_next_event(w->quiet, alone.id, -1, &ev));
+    take(&ev);
+  }
+  TELL("compared: request %llu, %d tokens\n", (unsigned long long)j->id, j->n);
+  CHECK(alone.n == j->n && alone.last.finish == j->last.finish);
+  CHECK(!memcmp(alone.tokens, j->tokens, sizeof *j->tokens * (size_t)j->n));
+  CHECK(!memcmp(alone.logprobs, j->logprobs, sizeof *j->logprobs * (size_t)j->n));
+  CHECK(alone.n_prompt_logprobs == j->n_prompt_logprobs);
+  CHECK(!memcmp(alone.prompt_logprobs, j->prompt_logprobs, sizeof(float) * (size_t)j->n_prompt_logprobs));
+  w->n_compared++;
+}
+
+static void check_job(world *w, const job *j) {
+  CHECK(j->n_done == 1);
+  if (!j->id) return;
+  if (j->last.finish == EL_FINISH_CANCELLED) {
+    CHECK(j->cancelled || (j->cancel_at > 0 && j->n >= j->cancel_at));
+    return;
+  }
+  if (j->last.finish == EL_FINISH_ERROR) {
+    w->n_failed++;
+    CHECK(tells_why(&j->last.error));
+    if (j->innocent) fprintf(stderr, "request %llu: %s\n", (unsigned long long)j->id, j->last.error.message);
+    CHECK(!j->innocent);
+    CHECK(!j->q.auto_adapter || j->q.n_candidates || j->n_choices); /* the base is always there */
+    return;
+  }
+  CHECK(j->q.auto_adapter == (j->n_choices == 1));
+  if (j->q.only_choose && j->q.auto_adapter) return;
+  for (int i = 0; i < j->n_named; i++)
+    if (!j->same[j->named[i]]) return;
+  for (int i = 0; i < N_ITEMS; i++)
+    if (!strcmp(j->chosen, w->items[i].name) && !j->same[i]) return;
+  compare(w, j);
+}
+
+static void run(el_engine *quiet, uint64_t seed, int *n_compared, int *n_failed) {
+  static world w;
+  seed_of_run = seed;
+  alarm(120);
+  open_world(&w, quiet, seed);
+  int checked = 0;
+  for (int op = 0; op < N_OPS; op++) {
+    do_something(&w);
+    for (; checked < w.n_jobs && w.jobs[checked].n_done; checked++) check_job(&w, &w.jobs[checked]);
+  }
+  finish_all(&w);
+  for (; checked < w.n_jobs; checked++) check_job(&w, &w.jobs[checked]);
+  check_stats(&w);
+  check_memory(&w);
+  el_engine_close(w.e);
+  for (int i = 0; i < RANDOM; i++) shelf_remove(shelf_of(&w, i), &w.items[i]);
+  rmdir(w.dir.dir);
+  rmdir(w.loose.dir);
+  unlink(w.t.path);
+  rmdir(w.t.dir);
+  unlink(w.t.r.path);
+  rmdir(w.t.r.dir);
+  *n_compared += w.n_compared;
+  *n_failed += w.n_failed;
+  free(w.jobs);
+  alarm(0);
+}
+
+static void the_engine_never_stops_and_nothing_is_lost(void **state) {
+  const char *one = getenv("EL_PROPERTY_SEED"), *seconds = getenv("EL_PROPERTY_SECONDS");
+  uint64_t budget = (uint64_t)(1e9 * (seconds ? atof(seconds) : 6)), begin = el_now_ns(), seed = 1;
+  int n_compared = 0, n_failed = 0;
+  setenv("EDGELORA_ABORT_ON_BUG", "1", 1);
+  signal(SIGALRM, give_up);
+  rig quiet = rig_open_options(rig_options(2, CTX + 1, 64), 0);
+  if (one) {
+    run(quiet.engine, strtoull(one, NULL, 10), &n_compared, &n_failed);
+  } else {
+    for (; seed <= 3 || el_now_ns() - begin < budget; seed++) run(quiet.engine, seed, &n_compared, &n_failed);
+    assert_true(n_compared > 50 && n_failed > 10); /* it is not that nothing happens */
+  }
+  print_message("%d answers compared, %d requests failed as they had to, up to seed %llu\n", n_compared, n_failed,
+                (unsigned long long)seed_of_run);
+  rig_close(&quiet);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {cmocka_unit_test(the_engine_never_stops_and_nothing_is_lost)};
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
