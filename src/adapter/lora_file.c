@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -43,8 +44,8 @@ static el_status check_shape(const el_lora_file *f, const el_lora_part *p, el_er
   int64_t rows = p->is_b ? p->rows : p->rank, cols = p->is_b ? p->rank : p->cols;
   const el_site_dims dims = f->sites ? el_sites_dims(f->sites, p->layer, p->site) : (el_site_dims){0};
   if (f->sites && !dims.out)
-    return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "tensor %s: layer %d of the base model has no such matrix",
-                         show(p, name), p->layer);
+    return el_fail_about(err, EL_ERR_FORMAT, f->weights_path,
+                         "tensor %s: layer %d of the base model has no such matrix", show(p, name), p->layer);
   if (f->sites && p->is_b) rows = dims.out;
   if (f->sites && !p->is_b) cols = dims.in;
   if (p->rows != rows || p->cols != cols || rows < 1 || cols < 1 || rows > INT32_MAX || cols > INT32_MAX)
@@ -98,6 +99,7 @@ static el_status make_pair(el_lora_file *f, el_lora_part *a, el_lora_part *b, el
   if ((status = check_shape(f, a, err)) || (status = check_shape(f, b, err))) return status;
   float scale = (float)(a->alpha / (a->rslora ? sqrt((double)a->rank) : (double)a->rank));
   if (!isfinite(scale)) return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "alpha %g is too large", a->alpha);
+  if (f->header_only) return EL_OK;
   size_t i = f->n_pairs++;
   if (!is_plain(a->type) || a->type != b->type) {
     if (a->type != EL_TYPE_F32 && (status = convert(f, a, &f->owned[2 * i], err))) return status;
@@ -158,16 +160,46 @@ el_status el_lora_file_open(const char *path, const el_sites *sites, el_lora_fil
   return el_lora_file_open_with(path, sites, NULL, out, err);
 }
 
+static el_status read_file(el_lora_file *f, const char *path, bool folder, el_error *err) {
+  return folder ? el_lora_read_peft(f, path, err) : el_lora_read_gguf(f, path, err);
+}
+
+/* What can be known of an adapter without reading its weights: what is wrong with its header, names and shapes. */
+static el_status judge(const char *path, bool folder, const el_sites *sites, el_error *err) {
+  el_lora_file *f = calloc(1, sizeof *f);
+  if (!f) return el_fail_about(err, EL_ERR_NO_MEMORY, path, "out of memory");
+  f->sites = sites;
+  f->header_only = true;
+  el_status status = finish(f, read_file(f, path, folder, err), &f, err);
+  if (!status) el_lora_file_close(f);
+  return status;
+}
+
+/* Bytes of the weights; 0 when there are none, which reading them will tell. */
+static size_t weights_size(const char *path, const struct stat *st) {
+  struct stat weights;
+  char *file = NULL;
+  if (!S_ISDIR(st->st_mode)) return (size_t)st->st_size;
+  if (asprintf(&file, "%s/adapter_model.safetensors", path) < 0) return 0;
+  bool there = stat(file, &weights) == 0;
+  free(file);
+  return there ? (size_t)weights.st_size : 0;
+}
+
 el_status el_lora_file_open_with(const char *path, const el_sites *sites, el_file_buffer *buffer, el_lora_file **out,
                                  el_error *err) {
   struct stat st;
   if (stat(path, &st) != 0) return el_fail_about(err, EL_ERR_IO, path, "%s", strerror(errno));
+  bool folder = S_ISDIR(st.st_mode);
+  if (weights_size(path, &st) > EL_LORA_HEADER_FIRST) {
+    el_status status = judge(path, folder, sites, err);
+    if (status) return status;
+  }
   el_lora_file *f = calloc(1, sizeof *f);
   if (!f) return el_fail_about(err, EL_ERR_NO_MEMORY, path, "out of memory");
   f->buffer = buffer;
   f->sites = sites;
-  el_status status = S_ISDIR(st.st_mode) ? el_lora_read_peft(f, path, err) : el_lora_read_gguf(f, path, err);
-  return finish(f, status, out, err);
+  return finish(f, read_file(f, path, folder, err), out, err);
 }
 
 static bool copy(const void *data, size_t len, el_file *out) {

@@ -57,16 +57,19 @@ el_status el_lora_parse_gguf(el_lora_file *f, const char *path, el_error *err) {
   char name[EL_SHOW];
   el_status status;
   if (!(f->weights_path = strdup(path))) return el_fail_about(err, EL_ERR_NO_MEMORY, path, "out of memory");
-  if (f->weights.size < 4 || memcmp(f->weights.data, "GGUF", 4))
+  if (!f->header_only && (f->weights.size < 4 || memcmp(f->weights.data, "GGUF", 4)))
     return el_fail_about(err, EL_ERR_FORMAT, path,
                          "neither a GGUF file nor a PEFT folder (which is named as the folder itself)");
-  if ((status = el_gguf_open_memory(f->weights.data, f->weights.size, path, &f->gguf, err))) return status;
+  status = f->header_only ? el_gguf_open(path, &f->gguf, err)
+                          : el_gguf_open_memory(f->weights.data, f->weights.size, path, &f->gguf, err);
+  if (status) return status;
   if ((status = check_keys(f->gguf, f->sites, &alpha, err))) return status;
-  size_t n = el_gguf_n_tensors(f->gguf);
+  size_t n = el_gguf_n_tensors(f->gguf), rest = el_gguf_file_size(f->gguf);
   if (!(f->parts = calloc(n + 1, sizeof *f->parts))) return el_fail_about(err, EL_ERR_NO_MEMORY, path, "out of memory");
   for (size_t i = 0; i < n; i++) {
     const el_tensor *t = el_gguf_tensor_at(f->gguf, i);
     if (is_routers(t->name)) continue;
+    rest -= t->n_bytes; /* tensors do not overlap */
     el_lora_part *p = &f->parts[f->n_parts++];
     *p = (el_lora_part){.name = t->name, .type = t->type, .rows = t->ne[1], .cols = t->ne[0], .data = t->data};
     el_str_show(t->name, name, sizeof name);
@@ -80,10 +83,13 @@ el_status el_lora_parse_gguf(el_lora_file *f, const char *path, el_error *err) {
     p->rank = p->is_b ? p->cols : p->rows;
     p->alpha = alpha != 0 ? alpha : (double)p->rank; /* as llama.cpp: without alpha the scale is 1 */
   }
+  if (rest > EL_LORA_MAX_ELSE)
+    return el_fail_about(err, EL_ERR_FORMAT, path, "%zu bytes belong to no LoRA matrix, the limit is %zu", rest,
+                         EL_LORA_MAX_ELSE);
   return EL_OK;
 }
 
 el_status el_lora_read_gguf(el_lora_file *f, const char *path, el_error *err) {
-  el_status status = el_file_read_into(path, EL_LORA_MAX_WEIGHTS, f->buffer, &f->weights, err);
+  el_status status = f->header_only ? EL_OK : el_file_read_into(path, EL_LORA_MAX_WEIGHTS, f->buffer, &f->weights, err);
   return status ? status : el_lora_parse_gguf(f, path, err);
 }

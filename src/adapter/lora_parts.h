@@ -34,6 +34,7 @@ struct el_lora_file {
   el_file config;         /* PEFT: adapter_config.json */
   el_file weights;        /* read, not mapped: others may change the file while we serve */
   el_file_buffer *buffer; /* to read it into; NULL: memory of its own */
+  bool header_only;       /* nothing of the weights is read: parts have no data, and there are no pairs */
   el_gguf *gguf;          /* one of these two is set, a view of `weights` */
   el_safetensors *safetensors;
   char *base;
@@ -48,8 +49,12 @@ struct el_lora_file {
   float **owned; /* [2 * n_pairs]: tensors that had to be converted; NULL where none was */
 };
 
-/* A file of weights, bytes: rank 256 on all layers of an 8B model takes 2.7 GB as F32. */
+/* A file of weights, bytes: rank 256 on all layers of an 8B model takes 2.7 GB as F32. One that is larger than the
+ * second is first judged by its header: what is no adapter of this base is not to cost its size in memory and time. */
 #define EL_LORA_MAX_WEIGHTS ((size_t)UINT32_MAX)
+#define EL_LORA_HEADER_FIRST ((size_t)16 << 20)
+/* Of a GGUF file, what may belong to none of its matrices: its keys, and a router. */
+#define EL_LORA_MAX_ELSE ((size_t)256 << 20)
 
 /* Each fills f->parts from a PEFT folder, or from a GGUF file. On failure f is left for el_lora_file_close. */
 el_status el_lora_read_peft(el_lora_file *f, const char *dir, el_error *err);

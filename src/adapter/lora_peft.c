@@ -56,7 +56,7 @@ static el_status split(el_lora_file *f, int n, el_error *err) {
   for (int i = 1; i < n; i++) {
     f->parts[f->n_parts++] = p[i - 1];
     p[i].site++;
-    if (p->is_b) p[i].data += value * (size_t)p->rows * (size_t)p->cols;
+    if (p->is_b && p->data) p[i].data += value * (size_t)p->rows * (size_t)p->cols;
   }
   return EL_OK;
 }
@@ -124,7 +124,9 @@ el_status el_lora_parse_peft(el_lora_file *f, const char *dir, el_error *err) {
   if (!status) status = el_peft_config_parse(f->config.data, f->config.size, path, &config, err);
   if (!status && !(f->base = strdup(el_peft_config_base(config))))
     status = el_fail_about(err, EL_ERR_NO_MEMORY, dir, "out of memory");
-  if (!status)
+  if (!status && f->header_only)
+    status = el_safetensors_open(f->weights_path, &f->safetensors, err);
+  else if (!status)
     status = el_safetensors_open_memory(f->weights.data, f->weights.size, f->weights_path, &f->safetensors, err);
   f->from_peft = true;
   if (!status) status = read_parts(f, config, err);
@@ -142,7 +144,8 @@ el_status el_lora_read_peft(el_lora_file *f, const char *dir, el_error *err) {
   if (!status && access(f->weights_path, F_OK) != 0 && access(pickle, F_OK) == 0)
     status = el_fail_about(err, EL_ERR_UNSUPPORTED, pickle,
                            "pickled weights are not supported (reading them runs code): convert them to safetensors");
-  if (!status) status = el_file_read_into(f->weights_path, EL_LORA_MAX_WEIGHTS, f->buffer, &f->weights, err);
+  if (!status && !f->header_only)
+    status = el_file_read_into(f->weights_path, EL_LORA_MAX_WEIGHTS, f->buffer, &f->weights, err);
   if (!status) status = el_lora_parse_peft(f, dir, err);
   free(config);
   free(pickle);

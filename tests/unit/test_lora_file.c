@@ -2,6 +2,8 @@
  */
 #include <jansson.h>
 #include <math.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "adapter/discover.h"
 #include "adapter/lora_parts.h"
@@ -641,6 +643,90 @@ static void every_truncation_and_flipped_bit_of_the_weights_is_survived(void **s
   el_buf_free(&b);
 }
 
+/* --- giants */
+
+static long peak_kib(void) {
+  struct rusage u;
+  getrusage(RUSAGE_SELF, &u);
+  return u.ru_maxrss;
+}
+
+/* A file of `size` bytes, of which nothing is on the disk but what b has, is refused and costs no memory. */
+static void refuses_giant(const char *dir, const char *file, el_buf b, off_t size, const char *message) {
+  char path[128], adapter[128];
+  snprintf(path, sizeof path, "%s/%s", dir, file);
+  write_file(dir, file, b.data ? b.data : "", b.len);
+  assert_int_equal(truncate(path, size), 0);
+  snprintf(adapter, sizeof adapter, "%s", strstr(file, ".gguf") ? path : dir);
+  el_lora_file *f = NULL;
+  el_error e = {0};
+  long before = peak_kib();
+  assert_int_equal(el_lora_file_open(adapter, &base, &f, &e), EL_ERR_FORMAT);
+  assert_contains(e.message, message);
+  assert_true(peak_kib() - before < 64 << 10);
+  unlink(path);
+  el_buf_free(&b);
+}
+
+static void a_giant_that_is_no_adapter_is_refused_by_its_header(void **state) {
+  enum { GIB = 1 << 30 };
+  char dir[64];
+  make_dir(dir);
+  refuses_giant(dir, "a.gguf", (el_buf){0}, GIB, "not a GGUF file");
+  refuses_giant(dir, "a.gguf",
+                gguf_file(usual, "blk.0.attn_q.weight.lora_a", "blk.0.attn_q.weight.lora_b", 16, 4, 4, 12, EL_TYPE_F32),
+                GIB, "belong to no LoRA matrix");
+  write_file(dir, "adapter_config.json", "{" PLAIN "}", strlen("{" PLAIN "}"));
+  refuses_giant(dir, "adapter_model.safetensors", (el_buf){0}, GIB, "is not a JSON object");
+  static const char one[] =
+      "{\"base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight\":"
+      "{\"dtype\":\"F32\",\"shape\":[4,67108864],\"data_offsets\":[0,1073741824]}}";
+  el_buf b = {0};
+  put_safetensors(&b, one, "", 0);
+  refuses_giant(dir, "adapter_model.safetensors", b, (off_t)b.len + GIB, "has no lora_B beside it");
+  remove_tree(dir);
+}
+
+static void large_adapters_are_read_as_small_ones(void **state) {
+  enum { WIDE = 1 << 15, RANK = 256 };
+  static const sites_shape wide_shape = {.n_layers = 1,
+                                         .in = {WIDE, 16, 16, 16, 16, 16, 16},
+                                         .out = {16, 16, 16, 16, 16, 16, 16},
+                                         .n_head = 4,
+                                         .n_head_kv = 4};
+  static el_site_dims dims[EL_N_USUAL_SITES];
+  const el_sites wide = make_sites(&wide_shape, dims);
+  static float a[RANK * WIDE];
+  float last[RANK * 16] = {0};
+  for (size_t i = 0; i < sizeof a / sizeof *a; i++) a[i] = (float)(i % 1000);
+  char dir[64], path[128];
+  weights w = {0};
+  add_raw(&w, "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight", "F32", RANK, WIDE, 4, a);
+  add_raw(&w, "base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight", "F32", 16, RANK, 4, last);
+  el_buf b = finish(&w);
+  assert_true(b.len > EL_LORA_HEADER_FIRST);
+  make_dir(dir);
+  const char *config = "{\"peft_type\":\"LORA\",\"r\":256,\"lora_alpha\":8}";
+  write_file(dir, "adapter_config.json", config, strlen(config));
+  write_file(dir, "adapter_model.safetensors", b.data, b.len);
+  el_lora_file *f = NULL;
+  el_error e;
+  if (el_lora_file_open(dir, &wide, &f, &e)) fail_msg("%s", e.message);
+  assert_memory_equal(el_lora_file_at(f, 0)->a, a, sizeof a);
+  el_lora_file_close(f);
+  el_buf_free(&b);
+  /* what belongs to none of its matrices may be a router's */
+  b = gguf_file(usual, "blk.0.attn_q.weight.lora_a", "blk.0.attn_q.weight.lora_b", 16, 4, 4, 12, EL_TYPE_F32);
+  write_file(dir, "a.gguf", b.data, b.len);
+  snprintf(path, sizeof path, "%s/a.gguf", dir);
+  assert_int_equal(truncate(path, (off_t)EL_LORA_HEADER_FIRST + 4096), 0);
+  if (el_lora_file_open(path, &base, &f, &e)) fail_msg("%s", e.message);
+  assert_int_equal(el_lora_file_n(f), 1);
+  el_lora_file_close(f);
+  el_buf_free(&b);
+  remove_tree(dir);
+}
+
 int main(void) {
   base = make_sites(&shape, base_dims);
   const struct CMUnitTest tests[] = {
@@ -663,6 +749,8 @@ int main(void) {
       cmocka_unit_test(gguf_adapters_are_read_with_llama_cpps_scale),
       cmocka_unit_test(quantised_gguf_adapters_become_f32),
       cmocka_unit_test(gguf_files_that_are_no_llama_lora_are_refused),
+      cmocka_unit_test(a_giant_that_is_no_adapter_is_refused_by_its_header),
+      cmocka_unit_test(large_adapters_are_read_as_small_ones),
       cmocka_unit_test(every_truncation_and_flipped_bit_of_the_weights_is_survived),
   };
   return cmocka_run_group_tests_name("lora_file", tests, NULL, NULL);
