@@ -9,6 +9,7 @@
 
 #include "adapter/lora_file.h"
 #include "base/error.h"
+#include "base/json_guard.h"
 
 enum {
   MAX_REGEX_KEYS = 64, /* of a pattern that are not plain names; people write a handful */
@@ -259,7 +260,12 @@ el_status el_peft_config_parse(const void *data, size_t len, const char *path, e
   pcre2_set_heap_limit(c->limits, 1024); /* KiB */
   json_error_t json_err;
   char shown[EL_SHOW];
-  c->root = json_loadb(data, len, JSON_REJECT_DUPLICATES, &json_err);
+  bool no_memory;
+  c->root = el_json_load(data, len, JSON_REJECT_DUPLICATES, &json_err, &no_memory);
+  if (!c->root && no_memory) {
+    status = el_fail_about(err, EL_ERR_NO_MEMORY, path, "out of memory");
+    goto fail;
+  }
   if (!c->root) {
     status = el_fail_about(err, EL_ERR_FORMAT, path, "line %d: %s", json_err.line,
                            el_str_show((el_str){json_err.text, strlen(json_err.text)}, shown, sizeof shown));

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/json_guard.h"
 #include "cli/cli.h"
 
 static const el_cli_command *const commands[] = {&el_cmd_run,        &el_cmd_serve,  &el_cmd_tokenize, &el_cmd_inspect,
@@ -44,6 +45,7 @@ static void keep_standard_streams(void) {
 
 int main(int argc, char **argv) {
   keep_standard_streams();
+  json_set_alloc_funcs(el_json_malloc, el_json_free);
   signal(SIGXFSZ, SIG_IGN); /* a file as large as the system lets it be is an error of write, like a full disk */
   if (argc < 2) {
     print_help(stderr);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/json_guard.h"
 #include "format/file.h"
 #include "format/index.h"
 
@@ -162,7 +163,9 @@ static el_status parse(el_safetensors *s, const char *text, size_t len, el_error
   json_error_t json_err;
   char shown[EL_SHOW];
   /* Refuses what is not UTF-8, NUL in strings, nesting beyond 2048, integers beyond 64 bits. */
-  s->header = json_loadb(text, len, JSON_REJECT_DUPLICATES, &json_err);
+  bool no_memory;
+  s->header = el_json_load(text, len, JSON_REJECT_DUPLICATES, &json_err, &no_memory);
+  if (!s->header && no_memory) return el_fail_about(err, EL_ERR_NO_MEMORY, s->path, "no memory for its header");
   if (!s->header)
     return el_fail_about(err, EL_ERR_FORMAT, s->path, "its header, at byte %d: %s", json_err.position,
                          el_str_show(view(json_err.text), shown, sizeof shown));

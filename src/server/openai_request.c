@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "base/json_guard.h"
 #include "server/openai_fields.h"
 
 /* OpenAI's default for completions; a chat answer ends by itself or with the context. */
@@ -76,8 +77,11 @@ json_t *el_api_body_load(const char *body, size_t len, bool array, el_api_error 
                 array ? "a JSON array" : "a JSON object");
     return NULL;
   }
-  json_t *j = json_loadb(body, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &why);
-  if (!j) {
+  bool no_memory;
+  json_t *j = el_json_load(body, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &why, &no_memory);
+  if (!j && no_memory) {
+    el_api_fail(e, 500, "no_memory", NULL, "Out of memory.");
+  } else if (!j) {
     el_api_fail(e, 400, "invalid_json", NULL, "The body is not valid JSON: %s (line %d, column %d).", why.text,
                 why.line, why.column);
   } else if (array ? !json_is_array(j) : !json_is_object(j)) {

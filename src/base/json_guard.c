@@ -1,0 +1,48 @@
+#include "base/json_guard.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+
+/* What this thread has set aside while it parses; begin NULL: nothing. */
+static _Thread_local struct {
+  char *begin, *next, *end;
+  bool failed;
+} aside;
+
+/* After the first failure jansson reads on to the end of the piece that it has, 1024 bytes. In them the token's buffer
+ * and the tables of the arrays and objects that the piece adds to grow once each: all of these together are below 8
+ * times the text, as a member takes 5 bytes of it and 32 of a table at most. The rest are small. */
+enum { TIMES = 8, SMALL = 1 << 18, ALIGN = 16 };
+
+void *el_json_malloc(size_t n) {
+  void *p = malloc(n);
+  if (p || !aside.begin) return p;
+  aside.failed = true;
+  if (n + ALIGN > (size_t)(aside.end - aside.next) || n + ALIGN < n) return NULL;
+  p = aside.next;
+  aside.next += (n + ALIGN - 1) / ALIGN * ALIGN;
+  return p;
+}
+
+void el_json_free(void *p) {
+  if (aside.begin && (char *)p >= aside.begin && (char *)p < aside.end) return;
+  free(p);
+}
+
+bool el_json_begin(size_t n) {
+  size_t bytes = n < SIZE_MAX / TIMES - SMALL ? TIMES * n + SMALL : 0;
+  if (!bytes || !(aside.begin = malloc(bytes))) return false;
+  aside.next = aside.begin;
+  aside.end = aside.begin + bytes;
+  aside.failed = false;
+  return true;
+}
+
+bool el_json_short(void) {
+  return aside.failed;
+}
+
+void el_json_end(void) {
+  free(aside.begin);
+  aside.begin = aside.next = aside.end = NULL;
+}
