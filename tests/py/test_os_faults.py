@@ -161,3 +161,49 @@ def test_a_name_cannot_write_a_line_of_its_own_into_the_log(serve, folder):
     assert answers(s) is True
     assert len(said(s, "skipped")) == 1 and not any("\x1b" in line for line in s.log)
     assert not any(line.startswith("listening on http://evil") for line in s.log)
+
+
+# ---------------------------------------------------------------- ends
+
+
+def test_servers_with_one_cache_folder_and_kills_leave_it_whole(serve, folder, tmp_path):
+    for i in range(2, 6):
+        shutil.copytree(LORA, folder / f"a{i}")
+    for i in range(3):
+        pair = [serve("--adapters", folder) for _ in range(2)]
+        assert all(answers(s, f"a{i + 2}") is True for s in pair)
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:  # both write the index at once
+            assert list(pool.map(lambda s: s.stop(), pair)) == [0, 0]
+        assert not [line for s in pair for line in s.log if "made anew" in line]
+    last = serve("--adapters", folder)
+    assert not said(last, "made anew", seconds=0)
+    assert [p.name for p in tmp_path.glob("cache/edgelora/*") if p.suffix != ".index"] == []
+
+
+@pytest.mark.parametrize("left", ["half", "folder", "fifo"])
+def test_what_a_killed_server_left_of_the_index_is_written_over_or_told(serve, folder, tmp_path, left):
+    s = serve("--adapters", folder)
+    assert answers(s) is True
+    assert s.stop() == 0
+    index = next(tmp_path.glob("cache/edgelora/*.index"))
+    index.unlink()
+    new = index.with_name(index.name + ".new")
+    {"half": lambda: new.write_bytes(b"edgelora"), "folder": new.mkdir, "fifo": lambda: os.mkfifo(new)}[left]()
+    s = serve("--adapters", folder)
+    assert answers(s) is True
+    assert s.stop() == 0
+    assert index.exists() == (left == "half")
+    assert len(said(s, "what is known about adapters is not kept", seconds=0)) == (left != "half")
+
+
+def test_a_second_signal_ends_the_server_at_once():
+    s = Server([BINARY, "serve", "-m", TINY, "--port", "0", "--ctx-size", "512", "--slots", "1"])
+    with s.connect() as c:
+        body = b'{"prompt":%s,"max_tokens":500,"ignore_eos":true,"stream":true}' % str(["abc"] * 128).replace("'", '"').encode()
+        c.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        assert c.recv(16).startswith(b"HTTP/1.1 200")
+        s.process.send_signal(signal.SIGTERM)
+        assert said(s, "a second signal ends it at once")
+        start = time.monotonic()
+        assert s.stop(signal.SIGTERM) == 128 + signal.SIGTERM
+        assert time.monotonic() - start < 2
