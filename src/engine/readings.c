@@ -236,8 +236,10 @@ void el_readings_settle(el_engine *e, bool again) {
   if (gone) drop_gone(e);
   for (size_t i = 0; i < x->n; i++) {
     known *k = &x->list[i];
+    pthread_mutex_lock(&x->mutex); /* the thread copies what waits */
     bool fresh = !k->seen;
     k->seen = true;
+    pthread_mutex_unlock(&x->mutex);
     if (fresh || again) look(e, k, fresh);
   }
   pthread_mutex_unlock(&x->settling);
