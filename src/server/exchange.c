@@ -143,6 +143,12 @@ static void wake(el_exchange *x) {
   MHD_resume_connection(x->connection);
 }
 
+void el_exchange_resume(el_exchange *x) {
+  pthread_mutex_lock(&x->mutex);
+  wake(x);
+  pthread_mutex_unlock(&x->mutex);
+}
+
 void el_exchange_stop_generations(el_exchange *x) {
   /* The engine may hold a lock of its own while it calls on_event, which takes ours: so it is never called with ours
    * held. */

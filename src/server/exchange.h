@@ -63,6 +63,7 @@ struct el_exchange {
   int status;
   el_work work;
   bool handed_over; /* to the readers or the admin thread */
+  bool held_back;   /* the refusal has been, for a while */
   /* Why the body is dropped as it comes: it is too long itself; its caller's bodies are too many; everybody's are;
    * without a key of ours. */
   bool too_large, over_share, no_room, denied;
@@ -135,6 +136,8 @@ bool el_exchange_ready(const el_exchange *x);
 /* Suspends the connection; the HTTP thread, inside one of its callbacks, with the mutex held. */
 void el_exchange_suspend(el_exchange *x);
 
+/* Wakes the connection, if it is suspended. */
+void el_exchange_resume(el_exchange *x);
 /* Nobody wants the answer: wakes the connection, to be closed. */
 void el_exchange_leave(el_exchange *x);
 /* As el_exchange_leave, and stops the generations. */

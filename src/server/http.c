@@ -17,6 +17,9 @@
 #define MAX_HEADER_VALUE 1024
 /* Seconds after which a client that was told "overloaded" or "too many" may try again. */
 #define RETRY_AFTER "1"
+/* That long waits the refusal itself: who sends megabytes again at once, whatever it is told, sends them once a second.
+ */
+#define REFUSAL_NS 1000000000u
 
 /* The answers that are made on this thread, and the work that is handed over. */
 typedef enum route {
@@ -355,6 +358,23 @@ static bool received(el_exchange *x, el_conn *c, bool works) {
   return ok;
 }
 
+/* Suspends the connection for a while; dispatch is called once more then. False: too late. */
+static bool hold_back(el_exchange *x, el_conn *c) {
+  el_server *s = x->server;
+  x->held_back = true;
+  pthread_mutex_lock(&s->mutex);
+  bool ok = !c->expired && !s->stopping;
+  if (ok) {
+    c->refused = x;
+    c->resume_ns = el_now_ns() + REFUSAL_NS;
+    pthread_mutex_lock(&x->mutex);
+    el_exchange_suspend(x);
+    pthread_mutex_unlock(&x->mutex);
+  }
+  pthread_mutex_unlock(&s->mutex);
+  return ok;
+}
+
 static enum MHD_Result refuse(el_exchange *x, int status, const char *code, const char *allow, const char *message) {
   el_api_error e;
   el_api_fail(&e, status, code, NULL, "%s", message);
@@ -387,6 +407,7 @@ static enum MHD_Result dispatch(el_exchange *x, const char *method, const char *
                !atomic_load(&x->server->draining) && origin_allowed(x);
   if (is_post(r)) x->work = (el_work)(r - ROUTE_WORK);
   if (!received(x, c, works)) return MHD_NO;
+  if ((x->over_share || x->no_room) && !x->held_back) return hold_back(x, c) ? MHD_YES : MHD_NO;
   if (works) return answer_work(x);
   if (!origin_allowed(x))
     return refuse(x, 403, "origin_not_allowed", NULL,
@@ -474,7 +495,7 @@ static void on_completed(void *cls, struct MHD_Connection *c, void **context, en
   el_exchange *x = *context;
   pthread_mutex_lock(&s->mutex);
   if (conn) {
-    conn->exchange = NULL;
+    conn->exchange = conn->refused = NULL;
     conn->in_request = false;
     conn->since_ns = el_now_ns();
     conn->answered_ns = 0;

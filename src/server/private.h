@@ -31,6 +31,8 @@ typedef struct el_conn {
   uint64_t answered_ns;  /* when the watcher saw that all of an answer was there to be taken; 0: not yet */
   el_caller *address;    /* with a reference */
   el_exchange *exchange; /* whose generations its client waits for; NULL: none */
+  el_exchange *refused;  /* whose answer waits for its time, resume_ns; NULL: none */
+  uint64_t resume_ns;
 } el_conn;
 
 /* What the watcher has to do about a request. */

@@ -207,7 +207,7 @@ void el_server_stop(el_server *s) {
   s->stopping = true; /* from here on no request is handed to a reader */
   /* libmicrohttpd cannot close a suspended connection; one that is gone is resumed and never suspended again. */
   for (el_conn *c = s->connections; c; c = c->next)
-    if (c->exchange) el_exchange_leave(c->exchange);
+    if (c->exchange || c->refused) el_exchange_leave(c->exchange ? c->exchange : c->refused);
   pthread_cond_broadcast(&s->watch);
   el_readers_wake(s);
   pthread_cond_broadcast(&s->admin.changed);

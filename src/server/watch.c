@@ -55,6 +55,10 @@ static size_t look_around(el_server *s, el_watched *l) {
     for (size_t i = 0; i < n; i++) fds[i].revents = 0;
   for (el_conn *c = s->connections; c; c = c->next, fds++) {
     el_exchange *x = c->exchange;
+    if (c->refused && now >= c->resume_ns) {
+      el_exchange_resume(c->refused);
+      c->refused = NULL;
+    }
     /* What the admin thread does is done and answered, whether its client goes on sending or not. */
     if (x && !el_work_generates(x->work)) continue;
     if (x) {

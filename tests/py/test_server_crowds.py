@@ -106,9 +106,11 @@ def test_a_callers_bodies_leave_room_for_others(keyed):
         c.sendall(body[:-1])
     time.sleep(0.3)
     assert timed(s, request_bytes(TEXT, GIANT, "Connection: close", bearer("sk-two")))[2] == 200
+    began = time.monotonic()
     for c in held:
         c.sendall(body[-1:])
     answers = [c.recv(65536) for c in held]
+    assert time.monotonic() - began > 0.9  # who comes again at once does so once a second
     refused = [answer for answer in answers if status_of(answer) == 429]
     assert len(refused) == 3 and sum(status_of(answer) == 200 for answer in answers) == 8
     assert b"\r\nRetry-After: 1\r\n" in refused[0]
@@ -116,6 +118,23 @@ def test_a_callers_bodies_leave_room_for_others(keyed):
     for c in held:
         c.close()
     assert timed(s, request_bytes(TEXT, GIANT, "Connection: close", bearer("sk-one")))[2] == 200
+
+
+def test_a_refusal_that_is_held_back_does_not_hold_up_the_end(keyed):
+    s = keyed(max_body=100_000, drain_ms=0)
+    body = request_bytes(TEXT, {"prompt": "a" * 90_000}, bearer("sk-one"))
+    held = [s.connect() for _ in range(12)]
+    for c in held:
+        c.sendall(body[:-1])
+    time.sleep(0.1)
+    for c in held[9:]:
+        c.sendall(body[-1:])
+    time.sleep(0.1)
+    began = time.monotonic()
+    assert s.stop() == 0
+    assert time.monotonic() - began < 10 * SECOND
+    for c in held:
+        c.close()
 
 
 # ---------------------------------------------------------------- connections
