@@ -22,7 +22,7 @@
 
 typedef enum el_op_kind {
   EL_OP_NORM,      /* h = rms_norm(x) * vector; without a vector h = x */
-  EL_OP_LINEAR,    /* the site's product, and its bias, if it has one */
+  EL_OP_LINEAR,    /* the site's product, plus blk.LAYER.(its name).bias, if the file has one */
   EL_OP_HEAD_NORM, /* each head of q, k or v: rms_norm, times a vector [head_dim] if there is one */
   EL_OP_WIDE_NORM, /* all heads of q or k as one vector */
   EL_OP_ROTATE,    /* q, and k if this layer has its own */
@@ -41,7 +41,6 @@ typedef struct el_op {
   int layer;
   const char *tensor; /* its vector is blk.LAYER.TENSOR.weight; NULL: it has none */
   int site;           /* LINEAR */
-  bool bias;          /* LINEAR: adds blk.LAYER.(the site's name).bias */
   el_heads heads;     /* HEAD_NORM, WIDE_NORM */
   int rope;           /* ROTATE: which of the model's */
   int window;         /* ATTEND: positions that a query sees, itself included; 0: all */
@@ -69,6 +68,12 @@ struct el_arch {
   void (*layer)(el_program *p, const el_hparams *h, int l);
 };
 
+/* For families: every layer but the last of each `period` (0: every layer) sees `window` positions and is rotated by
+ * rope `rope`; where the file has attention.sliding_window_pattern, that says which. */
+void el_hparams_windows(el_keys *k, el_hparams *h, int window, int period, int rope);
+/* A mixture of experts is refused. */
+void el_hparams_refuse_experts(el_keys *k);
+
 /* The i-th family; NULL at the end. */
 const el_arch *el_arch_at(int i);
 /* By general.architecture; NULL: there is none. */
@@ -82,9 +87,11 @@ void el_program_free(el_program *p);
  * Never NULL. */
 el_op *el_emit(el_program *p, el_op_kind kind, const char *tensor);
 /* The products of sites [first, last]. */
-void el_emit_linear(el_program *p, int first, int last, bool bias);
-/* Rotation, storing and attention, as the layer's dims say, with scores times `scale`. */
-el_op *el_emit_attention(el_program *p, const el_hparams *h, float scale);
+void el_emit_linear(el_program *p, int first, int last);
+/* Rotation, storing and attention, as the layer's dims and h say. */
+el_op *el_emit_attention(el_program *p, const el_hparams *h);
+/* x += scale * y, y normed by `tensor` before that if it is not NULL. */
+void el_emit_add(el_program *p, const char *tensor, float scale);
 
 /* The sites that most families have, with the names that Hugging Face gives them; `order` is that of the rows of q and
  * k. */

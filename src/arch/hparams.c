@@ -29,27 +29,32 @@ static el_status find_family(const el_gguf *g, const el_arch **out, el_error *er
                  el_str_show(name, shown, sizeof shown), names);
 }
 
+/* As llama.cpp reads the keys: a factor without a type is linear scaling, and families add what YaRN has more. */
 static void read_scaling(el_keys *k, el_rope *r) {
   const el_str type = el_keys_str(k, "rope.scaling.type");
   char shown[EL_SHOW];
   float factor = el_keys_float_or(k, "rope.scaling.factor", 0, 1e6, 0);
   if (factor == 0) factor = el_keys_float_or(k, "rope.scale_linear", 0, 1e6, 0); /* the key's older name */
   r->ctx_original = el_keys_int_or(k, "rope.scaling.original_context_length", 1, EL_MAX_CONTEXT, 0);
-  r->magnitude = el_keys_float_or(k, "rope.scaling.attn_factor", 0, 1e3, 1);
-  if (!type.len || el_str_eq(type, "none") || el_str_eq(type, "longrope")) return; /* factors of their own say it */
+  if (!r->ctx_original) r->ctx_original = el_keys_int(k, "context_length", 1, EL_MAX_CONTEXT);
+  r->magnitude = el_keys_float_or(k, "rope.scaling.attn_factor", 1e-6, 1e3, 1);
+  if (el_str_eq(type, "none")) return;
   if (factor > 0) r->scale = 1.0f / factor;
-  if (el_str_eq(type, "linear")) return;
+  if (!type.len || el_str_eq(type, "linear")) return;
+  if (el_str_eq(type, "longrope")) {
+    r->factors = "rope_factors_short.weight";
+    r->long_factors = "rope_factors_long.weight";
+    return;
+  }
   if (!el_str_eq(type, "yarn")) {
     el_keys_fail(k, EL_ERR_UNSUPPORTED, "rope.scaling.type", " is '%s'; supported are none, linear, yarn and longrope",
                  el_str_show(type, shown, sizeof shown));
     return;
   }
   r->yarn = true;
-  r->extrapolation = el_keys_float_or(k, "rope.scaling.yarn_ext_factor", 0, 1, 1);
-  r->beta_fast = el_keys_float_or(k, "rope.scaling.yarn_beta_fast", 1e-3, 1e6, 32);
-  r->beta_slow = el_keys_float_or(k, "rope.scaling.yarn_beta_slow", 1e-3, 1e6, 1);
-  if (!r->ctx_original) r->ctx_original = el_keys_int(k, "context_length", 1, EL_MAX_CONTEXT);
-  r->magnitude *= 1 + 0.1f * logf(1 / r->scale);
+  r->beta_fast = 32;
+  r->beta_slow = 1;
+  if (factor > 1) r->magnitude *= 1 + 0.1f * logf(factor);
 }
 
 /* What all families have in common, with rotation as the file says and no windows. */
@@ -62,7 +67,7 @@ static void read_common(el_keys *k, el_hparams *h) {
     k->status = el_fail(k->err, EL_ERR_NO_MEMORY, "%s: out of memory", el_gguf_path(k->g));
     return;
   }
-  el_layer_dims *d = h->layers;
+  el_layer_dims *const d = h->layers;
   const size_t each = sizeof *d;
   const int n = h->n_layers;
   if (!el_keys_has(k, "attention.head_count")) el_keys_int(k, "attention.head_count", 1, EL_MAX_HEADS); /* says so */
@@ -95,6 +100,28 @@ static void read_common(el_keys *k, el_hparams *h) {
     d[l].head_dim = head_dim;
     d[l].kv_layer = l;
   }
+}
+
+void el_hparams_windows(el_keys *k, el_hparams *h, int window, int period, int rope) {
+  bool *windowed = calloc((size_t)h->n_layers, sizeof *windowed);
+  const char *const key = "attention.sliding_window_pattern";
+  if (!windowed && !k->status) k->status = el_fail(k->err, EL_ERR_NO_MEMORY, "%s: out of memory", el_gguf_path(k->g));
+  if (!el_keys_flags(k, key, h->n_layers, windowed)) {
+    period = el_keys_int_or(k, key, 0, EL_MAX_LAYERS, period);
+    for (int l = 0; windowed && l < h->n_layers; l++) windowed[l] = !period || l % period < period - 1;
+  }
+  for (int l = 0; windowed && l < h->n_layers; l++) {
+    if (!windowed[l]) continue;
+    h->layers[l].window = window;
+    h->layers[l].rope = rope;
+  }
+  free(windowed);
+}
+
+void el_hparams_refuse_experts(el_keys *k) {
+  const int experts = el_keys_int_or(k, "expert_count", 0, 1 << 20, 0);
+  if (experts)
+    el_keys_fail(k, EL_ERR_UNSUPPORTED, "expert_count", " is %d; this mixture of experts is not supported", experts);
 }
 
 /* The figures that the family may have changed must fit together. */

@@ -26,17 +26,20 @@ typedef struct el_layer_dims {
 
 /* A rotary embedding (arXiv 2104.09864). The angle of pair i at position p is
  *   p * scale * base^(-2i / n_rot) / factor[i]
- * and with YaRN (arXiv 2309.00071) a mix of that and of the angle without scale: see rope.c. */
+ * with YaRN (arXiv 2309.00071) a mix of that and of the angle without scale: see rope.c. */
 typedef struct el_rope {
   int n_rot;   /* of a head's dimensions, from the first on */
   bool halves; /* pairs are (i, i + n_rot / 2); else (2i, 2i + 1) */
   float base;
-  float scale;         /* 1 / factor with linear scaling and YaRN, else 1 */
-  float magnitude;     /* of the rotated pair; 1 but for YaRN and long contexts */
-  const char *factors; /* the tensor that holds factor[n_rot / 2]; NULL: all are 1 */
+  float scale;              /* 1 / factor with linear scaling and YaRN, else 1 */
+  float magnitude;          /* of the rotated pair; 1 but for YaRN and long contexts */
+  const char *factors;      /* the tensor that holds factor[n_rot / 2]; NULL, or it is not there: all are 1 */
+  const char *long_factors; /* in its place where the context that is served is longer than ctx_original; NULL: none */
+  int ctx_original;         /* the context that the model was first trained for */
   bool yarn;
-  float beta_fast, beta_slow, extrapolation; /* YaRN */
-  int ctx_original;                          /* context before scaling; YaRN and long contexts */
+  float beta_fast, beta_slow; /* YaRN */
+  /* A rotated q is multiplied by 1 + temperature * ln(floor(position / ctx_original) + 1) (Llama 4, Ministral). */
+  float temperature;
 } el_rope;
 
 typedef struct el_hparams {

@@ -62,6 +62,14 @@ el_str el_keys_str(el_keys *k, const char *name) {
   return s;
 }
 
+bool el_keys_flags(el_keys *k, const char *name, int n, bool *out) {
+  char key[KEY_BYTES];
+  const el_gguf_kv *kv = el_gguf_find(k->g, full(k, name, key));
+  if (k->status || !kv || kv->type != EL_GGUF_ARRAY) return false;
+  k->status = el_gguf_bools_by_layer(k->g, key, n, out, k->err);
+  return true;
+}
+
 void el_keys_layers(el_keys *k, const char *name, int n, int min, int max, int fallback, void *first, size_t stride) {
   char key[KEY_BYTES];
   int *values = malloc(sizeof *values * (size_t)n);

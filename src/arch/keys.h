@@ -28,6 +28,9 @@ el_str el_keys_str(el_keys *k, const char *name);
  * *(int *)(first + i * stride). */
 void el_keys_layers(el_keys *k, const char *name, int n, int min, int max, int fallback, void *first, size_t stride);
 
+/* A flag for each of n layers, if the key is an array; else false, and out stays as it is. */
+bool el_keys_flags(el_keys *k, const char *name, int n, bool *out);
+
 /* A failure that names the file and ARCH.NAME; %s and the like as in printf. Only the first counts. */
 void el_keys_fail(el_keys *k, el_status status, const char *name, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));

@@ -2,27 +2,75 @@
  *   h = norm(x) ; x += Wo attention(rotate(Wq h), rotate(Wk h), Wv h)
  *   h = norm(x) ; x += Wdown (silu(Wgate h) * (Wup h))
  * Rotation is of neighbours, so that rows of q and k were reordered when a file was converted. */
+#include <math.h>
+
 #include "arch/arch.h"
 
 static const el_site sites[] = {EL_USUAL_SITES(EL_ROWS_HALVES)};
 
 static void read_keys(el_keys *k, el_hparams *h) {
-  const int experts = el_keys_int_or(k, "expert_count", 0, 1 << 20, 0);
-  if (experts)
-    el_keys_fail(k, EL_ERR_UNSUPPORTED, "expert_count", " is %d; mixtures of experts are not supported", experts);
-  h->rope[0].factors = "rope_freqs.weight"; /* Llama 3.1's */
+  el_hparams_refuse_experts(k);
+  if (!h->rope[0].factors) h->rope[0].factors = "rope_freqs.weight"; /* Llama 3.1's */
 }
 
 static void layer(el_program *p, const el_hparams *h, int l) {
   el_emit(p, EL_OP_NORM, "attn_norm");
-  el_emit_linear(p, EL_SITE_Q, EL_SITE_V, false);
-  el_emit_attention(p, h, 0);
-  el_emit_linear(p, EL_SITE_O, EL_SITE_O, false);
-  el_emit(p, EL_OP_ADD, NULL);
+  el_emit_linear(p, EL_SITE_Q, EL_SITE_V);
+  el_emit_attention(p, h);
+  el_emit_linear(p, EL_SITE_O, EL_SITE_O);
+  el_emit_add(p, NULL, h->residual_scale);
   el_emit(p, EL_OP_NORM, "ffn_norm");
   el_emit_feed_forward(p, EL_ACT_SILU);
-  el_emit(p, EL_OP_ADD, NULL);
+  el_emit_add(p, NULL, h->residual_scale);
 }
 
 const el_arch el_arch_llama = {
     .name = "llama", .site = sites, .n_sites = EL_N_USUAL_SITES, .read = read_keys, .layer = layer};
+
+/* ---------------------------------------------------------------- Mistral 3 */
+
+/* Ministral 3 and Mistral Small 3: llama with YaRN of its own magnitude, and q that grows with the position. */
+static void read_mistral3(el_keys *k, el_hparams *h) {
+  el_rope *r = &h->rope[0];
+  read_keys(k, h);
+  r->temperature = el_keys_float_or(k, "attention.temperature_scale", 0, 1e3, 0);
+  if (!r->yarn) return;
+  const float multiplier = el_keys_float_or(k, "rope.scaling.yarn_log_multiplier", 0, 1e3, 0);
+  r->beta_fast = el_keys_float_or(k, "rope.scaling.yarn_beta_fast", 1e-3, 1e6, 32);
+  r->beta_slow = el_keys_float_or(k, "rope.scaling.yarn_beta_slow", 1e-3, 1e6, 1);
+  if (r->scale < 1) r->magnitude /= 1 + 0.1f * multiplier * logf(1 / r->scale);
+}
+
+const el_arch el_arch_mistral3 = {
+    .name = "mistral3", .site = sites, .n_sites = EL_N_USUAL_SITES, .read = read_mistral3, .layer = layer};
+
+/* ------------------------------------------------------------------ Granite */
+
+/* IBM Granite 3 and 4, dense: llama with factors for the embedding, what a layer adds, scores and logits. */
+static void read_granite(el_keys *k, el_hparams *h) {
+  read_keys(k, h);
+  const float logits = el_keys_float_or(k, "logit_scale", 1e-6, 1e6, 0);
+  if (logits == 0) el_keys_fail(k, EL_ERR_FORMAT, "logit_scale", " is missing");
+  h->logit_scale = 1 / logits;
+  h->residual_scale = el_keys_float_or(k, "residual_scale", 0, 1e6, 1);
+  h->embed_scale = el_keys_float_or(k, "embedding_scale", 0, 1e6, 1);
+  h->attn_scale = el_keys_float_or(k, "attention.scale", 0, 1e6, 0);
+  if (h->residual_scale == 0) h->residual_scale = 1;
+  if (h->embed_scale == 0) h->embed_scale = 1;
+  const bool rotates = el_keys_bool_or(k, "rope.scaling.finetuned", true);
+  for (int l = 0; l < h->n_layers && !rotates; l++) h->layers[l].rope = -1;
+}
+
+const el_arch el_arch_granite = {
+    .name = "granite", .site = sites, .n_sites = EL_N_USUAL_SITES, .read = read_granite, .layer = layer};
+
+/* ------------------------------------------------------------------ SmolLM3 */
+
+/* SmolLM3: llama whose every fourth layer does not rotate (arXiv 2501.18795 calls it NoPE). */
+static void read_smollm3(el_keys *k, el_hparams *h) {
+  el_hparams_refuse_experts(k);
+  for (int l = 3; l < h->n_layers; l += 4) h->layers[l].rope = -1;
+}
+
+const el_arch el_arch_smollm3 = {
+    .name = "smollm3", .site = sites, .n_sites = EL_N_USUAL_SITES, .read = read_smollm3, .layer = layer};

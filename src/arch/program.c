@@ -22,29 +22,29 @@ el_op *el_emit(el_program *p, el_op_kind kind, const char *tensor) {
   return op;
 }
 
-void el_emit_linear(el_program *p, int first, int last, bool bias) {
-  for (int i = first; i <= last; i++) {
-    el_op *op = el_emit(p, EL_OP_LINEAR, NULL);
-    op->site = i;
-    op->bias = bias;
-  }
+void el_emit_linear(el_program *p, int first, int last) {
+  for (int i = first; i <= last; i++) el_emit(p, EL_OP_LINEAR, NULL)->site = i;
 }
 
-el_op *el_emit_attention(el_program *p, const el_hparams *h, float scale) {
+el_op *el_emit_attention(el_program *p, const el_hparams *h) {
   const el_layer_dims d = el_hparams_layer(h, p->layer);
   if (d.rope >= 0) el_emit(p, EL_OP_ROTATE, NULL)->rope = d.rope;
   if (d.kv_layer == p->layer) el_emit(p, EL_OP_STORE, NULL);
   el_op *op = el_emit(p, EL_OP_ATTEND, NULL);
   op->window = d.window;
-  op->scale = scale > 0 ? scale : 1.0f / sqrtf((float)d.head_dim);
+  op->scale = h->attn_scale > 0 ? h->attn_scale : 1.0f / sqrtf((float)d.head_dim);
   op->cap = h->attn_cap;
   return op;
 }
 
+void el_emit_add(el_program *p, const char *tensor, float scale) {
+  el_emit(p, EL_OP_ADD, tensor)->scale = scale;
+}
+
 void el_emit_feed_forward(el_program *p, el_activation act) {
-  el_emit_linear(p, EL_SITE_GATE, EL_SITE_UP, false);
+  el_emit_linear(p, EL_SITE_GATE, EL_SITE_UP);
   el_emit(p, EL_OP_ACTIVATE, NULL)->act = act;
-  el_emit_linear(p, EL_SITE_DOWN, EL_SITE_DOWN, false);
+  el_emit_linear(p, EL_SITE_DOWN, EL_SITE_DOWN);
 }
 
 el_status el_program_new(const el_hparams *h, el_program *out, el_error *err) {

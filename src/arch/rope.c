@@ -16,7 +16,7 @@ static double pair_of(const el_rope *r, double turns) {
 static double kept(const el_rope *r, int i) {
   double from = fmax(0, floor(pair_of(r, r->beta_fast))), to = fmin(r->n_rot - 1, ceil(pair_of(r, r->beta_slow)));
   double at = (i - from) / fmax(0.001, to - from);
-  return (1 - fmin(1, fmax(0, at))) * r->extrapolation;
+  return 1 - fmin(1, fmax(0, at));
 }
 
 void el_rope_frequencies(const el_rope *r, const float *factors, double *inv_freq) {

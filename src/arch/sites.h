@@ -24,9 +24,8 @@ typedef enum el_to {
 typedef enum el_row_order { EL_ROWS_SAME, EL_ROWS_HALVES } el_row_order;
 
 typedef struct el_site {
-  const char *name;  /* GGUF: the weight is blk.LAYER.NAME.weight */
-  const char *peft;  /* Hugging Face's module inside a layer */
-  int slice, slices; /* the module's outputs are those of `slices` sites, of which this is the slice-th; 0: of one */
+  const char *name; /* GGUF: the weight is blk.LAYER.NAME.weight */
+  const char *peft; /* Hugging Face's module inside a layer; sites that share one have its outputs, in their order */
   int input;
   el_from from;
   el_to to;

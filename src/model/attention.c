@@ -1,4 +1,6 @@
 /* Heads of q, k and v; keys and values in pages; attention over them. */
+#include <math.h>
+
 #include "model/step.h"
 
 /* Where keys and values of (layer, KV head) begin in a page. */
@@ -34,7 +36,13 @@ static void rotate(el_step *s, const el_op *op, el_layer_dims d, const heads *at
   const float *cs = s->cos_sin[op->rope] + (size_t)at->r * (size_t)rope->n_rot;
   void (*turn)(float *x, const float *cos_sin, int n_rot) =
       rope->halves ? s->m->kernels->rope_halves : s->m->kernels->rope;
-  for (int i = at->q_begin; i < at->q_end; i++) turn(at->q + (size_t)i * (size_t)d.head_dim, cs, rope->n_rot);
+  for (int i = at->q_begin; i < at->q_end; i++) {
+    float *q = at->q + (size_t)i * (size_t)d.head_dim;
+    turn(q, cs, rope->n_rot);
+    if (rope->temperature == 0) continue;
+    const float factor = 1 + rope->temperature * logf((float)(at->row->pos / rope->ctx_original + 1));
+    for (int k = 0; k < d.head_dim; k++) q[k] *= factor;
+  }
   for (int i = at->kv_begin; i < at->kv_end; i++) turn(at->k + (size_t)i * (size_t)d.head_dim, cs, rope->n_rot);
 }
 

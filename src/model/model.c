@@ -145,7 +145,8 @@ static el_status plan_op(loader *ld, const el_op *op, el_op_weights *w) {
       snprintf(name, sizeof name, "blk.%d.%s.weight", op->layer, tensor);
       status = plan_matrix(ld, name, dims.out, dims.in, &w->w);
       w->n = dims.out;
-      if (!op->bias) tensor = NULL;
+      snprintf(name, sizeof name, "blk.%d.%s.bias", op->layer, tensor);
+      if (!el_gguf_tensor(ld->g, name)) tensor = NULL;
       break;
     }
     case EL_OP_ROTATE:
@@ -157,25 +158,33 @@ static el_status plan_op(loader *ld, const el_op *op, el_op_weights *w) {
   return load_vector(ld, name, w->n, &w->vector);
 }
 
-static el_status load_rope(loader *ld, int i) {
-  const el_rope *r = &ld->m->h.rope[i];
+/* The frequencies of a rope with the factors of a tensor, if there is one. */
+static el_status load_frequencies(loader *ld, const el_rope *r, const char *tensor, float **out) {
   const int n = r->n_rot / 2;
   float *factors = NULL;
-  if (r->factors && el_gguf_tensor(ld->g, r->factors)) {
-    el_status status = load_vector(ld, r->factors, n, &factors);
+  if (tensor && el_gguf_tensor(ld->g, tensor)) {
+    el_status status = load_vector(ld, tensor, n, &factors);
     if (status) return status;
   }
   double *inv_freq = malloc(sizeof *inv_freq * (size_t)n);
-  float *out = ld->m->inv_freq[i] = malloc(sizeof *out * (size_t)n);
+  *out = malloc(sizeof **out * (size_t)n);
   el_status status = EL_OK;
-  if (!inv_freq || !out) status = el_fail(ld->err, EL_ERR_NO_MEMORY, "%s: out of memory", el_gguf_path(ld->g));
-  for (int k = 0; factors && k < n && !status; k++)
-    if (factors[k] == 0)
-      status = el_fail(ld->err, EL_ERR_FORMAT, "%s: tensor %s is 0 at %d", el_gguf_path(ld->g), r->factors, k);
+  if (!inv_freq || !*out) status = el_fail(ld->err, EL_ERR_NO_MEMORY, "%s: out of memory", el_gguf_path(ld->g));
+  for (int i = 0; factors && i < n && !status; i++)
+    if (factors[i] == 0)
+      status = el_fail(ld->err, EL_ERR_FORMAT, "%s: tensor %s is 0 at %d", el_gguf_path(ld->g), tensor, i);
   if (!status) el_rope_frequencies(r, factors, inv_freq);
-  for (int k = 0; k < n && !status; k++) out[k] = (float)inv_freq[k];
+  for (int i = 0; i < n && !status; i++) (*out)[i] = (float)inv_freq[i];
   free(inv_freq);
   free(factors);
+  return status;
+}
+
+static el_status load_rope(loader *ld, int i) {
+  const el_rope *r = &ld->m->h.rope[i];
+  el_status status = load_frequencies(ld, r, r->factors, &ld->m->inv_freq[i][0]);
+  if (!status && r->long_factors && el_gguf_tensor(ld->g, r->long_factors))
+    status = load_frequencies(ld, r, r->long_factors, &ld->m->inv_freq[i][1]);
   return status;
 }
 
@@ -210,7 +219,8 @@ static el_status plan(loader *ld) {
     return status;
   const size_t n = (size_t)m->program.n;
   ld->jobs = calloc(n + 2, sizeof *ld->jobs);
-  ld->known = calloc(2 * n + 3 + EL_MAX_ROPES, sizeof *ld->known); /* an operation has a matrix and a vector at most */
+  ld->known =
+      calloc(2 * n + 3 + 2 * EL_MAX_ROPES, sizeof *ld->known); /* an operation has a matrix and a vector at most */
   m->weights = calloc(n, sizeof *m->weights);
   if (!ld->jobs || !ld->known || !m->weights)
     return el_fail(ld->err, EL_ERR_NO_MEMORY, "%s: out of memory", el_gguf_path(ld->g));
@@ -335,7 +345,10 @@ void el_model_free(el_model *m) {
   if (!m) return;
   for (int i = 0; m->weights && i < m->program.n; i++) free(m->weights[i].vector);
   free(m->weights);
-  for (int i = 0; i < EL_MAX_ROPES; i++) free(m->inv_freq[i]);
+  for (int i = 0; i < EL_MAX_ROPES; i++) {
+    free(m->inv_freq[i][0]);
+    free(m->inv_freq[i][1]);
+  }
   free(m->output_norm);
   el_program_free(&m->program);
   el_sites_free(m->sites);

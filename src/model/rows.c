@@ -11,9 +11,11 @@ static float *state_at(const el_step *s, const el_row *row, int tap) {
 static void rotate_angles(const el_step *s, const el_row *row, int i, int r) {
   const el_rope *rope = &s->m->h.rope[i];
   const int half = rope->n_rot / 2;
+  const bool is_long = s->m->inv_freq[i][1] && s->max_ctx > rope->ctx_original;
+  const float *inv_freq = s->m->inv_freq[i][is_long];
   float *cs = s->cos_sin[i] + (size_t)r * (size_t)rope->n_rot;
   for (int k = 0; k < half; k++) {
-    const double angle = (double)row->pos * (double)s->m->inv_freq[i][k];
+    const double angle = (double)row->pos * (double)inv_freq[k];
     const double c = cos(angle) * (double)rope->magnitude, n = sin(angle) * (double)rope->magnitude;
     cs[rope->halves ? k : 2 * k] = (float)c;
     cs[rope->halves ? half + k : 2 * k + 1] = (float)n;

@@ -1,0 +1,38 @@
+/* Qwen 2, 2.5 and 3: llama's layer with rotation of halves; Qwen 2 has biases on q, k and v, Qwen 3 norms the heads of
+ * q and k before they are rotated. */
+#include "arch/arch.h"
+
+static const el_site sites[] = {EL_USUAL_SITES(EL_ROWS_SAME)};
+
+static void read_keys(el_keys *k, el_hparams *h) {
+  el_hparams_refuse_experts(k);
+  h->rope[0].halves = true;
+}
+
+static void layer(el_program *p, const el_hparams *h, bool norms_heads) {
+  el_emit(p, EL_OP_NORM, "attn_norm");
+  el_emit_linear(p, EL_SITE_Q, EL_SITE_V);
+  if (norms_heads) {
+    el_emit(p, EL_OP_HEAD_NORM, "attn_q_norm")->heads = EL_HEADS_Q;
+    el_emit(p, EL_OP_HEAD_NORM, "attn_k_norm")->heads = EL_HEADS_K;
+  }
+  el_emit_attention(p, h);
+  el_emit_linear(p, EL_SITE_O, EL_SITE_O);
+  el_emit_add(p, NULL, 1);
+  el_emit(p, EL_OP_NORM, "ffn_norm");
+  el_emit_feed_forward(p, EL_ACT_SILU);
+  el_emit_add(p, NULL, 1);
+}
+
+static void qwen2_layer(el_program *p, const el_hparams *h, int l) {
+  layer(p, h, false);
+}
+
+static void qwen3_layer(el_program *p, const el_hparams *h, int l) {
+  layer(p, h, true);
+}
+
+const el_arch el_arch_qwen2 = {
+    .name = "qwen2", .site = sites, .n_sites = EL_N_USUAL_SITES, .read = read_keys, .layer = qwen2_layer};
+const el_arch el_arch_qwen3 = {
+    .name = "qwen3", .site = sites, .n_sites = EL_N_USUAL_SITES, .read = read_keys, .layer = qwen3_layer};
