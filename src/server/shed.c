@@ -7,6 +7,7 @@
 #include "server/shed.h"
 
 #include <stdlib.h>
+#include <sys/ioctl.h>
 
 #include "base/clock.h"
 #include "server/private.h"
@@ -37,12 +38,18 @@ static bool is_answered(el_conn *c) {
   return done;
 }
 
+/* Bytes are there that the HTTP thread has not read: then it is not the client that is waited for. */
+static bool has_unread(const el_conn *c) {
+  int n = 0;
+  return !ioctl(c->fd, FIONREAD, &n) && n > 0;
+}
+
 /* `since`: when that began. */
 static waits look_at(el_conn *c, uint64_t now, uint64_t *since) {
   *since = c->since_ns;
   if (c->expired) return NOT;
   if (!c->exchange && c->deadline_ns) {
-    if (now - c->since_ns < GRACE_NS) return YET;
+    if (now - c->since_ns < GRACE_NS || has_unread(c)) return YET;
     return c->used && !c->in_request ? IDLE : ARRIVING;
   }
   if (!is_answered(c)) return NOT;
