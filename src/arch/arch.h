@@ -27,13 +27,18 @@ typedef enum el_op_kind {
   EL_OP_WIDE_NORM, /* all heads of q or k as one vector */
   EL_OP_ROTATE,    /* q, and k if this layer has its own */
   EL_OP_STORE,     /* k and v become those of this position */
-  EL_OP_ATTEND,    /* att = softmax(cap(scale * q K^T)) V over the positions of the window */
+  EL_OP_ATTEND,    /* att = softmax(cap(scale * q K^T)) V over the window; a vector [n_head] holds sinks */
   EL_OP_ACTIVATE,  /* ff = act(gate) * up */
   EL_OP_ADD,       /* x += scale * y; with a vector y is normed first */
   EL_OP_SCALE,     /* x *= the scalar of a tensor */
+  EL_OP_EXPERTS,   /* y = a mixture of experts of h (arXiv 1701.06538); see experts.c */
 } el_op_kind;
 
-typedef enum el_activation { EL_ACT_SILU, EL_ACT_GELU_TANH } el_activation;
+typedef enum el_activation {
+  EL_ACT_SILU,
+  EL_ACT_GELU_TANH,
+  EL_ACT_GPT_OSS /* gate at most 7, up within 7 of 0: gate * sigmoid(1.702 gate) * (up + 1) */
+} el_activation;
 typedef enum el_heads { EL_HEADS_Q, EL_HEADS_K, EL_HEADS_V } el_heads;
 
 typedef struct el_op {
@@ -46,8 +51,8 @@ typedef struct el_op {
   int window;         /* ATTEND: positions that a query sees, itself included; 0: all */
   float scale;        /* ATTEND: of the scores; ADD */
   float cap;          /* ATTEND: scores become cap * tanh(score / cap); 0: they stay */
-  bool sinks;         /* ATTEND: its vector, [n_head], takes part in each softmax as one more score without a value */
-  el_activation act;  /* ACTIVATE */
+  el_activation act;  /* ACTIVATE, EXPERTS */
+  bool more;          /* EXPERTS: y += it */
 } el_op;
 
 /* The operations of all layers, in order. */
@@ -71,6 +76,9 @@ struct el_arch {
 /* For families: every layer but the last of each `period` (0: every layer) sees `window` positions and is rotated by
  * rope `rope`; where the file has attention.sliding_window_pattern, that says which. */
 void el_hparams_windows(el_keys *k, el_hparams *h, int window, int period, int rope);
+/* For families with experts: how many there are, and how wide they are by this key; without it, the layer's width is
+ * divided among those that a token uses. */
+void el_hparams_experts(el_keys *k, el_hparams *h, const char *width_key);
 /* A mixture of experts is refused. */
 void el_hparams_refuse_experts(el_keys *k);
 
@@ -96,15 +104,24 @@ void el_emit_add(el_program *p, const char *tensor, float scale);
 /* The sites that most families have, with the names that Hugging Face gives them; `order` is that of the rows of q and
  * k. */
 enum { EL_SITE_Q, EL_SITE_K, EL_SITE_V, EL_SITE_O, EL_SITE_GATE, EL_SITE_UP, EL_SITE_DOWN, EL_N_USUAL_SITES };
-#define EL_USUAL_SITES(order)                                                                              \
-  {.name = "attn_q", .peft = "self_attn.q_proj", .input = 0, .to = EL_TO_Q, .rows = order},                \
-      {.name = "attn_k", .peft = "self_attn.k_proj", .input = 0, .to = EL_TO_K, .rows = order},            \
-      {.name = "attn_v", .peft = "self_attn.v_proj", .input = 0, .to = EL_TO_V},                           \
-      {.name = "attn_output", .peft = "self_attn.o_proj", .input = 1, .from = EL_FROM_ATT, .to = EL_TO_Y}, \
-      {.name = "ffn_gate", .peft = "mlp.gate_proj", .input = 2, .to = EL_TO_GATE},                         \
-      {.name = "ffn_up", .peft = "mlp.up_proj", .input = 2, .to = EL_TO_UP}, {                             \
-    .name = "ffn_down", .peft = "mlp.down_proj", .input = 3, .from = EL_FROM_FF, .to = EL_TO_Y             \
+#define EL_USUAL_ATTENTION_SITES(order)                                                               \
+  {.name = "attn_q", .peft = "self_attn.q_proj", .input = 0, .to = EL_TO_Q, .rows = order},           \
+      {.name = "attn_k", .peft = "self_attn.k_proj", .input = 0, .to = EL_TO_K, .rows = order},       \
+      {.name = "attn_v", .peft = "self_attn.v_proj", .input = 0, .to = EL_TO_V}, {                    \
+    .name = "attn_output", .peft = "self_attn.o_proj", .input = 1, .from = EL_FROM_ATT, .to = EL_TO_Y \
   }
+#define EL_USUAL_SITES(order)                                                                                   \
+  EL_USUAL_ATTENTION_SITES(order), {.name = "ffn_gate", .peft = "mlp.gate_proj", .input = 2, .to = EL_TO_GATE}, \
+      {.name = "ffn_up", .peft = "mlp.up_proj", .input = 2, .to = EL_TO_UP}, {                                  \
+    .name = "ffn_down", .peft = "mlp.down_proj", .input = 3, .from = EL_FROM_FF, .to = EL_TO_Y                  \
+  }
+
+/* A mixture of experts in the place of the feed-forward part. */
+static inline el_op *el_emit_experts(el_program *p, el_activation act) {
+  el_op *op = el_emit(p, EL_OP_EXPERTS, NULL);
+  op->act = act;
+  return op;
+}
 
 /* The feed-forward part of the usual sites: gate, up, activation, down. */
 void el_emit_feed_forward(el_program *p, el_activation act);

@@ -71,9 +71,10 @@ static void read_common(el_keys *k, el_hparams *h) {
   const size_t each = sizeof *d;
   const int n = h->n_layers;
   if (!el_keys_has(k, "attention.head_count")) el_keys_int(k, "attention.head_count", 1, EL_MAX_HEADS); /* says so */
-  if (!el_keys_has(k, "feed_forward_length")) el_keys_int(k, "feed_forward_length", 1, EL_MAX_WIDTH);
+  if (!el_keys_has(k, "feed_forward_length") && !el_keys_has(k, "expert_feed_forward_length"))
+    el_keys_int(k, "feed_forward_length", 1, EL_MAX_WIDTH);
   el_keys_layers(k, "attention.head_count", n, 1, EL_MAX_HEADS, 0, &d->n_head, each);
-  el_keys_layers(k, "feed_forward_length", n, 1, EL_MAX_WIDTH, 0, &d->n_ff, each);
+  el_keys_layers(k, "feed_forward_length", n, 1, EL_MAX_WIDTH, 1, &d->n_ff, each);
   el_keys_layers(k, "attention.head_count_kv", n, 1, EL_MAX_HEADS, 0, &d->n_head_kv, each);
   if (k->status) return;
   if (!el_keys_has(k, "attention.key_length") && h->n_embd % d->n_head)
@@ -116,6 +117,17 @@ void el_hparams_windows(el_keys *k, el_hparams *h, int window, int period, int r
     h->layers[l].rope = rope;
   }
   free(windowed);
+}
+
+void el_hparams_experts(el_keys *k, el_hparams *h, const char *width_key) {
+  h->n_experts = el_keys_int(k, "expert_count", 1, EL_MAX_EXPERTS);
+  h->n_experts_used = el_keys_int(k, "expert_used_count", 1, EL_MAX_EXPERTS);
+  h->n_ff_expert = el_keys_int_or(k, width_key, 1, EL_MAX_WIDTH, 0);
+  if (!k->status && !h->n_ff_expert) h->n_ff_expert = h->layers[0].n_ff / h->n_experts_used;
+  if (h->n_experts_used > h->n_experts)
+    el_keys_fail(k, EL_ERR_FORMAT, "expert_used_count", " %d is more than expert_count %d", h->n_experts_used,
+                 h->n_experts);
+  if (h->n_ff_expert < 1) el_keys_fail(k, EL_ERR_FORMAT, width_key, " is missing");
 }
 
 void el_hparams_refuse_experts(el_keys *k) {

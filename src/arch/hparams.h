@@ -14,7 +14,8 @@ enum {
   EL_MAX_HEADS = 4096,
   EL_MAX_HEAD_DIM = 1024,
   EL_MAX_CONTEXT = 1 << 24,
-  EL_MAX_ROPES = 2
+  EL_MAX_ROPES = 2,
+  EL_MAX_EXPERTS = 1024
 };
 
 typedef struct el_layer_dims {
@@ -45,8 +46,9 @@ typedef struct el_rope {
 typedef struct el_hparams {
   const el_arch *arch;
   int n_layers, n_embd, n_vocab, ctx_train;
-  int n_ff, n_head, n_head_kv, head_dim; /* the largest of any layer */
-  el_layer_dims *layers;                 /* [n_layers]; NULL: all have the largest */
+  int n_ff, n_head, n_head_kv, head_dim;      /* the largest of any layer */
+  el_layer_dims *layers;                      /* [n_layers]; NULL: all have the largest */
+  int n_experts, n_experts_used, n_ff_expert; /* of each layer; 0: there are none */
   float rms_eps;
   float embed_scale;    /* of the embedding; 1: none */
   float residual_scale; /* of what a layer adds; 1: none */

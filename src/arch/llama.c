@@ -47,8 +47,7 @@ const el_arch el_arch_mistral3 = {
 /* ------------------------------------------------------------------ Granite */
 
 /* IBM Granite 3 and 4, dense: llama with factors for the embedding, what a layer adds, scores and logits. */
-static void read_granite(el_keys *k, el_hparams *h) {
-  read_keys(k, h);
+static void read_scales(el_keys *k, el_hparams *h) {
   const float logits = el_keys_float_or(k, "logit_scale", 1e-6, 1e6, 0);
   if (logits == 0) el_keys_fail(k, EL_ERR_FORMAT, "logit_scale", " is missing");
   h->logit_scale = 1 / logits;
@@ -57,12 +56,56 @@ static void read_granite(el_keys *k, el_hparams *h) {
   h->attn_scale = el_keys_float_or(k, "attention.scale", 0, 1e6, 0);
   if (h->residual_scale == 0) h->residual_scale = 1;
   if (h->embed_scale == 0) h->embed_scale = 1;
+}
+
+static void read_granite(el_keys *k, el_hparams *h) {
+  read_keys(k, h);
+  read_scales(k, h);
   const bool rotates = el_keys_bool_or(k, "rope.scaling.finetuned", true);
   for (int l = 0; l < h->n_layers && !rotates; l++) h->layers[l].rope = -1;
 }
 
 const el_arch el_arch_granite = {
     .name = "granite", .site = sites, .n_sites = EL_N_USUAL_SITES, .read = read_granite, .layer = layer};
+
+/* Granite's mixtures: experts, and beside them one that all tokens go to. */
+enum { SHARED_GATE = EL_SITE_O + 1, SHARED_UP, SHARED_DOWN, N_MOE_SITES };
+
+static const el_site moe_sites[N_MOE_SITES] = {
+    EL_USUAL_ATTENTION_SITES(EL_ROWS_HALVES),
+    {.name = "ffn_gate_shexp", .peft = "shared_mlp.input_linear", .input = 2, .to = EL_TO_GATE},
+    {.name = "ffn_up_shexp", .peft = "shared_mlp.input_linear", .input = 2, .to = EL_TO_UP},
+    {.name = "ffn_down_shexp", .peft = "shared_mlp.output_linear", .input = 3, .from = EL_FROM_FF, .to = EL_TO_Y}};
+
+static void read_granitemoe(el_keys *k, el_hparams *h) {
+  read_scales(k, h);
+  el_hparams_experts(k, h, "feed_forward_length");
+  const int shared = el_keys_int_or(k, "expert_shared_feed_forward_length", 0, EL_MAX_WIDTH, 0);
+  for (int l = 0; l < h->n_layers && !k->status; l++) h->layers[l].n_ff = shared;
+}
+
+static void granitemoe_layer(el_program *p, const el_hparams *h, int l) {
+  const bool shares = el_hparams_layer(h, l).n_ff > 0;
+  el_emit(p, EL_OP_NORM, "attn_norm");
+  el_emit_linear(p, EL_SITE_Q, EL_SITE_V);
+  el_emit_attention(p, h);
+  el_emit_linear(p, EL_SITE_O, EL_SITE_O);
+  el_emit_add(p, NULL, h->residual_scale);
+  el_emit(p, EL_OP_NORM, "ffn_norm");
+  if (shares) {
+    el_emit_linear(p, SHARED_GATE, SHARED_UP);
+    el_emit(p, EL_OP_ACTIVATE, NULL)->act = EL_ACT_SILU;
+    el_emit_linear(p, SHARED_DOWN, SHARED_DOWN);
+  }
+  el_emit_experts(p, EL_ACT_SILU)->more = shares;
+  el_emit_add(p, NULL, h->residual_scale);
+}
+
+const el_arch el_arch_granitemoe = {.name = "granitemoe",
+                                    .site = moe_sites,
+                                    .n_sites = N_MOE_SITES,
+                                    .read = read_granitemoe,
+                                    .layer = granitemoe_layer};
 
 /* ------------------------------------------------------------------ SmolLM3 */
 

@@ -1,5 +1,5 @@
 /* Qwen 2, 2.5 and 3: llama's layer with rotation of halves; Qwen 2 has biases on q, k and v, Qwen 3 norms the heads of
- * q and k before they are rotated. */
+ * q and k before they are rotated. Qwen 3 MoE has experts. */
 #include "arch/arch.h"
 
 static const el_site sites[] = {EL_USUAL_SITES(EL_ROWS_SAME)};
@@ -9,7 +9,8 @@ static void read_keys(el_keys *k, el_hparams *h) {
   h->rope[0].halves = true;
 }
 
-static void layer(el_program *p, const el_hparams *h, bool norms_heads) {
+/* Up to the norm before the feed-forward part. */
+static void emit_attention(el_program *p, const el_hparams *h, bool norms_heads) {
   el_emit(p, EL_OP_NORM, "attn_norm");
   el_emit_linear(p, EL_SITE_Q, EL_SITE_V);
   if (norms_heads) {
@@ -20,19 +21,35 @@ static void layer(el_program *p, const el_hparams *h, bool norms_heads) {
   el_emit_linear(p, EL_SITE_O, EL_SITE_O);
   el_emit_add(p, NULL, 1);
   el_emit(p, EL_OP_NORM, "ffn_norm");
+}
+
+static void qwen2_layer(el_program *p, const el_hparams *h, int l) {
+  emit_attention(p, h, false);
   el_emit_feed_forward(p, EL_ACT_SILU);
   el_emit_add(p, NULL, 1);
 }
 
-static void qwen2_layer(el_program *p, const el_hparams *h, int l) {
-  layer(p, h, false);
+static void qwen3_layer(el_program *p, const el_hparams *h, int l) {
+  emit_attention(p, h, true);
+  el_emit_feed_forward(p, EL_ACT_SILU);
+  el_emit_add(p, NULL, 1);
 }
 
-static void qwen3_layer(el_program *p, const el_hparams *h, int l) {
-  layer(p, h, true);
+/* Every layer's feed-forward part is a mixture. */
+static void read_qwen3moe(el_keys *k, el_hparams *h) {
+  h->rope[0].halves = true;
+  el_hparams_experts(k, h, "expert_feed_forward_length");
+}
+
+static void qwen3moe_layer(el_program *p, const el_hparams *h, int l) {
+  emit_attention(p, h, true);
+  el_emit_experts(p, EL_ACT_SILU);
+  el_emit_add(p, NULL, 1);
 }
 
 const el_arch el_arch_qwen2 = {
     .name = "qwen2", .site = sites, .n_sites = EL_N_USUAL_SITES, .read = read_keys, .layer = qwen2_layer};
 const el_arch el_arch_qwen3 = {
     .name = "qwen3", .site = sites, .n_sites = EL_N_USUAL_SITES, .read = read_keys, .layer = qwen3_layer};
+const el_arch el_arch_qwen3moe = {
+    .name = "qwen3moe", .site = sites, .n_sites = EL_SITE_O + 1, .read = read_qwen3moe, .layer = qwen3moe_layer};

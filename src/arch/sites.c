@@ -25,7 +25,7 @@ static el_site_dims dims_of(const el_site *site, const el_hparams *h, el_layer_d
     case EL_TO_Y: out.out = h->n_embd; break;
   }
   if (site->rows == EL_ROWS_HALVES) out.n_head = site->to == EL_TO_Q ? d.n_head : d.n_head_kv;
-  if (!out.out) out = (el_site_dims){0};
+  if (!out.out || !out.in) out = (el_site_dims){0};
   return out;
 }
 

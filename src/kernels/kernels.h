@@ -256,6 +256,8 @@ typedef struct el_kernels {
   void (*swiglu)(const float *gate, const float *up, int n, float *y);
   /* y = gelu(gate) * up, by the approximation with tanh: gelu(x) = x * sigmoid(2 * sqrt(2/pi) * (x + 0.044715 x^3)) */
   void (*geglu)(const float *gate, const float *up, int n, float *y);
+  /* y = g * sigmoid(1.702 g) * (u + 1) for g = min(gate, 7) and u = up within [-7, 7]: gpt-oss's */
+  void (*swiglu_clamped)(const float *gate, const float *up, int n, float *y);
   /* x = cap * tanh(scale * x / cap), or scale * x when cap is 0; [n] */
   void (*cap)(float *x, int n, float scale, float cap);
   /* softmax(q K^T * scale) V, causal; a query's result does not depend on the others */

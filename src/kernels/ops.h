@@ -82,6 +82,15 @@ static void op_geglu(const float *gate, const float *up, int n, float *y) {
   }
 }
 
+static void op_swiglu_clamped(const float *gate, const float *up, int n, float *y) {
+  vf one = vf_set1(1), seven = vf_set1(7);
+  for (int i = 0; i < n; i += EL_LANES) {
+    vf g = vf_min(load_n(gate + i, n - i), seven), u = vf_max(vf_min(load_n(up + i, n - i), seven), vf_set1(-7));
+    vf gated = vf_div(g, vf_add(one, vf_exp(vf_mul(g, vf_set1(-1.702f)))));
+    store_n(y + i, vf_mul(gated, vf_add(u, one)), n - i);
+  }
+}
+
 /* tanh(z) = 1 - 2 / (e^2z + 1) */
 EL_INLINE vf vf_cap(vf x, float scale, float cap) {
   vf one = vf_set1(1), two = vf_set1(2);
@@ -227,8 +236,9 @@ EL_INLINE void gemm_panels(const el_packed *w, int tile_begin, int tile_end, con
 #include "kernels/attention.h"
 
 /* What an instruction set's table has from this file. */
-#define EL_OPS                                                                                             \
-  .quantize = op_quantize, .rms_norm = op_rms_norm, .swiglu = op_swiglu, .geglu = op_geglu, .cap = op_cap, \
-  .attend = op_attend, .rope = op_rope, .rope_halves = op_rope_halves, .kv_write = op_kv_write
+#define EL_OPS                                                                              \
+  .quantize = op_quantize, .rms_norm = op_rms_norm, .swiglu = op_swiglu, .geglu = op_geglu, \
+  .swiglu_clamped = op_swiglu_clamped, .cap = op_cap, .attend = op_attend, .rope = op_rope, \
+  .rope_halves = op_rope_halves, .kv_write = op_kv_write
 
 #endif

@@ -17,6 +17,9 @@
 #include "model/weights.h"
 
 enum {
+  /* Of an operation: a mixture of experts has the most. */
+  MOST_MATRICES = 3,
+  MOST_TENSORS = 8,
   /* A piece is a tile, or as many as have this many packed bytes: little beside what a thread waits for at the end,
      much beside what taking it costs. */
   PIECE_BYTES = 1 << 19,
@@ -67,32 +70,35 @@ static el_status check_shape(loader *ld, const el_tensor *t, int64_t ne0, int64_
                  (long long)t->ne[2], (long long)t->ne[3], (long long)ne0, (long long)ne1);
 }
 
-/* A vector of weights as F32; they must be finite, since one NaN here would be in every answer. */
-static el_status load_vector(loader *ld, const char *name, int n, float **out) {
-  const el_tensor *t;
-  el_status status = find(ld, name, &t);
-  if (status || (status = check_shape(ld, t, n, 1))) return status;
+/* The n values of a tensor as F32; they must be finite, since one NaN here would be in every answer. */
+static el_status read_vector(loader *ld, const el_tensor *t, const char *name, int n, float **out) {
   float *v = malloc(sizeof(float) * (size_t)n);
   void *buffer = malloc(t->n_bytes);
   const unsigned char *data;
+  el_status status = EL_OK;
   if (!v || !buffer)
     status = el_fail(ld->err, EL_ERR_NO_MEMORY, "%s: out of memory", el_gguf_path(ld->g));
   else if (!(status = el_gguf_read(ld->g, t, 0, t->n_bytes, buffer, &data, ld->err)))
     el_dequantize(t->type, data, v, n);
   free(buffer);
+  for (int i = 0; i < n && !status; i++)
+    if (!isfinite(v[i]))
+      status = el_fail(ld->err, EL_ERR_FORMAT, "%s: tensor %s has a value that is not finite at %d",
+                       el_gguf_path(ld->g), name, i);
   if (status) {
     free(v);
     return status;
   }
-  for (int i = 0; i < n; i++) {
-    if (isfinite(v[i])) continue;
-    free(v);
-    return el_fail(ld->err, EL_ERR_FORMAT, "%s: tensor %s has a value that is not finite at %d", el_gguf_path(ld->g),
-                   name, i);
-  }
   ld->m->n_params += (uint64_t)n;
   *out = v;
   return EL_OK;
+}
+
+static el_status load_vector(loader *ld, const char *name, int n, float **out) {
+  const el_tensor *t;
+  el_status status = find(ld, name, &t);
+  if (status || (status = check_shape(ld, t, n, 1))) return status;
+  return read_vector(ld, t, name, n, out);
 }
 
 /* The layout of a tensor; of F32, all values are looked at. */
@@ -125,6 +131,74 @@ static el_status plan_matrix(loader *ld, const char *name, int rows, int cols, e
   return EL_OK;
 }
 
+/* The matrices of all experts, [n][rows, cols], as one. */
+static el_status plan_stack(loader *ld, const char *name, int n, int rows, int cols, el_packed *dst) {
+  const el_tensor *t;
+  el_layout layout;
+  el_status status = find(ld, name, &t);
+  if (status) return status;
+  if (t->ne[0] != cols || t->ne[1] != rows || t->ne[2] != n || t->ne[3] != 1)
+    return el_fail(ld->err, EL_ERR_FORMAT, "%s: tensor %s has shape [%lld, %lld, %lld, %lld]; expected [%d, %d, %d]",
+                   el_gguf_path(ld->g), name, (long long)t->ne[0], (long long)t->ne[1], (long long)t->ne[2],
+                   (long long)t->ne[3], cols, rows, n);
+  if (rows % EL_TILE_MAX || (int64_t)rows * n > INT32_MAX)
+    return el_fail(ld->err, EL_ERR_UNSUPPORTED,
+                   "%s: tensor %s: %d rows for each of %d experts; supported are multiples of %d", el_gguf_path(ld->g),
+                   name, rows, n, EL_TILE_MAX);
+  if ((status = choose_layout(ld, t, &layout))) return status;
+  el_packed_init(dst, layout, rows * n, cols, ld->m->kernels->tile);
+  ld->jobs[ld->n_jobs++] = (job){.tensor = t, .dst = dst};
+  ld->m->arena_bytes += el_packed_bytes(dst);
+  ld->m->n_params += (uint64_t)rows * (uint64_t)cols * (uint64_t)n;
+  return EL_OK;
+}
+
+/* A matrix that stays F32, [rows, cols]; *out stays NULL where it is optional and not there. */
+static el_status load_floats(loader *ld, const char *name, int cols, int rows, bool optional, float **out) {
+  const el_tensor *t;
+  if (optional && !el_gguf_tensor(ld->g, name)) return EL_OK;
+  el_status status = find(ld, name, &t);
+  if (status || (status = check_shape(ld, t, cols, rows))) return status;
+  return read_vector(ld, t, name, cols * rows, out);
+}
+
+static el_status plan_experts(loader *ld, int layer, el_op_weights *w) {
+  const el_hparams *h = &ld->m->h;
+  const int n = h->n_experts, ff = h->n_ff_expert, embd = h->n_embd;
+  el_experts *e = w->experts = calloc(1, sizeof *e);
+  if (!e) return el_fail(ld->err, EL_ERR_NO_MEMORY, "%s: out of memory", el_gguf_path(ld->g));
+  const struct {
+    const char *name;
+    el_packed *w;
+    float **bias;
+    int rows, cols;
+  } stacks[] = {{"gate", &e->gate, &e->gate_bias, ff, embd},
+                {"up", &e->up, &e->up_bias, ff, embd},
+                {"down", &e->down, &e->down_bias, embd, ff}};
+  char name[96];
+  snprintf(name, sizeof name, "blk.%d.ffn_gate_inp.weight", layer);
+  el_status status = load_floats(ld, name, embd, n, false, &e->router);
+  snprintf(name, sizeof name, "blk.%d.ffn_gate_inp.bias", layer);
+  if (!status) status = load_floats(ld, name, n, 1, true, &e->router_bias);
+  for (size_t i = 0; i < sizeof stacks / sizeof *stacks && !status; i++) {
+    snprintf(name, sizeof name, "blk.%d.ffn_%s_exps.weight", layer, stacks[i].name);
+    status = plan_stack(ld, name, n, stacks[i].rows, stacks[i].cols, stacks[i].w);
+    snprintf(name, sizeof name, "blk.%d.ffn_%s_exps.bias", layer, stacks[i].name);
+    if (!status) status = load_floats(ld, name, stacks[i].rows, n, true, stacks[i].bias);
+  }
+  return status;
+}
+
+static void free_experts(el_experts *e) {
+  if (!e) return;
+  free(e->router);
+  free(e->router_bias);
+  free(e->gate_bias);
+  free(e->up_bias);
+  free(e->down_bias);
+  free(e);
+}
+
 /* What the operation needs of the file. */
 static el_status plan_op(loader *ld, const el_op *op, el_op_weights *w) {
   const el_model *m = ld->m;
@@ -149,6 +223,7 @@ static el_status plan_op(loader *ld, const el_op *op, el_op_weights *w) {
       if (!el_gguf_tensor(ld->g, name)) tensor = NULL;
       break;
     }
+    case EL_OP_EXPERTS: return plan_experts(ld, op->layer, w);
     case EL_OP_ROTATE:
     case EL_OP_STORE:
     case EL_OP_ACTIVATE: tensor = NULL; break;
@@ -218,7 +293,7 @@ static el_status plan(loader *ld) {
   if ((status = el_sites_new(&m->h, &m->sites, ld->err)) || (status = el_program_new(&m->h, &m->program, ld->err)))
     return status;
   const size_t n = (size_t)m->program.n;
-  ld->jobs = calloc(n + 2, sizeof *ld->jobs);
+  ld->jobs = calloc(MOST_MATRICES * n + 2, sizeof *ld->jobs);
   ld->known =
       calloc(2 * n + 3 + 2 * EL_MAX_ROPES, sizeof *ld->known); /* an operation has a matrix and a vector at most */
   m->weights = calloc(n, sizeof *m->weights);
@@ -343,7 +418,10 @@ el_status el_model_load(const el_gguf *g, const el_kernels *k, el_threads *threa
 
 void el_model_free(el_model *m) {
   if (!m) return;
-  for (int i = 0; m->weights && i < m->program.n; i++) free(m->weights[i].vector);
+  for (int i = 0; m->weights && i < m->program.n; i++) {
+    free(m->weights[i].vector);
+    free_experts(m->weights[i].experts);
+  }
   free(m->weights);
   for (int i = 0; i < EL_MAX_ROPES; i++) {
     free(m->inv_freq[i][0]);

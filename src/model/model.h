@@ -82,9 +82,10 @@ typedef enum el_part {
   EL_PART_GATE_UP,
   EL_PART_ACTIVATE, /* the activation and the quantisation of its output */
   EL_PART_DOWN,
-  EL_PART_OUTPUT, /* the vocabulary */
-  EL_PART_LORA_A, /* X A^T of all linear layers; products with B are in those of the layers */
-  EL_PART_WAIT,   /* for other threads, at barriers */
+  EL_PART_EXPERTS, /* of mixtures: router, products, activation */
+  EL_PART_OUTPUT,  /* the vocabulary */
+  EL_PART_LORA_A,  /* X A^T of all linear layers; products with B are in those of the layers */
+  EL_PART_WAIT,    /* for other threads, at barriers */
   EL_N_PARTS
 } el_part;
 const char *el_part_name(el_part part);

@@ -39,7 +39,12 @@ static void add_stage(el_step *s, int at) {
       if (!el_attention_whole_groups(d)) add(s, EL_JOB_QUANTIZE, at);
       return;
     case EL_STAGE_HEADS:
-    case EL_STAGE_ACTIVATE: break;
+    case EL_STAGE_ACTIVATE:
+    case EL_STAGE_ROUTE:
+    case EL_STAGE_SORT:
+    case EL_STAGE_GATHER:
+    case EL_STAGE_WIDEN:
+    case EL_STAGE_COMBINE: break;
   }
   add(s, EL_JOB_STAGES, at);
 }
@@ -73,6 +78,11 @@ static void run_stage(el_step *s, const el_stage *st, el_turn turn) {
     case EL_STAGE_HEADS: el_attention_heads(s, st, turn); break;
     case EL_STAGE_ATTEND: el_attention_attend(s, st, turn); break;
     case EL_STAGE_ACTIVATE: el_rows_activate(s, st, turn); break;
+    case EL_STAGE_ROUTE:
+    case EL_STAGE_SORT:
+    case EL_STAGE_GATHER:
+    case EL_STAGE_WIDEN:
+    case EL_STAGE_COMBINE: el_experts_stage(s, st, turn); break;
   }
 }
 

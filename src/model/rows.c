@@ -67,7 +67,7 @@ static void add_row(el_step *s, const el_op *op, const float *weight, int r) {
   const int n = s->m->h.n_embd;
   float *x = s->x + (size_t)r * (size_t)n, *y = s->y + (size_t)r * (size_t)n;
   if (weight) s->m->kernels->rms_norm(y, weight, n, s->m->h.rms_eps, y);
-  for (int i = 0; i < n; i++) x[i] = fmaf(op->scale, y[i], x[i]);
+  for (int i = 0; i < n; i++) x[i] += op->scale * y[i];
 }
 
 void el_rows_stage(el_step *s, const el_stage *st, el_turn turn) {
@@ -114,6 +114,14 @@ void el_share_ff(const el_step *s, int layer, el_turn turn, int *begin, int *end
   el_share(el_dims_at(s, layer).n_ff, EL_GROUP, turn.rank, turn.size, begin, end);
 }
 
+void el_activate(const el_kernels *k, el_activation act, const float *gate, const float *up, int n, float *out) {
+  switch (act) {
+    case EL_ACT_SILU: k->swiglu(gate, up, n, out); break;
+    case EL_ACT_GELU_TANH: k->geglu(gate, up, n, out); break;
+    case EL_ACT_GPT_OSS: k->swiglu_clamped(gate, up, n, out); break;
+  }
+}
+
 /* ff = quantise(act(gate) * up), for a thread's part of the values of all rows. */
 void el_rows_activate(el_step *s, const el_stage *st, el_turn turn) {
   const el_kernels *k = s->m->kernels;
@@ -125,8 +133,7 @@ void el_rows_activate(el_step *s, const el_stage *st, el_turn turn) {
   for (int r = rows.first; r < rows.first + rows.n && begin < end; r++) {
     const float *gate = s->gate_up + (size_t)r * 2 * (size_t)n_ff;
     float *out = ff.f + (size_t)r * (size_t)n_ff;
-    (el_op_at(s, st->act)->act == EL_ACT_SILU ? k->swiglu : k->geglu)(gate + begin, gate + n_ff + begin, end - begin,
-                                                                      out + begin);
+    el_activate(k, el_op_at(s, st->act)->act, gate + begin, gate + n_ff + begin, end - begin, out + begin);
     k->quantize(out, begin / EL_GROUP, (end + EL_GROUP - 1) / EL_GROUP, 1.0f, &ff, r);
   }
   el_step_done(s, EL_PART_ACTIVATE, turn.ith);

@@ -10,6 +10,8 @@
 #include "base/error.h"
 #include "model/step.h"
 
+enum { N_EXPERT_STAGES = EL_STAGE_COMBINE - EL_STAGE_ROUTE + 1 };
+
 typedef struct maker {
   const el_model *m;
   el_stage *stages;
@@ -51,6 +53,11 @@ static int count_linear(const maker *k, int op, int end) {
   return n;
 }
 
+/* What is added to x as it is, is added by the stage that made it. */
+static bool adds(const el_op *ops, int behind, int end) {
+  return behind < end && ops[behind].kind == EL_OP_ADD && !ops[behind].tensor && ops[behind].scale == 1;
+}
+
 /* Returns the operations that it took. */
 static int add_linear(maker *k, int op, int end) {
   const el_op *ops = k->m->program.ops;
@@ -63,17 +70,23 @@ static int add_linear(maker *k, int op, int end) {
   el_stage *st = add(k, EL_STAGE_LINEAR, op, n);
   st->input = site_of(k, op)->input;
   st->norm = norm;
-  if (behind == end) return n;
-  if (ops[behind].kind == EL_OP_ADD && !ops[behind].tensor && ops[behind].scale == 1) {
+  if (adds(ops, behind, end)) {
     st->add = true;
     return n + 1;
   }
-  if (ops[behind].kind == EL_OP_ACTIVATE && n == 2 && site_of(k, op)->to == EL_TO_GATE &&
+  if (behind < end && ops[behind].kind == EL_OP_ACTIVATE && n == 2 && site_of(k, op)->to == EL_TO_GATE &&
       site_of(k, op + 1)->to == EL_TO_UP) {
     st->act = behind;
     return n + 1;
   }
   return n;
+}
+
+static int add_experts(maker *k, int op, int end) {
+  for (int kind = EL_STAGE_ROUTE; kind <= EL_STAGE_COMBINE; kind++) add(k, (el_stage_kind)kind, op, 1);
+  if (k->m->program.ops[op].more || !adds(k->m->program.ops, op + 1, end)) return 1;
+  k->stages[k->n - 1].add = true;
+  return 2;
 }
 
 static void add_layer(maker *k, int begin, int end) {
@@ -88,6 +101,8 @@ static void add_layer(maker *k, int begin, int end) {
       add(k, EL_STAGE_HEADS, i, n);
     } else if (ops[i].kind == EL_OP_LINEAR) {
       n = add_linear(k, i, end);
+    } else if (ops[i].kind == EL_OP_EXPERTS) {
+      n = add_experts(k, i, end);
     } else if (ops[i].kind == EL_OP_ATTEND) {
       add(k, EL_STAGE_ATTEND, i, 1);
     } else {
@@ -104,7 +119,7 @@ static bool stores(const el_model *m, const el_stage *st) {
 }
 
 el_status el_stages_new(const el_model *m, el_stage **out, int *n, el_error *err) {
-  maker k = {.m = m, .stages = calloc((size_t)m->program.n + 1, sizeof *k.stages)};
+  maker k = {.m = m, .stages = calloc((size_t)m->program.n * N_EXPERT_STAGES + 1, sizeof *k.stages)};
   if (!k.stages) return el_fail(err, EL_ERR_NO_MEMORY, "step: out of memory");
   for (int l = 0; l < m->h.n_layers; l++) add_layer(&k, m->program.begin[l], m->program.begin[l + 1]);
   int next = -1;

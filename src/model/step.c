@@ -16,8 +16,9 @@ void el_step_done(el_step *s, el_part part, int ith) {
 }
 
 const char *el_part_name(el_part part) {
-  static const char *const names[] = {"embedding", "norms",      "q, k, v",  "rotate", "attention", "attention output",
-                                      "gate, up",  "activation", "ffn down", "output", "LoRA: A",   "waiting"};
+  static const char *const names[] = {"embedding",        "norms",    "q, k, v",    "rotate",   "attention",
+                                      "attention output", "gate, up", "activation", "ffn down", "experts",
+                                      "output",           "LoRA: A",  "waiting"};
   return names[part];
 }
 
@@ -92,7 +93,7 @@ typedef struct widths {
 } widths;
 
 static widths widest(const el_hparams *h) {
-  widths w = {0};
+  widths w = {.ff = EL_GROUP}; /* there may be no feed-forward part but experts */
   for (int l = 0; l < h->n_layers; l++) {
     const el_layer_dims d = el_hparams_layer(h, l);
     const size_t att = (size_t)(d.n_head * d.head_dim);
@@ -154,6 +155,7 @@ el_status el_step_new(const el_model *m, el_threads *threads, unsigned char *kv,
   if (!status) status = el_act_new(&s->inputs[EL_FROM_ATT], (int)w.att, max_rows, err);
   if (!status) status = el_act_new(&s->inputs[EL_FROM_FF], (int)w.ff, max_rows, err);
   for (int i = 0; i < nth && !status; i++) status = el_act_new(&s->in_own[i], h->n_embd, EL_FEW_ROWS, err);
+  if (!status) status = el_mixture_new(h, max_rows, &s->mixture, err);
   if (!status) status = el_apply_new(m->kernels, m->sites, max_rows, nth, &s->lora, err);
   if (status)
     el_step_free(s);
@@ -183,6 +185,7 @@ void el_step_free(el_step *s) {
   for (int i = 0; i < EL_MAX_ROPES; i++) free(s->cos_sin[i]);
   free(s->attn_next);
   for (int i = 0; i <= EL_FROM_FF; i++) el_act_free(&s->inputs[i]);
+  el_mixture_free(&s->mixture);
   el_apply_free(&s->lora);
   free(s);
 }

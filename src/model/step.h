@@ -5,6 +5,7 @@
  *   plan.c       stages become the phases of one step, which the threads run with a barrier between two
  *   rows.c       work on rows: embedding, norms, additions, activation
  *   linear.c     products, with biases and low-rank parts
+ *   experts.c    mixtures of experts
  *   attention.c  heads, keys and values, attention
  *   step.c       the workspace
  *
@@ -29,7 +30,12 @@ typedef enum el_stage_kind {
   EL_STAGE_LINEAR, /* the products that read one input, and perhaps the activation of what they give */
   EL_STAGE_HEADS,  /* what is done to heads of q, k and v, with storing */
   EL_STAGE_ATTEND,
-  EL_STAGE_ACTIVATE /* where products and activation could not be shared alike */
+  EL_STAGE_ACTIVATE, /* where products and activation could not be shared alike */
+  EL_STAGE_ROUTE,    /* a mixture of experts: which experts each row goes to, */
+  EL_STAGE_SORT,     /* rows and their experts in the order of experts, */
+  EL_STAGE_GATHER,   /* the inputs in that order, */
+  EL_STAGE_WIDEN,    /* gate, up and activation, */
+  EL_STAGE_COMBINE   /* down, and each row's sum */
 } el_stage_kind;
 
 /* Operations of one layer that go together. */
@@ -40,7 +46,7 @@ typedef struct el_stage {
   int input;       /* of the layer's sites: that LINEAR reads, that ROWS makes; -1: none */
   int next_linear; /* the stage whose weights are read next; -1: there is none */
   bool narrowed;   /* behind the last keys and values of all layers: rows that nobody reads are gone */
-  bool add;        /* LINEAR: its product is added to x */
+  bool add;        /* LINEAR, COMBINE: it is added to x */
   int norm;        /* LINEAR: the operation that makes its input, if a norm is all that it takes; -1 */
   int act;         /* LINEAR, ACTIVATE: the operation that follows, or is it; -1 */
 } el_stage;
@@ -84,6 +90,18 @@ typedef struct el_step_phase {
   int n;
 } el_step_phase;
 
+/* Rows and the experts that they go to: a pair for each. Pairs are numbered row by row, then sorted by expert. */
+typedef struct el_mixture {
+  int *expert;    /* [rows * n_used] of a pair */
+  float *weight;  /* [rows * n_used] */
+  int *place;     /* [rows * n_used] where a pair stands when they are sorted */
+  int *pair;      /* [rows * n_used] which pair stands there */
+  int *begin;     /* [n_experts + 1] where an expert's pairs begin */
+  el_act h, ff;   /* inputs of gate and up, and of down, a column a sorted pair */
+  float *gate_up; /* [pairs, n_ff | n_ff] */
+  float *out;     /* [pairs, n_embd] */
+} el_mixture;
+
 struct el_step {
   const el_model *m;
   el_threads *threads;
@@ -118,6 +136,7 @@ struct el_step {
   el_act inputs[EL_FROM_FF + 1];
   el_act *in_own; /* [threads]: EL_FEW_ROWS rows in the place of h */
   el_apply lora;
+  el_mixture mixture;
   atomic_int *attn_next; /* [n_layers] next piece of attention to take */
 
   el_step_phase *phases; /* of this step */
@@ -173,6 +192,8 @@ void el_rows_stage(el_step *s, const el_stage *st, el_turn turn);
 void el_rows_narrow(el_step *s, el_turn turn);
 void el_rows_tap(el_step *s, int tap, el_turn turn);
 void el_rows_activate(el_step *s, const el_stage *st, el_turn turn);
+/* out = act(gate) * up, [n] each. */
+void el_activate(const el_kernels *k, el_activation act, const float *gate, const float *up, int n, float *out);
 /* A thread's part of the feed-forward's middle: values [*begin, *end), whole groups. */
 void el_share_ff(const el_step *s, int layer, el_turn turn, int *begin, int *end);
 void el_rows_head_norm(el_step *s, el_turn turn);
@@ -187,6 +208,11 @@ void el_linear_stage(el_step *s, const el_stage *st, el_turn turn);
 void el_linear_low_rank(el_step *s, const el_stage *st, el_turn turn);
 /* Whether each thread norms the input of a LINEAR stage for itself. */
 bool el_linear_norms_alone(const el_step *s, const el_stage *st);
+
+/* experts.c */
+el_status el_mixture_new(const el_hparams *h, int max_rows, el_mixture *out, el_error *err);
+void el_mixture_free(el_mixture *x);
+void el_experts_stage(el_step *s, const el_stage *st, el_turn turn);
 
 /* attention.c */
 void el_attention_heads(el_step *s, const el_stage *st, el_turn turn);

@@ -5,11 +5,19 @@
 #include "arch/arch.h"
 #include "model/model.h"
 
+/* A mixture of experts. Matrices of all experts are one below the other. */
+typedef struct el_experts {
+  float *router, *router_bias;            /* [n_experts, n_embd], [n_experts] */
+  el_packed gate, up, down;               /* [n_experts * n_ff, n_embd] twice, [n_experts * n_embd, n_ff] */
+  float *gate_bias, *up_bias, *down_bias; /* one value for each row; NULL: none, as for the router's */
+} el_experts;
+
 /* What an operation works with. */
 typedef struct el_op_weights {
-  float *vector; /* of a norm; sinks, [n_head]; a bias, [out]; a scalar. NULL: none */
-  int n;         /* its values */
-  el_packed w;   /* LINEAR */
+  float *vector;       /* of a norm; sinks, [n_head]; a bias, [out]; a scalar. NULL: none */
+  int n;               /* its values */
+  el_packed w;         /* LINEAR */
+  el_experts *experts; /* EXPERTS */
 } el_op_weights;
 
 struct el_model {

@@ -14,11 +14,12 @@
 
 /* The cases that the engine runs, by name; a family that is implemented gets its lines here. */
 static const char *const runs[] = {
-    "llama3",       "llama-linear", "llama-yarn",  "llama-longrope", "llama-longrope-long",
-    "llama-biases", "qwen2",        "qwen2-lora",  "qwen3",          "gemma3",
-    "gemma3-lora",  "gemma2",       "mistral3",    "phi3",           "phi3-long",
-    "phi3-lora",    "granite",      "smollm3",     "smollm3-lora",   "olmo2",
-    "olmo3",        "openelm",      "openelm-lora"};
+    "llama3",       "llama-linear", "llama-yarn",   "llama-longrope", "llama-longrope-long",
+    "llama-biases", "qwen2",        "qwen2-lora",   "qwen3",          "gemma3",
+    "gemma3-lora",  "gemma2",       "mistral3",     "phi3",           "phi3-long",
+    "phi3-lora",    "granite",      "smollm3",      "smollm3-lora",   "olmo2",
+    "olmo3",        "openelm",      "openelm-lora", "qwen3moe",       "granitemoe",
+    "gpt-oss"};
 
 enum { POSITIONS = 64, MAX_CTX = 512, PAGES = MAX_CTX / EL_PAGE_TOKENS, MAX_VOCAB = 512 };
 

@@ -1,0 +1,28 @@
+/* gpt-oss: biases everywhere, windows in every other layer, sinks (arXiv 2309.17453) in attention, and a mixture of
+ * experts with an activation that is clamped. YaRN is for all layers. */
+#include "arch/arch.h"
+
+static const el_site sites[] = {EL_USUAL_ATTENTION_SITES(EL_ROWS_SAME)};
+
+static void read_keys(el_keys *k, el_hparams *h) {
+  h->rope[0].halves = true;
+  el_hparams_experts(k, h, "expert_feed_forward_length");
+  h->rope[1] = h->rope[0];
+  h->rope[1].base = el_keys_float_or(k, "rope.freq_base_swa", 1e-3, 1e12, h->rope[0].base);
+  h->n_ropes = 2;
+  el_hparams_windows(k, h, el_keys_int(k, "attention.sliding_window", 1, EL_MAX_CONTEXT), 2, 1);
+}
+
+static void layer(el_program *p, const el_hparams *h, int l) {
+  el_emit(p, EL_OP_NORM, "attn_norm");
+  el_emit_linear(p, EL_SITE_Q, EL_SITE_V);
+  el_emit_attention(p, h)->tensor = "attn_sinks";
+  el_emit_linear(p, EL_SITE_O, EL_SITE_O);
+  el_emit_add(p, NULL, 1);
+  el_emit(p, EL_OP_NORM, "post_attention_norm"); /* before the experts, whatever its name */
+  el_emit_experts(p, EL_ACT_GPT_OSS);
+  el_emit_add(p, NULL, 1);
+}
+
+const el_arch el_arch_gpt_oss = {
+    .name = "gpt-oss", .site = sites, .n_sites = EL_SITE_O + 1, .read = read_keys, .layer = layer};

@@ -1,0 +1,211 @@
+/* Mixtures of experts: each row goes to the few experts that a router scores highest for it.
+ *   logits = Wr h + br ; the n_used largest ; weights = softmax over those
+ *   y = sum of weight_e * (Wdown_e act(Wgate_e h, Wup_e h)), the best expert first
+ * A row and one of its experts are a pair. Sorted by expert, the pairs of an expert are consecutive columns, so that
+ * each matrix is read once a step, for all rows that go there. A row's result does not depend on the other rows: a
+ * product's column does not, and its own sum has its own order. */
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "model/step.h"
+
+enum { LANES = 16 }; /* sums of a router's product: part of the definition */
+
+el_status el_mixture_new(const el_hparams *h, int max_rows, el_mixture *out, el_error *err) {
+  if (!h->n_experts) return EL_OK;
+  const size_t n = (size_t)max_rows * (size_t)h->n_experts_used;
+  el_mixture x = {.expert = calloc(n, sizeof *x.expert),
+                  .weight = calloc(n, sizeof *x.weight),
+                  .place = calloc(n, sizeof *x.place),
+                  .pair = calloc(n, sizeof *x.pair),
+                  .begin = calloc((size_t)h->n_experts + 1, sizeof *x.begin),
+                  .gate_up = malloc(n * 2 * (size_t)h->n_ff_expert * sizeof *x.gate_up),
+                  .out = malloc(n * (size_t)h->n_embd * sizeof *x.out)};
+  el_status status = EL_OK;
+  if (!x.expert || !x.weight || !x.place || !x.pair || !x.begin || !x.gate_up || !x.out)
+    status = el_fail(err, EL_ERR_NO_MEMORY, "step: out of memory for the experts of %d rows", max_rows);
+  if (!status) status = el_act_new(&x.h, h->n_embd, (int)n, err);
+  if (!status) status = el_act_new(&x.ff, h->n_ff_expert, (int)n, err);
+  *out = x;
+  if (status) el_mixture_free(out);
+  return status;
+}
+
+void el_mixture_free(el_mixture *x) {
+  free(x->expert);
+  free(x->weight);
+  free(x->place);
+  free(x->pair);
+  free(x->begin);
+  free(x->gate_up);
+  free(x->out);
+  el_act_free(&x->h);
+  el_act_free(&x->ff);
+  *x = (el_mixture){0};
+}
+
+/* ------------------------------------------------------------------- route */
+
+static float dot(const float *a, const float *b, int n) {
+  float sum[LANES] = {0};
+  int i = 0;
+  for (; i + LANES <= n; i += LANES)
+    for (int k = 0; k < LANES; k++) sum[k] += a[i + k] * b[i + k];
+  for (; i < n; i++) sum[i % LANES] += a[i] * b[i];
+  for (int w = LANES / 2; w; w /= 2)
+    for (int k = 0; k < w; k++) sum[k] += sum[k + w];
+  return sum[0];
+}
+
+/* The experts of one row, the best first; of equal ones the first. */
+static void choose(const el_hparams *h, const el_experts *e, const float *row, int *expert, float *weight) {
+  int n = 0;
+  for (int i = 0; i < h->n_experts; i++) {
+    const float logit =
+        dot(e->router + (size_t)i * (size_t)h->n_embd, row, h->n_embd) + (e->router_bias ? e->router_bias[i] : 0);
+    int at = n;
+    /* A logit that is no number comes last, and is chosen only if there are too few others. */
+    while (at > 0 && (logit > weight[at - 1] || (isnan(weight[at - 1]) && !isnan(logit)))) at--;
+    if (at == h->n_experts_used) continue;
+    const int last = n < h->n_experts_used ? n++ : n - 1;
+    memmove(weight + at + 1, weight + at, (size_t)(last - at) * sizeof *weight);
+    memmove(expert + at + 1, expert + at, (size_t)(last - at) * sizeof *expert);
+    weight[at] = logit;
+    expert[at] = i;
+  }
+  const float top = weight[0];
+  float sum = 0;
+  for (int i = 0; i < n; i++) sum += weight[i] = (float)exp((double)weight[i] - (double)top);
+  for (int i = 0; i < n; i++) weight[i] /= sum;
+}
+
+static void route(el_step *s, const el_stage *st, el_turn turn) {
+  const el_hparams *h = &s->m->h;
+  const el_row_range rows = el_rows_of(s, st);
+  const el_act in = el_input_at(s, st, EL_FROM_H);
+  int begin, end;
+  el_share_rows(s, st, turn, &begin, &end);
+  for (int r = begin; r < end; r++) {
+    const size_t pair = (size_t)(r - rows.first) * (size_t)h->n_experts_used;
+    choose(h, el_weights_at(s, st->op)->experts, in.f + (size_t)r * (size_t)h->n_embd, s->mixture.expert + pair,
+           s->mixture.weight + pair);
+  }
+}
+
+/* Counts, then places; one thread: it takes less than to wait for others. */
+static void sort(el_step *s, int n_pairs) {
+  el_mixture *x = &s->mixture;
+  const int n = s->m->h.n_experts;
+  memset(x->begin, 0, sizeof *x->begin * (size_t)(n + 1));
+  for (int i = 0; i < n_pairs; i++) x->begin[x->expert[i] + 1]++;
+  for (int e = 0; e < n; e++) x->begin[e + 1] += x->begin[e];
+  for (int i = 0; i < n_pairs; i++) {
+    const int at = x->begin[x->expert[i]]++;
+    x->place[i] = at;
+    x->pair[at] = i;
+  }
+  for (int e = n; e > 0; e--) x->begin[e] = x->begin[e - 1];
+  x->begin[0] = 0;
+}
+
+/* ---------------------------------------------------------------- products */
+
+static el_act shaped(const el_act *a, int k, int n) {
+  el_act out = *a;
+  el_act_shape(&out, k, n);
+  return out;
+}
+
+static void gather(el_step *s, const el_stage *st, int n_pairs, el_turn turn) {
+  const el_hparams *h = &s->m->h;
+  const el_row_range rows = el_rows_of(s, st);
+  const el_act in = el_input_at(s, st, EL_FROM_H);
+  el_act out = shaped(&s->mixture.h, h->n_embd, n_pairs);
+  int begin, end;
+  el_share(n_pairs, 1, turn.rank, turn.size, &begin, &end);
+  for (int i = begin; i < end; i++) {
+    const int row = rows.first + s->mixture.pair[i] / h->n_experts_used;
+    const float *x = in.f + (size_t)row * (size_t)h->n_embd;
+    memcpy(out.f + (size_t)i * (size_t)h->n_embd, x, sizeof *x * (size_t)h->n_embd);
+    s->m->kernels->quantize(x, 0, out.n_groups, 1.0f, &out, i);
+  }
+}
+
+/* The matrix of one expert, of `rows` rows. */
+static el_packed expert_of(const el_packed *all, int e, int rows) {
+  el_packed w = *all;
+  w.rows = rows;
+  w.n_tiles = rows / all->tile;
+  w.data += (size_t)e * (size_t)w.n_tiles * all->tile_bytes;
+  return w;
+}
+
+/* y = x W^T + bias of one expert, for outputs [begin, end), whole tiles, of its pairs. */
+static void product(const el_step *s, const el_packed *all, const float *bias, int e, int rows, const el_act *x,
+                    float *y, size_t ldy, int begin, int end) {
+  const el_mixture *m = &s->mixture;
+  const el_packed w = expert_of(all, e, rows);
+  for (int i = m->begin[e]; bias && i < m->begin[e + 1]; i++)
+    memcpy(y + (size_t)i * ldy + begin, bias + (size_t)e * (size_t)rows + begin, sizeof *y * (size_t)(end - begin));
+  s->m->kernels->gemm(&w, begin / w.tile, end / w.tile, x, m->begin[e], m->begin[e + 1], y, ldy, bias != NULL, NULL);
+}
+
+static void widen(el_step *s, const el_stage *st, int n_pairs, el_turn turn) {
+  const el_hparams *h = &s->m->h;
+  const el_experts *w = el_weights_at(s, st->op)->experts;
+  const el_act in = shaped(&s->mixture.h, h->n_embd, n_pairs);
+  el_act ff = shaped(&s->mixture.ff, h->n_ff_expert, n_pairs);
+  const size_t n = (size_t)h->n_ff_expert;
+  int begin, end;
+  el_share(h->n_ff_expert, EL_GROUP, turn.rank, turn.size, &begin, &end);
+  for (int e = 0; e < h->n_experts && begin < end; e++) {
+    if (s->mixture.begin[e] == s->mixture.begin[e + 1]) continue;
+    product(s, &w->gate, w->gate_bias, e, h->n_ff_expert, &in, s->mixture.gate_up, 2 * n, begin, end);
+    product(s, &w->up, w->up_bias, e, h->n_ff_expert, &in, s->mixture.gate_up + n, 2 * n, begin, end);
+  }
+  for (int i = 0; i < n_pairs && begin < end; i++) {
+    const float *gate = s->mixture.gate_up + (size_t)i * 2 * n;
+    float *out = ff.f + (size_t)i * n;
+    el_activate(s->m->kernels, el_op_at(s, st->op)->act, gate + begin, gate + n + begin, end - begin, out + begin);
+    s->m->kernels->quantize(out, begin / EL_GROUP, (end + EL_GROUP - 1) / EL_GROUP, 1.0f, &ff, i);
+  }
+}
+
+static void combine(el_step *s, const el_stage *st, int n_pairs, el_turn turn) {
+  const el_hparams *h = &s->m->h;
+  const el_mixture *x = &s->mixture;
+  const el_experts *w = el_weights_at(s, st->op)->experts;
+  const el_row_range rows = el_rows_of(s, st);
+  const el_act ff = shaped(&x->ff, h->n_ff_expert, n_pairs);
+  const size_t n = (size_t)h->n_embd;
+  int begin, end;
+  el_share(h->n_embd, EL_GROUP, turn.rank, turn.size, &begin, &end);
+  for (int e = 0; e < h->n_experts && begin < end; e++)
+    if (x->begin[e] < x->begin[e + 1]) product(s, &w->down, w->down_bias, e, h->n_embd, &ff, x->out, n, begin, end);
+  for (int r = rows.first; r < rows.first + rows.n && begin < end; r++) {
+    const int first = (r - rows.first) * h->n_experts_used;
+    float *y = (st->add ? s->x : s->y) + (size_t)r * n;
+    if (!st->add && !el_op_at(s, st->op)->more) memset(y + begin, 0, sizeof *y * (size_t)(end - begin));
+    for (int k = 0; k < h->n_experts_used; k++) {
+      const float *out = x->out + (size_t)x->place[first + k] * n, weight = x->weight[first + k];
+      for (int i = begin; i < end; i++) y[i] += weight * out[i];
+    }
+  }
+}
+
+void el_experts_stage(el_step *s, const el_stage *st, el_turn turn) {
+  const int n_pairs = el_rows_of(s, st).n * s->m->h.n_experts_used;
+  switch (st->kind) {
+    case EL_STAGE_ROUTE: route(s, st, turn); break;
+    case EL_STAGE_SORT:
+      if (turn.rank == 0) sort(s, n_pairs);
+      break;
+    case EL_STAGE_GATHER: gather(s, st, n_pairs, turn); break;
+    case EL_STAGE_WIDEN: widen(s, st, n_pairs, turn); break;
+    default: combine(s, st, n_pairs, turn); break;
+  }
+  el_step_done(s, EL_PART_EXPERTS, turn.ith);
+}
