@@ -12,6 +12,8 @@
  *   gate, up       [n_ff] each, side by side
  *   ff   [n_ff]    their activation
  *   y    [n_embd]  what is to be added to x
+ * A model may have an input for each token and layer besides (Gemma 3n's and 4's per-layer embeddings):
+ *   sqrt(1/2) (sqrt(n_layer_input) * embedding of the layer + norm(product with the token's embedding / sqrt(n_embd)))
  * The step (src/model) turns a layer's operations into phases, and fuses what can be fused. */
 #ifndef EL_ARCH_ARCH_H
 #define EL_ARCH_ARCH_H
@@ -21,17 +23,19 @@
 #include "arch/sites.h"
 
 typedef enum el_op_kind {
-  EL_OP_NORM,      /* h = rms_norm(x) * vector; without a vector h = x */
-  EL_OP_LINEAR,    /* the site's product, plus blk.LAYER.(its name).bias, if the file has one */
-  EL_OP_HEAD_NORM, /* each head of q, k or v: rms_norm, times a vector [head_dim] if there is one */
-  EL_OP_WIDE_NORM, /* all heads of q or k as one vector */
-  EL_OP_ROTATE,    /* q, and k if this layer has its own */
-  EL_OP_STORE,     /* k and v become those of this position */
-  EL_OP_ATTEND,    /* att = softmax(cap(scale * q K^T)) V over the window; a vector [n_head] holds sinks */
-  EL_OP_ACTIVATE,  /* ff = act(gate) * up */
-  EL_OP_ADD,       /* x += scale * y; with a vector y is normed first */
-  EL_OP_SCALE,     /* x *= the scalar of a tensor */
-  EL_OP_EXPERTS,   /* y = a mixture of experts of h (arXiv 1701.06538); see experts.c */
+  EL_OP_NORM,       /* h = rms_norm(x) * vector; without a vector h = x */
+  EL_OP_LINEAR,     /* the site's product, plus blk.LAYER.(its name).bias, if the file has one */
+  EL_OP_HEAD_NORM,  /* each head of q, k or v: rms_norm, times a vector [head_dim] if there is one */
+  EL_OP_WIDE_NORM,  /* all heads of q or k as one vector */
+  EL_OP_ROTATE,     /* q, and k if this layer has its own */
+  EL_OP_COPY_KEYS,  /* v = k as the product gave it: the layer has no values of its own */
+  EL_OP_STORE,      /* k and v become those of this position */
+  EL_OP_ATTEND,     /* att = softmax(cap(scale * q K^T)) V over the window; a vector [n_head] holds sinks */
+  EL_OP_ACTIVATE,   /* ff = act(gate) * up */
+  EL_OP_GATE_INPUT, /* ff = act(gate) * the token's input for this layer, [n_layer_input] */
+  EL_OP_ADD,        /* x += scale * y; with a vector y is normed first */
+  EL_OP_SCALE,      /* x *= the scalar of a tensor */
+  EL_OP_EXPERTS,    /* y = a mixture of experts of h (arXiv 1701.06538); see experts.c */
 } el_op_kind;
 
 typedef enum el_activation {
@@ -51,7 +55,7 @@ typedef struct el_op {
   int window;         /* ATTEND: positions that a query sees, itself included; 0: all */
   float scale;        /* ATTEND: of the scores; ADD */
   float cap;          /* ATTEND: scores become cap * tanh(score / cap); 0: they stay */
-  el_activation act;  /* ACTIVATE, EXPERTS */
+  el_activation act;  /* ACTIVATE, GATE_INPUT, EXPERTS */
   bool more;          /* EXPERTS: y += it */
 } el_op;
 

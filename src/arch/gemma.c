@@ -1,10 +1,11 @@
-/* Gemma 2 and 3 (text).
+/* Gemma 2, 3 and 4 (text).
  *   x = embedding * sqrt(n_embd)
  *   h = norm(x) ; x += norm(Wo attention(...))                     the window of most layers is short
  *   h = norm(x) ; x += norm(Wdown (gelu(Wgate h) * (Wup h)))
  * Gemma 2 caps scores and logits. Gemma 3 norms the heads of q and k, and rotates layers with a window by a base of
  * their own. Norms' weights are in the file as they are multiplied: the 1 that Gemma adds is in them. */
 #include <math.h>
+#include <stdio.h>
 
 #include "arch/arch.h"
 
@@ -72,3 +73,87 @@ static void gemma3_layer(el_program *p, const el_hparams *h, int l) {
 
 const el_arch el_arch_gemma3 = {
     .name = "gemma3", .site = sites, .n_sites = EL_N_USUAL_SITES, .read = read_gemma3, .layer = gemma3_layer};
+
+/* ------------------------------------------------------------------ Gemma 4 */
+
+/* Gemma 4, dense. Windowed layers have heads of another size; the last layers read the keys and values of the last two
+ * that have their own; values are normed too, and may be the keys; tokens may have an input for each layer. */
+enum { INPUT_GATE = EL_N_USUAL_SITES, INPUT_PROJ, N_GEMMA4_SITES };
+
+static const el_site gemma4_sites[N_GEMMA4_SITES] = {
+    EL_USUAL_SITES(EL_ROWS_SAME),
+    {.name = "inp_gate", .peft = "per_layer_input_gate", .input = 4, .to = EL_TO_INPUT_GATE},
+    {.name = "proj", .peft = "per_layer_projection", .input = 5, .from = EL_FROM_LAYER_INPUT, .to = EL_TO_Y}};
+
+static bool has_tensor(const el_keys *k, int layer, const char *name) {
+  char full[64];
+  snprintf(full, sizeof full, "blk.%d.%s.weight", layer, name);
+  return el_gguf_tensor(k->g, full);
+}
+
+/* The last `n` layers read what the last windowed and the last full layer before them have stored. */
+static void share_keys(el_keys *k, el_hparams *h, int n) {
+  const int own = h->n_layers - n;
+  if (!n) return;
+  if (own < 2 || h->layers[own - 1].window || !h->layers[own - 2].window) {
+    el_keys_fail(k, EL_ERR_UNSUPPORTED, "attention.shared_kv_layers",
+                 " %d of %d layers: before them there must be one with a window and then one without", n, h->n_layers);
+    return;
+  }
+  for (int l = own; l < h->n_layers; l++) h->layers[l].kv_layer = h->layers[l].window ? own - 2 : own - 1;
+}
+
+static void read_gemma4(el_keys *k, el_hparams *h) {
+  read_common(k, h, 0);
+  h->attn_scale = 1;
+  h->logit_cap = el_keys_float_or(k, "final_logit_softcapping", 0, 1e6, 30);
+  h->n_layer_input = el_keys_int(k, "embedding_length_per_layer_input", 0, EL_MAX_WIDTH / h->n_layers);
+  const int window = el_keys_int(k, "attention.sliding_window", 1, EL_MAX_CONTEXT),
+            head_dim = el_keys_int(k, "attention.key_length_swa", 2, EL_MAX_HEAD_DIM),
+            value_dim = el_keys_int_or(k, "attention.value_length_swa", 2, EL_MAX_HEAD_DIM, head_dim);
+  h->rope[0].factors = "rope_freqs.weight";
+  h->rope[1] = h->rope[0];
+  h->rope[1].factors = NULL;
+  h->rope[1].scale = 1;
+  h->rope[1].base = el_keys_float_or(k, "rope.freq_base_swa", 1e-3, 1e12, 10000);
+  h->rope[1].n_rot = el_keys_int_or(k, "rope.dimension_count_swa", 2, EL_MAX_HEAD_DIM, head_dim);
+  h->n_ropes = 2;
+  if (head_dim != value_dim || head_dim % 2 || h->rope[1].n_rot > head_dim || h->rope[1].n_rot % 2)
+    el_keys_fail(
+        k, EL_ERR_UNSUPPORTED, "attention.key_length_swa",
+        " %d, value_length_swa %d and rope.dimension_count_swa %d: lengths must be equal and even, the last no "
+        "larger",
+        head_dim, value_dim, h->rope[1].n_rot);
+  if (!k->status) el_hparams_windows(k, h, window, 6, 1);
+  if (!k->status) share_keys(k, h, el_keys_int_or(k, "attention.shared_kv_layers", 0, h->n_layers - 1, 0));
+  for (int l = 0; l < h->n_layers && !k->status; l++) {
+    el_layer_dims *d = &h->layers[l];
+    if (d->window) d->head_dim = head_dim;
+    d->copies_keys = d->kv_layer == l && !has_tensor(k, l, "attn_v");
+    d->scales_x = has_tensor(k, l, "layer_output_scale");
+  }
+}
+
+static void gemma4_layer(el_program *p, const el_hparams *h, int l) {
+  const el_layer_dims d = el_hparams_layer(h, l);
+  el_emit(p, EL_OP_NORM, "attn_norm");
+  el_emit_linear(p, EL_SITE_Q, d.kv_layer != l ? EL_SITE_Q : d.copies_keys ? EL_SITE_K : EL_SITE_V);
+  el_emit(p, EL_OP_HEAD_NORM, "attn_q_norm")->heads = EL_HEADS_Q;
+  if (d.copies_keys) el_emit(p, EL_OP_COPY_KEYS, NULL);
+  if (d.kv_layer == l) {
+    el_emit(p, EL_OP_HEAD_NORM, "attn_k_norm")->heads = EL_HEADS_K;
+    el_emit(p, EL_OP_HEAD_NORM, NULL)->heads = EL_HEADS_V;
+  }
+  emit_rest(p, h);
+  if (h->n_layer_input) {
+    el_emit(p, EL_OP_NORM, NULL);
+    el_emit_linear(p, INPUT_GATE, INPUT_GATE);
+    el_emit(p, EL_OP_GATE_INPUT, NULL)->act = EL_ACT_GELU_TANH;
+    el_emit_linear(p, INPUT_PROJ, INPUT_PROJ);
+    el_emit_add(p, "post_norm", 1);
+  }
+  if (d.scales_x) el_emit(p, EL_OP_SCALE, "layer_output_scale");
+}
+
+const el_arch el_arch_gemma4 = {
+    .name = "gemma4", .site = gemma4_sites, .n_sites = N_GEMMA4_SITES, .read = read_gemma4, .layer = gemma4_layer};

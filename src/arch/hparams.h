@@ -20,9 +20,11 @@ enum {
 
 typedef struct el_layer_dims {
   int n_head, n_head_kv, head_dim, n_ff;
-  int window;   /* positions that a query sees, itself included; 0: all */
-  int rope;     /* which of the model's; -1: nothing is rotated */
-  int kv_layer; /* whose keys and values it reads: its own number, or an earlier one's */
+  int window;       /* positions that a query sees, itself included; 0: all */
+  int rope;         /* which of the model's; -1: nothing is rotated */
+  int kv_layer;     /* whose keys and values it reads: its own number, or an earlier one's */
+  bool copies_keys; /* it has no values of its own: its keys are those, before they are normed and rotated */
+  bool scales_x;    /* a scalar of its own multiplies the residual stream behind it */
 } el_layer_dims;
 
 /* A rotary embedding (arXiv 2104.09864). The angle of pair i at position p is
@@ -49,6 +51,7 @@ typedef struct el_hparams {
   int n_ff, n_head, n_head_kv, head_dim;      /* the largest of any layer */
   el_layer_dims *layers;                      /* [n_layers]; NULL: all have the largest */
   int n_experts, n_experts_used, n_ff_expert; /* of each layer; 0: there are none */
+  int n_layer_input;                          /* width of a token's input for each layer; 0: there is none */
   float rms_eps;
   float embed_scale;    /* of the embedding; 1: none */
   float residual_scale; /* of what a layer adds; 1: none */
@@ -65,7 +68,8 @@ el_status el_hparams_read(const el_gguf *g, el_hparams *out, el_error *err);
 void el_hparams_free(el_hparams *h);
 
 static inline el_layer_dims el_hparams_layer(const el_hparams *h, int l) {
-  return h->layers ? h->layers[l] : (el_layer_dims){h->n_head, h->n_head_kv, h->head_dim, h->n_ff, 0, 0, l};
+  return h->layers ? h->layers[l]
+                   : (el_layer_dims){h->n_head, h->n_head_kv, h->head_dim, h->n_ff, 0, 0, l, false, false};
 }
 
 /* inv_freq[i], [n_rot / 2]: the angle of pair i is pos * inv_freq[i]. factors: [n_rot / 2] or NULL. */

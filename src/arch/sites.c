@@ -13,11 +13,13 @@ static el_site_dims dims_of(const el_site *site, const el_hparams *h, el_layer_d
     case EL_FROM_H: out.in = h->n_embd; break;
     case EL_FROM_ATT: out.in = q; break;
     case EL_FROM_FF: out.in = d.n_ff; break;
+    case EL_FROM_LAYER_INPUT: out.in = h->n_layer_input; break;
   }
   switch (site->to) {
     case EL_TO_Q: out.out = q; break;
-    case EL_TO_K:
-    case EL_TO_V: out.out = has_kv ? kv : 0; break;
+    case EL_TO_K: out.out = has_kv ? kv : 0; break;
+    case EL_TO_V: out.out = has_kv && !d.copies_keys ? kv : 0; break;
+    case EL_TO_INPUT_GATE: out.out = h->n_layer_input; break;
     case EL_TO_QKV: out.out = q + 2 * kv; break;
     case EL_TO_GATE:
     case EL_TO_UP: out.out = d.n_ff; break;

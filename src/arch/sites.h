@@ -7,7 +7,7 @@
 
 #include "arch/hparams.h"
 
-typedef enum el_from { EL_FROM_H, EL_FROM_ATT, EL_FROM_FF } el_from;
+typedef enum el_from { EL_FROM_H, EL_FROM_ATT, EL_FROM_FF, EL_FROM_LAYER_INPUT } el_from;
 typedef enum el_to {
   EL_TO_Q,
   EL_TO_K,
@@ -15,7 +15,8 @@ typedef enum el_to {
   EL_TO_QKV, /* joined */
   EL_TO_GATE,
   EL_TO_UP,
-  EL_TO_GATE_UP, /* joined, the gate first */
+  EL_TO_GATE_UP,    /* joined, the gate first */
+  EL_TO_INPUT_GATE, /* of the layer's input: as wide as that */
   EL_TO_Y
 } el_to;
 

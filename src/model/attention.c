@@ -1,5 +1,6 @@
 /* Heads of q, k and v; keys and values in pages; attention over them. */
 #include <math.h>
+#include <string.h>
 
 #include "model/step.h"
 
@@ -60,6 +61,10 @@ static void work(el_step *s, const el_stage *st, el_layer_dims d, const heads *a
       case EL_OP_HEAD_NORM:
       case EL_OP_WIDE_NORM: norm_heads(s, op, el_weights_at(s, i)->vector, d, at); break;
       case EL_OP_ROTATE: rotate(s, op, d, at); break;
+      case EL_OP_COPY_KEYS:
+        memcpy(at->v + (size_t)at->kv_begin * (size_t)d.head_dim, at->k + (size_t)at->kv_begin * (size_t)d.head_dim,
+               sizeof *at->v * (size_t)(at->kv_end - at->kv_begin) * (size_t)d.head_dim);
+        break;
       default: store(s, st->layer, d, at); break;
     }
   }

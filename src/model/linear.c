@@ -41,10 +41,15 @@ static product product_of(const el_step *s, const el_stage *st, int op, size_t *
       *ldy = 2 * ff;
       *kind = EL_PART_GATE_UP;
       break;
+    case EL_TO_INPUT_GATE:
+      p.y = s->gate_up;
+      *ldy = (size_t)s->m->h.n_layer_input;
+      *kind = EL_PART_GATE_UP;
+      break;
     case EL_TO_Y:
       p.y = st->add ? s->x : s->y;
       *ldy = (size_t)s->m->h.n_embd;
-      *kind = site->from == EL_FROM_FF ? EL_PART_DOWN : EL_PART_O;
+      *kind = site->from == EL_FROM_ATT ? EL_PART_O : EL_PART_DOWN;
       break;
   }
   return p;

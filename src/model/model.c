@@ -224,6 +224,8 @@ static el_status plan_op(loader *ld, const el_op *op, el_op_weights *w) {
       break;
     }
     case EL_OP_EXPERTS: return plan_experts(ld, op->layer, w);
+    case EL_OP_COPY_KEYS:
+    case EL_OP_GATE_INPUT:
     case EL_OP_ROTATE:
     case EL_OP_STORE:
     case EL_OP_ACTIVATE: tensor = NULL; break;
@@ -263,6 +265,28 @@ static el_status load_rope(loader *ld, int i) {
   return status;
 }
 
+static el_status plan_layer_inputs(loader *ld) {
+  el_model *m = ld->m;
+  const int n = m->h.n_layers * m->h.n_layer_input;
+  el_status status;
+  if (!n) return EL_OK;
+  if ((status = plan_matrix(ld, "per_layer_token_embd.weight", m->h.n_vocab, n, &m->layer_embd)) ||
+      (status = plan_matrix(ld, "per_layer_model_proj.weight", n, m->h.n_embd, &m->layer_proj)))
+    return status;
+  return load_vector(ld, "per_layer_proj_norm.weight", m->h.n_layer_input, &m->layer_norm);
+}
+
+/* Files may hold keys and values of layers that read another's: nobody uses them. */
+static void skip_shared(loader *ld, int layer) {
+  static const char *const names[] = {"attn_k.weight", "attn_v.weight", "attn_k_norm.weight"};
+  char name[64];
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+    snprintf(name, sizeof name, "blk.%d.%s", layer, names[i]);
+    const el_tensor *t = el_gguf_tensor(ld->g, name);
+    if (t) ld->known[ld->n_known++] = t;
+  }
+}
+
 static int by_address(const void *a, const void *b) {
   const el_tensor *x = *(const el_tensor *const *)a, *y = *(const el_tensor *const *)b;
   return x < y ? -1 : x > y;
@@ -293,7 +317,7 @@ static el_status plan(loader *ld) {
   if ((status = el_sites_new(&m->h, &m->sites, ld->err)) || (status = el_program_new(&m->h, &m->program, ld->err)))
     return status;
   const size_t n = (size_t)m->program.n;
-  ld->jobs = calloc(MOST_MATRICES * n + 2, sizeof *ld->jobs);
+  ld->jobs = calloc(MOST_MATRICES * n + 4, sizeof *ld->jobs);
   ld->known =
       calloc(2 * n + 3 + 2 * EL_MAX_ROPES, sizeof *ld->known); /* an operation has a matrix and a vector at most */
   m->weights = calloc(n, sizeof *m->weights);
@@ -304,6 +328,9 @@ static el_status plan(loader *ld) {
     return status;
   for (int i = 0; i < m->h.n_ropes; i++)
     if ((status = load_rope(ld, i))) return status;
+  if ((status = plan_layer_inputs(ld))) return status;
+  for (int l = 0; l < m->h.n_layers; l++)
+    if (el_hparams_layer(&m->h, l).kv_layer != l) skip_shared(ld, l);
   for (size_t i = 0; i < n; i++)
     if ((status = plan_op(ld, &m->program.ops[i], &m->weights[i]))) return status;
   if (el_gguf_tensor(ld->g, "output.weight"))
@@ -428,6 +455,7 @@ void el_model_free(el_model *m) {
     free(m->inv_freq[i][1]);
   }
   free(m->output_norm);
+  free(m->layer_norm);
   el_program_free(&m->program);
   el_sites_free(m->sites);
   el_hparams_free(&m->h);

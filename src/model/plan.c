@@ -39,6 +39,7 @@ static void add_stage(el_step *s, int at) {
       if (!el_attention_whole_groups(d)) add(s, EL_JOB_QUANTIZE, at);
       return;
     case EL_STAGE_HEADS:
+    case EL_STAGE_GATE:
     case EL_STAGE_ACTIVATE:
     case EL_STAGE_ROUTE:
     case EL_STAGE_SORT:
@@ -53,6 +54,10 @@ void el_step_plan(el_step *s) {
   int tap = 0, layer = -1;
   s->n_phases = 0;
   add(s, EL_JOB_EMBED, 0);
+  if (s->layer_input) {
+    add(s, EL_JOB_LAYER_INPUT, 0);
+    add(s, EL_JOB_LAYER_NORM, 0);
+  }
   for (int i = 0; i < s->n_stages; i++) {
     const el_stage *st = &s->stages[i];
     if (st->layer != layer) {
@@ -77,6 +82,7 @@ static void run_stage(el_step *s, const el_stage *st, el_turn turn) {
     case EL_STAGE_LINEAR: el_linear_stage(s, st, turn); break;
     case EL_STAGE_HEADS: el_attention_heads(s, st, turn); break;
     case EL_STAGE_ATTEND: el_attention_attend(s, st, turn); break;
+    case EL_STAGE_GATE: el_rows_gate_input(s, st, turn); break;
     case EL_STAGE_ACTIVATE: el_rows_activate(s, st, turn); break;
     case EL_STAGE_ROUTE:
     case EL_STAGE_SORT:
@@ -92,6 +98,8 @@ void el_step_forward(void *step, int i, el_turn turn) {
   el_step_done(s, EL_PART_WAIT, turn.ith);
   switch (p->job) {
     case EL_JOB_EMBED: el_rows_embed(s, turn); break;
+    case EL_JOB_LAYER_INPUT: el_rows_layer_input(s, turn); break;
+    case EL_JOB_LAYER_NORM: el_rows_layer_norm(s, turn); break;
     case EL_JOB_STAGES:
       for (int k = 0; k < p->n; k++) run_stage(s, &s->stages[p->at + k], turn);
       break;

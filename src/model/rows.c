@@ -22,22 +22,77 @@ static void rotate_angles(const el_step *s, const el_row *row, int i, int r) {
   }
 }
 
+/* The tokens' embeddings, for the inputs of layers. */
+static el_act embeddings(const el_step *s) {
+  el_act a = s->inputs[EL_FROM_H];
+  el_act_shape(&a, s->m->h.n_embd, s->all.n_rows);
+  return a;
+}
+
 void el_rows_embed(el_step *s, el_turn turn) {
   const el_hparams *h = &s->m->h;
+  el_act act = embeddings(s);
   int begin, end;
   el_share(s->all.n_rows, 1, turn.rank, turn.size, &begin, &end);
   for (int r = begin; r < end; r++) {
     const el_row *row = &s->rows[r];
     float *x = s->x + (size_t)r * (size_t)h->n_embd;
-    if (row->part == EL_ROW_TAIL) {
-      memcpy(x, state_at(s, row, s->n_taps - 1), sizeof *x * (size_t)h->n_embd);
-    } else {
+    /* The embedding goes into the layers' inputs even where a state takes its place. */
+    if (row->part != EL_ROW_TAIL || s->layer_input) {
       el_packed_get_row(&s->m->tok_embd, row->token, x);
       for (int i = 0; h->embed_scale != 1 && i < h->n_embd; i++) x[i] *= h->embed_scale;
     }
+    if (s->layer_input) {
+      memcpy(act.f + (size_t)r * (size_t)h->n_embd, x, sizeof *x * (size_t)h->n_embd);
+      s->m->kernels->quantize(x, 0, act.n_groups, 1.0f, &act, r);
+    }
+    if (row->part == EL_ROW_TAIL) memcpy(x, state_at(s, row, s->n_taps - 1), sizeof *x * (size_t)h->n_embd);
     for (int i = 0; i < h->n_ropes; i++) rotate_angles(s, row, i, r);
   }
   el_step_done(s, EL_PART_EMBED, turn.ith);
+}
+
+void el_rows_layer_input(el_step *s, el_turn turn) {
+  const el_packed *w = &s->m->layer_proj;
+  const el_act x = embeddings(s);
+  int begin, end;
+  el_share(w->n_tiles, 1, turn.rank, turn.size, &begin, &end);
+  s->m->kernels->gemm(w, begin, end, &x, 0, s->all.n_rows, s->layer_input, (size_t)w->rows, false, NULL);
+  el_step_done(s, EL_PART_EMBED, turn.ith);
+}
+
+void el_rows_layer_norm(el_step *s, el_turn turn) {
+  const el_hparams *h = &s->m->h;
+  const int n = h->n_layer_input, all = h->n_layers * n;
+  const float of_proj = 1 / sqrtf((float)h->n_embd), of_embd = sqrtf((float)n), of_both = sqrtf(0.5f);
+  int begin, end;
+  el_share(s->all.n_rows, 1, turn.rank, turn.size, &begin, &end);
+  float *embd = s->scratch[turn.ith];
+  for (int r = begin; r < end; r++) {
+    float *p = s->layer_input + (size_t)r * (size_t)all;
+    el_packed_get_row(&s->m->layer_embd, s->rows[r].token, embd);
+    for (int i = 0; i < all; i++) p[i] *= of_proj;
+    for (int l = 0; l < h->n_layers; l++)
+      s->m->kernels->rms_norm(p + l * n, s->m->layer_norm, n, h->rms_eps, p + l * n);
+    for (int i = 0; i < all; i++) p[i] = (p[i] + embd[i] * of_embd) * of_both;
+  }
+  el_step_done(s, EL_PART_EMBED, turn.ith);
+}
+
+void el_rows_gate_input(el_step *s, const el_stage *st, el_turn turn) {
+  const int n = s->m->h.n_layer_input;
+  const el_row_view *v = el_view_of(s, st);
+  el_act out = el_input_at(s, st, EL_FROM_LAYER_INPUT);
+  int begin, end;
+  el_share_rows(s, st, turn, &begin, &end);
+  for (int r = begin; r < end; r++) {
+    float *f = out.f + (size_t)r * (size_t)n;
+    const float *input =
+        s->layer_input + ((size_t)v->rows[r] * (size_t)s->m->h.n_layers + (size_t)st->layer) * (size_t)n;
+    el_activate(s->m->kernels, el_op_at(s, st->op)->act, s->gate_up + (size_t)r * (size_t)n, input, n, f);
+    s->m->kernels->quantize(f, 0, out.n_groups, 1.0f, &out, r);
+  }
+  el_step_done(s, EL_PART_ACTIVATE, turn.ith);
 }
 
 void el_rows_norm(el_step *s, const float *weight, el_act *act, int begin, int end, int ith) {

@@ -37,7 +37,7 @@ static bool is_of_rows(const el_op *op) {
 
 static bool is_of_heads(const el_op *op) {
   return op->kind == EL_OP_HEAD_NORM || op->kind == EL_OP_WIDE_NORM || op->kind == EL_OP_ROTATE ||
-         op->kind == EL_OP_STORE;
+         op->kind == EL_OP_COPY_KEYS || op->kind == EL_OP_STORE;
 }
 
 static const el_site *site_of(const maker *k, int op) {
@@ -103,6 +103,8 @@ static void add_layer(maker *k, int begin, int end) {
       n = add_linear(k, i, end);
     } else if (ops[i].kind == EL_OP_EXPERTS) {
       n = add_experts(k, i, end);
+    } else if (ops[i].kind == EL_OP_GATE_INPUT) {
+      add(k, EL_STAGE_GATE, i, 1);
     } else if (ops[i].kind == EL_OP_ATTEND) {
       add(k, EL_STAGE_ATTEND, i, 1);
     } else {

@@ -94,6 +94,7 @@ typedef struct widths {
 
 static widths widest(const el_hparams *h) {
   widths w = {.ff = EL_GROUP}; /* there may be no feed-forward part but experts */
+  if ((size_t)h->n_layer_input > w.ff) w.ff = (size_t)h->n_layer_input;
   for (int l = 0; l < h->n_layers; l++) {
     const el_layer_dims d = el_hparams_layer(h, l);
     const size_t att = (size_t)(d.n_head * d.head_dim);
@@ -111,6 +112,8 @@ static bool allocate(el_step *s, widths w) {
   s->max_phases = 2 * s->n_stages + s->n_taps + EL_MAX_TAPS + 5;
   s->x = new_floats(rows * (size_t)h->n_embd);
   if (needs_y(s) && !(s->y = new_floats(rows * (size_t)h->n_embd))) return false;
+  const size_t scratch = el_attn_scratch(w.head_dim), layer_input = (size_t)h->n_layers * (size_t)h->n_layer_input;
+  if (layer_input && !(s->layer_input = new_floats(rows * layer_input))) return false;
   s->qkv = new_floats(rows * w.qkv);
   s->gate_up = new_floats(rows * 2 * w.ff);
   s->logits = new_floats((size_t)s->max_logits * (size_t)h->n_vocab);
@@ -123,7 +126,7 @@ static bool allocate(el_step *s, widths w) {
   for (int i = 0; i < h->n_ropes; i++)
     if (!(s->cos_sin[i] = new_floats(rows * (size_t)h->rope[i].n_rot))) return false;
   for (size_t i = 0; i < nth; i++)
-    if (!(s->scratch[i] = new_floats(el_attn_scratch(w.head_dim)))) return false;
+    if (!(s->scratch[i] = new_floats(scratch > layer_input ? scratch : layer_input))) return false;
   return el_row_view_new(&s->all, rows) && el_row_view_new(&s->some, rows);
 }
 
@@ -179,6 +182,7 @@ void el_step_free(el_step *s) {
   el_row_view_free(&s->some);
   free(s->x);
   free(s->y);
+  free(s->layer_input);
   free(s->qkv);
   free(s->gate_up);
   free(s->logits);

@@ -30,6 +30,7 @@ typedef enum el_stage_kind {
   EL_STAGE_LINEAR, /* the products that read one input, and perhaps the activation of what they give */
   EL_STAGE_HEADS,  /* what is done to heads of q, k and v, with storing */
   EL_STAGE_ATTEND,
+  EL_STAGE_GATE,     /* of a layer's input */
   EL_STAGE_ACTIVATE, /* where products and activation could not be shared alike */
   EL_STAGE_ROUTE,    /* a mixture of experts: which experts each row goes to, */
   EL_STAGE_SORT,     /* rows and their experts in the order of experts, */
@@ -75,11 +76,13 @@ typedef struct el_row_view {
 
 typedef enum el_job {
   EL_JOB_EMBED,
-  EL_JOB_STAGES,   /* n consecutive stages, of rows if there are several */
-  EL_JOB_LOW_RANK, /* X A^T of the input of a stage that no norm precedes */
-  EL_JOB_NARROW,   /* the rows that go on become the first ones */
-  EL_JOB_QUANTIZE, /* attention's output, where a head is not whole groups */
-  EL_JOB_TAP,      /* keeps the states of HEAD rows */
+  EL_JOB_LAYER_INPUT, /* each layer's input: the product, */
+  EL_JOB_LAYER_NORM,  /* and the rest */
+  EL_JOB_STAGES,      /* n consecutive stages, of rows if there are several */
+  EL_JOB_LOW_RANK,    /* X A^T of the input of a stage that no norm precedes */
+  EL_JOB_NARROW,      /* the rows that go on become the first ones */
+  EL_JOB_QUANTIZE,    /* attention's output, where a head is not whole groups */
+  EL_JOB_TAP,         /* keeps the states of HEAD rows */
   EL_JOB_HEAD_NORM,
   EL_JOB_OUTPUT
 } el_job;
@@ -129,12 +132,13 @@ struct el_step {
   float *qkv;                   /* [rows, q | k | v] */
   float *gate_up;               /* [rows, n_ff | n_ff] */
   float *logits;                /* [max_logits, n_vocab] */
+  float *layer_input;           /* [rows, n_layers, n_layer_input]; NULL: there is none */
   float *cos_sin[EL_MAX_ROPES]; /* [rows, n_rot] */
-  float **scratch;              /* [threads]: [el_attn_scratch] */
+  float **scratch;              /* [threads]: [el_attn_scratch], or a token's inputs of all layers */
 
   /* Inputs of the linear layers, by el_from; `f` of each holds the values before quantisation. */
-  el_act inputs[EL_FROM_FF + 1];
-  el_act *in_own; /* [threads]: EL_FEW_ROWS rows in the place of h */
+  el_act inputs[EL_FROM_FF + 1]; /* a layer's gated input is in that of EL_FROM_FF */
+  el_act *in_own;                /* [threads]: EL_FEW_ROWS rows in the place of h */
   el_apply lora;
   el_mixture mixture;
   atomic_int *attn_next; /* [n_layers] next piece of attention to take */
@@ -189,6 +193,9 @@ void el_step_forward(void *step, int phase, el_turn turn);
 /* rows.c */
 void el_rows_embed(el_step *s, el_turn turn);
 void el_rows_stage(el_step *s, const el_stage *st, el_turn turn);
+void el_rows_layer_input(el_step *s, el_turn turn);
+void el_rows_layer_norm(el_step *s, el_turn turn);
+void el_rows_gate_input(el_step *s, const el_stage *st, el_turn turn);
 void el_rows_narrow(el_step *s, el_turn turn);
 void el_rows_tap(el_step *s, int tap, el_turn turn);
 void el_rows_activate(el_step *s, const el_stage *st, el_turn turn);

@@ -56,9 +56,12 @@ void el_share_rows(const el_step *s, const el_stage *st, el_turn turn, int *begi
 
 el_act el_input_at(const el_step *s, const el_stage *st, el_from from) {
   const el_layer_dims d = el_dims_at(s, st->layer);
-  const int k = from == EL_FROM_H ? s->m->h.n_embd : from == EL_FROM_ATT ? d.n_head * d.head_dim : d.n_ff;
-  el_act a = s->inputs[from];
-  el_act_shape(&a, k, el_view_of(s, st)->n_rows);
+  const int k[] = {[EL_FROM_H] = s->m->h.n_embd,
+                   [EL_FROM_ATT] = d.n_head * d.head_dim,
+                   [EL_FROM_FF] = d.n_ff,
+                   [EL_FROM_LAYER_INPUT] = s->m->h.n_layer_input};
+  el_act a = s->inputs[from < EL_FROM_FF ? from : EL_FROM_FF];
+  el_act_shape(&a, k[from], el_view_of(s, st)->n_rows);
   return a;
 }
 

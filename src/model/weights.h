@@ -26,9 +26,12 @@ struct el_model {
   el_program program;
   el_op_weights *weights; /* [program.n] */
   const el_kernels *kernels;
-  float *output_norm; /* [n_embd] */
-  el_packed tok_embd; /* [n_vocab, n_embd] */
-  el_packed output;   /* [n_vocab, n_embd]; the same memory as tok_embd when the head is tied */
+  float *output_norm;   /* [n_embd] */
+  el_packed tok_embd;   /* [n_vocab, n_embd] */
+  el_packed layer_embd; /* [n_vocab, n_layers * n_layer_input] */
+  el_packed layer_proj; /* [n_layers * n_layer_input, n_embd] */
+  float *layer_norm;    /* [n_layer_input] */
+  el_packed output;     /* [n_vocab, n_embd]; the same memory as tok_embd when the head is tied */
   /* [n_rot / 2]: the angle of pair i is pos * inv_freq[i]; the second of a rope is for long contexts, NULL: the same */
   float *inv_freq[EL_MAX_ROPES][2];
   unsigned char *arena; /* all packed matrices */

@@ -19,7 +19,7 @@ static const char *const runs[] = {
     "gemma3-lora",  "gemma2",       "mistral3",     "phi3",           "phi3-long",
     "phi3-lora",    "granite",      "smollm3",      "smollm3-lora",   "olmo2",
     "olmo3",        "openelm",      "openelm-lora", "qwen3moe",       "granitemoe",
-    "gpt-oss"};
+    "gpt-oss",      "gemma4"};
 
 enum { POSITIONS = 64, MAX_CTX = 512, PAGES = MAX_CTX / EL_PAGE_TOKENS, MAX_VOCAB = 512 };
 
