@@ -176,14 +176,27 @@ EL_INLINE void attn_scores_q8(const attn_tile *t, int first, const unsigned char
   }
 }
 
-/* Scores of G queries for the first n positions of the block. A page that is missing in the last P is replaced by the
- * one before; its scores do not count. */
+/* Positions of the block that query i sees; 0 or less: none. */
+EL_INLINE int attn_n_seen(const attn_tile *t, int i, int block) {
+  const int n = t->n_pos[i] - block;
+  return n < EL_ATTN_BLOCK ? n : EL_ATTN_BLOCK;
+}
+
+/* Positions of the block before the first that query i sees; all of them where that is in a later block. */
+EL_INLINE int attn_n_before(const attn_tile *t, int i, int block) {
+  const int n = t->from[i] - block;
+  return n < 0 ? 0 : n < EL_ATTN_BLOCK ? n : EL_ATTN_BLOCK;
+}
+
+/* Scores of G queries for the first n positions of the block, from the page on where the first of them begins to see. A
+ * page that is missing in the last P is replaced by the one before; its scores do not count. */
 EL_INLINE void attn_scores(attn_tile *t, int first, int block, int n, bool fetch, int G, el_kv_type type) {
   enum { MOST = 4 };
   const el_attn *a = t->a;
   const int P = VF_SCORES / G >= 4 ? 4 : VF_SCORES / G >= 2 ? 2 : 1;
-  const int begin = block / EL_LANES, end = begin + (n + EL_LANES - 1) / EL_LANES, n_pages = attn_n_pages(a);
-  float *s = t->scores + first * EL_ATTN_BLOCK;
+  const int before = attn_n_before(t, first, block) / EL_LANES, begin = block / EL_LANES + before,
+            end = block / EL_LANES + (n + EL_LANES - 1) / EL_LANES, n_pages = attn_n_pages(a);
+  float *s = t->scores + first * EL_ATTN_BLOCK + before * EL_LANES;
   for (int i = begin; i < end; i += P, s += P * EL_LANES) {
     const unsigned char *pages[MOST], *ahead[MOST];
     for (int p = 0; p < P; p++) {
@@ -195,18 +208,6 @@ EL_INLINE void attn_scores(attn_tile *t, int first, int block, int n, bool fetch
     else
       attn_scores_f16(t, first, pages, fetch ? ahead : NULL, s, G, P);
   }
-}
-
-/* Positions of the block that query i sees; 0 or less: none. */
-EL_INLINE int attn_n_seen(const attn_tile *t, int i, int block) {
-  const int n = t->n_pos[i] - block;
-  return n < EL_ATTN_BLOCK ? n : EL_ATTN_BLOCK;
-}
-
-/* Positions of the block before the first that query i sees; all of them where that is in a later block. */
-EL_INLINE int attn_n_before(const attn_tile *t, int i, int block) {
-  const int n = t->from[i] - block;
-  return n < 0 ? 0 : n < EL_ATTN_BLOCK ? n : EL_ATTN_BLOCK;
 }
 
 /* The scores k to k + 15 of a block of which [begin, end) count; `fill` in the place of others, which may be anything,

@@ -15,6 +15,7 @@
     exit(1);                                        \
   } while (0)
 #define fail() fail_msg("this must not be reached")
+#define print_message(...) printf(__VA_ARGS__)
 #define assert_true(x)            \
   do {                            \
     if (!(x)) fail_msg("%s", #x); \

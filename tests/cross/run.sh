@@ -31,7 +31,7 @@ compile() {
 
 compile_all() {
   local f
-  for f in src/base/error.c src/format/quant.c src/kernels/{act,dispatch,low_rank,pack,kernels_scalar}.c; do compile "$f" || return; done
+  for f in src/base/error.c src/format/{quant,quant_codes}.c src/kernels/{act,dispatch,low_rank,pack,kernels_scalar}.c; do compile "$f" || return; done
   compile src/kernels/kernels_neon.c -march=armv8-a &&
     compile src/kernels/kernels_neon_dotprod.c -march=armv8.2-a+dotprod &&
     compile src/kernels/kernels_neon_i8mm.c -march=armv8.2-a+dotprod+i8mm
@@ -43,7 +43,7 @@ fi
 
 cpus='cortex-a72 neoverse-n1 max'
 status=0
-for test in pack kernels low_rank; do
+for test in pack kernels kernels_ops low_rank; do
   # shellcheck disable=SC2086 # flags and objects are lists
   if ! $CC $flags -static "tests/unit/test_$test.c" $objects -lm -lpthread -o "$work/test_$test"; then
     echo "fail link-$test" >>"$work/results"
