@@ -69,6 +69,9 @@ typedef struct el_tokenizer el_tokenizer; /* immutable once open: shared freely 
 /* Opens the tokenizer of a GGUF file; a vocabulary-only file is enough. */
 EL_API el_status el_tokenizer_open(const char *gguf_path, el_tokenizer **out, el_error *err);
 EL_API void el_tokenizer_close(el_tokenizer *t);
+/* What the file says, or leaves out, that may make answers worse, such as a pre-tokenizer that is not known: a line for
+ * whoever runs the model. NULL: nothing. Valid while the tokenizer is. */
+EL_API const char *el_tokenizer_notice(const el_tokenizer *t);
 
 enum {
   EL_TOKENIZE_BOS = 1,    /* put BOS first if the model's file asks for it (add_bos_token) */
@@ -84,9 +87,15 @@ EL_API el_status el_tokenize(const el_tokenizer *t, const char *text, size_t len
  * message says how many at least; that costs no more than `most` tokens do, however long the text is. */
 EL_API el_status el_tokenize_at_most(const el_tokenizer *t, const char *text, size_t len, int flags, size_t most,
                                      int32_t **out, size_t *n, el_error *err);
-/* The exact bytes of the tokens, NUL-terminated for convenience. Special tokens are rendered only when `special`. */
+/* The exact bytes of the tokens, NUL-terminated for convenience. Special tokens are rendered only when `special`. The
+ * text of el_tokenize comes back: where a tokenizer puts a space in front of a text (and of what follows a special
+ * token), it is taken away again. */
 EL_API el_status el_detokenize(const el_tokenizer *t, const int32_t *tokens, size_t n, bool special, char **out,
                                size_t *len, el_error *err);
+/* The same for tokens that go on after token `before` (-1: none): texts of the parts of a sequence, each after the last
+ * token of the part before, join to the text of the whole. */
+EL_API el_status el_detokenize_after(const el_tokenizer *t, int32_t before, const int32_t *tokens, size_t n,
+                                     bool special, char **out, size_t *len, el_error *err);
 EL_API int32_t el_tokenizer_n_vocab(const el_tokenizer *t);
 EL_API int32_t el_tokenizer_bos(const el_tokenizer *t); /* -1: the model has none */
 EL_API int32_t el_tokenizer_eos(const el_tokenizer *t); /* -1: the model has none */

@@ -123,6 +123,7 @@ static int run(const el_cli_command *self, int argc, char **argv) {
   el_status status = el_tokenizer_open(path, &t, &err);
   free(path);
   if (status) return el_cli_failed(&err);
+  if (el_tokenizer_notice(t)) fprintf(stderr, "edgelora: %s\n", el_tokenizer_notice(t));
   code = o.decode ? decode(t, &o, self, rest.items[0]) : encode(t, &o, o.file ? NULL : rest.items[0]);
   el_tokenizer_close(t);
   return el_cli_end(code < 0 ? EL_EXIT_OK : code);

@@ -96,6 +96,8 @@ static el_status load(el_engine *e, const el_engine_options *o, el_error *err) {
   if (!status) status = el_gguf_open(o->model_path, &g, err);
   if (!status) status = read_names(e, g, o, err);
   if (!status) status = el_tokenizer_from_gguf(g, &e->tokenizer, err);
+  if (!status && el_tokenizer_notice(e->tokenizer))
+    el_logf(&e->log, EL_LOG_WARN, "%s: %s", o->model_path, el_tokenizer_notice(e->tokenizer));
   if (!status)
     status = el_model_load(g, e->kernels, e->threads, weights, o->progress, o->progress_user, &e->model, err);
   if (!status) status = el_losses_log(g, weights, &e->log, err);

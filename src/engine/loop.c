@@ -85,9 +85,10 @@ static void draw_token(el_engine *e, el_seq *q, const float *logits) {
     el_loop_finish(e, q, EL_FINISH_STOP, NULL);
     return;
   }
+  int32_t before = q->n_tokens ? q->tokens[q->n_tokens - 1] : -1;
   q->tokens[q->n_tokens++] = token;
   atomic_fetch_add(&e->count.generated_tokens, 1);
-  el_str bytes = el_token_bytes(e->tokenizer, token, false);
+  el_str bytes = el_token_text(e->tokenizer, before, token, false);
   if (!el_stop_push(&q->stop, bytes.data, bytes.len, false)) {
     el_fail(&error, EL_ERR_NO_MEMORY, "out of memory for the text");
     el_loop_fail(e, q, &error);

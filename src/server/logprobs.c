@@ -5,8 +5,8 @@
 #include "server/json_out.h"
 
 typedef struct waiting {
-  size_t start, offset; /* bytes into the completion; characters into the answer's text */
-  int32_t token;
+  size_t start, offset;  /* bytes into the completion; characters into the answer's text */
+  int32_t before, token; /* before: the token that came before it; -1: none */
   float logprob;
   size_t n_top; /* el_token_logprob that follow */
 } waiting;
@@ -21,11 +21,12 @@ static size_t count_chars(const char *s, size_t len) {
   return n;
 }
 
-/* Bytes of a token; *len of them. `in_text`: as the completion's text has it, where special tokens are nothing. */
-static char *token_bytes(const el_logprobs *l, int32_t token, bool in_text, size_t *len) {
+/* Bytes of a token after `before`; *len of them. `in_text`: as the completion's text has it, where special tokens are
+ * nothing. */
+static char *token_bytes(const el_logprobs *l, int32_t before, int32_t token, bool in_text, size_t *len) {
   char *s;
   el_error err;
-  return el_detokenize(l->tokenizer, &token, 1, !in_text, &s, len, &err) ? NULL : s;
+  return el_detokenize_after(l->tokenizer, before, &token, 1, !in_text, &s, len, &err) ? NULL : s;
 }
 
 /* A token that is not UTF-8 by itself is written as OpenAI does: bytes:\xe2\x80. So is a NUL, which would end a name.
@@ -44,9 +45,9 @@ static bool write_name(el_buf *out, const char *s, size_t len) {
   return ok;
 }
 
-static bool write_chat_token(const el_logprobs *l, el_buf *out, int32_t token, float logprob) {
+static bool write_chat_token(const el_logprobs *l, el_buf *out, int32_t before, int32_t token, float logprob) {
   size_t len;
-  char *s = token_bytes(l, token, false, &len);
+  char *s = token_bytes(l, before, token, false, &len);
   if (!s) return false;
   bool ok = el_buf_printf(out, "{\"token\":") && write_name(out, s, len) && el_buf_printf(out, ",\"logprob\":") &&
             el_json_float(out, logprob) && el_buf_printf(out, ",\"bytes\":[");
@@ -57,10 +58,10 @@ static bool write_chat_token(const el_logprobs *l, el_buf *out, int32_t token, f
 
 static bool write_chat(el_logprobs *l, const waiting *w, const el_token_logprob *top) {
   el_buf *out = &l->content;
-  bool ok = (!l->n || el_buf_append(out, ",", 1)) && write_chat_token(l, out, w->token, w->logprob) &&
+  bool ok = (!l->n || el_buf_append(out, ",", 1)) && write_chat_token(l, out, w->before, w->token, w->logprob) &&
             el_buf_printf(out, ",\"top_logprobs\":[");
   for (size_t i = 0; ok && i < w->n_top; i++)
-    ok = (!i || el_buf_append(out, ",", 1)) && write_chat_token(l, out, top[i].token, top[i].logprob) &&
+    ok = (!i || el_buf_append(out, ",", 1)) && write_chat_token(l, out, w->before, top[i].token, top[i].logprob) &&
          el_buf_append(out, "}", 1);
   return ok && el_buf_append(out, "]}", 2);
 }
@@ -73,7 +74,7 @@ static bool write_top_object(el_logprobs *l, const waiting *w, const el_token_lo
   for (size_t i = 0; ok && i <= w->n_top; i++) {
     el_token_logprob t = i < w->n_top ? top[i] : (el_token_logprob){w->token, w->logprob};
     size_t len, at = names.len;
-    char *s = token_bytes(l, t.token, false, &len);
+    char *s = token_bytes(l, w->before, t.token, false, &len);
     ok = s && name_bytes(&names, s, len) && el_buf_append(&names, "", 1);
     el_free(s);
     if (!ok) break;
@@ -93,7 +94,7 @@ static bool write_top_object(el_logprobs *l, const waiting *w, const el_token_lo
 static bool write_text(el_logprobs *l, const waiting *w, const el_token_logprob *top, bool known) {
   const char *comma = l->n ? "," : "";
   size_t len;
-  char *s = token_bytes(l, w->token, false, &len);
+  char *s = token_bytes(l, w->before, w->token, false, &len);
   if (!s) return false;
   bool ok = el_buf_printf(&l->tokens, "%s", comma) && write_name(&l->tokens, s, len);
   el_free(s);
@@ -108,10 +109,11 @@ static size_t offset_of(const el_logprobs *l, const char *s, size_t len) {
 }
 
 bool el_logprobs_add(el_logprobs *l, int32_t token, float logprob, const el_token_logprob *top, size_t n_top) {
-  waiting w = {.start = l->token_bytes, .token = token, .logprob = logprob, .n_top = n_top};
+  waiting w = {.start = l->token_bytes, .before = l->last, .token = token, .logprob = logprob, .n_top = n_top};
   size_t len;
-  char *s = token_bytes(l, token, true, &len);
+  char *s = token_bytes(l, l->last, token, true, &len);
   if (!s) return false;
+  l->last = token;
   w.offset = offset_of(l, s, len);
   l->token_bytes += len;
   l->token_chars += count_chars(s, len);
@@ -121,9 +123,9 @@ bool el_logprobs_add(el_logprobs *l, int32_t token, float logprob, const el_toke
 
 bool el_logprobs_add_prompt(el_logprobs *l, const int32_t *tokens, const float *logprobs, size_t n) {
   for (size_t i = 0; i < n; i++) {
-    waiting w = {.token = tokens[i], .logprob = logprobs[i]};
+    waiting w = {.before = i ? tokens[i - 1] : -1, .token = tokens[i], .logprob = logprobs[i]};
     size_t len;
-    char *s = token_bytes(l, tokens[i], true, &len);
+    char *s = token_bytes(l, w.before, tokens[i], true, &len);
     if (!s) return false;
     w.offset = offset_of(l, s, len);
     l->token_chars += count_chars(s, len);

@@ -13,6 +13,7 @@ typedef struct el_logprobs {
   bool chat; /* OpenAI has one form for chats, another for completions */
   int n_top;
 
+  int32_t last;       /* the token before the next one; -1: none */
   size_t token_bytes; /* bytes of all tokens so far: where the next one starts in the completion */
   size_t token_chars; /* characters that start before it, an echoed prompt's included */
   el_buf waiting;

@@ -58,7 +58,9 @@ el_reply *el_reply_new(const el_tokenizer *t, const el_api_request *request, con
   for (size_t i = 0; i < r->n_choices; i++) {
     choice *c = &r->choices[i];
     c->prompt = &request->prompts[i / (size_t)request->n];
-    c->logprobs = (el_logprobs){.tokenizer = t, .chat = request->chat, .n_top = request->request.top_logprobs};
+    int32_t last = c->prompt->n ? c->prompt->tokens[c->prompt->n - 1] : -1;
+    c->logprobs =
+        (el_logprobs){.tokenizer = t, .chat = request->chat, .n_top = request->request.top_logprobs, .last = last};
   }
   return r;
 }

@@ -10,7 +10,9 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "format/text.h"
 #include "tokenizer/hash.h"
+#include "tokenizer/heap.h"
 
 static const char MERGES[] = "tokenizer.ggml.merges";
 enum { MAX_MERGES = 1 << 26, MAX_MERGE_BYTES = 1 << 16 };
@@ -34,8 +36,7 @@ static bool parse(const el_vocab *v, el_str s, char *bytes, el_merge *out) {
   el_str left = {s.data, (size_t)(space - s.data)};
   el_str right = {space + 1, s.len - left.len - 1};
   size_t n_left, n_right;
-  if (!el_byte_level_decode(left, bytes, &n_left) || !el_byte_level_decode(right, bytes + n_left, &n_right))
-    return false;
+  if (!el_vocab_decode(v, left, bytes, &n_left) || !el_vocab_decode(v, right, bytes + n_left, &n_right)) return false;
   out->left = el_vocab_find(v, bytes, n_left);
   out->right = el_vocab_find(v, bytes + n_left, n_right);
   out->result = el_vocab_find(v, bytes, n_left + n_right);
@@ -100,6 +101,7 @@ enum { NO_TOKEN = -1, JOINED = -2 };
 typedef struct el_bpe_symbol {
   int32_t id;          /* a token, NO_TOKEN, or JOINED: now part of the symbol before */
   uint32_t prev, next; /* neighbours, or NONE */
+  uint32_t at, len;    /* its bytes in the piece, before it was joined to any */
 } el_bpe_symbol;
 
 static bool reserve(el_bpe_work *w, size_t len) {
@@ -121,44 +123,20 @@ void el_bpe_work_free(el_bpe_work *w) {
   *w = (el_bpe_work){0};
 }
 
-static void push(uint64_t *heap, size_t *n, uint64_t item) {
-  size_t i = (*n)++;
-  while (i > 0 && heap[(i - 1) / 2] > item) {
-    heap[i] = heap[(i - 1) / 2];
-    i = (i - 1) / 2;
-  }
-  heap[i] = item;
-}
-
-static uint64_t pop(uint64_t *heap, size_t *n) {
-  uint64_t top = heap[0], item = heap[--*n];
-  size_t i = 0;
-  for (;;) {
-    size_t child = 2 * i + 1;
-    if (child >= *n) break;
-    if (child + 1 < *n && heap[child + 1] < heap[child]) child++;
-    if (heap[child] >= item) break;
-    heap[i] = heap[child];
-    i = child;
-  }
-  heap[i] = item;
-  return top;
-}
-
 /* The merge of the symbol at `left` and the next one becomes a candidate, if there is one. */
 static void consider(const el_merges *m, el_bpe_work *w, size_t *n, uint32_t left) {
   uint32_t right = w->symbols[left].next;
   if (right == NONE || w->symbols[left].id < 0 || w->symbols[right].id < 0) return;
   uint32_t rank = *slot_of(m, w->symbols[left].id, w->symbols[right].id);
-  if (rank) push(w->heap, n, (uint64_t)rank << 32 | left);
+  if (rank) el_heap_push(w->heap, n, (uint64_t)rank << 32 | left);
 }
 
-static void join_all(const el_merges *m, el_bpe_work *w, size_t len) {
+static void join_all(const el_merges *m, el_bpe_work *w, size_t n_symbols) {
   el_bpe_symbol *s = w->symbols;
   size_t n = 0;
-  for (uint32_t i = 0; i + 1 < len; i++) consider(m, w, &n, i);
+  for (uint32_t i = 0; i + 1 < n_symbols; i++) consider(m, w, &n, i);
   while (n) {
-    uint64_t top = pop(w->heap, &n);
+    uint64_t top = el_heap_pop(w->heap, &n);
     const el_merge *merge = &m->items[(top >> 32) - 1];
     uint32_t left = (uint32_t)top, right = s[left].next;
     if (s[left].id != merge->left || right == NONE || s[right].id != merge->right) continue;
@@ -168,28 +146,48 @@ static void join_all(const el_merges *m, el_bpe_work *w, size_t len) {
     if (s[left].next != NONE) s[s[left].next].prev = left;
     if (s[left].prev != NONE) consider(m, w, &n, s[left].prev);
     consider(m, w, &n, left);
-    assert(n <= 3 * len);
+    assert(n <= 3 * n_symbols);
   }
+}
+
+/* Bytes, or characters where the vocabulary is written as text; how many they are. */
+static uint32_t cut_symbols(const el_vocab *v, const char *piece, size_t len, el_bpe_symbol *symbols) {
+  uint32_t n = 0;
+  for (size_t i = 0; i < len; n++) {
+    uint32_t bytes = 1;
+    int32_t id;
+    if (v->kind == EL_VOCAB_BYTE_LEVEL) {
+      id = v->byte_token[(unsigned char)piece[i]];
+    } else {
+      int valid = el_utf8_length(piece + i, len - i);
+      if (valid > 0) bytes = (uint32_t)valid;
+      id = el_vocab_find(v, piece + i, bytes);
+    }
+    symbols[n] = (el_bpe_symbol){id, n ? n - 1 : NONE, n + 1, (uint32_t)i, bytes};
+    i += bytes;
+  }
+  symbols[n - 1].next = NONE;
+  return n;
 }
 
 el_bpe_result el_bpe_encode(const el_vocab *v, const el_merges *m, const char *piece, size_t len, bool lossy,
                             el_bpe_work *w, el_ids *out, size_t *bad) {
   assert(len > 0 && len <= EL_MAX_PIECE);
   if (!reserve(w, len)) return EL_BPE_NO_MEMORY;
-  for (uint32_t i = 0; i < len; i++) {
-    w->symbols[i].id = v->byte_token[(unsigned char)piece[i]];
-    w->symbols[i].prev = i ? i - 1 : NONE;
-    w->symbols[i].next = i + 1 < len ? i + 1 : NONE;
-  }
-  join_all(m, w, len);
+  join_all(m, w, cut_symbols(v, piece, len, w->symbols));
   for (uint32_t i = 0; i != NONE; i = w->symbols[i].next) {
-    int32_t id = w->symbols[i].id;
-    if (id == NO_TOKEN) {
-      if (lossy) continue;
-      *bad = i;
+    const el_bpe_symbol *s = &w->symbols[i];
+    if (s->id != NO_TOKEN) {
+      if (!el_ids_add(out, s->id)) return EL_BPE_NO_MEMORY;
+      continue;
+    }
+    for (uint32_t k = s->at; k < s->at + s->len; k++) {
+      int32_t id = v->byte_token[(unsigned char)piece[k]];
+      if (id >= 0 && !el_ids_add(out, id)) return EL_BPE_NO_MEMORY;
+      if (id >= 0 || lossy) continue;
+      *bad = k;
       return EL_BPE_NO_TOKEN;
     }
-    if (!el_ids_add(out, id)) return EL_BPE_NO_MEMORY;
   }
   return EL_BPE_OK;
 }

@@ -1,4 +1,5 @@
-/* Byte-pair encoding: from the bytes of a piece of text to tokens, by the merges that the file lists. */
+/* Byte-pair encoding: from the bytes (or, where the vocabulary is written as text, the characters) of a piece of text
+ * to tokens, by the merges that the file lists. */
 #ifndef EL_TOKENIZER_BPE_H
 #define EL_TOKENIZER_BPE_H
 
@@ -36,13 +37,15 @@ typedef struct el_bpe_work {
 } el_bpe_work;
 void el_bpe_work_free(el_bpe_work *w);
 
-/* Longest piece: positions have 32 bits, and the heap three entries for each. */
-enum { EL_MAX_PIECE = 1 << 30 };
+/* Longest piece: positions have 32 bits, and the heap three entries for each. A piece is at most a text with a space in
+ * front. */
+enum { EL_MAX_TEXT = 1 << 30, EL_MAX_PIECE = EL_MAX_TEXT + 1 };
 
 typedef enum el_bpe_result { EL_BPE_OK, EL_BPE_NO_MEMORY, EL_BPE_NO_TOKEN } el_bpe_result;
 
-/* Appends the tokens of a piece (1 to EL_MAX_PIECE bytes) in O(len log len). A byte for which the vocabulary has no
- * token joins no other: with `lossy` it is left out, otherwise EL_BPE_NO_TOKEN and *bad is its index. */
+/* Appends the tokens of a piece (1 to EL_MAX_PIECE bytes) in O(len log len). A character that is no token becomes those
+ * of its bytes. A byte for which the vocabulary has no token joins no other: with `lossy` it is left out, otherwise
+ * EL_BPE_NO_TOKEN and *bad is its index. */
 el_bpe_result el_bpe_encode(const el_vocab *v, const el_merges *m, const char *piece, size_t len, bool lossy,
                             el_bpe_work *w, el_ids *out, size_t *bad);
 

@@ -25,12 +25,14 @@ el_status el_chat_render(const el_tokenizer *t, const el_message *messages, size
 
 /* The tokens that hold something of the text's bytes `range`. Tokens are the text's bytes in order (where a tokenizer
  * leaves some out, the span ends late by as much). */
-static void find_span(const el_tokenizer *t, const int32_t *tokens, size_t n, el_range range, size_t *begin,
-                      size_t *end) {
+static void find_span(const el_tokenizer *t, const el_buf *text, const int32_t *tokens, size_t n, el_range range,
+                      size_t *begin, size_t *end) {
   size_t at = 0;
   *begin = *end = 0;
   for (size_t i = 0; i < n && range.begin < range.end && at < range.end; i++) {
-    at += el_token_bytes(t, tokens[i], true).len;
+    at += el_token_text(t, i ? tokens[i - 1] : -1, tokens[i], true).len;
+    if (t->vocab.flags[tokens[i]] & EL_TOKEN_STRIP && at < text->len)
+      at += el_ascii_spaces(text->data + at, text->len - at);
     if (at <= range.begin) *begin = i + 1;
     *end = i + 1;
   }
@@ -45,7 +47,7 @@ el_status el_chat_tokenize_span(const el_tokenizer *t, const el_message *message
   if (!status)
     status = el_tokenize_ranges(t, r.text.data, r.text.len, EL_TOKENIZE_SPECIAL, r.content, r.n_content, most, out,
                                 n_out, err);
-  if (!status) find_span(t, *out, *n_out, r.user, begin, end);
+  if (!status) find_span(t, &r.text, *out, *n_out, r.user, begin, end);
   el_rendered_free(&r);
   return status;
 }

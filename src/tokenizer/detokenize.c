@@ -6,27 +6,42 @@
 #include "base/error.h"
 #include "tokenizer/private.h"
 
+static bool hidden(const el_vocab *v, int32_t token, bool special) {
+  return !special && (v->flags[token] & (EL_TOKEN_CONTROL | EL_TOKEN_SHOWN)) == EL_TOKEN_CONTROL;
+}
+
 el_str el_token_bytes(const el_tokenizer *t, int32_t token, bool special) {
   const el_vocab *v = &t->vocab;
-  if (token < 0 || (uint32_t)token >= v->n || (!special && v->flags[token] & EL_TOKEN_CONTROL)) return (el_str){"", 0};
+  if (token < 0 || (uint32_t)token >= v->n || hidden(v, token, special)) return (el_str){"", 0};
   return el_vocab_bytes(v, (uint32_t)token);
 }
 
-el_status el_detokenize(const el_tokenizer *t, const int32_t *tokens, size_t n, bool special, char **out, size_t *len,
-                        el_error *err) {
+el_str el_token_text(const el_tokenizer *t, int32_t before, int32_t token, bool special) {
+  static const int SPECIAL = EL_TOKEN_CONTROL | EL_TOKEN_USER;
+  const el_vocab *v = &t->vocab;
+  el_str s = el_token_bytes(t, token, special);
+  bool begins = before < 0 || (uint32_t)before >= v->n || v->flags[before] & SPECIAL;
+  if (!t->add_space || !begins || s.len == 0 || s.data[0] != ' ') return s;
+  return v->flags[token] & (SPECIAL | EL_TOKEN_BYTE) ? s : (el_str){s.data + 1, s.len - 1};
+}
+
+el_status el_detokenize_after(const el_tokenizer *t, int32_t before, const int32_t *tokens, size_t n, bool special,
+                              char **out, size_t *len, el_error *err) {
   size_t total = 0;
-  for (size_t i = 0; i < n; i++) {
+  int32_t last = before;
+  for (size_t i = 0; i < n; last = tokens[i++]) {
     if (tokens[i] < 0 || (uint32_t)tokens[i] >= t->vocab.n)
       return el_fail(err, EL_ERR_INVALID, "token %" PRId32 " (number %zu) is not in the vocabulary of %" PRIu32,
                      tokens[i], i, t->vocab.n);
-    size_t more = el_token_bytes(t, tokens[i], special).len;
+    size_t more = el_token_text(t, last, tokens[i], special).len;
     if (more >= SIZE_MAX - total) return el_fail(err, EL_ERR_INVALID, "the text of %zu tokens is too long", n);
     total += more;
   }
   char *text = malloc(total + 1), *p = text;
   if (!text) return el_fail(err, EL_ERR_NO_MEMORY, "no memory for a text of %zu bytes", total);
-  for (size_t i = 0; i < n; i++) {
-    el_str s = el_token_bytes(t, tokens[i], special);
+  last = before;
+  for (size_t i = 0; i < n; last = tokens[i++]) {
+    el_str s = el_token_text(t, last, tokens[i], special);
     memcpy(p, s.data, s.len);
     p += s.len;
   }
@@ -34,6 +49,11 @@ el_status el_detokenize(const el_tokenizer *t, const int32_t *tokens, size_t n, 
   *out = text;
   *len = total;
   return EL_OK;
+}
+
+el_status el_detokenize(const el_tokenizer *t, const int32_t *tokens, size_t n, bool special, char **out, size_t *len,
+                        el_error *err) {
+  return el_detokenize_after(t, -1, tokens, n, special, out, len, err);
 }
 
 /* How many bytes at s belong to one character that may still become valid, given that they are not one already: what

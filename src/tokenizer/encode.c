@@ -1,14 +1,15 @@
-/* Text to tokens: special tokens are cut out first, what lies between them goes through the pre-tokenizer, and each of
- * its pieces through byte-pair encoding.
+/* Text to tokens: special tokens are cut out first, what lies between them is cut into pieces, by the pre-tokenizer or
+ * into words, and each piece is encoded as the vocabulary's kind wants it.
  *
- * With a limit of tokens a text is given up as soon as it cannot keep it: no token has more bytes than the vocabulary's
- * longest, so what is left of a text is some number of tokens at least. A text that is much too long costs a division,
- * and no text costs more than the limit's number of tokens. */
+ * With a limit of tokens a text is given up as soon as it cannot keep it: no token stands for more bytes than the
+ * vocabulary's longest, so what is left of a text is some number of tokens at least. A text that is much too long costs
+ * a division, and no text costs more than the limit's number of tokens. */
 #include <inttypes.h>
 #include <stdlib.h>
 
 #include "base/error.h"
 #include "tokenizer/private.h"
+#include "tokenizer/words.h"
 
 typedef struct encoder {
   const el_tokenizer *t;
@@ -17,6 +18,10 @@ typedef struct encoder {
   bool lossy;
   size_t most; /* tokens */
   el_bpe_work work;
+  el_scored_work scored;
+  el_buf word;
+  const char *part; /* of the text, between special tokens */
+  size_t part_len;
   el_ids ids;
   el_error *err;
 } encoder;
@@ -25,14 +30,20 @@ static el_status no_memory(encoder *e) {
   return el_fail(e->err, EL_ERR_NO_MEMORY, "no memory for more than %zu tokens", e->ids.n);
 }
 
-/* Whether the text can still be `most` tokens at most, which are there up to byte `done`. Bytes that are left out are
- * no tokens. */
+/* Whether the text can still be `most` tokens at most, which are there up to byte `done`. Bytes that are left out, or
+ * taken along by a special token, are no tokens. */
 static el_status check_most(encoder *e, size_t done) {
-  size_t rest = e->lossy ? 0 : e->len - done, longest = e->t->vocab.longest;
+  size_t rest = e->lossy || e->t->strips ? 0 : e->len - done, longest = e->t->vocab.longest;
   size_t least = e->ids.n + rest / longest + (rest % longest > 0);
   if (least <= e->most) return EL_OK;
   return el_fail(e->err, EL_ERR_TOO_LONG, "a text of %zu bytes is at least %zu tokens; the limit is %zu", e->len, least,
                  e->most);
+}
+
+static el_status no_token(encoder *e, size_t at) {
+  return el_fail(e->err, EL_ERR_INVALID,
+                 "the model's vocabulary has no token for byte 0x%02x (at byte %zu of the text)",
+                 (unsigned char)e->text[at], at);
 }
 
 static el_status add_piece(void *user, const char *piece, size_t len) {
@@ -49,22 +60,59 @@ static el_status add_piece(void *user, const char *piece, size_t len) {
     case EL_BPE_NO_MEMORY: return no_memory(e);
     case EL_BPE_NO_TOKEN: break;
   }
-  return el_fail(e->err, EL_ERR_INVALID,
-                 "the model's vocabulary has no token for byte 0x%02x (at byte %zu of the text)",
-                 (unsigned char)piece[bad], (size_t)(piece - e->text) + bad);
+  return no_token(e, (size_t)(piece - e->text) + bad);
 }
 
+static bool all_lines(const el_word *w) {
+  size_t i = 0;
+  while (i < w->len && w->data[i] == '\n') i++;
+  return i == w->len;
+}
+
+static el_status add_word(void *user, const el_word *word) {
+  encoder *e = user;
+  const el_vocab *v = &e->t->vocab;
+  el_status status = check_most(e, (size_t)(e->part - e->text) + word->at);
+  if (status) return status;
+  if (e->t->line_tokens && all_lines(word)) {
+    int32_t id = el_vocab_find(v, word->data, word->len);
+    if (id >= 0) return el_ids_add(&e->ids, id) ? EL_OK : no_memory(e);
+  }
+  size_t bad = 0;
+  switch (v->kind == EL_VOCAB_SCORED
+              ? el_scored_encode(v, word->data, word->len, e->lossy, &e->scored, &e->ids, &bad)
+              : el_bpe_encode(v, &e->t->merges, word->data, word->len, e->lossy, &e->work, &e->ids, &bad)) {
+    case EL_BPE_OK: return EL_OK;
+    case EL_BPE_NO_MEMORY: return no_memory(e);
+    case EL_BPE_NO_TOKEN: break;
+  }
+  if (word->prefixed && bad == 0)
+    return el_fail(e->err, EL_ERR_INVALID, "the model's vocabulary has no token for the space in front of a text");
+  /* A word knows where it is in the part of the text that it was cut from. */
+  return no_token(e, (size_t)(e->part - e->text) + el_word_origin(word, e->part, e->part_len, bad));
+}
+
+/* A part of the text that follows a special token, or nothing. */
 static el_status add_text(encoder *e, const char *text, size_t len) {
-  return len ? el_pretokenizer_split(e->t->pretokenizer, text, len, add_piece, e, e->err) : EL_OK;
+  if (!len) return EL_OK;
+  if (e->t->pretokenizer) return el_pretokenizer_split(e->t->pretokenizer, text, len, add_piece, e, e->err);
+  e->part = text;
+  e->part_len = len;
+  el_status status = el_words_cut(&e->t->vocab, text, len, e->t->add_space, e->t->vocab.kind == EL_VOCAB_MERGED,
+                                  &e->word, add_word, e);
+  return status == EL_ERR_NO_MEMORY ? no_memory(e) : status;
 }
 
 static el_status encode(encoder *e, const el_special_match *specials, size_t n_specials) {
+  const el_vocab *v = &e->t->vocab;
   size_t done = 0;
   for (size_t i = 0; i < n_specials; i++) {
     el_status status = add_text(e, e->text + done, specials[i].pos - done);
     if (status) return status;
     if (!el_ids_add(&e->ids, specials[i].id)) return no_memory(e);
-    done = specials[i].pos + el_vocab_bytes(&e->t->vocab, (uint32_t)specials[i].id).len;
+    done = specials[i].pos + el_vocab_bytes(v, (uint32_t)specials[i].id).len;
+    if (v->flags[specials[i].id] & EL_TOKEN_STRIP)
+      done += el_ascii_spaces(e->text + done, (i + 1 < n_specials ? specials[i + 1].pos : e->len) - done);
   }
   el_status status = add_text(e, e->text + done, e->len - done);
   return status ? status : check_most(e, e->len);
@@ -72,8 +120,7 @@ static el_status encode(encoder *e, const el_special_match *specials, size_t n_s
 
 el_status el_tokenize_ranges(const el_tokenizer *t, const char *text, size_t len, int flags, const el_range *content,
                              size_t n_content, size_t most, int32_t **out, size_t *n, el_error *err) {
-  if (len > EL_MAX_PIECE)
-    return el_fail(err, EL_ERR_INVALID, "a text of %zu bytes; the limit is %d", len, EL_MAX_PIECE);
+  if (len > EL_MAX_TEXT) return el_fail(err, EL_ERR_INVALID, "a text of %zu bytes; the limit is %d", len, EL_MAX_TEXT);
   encoder e = {.t = t, .text = text, .len = len, .lossy = flags & EL_TOKENIZE_LOSSY, .most = most, .err = err};
   el_special_match *specials = NULL;
   size_t n_specials = 0;
@@ -89,6 +136,8 @@ el_status el_tokenize_ranges(const el_tokenizer *t, const char *text, size_t len
   if (!status) status = encode(&e, specials, n_specials);
   free(specials);
   el_bpe_work_free(&e.work);
+  el_scored_work_free(&e.scored);
+  el_buf_free(&e.word);
   if (status) {
     free(e.ids.data);
     return status;

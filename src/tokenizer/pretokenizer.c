@@ -4,10 +4,13 @@
  *
  * Names and patterns are those of llama.cpp, whose names they are, with these changes that keep the result:
  * - \s is spelled out: PCRE2's has U+180E, which Unicode no longer counts as white space;
- * - letters other than a-z are [^\P{L}a-z], one class in place of a group with a lookahead, and white space at the end
- * is matched without trying again in its middle: no pattern takes more than a few steps for each character. Which
- * characters are letters, numbers, ... is up to PCRE2's Unicode tables (Unicode 14 in version 10.42): a character that
- * is newer than these counts as a symbol. */
+ * - white space at the end is matched without trying again in its middle, and what repeats inside of what repeats is
+ * one class: no pattern takes more than a few steps for each character;
+ * - digits that are grouped from the right are counted here, as a lookahead for the end of their run would look at all
+ * of it each time.
+ * Where the pattern that the models were trained with tells upper from lower case in all scripts (CAMEL below), ours
+ * does too, while llama.cpp's knows case in ASCII alone. Which characters are letters, numbers, ... is up to PCRE2's
+ * Unicode tables (Unicode 14 in version 10.42): a character that is newer than these counts as a symbol. */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include "tokenizer/pretokenizer.h"
 
@@ -20,6 +23,8 @@
 
 /* --- the patterns */
 
+/* Before a pattern for digits: its matches are cut into groups of three from the right. */
+#define FROM_THE_RIGHT "#"
 /* White space, to stand inside brackets. */
 #define WS "\\t-\\r \\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}"
 /* All of a run of white space but the last one, which goes with what follows; at the end all of it. */
@@ -31,12 +36,19 @@
 #define GPT2 "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+|" SYMBOLS "|" SPACES
 #define LLAMA3 CONTRACTION "|" WORD "|\\p{N}{1,3}|" SYMBOLS "[\\r\\n]*|" LINES_AND_SPACES
 #define QWEN2 CONTRACTION "|" WORD "|\\p{N}|" SYMBOLS "[\\r\\n]*|" LINES_AND_SPACES
-/* A word that begins with upper case, or has it alone; letters beyond ASCII count as both. */
-#define NOT_LOWER "[^\\P{L}a-z]"
-#define NOT_UPPER "[^\\P{L}A-Z]"
-#define CAMEL(end) \
-  "[^\\r\\n\\p{L}\\p{N}]?" NOT_LOWER "*" NOT_UPPER "+" end "|[^\\r\\n\\p{L}\\p{N}]?" NOT_LOWER "+" NOT_UPPER "*" end
+/* A word that begins with upper case, or has it alone; letters without case, and marks, count as both. */
+#define UPPER "\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}"
+#define LOWER "\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}"
+#define CAMEL_OF(upper, lower, end) \
+  "[^\\r\\n\\p{L}\\p{N}]?" upper "*" lower "+" end "|[^\\r\\n\\p{L}\\p{N}]?" upper "+" lower "*" end
+#define CAMEL(end) CAMEL_OF("[" UPPER "]", "[" LOWER "]", end)
 #define CAMEL_REST SYMBOLS "[\\r\\n/]*|" LINES_AND_SPACES
+#define MAYBE_CONTRACTION "(?:" CONTRACTION ")?"
+/* The same without Chinese characters, which are words of their own: what is left of all classes. */
+#define NEITHER "[^\\p{sc:Han}\\p{N}\\p{P}\\p{S}\\p{Z}\\p{C}"
+#define KIMI                                                              \
+  "\\p{sc:Han}+|" CAMEL_OF(NEITHER "\\p{Ll}]", NEITHER "\\p{Lu}\\p{Lt}]", \
+                           MAYBE_CONTRACTION) "|\\p{N}{1,3}|" SYMBOLS "[\\r\\n]*|" LINES_AND_SPACES
 /* The letters that DeepSeek lists, to stand inside brackets: Latin, Greek, Cyrillic and a few more. */
 #define DEEPSEEK_LETTERS                                                                                         \
   "A-Za-z\\x{b5}\\x{c0}-\\x{d6}\\x{d8}-\\x{f6}\\x{f8}-\\x{1ba}\\x{1bc}-\\x{1bf}\\x{1c4}-\\x{293}"                \
@@ -69,7 +81,8 @@ static const char *const P_QWEN2[] = {QWEN2, NULL};
 static const char *const P_QWEN35[] = {CONTRACTION "|[^\\r\\n\\p{L}\\p{N}]?[\\p{L}\\p{M}]+|\\p{N}| ?[^" WS
                                                    "\\p{L}\\p{M}\\p{N}]+[\\r\\n]*|" LINES_AND_SPACES,
                                        NULL};
-static const char *const P_GPT4O[] = {CAMEL("(?:" CONTRACTION ")?") "|\\p{N}{1,3}|" CAMEL_REST, NULL};
+#define GPT4O CAMEL(MAYBE_CONTRACTION) "|\\p{N}{1,3}|" CAMEL_REST
+static const char *const P_GPT4O[] = {GPT4O, NULL};
 static const char *const P_TEKKEN[] = {CAMEL("") "|\\p{N}|" CAMEL_REST, NULL};
 static const char *const P_DEEPSEEK_LLM[] = {"[\r\n]",
                                              "[" WS "]?[" DEEPSEEK_LETTERS "]+",
@@ -80,16 +93,52 @@ static const char *const P_DEEPSEEK_LLM[] = {"[\r\n]",
                                              NULL};
 static const char *const P_DEEPSEEK_CODER[] = {"[\r\n]",      "[" WS "]?\\p{L}+", "[" WS "]?\\p{P}+",
                                                DEEPSEEK_ASIA, "\\p{N}",           NULL};
-static const char *const P_DEEPSEEK3[] = {"\\p{N}{1,3}", "[一-龥\\x{3040}-\\x{30ff}]+",
-                                          "[" ASCII_PUNCTUATION
-                                          "][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| "
-                                          "?[\\p{P}\\p{S}]+[\\r\\n]*|" LINES_AND_SPACES,
-                                          NULL};
+#define DEEPSEEK3 "[" ASCII_PUNCTUATION "][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+"
+#define HAN_AND_KANA "[一-龥\\x{3040}-\\x{30ff}]+"
+static const char *const P_DEEPSEEK3[] = {"\\p{N}{1,3}", HAN_AND_KANA, DEEPSEEK3 "[\\r\\n]*|" LINES_AND_SPACES, NULL};
+static const char *const P_SPARK[] = {"\\p{N}{1,3}", HAN_AND_KANA, DEEPSEEK3 "|[\\r\\n]|" SPACES, "\\p{N}", NULL};
+static const char *const P_YOUTU[] = {
+    "[가-힣ㄱ-ㆎ]+|[！…“”‘’—：；，、-〿︰-﹏]+|[ㄅ-ㄯ]+|" HAN_AND_KANA,
+    CAMEL(MAYBE_CONTRACTION) "|\\p{N}|" CAMEL_REST, NULL};
+static const char *const P_TINY_AYA[] = {FROM_THE_RIGHT "\\p{N}+", GPT4O, NULL};
+static const char *const P_SUPERBPE[] = {"\\p{N}+", FROM_THE_RIGHT "[0-9]+", NULL};
+/* Scripts of East and South East Asia. */
+static const char *const P_AFMOE[] = {
+    FROM_THE_RIGHT "\\p{N}+",
+    "[\\x{4e00}-\\x{9fff}\\x{3400}-\\x{4dbf}\\x{f900}-\\x{faff}\\x{3040}-\\x{309f}\\x{30a0}-\\x{30ff}\\x{ff65}-\\x{"
+    "ff9f}"
+    "\\x{2f00}-\\x{2fdf}\\x{e40}-\\x{e7f}\\x{e80}-\\x{eff}\\x{1780}-\\x{17ff}\\x{1000}-\\x{109f}\\x{aa60}-\\x{aa7f}"
+    "\\x{a9e0}-\\x{a9ff}\\x{ac00}-\\x{d7af}\\x{1100}-\\x{11ff}]+",
+    DEEPSEEK3 "[\\r\\n]*|" LINES_AND_SPACES, NULL};
+static const char *const P_KIMI[] = {KIMI, NULL};
 static const char *const P_BLOOM[] = {SENTENCE, NULL};
 static const char *const P_VIKING[] = {SENTENCE, "\\p{N}", NULL};
 static const char *const P_BAILING[] = {
     "'(?:[sSdDmMtT]|[lL][lL]|[vV][eE]|[rR][eE])|" WORD "|\\p{N}|" SYMBOLS "[\\r\\n]*|[" WS "]*[\\r\\n]|" SPACES, NULL};
 static const char *const P_SEED[] = {CONTRACTION "|" WORD "|\\p{N}| ?[^" WS "\\p{L}\\p{N}]+|" LINES_AND_SPACES, NULL};
+
+static const char *const P_MINICPM5[] = {"\\p{N}{1,3}",
+                                         CONTRACTION "|" WORD "|\\p{N}+|" SYMBOLS "[\\r\\n]*|" LINES_AND_SPACES, NULL};
+static const char *const P_UFAKZEKA[] = {WORD "|\\p{N}|" SYMBOLS "[\\r\\n]*|" LINES_AND_SPACES, NULL};
+static const char *const P_LAGUNA[] = {"[^\\n]+|\\n+", QWEN2, NULL};
+/* White space in powers of two. */
+#define OF(n) "[" WS "]{" n "}(?![^" WS "])|"
+static const char *const P_JAIS2[] = {CONTRACTION "|" WORD "|\\p{N}{1,3}|" SYMBOLS "[\\r\\n]*|[" WS
+                                                  "]*[\\r\\n]+|" OF("512") OF("256") OF("128") OF("64") OF("32")
+                                                      OF("16") OF("8") OF("4") OF("1,2") "[" WS "]",
+                                      NULL};
+/* Words, with a space between them, are one. */
+static const char *const P_EXAONE_MOE[] = {CONTRACTION
+                                           "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}(?:[\\p{L}\\p{M}]++| \\p{L})*+|\\p{N}|" SYMBOLS
+                                           "[\\r\\n/]?|[" WS "]*[\\r\\n]|" SPACES,
+                                           NULL};
+static const char *const P_CHAMELEON[] = {"<sentinel:[0-9]+>",
+                                          "IMGIMG[A-I]{1,4}Z",
+                                          "[\\t\\n]|    |  ",
+                                          "\\p{N}",
+                                          "[\\p{P}" ASCII_PUNCTUATION "]",
+                                          GPT2,
+                                          NULL};
 
 enum { IGNORE_MERGES = 1, ADD_BOS = 2 };
 
@@ -105,11 +154,15 @@ static const struct {
     {"llama-v3", P_LLAMA3, IGNORE_MERGES | ADD_BOS},
     {"qwen2", P_QWEN2, 0},
     {"default", P_DEFAULT, 0},
+    {"a.x-4.0", P_GPT2, 0},
+    {"afmoe", P_AFMOE, 0},
     {"bailingmoe", P_BAILING, 0},
     {"bailingmoe2", P_BAILING, 0},
     {"bloom", P_BLOOM, 0},
+    {"chameleon", P_CHAMELEON, ADD_BOS},
     {"chatglm-bpe", P_LLAMA3, 0},
     {"codeshell", P_SMOLLM, 0},
+    {"cohere2moe", P_TINY_AYA, 0},
     {"command-r", P_SMOLLM, 0},
     {"dbrx", P_LLAMA3, 0},
     {"deepseek-coder", P_DEEPSEEK_CODER, 0},
@@ -117,20 +170,48 @@ static const struct {
     {"deepseek-r1-qwen", P_QWEN2, 0},
     {"deepseek-v3", P_DEEPSEEK3, 0},
     {"exaone", P_SMOLLM, 0},
+    {"exaone-moe", P_EXAONE_MOE, 0},
     {"exaone4", P_GPT2, 0},
+    {"f2llmv2", P_QWEN2, 0},
     {"falcon", P_FALCON, 0},
+    {"falcon-h1", P_LLAMA3, IGNORE_MERGES | ADD_BOS},
     {"falcon3", P_LLAMA3, IGNORE_MERGES | ADD_BOS},
+    {"gigachat", P_GPT2, 0},
     {"glm4", P_LLAMA3, IGNORE_MERGES},
+    {"glm5", P_LLAMA3, IGNORE_MERGES},
     {"gpt-4o", P_GPT4O, 0},
     {"gpt3-finnish", P_BLOOM, 0},
     {"granite-docling", P_GPT2, 0},
+    {"granite-embed-multi-97m", P_GPT4O, IGNORE_MERGES},
+    {"grok-2", P_QWEN2, 0},
     {"hunyuan", P_QWEN2, 0},
     {"hunyuan-dense", P_DEEPSEEK3, 0},
+    {"hy_v4", P_DEEPSEEK3, 0},
     {"jais", P_GPT2, 0},
+    {"jais-2", P_JAIS2, 0},
+    {"jina-de", P_GPT2, 0},
+    {"jina-es", P_GPT2, 0},
+    {"jina-v1-en", P_GPT2, 0},
+    {"jina-v2-code", P_GPT2, 0},
+    {"jina-v2-de", P_GPT2, 0},
+    {"jina-v2-es", P_GPT2, 0},
+    {"jina-v5-nano", P_LLAMA3, IGNORE_MERGES | ADD_BOS},
+    {"joyai-llm", P_DEEPSEEK3, 0},
+    {"kanana2", P_GPT4O, 0},
+    {"kimi-k2", P_KIMI, 0},
+    {"kormo", P_QWEN2, 0},
+    {"laguna", P_LAGUNA, 0},
     {"lfm2", P_LLAMA3, IGNORE_MERGES | ADD_BOS},
+    {"llada-moe", P_BAILING, 0},
     {"llama4", P_GPT4O, 0},
     {"megrez", P_QWEN2, 0},
+    {"mellum", P_GPT2, 0},
+    {"mellum2", P_SMOLLM, 0},
+    {"midm-2.0", P_LLAMA3, IGNORE_MERGES | ADD_BOS},
     {"minerva-7b", P_SMOLLM, 0},
+    {"minicpm5", P_MINICPM5, IGNORE_MERGES},
+    {"minimax-m2", P_GPT4O, 0},
+    {"modern-bert", P_GPT2, 0},
     {"mpt", P_GPT2, 0},
     {"olmo", P_GPT2, 0},
     {"phi-2", P_GPT2, 0},
@@ -138,13 +219,21 @@ static const struct {
     {"poro-chat", P_BLOOM, 0},
     {"qwen35", P_QWEN35, 0},
     {"refact", P_SMOLLM, 0},
+    {"roberta-bpe", P_GPT2, 0},
     {"seed-coder", P_SEED, 0},
     {"smaug-bpe", P_LLAMA3, 0},
+    {"solar-open", P_QWEN2, 0},
+    {"spark2_5", P_SPARK, 0},
     {"stablelm2", P_QWEN2, 0},
     {"starcoder", P_SMOLLM, 0},
+    {"superbpe", P_SUPERBPE, 0},
+    {"talkie", P_GPT4O, 0},
     {"tekken", P_TEKKEN, IGNORE_MERGES | ADD_BOS},
+    {"tiny_aya", P_TINY_AYA, 0},
     {"trillion", P_GPT2, 0},
+    {"ufakzeka", P_UFAKZEKA, 0},
     {"viking", P_VIKING, 0},
+    {"youtu", P_YOUTU, IGNORE_MERGES},
 };
 enum { N_KNOWN = sizeof KNOWN / sizeof *KNOWN };
 
@@ -152,6 +241,7 @@ enum { N_KNOWN = sizeof KNOWN / sizeof *KNOWN };
 
 struct el_pretokenizer {
   pcre2_code *patterns[EL_MAX_PATTERNS];
+  bool from_the_right[EL_MAX_PATTERNS];
   int n;
 };
 
@@ -174,7 +264,8 @@ el_status el_pretokenizer_compile(const char *const *patterns, int n, el_pretoke
   el_pretokenizer *p = calloc(1, sizeof *p);
   if (!p) return el_fail(err, EL_ERR_NO_MEMORY, "no memory for a pre-tokenizer");
   for (; p->n < n; p->n++) {
-    el_status status = compile(patterns[p->n], &p->patterns[p->n], err);
+    p->from_the_right[p->n] = patterns[p->n][0] == FROM_THE_RIGHT[0];
+    el_status status = compile(patterns[p->n] + p->from_the_right[p->n], &p->patterns[p->n], err);
     if (status) {
       el_pretokenizer_close(p);
       return status;
@@ -233,6 +324,23 @@ static el_status too_hard(const split_run *r, const char *at, int code) {
                  why);
 }
 
+static el_status split(split_run *r, int stage, const char *s, size_t len);
+
+/* A run of digits, the first group of which has what the others leave. */
+static el_status split_groups(split_run *r, int stage, const char *s, size_t len) {
+  size_t left = 0, begin = 0; /* characters */
+  for (size_t i = 0; i < len; i++) left += ((unsigned char)s[i] & 0xc0) != 0x80;
+  el_status status = EL_OK;
+  for (size_t i = 0; i < len && !status;) {
+    do i++;
+    while (i < len && ((unsigned char)s[i] & 0xc0) == 0x80);
+    if (--left % 3) continue;
+    status = split(r, stage, s + begin, i - begin);
+    begin = i;
+  }
+  return status;
+}
+
 /* Valid UTF-8, by the patterns from number `stage` on. */
 static el_status split(split_run *r, int stage, const char *s, size_t len) {
   if (stage == r->p->n) return r->fn(r->user, s, len);
@@ -248,7 +356,7 @@ static el_status split(split_run *r, int stage, const char *s, size_t len) {
     if (code < 0) return too_hard(r, s + done, code);
     size_t begin = pcre2_get_ovector_pointer(match)[0], end = pcre2_get_ovector_pointer(match)[1];
     el_status status = begin > done ? split(r, stage + 1, s + done, begin - done) : EL_OK;
-    if (!status) status = split(r, stage + 1, s + begin, end - begin);
+    if (!status) status = (r->p->from_the_right[stage] ? split_groups : split)(r, stage + 1, s + begin, end - begin);
     if (status) return status;
     done = end;
   }

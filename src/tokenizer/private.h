@@ -4,6 +4,7 @@
 
 #include "tokenizer/bpe.h"
 #include "tokenizer/pretokenizer.h"
+#include "tokenizer/scored.h"
 #include "tokenizer/special.h"
 #include "tokenizer/template.h"
 #include "tokenizer/tokenizer.h"
@@ -11,11 +12,15 @@
 
 struct el_tokenizer {
   el_vocab vocab;
-  el_merges merges;
+  el_merges merges; /* not of EL_VOCAB_SCORED */
   el_specials specials;
-  el_pretokenizer *pretokenizer;
+  el_pretokenizer *pretokenizer; /* EL_VOCAB_BYTE_LEVEL; else NULL */
   bool ignore_merges, add_bos;
+  bool add_space;   /* EL_VOCAB_SCORED: text that begins, or goes on after a special token, has a space put in front */
+  bool strips;      /* some special token takes white space along */
+  bool line_tokens; /* EL_VOCAB_MERGED: a run of line ends that is a token becomes it, whatever the merges say */
   el_template *template; /* NULL: the file has none */
+  el_buf notice;         /* el_tokenizer_notice */
 };
 
 /* As el_tokenize_at_most, but control tokens are not looked for in the `content` ranges (in order, not overlapping). */

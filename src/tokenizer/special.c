@@ -81,6 +81,12 @@ void el_specials_close(el_specials *s) {
 
 /* --- finding */
 
+size_t el_ascii_spaces(const char *text, size_t len) {
+  size_t n = 0;
+  while (n < len && (text[n] == ' ' || (text[n] >= '\t' && text[n] <= '\r'))) n++;
+  return n;
+}
+
 enum { FREE, CONTENT, TAKEN }; /* what a byte of the text is */
 
 static bool is_open(const unsigned char *state, size_t len, unsigned char most) {

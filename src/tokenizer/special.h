@@ -36,6 +36,9 @@ typedef struct el_special_match {
   int32_t id; /* its bytes say how long it is */
 } el_special_match;
 
+/* How many bytes of white space (as C has it) a text begins with: what a token with EL_TOKEN_STRIP takes along. */
+size_t el_ascii_spaces(const char *text, size_t len);
+
 /* The special tokens in the text, by position: longer ones are looked for first, among those of one length the one that
  * comes first counts, and none overlaps another. User-defined ones are looked for everywhere; control tokens only
  * with `control`, and only where no byte is in one of the `content` ranges (in order). *out is the caller's, to be

@@ -1,8 +1,11 @@
 /* Opening a tokenizer, and what is asked about it. */
 #include "tokenizer/tokenizer.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/random.h>
 #include <time.h>
 
@@ -19,45 +22,126 @@ static uint64_t random_key(const void *p) {
   return el_hash_mix((uint64_t)(uintptr_t)p ^ (uint64_t)now.tv_nsec << 32, 0x9e3779b97f4a7c15u ^ (uint64_t)now.tv_sec);
 }
 
-/* "gpt2" is byte-level BPE, the only kind here. */
-static el_status check_model(const el_gguf *g, el_error *err) {
+static void notice(el_tokenizer *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void notice(el_tokenizer *t, const char *fmt, ...) {
+  char line[1024];
+  va_list args;
+  va_start(args, fmt);
+  vsnprintf(line, sizeof line, fmt, args);
+  va_end(args);
+  el_buf_printf(&t->notice, "%s%s", t->notice.len ? "; " : "", line); /* without memory it is not told */
+}
+
+/* --- kinds */
+
+typedef struct kind {
+  el_vocab_kind vocab;
+  bool spaced;      /* tokenizer.ggml.add_space_prefix counts */
+  bool line_tokens; /* el_tokenizer */
+  bool add_bos;     /* where the file does not say so */
+} kind;
+
+/* Tokenizers of byte-pair encoding whose vocabulary is written as text after all. */
+static const struct {
+  const char *pre;
+  bool line_tokens;
+} AS_TEXT[] = {{"gemma4", true}, {"granite-embed-multi-311m", true}, {"sarvam-moe", false}};
+
+static el_status read_kind(const el_gguf *g, kind *out, el_error *err) {
+  static const char MODEL[] = "tokenizer.ggml.model", PRE[] = "tokenizer.ggml.pre";
   static const struct {
     const char *name, *what;
-  } OTHERS[] = {{"llama", "SentencePiece"}, {"bert", "WordPiece"}, {"t5", "Unigram"}, {"rwkv", "RWKV's"}};
-  el_str model;
-  el_status status = el_gguf_str(g, "tokenizer.ggml.model", &model, err);
+  } OTHERS[] = {{"bert", "WordPiece"},   {"t5", "Unigram"},       {"rwkv", "RWKV's"},   {"plamo2", "PLaMo 2's"},
+                {"hybriddna", "k-mers"}, {"whitespace", "words"}, {"no_vocab", "none"}, {"none", "no vocabulary"}};
+  el_str model, pre = {"", 0};
+  el_status status = el_gguf_str(g, MODEL, &model, err);
   if (status == EL_ERR_NOT_FOUND)
-    return el_fail(err, EL_ERR_FORMAT, "%s: tokenizer.ggml.model is missing: the file has no tokenizer",
-                   el_gguf_path(g));
-  if (status || el_str_eq(model, "gpt2")) return status;
+    return el_fail(err, EL_ERR_FORMAT, "%s: %s is missing: the file has no tokenizer", el_gguf_path(g), MODEL);
+  if (!status) status = el_gguf_optional(el_gguf_str(g, PRE, &pre, err));
+  if (status) return status;
+  *out = (kind){.vocab = EL_VOCAB_BYTE_LEVEL};
+  if (el_str_eq(model, "llama")) *out = (kind){.vocab = EL_VOCAB_SCORED, .spaced = true, .add_bos = true};
+  if (el_str_eq(model, "gemma4")) pre = (el_str){"gemma4", 6};
+  for (size_t i = 0; i < sizeof AS_TEXT / sizeof *AS_TEXT && out->vocab == EL_VOCAB_BYTE_LEVEL; i++)
+    if (el_str_eq(pre, AS_TEXT[i].pre))
+      *out = (kind){EL_VOCAB_MERGED, false, AS_TEXT[i].line_tokens, AS_TEXT[i].line_tokens};
+  if (el_str_eq(model, "gpt2") || el_str_eq(model, "llama") || el_str_eq(model, "gemma4")) return EL_OK;
   const char *what = "unknown";
   for (size_t i = 0; i < sizeof OTHERS / sizeof *OTHERS; i++)
     if (el_str_eq(model, OTHERS[i].name)) what = OTHERS[i].what;
   char show[EL_SHOW];
-  return el_fail(err, EL_ERR_UNSUPPORTED,
-                 "%s: tokenizer.ggml.model is '%s' (%s); only byte-level BPE ('gpt2') is supported", el_gguf_path(g),
-                 el_str_show(model, show, sizeof show), what);
+  return el_fail(
+      err, EL_ERR_UNSUPPORTED,
+      "%s: %s is '%s' (%s); supported are 'gpt2' (byte-level BPE), 'llama' (SentencePiece's BPE) and 'gemma4'",
+      el_gguf_path(g), MODEL, el_str_show(model, show, sizeof show), what);
 }
 
-static el_status open_pretokenizer(el_tokenizer *t, const el_gguf *g, el_error *err) {
-  static const char PRE[] = "tokenizer.ggml.pre", ADD_BOS[] = "tokenizer.ggml.add_bos_token";
-  el_str name = {"default", strlen("default")};
+static el_status open_pretokenizer(el_tokenizer *t, const el_gguf *g, bool *add_bos, el_error *err) {
+  static const char PRE[] = "tokenizer.ggml.pre";
+  static const el_str DEFAULT = {"default", sizeof "default" - 1};
+  el_str name = DEFAULT;
   el_pretokenizer_traits traits;
+  el_error why;
   if (el_gguf_find(g, PRE)) {
     el_status status = el_gguf_str(g, PRE, &name, err);
     if (status) return status;
+  } else {
+    notice(t, "%s is missing: text is cut as 'default' does, which few models were trained with", PRE);
   }
-  el_error why;
   el_status status = el_pretokenizer_open(name, &t->pretokenizer, &traits, &why);
+  if (status == EL_ERR_UNSUPPORTED) {
+    char show[EL_SHOW];
+    notice(t, "%s '%s' is not known: text is cut as 'default' does, and answers may be worse for it", PRE,
+           el_str_show(name, show, sizeof show));
+    status = el_pretokenizer_open(DEFAULT, &t->pretokenizer, &traits, &why);
+  }
   if (status) return el_fail(err, status, "%s: %s", el_gguf_path(g), why.message);
   t->ignore_merges = traits.ignore_merges;
-  t->add_bos = traits.add_bos && t->vocab.bos >= 0;
-  if (!el_gguf_find(g, ADD_BOS)) return EL_OK;
-  status = el_gguf_bool(g, ADD_BOS, &t->add_bos, err);
-  if (!status && t->add_bos && t->vocab.bos < 0)
+  *add_bos = traits.add_bos;
+  return EL_OK;
+}
+
+/* tokenizer.ggml.remove_extra_whitespaces is for the unigram kind alone, as in llama.cpp; add_eos_token is for training
+ * and embedding: a prompt that ends in EOS has no continuation. add_sep_token is for encoders. */
+static el_status read_additions(el_tokenizer *t, const el_gguf *g, const kind *k, bool add_bos, el_error *err) {
+  static const char BOS[] = "tokenizer.ggml.add_bos_token", EOS[] = "tokenizer.ggml.add_eos_token",
+                    SPACE[] = "tokenizer.ggml.add_space_prefix";
+  bool add_eos = false;
+  t->add_bos = add_bos && t->vocab.bos >= 0;
+  t->add_space = k->spaced;
+  t->line_tokens = k->line_tokens;
+  el_status status = el_gguf_optional(el_gguf_bool(g, BOS, &t->add_bos, err));
+  if (!status) status = el_gguf_optional(el_gguf_bool(g, EOS, &add_eos, err));
+  if (!status && k->spaced) status = el_gguf_optional(el_gguf_bool(g, SPACE, &t->add_space, err));
+  if (status) return status;
+  if (add_eos) notice(t, "%s is true, and is not heeded: after EOS a prompt has no continuation", EOS);
+  if (k->vocab == EL_VOCAB_MERGED && k->add_bos) t->add_bos |= t->vocab.bos >= 0; /* files say false, and are wrong */
+  if (t->add_bos && t->vocab.bos < 0)
     return el_fail(err, EL_ERR_FORMAT, "%s: %s is true, but there is no tokenizer.ggml.bos_token_id", el_gguf_path(g),
-                   ADD_BOS);
-  return status;
+                   BOS);
+  return EL_OK;
+}
+
+/* Phi 3's tokens take the white space after them along, which no key of the file says; llama.cpp knows it by the
+ * model's name too. */
+static el_status read_stripping(el_tokenizer *t, const el_gguf *g, el_error *err) {
+  static const char *const EXCEPT[] = {"<unk>", "<s>", "<|endoftext|>"};
+  el_vocab *v = &t->vocab;
+  el_str name = {"", 0};
+  el_status status = el_gguf_optional(el_gguf_str(g, "general.name", &name, err));
+  if (status) return status;
+  bool phi3 = false;
+  for (size_t i = 0; i + 4 <= name.len && !phi3; i++)
+    phi3 = strncasecmp(name.data + i, "phi3", 4) == 0 ||
+           (i + 5 <= name.len && strncasecmp(name.data + i, "phi-3", 5) == 0);
+  for (uint32_t id = 0; id < v->n && phi3; id++) {
+    if (!(v->flags[id] & (EL_TOKEN_CONTROL | EL_TOKEN_USER))) continue;
+    bool except = false;
+    for (size_t i = 0; i < sizeof EXCEPT / sizeof *EXCEPT; i++) except |= el_str_eq(el_vocab_bytes(v, id), EXCEPT[i]);
+    if (!except) v->flags[id] |= EL_TOKEN_STRIP;
+    t->strips |= !except;
+  }
+  return EL_OK;
 }
 
 static el_status open_template(el_tokenizer *t, const el_gguf *g, el_error *err) {
@@ -70,20 +154,22 @@ static el_status open_template(el_tokenizer *t, const el_gguf *g, el_error *err)
   return el_template_open(source, bos, eos, &t->template, err);
 }
 
-/* tokenizer.ggml.add_space_prefix belongs to SentencePiece: byte-level BPE takes text as it is. add_eos_token is for
- * training and embedding: a prompt that ends in EOS has no continuation. */
 el_status el_tokenizer_from_gguf(const el_gguf *g, el_tokenizer **out, el_error *err) {
-  el_status status = check_model(g, err);
+  kind k = {0};
+  el_status status = read_kind(g, &k, err);
   if (status) return status;
   el_tokenizer *t = calloc(1, sizeof *t);
   if (!t) return el_fail(err, EL_ERR_NO_MEMORY, "%s: no memory for a tokenizer", el_gguf_path(g));
   uint64_t key = random_key(t);
   el_error why = {0};
-  status = el_vocab_open(&t->vocab, g, key, err);
-  if (!status) status = el_merges_open(&t->merges, g, &t->vocab, key, err);
+  status = el_vocab_open(&t->vocab, g, k.vocab, key, err);
+  if (!status && k.vocab != EL_VOCAB_SCORED) status = el_merges_open(&t->merges, g, &t->vocab, key, err);
   if (!status && (status = el_specials_open(&t->specials, &t->vocab, key, &why)))
     el_fail(err, status, "%s: tokenizer.ggml.tokens: %s", el_gguf_path(g), why.message);
-  if (!status) status = open_pretokenizer(t, g, err);
+  bool add_bos = k.add_bos;
+  if (!status && k.vocab == EL_VOCAB_BYTE_LEVEL) status = open_pretokenizer(t, g, &add_bos, err);
+  if (!status) status = read_additions(t, g, &k, add_bos, err);
+  if (!status) status = read_stripping(t, g, err);
   if (!status) status = open_template(t, g, err);
   if (status) {
     el_tokenizer_close(t);
@@ -109,6 +195,7 @@ void el_tokenizer_close(el_tokenizer *t) {
   el_specials_close(&t->specials);
   el_pretokenizer_close(t->pretokenizer);
   el_template_close(t->template);
+  el_buf_free(&t->notice);
   free(t);
 }
 
@@ -126,4 +213,8 @@ int32_t el_tokenizer_eos(const el_tokenizer *t) {
 
 bool el_tokenizer_is_eog(const el_tokenizer *t, int32_t token) {
   return token >= 0 && (uint32_t)token < t->vocab.n && t->vocab.flags[token] & EL_TOKEN_EOG;
+}
+
+const char *el_tokenizer_notice(const el_tokenizer *t) {
+  return t->notice.data;
 }

@@ -12,6 +12,9 @@ el_status el_tokenizer_from_gguf(const el_gguf *g, el_tokenizer **out, el_error 
 
 /* The bytes of one token; empty for special tokens unless `special`. Valid while the tokenizer is. */
 el_str el_token_bytes(const el_tokenizer *t, int32_t token, bool special);
+/* And those that it adds to a text when token `before` (-1: none) came before it: without the space that some
+ * tokenizers put in front of a text, and of what follows a special token. */
+el_str el_token_text(const el_tokenizer *t, int32_t before, int32_t token, bool special);
 
 /* Appends to *whole the part of `pending` (bytes not yet shown) that consists of whole UTF-8 characters, and removes
  * it from pending. An incomplete but possible sequence at the end stays; bytes that can never become valid are replaced

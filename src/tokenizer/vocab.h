@@ -11,10 +11,21 @@ enum { EL_MAX_VOCAB = 1 << 24 };
 enum {
   EL_TOKEN_CONTROL = 1, /* steers the model: made from text only where the caller allows it, shown only on request */
   EL_TOKEN_USER = 2,    /* user-defined: text that is cut out before anything else, and always shown */
-  EL_TOKEN_EOG = 4      /* generation ends here */
+  EL_TOKEN_EOG = 4,     /* generation ends here */
+  EL_TOKEN_BYTE = 8,    /* of a vocabulary written as text: a byte that no ordinary token has */
+  EL_TOKEN_SHOWN = 16,  /* a control token that is shown all the same: without it, the answer could not be read */
+  EL_TOKEN_STRIP = 32   /* white space that follows it in a text is dropped */
 };
 
+/* How ordinary tokens are written, and what joins characters to tokens. */
+typedef enum el_vocab_kind {
+  EL_VOCAB_BYTE_LEVEL, /* in GPT-2's alphabet of bytes; a list of merges */
+  EL_VOCAB_SCORED,     /* as text, a space as U+2581; each token has a score (SentencePiece's BPE) */
+  EL_VOCAB_MERGED      /* as text, a space as U+2581; a list of merges (Gemma 4) */
+} el_vocab_kind;
+
 typedef struct el_vocab {
+  el_vocab_kind kind;
   uint32_t n;
   uint64_t key;         /* of the hash table */
   char *bytes;          /* of all tokens, one after the other */
@@ -23,12 +34,20 @@ typedef struct el_vocab {
   uint32_t *slots;      /* hash table of ordinary tokens: id + 1, or 0 */
   uint32_t mask;
   int32_t byte_token[256]; /* the token of a single byte; -1: the vocabulary has none */
-  int32_t bos, eos;        /* -1: none */
-  uint32_t longest; /* bytes of the longest token, 1 at least: a text of n bytes is n / longest tokens at least */
+  int32_t bos, eos, unk;   /* -1: none */
+  /* The most bytes of a text that become one token, 1 at least: a text of n bytes is n / longest tokens at least.
+   * Written as text, a space may be one of three bytes. */
+  size_t longest;
+  /* EL_VOCAB_SCORED: [n] the smaller, the higher the token's score; else NULL */
+  uint32_t *order;
+  /* Written as text: the bytes of the longest ordinary token, and the bytes that come right before a space, inside a
+   * token: no token reaches from any other byte over to a space. */
+  size_t longest_word;
+  bool before_space[256];
 } el_vocab;
 
-/* Reads tokenizer.ggml.tokens, .token_type and the ids of special tokens. On failure *v is closed. */
-el_status el_vocab_open(el_vocab *v, const el_gguf *g, uint64_t key, el_error *err);
+/* Reads tokenizer.ggml.tokens, .token_type, .scores and the ids of special tokens. On failure *v is closed. */
+el_status el_vocab_open(el_vocab *v, const el_gguf *g, el_vocab_kind kind, uint64_t key, el_error *err);
 void el_vocab_close(el_vocab *v);
 
 /* The bytes of a token; id < n. */
@@ -43,5 +62,18 @@ int32_t el_vocab_find(const el_vocab *v, const char *bytes, size_t len);
  * Writes the bytes to out (room for text.len) and their number to *n; false: text has a character outside the alphabet.
  */
 bool el_byte_level_decode(el_str text, char *out, size_t *n);
+
+/* The same for a vocabulary that is written as text, where U+2581 is a space; false: text has a space that is written
+ * as such, and so it is never made from text, which has none. */
+bool el_spaced_text_decode(el_str text, char *out, size_t *n);
+
+/* As vocabularies and merges of v's kind are written. */
+static inline bool el_vocab_decode(const el_vocab *v, el_str text, char *out, size_t *n) {
+  return (v->kind == EL_VOCAB_BYTE_LEVEL ? el_byte_level_decode : el_spaced_text_decode)(text, out, n);
+}
+
+/* What special tokens do is told by their texts as much as by the file: roles.c. Where the file knows better, it has
+ * been read before. */
+void el_vocab_find_roles(el_vocab *v);
 
 #endif

@@ -93,6 +93,20 @@ static el_buf make_file(lists *l) {
   return b;
 }
 
+/* Written as text, a vocabulary may know no bytes, and takes U+2581 for a space: not every text comes back then. */
+static bool exact;
+
+static bool is_exact(const el_gguf *g) {
+  static const char *const AS_TEXT[] = {"gemma4", "granite-embed-multi-311m", "sarvam-moe"};
+  el_str model = {"", 0}, pre = {"", 0};
+  el_error e;
+  if (el_gguf_str(g, "tokenizer.ggml.model", &model, &e) || !el_str_eq(model, "gpt2")) return false;
+  if (el_gguf_str(g, "tokenizer.ggml.pre", &pre, &e)) return true;
+  for (size_t i = 0; i < sizeof AS_TEXT / sizeof *AS_TEXT; i++)
+    if (el_str_eq(pre, AS_TEXT[i])) return false;
+  return true;
+}
+
 static el_tokenizer *open_file(const void *data, size_t size) {
   el_gguf *g = NULL;
   el_tokenizer *t = NULL;
@@ -100,6 +114,7 @@ static el_tokenizer *open_file(const void *data, size_t size) {
   if (el_gguf_open_memory(data, size, "fuzz", &g, &e)) return NULL;
   el_status status = el_tokenizer_from_gguf(g, &t, &e);
   assert((status != EL_OK) == (t == NULL) && (status == EL_OK || e.message[0]));
+  exact = is_exact(g);
   el_gguf_close(g);
   return t;
 }
@@ -111,7 +126,7 @@ static void check_back(const el_tokenizer *t, const int32_t *ids, size_t n, cons
   size_t back_len = 0;
   el_error e = {0};
   if (el_detokenize(t, ids, n, true, &back, &back_len, &e)) abort();
-  assert(back_len == len && (len == 0 || memcmp(back, text, len) == 0));
+  assert(!exact || (back_len == len && (len == 0 || memcmp(back, text, len) == 0)));
   free(back);
 }
 
@@ -197,6 +212,7 @@ static void try_text(const char *text, size_t len) {
     if (!tokenizers[k]) abort();
     el_buf_free(&file);
   }
+  exact = true;
   check(tokenizers[k], text + 1, len - 1);
   check_stream(text + 1, len - 1);
 }

@@ -39,7 +39,7 @@ def kv(key, kind, value):
     elif kind == ARRAY:
         item, values = value
         body = struct.pack("<IQ", item, len(values))
-        body += b"".join(string(v) if item == STRING else struct.pack("<I", v) for v in values)
+        body += b"".join(string(v) if item == STRING else struct.pack("<f" if item == F32 else "<I", v) for v in values)
     else:
         body = struct.pack({U32: "<I", F32: "<f", BOOL: "<?", U64: "<Q"}[kind], value)
     return string(key) + struct.pack("<I", kind) + body
@@ -146,6 +146,13 @@ def seeds():
             ("tokenizer.ggml.eos_token_id", U32, 5), ("tokenizer.ggml.add_bos_token", BOOL, True),
             ("tokenizer.chat_template", STRING, "{{ '<|im_start|>' + role + '\n' + content + '<|im_end|>' }}")]
     yield "tokenizer", "gguf", b"g" + gguf(keys, [])
+    spaced = ["<unk>", "<s>", "</s>", "<0x0A>", "<0xFF>", "\u2581", "H", "e", "\u2581H", "He", "l", "\n", "<|im_start|>", "  "]
+    for model, more in (("llama", [("tokenizer.ggml.scores", ARRAY, (F32, [-float(i % 5) for i in range(len(spaced))])),
+                                   ("general.name", STRING, "phi-3")]),
+                        ("gemma4", [("tokenizer.ggml.merges", ARRAY, (STRING, ["H e", "\u2581 H"]))])):
+        yield "tokenizer", model, b"g" + gguf([("tokenizer.ggml.model", STRING, model), ("tokenizer.ggml.tokens", ARRAY, (STRING, spaced)),
+                                              ("tokenizer.ggml.token_type", ARRAY, (U32, [2, 3, 3, 6, 6, 1, 1, 1, 1, 1, 1, 1, 3, 4])),
+                                              *more], [])
     yield "tokenizer", "lists", b"l" + "\n".join(
         ["b", "pllama-bpe", "i\0\0", "3<|im_start|>", "3<|im_end|>", "4<u>", "1ab", "1abab", "ma b", "mab ab", "sabab <u>ab 12",
          "t{{ bos_token }}{{ '<|im_start|>system\\nYes.<|im_end|>' }}{{ '<|im_start|>' }}"]).encode()

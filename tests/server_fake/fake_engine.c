@@ -109,6 +109,11 @@ el_status el_detokenize(const el_tokenizer *t, const int32_t *tokens, size_t n, 
   return EL_OK;
 }
 
+el_status el_detokenize_after(const el_tokenizer *t, int32_t before, const int32_t *tokens, size_t n, bool special,
+                              char **out, size_t *len, el_error *err) {
+  return el_detokenize(t, tokens, n, special, out, len, err);
+}
+
 int32_t el_tokenizer_n_vocab(const el_tokenizer *t) {
   return N_VOCAB;
 }

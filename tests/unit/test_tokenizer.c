@@ -376,6 +376,42 @@ static void tokens_that_end_a_generation_are_known_by_id_and_by_text(void **stat
   el_tokenizer_close(t);
 }
 
+static void assert_ends(const vocab_spec *s, const char *ends) {
+  el_tokenizer *t = open_good(s);
+  for (int i = 0; ends[i]; i++)
+    if (el_tokenizer_is_eog(t, more_id(s, i)) != (ends[i] == 'e')) fail_msg("%s", s->more[i].text);
+  el_tokenizer_close(t);
+}
+
+static void what_ends_an_answer_depends_on_the_family(void **state) {
+  const vocab_spec phi = {.pre = "gpt-4o", .more = {{"<|end|>", CONTROL}, {"<|endoftext|>", CONTROL}}};
+  assert_ends(&phi, "ee");
+  const vocab_spec harmony = {
+      .pre = "gpt-4o",
+      .more = {{"<|end|>", CONTROL}, {"<|return|>", CONTROL}, {"<|call|>", CONTROL}, {"<|channel|>", USER_DEFINED}}};
+  assert_ends(&harmony, "-ee-");
+  /* Parts of an answer are told apart by these, so they are shown; and no text makes them. */
+  el_tokenizer *t = open_good(&harmony);
+  assert_int_equal(el_token_bytes(t, 256, false).len, strlen("<|end|>"));
+  assert_int_equal(el_token_bytes(t, 259, false).len, strlen("<|channel|>"));
+  assert_int_equal(el_token_bytes(t, 257, false).len, 0);
+  assert_ids(t, "<|end|>", 0, '<', '|', 'e', 'n', 'd', '|', '>', -1);
+  assert_ids(t, "<|channel|>", EL_TOKENIZE_SPECIAL, 259, -1);
+  el_tokenizer_close(t);
+  const vocab_spec solar = {.pre = "solar-open",
+                            .more = {{"<|end|>", CONTROL}, {"<|flush|>", CONTROL}, {"<|calls|>", CONTROL}}};
+  assert_ends(&solar, "-ee");
+  const vocab_spec gemma4 = {
+      .pre = "gpt-2",
+      .more = {{"</s>", CONTROL}, {"<turn|>", CONTROL}, {"<|tool_response>", USER_DEFINED}, {"<eos>", CONTROL}}};
+  assert_ends(&gemma4, "-eee");
+  const vocab_spec gaps = {.pre = "qwen2", .more = {{"<|fim_prefix|>", USER_DEFINED}, {"<|fim_pad|>", USER_DEFINED}}};
+  assert_ends(&gaps, "-e");
+  t = open_good(&gaps);
+  assert_int_equal(el_token_bytes(t, 256, false).len, 0);
+  el_tokenizer_close(t);
+}
+
 static void bos_comes_first_when_the_file_asks_for_it(void **state) {
   vocab_spec s = {.pre = "gpt-2", .more = {{"<s>", CONTROL}}, .bos = 256, .add_bos = 1};
   el_tokenizer *t = open_good(&s);
@@ -427,8 +463,6 @@ static void files_that_lie_are_refused(void **state) {
   assert_refused(&s, EL_ERR_FORMAT, "tokenizer.ggml.bos_token_id");
   s = (vocab_spec){.pre = "gpt-2", .add_bos = 1};
   assert_refused(&s, EL_ERR_FORMAT, "add_bos_token is true");
-  s = (vocab_spec){.pre = "nonsense"};
-  assert_refused(&s, EL_ERR_UNSUPPORTED, "'nonsense'");
   char *longest = malloc(1026);
   memset(longest, 'x', 1025);
   longest[1025] = 0;
@@ -441,12 +475,26 @@ static void files_that_lie_are_refused(void **state) {
   free(longest);
 }
 
+static void an_unknown_pre_tokenizer_is_told_and_the_default_cuts(void **state) {
+  vocab_spec s = {.pre = "non\nsense", .more = {{"123", NORMAL}, {"12", NORMAL}}, .merges = {"1 2", "12 3"}};
+  el_tokenizer *t = open_good(&s);
+  assert_contains(el_tokenizer_notice(t), "tokenizer.ggml.pre 'non\\nsense' is not known");
+  assert_ids(t, "1234", 0, 256, '4', -1);
+  el_tokenizer_close(t);
+  s.pre = NULL;
+  t = open_good(&s);
+  assert_contains(el_tokenizer_notice(t), "tokenizer.ggml.pre is missing");
+  assert_ids(t, "1234", 0, 256, '4', -1);
+  el_tokenizer_close(t);
+  s.pre = "default";
+  t = open_good(&s);
+  assert_null(el_tokenizer_notice(t));
+  el_tokenizer_close(t);
+}
+
 static void other_kinds_of_tokenizers_are_refused_by_name(void **state) {
-  static const char *const KINDS[][2] = {{"llama", "SentencePiece"},
-                                         {"bert", "WordPiece"},
-                                         {"t5", "Unigram"},
-                                         {"rwkv", "RWKV"},
-                                         {"x\x1b[2J", "x\\x1b[2J"}};
+  static const char *const KINDS[][2] = {
+      {"plamo2", "PLaMo 2"}, {"bert", "WordPiece"}, {"t5", "Unigram"}, {"rwkv", "RWKV"}, {"x\x1b[2J", "x\\x1b[2J"}};
   for (size_t i = 0; i < sizeof KINDS / sizeof *KINDS; i++) {
     const vocab_spec s = {.model = KINDS[i][0]};
     assert_refused(&s, EL_ERR_UNSUPPORTED, "tokenizer.ggml.model");
@@ -563,9 +611,11 @@ int main(void) {
       cmocka_unit_test(an_id_outside_the_vocabulary_is_an_error),
       cmocka_unit_test(without_types_all_tokens_are_ordinary),
       cmocka_unit_test(tokens_that_end_a_generation_are_known_by_id_and_by_text),
+      cmocka_unit_test(what_ends_an_answer_depends_on_the_family),
       cmocka_unit_test(bos_comes_first_when_the_file_asks_for_it),
       cmocka_unit_test(a_token_outside_the_alphabet_stands_for_its_own_characters),
       cmocka_unit_test(files_that_lie_are_refused),
+      cmocka_unit_test(an_unknown_pre_tokenizer_is_told_and_the_default_cuts),
       cmocka_unit_test(other_kinds_of_tokenizers_are_refused_by_name),
       cmocka_unit_test(keys_of_the_wrong_kind_are_refused),
       cmocka_unit_test(a_file_without_tokenizer_is_refused),

@@ -1,7 +1,7 @@
 /* The tokenizer with each of its allocations failing in turn: an error that says so, no crash, no leak. The linker
  * sends the project's own allocations here (-Wl,--wrap); those inside of PCRE2 are its own. */
 #include "failing_memory.h"
-#include "vocab_fixture.h"
+#include "spaced_fixture.h"
 
 static const vocab_spec SPEC = {
     .pre = "smollm",
@@ -80,6 +80,37 @@ static void using(void **state) {
   el_tokenizer_close(t);
 }
 
+/* Vocabularies that are written as text: no pattern is compiled, but there are scores, and words that are copied. */
+static const spaced_spec SPACED[] = {
+    {.name = "Phi-3", .more = {{SP, NORMAL, -3}, {"a", NORMAL, -2}, {"aa", NORMAL, -1}, {"<|x|>", CONTROL, 0}}},
+    {.model = "gemma4", .bos = 1, .more = {{SP, NORMAL, 0}, {"a", NORMAL, 0}, {"aa", NORMAL, 0}}, .merges = {"a a"}}};
+
+static el_status encode_spaced(void *arg, el_error *e) {
+  char text[400] = "</s> a" SP "a ";
+  memset(text + 11, 'a', sizeof text - 11);
+  int32_t *ids = NULL;
+  size_t n = 0;
+  el_status status = el_tokenize(arg, text, sizeof text, EL_TOKENIZE_SPECIAL | EL_TOKENIZE_BOS, &ids, &n, e);
+  assert_true(status ? ids == NULL : n > 190);
+  free(ids);
+  return status;
+}
+
+static void vocabularies_as_text(void **state) {
+  for (size_t i = 0; i < sizeof SPACED / sizeof *SPACED; i++) {
+    el_buf b = spaced_file(&SPACED[i]);
+    el_gguf *g = NULL;
+    el_error e = {0};
+    assert_int_equal(el_gguf_open_memory(b.data, b.len, "test.gguf", &g, &e), EL_OK);
+    every_failure_is_survived(open_and_close, g, 8);
+    el_gguf_close(g);
+    el_buf_free(&b);
+    el_tokenizer *t = open_good_spaced(&SPACED[i]);
+    every_failure_is_survived(encode_spaced, t, 7);
+    el_tokenizer_close(t);
+  }
+}
+
 static void streaming(void **state) {
   el_buf pending = {0}, whole = {0};
   put(&pending, "abc\xe2\x82", 5);
@@ -98,6 +129,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(opening),
       cmocka_unit_test(using),
+      cmocka_unit_test(vocabularies_as_text),
       cmocka_unit_test(streaming),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

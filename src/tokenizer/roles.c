@@ -1,0 +1,92 @@
+/* What special tokens do, as far as their texts tell. Files name one or two of them by id, and a model may have been
+ * trained to end its answers with another; and types are often wrong: a token that steers the model stands there as a
+ * user-defined one, which would be made from any text. The texts are those that llama.cpp knows.
+ *
+ * Only special tokens are looked at: ordinary text that reads like one of these does nothing. */
+#include "tokenizer/vocab.h"
+
+/* Of a turn, a text, a file. */
+static const char *const ENDS[] = {"<|eot_id|>",
+                                   "<|im_end|>",
+                                   "<|end|>",
+                                   "<end_of_turn>",
+                                   "<|endoftext|>",
+                                   "<|end_of_text|>",
+                                   "</s>",
+                                   "<|eom_id|>",
+                                   "<EOT>",
+                                   "_<EOT>",
+                                   "[EOT]",
+                                   "[EOS]",
+                                   "<eos>",
+                                   "<|return|>",
+                                   "<|call|>",
+                                   "<|flush|>",
+                                   "<|calls|>",
+                                   "<turn|>",
+                                   "<|tool_response>",
+                                   "[e~[",
+                                   "<|fim_pad|>",
+                                   "<fim-pad>",
+                                   "<fim_pad>",
+                                   "<PAD>",
+                                   "[PAD]",
+                                   "<|fim_repo|>",
+                                   "<|repo_name|>",
+                                   "<fim-repo>",
+                                   "<REPO>",
+                                   "<reponame>",
+                                   "<|file_sep|>",
+                                   "<end_of_utterance>",
+                                   "<｜end▁of▁sentence｜>"};
+
+/* What stands around a gap to fill in. */
+static const char *const GAPS[] = {
+    "<|fim_prefix|>", "<fim-prefix>",   "<fim_prefix>", "<｜fim▁begin｜>", "<PRE>",           "▁<PRE>",
+    "<|prefix|>",     "<|suffix|>",     "<|middle|>",   "<|code_prefix|>", "<|fim_suffix|>",  "<fim-suffix>",
+    "<fim_suffix>",   "<｜fim▁hole｜>", "<SUF>",        "▁<SUF>",          "<|fim_middle|>",  "<fim-middle>",
+    "<fim_middle>",   "<｜fim▁end｜>",  "<MID>",        "▁<MID>",          "<|code_suffix|>", "<|code_middle|>"};
+
+/* The channels of an answer: without them, what was thought and what is said could not be told apart. */
+static const char *const CHANNELS[] = {"<|channel|>", "<|message|>", "<|start|>", "<|constrain|>"};
+
+#define IS_ONE_OF(s, list) is_one_of(s, list, sizeof list / sizeof *list)
+
+static bool is_one_of(el_str s, const char *const *list, size_t n) {
+  for (size_t i = 0; i < n; i++)
+    if (el_str_eq(s, list[i])) return true;
+  return false;
+}
+
+/* Where one of these is an end, <|end|> ends only a part of an answer; and where the other is, </s> is mark-up. */
+static void correct_ends(el_vocab *v) {
+  int32_t end = -1, s = -1;
+  bool returns = false, calls = false, flushes = false, other_s = false;
+  for (uint32_t i = 0; i < v->n; i++) {
+    if (!(v->flags[i] & EL_TOKEN_EOG)) continue;
+    el_str text = el_vocab_bytes(v, i);
+    if (el_str_eq(text, "<|end|>")) end = (int32_t)i;
+    if (el_str_eq(text, "</s>")) s = (int32_t)i;
+    returns |= el_str_eq(text, "<|return|>");
+    calls |= el_str_eq(text, "<|call|>") || el_str_eq(text, "<|calls|>");
+    flushes |= el_str_eq(text, "<|flush|>");
+    other_s |= el_str_eq(text, "<|tool_response>");
+  }
+  if (end >= 0 && calls && (returns || flushes)) v->flags[end] = EL_TOKEN_CONTROL | EL_TOKEN_SHOWN;
+  if (s >= 0 && other_s && s != v->eos) v->flags[s] = EL_TOKEN_CONTROL;
+}
+
+void el_vocab_find_roles(el_vocab *v) {
+  for (uint32_t i = 0; i < v->n; i++) {
+    if (!(v->flags[i] & (EL_TOKEN_CONTROL | EL_TOKEN_USER))) continue;
+    el_str s = el_vocab_bytes(v, i);
+    unsigned char end = v->flags[i] & EL_TOKEN_EOG;
+    if (IS_ONE_OF(s, ENDS))
+      v->flags[i] = EL_TOKEN_CONTROL | EL_TOKEN_EOG;
+    else if (IS_ONE_OF(s, GAPS))
+      v->flags[i] = EL_TOKEN_CONTROL | end;
+    else if (IS_ONE_OF(s, CHANNELS))
+      v->flags[i] = EL_TOKEN_CONTROL | EL_TOKEN_SHOWN | end;
+  }
+  correct_ends(v);
+}
