@@ -125,7 +125,7 @@ class Message(ctypes.Structure):
 
 
 class Error(ctypes.Structure):
-    _fields_ = [("code", ctypes.c_int), ("message", ctypes.c_char * 1024)]
+    _fields_ = [("code", ctypes.c_int), ("message", ctypes.c_char * 1024), ("detail", ctypes.c_size_t), ("field", ctypes.c_char_p)]
 
 
 class Tokenizer:
