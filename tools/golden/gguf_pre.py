@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Copies a GGUF file with another pre-tokenizer named in it (tokenizer.ggml.pre); all else stays as it is.
+"""Reads the keys of a GGUF file; copies one with another pre-tokenizer named in it (tokenizer.ggml.pre), all else as it is.
 
 Needs nothing but Python, so that tests can make such models from the default one.
 """
@@ -29,6 +29,40 @@ def skip_value(data, at, kind):
             at += 8 + struct.unpack_from("<Q", data, at)[0]
         return at
     return at + SIZES[kind]
+
+
+FORMATS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+
+
+def value_at(data, at, kind):
+    """The value and where it ends; strings that are not UTF-8 with replacement characters."""
+    if kind == STRING:
+        text, at = string_at(data, at)
+        return text.decode("utf-8", "replace"), at
+    if kind != ARRAY:
+        return struct.unpack_from("<" + FORMATS[kind], data, at)[0], at + SIZES[kind]
+    inner, n = struct.unpack_from("<IQ", data, at)
+    at += 12
+    if inner != STRING:
+        return list(struct.unpack_from(f"<{n}{FORMATS[inner]}", data, at)), at + n * SIZES[inner]
+    items = []
+    for _ in range(n):
+        item, at = value_at(data, at, STRING)
+        items.append(item)
+    return items, at
+
+
+def read_keys(source):
+    """All keys and values of a GGUF file."""
+    with open(source, "rb") as f:
+        data = f.read(64 << 20)
+    _, _, _, n_kv = struct.unpack_from("<4sIQQ", data)
+    keys, at = {}, 24
+    for _ in range(n_kv):
+        key, at = string_at(data, at)
+        (kind,) = struct.unpack_from("<I", data, at)
+        keys[key.decode()], at = value_at(data, at + 4, kind)
+    return keys
 
 
 def write_with_pre(source, target, pre):

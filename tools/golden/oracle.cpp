@@ -4,7 +4,7 @@
 // position, takes token ids as they are, and stops exactly where the golden files say it stops.
 // It is compiled against the peer's headers by tools/golden/common.py; nothing of the peer is copied here.
 //
-// A job:    {"text": "...", "special": false} or {"ids": [...]}, and
+// A job:    {"text": "...", "special": false, "add": false} or {"ids": [...]}, and
 //           "n": greedy tokens (default 0), "top": logits to list (default 20), "full": list all logits;
 //           or "each": true, which asks for the logits after each of the tokens and nothing else
 // An answer: {"ids": prompt ids, "out": greedy ids, "steps": [[id1, logit1, id2, logit2], ...],
@@ -75,10 +75,10 @@ static double shorten(double x)
     return atof(buf);
 }
 
-static std::vector<llama_token> tokenize(const llama_vocab *vocab, const std::string &text, bool special)
+static std::vector<llama_token> tokenize(const llama_vocab *vocab, const std::string &text, bool add, bool special)
 {
     std::vector<llama_token> ids(text.size() + 8);
-    int n = llama_tokenize(vocab, text.data(), text.size(), ids.data(), ids.size(), false, special);
+    int n = llama_tokenize(vocab, text.data(), text.size(), ids.data(), ids.size(), add, special);
     if (n < 0) throw fail("llama_tokenize failed");
     ids.resize(n);
     return ids;
@@ -189,7 +189,7 @@ static void run(const options &o)
     while (std::getline(std::cin, line)) {
         const json job = json::parse(line);
         const auto ids = job.contains("ids") ? job["ids"].get<std::vector<llama_token>>()
-                                             : tokenize(vocab, job["text"], job.value("special", false));
+                                             : tokenize(vocab, job["text"], job.value("add", false), job.value("special", false));
         const json a = o.tokenize                 ? json{{"ids", ids}}
                        : job.value("each", false) ? each(ctx, vocab, ids)
                                                   : answer(ctx, vocab, ids, job);
