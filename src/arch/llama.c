@@ -13,13 +13,18 @@ static void read_keys(el_keys *k, el_hparams *h) {
   if (!h->rope[0].factors) h->rope[0].factors = "rope_freqs.weight"; /* Llama 3.1's */
 }
 
-static void layer(el_program *p, const el_hparams *h, int l) {
+/* Up to the norm before the feed-forward part. */
+static void emit_attention_part(el_program *p, const el_hparams *h) {
   el_emit(p, EL_OP_NORM, "attn_norm");
   el_emit_linear(p, EL_SITE_Q, EL_SITE_V);
   el_emit_attention(p, h);
   el_emit_linear(p, EL_SITE_O, EL_SITE_O);
   el_emit_add(p, NULL, h->residual_scale);
   el_emit(p, EL_OP_NORM, "ffn_norm");
+}
+
+static void layer(el_program *p, const el_hparams *h, int l) {
+  emit_attention_part(p, h);
   el_emit_feed_forward(p, EL_ACT_SILU);
   el_emit_add(p, NULL, h->residual_scale);
 }
@@ -86,12 +91,7 @@ static void read_granitemoe(el_keys *k, el_hparams *h) {
 
 static void granitemoe_layer(el_program *p, const el_hparams *h, int l) {
   const bool shares = el_hparams_layer(h, l).n_ff > 0;
-  el_emit(p, EL_OP_NORM, "attn_norm");
-  el_emit_linear(p, EL_SITE_Q, EL_SITE_V);
-  el_emit_attention(p, h);
-  el_emit_linear(p, EL_SITE_O, EL_SITE_O);
-  el_emit_add(p, NULL, h->residual_scale);
-  el_emit(p, EL_OP_NORM, "ffn_norm");
+  emit_attention_part(p, h);
   if (shares) {
     el_emit_linear(p, SHARED_GATE, SHARED_UP);
     el_emit(p, EL_OP_ACTIVATE, NULL)->act = EL_ACT_SILU;
