@@ -15,7 +15,7 @@ static void read_common(el_keys *k, el_hparams *h, int n_layers_27b) {
   el_hparams_refuse_experts(k);
   h->embed_scale = sqrtf((float)h->n_embd);
   /* The 27B models scale scores by the width of a head as if heads shared the model's width. */
-  if (h->n_layers == n_layers_27b) h->attn_scale = 1.0f / sqrtf((float)(h->n_embd / h->layers[0].n_head));
+  if (h->n_layers == n_layers_27b) h->attn_scale = 1.0f / sqrtf((float)h->n_embd / (float)h->layers[0].n_head);
   h->rope[0].halves = true;
 }
 
@@ -23,8 +23,8 @@ static void read_common(el_keys *k, el_hparams *h, int n_layers_27b) {
 
 static void read_gemma2(el_keys *k, el_hparams *h) {
   read_common(k, h, 46);
-  h->attn_cap = el_keys_float_or(k, "attn_logit_softcapping", 0, 1e6, 50);
-  h->logit_cap = el_keys_float_or(k, "final_logit_softcapping", 0, 1e6, 30);
+  h->attn_cap = el_keys_float_or_none(k, "attn_logit_softcapping", 1e-6, 1e6, 50);
+  h->logit_cap = el_keys_float_or_none(k, "final_logit_softcapping", 1e-6, 1e6, 30);
   h->rope[1] = h->rope[0];
   h->rope[1].base = el_keys_float_or(k, "rope.freq_base_swa", 1e-3, 1e12, h->rope[0].base);
   h->n_ropes = 2;
@@ -53,7 +53,7 @@ const el_arch el_arch_gemma2 = {
 
 static void read_gemma3(el_keys *k, el_hparams *h) {
   read_common(k, h, 62);
-  h->logit_cap = el_keys_float_or(k, "final_logit_softcapping", 0, 1e6, 0);
+  h->logit_cap = el_keys_float_or_none(k, "final_logit_softcapping", 1e-6, 1e6, 0);
   const int window = el_keys_int_or(k, "attention.sliding_window", 0, EL_MAX_CONTEXT, 0);
   if (!window) return;
   h->rope[1] = h->rope[0];
@@ -106,7 +106,7 @@ static void share_keys(el_keys *k, el_hparams *h, int n) {
 static void read_gemma4(el_keys *k, el_hparams *h) {
   read_common(k, h, 0);
   h->attn_scale = 1;
-  h->logit_cap = el_keys_float_or(k, "final_logit_softcapping", 0, 1e6, 30);
+  h->logit_cap = el_keys_float_or_none(k, "final_logit_softcapping", 1e-6, 1e6, 30);
   h->n_layer_input = el_keys_int(k, "embedding_length_per_layer_input", 0, EL_MAX_WIDTH / h->n_layers);
   const int window = el_keys_int(k, "attention.sliding_window", 1, EL_MAX_CONTEXT),
             head_dim = el_keys_int(k, "attention.key_length_swa", 2, EL_MAX_HEAD_DIM),

@@ -33,8 +33,8 @@ static el_status find_family(const el_gguf *g, const el_arch **out, el_error *er
 static void read_scaling(el_keys *k, el_rope *r) {
   const el_str type = el_keys_str(k, "rope.scaling.type");
   char shown[EL_SHOW];
-  float factor = el_keys_float_or(k, "rope.scaling.factor", 0, 1e6, 0);
-  if (factor == 0) factor = el_keys_float_or(k, "rope.scale_linear", 0, 1e6, 0); /* the key's older name */
+  float factor = el_keys_float_or_none(k, "rope.scaling.factor", 1e-6, 1e6, 0);
+  if (factor == 0) factor = el_keys_float_or_none(k, "rope.scale_linear", 1e-6, 1e6, 0); /* the key's older name */
   r->ctx_original = el_keys_int_or(k, "rope.scaling.original_context_length", 1, EL_MAX_CONTEXT, 0);
   if (!r->ctx_original) r->ctx_original = el_keys_int(k, "context_length", 1, EL_MAX_CONTEXT);
   r->magnitude = el_keys_float_or(k, "rope.scaling.attn_factor", 1e-6, 1e3, 1);

@@ -55,6 +55,13 @@ float el_keys_float_or(el_keys *k, const char *name, double min, double max, flo
   return k->status ? fallback : (float)v;
 }
 
+float el_keys_float_or_none(el_keys *k, const char *name, double min, double max, float fallback) {
+  const float v = el_keys_float_or(k, name, 0, max, fallback);
+  if (v > 0 && v < (float)min)
+    el_keys_fail(k, EL_ERR_FORMAT, name, ": %g is neither 0 nor %g to %g", (double)v, min, max);
+  return v;
+}
+
 el_str el_keys_str(el_keys *k, const char *name) {
   char key[KEY_BYTES];
   el_str s = {"", 0};

@@ -21,6 +21,8 @@ int el_keys_int_or(el_keys *k, const char *name, int min, int max, int fallback)
 bool el_keys_bool_or(el_keys *k, const char *name, bool fallback);
 /* Finite and in the range. */
 float el_keys_float_or(el_keys *k, const char *name, double min, double max, float fallback);
+/* The same, where 0 stands for none: so small that its inverse is not finite, a value is refused. */
+float el_keys_float_or_none(el_keys *k, const char *name, double min, double max, float fallback);
 /* A string; "" where it is absent. */
 el_str el_keys_str(el_keys *k, const char *name);
 

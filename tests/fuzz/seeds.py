@@ -60,6 +60,46 @@ def gguf(kvs, tensors, version=3):
     return out + b"\0" * (-len(out) % 32) + data
 
 
+def header_of_model(path):
+    """A model's metadata without its tokenizer, and of its tensors, with one value each, those that say what a layer has."""
+    raw, at = path.read_bytes(), 24
+    n_tensors, n_kv = struct.unpack_from("<QQ", raw, 8)
+
+    def text():
+        nonlocal at
+        n, = struct.unpack_from("<Q", raw, at)
+        at += 8 + n
+        return raw[at - n:at].decode()
+
+    def skip(kind):
+        nonlocal at
+        if kind == STRING:
+            text()
+        elif kind == ARRAY:
+            item, n = struct.unpack_from("<IQ", raw, at)
+            at += 12
+            for _ in range(n):
+                skip(item)
+        else:
+            at += (1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8)[kind]
+
+    kept, tensors = [], []
+    for _ in range(n_kv):
+        begin = at
+        key = text()
+        at += 4
+        skip(struct.unpack_from("<I", raw, at - 4)[0])
+        if not key.startswith("tokenizer."):
+            kept.append(raw[begin:at])
+    for _ in range(n_tensors):
+        name = text()
+        at += struct.unpack_from("<I", raw, at)[0] * 8 + 16
+        if name.endswith((".attn_v.weight", ".layer_output_scale.weight")):
+            tensors.append(string(name) + struct.pack("<IQIQ", 1, 1, 0, 32 * len(tensors)))
+    out = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(kept)) + b"".join(kept + tensors)
+    return out + b"\0" * (-len(out) % 32 + 32 * len(tensors))
+
+
 def safetensors(tensors, metadata=None):
     """tensors: (name, shape, dtype, bytes of an item)."""
     header = {"__metadata__": metadata} if metadata else {}
@@ -93,6 +133,10 @@ def seeds():
         [("w", [4, 2], "F32"), ("v", [3], "F16")], version=2)
     for name, (_, block, _) in TYPES.items():
         yield "gguf", name, gguf([("k", U32, 1)], [("w", [block, 2], name), ("n", [1], "F32")])
+
+    for model in sorted((pathlib.Path(__file__).parent.parent / "golden/families").glob("*.gguf")):
+        if not model.stem.endswith("-lora"):
+            yield "arch", model.stem, header_of_model(model)
 
     yield "safetensors", "empty", safetensors([])
     yield "safetensors", "two", safetensors([("a", [2, 3], "F32", 4), ("b", [4], "BF16", 2), ("c", [0], "I64", 8),
