@@ -96,8 +96,10 @@ static void share_keys(el_keys *k, el_hparams *h, int n) {
   const int own = h->n_layers - n;
   if (!n) return;
   if (own < 2 || h->layers[own - 1].window || !h->layers[own - 2].window) {
-    el_keys_fail(k, EL_ERR_UNSUPPORTED, "attention.shared_kv_layers",
-                 " %d of %d layers: before them there must be one with a window and then one without", n, h->n_layers);
+    el_keys_fail(
+        k, EL_ERR_UNSUPPORTED, "attention.shared_kv_layers",
+        " %d of %d layers: before them sliding_window_pattern must have one with a window and then one without", n,
+        h->n_layers);
     return;
   }
   for (int l = own; l < h->n_layers; l++) h->layers[l].kv_layer = h->layers[l].window ? own - 2 : own - 1;

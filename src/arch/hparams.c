@@ -143,6 +143,12 @@ static void finish(el_keys *k, el_hparams *h) {
     if (d->n_head % d->n_head_kv)
       el_keys_fail(k, EL_ERR_FORMAT, "attention.head_count", " %d is not a multiple of head_count_kv %d, in layer %d",
                    d->n_head, d->n_head_kv, l);
+    /* Heads of another layer's keys and values are taken by its own number and shape. */
+    const el_layer_dims *kv = &h->layers[d->kv_layer];
+    if (kv->n_head_kv != d->n_head_kv || kv->head_dim != d->head_dim)
+      el_keys_fail(k, EL_ERR_UNSUPPORTED, "attention.head_count_kv",
+                   " %d of %d in layer %d, which reads those of layer %d, %d of %d: they must be the same",
+                   d->n_head_kv, d->head_dim, l, d->kv_layer, kv->n_head_kv, kv->head_dim);
     /* Rows of a layer's buffers are addressed with int. */
     if ((int64_t)(d->n_head + 2 * d->n_head_kv) * d->head_dim > EL_MAX_WIDTH)
       el_keys_fail(k, EL_ERR_UNSUPPORTED, "attention.head_count", " %d with heads of %d: more than %d values",

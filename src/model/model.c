@@ -235,6 +235,9 @@ static el_status plan_op(loader *ld, const el_op *op, el_op_weights *w) {
   return load_vector(ld, name, w->n, &w->vector);
 }
 
+/* Frequencies are divided by factors: by less than this they might not be finite. */
+static const float SMALLEST_FACTOR = 1e-6f;
+
 /* The frequencies of a rope with the factors of a tensor, if there is one. */
 static el_status load_frequencies(loader *ld, const el_rope *r, const char *tensor, float **out) {
   const int n = r->n_rot / 2;
@@ -248,8 +251,9 @@ static el_status load_frequencies(loader *ld, const el_rope *r, const char *tens
   el_status status = EL_OK;
   if (!inv_freq || !*out) status = el_fail(ld->err, EL_ERR_NO_MEMORY, "%s: out of memory", el_gguf_path(ld->g));
   for (int i = 0; factors && i < n && !status; i++)
-    if (factors[i] == 0)
-      status = el_fail(ld->err, EL_ERR_FORMAT, "%s: tensor %s is 0 at %d", el_gguf_path(ld->g), tensor, i);
+    if (fabsf(factors[i]) < SMALLEST_FACTOR)
+      status = el_fail(ld->err, EL_ERR_FORMAT, "%s: tensor %s is %g at %d, nearer to 0 than %g", el_gguf_path(ld->g),
+                       tensor, (double)factors[i], i, (double)SMALLEST_FACTOR);
   if (!status) el_rope_frequencies(r, factors, inv_freq);
   for (int i = 0; i < n && !status; i++) (*out)[i] = (float)inv_freq[i];
   free(inv_freq);
