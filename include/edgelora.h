@@ -312,8 +312,10 @@ typedef struct el_event {
   uint64_t request; /* id from el_submit */
   void *user;       /* the request's */
 
+  const char *adapter; /* CHOICE: its name; the base's when that was chosen. DONE with EL_FINISH_ERROR: the one that was
+                        * chosen last and could not be used, or NULL */
+
   /* CHOICE */
-  const char *adapter;            /* its name; the base's when that was chosen */
   const el_candidate *candidates; /* the n_scores best of those that can be used, best first; the chosen one is among
                                    * the first router_top_k */
   size_t n_candidates;

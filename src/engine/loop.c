@@ -36,6 +36,7 @@ void el_loop_finish(el_engine *e, el_seq *q, el_finish how, const el_error *erro
                     .prompt_ms = ms_between(q->started_ns, first),
                     .decode_ms = ms_between(q->first_ns, now)};
   if (error) event.error = *error;
+  if (error && q->choice && *q->adapter_name) event.adapter = q->adapter_name;
   static const char *const how_name[] = {"stop", "length", "cancelled", "error"};
   el_logf(&e->log, EL_LOG_DEBUG, "request %llu: %s after %d tokens; waited %.1f ms, prompt %.1f ms, generation %.1f ms",
           (unsigned long long)q->id, how_name[how], event.completion_tokens, event.queued_ms, event.prompt_ms,

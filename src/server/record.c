@@ -39,6 +39,7 @@ bool el_record_append(el_buf *b, int choice, const el_event *ev) {
       r.error_len = (uint32_t)strlen(ev->error.message);
       r.error_detail = (uint32_t)ev->error.detail;
       r.error_field = ev->error.field;
+      if (ev->adapter) r.failed_len = (uint32_t)strlen(ev->adapter) + 1;
     }
   }
   if (token || done) r.text_len = (uint32_t)ev->text_len;
@@ -50,7 +51,7 @@ bool el_record_append(el_buf *b, int choice, const el_event *ev) {
   }
 
   size_t bytes = sizeof r + r.n_prompt * sizeof(float) + r.n_top * sizeof(el_token_logprob) +
-                 r.n_candidates * sizeof(el_record_candidate) + r.text_len + r.error_len;
+                 r.n_candidates * sizeof(el_record_candidate) + r.text_len + r.error_len + r.failed_len;
   r.size = (bytes + 7) & ~(size_t)7;
   if (!el_buf_reserve(b, r.size)) return false;
   el_buf_append(b, &r, sizeof r);
@@ -65,6 +66,7 @@ bool el_record_append(el_buf *b, int choice, const el_event *ev) {
   else if (r.text_len)
     el_buf_append(b, ev->text, r.text_len);
   if (r.error_len) el_buf_append(b, ev->error.message, r.error_len);
+  if (r.failed_len) el_buf_append(b, ev->adapter, r.failed_len);
   return el_buf_append(b, "\0\0\0\0\0\0\0", r.size - bytes);
 }
 

@@ -10,8 +10,9 @@ typedef struct el_record_candidate {
   uint32_t resident;
 } el_record_candidate;
 
-/* Followed by prompt[n_prompt], top[n_top], candidates[n_candidates], then text[text_len] and error[error_len], then
- * padding. The text of a CHOICE is names, each with its NUL: the adapter's, then the candidates'. */
+/* Followed by prompt[n_prompt], top[n_top], candidates[n_candidates], then text[text_len], error[error_len] and the
+ * name of the adapter that failed, with its NUL, [failed_len], then padding. The text of a CHOICE is names, each with
+ * its NUL: the adapter's, then the candidates'. */
 typedef struct el_record {
   uint64_t size; /* of the whole record; a multiple of 8 */
   int choice;
@@ -22,7 +23,7 @@ typedef struct el_record {
   el_status error_code;
   int completion_tokens, cached_tokens;
   uint32_t stopped; /* 1: a stop string ended it */
-  uint32_t n_prompt, n_top, n_candidates, text_len, error_len, error_detail;
+  uint32_t n_prompt, n_top, n_candidates, text_len, error_len, error_detail, failed_len;
   double choice_ms;
   const char *error_field; /* as in el_error, like error_detail */
 } el_record;
@@ -44,7 +45,11 @@ static inline const el_record_candidate *el_record_candidates(const el_record *r
 static inline const char *el_record_text(const el_record *r) {
   return (const char *)(el_record_candidates(r) + r->n_candidates);
 }
-/* What a DONE event said. */
+/* The adapter that a DONE event names; NULL: none. */
+static inline const char *el_record_failed(const el_record *r) {
+  return r->failed_len ? el_record_text(r) + r->text_len + r->error_len : NULL;
+}
+/* What it said. */
 void el_record_error(const el_record *r, el_error *out);
 
 #endif

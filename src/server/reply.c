@@ -216,8 +216,9 @@ static void fail(el_reply *r, const choice *c, const el_record *rec) {
   el_error err = {.code = EL_ERR_CLOSED};
   if (rec->finish == EL_FINISH_ERROR) el_record_error(rec, &err);
   r->failed = true;
-  const char *adapter = adapter_of(r, c);
-  el_api_fail_engine(&r->error, &err, adapter ? adapter : r->asked, r->limited);
+  const char *name = el_record_failed(rec);
+  if (!name) name = adapter_of(r, c);
+  el_api_fail_engine(&r->error, &err, name ? name : r->asked, r->limited);
 }
 
 /* The first sign of life of a choice. */

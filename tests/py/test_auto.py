@@ -112,3 +112,23 @@ def test_a_folders_name_is_never_taken_for_a_format(tmp_path):
         assert s.completion(prompt="a", max_tokens=1).status_code == 200
     finally:
         assert s.stop() == 0
+
+
+def test_a_limited_key_is_told_by_name_which_adapter_of_its_own_was_chosen_and_cannot_be_used(tmp_path):
+    for name in ("sql", "acme/query"):
+        shutil.copytree(ROOT / "adapters" / "sql", tmp_path / "adapters" / name)
+    config = tmp_path / "adapters" / "acme" / "query" / "adapter_config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "r": 0}))
+    (tmp_path / "keys").write_text("operator-operator\nacme-acme-acme-acme acme/*\n")
+    s = Server([BINARY, "serve", "-m", MODEL, "--adapters", tmp_path / "adapters", "--router", ROUTER, "--api-keys", tmp_path / "keys", "--port", "0"])
+    try:
+        ask = {"model": "auto", "messages": [{"role": "user", "content": heldout("sql", 1)[0]}], "max_tokens": 1}
+        begin = time.monotonic()
+        while "edgelora_adapters_in_router 2\n" not in s.get("/metrics", headers={"Authorization": "Bearer operator-operator"}).text:
+            assert time.monotonic() - begin < 60
+            time.sleep(0.02)
+        for stream in (False, True):
+            told = s.post("/v1/chat/completions", {**ask, "stream": stream}, headers={"Authorization": "Bearer acme-acme-acme-acme"}).text
+            assert "'acme/query': r is 0, supported are 1 to 256" in told and str(tmp_path) not in told, told
+    finally:
+        assert s.stop() == 0
