@@ -30,7 +30,7 @@ serve:
 		'' | smollm2) \
 			model=$$(tools/fetch-model); name='--model-name=SmolLM2-135M-Instruct'; \
 			router=$${router:-routers/demo.gguf}; adapters=$${adapters:-adapters} ;; \
-		*/* | *.gguf) adapters=$${adapters:-adapters} ;; \
+		*/* | *.gguf) ;; \
 		*) name=--model-name=$$model; model=$$(tools/fetch-model "$$model") ;; \
 	esac; \
 	exec build/edgelora serve -m "$$model" $$name $${router:+--router "$$router"} $${adapters:+--adapters "$$adapters"} \

@@ -43,14 +43,28 @@ static void put_quoted(FILE *out, const char *text) {
   }
 }
 
-static void print_line(FILE *out, const char *url, int with, const char *model, const char *prompt) {
-  json_t *body = json_pack("{s:s, s:i, s:i, s:[{s:s, s:s}]}", "model", model, "temperature", 0, "max_tokens", 64,
-                           "messages", "role", "user", "content", prompt);
-  char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+/* Whether the model can be chatted with: a base model's file often has no chat template. */
+static bool has_template(const el_engine *e) {
+  el_message hello = {.role = "user", .content = "Hello!"};
+  char *text = NULL;
+  el_error err;
+  el_status status = el_chat_render(el_engine_tokenizer(e), &hello, 1, true, &text, &err);
+  if (!status) el_free(text);
+  return status != EL_ERR_UNSUPPORTED;
+}
+
+static void print_line(FILE *out, const char *url, int with, bool chat, const char *model, const char *prompt) {
+  json_t *body = json_pack("{s:s, s:i, s:i}", "model", model, "temperature", 0, "max_tokens", 64);
+  json_t *asked = chat ? json_pack("[{s:s, s:s}]", "role", "user", "content", prompt) : json_string(prompt);
+  if (json_object_set_new(body, chat ? "messages" : "prompt", asked)) {
+    json_decref(body);
+    return;
+  }
+  char *text = json_dumps(body, JSON_COMPACT);
   json_decref(body);
   if (!text) return;
-  fprintf(out, "  curl -s %s%s/v1/chat/completions -d '",
-          with & EL_CLI_WITH_KEY ? "-H \"Authorization: Bearer $KEY\" " : "", url);
+  fprintf(out, "  curl -s %s%s/v1/%s -d '", with & EL_CLI_WITH_KEY ? "-H \"Authorization: Bearer $KEY\" " : "", url,
+          chat ? "chat/completions" : "completions");
   put_quoted(out, text);
   fputs("'\n", out);
   free(text);
@@ -60,7 +74,8 @@ void el_cli_print_examples(FILE *out, const el_engine *e, const char *url, int w
   el_model_info info;
   el_engine_info(e, &info);
   fputs("Ask it, each adapter for its own trade:\n", out);
-  print_line(out, url, with, info.name, "What is a low-rank adapter?");
+  bool chat = has_template(e);
+  print_line(out, url, with, chat, info.name, "What is a low-rank adapter?");
   el_adapter_info *list;
   size_t n;
   el_error err;
@@ -68,7 +83,7 @@ void el_cli_print_examples(FILE *out, const el_engine *e, const char *url, int w
   char *asked = NULL;
   for (size_t i = 0; i < n && i < EL_CLI_MAX_EXAMPLES; i++) {
     char *prompt = example_prompt(list[i].path);
-    print_line(out, url, with, list[i].name, prompt ? prompt : "Hello!");
+    print_line(out, url, with, chat, list[i].name, prompt ? prompt : "Hello!");
     if (prompt) {
       free(asked);
       asked = prompt;
@@ -78,7 +93,7 @@ void el_cli_print_examples(FILE *out, const el_engine *e, const char *url, int w
   el_free(list);
   if ((with & EL_CLI_WITH_ROUTER) && el_cli_is_auto(e, "auto")) {
     fputs("Or let the router choose:\n", out);
-    print_line(out, url, with, "auto", asked ? asked : "Hello!");
+    print_line(out, url, with, chat, "auto", asked ? asked : "Hello!");
   }
   free(asked);
 }

@@ -512,21 +512,37 @@ def test_serve_says_when_a_port_is_taken():
         assert str(port) in refused("serve", "-m", TINY, "-q", "--port", port, status=1)
 
 
-def test_serve_prints_a_line_to_try_for_each_adapter():
-    p = subprocess.Popen([BINARY, "serve", "-m", TINY, "--adapter", f"it's={TINY_LORA}", "--port", "0", "--examples"],
-                         stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+def tried(count, *args):
+    """The path and the body of the last of the first COUNT lines to try that a server prints."""
+    p = subprocess.Popen([BINARY, "serve", *args, "--port", "0", "--examples"], stderr=subprocess.PIPE, stdout=subprocess.PIPE)
     lines = []
-    while len([line for line in lines if line.startswith("  curl")]) < 2:
+    while len([line for line in lines if line.startswith("  curl")]) < count:
         line = p.stderr.readline().decode()
         assert line, lines
         lines.append(line)
     assert len([line for line in lines if line.startswith("listening on http://127.0.0.1:")]) == 1
     words = subprocess.run(["sh", "-c", "printf '%s\\n' " + lines[-1].split("curl", 1)[1]], stdout=subprocess.PIPE, text=True, check=True)
-    body = json.loads(words.stdout.splitlines()[-1])
-    assert body["model"] == "it's" and body["messages"][0]["role"] == "user"
     p.send_signal(signal.SIGINT)
     _, rest = p.communicate(timeout=30)
     assert p.returncode == 0, rest
+    url = next(word for word in words.stdout.splitlines() if word.startswith("http://"))
+    return "/" + url.split("/", 3)[3], json.loads(words.stdout.splitlines()[-1])
+
+
+def test_serve_prints_a_line_to_try_for_each_adapter():
+    _, body = tried(2, "-m", TINY, "--adapter", f"it's={TINY_LORA}")
+    assert body["model"] == "it's"
+
+
+def test_the_line_to_try_is_a_completion_where_the_model_has_no_chat_template():
+    path, body = tried(1, "-m", TINY)
+    assert path == "/v1/completions" and body["prompt"] and "messages" not in body
+
+
+@pytest.mark.skipif(not MODEL.exists(), reason="the default model is not there")
+def test_the_line_to_try_is_a_chat_where_the_model_has_a_template():
+    path, body = tried(1, "-m", MODEL)
+    assert path == "/v1/chat/completions" and body["messages"][0]["role"] == "user"
 
 
 # ---- perplexity

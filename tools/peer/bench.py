@@ -106,17 +106,22 @@ def python_with_gguf():
 MADE = r"1b-(q4_0|q4_1|q5_0|q5_1|q8_0|f16|bf16)"
 
 
+def fetched():
+    """The names that tools/fetch-model knows."""
+    return [line.split()[0] for line in (TOOLS / "models.txt").read_text().splitlines() if line and not line.startswith("#")]
+
+
 def check_models(names):
     """Before anything takes long."""
     for name in names:
-        if name != "default" and not re.fullmatch(MADE, name) and not Path(name).is_file():
-            sys.exit(f"bench-peer: {name}: no such file, and none of 'default', '1b-q4_0', '1b-q8_0'")
+        if name not in ("default", *fetched()) and not re.fullmatch(MADE, name) and not Path(name).is_file():
+            sys.exit(f"bench-peer: {name}: no such file, and none of default, 1b-q4_0, 1b-q8_0, {', '.join(fetched())}")
 
 
 def model_path(name):
-    """A file, or one of the names: default, 1b-TYPE."""
-    if name == "default":
-        return Path(output(TOOLS / "fetch-model").strip())
+    """A file, or one of the names: default, 1b-TYPE, those of tools/fetch-model."""
+    if name == "default" or name in fetched():
+        return Path(output(TOOLS / "fetch-model", *([] if name == "default" else [name])).strip())
     made = re.fullmatch(MADE, name)
     if not made:
         return Path(name)
@@ -293,9 +298,9 @@ def positive(text):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--models", default=DEFAULT_MODELS, metavar="LIST",
-                   help="GGUF files, 'default' (SmolLM2-135M Q4_1), '1b-q4_0' and so on (the shape of a model of 1 B "
-                        f"parameters with random weights); default {DEFAULT_MODELS}")
+    p.add_argument("--models", "--model", default=DEFAULT_MODELS, metavar="LIST",
+                   help="GGUF files, names that tools/fetch-model knows, 'default' (SmolLM2-135M Q4_1), '1b-q4_0' and so on (the "
+                        f"shape of a model of 1 B parameters with random weights); default {DEFAULT_MODELS}")
     p.add_argument("--npl", type=numbers, default="1,2,4,8,16,32", metavar="LIST", help="batch sizes (default %(default)s)")
     p.add_argument("--prompt", type=positive, default=512, metavar="N", help="tokens of the prompt that is timed (default 512)")
     p.add_argument("--npp", type=positive, default=32, metavar="N", help="tokens that decoding sequences have behind them (default 32)")
