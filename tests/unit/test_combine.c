@@ -59,6 +59,7 @@ static void close_rig(rig *r) {
   bury(r);
   el_registry_free(r->registry);
   el_pool_free(&r->pool);
+  el_sites_free(r->sites);
 }
 
 static el_entry *combine(rig *r, const el_adapter_scale *scales, size_t n) {

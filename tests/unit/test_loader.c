@@ -59,6 +59,7 @@ static void close_rig(rig *r) {
   el_loader_free(r->loader);
   el_registry_free(r->registry);
   el_pool_free(&r->pool);
+  el_sites_free(r->sites);
   remove_tree(r->dir);
 }
 
