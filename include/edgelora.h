@@ -130,7 +130,7 @@ typedef struct el_engine el_engine;
 typedef void (*el_progress_fn)(void *user, uint64_t done, uint64_t total);
 
 typedef struct el_engine_options {
-  const char *model_path; /* GGUF file; required */
+  const char *model_path; /* a GGUF file, any part of one, or a folder that holds one; required */
   const char *model_name; /* what requests call the base; NULL: the file's general.name, or its stem */
   const char *isa;        /* "scalar", "avx2", "avx512", "avx512vnni", ...; NULL: the best this CPU has */
   int n_threads;          /* threads that compute, engine thread included; 0: one per physical core, or per CPU of
@@ -477,7 +477,7 @@ typedef bool (*el_write_fn)(void *user, const char *data, size_t len);
 typedef void (*el_router_progress_fn)(void *user, const char *what, size_t done, size_t total);
 
 typedef struct el_router_options {
-  const char *model_path; /* the base, a GGUF file; required */
+  const char *model_path; /* the base, as in el_engine_options; required */
   const char *router_path; /* to write, or to read; required */
   const char *table_path; /* to learn from, or to evaluate on; required */
   const char *isa;        /* as of el_engine_options */

@@ -179,7 +179,9 @@ static el_status describe_gguf(printer *p, const char *path, el_error *err) {
   el_str type;
   el_status status = el_gguf_open(path, &g, err);
   if (status) return status;
-  print(p, "%s: GGUF version %" PRIu32 ", %zu bytes\n", path, el_gguf_version(g), el_gguf_file_size(g));
+  print(p, "%s: GGUF version %" PRIu32 ", %zu bytes", el_gguf_path(g), el_gguf_version(g), el_gguf_file_size(g));
+  if (el_gguf_n_files(g) > 1) print(p, " in %d files", el_gguf_n_files(g));
+  print(p, "\n");
   bool adapter = el_gguf_str(g, "general.type", &type, err) == EL_OK && el_str_eq(type, "adapter");
   if (adapter) status = describe_lora(p, path, err);
   print_kvs(p, g);
@@ -258,8 +260,14 @@ static el_status describe_folder(printer *p, const char *path, el_error *err) {
   if (!el_buf_printf(&config, "%s/adapter_config.json", path) ||
       !el_buf_printf(&weights, "%s/adapter_model.safetensors", path))
     status = el_fail_about(err, EL_ERR_NO_MEMORY, path, "out of memory");
-  if (!status && stat(config.data, &st) != 0)
-    status = el_fail_about(err, EL_ERR_NOT_FOUND, path, "a folder without adapter_config.json is no PEFT adapter");
+  if (!status && stat(config.data, &st) != 0) { /* no PEFT adapter: a model's folder? */
+    el_buf_free(&config);
+    el_buf_free(&weights);
+    status = describe_gguf(p, path, err);
+    return status == EL_ERR_NOT_FOUND
+               ? el_fail_about(err, status, path, "a folder without adapter_config.json and without a .gguf file")
+               : status;
+  }
   if (!status) print(p, "%s: LoRA adapter, PEFT folder\n", path);
   if (!status) status = print_config(p, config.data, err);
   if (!status) status = describe_lora(p, path, err);

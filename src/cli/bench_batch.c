@@ -325,7 +325,8 @@ static int run(const el_cli_command *self, int argc, char **argv) {
   b.common.options.prefix_cache = false; /* every prompt is to be computed */
   const el_cli_option options[] = {
       {'m', "model", "FILE", EL_CLI_TEXT, &b.common.model, 0, 0,
-       "the base model, a GGUF file; default: the model that 'make model' puts into the cache"},
+       "the base model: a GGUF file, a part of one, or its folder; default: the model that 'make model' puts into the "
+       "cache"},
       {0, "npl", "LIST", EL_CLI_NUMBERS, &b.npl, 1, 1024, "batch sizes; default 1,2,4,8,16,32"},
       {0, "npp", "N", EL_CLI_INT, &b.npp, 1, 65536, "tokens of a prompt; default 64"},
       {0, "ntg", "N", EL_CLI_INT, &b.ntg, 1, 65536,

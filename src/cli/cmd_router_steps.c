@@ -44,7 +44,8 @@ static el_cli_option model_option(el_router_options *o) {
                          &o->model_path,
                          0,
                          0,
-                         "the base model, a GGUF file; default: the model that 'make model' puts into the cache"};
+                         "the base model: a GGUF file, a part of one, or its folder; default: the model that 'make "
+                         "model' puts into the cache"};
 }
 
 /* Runs one of the library's functions with the model's path filled in. */

@@ -19,11 +19,15 @@ el_cli_engine el_cli_engine_default(void) {
 
 el_cli_group el_cli_model_group(el_cli_engine *e, const char **adapter, el_cli_option storage[EL_CLI_MODEL_OPTIONS]) {
   size_t n = 0;
-  storage[n++] = (el_cli_option){
-      'm',       "model",
-      "FILE",    EL_CLI_TEXT,
-      &e->model, 0,
-      0,         "the base model, a GGUF file; default: the model that 'make model' puts into the cache"};
+  storage[n++] = (el_cli_option){'m',
+                                 "model",
+                                 "FILE",
+                                 EL_CLI_TEXT,
+                                 &e->model,
+                                 0,
+                                 0,
+                                 "the base model: a GGUF file, a part of one, or its folder; default: the model that "
+                                 "'make model' puts into the cache"};
   storage[n++] = (el_cli_option){0,
                                  "adapter",
                                  "NAME=PATH",

@@ -60,7 +60,6 @@ static el_status check_options(const el_engine_options *o, el_error *err) {
 static char *default_name(const el_gguf *g) {
   el_error ignored;
   el_str name;
-  const char *path = el_gguf_path(g), *slash = strrchr(path, '/');
   char *s = NULL;
   if (!el_gguf_str(g, "general.name", &name, &ignored)) {
     s = el_str_dup(name);
@@ -68,9 +67,7 @@ static char *default_name(const el_gguf *g) {
     if (!s || (strlen(s) == name.len && !el_adapter_name_check(s, &ignored))) return s;
     free(s);
   }
-  name = (el_str){slash ? slash + 1 : path, strlen(slash ? slash + 1 : path)};
-  el_str_chop(&name, ".gguf");
-  s = el_str_dup(name);
+  s = el_str_dup(el_gguf_stem(el_gguf_path(g)));
   if (!s || !el_adapter_name_check(s, &ignored)) return s;
   free(s);
   return strdup("model");

@@ -8,15 +8,12 @@
 #include <unistd.h>
 
 #include "base/error.h"
-#include "format/file.h"
 #include "format/gguf_private.h"
-#include "format/index.h"
 
 /* Limits that a file's own size does not imply. They bound what a hostile header can make us allocate and do, and are
  * far above what models have. */
 enum {
   MAX_KV = 65536,              /* models have about 50 */
-  MAX_TENSORS = 65536,         /* a 405B dense model has 1138; experts stored one by one give some 10000 */
   MAX_KEY = 65535,             /* the format's own limit, bytes */
   MAX_NAME = 255,              /* of a tensor, bytes; the format says 64 */
   MAX_STRING = 16 << 20,       /* bytes; a long chat template has 100 KB */
@@ -26,21 +23,6 @@ enum {
   MAX_ALIGNMENT = 65536 /* the largest page size in use */
 };
 static const int64_t MAX_ELEMENTS = (int64_t)1 << 48; /* of a tensor: products with a type's size stay in 64 bits */
-
-struct el_gguf {
-  char *path;
-  size_t size; /* of the file */
-  bool in_memory;
-  el_source source;      /* not when in_memory */
-  unsigned char *header; /* memory for it, which never moves; [n_header], NULL when in_memory */
-  size_t n_header;
-  uint32_t version;
-  size_t n_kv, n_tensors;
-  el_gguf_kv *kv;
-  el_str *scalars;    /* [n_kv] what `strings` of a plain string points to */
-  el_tensor *tensors; /* data is set when all offsets are known */
-  el_index_entry *kv_index, *tensor_index;
-};
 
 /* --- reading the header: a cursor that never leaves the file */
 
@@ -308,9 +290,9 @@ static el_status read_counts(reader *r) {
   g->version = (uint32_t)version;
   if ((status = read_uint(r, "the number of tensors", 8, &n_tensors))) return status;
   if ((status = read_uint(r, "the number of keys", 8, &n_kv))) return status;
-  if (n_tensors > MAX_TENSORS)
+  if (n_tensors > EL_GGUF_MAX_TENSORS)
     return el_fail_about(r->err, EL_ERR_FORMAT, g->path, "%" PRIu64 " tensors, the limit is %d", n_tensors,
-                         MAX_TENSORS);
+                         EL_GGUF_MAX_TENSORS);
   if (n_kv > MAX_KV)
     return el_fail_about(r->err, EL_ERR_FORMAT, g->path, "%" PRIu64 " keys, the limit is %d", n_kv, MAX_KV);
   g->n_tensors = (size_t)n_tensors;
@@ -381,7 +363,7 @@ static el_status reserve_header(el_gguf *g, el_error *err) {
   return EL_OK;
 }
 
-el_status el_gguf_open(const char *path, el_gguf **out, el_error *err) {
+el_status el_gguf_open_file(const char *path, el_gguf **out, el_error *err) {
   el_gguf *g = NULL;
   el_status status = new_gguf(path, &g, err);
   if (status) return status;
@@ -400,7 +382,13 @@ el_status el_gguf_open_memory(const void *data, size_t size, const char *name, e
   if (status) return status;
   g->size = size;
   g->in_memory = true;
-  if ((status = parse(g, data, err))) {
+  el_gguf_split split;
+  status = parse(g, data, err);
+  if (!status) status = el_gguf_split_read(g, &split, err);
+  if (!status && split.count > 1)
+    status = el_fail_about(err, EL_ERR_UNSUPPORTED, name,
+                           "is part %d of %d; only a model's files can be opened in parts", split.no + 1, split.count);
+  if (status) {
     el_gguf_close(g);
     return status;
   }
@@ -410,6 +398,8 @@ el_status el_gguf_open_memory(const void *data, size_t size, const char *name, e
 
 void el_gguf_close(el_gguf *g) {
   if (!g) return;
+  for (int i = 0; i < g->n_others; i++) el_gguf_close(g->others[i]);
+  free(g->others);
   for (size_t i = 0; g->kv && i < g->n_kv; i++)
     if (g->kv[i].type == EL_GGUF_ARRAY) free((void *)g->kv[i].strings);
   free(g->kv);
@@ -430,7 +420,12 @@ uint32_t el_gguf_version(const el_gguf *g) {
   return g->version;
 }
 size_t el_gguf_file_size(const el_gguf *g) {
-  return g->size;
+  size_t n = g->size;
+  for (int i = 0; i < g->n_others; i++) n += g->others[i]->size;
+  return n;
+}
+int el_gguf_n_files(const el_gguf *g) {
+  return 1 + g->n_others;
 }
 size_t el_gguf_n_kv(const el_gguf *g) {
   return g->n_kv;
@@ -459,17 +454,36 @@ const el_tensor *el_gguf_tensor(const el_gguf *g, const char *name) {
   return e ? &g->tensors[e->i] : NULL;
 }
 
+static const el_gguf *file_of(const el_gguf *g, int part) {
+  assert(part >= 0 && part <= g->n_others);
+  return part ? g->others[part - 1] : g;
+}
+
 el_status el_gguf_read(const el_gguf *g, const el_tensor *t, size_t from, size_t n, void *buffer,
                        const unsigned char **out, el_error *err) {
   assert(from <= t->n_bytes && n <= t->n_bytes - from);
+  const el_gguf *file = file_of(g, t->part);
   *out = g->in_memory ? t->data + from : buffer;
-  return g->in_memory ? EL_OK : el_source_read(&g->source, g->path, t->offset + from, buffer, n, err);
+  return g->in_memory ? EL_OK : el_source_read(&file->source, file->path, t->offset + from, buffer, n, err);
 }
 
 void el_gguf_will_read(const el_gguf *g, const el_tensor *t, size_t from, size_t n) {
-  if (!g->in_memory) el_source_will_read(&g->source, t->offset + from, n);
+  size_t at = t->offset + from;
+  for (int part = t->part; !g->in_memory && n > 0 && part <= g->n_others; part++) {
+    const el_gguf *file = file_of(g, part);
+    size_t here = at < file->size ? file->size - at : 0;
+    if (here > n) here = n;
+    el_source_will_read(&file->source, at, here);
+    at = at < file->size ? 0 : at - file->size; /* goes on in the next part */
+    n -= here;
+  }
 }
 
 el_status el_gguf_unchanged(const el_gguf *g, el_error *err) {
-  return g->in_memory ? EL_OK : el_source_unchanged(&g->source, g->path, err);
+  el_status status = EL_OK;
+  for (int part = 0; !g->in_memory && !status && part <= g->n_others; part++) {
+    const el_gguf *file = file_of(g, part);
+    status = el_source_unchanged(&file->source, file->path, err);
+  }
+  return status;
 }

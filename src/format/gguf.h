@@ -46,18 +46,24 @@ typedef struct el_tensor {
   int n_dims;
   int64_t ne[EL_MAX_DIMS];   /* ne[0] is the row length (innermost); unused ones are 1; all >= 1 */
   const unsigned char *data; /* of a file opened from memory; else NULL: el_gguf_read */
-  size_t offset, n_bytes;    /* in the file */
+  int part;                  /* the file that has it, from 0; a model may come in several */
+  size_t offset, n_bytes;    /* in that file */
 } el_tensor;
 
-/* The file stays open for el_gguf_read; replacing it by rename is safe, see file.h. */
+/* The file stays open for el_gguf_read; replacing it by rename is safe, see file.h.
+ *
+ * A model may come in parts, NAME-00001-of-00003.gguf and so on (split.no, split.count and split.tensors.count say so):
+ * any of them opens all, which are looked for beside the name that was given, not beside what a link points to. Keys
+ * are the first part's, and others must not say anything else. A folder opens the model in it, if there is but one. */
 el_status el_gguf_open(const char *path, el_gguf **out, el_error *err);
 /* From memory that stays the caller's and outlives the result. `name` is for messages. */
 el_status el_gguf_open_memory(const void *data, size_t size, const char *name, el_gguf **out, el_error *err);
 void el_gguf_close(el_gguf *g);
 
-const char *el_gguf_path(const el_gguf *g);
+const char *el_gguf_path(const el_gguf *g); /* of the first part */
+int el_gguf_n_files(const el_gguf *g);
 uint32_t el_gguf_version(const el_gguf *g);
-size_t el_gguf_file_size(const el_gguf *g);
+size_t el_gguf_file_size(const el_gguf *g); /* of all files together */
 size_t el_gguf_n_kv(const el_gguf *g);
 const el_gguf_kv *el_gguf_kv_at(const el_gguf *g, size_t i);
 const el_gguf_kv *el_gguf_find(const el_gguf *g, const char *key); /* NULL: absent; an index, not a scan */
@@ -100,6 +106,9 @@ el_status el_gguf_read(const el_gguf *g, const el_tensor *t, size_t from, size_t
 void el_gguf_will_read(const el_gguf *g, const el_tensor *t, size_t from, size_t n);
 /* An error if the file has been written to since it was opened. */
 el_status el_gguf_unchanged(const el_gguf *g, el_error *err);
+
+/* The name that a model's file gives it: without folders, ".gguf" and which part it is. A view of `path`. */
+el_str el_gguf_stem(const char *path);
 
 const char *el_gguf_type_name(el_gguf_type type);
 

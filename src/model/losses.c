@@ -25,7 +25,7 @@ static el_status measure(const el_gguf *g, const el_tensor *t, el_layout layout,
   const unsigned char *data;
   el_status status = EL_OK;
   if (!buffer || !scratch || !w.data)
-    status = el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", el_gguf_path(g));
+    status = el_fail_about(err, EL_ERR_NO_MEMORY, el_gguf_path(g), "out of memory");
   else if (!(status = el_gguf_read(g, t, from, (size_t)n * row_bytes, buffer, &data, err))) {
     el_pack_tiles(&w, t->type, data, 0, w.n_tiles);
     el_pack_measure(&w, t->type, data, 0, n, scratch, sum);

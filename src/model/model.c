@@ -343,8 +343,9 @@ static el_status plan(loader *ld) {
 }
 
 static int by_place_in_file(const void *a, const void *b) {
-  size_t x = ((const job *)a)->tensor->offset, y = ((const job *)b)->tensor->offset;
-  return x < y ? -1 : x > y;
+  const el_tensor *x = ((const job *)a)->tensor, *y = ((const job *)b)->tensor;
+  if (x->part != y->part) return x->part < y->part ? -1 : 1;
+  return x->offset < y->offset ? -1 : x->offset > y->offset;
 }
 
 static size_t row_bytes(const job *j) {

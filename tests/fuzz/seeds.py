@@ -131,6 +131,11 @@ def seeds():
         [("general.architecture", STRING, "llama"), ("general.alignment", U32, 32), ("a", F32, 1.5), ("b", BOOL, True),
          ("c", U64, 1 << 40), ("tokens", ARRAY, (STRING, ["a", "b", ""])), ("types", ARRAY, (U32, [1, 2, 3]))],
         [("w", [4, 2], "F32"), ("v", [3], "F16")], version=2)
+    for count in (0, 1, 3):  # in memory, a part of three is refused
+        yield "gguf", f"split-{count}", gguf([("split.no", U32, 0), ("split.count", U32, count), ("split.tensors.count", U32, 1)],
+                                             [("w", [4], "F32")])
+    for key, values in (("heads", [4, 4]), ("windows", [1, 0, 1])):
+        yield "gguf", f"by-layer-{key}", gguf([("block_count", U32, len(values)), (key, ARRAY, (U32, values))], [])
     for name, (_, block, _) in TYPES.items():
         yield "gguf", name, gguf([("k", U32, 1)], [("w", [block, 2], name), ("n", [1], "F32")])
 

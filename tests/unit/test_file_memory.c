@@ -47,6 +47,30 @@ static void opening_a_model(void **state) {
   every_failure_is_survived(inspect, path, 8);
 }
 
+/* By its second part, so that one is open before the first is. */
+static void opening_a_model_in_parts(void **state) {
+  char dir[64], path[128];
+  make_dir(dir);
+  for (int i = 0; i < 3; i++) {
+    el_buf b = {0};
+    char name[32], tensor[2] = {(char)('a' + i), 0};
+    put_gguf_header(&b, 3, 1, 3);
+    put_kv(&b, "split.no", EL_GGUF_U16), put_uint(&b, (uint64_t)i, 2);
+    put_kv(&b, "split.count", EL_GGUF_U16), put_uint(&b, 3, 2);
+    put_kv(&b, "split.tensors.count", EL_GGUF_I32), put_u32(&b, 3);
+    put_tensor(&b, tensor, 1, (uint64_t[]){1}, EL_TYPE_F32, 0);
+    put_padding(&b, 32);
+    put_f32(&b, 1);
+    snprintf(name, sizeof name, "m-%05d-of-00003.gguf", i + 1);
+    write_file(dir, name, b.data, b.len);
+    el_buf_free(&b);
+  }
+  snprintf(path, sizeof path, "%s/m-00002-of-00003.gguf", dir);
+  every_failure_is_survived(gguf, path, 20);
+  every_failure_is_survived(gguf, dir, 20);
+  remove_tree(dir);
+}
+
 /* A is F16 and B F32, so that there is something to convert. */
 static void opening_an_adapter(void **state) {
   static const char header[] =
@@ -77,6 +101,7 @@ static void opening_an_adapter(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(opening_a_model),
+      cmocka_unit_test(opening_a_model_in_parts),
       cmocka_unit_test(opening_an_adapter),
   };
   return cmocka_run_group_tests_name("file_memory", tests, NULL, NULL);

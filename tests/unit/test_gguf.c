@@ -551,7 +551,7 @@ static void what_is_no_file_is_refused(void **state) {
   el_error e;
   char dir[64], path[128];
   make_dir(dir);
-  assert_int_equal(el_gguf_open(dir, &g, &e), EL_ERR_IO);
+  assert_int_equal(el_gguf_open(dir, &g, &e), EL_ERR_NOT_FOUND);
   assert_contains(e.message, "is a directory");
   assert_int_equal(el_gguf_open("/dev/null", &g, &e), EL_ERR_IO);
   assert_contains(e.message, "not a regular file");
