@@ -70,10 +70,21 @@ static const char *guess(const char *name) {
   return "not a LoRA part of an attention or feed-forward matrix of the base model's architecture";
 }
 
+/* The most sites that a module of the base has. */
+static size_t most_sites(const el_sites *s) {
+  size_t most = 1;
+  for (int i = 0; s && i < s->n_sites; i++) {
+    size_t n = 0;
+    for (int k = 0; k < s->n_sites; k++) n += !strcmp(s->site[i].peft, s->site[k].peft);
+    if (n > most) most = n;
+  }
+  return most;
+}
+
 static el_status read_parts(el_lora_file *f, const el_peft_config *config, el_error *err) {
   char name[EL_SHOW], type[EL_SHOW];
   size_t n = el_safetensors_n(f->safetensors);
-  if (!(f->parts = calloc(EL_MAX_SITES * n + 1, sizeof *f->parts)))
+  if (!(f->parts = calloc(most_sites(f->sites) * n + 1, sizeof *f->parts)))
     return el_fail_about(err, EL_ERR_NO_MEMORY, f->weights_path, "out of memory");
   for (size_t i = 0; i < n; i++) {
     const el_st_tensor *t = el_safetensors_at(f->safetensors, i);

@@ -80,6 +80,9 @@ struct el_arch {
 /* For families: every layer but the last of each `period` (0: every layer) sees `window` positions and is rotated by
  * rope `rope`; where the file has attention.sliding_window_pattern, that says which. */
 void el_hparams_windows(el_keys *k, el_hparams *h, int window, int period, int rope);
+/* For families: windowed layers are rotated by rope.freq_base_swa, else by `fallback`, else (0) as the others are. The
+ * rope that they take. */
+int el_hparams_windowed_rope(el_keys *k, el_hparams *h, float fallback);
 /* For families with experts: how many there are, and how wide they are by this key; without it, the layer's width is
  * divided among those that a token uses. */
 void el_hparams_experts(el_keys *k, el_hparams *h, const char *width_key);
@@ -120,14 +123,12 @@ enum { EL_SITE_Q, EL_SITE_K, EL_SITE_V, EL_SITE_O, EL_SITE_GATE, EL_SITE_UP, EL_
     .name = "ffn_down", .peft = "mlp.down_proj", .input = 3, .from = EL_FROM_FF, .to = EL_TO_Y                  \
   }
 
-/* A mixture of experts in the place of the feed-forward part. */
-static inline el_op *el_emit_experts(el_program *p, el_activation act) {
-  el_op *op = el_emit(p, EL_OP_EXPERTS, NULL);
-  op->act = act;
-  return op;
-}
-
-/* The feed-forward part of the usual sites: gate, up, activation, down. */
+/* Norms of q and of k by attn_q_norm and attn_k_norm: EL_OP_HEAD_NORM or EL_OP_WIDE_NORM. */
+void el_emit_qk_norms(el_program *p, el_op_kind kind);
+/* The feed-forward part: gate and up at sites [first, last], activation, down; and with the usual sites. */
+void el_emit_gated(el_program *p, int first, int last, int down, el_activation act);
 void el_emit_feed_forward(el_program *p, el_activation act);
+/* A mixture of experts in its place. */
+el_op *el_emit_experts(el_program *p, el_activation act);
 
 #endif

@@ -25,10 +25,8 @@ static void read_gemma2(el_keys *k, el_hparams *h) {
   read_common(k, h, 46);
   h->attn_cap = el_keys_float_or_none(k, "attn_logit_softcapping", 1e-6, 1e6, 50);
   h->logit_cap = el_keys_float_or_none(k, "final_logit_softcapping", 1e-6, 1e6, 30);
-  h->rope[1] = h->rope[0];
-  h->rope[1].base = el_keys_float_or(k, "rope.freq_base_swa", 1e-3, 1e12, h->rope[0].base);
-  h->n_ropes = 2;
-  el_hparams_windows(k, h, el_keys_int_or(k, "attention.sliding_window", 1, EL_MAX_CONTEXT, 4096), 2, 1);
+  const int rope = el_hparams_windowed_rope(k, h, 0);
+  el_hparams_windows(k, h, el_keys_int_or(k, "attention.sliding_window", 1, EL_MAX_CONTEXT, 4096), 2, rope);
 }
 
 static void emit_rest(el_program *p, const el_hparams *h) {
@@ -56,18 +54,15 @@ static void read_gemma3(el_keys *k, el_hparams *h) {
   h->logit_cap = el_keys_float_or_none(k, "final_logit_softcapping", 1e-6, 1e6, 0);
   const int window = el_keys_int_or(k, "attention.sliding_window", 0, EL_MAX_CONTEXT, 0);
   if (!window) return;
-  h->rope[1] = h->rope[0];
-  h->rope[1].base = el_keys_float_or(k, "rope.freq_base_swa", 1e-3, 1e12, 10000);
-  h->rope[1].scale = 1; /* a file's scaling is for the layers without a window */
-  h->n_ropes = 2;
-  el_hparams_windows(k, h, window, 6, 1);
+  const int rope = el_hparams_windowed_rope(k, h, 10000);
+  h->rope[rope].scale = 1; /* a file's scaling is for the layers without a window */
+  el_hparams_windows(k, h, window, 6, rope);
 }
 
 static void gemma3_layer(el_program *p, const el_hparams *h, int l) {
   el_emit(p, EL_OP_NORM, "attn_norm");
   el_emit_linear(p, EL_SITE_Q, EL_SITE_V);
-  el_emit(p, EL_OP_HEAD_NORM, "attn_q_norm")->heads = EL_HEADS_Q;
-  el_emit(p, EL_OP_HEAD_NORM, "attn_k_norm")->heads = EL_HEADS_K;
+  el_emit_qk_norms(p, EL_OP_HEAD_NORM);
   emit_rest(p, h);
 }
 
@@ -113,20 +108,19 @@ static void read_gemma4(el_keys *k, el_hparams *h) {
   const int window = el_keys_int(k, "attention.sliding_window", 1, EL_MAX_CONTEXT),
             head_dim = el_keys_int(k, "attention.key_length_swa", 2, EL_MAX_HEAD_DIM),
             value_dim = el_keys_int_or(k, "attention.value_length_swa", 2, EL_MAX_HEAD_DIM, head_dim);
+  const int rope = el_hparams_windowed_rope(k, h, 10000),
+            n_rot = el_keys_int_or(k, "rope.dimension_count_swa", 2, EL_MAX_HEAD_DIM, head_dim);
+  h->rope[rope].factors = NULL;
+  h->rope[rope].scale = 1;
+  h->rope[rope].n_rot = n_rot;
   h->rope[0].factors = "rope_freqs.weight";
-  h->rope[1] = h->rope[0];
-  h->rope[1].factors = NULL;
-  h->rope[1].scale = 1;
-  h->rope[1].base = el_keys_float_or(k, "rope.freq_base_swa", 1e-3, 1e12, 10000);
-  h->rope[1].n_rot = el_keys_int_or(k, "rope.dimension_count_swa", 2, EL_MAX_HEAD_DIM, head_dim);
-  h->n_ropes = 2;
-  if (head_dim != value_dim || head_dim % 2 || h->rope[1].n_rot > head_dim || h->rope[1].n_rot % 2)
+  if (head_dim != value_dim || head_dim % 2 || n_rot > head_dim || n_rot % 2)
     el_keys_fail(
         k, EL_ERR_UNSUPPORTED, "attention.key_length_swa",
         " %d, value_length_swa %d and rope.dimension_count_swa %d: lengths must be equal and even, the last no "
         "larger",
-        head_dim, value_dim, h->rope[1].n_rot);
-  if (!k->status) el_hparams_windows(k, h, window, 6, 1);
+        head_dim, value_dim, n_rot);
+  if (!k->status) el_hparams_windows(k, h, window, 6, rope);
   if (!k->status) share_keys(k, h, el_keys_int_or(k, "attention.shared_kv_layers", 0, h->n_layers - 1, 0));
   for (int l = 0; l < h->n_layers && !k->status; l++) {
     el_layer_dims *d = &h->layers[l];

@@ -7,10 +7,8 @@ static const el_site sites[] = {EL_USUAL_ATTENTION_SITES(EL_ROWS_SAME)};
 static void read_keys(el_keys *k, el_hparams *h) {
   h->rope[0].halves = true;
   el_hparams_experts(k, h, "expert_feed_forward_length");
-  h->rope[1] = h->rope[0];
-  h->rope[1].base = el_keys_float_or(k, "rope.freq_base_swa", 1e-3, 1e12, h->rope[0].base);
-  h->n_ropes = 2;
-  el_hparams_windows(k, h, el_keys_int(k, "attention.sliding_window", 1, EL_MAX_CONTEXT), 2, 1);
+  const int rope = el_hparams_windowed_rope(k, h, 0);
+  el_hparams_windows(k, h, el_keys_int(k, "attention.sliding_window", 1, EL_MAX_CONTEXT), 2, rope);
 }
 
 static void layer(el_program *p, const el_hparams *h, int l) {

@@ -119,6 +119,15 @@ void el_hparams_windows(el_keys *k, el_hparams *h, int window, int period, int r
   free(windowed);
 }
 
+int el_hparams_windowed_rope(el_keys *k, el_hparams *h, float fallback) {
+  const float base = el_keys_float_or(k, "rope.freq_base_swa", 1e-3, 1e12, fallback);
+  if (base == 0) return 0;
+  h->rope[1] = h->rope[0];
+  h->rope[1].base = base;
+  h->n_ropes = 2;
+  return 1;
+}
+
 void el_hparams_experts(el_keys *k, el_hparams *h, const char *width_key) {
   h->n_experts = el_keys_int(k, "expert_count", 1, EL_MAX_EXPERTS);
   h->n_experts_used = el_keys_int(k, "expert_used_count", 1, EL_MAX_EXPERTS);

@@ -92,11 +92,7 @@ static void read_granitemoe(el_keys *k, el_hparams *h) {
 static void granitemoe_layer(el_program *p, const el_hparams *h, int l) {
   const bool shares = el_hparams_layer(h, l).n_ff > 0;
   emit_attention_part(p, h);
-  if (shares) {
-    el_emit_linear(p, SHARED_GATE, SHARED_UP);
-    el_emit(p, EL_OP_ACTIVATE, NULL)->act = EL_ACT_SILU;
-    el_emit_linear(p, SHARED_DOWN, SHARED_DOWN);
-  }
+  if (shares) el_emit_gated(p, SHARED_GATE, SHARED_UP, SHARED_DOWN, EL_ACT_SILU);
   el_emit_experts(p, EL_ACT_SILU)->more = shares;
   el_emit_add(p, NULL, h->residual_scale);
 }

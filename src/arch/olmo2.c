@@ -24,8 +24,7 @@ static void read_keys(el_keys *k, el_hparams *h) {
 static void layer(el_program *p, const el_hparams *h, int l) {
   el_emit(p, EL_OP_NORM, NULL);
   el_emit_linear(p, EL_SITE_Q, EL_SITE_V);
-  el_emit(p, EL_OP_WIDE_NORM, "attn_q_norm")->heads = EL_HEADS_Q;
-  el_emit(p, EL_OP_WIDE_NORM, "attn_k_norm")->heads = EL_HEADS_K;
+  el_emit_qk_norms(p, EL_OP_WIDE_NORM);
   el_emit_attention(p, h);
   el_emit_linear(p, EL_SITE_O, EL_SITE_O);
   el_emit_add(p, "post_attention_norm", 1);

@@ -20,15 +20,12 @@ static void read_keys(el_keys *k, el_hparams *h) {
 static void layer(el_program *p, const el_hparams *h, int l) {
   el_emit(p, EL_OP_NORM, "attn_norm");
   el_emit_linear(p, QKV, QKV);
-  el_emit(p, EL_OP_HEAD_NORM, "attn_q_norm")->heads = EL_HEADS_Q;
-  el_emit(p, EL_OP_HEAD_NORM, "attn_k_norm")->heads = EL_HEADS_K;
+  el_emit_qk_norms(p, EL_OP_HEAD_NORM);
   el_emit_attention(p, h);
   el_emit_linear(p, O, O);
   el_emit_add(p, NULL, 1);
   el_emit(p, EL_OP_NORM, "ffn_norm");
-  el_emit_linear(p, GATE, UP);
-  el_emit(p, EL_OP_ACTIVATE, NULL)->act = EL_ACT_SILU;
-  el_emit_linear(p, DOWN, DOWN);
+  el_emit_gated(p, GATE, UP, DOWN, EL_ACT_SILU);
   el_emit_add(p, NULL, 1);
 }
 

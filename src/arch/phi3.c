@@ -26,9 +26,7 @@ static void layer(el_program *p, const el_hparams *h, int l) {
   el_emit_linear(p, O, O);
   el_emit_add(p, NULL, 1);
   el_emit(p, EL_OP_NORM, "ffn_norm");
-  el_emit_linear(p, GATE_UP, GATE_UP);
-  el_emit(p, EL_OP_ACTIVATE, NULL)->act = EL_ACT_SILU;
-  el_emit_linear(p, DOWN, DOWN);
+  el_emit_gated(p, GATE_UP, GATE_UP, DOWN, EL_ACT_SILU);
   el_emit_add(p, NULL, 1);
 }
 

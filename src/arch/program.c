@@ -41,10 +41,25 @@ void el_emit_add(el_program *p, const char *tensor, float scale) {
   el_emit(p, EL_OP_ADD, tensor)->scale = scale;
 }
 
-void el_emit_feed_forward(el_program *p, el_activation act) {
-  el_emit_linear(p, EL_SITE_GATE, EL_SITE_UP);
+void el_emit_qk_norms(el_program *p, el_op_kind kind) {
+  el_emit(p, kind, "attn_q_norm")->heads = EL_HEADS_Q;
+  el_emit(p, kind, "attn_k_norm")->heads = EL_HEADS_K;
+}
+
+void el_emit_gated(el_program *p, int first, int last, int down, el_activation act) {
+  el_emit_linear(p, first, last);
   el_emit(p, EL_OP_ACTIVATE, NULL)->act = act;
-  el_emit_linear(p, EL_SITE_DOWN, EL_SITE_DOWN);
+  el_emit_linear(p, down, down);
+}
+
+void el_emit_feed_forward(el_program *p, el_activation act) {
+  el_emit_gated(p, EL_SITE_GATE, EL_SITE_UP, EL_SITE_DOWN, act);
+}
+
+el_op *el_emit_experts(el_program *p, el_activation act) {
+  el_op *op = el_emit(p, EL_OP_EXPERTS, NULL);
+  op->act = act;
+  return op;
 }
 
 el_status el_program_new(const el_hparams *h, el_program *out, el_error *err) {

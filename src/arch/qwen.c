@@ -13,10 +13,7 @@ static void read_keys(el_keys *k, el_hparams *h) {
 static void emit_attention(el_program *p, const el_hparams *h, bool norms_heads) {
   el_emit(p, EL_OP_NORM, "attn_norm");
   el_emit_linear(p, EL_SITE_Q, EL_SITE_V);
-  if (norms_heads) {
-    el_emit(p, EL_OP_HEAD_NORM, "attn_q_norm")->heads = EL_HEADS_Q;
-    el_emit(p, EL_OP_HEAD_NORM, "attn_k_norm")->heads = EL_HEADS_K;
-  }
+  if (norms_heads) el_emit_qk_norms(p, EL_OP_HEAD_NORM);
   el_emit_attention(p, h);
   el_emit_linear(p, EL_SITE_O, EL_SITE_O);
   el_emit_add(p, NULL, 1);

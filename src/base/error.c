@@ -5,53 +5,40 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Appends; what does not fit is cut. */
-static void append(el_error *err, const char *fmt, va_list ap) {
-  size_t at = strlen(err->message);
-  vsnprintf(err->message + at, sizeof err->message - at, fmt, ap);
-}
-
-static void begin(el_error *err, el_status code, const char *before) {
+/* The message is "before: " and the rest, which alone is the detail; before NULL: the rest. What does not fit is cut.
+ */
+static void fill(el_error *err, el_status code, const char *before, const char *fmt, va_list ap) {
+  if (!err) return;
+  *err->message = 0;
+  if (before) snprintf(err->message, sizeof err->message, "%s: ", before);
   err->code = code;
   err->field = NULL;
-  err->detail = 0;
-  err->message[0] = 0;
-  if (!before) return;
-  snprintf(err->message, sizeof err->message, "%s: ", before);
   err->detail = strlen(err->message);
+  vsnprintf(err->message + err->detail, sizeof err->message - err->detail, fmt, ap);
 }
 
 el_status el_fail(el_error *err, el_status code, const char *fmt, ...) {
-  if (err) {
-    va_list ap;
-    va_start(ap, fmt);
-    begin(err, code, NULL);
-    append(err, fmt, ap);
-    va_end(ap);
-  }
+  va_list ap;
+  va_start(ap, fmt);
+  fill(err, code, NULL, fmt, ap);
+  va_end(ap);
   return code;
 }
 
 el_status el_fail_about(el_error *err, el_status code, const char *subject, const char *fmt, ...) {
-  if (err) {
-    va_list ap;
-    va_start(ap, fmt);
-    begin(err, code, subject);
-    append(err, fmt, ap);
-    va_end(ap);
-  }
+  va_list ap;
+  va_start(ap, fmt);
+  fill(err, code, subject, fmt, ap);
+  va_end(ap);
   return code;
 }
 
 el_status el_fail_field(el_error *err, el_status code, const char *field, const char *fmt, ...) {
-  if (err) {
-    va_list ap;
-    va_start(ap, fmt);
-    begin(err, code, NULL);
-    append(err, fmt, ap);
-    va_end(ap);
-    err->field = field;
-  }
+  va_list ap;
+  va_start(ap, fmt);
+  fill(err, code, NULL, fmt, ap);
+  va_end(ap);
+  if (err) err->field = field;
   return code;
 }
 

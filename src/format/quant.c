@@ -72,18 +72,6 @@ static inline uint32_t f32_to_bits(float f) {
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "files are little-endian and are loaded as they are");
 
-static inline uint16_t load_u16(const uint8_t *p) {
-  uint16_t v;
-  memcpy(&v, p, 2);
-  return v;
-}
-
-static inline uint32_t load_u32(const uint8_t *p) {
-  uint32_t v;
-  memcpy(&v, p, 4);
-  return v;
-}
-
 /* Without branches, so that loops over it become vector code. */
 static inline float f16_to_f32(uint16_t h) {
   uint32_t a = h & 0x7fff, sign = (uint32_t)(h & 0x8000) << 16;
@@ -96,7 +84,7 @@ static inline float f16_to_f32(uint16_t h) {
 }
 
 static inline float load_f16(const uint8_t *p) {
-  return f16_to_f32(load_u16(p));
+  return f16_to_f32(el_load_u16(p));
 }
 
 float el_f16_to_f32(uint16_t h) {
@@ -163,14 +151,14 @@ static void q5_codes(uint32_t high, const uint8_t *qs, int *code) {
 static void q5_0(const uint8_t *b, float *y) {
   float d = load_f16(b);
   int code[32];
-  q5_codes(load_u32(b + 2), b + 6, code);
+  q5_codes(el_load_u32(b + 2), b + 6, code);
   for (int j = 0; j < 32; j++) y[j] = (float)(code[j] - 16) * d;
 }
 
 static void q5_1(const uint8_t *b, float *y) {
   float d = load_f16(b), m = load_f16(b + 2);
   int code[32];
-  q5_codes(load_u32(b + 4), b + 8, code);
+  q5_codes(el_load_u32(b + 4), b + 8, code);
   for (int j = 0; j < 32; j++) y[j] = (float)code[j] * d + m;
 }
 
@@ -259,11 +247,11 @@ static void q6_k(const uint8_t *b, float *y) {
 
 static void plain(el_type type, const uint8_t *b, float *y, int64_t n) {
   if (type == EL_TYPE_F32)
-    for (int64_t i = 0; i < n; i++) y[i] = bits_to_f32(load_u32(b + 4 * i));
+    for (int64_t i = 0; i < n; i++) y[i] = bits_to_f32(el_load_u32(b + 4 * i));
   else if (type == EL_TYPE_F16)
     for (int64_t i = 0; i < n; i++) y[i] = load_f16(b + 2 * i);
   else
-    for (int64_t i = 0; i < n; i++) y[i] = el_bf16_to_f32(load_u16(b + 2 * i));
+    for (int64_t i = 0; i < n; i++) y[i] = el_bf16_to_f32(el_load_u16(b + 2 * i));
 }
 
 /* --- integers and scales: see quant_codes.c */

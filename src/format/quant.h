@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /* The numbers are GGUF's. */
 typedef enum el_type {
@@ -70,6 +71,20 @@ bool el_quant_has_codes(el_type type);
 void el_quant_codes(el_type type, const void *block, el_quant_group *out);
 
 float el_f16_to_f32(uint16_t h);
+
+/* Little-endian, at any alignment. */
+static inline uint16_t el_load_u16(const unsigned char *p) {
+  uint16_t v;
+  memcpy(&v, p, 2);
+  return v;
+}
+
+static inline uint32_t el_load_u32(const unsigned char *p) {
+  uint32_t v;
+  memcpy(&v, p, 4);
+  return v;
+}
+
 uint16_t el_f32_to_f16(float f);                              /* round to nearest even; overflow gives infinity */
 void el_f32_to_f16_n(const float *src, uint16_t *dst, int n); /* the same for n values */
 float el_bf16_to_f32(uint16_t b);

@@ -11,20 +11,8 @@
 #include "format/quant.h"
 #include "format/quant_grids.h"
 
-static inline uint16_t load_u16(const uint8_t *p) {
-  uint16_t v;
-  memcpy(&v, p, 2);
-  return v;
-}
-
-static inline uint32_t load_u32(const uint8_t *p) {
-  uint32_t v;
-  memcpy(&v, p, 4);
-  return v;
-}
-
 static inline float load_f16(const uint8_t *p) {
-  return el_f16_to_f32(load_u16(p));
+  return el_f16_to_f32(el_load_u16(p));
 }
 
 static inline void set_scales(el_quant_group *g, float unit, int first, int second) {
@@ -56,7 +44,7 @@ static void iq4_nl(const uint8_t *b, el_quant_group *g) {
 static void iq4_xs(const uint8_t *b, el_quant_group *g) {
   float d = load_f16(b);
   for (int j = 0; j < 8; j++) {
-    int scale = (b[4 + j / 2] >> (4 * (j % 2)) & 15) | (load_u16(b + 2) >> (2 * j) & 3) << 4;
+    int scale = (b[4 + j / 2] >> (4 * (j % 2)) & 15) | (el_load_u16(b + 2) >> (2 * j) & 3) << 4;
     set_scales(&g[j], d, scale - 32, scale - 32);
     nibbles(b + 8 + 16 * j, iq4_values, 16, g[j].code);
   }
@@ -158,7 +146,7 @@ static void iq2_xxs(const uint8_t *b, el_quant_group *g) {
   float unit = load_f16(b) * 0.125f;
   for (int j = 0; j < 8; j++) {
     const uint8_t *index = b + 2 + 8 * j;
-    uint32_t bits = load_u32(index + 4);
+    uint32_t bits = el_load_u32(index + 4);
     int mul = 2 * (int)(bits >> 28) + 1;
     for (int l = 0; l < 4; l++)
       grid_of_8(el_grid_iq2_xxs[index[l]], iq2_magnitudes, even_signs(bits >> (7 * l)), g[j].code + 8 * l);
@@ -176,7 +164,7 @@ static void iq2_xs(const uint8_t *b, el_quant_group *g) {
   float unit = load_f16(b) * 0.125f;
   for (int j = 0; j < 8; j++) {
     for (int l = 0; l < 4; l++) {
-      uint16_t q = load_u16(b + 2 + 8 * j + 2 * l);
+      uint16_t q = el_load_u16(b + 2 + 8 * j + 2 * l);
       grid_of_8(el_grid_iq2_xs[q & 511], iq2_magnitudes, even_signs(q >> 9), g[j].code + 8 * l);
     }
     set_iq2_scales(&g[j], unit, b[66 + j]);
@@ -199,7 +187,7 @@ static void iq2_s(const uint8_t *b, el_quant_group *g) {
 static void iq3_xxs(const uint8_t *b, el_quant_group *g) {
   float unit = load_f16(b) * 0.25f;
   for (int j = 0; j < 8; j++) {
-    uint32_t bits = load_u32(b + 66 + 4 * j);
+    uint32_t bits = el_load_u32(b + 66 + 4 * j);
     int mul = 2 * (int)(bits >> 28) + 1;
     for (int l = 0; l < 4; l++) {
       const uint8_t *index = b + 2 + 8 * j + 2 * l;
@@ -234,7 +222,7 @@ static inline void ternary_grid(uint16_t entry, bool minus, int8_t *code) {
 static void iq1_s(const uint8_t *b, el_quant_group *g) {
   float unit = load_f16(b) * 0.125f;
   for (int j = 0; j < 8; j++) {
-    uint16_t bits = load_u16(b + 34 + 2 * j);
+    uint16_t bits = el_load_u16(b + 34 + 2 * j);
     int mul = 2 * (bits >> 12 & 7) + 1;
     for (int l = 0; l < 4; l++)
       ternary_grid(el_grid_iq1[b[2 + 4 * j + l] | (bits >> (3 * l) & 7) << 8], bits >> 15, g[j].code + 8 * l);
@@ -247,7 +235,7 @@ static void iq1_s(const uint8_t *b, el_quant_group *g) {
 static void iq1_m(const uint8_t *b, el_quant_group *g) {
   uint16_t scales[4], d = 0;
   for (int i = 0; i < 4; i++) {
-    scales[i] = load_u16(b + 48 + 2 * i);
+    scales[i] = el_load_u16(b + 48 + 2 * i);
     d |= (uint16_t)(scales[i] >> 12 << (4 * i));
   }
   float unit = el_f16_to_f32(d) * 0.125f;

@@ -20,18 +20,6 @@ enum { EL_BLOCK_GROUPS = 8 }; /* of the largest block */
 
 static const uint32_t EL_EVERY_BYTE = 0x01010101;
 
-static inline uint16_t el_load_u16(const unsigned char *p) {
-  uint16_t v;
-  memcpy(&v, p, 2);
-  return v;
-}
-
-static inline uint32_t el_load_u32(const unsigned char *p) {
-  uint32_t v;
-  memcpy(&v, p, 4);
-  return v;
-}
-
 /* Decoders: all groups of the block at b. They are inline so that each loop over a tensor has its own. */
 typedef void (*el_group_decoder)(const unsigned char *b, el_group *out);
 

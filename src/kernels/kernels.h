@@ -122,6 +122,13 @@ void el_act_free(el_act *a);
 /* Sets the shape; contents are undefined until every column has been quantised. */
 void el_act_shape(el_act *a, int k, int n_cols);
 
+/* The memory of `a` in a shape of its own, which threads that work side by side do not see of each other. */
+static inline el_act el_act_shaped(const el_act *a, int k, int n_cols) {
+  el_act out = *a;
+  el_act_shape(&out, k, n_cols);
+  return out;
+}
+
 /* Column `col` of the memory of `a`, as an X of one column of up to a->max_k values. It is freed with `a`, not by
  * itself. */
 el_act el_act_column(const el_act *a, int col);

@@ -17,7 +17,6 @@ typedef struct heads {
   int q_begin, q_end, kv_begin, kv_end;
 } heads;
 
-/* Runs f on each of the heads that an operation names. */
 static void norm_heads(el_step *s, const el_op *op, const float *weight, el_layer_dims d, const heads *at) {
   float *base = op->heads == EL_HEADS_Q ? at->q : op->heads == EL_HEADS_K ? at->k : at->v;
   const int begin = op->heads == EL_HEADS_Q ? at->q_begin : at->kv_begin,

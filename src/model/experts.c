@@ -113,17 +113,11 @@ static void sort(el_step *s, int n_pairs) {
 
 /* ---------------------------------------------------------------- products */
 
-static el_act shaped(const el_act *a, int k, int n) {
-  el_act out = *a;
-  el_act_shape(&out, k, n);
-  return out;
-}
-
 static void gather(el_step *s, const el_stage *st, int n_pairs, el_turn turn) {
   const el_hparams *h = &s->m->h;
   const el_row_range rows = el_rows_of(s, st);
   const el_act in = el_input_at(s, st, EL_FROM_H);
-  el_act out = shaped(&s->mixture.h, h->n_embd, n_pairs);
+  el_act out = el_act_shaped(&s->mixture.h, h->n_embd, n_pairs);
   int begin, end;
   el_share(n_pairs, 1, turn.rank, turn.size, &begin, &end);
   for (int i = begin; i < end; i++) {
@@ -156,8 +150,8 @@ static void product(const el_step *s, const el_packed *all, const float *bias, i
 static void widen(el_step *s, const el_stage *st, int n_pairs, el_turn turn) {
   const el_hparams *h = &s->m->h;
   const el_experts *w = el_weights_at(s, st->op)->experts;
-  const el_act in = shaped(&s->mixture.h, h->n_embd, n_pairs);
-  el_act ff = shaped(&s->mixture.ff, h->n_ff_expert, n_pairs);
+  const el_act in = el_act_shaped(&s->mixture.h, h->n_embd, n_pairs);
+  el_act ff = el_act_shaped(&s->mixture.ff, h->n_ff_expert, n_pairs);
   const size_t n = (size_t)h->n_ff_expert;
   int begin, end;
   el_share(h->n_ff_expert, EL_GROUP, turn.rank, turn.size, &begin, &end);
@@ -179,7 +173,7 @@ static void combine(el_step *s, const el_stage *st, int n_pairs, el_turn turn) {
   const el_mixture *x = &s->mixture;
   const el_experts *w = el_weights_at(s, st->op)->experts;
   const el_row_range rows = el_rows_of(s, st);
-  const el_act ff = shaped(&x->ff, h->n_ff_expert, n_pairs);
+  const el_act ff = el_act_shaped(&x->ff, h->n_ff_expert, n_pairs);
   const size_t n = (size_t)h->n_embd;
   int begin, end;
   el_share(h->n_embd, EL_GROUP, turn.rank, turn.size, &begin, &end);

@@ -2,7 +2,6 @@
  *
  * Threads own tiles of outputs. Products that read the same input are one list of tiles; but of gate and up a thread
  * computes the same outputs, so that it can go on with their activation alone. */
-#include <assert.h>
 #include <string.h>
 
 #include "model/step.h"

@@ -22,16 +22,14 @@ static void rotate_angles(const el_step *s, const el_row *row, int i, int r) {
   }
 }
 
-/* The tokens' embeddings, for the inputs of layers. */
-static el_act embeddings(const el_step *s) {
-  el_act a = s->inputs[EL_FROM_H];
-  el_act_shape(&a, s->m->h.n_embd, s->all.n_rows);
-  return a;
+/* h for the rows of a view, where no layer is: for the tokens' embeddings, and the output. */
+static el_act h_of(const el_step *s, const el_row_view *v) {
+  return el_act_shaped(&s->inputs[EL_FROM_H], s->m->h.n_embd, v->n_rows);
 }
 
 void el_rows_embed(el_step *s, el_turn turn) {
   const el_hparams *h = &s->m->h;
-  el_act act = embeddings(s);
+  el_act act = h_of(s, &s->all);
   int begin, end;
   el_share(s->all.n_rows, 1, turn.rank, turn.size, &begin, &end);
   for (int r = begin; r < end; r++) {
@@ -54,7 +52,7 @@ void el_rows_embed(el_step *s, el_turn turn) {
 
 void el_rows_layer_input(el_step *s, el_turn turn) {
   const el_packed *w = &s->m->layer_proj;
-  const el_act x = embeddings(s);
+  const el_act x = h_of(s, &s->all);
   int begin, end;
   el_share(w->n_tiles, 1, turn.rank, turn.size, &begin, &end);
   s->m->kernels->gemm(w, begin, end, &x, 0, s->all.n_rows, s->layer_input, (size_t)w->rows, false, NULL);
@@ -133,9 +131,14 @@ void el_rows_stage(el_step *s, const el_stage *st, el_turn turn) {
     const el_op *op = el_op_at(s, i);
     const float *weight = el_weights_at(s, i)->vector;
     const size_t n = (size_t)s->m->h.n_embd;
-    if (op->kind == EL_OP_NORM) el_rows_norm(s, weight, &h, begin, end, turn.ith);
-    for (int r = begin; op->kind == EL_OP_ADD && r < end; r++) add_row(s, op, weight, r);
-    for (size_t k = (size_t)begin * n; op->kind == EL_OP_SCALE && k < (size_t)end * n; k++) s->x[k] *= *weight;
+    switch (op->kind) {
+      case EL_OP_NORM: el_rows_norm(s, weight, &h, begin, end, turn.ith); break;
+      case EL_OP_ADD:
+        for (int r = begin; r < end; r++) add_row(s, op, weight, r);
+        break;
+      default: /* EL_OP_SCALE */
+        for (size_t k = (size_t)begin * n; k < (size_t)end * n; k++) s->x[k] *= *weight;
+    }
   }
   el_step_done(s, EL_PART_NORM, turn.ith);
 }
@@ -198,9 +201,8 @@ void el_rows_activate(el_step *s, const el_stage *st, el_turn turn) {
 
 /* The last norm's rows: those of `last` that want logits are its first ones. */
 void el_rows_head_norm(el_step *s, el_turn turn) {
-  el_act h = s->inputs[EL_FROM_H];
+  el_act h = h_of(s, s->last);
   int begin, end;
-  el_act_shape(&h, s->m->h.n_embd, s->last->n_rows);
   el_share(s->n_logits, 1, turn.rank, turn.size, &begin, &end);
   el_rows_norm(s, s->m->output_norm, &h, begin, end, turn.ith);
 }
@@ -208,9 +210,7 @@ void el_rows_head_norm(el_step *s, el_turn turn) {
 void el_rows_output(el_step *s, el_turn turn) {
   const el_model *m = s->m;
   const el_packed *w = &m->output;
-  el_act h = s->inputs[EL_FROM_H];
-  const el_act *x = &h;
-  el_act_shape(&h, m->h.n_embd, s->last->n_rows);
+  const el_act h = h_of(s, s->last), *x = &h;
   if (s->n_logits <= EL_FEW_ROWS) x = el_rows_own_norm(s, m->output_norm, s->n_logits, turn.ith);
   int begin, end;
   el_share(w->n_tiles, 1, turn.rank, turn.size, &begin, &end);

@@ -60,9 +60,7 @@ el_act el_input_at(const el_step *s, const el_stage *st, el_from from) {
                    [EL_FROM_ATT] = d.n_head * d.head_dim,
                    [EL_FROM_FF] = d.n_ff,
                    [EL_FROM_LAYER_INPUT] = s->m->h.n_layer_input};
-  el_act a = s->inputs[from < EL_FROM_FF ? from : EL_FROM_FF];
-  el_act_shape(&a, k[from], el_view_of(s, st)->n_rows);
-  return a;
+  return el_act_shaped(&s->inputs[from < EL_FROM_FF ? from : EL_FROM_FF], k[from], el_view_of(s, st)->n_rows);
 }
 
 /* Adds row r of the step. Tiles are of as many queries as the kernel takes at once. */

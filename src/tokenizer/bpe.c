@@ -95,19 +95,13 @@ bool el_ids_add(el_ids *ids, int32_t id) {
 
 /* --- encoding */
 
-enum { NO_TOKEN = -1, JOINED = -2 };
-#define NONE UINT32_MAX
+/* An el_symbol's id is a token or one of these. */
+enum { NO_TOKEN = -1, JOINED = -2 /* now part of the symbol before */ };
 
-typedef struct el_bpe_symbol {
-  int32_t id;          /* a token, NO_TOKEN, or JOINED: now part of the symbol before */
-  uint32_t prev, next; /* neighbours, or NONE */
-  uint32_t at, len;    /* its bytes in the piece, before it was joined to any */
-} el_bpe_symbol;
-
-static bool reserve(el_bpe_work *w, size_t len) {
+bool el_bpe_work_reserve(el_bpe_work *w, size_t len) {
   if (len <= w->cap) return true;
   size_t cap = len < 256 ? 256 : len; /* no spare room: growing costs no more than the piece that asks for it */
-  el_bpe_symbol *symbols = realloc(w->symbols, cap * sizeof *symbols);
+  el_symbol *symbols = realloc(w->symbols, cap * sizeof *symbols);
   if (!symbols) return false;
   w->symbols = symbols;
   uint64_t *heap = realloc(w->heap, 3 * cap * sizeof *heap);
@@ -126,32 +120,32 @@ void el_bpe_work_free(el_bpe_work *w) {
 /* The merge of the symbol at `left` and the next one becomes a candidate, if there is one. */
 static void consider(const el_merges *m, el_bpe_work *w, size_t *n, uint32_t left) {
   uint32_t right = w->symbols[left].next;
-  if (right == NONE || w->symbols[left].id < 0 || w->symbols[right].id < 0) return;
+  if (right == EL_NO_SYMBOL || w->symbols[left].id < 0 || w->symbols[right].id < 0) return;
   uint32_t rank = *slot_of(m, w->symbols[left].id, w->symbols[right].id);
   if (rank) el_heap_push(w->heap, n, (uint64_t)rank << 32 | left);
 }
 
 static void join_all(const el_merges *m, el_bpe_work *w, size_t n_symbols) {
-  el_bpe_symbol *s = w->symbols;
+  el_symbol *s = w->symbols;
   size_t n = 0;
   for (uint32_t i = 0; i + 1 < n_symbols; i++) consider(m, w, &n, i);
   while (n) {
     uint64_t top = el_heap_pop(w->heap, &n);
     const el_merge *merge = &m->items[(top >> 32) - 1];
     uint32_t left = (uint32_t)top, right = s[left].next;
-    if (s[left].id != merge->left || right == NONE || s[right].id != merge->right) continue;
+    if (s[left].id != merge->left || right == EL_NO_SYMBOL || s[right].id != merge->right) continue;
     s[left].id = merge->result;
     s[left].next = s[right].next;
     s[right].id = JOINED;
-    if (s[left].next != NONE) s[s[left].next].prev = left;
-    if (s[left].prev != NONE) consider(m, w, &n, s[left].prev);
+    if (s[left].next != EL_NO_SYMBOL) s[s[left].next].prev = left;
+    if (s[left].prev != EL_NO_SYMBOL) consider(m, w, &n, s[left].prev);
     consider(m, w, &n, left);
     assert(n <= 3 * n_symbols);
   }
 }
 
 /* Bytes, or characters where the vocabulary is written as text; how many they are. */
-static uint32_t cut_symbols(const el_vocab *v, const char *piece, size_t len, el_bpe_symbol *symbols) {
+static uint32_t cut_symbols(const el_vocab *v, const char *piece, size_t len, el_symbol *symbols) {
   uint32_t n = 0;
   for (size_t i = 0; i < len; n++) {
     uint32_t bytes = 1;
@@ -163,20 +157,21 @@ static uint32_t cut_symbols(const el_vocab *v, const char *piece, size_t len, el
       if (valid > 0) bytes = (uint32_t)valid;
       id = el_vocab_find(v, piece + i, bytes);
     }
-    symbols[n] = (el_bpe_symbol){id, n ? n - 1 : NONE, n + 1, (uint32_t)i, bytes};
+    symbols[n] =
+        (el_symbol){.id = id, .prev = n ? n - 1 : EL_NO_SYMBOL, .next = n + 1, .at = (uint32_t)i, .len = bytes};
     i += bytes;
   }
-  symbols[n - 1].next = NONE;
+  symbols[n - 1].next = EL_NO_SYMBOL;
   return n;
 }
 
 el_bpe_result el_bpe_encode(const el_vocab *v, const el_merges *m, const char *piece, size_t len, bool lossy,
                             el_bpe_work *w, el_ids *out, size_t *bad) {
   assert(len > 0 && len <= EL_MAX_PIECE);
-  if (!reserve(w, len)) return EL_BPE_NO_MEMORY;
+  if (!el_bpe_work_reserve(w, len)) return EL_BPE_NO_MEMORY;
   join_all(m, w, cut_symbols(v, piece, len, w->symbols));
-  for (uint32_t i = 0; i != NONE; i = w->symbols[i].next) {
-    const el_bpe_symbol *s = &w->symbols[i];
+  for (uint32_t i = 0; i != EL_NO_SYMBOL; i = w->symbols[i].next) {
+    const el_symbol *s = &w->symbols[i];
     if (s->id != NO_TOKEN) {
       if (!el_ids_add(out, s->id)) return EL_BPE_NO_MEMORY;
       continue;

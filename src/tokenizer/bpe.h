@@ -29,12 +29,22 @@ typedef struct el_ids {
 } el_ids;
 bool el_ids_add(el_ids *ids, int32_t id);
 
+/* Bytes or characters of a piece, as they are joined to tokens. */
+#define EL_NO_SYMBOL UINT32_MAX
+typedef struct el_symbol {
+  int32_t id, joined;  /* what it is, and makes with the next one: the algorithm's */
+  uint32_t prev, next; /* neighbours, or EL_NO_SYMBOL */
+  uint32_t at, len;    /* its bytes in the piece */
+} el_symbol;
+
 /* Scratch memory, kept from piece to piece; starts as zeros. */
 typedef struct el_bpe_work {
-  struct el_bpe_symbol *symbols;
-  uint64_t *heap;
+  el_symbol *symbols; /* [cap] */
+  uint64_t *heap;     /* [3 * cap] */
   size_t cap;
 } el_bpe_work;
+/* Room for a piece of `len` bytes; false: out of memory. */
+bool el_bpe_work_reserve(el_bpe_work *w, size_t len);
 void el_bpe_work_free(el_bpe_work *w);
 
 /* Longest piece: positions have 32 bits, and the heap three entries for each. A piece is at most a text with a space in

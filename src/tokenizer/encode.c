@@ -18,7 +18,6 @@ typedef struct encoder {
   bool lossy;
   size_t most; /* tokens */
   el_bpe_work work;
-  el_scored_work scored;
   el_buf word;
   const char *part; /* of the text, between special tokens */
   size_t part_len;
@@ -80,7 +79,7 @@ static el_status add_word(void *user, const el_word *word) {
   }
   size_t bad = 0;
   switch (v->kind == EL_VOCAB_SCORED
-              ? el_scored_encode(v, word->data, word->len, e->lossy, &e->scored, &e->ids, &bad)
+              ? el_scored_encode(v, word->data, word->len, e->lossy, &e->work, &e->ids, &bad)
               : el_bpe_encode(v, &e->t->merges, word->data, word->len, e->lossy, &e->work, &e->ids, &bad)) {
     case EL_BPE_OK: return EL_OK;
     case EL_BPE_NO_MEMORY: return no_memory(e);
@@ -136,7 +135,6 @@ el_status el_tokenize_ranges(const el_tokenizer *t, const char *text, size_t len
   if (!status) status = encode(&e, specials, n_specials);
   free(specials);
   el_bpe_work_free(&e.work);
-  el_scored_work_free(&e.scored);
   el_buf_free(&e.word);
   if (status) {
     free(e.ids.data);

@@ -11,45 +11,20 @@
 #include "format/text.h"
 #include "tokenizer/heap.h"
 
-#define NONE UINT32_MAX
+/* An el_symbol's id is the token that it was joined to, or -1 for a single character; `joined` the token that it and
+ * the next one make, or -1 for none, or where it is part of the symbol before. Its length grows as it is joined. */
 
-typedef struct el_scored_symbol {
-  uint32_t at, len;    /* its bytes in the piece */
-  uint32_t prev, next; /* neighbours, or NONE */
-  int32_t id;          /* the token that it was joined to; -1: it is a single character */
-  int32_t joined;      /* the token that it and the next one make; -1: none, or it is part of the symbol before */
-} el_scored_symbol;
-
-static bool reserve(el_scored_work *w, size_t len) {
-  if (len <= w->cap) return true;
-  size_t cap = len < 256 ? 256 : len;
-  el_scored_symbol *symbols = realloc(w->symbols, cap * sizeof *symbols);
-  if (!symbols) return false;
-  w->symbols = symbols;
-  uint64_t *heap = realloc(w->heap, 3 * cap * sizeof *heap);
-  if (!heap) return false;
-  w->heap = heap;
-  w->cap = cap;
-  return true;
-}
-
-void el_scored_work_free(el_scored_work *w) {
-  free(w->symbols);
-  free(w->heap);
-  *w = (el_scored_work){0};
-}
-
-static void consider(const el_vocab *v, const char *piece, el_scored_work *w, size_t *n, uint32_t left) {
-  el_scored_symbol *s = &w->symbols[left];
+static void consider(const el_vocab *v, const char *piece, el_bpe_work *w, size_t *n, uint32_t left) {
+  el_symbol *s = &w->symbols[left];
   s->joined = -1;
-  if (s->next == NONE) return;
+  if (s->next == EL_NO_SYMBOL) return;
   size_t len = (size_t)s->len + w->symbols[s->next].len;
   if (len <= v->longest_word) s->joined = el_vocab_find(v, piece + s->at, len);
   if (s->joined >= 0) el_heap_push(w->heap, n, (uint64_t)v->order[s->joined] << 32 | left);
 }
 
-static void join_all(const el_vocab *v, const char *piece, el_scored_work *w, uint32_t n_symbols) {
-  el_scored_symbol *s = w->symbols;
+static void join_all(const el_vocab *v, const char *piece, el_bpe_work *w, uint32_t n_symbols) {
+  el_symbol *s = w->symbols;
   size_t n = 0;
   for (uint32_t i = 0; i < n_symbols; i++) consider(v, piece, w, &n, i);
   while (n) {
@@ -60,27 +35,28 @@ static void join_all(const el_vocab *v, const char *piece, el_scored_work *w, ui
     s[left].len += s[right].len;
     s[left].next = s[right].next;
     s[right].joined = -1;
-    if (s[left].next != NONE) s[s[left].next].prev = left;
-    if (s[left].prev != NONE) consider(v, piece, w, &n, s[left].prev);
+    if (s[left].next != EL_NO_SYMBOL) s[s[left].next].prev = left;
+    if (s[left].prev != EL_NO_SYMBOL) consider(v, piece, w, &n, s[left].prev);
     consider(v, piece, w, &n, left);
     assert(n <= 3 * (size_t)n_symbols);
   }
 }
 
 /* A byte that is no valid UTF-8 is a character of its own. */
-static uint32_t cut_characters(const char *piece, size_t len, el_scored_symbol *symbols) {
+static uint32_t cut_characters(const char *piece, size_t len, el_symbol *symbols) {
   uint32_t n = 0;
   for (size_t i = 0; i < len; n++) {
     int valid = el_utf8_length(piece + i, len - i);
     uint32_t bytes = valid > 0 ? (uint32_t)valid : 1;
-    symbols[n] = (el_scored_symbol){(uint32_t)i, bytes, n ? n - 1 : NONE, n + 1, -1, -1};
+    symbols[n] = (el_symbol){
+        .id = -1, .joined = -1, .prev = n ? n - 1 : EL_NO_SYMBOL, .next = n + 1, .at = (uint32_t)i, .len = bytes};
     i += bytes;
   }
-  symbols[n - 1].next = NONE;
+  symbols[n - 1].next = EL_NO_SYMBOL;
   return n;
 }
 
-static el_bpe_result add_bytes(const el_vocab *v, const char *piece, const el_scored_symbol *s, bool lossy, el_ids *out,
+static el_bpe_result add_bytes(const el_vocab *v, const char *piece, const el_symbol *s, bool lossy, el_ids *out,
                                size_t *bad) {
   size_t missing = 0;
   while (missing < s->len && v->byte_token[(unsigned char)piece[s->at + missing]] >= 0) missing++;
@@ -94,13 +70,13 @@ static el_bpe_result add_bytes(const el_vocab *v, const char *piece, const el_sc
   return EL_BPE_OK;
 }
 
-el_bpe_result el_scored_encode(const el_vocab *v, const char *piece, size_t len, bool lossy, el_scored_work *w,
+el_bpe_result el_scored_encode(const el_vocab *v, const char *piece, size_t len, bool lossy, el_bpe_work *w,
                                el_ids *out, size_t *bad) {
   assert(len > 0 && len <= EL_MAX_PIECE);
-  if (!reserve(w, len)) return EL_BPE_NO_MEMORY;
+  if (!el_bpe_work_reserve(w, len)) return EL_BPE_NO_MEMORY;
   join_all(v, piece, w, cut_characters(piece, len, w->symbols));
-  for (uint32_t i = 0; i != NONE; i = w->symbols[i].next) {
-    const el_scored_symbol *s = &w->symbols[i];
+  for (uint32_t i = 0; i != EL_NO_SYMBOL; i = w->symbols[i].next) {
+    const el_symbol *s = &w->symbols[i];
     int32_t id = s->id >= 0 ? s->id : el_vocab_find(v, piece + s->at, s->len);
     if (id < 0) {
       el_bpe_result result = add_bytes(v, piece, s, lossy, out, bad);

@@ -4,19 +4,11 @@
 
 #include "tokenizer/bpe.h"
 
-/* Scratch memory, kept from piece to piece; starts as zeros. */
-typedef struct el_scored_work {
-  struct el_scored_symbol *symbols;
-  uint64_t *heap;
-  size_t cap;
-} el_scored_work;
-void el_scored_work_free(el_scored_work *w);
-
 /* Appends the tokens of a piece (1 to EL_MAX_PIECE bytes) in O(len log len) steps, each as long as a token. A character
  * that is no token becomes the tokens of its bytes; if one is missing, the token for what is unknown; if that is
- * missing too, the byte is left out with `lossy`, otherwise EL_BPE_NO_TOKEN and *bad is its index. A space's byte is 0x20 (not those
- * of U+2581), so that it comes back. */
-el_bpe_result el_scored_encode(const el_vocab *v, const char *piece, size_t len, bool lossy, el_scored_work *w,
+ * missing too, the byte is left out with `lossy`, otherwise EL_BPE_NO_TOKEN and *bad is its index. A space's byte is
+ * 0x20 (not those of U+2581), so that it comes back. */
+el_bpe_result el_scored_encode(const el_vocab *v, const char *piece, size_t len, bool lossy, el_bpe_work *w,
                                el_ids *out, size_t *bad);
 
 #endif

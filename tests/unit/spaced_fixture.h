@@ -85,13 +85,7 @@ static inline el_buf spaced_file(const spaced_spec *s) {
 }
 
 static inline el_status open_spaced(const spaced_spec *s, el_tokenizer **t, el_error *e) {
-  el_buf b = spaced_file(s);
-  el_gguf *g = NULL;
-  if (el_gguf_open_memory(b.data, b.len, "test.gguf", &g, e)) fail_msg("%s", e->message);
-  el_status status = el_tokenizer_from_gguf(g, t, e);
-  el_gguf_close(g);
-  el_buf_free(&b);
-  return status;
+  return open_vocab_file(spaced_file(s), t, e);
 }
 
 static inline el_tokenizer *open_good_spaced(const spaced_spec *s) {

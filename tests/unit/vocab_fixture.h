@@ -124,14 +124,18 @@ static inline el_buf vocab_file(const vocab_spec *s) {
   return b;
 }
 
-static inline el_status open_spec(const vocab_spec *s, el_tokenizer **t, el_error *e) {
-  el_buf b = vocab_file(s);
+/* Of a file that is one; b is used up. */
+static inline el_status open_vocab_file(el_buf b, el_tokenizer **t, el_error *e) {
   el_gguf *g = NULL;
   if (el_gguf_open_memory(b.data, b.len, "test.gguf", &g, e)) fail_msg("%s", e->message);
   el_status status = el_tokenizer_from_gguf(g, t, e);
   el_gguf_close(g);
   el_buf_free(&b);
   return status;
+}
+
+static inline el_status open_spec(const vocab_spec *s, el_tokenizer **t, el_error *e) {
+  return open_vocab_file(vocab_file(s), t, e);
 }
 
 static inline el_tokenizer *open_good(const vocab_spec *s) {
