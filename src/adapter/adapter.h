@@ -13,7 +13,7 @@
 #include "adapter/lora_file.h"
 #include "kernels/kernels.h"
 
-/* What it has for a site of a layer. */
+/* What it has for a site of a place. */
 typedef struct el_lora_site {
   el_packed b; /* [out, rank]; data is NULL where the adapter has nothing */
   float gain;  /* (X A^T) is multiplied by it */
@@ -23,19 +23,20 @@ typedef struct el_lora_site {
 typedef struct el_adapter {
   int n_layers, n_inputs, n_sites; /* the model's */
   int rank;                        /* the largest */
-  el_packed *a;        /* [n_layers][n_inputs]: [sum of ranks, in]; data is NULL where the adapter has nothing */
-  el_lora_site *sites; /* [n_layers][n_sites] */
+  el_packed *a;        /* [n_places][n_inputs]: [sum of ranks, in]; data is NULL where the adapter has nothing */
+  el_lora_site *sites; /* [n_places][n_sites] */
   size_t bytes;        /* of memory in use: this, layers and matrices */
   uint32_t n_blocks;
   const uint32_t *blocks; /* [n_blocks] of the pool that it lies in; beside the matrices, in the first of them */
 } el_adapter;
 
-static inline const el_packed *el_adapter_a(const el_adapter *a, int layer, int input) {
-  return &a->a[(size_t)layer * (size_t)a->n_inputs + (size_t)input];
+/* place: a layer, or n_layers for the output. */
+static inline const el_packed *el_adapter_a(const el_adapter *a, int place, int input) {
+  return &a->a[(size_t)place * (size_t)a->n_inputs + (size_t)input];
 }
 
-static inline const el_lora_site *el_adapter_site(const el_adapter *a, int layer, int site) {
-  return &a->sites[(size_t)layer * (size_t)a->n_sites + (size_t)site];
+static inline const el_lora_site *el_adapter_site(const el_adapter *a, int place, int site) {
+  return &a->sites[(size_t)place * (size_t)a->n_sites + (size_t)site];
 }
 
 /* The layout of A and B: "q8", "f16" or "q4"; NULL is "q8". */

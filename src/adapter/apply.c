@@ -58,9 +58,9 @@ static int n_readers(const el_apply *p, int in) {
 }
 
 /* h of one row, for each site that the adapter has something for, in the form that its B takes. */
-static void quantize_row(const el_apply *p, const el_adapter *a, int layer, int in, int row) {
+static void quantize_row(const el_apply *p, const el_adapter *a, int place, int in, int row) {
   for (int i = 0; i < n_readers(p, in); i++) {
-    const el_lora_site *site = el_adapter_site(a, layer, p->sites->first[in] + i);
+    const el_lora_site *site = el_adapter_site(a, place, p->sites->first[in] + i);
     int at = i * p->max_rows + row;
     if (!site->b.data) continue;
     el_act *act = &p->acts[at];
@@ -74,17 +74,17 @@ static void quantize_row(const el_apply *p, const el_adapter *a, int layer, int 
   }
 }
 
-void el_apply_h(const el_apply *p, const el_lora_groups *groups, int layer, int in, const el_act *x, int row_begin,
+void el_apply_h(const el_apply *p, const el_lora_groups *groups, int place, int in, const el_act *x, int row_begin,
                 int row_end) {
   for (int i = 0; i < n_readers(p, in); i++)
     for (int row = row_begin; row < row_end; row++) p->low[i * p->max_rows + row] = (el_low_rank){0};
   for (int g = 0; g < groups->n; g++) {
     const el_adapter *adapter = groups->at[g].adapter;
-    const el_packed *a = el_adapter_a(adapter, layer, in);
+    const el_packed *a = el_adapter_a(adapter, place, in);
     int begin = row_begin, end = row_end;
     if (!a->data || !clip(&groups->at[g], &begin, &end)) continue;
     p->kernels->gemm(a, 0, a->n_tiles, x, begin, end, p->h, p->ldh, false, NULL);
-    for (int row = begin; row < end; row++) quantize_row(p, adapter, layer, in, row);
+    for (int row = begin; row < end; row++) quantize_row(p, adapter, place, in, row);
   }
 }
 

@@ -45,9 +45,9 @@ el_status el_apply_new(const el_kernels *k, const el_sites *sites, int max_rows,
                        el_error *err);
 void el_apply_free(el_apply *p);
 
-/* h for rows [row_begin, row_end) and the sites that read input `in` of layer `layer`. x: the quantised input of all
+/* h for rows [row_begin, row_end) and the sites that read input `in` of a place. x: the quantised input of all
  * rows, of which these are there. Threads call it for rows of their own; a barrier comes before el_apply_low. */
-void el_apply_h(const el_apply *p, const el_lora_groups *groups, int layer, int in, const el_act *x, int row_begin,
+void el_apply_h(const el_apply *p, const el_lora_groups *groups, int place, int in, const el_act *x, int row_begin,
                 int row_end);
 /* For el_gemm_lora of the i-th of the sites that read the input of the last el_apply_h; NULL: no row has an adapter. */
 const el_low_rank *el_apply_low(const el_apply *p, const el_lora_groups *groups, int i);

@@ -134,13 +134,16 @@ static void print_range(printer *p, const char *name, double min, double max) {
 }
 
 static void print_lora(printer *p, const el_lora_file *f) {
-  const el_lora_pair *first = el_lora_file_at(f, 0), *last = el_lora_file_at(f, el_lora_file_n(f) - 1);
+  const el_lora_pair *first = el_lora_file_at(f, 0), *last = first;
   int per_site[EL_LORA_MAX_MODULES] = {0}, layers = 0, rank_min = first->rank, rank_max = first->rank;
   float scale_min = first->scale, scale_max = first->scale;
   for (size_t i = 0; i < el_lora_file_n(f); i++) {
     const el_lora_pair *pair = el_lora_file_at(f, i);
     per_site[pair->site]++;
-    layers += i == 0 || pair->layer != el_lora_file_at(f, i - 1)->layer;
+    if (pair->layer != EL_LORA_MODEL) {
+      layers += i == 0 || pair->layer != el_lora_file_at(f, i - 1)->layer;
+      last = pair;
+    }
     if (pair->rank < rank_min) rank_min = pair->rank;
     if (pair->rank > rank_max) rank_max = pair->rank;
     if (pair->scale < scale_min) scale_min = pair->scale;
@@ -152,7 +155,7 @@ static void print_lora(printer *p, const el_lora_file *f) {
     print(p, "  %-12s  %s\n", "base", el_str_show(view(el_lora_file_base(f)), base, sizeof base));
   print_range(p, "rank", rank_min, rank_max);
   print_range(p, "scale", (double)scale_min, (double)scale_max);
-  print(p, "  %-12s  %d, from %d to %d\n", "layers", layers, first->layer, last->layer);
+  if (layers) print(p, "  %-12s  %d, from %d to %d\n", "layers", layers, first->layer, last->layer);
   print(p, "  %-12s", "matrices");
   for (int i = 0; i < (int)el_lora_file_n_sites(f); i++)
     print(p, "  %s %d", el_str_show(el_lora_file_site_name(f, i), name, sizeof name), per_site[i]);

@@ -38,11 +38,15 @@ static el_status check_shape(const el_lora_file *f, const el_lora_part *p, el_er
     return el_fail_about(err, p->rank < 1 ? EL_ERR_FORMAT : EL_ERR_UNSUPPORTED, f->weights_path,
                          "tensor %s: rank %" PRId64 ", supported are 1 to %d", show(p, name), p->rank,
                          EL_LORA_MAX_RANK);
-  if (f->sites && p->layer >= f->sites->n_layers)
+  const int place = f->sites && p->layer == EL_LORA_MODEL ? f->sites->n_layers : p->layer;
+  if (f->sites && p->layer != EL_LORA_MODEL && p->layer >= f->sites->n_layers)
     return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "tensor %s: the base model has %d layers, from 0",
                          show(p, name), f->sites->n_layers);
   int64_t rows = p->is_b ? p->rows : p->rank, cols = p->is_b ? p->rank : p->cols;
-  const el_site_dims dims = f->sites ? el_sites_dims(f->sites, p->layer, p->site) : (el_site_dims){0};
+  const el_site_dims dims = f->sites ? el_sites_dims(f->sites, place, p->site) : (el_site_dims){0};
+  if (f->sites && !dims.out && place == f->sites->n_layers)
+    return el_fail_about(err, EL_ERR_UNSUPPORTED, f->weights_path, "tensor %s: the base's vocabulary is not known",
+                         show(p, name));
   if (f->sites && !dims.out)
     return el_fail_about(err, EL_ERR_FORMAT, f->weights_path,
                          "tensor %s: layer %d of the base model has no such matrix", show(p, name), p->layer);
@@ -111,14 +115,16 @@ static el_status make_pair(el_lora_file *f, el_lora_part *a, el_lora_part *b, el
       return el_fail_about(err, EL_ERR_FORMAT, f->weights_path,
                            "tensor %s has values that are not finite (NaN or infinity)", show(p, name));
   }
-  f->pairs[i] = (el_lora_pair){.layer = a->layer,
-                               .site = a->site,
-                               .rank = (int)a->rank,
-                               .scale = scale,
-                               .type = a->type,
-                               .a = a->data,
-                               .b = b->data,
-                               .reorder_b = f->from_peft && f->sites && f->sites->site[a->site].rows == EL_ROWS_HALVES};
+  const bool of_layer = a->layer != EL_LORA_MODEL;
+  f->pairs[i] = (el_lora_pair){
+      .layer = f->sites && !of_layer ? f->sites->n_layers : a->layer,
+      .site = a->site,
+      .rank = (int)a->rank,
+      .scale = scale,
+      .type = a->type,
+      .a = a->data,
+      .b = b->data,
+      .reorder_b = f->from_peft && f->sites && of_layer && f->sites->site[a->site].rows == EL_ROWS_HALVES};
   return EL_OK;
 }
 
@@ -253,6 +259,11 @@ int el_lora_module(el_lora_file *f, el_str name) {
   if (i == EL_LORA_MAX_MODULES) return -1;
   f->modules[f->n_modules++] = name;
   return i;
+}
+
+int el_lora_output(el_lora_file *f, el_str name, int *layer) {
+  *layer = EL_LORA_MODEL;
+  return f->sites ? EL_SITE_OUTPUT : el_lora_module(f, name);
 }
 
 size_t el_lora_file_n_sites(const el_lora_file *f) {

@@ -11,7 +11,7 @@
 #include "format/quant.h"
 
 typedef struct el_lora_pair {
-  int layer;
+  int layer;      /* with a base also its n_layers, for the output; without one EL_LORA_MODEL for that */
   int site;       /* of the base model's; without a base, of the file's own: el_lora_file_site_name */
   int rank;       /* 1 to EL_LORA_MAX_RANK */
   float scale;    /* s above */
@@ -21,13 +21,17 @@ typedef struct el_lora_pair {
   bool reorder_b; /* its rows are in Hugging Face's order, where the site's GGUF has another: see el_site_row */
 } el_lora_pair;
 
-enum { EL_LORA_MAX_RANK = 256 };
+enum {
+  EL_LORA_MAX_RANK = 256,
+  EL_LORA_MAX_LAYERS = 1024, /* the deepest published models have 126; bounds a file that is read without a base */
+  EL_LORA_MODEL = EL_LORA_MAX_LAYERS /* behind all layers: what is the whole model's */
+};
 
 typedef struct el_lora_file el_lora_file;
 
 /* path: a PEFT folder or a GGUF file. The weights are read into memory, not mapped: whoever changes or truncates a file
  * while adapters are being served must not be able to stop the process. Refuses, naming file and field: DoRA,
- * modules_to_save, bias other than "none", embedding or head LoRA, fan_in_fan_out, other task or peft types, a shape
+ * modules_to_save, bias other than "none", embedding LoRA, fan_in_fan_out, other task or peft types, a shape
  * that is not the base's, missing A or B, rank 0 or above the limit, NaN or infinity in weights or alpha, an unknown
  * tensor. `sites` NULL: only what does not need the base is checked (for inspect). The
  * sites outlive the file. */

@@ -7,12 +7,13 @@
 #include "arch/arch.h"
 #include "base/error.h"
 
-/* blk.N.SITE.weight.lora_a */
+/* blk.N.SITE.weight.lora_a, output.weight.lora_a */
 static bool parse_name(el_lora_file *f, el_str s, el_lora_part *p) {
   if (el_str_chop(&s, ".weight.lora_b"))
     p->is_b = true;
   else if (!el_str_chop(&s, ".weight.lora_a"))
     return false;
+  if (el_str_eq(s, "output")) return (p->site = el_lora_output(f, s, &p->layer)) >= 0;
   if (!el_str_skip(&s, "blk.") || !el_lora_skip_layer(&s, &p->layer) || !el_str_skip(&s, ".")) return false;
   p->site = f->sites ? el_sites_find(f->sites, s) : el_lora_module(f, s);
   return p->site >= 0;
@@ -76,8 +77,8 @@ el_status el_lora_parse_gguf(el_lora_file *f, const char *path, el_error *err) {
     if (!parse_name(f, t->name, p))
       return el_fail_about(
           err, EL_ERR_UNSUPPORTED, path,
-          "tensor %s is no LoRA part of an attention or feed-forward matrix (embedding, head, norm and bias "
-          "adapters are not supported)",
+          "tensor %s is no LoRA part of a matrix of the base model's architecture (embedding, norm and bias adapters "
+          "are not supported)",
           name);
     if (t->n_dims > 2) return el_fail_about(err, EL_ERR_FORMAT, path, "tensor %s has %d dimensions", name, t->n_dims);
     p->rank = p->is_b ? p->cols : p->rows;

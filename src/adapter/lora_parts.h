@@ -10,7 +10,7 @@
 
 /* One tensor: an A, [rank, in], or a B, [out, rank]. */
 typedef struct el_lora_part {
-  int layer;
+  int layer; /* EL_LORA_MODEL: the output */
   int site;
   bool is_b;
   int64_t rank; /* that it must have, by the file's configuration; unchecked */
@@ -23,8 +23,7 @@ typedef struct el_lora_part {
 } el_lora_part;
 
 enum {
-  EL_LORA_MAX_MODULES = 64,  /* that a file has in a layer, where no base says which there are */
-  EL_LORA_MAX_LAYERS = 1024, /* the deepest published models have 126; bounds a file that is read without a base */
+  EL_LORA_MAX_MODULES = 64, /* that a file has in a layer, where no base says which there are */
   EL_LORA_MAX_CONFIG =
       1 << 20, /* adapter_config.json, bytes: PEFT's largest, with a rank for each module, have 100 KB */
 };
@@ -70,6 +69,9 @@ el_status el_lora_file_open_memory(const void *config, size_t config_len, const 
 
 /* Without a base: the number of the site that a file calls so; -1: there are too many. */
 int el_lora_module(el_lora_file *f, el_str name);
+
+/* The site of the output, by the name that the file has for it; -1: there are too many modules. */
+int el_lora_output(el_lora_file *f, el_str name, int *layer);
 
 /* Takes a decimal layer number off the front of s: no sign, no leading zero, below EL_LORA_MAX_LAYERS. */
 bool el_lora_skip_layer(el_str *s, int *layer);

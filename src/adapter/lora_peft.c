@@ -37,10 +37,28 @@ static int parse_name(el_lora_file *f, el_str s, el_lora_part *p, el_str *name) 
   }
   el_str_skip(&s, "base_model.model.");
   *name = s;
+  if (el_str_eq(s, "lm_head")) return p->site = el_lora_output(f, s, &p->layer), p->site >= 0;
   for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++)
     if (el_str_skip(&s, prefixes[i])) break;
   if (!el_str_skip(&s, "layers.") || !el_lora_skip_layer(&s, &p->layer) || !el_str_skip(&s, ".")) return 0;
   return find_sites(f, s, &p->site);
+}
+
+/* With the embedding or the head among its targets PEFT saves the base's matrix beside the pair, as it was: the one
+ * that is served already. *is: it is that. One of another size is of a vocabulary of the adapter's own. */
+static el_status is_of_base(const el_lora_file *f, const el_st_tensor *t, bool *is, el_error *err) {
+  el_str s = {t->name, strlen(t->name)};
+  char name[EL_SHOW];
+  *is = el_str_chop(&s, ".base_layer.weight") && (el_str_chop(&s, "lm_head") || el_str_chop(&s, "embed_tokens"));
+  const el_site_dims dims = f->sites ? f->sites->output : (el_site_dims){0};
+  if (*is && dims.out && (t->n_dims != 2 || t->shape[0] != dims.out || t->shape[1] != dims.in))
+    return el_fail_about(
+        err, EL_ERR_UNSUPPORTED, f->weights_path,
+        "tensor %s is %lld x %lld, and the base's has %d x %d: vocabularies that an adapter has resized "
+        "are not supported",
+        el_str_show((el_str){t->name, strlen(t->name)}, name, sizeof name), (long long)t->shape[0],
+        (long long)t->shape[1], dims.out, dims.in);
+  return EL_OK;
 }
 
 /* A module that several sites make up: each has the module's A, and its part of the rows of B. The first one's part is
@@ -65,9 +83,8 @@ static el_status split(el_lora_file *f, int n, el_error *err) {
 static const char *guess(const char *name) {
   if (strstr(name, "lora_magnitude")) return "DoRA is not supported";
   if (strstr(name, "lora_embedding") || strstr(name, "embed_tokens")) return "embedding adapters are not supported";
-  if (strstr(name, "lm_head")) return "adapters of the output head are not supported";
   if (strstr(name, "bias")) return "biases are not supported";
-  return "not a LoRA part of an attention or feed-forward matrix of the base model's architecture";
+  return "not a LoRA part of a matrix of the base model's architecture";
 }
 
 /* The most sites that a module of the base has. */
@@ -88,9 +105,13 @@ static el_status read_parts(el_lora_file *f, const el_peft_config *config, el_er
     return el_fail_about(err, EL_ERR_NO_MEMORY, f->weights_path, "out of memory");
   for (size_t i = 0; i < n; i++) {
     const el_st_tensor *t = el_safetensors_at(f->safetensors, i);
-    el_lora_part *p = &f->parts[f->n_parts++];
     el_str module;
     int n_sites;
+    bool of_base;
+    el_status status = is_of_base(f, t, &of_base, err);
+    if (status) return status;
+    if (of_base) continue;
+    el_lora_part *p = &f->parts[f->n_parts++];
     *p = (el_lora_part){.name = {t->name, strlen(t->name)}, .data = t->data, .rslora = el_peft_config_rslora(config)};
     el_str_show(p->name, name, sizeof name);
     if (!(n_sites = parse_name(f, p->name, p, &module)))
@@ -110,7 +131,7 @@ static el_status read_parts(el_lora_file *f, const el_peft_config *config, el_er
                              el_str_show((el_str){t->dtype_name, strlen(t->dtype_name)}, type, sizeof type));
     }
     int rank = 0;
-    el_status status = el_peft_config_module(config, module, &rank, &p->alpha, err);
+    status = el_peft_config_module(config, module, &rank, &p->alpha, err);
     if (status) return status;
     p->rank = rank;
     if (n_sites > 1 && (status = split(f, n_sites, err))) return status;

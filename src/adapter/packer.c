@@ -20,10 +20,10 @@ struct el_packer {
    * to end. */
   el_pack_source sources[EL_MAX_COMBINED];
   int n_sources;
-  int *ranks;         /* [n_layers][n_sites] of all sources together; 0: nothing there */
-  el_packed *a;       /* [n_layers][n_inputs] */
-  el_lora_site *site; /* [n_layers][n_sites] */
-  size_t *offsets;    /* [n_layers][n_inputs + n_sites], in the order of use */
+  int *ranks;         /* [n_places][n_sites] of all sources together; 0: nothing there */
+  el_packed *a;       /* [n_places][n_inputs] */
+  el_lora_site *site; /* [n_places][n_sites] */
+  size_t *offsets;    /* [n_places][n_inputs + n_sites], in the order of use */
   el_pack_size size;
   size_t *used; /* [cap] bytes of each planned block */
   uint32_t cap;
@@ -42,8 +42,8 @@ el_status el_packer_new(const el_sites *sites, const el_kernels *k, el_layout la
                         el_packer **out, el_error *err) {
   assert(block_bytes > 0 && block_bytes % ALIGN == 0);
   el_packer *p = calloc(1, sizeof *p);
-  size_t n_a = (size_t)sites->n_layers * (size_t)sites->n_inputs,
-         n_b = (size_t)sites->n_layers * (size_t)sites->n_sites;
+  const size_t n_places = (size_t)el_sites_n_places(sites), n_a = n_places * (size_t)sites->n_inputs,
+               n_b = n_places * (size_t)sites->n_sites;
   if (p) {
     *p = (el_packer){.sites = sites, .kernels = k, .layout = layout, .block_bytes = block_bytes};
     p->ranks = calloc(n_b, sizeof *p->ranks);
@@ -73,14 +73,14 @@ void el_packer_free(el_packer *p) {
 /* -------------------------------------------------------------------- plan */
 
 static size_t n_matrices_a(const el_packer *p) {
-  return (size_t)p->sites->n_layers * (size_t)p->sites->n_inputs;
+  return (size_t)el_sites_n_places(p->sites) * (size_t)p->sites->n_inputs;
 }
 
 static size_t n_matrices_b(const el_packer *p) {
-  return (size_t)p->sites->n_layers * (size_t)p->sites->n_sites;
+  return (size_t)el_sites_n_places(p->sites) * (size_t)p->sites->n_sites;
 }
 
-/* The index of a site of a layer in ranks and site. */
+/* The index of a site of a place in ranks and site. */
 static size_t index_of(const el_packer *p, int layer, int site) {
   return (size_t)layer * (size_t)p->sites->n_sites + (size_t)site;
 }
@@ -91,7 +91,7 @@ static void describe(el_packer *p) {
   memset(p->a, 0, sizeof *p->a * n_matrices_a(p));
   memset(p->site, 0, sizeof *p->site * n_matrices_b(p));
   p->size.rank = 0;
-  for (int l = 0; l < sites->n_layers; l++)
+  for (int l = 0; l < el_sites_n_places(sites); l++)
     for (int in = 0; in < sites->n_inputs; in++) {
       int rows = 0, cols = 0;
       for (int i = sites->first[in]; i < sites->first[in + 1]; i++) {
@@ -123,7 +123,7 @@ typedef struct walk {
 /* The next one that the adapter has; NULL: there is none. */
 static el_packed *next_matrix(const el_packer *p, el_packed *a, el_lora_site *site, walk *w) {
   const el_sites *sites = p->sites;
-  for (; w->layer < sites->n_layers; w->layer++, w->input = 0) {
+  for (; w->layer < el_sites_n_places(sites); w->layer++, w->input = 0) {
     for (; w->input < sites->n_inputs; w->input++, w->site = 0) {
       const int first = sites->first[w->input], end = sites->first[w->input + 1];
       while (w->site <= end - first) {
@@ -227,7 +227,7 @@ static void add_ranks(el_packer *p, const el_pack_source *source) {
     const el_lora_pair *pair = el_lora_file_at(f, i);
     p->ranks[index_of(p, pair->layer, pair->site)] += pair->rank;
   }
-  for (size_t i = 0; !f && i < n_matrices_b(p); i++)
+  for (size_t i = 0; !f && i < (size_t)p->sites->n_layers * (size_t)p->sites->n_sites; i++)
     if (p->sites->dims[i].out) p->ranks[i] += source->rank;
 }
 
@@ -244,12 +244,12 @@ el_status el_packer_plan_combined(el_packer *p, const el_pack_source *sources, i
     add_ranks(p, &sources[s]);
   }
   for (size_t i = 0; i < n_matrices_b(p); i++) {
+    const int place = (int)(i / (size_t)p->sites->n_sites), site = (int)(i % (size_t)p->sites->n_sites);
     if (p->ranks[i] > EL_LORA_MAX_RANK)
       return el_fail(err, EL_ERR_INVALID,
-                     "adapters: the ranks of %d together add up to %d for %s of layer %zu, the limit is %d", n,
-                     p->ranks[i], p->sites->site[i % (size_t)p->sites->n_sites].name, i / (size_t)p->sites->n_sites,
-                     EL_LORA_MAX_RANK);
-    widen(p, p->sites->dims[i], p->ranks[i]);
+                     "adapters: the ranks of %d together add up to %d for %s of layer %d, the limit is %d", n,
+                     p->ranks[i], el_sites_name(p->sites, place, site), place, EL_LORA_MAX_RANK);
+    widen(p, el_sites_dims(p->sites, place, site), p->ranks[i]);
   }
   return plan(p, out, err);
 }
@@ -290,8 +290,8 @@ static int normalise(float *x, size_t n) {
 
 /* The adapter that is being written: its matrices have their places. */
 typedef struct target {
-  el_packed *a;       /* [n_layers][n_inputs] */
-  el_lora_site *site; /* [n_layers][n_sites] */
+  el_packed *a;       /* [n_places][n_inputs] */
+  el_lora_site *site; /* [n_places][n_sites] */
 } target;
 
 /* Where site i of a layer goes: its rows of the stacked A, and its B. */
@@ -443,7 +443,7 @@ static void pack_all(el_packer *p, const target *t) {
   cursor cursors[EL_MAX_COMBINED];
   pair one;
   for (int s = 0; s < p->n_sources; s++) cursors[s] = (cursor){.seed = p->sources[s].seed};
-  for (int l = 0; l < p->sites->n_layers; l++)
+  for (int l = 0; l < el_sites_n_places(p->sites); l++)
     for (int i = 0; i < p->sites->n_sites; i++) {
       if (!p->ranks[index_of(p, l, i)]) continue;
       if (p->n_sources > 1)

@@ -57,6 +57,7 @@ el_status el_sites_new(const el_hparams *h, el_sites **out, el_error *err) {
     for (int i = 0; i < s->n_sites; i++)
       s->dims[(size_t)l * (size_t)s->n_sites + (size_t)i] = dims_of(&s->site[i], h, d, d.kv_layer == l);
   }
+  if (h->n_vocab) s->output = (el_site_dims){.in = h->n_embd, .out = h->n_vocab};
   *out = s;
   return EL_OK;
 }

@@ -1,4 +1,4 @@
-/* Sites: the linear layers of a model that an adapter may touch.
+/* Sites: the linear layers of a model that an adapter may touch, and the output matrix behind them.
  *
  * Whatever handles adapters (file readers and writers, the packer, the batched low-rank product, inspect, benches)
  * goes over sites, and knows no family. Sites that read the same input share a pass over it: they are neighbours. */
@@ -40,7 +40,10 @@ typedef struct el_site_dims {
   int n_head;  /* among which `out` is divided, where the order of rows matters */
 } el_site_dims;
 
-/* The sites of one model. */
+/* The only site of the place behind the last layer: the matrix that logits come from. */
+enum { EL_SITE_OUTPUT };
+
+/* The sites of one model. Places are the layers, and one behind them that has EL_SITE_OUTPUT alone. */
 typedef struct el_sites {
   const el_arch *arch;
   int n_layers, n_sites, n_inputs; /* of a layer: the same for all */
@@ -48,13 +51,24 @@ typedef struct el_sites {
   int first[EL_MAX_INPUTS + 1];    /* those that read input i: [first[i], first[i + 1]) */
   int most_shared;                 /* of the inputs */
   el_site_dims *dims;              /* [n_layers][n_sites] */
+  el_site_dims output;             /* of the output; 0: nobody knows the vocabulary */
 } el_sites;
 
 el_status el_sites_new(const el_hparams *h, el_sites **out, el_error *err);
 void el_sites_free(el_sites *s); /* NULL is allowed */
 
-static inline el_site_dims el_sites_dims(const el_sites *s, int layer, int site) {
-  return s->dims[(size_t)layer * (size_t)s->n_sites + (size_t)site];
+static inline int el_sites_n_places(const el_sites *s) {
+  return s->n_layers + 1;
+}
+
+static inline el_site_dims el_sites_dims(const el_sites *s, int place, int site) {
+  if (place == s->n_layers) return site == EL_SITE_OUTPUT ? s->output : (el_site_dims){0};
+  return s->dims[(size_t)place * (size_t)s->n_sites + (size_t)site];
+}
+
+/* Of the GGUF weight, without its layer. */
+static inline const char *el_sites_name(const el_sites *s, int place, int site) {
+  return place == s->n_layers ? "output" : s->site[site].name;
 }
 
 /* Where row `row` of a matrix in Hugging Face's order stands in GGUF's. */

@@ -205,16 +205,20 @@ void el_rows_head_norm(el_step *s, el_turn turn) {
   int begin, end;
   el_share(s->n_logits, 1, turn.rank, turn.size, &begin, &end);
   el_rows_norm(s, s->m->output_norm, &h, begin, end, turn.ith);
+  if (!s->own_heads) return;
+  el_apply_h(&s->lora, &s->last->groups, s->m->h.n_layers, 0, &h, begin, end);
+  el_step_done(s, EL_PART_LORA_A, turn.ith);
 }
 
 void el_rows_output(el_step *s, el_turn turn) {
   const el_model *m = s->m;
   const el_packed *w = &m->output;
   const el_act h = h_of(s, s->last), *x = &h;
-  if (s->n_logits <= EL_FEW_ROWS) x = el_rows_own_norm(s, m->output_norm, s->n_logits, turn.ith);
+  if (s->n_logits <= EL_FEW_ROWS && !s->own_heads) x = el_rows_own_norm(s, m->output_norm, s->n_logits, turn.ith);
   int begin, end;
   el_share(w->n_tiles, 1, turn.rank, turn.size, &begin, &end);
-  m->kernels->gemm(w, begin, end, x, 0, s->n_logits, s->logits, (size_t)m->h.n_vocab, false, NULL);
+  el_gemm_lora(m->kernels, w, begin, end, x, 0, s->n_logits, s->logits, (size_t)m->h.n_vocab, false,
+               s->own_heads ? el_apply_low(&s->lora, &s->last->groups, EL_SITE_OUTPUT) : NULL, NULL);
   const int first = begin * w->tile, last = end * w->tile < w->rows ? end * w->tile : w->rows;
   for (int r = 0; (m->h.logit_scale != 1 || m->h.logit_cap > 0) && r < s->n_logits && first < last; r++)
     m->kernels->cap(s->logits + (size_t)r * (size_t)m->h.n_vocab + first, last - first, m->h.logit_scale,

@@ -121,6 +121,7 @@ struct el_step {
   const el_row *rows;
   int n_logits;
   el_row_view all, some;
+  bool own_heads;          /* a row that wants logits has an adapter that touches the output */
   const el_row_view *last; /* the rows that go on behind last_kv, logits' rows first: `some`, or `all` */
   int taps[EL_MAX_TAPS], n_taps;
 

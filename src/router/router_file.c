@@ -354,7 +354,6 @@ static void put_keys(el_gguf_out *o, const el_router *r, bool lora) {
  * GGUF LoRA file cannot say: both go into B. */
 
 static bool put_pair(el_gguf_out *o, const el_lora_pair *p, const el_sites *sites, float **a_out, float **b_out) {
-  const el_site *site = &sites->site[p->site];
   const el_site_dims dims = el_sites_dims(sites, p->layer, p->site);
   const size_t rank = (size_t)p->rank, in = (size_t)dims.in, out = (size_t)dims.out;
   float *a = malloc(rank * in * sizeof *a), *b = malloc(out * rank * sizeof *b);
@@ -369,13 +368,14 @@ static bool put_pair(el_gguf_out *o, const el_lora_pair *p, const el_sites *site
     float *reordered = malloc(out * rank * sizeof *b);
     if (!reordered) return false;
     for (size_t i = 0; i < out; i++)
-      memcpy(reordered + el_site_row(site, dims, i) * rank, b + i * rank, rank * sizeof *b);
+      memcpy(reordered + el_site_row(&sites->site[p->site], dims, i) * rank, b + i * rank, rank * sizeof *b);
     free(b);
     *b_out = b = reordered;
   }
-  snprintf(name, sizeof name, "blk.%d.%s.weight.lora_a", p->layer, site->name);
+  int n = p->layer < sites->n_layers ? snprintf(name, sizeof name, "blk.%d.", p->layer) : 0;
+  n += snprintf(name + n, sizeof name - (size_t)n, "%s.weight.lora_a", el_sites_name(sites, p->layer, p->site));
   el_gguf_out_f32_tensor(o, name, (int64_t)rank, (int64_t)in, a);
-  snprintf(name, sizeof name, "blk.%d.%s.weight.lora_b", p->layer, site->name);
+  name[n - 1] = 'b';
   el_gguf_out_f32_tensor(o, name, (int64_t)out, (int64_t)rank, b);
   return true;
 }

@@ -387,7 +387,7 @@ static void unknown_tensors_are_refused_by_name(void **state) {
   } cases[] = {
       {"base_model.model.model.embed_tokens.lora_embedding_A", "embedding adapters"},
       {"base_model.model.model.embed_tokens.lora_A.weight", "embedding adapters"},
-      {"base_model.model.lm_head.lora_A.weight", "output head"},
+      {"base_model.model.lm_head.lora_B.weight.lora_A.weight", "not a LoRA part"},
       {"base_model.model.model.layers.0.self_attn.q_proj.lora_magnitude_vector.weight", "DoRA"},
       {"base_model.model.model.layers.0.self_attn.q_proj.lora_B.bias", "biases"},
       {"base_model.model.model.layers.0.self_attn.q_proj.weight", "not a LoRA part"},
@@ -616,8 +616,8 @@ static void gguf_files_that_are_no_llama_lora_are_refused(void **state) {
                "has no lora_B beside it");
   refuses_gguf(gguf_file(usual, a, "token_embd.weight.lora_b", 16, 4, 4, 12, EL_TYPE_F32), EL_ERR_UNSUPPORTED,
                "token_embd.weight.lora_b");
-  refuses_gguf(gguf_file(usual, a, "output.weight.lora_b", 16, 4, 4, 12, EL_TYPE_F32), EL_ERR_UNSUPPORTED,
-               "output.weight.lora_b");
+  refuses_gguf(gguf_file(usual, a, "outputs.weight.lora_b", 16, 4, 4, 12, EL_TYPE_F32), EL_ERR_UNSUPPORTED,
+               "outputs.weight.lora_b");
   refuses_gguf(gguf_file(usual, a, "blk.0.attn_q.bias.lora_b", 16, 4, 4, 12, EL_TYPE_F32), EL_ERR_UNSUPPORTED,
                "no LoRA part");
 }

@@ -1,0 +1,161 @@
+/* Adapters that touch more than pairs on linear layers, against PEFT: tests/golden/targets, made by
+ * tools/golden/targets.py.
+ *
+ * Each case holds 64 tokens and the logits after each of them, as PEFT computes them in float64 from the adapter's own
+ * files. As in test_golden_families.c: with all weights expanded to F16 we have to be much nearer than what leaving out
+ * the part that a case is about would move; with packed weights, as near as llama.cpp is with the base alone. */
+#include "golden_answers.h"
+
+/* With weights as they are packed; the adapter's own are of 8 bits too. */
+static const double PACKED_MORE = 1.5, PACKED_RMS = 0.012;
+
+/* The cases that the engine runs, by name. */
+static const char *const runs[] = {"head", "head-alone", "head-tied"};
+
+static bool is_run(const json_t *c) {
+  const char *name = json_string_value(json_object_get(c, "name"));
+  for (size_t i = 0; i < sizeof runs / sizeof *runs; i++)
+    if (!strcmp(runs[i], name)) return true;
+  return false;
+}
+
+typedef struct cases {
+  json_t *j, *list;
+} cases;
+
+static cases open_cases(void) {
+  char path[512];
+  json_error_t e;
+  test_path(path, sizeof path, "golden/targets.json");
+  cases c = {.j = json_load_file(path, 0, &e)};
+  if (!c.j) fail_msg("%s: %s", path, e.text);
+  c.list = json_object_get(c.j, "cases");
+  assert_true(json_array_size(c.list) > 0);
+  return c;
+}
+
+static const char *text(const json_t *c, const char *key) {
+  return json_string_value(json_object_get(c, key));
+}
+
+static fixture open_model(const json_t *c, el_weights weights) {
+  char path[512];
+  golden_path(path, sizeof path, text(c, "model"));
+  int ctx = (int)json_integer_value(json_object_get(c, "ctx"));
+  assert_true(ctx >= POSITIONS && ctx <= MAX_CTX);
+  return fixture_open(path, NULL, weights, 2, POSITIONS, ctx, PAGES);
+}
+
+static el_adapter *open_adapter(const fixture *f, const json_t *c, el_weights weights) {
+  char path[512];
+  golden_path(path, sizeof path, text(c, "peft"));
+  return fixture_adapter_as(f, path, weights == EL_WEIGHTS_F16 ? EL_LAYOUT_F16 : EL_LAYOUT_Q8);
+}
+
+static void check_case(const json_t *c, el_weights weights) {
+  answers a = answers_read(c);
+  fixture f = open_model(c, weights);
+  el_adapter *adapter = open_adapter(&f, c, weights);
+  const double counts = json_number_value(json_object_get(c, "counts")),
+               peer = json_number_value(json_object_get(c, "peer"));
+  feed(&f, &a, false, adapter);
+  gap whole = distance(&a, a.got);
+  feed(&f, &a, true, adapter);
+  gap ours = distance(&a, a.got);
+  printf("%s, %s: rms %.5f, max %.4f (in one step %.5f); without it %.3f\n", text(c, "name"),
+         weights == EL_WEIGHTS_F16 ? "F16" : "packed", ours.rms, ours.max, whole.rms, counts);
+  if (weights == EL_WEIGHTS_F16)
+    assert_true(ours.rms <= F16_RMS && whole.rms <= F16_RMS && ours.max <= F16_MAX && counts > 5 * F16_RMS);
+  else
+    assert_true(ours.rms <= PACKED_MORE * peer + PACKED_RMS && whole.rms <= PACKED_MORE * peer + PACKED_RMS);
+  el_adapter_free(adapter);
+  fixture_close(&f);
+  free(a.exact);
+}
+
+static void every_target_gives_pefts_logits(void **state) {
+  cases all = open_cases();
+  json_t *c;
+  size_t i, found = 0;
+  json_array_foreach(all.list, i, c) {
+    if (!is_run(c)) continue;
+    found++;
+    check_case(c, EL_WEIGHTS_F16);
+    check_case(c, EL_WEIGHTS_KEEP);
+  }
+  assert_int_equal(found, sizeof runs / sizeof *runs); /* a name that no case has would be a test that cannot fail */
+  json_decref(all.j);
+}
+
+enum { MAX_MIXED = 16 };
+
+static el_row row_of(const answers *a, int pos, const uint32_t *pages, const el_adapter *adapter) {
+  return (el_row){.token = a->ids[pos], .pos = pos, .pages = pages, .adapter = adapter, .wants_logits = true};
+}
+
+/* All adapters of a model, and the base between them, in the same steps: prompts side by side, then one row of each. */
+static void check_mixed(const char *model, const cases *all, el_weights weights) {
+  const el_adapter *adapters[MAX_MIXED] = {NULL}; /* the first is the base */
+  uint32_t pages[MAX_MIXED][2];
+  int n = 1;
+  size_t i;
+  json_t *c, *any = NULL;
+  json_array_foreach(all->list, i, c) if (!strcmp(text(c, "model"), model)) any = c;
+  assert_non_null(any);
+  answers a = answers_read(any);
+  char path[512];
+  golden_path(path, sizeof path, model);
+  fixture f = fixture_open(path, NULL, weights, 2, MAX_MIXED * 3, 64, 2 * MAX_MIXED);
+  json_array_foreach(all->list, i, c) {
+    if (strcmp(text(c, "model"), model) || !is_run(c)) continue;
+    assert_true(n < MAX_MIXED);
+    adapters[n++] = open_adapter(&f, c, weights);
+  }
+  for (int k = 0; k < n; k++) pages[k][0] = (uint32_t)(2 * k), pages[k][1] = (uint32_t)(2 * k + 1);
+  const size_t vocab = (size_t)f.h->n_vocab;
+  float *alone = malloc(sizeof *alone * vocab * 4 * MAX_MIXED);
+  assert_non_null(alone);
+  for (int k = 0; k < n; k++) {
+    el_row rows[3];
+    for (int r = 0; r < 3; r++) rows[r] = row_of(&a, r, pages[k], adapters[k]);
+    memcpy(alone + (size_t)k * 4 * vocab, el_step_run(f.step, rows, 3), sizeof *alone * 3 * vocab);
+    rows[0] = row_of(&a, 3, pages[k], adapters[k]);
+    memcpy(alone + ((size_t)k * 4 + 3) * vocab, el_step_run(f.step, rows, 1), sizeof *alone * vocab);
+  }
+  el_row rows[3 * MAX_MIXED];
+  for (int k = 0; k < n; k++)
+    for (int r = 0; r < 3; r++) rows[3 * k + r] = row_of(&a, r, pages[k], adapters[k]);
+  const float *together = el_step_run(f.step, rows, 3 * n);
+  for (int k = 0; k < n; k++)
+    for (size_t r = 0; r < 3; r++)
+      assert_memory_equal(together + (3 * (size_t)k + r) * vocab, alone + (4 * (size_t)k + r) * vocab,
+                          sizeof *alone * vocab);
+  for (int k = 0; k < n; k++) rows[n - 1 - k] = row_of(&a, 3, pages[k], adapters[k]);
+  together = el_step_run(f.step, rows, n);
+  for (int k = 0; k < n; k++)
+    assert_memory_equal(together + (size_t)(n - 1 - k) * vocab, alone + (4 * (size_t)k + 3) * vocab,
+                        sizeof *alone * vocab);
+  free(alone);
+  for (int k = 1; k < n; k++) el_adapter_free((el_adapter *)adapters[k]);
+  fixture_close(&f);
+  free(a.exact);
+}
+
+static void whoever_shares_a_step_the_bits_are_those_alone(void **state) {
+  cases all = open_cases();
+  static const char *const models[] = {"families/llama3.gguf", "families/llama-biases.gguf", "families/qwen2.gguf",
+                                       "families/gemma3.gguf"};
+  for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+    check_mixed(models[i], &all, EL_WEIGHTS_KEEP);
+    check_mixed(models[i], &all, EL_WEIGHTS_F16);
+  }
+  json_decref(all.j);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(every_target_gives_pefts_logits),
+      cmocka_unit_test(whoever_shares_a_step_the_bits_are_those_alone),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
