@@ -36,7 +36,8 @@ typedef enum el_status {
   EL_ERR_EXISTS,      /* the name is taken */
   EL_ERR_BUSY,        /* the request queue is full; try again later */
   EL_ERR_TOO_LONG,    /* the prompt does not fit the context */
-  EL_ERR_CLOSED       /* the engine is shutting down */
+  EL_ERR_CLOSED,      /* the engine is shutting down */
+  EL_ERR_CONFLICT     /* it is not in the state that the caller expected; look again */
 } el_status;
 
 typedef struct el_error {
@@ -74,7 +75,7 @@ EL_API void el_tokenizer_close(el_tokenizer *t);
 EL_API const char *el_tokenizer_notice(const el_tokenizer *t);
 
 enum {
-  EL_TOKENIZE_BOS = 1,    /* put BOS first if the model's file asks for it (add_bos_token) */
+  EL_TOKENIZE_BOS = 1,     /* put BOS first if the model's file asks for it (add_bos_token) */
   EL_TOKENIZE_SPECIAL = 2, /* text such as <|im_end|> becomes the special token; without it, it is plain text */
   EL_TOKENIZE_LOSSY = 4    /* bytes that the vocabulary has no token for are left out; without it, they are an error */
 };
@@ -125,8 +126,8 @@ EL_API el_status el_chat_tokenize_span(const el_tokenizer *t, const el_message *
 
 typedef struct el_engine el_engine;
 
-/* Load progress: `done` and `total` in bytes of the file's weights; done grows, and is total in the last call alone. Called
- * from the thread that opens the engine, several times for each megabyte that it packs. */
+/* Load progress: `done` and `total` in bytes of the file's weights; done grows, and is total in the last call alone.
+ * Called from the thread that opens the engine, several times for each megabyte that it packs. */
 typedef void (*el_progress_fn)(void *user, uint64_t done, uint64_t total);
 
 typedef struct el_engine_options {
@@ -150,24 +151,24 @@ typedef struct el_engine_options {
                            * contexts for 16 slots, or half of them if these are more, and 512 MiB; half of the memory
                            * that is available at most */
   const char *cache_policy; /* which adapters stay in memory: "frequency", "s3-fifo", "lru"; "none", to compare with: an
-                           * adapter leaves when no request that runs or waits wants it. NULL: "frequency" */
-  bool prefix_cache;      /* keep what was computed for the beginning of a request, for others with the same adapter
-                           * and prefix_domain that begin alike; answers are the same with and without; default true */
-  bool prefault;          /* take the pool's memory from the system at once and keep it, so that no step waits for the
-                           * system to find and clear pages; false: as it is used, and given back when nobody has it */
-  const char *cache_dir;  /* a folder for what is learnt about adapter files, made when it is missing; safe to delete at
-                           * any time, and to share between processes. NULL: none */
-  const char *kv_type;    /* keys and values of earlier tokens: "f16"; "q8": 8-bit integers, half the memory, and faster
-                           * with long contexts. NULL: "f16" */
+                             * adapter leaves when no request that runs or waits wants it. NULL: "frequency" */
+  bool prefix_cache;        /* keep what was computed for the beginning of a request, for others with the same adapter
+                             * and prefix_domain that begin alike; answers are the same with and without; default true */
+  bool prefault;            /* take the pool's memory from the system at once and keep it, so that no step waits for the
+                             * system to find and clear pages; false: as it is used, and given back when nobody has it */
+  const char *cache_dir; /* a folder for what is learnt about adapter files, made when it is missing; safe to delete at
+                          * any time, and to share between processes. NULL: none */
+  const char *kv_type;   /* keys and values of earlier tokens: "f16"; "q8": 8-bit integers, half the memory, and faster
+                          * with long contexts. NULL: "f16" */
   const char *adapter_type; /* adapters in memory: "q8": 8-bit integers; "q4": 4-bit integers, about half the memory,
-                           * less exact; "f16": 16-bit floats, to compare with. NULL: "q8" */
+                             * less exact; "f16": 16-bit floats, to compare with. NULL: "q8" */
   const char *router_path; /* for requests with auto_adapter: a router for this model, as `edgelora router train` writes
                             * it. NULL: none, such requests are refused */
-  int router_top_k;        /* of so many best-scored adapters one that is in memory is preferred; 0: as the router's file
-                            * says */
-  float router_margin;     /* and only of those that are so close to the best, in logits (0.25 is 0.06 of a score in the
-                            * middle, less towards 0 and 1), 100 at most; negative: as the file says */
-  el_log_fn log;          /* NULL: silent */
+  int router_top_k;    /* of so many best-scored adapters one that is in memory is preferred; 0: as the router's file
+                        * says */
+  float router_margin; /* and only of those that are so close to the best, in logits (0.25 is 0.06 of a score in the
+                        * middle, less towards 0 and 1), 100 at most; negative: as the file says */
+  el_log_fn log;       /* NULL: silent */
   void *log_user;
   el_progress_fn progress; /* NULL: none */
   void *progress_user;
@@ -209,17 +210,33 @@ EL_API const el_tokenizer *el_engine_tokenizer(const el_engine *e);
  * at once, so that what is wrong with it is said here. Requests name it by `name` (1 to 255 bytes, no control
  * characters, neither the base's name nor a registered one). */
 EL_API el_status el_adapter_add(el_engine *e, const char *name, const char *path, el_error *err);
+
+/* Of el_adapter_put and el_adapter_remove_expected: the generation (see el_adapter_info) is not looked at. */
+#define EL_ANY_GENERATION UINT64_MAX
+typedef struct el_adapter_put_options {
+  bool in_place; /* an adapter that has the name gives it to these files: requests that it has finish with its own,
+                  * later ones get these; nothing that was computed with the old ones is used again. When these
+                  * cannot be used, it stays */
+  uint64_t
+      expected; /* that the adapter of this name has, 0: there is none, or EL_ANY_GENERATION; else EL_ERR_CONFLICT */
+} el_adapter_put_options;
+/* As el_adapter_add, which is this with options NULL: neither of both. *generation (may be NULL) is that of
+ * what has been added. */
+EL_API el_status el_adapter_put(el_engine *e, const char *name, const char *path, const el_adapter_put_options *options,
+                                uint64_t *generation, el_error *err);
 /* Registers every adapter in `dir`, without reading them: a sub-folder with adapter_config.json and weights is named
  * after the folder, a *.gguf file after its stem; a sub-folder without them is looked into, and what it has is named
- * "sub-folder/name". One whose name cannot be used, or is taken (the first one keeps it), is logged and counted as failed.
- * From then on the directory is watched: what is put there is offered, what is removed is not, what has changed is loaded
- * anew. *n_added and *n_failed may be NULL. */
+ * "sub-folder/name". One whose name cannot be used, or is taken (the first one keeps it), is logged and counted as
+ * failed. From then on the directory is watched: what is put there is offered, what is removed is not, what has changed
+ * is loaded anew. *n_added and *n_failed may be NULL. */
 EL_API el_status el_adapter_add_dir(el_engine *e, const char *dir, size_t *n_added, size_t *n_failed, el_error *err);
 /* An adapter on all linear layers with random weights, for benchmarks. */
 EL_API el_status el_adapter_add_random(el_engine *e, const char *name, int rank, uint64_t seed, el_error *err);
 /* Takes no new requests for it; running ones finish, then its memory is released. An adapter that a directory still has
  * comes back with the next change in there. */
 EL_API el_status el_adapter_remove(el_engine *e, const char *name, el_error *err);
+/* The same if it has this generation, or with EL_ANY_GENERATION; EL_ERR_CONFLICT: it has another. */
+EL_API el_status el_adapter_remove_expected(el_engine *e, const char *name, uint64_t expected, el_error *err);
 
 /* Waits until the router knows the examples of all adapters (examples.jsonl in their folders), at most timeout_ms (-1:
  * forever). EL_ERR_BUSY: it does not yet. Without a router there is nothing to wait for. */
@@ -246,8 +263,18 @@ typedef struct el_adapter_info {
   uint64_t bytes;   /* packed size in memory; 0: it has not been loaded yet */
   int64_t created;  /* seconds since the epoch when it was added */
   el_adapter_state state;
-  uint64_t requests; /* that have asked for it, or been given it by the router */
-  bool in_router;    /* `auto` may choose it: the router was trained with it, or its examples have been read */
+  uint64_t requests;   /* that have asked for it, or been given it by the router */
+  bool in_router;      /* `auto` may choose it: the router was trained with it, or its examples have been read */
+  uint64_t generation; /* of its files: it grows when others take their place, whatever the way, and no two files have
+                        * the same while the engine is open, even where a name is removed and added again */
+  /* Since it was added, of all generations: */
+  uint64_t prompt_tokens, generated_tokens; /* of requests that have ended */
+  uint64_t hits;                            /* requests that found it in memory */
+  uint64_t loads, loads_failed;
+  int64_t last_used;          /* seconds since the epoch when a request last began or ended; 0: none has */
+  const char *failure;        /* why its last load that failed did, of these files; NULL: none has */
+  const char *failure_detail; /* the end of that which a tenant may be told, as in el_error; may be empty */
+  int64_t failed_at;          /* seconds since the epoch */
 } el_adapter_info;
 /* *out: array of *n, in order of registration, one block with its strings; free with el_free. */
 EL_API el_status el_adapter_list(const el_engine *e, el_adapter_info **out, size_t *n, el_error *err);
@@ -268,7 +295,8 @@ typedef struct el_sampling {
   int top_k;               /* 0: off */
   float top_p;             /* 1: off */
   float min_p;             /* 0: off */
-  float repeat_penalty;    /* 1: off; divides positive logits of seen tokens, multiplies negative ones (CTRL, arXiv 1909.05858) */
+  float repeat_penalty;    /* 1: off; divides positive logits of seen tokens, multiplies negative ones (CTRL, arXiv
+                              1909.05858) */
   float frequency_penalty; /* 0: off; as OpenAI: times the count in the generated text */
   float presence_penalty;  /* 0: off; as OpenAI: once if present in the generated text */
   int repeat_last_n;       /* window of repeat_penalty in tokens, prompt included; -1: all; default 64 */
@@ -327,9 +355,9 @@ typedef struct el_event {
   size_t text_len;
 
   /* TOKEN */
-  int32_t token;                /* the token that ended the generation (EOS) is not reported as one */
-  float logprob;                /* with `logprobs` */
-  const el_token_logprob *top;  /* with `logprobs`: the n_top most likely, best first */
+  int32_t token;               /* the token that ended the generation (EOS) is not reported as one */
+  float logprob;               /* with `logprobs` */
+  const el_token_logprob *top; /* with `logprobs`: the n_top most likely, best first */
   size_t n_top;
 
   /* PROMPT: [n_prompt_logprobs] log p(token i | tokens before i); [0] is 0. */
@@ -338,10 +366,10 @@ typedef struct el_event {
 
   /* DONE */
   el_finish finish;
-  el_error error;      /* with EL_FINISH_ERROR */
-  const char *stop;    /* the stop string that matched, or NULL */
+  el_error error;   /* with EL_FINISH_ERROR */
+  const char *stop; /* the stop string that matched, or NULL */
   int prompt_tokens, completion_tokens;
-  int cached_tokens;   /* of prompt_tokens: not computed, as another request had computed them */
+  int cached_tokens;                      /* of prompt_tokens: not computed, as another request had computed them */
   double queued_ms, prompt_ms, decode_ms; /* waiting for a slot; to the first token; from the first token to the end */
 } el_event;
 /* Everything the event points to is valid during the call only. */
@@ -361,9 +389,9 @@ typedef struct el_request {
    * as one: its ranks are theirs added up, 256 at most for each linear layer. */
   const el_adapter_scale *adapters;
   size_t n_adapters;
-  /* Instead of both: the router chooses among all adapters and the base, or among those that `candidates` allows: names,
-   * the base's included, or patterns that end in an asterisk ("tenant/" and one). A name that is not there is no error,
-   * as long as something is. */
+  /* Instead of both: the router chooses among all adapters and the base, or among those that `candidates` allows:
+   * names, the base's included, or patterns that end in an asterisk ("tenant/" and one). A name that is not there is no
+   * error, as long as something is. */
   bool auto_adapter;
   const char *const *candidates; /* [n_candidates], 0: all */
   size_t n_candidates;
@@ -371,7 +399,7 @@ typedef struct el_request {
                                   * user; focus_end 0: all of them */
   int n_scores;                  /* candidates that the CHOICE event lists, EL_MAX_SCORES at most; default 3 */
   bool only_choose;              /* ends after the CHOICE event, with EL_FINISH_LENGTH */
-  const int32_t *prompt; /* token ids, 1 at least */
+  const int32_t *prompt;         /* token ids, 1 at least */
   size_t n_prompt;
   int max_tokens; /* generated tokens; 0: only the prompt is computed; -1: until the context is full */
   el_sampling sampling;
@@ -405,8 +433,8 @@ EL_API void el_cancel(el_engine *e, uint64_t id);
 /* For requests without on_event: the next event; waits up to timeout_ms (-1: forever). *out and what it points to are
  * valid until the next call for this id; after DONE, also no longer than until 256 other requests have been taken to
  * their DONE, or the engine closes. Events that nobody takes are kept, those of a request's max_tokens at most; of
- * requests that have ended so, n_slots + max_queue are kept, and the oldest is forgotten. In a callback it does not wait. EL_ERR_BUSY: none in time. EL_ERR_NOT_FOUND: no
- * such request, or its DONE event has been taken already. */
+ * requests that have ended so, n_slots + max_queue are kept, and the oldest is forgotten. In a callback it does not
+ * wait. EL_ERR_BUSY: none in time. EL_ERR_NOT_FOUND: no such request, or its DONE event has been taken already. */
 EL_API el_status el_next_event(el_engine *e, uint64_t id, int timeout_ms, el_event *out);
 
 typedef enum el_phase {
@@ -421,11 +449,11 @@ typedef struct el_request_info {
   uint64_t id;
   const char *adapter; /* "": the base */
   el_phase phase;
-  int slot; /* 0 to n_slots - 1, its own while it runs; -1: it waits */
+  int slot;                           /* 0 to n_slots - 1, its own while it runs; -1: it waits */
   int prompt_tokens, computed_tokens; /* of the prompt and of what was generated */
   int generated_tokens, max_tokens;
-  int overtaken;     /* later requests that have started before it */
-  double age_ms;     /* since el_submit */
+  int overtaken; /* later requests that have started before it */
+  double age_ms; /* since el_submit */
 } el_request_info;
 /* The requests that wait or run, in order of id: *out: array of *n, one block with its strings; free with el_free. */
 EL_API el_status el_request_list(const el_engine *e, el_request_info **out, size_t *n, el_error *err);
@@ -435,17 +463,17 @@ enum { EL_LOAD_BUCKETS = 11 };
 EL_API const double *el_load_bucket_ms(void);
 
 typedef struct el_stats {
-  uint64_t steps;              /* forward passes */
-  uint64_t rows;               /* rows of all steps */
+  uint64_t steps; /* forward passes */
+  uint64_t rows;  /* rows of all steps */
   uint64_t prompt_tokens, generated_tokens;
   uint64_t requests_submitted, requests_done, requests_cancelled, requests_failed;
-  int slots_busy, queued;      /* now */
+  int slots_busy, queued;           /* now */
   uint64_t kv_pages, kv_pages_used; /* that there may be; that sequences have */
-  uint64_t kv_pages_cached;    /* that no sequence has, kept for those to come: they are given up when room is wanted */
-  uint64_t cached_tokens;      /* tokens that were not computed, as the prefix cache had them */
-  int page_tokens;             /* tokens of one KV page */
-  double step_seconds;         /* time inside forward passes */
-  uint64_t preemptions;        /* a sequence gave up its pages for an older one */
+  uint64_t kv_pages_cached; /* that no sequence has, kept for those to come: they are given up when room is wanted */
+  uint64_t cached_tokens;   /* tokens that were not computed, as the prefix cache had them */
+  int page_tokens;          /* tokens of one KV page */
+  double step_seconds;      /* time inside forward passes */
+  uint64_t preemptions;     /* a sequence gave up its pages for an older one */
 
   uint64_t choices;            /* requests that the router chose an adapter for */
   uint64_t choices_base;       /* of them: the base */
@@ -454,14 +482,14 @@ typedef struct el_stats {
   double choice_seconds;       /* from the slot to the choice, summed up */
   uint64_t adapters_in_router; /* now */
 
-  uint64_t adapters, adapters_resident;                  /* now: offered; in memory */
+  uint64_t adapters, adapters_resident;                     /* now: offered; in memory */
   uint64_t adapter_hits, adapter_misses, adapter_evictions; /* hit: the adapter was in memory when its request was first
                                                              * looked at */
-  uint64_t adapter_loads, adapter_loads_failed;          /* several misses may share one load */
+  uint64_t adapter_loads, adapter_loads_failed;             /* several misses may share one load */
   double load_seconds;
-  uint64_t load_histogram[EL_LOAD_BUCKETS]; /* of the loads that succeeded, by time */
+  uint64_t load_histogram[EL_LOAD_BUCKETS];                   /* of the loads that succeeded, by time */
   uint64_t pool_blocks, pool_blocks_kv, pool_blocks_adapters; /* adapters': with those of loads under way */
-  uint64_t pool_blocks_idle;   /* of the adapters': used by no running request */
+  uint64_t pool_blocks_idle;                                  /* of the adapters': used by no running request */
 } el_stats;
 EL_API void el_engine_stats(const el_engine *e, el_stats *out);
 
@@ -477,15 +505,15 @@ typedef bool (*el_write_fn)(void *user, const char *data, size_t len);
 typedef void (*el_router_progress_fn)(void *user, const char *what, size_t done, size_t total);
 
 typedef struct el_router_options {
-  const char *model_path; /* the base, as in el_engine_options; required */
+  const char *model_path;  /* the base, as in el_engine_options; required */
   const char *router_path; /* to write, or to read; required */
-  const char *table_path; /* to learn from, or to evaluate on; required */
-  const char *isa;        /* as of el_engine_options */
+  const char *table_path;  /* to learn from, or to evaluate on; required */
+  const char *isa;         /* as of el_engine_options */
   int n_threads;
   el_router_progress_fn progress; /* NULL: none */
   void *progress_user;
   /* el_router_eval */
-  bool json; /* one JSON object instead of text */
+  bool json;                 /* one JSON object instead of text */
   const char *examples_path; /* score candidates by examples alone: the first five prompts of this table that are each
                               * one's own. NULL: by what was trained */
   /* el_router_train */

@@ -29,7 +29,7 @@ struct el_registry {
   el_entry **buckets; /* [n_buckets] by hash; a power of two, n at least */
   size_t n_buckets;
   uint64_t scan;
-  uint64_t last_id, last_serial;
+  uint64_t last_id, last_serial, last_generation;
   el_entry *combined[MAX_COMBINATIONS]; /* [n_combined] the last used one last */
   size_t n_combined;
   el_entry *dead;
@@ -73,12 +73,27 @@ static el_entry *find_id(const el_registry *r, uint64_t id) {
   return lo < r->n && r->entries[lo]->id == id ? r->entries[lo] : NULL;
 }
 
-static el_status check_free(const el_registry *r, const char *name, el_error *err) {
+/* Whether the adapter of this name (NULL: there is none) has the generation that somebody expects. */
+static el_status check_generation(const el_entry *e, const char *name, uint64_t expected, el_error *err) {
+  char shown[EL_SHOW];
+  uint64_t is = e ? e->generation : 0;
+  if (expected == EL_ANY_GENERATION || expected == is) return EL_OK;
+  if (!e)
+    return el_fail(err, EL_ERR_CONFLICT, "adapter %s: there is none, and generation %llu was expected",
+                   show(name, shown), (unsigned long long)expected);
+  return el_fail(err, EL_ERR_CONFLICT, "adapter %s: is of generation %llu, and %llu was expected", show(name, shown),
+                 (unsigned long long)is, (unsigned long long)expected);
+}
+
+static el_status check_free(const el_registry *r, const char *name, const el_adapter_put_options *how, el_error *err) {
   char shown[EL_SHOW];
   if (!strcmp(name, r->base_name))
     return el_fail(err, EL_ERR_EXISTS, "adapter name %s: is the base model's", show(name, shown));
-  if (find(r, name)) return el_fail(err, EL_ERR_EXISTS, "adapter name %s: is taken", show(name, shown));
-  return EL_OK;
+  const el_entry *e = find(r, name);
+  el_status status = how ? check_generation(e, name, how->expected, err) : EL_OK;
+  if (!status && e && !(how && how->in_place))
+    status = el_fail(err, EL_ERR_EXISTS, "adapter name %s: is taken", show(name, shown));
+  return status;
 }
 
 /* Room for one more; false: out of memory. */
@@ -108,6 +123,7 @@ static bool grow(el_registry *r) {
 static void chain(el_registry *r, el_entry *e) {
   if (!e->id) e->id = ++r->last_id;
   e->serial = ++r->last_serial;
+  e->generation = ++r->last_generation;
   el_entry **at = &r->buckets[e->hash & (r->n_buckets - 1)];
   e->hash_next = *at;
   *at = e;
@@ -180,11 +196,25 @@ static bool replace(el_registry *r, el_entry *old, el_entry *e) {
 
 /* ------------------------------------------------------------------ entries */
 
-/* Not listed yet; NULL: out of memory. */
-static el_entry *new_entry(const el_entry_spec *spec) {
+static void drop_usage(el_usage *u) {
+  if (u && atomic_fetch_sub(&u->refs, 1) == 1) free(u);
+}
+
+/* That of `before`, or its own; false: out of memory. */
+static bool take_usage(el_entry *e, const el_entry *before) {
+  e->usage = before ? before->usage : calloc(1, sizeof *e->usage);
+  if (e->usage) atomic_fetch_add(&e->usage->refs, 1);
+  return e->usage;
+}
+
+/* Not listed yet. before: whose place it is to take, or NULL. NULL: out of memory. */
+static el_entry *new_entry(const el_entry_spec *spec, const el_entry *before) {
   size_t name = strlen(spec->name) + 1, path = strlen(spec->path) + 1;
-  el_entry *e = calloc(1, sizeof *e + name + path); /* strings after it: thousands of entries, one allocation each */
-  if (!e) return NULL;
+  el_entry *e = calloc(1, sizeof *e + name + path); /* strings after it: thousands of entries, few allocations each */
+  if (!e || !take_usage(e, before)) {
+    free(e);
+    return NULL;
+  }
   char *strings = (char *)(e + 1);
   memcpy(strings, spec->name, name);
   memcpy(strings + name, spec->path, path);
@@ -204,6 +234,8 @@ static el_entry *new_entry(const el_entry_spec *spec) {
 
 void el_entry_free(el_entry *e) {
   assert(!e->adapter && !e->n_pins);
+  drop_usage(e->usage);
+  free(e->failure);
   free(e->problem);
   free(e);
 }
@@ -255,43 +287,64 @@ static void unlock(el_registry *r, bool dead) {
   if (dead && r->on_dead) r->on_dead(r->user);
 }
 
-el_status el_registry_check(el_registry *r, const char *name, el_error *err) {
+el_status el_registry_check(el_registry *r, const char *name, const el_adapter_put_options *how, el_error *err) {
   if (!name) return el_fail(err, EL_ERR_INVALID, "adapter name: is NULL");
   el_status status = el_adapter_name_check(name, err);
   if (status) return status;
   pthread_mutex_lock(&r->mutex);
-  status = check_free(r, name, err);
+  status = check_free(r, name, how, err);
   pthread_mutex_unlock(&r->mutex);
   return status;
 }
 
+/* The entry becomes the one after another's, before it is listed: what that was used for is its own past too. */
+static void succeed(el_entry *e, const el_entry *old) {
+  drop_usage(e->usage);
+  take_usage(e, old);
+}
+
 el_status el_registry_add(el_registry *r, const el_entry_spec *spec, el_error *err) {
-  el_entry *e = new_entry(spec);
+  return el_registry_offer(r, spec, NULL, NULL, err);
+}
+
+el_status el_registry_offer(el_registry *r, const el_entry_spec *spec, const el_adapter_put_options *how,
+                            uint64_t *generation, el_error *err) {
+  el_entry *e = new_entry(spec, NULL);
+  bool dead = false;
   if (!e) return no_memory(err);
   pthread_mutex_lock(&r->mutex);
-  el_status status = check_free(r, spec->name, err);
+  el_status status = check_free(r, spec->name, how, err);
+  el_entry *old = status ? NULL : find(r, spec->name);
   if (!status && !grow(r)) status = no_memory(err);
-  if (!status) {
+  if (!status && old) {
+    /* The same files are still the directory's, which decides how long they are offered. */
+    if (*e->path && el_signature_equal(&e->signature, &old->signature)) e->dir = old->dir;
+    succeed(e, old);
+    dead = replace(r, old, e);
+  } else if (!status) {
     r->entries[r->n++] = e;
     chain(r, e);
   }
-  pthread_mutex_unlock(&r->mutex);
+  if (!status && generation) *generation = e->generation;
+  unlock(r, dead);
   if (status) el_entry_free(e);
   return status;
 }
 
 el_status el_registry_add_unlisted(el_registry *r, const el_entry_spec *spec, el_entry **out, el_error *err) {
-  *out = new_entry(spec);
+  *out = new_entry(spec, NULL);
   return *out ? EL_OK : no_memory(err);
 }
 
-el_status el_registry_remove(el_registry *r, const char *name, el_error *err) {
+el_status el_registry_remove(el_registry *r, const char *name, uint64_t expected, el_error *err) {
   char shown[EL_SHOW];
   if (!name) return el_fail(err, EL_ERR_INVALID, "adapter name: is NULL");
   pthread_mutex_lock(&r->mutex);
   el_entry *e = find(r, name);
-  unlock(r, e && unlist(r, e));
-  return e ? EL_OK : el_fail(err, EL_ERR_NOT_FOUND, "adapter %s: there is none", show(name, shown));
+  el_status status = e ? check_generation(e, name, expected, err)
+                       : el_fail(err, EL_ERR_NOT_FOUND, "adapter %s: there is none", show(name, shown));
+  unlock(r, !status && unlist(r, e));
+  return status;
 }
 
 /* Looks at the files of *entry, to which the caller has a reference. If they have changed, another entry takes its
@@ -311,7 +364,7 @@ static el_status refresh(el_registry *r, el_entry **entry, el_error *err) {
     bool same = el_signature_equal(&signature, &old->signature);
     pthread_mutex_unlock(&r->mutex);
     if (same) return EL_OK;
-    e = new_entry(&(el_entry_spec){.name = old->name, .path = old->path, .dir = old->dir, .signature = signature});
+    e = new_entry(&(el_entry_spec){.name = old->name, .path = old->path, .dir = old->dir, .signature = signature}, old);
     if (!e) return EL_OK; /* later */
   }
   bool dead = false, used = false;
@@ -398,7 +451,10 @@ static el_entry *new_combination(const chosen *c, int n) {
   size_t bytes = sizeof(el_entry) + (size_t)n * sizeof(el_entry_part) + strlen(name) + 2;
   for (int i = 0; i < n; i++) bytes += strlen(c[i].entry->path) + 1;
   el_entry *e = calloc(1, bytes);
-  if (!e) return NULL;
+  if (!e || !take_usage(e, NULL)) {
+    free(e);
+    return NULL;
+  }
   el_entry_part *parts = (el_entry_part *)(void *)(e + 1);
   char *strings = (char *)(parts + n);
   e->name = strings;
@@ -478,7 +534,7 @@ el_status el_registry_combine(el_registry *r, const el_adapter_scale *scales, si
     status = find_combination(r, c, n_chosen, &found, err);
   }
   for (int i = 0; i < n_chosen; i++) {
-    if (!status) atomic_fetch_add(&c[i].entry->requests, 1);
+    if (!status) atomic_fetch_add(&c[i].entry->usage->requests, 1);
     el_registry_put(r, c[i].entry);
   }
   if (!status) *out = found;
@@ -498,11 +554,22 @@ void el_registry_put(el_registry *r, el_entry *entry) {
   unlock(r, drop(r, entry));
 }
 
+void el_registry_fail(el_registry *r, el_entry *entry, const el_error *error) {
+  char *failure = strdup(error->message); /* without memory the log alone has it */
+  pthread_mutex_lock(&r->mutex);
+  free(entry->failure);
+  entry->failure = failure;
+  entry->failure_detail = error->detail;
+  entry->failed_at = (int64_t)time(NULL);
+  pthread_mutex_unlock(&r->mutex);
+}
+
 void el_registry_learn(el_registry *r, el_entry *entry, const el_signature *signature, const el_pack_size *size) {
   bool dead = false;
   pthread_mutex_lock(&r->mutex);
   if (signature && !el_signature_equal(signature, &entry->signature)) {
     entry->signature = *signature;
+    if (entry->generation) entry->generation = ++r->last_generation;
     /* A load has been the first to notice, and nobody will replace the entry for it: what was made of it is of its
      * earlier files. */
     if (entry->serial) dead = forget_with(r, entry->serial);
@@ -535,15 +602,15 @@ static el_status sync_one(el_registry *r, const el_found_adapter *f, el_sync *sy
     old->scan = r->scan;
     if (el_signature_equal(&old->signature, &f->signature)) return EL_OK;
   } else {
-    el_status status = check_free(r, f->name, err);
+    el_status status = check_free(r, f->name, NULL, err);
     if (status) return status;
     old = NULL;
   }
   el_entry_spec spec = {.name = f->name, .path = f->path, .dir = sync->dir, .signature = f->signature};
   if (sync->known) sync->known(sync->user, f, &spec.size);
-  el_entry *e = new_entry(&spec);
+  el_entry *e = new_entry(&spec, old);
   if (!e || !grow(r)) {
-    free(e);
+    if (e) el_entry_free(e);
     return no_memory(err);
   }
   e->scan = r->scan;
@@ -596,24 +663,46 @@ void el_registry_each_known(el_registry *r, void (*see)(void *user, const el_ent
   pthread_mutex_unlock(&r->mutex);
 }
 
+/* A string of an info: copied to *at, which moves behind it. */
+static const char *put_string(char **at, const char *s) {
+  const char *begin = *at;
+  if (!s) return NULL;
+  *at = stpcpy(*at, s) + 1;
+  return begin;
+}
+
+static size_t string_bytes(const char *s) {
+  return s ? strlen(s) + 1 : 0;
+}
+
 /* The infos of n entries in one block with their strings; NULL: out of memory. The mutex is held. */
 static el_adapter_info *describe(el_entry *const *entries, size_t n) {
   size_t bytes = n * sizeof(el_adapter_info);
-  for (size_t i = 0; i < n; i++) bytes += strlen(entries[i]->name) + strlen(entries[i]->path) + 2;
+  for (size_t i = 0; i < n; i++)
+    bytes += string_bytes(entries[i]->name) + string_bytes(entries[i]->path) + string_bytes(entries[i]->failure);
   el_adapter_info *list = malloc(bytes ? bytes : 1);
   char *strings = list ? (char *)(list + n) : NULL;
   for (size_t i = 0; list && i < n; i++) {
     el_entry *e = entries[i];
+    const el_usage *u = e->usage;
     list[i] = (el_adapter_info){.id = e->id,
+                                .name = put_string(&strings, e->name),
+                                .path = put_string(&strings, e->path),
                                 .rank = e->size.n_blocks ? e->size.rank : e->rank,
                                 .bytes = e->size.bytes,
                                 .created = e->created,
                                 .state = (el_adapter_state)atomic_load(&e->state),
-                                .requests = atomic_load(&e->requests)};
-    list[i].name = strings;
-    strings = stpcpy(strings, e->name) + 1;
-    list[i].path = strings;
-    strings = stpcpy(strings, e->path) + 1;
+                                .requests = atomic_load(&u->requests),
+                                .generation = e->generation,
+                                .prompt_tokens = atomic_load(&u->prompt_tokens),
+                                .generated_tokens = atomic_load(&u->generated_tokens),
+                                .hits = atomic_load(&u->hits),
+                                .loads = atomic_load(&u->loads),
+                                .loads_failed = atomic_load(&u->loads_failed),
+                                .last_used = atomic_load(&u->last_used),
+                                .failure = put_string(&strings, e->failure),
+                                .failed_at = e->failed_at};
+    if (e->failure) list[i].failure_detail = list[i].failure + e->failure_detail;
   }
   return list;
 }

@@ -28,6 +28,13 @@ typedef struct el_entry_part {
   uint64_t serial;
 } el_entry_part;
 
+/* What an adapter has been used for, of all entries that have had its name in turn. */
+typedef struct el_usage {
+  atomic_uint refs; /* entries */
+  atomic_uint_fast64_t requests, prompt_tokens, generated_tokens, hits, loads, loads_failed;
+  atomic_int_fast64_t last_used; /* seconds since the epoch; 0: not yet */
+} el_usage;
+
 typedef struct el_entry el_entry;
 struct el_entry {
   /* Nobody changes these. */
@@ -41,18 +48,22 @@ struct el_entry {
   int64_t created; /* seconds since the epoch */
   uint64_t id;     /* what replaces a changed entry has the same */
   uint64_t hash;   /* of the name */
+  el_usage *usage;
 
   /* Under the registry's mutex. */
   el_entry *hash_next;
   uint32_t refs; /* requests, a load, and the registry itself while it lists the entry */
   bool listed;
   uint64_t scan;          /* the last one that found it */
+  uint64_t generation;    /* another one for other files, see el_adapter_info; 0: no name finds it */
   el_signature signature; /* of the files as listed, or as loaded */
   el_pack_size size;      /* n_blocks 0: not known yet */
+  char *failure;          /* of the last load that failed, the message; NULL: none has */
+  size_t failure_detail;  /* as in el_error */
+  int64_t failed_at;      /* seconds since the epoch */
   el_entry *dead_next;
 
-  atomic_int state; /* el_adapter_state, written by the engine thread */
-  atomic_uint_fast64_t requests;
+  atomic_int state;                /* el_adapter_state, written by the engine thread */
   atomic_uint_fast64_t checked_ns; /* when its files were last looked at */
 
   /* The engine thread's. */
@@ -64,7 +75,7 @@ struct el_entry {
   el_signature computed;   /* of the files as last loaded: its cached pages are theirs */
   /* A load that failed will fail again while the files stay the same, if it was for what is in them. */
   el_error *problem; /* NULL: it has not */
-  int n_sizings; /* loads in a row that found it larger than the room that it had */
+  int n_sizings;     /* loads in a row that found it larger than the room that it had */
   el_signature failed_signature;
 };
 
@@ -79,10 +90,6 @@ void el_registry_on_listing(el_registry *r, void (*report)(void *user, uint64_t 
 /* Every reference must have been given back; no entry may be in memory. */
 void el_registry_free(el_registry *r);
 
-/* Whether `name` may be added: EL_ERR_INVALID, EL_ERR_EXISTS. To be asked before a file is read; el_registry_add
- * decides. */
-el_status el_registry_check(el_registry *r, const char *name, el_error *err);
-
 typedef struct el_entry_spec {
   const char *name, *path; /* copied */
   int rank;
@@ -91,8 +98,15 @@ typedef struct el_entry_spec {
   el_signature signature;
   el_pack_size size; /* zeros: not known */
 } el_entry_spec;
+/* Whether this name may be added in that way (NULL: as a new one): EL_ERR_INVALID, EL_ERR_EXISTS, EL_ERR_CONFLICT. To
+ * be asked before a file is read; el_registry_add decides. */
+el_status el_registry_check(el_registry *r, const char *name, const el_adapter_put_options *how, el_error *err);
 el_status el_registry_add(el_registry *r, const el_entry_spec *spec, el_error *err);
-el_status el_registry_remove(el_registry *r, const char *name, el_error *err);
+/* The same in the way that el_adapter_put has it; how NULL: as el_registry_add. *generation may be NULL. */
+el_status el_registry_offer(el_registry *r, const el_entry_spec *spec, const el_adapter_put_options *how,
+                            uint64_t *generation, el_error *err);
+/* expected: a generation, or EL_ANY_GENERATION; EL_ERR_CONFLICT. */
+el_status el_registry_remove(el_registry *r, const char *name, uint64_t expected, el_error *err);
 /* An entry that no name finds; *out is the only reference. */
 el_status el_registry_add_unlisted(el_registry *r, const el_entry_spec *spec, el_entry **out, el_error *err);
 
@@ -110,7 +124,8 @@ el_status el_registry_combine(el_registry *r, const el_adapter_scale *scales, si
 void el_registry_hold(el_registry *r, el_entry *entry); /* one reference more */
 void el_registry_put(el_registry *r, el_entry *entry);  /* NULL is allowed */
 
-/* What a load found out. */
+/* What a load found out, or why it failed. */
+void el_registry_fail(el_registry *r, el_entry *entry, const el_error *error);
 void el_registry_learn(el_registry *r, el_entry *entry, const el_signature *signature, const el_pack_size *size);
 void el_registry_size(el_registry *r, const el_entry *entry, el_pack_size *size, uint64_t *file_bytes);
 

@@ -29,8 +29,9 @@ static el_status measure(el_engine *e, el_entry_spec *spec, el_error *err) {
   return status;
 }
 
-static el_status add(el_engine *e, el_entry_spec *spec, el_error *err) {
-  el_status status = el_registry_check(e->registry, spec->name, err);
+static el_status add(el_engine *e, el_entry_spec *spec, const el_adapter_put_options *how, uint64_t *generation,
+                     el_error *err) {
+  el_status status = el_registry_check(e->registry, spec->name, how, err);
   if (!status) status = measure(e, spec, err);
   const el_pool *pool = &e->memory.pool;
   if (!status && spec->size.n_blocks >= pool->n_blocks)
@@ -39,24 +40,35 @@ static el_status add(el_engine *e, el_entry_spec *spec, el_error *err) {
                    "keys and values",
                    spec->name, (double)spec->size.bytes / (1 << 20),
                    (double)pool->n_blocks * (double)pool->block_bytes / (1 << 20));
-  if (!status) status = el_registry_add(e->registry, spec, err);
+  if (!status) status = el_registry_offer(e->registry, spec, how, generation, err);
   if (!status) el_readings_settle(e, false);
   return status;
 }
 
-el_status el_adapter_add(el_engine *e, const char *name, const char *path, el_error *err) {
+el_status el_adapter_put(el_engine *e, const char *name, const char *path, const el_adapter_put_options *options,
+                         uint64_t *generation, el_error *err) {
   if (!e || !path || !*path) return el_fail(err, EL_ERR_INVALID, "adapter path: is missing");
-  return add(e, &(el_entry_spec){.name = name, .path = path, .dir = EL_NO_DIR}, err);
+  el_entry_spec spec = {.name = name, .path = path, .dir = EL_NO_DIR};
+  return add(e, &spec, options, generation, err);
+}
+
+el_status el_adapter_add(el_engine *e, const char *name, const char *path, el_error *err) {
+  return el_adapter_put(e, name, path, NULL, NULL, err);
 }
 
 el_status el_adapter_add_random(el_engine *e, const char *name, int rank, uint64_t seed, el_error *err) {
   if (!e) return el_fail(err, EL_ERR_INVALID, "engine: is NULL");
-  return add(e, &(el_entry_spec){.name = name, .path = "", .dir = EL_NO_DIR, .rank = rank, .seed = seed}, err);
+  el_entry_spec spec = {.name = name, .path = "", .dir = EL_NO_DIR, .rank = rank, .seed = seed};
+  return add(e, &spec, NULL, NULL, err);
 }
 
 el_status el_adapter_remove(el_engine *e, const char *name, el_error *err) {
+  return el_adapter_remove_expected(e, name, EL_ANY_GENERATION, err);
+}
+
+el_status el_adapter_remove_expected(el_engine *e, const char *name, uint64_t expected, el_error *err) {
   if (!e) return el_fail(err, EL_ERR_INVALID, "engine: is NULL");
-  el_status status = el_registry_remove(e->registry, name, err);
+  el_status status = el_registry_remove(e->registry, name, expected, err);
   if (!status) el_readings_settle(e, false);
   return status;
 }

@@ -16,8 +16,18 @@ static double ms_between(uint64_t from, uint64_t to) {
 
 /* ------------------------------------------------------------------ the end */
 
+/* What a sequence that ends has used its adapter for. */
+static void count_usage(const el_seq *q) {
+  if (!q->adapter || el_seq_chooses(q)) return;
+  el_usage *u = q->adapter->usage;
+  if (q->n_reached >= q->n_prompt) atomic_fetch_add(&u->prompt_tokens, (uint64_t)q->n_prompt);
+  atomic_fetch_add(&u->generated_tokens, (uint64_t)el_seq_n_new(q));
+  atomic_store(&u->last_used, (int_fast64_t)time(NULL));
+}
+
 void el_loop_finish(el_engine *e, el_seq *q, el_finish how, const el_error *error) {
   el_scheduler_remove(&e->scheduler, q);
+  count_usage(q);
   el_registry_put(e->registry, q->adapter);
   q->adapter = NULL;
   if (q->choice && q->choice->on_vector) q->choice->on_vector(q->choice->vector_user, NULL);

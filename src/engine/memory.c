@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/error.h"
 
@@ -174,7 +175,9 @@ void el_memory_hold(el_memory *m, el_entry *e) {
 
 void el_memory_use(el_memory *m, el_entry *e) {
   if (!e) return;
-  atomic_fetch_add(&e->requests, 1);
+  atomic_fetch_add(&e->usage->requests, 1);
+  atomic_store(&e->usage->last_used, (int_fast64_t)time(NULL));
+  if (e->adapter) atomic_fetch_add(&e->usage->hits, 1);
   atomic_fetch_add(e->adapter ? &m->count.hits : &m->count.misses, 1);
   el_cache_use(&m->cache, &e->item);
 }
@@ -282,6 +285,7 @@ static void take_adapter(el_memory *m, el_load *load) {
   if (load->has_signature && load->signature.file[0].size)
     m->ratio = (double)load->size.bytes / (double)load->signature.file[0].size;
   count_load(m, load->ns);
+  atomic_fetch_add(&e->usage->loads, 1);
   el_logf(m->log, EL_LOG_DEBUG, "adapter %s: loaded in %.1f ms, rank %d, %.2f MB in %u blocks", e->name,
           (double)load->ns * 1e-6, load->size.rank, (double)load->size.bytes * 1e-6, n);
 }
@@ -320,6 +324,8 @@ static void take_failure(el_memory *m, el_load *load) {
     e->failed_signature = load->signature;
   }
   atomic_fetch_add(&m->count.loads_failed, 1);
+  atomic_fetch_add(&e->usage->loads_failed, 1);
+  el_registry_fail(m->registry, e, &load->error);
   el_logf(m->log, EL_LOG_WARN, "adapter %s: %s", e->name, load->error.message);
 }
 

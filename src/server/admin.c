@@ -46,6 +46,7 @@ static bool fail_adapter(el_api_error *e, const el_error *err) {
     case EL_ERR_EXISTS: return el_api_fail(e, 400, "adapter_exists", "lora_name", "%s", err->message);
     case EL_ERR_INVALID: return el_api_fail(e, 400, "invalid_value", "lora_name", "%s", err->message);
     case EL_ERR_NOT_FOUND: return el_api_fail(e, 404, "adapter_not_found", "lora_name", "%s", err->message);
+    case EL_ERR_CONFLICT: return el_api_fail(e, 409, "generation_conflict", "expected_generation", "%s", err->message);
     case EL_ERR_NO_MEMORY: return el_api_fail(e, 507, "no_memory", NULL, "%s", err->message);
     default: return el_api_fail_engine(e, err, "", false);
   }
@@ -57,44 +58,81 @@ static bool say(el_exchange *x, const char *name, const char *what, el_api_error
          el_api_fail(e, 500, "no_memory", NULL, "Out of memory.");
 }
 
+/* What has the name now, as far as a client may have a say in it. *generation: 0: nothing has. False: *e. */
+static bool find_ours(el_server *s, const char *name, uint64_t *generation, el_api_error *e) {
+  el_adapter_info *info;
+  el_error err;
+  *generation = 0;
+  if (el_adapter_get(s->options.engine, name, &info, &err))
+    return err.code == EL_ERR_NOT_FOUND || fail_adapter(e, &err);
+  bool ours = *info->path && el_allowed_has(&s->allowed, info->path);
+  *generation = info->generation;
+  el_free(info);
+  return ours || el_api_fail(e, 403, "adapter_not_allowed", "lora_name",
+                             "Adapter '%.255s' does not come from a folder that clients may load from: only the "
+                             "operator can take it away.",
+                             name);
+}
+
+/* Not there, or null: *out stays. */
+static bool read_flag(const json_t *body, const char *field, bool *out, el_api_error *e) {
+  const json_t *v = json_object_get(body, field);
+  if (!v || json_is_null(v)) return true;
+  if (!json_is_boolean(v))
+    return el_api_fail(e, 400, "invalid_type", field, "Invalid type for '%s': expected a boolean, but got %s.", field,
+                       el_json_type_name(v));
+  *out = json_is_true(v);
+  return true;
+}
+
+/* The same of `expected_generation`. */
+static bool read_generation(const json_t *body, uint64_t *out, el_api_error *e) {
+  static const char field[] = "expected_generation";
+  const json_t *v = json_object_get(body, field);
+  if (!v || json_is_null(v)) return true;
+  if (!json_is_integer(v))
+    return el_api_fail(e, 400, "invalid_type", field, "Invalid type for '%s': expected an integer, but got %s.", field,
+                       el_json_type_name(v));
+  if (json_integer_value(v) < 0)
+    return el_api_fail(e, 400, "invalid_value", field, "Invalid value for '%s': %lld is below 0.", field,
+                       (long long)json_integer_value(v));
+  *out = (uint64_t)json_integer_value(v);
+  return true;
+}
+
 static bool load(el_exchange *x, const json_t *body, el_api_error *e) {
-  static const char *const known[] = {"lora_name", "lora_path", "load_inplace", NULL};
+  static const char *const known[] = {"lora_name", "lora_path", "load_inplace", "expected_generation", NULL};
   const char *name, *path;
+  el_adapter_put_options how = {.expected = EL_ANY_GENERATION};
   if (!check_names(body, known, e) || !read_string(body, "lora_name", &name, e) ||
-      !read_string(body, "lora_path", &path, e))
+      !read_string(body, "lora_path", &path, e) || !read_flag(body, "load_inplace", &how.in_place, e) ||
+      !read_generation(body, &how.expected, e))
     return false;
-  const json_t *in_place = json_object_get(body, "load_inplace");
-  if (in_place && !json_is_null(in_place) && !json_is_false(in_place))
-    return el_api_fail(e, 400, "unsupported_value", "load_inplace",
-                       "'load_inplace' is not supported: an adapter whose files change is loaded anew by itself; "
-                       "unload it first to give its name to other files.");
   el_server *s = x->server;
   char *real = el_allowed_resolve(&s->allowed, path, e);
   if (!real) return false;
+  uint64_t found = 0;
   el_error err;
-  el_status status = el_adapter_add(s->options.engine, name, real, &err);
-  if (!status) el_logf(&s->log, EL_LOG_INFO, "adapter %s: added from %s by %s", name, real, x->id);
+  bool ok = !how.in_place || find_ours(s, name, &found, e);
+  /* What is replaced is what has been looked at. */
+  if (ok && how.in_place && how.expected == EL_ANY_GENERATION) how.expected = found;
+  if (ok && el_adapter_put(s->options.engine, name, real, &how, NULL, &err)) ok = fail_adapter(e, &err);
+  if (ok) el_logf(&s->log, EL_LOG_INFO, "adapter %s: %s %s by %s", name, found ? "now" : "added from", real, x->id);
   free(real);
-  return status ? fail_adapter(e, &err) : say(x, name, "added", e);
+  return ok && say(x, name, found ? "replaced" : "added", e);
 }
 
 static bool unload(el_exchange *x, const json_t *body, el_api_error *e) {
-  static const char *const known[] = {"lora_name", NULL};
+  static const char *const known[] = {"lora_name", "expected_generation", NULL};
   const char *name;
-  if (!check_names(body, known, e) || !read_string(body, "lora_name", &name, e)) return false;
+  uint64_t expected = EL_ANY_GENERATION, found;
+  if (!check_names(body, known, e) || !read_string(body, "lora_name", &name, e) || !read_generation(body, &expected, e))
+    return false;
   el_server *s = x->server;
-  if (!el_allowed_any(&s->allowed, e)) return false;
-  el_adapter_info *info;
   el_error err;
-  if (el_adapter_get(s->options.engine, name, &info, &err)) return fail_adapter(e, &err);
-  bool ours = *info->path && el_allowed_has(&s->allowed, info->path);
-  el_free(info);
-  if (!ours)
-    return el_api_fail(e, 403, "adapter_not_allowed", "lora_name",
-                       "Adapter '%.255s' does not come from a folder that clients may load from: only the operator can "
-                       "take it away.",
-                       name);
-  if (el_adapter_remove(s->options.engine, name, &err)) return fail_adapter(e, &err);
+  if (!el_allowed_any(&s->allowed, e) || !find_ours(s, name, &found, e)) return false;
+  if (expected == EL_ANY_GENERATION && found) expected = found;
+  if (el_adapter_remove_expected(s->options.engine, name, expected, &err)) return fail_adapter(e, &err);
   el_logf(&s->log, EL_LOG_INFO, "adapter %s: removed by %s", name, x->id);
   return say(x, name, "removed", e);
 }

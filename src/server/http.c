@@ -30,11 +30,13 @@ typedef enum route {
   ROUTE_QUEUE,
   ROUTE_MODELS,
   ROUTE_MODEL,
+  ROUTE_ADAPTER,
   ROUTE_LORA, /* with POST it is work */
   ROUTE_WORK  /* + el_work */
 } route;
 
-static const char MODEL_PREFIX[] = "/v1/models/";
+/* What stands behind these is a name, slashes included. */
+static const char MODEL_PREFIX[] = "/v1/models/", ADAPTER_PREFIX[] = "/v1/adapters/";
 
 static const struct {
   const char *path;
@@ -58,6 +60,8 @@ static route find_route(const char *path) {
   for (size_t i = 0; i < sizeof ROUTES / sizeof *ROUTES; i++)
     if (!strcmp(path, ROUTES[i].path)) return ROUTES[i].route;
   if (!strncmp(path, MODEL_PREFIX, sizeof MODEL_PREFIX - 1) && path[sizeof MODEL_PREFIX - 1]) return ROUTE_MODEL;
+  if (!strncmp(path, ADAPTER_PREFIX, sizeof ADAPTER_PREFIX - 1) && path[sizeof ADAPTER_PREFIX - 1])
+    return ROUTE_ADAPTER;
   return ROUTE_NONE;
 }
 
@@ -202,6 +206,7 @@ static bool write_get(el_exchange *x, route r, const char *path, el_buf *out, el
   switch (r) {
     case ROUTE_MODELS: return el_models_list(s, x->key, argument(c, "limit"), argument(c, "after"), out, e);
     case ROUTE_MODEL: return el_models_one(s, x->key, path + sizeof MODEL_PREFIX - 1, out, e);
+    case ROUTE_ADAPTER: return el_adapters_one(s, x->key, path + sizeof ADAPTER_PREFIX - 1, out, e);
     case ROUTE_SLOTS: return el_info_slots(s, full && strcmp(full, "0"), out, e);
     case ROUTE_LORA: return el_info_lora(s, out, e);
     case ROUTE_QUEUE: return el_info_queue(s, out, e);

@@ -183,7 +183,10 @@ def test_what_is_wrong_with_an_adapter_is_said_and_leaves_no_trace(tiny, folder)
         ({"lora_name": "a", "lora_path": "one\0/../../etc"}, "lora_path"),
         ({"lora_name": "a", "lora_path": "x" * 5000}, "lora_path"),
         ({"lora_name": "a", "lora_path": "one", "lora_int_id": 1}, "lora_int_id"),
-        ({"lora_name": "a", "lora_path": "one", "load_inplace": True}, "load_inplace"),
+        ({"lora_name": "a", "lora_path": "one", "load_inplace": "yes"}, "load_inplace"),
+        ({"lora_name": "a", "lora_path": "one", "expected_generation": "1"}, "expected_generation"),
+        ({"lora_name": "a", "lora_path": "one", "expected_generation": -1}, "expected_generation"),
+        ({"lora_name": "a", "lora_path": "one", "expected_generation": 1.5}, "expected_generation"),
     ],
 )
 def test_a_bad_load_names_its_field(fake, tmp_path, body, param):
@@ -222,6 +225,116 @@ def test_an_adapter_that_is_unloaded_while_it_answers_answers_to_the_end(tiny, f
         assert s.post(UNLOAD, {"lora_name": "x"}).status_code == 200
         assert answer.result().json()["usage"]["completion_tokens"] == 2000
     assert names(s) == []
+
+
+# ---------------------------------------------------------------- lifecycle
+
+
+def adapter(server, name, **kwargs):
+    response = server.get(f"/v1/adapters/{name}", **kwargs)
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+def louder(path):
+    """The adapter's product is twice as large: other files that are as good."""
+    config = json.loads((path / "adapter_config.json").read_text())
+    config["lora_alpha"] *= 2
+    (path / "adapter_config.json").write_text(json.dumps(config))
+
+
+def test_an_adapter_is_replaced_in_place_while_it_answers(tiny, folder):
+    shutil.copytree(folder / "allowed" / "one", folder / "allowed" / "loud")
+    louder(folder / "allowed" / "loud")
+    s = tiny("--allow-adapters-from", folder / "allowed", "--ctx-size", "4096")
+    for name, path in (("x", "one"), ("loud", "loud")):
+        assert s.post(LOAD, {"lora_name": name, "lora_path": path}).status_code == 200
+    ask = {"prompt": "Hello, this is a text that fills more than one page of keys and values", "ignore_eos": True, "temperature": 0}
+    before, loud = (scores(s, model=m) for m in ("x", "loud"))
+    assert before != loud
+    old = adapter(s, "x")
+    assert s.completion(**ask, model="x", max_tokens=8).json()["usage"]["prompt_tokens"] > 16  # what it leaves in the prefix cache
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(s.completion, **ask, model="x", max_tokens=2000)
+        s.wait_busy()
+        response = s.post(LOAD, {"lora_name": "x", "lora_path": "loud", "load_inplace": True})
+        assert (response.status_code, response.text) == (200, "Success: LoRA adapter 'x' replaced successfully.")
+        now = s.completion(**ask, model="x", max_tokens=8).json()
+        assert now["usage"]["prompt_tokens_details"]["cached_tokens"] == 0
+        assert now["choices"][0]["text"] == s.completion(**ask, model="loud", max_tokens=8).json()["choices"][0]["text"]
+        assert answer.result().json()["usage"]["completion_tokens"] == 2000
+    assert scores(s, model="x") == loud
+    new = adapter(s, "x")
+    assert new["id"] == old["id"] and new["generation"] > old["generation"]
+    assert s.post(LOAD, {"lora_name": "fresh", "lora_path": "one", "load_inplace": True}).text.endswith("added successfully.")
+
+
+def test_a_replacement_that_cannot_be_used_leaves_the_adapter_as_it_is(tiny, folder):
+    (folder / "allowed" / "broken.gguf").write_bytes((folder / "allowed" / "two.gguf").read_bytes()[:1000])
+    s = tiny("--allow-adapters-from", folder / "allowed", "--adapter", f"operators={folder / 'secret' / 'one'}")
+    assert s.post(LOAD, {"lora_name": "x", "lora_path": "one"}).status_code == 200
+    before, generation = scores(s, model="x"), adapter(s, "x")["generation"]
+    error_of(s.post(LOAD, {"lora_name": "x", "lora_path": "broken.gguf", "load_inplace": True}), 400, "lora_path")
+    error_of(s.post(LOAD, {"lora_name": "operators", "lora_path": "one", "load_inplace": True}), 403, "lora_name",
+             "adapter_not_allowed")
+    assert scores(s, model="x") == before and adapter(s, "x")["generation"] == generation
+
+
+def test_a_generation_that_is_not_expected_is_a_409(tiny, folder):
+    s = tiny("--allow-adapters-from", folder / "allowed")
+    body = {"lora_name": "x", "lora_path": "one"}
+    error_of(s.post(LOAD, {**body, "expected_generation": 5}), 409, "expected_generation", "generation_conflict")
+    assert s.post(LOAD, {**body, "expected_generation": 0}).status_code == 200
+    first = adapter(s, "x")["generation"]
+    for wrong in (0, first + 1):
+        error_of(s.post(LOAD, {**body, "load_inplace": True, "expected_generation": wrong}), 409, "expected_generation")
+        error_of(s.post(UNLOAD, {"lora_name": "x", "expected_generation": wrong}), 409, "expected_generation")
+    assert adapter(s, "x")["generation"] == first
+    assert s.post(LOAD, {**body, "load_inplace": True, "expected_generation": first}).status_code == 200
+    second = adapter(s, "x")["generation"]
+    error_of(s.post(UNLOAD, {"lora_name": "x", "expected_generation": first}), 409, "expected_generation")
+    assert s.post(UNLOAD, {"lora_name": "x", "expected_generation": second}).status_code == 200
+    assert names(s) == []
+
+
+def test_what_is_known_of_an_adapter_is_shown(tiny, folder):
+    shutil.copytree(folder / "allowed" / "one", folder / "allowed" / "acme" / "one")
+    s = tiny("--adapters", folder / "allowed")
+    cold = adapter(s, "acme/one")
+    assert (cold["state"], cold["requests"], cold["last_used"], cold["failure"]) == ("on_disk", 0, None, None)
+    ask = {"prompt": "Hello", "max_tokens": 4, "ignore_eos": True, "model": "acme/one"}
+    usages = [s.completion(**ask).json()["usage"] for _ in range(2)]
+    warm = adapter(s, "acme/one")
+    assert warm["state"] == "resident" and warm["rank"] > 0 and warm["bytes"] > 0
+    assert (warm["requests"], warm["hits"], warm["loads"], warm["loads_failed"]) == (2, 1, 1, 0)
+    assert warm["generated_tokens"] == 8 and warm["prompt_tokens"] == sum(u["prompt_tokens"] for u in usages)
+    assert abs(warm["last_used"] - time.time()) < 60
+    assert warm["path"] == str(folder / "allowed" / "acme" / "one")
+    (folder / "allowed" / "acme" / "one" / "adapter_config.json").write_text("[]")
+    time.sleep(1.1)  # files are looked at when that was more than a second ago
+    assert s.completion(**ask).status_code >= 400
+    failed = adapter(s, "acme/one")
+    assert failed["state"] == "failed" and "adapter_config.json" in failed["failure"]["message"]
+    assert failed["generation"] > warm["generation"] and failed["loads_failed"] == 1
+    for name in ("none", "acme", "two/x", s.get("/v1/models").json()["data"][0]["id"]):
+        error_of(s.get(f"/v1/adapters/{name}"), 404, "model", "model_not_found")
+
+
+def test_a_limited_key_sees_its_own_adapters_without_paths(tiny, folder):
+    shutil.copytree(folder / "allowed" / "one", folder / "allowed" / "acme" / "one")
+    (folder / "keys").write_text("operator-1234567890\ntenant-1234567890 acme/*\n")
+    (folder / "keys").chmod(0o600)
+    s = tiny("--adapters", folder / "allowed", "--api-keys", folder / "keys")
+    operator, tenant = ({"Authorization": f"Bearer {k}-1234567890"} for k in ("operator", "tenant"))
+    assert "path" in adapter(s, "acme/one", headers=operator) and "path" not in adapter(s, "acme/one", headers=tenant)
+    (folder / "allowed" / "acme" / "one" / "adapter_config.json").write_text("[]")
+    time.sleep(1.1)
+    s.post("/v1/completions", {"prompt": "a", "model": "acme/one", "max_tokens": 1}, headers=tenant)
+    for headers, told in ((operator, True), (tenant, False)):
+        failure = adapter(s, "acme/one", headers=headers)["failure"]["message"]
+        assert failure and (str(folder) in failure) == told
+    error_of(s.get("/v1/adapters/one", headers=tenant), 404, "model", "model_not_found")
+    error_of(s.get("/v1/adapters/acme/one"), 401, None, "invalid_api_key")
 
 
 def test_a_rescan_finds_what_has_come_and_gone(tiny, folder):

@@ -25,7 +25,7 @@
 #define SLOW 50
 
 typedef struct fake_adapter {
-  uint64_t id;
+  uint64_t id, generation;
   char name[256], path[512];
   bool resident; /* a request has had it */
 } fake_adapter;
@@ -64,7 +64,7 @@ struct el_engine {
   el_stats stats;
   fake_adapter *adapters; /* [MAX_ADAPTERS] */
   size_t n_adapters;
-  uint64_t adapter_id;
+  uint64_t adapter_id, generation;
 };
 
 struct el_tokenizer {
@@ -181,7 +181,12 @@ static el_adapter_info *describe(const fake_adapter *a, size_t n) {
   if (!list) return NULL;
   for (size_t i = 0; i < n; i++) {
     copy[i] = a[i];
-    list[i] = (el_adapter_info){.id = a[i].id, .name = copy[i].name, .path = copy[i].path, .rank = 1, .created = 1};
+    list[i] = (el_adapter_info){.id = a[i].id,
+                                .name = copy[i].name,
+                                .path = copy[i].path,
+                                .rank = 1,
+                                .created = 1,
+                                .generation = a[i].generation};
     if (a[i].resident) list[i].state = EL_ADAPTER_RESIDENT;
   }
   return list;
@@ -215,16 +220,25 @@ el_status el_adapter_get_by_id(const el_engine *engine, uint64_t id, el_adapter_
   return *out ? EL_OK : el_fail(err, EL_ERR_NOT_FOUND, "no such adapter");
 }
 
-el_status el_adapter_add(el_engine *e, const char *name, const char *path, el_error *err) {
+el_status el_adapter_put(el_engine *e, const char *name, const char *path, const el_adapter_put_options *options,
+                         uint64_t *generation, el_error *err) {
   el_status status = EL_OK;
   pthread_mutex_lock(&e->mutex);
-  if (find(e, name) || !strcmp(name, "fake")) {
+  fake_adapter *old = find(e, name);
+  uint64_t expected = options ? options->expected : EL_ANY_GENERATION;
+  if (expected != EL_ANY_GENERATION && expected != (old ? old->generation : 0)) {
+    status = el_fail(err, EL_ERR_CONFLICT, "adapter '%s': is of another generation", name);
+  } else if (old && options && options->in_place) {
+    old->generation = ++e->generation;
+    snprintf(old->path, sizeof old->path, "%s", path);
+  } else if (old || !strcmp(name, "fake")) {
     status = el_fail(err, EL_ERR_EXISTS, "adapter name '%s': is taken", name);
   } else if (e->n_adapters == MAX_ADAPTERS || strlen(name) > 255 || strlen(path) > 511) {
     status = el_fail(err, EL_ERR_NO_MEMORY, "no room for adapter '%s'", name);
   } else {
     fake_adapter *a = &e->adapters[e->n_adapters++];
     a->id = ++e->adapter_id;
+    a->generation = ++e->generation;
     strcpy(a->name, name);
     strcpy(a->path, path);
   }
@@ -232,9 +246,13 @@ el_status el_adapter_add(el_engine *e, const char *name, const char *path, el_er
   return status;
 }
 
-el_status el_adapter_remove(el_engine *e, const char *name, el_error *err) {
+el_status el_adapter_remove_expected(el_engine *e, const char *name, uint64_t expected, el_error *err) {
   pthread_mutex_lock(&e->mutex);
   fake_adapter *a = find(e, name);
+  if (a && expected != EL_ANY_GENERATION && expected != a->generation) {
+    pthread_mutex_unlock(&e->mutex);
+    return el_fail(err, EL_ERR_CONFLICT, "adapter '%s': is of another generation", name);
+  }
   if (a) memmove(a, a + 1, (size_t)(e->adapters + e->n_adapters-- - (a + 1)) * sizeof *a);
   pthread_mutex_unlock(&e->mutex);
   return a ? EL_OK : el_fail(err, EL_ERR_NOT_FOUND, "no adapter '%s'", name);
@@ -566,13 +584,13 @@ el_engine *fake_engine_open(const fake_options *options) {
   }
   pthread_mutex_init(&e->mutex, NULL);
   pthread_cond_init(&e->work, NULL);
-  el_adapter_add(e, "upper", "", NULL);
-  el_adapter_add(e, "slow", "", NULL);
-  el_adapter_add(e, "fail", "", NULL);
+  el_adapter_put(e, "upper", "", NULL, NULL, NULL);
+  el_adapter_put(e, "slow", "", NULL, NULL, NULL);
+  el_adapter_put(e, "fail", "", NULL, NULL, NULL);
   for (int i = 0; i < options->n_more; i++) {
     char name[32];
     snprintf(name, sizeof name, "more/%d", i);
-    el_adapter_add(e, name, "", NULL);
+    el_adapter_put(e, name, "", NULL, NULL, NULL);
   }
   if (!pthread_create(&e->thread, NULL, engine_main, e)) return e;
   free(e->adapters);

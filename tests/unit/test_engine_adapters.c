@@ -340,6 +340,124 @@ static void options_for_memory_are_checked(void **state) {
   remove_tree(dir);
 }
 
+/* --- generations */
+
+static el_adapter_info info_of(rig *r, const char *name) {
+  el_adapter_info *info, copy;
+  assert_int_equal(el_adapter_get(r->engine, name, &info, NULL), EL_OK);
+  copy = *info;
+  copy.name = copy.path = copy.failure = copy.failure_detail = NULL;
+  el_free(info);
+  return copy;
+}
+
+static el_status offer(rig *r, const char *folder, bool in_place, uint64_t expected, el_error *err) {
+  char path[160];
+  snprintf(path, sizeof path, "%s/%s", r->dir, folder);
+  const el_adapter_put_options how = {.in_place = in_place, .expected = expected};
+  return el_adapter_put(r->engine, "x", path, &how, NULL, err);
+}
+
+static void an_adapter_that_is_replaced_answers_from_its_new_files_alone(void **state) {
+  rig r = rig_open_options(rig_options(2, 64, 16), 20);
+  static result running, first, after, again, fresh;
+  el_error err;
+  static const int32_t prompt[20] = {'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i',
+                                     'j', 'k', 'l', 'm', 'n', 'o', 'p', 'q'};
+  put_fake_peft(r.dir, "old", 1);
+  put_fake_peft(r.dir, "new", 2);
+  el_request q = ask(prompt, 17, 5);
+  q.adapter = "x";
+  q.ignore_eos = true;
+  assert_int_equal(offer(&r, "old", false, 0, &err), EL_OK);
+  result_init(&first), rig_run(&r, q, &first);
+  el_adapter_info old = info_of(&r, "x");
+  q.max_tokens = 40;
+  fake.step_us = 2000;
+  result_init(&running), rig_submit(&r, q, &running);
+  result_wait_tokens(&running, 1);
+  assert_int_equal(offer(&r, "new", true, EL_ANY_GENERATION, &err), EL_OK);
+  q.max_tokens = 5;
+  result_init(&after), rig_run(&r, q, &after);
+  assert_int_equal(after.last.cached_tokens, 0); /* the old one's keys and values are not its own */
+  result_wait(&running);
+  assert_int_equal(running.n, 40);
+  assert_memory_equal(running.tokens, first.tokens, 5 * sizeof(int32_t));
+  result_init(&again), rig_run(&r, q, &again);
+  assert_int_equal(again.last.cached_tokens, EL_PAGE_TOKENS);
+  assert_memory_equal(again.tokens, after.tokens, 5 * sizeof(int32_t));
+  assert_memory_not_equal(after.tokens, first.tokens, 5 * sizeof(int32_t));
+  char path[160];
+  snprintf(path, sizeof path, "%s/new", r.dir);
+  assert_int_equal(el_adapter_add(r.engine, "y", path, &err), EL_OK);
+  q.adapter = "y";
+  result_init(&fresh), rig_run(&r, q, &fresh);
+  assert_memory_equal(fresh.tokens, after.tokens, 5 * sizeof(int32_t));
+  el_adapter_info now = info_of(&r, "x");
+  assert_true(now.generation > old.generation);
+  assert_int_equal(now.id, old.id);
+  assert_int_equal(now.requests, 4); /* all of them, whichever files they had */
+  assert_int_equal(now.generated_tokens, 5 + 40 + 5 + 5);
+  assert_int_equal(now.prompt_tokens, 4 * 17);
+  assert_int_equal(now.loads, 2);
+  assert_int_equal(now.hits, 2);
+  assert_true(now.last_used > 0);
+  rig_close(&r);
+}
+
+static void a_generation_that_is_not_the_expected_one_changes_nothing(void **state) {
+  rig r = rig_open(2, 64, 16);
+  el_error err;
+  put_fake_peft(r.dir, "old", 1);
+  put_fake_peft(r.dir, "new", 2);
+  assert_int_equal(offer(&r, "old", false, 7, &err), EL_ERR_CONFLICT);
+  assert_contains(err.message, "adapter x: there is none, and generation 7 was expected");
+  assert_int_equal(offer(&r, "old", true, 0, &err), EL_OK); /* none is expected, and there is none */
+  uint64_t first = info_of(&r, "x").generation;
+  assert_int_equal(offer(&r, "new", true, 0, &err), EL_ERR_CONFLICT);
+  assert_int_equal(offer(&r, "new", true, first + 1, &err), EL_ERR_CONFLICT);
+  assert_int_equal(offer(&r, "new", false, first, &err), EL_ERR_EXISTS);
+  assert_int_equal(offer(&r, "nothing", true, first, &err), EL_ERR_IO);
+  assert_int_equal(info_of(&r, "x").generation, first);
+  assert_int_equal(offer(&r, "new", true, first, &err), EL_OK);
+  assert_true(info_of(&r, "x").generation > first);
+  assert_int_equal(el_adapter_remove_expected(r.engine, "x", first, &err), EL_ERR_CONFLICT);
+  uint64_t second = info_of(&r, "x").generation;
+  assert_int_equal(el_adapter_remove_expected(r.engine, "x", second, &err), EL_OK);
+  assert_int_equal(el_adapter_remove_expected(r.engine, "x", second, &err), EL_ERR_NOT_FOUND);
+  assert_int_equal(offer(&r, "new", false, 0, &err), EL_OK);
+  assert_true(info_of(&r, "x").generation > second); /* the same files, another adapter */
+  rig_close(&r);
+}
+
+static void why_a_load_failed_is_known_until_the_files_are_others(void **state) {
+  rig r = rig_open(2, 64, 16);
+  el_adapter_info *info;
+  char path[160];
+  result out;
+  put_fake_peft(r.dir, "bad", 1);
+  assert_int_equal(offer(&r, "bad", false, 0, NULL), EL_OK);
+  snprintf(path, sizeof path, "%s/bad/adapter_model.safetensors", r.dir);
+  assert_int_equal(truncate(path, 40), 0);
+  result_init(&out);
+  rig_run(&r, with("x", 5), &out);
+  assert_int_equal(out.last.finish, EL_FINISH_ERROR);
+  assert_int_equal(el_adapter_get(r.engine, "x", &info, NULL), EL_OK);
+  assert_int_equal(info->state, EL_ADAPTER_FAILED);
+  assert_contains(info->failure, "adapter_model.safetensors");
+  assert_null(strstr(info->failure_detail, r.dir));
+  assert_true(info->failed_at > 0);
+  assert_int_equal(info->loads_failed, 1);
+  el_free(info);
+  put_fake_peft(r.dir, "good", 2);
+  assert_int_equal(offer(&r, "good", true, EL_ANY_GENERATION, NULL), EL_OK);
+  assert_int_equal(el_adapter_get(r.engine, "x", &info, NULL), EL_OK);
+  assert_null(info->failure);
+  el_free(info);
+  run_one(&r, "x", &out);
+  rig_close(&r);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(an_adapter_is_loaded_by_its_first_request_and_stays),
@@ -354,6 +472,9 @@ int main(void) {
       cmocka_unit_test(a_step_has_as_many_adapters_as_it_may),
       cmocka_unit_test(without_a_policy_what_nobody_wants_leaves),
       cmocka_unit_test(options_for_memory_are_checked),
+      cmocka_unit_test(an_adapter_that_is_replaced_answers_from_its_new_files_alone),
+      cmocka_unit_test(a_generation_that_is_not_the_expected_one_changes_nothing),
+      cmocka_unit_test(why_a_load_failed_is_known_until_the_files_are_others),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

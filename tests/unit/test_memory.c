@@ -395,7 +395,7 @@ static void step(world *w) {
       i = (int)below(w, N_ENTRIES);
       name_of(i, name);
       if (below(w, 4)) break;
-      if (el_registry_remove(w->registry, name, NULL)) add_entry(w, i);
+      if (el_registry_remove(w->registry, name, EL_ANY_GENERATION, NULL)) add_entry(w, i);
       el_memory_bury(&w->m);
   }
 }
