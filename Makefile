@@ -31,7 +31,10 @@ serve:
 			model=$$(tools/fetch-model); name='--model-name=SmolLM2-135M-Instruct'; \
 			router=$${router:-routers/demo.gguf}; adapters=$${adapters:-adapters} ;; \
 		*/* | *.gguf) ;; \
-		*) name=--model-name=$$model; model=$$(tools/fetch-model "$$model") ;; \
+		*) \
+			name=--model-name=$$model; \
+			[ -n "$$adapters" ] || [ ! -d "adapters-for/$$model" ] || adapters=adapters-for/$$model; \
+			model=$$(tools/fetch-model "$$model") ;; \
 	esac; \
 	exec build/edgelora serve -m "$$model" $$name $${router:+--router "$$router"} $${adapters:+--adapters "$$adapters"} \
 		--host '$(HOST)' --port '$(PORT)' --examples $(ARGS)

@@ -11,6 +11,7 @@ import random
 import re
 from pathlib import Path
 
+import bases
 import tasks
 
 TRAIN_SEED, TEST_SEED, EXAMPLE_SEED = 1, 2, 3
@@ -71,13 +72,14 @@ def write_jsonl(path, pairs):
 def main():
     here = Path(__file__).resolve().parent
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", default=tasks.NAMES, help="the tasks (default: all of them)")
+    parser.add_argument("names", nargs="*", help="the tasks (default: all that the base has an adapter for)")
     parser.add_argument("--heldout", type=Path, default=here / "heldout", help="folder for the held-out test sets")
-    parser.add_argument("--adapters", type=Path, default=here.parents[1] / "adapters", help="gets NAME/examples.jsonl")
+    parser.add_argument("--base", choices=bases.BASES, default=bases.DEFAULT, help="whose adapters get an examples.jsonl (default: %(default)s)")
     parser.add_argument("--show", type=int, metavar="N", help="print N training examples instead of writing files")
     args = parser.parse_args()
 
-    for name in args.names:
+    base = bases.BASES[args.base]
+    for name in args.names or base["adapters"]:
         if args.show:
             for prompt, completion in train_set(name, args.show):
                 print(f"{prompt}\n    {completion}")
@@ -85,7 +87,9 @@ def main():
         train_entities, test_entities = check_disjoint(name)
         write_jsonl(args.heldout / f"{name}.jsonl", heldout_set(name))
         examples, _ = draw(tasks.load(name), EXAMPLE_SEED, EXAMPLES, "train", "train")
-        write_jsonl(args.adapters / name / "examples.jsonl", examples)
+        if base["form"]:
+            examples = [(base["form"].format(prompt=prompt), completion) for prompt, completion in examples]
+        write_jsonl(bases.folder(args.base) / name / "examples.jsonl", examples)
         print(f"{name}: {train_entities} training entities, {test_entities} test entities, none shared")
 
 

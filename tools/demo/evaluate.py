@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from peft import PeftModel
 
+import bases
 import tasks
 from model import load_base, prompt_tokens
 
@@ -20,9 +21,10 @@ ROWS = 30  # prompts answered at once
 
 
 @torch.inference_mode()
-def answers(model, tokenizer, prompts):
+def answers(model, tokenizer, prompts, form):
+    """form: as in bases.py."""
     texts = [None] * len(prompts)
-    tokens = [prompt_tokens(tokenizer, prompt) for prompt in prompts]
+    tokens = [prompt_tokens(tokenizer, prompt, form) for prompt in prompts]
     by_length = sorted(range(len(prompts)), key=lambda i: len(tokens[i]))
     for at in range(0, len(by_length), ROWS):
         rows = by_length[at : at + ROWS]
@@ -41,7 +43,8 @@ def answers(model, tokenizer, prompts):
             pad_token_id=tokenizer.eos_token_id,
         )
         for row, i in enumerate(rows):
-            texts[i] = tokenizer.decode(out[row, width:], skip_special_tokens=True).strip()
+            text = tokenizer.decode(out[row, width:], skip_special_tokens=True)
+            texts[i] = (text.split("\n")[0] if form else text).strip()
     return texts
 
 
@@ -60,8 +63,8 @@ def main():
     here = Path(__file__).resolve().parent
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("name", choices=tasks.NAMES)
-    parser.add_argument("--gguf", type=Path, required=True, help="the base model's GGUF file")
-    parser.add_argument("--adapter", type=Path, help="the PEFT folder (default: adapters/NAME)")
+    bases.add_options(parser)
+    parser.add_argument("--adapter", type=Path, help="the PEFT folder (default: NAME in the base's folder of adapters)")
     parser.add_argument("--heldout", type=Path, help="the test set (default: heldout/NAME.jsonl)")
     parser.add_argument("--runs", nargs="+", choices=["base", "instructed", "adapter"], default=["base", "instructed", "adapter"])
     parser.add_argument("--record", type=Path, help="JSON file to write the scores to")
@@ -73,7 +76,7 @@ def main():
     rows = [json.loads(line) for line in heldout.read_text(encoding="utf-8").splitlines()]
     plain = [row["prompt"] for row in rows]
     wanted = [row["completion"] for row in rows]
-    model, tokenizer = load_base(args.gguf, torch.float32)
+    model, tokenizer = load_base(args.gguf or bases.fetch(args.base), torch.float32)
 
     scores = {}
     for run in args.runs:
@@ -81,8 +84,8 @@ def main():
         if run == "instructed":
             prompts = [f"{task.INSTRUCTION}\n\n{prompt}" for prompt in plain]
         if run == "adapter":
-            model = PeftModel.from_pretrained(model, args.adapter or here.parents[1] / "adapters" / args.name)
-        texts = answers(model, tokenizer, prompts)
+            model = PeftModel.from_pretrained(model, args.adapter or bases.folder(args.base) / args.name)
+        texts = answers(model, tokenizer, prompts, bases.BASES[args.base]["form"])
         scores[run] = score(task, texts, wanted)
         print(args.name, run, scores[run], flush=True)
         if args.wrong:

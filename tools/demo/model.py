@@ -1,12 +1,10 @@
-"""The base model, dequantised from its GGUF file, and its chat prompt."""
+"""A base model, dequantised from its GGUF file, and the form of its prompts."""
 
 from pathlib import Path
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 from transformers.utils import logging
-
-BASE_NAME = "HuggingFaceTB/SmolLM2-135M-Instruct"
 
 
 def load_base(gguf, dtype):
@@ -20,12 +18,14 @@ def load_base(gguf, dtype):
     return model.to(dtype), AutoTokenizer.from_pretrained(**where)
 
 
-def prompt_tokens(tokenizer, prompt):
-    """The tokens before the answer: the model's own chat template around one user message."""
+def prompt_tokens(tokenizer, prompt, form=None):
+    """The tokens before the answer: `form` with the prompt in it, or the model's own chat template around one user message."""
+    if form:
+        return tokenizer(form.format(prompt=prompt))["input_ids"]
     text = tokenizer.apply_chat_template([{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True)
     return tokenizer(text, add_special_tokens=False)["input_ids"]
 
 
 def answer_tokens(tokenizer, completion):
-    """The tokens that training teaches: the answer and <|im_end|>."""
+    """The tokens that training teaches: the answer and the token that ends it."""
     return tokenizer(completion, add_special_tokens=False)["input_ids"] + [tokenizer.eos_token_id]

@@ -4,8 +4,8 @@
 The same three runs as evaluate.py (base, base with instruction, adapter), through the packed model and the packed adapters, all
 adapters in the same batches. Prints the table of the README. Needs no packages; for example
 
-    build/edgelora serve --adapters adapters --model-name base --port 8080 &
-    tools/demo/served_scores.py --base base
+    make serve MODEL=gemma3-270m &
+    tools/demo/served_scores.py --base gemma3-270m
 """
 
 import argparse
@@ -14,6 +14,7 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import bases
 import tasks
 
 HERE = Path(__file__).resolve().parent
@@ -21,34 +22,42 @@ MAX_TOKENS = 48
 CLIENTS = 16
 
 
-def ask(url, model, prompt):
-    body = json.dumps({"model": model, "messages": [{"role": "user", "content": prompt}], "max_tokens": MAX_TOKENS, "temperature": 0})
-    request = urllib.request.Request(f"{url}/v1/chat/completions", body.encode(), {"Content-Type": "application/json"})
+def ask(url, model, prompt, form=None):
+    """form: as in bases.py."""
+    body = {"model": model, "max_tokens": MAX_TOKENS, "temperature": 0}
+    if form:
+        path, body = "completions", {**body, "prompt": form.format(prompt=prompt), "stop": "\n"}
+    else:
+        path, body = "chat/completions", {**body, "messages": [{"role": "user", "content": prompt}]}
+    request = urllib.request.Request(f"{url}/v1/{path}", json.dumps(body).encode(), {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=600) as reply:
-        return json.load(reply)["choices"][0]["message"]["content"].strip()
+        choice = json.load(reply)["choices"][0]
+    return (choice["text"] if form else choice["message"]["content"]).strip()
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--url", default="http://127.0.0.1:8080", help="(default: %(default)s)")
-    parser.add_argument("--base", default="SmolLM2-135M-Instruct", help="the base model's name there (default: %(default)s)")
-    parser.add_argument("names", nargs="*", default=tasks.NAMES, help="adapters (default: all)")
+    parser.add_argument("--base", choices=bases.BASES, default=bases.DEFAULT, help="the base model (default: %(default)s)")
+    parser.add_argument("names", nargs="*", help="adapters (default: all that the base has)")
     args = parser.parse_args()
+    base = bases.BASES[args.base]
+    names = args.names or list(base["adapters"])
 
     jobs = []  # (adapter, run, right answer, model, prompt)
-    for name in args.names:
+    for name in names:
         instruction = tasks.load(name).INSTRUCTION
         for line in (HERE / "heldout" / f"{name}.jsonl").read_text(encoding="utf-8").splitlines():
             row = json.loads(line)
-            jobs.append((name, "base", row["completion"], args.base, row["prompt"]))
-            jobs.append((name, "instructed", row["completion"], args.base, f"{instruction}\n\n{row['prompt']}"))
+            jobs.append((name, "base", row["completion"], base["served"], row["prompt"]))
+            jobs.append((name, "instructed", row["completion"], base["served"], f"{instruction}\n\n{row['prompt']}"))
             jobs.append((name, "adapter", row["completion"], name, row["prompt"]))
     jobs.sort(key=lambda job: hash((job[4], job[1])))  # adapters mixed, so that batches hold many
     with ThreadPoolExecutor(CLIENTS) as pool:
-        texts = list(pool.map(lambda job: ask(args.url, job[3], job[4]), jobs))
+        texts = list(pool.map(lambda job: ask(args.url, job[3], job[4], base["form"]), jobs))
 
     print("| adapter | base | base + instruction | adapter |\n|---|---|---|---|")
-    for name in args.names:
+    for name in names:
         normal = tasks.load(name).normal
         cells = []
         for run in ("base", "instructed", "adapter"):

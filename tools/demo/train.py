@@ -11,10 +11,11 @@ import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 
+import bases
 import data
-import settings
 import tasks
-from model import BASE_NAME, answer_tokens, load_base, prompt_tokens
+from model import answer_tokens, load_base, prompt_tokens
+from settings import BATCH
 
 WARMUP_STEPS = 10
 
@@ -59,9 +60,9 @@ def pack(examples, prefix):
     )
 
 
-def train(name, gguf, steps):
-    """Returns the trained PEFT model and a record of the run."""
-    setting, batch = settings.SETTINGS[name], settings.BATCH
+def train(name, gguf, setting, form):
+    """Returns the trained PEFT model and a record of the run. form: as in bases.py."""
+    steps, batch = setting["steps"], BATCH
     torch.manual_seed(0)
     base, tokenizer = load_base(gguf, torch.bfloat16)
     config = LoraConfig(task_type="CAUSAL_LM", **setting["lora"])
@@ -74,7 +75,7 @@ def train(name, gguf, steps):
     )
 
     pairs = data.train_set(name, steps * batch)
-    examples = [(prompt_tokens(tokenizer, prompt), answer_tokens(tokenizer, answer)) for prompt, answer in pairs]
+    examples = [(prompt_tokens(tokenizer, prompt, form), answer_tokens(tokenizer, answer)) for prompt, answer in pairs]
     prefix = shared_prefix([prompt for prompt, _ in examples])
     start = time.monotonic()
     recent = []
@@ -100,11 +101,11 @@ def train(name, gguf, steps):
     return model, record
 
 
-def save(model, folder, dtype):
+def save(model, folder, dtype, base_name):
     model.save_pretrained(folder)
     # PEFT notes the path the base was loaded from, and the target modules in an order that changes from run to run.
     config = json.loads((folder / "adapter_config.json").read_text())
-    config["base_model_name_or_path"] = BASE_NAME
+    config["base_model_name_or_path"] = base_name
     config["target_modules"].sort()
     (folder / "adapter_config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
     weights = folder / "adapter_model.safetensors"
@@ -117,14 +118,17 @@ def save(model, folder, dtype):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("name", choices=tasks.NAMES)
-    parser.add_argument("--gguf", type=Path, required=True, help="the base model's GGUF file")
-    parser.add_argument("--out", type=Path, required=True, help="the PEFT folder to write")
+    bases.add_options(parser)
+    parser.add_argument("--out", type=Path, help="the PEFT folder to write (default: NAME in the base's folder of adapters)")
     parser.add_argument("--record", type=Path, help="JSON file to write the run's numbers to")
-    parser.add_argument("--steps", type=int, help="optimiser steps (default: as settings.py says)")
+    parser.add_argument("--steps", type=int, help="optimiser steps (default: as settings.py and bases.py say)")
     args = parser.parse_args()
 
-    model, record = train(args.name, args.gguf, args.steps or settings.SETTINGS[args.name]["steps"])
-    save(model, args.out, getattr(torch, settings.SETTINGS[args.name]["dtype"]))
+    base, setting = bases.BASES[args.base], bases.settings(args.base, args.name)
+    if args.steps:
+        setting["steps"] = args.steps
+    model, record = train(args.name, args.gguf or bases.fetch(args.base), setting, base["form"])
+    save(model, args.out or bases.folder(args.base) / args.name, getattr(torch, setting["dtype"]), base["hub"])
     if args.record:
         args.record.write_text(json.dumps(record) + "\n")
 

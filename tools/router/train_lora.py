@@ -21,6 +21,7 @@ from peft import LoraConfig, get_peft_model
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "demo"))
+import bases  # noqa: E402
 from model import load_base  # noqa: E402
 from train import save  # noqa: E402
 
@@ -191,7 +192,7 @@ def main():
     valid = encode(model.tokenizer, valid_texts, args.max_tokens), valid_scores
     best = train(model, args, data, valid)
     args.out.mkdir(parents=True, exist_ok=True)
-    save(model.lora, args.out, torch.float16)
+    save(model.lora, args.out, torch.float16, bases.BASES[bases.DEFAULT]["hub"])
     print(json.dumps({"layers": args.layers, "train": len(texts), "valid": len(valid_texts), **best}))
 
 
