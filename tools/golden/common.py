@@ -45,20 +45,21 @@ def peer(tool):
     return path
 
 
-def oracle_binary():
-    """Compiles tools/golden/oracle.cpp when it is newer than the last build of it."""
-    source = pathlib.Path(__file__).with_name("oracle.cpp")
-    binary = WORK / "oracle"
-    lib = peer("libllama.so").parent.resolve()
-    newest = max(source.stat().st_mtime, (lib / "libllama.so").stat().st_mtime)
+def compiled(source, compiler, lib, *flags):
+    """The program of a source file of this folder, linked with a library; compiled when either is newer than the last build."""
+    source = pathlib.Path(__file__).with_name(source)
+    binary = WORK / source.stem
+    newest = max(source.stat().st_mtime, lib.stat().st_mtime)
     if not binary.exists() or binary.stat().st_mtime < newest:
         WORK.mkdir(parents=True, exist_ok=True)
-        src = PEER / "src"
-        subprocess.run(
-            ["g++", "-std=c++17", "-O2", "-Wall", "-o", binary, source, f"-I{src}/include", f"-I{src}/ggml/include",
-             f"-I{src}/vendor", f"-L{lib}", f"-Wl,-rpath,{lib}", "-lllama", "-lggml", "-lggml-base"],
-            check=True)
+        subprocess.run([*compiler, "-O2", "-Wall", "-o", binary, source, lib, f"-Wl,-rpath,{lib.parent}", *flags], check=True)
     return binary
+
+
+def oracle_binary():
+    lib, src = peer("libllama.so").resolve(), PEER / "src"
+    return compiled("oracle.cpp", ["g++", "-std=c++17"], lib, f"-I{src}/include", f"-I{src}/ggml/include", f"-I{src}/vendor",
+                    f"-L{lib.parent}", "-lggml", "-lggml-base")
 
 
 def ask(model, jobs, *flags):
@@ -70,6 +71,24 @@ def ask(model, jobs, *flags):
     answers = [json.loads(line) for line in out.split("\n") if line]
     assert len(answers) == len(jobs)
     return answers
+
+
+def ask_ours(model, jobs):
+    """Our engine's greedy tokens for each (prompt's ids, how many): [[id, ...]], -1 where it ended; and the tokens that end."""
+    lib = ROOT / "build" / "libedgelora.so"
+    if not lib.exists():
+        sys.exit(f"{lib.name} is missing: run make")
+    binary = compiled("ours.c", ["gcc", "-std=c11"], lib.resolve(), f"-I{ROOT}/include")
+    lines = "".join(" ".join(map(str, [n, *ids])) + "\n" for ids, n in jobs)
+    out = subprocess.run([binary, model], input=lines, stdout=subprocess.PIPE, text=True, check=True).stdout
+    ends, *answers = [[int(word) for word in line.split()] for line in out.splitlines()]
+    assert len(answers) == len(jobs)
+    return answers, ends
+
+
+def named_model(name):
+    """A model by its name for tools/fetch-model, which checks it."""
+    return pathlib.Path(subprocess.run([ROOT / "tools" / "fetch-model", name], stdout=subprocess.PIPE, text=True, check=True).stdout.strip())
 
 
 def quantize(source, target, kind, *flags):

@@ -65,7 +65,8 @@ ACTIVATIONS = {"silu": silu, "gelu": gelu, "half_gelu": half_gelu}
 
 
 class Model:
-    def __init__(self, path):
+    def __init__(self, path, dtype=np.float64):
+        """dtype: float32 halves what a large model takes, and is off by some 1e-5 of the logits' deviation."""
         reader = gguf.GGUFReader(path)
         self.keys = {k: f.contents() for k, f in reader.fields.items() if not k.startswith(("GGUF.", "tokenizer."))}
         self.arch = self.keys["general.architecture"]
@@ -73,7 +74,7 @@ class Model:
         self.w = {}
         for t in reader.tensors:
             shape = [int(n) for n in reversed(t.shape)]
-            self.w[t.name] = gguf.quants.dequantize(t.data, t.tensor_type).reshape(shape).astype(np.float64)
+            self.w[t.name] = gguf.quants.dequantize(t.data, t.tensor_type).reshape(shape).astype(dtype)
         self.n_layers, self.width = self.key("block_count"), self.key("embedding_length")
         self.loras = {}
         self.least_margin = np.inf  # of the experts chosen over those that were not

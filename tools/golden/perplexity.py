@@ -4,6 +4,8 @@
 For the default model as it is, and for it requantised: every weight dequantised to F32 first, then
 quantised by llama-quantize with its default mix (not --pure). The width 576 is no multiple of 256, so llama-quantize
 replaces K types by others in most matrices; "types" says what each file really holds.
+
+With the names of other models (tools/fetch-model --list) it writes no file, but prints our perplexity beside the peer's.
 """
 
 import argparse
@@ -38,10 +40,24 @@ def measure(name, model):
     return result
 
 
+def compare(name):
+    model = common.named_model(name)
+    theirs = measure(name, model)
+    told = subprocess.run([common.ROOT / "build" / "edgelora", "perplexity", "-m", model, "-f", common.GOLDEN / "text.txt"],
+                          stdout=subprocess.PIPE, text=True, check=True).stdout
+    ours = float(re.search(r"perplexity ([0-9.]+) ", told.splitlines()[-1]).group(1))
+    print(f"| {name} ({theirs['chunks']} chunks) | {theirs['ppl']:.3f} | {ours:.3f} | {100 * (ours / theirs['ppl'] - 1):+.2f}% |", flush=True)
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("names", nargs="*", metavar="NAME", help="compare these models (default: make the golden file)")
     p.add_argument("--keep", action="store_true", help="leave the requantised models in the cache")
     a = p.parse_args()
+    if a.names:
+        for name in a.names:
+            compare(name)
+        return
     results = [measure("default", common.default_model())]
     for kind in KINDS:
         model = common.quantize(common.f32_model(), common.WORK / f"smollm2-{kind.lower()}.gguf", kind)
