@@ -181,23 +181,12 @@ static el_status judge(const char *path, bool folder, const el_sites *sites, el_
   return status;
 }
 
-/* Bytes of the weights; 0 when there are none, which reading them will tell. */
-static size_t weights_size(const char *path, const struct stat *st) {
-  struct stat weights;
-  char *file = NULL;
-  if (!S_ISDIR(st->st_mode)) return (size_t)st->st_size;
-  if (asprintf(&file, "%s/adapter_model.safetensors", path) < 0) return 0;
-  bool there = stat(file, &weights) == 0;
-  free(file);
-  return there ? (size_t)weights.st_size : 0;
-}
-
 el_status el_lora_file_open_with(const char *path, const el_sites *sites, el_file_buffer *buffer, el_lora_file **out,
                                  el_error *err) {
   struct stat st;
   if (stat(path, &st) != 0) return el_fail_about(err, EL_ERR_IO, path, "%s", strerror(errno));
   bool folder = S_ISDIR(st.st_mode);
-  if (weights_size(path, &st) > EL_LORA_HEADER_FIRST) {
+  if ((folder ? el_lora_weights_size(path) : (size_t)st.st_size) > EL_LORA_HEADER_FIRST) {
     el_status status = judge(path, folder, sites, err);
     if (status) return status;
   }
@@ -236,9 +225,12 @@ void el_lora_file_close(el_lora_file *f) {
   free(f->parts);
   el_gguf_close(f->gguf);
   el_safetensors_close(f->safetensors);
+  el_lora_close_shards(f);
   el_file_close(&f->config);
   el_file_close(&f->weights);
   free(f->weights_path);
+  free(f->keys);
+  free(f->turned);
   free(f->base);
   free(f);
 }

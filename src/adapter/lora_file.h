@@ -1,4 +1,4 @@
-/* LoRA adapters as files: a PEFT folder or a GGUF LoRA file, read into one form.
+/* LoRA adapters as files: a folder of PEFT's or mlx-lm's, or a GGUF LoRA file, read into one form.
  *
  * What a LoRA file means (arXiv 2106.09685): W' = W + s * B * A with A: [r, in], B: [out, r], s = alpha / r
  * (alpha / sqrt(r) with use_rslora). */
@@ -29,9 +29,9 @@ enum {
 
 typedef struct el_lora_file el_lora_file;
 
-/* path: a PEFT folder or a GGUF file. The weights are read into memory, not mapped: whoever changes or truncates a file
+/* path: a folder or a GGUF file. The weights are read into memory, not mapped: whoever changes or truncates a file
  * while adapters are being served must not be able to stop the process. Refuses, naming file and field: DoRA,
- * modules_to_save, bias other than "none", embedding LoRA, fan_in_fan_out, other task or peft types, a shape
+ * modules_to_save, bias other than "none", embedding LoRA, other task or peft types, a shape
  * that is not the base's, missing A or B, rank 0 or above the limit, NaN or infinity in weights or alpha, an unknown
  * tensor. `sites` NULL: only what does not need the base is checked (for inspect). The
  * sites outlive the file. */

@@ -28,6 +28,14 @@ enum {
       1 << 20, /* adapter_config.json, bytes: PEFT's largest, with a rank for each module, have 100 KB */
 };
 
+/* One of several files that weights are in. */
+typedef struct el_lora_shard {
+  char *name, *path;
+  el_file file;
+  el_safetensors *safetensors;
+} el_lora_shard;
+enum { EL_LORA_MAX_SHARDS = 256 };
+
 struct el_lora_file {
   char *weights_path;     /* for messages */
   el_file config;         /* PEFT: adapter_config.json */
@@ -36,6 +44,10 @@ struct el_lora_file {
   bool header_only;       /* nothing of the weights is read: parts have no data, and there are no pairs */
   el_gguf *gguf;          /* one of these two is set, a view of `weights` */
   el_safetensors *safetensors;
+  el_lora_shard *shards; /* [n_shards] in the place of `safetensors` */
+  size_t n_shards;
+  unsigned char *turned; /* mlx: tensors, transposed */
+  char *keys;            /* PEFT: names of tensors in their plain form, see peft_keys.h */
   char *base;
   const el_sites *sites;               /* the base's; NULL: there is no base */
   el_str modules[EL_LORA_MAX_MODULES]; /* without a base: the names that sites have in the file, views of it */
@@ -61,6 +73,15 @@ el_status el_lora_read_gguf(el_lora_file *f, const char *path, el_error *err);
 /* The same once f->config and f->weights are there; the path is for messages. */
 el_status el_lora_parse_peft(el_lora_file *f, const char *dir, el_error *err);
 el_status el_lora_parse_gguf(el_lora_file *f, const char *path, el_error *err);
+
+/* dir/file, the caller's to free; NULL: out of memory. */
+char *el_lora_join(const char *dir, const char *file);
+/* Bytes of a folder's weights; 0 when there are none, which reading them will tell. */
+size_t el_lora_weights_size(const char *dir);
+/* The tensors of a folder, whatever files they are in. */
+size_t el_lora_n_tensors(const el_lora_file *f);
+const el_st_tensor *el_lora_tensor_at(const el_lora_file *f, size_t i);
+void el_lora_close_shards(el_lora_file *f);
 
 /* As el_lora_file_open, from the bytes of a PEFT folder's two files, or of a GGUF file (config NULL), which are copied.
  * For tests. */

@@ -1,15 +1,11 @@
-/* PEFT folders: adapter_config.json and adapter_model.safetensors. */
+/* PEFT's and mlx-lm's adapters, once their files are there: configuration and tensors into parts. */
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "adapter/lora_parts.h"
 #include "adapter/peft_config.h"
-#include "base/buf.h"
+#include "adapter/peft_keys.h"
 #include "base/error.h"
-
-/* What stands before layers.N: of a text model, of the text part of others, of OpenELM. */
-static const char *const prefixes[] = {"model.language_model.", "language_model.model.", "model.", "transformer."};
 
 /* The first site of a module, and how many it has: the matrices of its outputs, one below the other. 0: unknown. */
 static int find_sites(el_lora_file *f, el_str module, int *first) {
@@ -22,32 +18,21 @@ static int find_sites(el_lora_file *f, el_str module, int *first) {
   return n;
 }
 
-/* base_model.model.model.layers.N.MODULE.lora_A[.ADAPTER].weight, of which *name is what PEFT's patterns are matched
- * with: what comes after base_model.model, up to MODULE. Returns the number of sites, from p->site on; 0: it is none of
- * these. */
-static int parse_name(el_lora_file *f, el_str s, el_lora_part *p, el_str *name) {
-  if (!el_str_chop(&s, ".weight")) return 0;
-  /* The adapter's name, if there is one: no dots in it. */
-  if (!el_str_chop(&s, ".lora_A") && !(p->is_b = el_str_chop(&s, ".lora_B"))) {
-    size_t n = s.len;
-    while (n > 0 && s.data[n - 1] != '.') n--;
-    if (n == 0) return 0;
-    s.len = n - 1;
-    if (!el_str_chop(&s, ".lora_A") && !(p->is_b = el_str_chop(&s, ".lora_B"))) return 0;
-  }
-  el_str_skip(&s, "base_model.model.");
+/* MODULE.lora_A.weight, or mlx-lm's MODULE.lora_a, of which *name is the module: PEFT's patterns are matched with it.
+ * Returns the number of sites, from p->site on; 0: it is none of these. */
+static int parse_name(el_lora_file *f, el_str s, bool mlx, el_lora_part *p, el_str *name) {
+  if (!el_str_chop(&s, mlx ? ".lora_a" : ".lora_A.weight") &&
+      !(p->is_b = el_str_chop(&s, mlx ? ".lora_b" : ".lora_B.weight")))
+    return 0;
   *name = s;
   if (el_str_eq(s, "lm_head")) return p->site = el_lora_output(f, s, &p->layer), p->site >= 0;
-  for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++)
-    if (el_str_skip(&s, prefixes[i])) break;
-  if (!el_str_skip(&s, "layers.") || !el_lora_skip_layer(&s, &p->layer) || !el_str_skip(&s, ".")) return 0;
-  return find_sites(f, s, &p->site);
+  return el_peft_skip_layer(&s, &p->layer) ? find_sites(f, s, &p->site) : 0;
 }
 
 /* With the embedding or the head among its targets PEFT saves the base's matrix beside the pair, as it was: the one
  * that is served already. *is: it is that. One of another size is of a vocabulary of the adapter's own. */
-static el_status is_of_base(const el_lora_file *f, const el_st_tensor *t, bool *is, el_error *err) {
-  el_str s = {t->name, strlen(t->name)};
+static el_status is_of_base(const el_lora_file *f, const el_st_tensor *t, el_str key, bool *is, el_error *err) {
+  el_str s = key;
   char name[EL_SHOW];
   *is = el_str_chop(&s, ".base_layer.weight") && (el_str_chop(&s, "lm_head") || el_str_chop(&s, "embed_tokens"));
   const el_site_dims dims = f->sites ? f->sites->output : (el_site_dims){0};
@@ -81,9 +66,29 @@ static el_status split(el_lora_file *f, int n, el_error *err) {
 
 /* What an unknown tensor probably is, for the message. */
 static const char *guess(const char *name) {
-  if (strstr(name, "lora_magnitude")) return "DoRA is not supported";
-  if (strstr(name, "lora_embedding") || strstr(name, "embed_tokens")) return "embedding adapters are not supported";
-  if (strstr(name, "bias")) return "biases are not supported";
+  static const struct {
+    const char *part, *what;
+  } known[] = {
+      {"switch_mlp", "adapters of experts are not supported in mlx-lm's form"},
+      {"lora_magnitude", "DoRA is not supported"},
+      {"lora_diag", "KaSA is not supported"},
+      {"lora_E", "AdaLoRA is not supported"},
+      {"vera_lambda", "VeRA is not supported"},
+      {"hada_", "LoHa is not supported"},
+      {"lokr_", "LoKr is not supported"},
+      {"ia3_", "IA3 is not supported"},
+      {"oft_", "OFT is not supported"},
+      {"prompt_embeddings", "prompt and prefix tuning are not supported"},
+      {"base_layer", "weights of the base model itself: save the adapter with PEFT's save_pretrained"},
+      {"vision", "adapters of the part that sees are not supported"},
+      {"visual", "adapters of the part that sees are not supported"},
+      {"audio", "adapters of the part that hears are not supported"},
+      {"lora_embedding", "embedding adapters are not supported"},
+      {"embed_tokens", "embedding adapters are not supported"},
+      {"bias", "biases are not supported"},
+  };
+  for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+    if (strstr(name, known[i].part)) return known[i].what;
   return "not a LoRA part of a matrix of the base model's architecture";
 }
 
@@ -98,29 +103,76 @@ static size_t most_sites(const el_sites *s) {
   return most;
 }
 
+/* A file that holds more than one adapter, by the names in its keys: which of them was meant? */
+static el_status check_adapter(const el_lora_file *f, el_str *first, el_str name, el_error *err) {
+  char one[EL_SHOW], other[EL_SHOW];
+  if (!name.len || !first->len || !el_str_cmp(*first, name)) {
+    if (name.len) *first = name;
+    return EL_OK;
+  }
+  return el_fail_about(err, EL_ERR_UNSUPPORTED, f->weights_path,
+                       "holds several adapters, such as %s and %s: save each into a folder of its own",
+                       el_str_show(*first, one, sizeof one), el_str_show(name, other, sizeof other));
+}
+
+/* mlx-lm's matrices are the other way round. `room`: of f->turned, what is left. */
+static void turn(el_lora_part *p, unsigned char **room) {
+  const size_t value = p->type == EL_TYPE_F32 ? 4 : 2, rows = (size_t)p->rows, cols = (size_t)p->cols;
+  const unsigned char *from = p->data; /* [cols][rows] */
+  p->data = *room;
+  for (size_t r = 0; r < rows; r++)
+    for (size_t c = 0; c < cols; c++, *room += value) memcpy(*room, from + value * (c * rows + r), value);
+}
+
+/* Training's own, of VeLoRA: an average that its backward pass projects with. */
+static bool is_of_training(el_str key) {
+  return el_str_chop(&key, ".lora_velora_embed");
+}
+
+static el_status check_layer(const el_lora_file *f, const el_lora_part *p, int last, el_error *err) {
+  char name[EL_SHOW];
+  if (!last || !f->sites || p->layer >= f->sites->n_layers - last) return EL_OK;
+  return el_fail_about(err, EL_ERR_FORMAT, f->weights_path,
+                       "tensor %s: num_layers is %d, so layers below %d of the base model have no adapters",
+                       el_str_show(p->name, name, sizeof name), last, f->sites->n_layers - last);
+}
+
 static el_status read_parts(el_lora_file *f, const el_peft_config *config, el_error *err) {
   char name[EL_SHOW], type[EL_SHOW];
-  size_t n = el_safetensors_n(f->safetensors);
-  if (!(f->parts = calloc(most_sites(f->sites) * n + 1, sizeof *f->parts)))
-    return el_fail_about(err, EL_ERR_NO_MEMORY, f->weights_path, "out of memory");
+  const bool mlx = el_peft_config_is_mlx(config);
+  size_t n = el_lora_n_tensors(f), room = 1, bytes = 1;
   for (size_t i = 0; i < n; i++) {
-    const el_st_tensor *t = el_safetensors_at(f->safetensors, i);
-    el_str module;
+    room += strlen(el_lora_tensor_at(f, i)->name);
+    bytes += el_lora_tensor_at(f, i)->n_bytes;
+  }
+  f->parts = calloc(most_sites(f->sites) * n + 1, sizeof *f->parts);
+  char *keys = f->keys = malloc(room);
+  if (mlx && !f->header_only) f->turned = malloc(bytes);
+  unsigned char *turned = f->turned;
+  if (!f->parts || !f->keys || (mlx && !f->header_only && !f->turned))
+    return el_fail_about(err, EL_ERR_NO_MEMORY, f->weights_path, "out of memory");
+  el_str first = {0};
+  for (size_t i = 0; i < n; i++) {
+    const el_st_tensor *t = el_lora_tensor_at(f, i);
+    el_str module, adapter;
     int n_sites;
     bool of_base;
-    el_status status = is_of_base(f, t, &of_base, err);
+    const el_str key = el_peft_key((el_str){t->name, strlen(t->name)}, keys, &adapter);
+    keys += key.len;
+    el_status status = is_of_base(f, t, key, &of_base, err);
     if (status) return status;
-    if (of_base) continue;
+    if (of_base || is_of_training(key)) continue;
     el_lora_part *p = &f->parts[f->n_parts++];
     *p = (el_lora_part){.name = {t->name, strlen(t->name)}, .data = t->data, .rslora = el_peft_config_rslora(config)};
     el_str_show(p->name, name, sizeof name);
-    if (!(n_sites = parse_name(f, p->name, p, &module)))
+    if ((status = check_adapter(f, &first, adapter, err))) return status;
+    if (!(n_sites = parse_name(f, key, mlx, p, &module)))
       return el_fail_about(err, EL_ERR_UNSUPPORTED, f->weights_path, "tensor %s: %s", name, guess(t->name));
     if (t->n_dims != 2)
       return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "tensor %s has %d dimensions, expected 2", name,
                            t->n_dims);
-    p->rows = t->shape[0];
-    p->cols = t->shape[1];
+    p->rows = t->shape[mlx];
+    p->cols = t->shape[!mlx];
     switch (t->dtype) {
       case EL_ST_F32: p->type = EL_TYPE_F32; break;
       case EL_ST_F16: p->type = EL_TYPE_F16; break;
@@ -131,55 +183,31 @@ static el_status read_parts(el_lora_file *f, const el_peft_config *config, el_er
                              el_str_show((el_str){t->dtype_name, strlen(t->dtype_name)}, type, sizeof type));
     }
     int rank = 0;
-    status = el_peft_config_module(config, module, &rank, &p->alpha, err);
-    if (status) return status;
+    if ((status = el_peft_config_module(config, module, &rank, &p->alpha, err))) return status;
     p->rank = rank;
+    if ((status = check_layer(f, p, el_peft_config_last_layers(config), err))) return status;
+    if (turned) turn(p, &turned);
     if (n_sites > 1 && (status = split(f, n_sites, err))) return status;
   }
   return EL_OK;
 }
 
-static char *join(const char *dir, const char *file) {
-  el_buf b = {0};
-  size_t len = strlen(dir);
-  if (el_buf_printf(&b, "%s%s%s", dir, len && dir[len - 1] == '/' ? "" : "/", file)) return b.data;
-  el_buf_free(&b);
-  return NULL;
-}
-
 el_status el_lora_parse_peft(el_lora_file *f, const char *dir, el_error *err) {
   el_peft_config *config = NULL;
-  char *path = join(dir, "adapter_config.json");
-  if (!f->weights_path) f->weights_path = join(dir, "adapter_model.safetensors");
+  char *path = el_lora_join(dir, "adapter_config.json");
+  if (!f->weights_path) f->weights_path = el_lora_join(dir, "adapter_model.safetensors");
   el_status status = EL_OK;
   if (!path || !f->weights_path) status = el_fail_about(err, EL_ERR_NO_MEMORY, dir, "out of memory");
   if (!status) status = el_peft_config_parse(f->config.data, f->config.size, path, &config, err);
   if (!status && !(f->base = strdup(el_peft_config_base(config))))
     status = el_fail_about(err, EL_ERR_NO_MEMORY, dir, "out of memory");
-  if (!status && f->header_only)
+  if (!status && !f->shards && f->header_only)
     status = el_safetensors_open(f->weights_path, &f->safetensors, err);
-  else if (!status)
+  else if (!status && !f->shards)
     status = el_safetensors_open_memory(f->weights.data, f->weights.size, f->weights_path, &f->safetensors, err);
   f->from_peft = true;
   if (!status) status = read_parts(f, config, err);
   el_peft_config_free(config);
   free(path);
-  return status;
-}
-
-el_status el_lora_read_peft(el_lora_file *f, const char *dir, el_error *err) {
-  char *config = join(dir, "adapter_config.json"), *pickle = join(dir, "adapter_model.bin");
-  f->weights_path = join(dir, "adapter_model.safetensors");
-  el_status status = EL_OK;
-  if (!config || !pickle || !f->weights_path) status = el_fail_about(err, EL_ERR_NO_MEMORY, dir, "out of memory");
-  if (!status) status = el_file_read(config, EL_LORA_MAX_CONFIG, &f->config, err);
-  if (!status && access(f->weights_path, F_OK) != 0 && access(pickle, F_OK) == 0)
-    status = el_fail_about(err, EL_ERR_UNSUPPORTED, pickle,
-                           "pickled weights are not supported (reading them runs code): convert them to safetensors");
-  if (!status && !f->header_only)
-    status = el_file_read_into(f->weights_path, EL_LORA_MAX_WEIGHTS, f->buffer, &f->weights, err);
-  if (!status) status = el_lora_parse_peft(f, dir, err);
-  free(config);
-  free(pickle);
   return status;
 }

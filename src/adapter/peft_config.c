@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "adapter/lora_file.h"
+#include "adapter/lora_parts.h"
 #include "base/error.h"
 #include "base/json_guard.h"
 
@@ -37,6 +37,8 @@ struct el_peft_config {
   int rank;
   double alpha;
   bool rslora;
+  bool mlx;     /* mlx-lm wrote it */
+  int n_layers; /* mlx: the last ones of the model, which alone have adapters; 0: all */
   rules ranks, alphas;
   pcre2_match_data *match;
   pcre2_match_context *limits;
@@ -102,10 +104,10 @@ static el_status check_variants(const el_peft_config *c, el_error *err) {
     const char *name, *what;
   } variants[] = {
       {"use_dora", "weight-decomposed LoRA (DoRA)"},
-      {"fan_in_fan_out", "transposed weights"},
       {"lora_bias", "a bias in LoRA's B"},
       {"modules_to_save", "whole trained modules"},
       {"layer_replication", "replicated layers"},
+      {"megatron_config", "LoRA on Megatron's parallel layers"},
       {"trainable_token_indices", "trained token embeddings"},
       {"target_parameters", "LoRA on parameters that are no linear layers"},
       {"alora_invocation_tokens", "activated LoRA (aLoRA)"},
@@ -123,20 +125,62 @@ static el_status check_variants(const el_peft_config *c, el_error *err) {
 }
 
 /* Some initialisations take their start out of the base weights: the adapter then fits that changed base only, until
- * PEFT converts it at saving (which sets the field to true). */
+ * PEFT converts it at saving (which sets the field to true). Others leave the base as it is. */
 static el_status check_init(const el_peft_config *c, el_error *err) {
+  static const char *const changing[] = {"pissa", "corda", "olora", "lora_ga", NULL}, *const harmless[] = {
+                                                                                          "gaussian", "eva",
+                                                                                          "orthogonal", "mica", NULL};
   json_t *v = field(c, "init_lora_weights");
   char shown[EL_SHOW];
   if (!v || json_is_boolean(v)) return EL_OK;
   if (!json_is_string(v)) return mistyped(c, "init_lora_weights", "true, false or a string", err);
-  static const char *const changing[] = {"pissa", "corda", "olora", "loftq", "lora_ga"};
   const char *s = json_string_value(v);
-  for (size_t i = 0; i < sizeof changing / sizeof changing[0]; i++)
+  el_str_show((el_str){s, strlen(s)}, shown, sizeof shown);
+  if (!strcasecmp(s, "loftq"))
+    return el_fail_about(
+        err, EL_ERR_UNSUPPORTED, c->path,
+        "init_lora_weights is \"loftq\", which changes the base weights, and PEFT cannot convert it: it "
+        "fits the base that it was trained with, and where that is what is served, true says so");
+  for (int i = 0; changing[i]; i++)
     if (!strncasecmp(s, changing[i], strlen(changing[i])))
       return el_fail_about(err, EL_ERR_UNSUPPORTED, c->path,
                            "init_lora_weights is \"%s\", which changes the base weights: save the adapter with PEFT's "
                            "path_initial_model_for_weight_conversion",
-                           el_str_show((el_str){s, strlen(s)}, shown, sizeof shown));
+                           shown);
+  for (int i = 0; harmless[i]; i++)
+    if (!strcasecmp(s, harmless[i])) return EL_OK;
+  return el_fail_about(err, EL_ERR_UNSUPPORTED, c->path,
+                       "init_lora_weights is \"%s\", which is not known: it may have changed the base weights", shown);
+}
+
+/* Fields that we know, whatever is done with them: those of PEFT's LoraConfig, and of earlier versions of it; each has
+ * its line in docs/adapters.md. */
+static bool is_known(const char *name) {
+  static const char *const known[] = {
+      "alora_invocation_tokens", "alpha_pattern", "arrow_config", "auto_mapping", "base_model_name_or_path", "bias",
+      "corda_config", "ensure_weight_tying", "eva_config", "exclude_modules", "fan_in_fan_out", "inference_mode",
+      "init_lora_weights", "kasa_config", "layer_replication", "layers_pattern", "layers_to_transform", "loftq_config",
+      "lora_alpha", "lora_bias", "lora_dropout", "lora_ga_config", "megatron_config", "megatron_core",
+      "modules_to_save", "monteclora_config", "peft_type", "peft_version", "qalora_group_size", "r", "rank_pattern",
+      "revision", "runtime_config", "target_modules", "target_parameters", "task_type", "trainable_token_indices",
+      "use_bdlora", "use_dora", "use_qalora", "use_rslora", "velora_config",
+      /* Earlier: merging when it is loaded, as all do now; learning rates and the type of weights while training. */
+      "merge_weights", "lora_dtype", "lorap_lr_ratio", "lorap_emb_lr"};
+  for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+    if (!strcmp(known[i], name)) return true;
+  return false;
+}
+
+/* A field of tomorrow's may make it another product, unless it is off. */
+static el_status check_unknown(const el_peft_config *c, el_error *err) {
+  const char *name;
+  json_t *v;
+  char shown[EL_SHOW];
+  json_object_foreach(c->root, name, v) if (is_set(v) && !is_known(name)) return el_fail_about(
+      err, EL_ERR_UNSUPPORTED, c->path,
+      "%s: this field is not known, and it is set: whether it changes the result cannot be told; "
+      "where it does not, take it out",
+      el_str_show((el_str){name, strlen(name)}, shown, sizeof shown));
   return EL_OK;
 }
 
@@ -226,15 +270,70 @@ el_status el_peft_config_module(const el_peft_config *c, el_str module, int *ran
   return EL_OK;
 }
 
+/* --- mlx-lm's file of the same name: what its training was started with */
+
+static bool is_mlx(const el_peft_config *c) {
+  return !field(c, "peft_type") && (field(c, "fine_tune_type") || field(c, "lora_parameters"));
+}
+
+static el_status check_mlx_parameters(el_peft_config *c, const json_t *parameters, el_error *err) {
+  static const char *const known[] = {"rank", "scale", "dropout", "keys"}; /* the last two: while training; the tensors
+                                                                            * show which modules */
+  const char *name;
+  json_t *v;
+  char shown[EL_SHOW];
+  if (!json_is_object(parameters)) return mistyped(c, "lora_parameters", "an object", err);
+  if (is_set(json_object_get(parameters, "alpha")))
+    return el_fail_about(err, EL_ERR_UNSUPPORTED, c->path,
+                         "lora_parameters.alpha: earlier versions of mlx-lm multiply the scale by alpha / rank, later "
+                         "ones do not: write the scale that was meant, and take alpha out");
+  json_object_foreach((json_t *)parameters, name, v) {
+    size_t i = 0;
+    while (i < sizeof known / sizeof *known && strcmp(known[i], name)) i++;
+    if (i == sizeof known / sizeof *known && is_set(v))
+      return el_fail_about(err, EL_ERR_UNSUPPORTED, c->path,
+                           "lora_parameters.%s: this field is not known: whether it changes the result cannot be told",
+                           el_str_show((el_str){name, strlen(name)}, shown, sizeof shown));
+  }
+  const json_t *rank = json_object_get(parameters, "rank"), *scale = json_object_get(parameters, "scale");
+  if (!rank || !scale)
+    return el_fail_about(err, EL_ERR_FORMAT, c->path, "lora_parameters.%s is missing", rank ? "scale" : "rank");
+  el_status status = check_rank(c, "lora_parameters.rank", rank, err);
+  if (!status) status = check_number(c, "lora_parameters.scale", scale, err);
+  if (status) return status;
+  c->rank = (int)json_integer_value(rank);
+  c->alpha = json_number_value(scale) * c->rank; /* so that alpha / rank is its scale */
+  return EL_OK;
+}
+
+static el_status check_mlx(el_peft_config *c, el_error *err) {
+  const json_t *parameters = field(c, "lora_parameters"), *n = field(c, "num_layers"), *base = field(c, "model");
+  el_status status = expect(c, "fine_tune_type", "lora", false, err);
+  if (status) return status;
+  if (is_set(field(c, "use_dora")))
+    return el_fail_about(err, EL_ERR_UNSUPPORTED, c->path, "use_dora: weight-decomposed LoRA (DoRA) is not supported");
+  if (!parameters) return el_fail_about(err, EL_ERR_FORMAT, c->path, "lora_parameters is missing");
+  if ((status = check_mlx_parameters(c, parameters, err))) return status;
+  if (!n) n = field(c, "lora_layers"); /* its earlier name */
+  if (n && !json_is_integer(n)) return mistyped(c, "num_layers", "an integer", err);
+  const json_int_t layers = n ? json_integer_value(n) : 0;
+  c->n_layers = layers > 0 && layers <= EL_LORA_MAX_LAYERS ? (int)layers : 0;
+  c->base = json_is_string(base) ? json_string_value(base) : "";
+  c->mlx = true;
+  return EL_OK;
+}
+
 /* --- the whole file */
 
 static el_status check(el_peft_config *c, el_error *err) {
   el_status status;
+  if (is_mlx(c)) return check_mlx(c, err);
   if ((status = expect(c, "peft_type", "LORA", true, err))) return status;
   if ((status = expect(c, "task_type", "CAUSAL_LM", false, err))) return status;
   if ((status = expect(c, "bias", "none", false, err))) return status;
   if ((status = check_variants(c, err))) return status;
   if ((status = check_init(c, err))) return status;
+  if ((status = check_unknown(c, err))) return status;
   if ((status = read_bool(c, "use_rslora", &c->rslora, err))) return status;
   json_t *r = field(c, "r"), *alpha = field(c, "lora_alpha"), *base = field(c, "base_model_name_or_path");
   if (!r || !alpha) return el_fail_about(err, EL_ERR_FORMAT, c->path, "%s is missing", r ? "lora_alpha" : "r");
@@ -302,4 +401,10 @@ const char *el_peft_config_base(const el_peft_config *c) {
 }
 bool el_peft_config_rslora(const el_peft_config *c) {
   return c->rslora;
+}
+bool el_peft_config_is_mlx(const el_peft_config *c) {
+  return c->mlx;
+}
+int el_peft_config_last_layers(const el_peft_config *c) {
+  return c->n_layers;
 }
