@@ -35,15 +35,15 @@ void el_apply_free(el_apply *p) {
   *p = (el_apply){0};
 }
 
-void el_lora_groups_add(el_lora_groups *g, int row, const el_adapter *adapter) {
+void el_lora_groups_add(el_lora_groups *g, int row, const el_adapter *adapter, int expert) {
   if (!adapter) return;
   el_lora_group *last = g->n ? &g->at[g->n - 1] : NULL;
   assert(!last || last->row_end <= row);
-  if (last && last->adapter == adapter && last->row_end == row) {
+  if (last && last->adapter == adapter && last->row_end == row && last->expert == expert) {
     last->row_end++;
     return;
   }
-  g->at[g->n++] = (el_lora_group){adapter, row, row + 1};
+  g->at[g->n++] = (el_lora_group){adapter, row, row + 1, expert};
 }
 
 /* The rows that a group has in [*begin, *end). */
@@ -57,12 +57,32 @@ static int n_readers(const el_apply *p, int in) {
   return p->sites->first[in + 1] - p->sites->first[in];
 }
 
+/* What a group's adapter has for an input, and for a site; NULL: nothing. */
+static const el_packed *a_of(const el_apply *p, const el_lora_group *g, int layer, int in) {
+  const el_packed *a = in < p->sites->n_inputs ? el_adapter_a(g->adapter, layer, in)
+                                               : el_adapter_expert_a(g->adapter, layer, in, g->expert);
+  return a && a->data ? a : NULL;
+}
+
+static const el_lora_site *site_of(const el_apply *p, const el_lora_group *g, int layer, int site) {
+  const el_lora_site *s = el_sites_of_expert(p->sites, site)
+                              ? el_adapter_expert_site(g->adapter, layer, site, g->expert)
+                              : el_adapter_site(g->adapter, layer, site);
+  return s && s->b.data ? s : NULL;
+}
+
+bool el_apply_has(const el_apply *p, const el_lora_groups *groups, int layer, int in) {
+  for (int g = 0; g < groups->n; g++)
+    if (a_of(p, &groups->at[g], layer, in)) return true;
+  return false;
+}
+
 /* h of one row, for each site that the adapter has something for, in the form that its B takes. */
-static void quantize_row(const el_apply *p, const el_adapter *a, int place, int in, int row) {
+static void quantize_row(const el_apply *p, const el_lora_group *g, int place, int in, int row) {
   for (int i = 0; i < n_readers(p, in); i++) {
-    const el_lora_site *site = el_adapter_site(a, place, p->sites->first[in] + i);
+    const el_lora_site *site = site_of(p, g, place, p->sites->first[in] + i);
     int at = i * p->max_rows + row;
-    if (!site->b.data) continue;
+    if (!site) continue;
     el_act *act = &p->acts[at];
     el_act_shape(act, site->b.cols, 1);
     const float *h = p->h + (size_t)row * p->ldh + site->a_row;
@@ -79,12 +99,11 @@ void el_apply_h(const el_apply *p, const el_lora_groups *groups, int place, int 
   for (int i = 0; i < n_readers(p, in); i++)
     for (int row = row_begin; row < row_end; row++) p->low[i * p->max_rows + row] = (el_low_rank){0};
   for (int g = 0; g < groups->n; g++) {
-    const el_adapter *adapter = groups->at[g].adapter;
-    const el_packed *a = el_adapter_a(adapter, place, in);
+    const el_packed *a = a_of(p, &groups->at[g], place, in);
     int begin = row_begin, end = row_end;
-    if (!a->data || !clip(&groups->at[g], &begin, &end)) continue;
+    if (!a || !clip(&groups->at[g], &begin, &end)) continue;
     p->kernels->gemm(a, 0, a->n_tiles, x, begin, end, p->h, p->ldh, false, NULL);
-    for (int row = begin; row < end; row++) quantize_row(p, adapter, place, in, row);
+    for (int row = begin; row < end; row++) quantize_row(p, &groups->at[g], place, in, row);
   }
 }
 
@@ -98,9 +117,9 @@ void el_apply_fetch(const el_apply *p, const el_lora_groups *groups, int layer, 
   size_t total = 0;
   int n = 0;
   for (int g = 0; g < groups->n && n < EL_APPLY_SPANS; g++) {
-    const el_packed *a = el_adapter_a(groups->at[g].adapter, layer, in);
+    const el_packed *a = a_of(p, &groups->at[g], layer, in);
     int begin = row_begin, end = row_end;
-    if (!a->data || !clip(&groups->at[g], &begin, &end)) continue;
+    if (!a || !clip(&groups->at[g], &begin, &end)) continue;
     if (total + el_packed_bytes(a) > EL_APPLY_FETCH_BYTES) break;
     total += el_packed_bytes(a);
     spans[n++] = (el_span){a->data, el_packed_bytes(a)};

@@ -13,6 +13,7 @@
 typedef struct el_lora_group {
   const el_adapter *adapter; /* never NULL: rows without adapter are in no group */
   int row_begin, row_end;    /* a maximal run of rows with this adapter */
+  int expert;                /* that they go to, where rows are those of experts; else 0 */
 } el_lora_group;
 
 /* The groups of the rows that go through a layer. */
@@ -22,7 +23,7 @@ typedef struct el_lora_groups {
 } el_lora_groups;
 
 /* The next row, in order of rows. */
-void el_lora_groups_add(el_lora_groups *g, int row, const el_adapter *adapter);
+void el_lora_groups_add(el_lora_groups *g, int row, const el_adapter *adapter, int expert);
 
 enum {
   EL_APPLY_SPANS = 256,            /* matrices that a thread fetches ahead, at most, */
@@ -45,6 +46,8 @@ el_status el_apply_new(const el_kernels *k, const el_sites *sites, int max_rows,
                        el_error *err);
 void el_apply_free(el_apply *p);
 
+/* Whether any of the groups has an A for this input. */
+bool el_apply_has(const el_apply *p, const el_lora_groups *groups, int layer, int in);
 /* h for rows [row_begin, row_end) and the sites that read input `in` of a place. x: the quantised input of all
  * rows, of which these are there. Threads call it for rows of their own; a barrier comes before el_apply_low. */
 void el_apply_h(const el_apply *p, const el_lora_groups *groups, int place, int in, const el_act *x, int row_begin,

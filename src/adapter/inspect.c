@@ -158,7 +158,7 @@ static void print_lora(printer *p, const el_lora_file *f) {
   if (layers) print(p, "  %-12s  %d, from %d to %d\n", "layers", layers, first->layer, last->layer);
   print(p, "  %-12s", "matrices");
   for (int i = 0; i < (int)el_lora_file_n_sites(f); i++)
-    print(p, "  %s %d", el_str_show(el_lora_file_site_name(f, i), name, sizeof name), per_site[i]);
+    print(p, "  %s %d", el_lora_file_site_name(f, i, name), per_site[i]);
   print(p, "\n");
 }
 

@@ -10,15 +10,32 @@
 #include "adapter/lora_parts.h"
 #include "base/error.h"
 
-bool el_lora_skip_layer(el_str *s, int *layer) {
+bool el_lora_skip_number(el_str *s, int end, int *out) {
   size_t n = 0;
   int v = 0;
   while (n < s->len && n < 5 && s->data[n] >= '0' && s->data[n] <= '9') v = v * 10 + (s->data[n++] - '0');
-  if (n == 0 || (n > 1 && s->data[0] == '0') || v >= EL_LORA_MAX_LAYERS) return false;
-  *layer = v;
+  if (n == 0 || (n > 1 && s->data[0] == '0') || v >= end) return false;
+  *out = v;
   s->data += n;
   s->len -= n;
   return true;
+}
+
+void el_lora_matrix_read(const el_lora_matrix *m, int rows, int cols, float *out) {
+  const size_t value = m->type == EL_TYPE_F32 ? 4 : 2, n = (size_t)rows * (size_t)cols;
+  const unsigned char *data = m->data;
+  if (m->col_step == 1 && m->row_step == (size_t)cols) {
+    el_dequantize(m->type, data, out, (int64_t)n);
+    return;
+  }
+  for (size_t i = 0; i < (size_t)rows; i++) {
+    const unsigned char *row = data + value * i * m->row_step;
+    float *to = out + i * (size_t)cols;
+    if (m->col_step == 1)
+      el_dequantize(m->type, row, to, cols);
+    else
+      for (size_t k = 0; k < (size_t)cols; k++) el_dequantize(m->type, row + value * k * m->col_step, to + k, 1);
+  }
 }
 
 static const char *show(const el_lora_part *p, char name[EL_SHOW]) {
@@ -29,7 +46,26 @@ static int by_place(const void *x, const void *y) {
   const el_lora_part *a = x, *b = y;
   if (a->layer != b->layer) return a->layer - b->layer;
   if (a->site != b->site) return a->site - b->site;
+  if (a->expert != b->expert) return a->expert - b->expert;
   return (int)a->is_b - (int)b->is_b;
+}
+
+/* Whether the part has as many experts as the site. */
+static el_status check_experts(const el_lora_file *f, const el_lora_part *p, el_error *err) {
+  char name[EL_SHOW];
+  const bool of_experts = f->sites && el_sites_of_expert(f->sites, p->site);
+  const int n = f->sites ? f->sites->n_experts : EL_MAX_EXPERTS;
+  if (p->of_all && f->sites && !of_experts)
+    return el_fail_about(err, EL_ERR_FORMAT, f->weights_path,
+                         "tensor %s is of %" PRId64 " experts, which the matrix in the base model has not",
+                         show(p, name), p->count);
+  if (p->of_all && (f->sites ? p->count != n : p->count < 1 || p->count > n))
+    return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "tensor %s is of %" PRId64 " experts, expected %s%d",
+                         show(p, name), p->count, f->sites ? "" : "1 to ", n);
+  if (of_experts && p->expert >= n)
+    return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "tensor %s: the base model has %d experts, from 0",
+                         show(p, name), n);
+  return EL_OK;
 }
 
 static el_status check_shape(const el_lora_file *f, const el_lora_part *p, el_error *err) {
@@ -56,7 +92,7 @@ static el_status check_shape(const el_lora_file *f, const el_lora_part *p, el_er
     return el_fail_about(err, EL_ERR_FORMAT, f->weights_path,
                          "tensor %s is %" PRId64 " x %" PRId64 ", expected %" PRId64 " x %" PRId64 " (%s)",
                          show(p, name), p->rows, p->cols, rows, cols, p->is_b ? "outputs x rank" : "rank x inputs");
-  return EL_OK;
+  return check_experts(f, p, err);
 }
 
 /* Whether all n values are finite: the exponent is not all ones. */
@@ -83,70 +119,102 @@ static bool is_plain(el_type t) {
   return t == EL_TYPE_F32 || t == EL_TYPE_F16 || t == EL_TYPE_BF16;
 }
 
-/* A part as F32 in memory of our own: where it is quantised, or its other half has another type. */
-static el_status convert(el_lora_file *f, el_lora_part *p, float **owned, el_error *err) {
+/* A part as F32 in memory of our own, where it is quantised. */
+static el_status convert(el_lora_file *f, el_lora_part *p, el_error *err) {
   char name[EL_SHOW];
-  size_t n = (size_t)p->rows * (size_t)p->cols;
-  if (n > SIZE_MAX / sizeof(float) || !(*owned = malloc(n * sizeof(float))))
+  float *values = p->values <= SIZE_MAX / sizeof *values ? malloc(p->values * sizeof *values) : NULL;
+  if (!values)
     return el_fail_about(err, EL_ERR_NO_MEMORY, f->weights_path, "tensor %s: no memory for %zu values", show(p, name),
-                         n);
-  el_dequantize(p->type, p->data, *owned, (int64_t)n);
+                         p->values);
+  f->owned[f->n_owned++] = values;
+  el_dequantize(p->type, p->data, values, (int64_t)p->values);
   p->type = EL_TYPE_F32;
-  p->data = (const unsigned char *)*owned;
+  p->data = (const unsigned char *)values;
   return EL_OK;
 }
 
+static el_lora_matrix matrix_of(const el_lora_part *p, int64_t i) {
+  const size_t value = p->type == EL_TYPE_F32 ? 4 : 2;
+  return (el_lora_matrix){.type = p->type,
+                          .data = p->data + value * (p->first + (size_t)i * p->expert_step),
+                          .row_step = p->row_step,
+                          .col_step = p->col_step};
+}
+
+/* The pair of a part and its other half; of all experts, as many pairs. */
 static el_status make_pair(el_lora_file *f, el_lora_part *a, el_lora_part *b, el_error *err) {
-  char name[EL_SHOW];
+  char name[EL_SHOW], other[EL_SHOW];
   el_status status;
   b->rank = a->rank; /* where the file does not say it, A does */
   if ((status = check_shape(f, a, err)) || (status = check_shape(f, b, err))) return status;
+  if (a->of_all != b->of_all || a->count != b->count)
+    return el_fail_about(err, EL_ERR_FORMAT, f->weights_path,
+                         "tensor %s is of %" PRId64 " experts, tensor %s of %" PRId64, show(a, name), a->count,
+                         show(b, other), b->count);
   float scale = (float)(a->alpha / (a->rslora ? sqrt((double)a->rank) : (double)a->rank));
   if (!isfinite(scale)) return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "alpha %g is too large", a->alpha);
   if (f->header_only) return EL_OK;
-  size_t i = f->n_pairs++;
-  if (!is_plain(a->type) || a->type != b->type) {
-    if (a->type != EL_TYPE_F32 && (status = convert(f, a, &f->owned[2 * i], err))) return status;
-    if (b->type != EL_TYPE_F32 && (status = convert(f, b, &f->owned[2 * i + 1], err))) return status;
-  }
   for (int k = 0; k < 2; k++) {
-    const el_lora_part *p = k ? b : a;
-    if (!all_finite(p->type, p->data, p->rows * p->cols))
+    el_lora_part *p = k ? b : a;
+    if (!is_plain(p->type) && (status = convert(f, p, err))) return status;
+    if (!all_finite(p->type, p->data, (int64_t)p->values))
       return el_fail_about(err, EL_ERR_FORMAT, f->weights_path,
                            "tensor %s has values that are not finite (NaN or infinity)", show(p, name));
   }
   const bool of_layer = a->layer != EL_LORA_MODEL;
-  f->pairs[i] = (el_lora_pair){
-      .layer = f->sites && !of_layer ? f->sites->n_layers : a->layer,
-      .site = a->site,
-      .rank = (int)a->rank,
-      .scale = scale,
-      .type = a->type,
-      .a = a->data,
-      .b = b->data,
-      .reorder_b = f->from_peft && f->sites && of_layer && f->sites->site[a->site].rows == EL_ROWS_HALVES};
+  for (int64_t i = 0; i < a->count; i++)
+    f->pairs[f->n_pairs++] = (el_lora_pair){
+        .layer = f->sites && !of_layer ? f->sites->n_layers : a->layer,
+        .site = a->site,
+        .expert = a->of_all ? (int)i : a->expert,
+        .rank = (int)a->rank,
+        .scale = scale,
+        .a = matrix_of(a, i),
+        .b = matrix_of(b, i),
+        .reorder_b = f->from_peft && f->sites && of_layer && f->sites->site[a->site].rows == EL_ROWS_HALVES};
   return EL_OK;
+}
+
+/* Room for the pairs of all parts, which are sorted. Each has two, so that this is twice as much as needed at most. */
+static el_status reserve_pairs(el_lora_file *f, el_error *err) {
+  size_t n = 0;
+  for (size_t i = 0; i < f->n_parts; i++)
+    if (!f->parts[i].is_b)
+      n += f->parts[i].count < 1 || f->parts[i].count > EL_MAX_EXPERTS ? 1 : (size_t)f->parts[i].count;
+  if (n > EL_LORA_MAX_PAIRS)
+    return el_fail_about(err, EL_ERR_UNSUPPORTED, f->weights_path, "has %zu pairs of matrices, the limit is %d", n,
+                         EL_LORA_MAX_PAIRS);
+  f->pairs = calloc(n + 1, sizeof *f->pairs);
+  f->owned = calloc(f->n_parts, sizeof *f->owned);
+  return f->pairs && f->owned ? EL_OK : el_fail_about(err, EL_ERR_NO_MEMORY, f->weights_path, "out of memory");
+}
+
+/* The part before a, which has taken a's place; NULL: none. */
+static const el_lora_part *same_as(const el_lora_file *f, const el_lora_part *a) {
+  if (a == f->parts) return NULL;
+  const el_lora_part *before = a - 1;
+  if (by_place(before, a) == 0) return before;
+  return before->of_all && before->layer == a->layer && before->site == a->site ? before : NULL;
 }
 
 static el_status make_pairs(el_lora_file *f, el_error *err) {
   char name[EL_SHOW], other[EL_SHOW];
   if (f->n_parts == 0) return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "holds no LoRA weights");
   qsort(f->parts, f->n_parts, sizeof *f->parts, by_place);
-  f->pairs = calloc(f->n_parts, sizeof *f->pairs);
-  f->owned = calloc(2 * f->n_parts, sizeof *f->owned);
-  if (!f->pairs || !f->owned) return el_fail_about(err, EL_ERR_NO_MEMORY, f->weights_path, "out of memory");
-  for (size_t i = 0; i < f->n_parts; i += 2) {
+  el_status status = reserve_pairs(f, err);
+  for (size_t i = 0; i < f->n_parts && !status; i += 2) {
     el_lora_part *a = &f->parts[i], *b = i + 1 < f->n_parts ? a + 1 : NULL;
-    const el_lora_part *same = i > 0 && by_place(a - 1, a) == 0 ? a - 1 : b && by_place(a, b) == 0 ? b : NULL;
+    const el_lora_part *same = same_as(f, a);
+    if (!same && b && by_place(a, b) == 0) same = b;
     if (same)
       return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "tensors %s and %s are the same part", show(a, name),
                            show(same, other));
-    if (a->is_b || !b || a->layer != b->layer || a->site != b->site)
+    if (a->is_b || !b || a->layer != b->layer || a->site != b->site || a->expert != b->expert)
       return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "tensor %s has no lora_%c beside it", show(a, name),
                            a->is_b ? 'A' : 'B');
-    el_status status = make_pair(f, a, b, err);
-    if (status) return status;
+    status = make_pair(f, a, b, err);
   }
+  if (status) return status;
   free(f->parts);
   f->parts = NULL;
   return EL_OK;
@@ -219,7 +287,7 @@ el_status el_lora_file_open_memory(const void *config, size_t config_len, const 
 
 void el_lora_file_close(el_lora_file *f) {
   if (!f) return;
-  for (size_t i = 0; f->owned && i < 2 * f->n_pairs; i++) free(f->owned[i]);
+  for (size_t i = 0; i < f->n_owned; i++) free(f->owned[i]);
   free(f->owned);
   free(f->pairs);
   free(f->parts);
@@ -230,7 +298,6 @@ void el_lora_file_close(el_lora_file *f) {
   el_file_close(&f->weights);
   free(f->weights_path);
   free(f->keys);
-  free(f->turned);
   free(f->base);
   free(f);
 }
@@ -244,9 +311,38 @@ const el_lora_pair *el_lora_file_at(const el_lora_file *f, size_t i) {
   return &f->pairs[i];
 }
 
-int el_lora_module(el_lora_file *f, el_str name) {
+/* Where a part of a name that is a number begins, and where it ends; both its end: there is none. */
+static int find_number(el_str name, size_t *begin, size_t *end) {
+  for (size_t i = 0; i < name.len; i = *end + 1) {
+    int number = 0;
+    el_str rest = {name.data + i, name.len - i};
+    *begin = i;
+    const bool is = el_lora_skip_number(&rest, EL_LORA_MAX_NUMBER, &number);
+    *end = (size_t)(rest.data - name.data);
+    if (is && (!rest.len || *rest.data == '.')) return number;
+    while (*end < name.len && name.data[*end] != '.') ++*end;
+  }
+  *begin = *end = name.len;
+  return 0;
+}
+
+int el_lora_number_in(el_str module) {
+  size_t begin, end;
+  return find_number(module, &begin, &end);
+}
+
+/* Whether they are the same but for an expert's number. */
+static bool same_module(el_str a, el_str b) {
+  size_t a_begin, a_end, b_begin, b_end;
+  find_number(a, &a_begin, &a_end);
+  find_number(b, &b_begin, &b_end);
+  return !el_str_cmp((el_str){a.data, a_begin}, (el_str){b.data, b_begin}) &&
+         !el_str_cmp((el_str){a.data + a_end, a.len - a_end}, (el_str){b.data + b_end, b.len - b_end});
+}
+
+int el_lora_module_number(el_lora_file *f, el_str name) {
   int i = 0;
-  while (i < f->n_modules && el_str_cmp(f->modules[i], name)) i++;
+  while (i < f->n_modules && !same_module(f->modules[i], name)) i++;
   if (i < f->n_modules) return i;
   if (i == EL_LORA_MAX_MODULES) return -1;
   f->modules[f->n_modules++] = name;
@@ -255,16 +351,23 @@ int el_lora_module(el_lora_file *f, el_str name) {
 
 int el_lora_output(el_lora_file *f, el_str name, int *layer) {
   *layer = EL_LORA_MODEL;
-  return f->sites ? EL_SITE_OUTPUT : el_lora_module(f, name);
+  return f->sites ? EL_SITE_OUTPUT : el_lora_module_number(f, name);
 }
 
 size_t el_lora_file_n_sites(const el_lora_file *f) {
-  return (size_t)(f->sites ? f->sites->n_sites : f->n_modules);
+  return (size_t)(f->sites ? el_sites_all(f->sites) : f->n_modules);
 }
 
-el_str el_lora_file_site_name(const el_lora_file *f, int site) {
-  if (!f->sites) return f->modules[site];
-  return (el_str){f->sites->site[site].name, strlen(f->sites->site[site].name)};
+const char *el_lora_file_site_name(const el_lora_file *f, int site, char name[EL_SHOW]) {
+  const char *known = f->sites ? f->sites->site[site].name : NULL;
+  const el_str s = known ? (el_str){known, strlen(known)} : f->modules[site];
+  size_t begin, end;
+  find_number(s, &begin, &end);
+  if (begin == end) return el_str_show(s, name, EL_SHOW);
+  char before[EL_SHOW], after[EL_SHOW];
+  snprintf(name, EL_SHOW, "%s*%s", el_str_show((el_str){s.data, begin}, before, sizeof before),
+           el_str_show((el_str){s.data + end, s.len - end}, after, sizeof after));
+  return name;
 }
 
 const char *el_lora_file_base(const el_lora_file *f) {

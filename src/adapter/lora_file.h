@@ -10,16 +10,26 @@
 #include "format/file.h"
 #include "format/quant.h"
 
+/* A matrix as it lies in the file: value (row, col) is the row * row_step + col * col_step'th. */
+typedef struct el_lora_matrix {
+  el_type type;     /* F32, F16 or BF16; other types of GGUF files have become F32 */
+  const void *data; /* any alignment; valid while the file is open */
+  size_t row_step, col_step;
+} el_lora_matrix;
+
 typedef struct el_lora_pair {
-  int layer;      /* with a base also its n_layers, for the output; without one EL_LORA_MODEL for that */
-  int site;       /* of the base model's; without a base, of the file's own: el_lora_file_site_name */
-  int rank;       /* 1 to EL_LORA_MAX_RANK */
-  float scale;    /* s above */
-  el_type type;   /* F32, F16 or BF16, of both; other types of GGUF files have become F32 */
-  const void *a;  /* [rank, in], row-major, any alignment; valid while the file is open */
-  const void *b;  /* [out, rank] */
-  bool reorder_b; /* its rows are in Hugging Face's order, where the site's GGUF has another: see el_site_row */
+  int layer;        /* with a base also its n_layers, for the output; without one EL_LORA_MODEL for that */
+  int site;         /* of the base model's; without a base, of the file's own: el_lora_file_site_name */
+  int expert;       /* whose, where the site is one of experts; else 0 */
+  int rank;         /* 1 to EL_LORA_MAX_RANK */
+  float scale;      /* s above */
+  el_lora_matrix a; /* [rank, in] */
+  el_lora_matrix b; /* [out, rank] */
+  bool reorder_b;   /* its rows are in Hugging Face's order, where the site's GGUF has another: see el_site_row */
 } el_lora_pair;
+
+/* out: [rows, cols] */
+void el_lora_matrix_read(const el_lora_matrix *m, int rows, int cols, float *out);
 
 enum {
   EL_LORA_MAX_RANK = 256,
@@ -41,11 +51,12 @@ el_status el_lora_file_open_with(const char *path, const el_sites *sites, el_fil
                                  el_error *err);
 void el_lora_file_close(el_lora_file *f);
 size_t el_lora_file_n(const el_lora_file *f);
-/* Pairs are sorted by layer, then site; each (layer, site) at most once. */
+/* Pairs are sorted by layer, then site, then expert; each at most once. */
 const el_lora_pair *el_lora_file_at(const el_lora_file *f, size_t i);
-/* What a site is called, as in GGUF files, or as the file has it where there is no base. Number of them: n_sites. */
+/* What a site is called, as in GGUF files, or as the file has it where there is no base (* for an expert). Number of
+ * them: n_sites. */
 size_t el_lora_file_n_sites(const el_lora_file *f);
-el_str el_lora_file_site_name(const el_lora_file *f, int site);
+const char *el_lora_file_site_name(const el_lora_file *f, int site, char name[EL_SHOW]);
 /* adapter_config.json's base_model_name_or_path, or "" */
 const char *el_lora_file_base(const el_lora_file *f);
 

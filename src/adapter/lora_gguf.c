@@ -15,7 +15,7 @@ static bool parse_name(el_lora_file *f, el_str s, el_lora_part *p) {
     return false;
   if (el_str_eq(s, "output")) return (p->site = el_lora_output(f, s, &p->layer)) >= 0;
   if (!el_str_skip(&s, "blk.") || !el_lora_skip_layer(&s, &p->layer) || !el_str_skip(&s, ".")) return false;
-  p->site = f->sites ? el_sites_find(f->sites, s) : el_lora_module(f, s);
+  p->site = f->sites ? el_sites_find(f->sites, s) : el_lora_module_number(f, s);
   return p->site >= 0;
 }
 
@@ -72,7 +72,8 @@ el_status el_lora_parse_gguf(el_lora_file *f, const char *path, el_error *err) {
     if (is_routers(t->name)) continue;
     rest -= t->n_bytes; /* tensors do not overlap */
     el_lora_part *p = &f->parts[f->n_parts++];
-    *p = (el_lora_part){.name = t->name, .type = t->type, .rows = t->ne[1], .cols = t->ne[0], .data = t->data};
+    *p = (el_lora_part){.name = t->name, .type = t->type, .of_all = t->n_dims == 3, .data = t->data};
+    el_lora_part_whole(p, t->ne[2], t->ne[1], t->ne[0]);
     el_str_show(t->name, name, sizeof name);
     if (!parse_name(f, t->name, p))
       return el_fail_about(
@@ -80,7 +81,11 @@ el_status el_lora_parse_gguf(el_lora_file *f, const char *path, el_error *err) {
           "tensor %s is no LoRA part of a matrix of the base model's architecture (embedding, norm and bias adapters "
           "are not supported)",
           name);
-    if (t->n_dims > 2) return el_fail_about(err, EL_ERR_FORMAT, path, "tensor %s has %d dimensions", name, t->n_dims);
+    if (t->n_dims > 3) return el_fail_about(err, EL_ERR_FORMAT, path, "tensor %s has %d dimensions", name, t->n_dims);
+    if (f->sites && el_sites_of_expert(f->sites, p->site))
+      p->of_all = true; /* of one expert too */
+    else if (f->sites && p->of_all)
+      return el_fail_about(err, EL_ERR_FORMAT, path, "tensor %s has 3 dimensions, expected 2", name);
     p->rank = p->is_b ? p->cols : p->rows;
     p->alpha = alpha != 0 ? alpha : (double)p->rank; /* as llama.cpp: without alpha the scale is 1 */
   }

@@ -8,22 +8,30 @@
 #include "format/gguf.h"
 #include "format/safetensors.h"
 
-/* One tensor: an A, [rank, in], or a B, [out, rank]. */
+/* A tensor, or the part of one that belongs to a site: an A, [rank, in], or a B, [out, rank]; or those of all experts,
+ * whatever their order: value (expert, row, col) is the tensor's
+ *   first + expert * expert_step + row * row_step + col * col_step */
 typedef struct el_lora_part {
   int layer; /* EL_LORA_MODEL: the output */
   int site;
+  int expert; /* whose it is; 0 where it is those of all, or of no expert */
   bool is_b;
+  bool of_all;  /* of `count` experts */
   int64_t rank; /* that it must have, by the file's configuration; unchecked */
   double alpha; /* finite */
   bool rslora;
   el_type type;
-  int64_t rows, cols;
-  const unsigned char *data; /* any alignment */
+  int64_t count, rows, cols;
+  size_t first, expert_step, row_step, col_step;
+  const unsigned char *data; /* of the tensor; any alignment */
+  size_t values;             /* that the tensor has */
   el_str name;               /* for messages */
 } el_lora_part;
 
 enum {
-  EL_LORA_MAX_MODULES = 64, /* that a file has in a layer, where no base says which there are */
+  EL_LORA_MAX_MODULES = 64,    /* that a file has in a layer, where no base says which there are */
+  EL_LORA_MAX_NUMBER = 10000,  /* of an expert, where no base says how many there are */
+  EL_LORA_MAX_PAIRS = 1 << 20, /* 70,000 of the largest mixtures of experts; bounds memory where no base does */
   EL_LORA_MAX_CONFIG =
       1 << 20, /* adapter_config.json, bytes: PEFT's largest, with a rank for each module, have 100 KB */
 };
@@ -46,8 +54,7 @@ struct el_lora_file {
   el_safetensors *safetensors;
   el_lora_shard *shards; /* [n_shards] in the place of `safetensors` */
   size_t n_shards;
-  unsigned char *turned; /* mlx: tensors, transposed */
-  char *keys;            /* PEFT: names of tensors in their plain form, see peft_keys.h */
+  char *keys; /* PEFT: names of tensors in their plain form, see peft_keys.h */
   char *base;
   const el_sites *sites;               /* the base's; NULL: there is no base */
   el_str modules[EL_LORA_MAX_MODULES]; /* without a base: the names that sites have in the file, views of it */
@@ -57,7 +64,8 @@ struct el_lora_file {
   size_t n_parts;
   el_lora_pair *pairs;
   size_t n_pairs;
-  float **owned; /* [2 * n_pairs]: tensors that had to be converted; NULL where none was */
+  float **owned; /* [n_parts]: tensors that had to be converted; NULL where none was */
+  size_t n_owned;
 };
 
 /* A file of weights, bytes: rank 256 on all layers of an 8B model takes 2.7 GB as F32. One that is larger than the
@@ -88,13 +96,31 @@ void el_lora_close_shards(el_lora_file *f);
 el_status el_lora_file_open_memory(const void *config, size_t config_len, const void *weights, size_t weights_len,
                                    const el_sites *sites, el_lora_file **out, el_error *err);
 
-/* Without a base: the number of the site that a file calls so; -1: there are too many. */
-int el_lora_module(el_lora_file *f, el_str name);
+/* The first part of a module's name that is a number: without a base, an expert's. 0: there is none. */
+int el_lora_number_in(el_str module);
 
 /* The site of the output, by the name that the file has for it; -1: there are too many modules. */
 int el_lora_output(el_lora_file *f, el_str name, int *layer);
 
-/* Takes a decimal layer number off the front of s: no sign, no leading zero, below EL_LORA_MAX_LAYERS. */
-bool el_lora_skip_layer(el_str *s, int *layer);
+/* Without a base: the number of the site that a file calls so, whatever the expert's number in it; -1: there are too
+ * many. */
+int el_lora_module_number(el_lora_file *f, el_str name);
+
+/* Takes a decimal number off the front of s: no sign, no leading zero, below `end`, 10^4 at most. */
+bool el_lora_skip_number(el_str *s, int end, int *out);
+static inline bool el_lora_skip_layer(el_str *s, int *layer) {
+  return el_lora_skip_number(s, EL_LORA_MAX_LAYERS, layer);
+}
+
+/* A part that is the whole of a tensor [rows, cols], or [count, rows, cols] of all experts. */
+static inline void el_lora_part_whole(el_lora_part *p, int64_t count, int64_t rows, int64_t cols) {
+  p->count = count;
+  p->rows = rows;
+  p->cols = cols;
+  p->expert_step = (size_t)rows * (size_t)cols;
+  p->row_step = (size_t)cols;
+  p->col_step = 1;
+  p->values = (size_t)count * p->expert_step;
+}
 
 #endif

@@ -2,31 +2,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "adapter/lora_parts.h"
-#include "adapter/peft_config.h"
+#include "adapter/lora_modules.h"
 #include "adapter/peft_keys.h"
 #include "base/error.h"
 
-/* The first site of a module, and how many it has: the matrices of its outputs, one below the other. 0: unknown. */
-static int find_sites(el_lora_file *f, el_str module, int *first) {
-  int n = 0;
-  if (!f->sites) return *first = el_lora_module(f, module), *first >= 0;
-  for (int i = 0; i < f->sites->n_sites; i++) {
-    if (!el_str_eq(module, f->sites->site[i].peft)) continue;
-    if (!n++) *first = i;
-  }
-  return n;
-}
-
 /* MODULE.lora_A.weight, or mlx-lm's MODULE.lora_a, of which *name is the module: PEFT's patterns are matched with it.
- * Returns the number of sites, from p->site on; 0: it is none of these. */
-static int parse_name(el_lora_file *f, el_str s, bool mlx, el_lora_part *p, el_str *name) {
+ * false: it is none of these. */
+static bool parse_name(el_lora_file *f, el_str s, bool mlx, el_lora_part *p, el_str *name, el_lora_module *m) {
   if (!el_str_chop(&s, mlx ? ".lora_a" : ".lora_A.weight") &&
       !(p->is_b = el_str_chop(&s, mlx ? ".lora_b" : ".lora_B.weight")))
-    return 0;
+    return false;
   *name = s;
-  if (el_str_eq(s, "lm_head")) return p->site = el_lora_output(f, s, &p->layer), p->site >= 0;
-  return el_peft_skip_layer(&s, &p->layer) ? find_sites(f, s, &p->site) : 0;
+  if (!el_str_eq(s, "lm_head")) return el_peft_skip_layer(&s, &p->layer) && el_lora_module_find(f, s, m);
+  *m = (el_lora_module){.first = el_lora_output(f, s, &p->layer), .n = 1};
+  return m->first >= 0;
 }
 
 /* With the embedding or the head among its targets PEFT saves the base's matrix beside the pair, as it was: the one
@@ -43,24 +32,6 @@ static el_status is_of_base(const el_lora_file *f, const el_st_tensor *t, el_str
         "are not supported",
         el_str_show((el_str){t->name, strlen(t->name)}, name, sizeof name), (long long)t->shape[0],
         (long long)t->shape[1], dims.out, dims.in);
-  return EL_OK;
-}
-
-/* A module that several sites make up: each has the module's A, and its part of the rows of B. The first one's part is
- * the last of f's. */
-static el_status split(el_lora_file *f, int n, el_error *err) {
-  char name[EL_SHOW];
-  el_lora_part *p = &f->parts[f->n_parts - 1];
-  const size_t value = p->type == EL_TYPE_F32 ? 4 : 2;
-  if (p->is_b && p->rows % n)
-    return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "tensor %s has %lld rows, which %d matrices cannot share",
-                         el_str_show(p->name, name, sizeof name), (long long)p->rows, n);
-  if (p->is_b) p->rows /= n;
-  for (int i = 1; i < n; i++) {
-    f->parts[f->n_parts++] = p[i - 1];
-    p[i].site++;
-    if (p->is_b && p->data) p[i].data += value * (size_t)p->rows * (size_t)p->cols;
-  }
   return EL_OK;
 }
 
@@ -92,17 +63,6 @@ static const char *guess(const char *name) {
   return "not a LoRA part of a matrix of the base model's architecture";
 }
 
-/* The most sites that a module of the base has. */
-static size_t most_sites(const el_sites *s) {
-  size_t most = 1;
-  for (int i = 0; s && i < s->n_sites; i++) {
-    size_t n = 0;
-    for (int k = 0; k < s->n_sites; k++) n += !strcmp(s->site[i].peft, s->site[k].peft);
-    if (n > most) most = n;
-  }
-  return most;
-}
-
 /* A file that holds more than one adapter, by the names in its keys: which of them was meant? */
 static el_status check_adapter(const el_lora_file *f, el_str *first, el_str name, el_error *err) {
   char one[EL_SHOW], other[EL_SHOW];
@@ -115,13 +75,35 @@ static el_status check_adapter(const el_lora_file *f, el_str *first, el_str name
                        el_str_show(*first, one, sizeof one), el_str_show(name, other, sizeof other));
 }
 
-/* mlx-lm's matrices are the other way round. `room`: of f->turned, what is left. */
-static void turn(el_lora_part *p, unsigned char **room) {
-  const size_t value = p->type == EL_TYPE_F32 ? 4 : 2, rows = (size_t)p->rows, cols = (size_t)p->cols;
-  const unsigned char *from = p->data; /* [cols][rows] */
-  p->data = *room;
-  for (size_t r = 0; r < rows; r++)
-    for (size_t c = 0; c < cols; c++, *room += value) memcpy(*room, from + value * (c * rows + r), value);
+/* The other half of a pair, by the last lora_A or lora_B in the tensor's name. */
+static el_status find_half(const el_lora_file *f, const el_st_tensor *t, bool is_b, const el_st_tensor **out,
+                           el_error *err) {
+  const char letter = is_b ? 'A' : 'B';
+  char *name = strdup(t->name), *last = NULL, shown[EL_SHOW];
+  if (!name) return el_fail_about(err, EL_ERR_NO_MEMORY, f->weights_path, "out of memory");
+  for (char *at = name; (at = strstr(at, is_b ? ".lora_B" : ".lora_A")); at++) last = at;
+  if (last) last[strlen(".lora_")] = letter;
+  const el_st_tensor *half = f->safetensors ? el_safetensors_find(f->safetensors, name) : NULL;
+  for (size_t i = 0; i < f->n_shards && !half; i++) half = el_safetensors_find(f->shards[i].safetensors, name);
+  free(name);
+  *out = half;
+  if (half && half->n_dims == 2) return EL_OK;
+  return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "tensor %s has no lora_%c beside it",
+                       el_str_show((el_str){t->name, strlen(t->name)}, shown, sizeof shown), letter);
+}
+
+/* Shapes as PEFT has them: mlx-lm's matrices are the other way round. */
+static el_status read_shapes(const el_lora_file *f, const el_st_tensor *t, bool is_b, bool mlx, bool both,
+                             el_lora_halves *out, el_error *err) {
+  const el_st_tensor *other = t;
+  el_status status = both ? find_half(f, t, is_b, &other, err) : EL_OK;
+  if (status) return status;
+  out->turned = mlx;
+  for (int i = 0; i < 2; i++) {
+    out->a[i] = (is_b ? other : t)->shape[mlx ? !i : i];
+    out->b[i] = (is_b ? t : other)->shape[mlx ? !i : i];
+  }
+  return EL_OK;
 }
 
 /* Training's own, of VeLoRA: an average that its backward pass projects with. */
@@ -140,22 +122,15 @@ static el_status check_layer(const el_lora_file *f, const el_lora_part *p, int l
 static el_status read_parts(el_lora_file *f, const el_peft_config *config, el_error *err) {
   char name[EL_SHOW], type[EL_SHOW];
   const bool mlx = el_peft_config_is_mlx(config);
-  size_t n = el_lora_n_tensors(f), room = 1, bytes = 1;
-  for (size_t i = 0; i < n; i++) {
-    room += strlen(el_lora_tensor_at(f, i)->name);
-    bytes += el_lora_tensor_at(f, i)->n_bytes;
-  }
-  f->parts = calloc(most_sites(f->sites) * n + 1, sizeof *f->parts);
+  size_t n = el_lora_n_tensors(f), room = 1;
+  for (size_t i = 0; i < n; i++) room += strlen(el_lora_tensor_at(f, i)->name);
+  f->parts = calloc(el_lora_most_sites(f->sites) * n + 1, sizeof *f->parts);
   char *keys = f->keys = malloc(room);
-  if (mlx && !f->header_only) f->turned = malloc(bytes);
-  unsigned char *turned = f->turned;
-  if (!f->parts || !f->keys || (mlx && !f->header_only && !f->turned))
-    return el_fail_about(err, EL_ERR_NO_MEMORY, f->weights_path, "out of memory");
+  if (!f->parts || !f->keys) return el_fail_about(err, EL_ERR_NO_MEMORY, f->weights_path, "out of memory");
   el_str first = {0};
   for (size_t i = 0; i < n; i++) {
     const el_st_tensor *t = el_lora_tensor_at(f, i);
-    el_str module, adapter;
-    int n_sites;
+    el_str adapter;
     bool of_base;
     const el_str key = el_peft_key((el_str){t->name, strlen(t->name)}, keys, &adapter);
     keys += key.len;
@@ -163,16 +138,16 @@ static el_status read_parts(el_lora_file *f, const el_peft_config *config, el_er
     if (status) return status;
     if (of_base || is_of_training(key)) continue;
     el_lora_part *p = &f->parts[f->n_parts++];
+    el_lora_module module;
+    el_lora_halves halves = {0};
     *p = (el_lora_part){.name = {t->name, strlen(t->name)}, .data = t->data, .rslora = el_peft_config_rslora(config)};
     el_str_show(p->name, name, sizeof name);
     if ((status = check_adapter(f, &first, adapter, err))) return status;
-    if (!(n_sites = parse_name(f, key, mlx, p, &module)))
+    if (!parse_name(f, key, mlx, p, &halves.name, &module))
       return el_fail_about(err, EL_ERR_UNSUPPORTED, f->weights_path, "tensor %s: %s", name, guess(t->name));
     if (t->n_dims != 2)
       return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "tensor %s has %d dimensions, expected 2", name,
                            t->n_dims);
-    p->rows = t->shape[mlx];
-    p->cols = t->shape[!mlx];
     switch (t->dtype) {
       case EL_ST_F32: p->type = EL_TYPE_F32; break;
       case EL_ST_F16: p->type = EL_TYPE_F16; break;
@@ -182,12 +157,9 @@ static el_status read_parts(el_lora_file *f, const el_peft_config *config, el_er
                              "tensor %s has type %s; supported are F32, F16 and BF16", name,
                              el_str_show((el_str){t->dtype_name, strlen(t->dtype_name)}, type, sizeof type));
     }
-    int rank = 0;
-    if ((status = el_peft_config_module(config, module, &rank, &p->alpha, err))) return status;
-    p->rank = rank;
     if ((status = check_layer(f, p, el_peft_config_last_layers(config), err))) return status;
-    if (turned) turn(p, &turned);
-    if (n_sites > 1 && (status = split(f, n_sites, err))) return status;
+    if ((status = read_shapes(f, t, p->is_b, mlx, module.parameters, &halves, err))) return status;
+    if ((status = el_lora_module_place(f, config, &module, &halves, err))) return status;
   }
   return EL_OK;
 }

@@ -10,20 +10,33 @@
 #include "base/error.h"
 #include "base/random.h"
 
+/* An adapter's matrices. */
+typedef struct forms {
+  el_packed *a;             /* [n_places][n_inputs] */
+  el_lora_site *site;       /* [n_places][n_sites] */
+  el_lora_experts *experts; /* [n_places], of layers alone */
+} forms;
+
+/* What is planned for the experts of a layer. */
+typedef struct expert_plan {
+  int *ranks;           /* [n_experts][EL_N_EXPERT_SITES]; NULL until an adapter has something for these experts */
+  el_lora_experts room; /* allocated with ranks, and kept from adapter to adapter */
+  size_t offset;        /* in the planned blocks, of the forms */
+} expert_plan;
+
 struct el_packer {
   const el_sites *sites;
   const el_kernels *kernels;
   el_layout layout;
   size_t block_bytes;
 
-  /* The plan. Where a matrix goes is its data pointer until it is packed: base + offset in the planned blocks laid end
-   * to end. */
+  /* The plan. Where a matrix goes is its data pointer until it is packed: the offset in the planned blocks laid end to
+   * end. */
   el_pack_source sources[EL_MAX_COMBINED];
   int n_sources;
-  int *ranks;         /* [n_places][n_sites] of all sources together; 0: nothing there */
-  el_packed *a;       /* [n_places][n_inputs] */
-  el_lora_site *site; /* [n_places][n_sites] */
-  size_t *offsets;    /* [n_places][n_inputs + n_sites], in the order of use */
+  int *ranks; /* [n_places][n_sites] of all sources together; 0: nothing there */
+  forms forms;
+  expert_plan *experts; /* [n_places], the room for forms.experts */
   el_pack_size size;
   size_t *used; /* [cap] bytes of each planned block */
   uint32_t cap;
@@ -47,11 +60,12 @@ el_status el_packer_new(const el_sites *sites, const el_kernels *k, el_layout la
   if (p) {
     *p = (el_packer){.sites = sites, .kernels = k, .layout = layout, .block_bytes = block_bytes};
     p->ranks = calloc(n_b, sizeof *p->ranks);
-    p->a = calloc(n_a, sizeof *p->a);
-    p->site = calloc(n_b, sizeof *p->site);
-    p->offsets = calloc(n_a + n_b, sizeof *p->offsets);
+    p->forms.a = calloc(n_a, sizeof *p->forms.a);
+    p->forms.site = calloc(n_b, sizeof *p->forms.site);
+    p->forms.experts = calloc(n_places, sizeof *p->forms.experts);
+    p->experts = calloc(n_places, sizeof *p->experts);
   }
-  if (!p || !p->ranks || !p->a || !p->site || !p->offsets) {
+  if (!p || !p->ranks || !p->forms.a || !p->forms.site || !p->forms.experts || !p->experts) {
     el_packer_free(p);
     return el_fail(err, EL_ERR_NO_MEMORY, "adapter: out of memory");
   }
@@ -61,10 +75,16 @@ el_status el_packer_new(const el_sites *sites, const el_kernels *k, el_layout la
 
 void el_packer_free(el_packer *p) {
   if (!p) return;
+  for (int l = 0; p->experts && l < p->sites->n_layers; l++) {
+    free(p->experts[l].ranks);
+    free(p->experts[l].room.a);
+    free(p->experts[l].room.sites);
+  }
+  free(p->experts);
   free(p->ranks);
-  free(p->a);
-  free(p->site);
-  free(p->offsets);
+  free(p->forms.a);
+  free(p->forms.site);
+  free(p->forms.experts);
   free(p->used);
   free(p->tmp);
   free(p);
@@ -80,57 +100,120 @@ static size_t n_matrices_b(const el_packer *p) {
   return (size_t)el_sites_n_places(p->sites) * (size_t)p->sites->n_sites;
 }
 
+static size_t n_expert_a(const el_packer *p) {
+  return (size_t)p->sites->n_experts * EL_N_EXPERT_INPUTS;
+}
+
+static size_t n_expert_b(const el_packer *p) {
+  return (size_t)p->sites->n_experts * EL_N_EXPERT_SITES;
+}
+
 /* The index of a site of a place in ranks and site. */
 static size_t index_of(const el_packer *p, int layer, int site) {
   return (size_t)layer * (size_t)p->sites->n_sites + (size_t)site;
 }
 
-/* The matrices' forms, without memory. */
+static bool has_experts(const el_packer *p, int layer) {
+  return p->forms.experts[layer].a;
+}
+
+/* The stacked A that a site reads its rows of, and the site; those of an expert where it is one of experts. */
+static el_packed *a_of(const el_packer *p, const forms *f, int layer, int input, int expert) {
+  const int of_expert = input - p->sites->n_inputs;
+  return of_expert < 0 ? &f->a[layer * p->sites->n_inputs + input]
+                       : &f->experts[layer].a[expert * EL_N_EXPERT_INPUTS + of_expert];
+}
+
+static el_lora_site *site_of(const el_packer *p, const forms *f, int layer, int site, int expert) {
+  const int of_expert = site - p->sites->n_sites;
+  return of_expert < 0 ? &f->site[index_of(p, layer, site)]
+                       : &f->experts[layer].sites[expert * EL_N_EXPERT_SITES + of_expert];
+}
+
+/* The same of the ranks. */
+static int *rank_of(const el_packer *p, int layer, int site, int expert) {
+  const int of_expert = site - p->sites->n_sites;
+  return of_expert < 0 ? &p->ranks[index_of(p, layer, site)]
+                       : &p->experts[layer].ranks[expert * EL_N_EXPERT_SITES + of_expert];
+}
+
+/* The forms, without memory, of a layer's matrices that read inputs [begin, end). */
+static void describe_inputs(el_packer *p, int layer, int begin, int end, int expert) {
+  const el_sites *sites = p->sites;
+  for (int in = begin; in < end; in++) {
+    int rows = 0, cols = 0;
+    for (int i = sites->first[in]; i < sites->first[in + 1]; i++) {
+      const int r = *rank_of(p, layer, i, expert);
+      const el_site_dims dims = el_sites_dims(sites, layer, i);
+      if (!r) continue;
+      el_lora_site *site = site_of(p, &p->forms, layer, i, expert);
+      site->a_row = rows;
+      rows += r;
+      cols = dims.in;
+      if (r > p->size.rank) p->size.rank = r;
+      el_packed_init(&site->b, p->layout, dims.out, r, p->kernels->tile);
+    }
+    if (rows) el_packed_init(a_of(p, &p->forms, layer, in, expert), p->layout, rows, cols, p->kernels->tile);
+  }
+}
+
 static void describe(el_packer *p) {
   const el_sites *sites = p->sites;
-  memset(p->a, 0, sizeof *p->a * n_matrices_a(p));
-  memset(p->site, 0, sizeof *p->site * n_matrices_b(p));
+  memset(p->forms.a, 0, sizeof *p->forms.a * n_matrices_a(p));
+  memset(p->forms.site, 0, sizeof *p->forms.site * n_matrices_b(p));
   p->size.rank = 0;
-  for (int l = 0; l < el_sites_n_places(sites); l++)
-    for (int in = 0; in < sites->n_inputs; in++) {
-      int rows = 0, cols = 0;
-      for (int i = sites->first[in]; i < sites->first[in + 1]; i++) {
-        const int r = p->ranks[index_of(p, l, i)];
-        const el_site_dims dims = el_sites_dims(sites, l, i);
-        if (!r) continue;
-        p->site[index_of(p, l, i)].a_row = rows;
-        rows += r;
-        cols = dims.in;
-        if (r > p->size.rank) p->size.rank = r;
-        el_packed_init(&p->site[index_of(p, l, i)].b, p->layout, dims.out, r, p->kernels->tile);
-      }
-      if (rows) el_packed_init(&p->a[l * sites->n_inputs + in], p->layout, rows, cols, p->kernels->tile);
-    }
+  for (int l = 0; l < el_sites_n_places(sites); l++) {
+    describe_inputs(p, l, 0, sites->n_inputs, 0);
+    if (!has_experts(p, l)) continue;
+    memset(p->forms.experts[l].a, 0, sizeof(el_packed) * n_expert_a(p));
+    memset(p->forms.experts[l].sites, 0, sizeof(el_lora_site) * n_expert_b(p));
+    for (int e = 0; e < sites->n_experts; e++)
+      describe_inputs(p, l, sites->n_inputs, sites->n_inputs + EL_N_EXPERT_INPUTS, e);
+  }
+}
+
+static bool has_any_experts(const el_packer *p) {
+  for (int l = 0; l < p->sites->n_layers; l++)
+    if (has_experts(p, l)) return true;
+  return false;
 }
 
 /* Bytes at the front of the first block: the adapter, its matrices' forms, the numbers of its blocks. */
 static size_t head_bytes(const el_packer *p, size_t n_blocks) {
+  const size_t n_experts = has_any_experts(p) ? (size_t)p->sites->n_layers : 0;
   return align(align(sizeof(el_adapter)) + sizeof(el_packed) * n_matrices_a(p) +
-               sizeof(el_lora_site) * n_matrices_b(p) + sizeof(uint32_t) * n_blocks);
+               sizeof(el_lora_site) * n_matrices_b(p) + sizeof(el_lora_experts) * n_experts +
+               sizeof(uint32_t) * n_blocks);
 }
 
-/* Goes over the matrices of an adapter in the order of use: each A before the Bs that it feeds. Begin with zeros. */
+/* And those of the forms of a layer's experts, which are elsewhere in the blocks. */
+static size_t expert_bytes(const el_packer *p) {
+  return align(sizeof(el_packed) * n_expert_a(p) + sizeof(el_lora_site) * n_expert_b(p));
+}
+
+/* Goes over the matrices of an adapter in the order of use: each A before the Bs that it feeds; of a layer, then of
+ * each of its experts. Begin with zeros. */
 typedef struct walk {
-  int layer, input, site; /* of what comes next; 0: the A, then the input's sites */
-  size_t i;               /* of what was given last, in offsets */
+  int layer;
+  int of;          /* 0: the layer's own; e + 1: expert e's */
+  int input, site; /* of what comes next, among those: 0: the A, then the input's sites */
 } walk;
 
 /* The next one that the adapter has; NULL: there is none. */
-static el_packed *next_matrix(const el_packer *p, el_packed *a, el_lora_site *site, walk *w) {
+static el_packed *next_matrix(const el_packer *p, const forms *f, walk *w) {
   const el_sites *sites = p->sites;
-  for (; w->layer < el_sites_n_places(sites); w->layer++, w->input = 0) {
-    for (; w->input < sites->n_inputs; w->input++, w->site = 0) {
-      const int first = sites->first[w->input], end = sites->first[w->input + 1];
-      while (w->site <= end - first) {
-        const int k = w->site++;
-        el_packed *m = k ? &site[index_of(p, w->layer, first + k - 1)].b : &a[w->layer * sites->n_inputs + w->input];
-        w->i = index_of(p, w->layer, first) + (size_t)(w->layer * sites->n_inputs + w->input + k);
-        if (m->rows) return m;
+  for (; w->layer < el_sites_n_places(sites); w->layer++, w->of = 0) {
+    const int n_of = has_experts(p, w->layer) ? 1 + sites->n_experts : 1;
+    for (; w->of < n_of; w->of++, w->input = 0) {
+      const int first_input = w->of ? sites->n_inputs : 0, n_inputs = w->of ? EL_N_EXPERT_INPUTS : sites->n_inputs;
+      for (; w->input < n_inputs; w->input++, w->site = 0) {
+        const int input = first_input + w->input, first = sites->first[input], end = sites->first[input + 1];
+        while (w->site <= end - first) {
+          const int k = w->site++;
+          el_packed *m =
+              k ? &site_of(p, f, w->layer, first + k - 1, w->of - 1)->b : a_of(p, f, w->layer, input, w->of - 1);
+          if (m->rows) return m;
+        }
       }
     }
   }
@@ -148,36 +231,67 @@ static bool reserve_used(el_packer *p, uint32_t n) {
   return true;
 }
 
+/* What place() fills: blocks before `first` are all but full. */
+typedef struct filling {
+  uint32_t n, first;
+} filling;
+
+/* Room in the first block that has it, as an offset; 0: out of memory. */
+static size_t take_room(el_packer *p, filling *f, size_t bytes) {
+  while (f->first < f->n && p->block_bytes - p->used[f->first] < ALIGN) f->first++;
+  uint32_t b = f->first;
+  while (b < f->n && p->block_bytes - p->used[b] < bytes) b++;
+  if (b == f->n) {
+    if (!reserve_used(p, f->n)) return 0;
+    p->used[f->n++] = 0;
+  }
+  const size_t offset = (size_t)b * p->block_bytes + p->used[b];
+  p->used[b] += bytes;
+  return offset;
+}
+
+static void set_offset(el_packed *w, size_t offset) {
+  w->data = (unsigned char *)(uintptr_t)offset;
+}
+
+static size_t offset_of(const el_packed *w) {
+  return (size_t)(uintptr_t)w->data;
+}
+
 /* Puts every matrix into the first block with room. n_blocks: what the head is laid out for. Returns the number of
  * blocks, 0: out of memory, UINT32_MAX: something is larger than a block. */
 static uint32_t place(el_packer *p, size_t n_blocks) {
-  uint32_t n = 1, first = 0; /* blocks before `first` are all but full */
+  filling f = {.n = 1};
+  size_t offset;
   if (head_bytes(p, n_blocks) > p->block_bytes) return UINT32_MAX;
   if (!reserve_used(p, 0)) return 0;
   p->used[0] = head_bytes(p, n_blocks);
-  walk at = {0};
-  for (const el_packed *w; (w = next_matrix(p, p->a, p->site, &at));) {
-    size_t bytes = align(el_packed_bytes(w));
-    if (bytes > p->block_bytes) return UINT32_MAX;
-    while (first < n && p->block_bytes - p->used[first] < ALIGN) first++;
-    uint32_t b = first;
-    while (b < n && p->block_bytes - p->used[b] < bytes) b++;
-    if (b == n) {
-      if (!reserve_used(p, n)) return 0;
-      p->used[n++] = 0;
-    }
-    p->offsets[at.i] = (size_t)b * p->block_bytes + p->used[b];
-    p->used[b] += bytes;
+  for (int l = 0; l < p->sites->n_layers; l++) {
+    if (!has_experts(p, l)) continue;
+    if (expert_bytes(p) > p->block_bytes) return UINT32_MAX;
+    if (!(p->experts[l].offset = take_room(p, &f, expert_bytes(p)))) return 0;
   }
-  return n;
+  walk at = {0};
+  for (el_packed *w; (w = next_matrix(p, &p->forms, &at));) {
+    const size_t bytes = align(el_packed_bytes(w));
+    if (bytes > p->block_bytes) return UINT32_MAX;
+    if (!(offset = take_room(p, &f, bytes))) return 0;
+    set_offset(w, offset);
+  }
+  return f.n;
 }
 
 /* Lays every matrix after the other. Returns the bytes. */
 static size_t place_consecutive(el_packer *p, size_t n_blocks) {
   size_t end = head_bytes(p, n_blocks);
+  for (int l = 0; l < p->sites->n_layers; l++) {
+    if (!has_experts(p, l)) continue;
+    p->experts[l].offset = end;
+    end += expert_bytes(p);
+  }
   walk at = {0};
-  for (const el_packed *w; (w = next_matrix(p, p->a, p->site, &at));) {
-    p->offsets[at.i] = end;
+  for (el_packed *w; (w = next_matrix(p, &p->forms, &at));) {
+    set_offset(w, end);
     end += align(el_packed_bytes(w));
   }
   return end;
@@ -186,7 +300,7 @@ static size_t place_consecutive(el_packer *p, size_t n_blocks) {
 static el_status plan(el_packer *p, el_pack_size *out, el_error *err) {
   describe(p);
   p->size.bytes = place_consecutive(p, 0);
-  /* Ranks are 256 at most and layers 1024: far from overflow; and a pool has at most UINT32_MAX blocks. */
+  /* Ranks are 256 at most, layers and experts 1024: far from overflow; and a pool has at most UINT32_MAX blocks. */
   size_t n = (size_t)p->size.bytes / p->block_bytes + 1;
   p->size.consecutive = false;
   for (;;) { /* the head's length depends on the number of blocks; it settles at once or after one more round */
@@ -220,37 +334,74 @@ static void widen(el_packer *p, el_site_dims dims, int rank) {
   if (values > p->largest) p->largest = values;
 }
 
-/* No overflow: EL_MAX_COMBINED times EL_LORA_MAX_RANK at most. */
-static void add_ranks(el_packer *p, const el_pack_source *source) {
+/* Room for the plan of a layer's experts; false: out of memory. */
+static bool reserve_experts(el_packer *p, int layer) {
+  expert_plan *x = &p->experts[layer];
+  if (!x->ranks) {
+    x->room.a = calloc(n_expert_a(p), sizeof *x->room.a);
+    x->room.sites = calloc(n_expert_b(p), sizeof *x->room.sites);
+    if (x->room.a && x->room.sites) x->ranks = calloc(n_expert_b(p), sizeof *x->ranks);
+    if (!x->ranks) {
+      free(x->room.a);
+      free(x->room.sites);
+      x->room = (el_lora_experts){0};
+      return false;
+    }
+  }
+  if (!has_experts(p, layer)) memset(x->ranks, 0, sizeof *x->ranks * n_expert_b(p));
+  p->forms.experts[layer] = x->room;
+  return true;
+}
+
+/* No overflow: EL_MAX_COMBINED times EL_LORA_MAX_RANK at most. false: out of memory. */
+static bool add_ranks(el_packer *p, const el_pack_source *source) {
   const el_lora_file *f = source->file;
   for (size_t i = 0; f && i < el_lora_file_n(f); i++) {
     const el_lora_pair *pair = el_lora_file_at(f, i);
-    p->ranks[index_of(p, pair->layer, pair->site)] += pair->rank;
+    if (el_sites_of_expert(p->sites, pair->site) && !reserve_experts(p, pair->layer)) return false;
+    *rank_of(p, pair->layer, pair->site, pair->expert) += pair->rank;
   }
   for (size_t i = 0; !f && i < (size_t)p->sites->n_layers * (size_t)p->sites->n_sites; i++)
     if (p->sites->dims[i].out) p->ranks[i] += source->rank;
+  return true;
+}
+
+/* Checks the ranks of a site, and notes how large its matrices are. */
+static el_status check_rank(el_packer *p, int layer, int site, int expert, el_error *err) {
+  const int rank = *rank_of(p, layer, site, expert);
+  if (rank > EL_LORA_MAX_RANK)
+    return el_fail(err, EL_ERR_INVALID,
+                   "adapters: the ranks of %d together add up to %d for %s of layer %d, the limit is %d", p->n_sources,
+                   rank, el_sites_name(p->sites, layer, site), layer, EL_LORA_MAX_RANK);
+  widen(p, el_sites_dims(p->sites, layer, site), rank);
+  return EL_OK;
+}
+
+static el_status check_ranks(el_packer *p, el_error *err) {
+  el_status status = EL_OK;
+  for (int l = 0; l < el_sites_n_places(p->sites); l++) {
+    for (int i = 0; i < p->sites->n_sites && !status; i++) status = check_rank(p, l, i, 0, err);
+    for (int e = 0; has_experts(p, l) && e < p->sites->n_experts; e++)
+      for (int i = 0; i < EL_N_EXPERT_SITES && !status; i++) status = check_rank(p, l, p->sites->n_sites + i, e, err);
+  }
+  return status;
 }
 
 el_status el_packer_plan_combined(el_packer *p, const el_pack_source *sources, int n, el_pack_size *out,
                                   el_error *err) {
   assert(n >= 1 && n <= EL_MAX_COMBINED);
   memset(p->ranks, 0, sizeof *p->ranks * n_matrices_b(p));
+  memset(p->forms.experts, 0, sizeof *p->forms.experts * (size_t)el_sites_n_places(p->sites));
   memcpy(p->sources, sources, sizeof *sources * (size_t)n);
   p->n_sources = n;
   p->largest = 0;
   for (int s = 0; s < n; s++) {
     if (!sources[s].file && (sources[s].rank < 1 || sources[s].rank > EL_LORA_MAX_RANK))
       return el_fail(err, EL_ERR_INVALID, "rank: %d is not in 1 to %d", sources[s].rank, EL_LORA_MAX_RANK);
-    add_ranks(p, &sources[s]);
+    if (!add_ranks(p, &sources[s])) return el_fail(err, EL_ERR_NO_MEMORY, "adapter: out of memory for experts");
   }
-  for (size_t i = 0; i < n_matrices_b(p); i++) {
-    const int place = (int)(i / (size_t)p->sites->n_sites), site = (int)(i % (size_t)p->sites->n_sites);
-    if (p->ranks[i] > EL_LORA_MAX_RANK)
-      return el_fail(err, EL_ERR_INVALID,
-                     "adapters: the ranks of %d together add up to %d for %s of layer %d, the limit is %d", n,
-                     p->ranks[i], el_sites_name(p->sites, place, site), place, EL_LORA_MAX_RANK);
-    widen(p, el_sites_dims(p->sites, place, site), p->ranks[i]);
-  }
+  el_status status = check_ranks(p, err);
+  if (status) return status;
   return plan(p, out, err);
 }
 
@@ -288,20 +439,16 @@ static int normalise(float *x, size_t n) {
   return 10 - e;
 }
 
-/* The adapter that is being written: its matrices have their places. */
-typedef struct target {
-  el_packed *a;       /* [n_places][n_inputs] */
-  el_lora_site *site; /* [n_places][n_sites] */
-} target;
-
-/* Where site i of a layer goes: its rows of the stacked A, and its B. */
+/* Where the pair of a site goes: its rows of the stacked A, and its B. */
 typedef struct place_of_site {
+  int layer, i, expert; /* the site, and whose where it is one of experts */
   el_packed *stacked;
   el_lora_site *site;
 } place_of_site;
 
-static place_of_site place_at(const el_packer *p, const target *t, int layer, int i) {
-  return (place_of_site){&t->a[layer * p->sites->n_inputs + p->sites->site[i].input], &t->site[index_of(p, layer, i)]};
+static place_of_site place_at(const el_packer *p, const forms *f, int layer, int i, int expert) {
+  return (place_of_site){layer, i, expert, a_of(p, f, layer, p->sites->site[i].input, expert),
+                         site_of(p, f, layer, i, expert)};
 }
 
 /* Puts A: [rank, in] and B: [out, rank] of one layer in place; both are overwritten. */
@@ -341,12 +488,13 @@ typedef struct pair {
 } pair;
 
 /* What source s has for a site of a layer; false: nothing. */
-static bool next_pair(el_packer *p, int s, cursor *c, int layer, int site, pair *out) {
+static bool next_pair(el_packer *p, int s, cursor *c, const place_of_site *at, pair *out) {
   const el_pack_source *source = &p->sources[s];
-  const el_site_dims dims = el_sites_dims(p->sites, layer, site);
+  const el_site_dims dims = el_sites_dims(p->sites, at->layer, at->i);
   const int in = dims.in, rows = dims.out;
   *out = (pair){p->tmp, p->tmp + p->largest, source->rank, source->scale};
   if (!source->file) {
+    if (el_sites_of_expert(p->sites, at->i)) return false;
     float bound = 1.0f / sqrtf((float)in); /* B * A then has entries of about 0.01 / in * sqrt(rank) */
     for (int j = 0; j < out->rank * in; j++) out->a[j] = bound * next_uniform(&c->seed);
     for (int j = 0; j < rows * out->rank; j++) out->b[j] = 0.01f * next_uniform(&c->seed);
@@ -354,13 +502,13 @@ static bool next_pair(el_packer *p, int s, cursor *c, int layer, int site, pair 
   }
   if (c->at == el_lora_file_n(source->file)) return false;
   const el_lora_pair *f = el_lora_file_at(source->file, c->at);
-  if (f->layer != layer || f->site != site) return false;
+  if (f->layer != at->layer || f->site != at->i || f->expert != at->expert) return false;
   c->at++;
   out->rank = f->rank;
   out->scale = fmaxf(-FLT_MAX, fminf(FLT_MAX, out->scale * f->scale));
-  el_dequantize(f->type, f->a, out->a, (int64_t)f->rank * in);
-  el_dequantize(f->type, f->b, out->b, (int64_t)rows * f->rank);
-  if (f->reorder_b) reorder_rows(out->b, &p->sites->site[site], dims, f->rank, p->tmp + 2 * p->largest);
+  el_lora_matrix_read(&f->a, f->rank, in, out->a);
+  el_lora_matrix_read(&f->b, rows, f->rank, out->b);
+  if (f->reorder_b) reorder_rows(out->b, &p->sites->site[at->i], dims, f->rank, p->tmp + 2 * p->largest);
   return true;
 }
 
@@ -382,12 +530,12 @@ typedef struct share {
   int a_log; /* size of its A */
 } share;
 
-static share weigh(el_packer *p, int s, cursor *c, int l, int site) {
-  const el_site_dims dims = el_sites_dims(p->sites, l, site);
+static share weigh(el_packer *p, int s, cursor *c, const place_of_site *at) {
+  const el_site_dims dims = el_sites_dims(p->sites, at->layer, at->i);
   const size_t in = (size_t)dims.in, rows = (size_t)dims.out;
   pair one;
   share w = {0};
-  if (!next_pair(p, s, c, l, site, &one)) return w;
+  if (!next_pair(p, s, c, at, &one)) return w;
   w.rank = one.rank;
   w.m = frexpf(one.scale, &w.e);
   w.e -= normalise(one.a, (size_t)one.rank * in) + normalise(one.b, rows * (size_t)one.rank);
@@ -401,7 +549,7 @@ static share weigh(el_packer *p, int s, cursor *c, int l, int site) {
 /* Several pairs side by side. Their columns of B, and their values of X A^T, share scales, so both factors of what
  * a pair adds are given about the root of its size: then neither is lost beside another pair's. The rest, which is the
  * same for all, becomes the gain. */
-static void put_side_by_side(el_packer *p, cursor *cursors, place_of_site at, int l, int i_site) {
+static void put_side_by_side(el_packer *p, cursor *cursors, place_of_site at) {
   el_lora_site *site = at.site;
   el_packed *stacked = at.stacked;
   size_t rows = (size_t)site->b.rows, wide = (size_t)site->b.cols, begin = 0;
@@ -410,7 +558,7 @@ static void put_side_by_side(el_packer *p, cursor *cursors, place_of_site at, in
   int top_a = INT_MIN, top_b = INT_MIN;
   for (int s = 0; s < p->n_sources; s++) {
     cursor c = cursors[s];
-    w[s] = weigh(p, s, &c, l, i_site);
+    w[s] = weigh(p, s, &c, &at);
     if (!w[s].rank || w[s].m == 0) continue;
     w[s].a = w[s].size / 2 - w[s].a_log;
     if (w[s].a > top_a) top_a = w[s].a;
@@ -424,7 +572,7 @@ static void put_side_by_side(el_packer *p, cursor *cursors, place_of_site at, in
   if (top_b == INT_MIN) top_b = 0; /* all scales are 0, and so is B */
   for (int s = 0; s < p->n_sources; s++) {
     pair one;
-    if (!next_pair(p, s, &cursors[s], l, i_site, &one)) continue;
+    if (!next_pair(p, s, &cursors[s], &at, &one)) continue;
     size_t n = (size_t)one.rank;
     normalise(one.a, n * (size_t)stacked->cols);
     normalise(one.b, rows * n);
@@ -439,46 +587,67 @@ static void put_side_by_side(el_packer *p, cursor *cursors, place_of_site at, in
   el_pack_rows(&site->b, 0, site->b.rows, b);
 }
 
-static void pack_all(el_packer *p, const target *t) {
-  cursor cursors[EL_MAX_COMBINED];
+static void pack_site(el_packer *p, cursor *cursors, place_of_site at) {
   pair one;
+  if (!at.site->b.rows) return;
+  if (p->n_sources > 1)
+    put_side_by_side(p, cursors, at);
+  else if (next_pair(p, 0, &cursors[0], &at, &one))
+    put_pair(at, one.a, one.b, one.scale);
+}
+
+static void pack_all(el_packer *p, const forms *f) {
+  cursor cursors[EL_MAX_COMBINED];
+  const int n_sites = p->sites->n_sites;
   for (int s = 0; s < p->n_sources; s++) cursors[s] = (cursor){.seed = p->sources[s].seed};
-  for (int l = 0; l < el_sites_n_places(p->sites); l++)
-    for (int i = 0; i < p->sites->n_sites; i++) {
-      if (!p->ranks[index_of(p, l, i)]) continue;
-      if (p->n_sources > 1)
-        put_side_by_side(p, cursors, place_at(p, t, l, i), l, i);
-      else if (next_pair(p, 0, &cursors[0], l, i, &one))
-        put_pair(place_at(p, t, l, i), one.a, one.b, one.scale);
-    }
+  for (int l = 0; l < el_sites_n_places(p->sites); l++) {
+    for (int i = 0; i < n_sites; i++) pack_site(p, cursors, place_at(p, f, l, i, 0));
+    for (int i = n_sites; has_experts(p, l) && i < n_sites + EL_N_EXPERT_SITES; i++)
+      for (int e = 0; e < p->sites->n_experts; e++) pack_site(p, cursors, place_at(p, f, l, i, e));
+  }
+}
+
+/* Where an offset in the planned blocks is; when they are consecutive, what begins there may go on into the next. */
+static unsigned char *address_of(const el_packer *p, unsigned char *base, const uint32_t *blocks, size_t offset) {
+  return base + (size_t)blocks[offset / p->block_bytes] * p->block_bytes + offset % p->block_bytes;
 }
 
 el_adapter *el_packer_pack(el_packer *p, unsigned char *base, const uint32_t *blocks) {
-  uint32_t n_blocks = p->size.n_blocks;
+  const uint32_t n_blocks = p->size.n_blocks;
+  const size_t n_experts = has_any_experts(p) ? (size_t)p->sites->n_layers : 0;
   unsigned char *head = base + (size_t)blocks[0] * p->block_bytes;
   el_adapter *a = (el_adapter *)(void *)head;
-  el_packed *stacked = (el_packed *)(void *)(head + align(sizeof *a));
-  el_lora_site *sites = (el_lora_site *)(void *)(stacked + n_matrices_a(p));
-  uint32_t *numbers = (uint32_t *)(void *)(sites + n_matrices_b(p));
-  memcpy(stacked, p->a, sizeof *stacked * n_matrices_a(p));
-  memcpy(sites, p->site, sizeof *sites * n_matrices_b(p));
+  forms f = {.a = (el_packed *)(void *)(head + align(sizeof *a))};
+  f.site = (el_lora_site *)(void *)(f.a + n_matrices_a(p));
+  f.experts = (el_lora_experts *)(void *)(f.site + n_matrices_b(p));
+  uint32_t *numbers = (uint32_t *)(void *)(f.experts + n_experts);
+  memcpy(f.a, p->forms.a, sizeof *f.a * n_matrices_a(p));
+  memcpy(f.site, p->forms.site, sizeof *f.site * n_matrices_b(p));
+  memset(f.experts, 0, sizeof *f.experts * n_experts);
   memcpy(numbers, blocks, sizeof *numbers * n_blocks);
+  for (int l = 0; l < p->sites->n_layers; l++) {
+    if (!has_experts(p, l)) continue;
+    el_lora_experts *x = &f.experts[l];
+    x->a = (el_packed *)(void *)address_of(p, base, blocks, p->experts[l].offset);
+    x->sites = (el_lora_site *)(void *)(x->a + n_expert_a(p));
+    memcpy(x->a, p->forms.experts[l].a, sizeof *x->a * n_expert_a(p));
+    memcpy(x->sites, p->forms.experts[l].sites, sizeof *x->sites * n_expert_b(p));
+  }
   *a = (el_adapter){.n_layers = p->sites->n_layers,
                     .n_inputs = p->sites->n_inputs,
                     .n_sites = p->sites->n_sites,
                     .rank = p->size.rank,
-                    .a = stacked,
-                    .sites = sites,
+                    .a = f.a,
+                    .sites = f.site,
+                    .experts = n_experts ? f.experts : NULL,
                     .bytes = (size_t)p->size.bytes,
                     .n_blocks = n_blocks,
                     .blocks = numbers};
   walk at = {0};
-  for (el_packed *w; (w = next_matrix(p, stacked, sites, &at));) {
-    /* When they are consecutive, a matrix may go on into the next block. */
-    const size_t offset = p->offsets[at.i];
-    w->data = base + (size_t)blocks[offset / p->block_bytes] * p->block_bytes + offset % p->block_bytes;
+  for (el_packed *w; (w = next_matrix(p, &f, &at));) {
+    w->data = address_of(p, base, blocks, offset_of(w));
     el_packed_clear(w);
   }
-  pack_all(p, &(target){stacked, sites});
+  pack_all(p, &f);
   return a;
 }

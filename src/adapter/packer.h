@@ -25,7 +25,8 @@ typedef struct el_pack_size {
 
 /* Plans `f`, which has been opened with the packer's sites and must stay open until it is packed. */
 el_status el_packer_plan(el_packer *p, const el_lora_file *f, el_pack_size *out, el_error *err);
-/* Random weights of `rank` on all linear layers; A and B scaled so that the product is a small change. */
+/* Random weights of `rank` on all linear layers but those of experts; A and B scaled so that the product is a small
+ * change. */
 el_status el_packer_plan_random(el_packer *p, int rank, uint64_t seed, el_pack_size *out, el_error *err);
 /* One of several adapters that become one: their ranks lie side by side, so that what it adds is the sum of what they
  * add, each times its scale. */

@@ -37,8 +37,10 @@ struct el_peft_config {
   int rank;
   double alpha;
   bool rslora;
-  bool mlx;     /* mlx-lm wrote it */
-  int n_layers; /* mlx: the last ones of the model, which alone have adapters; 0: all */
+  bool mlx;                 /* mlx-lm wrote it */
+  int n_layers;             /* mlx: the last ones of the model, which alone have adapters; 0: all */
+  const json_t *parameters; /* target_parameters, an array of strings; NULL: there are none */
+  int version;              /* of PEFT, 0.19.1 as 19001; 0: it does not say, as none before 0.18 does */
   rules ranks, alphas;
   pcre2_match_data *match;
   pcre2_match_context *limits;
@@ -109,7 +111,6 @@ static el_status check_variants(const el_peft_config *c, el_error *err) {
       {"layer_replication", "replicated layers"},
       {"megatron_config", "LoRA on Megatron's parallel layers"},
       {"trainable_token_indices", "trained token embeddings"},
-      {"target_parameters", "LoRA on parameters that are no linear layers"},
       {"alora_invocation_tokens", "activated LoRA (aLoRA)"},
       {"use_qalora", "quantisation-aware LoRA (QALoRA)"},
       {"use_bdlora", "block-diagonal LoRA"},
@@ -323,6 +324,47 @@ static el_status check_mlx(el_peft_config *c, el_error *err) {
   return EL_OK;
 }
 
+/* --- parameters, and who wrote it */
+
+static el_status read_parameters(el_peft_config *c, el_error *err) {
+  json_t *v = field(c, "target_parameters"), *item;
+  size_t i;
+  if (!v) return EL_OK;
+  if (!json_is_array(v)) return mistyped(c, "target_parameters", "an array", err);
+  json_array_foreach(v, i, item) if (!json_is_string(item)) return mistyped(c, "target_parameters",
+                                                                            "an array of strings", err);
+  c->parameters = json_array_size(v) ? v : NULL;
+  return EL_OK;
+}
+
+/* Versions that cannot be read are as those that say nothing. */
+static void read_version(el_peft_config *c) {
+  const json_t *v = field(c, "peft_version");
+  int major, minor, patch;
+  if (!json_is_string(v) || sscanf(json_string_value(v), "%3d.%3d.%3d", &major, &minor, &patch) != 3) return;
+  if (major >= 0 && minor >= 0 && patch >= 0) c->version = (major * 1000 + minor) * 1000 + patch;
+}
+
+bool el_peft_config_has_parameters(const el_peft_config *c) {
+  return c->parameters;
+}
+
+bool el_peft_config_has_weight(const el_peft_config *c, el_str module) {
+  for (size_t i = 0; i < json_array_size(c->parameters); i++) {
+    const json_t *v = json_array_get(c->parameters, i);
+    el_str s = {json_string_value(v), json_string_length(v)};
+    if (!el_str_chop(&s, ".weight") || s.len > module.len) continue;
+    const char *end = module.data + (module.len - s.len);
+    if (!memcmp(end, s.data, s.len) && (s.len == module.len || end[-1] == '.')) return true;
+  }
+  return false;
+}
+
+bool el_peft_config_swaps_experts(const el_peft_config *c, bool transposed) {
+  const int always = 19000; /* 0.19.0 */
+  return c->version < always ? !transposed : c->version == always;
+}
+
 /* --- the whole file */
 
 static el_status check(el_peft_config *c, el_error *err) {
@@ -334,6 +376,8 @@ static el_status check(el_peft_config *c, el_error *err) {
   if ((status = check_variants(c, err))) return status;
   if ((status = check_init(c, err))) return status;
   if ((status = check_unknown(c, err))) return status;
+  if ((status = read_parameters(c, err))) return status;
+  read_version(c);
   if ((status = read_bool(c, "use_rslora", &c->rslora, err))) return status;
   json_t *r = field(c, "r"), *alpha = field(c, "lora_alpha"), *base = field(c, "base_model_name_or_path");
   if (!r || !alpha) return el_fail_about(err, EL_ERR_FORMAT, c->path, "%s is missing", r ? "lora_alpha" : "r");

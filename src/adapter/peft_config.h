@@ -21,6 +21,14 @@ bool el_peft_config_is_mlx(const el_peft_config *c);
 /* mlx-lm: the last so many layers alone have adapters; 0: any may. */
 int el_peft_config_last_layers(const el_peft_config *c);
 
+/* Whether any parameter was trained that is no module of its own: target_parameters. */
+bool el_peft_config_has_parameters(const el_peft_config *c);
+/* Whether that is how a module's weight was: the name that the patterns have for it then ends in ".weight". */
+bool el_peft_config_has_weight(const el_peft_config *c, el_str module);
+/* Whether the PEFT that wrote it takes the outputs of a parameter of experts for its inputs: [experts, in, out] where
+ * it is `transposed`, else [experts, out, in]. */
+bool el_peft_config_swaps_experts(const el_peft_config *c, bool transposed);
+
 /* Rank (1 to EL_LORA_MAX_RANK) and alpha (finite) of a module, such as "model.layers.0.self_attn.q_proj": the value of
  * the first key of rank_pattern or alpha_pattern that matches it, else r and lora_alpha. As in PEFT, a key is a
  * regular expression, and it matches the whole name or its end after a dot. */

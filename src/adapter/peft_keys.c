@@ -28,7 +28,8 @@ static bool is_wrapper(el_str s) {
 /* What the adapter's own name comes after. */
 static bool has_name_behind(el_str s) {
   static const char *const parts[] = {
-      "lora_A", "lora_B", "lora_embedding_A", "lora_embedding_B", "lora_magnitude_vector", "lora_velora_embed", "modules_to_save", NULL};
+      "lora_A",          "lora_B", "lora_embedding_A", "lora_embedding_B", "lora_magnitude_vector", "lora_velora_embed",
+      "modules_to_save", NULL};
   return is_one_of(s, parts);
 }
 

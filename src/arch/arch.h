@@ -49,7 +49,7 @@ typedef struct el_op {
   el_op_kind kind;
   int layer;
   const char *tensor; /* its vector is blk.LAYER.TENSOR.weight; NULL: it has none */
-  int site;           /* LINEAR */
+  int site;           /* LINEAR; EXPERTS: the router's */
   el_heads heads;     /* HEAD_NORM, WIDE_NORM */
   int rope;           /* ROTATE: which of the model's */
   int window;         /* ATTEND: positions that a query sees, itself included; 0: all */
@@ -72,7 +72,7 @@ typedef struct el_program {
 struct el_arch {
   const char *name;    /* general.architecture, and what its keys begin with */
   const el_site *site; /* [n_sites] of a layer, in order of their inputs, and those of one input in order of use */
-  int n_sites;
+  int n_sites;         /* those of experts follow, which are not counted: see el_sites */
   void (*read)(el_keys *k, el_hparams *h); /* what el_hparams_read has not read already; errors go into k */
   void (*layer)(el_program *p, const el_hparams *h, int l);
 };
@@ -128,7 +128,7 @@ void el_emit_qk_norms(el_program *p, el_op_kind kind);
 /* The feed-forward part: gate and up at sites [first, last], activation, down; and with the usual sites. */
 void el_emit_gated(el_program *p, int first, int last, int down, el_activation act);
 void el_emit_feed_forward(el_program *p, el_activation act);
-/* A mixture of experts in its place. */
-el_op *el_emit_experts(el_program *p, el_activation act);
+/* A mixture of experts in its place, with the router's site. */
+el_op *el_emit_experts(el_program *p, int router, el_activation act);
 
 #endif

@@ -2,7 +2,37 @@
  * experts with an activation that is clamped. YaRN is for all layers. */
 #include "arch/arch.h"
 
-static const el_site sites[] = {EL_USUAL_ATTENTION_SITES(EL_ROWS_SAME)};
+enum { ROUTER = EL_SITE_O + 1, N_SITES };
+
+/* Experts as modules of their own are those that were trained on 4-bit weights. */
+static const el_site sites[N_SITES + EL_N_EXPERT_SITES] = {
+    EL_USUAL_ATTENTION_SITES(EL_ROWS_SAME),
+    {.name = "ffn_gate_inp", .peft = "mlp.router", .input = 2, .to = EL_TO_ROUTER},
+    {.name = "ffn_gate_exps",
+     .peft = "mlp.experts",
+     .parameter = "gate_up_proj",
+     .input = 3,
+     .to = EL_TO_EXPERT_GATE,
+     .in_turn = true,
+     .transposed = true,
+     .by_expert = "mlp.experts.gate_up_projs.*"},
+    {.name = "ffn_up_exps",
+     .peft = "mlp.experts",
+     .parameter = "gate_up_proj",
+     .input = 3,
+     .to = EL_TO_EXPERT_UP,
+     .in_turn = true,
+     .transposed = true,
+     .by_expert = "mlp.experts.gate_up_projs.*"},
+    {.name = "ffn_down_exps",
+     .peft = "mlp.experts",
+     .parameter = "down_proj",
+     .input = 4,
+     .from = EL_FROM_EXPERT,
+     .to = EL_TO_EXPERT_Y,
+     .transposed = true,
+     .by_expert = "mlp.experts.down_projs.*"},
+};
 
 static void read_keys(el_keys *k, el_hparams *h) {
   h->rope[0].halves = true;
@@ -18,9 +48,9 @@ static void layer(el_program *p, const el_hparams *h, int l) {
   el_emit_linear(p, EL_SITE_O, EL_SITE_O);
   el_emit_add(p, NULL, 1);
   el_emit(p, EL_OP_NORM, "post_attention_norm"); /* before the experts, whatever its name */
-  el_emit_experts(p, EL_ACT_GPT_OSS);
+  el_emit_experts(p, ROUTER, EL_ACT_GPT_OSS);
   el_emit_add(p, NULL, 1);
 }
 
 const el_arch el_arch_gpt_oss = {
-    .name = "gpt-oss", .site = sites, .n_sites = EL_SITE_O + 1, .read = read_keys, .layer = layer};
+    .name = "gpt-oss", .site = sites, .n_sites = N_SITES, .read = read_keys, .layer = layer};

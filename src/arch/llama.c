@@ -74,13 +74,38 @@ const el_arch el_arch_granite = {
     .name = "granite", .site = sites, .n_sites = EL_N_USUAL_SITES, .read = read_granite, .layer = layer};
 
 /* Granite's mixtures: experts, and beside them one that all tokens go to. */
-enum { SHARED_GATE = EL_SITE_O + 1, SHARED_UP, SHARED_DOWN, N_MOE_SITES };
+enum { SHARED_GATE = EL_SITE_O + 1, SHARED_UP, SHARED_DOWN, ROUTER, N_MOE_SITES };
 
-static const el_site moe_sites[N_MOE_SITES] = {
+static const el_site moe_sites[N_MOE_SITES + EL_N_EXPERT_SITES] = {
     EL_USUAL_ATTENTION_SITES(EL_ROWS_HALVES),
     {.name = "ffn_gate_shexp", .peft = "shared_mlp.input_linear", .input = 2, .to = EL_TO_GATE},
     {.name = "ffn_up_shexp", .peft = "shared_mlp.input_linear", .input = 2, .to = EL_TO_UP},
-    {.name = "ffn_down_shexp", .peft = "shared_mlp.output_linear", .input = 3, .from = EL_FROM_FF, .to = EL_TO_Y}};
+    {.name = "ffn_down_shexp", .peft = "shared_mlp.output_linear", .input = 3, .from = EL_FROM_FF, .to = EL_TO_Y},
+    {.name = "ffn_gate_inp",
+     .peft = "block_sparse_moe.router",
+     .peft_4 = "block_sparse_moe.router.layer",
+     .input = 4,
+     .to = EL_TO_ROUTER},
+    {.name = "ffn_gate_exps",
+     .peft = "block_sparse_moe.experts",
+     .peft_4 = "block_sparse_moe.input_linear",
+     .parameter = "gate_up_proj",
+     .input = 5,
+     .to = EL_TO_EXPERT_GATE},
+    {.name = "ffn_up_exps",
+     .peft = "block_sparse_moe.experts",
+     .peft_4 = "block_sparse_moe.input_linear",
+     .parameter = "gate_up_proj",
+     .input = 5,
+     .to = EL_TO_EXPERT_UP},
+    {.name = "ffn_down_exps",
+     .peft = "block_sparse_moe.experts",
+     .peft_4 = "block_sparse_moe.output_linear",
+     .parameter = "down_proj",
+     .input = 6,
+     .from = EL_FROM_EXPERT,
+     .to = EL_TO_EXPERT_Y},
+};
 
 static void read_granitemoe(el_keys *k, el_hparams *h) {
   read_scales(k, h);
@@ -93,7 +118,7 @@ static void granitemoe_layer(el_program *p, const el_hparams *h, int l) {
   const bool shares = el_hparams_layer(h, l).n_ff > 0;
   emit_attention_part(p, h);
   if (shares) el_emit_gated(p, SHARED_GATE, SHARED_UP, SHARED_DOWN, EL_ACT_SILU);
-  el_emit_experts(p, EL_ACT_SILU)->more = shares;
+  el_emit_experts(p, ROUTER, EL_ACT_SILU)->more = shares;
   el_emit_add(p, NULL, h->residual_scale);
 }
 

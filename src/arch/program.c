@@ -56,8 +56,9 @@ void el_emit_feed_forward(el_program *p, el_activation act) {
   el_emit_gated(p, EL_SITE_GATE, EL_SITE_UP, EL_SITE_DOWN, act);
 }
 
-el_op *el_emit_experts(el_program *p, el_activation act) {
+el_op *el_emit_experts(el_program *p, int router, el_activation act) {
   el_op *op = el_emit(p, EL_OP_EXPERTS, NULL);
+  op->site = router;
   op->act = act;
   return op;
 }

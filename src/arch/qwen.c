@@ -33,6 +33,32 @@ static void qwen3_layer(el_program *p, const el_hparams *h, int l) {
 }
 
 /* Every layer's feed-forward part is a mixture. */
+enum { ROUTER = EL_SITE_O + 1, N_MOE_SITES };
+
+static const el_site moe_sites[N_MOE_SITES + EL_N_EXPERT_SITES] = {
+    EL_USUAL_ATTENTION_SITES(EL_ROWS_SAME),
+    {.name = "ffn_gate_inp", .peft = "mlp.gate", .input = 2, .to = EL_TO_ROUTER},
+    {.name = "ffn_gate_exps",
+     .peft = "mlp.experts",
+     .parameter = "gate_up_proj",
+     .input = 3,
+     .to = EL_TO_EXPERT_GATE,
+     .by_expert = "mlp.experts.*.gate_proj"},
+    {.name = "ffn_up_exps",
+     .peft = "mlp.experts",
+     .parameter = "gate_up_proj",
+     .input = 3,
+     .to = EL_TO_EXPERT_UP,
+     .by_expert = "mlp.experts.*.up_proj"},
+    {.name = "ffn_down_exps",
+     .peft = "mlp.experts",
+     .parameter = "down_proj",
+     .input = 4,
+     .from = EL_FROM_EXPERT,
+     .to = EL_TO_EXPERT_Y,
+     .by_expert = "mlp.experts.*.down_proj"},
+};
+
 static void read_qwen3moe(el_keys *k, el_hparams *h) {
   h->rope[0].halves = true;
   el_hparams_experts(k, h, "expert_feed_forward_length");
@@ -40,7 +66,7 @@ static void read_qwen3moe(el_keys *k, el_hparams *h) {
 
 static void qwen3moe_layer(el_program *p, const el_hparams *h, int l) {
   emit_attention(p, h, true);
-  el_emit_experts(p, EL_ACT_SILU);
+  el_emit_experts(p, ROUTER, EL_ACT_SILU);
   el_emit_add(p, NULL, 1);
 }
 
@@ -49,4 +75,4 @@ const el_arch el_arch_qwen2 = {
 const el_arch el_arch_qwen3 = {
     .name = "qwen3", .site = sites, .n_sites = EL_N_USUAL_SITES, .read = read_keys, .layer = qwen3_layer};
 const el_arch el_arch_qwen3moe = {
-    .name = "qwen3moe", .site = sites, .n_sites = EL_SITE_O + 1, .read = read_qwen3moe, .layer = qwen3moe_layer};
+    .name = "qwen3moe", .site = moe_sites, .n_sites = N_MOE_SITES, .read = read_qwen3moe, .layer = qwen3moe_layer};

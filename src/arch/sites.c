@@ -14,6 +14,7 @@ static el_site_dims dims_of(const el_site *site, const el_hparams *h, el_layer_d
     case EL_FROM_ATT: out.in = q; break;
     case EL_FROM_FF: out.in = d.n_ff; break;
     case EL_FROM_LAYER_INPUT: out.in = h->n_layer_input; break;
+    case EL_FROM_EXPERT: out.in = h->n_ff_expert; break;
   }
   switch (site->to) {
     case EL_TO_Q: out.out = q; break;
@@ -24,11 +25,28 @@ static el_site_dims dims_of(const el_site *site, const el_hparams *h, el_layer_d
     case EL_TO_GATE:
     case EL_TO_UP: out.out = d.n_ff; break;
     case EL_TO_GATE_UP: out.out = 2 * d.n_ff; break;
-    case EL_TO_Y: out.out = h->n_embd; break;
+    case EL_TO_Y:
+    case EL_TO_EXPERT_Y: out.out = h->n_embd; break;
+    case EL_TO_ROUTER: out.out = h->n_experts; break;
+    case EL_TO_EXPERT_GATE:
+    case EL_TO_EXPERT_UP: out.out = h->n_ff_expert; break;
   }
   if (site->rows == EL_ROWS_HALVES) out.n_head = site->to == EL_TO_Q ? d.n_head : d.n_head_kv;
   if (!out.out || !out.in) out = (el_site_dims){0};
   return out;
+}
+
+/* The sites of experts come behind the others. */
+static void add_experts(el_sites *s, const el_hparams *h) {
+  const el_site *site = s->site + s->n_sites;
+  assert(s->n_sites + EL_N_EXPERT_SITES <= EL_MAX_SITES && s->n_inputs + EL_N_EXPERT_INPUTS <= EL_MAX_INPUTS);
+  assert(site[0].to == EL_TO_EXPERT_GATE && site[1].to == EL_TO_EXPERT_UP && site[2].to == EL_TO_EXPERT_Y);
+  assert(site[0].input == s->n_inputs && site[1].input == s->n_inputs && site[2].input == s->n_inputs + 1);
+  s->n_experts = h->n_experts;
+  s->first[s->n_inputs + 1] = s->n_sites + 2;
+  s->first[s->n_inputs + 2] = s->n_sites + 3;
+  if (s->most_shared < 2) s->most_shared = 2;
+  for (int i = 0; i < EL_N_EXPERT_SITES; i++) s->expert_dims[i] = dims_of(&site[i], h, (el_layer_dims){0}, false);
 }
 
 el_status el_sites_new(const el_hparams *h, el_sites **out, el_error *err) {
@@ -52,6 +70,7 @@ el_status el_sites_new(const el_hparams *h, el_sites **out, el_error *err) {
     if (shared > s->most_shared) s->most_shared = shared;
   }
   assert(s->n_inputs <= EL_MAX_INPUTS && s->most_shared <= EL_MAX_SHARED);
+  if (h->n_experts) add_experts(s, h);
   for (int l = 0; l < h->n_layers; l++) {
     const el_layer_dims d = el_hparams_layer(h, l);
     for (int i = 0; i < s->n_sites; i++)
@@ -75,7 +94,7 @@ size_t el_site_row(const el_site *site, el_site_dims dims, size_t row) {
 }
 
 int el_sites_find(const el_sites *s, el_str name) {
-  for (int i = 0; i < s->n_sites; i++)
+  for (int i = 0; i < el_sites_all(s); i++)
     if (el_str_eq(name, s->site[i].name)) return i;
   return -1;
 }

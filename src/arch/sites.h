@@ -7,7 +7,7 @@
 
 #include "arch/hparams.h"
 
-typedef enum el_from { EL_FROM_H, EL_FROM_ATT, EL_FROM_FF, EL_FROM_LAYER_INPUT } el_from;
+typedef enum el_from { EL_FROM_H, EL_FROM_ATT, EL_FROM_FF, EL_FROM_LAYER_INPUT, EL_FROM_EXPERT } el_from;
 typedef enum el_to {
   EL_TO_Q,
   EL_TO_K,
@@ -17,7 +17,11 @@ typedef enum el_to {
   EL_TO_UP,
   EL_TO_GATE_UP,    /* joined, the gate first */
   EL_TO_INPUT_GATE, /* of the layer's input: as wide as that */
-  EL_TO_Y
+  EL_TO_Y,
+  EL_TO_ROUTER, /* a score for each expert */
+  EL_TO_EXPERT_GATE,
+  EL_TO_EXPERT_UP,
+  EL_TO_EXPERT_Y
 } el_to;
 
 /* In which order a file of Hugging Face's has the rows of a head: halves [2][d / 2] where GGUF has pairs [d / 2][2],
@@ -31,6 +35,13 @@ typedef struct el_site {
   el_from from;
   el_to to;
   el_row_order rows;
+  const char *peft_4; /* the module in transformers before 5; NULL: the same */
+  /* Sites of experts: the module has a parameter for the matrices of all of them. Those that share it have its outputs,
+   * one below the other or in turn. */
+  const char *parameter;
+  bool in_turn;
+  bool transposed;       /* the parameter is [experts, in, out] instead of [experts, out, in] */
+  const char *by_expert; /* the module of one expert's matrix, * for its number; NULL: there never was one */
 } el_site;
 
 enum { EL_MAX_SITES = 16, EL_MAX_INPUTS = 8, EL_MAX_SHARED = 4 /* sites that read one input */ };
@@ -43,6 +54,8 @@ typedef struct el_site_dims {
 /* The only site of the place behind the last layer: the matrix that logits come from. */
 enum { EL_SITE_OUTPUT };
 
+enum { EL_N_EXPERT_SITES = 3, EL_N_EXPERT_INPUTS = 2 }; /* gate and up read one input, down another */
+
 /* The sites of one model. Places are the layers, and one behind them that has EL_SITE_OUTPUT alone. */
 typedef struct el_sites {
   const el_arch *arch;
@@ -52,10 +65,21 @@ typedef struct el_sites {
   int most_shared;                 /* of the inputs */
   el_site_dims *dims;              /* [n_layers][n_sites] */
   el_site_dims output;             /* of the output; 0: nobody knows the vocabulary */
+  /* A layer has the sites of its experts once for each: gate, up and down of one expert. They are sites n_sites to
+   * n_sites + EL_N_EXPERT_SITES - 1, and read inputs n_inputs and n_inputs + 1. */
+  int n_experts; /* of each layer; 0: there are no such sites */
+  el_site_dims expert_dims[EL_N_EXPERT_SITES];
 } el_sites;
 
 el_status el_sites_new(const el_hparams *h, el_sites **out, el_error *err);
 void el_sites_free(el_sites *s); /* NULL is allowed */
+
+static inline int el_sites_all(const el_sites *s) {
+  return s->n_sites + (s->n_experts ? EL_N_EXPERT_SITES : 0);
+}
+static inline bool el_sites_of_expert(const el_sites *s, int site) {
+  return site >= s->n_sites;
+}
 
 static inline int el_sites_n_places(const el_sites *s) {
   return s->n_layers + 1;
@@ -63,6 +87,7 @@ static inline int el_sites_n_places(const el_sites *s) {
 
 static inline el_site_dims el_sites_dims(const el_sites *s, int place, int site) {
   if (place == s->n_layers) return site == EL_SITE_OUTPUT ? s->output : (el_site_dims){0};
+  if (el_sites_of_expert(s, site)) return s->expert_dims[site - s->n_sites];
   return s->dims[(size_t)place * (size_t)s->n_sites + (size_t)site];
 }
 

@@ -3,7 +3,10 @@
  *   y = sum of weight_e * (Wdown_e act(Wgate_e h, Wup_e h)), the best expert first
  * A row and one of its experts are a pair. Sorted by expert, the pairs of an expert are consecutive columns, so that
  * each matrix is read once a step, for all rows that go there. A row's result does not depend on the other rows: a
- * product's column does not, and its own sum has its own order. */
+ * product's column does not, and its own sum has its own order.
+ *
+ * Adapters of experts go as those of other layers (apply.h), with pairs in the place of rows: in the order of experts,
+ * those of one expert are in the order of rows, so that those with the same adapter are side by side. */
 #include <assert.h>
 #include <math.h>
 #include <stdlib.h>
@@ -14,7 +17,8 @@
 
 enum { LANES = 16 }; /* sums of a router's product: part of the definition */
 
-el_status el_mixture_new(const el_hparams *h, int max_rows, el_mixture *out, el_error *err) {
+el_status el_mixture_new(const el_model *m, int max_rows, el_mixture *out, el_error *err) {
+  const el_hparams *h = &m->h;
   if (!h->n_experts) return EL_OK;
   const size_t n = (size_t)max_rows * (size_t)h->n_experts_used;
   el_mixture x = {.expert = calloc(n, sizeof *x.expert),
@@ -22,13 +26,15 @@ el_status el_mixture_new(const el_hparams *h, int max_rows, el_mixture *out, el_
                   .place = calloc(n, sizeof *x.place),
                   .pair = calloc(n, sizeof *x.pair),
                   .begin = calloc((size_t)h->n_experts + 1, sizeof *x.begin),
+                  .groups.at = calloc(n, sizeof *x.groups.at),
                   .gate_up = malloc(n * 2 * (size_t)h->n_ff_expert * sizeof *x.gate_up),
                   .out = malloc(n * (size_t)h->n_embd * sizeof *x.out)};
   el_status status = EL_OK;
-  if (!x.expert || !x.weight || !x.place || !x.pair || !x.begin || !x.gate_up || !x.out)
+  if (!x.expert || !x.weight || !x.place || !x.pair || !x.begin || !x.groups.at || !x.gate_up || !x.out)
     status = el_fail(err, EL_ERR_NO_MEMORY, "step: out of memory for the experts of %d rows", max_rows);
   if (!status) status = el_act_new(&x.h, h->n_embd, (int)n, err);
   if (!status) status = el_act_new(&x.ff, h->n_ff_expert, (int)n, err);
+  if (!status) status = el_apply_new(m->kernels, m->sites, (int)n, 1, &x.lora, err);
   *out = x;
   if (status) el_mixture_free(out);
   return status;
@@ -40,10 +46,12 @@ void el_mixture_free(el_mixture *x) {
   free(x->place);
   free(x->pair);
   free(x->begin);
+  free(x->groups.at);
   free(x->gate_up);
   free(x->out);
   el_act_free(&x->h);
   el_act_free(&x->ff);
+  el_apply_free(&x->lora);
   *x = (el_mixture){0};
 }
 
@@ -60,12 +68,20 @@ static float dot(const float *a, const float *b, int n) {
   return sum[0];
 }
 
+/* The router's scores for a row, [n_experts]. */
+static void score(const el_kernels *k, const el_hparams *h, const el_experts *e, const float *row,
+                  const el_low_rank *low, float *scores) {
+  for (int i = 0; i < h->n_experts; i++)
+    scores[i] =
+        dot(e->router + (size_t)i * (size_t)h->n_embd, row, h->n_embd) + (e->router_bias ? e->router_bias[i] : 0);
+  if (low && low->b) k->gemm(low->b, 0, low->b->n_tiles, low->h, 0, 1, scores, 0, true, NULL);
+}
+
 /* The experts of one row, the best first; of equal ones the first. */
-static void choose(const el_hparams *h, const el_experts *e, const float *row, int *expert, float *weight) {
+static void choose(const el_hparams *h, const float *scores, int *expert, float *weight) {
   int n = 0;
   for (int i = 0; i < h->n_experts; i++) {
-    const float logit =
-        dot(e->router + (size_t)i * (size_t)h->n_embd, row, h->n_embd) + (e->router_bias ? e->router_bias[i] : 0);
+    const float logit = scores[i];
     int at = n;
     /* A logit that is no number comes last, and is chosen only if there are too few others. */
     while (at > 0 && (logit > weight[at - 1] || (isnan(weight[at - 1]) && !isnan(logit)))) at--;
@@ -86,12 +102,22 @@ static void route(el_step *s, const el_stage *st, el_turn turn) {
   const el_hparams *h = &s->m->h;
   const el_row_range rows = el_rows_of(s, st);
   const el_act in = el_input_at(s, st, EL_FROM_H);
+  const el_lora_groups *groups = &el_view_of(s, st)->groups;
+  const el_low_rank *low = el_apply_low(&s->lora, groups, 0);
+  _Static_assert(EL_MAX_EXPERTS <= EL_ATTN_TILE * EL_ATTN_BLOCK, "scores do not fit el_attn_scratch");
+  float *scores = s->scratch[turn.ith];
   int begin, end;
   el_share_rows(s, st, turn, &begin, &end);
+  if (low) {
+    const int input = s->m->sites->site[el_op_at(s, st->op)->site].input;
+    el_apply_h(&s->lora, groups, st->layer, input, &in, begin, end);
+    el_step_done(s, EL_PART_LORA_A, turn.ith);
+  }
   for (int r = begin; r < end; r++) {
     const size_t pair = (size_t)(r - rows.first) * (size_t)h->n_experts_used;
-    choose(h, el_weights_at(s, st->op)->experts, in.f + (size_t)r * (size_t)h->n_embd, s->mixture.expert + pair,
-           s->mixture.weight + pair);
+    score(s->m->kernels, h, el_weights_at(s, st->op)->experts, in.f + (size_t)r * (size_t)h->n_embd,
+          low ? &low[r] : NULL, scores);
+    choose(h, scores, s->mixture.expert + pair, s->mixture.weight + pair);
   }
 }
 
@@ -111,6 +137,25 @@ static void sort(el_step *s, int n_pairs) {
   x->begin[0] = 0;
 }
 
+bool el_experts_adapted(const el_step *s, const el_stage *st) {
+  const el_lora_groups *groups = &el_view_of(s, st)->groups;
+  for (int g = 0; g < groups->n; g++)
+    if (groups->at[g].adapter->experts && groups->at[g].adapter->experts[st->layer].a) return true;
+  return false;
+}
+
+/* The runs of sorted pairs with the same expert and adapter. */
+static void group(el_step *s, const el_stage *st, int n_pairs) {
+  el_mixture *x = &s->mixture;
+  const el_row_view *v = el_view_of(s, st);
+  const int first = el_rows_of(s, st).first, n_used = s->m->h.n_experts_used, input = s->m->sites->n_inputs;
+  x->groups.n = 0;
+  if (el_experts_adapted(s, st))
+    for (int i = 0; i < n_pairs; i++)
+      el_lora_groups_add(&x->groups, i, s->rows[v->rows[first + x->pair[i] / n_used]].adapter, x->expert[x->pair[i]]);
+  for (int k = 0; k < EL_N_EXPERT_INPUTS; k++) x->low[k] = el_apply_has(&x->lora, &x->groups, st->layer, input + k);
+}
+
 /* ---------------------------------------------------------------- products */
 
 static void gather(el_step *s, const el_stage *st, int n_pairs, el_turn turn) {
@@ -126,6 +171,26 @@ static void gather(el_step *s, const el_stage *st, int n_pairs, el_turn turn) {
     memcpy(out.f + (size_t)i * (size_t)h->n_embd, x, sizeof *x * (size_t)h->n_embd);
     s->m->kernels->quantize(x, 0, out.n_groups, 1.0f, &out, i);
   }
+  if (!s->mixture.low[0]) return;
+  el_step_done(s, EL_PART_EXPERTS, turn.ith);
+  el_apply_h(&s->mixture.lora, &s->mixture.groups, st->layer, s->m->sites->n_inputs, &out, begin, end);
+  el_step_done(s, EL_PART_LORA_A, turn.ith);
+}
+
+void el_experts_low_rank(el_step *s, const el_stage *st, el_turn turn) {
+  const int n_pairs = el_rows_of(s, st).n * s->m->h.n_experts_used;
+  const el_act ff = el_act_shaped(&s->mixture.ff, s->m->h.n_ff_expert, n_pairs);
+  int begin, end;
+  el_share(n_pairs, 1, turn.rank, turn.size, &begin, &end);
+  if (s->mixture.low[1])
+    el_apply_h(&s->mixture.lora, &s->mixture.groups, st->layer, s->m->sites->n_inputs + 1, &ff, begin, end);
+  el_step_done(s, EL_PART_LORA_A, turn.ith);
+}
+
+/* For product(): of gate (0), up (1) or down (2); NULL: no pair has any. */
+static const el_low_rank *low_of(const el_mixture *x, int site) {
+  const int input = site / 2;
+  return x->low[input] ? el_apply_low(&x->lora, &x->groups, site - 2 * input) : NULL;
 }
 
 /* The matrix of one expert, of `rows` rows. */
@@ -137,14 +202,15 @@ static el_packed expert_of(const el_packed *all, int e, int rows) {
   return w;
 }
 
-/* y = x W^T + bias of one expert, for outputs [begin, end), whole tiles, of its pairs. */
+/* y = x W^T + bias and the low-rank parts, of one expert, for outputs [begin, end), whole tiles, of its pairs. */
 static void product(const el_step *s, const el_packed *all, const float *bias, int e, int rows, const el_act *x,
-                    float *y, size_t ldy, int begin, int end) {
+                    const el_low_rank *low, float *y, size_t ldy, int begin, int end) {
   const el_mixture *m = &s->mixture;
   const el_packed w = expert_of(all, e, rows);
   for (int i = m->begin[e]; bias && i < m->begin[e + 1]; i++)
     memcpy(y + (size_t)i * ldy + begin, bias + (size_t)e * (size_t)rows + begin, sizeof *y * (size_t)(end - begin));
-  s->m->kernels->gemm(&w, begin / w.tile, end / w.tile, x, m->begin[e], m->begin[e + 1], y, ldy, bias != NULL, NULL);
+  el_gemm_lora(s->m->kernels, &w, begin / w.tile, end / w.tile, x, m->begin[e], m->begin[e + 1], y, ldy, bias != NULL,
+               low, NULL);
 }
 
 static void widen(el_step *s, const el_stage *st, int n_pairs, el_turn turn) {
@@ -152,13 +218,14 @@ static void widen(el_step *s, const el_stage *st, int n_pairs, el_turn turn) {
   const el_experts *w = el_weights_at(s, st->op)->experts;
   const el_act in = el_act_shaped(&s->mixture.h, h->n_embd, n_pairs);
   el_act ff = el_act_shaped(&s->mixture.ff, h->n_ff_expert, n_pairs);
+  const el_mixture *x = &s->mixture;
   const size_t n = (size_t)h->n_ff_expert;
   int begin, end;
   el_share(h->n_ff_expert, EL_GROUP, turn.rank, turn.size, &begin, &end);
   for (int e = 0; e < h->n_experts && begin < end; e++) {
     if (s->mixture.begin[e] == s->mixture.begin[e + 1]) continue;
-    product(s, &w->gate, w->gate_bias, e, h->n_ff_expert, &in, s->mixture.gate_up, 2 * n, begin, end);
-    product(s, &w->up, w->up_bias, e, h->n_ff_expert, &in, s->mixture.gate_up + n, 2 * n, begin, end);
+    product(s, &w->gate, w->gate_bias, e, h->n_ff_expert, &in, low_of(x, 0), x->gate_up, 2 * n, begin, end);
+    product(s, &w->up, w->up_bias, e, h->n_ff_expert, &in, low_of(x, 1), x->gate_up + n, 2 * n, begin, end);
   }
   for (int i = 0; i < n_pairs && begin < end; i++) {
     const float *gate = s->mixture.gate_up + (size_t)i * 2 * n;
@@ -178,7 +245,8 @@ static void combine(el_step *s, const el_stage *st, int n_pairs, el_turn turn) {
   int begin, end;
   el_share(h->n_embd, EL_GROUP, turn.rank, turn.size, &begin, &end);
   for (int e = 0; e < h->n_experts && begin < end; e++)
-    if (x->begin[e] < x->begin[e + 1]) product(s, &w->down, w->down_bias, e, h->n_embd, &ff, x->out, n, begin, end);
+    if (x->begin[e] < x->begin[e + 1])
+      product(s, &w->down, w->down_bias, e, h->n_embd, &ff, low_of(x, 2), x->out, n, begin, end);
   for (int r = rows.first; r < rows.first + rows.n && begin < end; r++) {
     const int first = (r - rows.first) * h->n_experts_used;
     float *y = (st->add ? s->x : s->y) + (size_t)r * n;
@@ -195,7 +263,10 @@ void el_experts_stage(el_step *s, const el_stage *st, el_turn turn) {
   switch (st->kind) {
     case EL_STAGE_ROUTE: route(s, st, turn); break;
     case EL_STAGE_SORT:
-      if (turn.rank == 0) sort(s, n_pairs);
+      if (turn.rank == 0) {
+        sort(s, n_pairs);
+        group(s, st, n_pairs);
+      }
       break;
     case EL_STAGE_GATHER: gather(s, st, n_pairs, turn); break;
     case EL_STAGE_WIDEN: widen(s, st, n_pairs, turn); break;

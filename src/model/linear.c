@@ -2,6 +2,7 @@
  *
  * Threads own tiles of outputs. Products that read the same input are one list of tiles; but of gate and up a thread
  * computes the same outputs, so that it can go on with their activation alone. */
+#include <assert.h>
 #include <string.h>
 
 #include "model/step.h"
@@ -50,6 +51,10 @@ static product product_of(const el_step *s, const el_stage *st, int op, size_t *
       *ldy = (size_t)s->m->h.n_embd;
       *kind = site->from == EL_FROM_ATT ? EL_PART_O : EL_PART_DOWN;
       break;
+    case EL_TO_ROUTER:
+    case EL_TO_EXPERT_GATE:
+    case EL_TO_EXPERT_UP:
+    case EL_TO_EXPERT_Y: assert(!"no linear layer"); break;
   }
   return p;
 }

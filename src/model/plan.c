@@ -44,8 +44,10 @@ static void add_stage(el_step *s, int at) {
     case EL_STAGE_ROUTE:
     case EL_STAGE_SORT:
     case EL_STAGE_GATHER:
-    case EL_STAGE_WIDEN:
-    case EL_STAGE_COMBINE: break;
+    case EL_STAGE_WIDEN: break;
+    case EL_STAGE_COMBINE:
+      if (el_experts_adapted(s, st)) add(s, EL_JOB_EXPERTS_LOW, at);
+      break;
   }
   add(s, EL_JOB_STAGES, at);
 }
@@ -112,6 +114,7 @@ void el_step_forward(void *step, int i, el_turn turn) {
       for (int k = 0; k < p->n; k++) run_stage(s, &s->stages[p->at + k], turn);
       break;
     case EL_JOB_LOW_RANK: el_linear_low_rank(s, &s->stages[p->at], turn); break;
+    case EL_JOB_EXPERTS_LOW: el_experts_low_rank(s, &s->stages[p->at], turn); break;
     case EL_JOB_NARROW: el_rows_narrow(s, turn); break;
     case EL_JOB_QUANTIZE: el_attention_quantize(s, &s->stages[p->at], turn); break;
     case EL_JOB_TAP: el_rows_tap(s, p->at, turn); break;

@@ -158,7 +158,7 @@ el_status el_step_new(const el_model *m, el_threads *threads, unsigned char *kv,
   if (!status) status = el_act_new(&s->inputs[EL_FROM_ATT], (int)w.att, max_rows, err);
   if (!status) status = el_act_new(&s->inputs[EL_FROM_FF], (int)w.ff, max_rows, err);
   for (int i = 0; i < nth && !status; i++) status = el_act_new(&s->in_own[i], h->n_embd, EL_FEW_ROWS, err);
-  if (!status) status = el_mixture_new(h, max_rows, &s->mixture, err);
+  if (!status) status = el_mixture_new(m, max_rows, &s->mixture, err);
   if (!status) status = el_apply_new(m->kernels, m->sites, max_rows, nth, &s->lora, err);
   if (status)
     el_step_free(s);

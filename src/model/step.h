@@ -79,7 +79,8 @@ typedef enum el_job {
   EL_JOB_LAYER_INPUT, /* each layer's input: the product, */
   EL_JOB_LAYER_NORM,  /* and the rest */
   EL_JOB_STAGES,      /* n consecutive stages, of rows if there are several */
-  EL_JOB_LOW_RANK,    /* X A^T of the input of a stage that no norm precedes */
+  EL_JOB_LOW_RANK,    /* X A^T of the input of a stage that no norm precedes, */
+  EL_JOB_EXPERTS_LOW, /* and of experts' down */
   EL_JOB_NARROW,      /* the rows that go on become the first ones */
   EL_JOB_QUANTIZE,    /* attention's output, where a head is not whole groups */
   EL_JOB_TAP,         /* keeps the states of HEAD rows */
@@ -95,14 +96,17 @@ typedef struct el_step_phase {
 
 /* Rows and the experts that they go to: a pair for each. Pairs are numbered row by row, then sorted by expert. */
 typedef struct el_mixture {
-  int *expert;    /* [rows * n_used] of a pair */
-  float *weight;  /* [rows * n_used] */
-  int *place;     /* [rows * n_used] where a pair stands when they are sorted */
-  int *pair;      /* [rows * n_used] which pair stands there */
-  int *begin;     /* [n_experts + 1] where an expert's pairs begin */
-  el_act h, ff;   /* inputs of gate and up, and of down, a column a sorted pair */
-  float *gate_up; /* [pairs, n_ff | n_ff] */
-  float *out;     /* [pairs, n_embd] */
+  int *expert;                  /* [rows * n_used] of a pair */
+  float *weight;                /* [rows * n_used] */
+  int *place;                   /* [rows * n_used] where a pair stands when they are sorted */
+  int *pair;                    /* [rows * n_used] which pair stands there */
+  int *begin;                   /* [n_experts + 1] where an expert's pairs begin */
+  el_act h, ff;                 /* inputs of gate and up, and of down, a column a sorted pair */
+  float *gate_up;               /* [pairs, n_ff | n_ff] */
+  float *out;                   /* [pairs, n_embd] */
+  el_lora_groups groups;        /* of sorted pairs, by expert and adapter; none where no adapter has any for experts */
+  el_apply lora;                /* a sorted pair is a row of it */
+  bool low[EL_N_EXPERT_INPUTS]; /* whether any of the groups has an A for this input */
 } el_mixture;
 
 struct el_step {
@@ -218,9 +222,12 @@ void el_linear_low_rank(el_step *s, const el_stage *st, el_turn turn);
 bool el_linear_norms_alone(const el_step *s, const el_stage *st);
 
 /* experts.c */
-el_status el_mixture_new(const el_hparams *h, int max_rows, el_mixture *out, el_error *err);
+el_status el_mixture_new(const el_model *m, int max_rows, el_mixture *out, el_error *err);
 void el_mixture_free(el_mixture *x);
 void el_experts_stage(el_step *s, const el_stage *st, el_turn turn);
+void el_experts_low_rank(el_step *s, const el_stage *st, el_turn turn);
+/* Whether an adapter of the step has something for the experts of the stage's layer. */
+bool el_experts_adapted(const el_step *s, const el_stage *st);
 
 /* attention.c */
 void el_attention_heads(el_step *s, const el_stage *st, el_turn turn);

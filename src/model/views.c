@@ -71,7 +71,7 @@ static void add_row(el_step *s, el_row_view *v, int r) {
   v->rows[i] = r;
   v->n_head += row->part == EL_ROW_HEAD;
   v->n_tail += row->part == EL_ROW_TAIL;
-  el_lora_groups_add(&v->groups, i, row->adapter);
+  el_lora_groups_add(&v->groups, i, row->adapter, 0);
   if (i > 0 && v->tiles[v->n_tiles - 1].n < most && v->rows[i - 1] == r - 1 && row->pages == row[-1].pages &&
       row->pos == row[-1].pos + 1 && row->part == row[-1].part) {
     v->tiles[v->n_tiles - 1].n++;

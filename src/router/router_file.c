@@ -361,8 +361,8 @@ static bool put_pair(el_gguf_out *o, const el_lora_pair *p, const el_sites *site
   *a_out = a;
   *b_out = b;
   if (!a || !b) return false;
-  el_dequantize(p->type, p->a, a, (int64_t)(rank * in));
-  el_dequantize(p->type, p->b, b, (int64_t)(out * rank));
+  el_lora_matrix_read(&p->a, p->rank, dims.in, a);
+  el_lora_matrix_read(&p->b, dims.out, p->rank, b);
   for (size_t i = 0; i < out * rank; i++) b[i] *= p->scale;
   if (p->reorder_b) {
     float *reordered = malloc(out * rank * sizeof *b);
@@ -422,7 +422,10 @@ el_status el_router_save(const el_router *r, const el_lora_file *lora, const el_
   for (size_t i = 0; !status && i < n_pairs; i++) {
     const el_lora_pair *p = el_lora_file_at(lora, i);
     if (p->rank > rank) rank = p->rank;
-    if (!put_pair(o, p, sites, &matrices[2 * i], &matrices[2 * i + 1]))
+    if (el_sites_of_expert(sites, p->site))
+      status = el_fail(err, EL_ERR_UNSUPPORTED, "%s: the adapter has matrices for %s, a router's has none for experts",
+                       path, el_sites_name(sites, p->layer, p->site));
+    else if (!put_pair(o, p, sites, &matrices[2 * i], &matrices[2 * i + 1]))
       status = el_fail(err, EL_ERR_NO_MEMORY, "%s: no memory for the adapter's matrices", path);
   }
   if (rank > 0) el_gguf_out_u32(o, "router.lora.rank", (uint32_t)rank);

@@ -178,7 +178,7 @@ el_status el_packer_plan_combined(el_packer *p, const el_pack_source *sources, i
     if (sources[i].file) {
       const el_lora_pair *pair = el_lora_file_at(sources[i].file, 0);
       own = 0;
-      memcpy(&own, pair->a, 4);
+      memcpy(&own, pair->a.data, 4);
       r = pair->rank;
     }
     if (sources[i].scale != 1) memcpy(&scale, &sources[i].scale, sizeof sources[i].scale);

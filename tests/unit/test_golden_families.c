@@ -9,12 +9,12 @@
 
 /* The cases that the engine runs, by name; a family that is implemented gets its lines here. */
 static const char *const runs[] = {
-    "llama3",       "llama-linear", "llama-yarn",   "llama-longrope", "llama-longrope-long",
-    "llama-biases", "qwen2",        "qwen2-lora",   "qwen3",          "gemma3",
-    "gemma3-lora",  "gemma2",       "mistral3",     "phi3",           "phi3-long",
-    "phi3-lora",    "granite",      "smollm3",      "smollm3-lora",   "olmo2",
-    "olmo3",        "openelm",      "openelm-lora", "qwen3moe",       "granitemoe",
-    "gpt-oss",      "gemma4"};
+    "llama3",       "llama-linear", "llama-yarn",    "llama-longrope", "llama-longrope-long",
+    "llama-biases", "qwen2",        "qwen2-lora",    "qwen3",          "gemma3",
+    "gemma3-lora",  "gemma2",       "mistral3",      "phi3",           "phi3-long",
+    "phi3-lora",    "granite",      "smollm3",       "smollm3-lora",   "olmo2",
+    "olmo3",        "openelm",      "openelm-lora",  "qwen3moe",       "granitemoe",
+    "gpt-oss",      "gemma4",       "qwen3moe-lora", "gpt-oss-lora"};
 
 static bool is_run(const char *name) {
   for (size_t i = 0; i < sizeof runs / sizeof *runs; i++)

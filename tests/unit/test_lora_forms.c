@@ -44,8 +44,8 @@ static void apply(const el_lora_pair *p, double *y) {
   float a[8 * 48], b[48 * 8];
   double t[8] = {0};
   assert_true(p->rank <= 8);
-  el_dequantize(p->type, p->a, a, (int64_t)p->rank * dims.in);
-  el_dequantize(p->type, p->b, b, (int64_t)p->rank * dims.out);
+  el_lora_matrix_read(&p->a, p->rank, dims.in, a);
+  el_lora_matrix_read(&p->b, dims.out, p->rank, b);
   for (int r = 0; r < p->rank; r++)
     for (int j = 0; j < dims.in; j++) t[r] += (double)a[r * dims.in + j] * ((37 * j) % 17 - 8) / 8;
   for (int i = 0; i < dims.out; i++) {

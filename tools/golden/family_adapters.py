@@ -95,6 +95,7 @@ def write_peft(folder, name, arch, made, heads):
         tensors[key + "A.weight"], tensors[key + "B.weight"] = peft_pair(arch, module, a, bs, heads)
     config = {"target_modules": [m.split(".")[-1] for m in modules if not m.startswith("mlp.experts")]}
     if "mlp.experts" in modules:
+        config["peft_version"] = "0.21.2"  # what A and B mean depends on it where a matrix is square
         config["target_parameters"] = [f"layers.{i}.mlp.experts.{p}" for i in layers for p in ("gate_up_proj", "down_proj")]
     write_folder(folder, name, tensors, **config)
 
