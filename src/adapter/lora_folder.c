@@ -1,6 +1,8 @@
 /* Folders with an adapter: adapter_config.json, and the weights as PEFT saves them, in one file or in several with an
  * index, or as mlx-lm does. */
 #include <jansson.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -24,11 +26,16 @@ char *el_lora_join(const char *dir, const char *file) {
   return NULL;
 }
 
+/* Without memory of its own, so that no want of it is taken for a file that is not there. */
+static bool look_at(const char *dir, const char *file, struct stat *out) {
+  char path[PATH_MAX];
+  const int n = snprintf(path, sizeof path, "%s/%s", dir, file);
+  return n > 0 && n < PATH_MAX && stat(path, out) == 0;
+}
+
 static bool has(const char *dir, const char *file) {
-  char *path = el_lora_join(dir, file);
-  bool there = path && access(path, F_OK) == 0;
-  free(path);
-  return there;
+  struct stat st;
+  return look_at(dir, file, &st);
 }
 
 /* The file of dir's weights, or of their index. */
@@ -181,13 +188,9 @@ el_status el_lora_read_peft(el_lora_file *f, const char *dir, el_error *err) {
 }
 
 size_t el_lora_weights_size(const char *dir) {
-  size_t size = 0;
   const char *weights;
+  struct stat st;
   if (find_weights(dir, &weights, NULL)) return 0;
   if (!strcmp(weights, index_file)) return SIZE_MAX; /* of several files: their headers are looked at first */
-  char *path = el_lora_join(dir, weights);
-  struct stat st;
-  if (path && stat(path, &st) == 0) size = (size_t)st.st_size;
-  free(path);
-  return size;
+  return look_at(dir, weights, &st) ? (size_t)st.st_size : 0;
 }
