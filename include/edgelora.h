@@ -103,6 +103,43 @@ EL_API int32_t el_tokenizer_eos(const el_tokenizer *t); /* -1: the model has non
 /* Whether generation ends at this token (EOS, EOT and their like). */
 EL_API bool el_tokenizer_is_eog(const el_tokenizer *t, int32_t token);
 
+/* A value as JSON has it. Whoever fills one in owns what it points to. */
+typedef enum el_value_type {
+  EL_VALUE_NULL,
+  EL_VALUE_BOOL,
+  EL_VALUE_INTEGER,
+  EL_VALUE_REAL,
+  EL_VALUE_STRING,
+  EL_VALUE_ARRAY,
+  EL_VALUE_OBJECT
+} el_value_type;
+typedef struct el_value el_value;
+typedef struct el_member el_member;
+struct el_value {
+  el_value_type type;
+  union {
+    bool boolean;
+    int64_t integer;
+    double real;
+    struct {
+      const char *data; /* UTF-8, NUL allowed */
+      size_t len;
+    } string;
+    struct {
+      const el_value *items;
+      size_t n;
+    } array;
+    struct {
+      const el_member *members;
+      size_t n;
+    } object;
+  };
+};
+struct el_member {
+  const char *name; /* UTF-8 */
+  el_value value;
+};
+
 typedef struct el_message {
   const char *role;    /* "system", "user", "assistant", "tool" */
   const char *content; /* UTF-8 */

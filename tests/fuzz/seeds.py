@@ -222,6 +222,9 @@ def seeds():
     yield "report", "run", json.dumps(run).encode()
     yield "report", "least", b'{"schema":"edgelora-load/1","summary":{},"request_columns":["at","first","done","end"],"requests":[]}'
 
+    for path in sorted((pathlib.Path(__file__).parents[1] / "golden" / "templates").glob("*.jinja")):
+        yield "template", path.stem, path.read_bytes()
+
     yield "prompts", "jsonl", b'{"prompt":"a b","task":"t","expected":["x","{\\"k\\":1}"],"scorer":"json"}\n\n{"prompt":"c","completion":"1"}\n'
     yield "prompts", "csv", b'\xef\xbb\xbfprompt,task,expected,scorer\r\n"a, ""b""\nc",t,yes,f1\r\nd,,,\n'
 
