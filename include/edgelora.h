@@ -423,7 +423,7 @@ enum { EL_MAX_CANDIDATES = 1024, EL_MAX_SCORES = 100 };
 typedef struct el_request {
   const char *adapter; /* NULL, "" or the base's name: the base model */
   /* Instead of `adapter`: EL_MAX_COMBINED at most, none twice. What they amount to is loaded as one adapter, and kept
-   * as one: its ranks are theirs added up, 256 at most for each linear layer. */
+   * as one: its ranks are theirs added up, 1024 at most for each linear layer. */
   const el_adapter_scale *adapters;
   size_t n_adapters;
   /* Instead of both: the router chooses among all adapters and the base, or among those that `candidates` allows:

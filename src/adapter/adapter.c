@@ -11,13 +11,14 @@
 enum { HUGE_PAGE = 2 << 20, BLOCK = 256 << 10 };
 
 /* `f`, or random weights when it is NULL. */
-static el_status make(const el_lora_file *f, const el_sites *sites, int rank, uint64_t seed, const el_kernels *k,
-                      el_layout layout, el_adapter **out, el_error *err) {
+static el_status make(const el_lora_file *f, const el_sites *sites, const el_base *base, int rank, uint64_t seed,
+                      const el_kernels *k, el_layout layout, el_adapter **out, el_error *err) {
   el_packer *p = NULL;
   el_pack_size size;
   uint32_t *blocks = NULL;
   void *arena = NULL;
   el_status status = el_packer_new(sites, k, layout, BLOCK, &p, err);
+  if (!status) el_packer_use_base(p, base);
   if (!status) status = f ? el_packer_plan(p, f, &size, err) : el_packer_plan_random(p, rank, seed, &size, err);
   if (!status) {
     size_t bytes = (size_t)size.n_blocks * BLOCK;
@@ -51,14 +52,14 @@ el_status el_adapter_layout_get(const char *name, el_layout *out, el_error *err)
   return el_fail(err, EL_ERR_INVALID, "adapter_type: '%s' is none of q8, f16, q4", name);
 }
 
-el_status el_adapter_pack(const el_lora_file *f, const el_sites *sites, const el_kernels *k, el_layout layout,
-                          el_adapter **out, el_error *err) {
-  return make(f, sites, 0, 0, k, layout, out, err);
+el_status el_adapter_pack(const el_lora_file *f, const el_sites *sites, const el_base *base, const el_kernels *k,
+                          el_layout layout, el_adapter **out, el_error *err) {
+  return make(f, sites, base, 0, 0, k, layout, out, err);
 }
 
 el_status el_adapter_random(const el_sites *sites, int rank, uint64_t seed, const el_kernels *k, el_layout layout,
                             el_adapter **out, el_error *err) {
-  return make(NULL, sites, rank, seed, k, layout, out, err);
+  return make(NULL, sites, NULL, rank, seed, k, layout, out, err);
 }
 
 void el_adapter_free(el_adapter *a) {

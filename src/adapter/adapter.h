@@ -10,7 +10,9 @@
 #ifndef EL_ADAPTER_ADAPTER_H
 #define EL_ADAPTER_ADAPTER_H
 
+#include "adapter/base.h"
 #include "adapter/lora_file.h"
+#include "adapter/more.h"
 #include "kernels/kernels.h"
 
 /* What it has for a site of a place. */
@@ -32,7 +34,8 @@ typedef struct el_adapter {
   el_packed *a;             /* [n_places][n_inputs]: [sum of ranks, in]; data is NULL where the adapter has nothing */
   el_lora_site *sites;      /* [n_places][n_sites] */
   el_lora_experts *experts; /* [n_layers]; NULL: there is nothing for experts, which then takes no memory */
-  size_t bytes;             /* of memory in use: this, layers and matrices */
+  const el_adapter_more *more; /* NULL: there is nothing more */
+  size_t bytes;                /* of memory in use: this, layers and matrices */
   uint32_t n_blocks;
   const uint32_t *blocks; /* [n_blocks] of the pool that it lies in; beside the matrices, in the first of them */
 } el_adapter;
@@ -61,9 +64,9 @@ static inline const el_lora_site *el_adapter_expert_site(const el_adapter *a, in
 el_status el_adapter_layout_get(const char *name, el_layout *out, el_error *err);
 
 /* In memory of its own, for tests and whoever has no pool. Packs `f` (which may be closed afterwards) for the kernels
- * `k`. */
-el_status el_adapter_pack(const el_lora_file *f, const el_sites *sites, const el_kernels *k, el_layout layout,
-                          el_adapter **out, el_error *err);
+ * `k`. base: NULL: nothing that needs it can be packed. */
+el_status el_adapter_pack(const el_lora_file *f, const el_sites *sites, const el_base *base, const el_kernels *k,
+                          el_layout layout, el_adapter **out, el_error *err);
 /* Random weights of `rank` on all linear layers but those of experts; A and B scaled so that the product is a small
  * change. */
 el_status el_adapter_random(const el_sites *sites, int rank, uint64_t seed, const el_kernels *k, el_layout layout,

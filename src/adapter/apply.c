@@ -77,6 +77,15 @@ bool el_apply_has(const el_apply *p, const el_lora_groups *groups, int layer, in
   return false;
 }
 
+/* h in the form that its B takes. */
+static void quantize_h(const el_apply *p, const float *h, const el_packed *b, float gain, el_act *act) {
+  el_act_shape(act, b->cols, 1);
+  if (el_layout_is_float(b->layout))
+    for (int r = 0; r < b->cols; r++) act->f[r] = h[r] * gain;
+  else
+    p->kernels->quantize(h, 0, act->n_groups, gain, act, 0);
+}
+
 /* h of one row, for each site that the adapter has something for, in the form that its B takes. */
 static void quantize_row(const el_apply *p, const el_lora_group *g, int place, int in, int row) {
   for (int i = 0; i < n_readers(p, in); i++) {
@@ -84,12 +93,7 @@ static void quantize_row(const el_apply *p, const el_lora_group *g, int place, i
     int at = i * p->max_rows + row;
     if (!site) continue;
     el_act *act = &p->acts[at];
-    el_act_shape(act, site->b.cols, 1);
-    const float *h = p->h + (size_t)row * p->ldh + site->a_row;
-    if (el_layout_is_float(site->b.layout))
-      for (int r = 0; r < site->b.cols; r++) act->f[r] = h[r] * site->gain;
-    else
-      p->kernels->quantize(h, 0, act->n_groups, site->gain, act, 0);
+    quantize_h(p, p->h + (size_t)row * p->ldh + site->a_row, &site->b, site->gain, act);
     p->low[at] = el_low_rank_of(&site->b, act);
   }
 }
@@ -105,6 +109,15 @@ void el_apply_h(const el_apply *p, const el_lora_groups *groups, int place, int 
     p->kernels->gemm(a, 0, a->n_tiles, x, begin, end, p->h, p->ldh, false, NULL);
     for (int row = begin; row < end; row++) quantize_row(p, &groups->at[g], place, in, row);
   }
+}
+
+void el_apply_embedding(const el_apply *p, const el_adapter_more *more, int token, int row, float *x) {
+  float *h = p->h + (size_t)row * p->ldh;
+  const el_packed *b = &more->embedding_b;
+  el_act *act = &p->acts[row];
+  el_packed_get_row(&more->embedding_a, token, h);
+  quantize_h(p, h, b, more->embedding_gain, act);
+  p->kernels->gemm(b, 0, b->n_tiles, act, 0, 1, x, 0, true, NULL);
 }
 
 const el_low_rank *el_apply_low(const el_apply *p, const el_lora_groups *groups, int i) {

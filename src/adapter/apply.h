@@ -55,6 +55,9 @@ void el_apply_h(const el_apply *p, const el_lora_groups *groups, int place, int 
 /* For el_gemm_lora of the i-th of the sites that read the input of the last el_apply_h; NULL: no row has an adapter. */
 const el_low_rank *el_apply_low(const el_apply *p, const el_lora_groups *groups, int i);
 
+/* x += the low-rank part of a token's embedding, for one row of the step before its layers. */
+void el_apply_embedding(const el_apply *p, const el_adapter_more *more, int token, int row, float *x);
+
 /* Lists in `fetch` what el_apply_h will read for these rows, to be fetched by thread ith while `visits` groups of base
  * weights are used. */
 void el_apply_fetch(const el_apply *p, const el_lora_groups *groups, int layer, int in, int row_begin, int row_end,

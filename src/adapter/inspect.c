@@ -133,7 +133,7 @@ static void print_range(printer *p, const char *name, double min, double max) {
     print(p, "  %-12s  %g to %g\n", name, min, max);
 }
 
-static void print_lora(printer *p, const el_lora_file *f) {
+static void print_pairs(printer *p, const el_lora_file *f) {
   const el_lora_pair *first = el_lora_file_at(f, 0), *last = first;
   int per_site[EL_LORA_MAX_MODULES] = {0}, layers = 0, rank_min = first->rank, rank_max = first->rank;
   float scale_min = first->scale, scale_max = first->scale;
@@ -149,10 +149,7 @@ static void print_lora(printer *p, const el_lora_file *f) {
     if (pair->scale < scale_min) scale_min = pair->scale;
     if (pair->scale > scale_max) scale_max = pair->scale;
   }
-  char base[SHOWN_VALUE], name[EL_SHOW];
-  print(p, "\nadapter\n");
-  if (*el_lora_file_base(f))
-    print(p, "  %-12s  %s\n", "base", el_str_show(view(el_lora_file_base(f)), base, sizeof base));
+  char name[EL_SHOW];
   print_range(p, "rank", rank_min, rank_max);
   print_range(p, "scale", (double)scale_min, (double)scale_max);
   if (layers) print(p, "  %-12s  %d, from %d to %d\n", "layers", layers, first->layer, last->layer);
@@ -160,6 +157,41 @@ static void print_lora(printer *p, const el_lora_file *f) {
   for (int i = 0; i < (int)el_lora_file_n_sites(f); i++)
     print(p, "  %s %d", el_lora_file_site_name(f, i, name), per_site[i]);
   print(p, "\n");
+}
+
+static void print_extras(printer *p, const el_lora_file *f) {
+  static const char *const names[] = {[EL_LORA_MAGNITUDE] = "DoRA's magnitudes",
+                                      [EL_LORA_BIAS] = "biases",
+                                      [EL_LORA_ADDED_BIAS] = "biases of B",
+                                      [EL_LORA_NORM] = "norms",
+                                      [EL_LORA_EMBEDDING_A] = "a pair of the embedding",
+                                      [EL_LORA_EMBEDDING_B] = NULL,
+                                      [EL_LORA_EMBEDDING] = "a whole embedding",
+                                      [EL_LORA_OUTPUT] = "a whole output",
+                                      [EL_LORA_TOKENS] = "rows of tokens"};
+  const size_t n_names = sizeof names / sizeof *names;
+  size_t count[sizeof names / sizeof *names] = {0};
+  for (size_t i = 0; i < el_lora_file_n_extras(f); i++) {
+    const el_lora_extra *e = el_lora_file_extra(f, i);
+    count[e->kind] += e->kind == EL_LORA_TOKENS ? (size_t)e->rows : 1;
+  }
+  bool any = false;
+  for (size_t i = 0; i < n_names; i++) {
+    if (!names[i] || !count[i]) continue;
+    if (!any) print(p, "  %-12s", "and");
+    print(p, "  %s %zu", names[i], count[i]);
+    any = true;
+  }
+  if (any) print(p, "\n");
+}
+
+static void print_lora(printer *p, const el_lora_file *f) {
+  char base[SHOWN_VALUE];
+  print(p, "\nadapter\n");
+  if (*el_lora_file_base(f))
+    print(p, "  %-12s  %s\n", "base", el_str_show(view(el_lora_file_base(f)), base, sizeof base));
+  if (el_lora_file_n(f)) print_pairs(p, f);
+  print_extras(p, f);
 }
 
 /* Describes the adapter at `path`, or says why it cannot be served: that is worth seeing beside what it holds. Other

@@ -236,6 +236,10 @@ el_status el_loader_new(const el_sites *sites, const el_kernels *k, el_layout la
   return status;
 }
 
+void el_loader_use_base(el_loader *l, const el_base *base) {
+  el_packer_use_base(l->packer, base);
+}
+
 void el_loader_stop(el_loader *l) {
   pthread_mutex_lock(&l->mutex);
   l->stop = true;

@@ -41,6 +41,8 @@ typedef struct el_loader el_loader;
  * does the work, for tests that want it in order. */
 el_status el_loader_new(const el_sites *sites, const el_kernels *k, el_layout layout, const el_pool *pool,
                         bool own_thread, void (*on_result)(void *user), void *user, el_loader **out, el_error *err);
+/* The base's weights, before the first load: see el_packer_use_base. */
+void el_loader_use_base(el_loader *l, const el_base *base);
 /* Ends the threads after the load that one is in. The entries of loads that were not taken back stay as they are. */
 void el_loader_stop(el_loader *l);
 void el_loader_free(el_loader *l); /* NULL is allowed */

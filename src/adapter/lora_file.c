@@ -95,8 +95,7 @@ static el_status check_shape(const el_lora_file *f, const el_lora_part *p, el_er
   return check_experts(f, p, err);
 }
 
-/* Whether all n values are finite: the exponent is not all ones. */
-static bool all_finite(el_type type, const unsigned char *data, int64_t n) {
+bool el_lora_all_finite(el_type type, const unsigned char *data, int64_t n) {
   uint32_t bad = 0;
   if (type == EL_TYPE_F32) {
     for (int64_t i = 0; i < n; i++) {
@@ -157,7 +156,7 @@ static el_status make_pair(el_lora_file *f, el_lora_part *a, el_lora_part *b, el
   for (int k = 0; k < 2; k++) {
     el_lora_part *p = k ? b : a;
     if (!is_plain(p->type) && (status = convert(f, p, err))) return status;
-    if (!all_finite(p->type, p->data, (int64_t)p->values))
+    if (!el_lora_all_finite(p->type, p->data, (int64_t)p->values))
       return el_fail_about(err, EL_ERR_FORMAT, f->weights_path,
                            "tensor %s has values that are not finite (NaN or infinity)", show(p, name));
   }
@@ -199,7 +198,8 @@ static const el_lora_part *same_as(const el_lora_file *f, const el_lora_part *a)
 
 static el_status make_pairs(el_lora_file *f, el_error *err) {
   char name[EL_SHOW], other[EL_SHOW];
-  if (f->n_parts == 0) return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "holds no LoRA weights");
+  if (f->n_parts == 0 && f->n_extras == 0)
+    return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "holds no LoRA weights");
   qsort(f->parts, f->n_parts, sizeof *f->parts, by_place);
   el_status status = reserve_pairs(f, err);
   for (size_t i = 0; i < f->n_parts && !status; i += 2) {
@@ -223,6 +223,7 @@ static el_status make_pairs(el_lora_file *f, el_error *err) {
 /* The common end of opening: pairs out of f's parts if `status` is fine so far; takes over f. */
 static el_status finish(el_lora_file *f, el_status status, el_lora_file **out, el_error *err) {
   if (!status) status = make_pairs(f, err);
+  if (!status) status = el_lora_check_extras(f, err);
   if (status)
     el_lora_file_close(f);
   else
@@ -289,6 +290,8 @@ void el_lora_file_close(el_lora_file *f) {
   if (!f) return;
   for (size_t i = 0; i < f->n_owned; i++) free(f->owned[i]);
   free(f->owned);
+  free(f->extras);
+  free(f->tokens);
   free(f->pairs);
   free(f->parts);
   el_gguf_close(f->gguf);

@@ -32,27 +32,62 @@ typedef struct el_lora_pair {
 void el_lora_matrix_read(const el_lora_matrix *m, int rows, int cols, float *out);
 
 enum {
-  EL_LORA_MAX_RANK = 256,
+  EL_LORA_MAX_RANK = 1024,
   EL_LORA_MAX_LAYERS = 1024, /* the deepest published models have 126; bounds a file that is read without a base */
   EL_LORA_MODEL = EL_LORA_MAX_LAYERS /* behind all layers: what is the whole model's */
 };
 
+/* What a file has beside pairs. */
+typedef enum el_lora_kind {
+  EL_LORA_MAGNITUDE,  /* [out] DoRA's (arXiv 2402.09353): row i of W + s B A is brought to the length that is value i */
+  EL_LORA_BIAS,       /* [out] in the place of the base's */
+  EL_LORA_ADDED_BIAS, /* [out] that B has: s times it is added */
+  EL_LORA_NORM,       /* [width] weights of a norm, in the place of the base's */
+  EL_LORA_EMBEDDING_A, /* a pair of the embedding, B A to be added to its transpose: A is [rank, n_vocab], */
+  EL_LORA_EMBEDDING_B, /* B [n_embd, rank] */
+  EL_LORA_EMBEDDING,   /* [n_vocab, n_embd] in the place of the base's */
+  EL_LORA_OUTPUT,      /* the same */
+  EL_LORA_TOKENS       /* [n, n_embd] rows in the place of those of some tokens */
+} el_lora_kind;
+
+typedef struct el_lora_extra {
+  el_lora_kind kind;
+  int layer,
+      site;     /* as of a pair; NORM: `site` is its number among the family's; the output's norm is EL_LORA_MODEL's */
+  el_type type; /* F32, F16, BF16 */
+  int64_t rows, cols;        /* cols: 1 of vectors */
+  const unsigned char *data; /* row-major, any alignment */
+  bool reorder;              /* its rows are in Hugging Face's order: see el_site_row */
+  bool transposed;           /* EMBEDDING_A: it is [n_vocab, rank] */
+  bool add_one;              /* NORM: 1 is to be added */
+  float scale;               /* s; of ADDED_BIAS and EMBEDDING_B */
+  el_str name;               /* for messages */
+} el_lora_extra;
+
 typedef struct el_lora_file el_lora_file;
 
 /* path: a folder or a GGUF file. The weights are read into memory, not mapped: whoever changes or truncates a file
- * while adapters are being served must not be able to stop the process. Refuses, naming file and field: DoRA,
- * modules_to_save, bias other than "none", embedding LoRA, other task or peft types, a shape
- * that is not the base's, missing A or B, rank 0 or above the limit, NaN or infinity in weights or alpha, an unknown
- * tensor. `sites` NULL: only what does not need the base is checked (for inspect). The
+ * while adapters are being served must not be able to stop the process. Refuses, naming file and field:
+ * modules_to_save other than the embedding, the output and norms, vocabularies of another size than the base's, other
+ * task or peft types, a shape that is not the base's, missing A or B, rank 0 or above the limit, NaN or infinity in
+ * weights or alpha, an unknown tensor. `sites` NULL: only what does not need the base is checked (for inspect). The
  * sites outlive the file. */
 el_status el_lora_file_open(const char *path, const el_sites *sites, el_lora_file **out, el_error *err);
 /* The same; the weights are read into `buffer`, which must not be used for another file while this one is open. */
 el_status el_lora_file_open_with(const char *path, const el_sites *sites, el_file_buffer *buffer, el_lora_file **out,
                                  el_error *err);
 void el_lora_file_close(el_lora_file *f);
-size_t el_lora_file_n(const el_lora_file *f);
+size_t el_lora_file_n(const el_lora_file *f); /* of pairs; 0: there are extras alone */
 /* Pairs are sorted by layer, then site, then expert; each at most once. */
 const el_lora_pair *el_lora_file_at(const el_lora_file *f, size_t i);
+/* Sorted by kind, layer and site; each at most once. What belongs to a pair has one; halves of a pair are both there.
+ */
+size_t el_lora_file_n_extras(const el_lora_file *f);
+const el_lora_extra *el_lora_file_extra(const el_lora_file *f, size_t i);
+/* The tokens of EL_LORA_TOKENS, ascending, in the order of its rows. */
+const int32_t *el_lora_file_tokens(const el_lora_file *f);
+/* Where the base's output is its embedding, what is trained of one is of both. */
+bool el_lora_file_ties(const el_lora_file *f);
 /* What a site is called, as in GGUF files, or as the file has it where there is no base (* for an expert). Number of
  * them: n_sites. */
 size_t el_lora_file_n_sites(const el_lora_file *f);

@@ -19,6 +19,32 @@ static bool parse_name(el_lora_file *f, el_str s, el_lora_part *p) {
   return p->site >= 0;
 }
 
+/* token_embd.weight.lora_a, [n_vocab, rank] there, and lora_b; norms as weights of their own, which llama.cpp leaves
+ * out. False: it is none of these. */
+static bool parse_extra(const el_lora_file *f, const el_tensor *t, double alpha, el_lora_extra *e) {
+  el_str s = t->name, end = s;
+  *e = (el_lora_extra){
+      .layer = EL_LORA_MODEL, .type = t->type, .rows = t->ne[1], .cols = t->ne[0], .data = t->data, .name = t->name};
+  if (el_str_eq(s, "token_embd.weight.lora_a")) {
+    e->kind = EL_LORA_EMBEDDING_A;
+    return e->transposed = true;
+  }
+  e->kind = EL_LORA_EMBEDDING_B;
+  e->scale = alpha != 0 ? (float)(alpha / (double)t->ne[0]) : 1;
+  if (el_str_eq(s, "token_embd.weight.lora_b")) return true;
+  if (!el_str_chop(&end, "norm.weight")) return false;
+  e->kind = EL_LORA_NORM;
+  e->rows = t->ne[0];
+  e->cols = t->ne[1];
+  if (el_str_eq(s, "output_norm.weight")) return true;
+  if (!el_str_skip(&s, "blk.") || !el_lora_skip_layer(&s, &e->layer) || !el_str_skip(&s, ".")) return false;
+  el_str_chop(&s, ".weight");
+  if (!f->sites) return e->site = (int)f->n_extras, true; /* nobody knows which norms there are */
+  for (e->site = 0; e->site < f->sites->arch->n_norms; e->site++)
+    if (el_str_eq(s, f->sites->arch->norm[e->site].name)) return true;
+  return false;
+}
+
 /* A router may carry an adapter: src/router writes its own tensors, whose names begin so, into the same file. */
 static bool is_routers(el_str name) {
   return el_str_skip(&name, "router.");
@@ -66,21 +92,29 @@ el_status el_lora_parse_gguf(el_lora_file *f, const char *path, el_error *err) {
   if (status) return status;
   if ((status = check_keys(f->gguf, f->sites, &alpha, err))) return status;
   size_t n = el_gguf_n_tensors(f->gguf), rest = el_gguf_file_size(f->gguf);
-  if (!(f->parts = calloc(n + 1, sizeof *f->parts))) return el_fail_about(err, EL_ERR_NO_MEMORY, path, "out of memory");
+  f->parts = calloc(n + 1, sizeof *f->parts);
+  f->extras = calloc(n + 1, sizeof *f->extras);
+  if (!f->parts || !f->extras) return el_fail_about(err, EL_ERR_NO_MEMORY, path, "out of memory");
   for (size_t i = 0; i < n; i++) {
     const el_tensor *t = el_gguf_tensor_at(f->gguf, i);
     if (is_routers(t->name)) continue;
     rest -= t->n_bytes; /* tensors do not overlap */
+    if (parse_extra(f, t, alpha, &f->extras[f->n_extras])) {
+      const el_lora_extra *e = &f->extras[f->n_extras++];
+      if (t->n_dims > 2 || !isfinite(e->scale) ||
+          (e->type != EL_TYPE_F32 && e->type != EL_TYPE_F16 && e->type != EL_TYPE_BF16))
+        return el_fail_about(err, EL_ERR_UNSUPPORTED, path,
+                             "tensor %s: supported are F32, F16 and BF16 of 2 dimensions at most",
+                             el_str_show(t->name, name, sizeof name));
+      continue;
+    }
     el_lora_part *p = &f->parts[f->n_parts++];
     *p = (el_lora_part){.name = t->name, .type = t->type, .of_all = t->n_dims == 3, .data = t->data};
     el_lora_part_whole(p, t->ne[2], t->ne[1], t->ne[0]);
     el_str_show(t->name, name, sizeof name);
     if (!parse_name(f, t->name, p))
-      return el_fail_about(
-          err, EL_ERR_UNSUPPORTED, path,
-          "tensor %s is no LoRA part of a matrix of the base model's architecture (embedding, norm and bias adapters "
-          "are not supported)",
-          name);
+      return el_fail_about(err, EL_ERR_UNSUPPORTED, path,
+                           "tensor %s is no LoRA part of a matrix of the base model's architecture", name);
     if (t->n_dims > 3) return el_fail_about(err, EL_ERR_FORMAT, path, "tensor %s has %d dimensions", name, t->n_dims);
     if (f->sites && el_sites_of_expert(f->sites, p->site))
       p->of_all = true; /* of one expert too */

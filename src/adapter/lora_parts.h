@@ -8,6 +8,8 @@
 #include "format/gguf.h"
 #include "format/safetensors.h"
 
+struct el_peft_config;
+
 /* A tensor, or the part of one that belongs to a site: an A, [rank, in], or a B, [out, rank]; or those of all experts,
  * whatever their order: value (expert, row, col) is the tensor's
  *   first + expert * expert_step + row * row_step + col * col_step */
@@ -64,13 +66,19 @@ struct el_lora_file {
   size_t n_parts;
   el_lora_pair *pairs;
   size_t n_pairs;
+  el_lora_extra *extras;
+  size_t n_extras;
+  int32_t *tokens; /* [n_tokens] of EL_LORA_TOKENS */
+  size_t n_tokens;
+  bool ties;     /* where the output is the embedding, what is trained of one is of both */
+  bool dora;     /* every pair must have a magnitude */
   float **owned; /* [n_parts]: tensors that had to be converted; NULL where none was */
   size_t n_owned;
 };
 
-/* A file of weights, bytes: rank 256 on all layers of an 8B model takes 2.7 GB as F32. One that is larger than the
+/* A file of weights, bytes: rank 1024 on all layers of an 8B model takes 10.7 GB as F32. One that is larger than the
  * second is first judged by its header: what is no adapter of this base is not to cost its size in memory and time. */
-#define EL_LORA_MAX_WEIGHTS ((size_t)UINT32_MAX)
+#define EL_LORA_MAX_WEIGHTS ((size_t)16 << 30)
 #define EL_LORA_HEADER_FIRST ((size_t)16 << 20)
 /* Of a GGUF file, what may belong to none of its matrices: its keys, and a router. */
 #define EL_LORA_MAX_ELSE ((size_t)256 << 20)
@@ -98,6 +106,25 @@ el_status el_lora_file_open_memory(const void *config, size_t config_len, const 
 
 /* The first part of a module's name that is a number: without a base, an expert's. 0: there is none. */
 int el_lora_number_in(el_str module);
+
+/* Whether all n values of a plain type are finite: the exponent is not all ones. */
+bool el_lora_all_finite(el_type type, const unsigned char *data, int64_t n);
+
+/* --- lora_extras.c: what is no part of a pair */
+
+/* Sorts and checks f->extras, once its pairs are made. */
+el_status el_lora_check_extras(el_lora_file *f, el_error *err);
+
+/* Of PEFT's files. A tensor whose plain name is `key` becomes an extra, or several, if it is one of those: *taken.
+ * There is room for as many as sites share one. */
+el_status el_lora_peft_extra(el_lora_file *f, const struct el_peft_config *config, el_str key, const el_st_tensor *t,
+                             bool *taken, el_error *err);
+/* Whether what the configuration names is there. */
+el_status el_lora_peft_complete(const el_lora_file *f, const struct el_peft_config *config, el_error *err);
+/* A module, by its plain name: whether it is the output. */
+bool el_lora_peft_is_output(el_str module);
+/* The type of a tensor, one of the three that values may have. */
+el_status el_lora_peft_type(const el_lora_file *f, const el_st_tensor *t, el_type *out, el_error *err);
 
 /* The site of the output, by the name that the file has for it; -1: there are too many modules. */
 int el_lora_output(el_lora_file *f, el_str name, int *layer);

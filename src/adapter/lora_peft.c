@@ -13,7 +13,7 @@ static bool parse_name(el_lora_file *f, el_str s, bool mlx, el_lora_part *p, el_
       !(p->is_b = el_str_chop(&s, mlx ? ".lora_b" : ".lora_B.weight")))
     return false;
   *name = s;
-  if (!el_str_eq(s, "lm_head")) return el_peft_skip_layer(&s, &p->layer) && el_lora_module_find(f, s, m);
+  if (!el_lora_peft_is_output(s)) return el_peft_skip_layer(&s, &p->layer) && el_lora_module_find(f, s, m);
   *m = (el_lora_module){.first = el_lora_output(f, s, &p->layer), .n = 1};
   return m->first >= 0;
 }
@@ -41,7 +41,7 @@ static const char *guess(const char *name) {
     const char *part, *what;
   } known[] = {
       {"switch_mlp", "adapters of experts are not supported in mlx-lm's form"},
-      {"lora_magnitude", "DoRA is not supported"},
+      {"lora_magnitude", "use_dora is not true, or it is of no linear layer"},
       {"lora_diag", "KaSA is not supported"},
       {"lora_E", "AdaLoRA is not supported"},
       {"vera_lambda", "VeRA is not supported"},
@@ -54,9 +54,8 @@ static const char *guess(const char *name) {
       {"vision", "adapters of the part that sees are not supported"},
       {"visual", "adapters of the part that sees are not supported"},
       {"audio", "adapters of the part that hears are not supported"},
-      {"lora_embedding", "embedding adapters are not supported"},
-      {"embed_tokens", "embedding adapters are not supported"},
-      {"bias", "biases are not supported"},
+      {"lora_B.bias", "lora_bias is not true, or it is of no matrix of the base model's architecture"},
+      {"bias", "bias is \"none\", or it is of no matrix of the base model's architecture"},
   };
   for (size_t i = 0; i < sizeof known / sizeof *known; i++)
     if (strstr(name, known[i].part)) return known[i].what;
@@ -119,14 +118,32 @@ static el_status check_layer(const el_lora_file *f, const el_lora_part *p, int l
                        el_str_show(p->name, name, sizeof name), last, f->sites->n_layers - last);
 }
 
-static el_status read_parts(el_lora_file *f, const el_peft_config *config, el_error *err) {
+el_status el_lora_peft_type(const el_lora_file *f, const el_st_tensor *t, el_type *out, el_error *err) {
   char name[EL_SHOW], type[EL_SHOW];
+  switch (t->dtype) {
+    case EL_ST_F32: *out = EL_TYPE_F32; return EL_OK;
+    case EL_ST_F16: *out = EL_TYPE_F16; return EL_OK;
+    case EL_ST_BF16: *out = EL_TYPE_BF16; return EL_OK;
+    default:
+      return el_fail_about(err, EL_ERR_UNSUPPORTED, f->weights_path,
+                           "tensor %s has type %s; supported are F32, F16 and BF16",
+                           el_str_show((el_str){t->name, strlen(t->name)}, name, sizeof name),
+                           el_str_show((el_str){t->dtype_name, strlen(t->dtype_name)}, type, sizeof type));
+  }
+}
+
+static el_status read_parts(el_lora_file *f, const el_peft_config *config, el_error *err) {
+  char name[EL_SHOW];
   const bool mlx = el_peft_config_is_mlx(config);
   size_t n = el_lora_n_tensors(f), room = 1;
   for (size_t i = 0; i < n; i++) room += strlen(el_lora_tensor_at(f, i)->name);
   f->parts = calloc(el_lora_most_sites(f->sites) * n + 1, sizeof *f->parts);
+  f->extras = calloc(el_lora_most_sites(f->sites) * n + 1, sizeof *f->extras);
+  f->dora = el_peft_config_dora(config);
+  f->ties = el_peft_config_ties(config);
   char *keys = f->keys = malloc(room);
-  if (!f->parts || !f->keys) return el_fail_about(err, EL_ERR_NO_MEMORY, f->weights_path, "out of memory");
+  if (!f->parts || !f->extras || !f->keys)
+    return el_fail_about(err, EL_ERR_NO_MEMORY, f->weights_path, "out of memory");
   el_str first = {0};
   for (size_t i = 0; i < n; i++) {
     const el_st_tensor *t = el_lora_tensor_at(f, i);
@@ -137,6 +154,9 @@ static el_status read_parts(el_lora_file *f, const el_peft_config *config, el_er
     el_status status = is_of_base(f, t, key, &of_base, err);
     if (status) return status;
     if (of_base || is_of_training(key)) continue;
+    bool taken;
+    if ((status = el_lora_peft_extra(f, config, key, t, &taken, err))) return status;
+    if (taken) continue;
     el_lora_part *p = &f->parts[f->n_parts++];
     el_lora_module module;
     el_lora_halves halves = {0};
@@ -148,20 +168,12 @@ static el_status read_parts(el_lora_file *f, const el_peft_config *config, el_er
     if (t->n_dims != 2)
       return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "tensor %s has %d dimensions, expected 2", name,
                            t->n_dims);
-    switch (t->dtype) {
-      case EL_ST_F32: p->type = EL_TYPE_F32; break;
-      case EL_ST_F16: p->type = EL_TYPE_F16; break;
-      case EL_ST_BF16: p->type = EL_TYPE_BF16; break;
-      default:
-        return el_fail_about(err, EL_ERR_UNSUPPORTED, f->weights_path,
-                             "tensor %s has type %s; supported are F32, F16 and BF16", name,
-                             el_str_show((el_str){t->dtype_name, strlen(t->dtype_name)}, type, sizeof type));
-    }
+    if ((status = el_lora_peft_type(f, t, &p->type, err))) return status;
     if ((status = check_layer(f, p, el_peft_config_last_layers(config), err))) return status;
     if ((status = read_shapes(f, t, p->is_b, mlx, module.parameters, &halves, err))) return status;
     if ((status = el_lora_module_place(f, config, &module, &halves, err))) return status;
   }
-  return EL_OK;
+  return el_lora_peft_complete(f, config, err);
 }
 
 el_status el_lora_parse_peft(el_lora_file *f, const char *dir, el_error *err) {

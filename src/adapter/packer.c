@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "adapter/packer_more.h"
 #include "base/error.h"
 #include "base/random.h"
 
@@ -41,6 +42,8 @@ struct el_packer {
   size_t *used; /* [cap] bytes of each planned block */
   uint32_t cap;
 
+  el_more more;
+
   float *tmp; /* [4][largest] one pair as F32, room to reorder, and for the B of several */
   size_t largest, tmp_values;
 };
@@ -59,6 +62,7 @@ el_status el_packer_new(const el_sites *sites, const el_kernels *k, el_layout la
                n_b = n_places * (size_t)sites->n_sites;
   if (p) {
     *p = (el_packer){.sites = sites, .kernels = k, .layout = layout, .block_bytes = block_bytes};
+    p->more = (el_more){.sites = sites, .kernels = k, .layout = layout};
     p->ranks = calloc(n_b, sizeof *p->ranks);
     p->forms.a = calloc(n_a, sizeof *p->forms.a);
     p->forms.site = calloc(n_b, sizeof *p->forms.site);
@@ -87,7 +91,12 @@ void el_packer_free(el_packer *p) {
   free(p->forms.experts);
   free(p->used);
   free(p->tmp);
+  el_more_free(&p->more);
   free(p);
+}
+
+void el_packer_use_base(el_packer *p, const el_base *base) {
+  p->more.base = base;
 }
 
 /* -------------------------------------------------------------------- plan */
@@ -183,7 +192,8 @@ static size_t head_bytes(const el_packer *p, size_t n_blocks) {
   const size_t n_experts = has_any_experts(p) ? (size_t)p->sites->n_layers : 0;
   return align(align(sizeof(el_adapter)) + sizeof(el_packed) * n_matrices_a(p) +
                sizeof(el_lora_site) * n_matrices_b(p) + sizeof(el_lora_experts) * n_experts +
-               sizeof(uint32_t) * n_blocks);
+               sizeof(uint32_t) * n_blocks) +
+         el_more_head_bytes(&p->more);
 }
 
 /* And those of the forms of a layer's experts, which are elsewhere in the blocks. */
@@ -278,6 +288,10 @@ static uint32_t place(el_packer *p, size_t n_blocks) {
     if (!(offset = take_room(p, &f, bytes))) return 0;
     set_offset(w, offset);
   }
+  for (size_t i = 0; i < p->more.n; i++) {
+    if (p->more.pieces[i].bytes > p->block_bytes) return UINT32_MAX;
+    if (!(p->more.pieces[i].offset = take_room(p, &f, p->more.pieces[i].bytes))) return 0;
+  }
   return f.n;
 }
 
@@ -294,13 +308,35 @@ static size_t place_consecutive(el_packer *p, size_t n_blocks) {
     set_offset(w, end);
     end += align(el_packed_bytes(w));
   }
+  for (size_t i = 0; i < p->more.n; i++) {
+    p->more.pieces[i].offset = end;
+    end += p->more.pieces[i].bytes;
+  }
   return end;
 }
 
+/* What there is beside pairs cannot be added up, and no scale says what a part of it would be. */
+static el_status plan_more(el_packer *p, el_error *err) {
+  const el_lora_file *file = p->sources[0].file;
+  bool any = false;
+  for (int i = 0; i < p->n_sources; i++) any = any || (p->sources[i].file && el_lora_file_n_extras(p->sources[i].file));
+  if (any && (p->n_sources > 1 || p->sources[0].scale != 1))
+    return el_fail(
+        err, EL_ERR_INVALID,
+        "adapters: one has more than pairs of matrices (DoRA, biases, norms, the embedding or the output): it "
+        "can be used by itself and as it is, not combined or scaled");
+  return el_more_plan(&p->more, any ? file : NULL, err);
+}
+
 static el_status plan(el_packer *p, el_pack_size *out, el_error *err) {
+  el_status status = plan_more(p, err);
+  if (status) return status;
   describe(p);
+  if (p->more.rank > p->size.rank) p->size.rank = p->more.rank;
+  if (!p->size.rank) p->size.rank = 1; /* whole matrices alone */
   p->size.bytes = place_consecutive(p, 0);
-  /* Ranks are 256 at most, layers and experts 1024: far from overflow; and a pool has at most UINT32_MAX blocks. */
+  /* Ranks are 1024 at most, like layers and experts 1024: far from overflow; and a pool has at most UINT32_MAX blocks.
+   */
   size_t n = (size_t)p->size.bytes / p->block_bytes + 1;
   p->size.consecutive = false;
   for (;;) { /* the head's length depends on the number of blocks; it settles at once or after one more round */
@@ -590,10 +626,12 @@ static void put_side_by_side(el_packer *p, cursor *cursors, place_of_site at) {
 static void pack_site(el_packer *p, cursor *cursors, place_of_site at) {
   pair one;
   if (!at.site->b.rows) return;
-  if (p->n_sources > 1)
+  if (p->n_sources > 1) {
     put_side_by_side(p, cursors, at);
-  else if (next_pair(p, 0, &cursors[0], &at, &one))
+  } else if (next_pair(p, 0, &cursors[0], &at, &one)) {
+    if (p->more.adjusts) el_more_factor(&p->more, at.layer, at.i, one.a, one.b, one.rank, one.scale);
     put_pair(at, one.a, one.b, one.scale);
+  }
 }
 
 static void pack_all(el_packer *p, const forms *f) {
@@ -648,6 +686,8 @@ el_adapter *el_packer_pack(el_packer *p, unsigned char *base, const uint32_t *bl
     w->data = address_of(p, base, blocks, offset_of(w));
     el_packed_clear(w);
   }
+  for (size_t i = 0; i < p->more.n; i++) p->more.pieces[i].at = address_of(p, base, blocks, p->more.pieces[i].offset);
+  a->more = el_more_pack(&p->more, head + head_bytes(p, n_blocks) - el_more_head_bytes(&p->more));
   pack_all(p, &f);
   return a;
 }

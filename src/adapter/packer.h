@@ -15,6 +15,8 @@ typedef struct el_packer el_packer; /* a workspace for one thread, kept from ada
 el_status el_packer_new(const el_sites *sites, const el_kernels *k, el_layout layout, size_t block_bytes,
                         el_packer **out, el_error *err);
 void el_packer_free(el_packer *p);
+/* The base's weights, which outlive it: without them there are no plans of what needs them. */
+void el_packer_use_base(el_packer *p, const el_base *base);
 
 typedef struct el_pack_size {
   uint32_t n_blocks;

@@ -36,7 +36,8 @@ struct el_peft_config {
   const char *base;
   int rank;
   double alpha;
-  bool rslora;
+  bool rslora, dora, lora_bias, ties;
+  bool biases;              /* it has biases in the place of the base's */
   bool mlx;                 /* mlx-lm wrote it */
   int n_layers;             /* mlx: the last ones of the model, which alone have adapters; 0: all */
   const json_t *parameters; /* target_parameters, an array of strings; NULL: there are none */
@@ -105,12 +106,8 @@ static el_status check_variants(const el_peft_config *c, el_error *err) {
   static const struct {
     const char *name, *what;
   } variants[] = {
-      {"use_dora", "weight-decomposed LoRA (DoRA)"},
-      {"lora_bias", "a bias in LoRA's B"},
-      {"modules_to_save", "whole trained modules"},
       {"layer_replication", "replicated layers"},
       {"megatron_config", "LoRA on Megatron's parallel layers"},
-      {"trainable_token_indices", "trained token embeddings"},
       {"alora_invocation_tokens", "activated LoRA (aLoRA)"},
       {"use_qalora", "quantisation-aware LoRA (QALoRA)"},
       {"use_bdlora", "block-diagonal LoRA"},
@@ -365,6 +362,93 @@ bool el_peft_config_swaps_experts(const el_peft_config *c, bool transposed) {
   return c->version < always ? !transposed : c->version == always;
 }
 
+/* --- what is trained beside pairs */
+
+static el_str last_component(const char *name) {
+  const char *dot = strrchr(name, '.');
+  if (dot) name = dot + 1;
+  return (el_str){name, strlen(name)};
+}
+
+static el_status check_saved(const el_peft_config *c, el_error *err) {
+  json_t *saved = field(c, "modules_to_save"), *v;
+  char shown[EL_SHOW];
+  size_t i;
+  if (!saved) return EL_OK;
+  if (!json_is_array(saved)) return mistyped(c, "modules_to_save", "a list", err);
+  json_array_foreach(saved, i, v) {
+    if (!json_is_string(v)) return mistyped(c, "modules_to_save", "a list of names", err);
+    if (el_peft_saved_kind(json_string_value(v)) != EL_PEFT_SAVED_OTHER) continue;
+    return el_fail_about(err, EL_ERR_UNSUPPORTED, c->path,
+                         "modules_to_save has \"%s\"; supported are the embedding, the output and norms",
+                         el_str_show((el_str){json_string_value(v), json_string_length(v)}, shown, sizeof shown));
+  }
+  return EL_OK;
+}
+
+static el_status check_targets(el_peft_config *c, el_error *err) {
+  el_status status;
+  json_t *bias = field(c, "bias");
+  char shown[EL_SHOW];
+  if (bias && !json_is_string(bias)) return mistyped(c, "bias", "a string", err);
+  const el_str how = {bias ? json_string_value(bias) : "none", bias ? json_string_length(bias) : 4};
+  c->biases = el_str_eq(how, "all") || el_str_eq(how, "lora_only");
+  if (!c->biases && !el_str_eq(how, "none"))
+    return el_fail_about(err, EL_ERR_UNSUPPORTED, c->path,
+                         "bias is \"%s\"; supported are \"none\", \"all\" and \"lora_only\"",
+                         el_str_show(how, shown, sizeof shown));
+  if ((status = read_bool(c, "use_dora", &c->dora, err))) return status;
+  if ((status = read_bool(c, "lora_bias", &c->lora_bias, err))) return status;
+  if ((status = read_bool(c, "ensure_weight_tying", &c->ties, err))) return status;
+  if (c->dora && c->lora_bias)
+    return el_fail_about(err, EL_ERR_UNSUPPORTED, c->path, "use_dora and lora_bias: PEFT has no such adapters");
+  return check_saved(c, err);
+}
+
+el_peft_saved el_peft_saved_kind(const char *module) {
+  const el_str name = last_component(module);
+  el_str end = name;
+  if (el_str_eq(name, "lm_head")) return EL_PEFT_SAVED_OUTPUT;
+  if (el_str_eq(name, "embed_tokens") || el_str_eq(name, "token_embeddings")) return EL_PEFT_SAVED_EMBEDDING;
+  return el_str_chop(&end, "norm") ? EL_PEFT_SAVED_NORM : EL_PEFT_SAVED_OTHER;
+}
+
+bool el_peft_config_saves(const el_peft_config *c, el_peft_saved kind) {
+  json_t *v;
+  size_t i;
+  json_array_foreach(field(c, "modules_to_save"), i,
+                     v) if (el_peft_saved_kind(json_string_value(v)) == kind) return true;
+  return false;
+}
+
+bool el_peft_config_has_tokens(const el_peft_config *c) {
+  return is_set(field(c, "trainable_token_indices"));
+}
+
+el_status el_peft_config_tokens(const el_peft_config *c, el_str module, int32_t **out, size_t *n, el_error *err) {
+  json_t *tokens = field(c, "trainable_token_indices"), *list = json_is_array(tokens) ? tokens : NULL, *v;
+  const char *key;
+  *out = NULL;
+  *n = 0;
+  json_object_foreach(tokens, key, v) {
+    el_str rest = module;
+    if (el_str_chop(&rest, key) && (!rest.len || rest.data[rest.len - 1] == '.')) list = v;
+  }
+  if (!json_is_array(list) || !json_array_size(list))
+    return el_fail_about(err, EL_ERR_FORMAT, c->path,
+                         "trainable_token_indices has no list of tokens for the embedding");
+  if (!(*out = malloc(sizeof **out * json_array_size(list))))
+    return el_fail_about(err, EL_ERR_NO_MEMORY, c->path, "out of memory");
+  size_t i;
+  json_array_foreach(list, i, v) {
+    const json_int_t token = json_integer_value(v);
+    if (!json_is_integer(v) || token < 0 || token > INT32_MAX)
+      return mistyped(c, "trainable_token_indices", "a list of tokens", err);
+    (*out)[(*n)++] = (int32_t)token;
+  }
+  return EL_OK;
+}
+
 /* --- the whole file */
 
 static el_status check(el_peft_config *c, el_error *err) {
@@ -372,13 +456,13 @@ static el_status check(el_peft_config *c, el_error *err) {
   if (is_mlx(c)) return check_mlx(c, err);
   if ((status = expect(c, "peft_type", "LORA", true, err))) return status;
   if ((status = expect(c, "task_type", "CAUSAL_LM", false, err))) return status;
-  if ((status = expect(c, "bias", "none", false, err))) return status;
   if ((status = check_variants(c, err))) return status;
   if ((status = check_init(c, err))) return status;
   if ((status = check_unknown(c, err))) return status;
   if ((status = read_parameters(c, err))) return status;
   read_version(c);
   if ((status = read_bool(c, "use_rslora", &c->rslora, err))) return status;
+  if ((status = check_targets(c, err))) return status;
   json_t *r = field(c, "r"), *alpha = field(c, "lora_alpha"), *base = field(c, "base_model_name_or_path");
   if (!r || !alpha) return el_fail_about(err, EL_ERR_FORMAT, c->path, "%s is missing", r ? "lora_alpha" : "r");
   if ((status = check_rank(c, "r", r, err))) return status;
@@ -442,6 +526,18 @@ void el_peft_config_free(el_peft_config *c) {
 
 const char *el_peft_config_base(const el_peft_config *c) {
   return c->base;
+}
+bool el_peft_config_dora(const el_peft_config *c) {
+  return c->dora;
+}
+bool el_peft_config_lora_bias(const el_peft_config *c) {
+  return c->lora_bias;
+}
+bool el_peft_config_biases(const el_peft_config *c) {
+  return c->biases;
+}
+bool el_peft_config_ties(const el_peft_config *c) {
+  return c->ties;
 }
 bool el_peft_config_rslora(const el_peft_config *c) {
   return c->rslora;

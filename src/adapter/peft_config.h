@@ -29,6 +29,26 @@ bool el_peft_config_has_weight(const el_peft_config *c, el_str module);
  * it is `transposed`, else [experts, out, in]. */
 bool el_peft_config_swaps_experts(const el_peft_config *c, bool transposed);
 
+/* --- what there is beside pairs */
+bool el_peft_config_dora(const el_peft_config *c);
+bool el_peft_config_lora_bias(const el_peft_config *c); /* B has a bias */
+bool el_peft_config_biases(const el_peft_config *c);    /* it has biases in the place of the base's */
+bool el_peft_config_ties(const el_peft_config *c);      /* where the output is the embedding, so is the adapter's */
+
+typedef enum el_peft_saved {
+  EL_PEFT_SAVED_EMBEDDING,
+  EL_PEFT_SAVED_OUTPUT,
+  EL_PEFT_SAVED_NORM,
+  EL_PEFT_SAVED_OTHER
+} el_peft_saved;
+/* What a module is by the last component of its name. */
+el_peft_saved el_peft_saved_kind(const char *module);
+/* Whether modules_to_save has one of the kind. */
+bool el_peft_config_saves(const el_peft_config *c, el_peft_saved kind);
+bool el_peft_config_has_tokens(const el_peft_config *c);
+/* trainable_token_indices of a module, in the order of their rows; *out is the caller's to free, also on failure. */
+el_status el_peft_config_tokens(const el_peft_config *c, el_str module, int32_t **out, size_t *n, el_error *err);
+
 /* Rank (1 to EL_LORA_MAX_RANK) and alpha (finite) of a module, such as "model.layers.0.self_attn.q_proj": the value of
  * the first key of rank_pattern or alpha_pattern that matches it, else r and lora_alpha. As in PEFT, a key is a
  * regular expression, and it matches the whole name or its end after a dot. */

@@ -70,9 +70,12 @@ typedef struct el_program {
 } el_program;
 
 struct el_arch {
-  const char *name;    /* general.architecture, and what its keys begin with */
-  const el_site *site; /* [n_sites] of a layer, in order of their inputs, and those of one input in order of use */
-  int n_sites;         /* those of experts follow, which are not counted: see el_sites */
+  const char *name;         /* general.architecture, and what its keys begin with */
+  const el_site *site;      /* [n_sites] of a layer, in order of their inputs, and those of one input in order of use */
+  int n_sites;              /* those of experts follow, which are not counted: see el_sites */
+  const el_norm_name *norm; /* [n_norms] of a layer, which an adapter may have its own of */
+  int n_norms;
+  bool norms_add_one;                      /* Hugging Face's are what is added to 1, GGUF's what is multiplied with */
   void (*read)(el_keys *k, el_hparams *h); /* what el_hparams_read has not read already; errors go into k */
   void (*layer)(el_program *p, const el_hparams *h, int l);
 };
@@ -122,6 +125,14 @@ enum { EL_SITE_Q, EL_SITE_K, EL_SITE_V, EL_SITE_O, EL_SITE_GATE, EL_SITE_UP, EL_
       {.name = "ffn_up", .peft = "mlp.up_proj", .input = 2, .to = EL_TO_UP}, {                                  \
     .name = "ffn_down", .peft = "mlp.down_proj", .input = 3, .from = EL_FROM_FF, .to = EL_TO_Y                  \
   }
+
+/* The norms of most families, and those behind what a layer adds. */
+extern const el_norm_name el_usual_norms[4], el_outer_norms[6];
+#define EL_USUAL_NORMS .norm = el_usual_norms, .n_norms = 4
+#define EL_OUTER_NORMS .norm = el_outer_norms, .n_norms = 6
+
+/* Which of the family's norms an operation's vector is; -1: none of them. */
+int el_arch_norm(const el_arch *arch, const el_op *op);
 
 /* Norms of q and of k by attn_q_norm and attn_k_norm: EL_OP_HEAD_NORM or EL_OP_WIDE_NORM. */
 void el_emit_qk_norms(el_program *p, el_op_kind kind);

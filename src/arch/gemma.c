@@ -44,8 +44,13 @@ static void gemma2_layer(el_program *p, const el_hparams *h, int l) {
   emit_rest(p, h);
 }
 
-const el_arch el_arch_gemma2 = {
-    .name = "gemma2", .site = sites, .n_sites = EL_N_USUAL_SITES, .read = read_gemma2, .layer = gemma2_layer};
+const el_arch el_arch_gemma2 = {.name = "gemma2",
+                                .site = sites,
+                                .n_sites = EL_N_USUAL_SITES,
+                                EL_OUTER_NORMS,
+                                .norms_add_one = true,
+                                .read = read_gemma2,
+                                .layer = gemma2_layer};
 
 /* ------------------------------------------------------------------ Gemma 3 */
 
@@ -66,8 +71,13 @@ static void gemma3_layer(el_program *p, const el_hparams *h, int l) {
   emit_rest(p, h);
 }
 
-const el_arch el_arch_gemma3 = {
-    .name = "gemma3", .site = sites, .n_sites = EL_N_USUAL_SITES, .read = read_gemma3, .layer = gemma3_layer};
+const el_arch el_arch_gemma3 = {.name = "gemma3",
+                                .site = sites,
+                                .n_sites = EL_N_USUAL_SITES,
+                                EL_OUTER_NORMS,
+                                .norms_add_one = true,
+                                .read = read_gemma3,
+                                .layer = gemma3_layer};
 
 /* ------------------------------------------------------------------ Gemma 4 */
 
@@ -151,5 +161,9 @@ static void gemma4_layer(el_program *p, const el_hparams *h, int l) {
   if (d.scales_x) el_emit(p, EL_OP_SCALE, "layer_output_scale");
 }
 
-const el_arch el_arch_gemma4 = {
-    .name = "gemma4", .site = gemma4_sites, .n_sites = N_GEMMA4_SITES, .read = read_gemma4, .layer = gemma4_layer};
+const el_arch el_arch_gemma4 = {.name = "gemma4",
+                                .site = gemma4_sites,
+                                .n_sites = N_GEMMA4_SITES,
+                                EL_OUTER_NORMS,
+                                .read = read_gemma4,
+                                .layer = gemma4_layer};

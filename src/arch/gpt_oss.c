@@ -52,5 +52,13 @@ static void layer(el_program *p, const el_hparams *h, int l) {
   el_emit_add(p, NULL, 1);
 }
 
-const el_arch el_arch_gpt_oss = {
-    .name = "gpt-oss", .site = sites, .n_sites = N_SITES, .read = read_keys, .layer = layer};
+static const el_norm_name norms[2] = {{"attn_norm", "input_layernorm"},
+                                      {"post_attention_norm", "post_attention_layernorm"}};
+
+const el_arch el_arch_gpt_oss = {.name = "gpt-oss",
+                                 .site = sites,
+                                 .n_sites = N_SITES,
+                                 .norm = norms,
+                                 .n_norms = 2,
+                                 .read = read_keys,
+                                 .layer = layer};

@@ -30,7 +30,7 @@ static void layer(el_program *p, const el_hparams *h, int l) {
 }
 
 const el_arch el_arch_llama = {
-    .name = "llama", .site = sites, .n_sites = EL_N_USUAL_SITES, .read = read_keys, .layer = layer};
+    .name = "llama", .site = sites, .n_sites = EL_N_USUAL_SITES, EL_USUAL_NORMS, .read = read_keys, .layer = layer};
 
 /* ---------------------------------------------------------------- Mistral 3 */
 
@@ -46,8 +46,12 @@ static void read_mistral3(el_keys *k, el_hparams *h) {
   if (r->scale < 1) r->magnitude /= 1 + 0.1f * multiplier * logf(1 / r->scale);
 }
 
-const el_arch el_arch_mistral3 = {
-    .name = "mistral3", .site = sites, .n_sites = EL_N_USUAL_SITES, .read = read_mistral3, .layer = layer};
+const el_arch el_arch_mistral3 = {.name = "mistral3",
+                                  .site = sites,
+                                  .n_sites = EL_N_USUAL_SITES,
+                                  EL_USUAL_NORMS,
+                                  .read = read_mistral3,
+                                  .layer = layer};
 
 /* ------------------------------------------------------------------ Granite */
 
@@ -70,8 +74,12 @@ static void read_granite(el_keys *k, el_hparams *h) {
   for (int l = 0; l < h->n_layers && !rotates; l++) h->layers[l].rope = -1;
 }
 
-const el_arch el_arch_granite = {
-    .name = "granite", .site = sites, .n_sites = EL_N_USUAL_SITES, .read = read_granite, .layer = layer};
+const el_arch el_arch_granite = {.name = "granite",
+                                 .site = sites,
+                                 .n_sites = EL_N_USUAL_SITES,
+                                 EL_USUAL_NORMS,
+                                 .read = read_granite,
+                                 .layer = layer};
 
 /* Granite's mixtures: experts, and beside them one that all tokens go to. */
 enum { SHARED_GATE = EL_SITE_O + 1, SHARED_UP, SHARED_DOWN, ROUTER, N_MOE_SITES };
@@ -125,6 +133,7 @@ static void granitemoe_layer(el_program *p, const el_hparams *h, int l) {
 const el_arch el_arch_granitemoe = {.name = "granitemoe",
                                     .site = moe_sites,
                                     .n_sites = N_MOE_SITES,
+                                    EL_USUAL_NORMS,
                                     .read = read_granitemoe,
                                     .layer = granitemoe_layer};
 
@@ -136,5 +145,9 @@ static void read_smollm3(el_keys *k, el_hparams *h) {
   for (int l = 3; l < h->n_layers; l += 4) h->layers[l].rope = -1;
 }
 
-const el_arch el_arch_smollm3 = {
-    .name = "smollm3", .site = sites, .n_sites = EL_N_USUAL_SITES, .read = read_smollm3, .layer = layer};
+const el_arch el_arch_smollm3 = {.name = "smollm3",
+                                 .site = sites,
+                                 .n_sites = EL_N_USUAL_SITES,
+                                 EL_USUAL_NORMS,
+                                 .read = read_smollm3,
+                                 .layer = layer};

@@ -34,4 +34,4 @@ static void layer(el_program *p, const el_hparams *h, int l) {
 }
 
 const el_arch el_arch_olmo2 = {
-    .name = "olmo2", .site = sites, .n_sites = EL_N_USUAL_SITES, .read = read_keys, .layer = layer};
+    .name = "olmo2", .site = sites, .n_sites = EL_N_USUAL_SITES, EL_OUTER_NORMS, .read = read_keys, .layer = layer};

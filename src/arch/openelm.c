@@ -29,5 +29,15 @@ static void layer(el_program *p, const el_hparams *h, int l) {
   el_emit_add(p, NULL, 1);
 }
 
-const el_arch el_arch_openelm = {
-    .name = "openelm", .site = sites, .n_sites = N_SITES, .read = read_keys, .layer = layer};
+static const el_norm_name norms[4] = {{"attn_norm", "attn_norm"},
+                                      {"ffn_norm", "ffn_norm"},
+                                      {"attn_q_norm", "attn.q_norm"},
+                                      {"attn_k_norm", "attn.k_norm"}};
+
+const el_arch el_arch_openelm = {.name = "openelm",
+                                 .site = sites,
+                                 .n_sites = N_SITES,
+                                 .norm = norms,
+                                 .n_norms = 4,
+                                 .read = read_keys,
+                                 .layer = layer};

@@ -30,4 +30,5 @@ static void layer(el_program *p, const el_hparams *h, int l) {
   el_emit_add(p, NULL, 1);
 }
 
-const el_arch el_arch_phi3 = {.name = "phi3", .site = sites, .n_sites = N_SITES, .read = read_keys, .layer = layer};
+const el_arch el_arch_phi3 = {
+    .name = "phi3", .site = sites, .n_sites = N_SITES, EL_USUAL_NORMS, .read = read_keys, .layer = layer};

@@ -6,6 +6,15 @@
 #include "arch/arch.h"
 #include "base/error.h"
 
+const el_norm_name el_usual_norms[4] = {{"attn_norm", "input_layernorm"},
+                                        {"ffn_norm", "post_attention_layernorm"},
+                                        {"attn_q_norm", "self_attn.q_norm"},
+                                        {"attn_k_norm", "self_attn.k_norm"}};
+const el_norm_name el_outer_norms[6] = {
+    {"attn_norm", "input_layernorm"},          {"post_attention_norm", "post_attention_layernorm"},
+    {"ffn_norm", "pre_feedforward_layernorm"}, {"post_ffw_norm", "post_feedforward_layernorm"},
+    {"attn_q_norm", "self_attn.q_norm"},       {"attn_k_norm", "self_attn.k_norm"}};
+
 el_op *el_emit(el_program *p, el_op_kind kind, const char *tensor) {
   if (p->n == p->cap) {
     int cap = p->cap ? 2 * p->cap : 256;

@@ -70,9 +70,21 @@ static void qwen3moe_layer(el_program *p, const el_hparams *h, int l) {
   el_emit_add(p, NULL, 1);
 }
 
-const el_arch el_arch_qwen2 = {
-    .name = "qwen2", .site = sites, .n_sites = EL_N_USUAL_SITES, .read = read_keys, .layer = qwen2_layer};
-const el_arch el_arch_qwen3 = {
-    .name = "qwen3", .site = sites, .n_sites = EL_N_USUAL_SITES, .read = read_keys, .layer = qwen3_layer};
-const el_arch el_arch_qwen3moe = {
-    .name = "qwen3moe", .site = moe_sites, .n_sites = N_MOE_SITES, .read = read_qwen3moe, .layer = qwen3moe_layer};
+const el_arch el_arch_qwen2 = {.name = "qwen2",
+                               .site = sites,
+                               .n_sites = EL_N_USUAL_SITES,
+                               .read = read_keys,
+                               .layer = qwen2_layer,
+                               EL_USUAL_NORMS};
+const el_arch el_arch_qwen3 = {.name = "qwen3",
+                               .site = sites,
+                               .n_sites = EL_N_USUAL_SITES,
+                               .read = read_keys,
+                               .layer = qwen3_layer,
+                               EL_USUAL_NORMS};
+const el_arch el_arch_qwen3moe = {.name = "qwen3moe",
+                                  .site = moe_sites,
+                                  .n_sites = N_MOE_SITES,
+                                  EL_USUAL_NORMS,
+                                  .read = read_qwen3moe,
+                                  .layer = qwen3moe_layer};

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "arch/arch.h"
 #include "base/error.h"
@@ -49,11 +50,40 @@ static void add_experts(el_sites *s, const el_hparams *h) {
   for (int i = 0; i < EL_N_EXPERT_SITES; i++) s->expert_dims[i] = dims_of(&site[i], h, (el_layer_dims){0}, false);
 }
 
+static int width_of(const el_hparams *h, const el_op *op) {
+  const el_layer_dims d = el_hparams_layer(h, op->layer);
+  switch (op->kind) {
+    case EL_OP_NORM:
+    case EL_OP_ADD: return h->n_embd;
+    case EL_OP_HEAD_NORM: return d.head_dim;
+    case EL_OP_WIDE_NORM: return d.head_dim * (op->heads == EL_HEADS_Q ? d.n_head : d.n_head_kv);
+    default: return 0;
+  }
+}
+
+int el_arch_norm(const el_arch *arch, const el_op *op) {
+  for (int i = 0; op->tensor && i < arch->n_norms; i++)
+    if (!strcmp(op->tensor, arch->norm[i].name)) return i;
+  return -1;
+}
+
+static el_status find_norms(el_sites *s, const el_hparams *h, el_error *err) {
+  el_program p;
+  el_status status = el_program_new(h, &p, err);
+  for (int i = 0; !status && i < p.n; i++) {
+    const int norm = el_arch_norm(s->arch, &p.ops[i]);
+    if (norm >= 0) s->norms[p.ops[i].layer * s->arch->n_norms + norm] = width_of(h, &p.ops[i]);
+  }
+  if (!status) el_program_free(&p);
+  return status;
+}
+
 el_status el_sites_new(const el_hparams *h, el_sites **out, el_error *err) {
   el_sites *s = calloc(1, sizeof *s);
   const size_t n = (size_t)h->n_layers * (size_t)h->arch->n_sites;
   if (s) s->dims = calloc(n ? n : 1, sizeof *s->dims);
-  if (!s || !s->dims) {
+  if (s) s->norms = calloc((size_t)h->n_layers * EL_MAX_NORMS + 1, sizeof *s->norms);
+  if (!s || !s->dims || !s->norms) {
     el_sites_free(s);
     return el_fail(err, EL_ERR_NO_MEMORY, "model: out of memory");
   }
@@ -77,6 +107,11 @@ el_status el_sites_new(const el_hparams *h, el_sites **out, el_error *err) {
       s->dims[(size_t)l * (size_t)s->n_sites + (size_t)i] = dims_of(&s->site[i], h, d, d.kv_layer == l);
   }
   if (h->n_vocab) s->output = (el_site_dims){.in = h->n_embd, .out = h->n_vocab};
+  el_status status = find_norms(s, h, err);
+  if (status) {
+    el_sites_free(s);
+    return status;
+  }
   *out = s;
   return EL_OK;
 }
@@ -84,7 +119,12 @@ el_status el_sites_new(const el_hparams *h, el_sites **out, el_error *err) {
 void el_sites_free(el_sites *s) {
   if (!s) return;
   free(s->dims);
+  free(s->norms);
   free(s);
+}
+
+int el_sites_norm(const el_sites *s, int layer, int norm) {
+  return s->norms && norm < s->arch->n_norms ? s->norms[layer * s->arch->n_norms + norm] : 0;
 }
 
 size_t el_site_row(const el_site *site, el_site_dims dims, size_t row) {

@@ -44,6 +44,12 @@ typedef struct el_site {
   const char *by_expert; /* the module of one expert's matrix, * for its number; NULL: there never was one */
 } el_site;
 
+/* A norm's weights: GGUF's blk.LAYER.NAME.weight, and Hugging Face's module inside a layer. */
+typedef struct el_norm_name {
+  const char *name, *peft;
+} el_norm_name;
+enum { EL_MAX_NORMS = 8 };
+
 enum { EL_MAX_SITES = 16, EL_MAX_INPUTS = 8, EL_MAX_SHARED = 4 /* sites that read one input */ };
 
 typedef struct el_site_dims {
@@ -64,6 +70,7 @@ typedef struct el_sites {
   int first[EL_MAX_INPUTS + 1];    /* those that read input i: [first[i], first[i + 1]) */
   int most_shared;                 /* of the inputs */
   el_site_dims *dims;              /* [n_layers][n_sites] */
+  int *norms;                      /* [n_layers][n_norms of the family] widths; 0: the layer has no such norm */
   el_site_dims output;             /* of the output; 0: nobody knows the vocabulary */
   /* A layer has the sites of its experts once for each: gate, up and down of one expert. They are sites n_sites to
    * n_sites + EL_N_EXPERT_SITES - 1, and read inputs n_inputs and n_inputs + 1. */
@@ -95,6 +102,9 @@ static inline el_site_dims el_sites_dims(const el_sites *s, int place, int site)
 static inline const char *el_sites_name(const el_sites *s, int place, int site) {
   return place == s->n_layers ? "output" : s->site[site].name;
 }
+
+/* How many weights a layer's norm has; 0: there is none. */
+int el_sites_norm(const el_sites *s, int layer, int norm);
 
 /* Where row `row` of a matrix in Hugging Face's order stands in GGUF's. */
 size_t el_site_row(const el_site *site, el_site_dims dims, size_t row);

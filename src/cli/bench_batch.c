@@ -333,7 +333,7 @@ static int run(const el_cli_command *self, int argc, char **argv) {
        "tokens that each sequence generates within the measured window, at least; default 24"},
       {0, "n-adapters", "N", EL_CLI_TEXT, &b.n_adapters_text, 0, 0,
        "distinct random adapters, request i uses adapter i mod N; 'each': one a request; default 0: the base alone"},
-      {0, "ranks", "LIST", EL_CLI_NUMBERS, &b.ranks, 1, 256,
+      {0, "ranks", "LIST", EL_CLI_NUMBERS, &b.ranks, 1, 1024,
        "ranks that the adapters have in turn, such as 8,16,32; default 16"},
       {0, "repeat", "R", EL_CLI_INT, &b.repeat, 1, 1000, "measure R times, show the median and the range; default 3"},
       {0, "profile", NULL, EL_CLI_FLAG, &b.profile, 0, 0,

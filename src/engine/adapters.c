@@ -21,6 +21,7 @@ static el_status measure(el_engine *e, el_entry_spec *spec, el_error *err) {
     if (!status) status = el_lora_file_open(spec->path, sites, &file, err);
   }
   if (!status) status = el_packer_new(sites, e->kernels, e->adapter_layout, e->memory.pool.block_bytes, &packer, err);
+  if (!status) el_packer_use_base(packer, el_model_base(e->model));
   if (!status)
     status = file ? el_packer_plan(packer, file, &spec->size, err)
                   : el_packer_plan_random(packer, spec->rank, spec->seed, &spec->size, err);

@@ -140,6 +140,7 @@ static el_status reserve(el_engine *e, const el_engine_options *o, el_pool_setup
   if ((status = el_registry_new(e->name, el_loop_notify, e, &e->registry, err)) ||
       (status = el_memory_new(&m, el_model_sites(e->model), e->kernels, e->registry, &e->log, &e->memory, err)))
     return status;
+  el_loader_use_base(e->memory.loader, el_model_base(e->model));
   double mib = (double)e->memory.pool.block_bytes / (1 << 20);
   el_logf(&e->log, EL_LOG_INFO,
           "memory: %.0f MiB for keys, values and adapters, in %u blocks of %.0f KiB; a sequence of %d tokens "

@@ -58,7 +58,7 @@ static void work(el_step *s, const el_stage *st, el_layer_dims d, const heads *a
     const el_op *op = el_op_at(s, i);
     switch (op->kind) {
       case EL_OP_HEAD_NORM:
-      case EL_OP_WIDE_NORM: norm_heads(s, op, el_weights_at(s, i)->vector, d, at); break;
+      case EL_OP_WIDE_NORM: norm_heads(s, op, el_own_norm(s, i, &s->all, at->r), d, at); break;
       case EL_OP_ROTATE: rotate(s, op, d, at); break;
       case EL_OP_COPY_KEYS:
         memcpy(at->v + (size_t)at->kv_begin * (size_t)d.head_dim, at->k + (size_t)at->kv_begin * (size_t)d.head_dim,

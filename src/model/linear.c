@@ -176,10 +176,22 @@ void el_linear_stage(el_step *s, const el_stage *st, el_turn turn) {
     const product *part = &p.parts[i];
     if (from[i] == to[i]) continue;
     fetch.next = after[i];
+    const el_own_part own = {.v = v,
+                             .place = st->layer,
+                             .site = el_op_at(s, st->op + i)->site,
+                             .rows = part->rows,
+                             .begin = from[i] * part->w->tile,
+                             .end = to[i] * part->w->tile < part->w->rows ? to[i] * part->w->tile : part->w->rows,
+                             .y = part->y,
+                             .ldy = p.ldy,
+                             .bias = part->bias,
+                             .add = st->add};
+    el_own_keep(s, &own);
     if (part->bias) put_bias(part, p.ldy, st->add, from[i], to[i]);
+    el_own_clear(s, &own);
     el_gemm_lora(s->m->kernels, part->w, from[i], to[i], x, part->rows.first, part->rows.first + part->rows.n, part->y,
-                 p.ldy, st->add || part->bias,
-                 el_apply_low(&s->lora, &v->groups, el_op_at(s, st->op + i)->site - first_site), &fetch);
+                 p.ldy, st->add || part->bias, el_apply_low(&s->lora, &v->groups, own.site - first_site), &fetch);
+    el_own_finish(s, &own);
   }
   el_step_done(s, p.kind, turn.ith);
   if (st->act >= 0) el_rows_activate(s, st, turn);

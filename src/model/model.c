@@ -206,6 +206,7 @@ static el_status plan_op(loader *ld, const el_op *op, el_op_weights *w) {
   char name[96];
   el_status status = EL_OK;
   const char *tensor = op->tensor;
+  w->norm = el_arch_norm(m->h.arch, op);
   switch (op->kind) {
     case EL_OP_NORM:
     case EL_OP_ADD: w->n = m->h.n_embd; break;
@@ -420,6 +421,25 @@ static el_status allocate_arena(loader *ld) {
   return EL_OK;
 }
 
+/* What adapters are packed by. */
+static el_status describe_base(el_model *m, el_error *err) {
+  const size_t n_sites = (size_t)m->sites->n_sites, n = (size_t)el_sites_n_places(m->sites) * n_sites;
+  el_base *b = &m->base;
+  b->w = calloc(n, sizeof *b->w);
+  b->bias = calloc(n, sizeof *b->bias);
+  if (!b->w || !b->bias) return el_fail(err, EL_ERR_NO_MEMORY, "model: out of memory");
+  for (int i = 0; i < m->program.n; i++) {
+    const el_op *op = &m->program.ops[i];
+    if (op->kind != EL_OP_LINEAR) continue;
+    b->w[(size_t)op->layer * n_sites + (size_t)op->site] = &m->weights[i].w;
+    b->bias[(size_t)op->layer * n_sites + (size_t)op->site] = m->weights[i].vector;
+  }
+  b->w[(size_t)m->h.n_layers * n_sites + EL_SITE_OUTPUT] = &m->output;
+  b->embedding = &m->tok_embd;
+  b->tied = m->output.data == m->tok_embd.data;
+  return EL_OK;
+}
+
 el_status el_model_load(const el_gguf *g, const el_kernels *k, el_threads *threads, el_weights weights,
                         el_progress_fn progress, void *progress_user, el_model **out, el_error *err) {
   el_model *m = calloc(1, sizeof *m);
@@ -436,6 +456,8 @@ el_status el_model_load(const el_gguf *g, const el_kernels *k, el_threads *threa
   }
   if (!status) status = el_gguf_unchanged(g, err);
   if (!status && progress) progress(progress_user, ld.file_bytes, ld.file_bytes);
+  if (!status && !m->output.data) m->output = m->tok_embd;
+  if (!status) status = describe_base(m, err);
   free(ld.buffers);
   free(ld.jobs);
   free(ld.known);
@@ -443,13 +465,14 @@ el_status el_model_load(const el_gguf *g, const el_kernels *k, el_threads *threa
     el_model_free(m);
     return status;
   }
-  if (!m->output.data) m->output = m->tok_embd;
   *out = m;
   return EL_OK;
 }
 
 void el_model_free(el_model *m) {
   if (!m) return;
+  free(m->base.w);
+  free(m->base.bias);
   for (int i = 0; m->weights && i < m->program.n; i++) {
     free(m->weights[i].vector);
     free_experts(m->weights[i].experts);
@@ -473,6 +496,9 @@ const el_hparams *el_model_hparams(const el_model *m) {
 }
 const el_sites *el_model_sites(const el_model *m) {
   return m->sites;
+}
+const el_base *el_model_base(const el_model *m) {
+  return &m->base;
 }
 uint64_t el_model_weight_bytes(const el_model *m) {
   return m->arena_bytes;

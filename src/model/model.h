@@ -22,6 +22,7 @@ el_status el_model_load(const el_gguf *g, const el_kernels *k, el_threads *threa
 void el_model_free(el_model *m);
 const el_hparams *el_model_hparams(const el_model *m);
 const el_sites *el_model_sites(const el_model *m); /* as long as the model */
+const el_base *el_model_base(const el_model *m);   /* the same */
 uint64_t el_model_weight_bytes(const el_model *m);
 uint64_t el_model_n_params(const el_model *m);
 /* Of the first norms' weights in each layer, which are the same in all quantisations of a model, and in no other model.

@@ -52,16 +52,10 @@ static void add_stage(el_step *s, int at) {
   add(s, EL_JOB_STAGES, at);
 }
 
-static bool has_own_heads(const el_step *s) {
-  const el_lora_groups *groups = &s->last->groups;
-  for (int g = 0; g < groups->n && groups->at[g].row_begin < s->n_logits; g++)
-    if (el_adapter_a(groups->at[g].adapter, s->m->h.n_layers, 0)->data) return true;
-  return false;
-}
-
 void el_step_plan(el_step *s) {
   int tap = 0, layer = -1;
   s->n_phases = 0;
+  el_own_find(s);
   add(s, EL_JOB_EMBED, 0);
   if (s->layer_input) {
     add(s, EL_JOB_LAYER_INPUT, 0);
@@ -78,8 +72,7 @@ void el_step_plan(el_step *s) {
   }
   if (s->all.n_head && tap < s->n_taps) add(s, EL_JOB_TAP, tap); /* after the last layer */
   if (!s->n_logits) return;
-  s->own_heads = has_own_heads(s);
-  if (s->n_logits > EL_FEW_ROWS || s->own_heads) add(s, EL_JOB_HEAD_NORM, 0);
+  if (el_rows_head_norms_apart(s)) add(s, EL_JOB_HEAD_NORM, 0);
   add(s, EL_JOB_OUTPUT, 0);
 }
 

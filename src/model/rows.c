@@ -37,7 +37,7 @@ void el_rows_embed(el_step *s, el_turn turn) {
     float *x = s->x + (size_t)r * (size_t)h->n_embd;
     /* The embedding goes into the layers' inputs even where a state takes its place. */
     if (row->part != EL_ROW_TAIL || s->layer_input) {
-      el_packed_get_row(&s->m->tok_embd, row->token, x);
+      el_own_embedding(s, r, x);
       for (int i = 0; h->embed_scale != 1 && i < h->n_embd; i++) x[i] *= h->embed_scale;
     }
     if (s->layer_input) {
@@ -93,18 +93,21 @@ void el_rows_gate_input(el_step *s, const el_stage *st, el_turn turn) {
   el_step_done(s, EL_PART_ACTIVATE, turn.ith);
 }
 
-void el_rows_norm(el_step *s, const float *weight, el_act *act, int begin, int end, int ith) {
+/* h = quantise(rms_norm(x)) for one row. */
+static void norm_row(el_step *s, const float *weight, el_act *act, int r) {
   const el_kernels *k = s->m->kernels;
   const int n = s->m->h.n_embd;
-  for (int r = begin; r < end; r++) {
-    float *h = act->f + (size_t)r * (size_t)n;
-    const float *x = s->x + (size_t)r * (size_t)n;
-    if (weight)
-      k->rms_norm(x, weight, n, s->m->h.rms_eps, h);
-    else
-      memcpy(h, x, sizeof *h * (size_t)n);
-    k->quantize(h, 0, act->n_groups, 1.0f, act, r);
-  }
+  float *h = act->f + (size_t)r * (size_t)n;
+  const float *x = s->x + (size_t)r * (size_t)n;
+  if (weight)
+    k->rms_norm(x, weight, n, s->m->h.rms_eps, h);
+  else
+    memcpy(h, x, sizeof *h * (size_t)n);
+  k->quantize(h, 0, act->n_groups, 1.0f, act, r);
+}
+
+void el_rows_norm(el_step *s, const float *weight, el_act *act, int begin, int end, int ith) {
+  for (int r = begin; r < end; r++) norm_row(s, weight, act, r);
   el_step_done(s, EL_PART_NORM, ith);
 }
 
@@ -130,11 +133,14 @@ void el_rows_stage(el_step *s, const el_stage *st, el_turn turn) {
   for (int i = st->op; i < st->op + st->n_ops; i++) {
     const el_op *op = el_op_at(s, i);
     const float *weight = el_weights_at(s, i)->vector;
+    const el_row_view *v = el_view_of(s, st);
     const size_t n = (size_t)s->m->h.n_embd;
     switch (op->kind) {
-      case EL_OP_NORM: el_rows_norm(s, weight, &h, begin, end, turn.ith); break;
+      case EL_OP_NORM:
+        for (int r = begin; r < end; r++) norm_row(s, el_own_norm(s, i, v, r), &h, r);
+        break;
       case EL_OP_ADD:
-        for (int r = begin; r < end; r++) add_row(s, op, weight, r);
+        for (int r = begin; r < end; r++) add_row(s, op, el_own_norm(s, i, v, r), r);
         break;
       default: /* EL_OP_SCALE */
         for (size_t k = (size_t)begin * n; k < (size_t)end * n; k++) s->x[k] *= *weight;
@@ -199,29 +205,55 @@ void el_rows_activate(el_step *s, const el_stage *st, el_turn turn) {
 
 /* ------------------------------------------------------------------ logits */
 
+bool el_rows_head_norms_apart(const el_step *s) {
+  return s->n_logits > EL_FEW_ROWS || s->own_output || s->own_norms;
+}
+
 /* The last norm's rows: those of `last` that want logits are its first ones. */
 void el_rows_head_norm(el_step *s, el_turn turn) {
   el_act h = h_of(s, s->last);
   int begin, end;
   el_share(s->n_logits, 1, turn.rank, turn.size, &begin, &end);
-  el_rows_norm(s, s->m->output_norm, &h, begin, end, turn.ith);
-  if (!s->own_heads) return;
+  for (int r = begin; r < end; r++) norm_row(s, el_own_norm(s, -1, s->last, r), &h, r);
+  el_step_done(s, EL_PART_NORM, turn.ith);
+  if (!s->own_output) return;
   el_apply_h(&s->lora, &s->last->groups, s->m->h.n_layers, 0, &h, begin, end);
   el_step_done(s, EL_PART_LORA_A, turn.ith);
 }
 
-void el_rows_output(el_step *s, el_turn turn) {
+/* A thread's part of the logits of rows [first, last), which are all of the matrix w. */
+static void put_logits(el_step *s, const el_packed *w, const el_act *x, int first, int last, el_turn turn) {
   const el_model *m = s->m;
-  const el_packed *w = &m->output;
-  const el_act h = h_of(s, s->last), *x = &h;
-  if (s->n_logits <= EL_FEW_ROWS && !s->own_heads) x = el_rows_own_norm(s, m->output_norm, s->n_logits, turn.ith);
+  const size_t ldy = (size_t)m->h.n_vocab;
   int begin, end;
   el_share(w->n_tiles, 1, turn.rank, turn.size, &begin, &end);
-  el_gemm_lora(m->kernels, w, begin, end, x, 0, s->n_logits, s->logits, (size_t)m->h.n_vocab, false,
-               s->own_heads ? el_apply_low(&s->lora, &s->last->groups, EL_SITE_OUTPUT) : NULL, NULL);
-  const int first = begin * w->tile, last = end * w->tile < w->rows ? end * w->tile : w->rows;
-  for (int r = 0; (m->h.logit_scale != 1 || m->h.logit_cap > 0) && r < s->n_logits && first < last; r++)
-    m->kernels->cap(s->logits + (size_t)r * (size_t)m->h.n_vocab + first, last - first, m->h.logit_scale,
-                    m->h.logit_cap);
+  el_gemm_lora(m->kernels, w, begin, end, x, first, last, s->logits, ldy, false,
+               s->own_output ? el_apply_low(&s->lora, &s->last->groups, EL_SITE_OUTPUT) : NULL, NULL);
+  const el_own_part part = {.v = s->last,
+                            .place = m->h.n_layers,
+                            .site = EL_SITE_OUTPUT,
+                            .rows = {first, last - first},
+                            .begin = begin * w->tile,
+                            .end = end * w->tile < w->rows ? end * w->tile : w->rows,
+                            .y = s->logits,
+                            .ldy = ldy};
+  if (part.begin >= part.end) return;
+  el_own_finish(s, &part);
+  for (int r = first; r < last; r++) {
+    float *logits = s->logits + (size_t)r * ldy;
+    if (s->own_output) el_own_tokens(s, r, x->f + (size_t)r * (size_t)m->h.n_embd, part.begin, part.end, logits);
+    if (m->h.logit_scale != 1 || m->h.logit_cap > 0)
+      m->kernels->cap(logits + part.begin, part.end - part.begin, m->h.logit_scale, m->h.logit_cap);
+  }
+}
+
+void el_rows_output(el_step *s, el_turn turn) {
+  const el_act h = h_of(s, s->last), *x = &h;
+  if (!el_rows_head_norms_apart(s)) x = el_rows_own_norm(s, s->m->output_norm, s->n_logits, turn.ith);
+  for (int r = 0, end; r < s->n_logits; r = end) {
+    const el_packed *w = el_own_output(s, r);
+    for (end = r + 1; end < s->n_logits && el_own_output(s, end) == w;) end++;
+    put_logits(s, w, x, r, end, turn);
+  }
   el_step_done(s, EL_PART_OUTPUT, turn.ith);
 }

@@ -115,7 +115,7 @@ static bool allocate(el_step *s, widths w) {
   const size_t scratch = el_attn_scratch(w.head_dim), layer_input = (size_t)h->n_layers * (size_t)h->n_layer_input;
   if (layer_input && !(s->layer_input = new_floats(rows * layer_input))) return false;
   s->qkv = new_floats(rows * w.qkv);
-  s->gate_up = new_floats(rows * 2 * w.ff);
+  s->gate_up = new_floats(rows * (2 * w.ff > (size_t)h->n_embd ? 2 * w.ff : (size_t)h->n_embd)); /* see own.c */
   s->logits = new_floats((size_t)s->max_logits * (size_t)h->n_vocab);
   s->attn_next = calloc((size_t)h->n_layers, sizeof *s->attn_next);
   s->scratch = calloc(nth, sizeof *s->scratch);

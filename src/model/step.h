@@ -3,6 +3,7 @@
  *   stages.c     a family's operations become stages, once: what is fused
  *   views.c      which rows a stage has
  *   plan.c       stages become the phases of one step, which the threads run with a barrier between two
+ *   own.c        what a row's adapter has beside low-rank parts of products
  *   rows.c       work on rows: embedding, norms, additions, activation
  *   linear.c     products, with biases and low-rank parts
  *   experts.c    mixtures of experts
@@ -125,7 +126,8 @@ struct el_step {
   const el_row *rows;
   int n_logits;
   el_row_view all, some;
-  bool own_heads;          /* a row that wants logits has an adapter that touches the output */
+  /* Whether a row's adapter touches the output, has norms of its own, factors or biases of its own. */
+  bool own_output, own_norms, own_adjust;
   const el_row_view *last; /* the rows that go on behind last_kv, logits' rows first: `some`, or `all` */
   int taps[EL_MAX_TAPS], n_taps;
 
@@ -191,6 +193,33 @@ void el_share_rows(const el_step *s, const el_stage *st, el_turn turn, int *begi
 /* An input of linear layers in the shape that it has at a stage. */
 el_act el_input_at(const el_step *s, const el_stage *st, el_from from);
 
+/* own.c */
+/* Sets what the step's adapters have of their own. */
+void el_own_find(el_step *s);
+/* The weights of an operation's norm for row r of a view. */
+const float *el_own_norm(const el_step *s, int op, const el_row_view *v, int r);
+/* What outputs [begin, end) of a product, y of row 0, need for rows whose adapters have factors or biases: before the
+ * base's bias is put, behind that, and when the product and the low-rank parts are there. */
+typedef struct el_own_part {
+  const el_row_view *v;
+  int place, site;
+  el_row_range rows;
+  int begin, end;
+  float *y;
+  size_t ldy;
+  const float *bias; /* the base's */
+  bool add;          /* to what y holds */
+} el_own_part;
+void el_own_keep(const el_step *s, const el_own_part *p);
+void el_own_clear(const el_step *s, const el_own_part *p);
+void el_own_finish(const el_step *s, const el_own_part *p);
+/* The embedding of a row's token, without the model's scale; x: [n_embd]. */
+void el_own_embedding(const el_step *s, int r, float *x);
+/* The matrix that a row's logits are of. */
+const el_packed *el_own_output(const el_step *s, int r);
+/* Logits [begin, end) of tokens that row r's adapter has rows of its own for; h: [n_embd] */
+void el_own_tokens(const el_step *s, int r, const float *h, int begin, int end, float *logits);
+
 /* plan.c */
 void el_step_plan(el_step *s);
 void el_step_forward(void *step, int phase, el_turn turn);
@@ -208,6 +237,8 @@ void el_rows_activate(el_step *s, const el_stage *st, el_turn turn);
 void el_activate(const el_kernels *k, el_activation act, const float *gate, const float *up, int n, float *out);
 /* A thread's part of the feed-forward's middle: values [*begin, *end), whole groups. */
 void el_share_ff(const el_step *s, int layer, el_turn turn, int *begin, int *end);
+/* Whether the norm before the output has a phase of its own; else each thread does it for itself. */
+bool el_rows_head_norms_apart(const el_step *s);
 void el_rows_head_norm(el_step *s, el_turn turn);
 void el_rows_output(el_step *s, el_turn turn);
 /* act = quantise(rms_norm(x)) for rows [begin, end); weight NULL: of x itself. */

@@ -16,6 +16,7 @@ typedef struct el_experts {
 typedef struct el_op_weights {
   float *vector;       /* of a norm; sinks, [n_head]; a bias, [out]; a scalar. NULL: none */
   int n;               /* its values */
+  int norm;            /* which of the family's norms it is; -1: none of them */
   el_packed w;         /* LINEAR */
   el_experts *experts; /* EXPERTS */
 } el_op_weights;
@@ -34,6 +35,7 @@ struct el_model {
   el_packed output;     /* [n_vocab, n_embd]; the same memory as tok_embd when the head is tied */
   /* [n_rot / 2]: the angle of pair i is pos * inv_freq[i]; the second of a rope is for long contexts, NULL: the same */
   float *inv_freq[EL_MAX_ROPES][2];
+  el_base base;         /* views of the above */
   unsigned char *arena; /* all packed matrices */
   size_t arena_bytes;
   uint64_t n_params;

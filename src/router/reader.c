@@ -79,7 +79,7 @@ el_status el_reader_use_lora(el_reader *r, const char *path, el_error *err) {
   el_lora_file *f = NULL;
   el_adapter *adapter = NULL;
   el_status status = el_lora_file_open(path, sites, &f, err);
-  if (!status) status = el_adapter_pack(f, sites, r->kernels, EL_LAYOUT_Q8, &adapter, err);
+  if (!status) status = el_adapter_pack(f, sites, el_model_base(r->model), r->kernels, EL_LAYOUT_Q8, &adapter, err);
   el_lora_file_close(f);
   if (status) return status;
   el_adapter_free(r->adapter);

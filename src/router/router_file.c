@@ -407,6 +407,9 @@ el_status el_router_save(const el_router *r, const el_lora_file *lora, const el_
   float **matrices = calloc(2 * n_pairs + 1, sizeof *matrices), *background = background_floats(&r->examples);
   el_gguf_out *o = el_gguf_out_new();
   el_status status = EL_OK;
+  if (lora && el_lora_file_n_extras(lora))
+    status = el_fail(err, EL_ERR_UNSUPPORTED,
+                     "%s: the adapter has more than pairs of matrices, which a router's file cannot hold", path);
   put_keys(o, r, lora != NULL);
   put_facts(o, &r->facts);
   put_matrix(o, "router.projection", r->dim, n_in, r->projection);
@@ -418,7 +421,7 @@ el_status el_router_save(const el_router *r, const el_lora_file *lora, const el_
   el_gguf_out_f32_tensor(o, "router.examples.center", 0, r->examples.dim, r->examples.center);
   el_gguf_out_f32_tensor(o, "router.examples.scale", 0, r->examples.dim, r->examples.scale);
   if (background) put_matrix(o, "router.examples.background", r->examples.n_background, r->examples.dim, background);
-  if (!matrices || !background) status = el_fail(err, EL_ERR_NO_MEMORY, "%s: no memory to write it", path);
+  if (!status && (!matrices || !background)) status = el_fail(err, EL_ERR_NO_MEMORY, "%s: no memory to write it", path);
   for (size_t i = 0; !status && i < n_pairs; i++) {
     const el_lora_pair *p = el_lora_file_at(lora, i);
     if (p->rank > rank) rank = p->rank;

@@ -1,5 +1,6 @@
-/* LoRA files: whatever opens has pairs that fit the base, with experts or without. The input is a byte of flags, then a
- * GGUF file, or the length of adapter_config.json (2 bytes), the configuration and the safetensors file. */
+/* LoRA files: whatever opens has pairs and extras that fit the base, with experts or without. The input is a byte of
+ * flags, then a GGUF file, or the length of adapter_config.json (2 bytes), the configuration and the safetensors file.
+ */
 #include <assert.h>
 #include <math.h>
 #include <stdlib.h>
@@ -16,6 +17,7 @@ static const el_sites *base_sites(bool has_experts) {
   el_hparams h = {.arch = el_arch_find(has_experts ? (el_str){"qwen3moe", 8} : (el_str){"llama", 5}),
                   .n_layers = 2,
                   .n_embd = 8,
+                  .n_vocab = 10,
                   .n_ff = 12,
                   .n_head = 2,
                   .n_head_kv = 1,
@@ -30,7 +32,8 @@ static void check(const el_lora_file *f, const el_sites *sites) {
     const el_lora_pair *p = el_lora_file_at(f, i);
     assert(p->rank >= 1 && p->rank <= EL_LORA_MAX_RANK && isfinite(p->scale));
     if (!sites) continue;
-    assert(p->layer < sites->n_layers && p->site < el_sites_all(sites));
+    assert(p->layer < el_sites_n_places(sites) && p->site < el_sites_all(sites));
+    assert(p->layer < sites->n_layers || p->site == EL_SITE_OUTPUT);
     assert(p->expert >= 0 && (p->expert == 0 || el_sites_of_expert(sites, p->site)));
     assert(p->expert < N_EXPERTS);
     const el_site_dims dims = el_sites_dims(sites, p->layer, p->site);
@@ -42,6 +45,17 @@ static void check(const el_lora_file *f, const el_sites *sites) {
     el_lora_matrix_read(&p->b, dims.out, p->rank, values);
     for (int64_t k = 0; k < p->rank * out; k++) assert(isfinite(values[k]));
     free(values);
+  }
+  for (size_t i = 0; i < el_lora_file_n_extras(f); i++) {
+    const el_lora_extra *e = el_lora_file_extra(f, i);
+    float *values = malloc(sizeof(float) * (size_t)(e->rows * e->cols));
+    if (!values) abort();
+    el_dequantize(e->type, e->data, values, e->rows * e->cols);
+    for (int64_t k = 0; k < e->rows * e->cols; k++) assert(isfinite(values[k]));
+    free(values);
+    assert(!i || e[-1].kind <= e->kind);
+    if (sites) assert(e->layer == EL_LORA_MODEL || (e->layer >= 0 && e->layer < sites->n_layers));
+    for (int64_t k = 0; e->kind == EL_LORA_TOKENS && k < e->rows; k++) assert(el_lora_file_tokens(f)[k] >= 0);
   }
 }
 
@@ -59,7 +73,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (config > rest) config = rest;
     status = el_lora_file_open_memory(data + 3, config, data + 3 + config, rest - config, sites, &f, &e);
   }
-  assert(status ? !f && e.message[0] : el_lora_file_n(f) > 0);
+  assert(status ? !f && e.message[0] : el_lora_file_n(f) + el_lora_file_n_extras(f) > 0);
   if (!status) check(f, sites);
   el_lora_file_close(f);
   return 0;

@@ -157,11 +157,30 @@ def seeds():
     yield "lora", "f16", peft({"use_rslora": True}, pair(0, "mlp.down_proj", 2, "F16", 2))
     yield "lora", "patterns", peft({"rank_pattern": {"q_proj": 3}, "alpha_pattern": {r".*\.(0|1)\..*_proj": 2.5}},
                                    pair(0, "self_attn.q_proj", 3) + pair(0, "self_attn.v_proj", 2, "BF16", 2))
+    root, linear = "base_model.model.", "base_model.model.model.layers.0.mlp.down_proj."
+    down = pair(0, "mlp.down_proj", 2)
+    for name, config, tensors in (
+            ("dora", {"use_dora": True}, [*down, (linear + "lora_magnitude_vector", [8], "F32", 4)]),
+            ("biases", {"bias": "all"}, [*down, (linear + "base_layer.bias", [8], "F16", 2)]),
+            ("b-bias", {"lora_bias": True}, [*down, (linear + "lora_B.bias", [8], "BF16", 2)]),
+            ("output", {}, [(root + "lm_head.lora_A.weight", [2, 8], "F32", 4), (root + "lm_head.lora_B.weight", [10, 2], "F32", 4),
+                            (root + "lm_head.base_layer.weight", [10, 8], "F16", 2)]),
+            ("embedding", {}, [(root + "model.embed_tokens.lora_embedding_A", [2, 10], "F32", 4),
+                               (root + "model.embed_tokens.lora_embedding_B", [8, 2], "F32", 4)]),
+            ("saved", {"modules_to_save": ["lm_head", "embed_tokens", "norm"]}, [
+                *down, (root + "lm_head.weight", [10, 8], "F16", 2), (root + "model.embed_tokens.weight", [10, 8], "F16", 2),
+                (root + "model.norm.weight", [8], "F32", 4), (root + "model.layers.1.input_layernorm.weight", [8], "F32", 4)]),
+            ("tokens", {"trainable_token_indices": [7, 3]},
+             [*down, (root + "model.embed_tokens.token_adapter.trainable_tokens_delta", [2, 8], "F32", 4)])):
+        yield "lora", name, peft(config, tensors)
     keys = [("general.type", STRING, "adapter"), ("adapter.type", STRING, "lora"), ("general.architecture", STRING, "llama"),
             ("adapter.lora.alpha", F32, 4.0)]
     tensors = [x for g, i, o in LINEAR.values()
                for x in ((f"blk.0.{g}.weight.lora_a", [i, 2], "F32"), (f"blk.0.{g}.weight.lora_b", [2, o], "F16"))]
     yield "lora", "gguf", bytes([IS_GGUF | HAS_BASE]) + gguf(keys, tensors)
+    yield "lora", "gguf-more", bytes([IS_GGUF | HAS_BASE]) + gguf(keys, [
+        ("token_embd.weight.lora_a", [2, 10], "F32"), ("token_embd.weight.lora_b", [2, 8], "F32"), ("output.weight.lora_a", [8, 2], "F32"),
+        ("output.weight.lora_b", [2, 10], "F32"), ("blk.1.ffn_norm.weight", [8], "F32"), ("output_norm.weight", [8], "F32")])
     yield "lora", "gguf-q8", bytes([IS_GGUF]) + gguf(keys, [("blk.0.attn_q.weight.lora_a", [32, 32], "Q8_0"),
                                                             ("blk.0.attn_q.weight.lora_b", [32, 4], "Q4_0")])
 

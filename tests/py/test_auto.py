@@ -129,6 +129,6 @@ def test_a_limited_key_is_told_by_name_which_adapter_of_its_own_was_chosen_and_c
             time.sleep(0.02)
         for stream in (False, True):
             told = s.post("/v1/chat/completions", {**ask, "stream": stream}, headers={"Authorization": "Bearer acme-acme-acme-acme"}).text
-            assert "'acme/query': r is 0, supported are 1 to 256" in told and str(tmp_path) not in told, told
+            assert "'acme/query': r is 0, supported are 1 to 1024" in told and str(tmp_path) not in told, told
     finally:
         assert s.stop() == 0

@@ -154,7 +154,7 @@ def test_wrong_usage_ends_with_2_and_says_where_help_is(args, hint):
     (["serve", "--slots", "0"], "--slots: '0' is not a whole number from 1"),
     (["bench", "batch", "--npl", "1,,2"], "--npl: '1,,2'"),
     (["bench", "batch", "--npl", "0"], "from 1 to 1024"),
-    (["bench", "batch", "--ranks", "257"], "from 1 to 256"),
+    (["bench", "batch", "--ranks", "1025"], "from 1 to 1024"),
     (["bench", "peak", "--threads", "0"], "from 1 to 1024"),
     (["bench", "peak", "--repeat", "0"], "--repeat: '0' is not a whole number from 1 to 1000"),
     (["bench", "kernels", "--cols", "1,,2"], "--cols: '1,,2'"),

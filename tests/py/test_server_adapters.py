@@ -465,13 +465,13 @@ def widen(peft, times):
 
 
 def test_ranks_above_the_limit_are_a_400_with_the_figure(tiny, folder):
-    widen(folder / "allowed" / "one", 10)
+    widen(folder / "allowed" / "one", 40)
     s = tiny(*[f"--adapter=m{i}={folder / 'allowed' / 'one'}" for i in range(7)])
     lora = [{"id": i, "scale": 0.1} for i in ids(s).values()]
     assert s.completion(prompt="a", lora=lora[:6], max_tokens=1).status_code == 200
     for _ in range(2):
         message = error_of(s.completion(prompt="a", lora=lora, max_tokens=1), 400)
-        assert "280" in message and "256" in message
+        assert "1120" in message and "1024" in message
     assert s.completion(prompt="a", lora=lora[:6], max_tokens=1).status_code == 200
 
 

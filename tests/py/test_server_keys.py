@@ -232,7 +232,7 @@ OPERATOR, ACME, RIVAL = "operator-operator", "acme-acme-acme-acme", "rival-rival
 
 @pytest.mark.parametrize(
     "name, says",
-    [("acme/config", "r is 0, supported are 1 to 256"), ("acme/huge", "r is 4096, supported are 1 to 256"), ("acme/weights", "header"),
+    [("acme/config", "r is 0, supported are 1 to 1024"), ("acme/huge", "r is 4096, supported are 1 to 1024"), ("acme/weights", "header"),
      ("acme/half", "truncated: tensor"), ("acme/file", "GGUF version")],
 )
 def test_a_broken_adapter_is_told_by_the_name_the_field_and_the_limit_and_by_its_path_to_the_operator_alone(shared, tmp_path, name, says):

@@ -63,7 +63,8 @@ static inline el_adapter *fixture_adapter_as(const fixture *f, const char *path,
   el_lora_file *file = NULL;
   el_adapter *a = NULL;
   el_error err = {0};
-  if (el_lora_file_open(path, sites, &file, &err) || el_adapter_pack(file, sites, f->kernels, layout, &a, &err))
+  if (el_lora_file_open(path, sites, &file, &err) ||
+      el_adapter_pack(file, sites, el_model_base(f->model), f->kernels, layout, &a, &err))
     fail_msg("%s", err.message);
   el_lora_file_close(file);
   return a;

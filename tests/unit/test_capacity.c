@@ -338,7 +338,7 @@ static void costs_that_cannot_be_are_refused(void **state) {
   } cases[] = {{"schema", "\"other/1\"", "schema"},
                {"rank", "0", "rank"},
                {"rank", "1.5", "rank: is no whole number"},
-               {"rank", "100000", "rank: 100000 is not from 1 to 256"},
+               {"rank", "100000", "rank: 100000 is not from 1 to 1024"},
                {"cores", "-1", "cores"},
                {"kv_type", "\"f64\"", "kv_type: is unknown"},
                {"adapter_type", "7", "adapter_type"},

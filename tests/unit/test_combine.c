@@ -40,7 +40,7 @@ static void open_rig_of(rig *r, el_layout layout) {
   add(r, "file", path, 0, 0);
   add(r, "small", "", 5, 1);
   add(r, "large", "", 40, 2);
-  add(r, "huge", "", 250, 3);
+  add(r, "huge", "", 1000, 3);
 }
 
 static void open_rig(rig *r) {
@@ -240,8 +240,8 @@ static void ranks_above_the_limit_are_refused_with_the_figure(void **state) {
   el_load *l = load(&r, COMBINE(&r, {"huge", 1}, {"small", 1}, {"large", 1}), 0);
   assert_int_equal(l->end, EL_LOAD_BROKEN);
   assert_int_equal(l->error.code, EL_ERR_INVALID);
-  assert_contains(l->error.message, "add up to 295");
-  assert_contains(l->error.message, "256");
+  assert_contains(l->error.message, "add up to 1045");
+  assert_contains(l->error.message, "1024");
   close_rig(&r);
 }
 

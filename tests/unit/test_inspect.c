@@ -78,10 +78,10 @@ static void an_unsupported_adapter_is_described_with_the_reason(void **state) {
   sink s;
   el_error e;
   make_dir(dir);
-  put_adapter(dir, "{\"peft_type\":\"LORA\",\"r\":2,\"lora_alpha\":6,\"use_dora\":true}");
+  put_adapter(dir, "{\"peft_type\":\"LORA\",\"r\":2,\"lora_alpha\":6,\"use_qalora\":true}");
   if (inspect(dir, &s, &e)) fail_msg("%s", e.message);
   assert_contains(s.text.data, "cannot be served: ");
-  assert_contains(s.text.data, "use_dora");
+  assert_contains(s.text.data, "use_qalora");
   assert_contains(s.text.data, "[6, 2]");
   el_buf_free(&s.text);
   put_adapter(dir, "{\"peft_type\":\"LORA\",\"r\":3,\"lora_alpha\":6}");

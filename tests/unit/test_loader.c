@@ -98,7 +98,7 @@ static void assert_is_the_file(rig *r, const el_adapter *a) {
   el_adapter *expected = NULL;
   el_error err;
   if (el_lora_file_open(r->path, r->sites, &f, &err) ||
-      el_adapter_pack(f, r->sites, r->kernels, EL_LAYOUT_Q8, &expected, &err))
+      el_adapter_pack(f, r->sites, NULL, r->kernels, EL_LAYOUT_Q8, &expected, &err))
     fail_msg("%s", err.message);
   for (int l = 0; l < r->sites->n_layers; l++) {
     for (int i = 0; i < r->sites->n_inputs; i++) same_matrix(el_adapter_a(a, l, i), el_adapter_a(expected, l, i));

@@ -239,7 +239,7 @@ static void some_experts_may_have_matrices_and_others_none(void **state) {
   const el_kernels *k = el_kernels_at(0);
   el_adapter *a = NULL;
   el_error e = {0};
-  if (el_adapter_pack(f, b.sites, k, EL_LAYOUT_F16, &a, &e)) fail_msg("%s", e.message);
+  if (el_adapter_pack(f, b.sites, NULL, k, EL_LAYOUT_F16, &a, &e)) fail_msg("%s", e.message);
   assert_null(el_adapter_expert_site(a, 0, first->site, 0));
   const int input = b.sites->n_inputs;
   for (int i = 0; i < 4; i++) {
@@ -500,14 +500,14 @@ static void what_is_not_on_experts_takes_no_memory_for_them(void **state) {
     el_error e = {0};
     add_pair(&w, "self_attn.q_proj", 2, 16, 8, 1);
     el_lora_file *f = must_open("{" CONFIG "}", &w, b.sites);
-    if (el_adapter_pack(f, b.sites, k, EL_LAYOUT_Q8, &a, &e)) fail_msg("%s", e.message);
+    if (el_adapter_pack(f, b.sites, NULL, k, EL_LAYOUT_Q8, &a, &e)) fail_msg("%s", e.message);
     assert_null(a->experts);
     bytes[i] = a->bytes;
     el_adapter_free(a);
     el_lora_file_close(f);
     add_pair(&w, "mlp.experts.1.down_proj", 2, 12, 16, 1);
     f = must_open("{" CONFIG "}", &w, b.sites);
-    if (el_adapter_pack(f, b.sites, k, EL_LAYOUT_Q8, &a, &e)) fail_msg("%s", e.message);
+    if (el_adapter_pack(f, b.sites, NULL, k, EL_LAYOUT_Q8, &a, &e)) fail_msg("%s", e.message);
     assert_null(a->experts[0].a); /* the other layer's */
     with[i] = a->bytes;
     el_adapter_free(a);

@@ -1,13 +1,12 @@
 /* LoRA files: what PEFT and llama.cpp write is read with the scale that they mean; everything else is refused by name.
  */
-#include <jansson.h>
 #include <math.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include "adapter/discover.h"
 #include "adapter/lora_parts.h"
-#include "bytes.h"
+#include "peft_fixture.h"
 #include "sites_fixture.h"
 
 /* A base of 3 layers. Inputs and outputs differ wherever they can, so that a mix-up shows. */
@@ -24,46 +23,12 @@ static const char *const gg[EL_N_USUAL_SITES] = {"attn_q",   "attn_k", "attn_v",
 
 /* --- making adapters */
 
-typedef struct weights {
-  json_t *header;
-  el_buf data;
-} weights;
-
-static void add_raw(weights *w, const char *name, const char *dtype, int rows, int cols, int item, const void *data) {
-  size_t n = (size_t)(rows * cols * item);
-  if (!w->header) w->header = json_object();
-  json_object_set_new(w->header, name,
-                      json_pack("{s:s,s:[i,i],s:[i,i]}", "dtype", dtype, "shape", rows, cols, "data_offsets",
-                                (int)w->data.len, (int)(w->data.len + n)));
-  put(&w->data, data, n);
-}
-
-/* F32 values 0.25, 0.5, ... times `sign`. */
-static void add_f32(weights *w, const char *name, int rows, int cols, float sign) {
-  el_buf b = {0};
-  for (int i = 0; i < rows * cols; i++) put_f32(&b, sign * 0.25f * (float)(i + 1));
-  add_raw(w, name, "F32", rows, cols, 4, b.data);
-  el_buf_free(&b);
-}
-
 static void add_pair(weights *w, int layer, int lin, int rank) {
   char name[128];
   snprintf(name, sizeof name, "base_model.model.model.layers.%d.%s.lora_A.weight", layer, hf[lin]);
   add_f32(w, name, rank, shape.in[lin], 1);
   snprintf(name, sizeof name, "base_model.model.model.layers.%d.%s.lora_B.weight", layer, hf[lin]);
   add_f32(w, name, shape.out[lin], rank, -1);
-}
-
-/* The file's bytes; w is used up. */
-static el_buf finish(weights *w) {
-  el_buf b = {0};
-  char *text = w->header ? json_dumps(w->header, JSON_COMPACT) : strdup("{}");
-  put_safetensors(&b, text, w->data.data ? w->data.data : "", w->data.len);
-  free(text);
-  json_decref(w->header);
-  el_buf_free(&w->data);
-  *w = (weights){0};
-  return b;
 }
 
 #define PLAIN "\"peft_type\":\"LORA\",\"r\":4,\"lora_alpha\":8"
@@ -225,9 +190,9 @@ static void the_limits_of_rank_are_read(void **state) {
   add_pair(&w, 0, EL_SITE_GATE, 1);
   add_pair(&w, 1, EL_SITE_GATE, EL_LORA_MAX_RANK);
   el_lora_file *f = must_open(
-      "{\"peft_type\":\"LORA\",\"r\":1,\"lora_alpha\":1,\"rank_pattern\":{\"layers.1.mlp.gate_proj\":256}}", &w);
+      "{\"peft_type\":\"LORA\",\"r\":1,\"lora_alpha\":1,\"rank_pattern\":{\"layers.1.mlp.gate_proj\":1024}}", &w);
   assert_int_equal(el_lora_file_at(f, 0)->rank, 1);
-  assert_int_equal(el_lora_file_at(f, 1)->rank, 256);
+  assert_int_equal(el_lora_file_at(f, 1)->rank, EL_LORA_MAX_RANK);
   el_lora_file_close(f);
 }
 
@@ -261,20 +226,16 @@ static void adapters_that_peft_wrote_are_read(void **state) {
 static void variants_of_lora_are_refused_by_field(void **state) {
   static const struct {
     const char *field, *value;
-  } cases[] = {{"use_dora", "true"},
-               {"megatron_config", "{\"hidden_size\":8}"},
-               {"lora_bias", "true"},
-               {"modules_to_save", "[\"lm_head\"]"},
+  } cases[] = {{"megatron_config", "{\"hidden_size\":8}"},
                {"layer_replication", "[[0,4],[2,5]]"},
-               {"trainable_token_indices", "[1]"},
                {"alora_invocation_tokens", "[1,2]"},
                {"use_qalora", "true"},
                {"use_bdlora", "{\"nblocks\":2}"},
                {"arrow_config", "{\"top_k\":3}"},
                {"kasa_config", "{\"beta\":1}"},
                {"monteclora_config", "{\"num_samples\":8}"},
-               {"bias", "\"all\""},
-               {"bias", "\"lora_only\""},
+               {"bias", "\"some\""},
+               {"modules_to_save", "[\"score\"]"},
                {"task_type", "\"SEQ_CLS\""},
                {"init_lora_weights", "\"pissa\""},
                {"init_lora_weights", "\"pissa_niter_16\""},
@@ -304,7 +265,7 @@ static void configurations_of_the_wrong_form_are_refused(void **state) {
       {"{\"r\":4,\"lora_alpha\":8}", "peft_type is missing"},
       {"{\"peft_type\":\"LORA\",\"lora_alpha\":8}", ": r is missing"},
       {"{\"peft_type\":\"LORA\",\"r\":4}", "lora_alpha is missing"},
-      {"{\"peft_type\":\"LORA\",\"r\":0,\"lora_alpha\":8}", "r is 0, supported are 1 to 256"},
+      {"{\"peft_type\":\"LORA\",\"r\":0,\"lora_alpha\":8}", "r is 0, supported are 1 to 1024"},
       {"{\"peft_type\":\"LORA\",\"r\":-4,\"lora_alpha\":8}", "r is -4"},
       {"{\"peft_type\":\"LORA\",\"r\":4.0,\"lora_alpha\":8}", "r is not an integer"},
       {"{\"peft_type\":\"LORA\",\"r\":\"4\",\"lora_alpha\":8}", "r is not an integer"},
@@ -324,8 +285,8 @@ static void configurations_of_the_wrong_form_are_refused(void **state) {
   };
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
     refuses_config(cases[i].config, EL_ERR_FORMAT, cases[i].message);
-  refuses_config("{\"peft_type\":\"LORA\",\"r\":257,\"lora_alpha\":8}", EL_ERR_UNSUPPORTED,
-                 "r is 257, supported are 1 to 256");
+  refuses_config("{\"peft_type\":\"LORA\",\"r\":1025,\"lora_alpha\":8}", EL_ERR_UNSUPPORTED,
+                 "r is 1025, supported are 1 to 1024");
 }
 
 static void a_pattern_cannot_stall_the_loader(void **state) {
@@ -386,11 +347,12 @@ static void unknown_tensors_are_refused_by_name(void **state) {
   static const struct {
     const char *name, *message;
   } cases[] = {
-      {"base_model.model.model.embed_tokens.lora_embedding_A", "embedding adapters"},
-      {"base_model.model.model.embed_tokens.lora_A.weight", "embedding adapters"},
+      {"base_model.model.model.embed_tokens.lora_A.weight", "not a LoRA part"},
+      {"base_model.model.model.other.embed_tokens.lora_embedding_A", "not a LoRA part"},
       {"base_model.model.lm_head.lora_B.weight.lora_A.weight", "not a LoRA part"},
-      {"base_model.model.model.layers.0.self_attn.q_proj.lora_magnitude_vector.weight", "DoRA"},
-      {"base_model.model.model.layers.0.self_attn.q_proj.lora_B.bias", "biases"},
+      {"base_model.model.model.layers.0.self_attn.q_proj.lora_magnitude_vector.weight", "use_dora is not true"},
+      {"base_model.model.model.layers.0.self_attn.q_proj.lora_B.bias", "lora_bias is not true"},
+      {"base_model.model.model.layers.0.self_attn.q_proj.bias", "bias is \"none\""},
       {"base_model.model.model.layers.0.self_attn.q_proj.weight", "not a LoRA part"},
       {"base_model.model.model.layers.0.self_attn.qkv_proj.lora_A.weight", "not a LoRA part"},
       {"base_model.model.model.layers.00.self_attn.q_proj.lora_A.weight", "not a LoRA part"},
@@ -611,12 +573,12 @@ static void gguf_files_that_are_no_llama_lora_are_refused(void **state) {
                "adapter.lora.alpha is not a finite number");
   refuses_gguf(gguf_file(usual, a, b, 17, 4, 4, 12, EL_TYPE_F32), EL_ERR_FORMAT, "lora_a is 4 x 17, expected 4 x 16");
   refuses_gguf(gguf_file(usual, a, b, 16, 4, 3, 12, EL_TYPE_F32), EL_ERR_FORMAT, "lora_b is 12 x 3, expected 12 x 4");
-  refuses_gguf(gguf_file(usual, a, b, 16, 257, 257, 12, EL_TYPE_F32), EL_ERR_UNSUPPORTED,
-               "rank 257, supported are 1 to 256");
+  refuses_gguf(gguf_file(usual, a, b, 16, 1025, 1025, 12, EL_TYPE_F32), EL_ERR_UNSUPPORTED,
+               "rank 1025, supported are 1 to 1024");
   refuses_gguf(gguf_file(usual, a, "blk.1.attn_q.weight.lora_b", 16, 4, 4, 12, EL_TYPE_F32), EL_ERR_FORMAT,
                "has no lora_B beside it");
-  refuses_gguf(gguf_file(usual, a, "token_embd.weight.lora_b", 16, 4, 4, 12, EL_TYPE_F32), EL_ERR_UNSUPPORTED,
-               "token_embd.weight.lora_b");
+  refuses_gguf(gguf_file(usual, a, "token_embds.weight.lora_b", 16, 4, 4, 12, EL_TYPE_F32), EL_ERR_UNSUPPORTED,
+               "token_embds.weight.lora_b");
   refuses_gguf(gguf_file(usual, a, "outputs.weight.lora_b", 16, 4, 4, 12, EL_TYPE_F32), EL_ERR_UNSUPPORTED,
                "outputs.weight.lora_b");
   refuses_gguf(gguf_file(usual, a, "blk.0.attn_q.bias.lora_b", 16, 4, 4, 12, EL_TYPE_F32), EL_ERR_UNSUPPORTED,

@@ -1,0 +1,183 @@
+/* What a file has beside pairs: checked against the base and against the pairs. */
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "adapter/lora_parts.h"
+#include "arch/arch.h"
+#include "base/error.h"
+
+static int by_kind(const void *x, const void *y) {
+  const el_lora_extra *a = x, *b = y;
+  if (a->kind != b->kind) return (int)a->kind - (int)b->kind;
+  if (a->layer != b->layer) return a->layer - b->layer;
+  return a->site - b->site;
+}
+
+/* The size that it must have; 0: any. */
+typedef struct shape {
+  int64_t rows, cols;
+} shape;
+
+static shape shape_of(const el_lora_file *f, const el_lora_extra *e) {
+  const el_sites *s = f->sites;
+  const int64_t vocab = s->output.out, embd = s->output.in;
+  switch (e->kind) {
+    case EL_LORA_MAGNITUDE:
+    case EL_LORA_BIAS:
+    case EL_LORA_ADDED_BIAS:
+      return (shape){el_sites_dims(s, e->layer == EL_LORA_MODEL ? s->n_layers : e->layer, e->site).out, 1};
+    case EL_LORA_NORM: return (shape){e->layer == EL_LORA_MODEL ? embd : el_sites_norm(s, e->layer, e->site), 1};
+    case EL_LORA_EMBEDDING_A: return e->transposed ? (shape){vocab, 0} : (shape){0, vocab};
+    case EL_LORA_EMBEDDING_B: return (shape){embd, 0};
+    case EL_LORA_EMBEDDING:
+    case EL_LORA_OUTPUT: return (shape){vocab, embd};
+    case EL_LORA_TOKENS: return (shape){(int64_t)f->n_tokens, embd};
+  }
+  return (shape){0};
+}
+
+static bool is_of_vocabulary(const el_lora_extra *e) {
+  return e->kind == EL_LORA_EMBEDDING || e->kind == EL_LORA_OUTPUT || e->kind == EL_LORA_EMBEDDING_A;
+}
+
+static el_status check_one(const el_lora_file *f, const el_lora_extra *e, el_error *err) {
+  char name[EL_SHOW];
+  el_str_show(e->name, name, sizeof name);
+  if (f->sites && e->layer != EL_LORA_MODEL && e->layer >= f->sites->n_layers)
+    return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "tensor %s: the base model has %d layers, from 0", name,
+                         f->sites->n_layers);
+  if (f->sites && !f->sites->output.out && (is_of_vocabulary(e) || e->kind == EL_LORA_TOKENS))
+    return el_fail_about(err, EL_ERR_UNSUPPORTED, f->weights_path, "tensor %s: the base's vocabulary is not known",
+                         name);
+  const shape s = f->sites ? shape_of(f, e) : (shape){0};
+  const bool is_vector = e->kind <= EL_LORA_NORM;
+  if (f->sites && is_vector && !s.rows)
+    return el_fail_about(err, EL_ERR_FORMAT, f->weights_path,
+                         "tensor %s: layer %d of the base model has nothing of the kind", name, e->layer);
+  const bool fits = (!s.rows || e->rows == s.rows) && (!s.cols || e->cols == s.cols);
+  if (!fits && is_of_vocabulary(e) && (e->transposed || !s.cols || e->cols == s.cols || !s.rows))
+    return el_fail_about(err, EL_ERR_UNSUPPORTED, f->weights_path,
+                         "tensor %s is %" PRId64 " x %" PRId64
+                         ", and the base's vocabulary has %d tokens: one that an "
+                         "adapter has resized is not supported",
+                         name, e->rows, e->cols, f->sites->output.out);
+  if (!fits || e->rows < 1 || e->cols < 1 || e->rows > INT32_MAX || e->cols > INT32_MAX)
+    return el_fail_about(err, EL_ERR_FORMAT, f->weights_path,
+                         "tensor %s is %" PRId64 " x %" PRId64 ", expected %" PRId64 " x %" PRId64 " (0: any)", name,
+                         e->rows, e->cols, s.rows, s.cols);
+  if (!f->header_only && !el_lora_all_finite(e->type, e->data, e->rows * e->cols))
+    return el_fail_about(err, EL_ERR_FORMAT, f->weights_path,
+                         "tensor %s has values that are not finite (NaN or infinity)", name);
+  return EL_OK;
+}
+
+static const el_lora_extra *find(const el_lora_file *f, el_lora_kind kind, int layer, int site) {
+  const el_lora_extra key = {.kind = kind, .layer = layer, .site = site};
+  return f->n_extras ? bsearch(&key, f->extras, f->n_extras, sizeof key, by_kind) : NULL;
+}
+
+/* A pair's layer as an extra's. */
+static int layer_of(const el_lora_file *f, const el_lora_pair *p) {
+  return f->sites && p->layer == f->sites->n_layers ? EL_LORA_MODEL : p->layer;
+}
+
+typedef struct place {
+  const el_lora_file *file;
+  const el_lora_extra *e;
+} place;
+
+static int by_place(const void *key, const void *pair) {
+  const place *k = key;
+  const el_lora_pair *p = pair;
+  const int layer = layer_of(k->file, p);
+  return k->e->layer != layer ? k->e->layer - layer : k->e->site - p->site;
+}
+
+static el_status check_belongs(const el_lora_file *f, const el_lora_extra *e, el_error *err) {
+  char name[EL_SHOW];
+  if (f->n_pairs && bsearch(&(place){f, e}, f->pairs, f->n_pairs, sizeof *f->pairs, by_place)) return EL_OK;
+  return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "tensor %s has no lora_A and lora_B beside it",
+                       el_str_show(e->name, name, sizeof name));
+}
+
+static el_status check_embedding_pair(const el_lora_file *f, el_error *err) {
+  char name[EL_SHOW];
+  const el_lora_extra *a = find(f, EL_LORA_EMBEDDING_A, EL_LORA_MODEL, 0),
+                      *b = find(f, EL_LORA_EMBEDDING_B, EL_LORA_MODEL, 0), *any = a ? a : b;
+  if (!any) return EL_OK;
+  el_str_show(any->name, name, sizeof name);
+  if (!a || !b)
+    return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "tensor %s has no lora_embedding_%c beside it", name,
+                         a ? 'B' : 'A');
+  const int64_t rank = a->transposed ? a->cols : a->rows;
+  if (rank > EL_LORA_MAX_RANK)
+    return el_fail_about(err, EL_ERR_UNSUPPORTED, f->weights_path, "tensor %s: rank %" PRId64 ", supported are 1 to %d",
+                         name, rank, EL_LORA_MAX_RANK);
+  if (rank != b->cols)
+    return el_fail_about(err, EL_ERR_FORMAT, f->weights_path,
+                         "tensor %s has rank %" PRId64 ", and the one beside it %" PRId64, name, rank, b->cols);
+  return EL_OK;
+}
+
+static int by_value(const void *x, const void *y) {
+  const int32_t a = *(const int32_t *)x, b = *(const int32_t *)y;
+  return a < b ? -1 : a > b;
+}
+
+static el_status check_tokens(const el_lora_file *f, el_error *err) {
+  if (!f->n_tokens) return EL_OK;
+  int32_t *sorted = malloc(sizeof *sorted * f->n_tokens);
+  if (!sorted) return el_fail_about(err, EL_ERR_NO_MEMORY, f->weights_path, "out of memory");
+  for (size_t i = 0; i < f->n_tokens; i++) sorted[i] = f->tokens[i];
+  qsort(sorted, f->n_tokens, sizeof *sorted, by_value);
+  el_status status = EL_OK;
+  for (size_t i = 1; i < f->n_tokens && !status; i++)
+    if (sorted[i] == sorted[i - 1])
+      status = el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "trainable_token_indices has %d twice", sorted[i]);
+  const int32_t last = sorted[f->n_tokens - 1];
+  if (!status && f->sites && last >= f->sites->output.out)
+    status = el_fail_about(err, EL_ERR_FORMAT, f->weights_path,
+                           "trainable_token_indices has %d, and the base's vocabulary %d tokens", last,
+                           f->sites->output.out);
+  free(sorted);
+  return status;
+}
+
+el_status el_lora_check_extras(el_lora_file *f, el_error *err) {
+  char name[EL_SHOW], other[EL_SHOW];
+  el_status status;
+  if (f->n_extras) qsort(f->extras, f->n_extras, sizeof *f->extras, by_kind);
+  for (size_t i = 0; i < f->n_extras; i++) {
+    const el_lora_extra *e = &f->extras[i];
+    if ((status = check_one(f, e, err))) return status;
+    if (i > 0 && by_kind(e - 1, e) == 0)
+      return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "tensors %s and %s are the same part",
+                           el_str_show(e[-1].name, name, sizeof name), el_str_show(e->name, other, sizeof other));
+    if (f->header_only || (e->kind != EL_LORA_MAGNITUDE && e->kind != EL_LORA_ADDED_BIAS)) continue;
+    if ((status = check_belongs(f, e, err))) return status;
+  }
+  for (size_t i = 0; f->dora && i < f->n_pairs; i++) {
+    const el_lora_pair *p = &f->pairs[i];
+    if (!find(f, EL_LORA_MAGNITUDE, layer_of(f, p), p->site))
+      return el_fail_about(err, EL_ERR_FORMAT, f->weights_path,
+                           "use_dora is true, and a matrix of layer %d has no lora_magnitude_vector", p->layer);
+  }
+  el_status tokens = check_tokens(f, err);
+  return tokens ? tokens : check_embedding_pair(f, err);
+}
+
+size_t el_lora_file_n_extras(const el_lora_file *f) {
+  return f->n_extras;
+}
+
+const el_lora_extra *el_lora_file_extra(const el_lora_file *f, size_t i) {
+  return &f->extras[i];
+}
+
+const int32_t *el_lora_file_tokens(const el_lora_file *f) {
+  return f->tokens;
+}
+
+bool el_lora_file_ties(const el_lora_file *f) {
+  return f->ties;
+}

@@ -1,0 +1,171 @@
+/* PEFT's tensors that are no half of a pair on a linear layer. Names are in their plain form: see peft_keys.h. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "adapter/lora_modules.h"
+#include "adapter/lora_parts.h"
+#include "adapter/peft_config.h"
+#include "adapter/peft_keys.h"
+#include "arch/arch.h"
+#include "base/error.h"
+
+/* Whether a module's name is `last`, with nothing before it but the names of what a text model is in. */
+static bool is_of_model(el_str module, const char *last) {
+  static const char *const before[] = {
+      "", "model.", "language_model.", "language_model.model.", "model.language_model.", "text_model.", "transformer."};
+  if (!el_str_chop(&module, last)) return false;
+  for (size_t i = 0; i < sizeof before / sizeof *before; i++)
+    if (el_str_eq(module, before[i])) return true;
+  return false;
+}
+
+static bool is_embedding(el_str module) {
+  return is_of_model(module, "embed_tokens") || is_of_model(module, "token_embeddings");
+}
+
+bool el_lora_peft_is_output(el_str module) {
+  return is_of_model(module, "lm_head");
+}
+
+/* The sites of a linear layer. 0: there is none, or they are experts'. */
+static int find_linear(el_lora_file *f, el_str module, el_lora_extra *e) {
+  e->layer = EL_LORA_MODEL;
+  if (el_lora_peft_is_output(module)) return (e->site = el_lora_output(f, module, &e->layer)) >= 0;
+  el_lora_module m;
+  if (!el_peft_skip_layer(&module, &e->layer) || !el_lora_module_find(f, module, &m)) return 0;
+  e->site = m.first;
+  return f->sites && el_sites_of_expert(f->sites, m.first) ? 0 : m.n;
+}
+
+/* A norm's weights, or a whole matrix. */
+static int find_whole(el_lora_file *f, el_str module, el_lora_extra *e) {
+  el_str inside = module, end = module;
+  e->layer = EL_LORA_MODEL;
+  if (el_lora_peft_is_output(module)) return e->kind = EL_LORA_OUTPUT, 1;
+  if (is_embedding(module)) return e->kind = EL_LORA_EMBEDDING, 1;
+  e->kind = EL_LORA_NORM;
+  if (is_of_model(module, "norm")) return e->add_one = f->sites && f->sites->arch->norms_add_one, 1;
+  if (!el_peft_skip_layer(&inside, &e->layer) || !el_str_chop(&end, "norm")) return 0;
+  if (!f->sites) return e->site = (int)f->n_extras, 1; /* nobody knows which norms there are */
+  const el_arch *arch = f->sites->arch;
+  e->add_one = arch->norms_add_one;
+  for (e->site = 0; e->site < arch->n_norms; e->site++)
+    if (el_str_eq(inside, arch->norm[e->site].peft)) return 1;
+  return 0;
+}
+
+/* What a key is; *module: what it is of. The number of sites that share the tensor, e->site the first; 0: none of
+ * these. */
+static int recognise(el_lora_file *f, const el_peft_config *config, el_str key, el_lora_extra *e, el_str *module) {
+  el_str s = key;
+  *module = s;
+  e->layer = EL_LORA_MODEL;
+  if (el_str_chop(&s, ".lora_magnitude_vector")) {
+    e->kind = EL_LORA_MAGNITUDE;
+    return *module = s, el_peft_config_dora(config) ? find_linear(f, s, e) : 0;
+  }
+  if (el_str_chop(&s, ".lora_B.bias")) {
+    e->kind = EL_LORA_ADDED_BIAS;
+    return *module = s, el_peft_config_lora_bias(config) ? find_linear(f, s, e) : 0;
+  }
+  if (el_str_chop(&s, ".bias")) {
+    e->kind = EL_LORA_BIAS;
+    el_str_chop(&s, ".base_layer");
+    return *module = s, el_peft_config_biases(config) ? find_linear(f, s, e) : 0;
+  }
+  if (el_str_chop(&s, ".lora_embedding_A") || el_str_chop(&s, ".lora_embedding_B")) {
+    e->kind = key.data[key.len - 1] == 'A' ? EL_LORA_EMBEDDING_A : EL_LORA_EMBEDDING_B;
+    return *module = s, is_embedding(s);
+  }
+  if (el_str_chop(&s, ".token_adapter.trainable_tokens_delta")) {
+    e->kind = EL_LORA_TOKENS;
+    return *module = s, is_embedding(s);
+  }
+  if (!el_str_chop(&s, ".weight")) return 0;
+  return *module = s, find_whole(f, s, e);
+}
+
+static bool is_vector(const el_lora_extra *e) {
+  return e->kind <= EL_LORA_NORM;
+}
+
+static el_status read_shape(const el_lora_file *f, el_lora_extra *e, const el_st_tensor *t, el_error *err) {
+  char name[EL_SHOW];
+  const int dims = is_vector(e) ? 1 : 2;
+  if (t->n_dims != dims)
+    return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "tensor %s has %d dimensions, expected %d",
+                         el_str_show(e->name, name, sizeof name), t->n_dims, dims);
+  e->rows = t->shape[0];
+  e->cols = dims == 2 ? t->shape[1] : 1;
+  return el_lora_peft_type(f, t, &e->type, err);
+}
+
+/* What several sites share: each has its part of the values. */
+static el_status split(el_lora_file *f, el_lora_extra *e, int n, el_error *err) {
+  char name[EL_SHOW];
+  const size_t value = e->type == EL_TYPE_F32 ? 4 : 2;
+  if (e->rows % n)
+    return el_fail_about(err, EL_ERR_FORMAT, f->weights_path,
+                         "tensor %s has %lld values, which %d matrices cannot share",
+                         el_str_show(e->name, name, sizeof name), (long long)e->rows, n);
+  e->rows /= n;
+  for (int i = 1; i < n; i++) {
+    e[i] = e[i - 1];
+    e[i].site++;
+    if (e[i].data) e[i].data += value * (size_t)e->rows;
+  }
+  f->n_extras += (size_t)n - 1;
+  return EL_OK;
+}
+
+el_status el_lora_peft_extra(el_lora_file *f, const el_peft_config *config, el_str key, const el_st_tensor *t,
+                             bool *taken, el_error *err) {
+  el_lora_extra *e = &f->extras[f->n_extras];
+  el_str module;
+  *e = (el_lora_extra){.name = {t->name, strlen(t->name)}, .data = t->data};
+  const int n = recognise(f, config, key, e, &module);
+  *taken = n > 0;
+  if (!n) return EL_OK;
+  f->n_extras++;
+  el_status status = read_shape(f, e, t, err);
+  if (status) return status;
+  if (is_vector(e) && e->kind != EL_LORA_NORM)
+    e->reorder = f->sites && e->layer != EL_LORA_MODEL && f->sites->site[e->site].rows == EL_ROWS_HALVES;
+  if (e->kind == EL_LORA_ADDED_BIAS || e->kind == EL_LORA_EMBEDDING_B) {
+    int rank;
+    double alpha;
+    if ((status = el_peft_config_module(config, module, &rank, &alpha, err))) return status;
+    e->scale = (float)(alpha / (el_peft_config_rslora(config) ? sqrt((double)rank) : (double)rank));
+    if (!isfinite(e->scale)) return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "alpha %g is too large", alpha);
+    if (e->kind == EL_LORA_EMBEDDING_B && e->cols != rank)
+      return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "tensor %s has rank %lld, adapter_config.json says %d",
+                           t->name, (long long)e->cols, rank);
+  }
+  if (e->kind == EL_LORA_TOKENS) {
+    if (f->tokens) return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "has two tensors of trained tokens");
+    if ((status = el_peft_config_tokens(config, module, &f->tokens, &f->n_tokens, err))) return status;
+  }
+  return n > 1 ? split(f, e, n, err) : EL_OK;
+}
+
+el_status el_lora_peft_complete(const el_lora_file *f, const el_peft_config *config, el_error *err) {
+  static const struct {
+    el_peft_saved saved;
+    el_lora_kind kind;
+    const char *what;
+  } parts[] = {{EL_PEFT_SAVED_EMBEDDING, EL_LORA_EMBEDDING, "the embedding"},
+               {EL_PEFT_SAVED_OUTPUT, EL_LORA_OUTPUT, "the output"},
+               {EL_PEFT_SAVED_NORM, EL_LORA_NORM, "norms"}};
+  for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+    bool there = !el_peft_config_saves(config, parts[i].saved);
+    for (size_t k = 0; k < f->n_extras && !there; k++) there = f->extras[k].kind == parts[i].kind;
+    if (!there)
+      return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "modules_to_save has %s, and there is no such tensor",
+                           parts[i].what);
+  }
+  if (el_peft_config_has_tokens(config) && !f->n_tokens)
+    return el_fail_about(err, EL_ERR_FORMAT, f->weights_path,
+                         "trainable_token_indices is set, and there is no token_adapter.trainable_tokens_delta");
+  return EL_OK;
+}

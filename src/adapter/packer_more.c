@@ -1,0 +1,360 @@
+#include "adapter/packer_more.h"
+
+#include <assert.h>
+#include <float.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "arch/arch.h"
+#include "base/error.h"
+
+enum { ALIGN = 64, AT_ONCE = 64 /* rows of the embedding's A, transposed at a time */ };
+
+static size_t align(size_t n) {
+  return (n + ALIGN - 1) / ALIGN * ALIGN;
+}
+
+void el_more_free(el_more *m) {
+  free(m->pieces);
+  free(m->scratch);
+}
+
+static size_t n_adjusts(const el_more *m) {
+  return (size_t)el_sites_n_places(m->sites) * (size_t)m->sites->n_sites;
+}
+
+static size_t n_norms(const el_more *m) {
+  return (size_t)m->sites->n_layers * (size_t)m->sites->arch->n_norms;
+}
+
+/* -------------------------------------------------------------------- plan */
+
+static el_status fail(const el_lora_extra *e, const char *what, el_error *err) {
+  char name[EL_SHOW];
+  return el_fail(err, EL_ERR_UNSUPPORTED, "adapter: tensor %s: %s", el_str_show(e->name, name, sizeof name), what);
+}
+
+static el_more_piece *add(el_more *m, const el_lora_extra *e, el_lora_kind kind) {
+  el_more_piece *p = &m->pieces[m->n++];
+  *p = (el_more_piece){
+      .kind = kind, .from = e, .place = e->layer == EL_LORA_MODEL ? m->sites->n_layers : e->layer, .site = e->site};
+  return p;
+}
+
+static void plan_vector(el_more_piece *p, int64_t n) {
+  p->n = (size_t)n;
+  p->bytes = align(sizeof(float) * p->n);
+}
+
+static void plan_matrix(const el_more *m, el_more_piece *p, el_layout layout, int64_t rows, int64_t cols) {
+  el_packed_init(&p->form, layout, (int)rows, (int)cols, m->kernels->tile);
+  p->bytes = align(el_packed_bytes(&p->form));
+}
+
+/* What takes the place of a matrix has 8 bits, unless that one has more: then it keeps what the file has. */
+static el_layout whole_layout(const el_more *m, const el_lora_extra *e) {
+  const size_t output = (size_t)m->sites->n_layers * (size_t)m->sites->n_sites + EL_SITE_OUTPUT;
+  const el_packed *old = !m->base ? NULL : e->kind == EL_LORA_OUTPUT ? m->base->w[output] : m->base->embedding;
+  if (!old || !el_layout_is_float(old->layout)) return EL_LAYOUT_Q8;
+  return el_layout_for(e->type, e->data, e->rows * e->cols, EL_WEIGHTS_KEEP);
+}
+
+/* The piece of a site's bias. */
+static el_more_piece *find_bias(el_more *m, const el_lora_extra *e) {
+  const int place = e->layer == EL_LORA_MODEL ? m->sites->n_layers : e->layer;
+  for (size_t i = 0; i < m->n; i++)
+    if (m->pieces[i].kind == EL_LORA_BIAS && m->pieces[i].place == place && m->pieces[i].site == e->site)
+      return &m->pieces[i];
+  return NULL;
+}
+
+static const float *base_bias(const el_more *m, int place, int site) {
+  return m->base->bias[(size_t)place * (size_t)m->sites->n_sites + (size_t)site];
+}
+
+static el_status plan_one(el_more *m, const el_lora_extra *e, el_error *err) {
+  el_more_piece *p;
+  const bool adjusts = e->kind == EL_LORA_MAGNITUDE || e->kind == EL_LORA_BIAS || e->kind == EL_LORA_ADDED_BIAS;
+  if (adjusts && !m->base) return fail(e, "the base's weights are not known", err);
+  m->adjusts = m->adjusts || adjusts;
+  switch (e->kind) {
+    case EL_LORA_MAGNITUDE: plan_vector(add(m, e, e->kind), e->rows); break;
+    case EL_LORA_BIAS:
+      p = add(m, e, e->kind);
+      plan_vector(p, e->rows);
+      if (!base_bias(m, p->place, p->site)) return fail(e, "the base has no bias there", err);
+      break;
+    case EL_LORA_ADDED_BIAS:
+      if (!(p = find_bias(m, e))) {
+        p = add(m, e, EL_LORA_BIAS);
+        p->from = NULL;
+      }
+      p->added = e;
+      plan_vector(p, e->rows);
+      break;
+    case EL_LORA_NORM:
+      plan_vector(add(m, e, e->kind), e->rows);
+      m->norms = m->norms || e->layer != EL_LORA_MODEL;
+      break;
+    case EL_LORA_EMBEDDING_A:
+      m->rank = (int)(e->transposed ? e->cols : e->rows);
+      plan_matrix(m, add(m, e, e->kind), m->layout, e->transposed ? e->rows : e->cols, m->rank);
+      break;
+    case EL_LORA_EMBEDDING_B: plan_matrix(m, add(m, e, e->kind), m->layout, e->rows, e->cols); break;
+    case EL_LORA_EMBEDDING:
+    case EL_LORA_OUTPUT: plan_matrix(m, add(m, e, e->kind), whole_layout(m, e), e->rows, e->cols); break;
+    case EL_LORA_TOKENS:
+      if (!m->base) return fail(e, "the base's weights are not known", err);
+      p = add(m, e, e->kind);
+      p->n = (size_t)e->rows;
+      p->bytes = align(sizeof(int32_t) * p->n) + align(sizeof(float) * p->n * (size_t)e->cols);
+      break;
+  }
+  return EL_OK;
+}
+
+/* Where the output is the embedding and an adapter ties the two, a part of one alone is not what PEFT makes of it. */
+static el_status check_ties(const el_more *m, el_error *err) {
+  const el_lora_extra *whole = NULL, *pair = NULL;
+  bool output = false, output_pair = false;
+  if (!m->base || !m->base->tied || !el_lora_file_ties(m->file)) return EL_OK;
+  for (size_t i = 0; i < el_lora_file_n_extras(m->file); i++) {
+    const el_lora_extra *e = el_lora_file_extra(m->file, i);
+    if (e->kind == EL_LORA_EMBEDDING) whole = e;
+    if (e->kind == EL_LORA_EMBEDDING_A) pair = e;
+    output = output || e->kind == EL_LORA_OUTPUT;
+  }
+  for (size_t i = 0; i < el_lora_file_n(m->file); i++)
+    output_pair = output_pair || el_lora_file_at(m->file, i)->layer == m->sites->n_layers;
+  if ((whole && !output) || (pair && !output_pair))
+    return fail(whole && !output ? whole : pair, "ensure_weight_tying is true, and nothing is there for lm_head", err);
+  return EL_OK;
+}
+
+/* Of the largest row of the base that DoRA reads, or of rows of the embedding's A. */
+static el_status reserve_scratch(el_more *m, el_error *err) {
+  size_t n = (size_t)AT_ONCE * (size_t)m->rank;
+  for (size_t i = 0; i < m->n; i++) {
+    const el_more_piece *p = &m->pieces[i];
+    const size_t in = p->kind == EL_LORA_MAGNITUDE ? (size_t)el_sites_dims(m->sites, p->place, p->site).in
+                      : p->form.cols               ? (size_t)p->form.cols
+                                                   : p->n;
+    if (in > n) n = in;
+  }
+  if (n <= m->n_scratch) return EL_OK;
+  free(m->scratch);
+  m->n_scratch = 0;
+  if (!(m->scratch = malloc(sizeof *m->scratch * n)))
+    return el_fail(err, EL_ERR_NO_MEMORY, "adapter: out of memory for %zu values", n);
+  m->n_scratch = n;
+  return EL_OK;
+}
+
+el_status el_more_plan(el_more *m, const el_lora_file *file, el_error *err) {
+  const size_t n = file ? el_lora_file_n_extras(file) : 0;
+  m->file = file;
+  m->n = 0;
+  m->adjusts = m->norms = false;
+  m->rank = 0;
+  if (n > m->cap) {
+    free(m->pieces);
+    m->cap = 0;
+    if (!(m->pieces = malloc(sizeof *m->pieces * n))) return el_fail(err, EL_ERR_NO_MEMORY, "adapter: out of memory");
+    m->cap = n;
+  }
+  el_status status = n ? check_ties(m, err) : EL_OK;
+  for (size_t i = 0; i < n && !status; i++) status = plan_one(m, el_lora_file_extra(file, i), err);
+  return status ? status : reserve_scratch(m, err);
+}
+
+size_t el_more_head_bytes(const el_more *m) {
+  if (!m->n) return 0;
+  return align(sizeof(el_adapter_more)) + (m->adjusts ? align(sizeof(el_lora_adjust) * n_adjusts(m)) : 0) +
+         (m->norms ? align(sizeof(float *) * n_norms(m)) : 0);
+}
+
+/* -------------------------------------------------------------------- pack */
+
+/* A vector in GGUF's order. */
+static void read_vector(const el_more *m, const el_lora_extra *e, float *out) {
+  if (!e->reorder) {
+    el_dequantize(e->type, e->data, out, e->rows);
+    return;
+  }
+  const el_site_dims dims = el_sites_dims(m->sites, e->layer, e->site);
+  el_dequantize(e->type, e->data, m->scratch, e->rows);
+  for (size_t i = 0; i < (size_t)e->rows; i++) out[el_site_row(&m->sites->site[e->site], dims, i)] = m->scratch[i];
+}
+
+static void pack_bias(const el_more *m, const el_more_piece *p) {
+  float *bias = p->at;
+  const float *base = base_bias(m, p->place, p->site);
+  if (p->from)
+    read_vector(m, p->from, bias);
+  else if (base)
+    memcpy(bias, base, sizeof *bias * p->n);
+  else
+    memset(bias, 0, sizeof *bias * p->n);
+  if (!p->added) return;
+  const el_lora_extra *e = p->added;
+  const size_t value = e->type == EL_TYPE_F32 ? 4 : 2;
+  const el_site_dims dims = el_sites_dims(m->sites, p->place, p->site);
+  for (size_t i = 0; i < p->n; i++) {
+    float v;
+    el_dequantize(e->type, e->data + value * i, &v, 1);
+    bias[e->reorder ? el_site_row(&m->sites->site[e->site], dims, i) : i] += e->scale * v;
+  }
+}
+
+/* The power of two that brings the largest of all values to [512, 1024): group scales are then well inside F16. */
+static int scale_of(const el_more *m, const el_lora_extra *e) {
+  const size_t n = (size_t)e->rows * (size_t)e->cols, value = e->type == EL_TYPE_F32 ? 4 : 2;
+  float top = 0;
+  for (size_t i = 0; i < n; i += m->n_scratch) {
+    const size_t part = n - i < m->n_scratch ? n - i : m->n_scratch;
+    el_dequantize(e->type, e->data + value * i, m->scratch, (int64_t)part);
+    for (size_t k = 0; k < part; k++) top = fmaxf(top, fabsf(m->scratch[k]));
+  }
+  int power = 0;
+  if (top == 0) return 0;
+  frexpf(top, &power);
+  return 10 - power;
+}
+
+/* Rows of the embedding's A, one for each token, or of its B. */
+static void pack_embedding(const el_more *m, el_more_piece *p, int shift) {
+  const el_lora_extra *e = p->from;
+  const size_t value = e->type == EL_TYPE_F32 ? 4 : 2, cols = (size_t)p->form.cols;
+  const bool turn = e->kind == EL_LORA_EMBEDDING_A && !e->transposed;
+  const int at_once = turn ? AT_ONCE : 1;
+  el_packed_clear(&p->form);
+  for (int row = 0; row < p->form.rows; row += at_once) {
+    const int n = p->form.rows - row < at_once ? p->form.rows - row : at_once;
+    for (size_t k = 0; turn && k < cols; k++)
+      for (int i = 0; i < n; i++)
+        el_dequantize(e->type, e->data + value * (k * (size_t)e->cols + (size_t)(row + i)),
+                      &m->scratch[(size_t)i * cols + k], 1);
+    if (!turn) el_dequantize(e->type, e->data + value * cols * (size_t)row, m->scratch, (int64_t)cols);
+    for (size_t k = 0; k < (size_t)n * cols; k++) m->scratch[k] = ldexpf(m->scratch[k], shift);
+    el_pack_rows(&p->form, row, n, m->scratch);
+  }
+}
+
+static int by_token(const void *a, const void *b) {
+  const int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+  return x < y ? -1 : x > y;
+}
+
+/* Tokens in ascending order, and their rows in that. */
+static void pack_tokens(const el_more *m, const el_more_piece *p, el_adapter_more *out) {
+  const el_lora_extra *e = p->from;
+  const size_t cols = (size_t)e->cols, value = e->type == EL_TYPE_F32 ? 4 : 2;
+  int32_t *tokens = p->at;
+  float *rows = (float *)(void *)((unsigned char *)p->at + align(sizeof *tokens * p->n));
+  /* The rows' memory holds (token, row) while they are sorted: a row has more than two values. */
+  int64_t *order = (int64_t *)(void *)rows;
+  for (size_t i = 0; i < p->n; i++) order[i] = (int64_t)el_lora_file_tokens(m->file)[i] << 32 | (int64_t)i;
+  qsort(order, p->n, sizeof *order, by_token);
+  assert(cols >= 2);
+  /* From the last on: row i's values lie behind the pairs that are left. */
+  for (size_t i = p->n; i-- > 0;) {
+    const size_t from = (size_t)(order[i] & 0xffffffff);
+    tokens[i] = (int32_t)(order[i] >> 32);
+    el_dequantize(e->type, e->data + value * cols * from, rows + cols * i, (int64_t)cols);
+  }
+  out->n_tokens = (int)p->n;
+  out->tokens = tokens;
+  out->token_rows = rows;
+  out->tokens_of_output = m->base->tied;
+}
+
+static el_lora_adjust *adjust_at(const el_more *m, el_adapter_more *out, const el_more_piece *p) {
+  return &out->adjust[(size_t)p->place * (size_t)m->sites->n_sites + (size_t)p->site];
+}
+
+static void pack_piece(el_more *m, el_more_piece *p, el_adapter_more *out) {
+  const el_lora_extra *e = p->from;
+  p->form.data = p->at;
+  switch (p->kind) {
+    case EL_LORA_MAGNITUDE:
+      read_vector(m, e, p->at);
+      adjust_at(m, out, p)->factor = p->at;
+      break;
+    case EL_LORA_BIAS:
+    case EL_LORA_ADDED_BIAS:
+      pack_bias(m, p);
+      adjust_at(m, out, p)->bias = p->at;
+      break;
+    case EL_LORA_NORM: {
+      float *w = p->at;
+      read_vector(m, e, w);
+      for (size_t i = 0; e->add_one && i < p->n; i++) w[i] += 1;
+      if (e->layer == EL_LORA_MODEL)
+        out->output_norm = w;
+      else
+        out->norms[(size_t)e->layer * (size_t)m->sites->arch->n_norms + (size_t)e->site] = w;
+      break;
+    }
+    case EL_LORA_EMBEDDING_A:
+    case EL_LORA_EMBEDDING_B: {
+      const int shift = scale_of(m, e);
+      pack_embedding(m, p, shift);
+      *(p->kind == EL_LORA_EMBEDDING_A ? &out->embedding_a : &out->embedding_b) = p->form;
+      out->embedding_gain = ldexpf(p->kind == EL_LORA_EMBEDDING_A ? 1 : out->embedding_gain * e->scale, -shift);
+      break;
+    }
+    case EL_LORA_EMBEDDING:
+    case EL_LORA_OUTPUT:
+      el_pack_tiles(&p->form, e->type, e->data, 0, p->form.n_tiles);
+      *(p->kind == EL_LORA_OUTPUT ? &out->output : &out->embedding) = p->form;
+      break;
+    case EL_LORA_TOKENS: pack_tokens(m, p, out); break;
+  }
+}
+
+const el_adapter_more *el_more_pack(el_more *m, unsigned char *head) {
+  if (!m->n) return NULL;
+  memset(head, 0, el_more_head_bytes(m));
+  el_adapter_more *out = (el_adapter_more *)(void *)head;
+  head += align(sizeof *out);
+  if (m->adjusts) {
+    out->adjust = (el_lora_adjust *)(void *)head;
+    head += align(sizeof(el_lora_adjust) * n_adjusts(m));
+  }
+  if (m->norms) out->norms = (const float **)(void *)head;
+  for (size_t i = 0; i < m->n; i++) pack_piece(m, &m->pieces[i], out);
+  return out;
+}
+
+static double sum_of_squares(const float *x, size_t n) {
+  enum { LANES = 8 };
+  double sum[LANES] = {0};
+  size_t i = 0;
+  for (; i + LANES <= n; i += LANES)
+    for (size_t k = 0; k < LANES; k++) sum[k] += (double)x[i + k] * (double)x[i + k];
+  for (size_t k = 0; i + k < n; k++) sum[k] += (double)x[i + k] * (double)x[i + k];
+  return ((sum[0] + sum[4]) + (sum[1] + sum[5])) + ((sum[2] + sum[6]) + (sum[3] + sum[7]));
+}
+
+void el_more_factor(const el_more *m, int place, int site, const float *a, const float *b, int rank, float scale) {
+  size_t k = 0;
+  while (k < m->n &&
+         (m->pieces[k].kind != EL_LORA_MAGNITUDE || m->pieces[k].place != place || m->pieces[k].site != site))
+    k++;
+  if (k == m->n) return;
+  const size_t n_sites = (size_t)m->sites->n_sites, in = (size_t)el_sites_dims(m->sites, place, site).in;
+  const el_packed *w = m->base->w[(size_t)place * n_sites + (size_t)site];
+  float *factor = m->pieces[k].at, *row = m->scratch;
+  for (int i = 0; i < w->rows; i++) {
+    el_packed_get_row(w, i, row);
+    for (int r = 0; r < rank; r++) {
+      const float by = scale * b[(size_t)i * (size_t)rank + (size_t)r], *from = a + (size_t)r * in;
+      for (size_t c = 0; c < in; c++) row[c] += by * from[c];
+    }
+    const double norm = sqrt(sum_of_squares(row, in));
+    /* A row of zeros gives 0, however long it should be. */
+    const double f = norm > 0 && isfinite(norm) ? (double)factor[i] / norm : 0;
+    factor[i] = (float)fmax(-FLT_MAX, fmin(FLT_MAX, f));
+  }
+}
