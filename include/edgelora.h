@@ -159,6 +159,79 @@ EL_API el_status el_chat_tokenize_span(const el_tokenizer *t, const el_message *
                                        bool add_generation_prompt, size_t most, int32_t **out, size_t *n_out,
                                        size_t *begin, size_t *end, el_error *err);
 
+/* Another chat template than the file's own, for this tokenizer: a Jinja text. Immutable once open. EL_ERR_UNSUPPORTED:
+ * it is not understood, and why. */
+typedef struct el_chat_template el_chat_template;
+EL_API el_status el_chat_template_open(const el_tokenizer *t, const char *source, el_chat_template **out,
+                                       el_error *err);
+EL_API void el_chat_template_close(el_chat_template *c); /* NULL is allowed */
+/* As el_chat_tokenize_span, with this template; NULL: the model's own. */
+EL_API el_status el_chat_tokenize_with(const el_tokenizer *t, const el_chat_template *c, const el_message *messages,
+                                       size_t n, bool add_generation_prompt, size_t most, int32_t **out, size_t *n_out,
+                                       size_t *begin, size_t *end, el_error *err);
+
+/* ----------------------------------------------------------------- sampling */
+
+typedef struct el_logit_bias {
+  int32_t token;
+  float bias; /* added to the logit; -100 or less bans the token */
+} el_logit_bias;
+
+/* The order is: bias, penalties, then (temperature > 0) top-k, top-p, min-p, temperature, draw. */
+typedef struct el_sampling {
+  float temperature;       /* 0: greedy */
+  int top_k;               /* 0: off */
+  float top_p;             /* 1: off */
+  float min_p;             /* 0: off */
+  float repeat_penalty;    /* 1: off; divides positive logits of seen tokens, multiplies negative ones (CTRL, arXiv
+                              1909.05858) */
+  float frequency_penalty; /* 0: off; as OpenAI: times the count in the generated text */
+  float presence_penalty;  /* 0: off; as OpenAI: once if present in the generated text */
+  int repeat_last_n;       /* window of repeat_penalty in tokens, prompt included; -1: all; default 64 */
+  uint64_t seed;           /* same seed, same text, whatever else runs */
+  const el_logit_bias *logit_bias;
+  size_t n_logit_bias;
+} el_sampling;
+
+/* Greedy, no penalties. */
+EL_API el_sampling el_sampling_default(void);
+
+/* ------------------------------------------------------------------ presets */
+
+/* What an adapter brings besides its weights, from edgelora.json in its folder, or NAME.json beside NAME.gguf: how it
+ * wants to be asked. docs/adapters.md has the file's form. */
+
+/* Fields of a request that a preset may set. */
+enum {
+  EL_PRESET_TEMPERATURE = 1 << 0,
+  EL_PRESET_TOP_P = 1 << 1,
+  EL_PRESET_TOP_K = 1 << 2,
+  EL_PRESET_MIN_P = 1 << 3,
+  EL_PRESET_REPETITION_PENALTY = 1 << 4,
+  EL_PRESET_REPEAT_LAST_N = 1 << 5,
+  EL_PRESET_FREQUENCY_PENALTY = 1 << 6,
+  EL_PRESET_PRESENCE_PENALTY = 1 << 7,
+  EL_PRESET_SEED = 1 << 8,
+  EL_PRESET_MAX_TOKENS = 1 << 9,
+  EL_PRESET_STOP = 1 << 10,
+  EL_PRESET_ALL = (1 << 11) - 1
+};
+
+typedef struct el_preset {
+  const char *description;    /* for people; NULL: none, and so with all texts */
+  const char *system;         /* for conversations that have no system message; the caller's to put in front */
+  const char *chat_template;  /* Jinja */
+  const char *schema;         /* JSON schema of its answers, as text; kept and shown, nothing enforces it yet */
+  const char *const *aliases; /* [n_aliases] other names that it wants */
+  size_t n_aliases;
+  float lora_scale; /* its product is multiplied by this when it is used alone; 1: as trained */
+  unsigned set;     /* of the fields above: which of these it has */
+  el_sampling sampling;
+  int max_tokens;
+  const char *const *stop; /* [n_stop] */
+  size_t n_stop;
+} el_preset;
+
 /* ------------------------------------------------------------------- engine */
 
 typedef struct el_engine el_engine;
@@ -199,6 +272,7 @@ typedef struct el_engine_options {
                           * with long contexts. NULL: "f16" */
   const char *adapter_type; /* adapters in memory: "q8": 8-bit integers; "q4": 4-bit integers, about half the memory,
                              * less exact; "f16": 16-bit floats, to compare with. NULL: "q8" */
+  const char *preset_path;  /* the base's own preset, a file; without aliases and lora_scale. NULL: none */
   const char *router_path; /* for requests with auto_adapter: a router for this model, as `edgelora router train` writes
                             * it. NULL: none, such requests are refused */
   int router_top_k;    /* of so many best-scored adapters one that is in memory is preferred; 0: as the router's file
@@ -256,6 +330,7 @@ typedef struct el_adapter_put_options {
                   * cannot be used, it stays */
   uint64_t
       expected; /* that the adapter of this name has, 0: there is none, or EL_ANY_GENERATION; else EL_ERR_CONFLICT */
+  bool pinned;  /* as el_adapter_pin; when it cannot be, nothing is added */
 } el_adapter_put_options;
 /* As el_adapter_add, which is this with options NULL: neither of both. *generation (may be NULL) is that of
  * what has been added. */
@@ -274,6 +349,10 @@ EL_API el_status el_adapter_add_random(el_engine *e, const char *name, int rank,
 EL_API el_status el_adapter_remove(el_engine *e, const char *name, el_error *err);
 /* The same if it has this generation, or with EL_ANY_GENERATION; EL_ERR_CONFLICT: it has another. */
 EL_API el_status el_adapter_remove_expected(el_engine *e, const char *name, uint64_t expected, el_error *err);
+/* Pinned, an adapter is loaded at once, as soon as there is room, and stays in memory whether requests want it or not;
+ * what takes its place stays in its turn. Pins may not take all memory: EL_ERR_NO_MEMORY with the figures, when keys
+ * and values of one sequence of ctx_size, beside an adapter, would not fit any more. It is read, to know its size. */
+EL_API el_status el_adapter_pin(el_engine *e, const char *name, bool pinned, el_error *err);
 
 /* Waits until the router knows the examples of all adapters (examples.jsonl in their folders), at most timeout_ms (-1:
  * forever). EL_ERR_BUSY: it does not yet. Without a router there is nothing to wait for. */
@@ -312,6 +391,10 @@ typedef struct el_adapter_info {
   const char *failure;        /* why its last load that failed did, of these files; NULL: none has */
   const char *failure_detail; /* the end of that which a tenant may be told, as in el_error; may be empty */
   int64_t failed_at;          /* seconds since the epoch */
+  bool pinned;
+  const char *description;    /* its preset's; NULL: none */
+  const char *const *aliases; /* [n_aliases] other names by which requests get it */
+  size_t n_aliases;
 } el_adapter_info;
 /* *out: array of *n, in order of registration, one block with its strings; free with el_free. */
 EL_API el_status el_adapter_list(const el_engine *e, el_adapter_info **out, size_t *n, el_error *err);
@@ -319,31 +402,23 @@ EL_API el_status el_adapter_list(const el_engine *e, el_adapter_info **out, size
 EL_API el_status el_adapter_get(const el_engine *e, const char *name, el_adapter_info **out, el_error *err);
 EL_API el_status el_adapter_get_by_id(const el_engine *e, uint64_t id, el_adapter_info **out, el_error *err);
 
+/* Names and aliases: an adapter is found by its name, by id, and by the aliases of its preset. A name comes before
+ * every alias; of two adapters that want one alias the one that was registered first has it, and the log tells of the
+ * other. */
+
+/* An adapter as it is now, kept for a request: what its preset says and the weights that answer are of one time,
+ * whatever happens to its files in between. */
+typedef struct el_held_adapter {
+  const char *name;                      /* its own, where an alias was asked for; the base's, too */
+  uint64_t generation;                   /* 0: the base */
+  const el_preset *preset;               /* NULL: it has none */
+  const el_chat_template *chat_template; /* of the preset; NULL: the model's own */
+} el_held_adapter;
+/* By name or alias; the base by its name. To be released. EL_ERR_NOT_FOUND; EL_ERR_FORMAT: its preset is wrong. */
+EL_API el_status el_adapter_hold(el_engine *e, const char *name, const el_held_adapter **out, el_error *err);
+EL_API void el_adapter_release(el_engine *e, const el_held_adapter *held); /* NULL is allowed */
+
 /* ----------------------------------------------------------------- requests */
-
-typedef struct el_logit_bias {
-  int32_t token;
-  float bias; /* added to the logit; -100 or less bans the token */
-} el_logit_bias;
-
-/* The order is: bias, penalties, then (temperature > 0) top-k, top-p, min-p, temperature, draw. */
-typedef struct el_sampling {
-  float temperature;       /* 0: greedy */
-  int top_k;               /* 0: off */
-  float top_p;             /* 1: off */
-  float min_p;             /* 0: off */
-  float repeat_penalty;    /* 1: off; divides positive logits of seen tokens, multiplies negative ones (CTRL, arXiv
-                              1909.05858) */
-  float frequency_penalty; /* 0: off; as OpenAI: times the count in the generated text */
-  float presence_penalty;  /* 0: off; as OpenAI: once if present in the generated text */
-  int repeat_last_n;       /* window of repeat_penalty in tokens, prompt included; -1: all; default 64 */
-  uint64_t seed;           /* same seed, same text, whatever else runs */
-  const el_logit_bias *logit_bias;
-  size_t n_logit_bias;
-} el_sampling;
-
-/* Greedy, no penalties. */
-EL_API el_sampling el_sampling_default(void);
 
 typedef enum el_finish {
   EL_FINISH_STOP,      /* end-of-generation token, stop token or stop string */
@@ -422,6 +497,13 @@ enum { EL_MAX_CANDIDATES = 1024, EL_MAX_SCORES = 100 };
 
 typedef struct el_request {
   const char *adapter; /* NULL, "" or the base's name: the base model */
+  const el_held_adapter
+      *held; /* instead of `adapter`: just this one. It need not be held longer than el_submit takes */
+  /* Fields that the request leaves to the preset of whoever answers, of EL_PRESET_...: where that has one, it counts,
+   * else what is said here. With auto_adapter it is the chosen one's, whose max_tokens can but lower what is said here.
+   */
+  unsigned preset_fields;
+  uint64_t seed_offset; /* added to the seed, whoever gives it: of several answers to a prompt each has its own */
   /* Instead of `adapter`: EL_MAX_COMBINED at most, none twice. What they amount to is loaded as one adapter, and kept
    * as one: its ranks are theirs added up, 1024 at most for each linear layer. */
   const el_adapter_scale *adapters;

@@ -55,13 +55,13 @@ static el_status open_file(el_loader *l, const char *path, int buffer, const el_
     el_status status = el_signature_read(path, signature, err);
     if (status) return el_fail_hidden(err);
     *has_signature = true;
-    if (entry && entry->problem && el_signature_equal(signature, &entry->failed_signature)) {
+    if (entry && entry->problem && el_signature_same_weights(signature, &entry->failed_signature)) {
       *err = *entry->problem;
       return err->code;
     }
     status = el_lora_file_open_with(path, l->sites, &l->buffers[buffer], file, err);
     el_signature after;
-    *whole = !el_signature_read(path, &after, NULL) && el_signature_equal(signature, &after);
+    *whole = !el_signature_read(path, &after, NULL) && el_signature_same_weights(signature, &after);
     if (*whole) return status ? el_fail_hidden(err) : EL_OK;
     if (!status) el_lora_file_close(*file);
     *file = NULL;
@@ -71,7 +71,7 @@ static el_status open_file(el_loader *l, const char *path, int buffer, const el_
 
 /* The signature of several adapters' files: another one when one of them is. */
 static void fold(el_signature *sum, const el_signature *part) {
-  for (int i = 0; i < 2; i++) {
+  for (int i = 0; i < EL_SIGNED_PRESET; i++) {
     sum->file[i].size += part->file[i].size;
     sum->file[i].mtime_ns = el_mix64(sum->file[i].mtime_ns ^ part->file[i].mtime_ns);
     sum->file[i].inode = el_mix64(sum->file[i].inode ^ part->file[i].inode);
@@ -84,7 +84,7 @@ static el_status open_sources(el_loader *l, el_load *load, el_pack_source *sourc
   const el_entry *e = load->entry;
   bool whole = false;
   if (!e->n_parts) {
-    sources[0] = (el_pack_source){.rank = e->rank, .seed = e->seed, .scale = 1};
+    sources[0] = (el_pack_source){.rank = e->rank, .seed = e->seed, .scale = e->scale};
     if (!*e->path) return EL_OK;
     el_status status = open_file(l, e->path, 0, e, &load->signature, &load->has_signature, &whole, &files[0], err);
     load->permanent = whole && (status == EL_ERR_FORMAT || status == EL_ERR_UNSUPPORTED || status == EL_ERR_INVALID);

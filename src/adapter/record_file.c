@@ -14,7 +14,7 @@
 #include "format/file.h"
 
 enum {
-  VERSION = 2,
+  VERSION = 3,
   MAX_BYTES = 256 << 20, /* a million adapters with long paths */
   MAX_PATH_BYTES = 4096,
 };
@@ -141,7 +141,7 @@ const void *el_record_file_find(const el_record_file *f, const char *path, const
   size_t slot;
   if (!f || !find_slot(f, path, strlen(path), &slot)) return NULL;
   const record *r = f->buckets[slot];
-  if (!el_signature_equal(&r->signature, signature)) return NULL;
+  if (!el_signature_same_weights(&r->signature, signature)) return NULL;
   *bytes = r->data_len;
   return data_at(r);
 }
@@ -198,7 +198,8 @@ static void put_before(el_record_writer *w, const record *r) {
   el_signature now;
   memcpy(path, path_at(r), r->path_len);
   path[r->path_len] = 0;
-  if (!el_signature_read(path, &now, NULL) && el_signature_equal(&now, &r->signature)) put(w, r, path, data_at(r));
+  if (!el_signature_read(path, &now, NULL) && el_signature_same_weights(&now, &r->signature))
+    put(w, r, path, data_at(r));
 }
 
 /* The folders on the way to a file. What is wrong shows when the file is made. */

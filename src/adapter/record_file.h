@@ -1,5 +1,5 @@
 /* What has been learnt about files, kept in a cache folder for the next start: for a path some bytes, which count as
- * long as what is there has the same signature.
+ * long as what is there has the same signature, presets aside.
  *
  * A cache: checked when it is read, left aside when anything is wrong with it, safe to delete. It is written beside and
  * renamed, so that processes that share it see a whole one, of the last that wrote. */

@@ -1,7 +1,6 @@
-#include "adapter/registry.h"
+#include "adapter/registry_private.h"
 
 #include <assert.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,33 +13,11 @@
 /* Files are looked at again when a request comes after this time. */
 enum { CHECK_AFTER_NS = 1000000000 };
 
-/* Combinations that are remembered, the last used ones: clients think of them, so their number must have a bound. */
-enum { MAX_COMBINATIONS = 256 };
-
-struct el_registry {
-  pthread_mutex_t mutex;
-  char *base_name;
-  void (*on_dead)(void *user);
-  void *user;
-  void (*report)(void *user, uint64_t id, const char *name, const char *path);
-  void *report_user;
-  el_entry **entries; /* [n] listed, in order of registration */
-  size_t n, cap;
-  el_entry **buckets; /* [n_buckets] by hash; a power of two, n at least */
-  size_t n_buckets;
-  uint64_t scan;
-  uint64_t last_id, last_serial, last_generation;
-  el_entry *combined[MAX_COMBINATIONS]; /* [n_combined] the last used one last */
-  size_t n_combined;
-  el_entry *dead;
-};
-
 static el_status no_memory(el_error *err) {
   return el_fail(err, EL_ERR_NO_MEMORY, "adapters: out of memory");
 }
 
-/* FNV-1a */
-static uint64_t hash_of(const char *name) {
+uint64_t el_registry_hash(const char *name) {
   uint64_t h = 0xcbf29ce484222325u;
   for (; *name; name++) h = (h ^ (unsigned char)*name) * 0x100000001b3u;
   return h ^ h >> 32;
@@ -52,16 +29,15 @@ static const char *show(const char *name, char out[EL_SHOW]) {
 
 /* ------------------------------------------------- inside; the mutex is held */
 
-static el_entry *find(const el_registry *r, const char *name) {
+el_entry *el_registry_find(const el_registry *r, const char *name) {
   if (!r->n_buckets) return NULL;
-  uint64_t hash = hash_of(name);
+  uint64_t hash = el_registry_hash(name);
   el_entry *e = r->buckets[hash & (r->n_buckets - 1)];
   while (e && (e->hash != hash || strcmp(e->name, name))) e = e->hash_next;
   return e;
 }
 
-/* Ids grow along the list. */
-static el_entry *find_id(const el_registry *r, uint64_t id) {
+el_entry *el_registry_at_id(const el_registry *r, uint64_t id) {
   size_t lo = 0, hi = r->n;
   while (lo < hi) {
     size_t mid = lo + (hi - lo) / 2;
@@ -89,7 +65,7 @@ static el_status check_free(const el_registry *r, const char *name, const el_ada
   char shown[EL_SHOW];
   if (!strcmp(name, r->base_name))
     return el_fail(err, EL_ERR_EXISTS, "adapter name %s: is the base model's", show(name, shown));
-  const el_entry *e = find(r, name);
+  const el_entry *e = el_registry_find(r, name);
   el_status status = how ? check_generation(e, name, how->expected, err) : EL_OK;
   if (!status && e && !(how && how->in_place))
     status = el_fail(err, EL_ERR_EXISTS, "adapter name %s: is taken", show(name, shown));
@@ -128,6 +104,7 @@ static void chain(el_registry *r, el_entry *e) {
   e->hash_next = *at;
   *at = e;
   e->listed = true;
+  el_registry_add_aliases(r, e);
   if (r->report) r->report(r->report_user, e->id, e->name, e->path);
 }
 
@@ -167,6 +144,7 @@ static bool unchain(el_registry *r, el_entry *e) {
   *at = e->hash_next;
   e->hash_next = NULL;
   e->listed = false;
+  el_registry_remove_aliases(r, e);
   if (r->report) r->report(r->report_user, e->id, NULL, NULL);
   bool dead = forget_with(r, e->serial);
   return drop(r, e) || dead;
@@ -182,15 +160,18 @@ static bool unlist(el_registry *r, el_entry *e) {
   size_t i = place_of(r, e);
   memmove(&r->entries[i], &r->entries[i + 1], (r->n - i - 1) * sizeof *r->entries);
   r->n--;
+  if (e->pinned) el_registry_recount_pins(r);
   return unchain(r, e);
 }
 
 static bool replace(el_registry *r, el_entry *old, el_entry *e) {
   e->created = old->created;
+  e->pinned = old->pinned;
   e->id = old->id;
   r->entries[place_of(r, old)] = e;
   bool dead = unchain(r, old);
   chain(r, e);
+  if (e->pinned) el_registry_recount_pins(r);
   return dead;
 }
 
@@ -207,11 +188,33 @@ static bool take_usage(el_entry *e, const el_entry *before) {
   return e->usage;
 }
 
-/* Not listed yet. before: whose place it is to take, or NULL. NULL: out of memory. */
-static el_entry *new_entry(const el_entry_spec *spec, const el_entry *before) {
+/* The preset becomes the entry's, or why there is none; false: out of memory. */
+static bool take_preset(el_registry *r, el_entry *e, const el_entry_spec *spec) {
+  e->preset = spec->preset;
+  e->preset_error = spec->preset_error;
+  e->scale = 1;
+  if (e->preset_error) {
+    atomic_store(&e->state, EL_ADAPTER_FAILED);
+    if (!(e->failure = strdup(e->preset_error->message))) return false;
+    e->failure_detail = e->preset_error->detail;
+    e->failed_at = e->created;
+  }
+  if (!e->preset) return true;
+  e->scale = e->preset->preset.lora_scale;
+  e->counted_in = &r->preset_bytes;
+  atomic_fetch_add(e->counted_in, e->preset->bytes);
+  size_t n = e->preset->preset.n_aliases;
+  return !n || (e->aliases = calloc(n, sizeof *e->aliases));
+}
+
+/* Not listed yet. before: whose place it is to take, or NULL. NULL: out of memory. The spec's preset is the entry's
+ * now, or freed. */
+static el_entry *new_entry(el_registry *r, const el_entry_spec *spec, const el_entry *before) {
   size_t name = strlen(spec->name) + 1, path = strlen(spec->path) + 1;
   el_entry *e = calloc(1, sizeof *e + name + path); /* strings after it: thousands of entries, few allocations each */
   if (!e || !take_usage(e, before)) {
+    el_preset_free(spec->preset);
+    free(spec->preset_error);
     free(e);
     return NULL;
   }
@@ -224,16 +227,22 @@ static el_entry *new_entry(const el_entry_spec *spec, const el_entry *before) {
   e->seed = spec->seed;
   e->dir = spec->dir;
   e->created = (int64_t)time(NULL);
-  e->hash = hash_of(spec->name);
+  e->hash = el_registry_hash(spec->name);
   e->refs = 1;
   e->signature = spec->signature;
   e->size = spec->size;
   atomic_store(&e->checked_ns, el_now_ns());
-  return e;
+  if (take_preset(r, e, spec)) return e;
+  el_entry_free(e);
+  return NULL;
 }
 
 void el_entry_free(el_entry *e) {
   assert(!e->adapter && !e->n_pins);
+  if (e->preset) atomic_fetch_sub(e->counted_in, e->preset->bytes);
+  el_preset_free(e->preset);
+  free(e->preset_error);
+  free(e->aliases);
   drop_usage(e->usage);
   free(e->failure);
   free(e->problem);
@@ -276,6 +285,7 @@ void el_registry_free(el_registry *r) {
     el_entry_free(e);
   }
   pthread_mutex_destroy(&r->mutex);
+  el_buf_free(&r->notices);
   free(r->entries);
   free(r->buckets);
   free(r->base_name);
@@ -309,12 +319,14 @@ el_status el_registry_add(el_registry *r, const el_entry_spec *spec, el_error *e
 
 el_status el_registry_offer(el_registry *r, const el_entry_spec *spec, const el_adapter_put_options *how,
                             uint64_t *generation, el_error *err) {
-  el_entry *e = new_entry(spec, NULL);
+  el_entry *e = new_entry(r, spec, NULL);
   bool dead = false;
   if (!e) return no_memory(err);
   pthread_mutex_lock(&r->mutex);
   el_status status = check_free(r, spec->name, how, err);
-  el_entry *old = status ? NULL : find(r, spec->name);
+  el_entry *old = status ? NULL : el_registry_find(r, spec->name);
+  bool pinned = (how && how->pinned) || (old && old->pinned);
+  if (!status && pinned) status = el_registry_check_pin(r, old, e, err);
   if (!status && !grow(r)) status = no_memory(err);
   if (!status && old) {
     /* The same files are still the directory's, which decides how long they are offered. */
@@ -326,13 +338,17 @@ el_status el_registry_offer(el_registry *r, const el_entry_spec *spec, const el_
     chain(r, e);
   }
   if (!status && generation) *generation = e->generation;
+  if (!status && pinned) {
+    e->pinned = true;
+    el_registry_recount_pins(r);
+  }
   unlock(r, dead);
   if (status) el_entry_free(e);
   return status;
 }
 
 el_status el_registry_add_unlisted(el_registry *r, const el_entry_spec *spec, el_entry **out, el_error *err) {
-  *out = new_entry(spec, NULL);
+  *out = new_entry(r, spec, NULL);
   return *out ? EL_OK : no_memory(err);
 }
 
@@ -340,11 +356,20 @@ el_status el_registry_remove(el_registry *r, const char *name, uint64_t expected
   char shown[EL_SHOW];
   if (!name) return el_fail(err, EL_ERR_INVALID, "adapter name: is NULL");
   pthread_mutex_lock(&r->mutex);
-  el_entry *e = find(r, name);
+  el_entry *e = el_registry_find(r, name);
   el_status status = e ? check_generation(e, name, expected, err)
                        : el_fail(err, EL_ERR_NOT_FOUND, "adapter %s: there is none", show(name, shown));
   unlock(r, !status && unlist(r, e));
   return status;
+}
+
+/* Reads the preset into the spec, or why that cannot be; false: out of memory. */
+static bool fetch_preset(el_registry *r, el_entry_spec *spec) {
+  el_error why;
+  if (!el_registry_read_preset(r, spec->name, spec->path, &spec->preset, &why)) return true;
+  if (!(spec->preset_error = malloc(sizeof why))) return false;
+  *spec->preset_error = why;
+  return true;
 }
 
 /* Looks at the files of *entry, to which the caller has a reference. If they have changed, another entry takes its
@@ -363,9 +388,9 @@ static el_status refresh(el_registry *r, el_entry **entry, el_error *err) {
     pthread_mutex_lock(&r->mutex);
     bool same = el_signature_equal(&signature, &old->signature);
     pthread_mutex_unlock(&r->mutex);
-    if (same) return EL_OK;
-    e = new_entry(&(el_entry_spec){.name = old->name, .path = old->path, .dir = old->dir, .signature = signature}, old);
-    if (!e) return EL_OK; /* later */
+    if (same && el_preset_is_current(old->preset)) return EL_OK;
+    el_entry_spec spec = {.name = old->name, .path = old->path, .dir = old->dir, .signature = signature};
+    if (!fetch_preset(r, &spec) || !(e = new_entry(r, &spec, old))) return EL_OK; /* later */
   }
   bool dead = false, used = false;
   pthread_mutex_lock(&r->mutex);
@@ -391,7 +416,7 @@ static el_status refresh(el_registry *r, el_entry **entry, el_error *err) {
 
 el_entry *el_registry_find_id(el_registry *r, uint64_t id) {
   pthread_mutex_lock(&r->mutex);
-  el_entry *e = find_id(r, id);
+  el_entry *e = el_registry_at_id(r, id);
   if (e) e->refs++;
   pthread_mutex_unlock(&r->mutex);
   return e;
@@ -406,11 +431,16 @@ void el_registry_each(el_registry *r, void (*see)(void *user, uint64_t id, const
 el_status el_registry_get(el_registry *r, const char *name, el_entry **out, el_error *err) {
   char shown[EL_SHOW];
   pthread_mutex_lock(&r->mutex);
-  el_entry *e = find(r, name);
+  el_entry *e = el_registry_resolve(r, name);
   if (e) e->refs++;
   pthread_mutex_unlock(&r->mutex);
   if (!e) return el_fail(err, EL_ERR_NOT_FOUND, "adapter %s: there is none", show(name, shown));
   el_status status = refresh(r, &e, err);
+  if (!status && e->preset_error) {
+    status = e->preset_error->code;
+    if (err) *err = *e->preset_error;
+    el_registry_put(r, e);
+  }
   if (!status) *out = e;
   return status;
 }
@@ -468,6 +498,7 @@ static el_entry *new_combination(const chosen *c, int n) {
   }
   e->n_parts = n;
   e->parts = parts;
+  e->scale = 1;
   e->dir = EL_NO_DIR;
   return e;
 }
@@ -487,7 +518,7 @@ static el_status find_combination(el_registry *r, const chosen *c, int n, el_ent
     for (int k = 0; k < n; k++) current = current && c[k].entry->listed;
     e->refs = current;
     e->listed = current;
-    if (current && r->n_combined == MAX_COMBINATIONS) dead = forget(r, 0);
+    if (current && r->n_combined == EL_MAX_COMBINATIONS) dead = forget(r, 0);
   }
   if (e) {
     if (e->listed) r->combined[r->n_combined++] = e;
@@ -525,7 +556,7 @@ el_status el_registry_combine(el_registry *r, const el_adapter_scale *scales, si
       c[n_chosen++] = (chosen){e, scale};
   }
   el_entry *found = NULL;
-  if (!status && n_chosen == 1 && c[0].scale == 1) {
+  if (!status && n_chosen == 1 && c[0].scale == c[0].entry->scale) {
     *out = c[0].entry;
     return EL_OK;
   }
@@ -567,14 +598,23 @@ void el_registry_fail(el_registry *r, el_entry *entry, const el_error *error) {
 void el_registry_learn(el_registry *r, el_entry *entry, const el_signature *signature, const el_pack_size *size) {
   bool dead = false;
   pthread_mutex_lock(&r->mutex);
-  if (signature && !el_signature_equal(signature, &entry->signature)) {
-    entry->signature = *signature;
+  if (signature && !el_signature_same_weights(signature, &entry->signature)) {
+    for (int i = 0; i < EL_SIGNED_PRESET; i++) entry->signature.file[i] = signature->file[i];
     if (entry->generation) entry->generation = ++r->last_generation;
     /* A load has been the first to notice, and nobody will replace the entry for it: what was made of it is of its
      * earlier files. */
     if (entry->serial) dead = forget_with(r, entry->serial);
   }
+  bool other_size = entry->size.n_blocks != size->n_blocks;
   entry->size = *size;
+  el_error why;
+  if (entry->pinned && entry->listed && other_size) {
+    if (el_registry_check_pin(r, entry, entry, &why)) {
+      entry->pinned = false; /* its files are larger than they were */
+      el_registry_notice(r, "%s; it is not any more", why.message);
+    }
+    el_registry_recount_pins(r);
+  }
   unlock(r, dead);
 }
 
@@ -595,24 +635,47 @@ el_entry *el_registry_take_dead(el_registry *r) {
 
 /* ------------------------------------------------------------- directories */
 
+/* Whether an entry is just what has been found. */
+static bool is_unchanged(const el_entry *old, const el_found_adapter *f, int dir) {
+  return old && old->dir == dir && !strcmp(old->path, f->path) && el_signature_equal(&old->signature, &f->signature) &&
+         el_preset_is_current(old->preset);
+}
+
+/* Reads the presets of what is new or has changed, before the mutex is taken for long; specs[found->n]. False: out of
+ * memory. */
+static bool fetch_presets(el_registry *r, const el_found *found, int dir, el_entry_spec *specs) {
+  bool ok = true;
+  for (size_t i = 0; i < found->n && ok; i++) {
+    const el_found_adapter *f = &found->items[i];
+    specs[i] = (el_entry_spec){.name = f->name, .path = f->path, .dir = dir, .signature = f->signature};
+    if (f->status || !f->signature.file[EL_SIGNED_PRESET].inode) continue;
+    pthread_mutex_lock(&r->mutex);
+    bool same = is_unchanged(el_registry_find(r, f->name), f, dir);
+    pthread_mutex_unlock(&r->mutex);
+    ok = same || fetch_preset(r, &specs[i]);
+  }
+  return ok;
+}
+
 /* One found adapter; *dead as in drop. The mutex is held. */
-static el_status sync_one(el_registry *r, const el_found_adapter *f, el_sync *sync, bool *dead, el_error *err) {
-  el_entry *old = find(r, f->name);
+static el_status sync_one(el_registry *r, const el_found_adapter *f, el_entry_spec *spec, el_sync *sync, bool *dead,
+                          el_error *err) {
+  el_entry *old = el_registry_find(r, f->name);
   if (old && old->dir == sync->dir && !strcmp(old->path, f->path)) {
     old->scan = r->scan;
-    if (el_signature_equal(&old->signature, &f->signature)) return EL_OK;
+    /* Of one whose preset changes in this moment the next scan, or request, takes notice. */
+    bool fetched = spec->preset || spec->preset_error || !f->signature.file[EL_SIGNED_PRESET].inode;
+    if (!fetched || is_unchanged(old, f, sync->dir)) return EL_OK;
   } else {
     el_status status = check_free(r, f->name, NULL, err);
     if (status) return status;
     old = NULL;
   }
-  el_entry_spec spec = {.name = f->name, .path = f->path, .dir = sync->dir, .signature = f->signature};
-  if (sync->known) sync->known(sync->user, f, &spec.size);
-  el_entry *e = new_entry(&spec, old);
-  if (!e || !grow(r)) {
-    if (e) el_entry_free(e);
-    return no_memory(err);
-  }
+  if (sync->known) sync->known(sync->user, f, &spec->size);
+  el_entry *e = grow(r) ? new_entry(r, spec, old) : NULL;
+  spec->preset = NULL;
+  spec->preset_error = NULL;
+  if (!e) return no_memory(err);
   e->scan = r->scan;
   if (old) {
     *dead = replace(r, old, e) || *dead;
@@ -626,114 +689,40 @@ static el_status sync_one(el_registry *r, const el_found_adapter *f, el_sync *sy
 }
 
 el_status el_registry_sync(el_registry *r, el_found *found, el_sync *sync, el_error *err) {
-  el_status status = EL_OK;
   bool dead = false;
   sync->n_added = sync->n_changed = sync->n_removed = sync->n_refused = 0;
+  el_entry_spec *specs = calloc(found->n ? found->n : 1, sizeof *specs);
+  el_status status = specs && fetch_presets(r, found, sync->dir, specs) ? EL_OK : no_memory(err);
   pthread_mutex_lock(&r->mutex);
   r->scan++;
   for (size_t i = 0; i < found->n && !status; i++) {
     el_found_adapter *f = &found->items[i];
     el_error error;
-    if (!f->status && (f->status = sync_one(r, f, sync, &dead, &error)) && !(f->problem = strdup(error.message)))
+    if (!f->status && (f->status = sync_one(r, f, &specs[i], sync, &dead, &error)) &&
+        !(f->problem = strdup(error.message)))
       f->status = EL_ERR_NO_MEMORY;
     if (f->status == EL_ERR_NO_MEMORY) status = no_memory(err);
     sync->n_refused += f->status != EL_OK;
   }
   size_t n = 0;
+  bool pins_gone = false;
   for (size_t i = 0; i < r->n; i++) {
     el_entry *e = r->entries[i];
     if (status || e->dir != sync->dir || e->scan == r->scan) {
       r->entries[n++] = e;
       continue;
     }
+    pins_gone = pins_gone || e->pinned;
     dead = unchain(r, e) || dead;
     sync->n_removed++;
   }
   r->n = n;
+  if (pins_gone) el_registry_recount_pins(r);
   unlock(r, dead);
-  return status;
-}
-
-/* ------------------------------------------------------------------ listing */
-
-void el_registry_each_known(el_registry *r, void (*see)(void *user, const el_entry *entry), void *user) {
-  pthread_mutex_lock(&r->mutex);
-  for (size_t i = 0; i < r->n; i++)
-    if (r->entries[i]->size.n_blocks && *r->entries[i]->path) see(user, r->entries[i]);
-  pthread_mutex_unlock(&r->mutex);
-}
-
-/* A string of an info: copied to *at, which moves behind it. */
-static const char *put_string(char **at, const char *s) {
-  const char *begin = *at;
-  if (!s) return NULL;
-  *at = stpcpy(*at, s) + 1;
-  return begin;
-}
-
-static size_t string_bytes(const char *s) {
-  return s ? strlen(s) + 1 : 0;
-}
-
-/* The infos of n entries in one block with their strings; NULL: out of memory. The mutex is held. */
-static el_adapter_info *describe(el_entry *const *entries, size_t n) {
-  size_t bytes = n * sizeof(el_adapter_info);
-  for (size_t i = 0; i < n; i++)
-    bytes += string_bytes(entries[i]->name) + string_bytes(entries[i]->path) + string_bytes(entries[i]->failure);
-  el_adapter_info *list = malloc(bytes ? bytes : 1);
-  char *strings = list ? (char *)(list + n) : NULL;
-  for (size_t i = 0; list && i < n; i++) {
-    el_entry *e = entries[i];
-    const el_usage *u = e->usage;
-    list[i] = (el_adapter_info){.id = e->id,
-                                .name = put_string(&strings, e->name),
-                                .path = put_string(&strings, e->path),
-                                .rank = e->size.n_blocks ? e->size.rank : e->rank,
-                                .bytes = e->size.bytes,
-                                .created = e->created,
-                                .state = (el_adapter_state)atomic_load(&e->state),
-                                .requests = atomic_load(&u->requests),
-                                .generation = e->generation,
-                                .prompt_tokens = atomic_load(&u->prompt_tokens),
-                                .generated_tokens = atomic_load(&u->generated_tokens),
-                                .hits = atomic_load(&u->hits),
-                                .loads = atomic_load(&u->loads),
-                                .loads_failed = atomic_load(&u->loads_failed),
-                                .last_used = atomic_load(&u->last_used),
-                                .failure = put_string(&strings, e->failure),
-                                .failed_at = e->failed_at};
-    if (e->failure) list[i].failure_detail = list[i].failure + e->failure_detail;
+  for (size_t i = 0; specs && i < found->n; i++) {
+    el_preset_free(specs[i].preset);
+    free(specs[i].preset_error);
   }
-  return list;
-}
-
-el_status el_registry_list(el_registry *r, el_adapter_info **out, size_t *n, el_error *err) {
-  pthread_mutex_lock(&r->mutex);
-  size_t count = r->n;
-  el_adapter_info *list = describe(r->entries, count);
-  pthread_mutex_unlock(&r->mutex);
-  if (!list) return no_memory(err);
-  *out = list;
-  *n = count;
-  return EL_OK;
-}
-
-el_status el_registry_info(el_registry *r, const char *name, uint64_t id, el_adapter_info **out, el_error *err) {
-  char shown[EL_SHOW];
-  pthread_mutex_lock(&r->mutex);
-  el_entry *e = name ? find(r, name) : find_id(r, id);
-  el_adapter_info *info = e ? describe(&e, 1) : NULL;
-  pthread_mutex_unlock(&r->mutex);
-  if (!e && !name) return el_fail(err, EL_ERR_NOT_FOUND, "adapter id %llu: there is none", (unsigned long long)id);
-  if (!e) return el_fail(err, EL_ERR_NOT_FOUND, "adapter %s: there is none", show(name, shown));
-  if (!info) return no_memory(err);
-  *out = info;
-  return EL_OK;
-}
-
-size_t el_registry_count(el_registry *r) {
-  pthread_mutex_lock(&r->mutex);
-  size_t n = r->n;
-  pthread_mutex_unlock(&r->mutex);
-  return n;
+  free(specs);
+  return status;
 }

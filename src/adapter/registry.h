@@ -13,11 +13,15 @@
 #include "adapter/cache.h"
 #include "adapter/discover.h"
 #include "adapter/packer.h"
+#include "adapter/preset.h"
 #include "adapter/signature.h"
 
 typedef struct el_registry el_registry;
 
 enum { EL_NO_DIR = -1 };
+
+/* Adapters that are pinned at once. */
+enum { EL_MAX_PINNED = 256 };
 
 /* One of the adapters that a combination is made of, as it was when the combination was first asked for. */
 typedef struct el_entry_part {
@@ -36,6 +40,14 @@ typedef struct el_usage {
 } el_usage;
 
 typedef struct el_entry el_entry;
+
+/* An alias that an entry wants. */
+typedef struct el_alias {
+  struct el_alias *next; /* in its bucket */
+  const char *name;
+  el_entry *entry;
+} el_alias;
+
 struct el_entry {
   /* Nobody changes these. */
   const char *name, *path; /* path "": random weights, of `rank` and `seed` */
@@ -49,10 +61,16 @@ struct el_entry {
   uint64_t id;     /* what replaces a changed entry has the same */
   uint64_t hash;   /* of the name */
   el_usage *usage;
+  el_preset_file *preset;    /* NULL: it has none, or a wrong one: */
+  el_error *preset_error;    /* then nobody gets the adapter until the file is another */
+  atomic_size_t *counted_in; /* the registry's bytes of presets */
+  float scale;               /* that it is loaded with, its preset's; 1: as trained */
 
   /* Under the registry's mutex. */
   el_entry *hash_next;
-  uint32_t refs; /* requests, a load, and the registry itself while it lists the entry */
+  el_alias *aliases; /* [as many as its preset has] */
+  bool pinned;       /* it is to stay in memory */
+  uint32_t refs;     /* requests, a load, and the registry itself while it lists the entry */
   bool listed;
   uint64_t scan;          /* the last one that found it */
   uint64_t generation;    /* another one for other files, see el_adapter_info; 0: no name finds it */
@@ -70,6 +88,7 @@ struct el_entry {
   el_cache_item item;
   el_adapter *adapter;     /* NULL: not in memory */
   uint32_t n_pins;         /* running sequences that use it */
+  bool kept;               /* it is pinned: not to be evicted though nobody uses it */
   uint64_t held;           /* the last admission in which a waiting request kept it from being evicted */
   uint32_t n_prefix_pages; /* cached pages of keys and values that it computed */
   el_signature computed;   /* of the files as last loaded: its cached pages are theirs */
@@ -87,6 +106,9 @@ el_status el_registry_new(const char *base_name, void (*on_dead)(void *user), vo
  * under the registry's mutex. Before any is added. */
 void el_registry_on_listing(el_registry *r, void (*report)(void *user, uint64_t id, const char *name, const char *path),
                             void *user);
+/* `make` is called for each preset that has been read, to make of it what the engine needs (el_preset_file.made), or to
+ * say why it cannot be used. No mutex is held. Before any adapter is added. */
+void el_registry_on_preset(el_registry *r, el_status (*make)(void *user, el_preset_file *f, el_error *err), void *user);
 /* Every reference must have been given back; no entry may be in memory. */
 void el_registry_free(el_registry *r);
 
@@ -97,7 +119,13 @@ typedef struct el_entry_spec {
   int dir;
   el_signature signature;
   el_pack_size size; /* zeros: not known */
+  /* Of its preset, at most one; the entry's from here on, or freed. */
+  el_preset_file *preset;
+  el_error *preset_error;
 } el_entry_spec;
+/* Reads the preset of an adapter's files, for its spec; *out is NULL where there is none. */
+el_status el_registry_read_preset(el_registry *r, const char *name, const char *path, el_preset_file **out,
+                                  el_error *err);
 /* Whether this name may be added in that way (NULL: as a new one): EL_ERR_INVALID, EL_ERR_EXISTS, EL_ERR_CONFLICT. To
  * be asked before a file is read; el_registry_add decides. */
 el_status el_registry_check(el_registry *r, const char *name, const el_adapter_put_options *how, el_error *err);
@@ -110,10 +138,10 @@ el_status el_registry_remove(el_registry *r, const char *name, uint64_t expected
 /* An entry that no name finds; *out is the only reference. */
 el_status el_registry_add_unlisted(el_registry *r, const el_entry_spec *spec, el_entry **out, el_error *err);
 
-/* Takes a reference; EL_ERR_NOT_FOUND. Files are looked at when that was longer ago than a second: the entry of one
- * that has changed is replaced. */
+/* By name, or by alias. Takes a reference; EL_ERR_NOT_FOUND, or what is wrong with its preset. Files are looked at when
+ * that was longer ago than a second: the entry of one that has changed is replaced. */
 el_status el_registry_get(el_registry *r, const char *name, el_entry **out, el_error *err);
-/* By id, without a look at files; NULL: there is none. */
+/* By id, without a look at files; NULL: there is none. Its preset may be wrong. */
 el_entry *el_registry_find_id(el_registry *r, uint64_t id);
 /* Calls `see` for every listed entry, under the mutex. */
 void el_registry_each(el_registry *r, void (*see)(void *user, uint64_t id, const char *name), void *user);
@@ -143,12 +171,27 @@ typedef struct el_sync {
 } el_sync;
 el_status el_registry_sync(el_registry *r, el_found *found, el_sync *sync, el_error *err);
 
+/* Pinned entries (pins.c): what takes the place of one is pinned in its turn. Together they may have so many blocks. */
+void el_registry_limit_pins(el_registry *r, uint32_t most_blocks, size_t block_bytes);
+/* The entry's size must be known. EL_ERR_NO_MEMORY with the figures. */
+el_status el_registry_pin(el_registry *r, el_entry *entry, bool pinned, el_error *err);
+/* Whether other entries are pinned than at the last look, whose version that was. */
+bool el_registry_pins_changed(const el_registry *r, unsigned *version);
+/* References to them; their number. */
+int el_registry_get_pinned(el_registry *r, el_entry *out[EL_MAX_PINNED]);
+/* Blocks of pinned ones other than `entry` (NULL: all). */
+uint32_t el_registry_pinned_beside(el_registry *r, const el_entry *entry);
+
 /* Calls `see` for every listed entry whose size is known, under the mutex. */
 void el_registry_each_known(el_registry *r, void (*see)(void *user, const el_entry *entry), void *user);
 
 el_status el_registry_list(el_registry *r, el_adapter_info **out, size_t *n, el_error *err);
-/* name NULL: by id */
+/* By name or alias; name NULL: by id. */
 el_status el_registry_info(el_registry *r, const char *name, uint64_t id, el_adapter_info **out, el_error *err);
 size_t el_registry_count(el_registry *r);
+uint64_t el_registry_generation(el_registry *r, const el_entry *entry);
+/* What whoever runs the engine should be told of adapters that were listed since the last call, a line each; the
+ * caller's. NULL: nothing. */
+char *el_registry_take_notices(el_registry *r);
 
 #endif

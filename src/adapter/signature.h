@@ -4,15 +4,28 @@
 
 #include "base/error.h"
 
+/* The preset of an adapter's folder, and what stands in the place of a GGUF file's suffix for its own: see preset.h. */
+#define EL_PRESET_FILE "edgelora.json"
+#define EL_PRESET_SUFFIX ".json"
+#define EL_GGUF_SUFFIX ".gguf"
+
+typedef struct el_file_stamp {
+  uint64_t size, mtime_ns, inode;
+} el_file_stamp;
+
+enum { EL_SIGNED_WEIGHTS, EL_SIGNED_CONFIG, EL_SIGNED_PRESET, EL_N_SIGNED };
 typedef struct el_signature {
-  struct {
-    uint64_t size, mtime_ns, inode;
-  } file[2]; /* a PEFT folder's weights and adapter_config.json, or a GGUF file and zeros */
+  el_file_stamp file[EL_N_SIGNED]; /* a PEFT folder's weights and adapter_config.json, or a GGUF file and zeros; the
+                                    * preset, or zeros */
 } el_signature;
 
 /* path: as el_lora_file_open. EL_ERR_IO: it is not there, or not readable. */
 el_status el_signature_read(const char *path, el_signature *out, el_error *err);
 bool el_signature_equal(const el_signature *a, const el_signature *b);
+/* Whether they are the same but for the preset: what is loaded is. */
+bool el_signature_same_weights(const el_signature *a, const el_signature *b);
+/* Whether a file is taken for a GGUF file, by its name. */
+bool el_signature_is_gguf(const char *path);
 
 /* The same for an entry of an open directory, without messages; false: it is no adapter by its form. *folder: it is a
  * directory; when the result is false too, it may hold adapters itself. */

@@ -17,9 +17,9 @@
 
 typedef struct serve_options {
   el_cli_engine common;
-  const char *host, *cors_origin, *api_keys;
+  const char *host, *cors_origin, *api_keys, *default_adapter;
   int port, max_connections, drain_seconds, receive_seconds, idle_seconds, max_body_mib;
-  el_cli_list allowed;
+  el_cli_list allowed, pinned;
   bool examples, locked, share_prefixes;
 } serve_options;
 
@@ -119,6 +119,31 @@ static int serve(serve_options *o, const el_server_options *options) {
   return EL_EXIT_OK;
 }
 
+/* Whether the default adapter is there. One that comes later would answer later: whoever starts the server is to know.
+ */
+static bool has_default(const serve_options *o) {
+  const char *name = o->default_adapter;
+  const el_held_adapter *held;
+  el_error err;
+  if (!name || (o->common.options.router_path && el_cli_is_auto(o->common.engine, name))) return true;
+  if (el_adapter_hold(o->common.engine, name, &held, &err)) {
+    el_cli_error("--default-adapter: %s", err.message);
+    return false;
+  }
+  el_adapter_release(o->common.engine, held);
+  return true;
+}
+
+static bool pin(const serve_options *o) {
+  el_error err;
+  for (size_t i = 0; i < o->pinned.n; i++) {
+    if (!el_adapter_pin(o->common.engine, o->pinned.items[i], true, &err)) continue;
+    el_cli_error("--pin: %s", err.message);
+    return false;
+  }
+  return true;
+}
+
 /* Where clients may load adapters from; an array to be freed. False: out of memory, which has been said. */
 static bool allow(const serve_options *o, el_server_options *server) {
   const el_cli_list *lists[] = {&o->common.adapter_dirs, &o->allowed};
@@ -170,6 +195,12 @@ static int run(const el_cli_command *self, int argc, char **argv) {
        "requests that wait for a slot, further ones are refused with 503; default 1024"},
       {0, "model-name", "NAME", EL_CLI_TEXT, &o.common.options.model_name, 0, 0,
        "what requests call the base model; default: the name in its file"},
+      {0, "default-adapter", "NAME", EL_CLI_TEXT, &o.default_adapter, 0, 0,
+       "who answers requests that name no model, where their key may name it: an adapter, or auto; default: the base"},
+      {0, "pin", "NAME", EL_CLI_TEXTS, &o.pinned, 0, 0,
+       "an adapter that is loaded at the start and stays in memory; may be repeated"},
+      {0, "preset", "FILE", EL_CLI_TEXT, &o.common.options.preset_path, 0, 0,
+       "the base model's own preset: system prompt, sampling and so on, as adapters have in edgelora.json"},
       {0, "examples", NULL, EL_CLI_FLAG, &o.examples, 0, 0,
        "print a curl line for each adapter; default: on a terminal"},
   };
@@ -198,16 +229,18 @@ static int run(const el_cli_command *self, int argc, char **argv) {
     server.idle_timeout_ms = o.idle_seconds * 1000;
     server.cors_origin = o.cors_origin;
     server.api_keys = o.api_keys;
+    server.default_adapter = o.default_adapter;
     server.share_prefixes = o.share_prefixes;
     server.has_router = o.common.options.router_path != NULL;
     server.log = o.common.options.log;
     server.log_user = o.common.options.log_user;
-    code = allow(&o, &server) ? serve(&o, &server) : EL_EXIT_FAILED;
+    code = has_default(&o) && pin(&o) && allow(&o, &server) ? serve(&o, &server) : EL_EXIT_FAILED;
     free((void *)server.allowed_folders);
   }
   if (o.common.signal_fd >= 0) close(o.common.signal_fd);
   el_cli_engine_close(&o.common);
   el_cli_list_free(&o.allowed);
+  el_cli_list_free(&o.pinned);
   return code;
 }
 

@@ -41,9 +41,13 @@ static el_status add(el_engine *e, el_entry_spec *spec, const el_adapter_put_opt
                    "keys and values",
                    spec->name, (double)spec->size.bytes / (1 << 20),
                    (double)pool->n_blocks * (double)pool->block_bytes / (1 << 20));
+  if (!status) status = el_registry_read_preset(e->registry, spec->name, spec->path, &spec->preset, err);
   if (!status) status = el_registry_offer(e->registry, spec, how, generation, err);
-  if (!status) el_readings_settle(e, false);
-  return status;
+  if (status) return status;
+  el_readings_settle(e, false);
+  el_presets_tell(e);
+  if (how && (how->pinned || how->in_place)) el_loop_notify(e); /* one that is to stay may have come */
+  return EL_OK;
 }
 
 el_status el_adapter_put(el_engine *e, const char *name, const char *path, const el_adapter_put_options *options,
@@ -61,6 +65,29 @@ el_status el_adapter_add_random(el_engine *e, const char *name, int rank, uint64
   if (!e) return el_fail(err, EL_ERR_INVALID, "engine: is NULL");
   el_entry_spec spec = {.name = name, .path = "", .dir = EL_NO_DIR, .rank = rank, .seed = seed};
   return add(e, &spec, NULL, NULL, err);
+}
+
+/* Its size is known afterwards. */
+static el_status learn_size(el_engine *e, el_entry *entry, el_error *err) {
+  el_entry_spec spec = {.name = entry->name, .path = entry->path, .rank = entry->rank, .seed = entry->seed};
+  uint64_t file_bytes;
+  el_registry_size(e->registry, entry, &spec.size, &file_bytes);
+  if (spec.size.n_blocks) return EL_OK;
+  el_status status = measure(e, &spec, err);
+  if (!status) el_registry_learn(e->registry, entry, *entry->path ? &spec.signature : NULL, &spec.size);
+  return status;
+}
+
+el_status el_adapter_pin(el_engine *e, const char *name, bool pinned, el_error *err) {
+  if (!e || !name) return el_fail(err, EL_ERR_INVALID, "adapter: an argument is NULL");
+  el_entry *entry = NULL;
+  el_status status = el_registry_get(e->registry, name, &entry, err);
+  if (status) return status;
+  if (pinned) status = learn_size(e, entry, err);
+  if (!status) status = el_registry_pin(e->registry, entry, pinned, err);
+  el_registry_put(e->registry, entry);
+  if (!status) el_loop_notify(e);
+  return status;
 }
 
 el_status el_adapter_remove(el_engine *e, const char *name, el_error *err) {
@@ -164,6 +191,7 @@ el_status el_adapter_add_dir(el_engine *e, const char *dir, size_t *n_added, siz
   pthread_mutex_unlock(&d->mutex);
   if (status) return status;
   el_readings_settle(e, false);
+  el_presets_tell(e);
   if (n_added) *n_added = sum.n_added;
   if (n_failed) *n_failed = sum.n_failed;
   return EL_OK;
@@ -187,6 +215,7 @@ el_status el_adapter_rescan(el_engine *e, el_rescan_result *out, el_error *err) 
   }
   pthread_mutex_unlock(&e->dirs.mutex);
   el_readings_settle(e, true);
+  el_presets_tell(e);
   if (out) *out = sum;
   return status;
 }

@@ -78,6 +78,11 @@ static void look(admission *a, el_seq *q) {
   if (!check(a, q)) return;
   if (adapter && !adapter->adapter) {
     el_want want = a->loads ? el_memory_want(m, adapter) : EL_WANT_NO_ROOM;
+    el_error error;
+    if (want == EL_WANT_NO_ROOM && q == a->s->waiting && !a->s->n_running && el_memory_is_split(m, adapter, &error)) {
+      a->end->fail(a->end->user, q, &error);
+      return;
+    }
     if (want != EL_WANT_COMING) a->loads = false;
     bool loading = atomic_load(&adapter->state) == EL_ADAPTER_LOADING;
     atomic_store(&q->shown.phase, loading ? EL_PHASE_LOADING : EL_PHASE_QUEUED);

@@ -35,6 +35,9 @@ typedef struct el_choice {
   el_vector_fn on_vector; /* instead of a choice */
   void *vector_user;
 
+  el_sampling asked; /* before any preset; without biases */
+  int asked_max_new;
+
   /* The engine thread's. */
   float *states; /* [n][n_taps][n_embd] */
   uint64_t started_ns;

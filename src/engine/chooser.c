@@ -198,7 +198,9 @@ static bool find_finalists(el_engine *e, const el_seq *q, finalists *f, el_error
     el_entry *entry = NULL;
     el_error error;
     if (r->id && !(entry = el_registry_find_id(e->registry, r->id))) continue;
-    if (el_memory_check(&e->memory, entry, (uint64_t)(q->n_prompt + q->max_new), EL_PAGE_TOKENS, &error)) {
+    if (entry && entry->preset_error) error = *entry->preset_error;
+    if ((entry && entry->preset_error) ||
+        el_memory_check(&e->memory, entry, (uint64_t)(q->n_prompt + q->max_new), EL_PAGE_TOKENS, &error)) {
       el_registry_put(e->registry, entry);
       if (!refused) *why = error;
       refused = true;
@@ -211,7 +213,8 @@ static bool find_finalists(el_engine *e, const el_seq *q, finalists *f, el_error
   memmove(&choice->ranking[f->n], &choice->ranking[i], (size_t)(choice->n_ranked - i) * sizeof *choice->ranking);
   choice->n_ranked -= i - f->n;
   if (!f->n && !refused)
-    el_fail_field(why, EL_ERR_NOT_FOUND, "candidates", "candidates: the router knows none of the adapters that may be chosen");
+    el_fail_field(why, EL_ERR_NOT_FOUND, "candidates",
+                  "candidates: the router knows none of the adapters that may be chosen");
   return f->n > 0;
 }
 
@@ -260,6 +263,18 @@ static void count(el_engine *e, const el_seq *q, bool base, bool best) {
   atomic_fetch_add(&c->n_resident, !best);
   atomic_fetch_add(&c->n_tokens, (uint64_t)(q->choice->n - q->n_computed));
   atomic_fetch_add(&c->ns, ns);
+}
+
+/* What the request leaves open is as the chosen one's preset says. False: the sequence has failed and is gone. */
+static bool apply_preset(el_engine *e, el_seq *q, const el_entry *chosen) {
+  pthread_mutex_lock(&e->mutex); /* el_request_list reads how many tokens there may be */
+  bool ok = el_seq_apply_preset(q, el_presets_of(e, chosen));
+  pthread_mutex_unlock(&e->mutex);
+  el_error error;
+  if (ok) return true;
+  el_fail(&error, EL_ERR_NO_MEMORY, "auto: out of memory for the stop strings of a preset");
+  el_loop_fail(e, q, &error);
+  return false;
 }
 
 /* The sequence goes on with the base, from where the router's layers ended if it can. */
@@ -336,6 +351,8 @@ static void choose(el_engine *e, el_seq *q) {
   count(e, q, !entry, chosen == 0);
   if (q->choice->only_choose) {
     if (tell(e, q, entry)) el_loop_finish(e, q, EL_FINISH_LENGTH, NULL);
+  } else if (!apply_preset(e, q, entry)) {
+    /* it is gone */
   } else if (!entry) {
     if (tell(e, q, NULL)) go_on_with_base(e, q);
   } else {
@@ -362,6 +379,7 @@ bool el_chooser_choose_next(el_engine *e, el_seq *q, const el_error *why) {
   f.entries[chosen] = NULL;
   give(e, q, entry);
   put_all(e, &f);
+  apply_preset(e, q, entry);
   return true;
 }
 

@@ -138,9 +138,14 @@ static el_status reserve(el_engine *e, const el_engine_options *o, el_pool_setup
                          .on_result = el_loop_notify,
                          .user = e};
   if ((status = el_registry_new(e->name, el_loop_notify, e, &e->registry, err)) ||
+      (status = el_presets_open(e, o->preset_path, err)) ||
       (status = el_memory_new(&m, el_model_sites(e->model), e->kernels, e->registry, &e->log, &e->memory, err)))
     return status;
   el_loader_use_base(e->memory.loader, el_model_base(e->model));
+  uint32_t context = ((uint32_t)el_pages_for(b.ctx_size) + b.pages_per_block - 1) / b.pages_per_block;
+  uint32_t not_pinned = context + b.reserve;
+  el_registry_limit_pins(e->registry, b.n_blocks > not_pinned ? b.n_blocks - not_pinned : 0,
+                         e->memory.pool.block_bytes);
   double mib = (double)e->memory.pool.block_bytes / (1 << 20);
   el_logf(&e->log, EL_LOG_INFO,
           "memory: %.0f MiB for keys, values and adapters, in %u blocks of %.0f KiB; a sequence of %d tokens "
@@ -250,6 +255,7 @@ void el_engine_close(el_engine *e) {
   el_readings_free(e->readings);
   el_memory_free(&e->memory);
   el_registry_free(e->registry);
+  el_preset_free(e->base_preset);
   el_sampler_free(e->sampler);
   el_step_free(e->step);
   el_scheduler_free(&e->scheduler);

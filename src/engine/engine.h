@@ -68,6 +68,7 @@ struct el_engine {
   el_tokenizer *tokenizer;
   el_model *model;
   el_registry *registry;
+  el_preset_file *base_preset; /* NULL: none */
   el_log log;
   el_seq_limits limits;
   int max_queue;
@@ -137,6 +138,17 @@ void el_upkeep_stop(el_engine *e);
 bool el_upkeep_watch(el_engine *e, const char *path);
 /* What the cache folder knows about adapters; NULL: nothing. */
 struct el_record_file *el_upkeep_read_index(el_engine *e);
+
+/* Presets (presets.c): what adapters and the base say of how they want to be asked. base_preset: a file, or NULL. */
+el_status el_presets_open(el_engine *e, const char *base_preset, el_error *err);
+/* Puts into the log what is to be said of adapters that have come. */
+void el_presets_tell(el_engine *e);
+/* Another reference to a held adapter; NULL: the base is held. */
+el_entry *el_presets_take_held(el_engine *e, const el_held_adapter *held);
+/* An adapter's preset, or the base's; NULL: it has none. */
+const el_preset *el_presets_of(const el_engine *e, const el_entry *adapter);
+/* What a request leaves open is as the preset says. p NULL: nothing. */
+void el_presets_apply(const el_preset *p, el_request *r);
 
 /* The engine thread: runs steps until the engine closes. arg: el_engine. */
 void *el_engine_main(void *arg);

@@ -347,6 +347,7 @@ static bool turn(el_engine *e, bool *idle) {
   }
   if (cancels) finish_cancelled(e, false);
   admit(e);
+  el_memory_keep(&e->memory);
   *idle = go_on(e);
   return true;
 }

@@ -38,6 +38,13 @@ el_status el_memory_new(const el_memory_options *o, const el_sites *sites, const
 
 /* ------------------------------------------------------------------ figures */
 
+/* What an error is about, kept apart from the rest: a combination's name has those of all that are in it. */
+enum { SUBJECT_BYTES = EL_ADAPTER_NAME_MAX + 16 };
+static const char *subject_of(const el_entry *e, char out[SUBJECT_BYTES]) {
+  snprintf(out, SUBJECT_BYTES, "adapter %.255s", e->name);
+  return out;
+}
+
 static el_entry *entry_of(const el_cache_item *item) {
   return (el_entry *)(uintptr_t)((uintptr_t)item - offsetof(el_entry, item));
 }
@@ -57,7 +64,10 @@ void el_memory_publish(el_memory *m) {
 /* Takes a resident adapter out of memory. */
 static void drop(el_memory *m, el_entry *e, bool evicted) {
   assert(e->adapter && !e->n_pins);
-  if (e->held == m->admission) m->held -= e->item.size;
+  if (e->kept)
+    m->kept_idle -= e->item.size;
+  else if (e->held == m->admission)
+    m->held -= e->item.size;
   el_cache_remove(&m->cache, &e->item, evicted);
   el_pool_give(&m->pool, e->adapter->blocks, e->adapter->n_blocks);
   e->adapter = NULL;
@@ -68,19 +78,23 @@ static void drop(el_memory *m, el_entry *e, bool evicted) {
   }
 }
 
-static bool is_idle(const void *user, const el_cache_item *item) {
+static bool is_unused(const void *user, const el_cache_item *item) {
   return !entry_of(item)->n_pins;
+}
+
+static bool is_idle(const void *user, const el_cache_item *item) {
+  return !entry_of(item)->n_pins && !entry_of(item)->kept;
 }
 
 static bool is_not_held(const void *user, const el_cache_item *item) {
   const el_memory *m = user;
   const el_entry *e = entry_of(item);
-  return !e->n_pins && e->held != m->admission;
+  return !e->n_pins && !e->kept && e->held != m->admission;
 }
 
 /* Whether idle pages have more than their share of what is idle. */
 static bool pages_go_first(const el_memory *m) {
-  uint64_t adapters = (uint64_t)(m->cache.size - m->pinned) * m->kv.per_block, pages = m->kv.n_idle;
+  uint64_t adapters = (uint64_t)(m->cache.size - m->pinned - m->kept_idle) * m->kv.per_block, pages = m->kv.n_idle;
   return pages * EL_PREFIX_SHARE > pages + adapters;
 }
 
@@ -98,15 +112,16 @@ static bool evict(el_memory *m) {
 
 /* Blocks of adapters that may be evicted. */
 static uint64_t evictable(const el_memory *m) {
-  return m->cache.size - m->pinned - m->held;
+  return m->cache.size - m->pinned - m->held - m->kept_idle;
 }
 
 /* What was counted is not there: whoever wanted it waits. */
 static bool miscounted(el_memory *m, const char *what) {
   el_bug(m->log,
-         "memory: %s; %u of %u blocks are free, %u hold pages (%u pages idle), %llu hold adapters (%u pinned, %u held)",
+         "memory: %s; %u of %u blocks are free, %u hold pages (%u pages idle), %llu hold adapters (%u in use, %u held, "
+         "%u to stay)",
          what, m->pool.count[EL_USE_FREE], m->pool.n_blocks, m->pool.count[EL_USE_KV], m->kv.n_idle,
-         (unsigned long long)m->cache.size, m->pinned, m->held);
+         (unsigned long long)m->cache.size, m->pinned, m->held, m->kept_idle);
   return false;
 }
 
@@ -134,6 +149,52 @@ static bool make_free_pages(el_memory *m, uint64_t n) {
   return true;
 }
 
+/* ---------------------------------------------------------------- to stay */
+
+static void set_kept(el_memory *m, el_entry *e, bool kept) {
+  if (e->kept == kept) return;
+  bool idle = e->adapter && !e->n_pins;
+  if (idle && kept && e->held == m->admission) m->held -= e->item.size;
+  if (idle && kept) m->kept_idle += e->item.size;
+  if (idle && !kept) m->kept_idle -= e->item.size;
+  e->held = 0; /* admissions begin at 1 */
+  e->kept = kept;
+}
+
+static void forget_kept(el_memory *m) {
+  for (int i = 0; i < m->n_kept; i++) {
+    set_kept(m, m->kept[i], false);
+    el_registry_put(m->registry, m->kept[i]);
+  }
+  m->n_kept = 0;
+}
+
+void el_memory_keep(el_memory *m) {
+  if (el_registry_pins_changed(m->registry, &m->kept_version)) {
+    forget_kept(m);
+    m->n_kept = el_registry_get_pinned(m->registry, m->kept);
+    for (int i = 0; i < m->n_kept; i++) set_kept(m, m->kept[i], true);
+  }
+  for (int i = 0; i < m->n_kept; i++) {
+    el_entry *e = m->kept[i];
+    int state = atomic_load(&e->state);
+    /* One that failed is tried again by the request that asks for it, or when its files are others. */
+    if (e->adapter || state == EL_ADAPTER_LOADING || state == EL_ADAPTER_FAILED) continue;
+    if (el_memory_want(m, e) != EL_WANT_COMING) break;
+  }
+}
+
+bool el_memory_is_split(const el_memory *m, const el_entry *e, el_error *err) {
+  el_pack_size size;
+  uint64_t file_bytes;
+  el_registry_size(m->registry, e, &size, &file_bytes);
+  if (!m->n_kept || !size.consecutive || el_loader_n(m->loader)) return false;
+  char subject[SUBJECT_BYTES];
+  el_fail_about(err, EL_ERR_NO_MEMORY, subject_of(e, subject),
+                "takes %u blocks of memory in a row, and pinned adapters lie in between", size.n_blocks);
+  return true;
+}
+
 void el_memory_free(el_memory *m) {
   if (m->loader) el_loader_stop(m->loader);
   for (int i = 0; m->loader && i < el_loader_n(m->loader); i++) {
@@ -142,6 +203,7 @@ void el_memory_free(el_memory *m) {
     atomic_store(&e->state, EL_ADAPTER_ON_DISK);
     el_registry_put(m->registry, e);
   }
+  forget_kept(m);
   m->held = 0;
   m->admission++;
   while (m->kv.n_idle) el_prefix_evict(&m->prefix);
@@ -168,7 +230,7 @@ void el_memory_end(el_memory *m) {
 }
 
 void el_memory_hold(el_memory *m, el_entry *e) {
-  if (!e || !e->adapter || e->n_pins || e->held == m->admission) return;
+  if (!e || !e->adapter || e->n_pins || e->kept || e->held == m->admission) return;
   e->held = m->admission;
   m->held += e->item.size;
 }
@@ -186,7 +248,10 @@ void el_memory_pin(el_memory *m, el_entry *e) {
   if (!e) return;
   assert(e->adapter);
   if (e->n_pins++) return;
-  if (e->held == m->admission) m->held -= e->item.size;
+  if (e->kept)
+    m->kept_idle -= e->item.size;
+  else if (e->held == m->admission)
+    m->held -= e->item.size;
   m->pinned += e->item.size;
 }
 
@@ -195,7 +260,10 @@ void el_memory_unpin(el_memory *m, el_entry *e) {
   assert(e->n_pins > 0);
   if (--e->n_pins) return;
   m->pinned -= e->item.size;
-  if (e->held == m->admission) m->held += e->item.size;
+  if (e->kept)
+    m->kept_idle += e->item.size;
+  else if (e->held == m->admission)
+    m->held += e->item.size;
 }
 
 bool el_memory_make_pages(el_memory *m, uint64_t n) {
@@ -204,9 +272,13 @@ bool el_memory_make_pages(el_memory *m, uint64_t n) {
   return made;
 }
 
-bool el_memory_grow(el_memory *m, uint32_t *page) {
+bool el_memory_grow(el_memory *m, bool last, uint32_t *page) {
   if (!make_free_pages(m, 1)) {
     el_cache_item *item = el_cache_victim(&m->cache, is_idle, m);
+    bool stuck = !item && last && !el_loader_n(m->loader); /* else it has room when a load has ended */
+    if (stuck && (item = el_cache_victim(&m->cache, is_unused, m)))
+      el_logf(m->log, EL_LOG_WARN, "adapter %s: is pinned, and leaves memory for a while: a request needs the room",
+              entry_of(item)->name);
     if (!item || el_kv_pages_need(&m->kv, 1) == UINT32_MAX) return false;
     drop(m, entry_of(item), true);
   }
@@ -276,10 +348,11 @@ static void take_adapter(el_memory *m, el_load *load) {
   e->n_sizings = 0;
   if (load->has_signature) {
     /* The files have changed while it was out of memory, and nobody has noticed yet. */
-    if (!el_signature_equal(&e->computed, &load->signature)) el_prefix_purge(&m->prefix, e);
+    if (!el_signature_same_weights(&e->computed, &load->signature)) el_prefix_purge(&m->prefix, e);
     e->computed = load->signature;
   }
   el_cache_insert(&m->cache, &e->item, n);
+  if (e->kept) m->kept_idle += n;
   atomic_store(&e->state, EL_ADAPTER_RESIDENT);
   el_registry_learn(m->registry, e, load->has_signature ? &load->signature : NULL, &load->size);
   if (load->has_signature && load->signature.file[0].size)
@@ -288,13 +361,6 @@ static void take_adapter(el_memory *m, el_load *load) {
   atomic_fetch_add(&e->usage->loads, 1);
   el_logf(m->log, EL_LOG_DEBUG, "adapter %s: loaded in %.1f ms, rank %d, %.2f MB in %u blocks", e->name,
           (double)load->ns * 1e-6, load->size.rank, (double)load->size.bytes * 1e-6, n);
-}
-
-/* What an error is about, kept apart from the rest: a combination's name has those of all that are in it. */
-enum { SUBJECT_BYTES = EL_ADAPTER_NAME_MAX + 16 };
-static const char *subject_of(const el_entry *e, char out[SUBJECT_BYTES]) {
-  snprintf(out, SUBJECT_BYTES, "adapter %.255s", e->name);
-  return out;
 }
 
 /* It needs other blocks than it had. That is so once for what has not been read, and once more for what has changed
@@ -369,14 +435,15 @@ el_status el_memory_check(el_memory *m, el_entry *e, uint64_t n_tokens, int page
   uint64_t file_bytes;
   if (e) el_registry_size(m->registry, e, &size, &file_bytes);
   uint64_t per_block = (uint64_t)m->kv.per_block * (uint64_t)page_tokens, kv = (n_tokens + per_block - 1) / per_block;
-  if (kv + size.n_blocks <= m->pool.n_blocks && kv <= m->kv.max_blocks) return EL_OK;
-  double mib = (double)m->pool.block_bytes / (1 << 20), pool = mib * m->pool.n_blocks;
+  uint32_t kept = el_registry_pinned_beside(m->registry, e), all = m->pool.n_blocks - kept;
+  if (kv + size.n_blocks <= all && kv <= m->kv.max_blocks) return EL_OK;
+  double mib = (double)m->pool.block_bytes / (1 << 20), pool = mib * all;
   char subject[SUBJECT_BYTES];
-  if (size.n_blocks >= m->pool.n_blocks)
+  if (size.n_blocks >= all)
     return el_fail_about(err, EL_ERR_NO_MEMORY, subject_of(e, subject),
                          "takes %.1f MiB, the memory pool has %.1f MiB and some of it for keys and values",
                          mib * size.n_blocks, pool);
-  uint64_t room = m->pool.n_blocks - size.n_blocks;
+  uint64_t room = all - size.n_blocks;
   if (room > m->kv.max_blocks) room = m->kv.max_blocks;
   unsigned long long most = room * per_block;
   if (!e)

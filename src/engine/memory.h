@@ -8,6 +8,8 @@
  *   next do not drive out each other's adapters, and when all are in use they wait.
  * - A running sequence that grows takes any adapter that is not pinned; when none is left, the youngest sequence gives
  *   up its pages.
+ * - An adapter that the operator has pinned (`kept` here, as `pinned` is what runs) gives way to nothing but the only
+ *   sequence that runs, when that has no other page to grow into: which is so only where it began before the pin.
  * - Idle pages of the prefix cache give way to all of these: whatever room is wanted, nobody waits and nothing is
  *   preempted because of them. While there are idle adapters too, the pages go first if they have more than one
  *   EL_PREFIX_SHARE-th of all that is idle, else the adapters do. Pages first always would leave no page where adapters
@@ -47,10 +49,16 @@ typedef struct el_memory {
   el_loader *loader;
   el_registry *registry;
   const el_log *log;
-  bool keeps_idle;    /* adapters that nobody wants stay until their room is wanted */
-  uint32_t reserve;   /* blocks that KV pages may not have */
-  uint32_t pinned;    /* blocks of resident adapters that running sequences use */
-  uint32_t held;      /* blocks of unpinned ones that the current admission holds */
+  bool keeps_idle;  /* adapters that nobody wants stay until their room is wanted */
+  uint32_t reserve; /* blocks that KV pages may not have */
+  uint32_t pinned;  /* blocks of resident adapters that running sequences use */
+  uint32_t held;    /* blocks of unpinned ones that the current admission holds */
+  /* Adapters that are to stay whether anybody uses them or not, with references, and the blocks of those of them that
+   * are resident and that no running sequence uses. */
+  el_entry *kept[EL_MAX_PINNED];
+  int n_kept;
+  unsigned kept_version;
+  uint32_t kept_idle;
   uint64_t admission; /* its number */
   bool learnt;        /* a load has told an adapter's size since the last admission */
   double ratio;       /* bytes in memory to bytes of the file, of the adapter that was loaded last */
@@ -90,8 +98,9 @@ void el_memory_unpin(el_memory *m, el_entry *entry);
  * has been evicted. It can be had when what runs has ended and what loads has been loaded: el_memory_check has seen to
  * that. */
 bool el_memory_make_pages(el_memory *m, uint64_t n);
-/* One page for a running sequence, whatever is held. */
-bool el_memory_grow(el_memory *m, uint32_t *page);
+/* One page for a running sequence, whatever is held; `last`: it is the only one, and an adapter that is to stay gives
+ * way before it is stuck. */
+bool el_memory_grow(el_memory *m, bool last, uint32_t *page);
 
 typedef enum el_want {
   EL_WANT_COMING, /* is being loaded, or now will be */
@@ -100,6 +109,11 @@ typedef enum el_want {
 } el_want;
 /* Asks for an adapter that is not resident. */
 el_want el_memory_want(el_memory *m, el_entry *entry);
+
+/* Learns which adapters are to stay, and has those loaded that are not in memory, as far as there is room. */
+void el_memory_keep(el_memory *m);
+/* Whether that is why an adapter finds no consecutive blocks, though nothing runs or loads: then it never will. */
+bool el_memory_is_split(const el_memory *m, const el_entry *entry, el_error *err);
 
 /* What came of the loads that have ended; `failed` is called for each that did not succeed, while there is a reference
  * to its entry. */

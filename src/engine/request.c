@@ -60,32 +60,47 @@ static el_status enqueue(el_engine *e, el_seq *q, uint64_t *id, el_error *err) {
   return status;
 }
 
+/* Who is to answer: a reference in *out, or NULL for the base; for auto_adapter, who reads for the router. */
+static el_status find_adapter(el_engine *e, const el_request *r, el_entry **out, el_error *err) {
+  const char *name = r->adapter;
+  bool base = !name || !*name || !strcmp(name, e->name);
+  *out = NULL;
+  if (r->auto_adapter && (r->n_adapters || r->held || (name && *name)))
+    return el_fail_field(err, EL_ERR_INVALID, "auto_adapter",
+                         "auto_adapter: is asked for, and so are adapters by name: give one of them");
+  if (r->auto_adapter) {
+    *out = el_chooser_reader(e);
+    return EL_OK;
+  }
+  if (r->held) *out = el_presets_take_held(e, r->held);
+  if (r->n_adapters && (*out || (!r->held && !base))) {
+    el_registry_put(e->registry, *out);
+    return el_fail_field(err, EL_ERR_INVALID, "adapters", "adapters: are there, and so is `adapter`: give one of them");
+  }
+  if (r->n_adapters) return el_registry_combine(e->registry, r->adapters, r->n_adapters, out, err);
+  return r->held || base ? EL_OK : el_registry_get(e->registry, name, out, err);
+}
+
 el_status el_submit(el_engine *e, const el_request *request, uint64_t *id, el_error *err) {
   if (!e || !request) return el_fail(err, EL_ERR_INVALID, "request: is NULL");
   el_seq *q = NULL;
-  el_status status = el_seq_new(request, &e->limits, &q, err);
-  if (status) return status;
-  const char *adapter = request->adapter;
-  bool base = !adapter || !*adapter || !strcmp(adapter, e->name);
-  if (request->auto_adapter && (request->n_adapters || (adapter && *adapter)))
-    status = el_fail_field(err, EL_ERR_INVALID, "auto_adapter",
-                           "auto_adapter: is asked for, and so are adapters by name: give one of them");
-  else if (request->auto_adapter)
-    q->adapter = el_chooser_reader(e);
-  else if (!base && request->n_adapters)
-    status =
-        el_fail_field(err, EL_ERR_INVALID, "adapters", "adapters: are there, and so is `adapter`: give one of them");
-  else if (!base)
-    status = el_registry_get(e->registry, adapter, &q->adapter, err);
-  else if (request->n_adapters)
-    status = el_registry_combine(e->registry, request->adapters, request->n_adapters, &q->adapter, err);
-  if (q->adapter && !q->choice) {
-    snprintf(q->adapter_name, sizeof q->adapter_name, "%s", q->adapter->name);
-    status = el_memory_check(&e->memory, q->adapter, (uint64_t)(q->n_prompt + q->max_new), EL_PAGE_TOKENS, err);
+  el_entry *adapter = NULL;
+  el_request r = *request;
+  el_status status = find_adapter(e, request, &adapter, err);
+  /* Several adapters together are nobody's preset, and whoever is chosen applies its own then. */
+  if (!status && !r.auto_adapter && (!r.n_adapters || r.held))
+    el_presets_apply(el_presets_of(e, r.n_adapters ? NULL : adapter), &r);
+  if (!status) status = el_seq_new(&r, &e->limits, &q, err);
+  if (!status && adapter && !q->choice) {
+    snprintf(q->adapter_name, sizeof q->adapter_name, "%s", adapter->name);
+    status = el_memory_check(&e->memory, adapter, (uint64_t)(q->n_prompt + q->max_new), EL_PAGE_TOKENS, err);
   }
-  if (!status) status = enqueue(e, q, id, err);
+  if (!status) {
+    q->adapter = adapter;
+    status = enqueue(e, q, id, err);
+  }
   if (status) {
-    el_registry_put(e->registry, q->adapter);
+    el_registry_put(e->registry, adapter);
     el_seq_free(q);
   }
   return status;

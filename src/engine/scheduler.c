@@ -177,7 +177,7 @@ static void grow(el_scheduler *s) {
     el_seq *q = s->running[i];
     q->stalled = false;
     while (i < s->n_running && q->n_pages < el_seq_n_pages(q)) {
-      if (el_memory_grow(s->memory, q->pages + q->n_pages)) {
+      if (el_memory_grow(s->memory, s->n_running == 1, q->pages + q->n_pages)) {
         q->n_pages++;
       } else if (s->n_running > 1) {
         preempt_youngest(s); /* it may be q itself, which then is the last */

@@ -54,20 +54,21 @@ static el_status check(const el_request *r, const el_seq_limits *limits, el_erro
   return status;
 }
 
-/* The pointers and the strings in one block; false: out of memory. */
-static bool copy_stop(el_seq *s, const el_request *r) {
-  if (!r->n_stop) return true;
-  size_t bytes = r->n_stop * sizeof *s->stop_strings;
-  for (size_t i = 0; i < r->n_stop; i++) bytes += strlen(r->stop[i]) + 1;
-  s->stop_strings = malloc(bytes);
-  if (!s->stop_strings) return false;
-  char *at = (char *)(s->stop_strings + r->n_stop);
-  for (size_t i = 0; i < r->n_stop; i++) {
-    s->stop_strings[i] = at;
-    at = stpcpy(at, r->stop[i]) + 1;
+/* The pointers and the strings in one block, instead of those that were there; false: out of memory. */
+static bool set_stop(el_seq *s, const char *const *strings, size_t n) {
+  size_t bytes = n * sizeof *s->stop_strings;
+  for (size_t i = 0; i < n; i++) bytes += strlen(strings[i]) + 1;
+  const char **all = n ? malloc(bytes) : NULL;
+  if (n && !all) return false;
+  char *at = (char *)(all + n);
+  for (size_t i = 0; i < n; i++) {
+    all[i] = at;
+    at = stpcpy(at, strings[i]) + 1;
   }
-  s->stop.strings = s->stop_strings;
-  s->stop.n = r->n_stop;
+  free(s->stop_strings);
+  s->stop_strings = all;
+  s->stop.strings = all;
+  s->stop.n = n;
   return true;
 }
 
@@ -75,7 +76,7 @@ static bool copy(el_seq *s, const el_request *r) {
   size_t n_bias = r->sampling.n_logit_bias;
   s->tokens = malloc(sizeof *s->tokens * r->n_prompt);
   if (n_bias) s->bias = malloc(sizeof *s->bias * n_bias);
-  if (!s->tokens || (n_bias && !s->bias) || !copy_stop(s, r)) return false;
+  if (!s->tokens || (n_bias && !s->bias) || !set_stop(s, r->stop, r->n_stop)) return false;
   memcpy(s->tokens, r->prompt, sizeof *s->tokens * r->n_prompt);
   if (n_bias) memcpy(s->bias, r->sampling.logit_bias, sizeof *s->bias * n_bias);
   s->sampling.logit_bias = s->bias;
@@ -95,8 +96,15 @@ el_status el_seq_new(const el_request *r, const el_seq_limits *limits, el_seq **
   s->choice = choice;
   int room = limits->ctx_size - (int)r->n_prompt;
   s->sampling = r->sampling;
+  s->sampling.seed += r->seed_offset;
+  s->seed_offset = r->seed_offset;
+  s->preset_fields = r->preset_fields;
   s->n_prompt = s->n_tokens = (int)r->n_prompt;
   s->max_new = r->max_tokens < 0 || r->max_tokens > room ? room : r->max_tokens;
+  if (choice) {
+    choice->asked = s->sampling;
+    choice->asked_max_new = s->max_new;
+  }
   s->prefix_domain = r->prefix_domain;
   s->ignore_eos = r->ignore_eos;
   s->logprobs = r->logprobs;
@@ -117,6 +125,33 @@ el_status el_seq_new(const el_request *r, const el_seq_limits *limits, el_seq **
   }
   *out = s;
   return EL_OK;
+}
+
+void el_sampling_apply_preset(el_sampling *s, const el_preset *p, unsigned fields) {
+  const el_sampling *from = &p->sampling;
+  fields &= p->set;
+  if (fields & EL_PRESET_TEMPERATURE) s->temperature = from->temperature;
+  if (fields & EL_PRESET_TOP_P) s->top_p = from->top_p;
+  if (fields & EL_PRESET_TOP_K) s->top_k = from->top_k;
+  if (fields & EL_PRESET_MIN_P) s->min_p = from->min_p;
+  if (fields & EL_PRESET_REPETITION_PENALTY) s->repeat_penalty = from->repeat_penalty;
+  if (fields & EL_PRESET_REPEAT_LAST_N) s->repeat_last_n = from->repeat_last_n;
+  if (fields & EL_PRESET_FREQUENCY_PENALTY) s->frequency_penalty = from->frequency_penalty;
+  if (fields & EL_PRESET_PRESENCE_PENALTY) s->presence_penalty = from->presence_penalty;
+  if (fields & EL_PRESET_SEED) s->seed = from->seed;
+}
+
+bool el_seq_apply_preset(el_seq *s, const el_preset *p) {
+  unsigned set = p ? p->set & s->preset_fields : 0;
+  if (s->preset_fields & EL_PRESET_STOP && !set_stop(s, p ? p->stop : NULL, set & EL_PRESET_STOP ? p->n_stop : 0))
+    return false;
+  s->sampling = s->choice->asked;
+  s->sampling.logit_bias = s->bias;
+  if (p) el_sampling_apply_preset(&s->sampling, p, set);
+  if (set & EL_PRESET_SEED) s->sampling.seed += s->seed_offset;
+  s->max_new = s->choice->asked_max_new; /* what it needs to run is there for so many */
+  if (set & EL_PRESET_MAX_TOKENS && p->max_tokens < s->max_new) s->max_new = p->max_tokens;
+  return true;
 }
 
 el_status el_seq_start(el_seq *s, el_error *err) {

@@ -21,6 +21,8 @@ struct el_seq {
   el_entry *adapter;                          /* NULL: base; a reference, the engine thread's */
   char adapter_name[EL_ADAPTER_NAME_MAX + 1]; /* "": base */
   el_sampling sampling;
+  unsigned preset_fields; /* that the request leaves to the preset of whoever is chosen */
+  uint64_t seed_offset;
   int n_prompt;
   uint64_t prefix_domain;
   int max_new; /* generated tokens that max_tokens and the context allow; 0: none are wanted */
@@ -78,6 +80,11 @@ typedef struct el_seq_limits {
 
 /* Checks a request and copies it, but for its adapter. */
 el_status el_seq_new(const el_request *r, const el_seq_limits *limits, el_seq **out, el_error *err);
+/* Of `fields`, those that the preset has. */
+void el_sampling_apply_preset(el_sampling *s, const el_preset *p, unsigned fields);
+/* What the request leaves open is as the preset (NULL: none) of who was chosen for it says, and else as it was asked.
+ * No token has been generated. False: out of memory, and nothing has changed. */
+bool el_seq_apply_preset(el_seq *s, const el_preset *p);
 /* The adapter's reference must have been given back. */
 void el_seq_free(el_seq *s);
 

@@ -1,5 +1,6 @@
-/* GET /v1/adapters/NAME: what is known of one adapter. */
+/* GET /v1/adapters/NAME: what is known of one adapter, and what its preset says. */
 #include <inttypes.h>
+#include <string.h>
 
 #include "server/json_out.h"
 #include "server/private.h"
@@ -24,27 +25,92 @@ static bool write_failure(el_buf *out, const el_adapter_info *a, bool limited) {
          write_time(out, "at", a->failed_at) && el_buf_append(out, "}", 1);
 }
 
-static bool write_adapter(el_buf *out, const el_adapter_info *a, bool limited) {
+/* ------------------------------------------------------------------- preset */
+
+static bool write_strings(el_buf *out, const char *name, const char *const *list, size_t n) {
+  bool ok = el_buf_printf(out, ",\"%s\":[", name);
+  for (size_t i = 0; ok && i < n; i++) ok = (!i || el_buf_append(out, ",", 1)) && el_json_cstring(out, list[i]);
+  return ok && el_buf_append(out, "]", 1);
+}
+
+static bool write_text(el_buf *out, const char *name, const char *text) {
+  return !text || (el_buf_printf(out, ",\"%s\":", name) && el_json_cstring(out, text));
+}
+
+/* What it sets of a request, by the names that requests have for it. */
+static bool write_settings(el_buf *out, const el_preset *p) {
+  const el_sampling *s = &p->sampling;
+  const struct {
+    unsigned bit;
+    const char *name;
+    double value;
+  } numbers[] = {
+      {EL_PRESET_TEMPERATURE, "temperature", s->temperature},
+      {EL_PRESET_TOP_P, "top_p", s->top_p},
+      {EL_PRESET_TOP_K, "top_k", s->top_k},
+      {EL_PRESET_MIN_P, "min_p", s->min_p},
+      {EL_PRESET_REPETITION_PENALTY, "repetition_penalty", s->repeat_penalty},
+      {EL_PRESET_REPEAT_LAST_N, "repeat_last_n", s->repeat_last_n},
+      {EL_PRESET_FREQUENCY_PENALTY, "frequency_penalty", s->frequency_penalty},
+      {EL_PRESET_PRESENCE_PENALTY, "presence_penalty", s->presence_penalty},
+      {EL_PRESET_MAX_TOKENS, "max_tokens", p->max_tokens},
+  };
+  bool ok = true;
+  for (size_t i = 0; ok && i < sizeof numbers / sizeof *numbers; i++)
+    if (p->set & numbers[i].bit)
+      ok = el_buf_printf(out, ",\"%s\":", numbers[i].name) && el_buf_printf(out, "%.7g", numbers[i].value);
+  if (ok && p->set & EL_PRESET_SEED) ok = el_buf_printf(out, ",\"seed\":%" PRId64, (int64_t)s->seed);
+  if (ok && p->set & EL_PRESET_STOP) ok = write_strings(out, "stop", p->stop, p->n_stop);
+  return ok;
+}
+
+/* What is put before its conversations is for those that are not limited: a tenant may use it, not read it. */
+static bool write_preset(el_buf *out, const el_preset *p, bool limited) {
+  if (!p) return el_buf_printf(out, ",\"preset\":null");
+  bool ok = el_buf_printf(out, ",\"preset\":{\"lora_scale\":%.7g", (double)p->lora_scale) &&
+            write_text(out, "description", p->description) && write_settings(out, p);
+  if (ok && !limited) ok = write_text(out, "system", p->system) && write_text(out, "chat_template", p->chat_template);
+  /* It was parsed and written as JSON. */
+  if (ok && p->schema) ok = el_buf_printf(out, ",\"schema\":%s,\"schema_enforced\":false", p->schema);
+  return ok && el_buf_append(out, "}", 1);
+}
+
+/* ------------------------------------------------------------------ adapter */
+
+static bool write_adapter(el_buf *out, const el_adapter_info *a, const el_preset *preset, bool limited) {
   return el_buf_printf(out, "{\"object\":\"adapter\",\"name\":") && el_json_cstring(out, a->name) &&
          el_buf_printf(out, ",\"id\":%" PRIu64 ",\"generation\":%" PRIu64 ",\"state\":\"%s\"", a->id, a->generation,
                        STATES[a->state]) &&
          (limited || (el_buf_printf(out, ",\"path\":") && el_json_cstring(out, a->path))) &&
-         el_buf_printf(out, ",\"rank\":%d,\"bytes\":%" PRIu64 ",\"in_router\":%s", a->rank, a->bytes,
-                       a->in_router ? "true" : "false") &&
+         el_buf_printf(out, ",\"rank\":%d,\"bytes\":%" PRIu64 ",\"in_router\":%s,\"pinned\":%s", a->rank, a->bytes,
+                       a->in_router ? "true" : "false", a->pinned ? "true" : "false") &&
          write_time(out, "created", a->created) &&
          el_buf_printf(out,
                        ",\"requests\":%" PRIu64 ",\"prompt_tokens\":%" PRIu64 ",\"generated_tokens\":%" PRIu64
                        ",\"hits\":%" PRIu64 ",\"loads\":%" PRIu64 ",\"loads_failed\":%" PRIu64,
                        a->requests, a->prompt_tokens, a->generated_tokens, a->hits, a->loads, a->loads_failed) &&
-         write_time(out, "last_used", a->last_used) && write_failure(out, a, limited) && el_buf_append(out, "}", 1);
+         write_time(out, "last_used", a->last_used) && write_failure(out, a, limited) &&
+         write_strings(out, "aliases", a->aliases, a->n_aliases) && write_preset(out, preset, limited) &&
+         el_buf_append(out, "}", 1);
 }
 
 bool el_adapters_one(el_server *s, const el_key *key, const char *name, el_buf *out, el_api_error *e) {
+  el_engine *engine = s->options.engine;
   el_error err = {.code = EL_ERR_NOT_FOUND};
   el_adapter_info *info;
-  if (!el_key_allows(key, name) || el_adapter_get(s->options.engine, name, &info, &err))
-    return el_api_fail_engine(e, &err, name, el_key_is_limited(key));
-  bool ok = write_adapter(out, info, el_key_is_limited(key));
+  bool limited = el_key_is_limited(key);
+  if (!strcmp(name, s->model.name) || !el_models_allows(s, key, name))
+    return el_api_fail_engine(e, &err, name, limited);
+  /* Holding it looks at its files. What is wrong with its preset is its failure. */
+  const el_held_adapter *held = NULL;
+  if (el_adapter_hold(engine, name, &held, NULL)) held = NULL;
+  bool ok = !el_adapter_get(engine, held ? held->name : name, &info, &err);
+  if (!ok) {
+    el_adapter_release(engine, held);
+    return el_api_fail_engine(e, &err, name, limited);
+  }
+  ok = write_adapter(out, info, held ? held->preset : NULL, limited);
   el_free(info);
+  el_adapter_release(engine, held);
   return ok || el_api_fail(e, 500, "no_memory", NULL, "Out of memory.");
 }

@@ -65,8 +65,9 @@ static bool find_ours(el_server *s, const char *name, uint64_t *generation, el_a
   *generation = 0;
   if (el_adapter_get(s->options.engine, name, &info, &err))
     return err.code == EL_ERR_NOT_FOUND || fail_adapter(e, &err);
-  bool ours = *info->path && el_allowed_has(&s->allowed, info->path);
-  *generation = info->generation;
+  bool alias = strcmp(info->name, name) != 0; /* what is loaded and unloaded has names of its own */
+  bool ours = alias || (*info->path && el_allowed_has(&s->allowed, info->path));
+  *generation = alias ? 0 : info->generation;
   el_free(info);
   return ours || el_api_fail(e, 403, "adapter_not_allowed", "lora_name",
                              "Adapter '%.255s' does not come from a folder that clients may load from: only the "
@@ -101,12 +102,12 @@ static bool read_generation(const json_t *body, uint64_t *out, el_api_error *e) 
 }
 
 static bool load(el_exchange *x, const json_t *body, el_api_error *e) {
-  static const char *const known[] = {"lora_name", "lora_path", "load_inplace", "expected_generation", NULL};
+  static const char *const known[] = {"lora_name", "lora_path", "load_inplace", "expected_generation", "pinned", NULL};
   const char *name, *path;
   el_adapter_put_options how = {.expected = EL_ANY_GENERATION};
   if (!check_names(body, known, e) || !read_string(body, "lora_name", &name, e) ||
       !read_string(body, "lora_path", &path, e) || !read_flag(body, "load_inplace", &how.in_place, e) ||
-      !read_generation(body, &how.expected, e))
+      !read_generation(body, &how.expected, e) || !read_flag(body, "pinned", &how.pinned, e))
     return false;
   el_server *s = x->server;
   char *real = el_allowed_resolve(&s->allowed, path, e);

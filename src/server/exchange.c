@@ -48,6 +48,7 @@ void el_exchange_release(el_exchange *x) {
   el_reply_free(x->reply);
   for (size_t i = 0; x->chosen && i < x->request.n_prompts; i++) free(x->chosen[i]);
   free(x->chosen);
+  el_adapter_release(s->options.engine, x->adapter);
   el_api_request_free(&x->request);
   el_buf_free(&x->taken);
   el_buf_free(&x->out);
@@ -274,7 +275,7 @@ static bool submit_one(el_exchange *x, size_t i, el_request q, el_api_error *e) 
   q.n_prompt = prompt->n;
   q.focus_begin = prompt->focus_begin;
   q.focus_end = prompt->focus_end;
-  q.sampling.seed += i % (size_t)r->n;
+  q.seed_offset = i % (size_t)r->n;
   q.on_event = on_event;
   q.user = g;
 
@@ -339,6 +340,7 @@ static bool submit_named(el_exchange *x, el_api_error *e) {
   bool ok = el_scaled_find(s->options.engine, &s->scales, s->model.name, x->key, r, &scaled, e);
   x->label = scaled.n ? EL_SCALED_LABEL : r->model;
   el_request q = r->request;
+  q.held = x->adapter;
   q.adapters = scaled.list;
   q.n_adapters = scaled.n;
   for (size_t i = 0; ok && i < x->n_generations; i++) ok = submit_one(x, i, q, e);
@@ -378,20 +380,64 @@ static bool submit_chosen(el_exchange *x, el_api_error *e) {
   return ok;
 }
 
+/* Who answers a request that names nobody: the operator's choice, where the key may name that one, else the base. With
+ * scales of its own a request is for the base with these. */
+static const char *default_model(const el_exchange *x) {
+  el_server *s = x->server;
+  const char *name = s->options.default_adapter;
+  if (x->request.route) return EL_AUTO;
+  if (!name || x->request.has_lora) return s->model.name;
+  return el_models_is_auto(s, x->key, name) || el_models_allows(s, x->key, name) ? name : s->model.name;
+}
+
+/* Takes hold of whom the request names, by name or alias: what a key allows is by the adapter's own name. What it does
+ * not is decided before any file is looked at, so that the time does not tell whether it is there. */
+static bool hold(el_exchange *x, el_api_error *e) {
+  el_server *s = x->server;
+  el_api_request *r = &x->request;
+  el_error err = {.code = EL_ERR_NOT_FOUND};
+  if (!el_key_allows(x->key, r->model) && !el_models_allows(s, x->key, r->model))
+    return el_api_fail_engine(e, &err, r->model, true);
+  if (el_adapter_hold(s->options.engine, r->model, &x->adapter, &err))
+    return fail_submit(x, &(el_request){.adapter = r->model}, &err, e);
+  const char *name = x->adapter->name;
+  if (!strcmp(name, r->model)) return true;
+  if (!el_key_allows(x->key, name)) /* an alias of another one by now */
+    return el_api_fail_engine(e, &(el_error){.code = EL_ERR_NOT_FOUND}, r->model, true);
+  free(r->model);
+  return (r->model = strdup(name)) || el_api_fail(e, 500, "no_memory", NULL, "Out of memory.");
+}
+
+static bool resolve(void *exchange, el_api_request *r, const el_held_adapter **held, el_api_error *e) {
+  el_exchange *x = exchange;
+  el_server *s = x->server;
+  if (!r->model && !(r->model = strdup(default_model(x))))
+    return el_api_fail(e, 500, "no_memory", NULL, "Out of memory.");
+  r->request.auto_adapter = r->route || el_models_is_auto(s, x->key, r->model);
+  if (r->request.auto_adapter) return true;
+  if (r->scores || r->n_candidates)
+    return el_api_fail(e, 400, "invalid_value", "edgelora",
+                       "'edgelora.scores' and 'edgelora.candidates' are allowed only when 'model' is '" EL_AUTO "'.");
+  if (r->has_lora)
+    return el_key_allows(x->key, r->model) ||
+           el_api_fail_engine(e, &(el_error){.code = EL_ERR_NOT_FOUND}, r->model, true);
+  if (!hold(x, e)) return false;
+  *held = x->adapter;
+  return true;
+}
+
 static bool submit_all(el_exchange *x, el_api_error *e) {
   el_server *s = x->server;
   el_api_request *r = &x->request;
   el_api_kind kind = x->work == EL_WORK_CHAT ? EL_API_CHAT : x->work == EL_WORK_ROUTE ? EL_API_ROUTE : EL_API_TEXT;
-  bool ok = el_api_request_parse(el_engine_tokenizer(s->options.engine), s->model.name, s->options.max_choices,
-                                 (size_t)s->model.ctx_size, kind, x->body.data, x->body.len, r, e);
+  const el_api_setup setup = {.tokenizer = el_engine_tokenizer(s->options.engine),
+                              .max_choices = s->options.max_choices,
+                              .max_tokens = (size_t)s->model.ctx_size,
+                              .resolve = resolve,
+                              .user = x};
+  bool ok = el_api_request_parse(&setup, kind, x->body.data, x->body.len, r, e);
   el_exchange_drop_body(x);
   if (!ok) return false;
-  r->request.auto_adapter = r->route || el_models_is_auto(s, x->key, r->model);
-  if (!r->request.auto_adapter && !el_key_allows(x->key, r->model))
-    return el_api_fail_engine(e, &(el_error){.code = EL_ERR_NOT_FOUND}, r->model, true);
-  if (!r->request.auto_adapter && (r->scores || r->n_candidates))
-    return el_api_fail(e, 400, "invalid_value", "edgelora",
-                       "'edgelora.scores' and 'edgelora.candidates' are allowed only when 'model' is '" EL_AUTO "'.");
   return make_generations(x, e) && (r->request.auto_adapter ? submit_auto(x, e) : submit_named(x, e));
 }
 
@@ -413,5 +459,7 @@ void el_exchange_submit(el_exchange *x) {
   bool wanted = !x->gone && !x->failed, first = !x->submitted;
   pthread_mutex_unlock(&x->mutex);
   bool ok = !wanted || (first ? submit_all(x, &e) : submit_chosen(x, &e));
+  el_adapter_release(x->server->options.engine, x->adapter);
+  x->adapter = NULL;
   el_exchange_submitted(x, ok ? NULL : &e);
 }

@@ -83,6 +83,8 @@ struct el_exchange {
   /* The HTTP thread's, then a reader's (or the admin thread's), then read only. */
   el_buf body;
   el_api_request request;
+  const el_held_adapter
+      *adapter; /* whom it names, until its generations are submitted; NULL: the router chooses, or several */
   const char
       *label; /* what metrics call its adapter; points into the request, or is static; NULL: the router decides */
 

@@ -13,7 +13,8 @@ enum { MAX_PAGE = 100000 }; /* models in an answer */
 typedef struct model {
   const char *id;
   int64_t created;
-  const char *parent; /* the base that an adapter changes; NULL for the others */
+  const char *parent;             /* the base that an adapter changes; NULL for the others */
+  const el_adapter_info *adapter; /* NULL: it is none */
 } model;
 
 bool el_models_is_auto(el_server *s, const el_key *key, const char *name) {
@@ -26,15 +27,34 @@ bool el_models_is_auto(el_server *s, const el_key *key, const char *name) {
   return !el_key_allows(key, name);
 }
 
+bool el_models_allows(el_server *s, const el_key *key, const char *name) {
+  el_adapter_info *info;
+  if (!strcmp(s->model.name, name)) return el_key_allows(key, name);
+  if (el_adapter_get(s->options.engine, name, &info, NULL)) return false;
+  bool allows = el_key_allows(key, info->name);
+  el_free(info);
+  return allows;
+}
+
 static bool lists_auto(el_server *s, const el_key *key) {
   return s->options.has_router && el_models_is_auto(s, key, EL_AUTO);
+}
+
+/* Only adapters with a preset have these. */
+static bool write_preset(el_buf *out, const el_adapter_info *a) {
+  bool ok = !a->description || (el_buf_printf(out, ",\"description\":") && el_json_cstring(out, a->description));
+  if (!ok || !a->n_aliases) return ok;
+  ok = el_buf_printf(out, ",\"aliases\":[");
+  for (size_t i = 0; ok && i < a->n_aliases; i++)
+    ok = (!i || el_buf_append(out, ",", 1)) && el_json_cstring(out, a->aliases[i]);
+  return ok && el_buf_append(out, "]", 1);
 }
 
 static bool write_model(el_buf *out, const model *m) {
   return el_buf_printf(out, "{\"id\":") && el_json_cstring(out, m->id) &&
          el_buf_printf(
              out, ",\"object\":\"model\",\"created\":%" PRId64 ",\"owned_by\":\"edgelora\",\"parent\":", m->created) &&
-         el_json_cstring(out, m->parent) && el_buf_printf(out, "}");
+         el_json_cstring(out, m->parent) && (!m->adapter || write_preset(out, m->adapter)) && el_buf_printf(out, "}");
 }
 
 /* limit: as the client gave it; NULL: not given. */
@@ -53,11 +73,11 @@ static bool read_page(const char *limit, size_t *most, el_api_error *e) {
 /* All that the key allows, in their order; list[n + 2] has room for them. Their number. */
 static size_t collect(el_server *s, const el_key *key, const el_adapter_info *adapters, size_t n, model *list) {
   size_t found = 0;
-  if (el_key_allows(key, s->model.name)) list[found++] = (model){s->model.name, s->started, NULL};
-  if (lists_auto(s, key)) list[found++] = (model){EL_AUTO, s->started, NULL};
+  if (el_key_allows(key, s->model.name)) list[found++] = (model){s->model.name, s->started, NULL, NULL};
+  if (lists_auto(s, key)) list[found++] = (model){EL_AUTO, s->started, NULL, NULL};
   for (size_t i = 0; i < n; i++)
     if (el_key_allows(key, adapters[i].name))
-      list[found++] = (model){adapters[i].name, adapters[i].created, s->model.name};
+      list[found++] = (model){adapters[i].name, adapters[i].created, s->model.name, &adapters[i]};
   return found;
 }
 
@@ -101,16 +121,20 @@ bool el_models_list(el_server *s, const el_key *key, const char *limit, const ch
 bool el_models_one(el_server *s, const el_key *key, const char *id, el_buf *out, el_api_error *e) {
   el_error err = {.code = EL_ERR_NOT_FOUND};
   if (lists_auto(s, key) && !strcmp(id, EL_AUTO))
-    return write_model(out, &(model){EL_AUTO, s->started, NULL}) ||
+    return write_model(out, &(model){EL_AUTO, s->started, NULL, NULL}) ||
            el_api_fail(e, 500, "no_memory", NULL, "Out of memory.");
-  if (!el_key_allows(key, id)) return el_api_fail_engine(e, &err, id, el_key_is_limited(key));
-  if (!strcmp(id, s->model.name))
-    return write_model(out, &(model){s->model.name, s->started, NULL}) ||
+  bool limited = el_key_is_limited(key);
+  if (!strcmp(id, s->model.name)) {
+    if (!el_key_allows(key, id)) return el_api_fail_engine(e, &err, id, limited);
+    return write_model(out, &(model){s->model.name, s->started, NULL, NULL}) ||
            el_api_fail(e, 500, "no_memory", NULL, "Out of memory.");
+  }
   el_adapter_info *info;
-  if (el_adapter_get(s->options.engine, id, &info, &err))
-    return el_api_fail_engine(e, &err, id, el_key_is_limited(key));
-  bool ok = write_model(out, &(model){info->name, info->created, s->model.name});
+  if (el_adapter_get(s->options.engine, id, &info, &err)) return el_api_fail_engine(e, &err, id, limited);
+  /* What a key allows is by the adapter's own name, not by an alias. */
+  bool allowed = el_key_allows(key, info->name), ok = false;
+  if (allowed) ok = write_model(out, &(model){info->name, info->created, s->model.name, info});
   el_free(info);
+  if (!allowed) return el_api_fail_engine(e, &(el_error){.code = EL_ERR_NOT_FOUND}, id, limited);
   return ok || el_api_fail(e, 500, "no_memory", NULL, "Out of memory.");
 }

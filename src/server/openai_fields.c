@@ -25,6 +25,7 @@ struct field {
   field_fn read;
   size_t offset; /* of the value in el_api_request, for the generic readers */
   double min, max;
+  unsigned preset; /* what of a preset it takes the place of */
 };
 
 /* ROUTE also takes the rows of the others, and ignores their values: a request's body can be sent there as it is. */
@@ -119,8 +120,9 @@ static bool read_model(el_api_parse *p, const field *f, const json_t *v) {
   if (!json_is_string(v)) return el_api_type_error(p, f->name, "a string", v);
   /* A C string is compared with the adapters' names: without this check "sql\0x" would be "sql". */
   if (strlen(json_string_value(v)) != json_string_length(v)) return value_error(p, f, "it contains a NUL character");
-  if (!json_string_length(v)) return value_error(p, f, "it is empty; leave it out to use the base model");
   free(p->out->model);
+  p->out->model = NULL;
+  if (!json_string_length(v)) return true; /* some clients must send one: as if it were not there */
   p->out->model = strdup(json_string_value(v));
   return p->out->model || el_api_no_memory(p);
 }
@@ -330,39 +332,39 @@ static bool read_messages(el_api_parse *p, const field *f, const json_t *v) {
 
 /* A field whose reader needs no row of numbers. */
 #define RULE(name, where, fn) \
-  { name, where, fn, 0, 0, 0 }
+  { name, where, fn, 0, 0, 0, 0 }
 
 static const field FIELDS[] = {
     RULE("model", ALL, read_model),
     RULE("lora", BOTH, read_lora), /* llama-server's */
     RULE("edgelora", ALL, read_additions),
-    {"top_n", ROUTE, read_int, AT(request.n_scores), 1, EL_MAX_SCORES},
+    {"top_n", ROUTE, read_int, AT(request.n_scores), 1, EL_MAX_SCORES, 0},
     RULE("prompt", TEXT | ROUTE, read_prompt),
     RULE("messages", CHAT | ROUTE, read_messages),
 
-    {"stream", BOTH, read_bool, AT(stream), 0, 0},
+    {"stream", BOTH, read_bool, AT(stream), 0, 0, 0},
     RULE("stream_options", BOTH, read_stream_options),
-    {"echo", TEXT, read_bool, AT(echo), 0, 0},
-    {"n", BOTH, read_int, AT(n), 1, INT_MAX}, /* prompts × n is checked against the server's limit */
-    {"best_of", TEXT, read_best_of, 0, 1, INT_MAX},
-    {"max_tokens", BOTH, read_max_tokens, AT(request.max_tokens), 0, INT_MAX},
-    {"max_completion_tokens", CHAT, read_max_tokens, AT(request.max_tokens), 0, INT_MAX},
-    RULE("stop", BOTH, read_stop),
-    {"ignore_eos", BOTH, read_bool, AT(request.ignore_eos), 0, 0},
-    {"logprobs", TEXT, read_text_logprobs, AT(request.top_logprobs), 0, MAX_TOP_LOGPROBS},
-    {"logprobs", CHAT, read_bool, AT(request.logprobs), 0, 0},
-    {"top_logprobs", CHAT, read_top_logprobs, AT(request.top_logprobs), 0, MAX_TOP_LOGPROBS},
+    {"echo", TEXT, read_bool, AT(echo), 0, 0, 0},
+    {"n", BOTH, read_int, AT(n), 1, INT_MAX, 0}, /* prompts × n is checked against the server's limit */
+    {"best_of", TEXT, read_best_of, 0, 1, INT_MAX, 0},
+    {"max_tokens", BOTH, read_max_tokens, AT(request.max_tokens), 0, INT_MAX, EL_PRESET_MAX_TOKENS},
+    {"max_completion_tokens", CHAT, read_max_tokens, AT(request.max_tokens), 0, INT_MAX, EL_PRESET_MAX_TOKENS},
+    {"stop", BOTH, read_stop, 0, 0, 0, EL_PRESET_STOP},
+    {"ignore_eos", BOTH, read_bool, AT(request.ignore_eos), 0, 0, 0},
+    {"logprobs", TEXT, read_text_logprobs, AT(request.top_logprobs), 0, MAX_TOP_LOGPROBS, 0},
+    {"logprobs", CHAT, read_bool, AT(request.logprobs), 0, 0, 0},
+    {"top_logprobs", CHAT, read_top_logprobs, AT(request.top_logprobs), 0, MAX_TOP_LOGPROBS, 0},
 
-    RULE("seed", BOTH, read_seed),
-    {"temperature", BOTH, read_float, SAMPLING(temperature), 0, 2},
-    {"top_p", BOTH, read_top_p, SAMPLING(top_p), 0, 1},
-    {"top_k", BOTH, read_top_k, SAMPLING(top_k), -1, INT_MAX},
-    {"min_p", BOTH, read_float, SAMPLING(min_p), 0, 1},
-    {"repetition_penalty", BOTH, read_float, SAMPLING(repeat_penalty), 0.01, 100},
-    {"repeat_last_n", BOTH, read_int, SAMPLING(repeat_last_n), -1, INT_MAX},
-    {"frequency_penalty", BOTH, read_float, SAMPLING(frequency_penalty), -2, 2},
-    {"presence_penalty", BOTH, read_float, SAMPLING(presence_penalty), -2, 2},
-    {"logit_bias", BOTH, read_logit_bias, 0, -100, 100},
+    {"seed", BOTH, read_seed, 0, 0, 0, EL_PRESET_SEED},
+    {"temperature", BOTH, read_float, SAMPLING(temperature), 0, 2, EL_PRESET_TEMPERATURE},
+    {"top_p", BOTH, read_top_p, SAMPLING(top_p), 0, 1, EL_PRESET_TOP_P},
+    {"top_k", BOTH, read_top_k, SAMPLING(top_k), -1, INT_MAX, EL_PRESET_TOP_K},
+    {"min_p", BOTH, read_float, SAMPLING(min_p), 0, 1, EL_PRESET_MIN_P},
+    {"repetition_penalty", BOTH, read_float, SAMPLING(repeat_penalty), 0.01, 100, EL_PRESET_REPETITION_PENALTY},
+    {"repeat_last_n", BOTH, read_int, SAMPLING(repeat_last_n), -1, INT_MAX, EL_PRESET_REPEAT_LAST_N},
+    {"frequency_penalty", BOTH, read_float, SAMPLING(frequency_penalty), -2, 2, EL_PRESET_FREQUENCY_PENALTY},
+    {"presence_penalty", BOTH, read_float, SAMPLING(presence_penalty), -2, 2, EL_PRESET_PRESENCE_PENALTY},
+    {"logit_bias", BOTH, read_logit_bias, 0, -100, 100, 0},
 
     /* Who asks, where it is filed, what it costs: nothing that the text depends on. */
     RULE("user", BOTH, read_ignored),
@@ -415,7 +417,9 @@ bool el_api_fields_read(el_api_parse *p, const json_t *body) {
     if (!f)
       return el_api_fail(p->error, 400, "unknown_parameter", key, "Unknown parameter: '%.100s'.%s", key,
                          elsewhere(key));
-    if (!json_is_null(value) && !f->read(p, f, value)) return false;
+    if (json_is_null(value)) continue;
+    if (!f->read(p, f, value)) return false;
+    p->given |= f->preset;
   }
   return true;
 }

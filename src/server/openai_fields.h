@@ -14,6 +14,9 @@ typedef struct el_api_parse {
   el_api_request *out;
   el_api_error *error;
   const json_t *prompt, *messages, *stream_options; /* borrowed from the body; NULL: not given */
+  unsigned given;                                   /* of EL_PRESET_...: what the request says itself */
+  const char *system;                    /* of a preset, for a conversation that has no system message; NULL: none */
+  const el_chat_template *chat_template; /* NULL: the model's own */
   bool has_seed, has_max_tokens, has_top_logprobs, has_best_of;
   int best_of;
 } el_api_parse;

@@ -122,20 +122,26 @@ bool el_api_messages_read(el_api_parse *p) {
   if (p->out->n > p->max_choices)
     return el_api_fail(p->error, 400, "invalid_value", "n",
                        "Invalid value for 'n': %d choices; at most %d are allowed.", p->out->n, p->max_choices);
-  el_message *messages = calloc(n, sizeof *messages);
+  el_message *messages = calloc(n + 1, sizeof *messages), *first = messages + 1; /* [0]: a preset's */
   el_buf *texts = calloc(n, sizeof *texts);
   el_api_prompt *prompt = p->out->prompts = calloc(1, sizeof *prompt);
-  bool ok = messages && texts && prompt ? true : el_api_no_memory(p);
+  size_t n_rendered = n;
+  bool has_system = false, ok = messages && texts && prompt ? true : el_api_no_memory(p);
   for (size_t i = 0; ok && i < n; i++) {
-    ok = read_message(p, json_array_get(p->messages, i), i, &messages[i].role, &texts[i]);
-    messages[i].content = texts[i].data;
+    ok = read_message(p, json_array_get(p->messages, i), i, &first[i].role, &texts[i]);
+    first[i].content = texts[i].data;
+    has_system = has_system || (ok && !strcmp(first[i].role, "system"));
+  }
+  if (ok && p->system && !has_system) {
+    *--first = (el_message){"system", p->system};
+    n_rendered++;
   }
   if (ok) {
     el_error err;
     p->out->n_prompts = 1;
     int32_t *tokens;
-    if (el_chat_tokenize_span(p->tokenizer, messages, n, true, p->max_tokens, &tokens, &prompt->n, &prompt->focus_begin,
-                              &prompt->focus_end, &err)) {
+    if (el_chat_tokenize_with(p->tokenizer, p->chat_template, first, n_rendered, true, p->max_tokens, &tokens,
+                              &prompt->n, &prompt->focus_begin, &prompt->focus_end, &err)) {
       ok = fail_tokenize(p, &err, "messages");
     } else {
       ok = (prompt->tokens = adopt(tokens, prompt->n * sizeof *tokens)) || el_api_no_memory(p);

@@ -93,15 +93,30 @@ json_t *el_api_body_load(const char *body, size_t len, bool array, el_api_error 
   return j;
 }
 
-bool el_api_request_parse(const el_tokenizer *t, const char *base_name, int max_choices, size_t max_tokens,
-                          el_api_kind kind, const char *body, size_t len, el_api_request *out, el_api_error *e) {
-  el_api_parse p = {.tokenizer = t, .max_choices = max_choices, .max_tokens = max_tokens, .out = out, .error = e};
+/* Who is to answer, and what that one's preset says. */
+static bool find_model(el_api_parse *p, const el_api_setup *setup) {
+  const el_held_adapter *held = NULL;
+  if (!setup->resolve(setup->user, p->out, &held, p->error)) return false;
+  p->chat_template = held ? held->chat_template : NULL;
+  p->system = held && held->preset ? held->preset->system : NULL;
+  /* Which adapters are applied is said in full where they have scales: no preset is meant. */
+  p->out->request.preset_fields = p->out->has_lora ? 0 : EL_PRESET_ALL & ~p->given;
+  return true;
+}
+
+bool el_api_request_parse(const el_api_setup *setup, el_api_kind kind, const char *body, size_t len,
+                          el_api_request *out, el_api_error *e) {
+  el_api_parse p = {.tokenizer = setup->tokenizer,
+                    .max_choices = setup->max_choices,
+                    .max_tokens = setup->max_tokens,
+                    .out = out,
+                    .error = e};
   out->chat = kind == EL_API_CHAT;
   out->route = kind == EL_API_ROUTE;
   set_defaults(out);
   json_t *j = el_api_body_load(body, len, false, e);
   if (!j) return false;
-  bool ok = el_api_fields_read(&p, j) && check_together(&p) &&
+  bool ok = el_api_fields_read(&p, j) && check_together(&p) && find_model(&p, setup) &&
             (out->chat ? el_api_messages_read(&p) : el_api_prompts_read(&p)) && check_route_prompts(&p);
   json_decref(j);
   if (!ok) return false;
@@ -109,7 +124,6 @@ bool el_api_request_parse(const el_tokenizer *t, const char *base_name, int max_
     return el_api_fail(e, 400, "invalid_value", "edgelora.scores",
                        "'edgelora.scores' is allowed with one prompt; there are %zu.", out->n_prompts);
 
-  if (!out->model && !(out->model = strdup(out->route ? EL_AUTO : base_name))) return el_api_no_memory(&p);
   el_request *q = &out->request;
   if (!p.has_seed && getrandom(&q->sampling.seed, sizeof q->sampling.seed, 0) != sizeof q->sampling.seed)
     return el_api_fail(e, 500, "no_entropy", NULL, "The system gave no random seed.");

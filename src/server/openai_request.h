@@ -25,7 +25,8 @@ typedef enum el_api_kind { EL_API_TEXT, EL_API_CHAT, EL_API_ROUTE } el_api_kind;
 typedef struct el_api_request {
   bool chat, stream, include_usage, echo;
   bool route;  /* only the router's choice is asked for, for a chat or for one prompt */
-  char *model; /* as asked, or the base's name; what the answer repeats, unless the router chooses */
+  char *model; /* as asked, then the name of whoever is to answer, and what the answer repeats unless the router chooses
+                */
   int n;       /* choices of each prompt; choice i of a prompt draws with seed + i */
   el_api_prompt *prompts;
   size_t n_prompts;
@@ -48,11 +49,21 @@ typedef struct el_api_request {
 /* What a request calls the router's choice. An adapter of this name, or a base, comes first. */
 #define EL_AUTO "auto"
 
-/* Parses and checks a body and tokenizes its prompts; prompts × n may be max_choices at most, and a prompt has
- * max_tokens at most, the context: what is longer is given up as soon as that is certain. `*out` must be zeroed;
+/* What a body is read with. */
+typedef struct el_api_setup {
+  const el_tokenizer *tokenizer;
+  int max_choices;   /* prompts × n */
+  size_t max_tokens; /* of a prompt, the context: what is longer is given up as soon as that is certain */
+  /* Finds who is to answer, once all fields but the prompt are read: r->model as asked (NULL: nobody is named), to be
+   * set to the name of whoever answers, and who is held for it (NULL: `auto`, or several). False: *e. */
+  bool (*resolve)(void *user, el_api_request *r, const el_held_adapter **held, el_api_error *e);
+  void *user;
+} el_api_setup;
+
+/* Parses and checks a body and tokenizes its prompts, as the preset of whoever answers says. `*out` must be zeroed;
  * free it with el_api_request_free whether this succeeds or not. False: *e says what is wrong. */
-bool el_api_request_parse(const el_tokenizer *t, const char *base_name, int max_choices, size_t max_tokens,
-                          el_api_kind kind, const char *body, size_t len, el_api_request *out, el_api_error *e);
+bool el_api_request_parse(const el_api_setup *setup, el_api_kind kind, const char *body, size_t len,
+                          el_api_request *out, el_api_error *e);
 void el_api_request_free(el_api_request *r);
 
 #endif

@@ -117,7 +117,10 @@ bool el_models_one(el_server *s, const el_key *key, const char *id, el_buf *out,
 /* Whether this name asks for the router's choice: it is "auto", and nothing that the key allows is called that. */
 bool el_models_is_auto(el_server *s, const el_key *key, const char *name);
 
-/* adapters.c: one adapter's state and counts. */
+/* Whether the key may name what has this name or alias, which is there. */
+bool el_models_allows(el_server *s, const el_key *key, const char *name);
+
+/* adapters.c: one adapter's state, counts and preset. */
 bool el_adapters_one(el_server *s, const el_key *key, const char *name, el_buf *out, el_api_error *e);
 
 /* origin.c: whether a browser page of this origin may call; NULL (not a browser, or its own page) may. */

@@ -99,6 +99,7 @@ el_status el_server_start(const el_server_options *options, el_server **out, el_
   s->options = *options;
   s->options.host = strdup(options->host);
   s->options.cors_origin = options->cors_origin ? strdup(options->cors_origin) : NULL;
+  s->options.default_adapter = options->default_adapter ? strdup(options->default_adapter) : NULL;
   s->log = (el_log){options->log, options->log_user};
   s->started = (int64_t)time(NULL);
   el_engine_info(options->engine, &s->model);
@@ -106,8 +107,8 @@ el_status el_server_start(const el_server_options *options, el_server **out, el_
   s->watch_fds = calloc((size_t)s->options.max_connections, sizeof *s->watch_fds);
   s->watched = calloc((size_t)s->options.max_connections, sizeof *s->watched);
 
-  if (!status &&
-      (!conds || !s->options.host || (options->cors_origin && !s->options.cors_origin) || !s->watch_fds || !s->watched))
+  if (!status && (!conds || !s->options.host || (options->cors_origin && !s->options.cors_origin) ||
+                  (options->default_adapter && !s->options.default_adapter) || !s->watch_fds || !s->watched))
     status = el_fail(err, EL_ERR_NO_MEMORY, "server: out of memory");
   if (!status) status = el_allowed_init(&s->allowed, options->allowed_folders, options->n_allowed_folders, err);
   if (!status && options->api_keys) status = el_keys_load(&s->keys, options->api_keys, &s->log, err);
@@ -228,6 +229,7 @@ void el_server_stop(el_server *s) {
   pthread_mutex_destroy(&s->mutex);
   free((char *)s->options.host);
   free((char *)s->options.cors_origin);
+  free((char *)s->options.default_adapter);
   el_allowed_free(&s->allowed);
   el_keys_free(&s->keys);
   el_tally_free(&s->tally);

@@ -34,6 +34,9 @@ typedef struct el_server_options {
   const char *const *allowed_folders;
   size_t n_allowed_folders;
 
+  /* Who answers requests that name no model, where the key may name it: an adapter, or "auto". NULL: the base. */
+  const char *default_adapter;
+
   bool has_router; /* the engine has one: "auto" is listed among the models */
 
   /* A file of keys, see keys.h: all but GET /health then needs one of them, as "Authorization: Bearer KEY". NULL:

@@ -244,6 +244,13 @@ def seeds():
     for path in sorted((pathlib.Path(__file__).parents[1] / "golden" / "templates").glob("*.jinja")):
         yield "template", path.stem, path.read_bytes()
 
+    preset = {"description": "d", "system": "s", "chat_template": "{{ messages }}", "temperature": 0.5, "top_p": 0.9, "top_k": 40, "min_p": 0.1,
+              "repetition_penalty": 1.1, "repeat_last_n": 64, "frequency_penalty": 0.1, "presence_penalty": -0.1, "max_tokens": 16, "seed": 1,
+              "stop": ["\n\n", ";"], "aliases": ["a", "b/c"], "lora_scale": 0.5, "schema": {"type": "object", "properties": {"a": {"type": "array"}}}}
+    yield "preset", "all", json.dumps(preset).encode()
+    yield "preset", "file", b'{"chat_template": "chat.jinja"}'
+    yield "preset", "null", b'{"temperature": null, "stop": [], "schema": {}}'
+
     yield "prompts", "jsonl", b'{"prompt":"a b","task":"t","expected":["x","{\\"k\\":1}"],"scorer":"json"}\n\n{"prompt":"c","completion":"1"}\n'
     yield "prompts", "csv", b'\xef\xbb\xbfprompt,task,expected,scorer\r\n"a, ""b""\nc",t,yes,f1\r\nd,,,\n'
 

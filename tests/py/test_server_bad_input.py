@@ -113,7 +113,6 @@ BAD_FIELDS = [
     (CHAT, {"prompt": "x"}, "prompt"),
     (CHAT, {"echo": True}, "echo"),
     (TEXT, {"model": 5}, "model"),
-    (TEXT, {"model": ""}, "model"),
     (TEXT, {"model": "base\0x"}, "model"),
     (TEXT, {"prompt": 5}, "prompt"),
     (TEXT, {"prompt": ""}, "prompt"),

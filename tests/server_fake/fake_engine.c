@@ -118,8 +118,9 @@ int32_t el_tokenizer_n_vocab(const el_tokenizer *t) {
   return N_VOCAB;
 }
 
-el_status el_chat_tokenize_span(const el_tokenizer *t, const el_message *messages, size_t n, bool add_generation_prompt,
-                                size_t most, int32_t **out, size_t *n_out, size_t *begin, size_t *end, el_error *err) {
+el_status el_chat_tokenize_with(const el_tokenizer *t, const el_chat_template *c, const el_message *messages, size_t n,
+                                bool add_generation_prompt, size_t most, int32_t **out, size_t *n_out, size_t *begin,
+                                size_t *end, el_error *err) {
   size_t total = 0;
   for (size_t i = 0; i < n; i++) total += strlen(messages[i].role) + strlen(messages[i].content) + 3;
   char *text = calloc(1, total + 1);
@@ -246,6 +247,24 @@ el_status el_adapter_put(el_engine *e, const char *name, const char *path, const
   return status;
 }
 
+el_status el_adapter_hold(el_engine *e, const char *name, const el_held_adapter **out, el_error *err) {
+  pthread_mutex_lock(&e->mutex);
+  const fake_adapter *a = find(e, name);
+  uint64_t generation = a ? a->generation : 0;
+  pthread_mutex_unlock(&e->mutex);
+  if (!a && strcmp(name, "fake")) return el_fail(err, EL_ERR_NOT_FOUND, "no adapter '%s'", name);
+  el_held_adapter *held = calloc(1, sizeof *held + strlen(name) + 1);
+  if (!held) return el_fail(err, EL_ERR_NO_MEMORY, "out of memory");
+  held->name = strcpy((char *)(held + 1), name);
+  held->generation = generation;
+  *out = held;
+  return EL_OK;
+}
+
+void el_adapter_release(el_engine *e, const el_held_adapter *held) {
+  free((void *)held);
+}
+
 el_status el_adapter_remove_expected(el_engine *e, const char *name, uint64_t expected, el_error *err) {
   pthread_mutex_lock(&e->mutex);
   fake_adapter *a = find(e, name);
@@ -341,7 +360,7 @@ static el_status score(el_engine *e, const el_request *q, running *r, el_error *
 el_status el_submit(el_engine *e, const el_request *q, uint64_t *id, el_error *err) {
   if (q->auto_adapter && !e->options.router)
     return el_fail_field(err, EL_ERR_INVALID, "auto_adapter", "auto: there is no router that could choose an adapter");
-  const char *adapter = q->adapter && *q->adapter ? q->adapter : "fake";
+  const char *adapter = q->held ? q->held->name : q->adapter && *q->adapter ? q->adapter : "fake";
   for (size_t i = 0; i < q->n_adapters; i++) /* the last one that is not off */
     if (q->adapters[i].scale != 0) adapter = q->adapters[i].adapter;
   if (!known(e, adapter)) return el_fail(err, EL_ERR_NOT_FOUND, "no adapter '%s'", adapter);

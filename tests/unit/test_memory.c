@@ -348,7 +348,7 @@ static void admit(world *w) {
 static void grow(world *w, int s) {
   sim *q = &w->seqs[s];
   if (!q->runs || q->n_pages == MAX_PAGES) return;
-  if (el_memory_grow(&w->m, &q->pages[q->n_pages])) {
+  if (el_memory_grow(&w->m, false, &q->pages[q->n_pages])) {
     q->n_pages++;
     fill(w, q, q->n_pages - 1);
     w->n_grown++;

@@ -1,0 +1,122 @@
+/* What is known of adapters, for whoever asks. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "adapter/registry_private.h"
+#include "base/error.h"
+
+void el_registry_each_known(el_registry *r, void (*see)(void *user, const el_entry *entry), void *user) {
+  pthread_mutex_lock(&r->mutex);
+  for (size_t i = 0; i < r->n; i++)
+    if (r->entries[i]->size.n_blocks && *r->entries[i]->path) see(user, r->entries[i]);
+  pthread_mutex_unlock(&r->mutex);
+}
+
+/* A string of an info: copied to *at, which moves behind it. */
+static const char *put_string(char **at, const char *s) {
+  const char *begin = *at;
+  if (!s) return NULL;
+  *at = stpcpy(*at, s) + 1;
+  return begin;
+}
+
+static size_t string_bytes(const char *s) {
+  return s ? strlen(s) + 1 : 0;
+}
+
+static size_t n_aliases(const el_entry *e) {
+  return e->aliases ? e->preset->preset.n_aliases : 0;
+}
+
+/* The aliases that lead to the entry, to *at; their number. */
+static size_t put_aliases(const el_registry *r, const el_entry *e, const char **pointers, char **at) {
+  size_t n = 0;
+  for (size_t i = 0; i < n_aliases(e); i++) {
+    const char *alias = e->preset->preset.aliases[i];
+    if (el_registry_resolve(r, alias) == e) pointers[n++] = put_string(at, alias);
+  }
+  return n;
+}
+
+/* The infos of n entries in one block with their strings; NULL: out of memory. The mutex is held. */
+static el_adapter_info *describe(const el_registry *r, el_entry *const *entries, size_t n) {
+  size_t bytes = n * sizeof(el_adapter_info), n_pointers = 0;
+  for (size_t i = 0; i < n; i++) {
+    const el_entry *e = entries[i];
+    bytes += string_bytes(e->name) + string_bytes(e->path) + string_bytes(e->failure);
+    if (e->preset) bytes += string_bytes(e->preset->preset.description);
+    n_pointers += n_aliases(e);
+    for (size_t k = 0; k < n_aliases(e); k++) bytes += sizeof(char *) + string_bytes(e->preset->preset.aliases[k]);
+  }
+  el_adapter_info *list = malloc(bytes ? bytes : 1);
+  const char **pointers = list ? (const char **)(list + n) : NULL;
+  char *strings = list ? (char *)(pointers + n_pointers) : NULL;
+  for (size_t i = 0; list && i < n; i++) {
+    el_entry *e = entries[i];
+    const el_usage *u = e->usage;
+    list[i] = (el_adapter_info){.id = e->id,
+                                .name = put_string(&strings, e->name),
+                                .path = put_string(&strings, e->path),
+                                .rank = e->size.n_blocks ? e->size.rank : e->rank,
+                                .bytes = e->size.bytes,
+                                .created = e->created,
+                                .state = (el_adapter_state)atomic_load(&e->state),
+                                .requests = atomic_load(&u->requests),
+                                .generation = e->generation,
+                                .prompt_tokens = atomic_load(&u->prompt_tokens),
+                                .generated_tokens = atomic_load(&u->generated_tokens),
+                                .hits = atomic_load(&u->hits),
+                                .loads = atomic_load(&u->loads),
+                                .loads_failed = atomic_load(&u->loads_failed),
+                                .last_used = atomic_load(&u->last_used),
+                                .failure = put_string(&strings, e->failure),
+                                .failed_at = e->failed_at};
+    if (e->failure) list[i].failure_detail = list[i].failure + e->failure_detail;
+    if (e->preset) list[i].description = put_string(&strings, e->preset->preset.description);
+    list[i].pinned = e->pinned;
+    list[i].aliases = pointers;
+    list[i].n_aliases = put_aliases(r, e, pointers, &strings);
+    pointers += n_aliases(e);
+  }
+  return list;
+}
+
+el_status el_registry_list(el_registry *r, el_adapter_info **out, size_t *n, el_error *err) {
+  pthread_mutex_lock(&r->mutex);
+  size_t count = r->n;
+  el_adapter_info *list = describe(r, r->entries, count);
+  pthread_mutex_unlock(&r->mutex);
+  if (!list) return el_fail(err, EL_ERR_NO_MEMORY, "adapters: out of memory");
+  *out = list;
+  *n = count;
+  return EL_OK;
+}
+
+el_status el_registry_info(el_registry *r, const char *name, uint64_t id, el_adapter_info **out, el_error *err) {
+  char shown[EL_SHOW];
+  pthread_mutex_lock(&r->mutex);
+  el_entry *e = name ? el_registry_resolve(r, name) : el_registry_at_id(r, id);
+  el_adapter_info *info = e ? describe(r, &e, 1) : NULL;
+  pthread_mutex_unlock(&r->mutex);
+  if (!e && !name) return el_fail(err, EL_ERR_NOT_FOUND, "adapter id %llu: there is none", (unsigned long long)id);
+  if (!e)
+    return el_fail(err, EL_ERR_NOT_FOUND, "adapter %s: there is none",
+                   el_str_show((el_str){name, strlen(name)}, shown, sizeof shown));
+  if (!info) return el_fail(err, EL_ERR_NO_MEMORY, "adapters: out of memory");
+  *out = info;
+  return EL_OK;
+}
+
+uint64_t el_registry_generation(el_registry *r, const el_entry *entry) {
+  pthread_mutex_lock(&r->mutex);
+  uint64_t generation = entry->generation;
+  pthread_mutex_unlock(&r->mutex);
+  return generation;
+}
+
+size_t el_registry_count(el_registry *r) {
+  pthread_mutex_lock(&r->mutex);
+  size_t n = r->n;
+  pthread_mutex_unlock(&r->mutex);
+  return n;
+}
