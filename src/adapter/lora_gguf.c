@@ -3,12 +3,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "adapter/lora_parts.h"
+#include "adapter/lora_modules.h"
 #include "arch/arch.h"
 #include "base/error.h"
 
-/* blk.N.SITE.weight.lora_a, output.weight.lora_a */
-static bool parse_name(el_lora_file *f, el_str s, el_lora_part *p) {
+/* blk.N.SITE.weight.lora_a, output.weight.lora_a. *n_sites: 2 where gate and up of experts are one below the other, and
+ * p is the first's. */
+static bool parse_name(el_lora_file *f, el_str s, el_lora_part *p, int *n_sites) {
+  *n_sites = 1;
   if (el_str_chop(&s, ".weight.lora_b"))
     p->is_b = true;
   else if (!el_str_chop(&s, ".weight.lora_a"))
@@ -16,6 +18,10 @@ static bool parse_name(el_lora_file *f, el_str s, el_lora_part *p) {
   if (el_str_eq(s, "output")) return (p->site = el_lora_output(f, s, &p->layer)) >= 0;
   if (!el_str_skip(&s, "blk.") || !el_lora_skip_layer(&s, &p->layer) || !el_str_skip(&s, ".")) return false;
   p->site = f->sites ? el_sites_find(f->sites, s) : el_lora_module_number(f, s);
+  if (f->sites && f->sites->n_experts && el_str_eq(s, "ffn_gate_up_exps")) {
+    p->site = f->sites->n_sites;
+    *n_sites = 2;
+  }
   return p->site >= 0;
 }
 
@@ -92,7 +98,7 @@ el_status el_lora_parse_gguf(el_lora_file *f, const char *path, el_error *err) {
   if (status) return status;
   if ((status = check_keys(f->gguf, f->sites, &alpha, err))) return status;
   size_t n = el_gguf_n_tensors(f->gguf), rest = el_gguf_file_size(f->gguf);
-  f->parts = calloc(n + 1, sizeof *f->parts);
+  f->parts = calloc(2 * n + 1, sizeof *f->parts);
   f->extras = calloc(n + 1, sizeof *f->extras);
   if (!f->parts || !f->extras) return el_fail_about(err, EL_ERR_NO_MEMORY, path, "out of memory");
   for (size_t i = 0; i < n; i++) {
@@ -112,7 +118,8 @@ el_status el_lora_parse_gguf(el_lora_file *f, const char *path, el_error *err) {
     *p = (el_lora_part){.name = t->name, .type = t->type, .of_all = t->n_dims == 3, .data = t->data};
     el_lora_part_whole(p, t->ne[2], t->ne[1], t->ne[0]);
     el_str_show(t->name, name, sizeof name);
-    if (!parse_name(f, t->name, p))
+    el_lora_module module = {0};
+    if (!parse_name(f, t->name, p, &module.n))
       return el_fail_about(err, EL_ERR_UNSUPPORTED, path,
                            "tensor %s is no LoRA part of a matrix of the base model's architecture", name);
     if (t->n_dims > 3) return el_fail_about(err, EL_ERR_FORMAT, path, "tensor %s has %d dimensions", name, t->n_dims);
@@ -122,6 +129,8 @@ el_status el_lora_parse_gguf(el_lora_file *f, const char *path, el_error *err) {
       return el_fail_about(err, EL_ERR_FORMAT, path, "tensor %s has 3 dimensions, expected 2", name);
     p->rank = p->is_b ? p->cols : p->rows;
     p->alpha = alpha != 0 ? alpha : (double)p->rank; /* as llama.cpp: without alpha the scale is 1 */
+    module.first = p->site;
+    if (f->sites && (status = el_lora_module_split(f, &module, false, err))) return status;
   }
   if (rest > EL_LORA_MAX_ELSE)
     return el_fail_about(err, EL_ERR_FORMAT, path, "%zu bytes belong to no LoRA matrix, the limit is %zu", rest,

@@ -49,6 +49,8 @@ bool el_lora_module_find(el_lora_file *f, el_str name, el_lora_module *out) {
     if (is_called(site, holder)) {
       out->parameters = true;
       out->alone = site->peft_4 && el_str_eq(holder, site->peft_4);
+    } else if (site->stack && el_str_eq(name, site->stack)) {
+      out->stacked = true;
     } else if (!site->by_expert || !fits(name, site->by_expert, &out->expert)) {
       continue;
     }
@@ -69,9 +71,7 @@ size_t el_lora_most_sites(const el_sites *s) {
 
 /* -------------------------------------------------------------- dimensions */
 
-/* A module that several sites make up: each has the module's A, and its part of the rows of B. The first one's part is
- * the last of f's. */
-static el_status split(el_lora_file *f, const el_lora_module *m, bool in_turn, el_error *err) {
+el_status el_lora_module_split(el_lora_file *f, const el_lora_module *m, bool in_turn, el_error *err) {
   char name[EL_SHOW];
   el_lora_part *p = &f->parts[f->n_parts - 1];
   p->site = m->first;
@@ -115,7 +115,7 @@ static el_status place_module(el_lora_file *f, const el_peft_config *config, con
     p->col_step = (size_t)shape[0];
   }
   p->expert = m->expert;
-  if (f->sites) return split(f, m, f->sites->site[m->first].in_turn, err);
+  if (f->sites) return el_lora_module_split(f, m, f->sites->site[m->first].in_turn, err);
   p->site = m->first;
   /* Without a base, what is of all experts is what has a multiple of the rank, if any parameter was trained. */
   const int64_t many = p->is_b ? shape[1] : shape[0];
@@ -180,7 +180,16 @@ static el_status place_parameter(el_lora_file *f, const el_peft_config *config, 
   p->col_step = p->is_b ? by_rank : by_wide;
   p->rows = p->is_b ? wide : rank;
   p->cols = p->is_b ? rank : wide;
-  return split(f, &of, site->in_turn, err);
+  return el_lora_module_split(f, &of, site->in_turn, err);
+}
+
+el_status el_lora_module_place_stack(el_lora_file *f, const el_peft_config *config, const el_lora_module *m,
+                                     el_str name, const int64_t *shape, el_error *err) {
+  el_lora_part *p = &f->parts[f->n_parts - 1];
+  p->site = m->first;
+  p->of_all = true;
+  el_lora_part_whole(p, shape[0], shape[1], shape[2]);
+  return read_rank(p, config, name, NULL, err);
 }
 
 el_status el_lora_module_place(el_lora_file *f, const el_peft_config *config, const el_lora_module *m,

@@ -40,8 +40,7 @@ static const char *guess(const char *name) {
   static const struct {
     const char *part, *what;
   } known[] = {
-      {"switch_mlp", "adapters of experts are not supported in mlx-lm's form"},
-      {"lora_magnitude", "use_dora is not true, or it is of no linear layer"},
+      {"lora_magnitude", "use_dora is not true, or it is of no linear layer, or of experts or their router"},
       {"lora_diag", "KaSA is not supported"},
       {"lora_E", "AdaLoRA is not supported"},
       {"vera_lambda", "VeRA is not supported"},
@@ -54,8 +53,8 @@ static const char *guess(const char *name) {
       {"vision", "adapters of the part that sees are not supported"},
       {"visual", "adapters of the part that sees are not supported"},
       {"audio", "adapters of the part that hears are not supported"},
-      {"lora_B.bias", "lora_bias is not true, or it is of no matrix of the base model's architecture"},
-      {"bias", "bias is \"none\", or it is of no matrix of the base model's architecture"},
+      {"lora_B.bias", "lora_bias is not true, or it is of no linear layer, or of experts or their router"},
+      {"bias", "bias is \"none\", or it is of no linear layer, or of experts or their router"},
   };
   for (size_t i = 0; i < sizeof known / sizeof *known; i++)
     if (strstr(name, known[i].part)) return known[i].what;
@@ -165,13 +164,17 @@ static el_status read_parts(el_lora_file *f, const el_peft_config *config, el_er
     if ((status = check_adapter(f, &first, adapter, err))) return status;
     if (!parse_name(f, key, mlx, p, &halves.name, &module))
       return el_fail_about(err, EL_ERR_UNSUPPORTED, f->weights_path, "tensor %s: %s", name, guess(t->name));
-    if (t->n_dims != 2)
-      return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "tensor %s has %d dimensions, expected 2", name,
-                           t->n_dims);
+    const bool stacked = module.stacked || (!f->sites && mlx && t->n_dims == 3);
+    if (t->n_dims != (stacked ? 3 : 2))
+      return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "tensor %s has %d dimensions, expected %d", name,
+                           t->n_dims, stacked ? 3 : 2);
     if ((status = el_lora_peft_type(f, t, &p->type, err))) return status;
     if ((status = check_layer(f, p, el_peft_config_last_layers(config), err))) return status;
-    if ((status = read_shapes(f, t, p->is_b, mlx, module.parameters, &halves, err))) return status;
-    if ((status = el_lora_module_place(f, config, &module, &halves, err))) return status;
+    if (stacked)
+      status = el_lora_module_place_stack(f, config, &module, halves.name, t->shape, err);
+    else if (!(status = read_shapes(f, t, p->is_b, mlx, module.parameters, &halves, err)))
+      status = el_lora_module_place(f, config, &module, &halves, err);
+    if (status) return status;
   }
   return el_lora_peft_complete(f, config, err);
 }

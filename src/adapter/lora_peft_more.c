@@ -28,14 +28,16 @@ bool el_lora_peft_is_output(el_str module) {
   return is_of_model(module, "lm_head");
 }
 
-/* The sites of a linear layer. 0: there is none, or they are experts'. */
+/* The sites of a linear layer. 0: there is none, or they are experts' or their router's. */
 static int find_linear(el_lora_file *f, el_str module, el_lora_extra *e) {
   e->layer = EL_LORA_MODEL;
   if (el_lora_peft_is_output(module)) return (e->site = el_lora_output(f, module, &e->layer)) >= 0;
   el_lora_module m;
   if (!el_peft_skip_layer(&module, &e->layer) || !el_lora_module_find(f, module, &m)) return 0;
   e->site = m.first;
-  return f->sites && el_sites_of_expert(f->sites, m.first) ? 0 : m.n;
+  const bool of_mixture =
+      f->sites && (el_sites_of_expert(f->sites, m.first) || f->sites->site[m.first].to == EL_TO_ROUTER);
+  return of_mixture ? 0 : m.n;
 }
 
 /* A norm's weights, or a whole matrix. */

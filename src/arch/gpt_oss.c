@@ -15,7 +15,8 @@ static const el_site sites[N_SITES + EL_N_EXPERT_SITES] = {
      .to = EL_TO_EXPERT_GATE,
      .in_turn = true,
      .transposed = true,
-     .by_expert = "mlp.experts.gate_up_projs.*"},
+     .by_expert = "mlp.experts.gate_up_projs.*",
+     .stack = "mlp.experts.gate_proj"},
     {.name = "ffn_up_exps",
      .peft = "mlp.experts",
      .parameter = "gate_up_proj",
@@ -23,7 +24,8 @@ static const el_site sites[N_SITES + EL_N_EXPERT_SITES] = {
      .to = EL_TO_EXPERT_UP,
      .in_turn = true,
      .transposed = true,
-     .by_expert = "mlp.experts.gate_up_projs.*"},
+     .by_expert = "mlp.experts.gate_up_projs.*",
+     .stack = "mlp.experts.up_proj"},
     {.name = "ffn_down_exps",
      .peft = "mlp.experts",
      .parameter = "down_proj",
@@ -31,7 +33,8 @@ static const el_site sites[N_SITES + EL_N_EXPERT_SITES] = {
      .from = EL_FROM_EXPERT,
      .to = EL_TO_EXPERT_Y,
      .transposed = true,
-     .by_expert = "mlp.experts.down_projs.*"},
+     .by_expert = "mlp.experts.down_projs.*",
+     .stack = "mlp.experts.down_proj"},
 };
 
 static void read_keys(el_keys *k, el_hparams *h) {

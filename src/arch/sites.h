@@ -42,6 +42,7 @@ typedef struct el_site {
   bool in_turn;
   bool transposed;       /* the parameter is [experts, in, out] instead of [experts, out, in] */
   const char *by_expert; /* the module of one expert's matrix, * for its number; NULL: there never was one */
+  const char *stack;     /* mlx-lm's module of all experts' matrices */
 } el_site;
 
 /* A norm's weights: GGUF's blk.LAYER.NAME.weight, and Hugging Face's module inside a layer. */

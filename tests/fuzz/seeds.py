@@ -25,7 +25,9 @@ LINEAR = {  # of the base in fuzz_lora.c: PEFT's and GGUF's name, inputs, output
     "self_attn.o_proj": ("attn_output", 8, 8), "mlp.gate_proj": ("ffn_gate", 8, 12), "mlp.up_proj": ("ffn_up", 8, 12),
     "mlp.down_proj": ("ffn_down", 12, 8),
 }
-IS_GGUF, HAS_BASE = 1, 2
+EXPERTS = {"gate": (8, 6), "up": (8, 6), "down": (6, 8)}  # of its other base: inputs, outputs; there are three
+N_EXPERTS = 3
+IS_GGUF, HAS_BASE, HAS_EXPERTS = 1, 2, 4
 
 
 def string(s):
@@ -125,6 +127,32 @@ def pair(layer, module, rank, dtype="F32", size=4):
     return [(name + "A.weight", [rank, inputs], dtype, size), (name + "B.weight", [outputs, rank], dtype, size)]
 
 
+def parameter(module, inputs, outputs, rank=2):
+    """A pair for a parameter of all experts."""
+    name = f"base_model.model.model.layers.0.{module}.lora_"
+    return [(name + "A.weight", [N_EXPERTS * rank, inputs], "F32", 4), (name + "B.weight", [outputs, N_EXPERTS * rank], "F32", 4)]
+
+
+def experts():
+    """Adapters on experts: of parameters, by expert, stacked; with a base and without."""
+    both = {"target_parameters": ["mlp.experts.gate_up_proj", "mlp.experts.down_proj"]}
+    for version in ("0.18.0", "0.21.2"):
+        turned = version == "0.18.0"
+        tensors = parameter("mlp.experts.base_layer", *((12, 8) if turned else (8, 12))) + parameter("mlp.experts", *((8, 6) if turned else (6, 8)))
+        for flags in (0, HAS_BASE | HAS_EXPERTS):
+            yield f"parameters-{version}-{flags}", peft({**both, "peft_version": version}, tensors, flags)
+    single = [(f"base_model.model.model.layers.1.mlp.experts.{e}.{of}_proj.lora_{half}.weight", shape, "F16", 2)
+              for e in (0, 2) for of, (i, o) in EXPERTS.items() for half, shape in (("A", [2, i]), ("B", [o, 2]))]
+    router = [("base_model.model.model.layers.1.mlp.gate.lora_A.weight", [2, 8], "F32", 4),
+              ("base_model.model.model.layers.1.mlp.gate.lora_B.weight", [N_EXPERTS, 2], "F32", 4)]
+    keys = [("general.type", STRING, "adapter"), ("adapter.type", STRING, "lora"), ("general.architecture", STRING, "qwen3moe")]
+    stacks = [x for of, (i, o) in EXPERTS.items() for x in ((f"blk.0.ffn_{of}_exps.weight.lora_a", [i, 2, N_EXPERTS], "F32"),
+                                                            (f"blk.0.ffn_{of}_exps.weight.lora_b", [2, o, N_EXPERTS], "F16"))]
+    for flags in (0, HAS_BASE | HAS_EXPERTS):
+        yield f"by-expert-{flags}", peft({}, single + router, flags)
+        yield f"stacks-{flags}", bytes([IS_GGUF | flags]) + gguf(keys, stacks)
+
+
 def seeds():
     yield "gguf", "empty", gguf([], [])
     yield "gguf", "kinds", gguf(
@@ -183,6 +211,9 @@ def seeds():
         ("output.weight.lora_b", [2, 10], "F32"), ("blk.1.ffn_norm.weight", [8], "F32"), ("output_norm.weight", [8], "F32")])
     yield "lora", "gguf-q8", bytes([IS_GGUF]) + gguf(keys, [("blk.0.attn_q.weight.lora_a", [32, 32], "Q8_0"),
                                                             ("blk.0.attn_q.weight.lora_b", [32, 4], "Q4_0")])
+
+    for name, data in experts():
+        yield "lora", "experts-" + name, data
 
     def router(n_embd, n_columns, background, kind="F32", lora=False):
         keys = [("general.architecture", STRING, "edgelora-router"), ("router.version", U32, 1), ("router.base.name", STRING, "m"),

@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "adapter/packer.h"
 #include "model/model.h"
 
 typedef struct fixture {
@@ -79,6 +80,30 @@ static inline el_adapter *fixture_random_adapter(const fixture *f, int rank, uin
   el_adapter *a = NULL;
   el_error err = {0};
   if (el_adapter_random(sites, rank, seed, f->kernels, layout, &a, &err)) fail_msg("%s", err.message);
+  return a;
+}
+
+/* The adapter of a file, `scale` times, and a random one together. */
+static inline el_adapter *fixture_combined_adapter(const fixture *f, const char *path, float scale, int rank,
+                                                   uint64_t seed, el_layout layout) {
+  enum { BLOCK = 64 << 10 };
+  const el_sites *sites = el_model_sites(f->model);
+  el_lora_file *file = NULL;
+  el_packer *p = NULL;
+  el_pack_size size;
+  el_error err = {0};
+  void *memory = NULL;
+  if (el_lora_file_open(path, sites, &file, &err) || el_packer_new(sites, f->kernels, layout, BLOCK, &p, &err))
+    fail_msg("%s", err.message);
+  const el_pack_source sources[] = {{.file = file, .scale = scale}, {.rank = rank, .seed = seed, .scale = 1}};
+  if (el_packer_plan_combined(p, sources, 2, &size, &err)) fail_msg("%s", err.message);
+  uint32_t *blocks = calloc(size.n_blocks, sizeof *blocks);
+  assert_true(blocks && !posix_memalign(&memory, 64, (size_t)size.n_blocks * BLOCK));
+  for (uint32_t i = 0; i < size.n_blocks; i++) blocks[i] = i;
+  el_adapter *a = el_packer_pack(p, memory, blocks);
+  free(blocks);
+  el_packer_free(p);
+  el_lora_file_close(file);
   return a;
 }
 

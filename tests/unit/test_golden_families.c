@@ -14,7 +14,7 @@ static const char *const runs[] = {
     "gemma3-lora",  "gemma2",       "mistral3",      "phi3",           "phi3-long",
     "phi3-lora",    "granite",      "smollm3",       "smollm3-lora",   "olmo2",
     "olmo3",        "openelm",      "openelm-lora",  "qwen3moe",       "granitemoe",
-    "gpt-oss",      "gemma4",       "qwen3moe-lora", "gpt-oss-lora"};
+    "gpt-oss",      "gemma4",       "qwen3moe-lora", "gpt-oss-lora",   "granitemoe-lora"};
 
 static bool is_run(const char *name) {
   for (size_t i = 0; i < sizeof runs / sizeof *runs; i++)

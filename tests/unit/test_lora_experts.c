@@ -334,6 +334,34 @@ static void parameters_that_do_not_fit_are_refused_by_name(void **state) {
   el_sites_free(b.sites);
 }
 
+static void what_dora_and_biases_train_of_a_mixture_is_refused_by_name(void **state) {
+  static const struct {
+    const char *module, *tensor, *config;
+    int in, out;
+  } cases[] = {{"mlp.experts.1.up_proj", "lora_magnitude_vector", "\"use_dora\":true", 16, 12},
+               {"mlp.gate", "lora_magnitude_vector", "\"use_dora\":true", 16, 3},
+               {"mlp.gate", "lora_B.bias", "\"lora_bias\":true", 16, 3},
+               {"mlp.experts.1.up_proj", "lora_B.bias", "\"lora_bias\":true", 16, 12},
+               {"mlp.gate", "bias", "\"bias\":\"all\"", 16, 3}};
+  base b = base_new("qwen3moe", 3, 16, 12);
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    weights w = {0};
+    static const float zeros[16];
+    char config[128], name[160], message[128];
+    add_sizes(&w, cases[i].module, 2, cases[i].in, cases[i].out, 2);
+    snprintf(name, sizeof name, "base_model.model.model.layers.%d.%s.%s", LAYER, cases[i].module, cases[i].tensor);
+    add_raw(&w, name, "F32", 1, cases[i].out, 4, zeros);
+    json_object_set_new(json_object_get(w.header, name), "shape", json_pack("[i]", cases[i].out));
+    snprintf(config, sizeof config, "{" CONFIG ",%s}", cases[i].config);
+    snprintf(message, sizeof message, "%s.%s: ", cases[i].module, cases[i].tensor);
+    refuses(&b, config, &w, message);
+    if (!strstr(cases[i].config, "use_dora")) continue;
+    add_sizes(&w, cases[i].module, 2, cases[i].in, cases[i].out, 2); /* a pair without its magnitude */
+    refuses(&b, config, &w, "a matrix of layer 1 has no lora_magnitude_vector");
+  }
+  el_sites_free(b.sites);
+}
+
 static void experts_that_the_base_does_not_have_are_refused(void **state) {
   static const struct {
     const char *module, *message;
@@ -465,6 +493,72 @@ static void stacks_that_do_not_fit_are_refused_by_name(void **state) {
   el_sites_free(b.sites);
 }
 
+/* llama.cpp's bases may have gate and up joined, and so their adapters. */
+static void joined_stacks_of_gguf_files_are_divided(void **state) {
+  base b = base_new("qwen3moe", 3, 16, 12);
+  el_lora_file *f = NULL;
+  el_error e = {0};
+  if (open_gguf(gguf_pair("qwen3moe", "ffn_gate_up_exps", 3, 16, 2, 3, 2, 24, 3), b.sites, &f, &e))
+    fail_msg("%s", e.message);
+  assert_int_equal(el_lora_file_n(f), 6);
+  unsigned seed = 1;
+  for (int i = 0; i < 16 * 2 * 3; i++) next(&seed);
+  for (size_t i = 0; i < 3; i++)
+    for (size_t half = 0; half < 2; half++) {
+      const el_lora_pair *p = el_lora_file_at(f, 3 * half + i);
+      float values[12 * 2];
+      assert_int_equal(p->site, b.sites->n_sites + (int)half);
+      assert_int_equal(p->expert, i);
+      el_lora_matrix_read(&p->b, 12, 2, values);
+      for (int k = 0; k < 12 * 2; k++) assert_true(values[k] == next(&seed));
+    }
+  el_lora_file_close(f);
+  if (!open_gguf(gguf_pair("qwen3moe", "ffn_gate_up_exps", 3, 16, 2, 3, 2, 23, 3), b.sites, &f, &e)) fail_msg("opened");
+  assert_contains(e.message, "ffn_gate_up_exps.weight.lora_b has 23 rows, which 2 matrices cannot share");
+  el_sites_free(b.sites);
+}
+
+/* --- mlx-lm: LoRASwitchLinear has lora_a [experts, rank, in] and lora_b [experts, out, rank], and its own scale */
+
+static void add_stack(weights *w, const char *module, const char *half, int n, int rows, int cols, unsigned seed) {
+  float values[MAX_EXPERTS * 2 * MAX_WIDTH * RANK];
+  char name[160];
+  for (int i = 0; i < n * rows * cols; i++) values[i] = next(&seed);
+  snprintf(name, sizeof name, "model.layers.%d.%s.lora_%s", LAYER, module, half);
+  add_raw(w, name, "F32", n * rows, cols, 4, values);
+  json_object_set_new(json_object_get(w->header, name), "shape", json_pack("[i,i,i]", n, rows, cols));
+}
+
+static void stacks_of_mlx_lm_are_read_expert_by_expert(void **state) {
+  static const char *const archs[][2] = {{"qwen3moe", "mlp.switch_mlp.down_proj"},
+                                         {"gpt-oss", "mlp.experts.down_proj"},
+                                         {"granitemoe", "block_sparse_moe.switch_mlp.down_proj"}};
+  static const char config[] = "{\"fine_tune_type\":\"lora\",\"lora_parameters\":{\"rank\":2,\"scale\":20.0}}";
+  for (size_t k = 0; k < 3; k++) {
+    base b = base_new(archs[k][0], 3, 16, 12);
+    weights w = {0};
+    add_stack(&w, archs[k][1], "a", 3, 2, 12, 1);
+    add_stack(&w, archs[k][1], "b", 3, 16, 2, 2);
+    el_lora_file *f = must_open(config, &w, b.sites);
+    unsigned a_seed = 1, b_seed = 2;
+    assert_int_equal(el_lora_file_n(f), 3);
+    for (size_t i = 0; i < 3; i++) {
+      const el_lora_pair *p = el_lora_file_at(f, i);
+      float values[16 * 2];
+      assert_true(p->site == b.sites->n_sites + 2 && p->expert == (int)i && p->rank == 2 && p->scale == 20);
+      el_lora_matrix_read(&p->a, 2, 12, values);
+      for (int j = 0; j < 2 * 12; j++) assert_true(values[j] == next(&a_seed));
+      el_lora_matrix_read(&p->b, 16, 2, values);
+      for (int j = 0; j < 16 * 2; j++) assert_true(values[j] == next(&b_seed));
+    }
+    el_lora_file_close(f);
+    add_stack(&w, archs[k][1], "a", 4, 2, 12, 1);
+    add_stack(&w, archs[k][1], "b", 4, 16, 2, 2);
+    refuses(&b, config, &w, "is of 4 experts, expected 3");
+    el_sites_free(b.sites);
+  }
+}
+
 /* --- without a base, as inspect reads them */
 
 static void without_a_base_experts_are_counted(void **state) {
@@ -530,6 +624,9 @@ int main(void) {
       cmocka_unit_test(a_value_that_is_not_finite_in_any_expert_is_refused),
       cmocka_unit_test(stacks_of_gguf_files_are_read_expert_by_expert),
       cmocka_unit_test(stacks_that_do_not_fit_are_refused_by_name),
+      cmocka_unit_test(joined_stacks_of_gguf_files_are_divided),
+      cmocka_unit_test(stacks_of_mlx_lm_are_read_expert_by_expert),
+      cmocka_unit_test(what_dora_and_biases_train_of_a_mixture_is_refused_by_name),
       cmocka_unit_test(without_a_base_experts_are_counted),
       cmocka_unit_test(what_is_not_on_experts_takes_no_memory_for_them),
   };

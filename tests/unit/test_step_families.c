@@ -47,6 +47,18 @@ static void forget_keys_and_values(run *r) {
   memset(r->f.kv, 0xff, r->kv_bytes);
 }
 
+/* Where there are experts, two of the adapters have matrices for them: one as it was trained, one combined. */
+static void adapt_experts(run *r, int family, el_layout layout) {
+  char name[64], path[512];
+  if (!el_model_sites(r->f.model)->n_experts) return;
+  snprintf(name, sizeof name, "golden/families/%s-lora.gguf", families[family]);
+  test_path(path, sizeof path, name);
+  el_adapter_free(r->adapters[0]);
+  el_adapter_free(r->adapters[3]);
+  r->adapters[0] = fixture_adapter_as(&r->f, path, layout);
+  r->adapters[3] = fixture_combined_adapter(&r->f, path, -0.5f, 5, 9, layout);
+}
+
 static run run_open(int family, const char *isa, int n_threads, el_kv_type type) {
   static const el_layout layouts[] = {EL_LAYOUT_Q8, EL_LAYOUT_F16, EL_LAYOUT_Q4};
   static const int ranks[N_SEQ] = {1, 8, 0, 31, 0, 0};
@@ -60,6 +72,7 @@ static run run_open(int family, const char *isa, int n_threads, el_kv_type type)
     if (ranks[s]) r.adapters[s] = fixture_random_adapter(&r.f, ranks[s], (uint64_t)s + 1, layouts[family % 3]);
     for (int p = 0; p < PAGES_EACH; p++) r.pages[s][p] = (uint32_t)(p * N_SEQ + s * 5 % N_SEQ);
   }
+  adapt_experts(&r, family, layouts[family % 3]);
   return r;
 }
 

@@ -17,8 +17,13 @@ import reference
 ALPHA_OF_RANK = 2
 SPLIT = {"self_attn.q_proj": ["attn_q"], "self_attn.k_proj": ["attn_k"], "self_attn.v_proj": ["attn_v"], "self_attn.o_proj": ["attn_output"]}
 DENSE = {**SPLIT, "mlp.gate_proj": ["ffn_gate"], "mlp.up_proj": ["ffn_up"], "mlp.down_proj": ["ffn_down"]}
-# PEFT nests what it wraps around the parameters of one module; the first is innermost.
-EXPERTS = {"mlp.experts.base_layer": ["ffn_gate_exps", "ffn_up_exps"], "mlp.experts": ["ffn_down_exps"]}
+
+
+def of_experts(module):
+    """PEFT nests what it wraps around the parameters of one module; the first is innermost."""
+    return {f"{module}.base_layer": ["ffn_gate_exps", "ffn_up_exps"], module: ["ffn_down_exps"]}
+
+
 # name: layers, rank, {module: tensors that share its A}.
 ADAPTERS = {
     "qwen2": ((0, 2), 4, DENSE),
@@ -28,10 +33,12 @@ ADAPTERS = {
     "smollm3": ((2, 3), 4, DENSE),
     "openelm": ((0, 3), 4, {"attn.qkv_proj": ["attn_qkv"], "attn.out_proj": ["attn_output"], "ffn.proj_1": ["ffn_gate", "ffn_up"],
                             "ffn.proj_2": ["ffn_down"]}),
-    "qwen3moe": ((1,), 2, {**SPLIT, **EXPERTS}),
-    "gpt-oss": ((2,), 2, {**SPLIT, **EXPERTS}),
+    "qwen3moe": ((1,), 2, {**SPLIT, **of_experts("mlp.experts")}),
+    "granitemoe": ((1,), 2, {**SPLIT, "shared_mlp.input_linear": ["ffn_gate_shexp", "ffn_up_shexp"], "shared_mlp.output_linear": ["ffn_down_shexp"],
+                             "block_sparse_moe.router": ["ffn_gate_inp"], **of_experts("block_sparse_moe.experts")}),
+    "gpt-oss": ((2,), 2, {**SPLIT, **of_experts("mlp.experts")}),
 }
-REORDERED = ("llama", "smollm3")
+REORDERED = ("llama", "smollm3", "granitemoe")
 
 
 def pairs(name, shapes):
@@ -93,10 +100,12 @@ def write_peft(folder, name, arch, made, heads):
     for (layer, module), (a, bs) in made.items():
         key = f"{root}.layers.{layer}.{module}.lora_"
         tensors[key + "A.weight"], tensors[key + "B.weight"] = peft_pair(arch, module, a, bs, heads)
-    config = {"target_modules": [m.split(".")[-1] for m in modules if not m.startswith("mlp.experts")]}
-    if "mlp.experts" in modules:
+    parameters = {m: [f"{m}.gate_up_proj", f"{m}.down_proj"] for m in modules if m.endswith(".experts")}
+    parameters |= {m: [f"{m}.weight"] for m in modules if m.endswith(".router")}
+    config = {"target_modules": [m.split(".")[-1] for m in modules if m.removesuffix(".base_layer") not in parameters]}
+    if parameters:
         config["peft_version"] = "0.21.2"  # what A and B mean depends on it where a matrix is square
-        config["target_parameters"] = [f"layers.{i}.mlp.experts.{p}" for i in layers for p in ("gate_up_proj", "down_proj")]
+        config["target_parameters"] = [f"layers.{i}.{p}" for i in layers for of_module in parameters.values() for p in of_module]
     write_folder(folder, name, tensors, **config)
 
 
