@@ -317,7 +317,8 @@ EL_API const el_tokenizer *el_engine_tokenizer(const el_engine *e);
 /* An adapter is registered by where its files are. Its weights are loaded into the pool when a request wants them, and
  * stay there until the room is wanted for something else; so thousands can be offered. */
 
-/* Registers a PEFT folder (adapter_config.json + adapter_model.safetensors) or a GGUF LoRA file. It is read and checked
+/* Registers a folder of PEFT's (adapter_config.json + adapter_model.safetensors, or its parts with their index) or of
+ * mlx-lm's (adapters.safetensors), or a GGUF LoRA file; docs/adapters.md says which exactly. It is read and checked
  * at once, so that what is wrong with it is said here. Requests name it by `name` (1 to 255 bytes, no control
  * characters, neither the base's name nor a registered one). */
 EL_API el_status el_adapter_add(el_engine *e, const char *name, const char *path, el_error *err);
@@ -338,9 +339,10 @@ EL_API el_status el_adapter_put(el_engine *e, const char *name, const char *path
                                 uint64_t *generation, el_error *err);
 /* Registers every adapter in `dir`, without reading them: a sub-folder with adapter_config.json and weights is named
  * after the folder, a *.gguf file after its stem; a sub-folder without them is looked into, and what it has is named
- * "sub-folder/name". One whose name cannot be used, or is taken (the first one keeps it), is logged and counted as
- * failed. From then on the directory is watched: what is put there is offered, what is removed is not, what has changed
- * is loaded anew. *n_added and *n_failed may be NULL. */
+ * "sub-folder/name"; a hub cache's models--ORG--NAME is its snapshot, named "ORG/NAME". One whose name cannot be used,
+ * or is taken (the first one keeps it), and what looks like an adapter and is none, is logged, counted as failed, and
+ * in el_adapter_list_refused. From then on the directory is watched: what is put there is offered, what is removed is
+ * not, what has changed is loaded anew. *n_added and *n_failed may be NULL. */
 EL_API el_status el_adapter_add_dir(el_engine *e, const char *dir, size_t *n_added, size_t *n_failed, el_error *err);
 /* An adapter on all linear layers with random weights, for benchmarks. */
 EL_API el_status el_adapter_add_random(el_engine *e, const char *name, int rank, uint64_t seed, el_error *err);
@@ -401,6 +403,15 @@ EL_API el_status el_adapter_list(const el_engine *e, el_adapter_info **out, size
 /* One of them; free with el_free. EL_ERR_NOT_FOUND. */
 EL_API el_status el_adapter_get(const el_engine *e, const char *name, el_adapter_info **out, el_error *err);
 EL_API el_status el_adapter_get_by_id(const el_engine *e, uint64_t id, el_adapter_info **out, el_error *err);
+
+/* What a directory holds that cannot be offered. */
+typedef struct el_adapter_refusal {
+  const char *name; /* that it would have */
+  const char *path, *reason;
+  const char *detail; /* the end of reason which a tenant may be told, as in el_error; may be empty */
+} el_adapter_refusal;
+/* *out: array of *n, one block with its strings; free with el_free. */
+EL_API el_status el_adapter_list_refused(const el_engine *e, el_adapter_refusal **out, size_t *n, el_error *err);
 
 /* Names and aliases: an adapter is found by its name, by id, and by the aliases of its preset. A name comes before
  * every alias; of two adapters that want one alias the one that was registered first has it, and the log tells of the
@@ -651,6 +662,21 @@ EL_API el_status el_router_train(const el_router_options *o, el_write_fn write, 
 EL_API el_status el_router_eval(const el_router_options *o, el_write_fn write, void *user, el_error *err);
 /* What a router's file holds. */
 EL_API el_status el_router_describe(const char *path, el_write_fn write, void *user, el_error *err);
+
+/* ------------------------------------------------------------------- checks */
+
+typedef struct el_adapter_check_options {
+  const char *model_path;   /* the base, as in el_engine_options; required */
+  const char *isa;          /* as of el_engine_options, like */
+  const char *adapter_type; /* and */
+  int n_threads;
+} el_adapter_check_options;
+EL_API el_adapter_check_options el_adapter_check_options_default(void);
+/* Writes what the adapter at `path` is, which matrices it touches, the memory that it takes, and what it changes: how
+ * far it moves logits, and its distributions' divergence, at some positions of texts that are always the same. One that
+ * changes nothing is said to. What cannot be served is an error, as of el_adapter_add. */
+EL_API el_status el_adapter_check(const el_adapter_check_options *o, const char *path, el_write_fn write, void *user,
+                                  el_error *err);
 
 /* -------------------------------------------------------------------- files */
 

@@ -2,9 +2,12 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "adapter/hub.h"
 #include "base/buf.h"
 #include "base/error.h"
 #include "format/text.h"
@@ -36,6 +39,20 @@ static char *join(const char *dir, const char *entry) {
   return NULL;
 }
 
+static bool ends_in(const char *s, const char *suffix) {
+  size_t n = strlen(s), m = strlen(suffix);
+  return n > m && !strcmp(s + n - m, suffix);
+}
+
+/* Makes an entry one that cannot be used; false: out of memory. */
+static bool refuse(el_found_adapter *a, el_status status, const char *why) {
+  el_error e;
+  el_fail_about(&e, status, a->path, "%s", why);
+  a->status = status;
+  a->detail = e.detail;
+  return (a->problem = strdup(e.message)) != NULL;
+}
+
 typedef struct scan {
   el_found found;
   size_t cap, folders_cap;
@@ -51,28 +68,27 @@ static char *name_of(const char *folder, const char *entry, bool is_folder) {
   return NULL;
 }
 
-static bool add(scan *s, const char *dir, const char *folder, const char *entry, bool is_folder,
-                const el_signature *signature) {
+/* Takes name and path (NULL: out of memory). problem: as of el_signature_at. */
+static bool add(scan *s, char *name, char *path, const el_signature *signature, const char *problem) {
   el_found *f = &s->found;
-  if (f->n == s->cap) {
+  if (f->n == s->cap && name && path) {
     size_t more = s->cap ? 2 * s->cap : 16;
     el_found_adapter *items = realloc(f->items, more * sizeof *items);
-    if (!items) return false;
-    f->items = items;
-    s->cap = more;
+    if (items) f->items = items;
+    if (items) s->cap = more;
   }
-  char *name = name_of(folder, entry, is_folder), *path = join(dir, entry);
-  if (!name || !path) {
+  if (!name || !path || f->n == s->cap) {
     free(name);
     free(path);
     return false;
   }
-  f->items[f->n++] = (el_found_adapter){.name = name, .path = path, .signature = *signature};
-  return true;
+  el_found_adapter *a = &f->items[f->n++];
+  *a = (el_found_adapter){.name = name, .path = path, .signature = *signature};
+  return !problem || refuse(a, EL_ERR_UNSUPPORTED, problem);
 }
 
-/* Remembers a folder that is to be looked into; false: out of memory. */
-static bool add_folder(scan *s, const char *entry) {
+/* Remembers a folder in which something may come; false: out of memory. */
+static bool add_folder(scan *s, const char *folder, const char *entry) {
   el_found *f = &s->found;
   if (f->n_folders == s->folders_cap) {
     size_t more = s->folders_cap ? 2 * s->folders_cap : 16;
@@ -81,30 +97,64 @@ static bool add_folder(scan *s, const char *entry) {
     f->folders = folders;
     s->folders_cap = more;
   }
-  char *copy = strdup(entry);
-  if (!copy) return false;
-  f->folders[f->n_folders++] = copy;
+  char *path = folder ? join(folder, entry) : strdup(entry);
+  if (!path) return false;
+  f->folders[f->n_folders++] = path;
   return true;
+}
+
+/* A model's folder in a hub cache: its snapshot, by the model's name. False: out of memory. */
+static bool look_into_hub(scan *s, int dir_fd, const char *dir, const char *folder, const char *entry) {
+  char snapshot[EL_HUB_SNAPSHOT], name[NAME_MAX + 1];
+  bool is_folder;
+  const char *problem;
+  el_signature signature;
+  if (!add_folder(s, folder, entry)) return false;
+  const char *within = s->found.folders[s->found.n_folders - 1];
+  if (!add_folder(s, within, "snapshots") || !add_folder(s, within, "refs")) return false;
+  if (!el_hub_snapshot(dir_fd, entry, snapshot)) return true; /* nothing has come yet */
+  el_hub_name(entry, name);
+  if (!add_folder(s, folder, snapshot)) return false;
+  if (!el_signature_at(dir_fd, snapshot, &is_folder, &problem, &signature) && !problem) {
+    /* A model, most likely. GGUF files could be either; they are named, not opened. */
+    if (!el_hub_has_gguf(dir_fd, snapshot)) return true;
+    problem = "a GGUF file in a hub cache, which may be a model: offer it as --adapter NAME=PATH";
+  }
+  return add(s, name_of(folder, name, true), join(dir, snapshot), &signature, problem);
+}
+
+/* An entry of a directory; dir: its path, folder: as of name_of. False: out of memory. */
+static bool look(scan *s, int dir_fd, const char *dir, const char *folder, const char *entry) {
+  bool is_folder;
+  const char *problem;
+  el_signature signature;
+  if (el_signature_at(dir_fd, entry, &is_folder, &problem, &signature) || problem) {
+    /* One that lacks something may still get it. */
+    if (problem && !add_folder(s, folder, entry)) return false;
+    return add(s, name_of(folder, entry, is_folder), join(dir, entry), &signature, problem);
+  }
+  /* In a folder of a folder it may be anything's, a model's say. */
+  if (!is_folder && !folder && ends_in(entry, ".safetensors"))
+    return add(
+        s, strdup(entry), join(dir, entry), &signature,
+        "a safetensors file alone: put it into a folder with its adapter_config.json, as adapter_model.safetensors");
+  if (!is_folder) return true;
+  if (el_hub_is_repository(entry)) return look_into_hub(s, dir_fd, dir, folder, entry);
+  return folder || add_folder(s, NULL, entry);
 }
 
 /* Lists one directory: the top one when `folder` is NULL, else that folder of it, whose path is dir. */
 static el_status list(scan *s, const char *dir, const char *folder, el_error *err) {
   DIR *d = opendir(dir);
-  if (!d) return el_fail_about(err, EL_ERR_IO, dir, "%s", strerror(errno));
+  if (!d) return el_fail_about(err, errno == ENOENT ? EL_ERR_NOT_FOUND : EL_ERR_IO, dir, "%s", strerror(errno));
   el_status status = EL_OK;
   while (!status) {
     errno = 0;
     struct dirent *e = readdir(d);
     if (!e && errno) status = el_fail_about(err, EL_ERR_IO, dir, "%s", strerror(errno));
     if (!e) break;
-    if (e->d_name[0] == '.') continue;
-    bool is_folder, ok = true;
-    el_signature signature;
-    if (el_signature_at(dirfd(d), e->d_name, &is_folder, &signature))
-      ok = add(s, dir, folder, e->d_name, is_folder, &signature);
-    else if (is_folder && !folder)
-      ok = add_folder(s, e->d_name);
-    if (!ok) status = el_fail_about(err, EL_ERR_NO_MEMORY, dir, "out of memory");
+    if (e->d_name[0] != '.' && !look(s, dirfd(d), dir, folder, e->d_name))
+      status = el_fail_about(err, EL_ERR_NO_MEMORY, dir, "out of memory");
   }
   closedir(d);
   return status;
@@ -120,27 +170,53 @@ static int by_name(const void *x, const void *y) {
 static bool judge(el_found *f) {
   for (size_t i = 0; i < f->n; i++) {
     el_found_adapter *a = &f->items[i];
+    const el_found_adapter *first = NULL; /* that can be used, by the same name */
+    for (size_t k = i; k-- > 0 && !first && !strcmp(a->name, f->items[k].name);)
+      if (!f->items[k].status) first = &f->items[k];
     el_error e;
+    if (a->status) continue;
     a->status = el_adapter_name_check(a->name, &e);
-    if (!a->status && i > 0 && !strcmp(a->name, a[-1].name))
-      a->status = el_fail_about(&e, EL_ERR_EXISTS, a->path, "%s has the same name", a[-1].path);
+    if (!a->status && first) a->status = el_fail_about(&e, EL_ERR_EXISTS, a->path, "%s has the same name", first->path);
+    a->detail = a->status ? strlen(e.message) : 0;
     if (a->status && !(a->problem = strdup(e.message))) return false;
   }
   return true;
+}
+
+/* A directory that is itself an adapter: its owner meant another option, and would wait for what never comes. */
+static bool judge_directory(scan *s, const char *dir) {
+  bool folder;
+  const char *problem;
+  el_signature signature;
+  if (!el_signature_at(AT_FDCWD, dir, &folder, &problem, &signature)) return true;
+  size_t end = strlen(dir);
+  while (end > 1 && dir[end - 1] == '/') end--;
+  size_t begin = end;
+  while (begin > 0 && dir[begin - 1] != '/') begin--;
+  return add(s, strndup(dir + begin, end - begin), strdup(dir), &signature,
+             "this folder is itself an adapter: offer it as --adapter NAME=PATH, or give the folder that it is in");
 }
 
 el_status el_adapter_discover(const char *dir, el_found *out, el_error *err) {
   scan s = {0};
   el_found *f = &s.found;
   el_status status = list(&s, dir, NULL, err);
-  for (size_t i = 0; i < f->n_folders && !status; i++) {
-    el_error ignored;
-    char *path = join(dir, f->folders[i]);
-    if (!path) status = el_fail_about(err, EL_ERR_NO_MEMORY, dir, "out of memory");
-    /* One that cannot be read, or is gone by now, holds nothing. */
-    if (path && list(&s, path, f->folders[i], &ignored) == EL_ERR_NO_MEMORY)
-      status = el_fail_about(err, EL_ERR_NO_MEMORY, dir, "out of memory");
-    free(path);
+  if (status == EL_ERR_NOT_FOUND) status = EL_ERR_IO;
+  if (status == EL_ERR_IO && err) err->code = EL_ERR_IO;
+  if (!status && !judge_directory(&s, dir)) status = el_fail_about(err, EL_ERR_NO_MEMORY, dir, "out of memory");
+  const size_t n_folders = f->n_folders;
+  for (size_t i = 0; i < n_folders && !status; i++) {
+    if (strchr(f->folders[i], '/') || el_hub_is_repository(f->folders[i])) continue; /* a hub's, looked into */
+    el_error why;
+    char *path = join(dir, f->folders[i]), *name = strdup(f->folders[i]);
+    el_status one = path && name ? list(&s, path, name, &why) : EL_ERR_NO_MEMORY;
+    if (one == EL_ERR_IO) { /* one that is gone by now holds nothing; one that cannot be read might */
+      one = add(&s, name, path, &(el_signature){0}, why.message + why.detail) ? EL_OK : EL_ERR_NO_MEMORY;
+    } else {
+      free(path);
+      free(name);
+    }
+    if (one == EL_ERR_NO_MEMORY) status = el_fail_about(err, EL_ERR_NO_MEMORY, dir, "out of memory");
   }
   if (!status && f->n) qsort(f->items, f->n, sizeof *f->items, by_name);
   if (!status && !judge(f)) status = el_fail_about(err, EL_ERR_NO_MEMORY, dir, "out of memory");

@@ -1,6 +1,9 @@
 /* What adapters a directory holds: a sub-folder with adapter_config.json and weights, named after the folder, and a
  * *.gguf file, named after its stem. A sub-folder without them is looked into in turn, and what it holds is named
- * "sub-folder/name": one level, for a folder a tenant. */
+ * "sub-folder/name": one level, for a folder a tenant. A model's folder in a hub cache, models--ORG--NAME, is the
+ * snapshot in it that refs/main names, or else the newest, by the name ORG/NAME.
+ *
+ * What looks like an adapter and is none is found too, with its problem. */
 #ifndef EL_ADAPTER_DISCOVER_H
 #define EL_ADAPTER_DISCOVER_H
 
@@ -19,6 +22,7 @@ typedef struct el_found_adapter {
   el_signature signature;
   el_status status; /* EL_OK, or why this entry cannot be used: */
   char *problem;    /* the message then; NULL otherwise */
+  size_t detail;    /* of it, as in el_error */
 } el_found_adapter;
 
 typedef struct el_found {

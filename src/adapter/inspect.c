@@ -4,10 +4,12 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "adapter/lora_parts.h"
 #include "base/buf.h"
@@ -194,6 +196,40 @@ static void print_lora(printer *p, const el_lora_file *f) {
   print_extras(p, f);
 }
 
+/* What a GGUF file does not say, where it looks as if it should have: llama.cpp's converter writes alpha, and neither
+ * rsLoRA nor what patterns make of alpha. */
+static void print_doubts(printer *p, const el_lora_file *f) {
+  if (!f->gguf || !el_lora_file_n(f)) return;
+  const el_lora_pair *first = el_lora_file_at(f, 0);
+  bool differ = false, small = false;
+  for (size_t i = 0; i < el_lora_file_n(f); i++) {
+    const el_lora_pair *pair = el_lora_file_at(f, i);
+    differ = differ || pair->rank != first->rank;
+    small = small || (pair->rank >= 16 && fabs((double)pair->scale) <= 0.5);
+  }
+  if (small)
+    print(p,
+          "  %-12s  alpha is small for this rank, and converters to GGUF drop use_rslora: if it was trained with that, "
+          "its scale is not %g but %g; serve the PEFT folder then\n",
+          "note", (double)first->scale, (double)first->scale * sqrt((double)first->rank));
+  if (differ)
+    print(p,
+          "  %-12s  ranks differ, and converters to GGUF drop alpha_pattern: if there was one, serve the PEFT folder\n",
+          "note");
+}
+
+void el_lora_describe(const el_lora_file *f, const char *path, el_write_fn write, void *user) {
+  printer p = {.write = write, .user = user};
+  print(&p, "%s: LoRA adapter, %s\n", path,
+        f->gguf       ? "GGUF file"
+        : f->shards   ? "PEFT folder in several files"
+        : f->from_mlx ? "mlx-lm folder"
+                      : "PEFT folder");
+  print_lora(&p, f);
+  print_doubts(&p, f);
+  el_buf_free(&p.line);
+}
+
 /* Describes the adapter at `path`, or says why it cannot be served: that is worth seeing beside what it holds. Other
  * failures are the caller's. */
 static el_status describe_lora(printer *p, const char *path, el_error *err) {
@@ -205,6 +241,7 @@ static el_status describe_lora(printer *p, const char *path, el_error *err) {
   }
   if (status) return status;
   print_lora(p, f);
+  print_doubts(p, f);
   el_lora_file_close(f);
   return EL_OK;
 }
@@ -288,6 +325,16 @@ static el_status print_config(printer *p, const char *path, el_error *err) {
   return EL_OK;
 }
 
+/* Whether mlx-lm's weights are there; *weights is their path then. */
+static bool is_mlx(const char *dir, el_buf *weights) {
+  el_buf path = {0};
+  bool is = el_buf_printf(&path, "%s/adapters.safetensors", dir) && access(path.data, F_OK) == 0;
+  el_buf *drop = is ? weights : &path;
+  el_buf_free(drop);
+  if (is) *weights = path;
+  return is;
+}
+
 static el_status describe_folder(printer *p, const char *path, el_error *err) {
   el_buf config = {0}, weights = {0};
   el_status status = EL_OK;
@@ -303,7 +350,8 @@ static el_status describe_folder(printer *p, const char *path, el_error *err) {
                ? el_fail_about(err, status, path, "a folder without adapter_config.json and without a .gguf file")
                : status;
   }
-  if (!status) print(p, "%s: LoRA adapter, PEFT folder\n", path);
+  const bool mlx = !status && stat(weights.data, &st) != 0 && is_mlx(path, &weights);
+  if (!status) print(p, "%s: LoRA adapter, %s\n", path, mlx ? "mlx-lm folder" : "PEFT folder");
   if (!status) status = print_config(p, config.data, err);
   if (!status) status = describe_lora(p, path, err);
   el_safetensors *s = NULL;

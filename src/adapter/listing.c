@@ -107,6 +107,32 @@ el_status el_registry_info(el_registry *r, const char *name, uint64_t id, el_ada
   return EL_OK;
 }
 
+el_status el_registry_list_refused(el_registry *r, el_adapter_refusal **out, size_t *n, el_error *err) {
+  pthread_mutex_lock(&r->mutex);
+  const el_refused *refused = &r->refused;
+  size_t count = refused->n, bytes = count * sizeof **out;
+  for (size_t i = 0; i < count; i++)
+    bytes +=
+        strlen(refused->items[i].name) + strlen(refused->items[i].path) + strlen(refused->items[i].error.message) + 3;
+  el_adapter_refusal *list = malloc(bytes ? bytes : 1);
+  char *strings = list ? (char *)(list + count) : NULL;
+  for (size_t i = 0; list && i < count; i++) {
+    const el_refused_entry *e = &refused->items[i];
+    list[i].name = strings;
+    strings = stpcpy(strings, e->name) + 1;
+    list[i].path = strings;
+    strings = stpcpy(strings, e->path) + 1;
+    list[i].reason = strings;
+    list[i].detail = strings + e->error.detail;
+    strings = stpcpy(strings, e->error.message) + 1;
+  }
+  pthread_mutex_unlock(&r->mutex);
+  if (!list) return el_fail(err, EL_ERR_NO_MEMORY, "adapters: out of memory");
+  *out = list;
+  *n = count;
+  return EL_OK;
+}
+
 uint64_t el_registry_generation(el_registry *r, const el_entry *entry) {
   pthread_mutex_lock(&r->mutex);
   uint64_t generation = entry->generation;

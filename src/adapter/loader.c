@@ -78,6 +78,23 @@ static void fold(el_signature *sum, const el_signature *part) {
   }
 }
 
+/* What a load says of what is in the files. */
+static bool is_permanent(el_status status) {
+  return status == EL_ERR_FORMAT || status == EL_ERR_UNSUPPORTED || status == EL_ERR_INVALID;
+}
+
+/* The signature of all that a combination is made of. */
+static el_status sign_parts(el_load *load, el_error *err) {
+  load->signature = (el_signature){0};
+  for (int i = 0; i < load->entry->n_parts; i++) {
+    el_signature signature;
+    if (!*load->entry->parts[i].path) continue;
+    if (el_signature_read(load->entry->parts[i].path, &signature, err)) return el_fail_hidden(err);
+    fold(&load->signature, &signature);
+  }
+  return EL_OK;
+}
+
 /* What the entry is made of, opened. */
 static el_status open_sources(el_loader *l, el_load *load, el_pack_source *sources, el_lora_file **files,
                               el_error *err) {
@@ -87,11 +104,17 @@ static el_status open_sources(el_loader *l, el_load *load, el_pack_source *sourc
     sources[0] = (el_pack_source){.rank = e->rank, .seed = e->seed, .scale = e->scale};
     if (!*e->path) return EL_OK;
     el_status status = open_file(l, e->path, 0, e, &load->signature, &load->has_signature, &whole, &files[0], err);
-    load->permanent = whole && (status == EL_ERR_FORMAT || status == EL_ERR_UNSUPPORTED || status == EL_ERR_INVALID);
+    load->permanent = whole && is_permanent(status);
     sources[0].file = files[0];
     return status;
   }
-  el_status status = EL_OK;
+  el_status status = sign_parts(load, err);
+  if (!status && e->problem && el_signature_equal(&load->signature, &e->failed_signature)) {
+    *err = *e->problem;
+    return err->code;
+  }
+  load->permanent = false;
+  el_signature asked = load->signature;
   load->signature = (el_signature){0};
   for (int i = 0; i < e->n_parts && !status; i++) {
     const el_entry_part *part = &e->parts[i];
@@ -101,6 +124,10 @@ static el_status open_sources(el_loader *l, el_load *load, el_pack_source *sourc
     status = open_file(l, part->path, i, NULL, &signature, &load->has_signature, &whole, &files[i], err);
     sources[i].file = files[i];
     if (!status) fold(&load->signature, &signature);
+  }
+  if (status && whole && is_permanent(status)) {
+    load->permanent = true;
+    load->signature = asked;
   }
   return status;
 }

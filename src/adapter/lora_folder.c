@@ -38,19 +38,19 @@ static bool has(const char *dir, const char *file) {
   return look_at(dir, file, &st);
 }
 
-/* The file of dir's weights, or of their index. */
+/* The file of dir's weights, or of their index. What stands beside PEFT's own file is another adapter's. */
 static el_status find_weights(const char *dir, const char **out, el_error *err) {
   bool one = has(dir, one_file), several = has(dir, index_file), mlx = has(dir, mlx_file);
-  if (one + several + mlx > 1)
-    return el_fail_about(err, EL_ERR_FORMAT, dir, "holds both %s and %s: which one is meant cannot be told",
-                         one ? one_file : index_file, mlx ? mlx_file : index_file);
+  if (!one && several && mlx)
+    return el_fail_about(err, EL_ERR_FORMAT, dir, "holds both %s and %s: which one is meant cannot be told", index_file,
+                         mlx_file);
   if (!one && !several && !mlx && has(dir, pickle_file))
     return el_fail_about(err, EL_ERR_UNSUPPORTED, dir,
                          "%s is a pickle, and reading one runs code: convert it to safetensors, for instance with "
                          "python -c \"import torch, safetensors.torch as s; s.save_file({k: v.contiguous() for k, v in "
                          "torch.load('%s', weights_only=True).items()}, '%s')\"",
                          pickle_file, pickle_file, one_file);
-  *out = several ? index_file : mlx ? mlx_file : one_file; /* none: reading it says so */
+  *out = one ? one_file : several ? index_file : mlx ? mlx_file : one_file; /* none: reading it says so */
   return EL_OK;
 }
 

@@ -61,6 +61,7 @@ struct el_lora_file {
   const el_sites *sites;               /* the base's; NULL: there is no base */
   el_str modules[EL_LORA_MAX_MODULES]; /* without a base: the names that sites have in the file, views of it */
   int n_modules;
+  bool from_mlx;  /* a folder of mlx-lm's, not PEFT's */
   bool from_peft; /* rows are in Hugging Face's order */
   el_lora_part *parts;
   size_t n_parts;
@@ -98,6 +99,9 @@ size_t el_lora_weights_size(const char *dir);
 size_t el_lora_n_tensors(const el_lora_file *f);
 const el_st_tensor *el_lora_tensor_at(const el_lora_file *f, size_t i);
 void el_lora_close_shards(el_lora_file *f);
+
+/* What it is, as el_inspect has it. */
+void el_lora_describe(const el_lora_file *f, const char *path, el_write_fn write, void *user);
 
 /* As el_lora_file_open, from the bytes of a PEFT folder's two files, or of a GGUF file (config NULL), which are copied.
  * For tests. */

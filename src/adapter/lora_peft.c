@@ -193,6 +193,7 @@ el_status el_lora_parse_peft(el_lora_file *f, const char *dir, el_error *err) {
   else if (!status && !f->shards)
     status = el_safetensors_open_memory(f->weights.data, f->weights.size, f->weights_path, &f->safetensors, err);
   f->from_peft = true;
+  f->from_mlx = !status && el_peft_config_is_mlx(config);
   if (!status) status = read_parts(f, config, err);
   el_peft_config_free(config);
   free(path);

@@ -286,6 +286,7 @@ void el_registry_free(el_registry *r) {
   }
   pthread_mutex_destroy(&r->mutex);
   el_buf_free(&r->notices);
+  el_refused_free(&r->refused);
   free(r->entries);
   free(r->buckets);
   free(r->base_name);
@@ -433,7 +434,11 @@ el_status el_registry_get(el_registry *r, const char *name, el_entry **out, el_e
   pthread_mutex_lock(&r->mutex);
   el_entry *e = el_registry_resolve(r, name);
   if (e) e->refs++;
+  const el_refused_entry *refused = e ? NULL : el_refused_find(&r->refused, name);
+  const el_error why = refused ? refused->error : (el_error){0};
   pthread_mutex_unlock(&r->mutex);
+  if (refused && err) *err = why;
+  if (refused) return why.code;
   if (!e) return el_fail(err, EL_ERR_NOT_FOUND, "adapter %s: there is none", show(name, shown));
   el_status status = refresh(r, &e, err);
   if (!status && e->preset_error) {
@@ -661,7 +666,8 @@ static bool fetch_presets(el_registry *r, const el_found *found, int dir, el_ent
 static el_status sync_one(el_registry *r, const el_found_adapter *f, el_entry_spec *spec, el_sync *sync, bool *dead,
                           el_error *err) {
   el_entry *old = el_registry_find(r, f->name);
-  if (old && old->dir == sync->dir && !strcmp(old->path, f->path)) {
+  /* By the same name from the same directory it may be elsewhere now: another snapshot, a folder for a file. */
+  if (old && old->dir == sync->dir && old->scan != r->scan) {
     old->scan = r->scan;
     /* Of one whose preset changes in this moment the next scan, or request, takes notice. */
     bool fetched = spec->preset || spec->preset_error || !f->signature.file[EL_SIGNED_PRESET].inode;
@@ -718,6 +724,7 @@ el_status el_registry_sync(el_registry *r, el_found *found, el_sync *sync, el_er
   }
   r->n = n;
   if (pins_gone) el_registry_recount_pins(r);
+  if (!status && !el_refused_replace(&r->refused, sync->dir, found, sync->refused, sync->log)) status = no_memory(err);
   unlock(r, dead);
   for (size_t i = 0; specs && i < found->n; i++) {
     el_preset_free(specs[i].preset);

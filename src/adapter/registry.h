@@ -14,6 +14,7 @@
 #include "adapter/discover.h"
 #include "adapter/packer.h"
 #include "adapter/preset.h"
+#include "adapter/refused.h"
 #include "adapter/signature.h"
 
 typedef struct el_registry el_registry;
@@ -167,6 +168,9 @@ typedef struct el_sync {
   int dir;
   bool (*known)(void *user, const el_found_adapter *found, el_pack_size *size);
   void *user;
+  /* As of el_refused_replace; may be NULL. */
+  void (*refused)(void *log, const el_refused_entry *entry);
+  void *log;
   size_t n_added, n_changed, n_removed, n_refused; /* results */
 } el_sync;
 el_status el_registry_sync(el_registry *r, el_found *found, el_sync *sync, el_error *err);
@@ -188,6 +192,8 @@ void el_registry_each_known(el_registry *r, void (*see)(void *user, const el_ent
 el_status el_registry_list(el_registry *r, el_adapter_info **out, size_t *n, el_error *err);
 /* By name or alias; name NULL: by id. */
 el_status el_registry_info(el_registry *r, const char *name, uint64_t id, el_adapter_info **out, el_error *err);
+/* What directories hold that cannot be offered. */
+el_status el_registry_list_refused(el_registry *r, el_adapter_refusal **out, size_t *n, el_error *err);
 size_t el_registry_count(el_registry *r);
 uint64_t el_registry_generation(el_registry *r, const el_entry *entry);
 /* What whoever runs the engine should be told of adapters that were listed since the last call, a line each; the

@@ -45,6 +45,7 @@ struct el_registry {
   atomic_uint pinned_blocks;           /* that they have, as far as their sizes are known */
   atomic_uint pins_version;            /* another one when other entries are pinned */
   el_buf notices;
+  el_refused refused; /* what directories hold that cannot be offered */
 };
 
 /* FNV-1a */

@@ -15,8 +15,8 @@ typedef struct el_file_stamp {
 
 enum { EL_SIGNED_WEIGHTS, EL_SIGNED_CONFIG, EL_SIGNED_PRESET, EL_N_SIGNED };
 typedef struct el_signature {
-  el_file_stamp file[EL_N_SIGNED]; /* a PEFT folder's weights and adapter_config.json, or a GGUF file and zeros; the
-                                    * preset, or zeros */
+  el_file_stamp file[EL_N_SIGNED]; /* a folder's weights (all of them together) and adapter_config.json, or a GGUF file
+                                    * and zeros; the preset, or zeros */
 } el_signature;
 
 /* path: as el_lora_file_open. EL_ERR_IO: it is not there, or not readable. */
@@ -28,7 +28,8 @@ bool el_signature_same_weights(const el_signature *a, const el_signature *b);
 bool el_signature_is_gguf(const char *path);
 
 /* The same for an entry of an open directory, without messages; false: it is no adapter by its form. *folder: it is a
- * directory; when the result is false too, it may hold adapters itself. */
-bool el_signature_at(int dir_fd, const char *entry, bool *folder, el_signature *out);
+ * directory; when the result is false too, it may hold adapters itself. *problem: NULL, or why it is none although it
+ * looks like one (static). */
+bool el_signature_at(int dir_fd, const char *entry, bool *folder, const char **problem, el_signature *out);
 
 #endif

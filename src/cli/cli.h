@@ -28,10 +28,10 @@ typedef struct el_cli_command {
   int (*run)(const struct el_cli_command *self, int argc, char **argv);
 } el_cli_command;
 
-extern const el_cli_command el_cmd_run, el_cmd_serve, el_cmd_tokenize, el_cmd_inspect, el_cmd_perplexity, el_cmd_bench,
-    el_cmd_router, el_cmd_router_profile, el_cmd_router_train, el_cmd_router_eval, el_cmd_router_show,
-    el_cmd_bench_batch, el_cmd_bench_cache, el_cmd_bench_peak, el_cmd_bench_kernels, el_cmd_bench_threads,
-    el_cmd_bench_load, el_cmd_bench_report, el_cmd_bench_plan;
+extern const el_cli_command el_cmd_adapter, el_cmd_run, el_cmd_serve, el_cmd_tokenize, el_cmd_inspect,
+    el_cmd_perplexity, el_cmd_bench, el_cmd_router, el_cmd_router_profile, el_cmd_router_train, el_cmd_router_eval,
+    el_cmd_router_show, el_cmd_bench_batch, el_cmd_bench_cache, el_cmd_bench_peak, el_cmd_bench_kernels,
+    el_cmd_bench_threads, el_cmd_bench_load, el_cmd_bench_report, el_cmd_bench_plan;
 
 /* Runs the command of the table that `name` names. Unknown: says so, with the nearest name; EL_EXIT_USAGE. `family` is
  * what stands before the name: "edgelora", "edgelora bench". */

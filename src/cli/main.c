@@ -8,8 +8,8 @@
 #include "base/json_guard.h"
 #include "cli/cli.h"
 
-static const el_cli_command *const commands[] = {&el_cmd_run,        &el_cmd_serve,  &el_cmd_tokenize, &el_cmd_inspect,
-                                                 &el_cmd_perplexity, &el_cmd_router, &el_cmd_bench};
+static const el_cli_command *const commands[] = {&el_cmd_run,     &el_cmd_serve,      &el_cmd_tokenize, &el_cmd_inspect,
+                                                 &el_cmd_adapter, &el_cmd_perplexity, &el_cmd_router,   &el_cmd_bench};
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 
 static void print_help(FILE *out) {

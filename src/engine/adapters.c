@@ -135,20 +135,24 @@ static el_status discover(el_engine *e, const char *dir, el_found *found, el_err
 /* Listings that are longer leave holes of megabytes between the entries, which go back to the system at once. */
 enum { TRIM_FROM = 1000 };
 
-/* Looks through directory i; its mutex is held. first: what is wrong is said, later only to who wants to know all. */
+static void say_refused(void *engine, const el_refused_entry *entry) {
+  el_engine *e = engine;
+  const char *why = entry->error.message;
+  size_t len = strlen(entry->path);
+  if (!strncmp(why, entry->path, len) && why[len] == ':') why += len + 2;
+  el_logf(&e->log, EL_LOG_WARN, "%s: skipped: %s", entry->path, why);
+}
+
+/* Looks through directory i; its mutex is held. What is wrong is said once. */
 static el_status scan(el_engine *e, int i, bool first, el_rescan_result *sum, el_error *err) {
   el_found found;
   el_status status = discover(e, e->dirs.paths[i], &found, err);
   if (status) return status;
   size_t n_found = found.n;
   el_record_file *index = first ? el_upkeep_read_index(e) : NULL; /* what changes while we run is new */
-  el_sync sync = {.dir = i, .known = known, .user = index};
+  el_sync sync = {.dir = i, .known = known, .user = index, .refused = say_refused, .log = e};
   status = el_registry_sync(e->registry, &found, &sync, err);
   el_record_file_free(index);
-  for (size_t k = 0; k < found.n && !status; k++)
-    if (found.items[k].status)
-      el_logf(&e->log, first ? EL_LOG_WARN : EL_LOG_DEBUG, "%s: skipped: %s", found.items[k].path,
-              found.items[k].problem);
   if (!status && !first && sync.n_added + sync.n_changed + sync.n_removed)
     el_logf(&e->log, EL_LOG_INFO, "%s: %zu adapters are new, %zu have changed, %zu are gone", e->dirs.paths[i],
             sync.n_added, sync.n_changed, sync.n_removed);
@@ -227,6 +231,11 @@ el_status el_adapter_list(const el_engine *e, el_adapter_info **out, size_t *n, 
   el_status status = el_registry_list(e->registry, out, n, err);
   if (!status) el_chooser_mark((el_engine *)e, *out, *n); /* for the mutex */
   return status;
+}
+
+el_status el_adapter_list_refused(const el_engine *e, el_adapter_refusal **out, size_t *n, el_error *err) {
+  if (!e || !out || !n) return el_fail(err, EL_ERR_INVALID, "adapter list: an argument is NULL");
+  return el_registry_list_refused(e->registry, out, n, err);
 }
 
 static el_status get(const el_engine *e, const char *name, uint64_t id, el_adapter_info **out, el_error *err) {

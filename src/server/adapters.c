@@ -1,4 +1,5 @@
-/* GET /v1/adapters/NAME: what is known of one adapter, and what its preset says. */
+/* GET /v1/adapters and /v1/adapters/NAME: what is known of adapters, those that cannot be offered included, and what
+ * their presets say. */
 #include <inttypes.h>
 #include <string.h>
 
@@ -77,7 +78,8 @@ static bool write_preset(el_buf *out, const el_preset *p, bool limited) {
 
 /* ------------------------------------------------------------------ adapter */
 
-static bool write_adapter(el_buf *out, const el_adapter_info *a, const el_preset *preset, bool limited) {
+/* Without the end of the object. */
+static bool write_figures(el_buf *out, const el_adapter_info *a, bool limited) {
   return el_buf_printf(out, "{\"object\":\"adapter\",\"name\":") && el_json_cstring(out, a->name) &&
          el_buf_printf(out, ",\"id\":%" PRIu64 ",\"generation\":%" PRIu64 ",\"state\":\"%s\"", a->id, a->generation,
                        STATES[a->state]) &&
@@ -90,8 +92,53 @@ static bool write_adapter(el_buf *out, const el_adapter_info *a, const el_preset
                        ",\"hits\":%" PRIu64 ",\"loads\":%" PRIu64 ",\"loads_failed\":%" PRIu64,
                        a->requests, a->prompt_tokens, a->generated_tokens, a->hits, a->loads, a->loads_failed) &&
          write_time(out, "last_used", a->last_used) && write_failure(out, a, limited) &&
-         write_strings(out, "aliases", a->aliases, a->n_aliases) && write_preset(out, preset, limited) &&
+         write_strings(out, "aliases", a->aliases, a->n_aliases);
+}
+
+static bool write_adapter(el_buf *out, const el_adapter_info *a, const el_preset *preset, bool limited) {
+  return write_figures(out, a, limited) && write_preset(out, preset, limited) && el_buf_append(out, "}", 1);
+}
+
+static bool write_refusal(el_buf *out, const el_adapter_refusal *a, bool limited) {
+  const char *why = !limited ? a->reason : *a->detail ? a->detail : "the server's log says why";
+  return el_buf_printf(out, "{\"object\":\"adapter\",\"name\":") && el_json_cstring(out, a->name) &&
+         el_buf_printf(out, ",\"id\":null,\"state\":\"refused\"") &&
+         (limited || (el_buf_printf(out, ",\"path\":") && el_json_cstring(out, a->path))) &&
+         el_buf_printf(out, ",\"failure\":{\"message\":") && el_json_cstring(out, why) &&
+         el_buf_printf(out, ",\"at\":null}}");
+}
+
+/* Appends the refused ones that the key allows, or the first that is called so; *n counts what is in the list. */
+static bool write_refused(el_server *s, const el_key *key, const char *name, el_buf *out, size_t *n) {
+  el_adapter_refusal *list;
+  size_t n_list;
+  if (el_adapter_list_refused(s->options.engine, &list, &n_list, NULL)) return false;
+  bool ok = true;
+  for (size_t i = 0; ok && i < n_list; i++) {
+    if (!el_key_allows(key, list[i].name) || (name && (*n || strcmp(list[i].name, name)))) continue;
+    ok = (!*n || el_buf_append(out, ",", 1)) && write_refusal(out, &list[i], el_key_is_limited(key));
+    ++*n;
+  }
+  el_free(list);
+  return ok;
+}
+
+/* Without presets, which to look at takes a look at files. */
+bool el_adapters_list(el_server *s, const el_key *key, el_buf *out, el_api_error *e) {
+  el_adapter_info *list;
+  size_t n_list, n = 0;
+  el_error err;
+  if (el_adapter_list(s->options.engine, &list, &n_list, &err))
+    return el_api_fail_engine(e, &err, "", el_key_is_limited(key));
+  bool ok = el_buf_printf(out, "{\"object\":\"list\",\"data\":[");
+  for (size_t i = 0; ok && i < n_list; i++) {
+    if (!el_key_allows(key, list[i].name)) continue;
+    ok = (!n++ || el_buf_append(out, ",", 1)) && write_figures(out, &list[i], el_key_is_limited(key)) &&
          el_buf_append(out, "}", 1);
+  }
+  el_free(list);
+  ok = ok && write_refused(s, key, NULL, out, &n) && el_buf_printf(out, "]}");
+  return ok || el_api_fail(e, 500, "no_memory", NULL, "Out of memory.");
 }
 
 bool el_adapters_one(el_server *s, const el_key *key, const char *name, el_buf *out, el_api_error *e) {
@@ -99,15 +146,18 @@ bool el_adapters_one(el_server *s, const el_key *key, const char *name, el_buf *
   el_error err = {.code = EL_ERR_NOT_FOUND};
   el_adapter_info *info;
   bool limited = el_key_is_limited(key);
-  if (!strcmp(name, s->model.name) || !el_models_allows(s, key, name))
+  if (!strcmp(name, s->model.name) || (!el_key_allows(key, name) && !el_models_allows(s, key, name)))
     return el_api_fail_engine(e, &err, name, limited);
   /* Holding it looks at its files. What is wrong with its preset is its failure. */
   const el_held_adapter *held = NULL;
   if (el_adapter_hold(engine, name, &held, NULL)) held = NULL;
   bool ok = !el_adapter_get(engine, held ? held->name : name, &info, &err);
   if (!ok) {
+    size_t n_refused = 0;
     el_adapter_release(engine, held);
-    return el_api_fail_engine(e, &err, name, limited);
+    if (err.code == EL_ERR_NOT_FOUND && !write_refused(s, key, name, out, &n_refused))
+      return el_api_fail(e, 500, "no_memory", NULL, "Out of memory.");
+    return n_refused || el_api_fail_engine(e, &err, name, limited);
   }
   ok = write_adapter(out, info, held ? held->preset : NULL, limited);
   el_free(info);

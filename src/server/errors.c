@@ -41,6 +41,8 @@ bool el_api_fail_engine(el_api_error *e, const el_error *err, const char *model,
   switch (err->code) {
     case EL_ERR_INVALID: return fail_with(e, 400, "invalid_value", err, model, limited);
     case EL_ERR_UNSUPPORTED: return fail_with(e, 400, "unsupported_value", err, model, limited);
+    /* A file that is broken stays so however often it is asked for: no server error, which clients try again. */
+    case EL_ERR_FORMAT: return fail_with(e, 400, "invalid_adapter", err, model, limited);
     case EL_ERR_TOO_LONG: return fail_with(e, 400, "context_length_exceeded", err, model, limited);
     case EL_ERR_NOT_FOUND:
       if (param_of(err)) return fail_with(e, 404, "model_not_found", err, model, limited);

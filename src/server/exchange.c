@@ -123,8 +123,8 @@ bool el_exchange_fail_held(const el_exchange *x, el_api_error *e) {
 bool el_exchange_ready(const el_exchange *x) {
   if (x->gone || x->failed) return true;
   if (!x->submitted) return false;
-  /* A stream begins with its header, which names the adapter. */
-  if (x->request.stream) return !x->chosen || x->chosen[0] || x->generations[0].done;
+  /* A stream begins with its header: it names the adapter, and its status says that the adapter could be loaded. */
+  if (x->request.stream) return x->records.len && (!x->chosen || x->chosen[0] || x->generations[0].done);
   return !x->n_live && !x->n_waiting;
 }
 

@@ -8,6 +8,7 @@
 #include "server/choice.h"
 #include "server/json_out.h"
 #include "server/private.h"
+#include "server/record.h"
 
 /* Request line and headers of one request, and pieces of its body: libmicrohttpd's pool for a connection. */
 #define CONNECTION_MEMORY ((size_t)32 << 10)
@@ -30,6 +31,7 @@ typedef enum route {
   ROUTE_QUEUE,
   ROUTE_MODELS,
   ROUTE_MODEL,
+  ROUTE_ADAPTERS,
   ROUTE_ADAPTER,
   ROUTE_LORA, /* with POST it is work */
   ROUTE_WORK  /* + el_work */
@@ -47,6 +49,7 @@ static const struct {
     {"/slots", ROUTE_SLOTS},
     {"/queue", ROUTE_QUEUE},
     {"/v1/models", ROUTE_MODELS},
+    {"/v1/adapters", ROUTE_ADAPTERS},
     {"/lora-adapters", ROUTE_LORA},
     {"/v1/completions", ROUTE_WORK + EL_WORK_TEXT},
     {"/v1/chat/completions", ROUTE_WORK + EL_WORK_CHAT},
@@ -206,6 +209,7 @@ static bool write_get(el_exchange *x, route r, const char *path, el_buf *out, el
   switch (r) {
     case ROUTE_MODELS: return el_models_list(s, x->key, argument(c, "limit"), argument(c, "after"), out, e);
     case ROUTE_MODEL: return el_models_one(s, x->key, path + sizeof MODEL_PREFIX - 1, out, e);
+    case ROUTE_ADAPTERS: return el_adapters_list(s, x->key, out, e);
     case ROUTE_ADAPTER: return el_adapters_one(s, x->key, path + sizeof ADAPTER_PREFIX - 1, out, e);
     case ROUTE_SLOTS: return el_info_slots(s, full && strcmp(full, "0"), out, e);
     case ROUTE_LORA: return el_info_lora(s, out, e);
@@ -245,7 +249,7 @@ static bool make_reply(el_exchange *x) {
   return x->reply != NULL;
 }
 
-/* All choices have ended. */
+/* All choices have ended, or a stream has failed before it began. */
 static enum MHD_Result answer_whole(el_exchange *x, el_buf *records) {
   el_buf json = {0};
   el_api_error e;
@@ -323,7 +327,7 @@ static enum MHD_Result answer_work(el_exchange *x) {
   el_buf records = {0};
   if (!ready) {
     el_exchange_suspend(x);
-  } else if (!gone && !failed && !x->request.stream) {
+  } else if (!gone && !failed && (!x->request.stream || el_record_begins_with_failure(&x->records))) {
     records = x->records;
     x->records = (el_buf){0};
   }
@@ -336,7 +340,7 @@ static enum MHD_Result answer_work(el_exchange *x) {
     x->result = (el_buf){0};
     return queue(x, 200, buffer_response(x, &result, x->result_type));
   }
-  return x->request.stream ? answer_stream(x) : answer_whole(x, &records);
+  return x->request.stream && !records.len ? answer_stream(x) : answer_whole(x, &records);
 }
 
 /* ---------------------------------------------------------------- a request's way in */

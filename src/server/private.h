@@ -120,7 +120,8 @@ bool el_models_is_auto(el_server *s, const el_key *key, const char *name);
 /* Whether the key may name what has this name or alias, which is there. */
 bool el_models_allows(el_server *s, const el_key *key, const char *name);
 
-/* adapters.c: one adapter's state, counts and preset. */
+/* adapters.c: adapters' states, counts and presets, as far as the key allows. */
+bool el_adapters_list(el_server *s, const el_key *key, el_buf *out, el_api_error *e);
 bool el_adapters_one(el_server *s, const el_key *key, const char *name, el_buf *out, el_api_error *e);
 
 /* origin.c: whether a browser page of this origin may call; NULL (not a browser, or its own page) may. */

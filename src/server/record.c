@@ -81,3 +81,10 @@ const el_record *el_record_next(const el_buf *b, size_t *pos) {
   *pos += r->size;
   return r;
 }
+
+bool el_record_begins_with_failure(const el_buf *b) {
+  size_t pos = 0;
+  const el_record *r;
+  while ((r = el_record_next(b, &pos)) && r->type == EL_EVENT_CHOICE) continue;
+  return r && r->type == EL_EVENT_DONE && (r->finish == EL_FINISH_ERROR || r->finish == EL_FINISH_CANCELLED);
+}

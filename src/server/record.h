@@ -33,6 +33,9 @@ bool el_record_append(el_buf *b, int choice, const el_event *ev);
 /* The record at *pos, which moves on; NULL at the end. */
 const el_record *el_record_next(const el_buf *b, size_t *pos);
 
+/* Whether a choice has failed, or been ended by others, before any of them had anything to say. */
+bool el_record_begins_with_failure(const el_buf *b);
+
 static inline const float *el_record_prompt(const el_record *r) {
   return (const float *)(r + 1);
 }

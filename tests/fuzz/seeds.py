@@ -201,6 +201,16 @@ def seeds():
             ("tokens", {"trainable_token_indices": [7, 3]},
              [*down, (root + "model.embed_tokens.token_adapter.trainable_tokens_delta", [2, 8], "F32", 4)])):
         yield "lora", name, peft(config, tensors)
+    for name, rename in (("wrapped", lambda n: "_orig_mod.module." + n.replace("layers.0.", "layers.0._checkpoint_wrapped_module.")),
+                         ("doubled", lambda n: "base_model.model." + n), ("named", lambda n: n.replace(".weight", ".default.weight")),
+                         ("multimodal", lambda n: n.replace("model.layers", "language_model.model.layers")),
+                         ("saved-by-name", lambda n: n.replace(".lora_A", ".modules_to_save.default").replace("base_model.model.", ""))):
+        yield "lora", name, peft({}, [(rename(n), *rest) for n, *rest in pair(0, "mlp.up_proj", 2)])
+    mlx = json.dumps({"fine_tune_type": "lora", "num_layers": 1, "model": "m", "lora_parameters": {"rank": 2, "scale": 20.0, "dropout": 0.0, "keys": []}}).encode()
+    turned = [(f"model.layers.1.self_attn.q_proj.lora_{x}", shape, "F16", 2) for x, shape in
+              (("a", [LINEAR["self_attn.q_proj"][1], 2]), ("b", [2, LINEAR["self_attn.q_proj"][2]]))]
+    for flags in (0, HAS_BASE):
+        yield "lora", f"mlx-{flags}", struct.pack("<BH", flags, len(mlx)) + mlx + safetensors(turned)
     keys = [("general.type", STRING, "adapter"), ("adapter.type", STRING, "lora"), ("general.architecture", STRING, "llama"),
             ("adapter.lora.alpha", F32, 4.0)]
     tensors = [x for g, i, o in LINEAR.values()

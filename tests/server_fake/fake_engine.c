@@ -202,6 +202,16 @@ el_status el_adapter_list(const el_engine *engine, el_adapter_info **out, size_t
   return *out ? EL_OK : el_fail(err, EL_ERR_NO_MEMORY, "out of memory");
 }
 
+/* One that could not be offered, which no key's pattern but "*" and "broken" allows. */
+el_status el_adapter_list_refused(const el_engine *engine, el_adapter_refusal **out, size_t *n, el_error *err) {
+  *out = malloc(sizeof **out);
+  if (!*out) return el_fail(err, EL_ERR_NO_MEMORY, "out of memory");
+  static const char reason[] = "/srv/fake/broken: has no weights";
+  **out = (el_adapter_refusal){"broken", "/srv/fake/broken", reason, reason + sizeof "/srv/fake/broken: " - 1};
+  *n = 1;
+  return EL_OK;
+}
+
 el_status el_adapter_get(const el_engine *engine, const char *name, el_adapter_info **out, el_error *err) {
   el_engine *e = (el_engine *)engine;
   pthread_mutex_lock(&e->mutex);

@@ -321,8 +321,8 @@ static void mlx_adapters_that_cannot_be_told_are_refused(void **state) {
   put_text(dir, "adapter_config.json",
            "{\"lora_layers\":2,\"lora_parameters\":{" SIZES "}}"); /* an earlier version's */
   el_lora_file_close(must_open(dir));
-  put_weights(dir, "adapter_model.safetensors", (const char *[]){NULL}, NULL);
-  refuses(dir, EL_ERR_FORMAT, "holds both adapter_model.safetensors and adapters.safetensors");
+  put_text(dir, "adapter_model.safetensors.index.json", "{}");
+  refuses(dir, EL_ERR_FORMAT, "holds both adapter_model.safetensors.index.json and adapters.safetensors");
   remove_tree(dir);
 }
 

@@ -1,0 +1,68 @@
+/* edgelora adapter: what there is to do about an adapter before it is served. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "cli/open.h"
+
+static bool to_stdout(void *user, const char *data, size_t len) {
+  return fwrite(data, 1, len, stdout) == len;
+}
+
+static int run_check(const el_cli_command *self, int argc, char **argv) {
+  el_adapter_check_options o = el_adapter_check_options_default();
+  const el_cli_option options[] = {
+      {'m', "model", "FILE", EL_CLI_TEXT, &o.model_path, 0, 0,
+       "the base model: a GGUF file, a part of one, or its folder; default: the model that 'make model' puts into the "
+       "cache"},
+      {0, "adapter-type", "KIND", EL_CLI_TEXT, &o.adapter_type, 0, 0, "adapters in memory: q8, q4 or f16; default q8"},
+      {'t', "threads", "N", EL_CLI_INT, &o.n_threads, 0, 1024,
+       "threads that compute; default 0: one per physical core"},
+      {0, "isa", "NAME", EL_CLI_TEXT, &o.isa, 0, 0,
+       "instruction set: scalar, avx2, avxvnni, avx512vnni; default: the best that this CPU has"},
+  };
+  const el_cli_group groups[] = {{"Options", options, sizeof options / sizeof *options}};
+  el_cli_rest rest;
+  int code = el_cli_parse(self, groups, 1, argc, argv, &rest);
+  if (code >= 0) return code;
+  if (rest.n == 0) return el_cli_usage_error(self, "an adapter is needed: a folder or a GGUF file");
+  char *model = el_cli_model_path(o.model_path);
+  if (!model) return EL_EXIT_FAILED;
+  o.model_path = model;
+  code = EL_EXIT_OK;
+  for (int i = 0; i < rest.n; i++) {
+    el_error err;
+    if (i) printf("\n");
+    if (el_adapter_check(&o, rest.items[i], to_stdout, NULL, &err)) code = el_cli_failed(&err);
+  }
+  free(model);
+  return el_cli_end(code);
+}
+
+static const el_cli_command check = {
+    .name = "adapter check",
+    .summary = "tell what an adapter is, what it changes, or why it cannot be served",
+    .usage = "[-m MODEL] PATH... [options]",
+    .about =
+        "Reads and checks adapters as the server would, and prints their form, rank, scale, the matrices that they\n"
+        "touch and the memory that they take; then how far each moves the model's logits on a few texts, and the\n"
+        "divergence (KL) of its distributions from the base's. One that changes nothing, as before training, is\n"
+        "said to. What cannot be served is an error with the reason, and the exit status 1.",
+    .examples =
+        "  edgelora adapter check adapters/sql\n"
+        "  edgelora adapter check -m model.gguf downloads/*",
+    .run = run_check};
+
+static const el_cli_command *const commands[] = {&check};
+enum { N_COMMANDS = sizeof commands / sizeof *commands };
+
+static void print_help(FILE *out) {
+  fputs("usage: edgelora adapter COMMAND [options]\n\nCommands:\n", out);
+  el_cli_list_commands(out, commands, N_COMMANDS);
+  fputs("\n'edgelora adapter COMMAND --help' tells more.\n", out);
+}
+
+static int run(const el_cli_command *self, int argc, char **argv) {
+  return el_cli_run_family("edgelora adapter", commands, N_COMMANDS, print_help, argc, argv);
+}
+
+const el_cli_command el_cmd_adapter = {.name = "adapter", .summary = "check adapters", .run = run};
