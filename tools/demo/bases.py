@@ -24,13 +24,13 @@ BASES = {
         "hub": "google/gemma-3-270m",
         "served": "gemma3-270m",
         "form": "{prompt}\n",
-        "adapters": {"sql": {"lora": {"r": 6, "lora_alpha": 12, "target_modules": ALL_LINEAR}, "lr": 1e-3, "steps": 200}},
+        "adapters": {"sql": {"lora": {"r": 6, "lora_alpha": 12, "target_modules": ALL_LINEAR}, "lr": 1e-3, "steps": 90}},
     },
     "qwen2.5-coder-0.5b": {
         "hub": "Qwen/Qwen2.5-Coder-0.5B-Instruct",
         "served": "qwen2.5-coder-0.5b",
         "form": None,
-        "adapters": {"sql": {"lr": 1e-3, "steps": 100}},
+        "adapters": {"sql": {"lr": 1e-3, "steps": 36}},
     },
 }
 

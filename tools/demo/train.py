@@ -34,8 +34,8 @@ def pack(examples, prefix):
     prompt. So the loss is the one of the separate sequences, without padding and without computing the system prompt
     again for each of them.
 
-    examples: [(prompt tokens, answer tokens)]. Returns the tokens [1, n], positions [1, n], mask [1, 1, n, n], and for
-    the answers the indices of the tokens that predict them and the tokens to be predicted.
+    examples: [(prompt tokens, answer tokens)]. Returns the tokens [1, n], positions [1, n], what is added to scores
+    [1, 1, n, n], and for the answers the indices of the tokens that predict them and the tokens to be predicted.
     """
     tokens = list(examples[0][0][:prefix])
     positions = list(range(prefix))
@@ -54,7 +54,7 @@ def pack(examples, prefix):
     return (
         torch.tensor([tokens]),
         torch.tensor([positions]),
-        mask[None, None],
+        torch.where(mask, 0.0, -torch.inf)[None, None],
         torch.tensor(predict_at),
         torch.tensor(targets),
     )
@@ -65,6 +65,7 @@ def train(name, gguf, setting, form):
     steps, batch = setting["steps"], BATCH
     torch.manual_seed(0)
     base, tokenizer = load_base(gguf, torch.bfloat16)
+    base.set_attn_implementation("eager")  # on CPUs a third faster than torch's own attention, whose way back is slow
     config = LoraConfig(task_type="CAUSAL_LM", **setting["lora"])
     model = get_peft_model(base, config)
     body, head = base.model, base.lm_head
@@ -81,7 +82,7 @@ def train(name, gguf, setting, form):
     recent = []
     for step in range(steps):
         tokens, positions, mask, predict_at, targets = pack(examples[step * batch : (step + 1) * batch], prefix)
-        hidden = body(input_ids=tokens, position_ids=positions, attention_mask=mask, use_cache=False).last_hidden_state
+        hidden = body(input_ids=tokens, position_ids=positions, attention_mask=mask.bfloat16(), use_cache=False).last_hidden_state
         loss = torch.nn.functional.cross_entropy(head(hidden[0, predict_at]).float(), targets)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(weights, 1.0)

@@ -31,16 +31,16 @@ def regrets(exact, ids, out, ends):
     return logp.max(-1) - chosen
 
 
-def measure(name, tokens, dtype, show):
+def measure(name, items, tokens, dtype, show):
     path = common.named_model(name)
-    asked = common.ask(path, [{"text": text, "add": True, "n": tokens, "top": 1} for _, text in PLAIN])
+    asked = common.ask(path, [{"text": text, "add": True, "n": tokens, "top": 1} for _, text in items])
     ids = [a["ids"] for a in asked]
     ours, ends = common.ask_ours(path, [(prompt, tokens) for prompt in ids])
     peer = [[-1 if token in ends else token for token in a["out"]] for a in asked]
     exact = family_reference.Model(path, dtype)
     lost = {"ours": [], "llama.cpp": []}
     gaps = []
-    for (label, _), prompt, mine, other in zip(PLAIN, ids, ours, peer):
+    for (label, _), prompt, mine, other in zip(items, ids, ours, peer):
         own = regrets(exact, prompt, mine, ends)
         lost["ours"].append(own)
         lost["llama.cpp"].append(own if mine == other else regrets(exact, prompt, other, ends))
@@ -51,7 +51,7 @@ def measure(name, tokens, dtype, show):
             if show:
                 print(f"  {label}: part at token {at}: {mine[at]} loses {both[0]:.4f}, llama.cpp's {other[at]} {both[1]:.4f}")
     found = {who: np.concatenate(parts) for who, parts in lost.items()}
-    cells = [f"{len(found['ours'])}", f"{len(PLAIN) - len(gaps)} of {len(PLAIN)}", f"{max(gaps, default=0):.3f}"]
+    cells = [f"{len(found['ours'])}", f"{len(items) - len(gaps)} of {len(items)}", f"{max(gaps, default=0):.3f}"]
     cells += [f"{100 * (x == 0).mean():.1f}%" for x in found.values()]
     cells += [f"{x.mean():.4f} ± {x.std() / len(x)**0.5:.4f}" for x in found.values()] + [f"{x.max():.3f}" for x in found.values()]
     print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
@@ -60,6 +60,7 @@ def measure(name, tokens, dtype, show):
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("names", nargs="+", metavar="NAME", help="a model of tools/fetch-model --list")
+    p.add_argument("--prompts", type=int, default=len(PLAIN), help="the first N of prompts.py (default: %(default)s)")
     p.add_argument("--tokens", type=int, default=64, help="of each continuation (default: %(default)s)")
     p.add_argument("--float32", action="store_true", help="the exact model in float32: a model of 1.5B takes 7 GB instead of 14")
     p.add_argument("--show", action="store_true", help="print where continuations part")
@@ -67,7 +68,7 @@ def main():
     print("| model | tokens | equal continuations | widest gap where they part | exact choices: ours | llama.cpp | "
           "mean regret: ours | llama.cpp | largest: ours | llama.cpp |\n" + "|---" * 10 + "|")
     for name in a.names:
-        measure(name, a.tokens, np.float32 if a.float32 else np.float64, a.show)
+        measure(name, PLAIN[: a.prompts], a.tokens, np.float32 if a.float32 else np.float64, a.show)
 
 
 if __name__ == "__main__":
