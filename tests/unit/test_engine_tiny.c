@@ -15,23 +15,33 @@ typedef struct answer {
   el_finish finish;
 } answer;
 
-static el_engine *open_engine(int n_slots, int step_rows, int n_threads, bool prefix_cache) {
+/* A model under golden/, and its adapters a to g: folders there, or random ones. */
+typedef struct offer {
+  const char *model;
+  const char *folders[N_ADAPTERS];
+} offer;
+
+static el_engine *open_engine(const offer *o, int n_slots, int step_rows, int n_threads, bool prefix_cache) {
   char path[512];
   const char *dir = getenv("EL_TEST_DATA");
-  snprintf(path, sizeof path, "%s/golden/tiny/q4_k.gguf", dir ? dir : "tests");
-  el_engine_options o = el_engine_options_default();
-  o.model_path = path;
-  o.n_slots = n_slots;
-  o.step_rows = step_rows;
-  o.n_threads = n_threads;
-  o.ctx_size = 128;
-  o.prefix_cache = prefix_cache;
+  if (!dir) dir = "tests";
+  snprintf(path, sizeof path, "%s/golden/%s", dir, o->model);
+  el_engine_options options = el_engine_options_default();
+  options.model_path = path;
+  options.n_slots = n_slots;
+  options.step_rows = step_rows;
+  options.n_threads = n_threads;
+  options.ctx_size = 128;
+  options.prefix_cache = prefix_cache;
   el_engine *e = NULL;
   el_error err;
-  if (el_engine_open(&o, &e, &err)) fail_msg("%s", err.message);
+  if (el_engine_open(&options, &e, &err)) fail_msg("%s", err.message);
   for (int i = 0; i < N_ADAPTERS; i++) {
-    char name[2] = {(char)('a' + i), 0};
-    if (el_adapter_add_random(e, name, 1 << i, (uint64_t)i, &err)) fail_msg("%s", err.message);
+    char name[2] = {(char)('a' + i), 0}, folder[512];
+    snprintf(folder, sizeof folder, "%s/golden/targets/%s", dir, o->folders[i] ? o->folders[i] : "");
+    el_status status = o->folders[i] ? el_adapter_add(e, name, folder, &err)
+                                     : el_adapter_add_random(e, name, 1 << i, (uint64_t)i, &err);
+    if (status) fail_msg("%s", err.message);
   }
   return e;
 }
@@ -77,14 +87,14 @@ static void collect(el_engine *e, uint64_t id, answer *a) {
   }
 }
 
-static void answers_do_not_depend_on_who_shares_the_steps(void **state) {
+static void check_sharing(const offer *o) {
   static answer alone[N], together[N];
-  el_engine *e = open_engine(1, 16, 1, false);
+  el_engine *e = open_engine(o, 1, 16, 1, false);
   for (int i = 0; i < N; i++) collect(e, submit(e, i), &alone[i]);
   el_engine_close(e);
   static const struct { int slots, rows, threads; } setups[] = {{4, 5, 1}, {24, 64, 2}, {10, 128, 3}};
   for (size_t k = 0; k < sizeof setups / sizeof *setups; k++) {
-    e = open_engine(setups[k].slots, setups[k].rows, setups[k].threads, true);
+    e = open_engine(o, setups[k].slots, setups[k].rows, setups[k].threads, true);
     for (int turn = 0; turn < 2; turn++) { /* in the second one all prompts have been there before */
       uint64_t ids[N];
       for (int i = 0; i < N; i++) ids[i] = submit(e, i);
@@ -101,7 +111,57 @@ static void answers_do_not_depend_on_who_shares_the_steps(void **state) {
   }
 }
 
+static void answers_do_not_depend_on_who_shares_the_steps(void **state) {
+  check_sharing(&(offer){.model = "tiny/q4_k.gguf"});
+}
+
+static const offer more[] = {
+    {"families/llama3.gguf", {"head", "dora", "embedding", "saved-both", "saved-norms", "tokens", "saved-head"}},
+    {"families/gemma3.gguf",
+     {"head-tied", "dora-head", "embedding-tied", "saved-tied", "saved-norms-gemma", "tokens-tied",
+      "embedding-scaled"}}};
+
+static void nor_do_those_of_adapters_with_more_than_pairs(void **state) {
+  for (size_t i = 0; i < sizeof more / sizeof *more; i++) check_sharing(&more[i]);
+}
+
+static el_finish finish_of(el_engine *e, el_request *q, el_error *why) {
+  static const int32_t prompt[] = {1, 2, 3};
+  uint64_t id = 0;
+  el_error err;
+  q->prompt = prompt;
+  q->n_prompt = 3;
+  q->max_tokens = 2;
+  if (el_submit(e, q, &id, &err)) fail_msg("%s", err.message);
+  for (el_event ev = {0};;) {
+    assert_int_equal(el_next_event(e, id, -1, &ev), EL_OK);
+    if (ev.type != EL_EVENT_DONE) continue;
+    *why = ev.error;
+    return ev.finish;
+  }
+}
+
+static void adapters_with_more_than_pairs_are_neither_combined_nor_scaled(void **state) {
+  const el_adapter_scale both[] = {{"a", 1}, {"b", 1}}, half[] = {{"b", 0.5f}}, whole[] = {{"b", 1}};
+  el_error why;
+  el_engine *e = open_engine(&more[0], 2, 16, 1, true);
+  el_request q = el_request_default();
+  q.adapters = both;
+  q.n_adapters = 2;
+  assert_int_equal(finish_of(e, &q, &why), EL_FINISH_ERROR);
+  assert_contains(why.message, "more than pairs of matrices");
+  q.adapters = half;
+  q.n_adapters = 1;
+  assert_int_equal(finish_of(e, &q, &why), EL_FINISH_ERROR);
+  assert_contains(why.message, "more than pairs of matrices");
+  q.adapters = whole;
+  assert_int_not_equal(finish_of(e, &q, &why), EL_FINISH_ERROR);
+  el_engine_close(e);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(answers_do_not_depend_on_who_shares_the_steps)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(answers_do_not_depend_on_who_shares_the_steps),
+                                     cmocka_unit_test(nor_do_those_of_adapters_with_more_than_pairs),
+                                     cmocka_unit_test(adapters_with_more_than_pairs_are_neither_combined_nor_scaled)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -36,23 +36,23 @@ static fixture open_model(const json_t *c, el_weights weights) {
   return fixture_open(path, NULL, weights, 2, POSITIONS, ctx, PAGES);
 }
 
-static el_adapter *open_adapter(const fixture *f, const json_t *c, el_weights weights) {
+static el_adapter *open_adapter(const fixture *f, const json_t *c, const char *form, el_weights weights) {
   char path[512];
-  golden_path(path, sizeof path, text(c, "peft"));
+  golden_path(path, sizeof path, text(c, form));
   return fixture_adapter_as(f, path, weights == EL_WEIGHTS_F16 ? EL_LAYOUT_F16 : EL_LAYOUT_Q8);
 }
 
-static void check_case(const json_t *c, el_weights weights) {
+static void check_case(const json_t *c, const char *form, el_weights weights) {
   answers a = answers_read(c);
   fixture f = open_model(c, weights);
-  el_adapter *adapter = open_adapter(&f, c, weights);
+  el_adapter *adapter = open_adapter(&f, c, form, weights);
   const double counts = json_number_value(json_object_get(c, "counts")),
                peer = json_number_value(json_object_get(c, "peer"));
   feed(&f, &a, false, adapter);
   gap whole = distance(&a, a.got);
   feed(&f, &a, true, adapter);
   gap ours = distance(&a, a.got);
-  printf("%s, %s: rms %.5f, max %.4f (in one step %.5f); without it %.3f\n", text(c, "name"),
+  printf("%s %s, %s: rms %.5f, max %.4f (in one step %.5f); without it %.3f\n", text(c, "name"), form,
          weights == EL_WEIGHTS_F16 ? "F16" : "packed", ours.rms, ours.max, whole.rms, counts);
   if (weights == EL_WEIGHTS_F16)
     assert_true(ours.rms <= F16_RMS && whole.rms <= F16_RMS && ours.max <= F16_MAX && counts > 5 * F16_RMS);
@@ -66,11 +66,16 @@ static void check_case(const json_t *c, el_weights weights) {
 static void every_target_gives_pefts_logits(void **state) {
   cases all = open_cases();
   json_t *c;
-  size_t i;
+  size_t i, gguf = 0;
   json_array_foreach(all.list, i, c) {
-    check_case(c, EL_WEIGHTS_F16);
-    check_case(c, EL_WEIGHTS_KEEP);
+    check_case(c, "peft", EL_WEIGHTS_F16);
+    check_case(c, "peft", EL_WEIGHTS_KEEP);
+    if (!json_object_get(c, "lora")) continue;
+    gguf++;
+    check_case(c, "lora", EL_WEIGHTS_F16);
+    check_case(c, "lora", EL_WEIGHTS_KEEP);
   }
+  assert_true(gguf > 0);
   json_decref(all.j);
 }
 
@@ -96,7 +101,7 @@ static void check_mixed(const char *model, const cases *all, el_weights weights)
   json_array_foreach(all->list, i, c) {
     if (strcmp(text(c, "model"), model)) continue;
     assert_true(n < MAX_MIXED);
-    adapters[n++] = open_adapter(&f, c, weights);
+    adapters[n++] = open_adapter(&f, c, "peft", weights);
   }
   for (int k = 0; k < n; k++) pages[k][0] = (uint32_t)(2 * k), pages[k][1] = (uint32_t)(2 * k + 1);
   const size_t vocab = (size_t)f.h->n_vocab;

@@ -6,7 +6,7 @@ adapter on one, whose values are made random and F16's, saves it, reads it back 
 tokens of the model's case in families.json. Each adapter is also read without what its case is about: the logits have to
 move by more than a test would forgive.
 
-NAME.bin holds the logits, [64][vocabulary] int16, little-endian, which times "step" are exact. Needs tools/demo/requirements.txt.
+Some are written as GGUF LoRA files too. NAME.bin holds the logits, [64][vocabulary] int16, little-endian, which times "step" are exact. Needs tools/demo/requirements.txt.
 """
 
 import argparse
@@ -20,6 +20,7 @@ import warnings
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 warnings.filterwarnings("ignore")
 
+import gguf
 import numpy as np
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
@@ -91,6 +92,9 @@ CASES = {
                     plain("trainable_token_indices", without=["token_adapter"])),
 }
 
+# Those that are written as GGUF too.
+AS_GGUF = ("head-alone", "embedding-and-head", "embedding-scaled", "saved-norms-gemma")
+
 
 def disturb(model, rng):
     """Random values, F16's, for all that would be trained; what is a copy of the base's is moved by a part of its size."""
@@ -134,6 +138,32 @@ def targets(names, wanted, layers):
     return of_model + [n for n in names if n.split(".")[-1] in wanted and n.startswith(tuple(f"model.layers.{i}." for i in layers))]
 
 
+def write_gguf(path, folder, reference):
+    """The same adapter as llama.cpp's convert_lora_to_gguf.py writes it; of a family whose rows have one order."""
+    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    names = gguf.get_tensor_name_map({v: k for k, v in gguf.MODEL_ARCH_NAMES.items()}[reference.arch], reference.n_layers)
+    writer = gguf.GGUFWriter(path, reference.arch)
+    writer.add_type("adapter")
+    writer.add_string("adapter.type", "lora")
+    writer.add_float32("adapter.lora.alpha", config["lora_alpha"])
+    for key, value in sorted(load_file(folder / "adapter_model.safetensors").items()):
+        value, key = value.float().numpy(), key.removeprefix("base_model.model.")
+        if ".base_layer." in key:
+            continue
+        if key.endswith("norm.weight"):
+            one = reference.arch in ("gemma2", "gemma3")
+            writer.add_tensor(names.get_name(key.removesuffix(".weight")) + ".weight", value + one)
+            continue
+        module, part = key.removesuffix(".weight").rsplit(".", 1)
+        if part == "lora_embedding_A":
+            value = np.ascontiguousarray(value.T)
+        writer.add_tensor(f"{names.get_name(module)}.weight.lora_{part[-1].lower()}", value)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
 def read_logits(reference, folder, ids):
     model = PeftModel.from_pretrained(families_transformers.build(reference), folder).double().eval()
     return families_transformers.logits(model, ids)
@@ -169,6 +199,9 @@ def case(name, family):
     entry = {"name": name, "model": family["model"], "sha256": family["sha256"], "ctx": family["ctx"], "peft": f"targets/{name}",
              "vocab": exact.shape[1], "ids": ids, "logits": f"targets/{data.name}", "step": step, "std": round(float(exact.std()), 4),
              "peer": family["peer"], "moved": round(moved, 4), "counts": round(counts, 4)}
+    if name in AS_GGUF:
+        entry["lora"] = f"targets/{name}.gguf"
+        write_gguf(common.GOLDEN / entry["lora"], folder, reference)
     return entry, [] if counts >= families.VISIBLE else [f"{name}: logits move by {counts} only"]
 
 
