@@ -13,11 +13,12 @@ typedef struct kept {
 } kept;
 
 uint64_t el_index_file_key(const el_sites *sites, const el_kernels *k, el_layout layout, size_t block_bytes) {
-  uint64_t sizes[] = {(uint64_t)k->tile,          (uint64_t)layout,     block_bytes,
-                      sizeof(el_adapter),         sizeof(el_lora_site), (uint64_t)sites->n_sites,
-                      (uint64_t)sites->output.out};
+  uint64_t sizes[] = {(uint64_t)k->tile,           (uint64_t)layout,          block_bytes,
+                      sizeof(el_adapter),          sizeof(el_lora_site),      (uint64_t)sites->n_sites,
+                      (uint64_t)sites->output.out, (uint64_t)sites->n_experts};
   uint64_t hash = el_record_hash(EL_RECORD_HASH, sites->arch->name, strlen(sites->arch->name));
   hash = el_record_hash(hash, sites->dims, sizeof *sites->dims * (size_t)sites->n_layers * (size_t)sites->n_sites);
+  hash = el_record_hash(hash, sites->expert_dims, sizeof sites->expert_dims);
   return el_record_hash(hash, sizes, sizeof sizes);
 }
 

@@ -21,6 +21,20 @@ bool el_lora_skip_number(el_str *s, int end, int *out) {
   return true;
 }
 
+/* n values that are `step` apart. */
+static void read_apart(el_type type, const unsigned char *from, size_t step, size_t n, float *out) {
+  enum { CHUNK = 64 };
+  unsigned char values[CHUNK * 4];
+  const size_t value = type == EL_TYPE_F32 ? 4 : 2;
+  for (size_t i = 0; i < n; i += CHUNK) {
+    const size_t m = n - i < CHUNK ? n - i : CHUNK;
+    const unsigned char *at = from + i * step * value;
+    for (size_t k = 0; value == 2 && k < m; k++) memcpy(values + 2 * k, at + 2 * k * step, 2);
+    for (size_t k = 0; value == 4 && k < m; k++) memcpy(values + 4 * k, at + 4 * k * step, 4);
+    el_dequantize(type, values, out + i, (int64_t)m);
+  }
+}
+
 void el_lora_matrix_read(const el_lora_matrix *m, int rows, int cols, float *out) {
   const size_t value = m->type == EL_TYPE_F32 ? 4 : 2, n = (size_t)rows * (size_t)cols;
   const unsigned char *data = m->data;
@@ -34,7 +48,7 @@ void el_lora_matrix_read(const el_lora_matrix *m, int rows, int cols, float *out
     if (m->col_step == 1)
       el_dequantize(m->type, row, to, cols);
     else
-      for (size_t k = 0; k < (size_t)cols; k++) el_dequantize(m->type, row + value * k * m->col_step, to + k, 1);
+      read_apart(m->type, row, m->col_step, (size_t)cols, to);
   }
 }
 
