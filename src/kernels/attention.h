@@ -77,12 +77,12 @@ EL_INLINE int attn_n_pages(const el_attn *a) {
 EL_INLINE const unsigned char *attn_page(const el_attn *a, int i) {
   return a->kv + (size_t)a->pages[i] * a->page_bytes + a->offset;
 }
-/* Beyond the end of the sequence: a page of what will be read next, or any that is mapped. */
+/* Beyond the end of the sequence: a page of what will be read next, or the sequence's last, which is there. */
 EL_INLINE const unsigned char *attn_page_ahead(const el_attn *a, int i, int n_pages) {
   if (i < n_pages) return attn_page(a, i);
   i -= n_pages;
   return a->next_pages && i < a->next_n_pages ? a->kv + (size_t)a->next_pages[i] * a->page_bytes + a->next_offset
-                                              : attn_page(a, 0);
+                                              : attn_page(a, n_pages - 1);
 }
 
 /* -------------------------------------------------------------------- tile */

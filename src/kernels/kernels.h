@@ -170,7 +170,7 @@ typedef struct el_attn {
   float scale;               /* of the scores, 1 / sqrt(head_dim) as a rule */
   float cap;                 /* scores become cap * tanh(score / cap); 0: they stay */
   const float *sinks;        /* [n_q] a score without a value that takes part in each softmax; NULL: none */
-  const uint32_t *pages;     /* the sequence's page table */
+  const uint32_t *pages;     /* the sequence's page table; what is before the window is not read */
   const unsigned char *kv;   /* the arena */
   size_t page_bytes, offset; /* offset of this layer's and head's piece inside a page */
   el_kv_type kv_type;

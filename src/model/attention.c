@@ -9,6 +9,15 @@ static size_t page_offset(const el_step *s, int layer, int head) {
   return s->kv_at[layer] + (size_t)head * el_kv_piece_bytes(s->kv_type, el_dims_at(s, layer).head_dim);
 }
 
+/* The table of a row's pages of the kind that a layer reads, and how far those are from each other. */
+static const uint32_t *pages_of(const el_step *s, int layer, const el_row *row) {
+  return s->kv_windowed[layer] ? row->windowed : row->pages;
+}
+
+static size_t page_bytes(const el_step *s, int layer) {
+  return s->page_bytes[s->kv_windowed[layer]];
+}
+
 /* A row of q, k and v, and which of its heads are at work: [begin, end) of the query heads, then the KV heads. */
 typedef struct heads {
   const el_row *row;
@@ -47,7 +56,7 @@ static void rotate(el_step *s, const el_op *op, el_layer_dims d, const heads *at
 }
 
 static void store(el_step *s, int layer, el_layer_dims d, const heads *at) {
-  unsigned char *page = s->kv + at->row->pages[at->row->pos / EL_PAGE_TOKENS] * s->page_bytes;
+  unsigned char *page = s->kv + pages_of(s, layer, at->row)[at->row->pos / EL_PAGE_TOKENS] * page_bytes(s, layer);
   for (int i = at->kv_begin; i < at->kv_end; i++)
     s->m->kernels->kv_write(s->kv_type, page + page_offset(s, layer, i), at->row->pos % EL_PAGE_TOKENS, d.head_dim,
                             at->k + (size_t)i * (size_t)d.head_dim, at->v + (size_t)i * (size_t)d.head_dim);
@@ -140,16 +149,17 @@ void el_attention_attend(el_step *s, const el_stage *st, el_turn turn) {
                  .scale = op->scale,
                  .cap = op->cap,
                  .sinks = sinks ? sinks + head * n_q : NULL,
-                 .pages = row->pages,
+                 .pages = pages_of(s, st->layer, row),
                  .kv = s->kv,
-                 .page_bytes = s->page_bytes,
+                 .page_bytes = page_bytes(s, st->layer),
                  .kv_type = s->kv_type,
                  .offset = page_offset(s, d.kv_layer, head)};
     const int next = piece + turn.size; /* if threads take turns */
     if (next < pieces) {
       const el_row *next_row = &s->rows[v->rows[v->tiles[tiles.first + next % tiles.n].first]];
-      a.next_pages = next_row->pages;
-      a.next_n_pages = next_row->pos / EL_PAGE_TOKENS + 1;
+      const int begin = op->window ? el_window_begin(next_row->pos, op->window) : 0;
+      a.next_pages = pages_of(s, st->layer, next_row) + begin;
+      a.next_n_pages = next_row->pos / EL_PAGE_TOKENS + 1 - begin;
       a.next_offset = page_offset(s, d.kv_layer, next / tiles.n);
     }
     k->attend(&a);

@@ -29,10 +29,26 @@ uint64_t el_model_n_params(const el_model *m);
  */
 uint64_t el_model_fingerprint(const el_model *m);
 
-/* --- KV pages. A page holds EL_PAGE_TOKENS consecutive positions of one sequence, keys and values of all layers.
- * The model defines the layout inside a page; who owns which page is the engine's business. */
+/* --- KV pages. A page holds EL_PAGE_TOKENS consecutive positions of one sequence, keys and values of its layers.
+ * The model defines the layout inside a page; who owns which page is the engine's business.
+ *
+ * What layers with a sliding window have stored is of no use once the window has passed, so there may be two kinds of
+ * pages: full ones, of layers that see all of a sequence, and windowed ones. */
 enum { EL_PAGE_TOKENS = 16 };
-size_t el_kv_page_bytes(const el_hparams *h, el_kv_type type);
+size_t el_kv_page_bytes(const el_hparams *h, el_kv_type type); /* of all layers together */
+
+typedef struct el_kv_shape {
+  size_t full_bytes, windowed_bytes; /* of a page of each kind. windowed_bytes 0: all layers are alike, and full */
+  int window;                        /* positions that a row sees, its own included, in any windowed layer */
+} el_kv_shape;
+el_kv_shape el_kv_shape_of(const el_hparams *h, el_kv_type type);
+/* Positions that are wanted of what a layer has stored (whoever reads it); 0: all. Of a model with full layers. */
+int el_kv_layer_window(const el_hparams *h, int layer);
+
+/* The first page that a row at `pos` reads, if a row sees `window` positions. */
+static inline int el_window_begin(int pos, int window) {
+  return pos < window ? 0 : (pos - window + 1) / EL_PAGE_TOKENS;
+}
 
 /* Which layers a row goes through. For the router, which needs what the first layers make of a prompt; and when it has
  * chosen the base, their work is not done again. */
@@ -47,6 +63,8 @@ typedef struct el_row {
   int32_t pos;               /* position in its sequence; keys and values of all earlier positions are in the pages
                               * already, or are rows of this step that come before this one */
   const uint32_t *pages;     /* the sequence's page table; entries 0 .. pos / EL_PAGE_TOKENS are valid */
+  const uint32_t *windowed;  /* that of windowed pages, after el_step_split_pages; entries el_window_begin(pos, window)
+                              * .. pos / EL_PAGE_TOKENS are valid */
   const el_adapter *adapter; /* NULL: base */
   bool wants_logits;         /* not a HEAD row. A row that does not stops in the last layer, its key and value stored */
   el_row_part part;
@@ -60,6 +78,10 @@ typedef struct el_step el_step; /* the workspace of a step, allocated once */
 el_status el_step_new(const el_model *m, el_threads *threads, unsigned char *kv, el_kv_type kv_type, int max_rows,
                       int max_logits, int max_ctx, el_step **out, el_error *err);
 void el_step_free(el_step *s);
+
+/* From now on there are two kinds of pages in the arena, as el_kv_shape says, page i of a kind at kv + i * its bytes
+ * here, which are the shape's at least. */
+void el_step_split_pages(el_step *s, size_t full_bytes, size_t windowed_bytes);
 
 /* Where the states of HEAD rows are taken: tap l is the residual stream after l layers, 0 the embedding. Ascending,
  * none twice, EL_MAX_TAPS at most; the last one is where HEAD rows end and TAIL rows begin, 1 at least. Without taps

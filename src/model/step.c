@@ -26,28 +26,6 @@ void el_step_profile(el_step *s, double *parts) {
   s->profile = parts;
 }
 
-size_t el_kv_page_bytes(const el_hparams *h, el_kv_type type) {
-  size_t bytes = 0;
-  for (int l = 0; l < h->n_layers; l++) {
-    const el_layer_dims d = el_hparams_layer(h, l);
-    if (d.kv_layer == l) bytes += (size_t)d.n_head_kv * el_kv_piece_bytes(type, d.head_dim);
-  }
-  return bytes;
-}
-
-/* Where the pieces of each layer begin in a page. */
-static void lay_out_pages(el_step *s) {
-  size_t at = 0;
-  for (int l = 0; l < s->m->h.n_layers; l++) {
-    const el_layer_dims d = el_dims_at(s, l);
-    s->kv_at[l] = d.kv_layer == l ? at : s->kv_at[d.kv_layer];
-    if (d.kv_layer != l) continue;
-    at += (size_t)d.n_head_kv * el_kv_piece_bytes(s->kv_type, d.head_dim);
-    s->last_kv = l;
-  }
-  s->page_bytes = at;
-}
-
 el_status el_step_taps(el_step *s, const int *layers, int n_taps, el_error *err) {
   int n_layers = s->m->h.n_layers;
   if (n_taps < 1 || n_taps > EL_MAX_TAPS)
@@ -141,14 +119,15 @@ el_status el_step_new(const el_model *m, el_threads *threads, unsigned char *kv,
                    .kv = kv,
                    .kv_type = kv_type,
                    .kv_at = calloc((size_t)h->n_layers, sizeof *s->kv_at),
+                   .kv_windowed = calloc((size_t)h->n_layers, sizeof *s->kv_windowed),
                    .max_rows = max_rows,
                    .max_logits = max_logits,
                    .max_ctx = max_ctx};
-  if (!s || !s->kv_at) {
+  if (!s || !s->kv_at || !s->kv_windowed) {
     el_step_free(s);
     return el_fail(err, EL_ERR_NO_MEMORY, "step: out of memory");
   }
-  lay_out_pages(s);
+  el_step_lay_out_pages(s);
   const int nth = el_threads_count(threads);
   const widths w = widest(h);
   el_status status = el_stages_new(m, &s->stages, &s->n_stages, err);
@@ -178,6 +157,7 @@ void el_step_free(el_step *s) {
   free(s->phases);
   free(s->stages);
   free(s->kv_at);
+  free(s->kv_windowed);
   el_row_view_free(&s->all);
   el_row_view_free(&s->some);
   free(s->x);

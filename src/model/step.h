@@ -8,6 +8,7 @@
  *   linear.c     products, with biases and low-rank parts
  *   experts.c    mixtures of experts
  *   attention.c  heads, keys and values, attention
+ *   pages.c      where keys and values are in pages
  *   step.c       the workspace
  *
  * Inside a phase threads own disjoint outputs. Who owns what may differ from phase to phase: a team may lose a thread
@@ -115,8 +116,10 @@ struct el_step {
   el_threads *threads;
   unsigned char *kv;
   el_kv_type kv_type;
-  size_t page_bytes;
-  size_t *kv_at; /* [n_layers] where a layer's keys and values begin in a page */
+  bool split;           /* there are two kinds of pages */
+  size_t page_bytes[2]; /* of full ones (or of all), of windowed ones */
+  bool *kv_windowed;    /* [n_layers] the layer reads windowed pages */
+  size_t *kv_at;        /* [n_layers] where a layer's keys and values begin in a page */
   int max_rows, max_logits, max_ctx;
 
   el_stage *stages;
@@ -259,6 +262,9 @@ void el_experts_stage(el_step *s, const el_stage *st, el_turn turn);
 void el_experts_low_rank(el_step *s, const el_stage *st, el_turn turn);
 /* Whether an adapter of the step has something for the experts of the stage's layer. */
 bool el_experts_adapted(const el_step *s, const el_stage *st);
+
+/* pages.c */
+void el_step_lay_out_pages(el_step *s);
 
 /* attention.c */
 void el_attention_heads(el_step *s, const el_stage *st, el_turn turn);

@@ -1,7 +1,7 @@
 /* The forward step with every family's layers (windows, norms of heads, joined products, layers of different widths,
  * shared keys, experts): what test_step.c promises of llama holds for each of them. A row gives the same bits whoever
  * shares its step, however its prompt is cut, whether it goes through the layers at once or in two steps, on any number
- * of threads and any instruction set. */
+ * of threads and any instruction set. And what a windowed layer has stored is not read once the window has passed. */
 #include "arch/arch.h"
 #include "fixture.h"
 
@@ -195,6 +195,85 @@ static void steps_in_two_parts(run *r, const answers *a, int depth, unsigned see
   free(states);
 }
 
+/* Windowed pages apart from the others, in the hands of whoever needs one: when the window has passed, a page is
+ * overwritten and goes to the next. */
+typedef struct windowed {
+  el_step *step;
+  unsigned char *kv;
+  uint32_t table[N_SEQ][PAGES_EACH], free[N_PAGES], first; /* first: of their numbers */
+  size_t bytes;
+  int n_free, begin[N_SEQ], end[N_SEQ], n_again;
+  bool given[N_PAGES];
+} windowed;
+
+static void windowed_open(windowed *w, const run *r, el_kv_type type) {
+  const el_kv_shape shape = el_kv_shape_of(r->f.h, type);
+  const size_t full = shape.full_bytes + 64;
+  el_error err = {0};
+  *w = (windowed){.bytes = shape.windowed_bytes + 192, .n_free = N_PAGES};
+  w->first = (uint32_t)((N_PAGES * full + w->bytes - 1) / w->bytes);
+  w->kv = malloc((w->first + N_PAGES) * w->bytes);
+  assert_non_null(w->kv);
+  memset(w->kv, 0xff, (w->first + N_PAGES) * w->bytes);
+  memset(w->table, 0xff, sizeof w->table); /* far from all that is mapped */
+  for (int i = 0; i < N_PAGES; i++) w->free[i] = (uint32_t)i;
+  if (el_step_new(r->f.model, r->f.threads, w->kv, type, MAX_ROWS, MAX_ROWS, PAGES_EACH * EL_PAGE_TOKENS, &w->step,
+                  &err))
+    fail_msg("%s", err.message);
+  el_step_split_pages(w->step, full, w->bytes);
+}
+
+static void windowed_take(windowed *w, int seq, int n_pos) {
+  for (; w->end[seq] * EL_PAGE_TOKENS < n_pos; w->end[seq]++) {
+    const uint32_t page = w->free[--w->n_free];
+    w->n_again += w->given[page];
+    w->table[seq][w->end[seq]] = w->first + page;
+  }
+}
+
+static void windowed_give(windowed *w, int seq, int pos, int window) {
+  for (; w->begin[seq] < w->end[seq] && w->begin[seq] < el_window_begin(pos, window); w->begin[seq]++) {
+    const uint32_t page = w->table[seq][w->begin[seq]] - w->first;
+    memset(w->kv + (w->first + page) * w->bytes, 0xff, w->bytes);
+    w->table[seq][w->begin[seq]] = UINT32_MAX;
+    w->given[page] = true;
+    w->free[w->n_free++] = page;
+  }
+}
+
+/* Sequences begin one after the other. */
+static void steps_with_windowed_pages(run *r, const answers *a, el_kv_type type, unsigned seed) {
+  const int window = el_kv_shape_of(r->f.h, type).window;
+  int done[N_SEQ] = {0}, n_begun = 1;
+  windowed w;
+  if (!window) return;
+  windowed_open(&w, r, type);
+  el_step *own = r->f.step;
+  r->f.step = w.step;
+  for (bool left = true; left;) {
+    step_rows step = {.n = 0};
+    left = false;
+    for (int s = 0; s < n_begun; s++) {
+      int chunk = 1 + (int)next_random(&seed) % 12;
+      if (chunk > LEN - done[s]) chunk = LEN - done[s];
+      windowed_take(&w, s, done[s] + chunk);
+      for (; chunk > 0; chunk--, done[s]++, step.n++) {
+        step.rows[step.n] = row_at(r, s, done[s]);
+        step.rows[step.n].windowed = w.table[s];
+        step.seq[step.n] = s;
+      }
+    }
+    step_and_compare(r, a, &step, "with windowed pages apart");
+    for (int s = 0; s < n_begun; s++) windowed_give(&w, s, done[s] < LEN ? done[s] : 2 * LEN, window);
+    n_begun += n_begun < N_SEQ && done[n_begun - 1] > 20;
+    for (int s = 0; s < N_SEQ; s++) left |= done[s] < LEN;
+  }
+  assert_true(w.n_again > 0);
+  r->f.step = own;
+  el_step_free(w.step);
+  free(w.kv);
+}
+
 /* Each instruction set with one number of threads and one type of keys and values after the other, so that a family
  * sees all of each. The scalar reference, which is slow, has one type. */
 static void check_family(int family) {
@@ -206,6 +285,7 @@ static void check_family(int family) {
       run r = run_open(family, el_kernels_at(i)->name, 1 + turn % MAX_THREADS, type);
       mixed_steps(&r, &a, (unsigned)turn * 2654435761u, turn % 2 ? 9 : 33);
       one_step(&r, &a, turn % 3 == 0);
+      steps_with_windowed_pages(&r, &a, type, (unsigned)turn * 9176u + 3);
       steps_in_two_parts(&r, &a, 1 + turn % r.f.h->n_layers, (unsigned)turn * 40503u + 1);
       run_close(&r);
     }
