@@ -605,6 +605,10 @@ typedef struct el_stats {
   double step_seconds;      /* time inside forward passes */
   uint64_t preemptions;     /* a sequence gave up its pages for an older one */
 
+  /* Pages of layers that see a window alone, where a model has such beside others: kv_pages_used and kv_pages_cached
+   * are then the others', and kv_pages is what one long sequence may have of those. */
+  uint64_t kv_windowed_used, kv_windowed_cached;
+
   uint64_t choices;            /* requests that the router chose an adapter for */
   uint64_t choices_base;       /* of them: the base */
   uint64_t choices_resident;   /* of them: another than the best, as it was in memory */

@@ -103,9 +103,9 @@ static int size_pool(el_plan *p) {
                             .n_adapters = p->options->n_adapters,
                             .seed = p->options->seed};
   el_status status = el_kernels_get(NULL, &kernels, &err);
-  if (!status) status = el_budget_plan(&o, &p->costs.shape, kernels, &p->sim.budget, &err);
+  if (!status) status = el_budget_plan(&o, &p->costs.shape, &p->costs.kv, kernels, &p->sim.budget, &err);
   if (!status && !p->costs.adapter.n_blocks) {
-    size_t block = el_kv_page_bytes(&p->costs.shape, p->sim.budget.kv_type) * p->sim.budget.pages_per_block;
+    size_t block = p->sim.budget.layout.block_bytes;
     status = el_sites_new(&p->costs.shape, &sites, &err);
     if (!status)
       status = el_memory_adapter_blocks(sites, kernels, p->sim.budget.adapter_layout, block, p->costs.rank,

@@ -7,13 +7,13 @@
 #include "cli/bench_report.h"
 
 static double block_bytes(const el_plan *p) {
-  return (double)el_kv_page_bytes(&p->costs.shape, p->sim.budget.kv_type) * p->sim.budget.pages_per_block;
+  return (double)p->sim.budget.layout.block_bytes;
 }
 
 /* Adapters that fit the pool beside n sequences with a whole context each. */
 static long room_beside(const el_plan *p, int n) {
   const el_budget *b = &p->sim.budget;
-  double tokens = (double)b->pages_per_block * EL_PAGE_TOKENS, kv = n * (b->ctx_size / tokens);
+  double kv = n * el_kv_layout_bytes(&b->layout, (uint64_t)el_pages_for(b->ctx_size)) / block_bytes(p);
   return kv < b->n_blocks ? (long)((b->n_blocks - kv) / p->sim.adapter_blocks) : 0;
 }
 

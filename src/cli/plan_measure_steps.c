@@ -143,6 +143,7 @@ int el_plan_measure_steps(const el_plan_measure *m, el_costs *out) {
   if (code < 0) {
     measure(t, out);
     out->shape = *t->s.h;
+    out->kv = el_kv_shape_of(t->s.h, t->s.kv_type);
     out->shape.layers = NULL; /* the model's: it is closed soon */
     out->weight_bytes = el_model_weight_bytes(t->s.model);
     out->threads = el_threads_count(t->s.threads);

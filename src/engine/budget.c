@@ -44,26 +44,26 @@ static uint64_t available(void) {
   return free;
 }
 
-el_status el_budget_plan(const el_engine_options *o, const el_hparams *h, const el_kernels *k, el_budget *out,
-                         el_error *err) {
+el_status el_budget_plan(const el_engine_options *o, const el_hparams *h, const el_kv_shape *kv, const el_kernels *k,
+                         el_budget *out, el_error *err) {
   el_kv_type kv_type = EL_KV_F16;
   el_layout layout = EL_LAYOUT_Q8;
   el_status status = el_kv_type_get(o->kv_type, &kv_type, err);
   if (!status) status = el_adapter_layout_get(o->adapter_type, &layout, err);
   if (status) return status;
-  size_t page = el_kv_page_bytes(h, kv_type);
+  const el_kv_shape shape = kv ? *kv : el_kv_shape_of(h, kv_type);
   el_budget b = {.kv_type = kv_type,
                  .adapter_layout = layout,
-                 .pages_per_block = page < BLOCK ? (uint32_t)(BLOCK / page) : 1,
+                 .layout = el_kv_layout_new(&shape, BLOCK, o->step_rows),
                  .ctx_size = o->ctx_size};
-  uint64_t block = (uint64_t)page * b.pages_per_block, tokens = (uint64_t)b.pages_per_block * EL_PAGE_TOKENS;
+  const uint64_t block = b.layout.block_bytes;
   el_sites *sites = NULL;
   status = el_sites_new(h, &sites, err);
   if (!status) status = el_memory_adapter_blocks(sites, k, layout, (size_t)block, RESERVE_RANK, &b.reserve, err);
   el_sites_free(sites);
   if (status) return status;
   if (!b.ctx_size) b.ctx_size = h->ctx_train < EL_DEFAULT_CTX ? h->ctx_train : EL_DEFAULT_CTX;
-  uint64_t one = ((uint64_t)b.ctx_size + tokens - 1) / tokens, n = o->memory_bytes / block;
+  uint64_t one = el_kv_layout_blocks(&b.layout, (uint64_t)el_pages_for(b.ctx_size)), n = o->memory_bytes / block;
   if (!o->memory_bytes) {
     n = one * full_contexts(o->n_slots) + b.reserve + ((uint64_t)DEFAULT_ADAPTERS_MIB << 20) / block;
     uint64_t most = available() / 2 / block;
@@ -71,15 +71,18 @@ el_status el_budget_plan(const el_engine_options *o, const el_hparams *h, const 
     if (n < one + b.reserve) n = one + b.reserve; /* pages of memory are taken when they are used */
   }
   double mib = (double)block / (1 << 20);
-  if (n > UINT32_MAX / (2 * b.pages_per_block))
+  const uint32_t per_block =
+      b.layout.per_block > b.layout.windowed_per_block ? b.layout.per_block : b.layout.windowed_per_block;
+  if (n > UINT32_MAX / (2 * per_block))
     return el_fail(err, EL_ERR_INVALID, "memory: %llu MiB are more than can be used",
                    (unsigned long long)(o->memory_bytes >> 20));
-  if (n <= b.reserve)
+  const uint64_t least = el_kv_layout_blocks(&b.layout, 1);
+  if (n < b.reserve + least)
     return el_fail(
         err, EL_ERR_INVALID,
         "memory: %.1f MiB do not hold one adapter of rank %d, %.1f MiB, and a page of keys and values, %.1f MiB",
-        (double)o->memory_bytes / (1 << 20), RESERVE_RANK, mib * b.reserve, mib);
-  uint64_t most = (n - b.reserve) * tokens;
+        (double)o->memory_bytes / (1 << 20), RESERVE_RANK, mib * b.reserve, mib * (double)least);
+  uint64_t most = el_kv_layout_most(&b.layout, n - b.reserve) * EL_PAGE_TOKENS;
   if ((uint64_t)b.ctx_size > most) {
     if (o->ctx_size)
       return el_fail(err, EL_ERR_INVALID,

@@ -39,6 +39,18 @@ static el_status add_reader(el_engine *e, const char *path, el_error *err) {
   return status ? status : el_registry_add_unlisted(e->registry, &spec, &e->chooser.reader, err);
 }
 
+/* What the router reads stays until the other layers have gone on from it, windowed pages too. */
+static void keep_read_pages(el_engine *e, int max_tokens) {
+  el_kv_layout *l = &e->memory.layout;
+  const int n = el_pages_for(max_tokens < e->limits.ctx_size ? max_tokens : e->limits.ctx_size) + 1;
+  if (!l->windowed_per_block || n <= l->most_windowed) return;
+  l->most_windowed = n;
+  const uint64_t most = el_kv_layout_most(l, e->memory.kv.max_blocks) * EL_PAGE_TOKENS;
+  if (most >= (uint64_t)e->limits.ctx_size) return;
+  e->limits.ctx_size = (int)most;
+  el_logf(&e->log, EL_LOG_WARN, "router: what it reads leaves memory for sequences of %d tokens", e->limits.ctx_size);
+}
+
 el_status el_chooser_open(el_engine *e, const el_engine_options *o, el_error *err) {
   el_chooser *c = &e->chooser;
   const char *path = o->router_path;
@@ -59,6 +71,7 @@ el_status el_chooser_open(el_engine *e, const el_engine_options *o, el_error *er
   c->margin = o->router_margin >= 0 ? o->router_margin : c->router->margin;
   const el_features *f = &c->router->features;
   if ((status = el_step_taps(e->step, f->taps, f->n_taps, err))) return el_fail_prefix(err, "%s", path);
+  keep_read_pages(e, f->max_tokens);
   e->scheduler.state_floats = (size_t)f->n_taps * (size_t)f->n_embd;
   el_logf(&e->log, EL_LOG_INFO, "router: reads the first %d tokens of a prompt through %d of %d layers; %s",
           f->max_tokens, f->taps[f->n_taps - 1], h->n_layers, path);

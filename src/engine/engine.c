@@ -110,14 +110,16 @@ static el_status load(el_engine *e, const el_engine_options *o, el_error *err) {
 static el_status reserve(el_engine *e, const el_engine_options *o, el_pool_setup setup, el_error *err) {
   const el_hparams *h = el_model_hparams(e->model);
   el_budget b;
-  el_status status = el_budget_plan(o, h, e->kernels, &b, err);
+  el_status status = el_budget_plan(o, h, NULL, e->kernels, &b, err);
   if (status) return status;
   if (setup.n_blocks) {
     b.n_blocks = setup.n_blocks;
-    b.pages_per_block = setup.pages_per_block;
+    const el_kv_shape shape = el_kv_shape_of(h, b.kv_type);
+    const uint32_t windowed = setup.windowed_per_block ? setup.windowed_per_block : setup.pages_per_block;
+    b.layout = el_kv_layout_of(&shape, setup.pages_per_block, windowed, o->step_rows);
     b.reserve = setup.reserve;
   }
-  uint64_t pages = (uint64_t)(b.n_blocks - b.reserve) * b.pages_per_block;
+  uint64_t pages = el_kv_layout_most(&b.layout, b.n_blocks - b.reserve);
   if (pages < (uint64_t)el_pages_for(b.ctx_size))
     return el_fail(err, EL_ERR_INVALID, "KV cache: %llu pages do not hold one context, which takes %d",
                    (unsigned long long)pages, el_pages_for(b.ctx_size));
@@ -126,8 +128,7 @@ static el_status reserve(el_engine *e, const el_engine_options *o, el_pool_setup
             h->ctx_train);
   e->adapter_layout = b.adapter_layout;
   e->limits = (el_seq_limits){.n_vocab = h->n_vocab, .ctx_size = b.ctx_size};
-  el_memory_options m = {.page_bytes = el_kv_page_bytes(h, b.kv_type),
-                         .pages_per_block = b.pages_per_block,
+  el_memory_options m = {.layout = b.layout,
                          .n_blocks = b.n_blocks,
                          .reserve = b.reserve,
                          .adapter_layout = b.adapter_layout,
@@ -142,7 +143,7 @@ static el_status reserve(el_engine *e, const el_engine_options *o, el_pool_setup
       (status = el_memory_new(&m, el_model_sites(e->model), e->kernels, e->registry, &e->log, &e->memory, err)))
     return status;
   el_loader_use_base(e->memory.loader, el_model_base(e->model));
-  uint32_t context = ((uint32_t)el_pages_for(b.ctx_size) + b.pages_per_block - 1) / b.pages_per_block;
+  uint32_t context = (uint32_t)el_kv_layout_blocks(&b.layout, (uint64_t)el_pages_for(b.ctx_size));
   uint32_t not_pinned = context + b.reserve;
   el_registry_limit_pins(e->registry, b.n_blocks > not_pinned ? b.n_blocks - not_pinned : 0,
                          e->memory.pool.block_bytes);
@@ -150,14 +151,16 @@ static el_status reserve(el_engine *e, const el_engine_options *o, el_pool_setup
   el_logf(&e->log, EL_LOG_INFO,
           "memory: %.0f MiB for keys, values and adapters, in %u blocks of %.0f KiB; a sequence of %d tokens "
           "takes %.0f MiB, an adapter of rank 16 %.1f MiB as %s",
-          mib * b.n_blocks, b.n_blocks, mib * 1024, b.ctx_size, mib / b.pages_per_block * el_pages_for(b.ctx_size),
-          mib * b.reserve, el_layout_name(b.adapter_layout));
+          mib * b.n_blocks, b.n_blocks, mib * 1024, b.ctx_size,
+          el_kv_layout_bytes(&b.layout, (uint64_t)el_pages_for(b.ctx_size)) / (1 << 20), mib * b.reserve,
+          el_layout_name(b.adapter_layout));
   int max_logits = o->n_slots > EL_PROMPT_LOGITS ? o->n_slots : EL_PROMPT_LOGITS;
   if (max_logits > o->step_rows) max_logits = o->step_rows;
   if ((status = el_scheduler_init(&e->scheduler, &e->memory, o->n_slots, o->step_rows, max_logits, err)) ||
       (status = el_step_new(e->model, e->threads, e->memory.pool.base, b.kv_type, o->step_rows, max_logits, b.ctx_size,
                             &e->step, err)))
     return status;
+  if (b.layout.windowed_per_block) el_step_split_pages(e->step, e->memory.kv.page_bytes, e->memory.windowed.page_bytes);
   e->scheduler.step_adapters = o->step_adapters;
   status = el_sampler_new(h->n_vocab, &e->sampler, err);
   return status ? status : el_chooser_open(e, o, err);
@@ -317,9 +320,11 @@ void el_engine_stats(const el_engine *engine, el_stats *out) {
                     .requests_failed = atomic_load(&c->failed),
                     .slots_busy = running,
                     .queued = unfinished > running ? unfinished - running : 0,
-                    .kv_pages = (uint64_t)e->memory.kv.max_blocks * e->memory.kv.per_block,
+                    .kv_pages = el_kv_layout_most(&e->memory.layout, e->memory.kv.max_blocks),
                     .kv_pages_used = atomic_load(&m->pages_used),
                     .kv_pages_cached = atomic_load(&m->pages_idle),
+                    .kv_windowed_used = atomic_load(&m->windowed_used),
+                    .kv_windowed_cached = atomic_load(&m->windowed_idle),
                     .cached_tokens = atomic_load(&m->prefix_tokens),
                     .page_tokens = EL_PAGE_TOKENS,
                     .step_seconds = (double)atomic_load(&c->step_ns) * 1e-9,

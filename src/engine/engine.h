@@ -114,6 +114,7 @@ struct el_engine {
 typedef struct el_pool_setup {
   uint32_t n_blocks, pages_per_block, reserve;
   bool by_hand;
+  uint32_t windowed_per_block; /* 0: as many as of the others */
 } el_pool_setup;
 el_status el_engine_open_pool(const el_engine_options *options, el_pool_setup setup, el_engine **out, el_error *err);
 
@@ -121,11 +122,13 @@ el_status el_engine_open_pool(const el_engine_options *options, el_pool_setup se
 typedef struct el_budget {
   el_kv_type kv_type;
   el_layout adapter_layout;
-  uint32_t n_blocks, pages_per_block, reserve;
+  el_kv_layout layout;
+  uint32_t n_blocks, reserve;
   int ctx_size; /* a sequence of this length fits, beside an adapter of `reserve` blocks */
 } el_budget;
-el_status el_budget_plan(const el_engine_options *o, const el_hparams *h, const el_kernels *k, el_budget *out,
-                         el_error *err);
+/* kv: in place of what h says; NULL: that. */
+el_status el_budget_plan(const el_engine_options *o, const el_hparams *h, const el_kv_shape *kv, const el_kernels *k,
+                         el_budget *out, el_error *err);
 
 void el_dirs_free(el_dirs *dirs);
 

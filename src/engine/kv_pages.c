@@ -71,7 +71,12 @@ void el_kv_pages_mark(el_kv_pages *kv, uint32_t page, bool idle) {
 uint32_t el_kv_pages_need(const el_kv_pages *kv, uint64_t n) {
   if (n <= kv->n_free) return 0;
   uint64_t blocks = (n - kv->n_free + kv->per_block - 1) / kv->per_block;
-  return kv->n_blocks + blocks > kv->max_blocks ? UINT32_MAX : (uint32_t)blocks;
+  return kv->pool->count[EL_USE_KV] + blocks > kv->max_blocks ? UINT32_MAX : (uint32_t)blocks;
+}
+
+uint64_t el_kv_pages_need_at_last(const el_kv_pages *kv, uint64_t n) {
+  const uint64_t room = kv->n_free + (uint64_t)kv->n_idle - (uint64_t)kv->n_idle_blocks * kv->per_block;
+  return n > room ? (n - room + kv->per_block - 1) / kv->per_block : 0;
 }
 
 static void add_block(el_kv_pages *kv) {

@@ -1,7 +1,8 @@
 /* KV pages out of blocks of the pool: a block that holds a page belongs to the pages until its last one comes back.
  * Engine thread only.
  *
- * A block holds a whole number of pages and nothing else, so page i begins at the pool's base + i * page_bytes. */
+ * A block holds a whole number of pages of one kind and nothing else, so page i begins at the pool's base + i *
+ * page_bytes. Where there are two kinds (kv_layout.h) each has an el_kv_pages, and the limit is both's together. */
 #ifndef EL_ENGINE_KV_PAGES_H
 #define EL_ENGINE_KV_PAGES_H
 
@@ -11,8 +12,8 @@ typedef struct el_kv_pages {
   el_pool *pool;
   size_t page_bytes;
   uint32_t per_block;
-  uint32_t max_blocks; /* that the pages may have at once */
-  uint32_t n_blocks;   /* that they have */
+  uint32_t max_blocks; /* that pages, of any kind, may have at once */
+  uint32_t n_blocks;   /* that these have */
   uint32_t n_free;     /* pages in them that nobody has */
   uint32_t n_used;
   uint32_t n_idle;            /* of the used ones: pages that may be given back at any time */
@@ -30,6 +31,8 @@ void el_kv_pages_free(el_kv_pages *kv);
 
 /* Blocks that must be free in the pool so that n pages can be taken; UINT32_MAX: more than there may be. */
 uint32_t el_kv_pages_need(const el_kv_pages *kv, uint64_t n);
+/* Blocks that n pages want beside those that stay if all idle pages are given back. */
+uint64_t el_kv_pages_need_at_last(const el_kv_pages *kv, uint64_t n);
 /* Takes n pages, or none and returns false. */
 bool el_kv_pages_take(el_kv_pages *kv, uint32_t *pages, int n);
 void el_kv_pages_give(el_kv_pages *kv, const uint32_t *pages, int n); /* none is idle */

@@ -333,6 +333,7 @@ static bool go_on(el_engine *e) {
   el_scheduler *s = &e->scheduler;
   if (run_step(e)) return false;
   if (loads(e)) return true;
+  if (el_scheduler_unscatter(s)) return false;
   if (s->n_running) fail_stuck(e, s->running[0], "it runs and has no row in the next step");
   return !s->n_running && !s->waiting;
 }

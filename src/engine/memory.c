@@ -21,14 +21,19 @@ const double *el_load_bucket_ms(void) {
 el_status el_memory_new(const el_memory_options *o, const el_sites *sites, const el_kernels *k, el_registry *registry,
                         const el_log *log, el_memory *out, el_error *err) {
   el_memory *m = out;
-  *m = (el_memory){.registry = registry, .log = log, .reserve = o->reserve, .ratio = FIRST_RATIO};
+  *m = (el_memory){.layout = o->layout, .registry = registry, .log = log, .reserve = o->reserve, .ratio = FIRST_RATIO};
+  const el_kv_layout *l = &m->layout;
+  const bool split = l->windowed_per_block > 0;
   m->keeps_idle = !o->policy || strcmp(o->policy, "none");
   assert(o->reserve < o->n_blocks);
   el_status status = el_cache_init(&m->cache, m->keeps_idle ? o->policy : NULL, err);
-  if (!status) status = el_pool_new(o->page_bytes * o->pages_per_block, o->n_blocks, &m->pool, err);
+  if (!status) status = el_pool_new(l->block_bytes, o->n_blocks, &m->pool, err);
   if (!status && o->prefault) status = el_pool_prefault(&m->pool, err);
-  if (!status) status = el_kv_pages_new(&m->pool, o->page_bytes, o->n_blocks - o->reserve, &m->kv, err);
-  if (!status) status = el_prefix_new(&m->kv, o->prefix_cache, &m->prefix, err);
+  const uint32_t most = o->n_blocks - o->reserve;
+  if (!status) status = el_kv_pages_new(&m->pool, l->block_bytes / l->per_block, most, &m->kv, err);
+  if (!status && split)
+    status = el_kv_pages_new(&m->pool, l->block_bytes / l->windowed_per_block, most, &m->windowed, err);
+  if (!status) status = el_prefix_new(&m->kv, split ? &m->windowed : NULL, o->prefix_cache, &m->prefix, err);
   if (!status)
     status =
         el_loader_new(sites, k, o->adapter_layout, &m->pool, o->own_thread, o->on_result, o->user, &m->loader, err);
@@ -53,6 +58,8 @@ void el_memory_publish(el_memory *m) {
   el_memory_counters *c = &m->count;
   atomic_store(&c->pages_used, m->kv.n_used - m->kv.n_idle);
   atomic_store(&c->pages_idle, m->kv.n_idle);
+  atomic_store(&c->windowed_used, m->windowed.n_used - m->windowed.n_idle);
+  atomic_store(&c->windowed_idle, m->windowed.n_idle);
   atomic_store(&c->blocks_kv, m->pool.count[EL_USE_KV]);
   atomic_store(&c->blocks_adapters, m->pool.count[EL_USE_ADAPTER]);
   atomic_store(&c->blocks_idle, m->cache.size - m->pinned);
@@ -94,16 +101,18 @@ static bool is_not_held(const void *user, const el_cache_item *item) {
 
 /* Whether idle pages have more than their share of what is idle. */
 static bool pages_go_first(const el_memory *m) {
-  uint64_t adapters = (uint64_t)(m->cache.size - m->pinned - m->kept_idle) * m->kv.per_block, pages = m->kv.n_idle;
+  uint64_t adapters = (uint64_t)(m->cache.size - m->pinned - m->kept_idle) * m->pool.block_bytes,
+           pages = (uint64_t)m->kv.n_idle * m->kv.page_bytes + (uint64_t)m->windowed.n_idle * m->windowed.page_bytes;
   return pages * EL_PREFIX_SHARE > pages + adapters;
 }
 
 /* Evicts an idle page or an adapter that is not held; false: there is neither. */
 static bool evict(el_memory *m) {
-  el_cache_item *item = m->kv.n_idle && pages_go_first(m) ? NULL : el_cache_victim(&m->cache, is_not_held, m);
+  const bool pages = el_prefix_n_idle(&m->prefix) > 0;
+  el_cache_item *item = pages && pages_go_first(m) ? NULL : el_cache_victim(&m->cache, is_not_held, m);
   if (item)
     drop(m, entry_of(item), true);
-  else if (m->kv.n_idle)
+  else if (pages)
     el_prefix_evict(&m->prefix);
   else
     return false;
@@ -120,27 +129,38 @@ static bool miscounted(el_memory *m, const char *what) {
   el_bug(m->log,
          "memory: %s; %u of %u blocks are free, %u hold pages (%u pages idle), %llu hold adapters (%u in use, %u held, "
          "%u to stay)",
-         what, m->pool.count[EL_USE_FREE], m->pool.n_blocks, m->pool.count[EL_USE_KV], m->kv.n_idle,
+         what, m->pool.count[EL_USE_FREE], m->pool.n_blocks, m->pool.count[EL_USE_KV], el_prefix_n_idle(&m->prefix),
          (unsigned long long)m->cache.size, m->pinned, m->held, m->kept_idle);
   return false;
 }
 
+/* Blocks that have idle pages and no others. */
+static uint64_t idle_page_blocks(const el_memory *m) {
+  return (uint64_t)m->kv.n_idle_blocks + m->windowed.n_idle_blocks;
+}
+
 /* Evicts until n blocks are free; false, and nothing happens, when what may be evicted does not suffice. */
 static bool make_free(el_memory *m, uint32_t n) {
-  if (n > m->pool.count[EL_USE_FREE] + m->kv.n_idle_blocks + evictable(m)) return false;
+  if (n > m->pool.count[EL_USE_FREE] + idle_page_blocks(m) + evictable(m)) return false;
   while (m->pool.count[EL_USE_FREE] < n)
     if (!evict(m)) return miscounted(m, "blocks that may be evicted are not found");
   return true;
 }
 
-/* The same for pages. */
-static bool make_free_pages(el_memory *m, uint64_t n) {
-  const el_kv_pages *kv = &m->kv;
-  uint64_t blocks = m->pool.count[EL_USE_FREE] + evictable(m), most = kv->max_blocks - kv->n_blocks;
-  if (n > kv->n_free + (uint64_t)kv->n_idle + (blocks < most ? blocks : most) * kv->per_block) return false;
-  for (uint32_t need; (need = el_kv_pages_need(kv, n)) > m->pool.count[EL_USE_FREE];) {
-    if (need == UINT32_MAX) {
-      if (!m->kv.n_idle) return miscounted(m, "idle pages are not found");
+/* Blocks that must be free for so many pages of each kind; UINT64_MAX: more than pages may have. */
+static uint64_t blocks_wanted(const el_memory *m, uint64_t n, uint64_t n_windowed) {
+  const uint64_t blocks = (uint64_t)el_kv_pages_need(&m->kv, n) + el_kv_pages_need(&m->windowed, n_windowed);
+  return m->pool.count[EL_USE_KV] + blocks > m->kv.max_blocks ? UINT64_MAX : blocks;
+}
+
+/* The same for pages. If all that is idle were given back, blocks with other pages would stay, with room for more. */
+static bool make_free_pages(el_memory *m, uint64_t n, uint64_t n_windowed) {
+  const uint64_t idle = idle_page_blocks(m), stay = m->pool.count[EL_USE_KV] - idle,
+                 at_last = el_kv_pages_need_at_last(&m->kv, n) + el_kv_pages_need_at_last(&m->windowed, n_windowed);
+  if (at_last > m->pool.count[EL_USE_FREE] + idle + evictable(m) || at_last > m->kv.max_blocks - stay) return false;
+  for (uint64_t wanted; (wanted = blocks_wanted(m, n, n_windowed)) > m->pool.count[EL_USE_FREE];) {
+    if (wanted == UINT64_MAX) {
+      if (!el_prefix_n_idle(&m->prefix)) return miscounted(m, "idle pages are not found");
       el_prefix_evict(&m->prefix); /* pages have all the blocks that they may have */
     } else if (!evict(m)) {
       return miscounted(m, "blocks for pages are not found");
@@ -206,12 +226,13 @@ void el_memory_free(el_memory *m) {
   forget_kept(m);
   m->held = 0;
   m->admission++;
-  while (m->kv.n_idle) el_prefix_evict(&m->prefix);
+  while (m->prefix.kv && el_prefix_n_idle(&m->prefix)) el_prefix_evict(&m->prefix);
   for (el_cache_item *item; m->pool.base && (item = el_cache_victim(&m->cache, is_idle, m));)
     drop(m, entry_of(item), false);
   el_loader_free(m->loader);
   el_prefix_free(&m->prefix);
   el_kv_pages_free(&m->kv);
+  el_kv_pages_free(&m->windowed);
   el_pool_free(&m->pool);
   m->loader = NULL;
 }
@@ -266,23 +287,23 @@ void el_memory_unpin(el_memory *m, el_entry *e) {
     m->held += e->item.size;
 }
 
-bool el_memory_make_pages(el_memory *m, uint64_t n) {
-  bool made = make_free_pages(m, n);
+bool el_memory_make_pages(el_memory *m, uint64_t n, uint64_t n_windowed) {
+  bool made = make_free_pages(m, n, n_windowed);
   el_memory_publish(m);
   return made;
 }
 
-bool el_memory_grow(el_memory *m, bool last, uint32_t *page) {
-  if (!make_free_pages(m, 1)) {
+bool el_memory_grow(el_memory *m, bool windowed, bool last, uint32_t *page) {
+  if (!make_free_pages(m, !windowed, windowed)) {
     el_cache_item *item = el_cache_victim(&m->cache, is_idle, m);
     bool stuck = !item && last && !el_loader_n(m->loader); /* else it has room when a load has ended */
     if (stuck && (item = el_cache_victim(&m->cache, is_unused, m)))
       el_logf(m->log, EL_LOG_WARN, "adapter %s: is pinned, and leaves memory for a while: a request needs the room",
               entry_of(item)->name);
-    if (!item || el_kv_pages_need(&m->kv, 1) == UINT32_MAX) return false;
+    if (!item || blocks_wanted(m, !windowed, windowed) == UINT64_MAX) return false;
     drop(m, entry_of(item), true);
   }
-  bool taken = el_prefix_take(&m->prefix, page, 1);
+  bool taken = windowed ? el_prefix_take_windowed(&m->prefix, page, 1) : el_prefix_take(&m->prefix, page, 1);
   el_memory_publish(m);
   return taken || miscounted(m, "a page is not found");
 }
@@ -434,7 +455,7 @@ el_status el_memory_check(el_memory *m, el_entry *e, uint64_t n_tokens, int page
   el_pack_size size = {0};
   uint64_t file_bytes;
   if (e) el_registry_size(m->registry, e, &size, &file_bytes);
-  uint64_t per_block = (uint64_t)m->kv.per_block * (uint64_t)page_tokens, kv = (n_tokens + per_block - 1) / per_block;
+  uint64_t page = (uint64_t)page_tokens, kv = el_kv_layout_blocks(&m->layout, (n_tokens + page - 1) / page);
   uint32_t kept = el_registry_pinned_beside(m->registry, e), all = m->pool.n_blocks - kept;
   if (kv + size.n_blocks <= all && kv <= m->kv.max_blocks) return EL_OK;
   double mib = (double)m->pool.block_bytes / (1 << 20), pool = mib * all;
@@ -445,7 +466,7 @@ el_status el_memory_check(el_memory *m, el_entry *e, uint64_t n_tokens, int page
                          mib * size.n_blocks, pool);
   uint64_t room = all - size.n_blocks;
   if (room > m->kv.max_blocks) room = m->kv.max_blocks;
-  unsigned long long most = room * per_block;
+  unsigned long long most = el_kv_layout_most(&m->layout, room) * page;
   if (!e)
     return el_fail(err, EL_ERR_TOO_LONG,
                    "request: %llu tokens, prompt and answer; in the memory pool of %.1f MiB there is memory for %llu",

@@ -10,6 +10,7 @@
  *   up its pages.
  * - An adapter that the operator has pinned (`kept` here, as `pinned` is what runs) gives way to nothing but the only
  *   sequence that runs, when that has no other page to grow into: which is so only where it began before the pin.
+ * - Pages are of two kinds where a model has windowed layers (kv_layout.h); room for both is made together.
  * - Idle pages of the prefix cache give way to all of these: whatever room is wanted, nobody waits and nothing is
  *   preempted because of them. While there are idle adapters too, the pages go first if they have more than one
  *   EL_PREFIX_SHARE-th of all that is idle, else the adapters do. Pages first always would leave no page where adapters
@@ -25,6 +26,7 @@
 #include "adapter/loader.h"
 #include "base/log.h"
 #include "edgelora.h"
+#include "engine/kv_layout.h"
 #include "engine/prefix.h"
 
 enum {
@@ -38,12 +40,14 @@ typedef struct el_memory_counters {
   atomic_uint_fast64_t hits, misses, evictions, loads, loads_failed, load_ns;
   atomic_uint_fast64_t load_histogram[EL_LOAD_BUCKETS];
   atomic_uint_fast64_t prefix_tokens; /* positions that were not computed, as their pages were there */
-  atomic_uint_fast64_t pages_used, pages_idle, blocks_kv, blocks_adapters, blocks_idle, n_resident;
+  atomic_uint_fast64_t pages_used, pages_idle, windowed_used, windowed_idle, blocks_kv, blocks_adapters, blocks_idle,
+      n_resident;
 } el_memory_counters;
 
 typedef struct el_memory {
   el_pool pool;
-  el_kv_pages kv;
+  el_kv_layout layout;
+  el_kv_pages kv, windowed; /* full pages; windowed ones, all 0 if there are none */
   el_prefix prefix;
   el_cache cache;
   el_loader *loader;
@@ -66,8 +70,8 @@ typedef struct el_memory {
 } el_memory;
 
 typedef struct el_memory_options {
-  size_t page_bytes;
-  uint32_t pages_per_block, n_blocks, reserve;
+  el_kv_layout layout;
+  uint32_t n_blocks, reserve;
   el_layout adapter_layout;
   const char *policy; /* of el_cache_init, or "none": adapters that nobody wants leave */
   bool prefix_cache;
@@ -94,13 +98,13 @@ void el_memory_use(el_memory *m, el_entry *entry);
 void el_memory_pin(el_memory *m, el_entry *entry); /* resident, or NULL */
 void el_memory_unpin(el_memory *m, el_entry *entry);
 
-/* Makes room for n pages, which el_prefix_take then gives, by evicting what may be; false: there is none, and nothing
- * has been evicted. It can be had when what runs has ended and what loads has been loaded: el_memory_check has seen to
- * that. */
-bool el_memory_make_pages(el_memory *m, uint64_t n);
-/* One page for a running sequence, whatever is held; `last`: it is the only one, and an adapter that is to stay gives
- * way before it is stuck. */
-bool el_memory_grow(el_memory *m, bool last, uint32_t *page);
+/* Makes room for n full and n_windowed windowed pages, which el_prefix_take and el_prefix_take_windowed then give, by
+ * evicting what may be; false: there is none, and nothing has been evicted. It can be had when what runs has ended and
+ * what loads has been loaded: el_memory_check has seen to that. */
+bool el_memory_make_pages(el_memory *m, uint64_t n, uint64_t n_windowed);
+/* One page, or windowed page, for a running sequence, whatever is held; `last`: it is the only one, and an adapter that
+ * is to stay gives way before it is stuck. */
+bool el_memory_grow(el_memory *m, bool windowed, bool last, uint32_t *page);
 
 typedef enum el_want {
   EL_WANT_COMING, /* is being loaded, or now will be */

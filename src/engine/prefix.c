@@ -6,14 +6,22 @@
 
 #include "base/error.h"
 
-el_status el_prefix_new(el_kv_pages *kv, bool on, el_prefix *out, el_error *err) {
+el_status el_prefix_new(el_kv_pages *kv, el_kv_pages *windowed, bool on, el_prefix *out, el_error *err) {
   size_t n_pages = (size_t)kv->pool->n_blocks * kv->per_block, n_buckets = 1;
   while (n_buckets < n_pages && n_buckets < (size_t)1 << 31) n_buckets *= 2;
-  el_prefix p = {.kv = kv, .on = on, .mask = (uint32_t)(n_buckets - 1), .oldest = EL_NO_PAGE, .newest = EL_NO_PAGE};
+  const el_idle_pages none = {EL_NO_PAGE, EL_NO_PAGE, 0};
+  el_prefix p = {.kv = kv,
+                 .on = on,
+                 .mask = (uint32_t)(n_buckets - 1),
+                 .oldest = EL_NO_PAGE,
+                 .newest = EL_NO_PAGE,
+                 .windowed = windowed,
+                 .idle_windowed = {none, none}};
   /* Zeros are right to begin with, so that memory is touched only as pages are. */
   p.pages = calloc(n_pages, sizeof *p.pages);
   p.buckets = calloc(n_buckets, sizeof *p.buckets);
-  if (!p.pages || !p.buckets) {
+  if (windowed) p.windowed_pages = calloc((size_t)kv->pool->n_blocks * windowed->per_block, sizeof *p.windowed_pages);
+  if (!p.pages || !p.buckets || (windowed && !p.windowed_pages)) {
     el_prefix_free(&p);
     return el_fail(err, EL_ERR_NO_MEMORY, "prefix cache: out of memory");
   }
@@ -24,6 +32,7 @@ el_status el_prefix_new(el_kv_pages *kv, bool on, el_prefix *out, el_error *err)
 void el_prefix_free(el_prefix *p) {
   free(p->pages);
   free(p->buckets);
+  free(p->windowed_pages);
   *p = (el_prefix){0};
 }
 
@@ -74,6 +83,7 @@ uint32_t el_prefix_find(const el_prefix *p, el_prefix_owner owner, uint32_t pare
 static void drop(el_prefix *p, uint32_t page) {
   el_prefix_page *at = &p->pages[page];
   assert(at->cached && !at->refs && !at->n_children);
+  el_prefix_drop_windowed(p, page);
   uint32_t *link = &p->buckets[bucket_of(p, at->owner, at->parent, at->tokens)];
   while (*link != page + 1) link = &p->pages[*link - 1].hash_next;
   *link = at->hash_next;
@@ -103,7 +113,8 @@ uint32_t el_prefix_insert(el_prefix *p, el_prefix_owner owner, uint32_t parent, 
   }
   el_prefix_page *at = &p->pages[page];
   uint32_t *bucket = &p->buckets[bucket_of(p, owner, parent, tokens)];
-  *at = (el_prefix_page){.owner = owner, .parent = parent, .refs = 1, .hash_next = *bucket, .cached = true};
+  *at = (el_prefix_page){
+      .owner = owner, .parent = parent, .refs = 1, .hash_next = *bucket, .windowed = EL_NO_PAGE, .cached = true};
   memcpy(at->tokens, tokens, sizeof at->tokens);
   *bucket = page + 1;
   if (parent != EL_NO_PAGE) p->pages[parent].n_children++;
@@ -137,7 +148,21 @@ void el_prefix_release(el_prefix *p, const uint32_t *pages, int n) {
   }
 }
 
+uint32_t el_prefix_n_idle(const el_prefix *p) {
+  return p->kv->n_idle + (p->windowed ? p->windowed->n_idle : 0);
+}
+
+/* Whether windowed pages that were passed have more than their share of the idle pages' memory. */
+static bool passed_go_first(const el_prefix *p) {
+  const uint64_t full = (uint64_t)p->kv->n_idle * p->kv->page_bytes, each = p->windowed->page_bytes;
+  return EL_PASSED_SHARE * each * p->idle_windowed[true].n > full + each * p->windowed->n_idle;
+}
+
 void el_prefix_evict(el_prefix *p) {
+  if (p->windowed && (p->oldest == EL_NO_PAGE || passed_go_first(p))) {
+    el_prefix_evict_windowed(p);
+    return;
+  }
   assert(p->oldest != EL_NO_PAGE);
   drop(p, p->oldest);
 }

@@ -14,7 +14,15 @@
  * el_prefix_purge.
  *
  * A page is shared whole and never written again: sequences write behind their last full page only, into pages of their
- * own. A sequence that has a page has those before it too. */
+ * own. A sequence that has a page has those before it too.
+ *
+ * Where there are windowed pages (kv_layout.h), a page in the tree may have one of the same positions, and a prefix may
+ * only be gone on with if the windowed pages of all that its next position sees are still there. A sequence gives a
+ * windowed page back when the window has passed it; it is idle then, and as it matters only to those who part from the
+ * sequence right behind it, such pages go before others as soon as they have more than one EL_PASSED_SHARE-th of what
+ * idle pages have.
+ * The last ones of a sequence, with which it or its next turn goes on, stay with the full page that they belong to.
+ * A full page that has lost its windowed one is still part of longer prefixes. */
 #ifndef EL_ENGINE_PREFIX_H
 #define EL_ENGINE_PREFIX_H
 
@@ -22,7 +30,7 @@
 #include "engine/kv_pages.h"
 #include "model/model.h"
 
-enum { EL_NO_PAGE = UINT32_MAX };
+enum { EL_NO_PAGE = UINT32_MAX, EL_PASSED_SHARE = 4 };
 
 /* Whom a page is for. */
 typedef struct el_prefix_owner {
@@ -38,8 +46,21 @@ typedef struct el_prefix_page {
   uint32_t refs;         /* running sequences that have it */
   uint32_t hash_next;    /* + 1; 0: none */
   uint32_t older, newer; /* while it is idle */
+  uint32_t windowed;     /* that belongs to it, or EL_NO_PAGE; while it is in the tree */
   bool cached;           /* it is in the tree */
 } el_prefix_page;
+
+/* A list of idle pages; each is older than the next. */
+typedef struct el_idle_pages {
+  uint32_t oldest, newest, n;
+} el_idle_pages;
+
+typedef struct el_windowed_page {
+  uint32_t refs;         /* running sequences that have it */
+  uint32_t page;         /* + 1: the page in the tree that it belongs to; 0: none */
+  uint32_t older, newer; /* while it is idle */
+  bool passed;           /* the window had passed it when it was given back */
+} el_windowed_page;
 
 typedef struct el_prefix {
   el_kv_pages *kv;
@@ -49,10 +70,15 @@ typedef struct el_prefix {
   uint32_t mask;           /* tests make it 0: then everything collides */
   uint32_t n_cached;       /* pages in the tree; kv->n_idle of them are used by nobody */
   uint32_t oldest, newest; /* of the idle ones. A page is used whenever one behind it is, so it is never older */
+
+  el_kv_pages *windowed;            /* NULL: there are none */
+  el_windowed_page *windowed_pages; /* of all, by number */
+  el_idle_pages idle_windowed[2];   /* by `passed` */
 } el_prefix;
 
-/* `kv` stays where it is. off: nothing is ever found, pages are counted only. */
-el_status el_prefix_new(el_kv_pages *kv, bool on, el_prefix *out, el_error *err);
+/* `kv` and `windowed` (NULL: there are no windowed pages) stay where they are. off: nothing is ever found, pages are
+ * counted only. */
+el_status el_prefix_new(el_kv_pages *kv, el_kv_pages *windowed, bool on, el_prefix *out, el_error *err);
 void el_prefix_free(el_prefix *p);
 
 /* Takes n pages for one sequence to write, or none and returns false. */
@@ -70,9 +96,26 @@ void el_prefix_use(el_prefix *p, uint32_t page);
  * has now. */
 uint32_t el_prefix_insert(el_prefix *p, el_prefix_owner owner, uint32_t parent, const int32_t *tokens, uint32_t page);
 
-/* Frees the idle page that was used longest ago. There is one. */
+/* Idle pages of any kind. */
+uint32_t el_prefix_n_idle(const el_prefix *p);
+/* Frees the idle page that is wanted least. There is one. */
 void el_prefix_evict(el_prefix *p);
 /* Frees all pages of an adapter, in every domain. Nobody runs with it. */
 void el_prefix_purge(el_prefix *p, el_entry *adapter);
+
+/* --- windowed pages (prefix_windowed.c) */
+
+bool el_prefix_take_windowed(el_prefix *p, uint32_t *pages, int n);
+/* passed: the window has, and the sequence goes on. */
+void el_prefix_release_windowed(el_prefix *p, const uint32_t *pages, int n, bool passed);
+/* A sequence takes the windowed page of a page in the tree, which has one. */
+uint32_t el_prefix_use_windowed(el_prefix *p, uint32_t page);
+/* A sequence has filled its windowed page too: it becomes that of the page, which el_prefix_insert has returned. If
+ * there is one, the sequence gets that. Returns the one that it has now. */
+uint32_t el_prefix_insert_windowed(el_prefix *p, uint32_t page, uint32_t windowed);
+/* Frees the windowed page of a page that nobody has and that leaves the tree, if it has one. */
+void el_prefix_drop_windowed(el_prefix *p, uint32_t page);
+/* Frees the oldest windowed page that the window has passed, or else any idle one. There is one. */
+void el_prefix_evict_windowed(el_prefix *p);
 
 #endif

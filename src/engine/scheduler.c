@@ -66,20 +66,71 @@ static int reusable(const el_seq *q) {
   return q->wants_prompt_logprobs && q->n_prompt_logprobs < q->n_prompt ? scored : q->n_tokens - 1;
 }
 
+/* The first windowed page that a sequence wants which goes on behind n pages. */
+static int window_begin(const el_scheduler *s, int n) {
+  return el_window_begin(n * EL_PAGE_TOKENS, s->memory->layout.window);
+}
+
+/* How many of its first pages the prefix cache has, with the windowed ones without which it could not go on; *last: the
+ * last of them. */
+static int find_prefix(const el_scheduler *s, const el_seq *q, uint32_t *last) {
+  const el_prefix *p = &s->memory->prefix;
+  const int most = reusable(q) / EL_PAGE_TOKENS;
+  int n = q->n_chained, missing = -1; /* the last page without a windowed one */
+  uint32_t page = last_chained(q);
+  for (int i = n; i < most; i++) {
+    page = el_prefix_find(p, owner_of(q), page, q->tokens + i * EL_PAGE_TOKENS);
+    if (page == EL_NO_PAGE) break;
+    if (p->windowed && p->pages[page].windowed == EL_NO_PAGE) missing = i;
+    if (p->windowed && missing >= window_begin(s, i + 1)) continue;
+    n = i + 1;
+    *last = page;
+  }
+  return n;
+}
+
+/* Gives back what windowed pages the window has passed. */
+static void pass_window(el_scheduler *s, el_seq *q) {
+  el_prefix *p = &s->memory->prefix;
+  if (!p->windowed) return;
+  const int begin = el_window_begin(q->n_computed, s->memory->layout.window),
+            n = (begin < q->windowed_end ? begin : q->windowed_end) - q->windowed_begin;
+  if (n > 0) el_prefix_release_windowed(p, q->windowed + q->windowed_begin, n, true);
+  if (begin > q->windowed_begin) q->windowed_begin = begin;
+  if (q->windowed_end < begin) q->windowed_end = begin;
+  while (q->alone && p->windowed->n_idle) el_prefix_evict_windowed(p); /* they would keep blocks from being filled */
+}
+
+/* The pages [q->n_chained, n) of the prefix cache, of which `last` is the last, become its own. */
+static void use_prefix(el_scheduler *s, el_seq *q, int n, uint32_t last) {
+  el_prefix *p = &s->memory->prefix;
+  const int before = q->n_chained, own = q->n_pages, own_windowed = q->windowed_end;
+  if (q->n_pages < n) q->n_pages = n;
+  if (p->windowed && q->windowed_end < n) q->windowed_end = n;
+  for (int i = n; i-- > before; last = p->pages[last].parent) {
+    el_prefix_use(p, last);
+    if (i < own) el_prefix_release(p, &q->pages[i], 1); /* its own is not needed */
+    q->pages[i] = last;
+  }
+  q->n_chained = n;
+  q->n_computed = n * EL_PAGE_TOKENS;
+  if (!p->windowed) return;
+  const int begin = window_begin(s, n);
+  for (int i = before; i < n; i++) {
+    if (i < own_windowed) el_prefix_release_windowed(p, &q->windowed[i], 1, true);
+    if (i >= begin) q->windowed[i] = el_prefix_use_windowed(p, q->pages[i]);
+  }
+  /* Of those before, and they alone are its own, the window has passed some. */
+  for (; q->windowed_begin < begin; q->windowed_begin++)
+    if (q->windowed_begin < before) el_prefix_release_windowed(p, &q->windowed[q->windowed_begin], 1, true);
+}
+
 /* Takes whole pages of what comes next from the prefix cache, as far as it has them; they are not counted. */
 static void reuse(el_scheduler *s, el_seq *q) {
-  el_prefix *p = &s->memory->prefix;
-  while (q->n_computed == q->n_chained * EL_PAGE_TOKENS && q->n_computed + EL_PAGE_TOKENS <= reusable(q)) {
-    uint32_t page = el_prefix_find(p, owner_of(q), last_chained(q), q->tokens + q->n_computed);
-    if (page == EL_NO_PAGE) break;
-    el_prefix_use(p, page);
-    if (q->n_chained < q->n_pages)
-      el_prefix_release(p, &q->pages[q->n_chained], 1); /* its own is not needed */
-    else
-      q->n_pages++;
-    q->pages[q->n_chained++] = page;
-    q->n_computed += EL_PAGE_TOKENS;
-  }
+  uint32_t last = EL_NO_PAGE;
+  if (q->n_computed != q->n_chained * EL_PAGE_TOKENS) return;
+  const int n = find_prefix(s, q, &last);
+  if (n > q->n_chained) use_prefix(s, q, n, last);
 }
 
 /* Of n_computed positions, those from `from` on came from the prefix cache. */
@@ -95,19 +146,23 @@ void el_scheduler_computed(el_scheduler *s, el_seq *q, int n) {
   q->n_computed += n;
   assert(q->n_computed <= q->n_tokens);
   if (q->n_computed > q->n_reached) q->n_reached = q->n_computed;
-  if (!p->on) return;
-  for (int i = q->n_chained; (i + 1) * EL_PAGE_TOKENS <= q->n_computed; i++) {
+  for (int i = q->n_chained; p->on && (i + 1) * EL_PAGE_TOKENS <= q->n_computed; i++) {
     q->pages[i] = el_prefix_insert(p, owner_of(q), last_chained(q), q->tokens + i * EL_PAGE_TOKENS, q->pages[i]);
+    if (p->windowed) q->windowed[i] = el_prefix_insert_windowed(p, q->pages[i], q->windowed[i]);
     q->n_chained++;
   }
+  pass_window(s, q);
 }
 
 /* A running sequence lets go of its pages and its adapter. */
 static void release(el_scheduler *s, el_seq *q) {
   if (q->choice) el_choice_restart(q->choice);
+  if (s->memory->prefix.windowed)
+    el_prefix_release_windowed(&s->memory->prefix, q->windowed + q->windowed_begin, q->windowed_end - q->windowed_begin,
+                               false);
   el_prefix_release(&s->memory->prefix, q->pages, q->n_pages);
   el_memory_unpin(s->memory, q->adapter);
-  q->n_pages = q->n_chained = q->n_computed = 0;
+  q->n_pages = q->n_chained = q->n_computed = q->windowed_begin = q->windowed_end = 0;
   atomic_store(&q->shown.slot, -1);
 }
 
@@ -122,23 +177,48 @@ static int free_slot(const el_scheduler *s) {
   }
 }
 
+/* One past the last windowed page that a sequence wants: all that it ever has at once, as far as it has tokens. */
+static int windowed_wanted(const el_scheduler *s, const el_seq *q) {
+  if (!s->memory->prefix.windowed) return 0;
+  const int all = el_seq_n_pages(q), most = q->windowed_begin + s->memory->layout.most_windowed;
+  return all < most ? all : most;
+}
+
+/* The pages that a sequence begins with; none, and false, if there is no room. */
+static bool take_first_pages(el_scheduler *s, el_seq *q) {
+  el_memory *m = s->memory;
+  const int n = el_seq_n_pages(q) - q->n_pages, n_windowed = windowed_wanted(s, q) - q->windowed_end,
+            others = m->prefix.windowed ? s->n_running : 0;
+  /* A page for each running sequence stays free, so that starting this one does not at once drive one out. */
+  if (!el_memory_make_pages(m, (uint64_t)(n + s->n_running), (uint64_t)(n_windowed + others))) return false;
+  bool taken = el_prefix_take(&m->prefix, q->pages + q->n_pages, n);
+  if (taken) q->n_pages += n;
+  if (taken && n_windowed) taken = el_prefix_take_windowed(&m->prefix, q->windowed + q->windowed_end, n_windowed);
+  if (taken)
+    q->windowed_end += n_windowed;
+  else
+    el_bug(m->log, "request %llu: %d and %d pages are not there, though room was made for them",
+           (unsigned long long)q->id, n, n_windowed);
+  return taken;
+}
+
+/* Whether its pages may lie anywhere: then those that it finds may leave it without a block for the other kind. */
+static bool may_scatter(const el_scheduler *s, const el_seq *q) {
+  return s->memory->prefix.windowed && !q->alone && !el_loader_n(s->memory->loader);
+}
+
 bool el_scheduler_start(el_scheduler *s, el_seq *q) {
-  if (s->n_running == s->n_slots) return false;
+  if (s->n_running == s->n_slots || (s->n_running && (q->alone || s->running[0]->alone))) return false;
+  el_prefix *p = &s->memory->prefix;
+  while (q->alone && el_prefix_n_idle(p)) el_prefix_evict(p);
   el_memory_pin(s->memory, q->adapter); /* its room must not be taken from its adapter */
   reuse(s, q);                          /* nor from the pages that it finds */
-  int n = el_seq_n_pages(q) - q->n_pages;
-  /* A page for each running sequence stays free, so that starting this one does not at once drive one out. */
-  if (!el_memory_make_pages(s->memory, (uint64_t)(n + s->n_running))) {
+  if (!take_first_pages(s, q)) {
     release(s, q);
-    return false;
+    if (s->n_running || !may_scatter(s, q)) return false;
+    q->alone = true;
+    return el_scheduler_start(s, q);
   }
-  if (!el_prefix_take(&s->memory->prefix, q->pages + q->n_pages, n)) {
-    el_bug(s->memory->log, "request %llu: %d pages are not there, though room was made for them",
-           (unsigned long long)q->id, n);
-    release(s, q);
-    return false;
-  }
-  q->n_pages += n;
   count_reused(s, q, 0);
   remove_waiting(s, q);
   q->slot = free_slot(s);
@@ -171,15 +251,35 @@ static void preempt_youngest(el_scheduler *s) {
 
 /* ---------------------------------------------------------------- the step */
 
+bool el_scheduler_unscatter(el_scheduler *s) {
+  if (s->n_running != 1 || !may_scatter(s, s->running[0])) return false;
+  s->running[0]->alone = true;
+  preempt_youngest(s);
+  return true;
+}
+
+/* Takes a page that a sequence wants; false: it has all (*has_all), or there is none. */
+static bool grow_one(el_scheduler *s, el_seq *q, bool *has_all) {
+  const bool full = q->n_pages < el_seq_n_pages(q);
+  *has_all = !full && q->windowed_end >= windowed_wanted(s, q);
+  if (*has_all) return false;
+  /* What could begin anew alone drives out no adapter that is to stay. */
+  const bool last = s->n_running == 1 && (q->alone || !s->memory->prefix.windowed);
+  if (!el_memory_grow(s->memory, !full, last, full ? q->pages + q->n_pages : q->windowed + q->windowed_end))
+    return false;
+  ++*(full ? &q->n_pages : &q->windowed_end);
+  return true;
+}
+
 /* Pages for all tokens of every running sequence. */
 static void grow(el_scheduler *s) {
   for (int i = 0; i < s->n_running; i++) {
     el_seq *q = s->running[i];
     q->stalled = false;
-    while (i < s->n_running && q->n_pages < el_seq_n_pages(q)) {
-      if (el_memory_grow(s->memory, s->n_running == 1, q->pages + q->n_pages)) {
-        q->n_pages++;
-      } else if (s->n_running > 1) {
+    for (bool has_all = false; i < s->n_running;) {
+      if (grow_one(s, q, &has_all)) continue;
+      if (has_all) break;
+      if (s->n_running > 1) {
         preempt_youngest(s); /* it may be q itself, which then is the last */
       } else {
         q->stalled = true; /* what it needs is being loaded into, and can be had when that has ended */
@@ -250,6 +350,7 @@ static void add_head_rows(el_scheduler *s, const el_piece *p) {
     s->rows[s->n_rows++] = (el_row){.token = el_choice_token(q->choice, q->tokens, i),
                                     .pos = i,
                                     .pages = q->pages,
+                                    .windowed = q->windowed,
                                     .adapter = adapter_of(q),
                                     .part = EL_ROW_HEAD,
                                     .states = states_at(s, q, i)};
@@ -266,7 +367,23 @@ static bool admits(el_scheduler *s, const el_seq *q) {
   return true;
 }
 
+/* Others may have computed what comes next since a sequence has started: those look that are likely to have rows in the
+ * step, before pages are taken for them. */
+static void reuse_again(el_scheduler *s) {
+  int rows = s->step_rows;
+  for (int i = 0; i < s->n_running; i++) rows -= generates(s->running[i]);
+  for (int i = 0; i < s->n_running && (rows > 0 || s->step_adapters); i++) {
+    el_seq *q = s->running[i];
+    const int from = q->n_computed;
+    if (generates(q) || el_seq_chooses(q)) continue;
+    reuse(s, q);
+    count_reused(s, q, from);
+    rows -= q->n_tokens - q->n_computed;
+  }
+}
+
 void el_scheduler_plan(el_scheduler *s) {
+  reuse_again(s);
   grow(s);
   int rows = s->step_rows, logits = s->max_logits;
   s->n_pieces = s->n_adapters = 0;
@@ -289,9 +406,6 @@ void el_scheduler_plan(el_scheduler *s) {
       continue;
     }
     int from = q->n_computed, headed = q->choice ? el_choice_headed(q->choice) : 0;
-    reuse(s, q); /* others may have computed it since this one started */
-    count_reused(s, q, from);
-    from = q->n_computed;
     if (from < headed) from += add_chunk(s, q, EL_ROW_TAIL, from, headed, &rows, &logits);
     if (from >= headed) add_chunk(s, q, EL_ROW_WHOLE, from, q->n_tokens, &rows, &logits);
   }
@@ -310,6 +424,7 @@ void el_scheduler_plan(el_scheduler *s) {
       s->rows[s->n_rows++] = (el_row){.token = p->seq->tokens[pos],
                                       .pos = pos,
                                       .pages = p->seq->pages,
+                                      .windowed = p->seq->windowed,
                                       .adapter = a,
                                       .wants_logits = wants_logits(p->seq, pos),
                                       .part = p->part,

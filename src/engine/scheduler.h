@@ -7,6 +7,12 @@
  * who shares their step. The oldest one always goes on: its adapter and its pages fit the pool (el_memory_check), and
  * what else is in the pool then can be had, but for the blocks of a load, which ends.
  *
+ * Where there are windowed pages, a sequence has those that its next step reads or writes, as many from its start on as
+ * it ever needs, and gives each back when the window has passed. A block has pages of one kind, so sequences that have
+ * shared blocks and are gone may leave the last one with its pages so scattered that a block for the other kind is
+ * missing, though all that it needs would fit. It then gives up its pages, nothing stays in the prefix cache, and it
+ * begins anew alone: nobody starts beside it, so its pages lie side by side.
+ *
  * With a limit on a step's adapters, sequences of others sit out: those of the oldest one's adapter never do.
  *
  * A sequence whose adapter is to be chosen has HEAD rows until the router has read its prompt. They write keys and
@@ -59,6 +65,9 @@ bool el_scheduler_start(el_scheduler *s, el_seq *q);
 void el_scheduler_remove(el_scheduler *s, el_seq *q);
 /* n more positions of a running sequence have been computed: what pages that fills others may use from now on. */
 void el_scheduler_computed(el_scheduler *s, el_seq *q, int n);
+/* What the next step would have has no rows, and no load is under way: makes the only sequence that runs begin anew
+ * alone. False: nothing runs, or it is alone already. */
+bool el_scheduler_unscatter(el_scheduler *s);
 /* Fills rows and pieces. There is none if nothing runs, or if the only one that runs is stalled: it waits for memory
  * that a load has. */
 void el_scheduler_plan(el_scheduler *s);

@@ -159,7 +159,9 @@ el_status el_seq_start(el_seq *s, el_error *err) {
   int32_t *tokens = realloc(s->tokens, sizeof *tokens * n);
   if (tokens) s->tokens = tokens;
   int n_read = s->choice ? s->choice->n : 0;
-  s->pages = malloc(sizeof *s->pages * (size_t)el_pages_for((int)n > n_read ? (int)n : n_read));
+  const size_t n_pages = (size_t)el_pages_for((int)n > n_read ? (int)n : n_read);
+  s->pages = malloc(sizeof *s->pages * n_pages * 2); /* in one block */
+  s->windowed = s->pages ? s->pages + n_pages : NULL;
   if (s->wants_prompt_logprobs) s->prompt_logprobs = calloc((size_t)s->n_prompt, sizeof *s->prompt_logprobs);
   s->n_prompt_logprobs = 1; /* that of the first token is 0: nothing is before it */
   if (!tokens || !s->pages || (s->wants_prompt_logprobs && !s->prompt_logprobs))
@@ -175,7 +177,7 @@ void el_seq_end(el_seq *s) {
   el_choice_free(s->choice);
   s->choice = NULL;
   s->tokens = NULL;
-  s->pages = NULL;
+  s->pages = s->windowed = NULL;
   s->prompt_logprobs = NULL;
   s->bias = NULL;
 }

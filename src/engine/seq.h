@@ -44,10 +44,12 @@ struct el_seq {
   int n_chained;     /* leading pages that are in the prefix cache */
   int n_reached;     /* the most that n_computed has been: beyond it, what is not computed is another request's */
   int cached_tokens; /* of the prompt, that others had computed */
-  uint32_t *pages;
-  int n_pages;
-  float *prompt_logprobs; /* [n_prompt] with wants_prompt_logprobs */
-  int n_prompt_logprobs;  /* of them are there */
+  uint32_t *pages, *windowed;       /* page tables */
+  int n_pages;                      /* it has pages 0 .. n_pages - 1, */
+  int windowed_begin, windowed_end; /* and these windowed ones */
+  bool alone;                       /* it runs alone, with pages side by side: see scheduler.h */
+  float *prompt_logprobs;           /* [n_prompt] with wants_prompt_logprobs */
+  int n_prompt_logprobs;            /* of them are there */
   el_stop stop;
   uint64_t started_ns, first_ns; /* when it got a slot; when its first token came. 0: not yet */
   bool seen;                     /* admission has looked at it */

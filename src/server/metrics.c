@@ -121,7 +121,12 @@ static bool write_pool(const el_server *s, const el_stats *st, el_buf *out) {
          one(out, "edgelora_kv_pages_used", "gauge", "Pages of keys and values that sequences have.",
              (double)st->kv_pages_used) &&
          one(out, "edgelora_kv_pages_cached", "gauge", "Pages that no sequence has, kept for those that begin alike.",
-             (double)st->kv_pages_cached);
+             (double)st->kv_pages_cached) &&
+         one(out, "edgelora_kv_windowed_pages_used", "gauge",
+             "Pages of layers that see a window alone, that sequences have.", (double)st->kv_windowed_used) &&
+         one(out, "edgelora_kv_windowed_pages_cached", "gauge",
+             "Pages of layers that see a window alone, kept for those that begin alike.",
+             (double)st->kv_windowed_cached);
 }
 
 bool el_info_metrics(el_server *s, el_buf *out) {

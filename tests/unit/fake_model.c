@@ -255,13 +255,34 @@ typedef struct entry {
 
 struct el_step {
   unsigned char *kv;
+  size_t page_bytes[2]; /* of full and of windowed pages */
+  int window;           /* 0: there are no windowed pages */
   int max_rows, max_logits, max_ctx;
   int n_taps;
   float *logits;
 };
 
+/* Windowed pages are three times as large. */
+el_kv_shape el_kv_shape_of(const el_hparams *h, el_kv_type type) {
+  const size_t full = EL_PAGE_TOKENS * sizeof(entry);
+  return (el_kv_shape){full, fake.window ? 3 * full : 0, fake.window};
+}
+
 size_t el_kv_page_bytes(const el_hparams *h, el_kv_type type) {
-  return EL_PAGE_TOKENS * sizeof(entry);
+  const el_kv_shape s = el_kv_shape_of(h, type);
+  return s.full_bytes + s.windowed_bytes;
+}
+
+int el_kv_layer_window(const el_hparams *h, int layer) {
+  return 0;
+}
+
+void el_step_split_pages(el_step *s, size_t full_bytes, size_t windowed_bytes) {
+  CHECK(full_bytes >= el_kv_shape_of(NULL, EL_KV_F16).full_bytes);
+  CHECK(windowed_bytes >= el_kv_shape_of(NULL, EL_KV_F16).windowed_bytes);
+  s->page_bytes[0] = full_bytes;
+  s->page_bytes[1] = windowed_bytes;
+  s->window = fake.window;
 }
 
 el_status el_step_new(const el_model *m, el_threads *threads, unsigned char *kv, el_kv_type kv_type, int max_rows,
@@ -273,6 +294,7 @@ el_status el_step_new(const el_model *m, el_threads *threads, unsigned char *kv,
     return el_fail(err, EL_ERR_NO_MEMORY, "fake step: out of memory");
   }
   s->kv = kv;
+  s->page_bytes[0] = EL_PAGE_TOKENS * sizeof(entry);
   s->max_rows = max_rows;
   s->max_logits = max_logits;
   s->max_ctx = max_ctx;
@@ -293,8 +315,14 @@ void el_step_free(el_step *s) {
 }
 
 static entry *entry_at(const el_step *s, const el_row *row, int pos) {
-  entry *page = (entry *)(void *)(s->kv + row->pages[pos / EL_PAGE_TOKENS] * EL_PAGE_TOKENS * sizeof(entry));
+  entry *page = (entry *)(void *)(s->kv + row->pages[pos / EL_PAGE_TOKENS] * s->page_bytes[0]);
   return &page[pos % EL_PAGE_TOKENS];
+}
+
+/* The last third of the windowed page. */
+static entry *windowed_at(const el_step *s, const el_row *row, int pos) {
+  entry *page = (entry *)(void *)(s->kv + row->windowed[pos / EL_PAGE_TOKENS] * s->page_bytes[1]);
+  return &page[2 * EL_PAGE_TOKENS + pos % EL_PAGE_TOKENS];
 }
 
 static uint64_t mix(uint64_t a, uint64_t b) {
@@ -334,6 +362,11 @@ static void check_rows(const el_step *s, const el_row *rows, int n_rows) {
       for (int a = 0; a <= rows[last_i].pos / EL_PAGE_TOKENS; a++)
         for (int b = 0; b <= rows[last_j].pos / EL_PAGE_TOKENS; b++)
           if (a >= r->pos / EL_PAGE_TOKENS || b >= rows[j].pos / EL_PAGE_TOKENS) CHECK(r->pages[a] != rows[j].pages[b]);
+      if (!s->window) continue;
+      for (int a = el_window_begin(r->pos, s->window); a <= rows[last_i].pos / EL_PAGE_TOKENS; a++)
+        for (int b = el_window_begin(rows[j].pos, s->window); b <= rows[last_j].pos / EL_PAGE_TOKENS; b++)
+          if (a >= r->pos / EL_PAGE_TOKENS || b >= rows[j].pos / EL_PAGE_TOKENS)
+            CHECK(r->windowed[a] != rows[j].windowed[b]);
     }
   }
   CHECK(n_logits <= s->max_logits);
@@ -346,6 +379,9 @@ static uint64_t history(const el_step *s, const el_row *row) {
     const entry *e = entry_at(s, row, p);
     CHECK(e->pos == p && e->adapter == adapter && (!e->head || row->part == EL_ROW_HEAD));
     h = mix(h, (uint64_t)e->token);
+    if (!s->window || p <= row->pos - s->window) continue;
+    const entry *w = windowed_at(s, row, p);
+    CHECK(w->pos == p && w->token == e->token && w->adapter == adapter && (!w->head || row->part == EL_ROW_HEAD));
   }
   return h;
 }
@@ -395,8 +431,10 @@ const float *el_step_run(el_step *s, const el_row *rows, int n_rows) {
     if (r->part == EL_ROW_TAIL) {
       CHECK(at->head && at->pos == r->pos && at->token == r->token && !at->adapter && !r->adapter);
       check_state(s, r);
+      if (s->window) CHECK(!memcmp(at, windowed_at(s, r, r->pos), sizeof *at));
     }
     *at = (entry){r->pos, r->token, seed_of(r->adapter), r->part == EL_ROW_HEAD};
+    if (s->window) memcpy(windowed_at(s, r, r->pos), at, sizeof *at);
     if (r->part == EL_ROW_HEAD) {
       history(s, r);
       fill_states(s, r);

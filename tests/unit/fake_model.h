@@ -1,8 +1,9 @@
 /* A model for tests of the engine: it takes the place of src/model and of adapter packing at link time.
  *
  * What it gives for a row is a hash of the row's adapter and of all tokens before it, as it finds them in the row's KV
- * pages: so a token that is missing, stale or another sequence's shows in the output. It checks the contract of
- * el_step_run at every step, and aborts when it is broken. */
+ * pages: so a token that is missing, stale or another sequence's shows in the output. With a window it also looks at
+ * the row's windowed pages, as far as the window goes. It checks the contract of el_step_run at every step, and aborts
+ * when it is broken. */
 #ifndef EL_TESTS_FAKE_MODEL_H
 #define EL_TESTS_FAKE_MODEL_H
 
@@ -28,6 +29,7 @@ typedef struct fake_options {
   const int *scripts[8];
   const char *chat_template; /* of the model's file; NULL: it has none */
   int nan_at;                /* rows of the base at this position get NaN; 0: none do */
+  int window;                /* of the windowed layers of engines that are opened from now on; 0: they have none */
   int step_us;               /* a step takes this long */
   int pack_us;               /* and the packing of an adapter this long */
 } fake_options;

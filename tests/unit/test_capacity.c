@@ -33,6 +33,7 @@ static const el_costs plain = {.model = "m",
                                          .ctx_train = 4096},
                                .kv_type = "f16",
                                .adapter_type = "q8",
+                               .kv = {.full_bytes = 4096},
                                .rank = 8,
                                .weight_bytes = 1000,
                                .started_bytes = 2000,
@@ -43,15 +44,17 @@ static const el_costs plain = {.model = "m",
                                .slow_queued = 1};
 
 static el_sim_options options(const el_costs *c, int n_slots, uint32_t n_blocks, int n_adapters) {
-  return (el_sim_options){
-      .costs = c,
-      .budget = {.n_blocks = n_blocks, .pages_per_block = 64, .reserve = n_adapters > 0, .ctx_size = 1024},
-      .n_slots = n_slots,
-      .step_rows = 128,
-      .max_queue = 1 << 20,
-      .n_adapters = n_adapters,
-      .adapter_blocks = 1,
-      .seed = 1};
+  return (el_sim_options){.costs = c,
+                          .budget = {.n_blocks = n_blocks,
+                                     .layout = {.block_bytes = 64 * 64, .per_block = 64},
+                                     .reserve = n_adapters > 0,
+                                     .ctx_size = 1024},
+                          .n_slots = n_slots,
+                          .step_rows = 128,
+                          .max_queue = 1 << 20,
+                          .n_adapters = n_adapters,
+                          .adapter_blocks = 1,
+                          .seed = 1};
 }
 
 typedef struct outcome {
@@ -252,6 +255,27 @@ static void a_small_pool_makes_requests_wait(void **state) {
   el_load_log_free(&out.log);
 }
 
+/* As much memory as two sequences have all of whose pages stay holds five that give windowed ones back. */
+static void windows_make_room(void **state) {
+  const el_kv_shape shapes[] = {{.full_bytes = 18 << 14}, {3 << 14, 15 << 14, 128}};
+  static const el_load_item items[] = {{0, EL_LOAD_BASE, 900, 100},
+                                       {0, EL_LOAD_BASE, 900, 100},
+                                       {0, EL_LOAD_BASE, 900, 100},
+                                       {0, EL_LOAD_BASE, 900, 100},
+                                       {0, EL_LOAD_BASE, 900, 100}};
+  double seconds[2];
+  for (int i = 0; i < 2; i++) {
+    el_sim_options o = options(&plain, 6, 1, 0);
+    o.budget.layout = el_kv_layout_new(&shapes[i], 512 << 10, o.step_rows);
+    o.budget.n_blocks = (uint32_t)((48 << 20) / o.budget.layout.block_bytes);
+    outcome out = run(&o, &(el_sim_load){.items = items, .n = 5, .drain = true});
+    assert_int_equal(out.summary.done, 5);
+    seconds[i] = out.result.memory_seconds;
+    el_load_log_free(&out.log);
+  }
+  assert_true(seconds[0] > 1 && seconds[1] == 0);
+}
+
 static void the_same_seed_gives_the_same_run(void **state) {
   el_costs c = plain;
   c.load = c.load_beside = c.load_queued = 0.03;
@@ -320,6 +344,7 @@ static void costs_come_back_from_their_file(void **state) {
   el_error err;
   c.rows[1].more = 0.25;
   c.request = 0.125;
+  c.kv = (el_kv_shape){640, 1280, 100};
   ok(el_costs_save(&c, path, &err), &err);
   ok(el_costs_read(path, &back, &err), &err);
   assert_int_equal(back.n_rows, 2);
@@ -328,6 +353,15 @@ static void costs_come_back_from_their_file(void **state) {
   assert_int_equal(back.adapter.n_blocks, 1);
   assert_int_equal(back.shape.n_vocab, 1000);
   assert_string_equal(back.adapter_type, "q8");
+  assert_memory_equal(&back.kv, &c.kv, sizeof c.kv);
+  /* A file from before there were windowed pages: one kind, as the shape says. */
+  json_t *root = json_load_file(path, 0, NULL);
+  json_object_del(root, "kv_page");
+  assert_int_equal(json_dump_file(root, path, 0), 0);
+  json_decref(root);
+  ok(el_costs_read(path, &back, &err), &err);
+  assert_int_equal(back.kv.full_bytes, el_kv_page_bytes(&back.shape, EL_KV_F16));
+  assert_int_equal(back.kv.windowed_bytes, 0);
   unlink(path);
 }
 
@@ -340,6 +374,8 @@ static void costs_that_cannot_be_are_refused(void **state) {
                {"rank", "1.5", "rank: is no whole number"},
                {"rank", "100000", "rank: 100000 is not from 1 to 1024"},
                {"cores", "-1", "cores"},
+               {"kv_page", "{\"full_bytes\":100,\"windowed_bytes\":0,\"window\":0}", "kv_page.full_bytes"},
+               {"kv_page", "{\"full_bytes\":64,\"windowed_bytes\":64,\"window\":0}", "kv_page.window"},
                {"kv_type", "\"f64\"", "kv_type: is unknown"},
                {"adapter_type", "7", "adapter_type"},
                {"adapter_blocks", "1e9", "adapter_blocks"},
@@ -411,6 +447,7 @@ int main(void) {
                                      cmocka_unit_test(hits_are_those_of_the_policy),
                                      cmocka_unit_test(what_the_engine_refuses_is_refused),
                                      cmocka_unit_test(a_small_pool_makes_requests_wait),
+                                     cmocka_unit_test(windows_make_room),
                                      cmocka_unit_test(the_same_seed_gives_the_same_run),
                                      cmocka_unit_test(a_balancer_keeps_its_promise),
                                      cmocka_unit_test(costs_come_back_from_their_file),

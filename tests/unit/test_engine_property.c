@@ -52,7 +52,7 @@ typedef struct world {
   shelf dir, loose;
   shelf_item items[N_ITEMS];
   bool listed[N_ITEMS], clean[N_ITEMS]; /* clean: looked at since its files last changed */
-  int n_blocks, per_block, reserve;
+  int n_blocks, per_block, reserve, windowed_per_block;
   job *jobs; /* [n_jobs] */
   int n_jobs, n_live, n_compared, n_failed;
 } world;
@@ -101,6 +101,11 @@ static void add_loose(world *w) {
   if (!el_adapter_add(w->e, w->items[LOOSE].name, path, &err)) w->listed[LOOSE] = w->clean[LOOSE] = true;
 }
 
+static el_kv_layout layout_of(const world *w, int step_rows) {
+  const el_kv_shape shape = el_kv_shape_of(NULL, EL_KV_F16);
+  return el_kv_layout_of(&shape, (uint32_t)w->per_block, (uint32_t)w->windowed_per_block, step_rows);
+}
+
 static void open_world(world *w, el_engine *quiet, uint64_t seed) {
   static const char *const names[N_ITEMS] = {"a", "b", "c", "d", "e", "f", "loose", "random"};
   static const char *const policies[] = {NULL, "lru", "s3-fifo", "none"};
@@ -117,8 +122,12 @@ static void open_world(world *w, el_engine *quiet, uint64_t seed) {
   o.max_queue = 1000;
   if (getenv("EL_PROPERTY_SEED")) o.log = show_line;
   w->per_block = 1 + below(r, 3);
+  w->windowed_per_block = 1 + below(r, 3);
   w->reserve = below(r, 2) ? below(r, 8) : 0;
-  int least = (el_pages_for(o.ctx_size) + w->per_block - 1) / w->per_block + w->reserve;
+  static const int windows[] = {0, 0, 1, 5, 16, 21, 33, CTX + 9}; /* less than a page, no whole pages, more than all */
+  fake.window = windows[below(r, 8)];
+  const el_kv_layout layout = layout_of(w, o.step_rows);
+  int least = (int)el_kv_layout_blocks(&layout, (uint64_t)el_pages_for(o.ctx_size)) + w->reserve;
   w->n_blocks = least + below(r, 4) * below(r, 12);
   make_dir(w->t.dir);
   snprintf(w->t.path, sizeof w->t.path, "%s/letters.gguf", w->t.dir);
@@ -127,7 +136,8 @@ static void open_world(world *w, el_engine *quiet, uint64_t seed) {
   o.model_path = w->t.r.path;
   o.router_path = w->t.path;
   el_error err;
-  const el_pool_setup pool = {(uint32_t)w->n_blocks, (uint32_t)w->per_block, (uint32_t)w->reserve, .by_hand = true};
+  const el_pool_setup pool = {(uint32_t)w->n_blocks, (uint32_t)w->per_block, (uint32_t)w->reserve, .by_hand = true,
+                              (uint32_t)w->windowed_per_block};
   if (el_engine_open_pool(&o, pool, &w->t.r.engine, &err)) fail_msg("%s", err.message);
   w->e = w->t.r.engine;
   make_dir(w->dir.dir);
@@ -147,8 +157,8 @@ static void open_world(world *w, el_engine *quiet, uint64_t seed) {
 
 /* Whether what it asks for fits the pool, as the adapters are now. */
 static bool fits(const world *w, const job *j) {
-  int tokens = (int)j->q.n_prompt + j->q.max_tokens, per_block = w->per_block * EL_PAGE_TOKENS;
-  int kv = (tokens + per_block - 1) / per_block, rank = 0;
+  int tokens = (int)j->q.n_prompt + j->q.max_tokens, rank = 0;
+  int kv = (int)el_kv_layout_blocks(&w->e->memory.layout, (uint64_t)el_pages_for(tokens));
   for (int i = 0; i < j->n_named; i++) rank += w->items[j->named[i]].rank;
   return kv + rank <= w->n_blocks;
 }
@@ -366,6 +376,7 @@ static void check_memory(world *w) {
   turn(w, 2);
   CHECK(!w->e->scheduler.waiting && !w->e->scheduler.n_running && !el_loader_n(m->loader));
   CHECK(m->kv.n_used == m->kv.n_idle && !m->pinned && m->pool.count[EL_USE_ADAPTER] == m->cache.size);
+  CHECK(m->windowed.n_used == m->windowed.n_idle);
   CHECK(m->pool.count[EL_USE_FREE] + m->pool.count[EL_USE_KV] + m->pool.count[EL_USE_ADAPTER] == m->pool.n_blocks);
   int n = 0;
   el_registry_each_known(w->e->registry, count_known, &n);
@@ -375,7 +386,7 @@ static void check_memory(world *w) {
   el_adapter_remove(w->e, "random", NULL);
   turn(w, 1);
   CHECK(!m->cache.n_items && !m->pool.count[EL_USE_ADAPTER]); /* a reference that is lost keeps its adapter */
-  while (m->kv.n_idle) el_prefix_evict(&m->prefix);
+  while (el_prefix_n_idle(&m->prefix)) el_prefix_evict(&m->prefix);
   CHECK(m->pool.count[EL_USE_FREE] == m->pool.n_blocks && !m->prefix.n_cached);
 }
 

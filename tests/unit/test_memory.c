@@ -9,6 +9,8 @@ typedef struct sim {
   bool waits, runs, seen;
   el_entry *entry; /* a reference; NULL: base */
   uint32_t pages[MAX_PAGES];
+  uint32_t windowed[MAX_PAGES]; /* it has those from windowed_begin on, as far as it has pages */
+  int windowed_begin;
   int n_pages, wanted; /* pages now, when it starts */
   int n_chained;       /* leading pages that are full, and in the prefix cache */
   int32_t text;        /* what its tokens are: see token_of */
@@ -21,7 +23,8 @@ typedef struct world {
   el_memory m;
   sim seqs[N_SEQS]; /* in order of age: the oldest first */
   uint64_t rng, ops;
-  int n_started, n_grown, n_stuck, n_failed, n_found, n_twins;
+  int n_started, n_grown, n_stuck, n_failed, n_found, n_twins, n_passed, n_lost;
+  int window; /* pages that stay when a sequence goes on; 0: there are no windowed ones */
 } world;
 
 static uint32_t below(world *w, uint32_t n) {
@@ -51,13 +54,17 @@ static void add_entry(world *w, int i) {
 }
 
 static void open_world(world *w, uint64_t seed, uint32_t n_blocks, uint32_t per_block, uint32_t reserve,
-                       const char *policy, bool weak_hash) {
-  *w = (world){.rng = seed * 0x9e3779b97f4a7c15u + 1};
+                       const char *policy, bool weak_hash, uint32_t windowed_per_block) {
+  *w = (world){.rng = seed * 0x9e3779b97f4a7c15u + 1, .window = windowed_per_block ? 1 + (int)(seed % 3) : 0};
   el_error err;
   const el_kernels *k;
   static const el_log silent;
-  el_memory_options o = {.page_bytes = PAGE,
-                         .pages_per_block = per_block,
+  /* A block of either kind of pages, whatever is left of it. */
+  el_memory_options o = {.layout = {.block_bytes = (size_t)PAGE * per_block * (w->window ? windowed_per_block : 1),
+                                    .per_block = per_block,
+                                    .windowed_per_block = windowed_per_block,
+                                    .window = 1,
+                                    .most_windowed = MAX_PAGES},
                          .n_blocks = n_blocks,
                          .reserve = reserve,
                          .policy = policy,
@@ -91,8 +98,8 @@ static unsigned char content_of(const sim *q, int page) {
 
 /* ------------------------------------------------------------- what must hold */
 
-static unsigned char *page_at(world *w, uint32_t page) {
-  return w->m.pool.base + (size_t)page * PAGE;
+static unsigned char *page_at(world *w, bool windowed, uint32_t page) {
+  return w->m.pool.base + (size_t)page * (windowed ? &w->m.windowed : &w->m.kv)->page_bytes;
 }
 
 static void own(unsigned char *owner, uint32_t n_blocks, uint32_t block, unsigned char who) {
@@ -177,6 +184,48 @@ static void own_adapters(adapters *a) {
   }
 }
 
+/* Windowed pages: had by as many as say so, in the tree by one page that knows it, idle in one list. */
+static void check_windowed(world *w, unsigned char *owner) {
+  static uint32_t had[256 * 16];
+  const el_prefix *p = &w->m.prefix;
+  const el_kv_pages *kv = &w->m.windowed;
+  const uint32_t n_pages = w->m.pool.n_blocks * kv->per_block;
+  uint32_t n_used = 0, n_idle = 0, n_listed = 0, n_kept = 0, n_owned = 0;
+  memset(had, 0, sizeof had);
+  for (int s = 0; s < N_SEQS; s++)
+    for (int i = w->seqs[s].windowed_begin; i < w->seqs[s].n_pages; i++) had[w->seqs[s].windowed[i]]++;
+  for (uint32_t i = 0; i < n_pages; i++) {
+    const el_windowed_page *at = &p->windowed_pages[i];
+    assert_int_equal(at->refs, had[i]);
+    if (at->page) assert_true(p->pages[at->page - 1].cached && p->pages[at->page - 1].windowed == i);
+    assert_true(at->refs <= 1 || at->page);
+    if (at->page) assert_true(p->pages[at->page - 1].refs >= at->refs);
+    n_owned += at->page > 0;
+    if (!at->refs && !at->page) continue;
+    n_used++;
+    n_idle += !at->refs;
+    const uint32_t b = i / kv->per_block;
+    if (owner[b] != 99) own(owner, w->m.pool.n_blocks, b, 99); /* no full page is in it */
+  }
+  assert_int_equal(n_used, kv->n_used);
+  assert_int_equal(n_idle, kv->n_idle);
+  for (uint32_t i = 0; i < w->m.pool.n_blocks * w->m.kv.per_block; i++)
+    n_kept += p->pages[i].cached && p->pages[i].windowed != EL_NO_PAGE;
+  for (int passed = 0; passed < 2; passed++) {
+    uint32_t n = 0;
+    for (uint32_t i = p->idle_windowed[passed].oldest, older = EL_NO_PAGE; i != EL_NO_PAGE;
+         older = i, i = p->windowed_pages[i].newer, n++)
+      assert_true(!p->windowed_pages[i].refs && p->windowed_pages[i].passed == passed &&
+                  p->windowed_pages[i].older == older);
+    assert_int_equal(n, p->idle_windowed[passed].n);
+    n_listed += n;
+  }
+  assert_int_equal(n_listed, n_idle);
+  assert_int_equal(n_kept, n_owned);
+  for (uint32_t b = 0; b < w->m.pool.n_blocks; b++)
+    if (owner[b] == 99) owner[b] = EL_USE_KV;
+}
+
 static void check(world *w) {
   static unsigned char owner[256];
   static uint32_t had[256 * 16];
@@ -211,6 +260,7 @@ static void check(world *w) {
     n_pages++;
   }
   assert_int_equal(n_pages, m->kv.n_used);
+  if (w->window) check_windowed(w, owner);
   check_prefixes(w, had);
   uint32_t count[EL_N_USE] = {0};
   for (uint32_t b = 0; b < n_blocks; b++) {
@@ -218,31 +268,45 @@ static void check(world *w) {
     count[owner[b]]++;
   }
   for (int u = 0; u < EL_N_USE; u++) assert_int_equal(count[u], m->pool.count[u]);
-  assert_int_equal(count[EL_USE_KV], m->kv.n_blocks);
-  assert_true(m->kv.n_blocks <= n_blocks - m->reserve);
+  assert_int_equal(count[EL_USE_KV], m->kv.n_blocks + m->windowed.n_blocks);
+  assert_true(count[EL_USE_KV] <= n_blocks - m->reserve);
 }
 
 /* ----------------------------------------------------------------- operations */
 
+static void fill_page(world *w, bool windowed, uint32_t page, int with) {
+  memset(page_at(w, windowed, page), with, (windowed ? &w->m.windowed : &w->m.kv)->page_bytes);
+}
+
 static void fill(world *w, sim *q, int from) {
-  for (int p = from; p < q->n_pages; p++) memset(page_at(w, q->pages[p]), (int)(q->pages[p] * 7 + 1), PAGE);
+  for (int p = from; p < q->n_pages; p++) fill_page(w, false, q->pages[p], (int)(q->pages[p] * 7 + 1));
+  for (int p = from; w->window && p < q->n_pages; p++)
+    fill_page(w, true, q->windowed[p], (int)(q->windowed[p] * 5 + 2));
+}
+
+static void assert_page(world *w, bool windowed, uint32_t page, unsigned char is) {
+  const unsigned char *at = page_at(w, windowed, page);
+  const size_t n = (windowed ? &w->m.windowed : &w->m.kv)->page_bytes;
+  for (size_t i = 0; i < n; i++)
+    if (at[i] != is) fail_msg("page %u of a sequence has %d, not %d", page, at[i], is);
 }
 
 static void assert_whole(world *w, const sim *q) {
-  for (int p = 0; p < q->n_pages; p++) {
-    const unsigned char *at = page_at(w, q->pages[p]);
-    unsigned char is = p < q->n_chained ? content_of(q, p) : (unsigned char)(q->pages[p] * 7 + 1);
-    for (int i = 0; i < PAGE; i++)
-      if (at[i] != is) fail_msg("page %d of a sequence has %d, not %d", p, at[i], is);
-  }
+  for (int p = 0; p < q->n_pages; p++)
+    assert_page(w, false, q->pages[p], p < q->n_chained ? content_of(q, p) : (unsigned char)(q->pages[p] * 7 + 1));
+  for (int p = q->windowed_begin; w->window && p < q->n_pages; p++)
+    assert_page(w, true, q->windowed[p],
+                p < q->n_chained ? (unsigned char)~content_of(q, p) : (unsigned char)(q->windowed[p] * 5 + 2));
   if (q->runs && q->entry) assert_true(fake_adapter_is_whole(q->entry->adapter));
 }
 
 static void release(world *w, sim *q) {
   assert_whole(w, q);
+  if (w->window)
+    el_prefix_release_windowed(&w->m.prefix, q->windowed + q->windowed_begin, q->n_pages - q->windowed_begin, false);
   el_prefix_release(&w->m.prefix, q->pages, q->n_pages);
   el_memory_unpin(&w->m, q->entry);
-  q->n_pages = q->n_chained = 0;
+  q->n_pages = q->n_chained = q->windowed_begin = 0;
   q->runs = false;
 }
 
@@ -280,8 +344,36 @@ static uint32_t last_chained(const sim *q) {
   return q->n_chained ? q->pages[q->n_chained - 1] : (uint32_t)EL_NO_PAGE;
 }
 
-/* As scheduler.c does it: all but the last page may be another's. */
+/* The first windowed page that it goes on with behind n pages. */
+static int window_begin(const world *w, int n) {
+  return n > w->window ? n - w->window : 0;
+}
+
+static void pass_window(world *w, sim *q) {
+  for (; w->window && q->windowed_begin < window_begin(w, q->n_chained); q->windowed_begin++, w->n_passed++)
+    el_prefix_release_windowed(&w->m.prefix, &q->windowed[q->windowed_begin], 1, true);
+}
+
+/* Pages that are there with the windowed ones that are wanted then. */
+static int found(world *w, const sim *q, int n) {
+  int32_t tokens[EL_PAGE_TOKENS];
+  int best = q->n_chained, missing = -1;
+  uint32_t page = last_chained(q);
+  for (int i = q->n_chained; i < n - 1; i++) {
+    tokens_of(q, i, tokens);
+    page = el_prefix_find(&w->m.prefix, owner_of(q), page, tokens);
+    if (page == EL_NO_PAGE) break;
+    if (w->window && w->m.prefix.pages[page].windowed == EL_NO_PAGE) missing = i;
+    if (missing < window_begin(w, i + 1) || !w->window) best = i + 1;
+  }
+  w->n_lost += missing >= 0;
+  return best;
+}
+
+/* As scheduler.c does it, page by page: all but the last page may be another's. */
 static void reuse(world *w, sim *q, int n) {
+  n = found(w, q, n) + 1;
+  const int had = q->n_pages;
   int32_t tokens[EL_PAGE_TOKENS];
   while (q->n_chained < n - 1) {
     tokens_of(q, q->n_chained, tokens);
@@ -292,9 +384,21 @@ static void reuse(world *w, sim *q, int n) {
       el_prefix_release(&w->m.prefix, &q->pages[q->n_chained], 1);
     else
       q->n_pages++;
-    q->pages[q->n_chained++] = page;
+    const int i = q->n_chained++;
+    q->pages[i] = page;
     w->n_found++;
+    if (!w->window) continue;
+    if (i < had) el_prefix_release_windowed(&w->m.prefix, &q->windowed[i], 1, true);
+    if (i >= window_begin(w, n - 1)) {
+      q->windowed[i] = el_prefix_use_windowed(&w->m.prefix, page);
+    } else {
+      assert_true(q->windowed_begin <= i);
+      for (; q->windowed_begin < i; q->windowed_begin++)
+        el_prefix_release_windowed(&w->m.prefix, &q->windowed[q->windowed_begin], 1, true);
+      q->windowed_begin = i + 1;
+    }
   }
+  pass_window(w, q);
 }
 
 /* Some pages more are full. */
@@ -306,11 +410,15 @@ static void compute(world *w, sim *q) {
     int p = q->n_chained;
     tokens_of(q, p, tokens);
     uint32_t page = q->pages[p];
-    memset(page_at(w, page), content_of(q, p), PAGE);
+    fill_page(w, false, page, content_of(q, p));
     q->pages[p] = el_prefix_insert(&w->m.prefix, owner_of(q), last_chained(q), tokens, page);
     q->n_chained++;
     w->n_twins += q->pages[p] != page;
+    if (!w->window) continue;
+    fill_page(w, true, q->windowed[p], (unsigned char)~content_of(q, p));
+    q->windowed[p] = el_prefix_insert_windowed(&w->m.prefix, q->pages[p], q->windowed[p]);
   }
+  pass_window(w, q);
 }
 
 /* As admission.c does it, but for who may overtake whom. */
@@ -328,8 +436,9 @@ static void admit(world *w) {
       el_memory_pin(&w->m, q->entry);
       reuse(w, q, q->wanted);
       int n = q->wanted - q->n_pages;
-      if (el_memory_make_pages(&w->m, (uint64_t)n)) {
+      if (el_memory_make_pages(&w->m, (uint64_t)n, w->window ? (uint64_t)n : 0)) {
         assert_true(el_prefix_take(&w->m.prefix, q->pages + q->n_pages, n));
+        if (w->window) assert_true(el_prefix_take_windowed(&w->m.prefix, q->windowed + q->n_pages, n));
         q->n_pages = q->wanted;
         fill(w, q, q->n_chained);
         q->runs = true;
@@ -348,15 +457,19 @@ static void admit(world *w) {
 static void grow(world *w, int s) {
   sim *q = &w->seqs[s];
   if (!q->runs || q->n_pages == MAX_PAGES) return;
-  if (el_memory_grow(&w->m, false, &q->pages[q->n_pages])) {
+  const bool full = el_memory_grow(&w->m, false, false, &q->pages[q->n_pages]),
+             both = full && (!w->window || el_memory_grow(&w->m, true, false, &q->windowed[q->n_pages])),
+             has_all = w->m.pool.count[EL_USE_KV] == w->m.kv.max_blocks;
+  if (full && !both) el_prefix_release(&w->m.prefix, &q->pages[q->n_pages], 1);
+  if (both) {
     q->n_pages++;
     fill(w, q, q->n_pages - 1);
     w->n_grown++;
     return;
   }
-  /* Nothing idle is left, or all that pages may have is taken. */
-  assert_int_equal(w->m.kv.n_idle, 0);
-  assert_true(w->m.cache.size == w->m.pinned || w->m.kv.n_blocks == w->m.kv.max_blocks);
+  /* Nothing idle is left (of two kinds: that would free a block), or all that pages may have is taken. */
+  if (!w->window) assert_int_equal(w->m.kv.n_idle, 0);
+  assert_true(w->m.cache.size == w->m.pinned || has_all);
   int youngest = N_SEQS - 1; /* is preempted */
   while (!w->seqs[youngest].runs) youngest--;
   release(w, &w->seqs[youngest]);
@@ -401,9 +514,9 @@ static void step(world *w) {
 }
 
 static void run(uint64_t seed, uint32_t n_blocks, uint32_t per_block, uint32_t reserve, const char *policy,
-                bool weak_hash, uint64_t ops) {
+                bool weak_hash, uint32_t windowed_per_block, uint64_t ops) {
   world w;
-  open_world(&w, seed, n_blocks, per_block, reserve, policy, weak_hash);
+  open_world(&w, seed, n_blocks, per_block, reserve, policy, weak_hash, windowed_per_block);
   for (w.ops = 0; w.ops < ops; w.ops++) {
     step(&w);
     if (w.ops % 8 == 0) check(&w);
@@ -412,6 +525,7 @@ static void run(uint64_t seed, uint32_t n_blocks, uint32_t per_block, uint32_t r
     el_memory_counters *c = &w.m.count;
     assert_true(w.n_started > 0 && w.n_grown > 0 && w.n_failed > 0 && w.n_stuck > 0);
     assert_true(w.n_found > 0 && w.n_twins > 0);
+    if (w.window) assert_true(w.n_passed > 0 && w.n_lost > 0);
     assert_true(atomic_load(&c->evictions) > 0 && atomic_load(&c->hits) > 0 && atomic_load(&c->loads) > 0);
   }
   /* Everybody who waits is served when the others have gone: nothing is stuck for ever. */
@@ -425,6 +539,7 @@ static void run(uint64_t seed, uint32_t n_blocks, uint32_t per_block, uint32_t r
       if (w.seqs[s].runs) end(&w, s);
   }
   assert_int_equal(w.m.kv.n_used, w.m.kv.n_idle);
+  assert_int_equal(w.m.windowed.n_used, w.m.windowed.n_idle);
   el_memory_free(&w.m);
   el_registry_free(w.registry);
   el_model_free(w.model);
@@ -435,10 +550,18 @@ static void no_block_is_lost_or_used_twice(void **state) {
   uint64_t ops = given ? strtoull(given, NULL, 10) : 400000;
   uint64_t seed = 1;
   for (int p = 0; el_cache_policy_name(p); p++) {
-    run(seed++, 16, 1, 0, el_cache_policy_name(p), p == 1, ops);
-    run(seed++, 24, 2, 7, el_cache_policy_name(p), p == 1, ops);
-    run(seed++, 60, 3, 1, el_cache_policy_name(p), p == 1, ops);
+    run(seed++, 16, 1, 0, el_cache_policy_name(p), p == 1, 0, ops);
+    run(seed++, 24, 2, 7, el_cache_policy_name(p), p == 1, 0, ops);
+    run(seed++, 60, 3, 1, el_cache_policy_name(p), p == 1, 0, ops);
   }
+}
+
+static void nor_where_pages_are_of_two_kinds(void **state) {
+  const char *given = getenv("EL_PROPERTY_OPS");
+  uint64_t ops = given ? strtoull(given, NULL, 10) : 200000;
+  run(101, 40, 1, 0, "lru", false, 1, ops);
+  run(102, 32, 4, 3, NULL, true, 1, ops);
+  run(103, 60, 2, 1, "s3-fifo", false, 3, ops);
 }
 
 static void keep_error(void *user, el_entry *entry, const el_error *error) {
@@ -451,7 +574,7 @@ static void a_file_that_grows_whenever_it_is_loaded_is_given_up(void **state) {
   make_dir(dir);
   snprintf(path, sizeof path, "%s/a", dir);
   world w;
-  open_world(&w, 1, 60, 1, 0, NULL, false);
+  open_world(&w, 1, 60, 1, 0, NULL, false, 0);
   el_error err = {0};
   el_entry *e;
   put_fake_peft_rank(dir, "a", 1, 1);
@@ -490,6 +613,7 @@ static void a_file_that_grows_whenever_it_is_loaded_is_given_up(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(no_block_is_lost_or_used_twice),
+      cmocka_unit_test(nor_where_pages_are_of_two_kinds),
       cmocka_unit_test(a_file_that_grows_whenever_it_is_loaded_is_given_up),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -29,6 +29,7 @@ typedef struct el_costs {
   int cores, threads;
   el_hparams shape; /* all layers have the largest one's; without what only rotation and norms need */
   char kv_type[8], adapter_type[8];
+  el_kv_shape kv; /* of the model's own layers */
   int rank;
   uint64_t weight_bytes;
   uint64_t started_bytes; /* memory of a process that has loaded the model, weights included */

@@ -28,12 +28,15 @@ json_t *el_costs_json(const el_costs *c) {
       json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "decode_position", c->decode_position, "prompt_position",
                 c->prompt_position, "step", c->step, "token", c->token, "request", c->request, "load", c->load,
                 "load_beside", c->load_beside, "load_queued", c->load_queued);
+  json_t *kv = json_pack("{s:I, s:I, s:i}", "full_bytes", (json_int_t)c->kv.full_bytes, "windowed_bytes",
+                         (json_int_t)c->kv.windowed_bytes, "window", c->kv.window);
   return json_pack(
-      "{s:s, s:s, s:s, s:s, s:i, s:i, s:o, s:s, s:s, s:i, s:I, s:I, s:I, s:i, s:[s, s, s, s, s], s:o, s:o, s:{s:f, "
+      "{s:s, s:s, s:s, s:s, s:i, s:i, s:o, s:o, s:s, s:s, s:i, s:I, s:I, s:I, s:i, s:[s, s, s, s, s], s:o, s:o, "
+      "s:{s:f, "
       "s:f}}",
       "schema", SCHEMA, "model", c->model, "cpu", c->cpu, "isa", c->isa, "cores", c->cores, "threads", c->threads,
-      "shape", shape, "kv_type", c->kv_type, "adapter_type", c->adapter_type, "rank", c->rank, "weight_bytes",
-      (json_int_t)c->weight_bytes, "started_bytes", (json_int_t)c->started_bytes, "adapter_bytes",
+      "shape", shape, "kv_page", kv, "kv_type", c->kv_type, "adapter_type", c->adapter_type, "rank", c->rank,
+      "weight_bytes", (json_int_t)c->weight_bytes, "started_bytes", (json_int_t)c->started_bytes, "adapter_bytes",
       (json_int_t)c->adapter.bytes, "adapter_blocks", (int)c->adapter.n_blocks, "columns", "rows", "base", "logits",
       "adapter", "more", "steps", rows, "seconds", seconds, "slower", "beside", c->slow_beside, "queued",
       c->slow_queued);
@@ -174,6 +177,26 @@ static el_status read_bytes(const el_report_in *in, json_t *root, const char *pa
   return status;
 }
 
+/* Of one kind of page, if a file is older than the other. */
+static el_status read_kv_page(const el_report_in *in, json_t *root, el_costs *c) {
+  el_kv_type type = EL_KV_F16;
+  if (!json_object_get(root, "kv_page")) {
+    el_status status = el_kv_type_get(c->kv_type, &type, in->err);
+    if (!status) c->kv = el_kv_shape_of(&c->shape, type);
+    return status;
+  }
+  int full, windowed;
+  el_status status = whole(in, root, "kv_page.full_bytes", 64, 1 << 30, &full);
+  if (!status) status = whole(in, root, "kv_page.windowed_bytes", 0, 1 << 30, &windowed);
+  if (!status) status = whole(in, root, "kv_page.window", windowed ? 1 : 0, EL_MAX_CONTEXT, &c->kv.window);
+  if (status) return status;
+  if (full % 64) return el_report_in_wrong(in, "kv_page.full_bytes", "is no multiple of 64");
+  if (windowed % 64) return el_report_in_wrong(in, "kv_page.windowed_bytes", "is no multiple of 64");
+  c->kv.full_bytes = (size_t)full;
+  c->kv.windowed_bytes = (size_t)windowed;
+  return EL_OK;
+}
+
 static el_status read_all(const el_report_in *in, json_t *root, el_costs *c) {
   const char *schema = NULL;
   el_kv_type kv;
@@ -201,6 +224,7 @@ static el_status read_all(const el_report_in *in, json_t *root, el_costs *c) {
   c->adapter.n_blocks = (uint32_t)blocks;
   c->adapter.rank = c->rank;
   if (!status) status = read_shape(in, root, &c->shape);
+  if (!status) status = read_kv_page(in, root, c);
   if (!status) status = read_rows(in, root, c);
   return status ? status : read_seconds(in, root, c);
 }

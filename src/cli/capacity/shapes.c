@@ -116,6 +116,7 @@ el_status el_shape_costs(const char *name, const el_shape_machine *m, el_costs *
   snprintf(c->cpu, sizeof c->cpu, "%g GOPS, %g GB/s", m->gops, m->gbs);
   snprintf(c->isa, sizeof c->isa, "computed");
   snprintf(c->kv_type, sizeof c->kv_type, "%s", m->kv_type ? m->kv_type : "f16");
+  c->kv = el_kv_shape_of(&h, kv);
   snprintf(c->adapter_type, sizeof c->adapter_type, "%s", m->adapter_type ? m->adapter_type : "q8");
   c->weight_bytes = (uint64_t)((layers + (s->tied ? 1 : 2) * output) * bytes);
   c->started_bytes = c->weight_bytes;

@@ -403,7 +403,7 @@ static void run_all(el_sim *s) {
     collect(s);
     if (!l->drain && l->duration > 0 && run_time(s) >= l->duration) break;
     el_admission_run(&s->scheduler, (uint64_t)(s->now * 1e9), &ended);
-    if (!run_step(s) && !sleep_on(s)) break;
+    if (!run_step(s) && !el_scheduler_unscatter(&s->scheduler) && !sleep_on(s)) break;
     if (s->status) break;
   }
   cut(s);
@@ -472,8 +472,10 @@ el_status el_sim_new(const el_sim_options *o, el_sim **out, el_error *err) {
   s->limits = (el_seq_limits){.n_vocab = o->costs->shape.n_vocab, .ctx_size = o->budget.ctx_size};
   s->now = 1; /* times of 0 mean that something has not happened */
   const el_kernels *kernels = NULL;
-  const el_memory_options memory = {.page_bytes = PAGE_BYTES,
-                                    .pages_per_block = o->budget.pages_per_block,
+  el_kv_layout layout = o->budget.layout;
+  layout.block_bytes =
+      (size_t)PAGE_BYTES * layout.per_block * (layout.windowed_per_block ? layout.windowed_per_block : 1);
+  const el_memory_options memory = {.layout = layout,
                                     .n_blocks = o->budget.n_blocks,
                                     .reserve = o->budget.reserve,
                                     .adapter_layout = o->budget.adapter_layout,
