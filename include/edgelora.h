@@ -144,9 +144,12 @@ typedef struct el_message {
   const char *role;    /* "system", "user", "assistant", "tool" */
   const char *content; /* UTF-8 */
 } el_message;
+/* Whether the model's file has a chat template. Where it has none, conversations are written as ChatML. */
+EL_API bool el_tokenizer_has_template(const el_tokenizer *t);
 /* Renders a conversation with the model's own chat template, followed by the assistant's opening when
- * `add_generation_prompt`. Tokenize the result with EL_TOKENIZE_SPECIAL. EL_ERR_UNSUPPORTED when the model has no
- * template or one of a family that edgelora does not know. */
+ * `add_generation_prompt`. Tokenize the result with EL_TOKENIZE_SPECIAL; a BOS is in it if the template writes one.
+ * EL_ERR_INVALID: the template refuses the conversation, and the message says why. EL_ERR_UNSUPPORTED: it is no
+ * template, or it comes to what edgelora has not. */
 EL_API el_status el_chat_render(const el_tokenizer *t, const el_message *messages, size_t n, bool add_generation_prompt,
                                 char **out, el_error *err);
 /* As el_chat_render, but straight to tokens: text inside message contents never becomes a control token, as with
@@ -159,16 +162,31 @@ EL_API el_status el_chat_tokenize_span(const el_tokenizer *t, const el_message *
                                        bool add_generation_prompt, size_t most, int32_t **out, size_t *n_out,
                                        size_t *begin, size_t *end, el_error *err);
 
-/* Another chat template than the file's own, for this tokenizer: a Jinja text. Immutable once open. EL_ERR_UNSUPPORTED:
- * it is not understood, and why. */
+/* A chat template other than the model's own: a Jinja text, as transformers runs it. Immutable, shared freely between
+ * threads. EL_ERR_INVALID, EL_ERR_UNSUPPORTED: it cannot be used, and why. */
 typedef struct el_chat_template el_chat_template;
 EL_API el_status el_chat_template_open(const el_tokenizer *t, const char *source, el_chat_template **out,
                                        el_error *err);
 EL_API void el_chat_template_close(el_chat_template *c); /* NULL is allowed */
-/* As el_chat_tokenize_span, with this template; NULL: the model's own. */
-EL_API el_status el_chat_tokenize_with(const el_tokenizer *t, const el_chat_template *c, const el_message *messages,
-                                       size_t n, bool add_generation_prompt, size_t most, int32_t **out, size_t *n_out,
-                                       size_t *begin, size_t *end, el_error *err);
+
+/* A conversation with all that templates know. */
+typedef struct el_chat {
+  /* An array of objects, 1 at least, with "role" and whatever the template reads: "content" (a string, or an array of
+   * {"type": "text", "text": ...}, joined by line ends for templates that take strings alone), "tool_calls",
+   * "reasoning_content", "name", ... A null is as if it were not there. */
+  const el_value *messages;
+  const el_value *tools, *documents; /* arrays; NULL: none */
+  /* Further variables, such as "enable_thinking"; they replace none of those above. */
+  const el_member *variables;
+  size_t n_variables;
+  bool add_generation_prompt;
+  bool continue_final_message; /* instead: the text ends with the last message's content, to go on with it */
+  const el_chat_template *template_instead; /* NULL: the model's own */
+} el_chat;
+/* What el_chat_render and el_chat_tokenize_span do. */
+EL_API el_status el_chat_text(const el_tokenizer *t, const el_chat *chat, char **out, size_t *len, el_error *err);
+EL_API el_status el_chat_tokens(const el_tokenizer *t, const el_chat *chat, size_t most, int32_t **out, size_t *n_out,
+                                size_t *begin, size_t *end, el_error *err);
 
 /* ----------------------------------------------------------------- sampling */
 
@@ -241,25 +259,26 @@ typedef struct el_engine el_engine;
 typedef void (*el_progress_fn)(void *user, uint64_t done, uint64_t total);
 
 typedef struct el_engine_options {
-  const char *model_path; /* a GGUF file, any part of one, or a folder that holds one; required */
-  const char *model_name; /* what requests call the base; NULL: the file's general.name, or its stem */
-  const char *isa;        /* "scalar", "avx2", "avx512", "avx512vnni", ...; NULL: the best this CPU has */
-  int n_threads;          /* threads that compute, engine thread included; 0: one per physical core, or per CPU of
-                           * cpu_list */
-  const char *cpu_list;   /* each of these threads stays on a CPU of its own: numbers and ranges, such as "0-3,8", or
-                           * "auto", one CPU of each physical core; all must be CPUs that the process may use, and at
-                           * least n_threads. NULL: the system places them, best where other programs run too */
-  int n_slots;            /* sequences that run at once; default 32 */
-  int ctx_size;           /* tokens a sequence may have, prompt and answer; 0: the model's own, 4096 at most */
-  int step_rows;          /* rows of one step, decode rows and prompt chunks together; default 128 */
-  int step_adapters;      /* adapters that one step computes with, the base counted as one; the oldest sequence's always
-                           * has its turn. 0: all. 1 is to compare with: sequences of other adapters wait */
-  int max_queue;          /* requests that wait for a slot; default 1024; beyond it el_submit says EL_ERR_BUSY */
-  const char *weights;    /* "keep": as precise as the file's types; "q8": 16- and 32-bit weights as int8; "f16": all
-                           * weights as 16 bits, to compare with. NULL: "keep" */
-  uint64_t memory_bytes;  /* the pool that keys, values and adapters share; weights come on top. 0: whole
-                           * contexts for 16 slots, or half of them if these are more, and 512 MiB; half of the memory
-                           * that is available at most */
+  const char *model_path;         /* a GGUF file, any part of one, or a folder that holds one; required */
+  const char *chat_template_path; /* a file with the chat template to use instead of the model's own; NULL: that */
+  const char *model_name;         /* what requests call the base; NULL: the file's general.name, or its stem */
+  const char *isa;                /* "scalar", "avx2", "avx512", "avx512vnni", ...; NULL: the best this CPU has */
+  int n_threads;         /* threads that compute, engine thread included; 0: one per physical core, or per CPU of
+                          * cpu_list */
+  const char *cpu_list;  /* each of these threads stays on a CPU of its own: numbers and ranges, such as "0-3,8", or
+                          * "auto", one CPU of each physical core; all must be CPUs that the process may use, and at
+                          * least n_threads. NULL: the system places them, best where other programs run too */
+  int n_slots;           /* sequences that run at once; default 32 */
+  int ctx_size;          /* tokens a sequence may have, prompt and answer; 0: the model's own, 4096 at most */
+  int step_rows;         /* rows of one step, decode rows and prompt chunks together; default 128 */
+  int step_adapters;     /* adapters that one step computes with, the base counted as one; the oldest sequence's always
+                          * has its turn. 0: all. 1 is to compare with: sequences of other adapters wait */
+  int max_queue;         /* requests that wait for a slot; default 1024; beyond it el_submit says EL_ERR_BUSY */
+  const char *weights;   /* "keep": as precise as the file's types; "q8": 16- and 32-bit weights as int8; "f16": all
+                          * weights as 16 bits, to compare with. NULL: "keep" */
+  uint64_t memory_bytes; /* the pool that keys, values and adapters share; weights come on top. 0: whole
+                          * contexts for 16 slots, or half of them if these are more, and 512 MiB; half of the memory
+                          * that is available at most */
   const char *cache_policy; /* which adapters stay in memory: "frequency", "s3-fifo", "lru"; "none", to compare with: an
                              * adapter leaves when no request that runs or waits wants it. NULL: "frequency" */
   bool prefix_cache;        /* keep what was computed for the beginning of a request, for others with the same adapter

@@ -98,6 +98,7 @@ static int run_engine(run_options *o, bool interactive) {
     el_cli_error("auto: there is no router that could choose an adapter; --router FILE names one");
     return EL_EXIT_FAILED;
   }
+  if (interactive || o->chat) el_cli_tell_template(&o->common);
   if (!interactive) {
     if (!o->adapter && o->common.adapters.n + o->common.adapter_dirs.n > 0 && !o->common.quiet)
       fprintf(stderr, "edgelora: warning: no adapter is used; -a NAME chooses one\n");
@@ -124,6 +125,8 @@ static int run(const el_cli_command *self, int argc, char **argv) {
       {'n', "max-tokens", "N", EL_CLI_INT, &o.max_tokens, -1, 1 << 24,
        "generate N tokens at most, -1: until the context is full; default 256, in a chat 1024"},
       {0, "chat", NULL, EL_CLI_FLAG, &o.chat, 0, 0, "put the prompt into the model's chat template"},
+      {0, "chat-template", "FILE", EL_CLI_TEXT, &o.common.options.chat_template_path, 0, 0,
+       "a chat template (Jinja) to use instead of the model's own"},
       {0, "system", "TEXT", EL_CLI_TEXT, &o.system, 0, 0, "the chat's system message; default: the template's own"},
       {0, "special", NULL, EL_CLI_FLAG, &o.special, 0, 0,
        "let text such as <|im_end|> in the prompt be the special token; without --chat"},

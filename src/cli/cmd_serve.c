@@ -107,6 +107,7 @@ static int serve(serve_options *o, const el_server_options *options) {
     return el_cli_failed(&err);
   }
   tell_router(o);
+  el_cli_tell_template(&o->common);
   /* Scripts wait for this line. */
   fprintf(stderr, "listening on %s\n", el_server_url(server));
   int with = (options->has_router ? EL_CLI_WITH_ROUTER : 0) | (options->api_keys ? EL_CLI_WITH_KEY : 0);
@@ -201,6 +202,8 @@ static int run(const el_cli_command *self, int argc, char **argv) {
        "an adapter that is loaded at the start and stays in memory; may be repeated"},
       {0, "preset", "FILE", EL_CLI_TEXT, &o.common.options.preset_path, 0, 0,
        "the base model's own preset: system prompt, sampling and so on, as adapters have in edgelora.json"},
+      {0, "chat-template", "FILE", EL_CLI_TEXT, &o.common.options.chat_template_path, 0, 0,
+       "a chat template (Jinja) to use instead of the model's own"},
       {0, "examples", NULL, EL_CLI_FLAG, &o.examples, 0, 0,
        "print a curl line for each adapter; default: on a terminal"},
   };

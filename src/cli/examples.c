@@ -50,7 +50,7 @@ static bool has_template(const el_engine *e) {
   el_error err;
   el_status status = el_chat_render(el_engine_tokenizer(e), &hello, 1, true, &text, &err);
   if (!status) el_free(text);
-  return status != EL_ERR_UNSUPPORTED;
+  return el_tokenizer_has_template(el_engine_tokenizer(e)) && status != EL_ERR_UNSUPPORTED;
 }
 
 static void print_line(FILE *out, const char *url, int with, bool chat, const char *model, const char *prompt) {

@@ -317,6 +317,13 @@ int el_cli_engine_open(el_cli_engine *e) {
   return code;
 }
 
+void el_cli_tell_template(const el_cli_engine *e) {
+  if (!e->quiet && !el_tokenizer_has_template(el_engine_tokenizer(e->engine)))
+    fprintf(stderr,
+            "edgelora: warning: the model's file has no chat template: chats are written as ChatML; "
+            "--chat-template FILE gives another\n");
+}
+
 bool el_cli_is_auto(const el_engine *e, const char *name) {
   el_model_info model;
   el_adapter_info *adapter;

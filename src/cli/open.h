@@ -34,6 +34,8 @@ char *el_cli_model_path(const char *given);
 
 /* Opens the engine and adds the adapters. Returns -1, or the exit status of a failure that has been said. */
 int el_cli_engine_open(el_cli_engine *e);
+/* Says so when the model's file has no chat template, and chats are written as ChatML. */
+void el_cli_tell_template(const el_cli_engine *e);
 /* Whether this name asks for the router's choice: it is "auto", and neither the base nor an adapter is called that. */
 bool el_cli_is_auto(const el_engine *e, const char *name);
 /* Closes the engine and releases what the options took. */

@@ -68,7 +68,8 @@ static el_status tokenize(const el_profile *p, bool chat, const char *text, int3
 static bool has_template(const el_profile *p) {
   const el_message user = {"user", "x"};
   char *text = NULL;
-  bool has = el_chat_render(el_engine_tokenizer(p->engine), &user, 1, true, &text, NULL) == EL_OK;
+  const el_tokenizer *t = el_engine_tokenizer(p->engine);
+  bool has = el_tokenizer_has_template(t) && el_chat_render(t, &user, 1, true, &text, NULL) == EL_OK;
   el_free(text);
   return has;
 }

@@ -8,8 +8,10 @@
 #include "adapter/discover.h"
 #include "base/cpus.h"
 #include "base/error.h"
+#include "format/file.h"
 #include "format/gguf.h"
 #include "model/losses.h"
+#include "template/template.h"
 #include "tokenizer/tokenizer.h"
 
 const char *el_version(void) {
@@ -85,6 +87,16 @@ static el_status read_names(el_engine *e, const el_gguf *g, const el_engine_opti
   return EL_OK;
 }
 
+static el_status use_template(el_engine *e, const char *path, el_error *err) {
+  el_file f;
+  el_error why = {0};
+  el_status status = el_file_read(path, EL_TEMPLATE_MAX_BYTES, &f, err);
+  if (status) return status;
+  status = el_tokenizer_use_template(e->tokenizer, (el_str){(const char *)f.data, f.size}, &why);
+  el_file_close(&f);
+  return status ? el_fail_about(err, status, path, "%s", why.message) : EL_OK;
+}
+
 /* What comes out of the file; afterwards it is closed. */
 static el_status load(el_engine *e, const el_engine_options *o, el_error *err) {
   el_gguf *g = NULL;
@@ -93,6 +105,7 @@ static el_status load(el_engine *e, const el_engine_options *o, el_error *err) {
   if (!status) status = el_gguf_open(o->model_path, &g, err);
   if (!status) status = read_names(e, g, o, err);
   if (!status) status = el_tokenizer_from_gguf(g, &e->tokenizer, err);
+  if (!status && o->chat_template_path) status = use_template(e, o->chat_template_path, err);
   if (!status && el_tokenizer_notice(e->tokenizer))
     el_logf(&e->log, EL_LOG_WARN, "%s: %s", o->model_path, el_tokenizer_notice(e->tokenizer));
   if (!status)

@@ -8,7 +8,9 @@
 el_status el_router_prompt_new(const el_tokenizer *t, const char *text, el_router_prompt *out, el_error *err) {
   el_router_prompt p = {0};
   el_message message = {"user", text};
-  el_status status = el_chat_tokenize_span(t, &message, 1, true, SIZE_MAX, &p.tokens, &p.n, &p.begin, &p.end, err);
+  el_status status = EL_ERR_UNSUPPORTED;
+  if (el_tokenizer_has_template(t))
+    status = el_chat_tokenize_span(t, &message, 1, true, SIZE_MAX, &p.tokens, &p.n, &p.begin, &p.end, err);
   if (status == EL_ERR_UNSUPPORTED) status = el_tokenize(t, text, strlen(text), EL_TOKENIZE_BOS, &p.tokens, &p.n, err);
   if (!status && !p.n) {
     free(p.tokens);

@@ -10,7 +10,7 @@ typedef struct el_router_prompt {
   size_t begin, end; /* those that are the prompt's own: at least one */
 } el_router_prompt;
 
-/* As a user's first message in the model's chat template, or as it stands when the model has none that is known. */
+/* As a user's first message in the model's chat template, or as it stands when the model has none that can be used. */
 el_status el_router_prompt_new(const el_tokenizer *t, const char *text, el_router_prompt *out, el_error *err);
 
 #endif

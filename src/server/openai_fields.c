@@ -110,6 +110,44 @@ static bool read_unsupported(el_api_parse *p, const field *f, const json_t *v) {
   return empty || unsupported(p, f);
 }
 
+/* Answers are not looked through for calls, so tools are there for templates that write conversations which have some.
+ */
+static bool read_tools(el_api_parse *p, const field *f, const json_t *v) {
+  if (!json_is_array(v)) return el_api_type_error(p, f->name, "an array", v);
+  if (json_array_size(v)) p->tools = v;
+  return true;
+}
+
+static bool read_tool_choice(el_api_parse *p, const field *f, const json_t *v) {
+  p->no_tool_choice = json_is_string(v) && !strcmp(json_string_value(v), "none");
+  return p->no_tool_choice || unsupported(p, f);
+}
+
+static bool read_documents(el_api_parse *p, const field *f, const json_t *v) {
+  if (!json_is_array(v)) return el_api_type_error(p, f->name, "an array", v);
+  p->documents = v;
+  return true;
+}
+
+static bool read_template_variables(el_api_parse *p, const field *f, const json_t *v) {
+  if (!json_is_object(v)) return el_api_type_error(p, f->name, "an object", v);
+  p->template_variables = v;
+  return true;
+}
+
+static bool read_opening(el_api_parse *p, const field *f, const json_t *v) {
+  if (!json_is_boolean(v)) return el_api_type_error(p, f->name, "a boolean", v);
+  p->has_opening = true;
+  p->opening = json_is_true(v);
+  return true;
+}
+
+static bool read_goes_on(el_api_parse *p, const field *f, const json_t *v) {
+  if (!json_is_boolean(v)) return el_api_type_error(p, f->name, "a boolean", v);
+  p->goes_on = json_is_true(v);
+  return true;
+}
+
 static bool read_must_be_none(el_api_parse *p, const field *f, const json_t *v) {
   return (json_is_string(v) && !strcmp(json_string_value(v), "none")) || unsupported(p, f);
 }
@@ -341,6 +379,12 @@ static const field FIELDS[] = {
     {"top_n", ROUTE, read_int, AT(request.n_scores), 1, EL_MAX_SCORES, 0},
     RULE("prompt", TEXT | ROUTE, read_prompt),
     RULE("messages", CHAT | ROUTE, read_messages),
+    RULE("tools", CHAT, read_tools),
+    RULE("tool_choice", CHAT, read_tool_choice),
+    RULE("documents", CHAT, read_documents),
+    RULE("chat_template_kwargs", CHAT, read_template_variables),
+    RULE("add_generation_prompt", CHAT, read_opening),
+    RULE("continue_final_message", CHAT, read_goes_on),
 
     {"stream", BOTH, read_bool, AT(stream), 0, 0, 0},
     RULE("stream_options", BOTH, read_stream_options),
@@ -380,9 +424,7 @@ static const field FIELDS[] = {
     RULE("parallel_tool_calls", CHAT, read_ignored), /* without tools it says nothing */
 
     RULE("suffix", TEXT, read_unsupported),
-    RULE("tools", CHAT, read_unsupported),
     RULE("functions", CHAT, read_unsupported),
-    RULE("tool_choice", CHAT, read_must_be_none),
     RULE("function_call", CHAT, read_must_be_none),
     RULE("response_format", BOTH, read_response_format),
     RULE("modalities", CHAT, read_modalities),

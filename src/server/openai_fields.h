@@ -13,8 +13,11 @@ typedef struct el_api_parse {
   size_t max_tokens; /* of a prompt */
   el_api_request *out;
   el_api_error *error;
-  const json_t *prompt, *messages, *stream_options; /* borrowed from the body; NULL: not given */
-  unsigned given;                                   /* of EL_PRESET_...: what the request says itself */
+  /* Borrowed from the body; NULL: not given. */
+  const json_t *prompt, *messages, *stream_options, *tools, *documents, *template_variables;
+  bool opening, has_opening, goes_on; /* add_generation_prompt, whether it was given; continue_final_message */
+  bool no_tool_choice;
+  unsigned given;                        /* of EL_PRESET_...: what the request says itself */
   const char *system;                    /* of a preset, for a conversation that has no system message; NULL: none */
   const el_chat_template *chat_template; /* NULL: the model's own */
   bool has_seed, has_max_tokens, has_top_logprobs, has_best_of;

@@ -3,16 +3,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/buf.h"
+#include "base/json_guard.h"
+#include "server/json_value.h"
 #include "server/openai_fields.h"
 
 /* ---------------------------------------------------------------- chat */
 
 /* Fields of a message that a client sends back when it repeats an answer; they carry nothing that a template renders.
  */
-static const char *const MESSAGE_IGNORED[] = {"name", "refusal", "annotations", "tool_call_id"};
+static const char *const MESSAGE_IGNORED[] = {"refusal", "annotations"};
 /* Fields that would change the conversation: only null or an empty array passes. */
-static const char *const MESSAGE_UNSUPPORTED[] = {"tool_calls", "function_call", "audio"};
+static const char *const MESSAGE_UNSUPPORTED[] = {"function_call", "audio"};
 static const char *const ROLES[] = {"system", "developer", "user", "assistant", "tool"};
 
 /* A copy on our own heap of what the library returned, so that a prompt is freed one way wherever it came from. */
@@ -40,36 +41,21 @@ static bool one_of(const char *s, const char *const *list, size_t n) {
   return false;
 }
 
-static bool check_message_keys(el_api_parse *p, const json_t *m, size_t at) {
-  const char *key;
-  json_t *v;
-  char param[128];
-  json_object_foreach((json_t *)m, key, v) {
-    if (!strcmp(key, "role") || !strcmp(key, "content") || one_of(key, MESSAGE_IGNORED, COUNT(MESSAGE_IGNORED)))
-      continue;
-    snprintf(param, sizeof param, "messages[%zu].%.60s", at, key);
-    if (!one_of(key, MESSAGE_UNSUPPORTED, COUNT(MESSAGE_UNSUPPORTED)))
-      return el_api_fail(p->error, 400, "unknown_parameter", param, "Unknown parameter: '%s'.", param);
-    if (!json_is_null(v) && !(json_is_array(v) && !json_array_size(v)))
-      return el_api_fail(p->error, 400, "unsupported_parameter", param, "'%s' is not supported by this server.", param);
-  }
-  return true;
+static bool has_nul(const json_t *s) {
+  return strlen(json_string_value(s)) != json_string_length(s);
 }
 
-/* Contents become C strings. */
-static bool append_text(el_api_parse *p, const json_t *s, const char *param, el_buf *text) {
+static bool check_text(el_api_parse *p, const json_t *s, const char *param) {
   if (!json_is_string(s)) return el_api_type_error(p, param, "a string", s);
-  if (strlen(json_string_value(s)) != json_string_length(s))
-    return el_api_fail(p->error, 400, "invalid_value", param, "Invalid value for '%s': it contains a NUL character.",
-                       param);
-  return el_buf_append(text, json_string_value(s), json_string_length(s)) || el_api_no_memory(p);
+  return !has_nul(s) || el_api_fail(p->error, 400, "invalid_value", param,
+                                    "Invalid value for '%s': it contains a NUL character.", param);
 }
 
-/* A string, or text parts, which are joined by newlines as vLLM and llama.cpp do. */
-static bool read_content(el_api_parse *p, const json_t *v, size_t at, el_buf *text) {
+/* A string, or an array of text parts. */
+static bool check_content(el_api_parse *p, const json_t *v, size_t at) {
   char param[128];
   snprintf(param, sizeof param, "messages[%zu].content", at);
-  if (json_is_string(v)) return append_text(p, v, param, text);
+  if (json_is_string(v)) return check_text(p, v, param);
   if (!json_is_array(v)) return el_api_type_error(p, param, "a string or an array of text parts", v);
   for (size_t i = 0; i < json_array_size(v); i++) {
     const json_t *part = json_array_get(v, i);
@@ -82,37 +68,145 @@ static bool read_content(el_api_parse *p, const json_t *v, size_t at, el_buf *te
     if (!s || json_object_size(part) != 2)
       return el_api_fail(p->error, 400, "invalid_value", param,
                          "'%s' must have the fields 'type' and 'text', and no others.", param);
-    if (i && !el_buf_append(text, "\n", 1)) return el_api_no_memory(p);
-    if (!append_text(p, s, param, text)) return false;
+    if (!check_text(p, s, param)) return false;
   }
   return true;
 }
 
-static bool read_message(el_api_parse *p, const json_t *m, size_t at, const char **role, el_buf *text) {
-  char param[128];
-  snprintf(param, sizeof param, "messages[%zu]", at);
-  if (!json_is_object(m)) return el_api_type_error(p, param, "an object", m);
-  if (!check_message_keys(p, m, at)) return false;
+/* Arguments come as a text of JSON, as models write them; templates want what it says. What is no JSON object stays as
+ * it is, for templates that take a text. */
+static bool read_arguments(el_api_parse *p, json_t *function) {
+  const json_t *text = json_object_get(function, "arguments");
+  if (!json_is_string(text)) return true;
+  json_error_t why;
+  bool no_memory;
+  json_t *read =
+      el_json_load(json_string_value(text), json_string_length(text), JSON_REJECT_DUPLICATES, &why, &no_memory);
+  if (!read && no_memory) return el_api_no_memory(p);
+  if (json_is_object(read)) return !json_object_set_new(function, "arguments", read) || el_api_no_memory(p);
+  json_decref(read);
+  return true;
+}
 
+static bool read_tool_calls(el_api_parse *p, json_t *calls, size_t at) {
+  char param[128];
+  snprintf(param, sizeof param, "messages[%zu].tool_calls", at);
+  if (!json_is_array(calls)) return el_api_type_error(p, param, "an array", calls);
+  for (size_t i = 0; i < json_array_size(calls); i++) {
+    json_t *function = json_object_get(json_array_get(calls, i), "function");
+    snprintf(param, sizeof param, "messages[%zu].tool_calls[%zu].function", at, i);
+    if (!json_is_object(function))
+      return el_api_fail(p->error, 400, "invalid_value", param, "Invalid value for '%s': it must be an object.", param);
+    if (!json_is_string(json_object_get(function, "name")))
+      return el_api_fail(p->error, 400, "invalid_value", param, "Invalid value for '%s': it has no name.", param);
+    if (!read_arguments(p, function)) return false;
+  }
+  return true;
+}
+
+/* All but what is known to be of no use here goes to the template. */
+static bool read_fields(el_api_parse *p, json_t *m, size_t at) {
+  const char *key;
+  json_t *v;
+  void *next;
+  char param[128];
+  json_object_foreach_safe(m, next, key, v) {
+    snprintf(param, sizeof param, "messages[%zu].%.60s", at, key);
+    bool empty = json_is_null(v) || (json_is_array(v) && !json_array_size(v));
+    if (one_of(key, MESSAGE_UNSUPPORTED, COUNT(MESSAGE_UNSUPPORTED)) && !empty)
+      return el_api_fail(p->error, 400, "unsupported_parameter", param, "'%s' is not supported by this server.", param);
+    bool dropped = one_of(key, MESSAGE_IGNORED, COUNT(MESSAGE_IGNORED)) ||
+                   one_of(key, MESSAGE_UNSUPPORTED, COUNT(MESSAGE_UNSUPPORTED)) ||
+                   (empty && !strcmp(key, "tool_calls"));
+    if (dropped) {
+      json_object_del(m, key);
+    } else if (!strcmp(key, "tool_calls") && !read_tool_calls(p, v, at)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+static bool read_role(el_api_parse *p, json_t *m, size_t at) {
+  char param[128];
   snprintf(param, sizeof param, "messages[%zu].role", at);
   const json_t *r = json_object_get(m, "role");
   if (!r)
     return el_api_fail(p->error, 400, "missing_required_parameter", param, "Missing required parameter: '%s'.", param);
   if (!json_is_string(r)) return el_api_type_error(p, param, "a string", r);
-  if (!one_of(json_string_value(r), ROLES, COUNT(ROLES)) || strlen(json_string_value(r)) != json_string_length(r))
+  if (!one_of(json_string_value(r), ROLES, COUNT(ROLES)) || has_nul(r))
     return el_api_fail(p->error, 400, "invalid_value", param,
                        "Invalid value for '%s': supported are 'system', 'developer', 'user', 'assistant' and 'tool'.",
                        param);
-  *role = json_string_value(r);
-  if (!strcmp(*role, "developer")) *role = "system"; /* OpenAI's newer word for it; templates know the older */
+  if (strcmp(json_string_value(r), "developer")) return true;
+  /* OpenAI's newer word for it; most templates know the older alone. */
+  return !json_object_set_new(m, "role", json_string("system")) || el_api_no_memory(p);
+}
 
+/* Checks a message, and makes of it in place what templates read. */
+static bool read_message(el_api_parse *p, json_t *m, size_t at) {
+  char param[128];
+  snprintf(param, sizeof param, "messages[%zu]", at);
+  if (!json_is_object(m)) return el_api_type_error(p, param, "an object", m);
+  if (!read_fields(p, m, at) || !read_role(p, m, at)) return false;
   const json_t *content = json_object_get(m, "content");
-  if ((!content || json_is_null(content)) && !strcmp(*role, "assistant"))
-    return el_buf_append(text, "", 0) || el_api_no_memory(p);
+  if ((!content || json_is_null(content)) && !strcmp(json_string_value(json_object_get(m, "role")), "assistant"))
+    return json_object_get(m, "tool_calls") || !json_object_set_new(m, "content", json_string("")) ||
+           el_api_no_memory(p);
   snprintf(param, sizeof param, "messages[%zu].content", at);
   if (!content)
     return el_api_fail(p->error, 400, "missing_required_parameter", param, "Missing required parameter: '%s'.", param);
-  return read_content(p, content, at, text) && (el_buf_append(text, "", 0) || el_api_no_memory(p));
+  return check_content(p, content, at);
+}
+
+/* A preset's system message, where the conversation has none. */
+static bool add_system(el_api_parse *p) {
+  json_t *messages = (json_t *)p->messages, *m;
+  size_t i;
+  if (!p->system) return true;
+  json_array_foreach(messages, i, m) {
+    if (!strcmp(json_string_value(json_object_get(m, "role")), "system")) return true;
+  }
+  json_t *system = json_pack("{s:s, s:s}", "role", "system", "content", p->system);
+  return !json_array_insert_new(messages, 0, system) || el_api_no_memory(p);
+}
+
+/* What the template gets, as the library's values. */
+typedef struct chat_values {
+  el_value messages, tools, documents, variables;
+} chat_values;
+
+static bool convert(el_api_parse *p, const json_t *j, const char *param, el_value *out) {
+  switch (j ? el_json_value(j, out) : EL_CONVERTED) {
+    case EL_CONVERTED: return true;
+    case EL_CONVERT_NO_MEMORY: return el_api_no_memory(p);
+    case EL_CONVERT_DEEP: break;
+  }
+  return el_api_fail(p->error, 400, "invalid_value", param, "Invalid value for '%s': it is nested deeper than %d.",
+                     param, EL_MAX_VALUE_DEPTH);
+}
+
+static bool tokenize_chat(el_api_parse *p, const chat_values *v) {
+  el_api_prompt *prompt = p->out->prompts;
+  el_error err;
+  int32_t *tokens;
+  el_chat chat = {.messages = &v->messages,
+                  .tools = p->tools ? &v->tools : NULL,
+                  .documents = p->documents ? &v->documents : NULL,
+                  .variables = v->variables.object.members,
+                  .n_variables = p->template_variables ? v->variables.object.n : 0,
+                  .add_generation_prompt = p->has_opening ? p->opening : !p->goes_on,
+                  .continue_final_message = p->goes_on,
+                  .template_instead = p->chat_template};
+  if (el_chat_tokens(p->tokenizer, &chat, p->max_tokens, &tokens, &prompt->n, &prompt->focus_begin, &prompt->focus_end,
+                     &err))
+    return fail_tokenize(p, &err, "messages");
+  if (!prompt->n) {
+    el_free(tokens);
+    return el_api_fail(p->error, 400, "invalid_value", "messages",
+                       "Invalid value for 'messages': the model's chat template makes no text of them.");
+  }
+  return (prompt->tokens = adopt(tokens, prompt->n * sizeof *tokens)) || el_api_no_memory(p);
 }
 
 bool el_api_messages_read(el_api_parse *p) {
@@ -122,34 +216,19 @@ bool el_api_messages_read(el_api_parse *p) {
   if (p->out->n > p->max_choices)
     return el_api_fail(p->error, 400, "invalid_value", "n",
                        "Invalid value for 'n': %d choices; at most %d are allowed.", p->out->n, p->max_choices);
-  el_message *messages = calloc(n + 1, sizeof *messages), *first = messages + 1; /* [0]: a preset's */
-  el_buf *texts = calloc(n, sizeof *texts);
-  el_api_prompt *prompt = p->out->prompts = calloc(1, sizeof *prompt);
-  size_t n_rendered = n;
-  bool has_system = false, ok = messages && texts && prompt ? true : el_api_no_memory(p);
-  for (size_t i = 0; ok && i < n; i++) {
-    ok = read_message(p, json_array_get(p->messages, i), i, &first[i].role, &texts[i]);
-    first[i].content = texts[i].data;
-    has_system = has_system || (ok && !strcmp(first[i].role, "system"));
-  }
-  if (ok && p->system && !has_system) {
-    *--first = (el_message){"system", p->system};
-    n_rendered++;
-  }
-  if (ok) {
-    el_error err;
-    p->out->n_prompts = 1;
-    int32_t *tokens;
-    if (el_chat_tokenize_with(p->tokenizer, p->chat_template, first, n_rendered, true, p->max_tokens, &tokens,
-                              &prompt->n, &prompt->focus_begin, &prompt->focus_end, &err)) {
-      ok = fail_tokenize(p, &err, "messages");
-    } else {
-      ok = (prompt->tokens = adopt(tokens, prompt->n * sizeof *tokens)) || el_api_no_memory(p);
-    }
-  }
-  for (size_t i = 0; texts && i < n; i++) el_buf_free(&texts[i]);
-  free(texts);
-  free(messages);
+  if (!(p->out->prompts = calloc(1, sizeof *p->out->prompts))) return el_api_no_memory(p);
+  p->out->n_prompts = 1;
+  for (size_t i = 0; i < n; i++)
+    if (!read_message(p, json_array_get(p->messages, i), i)) return false;
+  if (!add_system(p)) return false;
+  chat_values v = {.messages = {.type = EL_VALUE_NULL}};
+  bool ok = convert(p, p->messages, "messages", &v.messages) && convert(p, p->tools, "tools", &v.tools) &&
+            convert(p, p->documents, "documents", &v.documents) &&
+            convert(p, p->template_variables, "chat_template_kwargs", &v.variables) && tokenize_chat(p, &v);
+  el_json_value_free(&v.messages);
+  el_json_value_free(&v.tools);
+  el_json_value_free(&v.documents);
+  el_json_value_free(&v.variables);
   return ok;
 }
 

@@ -52,6 +52,14 @@ static bool check_together(el_api_parse *p) {
                        "Missing required parameter: 'messages'.");
   if (!r->chat && !p->prompt)
     return el_api_fail(p->error, 400, "missing_required_parameter", "prompt", "Missing required parameter: 'prompt'.");
+  if (p->tools && !p->no_tool_choice)
+    return el_api_fail(
+        p->error, 400, "unsupported_parameter", "tools",
+        "'tools' is supported with 'tool_choice': 'none' alone: the chat template gets them, but answers "
+        "are not looked through for calls.");
+  if (p->goes_on && p->has_opening && p->opening)
+    return el_api_fail(p->error, 400, "invalid_value", "continue_final_message",
+                       "'continue_final_message' and 'add_generation_prompt' cannot both be true.");
   if (p->stream_options && !r->stream)
     return el_api_fail(p->error, 400, "invalid_value", "stream_options",
                        "'stream_options' is allowed only when 'stream' is true.");

@@ -63,11 +63,24 @@ const el_val *el_template_bool(el_rendering *r, bool b) {
   return kept(r, el_val_bool(b));
 }
 
-const el_val *el_template_string(el_rendering *r, el_str s, el_source source) {
+const el_val *el_template_string(el_rendering *r, el_str s, el_origin source) {
   return kept(r, el_val_string(el_text_new(&r->task, s.data, s.len, source)));
 }
 
-static el_val convert(el_rendering *r, const el_value *value, el_source source) {
+void *el_template_room(el_rendering *r, size_t bytes) {
+  return el_task_alloc(&r->task, bytes);
+}
+
+const el_val *el_template_lines(el_rendering *r, const el_str *texts, size_t n, el_origin source) {
+  el_writer w = el_writer_of(r);
+  for (size_t i = 0; i < n; i++) {
+    if (i) el_write(&w, "\n", 1, source);
+    el_write(&w, texts[i].data, texts[i].len, source);
+  }
+  return kept(r, el_val_string(el_written(&w)));
+}
+
+static el_val convert(el_rendering *r, const el_value *value, el_origin source) {
   el_val v = {.kind = EL_NONE};
   el_down(r);
   switch (value->type) {
@@ -100,7 +113,7 @@ static el_val convert(el_rendering *r, const el_value *value, el_source source) 
   return v;
 }
 
-const el_val *el_template_value(el_rendering *r, const el_value *value, el_source source) {
+const el_val *el_template_value(el_rendering *r, const el_value *value, el_origin source) {
   return kept(r, convert(r, value, source));
 }
 
@@ -116,7 +129,7 @@ el_val *el_template_dict(el_rendering *r) {
   return (el_val *)kept(r, el_val_dict(el_dict_new(&r->task)));
 }
 
-void el_template_put(el_rendering *r, el_val *dict, const char *key, el_source source, const el_val *value) {
+void el_template_put(el_rendering *r, el_val *dict, const char *key, el_origin source, const el_val *value) {
   el_dict_set(r, dict->dict, el_val_string(el_text_new(&r->task, key, strlen(key), source)), *value);
 }
 

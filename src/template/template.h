@@ -34,29 +34,33 @@ typedef struct el_val el_val; /* of the rendering, gone with it */
 
 /* Where texts come from: 0 is the template itself, the other numbers are the caller's. It is told in the end of every
  * part of the output, through whatever the template did with it. */
-typedef uint32_t el_source;
+typedef uint32_t el_origin;
 
 /* Sets the variables. What is out of memory or over a limit does not come back from these functions. */
 typedef void (*el_template_fn)(el_rendering *r, void *user);
 void el_template_set(el_rendering *r, const char *name, const el_val *value);
 /* Strings are not copied, and must stay until the rendering is over. */
+/* Memory of the rendering. */
+void *el_template_room(el_rendering *r, size_t bytes);
+/* Texts with line ends between. */
+const el_val *el_template_lines(el_rendering *r, const el_str *texts, size_t n, el_origin source);
 const el_val *el_template_none(el_rendering *r);
 const el_val *el_template_bool(el_rendering *r, bool b);
-const el_val *el_template_string(el_rendering *r, el_str s, el_source source);
+const el_val *el_template_string(el_rendering *r, el_str s, el_origin source);
 /* All strings of it, and the keys of its objects, come from `source`. */
-const el_val *el_template_value(el_rendering *r, const el_value *value, el_source source);
+const el_val *el_template_value(el_rendering *r, const el_value *value, el_origin source);
 el_val *el_template_list(el_rendering *r);
 void el_template_append(el_rendering *r, el_val *list, const el_val *item);
 el_val *el_template_dict(el_rendering *r);
 /* An item of this key that is there is replaced. */
-void el_template_put(el_rendering *r, el_val *dict, const char *key, el_source source, const el_val *value);
+void el_template_put(el_rendering *r, el_val *dict, const char *key, el_origin source, const el_val *value);
 
 /* --- rendering */
 
 /* Bytes begin to end - 1 of an output come from `source`, which is not 0. */
 typedef struct el_template_part {
   size_t begin, end;
-  el_source source;
+  el_origin source;
 } el_template_part;
 
 typedef struct el_rendered {

@@ -5,51 +5,24 @@
 #include "base/error.h"
 #include "tokenizer/private.h"
 
-/* Of a preset: nothing but a template that is not the file's. */
-struct el_chat_template {
-  el_template *own;
-};
-
-/* c NULL: with the file's own. */
-static el_status render_with(const el_tokenizer *t, const el_chat_template *c, const el_message *messages, size_t n,
-                             bool add_generation_prompt, el_rendered *out, el_error *err) {
-  if (c) return el_template_render(c->own, messages, n, add_generation_prompt, out, err);
-  if (!t->template)
-    return el_fail(err, EL_ERR_UNSUPPORTED, "the model's file has no chat template (tokenizer.chat_template)");
-  return el_template_render(t->template, messages, n, add_generation_prompt, out, err);
+static el_status render(const el_tokenizer *t, const el_chat *chat, el_rendered *out, el_error *err) {
+  const el_chat_template *template = chat->template_instead ? chat->template_instead : t->template;
+  if (!template)
+    return el_fail(err, EL_ERR_UNSUPPORTED, "the model's chat template (tokenizer.chat_template) cannot be used: %s",
+                   t->why_no_template.message);
+  const el_special_texts specials = {el_token_bytes(t, t->vocab.bos, true), el_token_bytes(t, t->vocab.eos, true),
+                                     el_token_bytes(t, t->vocab.unk, true)};
+  return el_conversation_render(template, chat, &specials, out, err);
 }
 
-el_status el_chat_template_open(const el_tokenizer *t, const char *source, el_chat_template **out, el_error *err) {
-  el_str bos = el_token_bytes(t, t->vocab.bos, true), eos = el_token_bytes(t, t->vocab.eos, true);
-  el_chat_template *c = calloc(1, sizeof *c);
-  if (!c) return el_fail(err, EL_ERR_NO_MEMORY, "no memory for a chat template");
-  el_status status = el_template_open((el_str){source, strlen(source)}, bos, eos, &c->own, err);
-  /* Whether it is understood shows when it is used. */
+el_status el_chat_text(const el_tokenizer *t, const el_chat *chat, char **out, size_t *len, el_error *err) {
   el_rendered r = {0};
-  const el_message hello = {"user", "Hello"};
-  if (!status) status = el_template_render(c->own, &hello, 1, true, &r, err);
-  el_rendered_free(&r);
-  if (status)
-    el_chat_template_close(c);
-  else
-    *out = c;
-  return status;
-}
-
-void el_chat_template_close(el_chat_template *c) {
-  if (!c) return;
-  el_template_close(c->own);
-  free(c);
-}
-
-el_status el_chat_render(const el_tokenizer *t, const el_message *messages, size_t n, bool add_generation_prompt,
-                         char **out, el_error *err) {
-  el_rendered r = {0};
-  el_status status = render_with(t, NULL, messages, n, add_generation_prompt, &r, err);
+  el_status status = render(t, chat, &r, err);
   if (!status && !el_buf_append(&r.text, "", 0)) /* an empty text is a text too */
-    status = el_fail(err, EL_ERR_NO_MEMORY, "no memory to render %zu messages", n);
+    status = el_fail(err, EL_ERR_NO_MEMORY, "no memory to render a conversation");
   if (!status) {
     *out = r.text.data;
+    *len = r.text.len;
     r.text = (el_buf){0};
   }
   el_rendered_free(&r);
@@ -73,22 +46,88 @@ static void find_span(const el_tokenizer *t, const el_buf *text, const int32_t *
 
 /* The rendered text is tokenized as a whole, since a piece may reach from the template into a message (white space
  * does); only the search for control tokens leaves the messages out. */
-el_status el_chat_tokenize_with(const el_tokenizer *t, const el_chat_template *c, const el_message *messages, size_t n,
-                                bool add_generation_prompt, size_t most, int32_t **out, size_t *n_out, size_t *begin,
-                                size_t *end, el_error *err) {
+el_status el_chat_tokens(const el_tokenizer *t, const el_chat *chat, size_t most, int32_t **out, size_t *n_out,
+                         size_t *begin, size_t *end, el_error *err) {
   el_rendered r = {0};
-  el_status status = render_with(t, c, messages, n, add_generation_prompt, &r, err);
-  if (!status)
-    status = el_tokenize_ranges(t, r.text.data, r.text.len, EL_TOKENIZE_SPECIAL, r.content, r.n_content, most, out,
-                                n_out, err);
-  if (!status) find_span(t, &r.text, *out, *n_out, r.user, begin, end);
+  el_status status = render(t, chat, &r, err);
+  if (status) return status;
+  el_range user = {SIZE_MAX, 0}, *content = malloc((r.n_parts + 1) * sizeof *content);
+  for (size_t i = 0; content && i < r.n_parts; i++) {
+    content[i] = (el_range){r.parts[i].begin, r.parts[i].end};
+    if (r.parts[i].source != EL_FROM_LAST_USER) continue;
+    if (user.begin > r.parts[i].begin) user.begin = r.parts[i].begin;
+    user.end = r.parts[i].end;
+  }
+  if (!content)
+    status = el_fail(err, EL_ERR_NO_MEMORY, "no memory to render a conversation");
+  else
+    status = el_tokenize_ranges(t, r.text.data ? r.text.data : "", r.text.len, EL_TOKENIZE_SPECIAL, content, r.n_parts,
+                                most, out, n_out, err);
+  if (!status) find_span(t, &r.text, *out, *n_out, user, begin, end);
+  free(content);
   el_rendered_free(&r);
+  return status;
+}
+
+/* --- messages that are a role and a content */
+
+typedef struct simple_chat {
+  el_chat chat;
+  el_value messages, *items;
+  el_member *members;
+} simple_chat;
+
+static el_value string_value(const char *s) {
+  return (el_value){.type = EL_VALUE_STRING, .string = {s, strlen(s)}};
+}
+
+/* Free it with close_simple on success. */
+static el_status open_simple(simple_chat *s, const el_message *messages, size_t n, bool add_generation_prompt,
+                             el_error *err) {
+  for (size_t i = 0; i < n; i++)
+    if (!messages[i].role || !messages[i].content)
+      return el_fail(err, EL_ERR_INVALID, "message %zu has no %s", i, messages[i].role ? "content" : "role");
+  s->items = calloc(n + 1, sizeof *s->items);
+  s->members = calloc(2 * n + 1, sizeof *s->members);
+  if (!s->items || !s->members) {
+    free(s->items);
+    free(s->members);
+    return el_fail(err, EL_ERR_NO_MEMORY, "no memory to render %zu messages", n);
+  }
+  for (size_t i = 0; i < n; i++) {
+    s->members[2 * i] = (el_member){"role", string_value(messages[i].role)};
+    s->members[2 * i + 1] = (el_member){"content", string_value(messages[i].content)};
+    s->items[i] = (el_value){.type = EL_VALUE_OBJECT, .object = {&s->members[2 * i], 2}};
+  }
+  s->messages = (el_value){.type = EL_VALUE_ARRAY, .array = {s->items, n}};
+  s->chat = (el_chat){.messages = &s->messages, .add_generation_prompt = add_generation_prompt};
+  return EL_OK;
+}
+
+static void close_simple(simple_chat *s) {
+  free(s->items);
+  free(s->members);
+}
+
+el_status el_chat_render(const el_tokenizer *t, const el_message *messages, size_t n, bool add_generation_prompt,
+                         char **out, el_error *err) {
+  simple_chat s;
+  size_t len;
+  el_status status = open_simple(&s, messages, n, add_generation_prompt, err);
+  if (status) return status;
+  status = el_chat_text(t, &s.chat, out, &len, err);
+  close_simple(&s);
   return status;
 }
 
 el_status el_chat_tokenize_span(const el_tokenizer *t, const el_message *messages, size_t n, bool add_generation_prompt,
                                 size_t most, int32_t **out, size_t *n_out, size_t *begin, size_t *end, el_error *err) {
-  return el_chat_tokenize_with(t, NULL, messages, n, add_generation_prompt, most, out, n_out, begin, end, err);
+  simple_chat s;
+  el_status status = open_simple(&s, messages, n, add_generation_prompt, err);
+  if (status) return status;
+  status = el_chat_tokens(t, &s.chat, most, out, n_out, begin, end, err);
+  close_simple(&s);
+  return status;
 }
 
 el_status el_chat_tokenize(const el_tokenizer *t, const el_message *messages, size_t n, bool add_generation_prompt,

@@ -3,10 +3,10 @@
 #define EL_TOKENIZER_PRIVATE_H
 
 #include "tokenizer/bpe.h"
+#include "tokenizer/conversation.h"
 #include "tokenizer/pretokenizer.h"
 #include "tokenizer/scored.h"
 #include "tokenizer/special.h"
-#include "tokenizer/template.h"
 #include "tokenizer/tokenizer.h"
 #include "tokenizer/vocab.h"
 
@@ -16,11 +16,13 @@ struct el_tokenizer {
   el_specials specials;
   el_pretokenizer *pretokenizer; /* EL_VOCAB_BYTE_LEVEL; else NULL */
   bool ignore_merges, add_bos;
-  bool add_space;   /* EL_VOCAB_SCORED: text that begins, or goes on after a special token, has a space put in front */
-  bool strips;      /* some special token takes white space along */
-  bool line_tokens; /* EL_VOCAB_MERGED: a run of line ends that is a token becomes it, whatever the merges say */
-  el_template *template; /* NULL: the file has none */
-  el_buf notice;         /* el_tokenizer_notice */
+  bool add_space;    /* EL_VOCAB_SCORED: text that begins, or goes on after a special token, has a space put in front */
+  bool strips;       /* some special token takes white space along */
+  bool line_tokens;  /* EL_VOCAB_MERGED: a run of line ends that is a token becomes it, whatever the merges say */
+  bool has_template; /* the file has a chat template, or another is used instead */
+  el_chat_template *template; /* what conversations are rendered by; NULL: why_no_template */
+  el_error why_no_template;
+  el_buf notice; /* el_tokenizer_notice */
 };
 
 /* As el_tokenize_at_most, but control tokens are not looked for in the `content` ranges (in order, not overlapping). */

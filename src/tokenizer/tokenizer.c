@@ -144,14 +144,38 @@ static el_status read_stripping(el_tokenizer *t, const el_gguf *g, el_error *err
   return EL_OK;
 }
 
+/* What llama.cpp puts conversations into as well, when a file does not say. */
+static const char CHATML[] =
+    "{% for message in messages %}{{ '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}{% "
+    "endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
+
+/* A template that cannot be used is an error of the conversations alone. */
 static el_status open_template(el_tokenizer *t, const el_gguf *g, el_error *err) {
   static const char KEY[] = "tokenizer.chat_template";
-  if (!el_gguf_find(g, KEY)) return EL_OK;
-  el_str source;
-  el_status status = el_gguf_str(g, KEY, &source, err);
+  el_str source = {CHATML, sizeof CHATML - 1};
+  t->has_template = el_gguf_find(g, KEY) != NULL;
+  el_status status = t->has_template ? el_gguf_str(g, KEY, &source, err) : EL_OK;
   if (status) return status;
-  el_str bos = el_token_bytes(t, t->vocab.bos, true), eos = el_token_bytes(t, t->vocab.eos, true);
-  return el_template_open(source, bos, eos, &t->template, err);
+  el_error *why = &t->why_no_template;
+  status = el_chat_template_new(source, &t->template, why);
+  if (status == EL_ERR_NO_MEMORY) return el_fail(err, status, "%s: %s", el_gguf_path(g), why->message);
+  if (status) notice(t, "%s cannot be used, chats are refused: %s", KEY, why->message);
+  return EL_OK;
+}
+
+el_status el_tokenizer_use_template(el_tokenizer *t, el_str text, el_error *err) {
+  el_chat_template *template = NULL;
+  el_status status = el_chat_template_new(text, &template, err);
+  if (status) return status;
+  el_chat_template_close(t->template);
+  t->template = template;
+  t->has_template = true;
+  return EL_OK;
+}
+
+bool el_tokenizer_has_template(const el_tokenizer *t) {
+  return t->has_template;
 }
 
 el_status el_tokenizer_from_gguf(const el_gguf *g, el_tokenizer **out, el_error *err) {
@@ -194,7 +218,7 @@ void el_tokenizer_close(el_tokenizer *t) {
   el_merges_close(&t->merges);
   el_specials_close(&t->specials);
   el_pretokenizer_close(t->pretokenizer);
-  el_template_close(t->template);
+  el_chat_template_close(t->template);
   el_buf_free(&t->notice);
   free(t);
 }

@@ -10,6 +10,9 @@
 /* Copies what it needs: `g` may be closed afterwards. */
 el_status el_tokenizer_from_gguf(const el_gguf *g, el_tokenizer **out, el_error *err);
 
+/* Uses another chat template than the file's. */
+el_status el_tokenizer_use_template(el_tokenizer *t, el_str text, el_error *err);
+
 /* The bytes of one token; empty for special tokens unless `special`. Valid while the tokenizer is. */
 el_str el_token_bytes(const el_tokenizer *t, int32_t token, bool special);
 /* And those that it adds to a text when token `before` (-1: none) came before it: without the space that some

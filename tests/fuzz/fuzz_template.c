@@ -11,7 +11,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 /* In no template by itself: a character of four bytes. */
 static const char SECRET[] = "\xf0\x9f\xa6\x86";
 
-static const el_val *text(el_rendering *r, const char *s, el_source source) {
+static const el_val *text(el_rendering *r, const char *s, el_origin source) {
   return el_template_string(r, (el_str){s, strlen(s)}, source);
 }
 

@@ -333,8 +333,25 @@ def test_run_refuses_a_prompt_beyond_the_context():
     assert r.returncode == 1 and b"16" in r.stderr
 
 
-def test_chat_without_a_template_is_an_error():
-    assert "template" in refused("run", "-m", TINY, "--chat", "-p", "Hello", status=1)
+def test_chat_without_a_template_is_chatml_and_says_so():
+    r = edgelora("run", "-m", TINY, "--chat", "-p", "Hello", "-n", "4")
+    assert r.returncode == 0 and b"no chat template" in r.stderr
+    written = edgelora("run", "-m", TINY, "-p", "<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n", "-n", "4", "--special")
+    assert written.stdout == r.stdout and b"template" not in written.stderr
+
+
+def test_another_chat_template_is_used_instead_of_the_models(tmp_path):
+    (tmp_path / "t.jinja").write_text("{{ messages[0].content }}:{{ messages | length }}")
+    r = edgelora("run", "-m", TINY, "--chat-template", tmp_path / "t.jinja", "--chat", "-p", "Hello", "-n", "4")
+    assert r.returncode == 0 and b"template" not in r.stderr
+    assert r.stdout == edgelora("run", "-m", TINY, "-p", "Hello:1", "-n", "4").stdout
+
+
+def test_a_chat_template_that_does_not_parse_is_refused_with_its_file_and_line(tmp_path):
+    (tmp_path / "t.jinja").write_text("a\n{% for %}")
+    message = refused("run", "-m", TINY, "--chat-template", tmp_path / "t.jinja", "--chat", "-p", "Hello", status=1)
+    assert "t.jinja: line 2: " in message
+    assert "no-such" in refused("run", "-m", TINY, "--chat-template", tmp_path / "no-such", "-p", "Hello", status=1)
 
 
 def test_an_unknown_isa_is_refused():

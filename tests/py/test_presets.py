@@ -11,8 +11,8 @@ from conftest import BINARY, ROOT, Server
 from test_server_adapters import LOAD, TINY, adapter, error_of, names
 
 LORA = ROOT / "tests" / "golden" / "lora"
-CHATML = "{% for m in messages %}{{'<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>' + '\n'}}{% endfor %}" \
-    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+TURNS = "{% for m in messages %}{{'A turn of ' + m['role'] + ': ' + m['content'] + '. '}}{% endfor %}" \
+    "{% if add_generation_prompt %}{{ 'An answer: ' }}{% endif %}"
 ENDLESS = {"ignore_eos": True}
 HELLO = [{"role": "user", "content": "Hello"}]
 
@@ -91,12 +91,13 @@ def test_stop_strings_are_the_presets_or_the_requests(serve, shelf):
 
 
 def test_a_presets_system_prompt_and_template_are_what_a_chat_is_rendered_with(serve, shelf):
-    s = serve("--adapters", shelf(system="Answer in rhymes.", chat_template=CHATML, temperature=0, max_tokens=8))
-    error_of(s.post("/v1/chat/completions", {"messages": HELLO, "model": "plain"}), 400)  # the base has no template
+    s = serve("--adapters", shelf(system="Answer in rhymes.", chat_template=TURNS, temperature=0, max_tokens=8))
     ask = {"model": "preset", "logprobs": True, **ENDLESS}
     with_own = answer(s.post("/v1/chat/completions", {"messages": [{"role": "system", "content": "Answer in rhymes."}, *HELLO], **ask}))
     without = answer(s.post("/v1/chat/completions", {"messages": HELLO, **ask}))
     assert without["choices"] == with_own["choices"] and without["usage"]["prompt_tokens"] == with_own["usage"]["prompt_tokens"]
+    written = "A turn of system: Answer in rhymes.. A turn of user: Hello. An answer: "
+    assert with_own["usage"]["prompt_tokens"] == answer(s.completion(prompt=written, model="preset"))["usage"]["prompt_tokens"]
     other = answer(s.post("/v1/chat/completions", {"messages": [{"role": "system", "content": "No."}, *HELLO], **ask}))
     developer = answer(s.post("/v1/chat/completions", {"messages": [{"role": "developer", "content": "No."}, *HELLO], **ask}))
     assert other["usage"]["prompt_tokens"] < without["usage"]["prompt_tokens"]
@@ -214,7 +215,7 @@ def test_a_pinned_adapter_stays_and_pins_are_bounded(serve, shelf, tmp_path):
 
 
 def test_the_base_has_a_preset_of_its_own(serve, shelf, tmp_path):
-    (tmp_path / "base.json").write_text(json.dumps({"max_tokens": 2, "chat_template": CHATML, "system": "Be brief."}))
+    (tmp_path / "base.json").write_text(json.dumps({"max_tokens": 2, "chat_template": TURNS, "system": "Be brief."}))
     s = serve("--adapters", shelf(max_tokens=4), "--preset", tmp_path / "base.json")
     used = lambda **body: answer(s.completion(prompt="Hello", **body, **ENDLESS))["usage"]["completion_tokens"]
     assert used() == 2 and used(max_tokens=7) == 7

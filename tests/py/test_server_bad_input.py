@@ -198,12 +198,20 @@ BAD_FIELDS = [
     (CHAT, {"messages": [{"role": 5, "content": "x"}]}, "messages[0].role"),
     (CHAT, {"messages": USER + [{"role": "user", "content": 5}]}, "messages[1].content"),
     (CHAT, {"messages": [{"role": "user", "content": "a\0b"}]}, "messages[0].content"),
-    (CHAT, {"messages": [{"role": "user", "content": "x", "colour": 1}]}, "messages[0].colour"),
+    (CHAT, {"messages": [{"role": "assistant", "content": "x", "audio": {"id": "a"}}]}, "messages[0].audio"),
     (CHAT, {"messages": [{"role": "user", "content": ["x"]}]}, "messages[0].content[0]"),
     (CHAT, {"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages[0].content[0]"),
     (CHAT, {"messages": [{"role": "user", "content": [{"type": "text", "text": 5}]}]}, "messages[0].content[0]"),
     (CHAT, {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}]}, "messages[0].content[0]"),
-    (CHAT, {"messages": [{"role": "assistant", "tool_calls": [{}]}]}, "messages[0].tool_calls"),
+    (CHAT, {"messages": [{"role": "assistant", "tool_calls": [{}]}]}, "messages[0].tool_calls[0].function"),
+    (CHAT, {"messages": [{"role": "assistant", "tool_calls": [{"function": {}}]}]}, "messages[0].tool_calls[0].function"),
+    (CHAT, {"messages": [{"role": "assistant", "tool_calls": {}}]}, "messages[0].tool_calls"),
+    (CHAT, {"chat_template_kwargs": []}, "chat_template_kwargs"),
+    (CHAT, {"documents": {}}, "documents"),
+    (CHAT, {"add_generation_prompt": 1}, "add_generation_prompt"),
+    (CHAT, {"continue_final_message": "yes"}, "continue_final_message"),
+    (CHAT, {"continue_final_message": True, "add_generation_prompt": True}, "continue_final_message"),
+    (TEXT, {"chat_template_kwargs": {}}, "chat_template_kwargs"),
 ]
 
 

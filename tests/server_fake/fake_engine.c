@@ -118,21 +118,57 @@ int32_t el_tokenizer_n_vocab(const el_tokenizer *t) {
   return N_VOCAB;
 }
 
-el_status el_chat_tokenize_with(const el_tokenizer *t, const el_chat_template *c, const el_message *messages, size_t n,
-                                bool add_generation_prompt, size_t most, int32_t **out, size_t *n_out, size_t *begin,
-                                size_t *end, el_error *err) {
-  size_t total = 0;
-  for (size_t i = 0; i < n; i++) total += strlen(messages[i].role) + strlen(messages[i].content) + 3;
-  char *text = calloc(1, total + 1);
-  if (!text) return el_fail(err, EL_ERR_NO_MEMORY, "out of memory");
-  *begin = *end = 0;
-  for (size_t i = 0, at = 0; i < n; i++) {
-    at += (size_t)sprintf(text + at, "%s: %s\n", messages[i].role, messages[i].content);
-    if (strcmp(messages[i].role, "user")) continue;
-    *end = at - 1;
-    *begin = *end - strlen(messages[i].content);
+bool el_tokenizer_has_template(const el_tokenizer *t) {
+  return true;
+}
+
+static const el_value *member(const el_value *object, const char *name) {
+  for (size_t i = 0; i < object->object.n; i++)
+    if (!strcmp(object->object.members[i].name, name)) return &object->object.members[i].value;
+  return NULL;
+}
+
+static el_status add(char **text, size_t *len, const char *data, size_t n, el_error *err) {
+  char *grown = realloc(*text, *len + n + 1);
+  if (!grown) return el_fail(err, EL_ERR_NO_MEMORY, "out of memory");
+  memcpy(grown + *len, data, n);
+  *text = grown;
+  *len += n;
+  return EL_OK;
+}
+
+/* The texts of a content: a string, or an array of parts, with line ends between. */
+static el_status add_content(char **text, size_t *len, const el_value *content, el_error *err) {
+  if (!content) return EL_OK;
+  if (content->type == EL_VALUE_STRING) return add(text, len, content->string.data, content->string.len, err);
+  el_status status = EL_OK;
+  for (size_t i = 0; content->type == EL_VALUE_ARRAY && !status && i < content->array.n; i++) {
+    if (i) status = add(text, len, "\n", 1, err);
+    if (!status) status = add_content(text, len, member(&content->array.items[i], "text"), err);
   }
-  el_status status = el_tokenize_at_most(t, text, strlen(text), 0, most, out, n_out, err);
+  return status;
+}
+
+/* "role: content\n" of each message. */
+el_status el_chat_tokens(const el_tokenizer *t, const el_chat *chat, size_t most, int32_t **out, size_t *n_out,
+                         size_t *begin, size_t *end, el_error *err) {
+  char *text = NULL;
+  size_t len = 0;
+  el_status status = EL_OK;
+  *begin = *end = 0;
+  for (size_t i = 0; !status && i < chat->messages->array.n; i++) {
+    const el_value *m = &chat->messages->array.items[i], *role = member(m, "role");
+    status = add(&text, &len, role->string.data, role->string.len, err);
+    if (!status) status = add(&text, &len, ": ", 2, err);
+    size_t at = len;
+    if (!status) status = add_content(&text, &len, member(m, "content"), err);
+    if (role->string.len == 4 && !memcmp(role->string.data, "user", 4)) {
+      *begin = at;
+      *end = len;
+    }
+    if (!status) status = add(&text, &len, "\n", 1, err);
+  }
+  if (!status) status = el_tokenize_at_most(t, text, len, 0, most, out, n_out, err);
   free(text);
   return status;
 }

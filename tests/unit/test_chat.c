@@ -63,7 +63,11 @@ static void check_refused(const char *template, el_status want, const char *part
 }
 #define assert_no_render(template, want, part, ...) check_refused(template, want, part, MESSAGES(__VA_ARGS__))
 
-/* --- ChatML */
+/* --- text */
+
+#define SPECIAL_TURNS                                                                                           \
+  "{{ bos_token }}{% for m in messages %}{{ '<|' + m.role + '|>' + m.content | trim + eos_token }}{% endfor %}" \
+  "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 
 static void a_conversation_is_rendered_turn_by_turn(void **state) {
   assert_render(PLAIN, true,
@@ -74,12 +78,14 @@ static void a_conversation_is_rendered_turn_by_turn(void **state) {
                 {"tool", "5"});
 }
 
-static void contents_are_trimmed_where_the_template_does_it(void **state) {
-  assert_render("{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] | trim + '<|im_end|>\\n' }}", false,
-                "<|im_start|>user\na b<|im_end|>\n", {"user", "  a b\n"});
-  assert_render(
-      "{{ '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}{{ reasoning.content|trim }}",
-      false, "<|im_start|>user\n  a b\n<|im_end|>\n", {"user", "  a b\n"});
+static void the_text_is_what_the_template_says(void **state) {
+  assert_render(SPECIAL_TURNS, true, "<s><|system|>S<|end_of_all|><|user|>Hi there<|end_of_all|><|assistant|>",
+                {"system", "S\n"}, {"user", " \t\xe3\x80\x80\xc2\xa0Hi there\xe2\x80\x83\n "});
+  assert_render("{{ messages[0].content }}", true, "only this", {"user", "only this"});
+  assert_render("{{ bos_token }}{{ bos_token }}<s>", true, "<s><s><s>", {"user", "x"});
+  assert_render("{{ unk_token is defined }} {{ tools is none }} {{ documents is none }}", true, "False True True",
+                {"user", "x"});
+  assert_render("", true, "", {"user", "x"});
 }
 
 static void the_default_system_message_is_the_templates(void **state) {
@@ -87,144 +93,136 @@ static void the_default_system_message_is_the_templates(void **state) {
                 "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n"
                 "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n",
                 {"user", "Hi"});
-  /* As Qwen 2.5 writes it: the first literal is that of the branch for tools. */
-  assert_render(
-      "{%- if tools %}{{- '<|im_start|>system\\n' }}{{- 'Not me.' }}{{- \"\\n<|im_end|>\\n\" }}{%- else %}"
-      "{%- if messages[0]['role'] == 'system' %}{{- '<|im_start|>system\\n' + messages[0]['content'] + "
-      "'<|im_end|>\\n' }}{%- else %}{{- '<|im_start|>system\\nYou\\'re \\\"Q\\\".<|im_end|>\\n' }}{%- endif %}",
-      false, "<|im_start|>system\nYou're \"Q\".<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n", {"user", "Hi"});
-  /* As a variable. */
-  assert_render(
-      "{% set system_message = 'You help.' %}{% if messages[0]['role'] == 'system' %}{% set system_message = "
-      "messages[0]['content'] %}{% endif %}{{ '<|im_start|>system\\n' + system_message + '<|im_end|>\\n' }}",
-      false, "<|im_start|>system\nYou help.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n", {"user", "Hi"});
-  /* As text outside of expressions. */
-  assert_render(
-      "{% if messages[0].role != 'system' %}<|im_start|>system\nI am raw.<|im_end|>\n{% endif %}{# '<|im_start|>"
-      "system\nnot I<|im_end|>' #}",
-      false, "<|im_start|>system\nI am raw.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n", {"user", "Hi"});
-}
-
-static void a_system_message_of_ones_own_replaces_the_default(void **state) {
   assert_render(SMOLLM2, false, "<|im_start|>system\n<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n", {"system", ""},
                 {"user", "Hi"});
 }
 
-static void qwens_tool_messages_are_a_turn_of_the_user(void **state) {
-  assert_render(
-      "<|im_start|><|im_end|>{{- '\\n<tool_response>\\n' }}", false,
-      "<|im_start|>user\nsum<|im_end|>\n<|im_start|>user\n<tool_response>\n5\n</tool_response>\n<tool_response>\n"
-      "6\n</tool_response><|im_end|>\n<|im_start|>assistant\n11<|im_end|>\n",
-      {"user", "sum"}, {"tool", "5"}, {"tool", "6"}, {"assistant", "11"});
+static void a_model_without_a_template_gets_chatml(void **state) {
+  assert_render(NULL, true, "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n",
+                {"system", "S"}, {"user", "Hi"});
+  el_tokenizer *without = with_template(NULL), *with = with_template(PLAIN);
+  assert_false(el_tokenizer_has_template(without));
+  assert_true(el_tokenizer_has_template(with));
+  el_tokenizer_close(without);
+  el_tokenizer_close(with);
 }
 
-/* --- other families */
+/* --- whole chats */
 
-#define LLAMA3_LOOP                                                                                       \
-  "{% for message in messages %}{{ '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n'+ " \
-  "message['content'] | trim + '<|eot_id|>' }}{% endfor %}"
-#define LLAMA3_OPENING \
-  "{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}{% endif %}"
-
-static void llama3_trims_contents(void **state) {
-  assert_render(
-      "{{ bos_token }}" LLAMA3_LOOP LLAMA3_OPENING, true,
-      "<s><|start_header_id|>system<|end_header_id|>\n\nS<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nHi "
-      "there<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n",
-      {"system", "S\n"}, {"user", " \t\xe3\x80\x80\xc2\xa0Hi there\xe2\x80\x83\n "});
-  assert_render(LLAMA3_LOOP LLAMA3_OPENING, false, "<|start_header_id|>user<|end_header_id|>\n\n<|eot_id|>",
-                {"user", " \n"});
-  assert_render(
-      LLAMA3_LOOP "{{ '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}", false,
-      "<|start_header_id|>user<|end_header_id|>\n\nx<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n",
-      {"user", "x"});
+static el_value string(const char *s) {
+  return (el_value){.type = EL_VALUE_STRING, .string = {s, strlen(s)}};
 }
 
-static void llama_3_1_always_has_a_system_message_with_dates(void **state) {
-#define DATED                                                                                                 \
-  "{{- bos_token }}{%- set date_string = \"26 Jul 2024\" %}{{- \"Cutting Knowledge Date: December 2023\\n\" " \
-  "}}" LLAMA3_LOOP LLAMA3_OPENING
-#define DATED_SYSTEM                                                                                            \
-  "<s><|start_header_id|>system<|end_header_id|>\n\nCutting Knowledge Date: December 2023\nToday Date: 26 Jul " \
-  "2024\n\n"
-  assert_render(DATED, false, DATED_SYSTEM "<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|>",
-                {"user", "Hi"});
-  assert_render(DATED, false,
-                DATED_SYSTEM "Be brief.<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|>",
-                {"system", " Be brief."}, {"user", "Hi"});
+#define OBJECT(...)            \
+  ((el_value){                 \
+      .type = EL_VALUE_OBJECT, \
+      .object = {(const el_member[]){__VA_ARGS__}, sizeof((const el_member[]){__VA_ARGS__}) / sizeof(el_member)}})
+#define ARRAY(...)                    \
+  ((el_value){.type = EL_VALUE_ARRAY, \
+              .array = {(const el_value[]){__VA_ARGS__}, sizeof((const el_value[]){__VA_ARGS__}) / sizeof(el_value)}})
+
+/* NULL: it is refused, and `part` is in the message. */
+static void check_chat(const char *template, const el_chat *chat, const char *want, const char *part) {
+  el_tokenizer *t = with_template(template);
+  char *text = NULL;
+  size_t len = 0;
+  el_error e = {0};
+  el_status status = el_chat_text(t, chat, &text, &len, &e);
+  if (want && status) fail_msg("%s", e.message);
+  if (want) {
+    assert_string_equal(text, want);
+    assert_int_equal(len, strlen(want));
+  } else {
+    assert_int_equal(status, EL_ERR_INVALID);
+    assert_contains(e.message, part);
+  }
+  free(text);
+  el_tokenizer_close(t);
 }
 
-static void phi_and_zephyr_name_the_role_in_bars(void **state) {
-  assert_render(
-      "{% for message in messages %}{{'<|' + message['role'] + '|>' + '\\n' + message['content'] + '<|end|>\\n' "
-      "}}{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\\n' }}{% else %}{{ eos_token }}{% endif %}",
-      false, "<|user|>\n a<|end|>\n<|assistant|>\nb<|end|>\n<|end_of_all|>", {"user", " a"}, {"assistant", "b"});
-  assert_render(
-      "{% if message['role'] == 'user' %}{{ '<|user|>\\n' + message['content'] + eos_token }}{{ '<|assistant|>' }}",
-      true, "<|system|>\ns<|end_of_all|>\n<|user|>\na<|end_of_all|>\n<|assistant|>\n", {"system", "s"}, {"user", "a"});
-  assert_render(
-      "{{ '<|' + message['role'] + '|>' + '\\n' + message['content'] + '<|endoftext|>\\n' }}{{ '<|assistant|>' }}",
-      true, "<|user|>\na<|endoftext|>\n<|assistant|>\n", {"user", "a"});
-  assert_render("{{'<|im_start|>user<|im_sep|>' + message['content'] + '<|im_end|>'}}", true,
-                "<|im_start|>user<|im_sep|>a<|im_end|><|im_start|>assistant<|im_sep|>", {"user", "a"});
+static void every_field_reaches_the_template(void **state) {
+  const el_value call =
+      OBJECT({"name", string("f")}, {"arguments", OBJECT({"a", {.type = EL_VALUE_REAL, .real = 2.5}})});
+  const el_value messages = ARRAY(OBJECT({"role", string("assistant")}, {"content", {.type = EL_VALUE_NULL}},
+                                         {"tool_calls", ARRAY(OBJECT({"function", call}))}, {"whatever", string("w")},
+                                         {"thinking", string("hm")}));
+  const el_value tools = ARRAY(OBJECT({"name", string("f")}));
+  const el_member variables[] = {{"enable_thinking", {.type = EL_VALUE_BOOL}}, {"messages", string("not these")}};
+  const el_chat chat = {.messages = &messages, .tools = &tools, .variables = variables, .n_variables = 2};
+  check_chat(
+      "{% for m in messages %}{{ m.content is defined }} {{ m.tool_calls[0].function.name }} "
+      "{{ m.tool_calls[0].function.arguments | tojson }} {{ m.whatever }} {{ m.reasoning_content }}{% endfor %} "
+      "{{ tools | tojson }} {{ enable_thinking }} {{ add_generation_prompt }}",
+      &chat, "False f {\"a\": 2.5} w hm [{\"name\": \"f\"}] False False", NULL);
 }
 
-static void gemma_calls_the_assistant_model_and_takes_system_messages_with_the_user(void **state) {
-  assert_render(
-      "{{ bos_token }}{{ '<start_of_turn>' + role + '\\n' + message['content'] | trim + '<end_of_turn>\\n' }}", true,
-      "<s><start_of_turn>user\nBe brief.\n\nHi<end_of_turn>\n<start_of_turn>model\nHello<end_of_turn>\n"
-      "<start_of_turn>user\nx<end_of_turn>\n<start_of_turn>model\n",
-      {"system", "Be brief."}, {"user", "Hi "}, {"assistant", " Hello"}, {"user", "x"});
+static void parts_are_given_where_the_template_reads_them(void **state) {
+  const el_value parts = ARRAY(OBJECT({"type", string("text")}, {"text", string("a")}),
+                               OBJECT({"type", string("text")}, {"text", string("b")}));
+  const el_value messages = ARRAY(OBJECT({"role", string("user")}, {"content", parts}));
+  const el_value plain = ARRAY(OBJECT({"role", string("user")}, {"content", string("a")}));
+  const el_chat chat = {.messages = &messages}, plain_chat = {.messages = &plain};
+  static const char READS[] =
+      "{% for m in messages %}{% for p in m.content %}[{{ p.type }}:{{ p.text }}]{% endfor %}{% endfor %}";
+  static const char BOTH[] =
+      "{% for m in messages %}{% if m.content is string %}{{ m.content }}{% else %}{% for p in m.content %}"
+      "[{{ p.text }}]{% endfor %}{% endif %}{% endfor %}";
+  static const char PRINTS[] = "{% for m in messages %}{{ m.content }}{% endfor %}";
+  check_chat(READS, &chat, "[text:a][text:b]", NULL);
+  check_chat(READS, &plain_chat, "[text:a]", NULL); /* a string alone would be read as characters */
+  check_chat(BOTH, &chat, "[a][b]", NULL);
+  check_chat(BOTH, &plain_chat, "a", NULL);
+  check_chat(PRINTS, &chat, "a\nb", NULL);
+  check_chat(PRINTS, &plain_chat, "a", NULL);
 }
 
-static void deepseek_puts_the_system_message_first_and_drops_thoughts(void **state) {
-  assert_render(
-      "{{bos_token}}{{'<｜User｜>' + message['content']}}{{ content.split('</think>')[-1] }}"
-      "{{'<｜Assistant｜>' + content + '<｜end▁of▁sentence｜>'}}{{'<｜Assistant｜><think>\\n'}}",
-      true, "<s>S<｜User｜>a<｜Assistant｜>\nb<｜end▁of▁sentence｜><｜User｜>c<｜Assistant｜><think>\n", {"user", "a"},
-      {"system", "S"}, {"assistant", "<think>hm</think>\nb"}, {"user", "c"});
+static void a_text_may_go_on_with_the_last_message(void **state) {
+  const el_value messages = ARRAY(OBJECT({"role", string("user")}, {"content", string("Go on")}),
+                                  OBJECT({"role", string("assistant")}, {"content", string("Sure, ")}));
+  const el_value empty = ARRAY(OBJECT({"role", string("assistant")}, {"content", string("")}));
+  el_chat chat = {.messages = &messages, .continue_final_message = true};
+  check_chat(PLAIN, &chat, "<|im_start|>user\nGo on<|im_end|>\n<|im_start|>assistant\nSure, ", NULL);
+  check_chat(SPECIAL_TURNS, &chat, "<s><|user|>Go on<|end_of_all|><|assistant|>Sure,", NULL);
+  check_chat(PLAIN, &(el_chat){.messages = &empty, .continue_final_message = true}, NULL, "nothing to go on with");
+  chat.add_generation_prompt = true;
+  check_chat(PLAIN, &chat, NULL, "cannot go on with its last message and open another");
 }
 
-static void instruct_families_differ_in_spaces_and_system_messages(void **state) {
-#define TALK {"system", " S "}, {"user", " a "}, {"assistant", " b "}, {"user", "c"}
-  assert_render("'<<SYS>>\\n' {{ bos_token + '[INST] ' + content.strip() + ' [/INST]' }}", true,
-                "<s>[INST] <<SYS>>\n S \n<</SYS>>\n\n a [/INST] b <|end_of_all|><s>[INST] c [/INST]", TALK);
-  assert_render("{{ bos_token }}{{ '[INST] ' + message['content'] + ' [/INST]' }}", true,
-                "<s>[INST]  S \n\n a  [/INST] b <|end_of_all|>[INST] c [/INST]", TALK);
-  assert_render("{{ bos_token }}{{- ' [INST] ' + system_message + '\\n\\n' + message['content'] + ' [/INST]' }}", true,
-                "<s> [INST]  S \n\n a  [/INST]  b <|end_of_all|> [INST] c [/INST]", TALK);
-  assert_render("{{ bos_token }}[AVAILABLE_TOOLS]{{- \"[INST] \" + message[\"content\"] }}", true,
-                "<s>[INST]  a [/INST] b<|end_of_all|>[INST]  S \n\nc[/INST]", TALK);
-  assert_render("{{ bos_token }}[AVAILABLE_TOOLS]{{- \"[INST]\" + message[\"content\"] }}", true,
-                "<s>[INST] a [/INST] b <|end_of_all|>[INST] S \n\nc[/INST]", TALK);
-  assert_render("{{ bos_token }}{{ '[INST] ' + x }}{{ '[SYSTEM_PROMPT] ' + x }}", true,
-                "<s>[SYSTEM_PROMPT]  S [/SYSTEM_PROMPT][INST]  a [/INST]  b <|end_of_all|>[INST] c[/INST]", TALK);
-}
-
-static void llama2_trims_system_message_and_content_as_one(void **state) {
-  assert_render("'<<SYS>>\\n' '[INST] ' + content.strip() + ' [/INST]'", true, "[INST] <<SYS>>\nS\n<</SYS>> [/INST]",
-                {"system", "S"}, {"user", " \n"});
+static void another_template_may_be_used_instead(void **state) {
+  const el_value messages = ARRAY(OBJECT({"role", string("user")}, {"content", string("x")}));
+  el_chat_template *other = NULL;
+  el_error e = {0};
+  static const char TEXT[] = "other: {{ messages[0].content }}";
+  assert_int_equal(el_chat_template_open(NULL, TEXT, &other, &e), EL_OK);
+  check_chat(PLAIN, &(el_chat){.messages = &messages, .template_instead = other}, "other: x", NULL);
+  el_chat_template_close(other);
+  assert_int_equal(el_chat_template_open(NULL, "{% if %}", &other, &e), EL_ERR_INVALID);
+  assert_contains(e.message, "line 1");
 }
 
 /* --- what is refused */
 
 static void conversations_that_make_no_sense_are_refused(void **state) {
-  assert_no_render(PLAIN, EL_ERR_INVALID, "message 1: role 'root\\x1b' is not one of system, user, assistant, tool",
-                   {"user", "x"}, {"root\x1b", "y"});
-  assert_no_render(PLAIN, EL_ERR_INVALID, "message 0: role ''", {"", "x"});
   assert_no_render(PLAIN, EL_ERR_INVALID, "message 0 has no content", {"user", NULL});
   assert_no_render(PLAIN, EL_ERR_INVALID, "message 0 has no role", {NULL, "x"});
-  assert_no_render(LLAMA3_LOOP, EL_ERR_INVALID, "(Llama 3) has no role 'tool'", {"tool", "x"});
-  assert_no_render("<start_of_turn><end_of_turn>", EL_ERR_INVALID, "message 1: with this model's chat template (Gemma)",
-                   {"user", "x"}, {"system", "y"});
   check_refused(PLAIN, EL_ERR_INVALID, "at least one message", NULL, 0);
+  const el_value no_role = ARRAY(OBJECT({"content", string("x")})), no_object = ARRAY(string("x"));
+  check_chat(PLAIN, &(el_chat){.messages = &no_role}, NULL, "message 0 has no role");
+  check_chat(PLAIN, &(el_chat){.messages = &no_object}, NULL, "message 0 is no object");
 }
 
-static void an_unknown_template_is_refused_when_it_is_used(void **state) {
-  assert_no_render("{{ messages }}", EL_ERR_UNSUPPORTED, "no known family", {"user", "x"});
-  assert_no_render("", EL_ERR_UNSUPPORTED, "no known family", {"user", "x"});
-  assert_no_render("{{ '<|im_start|>' }}<end_of_utterance>", EL_ERR_UNSUPPORTED, "no known family", {"user", "x"});
-  assert_no_render(NULL, EL_ERR_UNSUPPORTED, "tokenizer.chat_template", {"user", "x"});
+static void a_template_may_refuse_a_conversation(void **state) {
+  assert_no_render("{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}",
+                   EL_ERR_INVALID, "System role not supported", {"system", "x"});
+}
+
+static void a_template_that_cannot_be_used_is_refused_when_it_is_used(void **state) {
+  assert_no_render("{% include 'x' %}", EL_ERR_UNSUPPORTED, "the statement 'include' is not supported", {"user", "x"});
+  assert_no_render("a\n{% if %}", EL_ERR_UNSUPPORTED, "line 2", {"user", "x"});
+  assert_no_render("{{ messages | frobnicate }}", EL_ERR_UNSUPPORTED, "there is no filter 'frobnicate'", {"user", "x"});
+  el_tokenizer *t = with_template("{% if %}");
+  assert_contains(el_tokenizer_notice(t), "tokenizer.chat_template cannot be used");
+  el_tokenizer_close(t);
 }
 
 /* --- tokens */
@@ -298,25 +296,42 @@ static void the_span_is_the_last_user_message(void **state) {
   assert_span(PLAIN, "\n\n\nx", {"user", "\n\nx"});
 }
 
+/* A role that templates know is written into a control token's text; another is a client's. */
+static void roles_that_are_known_are_the_templates(void **state) {
+  static const char TEMPLATE[] = "{% for m in messages %}{{ '<|' + m.role + '|>' + m.content }}{% endfor %}";
+  vocab_spec spec = spec_with(TEMPLATE);
+  spec.more[0] = (more_token){"<|user|>", CONTROL};
+  spec.more[1] = (more_token){"<|im_end|>", CONTROL};
+  el_tokenizer *t = open_good(&spec);
+  const el_message m[] = {{"user", "<|user|>"}, {"im_end", "x"}};
+  int32_t *ids = NULL;
+  size_t n = 0, n_control = 0;
+  el_error e = {0};
+  assert_int_equal(el_chat_tokenize(t, m, 2, false, &ids, &n, &e), EL_OK);
+  for (size_t i = 0; i < n; i++) n_control += ids[i] >= START && ids[i] <= END;
+  assert_int_equal(n_control, 1);
+  assert_int_equal(ids[0], START);
+  free(ids);
+  el_tokenizer_close(t);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_conversation_is_rendered_turn_by_turn),
-      cmocka_unit_test(contents_are_trimmed_where_the_template_does_it),
+      cmocka_unit_test(the_text_is_what_the_template_says),
       cmocka_unit_test(the_default_system_message_is_the_templates),
-      cmocka_unit_test(a_system_message_of_ones_own_replaces_the_default),
-      cmocka_unit_test(qwens_tool_messages_are_a_turn_of_the_user),
-      cmocka_unit_test(llama3_trims_contents),
-      cmocka_unit_test(llama_3_1_always_has_a_system_message_with_dates),
-      cmocka_unit_test(phi_and_zephyr_name_the_role_in_bars),
-      cmocka_unit_test(gemma_calls_the_assistant_model_and_takes_system_messages_with_the_user),
-      cmocka_unit_test(deepseek_puts_the_system_message_first_and_drops_thoughts),
-      cmocka_unit_test(instruct_families_differ_in_spaces_and_system_messages),
-      cmocka_unit_test(llama2_trims_system_message_and_content_as_one),
+      cmocka_unit_test(a_model_without_a_template_gets_chatml),
+      cmocka_unit_test(every_field_reaches_the_template),
+      cmocka_unit_test(parts_are_given_where_the_template_reads_them),
+      cmocka_unit_test(a_text_may_go_on_with_the_last_message),
+      cmocka_unit_test(another_template_may_be_used_instead),
       cmocka_unit_test(conversations_that_make_no_sense_are_refused),
-      cmocka_unit_test(an_unknown_template_is_refused_when_it_is_used),
+      cmocka_unit_test(a_template_may_refuse_a_conversation),
+      cmocka_unit_test(a_template_that_cannot_be_used_is_refused_when_it_is_used),
       cmocka_unit_test(contents_never_become_control_tokens),
       cmocka_unit_test(tokens_are_those_of_the_rendered_text),
       cmocka_unit_test(the_span_is_the_last_user_message),
+      cmocka_unit_test(roles_that_are_known_are_the_templates),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

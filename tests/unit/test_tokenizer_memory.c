@@ -9,7 +9,9 @@ static const vocab_spec SPEC = {
     .merges = {"a a"},
     .bos = 256,
     .eos = 257,
-    .template = "{{ '<|im_start|>system\nBe brief.<|im_end|>\n' }}{{ '<|im_start|>' + message['role'] }}"};
+    .template =
+        "{{ '<|im_start|>system\nBe brief.<|im_end|>\n' }}{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + "
+        "m.content + '<|im_end|>\n' }}{% endfor %}<|im_start|>assistant\n\n"};
 
 static el_status open_and_close(void *arg, el_error *e) {
   el_tokenizer *t = NULL;
