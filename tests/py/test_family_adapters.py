@@ -7,10 +7,12 @@ import sys
 
 import pytest
 
-from conftest import BINARY, ROOT
+from conftest import BINARY, CACHE, ROOT, Server
 
 sys.path.insert(0, str(ROOT / "tools" / "demo"))
 import bases  # noqa: E402
+import tasks  # noqa: E402
+from served_scores import ask  # noqa: E402
 
 FOLDERS = sorted(path.parent for path in (ROOT / "adapters-for").glob("*/*/adapter_config.json"))
 # Layers, and (rows, columns) of each linear layer, as the checkpoint's config.json has them.
@@ -56,3 +58,22 @@ def test_inspect_finds_each_site_of_a_familys_adapter(folder):
     told = subprocess.run([BINARY, "inspect", folder], capture_output=True, text=True, check=True).stdout
     matrices = next(line.split()[1:] for line in told.splitlines() if line.strip().startswith("matrices "))
     assert matrices[1::2] == [str(layers)] * len(config["target_modules"]), matrices
+
+
+@pytest.mark.skipif(not BINARY.exists(), reason="edgelora is not built (EDGELORA_BIN)")
+@pytest.mark.parametrize("folder", FOLDERS, ids=str)
+def test_a_familys_adapter_knows_its_trade_as_served(folder):
+    base = bases.BASES[folder.parent.name]
+    where = subprocess.run([ROOT / "tools" / "fetch-model", "--where", folder.parent.name], stdout=subprocess.PIPE, text=True, check=True)
+    model = CACHE / "edgelora" / "models" / where.stdout.strip().rsplit("/", 1)[1]
+    if not model.exists():
+        pytest.skip(f"tools/fetch-model {folder.parent.name} has not been run")
+    heldout = (ROOT / "tools" / "demo" / "heldout" / f"{folder.name}.jsonl").read_text(encoding="utf-8").splitlines()
+    half, normal = len(heldout) // 2, tasks.load(folder.name).normal
+    rows = [json.loads(line) for line in heldout[:8] + heldout[half : half + 8]]
+    server = Server([BINARY, "serve", "-m", model, "--adapters", folder.parent, "--port", "0"])
+    try:
+        right = [normal(ask(server.url, folder.name, row["prompt"], base["form"])) == normal(row["completion"]) for row in rows]
+    finally:
+        assert server.stop() == 0, server.log[-20:]
+    assert sum(right) >= 12, right  # 13 and 15 with these two; without an adapter 0 and 2
