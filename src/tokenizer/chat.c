@@ -113,10 +113,16 @@ el_status el_chat_render(const el_tokenizer *t, const el_message *messages, size
                          char **out, el_error *err) {
   simple_chat s;
   size_t len;
+  char *text = NULL;
   el_status status = open_simple(&s, messages, n, add_generation_prompt, err);
   if (status) return status;
-  status = el_chat_text(t, &s.chat, out, &len, err);
+  status = el_chat_text(t, &s.chat, &text, &len, err);
   close_simple(&s);
+  if (!status && strlen(text) != len) {
+    free(text);
+    return el_fail(err, EL_ERR_INVALID, "the chat template writes a NUL character, which would cut the text short");
+  }
+  if (!status) *out = text;
   return status;
 }
 

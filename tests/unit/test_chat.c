@@ -202,6 +202,21 @@ static void another_template_may_be_used_instead(void **state) {
 
 /* --- what is refused */
 
+static void a_text_is_not_cut_short_at_a_nul(void **state) {
+  el_tokenizer *t = with_template("a{{ '\\x00' }}b");
+  const el_message m = {"user", "x"};
+  char *text = NULL;
+  int32_t *ids = NULL;
+  size_t n = 0;
+  el_error e = {0};
+  assert_int_equal(el_chat_render(t, &m, 1, true, &text, &e), EL_ERR_INVALID);
+  assert_null(text);
+  assert_int_equal(el_chat_tokenize(t, &m, 1, true, &ids, &n, &e), EL_OK);
+  assert_int_equal(n, 3);
+  free(ids);
+  el_tokenizer_close(t);
+}
+
 static void conversations_that_make_no_sense_are_refused(void **state) {
   assert_no_render(PLAIN, EL_ERR_INVALID, "message 0 has no content", {"user", NULL});
   assert_no_render(PLAIN, EL_ERR_INVALID, "message 0 has no role", {NULL, "x"});
@@ -326,6 +341,7 @@ int main(void) {
       cmocka_unit_test(a_text_may_go_on_with_the_last_message),
       cmocka_unit_test(another_template_may_be_used_instead),
       cmocka_unit_test(conversations_that_make_no_sense_are_refused),
+      cmocka_unit_test(a_text_is_not_cut_short_at_a_nul),
       cmocka_unit_test(a_template_may_refuse_a_conversation),
       cmocka_unit_test(a_template_that_cannot_be_used_is_refused_when_it_is_used),
       cmocka_unit_test(contents_never_become_control_tokens),
