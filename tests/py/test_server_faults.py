@@ -332,13 +332,24 @@ def test_sigterm_finishes_what_runs_and_refuses_new_work(fake):
 def test_a_drain_has_an_end(fake):
     s = fake(drain_ms=300, **SLOW)
     whole = in_background(s.completion, **ENDLESS, model="slow")
-    stream = in_background(s.completion, **ENDLESS, model="slow", stream=True)
+    with httpx.stream("POST", s.url + TEXT, json={**ENDLESS, "model": "slow", "stream": True}, timeout=60) as stream:  # it has begun
+        s.wait_busy(2)
+        start = time.monotonic()
+        assert s.stop() == 0
+        assert time.monotonic() - start < 2
+        assert whole.result(1).status_code == 503
+        assert json.loads(events(stream.read().decode())[-2])["error"]["code"] == "shutting_down"
+
+
+def test_a_stream_that_a_drain_ends_before_it_has_begun_is_a_503(fake):
+    s = fake(slots=1, drain_ms=300, **SLOW)
+    running = in_background(s.completion, **ENDLESS, model="slow")
+    s.wait_busy()
+    waiting = in_background(s.completion, **ENDLESS, stream=True)
     s.wait_busy(2)
-    start = time.monotonic()
     assert s.stop() == 0
-    assert time.monotonic() - start < 2
-    assert whole.result(1).status_code == 503
-    assert json.loads(events(stream.result(1).text)[-2])["error"]["code"] == "shutting_down"
+    assert running.result(1).status_code == waiting.result(1).status_code == 503
+    assert waiting.result().json()["error"]["code"] == "shutting_down"
 
 
 def test_sigterm_in_a_storm_of_requests_ends_cleanly(fake):
