@@ -52,6 +52,10 @@ void el_registry_add_aliases(el_registry *r, el_entry *e) {
       el_registry_notice(r, "adapter %s: alias %s: adapter %s has that name", show(e->name, own), show(name, shown),
                          show(has->name, other));
   }
+  const el_entry *late = find_alias(r, e->name);
+  if (late && late != e)
+    el_registry_notice(r, "adapter %s: alias %s: adapter %s has that name", show(late->name, own), show(e->name, shown),
+                       show(e->name, other));
   if (e->preset_error) el_registry_notice(r, "adapter %s: %s", show(e->name, own), e->preset_error->message);
 }
 

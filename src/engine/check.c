@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "adapter/lora_parts.h"
-#include "adapter/signature.h"
+#include "adapter/preset.h"
 #include "base/buf.h"
 #include "base/cpus.h"
 #include "base/error.h"
@@ -166,6 +166,26 @@ static void report(const check *c, size_t file_bytes, const char *type, el_write
           c->n_matrices);
 }
 
+/* What it brings besides its weights, if anything; a template must be one that conversations can be rendered with. */
+static el_status check_preset(const check *c, const char *path, el_write_fn write, void *user, el_error *err) {
+  el_preset_file *f = NULL;
+  el_chat_template *template = NULL;
+  el_error why;
+  el_status status = el_preset_read(path, &f, err);
+  if (!status && f && f->preset.chat_template &&
+      (status = el_chat_template_open(c->tokenizer, f->preset.chat_template, &template, &why)))
+    el_fail_about(err, status, path, "%s: chat_template: %s", EL_PRESET_FILE, why.message);
+  if (!status && f) {
+    const el_preset *p = &f->preset;
+    print(write, user, "  %-12s  %s%s%s%s%s\n", "preset", p->description ? p->description : "",
+          p->system ? " [system]" : "", p->chat_template ? " [chat_template]" : "", p->set ? " [sampling]" : "",
+          p->schema ? " [schema, which nothing enforces]" : "");
+  }
+  el_chat_template_close(template);
+  el_preset_free(f);
+  return status;
+}
+
 el_adapter_check_options el_adapter_check_options_default(void) {
   return (el_adapter_check_options){0};
 }
@@ -186,6 +206,9 @@ el_status el_adapter_check(const el_adapter_check_options *o, const char *path, 
   if (!status) status = el_lora_file_open(path, el_model_sites(c.model), &f, err);
   if (!status) {
     el_lora_describe(f, path, write, user);
+    status = check_preset(&c, path, write, user, err);
+  }
+  if (!status) {
     count_zeros(&c, f);
     status = el_adapter_pack(f, el_model_sites(c.model), el_model_base(c.model), c.kernels, layout, &c.adapter, err);
   }

@@ -146,7 +146,7 @@ bool el_adapters_one(el_server *s, const el_key *key, const char *name, el_buf *
   el_error err = {.code = EL_ERR_NOT_FOUND};
   el_adapter_info *info;
   bool limited = el_key_is_limited(key);
-  if (!strcmp(name, s->model.name) || (!el_key_allows(key, name) && !el_models_allows(s, key, name)))
+  if (!strcmp(name, s->model.name) || !el_models_may_ask(s, key, name))
     return el_api_fail_engine(e, &err, name, limited);
   /* Holding it looks at its files. What is wrong with its preset is its failure. */
   const el_held_adapter *held = NULL;
@@ -159,8 +159,10 @@ bool el_adapters_one(el_server *s, const el_key *key, const char *name, el_buf *
       return el_api_fail(e, 500, "no_memory", NULL, "Out of memory.");
     return n_refused || el_api_fail_engine(e, &err, name, limited);
   }
-  ok = write_adapter(out, info, held ? held->preset : NULL, limited);
+  bool allowed = el_key_allows(key, info->name); /* an alias may lead to another one by now */
+  ok = allowed && write_adapter(out, info, held ? held->preset : NULL, limited);
   el_free(info);
   el_adapter_release(engine, held);
+  if (!allowed) return el_api_fail_engine(e, &(el_error){.code = EL_ERR_NOT_FOUND}, name, limited);
   return ok || el_api_fail(e, 500, "no_memory", NULL, "Out of memory.");
 }

@@ -396,8 +396,7 @@ static bool hold(el_exchange *x, el_api_error *e) {
   el_server *s = x->server;
   el_api_request *r = &x->request;
   el_error err = {.code = EL_ERR_NOT_FOUND};
-  if (!el_key_allows(x->key, r->model) && !el_models_allows(s, x->key, r->model))
-    return el_api_fail_engine(e, &err, r->model, true);
+  if (!el_models_may_ask(s, x->key, r->model)) return el_api_fail_engine(e, &err, r->model, true);
   if (el_adapter_hold(s->options.engine, r->model, &x->adapter, &err))
     return fail_submit(x, &(el_request){.adapter = r->model}, &err, e);
   const char *name = x->adapter->name;

@@ -36,6 +36,16 @@ bool el_models_allows(el_server *s, const el_key *key, const char *name) {
   return allows;
 }
 
+bool el_models_may_ask(el_server *s, const el_key *key, const char *name) {
+  el_adapter_info *info;
+  if (!el_key_is_limited(key)) return true;
+  if (!strcmp(s->model.name, name) || el_adapter_get(s->options.engine, name, &info, NULL))
+    return el_key_allows(key, name);
+  bool allows = el_key_allows(key, info->name);
+  el_free(info);
+  return allows;
+}
+
 static bool lists_auto(el_server *s, const el_key *key) {
   return s->options.has_router && el_models_is_auto(s, key, EL_AUTO);
 }

@@ -119,6 +119,8 @@ bool el_models_is_auto(el_server *s, const el_key *key, const char *name);
 
 /* Whether the key may name what has this name or alias, which is there. */
 bool el_models_allows(el_server *s, const el_key *key, const char *name);
+/* Whether it may ask for this name: by the adapter that it leads to, and where it leads to none, by itself. */
+bool el_models_may_ask(el_server *s, const el_key *key, const char *name);
 
 /* adapters.c: adapters' states, counts and presets, as far as the key allows. */
 bool el_adapters_list(el_server *s, const el_key *key, el_buf *out, el_api_error *e);

@@ -118,7 +118,7 @@ def test_a_changed_preset_is_noticed_and_a_wrong_one_is_named(serve, shelf):
     assert used() == 5 and adapter(s, "preset")["generation"] > generation
     shelf(max_tokens=-5)
     answer(s.post("/v1/rescan_lora_adapters", b""))
-    message = error_of(s.completion(prompt="Hello", model="preset"), 500)
+    message = error_of(s.completion(prompt="Hello", model="preset"), 400, None, "invalid_adapter")
     assert "edgelora.json: max_tokens: -5 is not in 1 to" in message
     shown = adapter(s, "preset")
     assert shown["state"] == "failed" and "max_tokens" in shown["failure"]["message"] and shown["preset"] is None
@@ -175,6 +175,14 @@ def test_an_alias_is_allowed_by_what_it_means(serve, shelf, tmp_path):
         error_of(s.get(f"/v1/models/{name}", headers=by_alias), 404, "model")
         error_of(s.get(f"/v1/adapters/{name}", headers=by_alias), 404, "model")
     assert answer(s.get("/v1/models/plainer", headers=by_name))["id"] == "preset"
+    # Nor is what is wrong with it told to whom it is not there for.
+    (folder / taken / "edgelora.json").write_text('{"aliases": ["db"], "secret": 1}')
+    answer(s.post("/v1/rescan_lora_adapters", b"", headers=operator))
+    assert "secret" in error_of(ask(taken, operator), 400)
+    error_of(ask("db", by_alias), 404, "model", "model_not_found")
+    shelf(aliases=["db", "plainer", "acme/x"])
+    (folder / "plain" / "edgelora.json").write_text('{"aliases": ["db", "preset"]}')
+    answer(s.post("/v1/rescan_lora_adapters", b"", headers=operator))
     # What is loaded has a name of its own: an alias is neither unloaded nor replaced.
     error_of(s.post("/v1/unload_lora_adapter", {"lora_name": "plainer"}, headers=operator), 404, "lora_name")
 
