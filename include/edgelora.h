@@ -511,7 +511,10 @@ typedef struct el_event {
   el_error error;   /* with EL_FINISH_ERROR */
   const char *stop; /* the stop string that matched, or NULL */
   int prompt_tokens, completion_tokens;
-  int cached_tokens;                      /* of prompt_tokens: not computed, as another request had computed them */
+  int cached_tokens; /* of prompt_tokens: not computed, as another request had computed them */
+  int base_tokens;   /* of prompt_tokens: computed by the base, as the adapter is an activated one (aLoRA), which begins
+                      * with its invocation. 0: any other */
+  bool not_invoked;  /* its invocation is not in the prompt: the base has answered */
   double queued_ms, prompt_ms, decode_ms; /* waiting for a slot; to the first token; from the first token to the end */
 } el_event;
 /* Everything the event points to is valid during the call only. */
@@ -616,7 +619,8 @@ typedef struct el_stats {
   uint64_t rows;  /* rows of all steps */
   uint64_t prompt_tokens, generated_tokens;
   uint64_t requests_submitted, requests_done, requests_cancelled, requests_failed;
-  int slots_busy, queued;           /* now */
+  uint64_t requests_not_invoked; /* of the done ones: answered by the base, as the adapter's invocation was not there */
+  int slots_busy, queued;        /* now */
   uint64_t kv_pages, kv_pages_used; /* that there may be; that sequences have */
   uint64_t kv_pages_cached; /* that no sequence has, kept for those to come: they are given up when room is wanted */
   uint64_t cached_tokens;   /* tokens that were not computed, as the prefix cache had them */

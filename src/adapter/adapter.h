@@ -35,7 +35,8 @@ typedef struct el_adapter {
   el_lora_site *sites;      /* [n_places][n_sites] */
   el_lora_experts *experts; /* [n_layers]; NULL: there is nothing for experts, which then takes no memory */
   const el_adapter_more *more; /* NULL: there is nothing more */
-  size_t bytes;                /* of memory in use: this, layers and matrices */
+  el_invocation invocation;
+  size_t bytes; /* of memory in use: this, layers and matrices */
   uint32_t n_blocks;
   const uint32_t *blocks; /* [n_blocks] of the pool that it lies in; beside the matrices, in the first of them */
 } el_adapter;

@@ -192,6 +192,13 @@ static void print_lora(printer *p, const el_lora_file *f) {
   print(p, "\nadapter\n");
   if (*el_lora_file_base(f))
     print(p, "  %-12s  %s\n", "base", el_str_show(view(el_lora_file_base(f)), base, sizeof base));
+  const el_invocation *inv = el_lora_file_invocation(f);
+  if (el_lora_file_invocation_text(f))
+    print(p, "  %-12s  from the second token of \"%s\"\n", "activated",
+          el_str_show(view(el_lora_file_invocation_text(f)), base, sizeof base));
+  if (inv->n) print(p, "  %-12s  from the tokens", "activated");
+  for (int i = 0; i < inv->n; i++) print(p, "%s%d", i ? ", " : " ", (int)inv->tokens[i]);
+  if (inv->n) print(p, "\n");
   if (el_lora_file_n(f)) print_pairs(p, f);
   print_extras(p, f);
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "adapter/invocation.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/priority.h"
@@ -26,6 +27,7 @@ enum { KEEP_BUFFER = 64 << 20 };
 struct el_loader {
   const el_pool *pool;
   const el_sites *sites;
+  const el_tokenizer *tokenizer;
   el_packer *packer;
   el_file_buffer buffers[EL_MAX_COMBINED]; /* a combination has all of its files open at once */
   void (*on_result)(void *user);
@@ -47,6 +49,16 @@ static el_load *at(el_loader *l, uint64_t i) {
 
 /* --------------------------------------------------------------------- load */
 
+static el_status open_once(el_loader *l, const char *path, int buffer, el_lora_file **file, el_error *err) {
+  el_status status = el_lora_file_open_with(path, l->sites, &l->buffers[buffer], file, err);
+  if (status || !l->tokenizer) return status;
+  status = el_invocation_resolve(*file, l->tokenizer, path, err);
+  if (!status) return EL_OK;
+  el_lora_file_close(*file);
+  *file = NULL;
+  return status;
+}
+
 /* Opens the files and takes their signature: one that was the same before and after. entry: may know that they cannot
  * be used; NULL: nothing is known. *whole: what is said is about files that did not change. */
 static el_status open_file(el_loader *l, const char *path, int buffer, const el_entry *entry, el_signature *signature,
@@ -59,7 +71,7 @@ static el_status open_file(el_loader *l, const char *path, int buffer, const el_
       *err = *entry->problem;
       return err->code;
     }
-    status = el_lora_file_open_with(path, l->sites, &l->buffers[buffer], file, err);
+    status = open_once(l, path, buffer, file, err);
     el_signature after;
     *whole = !el_signature_read(path, &after, NULL) && el_signature_same_weights(signature, &after);
     if (*whole) return status ? el_fail_hidden(err) : EL_OK;
@@ -123,7 +135,11 @@ static el_status open_sources(el_loader *l, el_load *load, el_pack_source *sourc
     if (!*part->path) continue;
     status = open_file(l, part->path, i, NULL, &signature, &load->has_signature, &whole, &files[i], err);
     sources[i].file = files[i];
-    if (!status) fold(&load->signature, &signature);
+    if (status) break;
+    fold(&load->signature, &signature);
+    if (e->n_parts > 1 && el_lora_file_invocation(files[i])->n)
+      status = el_fail(err, EL_ERR_UNSUPPORTED,
+                       "adapters: %s is an activated one (aLoRA), which cannot be combined with others", part->name);
   }
   if (status && whole && is_permanent(status)) {
     load->permanent = true;
@@ -230,11 +246,13 @@ static void *hurried_main(void *loader) {
 /* ------------------------------------------------------------------- public */
 
 el_status el_loader_new(const el_sites *sites, const el_kernels *k, el_layout layout, const el_pool *pool,
-                        bool own_thread, void (*on_result)(void *user), void *user, el_loader **out, el_error *err) {
+                        const el_tokenizer *tokenizer, bool own_thread, void (*on_result)(void *user), void *user,
+                        el_loader **out, el_error *err) {
   el_loader *l = calloc(1, sizeof *l);
   if (!l) return el_fail(err, EL_ERR_NO_MEMORY, "adapter loader: out of memory");
   l->pool = pool;
   l->sites = sites;
+  l->tokenizer = tokenizer;
   l->on_result = on_result;
   l->user = user;
   pthread_mutex_init(&l->mutex, NULL);

@@ -37,10 +37,12 @@ typedef struct el_load {
 
 typedef struct el_loader el_loader;
 
-/* on_result is called by a thread of the loader's when a load has come to its end. own_thread false: el_loader_work
- * does the work, for tests that want it in order. */
+/* tokenizer: the base's, for adapters that are activated by tokens of it; NULL: these are not checked. on_result is
+ * called by a thread of the loader's when a load has come to its end. own_thread false: el_loader_work does the work,
+ * for tests that want it in order. */
 el_status el_loader_new(const el_sites *sites, const el_kernels *k, el_layout layout, const el_pool *pool,
-                        bool own_thread, void (*on_result)(void *user), void *user, el_loader **out, el_error *err);
+                        const el_tokenizer *tokenizer, bool own_thread, void (*on_result)(void *user), void *user,
+                        el_loader **out, el_error *err);
 /* The base's weights, before the first load: see el_packer_use_base. */
 void el_loader_use_base(el_loader *l, const el_base *base);
 /* Ends the threads after the load that one is in. The entries of loads that were not taken back stay as they are. */

@@ -234,10 +234,21 @@ static el_status make_pairs(el_lora_file *f, el_error *err) {
   return EL_OK;
 }
 
+/* An activated adapter has pairs alone, as in PEFT: what else there is would be in rows before it begins, too, or is
+ * measured on the whole weight. */
+static el_status check_activated(const el_lora_file *f, el_error *err) {
+  char name[EL_SHOW];
+  if ((!f->invocation.n && !f->invocation_text) || !f->n_extras) return EL_OK;
+  return el_fail_about(err, EL_ERR_UNSUPPORTED, f->weights_path,
+                       "tensor %s: an activated adapter (aLoRA) has lora_A and lora_B alone",
+                       el_str_show(f->extras[0].name, name, sizeof name));
+}
+
 /* The common end of opening: pairs out of f's parts if `status` is fine so far; takes over f. */
 static el_status finish(el_lora_file *f, el_status status, el_lora_file **out, el_error *err) {
   if (!status) status = make_pairs(f, err);
   if (!status) status = el_lora_check_extras(f, err);
+  if (!status) status = check_activated(f, err);
   if (status)
     el_lora_file_close(f);
   else
@@ -316,6 +327,7 @@ void el_lora_file_close(el_lora_file *f) {
   free(f->weights_path);
   free(f->keys);
   free(f->base);
+  free(f->invocation_text);
   free(f);
 }
 
@@ -385,6 +397,20 @@ const char *el_lora_file_site_name(const el_lora_file *f, int site, char name[EL
   snprintf(name, EL_SHOW, "%s*%s", el_str_show((el_str){s.data, begin}, before, sizeof before),
            el_str_show((el_str){s.data + end, s.len - end}, after, sizeof after));
   return name;
+}
+
+const el_invocation *el_lora_file_invocation(const el_lora_file *f) {
+  return &f->invocation;
+}
+
+const char *el_lora_file_invocation_text(const el_lora_file *f) {
+  return f->invocation_text;
+}
+
+void el_lora_file_invoke_with(el_lora_file *f, const int32_t *tokens, int n, int n_lead) {
+  assert(n >= 1 && n <= EL_MAX_INVOCATION);
+  memcpy(f->invocation_tokens, tokens, sizeof *tokens * (size_t)n);
+  f->invocation = (el_invocation){f->invocation_tokens, n, n_lead};
 }
 
 const char *el_lora_file_base(const el_lora_file *f) {

@@ -37,6 +37,14 @@ enum {
   EL_LORA_MODEL = EL_LORA_MAX_LAYERS /* behind all layers: what is the whole model's */
 };
 
+/* The tokens that activate an adapter: see invocation.h. */
+enum { EL_MAX_INVOCATION = 256, EL_MAX_INVOCATION_TEXT = 4096 }; /* published ones have 1 to 30 tokens */
+typedef struct el_invocation {
+  const int32_t *tokens; /* [n], not negative */
+  int n;                 /* 0: the adapter is no activated one, and begins with the prompt */
+  int n_lead;            /* of them, the first ones, that are still the base's: 0 or 1 */
+} el_invocation;
+
 /* What a file has beside pairs. */
 typedef enum el_lora_kind {
   EL_LORA_MAGNITUDE,  /* [out] DoRA's (arXiv 2402.09353): row i of W + s B A is brought to the length that is value i */
@@ -92,6 +100,12 @@ bool el_lora_file_ties(const el_lora_file *f);
  * them: n_sites. */
 size_t el_lora_file_n_sites(const el_lora_file *f);
 const char *el_lora_file_site_name(const el_lora_file *f, int site, char name[EL_SHOW]);
+/* What activates the adapter. Whether the base has these tokens is not known here (invocation.h). */
+const el_invocation *el_lora_file_invocation(const el_lora_file *f);
+/* The older form of it, a text, which takes the base's tokenizer; NULL: there is none. */
+const char *el_lora_file_invocation_text(const el_lora_file *f);
+/* The tokens that a text amounts to: they are copied. n: 1 to EL_MAX_INVOCATION. */
+void el_lora_file_invoke_with(el_lora_file *f, const int32_t *tokens, int n, int n_lead);
 /* adapter_config.json's base_model_name_or_path, or "" */
 const char *el_lora_file_base(const el_lora_file *f);
 

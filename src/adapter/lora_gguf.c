@@ -1,4 +1,5 @@
 /* GGUF LoRA files, as llama.cpp writes and reads them: the base's tensor names with .lora_a and .lora_b behind. */
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -77,12 +78,35 @@ static el_status check_keys(const el_gguf *g, const el_sites *sites, double *alp
   if (architecture &&
       (status = require(g, "general.architecture", architecture, "the adapter is for another architecture", err)))
     return status;
-  if (el_gguf_find(g, "adapter.alora.invocation_tokens"))
-    return el_fail_about(err, EL_ERR_UNSUPPORTED, el_gguf_path(g),
-                         "adapter.alora.invocation_tokens: activated LoRA is not supported");
   *alpha = 0;
   status = el_gguf_f64(g, "adapter.lora.alpha", alpha, err);
   return status == EL_ERR_NOT_FOUND ? EL_OK : status;
+}
+
+/* Tokens of an activated adapter, from where it begins: files that were made from an invocation_string are without the
+ * first one of it. */
+static el_status read_invocation(el_lora_file *f, el_error *err) {
+  static const char key[] = "adapter.alora.invocation_tokens";
+  const char *path = el_gguf_path(f->gguf);
+  const el_gguf_kv *kv = el_gguf_find(f->gguf, key);
+  int32_t tokens[EL_MAX_INVOCATION];
+  if (!kv) return EL_OK;
+  if (kv->type != EL_GGUF_ARRAY || (kv->item_type != EL_GGUF_U32 && kv->item_type != EL_GGUF_I32))
+    return el_fail_about(err, EL_ERR_FORMAT, path, "%s is not an array of 32-bit integers", key);
+  if (kv->n < 1 || kv->n > EL_MAX_INVOCATION)
+    return el_fail_about(err, kv->n ? EL_ERR_UNSUPPORTED : EL_ERR_FORMAT, path,
+                         "%s has %" PRIu64 " tokens, supported are 1 to %d", key, kv->n, EL_MAX_INVOCATION);
+  if (el_gguf_find(f->gguf, "router.version"))
+    return el_fail_about(err, EL_ERR_UNSUPPORTED, path, "%s: a router cannot read with an activated adapter", key);
+  for (uint64_t i = 0; i < kv->n; i++) {
+    int64_t token = el_gguf_kv_int(kv, i);
+    if (token < 0 || token > INT32_MAX)
+      return el_fail_about(err, EL_ERR_FORMAT, path, "%s[%" PRIu64 "] is %" PRId64 ", which is no token", key, i,
+                           token);
+    tokens[i] = (int32_t)token;
+  }
+  el_lora_file_invoke_with(f, tokens, (int)kv->n, 0);
+  return EL_OK;
 }
 
 el_status el_lora_parse_gguf(el_lora_file *f, const char *path, el_error *err) {
@@ -97,6 +121,7 @@ el_status el_lora_parse_gguf(el_lora_file *f, const char *path, el_error *err) {
                           : el_gguf_open_memory(f->weights.data, f->weights.size, path, &f->gguf, err);
   if (status) return status;
   if ((status = check_keys(f->gguf, f->sites, &alpha, err))) return status;
+  if ((status = read_invocation(f, err))) return status;
   size_t n = el_gguf_n_tensors(f->gguf), rest = el_gguf_file_size(f->gguf);
   f->parts = calloc(2 * n + 1, sizeof *f->parts);
   f->extras = calloc(n + 1, sizeof *f->extras);

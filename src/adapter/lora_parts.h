@@ -58,6 +58,9 @@ struct el_lora_file {
   size_t n_shards;
   char *keys; /* PEFT: names of tensors in their plain form, see peft_keys.h */
   char *base;
+  int32_t invocation_tokens[EL_MAX_INVOCATION];
+  el_invocation invocation;            /* of these */
+  char *invocation_text;               /* in their place; NULL: none */
   const el_sites *sites;               /* the base's; NULL: there is no base */
   el_str modules[EL_LORA_MAX_MODULES]; /* without a base: the names that sites have in the file, views of it */
   int n_modules;

@@ -179,6 +179,15 @@ static el_status read_parts(el_lora_file *f, const el_peft_config *config, el_er
   return el_lora_peft_complete(f, config, err);
 }
 
+static el_status read_invocation(el_lora_file *f, const el_peft_config *config, const char *dir, el_error *err) {
+  int32_t tokens[EL_MAX_INVOCATION];
+  const char *text = el_peft_config_invocation_text(config);
+  int n = el_peft_config_invocation(config, tokens);
+  if (n) el_lora_file_invoke_with(f, tokens, n, 0);
+  if (text && !(f->invocation_text = strdup(text))) return el_fail_about(err, EL_ERR_NO_MEMORY, dir, "out of memory");
+  return EL_OK;
+}
+
 el_status el_lora_parse_peft(el_lora_file *f, const char *dir, el_error *err) {
   el_peft_config *config = NULL;
   char *path = el_lora_join(dir, "adapter_config.json");
@@ -188,6 +197,7 @@ el_status el_lora_parse_peft(el_lora_file *f, const char *dir, el_error *err) {
   if (!status) status = el_peft_config_parse(f->config.data, f->config.size, path, &config, err);
   if (!status && !(f->base = strdup(el_peft_config_base(config))))
     status = el_fail_about(err, EL_ERR_NO_MEMORY, dir, "out of memory");
+  if (!status) status = read_invocation(f, config, dir, err);
   if (!status && !f->shards && f->header_only)
     status = el_safetensors_open(f->weights_path, &f->safetensors, err);
   else if (!status && !f->shards)

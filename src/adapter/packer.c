@@ -39,6 +39,8 @@ struct el_packer {
   forms forms;
   expert_plan *experts; /* [n_places], the room for forms.experts */
   el_pack_size size;
+  int32_t invocation_tokens[EL_MAX_INVOCATION];
+  el_invocation invocation;
   size_t *used; /* [cap] bytes of each planned block */
   uint32_t cap;
 
@@ -187,12 +189,13 @@ static bool has_any_experts(const el_packer *p) {
   return false;
 }
 
-/* Bytes at the front of the first block: the adapter, its matrices' forms, the numbers of its blocks. */
+/* Bytes at the front of the first block: the adapter, its matrices' forms, the numbers of its blocks, its invocation.
+ */
 static size_t head_bytes(const el_packer *p, size_t n_blocks) {
   const size_t n_experts = has_any_experts(p) ? (size_t)p->sites->n_layers : 0;
   return align(align(sizeof(el_adapter)) + sizeof(el_packed) * n_matrices_a(p) +
                sizeof(el_lora_site) * n_matrices_b(p) + sizeof(el_lora_experts) * n_experts +
-               sizeof(uint32_t) * n_blocks) +
+               sizeof(uint32_t) * n_blocks + sizeof(int32_t) * (size_t)p->invocation.n) +
          el_more_head_bytes(&p->more);
 }
 
@@ -423,6 +426,12 @@ static el_status check_ranks(el_packer *p, el_error *err) {
   return status;
 }
 
+static void take_invocation(el_packer *p, const el_invocation *inv, int n_sources) {
+  assert(n_sources == 1 || !inv->n);
+  p->invocation = *inv;
+  if (inv->n) memcpy(p->invocation_tokens, inv->tokens, sizeof *inv->tokens * (size_t)inv->n);
+}
+
 el_status el_packer_plan_combined(el_packer *p, const el_pack_source *sources, int n, el_pack_size *out,
                                   el_error *err) {
   assert(n >= 1 && n <= EL_MAX_COMBINED);
@@ -431,6 +440,8 @@ el_status el_packer_plan_combined(el_packer *p, const el_pack_source *sources, i
   memcpy(p->sources, sources, sizeof *sources * (size_t)n);
   p->n_sources = n;
   p->largest = 0;
+  p->invocation = (el_invocation){0};
+  if (sources[0].file) take_invocation(p, el_lora_file_invocation(sources[0].file), n);
   for (int s = 0; s < n; s++) {
     if (!sources[s].file && (sources[s].rank < 1 || sources[s].rank > EL_LORA_MAX_RANK))
       return el_fail(err, EL_ERR_INVALID, "rank: %d is not in 1 to %d", sources[s].rank, EL_LORA_MAX_RANK);
@@ -663,6 +674,8 @@ el_adapter *el_packer_pack(el_packer *p, unsigned char *base, const uint32_t *bl
   memcpy(f.site, p->forms.site, sizeof *f.site * n_matrices_b(p));
   memset(f.experts, 0, sizeof *f.experts * n_experts);
   memcpy(numbers, blocks, sizeof *numbers * n_blocks);
+  int32_t *invocation = (int32_t *)(void *)(numbers + n_blocks);
+  memcpy(invocation, p->invocation_tokens, sizeof *invocation * (size_t)p->invocation.n);
   for (int l = 0; l < p->sites->n_layers; l++) {
     if (!has_experts(p, l)) continue;
     el_lora_experts *x = &f.experts[l];
@@ -678,6 +691,7 @@ el_adapter *el_packer_pack(el_packer *p, unsigned char *base, const uint32_t *bl
                     .a = f.a,
                     .sites = f.site,
                     .experts = n_experts ? f.experts : NULL,
+                    .invocation = {invocation, p->invocation.n, p->invocation.n_lead},
                     .bytes = (size_t)p->size.bytes,
                     .n_blocks = n_blocks,
                     .blocks = numbers};

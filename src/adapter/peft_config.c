@@ -43,6 +43,8 @@ struct el_peft_config {
   const json_t *parameters; /* target_parameters, an array of strings; NULL: there are none */
   int version;              /* of PEFT, 0.19.1 as 19001; 0: it does not say, as none before 0.18 does */
   rules ranks, alphas;
+  const json_t *invocation; /* an array of tokens; NULL: none */
+  const char *invocation_text;
   pcre2_match_data *match;
   pcre2_match_context *limits;
 };
@@ -108,7 +110,6 @@ static el_status check_variants(const el_peft_config *c, el_error *err) {
   } variants[] = {
       {"layer_replication", "replicated layers"},
       {"megatron_config", "LoRA on Megatron's parallel layers"},
-      {"alora_invocation_tokens", "activated LoRA (aLoRA)"},
       {"use_qalora", "quantisation-aware LoRA (QALoRA)"},
       {"use_bdlora", "block-diagonal LoRA"},
       {"arrow_config", "Arrow routing"},
@@ -120,6 +121,39 @@ static el_status check_variants(const el_peft_config *c, el_error *err) {
       return el_fail_about(err, EL_ERR_UNSUPPORTED, c->path, "%s: %s is not supported", variants[i].name,
                            variants[i].what);
   return EL_OK;
+}
+
+/* Activated LoRA: the tokens that it begins with, or their text in the older form. */
+static el_status check_invocation(el_peft_config *c, el_error *err) {
+  json_t *tokens = field(c, "alora_invocation_tokens"), *text = field(c, "invocation_string"), *token;
+  size_t i, n = json_array_size(tokens), len = json_string_length(text);
+  if (tokens && !json_is_array(tokens)) return mistyped(c, "alora_invocation_tokens", "an array of integers", err);
+  /* PEFT would never activate it, others would take it for plain LoRA. */
+  if (tokens && !n) return el_fail_about(err, EL_ERR_FORMAT, c->path, "alora_invocation_tokens is empty");
+  if (n > EL_MAX_INVOCATION)
+    return el_fail_about(err, EL_ERR_UNSUPPORTED, c->path, "alora_invocation_tokens has %zu tokens, the limit is %d", n,
+                         EL_MAX_INVOCATION);
+  json_array_foreach(tokens, i, token) {
+    json_int_t id = json_integer_value(token);
+    if (!json_is_integer(token) || id < 0 || id > INT32_MAX)
+      return el_fail_about(err, EL_ERR_FORMAT, c->path, "alora_invocation_tokens[%zu] is no token", i);
+  }
+  c->invocation = tokens;
+  if (!tokens && text) {
+    if (!json_is_string(text)) return mistyped(c, "invocation_string", "a string", err);
+    if (!len || len > EL_MAX_INVOCATION_TEXT || strlen(json_string_value(text)) != len)
+      return el_fail_about(err, EL_ERR_FORMAT, c->path, "invocation_string is empty, has a NUL, or more than %d bytes",
+                           EL_MAX_INVOCATION_TEXT);
+    c->invocation_text = json_string_value(text);
+  }
+  if (!c->invocation && !c->invocation_text) return EL_OK;
+  /* What changes rows before it, or cannot be had from it on alone. */
+  static const char *const all_rows[] = {"use_dora", "lora_bias", "modules_to_save", "layer_replication",
+                                         "trainable_token_indices"};
+  for (i = 0; i < sizeof all_rows / sizeof *all_rows; i++)
+    if (is_set(field(c, all_rows[i])))
+      return el_fail_about(err, EL_ERR_UNSUPPORTED, c->path, "%s: is not supported in activated LoRA", all_rows[i]);
+  return expect(c, "bias", "none", false, err);
 }
 
 /* Some initialisations take their start out of the base weights: the adapter then fits that changed base only, until
@@ -157,11 +191,11 @@ static bool is_known(const char *name) {
   static const char *const known[] = {
       "alora_invocation_tokens", "alpha_pattern", "arrow_config", "auto_mapping", "base_model_name_or_path", "bias",
       "corda_config", "ensure_weight_tying", "eva_config", "exclude_modules", "fan_in_fan_out", "inference_mode",
-      "init_lora_weights", "kasa_config", "layer_replication", "layers_pattern", "layers_to_transform", "loftq_config",
-      "lora_alpha", "lora_bias", "lora_dropout", "lora_ga_config", "megatron_config", "megatron_core",
-      "modules_to_save", "monteclora_config", "peft_type", "peft_version", "qalora_group_size", "r", "rank_pattern",
-      "revision", "runtime_config", "target_modules", "target_parameters", "task_type", "trainable_token_indices",
-      "use_bdlora", "use_dora", "use_qalora", "use_rslora", "velora_config",
+      "init_lora_weights", "invocation_string", "kasa_config", "layer_replication", "layers_pattern",
+      "layers_to_transform", "loftq_config", "lora_alpha", "lora_bias", "lora_dropout", "lora_ga_config",
+      "megatron_config", "megatron_core", "modules_to_save", "monteclora_config", "peft_type", "peft_version",
+      "qalora_group_size", "r", "rank_pattern", "revision", "runtime_config", "target_modules", "target_parameters",
+      "task_type", "trainable_token_indices", "use_bdlora", "use_dora", "use_qalora", "use_rslora", "velora_config",
       /* Earlier: merging when it is loaded, as all do now; learning rates and the type of weights while training. */
       "merge_weights", "lora_dtype", "lorap_lr_ratio", "lorap_emb_lr"};
   for (size_t i = 0; i < sizeof known / sizeof *known; i++)
@@ -457,6 +491,7 @@ static el_status check(el_peft_config *c, el_error *err) {
   if ((status = expect(c, "peft_type", "LORA", true, err))) return status;
   if ((status = expect(c, "task_type", "CAUSAL_LM", false, err))) return status;
   if ((status = check_variants(c, err))) return status;
+  if ((status = check_invocation(c, err))) return status;
   if ((status = check_init(c, err))) return status;
   if ((status = check_unknown(c, err))) return status;
   if ((status = read_parameters(c, err))) return status;
@@ -547,4 +582,12 @@ bool el_peft_config_is_mlx(const el_peft_config *c) {
 }
 int el_peft_config_last_layers(const el_peft_config *c) {
   return c->n_layers;
+}
+int el_peft_config_invocation(const el_peft_config *c, int32_t *tokens) {
+  size_t n = json_array_size(c->invocation);
+  for (size_t i = 0; i < n; i++) tokens[i] = (int32_t)json_integer_value(json_array_get(c->invocation, i));
+  return (int)n;
+}
+const char *el_peft_config_invocation_text(const el_peft_config *c) {
+  return c->invocation_text;
 }

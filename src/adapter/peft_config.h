@@ -1,5 +1,5 @@
-/* adapter_config.json, as PEFT or mlx-lm writes it: what it says about ranks and scales, and whether it is plain LoRA
- * at all. */
+/* adapter_config.json, as PEFT or mlx-lm writes it: what it says about ranks and scales, where it begins, and whether
+ * it is LoRA as we know it at all. */
 #ifndef EL_ADAPTER_PEFT_CONFIG_H
 #define EL_ADAPTER_PEFT_CONFIG_H
 
@@ -8,7 +8,7 @@
 
 typedef struct el_peft_config el_peft_config;
 
-/* Parses and checks; refuses what would make the result another one than plain LoRA's, naming the field. Fields that
+/* Parses and checks; refuses what would make the result another one than LoRA's, naming the field. Fields that
  * matter for training only are ignored, and so are unknown ones that are off (null, false, 0, empty). `path` is for
  * messages. */
 el_status el_peft_config_parse(const void *data, size_t len, const char *path, el_peft_config **out, el_error *err);
@@ -28,6 +28,10 @@ bool el_peft_config_has_weight(const el_peft_config *c, el_str module);
 /* Whether the PEFT that wrote it takes the outputs of a parameter of experts for its inputs: [experts, in, out] where
  * it is `transposed`, else [experts, out, in]. */
 bool el_peft_config_swaps_experts(const el_peft_config *c, bool transposed);
+/* alora_invocation_tokens, 0 to EL_MAX_INVOCATION of them, copied into `tokens`; returns how many. */
+int el_peft_config_invocation(const el_peft_config *c, int32_t *tokens);
+/* invocation_string, of adapters from before PEFT had them; NULL: there is none. */
+const char *el_peft_config_invocation_text(const el_peft_config *c);
 
 /* --- what there is beside pairs */
 bool el_peft_config_dora(const el_peft_config *c);

@@ -484,7 +484,7 @@ static el_entry *new_combination(const chosen *c, int n) {
   char name[EL_ADAPTER_NAME_MAX + 1];
   name_of(c, n, name);
   size_t bytes = sizeof(el_entry) + (size_t)n * sizeof(el_entry_part) + strlen(name) + 2;
-  for (int i = 0; i < n; i++) bytes += strlen(c[i].entry->path) + 1;
+  for (int i = 0; i < n; i++) bytes += strlen(c[i].entry->name) + strlen(c[i].entry->path) + 2;
   el_entry *e = calloc(1, bytes);
   if (!e || !take_usage(e, NULL)) {
     free(e);
@@ -497,8 +497,9 @@ static el_entry *new_combination(const chosen *c, int n) {
   e->path = strings++; /* "" */
   for (int i = 0; i < n; i++) {
     const el_entry *part = c[i].entry;
-    parts[i] = (el_entry_part){strings, part->rank, part->seed, c[i].scale, part->serial};
-    strings = stpcpy(strings, part->path) + 1;
+    char *path = stpcpy(strings, part->name) + 1;
+    parts[i] = (el_entry_part){strings, path, part->rank, part->seed, c[i].scale, part->serial};
+    strings = stpcpy(path, part->path) + 1;
     e->signature.file[0].size += part->signature.file[0].size; /* for a guess of what it takes */
   }
   e->n_parts = n;

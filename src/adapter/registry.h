@@ -26,7 +26,7 @@ enum { EL_MAX_PINNED = 256 };
 
 /* One of the adapters that a combination is made of, as it was when the combination was first asked for. */
 typedef struct el_entry_part {
-  const char *path;
+  const char *name, *path;
   int rank;
   uint64_t seed;
   float scale;

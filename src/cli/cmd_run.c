@@ -85,6 +85,9 @@ static int complete(run_options *o) {
   el_free((void *)request.prompt);
   if (status) return el_cli_failed(&err);
   if (isatty(STDOUT_FILENO)) putchar('\n');
+  if (how.not_invoked && !o->common.quiet)
+    fprintf(stderr,
+            "edgelora: warning: the prompt does not have the adapter's invocation: the base model has answered\n");
   if (o->common.verbose)
     fprintf(stderr, "edgelora: prompt: %d tokens in %.0f ms; completion: %d tokens in %.0f ms\n", how.prompt_tokens,
             how.prompt_ms, how.completion_tokens, how.prompt_ms + how.decode_ms);

@@ -38,6 +38,7 @@ el_status el_cli_generate(el_engine *e, const el_request *request, int signal_fd
     }
     if (event.type != EL_EVENT_DONE) continue;
     answer.finish = event.finish;
+    answer.not_invoked = event.not_invoked;
     answer.prompt_tokens = event.prompt_tokens;
     answer.completion_tokens = event.completion_tokens;
     answer.prompt_ms = event.prompt_ms;

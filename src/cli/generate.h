@@ -6,7 +6,8 @@
 
 typedef struct el_cli_answer {
   el_finish finish;
-  int signal; /* SIGINT or SIGTERM, when one ended it; 0 */
+  int signal;       /* SIGINT or SIGTERM, when one ended it; 0 */
+  bool not_invoked; /* as in el_event */
   int prompt_tokens, completion_tokens;
   double prompt_ms, decode_ms;
 } el_cli_answer;

@@ -33,7 +33,8 @@ enum {
 
 /* For el_stats; each is written by one thread at a time and read by any. */
 typedef struct el_counters {
-  atomic_uint_fast64_t steps, rows, prompt_tokens, generated_tokens, done, cancelled, failed, step_ns, preempted;
+  atomic_uint_fast64_t steps, rows, prompt_tokens, generated_tokens, done, cancelled, failed, not_invoked, step_ns,
+      preempted;
   atomic_int running;
 } el_counters;
 

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <time.h>
 
+#include "adapter/invocation.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "engine/admission.h"
@@ -42,6 +43,8 @@ void el_loop_finish(el_engine *e, el_seq *q, el_finish how, const el_error *erro
                     .prompt_tokens = q->n_prompt,
                     .completion_tokens = el_seq_n_new(q),
                     .cached_tokens = q->cached_tokens,
+                    .base_tokens = q->adapter_from < q->n_prompt ? q->adapter_from : q->n_prompt,
+                    .not_invoked = q->adapter_from == EL_NOT_INVOKED,
                     .queued_ms = ms_between(q->submitted_ns, q->started_ns ? q->started_ns : now),
                     .prompt_ms = ms_between(q->started_ns, first),
                     .decode_ms = ms_between(q->first_ns, now)};
@@ -57,6 +60,11 @@ void el_loop_finish(el_engine *e, el_seq *q, el_finish how, const el_error *erro
                      : how == EL_FINISH_ERROR   ? &e->count.failed
                                                 : &e->count.done,
                      1);
+  if (event.not_invoked && (how == EL_FINISH_STOP || how == EL_FINISH_LENGTH)) {
+    atomic_fetch_add(&e->count.not_invoked, 1);
+    el_logf(&e->log, EL_LOG_DEBUG, "request %llu: the base has answered, as the invocation of %s is not in the prompt",
+            (unsigned long long)q->id, q->adapter_name);
+  }
   atomic_store(&e->count.running, e->scheduler.n_running);
   el_memory_publish(&e->memory);
   el_request_deliver_done(e, q, &event);

@@ -35,8 +35,8 @@ el_status el_memory_new(const el_memory_options *o, const el_sites *sites, const
     status = el_kv_pages_new(&m->pool, l->block_bytes / l->windowed_per_block, most, &m->windowed, err);
   if (!status) status = el_prefix_new(&m->kv, split ? &m->windowed : NULL, o->prefix_cache, &m->prefix, err);
   if (!status)
-    status =
-        el_loader_new(sites, k, o->adapter_layout, &m->pool, o->own_thread, o->on_result, o->user, &m->loader, err);
+    status = el_loader_new(sites, k, o->adapter_layout, &m->pool, o->tokenizer, o->own_thread, o->on_result, o->user,
+                           &m->loader, err);
   if (status) el_memory_free(m);
   return status;
 }

@@ -73,7 +73,8 @@ typedef struct el_memory_options {
   el_kv_layout layout;
   uint32_t n_blocks, reserve;
   el_layout adapter_layout;
-  const char *policy; /* of el_cache_init, or "none": adapters that nobody wants leave */
+  const el_tokenizer *tokenizer; /* as of el_loader_new */
+  const char *policy;            /* of el_cache_init, or "none": adapters that nobody wants leave */
   bool prefix_cache;
   bool prefault;   /* as in el_engine_options */
   bool own_thread; /* false: whoever tests calls el_loader_work */

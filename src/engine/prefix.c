@@ -57,7 +57,12 @@ static void make_used(el_prefix *p, uint32_t page) {
 /* ------------------------------------------------------------------ the tree */
 
 static bool same_owner(el_prefix_owner a, el_prefix_owner b) {
-  return a.adapter == b.adapter && a.domain == b.domain;
+  return a.adapter == b.adapter && a.domain == b.domain && a.base_tokens == b.base_tokens;
+}
+
+/* Whether a page may hang on another one: an adapter's hang on its own, or on the base's where it begins. */
+static bool may_follow(el_prefix_owner owner, el_prefix_owner parent) {
+  return owner.domain == parent.domain && (!parent.adapter || (owner.adapter == parent.adapter && !owner.base_tokens));
 }
 
 static uint32_t bucket_of(const el_prefix *p, el_prefix_owner owner, uint32_t parent, const int32_t *tokens) {
@@ -104,7 +109,7 @@ void el_prefix_use(el_prefix *p, uint32_t page) {
 uint32_t el_prefix_insert(el_prefix *p, el_prefix_owner owner, uint32_t parent, const int32_t *tokens, uint32_t page) {
   assert(p->on && p->pages[page].refs == 1 && !p->pages[page].cached);
   assert(parent == EL_NO_PAGE ||
-         (p->pages[parent].cached && p->pages[parent].refs && same_owner(p->pages[parent].owner, owner)));
+         (p->pages[parent].cached && p->pages[parent].refs && may_follow(owner, p->pages[parent].owner)));
   uint32_t twin = el_prefix_find(p, owner, parent, tokens);
   if (twin != EL_NO_PAGE) {
     el_prefix_use(p, twin);

@@ -6,6 +6,11 @@
  * with the same adapter. Never with another one: an adapter changes the keys and values of every layer but the first's
  * inputs, so what the base computed serves requests of the base, and what an adapter computed serves that adapter.
  *
+ * An activated adapter (adapter/invocation.h) begins inside of a prompt: full pages before that are the base's, and
+ * serve the base and all such adapters; from the page on in which it begins they are the adapter's. Where in that page
+ * it begins is part of the key, since the page's tokens do not say it: an invocation may end in the next page, or be
+ * followed by another one.
+ *
  * Pages form a tree: the key of one is (domain, adapter, the page before it, its tokens). The page before it is itself
  * in the tree, so that 16 tokens compared are the whole prefix compared, and a poor hash costs time, never a wrong
  * answer. The domain is the request's: what one computed is found in its own domain alone, so that neither a count of
@@ -36,6 +41,7 @@ enum { EL_NO_PAGE = UINT32_MAX, EL_PASSED_SHARE = 4 };
 typedef struct el_prefix_owner {
   el_entry *adapter; /* NULL: the base */
   uint64_t domain;   /* of el_request */
+  int base_tokens;   /* an activated adapter begins behind so many of the page's; 0: it has all of it */
 } el_prefix_owner;
 
 typedef struct el_prefix_page {

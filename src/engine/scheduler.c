@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "adapter/invocation.h"
+
 el_status el_scheduler_init(el_scheduler *s, el_memory *memory, int n_slots, int step_rows, int max_logits,
                             el_error *err) {
   assert(n_slots >= 1 && step_rows >= n_slots && max_logits >= n_slots);
@@ -48,9 +50,11 @@ static void remove_waiting(el_scheduler *s, el_seq *q) {
 
 /* ---------------------------------------------------------------- prefixes */
 
-/* Whom its pages in the prefix cache are for. */
-static el_prefix_owner owner_of(const el_seq *q) {
-  return (el_prefix_owner){q->adapter, q->prefix_domain};
+/* Whom a page of it in the prefix cache is for. */
+static el_prefix_owner owner_of(const el_seq *q, int page) {
+  const int base_tokens = q->adapter_from - page * EL_PAGE_TOKENS;
+  if (base_tokens >= EL_PAGE_TOKENS) return (el_prefix_owner){NULL, q->prefix_domain, 0};
+  return (el_prefix_owner){q->adapter, q->prefix_domain, base_tokens > 0 ? base_tokens : 0};
 }
 
 /* The page that the sequence's next one hangs on in the prefix cache. */
@@ -79,7 +83,7 @@ static int find_prefix(const el_scheduler *s, const el_seq *q, uint32_t *last) {
   int n = q->n_chained, missing = -1; /* the last page without a windowed one */
   uint32_t page = last_chained(q);
   for (int i = n; i < most; i++) {
-    page = el_prefix_find(p, owner_of(q), page, q->tokens + i * EL_PAGE_TOKENS);
+    page = el_prefix_find(p, owner_of(q, i), page, q->tokens + i * EL_PAGE_TOKENS);
     if (page == EL_NO_PAGE) break;
     if (p->windowed && p->pages[page].windowed == EL_NO_PAGE) missing = i;
     if (p->windowed && missing >= window_begin(s, i + 1)) continue;
@@ -147,7 +151,7 @@ void el_scheduler_computed(el_scheduler *s, el_seq *q, int n) {
   assert(q->n_computed <= q->n_tokens);
   if (q->n_computed > q->n_reached) q->n_reached = q->n_computed;
   for (int i = q->n_chained; p->on && (i + 1) * EL_PAGE_TOKENS <= q->n_computed; i++) {
-    q->pages[i] = el_prefix_insert(p, owner_of(q), last_chained(q), q->tokens + i * EL_PAGE_TOKENS, q->pages[i]);
+    q->pages[i] = el_prefix_insert(p, owner_of(q, i), last_chained(q), q->tokens + i * EL_PAGE_TOKENS, q->pages[i]);
     if (p->windowed) q->windowed[i] = el_prefix_insert_windowed(p, q->pages[i], q->windowed[i]);
     q->n_chained++;
   }
@@ -207,9 +211,15 @@ static bool may_scatter(const el_scheduler *s, const el_seq *q) {
   return s->memory->prefix.windowed && !q->alone && !el_loader_n(s->memory->loader);
 }
 
+/* A router's own adapter, with which a prompt is read before the choice, is never an activated one. */
+static int adapter_from(const el_seq *q) {
+  return q->adapter ? el_invocation_find(&q->adapter->adapter->invocation, q->tokens, q->n_prompt) : 0;
+}
+
 bool el_scheduler_start(el_scheduler *s, el_seq *q) {
   if (s->n_running == s->n_slots || (s->n_running && (q->alone || s->running[0]->alone))) return false;
   el_prefix *p = &s->memory->prefix;
+  q->adapter_from = adapter_from(q);
   while (q->alone && el_prefix_n_idle(p)) el_prefix_evict(p);
   el_memory_pin(s->memory, q->adapter); /* its room must not be taken from its adapter */
   reuse(s, q);                          /* nor from the pages that it finds */
@@ -297,8 +307,9 @@ static bool wants_logits(const el_seq *q, int pos) {
   return el_seq_draws(q, pos) || el_seq_scores_prompt(q, pos);
 }
 
-static const el_adapter *adapter_of(const el_seq *q) {
-  return q->adapter ? q->adapter->adapter : NULL;
+/* What computes a position. */
+static const el_adapter *adapter_at(const el_seq *q, int pos) {
+  return q->adapter && pos >= q->adapter_from ? q->adapter->adapter : NULL;
 }
 
 /* In the order that a step wants: TAIL, WHOLE, HEAD. */
@@ -312,22 +323,33 @@ static void sort_parts(el_scheduler *s) {
   }
 }
 
-/* Puts pieces with the same adapter together: by the first of them, in the order that they had. */
+/* Moves the pieces of an adapter to place `at`, from there as far as the part goes, in the order that they had; returns
+ * the place behind them. */
+static int gather(el_scheduler *s, int at, const el_adapter *a) {
+  for (int j = at, part = s->pieces[at].part; j < s->n_pieces && (int)s->pieces[j].part == part; j++) {
+    if (s->pieces[j].adapter != a) continue;
+    el_piece p = s->pieces[j];
+    memmove(&s->pieces[at + 1], &s->pieces[at], (size_t)(j - at) * sizeof p);
+    s->pieces[at++] = p;
+  }
+  return at;
+}
+
+/* Puts pieces with the same adapter together: the base's first, since a sequence may go on from them in this very step,
+ * then by the first of them. */
 static void group(el_scheduler *s) {
-  for (int i = 0; i < s->n_pieces; i++) {
-    const el_adapter *a = adapter_of(s->pieces[i].seq);
-    int end = i + 1;
-    for (int j = end; j < s->n_pieces && s->pieces[j].part == s->pieces[i].part; j++) {
-      if (adapter_of(s->pieces[j].seq) != a) continue;
-      el_piece p = s->pieces[j];
-      memmove(&s->pieces[end + 1], &s->pieces[end], (size_t)(j - end) * sizeof p);
-      s->pieces[end++] = p;
+  for (int i = 0; i < s->n_pieces;) {
+    if (!i || s->pieces[i].part != s->pieces[i - 1].part) {
+      const int begin = i;
+      i = gather(s, begin, NULL);
+      if (i == s->n_pieces || s->pieces[i].part != s->pieces[begin].part) continue;
     }
-    i = end - 1;
+    i = gather(s, i, s->pieces[i].adapter);
   }
 }
 
-/* Positions [from, to) of a sequence as far as there is room; returns how many there are. */
+/* Positions [from, to) of a sequence, which one adapter or the base computes, as far as there is room; returns how many
+ * there are. */
 static int add_chunk(el_scheduler *s, el_seq *q, el_row_part part, int from, int to, int *rows, int *logits) {
   int n = 0;
   for (; from + n < to && n < *rows; n++) {
@@ -335,7 +357,7 @@ static int add_chunk(el_scheduler *s, el_seq *q, el_row_part part, int from, int
     if (!*logits) break;
     --*logits;
   }
-  if (n) s->pieces[s->n_pieces++] = (el_piece){q, part, from, n, 0};
+  if (n) s->pieces[s->n_pieces++] = (el_piece){q, part, adapter_at(q, from), from, n, 0};
   *rows -= n;
   return n;
 }
@@ -351,15 +373,16 @@ static void add_head_rows(el_scheduler *s, const el_piece *p) {
                                     .pos = i,
                                     .pages = q->pages,
                                     .windowed = q->windowed,
-                                    .adapter = adapter_of(q),
+                                    .adapter = p->adapter,
                                     .part = EL_ROW_HEAD,
                                     .states = states_at(s, q, i)};
 }
 
-/* Whether the step may have this sequence's adapter; then it has it. The oldest sequence is asked first. */
-static bool admits(el_scheduler *s, const el_seq *q) {
+/* Whether the step may have what computes a position of this sequence; then it has it. The oldest one is asked first.
+ */
+static bool admits(el_scheduler *s, const el_seq *q, int pos) {
   if (!s->step_adapters || s->step_adapters >= s->n_slots) return true;
-  const el_adapter *a = adapter_of(q);
+  const el_adapter *a = adapter_at(q, pos);
   for (int i = 0; i < s->n_adapters; i++)
     if (s->adapters[i] == a) return true;
   if (s->n_adapters == s->step_adapters) return false;
@@ -382,32 +405,43 @@ static void reuse_again(el_scheduler *s) {
   }
 }
 
+/* The part of its prompt that a sequence has in the step, as far as there is room. */
+static void add_prompt(el_scheduler *s, el_seq *q, int *rows, int *logits) {
+  const int headed = q->choice ? el_choice_headed(q->choice) : 0;
+  const int base_end = q->adapter && q->adapter_from < q->n_tokens ? q->adapter_from : q->n_tokens;
+  int from = q->n_computed;
+  if (!admits(s, q, from)) return;
+  if (from < headed) from += add_chunk(s, q, EL_ROW_TAIL, from, headed, rows, logits);
+  if (from >= headed && from < base_end) from += add_chunk(s, q, EL_ROW_WHOLE, from, base_end, rows, logits);
+  if (from >= base_end && from < q->n_tokens && *rows && admits(s, q, from))
+    add_chunk(s, q, EL_ROW_WHOLE, from, q->n_tokens, rows, logits);
+}
+
 void el_scheduler_plan(el_scheduler *s) {
   reuse_again(s);
   grow(s);
   int rows = s->step_rows, logits = s->max_logits;
   s->n_pieces = s->n_adapters = 0;
-  if (s->n_running) admits(s, s->running[0]);
+  if (s->n_running) admits(s, s->running[0], s->running[0]->n_computed);
   for (int i = 0; i < s->n_running; i++) {
     el_seq *q = s->running[i];
-    if (q->stalled || !generates(q) || !admits(s, q)) continue;
-    s->pieces[s->n_pieces++] = (el_piece){q, EL_ROW_WHOLE, q->n_computed, 1, 0};
+    if (q->stalled || !generates(q) || !admits(s, q, q->n_computed)) continue;
+    s->pieces[s->n_pieces++] = (el_piece){q, EL_ROW_WHOLE, adapter_at(q, q->n_computed), q->n_computed, 1, 0};
     rows--;
     logits--;
   }
   for (int i = 0; i < s->n_running && rows > 0; i++) {
     el_seq *q = s->running[i];
-    if (q->stalled || generates(q) || !admits(s, q)) continue;
+    if (q->stalled || generates(q)) continue;
     if (el_seq_chooses(q)) {
+      if (!admits(s, q, 0)) continue;
       if (q->choice->n_read < q->n_computed) q->choice->n_read = q->n_computed;
       int from = q->choice->n_read, left = q->choice->n - from, n = left < rows ? left : rows;
-      s->pieces[s->n_pieces++] = (el_piece){q, EL_ROW_HEAD, from, n, 0};
+      s->pieces[s->n_pieces++] = (el_piece){q, EL_ROW_HEAD, adapter_at(q, 0), from, n, 0};
       rows -= n;
       continue;
     }
-    int from = q->n_computed, headed = q->choice ? el_choice_headed(q->choice) : 0;
-    if (from < headed) from += add_chunk(s, q, EL_ROW_TAIL, from, headed, &rows, &logits);
-    if (from >= headed) add_chunk(s, q, EL_ROW_WHOLE, from, q->n_tokens, &rows, &logits);
+    add_prompt(s, q, &rows, &logits);
   }
   sort_parts(s);
   group(s);
@@ -419,13 +453,12 @@ void el_scheduler_plan(el_scheduler *s) {
       add_head_rows(s, p);
       continue;
     }
-    const el_adapter *a = adapter_of(p->seq);
     for (int pos = p->from; pos < p->from + p->n; pos++)
       s->rows[s->n_rows++] = (el_row){.token = p->seq->tokens[pos],
                                       .pos = pos,
                                       .pages = p->seq->pages,
                                       .windowed = p->seq->windowed,
-                                      .adapter = a,
+                                      .adapter = p->adapter,
                                       .wants_logits = wants_logits(p->seq, pos),
                                       .part = p->part,
                                       .states = p->part == EL_ROW_TAIL ? states_at(s, p->seq, pos) : NULL};

@@ -15,6 +15,9 @@
  *
  * With a limit on a step's adapters, sequences of others sit out: those of the oldest one's adapter never do.
  *
+ * An activated adapter computes a sequence from its invocation on, the base what comes before. Rows of both may be in
+ * one step: the base's come first.
+ *
  * A sequence whose adapter is to be chosen has HEAD rows until the router has read its prompt. They write keys and
  * values of the first layers into its pages, which count as not computed until TAIL rows have done the other layers.
  */
@@ -28,8 +31,9 @@
 typedef struct el_piece {
   el_seq *seq; /* NULL: it has ended since */
   el_row_part part;
-  int from, n; /* HEAD: counted from the first that the router reads */
-  int row;     /* of the step, the first one's */
+  const el_adapter *adapter; /* NULL: the base */
+  int from, n;               /* HEAD: counted from the first that the router reads */
+  int row;                   /* of the step, the first one's */
 } el_piece;
 
 typedef struct el_scheduler {
@@ -45,7 +49,8 @@ typedef struct el_scheduler {
   /* The next step. Pieces are in the order of their rows. */
   const el_adapter **adapters; /* [n_slots] those that it has so far, while it is planned with a limit */
   int n_adapters;
-  el_piece *pieces; /* [2 * n_slots]: a sequence may have a TAIL and a WHOLE one */
+  el_piece *pieces; /* [2 * n_slots]: a sequence may have a TAIL and a WHOLE one, or one of the base and one
+                     * of its adapter */
   int n_pieces;
   el_row *rows; /* [step_rows] */
   int n_rows;

@@ -41,6 +41,8 @@ struct el_seq {
   el_seq *next;    /* in a queue */
   int32_t *tokens; /* the prompt, then what was generated */
   int n_tokens, n_computed;
+  int adapter_from;  /* the first position that its adapter computes, those before it are the base's: of an activated
+                      * one;  else 0. EL_NOT_INVOKED: none is. Known once it has started */
   int n_chained;     /* leading pages that are in the prefix cache */
   int n_reached;     /* the most that n_computed has been: beyond it, what is not computed is another request's */
   int cached_tokens; /* of the prompt, that others had computed */

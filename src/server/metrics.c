@@ -53,6 +53,9 @@ static bool write_requests(const el_server *s, const el_stats *st, el_buf *out) 
          labelled(out, done, "result", "cancelled", st->requests_cancelled) &&
          labelled(out, done, "result", "failed", st->requests_failed) &&
          one(out, "edgelora_prompt_tokens_total", "counter", "Prompt tokens computed.", (double)st->prompt_tokens) &&
+         one(out, "edgelora_requests_not_invoked_total", "counter",
+             "Requests that the base answered, as the prompt did not have the adapter's invocation.",
+             (double)st->requests_not_invoked) &&
          one(out, "edgelora_cached_tokens_total", "counter", "Tokens not computed, as the prefix cache had them.",
              (double)st->cached_tokens) &&
          one(out, "edgelora_generated_tokens_total", "counter", "Tokens generated.", (double)st->generated_tokens) &&

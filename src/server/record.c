@@ -33,6 +33,7 @@ bool el_record_append(el_buf *b, int choice, const el_event *ev) {
     r.finish = ev->finish;
     r.completion_tokens = ev->completion_tokens;
     r.cached_tokens = ev->cached_tokens;
+    r.not_invoked = ev->not_invoked;
     r.stopped = ev->stop != NULL;
     r.error_code = ev->error.code;
     if (ev->finish == EL_FINISH_ERROR) {

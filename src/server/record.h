@@ -22,8 +22,9 @@ typedef struct el_record {
   el_finish finish;
   el_status error_code;
   int completion_tokens, cached_tokens;
-  uint32_t stopped; /* 1: a stop string ended it */
-  uint32_t n_prompt, n_top, n_candidates, text_len, error_len, error_detail, failed_len;
+  uint32_t not_invoked; /* 1: as in el_event */
+  uint32_t stopped;     /* 1: a stop string ended it */
+  uint32_t n_prompt, n_top, n_candidates, text_len, error_len, error_detail, failed_len, unused;
   double choice_ms;
   const char *error_field; /* as in el_error, like error_detail */
 } el_record;

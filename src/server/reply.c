@@ -19,6 +19,7 @@ typedef struct choice {
   size_t text_bytes; /* certain so far, written or not; an echoed prompt not counted */
   el_logprobs logprobs;
   bool begun, done;
+  bool not_invoked; /* the base has answered in the place of an activated adapter */
   el_finish finish;
   int completion_tokens, cached_tokens;
 } choice;
@@ -126,6 +127,32 @@ static bool write_adapter(const el_reply *r, const choice *c, el_buf *out) {
   return el_buf_printf(out, "\"adapter\":") && el_json_cstring(out, adapter) && el_buf_append(out, ",", 1);
 }
 
+/* Whoever asked for an adapter has the base's answer. */
+static bool write_not_invoked(const choice *c, el_buf *out) {
+  return !c->not_invoked || el_buf_printf(out, "\"invoked\":false,");
+}
+
+/* Why, for people. c: the first choice that it is about; NULL: none. */
+static bool write_warnings(const el_reply *r, const choice *c, el_buf *out) {
+  if (!c) return true;
+  const char *name = adapter_of(r, c);
+  el_buf text = {0};
+  bool ok = el_buf_printf(&text,
+                          "The adapter '%s' is activated by tokens that the prompt does not have: the base model has "
+                          "answered.",
+                          name ? name : r->asked) &&
+            el_buf_printf(out, ",\"warnings\":[") && el_json_string(out, text.data, text.len) &&
+            el_buf_append(out, "]", 1);
+  el_buf_free(&text);
+  return ok;
+}
+
+static const choice *first_not_invoked(const el_reply *r) {
+  for (size_t i = 0; i < r->n_choices; i++)
+    if (r->choices[i].not_invoked) return &r->choices[i];
+  return NULL;
+}
+
 /* Once in an answer. */
 static bool write_chosen(el_reply *r, el_buf *out) {
   if (!r->chosen.len) return true;
@@ -138,32 +165,34 @@ static bool write_chosen(el_reply *r, el_buf *out) {
 /* One event of a stream with one choice: `delta` is chat's, ready JSON. */
 static bool begin_chunk(el_reply *r, const choice *c, el_buf *out) {
   return el_buf_printf(out, "data: ") && el_buf_append(out, r->head.data, r->head.len) &&
-         el_buf_printf(out, "{\"index\":%td,", c - r->choices) && write_adapter(r, c, out);
+         el_buf_printf(out, "{\"index\":%td,", c - r->choices) && write_adapter(r, c, out) && write_not_invoked(c, out);
 }
 
-static bool end_chunk(el_reply *r, const char *finish, el_buf *out) {
+/* warned: the choice whose end this is, if there is something to say of it. */
+static bool end_chunk(el_reply *r, const char *finish, const choice *warned, el_buf *out) {
   return el_buf_printf(out, ",\"finish_reason\":%s}]%s", finish, r->request->include_usage ? ",\"usage\":null" : "") &&
-         write_chosen(r, out) && el_buf_printf(out, "}\n\n");
+         write_chosen(r, out) && write_warnings(r, warned, out) && el_buf_printf(out, "}\n\n");
 }
 
 static bool chunk_role(el_reply *r, choice *c, el_buf *out) {
   return begin_chunk(r, c, out) &&
          el_buf_printf(out, "\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"logprobs\":null") &&
-         end_chunk(r, "null", out);
+         end_chunk(r, "null", NULL, out);
 }
 
 static bool chunk_text(el_reply *r, choice *c, el_buf *out) {
   if (!c->text.len && !c->logprobs.n) return true;
   bool ok = begin_chunk(r, c, out) && el_buf_printf(out, r->request->chat ? "\"delta\":{\"content\":" : "\"text\":") &&
             el_json_string(out, c->text.data, c->text.len) && (!r->request->chat || el_buf_append(out, "}", 1)) &&
-            write_logprobs(r, c, out) && end_chunk(r, "null", out);
+            write_logprobs(r, c, out) && end_chunk(r, "null", NULL, out);
   el_buf_consume(&c->text, c->text.len);
   return ok;
 }
 
 static bool chunk_finish(el_reply *r, choice *c, el_buf *out) {
   return begin_chunk(r, c, out) && el_buf_printf(out, r->request->chat ? "\"delta\":{}" : "\"text\":\"\"") &&
-         el_buf_printf(out, ",\"logprobs\":null") && end_chunk(r, finish_name(c->finish), out);
+         el_buf_printf(out, ",\"logprobs\":null") &&
+         end_chunk(r, finish_name(c->finish), c->not_invoked ? c : NULL, out);
 }
 
 static bool stream_end(el_reply *r, el_buf *out) {
@@ -181,7 +210,7 @@ static bool stream_end(el_reply *r, el_buf *out) {
 static bool write_choice(el_reply *r, choice *c, el_buf *out) {
   bool chat = r->request->chat;
   return el_buf_printf(out, "%s{\"index\":%td,", c == r->choices ? "" : ",", c - r->choices) &&
-         write_adapter(r, c, out) &&
+         write_adapter(r, c, out) && write_not_invoked(c, out) &&
          el_buf_printf(out, chat ? "\"message\":{\"role\":\"assistant\",\"content\":" : "\"text\":") &&
          el_json_string(out, c->text.data, c->text.len) && (!chat || el_buf_printf(out, ",\"refusal\":null}")) &&
          write_logprobs(r, c, out) && el_buf_printf(out, ",\"finish_reason\":%s}", finish_name(c->finish));
@@ -198,7 +227,8 @@ static bool write_route(el_reply *r, el_buf *json) {
 static bool write_answer(el_reply *r, el_buf *json) {
   bool ok = el_buf_append(json, r->head.data, r->head.len);
   for (size_t i = 0; ok && i < r->n_choices; i++) ok = write_choice(r, &r->choices[i], json);
-  return ok && el_buf_printf(json, "],") && write_usage(r, json) && write_chosen(r, json) && el_buf_printf(json, "}");
+  return ok && el_buf_printf(json, "],") && write_usage(r, json) && write_chosen(r, json) &&
+         write_warnings(r, first_not_invoked(r), json) && el_buf_printf(json, "}");
 }
 
 bool el_reply_write(el_reply *r, el_buf *json, el_api_error *e) {
@@ -261,6 +291,7 @@ static bool take(el_reply *r, choice *c, const el_record *rec, el_buf *sse) {
     return false;
   if (!take_text(r, c, rec)) return false;
   bool done = rec->type == EL_EVENT_DONE;
+  c->not_invoked = rec->not_invoked;
   /* Tokens beyond the text were part of a stop string if one matched; else their text is nothing, or half a character.
    */
   if (logprobs && !el_logprobs_advance(&c->logprobs, done && !rec->stopped ? SIZE_MAX : c->text_bytes)) return false;

@@ -13,6 +13,7 @@ typedef struct shelf_item {
   const char *name;
   int rank;
   float seed;
+  int activated;      /* how, one of shelf_activations; 0: it is a plain one */
   bool good;          /* its files are an adapter */
   atomic_int version; /* another one after each change */
 } shelf_item;
@@ -21,6 +22,7 @@ typedef struct shelf_item {
 typedef struct shelf {
   char dir[64];
   uint64_t n_changes;
+  bool activates; /* some of its adapters are activated ones */
 } shelf;
 
 static inline uint64_t next_random(uint64_t *state) {
@@ -48,6 +50,12 @@ static inline void shelf_path(const shelf *s, const shelf_item *i, const char *f
   snprintf(out, 160, "%s/%s%s%s", s->dir, i->name, file ? "/" : "", file ? file : "");
 }
 
+/* What a configuration has besides: nothing, tokens that tests' prompts have now and then, or their text. */
+enum { N_ACTIVATIONS = 5 };
+static const char *const shelf_activations[N_ACTIVATIONS] = {
+    "", ",\"alora_invocation_tokens\":[98]", ",\"alora_invocation_tokens\":[97]",
+    ",\"alora_invocation_tokens\":[97,97]", ",\"invocation_string\":\"ab\""};
+
 static const char *const shelf_files[] = {"adapter_model.safetensors", "adapter_config.json"};
 
 /* Takes away a file, or the folder in its place. */
@@ -64,18 +72,23 @@ static inline void shelf_remove(shelf *s, shelf_item *i) {
 }
 
 /* Another adapter of the same name. */
-static inline void shelf_put(shelf *s, shelf_item *i, int rank, float seed) {
+static inline void shelf_put_activated(shelf *s, shelf_item *i, int rank, float seed, int activated) {
   char path[160];
   shelf_remove(s, i);
-  put_fake_peft_rank(s->dir, i->name, rank, seed);
+  put_fake_peft_with(s->dir, i->name, rank, seed, shelf_activations[activated]);
   for (int f = 0; f < 2; f++) {
     shelf_path(s, i, shelf_files[f], path);
     shelf_stamp(s, path);
   }
   i->rank = rank;
   i->seed = seed;
+  i->activated = activated;
   i->good = true;
   atomic_fetch_add(&i->version, 1);
+}
+
+static inline void shelf_put(shelf *s, shelf_item *i, int rank, float seed) {
+  shelf_put_activated(s, i, rank, seed, 0);
 }
 
 /* What is no adapter, or not whole. */
@@ -109,6 +122,10 @@ static inline void shelf_break(shelf *s, shelf_item *i, int how) {
   atomic_fetch_add(&i->version, 1);
 }
 
+static inline int shelf_activation(const shelf *s, uint64_t *rng) {
+  return s->activates && below(rng, 2) ? below(rng, N_ACTIVATIONS) : 0;
+}
+
 /* One of all that can happen to it; what is large is larger than `pool` blocks. */
 static inline void shelf_change(shelf *s, shelf_item *i, int pool, uint64_t *rng) {
   if (below(rng, 8) == 0) {
@@ -116,7 +133,8 @@ static inline void shelf_change(shelf *s, shelf_item *i, int pool, uint64_t *rng
     return;
   }
   int rank = below(rng, 10) ? 1 + below(rng, 6) : pool - 3 + below(rng, 30);
-  shelf_put(s, i, rank < 1 ? 1 : rank, (float)(1 + below(rng, 1000)));
+  float seed = (float)(1 + below(rng, 1000));
+  shelf_put_activated(s, i, rank < 1 ? 1 : rank, seed, shelf_activation(s, rng));
 }
 
 #endif

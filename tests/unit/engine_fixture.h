@@ -169,10 +169,11 @@ static inline el_request ask(const int32_t *prompt, size_t n, int max_tokens) {
 
 /* --- adapters on disk */
 
-/* A PEFT folder for the fake model: one pair of this rank, whose weights are `seed`; so it takes `rank` blocks. */
-static inline void put_fake_peft_rank(const char *dir, const char *name, int rank, float seed) {
+/* A PEFT folder for the fake model: one pair of this rank, whose weights are `seed`; so it takes `rank` blocks. fields:
+ * more of the configuration's, such as those that make it an activated one. */
+static inline void put_fake_peft_with(const char *dir, const char *name, int rank, float seed, const char *fields) {
   enum { N = FAKE_EMBD };
-  char path[256], config[128], header[512];
+  char path[256], config[256], header[512];
   const size_t n = (size_t)rank * N, bytes = n * sizeof(float);
   float *data = malloc(2 * bytes);
   el_buf b = {0};
@@ -181,7 +182,7 @@ static inline void put_fake_peft_rank(const char *dir, const char *name, int ran
   mkdir(path, 0700);
   for (size_t i = 0; i < 2 * n; i++) data[i] = seed;
   snprintf(config, sizeof config,
-           "{\"peft_type\": \"LORA\", \"r\": %d, \"lora_alpha\": 4, \"target_modules\": [\"q_proj\"]}", rank);
+           "{\"peft_type\": \"LORA\", \"r\": %d, \"lora_alpha\": 4, \"target_modules\": [\"q_proj\"]%s}", rank, fields);
   snprintf(header, sizeof header,
            "{\"base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight\":{\"dtype\":\"F32\",\"shape\":[%d,%d],"
            "\"data_offsets\":[0,%zu]},\"base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight\":{\"dtype\":"
@@ -192,6 +193,10 @@ static inline void put_fake_peft_rank(const char *dir, const char *name, int ran
   write_file(path, "adapter_config.json", config, strlen(config));
   el_buf_free(&b);
   free(data);
+}
+
+static inline void put_fake_peft_rank(const char *dir, const char *name, int rank, float seed) {
+  put_fake_peft_with(dir, name, rank, seed, "");
 }
 
 static inline void put_fake_peft(const char *dir, const char *name, float seed) {

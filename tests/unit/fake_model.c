@@ -136,6 +136,8 @@ struct el_packer {
   size_t block_bytes;
   int rank;
   uint64_t seed;
+  el_invocation invocation; /* of the tokens that follow */
+  int32_t tokens[FAKE_INVOCATION];
 };
 
 typedef struct fake_adapter {
@@ -143,6 +145,7 @@ typedef struct fake_adapter {
   unsigned char *base; /* of the pool */
   size_t block_bytes;
   uint64_t seed;
+  int32_t invocation[FAKE_INVOCATION];
   uint32_t blocks[];
 } fake_adapter;
 
@@ -190,6 +193,10 @@ el_status el_packer_plan_combined(el_packer *p, const el_pack_source *sources, i
     rank += r;
     seed = n == 1 && !scale ? own : seed + el_mix64(own * 7 + scale); /* in whatever order they come */
   }
+  p->invocation = (el_invocation){0};
+  if (sources[0].file) p->invocation = *el_lora_file_invocation(sources[0].file);
+  CHECK(p->invocation.n <= FAKE_INVOCATION && (n == 1 || !p->invocation.n));
+  for (int i = 0; i < p->invocation.n; i++) p->tokens[i] = p->invocation.tokens[i];
   return fake_plan(p, rank, seed, out, err);
 }
 el_status el_packer_plan(el_packer *p, const el_lora_file *f, el_pack_size *out, el_error *err) {
@@ -215,8 +222,12 @@ el_adapter *el_packer_pack(el_packer *p, unsigned char *base, const uint32_t *bl
   a->base = base;
   a->seed = p->seed;
   memcpy(a->blocks, blocks, sizeof *blocks * (size_t)p->rank);
-  a->a = (el_adapter){
-      .rank = p->rank, .bytes = (size_t)p->rank * p->block_bytes, .n_blocks = (uint32_t)p->rank, .blocks = a->blocks};
+  memcpy(a->invocation, p->tokens, sizeof a->invocation);
+  a->a = (el_adapter){.rank = p->rank,
+                      .invocation = {a->invocation, p->invocation.n, p->invocation.n_lead},
+                      .bytes = (size_t)p->rank * p->block_bytes,
+                      .n_blocks = (uint32_t)p->rank,
+                      .blocks = a->blocks};
   for (uint32_t i = 0; i < a->a.n_blocks; i++) {
     CHECK(p->rank % 4 != 3 || i == 0 || blocks[i] == blocks[i - 1] + 1);
     size_t n;
@@ -332,6 +343,10 @@ static uint64_t mix(uint64_t a, uint64_t b) {
   return z ^ z >> 31;
 }
 
+static bool is_activated(const el_adapter *a) {
+  return a && a->invocation.n;
+}
+
 static void check_rows(const el_step *s, const el_row *rows, int n_rows) {
   CHECK(n_rows >= 1 && n_rows <= s->max_rows);
   int n_logits = 0;
@@ -343,14 +358,17 @@ static void check_rows(const el_step *s, const el_row *rows, int n_rows) {
     if (r->part == EL_ROW_HEAD) CHECK(!r->wants_logits);
     static const int order[] = {[EL_ROW_TAIL] = 0, [EL_ROW_WHOLE] = 1, [EL_ROW_HEAD] = 2};
     if (i) CHECK(order[rows[i - 1].part] <= order[r->part]);
-    /* Rows of a sequence: one after the other, one adapter, ascending. */
-    bool first = i == 0 || rows[i - 1].pages != r->pages || rows[i - 1].part != r->part;
-    if (!first) CHECK(r->pos == rows[i - 1].pos + 1 && r->adapter == rows[i - 1].adapter);
+    /* Rows of a sequence: one after the other, one adapter, ascending; or the base's, then an activated one's. */
+    bool first =
+        i == 0 || rows[i - 1].pages != r->pages || rows[i - 1].part != r->part || rows[i - 1].adapter != r->adapter;
+    if (!first) CHECK(r->pos == rows[i - 1].pos + 1);
     for (int j = 0; j < i; j++) {
-      /* What follows TAIL rows may come later. */
+      /* What follows TAIL rows, or the base's, may come later. */
       if (first && rows[j].pages == r->pages) {
-        CHECK(rows[j].part == EL_ROW_TAIL && r->part == EL_ROW_WHOLE && r->pos > rows[j].pos && !r->adapter);
-        CHECK(rows[j + 1].pages == r->pages || r->pos == rows[j].pos + 1);
+        bool tail = rows[j].part == EL_ROW_TAIL && !r->adapter;
+        bool base = rows[j].part == EL_ROW_WHOLE && !rows[j].adapter && is_activated(r->adapter);
+        CHECK((tail || base) && r->part == EL_ROW_WHOLE && r->pos > rows[j].pos);
+        CHECK((j + 1 < i && rows[j + 1].pages == r->pages) || r->pos == rows[j].pos + 1);
       }
       /* Rows with an adapter: adjacent. */
       if (rows[j].adapter == r->adapter && rows[j].part == r->part) CHECK(rows[i - 1].adapter == r->adapter);
@@ -372,16 +390,20 @@ static void check_rows(const el_step *s, const el_row *rows, int n_rows) {
   CHECK(n_logits <= s->max_logits);
 }
 
-/* All that the row's logits are made of. */
+/* All that the row's logits are made of. What comes before an activated adapter begins is the base's. */
 static uint64_t history(const el_step *s, const el_row *row) {
   uint64_t adapter = seed_of(row->adapter), h = adapter;
+  bool begun = false;
   for (int p = 0; p <= row->pos; p++) {
     const entry *e = entry_at(s, row, p);
-    CHECK(e->pos == p && e->adapter == adapter && (!e->head || row->part == EL_ROW_HEAD));
-    h = mix(h, (uint64_t)e->token);
+    const bool base = !begun && e->adapter != adapter && is_activated(row->adapter);
+    CHECK(e->pos == p && e->adapter == (base ? 0 : adapter) && (!e->head || row->part == EL_ROW_HEAD));
+    begun = !base;
+    h = mix(h, (uint64_t)e->token + ((uint64_t)base << 32));
     if (!s->window || p <= row->pos - s->window) continue;
     const entry *w = windowed_at(s, row, p);
-    CHECK(w->pos == p && w->token == e->token && w->adapter == adapter && (!w->head || row->part == EL_ROW_HEAD));
+    CHECK(w->pos == p && w->token == e->token && w->adapter == (base ? 0 : adapter) &&
+          (!w->head || row->part == EL_ROW_HEAD));
   }
   return h;
 }

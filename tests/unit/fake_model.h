@@ -18,7 +18,8 @@ enum {
   FAKE_VOCAB = FAKE_WORD + FAKE_N_WORDS,
   FAKE_CTX_TRAIN = 100,
   FAKE_EMBD = 32,
-  FAKE_FINGERPRINT = 0x5eed
+  FAKE_FINGERPRINT = 0x5eed,
+  FAKE_INVOCATION = 4 /* tokens, at most, that activate an adapter */
 };
 extern const char *const fake_words[FAKE_N_WORDS];
 

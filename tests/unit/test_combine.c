@@ -34,7 +34,7 @@ static void open_rig_of(rig *r, el_layout layout) {
   r->sites = read_tiny_sites();
   if (el_kernels_get(NULL, &r->kernels, &err) || el_pool_new(BLOCK, N_BLOCKS, &r->pool, &err) ||
       el_registry_new("base", on_dead, r, &r->registry, &err) ||
-      el_loader_new(r->sites, r->kernels, layout, &r->pool, false, NULL, NULL, &r->loader, &err))
+      el_loader_new(r->sites, r->kernels, layout, &r->pool, NULL, false, NULL, NULL, &r->loader, &err))
     fail_msg("%s", err.message);
   snprintf(path, sizeof path, "%s/golden/lora/tiny-peft", getenv("EL_TEST_DATA"));
   add(r, "file", path, 0, 0);

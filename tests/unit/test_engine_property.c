@@ -1,7 +1,8 @@
 /* Whatever comes after whatever: requests that name an adapter, the base, several with scales, or leave it to the
- * router; cancellations; adapters whose files grow, shrink, break, vanish and change between any two steps and loads;
- * pools of several sizes. The engine never stops, each request ends once, one that asks for what is there and stays the
- * same is answered as if it were alone, one that fails is told why, and no block, page or reference is lost.
+ * router; activated adapters, and conversations that go from them to the base and on; cancellations; adapters whose
+ * files grow, shrink, break, vanish and change between any two steps and loads; pools of several sizes. The engine
+ * never stops, each request ends once, one that asks for what is there and stays the same is answered as if it were
+ * alone, one that fails is told why, and no block, page or reference is lost.
  *
  * Nothing has a thread of its own here: one generator decides what comes next, so a number repeats a run.
  * EL_PROPERTY_SEED: this one alone. EL_PROPERTY_SECONDS: how long new ones are tried (6). */
@@ -41,6 +42,7 @@ typedef struct job {
   char chosen[EL_ADAPTER_NAME_MAX + 1];
   bool same[N_ITEMS]; /* nothing has changed until its end */
   float seeds[N_ITEMS];
+  int activated[N_ITEMS];
   bool innocent; /* nothing kept it from being answered */
   el_event last;
 } job;
@@ -49,12 +51,15 @@ typedef struct world {
   uint64_t rng;
   routed t;
   el_engine *e, *quiet;
+  const char *quiet_dir; /* of the adapters that it has from files */
   shelf dir, loose;
   shelf_item items[N_ITEMS];
   bool listed[N_ITEMS], clean[N_ITEMS]; /* clean: looked at since its files last changed */
   int n_blocks, per_block, reserve, windowed_per_block;
   job *jobs; /* [n_jobs] */
   int n_jobs, n_live, n_compared, n_failed;
+  int n_activated,
+      n_cached; /* of the compared ones: those whose adapter began inside of the prompt; with cached pages */
 } world;
 
 static uint64_t seed_of_run;
@@ -106,10 +111,10 @@ static el_kv_layout layout_of(const world *w, int step_rows) {
   return el_kv_layout_of(&shape, (uint32_t)w->per_block, (uint32_t)w->windowed_per_block, step_rows);
 }
 
-static void open_world(world *w, el_engine *quiet, uint64_t seed) {
+static void open_world(world *w, const rig *quiet, uint64_t seed) {
   static const char *const names[N_ITEMS] = {"a", "b", "c", "d", "e", "f", "loose", "random"};
   static const char *const policies[] = {NULL, "lru", "s3-fifo", "none"};
-  *w = (world){.rng = seed * EL_GOLDEN_GAMMA, .quiet = quiet};
+  *w = (world){.rng = seed * EL_GOLDEN_GAMMA, .quiet = quiet->engine, .quiet_dir = quiet->dir};
   uint64_t *r = &w->rng;
   w->jobs = calloc(MAX_JOBS, sizeof *w->jobs);
   assert_non_null(w->jobs);
@@ -143,7 +148,9 @@ static void open_world(world *w, el_engine *quiet, uint64_t seed) {
   make_dir(w->dir.dir);
   make_dir(w->loose.dir);
   for (int i = 0; i < N_ITEMS; i++) w->items[i].name = names[i];
-  for (int i = 0; i < RANDOM; i++) shelf_put(shelf_of(w, i), &w->items[i], 1 + below(r, 6), (float)(i + 1));
+  w->dir.activates = w->loose.activates = true;
+  for (int i = 0; i < RANDOM; i++)
+    shelf_put_activated(shelf_of(w, i), &w->items[i], 1 + below(r, 6), (float)(i + 1), shelf_activation(&w->dir, r));
   if (el_adapter_add_dir(w->e, w->dir.dir, NULL, NULL, &err)) fail_msg("%s", err.message);
   for (int i = 0; i < N_DIR; i++) w->clean[i] = w->listed[i] = true;
   add_loose(w);
@@ -168,6 +175,7 @@ static bool is_innocent(const world *w, const job *j, const bool *same) {
   for (int i = 0; i < j->n_named; i++) {
     int k = j->named[i];
     if (!w->items[k].good || !w->listed[k] || !same[k]) return false;
+    if (j->n_named > 1 && w->items[k].activated) return false;
   }
   return !j->q.auto_adapter && fits(w, j);
 }
@@ -196,6 +204,7 @@ static void take(const el_event *ev) {
     for (int i = 0; i < N_ITEMS; i++) {
       j->same[i] = j->clean[i] && j->version[i] == atomic_load(&w->items[i].version);
       j->seeds[i] = w->items[i].seed;
+      j->activated[i] = w->items[i].activated;
     }
     j->innocent = w->e && is_innocent(w, j, j->same);
   }
@@ -255,13 +264,24 @@ static void make_job(world *w, job *j) {
 }
 
 static bool tells_why(const el_error *e) {
-  static const char *const reasons[] = {"there is none",     "takes ",         "memory for",     "changed",
-                                        "router knows none", "safetensors",    "adapter_config", "neither a GGUF",
-                                        "No such file",      "Not a directory"};
+  static const char *const reasons[] = {"there is none",     "takes ",       "memory for",     "changed",
+                                        "router knows none", "combined",     "safetensors",    "adapter_config",
+                                        "neither a GGUF",    "No such file", "Not a directory"};
   for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++)
     if (strstr(e->message, reasons[i])) return e->code != EL_OK;
   fprintf(stderr, "no reason: %s\n", e->message);
   return false;
+}
+
+/* The prompt goes on where another one ended: that, its answer, as far as there is room for it, and a little more. */
+static void go_on_from(world *w, job *j) {
+  const job *before = &w->jobs[below(&w->rng, w->n_jobs)];
+  int most = w->e->limits.ctx_size - 1, n = 0, more = below(&w->rng, 8);
+  for (int i = 0; i < (int)before->q.n_prompt && n < most; i++) j->prompt[n++] = before->prompt[i];
+  for (int i = 0; i < before->n && n < most; i++) j->prompt[n++] = before->tokens[i];
+  for (int i = 0; i < more && n < most; i++) j->prompt[n++] = 'a' + below(&w->rng, 3);
+  j->q.n_prompt = (size_t)n;
+  j->q.max_tokens = below(&w->rng, most - n + 2);
 }
 
 /* Submits a copy of a request; its prompt and names are those of `j`. */
@@ -286,6 +306,7 @@ static void submit(world *w, job *j) {
 static void submit_some(world *w) {
   job first;
   make_job(w, &first);
+  if (w->n_jobs && below(&w->rng, 3) == 0) go_on_from(w, &first);
   int n = below(&w->rng, 5) ? 1 : 2 + below(&w->rng, 3); /* several choices of an answer */
   for (int i = 0; i < n && w->n_jobs < MAX_JOBS; i++) {
     job *j = &w->jobs[w->n_jobs++];
@@ -409,13 +430,20 @@ static void check_stats(world *w) {
 /* The quiet engine's name for what an adapter of this item answers: it has one for each seed. */
 static const char *quiet_name(world *w, const job *j, int i, char name[32]) {
   uint32_t bits = 77;
+  int activated = i == RANDOM ? 0 : j->activated[i];
   if (i != RANDOM) memcpy(&bits, &j->seeds[i], sizeof bits);
-  snprintf(name, 32, "seed-%u", bits);
+  snprintf(name, 32, "seed-%u-%d", bits, activated);
   el_adapter_info *info;
-  if (el_adapter_get(w->quiet, name, &info, NULL))
-    CHECK(!el_adapter_add_random(w->quiet, name, 1, bits, NULL));
-  else
+  if (!el_adapter_get(w->quiet, name, &info, NULL)) {
     el_free(info);
+  } else if (!activated) {
+    CHECK(!el_adapter_add_random(w->quiet, name, 1, bits, NULL));
+  } else {
+    char path[128];
+    put_fake_peft_with(w->quiet_dir, name, 1, j->seeds[i], shelf_activations[activated]);
+    snprintf(path, sizeof path, "%s/%s", w->quiet_dir, name);
+    CHECK(!el_adapter_add(w->quiet, name, path, NULL));
+  }
   return name;
 }
 
@@ -451,6 +479,9 @@ static void compare(world *w, const job *j) {
   CHECK(!memcmp(alone.tokens, j->tokens, sizeof *j->tokens * (size_t)j->n));
   CHECK(!memcmp(alone.logprobs, j->logprobs, sizeof *j->logprobs * (size_t)j->n));
   CHECK(alone.n_prompt_logprobs == j->n_prompt_logprobs);
+  CHECK(alone.last.base_tokens == j->last.base_tokens && alone.last.not_invoked == j->last.not_invoked);
+  w->n_activated += j->last.base_tokens > 0 && !j->last.not_invoked;
+  w->n_cached += j->last.base_tokens > 0 && j->last.cached_tokens > 0;
   CHECK(!memcmp(alone.prompt_logprobs, j->prompt_logprobs, sizeof(float) * (size_t)j->n_prompt_logprobs));
   w->n_compared++;
 }
@@ -479,7 +510,11 @@ static void check_job(world *w, const job *j) {
   compare(w, j);
 }
 
-static void run(el_engine *quiet, uint64_t seed, int *n_compared, int *n_failed) {
+typedef struct totals {
+  int compared, activated, cached, failed;
+} totals;
+
+static void run(const rig *quiet, uint64_t seed, totals *n) {
   static world w;
   seed_of_run = seed;
   alarm(120);
@@ -501,8 +536,10 @@ static void run(el_engine *quiet, uint64_t seed, int *n_compared, int *n_failed)
   rmdir(w.t.dir);
   unlink(w.t.r.path);
   rmdir(w.t.r.dir);
-  *n_compared += w.n_compared;
-  *n_failed += w.n_failed;
+  n->compared += w.n_compared;
+  n->activated += w.n_activated;
+  n->cached += w.n_cached;
+  n->failed += w.n_failed;
   free(w.jobs);
   alarm(0);
 }
@@ -510,18 +547,24 @@ static void run(el_engine *quiet, uint64_t seed, int *n_compared, int *n_failed)
 static void the_engine_never_stops_and_nothing_is_lost(void **state) {
   const char *one = getenv("EL_PROPERTY_SEED"), *seconds = getenv("EL_PROPERTY_SECONDS");
   uint64_t budget = (uint64_t)(1e9 * (seconds ? atof(seconds) : 6)), begin = el_now_ns(), seed = 1;
-  int n_compared = 0, n_failed = 0;
+  totals n = {0};
   setenv("EDGELORA_ABORT_ON_BUG", "1", 1);
   signal(SIGALRM, give_up);
-  rig quiet = rig_open_options(rig_options(2, CTX + 1, 64), 0);
+  /* It computes all from the beginning. */
+  el_engine_options o = rig_options(2, CTX + 1, 64);
+  o.prefix_cache = false;
+  rig quiet = rig_open_options(o, 0);
   if (one) {
-    run(quiet.engine, strtoull(one, NULL, 10), &n_compared, &n_failed);
+    run(&quiet, strtoull(one, NULL, 10), &n);
   } else {
-    for (; seed <= 3 || el_now_ns() - begin < budget; seed++) run(quiet.engine, seed, &n_compared, &n_failed);
-    assert_true(n_compared > 50 && n_failed > 10); /* it is not that nothing happens */
+    for (; seed <= 3 || el_now_ns() - begin < budget; seed++) run(&quiet, seed, &n);
+    assert_true(n.compared > 50 && n.failed > 10 && n.activated > 5 &&
+                n.cached > 0); /* it is not that nothing happens */
   }
-  print_message("%d answers compared, %d requests failed as they had to, up to seed %llu\n", n_compared, n_failed,
-                (unsigned long long)seed_of_run);
+  print_message(
+      "%d answers compared, %d of adapters that begin inside of the prompt, %d of these with pages of before, "
+      "%d requests failed as they had to, up to seed %llu\n",
+      n.compared, n.activated, n.cached, n.failed, (unsigned long long)seed_of_run);
   rig_close(&quiet);
 }
 

@@ -50,7 +50,7 @@ static rig open_rig(size_t block_bytes) {
 /* The pool may move no more once the loader knows it. */
 static void start(rig *r) {
   el_error err;
-  if (el_loader_new(r->sites, r->kernels, EL_LAYOUT_Q8, &r->pool, false, NULL, NULL, &r->loader, &err))
+  if (el_loader_new(r->sites, r->kernels, EL_LAYOUT_Q8, &r->pool, NULL, false, NULL, NULL, &r->loader, &err))
     fail_msg("%s", err.message);
 }
 
@@ -254,7 +254,7 @@ static void loads_of_both_threads_are_right_and_in_order(void **state) {
   el_error err;
   workers w = {0};
   sem_init(&w.ended, 0, 0);
-  if (el_loader_new(r.sites, r.kernels, EL_LAYOUT_Q8, &r.pool, true, note_worker, &w, &r.loader, &err))
+  if (el_loader_new(r.sites, r.kernels, EL_LAYOUT_Q8, &r.pool, NULL, true, note_worker, &w, &r.loader, &err))
     fail_msg("%s", err.message);
   int total = 0;
   for (int round = 0; round < ROUNDS; round++) {

@@ -228,7 +228,6 @@ static void variants_of_lora_are_refused_by_field(void **state) {
     const char *field, *value;
   } cases[] = {{"megatron_config", "{\"hidden_size\":8}"},
                {"layer_replication", "[[0,4],[2,5]]"},
-               {"alora_invocation_tokens", "[1,2]"},
                {"use_qalora", "true"},
                {"use_bdlora", "{\"nblocks\":2}"},
                {"arrow_config", "{\"top_k\":3}"},
@@ -461,11 +460,14 @@ static void folders_that_lack_something_say_what(void **state) {
 
 typedef struct gguf_lora {
   const char *general_type, *type, *architecture;
-  float alpha; /* 0: no such key */
-  bool alora;
+  float alpha;           /* 0: no such key */
+  uint32_t n_alora;      /* that the file has; 0: no such key */
+  const uint32_t *alora; /* [n_alora] */
+  uint32_t alora_type;   /* 0: U32 */
+  bool no_alora;         /* there is the key, and no token */
 } gguf_lora;
 
-static const gguf_lora usual = {"adapter", "lora", "llama", 8, false};
+static const gguf_lora usual = {"adapter", "lora", "llama", 8, 0, NULL, 0, false};
 
 /* One pair; types F32 or Q8_0, `rank` rows. */
 static el_buf gguf_file(gguf_lora k, const char *a_name, const char *b_name, uint64_t in, uint64_t rank_a,
@@ -474,12 +476,17 @@ static el_buf gguf_file(gguf_lora k, const char *a_name, const char *b_name, uin
   const el_type_info *info = el_type_get((uint32_t)type);
   size_t a_bytes = in * rank_a / (size_t)info->block * (size_t)info->block_bytes;
   size_t b_bytes = rank_b * out / (size_t)info->block * (size_t)info->block_bytes;
-  put_gguf_header(&b, 3, 2, 3u + (k.alpha != 0) + k.alora);
+  put_gguf_header(&b, 3, 2, 3u + (k.alpha != 0) + (k.n_alora || k.no_alora));
   put_kv_str(&b, "general.type", k.general_type);
   put_kv_str(&b, "adapter.type", k.type);
   put_kv_str(&b, "general.architecture", k.architecture);
   if (k.alpha != 0) put_kv(&b, "adapter.lora.alpha", EL_GGUF_F32), put_f32(&b, k.alpha);
-  if (k.alora) put_kv(&b, "adapter.alora.invocation_tokens", EL_GGUF_ARRAY), put_u32(&b, EL_GGUF_U32), put_u64(&b, 0);
+  if (k.n_alora || k.no_alora) {
+    put_kv(&b, "adapter.alora.invocation_tokens", EL_GGUF_ARRAY);
+    put_u32(&b, k.alora_type ? k.alora_type : EL_GGUF_U32);
+    put_u64(&b, k.n_alora);
+    for (uint32_t i = 0; i < k.n_alora; i++) put_u32(&b, k.alora[i]);
+  }
   put_tensor(&b, a_name, 2, (uint64_t[]){in, rank_a}, (uint32_t)type, 0);
   put_tensor(&b, b_name, 2, (uint64_t[]){rank_b, out}, (uint32_t)type, (a_bytes + 31) / 32 * 32);
   put_padding(&b, 32);
@@ -556,6 +563,89 @@ static void quantised_gguf_adapters_become_f32(void **state) {
   el_lora_file_close(f);
 }
 
+/* --- activated adapters */
+
+static void peft_s_invocation_tokens_are_read(void **state) {
+  weights w = {0};
+  add_pair(&w, 0, EL_SITE_Q, 4);
+  el_lora_file *f = must_open("{" PLAIN ",\"alora_invocation_tokens\":[1,520,0,2147483647]}", &w);
+  const el_invocation *inv = el_lora_file_invocation(f);
+  static const int32_t tokens[] = {1, 520, 0, INT32_MAX};
+  assert_int_equal(inv->n, 4);
+  assert_int_equal(inv->n_lead, 0);
+  assert_memory_equal(inv->tokens, tokens, sizeof tokens);
+  assert_null(el_lora_file_invocation_text(f));
+  el_lora_file_close(f);
+  add_pair(&w, 0, EL_SITE_Q, 4);
+  f = must_open("{" PLAIN ",\"alora_invocation_tokens\":null,\"invocation_string\":\"<|a|>b\"}", &w);
+  assert_int_equal(el_lora_file_invocation(f)->n, 0);
+  assert_string_equal(el_lora_file_invocation_text(f), "<|a|>b");
+  el_lora_file_close(f);
+  /* Who has both was trained with the first. */
+  add_pair(&w, 0, EL_SITE_Q, 4);
+  f = must_open("{" PLAIN ",\"alora_invocation_tokens\":[7],\"invocation_string\":\"<|a|>b\"}", &w);
+  assert_int_equal(el_lora_file_invocation(f)->n, 1);
+  assert_null(el_lora_file_invocation_text(f));
+  el_lora_file_close(f);
+}
+
+static void invocations_that_are_none_are_refused(void **state) {
+  static const struct {
+    el_status status;
+    const char *fields, *message;
+  } cases[] = {
+      {EL_ERR_FORMAT, "\"alora_invocation_tokens\":[]", "alora_invocation_tokens is empty"},
+      {EL_ERR_FORMAT, "\"alora_invocation_tokens\":7", "alora_invocation_tokens is not an array"},
+      {EL_ERR_FORMAT, "\"alora_invocation_tokens\":[1,-1]", "alora_invocation_tokens[1] is no token"},
+      {EL_ERR_FORMAT, "\"alora_invocation_tokens\":[2147483648]", "alora_invocation_tokens[0] is no token"},
+      {EL_ERR_FORMAT, "\"alora_invocation_tokens\":[1.5]", "alora_invocation_tokens[0] is no token"},
+      {EL_ERR_FORMAT, "\"alora_invocation_tokens\":[true]", "alora_invocation_tokens[0] is no token"},
+      {EL_ERR_FORMAT, "\"invocation_string\":5", "invocation_string is not a string"},
+      {EL_ERR_FORMAT, "\"invocation_string\":\"\"", "invocation_string is empty"},
+      {EL_ERR_UNSUPPORTED, "\"alora_invocation_tokens\":[1],\"use_dora\":true", "use_dora"},
+      {EL_ERR_UNSUPPORTED, "\"alora_invocation_tokens\":[1],\"modules_to_save\":[\"lm_head\"]", "modules_to_save"},
+      {EL_ERR_UNSUPPORTED, "\"invocation_string\":\"a\",\"lora_bias\":true", "lora_bias"},
+      {EL_ERR_UNSUPPORTED, "\"alora_invocation_tokens\":[1],\"bias\":\"all\"", "bias"}};
+  char config[4096];
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    snprintf(config, sizeof config, "{" PLAIN ",%s}", cases[i].fields);
+    refuses_config(config, cases[i].status, cases[i].message);
+  }
+  size_t n = (size_t)snprintf(config, sizeof config, "{" PLAIN ",\"alora_invocation_tokens\":[0");
+  for (int i = 0; i < EL_MAX_INVOCATION; i++) n += (size_t)snprintf(config + n, sizeof config - n, ",%d", i);
+  snprintf(config + n, sizeof config - n, "]}");
+  refuses_config(config, EL_ERR_UNSUPPORTED, "has 257 tokens, the limit is 256");
+}
+
+static void gguf_s_invocation_tokens_are_read(void **state) {
+  static const char *const a = "blk.0.attn_q.weight.lora_a", *const b = "blk.0.attn_q.weight.lora_b";
+  static uint32_t tokens[EL_MAX_INVOCATION + 1] = {1, 520, 9531, 198};
+  gguf_lora k = usual;
+  k.alora = tokens;
+  k.n_alora = 4;
+  el_lora_file *f = NULL;
+  el_error e;
+  el_buf bytes = gguf_file(k, a, b, 16, 4, 4, 12, EL_TYPE_F32);
+  if (open_gguf(&bytes, &base, &f, &e)) fail_msg("%s", e.message);
+  assert_int_equal(el_lora_file_invocation(f)->n, 4);
+  assert_int_equal(el_lora_file_invocation(f)->n_lead, 0);
+  assert_memory_equal(el_lora_file_invocation(f)->tokens, tokens, 4 * sizeof *tokens);
+  el_lora_file_close(f);
+  k.alora_type = EL_GGUF_F32;
+  refuses_gguf(gguf_file(k, a, b, 16, 4, 4, 12, EL_TYPE_F32), EL_ERR_FORMAT,
+               "adapter.alora.invocation_tokens is not an array of 32-bit integers");
+  k.alora_type = 0;
+  k.n_alora = EL_MAX_INVOCATION + 1;
+  refuses_gguf(gguf_file(k, a, b, 16, 4, 4, 12, EL_TYPE_F32), EL_ERR_UNSUPPORTED,
+               "has 257 tokens, supported are 1 to 256");
+  k.n_alora = 2;
+  tokens[1] = 0x80000000u;
+  refuses_gguf(gguf_file(k, a, b, 16, 4, 4, 12, EL_TYPE_F32), EL_ERR_FORMAT, "[1] is 2147483648, which is no token");
+  k.n_alora = 0;
+  k.no_alora = true;
+  refuses_gguf(gguf_file(k, a, b, 16, 4, 4, 12, EL_TYPE_F32), EL_ERR_FORMAT, "has 0 tokens, supported are 1 to 256");
+}
+
 static void gguf_files_that_are_no_llama_lora_are_refused(void **state) {
   const char *a = "blk.0.attn_q.weight.lora_a", *b = "blk.0.attn_q.weight.lora_b";
   gguf_lora k = usual;
@@ -566,8 +656,6 @@ static void gguf_files_that_are_no_llama_lora_are_refused(void **state) {
   refuses_gguf(gguf_file(k, a, b, 16, 4, 4, 12, EL_TYPE_F32), EL_ERR_UNSUPPORTED, "adapter.type is \"control_vector\"");
   k = usual, k.architecture = "qwen2";
   refuses_gguf(gguf_file(k, a, b, 16, 4, 4, 12, EL_TYPE_F32), EL_ERR_UNSUPPORTED, "general.architecture is \"qwen2\"");
-  k = usual, k.alora = true;
-  refuses_gguf(gguf_file(k, a, b, 16, 4, 4, 12, EL_TYPE_F32), EL_ERR_UNSUPPORTED, "adapter.alora.invocation_tokens");
   k = usual, k.alpha = NAN;
   refuses_gguf(gguf_file(k, a, b, 16, 4, 4, 12, EL_TYPE_F32), EL_ERR_FORMAT,
                "adapter.lora.alpha is not a finite number");
@@ -711,6 +799,9 @@ int main(void) {
       cmocka_unit_test(folders_that_lack_something_say_what),
       cmocka_unit_test(gguf_adapters_are_read_with_llama_cpps_scale),
       cmocka_unit_test(quantised_gguf_adapters_become_f32),
+      cmocka_unit_test(peft_s_invocation_tokens_are_read),
+      cmocka_unit_test(invocations_that_are_none_are_refused),
+      cmocka_unit_test(gguf_s_invocation_tokens_are_read),
       cmocka_unit_test(gguf_files_that_are_no_llama_lora_are_refused),
       cmocka_unit_test(a_giant_that_is_no_adapter_is_refused_by_its_header),
       cmocka_unit_test(large_adapters_are_read_as_small_ones),
