@@ -337,7 +337,7 @@ static void submit(world *w) {
 }
 
 static el_prefix_owner owner_of(const sim *q) {
-  return (el_prefix_owner){q->entry, q->domain};
+  return (el_prefix_owner){q->entry, q->domain, 0};
 }
 
 static uint32_t last_chained(const sim *q) {
