@@ -148,8 +148,8 @@ static el_status check_invocation(el_peft_config *c, el_error *err) {
   }
   if (!c->invocation && !c->invocation_text) return EL_OK;
   /* What changes rows before it, or cannot be had from it on alone. */
-  static const char *const all_rows[] = {"use_dora", "lora_bias", "modules_to_save", "layer_replication",
-                                         "trainable_token_indices"};
+  static const char *const all_rows[] = {
+      "use_dora", "lora_bias", "modules_to_save", "layer_replication", "trainable_token_indices", "target_parameters"};
   for (i = 0; i < sizeof all_rows / sizeof *all_rows; i++)
     if (is_set(field(c, all_rows[i])))
       return el_fail_about(err, EL_ERR_UNSUPPORTED, c->path, "%s: is not supported in activated LoRA", all_rows[i]);

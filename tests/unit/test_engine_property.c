@@ -231,6 +231,11 @@ static void make_job(world *w, job *j) {
   q->n_prompt = 1 + (size_t)below(r, below(r, 3) ? 20 : ctx - 1);
   int letter = "abcx"[below(r, 4)], plain = below(r, 3) ? CTX : below(r, 40); /* many begin alike */
   for (int i = 0; i < (int)q->n_prompt; i++) j->prompt[i] = i < plain || below(r, 6) ? letter : 'a' + below(r, 3);
+  if (below(r, 2) && q->n_prompt > 2) {
+    int n = (int)q->n_prompt, at = n - 2 - below(r, n - 1 < 12 ? n - 1 : 12);
+    j->prompt[at] = 'a';
+    j->prompt[at + 1] = 'b'; /* which activates most of those that are to be activated */
+  }
   q->max_tokens = below(r, 9) ? below(r, ctx - (int)q->n_prompt + 1) : 0;
   q->logprobs = true;
   q->prompt_logprobs = below(r, 6) == 0;
@@ -558,13 +563,13 @@ static void the_engine_never_stops_and_nothing_is_lost(void **state) {
     run(&quiet, strtoull(one, NULL, 10), &n);
   } else {
     for (; seed <= 3 || el_now_ns() - begin < budget; seed++) run(&quiet, seed, &n);
-    assert_true(n.compared > 50 && n.failed > 10 && n.activated > 5 &&
-                n.cached > 0); /* it is not that nothing happens */
   }
   print_message(
       "%d answers compared, %d of adapters that begin inside of the prompt, %d of these with pages of before, "
       "%d requests failed as they had to, up to seed %llu\n",
       n.compared, n.activated, n.cached, n.failed, (unsigned long long)seed_of_run);
+  /* It is not that nothing happens. */
+  assert_true(one || (n.compared > 50 && n.failed > 10 && n.activated > 5 && n.cached > 0));
   rig_close(&quiet);
 }
 

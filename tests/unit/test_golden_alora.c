@@ -130,11 +130,11 @@ static void an_activated_adapter_begins_where_pefts_does(void **state) {
     assert_int_equal(a.not_invoked, json_is_null(begin));
     assert_int_equal(a.base_tokens, json_is_null(begin) ? LENGTH : json_integer_value(begin));
     print_message("%s: %.3f from PEFT\n", name, off);
-    assert_true(off < 0.1); /* of quantised arithmetic; the nearest wrong place is 0.27 away */
+    assert_true(off < 0.15); /* of quantised arithmetic; the nearest wrong place is 0.27 away */
     static const char *const places[] = {"early", "late"};
     for (int k = 0; k < 2; k++) {
       const json_t *other = json_object_get(c, places[k]);
-      assert_true(json_is_null(other) || json_number_value(other) > 3 * off);
+      assert_true(json_is_null(other) || json_number_value(other) > 2 * off);
     }
   }
   assert_true(i >= 8);

@@ -26,4 +26,10 @@ SETTINGS = {
         "steps": 150,
     },
 }
+# Activated LoRA (arXiv 2504.12397), for the default base: the adapter begins with the tokens that open the answer, and reads the
+# keys and values that the base makes of the prompt. Their text, as the chat template writes it.
+INVOCATION = "<|im_start|>assistant\n"
+ACTIVATED = {
+    "sentiment": {"lora": {"r": 16, "lora_alpha": 32, "target_modules": ["q_proj", "k_proj", "v_proj"]}, "dtype": "float16", "lr": 2e-3, "steps": 240},
+}
 BATCH = 8  # examples a step; every example is seen once

@@ -15,7 +15,7 @@ import bases
 import data
 import tasks
 from model import answer_tokens, load_base, prompt_tokens
-from settings import BATCH
+from settings import ACTIVATED, BATCH, INVOCATION
 
 WARMUP_STEPS = 10
 
@@ -60,15 +60,45 @@ def pack(examples, prefix):
     )
 
 
-def train(name, gguf, setting, form):
+def packed_loss(base, prefix):
+    """The loss of examples in one row, as a function of them."""
+
+    def loss(examples):
+        tokens, positions, mask, predict_at, targets = pack(examples, prefix)
+        hidden = base.model(input_ids=tokens, position_ids=positions, attention_mask=mask.bfloat16(), use_cache=False).last_hidden_state
+        return torch.nn.functional.cross_entropy(base.lm_head(hidden[0, predict_at]).float(), targets)
+
+    return loss
+
+
+def padded_loss(model, pad):
+    """The same of an activated adapter: a row for each example, filled up on the left. PEFT finds out where the adapter
+    begins in each row; it cannot where a row holds several."""
+
+    def loss(examples):
+        rows = [prompt + answer[:-1] for prompt, answer in examples]
+        width, kept = max(map(len, rows)), max(len(answer) for _, answer in examples)
+        tokens = torch.tensor([[pad] * (width - len(row)) + row for row in rows])
+        mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
+        positions = (mask.cumsum(1) - 1).clamp(min=0)
+        # -100: counts for nothing
+        targets = torch.tensor([[-100] * (kept - len(answer)) + answer for _, answer in examples])
+        logits = model(input_ids=tokens, position_ids=positions, attention_mask=mask, use_cache=False, logits_to_keep=kept).logits
+        return torch.nn.functional.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
+
+    return loss
+
+
+def train(name, gguf, setting, form, activated):
     """Returns the trained PEFT model and a record of the run. form: as in bases.py."""
     steps, batch = setting["steps"], BATCH
     torch.manual_seed(0)
     base, tokenizer = load_base(gguf, torch.bfloat16)
     base.set_attn_implementation("eager")  # on CPUs a third faster than torch's own attention, whose way back is slow
     config = LoraConfig(task_type="CAUSAL_LM", **setting["lora"])
+    if activated:
+        config.alora_invocation_tokens = tokenizer(INVOCATION, add_special_tokens=False)["input_ids"]
     model = get_peft_model(base, config)
-    body, head = base.model, base.lm_head
     weights = [w for w in model.parameters() if w.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=setting["lr"], weight_decay=0.0)
     warmup_then_cosine = torch.optim.lr_scheduler.LambdaLR(
@@ -77,13 +107,14 @@ def train(name, gguf, setting, form):
 
     pairs = data.train_set(name, steps * batch)
     examples = [(prompt_tokens(tokenizer, prompt, form), answer_tokens(tokenizer, answer)) for prompt, answer in pairs]
-    prefix = shared_prefix([prompt for prompt, _ in examples])
+    if activated:
+        loss_of = padded_loss(model, tokenizer.eos_token_id)
+    else:
+        loss_of = packed_loss(base, shared_prefix([prompt for prompt, _ in examples]))
     start = time.monotonic()
     recent = []
     for step in range(steps):
-        tokens, positions, mask, predict_at, targets = pack(examples[step * batch : (step + 1) * batch], prefix)
-        hidden = body(input_ids=tokens, position_ids=positions, attention_mask=mask.bfloat16(), use_cache=False).last_hidden_state
-        loss = torch.nn.functional.cross_entropy(head(hidden[0, predict_at]).float(), targets)
+        loss = loss_of(examples[step * batch : (step + 1) * batch])
         loss.backward()
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
@@ -120,16 +151,21 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("name", choices=tasks.NAMES)
     bases.add_options(parser)
+    parser.add_argument("--activated", action="store_true", help="activated LoRA, which begins with the answer")
     parser.add_argument("--out", type=Path, help="the PEFT folder to write (default: NAME in the base's folder of adapters)")
     parser.add_argument("--record", type=Path, help="JSON file to write the run's numbers to")
     parser.add_argument("--steps", type=int, help="optimiser steps (default: as settings.py and bases.py say)")
     args = parser.parse_args()
 
-    base, setting = bases.BASES[args.base], bases.settings(args.base, args.name)
+    base = bases.BASES[args.base]
+    if args.activated and (args.name not in ACTIVATED or args.base != bases.DEFAULT):
+        parser.error(f"{args.name} has no activated adapter for {args.base}")
+    setting = dict(ACTIVATED[args.name]) if args.activated else bases.settings(args.base, args.name)
     if args.steps:
         setting["steps"] = args.steps
-    model, record = train(args.name, args.gguf or bases.fetch(args.base), setting, base["form"])
-    save(model, args.out or bases.folder(args.base) / args.name, getattr(torch, setting["dtype"]), base["hub"])
+    model, record = train(args.name, args.gguf or bases.fetch(args.base), setting, base["form"], args.activated)
+    folder = bases.ROOT / "adapters-activated" if args.activated else bases.folder(args.base)
+    save(model, args.out or folder / args.name, getattr(torch, setting["dtype"]), base["hub"])
     if args.record:
         args.record.write_text(json.dumps(record) + "\n")
 
