@@ -335,11 +335,18 @@ static int gather(el_scheduler *s, int at, const el_adapter *a) {
   return at;
 }
 
-/* Puts pieces with the same adapter together: the base's first, since a sequence may go on from them in this very step,
- * then by the first of them. */
-static void group(el_scheduler *s) {
+/* A sequence goes on with its adapter in the very step in which the base ends. */
+static bool has_border(const el_scheduler *s) {
+  for (int i = 1; i < s->n_pieces; i++)
+    if (s->pieces[i].seq == s->pieces[i - 1].seq && s->pieces[i].adapter != s->pieces[i - 1].adapter) return true;
+  return false;
+}
+
+/* Puts pieces with the same adapter together, by the first of them; the base's before all others where a sequence goes
+ * on from them. */
+static void group(el_scheduler *s, bool base_first) {
   for (int i = 0; i < s->n_pieces;) {
-    if (!i || s->pieces[i].part != s->pieces[i - 1].part) {
+    if (base_first && (!i || s->pieces[i].part != s->pieces[i - 1].part)) {
       const int begin = i;
       i = gather(s, begin, NULL);
       if (i == s->n_pieces || s->pieces[i].part != s->pieces[begin].part) continue;
@@ -443,8 +450,9 @@ void el_scheduler_plan(el_scheduler *s) {
     }
     add_prompt(s, q, &rows, &logits);
   }
+  const bool base_first = has_border(s);
   sort_parts(s);
-  group(s);
+  group(s, base_first);
   s->n_rows = 0;
   for (int i = 0; i < s->n_pieces; i++) {
     el_piece *p = &s->pieces[i];

@@ -3,7 +3,7 @@
  * computed, nothing that is in use changes. EL_PROPERTY_OPS: how many operations for each setup. */
 #include "engine_fixture.h"
 
-enum { N_ENTRIES = 24, N_SEQS = 12, MAX_PAGES = 40, PAGE = 256 };
+enum { N_ENTRIES = 24, N_SEQS = 12, MAX_PAGES = 40, PAGE = 512 };
 
 typedef struct sim {
   bool waits, runs, seen;
