@@ -134,7 +134,7 @@ static void who_waits_for_events_hears_that_the_engine_closes(void **state) {
     assert_int_equal(el_submit(r.engine, &q, &readers[i].id, NULL), EL_OK);
     assert_int_equal(pthread_create(&threads[i], NULL, read_all, &readers[i]), 0);
   }
-  usleep(20000);
+  usleep(200000);
   el_engine_close(r.engine);
   for (int i = 0; i < 3; i++) {
     pthread_join(threads[i], NULL);
