@@ -1,4 +1,4 @@
-/* PEFT folders' two files in memory. */
+/* PEFT folders' two files in memory, the weights put together tensor by tensor. */
 #ifndef EL_TESTS_PEFT_FIXTURE_H
 #define EL_TESTS_PEFT_FIXTURE_H
 
@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "adapter/lora_parts.h"
 #include "bytes.h"
 
 typedef struct weights {
@@ -43,6 +44,17 @@ static inline el_buf finish(weights *w) {
   el_buf_free(&w->data);
   *w = (weights){0};
   return b;
+}
+
+/* w is used up. The bytes end where their memory does, so that a sanitizer sees who reads on. */
+static inline el_status open_weights(const char *config, weights *w, const el_sites *sites, el_lora_file **f,
+                                     el_error *e) {
+  el_buf b = finish(w);
+  unsigned char *exact_weights = exact(&b, b.len);
+  el_status status = el_lora_file_open_memory(config, strlen(config), exact_weights, b.len, sites, f, e);
+  free(exact_weights);
+  el_buf_free(&b);
+  return status;
 }
 
 #endif

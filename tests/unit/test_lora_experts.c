@@ -4,7 +4,7 @@
 
 #include "adapter/packer.h"
 #include "arch/arch.h"
-#include "peft_bytes.h"
+#include "peft_fixture.h"
 
 enum { RANK = 2, LAYER = 1, N_LAYERS = 2, MAX_EXPERTS = 4, MAX_WIDTH = 16 };
 static const float SCALE = 2;

@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include "adapter/discover.h"
-#include "adapter/lora_parts.h"
 #include "peft_fixture.h"
 #include "sites_fixture.h"
 
@@ -34,12 +33,7 @@ static void add_pair(weights *w, int layer, int lin, int rank) {
 #define PLAIN "\"peft_type\":\"LORA\",\"r\":4,\"lora_alpha\":8"
 
 static el_status open_peft(const char *config, weights *w, el_lora_file **f, el_error *e) {
-  el_buf b = finish(w);
-  unsigned char *exact_weights = exact(&b, b.len);
-  el_status status = el_lora_file_open_memory(config, strlen(config), exact_weights, b.len, &base, f, e);
-  free(exact_weights);
-  el_buf_free(&b);
-  return status;
+  return open_weights(config, w, &base, f, e);
 }
 
 static el_lora_file *must_open(const char *config, weights *w) {

@@ -3,7 +3,6 @@
  * what is read is right, test_golden_targets.c tells. */
 #include <math.h>
 
-#include "adapter/lora_parts.h"
 #include "peft_fixture.h"
 #include "sites_fixture.h"
 
@@ -20,15 +19,6 @@ static el_sites base;
 #define PLAIN "\"peft_type\":\"LORA\",\"r\":4,\"lora_alpha\":8"
 #define LAYER "base_model.model.model.layers.0."
 #define MODEL "base_model.model."
-
-static el_status open_peft(const char *config, weights *w, const el_sites *sites, el_lora_file **f, el_error *e) {
-  el_buf b = finish(w);
-  unsigned char *exact_weights = exact(&b, b.len);
-  el_status status = el_lora_file_open_memory(config, strlen(config), exact_weights, b.len, sites, f, e);
-  free(exact_weights);
-  el_buf_free(&b);
-  return status;
-}
 
 typedef struct tensor {
   const char *name;
@@ -90,7 +80,7 @@ static void every_part_is_read_with_and_without_a_base(void **state) {
       el_error e;
       weights w = with(cases[i].more, 2);
       snprintf(config, sizeof config, "{" PLAIN ",%s}", cases[i].config);
-      if (open_peft(config, &w, with_base ? &base : NULL, &f, &e)) fail_msg("%s: %s", config, e.message);
+      if (open_weights(config, &w, with_base ? &base : NULL, &f, &e)) fail_msg("%s: %s", config, e.message);
       assert_int_equal(el_lora_file_n(f), 1);
       assert_int_equal(el_lora_file_n_extras(f), cases[i].n);
       if (cases[i].n) assert_int_equal(el_lora_file_extra(f, 0)->kind, cases[i].kind);
@@ -216,7 +206,7 @@ static void what_does_not_fit_or_is_not_whole_is_refused_by_name(void **state) {
     el_error e = {0};
     weights w = with(cases[i].more, 2);
     snprintf(config, sizeof config, "{" PLAIN ",%s}", cases[i].config);
-    el_status got = open_peft(config, &w, &base, &f, &e);
+    el_status got = open_weights(config, &w, &base, &f, &e);
     if (got == EL_OK) fail_msg("%s opened, expected: %s", config, cases[i].message);
     assert_contains(e.message, cases[i].message);
     if (got != cases[i].status) fail_msg("%s: %s", e.message, el_status_name(got));
@@ -232,7 +222,7 @@ static void values_that_are_not_finite_are_refused(void **state) {
     el_lora_file *f = NULL;
     el_error e = {0};
     add_raw(&w, LAYER "self_attn.k_proj.lora_magnitude_vector", "F32", 6, 0, 4, values);
-    assert_int_equal(open_peft("{" PLAIN ",\"use_dora\":true}", &w, &base, &f, &e), EL_ERR_FORMAT);
+    assert_int_equal(open_weights("{" PLAIN ",\"use_dora\":true}", &w, &base, &f, &e), EL_ERR_FORMAT);
     assert_contains(e.message, "lora_magnitude_vector has values that are not finite");
   }
 }
@@ -243,11 +233,11 @@ static void a_file_may_hold_no_pair_on_a_layer(void **state) {
   el_error e;
   add_f32(&w, MODEL "model.embed_tokens.lora_embedding_A", 4, VOCAB, 1);
   add_f32(&w, MODEL "model.embed_tokens.lora_embedding_B", EMBD, 4, 1);
-  if (open_peft("{" PLAIN "}", &w, &base, &f, &e)) fail_msg("%s", e.message);
+  if (open_weights("{" PLAIN "}", &w, &base, &f, &e)) fail_msg("%s", e.message);
   assert_int_equal(el_lora_file_n(f), 0);
   assert_int_equal(el_lora_file_n_extras(f), 2);
   el_lora_file_close(f);
-  assert_int_equal(open_peft("{" PLAIN "}", &w, &base, &f, &e), EL_ERR_FORMAT);
+  assert_int_equal(open_weights("{" PLAIN "}", &w, &base, &f, &e), EL_ERR_FORMAT);
   assert_contains(e.message, "holds no LoRA weights");
 }
 
