@@ -10,6 +10,7 @@
 #include "adapter/hub.h"
 #include "base/buf.h"
 #include "base/error.h"
+#include "format/file.h"
 #include "format/text.h"
 
 el_status el_adapter_name_check(const char *name, el_error *err) {
@@ -28,15 +29,6 @@ el_status el_adapter_name_check(const char *name, el_error *err) {
     i += (size_t)n;
   }
   return EL_OK;
-}
-
-/* `dir`/`entry`; NULL: out of memory. */
-static char *join(const char *dir, const char *entry) {
-  el_buf path = {0};
-  size_t len = strlen(dir);
-  if (el_buf_printf(&path, "%s%s%s", dir, len && dir[len - 1] == '/' ? "" : "/", entry)) return path.data;
-  el_buf_free(&path);
-  return NULL;
 }
 
 static bool ends_in(const char *s, const char *suffix) {
@@ -97,7 +89,7 @@ static bool add_folder(scan *s, const char *folder, const char *entry) {
     f->folders = folders;
     s->folders_cap = more;
   }
-  char *path = folder ? join(folder, entry) : strdup(entry);
+  char *path = folder ? el_path_join(folder, entry) : strdup(entry);
   if (!path) return false;
   f->folders[f->n_folders++] = path;
   return true;
@@ -120,7 +112,7 @@ static bool look_into_hub(scan *s, int dir_fd, const char *dir, const char *fold
     if (!el_hub_has_gguf(dir_fd, snapshot)) return true;
     problem = "a GGUF file in a hub cache, which may be a model: offer it as --adapter NAME=PATH";
   }
-  return add(s, name_of(folder, name, true), join(dir, snapshot), &signature, problem);
+  return add(s, name_of(folder, name, true), el_path_join(dir, snapshot), &signature, problem);
 }
 
 /* An entry of a directory; dir: its path, folder: as of name_of. False: out of memory. */
@@ -131,12 +123,12 @@ static bool look(scan *s, int dir_fd, const char *dir, const char *folder, const
   if (el_signature_at(dir_fd, entry, &is_folder, &problem, &signature) || problem) {
     /* One that lacks something may still get it. */
     if (problem && !add_folder(s, folder, entry)) return false;
-    return add(s, name_of(folder, entry, is_folder), join(dir, entry), &signature, problem);
+    return add(s, name_of(folder, entry, is_folder), el_path_join(dir, entry), &signature, problem);
   }
   /* In a folder of a folder it may be anything's, a model's say. */
   if (!is_folder && !folder && ends_in(entry, ".safetensors"))
     return add(
-        s, strdup(entry), join(dir, entry), &signature,
+        s, strdup(entry), el_path_join(dir, entry), &signature,
         "a safetensors file alone: put it into a folder with its adapter_config.json, as adapter_model.safetensors");
   if (!is_folder) return true;
   if (el_hub_is_repository(entry)) return look_into_hub(s, dir_fd, dir, folder, entry);
@@ -208,7 +200,7 @@ el_status el_adapter_discover(const char *dir, el_found *out, el_error *err) {
   for (size_t i = 0; i < n_folders && !status; i++) {
     if (strchr(f->folders[i], '/') || el_hub_is_repository(f->folders[i])) continue; /* a hub's, looked into */
     el_error why;
-    char *path = join(dir, f->folders[i]), *name = strdup(f->folders[i]);
+    char *path = el_path_join(dir, f->folders[i]), *name = strdup(f->folders[i]);
     el_status one = path && name ? list(&s, path, name, &why) : EL_ERR_NO_MEMORY;
     if (one == EL_ERR_IO) { /* one that is gone by now holds nothing; one that cannot be read might */
       one = add(&s, name, path, &(el_signature){0}, why.message + why.detail) ? EL_OK : EL_ERR_NO_MEMORY;

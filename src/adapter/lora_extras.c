@@ -50,8 +50,7 @@ static el_status check_one(const el_lora_file *f, const el_lora_extra *e, el_err
     return el_fail_about(err, EL_ERR_UNSUPPORTED, f->weights_path, "tensor %s: the base's vocabulary is not known",
                          name);
   const shape s = f->sites ? shape_of(f, e) : (shape){0};
-  const bool is_vector = e->kind <= EL_LORA_NORM;
-  if (f->sites && is_vector && !s.rows)
+  if (f->sites && el_lora_is_vector(e->kind) && !s.rows)
     return el_fail_about(err, EL_ERR_FORMAT, f->weights_path,
                          "tensor %s: layer %d of the base model has nothing of the kind", name, e->layer);
   const bool fits = (!s.rows || e->rows == s.rows) && (!s.cols || e->cols == s.cols);

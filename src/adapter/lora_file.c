@@ -25,7 +25,7 @@ bool el_lora_skip_number(el_str *s, int end, int *out) {
 static void read_apart(el_type type, const unsigned char *from, size_t step, size_t n, float *out) {
   enum { CHUNK = 64 };
   unsigned char values[CHUNK * 4];
-  const size_t value = type == EL_TYPE_F32 ? 4 : 2;
+  const size_t value = el_lora_value_bytes(type);
   for (size_t i = 0; i < n; i += CHUNK) {
     const size_t m = n - i < CHUNK ? n - i : CHUNK;
     const unsigned char *at = from + i * step * value;
@@ -36,7 +36,7 @@ static void read_apart(el_type type, const unsigned char *from, size_t step, siz
 }
 
 void el_lora_matrix_read(const el_lora_matrix *m, int rows, int cols, float *out) {
-  const size_t value = m->type == EL_TYPE_F32 ? 4 : 2, n = (size_t)rows * (size_t)cols;
+  const size_t value = el_lora_value_bytes(m->type), n = (size_t)rows * (size_t)cols;
   const unsigned char *data = m->data;
   if (m->col_step == 1 && m->row_step == (size_t)cols) {
     el_dequantize(m->type, data, out, (int64_t)n);
@@ -147,7 +147,7 @@ static el_status convert(el_lora_file *f, el_lora_part *p, el_error *err) {
 }
 
 static el_lora_matrix matrix_of(const el_lora_part *p, int64_t i) {
-  const size_t value = p->type == EL_TYPE_F32 ? 4 : 2;
+  const size_t value = el_lora_value_bytes(p->type);
   return (el_lora_matrix){.type = p->type,
                           .data = p->data + value * (p->first + (size_t)i * p->expert_step),
                           .row_step = p->row_step,
@@ -164,7 +164,7 @@ static el_status make_pair(el_lora_file *f, el_lora_part *a, el_lora_part *b, el
     return el_fail_about(err, EL_ERR_FORMAT, f->weights_path,
                          "tensor %s is of %" PRId64 " experts, tensor %s of %" PRId64, show(a, name), a->count,
                          show(b, other), b->count);
-  float scale = (float)(a->alpha / (a->rslora ? sqrt((double)a->rank) : (double)a->rank));
+  float scale = el_lora_scale(a->alpha, a->rank, a->rslora);
   if (!isfinite(scale)) return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "alpha %g is too large", a->alpha);
   if (f->header_only) return EL_OK;
   for (int k = 0; k < 2; k++) {

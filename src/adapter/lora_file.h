@@ -72,6 +72,16 @@ typedef struct el_lora_extra {
   el_str name;               /* for messages */
 } el_lora_extra;
 
+/* Whether it is one value for each output, or each column of a norm; else it is a matrix. */
+static inline bool el_lora_is_vector(el_lora_kind kind) {
+  return kind <= EL_LORA_NORM;
+}
+
+/* Of one value: F32, F16 or BF16. */
+static inline size_t el_lora_value_bytes(el_type type) {
+  return type == EL_TYPE_F32 ? 4 : 2;
+}
+
 typedef struct el_lora_file el_lora_file;
 
 /* path: a folder or a GGUF file. The weights are read into memory, not mapped: whoever changes or truncates a file
@@ -92,7 +102,7 @@ const el_lora_pair *el_lora_file_at(const el_lora_file *f, size_t i);
  */
 size_t el_lora_file_n_extras(const el_lora_file *f);
 const el_lora_extra *el_lora_file_extra(const el_lora_file *f, size_t i);
-/* The tokens of EL_LORA_TOKENS, ascending, in the order of its rows. */
+/* The tokens of EL_LORA_TOKENS, each once, in the order of its rows. */
 const int32_t *el_lora_file_tokens(const el_lora_file *f);
 /* Where the base's output is its embedding, what is trained of one is of both. */
 bool el_lora_file_ties(const el_lora_file *f);

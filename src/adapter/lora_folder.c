@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "adapter/lora_parts.h"
-#include "base/buf.h"
 #include "base/error.h"
 #include "base/json_guard.h"
 
@@ -17,14 +16,6 @@ enum { MAX_INDEX = 16 << 20 /* bytes: a line of 150 for each tensor */ };
 
 static const char one_file[] = "adapter_model.safetensors", index_file[] = "adapter_model.safetensors.index.json",
                   mlx_file[] = "adapters.safetensors", pickle_file[] = "adapter_model.bin";
-
-char *el_lora_join(const char *dir, const char *file) {
-  el_buf b = {0};
-  size_t len = strlen(dir);
-  if (el_buf_printf(&b, "%s%s%s", dir, len && dir[len - 1] == '/' ? "" : "/", file)) return b.data;
-  el_buf_free(&b);
-  return NULL;
-}
 
 /* Without memory of its own, so that no want of it is taken for a file that is not there. */
 static bool look_at(const char *dir, const char *file, struct stat *out) {
@@ -68,7 +59,7 @@ static el_status add_shard(el_lora_file *f, const char *dir, const char *name, e
     return el_fail_about(err, EL_ERR_UNSUPPORTED, f->weights_path, "weight_map names more than %d files",
                          EL_LORA_MAX_SHARDS);
   el_lora_shard *shard = &f->shards[f->n_shards++];
-  *shard = (el_lora_shard){.name = strdup(name), .path = el_lora_join(dir, name)};
+  *shard = (el_lora_shard){.name = strdup(name), .path = el_path_join(dir, name)};
   if (!shard->name || !shard->path) return el_fail_about(err, EL_ERR_NO_MEMORY, dir, "out of memory");
   return EL_OK;
 }
@@ -171,14 +162,14 @@ const el_st_tensor *el_lora_tensor_at(const el_lora_file *f, size_t i) {
 /* ---------------------------------------------------------------- folders */
 
 el_status el_lora_read_peft(el_lora_file *f, const char *dir, el_error *err) {
-  char *config = el_lora_join(dir, "adapter_config.json");
+  char *config = el_path_join(dir, "adapter_config.json");
   if (!config) return el_fail_about(err, EL_ERR_NO_MEMORY, dir, "out of memory");
   el_status status = el_file_read(config, EL_LORA_MAX_CONFIG, &f->config, err);
   free(config);
   if (status) return status;
   const char *weights;
   if ((status = find_weights(dir, &weights, err))) return status;
-  if (!(f->weights_path = el_lora_join(dir, weights)))
+  if (!(f->weights_path = el_path_join(dir, weights)))
     return el_fail_about(err, EL_ERR_NO_MEMORY, dir, "out of memory");
   if (!strcmp(weights, index_file))
     status = read_index(f, dir, err);

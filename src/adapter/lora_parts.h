@@ -3,6 +3,8 @@
 #ifndef EL_ADAPTER_LORA_PARTS_H
 #define EL_ADAPTER_LORA_PARTS_H
 
+#include <math.h>
+
 #include "adapter/lora_file.h"
 #include "format/file.h"
 #include "format/gguf.h"
@@ -94,8 +96,6 @@ el_status el_lora_read_gguf(el_lora_file *f, const char *path, el_error *err);
 el_status el_lora_parse_peft(el_lora_file *f, const char *dir, el_error *err);
 el_status el_lora_parse_gguf(el_lora_file *f, const char *path, el_error *err);
 
-/* dir/file, the caller's to free; NULL: out of memory. */
-char *el_lora_join(const char *dir, const char *file);
 /* Bytes of a folder's weights; 0 when there are none, which reading them will tell. */
 size_t el_lora_weights_size(const char *dir);
 /* The tensors of a folder, whatever files they are in. */
@@ -144,6 +144,11 @@ int el_lora_module_number(el_lora_file *f, el_str name);
 bool el_lora_skip_number(el_str *s, int end, int *out);
 static inline bool el_lora_skip_layer(el_str *s, int *layer) {
   return el_lora_skip_number(s, EL_LORA_MAX_LAYERS, layer);
+}
+
+/* alpha / r, or alpha / sqrt(r) (rsLoRA, arXiv 2312.03732); infinite where that is no float. */
+static inline float el_lora_scale(double alpha, int64_t rank, bool rslora) {
+  return (float)(alpha / (rslora ? sqrt((double)rank) : (double)rank));
 }
 
 /* A part that is the whole of a tensor [rows, cols], or [count, rows, cols] of all experts. */

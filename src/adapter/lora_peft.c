@@ -190,8 +190,8 @@ static el_status read_invocation(el_lora_file *f, const el_peft_config *config, 
 
 el_status el_lora_parse_peft(el_lora_file *f, const char *dir, el_error *err) {
   el_peft_config *config = NULL;
-  char *path = el_lora_join(dir, "adapter_config.json");
-  if (!f->weights_path) f->weights_path = el_lora_join(dir, "adapter_model.safetensors");
+  char *path = el_path_join(dir, "adapter_config.json");
+  if (!f->weights_path) f->weights_path = el_path_join(dir, "adapter_model.safetensors");
   el_status status = EL_OK;
   if (!path || !f->weights_path) status = el_fail_about(err, EL_ERR_NO_MEMORY, dir, "out of memory");
   if (!status) status = el_peft_config_parse(f->config.data, f->config.size, path, &config, err);

@@ -88,13 +88,9 @@ static int recognise(el_lora_file *f, const el_peft_config *config, el_str key, 
   return *module = s, find_whole(f, s, e);
 }
 
-static bool is_vector(const el_lora_extra *e) {
-  return e->kind <= EL_LORA_NORM;
-}
-
 static el_status read_shape(const el_lora_file *f, el_lora_extra *e, const el_st_tensor *t, el_error *err) {
   char name[EL_SHOW];
-  const int dims = is_vector(e) ? 1 : 2;
+  const int dims = el_lora_is_vector(e->kind) ? 1 : 2;
   if (t->n_dims != dims)
     return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "tensor %s has %d dimensions, expected %d",
                          el_str_show(e->name, name, sizeof name), t->n_dims, dims);
@@ -106,7 +102,7 @@ static el_status read_shape(const el_lora_file *f, el_lora_extra *e, const el_st
 /* What several sites share: each has its part of the values. */
 static el_status split(el_lora_file *f, el_lora_extra *e, int n, el_error *err) {
   char name[EL_SHOW];
-  const size_t value = e->type == EL_TYPE_F32 ? 4 : 2;
+  const size_t value = el_lora_value_bytes(e->type);
   if (e->rows % n)
     return el_fail_about(err, EL_ERR_FORMAT, f->weights_path,
                          "tensor %s has %lld values, which %d matrices cannot share",
@@ -132,13 +128,13 @@ el_status el_lora_peft_extra(el_lora_file *f, const el_peft_config *config, el_s
   f->n_extras++;
   el_status status = read_shape(f, e, t, err);
   if (status) return status;
-  if (is_vector(e) && e->kind != EL_LORA_NORM)
+  if (el_lora_is_vector(e->kind) && e->kind != EL_LORA_NORM)
     e->reorder = f->sites && e->layer != EL_LORA_MODEL && f->sites->site[e->site].rows == EL_ROWS_HALVES;
   if (e->kind == EL_LORA_ADDED_BIAS || e->kind == EL_LORA_EMBEDDING_B) {
     int rank;
     double alpha;
     if ((status = el_peft_config_module(config, module, &rank, &alpha, err))) return status;
-    e->scale = (float)(alpha / (el_peft_config_rslora(config) ? sqrt((double)rank) : (double)rank));
+    e->scale = el_lora_scale(alpha, rank, el_peft_config_rslora(config));
     if (!isfinite(e->scale)) return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "alpha %g is too large", alpha);
     if (e->kind == EL_LORA_EMBEDDING_B && e->cols != rank)
       return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "tensor %s has rank %lld, adapter_config.json says %d",

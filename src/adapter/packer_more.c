@@ -198,7 +198,7 @@ static void pack_bias(const el_more *m, const el_more_piece *p) {
     memset(bias, 0, sizeof *bias * p->n);
   if (!p->added) return;
   const el_lora_extra *e = p->added;
-  const size_t value = e->type == EL_TYPE_F32 ? 4 : 2;
+  const size_t value = el_lora_value_bytes(e->type);
   const el_site_dims dims = el_sites_dims(m->sites, p->place, p->site);
   for (size_t i = 0; i < p->n; i++) {
     float v;
@@ -209,7 +209,7 @@ static void pack_bias(const el_more *m, const el_more_piece *p) {
 
 /* The power of two that brings the largest of all values to [512, 1024): group scales are then well inside F16. */
 static int scale_of(const el_more *m, const el_lora_extra *e) {
-  const size_t n = (size_t)e->rows * (size_t)e->cols, value = e->type == EL_TYPE_F32 ? 4 : 2;
+  const size_t n = (size_t)e->rows * (size_t)e->cols, value = el_lora_value_bytes(e->type);
   float top = 0;
   for (size_t i = 0; i < n; i += m->n_scratch) {
     const size_t part = n - i < m->n_scratch ? n - i : m->n_scratch;
@@ -225,7 +225,7 @@ static int scale_of(const el_more *m, const el_lora_extra *e) {
 /* Rows of the embedding's A, one for each token, or of its B. */
 static void pack_embedding(const el_more *m, el_more_piece *p, int shift) {
   const el_lora_extra *e = p->from;
-  const size_t value = e->type == EL_TYPE_F32 ? 4 : 2, cols = (size_t)p->form.cols;
+  const size_t value = el_lora_value_bytes(e->type), cols = (size_t)p->form.cols;
   const bool turn = e->kind == EL_LORA_EMBEDDING_A && !e->transposed;
   const int at_once = turn ? AT_ONCE : 1;
   el_packed_clear(&p->form);
@@ -249,7 +249,7 @@ static int by_token(const void *a, const void *b) {
 /* Tokens in ascending order, and their rows in that. */
 static void pack_tokens(const el_more *m, const el_more_piece *p, el_adapter_more *out) {
   const el_lora_extra *e = p->from;
-  const size_t cols = (size_t)e->cols, value = e->type == EL_TYPE_F32 ? 4 : 2;
+  const size_t cols = (size_t)e->cols, value = el_lora_value_bytes(e->type);
   int32_t *tokens = p->at;
   float *rows = (float *)(void *)((unsigned char *)p->at + align(sizeof *tokens * p->n));
   /* The rows' memory holds (token, row) while they are sorted: a row has more than two values. */

@@ -68,7 +68,7 @@ static el_status open_model(check *c, const el_adapter_check_options *o, el_erro
 
 /* Whether all values are 0. */
 static bool is_zero(const el_lora_matrix *m, int rows, int cols) {
-  const size_t value = m->type == EL_TYPE_F32 ? 4 : 2;
+  const size_t value = el_lora_value_bytes(m->type);
   for (size_t r = 0; r < (size_t)rows; r++)
     for (size_t c = 0; c < (size_t)cols; c++) {
       const unsigned char *p = (const unsigned char *)m->data + value * (r * m->row_step + c * m->col_step);

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/buf.h"
 #include "base/error.h"
 
 static int64_t ns(struct timespec t) {
@@ -116,4 +117,12 @@ el_status el_file_read_into(const char *path, size_t max_size, el_file_buffer *b
 void el_file_close(el_file *f) {
   if (!f->borrowed) free(f->data);
   *f = (el_file){0};
+}
+
+char *el_path_join(const char *dir, const char *name) {
+  el_buf b = {0};
+  const size_t len = strlen(dir);
+  if (el_buf_printf(&b, "%s%s%s", dir, len && dir[len - 1] == '/' ? "" : "/", name)) return b.data;
+  el_buf_free(&b);
+  return NULL;
 }

@@ -47,4 +47,7 @@ el_status el_source_unchanged(const el_source *s, const char *path, el_error *er
 void el_source_will_read(const el_source *s, size_t at, size_t n);
 void el_source_close(el_source *s);
 
+/* dir/name, the caller's to free; NULL: out of memory. */
+char *el_path_join(const char *dir, const char *name);
+
 #endif

@@ -114,16 +114,8 @@ el_status el_gguf_find_in_folder(const char *folder, char **out, el_error *err) 
   if (!status && found.n == 0)
     status = el_fail_about(err, EL_ERR_NOT_FOUND, folder, "is a directory that holds no .gguf file");
   if (!status && found.n > 1) status = say_which(folder, &found, err);
-  if (!status) {
-    el_buf path = {0};
-    size_t len = strlen(folder);
-    if (el_buf_printf(&path, "%s%s%s", folder, len && folder[len - 1] == '/' ? "" : "/", found.items[0]))
-      *out = path.data;
-    else {
-      el_buf_free(&path);
-      status = el_fail_about(err, EL_ERR_NO_MEMORY, folder, "out of memory");
-    }
-  }
+  if (!status && !(*out = el_path_join(folder, found.items[0])))
+    status = el_fail_about(err, EL_ERR_NO_MEMORY, folder, "out of memory");
   for (size_t i = 0; i < found.n; i++) free(found.items[i]);
   free(found.items);
   return status;
