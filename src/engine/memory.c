@@ -68,13 +68,25 @@ void el_memory_publish(el_memory *m) {
 
 /* ----------------------------------------------------------------- eviction */
 
+/* The count that an adapter's blocks are in while nobody runs with it; NULL: they may be taken. */
+static uint32_t *set_aside(el_memory *m, const el_entry *e) {
+  return e->kept ? &m->kept_idle : e->held == m->admission ? &m->held : NULL;
+}
+
+static void now_idle(el_memory *m, const el_entry *e) {
+  uint32_t *count = set_aside(m, e);
+  if (count) *count += e->item.size;
+}
+
+static void no_longer_idle(el_memory *m, const el_entry *e) {
+  uint32_t *count = set_aside(m, e);
+  if (count) *count -= e->item.size;
+}
+
 /* Takes a resident adapter out of memory. */
 static void drop(el_memory *m, el_entry *e, bool evicted) {
   assert(e->adapter && !e->n_pins);
-  if (e->kept)
-    m->kept_idle -= e->item.size;
-  else if (e->held == m->admission)
-    m->held -= e->item.size;
+  no_longer_idle(m, e);
   el_cache_remove(&m->cache, &e->item, evicted);
   el_pool_give(&m->pool, e->adapter->blocks, e->adapter->n_blocks);
   e->adapter = NULL;
@@ -173,12 +185,11 @@ static bool make_free_pages(el_memory *m, uint64_t n, uint64_t n_windowed) {
 
 static void set_kept(el_memory *m, el_entry *e, bool kept) {
   if (e->kept == kept) return;
-  bool idle = e->adapter && !e->n_pins;
-  if (idle && kept && e->held == m->admission) m->held -= e->item.size;
-  if (idle && kept) m->kept_idle += e->item.size;
-  if (idle && !kept) m->kept_idle -= e->item.size;
+  const bool idle = e->adapter && !e->n_pins;
+  if (idle) no_longer_idle(m, e);
   e->held = 0; /* admissions begin at 1 */
   e->kept = kept;
+  if (idle) now_idle(m, e);
 }
 
 static void forget_kept(el_memory *m) {
@@ -269,10 +280,7 @@ void el_memory_pin(el_memory *m, el_entry *e) {
   if (!e) return;
   assert(e->adapter);
   if (e->n_pins++) return;
-  if (e->kept)
-    m->kept_idle -= e->item.size;
-  else if (e->held == m->admission)
-    m->held -= e->item.size;
+  no_longer_idle(m, e);
   m->pinned += e->item.size;
 }
 
@@ -281,10 +289,7 @@ void el_memory_unpin(el_memory *m, el_entry *e) {
   assert(e->n_pins > 0);
   if (--e->n_pins) return;
   m->pinned -= e->item.size;
-  if (e->kept)
-    m->kept_idle += e->item.size;
-  else if (e->held == m->admission)
-    m->held += e->item.size;
+  now_idle(m, e);
 }
 
 bool el_memory_make_pages(el_memory *m, uint64_t n, uint64_t n_windowed) {
