@@ -6,22 +6,27 @@
 
 #include "base/error.h"
 
+/* An empty list; false: out of memory. */
+static bool list_new(size_t n_pages, el_idle_pages *out) {
+  *out = (el_idle_pages){calloc(n_pages, sizeof *out->links), EL_NO_PAGE, EL_NO_PAGE, 0};
+  return out->links;
+}
+
 el_status el_prefix_new(el_kv_pages *kv, el_kv_pages *windowed, bool on, el_prefix *out, el_error *err) {
   size_t n_pages = (size_t)kv->pool->n_blocks * kv->per_block, n_buckets = 1;
   while (n_buckets < n_pages && n_buckets < (size_t)1 << 31) n_buckets *= 2;
-  const el_idle_pages none = {EL_NO_PAGE, EL_NO_PAGE, 0};
-  el_prefix p = {.kv = kv,
-                 .on = on,
-                 .mask = (uint32_t)(n_buckets - 1),
-                 .oldest = EL_NO_PAGE,
-                 .newest = EL_NO_PAGE,
-                 .windowed = windowed,
-                 .idle_windowed = {none, none}};
+  const size_t n_windowed = windowed ? (size_t)kv->pool->n_blocks * windowed->per_block : 0;
+  el_prefix p = {.kv = kv, .on = on, .mask = (uint32_t)(n_buckets - 1), .windowed = windowed};
   /* Zeros are right to begin with, so that memory is touched only as pages are. */
   p.pages = calloc(n_pages, sizeof *p.pages);
   p.buckets = calloc(n_buckets, sizeof *p.buckets);
-  if (windowed) p.windowed_pages = calloc((size_t)kv->pool->n_blocks * windowed->per_block, sizeof *p.windowed_pages);
-  if (!p.pages || !p.buckets || (windowed && !p.windowed_pages)) {
+  bool ok = p.pages && p.buckets && list_new(n_pages, &p.idle);
+  if (ok && windowed) {
+    p.windowed_pages = calloc(n_windowed, sizeof *p.windowed_pages);
+    ok = p.windowed_pages && list_new(n_windowed, &p.idle_windowed[0]);
+    p.idle_windowed[1] = p.idle_windowed[0];
+  }
+  if (!ok) {
     el_prefix_free(&p);
     return el_fail(err, EL_ERR_NO_MEMORY, "prefix cache: out of memory");
   }
@@ -32,25 +37,35 @@ el_status el_prefix_new(el_kv_pages *kv, el_kv_pages *windowed, bool on, el_pref
 void el_prefix_free(el_prefix *p) {
   free(p->pages);
   free(p->buckets);
+  free(p->idle.links);
   free(p->windowed_pages);
+  free(p->idle_windowed[0].links);
   *p = (el_prefix){0};
 }
 
 /* ---------------------------------------------------------------- idle pages */
 
+void el_idle_add(el_idle_pages *idle, uint32_t page) {
+  idle->links[page] = (el_idle_link){idle->newest, EL_NO_PAGE};
+  *(idle->newest == EL_NO_PAGE ? &idle->oldest : &idle->links[idle->newest].newer) = page;
+  idle->newest = page;
+  idle->n++;
+}
+
+void el_idle_remove(el_idle_pages *idle, uint32_t page) {
+  const el_idle_link at = idle->links[page];
+  *(at.older == EL_NO_PAGE ? &idle->oldest : &idle->links[at.older].newer) = at.newer;
+  *(at.newer == EL_NO_PAGE ? &idle->newest : &idle->links[at.newer].older) = at.older;
+  idle->n--;
+}
+
 static void make_idle(el_prefix *p, uint32_t page) {
-  el_prefix_page *at = &p->pages[page];
-  at->older = p->newest;
-  at->newer = EL_NO_PAGE;
-  *(p->newest == EL_NO_PAGE ? &p->oldest : &p->pages[p->newest].newer) = page;
-  p->newest = page;
+  el_idle_add(&p->idle, page);
   el_kv_pages_mark(p->kv, page, true);
 }
 
 static void make_used(el_prefix *p, uint32_t page) {
-  const el_prefix_page *at = &p->pages[page];
-  *(at->older == EL_NO_PAGE ? &p->oldest : &p->pages[at->older].newer) = at->newer;
-  *(at->newer == EL_NO_PAGE ? &p->newest : &p->pages[at->newer].older) = at->older;
+  el_idle_remove(&p->idle, page);
   el_kv_pages_mark(p->kv, page, false);
 }
 
@@ -164,18 +179,18 @@ static bool passed_go_first(const el_prefix *p) {
 }
 
 void el_prefix_evict(el_prefix *p) {
-  if (p->windowed && (p->oldest == EL_NO_PAGE || passed_go_first(p))) {
+  if (p->windowed && (p->idle.oldest == EL_NO_PAGE || passed_go_first(p))) {
     el_prefix_evict_windowed(p);
     return;
   }
-  assert(p->oldest != EL_NO_PAGE);
-  drop(p, p->oldest);
+  assert(p->idle.oldest != EL_NO_PAGE);
+  drop(p, p->idle.oldest);
 }
 
 void el_prefix_purge(el_prefix *p, el_entry *adapter) {
-  for (uint32_t page = p->oldest, newer; adapter->n_prefix_pages; page = newer) {
+  for (uint32_t page = p->idle.oldest, newer; adapter->n_prefix_pages; page = newer) {
     assert(page != EL_NO_PAGE); /* all of them are idle */
-    newer = p->pages[page].newer;
+    newer = p->idle.links[page].newer;
     if (p->pages[page].owner.adapter == adapter) drop(p, page);
   }
 }

@@ -47,39 +47,41 @@ typedef struct el_prefix_owner {
 typedef struct el_prefix_page {
   el_prefix_owner owner;
   int32_t tokens[EL_PAGE_TOKENS];
-  uint32_t parent;       /* the page before it; EL_NO_PAGE: it begins at position 0 */
-  uint32_t n_children;   /* in the tree */
-  uint32_t refs;         /* running sequences that have it */
-  uint32_t hash_next;    /* + 1; 0: none */
-  uint32_t older, newer; /* while it is idle */
-  uint32_t windowed;     /* that belongs to it, or EL_NO_PAGE; while it is in the tree */
-  bool cached;           /* it is in the tree */
+  uint32_t parent;     /* the page before it; EL_NO_PAGE: it begins at position 0 */
+  uint32_t n_children; /* in the tree */
+  uint32_t refs;       /* running sequences that have it */
+  uint32_t hash_next;  /* + 1; 0: none */
+  uint32_t windowed;   /* that belongs to it, or EL_NO_PAGE; while it is in the tree */
+  bool cached;         /* it is in the tree */
 } el_prefix_page;
 
 /* A list of idle pages; each is older than the next. */
+typedef struct el_idle_link {
+  uint32_t older, newer;
+} el_idle_link;
 typedef struct el_idle_pages {
+  el_idle_link *links; /* of all pages, by number; those of idle ones count */
   uint32_t oldest, newest, n;
 } el_idle_pages;
 
 typedef struct el_windowed_page {
-  uint32_t refs;         /* running sequences that have it */
-  uint32_t page;         /* + 1: the page in the tree that it belongs to; 0: none */
-  uint32_t older, newer; /* while it is idle */
-  bool passed;           /* the window had passed it when it was given back */
+  uint32_t refs; /* running sequences that have it */
+  uint32_t page; /* + 1: the page in the tree that it belongs to; 0: none */
+  bool passed;   /* the window had passed it when it was given back */
 } el_windowed_page;
 
 typedef struct el_prefix {
   el_kv_pages *kv;
   bool on;
-  el_prefix_page *pages;   /* [n_pages] of all, by number */
-  uint32_t *buckets;       /* [mask + 1] of page + 1 */
-  uint32_t mask;           /* tests make it 0: then everything collides */
-  uint32_t n_cached;       /* pages in the tree; kv->n_idle of them are used by nobody */
-  uint32_t oldest, newest; /* of the idle ones. A page is used whenever one behind it is, so it is never older */
+  el_prefix_page *pages; /* [n_pages] of all, by number */
+  uint32_t *buckets;     /* [mask + 1] of page + 1 */
+  uint32_t mask;         /* tests make it 0: then everything collides */
+  uint32_t n_cached;     /* pages in the tree; kv->n_idle of them are used by nobody */
+  el_idle_pages idle;    /* A page is used whenever one behind it is, so it is never older */
 
   el_kv_pages *windowed;            /* NULL: there are none */
   el_windowed_page *windowed_pages; /* of all, by number */
-  el_idle_pages idle_windowed[2];   /* by `passed` */
+  el_idle_pages idle_windowed[2];   /* by `passed`; they share their links */
 } el_prefix;
 
 /* `kv` and `windowed` (NULL: there are no windowed pages) stay where they are. off: nothing is ever found, pages are
@@ -123,5 +125,9 @@ uint32_t el_prefix_insert_windowed(el_prefix *p, uint32_t page, uint32_t windowe
 void el_prefix_drop_windowed(el_prefix *p, uint32_t page);
 /* Frees the oldest windowed page that the window has passed, or else any idle one. There is one. */
 void el_prefix_evict_windowed(el_prefix *p);
+
+/* For prefix.c and prefix_windowed.c: a page becomes the newest of the idle ones; it is idle no longer. */
+void el_idle_add(el_idle_pages *idle, uint32_t page);
+void el_idle_remove(el_idle_pages *idle, uint32_t page);
 
 #endif

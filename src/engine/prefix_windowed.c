@@ -4,23 +4,13 @@
 #include "engine/prefix.h"
 
 static void make_idle(el_prefix *p, uint32_t windowed, bool passed) {
-  el_windowed_page *at = &p->windowed_pages[windowed];
-  el_idle_pages *idle = &p->idle_windowed[passed];
-  at->passed = passed;
-  at->older = idle->newest;
-  at->newer = EL_NO_PAGE;
-  *(idle->newest == EL_NO_PAGE ? &idle->oldest : &p->windowed_pages[idle->newest].newer) = windowed;
-  idle->newest = windowed;
-  idle->n++;
+  p->windowed_pages[windowed].passed = passed;
+  el_idle_add(&p->idle_windowed[passed], windowed);
   el_kv_pages_mark(p->windowed, windowed, true);
 }
 
 static void make_used(el_prefix *p, uint32_t windowed) {
-  const el_windowed_page *at = &p->windowed_pages[windowed];
-  el_idle_pages *idle = &p->idle_windowed[at->passed];
-  *(at->older == EL_NO_PAGE ? &idle->oldest : &p->windowed_pages[at->older].newer) = at->newer;
-  *(at->newer == EL_NO_PAGE ? &idle->newest : &p->windowed_pages[at->newer].older) = at->older;
-  idle->n--;
+  el_idle_remove(&p->idle_windowed[p->windowed_pages[windowed].passed], windowed);
   el_kv_pages_mark(p->windowed, windowed, false);
 }
 

@@ -141,9 +141,10 @@ static void check_prefixes(world *w, const uint32_t *had) {
     if (p->pages[i].cached) assert_int_equal(p->pages[i].n_children, children[i]);
   assert_int_equal(n_cached, p->n_cached);
   assert_int_equal(n_idle, kv->n_idle);
-  for (uint32_t i = p->oldest, older = EL_NO_PAGE; i != EL_NO_PAGE; older = i, i = p->pages[i].newer, n_idle--) {
+  for (uint32_t i = p->idle.oldest, older = EL_NO_PAGE; i != EL_NO_PAGE;
+       older = i, i = p->idle.links[i].newer, n_idle--) {
     const el_prefix_page *at = &p->pages[i];
-    assert_true(at->cached && !at->refs && at->older == older && !children[i]);
+    assert_true(at->cached && !at->refs && p->idle.links[i].older == older && !children[i]);
     if (at->parent != EL_NO_PAGE) children[at->parent]--; /* those behind a page are before it in the list */
   }
   assert_int_equal(n_idle, 0);
@@ -214,9 +215,9 @@ static void check_windowed(world *w, unsigned char *owner) {
   for (int passed = 0; passed < 2; passed++) {
     uint32_t n = 0;
     for (uint32_t i = p->idle_windowed[passed].oldest, older = EL_NO_PAGE; i != EL_NO_PAGE;
-         older = i, i = p->windowed_pages[i].newer, n++)
+         older = i, i = p->idle_windowed[passed].links[i].newer, n++)
       assert_true(!p->windowed_pages[i].refs && p->windowed_pages[i].passed == passed &&
-                  p->windowed_pages[i].older == older);
+                  p->idle_windowed[passed].links[i].older == older);
     assert_int_equal(n, p->idle_windowed[passed].n);
     n_listed += n;
   }
