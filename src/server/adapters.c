@@ -18,12 +18,16 @@ static bool write_time(el_buf *out, const char *name, int64_t at) {
   return at ? el_buf_printf(out, ",\"%s\":%" PRId64, name, at) : el_buf_printf(out, ",\"%s\":null", name);
 }
 
-/* limited: its caller's key is, so that no path is told. */
-static bool write_failure(el_buf *out, const el_adapter_info *a, bool limited) {
-  if (!a->failure) return el_buf_printf(out, ",\"failure\":null");
-  const char *why = !limited ? a->failure : *a->failure_detail ? a->failure_detail : "the server's log says why";
-  return el_buf_printf(out, ",\"failure\":{\"message\":") && el_json_cstring(out, why) &&
-         write_time(out, "at", a->failed_at) && el_buf_append(out, "}", 1);
+/* limited: its caller's key is, so that no path is told. why NULL: it has not failed. at: as of write_time. */
+static bool write_failure(el_buf *out, const char *why, const char *detail, int64_t at, bool limited) {
+  if (!why) return el_buf_printf(out, ",\"failure\":null");
+  if (limited) why = *detail ? detail : "the server's log says why";
+  return el_buf_printf(out, ",\"failure\":{\"message\":") && el_json_cstring(out, why) && write_time(out, "at", at) &&
+         el_buf_append(out, "}", 1);
+}
+
+static bool write_path(el_buf *out, const char *path, bool limited) {
+  return limited || (el_buf_printf(out, ",\"path\":") && el_json_cstring(out, path));
 }
 
 /* ------------------------------------------------------------------- preset */
@@ -83,7 +87,7 @@ static bool write_figures(el_buf *out, const el_adapter_info *a, bool limited) {
   return el_buf_printf(out, "{\"object\":\"adapter\",\"name\":") && el_json_cstring(out, a->name) &&
          el_buf_printf(out, ",\"id\":%" PRIu64 ",\"generation\":%" PRIu64 ",\"state\":\"%s\"", a->id, a->generation,
                        STATES[a->state]) &&
-         (limited || (el_buf_printf(out, ",\"path\":") && el_json_cstring(out, a->path))) &&
+         write_path(out, a->path, limited) &&
          el_buf_printf(out, ",\"rank\":%d,\"bytes\":%" PRIu64 ",\"in_router\":%s,\"pinned\":%s", a->rank, a->bytes,
                        a->in_router ? "true" : "false", a->pinned ? "true" : "false") &&
          write_time(out, "created", a->created) &&
@@ -91,7 +95,8 @@ static bool write_figures(el_buf *out, const el_adapter_info *a, bool limited) {
                        ",\"requests\":%" PRIu64 ",\"prompt_tokens\":%" PRIu64 ",\"generated_tokens\":%" PRIu64
                        ",\"hits\":%" PRIu64 ",\"loads\":%" PRIu64 ",\"loads_failed\":%" PRIu64,
                        a->requests, a->prompt_tokens, a->generated_tokens, a->hits, a->loads, a->loads_failed) &&
-         write_time(out, "last_used", a->last_used) && write_failure(out, a, limited) &&
+         write_time(out, "last_used", a->last_used) &&
+         write_failure(out, a->failure, a->failure_detail, a->failed_at, limited) &&
          write_strings(out, "aliases", a->aliases, a->n_aliases);
 }
 
@@ -100,12 +105,9 @@ static bool write_adapter(el_buf *out, const el_adapter_info *a, const el_preset
 }
 
 static bool write_refusal(el_buf *out, const el_adapter_refusal *a, bool limited) {
-  const char *why = !limited ? a->reason : *a->detail ? a->detail : "the server's log says why";
   return el_buf_printf(out, "{\"object\":\"adapter\",\"name\":") && el_json_cstring(out, a->name) &&
-         el_buf_printf(out, ",\"id\":null,\"state\":\"refused\"") &&
-         (limited || (el_buf_printf(out, ",\"path\":") && el_json_cstring(out, a->path))) &&
-         el_buf_printf(out, ",\"failure\":{\"message\":") && el_json_cstring(out, why) &&
-         el_buf_printf(out, ",\"at\":null}}");
+         el_buf_printf(out, ",\"id\":null,\"state\":\"refused\"") && write_path(out, a->path, limited) &&
+         write_failure(out, a->reason, a->detail, 0, limited) && el_buf_append(out, "}", 1);
 }
 
 /* Appends the refused ones that the key allows, or the first that is called so; *n counts what is in the list. */
