@@ -5,7 +5,6 @@
 #include <inttypes.h>
 #include <jansson.h>
 #include <math.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -14,38 +13,13 @@
 #include "adapter/lora_parts.h"
 #include "base/buf.h"
 #include "base/error.h"
+#include "base/printer.h"
 
 enum {
   MAX_COLUMN = 56,  /* names are padded to the longest one, up to this */
   SHOWN_ITEMS = 6,  /* of an array */
   SHOWN_VALUE = 200 /* bytes of a string value; a chat template has thousands */
 };
-
-/* --- output: a line at a time, until the receiver has enough */
-
-typedef struct printer {
-  el_write_fn write;
-  void *user;
-  bool stopped; /* the receiver wants no more */
-  bool failed;  /* out of memory */
-  el_buf line;
-} printer;
-
-static void print(printer *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-
-static void print(printer *p, const char *fmt, ...) {
-  if (p->stopped || p->failed) return;
-  va_list ap, again;
-  va_start(ap, fmt);
-  va_copy(again, ap);
-  int n = vsnprintf(NULL, 0, fmt, ap);
-  va_end(ap);
-  p->line.len = 0;
-  p->failed = n < 0 || !el_buf_reserve(&p->line, (size_t)n);
-  if (!p->failed) vsnprintf(p->line.data, (size_t)n + 1, fmt, again);
-  va_end(again);
-  if (!p->failed) p->stopped = !p->write(p->user, p->line.data, (size_t)n);
-}
 
 static el_str view(const char *s) {
   return (el_str){s, strlen(s)};
@@ -57,22 +31,22 @@ static int wider(int width, size_t len) {
 
 /* --- GGUF */
 
-static void print_item(printer *p, const el_gguf_kv *kv, uint64_t i) {
+static void print_item(el_printer *p, const el_gguf_kv *kv, uint64_t i) {
   char shown[SHOWN_VALUE];
   switch (kv->item_type) {
-    case EL_GGUF_STRING: print(p, "\"%s\"", el_str_show(kv->strings[i], shown, sizeof shown)); break;
+    case EL_GGUF_STRING: el_print(p, "\"%s\"", el_str_show(kv->strings[i], shown, sizeof shown)); break;
     case EL_GGUF_F32:
-    case EL_GGUF_F64: print(p, "%.9g", el_gguf_kv_num(kv, i)); break;
-    case EL_GGUF_BOOL: print(p, "%s", el_gguf_kv_int(kv, i) ? "true" : "false"); break;
-    default: print(p, "%" PRId64, el_gguf_kv_int(kv, i));
+    case EL_GGUF_F64: el_print(p, "%.9g", el_gguf_kv_num(kv, i)); break;
+    case EL_GGUF_BOOL: el_print(p, "%s", el_gguf_kv_int(kv, i) ? "true" : "false"); break;
+    default: el_print(p, "%" PRId64, el_gguf_kv_int(kv, i));
   }
 }
 
-static void print_kvs(printer *p, const el_gguf *g) {
+static void print_kvs(el_printer *p, const el_gguf *g) {
   char key[SHOWN_VALUE], type[64];
   int width = 0;
   for (size_t i = 0; i < el_gguf_n_kv(g); i++) width = wider(width, el_gguf_kv_at(g, i)->key.len);
-  print(p, "\nkeys (%zu)\n", el_gguf_n_kv(g));
+  el_print(p, "\nkeys (%zu)\n", el_gguf_n_kv(g));
   for (size_t i = 0; i < el_gguf_n_kv(g); i++) {
     const el_gguf_kv *kv = el_gguf_kv_at(g, i);
     const char *name = el_gguf_type_name(kv->item_type);
@@ -82,12 +56,12 @@ static void print_kvs(printer *p, const el_gguf *g) {
       snprintf(type, sizeof type, "%s, %zu bytes", name, kv->strings[0].len);
     else
       snprintf(type, sizeof type, "%s", name);
-    print(p, "  %-*s  %-14s  ", width, el_str_show(kv->key, key, sizeof key), type);
+    el_print(p, "  %-*s  %-14s  ", width, el_str_show(kv->key, key, sizeof key), type);
     for (uint64_t j = 0; j < kv->n && j < SHOWN_ITEMS; j++) {
-      if (j) print(p, ", ");
+      if (j) el_print(p, ", ");
       print_item(p, kv, j);
     }
-    print(p, "%s\n", kv->n > SHOWN_ITEMS ? ", ..." : "");
+    el_print(p, "%s\n", kv->n > SHOWN_ITEMS ? ", ..." : "");
   }
 }
 
@@ -97,7 +71,7 @@ static uint64_t values_of(const el_tensor *t) {
   return n;
 }
 
-static void print_tensors(printer *p, const el_gguf *g) {
+static void print_tensors(el_printer *p, const el_gguf *g) {
   char name[SHOWN_VALUE];
   struct {
     uint64_t tensors, values, bytes;
@@ -105,37 +79,37 @@ static void print_tensors(printer *p, const el_gguf *g) {
   uint64_t values = 0;
   int width = 0;
   for (size_t i = 0; i < el_gguf_n_tensors(g); i++) width = wider(width, el_gguf_tensor_at(g, i)->name.len);
-  print(p, "\ntensors (%zu)\n", el_gguf_n_tensors(g));
+  el_print(p, "\ntensors (%zu)\n", el_gguf_n_tensors(g));
   for (size_t i = 0; i < el_gguf_n_tensors(g); i++) {
     const el_tensor *t = el_gguf_tensor_at(g, i);
-    print(p, "  %-*s  %-7s  %12zu bytes  [", width, el_str_show(t->name, name, sizeof name),
-          el_type_get((uint32_t)t->type)->name, t->n_bytes);
-    for (int d = 0; d < t->n_dims; d++) print(p, d ? ", %" PRId64 : "%" PRId64, t->ne[d]);
-    print(p, "]\n");
+    el_print(p, "  %-*s  %-7s  %12zu bytes  [", width, el_str_show(t->name, name, sizeof name),
+             el_type_get((uint32_t)t->type)->name, t->n_bytes);
+    for (int d = 0; d < t->n_dims; d++) el_print(p, d ? ", %" PRId64 : "%" PRId64, t->ne[d]);
+    el_print(p, "]\n");
     totals[t->type].tensors++;
     totals[t->type].values += values_of(t);
     totals[t->type].bytes += t->n_bytes;
     values += values_of(t);
   }
   if (el_gguf_n_tensors(g) == 0) return;
-  print(p, "\ntotals\n");
+  el_print(p, "\ntotals\n");
   for (uint32_t t = 0; t < EL_N_TYPES; t++)
     if (totals[t].tensors)
-      print(p, "  %-7s  %6" PRIu64 " tensors  %14" PRIu64 " parameters  %14" PRIu64 " bytes\n", el_type_get(t)->name,
-            totals[t].tensors, totals[t].values, totals[t].bytes);
-  print(p, "  all      %6zu tensors  %14" PRIu64 " parameters\n", el_gguf_n_tensors(g), values);
+      el_print(p, "  %-7s  %6" PRIu64 " tensors  %14" PRIu64 " parameters  %14" PRIu64 " bytes\n", el_type_get(t)->name,
+               totals[t].tensors, totals[t].values, totals[t].bytes);
+  el_print(p, "  all      %6zu tensors  %14" PRIu64 " parameters\n", el_gguf_n_tensors(g), values);
 }
 
 /* --- adapters */
 
-static void print_range(printer *p, const char *name, double min, double max) {
+static void print_range(el_printer *p, const char *name, double min, double max) {
   if (min == max)
-    print(p, "  %-12s  %g\n", name, min);
+    el_print(p, "  %-12s  %g\n", name, min);
   else
-    print(p, "  %-12s  %g to %g\n", name, min, max);
+    el_print(p, "  %-12s  %g to %g\n", name, min, max);
 }
 
-static void print_pairs(printer *p, const el_lora_file *f) {
+static void print_pairs(el_printer *p, const el_lora_file *f) {
   const el_lora_pair *first = el_lora_file_at(f, 0), *last = first;
   int per_site[EL_LORA_MAX_MODULES] = {0}, layers = 0, rank_min = first->rank, rank_max = first->rank;
   float scale_min = first->scale, scale_max = first->scale;
@@ -154,14 +128,14 @@ static void print_pairs(printer *p, const el_lora_file *f) {
   char name[EL_SHOW];
   print_range(p, "rank", rank_min, rank_max);
   print_range(p, "scale", (double)scale_min, (double)scale_max);
-  if (layers) print(p, "  %-12s  %d, from %d to %d\n", "layers", layers, first->layer, last->layer);
-  print(p, "  %-12s", "matrices");
+  if (layers) el_print(p, "  %-12s  %d, from %d to %d\n", "layers", layers, first->layer, last->layer);
+  el_print(p, "  %-12s", "matrices");
   for (int i = 0; i < (int)el_lora_file_n_sites(f); i++)
-    print(p, "  %s %d", el_lora_file_site_name(f, i, name), per_site[i]);
-  print(p, "\n");
+    el_print(p, "  %s %d", el_lora_file_site_name(f, i, name), per_site[i]);
+  el_print(p, "\n");
 }
 
-static void print_extras(printer *p, const el_lora_file *f) {
+static void print_extras(el_printer *p, const el_lora_file *f) {
   static const char *const names[] = {[EL_LORA_MAGNITUDE] = "DoRA's magnitudes",
                                       [EL_LORA_BIAS] = "biases",
                                       [EL_LORA_ADDED_BIAS] = "biases of B",
@@ -180,32 +154,32 @@ static void print_extras(printer *p, const el_lora_file *f) {
   bool any = false;
   for (size_t i = 0; i < n_names; i++) {
     if (!names[i] || !count[i]) continue;
-    if (!any) print(p, "  %-12s", "and");
-    print(p, "  %s %zu", names[i], count[i]);
+    if (!any) el_print(p, "  %-12s", "and");
+    el_print(p, "  %s %zu", names[i], count[i]);
     any = true;
   }
-  if (any) print(p, "\n");
+  if (any) el_print(p, "\n");
 }
 
-static void print_lora(printer *p, const el_lora_file *f) {
+static void print_lora(el_printer *p, const el_lora_file *f) {
   char base[SHOWN_VALUE];
-  print(p, "\nadapter\n");
+  el_print(p, "\nadapter\n");
   if (*el_lora_file_base(f))
-    print(p, "  %-12s  %s\n", "base", el_str_show(view(el_lora_file_base(f)), base, sizeof base));
+    el_print(p, "  %-12s  %s\n", "base", el_str_show(view(el_lora_file_base(f)), base, sizeof base));
   const el_invocation *inv = el_lora_file_invocation(f);
   if (el_lora_file_invocation_text(f))
-    print(p, "  %-12s  from the second token of \"%s\"\n", "activated",
-          el_str_show(view(el_lora_file_invocation_text(f)), base, sizeof base));
-  if (inv->n) print(p, "  %-12s  from the tokens", "activated");
-  for (int i = 0; i < inv->n; i++) print(p, "%s%d", i ? ", " : " ", (int)inv->tokens[i]);
-  if (inv->n) print(p, "\n");
+    el_print(p, "  %-12s  from the second token of \"%s\"\n", "activated",
+             el_str_show(view(el_lora_file_invocation_text(f)), base, sizeof base));
+  if (inv->n) el_print(p, "  %-12s  from the tokens", "activated");
+  for (int i = 0; i < inv->n; i++) el_print(p, "%s%d", i ? ", " : " ", (int)inv->tokens[i]);
+  if (inv->n) el_print(p, "\n");
   if (el_lora_file_n(f)) print_pairs(p, f);
   print_extras(p, f);
 }
 
 /* What a GGUF file does not say, where it looks as if it should have: llama.cpp's converter writes alpha, and neither
  * rsLoRA nor what patterns make of alpha. */
-static void print_doubts(printer *p, const el_lora_file *f) {
+static void print_doubts(el_printer *p, const el_lora_file *f) {
   if (!f->gguf || !el_lora_file_n(f)) return;
   const el_lora_pair *first = el_lora_file_at(f, 0);
   bool differ = false, small = false;
@@ -215,35 +189,35 @@ static void print_doubts(printer *p, const el_lora_file *f) {
     small = small || (pair->rank >= 16 && fabs((double)pair->scale) <= 0.5);
   }
   if (small)
-    print(p,
-          "  %-12s  alpha is small for this rank, and converters to GGUF drop use_rslora: if it was trained with that, "
-          "its scale is not %g but %g; serve the PEFT folder then\n",
-          "note", (double)first->scale, (double)first->scale * sqrt((double)first->rank));
+    el_print(
+        p,
+        "  %-12s  alpha is small for this rank, and converters to GGUF drop use_rslora: if it was trained with that, "
+        "its scale is not %g but %g; serve the PEFT folder then\n",
+        "note", (double)first->scale, (double)first->scale * sqrt((double)first->rank));
   if (differ)
-    print(p,
-          "  %-12s  ranks differ, and converters to GGUF drop alpha_pattern: if there was one, serve the PEFT folder\n",
-          "note");
+    el_print(
+        p,
+        "  %-12s  ranks differ, and converters to GGUF drop alpha_pattern: if there was one, serve the PEFT folder\n",
+        "note");
 }
 
-void el_lora_describe(const el_lora_file *f, const char *path, el_write_fn write, void *user) {
-  printer p = {.write = write, .user = user};
-  print(&p, "%s: LoRA adapter, %s\n", path,
-        f->gguf       ? "GGUF file"
-        : f->shards   ? "PEFT folder in several files"
-        : f->from_mlx ? "mlx-lm folder"
-                      : "PEFT folder");
-  print_lora(&p, f);
-  print_doubts(&p, f);
-  el_buf_free(&p.line);
+void el_lora_describe(el_printer *p, const el_lora_file *f, const char *path) {
+  el_print(p, "%s: LoRA adapter, %s\n", path,
+           f->gguf       ? "GGUF file"
+           : f->shards   ? "PEFT folder in several files"
+           : f->from_mlx ? "mlx-lm folder"
+                         : "PEFT folder");
+  print_lora(p, f);
+  print_doubts(p, f);
 }
 
 /* Describes the adapter at `path`, or says why it cannot be served: that is worth seeing beside what it holds. Other
  * failures are the caller's. */
-static el_status describe_lora(printer *p, const char *path, el_error *err) {
+static el_status describe_lora(el_printer *p, const char *path, el_error *err) {
   el_lora_file *f = NULL;
   el_status status = el_lora_file_open(path, NULL, &f, err);
   if (status == EL_ERR_UNSUPPORTED) {
-    print(p, "\nadapter\n  cannot be served: %s\n", err->message);
+    el_print(p, "\nadapter\n  cannot be served: %s\n", err->message);
     return EL_OK;
   }
   if (status) return status;
@@ -253,14 +227,14 @@ static el_status describe_lora(printer *p, const char *path, el_error *err) {
   return EL_OK;
 }
 
-static el_status describe_gguf(printer *p, const char *path, el_error *err) {
+static el_status describe_gguf(el_printer *p, const char *path, el_error *err) {
   el_gguf *g = NULL;
   el_str type;
   el_status status = el_gguf_open(path, &g, err);
   if (status) return status;
-  print(p, "%s: GGUF version %" PRIu32 ", %zu bytes", el_gguf_path(g), el_gguf_version(g), el_gguf_file_size(g));
-  if (el_gguf_n_files(g) > 1) print(p, " in %d files", el_gguf_n_files(g));
-  print(p, "\n");
+  el_print(p, "%s: GGUF version %" PRIu32 ", %zu bytes", el_gguf_path(g), el_gguf_version(g), el_gguf_file_size(g));
+  if (el_gguf_n_files(g) > 1) el_print(p, " in %d files", el_gguf_n_files(g));
+  el_print(p, "\n");
   bool adapter = el_gguf_str(g, "general.type", &type, err) == EL_OK && el_str_eq(type, "adapter");
   if (adapter) status = describe_lora(p, path, err);
   print_kvs(p, g);
@@ -273,33 +247,33 @@ static el_status describe_gguf(printer *p, const char *path, el_error *err) {
 
 static void print_metadata(void *arg, const char *key, const char *value) {
   char shown[SHOWN_VALUE], text[SHOWN_VALUE];
-  print(arg, "  %s: %s\n", el_str_show(view(key), shown, sizeof shown), el_str_show(view(value), text, sizeof text));
+  el_print(arg, "  %s: %s\n", el_str_show(view(key), shown, sizeof shown), el_str_show(view(value), text, sizeof text));
 }
 
-static void print_safetensors(printer *p, const el_safetensors *s) {
+static void print_safetensors(el_printer *p, const el_safetensors *s) {
   char name[SHOWN_VALUE], type[32];
   uint64_t bytes = 0;
   int width = 0;
-  print(p, "\nmetadata\n");
+  el_print(p, "\nmetadata\n");
   el_safetensors_metadata(s, print_metadata, p);
-  print(p, "\ntensors (%zu)\n", el_safetensors_n(s));
+  el_print(p, "\ntensors (%zu)\n", el_safetensors_n(s));
   for (size_t i = 0; i < el_safetensors_n(s); i++) width = wider(width, strlen(el_safetensors_at(s, i)->name));
   for (size_t i = 0; i < el_safetensors_n(s); i++) {
     const el_st_tensor *t = el_safetensors_at(s, i);
-    print(p, "  %-*s  %-7s  %12zu bytes  [", width, el_str_show(view(t->name), name, sizeof name),
-          el_str_show(view(t->dtype_name), type, sizeof type), t->n_bytes);
-    for (int d = 0; d < t->n_dims; d++) print(p, d ? ", %" PRId64 : "%" PRId64, t->shape[d]);
-    print(p, "]\n");
+    el_print(p, "  %-*s  %-7s  %12zu bytes  [", width, el_str_show(view(t->name), name, sizeof name),
+             el_str_show(view(t->dtype_name), type, sizeof type), t->n_bytes);
+    for (int d = 0; d < t->n_dims; d++) el_print(p, d ? ", %" PRId64 : "%" PRId64, t->shape[d]);
+    el_print(p, "]\n");
     bytes += t->n_bytes;
   }
-  print(p, "\ntotals\n  %zu tensors  %" PRIu64 " bytes\n", el_safetensors_n(s), bytes);
+  el_print(p, "\ntotals\n  %zu tensors  %" PRIu64 " bytes\n", el_safetensors_n(s), bytes);
 }
 
-static el_status describe_safetensors(printer *p, const char *path, el_error *err) {
+static el_status describe_safetensors(el_printer *p, const char *path, el_error *err) {
   el_safetensors *s = NULL;
   el_status status = el_safetensors_open(path, &s, err);
   if (status) return status;
-  print(p, "%s: safetensors\n", path);
+  el_print(p, "%s: safetensors\n", path);
   print_safetensors(p, s);
   el_safetensors_close(s);
   return EL_OK;
@@ -307,7 +281,7 @@ static el_status describe_safetensors(printer *p, const char *path, el_error *er
 
 /* --- PEFT folders */
 
-static el_status print_config(printer *p, const char *path, el_error *err) {
+static el_status print_config(el_printer *p, const char *path, el_error *err) {
   el_file file = {0};
   json_error_t json_err;
   char name[EL_SHOW], text[SHOWN_VALUE];
@@ -319,13 +293,13 @@ static el_status print_config(printer *p, const char *path, el_error *err) {
   if (!root)
     return el_fail_about(err, EL_ERR_FORMAT, path, "line %d: %s", json_err.line,
                          el_str_show(view(json_err.text), text, sizeof text));
-  print(p, "\nadapter_config.json\n");
+  el_print(p, "\nadapter_config.json\n");
   json_object_foreach(root, key, v) {
     /* JSON's own escapes make it safe: a second layer of backslashes would only confuse. */
     char *value = json_is_null(v) ? NULL : json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT | JSON_ENSURE_ASCII);
     if (value)
-      print(p, "  %s: %.*s%s\n", el_str_show(view(key), name, sizeof name), SHOWN_VALUE, value,
-            strlen(value) > SHOWN_VALUE ? "..." : "");
+      el_print(p, "  %s: %.*s%s\n", el_str_show(view(key), name, sizeof name), SHOWN_VALUE, value,
+               strlen(value) > SHOWN_VALUE ? "..." : "");
     free(value);
   }
   json_decref(root);
@@ -342,7 +316,7 @@ static bool is_mlx(const char *dir, el_buf *weights) {
   return is;
 }
 
-static el_status describe_folder(printer *p, const char *path, el_error *err) {
+static el_status describe_folder(el_printer *p, const char *path, el_error *err) {
   el_buf config = {0}, weights = {0};
   el_status status = EL_OK;
   struct stat st;
@@ -358,7 +332,7 @@ static el_status describe_folder(printer *p, const char *path, el_error *err) {
                : status;
   }
   const bool mlx = !status && stat(weights.data, &st) != 0 && is_mlx(path, &weights);
-  if (!status) print(p, "%s: LoRA adapter, %s\n", path, mlx ? "mlx-lm folder" : "PEFT folder");
+  if (!status) el_print(p, "%s: LoRA adapter, %s\n", path, mlx ? "mlx-lm folder" : "PEFT folder");
   if (!status) status = print_config(p, config.data, err);
   if (!status) status = describe_lora(p, path, err);
   el_safetensors *s = NULL;
@@ -383,7 +357,7 @@ el_status el_inspect(const char *path, el_write_fn write, void *user, el_error *
   el_error unused;
   if (!err) err = &unused;
   if (!path || !write) return el_fail(err, EL_ERR_INVALID, "el_inspect: path and write are required");
-  printer p = {.write = write, .user = user};
+  el_printer p = {.write = write, .user = user};
   struct stat st;
   el_status status;
   if (stat(path, &st) != 0)

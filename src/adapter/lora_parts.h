@@ -6,6 +6,7 @@
 #include <math.h>
 
 #include "adapter/lora_file.h"
+#include "base/printer.h"
 #include "format/file.h"
 #include "format/gguf.h"
 #include "format/safetensors.h"
@@ -104,7 +105,7 @@ const el_st_tensor *el_lora_tensor_at(const el_lora_file *f, size_t i);
 void el_lora_close_shards(el_lora_file *f);
 
 /* What it is, as el_inspect has it. */
-void el_lora_describe(const el_lora_file *f, const char *path, el_write_fn write, void *user);
+void el_lora_describe(el_printer *p, const el_lora_file *f, const char *path);
 
 /* As el_lora_file_open, from the bytes of a PEFT folder's two files, or of a GGUF file (config NULL), which are copied.
  * For tests. */

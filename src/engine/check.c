@@ -1,8 +1,6 @@
 /* el_adapter_check: what an adapter is, what it touches, and what it changes, on this base: the same step on a few
  * texts with it and without it. */
 #include <math.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -39,16 +37,6 @@ typedef struct check {
   size_t n, n_others; /* positions; where another token is the most likely one */
   double moved, most, deviation, kl, most_kl;
 } check;
-
-static void print(el_write_fn write, void *user, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-static void print(el_write_fn write, void *user, const char *fmt, ...) {
-  char line[512];
-  va_list ap;
-  va_start(ap, fmt);
-  int n = vsnprintf(line, sizeof line, fmt, ap);
-  va_end(ap);
-  if (n > 0) write(user, line, (size_t)n < sizeof line ? (size_t)n : sizeof line - 1);
-}
 
 static el_status open_model(check *c, const el_adapter_check_options *o, el_error *err) {
   el_gguf *g = NULL;
@@ -146,28 +134,27 @@ static el_status measure_text(check *c, const char *text, el_error *err) {
   return EL_OK;
 }
 
-static void report(const check *c, size_t file_bytes, const char *type, el_write_fn write, void *user) {
+static void report(el_printer *p, const check *c, size_t file_bytes, const char *type) {
   const double n = c->n ? (double)c->n : 1;
-  print(write, user, "  %-12s  %.2f MB as %s, of %.2f MB in its files\n", "memory", (double)c->adapter->bytes * 1e-6,
-        type, (double)file_bytes * 1e-6);
-  print(write, user, "\nwhat it changes, at %zu positions of %d texts\n", c->n, (int)N_TEXTS);
-  print(write, user, "  %-12s  moved by %.4g on average, %.4g at most; the base's own deviate by %.4g\n", "logits",
-        c->moved / n, c->most, c->deviation / n);
-  print(write, user, "  %-12s  %.4g nats on average, %.4g at most, of its distribution from the base's\n", "KL",
-        c->kl / n, c->most_kl);
-  print(write, user, "  %-12s  another one at %zu of them\n", "likeliest", c->n_others);
+  el_print(p, "  %-12s  %.2f MB as %s, of %.2f MB in its files\n", "memory", (double)c->adapter->bytes * 1e-6, type,
+           (double)file_bytes * 1e-6);
+  el_print(p, "\nwhat it changes, at %zu positions of %d texts\n", c->n, (int)N_TEXTS);
+  el_print(p, "  %-12s  moved by %.4g on average, %.4g at most; the base's own deviate by %.4g\n", "logits",
+           c->moved / n, c->most, c->deviation / n);
+  el_print(p, "  %-12s  %.4g nats on average, %.4g at most, of its distribution from the base's\n", "KL", c->kl / n,
+           c->most_kl);
+  el_print(p, "  %-12s  another one at %zu of them\n", "likeliest", c->n_others);
   if (c->n_zero == c->n_matrices && !c->n_extras)
-    print(write, user, "\nIT CHANGES NOTHING: in each of its %zu matrices A, B or the scale is 0, as before training\n",
-          c->n_matrices);
+    el_print(p, "\nIT CHANGES NOTHING: in each of its %zu matrices A, B or the scale is 0, as before training\n",
+             c->n_matrices);
   else if (c->most == 0)
-    print(write, user, "\nIT CHANGES NOTHING on these texts\n");
+    el_print(p, "\nIT CHANGES NOTHING on these texts\n");
   else if (c->n_zero)
-    print(write, user, "\nnote: %zu of its %zu matrices add nothing: A, B or the scale is 0\n", c->n_zero,
-          c->n_matrices);
+    el_print(p, "\nnote: %zu of its %zu matrices add nothing: A, B or the scale is 0\n", c->n_zero, c->n_matrices);
 }
 
 /* What it brings besides its weights, if anything; a template must be one that conversations can be rendered with. */
-static el_status check_preset(const check *c, const char *path, el_write_fn write, void *user, el_error *err) {
+static el_status check_preset(el_printer *p, const check *c, const char *path, el_error *err) {
   el_preset_file *f = NULL;
   el_chat_template *template = NULL;
   el_error why;
@@ -176,10 +163,10 @@ static el_status check_preset(const check *c, const char *path, el_write_fn writ
       (status = el_chat_template_open(c->tokenizer, f->preset.chat_template, &template, &why)))
     el_fail_about(err, status, path, "%s: chat_template: %s", EL_PRESET_FILE, why.message);
   if (!status && f) {
-    const el_preset *p = &f->preset;
-    print(write, user, "  %-12s  %s%s%s%s%s\n", "preset", p->description ? p->description : "",
-          p->system ? " [system]" : "", p->chat_template ? " [chat_template]" : "", p->set ? " [sampling]" : "",
-          p->schema ? " [schema, which nothing enforces]" : "");
+    const el_preset *preset = &f->preset;
+    el_print(p, "  %-12s  %s%s%s%s%s\n", "preset", preset->description ? preset->description : "",
+             preset->system ? " [system]" : "", preset->chat_template ? " [chat_template]" : "",
+             preset->set ? " [sampling]" : "", preset->schema ? " [schema, which nothing enforces]" : "");
   }
   el_chat_template_close(template);
   el_preset_free(f);
@@ -197,6 +184,7 @@ el_status el_adapter_check(const el_adapter_check_options *o, const char *path, 
   if (!o || !o->model_path || !path || !write)
     return el_fail(err, EL_ERR_INVALID, "el_adapter_check: model_path, path and write are required");
   check c = {0};
+  el_printer p = {.write = write, .user = user};
   el_layout layout;
   el_lora_file *f = NULL;
   el_signature signature = {0};
@@ -205,8 +193,8 @@ el_status el_adapter_check(const el_adapter_check_options *o, const char *path, 
   if (!status) status = el_signature_read(path, &signature, err);
   if (!status) status = el_lora_file_open(path, el_model_sites(c.model), &f, err);
   if (!status) {
-    el_lora_describe(f, path, write, user);
-    status = check_preset(&c, path, write, user, err);
+    el_lora_describe(&p, f, path);
+    status = check_preset(&p, &c, path, err);
   }
   if (!status) {
     count_zeros(&c, f);
@@ -214,7 +202,7 @@ el_status el_adapter_check(const el_adapter_check_options *o, const char *path, 
   }
   el_lora_file_close(f);
   for (int i = 0; i < N_TEXTS && !status; i++) status = measure_text(&c, texts[i], err);
-  if (!status) report(&c, (size_t)signature.file[0].size, o->adapter_type ? o->adapter_type : "q8", write, user);
+  if (!status) report(&p, &c, (size_t)signature.file[0].size, o->adapter_type ? o->adapter_type : "q8");
   el_adapter_free(c.adapter);
   el_step_free(c.step);
   free(c.kv);
@@ -222,5 +210,7 @@ el_status el_adapter_check(const el_adapter_check_options *o, const char *path, 
   el_model_free(c.model);
   el_tokenizer_close(c.tokenizer);
   el_threads_free(c.threads);
+  el_buf_free(&p.line);
+  if (!status && p.failed) status = el_fail_about(err, EL_ERR_NO_MEMORY, path, "out of memory");
   return status;
 }
