@@ -164,7 +164,9 @@ static el_status check_preset(el_printer *p, const check *c, const char *path, e
     el_fail_about(err, status, path, "%s: chat_template: %s", EL_PRESET_FILE, why.message);
   if (!status && f) {
     const el_preset *preset = &f->preset;
-    el_print(p, "  %-12s  %s%s%s%s%s\n", "preset", preset->description ? preset->description : "",
+    const char *text = preset->description ? preset->description : "";
+    char shown[EL_PRESET_MAX_DESCRIPTION + EL_SHOW]; /* it goes to a terminal */
+    el_print(p, "  %-12s  %s%s%s%s%s\n", "preset", el_str_show((el_str){text, strlen(text)}, shown, sizeof shown),
              preset->system ? " [system]" : "", preset->chat_template ? " [chat_template]" : "",
              preset->set ? " [sampling]" : "", preset->schema ? " [schema, which nothing enforces]" : "");
   }

@@ -258,6 +258,12 @@ def test_check_tells_what_an_adapter_is_and_what_it_changes(adapters, tmp_path):
     assert 1.6 < moved(twice) / moved(once) < 2.4 and kl(once) < kl(twice) < kl(plain)
 
 
+def test_check_shows_a_description_so_that_it_is_safe_on_a_terminal(adapters):
+    (adapters / "plain" / "edgelora.json").write_text(json.dumps({"description": "two\nlines \x1b[2Jand é"}))
+    line = next(line for line in check(adapters / "plain").splitlines() if line.startswith("  preset"))
+    assert line.endswith(r"two\nlines \x1b[2Jand é"), line
+
+
 def test_check_says_loudly_when_an_adapter_changes_nothing(adapters):
     path = adapters / "plain" / "adapter_model.safetensors"
     tensors = read_safetensors(path)
