@@ -161,7 +161,7 @@ static el_status check_invocation(el_peft_config *c, el_error *err) {
 static el_status check_init(const el_peft_config *c, el_error *err) {
   static const char *const changing[] = {"pissa", "corda", "olora", "lora_ga", NULL}, *const harmless[] = {
                                                                                           "gaussian", "eva",
-                                                                                          "orthogonal", "mica", NULL};
+                                                                                          "orthogonal", NULL};
   json_t *v = field(c, "init_lora_weights");
   char shown[EL_SHOW];
   if (!v || json_is_boolean(v)) return EL_OK;
@@ -173,6 +173,10 @@ static el_status check_init(const el_peft_config *c, el_error *err) {
         err, EL_ERR_UNSUPPORTED, c->path,
         "init_lora_weights is \"loftq\", which changes the base weights, and PEFT cannot convert it: it "
         "fits the base that it was trained with, and where that is what is served, true says so");
+  if (!strcasecmp(s, "mica"))
+    return el_fail_about(err, EL_ERR_UNSUPPORTED, c->path,
+                         "init_lora_weights is \"mica\": minor component adaptation (MiCA) is not supported; where the "
+                         "file has both lora_A and lora_B, as PEFT saves it, true says that it is the plain product");
   for (int i = 0; changing[i]; i++)
     if (!strncasecmp(s, changing[i], strlen(changing[i])))
       return el_fail_about(err, EL_ERR_UNSUPPORTED, c->path,
