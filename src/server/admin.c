@@ -5,8 +5,8 @@
  * other requests' bodies nor their tokens are to wait for. One thread, so that two loads do not race for a name. */
 #include <string.h>
 
+#include "server/fields.h"
 #include "server/json_out.h"
-#include "server/openai_fields.h"
 #include "server/private.h"
 
 /* A string that must be there. False: *e. */

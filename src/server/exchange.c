@@ -245,7 +245,7 @@ static void on_event(const el_event *ev) {
   el_exchange *x = g->x;
   bool done = ev->type == EL_EVENT_DONE, more = false;
   /* This thread alone writes what was chosen. */
-  if (done && x->work != EL_WORK_ROUTE)
+  if (done && !x->request.route)
     el_tally_add(&x->server->tally, x->chosen ? x->chosen[prompt_of(x, (size_t)g->choice)] : x->label, ev);
   pthread_mutex_lock(&x->mutex);
   if (ev->type == EL_EVENT_CHOICE) more = take_choice(x, g, ev);
@@ -428,15 +428,17 @@ static bool resolve(void *exchange, el_api_request *r, const el_held_adapter **h
 static bool submit_all(el_exchange *x, el_api_error *e) {
   el_server *s = x->server;
   el_api_request *r = &x->request;
-  el_api_kind kind = x->work == EL_WORK_CHAT ? EL_API_CHAT : x->work == EL_WORK_ROUTE ? EL_API_ROUTE : EL_API_TEXT;
   const el_api_setup setup = {.tokenizer = el_engine_tokenizer(s->options.engine),
                               .max_choices = s->options.max_choices,
                               .max_tokens = (size_t)s->model.ctx_size,
                               .resolve = resolve,
-                              .user = x};
-  bool ok = el_api_request_parse(&setup, kind, x->body.data, x->body.len, r, e);
+                              .user = x,
+                              .api = x->api,
+                              .server = s};
+  x->result_type = "application/json";
+  bool ok = el_api_request_parse(&setup, x->body.data, x->body.len, r, &x->result, e);
   el_exchange_drop_body(x);
-  if (!ok) return false;
+  if (!ok || x->api->answer) return ok;
   return make_generations(x, e) && (r->request.auto_adapter ? submit_auto(x, e) : submit_named(x, e));
 }
 

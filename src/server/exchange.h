@@ -12,8 +12,8 @@
 #include <stdatomic.h>
 
 #include "server/callers.h"
-#include "server/openai_request.h"
 #include "server/reply.h"
+#include "server/request.h"
 
 /* Records that wait for their client, or for the end of an answer in one piece; as JSON they are up to nine times that.
  * A generation ends by its max_tokens or the context, so this is reached only by very many choices or alternatives;
@@ -25,21 +25,16 @@
 
 typedef struct el_exchange el_exchange;
 
-/* What a request asks for, of those that have a body. */
+/* What a request asks for, of those that have a body: what its dialect says, by the readers and the engine; or what the
+ * admin thread does. */
 typedef enum el_work {
-  EL_WORK_TEXT,
-  EL_WORK_CHAT,
-  EL_WORK_ROUTE,
+  EL_WORK_NONE,
+  EL_WORK_API,
   EL_WORK_LOAD,
   EL_WORK_UNLOAD,
   EL_WORK_RESCAN,
   EL_WORK_SCALES
 } el_work;
-
-/* Whether a reader takes it, and the engine: for a generation, or for the router's choice alone. */
-static inline bool el_work_generates(el_work w) {
-  return w <= EL_WORK_ROUTE;
-}
 
 typedef struct el_generation {
   el_exchange *x;
@@ -62,8 +57,10 @@ struct el_exchange {
   uint64_t started_ns;
   int status;
   el_work work;
-  bool handed_over; /* to the readers or the admin thread */
-  bool held_back;   /* the refusal has been, for a while */
+  const struct el_route *route; /* of its path; NULL: none */
+  const el_api *api;            /* the dialect of that; NULL: none */
+  bool handed_over;             /* to the readers or the admin thread */
+  bool held_back;               /* the refusal has been, for a while */
   /* Why the body is dropped as it comes: it is too long itself; its caller's bodies are too many; everybody's are;
    * without a key of ours. */
   bool too_large, over_share, no_room, denied;
@@ -94,7 +91,7 @@ struct el_exchange {
   bool gone;             /* nobody waits for the answer any more: no new records, no new generations */
   bool failed;           /* `error` is the answer, or the end of it */
   el_api_error error;
-  el_buf result; /* of what the admin thread did */
+  el_buf result; /* of what the admin thread did, or a reader alone */
   const char *result_type;
   el_buf records;
   el_generation *generations; /* of all choices */

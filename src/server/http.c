@@ -9,6 +9,8 @@
 #include "server/json_out.h"
 #include "server/private.h"
 #include "server/record.h"
+#include "server/routes.h"
+#include "server/writer.h"
 
 /* Request line and headers of one request, and pieces of its body: libmicrohttpd's pool for a connection. */
 #define CONNECTION_MEMORY ((size_t)32 << 10)
@@ -22,83 +24,8 @@
  */
 #define REFUSAL_NS 1000000000u
 
-/* The answers that are made on this thread, and the work that is handed over. */
-typedef enum route {
-  ROUTE_NONE,
-  ROUTE_HEALTH,
-  ROUTE_METRICS,
-  ROUTE_SLOTS,
-  ROUTE_QUEUE,
-  ROUTE_MODELS,
-  ROUTE_MODEL,
-  ROUTE_ADAPTERS,
-  ROUTE_ADAPTER,
-  ROUTE_LORA, /* with POST it is work */
-  ROUTE_WORK  /* + el_work */
-} route;
-
-/* What stands behind these is a name, slashes included. */
-static const char MODEL_PREFIX[] = "/v1/models/", ADAPTER_PREFIX[] = "/v1/adapters/";
-
-static const struct {
-  const char *path;
-  route route;
-} ROUTES[] = {
-    {"/health", ROUTE_HEALTH},
-    {"/metrics", ROUTE_METRICS},
-    {"/slots", ROUTE_SLOTS},
-    {"/queue", ROUTE_QUEUE},
-    {"/v1/models", ROUTE_MODELS},
-    {"/v1/adapters", ROUTE_ADAPTERS},
-    {"/lora-adapters", ROUTE_LORA},
-    {"/v1/completions", ROUTE_WORK + EL_WORK_TEXT},
-    {"/v1/chat/completions", ROUTE_WORK + EL_WORK_CHAT},
-    {"/v1/route", ROUTE_WORK + EL_WORK_ROUTE},
-    {"/v1/load_lora_adapter", ROUTE_WORK + EL_WORK_LOAD},
-    {"/v1/unload_lora_adapter", ROUTE_WORK + EL_WORK_UNLOAD},
-    {"/v1/rescan_lora_adapters", ROUTE_WORK + EL_WORK_RESCAN},
-};
-
-static route find_route(const char *path) {
-  for (size_t i = 0; i < sizeof ROUTES / sizeof *ROUTES; i++)
-    if (!strcmp(path, ROUTES[i].path)) return ROUTES[i].route;
-  if (!strncmp(path, MODEL_PREFIX, sizeof MODEL_PREFIX - 1) && path[sizeof MODEL_PREFIX - 1]) return ROUTE_MODEL;
-  if (!strncmp(path, ADAPTER_PREFIX, sizeof ADAPTER_PREFIX - 1) && path[sizeof ADAPTER_PREFIX - 1])
-    return ROUTE_ADAPTER;
-  return ROUTE_NONE;
-}
-
-static bool is_post(route r) {
-  return r >= ROUTE_WORK;
-}
-
-static const char *allowed_methods(route r) {
-  if (r == ROUTE_LORA) return "GET, HEAD, POST, OPTIONS";
-  return is_post(r) ? "POST, OPTIONS" : "GET, HEAD, OPTIONS";
-}
-
-/* Whether a key that is limited to some adapters is not enough: what these show or change is everybody's. */
-static bool is_for_all(route r) {
-  switch ((int)r) {
-    case ROUTE_METRICS:
-    case ROUTE_SLOTS:
-    case ROUTE_QUEUE:
-    case ROUTE_LORA:
-    case ROUTE_WORK + EL_WORK_LOAD:
-    case ROUTE_WORK + EL_WORK_UNLOAD:
-    case ROUTE_WORK + EL_WORK_RESCAN:
-    case ROUTE_WORK + EL_WORK_SCALES: return true;
-    default: return false;
-  }
-}
-
 static const char *header(struct MHD_Connection *c, const char *name) {
   return MHD_lookup_connection_value(c, MHD_HEADER_KIND, name);
-}
-
-/* A value of the query; NULL: it is not there. */
-static const char *argument(struct MHD_Connection *c, const char *name) {
-  return MHD_lookup_connection_value(c, MHD_GET_ARGUMENT_KIND, name);
 }
 
 static el_conn *conn_of(struct MHD_Connection *c) {
@@ -161,7 +88,8 @@ static enum MHD_Result queue_answer(el_exchange *x, struct MHD_Response *r) {
 
 static enum MHD_Result answer_error(el_exchange *x, const el_api_error *e, const char *allow) {
   el_buf b = {0};
-  if (!el_api_error_write(e, &b)) {
+  bool own = x->api && x->api->write_error;
+  if (!(own ? x->api->write_error(e, &b) : el_api_error_write(e, &b))) {
     el_buf_free(&b);
     return MHD_NO;
   }
@@ -188,57 +116,37 @@ static enum MHD_Result answer_over_share(el_exchange *x) {
   return answer_error(x, &e, NULL);
 }
 
-static enum MHD_Result answer_preflight(el_exchange *x, route r) {
+static enum MHD_Result answer_preflight(el_exchange *x, const el_route *r) {
   struct MHD_Response *resp = MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
   if (!resp) return MHD_NO;
   const char *headers = header(x->connection, "Access-Control-Request-Headers");
-  MHD_add_response_header(resp, "Allow", allowed_methods(r));
+  MHD_add_response_header(resp, "Allow", el_route_methods(r));
   if (origin_of(x) && x->server->options.cors_origin) {
-    MHD_add_response_header(resp, "Access-Control-Allow-Methods", allowed_methods(r));
+    MHD_add_response_header(resp, "Access-Control-Allow-Methods", el_route_methods(r));
     if (headers) MHD_add_response_header(resp, "Access-Control-Allow-Headers", headers);
     MHD_add_response_header(resp, "Access-Control-Max-Age", "600");
   }
   return queue(x, 204, resp);
 }
 
-/* What is at a GET endpoint. False: *e. */
-static bool write_get(el_exchange *x, route r, const char *path, el_buf *out, el_api_error *e) {
-  el_server *s = x->server;
-  struct MHD_Connection *c = x->connection;
-  const char *full = argument(c, "fail_on_no_slot");
-  switch (r) {
-    case ROUTE_MODELS: return el_models_list(s, x->key, argument(c, "limit"), argument(c, "after"), out, e);
-    case ROUTE_MODEL: return el_models_one(s, x->key, path + sizeof MODEL_PREFIX - 1, out, e);
-    case ROUTE_ADAPTERS: return el_adapters_list(s, x->key, out, e);
-    case ROUTE_ADAPTER: return el_adapters_one(s, x->key, path + sizeof ADAPTER_PREFIX - 1, out, e);
-    case ROUTE_SLOTS: return el_info_slots(s, full && strcmp(full, "0"), out, e);
-    case ROUTE_LORA: return el_info_lora(s, out, e);
-    case ROUTE_QUEUE: return el_info_queue(s, out, e);
-    default: break;
-  }
-  el_api_fail(e, 500, "no_memory", NULL, "Out of memory.");
-  if (r == ROUTE_METRICS) return el_info_metrics(s, out);
-  return el_info_health(s, !s->keys.n || (x->key && !el_key_is_limited(x->key)), out);
-}
-
-static enum MHD_Result answer_get(el_exchange *x, route r, const char *path) {
-  el_buf b = {0};
+static enum MHD_Result answer_get(el_exchange *x, const el_route *r, const char *path) {
+  const el_query q = {x->server, x->key, r->has_rest ? path + strlen(r->path) : NULL, x->connection};
+  el_answer a = {.status = 200, .type = "application/json"};
   el_api_error e = {0};
-  if (!write_get(x, r, path, &b, &e)) {
-    el_buf_free(&b);
+  if (!r->get(&q, &a, &e)) {
+    el_buf_free(&a.body);
     return answer_error(x, &e, NULL);
   }
-  if (r == ROUTE_METRICS) return queue(x, 200, buffer_response(x, &b, "text/plain; version=0.0.4; charset=utf-8"));
-  /* A draining server is to be taken out of rotation: load balancers read the status. */
-  bool unavailable = r == ROUTE_HEALTH && atomic_load(&x->server->draining);
-  return queue(x, unavailable ? 503 : 200, json_response(x, &b));
+  struct MHD_Response *resp = buffer_response(x, &a.body, a.type);
+  for (const char *const *h = a.headers; resp && h && *h; h += 2) MHD_add_response_header(resp, h[0], h[1]);
+  return queue(x, a.status, resp);
 }
 
 /* ---------------------------------------------------------------- generations */
 
 static bool make_reply(el_exchange *x) {
   char id[64];
-  snprintf(id, sizeof id, "%s-%s", x->work == EL_WORK_CHAT ? "chatcmpl" : "cmpl", x->id);
+  snprintf(id, sizeof id, "%s%s", x->api->id_prefix, x->id);
   const char *adapter = x->chosen ? x->chosen[0] : NULL; /* none: the answer is a failure */
   const el_reply_head head = {.id = id,
                               .created = (int64_t)time(NULL),
@@ -312,7 +220,7 @@ static enum MHD_Result answer_stream(el_exchange *x) {
   if (!make_reply(x)) return MHD_NO;
   struct MHD_Response *r = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK, read_stream, x, NULL);
   if (!r) return MHD_NO;
-  MHD_add_response_header(r, "Content-Type", "text/event-stream");
+  MHD_add_response_header(r, "Content-Type", x->api->writer->stream_type);
   MHD_add_response_header(r, "Cache-Control", "no-cache");
   /* nginx, if it stands before us, is to pass events on at once. */
   MHD_add_response_header(r, "X-Accel-Buffering", "no");
@@ -335,8 +243,8 @@ static enum MHD_Result answer_work(el_exchange *x) {
   if (!ready) return MHD_YES;
   if (gone) return MHD_NO;
   if (failed) return answer_error(x, &e, NULL);
-  if (!el_work_generates(x->work)) {
-    el_buf result = x->result; /* the admin thread is through with it */
+  if (x->work != EL_WORK_API || x->api->answer) {
+    el_buf result = x->result; /* whoever made it is through with it */
     x->result = (el_buf){0};
     return queue(x, 200, buffer_response(x, &result, x->result_type));
   }
@@ -358,7 +266,7 @@ static bool received(el_exchange *x, el_conn *c, bool works) {
   }
   if (ok && works) {
     c->exchange = x;
-    if (el_work_generates(x->work))
+    if (x->work == EL_WORK_API)
       el_readers_push(s, x);
     else
       el_admin_push(s, x);
@@ -398,23 +306,23 @@ static enum MHD_Result answer_denied(el_exchange *x) {
 }
 
 /* Who calls. A browser asks without a key what it may ask (OPTIONS), and whoever watches the server has none. */
-static void find_key(el_exchange *x, const char *method, const char *path) {
+static void find_key(el_exchange *x, const char *method) {
   const el_keys *keys = &x->server->keys;
   if (!keys->n || !strcmp(method, "OPTIONS")) return;
   x->key = el_keys_find(keys, header(x->connection, "Authorization"));
-  x->denied = !x->key && find_route(path) != ROUTE_HEALTH;
+  x->denied = !x->key && !(x->route && x->route->open);
   if (x->denied) atomic_fetch_add(&x->server->n_denied, 1);
 }
 
 static enum MHD_Result dispatch(el_exchange *x, const char *method, const char *path) {
-  route r = find_route(path);
+  const el_route *r = x->route;
   el_conn *c = conn_of(x->connection);
-  bool post = !strcmp(method, "POST"), get = !strcmp(method, "GET") || !strcmp(method, "HEAD");
-  if (r == ROUTE_LORA && post) r = (route)(ROUTE_WORK + EL_WORK_SCALES);
-  bool forbidden = is_for_all(r) && el_key_is_limited(x->key);
-  bool works = is_post(r) && post && !x->denied && !forbidden && !x->too_large && !x->over_share && !x->no_room &&
+  bool post = r && r->post && !strcmp(method, "POST");
+  bool get = r && r->get && (!strcmp(method, "GET") || !strcmp(method, "HEAD"));
+  bool forbidden = r && r->for_all && el_key_is_limited(x->key);
+  bool works = post && !x->denied && !forbidden && !x->too_large && !x->over_share && !x->no_room &&
                !atomic_load(&x->server->draining) && origin_allowed(x);
-  if (is_post(r)) x->work = (el_work)(r - ROUTE_WORK);
+  if (post) x->work = r->post;
   if (!received(x, c, works)) return MHD_NO;
   if ((x->over_share || x->no_room) && !x->held_back) return hold_back(x, c) ? MHD_YES : MHD_NO;
   if (works) return answer_work(x);
@@ -423,18 +331,18 @@ static enum MHD_Result dispatch(el_exchange *x, const char *method, const char *
                   "Pages of this web origin may not call the server; its operator can allow them.");
   if (x->denied) return answer_denied(x);
   if (x->too_large) return answer_too_large(x);
-  if (r == ROUTE_NONE)
+  if (!r)
     return refuse(
         x, 404, "unknown_url", NULL,
         "There is no such endpoint; see /v1/models, /v1/completions, /v1/chat/completions, /v1/route, /health, "
         "/slots and /metrics.");
   if (!strcmp(method, "OPTIONS")) return answer_preflight(x, r);
-  if (is_post(r) ? !post : !get)
-    return refuse(x, 405, "method_not_allowed", allowed_methods(r), "This endpoint does not have this method.");
+  if (!post && !get)
+    return refuse(x, 405, "method_not_allowed", el_route_methods(r), "This endpoint does not have this method.");
   if (forbidden)
     return refuse(x, 403, "insufficient_permissions", NULL,
                   "This needs an API key that is not limited to some adapters.");
-  if (!is_post(r)) return answer_get(x, r, path);
+  if (get) return answer_get(x, r, path);
   if (x->over_share) return answer_over_share(x);
   return atomic_load(&x->server->draining)
              ? refuse(x, 503, "shutting_down", NULL, "The server is shutting down.")
@@ -456,7 +364,9 @@ static enum MHD_Result begin(el_server *s, struct MHD_Connection *c, const char 
   if (!x) return MHD_NO;
   *context = x;
   describe(x, method, path);
-  find_key(x, method, path);
+  x->route = el_route_find(path);
+  x->api = x->route ? x->route->api : NULL;
+  find_key(x, method);
   pthread_mutex_lock(&s->mutex);
   s->n_requests++;
   x->caller = el_callers_get(&s->callers, x->key, c);

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/openai_fields.h"
+#include "server/fields.h"
 
 #define MAX_NAME_BYTES 255 /* of an adapter's name */
 

@@ -1,6 +1,6 @@
 /* Every field that a body may have is a row of the table at the end of this file. A name that is not there is refused:
  * a misspelt "temprature" that is silently ignored costs its author hours. A null is a field that is not given. */
-#include "server/openai_fields.h"
+#include "server/fields.h"
 
 #include <float.h>
 #include <limits.h>
@@ -16,148 +16,55 @@
 /* As many as the engine takes. */
 #define MAX_BIAS 4096
 
-typedef struct field field;
-typedef bool (*field_fn)(el_api_parse *p, const field *f, const json_t *v);
-
-struct field {
-  const char *name;
-  unsigned where; /* TEXT, CHAT, ROUTE or several */
-  field_fn read;
-  size_t offset; /* of the value in el_api_request, for the generic readers */
-  double min, max;
-  unsigned preset; /* what of a preset it takes the place of */
-};
-
-/* ROUTE also takes the rows of the others, and ignores their values: a request's body can be sent there as it is. */
-enum { TEXT = 1, CHAT = 2, ROUTE = 4, BOTH = TEXT | CHAT, ALL = BOTH | ROUTE };
-
-const char *el_json_type_name(const json_t *v) {
-  switch (json_typeof(v)) {
-    case JSON_OBJECT: return "an object";
-    case JSON_ARRAY: return "an array";
-    case JSON_STRING: return "a string";
-    case JSON_INTEGER: return "an integer";
-    case JSON_REAL: return "a decimal number";
-    case JSON_TRUE:
-    case JSON_FALSE: return "a boolean";
-    case JSON_NULL: break;
-  }
-  return "null";
-}
-
-bool el_api_type_error(el_api_parse *p, const char *param, const char *expected, const json_t *got) {
-  return el_api_fail(p->error, 400, "invalid_type", param, "Invalid type for '%s': expected %s, but got %s.", param,
-                     expected, el_json_type_name(got));
-}
-
-bool el_api_no_memory(el_api_parse *p) {
-  return el_api_fail(p->error, 500, "no_memory", NULL, "Out of memory while reading the request.");
-}
-
-static bool value_error(el_api_parse *p, const field *f, const char *what) {
-  return el_api_fail(p->error, 400, "invalid_value", f->name, "Invalid value for '%s': %s.", f->name, what);
-}
-
-/* ---------------------------------------------------------------- generic readers */
-
-static bool read_integer(el_api_parse *p, const field *f, const json_t *v, json_int_t *out) {
-  if (!json_is_integer(v)) return el_api_type_error(p, f->name, "an integer", v);
-  json_int_t i = json_integer_value(v);
-  if ((double)i < f->min || (double)i > f->max)
-    return el_api_fail(p->error, 400, "invalid_value", f->name,
-                       "Invalid value for '%s': %lld is not between %.0f and %.0f.", f->name, (long long)i, f->min,
-                       f->max);
-  *out = i;
-  return true;
-}
-
-static bool read_int(el_api_parse *p, const field *f, const json_t *v) {
-  json_int_t i = 0;
-  if (!read_integer(p, f, v, &i)) return false;
-  *(int *)((char *)p->out + f->offset) = (int)i;
-  return true;
-}
-
-static bool read_float(el_api_parse *p, const field *f, const json_t *v) {
-  if (!json_is_number(v)) return el_api_type_error(p, f->name, "a number", v);
-  double d = json_number_value(v);
-  if (!(d >= f->min && d <= f->max))
-    return el_api_fail(p->error, 400, "invalid_value", f->name, "Invalid value for '%s': %g is not between %g and %g.",
-                       f->name, d, f->min, f->max);
-  *(float *)((char *)p->out + f->offset) = (float)d;
-  return true;
-}
-
-static bool read_bool(el_api_parse *p, const field *f, const json_t *v) {
-  if (!json_is_boolean(v)) return el_api_type_error(p, f->name, "a boolean", v);
-  *(bool *)((char *)p->out + f->offset) = json_is_true(v);
-  return true;
-}
-
-/* Accepted and without effect: the field cannot change the answer. */
-static bool read_ignored(el_api_parse *p, const field *f, const json_t *v) {
-  return true;
-}
-
-/* A feature that would change the answer and that this server does not have: only its "off" value passes. */
-static bool unsupported(el_api_parse *p, const field *f) {
-  return el_api_fail(p->error, 400, "unsupported_parameter", f->name, "'%s' is not supported by this server.", f->name);
-}
-
-static bool read_unsupported(el_api_parse *p, const field *f, const json_t *v) {
-  bool empty =
-      (json_is_array(v) && !json_array_size(v)) || json_is_false(v) || (json_is_string(v) && !json_string_length(v));
-  return empty || unsupported(p, f);
-}
-
 /* Answers are not looked through for calls, so tools are there for templates that write conversations which have some.
  */
-static bool read_tools(el_api_parse *p, const field *f, const json_t *v) {
+bool el_read_tools(el_api_parse *p, const el_field *f, const json_t *v) {
   if (!json_is_array(v)) return el_api_type_error(p, f->name, "an array", v);
   if (json_array_size(v)) p->tools = v;
   return true;
 }
 
-static bool read_tool_choice(el_api_parse *p, const field *f, const json_t *v) {
+static bool read_tool_choice(el_api_parse *p, const el_field *f, const json_t *v) {
   p->no_tool_choice = json_is_string(v) && !strcmp(json_string_value(v), "none");
-  return p->no_tool_choice || unsupported(p, f);
+  return p->no_tool_choice || el_api_unsupported(p, f);
 }
 
-static bool read_documents(el_api_parse *p, const field *f, const json_t *v) {
+static bool read_documents(el_api_parse *p, const el_field *f, const json_t *v) {
   if (!json_is_array(v)) return el_api_type_error(p, f->name, "an array", v);
   p->documents = v;
   return true;
 }
 
-static bool read_template_variables(el_api_parse *p, const field *f, const json_t *v) {
+static bool read_template_variables(el_api_parse *p, const el_field *f, const json_t *v) {
   if (!json_is_object(v)) return el_api_type_error(p, f->name, "an object", v);
   p->template_variables = v;
   return true;
 }
 
-static bool read_opening(el_api_parse *p, const field *f, const json_t *v) {
+static bool read_opening(el_api_parse *p, const el_field *f, const json_t *v) {
   if (!json_is_boolean(v)) return el_api_type_error(p, f->name, "a boolean", v);
   p->has_opening = true;
   p->opening = json_is_true(v);
   return true;
 }
 
-static bool read_goes_on(el_api_parse *p, const field *f, const json_t *v) {
+static bool read_goes_on(el_api_parse *p, const el_field *f, const json_t *v) {
   if (!json_is_boolean(v)) return el_api_type_error(p, f->name, "a boolean", v);
   p->goes_on = json_is_true(v);
   return true;
 }
 
-static bool read_must_be_none(el_api_parse *p, const field *f, const json_t *v) {
-  return (json_is_string(v) && !strcmp(json_string_value(v), "none")) || unsupported(p, f);
+static bool read_must_be_none(el_api_parse *p, const el_field *f, const json_t *v) {
+  return (json_is_string(v) && !strcmp(json_string_value(v), "none")) || el_api_unsupported(p, f);
 }
 
 /* ---------------------------------------------------------------- fields with rules of their own */
 
-static bool read_model(el_api_parse *p, const field *f, const json_t *v) {
+bool el_read_model(el_api_parse *p, const el_field *f, const json_t *v) {
   if (!json_is_string(v)) return el_api_type_error(p, f->name, "a string", v);
   /* A C string is compared with the adapters' names: without this check "sql\0x" would be "sql". */
-  if (strlen(json_string_value(v)) != json_string_length(v)) return value_error(p, f, "it contains a NUL character");
+  if (strlen(json_string_value(v)) != json_string_length(v))
+    return el_api_value_error(p, f, "it contains a NUL character");
   free(p->out->model);
   p->out->model = NULL;
   if (!json_string_length(v)) return true; /* some clients must send one: as if it were not there */
@@ -165,44 +72,44 @@ static bool read_model(el_api_parse *p, const field *f, const json_t *v) {
   return p->out->model || el_api_no_memory(p);
 }
 
-static bool read_max_tokens(el_api_parse *p, const field *f, const json_t *v) {
+bool el_read_max_tokens(el_api_parse *p, const el_field *f, const json_t *v) {
   if (p->has_max_tokens)
-    return value_error(p, f, "'max_tokens' and 'max_completion_tokens' are the same limit; give one of them");
+    return el_api_value_error(p, f, "'max_tokens' and 'max_completion_tokens' are the same limit; give one of them");
   p->has_max_tokens = true;
-  return read_int(p, f, v);
+  return el_read_int(p, f, v);
 }
 
-static bool read_best_of(el_api_parse *p, const field *f, const json_t *v) {
+static bool read_best_of(el_api_parse *p, const el_field *f, const json_t *v) {
   json_int_t i = 0;
-  if (!read_integer(p, f, v, &i)) return false;
+  if (!el_read_integer(p, f, v, &i)) return false;
   p->has_best_of = true;
   p->best_of = (int)i;
   return true;
 }
 
-static bool read_seed(el_api_parse *p, const field *f, const json_t *v) {
+bool el_read_seed(el_api_parse *p, const el_field *f, const json_t *v) {
   if (!json_is_integer(v)) return el_api_type_error(p, f->name, "an integer", v);
   p->out->request.sampling.seed = (uint64_t)json_integer_value(v); /* every 64-bit value is a seed, negative ones too */
   p->has_seed = true;
   return true;
 }
 
-static bool read_top_k(el_api_parse *p, const field *f, const json_t *v) {
-  if (!read_int(p, f, v)) return false;
+bool el_read_top_k(el_api_parse *p, const el_field *f, const json_t *v) {
+  if (!el_read_int(p, f, v)) return false;
   int *k = &p->out->request.sampling.top_k;
   if (*k < 0) *k = 0; /* -1 is how others write "off" */
   return true;
 }
 
 /* OpenAI allows 0, which leaves the most likely token; the engine wants a share above 0. */
-static bool read_top_p(el_api_parse *p, const field *f, const json_t *v) {
-  if (!read_float(p, f, v)) return false;
+bool el_read_top_p(el_api_parse *p, const el_field *f, const json_t *v) {
+  if (!el_read_float(p, f, v)) return false;
   float *top_p = &p->out->request.sampling.top_p;
   if (*top_p < FLT_MIN) *top_p = FLT_MIN;
   return true;
 }
 
-static bool read_stop(el_api_parse *p, const field *f, const json_t *v) {
+bool el_read_stop(el_api_parse *p, const el_field *f, const json_t *v) {
   el_api_request *r = p->out;
   size_t n = json_is_array(v) ? json_array_size(v) : 1;
   if (!json_is_array(v) && !json_is_string(v))
@@ -216,7 +123,7 @@ static bool read_stop(el_api_parse *p, const field *f, const json_t *v) {
     if (!json_is_string(s)) return el_api_type_error(p, f->name, "strings inside the array", s);
     size_t len = json_string_length(s);
     if (!len || strlen(json_string_value(s)) != len)
-      return value_error(p, f, "a stop string must not be empty nor contain a NUL character");
+      return el_api_value_error(p, f, "a stop string must not be empty nor contain a NUL character");
     if (len > MAX_STOP_BYTES)
       return el_api_fail(p->error, 400, "invalid_value", f->name,
                          "Invalid value for 'stop': a string of %zu bytes; at most %d are allowed.", len,
@@ -227,7 +134,7 @@ static bool read_stop(el_api_parse *p, const field *f, const json_t *v) {
   return true;
 }
 
-static bool read_logit_bias(el_api_parse *p, const field *f, const json_t *v) {
+static bool read_logit_bias(el_api_parse *p, const el_field *f, const json_t *v) {
   if (!json_is_object(v)) return el_api_type_error(p, f->name, "an object of token ids and numbers", v);
   el_api_request *r = p->out;
   size_t n = json_object_size(v);
@@ -256,17 +163,17 @@ static bool read_logit_bias(el_api_parse *p, const field *f, const json_t *v) {
 }
 
 /* Completions: the number of alternatives; 0 means the sampled token alone. */
-static bool read_text_logprobs(el_api_parse *p, const field *f, const json_t *v) {
+static bool read_text_logprobs(el_api_parse *p, const el_field *f, const json_t *v) {
   p->out->request.logprobs = true;
-  return read_int(p, f, v);
+  return el_read_int(p, f, v);
 }
 
-static bool read_top_logprobs(el_api_parse *p, const field *f, const json_t *v) {
+static bool read_top_logprobs(el_api_parse *p, const el_field *f, const json_t *v) {
   p->has_top_logprobs = true;
-  return read_int(p, f, v);
+  return el_read_int(p, f, v);
 }
 
-static bool read_stream_options(el_api_parse *p, const field *f, const json_t *v) {
+static bool read_stream_options(el_api_parse *p, const el_field *f, const json_t *v) {
   if (!json_is_object(v)) return el_api_type_error(p, f->name, "an object", v);
   p->stream_options = v;
   const char *key;
@@ -329,12 +236,12 @@ bool el_api_lora_read(const json_t *v, const char *param, el_lora_choice *out, s
   return true;
 }
 
-static bool read_lora(el_api_parse *p, const field *f, const json_t *v) {
+static bool read_lora(el_api_parse *p, const el_field *f, const json_t *v) {
   p->out->has_lora = true;
   return el_api_lora_read(v, f->name, p->out->lora, &p->out->n_lora, p->error);
 }
 
-static bool read_response_format(el_api_parse *p, const field *f, const json_t *v) {
+static bool read_response_format(el_api_parse *p, const el_field *f, const json_t *v) {
   if (!json_is_object(v)) return el_api_type_error(p, f->name, "an object", v);
   const json_t *type = json_object_get(v, "type");
   if (json_is_string(type) && !strcmp(json_string_value(type), "text")) return true;
@@ -342,126 +249,95 @@ static bool read_response_format(el_api_parse *p, const field *f, const json_t *
                      "'response_format' is supported with type 'text' only.");
 }
 
-static bool read_modalities(el_api_parse *p, const field *f, const json_t *v) {
+static bool read_modalities(el_api_parse *p, const el_field *f, const json_t *v) {
   if (!json_is_array(v)) return el_api_type_error(p, f->name, "an array", v);
   const json_t *first = json_array_get(v, 0);
   if (json_array_size(v) == 1 && json_is_string(first) && !strcmp(json_string_value(first), "text")) return true;
   return el_api_fail(p->error, 400, "unsupported_value", f->name, "'modalities' is supported as [\"text\"] only.");
 }
 
-static bool read_additions(el_api_parse *p, const field *f, const json_t *v) {
+static bool read_additions(el_api_parse *p, const el_field *f, const json_t *v) {
   return el_api_additions_read(p, v);
 }
 
-static bool read_prompt(el_api_parse *p, const field *f, const json_t *v) {
+bool el_read_prompt(el_api_parse *p, const el_field *f, const json_t *v) {
   p->prompt = v;
   return true;
 }
 
-static bool read_messages(el_api_parse *p, const field *f, const json_t *v) {
+bool el_read_messages(el_api_parse *p, const el_field *f, const json_t *v) {
   p->messages = v;
   return true;
 }
 
 /* ---------------------------------------------------------------- the table */
 
-#define AT(member) offsetof(el_api_request, member)
-#define SAMPLING(member) AT(request.sampling.member)
+const el_field el_openai_fields[] = {
+    EL_FIELD("model", EL_AT_ALL, el_read_model),
+    EL_FIELD("lora", EL_AT_BOTH, read_lora), /* llama-server's */
+    EL_FIELD("edgelora", EL_AT_ALL, read_additions),
+    {"top_n", EL_AT_ROUTE, el_read_int, EL_FIELD_AT(request.n_scores), 1, EL_MAX_SCORES, 0},
+    EL_FIELD("prompt", EL_AT_TEXT | EL_AT_ROUTE, el_read_prompt),
+    EL_FIELD("messages", EL_AT_CHAT | EL_AT_ROUTE, el_read_messages),
+    EL_FIELD("tools", EL_AT_CHAT, el_read_tools),
+    EL_FIELD("tool_choice", EL_AT_CHAT, read_tool_choice),
+    EL_FIELD("documents", EL_AT_CHAT, read_documents),
+    EL_FIELD("chat_template_kwargs", EL_AT_CHAT, read_template_variables),
+    EL_FIELD("add_generation_prompt", EL_AT_CHAT, read_opening),
+    EL_FIELD("continue_final_message", EL_AT_CHAT, read_goes_on),
 
-/* A field whose reader needs no row of numbers. */
-#define RULE(name, where, fn) \
-  { name, where, fn, 0, 0, 0, 0 }
+    {"stream", EL_AT_BOTH, el_read_bool, EL_FIELD_AT(stream), 0, 0, 0},
+    EL_FIELD("stream_options", EL_AT_BOTH, read_stream_options),
+    {"echo", EL_AT_TEXT, el_read_bool, EL_FIELD_AT(echo), 0, 0, 0},
+    {"n", EL_AT_BOTH, el_read_int, EL_FIELD_AT(n), 1, INT_MAX,
+     0}, /* prompts × n is checked against the server's limit */
+    {"best_of", EL_AT_TEXT, read_best_of, 0, 1, INT_MAX, 0},
+    {"max_tokens", EL_AT_BOTH, el_read_max_tokens, EL_FIELD_AT(request.max_tokens), 0, INT_MAX, EL_PRESET_MAX_TOKENS},
+    {"max_completion_tokens", EL_AT_CHAT, el_read_max_tokens, EL_FIELD_AT(request.max_tokens), 0, INT_MAX,
+     EL_PRESET_MAX_TOKENS},
+    {"stop", EL_AT_BOTH, el_read_stop, 0, 0, 0, EL_PRESET_STOP},
+    {"ignore_eos", EL_AT_BOTH, el_read_bool, EL_FIELD_AT(request.ignore_eos), 0, 0, 0},
+    {"logprobs", EL_AT_TEXT, read_text_logprobs, EL_FIELD_AT(request.top_logprobs), 0, MAX_TOP_LOGPROBS, 0},
+    {"logprobs", EL_AT_CHAT, el_read_bool, EL_FIELD_AT(request.logprobs), 0, 0, 0},
+    {"top_logprobs", EL_AT_CHAT, read_top_logprobs, EL_FIELD_AT(request.top_logprobs), 0, MAX_TOP_LOGPROBS, 0},
 
-static const field FIELDS[] = {
-    RULE("model", ALL, read_model),
-    RULE("lora", BOTH, read_lora), /* llama-server's */
-    RULE("edgelora", ALL, read_additions),
-    {"top_n", ROUTE, read_int, AT(request.n_scores), 1, EL_MAX_SCORES, 0},
-    RULE("prompt", TEXT | ROUTE, read_prompt),
-    RULE("messages", CHAT | ROUTE, read_messages),
-    RULE("tools", CHAT, read_tools),
-    RULE("tool_choice", CHAT, read_tool_choice),
-    RULE("documents", CHAT, read_documents),
-    RULE("chat_template_kwargs", CHAT, read_template_variables),
-    RULE("add_generation_prompt", CHAT, read_opening),
-    RULE("continue_final_message", CHAT, read_goes_on),
-
-    {"stream", BOTH, read_bool, AT(stream), 0, 0, 0},
-    RULE("stream_options", BOTH, read_stream_options),
-    {"echo", TEXT, read_bool, AT(echo), 0, 0, 0},
-    {"n", BOTH, read_int, AT(n), 1, INT_MAX, 0}, /* prompts × n is checked against the server's limit */
-    {"best_of", TEXT, read_best_of, 0, 1, INT_MAX, 0},
-    {"max_tokens", BOTH, read_max_tokens, AT(request.max_tokens), 0, INT_MAX, EL_PRESET_MAX_TOKENS},
-    {"max_completion_tokens", CHAT, read_max_tokens, AT(request.max_tokens), 0, INT_MAX, EL_PRESET_MAX_TOKENS},
-    {"stop", BOTH, read_stop, 0, 0, 0, EL_PRESET_STOP},
-    {"ignore_eos", BOTH, read_bool, AT(request.ignore_eos), 0, 0, 0},
-    {"logprobs", TEXT, read_text_logprobs, AT(request.top_logprobs), 0, MAX_TOP_LOGPROBS, 0},
-    {"logprobs", CHAT, read_bool, AT(request.logprobs), 0, 0, 0},
-    {"top_logprobs", CHAT, read_top_logprobs, AT(request.top_logprobs), 0, MAX_TOP_LOGPROBS, 0},
-
-    {"seed", BOTH, read_seed, 0, 0, 0, EL_PRESET_SEED},
-    {"temperature", BOTH, read_float, SAMPLING(temperature), 0, 2, EL_PRESET_TEMPERATURE},
-    {"top_p", BOTH, read_top_p, SAMPLING(top_p), 0, 1, EL_PRESET_TOP_P},
-    {"top_k", BOTH, read_top_k, SAMPLING(top_k), -1, INT_MAX, EL_PRESET_TOP_K},
-    {"min_p", BOTH, read_float, SAMPLING(min_p), 0, 1, EL_PRESET_MIN_P},
-    {"repetition_penalty", BOTH, read_float, SAMPLING(repeat_penalty), 0.01, 100, EL_PRESET_REPETITION_PENALTY},
-    {"repeat_last_n", BOTH, read_int, SAMPLING(repeat_last_n), -1, INT_MAX, EL_PRESET_REPEAT_LAST_N},
-    {"frequency_penalty", BOTH, read_float, SAMPLING(frequency_penalty), -2, 2, EL_PRESET_FREQUENCY_PENALTY},
-    {"presence_penalty", BOTH, read_float, SAMPLING(presence_penalty), -2, 2, EL_PRESET_PRESENCE_PENALTY},
-    {"logit_bias", BOTH, read_logit_bias, 0, -100, 100, 0},
+    {"seed", EL_AT_BOTH, el_read_seed, 0, 0, 0, EL_PRESET_SEED},
+    {"temperature", EL_AT_BOTH, el_read_float, EL_FIELD_SAMPLING(temperature), 0, 2, EL_PRESET_TEMPERATURE},
+    {"top_p", EL_AT_BOTH, el_read_top_p, EL_FIELD_SAMPLING(top_p), 0, 1, EL_PRESET_TOP_P},
+    {"top_k", EL_AT_BOTH, el_read_top_k, EL_FIELD_SAMPLING(top_k), -1, INT_MAX, EL_PRESET_TOP_K},
+    {"min_p", EL_AT_BOTH, el_read_float, EL_FIELD_SAMPLING(min_p), 0, 1, EL_PRESET_MIN_P},
+    {"repetition_penalty", EL_AT_BOTH, el_read_float, EL_FIELD_SAMPLING(repeat_penalty), 0.01, 100,
+     EL_PRESET_REPETITION_PENALTY},
+    {"repeat_last_n", EL_AT_BOTH, el_read_int, EL_FIELD_SAMPLING(repeat_last_n), -1, INT_MAX, EL_PRESET_REPEAT_LAST_N},
+    {"frequency_penalty", EL_AT_BOTH, el_read_float, EL_FIELD_SAMPLING(frequency_penalty), -2, 2,
+     EL_PRESET_FREQUENCY_PENALTY},
+    {"presence_penalty", EL_AT_BOTH, el_read_float, EL_FIELD_SAMPLING(presence_penalty), -2, 2,
+     EL_PRESET_PRESENCE_PENALTY},
+    {"logit_bias", EL_AT_BOTH, read_logit_bias, 0, -100, 100, 0},
 
     /* Who asks, where it is filed, what it costs: nothing that the text depends on. */
-    RULE("user", BOTH, read_ignored),
-    RULE("metadata", BOTH, read_ignored),
-    RULE("store", BOTH, read_ignored),
-    RULE("service_tier", BOTH, read_ignored),
-    RULE("safety_identifier", BOTH, read_ignored),
-    RULE("prompt_cache_key", BOTH, read_ignored),
-    RULE("prompt_cache_retention", BOTH, read_ignored),
-    RULE("prompt_cache_options", BOTH, read_ignored),
-    RULE("cache_prompt", BOTH, read_ignored),        /* llama.cpp's; caching never changes the text */
-    RULE("prediction", CHAT, read_ignored),          /* a guess of the answer, to make it faster */
-    RULE("parallel_tool_calls", CHAT, read_ignored), /* without tools it says nothing */
+    EL_FIELD("user", EL_AT_BOTH, el_read_ignored),
+    EL_FIELD("metadata", EL_AT_BOTH, el_read_ignored),
+    EL_FIELD("store", EL_AT_BOTH, el_read_ignored),
+    EL_FIELD("service_tier", EL_AT_BOTH, el_read_ignored),
+    EL_FIELD("safety_identifier", EL_AT_BOTH, el_read_ignored),
+    EL_FIELD("prompt_cache_key", EL_AT_BOTH, el_read_ignored),
+    EL_FIELD("prompt_cache_retention", EL_AT_BOTH, el_read_ignored),
+    EL_FIELD("prompt_cache_options", EL_AT_BOTH, el_read_ignored),
+    EL_FIELD("cache_prompt", EL_AT_BOTH, el_read_ignored),        /* llama.cpp's; caching never changes the text */
+    EL_FIELD("prediction", EL_AT_CHAT, el_read_ignored),          /* a guess of the answer, to make it faster */
+    EL_FIELD("parallel_tool_calls", EL_AT_CHAT, el_read_ignored), /* without tools it says nothing */
 
-    RULE("suffix", TEXT, read_unsupported),
-    RULE("functions", CHAT, read_unsupported),
-    RULE("function_call", CHAT, read_must_be_none),
-    RULE("response_format", BOTH, read_response_format),
-    RULE("modalities", CHAT, read_modalities),
-    RULE("audio", CHAT, read_unsupported),
-    RULE("web_search_options", CHAT, read_unsupported),
-    RULE("reasoning_effort", CHAT, read_must_be_none),
-    RULE("verbosity", CHAT, read_unsupported),
-    RULE("moderation", CHAT, read_unsupported),
+    EL_FIELD("suffix", EL_AT_TEXT, el_read_unsupported),
+    EL_FIELD("functions", EL_AT_CHAT, el_read_unsupported),
+    EL_FIELD("function_call", EL_AT_CHAT, read_must_be_none),
+    EL_FIELD("response_format", EL_AT_BOTH, read_response_format),
+    EL_FIELD("modalities", EL_AT_CHAT, read_modalities),
+    EL_FIELD("audio", EL_AT_CHAT, el_read_unsupported),
+    EL_FIELD("web_search_options", EL_AT_CHAT, el_read_unsupported),
+    EL_FIELD("reasoning_effort", EL_AT_CHAT, read_must_be_none),
+    EL_FIELD("verbosity", EL_AT_CHAT, el_read_unsupported),
+    EL_FIELD("moderation", EL_AT_CHAT, el_read_unsupported),
 };
 
-static const field *field_find(const char *name, unsigned where) {
-  for (size_t i = 0; i < sizeof FIELDS / sizeof *FIELDS; i++)
-    if ((FIELDS[i].where & where) && !strcmp(FIELDS[i].name, name)) return &FIELDS[i];
-  return NULL;
-}
-
-/* What to say besides of a field that does not belong here. */
-static const char *elsewhere(const char *name) {
-  return field_find(name, TEXT)    ? " It belongs to /v1/completions."
-         : field_find(name, CHAT)  ? " It belongs to /v1/chat/completions."
-         : field_find(name, ROUTE) ? " It belongs to /v1/route."
-                                   : "";
-}
-
-bool el_api_fields_read(el_api_parse *p, const json_t *body) {
-  unsigned where = p->out->route ? ROUTE : p->out->chat ? CHAT : TEXT;
-  const char *key;
-  json_t *value;
-  json_object_foreach((json_t *)body, key, value) {
-    const field *f = field_find(key, where);
-    if (!f && where == ROUTE && field_find(key, BOTH)) continue;
-    if (!f)
-      return el_api_fail(p->error, 400, "unknown_parameter", key, "Unknown parameter: '%.100s'.%s", key,
-                         elsewhere(key));
-    if (json_is_null(value)) continue;
-    if (!f->read(p, f, value)) return false;
-    p->given |= f->preset;
-  }
-  return true;
-}
+const size_t el_n_openai_fields = sizeof el_openai_fields / sizeof *el_openai_fields;

@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "base/json_guard.h"
+#include "server/fields.h"
 #include "server/json_value.h"
-#include "server/openai_fields.h"
 
 /* ---------------------------------------------------------------- chat */
 

@@ -31,10 +31,15 @@ bool el_record_append(el_buf *b, int choice, const el_event *ev) {
   }
   if (done) {
     r.finish = ev->finish;
+    r.prompt_tokens = ev->prompt_tokens;
     r.completion_tokens = ev->completion_tokens;
     r.cached_tokens = ev->cached_tokens;
     r.not_invoked = ev->not_invoked;
     r.stopped = ev->stop != NULL;
+    if (ev->stop) r.stop_len = (uint32_t)strlen(ev->stop) + 1;
+    r.queued_ms = ev->queued_ms;
+    r.prompt_ms = ev->prompt_ms;
+    r.decode_ms = ev->decode_ms;
     r.error_code = ev->error.code;
     if (ev->finish == EL_FINISH_ERROR) {
       r.error_len = (uint32_t)strlen(ev->error.message);
@@ -52,7 +57,7 @@ bool el_record_append(el_buf *b, int choice, const el_event *ev) {
   }
 
   size_t bytes = sizeof r + r.n_prompt * sizeof(float) + r.n_top * sizeof(el_token_logprob) +
-                 r.n_candidates * sizeof(el_record_candidate) + r.text_len + r.error_len + r.failed_len;
+                 r.n_candidates * sizeof(el_record_candidate) + r.text_len + r.error_len + r.failed_len + r.stop_len;
   r.size = (bytes + 7) & ~(size_t)7;
   if (!el_buf_reserve(b, r.size)) return false;
   el_buf_append(b, &r, sizeof r);
@@ -68,6 +73,7 @@ bool el_record_append(el_buf *b, int choice, const el_event *ev) {
     el_buf_append(b, ev->text, r.text_len);
   if (r.error_len) el_buf_append(b, ev->error.message, r.error_len);
   if (r.failed_len) el_buf_append(b, ev->adapter, r.failed_len);
+  if (r.stop_len) el_buf_append(b, ev->stop, r.stop_len);
   return el_buf_append(b, "\0\0\0\0\0\0\0", r.size - bytes);
 }
 

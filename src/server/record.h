@@ -10,9 +10,9 @@ typedef struct el_record_candidate {
   uint32_t resident;
 } el_record_candidate;
 
-/* Followed by prompt[n_prompt], top[n_top], candidates[n_candidates], then text[text_len], error[error_len] and the
- * name of the adapter that failed, with its NUL, [failed_len], then padding. The text of a CHOICE is names, each with
- * its NUL: the adapter's, then the candidates'. */
+/* Followed by prompt[n_prompt], top[n_top], candidates[n_candidates], then text[text_len], error[error_len], the name
+ * of the adapter that failed, with its NUL, [failed_len], and the stop string, with its NUL, [stop_len]; then padding.
+ * The text of a CHOICE is names, each with its NUL: the adapter's, then the candidates'. */
 typedef struct el_record {
   uint64_t size; /* of the whole record; a multiple of 8 */
   int choice;
@@ -21,11 +21,11 @@ typedef struct el_record {
   float logprob;
   el_finish finish;
   el_status error_code;
-  int completion_tokens, cached_tokens;
+  int prompt_tokens, completion_tokens, cached_tokens;
   uint32_t not_invoked; /* 1: as in el_event */
   uint32_t stopped;     /* 1: a stop string ended it */
-  uint32_t n_prompt, n_top, n_candidates, text_len, error_len, error_detail, failed_len, unused;
-  double choice_ms;
+  uint32_t n_prompt, n_top, n_candidates, text_len, error_len, error_detail, failed_len, stop_len;
+  double choice_ms, queued_ms, prompt_ms, decode_ms;
   const char *error_field; /* as in el_error, like error_detail */
 } el_record;
 
@@ -52,6 +52,10 @@ static inline const char *el_record_text(const el_record *r) {
 /* The adapter that a DONE event names; NULL: none. */
 static inline const char *el_record_failed(const el_record *r) {
   return r->failed_len ? el_record_text(r) + r->text_len + r->error_len : NULL;
+}
+/* The stop string that ended it; with `stopped`. */
+static inline const char *el_record_stop(const el_record *r) {
+  return el_record_text(r) + r->text_len + r->error_len + r->failed_len;
 }
 /* What it said. */
 void el_record_error(const el_record *r, el_error *out);

@@ -1,13 +1,13 @@
-/* Records of events in, OpenAI's answer out: one JSON object, or a stream of server-sent events; or the answer of
- * POST /v1/route. */
+/* Records of events in, an answer out: one object, or a stream of events, as the request's dialect writes them. */
 #ifndef EL_SERVER_REPLY_H
 #define EL_SERVER_REPLY_H
 
 #include "server/errors.h"
-#include "server/openai_request.h"
 #include "server/record.h"
+#include "server/request.h"
 
 typedef struct el_reply el_reply;
+typedef struct el_writer el_writer;
 
 /* What an answer says of itself. */
 typedef struct el_reply_head {
@@ -23,14 +23,14 @@ typedef struct el_reply_head {
 el_reply *el_reply_new(const el_tokenizer *t, const el_api_request *request, const el_reply_head *head);
 void el_reply_free(el_reply *r);
 
-/* Takes in the records from *pos on, and moves it. A stream's events that became ready are appended to `sse`, until
+/* Takes in the records from *pos on, and moves it. A stream's events that became ready are appended to `stream`, until
  * enough are there to send; it is NULL for an answer in one piece. False: out of memory. */
-bool el_reply_feed(el_reply *r, const el_buf *records, size_t *pos, el_buf *sse);
+bool el_reply_feed(el_reply *r, const el_buf *records, size_t *pos, el_buf *stream);
 /* Ends a stream with an error. False: out of memory. */
-bool el_reply_fail(el_reply *r, const el_api_error *e, el_buf *sse);
+bool el_reply_fail(el_reply *r, const el_api_error *e, el_buf *stream);
 /* Whether all choices have ended, or one has failed, and with it the answer. */
 bool el_reply_finished(const el_reply *r);
 /* The answer in one piece, once finished. False: *e says why there is none. */
-bool el_reply_write(el_reply *r, el_buf *json, el_api_error *e);
+bool el_reply_write(el_reply *r, el_buf *out, el_api_error *e);
 
 #endif

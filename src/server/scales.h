@@ -6,7 +6,7 @@
 #include <pthread.h>
 
 #include "server/keys.h"
-#include "server/openai_request.h"
+#include "server/request.h"
 
 typedef struct el_scales {
   pthread_mutex_t mutex;

@@ -60,7 +60,7 @@ static size_t look_around(el_server *s, el_watched *l) {
       c->refused = NULL;
     }
     /* What the admin thread does is done and answered, whether its client goes on sending or not. */
-    if (x && !el_work_generates(x->work)) continue;
+    if (x && x->work != EL_WORK_API) continue;
     if (x) {
       pthread_mutex_lock(&x->mutex);
       bool failed = x->failed;

@@ -1,8 +1,9 @@
-/* A request body, read: OpenAI's JSON in, el_request out. */
-#ifndef EL_SERVER_OPENAI_REQUEST_H
-#define EL_SERVER_OPENAI_REQUEST_H
+/* A request body, read: a dialect's JSON in, el_request out. */
+#ifndef EL_SERVER_REQUEST_H
+#define EL_SERVER_REQUEST_H
 
 #include "edgelora.h"
+#include "server/api.h"
 #include "server/errors.h"
 
 typedef struct el_api_prompt {
@@ -19,10 +20,8 @@ typedef struct el_lora_choice {
   float scale;
 } el_lora_choice;
 
-/* What a body is for. */
-typedef enum el_api_kind { EL_API_TEXT, EL_API_CHAT, EL_API_ROUTE } el_api_kind;
-
 typedef struct el_api_request {
+  const el_api *api;
   bool chat, stream, include_usage, echo;
   bool route;  /* only the router's choice is asked for, for a chat or for one prompt */
   char *model; /* as asked, then the name of whoever is to answer, and what the answer repeats unless the router chooses
@@ -58,12 +57,15 @@ typedef struct el_api_setup {
    * set to the name of whoever answers, and who is held for it (NULL: `auto`, or several). False: *e. */
   bool (*resolve)(void *user, el_api_request *r, const el_held_adapter **held, el_api_error *e);
   void *user;
+  const el_api *api;
+  struct el_server *server; /* for dialects that ask what else it knows */
 } el_api_setup;
 
-/* Parses and checks a body and tokenizes its prompts, as the preset of whoever answers says. `*out` must be zeroed;
- * free it with el_api_request_free whether this succeeds or not. False: *e says what is wrong. */
-bool el_api_request_parse(const el_api_setup *setup, el_api_kind kind, const char *body, size_t len,
-                          el_api_request *out, el_api_error *e);
+/* Parses and checks a body and tokenizes its prompts, as the preset of whoever answers says; where the dialect answers
+ * by itself, into `answer`. `*out` must be zeroed; free it with el_api_request_free whether this succeeds or not.
+ * False: *e says what is wrong. */
+bool el_api_request_parse(const el_api_setup *setup, const char *body, size_t len, el_api_request *out, el_buf *answer,
+                          el_api_error *e);
 void el_api_request_free(el_api_request *r);
 
 #endif

@@ -1,0 +1,109 @@
+/* The fields of a request body, one table row each, and how their values are checked. For dialects' files. */
+#ifndef EL_SERVER_FIELDS_H
+#define EL_SERVER_FIELDS_H
+
+#include <jansson.h>
+
+#include "server/request.h"
+
+/* What is known while the fields are read, in whatever order they stand. */
+typedef struct el_api_parse {
+  const el_api_setup *setup;
+  const el_tokenizer *tokenizer;
+  int max_choices;   /* prompts × n */
+  size_t max_tokens; /* of a prompt */
+  el_api_request *out;
+  el_api_error *error;
+  /* Borrowed from the body; NULL: not given. */
+  const json_t *prompt, *messages, *stream_options, *tools, *documents, *template_variables;
+  bool opening, has_opening, goes_on; /* add_generation_prompt, whether it was given; continue_final_message */
+  bool no_tool_choice;
+  unsigned given;                        /* of EL_PRESET_...: what the request says itself */
+  const char *system;                    /* of a preset, for a conversation that has no system message; NULL: none */
+  const el_chat_template *chat_template; /* NULL: the model's own */
+  bool has_seed, has_max_tokens, has_top_logprobs, has_best_of;
+  int best_of;
+  void *state; /* the dialect's own, while it reads; it frees it itself */
+} el_api_parse;
+
+typedef struct el_field el_field;
+typedef bool (*el_field_fn)(el_api_parse *p, const el_field *f, const json_t *v);
+
+struct el_field {
+  const char *name;
+  unsigned where; /* of EL_AT_...; a dialect's own table needs none */
+  el_field_fn read;
+  size_t offset; /* of the value in el_api_request, for the generic readers */
+  double min, max;
+  unsigned preset; /* what of a preset it takes the place of */
+};
+
+/* Whose bodies have a row of OpenAI's table. ROUTE also takes the rows of the other two, and ignores their values: a
+ * request's body can be sent there as it is. */
+enum {
+  EL_AT_TEXT = 1,
+  EL_AT_CHAT = 2,
+  EL_AT_ROUTE = 4,
+  EL_AT_BOTH = EL_AT_TEXT | EL_AT_CHAT,
+  EL_AT_ALL = EL_AT_BOTH | EL_AT_ROUTE
+};
+
+/* A row that needs no numbers, and where a reader puts its value. */
+#define EL_FIELD(name, where, fn) \
+  { name, where, fn, 0, 0, 0, 0 }
+#define EL_FIELD_AT(member) offsetof(el_api_request, member)
+#define EL_FIELD_SAMPLING(member) EL_FIELD_AT(request.sampling.member)
+
+/* OpenAI's, with what vLLM and llama-server add to it. */
+extern const el_field el_openai_fields[];
+extern const size_t el_n_openai_fields;
+
+/* Reads every field of the dialect's but the prompt into p->out. Unknown names, wrong types and values out of range are
+ * errors; a null is a field that is not given. */
+bool el_api_fields_read(el_api_parse *p, const json_t *body);
+/* The row of this name; NULL: there is none. */
+const el_field *el_field_find(const el_field *fields, size_t n, const char *name, unsigned where);
+
+/* Readers: an integer, a number or a boolean into its place, within [min, max]; a value that has no effect; a string, a
+ * messages or prompt array, kept for later. */
+bool el_read_int(el_api_parse *p, const el_field *f, const json_t *v);
+bool el_read_float(el_api_parse *p, const el_field *f, const json_t *v);
+bool el_read_bool(el_api_parse *p, const el_field *f, const json_t *v);
+bool el_read_ignored(el_api_parse *p, const el_field *f, const json_t *v);
+bool el_read_integer(el_api_parse *p, const el_field *f, const json_t *v, json_int_t *out);
+/* A feature that would change the answer and that this server does not have: only its "off" value passes. */
+bool el_read_unsupported(el_api_parse *p, const el_field *f, const json_t *v);
+bool el_api_unsupported(el_api_parse *p, const el_field *f);
+bool el_api_value_error(el_api_parse *p, const el_field *f, const char *what);
+/* Those of OpenAI's table that other dialects have too. */
+bool el_read_model(el_api_parse *p, const el_field *f, const json_t *v);
+bool el_read_prompt(el_api_parse *p, const el_field *f, const json_t *v);
+bool el_read_messages(el_api_parse *p, const el_field *f, const json_t *v);
+bool el_read_tools(el_api_parse *p, const el_field *f, const json_t *v);
+bool el_read_stop(el_api_parse *p, const el_field *f, const json_t *v);
+bool el_read_seed(el_api_parse *p, const el_field *f, const json_t *v);
+bool el_read_max_tokens(el_api_parse *p, const el_field *f, const json_t *v);
+bool el_read_top_k(el_api_parse *p, const el_field *f, const json_t *v);
+bool el_read_top_p(el_api_parse *p, const el_field *f, const json_t *v);
+
+/* The scores of candidates that are told unless a number is given. */
+enum { EL_DEFAULT_SCORES = 10 };
+/* The object of our own additions, {"scores": ..., "candidates": [...]}, into p->out. */
+bool el_api_additions_read(el_api_parse *p, const json_t *v);
+
+/* p->messages or p->prompt into p->out->prompts. */
+bool el_api_messages_read(el_api_parse *p);
+bool el_api_prompts_read(el_api_parse *p);
+
+/* A body as a JSON object, or an array with `array`; the caller's. NULL: *e. */
+json_t *el_api_body_load(const char *body, size_t len, bool array, el_api_error *e);
+
+/* [{"id": 1, "scale": 0.5}, ...] into out[EL_MAX_COMBINED]; `param` is what errors call it. False: *e. */
+bool el_api_lora_read(const json_t *v, const char *param, el_lora_choice *out, size_t *n, el_api_error *e);
+
+/* "an array", "a string", ...: what a value is, for messages. */
+const char *el_json_type_name(const json_t *v);
+bool el_api_type_error(el_api_parse *p, const char *param, const char *expected, const json_t *got);
+bool el_api_no_memory(el_api_parse *p);
+
+#endif

@@ -1,0 +1,127 @@
+/* OpenAI's chats and completions, and POST /v1/route, which takes what either of them takes. */
+#include "server/openai.h"
+
+#include <string.h>
+
+#include "server/fields.h"
+
+/* OpenAI's default for completions; a chat answer ends by itself or with the context. */
+#define DEFAULT_TEXT_TOKENS 16
+
+static void chat_defaults(el_api_request *r) {
+  r->chat = true;
+  r->request.max_tokens = -1;
+  r->request.sampling.temperature = 1; /* OpenAI's default; the library's is greedy */
+}
+
+static void text_defaults(el_api_request *r) {
+  r->request.max_tokens = DEFAULT_TEXT_TOKENS;
+  r->request.sampling.temperature = 1;
+}
+
+static void route_defaults(el_api_request *r) {
+  r->route = true;
+  r->request.max_tokens = 0;
+  r->request.n_scores = EL_DEFAULT_SCORES;
+}
+
+/* POST /v1/route takes what either of the others takes: a chat, or one prompt. */
+static bool check_route(el_api_parse *p) {
+  el_api_request *r = p->out;
+  if (p->messages && p->prompt)
+    return el_api_fail(p->error, 400, "invalid_value", "prompt", "Give 'messages' or 'prompt', not both.");
+  if (!p->messages && !p->prompt)
+    return el_api_fail(p->error, 400, "missing_required_parameter", "messages",
+                       "Missing required parameter: 'messages', or 'prompt'.");
+  if (r->model && strcmp(r->model, EL_AUTO))
+    return el_api_fail(p->error, 400, "invalid_value", "model",
+                       "Invalid value for 'model': where the router's choice is asked for it is '" EL_AUTO
+                       "', or left out.");
+  r->chat = p->messages != NULL;
+  r->request.only_choose = true;
+  return true;
+}
+
+static bool read_route_prompts(el_api_parse *p) {
+  if (!(p->out->chat ? el_api_messages_read(p) : el_api_prompts_read(p))) return false;
+  return p->out->n_prompts == 1 ||
+         el_api_fail(p->error, 400, "invalid_value", "prompt",
+                     "Invalid value for 'prompt': %zu prompts; the router is asked about one at a time.",
+                     p->out->n_prompts);
+}
+
+/* Rules between fields, after all have been read. */
+static bool check_both(el_api_parse *p) {
+  el_api_request *r = p->out;
+  el_request *q = &r->request;
+  if (p->tools && !p->no_tool_choice)
+    return el_api_fail(
+        p->error, 400, "unsupported_parameter", "tools",
+        "'tools' is supported with 'tool_choice': 'none' alone: the chat template gets them, but answers "
+        "are not looked through for calls.");
+  if (p->goes_on && p->has_opening && p->opening)
+    return el_api_fail(p->error, 400, "invalid_value", "continue_final_message",
+                       "'continue_final_message' and 'add_generation_prompt' cannot both be true.");
+  if (p->stream_options && !r->stream)
+    return el_api_fail(p->error, 400, "invalid_value", "stream_options",
+                       "'stream_options' is allowed only when 'stream' is true.");
+  if (p->has_top_logprobs && !q->logprobs)
+    return el_api_fail(p->error, 400, "invalid_value", "top_logprobs",
+                       "'top_logprobs' is allowed only when 'logprobs' is true.");
+  if (p->has_best_of && p->best_of != r->n)
+    return el_api_fail(p->error, 400, "unsupported_value", "best_of",
+                       "'best_of' is supported only when it equals 'n'.");
+  if (r->echo && q->logprobs && q->top_logprobs)
+    return el_api_fail(
+        p->error, 400, "unsupported_value", "logprobs",
+        "'echo' with 'logprobs' above 0 is not supported: there are no alternatives for the prompt's tokens. "
+        "Use 'logprobs': 0.");
+  return true;
+}
+
+static bool check_chat(el_api_parse *p) {
+  if (!p->messages)
+    return el_api_fail(p->error, 400, "missing_required_parameter", "messages",
+                       "Missing required parameter: 'messages'.");
+  return check_both(p);
+}
+
+static bool check_text(el_api_parse *p) {
+  if (!p->prompt)
+    return el_api_fail(p->error, 400, "missing_required_parameter", "prompt", "Missing required parameter: 'prompt'.");
+  return check_both(p);
+}
+
+static bool read_text_prompts(el_api_parse *p) {
+  const el_api_request *r = p->out;
+  if (!el_api_prompts_read(p)) return false;
+  p->out->request.prompt_logprobs = r->echo && r->request.logprobs;
+  return !r->scores || r->n_prompts == 1 ||
+         el_api_fail(p->error, 400, "invalid_value", "edgelora.scores",
+                     "'edgelora.scores' is allowed with one prompt; there are %zu.", r->n_prompts);
+}
+
+const el_api el_api_chat = {.name = "chat",
+                            .id_prefix = "chatcmpl-",
+                            .shared = EL_AT_CHAT,
+                            .defaults = chat_defaults,
+                            .check = check_chat,
+                            .read_prompts = el_api_messages_read,
+                            .writer = &el_openai_writer};
+
+const el_api el_api_text = {.name = "completion",
+                            .id_prefix = "cmpl-",
+                            .shared = EL_AT_TEXT,
+                            .defaults = text_defaults,
+                            .check = check_text,
+                            .read_prompts = read_text_prompts,
+                            .writer = &el_openai_writer};
+
+const el_api el_api_route = {.name = "route",
+                             .id_prefix = "cmpl-",
+                             .shared = EL_AT_ROUTE,
+                             .tolerated = EL_AT_BOTH,
+                             .defaults = route_defaults,
+                             .check = check_route,
+                             .read_prompts = read_route_prompts,
+                             .writer = &el_route_writer};

@@ -1,0 +1,144 @@
+/* Answers as OpenAI writes them: of chats, of completions, and POST /v1/route's. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "server/json_out.h"
+#include "server/openai.h"
+#include "server/writer.h"
+
+static bool is_chat(const el_reply *r) {
+  return r->request->chat;
+}
+
+/* What all objects of an answer begin with, up to the choices: written once, as each token of a stream has it. */
+static bool write_head(el_reply *r, el_buf *out) {
+  el_buf *head = &r->scratch;
+  const char *object = !is_chat(r) ? "text_completion" : r->stream ? "chat.completion.chunk" : "chat.completion";
+  if (!head->len && !(el_buf_printf(head, "{\"id\":\"%s\",\"object\":\"%s\",\"created\":%" PRId64 ",\"model\":", r->id,
+                                    object, r->created) &&
+                      el_json_cstring(head, r->model) &&
+                      el_buf_printf(head, ",\"system_fingerprint\":\"edgelora-%s\",\"choices\":[", el_version()))) {
+    head->len = 0;
+    return false;
+  }
+  return el_buf_append(out, head->data, head->len);
+}
+
+static const char *finish_name(const el_choice *c) {
+  return c->finish == EL_FINISH_LENGTH ? "\"length\"" : c->n_calls ? "\"tool_calls\"" : "\"stop\"";
+}
+
+static bool write_logprobs(el_reply *r, el_choice *c, el_buf *out) {
+  return el_buf_printf(out, ",\"logprobs\":") &&
+         (r->request->request.logprobs ? el_logprobs_take(&c->logprobs, out) : el_buf_append(out, "null", 4));
+}
+
+bool el_openai_write_usage(const el_reply *r, el_buf *out) {
+  el_usage u = el_reply_usage(r);
+  return el_buf_printf(out,
+                       "\"usage\":{\"prompt_tokens\":%zu,\"completion_tokens\":%zu,\"total_tokens\":%zu,"
+                       "\"prompt_tokens_details\":{\"cached_tokens\":%zu}}",
+                       u.prompt, u.completion, u.prompt + u.completion, u.cached);
+}
+
+/* Where prompts may have adapters of their own, each choice says its. */
+static bool write_adapter(const el_reply *r, const el_choice *c, el_buf *out) {
+  const char *adapter = el_choice_adapter(r, c);
+  if (!adapter || r->request->n_prompts == 1) return true;
+  return el_buf_printf(out, "\"adapter\":") && el_json_cstring(out, adapter) && el_buf_append(out, ",", 1);
+}
+
+/* Whoever asked for an adapter has the base's answer. */
+static bool write_not_invoked(const el_choice *c, el_buf *out) {
+  return !c->not_invoked || el_buf_printf(out, "\"invoked\":false,");
+}
+
+/* Once in an answer. */
+static bool write_chosen(el_reply *r, el_buf *out) {
+  if (!r->chosen.len) return true;
+  bool ok = el_buf_printf(out, ",\"edgelora\":{") && el_buf_append(out, r->chosen.data, r->chosen.len) &&
+            el_buf_append(out, "}", 1);
+  el_buf_free(&r->chosen);
+  return ok;
+}
+
+/* ---------------------------------------------------------------- streams */
+
+/* One event of a stream with one choice. */
+static bool begin_chunk(el_reply *r, const el_choice *c, el_buf *out) {
+  return el_buf_printf(out, "data: ") && write_head(r, out) && el_buf_printf(out, "{\"index\":%td,", c - r->choices) &&
+         write_adapter(r, c, out) && write_not_invoked(c, out);
+}
+
+/* last: it is the choice's, and says what there is to say of it. */
+static bool end_chunk(el_reply *r, const el_choice *c, bool last, el_buf *out) {
+  return el_buf_printf(out, ",\"finish_reason\":%s}]%s", last ? finish_name(c) : "null",
+                       r->request->include_usage ? ",\"usage\":null" : "") &&
+         write_chosen(r, out) && (!last || !c->not_invoked || el_reply_write_warnings(r, c, out)) &&
+         el_buf_printf(out, "}\n\n");
+}
+
+static bool chunk_role(el_reply *r, el_choice *c, el_buf *out) {
+  return !is_chat(r) || (begin_chunk(r, c, out) &&
+                         el_buf_printf(out, "\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"logprobs\":null") &&
+                         end_chunk(r, c, false, out));
+}
+
+static bool chunk_delta(el_reply *r, el_choice *c, const el_part *part, el_buf *out) {
+  return begin_chunk(r, c, out) && el_buf_printf(out, is_chat(r) ? "\"delta\":{\"content\":" : "\"text\":") &&
+         el_json_string(out, part->text, part->len) && (!is_chat(r) || el_buf_append(out, "}", 1)) &&
+         write_logprobs(r, c, out) && end_chunk(r, c, false, out);
+}
+
+static bool chunk_finish(el_reply *r, el_choice *c, el_buf *out) {
+  return begin_chunk(r, c, out) && el_buf_printf(out, is_chat(r) ? "\"delta\":{}" : "\"text\":\"\"") &&
+         el_buf_printf(out, ",\"logprobs\":null") && end_chunk(r, c, true, out);
+}
+
+static bool stream_end(el_reply *r, el_buf *out) {
+  if (r->request->include_usage && !(el_buf_printf(out, "data: ") && write_head(r, out) && el_buf_printf(out, "],") &&
+                                     el_openai_write_usage(r, out) && el_buf_printf(out, "}\n\n")))
+    return false;
+  return el_buf_printf(out, "data: [DONE]\n\n");
+}
+
+static bool stream_fail(el_reply *r, const el_api_error *e, el_buf *out) {
+  return el_buf_printf(out, "data: ") && el_api_error_write(e, out) && el_buf_printf(out, "\n\ndata: [DONE]\n\n");
+}
+
+/* ---------------------------------------------------------------- in one piece */
+
+static bool write_choice(el_reply *r, el_choice *c, el_buf *out) {
+  bool chat = is_chat(r);
+  return el_buf_printf(out, "%s{\"index\":%td,", c == r->choices ? "" : ",", c - r->choices) &&
+         write_adapter(r, c, out) && write_not_invoked(c, out) &&
+         el_buf_printf(out, chat ? "\"message\":{\"role\":\"assistant\",\"content\":" : "\"text\":") &&
+         el_json_string(out, c->content.data, c->content.len) && (!chat || el_buf_printf(out, ",\"refusal\":null}")) &&
+         write_logprobs(r, c, out) && el_buf_printf(out, ",\"finish_reason\":%s}", finish_name(c));
+}
+
+static bool write_whole(el_reply *r, el_buf *out) {
+  bool ok = write_head(r, out);
+  for (size_t i = 0; ok && i < r->n_choices; i++) ok = write_choice(r, &r->choices[i], out);
+  return ok && el_buf_printf(out, "],") && el_openai_write_usage(r, out) && write_chosen(r, out) &&
+         el_reply_write_warnings(r, NULL, out) && el_buf_printf(out, "}");
+}
+
+const el_writer el_openai_writer = {.stream_type = "text/event-stream",
+                                    .begin_choice = chunk_role,
+                                    .delta = chunk_delta,
+                                    .end_choice = chunk_finish,
+                                    .end = stream_end,
+                                    .fail = stream_fail,
+                                    .whole = write_whole};
+
+/* ---------------------------------------------------------------- the router's choice alone */
+
+static bool write_route(el_reply *r, el_buf *out) {
+  return r->chosen.len && el_buf_printf(out, "{\"object\":\"route\",\"model\":") &&
+         el_json_cstring(out, r->choices->adapter) && el_buf_append(out, ",", 1) &&
+         el_buf_append(out, r->chosen.data, r->chosen.len) &&
+         el_buf_printf(out, ",\"usage\":{\"prompt_tokens\":%zu}}", r->request->prompts->n);
+}
+
+const el_writer el_route_writer = {.whole = write_route};

@@ -1,0 +1,96 @@
+#include "server/routes.h"
+
+#include <string.h>
+
+#include "server/private.h"
+
+const char *el_query_argument(const el_query *q, const char *name) {
+  return MHD_lookup_connection_value(q->connection, MHD_GET_ARGUMENT_KIND, name);
+}
+
+const char *el_query_header(const el_query *q, const char *name) {
+  return MHD_lookup_connection_value(q->connection, MHD_HEADER_KIND, name);
+}
+
+/* ---------------------------------------------------------------- answers of GET */
+
+static bool or_no_memory(bool ok, el_api_error *e) {
+  return ok || el_api_fail(e, 500, "no_memory", NULL, "Out of memory.");
+}
+
+/* A draining server is to be taken out of rotation: load balancers read the status. */
+static bool get_health(const el_query *q, el_answer *out, el_api_error *e) {
+  el_server *s = q->server;
+  if (atomic_load(&s->draining)) out->status = 503;
+  return or_no_memory(el_info_health(s, !s->keys.n || (q->key && !el_key_is_limited(q->key)), &out->body), e);
+}
+
+static bool get_metrics(const el_query *q, el_answer *out, el_api_error *e) {
+  out->type = "text/plain; version=0.0.4; charset=utf-8";
+  return or_no_memory(el_info_metrics(q->server, &out->body), e);
+}
+
+static bool get_slots(const el_query *q, el_answer *out, el_api_error *e) {
+  const char *full = el_query_argument(q, "fail_on_no_slot");
+  return el_info_slots(q->server, full && strcmp(full, "0"), &out->body, e);
+}
+
+static bool get_queue(const el_query *q, el_answer *out, el_api_error *e) {
+  return el_info_queue(q->server, &out->body, e);
+}
+
+static bool get_lora(const el_query *q, el_answer *out, el_api_error *e) {
+  return el_info_lora(q->server, &out->body, e);
+}
+
+static bool get_models(const el_query *q, el_answer *out, el_api_error *e) {
+  return el_models_list(q->server, q->key, el_query_argument(q, "limit"), el_query_argument(q, "after"), &out->body, e);
+}
+
+static bool get_model(const el_query *q, el_answer *out, el_api_error *e) {
+  return el_models_one(q->server, q->key, q->rest, &out->body, e);
+}
+
+static bool get_adapters(const el_query *q, el_answer *out, el_api_error *e) {
+  return el_adapters_list(q->server, q->key, &out->body, e);
+}
+
+static bool get_adapter(const el_query *q, el_answer *out, el_api_error *e) {
+  return el_adapters_one(q->server, q->key, q->rest, &out->body, e);
+}
+
+/* ---------------------------------------------------------------- the table */
+
+static const el_route ROUTES[] = {
+    {"/health", .open = true, .get = get_health},
+    {"/metrics", .for_all = true, .get = get_metrics},
+    {"/slots", .for_all = true, .get = get_slots},
+    {"/queue", .for_all = true, .get = get_queue},
+    {"/v1/models", .get = get_models},
+    {"/v1/models/", .has_rest = true, .get = get_model},
+    {"/v1/adapters", .get = get_adapters},
+    {"/v1/adapters/", .has_rest = true, .get = get_adapter},
+    {"/lora-adapters", .for_all = true, .get = get_lora, .post = EL_WORK_SCALES},
+
+    {"/v1/completions", .post = EL_WORK_API, .api = &el_api_text},
+    {"/v1/chat/completions", .post = EL_WORK_API, .api = &el_api_chat},
+    {"/v1/route", .post = EL_WORK_API, .api = &el_api_route},
+
+    {"/v1/load_lora_adapter", .for_all = true, .post = EL_WORK_LOAD},
+    {"/v1/unload_lora_adapter", .for_all = true, .post = EL_WORK_UNLOAD},
+    {"/v1/rescan_lora_adapters", .for_all = true, .post = EL_WORK_RESCAN},
+};
+
+const el_route *el_route_find(const char *path) {
+  for (size_t i = 0; i < sizeof ROUTES / sizeof *ROUTES; i++) {
+    const el_route *r = &ROUTES[i];
+    size_t n = strlen(r->path);
+    if (r->has_rest ? !strncmp(path, r->path, n) && path[n] : !strcmp(path, r->path)) return r;
+  }
+  return NULL;
+}
+
+const char *el_route_methods(const el_route *r) {
+  if (r->get && r->post) return "GET, HEAD, POST, OPTIONS";
+  return r->post ? "POST, OPTIONS" : "GET, HEAD, OPTIONS";
+}
