@@ -188,6 +188,95 @@ EL_API el_status el_chat_text(const el_tokenizer *t, const el_chat *chat, char *
 EL_API el_status el_chat_tokens(const el_tokenizer *t, const el_chat *chat, size_t most, int32_t **out, size_t *n_out,
                                 size_t *begin, size_t *end, el_error *err);
 
+/* ------------------------------------------------------------------ answers */
+
+/* What a model writes has parts: text, what it thinks before it, and calls of tools, marked in a way that its chat
+ * template teaches it. */
+
+/* How a template's models mark them. Immutable, shared freely between threads. */
+typedef struct el_answer_format el_answer_format;
+/* Finds it out by rendering conversations with the template (NULL: the model's own), so it takes some milliseconds. A
+ * template that writes no calls has the format of plain JSON: {"name": ..., "arguments": {...}}. */
+EL_API el_status el_answer_format_open(const el_tokenizer *t, const el_chat_template *template_instead,
+                                       el_answer_format **out, el_error *err);
+EL_API void el_answer_format_close(el_answer_format *f); /* NULL is allowed */
+
+typedef struct el_answer_info { /* valid while the format is open */
+  const char *calls;            /* how they are written, for people: "json", "name and json", "parameters", ... */
+  const char *call_begin;       /* what a call begins with, such as "<tool_call>"; "": nothing */
+  bool shows_tools;             /* the template tells the model of the tools; if not, el_answer_instructions does */
+  bool writes_calls;            /* and renders messages with "tool_calls", and those of role "tool" */
+  bool parallel;                /* it can write several calls in one message */
+  const char *reasoning_begin, *reasoning_end; /* such as "<think>" and "</think>"; "": it marks none */
+  const int32_t *shown_tokens;                 /* control tokens whose text the parser has to see */
+  size_t n_shown_tokens;
+} el_answer_info;
+EL_API void el_answer_format_info(const el_answer_format *f, el_answer_info *out);
+
+/* The tools of a request, read once. Immutable, shared freely between threads. */
+typedef struct el_tools el_tools;
+/* tools: an array of {"type": "function", "function": {"name", "description", "parameters", "strict"}}; names are
+ * letters, digits, '_', '-', '.', 128 at most, none twice. EL_ERR_INVALID: what is wrong where. */
+EL_API el_status el_tools_open(const el_value *tools, el_tools **out, el_error *err);
+EL_API void el_tools_close(el_tools *t); /* NULL is allowed */
+EL_API bool el_tools_have(const el_tools *t, const char *name);
+
+/* Which calls an answer may, or must have. */
+typedef struct el_call_rules {
+  bool required;    /* one at least */
+  const char *only; /* of this tool alone; NULL: of any */
+  bool parallel;    /* more than one */
+} el_call_rules;
+
+/* What has to be said in the conversation (its system message) where the template does not show tools: which there are,
+ * and how to call them. *out ends in NUL. */
+EL_API el_status el_answer_instructions(const el_answer_format *f, const el_tools *t, const el_call_rules *rules,
+                                        char **out, size_t *len, el_error *err);
+/* What makes the model write calls as the rules and the tools' schemas say: the text of a constraint of structural
+ * tags. NULL in *out: no constraint is needed, as nothing is required and no tool is strict. EL_ERR_INVALID: `only` is
+ * none of the tools. EL_ERR_UNSUPPORTED: this format has no such constraint. */
+EL_API el_status el_answer_constraint(const el_answer_format *f, const el_tools *t, const el_call_rules *rules,
+                                      char **out, size_t *len, el_error *err);
+
+typedef enum el_answer_part_type {
+  EL_ANSWER_TEXT,
+  EL_ANSWER_REASONING,
+  EL_ANSWER_CALL,     /* one begins: `text` is the tool's name */
+  EL_ANSWER_ARGUMENTS /* a piece of the JSON text of its arguments; the pieces of a call joined are an object */
+} el_answer_part_type;
+/* Valid during the call only; not NUL-terminated. */
+typedef struct el_answer_part {
+  el_answer_part_type type;
+  const char *text; /* UTF-8, not empty */
+  size_t len;
+  size_t call; /* CALL, ARGUMENTS: its number in this answer, from 0 */
+} el_answer_part;
+typedef void (*el_answer_fn)(void *user, const el_answer_part *part);
+
+typedef struct el_answer_options {
+  const el_tools *tools; /* NULL: calls are text. It must stay open as long as the parser */
+  const char *prompt;    /* the end of the rendered prompt, 256 bytes are enough: whether it has opened the reasoning */
+  size_t prompt_len;
+  bool keep_reasoning; /* it is part of the text, as the model writes it */
+  bool whole_calls;    /* a call is given when all of it is there. Otherwise its arguments come as they are written, and
+                        * what turns out not to be JSON in the end is text from there on */
+} el_answer_options;
+
+/* Reads one answer as it comes. What is not a call of one of the tools, or malformed, is text: nothing is dropped but
+ * the marks and the white space around them. */
+typedef struct el_answer_parser el_answer_parser;
+EL_API el_status el_answer_parser_open(const el_answer_format *f, const el_answer_options *o, el_answer_parser **out,
+                                       el_error *err);
+EL_API void el_answer_parser_close(el_answer_parser *p); /* NULL is allowed */
+/* Gives the parts that have become certain to `on_part`: the same, joined, however the text is cut. It takes time in
+ * proportion to the text. EL_ERR_NO_MEMORY: the only error; the parser can only be closed then. */
+EL_API el_status el_answer_parser_push(el_answer_parser *p, const char *text, size_t len, el_answer_fn on_part,
+                                       void *user, el_error *err);
+/* The answer has ended, with all that was pushed. */
+EL_API el_status el_answer_parser_finish(el_answer_parser *p, el_answer_fn on_part, void *user, el_error *err);
+/* Calls given so far. */
+EL_API size_t el_answer_parser_calls(const el_answer_parser *p);
+
 /* ----------------------------------------------------------------- sampling */
 
 typedef struct el_logit_bias {
