@@ -173,6 +173,8 @@ static bool rescan(el_exchange *x, el_api_error *e) {
 static bool run(el_exchange *x, el_api_error *e) {
   /* Nothing is said in a rescan's body. */
   if (x->work == EL_WORK_RESCAN) return rescan(x, e);
+  el_decoded decoded = el_exchange_decode(x, x->server->options.max_body_bytes, e);
+  if (decoded) return decoded == EL_DECODED_TOO_LONG ? el_exchange_fail_too_large(x, e) : false;
   json_t *body = el_api_body_load(x->body.data, x->body.len, x->work == EL_WORK_SCALES, e);
   el_exchange_drop_body(x);
   if (!body) return false;

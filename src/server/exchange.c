@@ -71,7 +71,7 @@ size_t el_exchange_max_bodies(const el_server *s) {
 
 void el_exchange_body(el_exchange *x, const char *data, size_t len) {
   size_t limit = x->server->options.max_body_bytes;
-  if (x->too_large || x->over_share || x->no_room || x->denied) return;
+  if (x->too_large || x->over_share || x->no_room || x->denied || x->unknown_coding) return;
   /* Nobody but this thread adds. */
   size_t mine = atomic_load(&x->caller->bytes), all = atomic_load(&x->server->body_bytes);
   if (len > limit - x->body.len) {
@@ -88,6 +88,28 @@ void el_exchange_body(el_exchange *x, const char *data, size_t len) {
     atomic_fetch_add(&x->server->body_bytes, len);
   }
   if (x->too_large || x->over_share || x->no_room) el_exchange_drop_body(x);
+}
+
+bool el_exchange_fail_too_large(const el_exchange *x, el_api_error *e) {
+  return el_api_fail(e, 413, "request_too_large", NULL, "The request body is longer than the limit of %zu bytes%s.",
+                     x->server->options.max_body_bytes, x->coding && !x->too_large ? " once it is decoded" : "");
+}
+
+/* There are as many decoded bodies as readers at most, so nobody is asked whether there is room for one. */
+el_decoded el_exchange_decode(el_exchange *x, size_t limit, el_api_error *e) {
+  el_buf out = {0};
+  if (!x->coding) return EL_DECODED;
+  el_decoded result = el_decode(x->coding, x->body.data, x->body.len, limit, &out, e);
+  if (result != EL_DECODED) {
+    el_buf_free(&out);
+    return result;
+  }
+  el_exchange_drop_body(x);
+  x->body = out;
+  x->coding = EL_CODING_NONE;
+  atomic_fetch_add(&x->server->body_bytes, out.len);
+  atomic_fetch_add(&x->caller->bytes, out.len);
+  return EL_DECODED;
 }
 
 /* ---------------------------------------------------------------- what clients do not take */

@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 
 #include "server/callers.h"
+#include "server/decode.h"
 #include "server/reply.h"
 #include "server/request.h"
 
@@ -62,8 +63,8 @@ struct el_exchange {
   bool handed_over;             /* to the readers or the admin thread */
   bool held_back;               /* the refusal has been, for a while */
   /* Why the body is dropped as it comes: it is too long itself; its caller's bodies are too many; everybody's are;
-   * without a key of ours. */
-  bool too_large, over_share, no_room, denied;
+   * without a key of ours; in an encoding that we do not know. */
+  bool too_large, over_share, no_room, denied, unknown_coding;
   const el_key *key; /* whose caller it is; NULL: none is asked for */
   el_caller *caller; /* with a reference */
   el_reply *reply;
@@ -76,9 +77,11 @@ struct el_exchange {
   el_exchange *next_queued;
   bool queued, in_hand; /* for a reader, by one */
   bool again;           /* in hand, and to be read once more */
+  bool grows;           /* a short body that is a long one when it is decoded */
 
   /* The HTTP thread's, then a reader's (or the admin thread's), then read only. */
   el_buf body;
+  el_coding coding; /* of the body */
   el_api_request request;
   const el_held_adapter
       *adapter; /* whom it names, until its generations are submitted; NULL: the router chooses, or several */
@@ -123,6 +126,10 @@ bool el_exchange_fail_held(const el_exchange *x, el_api_error *e);
 void el_exchange_submit(el_exchange *x);
 /* A reader, or the admin thread, is through. e: what it failed with, or NULL. */
 void el_exchange_submitted(el_exchange *x, const el_api_error *e);
+/* Decodes the body, if it is encoded: not beyond `limit` bytes. */
+el_decoded el_exchange_decode(el_exchange *x, size_t limit, el_api_error *e);
+/* What is told of a body beyond max_body_bytes; false. */
+bool el_exchange_fail_too_large(const el_exchange *x, el_api_error *e);
 /* Gives the body's memory back. */
 void el_exchange_drop_body(el_exchange *x);
 

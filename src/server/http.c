@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/clock.h"
 #include "server/choice.h"
@@ -96,14 +97,21 @@ static enum MHD_Result answer_error(el_exchange *x, const el_api_error *e, const
   struct MHD_Response *r = json_response(x, &b);
   if (r && (e->status == 503 || e->status == 429)) MHD_add_response_header(r, "Retry-After", RETRY_AFTER);
   if (r && e->status == 401) MHD_add_response_header(r, "WWW-Authenticate", "Bearer");
+  if (r && e->status == 415) MHD_add_response_header(r, "Accept-Encoding", EL_CODINGS);
   if (r && allow) MHD_add_response_header(r, "Allow", allow);
   return queue(x, e->status, r);
 }
 
 static enum MHD_Result answer_too_large(el_exchange *x) {
   el_api_error e;
-  el_api_fail(&e, 413, "request_too_large", NULL, "The request body is longer than the limit of %zu bytes.",
-              x->server->options.max_body_bytes);
+  el_exchange_fail_too_large(x, &e);
+  return answer_error(x, &e, NULL);
+}
+
+static enum MHD_Result answer_unknown_coding(el_exchange *x) {
+  el_api_error e;
+  el_api_fail(&e, 415, "unsupported_encoding", NULL, "Content-Encoding '%.100s' is not one of %s.",
+              header(x->connection, "Content-Encoding"), EL_CODINGS);
   return answer_error(x, &e, NULL);
 }
 
@@ -320,8 +328,8 @@ static enum MHD_Result dispatch(el_exchange *x, const char *method, const char *
   bool post = r && r->post && !strcmp(method, "POST");
   bool get = r && r->get && (!strcmp(method, "GET") || !strcmp(method, "HEAD"));
   bool forbidden = r && r->for_all && el_key_is_limited(x->key);
-  bool works = post && !x->denied && !forbidden && !x->too_large && !x->over_share && !x->no_room &&
-               !atomic_load(&x->server->draining) && origin_allowed(x);
+  bool works = post && !x->denied && !forbidden && !x->too_large && !x->unknown_coding && !x->over_share &&
+               !x->no_room && !atomic_load(&x->server->draining) && origin_allowed(x);
   if (post) x->work = r->post;
   if (!received(x, c, works)) return MHD_NO;
   if ((x->over_share || x->no_room) && !x->held_back) return hold_back(x, c) ? MHD_YES : MHD_NO;
@@ -331,6 +339,7 @@ static enum MHD_Result dispatch(el_exchange *x, const char *method, const char *
                   "Pages of this web origin may not call the server; its operator can allow them.");
   if (x->denied) return answer_denied(x);
   if (x->too_large) return answer_too_large(x);
+  if (x->unknown_coding) return answer_unknown_coding(x);
   if (!r)
     return refuse(
         x, 404, "unknown_url", NULL,
@@ -357,6 +366,14 @@ static void describe(el_exchange *x, const char *method, const char *path) {
     if ((unsigned char)*p < 0x20 || (unsigned char)*p >= 0x7f) *p = '?';
 }
 
+/* One header says it: of several only the client knows their order. */
+static enum MHD_Result see_coding(void *exchange, enum MHD_ValueKind kind, const char *name, const char *value) {
+  el_exchange *x = exchange;
+  if (strcasecmp(name, MHD_HTTP_HEADER_CONTENT_ENCODING)) return MHD_YES;
+  x->unknown_coding = x->coding || (x->coding = el_coding_get(value ? value : "")) == EL_CODING_UNKNOWN;
+  return x->unknown_coding ? MHD_NO : MHD_YES;
+}
+
 /* The headers have come. */
 static enum MHD_Result begin(el_server *s, struct MHD_Connection *c, const char *method, const char *path,
                              void **context) {
@@ -367,6 +384,7 @@ static enum MHD_Result begin(el_server *s, struct MHD_Connection *c, const char 
   x->route = el_route_find(path);
   x->api = x->route ? x->route->api : NULL;
   find_key(x, method);
+  MHD_get_connection_values(c, MHD_HEADER_KIND, see_coding, x);
   pthread_mutex_lock(&s->mutex);
   s->n_requests++;
   x->caller = el_callers_get(&s->callers, x->key, c);
@@ -375,6 +393,7 @@ static enum MHD_Result begin(el_server *s, struct MHD_Connection *c, const char 
   /* A client that asks first is told before it sends; others send it all, and only read the answer then. */
   const char *expect = header(c, "Expect"), *length = header(c, "Content-Length");
   if (expect && x->denied) return received(x, conn_of(c), false) ? answer_denied(x) : MHD_NO;
+  if (expect && x->unknown_coding) return received(x, conn_of(c), false) ? answer_unknown_coding(x) : MHD_NO;
   if (expect && length && strtoull(length, NULL, 10) > s->options.max_body_bytes)
     return received(x, conn_of(c), false) ? answer_too_large(x) : MHD_NO;
   return MHD_YES;

@@ -12,7 +12,10 @@
  * queueing: a caller that comes anew begins where the others stand, so that nobody saves up turns.)
  *
  * A body cannot hold a reader for long: it is max_body_bytes long at most, and a prompt that the context cannot hold is
- * given up once that is certain (el_tokenize_at_most), so that no more is tokenized than could be of use. */
+ * given up once that is certain (el_tokenize_at_most), so that no more is tokenized than could be of use.
+ *
+ * A compressed body is decoded by its reader. What a short one says may be long, a thousand times as long: then the
+ * short bodies' reader leaves it to the others, as soon as that shows. */
 #include "server/readers.h"
 
 #include "base/priority.h"
@@ -28,7 +31,7 @@ enum { LONG_NICE = 10, LONG_SLICE_US = 200 };
 
 /* What was chosen for a request with several choices is submitted from its parsed form: its body is gone. */
 static int lane_of(const el_exchange *x) {
-  return x->body.len > SHORT_BODY ? EL_LANE_LONG : EL_LANE_SHORT;
+  return x->grows || x->body.len > SHORT_BODY ? EL_LANE_LONG : EL_LANE_SHORT;
 }
 
 void el_readers_push(el_server *s, el_exchange *x) {
@@ -96,6 +99,32 @@ static void give_back(el_server *s, el_exchange *x, int which) {
   x->again = false;
 }
 
+/* Turns are counted in what is read, which is what a body says, or as much of it as was decoded. */
+static void charge(el_server *s, el_caller *caller, int which, size_t bytes) {
+  pthread_mutex_lock(&s->mutex);
+  caller->lines[which].served += bytes;
+  pthread_mutex_unlock(&s->mutex);
+}
+
+/* Whether it can be parsed now; else it has failed, or is left to the readers of long bodies. */
+static bool decode(el_server *s, el_exchange *x, int which) {
+  size_t most = s->options.max_body_bytes, limit = which == EL_LANE_SHORT && most > SHORT_BODY ? SHORT_BODY : most;
+  el_api_error e;
+  el_decoded result = el_exchange_decode(x, limit, &e);
+  charge(s, x->caller, which, result == EL_DECODED ? x->body.len : limit);
+  if (result == EL_DECODED) return true;
+  if (result == EL_DECODED_TOO_LONG && limit < most) {
+    pthread_mutex_lock(&s->mutex);
+    x->grows = true;
+    el_readers_push(s, x);
+    pthread_mutex_unlock(&s->mutex);
+    return false;
+  }
+  if (result == EL_DECODED_TOO_LONG) el_exchange_fail_too_large(x, &e);
+  el_exchange_submitted(x, &e);
+  return false;
+}
+
 static void read_lane(el_server *s, int which) {
   pthread_mutex_lock(&s->mutex);
   for (;;) {
@@ -106,7 +135,7 @@ static void read_lane(el_server *s, int which) {
       continue;
     }
     pthread_mutex_unlock(&s->mutex);
-    el_exchange_submit(x);
+    if (!x->coding || decode(s, x, which)) el_exchange_submit(x);
     pthread_mutex_lock(&s->mutex);
     give_back(s, x, which);
     pthread_mutex_unlock(&s->mutex);
