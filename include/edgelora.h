@@ -284,7 +284,7 @@ typedef struct el_logit_bias {
   float bias; /* added to the logit; -100 or less bans the token */
 } el_logit_bias;
 
-/* The order is: bias, penalties, then (temperature > 0) top-k, top-p, min-p, temperature, draw. */
+/* The order is: allowed tokens, bias, penalties, then (temperature > 0) top-k, top-p, min-p, temperature, draw. */
 typedef struct el_sampling {
   float temperature;       /* 0: greedy */
   int top_k;               /* 0: off */
@@ -298,6 +298,8 @@ typedef struct el_sampling {
   uint64_t seed;           /* same seed, same text, whatever else runs */
   const el_logit_bias *logit_bias;
   size_t n_logit_bias;
+  const int32_t *allowed_tokens; /* [n_allowed_tokens] nothing else is drawn; 0: whatever the rest says */
+  size_t n_allowed_tokens;
 } el_sampling;
 
 /* Greedy, no penalties. */
@@ -585,8 +587,9 @@ typedef struct el_event {
   const char *text;
   size_t text_len;
 
-  /* TOKEN */
-  int32_t token;               /* the token that ended the generation (EOS) is not reported as one */
+  /* TOKEN; DONE: of the token that ended the generation (EOS, or one of stop_tokens), which is no TOKEN event; -1: none
+   * did */
+  int32_t token;
   float logprob;               /* with `logprobs` */
   const el_token_logprob *top; /* with `logprobs`: the n_top most likely, best first */
   size_t n_top;
@@ -594,11 +597,15 @@ typedef struct el_event {
   /* PROMPT: [n_prompt_logprobs] log p(token i | tokens before i); [0] is 0. */
   const float *prompt_logprobs;
   size_t n_prompt_logprobs;
+  const el_token_logprob *prompt_top; /* [n_prompt_logprobs, n_prompt_top] the most likely in the place of each, best
+                                       * first; nothing at [0] */
+  size_t n_prompt_top;
 
   /* DONE */
   el_finish finish;
   el_error error;   /* with EL_FINISH_ERROR */
   const char *stop; /* the stop string that matched, or NULL */
+  bool stop_token;  /* `token` ended it, and is one of stop_tokens */
   int prompt_tokens, completion_tokens;
   int cached_tokens; /* of prompt_tokens: not computed, as another request had computed them */
   int base_tokens;   /* of prompt_tokens: computed by the base, as the adapter is an activated one (aLoRA), which begins
@@ -616,6 +623,7 @@ typedef struct el_adapter_scale {
 } el_adapter_scale;
 enum { EL_MAX_COMBINED = 16, EL_MAX_SCALE = 1000 };
 enum { EL_MAX_CANDIDATES = 1024, EL_MAX_SCORES = 100 };
+enum { EL_MAX_STOP_TOKENS = 256, EL_MAX_SHOWN_TOKENS = 256 };
 
 typedef struct el_request {
   const char *adapter; /* NULL, "" or the base's name: the base model */
@@ -646,10 +654,19 @@ typedef struct el_request {
   el_sampling sampling;
   const char *const *stop; /* stop strings, not part of the text */
   size_t n_stop;
+  const int32_t *stop_tokens; /* [n_stop_tokens] generation ends at these as at EOS, with ignore_eos too */
+  size_t n_stop_tokens;
+  bool include_stop; /* the stop string that ended the text is part of it, and so is a stop token's text */
+  int min_tokens;    /* generated before EOS and stop_tokens may come; stop strings count in what comes after them */
   bool ignore_eos;
+  /* Control tokens are no part of the text, but for these, and for all of them with show_special. */
+  const int32_t *shown_tokens; /* [n_shown_tokens], EL_MAX_SHOWN_TOKENS at most */
+  size_t n_shown_tokens;
+  bool show_special;
   bool logprobs;
   int top_logprobs; /* 0 to 20 alternatives a token */
   bool prompt_logprobs;
+  int prompt_top_logprobs; /* with prompt_logprobs: 0 to 20 alternatives for each of the prompt's tokens */
   /* Whose prefixes it may find in the prefix cache, and who may find its own: those with the same number. Requests of
    * different tenants get different ones, or a tenant could tell by cached_tokens, or by the time to the first token,
    * what another has asked. Default 0: all that say nothing share theirs. */

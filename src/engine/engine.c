@@ -140,7 +140,7 @@ static el_status reserve(el_engine *e, const el_engine_options *o, el_pool_setup
     el_logf(&e->log, EL_LOG_WARN, "ctx_size: %d is more than the %d tokens that the model was trained for", b.ctx_size,
             h->ctx_train);
   e->adapter_layout = b.adapter_layout;
-  e->limits = (el_seq_limits){.n_vocab = h->n_vocab, .ctx_size = b.ctx_size};
+  e->limits = (el_seq_limits){.n_vocab = h->n_vocab, .ctx_size = b.ctx_size, .tokenizer = e->tokenizer};
   el_memory_options m = {.layout = b.layout,
                          .n_blocks = b.n_blocks,
                          .reserve = b.reserve,

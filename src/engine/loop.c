@@ -26,7 +26,8 @@ static void count_usage(const el_seq *q) {
   atomic_store(&u->last_used, (int_fast64_t)time(NULL));
 }
 
-void el_loop_finish(el_engine *e, el_seq *q, el_finish how, const el_error *error) {
+/* end: the token that ended it; NULL: none did. */
+static void finish(el_engine *e, el_seq *q, el_finish how, const el_error *error, const el_event *end) {
   el_scheduler_remove(&e->scheduler, q);
   count_usage(q);
   el_registry_put(e->registry, q->adapter);
@@ -36,6 +37,11 @@ void el_loop_finish(el_engine *e, el_seq *q, el_finish how, const el_error *erro
   if (how == EL_FINISH_LENGTH && q->stop.matched) how = EL_FINISH_STOP;
   uint64_t now = el_now_ns(), first = q->first_ns ? q->first_ns : now;
   el_event event = {.type = EL_EVENT_DONE,
+                    .token = end ? end->token : -1,
+                    .logprob = end ? end->logprob : 0,
+                    .top = end ? end->top : NULL,
+                    .n_top = end ? end->n_top : 0,
+                    .stop_token = end && end->stop_token,
                     .text = q->stop.n_certain ? q->stop.text.data : "",
                     .text_len = q->stop.n_certain,
                     .finish = how,
@@ -70,6 +76,10 @@ void el_loop_finish(el_engine *e, el_seq *q, el_finish how, const el_error *erro
   el_request_deliver_done(e, q, &event);
 }
 
+void el_loop_finish(el_engine *e, el_seq *q, el_finish how, const el_error *error) {
+  finish(e, q, how, error, NULL);
+}
+
 void el_loop_fail(el_engine *e, el_seq *q, const el_error *error) {
   el_logf(&e->log, EL_LOG_WARN, "request %llu failed: %s", (unsigned long long)q->id, error->message);
   el_loop_finish(e, q, EL_FINISH_ERROR, error);
@@ -91,28 +101,29 @@ static bool deliver(el_engine *e, el_seq *q, el_event *event) {
   return true;
 }
 
+/* Adds a token's text to what is there; false: the sequence has failed and is gone. */
+static bool push_text(el_engine *e, el_seq *q, int32_t token) {
+  int32_t before = q->n_tokens ? q->tokens[q->n_tokens - 1] : -1;
+  el_str bytes = el_token_text(e->tokenizer, before, token, el_seq_shows(q, token));
+  if (el_seq_n_new(q) < q->min_new ? el_stop_push_certain(&q->stop, bytes.data, bytes.len)
+                                   : el_stop_push(&q->stop, bytes.data, bytes.len, false))
+    return true;
+  el_error error;
+  el_fail(&error, EL_ERR_NO_MEMORY, "out of memory for the text");
+  el_loop_fail(e, q, &error);
+  return false;
+}
+
 /* The next token out of `logits`. The sequence may be gone afterwards. */
 static void draw_token(el_engine *e, el_seq *q, const float *logits) {
   el_error error;
   int32_t token;
-  if (el_sampler_pick(e->sampler, logits, &q->sampling, q->tokens, q->n_prompt, q->n_tokens, &token, &error)) {
+  const el_sampling sampling = el_seq_sampling(q);
+  if (el_sampler_pick(e->sampler, logits, &sampling, q->tokens, q->n_prompt, q->n_tokens, &token, &error)) {
     el_loop_fail(e, q, &error);
     return;
   }
   if (!q->first_ns) q->first_ns = el_now_ns();
-  if (!q->ignore_eos && el_tokenizer_is_eog(e->tokenizer, token)) {
-    el_loop_finish(e, q, EL_FINISH_STOP, NULL);
-    return;
-  }
-  int32_t before = q->n_tokens ? q->tokens[q->n_tokens - 1] : -1;
-  q->tokens[q->n_tokens++] = token;
-  atomic_fetch_add(&e->count.generated_tokens, 1);
-  el_str bytes = el_token_text(e->tokenizer, before, token, false);
-  if (!el_stop_push(&q->stop, bytes.data, bytes.len, false)) {
-    el_fail(&error, EL_ERR_NO_MEMORY, "out of memory for the text");
-    el_loop_fail(e, q, &error);
-    return;
-  }
   el_event event = {.type = EL_EVENT_TOKEN, .token = token};
   el_token_logprob top[EL_MAX_TOP_LOGPROBS];
   if (q->logprobs) {
@@ -122,6 +133,15 @@ static void draw_token(el_engine *e, el_seq *q, const float *logits) {
     event.top = top;
     event.n_top = (size_t)q->n_top;
   }
+  event.stop_token = el_seq_stops_at(q, token);
+  if (event.stop_token || (!q->ignore_eos && el_tokenizer_is_eog(e->tokenizer, token))) {
+    if (event.stop_token && q->include_stop && !push_text(e, q, token)) return;
+    finish(e, q, EL_FINISH_STOP, NULL, &event);
+    return;
+  }
+  if (!push_text(e, q, token)) return;
+  q->tokens[q->n_tokens++] = token;
+  atomic_fetch_add(&e->count.generated_tokens, 1);
   if (!deliver(e, q, &event)) return;
   if (q->stop.matched)
     el_loop_finish(e, q, EL_FINISH_STOP, NULL);
@@ -133,8 +153,11 @@ static void draw_token(el_engine *e, el_seq *q, const float *logits) {
 static bool end_prompt(el_engine *e, el_seq *q) {
   atomic_fetch_add(&e->count.prompt_tokens, (uint64_t)q->n_prompt);
   if (q->wants_prompt_logprobs) {
-    el_event event = {
-        .type = EL_EVENT_PROMPT, .prompt_logprobs = q->prompt_logprobs, .n_prompt_logprobs = (size_t)q->n_prompt};
+    el_event event = {.type = EL_EVENT_PROMPT,
+                      .prompt_logprobs = q->prompt_logprobs,
+                      .n_prompt_logprobs = (size_t)q->n_prompt,
+                      .prompt_top = q->prompt_top,
+                      .n_prompt_top = (size_t)q->n_prompt_top};
     if (!deliver(e, q, &event)) return false;
   }
   if (q->max_new) return true;
@@ -159,6 +182,9 @@ static void take_results(el_engine *e, const el_piece *p, const float **logits) 
     if (q && el_seq_scores_prompt(q, pos)) {
       double log_sum = el_row_log_sum_exp(*logits, (int)n_vocab);
       q->prompt_logprobs[pos + 1] = (float)((double)(*logits)[q->tokens[pos + 1]] - log_sum);
+      if (q->n_prompt_top)
+        el_row_top(*logits, (int)n_vocab, log_sum, q->n_prompt_top,
+                   q->prompt_top + (size_t)(pos + 1) * (size_t)q->n_prompt_top);
       q->n_prompt_logprobs = pos + 2;
       finite = finite && isfinite(log_sum);
     }

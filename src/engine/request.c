@@ -231,6 +231,7 @@ static void untaken_add(el_engine *e, el_seq *q) {
 void el_request_deliver_done(el_engine *e, el_seq *q, const el_event *event) {
   q->last = *event;
   fill(&q->last, q);
+  if (event->n_top) q->last.top = memcpy(q->last_top, event->top, event->n_top * sizeof *event->top);
   el_seq_end(q);
   bool called = q->on_event; /* else a client may take the event and free q once the mutex is open */
   pthread_mutex_lock(&e->mutex);

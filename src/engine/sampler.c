@@ -176,10 +176,16 @@ el_status el_sampler_pick(el_sampler *s, const float *logits, const el_sampling 
   float max;
   int best = el_row_argmax(logits, s->n_vocab, &max);
   if (best < 0) return el_fail(err, EL_ERR_FORMAT, "the model gave a logit that is not finite");
+  if (p->n_allowed_tokens) {
+    for (int i = 0; i < s->n_vocab; i++) s->work[i] = -INFINITY;
+    for (size_t i = 0; i < p->n_allowed_tokens; i++) s->work[p->allowed_tokens[i]] = logits[p->allowed_tokens[i]];
+    logits = s->work;
+    best = el_row_argmax(logits, s->n_vocab, &max);
+  }
   bool repeats = p->repeat_penalty != 1 && p->repeat_last_n != 0;
   bool counts = p->frequency_penalty != 0 || p->presence_penalty != 0;
   if (p->n_logit_bias || repeats || counts) {
-    memcpy(s->work, logits, sizeof *logits * (size_t)s->n_vocab);
+    if (logits != s->work) memcpy(s->work, logits, sizeof *logits * (size_t)s->n_vocab);
     add_bias(s->work, p);
     if (repeats) penalize_repeats(s, p, tokens, n_tokens);
     if (counts) penalize_counts(s, p, tokens + n_prompt, n_tokens - n_prompt);
@@ -232,6 +238,14 @@ el_status el_sampling_check(const el_sampling *p, int n_vocab, el_error *err) {
   if (p->n_logit_bias > EL_MAX_LOGIT_BIAS)
     return el_fail(err, EL_ERR_INVALID, "logit_bias: %zu entries, the limit is %d", p->n_logit_bias, EL_MAX_LOGIT_BIAS);
   if (p->n_logit_bias && !p->logit_bias) return el_fail(err, EL_ERR_INVALID, "logit_bias: is NULL");
+  if (p->n_allowed_tokens && !p->allowed_tokens) return el_fail(err, EL_ERR_INVALID, "allowed_tokens: is NULL");
+  if (p->n_allowed_tokens > (size_t)n_vocab)
+    return el_fail(err, EL_ERR_INVALID, "allowed_tokens: %zu tokens, the vocabulary has %d", p->n_allowed_tokens,
+                   n_vocab);
+  for (size_t i = 0; i < p->n_allowed_tokens; i++)
+    if (p->allowed_tokens[i] < 0 || p->allowed_tokens[i] >= n_vocab)
+      return el_fail(err, EL_ERR_INVALID, "allowed_tokens[%zu]: token %d is not in 0 to %d", i,
+                     (int)p->allowed_tokens[i], n_vocab - 1);
   for (size_t i = 0; i < p->n_logit_bias; i++) {
     const el_logit_bias *b = &p->logit_bias[i];
     if (b->token < 0 || b->token >= n_vocab)

@@ -44,13 +44,33 @@ static el_status check_stop(const el_request *r, el_error *err) {
   return EL_OK;
 }
 
+static el_status check_list(const char *field, const int32_t *list, size_t n, size_t most, int n_vocab, el_error *err) {
+  if (n > most) return el_fail_field(err, EL_ERR_INVALID, field, "%s: %zu tokens, the limit is %zu", field, n, most);
+  if (n && !list) return el_fail_field(err, EL_ERR_INVALID, field, "%s: is NULL", field);
+  for (size_t i = 0; i < n; i++)
+    if (list[i] < 0 || list[i] >= n_vocab)
+      return el_fail_field(err, EL_ERR_INVALID, field, "%s[%zu]: token %d is not in 0 to %d", field, i, (int)list[i],
+                           n_vocab - 1);
+  return EL_OK;
+}
+
+static el_status check_top(const char *field, int n, el_error *err) {
+  if (n >= 0 && n <= EL_MAX_TOP_LOGPROBS) return EL_OK;
+  return el_fail_field(err, EL_ERR_INVALID, field, "%s: %d is not in 0 to %d", field, n, EL_MAX_TOP_LOGPROBS);
+}
+
 static el_status check(const el_request *r, const el_seq_limits *limits, el_error *err) {
+  const int n_vocab = limits->n_vocab;
   el_status status = check_tokens(r, limits, err);
-  if (!status) status = el_sampling_check(&r->sampling, limits->n_vocab, err);
+  if (!status) status = el_sampling_check(&r->sampling, n_vocab, err);
   if (!status) status = check_stop(r, err);
-  if (!status && (r->top_logprobs < 0 || r->top_logprobs > EL_MAX_TOP_LOGPROBS))
-    status = el_fail_field(err, EL_ERR_INVALID, "top_logprobs", "top_logprobs: %d is not in 0 to %d", r->top_logprobs,
-                           EL_MAX_TOP_LOGPROBS);
+  if (!status) status = check_list("stop_tokens", r->stop_tokens, r->n_stop_tokens, EL_MAX_STOP_TOKENS, n_vocab, err);
+  if (!status)
+    status = check_list("shown_tokens", r->shown_tokens, r->n_shown_tokens, EL_MAX_SHOWN_TOKENS, n_vocab, err);
+  if (!status && r->min_tokens < 0)
+    status = el_fail_field(err, EL_ERR_INVALID, "min_tokens", "min_tokens: %d is below 0", r->min_tokens);
+  if (!status) status = check_top("top_logprobs", r->top_logprobs, err);
+  if (!status) status = check_top("prompt_top_logprobs", r->prompt_top_logprobs, err);
   return status;
 }
 
@@ -72,14 +92,65 @@ static bool set_stop(el_seq *s, const char *const *strings, size_t n) {
   return true;
 }
 
-static bool copy(el_seq *s, const el_request *r) {
-  size_t n_bias = r->sampling.n_logit_bias;
-  s->tokens = malloc(sizeof *s->tokens * r->n_prompt);
-  if (n_bias) s->bias = malloc(sizeof *s->bias * n_bias);
-  if (!s->tokens || (n_bias && !s->bias) || !set_stop(s, r->stop, r->n_stop)) return false;
-  memcpy(s->tokens, r->prompt, sizeof *s->tokens * r->n_prompt);
-  if (n_bias) memcpy(s->bias, r->sampling.logit_bias, sizeof *s->bias * n_bias);
+static int by_value(const void *a, const void *b) {
+  int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
+  return (x > y) - (x < y);
+}
+
+static bool has(const int32_t *sorted, size_t n, int32_t token) {
+  return n && bsearch(&token, sorted, n, sizeof token, by_value);
+}
+
+bool el_seq_stops_at(const el_seq *s, int32_t token) {
+  return has(s->lists, s->n_stop_tokens, token);
+}
+
+bool el_seq_shows(const el_seq *s, int32_t token) {
+  return s->show_special || (s->n_shown && has(s->lists + s->n_stop_tokens, s->n_shown, token));
+}
+
+/* Behind the request's own biases come bans of all tokens that end a generation, where some must come first. */
+static bool copy_bias(el_seq *s, const el_request *r, const el_seq_limits *limits) {
+  size_t n = r->sampling.n_logit_bias, n_ends = 0;
+  if (s->min_new > 0) {
+    n_ends = s->n_stop_tokens;
+    for (int i = 0; i < limits->n_vocab; i++) n_ends += el_tokenizer_is_eog(limits->tokenizer, i);
+  }
+  if (!(n + n_ends)) return true;
+  if (!(s->bias = malloc(sizeof *s->bias * (n + n_ends)))) return false;
+  if (n) memcpy(s->bias, r->sampling.logit_bias, sizeof *s->bias * n);
+  for (size_t i = 0; n_ends && i < s->n_stop_tokens; i++)
+    s->bias[n + s->n_ends++] = (el_logit_bias){s->lists[i], EL_BANNED_BIAS};
+  for (int i = 0; n_ends && i < limits->n_vocab; i++)
+    if (el_tokenizer_is_eog(limits->tokenizer, i)) s->bias[n + s->n_ends++] = (el_logit_bias){i, EL_BANNED_BIAS};
   s->sampling.logit_bias = s->bias;
+  return true;
+}
+
+static bool copy_lists(el_seq *s, const el_request *r) {
+  size_t n_stop = r->n_stop_tokens, n_shown = r->n_shown_tokens, n_allowed = r->sampling.n_allowed_tokens;
+  if (n_stop + n_shown) {
+    if (!(s->lists = malloc(sizeof *s->lists * (n_stop + n_shown)))) return false;
+    if (n_stop) memcpy(s->lists, r->stop_tokens, sizeof *s->lists * n_stop);
+    if (n_shown) memcpy(s->lists + n_stop, r->shown_tokens, sizeof *s->lists * n_shown);
+    qsort(s->lists, n_stop, sizeof *s->lists, by_value);
+    qsort(s->lists + n_stop, n_shown, sizeof *s->lists, by_value);
+    s->n_stop_tokens = n_stop;
+    s->n_shown = n_shown;
+  }
+  if (!n_allowed) return true;
+  if (!(s->allowed = malloc(sizeof *s->allowed * n_allowed))) return false;
+  memcpy(s->allowed, r->sampling.allowed_tokens, sizeof *s->allowed * n_allowed);
+  s->sampling.allowed_tokens = s->allowed;
+  return true;
+}
+
+static bool copy(el_seq *s, const el_request *r, const el_seq_limits *limits) {
+  s->sampling.logit_bias = NULL;
+  s->sampling.allowed_tokens = NULL;
+  s->tokens = malloc(sizeof *s->tokens * r->n_prompt);
+  if (!s->tokens || !set_stop(s, r->stop, r->n_stop) || !copy_lists(s, r) || !copy_bias(s, r, limits)) return false;
+  memcpy(s->tokens, r->prompt, sizeof *s->tokens * r->n_prompt);
   return true;
 }
 
@@ -101,15 +172,16 @@ el_status el_seq_new(const el_request *r, const el_seq_limits *limits, el_seq **
   s->preset_fields = r->preset_fields;
   s->n_prompt = s->n_tokens = (int)r->n_prompt;
   s->max_new = r->max_tokens < 0 || r->max_tokens > room ? room : r->max_tokens;
-  if (choice) {
-    choice->asked = s->sampling;
-    choice->asked_max_new = s->max_new;
-  }
+  s->min_new = r->min_tokens;
   s->prefix_domain = r->prefix_domain;
   s->ignore_eos = r->ignore_eos;
+  s->include_stop = s->stop.include = r->include_stop;
+  s->show_special = r->show_special;
   s->logprobs = r->logprobs;
   s->wants_prompt_logprobs = r->prompt_logprobs;
   s->n_top = r->top_logprobs < limits->n_vocab ? r->top_logprobs : limits->n_vocab;
+  s->n_prompt_top = r->prompt_top_logprobs < limits->n_vocab ? r->prompt_top_logprobs : limits->n_vocab;
+  if (!r->prompt_logprobs) s->n_prompt_top = 0;
   s->on_event = r->on_event;
   s->user = r->user;
   s->submitted_ns = el_now_ns();
@@ -119,9 +191,13 @@ el_status el_seq_new(const el_request *r, const el_seq_limits *limits, el_seq **
   pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
   pthread_cond_init(&s->changed, &monotonic);
   pthread_condattr_destroy(&monotonic);
-  if (!copy(s, r)) {
+  if (!copy(s, r, limits)) {
     el_seq_free(s);
     return el_fail(err, EL_ERR_NO_MEMORY, "request: out of memory");
+  }
+  if (choice) {
+    choice->asked = s->sampling;
+    choice->asked_max_new = s->max_new;
   }
   *out = s;
   return EL_OK;
@@ -146,7 +222,6 @@ bool el_seq_apply_preset(el_seq *s, const el_preset *p) {
   if (s->preset_fields & EL_PRESET_STOP && !set_stop(s, p ? p->stop : NULL, set & EL_PRESET_STOP ? p->n_stop : 0))
     return false;
   s->sampling = s->choice->asked;
-  s->sampling.logit_bias = s->bias;
   if (p) el_sampling_apply_preset(&s->sampling, p, set);
   if (set & EL_PRESET_SEED) s->sampling.seed += s->seed_offset;
   s->max_new = s->choice->asked_max_new; /* what it needs to run is there for so many */
@@ -164,7 +239,8 @@ el_status el_seq_start(el_seq *s, el_error *err) {
   s->windowed = s->pages ? s->pages + n_pages : NULL;
   if (s->wants_prompt_logprobs) s->prompt_logprobs = calloc((size_t)s->n_prompt, sizeof *s->prompt_logprobs);
   s->n_prompt_logprobs = 1; /* that of the first token is 0: nothing is before it */
-  if (!tokens || !s->pages || (s->wants_prompt_logprobs && !s->prompt_logprobs))
+  if (s->n_prompt_top) s->prompt_top = calloc((size_t)s->n_prompt * (size_t)s->n_prompt_top, sizeof *s->prompt_top);
+  if (!tokens || !s->pages || (s->wants_prompt_logprobs && !s->prompt_logprobs) || (s->n_prompt_top && !s->prompt_top))
     return el_fail(err, EL_ERR_NO_MEMORY, "request: out of memory for %zu tokens", n);
   return el_seq_chooses(s) ? el_choice_start(s->choice, err) : EL_OK;
 }
@@ -173,13 +249,19 @@ void el_seq_end(el_seq *s) {
   free(s->tokens);
   free(s->pages);
   free(s->prompt_logprobs);
+  free(s->prompt_top);
   free(s->bias);
+  free(s->allowed);
+  free(s->lists);
   el_choice_free(s->choice);
   s->choice = NULL;
   s->tokens = NULL;
   s->pages = s->windowed = NULL;
   s->prompt_logprobs = NULL;
+  s->prompt_top = NULL;
   s->bias = NULL;
+  s->allowed = s->lists = NULL;
+  s->n_stop_tokens = s->n_shown = s->n_ends = 0;
 }
 
 void el_seq_free(el_seq *s) {

@@ -26,13 +26,18 @@ struct el_seq {
   int n_prompt;
   uint64_t prefix_domain;
   int max_new; /* generated tokens that max_tokens and the context allow; 0: none are wanted */
-  bool ignore_eos, logprobs, wants_prompt_logprobs;
+  int min_new;
+  bool ignore_eos, include_stop, show_special, logprobs, wants_prompt_logprobs;
   bool is_reading; /* of an example, for the router */
-  int n_top;
+  int n_top, n_prompt_top;
   el_event_fn on_event;
   void *user;
   uint64_t submitted_ns;
-  el_logit_bias *bias;
+  el_logit_bias *bias; /* the request's, then with min_new: n_ends bans of what must not end it yet */
+  size_t n_ends;
+  int32_t *allowed; /* of the sampling */
+  int32_t *lists;   /* stop tokens, then shown ones, each ascending */
+  size_t n_stop_tokens, n_shown;
   const char **stop_strings; /* one block with the strings */
   el_choice *choice; /* of an adapter by the router; NULL: none was asked for, or nothing of it is needed any more */
 
@@ -51,6 +56,7 @@ struct el_seq {
   int windowed_begin, windowed_end; /* and these windowed ones */
   bool alone;                       /* it runs alone, with pages side by side: see scheduler.h */
   float *prompt_logprobs;           /* [n_prompt] with wants_prompt_logprobs */
+  el_token_logprob *prompt_top;     /* [n_prompt, n_prompt_top] */
   int n_prompt_logprobs;            /* of them are there */
   el_stop stop;
   uint64_t started_ns, first_ns; /* when it got a slot; when its first token came. 0: not yet */
@@ -73,12 +79,14 @@ struct el_seq {
   bool done, done_taken;
   bool dropped; /* out of the engine's table: the last reader frees it */
   el_event last;
+  el_token_logprob last_top[EL_MAX_TOP_LOGPROBS];
   el_seq *kept_next;                   /* of those whose DONE event was taken */
   el_seq *untaken_prev, *untaken_next; /* of those that have one that was not */
 };
 
 typedef struct el_seq_limits {
   int n_vocab, ctx_size;
+  const el_tokenizer *tokenizer;
   el_choice_limits choice;
 } el_seq_limits;
 
@@ -125,6 +133,18 @@ static inline uint64_t el_seq_most_tokens(const el_seq *s) {
 /* The logits of position `pos` give the log probability of the prompt's next token, which is not known yet. */
 static inline bool el_seq_scores_prompt(const el_seq *s, int pos) {
   return s->wants_prompt_logprobs && pos + 1 < s->n_prompt && pos + 1 >= s->n_prompt_logprobs;
+}
+
+/* Whether this token ends the generation because the request says so. */
+bool el_seq_stops_at(const el_seq *s, int32_t token);
+/* Whether a control token's text is part of the answer's. */
+bool el_seq_shows(const el_seq *s, int32_t token);
+
+/* What the next token is drawn with: before min_new of them, nothing that would end it. */
+static inline el_sampling el_seq_sampling(const el_seq *s) {
+  el_sampling p = s->sampling;
+  if (el_seq_n_new(s) < s->min_new) p.n_logit_bias += s->n_ends;
+  return p;
 }
 
 /* A token is drawn from the logits of position `pos`. */

@@ -39,11 +39,18 @@ bool el_stop_push(el_stop *s, const char *bytes, size_t len, bool flush) {
   size_t begin;
   s->matched = find(s, &begin);
   if (s->matched) {
-    s->text.len = s->n_certain = begin;
+    s->text.len = s->n_certain = s->include ? begin + strlen(s->matched) : begin;
     s->bytes.len = 0;
   } else {
     s->n_certain = flush ? s->text.len : s->text.len - held(s);
   }
+  return true;
+}
+
+bool el_stop_push_certain(el_stop *s, const char *bytes, size_t len) {
+  if (s->matched) return true;
+  if (!el_buf_append(&s->bytes, bytes, len) || !el_utf8_take(&s->bytes, false, &s->text)) return false;
+  s->n_certain = s->text.len;
   return true;
 }
 

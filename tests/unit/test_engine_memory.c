@@ -43,8 +43,14 @@ static el_request ask_for_all(void) {
   q.n_stop = 1;
   q.sampling.logit_bias = bias;
   q.sampling.n_logit_bias = 1;
+  static const int32_t stop_tokens[] = {'y', 'w'}, shown_tokens[] = {FAKE_EOS};
+  q.stop_tokens = stop_tokens;
+  q.n_stop_tokens = 2;
+  q.shown_tokens = shown_tokens;
+  q.n_shown_tokens = 1;
+  q.min_tokens = 1;
   q.logprobs = q.prompt_logprobs = true;
-  q.top_logprobs = 3;
+  q.top_logprobs = q.prompt_top_logprobs = 3;
   return q;
 }
 
@@ -128,6 +134,7 @@ static int allocations_of(rig *r, int max_tokens) {
   q.n_prompt = 2;
   q.adapter = NULL;
   q.stop = stop;
+  q.n_stop_tokens = 0; /* what is drawn are hashes */
   q.max_tokens = max_tokens;
   q.ignore_eos = true;
   fail_after(INT32_MAX, false);
