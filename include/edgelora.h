@@ -539,6 +539,57 @@ typedef struct el_held_adapter {
 EL_API el_status el_adapter_hold(el_engine *e, const char *name, const el_held_adapter **out, el_error *err);
 EL_API void el_adapter_release(el_engine *e, const el_held_adapter *held); /* NULL is allowed */
 
+/* -------------------------------------------------------------- constraints */
+
+/* What an answer's text must be. Compiled once: the engine keeps what was compiled by its source, so opening the same
+ * one again costs next to nothing. Immutable, shared freely between threads and requests. */
+typedef struct el_constraint el_constraint;
+
+typedef enum el_constraint_type {
+  EL_CONSTRAINT_JSON_OBJECT, /* any JSON object */
+  EL_CONSTRAINT_JSON_SCHEMA, /* text: a JSON Schema, drafts 7 to 2020-12 */
+  EL_CONSTRAINT_REGEX,       /* text: a regular expression that the whole answer matches */
+  EL_CONSTRAINT_GRAMMAR,     /* text: GBNF, as llama.cpp has it, with a rule `root` */
+  EL_CONSTRAINT_CHOICE,      /* one of `choices` */
+  EL_CONSTRAINT_TAGS         /* free text, and in it `tags`: see there */
+} el_constraint_type;
+
+/* What follows a trigger: `begin`, then what `content` allows, then `end`. */
+typedef struct el_constraint_tag {
+  const char *begin;          /* begins with one of the triggers, if there are any */
+  const char *end;            /* may be empty */
+  el_constraint_type content; /* any but TAGS and CHOICE */
+  const char *text;           /* as of el_constraint_source */
+  size_t len;
+} el_constraint_tag;
+
+typedef struct el_constraint_source {
+  el_constraint_type type;
+  const char *text; /* [len] UTF-8: JSON_SCHEMA, REGEX, GRAMMAR */
+  size_t len;
+  const char *const *choices; /* [n_choices] none empty */
+  size_t n_choices;
+  /* TAGS: text is free until one of the triggers occurs; then it is one of the tags that begin with it, and after that
+   * free again. n_triggers 0: nothing is free, the answer is tags alone. */
+  const el_constraint_tag *tags;
+  size_t n_tags;
+  const char *const *triggers;
+  size_t n_triggers;
+  bool at_least_one;     /* the answer cannot end before a tag has */
+  bool stop_after_first; /* it ends with the first tag */
+  /* Control tokens that are text to the constraint: the request has them in its shown tokens. All others end the
+   * answer, where it may end, or are never allowed. */
+  const int32_t *shown_tokens;
+  size_t n_shown_tokens;
+} el_constraint_source;
+
+/* EL_ERR_INVALID: the source is wrong, and where. EL_ERR_UNSUPPORTED: it uses what edgelora has not, by name.
+ * EL_ERR_TOO_LONG: it is too large. */
+EL_API el_status el_constraint_open(el_engine *e, const el_constraint_source *source, const el_constraint **out,
+                                    el_error *err);
+/* A request keeps what it was submitted with for itself. */
+EL_API void el_constraint_close(el_engine *e, const el_constraint *constraint); /* NULL is allowed */
+
 /* ----------------------------------------------------------------- requests */
 
 typedef enum el_finish {
@@ -671,6 +722,9 @@ typedef struct el_request {
    * different tenants get different ones, or a tenant could tell by cached_tokens, or by the time to the first token,
    * what another has asked. Default 0: all that say nothing share theirs. */
   uint64_t prefix_domain;
+  /* The answer's text is what this allows: tokens that would lead out of it are not drawn, and the answer ends when it
+   * is complete (EL_FINISH_STOP). Where no token goes on, it ends with EL_FINISH_ERROR. NULL: any text. */
+  const el_constraint *constraint;
   el_event_fn on_event; /* NULL: events queue up and are taken with el_next_event */
   void *user;
 } el_request;
