@@ -37,7 +37,8 @@ typedef enum el_status {
   EL_ERR_BUSY,        /* the request queue is full; try again later */
   EL_ERR_TOO_LONG,    /* the prompt does not fit the context */
   EL_ERR_CLOSED,      /* the engine is shutting down */
-  EL_ERR_CONFLICT     /* it is not in the state that the caller expected; look again */
+  EL_ERR_CONFLICT,    /* it is not in the state that the caller expected; look again */
+  EL_ERR_TOO_LARGE    /* an adapter takes more than the whole memory pool, and will as long as neither changes */
 } el_status;
 
 typedef struct el_error {

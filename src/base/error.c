@@ -79,6 +79,7 @@ const char *el_status_name(el_status status) {
     case EL_ERR_TOO_LONG: return "too_long";
     case EL_ERR_CLOSED: return "closed";
     case EL_ERR_CONFLICT: return "conflict";
+    case EL_ERR_TOO_LARGE: return "too_large";
   }
   return "unknown";
 }

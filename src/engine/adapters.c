@@ -36,7 +36,7 @@ static el_status add(el_engine *e, el_entry_spec *spec, const el_adapter_put_opt
   if (!status) status = measure(e, spec, err);
   const el_pool *pool = &e->memory.pool;
   if (!status && spec->size.n_blocks >= pool->n_blocks)
-    return el_fail(err, EL_ERR_NO_MEMORY,
+    return el_fail(err, EL_ERR_TOO_LARGE,
                    "adapter %.255s: takes %.1f MiB of memory, and there are %.1f MiB for adapters, "
                    "keys and values",
                    spec->name, (double)spec->size.bytes / (1 << 20),
@@ -137,10 +137,8 @@ enum { TRIM_FROM = 1000 };
 
 static void say_refused(void *engine, const el_refused_entry *entry) {
   el_engine *e = engine;
-  const char *why = entry->error.message;
-  size_t len = strlen(entry->path);
-  if (!strncmp(why, entry->path, len) && why[len] == ':') why += len + 2;
-  el_logf(&e->log, EL_LOG_WARN, "%s: skipped: %s", entry->path, why);
+  const char *why = entry->error.message + entry->error.detail; /* without the path, which comes first */
+  el_logf(&e->log, EL_LOG_WARN, "%s: skipped: %s", entry->path, *why ? why : entry->error.message);
 }
 
 /* Looks through directory i; its mutex is held. What is wrong is said once. */

@@ -465,10 +465,14 @@ el_status el_memory_check(el_memory *m, el_entry *e, uint64_t n_tokens, int page
   if (kv + size.n_blocks <= all && kv <= m->kv.max_blocks) return EL_OK;
   double mib = (double)m->pool.block_bytes / (1 << 20), pool = mib * all;
   char subject[SUBJECT_BYTES];
-  if (size.n_blocks >= all)
-    return el_fail_about(err, EL_ERR_NO_MEMORY, subject_of(e, subject),
+  if (size.n_blocks >= m->pool.n_blocks)
+    return el_fail_about(err, EL_ERR_TOO_LARGE, subject_of(e, subject),
                          "takes %.1f MiB, the memory pool has %.1f MiB and some of it for keys and values",
                          mib * size.n_blocks, pool);
+  if (size.n_blocks >= all)
+    return el_fail_about(err, EL_ERR_NO_MEMORY, subject_of(e, subject),
+                         "takes %.1f MiB, and pinned adapters leave %.1f MiB of the memory pool", mib * size.n_blocks,
+                         pool);
   uint64_t room = all - size.n_blocks;
   if (room > m->kv.max_blocks) room = m->kv.max_blocks;
   unsigned long long most = el_kv_layout_most(&m->layout, room) * page;

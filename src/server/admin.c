@@ -47,6 +47,7 @@ static bool fail_adapter(el_api_error *e, const el_error *err) {
     case EL_ERR_INVALID: return el_api_fail(e, 400, "invalid_value", "lora_name", "%s", err->message);
     case EL_ERR_NOT_FOUND: return el_api_fail(e, 404, "adapter_not_found", "lora_name", "%s", err->message);
     case EL_ERR_CONFLICT: return el_api_fail(e, 409, "generation_conflict", "expected_generation", "%s", err->message);
+    case EL_ERR_TOO_LARGE: return el_api_fail(e, 400, "adapter_too_large", "lora_path", "%s", err->message);
     case EL_ERR_NO_MEMORY: return el_api_fail(e, 507, "no_memory", NULL, "%s", err->message);
     default: return el_api_fail_engine(e, err, "", false);
   }

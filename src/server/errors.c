@@ -43,6 +43,11 @@ bool el_api_fail_engine(el_api_error *e, const el_error *err, const char *model,
     case EL_ERR_UNSUPPORTED: return fail_with(e, 400, "unsupported_value", err, model, limited);
     /* A file that is broken stays so however often it is asked for: no server error, which clients try again. */
     case EL_ERR_FORMAT: return fail_with(e, 400, "invalid_adapter", err, model, limited);
+    /* So does one that is larger than all there is. */
+    case EL_ERR_TOO_LARGE: return fail_with(e, 400, "adapter_too_large", err, model, limited);
+    /* What may be otherwise in a while, without anybody's change to the request or the adapter's files. */
+    case EL_ERR_IO: return fail_with(e, 503, "adapter_unreadable", err, model, limited);
+    case EL_ERR_NO_MEMORY: return fail_with(e, 503, "no_memory", err, model, limited);
     case EL_ERR_TOO_LONG: return fail_with(e, 400, "context_length_exceeded", err, model, limited);
     case EL_ERR_NOT_FOUND:
       if (param_of(err)) return fail_with(e, 404, "model_not_found", err, model, limited);

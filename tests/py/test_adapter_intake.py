@@ -163,6 +163,54 @@ def test_a_broken_file_is_not_read_again_until_it_changes(server, adapters):
     assert statuses() == [200, 200]
 
 
+def of_rank(folder, rank):
+    """The same matrices, of another rank, and zeros."""
+    path = folder / "adapter_model.safetensors"
+    tensors = {n: (d, [rank if i == 4 else i for i in s]) for n, (d, s, _) in read_safetensors(path).items()}
+    write_safetensors(path, {n: (d, s, bytes(2 * s[0] * s[1])) for n, (d, s) in tensors.items()})
+    configure(folder, r=rank)
+
+
+@pytest.fixture
+def small_server(tmp_path):
+    """Two blocks of memory; an adapter that is larger, and one that has a place of its own."""
+    shutil.copytree(PEFT, tmp_path / "all" / "huge")
+    of_rank(tmp_path / "all" / "huge", 1024)
+    shutil.copytree(PEFT, tmp_path / "elsewhere")
+    s = Server([BINARY, "serve", "-m", TINY, "--adapters", tmp_path / "all", "--adapter", f"own={tmp_path / 'elsewhere'}", "--port", "0", "--ctx-size", "64",
+                "--threads", "1", "--memory", "1M"])
+    yield s
+    assert s.stop() == 0
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_adapter_larger_than_all_memory_is_a_400_with_the_figures(small_server, tmp_path, stream):
+    for _ in range(2):  # before it has been read, and after
+        response = small_server.completion(model="huge", prompt="Hello", max_tokens=2, stream=stream)
+        error = response.json()["error"]
+        assert response.status_code == 400 and error["code"] == "adapter_too_large", error
+        assert re.search(r"takes [\d.]+ MiB, the memory pool has 1.0 MiB", error["message"])
+    loaded = small_server.post("/v1/load_lora_adapter", {"lora_name": "again", "lora_path": str(tmp_path / "all" / "huge")})
+    assert loaded.status_code == 400 and loaded.json()["error"]["code"] == "adapter_too_large", loaded.text
+    of_rank(tmp_path / "elsewhere", 4)
+    shutil.rmtree(tmp_path / "all" / "huge")
+    (tmp_path / "elsewhere").rename(tmp_path / "all" / "huge")  # other files of that name
+    small_server.post("/v1/rescan_lora_adapters", {})
+    assert small_server.completion(model="huge", prompt="Hello", max_tokens=2).status_code == 200
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_files_that_cannot_be_read_for_now_are_a_503_that_may_be_tried_again(small_server, tmp_path, stream):
+    (tmp_path / "elsewhere").rename(tmp_path / "away")
+    for _ in range(2):
+        response = small_server.completion(model="own", prompt="Hello", max_tokens=2, stream=stream)
+        error = response.json()["error"]
+        assert response.status_code == 503 and int(response.headers["retry-after"]) > 0
+        assert error["code"] == "adapter_unreadable" and error["type"] == "server_error" and "No such file" in error["message"], error
+    (tmp_path / "away").rename(tmp_path / "elsewhere")
+    assert small_server.completion(model="own", prompt="Hello", max_tokens=2, stream=stream).status_code == 200
+
+
 def test_what_becomes_whole_is_served(server, adapters):
     assert server.completion(model="bad/future", prompt="Hello", max_tokens=1).status_code == 400
     configure(adapters / "bad" / "future", of_tomorrow=None)

@@ -51,10 +51,10 @@ def test_a_request_of_which_only_a_part_found_room_leaves_nothing_behind(fake):
     assert s.health()["requests"]["submitted"] == 4
 
 
-def test_an_engine_failure_is_a_500_or_the_last_event_of_a_stream(fake):
+def test_an_engine_that_is_out_of_memory_is_a_503_or_the_last_event_of_a_stream(fake):
     s = fake()
     response = s.completion(prompt="abcdef", model="fail")
-    assert response.status_code == 500
+    assert response.status_code == 503 and int(response.headers["retry-after"]) > 0
     assert response.json()["error"]["type"] == "server_error"
     got = events(s.completion(prompt="abcdef", model="fail", stream=True).text)
     assert [json.loads(e)["choices"][0]["text"] for e in got[:-2]] == ["a", "b", "c"]

@@ -320,16 +320,16 @@ def test_a_prompt_of_megabytes_is_refused_or_routed(fake):
 @pytest.mark.parametrize("n", [1, 3])
 def test_a_choice_that_fails_fails_the_answer(routed, n):
     ask = {"prompt": "unroutable", "model": "auto", "n": n}
-    error_of(routed.completion(**ask), 500)
-    error_of(routed.post(ROUTE, {"prompt": "unroutable"}), 500)
+    error_of(routed.completion(**ask), 503)
+    error_of(routed.post(ROUTE, {"prompt": "unroutable"}), 503)
     # One of several is enough.
-    error_of(routed.completion(prompt=["go upper", "unroutable"], model="auto", n=n), 500)
-    error_of(routed.completion(**ask, stream=True), 500)  # nothing has been sent by then
+    error_of(routed.completion(prompt=["go upper", "unroutable"], model="auto", n=n), 503)
+    error_of(routed.completion(**ask, stream=True), 503)  # nothing has been sent by then
     routed.wait_idle(SECOND)
 
 
 def test_an_adapter_that_fails_after_it_was_chosen_fails_the_answer(routed):
-    error_of(routed.completion(prompt="fail me, please", model="auto", n=3, max_tokens=100), 500)
+    error_of(routed.completion(prompt="fail me, please", model="auto", n=3, max_tokens=100), 503)
     assert routed.completion(prompt="go upper", model="auto").status_code == 200
 
 

@@ -205,7 +205,7 @@ static void a_request_waits_rather_than_drive_out_an_adapter_in_use(void **state
 static void what_can_never_fit_is_refused_at_once_with_the_figure(void **state) {
   rig r = rig_open_options(rig_options(4, 128, 16), 10);
   el_error err;
-  assert_int_equal(el_adapter_add_random(r.engine, "huge", 10, 1, &err), EL_ERR_NO_MEMORY);
+  assert_int_equal(el_adapter_add_random(r.engine, "huge", 10, 1, &err), EL_ERR_TOO_LARGE);
   assert_contains(err.message, "huge");
   assert_contains(err.message, "MiB");
   rig_add_rank(&r, "big", 6, 1);

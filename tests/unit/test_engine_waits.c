@@ -64,13 +64,13 @@ static void an_unread_adapter_that_is_too_large_fails_its_request_with_the_figur
   put_fake_peft_rank(dir, "small", 4, 3);
   rig r = rig_open_options(rig_options(2, 64, 16), 10);
   add_dir(&r, dir);
-  assert_fails(&r, with("large", 5), EL_ERR_NO_MEMORY, "adapter large: takes", "pool has", "MiB");
+  assert_fails(&r, with("large", 5), EL_ERR_TOO_LARGE, "adapter large: takes", "pool has", "MiB");
   assert_fails(&r, with("medium", 63), EL_ERR_TOO_LONG, "64 tokens", "memory for 48", "adapter medium");
   const el_adapter_scale two[] = {{"medium", 0.5f}, {"small", 1}};
   el_request q = with(NULL, 5);
   q.adapters = two;
   q.n_adapters = 2;
-  assert_fails(&r, q, EL_ERR_NO_MEMORY, "medium*0.5 + small*1: takes", "pool has", "MiB");
+  assert_fails(&r, q, EL_ERR_TOO_LARGE, "medium*0.5 + small*1: takes", "pool has", "MiB");
   rig_close(&r);
   remove_tree(dir);
 }
@@ -86,7 +86,7 @@ static void a_file_larger_than_the_pool_evicts_nothing(void **state) {
   static result out;
   result_init(&out);
   rig_run(&r, with("b", 1), &out);
-  assert_fails(&r, with("large", 5), EL_ERR_NO_MEMORY, "adapter large: takes", "pool has", "MiB");
+  assert_fails(&r, with("large", 5), EL_ERR_TOO_LARGE, "adapter large: takes", "pool has", "MiB");
   assert_int_equal(rig_stats(&r).adapter_evictions, 0);
   rig_close(&r);
   remove_tree(dir);
@@ -251,7 +251,7 @@ static void a_choice_without_a_next_one_fails_with_the_figures(void **state) {
     automatic_with(&t, "aaaa", (const char *const[]){"a", NULL}, &c, &out);
     assert_int_equal(out.last.finish, EL_FINISH_ERROR);
     assert_contains(out.last.error.message, "adapter a: takes");
-    assert_int_equal(out.last.error.code, EL_ERR_NO_MEMORY);
+    assert_int_equal(out.last.error.code, EL_ERR_TOO_LARGE);
     assert_int_equal(c.n_events, 0);
   }
   automatic_with(&t, "xyz", NULL, &c, &out);
