@@ -5,8 +5,14 @@
 #include "base/error.h"
 #include "tokenizer/private.h"
 
+/* transformers, too, takes the template that is called tool_use where there are tools. */
+static const el_chat_template *own_template(const el_tokenizer *t, const el_chat *chat) {
+  bool tools = chat->tools && chat->tools->type == EL_VALUE_ARRAY && chat->tools->array.n;
+  return tools && t->tools_template ? t->tools_template : t->template;
+}
+
 static el_status render(const el_tokenizer *t, const el_chat *chat, el_rendered *out, el_error *err) {
-  const el_chat_template *template = chat->template_instead ? chat->template_instead : t->template;
+  const el_chat_template *template = chat->template_instead ? chat->template_instead : own_template(t, chat);
   if (!template)
     return el_fail(err, EL_ERR_UNSUPPORTED, "the model's chat template (tokenizer.chat_template) cannot be used: %s",
                    t->why_no_template.message);

@@ -20,7 +20,9 @@ struct el_tokenizer {
   bool strips;       /* some special token takes white space along */
   bool line_tokens;  /* EL_VOCAB_MERGED: a run of line ends that is a token becomes it, whatever the merges say */
   bool has_template; /* the file has a chat template, or another is used instead */
-  el_chat_template *template; /* what conversations are rendered by; NULL: why_no_template */
+  el_chat_template *template;       /* what conversations are rendered by; NULL: why_no_template */
+  el_chat_template *tools_template; /* the same of conversations with tools, where the file has one of its own for them
+                                     * (tokenizer.chat_template.tool_use); NULL: it has none */
   el_error why_no_template;
   el_buf notice; /* el_tokenizer_notice */
 };

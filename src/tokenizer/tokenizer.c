@@ -150,18 +150,27 @@ static const char CHATML[] =
     "endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
 
-/* A template that cannot be used is an error of the conversations alone. */
-static el_status open_template(el_tokenizer *t, const el_gguf *g, el_error *err) {
-  static const char KEY[] = "tokenizer.chat_template";
-  el_str source = {CHATML, sizeof CHATML - 1};
-  t->has_template = el_gguf_find(g, KEY) != NULL;
-  el_status status = t->has_template ? el_gguf_str(g, KEY, &source, err) : EL_OK;
-  if (status) return status;
-  el_error *why = &t->why_no_template;
-  status = el_chat_template_new(source, &t->template, why);
+/* A template that cannot be used is an error of the conversations alone: then *out is NULL, and *why says so. */
+static el_status read_template(el_tokenizer *t, const el_gguf *g, const char *key, el_str instead,
+                               el_chat_template **out, el_error *why, el_error *err) {
+  el_str source = instead;
+  el_status status = el_gguf_find(g, key) ? el_gguf_str(g, key, &source, err) : EL_OK;
+  if (status || !source.data) return status;
+  status = el_chat_template_new(source, out, why);
   if (status == EL_ERR_NO_MEMORY) return el_fail(err, status, "%s: %s", el_gguf_path(g), why->message);
-  if (status) notice(t, "%s cannot be used, chats are refused: %s", KEY, why->message);
+  if (status)
+    notice(t, "%s cannot be used, %s: %s", key, instead.data ? "chats are refused" : "it is passed over", why->message);
   return EL_OK;
+}
+
+/* A file may have a second one, for conversations with tools. One that cannot be used is as if it were not there. */
+static el_status open_templates(el_tokenizer *t, const el_gguf *g, el_error *err) {
+  static const char KEY[] = "tokenizer.chat_template", TOOLS_KEY[] = "tokenizer.chat_template.tool_use";
+  t->has_template = el_gguf_find(g, KEY) != NULL;
+  el_error why = {0};
+  el_str chatml = {CHATML, sizeof CHATML - 1}, none = {0};
+  el_status status = read_template(t, g, KEY, chatml, &t->template, &t->why_no_template, err);
+  return status ? status : read_template(t, g, TOOLS_KEY, none, &t->tools_template, &why, err);
 }
 
 el_status el_tokenizer_use_template(el_tokenizer *t, el_str text, el_error *err) {
@@ -169,7 +178,9 @@ el_status el_tokenizer_use_template(el_tokenizer *t, el_str text, el_error *err)
   el_status status = el_chat_template_new(text, &template, err);
   if (status) return status;
   el_chat_template_close(t->template);
+  el_chat_template_close(t->tools_template);
   t->template = template;
+  t->tools_template = NULL;
   t->has_template = true;
   return EL_OK;
 }
@@ -194,7 +205,7 @@ el_status el_tokenizer_from_gguf(const el_gguf *g, el_tokenizer **out, el_error 
   if (!status && k.vocab == EL_VOCAB_BYTE_LEVEL) status = open_pretokenizer(t, g, &add_bos, err);
   if (!status) status = read_additions(t, g, &k, add_bos, err);
   if (!status) status = read_stripping(t, g, err);
-  if (!status) status = open_template(t, g, err);
+  if (!status) status = open_templates(t, g, err);
   if (status) {
     el_tokenizer_close(t);
     return status;
@@ -219,6 +230,7 @@ void el_tokenizer_close(el_tokenizer *t) {
   el_specials_close(&t->specials);
   el_pretokenizer_close(t->pretokenizer);
   el_chat_template_close(t->template);
+  el_chat_template_close(t->tools_template);
   el_buf_free(&t->notice);
   free(t);
 }

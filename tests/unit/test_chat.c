@@ -240,6 +240,45 @@ static void a_template_that_cannot_be_used_is_refused_when_it_is_used(void **sta
   el_tokenizer_close(t);
 }
 
+static void check_text(const el_tokenizer *t, const el_chat *chat, const char *want) {
+  char *text = NULL;
+  size_t len = 0;
+  el_error e = {0};
+  if (el_chat_text(t, chat, &text, &len, &e)) fail_msg("%s", e.message);
+  assert_string_equal(text, want);
+  free(text);
+}
+
+static void conversations_with_tools_go_through_the_file_s_template_for_them(void **state) {
+  vocab_spec s = spec_with("plain");
+  s.tools_template = "{{ tools | length }} tools";
+  el_tokenizer *t = open_good(&s);
+  const el_value messages = ARRAY(OBJECT({"role", string("user")}, {"content", string("x")}));
+  const el_value tools = ARRAY(OBJECT({"name", string("f")})), none = {.type = EL_VALUE_ARRAY};
+  el_chat_template *other = NULL;
+  el_error e = {0};
+  assert_int_equal(el_chat_template_open(t, "another", &other, &e), EL_OK);
+  check_text(t, &(el_chat){.messages = &messages}, "plain");
+  check_text(t, &(el_chat){.messages = &messages, .tools = &none}, "plain");
+  check_text(t, &(el_chat){.messages = &messages, .tools = &tools}, "1 tools");
+  check_text(t, &(el_chat){.messages = &messages, .tools = &tools, .template_instead = other}, "another");
+  el_chat_template_close(other);
+  assert_int_equal(el_tokenizer_use_template(t, (el_str){"given", 5}, &e), EL_OK);
+  check_text(t, &(el_chat){.messages = &messages, .tools = &tools}, "given");
+  el_tokenizer_close(t);
+}
+
+static void a_template_for_tools_that_cannot_be_used_is_passed_over(void **state) {
+  vocab_spec s = spec_with("plain");
+  s.tools_template = "{% if %}";
+  el_tokenizer *t = open_good(&s);
+  const el_value messages = ARRAY(OBJECT({"role", string("user")}, {"content", string("x")}));
+  const el_value tools = ARRAY(OBJECT({"name", string("f")}));
+  assert_contains(el_tokenizer_notice(t), "tokenizer.chat_template.tool_use cannot be used, it is passed over");
+  check_text(t, &(el_chat){.messages = &messages, .tools = &tools}, "plain");
+  el_tokenizer_close(t);
+}
+
 /* --- tokens */
 
 static void contents_never_become_control_tokens(void **state) {
@@ -337,6 +376,8 @@ int main(void) {
       cmocka_unit_test(the_default_system_message_is_the_templates),
       cmocka_unit_test(a_model_without_a_template_gets_chatml),
       cmocka_unit_test(every_field_reaches_the_template),
+      cmocka_unit_test(conversations_with_tools_go_through_the_file_s_template_for_them),
+      cmocka_unit_test(a_template_for_tools_that_cannot_be_used_is_passed_over),
       cmocka_unit_test(parts_are_given_where_the_template_reads_them),
       cmocka_unit_test(a_text_may_go_on_with_the_last_message),
       cmocka_unit_test(another_template_may_be_used_instead),

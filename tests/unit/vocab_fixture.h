@@ -44,13 +44,13 @@ typedef struct more_token {
 
 /* What a file says. The tokens are the 256 bytes in order (those in `without` left out), then `more`. */
 typedef struct vocab_spec {
-  const char *model, *pre;      /* NULL: "gpt2"; NULL: not in the file */
-  const char *without;          /* bytes */
-  more_token more[MAX_MORE];    /* up to one without text */
-  const char *merges[MAX_MORE]; /* up to NULL */
-  int bos, eos, eot;            /* 0: not in the file (id 0 is a byte) */
-  int add_bos;                  /* 1: true, -1: false, 0: not in the file */
-  const char *template;
+  const char *model, *pre;               /* NULL: "gpt2"; NULL: not in the file */
+  const char *without;                   /* bytes */
+  more_token more[MAX_MORE];             /* up to one without text */
+  const char *merges[MAX_MORE];          /* up to NULL */
+  int bos, eos, eot;                     /* 0: not in the file (id 0 is a byte) */
+  int add_bos;                           /* 1: true, -1: false, 0: not in the file */
+  const char *template, *tools_template; /* NULL: not in the file */
   bool no_types, no_merges;
 } vocab_spec;
 
@@ -118,6 +118,7 @@ static inline el_buf vocab_file(const vocab_spec *s) {
   put_id(&kvs, &n, "tokenizer.ggml.eot_token_id", s->eot);
   if (s->add_bos) put_kv(&kvs, "tokenizer.ggml.add_bos_token", EL_GGUF_BOOL), put_uint(&kvs, s->add_bos > 0, 1), n++;
   if (s->template) put_kv_str(&kvs, "tokenizer.chat_template", s->template), n++;
+  if (s->tools_template) put_kv_str(&kvs, "tokenizer.chat_template.tool_use", s->tools_template), n++;
   put_gguf_header(&b, 3, 0, n);
   put(&b, kvs.data, kvs.len);
   el_buf_free(&kvs);
