@@ -405,6 +405,16 @@ EL_API el_status el_engine_open(const el_engine_options *options, el_engine **ou
 /* Cancels what runs (each request gets its final event), stops the threads, frees all. NULL is allowed. */
 EL_API void el_engine_close(el_engine *e);
 
+/* How the hidden states of a prompt's tokens, the last norm's output, become one vector. */
+typedef enum el_embed {
+  EL_EMBED_NONE,     /* no vector is wanted: text is. Of a model: its file says nothing */
+  EL_EMBED_MEAN,     /* their mean */
+  EL_EMBED_CLS,      /* the first token's */
+  EL_EMBED_LAST,     /* the last token's */
+  EL_EMBED_RANK,     /* of a model alone: it gives a score, not a vector. It can be asked for the others */
+  EL_EMBED_AS_MODEL, /* of a request: as the model's file says (pooling_type), or else the mean */
+} el_embed;
+
 typedef struct el_model_info {
   const char *name; /* valid while the engine is open, like the other strings */
   const char *architecture;
@@ -415,8 +425,9 @@ typedef struct el_model_info {
   uint64_t kv_bytes;     /* what of it keys and values may have */
   uint64_t block_bytes;  /* of the pool */
   int n_vocab, n_layers, n_embd, n_heads, n_kv_heads, n_ff;
-  int ctx_train; /* context that the model was trained for, tokens */
-  int ctx_size;  /* context of a sequence here, tokens */
+  el_embed pooling; /* what its file says about vectors of texts */
+  int ctx_train;    /* context that the model was trained for, tokens */
+  int ctx_size;     /* context of a sequence here, tokens */
   int n_slots, n_threads, step_rows;
 } el_model_info;
 EL_API void el_engine_info(const el_engine *e, el_model_info *out);
@@ -616,8 +627,9 @@ typedef enum el_event_type {
   EL_EVENT_CHOICE, /* the adapter that was chosen, once, before all others, when the request starts with it; only with
                     * `auto_adapter`. One that cannot be loaded, or is too large, gives way to the next before */
   EL_EVENT_PROMPT, /* prompt log-probabilities, once, before the first token; only with `prompt_logprobs` */
-  EL_EVENT_TOKEN,  /* one generated token */
-  EL_EVENT_DONE    /* the last event of every request, always sent exactly once */
+  EL_EVENT_EMBEDDING, /* the vector, once; only with `embed` */
+  EL_EVENT_TOKEN,     /* one generated token */
+  EL_EVENT_DONE       /* the last event of every request, always sent exactly once */
 } el_event_type;
 
 typedef struct el_event {
@@ -652,6 +664,10 @@ typedef struct el_event {
   const el_token_logprob *prompt_top; /* [n_prompt_logprobs, n_prompt_top] the most likely in the place of each, best
                                        * first; nothing at [0] */
   size_t n_prompt_top;
+
+  /* EMBEDDING: [n_embedding], el_model_info.n_embd values; finite, not normalised. */
+  const float *embedding;
+  size_t n_embedding;
 
   /* DONE */
   el_finish finish;
@@ -719,6 +735,11 @@ typedef struct el_request {
   int top_logprobs; /* 0 to 20 alternatives a token */
   bool prompt_logprobs;
   int prompt_top_logprobs; /* with prompt_logprobs: 0 to 20 alternatives for each of the prompt's tokens */
+  /* Instead of text, a vector of the prompt, EL_EVENT_EMBEDDING; it ends with EL_FINISH_LENGTH then. max_tokens,
+   * sampling and stop strings do not count. Whoever shares the steps, it is the same bits. Not with auto_adapter, nor
+   * with log-probabilities. With the mean, what other requests have computed is of no use to it, but for others what it
+   * has computed is. */
+  el_embed embed;
   /* Whose prefixes it may find in the prefix cache, and who may find its own: those with the same number. Requests of
    * different tenants get different ones, or a tenant could tell by cached_tokens, or by the time to the first token,
    * what another has asked. Default 0: all that say nothing share theirs. */

@@ -57,11 +57,19 @@ static void read_scaling(el_keys *k, el_rope *r) {
   if (factor > 1) r->magnitude *= 1 + 0.1f * logf(factor);
 }
 
+/* The file's numbers; -1 and 0: it says nothing, or that each token's state is its own vector. */
+static el_embed read_pooling(el_keys *k) {
+  static const el_embed of_number[] = {EL_EMBED_NONE, EL_EMBED_MEAN, EL_EMBED_CLS, EL_EMBED_LAST, EL_EMBED_RANK};
+  const int number = el_keys_int_or(k, "pooling_type", -1, (int)(sizeof of_number / sizeof *of_number) - 1, 0);
+  return number > 0 ? of_number[number] : EL_EMBED_NONE;
+}
+
 /* What all families have in common, with rotation as the file says and no windows. */
 static void read_common(el_keys *k, el_hparams *h) {
   h->n_layers = el_keys_int(k, "block_count", 1, EL_MAX_LAYERS);
   h->n_embd = el_keys_int(k, "embedding_length", 1, EL_MAX_WIDTH);
   h->ctx_train = el_keys_int(k, "context_length", 1, EL_MAX_CONTEXT);
+  h->pooling = read_pooling(k);
   if (k->status) return;
   if (!(h->layers = calloc((size_t)h->n_layers, sizeof *h->layers))) {
     k->status = el_fail(k->err, EL_ERR_NO_MEMORY, "%s: out of memory", el_gguf_path(k->g));

@@ -52,6 +52,7 @@ typedef struct el_hparams {
   el_layer_dims *layers;                      /* [n_layers]; NULL: all have the largest */
   int n_experts, n_experts_used, n_ff_expert; /* of each layer; 0: there are none */
   int n_layer_input;                          /* width of a token's input for each layer; 0: there is none */
+  el_embed pooling;                           /* how hidden states become a text's vector; EL_EMBED_NONE: not said */
   float rms_eps;
   float embed_scale;    /* of the embedding; 1: none */
   float residual_scale; /* of what a layer adds; 1: none */

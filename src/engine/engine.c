@@ -140,7 +140,10 @@ static el_status reserve(el_engine *e, const el_engine_options *o, el_pool_setup
     el_logf(&e->log, EL_LOG_WARN, "ctx_size: %d is more than the %d tokens that the model was trained for", b.ctx_size,
             h->ctx_train);
   e->adapter_layout = b.adapter_layout;
-  e->limits = (el_seq_limits){.n_vocab = h->n_vocab, .ctx_size = b.ctx_size, .tokenizer = e->tokenizer};
+  e->limits = (el_seq_limits){.n_vocab = h->n_vocab,
+                              .ctx_size = b.ctx_size,
+                              .tokenizer = e->tokenizer,
+                              .embedding = {.n_embd = h->n_embd, .pooling = h->pooling}};
   el_memory_options m = {.layout = b.layout,
                          .n_blocks = b.n_blocks,
                          .reserve = b.reserve,
@@ -302,6 +305,7 @@ void el_engine_info(const el_engine *e, el_model_info *out) {
                          .n_vocab = h->n_vocab,
                          .n_layers = h->n_layers,
                          .n_embd = h->n_embd,
+                         .pooling = h->pooling,
                          .n_heads = h->n_head,
                          .n_kv_heads = h->n_head_kv,
                          .n_ff = h->n_ff,

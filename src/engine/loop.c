@@ -149,6 +149,19 @@ static void draw_token(el_engine *e, el_seq *q, const float *logits) {
     el_loop_finish(e, q, EL_FINISH_LENGTH, NULL);
 }
 
+/* False: the sequence is gone. */
+static bool deliver_embedding(el_engine *e, el_seq *q) {
+  el_error error;
+  if (!el_embedding_end(q->embedding)) {
+    el_fail(&error, EL_ERR_FORMAT, "the model gave a hidden state that is not finite");
+    el_loop_fail(e, q, &error);
+    return false;
+  }
+  el_event event = {
+      .type = EL_EVENT_EMBEDDING, .embedding = q->embedding->vector, .n_embedding = (size_t)q->embedding->n_embd};
+  return deliver(e, q, &event);
+}
+
 /* The prompt has been computed, for the first time. False: the sequence is gone. */
 static bool end_prompt(el_engine *e, el_seq *q) {
   atomic_fetch_add(&e->count.prompt_tokens, (uint64_t)q->n_prompt);
@@ -160,13 +173,19 @@ static bool end_prompt(el_engine *e, el_seq *q) {
                       .n_prompt_top = (size_t)q->n_prompt_top};
     if (!deliver(e, q, &event)) return false;
   }
+  if (q->embedding && !deliver_embedding(e, q)) return false;
   if (q->max_new) return true;
   el_loop_finish(e, q, EL_FINISH_LENGTH, NULL);
   return false;
 }
 
-/* What the step gave for one piece; *logits moves over the rows that it has there. */
-static void take_results(el_engine *e, const el_piece *p, const float **logits) {
+/* What a step gave: moves over the rows that want it. */
+typedef struct results {
+  const float *logits, *hidden;
+} results;
+
+/* What the step gave for one piece. */
+static void take_results(el_engine *e, const el_piece *p, results *r) {
   el_seq *q = p->seq;
   size_t n_vocab = (size_t)e->limits.n_vocab;
   const float *to_draw = NULL;
@@ -177,19 +196,24 @@ static void take_results(el_engine *e, const el_piece *p, const float **logits) 
     return;
   }
   for (int i = 0; i < p->n; i++) {
-    if (!e->scheduler.rows[p->row + i].wants_logits) continue;
+    const el_row *row = &e->scheduler.rows[p->row + i];
     int pos = p->from + i;
+    if (row->wants_hidden) {
+      if (q) el_embedding_add(q->embedding, pos, r->hidden);
+      r->hidden += e->limits.embedding.n_embd;
+    }
+    if (!row->wants_logits) continue;
     if (q && el_seq_scores_prompt(q, pos)) {
-      double log_sum = el_row_log_sum_exp(*logits, (int)n_vocab);
-      q->prompt_logprobs[pos + 1] = (float)((double)(*logits)[q->tokens[pos + 1]] - log_sum);
+      double log_sum = el_row_log_sum_exp(r->logits, (int)n_vocab);
+      q->prompt_logprobs[pos + 1] = (float)((double)r->logits[q->tokens[pos + 1]] - log_sum);
       if (q->n_prompt_top)
-        el_row_top(*logits, (int)n_vocab, log_sum, q->n_prompt_top,
+        el_row_top(r->logits, (int)n_vocab, log_sum, q->n_prompt_top,
                    q->prompt_top + (size_t)(pos + 1) * (size_t)q->n_prompt_top);
       q->n_prompt_logprobs = pos + 2;
       finite = finite && isfinite(log_sum);
     }
-    if (q && el_seq_draws(q, pos)) to_draw = *logits;
-    *logits += n_vocab;
+    if (q && el_seq_draws(q, pos)) to_draw = r->logits;
+    r->logits += n_vocab;
   }
   if (!q) return;
   el_scheduler_computed(&e->scheduler, q, p->n);
@@ -232,11 +256,12 @@ static bool run_step(el_engine *e) {
   if (!s->n_rows) return false;
   show_progress(e);
   uint64_t begin = el_now_ns();
-  const float *logits = el_step_run(e->step, s->rows, s->n_rows);
+  results r = {.logits = el_step_run(e->step, s->rows, s->n_rows)};
+  r.hidden = el_step_hidden(e->step);
   atomic_fetch_add(&e->count.step_ns, el_now_ns() - begin);
   atomic_fetch_add(&e->count.steps, 1);
   atomic_fetch_add(&e->count.rows, (uint64_t)s->n_rows);
-  for (int i = 0; i < s->n_pieces; i++) take_results(e, &s->pieces[i], &logits);
+  for (int i = 0; i < s->n_pieces; i++) take_results(e, &s->pieces[i], &r);
   return true;
 }
 

@@ -2,19 +2,20 @@
 
 #include <string.h>
 
-/* A record is this, then candidates, top, prompt log-probabilities and what else was likely in their places, text, and
- * the names, each terminated: the chosen one, then those of the candidates. It is padded to 8 bytes. */
+/* A record is this, then candidates, top, prompt log-probabilities and what else was likely in their places, the
+ * vector, text, and the names, each terminated: the chosen one, then those of the candidates. It is padded to 8 bytes.
+ */
 typedef struct record {
   uint32_t type;
   int32_t token;
   float logprob;
   uint32_t n_top;
-  uint64_t text_len, n_prompt_logprobs, n_prompt_top, n_candidates, names_len;
+  uint64_t text_len, n_prompt_logprobs, n_prompt_top, n_embedding, n_candidates, names_len;
   double choice_ms;
 } record;
 
 static size_t size_of(const record *r) {
-  size_t n = sizeof *r + r->n_top * sizeof(el_token_logprob) + r->n_prompt_logprobs * sizeof(float) +
+  size_t n = sizeof *r + r->n_top * sizeof(el_token_logprob) + (r->n_prompt_logprobs + r->n_embedding) * sizeof(float) +
              r->n_prompt_logprobs * r->n_prompt_top * sizeof(el_token_logprob) + r->text_len +
              r->n_candidates * sizeof(el_candidate) + r->names_len;
   return (n + 7) / 8 * 8;
@@ -28,6 +29,7 @@ bool el_mailbox_put(el_mailbox *box, const el_event *event) {
               .text_len = event->text_len,
               .n_prompt_logprobs = event->n_prompt_logprobs,
               .n_prompt_top = event->n_prompt_top,
+              .n_embedding = event->n_embedding,
               .n_candidates = event->n_candidates,
               .choice_ms = event->choice_ms};
   if (event->adapter) r.names_len = strlen(event->adapter) + 1;
@@ -41,6 +43,7 @@ bool el_mailbox_put(el_mailbox *box, const el_event *event) {
   el_buf_append(&box->in, event->prompt_logprobs, event->n_prompt_logprobs * sizeof *event->prompt_logprobs);
   el_buf_append(&box->in, event->prompt_top,
                 event->n_prompt_logprobs * event->n_prompt_top * sizeof *event->prompt_top);
+  el_buf_append(&box->in, event->embedding, event->n_embedding * sizeof *event->embedding);
   el_buf_append(&box->in, event->text, event->text_len);
   if (event->adapter) el_buf_append(&box->in, event->adapter, strlen(event->adapter) + 1);
   for (size_t i = 0; i < event->n_candidates; i++)
@@ -74,7 +77,9 @@ bool el_mailbox_take(el_mailbox *box, el_event *out) {
   if (r.n_prompt_top) out->prompt_top = (const el_token_logprob *)(const void *)at;
   out->n_prompt_top = r.n_prompt_top;
   at += r.n_prompt_logprobs * r.n_prompt_top * sizeof *out->prompt_top;
-  out->text = at;
+  if (r.n_embedding) out->embedding = (const float *)(const void *)at;
+  out->n_embedding = r.n_embedding;
+  out->text = at + r.n_embedding * sizeof *out->embedding;
   out->text_len = r.text_len;
   if (!r.names_len) return true;
   const char *name = out->text + r.text_len;

@@ -14,7 +14,7 @@ typedef struct el_mailbox {
   size_t out_at; /* where the next event in `out` begins */
 } el_mailbox;
 
-/* Copies a PROMPT or TOKEN event; false: out of memory. */
+/* Copies any event but DONE; false: out of memory. */
 bool el_mailbox_put(el_mailbox *box, const el_event *event);
 /* The next one; false: there is none. What it points to is valid until the next call. */
 bool el_mailbox_take(el_mailbox *box, el_event *out);

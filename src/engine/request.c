@@ -90,6 +90,7 @@ el_status el_submit(el_engine *e, const el_request *request, uint64_t *id, el_er
   /* Several adapters together are nobody's preset, and whoever is chosen applies its own then. */
   if (!status && !r.auto_adapter && (!r.n_adapters || r.held))
     el_presets_apply(el_presets_of(e, r.n_adapters ? NULL : adapter), &r);
+  if (r.embed != EL_EMBED_NONE) r.max_tokens = 0;
   if (!status) status = el_seq_new(&r, &e->limits, &q, err);
   if (!status && adapter && !q->choice) {
     snprintf(q->adapter_name, sizeof q->adapter_name, "%s", adapter->name);

@@ -62,10 +62,11 @@ static uint32_t last_chained(const el_seq *q) {
   return q->n_chained ? q->pages[q->n_chained - 1] : (uint32_t)EL_NO_PAGE;
 }
 
-/* Positions that need not be computed by this sequence, if others have: all before the first whose logits are wanted,
- * or whose state the router wants. */
+/* Positions that need not be computed by this sequence, if others have: all before the first whose logits or hidden
+ * state are wanted, or whose state the router wants. */
 static int reusable(const el_seq *q) {
   if (el_seq_chooses(q)) return q->choice->own && !q->adapter ? q->choice->n_lead : 0;
+  if (q->embedding && el_embedding_next(q->embedding) < q->n_tokens) return el_embedding_next(q->embedding);
   int scored = q->n_prompt_logprobs - 1; /* the first position that still scores a token of the prompt */
   return q->wants_prompt_logprobs && q->n_prompt_logprobs < q->n_prompt ? scored : q->n_tokens - 1;
 }
@@ -312,21 +313,27 @@ static const el_adapter *adapter_at(const el_seq *q, int pos) {
   return q->adapter && pos >= q->adapter_from ? q->adapter->adapter : NULL;
 }
 
-/* In the order that a step wants: TAIL, WHOLE, HEAD. */
-static void sort_parts(el_scheduler *s) {
-  static const int rank[] = {[EL_ROW_TAIL] = 0, [EL_ROW_WHOLE] = 1, [EL_ROW_HEAD] = 2};
+/* Where a piece stands in a step: TAIL, WHOLE, HEAD, and of the WHOLE ones last those of a sequence from the first
+ * hidden state on that is wanted of it. */
+static int rank(const el_piece *p) {
+  static const int ranks[] = {[EL_ROW_TAIL] = 0, [EL_ROW_WHOLE] = 1, [EL_ROW_HEAD] = 3};
+  const el_embedding *m = p->seq->embedding;
+  return ranks[p->part] + (m && el_embedding_next(m) < p->from + p->n);
+}
+
+static void sort_pieces(el_scheduler *s) {
   for (int i = 1; i < s->n_pieces; i++) {
     el_piece p = s->pieces[i];
     int at = i;
-    for (; at > 0 && rank[s->pieces[at - 1].part] > rank[p.part]; at--) s->pieces[at] = s->pieces[at - 1];
+    for (; at > 0 && rank(&s->pieces[at - 1]) > rank(&p); at--) s->pieces[at] = s->pieces[at - 1];
     s->pieces[at] = p;
   }
 }
 
-/* Moves the pieces of an adapter to place `at`, from there as far as the part goes, in the order that they had; returns
+/* Moves the pieces of an adapter to place `at`, from there as far as the rank goes, in the order that they had; returns
  * the place behind them. */
 static int gather(el_scheduler *s, int at, const el_adapter *a) {
-  for (int j = at, part = s->pieces[at].part; j < s->n_pieces && (int)s->pieces[j].part == part; j++) {
+  for (int j = at, same = rank(&s->pieces[at]); j < s->n_pieces && rank(&s->pieces[j]) == same; j++) {
     if (s->pieces[j].adapter != a) continue;
     el_piece p = s->pieces[j];
     memmove(&s->pieces[at + 1], &s->pieces[at], (size_t)(j - at) * sizeof p);
@@ -346,10 +353,10 @@ static bool has_border(const el_scheduler *s) {
  * on from them. */
 static void group(el_scheduler *s, bool base_first) {
   for (int i = 0; i < s->n_pieces;) {
-    if (base_first && (!i || s->pieces[i].part != s->pieces[i - 1].part)) {
+    if (base_first && (!i || rank(&s->pieces[i]) != rank(&s->pieces[i - 1]))) {
       const int begin = i;
       i = gather(s, begin, NULL);
-      if (i == s->n_pieces || s->pieces[i].part != s->pieces[begin].part) continue;
+      if (i == s->n_pieces || rank(&s->pieces[i]) != rank(&s->pieces[begin])) continue;
     }
     i = gather(s, i, s->pieces[i].adapter);
   }
@@ -451,7 +458,7 @@ void el_scheduler_plan(el_scheduler *s) {
     add_prompt(s, q, &rows, &logits);
   }
   const bool base_first = has_border(s);
-  sort_parts(s);
+  sort_pieces(s);
   group(s, base_first);
   s->n_rows = 0;
   for (int i = 0; i < s->n_pieces; i++) {
@@ -468,6 +475,7 @@ void el_scheduler_plan(el_scheduler *s) {
                                       .windowed = p->seq->windowed,
                                       .adapter = p->adapter,
                                       .wants_logits = wants_logits(p->seq, pos),
+                                      .wants_hidden = el_seq_pools(p->seq, pos),
                                       .part = p->part,
                                       .states = p->part == EL_ROW_TAIL ? states_at(s, p->seq, pos) : NULL};
   }

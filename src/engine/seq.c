@@ -156,15 +156,19 @@ static bool copy(el_seq *s, const el_request *r, const el_seq_limits *limits) {
 
 el_status el_seq_new(const el_request *r, const el_seq_limits *limits, el_seq **out, el_error *err) {
   el_choice *choice = NULL;
+  el_embedding *embedding = NULL;
   el_status status = check(r, limits, err);
+  if (!status) status = el_embedding_new(r, &limits->embedding, &embedding, err);
   if (!status && r->auto_adapter) status = el_choice_new(r, &limits->choice, &choice, err);
-  if (status) return status;
-  el_seq *s = calloc(1, sizeof *s);
+  el_seq *s = status ? NULL : calloc(1, sizeof *s);
   if (!s) {
     el_choice_free(choice);
+    el_embedding_free(embedding);
+    if (status) return status;
     return el_fail(err, EL_ERR_NO_MEMORY, "request: out of memory");
   }
   s->choice = choice;
+  s->embedding = embedding;
   int room = limits->ctx_size - (int)r->n_prompt;
   s->sampling = r->sampling;
   s->sampling.seed += r->seed_offset;
@@ -242,6 +246,7 @@ el_status el_seq_start(el_seq *s, el_error *err) {
   if (s->n_prompt_top) s->prompt_top = calloc((size_t)s->n_prompt * (size_t)s->n_prompt_top, sizeof *s->prompt_top);
   if (!tokens || !s->pages || (s->wants_prompt_logprobs && !s->prompt_logprobs) || (s->n_prompt_top && !s->prompt_top))
     return el_fail(err, EL_ERR_NO_MEMORY, "request: out of memory for %zu tokens", n);
+  if (s->embedding) return el_embedding_start(s->embedding, err);
   return el_seq_chooses(s) ? el_choice_start(s->choice, err) : EL_OK;
 }
 
@@ -254,7 +259,9 @@ void el_seq_end(el_seq *s) {
   free(s->allowed);
   free(s->lists);
   el_choice_free(s->choice);
+  el_embedding_free(s->embedding);
   s->choice = NULL;
+  s->embedding = NULL;
   s->tokens = NULL;
   s->pages = s->windowed = NULL;
   s->prompt_logprobs = NULL;

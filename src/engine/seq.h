@@ -7,6 +7,7 @@
 
 #include "adapter/registry.h"
 #include "engine/choice.h"
+#include "engine/embedding.h"
 #include "engine/mailbox.h"
 #include "engine/stop.h"
 #include "model/model.h"
@@ -40,6 +41,7 @@ struct el_seq {
   size_t n_stop_tokens, n_shown;
   const char **stop_strings; /* one block with the strings */
   el_choice *choice; /* of an adapter by the router; NULL: none was asked for, or nothing of it is needed any more */
+  el_embedding *embedding; /* NULL: text is wanted */
 
   /* The engine thread's. The keys and values of positions 0 .. n_computed - 1 are in the pages; what a step computes
    * are positions up to n_tokens - 1. The logits of the last one give the next token. */
@@ -88,6 +90,7 @@ typedef struct el_seq_limits {
   int n_vocab, ctx_size;
   const el_tokenizer *tokenizer;
   el_choice_limits choice;
+  el_embedding_limits embedding;
 } el_seq_limits;
 
 /* Checks a request and copies it, but for its adapter. */
@@ -145,6 +148,11 @@ static inline el_sampling el_seq_sampling(const el_seq *s) {
   el_sampling p = s->sampling;
   if (el_seq_n_new(s) < s->min_new) p.n_logit_bias += s->n_ends;
   return p;
+}
+
+/* The hidden state of position `pos` is part of the vector that was asked for. */
+static inline bool el_seq_pools(const el_seq *s, int pos) {
+  return s->embedding && el_embedding_wants(s->embedding, pos);
 }
 
 /* A token is drawn from the logits of position `pos`. */

@@ -67,6 +67,7 @@ typedef struct el_row {
                               * .. pos / EL_PAGE_TOKENS are valid */
   const el_adapter *adapter; /* NULL: base */
   bool wants_logits;         /* not a HEAD row. A row that does not stops in the last layer, its key and value stored */
+  bool wants_hidden;         /* the last norm's output: it goes through the last layer, too. Instead of logits */
   el_row_part part;
   float *states; /* [n_taps, n_embd]: HEAD writes them all, TAIL reads the last; WHOLE: not used */
 } el_row;
@@ -89,10 +90,13 @@ void el_step_split_pages(el_step *s, size_t full_bytes, size_t windowed_bytes);
 enum { EL_MAX_TAPS = 64 };
 el_status el_step_taps(el_step *s, const int *layers, int n_taps, el_error *err);
 
-/* Runs one forward step. Rows of one sequence must be in order of position. TAIL rows come first and HEAD rows last;
- * else rows may come in any order, and those with the same adapter are best adjacent. Returns the logits: [number of
- * rows that want them, n_vocab] f32, in order of the rows, valid until the next run. */
+/* Runs one forward step. Rows of one sequence must be in order of position. TAIL rows come first and HEAD rows last,
+ * and rows that want logits before those that want hidden states; else rows may come in any order, and those with the
+ * same adapter are best adjacent. Returns the logits: [number of rows that want them, n_vocab] f32, in order of the
+ * rows, valid until the next run. */
 const float *el_step_run(el_step *s, const el_row *rows, int n_rows);
+/* Of the last run: [number of rows that want hidden states, n_embd] f32, in order of the rows, valid until the next. */
+const float *el_step_hidden(const el_step *s);
 
 /* --- Where the time of a step goes, as its first thread sees it. */
 typedef enum el_part {

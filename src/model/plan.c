@@ -71,9 +71,8 @@ void el_step_plan(el_step *s) {
     if (el_rows_of(s, st).n) add_stage(s, i);
   }
   if (s->all.n_head && tap < s->n_taps) add(s, EL_JOB_TAP, tap); /* after the last layer */
-  if (!s->n_logits) return;
-  if (el_rows_head_norms_apart(s)) add(s, EL_JOB_HEAD_NORM, 0);
-  add(s, EL_JOB_OUTPUT, 0);
+  if (s->n_hidden || (s->n_logits && el_rows_head_norms_apart(s))) add(s, EL_JOB_HEAD_NORM, 0);
+  if (s->n_logits) add(s, EL_JOB_OUTPUT, 0);
 }
 
 static void run_stage(el_step *s, const el_stage *st, el_turn turn) {

@@ -206,17 +206,18 @@ void el_rows_activate(el_step *s, const el_stage *st, el_turn turn) {
 /* ------------------------------------------------------------------ logits */
 
 bool el_rows_head_norms_apart(const el_step *s) {
-  return s->n_logits > EL_FEW_ROWS || s->own_output || s->own_norms;
+  return s->n_logits > EL_FEW_ROWS || s->n_hidden || s->own_output || s->own_norms;
 }
 
-/* The last norm's rows: those of `last` that want logits are its first ones. */
+/* The last norm's rows: the first ones of `last`. What it gives stays in h, which is where el_step_hidden finds it. */
 void el_rows_head_norm(el_step *s, el_turn turn) {
   el_act h = h_of(s, s->last);
   int begin, end;
-  el_share(s->n_logits, 1, turn.rank, turn.size, &begin, &end);
+  el_share(s->n_logits + s->n_hidden, 1, turn.rank, turn.size, &begin, &end);
   for (int r = begin; r < end; r++) norm_row(s, el_own_norm(s, -1, s->last, r), &h, r);
   el_step_done(s, EL_PART_NORM, turn.ith);
-  if (!s->own_output) return;
+  if (end > s->n_logits) end = s->n_logits;
+  if (!s->own_output || begin >= end) return;
   el_apply_h(&s->lora, &s->last->groups, s->m->h.n_layers, 0, &h, begin, end);
   el_step_done(s, EL_PART_LORA_A, turn.ith);
 }
@@ -245,6 +246,10 @@ static void put_logits(el_step *s, const el_packed *w, const el_act *x, int firs
     if (m->h.logit_scale != 1 || m->h.logit_cap > 0)
       m->kernels->cap(logits + part.begin, part.end - part.begin, m->h.logit_scale, m->h.logit_cap);
   }
+}
+
+const float *el_step_hidden(const el_step *s) {
+  return h_of(s, s->last).f + (size_t)s->n_logits * (size_t)s->m->h.n_embd;
 }
 
 void el_rows_output(el_step *s, el_turn turn) {

@@ -127,11 +127,13 @@ struct el_step {
   int last_kv; /* the last layer that stores keys and values: behind them rows may stop */
 
   const el_row *rows;
-  int n_logits;
+  int n_logits, n_hidden;
   el_row_view all, some;
   /* Whether a row's adapter touches the output, has norms of its own, factors or biases of its own. */
   bool own_output, own_norms, own_adjust;
-  const el_row_view *last; /* the rows that go on behind last_kv, logits' rows first: `some`, or `all` */
+  /* The rows that go on behind last_kv: `some`, or `all`. Those that want logits are first, then those that want hidden
+   * states. */
+  const el_row_view *last;
   int taps[EL_MAX_TAPS], n_taps;
 
   /* Row-major, one row of the step a row; where it has narrowed, one of `last`. Layers use as many columns as they

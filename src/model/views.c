@@ -88,22 +88,24 @@ static void clear(el_row_view *v) {
 
 /* Whether something behind the last keys and values reads a row. */
 static bool goes_on(const el_step *s, const el_row *row) {
-  return row->wants_logits || (row->part == EL_ROW_HEAD && el_step_depth(s) > s->last_kv);
+  return row->wants_logits || row->wants_hidden || (row->part == EL_ROW_HEAD && el_step_depth(s) > s->last_kv);
 }
 
 void el_step_view(el_step *s, int n_rows) {
   const el_row *rows = s->rows;
   int n_on = 0;
-  s->n_logits = 0;
+  s->n_logits = s->n_hidden = 0;
   clear(&s->all);
   clear(&s->some);
   for (int r = 0; r < n_rows; r++) {
     assert(rows[r].token >= 0 && rows[r].token < s->m->h.n_vocab && rows[r].pos >= 0 && rows[r].pos < s->max_ctx);
     assert(rows[r].part == EL_ROW_WHOLE || (s->n_taps && rows[r].states));
-    assert(rows[r].part == EL_ROW_HEAD ? !rows[r].wants_logits : !s->all.n_head);
+    assert(rows[r].part == EL_ROW_HEAD ? !rows[r].wants_logits && !rows[r].wants_hidden : !s->all.n_head);
+    assert(!rows[r].wants_logits || (!s->n_hidden && !rows[r].wants_hidden));
     assert(rows[r].part != EL_ROW_TAIL || s->all.n_tail == r);
     add_row(s, &s->all, r);
     s->n_logits += rows[r].wants_logits;
+    s->n_hidden += rows[r].wants_hidden;
     n_on += goes_on(s, &rows[r]);
   }
   assert(s->n_logits <= s->max_logits);

@@ -270,7 +270,7 @@ struct el_step {
   int window;           /* 0: there are no windowed pages */
   int max_rows, max_logits, max_ctx;
   int n_taps;
-  float *logits;
+  float *logits, *hidden;
 };
 
 /* Windowed pages are three times as large. */
@@ -300,8 +300,9 @@ el_status el_step_new(const el_model *m, el_threads *threads, unsigned char *kv,
                       int max_logits, int max_ctx, el_step **out, el_error *err) {
   el_step *s = calloc(1, sizeof *s);
   if (s) s->logits = malloc(sizeof *s->logits * FAKE_VOCAB * (size_t)max_logits);
-  if (!s || !s->logits) {
-    free(s);
+  if (s) s->hidden = malloc(sizeof *s->hidden * FAKE_EMBD * (size_t)max_rows);
+  if (!s || !s->logits || !s->hidden) {
+    el_step_free(s);
     return el_fail(err, EL_ERR_NO_MEMORY, "fake step: out of memory");
   }
   s->kv = kv;
@@ -322,6 +323,7 @@ el_status el_step_taps(el_step *s, const int *layers, int n_taps, el_error *err)
 void el_step_free(el_step *s) {
   if (!s) return;
   free(s->logits);
+  free(s->hidden);
   free(s);
 }
 
@@ -347,18 +349,29 @@ static bool is_activated(const el_adapter *a) {
   return a && a->invocation.n;
 }
 
+/* Whether a row is in a piece of a sequence whose hidden states are wanted, there or before it. */
+static bool is_late(const el_row *rows, int n_rows, int i) {
+  const el_row *r = &rows[i];
+  while (i + 1 < n_rows && rows[i + 1].pages == r->pages && rows[i + 1].adapter == r->adapter) i++;
+  while (i >= 0 && !(rows[i].pages == r->pages && rows[i].wants_hidden)) i--;
+  return i >= 0;
+}
+
 static void check_rows(const el_step *s, const el_row *rows, int n_rows) {
   CHECK(n_rows >= 1 && n_rows <= s->max_rows);
-  int n_logits = 0;
+  int n_logits = 0, n_hidden = 0;
   for (int i = 0; i < n_rows; i++) {
     const el_row *r = &rows[i];
     CHECK(r->token >= 0 && r->token < FAKE_VOCAB && r->pos >= 0 && r->pos < s->max_ctx);
     n_logits += r->wants_logits;
+    CHECK(!r->wants_logits || (!n_hidden && !r->wants_hidden));
+    n_hidden += r->wants_hidden;
     CHECK(r->part == EL_ROW_WHOLE || (s->n_taps && r->states));
-    if (r->part == EL_ROW_HEAD) CHECK(!r->wants_logits);
+    if (r->part == EL_ROW_HEAD) CHECK(!r->wants_logits && !r->wants_hidden);
     static const int order[] = {[EL_ROW_TAIL] = 0, [EL_ROW_WHOLE] = 1, [EL_ROW_HEAD] = 2};
     if (i) CHECK(order[rows[i - 1].part] <= order[r->part]);
     /* Rows of a sequence: one after the other, one adapter, ascending; or the base's, then an activated one's. */
+    const bool late = is_late(rows, n_rows, i);
     bool first =
         i == 0 || rows[i - 1].pages != r->pages || rows[i - 1].part != r->part || rows[i - 1].adapter != r->adapter;
     if (!first) CHECK(r->pos == rows[i - 1].pos + 1);
@@ -370,8 +383,9 @@ static void check_rows(const el_step *s, const el_row *rows, int n_rows) {
         CHECK((tail || base) && r->part == EL_ROW_WHOLE && r->pos > rows[j].pos);
         CHECK((j + 1 < i && rows[j + 1].pages == r->pages) || r->pos == rows[j].pos + 1);
       }
-      /* Rows with an adapter: adjacent. */
-      if (rows[j].adapter == r->adapter && rows[j].part == r->part) CHECK(rows[i - 1].adapter == r->adapter);
+      /* Rows with an adapter: adjacent, but for those that come last for the sake of hidden states. */
+      if (rows[j].adapter == r->adapter && rows[j].part == r->part && is_late(rows, n_rows, j) == late)
+        CHECK(rows[i - 1].adapter == r->adapter);
       /* A page that two sequences have is written by neither. */
       if (rows[j].pages == r->pages || (j > 0 && rows[j - 1].pages == rows[j].pages) || !first) continue;
       int last_i = i, last_j = j;
@@ -433,6 +447,16 @@ static void fill_logits(const el_step *s, const el_row *row, float *out) {
   if (fake.nan_at && row->pos == fake.nan_at && !row->adapter) out[7] = NAN;
 }
 
+static void fill_hidden(const el_step *s, const el_row *row, float *out) {
+  const uint64_t h = history(s, row);
+  for (int i = 0; i < FAKE_EMBD; i++) out[i] = (float)(mix(h, (uint64_t)i) >> 40) * 0x1p-24f;
+  if (fake.nan_at && row->pos == fake.nan_at && !row->adapter) out[7] = NAN;
+}
+
+const float *el_step_hidden(const el_step *s) {
+  return s->hidden;
+}
+
 static int count_adapters(const el_row *rows, int n_rows) {
   int n = 0;
   for (int i = 0; i < n_rows; i++) {
@@ -446,7 +470,7 @@ static int count_adapters(const el_row *rows, int n_rows) {
 const float *el_step_run(el_step *s, const el_row *rows, int n_rows) {
   pthread_mutex_lock(&gate);
   check_rows(s, rows, n_rows);
-  int n = 0;
+  int n = 0, n_hidden = 0;
   for (int i = 0; i < n_rows; i++) {
     const el_row *r = &rows[i];
     entry *at = entry_at(s, r, r->pos);
@@ -462,10 +486,12 @@ const float *el_step_run(el_step *s, const el_row *rows, int n_rows) {
       fill_states(s, r);
     }
     if (rows[i].wants_logits) fill_logits(s, &rows[i], s->logits + (size_t)FAKE_VOCAB * (size_t)n++);
+    if (r->wants_hidden) fill_hidden(s, r, s->hidden + (size_t)FAKE_EMBD * (size_t)n_hidden++);
   }
   counts.steps++;
   counts.rows += n_rows;
   counts.logits += n;
+  counts.hidden += n_hidden;
   for (int i = 0; i < n_rows; i++) {
     counts.heads += rows[i].part == EL_ROW_HEAD;
     counts.tails += rows[i].part == EL_ROW_TAIL;

@@ -46,9 +46,9 @@ void fake_release(void);
 
 /* What happened since the last call. */
 typedef struct fake_counts {
-  int steps, rows, logits, max_rows; /* max_rows: of one step */
-  int heads, tails;                  /* of the rows */
-  int max_adapters;                  /* of one step, the base is one */
+  int steps, rows, logits, hidden, max_rows; /* max_rows: of one step */
+  int heads, tails;                          /* of the rows */
+  int max_adapters;                          /* of one step, the base is one */
 } fake_counts;
 fake_counts fake_take_counts(void);
 

@@ -1,8 +1,8 @@
 /* Whatever comes after whatever: requests that name an adapter, the base, several with scales, or leave it to the
- * router; activated adapters, and conversations that go from them to the base and on; cancellations; adapters whose
- * files grow, shrink, break, vanish and change between any two steps and loads; pools of several sizes. The engine
- * never stops, each request ends once, one that asks for what is there and stays the same is answered as if it were
- * alone, one that fails is told why, and no block, page or reference is lost.
+ * router; for text, or for a vector; activated adapters, and conversations that go from them to the base and on;
+ * cancellations; adapters whose files grow, shrink, break, vanish and change between any two steps and loads; pools of
+ * several sizes. The engine never stops, each request ends once, one that asks for what is there and stays the same is
+ * answered as if it were alone, one that fails is told why, and no block, page or reference is lost.
  *
  * Nothing has a thread of its own here: one generator decides what comes next, so a number repeats a run.
  * EL_PROPERTY_SEED: this one alone. EL_PROPERTY_SECONDS: how long new ones are tried (6). */
@@ -36,7 +36,8 @@ typedef struct job {
   int version[N_ITEMS];
   bool clean[N_ITEMS]; /* what the registry knows is what is there */
 
-  int n, n_done, n_choices, n_prompt_logprobs;
+  int n, n_done, n_choices, n_prompt_logprobs, n_vectors;
+  float vector[FAKE_EMBD];
   int32_t tokens[CTX];
   float logprobs[CTX], prompt_logprobs[CTX];
   char chosen[EL_ADAPTER_NAME_MAX + 1];
@@ -58,7 +59,7 @@ typedef struct world {
   int n_blocks, per_block, reserve, windowed_per_block;
   job *jobs; /* [n_jobs] */
   int n_jobs, n_live, n_compared, n_failed;
-  int n_activated,
+  int n_vectors, n_activated,
       n_cached; /* of the compared ones: those whose adapter began inside of the prompt; with cached pages */
 } world;
 
@@ -164,7 +165,7 @@ static void open_world(world *w, const rig *quiet, uint64_t seed) {
 
 /* Whether what it asks for fits the pool, as the adapters are now. */
 static bool fits(const world *w, const job *j) {
-  int tokens = (int)j->q.n_prompt + j->q.max_tokens, rank = 0;
+  int tokens = (int)j->q.n_prompt + (j->q.embed ? 0 : j->q.max_tokens), rank = 0;
   int kv = (int)el_kv_layout_blocks(&w->e->memory.layout, (uint64_t)el_pages_for(tokens));
   for (int i = 0; i < j->n_named; i++) rank += w->items[j->named[i]].rank;
   return kv + rank <= w->n_blocks;
@@ -193,7 +194,11 @@ static void take(const el_event *ev) {
     CHECK(!j->n && !j->n_prompt_logprobs);
     j->n_prompt_logprobs = (int)ev->n_prompt_logprobs;
     memcpy(j->prompt_logprobs, ev->prompt_logprobs, ev->n_prompt_logprobs * sizeof(float));
+  } else if (ev->type == EL_EVENT_EMBEDDING) {
+    CHECK(j->q.embed && !j->n_vectors++ && ev->n_embedding == FAKE_EMBD);
+    memcpy(j->vector, ev->embedding, sizeof j->vector);
   } else if (ev->type == EL_EVENT_TOKEN) {
+    CHECK(!j->q.embed);
     j->tokens[j->n] = ev->token;
     j->logprobs[j->n++] = ev->logprob;
     if (j->n == j->cancel_at && w->e) el_cancel(w->e, j->id);
@@ -266,6 +271,10 @@ static void make_job(world *w, job *j) {
     q->adapters = j->scales;
     q->n_adapters = (size_t)j->n_named;
   }
+  if (q->auto_adapter || below(r, 4)) return;
+  static const el_embed ways[] = {EL_EMBED_MEAN, EL_EMBED_MEAN, EL_EMBED_LAST, EL_EMBED_CLS, EL_EMBED_AS_MODEL};
+  q->embed = ways[below(r, 5)];
+  q->logprobs = q->prompt_logprobs = false;
 }
 
 static bool tells_why(const el_error *e) {
@@ -457,7 +466,7 @@ static void compare(world *w, const job *j) {
   static job alone;
   char names[3][32];
   alone = *j;
-  alone.n = alone.n_done = alone.n_prompt_logprobs = 0;
+  alone.n = alone.n_done = alone.n_prompt_logprobs = alone.n_vectors = 0;
   world none = {.e = NULL};
   alone.w = &none;
   alone.cancel_at = -1;
@@ -484,6 +493,9 @@ static void compare(world *w, const job *j) {
   CHECK(!memcmp(alone.tokens, j->tokens, sizeof *j->tokens * (size_t)j->n));
   CHECK(!memcmp(alone.logprobs, j->logprobs, sizeof *j->logprobs * (size_t)j->n));
   CHECK(alone.n_prompt_logprobs == j->n_prompt_logprobs);
+  CHECK(j->n_vectors == (j->q.embed != EL_EMBED_NONE) && alone.n_vectors == j->n_vectors);
+  CHECK(!memcmp(alone.vector, j->vector, sizeof j->vector));
+  w->n_vectors += j->n_vectors;
   CHECK(alone.last.base_tokens == j->last.base_tokens && alone.last.not_invoked == j->last.not_invoked);
   w->n_activated += j->last.base_tokens > 0 && !j->last.not_invoked;
   w->n_cached += j->last.base_tokens > 0 && j->last.cached_tokens > 0;
@@ -516,7 +528,7 @@ static void check_job(world *w, const job *j) {
 }
 
 typedef struct totals {
-  int compared, activated, cached, failed;
+  int compared, vectors, activated, cached, failed;
 } totals;
 
 static void run(const rig *quiet, uint64_t seed, totals *n) {
@@ -542,6 +554,7 @@ static void run(const rig *quiet, uint64_t seed, totals *n) {
   unlink(w.t.r.path);
   rmdir(w.t.r.dir);
   n->compared += w.n_compared;
+  n->vectors += w.n_vectors;
   n->activated += w.n_activated;
   n->cached += w.n_cached;
   n->failed += w.n_failed;
@@ -565,11 +578,12 @@ static void the_engine_never_stops_and_nothing_is_lost(void **state) {
     for (; seed <= 3 || el_now_ns() - begin < budget; seed++) run(&quiet, seed, &n);
   }
   print_message(
-      "%d answers compared, %d of adapters that begin inside of the prompt, %d of these with pages of before, "
+      "%d answers compared, %d of them vectors, %d of adapters that begin inside of the prompt, %d of these with pages "
+      "of before, "
       "%d requests failed as they had to, up to seed %llu\n",
-      n.compared, n.activated, n.cached, n.failed, (unsigned long long)seed_of_run);
+      n.compared, n.vectors, n.activated, n.cached, n.failed, (unsigned long long)seed_of_run);
   /* It is not that nothing happens. */
-  assert_true(one || (n.compared > 50 && n.failed > 10 && n.activated > 5 && n.cached > 0));
+  assert_true(one || (n.compared > 50 && n.vectors > 5 && n.failed > 10 && n.activated > 5 && n.cached > 0));
   rig_close(&quiet);
 }
 

@@ -214,6 +214,70 @@ static void a_row_may_stop_after_some_layers_and_go_on_in_a_later_step(void **st
   }
 }
 
+/* Hidden states of the sequences that are even, [of them][LEN][n_embd], beside logits of the others, in steps that are
+ * mixed as `seed` says. Which positions want theirs, LEN - 1 among them, `of_16` says. */
+static void hidden_in_mixed_steps(run *r, unsigned seed, int of_16, float *out) {
+  const size_t n_embd = (size_t)r->f.h->n_embd;
+  int done[N_SEQ] = {0};
+  for (bool left = true; left;) {
+    el_row rows[MAX_ROWS];
+    int n = 0, n_hidden = 0, row_seq[MAX_ROWS];
+    left = false;
+    for (int i = 0; i < N_SEQ; i++) {
+      const int s = i < N_SEQ / 2 ? 2 * i + 1 : 2 * (i - N_SEQ / 2); /* those that want logits first */
+      seed = seed * 1664525u + 1013904223u;
+      for (int chunk = (int)(seed >> 16) % 9 - 1; chunk > 0 && done[s] < LEN; chunk--, done[s]++, n++) {
+        seed = seed * 1664525u + 1013904223u;
+        rows[n] = row_at(r, s, done[s]);
+        rows[n].wants_logits = s % 2 && wants(of_16, seed, done[s]);
+        rows[n].wants_hidden = s % 2 == 0 && wants(of_16, seed, done[s]);
+        row_seq[n] = s;
+      }
+      left |= done[s] < LEN;
+    }
+    if (!n) continue;
+    assert_logits(r, el_step_run(r->f.step, rows, n), rows, row_seq, n);
+    const float *hidden = el_step_hidden(r->f.step);
+    for (int i = 0; i < n; i++) {
+      if (!rows[i].wants_hidden) continue;
+      float *to = out + ((size_t)(row_seq[i] / 2) * LEN + (size_t)rows[i].pos) * n_embd;
+      memcpy(to, hidden + (size_t)n_hidden++ * n_embd, n_embd * sizeof *to);
+    }
+  }
+}
+
+static void hidden_states_are_the_same_bits_whoever_shares_the_step(void **state) {
+  for (int i = 0; el_kernels_at(i); i++) {
+    run r = run_open(el_kernels_at(i)->name, 1 + i, EL_LAYOUT_Q8);
+    const size_t n_embd = (size_t)r.f.h->n_embd, n = N_SEQ / 2 * LEN * n_embd;
+    float *all = malloc(n * sizeof *all), *some = malloc(n * sizeof *some);
+    assert_true(all && some);
+    hidden_in_mixed_steps(&r, 1, ALL, all);
+    for (int s = 0; s < N_SEQ / 2; s++) { /* and those of a sequence alone */
+      el_row rows[LEN];
+      for (int p = 0; p < LEN; p++) {
+        rows[p] = row_at(&r, 2 * s, p);
+        rows[p].wants_logits = false;
+        rows[p].wants_hidden = true;
+      }
+      el_step_run(r.f.step, rows, LEN);
+      assert_memory_equal(el_step_hidden(r.f.step), all + (size_t)s * LEN * n_embd, LEN * n_embd * sizeof *all);
+    }
+    static const int shares[] = {MOST, FEW, LAST};
+    for (unsigned k = 0; k < sizeof shares / sizeof *shares; k++) {
+      for (size_t v = 0; v < n; v++) some[v] = NAN;
+      forget_keys_and_values(&r);
+      hidden_in_mixed_steps(&r, (k + 2) * 2654435761u, shares[k], some);
+      for (size_t row = 0; row < N_SEQ / 2 * LEN; row++)
+        if (!isnan(some[row * n_embd]))
+          assert_memory_equal(some + row * n_embd, all + row * n_embd, n_embd * sizeof *all);
+    }
+    free(all);
+    free(some);
+    run_close(&r);
+  }
+}
+
 static void taps_that_make_no_sense_are_refused(void **state) {
   run r = run_open(NULL, 1, EL_LAYOUT_Q8);
   el_error e;
@@ -348,6 +412,7 @@ int main(void) {
       cmocka_unit_test(rows_without_logits_leave_the_same_keys_and_values_and_change_no_logits),
       cmocka_unit_test(threads_and_instruction_sets_do_not_change_a_bit),
       cmocka_unit_test(a_row_may_stop_after_some_layers_and_go_on_in_a_later_step),
+      cmocka_unit_test(hidden_states_are_the_same_bits_whoever_shares_the_step),
       cmocka_unit_test(taps_that_make_no_sense_are_refused),
       cmocka_unit_test(one_step_advances_as_many_adapters_as_there_are_rows),
       cmocka_unit_test(a_long_prompt_gives_the_same_bits_however_it_is_cut),
