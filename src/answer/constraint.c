@@ -1,0 +1,220 @@
+/* What makes a model write calls: tags, each a tool's call up to its arguments, what the tool's schema allows, and the
+ * rest of the call. And what tells a model of tools whose template does not. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "answer/form.h"
+#include "answer/json_scan.h"
+#include "answer/parser.h"
+#include "answer/tools.h"
+#include "base/error.h"
+
+static bool put(el_buf *b, const char *s) {
+  return el_buf_append(b, s, strlen(s));
+}
+
+/* --- one call, but for its arguments */
+
+static const char *key_or(const char *key, const char *usual) {
+  return key[0] ? key : usual;
+}
+
+static bool is_bare(const el_form *f) {
+  return !f->begin[0] && !f->section[0];
+}
+
+/* What a call of this tool begins with, up to its arguments. `opened`: the prompt ends with the mark. */
+static bool put_begin(el_buf *b, const el_form *f, const char *name, bool opened) {
+  bool ok = put(b, f->section) && put(b, opened ? "" : f->begin);
+  switch (f->kind) {
+    case EL_CALLS_JSON:
+      return ok && put(b, f->begin_space) &&
+             el_buf_printf(b, "%s{\"%s\": \"%s\", \"%s\": ", f->list ? "[" : "", key_or(f->name_key, "name"), name,
+                           key_or(f->args_key, "arguments"));
+    case EL_CALLS_KEYED: return ok && el_buf_printf(b, "%s{\"%s\": ", f->list ? "[" : "", name);
+    case EL_CALLS_NAMED:
+      return ok && el_buf_printf(b, "%s%s%s%s", f->id_end[0] ? "call00001" : "", f->id_end, name, f->name_end);
+    case EL_CALLS_PARAMETERS: return ok && el_buf_printf(b, "%s%s", name, f->name_end);
+    case EL_CALLS_PYTHON: return ok && el_buf_printf(b, "[%s(", name);
+    default:
+      return put(b, "<|channel|>commentary to=functions.") && put(b, name) && put(b, " <|constrain|>json<|message|>");
+  }
+}
+
+static bool put_end(el_buf *b, const el_form *f) {
+  switch (f->kind) {
+    case EL_CALLS_JSON:
+    case EL_CALLS_KEYED:
+      return put(b, f->list ? "}]" : "}") && put(b, f->end_space) && put(b, f->end) && put(b, f->section_end);
+    case EL_CALLS_PYTHON: return put(b, ")]") && put(b, f->end);
+    case EL_CALLS_HARMONY: return put(b, ""); /* an end-of-generation token follows */
+    default: return put(b, f->end) && put(b, f->section_end);
+  }
+}
+
+/* What calls of all tools begin with: where it occurs, one has to come. */
+static const char *trigger(const el_form *f) {
+  if (f->kind == EL_CALLS_HARMONY) return "<|channel|>commentary to=";
+  if (is_bare(f)) return f->kind == EL_CALLS_JSON ? "{\"name\": \"" : "{\"";
+  return f->section[0] ? f->section : f->begin;
+}
+
+/* --- arguments that are not JSON, as grammars */
+
+static bool put_literal(el_buf *b, const char *s) {
+  return el_json_quote(b, (el_str){s, strlen(s)}); /* GBNF has JSON's escapes for these */
+}
+
+/* Each parameter of the tool at most as often as the model likes, with any value: what the values are is not
+ * constrained here. `other` is any text without the first byte of what ends a value. */
+static bool put_parameters_grammar(el_buf *b, const el_form *f) {
+  char stop[2] = {f->value_end[0], 0};
+  return put(b, "root ::= parameter*\nparameter ::= ") && put_literal(b, f->key) && put(b, " [a-zA-Z0-9_.-]+ ") &&
+         put_literal(b, f->key_end) && put(b, " ") &&
+         (!f->key_end[0] || (put(b, "(") && put_literal(b, f->text_value) && put(b, " | ") &&
+                             put_literal(b, f->json_value) && put(b, ") "))) &&
+         put_literal(b, f->value) && put(b, " ") && put_literal(b, f->value_space) &&
+         el_buf_printf(b, " [^%s]* ", stop) && put_literal(b, f->value_end_space) && put(b, " ") &&
+         put_literal(b, f->value_end) && put(b, " [\\n]?\n");
+}
+
+static bool put_python_grammar(el_buf *b) {
+  return put(b,
+             "root ::= (argument (\", \" argument)*)?\n"
+             "argument ::= [a-zA-Z_] [a-zA-Z0-9_]* \"=\" value\n"
+             "value ::= string | number | \"True\" | \"False\" | \"None\" | list | dict\n"
+             "string ::= \"'\" ([^'\\\\\\n] | \"\\\\\" [nt'\"\\\\])* \"'\" | \"\\\"\" ([^\"\\\\\\n] | \"\\\\\" "
+             "[nt'\"\\\\])* \"\\\"\"\n"
+             "number ::= \"-\"? (\"0\" | [1-9] [0-9]*) (\".\" [0-9]+)?\n"
+             "list ::= \"[\" (value (\", \" value)*)? \"]\"\n"
+             "dict ::= \"{\" (string \": \" value (\", \" string \": \" value)*)? \"}\"\n");
+}
+
+/* --- the source, in one block */
+
+typedef struct tags {
+  el_buf text; /* all strings, each with its NUL */
+  size_t *at;  /* [3 * n] where begin, content and end of each begin */
+  size_t *len; /* [n] of the contents */
+  size_t n;
+} tags;
+
+static bool add_string(tags *t, size_t *at, const el_buf *s) {
+  *at = t->text.len;
+  return el_buf_append(&t->text, s->data ? s->data : "", s->len) && el_buf_append(&t->text, "", 1);
+}
+
+static bool add_tag(tags *t, const el_form *f, const el_tool *tool, bool opened) {
+  el_buf begin = {0}, content = {0}, end = {0};
+  bool json = f->kind != EL_CALLS_PARAMETERS && f->kind != EL_CALLS_PYTHON;
+  bool ok = put_begin(&begin, f, tool->name, opened) && put_end(&end, f);
+  if (json)
+    ok = ok && el_buf_append(&content, tool->parameters.data, tool->parameters.len);
+  else
+    ok = ok && (f->kind == EL_CALLS_PYTHON ? put_python_grammar(&content) : put_parameters_grammar(&content, f));
+  size_t *at = &t->at[3 * t->n];
+  ok = ok && add_string(t, &at[0], &begin) && add_string(t, &at[1], &content) && add_string(t, &at[2], &end);
+  t->len[t->n++] = content.len;
+  el_buf_free(&begin);
+  el_buf_free(&content);
+  el_buf_free(&end);
+  return ok;
+}
+
+typedef struct source_block {
+  el_constraint_source source;
+  const char *trigger;
+  el_constraint_tag tags[];
+} source_block;
+
+static el_constraint_source *build(const tags *t, const el_answer_format *f, const char *trigger_text) {
+  size_t n = t->n, texts = t->text.len, trigger_len = trigger_text ? strlen(trigger_text) + 1 : 0;
+  source_block *b = malloc(sizeof *b + n * sizeof *b->tags + texts + trigger_len);
+  if (!b) return NULL;
+  char *strings = (char *)&b->tags[n];
+  memcpy(strings, t->text.data, texts);
+  if (trigger_text) memcpy(strings + texts, trigger_text, trigger_len);
+  bool json = f->form.kind != EL_CALLS_PARAMETERS && f->form.kind != EL_CALLS_PYTHON;
+  for (size_t i = 0; i < n; i++)
+    b->tags[i] = (el_constraint_tag){.begin = strings + t->at[3 * i],
+                                     .end = strings + t->at[3 * i + 2],
+                                     .content = json ? EL_CONSTRAINT_JSON_SCHEMA : EL_CONSTRAINT_GRAMMAR,
+                                     .text = strings + t->at[3 * i + 1],
+                                     .len = t->len[i]};
+  b->trigger = strings + texts;
+  b->source = (el_constraint_source){.type = EL_CONSTRAINT_TAGS,
+                                     .tags = b->tags,
+                                     .n_tags = n,
+                                     .triggers = trigger_text ? &b->trigger : NULL,
+                                     .n_triggers = trigger_text != NULL,
+                                     .shown_tokens = f->shown,
+                                     .n_shown_tokens = f->n_shown};
+  return &b->source;
+}
+
+static bool any_strict(const el_tools *t) {
+  for (size_t i = 0; i < t->n; i++)
+    if (t->tools[i].strict) return true;
+  return false;
+}
+
+el_status el_answer_constraint(const el_answer_format *f, const el_tools *t, const el_call_rules *rules,
+                               const char *prompt, size_t prompt_len, el_constraint_source **out, el_error *err) {
+  size_t only = rules->only ? el_tools_find(t, (el_str){rules->only, strlen(rules->only)}) : SIZE_MAX;
+  bool required = rules->required || rules->only;
+  if (rules->only && only == SIZE_MAX)
+    return el_fail(err, EL_ERR_INVALID, "tool_choice names '%.128s', which is none of the tools", rules->only);
+  *out = NULL;
+  if (!required && !any_strict(t)) return EL_OK;
+  el_str end = {prompt, prompt_len};
+  bool thinks = f->form.kind == EL_CALLS_HARMONY || el_ends_with_mark(end, f->form.reasoning);
+  bool opened = f->form.kind == EL_CALLS_NAMED && el_ends_with_mark(end, f->form.begin);
+  bool free_text = (!required || thinks) && !opened;
+  tags all = {.at = calloc(3 * t->n, sizeof *all.at), .len = calloc(t->n, sizeof *all.len)};
+  bool ok = all.at && all.len;
+  for (size_t i = 0; i < t->n && ok; i++)
+    if (only == SIZE_MAX || i == only) ok = add_tag(&all, &f->form, &t->tools[i], opened);
+  el_constraint_source *source = ok ? build(&all, f, free_text ? trigger(&f->form) : NULL) : NULL;
+  el_buf_free(&all.text);
+  free(all.at);
+  free(all.len);
+  if (!source) return el_fail(err, EL_ERR_NO_MEMORY, "no memory for the constraint of %zu tools", t->n);
+  source->at_least_one = required;
+  source->stop_after_first = required && !rules->parallel;
+  *out = source;
+  return EL_OK;
+}
+
+/* --- instructions */
+
+static bool put_tool(el_buf *b, const el_tool *t) {
+  return el_buf_printf(b, "{\"name\": \"%s\"", t->name) &&
+         (!t->description.len || (put(b, ", \"description\": ") && el_json_quote(b, t->description))) &&
+         put(b, ", \"parameters\": ") && el_buf_append(b, t->parameters.data, t->parameters.len) && put(b, "}\n");
+}
+
+el_status el_answer_instructions(const el_answer_format *f, const el_tools *t, const el_call_rules *rules, char **out,
+                                 size_t *len, el_error *err) {
+  el_buf b = {0};
+  bool named = rules->only != NULL;
+  bool ok = put(&b, "You can call these tools, each with arguments by its JSON schema:\n");
+  for (size_t i = 0; i < t->n && ok; i++)
+    if (!named || !strcmp(t->tools[i].name, rules->only)) ok = put_tool(&b, &t->tools[i]);
+  ok = ok && put(&b, "To call a tool, answer with nothing but ") && put_begin(&b, &f->form, "NAME", false) &&
+       put(&b, f->form.kind == EL_CALLS_PARAMETERS || f->form.kind == EL_CALLS_PYTHON ? "ARGUMENTS" : "{ARGUMENTS}") &&
+       put_end(&b, &f->form) && put(&b, "\n");
+  if (ok && named)
+    ok = el_buf_printf(&b, "Call %s now.\n", rules->only);
+  else if (ok && rules->required)
+    ok = put(&b, "Call one now.\n");
+  else if (ok)
+    ok = put(&b, "If no tool is needed, answer as usual.\n");
+  if (ok && rules->parallel) ok = put(&b, "You can call several, one after the other.\n");
+  if (!ok) {
+    el_buf_free(&b);
+    return el_fail(err, EL_ERR_NO_MEMORY, "no memory to describe %zu tools", t->n);
+  }
+  *out = b.data;
+  *len = b.len;
+  return EL_OK;
+}

@@ -1,0 +1,172 @@
+#include "answer/tools.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "answer/json_scan.h"
+#include "base/error.h"
+
+/* --- JSON out of values */
+
+static bool put_value(el_buf *out, const el_value *v);
+
+static bool put_items(el_buf *out, const el_value *v) {
+  bool ok = el_buf_append(out, "[", 1);
+  for (size_t i = 0; i < v->array.n && ok; i++)
+    ok = (!i || el_buf_append(out, ", ", 2)) && put_value(out, &v->array.items[i]);
+  return ok && el_buf_append(out, "]", 1);
+}
+
+static bool put_members(el_buf *out, const el_value *v) {
+  bool ok = el_buf_append(out, "{", 1);
+  for (size_t i = 0; i < v->object.n && ok; i++) {
+    const el_member *m = &v->object.members[i];
+    ok = (!i || el_buf_append(out, ", ", 2)) && el_json_quote(out, (el_str){m->name, strlen(m->name)}) &&
+         el_buf_append(out, ": ", 2) && put_value(out, &m->value);
+  }
+  return ok && el_buf_append(out, "}", 1);
+}
+
+/* Values come from JSON, so they are no deeper than its reader allows. */
+static bool put_value(el_buf *out, const el_value *v) {
+  switch (v->type) {
+    case EL_VALUE_BOOL: return el_buf_printf(out, v->boolean ? "true" : "false");
+    case EL_VALUE_INTEGER: return el_buf_printf(out, "%lld", (long long)v->integer);
+    case EL_VALUE_REAL: return el_buf_printf(out, "%.17g", v->real);
+    case EL_VALUE_STRING: return el_json_quote(out, (el_str){v->string.data, v->string.len});
+    case EL_VALUE_ARRAY: return put_items(out, v);
+    case EL_VALUE_OBJECT: return put_members(out, v);
+    default: return el_buf_append(out, "null", 4);
+  }
+}
+
+/* --- reading */
+
+static const el_value *member(const el_value *object, const char *name) {
+  for (size_t i = 0; object && object->type == EL_VALUE_OBJECT && i < object->object.n; i++)
+    if (!strcmp(object->object.members[i].name, name)) return &object->object.members[i].value;
+  return NULL;
+}
+
+static bool is_string(const el_value *v, const char *what) {
+  return v && v->type == EL_VALUE_STRING && (!what || el_str_eq((el_str){v->string.data, v->string.len}, what));
+}
+
+static bool is_null(const el_value *v) {
+  return !v || v->type == EL_VALUE_NULL;
+}
+
+static bool is_name(el_str s) {
+  for (size_t i = 0; i < s.len; i++) {
+    unsigned char c = (unsigned char)s.data[i], l = c | 32;
+    if (!(l >= 'a' && l <= 'z') && !(c >= '0' && c <= '9') && !(c && strchr("_-.", c))) return false;
+  }
+  return s.len && s.len <= EL_MAX_TOOL_NAME;
+}
+
+/* A type that is "string", or a list of those; or values that are all strings. */
+static bool is_text(const el_value *schema) {
+  const el_value *type = member(schema, "type"), *list = type ? type : member(schema, "enum");
+  if (is_string(type, "string") || (!type && is_string(member(schema, "const"), NULL))) return true;
+  if (!list || list->type != EL_VALUE_ARRAY || !list->array.n) return false;
+  for (size_t i = 0; i < list->array.n; i++)
+    if (!is_string(&list->array.items[i], type ? "string" : NULL)) return false;
+  return true;
+}
+
+static bool read_texts(el_tool *tool, const el_value *schema) {
+  const el_value *properties = member(schema, "properties");
+  if (!properties || properties->type != EL_VALUE_OBJECT) return true;
+  tool->texts = calloc(properties->object.n + 1, sizeof *tool->texts);
+  for (size_t i = 0; i < properties->object.n && tool->texts; i++) {
+    const el_member *m = &properties->object.members[i];
+    if (!is_text(&m->value)) continue;
+    tool->texts[tool->n_texts] = strdup(m->name);
+    if (!tool->texts[tool->n_texts++]) return false;
+  }
+  return tool->texts != NULL;
+}
+
+static el_status read_tool(el_tools *t, const el_value *item, el_error *err) {
+  size_t at = t->n;
+  const el_value *function = member(item, "function"), *name = member(function, "name");
+  const el_value *parameters = member(function, "parameters"), *description = member(function, "description");
+  const el_value *strict = member(function, "strict");
+  if (!is_string(member(item, "type"), "function"))
+    return el_fail(err, EL_ERR_INVALID, "tools[%zu].type is not \"function\"", at);
+  if (!function || function->type != EL_VALUE_OBJECT)
+    return el_fail(err, EL_ERR_INVALID, "tools[%zu].function is no object", at);
+  if (!is_string(name, NULL) || !is_name((el_str){name->string.data, name->string.len}))
+    return el_fail(err, EL_ERR_INVALID,
+                   "tools[%zu].function.name has to be 1 to %d letters, digits, underscores, dots and dashes", at,
+                   EL_MAX_TOOL_NAME);
+  if (el_tools_find(t, (el_str){name->string.data, name->string.len}) != SIZE_MAX)
+    return el_fail(err, EL_ERR_INVALID, "tools[%zu].function.name: there is another tool of this name", at);
+  if (!is_null(description) && !is_string(description, NULL))
+    return el_fail(err, EL_ERR_INVALID, "tools[%zu].function.description is no string", at);
+  if (!is_null(parameters) && parameters->type != EL_VALUE_OBJECT)
+    return el_fail(err, EL_ERR_INVALID, "tools[%zu].function.parameters is no JSON schema: it has to be an object", at);
+  if (!is_null(strict) && strict->type != EL_VALUE_BOOL)
+    return el_fail(err, EL_ERR_INVALID, "tools[%zu].function.strict is neither true nor false", at);
+  el_tool *tool = &t->tools[t->n++];
+  el_buf schema = {0};
+  bool ok = is_null(parameters) || !parameters->object.n ? el_buf_append(&schema, "{\"type\": \"object\"}", 18)
+                                                         : put_value(&schema, parameters);
+  tool->parameters = (el_str){schema.data, schema.len};
+  tool->strict = strict && strict->type == EL_VALUE_BOOL && strict->boolean;
+  tool->name = strndup(name->string.data, name->string.len);
+  if (is_string(description, NULL)) {
+    tool->description = (el_str){description->string.data, description->string.len};
+    tool->description.data = el_str_dup(tool->description);
+    ok = ok && tool->description.data;
+  }
+  ok = ok && tool->name && (is_null(parameters) || read_texts(tool, parameters));
+  return ok ? EL_OK : el_fail(err, EL_ERR_NO_MEMORY, "no memory for %zu tools", at + 1);
+}
+
+el_status el_tools_open(const el_value *tools, el_tools **out, el_error *err) {
+  if (tools->type != EL_VALUE_ARRAY || !tools->array.n)
+    return el_fail(err, EL_ERR_INVALID, "tools has to be a list of at least one tool");
+  if (tools->array.n > EL_MAX_TOOLS)
+    return el_fail(err, EL_ERR_INVALID, "tools has %zu tools; the limit is %d", tools->array.n, EL_MAX_TOOLS);
+  el_tools *t = calloc(1, sizeof *t);
+  if (t) t->tools = calloc(tools->array.n, sizeof *t->tools);
+  el_status status = t && t->tools ? EL_OK : el_fail(err, EL_ERR_NO_MEMORY, "no memory for %zu tools", tools->array.n);
+  for (size_t i = 0; i < tools->array.n && !status; i++) status = read_tool(t, &tools->array.items[i], err);
+  if (status)
+    el_tools_close(t);
+  else
+    *out = t;
+  return status;
+}
+
+void el_tools_close(el_tools *t) {
+  for (size_t i = 0; t && i < t->n; i++) {
+    el_tool *tool = &t->tools[i];
+    for (size_t k = 0; k < tool->n_texts; k++) free((char *)tool->texts[k]);
+    free(tool->texts);
+    free((char *)tool->name);
+    free((char *)tool->description.data);
+    free((char *)tool->parameters.data);
+  }
+  if (t) free(t->tools);
+  free(t);
+}
+
+/* --- asking */
+
+size_t el_tools_find(const el_tools *t, el_str name) {
+  for (size_t i = 0; i < t->n; i++)
+    if (el_str_eq(name, t->tools[i].name)) return i;
+  return SIZE_MAX;
+}
+
+bool el_tools_have(const el_tools *t, const char *name) {
+  return el_tools_find(t, (el_str){name, strlen(name)}) != SIZE_MAX;
+}
+
+bool el_tool_takes_text(const el_tool *t, el_str parameter) {
+  for (size_t i = 0; i < t->n_texts; i++)
+    if (el_str_eq(parameter, t->texts[i])) return true;
+  return false;
+}
