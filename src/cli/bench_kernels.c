@@ -5,6 +5,7 @@
 
 #include "cli/bench_limits.h"
 #include "cli/bench_work.h"
+#include "kernels/select.h"
 
 enum { MAX_ISAS = 16, MAX_SHAPES = 32, N_LAYOUTS = EL_LAYOUT_BF16 + 1 };
 

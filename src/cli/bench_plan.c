@@ -7,6 +7,7 @@
 #include "cli/bench_plan.h"
 #include "cli/capacity/shapes.h"
 #include "cli/plan_measure.h"
+#include "kernels/select.h"
 
 /* ---- options */
 

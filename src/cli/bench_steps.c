@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/random.h"
 #include "cli/bench_limits.h"
+#include "kernels/select.h"
 
 static el_status load(el_cli_steps *s, const char *path, const el_cli_steps_setup *setup, el_error *err) {
   const el_engine_options *o = setup->options;

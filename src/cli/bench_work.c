@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/random.h"
+#include "kernels/select.h"
 
 enum { LINE_INTS = 16 }; /* counters of threads lie on lines of their own */
 

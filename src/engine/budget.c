@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "engine/engine.h"
+#include "kernels/select.h"
 
 enum {
   BLOCK = 512 << 10,          /* bytes aimed at: an adapter's last block is half empty on average, pages are all used */

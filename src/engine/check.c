@@ -9,6 +9,7 @@
 #include "base/buf.h"
 #include "base/cpus.h"
 #include "base/error.h"
+#include "kernels/select.h"
 #include "model/model.h"
 #include "tokenizer/tokenizer.h"
 

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "format/file.h"
 #include "format/gguf.h"
+#include "kernels/select.h"
 #include "model/losses.h"
 #include "template/template.h"
 #include "tokenizer/tokenizer.h"

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kernels/kernels.h"
+#include "kernels/select.h"
 
 el_status el_act_new(el_act *a, int max_k, int max_cols, el_error *err) {
   size_t groups = ((size_t)max_k + EL_GROUP - 1) / EL_GROUP, n = groups * (size_t)max_cols, k = (size_t)max_k;

@@ -7,6 +7,7 @@
 #include <sys/auxv.h>
 #endif
 
+#include "kernels/select.h"
 #include "kernels/tables.h"
 
 typedef struct candidate {

@@ -10,7 +10,6 @@
 #ifndef EL_KERNELS_KERNELS_H
 #define EL_KERNELS_KERNELS_H
 
-#include "base/error.h"
 #include "format/quant.h"
 
 enum {
@@ -74,9 +73,6 @@ typedef enum el_weights {
                     */
 } el_weights;
 
-/* "keep", "q8" or "f16"; NULL is "keep". */
-el_status el_weights_get(const char *name, el_weights *out, el_error *err);
-
 /* The layout for a GGUF type. `data` decides for F32: F16, or BF16 if a value is beyond F16's range. */
 el_layout el_layout_for(el_type type, const void *data, int64_t n, el_weights weights);
 
@@ -117,7 +113,6 @@ typedef struct el_act {
   float *f;      /* [n_cols][k] F32, for the 16-bit layouts; the caller writes it */
 } el_act;
 
-el_status el_act_new(el_act *a, int max_k, int max_cols, el_error *err);
 void el_act_free(el_act *a);
 /* Sets the shape; contents are undefined until every column has been quantised. */
 void el_act_shape(el_act *a, int k, int n_cols);
@@ -147,9 +142,6 @@ static inline size_t el_act_at(const el_act *a, int col, int group) {
  *   Q8:  codes with a scale (F16) for each position: keys [ceil(head_dim / 4)][16][4], code + 128; values
  *        [16][head_dim], signed; then the scales of keys [16] and of values [16] */
 typedef enum el_kv_type { EL_KV_F16, EL_KV_Q8 } el_kv_type;
-
-/* "f16" or "q8"; NULL is "f16". */
-el_status el_kv_type_get(const char *name, el_kv_type *out, el_error *err);
 
 /* Bytes of a piece, a multiple of 64. */
 static inline size_t el_kv_piece_bytes(el_kv_type type, int head_dim) {
@@ -283,8 +275,6 @@ typedef struct el_kernels {
 void el_gemm_lora(const el_kernels *k, const el_packed *w, int tile_begin, int tile_end, const el_act *x, int col_begin,
                   int col_end, float *y, size_t ldy, bool add, const el_low_rank *lora, el_fetch *fetch);
 
-/* By name, or the best of this CPU when NULL or "auto". EL_ERR_UNSUPPORTED names what this CPU has. */
-el_status el_kernels_get(const char *name, const el_kernels **out, el_error *err);
 const char *el_kernels_name(const el_kernels *k);
 
 /* The i-th instruction set that this CPU has, best first; NULL at the end. */

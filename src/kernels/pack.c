@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "kernels/groups.h"
+#include "kernels/select.h"
 
 #define INLINE static inline __attribute__((always_inline))
 

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "kernels/select.h"
 #include "model/step.h"
 
 enum { LANES = 16 }; /* sums of a router's product: part of the definition */

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "kernels/select.h"
 
 void el_step_done(el_step *s, el_part part, int ith) {
   if (!s->profile || ith != 0) return;

@@ -5,6 +5,7 @@
 
 #include "base/cpus.h"
 #include "base/error.h"
+#include "kernels/select.h"
 #include "router/prompt.h"
 #include "tokenizer/tokenizer.h"
 

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "adapter/packer.h"
+#include "kernels/select.h"
 #include "model/model.h"
 
 typedef struct fixture {

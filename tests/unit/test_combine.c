@@ -4,6 +4,7 @@
 
 #include "adapter/loader.h"
 #include "bytes.h"
+#include "kernels/select.h"
 #include "tiny_shape.h"
 
 enum { N_BLOCKS = 256, BLOCK = 64 << 10 };

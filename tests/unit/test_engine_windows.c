@@ -3,6 +3,7 @@
  * there; an engine without windowed pages says what the answer is. */
 #include "arch/arch.h"
 #include "engine_fixture.h"
+#include "kernels/select.h"
 
 enum { CTX = 256, PAGE = EL_PAGE_TOKENS, ROWS = 16 };
 

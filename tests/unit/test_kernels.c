@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "kernels/kernels.h"
+#include "kernels/select.h"
 #include "kernels/tables.h"
 
 #if defined(__x86_64__)

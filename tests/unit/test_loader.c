@@ -8,6 +8,7 @@
 #include "bytes.h"
 #include "failing_files.h"
 #include "failing_memory.h"
+#include "kernels/select.h"
 #include "tiny_shape.h"
 
 enum { N_BLOCKS = 256, BLOCK = 16 << 10, N_GIVEN = 100, GUARD = 0xa5 };

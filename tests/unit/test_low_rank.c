@@ -9,7 +9,7 @@
 #include <cmocka.h>
 
 #include "base/random.h"
-#include "kernels/kernels.h"
+#include "kernels/select.h"
 
 enum { ROWS = 87, COLS = 96, MAX_COLUMNS = 21 };
 

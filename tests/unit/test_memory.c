@@ -2,6 +2,7 @@
  * of who has what: no block is lost, none has two owners, a page that several sequences have is what each would have
  * computed, nothing that is in use changes. EL_PROPERTY_OPS: how many operations for each setup. */
 #include "engine_fixture.h"
+#include "kernels/select.h"
 
 enum { N_ENTRIES = 24, N_SEQS = 12, MAX_PAGES = 40, PAGE = 512 };
 

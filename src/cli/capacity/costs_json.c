@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "cli/capacity/costs.h"
 #include "cli/report/in.h"
+#include "kernels/select.h"
 
 #define SCHEMA "edgelora-costs/1"
 

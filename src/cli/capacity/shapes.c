@@ -6,6 +6,7 @@
 
 #include "arch/arch.h"
 #include "base/error.h"
+#include "kernels/select.h"
 
 typedef struct shape {
   const char *name;

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/random.h"
 #include "engine/admission.h"
+#include "kernels/select.h"
 
 /* Nothing is ever in the pool: its blocks need not have the size of real ones. */
 enum { PAGE_BYTES = 64 };
