@@ -520,7 +520,11 @@ typedef struct el_adapter_info {
   const char *failure_detail; /* the end of that which a tenant may be told, as in el_error; may be empty */
   int64_t failed_at;          /* seconds since the epoch */
   bool pinned;
-  const char *description;    /* its preset's; NULL: none */
+  const char *description;   /* its preset's; NULL: none */
+  int activated;             /* 1: an activated one (aLoRA), which begins with its invocation; 0: another; -1: it has
+                              * not been read yet */
+  const int32_t *invocation; /* [n_invocation] its tokens */
+  size_t n_invocation;
   const char *const *aliases; /* [n_aliases] other names by which requests get it */
   size_t n_aliases;
 } el_adapter_info;

@@ -40,17 +40,20 @@ static size_t put_aliases(const el_registry *r, const el_entry *e, const char **
 
 /* The infos of n entries in one block with their strings; NULL: out of memory. The mutex is held. */
 static el_adapter_info *describe(const el_registry *r, el_entry *const *entries, size_t n) {
-  size_t bytes = n * sizeof(el_adapter_info), n_pointers = 0;
+  size_t bytes = n * sizeof(el_adapter_info), n_pointers = 0, n_tokens = 0;
   for (size_t i = 0; i < n; i++) {
     const el_entry *e = entries[i];
     bytes += string_bytes(e->name) + string_bytes(e->path) + string_bytes(e->failure);
     if (e->preset) bytes += string_bytes(e->preset->preset.description);
     n_pointers += n_aliases(e);
+    n_tokens += e->n_invocation > 0 ? (size_t)e->n_invocation : 0;
     for (size_t k = 0; k < n_aliases(e); k++) bytes += sizeof(char *) + string_bytes(e->preset->preset.aliases[k]);
   }
+  bytes += n_tokens * sizeof(int32_t);
   el_adapter_info *list = malloc(bytes ? bytes : 1);
   const char **pointers = list ? (const char **)(list + n) : NULL;
-  char *strings = list ? (char *)(pointers + n_pointers) : NULL;
+  int32_t *tokens = list ? (int32_t *)(pointers + n_pointers) : NULL;
+  char *strings = list ? (char *)(tokens + n_tokens) : NULL;
   for (size_t i = 0; list && i < n; i++) {
     el_entry *e = entries[i];
     const el_usage *u = e->usage;
@@ -74,6 +77,10 @@ static el_adapter_info *describe(const el_registry *r, el_entry *const *entries,
     if (e->failure) list[i].failure_detail = list[i].failure + e->failure_detail;
     if (e->preset) list[i].description = put_string(&strings, e->preset->preset.description);
     list[i].pinned = e->pinned;
+    list[i].activated = e->n_invocation < 0 ? -1 : e->n_invocation > 0;
+    list[i].invocation = tokens;
+    for (int k = 0; k < e->n_invocation; k++) *tokens++ = e->invocation[k];
+    list[i].n_invocation = (size_t)(tokens - list[i].invocation);
     list[i].aliases = pointers;
     list[i].n_aliases = put_aliases(r, e, pointers, &strings);
     pointers += n_aliases(e);

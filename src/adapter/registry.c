@@ -207,6 +207,16 @@ static bool take_preset(el_registry *r, el_entry *e, const el_entry_spec *spec) 
   return !n || (e->aliases = calloc(n, sizeof *e->aliases));
 }
 
+/* Out of memory: it stays unknown, which is shown and decides nothing. */
+static void keep_invocation(el_entry *e, const int32_t *tokens, int n) {
+  int32_t *copy = n ? malloc(sizeof *copy * (size_t)n) : NULL;
+  if (n && !copy) return;
+  if (n) memcpy(copy, tokens, sizeof *copy * (size_t)n);
+  free(e->invocation);
+  e->invocation = copy;
+  e->n_invocation = n;
+}
+
 /* Not listed yet. before: whose place it is to take, or NULL. NULL: out of memory. The spec's preset is the entry's
  * now, or freed. */
 static el_entry *new_entry(el_registry *r, const el_entry_spec *spec, const el_entry *before) {
@@ -231,6 +241,8 @@ static el_entry *new_entry(el_registry *r, const el_entry_spec *spec, const el_e
   e->refs = 1;
   e->signature = spec->signature;
   e->size = spec->size;
+  e->n_invocation = -1;
+  if (spec->invocation) keep_invocation(e, spec->invocation, spec->n_invocation);
   atomic_store(&e->checked_ns, el_now_ns());
   if (take_preset(r, e, spec)) return e;
   el_entry_free(e);
@@ -246,6 +258,7 @@ void el_entry_free(el_entry *e) {
   drop_usage(e->usage);
   free(e->failure);
   free(e->problem);
+  free(e->invocation);
   free(e);
 }
 
@@ -622,6 +635,12 @@ void el_registry_learn(el_registry *r, el_entry *entry, const el_signature *sign
     el_registry_recount_pins(r);
   }
   unlock(r, dead);
+}
+
+void el_registry_learn_invocation(el_registry *r, el_entry *entry, const el_invocation *invocation) {
+  pthread_mutex_lock(&r->mutex);
+  keep_invocation(entry, invocation->tokens, invocation->n);
+  pthread_mutex_unlock(&r->mutex);
 }
 
 void el_registry_size(el_registry *r, const el_entry *entry, el_pack_size *size, uint64_t *file_bytes) {

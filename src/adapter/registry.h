@@ -80,6 +80,8 @@ struct el_entry {
   char *failure;          /* of the last load that failed, the message; NULL: none has */
   size_t failure_detail;  /* as in el_error */
   int64_t failed_at;      /* seconds since the epoch */
+  int32_t *invocation;    /* [n_invocation] */
+  int n_invocation;       /* -1: not known yet; 0: it is no activated adapter */
   el_entry *dead_next;
 
   atomic_int state;                /* el_adapter_state, written by the engine thread */
@@ -119,7 +121,9 @@ typedef struct el_entry_spec {
   uint64_t seed;
   int dir;
   el_signature signature;
-  el_pack_size size; /* zeros: not known */
+  el_pack_size size;         /* zeros: not known */
+  const int32_t *invocation; /* [n_invocation], of no activated adapter none of them; copied. NULL: not known */
+  int n_invocation;
   /* Of its preset, at most one; the entry's from here on, or freed. */
   el_preset_file *preset;
   el_error *preset_error;
@@ -156,6 +160,8 @@ void el_registry_put(el_registry *r, el_entry *entry);  /* NULL is allowed */
 /* What a load found out, or why it failed. */
 void el_registry_fail(el_registry *r, el_entry *entry, const el_error *error);
 void el_registry_learn(el_registry *r, el_entry *entry, const el_signature *signature, const el_pack_size *size);
+/* What activates it; n 0: nothing, it is no activated adapter. */
+void el_registry_learn_invocation(el_registry *r, el_entry *entry, const el_invocation *invocation);
 void el_registry_size(el_registry *r, const el_entry *entry, el_pack_size *size, uint64_t *file_bytes);
 
 /* The entries that nobody has a reference to, linked by dead_next; each is to be freed once it has no memory. */

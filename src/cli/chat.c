@@ -113,6 +113,7 @@ static int answer(chat *c, const char *line) {
     drop_messages(c, c->n - 1, c->n);
   } else {
     if (how.signal == SIGINT) fprintf(stderr, "(stopped)\n");
+    if (how.not_invoked && !c->o->quiet) fprintf(stderr, "(" EL_NOT_INVOKED_WARNING ")\n");
     if (how.signal == SIGTERM) code = EL_EXIT_SIGNAL_BASE + SIGTERM;
     if (!add_message(c, "assistant", text.data ? text.data : "")) code = el_cli_no_memory();
   }

@@ -9,6 +9,7 @@ typedef struct el_cli_chat_options {
   int signal_fd;
   const char *adapter; /* NULL: the base model; "auto": the router chooses for each message */
   bool has_router;
+  bool quiet;                /* no warnings */
   const char *system;        /* NULL: the template's own */
   const el_request *request; /* sampling and limits of every answer; its prompt and adapter are not used */
 } el_cli_chat_options;

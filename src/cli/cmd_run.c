@@ -85,9 +85,7 @@ static int complete(run_options *o) {
   el_free((void *)request.prompt);
   if (status) return el_cli_failed(&err);
   if (isatty(STDOUT_FILENO)) putchar('\n');
-  if (how.not_invoked && !o->common.quiet)
-    fprintf(stderr,
-            "edgelora: warning: the prompt does not have the adapter's invocation: the base model has answered\n");
+  if (how.not_invoked && !o->common.quiet) fprintf(stderr, "edgelora: warning: " EL_NOT_INVOKED_WARNING "\n");
   if (o->common.verbose)
     fprintf(stderr, "edgelora: prompt: %d tokens in %.0f ms; completion: %d tokens in %.0f ms\n", how.prompt_tokens,
             how.prompt_ms, how.completion_tokens, how.prompt_ms + how.decode_ms);
@@ -111,6 +109,7 @@ static int run_engine(run_options *o, bool interactive) {
                               .signal_fd = o->common.signal_fd,
                               .adapter = o->adapter,
                               .has_router = o->common.options.router_path != NULL,
+                              .quiet = o->common.quiet,
                               .system = o->system,
                               .request = &o->request};
   return el_cli_chat(&chat);

@@ -12,6 +12,9 @@ typedef struct el_cli_answer {
   double prompt_ms, decode_ms;
 } el_cli_answer;
 
+/* What a person is told with not_invoked. */
+#define EL_NOT_INVOKED_WARNING "the prompt does not have the adapter's invocation: the base model has answered"
+
 /* Whoever is told as soon as the router has chosen, by its CHOICE event. */
 typedef void (*el_cli_chosen_fn)(void *user, const el_event *choice);
 

@@ -5,13 +5,14 @@
 #include <string.h>
 
 #include "adapter/index_file.h"
+#include "adapter/invocation.h"
 #include "base/error.h"
 #include "engine/engine.h"
 
 /* ------------------------------------------------------------------- by name */
 
 /* What the adapter will take of the pool; it is read on the caller's thread, and packed later by the loader. */
-static el_status measure(el_engine *e, el_entry_spec *spec, el_error *err) {
+static el_status measure(el_engine *e, el_entry_spec *spec, int32_t invocation[EL_MAX_INVOCATION], el_error *err) {
   const el_sites *sites = el_model_sites(e->model);
   el_lora_file *file = NULL;
   el_packer *packer = NULL;
@@ -19,12 +20,17 @@ static el_status measure(el_engine *e, el_entry_spec *spec, el_error *err) {
   if (*spec->path) {
     status = el_signature_read(spec->path, &spec->signature, err);
     if (!status) status = el_lora_file_open(spec->path, sites, &file, err);
+    if (!status && e->tokenizer) status = el_invocation_resolve(file, e->tokenizer, spec->path, err);
   }
   if (!status) status = el_packer_new(sites, e->kernels, e->adapter_layout, e->memory.pool.block_bytes, &packer, err);
   if (!status) el_packer_use_base(packer, el_model_base(e->model));
   if (!status)
     status = file ? el_packer_plan(packer, file, &spec->size, err)
                   : el_packer_plan_random(packer, spec->rank, spec->seed, &spec->size, err);
+  spec->invocation = invocation;
+  spec->n_invocation = file ? el_lora_file_invocation(file)->n : 0;
+  if (!status && spec->n_invocation)
+    memcpy(invocation, el_lora_file_invocation(file)->tokens, sizeof *invocation * (size_t)spec->n_invocation);
   el_packer_free(packer);
   el_lora_file_close(file);
   return status;
@@ -32,8 +38,9 @@ static el_status measure(el_engine *e, el_entry_spec *spec, el_error *err) {
 
 static el_status add(el_engine *e, el_entry_spec *spec, const el_adapter_put_options *how, uint64_t *generation,
                      el_error *err) {
+  int32_t invocation[EL_MAX_INVOCATION];
   el_status status = el_registry_check(e->registry, spec->name, how, err);
-  if (!status) status = measure(e, spec, err);
+  if (!status) status = measure(e, spec, invocation, err);
   const el_pool *pool = &e->memory.pool;
   if (!status && spec->size.n_blocks >= pool->n_blocks)
     return el_fail(err, EL_ERR_TOO_LARGE,
@@ -73,8 +80,11 @@ static el_status learn_size(el_engine *e, el_entry *entry, el_error *err) {
   uint64_t file_bytes;
   el_registry_size(e->registry, entry, &spec.size, &file_bytes);
   if (spec.size.n_blocks) return EL_OK;
-  el_status status = measure(e, &spec, err);
-  if (!status) el_registry_learn(e->registry, entry, *entry->path ? &spec.signature : NULL, &spec.size);
+  int32_t invocation[EL_MAX_INVOCATION];
+  el_status status = measure(e, &spec, invocation, err);
+  if (status) return status;
+  el_registry_learn(e->registry, entry, *entry->path ? &spec.signature : NULL, &spec.size);
+  el_registry_learn_invocation(e->registry, entry, &(el_invocation){.tokens = invocation, .n = spec.n_invocation});
   return status;
 }
 

@@ -381,6 +381,7 @@ static void take_adapter(el_memory *m, el_load *load) {
   if (e->kept) m->kept_idle += n;
   atomic_store(&e->state, EL_ADAPTER_RESIDENT);
   el_registry_learn(m->registry, e, load->has_signature ? &load->signature : NULL, &load->size);
+  el_registry_learn_invocation(m->registry, e, &e->adapter->invocation);
   if (load->has_signature && load->signature.file[0].size)
     m->ratio = (double)load->size.bytes / (double)load->signature.file[0].size;
   count_load(m, load->ns);

@@ -82,8 +82,24 @@ static bool write_preset(el_buf *out, const el_preset *p, bool limited) {
 
 /* ------------------------------------------------------------------ adapter */
 
+/* Whether it is activated, null as long as nobody has read it; and by what, with llama-server's names. */
+bool el_adapters_write_invocation(el_buf *out, const el_adapter_info *a, const el_tokenizer *tokenizer) {
+  static const char *const is[] = {"null", "false", "true"};
+  bool ok = el_buf_printf(out, ",\"activated\":%s", is[a->activated + 1]);
+  if (!ok || !a->n_invocation) return ok;
+  ok = el_buf_printf(out, ",\"alora_invocation_tokens\":[");
+  for (size_t i = 0; ok && i < a->n_invocation; i++)
+    ok = el_buf_printf(out, "%s%" PRId32, i ? "," : "", a->invocation[i]);
+  char *text = NULL;
+  size_t len;
+  if (!ok || el_detokenize(tokenizer, a->invocation, a->n_invocation, true, &text, &len, NULL)) return false;
+  ok = el_buf_printf(out, "],\"alora_invocation_string\":") && el_json_string(out, text, len);
+  el_free(text);
+  return ok;
+}
+
 /* Without the end of the object. */
-static bool write_figures(el_buf *out, const el_adapter_info *a, bool limited) {
+static bool write_figures(el_buf *out, const el_adapter_info *a, const el_tokenizer *tokenizer, bool limited) {
   return el_buf_printf(out, "{\"object\":\"adapter\",\"name\":") && el_json_cstring(out, a->name) &&
          el_buf_printf(out, ",\"id\":%" PRIu64 ",\"generation\":%" PRIu64 ",\"state\":\"%s\"", a->id, a->generation,
                        STATES[a->state]) &&
@@ -97,11 +113,12 @@ static bool write_figures(el_buf *out, const el_adapter_info *a, bool limited) {
                        a->requests, a->prompt_tokens, a->generated_tokens, a->hits, a->loads, a->loads_failed) &&
          write_time(out, "last_used", a->last_used) &&
          write_failure(out, a->failure, a->failure_detail, a->failed_at, limited) &&
-         write_strings(out, "aliases", a->aliases, a->n_aliases);
+         el_adapters_write_invocation(out, a, tokenizer) && write_strings(out, "aliases", a->aliases, a->n_aliases);
 }
 
-static bool write_adapter(el_buf *out, const el_adapter_info *a, const el_preset *preset, bool limited) {
-  return write_figures(out, a, limited) && write_preset(out, preset, limited) && el_buf_append(out, "}", 1);
+static bool write_adapter(el_buf *out, const el_adapter_info *a, const el_tokenizer *tokenizer, const el_preset *preset,
+                          bool limited) {
+  return write_figures(out, a, tokenizer, limited) && write_preset(out, preset, limited) && el_buf_append(out, "}", 1);
 }
 
 static bool write_refusal(el_buf *out, const el_adapter_refusal *a, bool limited) {
@@ -127,6 +144,7 @@ static bool write_refused(el_server *s, const el_key *key, const char *name, el_
 
 /* Without presets, which to look at takes a look at files. */
 bool el_adapters_list(el_server *s, const el_key *key, el_buf *out, el_api_error *e) {
+  const el_tokenizer *tokenizer = el_engine_tokenizer(s->options.engine);
   el_adapter_info *list;
   size_t n_list, n = 0;
   el_error err;
@@ -135,7 +153,7 @@ bool el_adapters_list(el_server *s, const el_key *key, el_buf *out, el_api_error
   bool ok = el_buf_printf(out, "{\"object\":\"list\",\"data\":[");
   for (size_t i = 0; ok && i < n_list; i++) {
     if (!el_key_allows(key, list[i].name)) continue;
-    ok = (!n++ || el_buf_append(out, ",", 1)) && write_figures(out, &list[i], el_key_is_limited(key)) &&
+    ok = (!n++ || el_buf_append(out, ",", 1)) && write_figures(out, &list[i], tokenizer, el_key_is_limited(key)) &&
          el_buf_append(out, "}", 1);
   }
   el_free(list);
@@ -162,7 +180,7 @@ bool el_adapters_one(el_server *s, const el_key *key, const char *name, el_buf *
     return n_refused || el_api_fail_engine(e, &err, name, limited);
   }
   bool allowed = el_key_allows(key, info->name); /* an alias may lead to another one by now */
-  ok = allowed && write_adapter(out, info, held ? held->preset : NULL, limited);
+  ok = allowed && write_adapter(out, info, el_engine_tokenizer(engine), held ? held->preset : NULL, limited);
   el_free(info);
   el_adapter_release(engine, held);
   if (!allowed) return el_api_fail_engine(e, &(el_error){.code = EL_ERR_NOT_FOUND}, name, limited);

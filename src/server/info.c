@@ -33,7 +33,9 @@ bool el_info_lora(el_server *s, el_buf *out, el_api_error *e) {
       if (all[k].id == list[i].id) scale = all[k].scale;
     ok = el_buf_printf(out, "%s{\"id\":%" PRIu64 ",\"name\":", i ? "," : "", list[i].id) &&
          el_json_cstring(out, list[i].name) && el_buf_printf(out, ",\"path\":") && el_json_cstring(out, list[i].path) &&
-         el_buf_printf(out, ",\"scale\":") && el_json_float(out, scale) && el_buf_append(out, "}", 1);
+         el_buf_printf(out, ",\"scale\":") && el_json_float(out, scale) &&
+         el_adapters_write_invocation(out, &list[i], el_engine_tokenizer(s->options.engine)) &&
+         el_buf_append(out, "}", 1);
   }
   el_free(list);
   return (ok && el_buf_append(out, "]", 1)) || el_api_fail(e, 500, "no_memory", NULL, "Out of memory.");

@@ -124,6 +124,7 @@ bool el_models_may_ask(el_server *s, const el_key *key, const char *name);
 
 /* adapters.c: adapters' states, counts and presets, as far as the key allows. */
 bool el_adapters_list(el_server *s, const el_key *key, el_buf *out, el_api_error *e);
+bool el_adapters_write_invocation(el_buf *out, const el_adapter_info *a, const el_tokenizer *tokenizer);
 bool el_adapters_one(el_server *s, const el_key *key, const char *name, el_buf *out, el_api_error *e);
 
 /* origin.c: whether a browser page of this origin may call; NULL (not a browser, or its own page) may. */

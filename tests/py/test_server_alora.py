@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 
 import pytest
 from conftest import BINARY, ROOT, Server
@@ -59,8 +60,47 @@ def test_a_document_is_read_once_for_the_base_and_all_activated_adapters(server)
     assert cached == {"one": 0, "base": 80, "two": 80, "plain": 0}
 
 
+def test_who_asks_for_adapters_is_told_which_are_activated_and_by_what(server):
+    ask(server, "one", DOCUMENT)
+    ask(server, "plain", DOCUMENT)
+    text = subprocess.run([BINARY, "tokenize", "-m", TINY, "--decode", str(INVOCATION)], capture_output=True, text=True, check=True).stdout.rstrip("\n")
+    for path, of in (("/v1/adapters", lambda r: r["data"]), ("/lora-adapters", lambda r: r)):
+        listed = {a["name"]: a for a in of(server.get(path).json())}
+        assert listed["one"]["activated"] is True and listed["one"]["alora_invocation_tokens"] == INVOCATION
+        assert listed["one"]["alora_invocation_string"] == text
+        assert listed["plain"]["activated"] is False and "alora_invocation_tokens" not in listed["plain"]
+    assert server.get("/v1/adapters/one").json()["activated"] is True
+
+
+def test_before_it_has_been_read_nobody_knows_whether_it_is_activated(tmp_path):
+    shutil.copytree(PEFT, tmp_path / "all" / "unread")
+    shutil.copytree(PEFT, tmp_path / "own")
+    config = tmp_path / "own" / "adapter_config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"alora_invocation_tokens": INVOCATION}))
+    s = Server([BINARY, "serve", "-m", TINY, "--adapters", tmp_path / "all", "--adapter", f"own={tmp_path / 'own'}", "--port", "0", "--threads", "1"])
+    try:
+        listed = {a["name"]: a for a in s.get("/v1/adapters").json()["data"]}
+        assert listed["unread"]["activated"] is None and listed["own"]["alora_invocation_tokens"] == INVOCATION
+    finally:
+        assert s.stop() == 0
+
+
 def test_with_others_it_is_refused_by_name(server):
     ids = {a["name"]: a["id"] for a in server.get("/lora-adapters").json()}
     wanted = {"prompt": DOCUMENT, "max_tokens": 1, "lora": [{"id": ids["plain"], "scale": 1}, {"id": ids["one"], "scale": 1}]}
     response = server.completion(**wanted)
     assert response.status_code == 400 and "one is an activated one (aLoRA)" in response.json()["error"]["message"], response.text
+
+
+def test_a_conversation_on_the_terminal_says_when_the_invocation_is_missing(tmp_path):
+    shutil.copytree(PEFT, tmp_path / "own")
+    config = tmp_path / "own" / "adapter_config.json"
+
+    def chat(invocation):
+        config.write_text(json.dumps(json.loads(config.read_text()) | {"alora_invocation_tokens": invocation}))
+        ran = subprocess.run([BINARY, "run", "-m", TINY, "--adapter", f"own={tmp_path / 'own'}", "-a", "own", "-i", "-n", "2", "-t", "1"],
+                             input="Hello\n", capture_output=True, text=True, check=True, timeout=60)
+        return ran.stderr.count("the prompt does not have the adapter's invocation: the base model has answered")
+
+    assert chat(INVOCATION) == 1
+    assert chat([1]) == 0  # <|im_start|>, which opens every turn
