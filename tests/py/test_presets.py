@@ -231,3 +231,17 @@ def test_the_base_has_a_preset_of_its_own(serve, shelf, tmp_path):
     long, short = (answer(s.post("/v1/chat/completions", {"messages": m, **ENDLESS}))["usage"]["prompt_tokens"]
                    for m in (HELLO, [{"role": "system", "content": ""}, *HELLO]))
     assert long > short
+
+
+def test_every_demo_adapter_says_what_it_is_for():
+    folders = [config.parent for root in ("adapters", "adapters-activated", "adapters-for") for config in (ROOT / root).rglob("adapter_config.json")]
+    assert len(folders) >= 8
+    for folder in folders:
+        preset = json.loads((folder / "edgelora.json").read_text())
+        assert preset.keys() == {"description"} and 20 < len(preset["description"]) <= 1024, folder  # they were trained without a system message
+
+
+def test_demo_adapters_are_listed_with_what_they_are_for(server):
+    listed = {m["id"]: m.get("description") for m in server.get("/v1/models").json()["data"]}
+    for name in ("headline", "redact", "sentiment", "shell", "sql"):
+        assert listed[name] == json.loads((ROOT / "adapters" / name / "edgelora.json").read_text())["description"]
