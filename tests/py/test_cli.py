@@ -6,6 +6,7 @@ import pathlib
 import pty
 import re
 import select
+import shutil
 import signal
 import struct
 import subprocess
@@ -449,6 +450,22 @@ def test_chat_commands_and_leaving():
         t.expect(f"no adapter '{name}'")
     t.send("/adapter tiny\n")
     t.expect("tiny> ")
+    t.send("/quit\n")
+    assert t.status() == 0
+
+
+@pytest.mark.parametrize("token, missing", [(40, True), (1, False)])  # 1: <|im_start|>, which opens every turn
+def test_a_chat_says_when_an_activated_adapter_s_invocation_is_missing(tmp_path, token, missing):
+    shutil.copytree(TINY_PEFT, tmp_path / "own")
+    config = tmp_path / "own" / "adapter_config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "alora_invocation_tokens": [token]}))
+    t = Terminal("run", "-m", TINY, "--adapter", f"own={tmp_path / 'own'}", "-a", "own", "-n", "2", "-t", "1")
+    t.expect("own> ")
+    t.send("x\n")
+    if missing:
+        t.expect("the prompt does not have the adapter's invocation: the base model has answered")
+    t.expect("own> ")
+    assert "invocation" not in t.text
     t.send("/quit\n")
     assert t.status() == 0
 

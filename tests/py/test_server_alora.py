@@ -90,17 +90,3 @@ def test_with_others_it_is_refused_by_name(server):
     wanted = {"prompt": DOCUMENT, "max_tokens": 1, "lora": [{"id": ids["plain"], "scale": 1}, {"id": ids["one"], "scale": 1}]}
     response = server.completion(**wanted)
     assert response.status_code == 400 and "one is an activated one (aLoRA)" in response.json()["error"]["message"], response.text
-
-
-def test_a_conversation_on_the_terminal_says_when_the_invocation_is_missing(tmp_path):
-    shutil.copytree(PEFT, tmp_path / "own")
-    config = tmp_path / "own" / "adapter_config.json"
-
-    def chat(invocation):
-        config.write_text(json.dumps(json.loads(config.read_text()) | {"alora_invocation_tokens": invocation}))
-        ran = subprocess.run([BINARY, "run", "-m", TINY, "--adapter", f"own={tmp_path / 'own'}", "-a", "own", "-i", "-n", "2", "-t", "1"],
-                             input="Hello\n", capture_output=True, text=True, check=True, timeout=60)
-        return ran.stderr.count("the prompt does not have the adapter's invocation: the base model has answered")
-
-    assert chat(INVOCATION) == 1
-    assert chat([1]) == 0  # <|im_start|>, which opens every turn
