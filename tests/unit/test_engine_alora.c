@@ -229,13 +229,16 @@ static void tokens_outside_of_the_vocabulary_are_refused(void **state) {
   el_error err;
   put_fake_peft_with(dir, "far", 1, 6, ",\"alora_invocation_tokens\":[60,264]");
   snprintf(path, sizeof path, "%s/far", dir);
-  el_adapter_add(r.engine, "far", path, &err); /* or it has been noticed already */
+  static const char why[] = "invocation token 2 of 2 is 264, the base model's are 0 to 263";
+  assert_int_equal(el_adapter_add(r.engine, "by hand", path, &err), EL_ERR_FORMAT); /* it is read at once */
+  assert_non_null(strstr(err.message, why));
+  assert_int_equal(el_adapter_rescan(r.engine, NULL, &err), EL_OK); /* not before it is asked for */
   el_request q = ask(text, 24, 4);
   q.adapter = "far";
   result_init(&a);
   rig_run(&r, q, &a);
   assert_int_equal(a.last.error.code, EL_ERR_FORMAT);
-  assert_non_null(strstr(a.last.error.message, "invocation token 2 of 2 is 264, the base model's are 0 to 263"));
+  assert_non_null(strstr(a.last.error.message, why));
   close_activated(&r);
 }
 
