@@ -41,6 +41,9 @@ typedef struct el_api {
   bool (*write_error)(const el_api_error *e, el_buf *out);
 } el_api;
 
+/* api_responses.c */
+extern const el_api el_api_responses;
+
 /* openai.c */
 extern const el_api el_api_chat, el_api_text, el_api_route;
 

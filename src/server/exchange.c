@@ -456,6 +456,7 @@ static bool submit_all(el_exchange *x, el_api_error *e) {
                               .resolve = resolve,
                               .user = x,
                               .api = x->api,
+                              .domain = el_key_domain(&s->keys, x->key),
                               .server = s};
   x->result_type = "application/json";
   bool ok = el_api_request_parse(&setup, x->body.data, x->body.len, r, &x->result, e);

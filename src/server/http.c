@@ -137,11 +137,13 @@ static enum MHD_Result answer_preflight(el_exchange *x, const el_route *r) {
   return queue(x, 204, resp);
 }
 
-static enum MHD_Result answer_get(el_exchange *x, const el_route *r, const char *path) {
+/* By `answer`, which is the route's for GET or DELETE. */
+static enum MHD_Result answer_query(el_exchange *x, const el_route *r, const char *path,
+                                    bool (*answer)(const el_query *q, el_answer *out, el_api_error *e)) {
   const el_query q = {x->server, x->key, r->has_rest ? path + strlen(r->path) : NULL, x->connection};
   el_answer a = {.status = 200, .type = "application/json"};
   el_api_error e = {0};
-  if (!r->get(&q, &a, &e)) {
+  if (!answer(&q, &a, &e)) {
     el_buf_free(&a.body);
     return answer_error(x, &e, NULL);
   }
@@ -327,6 +329,7 @@ static enum MHD_Result dispatch(el_exchange *x, const char *method, const char *
   el_conn *c = conn_of(x->connection);
   bool post = r && r->post && !strcmp(method, "POST");
   bool get = r && r->get && (!strcmp(method, "GET") || !strcmp(method, "HEAD"));
+  bool del = r && r->del && !strcmp(method, "DELETE");
   bool forbidden = r && r->for_all && el_key_is_limited(x->key);
   bool works = post && !x->denied && !forbidden && !x->too_large && !x->unknown_coding && !x->over_share &&
                !x->no_room && !atomic_load(&x->server->draining) && origin_allowed(x);
@@ -346,12 +349,12 @@ static enum MHD_Result dispatch(el_exchange *x, const char *method, const char *
         "There is no such endpoint; see /v1/models, /v1/completions, /v1/chat/completions, /v1/route, /health, "
         "/slots and /metrics.");
   if (!strcmp(method, "OPTIONS")) return answer_preflight(x, r);
-  if (!post && !get)
+  if (!post && !get && !del)
     return refuse(x, 405, "method_not_allowed", el_route_methods(r), "This endpoint does not have this method.");
   if (forbidden)
     return refuse(x, 403, "insufficient_permissions", NULL,
                   "This needs an API key that is not limited to some adapters.");
-  if (get) return answer_get(x, r, path);
+  if (get || del) return answer_query(x, r, path, get ? r->get : r->del);
   if (x->over_share) return answer_over_share(x);
   return atomic_load(&x->server->draining)
              ? refuse(x, 503, "shutting_down", NULL, "The server is shutting down.")

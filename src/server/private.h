@@ -16,6 +16,7 @@
 #include "server/scales.h"
 #include "server/server.h"
 #include "server/shed.h"
+#include "server/stored.h"
 #include "server/tally.h"
 
 /* One open connection. Made and freed by the HTTP thread; the watcher reads it under the server's mutex. */
@@ -54,6 +55,7 @@ struct el_server {
   el_allowed allowed; /* folders that clients may load from */
   el_tally tally;
   el_scales scales;
+  el_stored stored;
   el_keys keys;    /* none: nobody is asked for one */
   int64_t started; /* seconds since the epoch */
   int listen_fd;

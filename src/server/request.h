@@ -43,6 +43,9 @@ typedef struct el_api_request {
   char **candidates; /* what "auto" may choose among: names and patterns; none: all */
   size_t n_candidates;
   bool scores; /* the answer is to tell the router's */
+
+  void *own; /* the dialect's, as long as the request is there; NULL: nothing */
+  void (*free_own)(void *own);
 } el_api_request;
 
 /* What a request calls the router's choice. An adapter of this name, or a base, comes first. */
@@ -58,6 +61,7 @@ typedef struct el_api_setup {
   bool (*resolve)(void *user, el_api_request *r, const el_held_adapter **held, el_api_error *e);
   void *user;
   const el_api *api;
+  uint64_t domain;          /* of whoever asks: el_key_domain */
   struct el_server *server; /* for dialects that ask what else it knows */
 } el_api_setup;
 

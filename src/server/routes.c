@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "server/json_out.h"
 #include "server/private.h"
 
 const char *el_query_argument(const el_query *q, const char *name) {
@@ -59,6 +60,25 @@ static bool get_adapter(const el_query *q, el_answer *out, el_api_error *e) {
   return el_adapters_one(q->server, q->key, q->rest, &out->body, e);
 }
 
+static bool no_response(const el_query *q, el_api_error *e) {
+  return el_api_fail(e, 404, "not_found", NULL, "Response with id '%.60s' not found.", q->rest);
+}
+
+static bool get_response(const el_query *q, el_answer *out, el_api_error *e) {
+  bool found;
+  uint64_t domain = el_key_domain(&q->server->keys, q->key);
+  if (!or_no_memory(el_stored_get(&q->server->stored, q->rest, domain, EL_STORED_BODY, &out->body, &found), e))
+    return false;
+  return found || no_response(q, e);
+}
+
+static bool delete_response(const el_query *q, el_answer *out, el_api_error *e) {
+  if (!el_stored_delete(&q->server->stored, q->rest, el_key_domain(&q->server->keys, q->key))) return no_response(q, e);
+  return or_no_memory(el_buf_printf(&out->body, "{\"id\":") && el_json_cstring(&out->body, q->rest) &&
+                          el_buf_printf(&out->body, ",\"object\":\"response\",\"deleted\":true}"),
+                      e);
+}
+
 /* ---------------------------------------------------------------- the table */
 
 static const el_route ROUTES[] = {
@@ -75,6 +95,8 @@ static const el_route ROUTES[] = {
     {"/v1/completions", .post = EL_WORK_API, .api = &el_api_text},
     {"/v1/chat/completions", .post = EL_WORK_API, .api = &el_api_chat},
     {"/v1/route", .post = EL_WORK_API, .api = &el_api_route},
+    {"/v1/responses", .post = EL_WORK_API, .api = &el_api_responses},
+    {"/v1/responses/", .has_rest = true, .get = get_response, .del = delete_response},
 
     {"/v1/load_lora_adapter", .for_all = true, .post = EL_WORK_LOAD},
     {"/v1/unload_lora_adapter", .for_all = true, .post = EL_WORK_UNLOAD},
@@ -92,5 +114,6 @@ const el_route *el_route_find(const char *path) {
 
 const char *el_route_methods(const el_route *r) {
   if (r->get && r->post) return "GET, HEAD, POST, OPTIONS";
+  if (r->get && r->del) return "GET, HEAD, DELETE, OPTIONS";
   return r->post ? "POST, OPTIONS" : "GET, HEAD, OPTIONS";
 }

@@ -29,6 +29,7 @@ typedef struct el_route {
   bool for_all;  /* what it shows or changes is everybody's: a key that is limited to some adapters is not enough */
   bool open;     /* nobody is asked for a key */
   bool (*get)(const el_query *q, el_answer *out, el_api_error *e); /* NULL: it has no GET. False: *e */
+  bool (*del)(const el_query *q, el_answer *out, el_api_error *e); /* and so with DELETE */
   el_work post;                                                    /* EL_WORK_NONE: it has no POST */
   const el_api *api;                                               /* with EL_WORK_API */
 } el_route;

@@ -93,6 +93,7 @@ el_status el_server_start(const el_server_options *options, el_server **out, el_
   pthread_mutex_init(&s->mutex, NULL);
   el_tally_init(&s->tally);
   el_scales_init(&s->scales);
+  el_stored_init(&s->stored);
   bool conds = init_cond(&s->changed) && init_cond(&s->watch) && init_cond(&s->admin.changed);
   for (int i = 0; i < EL_N_LANES; i++) conds = init_cond(&s->readers.lanes[i].changed) && conds;
   s->listen_fd = -1;
@@ -234,6 +235,7 @@ void el_server_stop(el_server *s) {
   el_keys_free(&s->keys);
   el_tally_free(&s->tally);
   el_scales_free(&s->scales);
+  el_stored_free(&s->stored);
   free(s->watch_fds);
   free(s->watched);
   free(s);

@@ -1,0 +1,39 @@
+/* Answers that are kept to be continued or read again: POST /v1/responses with "store", which is its default. In memory
+ * alone, and bounded: the oldest give way. Whoever has a key sees what was answered to that key. */
+#ifndef EL_SERVER_STORED_H
+#define EL_SERVER_STORED_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+
+enum { EL_MAX_STORED = 4096, EL_MAX_STORED_BYTES = 64 << 20, EL_STORED_ID = 48 };
+
+typedef struct el_stored_answer {
+  struct el_stored_answer *older, *newer;
+  char id[EL_STORED_ID];
+  uint64_t domain; /* of el_key_domain */
+  size_t body_len, items_len;
+  char text[]; /* the answer as JSON, then the conversation up to it, as a JSON array of items */
+} el_stored_answer;
+
+typedef struct el_stored {
+  pthread_mutex_t mutex; /* guards all below */
+  el_stored_answer *newest, *oldest;
+  size_t n, bytes;
+} el_stored;
+
+void el_stored_init(el_stored *s);
+void el_stored_free(el_stored *s);
+/* An answer that is larger than all that is kept is not, nor one for which there is no memory. */
+void el_stored_put(el_stored *s, const char *id, uint64_t domain, const el_buf *body, const el_buf *items);
+typedef enum el_stored_part { EL_STORED_BODY, EL_STORED_ITEMS } el_stored_part;
+/* Appends a part of it. *found: it is there. False: out of memory. */
+bool el_stored_get(el_stored *s, const char *id, uint64_t domain, el_stored_part part, el_buf *out, bool *found);
+/* Whether it was there. */
+bool el_stored_delete(el_stored *s, const char *id, uint64_t domain);
+
+#endif
