@@ -79,7 +79,7 @@ def test_a_stream_builds_the_same_answer_event_by_event(client, model):
 
 
 def test_the_clients_own_helper_follows_a_stream(client, model):
-    with client.responses.stream(model=model, input=QUESTION, temperature=0, extra_body={"stop": ["."]}) as stream:
+    with client.responses.stream(model=model, input=QUESTION, temperature=0, extra_body={"stop": [","]}) as stream:
         text = "".join(e.delta for e in stream if e.type == "response.output_text.delta")
         assert stream.get_final_response().output_text == text != ""
 
