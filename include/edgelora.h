@@ -515,6 +515,7 @@ typedef struct el_adapter_info {
   uint64_t prompt_tokens, generated_tokens; /* of requests that have ended */
   uint64_t hits;                            /* requests that found it in memory */
   uint64_t loads, loads_failed;
+  double load_ms;             /* that the last load that succeeded took; 0: none has */
   int64_t last_used;          /* seconds since the epoch when a request last began or ended; 0: none has */
   const char *failure;        /* why its last load that failed did, of these files; NULL: none has */
   const char *failure_detail; /* the end of that which a tenant may be told, as in el_error; may be empty */
@@ -533,6 +534,11 @@ EL_API el_status el_adapter_list(const el_engine *e, el_adapter_info **out, size
 /* One of them; free with el_free. EL_ERR_NOT_FOUND. */
 EL_API el_status el_adapter_get(const el_engine *e, const char *name, el_adapter_info **out, el_error *err);
 EL_API el_status el_adapter_get_by_id(const el_engine *e, uint64_t id, el_adapter_info **out, el_error *err);
+/* The prompts that it brings along as examples, EL_MAX_EXAMPLES at most, in the order of its examples.jsonl; its files
+ * are read by this call. *out: array of *n, one block with its strings; free with el_free. None is no error.
+ * EL_ERR_NOT_FOUND; EL_ERR_FORMAT: the file is wrong, and where. */
+enum { EL_MAX_EXAMPLES = 8 };
+EL_API el_status el_adapter_examples(const el_engine *e, const char *name, char ***out, size_t *n, el_error *err);
 
 /* What a directory holds that cannot be offered. */
 typedef struct el_adapter_refusal {

@@ -71,6 +71,7 @@ static el_adapter_info *describe(const el_registry *r, el_entry *const *entries,
                                 .hits = atomic_load(&u->hits),
                                 .loads = atomic_load(&u->loads),
                                 .loads_failed = atomic_load(&u->loads_failed),
+                                .load_ms = (double)atomic_load(&u->load_ns) * 1e-6,
                                 .last_used = atomic_load(&u->last_used),
                                 .failure = put_string(&strings, e->failure),
                                 .failed_at = e->failed_at};

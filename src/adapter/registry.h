@@ -37,6 +37,7 @@ typedef struct el_entry_part {
 typedef struct el_usage {
   atomic_uint refs; /* entries */
   atomic_uint_fast64_t requests, prompt_tokens, generated_tokens, hits, loads, loads_failed;
+  atomic_uint_fast64_t load_ns;  /* of the last one that succeeded */
   atomic_int_fast64_t last_used; /* seconds since the epoch; 0: not yet */
 } el_usage;
 

@@ -1,35 +1,21 @@
 #include "cli/examples.h"
 
-#include <fcntl.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "cli/open.h"
 
-/* A first line longer than this is no example for a terminal. */
-enum { MAX_LINE = 4096 };
+/* A longer one is no example for a terminal. */
+enum { MAX_PROMPT = 4096 };
 
-/* The prompt of the first line of PATH/examples.jsonl; the caller's. NULL: there is none. */
-static char *example_prompt(const char *path) {
-  char *name = NULL, line[MAX_LINE];
-  if (asprintf(&name, "%s/examples.jsonl", path) < 0) return NULL;
-  int fd = open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY); /* a FIFO is not waited for */
-  free(name);
-  struct stat st;
-  FILE *file = fd >= 0 && !fstat(fd, &st) && S_ISREG(st.st_mode) ? fdopen(fd, "r") : NULL;
-  if (!file) {
-    if (fd >= 0) close(fd);
-    return NULL;
-  }
-  bool read = fgets(line, sizeof line, file) != NULL;
-  fclose(file);
-  json_t *example = read ? json_loads(line, 0, NULL) : NULL;
-  const char *prompt = json_string_value(json_object_get(example, "prompt"));
-  char *copy = prompt ? strdup(prompt) : NULL;
-  json_decref(example);
+/* The first example that the adapter brings; the caller's. NULL: there is none. */
+static char *example_prompt(const el_engine *e, const char *name) {
+  char **prompts, *copy = NULL;
+  size_t n;
+  if (el_adapter_examples(e, name, &prompts, &n, NULL)) return NULL;
+  if (n && strlen(prompts[0]) <= MAX_PROMPT) copy = strdup(prompts[0]);
+  el_free(prompts);
   return copy;
 }
 
@@ -73,7 +59,7 @@ static void print_line(FILE *out, const char *url, int with, bool chat, const ch
 void el_cli_print_examples(FILE *out, const el_engine *e, const char *url, int with) {
   el_model_info info;
   el_engine_info(e, &info);
-  fputs("Ask it, each adapter for its own trade:\n", out);
+  fprintf(out, "Open %s in a browser, or ask it, each adapter for its own trade:\n", url);
   bool chat = has_template(e);
   print_line(out, url, with, chat, info.name, "What is a low-rank adapter?");
   el_adapter_info *list;
@@ -82,7 +68,7 @@ void el_cli_print_examples(FILE *out, const el_engine *e, const char *url, int w
   if (el_adapter_list(e, &list, &n, &err)) return;
   char *asked = NULL;
   for (size_t i = 0; i < n && i < EL_CLI_MAX_EXAMPLES; i++) {
-    char *prompt = example_prompt(list[i].path);
+    char *prompt = example_prompt(e, list[i].name);
     print_line(out, url, with, chat, list[i].name, prompt ? prompt : "Hello!");
     if (prompt) {
       free(asked);

@@ -386,6 +386,7 @@ static void take_adapter(el_memory *m, el_load *load) {
     m->ratio = (double)load->size.bytes / (double)load->signature.file[0].size;
   count_load(m, load->ns);
   atomic_fetch_add(&e->usage->loads, 1);
+  atomic_store(&e->usage->load_ns, load->ns);
   el_logf(m->log, EL_LOG_DEBUG, "adapter %s: loaded in %.1f ms, rank %d, %.2f MB in %u blocks", e->name,
           (double)load->ns * 1e-6, load->size.rank, (double)load->size.bytes * 1e-6, n);
 }

@@ -8,7 +8,7 @@
 
 #include "router/router.h"
 
-enum { EL_ROUTER_MAX_EXAMPLES = 8 }; /* of an adapter */
+enum { EL_ROUTER_MAX_EXAMPLES = EL_MAX_EXAMPLES }; /* of an adapter */
 
 typedef struct el_bank el_bank;
 

