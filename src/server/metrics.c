@@ -108,18 +108,25 @@ static bool write_choices(const el_stats *st, el_buf *out) {
          one(out, "edgelora_choice_seconds_total", "counter", "Time from a slot to the choice.", st->choice_seconds);
 }
 
-static bool write_pool(const el_server *s, const el_stats *st, el_buf *out) {
-  static const char name[] = "edgelora_pool_blocks";
-  /* The counts are read one by one while they change: differences are kept from going below 0. */
+/* The counts are read one by one while they change: differences are kept from going below 0. */
+el_pool_use el_info_pool(const el_stats *st) {
   uint64_t used = st->pool_blocks_kv + st->pool_blocks_adapters;
   uint64_t idle = st->pool_blocks_idle < st->pool_blocks_adapters ? st->pool_blocks_idle : st->pool_blocks_adapters;
+  return (el_pool_use){.kv = st->pool_blocks_kv,
+                       .adapters_used = st->pool_blocks_adapters - idle,
+                       .adapters_idle = idle,
+                       .free = st->pool_blocks > used ? st->pool_blocks - used : 0};
+}
+
+static bool write_pool(const el_server *s, const el_stats *st, el_buf *out) {
+  static const char name[] = "edgelora_pool_blocks";
+  const el_pool_use use = el_info_pool(st);
   return one(out, "edgelora_pool_block_bytes", "gauge", "Size of a block of the memory pool.",
              (double)s->model.block_bytes) &&
-         head(out, name, "gauge", "Blocks of the memory pool, by use.") &&
-         labelled(out, name, "use", "kv", st->pool_blocks_kv) &&
-         labelled(out, name, "use", "adapters_used", st->pool_blocks_adapters - idle) &&
-         labelled(out, name, "use", "adapters_idle", idle) &&
-         labelled(out, name, "use", "free", st->pool_blocks > used ? st->pool_blocks - used : 0) &&
+         head(out, name, "gauge", "Blocks of the memory pool, by use.") && labelled(out, name, "use", "kv", use.kv) &&
+         labelled(out, name, "use", "adapters_used", use.adapters_used) &&
+         labelled(out, name, "use", "adapters_idle", use.adapters_idle) &&
+         labelled(out, name, "use", "free", use.free) &&
          one(out, "edgelora_kv_pages", "gauge", "Pages of keys and values that there may be.", (double)st->kv_pages) &&
          one(out, "edgelora_kv_pages_used", "gauge", "Pages of keys and values that sequences have.",
              (double)st->kv_pages_used) &&

@@ -6,6 +6,7 @@
 
 #include "server/json_out.h"
 #include "server/private.h"
+#include "server/query.h"
 
 enum { MAX_PAGE = 100000 }; /* models in an answer */
 
@@ -67,19 +68,6 @@ static bool write_model(el_buf *out, const model *m) {
          el_json_cstring(out, m->parent) && (!m->adapter || write_preset(out, m->adapter)) && el_buf_printf(out, "}");
 }
 
-/* limit: as the client gave it; NULL: not given. */
-static bool read_page(const char *limit, size_t *most, el_api_error *e) {
-  *most = SIZE_MAX;
-  if (!limit) return true;
-  char *end;
-  unsigned long n = strtoul(limit, &end, 10);
-  if (*limit < '0' || *limit > '9' || *end || n < 1 || n > MAX_PAGE)
-    return el_api_fail(e, 400, "invalid_value", "limit", "Invalid value for 'limit': '%.40s' is not between 1 and %d.",
-                       limit, MAX_PAGE);
-  *most = n;
-  return true;
-}
-
 /* All that the key allows, in their order; list[n + 2] has room for them. Their number. */
 static size_t collect(el_server *s, const el_key *key, const el_adapter_info *adapters, size_t n, model *list) {
   size_t found = 0;
@@ -105,9 +93,9 @@ static bool write_page(const model *list, size_t n, size_t begin, size_t most, e
 bool el_models_list(el_server *s, const el_key *key, const char *limit, const char *after, el_buf *out,
                     el_api_error *e) {
   el_adapter_info *adapters;
-  size_t n, most;
+  size_t n, most = SIZE_MAX;
   el_error err;
-  if (!read_page(limit, &most, e)) return false;
+  if (!el_query_number("limit", limit, 1, MAX_PAGE, &most, e)) return false;
   if (el_adapter_list(s->options.engine, &adapters, &n, &err))
     return el_api_fail_engine(e, &err, "", el_key_is_limited(key));
   model *list = calloc(n + 2, sizeof *list);

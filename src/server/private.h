@@ -112,6 +112,15 @@ bool el_info_slots(el_server *s, bool fail_when_full, el_buf *out, el_api_error 
 bool el_info_queue(el_server *s, el_buf *out, el_api_error *e);
 bool el_info_lora(el_server *s, el_buf *out, el_api_error *e);
 
+/* The pool's blocks by use. */
+typedef struct el_pool_use {
+  uint64_t kv, adapters_used, adapters_idle, free;
+} el_pool_use;
+el_pool_use el_info_pool(const el_stats *st);
+
+/* stats.c: the machine's figures as JSON; a limited key gets what is its own. */
+bool el_info_stats(el_server *s, const el_key *key, el_buf *out);
+
 /* models.c: those that a key may name. limit and after: of the query; NULL: not given. */
 bool el_models_list(el_server *s, const el_key *key, const char *limit, const char *after, el_buf *out,
                     el_api_error *e);
@@ -125,8 +134,11 @@ bool el_models_allows(el_server *s, const el_key *key, const char *name);
 bool el_models_may_ask(el_server *s, const el_key *key, const char *name);
 
 /* adapters.c: adapters' states, counts and presets, as far as the key allows. */
-bool el_adapters_list(el_server *s, const el_key *key, el_buf *out, el_api_error *e);
 bool el_adapters_write_invocation(el_buf *out, const el_adapter_info *a, const el_tokenizer *tokenizer);
+typedef struct el_adapters_query {
+  const char *limit, *offset, *search, *sort, *state; /* of the URL; NULL: not given */
+} el_adapters_query;
+bool el_adapters_list(el_server *s, const el_key *key, const el_adapters_query *asked, el_buf *out, el_api_error *e);
 bool el_adapters_one(el_server *s, const el_key *key, const char *name, el_buf *out, el_api_error *e);
 
 /* origin.c: whether a browser page of this origin may call; NULL (not a browser, or its own page) may. */

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "server/json_out.h"
+#include "server/page.h"
 #include "server/private.h"
 
 const char *el_query_argument(const el_query *q, const char *name) {
@@ -44,6 +45,10 @@ static bool get_lora(const el_query *q, el_answer *out, el_api_error *e) {
   return el_info_lora(q->server, &out->body, e);
 }
 
+static bool get_stats(const el_query *q, el_answer *out, el_api_error *e) {
+  return or_no_memory(el_info_stats(q->server, q->key, &out->body), e);
+}
+
 static bool get_models(const el_query *q, el_answer *out, el_api_error *e) {
   return el_models_list(q->server, q->key, el_query_argument(q, "limit"), el_query_argument(q, "after"), &out->body, e);
 }
@@ -53,7 +58,12 @@ static bool get_model(const el_query *q, el_answer *out, el_api_error *e) {
 }
 
 static bool get_adapters(const el_query *q, el_answer *out, el_api_error *e) {
-  return el_adapters_list(q->server, q->key, &out->body, e);
+  const el_adapters_query asked = {.limit = el_query_argument(q, "limit"),
+                                   .offset = el_query_argument(q, "offset"),
+                                   .search = el_query_argument(q, "search"),
+                                   .sort = el_query_argument(q, "sort"),
+                                   .state = el_query_argument(q, "state")};
+  return el_adapters_list(q->server, q->key, &asked, &out->body, e);
 }
 
 static bool get_adapter(const el_query *q, el_answer *out, el_api_error *e) {
@@ -82,10 +92,12 @@ static bool delete_response(const el_query *q, el_answer *out, el_api_error *e) 
 /* ---------------------------------------------------------------- the table */
 
 static const el_route ROUTES[] = {
+    {"/", .open = true, .get = el_page_get},
     {"/health", .open = true, .get = get_health},
     {"/metrics", .for_all = true, .get = get_metrics},
     {"/slots", .for_all = true, .get = get_slots},
     {"/queue", .for_all = true, .get = get_queue},
+    {"/v1/stats", .get = get_stats},
     {"/v1/models", .get = get_models},
     {"/v1/models/", .has_rest = true, .get = get_model},
     {"/v1/adapters", .get = get_adapters},
