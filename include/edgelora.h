@@ -207,6 +207,7 @@ typedef struct el_answer_info { /* valid while the format is open */
   const char *call_begin;       /* what a call begins with, such as "<tool_call>"; "": nothing */
   bool shows_tools;             /* the template tells the model of the tools; if not, el_answer_instructions does */
   bool writes_calls;            /* and renders messages with "tool_calls", and those of role "tool" */
+  bool takes_system;            /* it takes a message of role \"system\" */
   bool text_arguments;          /* it takes arguments as strings, as the API has them; others want objects */
   bool parallel;                /* it can write several calls in one message */
   const char *reasoning_begin, *reasoning_end; /* such as "<think>" and "</think>"; "": it marks none */
@@ -234,6 +235,10 @@ typedef struct el_call_rules {
  * and how to call them. *out ends in NUL. */
 EL_API el_status el_answer_instructions(const el_answer_format *f, const el_tools *t, const el_call_rules *rules,
                                         char **out, size_t *len, el_error *err);
+/* A call as the format's models write it, to stand in a message's content where the template writes none. arguments:
+ * the text of a JSON object. *out ends in NUL. */
+EL_API el_status el_answer_call_text(const el_answer_format *f, const char *name, const char *arguments, size_t n,
+                                     char **out, size_t *len, el_error *err);
 /* What makes the model write calls as the rules and the tools' schemas say, for el_constraint_open: *out is one block,
  * to be freed with el_free; NULL: no constraint is needed, as nothing is required and no tool is strict. prompt: the
  * end of the rendered prompt, as in el_answer_options. Arguments that a model does not write as JSON have the form that

@@ -185,7 +185,29 @@ el_status el_answer_constraint(const el_answer_format *f, const el_tools *t, con
   return EL_OK;
 }
 
-/* --- instructions */
+/* --- what is said of tools and of calls */
+
+el_status el_answer_call_text(const el_answer_format *f, const char *name, const char *arguments, size_t n, char **out,
+                              size_t *len, el_error *err) {
+  static const el_form BARE = {.kind = EL_CALLS_JSON,
+                               .section = "",
+                               .begin = "",
+                               .name_key = "",
+                               .args_key = "",
+                               .begin_space = "",
+                               .end_space = "",
+                               .end = "",
+                               .section_end = ""};
+  const el_form *form = f->form.kind == EL_CALLS_PARAMETERS || f->form.kind == EL_CALLS_PYTHON ? &BARE : &f->form;
+  el_buf b = {0};
+  if (!put_begin(&b, form, name, false) || !el_buf_append(&b, arguments, n) || !put_end(&b, form)) {
+    el_buf_free(&b);
+    return el_fail(err, EL_ERR_NO_MEMORY, "no memory to write a call");
+  }
+  *out = b.data;
+  *len = b.len;
+  return EL_OK;
+}
 
 static bool put_tool(el_buf *b, const el_tool *t) {
   return el_buf_printf(b, "{\"name\": \"%s\"", t->name) &&

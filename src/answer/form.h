@@ -36,7 +36,7 @@ typedef struct el_form {
 
 struct el_answer_format {
   el_form form;
-  bool shows_tools, writes_calls, parallel, text_arguments;
+  bool takes_system, shows_tools, writes_calls, parallel, text_arguments;
   int32_t *shown;
   size_t n_shown;
 };

@@ -293,6 +293,7 @@ static el_status open(el_answer_format *f, el_probe *p, el_error *err) {
   renderings with = {0};
   el_status status = render_all(p, &with, err);
   if (!status) {
+    f->takes_system = has(&with, EL_PROBE_SYSTEM, EL_PROBE_SAID);
     f->shows_tools = has(&with, EL_PROBE_OPENING, EL_PROBE_NAME);
     if (!find_form(f, &with)) status = el_fail(err, EL_ERR_NO_MEMORY, "no memory for the format of answers");
     f->text_arguments = f->writes_calls && p->text_arguments;
@@ -329,6 +330,7 @@ void el_answer_format_info(const el_answer_format *f, el_answer_info *out) {
                           .call_begin = f->form.section[0] ? f->form.section : f->form.begin,
                           .shows_tools = f->shows_tools,
                           .writes_calls = f->writes_calls,
+                          .takes_system = f->takes_system,
                           .text_arguments = f->text_arguments,
                           .parallel = f->parallel,
                           .reasoning_begin = f->form.reasoning,

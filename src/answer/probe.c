@@ -60,6 +60,8 @@ el_status el_probe_render(const el_probe *p, el_probe_turn turn, char **out, siz
                               {"function", {.type = EL_VALUE_OBJECT, .object = {CALLED[kind + 1], 2}}}};
   const el_value calls[] = {OBJECT(call), OBJECT(call_2)};
   const el_member question[] = {{"role", STRING("user")}, {"content", STRING(EL_PROBE_QUESTION)}};
+  const el_member system[] = {{"role", STRING("system")}, {"content", STRING(EL_PROBE_SAID)}};
+  const el_value told[] = {OBJECT(system), OBJECT(question)};
   const el_member said[] = {{"role", STRING("assistant")},
                             {"content", STRING(EL_PROBE_SAID)},
                             {"reasoning_content", STRING(EL_PROBE_THOUGHT)}};
@@ -70,10 +72,11 @@ el_status el_probe_render(const el_probe *p, el_probe_turn turn, char **out, siz
   const el_member *answer = turn >= EL_PROBE_CALL ? called : said;
   const el_value messages[] = {OBJECT(question),
                                {.type = EL_VALUE_OBJECT, .object = {answer, turn == EL_PROBE_TEXT ? 2 : 3}}};
-  const el_value list = {.type = EL_VALUE_ARRAY, .array = {messages, turn == EL_PROBE_OPENING ? 1 : 2}};
-  const el_chat chat = {.messages = &list,
+  bool opening = turn <= EL_PROBE_OPENING;
+  const el_value list = {.type = EL_VALUE_ARRAY, .array = {messages, opening ? 1 : 2}}, with_system = ARRAY(told);
+  const el_chat chat = {.messages = turn == EL_PROBE_SYSTEM ? &with_system : &list,
                         .tools = &TOOLS,
-                        .add_generation_prompt = turn == EL_PROBE_OPENING,
+                        .add_generation_prompt = opening,
                         .template_instead = p->template};
   el_error why = {0};
   *out = NULL;

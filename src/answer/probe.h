@@ -19,6 +19,7 @@
 #define EL_PROBE_VALUE_2 "41753"
 
 typedef enum el_probe_turn {
+  EL_PROBE_SYSTEM,  /* as the next, after a message of the system */
   EL_PROBE_OPENING, /* no assistant's message, but its opening */
   EL_PROBE_TEXT,
   EL_PROBE_REASONING, /* and a text */

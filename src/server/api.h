@@ -44,6 +44,9 @@ typedef struct el_api {
 /* api_responses.c */
 extern const el_api el_api_responses;
 
+/* api_anthropic.c */
+extern const el_api el_api_messages, el_api_count_tokens;
+
 /* openai.c */
 extern const el_api el_api_chat, el_api_text, el_api_route;
 

@@ -17,7 +17,8 @@ typedef struct el_api_parse {
   /* Borrowed from the body; NULL: not given. */
   const json_t *prompt, *messages, *stream_options, *tools, *documents, *template_variables;
   bool opening, has_opening, goes_on; /* add_generation_prompt, whether it was given; continue_final_message */
-  bool no_tool_choice;
+  const json_t *tool_choice;
+  bool one_call, keep_reasoning;         /* parallel_tool_calls is false; reasoning_format is "none" */
   unsigned given;                        /* of EL_PRESET_...: what the request says itself */
   const char *system;                    /* of a preset, for a conversation that has no system message; NULL: none */
   const el_chat_template *chat_template; /* NULL: the model's own */

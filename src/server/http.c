@@ -310,7 +310,7 @@ static enum MHD_Result refuse(el_exchange *x, int status, const char *code, cons
 
 static enum MHD_Result answer_denied(el_exchange *x) {
   return refuse(x, 401, "invalid_api_key", NULL,
-                header(x->connection, "Authorization")
+                header(x->connection, "Authorization") || header(x->connection, "x-api-key")
                     ? "Incorrect API key provided."
                     : "No API key provided: the header 'Authorization: Bearer KEY' is needed.");
 }
@@ -319,7 +319,7 @@ static enum MHD_Result answer_denied(el_exchange *x) {
 static void find_key(el_exchange *x, const char *method) {
   const el_keys *keys = &x->server->keys;
   if (!keys->n || !strcmp(method, "OPTIONS")) return;
-  x->key = el_keys_find(keys, header(x->connection, "Authorization"));
+  x->key = el_keys_find(keys, header(x->connection, "Authorization"), header(x->connection, "x-api-key"));
   x->denied = !x->key && !(x->route && x->route->open);
   if (x->denied) atomic_fetch_add(&x->server->n_denied, 1);
 }

@@ -151,10 +151,10 @@ void el_keys_free(el_keys *k) {
 
 /* ---------------------------------------------------------------- callers */
 
-const el_key *el_keys_find(const el_keys *k, const char *authorization) {
+const el_key *el_keys_find(const el_keys *k, const char *authorization, const char *api_key) {
   static const char scheme[] = "Bearer ";
-  if (!authorization || strncasecmp(authorization, scheme, sizeof scheme - 1)) return NULL;
-  const char *given = authorization + sizeof scheme - 1;
+  if (authorization ? strncasecmp(authorization, scheme, sizeof scheme - 1) != 0 : !api_key) return NULL;
+  const char *given = authorization ? authorization + sizeof scheme - 1 : api_key;
   given += strspn(given, " ");
   size_t len = strlen(given);
   if (!len || len > EL_MAX_KEY_BYTES) return NULL;

@@ -29,9 +29,9 @@ typedef struct el_keys {
 el_status el_keys_load(el_keys *k, const char *path, const el_log *log, el_error *err);
 void el_keys_free(el_keys *k);
 
-/* The key of an Authorization header, which may be NULL. NULL: it has none of ours. How long this takes does not tell
- * how much of a key was right. */
-const el_key *el_keys_find(const el_keys *k, const char *authorization);
+/* The key of an Authorization header, or where that is NULL of x-api-key, which may be NULL too. NULL: none of ours.
+ * How long this takes does not tell how much of a key was right. */
+const el_key *el_keys_find(const el_keys *k, const char *authorization, const char *api_key);
 
 /* Whose prefixes its requests may find, as el_request has it: another number for each key, 0 for NULL. */
 uint64_t el_key_domain(const el_keys *k, const el_key *key);

@@ -54,11 +54,6 @@ static bool read_route_prompts(el_api_parse *p) {
 static bool check_both(el_api_parse *p) {
   el_api_request *r = p->out;
   el_request *q = &r->request;
-  if (p->tools && !p->no_tool_choice)
-    return el_api_fail(
-        p->error, 400, "unsupported_parameter", "tools",
-        "'tools' is supported with 'tool_choice': 'none' alone: the chat template gets them, but answers "
-        "are not looked through for calls.");
   if (p->goes_on && p->has_opening && p->opening)
     return el_api_fail(p->error, 400, "invalid_value", "continue_final_message",
                        "'continue_final_message' and 'add_generation_prompt' cannot both be true.");

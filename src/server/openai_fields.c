@@ -16,8 +16,7 @@
 /* As many as the engine takes. */
 #define MAX_BIAS 4096
 
-/* Answers are not looked through for calls, so tools are there for templates that write conversations which have some.
- */
+/* An empty list is none. calling.c reads them. */
 bool el_read_tools(el_api_parse *p, const el_field *f, const json_t *v) {
   if (!json_is_array(v)) return el_api_type_error(p, f->name, "an array", v);
   if (json_array_size(v)) p->tools = v;
@@ -25,8 +24,21 @@ bool el_read_tools(el_api_parse *p, const el_field *f, const json_t *v) {
 }
 
 static bool read_tool_choice(el_api_parse *p, const el_field *f, const json_t *v) {
-  p->no_tool_choice = json_is_string(v) && !strcmp(json_string_value(v), "none");
-  return p->no_tool_choice || el_api_unsupported(p, f);
+  p->tool_choice = v;
+  return true;
+}
+
+static bool read_parallel(el_api_parse *p, const el_field *f, const json_t *v) {
+  if (!json_is_boolean(v)) return el_api_type_error(p, f->name, "a boolean", v);
+  p->one_call = json_is_false(v);
+  return true;
+}
+
+/* llama-server's: whether what was thought stays in the content. Its other forms are ours. */
+static bool read_reasoning_format(el_api_parse *p, const el_field *f, const json_t *v) {
+  if (!json_is_string(v)) return el_api_type_error(p, f->name, "a string", v);
+  p->keep_reasoning = !strcmp(json_string_value(v), "none");
+  return true;
 }
 
 static bool read_documents(el_api_parse *p, const el_field *f, const json_t *v) {
@@ -324,9 +336,10 @@ const el_field el_openai_fields[] = {
     EL_FIELD("prompt_cache_key", EL_AT_BOTH, el_read_ignored),
     EL_FIELD("prompt_cache_retention", EL_AT_BOTH, el_read_ignored),
     EL_FIELD("prompt_cache_options", EL_AT_BOTH, el_read_ignored),
-    EL_FIELD("cache_prompt", EL_AT_BOTH, el_read_ignored),        /* llama.cpp's; caching never changes the text */
-    EL_FIELD("prediction", EL_AT_CHAT, el_read_ignored),          /* a guess of the answer, to make it faster */
-    EL_FIELD("parallel_tool_calls", EL_AT_CHAT, el_read_ignored), /* without tools it says nothing */
+    EL_FIELD("cache_prompt", EL_AT_BOTH, el_read_ignored), /* llama.cpp's; caching never changes the text */
+    EL_FIELD("prediction", EL_AT_CHAT, el_read_ignored),   /* a guess of the answer, to make it faster */
+    EL_FIELD("parallel_tool_calls", EL_AT_CHAT, read_parallel),
+    EL_FIELD("reasoning_format", EL_AT_CHAT, read_reasoning_format),
 
     EL_FIELD("suffix", EL_AT_TEXT, el_read_unsupported),
     EL_FIELD("functions", EL_AT_CHAT, el_read_unsupported),

@@ -77,7 +77,7 @@ static bool check_content(el_api_parse *p, const json_t *v, size_t at) {
  * it is, for templates that take a text. */
 static bool read_arguments(el_api_parse *p, json_t *function) {
   const json_t *text = json_object_get(function, "arguments");
-  if (!json_is_string(text)) return true;
+  if (!json_is_string(text) || el_calling_wants_text(&p->out->calling)) return true;
   json_error_t why;
   bool no_memory;
   json_t *read =
@@ -218,13 +218,15 @@ bool el_api_messages_read(el_api_parse *p) {
                        "Invalid value for 'n': %d choices; at most %d are allowed.", p->out->n, p->max_choices);
   if (!(p->out->prompts = calloc(1, sizeof *p->out->prompts))) return el_api_no_memory(p);
   p->out->n_prompts = 1;
+  if (!el_calling_begin(p)) return false;
   for (size_t i = 0; i < n; i++)
     if (!read_message(p, json_array_get(p->messages, i), i)) return false;
-  if (!add_system(p)) return false;
+  if (!add_system(p) || !el_calling_tell(p)) return false;
   chat_values v = {.messages = {.type = EL_VALUE_NULL}};
   bool ok = convert(p, p->messages, "messages", &v.messages) && convert(p, p->tools, "tools", &v.tools) &&
             convert(p, p->documents, "documents", &v.documents) &&
-            convert(p, p->template_variables, "chat_template_kwargs", &v.variables) && tokenize_chat(p, &v);
+            convert(p, p->template_variables, "chat_template_kwargs", &v.variables) && tokenize_chat(p, &v) &&
+            el_calling_end(p);
   el_json_value_free(&v.messages);
   el_json_value_free(&v.tools);
   el_json_value_free(&v.documents);

@@ -84,10 +84,39 @@ static bool chunk_role(el_reply *r, el_choice *c, el_buf *out) {
                          end_chunk(r, c, false, out));
 }
 
+/* What was thought goes by two names: DeepSeek's, which llama-server has too, and vLLM's. */
+static bool write_reasoning(const char *text, size_t len, el_buf *out) {
+  return el_buf_printf(out, "\"reasoning_content\":") && el_json_string(out, text, len) &&
+         el_buf_printf(out, ",\"reasoning\":") && el_json_string(out, text, len);
+}
+
+/* A call's beginning, and more of its arguments. */
+static bool write_call_delta(const el_choice *c, const el_part *part, el_buf *out) {
+  const el_call *call = &c->calls[part->call];
+  bool begins = part->kind == EL_PART_CALL;
+  if (!el_buf_printf(out, "\"tool_calls\":[{\"index\":%zu,", part->call)) return false;
+  if (begins && !(el_buf_printf(out, "\"id\":\"%s\",\"type\":\"function\",\"function\":{\"name\":", call->id) &&
+                  el_json_cstring(out, call->name) && el_buf_append(out, ",", 1)))
+    return false;
+  return el_buf_printf(out, begins ? "\"arguments\":" : "\"function\":{\"arguments\":") &&
+         el_json_string(out, part->text, begins ? 0 : part->len) && el_buf_printf(out, "}}]");
+}
+
+static bool write_delta(el_reply *r, el_choice *c, const el_part *part, el_buf *out) {
+  if (!is_chat(r)) return el_buf_printf(out, "\"text\":") && el_json_string(out, part->text, part->len);
+  bool ok = el_buf_printf(out, "\"delta\":{");
+  if (part->kind == EL_PART_CONTENT)
+    ok = ok && el_buf_printf(out, "\"content\":") && el_json_string(out, part->text, part->len);
+  else if (part->kind == EL_PART_REASONING)
+    ok = ok && write_reasoning(part->text, part->len, out);
+  else
+    ok = ok && write_call_delta(c, part, out);
+  return ok && el_buf_append(out, "}", 1);
+}
+
 static bool chunk_delta(el_reply *r, el_choice *c, const el_part *part, el_buf *out) {
-  return begin_chunk(r, c, out) && el_buf_printf(out, is_chat(r) ? "\"delta\":{\"content\":" : "\"text\":") &&
-         el_json_string(out, part->text, part->len) && (!is_chat(r) || el_buf_append(out, "}", 1)) &&
-         write_logprobs(r, c, out) && end_chunk(r, c, false, out);
+  return begin_chunk(r, c, out) && write_delta(r, c, part, out) && write_logprobs(r, c, out) &&
+         end_chunk(r, c, false, out);
 }
 
 static bool chunk_finish(el_reply *r, el_choice *c, el_buf *out) {
@@ -108,12 +137,32 @@ static bool stream_fail(el_reply *r, const el_api_error *e, el_buf *out) {
 
 /* ---------------------------------------------------------------- in one piece */
 
+static bool write_calls(const el_choice *c, el_buf *out) {
+  if (!c->n_calls) return true;
+  bool ok = el_buf_printf(out, ",\"tool_calls\":[");
+  for (size_t i = 0; ok && i < c->n_calls; i++)
+    ok = el_buf_printf(out, "%s{\"id\":\"%s\",\"type\":\"function\",\"function\":{\"name\":", i ? "," : "",
+                       c->calls[i].id) &&
+         el_json_cstring(out, c->calls[i].name) && el_buf_printf(out, ",\"arguments\":") &&
+         el_json_string(out, c->calls[i].arguments.data, c->calls[i].arguments.len) && el_buf_printf(out, "}}");
+  return ok && el_buf_append(out, "]", 1);
+}
+
+static bool write_message(const el_choice *c, el_buf *out) {
+  bool empty = c->n_calls && !c->content.len;
+  return el_buf_printf(out, "\"message\":{\"role\":\"assistant\",\"content\":") &&
+         (empty ? el_buf_append(out, "null", 4) : el_json_string(out, c->content.data, c->content.len)) &&
+         (!c->reasoning.len ||
+          (el_buf_append(out, ",", 1) && write_reasoning(c->reasoning.data, c->reasoning.len, out))) &&
+         write_calls(c, out) && el_buf_printf(out, ",\"refusal\":null}");
+}
+
 static bool write_choice(el_reply *r, el_choice *c, el_buf *out) {
   bool chat = is_chat(r);
   return el_buf_printf(out, "%s{\"index\":%td,", c == r->choices ? "" : ",", c - r->choices) &&
          write_adapter(r, c, out) && write_not_invoked(c, out) &&
-         el_buf_printf(out, chat ? "\"message\":{\"role\":\"assistant\",\"content\":" : "\"text\":") &&
-         el_json_string(out, c->content.data, c->content.len) && (!chat || el_buf_printf(out, ",\"refusal\":null}")) &&
+         (chat ? write_message(c, out)
+               : el_buf_printf(out, "\"text\":") && el_json_string(out, c->content.data, c->content.len)) &&
          write_logprobs(r, c, out) && el_buf_printf(out, ",\"finish_reason\":%s}", finish_name(c));
 }
 

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "server/allowed.h"
 #include "server/callers.h"
+#include "server/calling.h"
 #include "server/exchange.h"
 #include "server/keys.h"
 #include "server/readers.h"
@@ -56,6 +57,7 @@ struct el_server {
   el_tally tally;
   el_scales scales;
   el_stored stored;
+  el_formats formats;
   el_keys keys;    /* none: nobody is asked for one */
   int64_t started; /* seconds since the epoch */
   int listen_fd;

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "server/choice.h"
 #include "server/json_out.h"
@@ -10,6 +11,17 @@
 
 /* Bytes of a stream's events that are formatted ahead of the socket. */
 #define ENOUGH_TO_SEND 32768
+
+static bool open_parser(const el_reply *r, el_choice *c) {
+  const el_calling *calling = &r->request->calling;
+  const el_answer_options o = {.tools = calling->tools,
+                               .prompt = calling->prompt,
+                               .prompt_len = calling->prompt_len,
+                               .keep_reasoning = calling->keep_reasoning,
+                               .whole_calls = !r->stream};
+  el_error err;
+  return !calling->format || !el_answer_parser_open(calling->format, &o, &c->parser, &err);
+}
 
 static bool make_choices(el_reply *r, const el_tokenizer *t) {
   const el_api_request *q = r->request;
@@ -19,6 +31,7 @@ static bool make_choices(el_reply *r, const el_tokenizer *t) {
     el_choice *c = &r->choices[i];
     c->prompt = &q->prompts[i / (size_t)q->n];
     int32_t last = c->prompt->n ? c->prompt->tokens[c->prompt->n - 1] : -1;
+    if (!open_parser(r, c)) return false;
     c->logprobs = (el_logprobs){.tokenizer = t, .chat = q->chat, .n_top = q->request.top_logprobs, .last = last};
   }
   return true;
@@ -41,6 +54,7 @@ el_reply *el_reply_new(const el_tokenizer *t, const el_api_request *request, con
 }
 
 static void choice_free(el_choice *c) {
+  el_answer_parser_close(c->parser);
   for (size_t i = 0; i < c->n_calls; i++) {
     free(c->calls[i].name);
     el_buf_free(&c->calls[i].arguments);
@@ -127,12 +141,39 @@ static void fail(el_reply *r, const el_choice *c, const el_record *rec) {
 }
 
 static bool keep(el_choice *c, const el_part *part) {
-  el_buf *to = part->kind == EL_PART_REASONING ? &c->reasoning : &c->content;
-  return el_buf_append(to, part->text, part->len);
+  el_buf *to = part->kind == EL_PART_REASONING   ? &c->reasoning
+               : part->kind == EL_PART_ARGUMENTS ? &c->calls[part->call].arguments
+                                                 : &c->content;
+  return part->kind == EL_PART_CALL || el_buf_append(to, part->text, part->len);
+}
+
+/* Nine letters and digits: the templates of Mistral take no others. */
+static bool make_id(char *id) {
+  static const char DIGITS[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+  unsigned char random[9];
+  if (getrandom(random, sizeof random, 0) != sizeof random) return false;
+  for (size_t i = 0; i < sizeof random; i++) id[i] = DIGITS[random[i] % (sizeof DIGITS - 1)];
+  id[sizeof random] = 0;
+  return true;
+}
+
+static bool add_call(el_choice *c, const el_part *part) {
+  /* In steps of a power of two. */
+  if (!(c->n_calls & (c->n_calls - 1))) {
+    el_call *grown = realloc(c->calls, (c->n_calls ? 2 * c->n_calls : 1) * sizeof *grown);
+    if (!grown) return false;
+    c->calls = grown;
+  }
+  el_call *call = &c->calls[c->n_calls];
+  *call = (el_call){.name = strndup(part->text, part->len)};
+  if (!call->name) return false;
+  c->n_calls++;
+  return make_id(call->id);
 }
 
 /* A part has become certain: it is kept, or sent, or both. */
 static bool take_part(el_reply *r, el_choice *c, const el_part *part, el_buf *stream) {
+  if (part->kind == EL_PART_CALL && !add_call(c, part)) return false;
   return (!(!stream || r->writer->keep) || keep(c, part)) && (!stream || r->writer->delta(r, c, part, stream));
 }
 
@@ -160,6 +201,38 @@ static bool take_choice(el_reply *r, el_choice *c, const el_record *rec) {
   return c->adapter && (!wanted || el_choice_write(rec, &r->chosen));
 }
 
+/* One text's parts, on their way. */
+typedef struct taking {
+  el_reply *r;
+  el_choice *c;
+  el_buf *stream;
+  bool any, failed;
+} taking;
+
+static void take_answer_part(void *user, const el_answer_part *a) {
+  static const el_part_kind KINDS[] = {[EL_ANSWER_TEXT] = EL_PART_CONTENT,
+                                       [EL_ANSWER_REASONING] = EL_PART_REASONING,
+                                       [EL_ANSWER_CALL] = EL_PART_CALL,
+                                       [EL_ANSWER_ARGUMENTS] = EL_PART_ARGUMENTS};
+  taking *t = user;
+  const el_part part = {KINDS[a->type], a->call, a->text, a->len};
+  bool call = a->type == EL_ANSWER_CALL || a->type == EL_ANSWER_ARGUMENTS;
+  /* Where one call is asked for at most, others are not told. */
+  if (call && a->call && !t->r->request->calling.rules.parallel) return;
+  t->any = true;
+  if (!t->failed) t->failed = !take_part(t->r, t->c, &part, t->stream);
+}
+
+/* *any: there was a part that became certain. */
+static bool take_parsed(el_reply *r, el_choice *c, const el_part *text, bool done, el_buf *stream, bool *any) {
+  taking t = {.r = r, .c = c, .stream = stream};
+  el_error err;
+  if (el_answer_parser_push(c->parser, text->text, text->len, take_answer_part, &t, &err)) return false;
+  if (done && el_answer_parser_finish(c->parser, take_answer_part, &t, &err)) return false;
+  *any = t.any;
+  return !t.failed;
+}
+
 /* What a record has of the answer's text. Tokens beyond the text were part of a stop string if one matched; else their
  * text is nothing, or half a character. */
 static bool take_text(el_reply *r, el_choice *c, const el_record *rec, el_buf *stream) {
@@ -170,7 +243,11 @@ static bool take_text(el_reply *r, el_choice *c, const el_record *rec, el_buf *s
   c->text_bytes += rec->text_len;
   if (logprobs && !el_logprobs_advance(&c->logprobs, done && !rec->stopped ? SIZE_MAX : c->text_bytes)) return false;
   const el_part part = {EL_PART_CONTENT, 0, el_record_text(rec), rec->text_len};
-  return (!part.len && !(stream && c->logprobs.n)) || take_part(r, c, &part, stream);
+  bool any = part.len;
+  if (c->parser && !take_parsed(r, c, &part, done, stream, &any)) return false;
+  if (c->parser && any) return true;
+  const el_part rest = {EL_PART_CONTENT, 0, "", 0};
+  return (!any && !(stream && c->logprobs.n)) || take_part(r, c, c->parser ? &rest : &part, stream);
 }
 
 static bool take_end(el_reply *r, el_choice *c, const el_record *rec, el_buf *stream) {

@@ -76,6 +76,7 @@ bool el_api_request_parse(const el_api_setup *setup, const char *body, size_t le
 
 void el_api_request_free(el_api_request *r) {
   if (r->own) r->free_own(r->own);
+  el_calling_free(&r->calling);
   free(r->model);
   for (size_t i = 0; i < r->n_prompts; i++) {
     free(r->prompts[i].tokens);

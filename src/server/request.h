@@ -4,6 +4,7 @@
 
 #include "edgelora.h"
 #include "server/api.h"
+#include "server/calling.h"
 #include "server/errors.h"
 
 typedef struct el_api_prompt {
@@ -46,6 +47,7 @@ typedef struct el_api_request {
 
   void *own; /* the dialect's, as long as the request is there; NULL: nothing */
   void (*free_own)(void *own);
+  el_calling calling; /* of a chat */
 } el_api_request;
 
 /* What a request calls the router's choice. An adapter of this name, or a base, comes first. */

@@ -104,6 +104,8 @@ static const el_route ROUTES[] = {
     {"/v1/adapters/", .has_rest = true, .get = get_adapter},
     {"/lora-adapters", .for_all = true, .get = get_lora, .post = EL_WORK_SCALES},
 
+    {"/v1/messages", .post = EL_WORK_API, .api = &el_api_messages},
+    {"/v1/messages/count_tokens", .post = EL_WORK_API, .api = &el_api_count_tokens},
     {"/v1/completions", .post = EL_WORK_API, .api = &el_api_text},
     {"/v1/chat/completions", .post = EL_WORK_API, .api = &el_api_chat},
     {"/v1/route", .post = EL_WORK_API, .api = &el_api_route},

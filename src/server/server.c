@@ -94,6 +94,7 @@ el_status el_server_start(const el_server_options *options, el_server **out, el_
   el_tally_init(&s->tally);
   el_scales_init(&s->scales);
   el_stored_init(&s->stored);
+  el_formats_init(&s->formats);
   bool conds = init_cond(&s->changed) && init_cond(&s->watch) && init_cond(&s->admin.changed);
   for (int i = 0; i < EL_N_LANES; i++) conds = init_cond(&s->readers.lanes[i].changed) && conds;
   s->listen_fd = -1;
@@ -236,6 +237,7 @@ void el_server_stop(el_server *s) {
   el_tally_free(&s->tally);
   el_scales_free(&s->scales);
   el_stored_free(&s->stored);
+  el_formats_free(&s->formats);
   free(s->watch_fds);
   free(s->watched);
   free(s);

@@ -41,7 +41,8 @@ typedef struct el_choice {
   el_call *calls;
   size_t n_calls;
 
-  size_t text_bytes; /* of the generated text so far */
+  el_answer_parser *parser; /* NULL: all of the answer is text */
+  size_t text_bytes;        /* of the generated text so far */
   el_logprobs logprobs;
   bool begun, done;
   bool not_invoked; /* the base has answered in the place of an activated adapter */

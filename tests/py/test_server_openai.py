@@ -329,7 +329,7 @@ def test_errors_are_those_that_the_client_knows(client):
         chat(client, "a", extra_body={"nonsense": 1})
     assert (e.value.code, e.value.param) == ("unknown_parameter", "nonsense")
     with pytest.raises(openai.BadRequestError) as e:
-        chat(client, "a", tools=[{"type": "function", "function": {"name": "f"}}])
+        chat(client, "a", tools=[{"type": "function", "function": {"name": "a b"}}])
     assert e.value.param == "tools"
 
 

@@ -99,6 +99,6 @@ def test_values_nested_too_deep_are_a_400(templated):
     assert r.status_code == 400 and r.json()["error"]["param"] == "chat_template_kwargs"
 
 
-def test_tools_need_a_caller_who_reads_no_calls(templated):
+def test_tools_that_may_be_called_are_functions(templated):
     r = templated.post(CHAT, {"messages": [USER], "tools": [{"type": "f"}]})
     assert r.status_code == 400 and r.json()["error"]["param"] == "tools"

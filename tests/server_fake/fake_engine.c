@@ -1,9 +1,11 @@
 /* An engine without a model, for what the server must survive whatever the engine does: one that is slow, full, or
  * fails.
  *
- * A token is a byte; the completion repeats the prompt's bytes, and ends with them. Adapters: "upper" answers in
- * capitals, "slow" takes 50 steps a token, "fail" fails at the third token; others, which can be added and removed,
- * answer as the base does. It implements of edgelora.h what the server calls.
+ * A token is a byte; the completion repeats the prompt's bytes, and ends with them. Where the last message of the user
+ * begins with "say: ", it is what follows there. Its template shows tools, and writes calls as Hermes models do, and
+ * reasoning in <think>. Adapters: "upper" answers in capitals, "slow" takes 50 steps a token, "fail" fails at the third
+ * token; others, which can be added and removed, answer as the base does. It implements of edgelora.h what the server
+ * calls.
  *
  * Its router looks for adapters' names among the words of what it is to read: the first one found scores 0.9, the
  * second 0.85, and so on; the base 0.5, all others 0. Of the 3 best one within 0.1 of the best that has been used
@@ -19,6 +21,7 @@
 #include <time.h>
 
 #include "base/error.h"
+#include "tokenizer/tokenizer.h"
 
 #define N_VOCAB 40000
 #define EOS 257
@@ -149,25 +152,105 @@ static el_status add_content(char **text, size_t *len, const el_value *content, 
   return status;
 }
 
-/* "role: content\n" of each message. */
+static el_status add_text(char **text, size_t *len, const char *s, el_error *err) {
+  return add(text, len, s, strlen(s), err);
+}
+
+static el_status add_string(char **text, size_t *len, const el_value *v, el_error *err) {
+  return v && v->type == EL_VALUE_STRING ? add(text, len, v->string.data, v->string.len, err) : EL_OK;
+}
+
+/* Arguments that are flat. */
+static el_status add_arguments(char **text, size_t *len, const el_value *v, el_error *err) {
+  el_status status = add_text(text, len, "{", err);
+  for (size_t i = 0; v && v->type == EL_VALUE_OBJECT && !status && i < v->object.n; i++) {
+    const el_member *m = &v->object.members[i];
+    char number[32] = "true";
+    if (m->value.type == EL_VALUE_INTEGER) snprintf(number, sizeof number, "%lld", (long long)m->value.integer);
+    bool string = m->value.type == EL_VALUE_STRING;
+    status = add_text(text, len, i ? ", \"" : "\"", err);
+    if (!status) status = add_text(text, len, m->name, err);
+    if (!status) status = add_text(text, len, string ? "\": \"" : "\": ", err);
+    if (!status) status = string ? add_string(text, len, &m->value, err) : add_text(text, len, number, err);
+    if (!status && string) status = add_text(text, len, "\"", err);
+  }
+  return status ? status : add_text(text, len, "}", err);
+}
+
+static el_status add_calls(char **text, size_t *len, const el_value *calls, el_error *err) {
+  el_status status = EL_OK;
+  for (size_t i = 0; calls && calls->type == EL_VALUE_ARRAY && !status && i < calls->array.n; i++) {
+    const el_value *function = member(&calls->array.items[i], "function");
+    status = add_text(text, len, "\n<tool_call>\n{\"name\": \"", err);
+    if (!status) status = add_string(text, len, member(function, "name"), err);
+    if (!status) status = add_text(text, len, "\", \"arguments\": ", err);
+    if (!status) status = add_arguments(text, len, member(function, "arguments"), err);
+    if (!status) status = add_text(text, len, "}\n</tool_call>", err);
+  }
+  return status;
+}
+
+static el_status add_tools(char **text, size_t *len, const el_value *tools, el_error *err) {
+  el_status status = EL_OK;
+  for (size_t i = 0; tools && !status && i < tools->array.n; i++) {
+    status = add_text(text, len, "tool: ", err);
+    const el_value *function = member(&tools->array.items[i], "function");
+    if (!status) status = add_string(text, len, function ? member(function, "name") : NULL, err);
+    if (!status) status = add_text(text, len, "\n", err);
+  }
+  return status;
+}
+
+/* Tools' names, then "role: content\n" of each message. */
+static el_status render(const el_chat *chat, char **text, size_t *len, size_t *begin, size_t *end, el_error *err) {
+  el_status status = add_tools(text, len, chat->tools, err);
+  *begin = *end = 0;
+  for (size_t i = 0; !status && i < chat->messages->array.n; i++) {
+    const el_value *m = &chat->messages->array.items[i], *role = member(m, "role");
+    const el_value *thought = member(m, "reasoning_content");
+    status = add_string(text, len, role, err);
+    if (!status) status = add_text(text, len, ": ", err);
+    if (!status && thought) status = add_text(text, len, "<think>", err);
+    if (!status) status = add_string(text, len, thought, err);
+    if (!status && thought) status = add_text(text, len, "</think>", err);
+    size_t at = *len;
+    if (!status) status = add_content(text, len, member(m, "content"), err);
+    if (role->string.len == 4 && !memcmp(role->string.data, "user", 4)) {
+      *begin = at;
+      *end = *len;
+    }
+    if (!status) status = add_calls(text, len, member(m, "tool_calls"), err);
+    if (!status) status = add_text(text, len, "\n", err);
+  }
+  return status;
+}
+
+el_status el_chat_text(const el_tokenizer *t, const el_chat *chat, char **out, size_t *len, el_error *err) {
+  size_t begin, end;
+  char *text = NULL;
+  *len = 0;
+  el_status status = render(chat, &text, len, &begin, &end, err);
+  if (!status && chat->add_generation_prompt) status = add_text(&text, len, "assistant: ", err);
+  if (status)
+    free(text);
+  else
+    *out = text;
+  return status;
+}
+
+el_str el_token_bytes(const el_tokenizer *t, int32_t token, bool special) {
+  return (el_str){"", 0};
+}
+
+bool el_tokenizer_is_eog(const el_tokenizer *t, int32_t token) {
+  return token == EOS;
+}
+
 el_status el_chat_tokens(const el_tokenizer *t, const el_chat *chat, size_t most, int32_t **out, size_t *n_out,
                          size_t *begin, size_t *end, el_error *err) {
   char *text = NULL;
   size_t len = 0;
-  el_status status = EL_OK;
-  *begin = *end = 0;
-  for (size_t i = 0; !status && i < chat->messages->array.n; i++) {
-    const el_value *m = &chat->messages->array.items[i], *role = member(m, "role");
-    status = add(&text, &len, role->string.data, role->string.len, err);
-    if (!status) status = add(&text, &len, ": ", 2, err);
-    size_t at = len;
-    if (!status) status = add_content(&text, &len, member(m, "content"), err);
-    if (role->string.len == 4 && !memcmp(role->string.data, "user", 4)) {
-      *begin = at;
-      *end = len;
-    }
-    if (!status) status = add(&text, &len, "\n", 1, err);
-  }
+  el_status status = render(chat, &text, &len, begin, end, err);
   if (!status) status = el_tokenize_at_most(t, text, len, 0, most, out, n_out, err);
   free(text);
   return status;
@@ -579,6 +662,16 @@ static void choose(el_engine *e, running *r) {
   r->scores = NULL;
 }
 
+/* The prompt's tokens that the answer is made of. */
+static void what_to_say(const el_request *q, size_t *from, size_t *n) {
+  static const char SAY[] = "say: ";
+  size_t len = sizeof SAY - 1, same = 0;
+  while (same < len && q->focus_begin + same < q->focus_end && q->prompt[q->focus_begin + same] == SAY[same]) same++;
+  bool told = same == len && q->focus_end > q->focus_begin + len;
+  *from = told ? q->focus_begin + len : 0;
+  *n = told ? q->focus_end - *from : q->n_prompt;
+}
+
 /* One step of one request. True: it has ended. */
 static bool advance(el_engine *e, running *r) {
   const el_request *q = &r->request;
@@ -596,14 +689,16 @@ static bool advance(el_engine *e, running *r) {
   if (used) used->resident = true;
   if (r->wait-- > 0) return false;
   if (!r->done) emit_prompt(e, r);
-  bool slow = !strcmp(r->adapter, "slow"), ends = !q->ignore_eos && (size_t)r->done == q->n_prompt;
+  size_t from, n;
+  what_to_say(q, &from, &n);
+  bool slow = !strcmp(r->adapter, "slow"), ends = !q->ignore_eos && (size_t)r->done == n;
   bool full = q->only_choose || r->done == q->max_tokens || (int)q->n_prompt + r->done == e->options.ctx_size;
   bool fails = !strcmp(r->adapter, "fail") && r->done == 3;
   if (ends || full || fails) {
     emit(e, r, EL_EVENT_DONE, fails ? EL_FINISH_ERROR : ends ? EL_FINISH_STOP : EL_FINISH_LENGTH, 0);
     return true;
   }
-  int32_t token = r->prompt[(size_t)r->done++ % q->n_prompt];
+  int32_t token = r->prompt[from + (size_t)r->done++ % n];
   if (!strcmp(r->adapter, "upper") && token < 128) token = toupper(token);
   r->wait = slow ? SLOW : 0;
   emit(e, r, EL_EVENT_TOKEN, EL_FINISH_STOP, token);
