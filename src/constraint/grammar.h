@@ -99,6 +99,7 @@ enum {
 el_expr el_regex_parse(el_grammar *g, const char *pattern, size_t len, int flags);
 
 /* Any JSON object, or value, with white space where JSON allows some. */
+el_expr el_json_space(el_grammar *g); /* that white space */
 el_expr el_json_object(el_grammar *g);
 el_expr el_json_value(el_grammar *g);
 

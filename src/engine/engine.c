@@ -106,6 +106,7 @@ static el_status load(el_engine *e, const el_engine_options *o, el_error *err) {
   if (!status) status = el_gguf_open(o->model_path, &g, err);
   if (!status) status = read_names(e, g, o, err);
   if (!status) status = el_tokenizer_from_gguf(g, &e->tokenizer, err);
+  if (!status) status = el_constraint_store_new(e->tokenizer, &e->constraints, err);
   if (!status && o->chat_template_path) status = use_template(e, o->chat_template_path, err);
   if (!status && el_tokenizer_notice(e->tokenizer))
     el_logf(&e->log, EL_LOG_WARN, "%s: %s", o->model_path, el_tokenizer_notice(e->tokenizer));
@@ -281,6 +282,7 @@ void el_engine_close(el_engine *e) {
   el_step_free(e->step);
   el_scheduler_free(&e->scheduler);
   el_model_free(e->model);
+  el_constraint_store_free(e->constraints);
   el_tokenizer_close(e->tokenizer);
   el_threads_free(e->threads);
   pthread_cond_destroy(&e->work);
@@ -319,6 +321,18 @@ void el_engine_info(const el_engine *e, el_model_info *out) {
 
 const el_tokenizer *el_engine_tokenizer(const el_engine *e) {
   return e->tokenizer;
+}
+
+el_status el_constraint_open(el_engine *e, const el_constraint_source *source, const el_constraint **out,
+                             el_error *err) {
+  if (!e || !source) return el_fail(err, EL_ERR_INVALID, "constraint: is NULL");
+  el_status status = el_constraint_store_open(e->constraints, source, out, err);
+  if (status && err) err->field = "constraint";
+  return status;
+}
+
+void el_constraint_close(el_engine *e, const el_constraint *constraint) {
+  el_constraint_release(constraint);
 }
 
 void el_engine_stats(const el_engine *engine, el_stats *out) {

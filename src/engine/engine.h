@@ -67,6 +67,7 @@ struct el_engine {
   el_layout adapter_layout;
   el_threads *threads;
   el_tokenizer *tokenizer;
+  el_constraint_store *constraints;
   el_model *model;
   el_registry *registry;
   el_preset_file *base_preset; /* NULL: none */

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "engine/admission.h"
+#include "engine/constrained.h"
 #include "engine/engine.h"
 #include "engine/rowmath.h"
 #include "tokenizer/tokenizer.h"
@@ -119,7 +120,9 @@ static void draw_token(el_engine *e, el_seq *q, const float *logits) {
   el_error error;
   int32_t token;
   const el_sampling sampling = el_seq_sampling(q);
-  if (el_sampler_pick(e->sampler, logits, &sampling, q->tokens, q->n_prompt, q->n_tokens, &token, &error)) {
+  if (q->constraint
+          ? el_constrained_pick(q, e->sampler, e->tokenizer, logits, &sampling, &token, &error)
+          : el_sampler_pick(e->sampler, logits, &sampling, q->tokens, q->n_prompt, q->n_tokens, &token, &error)) {
     el_loop_fail(e, q, &error);
     return;
   }
@@ -139,11 +142,16 @@ static void draw_token(el_engine *e, el_seq *q, const float *logits) {
     finish(e, q, EL_FINISH_STOP, NULL, &event);
     return;
   }
+  bool complete = false;
+  if (q->constraint && el_constrained_take(q, e->tokenizer, token, &complete, &error)) {
+    el_loop_fail(e, q, &error);
+    return;
+  }
   if (!push_text(e, q, token)) return;
   q->tokens[q->n_tokens++] = token;
   atomic_fetch_add(&e->count.generated_tokens, 1);
   if (!deliver(e, q, &event)) return;
-  if (q->stop.matched)
+  if (q->stop.matched || complete)
     el_loop_finish(e, q, EL_FINISH_STOP, NULL);
   else if (el_seq_n_new(q) == q->max_new)
     el_loop_finish(e, q, EL_FINISH_LENGTH, NULL);

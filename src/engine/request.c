@@ -83,6 +83,8 @@ static el_status find_adapter(el_engine *e, const el_request *r, el_entry **out,
 
 el_status el_submit(el_engine *e, const el_request *request, uint64_t *id, el_error *err) {
   if (!e || !request) return el_fail(err, EL_ERR_INVALID, "request: is NULL");
+  if (request->constraint && el_constraint_store_of(request->constraint) != e->constraints)
+    return el_fail_field(err, EL_ERR_INVALID, "constraint", "constraint: belongs to another engine");
   el_seq *q = NULL;
   el_entry *adapter = NULL;
   el_request r = *request;

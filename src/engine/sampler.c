@@ -171,11 +171,40 @@ static void penalize_counts(el_sampler *s, const el_sampling *p, const int32_t *
   }
 }
 
+/* out: the allowed tokens' logits, and -INFINITY for all others. */
+static void keep_allowed(const el_allowed *a, const float *logits, int n_vocab, float *out) {
+  for (int begin = 0; begin < n_vocab; begin += 64) {
+    int n = n_vocab - begin < 64 ? n_vocab - begin : 64;
+    uint64_t bits = a->bits[begin / 64];
+    if (bits == UINT64_MAX) {
+      memcpy(out + begin, logits + begin, sizeof *out * (size_t)n);
+      continue;
+    }
+    for (int i = 0; i < n; i++) out[begin + i] = -INFINITY;
+    for (; bits; bits &= bits - 1) {
+      int i = begin + __builtin_ctzll(bits);
+      out[i] = logits[i];
+    }
+  }
+  for (int k = 0; k < 2; k++)
+    for (size_t i = 0; i < a->n_more[k]; i++) out[a->more[k][i]] = logits[a->more[k][i]];
+}
+
 el_status el_sampler_pick(el_sampler *s, const float *logits, const el_sampling *p, const int32_t *tokens, int n_prompt,
                           int n_tokens, int32_t *token, el_error *err) {
+  return el_sampler_pick_among(s, logits, NULL, p, tokens, n_prompt, n_tokens, token, err);
+}
+
+el_status el_sampler_pick_among(el_sampler *s, const float *logits, const el_allowed *allowed, const el_sampling *p,
+                                const int32_t *tokens, int n_prompt, int n_tokens, int32_t *token, el_error *err) {
   float max;
   int best = el_row_argmax(logits, s->n_vocab, &max);
   if (best < 0) return el_fail(err, EL_ERR_FORMAT, "the model gave a logit that is not finite");
+  if (allowed) {
+    keep_allowed(allowed, logits, s->n_vocab, s->below);
+    logits = s->below; /* nothing else is there yet */
+    best = el_row_argmax(logits, s->n_vocab, &max);
+  }
   if (p->n_allowed_tokens) {
     for (int i = 0; i < s->n_vocab; i++) s->work[i] = -INFINITY;
     for (size_t i = 0; i < p->n_allowed_tokens; i++) s->work[p->allowed_tokens[i]] = logits[p->allowed_tokens[i]];
@@ -191,8 +220,11 @@ el_status el_sampler_pick(el_sampler *s, const float *logits, const el_sampling 
     if (counts) penalize_counts(s, p, tokens + n_prompt, n_tokens - n_prompt);
     logits = s->work;
     best = el_row_argmax(logits, s->n_vocab, &max);
-    if (best < 0) return el_fail(err, EL_ERR_INVALID, "logit_bias: bans every token");
   }
+  if (best < 0 && allowed)
+    return el_fail(err, EL_ERR_INVALID,
+                   "constraint: no token of the vocabulary that may be drawn goes on with the text");
+  if (best < 0) return el_fail(err, EL_ERR_INVALID, "logit_bias: bans every token");
   *token = best;
   if (p->temperature == 0 || p->top_k == 1) return EL_OK;
 

@@ -25,6 +25,16 @@ el_status el_sampling_check(const el_sampling *p, int n_vocab, el_error *err);
 el_status el_sampler_pick(el_sampler *s, const float *logits, const el_sampling *p, const int32_t *tokens, int n_prompt,
                           int n_tokens, int32_t *token, el_error *err);
 
+/* Tokens that may be drawn: those whose bit is set (bit i % 64 of bits[i / 64]), and more[0 .. n_more). */
+typedef struct el_allowed {
+  const uint64_t *bits;
+  const int32_t *more[2];
+  size_t n_more[2];
+} el_allowed;
+/* The same among those alone; NULL: all. They are the only ones before anything else is done. */
+el_status el_sampler_pick_among(el_sampler *s, const float *logits, const el_allowed *allowed, const el_sampling *p,
+                                const int32_t *tokens, int n_prompt, int n_tokens, int32_t *token, el_error *err);
+
 /* Uniform in [0, 1). */
 double el_random_unit(uint64_t seed, uint64_t index);
 

@@ -169,6 +169,8 @@ el_status el_seq_new(const el_request *r, const el_seq_limits *limits, el_seq **
   }
   s->choice = choice;
   s->embedding = embedding;
+  s->constraint = r->constraint;
+  if (r->constraint) el_constraint_keep(r->constraint);
   int room = limits->ctx_size - (int)r->n_prompt;
   s->sampling = r->sampling;
   s->sampling.seed += r->seed_offset;
@@ -246,6 +248,7 @@ el_status el_seq_start(el_seq *s, el_error *err) {
   if (s->n_prompt_top) s->prompt_top = calloc((size_t)s->n_prompt * (size_t)s->n_prompt_top, sizeof *s->prompt_top);
   if (!tokens || !s->pages || (s->wants_prompt_logprobs && !s->prompt_logprobs) || (s->n_prompt_top && !s->prompt_top))
     return el_fail(err, EL_ERR_NO_MEMORY, "request: out of memory for %zu tokens", n);
+  if (s->constraint) el_matcher_begin(&s->matcher, el_constraint_compiled(s->constraint));
   if (s->embedding) return el_embedding_start(s->embedding, err);
   return el_seq_chooses(s) ? el_choice_start(s->choice, err) : EL_OK;
 }
@@ -260,6 +263,9 @@ void el_seq_end(el_seq *s) {
   free(s->lists);
   el_choice_free(s->choice);
   el_embedding_free(s->embedding);
+  el_matcher_end(&s->matcher);
+  el_constraint_release(s->constraint);
+  s->constraint = NULL;
   s->choice = NULL;
   s->embedding = NULL;
   s->tokens = NULL;

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "adapter/registry.h"
+#include "constraint/store.h"
 #include "engine/choice.h"
 #include "engine/embedding.h"
 #include "engine/mailbox.h"
@@ -41,7 +42,8 @@ struct el_seq {
   size_t n_stop_tokens, n_shown;
   const char **stop_strings; /* one block with the strings */
   el_choice *choice; /* of an adapter by the router; NULL: none was asked for, or nothing of it is needed any more */
-  el_embedding *embedding; /* NULL: text is wanted */
+  el_embedding *embedding;         /* NULL: text is wanted */
+  const el_constraint *constraint; /* a reference; NULL: any text may be generated */
 
   /* The engine thread's. The keys and values of positions 0 .. n_computed - 1 are in the pages; what a step computes
    * are positions up to n_tokens - 1. The logits of the last one give the next token. */
@@ -61,6 +63,7 @@ struct el_seq {
   el_token_logprob *prompt_top;     /* [n_prompt, n_prompt_top] */
   int n_prompt_logprobs;            /* of them are there */
   el_stop stop;
+  el_matcher matcher;            /* with a constraint, once it has started */
   uint64_t started_ns, first_ns; /* when it got a slot; when its first token came. 0: not yet */
   bool seen;                     /* admission has looked at it */
   int overtaken;                 /* later requests that started while it waited */

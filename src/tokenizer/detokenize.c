@@ -16,12 +16,17 @@ el_str el_token_bytes(const el_tokenizer *t, int32_t token, bool special) {
   return el_vocab_bytes(v, (uint32_t)token);
 }
 
+enum { SPECIAL = EL_TOKEN_CONTROL | EL_TOKEN_USER };
+
+bool el_token_begins(const el_tokenizer *t, int32_t before) {
+  const el_vocab *v = &t->vocab;
+  return t->add_space && (before < 0 || (uint32_t)before >= v->n || v->flags[before] & SPECIAL);
+}
+
 el_str el_token_text(const el_tokenizer *t, int32_t before, int32_t token, bool special) {
-  static const int SPECIAL = EL_TOKEN_CONTROL | EL_TOKEN_USER;
   const el_vocab *v = &t->vocab;
   el_str s = el_token_bytes(t, token, special);
-  bool begins = before < 0 || (uint32_t)before >= v->n || v->flags[before] & SPECIAL;
-  if (!t->add_space || !begins || s.len == 0 || s.data[0] != ' ') return s;
+  if (!el_token_begins(t, before) || s.len == 0 || s.data[0] != ' ') return s;
   return v->flags[token] & (SPECIAL | EL_TOKEN_BYTE) ? s : (el_str){s.data + 1, s.len - 1};
 }
 

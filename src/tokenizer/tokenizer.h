@@ -18,6 +18,8 @@ el_str el_token_bytes(const el_tokenizer *t, int32_t token, bool special);
 /* And those that it adds to a text when token `before` (-1: none) came before it: without the space that some
  * tokenizers put in front of a text, and of what follows a special token. */
 el_str el_token_text(const el_tokenizer *t, int32_t before, int32_t token, bool special);
+/* Whether that is so of a token that follows `before`. */
+bool el_token_begins(const el_tokenizer *t, int32_t before);
 
 /* Appends to *whole the part of `pending` (bytes not yet shown) that consists of whole UTF-8 characters, and removes
  * it from pending. An incomplete but possible sequence at the end stays; bytes that can never become valid are replaced

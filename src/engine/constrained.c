@@ -1,0 +1,58 @@
+#include "engine/constrained.h"
+
+#include "base/error.h"
+#include "engine/rowmath.h"
+#include "tokenizer/tokenizer.h"
+
+static int32_t last_token(const el_seq *q) {
+  return q->n_tokens ? q->tokens[q->n_tokens - 1] : -1;
+}
+
+/* Tokens that are control tokens to others are text here if the constraint says so, and if it does not, they are not
+ * among those that it allows. */
+static el_str text_of(const el_seq *q, const el_tokenizer *t, int32_t token) {
+  return el_token_text(t, last_token(q), token, true);
+}
+
+static bool is_end(const el_seq *q, const el_tokenizer *t, int32_t token) {
+  return el_seq_stops_at(q, token) || (!q->ignore_eos && el_tokenizer_is_eog(t, token));
+}
+
+/* The most likely token, where that is what is asked for and the constraint allows it: then no mask is needed. -1: it
+ * is not so. */
+static int32_t likeliest(el_seq *q, const el_tokenizer *t, const float *logits, const el_sampling *p, int n_vocab) {
+  bool plain = (p->temperature == 0 || p->top_k == 1) && !p->n_logit_bias && !p->n_allowed_tokens &&
+               (p->repeat_penalty == 1 || p->repeat_last_n == 0) && p->frequency_penalty == 0 &&
+               p->presence_penalty == 0;
+  if (!plain) return -1;
+  float max;
+  int best = el_row_argmax(logits, n_vocab, &max);
+  if (best < 0) return -1;
+  if (is_end(q, t, best) && el_matcher_may_end(&q->matcher)) return best;
+  return el_matcher_would_take_token(&q->matcher, best, el_token_begins(t, last_token(q))) ? best : -1;
+}
+
+el_status el_constrained_pick(el_seq *q, el_sampler *s, const el_tokenizer *t, const float *logits,
+                              const el_sampling *p, int32_t *token, el_error *err) {
+  int32_t best = likeliest(q, t, logits, p, (int)el_tokenizer_n_vocab(t));
+  if (best >= 0) {
+    *token = best;
+    return EL_OK;
+  }
+  el_allowed allowed = {.bits = el_matcher_mask(&q->matcher, el_token_begins(t, last_token(q)), err)};
+  if (!allowed.bits) return err->code;
+  if (el_matcher_may_end(&q->matcher)) {
+    if (!q->ignore_eos) allowed.more[0] = el_matcher_ends(&q->matcher, &allowed.n_more[0]);
+    allowed.more[1] = q->lists;
+    allowed.n_more[1] = q->n_stop_tokens;
+  }
+  return el_sampler_pick_among(s, logits, &allowed, p, q->tokens, q->n_prompt, q->n_tokens, token, err);
+}
+
+el_status el_constrained_take(el_seq *q, const el_tokenizer *t, int32_t token, bool *complete, el_error *err) {
+  el_str text = text_of(q, t, token);
+  if (!el_matcher_take(&q->matcher, text.data, text.len, err))
+    return err->code ? err->code : el_fail(err, EL_ERR_INVALID, "constraint: a token was drawn that it does not allow");
+  *complete = !el_matcher_may_go_on(&q->matcher);
+  return EL_OK;
+}
