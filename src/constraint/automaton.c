@@ -214,7 +214,7 @@ static void emit_machines(el_draft *d) {
     uint32_t start = el_draft_node(d), end = el_draft_node(d);
     d->machines[i].start = start;
     d->machines[i].end = end;
-    if (d->bodies[i] != EL_EXPR_NONE) el_emit(d, d->bodies[i], start, end);
+    if (d->bodies[i] != EL_EXPR_NONE) el_draft_emit(d, d->bodies[i], start, end);
   }
 }
 
@@ -232,7 +232,7 @@ static el_status build(el_draft *d, el_automaton *a, el_error *err) {
   d->size = calloc(d->g->n_exprs, sizeof *d->size);
   d->machine_of_expr = calloc(d->g->n_exprs, sizeof *d->machine_of_expr);
   if (!d->size || !d->machine_of_expr) return el_fail(err, EL_ERR_NO_MEMORY, "grammar: out of memory");
-  el_emit_measure(d);
+  el_draft_measure(d);
   emit_machines(d);
   if (el_draft_failed(d)) {
     if (err) *err = d->error;

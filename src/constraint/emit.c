@@ -76,7 +76,7 @@ static bool written_out(const el_draft *d, const el_expr_node *x) {
   return copies(x) == 1 || d->size[x->at] * copies(x) <= WRITTEN_OUT;
 }
 
-void el_emit_measure(el_draft *d) {
+void el_draft_measure(el_draft *d) {
   const el_grammar *g = d->g;
   for (uint32_t i = 1; i < g->n_exprs; i++) {
     const el_expr_node *x = &g->exprs[i];
@@ -162,7 +162,7 @@ static void emit_range(el_draft *d, tails *t, uint32_t from, const unsigned char
   if (first <= last) el_draft_bytes(d, from, first, last, tail(d, t, n - 1 - i));
 }
 
-void el_emit_chars(el_draft *d, const el_char_range *ranges, uint32_t n, uint32_t from, uint32_t to) {
+void el_draft_chars(el_draft *d, const el_char_range *ranges, uint32_t n, uint32_t from, uint32_t to) {
   static const uint32_t LAST[] = {0x7f, 0x7ff, 0xffff, 0x10ffff}; /* of 1 to 4 bytes */
   tails t = {.to = to};
   for (uint32_t i = 0; i < n; i++) {
@@ -184,7 +184,7 @@ void el_emit_chars(el_draft *d, const el_char_range *ranges, uint32_t n, uint32_
 static void emit_sequence(el_draft *d, const el_expr_node *x, uint32_t from, uint32_t to) {
   for (uint32_t i = 0; i < x->n && !el_draft_failed(d); i++) {
     uint32_t next = i + 1 < x->n ? el_draft_node(d) : to;
-    el_emit(d, d->g->items[x->at + i], from, next);
+    el_draft_emit(d, d->g->items[x->at + i], from, next);
     from = next;
   }
 }
@@ -192,7 +192,7 @@ static void emit_sequence(el_draft *d, const el_expr_node *x, uint32_t from, uin
 static void emit_loop(el_draft *d, el_expr item, uint32_t from, uint32_t to) {
   uint32_t loop = el_draft_node(d);
   el_draft_nothing(d, from, loop);
-  el_emit(d, item, loop, loop);
+  el_draft_emit(d, item, loop, loop);
   el_draft_nothing(d, loop, to);
 }
 
@@ -213,13 +213,13 @@ static void emit_repeat(el_draft *d, const el_expr_node *x, uint32_t from, uint3
   for (uint32_t i = 0; i < n && !el_draft_failed(d); i++) {
     if (i >= x->n) el_draft_nothing(d, from, to);
     uint32_t next = unbounded || i + 1 < n ? el_draft_node(d) : to;
-    el_emit(d, x->at, from, next);
+    el_draft_emit(d, x->at, from, next);
     from = next;
   }
   if (unbounded) emit_loop(d, x->at, from, to);
 }
 
-void el_emit(el_draft *d, el_expr e, uint32_t from, uint32_t to) {
+void el_draft_emit(el_draft *d, el_expr e, uint32_t from, uint32_t to) {
   const el_grammar *g = d->g;
   const el_expr_node *x = &g->exprs[e];
   if (el_draft_failed(d) || !d->productive[e]) return;
@@ -239,10 +239,10 @@ void el_emit(el_draft *d, el_expr e, uint32_t from, uint32_t to) {
       }
       break;
     case EL_EXPR_BYTE: el_draft_bytes(d, from, x->at, x->n, to); break;
-    case EL_EXPR_CHARS: el_emit_chars(d, g->ranges + x->at, x->n, from, to); break;
+    case EL_EXPR_CHARS: el_draft_chars(d, g->ranges + x->at, x->n, from, to); break;
     case EL_EXPR_SEQUENCE: emit_sequence(d, x, from, to); break;
     case EL_EXPR_CHOICE:
-      for (uint32_t i = 0; i < x->n; i++) el_emit(d, g->items[x->at + i], from, to);
+      for (uint32_t i = 0; i < x->n; i++) el_draft_emit(d, g->items[x->at + i], from, to);
       break;
     case EL_EXPR_REPEAT:
       if (d->productive[x->at])
@@ -251,6 +251,6 @@ void el_emit(el_draft *d, el_expr e, uint32_t from, uint32_t to) {
         el_draft_nothing(d, from, to); /* none of it */
       break;
     case EL_EXPR_RULE: el_draft_edge_add(d, from, (el_edge){.target = to, .kind = EL_EDGE_RULE, .rule = x->at}); break;
-    case EL_EXPR_UNTIL: el_emit_until(d, x, from, to); break;
+    case EL_EXPR_UNTIL: el_draft_until(d, x, from, to); break;
   }
 }

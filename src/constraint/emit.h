@@ -37,10 +37,10 @@ void el_draft_bytes(el_draft *d, uint32_t from, unsigned low, unsigned high, uin
 uint32_t el_draft_machine(el_draft *d, el_expr body);
 
 /* Ways from one node to the other that read what the expression allows. */
-void el_emit(el_draft *d, el_expr e, uint32_t from, uint32_t to);
-void el_emit_chars(el_draft *d, const el_char_range *ranges, uint32_t n, uint32_t from, uint32_t to);
-void el_emit_until(el_draft *d, const el_expr_node *x, uint32_t from, uint32_t to);
+void el_draft_emit(el_draft *d, el_expr e, uint32_t from, uint32_t to);
+void el_draft_chars(el_draft *d, const el_char_range *ranges, uint32_t n, uint32_t from, uint32_t to);
+void el_draft_until(el_draft *d, const el_expr_node *x, uint32_t from, uint32_t to);
 /* Fills d->size. */
-void el_emit_measure(el_draft *d);
+void el_draft_measure(el_draft *d);
 
 #endif

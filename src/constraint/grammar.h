@@ -99,9 +99,9 @@ enum {
 el_expr el_regex_parse(el_grammar *g, const char *pattern, size_t len, int flags);
 
 /* Any JSON object, or value, with white space where JSON allows some. */
-el_expr el_json_space(el_grammar *g); /* that white space */
-el_expr el_json_object(el_grammar *g);
-el_expr el_json_value(el_grammar *g);
+el_expr el_grammar_json_space(el_grammar *g); /* that white space */
+el_expr el_grammar_json_object(el_grammar *g);
+el_expr el_grammar_json_value(el_grammar *g);
 
 /* A text that fits a JSON Schema (schema.c). */
 el_expr el_schema_parse(el_grammar *g, const char *text, size_t len);

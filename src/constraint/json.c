@@ -3,7 +3,7 @@
  * may. So it is a space, or one or two line ends and an indentation, as llama.cpp has it. */
 #include "constraint/grammar.h"
 
-el_expr el_json_space(el_grammar *g) {
+el_expr el_grammar_json_space(el_grammar *g) {
   static const el_char_range BLANK[] = {{' ', ' '}, {'\t', '\t'}};
   el_expr lines = el_grammar_repeat(g, el_grammar_text(g, "\n"), 1, 2);
   el_expr indentation = el_grammar_repeat(g, el_grammar_chars(g, BLANK, 2, false), 0, 20);
@@ -62,7 +62,7 @@ typedef struct json_rules {
 
 /* open, items with commas between them, close */
 static el_expr list(el_grammar *g, const char *open, el_expr item, const char *close) {
-  el_expr space = el_json_space(g);
+  el_expr space = el_grammar_json_space(g);
   el_expr next[] = {el_grammar_text(g, ","), space, item, space};
   el_expr items[] = {item, space, el_grammar_repeat(g, el_grammar_sequence(g, next, 4), 0, EL_UNBOUNDED)};
   el_expr parts[] = {el_grammar_text(g, open), space, el_grammar_optional(g, el_grammar_sequence(g, items, 3)),
@@ -73,7 +73,7 @@ static el_expr list(el_grammar *g, const char *open, el_expr item, const char *c
 static json_rules add_rules(el_grammar *g) {
   json_rules r = {el_grammar_add_rule(g, "JSON value"), el_grammar_add_rule(g, "JSON object")};
   el_rule array = el_grammar_add_rule(g, "JSON array"), string = el_grammar_add_rule(g, "JSON string");
-  el_expr value = el_grammar_use(g, r.value), space = el_json_space(g);
+  el_expr value = el_grammar_use(g, r.value), space = el_grammar_json_space(g);
   el_expr member[] = {el_grammar_use(g, string), space, el_grammar_text(g, ":"), space, value};
   el_grammar_define(g, string, json_string(g));
   el_grammar_define(g, array, list(g, "[", value, "]"));
@@ -85,10 +85,10 @@ static json_rules add_rules(el_grammar *g) {
   return r;
 }
 
-el_expr el_json_object(el_grammar *g) {
+el_expr el_grammar_json_object(el_grammar *g) {
   return el_grammar_use(g, add_rules(g).object);
 }
 
-el_expr el_json_value(el_grammar *g) {
+el_expr el_grammar_json_value(el_grammar *g) {
   return el_grammar_use(g, add_rules(g).value);
 }

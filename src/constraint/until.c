@@ -96,7 +96,7 @@ static void emit_states(el_draft *d, const el_expr_node *x, state *states, uint3
       if (!d->productive[follow[stop]]) continue;
       if (!after[stop]) {
         after[stop] = el_draft_node(d);
-        el_emit(d, follow[stop], after[stop], to);
+        el_draft_emit(d, follow[stop], after[stop], to);
       }
       el_draft_bytes(d, states[i].node, (unsigned)low, (unsigned)high, after[stop]);
     }
@@ -104,7 +104,7 @@ static void emit_states(el_draft *d, const el_expr_node *x, state *states, uint3
   free(after);
 }
 
-void el_emit_until(el_draft *d, const el_expr_node *x, uint32_t from, uint32_t to) {
+void el_draft_until(el_draft *d, const el_expr_node *x, uint32_t from, uint32_t to) {
   const el_grammar *g = d->g;
   size_t most = 1;
   for (uint32_t i = 0; i < x->n; i++) most += g->exprs[g->items[x->at + i]].n;

@@ -282,6 +282,9 @@ def seeds():
     yield "report", "run", json.dumps(run).encode()
     yield "report", "least", b'{"schema":"edgelora-load/1","summary":{},"request_columns":["at","first","done","end"],"requests":[]}'
 
+    yield "constraint", "gbnf", b'\0root ::= "a" x{2,40} | [^a-c\\n]+ ( "b" | . )* # c\nx ::= "(" x? ")"\0a(())()'
+    yield "constraint", "regex", b"\x01^(?:[a-z]{1,60}|\\d+\\.\xc3\xa9?)$|x*\x00abc"
+    yield "constraint", "schema", b'\x02{"type":"object","properties":{"a":{"type":"string","maxLength":9}},"required":["a"]}\0{"a":"x"}'
     for path in sorted((pathlib.Path(__file__).parents[1] / "golden" / "templates").glob("*.jinja")):
         yield "template", path.stem, path.read_bytes()
 
