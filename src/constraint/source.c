@@ -89,7 +89,7 @@ el_status el_source_check(const el_constraint_source *s, const el_tokenizer *t, 
 static el_expr parse_text(el_grammar *g, el_constraint_type type, const char *text, size_t len) {
   switch (type) {
     case EL_CONSTRAINT_JSON_OBJECT: return el_grammar_json_object(g);
-    case EL_CONSTRAINT_JSON_SCHEMA: return el_grammar_fail(g, EL_ERR_UNSUPPORTED, "JSON schemas are not supported");
+    case EL_CONSTRAINT_JSON_SCHEMA: return el_schema_parse(g, text, len);
     case EL_CONSTRAINT_REGEX: return el_regex_parse(g, text, len, 0);
     case EL_CONSTRAINT_GRAMMAR: return el_gbnf_parse(g, text, len);
     case EL_CONSTRAINT_CHOICE:
