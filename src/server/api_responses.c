@@ -5,6 +5,14 @@
 #include "server/openai.h"
 #include "server/responses.h"
 
+/* {"format": what a chat's response_format has}; "verbosity" is the model's matter. */
+static bool read_text(el_api_parse *p, const el_field *f, const json_t *v) {
+  if (!json_is_object(v)) return el_api_type_error(p, f->name, "an object", v);
+  const json_t *format = json_object_get(v, "format");
+  const el_field named = EL_FIELD("text.format", 0, NULL);
+  return !format || json_is_null(format) || el_read_response_format(p, &named, format);
+}
+
 static bool read_kept(el_api_parse *p, const el_field *f, const json_t *v) {
   return true;
 }
@@ -15,7 +23,7 @@ static const el_field FIELDS[] = {
     EL_FIELD("input", 0, read_kept),
     EL_FIELD("instructions", 0, read_kept),
     EL_FIELD("previous_response_id", 0, read_kept),
-    EL_FIELD("text", 0, read_kept),
+    EL_FIELD("text", 0, read_text),
     EL_FIELD("reasoning", 0, el_read_ignored),  /* how long the model thinks is the template's matter */
     EL_FIELD("truncation", 0, el_read_ignored), /* "disabled" is what happens */
     EL_FIELD("include", 0, el_read_ignored),

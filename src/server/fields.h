@@ -5,6 +5,7 @@
 #include <jansson.h>
 
 #include "server/request.h"
+#include "server/structured.h"
 
 /* What is known while the fields are read, in whatever order they stand. */
 typedef struct el_api_parse {
@@ -24,7 +25,8 @@ typedef struct el_api_parse {
   const el_chat_template *chat_template; /* NULL: the model's own */
   bool has_seed, has_max_tokens, has_top_logprobs, has_best_of;
   int best_of;
-  void *state; /* the dialect's own, while it reads; it frees it itself */
+  el_structured structured; /* what the answer must be */
+  void *state;              /* the dialect's own, while it reads; it frees it itself */
 } el_api_parse;
 
 typedef struct el_field el_field;

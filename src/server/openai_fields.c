@@ -253,14 +253,6 @@ static bool read_lora(el_api_parse *p, const el_field *f, const json_t *v) {
   return el_api_lora_read(v, f->name, p->out->lora, &p->out->n_lora, p->error);
 }
 
-static bool read_response_format(el_api_parse *p, const el_field *f, const json_t *v) {
-  if (!json_is_object(v)) return el_api_type_error(p, f->name, "an object", v);
-  const json_t *type = json_object_get(v, "type");
-  if (json_is_string(type) && !strcmp(json_string_value(type), "text")) return true;
-  return el_api_fail(p->error, 400, "unsupported_value", f->name,
-                     "'response_format' is supported with type 'text' only.");
-}
-
 static bool read_modalities(el_api_parse *p, const el_field *f, const json_t *v) {
   if (!json_is_array(v)) return el_api_type_error(p, f->name, "an array", v);
   const json_t *first = json_array_get(v, 0);
@@ -327,6 +319,18 @@ const el_field el_openai_fields[] = {
      EL_PRESET_PRESENCE_PENALTY},
     {"logit_bias", EL_AT_BOTH, read_logit_bias, 0, -100, 100, 0},
 
+    /* What the answer must be: OpenAI's, vLLM's, llama-server's. */
+    EL_FIELD("response_format", EL_AT_BOTH, el_read_response_format),
+    EL_FIELD("structured_outputs", EL_AT_BOTH, el_read_structured_outputs),
+    EL_FIELD("guided_json", EL_AT_BOTH, el_read_schema),
+    EL_FIELD("guided_regex", EL_AT_BOTH, el_read_regex),
+    EL_FIELD("guided_choice", EL_AT_BOTH, el_read_choices),
+    EL_FIELD("guided_grammar", EL_AT_BOTH, el_read_grammar),
+    EL_FIELD("guided_json_object", EL_AT_BOTH, el_read_json_object),
+    EL_FIELD("json_schema", EL_AT_BOTH, el_read_schema),
+    EL_FIELD("grammar", EL_AT_BOTH, el_read_grammar),
+    EL_FIELD("guided_decoding_backend", EL_AT_BOTH, el_read_ignored), /* there is one */
+
     /* Who asks, where it is filed, what it costs: nothing that the text depends on. */
     EL_FIELD("user", EL_AT_BOTH, el_read_ignored),
     EL_FIELD("metadata", EL_AT_BOTH, el_read_ignored),
@@ -344,7 +348,6 @@ const el_field el_openai_fields[] = {
     EL_FIELD("suffix", EL_AT_TEXT, el_read_unsupported),
     EL_FIELD("functions", EL_AT_CHAT, el_read_unsupported),
     EL_FIELD("function_call", EL_AT_CHAT, read_must_be_none),
-    EL_FIELD("response_format", EL_AT_BOTH, read_response_format),
     EL_FIELD("modalities", EL_AT_CHAT, read_modalities),
     EL_FIELD("audio", EL_AT_CHAT, el_read_unsupported),
     EL_FIELD("web_search_options", EL_AT_CHAT, el_read_unsupported),

@@ -58,8 +58,9 @@ bool el_api_request_parse(const el_api_setup *setup, const char *body, size_t le
   json_t *j = el_api_body_load(body, len, false, e);
   if (!j) return false;
   bool ok = (!api->prepare || api->prepare(&p, j)) && el_api_fields_read(&p, j) && (!api->check || api->check(&p)) &&
-            find_model(&p, setup) && (!api->read_prompts || api->read_prompts(&p)) &&
+            el_structured_open(&p) && find_model(&p, setup) && (!api->read_prompts || api->read_prompts(&p)) &&
             (!api->answer || api->answer(&p, answer));
+  el_structured_free(&p.structured);
   json_decref(j);
   if (!ok || api->answer) return ok;
 
@@ -77,6 +78,7 @@ bool el_api_request_parse(const el_api_setup *setup, const char *body, size_t le
 void el_api_request_free(el_api_request *r) {
   if (r->own) r->free_own(r->own);
   el_calling_free(&r->calling);
+  if (r->constraint) el_constraint_close(r->engine, r->constraint);
   free(r->model);
   for (size_t i = 0; i < r->n_prompts; i++) {
     free(r->prompts[i].tokens);

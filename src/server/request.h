@@ -45,6 +45,9 @@ typedef struct el_api_request {
   size_t n_candidates;
   bool scores; /* the answer is to tell the router's */
 
+  el_engine *engine;               /* that has compiled it: */
+  const el_constraint *constraint; /* what the answer must be; NULL: any text */
+
   void *own; /* the dialect's, as long as the request is there; NULL: nothing */
   void (*free_own)(void *own);
   el_calling calling; /* of a chat */

@@ -260,15 +260,6 @@ static bool make_tool_choice(el_api_parse *p, json_t *body) {
   return !json_object_set_new(body, "tool_choice", as_chat) || el_api_no_memory(p);
 }
 
-static bool make_format(el_api_parse *p, json_t *body) {
-  const json_t *text = json_object_get(body, "text");
-  if (!text || json_is_null(text)) return true;
-  if (!json_is_object(text)) return el_api_type_error(p, "text", "an object", text);
-  json_t *format = json_object_get(text, "format");
-  if (!format || json_is_null(format)) return true;
-  return !json_object_set(body, "response_format", format) || el_api_no_memory(p);
-}
-
 /* ---------------------------------------------------------------- what the answer repeats */
 
 /* The value that an answer has for a field that the body does not have, as JSON. */
@@ -324,6 +315,5 @@ bool el_responses_prepare(el_api_parse *p, json_t *body) {
   if (!load_previous(p, own, json_object_get(body, "previous_response_id"))) return false;
   size_t n_before = json_array_size(own->items);
   return make_echo(p, own, body) && add_input(p, own, json_object_get(body, "input")) &&
-         make_messages(p, own, n_before, body) && make_tools(p, body) && make_tool_choice(p, body) &&
-         make_format(p, body);
+         make_messages(p, own, n_before, body) && make_tools(p, body) && make_tool_choice(p, body);
 }

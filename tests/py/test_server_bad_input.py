@@ -183,7 +183,6 @@ BAD_FIELDS = [
     (CHAT, {"tool_choice": "perhaps"}, "tool_choice"),
     (CHAT, {"tool_choice": "required"}, "tool_choice"),
     (CHAT, {"functions": [{}]}, "functions"),
-    (CHAT, {"response_format": {"type": "json_object"}}, "response_format"),
     (CHAT, {"modalities": ["text", "audio"]}, "modalities"),
     (CHAT, {"audio": {"voice": "x"}}, "audio"),
     (CHAT, {"web_search_options": {}}, "web_search_options"),

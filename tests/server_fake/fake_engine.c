@@ -781,3 +781,16 @@ void el_engine_close(el_engine *e) {
   free(e->adapters);
   free(e);
 }
+
+/* What it must be is not looked at. */
+el_status el_constraint_open(el_engine *e, const el_constraint_source *source, const el_constraint **out,
+                             el_error *err) {
+  void *constraint = malloc(1);
+  if (!constraint) return el_fail(err, EL_ERR_NO_MEMORY, "out of memory");
+  *out = constraint;
+  return EL_OK;
+}
+
+void el_constraint_close(el_engine *e, const el_constraint *constraint) {
+  free((void *)constraint);
+}
