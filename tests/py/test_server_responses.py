@@ -1,8 +1,11 @@
 """POST /v1/responses as OpenAI's own client sees it, with the default model."""
 
+import json
+
 import openai
 import pytest
 from test_server_keys import bearer, keyed  # noqa: F401
+from test_server_tools import CALL, CALL_2, module_fake  # noqa: F401
 
 QUESTION = "What is the capital of France?"
 FEW = {"max_output_tokens": 16, "temperature": 0}
@@ -153,3 +156,71 @@ def test_one_keys_responses_are_not_anothers(keyed):  # noqa: F811
     assert keyed.get(f"/v1/responses/{id}", **bearer("sk-base")).status_code == 404
     answer = keyed.post("/v1/responses", {**body, "previous_response_id": id}, **bearer("sk-base"))
     assert answer.status_code == 400 and answer.json()["error"]["code"] == "previous_response_not_found"
+
+
+# ---------------------------------------------------------------- tools and reasoning, on the engine without a model
+
+TOOLS = [
+    {"type": "function", "name": "get_weather", "strict": False,
+     "parameters": {"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"}}}},
+    {"type": "function", "name": "add", "parameters": {"type": "object", "properties": {"a": {"type": "integer"}}}},
+    {"type": "web_search"},
+]
+
+
+@pytest.fixture(scope="module")
+def speaker(module_fake):  # noqa: F811
+    return openai.OpenAI(base_url=module_fake.url + "/v1", api_key="none", max_retries=0)
+
+
+def ask(speaker, text, **more):
+    return speaker.responses.create(model="fake", input="say: " + text, tools=TOOLS, **more)
+
+
+def what(items):
+    """Items without their ids."""
+    said = {"message": lambda i: i.content[0].text, "reasoning": lambda i: i.content[0].text,
+            "function_call": lambda i: (i.name, json.loads(i.arguments))}
+    return [(i.type, said[i.type](i)) for i in items]
+
+
+WHOLE = [("reasoning", "Hm"), ("message", "Let me see."), ("function_call", ("get_weather", {"city": "Zürich", "days": 3})),
+         ("function_call", ("add", {"a": 1}))]
+SPOKEN = "<think>Hm</think>Let me see." + CALL + CALL_2
+
+
+def test_reasoning_words_and_calls_are_items(speaker):
+    r = ask(speaker, SPOKEN)
+    assert what(r.output) == WHOLE and r.output_text == "Let me see."
+    assert len({i.id for i in r.output}) == 4 and len({i.call_id for i in r.output[2:]}) == 2
+    assert [t.type for t in r.tools] == ["function", "function", "web_search"]
+
+
+def test_a_stream_of_calls_builds_the_same_items(speaker):
+    events = list(ask(speaker, SPOKEN, stream=True))
+    assert [e.sequence_number for e in events] == list(range(len(events)))
+    assert what(events[-1].response.output) == WHOLE
+    assert what(e.item for e in events if e.type == "response.output_item.done") == WHOLE
+    for index, kind in ((0, "reasoning_text"), (1, "output_text"), (2, "function_call_arguments"), (3, "function_call_arguments")):
+        mine = [e for e in events if getattr(e, "output_index", None) == index and kind in e.type]
+        done = mine[-1].arguments if "call" in kind else mine[-1].text
+        assert "".join(e.delta for e in mine[:-1]) == done and {e.item_id for e in mine} == {events[-1].response.output[index].id}
+        assert [e.type for e in mine] == [f"response.{kind}.delta"] * (len(mine) - 1) + [f"response.{kind}.done"]
+
+
+def test_the_clients_helper_accumulates_calls(speaker):
+    with speaker.responses.stream(model="fake", input="say: " + CALL, tools=TOOLS[:2]) as stream:
+        assert what(stream.get_final_response().output) == WHOLE[2:3]
+
+
+def test_a_loop_of_calls_goes_round(speaker):
+    first = ask(speaker, "<think>Hm</think>" + CALL)
+    result = {"type": "function_call_output", "call_id": first.output[-1].call_id, "output": "20 degrees"}
+    said = {"role": "user", "content": "say: It is 20 degrees."}
+    final = speaker.responses.create(model="fake", input=[result, said], previous_response_id=first.id, tools=TOOLS[:2])
+    assert final.output_text == "It is 20 degrees."
+    # The same, when the client keeps the conversation: what the template made of it; the fake engine repeats the prompt.
+    history = [{"role": "user", "content": "What?"}, *(i.model_dump() for i in first.output), result, {"role": "user", "content": "What?"}]
+    echo = speaker.responses.create(model="fake", input=history, tools=TOOLS[:2], tool_choice="none").output_text
+    assert '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Zürich", "days": 3}}\n</tool_call>' in echo
+    assert "tool: 20 degrees" in echo and "tool: add" in echo
