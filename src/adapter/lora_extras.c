@@ -27,6 +27,7 @@ static shape shape_of(const el_lora_file *f, const el_lora_extra *e) {
     case EL_LORA_ADDED_BIAS:
       return (shape){el_sites_dims(s, e->layer == EL_LORA_MODEL ? s->n_layers : e->layer, e->site).out, 1};
     case EL_LORA_NORM: return (shape){e->layer == EL_LORA_MODEL ? embd : el_sites_norm(s, e->layer, e->site), 1};
+    case EL_LORA_EMBEDDING_MAGNITUDE: return (shape){embd, 1};
     case EL_LORA_EMBEDDING_A: return e->transposed ? (shape){vocab, 0} : (shape){0, vocab};
     case EL_LORA_EMBEDDING_B: return (shape){embd, 0};
     case EL_LORA_EMBEDDING:
@@ -46,7 +47,8 @@ static el_status check_one(const el_lora_file *f, const el_lora_extra *e, el_err
   if (f->sites && e->layer != EL_LORA_MODEL && e->layer >= f->sites->n_layers)
     return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "tensor %s: the base model has %d layers, from 0", name,
                          f->sites->n_layers);
-  if (f->sites && !f->sites->output.out && (is_of_vocabulary(e) || e->kind == EL_LORA_TOKENS))
+  if (f->sites && !f->sites->output.out &&
+      (is_of_vocabulary(e) || e->kind == EL_LORA_TOKENS || e->kind == EL_LORA_EMBEDDING_MAGNITUDE))
     return el_fail_about(err, EL_ERR_UNSUPPORTED, f->weights_path, "tensor %s: the base's vocabulary is not known",
                          name);
   const shape s = f->sites ? shape_of(f, e) : (shape){0};
@@ -102,9 +104,17 @@ static el_status check_belongs(const el_lora_file *f, const el_lora_extra *e, el
 static el_status check_embedding_pair(const el_lora_file *f, el_error *err) {
   char name[EL_SHOW];
   const el_lora_extra *a = find(f, EL_LORA_EMBEDDING_A, EL_LORA_MODEL, 0),
-                      *b = find(f, EL_LORA_EMBEDDING_B, EL_LORA_MODEL, 0), *any = a ? a : b;
+                      *b = find(f, EL_LORA_EMBEDDING_B, EL_LORA_MODEL, 0), *any = a ? a : b,
+                      *magnitude = find(f, EL_LORA_EMBEDDING_MAGNITUDE, EL_LORA_MODEL, 0);
+  if (magnitude && !any)
+    return el_fail_about(err, EL_ERR_FORMAT, f->weights_path,
+                         "tensor %s has no lora_embedding_A and lora_embedding_B beside it",
+                         el_str_show(magnitude->name, name, sizeof name));
   if (!any) return EL_OK;
   el_str_show(any->name, name, sizeof name);
+  if (f->dora && !magnitude)
+    return el_fail_about(err, EL_ERR_FORMAT, f->weights_path,
+                         "use_dora is true, and tensor %s has no lora_magnitude_vector beside it", name);
   if (!a || !b)
     return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "tensor %s has no lora_embedding_%c beside it", name,
                          a ? 'B' : 'A');

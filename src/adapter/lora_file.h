@@ -50,12 +50,13 @@ typedef enum el_lora_kind {
   EL_LORA_MAGNITUDE,  /* [out] DoRA's (arXiv 2402.09353): row i of W + s B A is brought to the length that is value i */
   EL_LORA_BIAS,       /* [out] in the place of the base's */
   EL_LORA_ADDED_BIAS, /* [out] that B has: s times it is added */
-  EL_LORA_NORM,       /* [width] weights of a norm, in the place of the base's */
-  EL_LORA_EMBEDDING_A, /* a pair of the embedding, B A to be added to its transpose: A is [rank, n_vocab], */
-  EL_LORA_EMBEDDING_B, /* B [n_embd, rank] */
-  EL_LORA_EMBEDDING,   /* [n_vocab, n_embd] in the place of the base's */
-  EL_LORA_OUTPUT,      /* the same */
-  EL_LORA_TOKENS       /* [n, n_embd] rows in the place of those of some tokens */
+  EL_LORA_EMBEDDING_MAGNITUDE, /* [n_embd] DoRA's, of the columns of the embedding with its pair */
+  EL_LORA_NORM,                /* [width] weights of a norm, in the place of the base's */
+  EL_LORA_EMBEDDING_A,         /* a pair of the embedding, B A to be added to its transpose: A is [rank, n_vocab], */
+  EL_LORA_EMBEDDING_B,         /* B [n_embd, rank] */
+  EL_LORA_EMBEDDING,           /* [n_vocab, n_embd] in the place of the base's */
+  EL_LORA_OUTPUT,              /* the same */
+  EL_LORA_TOKENS               /* [n, n_embd] rows in the place of those of some tokens */
 } el_lora_kind;
 
 typedef struct el_lora_extra {

@@ -63,9 +63,11 @@ static int recognise(el_lora_file *f, const el_peft_config *config, el_str key, 
   el_str s = key;
   *module = s;
   e->layer = EL_LORA_MODEL;
-  if (el_str_chop(&s, ".lora_magnitude_vector")) {
-    e->kind = EL_LORA_MAGNITUDE;
-    return *module = s, el_peft_config_dora(config) ? find_linear(f, s, e) : 0;
+  if (el_str_chop(&s, el_peft_config_is_mlx(config) ? ".m" : ".lora_magnitude_vector")) {
+    const bool of_embedding = is_embedding(s) && !el_peft_config_is_mlx(config);
+    e->kind = of_embedding ? EL_LORA_EMBEDDING_MAGNITUDE : EL_LORA_MAGNITUDE;
+    *module = s;
+    return !el_peft_config_dora(config) ? 0 : of_embedding ? 1 : find_linear(f, s, e);
   }
   if (el_str_chop(&s, ".lora_B.bias")) {
     e->kind = EL_LORA_ADDED_BIAS;

@@ -14,12 +14,13 @@ typedef struct el_lora_adjust {
 typedef struct el_adapter_more {
   el_lora_adjust *adjust; /* [n_places][n_sites] */
 
-  /* Of the embedding: row t is W[t] + gain * a[t] b^T, where W is the base's or `embedding`. */
+  /* Of the embedding: row t is factor * (W[t] + gain * a[t] b^T), where W is the base's or `embedding`. */
   el_packed embedding_a; /* [n_vocab, rank] */
   el_packed embedding_b; /* [n_embd, rank] */
   float embedding_gain;
-  el_packed embedding; /* [n_vocab, n_embd] in the place of the base's */
-  el_packed output;    /* the same */
+  const float *embedding_factor; /* [n_embd] of DoRA: each column is multiplied by its own; NULL: 1 */
+  el_packed embedding;           /* [n_vocab, n_embd] in the place of the base's */
+  el_packed output;              /* the same */
   int n_tokens;
   const int32_t *tokens;   /* [n_tokens] ascending */
   const float *token_rows; /* [n_tokens, n_embd] in the place of those of the embedding, */

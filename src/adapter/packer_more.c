@@ -97,6 +97,10 @@ static el_status plan_one(el_more *m, const el_lora_extra *e, el_error *err) {
       plan_vector(add(m, e, e->kind), e->rows);
       m->norms = m->norms || e->layer != EL_LORA_MODEL;
       break;
+    case EL_LORA_EMBEDDING_MAGNITUDE:
+      if (!m->base) return fail(e, "the base's weights are not known", err);
+      plan_vector(add(m, e, e->kind), e->rows);
+      break;
     case EL_LORA_EMBEDDING_A:
       m->rank = (int)(e->transposed ? e->cols : e->rows);
       plan_matrix(m, add(m, e, e->kind), m->layout, e->transposed ? e->rows : e->cols, m->rank);
@@ -141,6 +145,9 @@ static el_status reserve_scratch(el_more *m, el_error *err) {
                       : p->form.cols               ? (size_t)p->form.cols
                                                    : p->n;
     if (in > n) n = in;
+    /* Sums as doubles, a row of the embedding, a token's A, and all of B. */
+    const size_t embd = (size_t)m->sites->output.in, factor = 3 * embd + (embd + 1) * (size_t)m->rank;
+    if (p->kind == EL_LORA_EMBEDDING_MAGNITUDE && factor > n) n = factor;
   }
   if (n <= m->n_scratch) return EL_OK;
   free(m->scratch);
@@ -296,6 +303,10 @@ static void pack_piece(el_more *m, el_more_piece *p, el_adapter_more *out) {
         out->norms[(size_t)e->layer * (size_t)m->sites->arch->n_norms + (size_t)e->site] = w;
       break;
     }
+    case EL_LORA_EMBEDDING_MAGNITUDE:
+      read_vector(m, e, p->at);
+      out->embedding_factor = p->at;
+      break;
     case EL_LORA_EMBEDDING_A:
     case EL_LORA_EMBEDDING_B: {
       const int shift = scale_of(m, e);
@@ -313,6 +324,54 @@ static void pack_piece(el_more *m, el_more_piece *p, el_adapter_more *out) {
   }
 }
 
+static double sum_of_squares(const float *x, size_t n) {
+  enum { LANES = 8 };
+  double sum[LANES] = {0};
+  size_t i = 0;
+  for (; i + LANES <= n; i += LANES)
+    for (size_t k = 0; k < LANES; k++) sum[k] += (double)x[i + k] * (double)x[i + k];
+  for (size_t k = 0; i + k < n; k++) sum[k] += (double)x[i + k] * (double)x[i + k];
+  return ((sum[0] + sum[4]) + (sum[1] + sum[5])) + ((sum[2] + sum[6]) + (sum[3] + sum[7]));
+}
+
+/* Of a row or a column that is to have a length: by what it is multiplied. Zeros give 0, however long it should be. */
+static float factor_of(float magnitude, double sum_of_squares) {
+  const double norm = sqrt(sum_of_squares);
+  const double f = norm > 0 && isfinite(norm) ? (double)magnitude / norm : 0;
+  return (float)fmax(-FLT_MAX, fmin(FLT_MAX, f));
+}
+
+static const el_lora_extra *find_extra(const el_more *m, el_lora_kind kind) {
+  for (size_t i = 0; i < m->n; i++)
+    if (m->pieces[i].kind == kind) return m->pieces[i].from;
+  return NULL;
+}
+
+/* Divides the magnitudes of the embedding by the norms of the columns of W + s (B A)^T. */
+static void pack_embedding_factor(const el_more *m, float *factor) {
+  const el_lora_extra *a = find_extra(m, EL_LORA_EMBEDDING_A), *b = find_extra(m, EL_LORA_EMBEDDING_B);
+  const size_t n = (size_t)m->sites->output.in, vocab = (size_t)m->sites->output.out, rank = (size_t)m->rank;
+  const size_t value = el_lora_value_bytes(a->type);
+  double *squares = (double *)(void *)m->scratch;
+  float *row = m->scratch + 2 * n, *of_token = row + n, *all_b = of_token + rank;
+  el_dequantize(b->type, b->data, all_b, (int64_t)(n * rank));
+  for (size_t i = 0; i < n; i++) squares[i] = 0;
+  for (size_t t = 0; t < vocab; t++) {
+    el_packed_get_row(m->base->embedding, (int)t, row);
+    for (size_t r = 0; r < rank; r++) {
+      const size_t at = a->transposed ? t * rank + r : r * vocab + t;
+      el_dequantize(a->type, a->data + value * at, &of_token[r], 1);
+    }
+    for (size_t i = 0; i < n; i++) {
+      float sum = 0;
+      for (size_t r = 0; r < rank; r++) sum += all_b[i * rank + r] * of_token[r];
+      const double w = (double)(row[i] + b->scale * sum);
+      squares[i] += w * w;
+    }
+  }
+  for (size_t i = 0; i < n; i++) factor[i] = factor_of(factor[i], squares[i]);
+}
+
 const el_adapter_more *el_more_pack(el_more *m, unsigned char *head) {
   if (!m->n) return NULL;
   memset(head, 0, el_more_head_bytes(m));
@@ -323,18 +382,11 @@ const el_adapter_more *el_more_pack(el_more *m, unsigned char *head) {
     head += align(sizeof(el_lora_adjust) * n_adjusts(m));
   }
   if (m->norms) out->norms = (const float **)(void *)head;
-  for (size_t i = 0; i < m->n; i++) pack_piece(m, &m->pieces[i], out);
+  for (size_t i = 0; i < m->n; i++) {
+    pack_piece(m, &m->pieces[i], out);
+    if (m->pieces[i].kind == EL_LORA_EMBEDDING_MAGNITUDE) pack_embedding_factor(m, m->pieces[i].at);
+  }
   return out;
-}
-
-static double sum_of_squares(const float *x, size_t n) {
-  enum { LANES = 8 };
-  double sum[LANES] = {0};
-  size_t i = 0;
-  for (; i + LANES <= n; i += LANES)
-    for (size_t k = 0; k < LANES; k++) sum[k] += (double)x[i + k] * (double)x[i + k];
-  for (size_t k = 0; i + k < n; k++) sum[k] += (double)x[i + k] * (double)x[i + k];
-  return ((sum[0] + sum[4]) + (sum[1] + sum[5])) + ((sum[2] + sum[6]) + (sum[3] + sum[7]));
 }
 
 void el_more_factor(const el_more *m, int place, int site, const float *a, const float *b, int rank, float scale) {
@@ -352,9 +404,6 @@ void el_more_factor(const el_more *m, int place, int site, const float *a, const
       const float by = scale * b[(size_t)i * (size_t)rank + (size_t)r], *from = a + (size_t)r * in;
       for (size_t c = 0; c < in; c++) row[c] += by * from[c];
     }
-    const double norm = sqrt(sum_of_squares(row, in));
-    /* A row of zeros gives 0, however long it should be. */
-    const double f = norm > 0 && isfinite(norm) ? (double)factor[i] / norm : 0;
-    factor[i] = (float)fmax(-FLT_MAX, fmin(FLT_MAX, f));
+    factor[i] = factor_of(factor[i], sum_of_squares(row, in));
   }
 }

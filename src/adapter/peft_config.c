@@ -344,10 +344,13 @@ static el_status check_mlx_parameters(el_peft_config *c, const json_t *parameter
 
 static el_status check_mlx(el_peft_config *c, el_error *err) {
   const json_t *parameters = field(c, "lora_parameters"), *n = field(c, "num_layers"), *base = field(c, "model");
-  el_status status = expect(c, "fine_tune_type", "lora", false, err);
+  const json_t *type = field(c, "fine_tune_type");
+  c->dora = json_is_string(type) && !strcmp(json_string_value(type), "dora");
+  el_status status = c->dora ? EL_OK : expect(c, "fine_tune_type", "lora", false, err);
   if (status) return status;
-  if (is_set(field(c, "use_dora")))
-    return el_fail_about(err, EL_ERR_UNSUPPORTED, c->path, "use_dora: weight-decomposed LoRA (DoRA) is not supported");
+  bool dora = false; /* how earlier versions said it */
+  if ((status = read_bool(c, "use_dora", &dora, err))) return status;
+  c->dora = c->dora || dora;
   if (!parameters) return el_fail_about(err, EL_ERR_FORMAT, c->path, "lora_parameters is missing");
   if ((status = check_mlx_parameters(c, parameters, err))) return status;
   if (!n) n = field(c, "lora_layers"); /* its earlier name */

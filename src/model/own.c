@@ -110,6 +110,7 @@ void el_own_embedding(const el_step *s, int r, float *x) {
   else
     el_packed_get_row(more && more->embedding.data ? &more->embedding : &s->m->tok_embd, token, x);
   if (more && more->embedding_a.data) el_apply_embedding(&s->lora, more, token, r, x);
+  for (size_t i = 0; more && more->embedding_factor && i < n; i++) x[i] *= more->embedding_factor[i];
 }
 
 const el_packed *el_own_output(const el_step *s, int r) {

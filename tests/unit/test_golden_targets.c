@@ -66,16 +66,21 @@ static void check_case(const json_t *c, const char *form, el_weights weights) {
 static void every_target_gives_pefts_logits(void **state) {
   cases all = open_cases();
   json_t *c;
-  size_t i, gguf = 0;
+  size_t i, gguf = 0, mlx = 0;
   json_array_foreach(all.list, i, c) {
     check_case(c, "peft", EL_WEIGHTS_F16);
     check_case(c, "peft", EL_WEIGHTS_KEEP);
+    if (json_object_get(c, "mlx")) {
+      mlx++;
+      check_case(c, "mlx", EL_WEIGHTS_F16);
+      check_case(c, "mlx", EL_WEIGHTS_KEEP);
+    }
     if (!json_object_get(c, "lora")) continue;
     gguf++;
     check_case(c, "lora", EL_WEIGHTS_F16);
     check_case(c, "lora", EL_WEIGHTS_KEEP);
   }
-  assert_true(gguf > 0);
+  assert_true(gguf > 0 && mlx > 0);
   json_decref(all.j);
 }
 

@@ -403,8 +403,7 @@ static void mlx_adapters_that_cannot_be_told_are_refused(void **state) {
     el_status status;
     const char *message;
   } cases[] = {
-      {"{\"fine_tune_type\":\"dora\",\"lora_parameters\":{" SIZES "}}", EL_ERR_UNSUPPORTED,
-       "fine_tune_type is \"dora\""},
+      {"{\"fine_tune_type\":\"dora\",\"lora_parameters\":{" SIZES "}}", EL_ERR_FORMAT, "has no lora_magnitude_vector"},
       {"{\"fine_tune_type\":\"full\"}", EL_ERR_UNSUPPORTED, "fine_tune_type is \"full\""},
       {"{" KIND "}", EL_ERR_FORMAT, "lora_parameters is missing"},
       {"{" KIND ",\"lora_parameters\":7}", EL_ERR_FORMAT, "lora_parameters is not an object"},
@@ -415,7 +414,8 @@ static void mlx_adapters_that_cannot_be_told_are_refused(void **state) {
       {"{" KIND ",\"lora_parameters\":{\"rank\":4,\"scale\":1e308}}", EL_ERR_FORMAT, "expected 4 x 32"},
       {"{" KIND ",\"lora_parameters\":{" SIZES ",\"alpha\":16}}", EL_ERR_UNSUPPORTED, "lora_parameters.alpha: earlier"},
       {"{" KIND ",\"lora_parameters\":{" SIZES ",\"tomorrow\":16}}", EL_ERR_UNSUPPORTED, "lora_parameters.tomorrow"},
-      {"{" KIND ",\"use_dora\":true,\"lora_parameters\":{" SIZES "}}", EL_ERR_UNSUPPORTED, "use_dora"},
+      {"{" KIND ",\"use_dora\":true,\"lora_parameters\":{" SIZES "}}", EL_ERR_FORMAT, "has no lora_magnitude_vector"},
+      {"{" KIND ",\"use_dora\":1,\"lora_parameters\":{" SIZES "}}", EL_ERR_FORMAT, "use_dora is not true or false"},
       {"{" KIND ",\"num_layers\":1,\"lora_parameters\":{" SIZES "}}", EL_ERR_FORMAT,
        "num_layers is 1, so layers below 1"},
       {"{" KIND ",\"num_layers\":\"1\",\"lora_parameters\":{" SIZES "}}", EL_ERR_FORMAT,

@@ -62,6 +62,8 @@ CASES = {
     "dora-head": ("gemma3", {"target_modules": ["q_proj", "o_proj", "lm_head"], "use_dora": True}, plain("use_dora", without=["magnitude"])),
     "dora-rslora": ("qwen2", {"target_modules": ["q_proj", "gate_proj"], "use_dora": True, "use_rslora": True},
                     plain("use_dora", without=["magnitude"])),
+    "dora-embedding": ("llama3", {"target_modules": ["k_proj", "embed_tokens"], "use_dora": True}, plain("use_dora", without=["magnitude"])),
+    "dora-embedding-scaled": ("gemma3", {"target_modules": ["o_proj", "embed_tokens"], "use_dora": True}, plain("use_dora", without=["magnitude"])),
     "bias-all": ("qwen2", {"target_modules": ["q_proj", "o_proj"], "bias": "all"}, plain("bias", without=[".bias"])),
     "bias-lora-only": ("llama-biases", {"target_modules": ["q_proj", "o_proj", "up_proj", "down_proj"], "bias": "lora_only"},
                        plain("bias", without=[".bias"])),
@@ -92,7 +94,8 @@ CASES = {
                     plain("trainable_token_indices", without=["token_adapter"])),
 }
 
-# Those that are written as GGUF too.
+# Those that are written as mlx-lm has them too, and as GGUF.
+AS_MLX = ("dora", "dora-rslora")
 AS_GGUF = ("head-alone", "embedding-and-head", "embedding-scaled", "saved-norms-gemma")
 
 
@@ -164,6 +167,21 @@ def write_gguf(path, folder, reference):
     writer.close()
 
 
+def write_mlx(to, folder):
+    """The same adapter in the files of mlx-lm 0.32.2: lora_a [in, r], lora_b [r, out], m [out], and a scale."""
+    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    scale = config["lora_alpha"] / config["r"] ** (0.5 if config["use_rslora"] else 1)
+    shutil.rmtree(to, ignore_errors=True)
+    to.mkdir()
+    state = {}
+    for key, value in load_file(folder / "adapter_model.safetensors").items():
+        module, part = key.removeprefix("base_model.model.").removesuffix(".weight").rsplit(".", 1)
+        state[module + {"lora_A": ".lora_a", "lora_B": ".lora_b", "lora_magnitude_vector": ".m"}[part]] = value.T.contiguous() if value.dim() == 2 else value
+    save_file(state, to / "adapters.safetensors")
+    (to / "adapter_config.json").write_text(json.dumps({"fine_tune_type": "dora", "model": "tiny", "num_layers": -1, "lora_parameters": {
+        "rank": config["r"], "scale": scale, "dropout": 0.0}}, indent=1) + "\n", encoding="utf-8")
+
+
 def read_logits(reference, folder, ids):
     model = PeftModel.from_pretrained(families_transformers.build(reference), folder).double().eval()
     return families_transformers.logits(model, ids)
@@ -199,6 +217,9 @@ def case(name, family):
     entry = {"name": name, "model": family["model"], "sha256": family["sha256"], "ctx": family["ctx"], "peft": f"targets/{name}",
              "vocab": exact.shape[1], "ids": ids, "logits": f"targets/{data.name}", "step": step, "std": round(float(exact.std()), 4),
              "peer": family["peer"], "moved": round(moved, 4), "counts": round(counts, 4)}
+    if name in AS_MLX:
+        entry["mlx"] = f"targets/{name}-mlx"
+        write_mlx(common.GOLDEN / entry["mlx"], folder)
     if name in AS_GGUF:
         entry["lora"] = f"targets/{name}.gguf"
         write_gguf(common.GOLDEN / entry["lora"], folder, reference)
