@@ -241,6 +241,36 @@ def test_another_snapshot_of_a_hub_cache_takes_the_place_of_the_one_before(serve
     assert ask() != before
 
 
+def lay_out_hub_cache(folder):
+    """As huggingface_hub itself has laid it out (tools/golden/outside.py), with this adapter in the place of its files."""
+    layout = json.loads((ROOT / "tests" / "golden" / "hub.json").read_text())
+    for entry in layout["entries"]:
+        path = folder / entry["path"]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if "link" in entry:
+            path.symlink_to(entry["link"])
+        elif "file" in entry:
+            shutil.copy(PEFT / entry["file"], path)
+        else:
+            path.write_text(entry["text"])
+    return layout["revisions"]
+
+
+def test_a_cache_that_huggingface_hub_has_made_is_offered_by_the_repository_s_name(tmp_path):
+    old, new = lay_out_hub_cache(tmp_path)
+    s = Server([BINARY, "serve", "-m", TINY, "--adapters", tmp_path, "--port", "0", "--ctx-size", "64", "--threads", "1"])
+    try:
+        listed = s.get("/v1/adapters").json()["data"]
+        assert [a["name"] for a in listed] == ["acme/sql"] and listed[0]["path"].endswith(new), listed
+        assert not [line for line in s.log if "skipped" in line]
+        assert s.completion(model="acme/sql", prompt="Hello", max_tokens=1).status_code == 200
+        (tmp_path / "models--acme--sql" / "refs" / "main").write_text(old)
+        s.post("/v1/rescan_lora_adapters", {})
+        assert s.get("/v1/adapters/acme/sql").json()["path"].endswith(old)
+    finally:
+        assert s.stop() == 0
+
+
 def test_everything_that_looks_like_an_adapter_is_listed_and_logged(server):
     listed = {a["name"]: a for a in server.get("/v1/adapters").json()["data"]}
     for name in ("plain", "mlx", "shards", "wrapped", "acme/sql", *BROKEN):

@@ -94,7 +94,7 @@ CASES = {
                     plain("trainable_token_indices", without=["token_adapter"])),
 }
 
-# Those that are written as mlx-lm has them too, and as GGUF.
+# Those that are written as mlx-lm has them too, and as GGUF. What mlx_lm.tuner.dora.DoRALinear 0.32.2 gives for them is PEFT's up to float32's rounding.
 AS_MLX = ("dora", "dora-rslora")
 AS_GGUF = ("head-alone", "embedding-and-head", "embedding-scaled", "saved-norms-gemma")
 
