@@ -333,14 +333,15 @@ enum {
   EL_PRESET_SEED = 1 << 8,
   EL_PRESET_MAX_TOKENS = 1 << 9,
   EL_PRESET_STOP = 1 << 10,
-  EL_PRESET_ALL = (1 << 11) - 1
+  EL_PRESET_SCHEMA = 1 << 11, /* as the request's constraint, unless it has one */
+  EL_PRESET_ALL = (1 << 12) - 1
 };
 
 typedef struct el_preset {
   const char *description;    /* for people; NULL: none, and so with all texts */
   const char *system;         /* for conversations that have no system message; the caller's to put in front */
   const char *chat_template;  /* Jinja */
-  const char *schema;         /* JSON schema of its answers, as text; kept and shown, nothing enforces it yet */
+  const char *schema;         /* JSON schema of its answers, as text */
   const char *const *aliases; /* [n_aliases] other names that it wants */
   size_t n_aliases;
   float lora_scale; /* its product is multiplied by this when it is used alone; 1: as trained */

@@ -155,6 +155,7 @@ static el_status read_schema(reader *r, const field *f, const json_t *v) {
     return el_fail_about(r->err, EL_ERR_FORMAT, r->path, "%s: %zu bytes, the limit is %d", f->name, len,
                          EL_PRESET_MAX_SCHEMA);
   r->out->preset.schema = r->out->schema;
+  r->out->preset.set |= EL_PRESET_SCHEMA;
   return EL_OK;
 }
 

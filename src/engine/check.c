@@ -169,7 +169,7 @@ static el_status check_preset(el_printer *p, const check *c, const char *path, e
     char shown[EL_PRESET_MAX_DESCRIPTION + EL_SHOW]; /* it goes to a terminal */
     el_print(p, "  %-12s  %s%s%s%s%s\n", "preset", el_str_show((el_str){text, strlen(text)}, shown, sizeof shown),
              preset->system ? " [system]" : "", preset->chat_template ? " [chat_template]" : "",
-             preset->set ? " [sampling]" : "", preset->schema ? " [schema, which nothing enforces]" : "");
+             preset->set & ~(unsigned)EL_PRESET_SCHEMA ? " [sampling]" : "", preset->schema ? " [schema]" : "");
   }
   el_chat_template_close(template);
   el_preset_free(f);

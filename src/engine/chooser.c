@@ -280,11 +280,17 @@ static void count(el_engine *e, const el_seq *q, bool base, bool best) {
 
 /* What the request leaves open is as the chosen one's preset says. False: the sequence has failed and is gone. */
 static bool apply_preset(el_engine *e, el_seq *q, const el_entry *chosen) {
-  pthread_mutex_lock(&e->mutex); /* el_request_list reads how many tokens there may be */
-  bool ok = el_seq_apply_preset(q, el_presets_of(e, chosen));
-  pthread_mutex_unlock(&e->mutex);
   el_error error;
+  const el_constraint *schema;
+  if (el_presets_constraint(e, el_presets_of(e, chosen), q->preset_fields, &schema, &error)) {
+    el_loop_fail(e, q, &error);
+    return false;
+  }
+  pthread_mutex_lock(&e->mutex); /* el_request_list reads how many tokens there may be */
+  bool ok = el_seq_apply_preset(q, el_presets_of(e, chosen), schema);
+  pthread_mutex_unlock(&e->mutex);
   if (ok) return true;
+  el_constraint_close(e, schema);
   el_fail(&error, EL_ERR_NO_MEMORY, "auto: out of memory for the stop strings of a preset");
   el_loop_fail(e, q, &error);
   return false;

@@ -154,6 +154,9 @@ el_entry *el_presets_take_held(el_engine *e, const el_held_adapter *held);
 const el_preset *el_presets_of(const el_engine *e, const el_entry *adapter);
 /* What a request leaves open is as the preset says. p NULL: nothing. */
 void el_presets_apply(const el_preset *p, el_request *r);
+/* The constraint of its schema, where `fields` leave it open: *out is to be closed, NULL: there is none. */
+el_status el_presets_constraint(el_engine *e, const el_preset *p, unsigned fields, const el_constraint **out,
+                                el_error *err);
 
 /* The engine thread: runs steps until the engine closes. arg: el_engine. */
 void *el_engine_main(void *arg);

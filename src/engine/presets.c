@@ -106,3 +106,12 @@ void el_presets_apply(const el_preset *p, el_request *r) {
   r->stop = p->stop;
   r->n_stop = p->n_stop;
 }
+
+el_status el_presets_constraint(el_engine *e, const el_preset *p, unsigned fields, const el_constraint **out,
+                                el_error *err) {
+  *out = NULL;
+  if (!p || !(p->set & fields & EL_PRESET_SCHEMA)) return EL_OK;
+  el_constraint_source source = {.type = EL_CONSTRAINT_JSON_SCHEMA, .text = p->schema, .len = strlen(p->schema)};
+  el_status status = el_constraint_open(e, &source, out, err);
+  return status ? el_fail_prefix(err, "the schema that the adapter brings") : EL_OK;
+}

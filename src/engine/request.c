@@ -90,10 +90,17 @@ el_status el_submit(el_engine *e, const el_request *request, uint64_t *id, el_er
   el_request r = *request;
   el_status status = find_adapter(e, request, &adapter, err);
   /* Several adapters together are nobody's preset, and whoever is chosen applies its own then. */
-  if (!status && !r.auto_adapter && (!r.n_adapters || r.held))
-    el_presets_apply(el_presets_of(e, r.n_adapters ? NULL : adapter), &r);
+  const el_constraint *schema = NULL;
+  if (!status && !r.auto_adapter && (!r.n_adapters || r.held)) {
+    const el_preset *preset = el_presets_of(e, r.n_adapters ? NULL : adapter);
+    el_presets_apply(preset, &r);
+    bool open = !r.constraint && r.embed == EL_EMBED_NONE;
+    status = el_presets_constraint(e, preset, open ? r.preset_fields : 0, &schema, err);
+    if (schema) r.constraint = schema;
+  }
   if (r.embed != EL_EMBED_NONE) r.max_tokens = 0;
   if (!status) status = el_seq_new(&r, &e->limits, &q, err);
+  el_constraint_close(e, schema); /* the sequence has its own */
   if (!status && adapter && !q->choice) {
     snprintf(q->adapter_name, sizeof q->adapter_name, "%s", adapter->name);
     status = el_memory_check(&e->memory, adapter, (uint64_t)(q->n_prompt + q->max_new), EL_PAGE_TOKENS, err);

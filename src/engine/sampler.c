@@ -31,6 +31,7 @@ struct el_sampler {
   float *weights; /* [n_vocab] */
   double *sums;   /* [ceil(n_vocab / EL_ROW_CHUNK)] */
   float *nearest; /* [ceil(n_vocab / BLOCK)] the smallest `below` of each block, while not `listed` */
+  uint64_t *bits; /* [ceil(n_vocab / 64)] */
   double hist[HIST];
 };
 
@@ -171,23 +172,68 @@ static void penalize_counts(el_sampler *s, const el_sampling *p, const int32_t *
   }
 }
 
-/* out: the allowed tokens' logits, and -INFINITY for all others. */
-static void keep_allowed(const el_allowed *a, const float *logits, int n_vocab, float *out) {
-  for (int begin = 0; begin < n_vocab; begin += 64) {
-    int n = n_vocab - begin < 64 ? n_vocab - begin : 64;
-    uint64_t bits = a->bits[begin / 64];
-    if (bits == UINT64_MAX) {
-      memcpy(out + begin, logits + begin, sizeof *out * (size_t)n);
+/* The bits of what is allowed, all in one place. */
+static const uint64_t *allowed_bits(el_sampler *s, const el_allowed *a) {
+  memcpy(s->bits, a->bits, sizeof *s->bits * (((size_t)s->n_vocab + 63) / 64));
+  for (int k = 0; k < 2; k++)
+    for (size_t i = 0; i < a->n_more[k]; i++) s->bits[a->more[k][i] / 64] |= (uint64_t)1 << a->more[k][i] % 64;
+  return s->bits;
+}
+
+/* el_row_argmax among those whose bits are set, which are not NaN. */
+static int argmax_among(const float *logits, const uint64_t *bits, int n_vocab, float *max) {
+  int best = -1;
+  *max = -INFINITY;
+  for (int begin = 0; begin < n_vocab; begin += 64)
+    for (uint64_t word = bits[begin / 64]; word; word &= word - 1) {
+      int i = begin + __builtin_ctzll(word);
+      if (logits[i] > *max) *max = logits[best = i];
+    }
+  return best;
+}
+
+/* All tokens are candidates. */
+static void all_candidates(el_sampler *s, const float *logits, float max) {
+  s->n = s->n_vocab;
+  s->listed = false;
+  for (int b = 0, i = 0; i < s->n; b++) {
+    float nearest = INFINITY;
+    for (int end = s->n - i < BLOCK ? s->n : i + BLOCK; i < end; i++) {
+      s->below[i] = max - logits[i];
+      nearest = s->below[i] < nearest ? s->below[i] : nearest;
+    }
+    s->nearest[b] = nearest;
+  }
+}
+
+/* Those whose bits are set: as a list when they are few, else the others are infinitely far. */
+static void candidates_among(el_sampler *s, const float *logits, float max, const uint64_t *bits) {
+  _Static_assert(BLOCK == 64, "a block is a word of bits");
+  int n_words = (s->n_vocab + 63) / 64, n = 0;
+  for (int b = 0; b < n_words; b++) n += __builtin_popcountll(bits[b]);
+  s->listed = n < s->n_vocab / 16;
+  s->n = s->listed ? 0 : s->n_vocab;
+  for (int b = 0; b < n_words; b++) {
+    uint64_t word = bits[b];
+    int begin = b * 64, end = s->n_vocab - begin < 64 ? s->n_vocab : begin + 64;
+    if (s->listed) {
+      for (; word; word &= word - 1) {
+        int i = begin + __builtin_ctzll(word);
+        s->ids[s->n] = i;
+        s->below[s->n++] = max - logits[i];
+      }
       continue;
     }
-    for (int i = 0; i < n; i++) out[begin + i] = -INFINITY;
-    for (; bits; bits &= bits - 1) {
-      int i = begin + __builtin_ctzll(bits);
-      out[i] = logits[i];
+    float nearest = INFINITY;
+    for (int i = begin; i < end; i++) s->below[i] = word ? max - logits[i] : INFINITY;
+    for (uint64_t not_these = word ? ~word : 0; not_these; not_these &= not_these - 1) {
+      int i = begin + __builtin_ctzll(not_these);
+      if (i >= end) break;
+      s->below[i] = INFINITY;
     }
+    for (int i = begin; i < end; i++) nearest = s->below[i] < nearest ? s->below[i] : nearest;
+    s->nearest[b] = nearest;
   }
-  for (int k = 0; k < 2; k++)
-    for (size_t i = 0; i < a->n_more[k]; i++) out[a->more[k][i]] = logits[a->more[k][i]];
 }
 
 el_status el_sampler_pick(el_sampler *s, const float *logits, const el_sampling *p, const int32_t *tokens, int n_prompt,
@@ -200,11 +246,6 @@ el_status el_sampler_pick_among(el_sampler *s, const float *logits, const el_all
   float max;
   int best = el_row_argmax(logits, s->n_vocab, &max);
   if (best < 0) return el_fail(err, EL_ERR_FORMAT, "the model gave a logit that is not finite");
-  if (allowed) {
-    keep_allowed(allowed, logits, s->n_vocab, s->below);
-    logits = s->below; /* nothing else is there yet */
-    best = el_row_argmax(logits, s->n_vocab, &max);
-  }
   if (p->n_allowed_tokens) {
     for (int i = 0; i < s->n_vocab; i++) s->work[i] = -INFINITY;
     for (size_t i = 0; i < p->n_allowed_tokens; i++) s->work[p->allowed_tokens[i]] = logits[p->allowed_tokens[i]];
@@ -221,23 +262,19 @@ el_status el_sampler_pick_among(el_sampler *s, const float *logits, const el_all
     logits = s->work;
     best = el_row_argmax(logits, s->n_vocab, &max);
   }
-  if (best < 0 && allowed)
+  if (best < 0) return el_fail(err, EL_ERR_INVALID, "logit_bias: bans every token");
+  const uint64_t *bits = allowed ? allowed_bits(s, allowed) : NULL;
+  if (bits && !(bits[best / 64] >> best % 64 & 1)) best = argmax_among(logits, bits, s->n_vocab, &max);
+  if (best < 0)
     return el_fail(err, EL_ERR_INVALID,
                    "constraint: no token of the vocabulary that may be drawn goes on with the text");
-  if (best < 0) return el_fail(err, EL_ERR_INVALID, "logit_bias: bans every token");
   *token = best;
   if (p->temperature == 0 || p->top_k == 1) return EL_OK;
 
-  s->n = s->n_vocab;
-  s->listed = false;
-  for (int b = 0, i = 0; i < s->n; b++) {
-    float nearest = INFINITY;
-    for (int end = s->n - i < BLOCK ? s->n : i + BLOCK; i < end; i++) {
-      s->below[i] = max - logits[i];
-      nearest = s->below[i] < nearest ? s->below[i] : nearest;
-    }
-    s->nearest[b] = nearest;
-  }
+  if (bits)
+    candidates_among(s, logits, max, bits);
+  else
+    all_candidates(s, logits, max);
   if (p->top_k > 0) top_k(s, p->top_k);
   if (p->top_p < 1) top_p(s, p->top_p);
   if (p->min_p > 0) keep(s, (cut){-logf(p->min_p), s->n});
@@ -302,7 +339,8 @@ el_status el_sampler_new(int n_vocab, el_sampler **out, el_error *err) {
   s->weights = malloc(sizeof *s->weights * n);
   s->sums = malloc(sizeof *s->sums * (n / EL_ROW_CHUNK + 1));
   s->nearest = malloc(sizeof *s->nearest * (n / BLOCK + 1));
-  if (!s->work || !s->counts || !s->below || !s->ids || !s->weights || !s->sums || !s->nearest) {
+  s->bits = malloc(sizeof *s->bits * (n / 64 + 1));
+  if (!s->work || !s->counts || !s->below || !s->ids || !s->weights || !s->sums || !s->nearest || !s->bits) {
     el_sampler_free(s);
     return el_fail(err, EL_ERR_NO_MEMORY, "sampler: out of memory");
   }
@@ -319,5 +357,6 @@ void el_sampler_free(el_sampler *s) {
   free(s->weights);
   free(s->sums);
   free(s->nearest);
+  free(s->bits);
   free(s);
 }

@@ -31,7 +31,7 @@ typedef struct el_allowed {
   const int32_t *more[2];
   size_t n_more[2];
 } el_allowed;
-/* The same among those alone; NULL: all. They are the only ones before anything else is done. */
+/* The same among those alone; NULL: all. */
 el_status el_sampler_pick_among(el_sampler *s, const float *logits, const el_allowed *allowed, const el_sampling *p,
                                 const int32_t *tokens, int n_prompt, int n_tokens, int32_t *token, el_error *err);
 

@@ -175,7 +175,7 @@ el_status el_seq_new(const el_request *r, const el_seq_limits *limits, el_seq **
   s->sampling = r->sampling;
   s->sampling.seed += r->seed_offset;
   s->seed_offset = r->seed_offset;
-  s->preset_fields = r->preset_fields;
+  s->preset_fields = r->preset_fields & ~(unsigned)(r->constraint ? EL_PRESET_SCHEMA : 0);
   s->n_prompt = s->n_tokens = (int)r->n_prompt;
   s->max_new = r->max_tokens < 0 || r->max_tokens > room ? room : r->max_tokens;
   s->min_new = r->min_tokens;
@@ -223,7 +223,7 @@ void el_sampling_apply_preset(el_sampling *s, const el_preset *p, unsigned field
   if (fields & EL_PRESET_SEED) s->seed = from->seed;
 }
 
-bool el_seq_apply_preset(el_seq *s, const el_preset *p) {
+bool el_seq_apply_preset(el_seq *s, const el_preset *p, const el_constraint *schema) {
   unsigned set = p ? p->set & s->preset_fields : 0;
   if (s->preset_fields & EL_PRESET_STOP && !set_stop(s, p ? p->stop : NULL, set & EL_PRESET_STOP ? p->n_stop : 0))
     return false;
@@ -232,6 +232,12 @@ bool el_seq_apply_preset(el_seq *s, const el_preset *p) {
   if (set & EL_PRESET_SEED) s->sampling.seed += s->seed_offset;
   s->max_new = s->choice->asked_max_new; /* what it needs to run is there for so many */
   if (set & EL_PRESET_MAX_TOKENS && p->max_tokens < s->max_new) s->max_new = p->max_tokens;
+  if (s->preset_fields & EL_PRESET_SCHEMA) {
+    el_matcher_end(&s->matcher);
+    el_constraint_release(s->constraint);
+    s->constraint = schema;
+    if (schema) el_matcher_begin(&s->matcher, el_constraint_compiled(schema));
+  }
   return true;
 }
 

@@ -102,7 +102,8 @@ el_status el_seq_new(const el_request *r, const el_seq_limits *limits, el_seq **
 void el_sampling_apply_preset(el_sampling *s, const el_preset *p, unsigned fields);
 /* What the request leaves open is as the preset (NULL: none) of who was chosen for it says, and else as it was asked.
  * No token has been generated. False: out of memory, and nothing has changed. */
-bool el_seq_apply_preset(el_seq *s, const el_preset *p);
+/* schema: the constraint of its schema, or NULL; a reference that becomes the sequence's. */
+bool el_seq_apply_preset(el_seq *s, const el_preset *p, const el_constraint *schema);
 /* The adapter's reference must have been given back. */
 void el_seq_free(el_seq *s);
 

@@ -84,7 +84,7 @@ static bool write_preset(el_buf *out, const el_preset *p, bool limited) {
             write_text(out, "description", p->description) && write_settings(out, p);
   if (ok && !limited) ok = write_text(out, "system", p->system) && write_text(out, "chat_template", p->chat_template);
   /* It was parsed and written as JSON. */
-  if (ok && p->schema) ok = el_buf_printf(out, ",\"schema\":%s,\"schema_enforced\":false", p->schema);
+  if (ok && p->schema) ok = el_buf_printf(out, ",\"schema\":%s,\"schema_enforced\":true", p->schema);
   return ok && el_buf_append(out, "}", 1);
 }
 

@@ -283,7 +283,7 @@ const el_field el_openai_fields[] = {
     {"top_n", EL_AT_ROUTE, el_read_int, EL_FIELD_AT(request.n_scores), 1, EL_MAX_SCORES, 0},
     EL_FIELD("prompt", EL_AT_TEXT | EL_AT_ROUTE, el_read_prompt),
     EL_FIELD("messages", EL_AT_CHAT | EL_AT_ROUTE, el_read_messages),
-    EL_FIELD("tools", EL_AT_CHAT, el_read_tools),
+    {"tools", EL_AT_CHAT, el_read_tools, 0, 0, 0, EL_PRESET_SCHEMA},
     EL_FIELD("tool_choice", EL_AT_CHAT, read_tool_choice),
     EL_FIELD("documents", EL_AT_CHAT, read_documents),
     EL_FIELD("chat_template_kwargs", EL_AT_CHAT, read_template_variables),
@@ -320,7 +320,7 @@ const el_field el_openai_fields[] = {
     {"logit_bias", EL_AT_BOTH, read_logit_bias, 0, -100, 100, 0},
 
     /* What the answer must be: OpenAI's, vLLM's, llama-server's. */
-    EL_FIELD("response_format", EL_AT_BOTH, el_read_response_format),
+    {"response_format", EL_AT_BOTH, el_read_response_format, 0, 0, 0, EL_PRESET_SCHEMA},
     EL_FIELD("structured_outputs", EL_AT_BOTH, el_read_structured_outputs),
     EL_FIELD("guided_json", EL_AT_BOTH, el_read_schema),
     EL_FIELD("guided_regex", EL_AT_BOTH, el_read_regex),

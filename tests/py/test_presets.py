@@ -148,7 +148,7 @@ def test_a_preset_is_shown_to_whom_it_concerns(serve, shelf, tmp_path):
     operator, tenant = ({"Authorization": f"Bearer {k}-1234567890"} for k in ("operator", "tenant"))
     shown = adapter(s, "preset", headers=operator)
     common = {"description": "writes SQL", "temperature": 0.5, "seed": -3, "stop": [";"], "lora_scale": 0.75,
-              "schema": {"type": "object"}, "schema_enforced": False}
+              "schema": {"type": "object"}, "schema_enforced": True}
     assert shown["preset"] == {**common, "system": "secret"} and shown["aliases"] == ["db"]
     assert adapter(s, "preset", headers=tenant)["preset"] == common
     assert adapter(s, "plain", headers=operator)["preset"] is None

@@ -444,8 +444,42 @@ static void a_pin_does_not_stop_what_runs(void **state) {
   rig_close(&r);
 }
 
+/* --- schemas */
+
+static void a_presets_schema_holds_answers_that_nothing_else_does(void **state) {
+  static result held, left, own, wrong;
+  rig r = rig_open(2, 64, 16);
+  put_adapter(&r, "x", 1, "{\"schema\": {\"enum\": [\"yes\", \"no\"]}}");
+  put_adapter(&r, "y", 2, "{\"schema\": {\"type\": \"nonsense\"}}");
+  el_request q = for_adapter("x", 20);
+  run_request(&r, q, &left); /* nothing is left open */
+  assert_int_equal(left.n, 20);
+  q.preset_fields = EL_PRESET_ALL;
+  run_request(&r, q, &held);
+  assert_true(result_text_is(&held, "\"yes\"") || result_text_is(&held, "\"no\""));
+  assert_int_equal(held.last.finish, EL_FINISH_STOP);
+  const el_constraint *c;
+  el_error err;
+  el_constraint_source s = {.type = EL_CONSTRAINT_REGEX, .text = "z{3}", .len = 4};
+  if (el_constraint_open(r.engine, &s, &c, &err)) fail_msg("%s", err.message);
+  q.constraint = c;
+  run_request(&r, q, &own); /* the request says it itself */
+  assert_true(result_text_is(&own, "zzz"));
+  el_constraint_close(r.engine, c);
+  q = for_adapter("y", 20);
+  q.preset_fields = EL_PRESET_ALL;
+  uint64_t id;
+  result_init(&wrong);
+  q.on_event = result_on_event;
+  q.user = &wrong;
+  assert_true(el_submit(r.engine, &q, &id, &err) != EL_OK);
+  assert_contains(err.message, "schema that the adapter brings");
+  rig_close(&r);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(a_presets_schema_holds_answers_that_nothing_else_does),
       cmocka_unit_test(a_preset_fills_in_what_the_request_leaves_open),
       cmocka_unit_test(a_presets_stop_strings_end_the_answer),
       cmocka_unit_test(a_presets_scale_is_what_the_adapter_is_loaded_with),

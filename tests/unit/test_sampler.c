@@ -1,6 +1,7 @@
 /* The sampler: each parameter does what edgelora.h says, compared with a plain sort. */
 #include <math.h>
 
+#include "base/random.h"
 #include "bytes.h"
 #include "engine/rowmath.h"
 #include "engine/sampler.h"
@@ -444,8 +445,48 @@ static void log_probabilities_are_those_of_the_softmax(void **state) {
   assert_true(el_row_log_sum_exp(far, 2) == (double)1e30f);
 }
 
+/* Drawing among allowed tokens is drawing with all others banned, however few they are. */
+static void among_allowed_tokens_the_others_are_as_if_banned(void **state) {
+  enum { V = 1000 };
+  el_sampler *s;
+  float x[V], banned[V];
+  uint64_t bits[(V + 63) / 64];
+  assert_int_equal(el_sampler_new(V, &s, NULL), EL_OK);
+  for (int round = 0; round < 300; round++) {
+    for (int i = 0; i < V; i++) x[i] = (float)(8 * el_random_unit((uint64_t)round, (uint64_t)i));
+    memset(bits, 0, sizeof bits);
+    int share = round % 3 == 0 ? 2 : round % 3 == 1 ? 40 : 900; /* one of so many */
+    const int32_t more[] = {(int32_t)(round * 7 % V), 999};
+    for (int i = 0; i < V; i++)
+      if (el_mix64((uint64_t)(round * V + i)) % (uint64_t)share == 0) bits[i / 64] |= (uint64_t)1 << i % 64;
+    for (int i = 0; i < V; i++)
+      banned[i] = bits[i / 64] >> i % 64 & 1 || i == more[0] || i == more[1] ? x[i] : -INFINITY;
+    const el_allowed allowed = {.bits = bits, .more = {more, more + 1}, .n_more = {1, 1}};
+    el_sampling p = el_sampling_default();
+    p.temperature = round % 5 ? 0.9f : 0;
+    p.top_k = round % 4 == 1 ? 5 : 0;
+    p.top_p = round % 4 == 2 ? 0.7f : 1;
+    p.min_p = round % 4 == 3 ? 0.05f : 0;
+    p.seed = (uint64_t)round;
+    const int32_t seen[] = {1, 2, 3, more[0]};
+    if (round % 7 == 0) p.repeat_penalty = 1.3f;
+    int32_t a, b;
+    assert_int_equal(el_sampler_pick_among(s, x, &allowed, &p, seen, 1, 4, &a, NULL), EL_OK);
+    assert_int_equal(el_sampler_pick(s, banned, &p, seen, 1, 4, &b, NULL), EL_OK);
+    assert_int_equal(a, b);
+  }
+  memset(bits, 0, sizeof bits);
+  el_sampling p = el_sampling_default();
+  int32_t a;
+  el_error err;
+  assert_int_equal(el_sampler_pick_among(s, x, &(el_allowed){.bits = bits}, &p, NULL, 0, 0, &a, &err), EL_ERR_INVALID);
+  assert_contains(err.message, "constraint");
+  el_sampler_free(s);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(among_allowed_tokens_the_others_are_as_if_banned),
       cmocka_unit_test(draws_follow_the_distribution_that_the_parameters_leave),
       cmocka_unit_test(exactly_the_candidates_of_a_sort_remain),
       cmocka_unit_test(greedy_takes_the_largest_and_the_lower_of_equals),
