@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "server/json_out.h"
+#include "server/openapi.h"
 #include "server/page.h"
 #include "server/private.h"
 
@@ -93,6 +94,7 @@ static bool delete_response(const el_query *q, el_answer *out, el_api_error *e) 
 
 static const el_route ROUTES[] = {
     {"/", .open = true, .get = el_page_get},
+    {"/openapi.json", .get = el_openapi_get},
     {"/health", .open = true, .get = get_health},
     {"/metrics", .for_all = true, .get = get_metrics},
     {"/slots", .for_all = true, .get = get_slots},
@@ -124,6 +126,11 @@ const el_route *el_route_find(const char *path) {
     if (r->has_rest ? !strncmp(path, r->path, n) && path[n] : !strcmp(path, r->path)) return r;
   }
   return NULL;
+}
+
+const el_route *el_routes(size_t *n) {
+  *n = sizeof ROUTES / sizeof *ROUTES;
+  return ROUTES;
 }
 
 const char *el_route_methods(const el_route *r) {

@@ -36,6 +36,8 @@ typedef struct el_route {
 
 /* NULL: there is no such endpoint. */
 const el_route *el_route_find(const char *path);
+/* All of them. */
+const el_route *el_routes(size_t *n);
 /* For the header Allow. */
 const char *el_route_methods(const el_route *r);
 

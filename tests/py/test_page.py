@@ -299,8 +299,7 @@ def test_names_and_texts_are_text(fake, visit, tmp_path, size, scheme):
         shown = json.dumps(name)
         page.wait(f"(() => {{ document.querySelector('#search').value = {json.dumps(name[:100])}; document.querySelector('#search').oninput();"
                   f" return true; }})()")
-        page.wait(f"[...document.querySelectorAll('.row .name')].some((n) => n.textContent === {shown} && n.offsetParent !== null)")
-        page.js(f"[...document.querySelectorAll('.row')].find((r) => r.querySelector('.name').textContent === {shown}).click()")
+        page.wait(f"(() => {{ const row = [...document.querySelectorAll('.row')].find((r) => r.querySelector('.name').textContent === {shown}); row?.click(); return row !== undefined; }})()")
         page.wait(f"document.querySelector('#detail h3 .name')?.textContent === {shown} && document.querySelector('#detail dl').innerText.includes('Requests')")
     view(page, "Chat")
     ask(page, "<img src=x onerror=window.pwned=1><script>window.pwned=1</script> \u202e")
