@@ -76,7 +76,8 @@ EL_API void el_tokenizer_close(el_tokenizer *t);
 EL_API const char *el_tokenizer_notice(const el_tokenizer *t);
 
 enum {
-  EL_TOKENIZE_BOS = 1,     /* put BOS first if the model's file asks for it (add_bos_token) */
+  EL_TOKENIZE_BOS = 1, /* put BOS first if the model's file asks for it (add_bos_token), unless with SPECIAL the text
+                        * begins with it */
   EL_TOKENIZE_SPECIAL = 2, /* text such as <|im_end|> becomes the special token; without it, it is plain text */
   EL_TOKENIZE_LOSSY = 4    /* bytes that the vocabulary has no token for are left out; without it, they are an error */
 };
@@ -101,6 +102,19 @@ EL_API el_status el_detokenize_after(const el_tokenizer *t, int32_t before, cons
 EL_API int32_t el_tokenizer_n_vocab(const el_tokenizer *t);
 EL_API int32_t el_tokenizer_bos(const el_tokenizer *t); /* -1: the model has none */
 EL_API int32_t el_tokenizer_eos(const el_tokenizer *t); /* -1: the model has none */
+/* The tokens that stand around a gap which the model is to fill in: PREFIX, what is before it, SUFFIX, what is behind,
+ * MIDDLE; some models have others for a repository's name and between files. */
+typedef enum el_fim {
+  EL_FIM_PREFIX,
+  EL_FIM_SUFFIX,
+  EL_FIM_MIDDLE,
+  EL_FIM_PAD,
+  EL_FIM_REPOSITORY,
+  EL_FIM_SEPARATOR
+} el_fim;
+enum { EL_N_FIM = 6 };
+/* As the file says, or as the tokens' texts tell. -1: the model has none. */
+EL_API int32_t el_tokenizer_fim(const el_tokenizer *t, el_fim which);
 /* Whether generation ends at this token (EOS, EOT and their like). */
 EL_API bool el_tokenizer_is_eog(const el_tokenizer *t, int32_t token);
 

@@ -127,11 +127,13 @@ el_status el_tokenize_ranges(const el_tokenizer *t, const char *text, size_t len
   e.ids.data = malloc(16 * sizeof *e.ids.data);
   e.ids.cap = 16;
   el_status status = e.ids.data ? EL_OK : no_memory(&e);
-  if (!status && flags & EL_TOKENIZE_BOS && t->add_bos) el_ids_add(&e.ids, t->vocab.bos);
+  bool bos = flags & EL_TOKENIZE_BOS && t->add_bos;
   if (!status) status = check_most(&e, 0); /* before anything is looked for in all of it */
   if (!status)
     status = el_specials_find(&t->specials, &t->vocab, text, len, flags & EL_TOKENIZE_SPECIAL, content, n_content,
                               &specials, &n_specials, err);
+  if (bos && n_specials && specials[0].pos == 0 && specials[0].id == t->vocab.bos) bos = false; /* it is there */
+  if (!status && bos) el_ids_add(&e.ids, t->vocab.bos);
   if (!status) status = encode(&e, specials, n_specials);
   free(specials);
   el_bpe_work_free(&e.work);

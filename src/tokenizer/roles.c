@@ -41,11 +41,15 @@ static const char *const ENDS[] = {"<|eot_id|>",
                                    "<｜end▁of▁sentence｜>"};
 
 /* What stands around a gap to fill in. */
-static const char *const GAPS[] = {
-    "<|fim_prefix|>", "<fim-prefix>",   "<fim_prefix>", "<｜fim▁begin｜>", "<PRE>",           "▁<PRE>",
-    "<|prefix|>",     "<|suffix|>",     "<|middle|>",   "<|code_prefix|>", "<|fim_suffix|>",  "<fim-suffix>",
-    "<fim_suffix>",   "<｜fim▁hole｜>", "<SUF>",        "▁<SUF>",          "<|fim_middle|>",  "<fim-middle>",
-    "<fim_middle>",   "<｜fim▁end｜>",  "<MID>",        "▁<MID>",          "<|code_suffix|>", "<|code_middle|>"};
+static const char *const BEFORE_GAP[] = {"<|fim_prefix|>", "<fim-prefix>", "<fim_prefix>", "<｜fim▁begin｜>",
+                                         "<PRE>",          "▁<PRE>",       "<|prefix|>",   "<|code_prefix|>"};
+static const char *const BEHIND_GAP[] = {"<|fim_suffix|>", "<fim-suffix>", "<fim_suffix>", "<｜fim▁hole｜>",
+                                         "<SUF>",          "▁<SUF>",       "<|suffix|>",   "<|code_suffix|>"};
+static const char *const IN_GAP[] = {"<|fim_middle|>", "<fim-middle>", "<fim_middle>", "<｜fim▁end｜>",
+                                     "<MID>",          "▁<MID>",       "<|middle|>",   "<|code_middle|>"};
+static const char *const GAP_PADS[] = {"<|fim_pad|>", "<fim-pad>", "<fim_pad>", "<PAD>", "[PAD]"};
+static const char *const REPOSITORIES[] = {"<|fim_repo|>", "<|repo_name|>", "<fim-repo>", "<REPO>", "<reponame>"};
+static const char *const SEPARATORS[] = {"<|file_sep|>"};
 
 /* The channels of an answer: without them, what was thought and what is said could not be told apart. */
 static const char *const CHANNELS[] = {"<|channel|>", "<|message|>", "<|start|>", "<|constrain|>"};
@@ -76,14 +80,27 @@ static void correct_ends(el_vocab *v) {
   if (s >= 0 && other_s && s != v->eos) v->flags[s] = EL_TOKEN_CONTROL;
 }
 
+/* Whether this is one of a kind around gaps; the first is taken where the file names none. */
+static bool is_gap(el_vocab *v, uint32_t id, el_fim which, const char *const *list, size_t n) {
+  if (!is_one_of(el_vocab_bytes(v, id), list, n)) return false;
+  if (v->fim[which] < 0) v->fim[which] = (int32_t)id;
+  return true;
+}
+#define IS_GAP(v, id, which, list) is_gap(v, id, which, list, sizeof list / sizeof *list)
+
 void el_vocab_find_roles(el_vocab *v) {
   for (uint32_t i = 0; i < v->n; i++) {
     if (!(v->flags[i] & (EL_TOKEN_CONTROL | EL_TOKEN_USER))) continue;
     el_str s = el_vocab_bytes(v, i);
     unsigned char end = v->flags[i] & EL_TOKEN_EOG;
+    bool gap = IS_GAP(v, i, EL_FIM_PREFIX, BEFORE_GAP) || IS_GAP(v, i, EL_FIM_SUFFIX, BEHIND_GAP) ||
+               IS_GAP(v, i, EL_FIM_MIDDLE, IN_GAP);
+    if (!gap) /* these end an answer too */
+      (void)(IS_GAP(v, i, EL_FIM_PAD, GAP_PADS) || IS_GAP(v, i, EL_FIM_REPOSITORY, REPOSITORIES) ||
+             IS_GAP(v, i, EL_FIM_SEPARATOR, SEPARATORS));
     if (IS_ONE_OF(s, ENDS))
       v->flags[i] = EL_TOKEN_CONTROL | EL_TOKEN_EOG;
-    else if (IS_ONE_OF(s, GAPS))
+    else if (gap)
       v->flags[i] = EL_TOKEN_CONTROL | end;
     else if (IS_ONE_OF(s, CHANNELS))
       v->flags[i] = EL_TOKEN_CONTROL | EL_TOKEN_SHOWN | end;

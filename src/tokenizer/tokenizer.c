@@ -247,6 +247,10 @@ int32_t el_tokenizer_eos(const el_tokenizer *t) {
   return t->vocab.eos;
 }
 
+int32_t el_tokenizer_fim(const el_tokenizer *t, el_fim which) {
+  return (unsigned)which < EL_N_FIM ? t->vocab.fim[which] : -1;
+}
+
 bool el_tokenizer_is_eog(const el_tokenizer *t, int32_t token) {
   return token >= 0 && (uint32_t)token < t->vocab.n && t->vocab.flags[token] & EL_TOKEN_EOG;
 }

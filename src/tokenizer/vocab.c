@@ -233,6 +233,23 @@ static el_status read_special_ids(el_vocab *v, const el_gguf *g, el_error *err) 
   return status;
 }
 
+/* Older files have other names for some. */
+static el_status read_fim(el_vocab *v, const el_gguf *g, el_error *err) {
+  static const char *const KEYS[EL_N_FIM][2] = {
+      [EL_FIM_PREFIX] = {"tokenizer.ggml.prefix_token_id", "tokenizer.ggml.fim_pre_token_id"},
+      [EL_FIM_SUFFIX] = {"tokenizer.ggml.suffix_token_id", "tokenizer.ggml.fim_suf_token_id"},
+      [EL_FIM_MIDDLE] = {"tokenizer.ggml.middle_token_id", "tokenizer.ggml.fim_mid_token_id"},
+      [EL_FIM_PAD] = {"tokenizer.ggml.fim_pad_token_id", "tokenizer.ggml.fim_pad_token_id"},
+      [EL_FIM_REPOSITORY] = {"tokenizer.ggml.fim_rep_token_id", "tokenizer.ggml.fim_rep_token_id"},
+      [EL_FIM_SEPARATOR] = {"tokenizer.ggml.fim_sep_token_id", "tokenizer.ggml.fim_sep_token_id"}};
+  el_status status = EL_OK;
+  for (int i = 0; i < EL_N_FIM; i++) {
+    v->fim[i] = -1;
+    for (int k = 0; k < 2 && !status; k++) status = read_id(v, g, KEYS[i][k], &v->fim[i], err);
+  }
+  return status;
+}
+
 el_status el_vocab_open(el_vocab *v, const el_gguf *g, el_vocab_kind kind, uint64_t key, el_error *err) {
   *v = (el_vocab){.kind = kind, .key = key, .bos = -1, .eos = -1, .unk = -1};
   const el_gguf_kv *kv = el_gguf_find(g, TOKENS);
@@ -260,6 +277,7 @@ el_status el_vocab_open(el_vocab *v, const el_gguf *g, el_vocab_kind kind, uint6
   if (!status) status = read_scores(v, g, err);
   if (!status) status = read_tokens(v, g, kv, err);
   if (!status) status = read_special_ids(v, g, err);
+  if (!status) status = read_fim(v, g, err);
   if (status) {
     el_vocab_close(v);
     return status;

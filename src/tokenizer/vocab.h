@@ -35,6 +35,7 @@ typedef struct el_vocab {
   uint32_t mask;
   int32_t byte_token[256]; /* the token of a single byte; -1: the vocabulary has none */
   int32_t bos, eos, unk;   /* -1: none */
+  int32_t fim[EL_N_FIM];   /* -1: none */
   /* The most bytes of a text that become one token, 1 at least: a text of n bytes is n / longest tokens at least.
    * Written as text, a space may be one of three bytes. */
   size_t longest;

@@ -435,6 +435,36 @@ static void bos_comes_first_when_the_file_asks_for_it(void **state) {
 
 /* --- odd vocabularies */
 
+static void a_text_that_begins_with_bos_gets_no_second_one(void **state) {
+  vocab_spec s = {.pre = "gpt-2", .more = {{"<s>", CONTROL}, {"<x>", CONTROL}}, .bos = 256, .add_bos = 1};
+  el_tokenizer *t = open_good(&s);
+  assert_ids(t, "<s>a", EL_TOKENIZE_BOS | EL_TOKENIZE_SPECIAL, 256, 'a', -1);
+  assert_ids(t, "<s><s>a", EL_TOKENIZE_BOS | EL_TOKENIZE_SPECIAL, 256, 256, 'a', -1); /* that one is asked for */
+  assert_ids(t, "<x><s>", EL_TOKENIZE_BOS | EL_TOKENIZE_SPECIAL, 256, 257, 256, -1);
+  assert_ids(t, "<s>", EL_TOKENIZE_BOS, 256, '<', 's', '>', -1);
+  el_tokenizer_close(t);
+}
+
+/* llama.cpp's list of texts. */
+static void tokens_around_a_gap_are_known_by_text(void **state) {
+  vocab_spec s = {.pre = "gpt-2",
+                  .more = {{"<|fim_prefix|>", CONTROL},
+                           {"<|fim_middle|>", CONTROL},
+                           {"<|fim_suffix|>", USER_DEFINED},
+                           {"<|fim_pad|>", CONTROL},
+                           {"<|repo_name|>", CONTROL},
+                           {"<|file_sep|>", CONTROL}}};
+  el_tokenizer *t = open_good(&s);
+  static const int32_t expected[EL_N_FIM] = {256, 258, 257, 259, 260, 261};
+  for (int i = 0; i < EL_N_FIM; i++) assert_int_equal(el_tokenizer_fim(t, (el_fim)i), expected[i]);
+  assert_int_equal(el_tokenizer_fim(t, (el_fim)EL_N_FIM), -1);
+  el_tokenizer_close(t);
+  s = (vocab_spec){.pre = "gpt-2", .more = {{"<|fim_prefix|>", NORMAL}}}; /* text that reads like one does nothing */
+  t = open_good(&s);
+  for (int i = 0; i < EL_N_FIM; i++) assert_int_equal(el_tokenizer_fim(t, (el_fim)i), -1);
+  el_tokenizer_close(t);
+}
+
 static void a_token_outside_the_alphabet_stands_for_its_own_characters(void **state) {
   const vocab_spec s = {
       .pre = "gpt-2",
@@ -613,6 +643,8 @@ int main(void) {
       cmocka_unit_test(tokens_that_end_a_generation_are_known_by_id_and_by_text),
       cmocka_unit_test(what_ends_an_answer_depends_on_the_family),
       cmocka_unit_test(bos_comes_first_when_the_file_asks_for_it),
+      cmocka_unit_test(a_text_that_begins_with_bos_gets_no_second_one),
+      cmocka_unit_test(tokens_around_a_gap_are_known_by_text),
       cmocka_unit_test(a_token_outside_the_alphabet_stands_for_its_own_characters),
       cmocka_unit_test(files_that_lie_are_refused),
       cmocka_unit_test(an_unknown_pre_tokenizer_is_told_and_the_default_cuts),
