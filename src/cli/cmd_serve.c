@@ -20,7 +20,7 @@ typedef struct serve_options {
   const char *host, *cors_origin, *api_keys, *default_adapter;
   int port, max_connections, drain_seconds, receive_seconds, idle_seconds, max_body_mib;
   el_cli_list allowed, pinned;
-  bool examples, locked, share_prefixes;
+  bool examples, locked, share_prefixes, strict;
 } serve_options;
 
 /* Draining waits in a thread of its own, so that a second signal is seen meanwhile. It is there from the start: when
@@ -187,6 +187,8 @@ static int run(const el_cli_command *self, int argc, char **argv) {
       {0, "share-prefixes", NULL, EL_CLI_FLAG, &o.share_prefixes, 0, 0,
        "keys find each other's prefixes in the prefix cache, and can tell by it what others have asked; default: each "
        "key its own"},
+      {0, "strict", NULL, EL_CLI_FLAG, &o.strict, 0, 0,
+       "fields of requests that are not known are errors; default: they are logged, once a name, and ignored"},
       {0, "drain-timeout", "SECONDS", EL_CLI_INT, &o.drain_seconds, 0, 86400,
        "after SIGTERM or Ctrl-C, running requests may take this long; default 30"},
       {0, "allow-adapters-from", "DIR", EL_CLI_TEXTS, &o.allowed, 0, 0,
@@ -234,6 +236,7 @@ static int run(const el_cli_command *self, int argc, char **argv) {
     server.api_keys = o.api_keys;
     server.default_adapter = o.default_adapter;
     server.share_prefixes = o.share_prefixes;
+    server.strict = o.strict;
     server.has_router = o.common.options.router_path != NULL;
     server.log = o.common.options.log;
     server.log_user = o.common.options.log_user;

@@ -447,6 +447,22 @@ static bool resolve(void *exchange, el_api_request *r, const el_held_adapter **h
   return true;
 }
 
+/* A field that nobody here knows: it is told once. */
+static void tell_unknown(void *exchange, const char *name, const char *hint) {
+  el_exchange *x = exchange;
+  el_server *s = x->server;
+  switch (el_unknown_add(&s->unknown, name)) {
+    case EL_UNKNOWN_NEW:
+      el_logf(&s->log, EL_LOG_WARN, "%s: unknown field '%.80s' is ignored, now and later.%s", x->what, name, hint);
+      break;
+    case EL_UNKNOWN_LAST:
+      el_logf(&s->log, EL_LOG_WARN, "%d unknown fields were told of; others are ignored without a word",
+              EL_MAX_UNKNOWN);
+      break;
+    case EL_UNKNOWN_OLD: break;
+  }
+}
+
 static bool submit_all(el_exchange *x, el_api_error *e) {
   el_server *s = x->server;
   el_api_request *r = &x->request;
@@ -454,6 +470,7 @@ static bool submit_all(el_exchange *x, el_api_error *e) {
                               .max_choices = s->options.max_choices,
                               .max_tokens = (size_t)s->model.ctx_size,
                               .resolve = resolve,
+                              .tell_unknown = s->options.strict ? NULL : tell_unknown,
                               .user = x,
                               .api = x->api,
                               .domain = el_key_domain(&s->keys, x->key),

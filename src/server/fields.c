@@ -33,6 +33,9 @@ bool el_api_value_error(el_api_parse *p, const el_field *f, const char *what) {
 /* ---------------------------------------------------------------- generic readers */
 
 bool el_read_integer(el_api_parse *p, const el_field *f, const json_t *v, json_int_t *out) {
+  if (el_json_is_huge(v))
+    return el_api_fail(p->error, 400, "invalid_value", f->name,
+                       "Invalid value for '%s': it is not between %.0f and %.0f.", f->name, f->min, f->max);
   if (!json_is_integer(v)) return el_api_type_error(p, f->name, "an integer", v);
   json_int_t i = json_integer_value(v);
   if ((double)i < f->min || (double)i > f->max)
@@ -63,6 +66,12 @@ bool el_read_float(el_api_parse *p, const el_field *f, const json_t *v) {
 bool el_read_bool(el_api_parse *p, const el_field *f, const json_t *v) {
   if (!json_is_boolean(v)) return el_api_type_error(p, f->name, "a boolean", v);
   *(bool *)((char *)p->out + f->offset) = json_is_true(v);
+  return true;
+}
+
+bool el_read_not(el_api_parse *p, const el_field *f, const json_t *v) {
+  if (!json_is_boolean(v)) return el_api_type_error(p, f->name, "a boolean", v);
+  *(bool *)((char *)p->out + f->offset) = json_is_false(v);
   return true;
 }
 
@@ -102,6 +111,13 @@ static const char *elsewhere(const char *name) {
                                           : "";
 }
 
+bool el_api_unknown(el_api_parse *p, const char *name, const char *hint) {
+  if (!p->setup->tell_unknown)
+    return el_api_fail(p->error, 400, "unknown_parameter", name, "Unknown parameter: '%.100s'.%s", name, hint);
+  p->setup->tell_unknown(p->setup->user, name, hint);
+  return true;
+}
+
 bool el_api_fields_read(el_api_parse *p, const json_t *body) {
   const el_api *api = p->setup->api;
   const char *key;
@@ -110,10 +126,11 @@ bool el_api_fields_read(el_api_parse *p, const json_t *body) {
     const el_field *f = el_field_find(api->fields, api->n_fields, key, 0);
     if (!f) f = find_openai(key, api->shared);
     if (!f && find_openai(key, api->tolerated)) continue;
-    if (!f)
-      return el_api_fail(p->error, 400, "unknown_parameter", key, "Unknown parameter: '%.100s'.%s", key,
-                         elsewhere(key));
     if (json_is_null(value)) continue;
+    if (!f) {
+      if (!el_api_unknown(p, key, elsewhere(key))) return false;
+      continue;
+    }
     if (!f->read(p, f, value)) return false;
     p->given |= f->preset;
   }

@@ -18,12 +18,14 @@ typedef struct el_api_parse {
   /* Borrowed from the body; NULL: not given. */
   const json_t *prompt, *messages, *stream_options, *tools, *documents, *template_variables;
   bool opening, has_opening, goes_on; /* add_generation_prompt, whether it was given; continue_final_message */
-  const json_t *tool_choice;
+  const json_t *tool_choice, *suffix;
   bool one_call, keep_reasoning;         /* parallel_tool_calls is false; reasoning_format is "none" */
+  bool no_bos, plain;                    /* of a completion's text: add_special_tokens, parse_special are false */
+  int truncate;                          /* truncate_prompt_tokens; 0: not given */
   unsigned given;                        /* of EL_PRESET_...: what the request says itself */
   const char *system;                    /* of a preset, for a conversation that has no system message; NULL: none */
   const el_chat_template *chat_template; /* NULL: the model's own */
-  bool has_seed, has_max_tokens, has_top_logprobs, has_best_of;
+  bool has_seed, has_max_completion, has_best_of;
   int best_of;
   el_structured structured; /* what the answer must be */
   void *state;              /* the dialect's own, while it reads; it frees it itself */
@@ -61,9 +63,11 @@ enum {
 extern const el_field el_openai_fields[];
 extern const size_t el_n_openai_fields;
 
-/* Reads every field of the dialect's but the prompt into p->out. Unknown names, wrong types and values out of range are
- * errors; a null is a field that is not given. */
+/* Reads every field of the dialect's but the prompt into p->out. Wrong types and values out of range are errors; a null
+ * is a field that is not given; unknown names are told of. */
 bool el_api_fields_read(el_api_parse *p, const json_t *body);
+/* A field that is not known, such as "stream_options.x": false where that is an error. */
+bool el_api_unknown(el_api_parse *p, const char *name, const char *hint);
 /* The row of this name; NULL: there is none. */
 const el_field *el_field_find(const el_field *fields, size_t n, const char *name, unsigned where);
 
@@ -78,6 +82,13 @@ bool el_read_integer(el_api_parse *p, const el_field *f, const json_t *v, json_i
 bool el_read_unsupported(el_api_parse *p, const el_field *f, const json_t *v);
 bool el_api_unsupported(el_api_parse *p, const el_field *f);
 bool el_api_value_error(el_api_parse *p, const el_field *f, const char *what);
+/* Token ids: what ends an answer, all that it may be made of. {"id": bias}, or llama-server's [[id or text, bias or
+ * false]]. */
+bool el_read_stop_tokens(el_api_parse *p, const el_field *f, const json_t *v);
+bool el_read_allowed_tokens(el_api_parse *p, const el_field *f, const json_t *v);
+bool el_read_logit_bias(el_api_parse *p, const el_field *f, const json_t *v);
+/* A boolean whose place has the opposite, such as skip_special_tokens for request.show_special. */
+bool el_read_not(el_api_parse *p, const el_field *f, const json_t *v);
 /* Those of OpenAI's table that other dialects have too. */
 bool el_read_model(el_api_parse *p, const el_field *f, const json_t *v);
 bool el_read_prompt(el_api_parse *p, const el_field *f, const json_t *v);
@@ -104,6 +115,8 @@ json_t *el_api_body_load(const char *body, size_t len, bool array, el_api_error 
 /* [{"id": 1, "scale": 0.5}, ...] into out[EL_MAX_COMBINED]; `param` is what errors call it. False: *e. */
 bool el_api_lora_read(const json_t *v, const char *param, el_lora_choice *out, size_t *n, el_api_error *e);
 
+/* Whether it was an integer of more than 64 bits: a body has them as texts of their digits. */
+bool el_json_is_huge(const json_t *v);
 /* "an array", "a string", ...: what a value is, for messages. */
 const char *el_json_type_name(const json_t *v);
 bool el_api_type_error(el_api_parse *p, const char *param, const char *expected, const json_t *got);

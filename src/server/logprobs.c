@@ -21,12 +21,23 @@ static size_t count_chars(const char *s, size_t len) {
   return n;
 }
 
-/* Bytes of a token after `before`; *len of them. `in_text`: as the completion's text has it, where special tokens are
- * nothing. */
-static char *token_bytes(const el_logprobs *l, int32_t before, int32_t token, bool in_text, size_t *len) {
+/* Bytes of a token after `before`; *len of them. special: those of a control token too. */
+static char *bytes_of(const el_tokenizer *t, int32_t before, int32_t token, bool special, size_t *len) {
   char *s;
   el_error err;
-  return el_detokenize_after(l->tokenizer, before, &token, 1, !in_text, &s, len, &err) ? NULL : s;
+  return el_detokenize_after(t, before, &token, 1, special, &s, len, &err) ? NULL : s;
+}
+
+/* Whether a control token is part of the completion's text. */
+static bool shows(const el_logprobs *l, int32_t token) {
+  const el_request *q = l->request;
+  size_t i = 0;
+  while (i < q->n_shown_tokens && q->shown_tokens[i] != token) i++;
+  return q->show_special || i < q->n_shown_tokens;
+}
+
+static char *token_bytes(const el_logprobs *l, int32_t before, int32_t token, size_t *len) {
+  return bytes_of(l->tokenizer, before, token, true, len);
 }
 
 /* A token that is not UTF-8 by itself is written as OpenAI does: bytes:\xe2\x80. So is a NUL, which would end a name.
@@ -47,7 +58,7 @@ static bool write_name(el_buf *out, const char *s, size_t len) {
 
 static bool write_chat_token(const el_logprobs *l, el_buf *out, int32_t before, int32_t token, float logprob) {
   size_t len;
-  char *s = token_bytes(l, before, token, false, &len);
+  char *s = token_bytes(l, before, token, &len);
   if (!s) return false;
   bool ok = el_buf_printf(out, "{\"token\":") && write_name(out, s, len) && el_buf_printf(out, ",\"logprob\":") &&
             el_json_float(out, logprob) && el_buf_printf(out, ",\"bytes\":[");
@@ -74,7 +85,7 @@ static bool write_top_object(el_logprobs *l, const waiting *w, const el_token_lo
   for (size_t i = 0; ok && i <= w->n_top; i++) {
     el_token_logprob t = i < w->n_top ? top[i] : (el_token_logprob){w->token, w->logprob};
     size_t len, at = names.len;
-    char *s = token_bytes(l, w->before, t.token, false, &len);
+    char *s = token_bytes(l, w->before, t.token, &len);
     ok = s && name_bytes(&names, s, len) && el_buf_append(&names, "", 1);
     el_free(s);
     if (!ok) break;
@@ -94,13 +105,14 @@ static bool write_top_object(el_logprobs *l, const waiting *w, const el_token_lo
 static bool write_text(el_logprobs *l, const waiting *w, const el_token_logprob *top, bool known) {
   const char *comma = l->n ? "," : "";
   size_t len;
-  char *s = token_bytes(l, w->before, w->token, false, &len);
+  char *s = token_bytes(l, w->before, w->token, &len);
   if (!s) return false;
   bool ok = el_buf_printf(&l->tokens, "%s", comma) && write_name(&l->tokens, s, len);
   el_free(s);
   ok = ok && el_buf_printf(&l->offsets, "%s%zu", comma, w->offset) && el_buf_printf(&l->values, "%s", comma) &&
        (known ? el_json_float(&l->values, w->logprob) : el_buf_append(&l->values, "null", 4));
-  return ok && (!l->n_top || (el_buf_printf(&l->top, "%s", comma) && write_top_object(l, w, top)));
+  return ok && (!l->n_top || (el_buf_printf(&l->top, "%s", comma) &&
+                              (known ? write_top_object(l, w, top) : el_buf_append(&l->top, "null", 4))));
 }
 
 /* Where the next token stands in the text: one that goes on with a character stands where that character does. */
@@ -111,7 +123,7 @@ static size_t offset_of(const el_logprobs *l, const char *s, size_t len) {
 bool el_logprobs_add(el_logprobs *l, int32_t token, float logprob, const el_token_logprob *top, size_t n_top) {
   waiting w = {.start = l->token_bytes, .before = l->last, .token = token, .logprob = logprob, .n_top = n_top};
   size_t len;
-  char *s = token_bytes(l, l->last, token, true, &len);
+  char *s = bytes_of(l->tokenizer, l->last, token, shows(l, token), &len);
   if (!s) return false;
   l->last = token;
   w.offset = offset_of(l, s, len);
@@ -121,19 +133,50 @@ bool el_logprobs_add(el_logprobs *l, int32_t token, float logprob, const el_toke
   return el_buf_append(&l->waiting, &w, sizeof w) && el_buf_append(&l->waiting, top, n_top * sizeof *top);
 }
 
-bool el_logprobs_add_prompt(el_logprobs *l, const int32_t *tokens, const float *logprobs, size_t n) {
-  for (size_t i = 0; i < n; i++) {
-    waiting w = {.before = i ? tokens[i - 1] : -1, .token = tokens[i], .logprob = logprobs[i]};
-    size_t len;
-    char *s = token_bytes(l, w.before, tokens[i], true, &len);
+bool el_logprobs_add_prompt(el_logprobs *l, const el_prompt_logprobs *p, bool hidden) {
+  size_t n_top = (size_t)l->n_top < p->n_top ? (size_t)l->n_top : p->n_top;
+  for (size_t i = 0; i < p->n; i++) {
+    waiting w = {.before = i ? p->tokens[i - 1] : -1, .token = p->tokens[i], .logprob = p->logprobs[i], .n_top = n_top};
+    size_t len = 0;
+    char *s = token_bytes(l, w.before, w.token, &len);
     if (!s) return false;
+    if (!i && hidden) len = 0;
     w.offset = offset_of(l, s, len);
     l->token_chars += count_chars(s, len);
     el_free(s);
-    if (!write_text(l, &w, NULL, i > 0)) return false;
+    if (!write_text(l, &w, p->top + i * p->n_top, i > 0)) return false;
     l->n++;
   }
   return true;
+}
+
+static bool write_entry(const el_tokenizer *t, int32_t before, el_token_logprob one, size_t rank, bool first,
+                        el_buf *out) {
+  size_t len;
+  char *s = bytes_of(t, before, one.token, true, &len);
+  if (!s) return false;
+  bool ok = el_buf_printf(out, "%s\"%d\":{\"logprob\":", first ? "" : ",", (int)one.token) &&
+            el_json_float(out, one.logprob) &&
+            (rank ? el_buf_printf(out, ",\"rank\":%zu", rank) : el_buf_printf(out, ",\"rank\":null")) &&
+            el_buf_printf(out, ",\"decoded_token\":") && write_name(out, s, len) && el_buf_append(out, "}", 1);
+  el_free(s);
+  return ok;
+}
+
+bool el_prompt_logprobs_write(const el_tokenizer *t, const el_prompt_logprobs *p, size_t n_top, el_buf *out) {
+  bool ok = el_buf_printf(out, "[null");
+  for (size_t i = 1; ok && i < p->n; i++) {
+    const el_token_logprob *top = p->top + i * p->n_top;
+    size_t n = n_top < p->n_top ? n_top : p->n_top, rank = 0;
+    while (rank < p->n_top && top[rank].token != p->tokens[i]) rank++;
+    rank = rank < p->n_top ? rank + 1 : 0;
+    ok = el_buf_append(out, ",{", 2) &&
+         write_entry(t, p->tokens[i - 1], (el_token_logprob){p->tokens[i], p->logprobs[i]}, rank, true, out);
+    for (size_t k = 0; ok && k < n; k++)
+      ok = k + 1 == rank || write_entry(t, p->tokens[i - 1], top[k], k + 1, false, out);
+    ok = ok && el_buf_append(out, "}", 1);
+  }
+  return ok && el_buf_append(out, "]", 1);
 }
 
 bool el_logprobs_advance(el_logprobs *l, size_t end) {

@@ -12,6 +12,7 @@ typedef struct el_logprobs {
   const el_tokenizer *tokenizer;
   bool chat; /* OpenAI has one form for chats, another for completions */
   int n_top;
+  const el_request *request; /* which control tokens are text */
 
   int32_t last;       /* the token before the next one; -1: none */
   size_t token_bytes; /* bytes of all tokens so far: where the next one starts in the completion */
@@ -24,8 +25,18 @@ typedef struct el_logprobs {
 
 /* False: out of memory. */
 bool el_logprobs_add(el_logprobs *l, int32_t token, float logprob, const el_token_logprob *top, size_t n_top);
-/* A prompt's tokens, for `echo`; the first has no log-probability. */
-bool el_logprobs_add_prompt(el_logprobs *l, const int32_t *tokens, const float *logprobs, size_t n);
+/* A prompt's, as the engine tells them: of n tokens, and [n, n_top] alternatives; the first token has none. */
+typedef struct el_prompt_logprobs {
+  const int32_t *tokens;
+  const float *logprobs;
+  const el_token_logprob *top;
+  size_t n, n_top;
+} el_prompt_logprobs;
+/* For `echo`. hidden: the first token is not in the text. */
+bool el_logprobs_add_prompt(el_logprobs *l, const el_prompt_logprobs *p, bool hidden);
+/* As vLLM writes them: [null, {"id": {"logprob", "rank", "decoded_token"}, ...}, ...], n_top alternatives and the token
+ * itself; of that one the rank is null where it is not among them. */
+bool el_prompt_logprobs_write(const el_tokenizer *t, const el_prompt_logprobs *p, size_t n_top, el_buf *out);
 /* Moves the tokens on that start before byte `end` of the completion. */
 bool el_logprobs_advance(el_logprobs *l, size_t end);
 /* Appends the value of a choice's "logprobs" and empties what it wrote. */

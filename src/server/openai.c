@@ -50,6 +50,15 @@ static bool read_route_prompts(el_api_parse *p) {
                      p->out->n_prompts);
 }
 
+/* A prompt's log-probabilities are wanted for its echo, or by themselves. */
+static void want_prompt_logprobs(el_api_request *r) {
+  el_request *q = &r->request;
+  bool echoed = r->echo && q->logprobs;
+  q->prompt_logprobs = echoed || r->prompt_logprobs;
+  q->prompt_top_logprobs = r->n_prompt_logprobs;
+  if (echoed && q->top_logprobs > q->prompt_top_logprobs) q->prompt_top_logprobs = q->top_logprobs;
+}
+
 /* Rules between fields, after all have been read. */
 static bool check_both(el_api_parse *p) {
   el_api_request *r = p->out;
@@ -57,20 +66,24 @@ static bool check_both(el_api_parse *p) {
   if (p->goes_on && p->has_opening && p->opening)
     return el_api_fail(p->error, 400, "invalid_value", "continue_final_message",
                        "'continue_final_message' and 'add_generation_prompt' cannot both be true.");
-  if (p->stream_options && !r->stream)
-    return el_api_fail(p->error, 400, "invalid_value", "stream_options",
-                       "'stream_options' is allowed only when 'stream' is true.");
-  if (p->has_top_logprobs && !q->logprobs)
+  if (p->stream_options && !r->stream) {
+    r->include_usage = false; /* an answer in one piece has it anyway */
+    if (!el_api_unknown(p, "stream_options", " It says something of streams alone.")) return false;
+  }
+  if (r->chat && q->top_logprobs && !q->logprobs)
     return el_api_fail(p->error, 400, "invalid_value", "top_logprobs",
                        "'top_logprobs' is allowed only when 'logprobs' is true.");
   if (p->has_best_of && p->best_of != r->n)
     return el_api_fail(p->error, 400, "unsupported_value", "best_of",
                        "'best_of' is supported only when it equals 'n'.");
-  if (r->echo && q->logprobs && q->top_logprobs)
-    return el_api_fail(
-        p->error, 400, "unsupported_value", "logprobs",
-        "'echo' with 'logprobs' above 0 is not supported: there are no alternatives for the prompt's tokens. "
-        "Use 'logprobs': 0.");
+  if (p->suffix && json_string_length(p->suffix) && r->echo && q->logprobs)
+    return el_api_fail(p->error, 400, "unsupported_value", "suffix",
+                       "'suffix' with 'echo' and 'logprobs' is not supported: the prompt's tokens are in another order "
+                       "than its text.");
+  if (r->stream && r->prompt_logprobs)
+    return el_api_fail(p->error, 400, "unsupported_value", "prompt_logprobs",
+                       "'prompt_logprobs' is not supported in streams.");
+  want_prompt_logprobs(r);
   return true;
 }
 
@@ -90,7 +103,6 @@ static bool check_text(el_api_parse *p) {
 static bool read_text_prompts(el_api_parse *p) {
   const el_api_request *r = p->out;
   if (!el_api_prompts_read(p)) return false;
-  p->out->request.prompt_logprobs = r->echo && r->request.logprobs;
   return !r->scores || r->n_prompts == 1 ||
          el_api_fail(p->error, 400, "invalid_value", "edgelora.scores",
                      "'edgelora.scores' is allowed with one prompt; there are %zu.", r->n_prompts);

@@ -1,4 +1,4 @@
-/* Every field that a body may have is a row of the table at the end of this file. A name that is not there is refused:
+/* Every field that a body may have is a row of the table at the end of this file. A name that is not there is told of:
  * a misspelt "temprature" that is silently ignored costs its author hours. A null is a field that is not given. */
 #include "server/fields.h"
 
@@ -13,8 +13,6 @@
 #define MAX_STOPS 16
 #define MAX_STOP_BYTES 1024
 #define MAX_TOP_LOGPROBS 20
-/* As many as the engine takes. */
-#define MAX_BIAS 4096
 
 /* An empty list is none. calling.c reads them. */
 bool el_read_tools(el_api_parse *p, const el_field *f, const json_t *v) {
@@ -84,11 +82,14 @@ bool el_read_model(el_api_parse *p, const el_field *f, const json_t *v) {
   return p->out->model || el_api_no_memory(p);
 }
 
+/* Of the two names for one limit, OpenAI's newer one counts. -1 is how others write "none". */
 bool el_read_max_tokens(el_api_parse *p, const el_field *f, const json_t *v) {
-  if (p->has_max_tokens)
-    return el_api_value_error(p, f, "'max_tokens' and 'max_completion_tokens' are the same limit; give one of them");
-  p->has_max_tokens = true;
-  return el_read_int(p, f, v);
+  json_int_t n = 0;
+  bool newer = !strcmp(f->name, "max_completion_tokens");
+  if (!el_read_integer(p, f, v, &n)) return false;
+  if (!p->has_max_completion || newer) p->out->request.max_tokens = (int)n;
+  p->has_max_completion |= newer;
+  return true;
 }
 
 static bool read_best_of(el_api_parse *p, const el_field *f, const json_t *v) {
@@ -99,10 +100,12 @@ static bool read_best_of(el_api_parse *p, const el_field *f, const json_t *v) {
   return true;
 }
 
+/* Every 64-bit value is a seed, negative ones too, but for -1: others draw a random one then. */
 bool el_read_seed(el_api_parse *p, const el_field *f, const json_t *v) {
+  if (el_json_is_huge(v)) return el_api_value_error(p, f, "a seed has 64 bits at most");
   if (!json_is_integer(v)) return el_api_type_error(p, f->name, "an integer", v);
-  p->out->request.sampling.seed = (uint64_t)json_integer_value(v); /* every 64-bit value is a seed, negative ones too */
-  p->has_seed = true;
+  p->out->request.sampling.seed = (uint64_t)json_integer_value(v);
+  p->has_seed = json_integer_value(v) != -1;
   return true;
 }
 
@@ -146,43 +149,45 @@ bool el_read_stop(el_api_parse *p, const el_field *f, const json_t *v) {
   return true;
 }
 
-static bool read_logit_bias(el_api_parse *p, const el_field *f, const json_t *v) {
-  if (!json_is_object(v)) return el_api_type_error(p, f->name, "an object of token ids and numbers", v);
-  el_api_request *r = p->out;
-  size_t n = json_object_size(v);
-  if (n > MAX_BIAS)
-    return el_api_fail(p->error, 400, "invalid_value", f->name,
-                       "Invalid value for 'logit_bias': %zu entries; at most %d are allowed.", n, MAX_BIAS);
-  int32_t n_vocab = el_tokenizer_n_vocab(p->tokenizer);
-  if (n && !(r->bias = calloc(n, sizeof *r->bias))) return el_api_no_memory(p);
-  const char *key;
-  json_t *value;
-  json_object_foreach((json_t *)v, key, value) {
-    char *end;
-    long id = strtol(key, &end, 10);
-    if (key[0] < '0' || key[0] > '9' || *end || id >= n_vocab)
-      return el_api_fail(p->error, 400, "invalid_value", f->name,
-                         "Invalid value for 'logit_bias': '%.40s' is not a token id between 0 and %d.", key,
-                         (int)n_vocab - 1);
-    if (!json_is_number(value)) return el_api_type_error(p, f->name, "numbers as values", value);
-    double bias = json_number_value(value);
-    if (!(bias >= f->min && bias <= f->max))
-      return el_api_fail(p->error, 400, "invalid_value", f->name,
-                         "Invalid value for 'logit_bias': %g is not between %g and %g.", bias, f->min, f->max);
-    r->bias[r->n_bias++] = (el_logit_bias){.token = (int32_t)id, .bias = (float)bias};
-  }
-  return true;
-}
-
 /* Completions: the number of alternatives; 0 means the sampled token alone. */
 static bool read_text_logprobs(el_api_parse *p, const el_field *f, const json_t *v) {
   p->out->request.logprobs = true;
   return el_read_int(p, f, v);
 }
 
-static bool read_top_logprobs(el_api_parse *p, const el_field *f, const json_t *v) {
-  p->has_top_logprobs = true;
+/* vLLM's: the number of alternatives for each of the prompt's tokens. */
+static bool read_prompt_logprobs(el_api_parse *p, const el_field *f, const json_t *v) {
+  p->out->prompt_logprobs = true;
   return el_read_int(p, f, v);
+}
+
+/* vLLM's: the prompt's last tokens. -1: those that the context holds, which are all, as longer ones are refused. */
+static bool read_truncate(el_api_parse *p, const el_field *f, const json_t *v) {
+  json_int_t n = 0;
+  if (!el_read_integer(p, f, v, &n)) return false;
+  if (!n) return el_api_value_error(p, f, "it would leave no tokens");
+  p->truncate = (int)n;
+  return true;
+}
+
+static bool read_flag(el_api_parse *p, const el_field *f, const json_t *v, bool *is_false) {
+  if (!json_is_boolean(v)) return el_api_type_error(p, f->name, "a boolean", v);
+  *is_false = json_is_false(v);
+  return true;
+}
+
+static bool read_add_special(el_api_parse *p, const el_field *f, const json_t *v) {
+  return read_flag(p, f, v, &p->no_bos);
+}
+
+static bool read_parse_special(el_api_parse *p, const el_field *f, const json_t *v) {
+  return read_flag(p, f, v, &p->plain);
+}
+
+static bool read_suffix(el_api_parse *p, const el_field *f, const json_t *v) {
+  if (!json_is_string(v)) return el_api_type_error(p, f->name, "a string", v);
+  p->suffix = v;
+  return true;
 }
 
 static bool read_stream_options(el_api_parse *p, const el_field *f, const json_t *v) {
@@ -192,10 +197,13 @@ static bool read_stream_options(el_api_parse *p, const el_field *f, const json_t
   json_t *value;
   json_object_foreach((json_t *)v, key, value) {
     bool usage = !strcmp(key, "include_usage"), known = usage || !strcmp(key, "include_obfuscation");
-    if (!known)
-      return el_api_fail(p->error, 400, "unknown_parameter", f->name, "Unknown parameter: 'stream_options.%.60s'.",
-                         key);
     if (json_is_null(value)) continue;
+    if (!known) {
+      char name[96];
+      snprintf(name, sizeof name, "%s.%.60s", f->name, key);
+      if (!el_api_unknown(p, name, "")) return false;
+      continue;
+    }
     if (!json_is_boolean(value))
       return el_api_type_error(p, usage ? "stream_options.include_usage" : "stream_options.include_obfuscation",
                                "a boolean", value);
@@ -296,28 +304,50 @@ const el_field el_openai_fields[] = {
     {"n", EL_AT_BOTH, el_read_int, EL_FIELD_AT(n), 1, INT_MAX,
      0}, /* prompts × n is checked against the server's limit */
     {"best_of", EL_AT_TEXT, read_best_of, 0, 1, INT_MAX, 0},
-    {"max_tokens", EL_AT_BOTH, el_read_max_tokens, EL_FIELD_AT(request.max_tokens), 0, INT_MAX, EL_PRESET_MAX_TOKENS},
-    {"max_completion_tokens", EL_AT_CHAT, el_read_max_tokens, EL_FIELD_AT(request.max_tokens), 0, INT_MAX,
-     EL_PRESET_MAX_TOKENS},
+    {"max_tokens", EL_AT_BOTH, el_read_max_tokens, 0, -1, INT_MAX, EL_PRESET_MAX_TOKENS},
+    {"max_completion_tokens", EL_AT_CHAT, el_read_max_tokens, 0, -1, INT_MAX, EL_PRESET_MAX_TOKENS},
     {"stop", EL_AT_BOTH, el_read_stop, 0, 0, 0, EL_PRESET_STOP},
     {"ignore_eos", EL_AT_BOTH, el_read_bool, EL_FIELD_AT(request.ignore_eos), 0, 0, 0},
     {"logprobs", EL_AT_TEXT, read_text_logprobs, EL_FIELD_AT(request.top_logprobs), 0, MAX_TOP_LOGPROBS, 0},
     {"logprobs", EL_AT_CHAT, el_read_bool, EL_FIELD_AT(request.logprobs), 0, 0, 0},
-    {"top_logprobs", EL_AT_CHAT, read_top_logprobs, EL_FIELD_AT(request.top_logprobs), 0, MAX_TOP_LOGPROBS, 0},
+    {"top_logprobs", EL_AT_CHAT, el_read_int, EL_FIELD_AT(request.top_logprobs), 0, MAX_TOP_LOGPROBS, 0},
 
     {"seed", EL_AT_BOTH, el_read_seed, 0, 0, 0, EL_PRESET_SEED},
-    {"temperature", EL_AT_BOTH, el_read_float, EL_FIELD_SAMPLING(temperature), 0, 2, EL_PRESET_TEMPERATURE},
+    {"temperature", EL_AT_BOTH, el_read_float, EL_FIELD_SAMPLING(temperature), 0, 1e6, EL_PRESET_TEMPERATURE},
     {"top_p", EL_AT_BOTH, el_read_top_p, EL_FIELD_SAMPLING(top_p), 0, 1, EL_PRESET_TOP_P},
     {"top_k", EL_AT_BOTH, el_read_top_k, EL_FIELD_SAMPLING(top_k), -1, INT_MAX, EL_PRESET_TOP_K},
     {"min_p", EL_AT_BOTH, el_read_float, EL_FIELD_SAMPLING(min_p), 0, 1, EL_PRESET_MIN_P},
     {"repetition_penalty", EL_AT_BOTH, el_read_float, EL_FIELD_SAMPLING(repeat_penalty), 0.01, 100,
      EL_PRESET_REPETITION_PENALTY},
+    {"repeat_penalty", EL_AT_BOTH, el_read_float, EL_FIELD_SAMPLING(repeat_penalty), 0.01, 100,
+     EL_PRESET_REPETITION_PENALTY}, /* llama-server's name of it */
     {"repeat_last_n", EL_AT_BOTH, el_read_int, EL_FIELD_SAMPLING(repeat_last_n), -1, INT_MAX, EL_PRESET_REPEAT_LAST_N},
     {"frequency_penalty", EL_AT_BOTH, el_read_float, EL_FIELD_SAMPLING(frequency_penalty), -2, 2,
      EL_PRESET_FREQUENCY_PENALTY},
     {"presence_penalty", EL_AT_BOTH, el_read_float, EL_FIELD_SAMPLING(presence_penalty), -2, 2,
      EL_PRESET_PRESENCE_PENALTY},
-    {"logit_bias", EL_AT_BOTH, read_logit_bias, 0, -100, 100, 0},
+    {"logit_bias", EL_AT_BOTH, el_read_logit_bias, 0, -100, 100, 0},
+
+    /* vLLM's. */
+    EL_FIELD("stop_token_ids", EL_AT_BOTH, el_read_stop_tokens),
+    EL_FIELD("allowed_token_ids", EL_AT_BOTH, el_read_allowed_tokens),
+    {"min_tokens", EL_AT_BOTH, el_read_int, EL_FIELD_AT(request.min_tokens), 0, INT_MAX, 0},
+    {"include_stop_str_in_output", EL_AT_BOTH, el_read_bool, EL_FIELD_AT(request.include_stop), 0, 0, 0},
+    {"skip_special_tokens", EL_AT_BOTH, el_read_not, EL_FIELD_AT(request.show_special), 0, 0, 0},
+    {"prompt_logprobs", EL_AT_BOTH, read_prompt_logprobs, EL_FIELD_AT(n_prompt_logprobs), 0, MAX_TOP_LOGPROBS, 0},
+    {"truncate_prompt_tokens", EL_AT_BOTH, read_truncate, 0, -1, INT_MAX, 0},
+    EL_FIELD("add_special_tokens", EL_AT_TEXT, read_add_special),
+    EL_FIELD("parse_special", EL_AT_TEXT, read_parse_special), /* llama-server's word, where it tokenizes */
+    EL_FIELD("spaces_between_special_tokens", EL_AT_BOTH, el_read_ignored), /* there never are any */
+    EL_FIELD("priority", EL_AT_BOTH, el_read_ignored),                      /* of requests in a queue: none is */
+    EL_FIELD("request_id", EL_AT_BOTH, el_read_ignored),
+    EL_FIELD("length_penalty", EL_AT_BOTH, el_read_ignored), /* of beam search alone, like */
+    EL_FIELD("early_stopping", EL_AT_BOTH, el_read_ignored),
+    EL_FIELD("use_beam_search", EL_AT_BOTH, el_read_unsupported),
+    EL_FIELD("bad_words", EL_AT_BOTH, el_read_unsupported),
+    EL_FIELD("logits_processors", EL_AT_BOTH, el_read_unsupported),
+    EL_FIELD("return_tokens_as_token_ids", EL_AT_BOTH, el_read_unsupported),
+    EL_FIELD("return_token_ids", EL_AT_BOTH, el_read_unsupported),
 
     /* What the answer must be: OpenAI's, vLLM's, llama-server's. */
     {"response_format", EL_AT_BOTH, el_read_response_format, 0, 0, 0, EL_PRESET_SCHEMA},
@@ -345,7 +375,7 @@ const el_field el_openai_fields[] = {
     EL_FIELD("parallel_tool_calls", EL_AT_CHAT, read_parallel),
     EL_FIELD("reasoning_format", EL_AT_CHAT, read_reasoning_format),
 
-    EL_FIELD("suffix", EL_AT_TEXT, el_read_unsupported),
+    EL_FIELD("suffix", EL_AT_TEXT, read_suffix),
     EL_FIELD("functions", EL_AT_CHAT, el_read_unsupported),
     EL_FIELD("function_call", EL_AT_CHAT, read_must_be_none),
     EL_FIELD("modalities", EL_AT_CHAT, read_modalities),

@@ -5,13 +5,14 @@
 
 #include "base/json_guard.h"
 #include "server/fields.h"
+#include "server/infill.h"
 #include "server/json_value.h"
 
 /* ---------------------------------------------------------------- chat */
 
 /* Fields of a message that a client sends back when it repeats an answer; they carry nothing that a template renders.
  */
-static const char *const MESSAGE_IGNORED[] = {"refusal", "annotations"};
+static const char *const MESSAGE_IGNORED[] = {"refusal", "annotations", "id", "cache_control"};
 /* Fields that would change the conversation: only null or an empty array passes. */
 static const char *const MESSAGE_UNSUPPORTED[] = {"function_call", "audio"};
 static const char *const ROLES[] = {"system", "developer", "user", "assistant", "tool"};
@@ -51,24 +52,49 @@ static bool check_text(el_api_parse *p, const json_t *s, const char *param) {
                                     "Invalid value for '%s': it contains a NUL character.", param);
 }
 
+/* Texts, by all their names: a chat's, and those of OpenAI's newer API, which clients mix. */
+static const char *const TEXT_PARTS[] = {"text", "input_text", "output_text"};
+/* What else a part may have: marks for a cache that is not needed here, and what answers come with. */
+static const char *const PART_IGNORED[] = {"type", "text", "cache_control", "annotations", "logprobs", "refusal"};
+
+/* Checks a part of a content, and makes of it in place what templates read: a type and a text. */
+static bool read_part(el_api_parse *p, json_t *part, const char *param) {
+  if (!json_is_object(part)) return el_api_type_error(p, param, "an object", part);
+  const json_t *type = json_object_get(part, "type");
+  const char *name = json_is_string(type) ? json_string_value(type) : "";
+  bool refusal = !strcmp(name, "refusal");
+  if (!refusal && !one_of(name, TEXT_PARTS, COUNT(TEXT_PARTS)))
+    return el_api_fail(p->error, 400, "unsupported_value", param,
+                       "'%s' must be a part of type 'text'; other types are not supported.", param);
+  json_t *s = json_object_get(part, refusal ? "refusal" : "text");
+  if (!s)
+    return el_api_fail(p->error, 400, "invalid_value", param, "'%s' must have the fields 'type' and 'text'.", param);
+  if (!check_text(p, s, param)) return false;
+  if (strcmp(name, "text") &&
+      (json_object_set(part, "text", s) || json_object_set_new(part, "type", json_string("text"))))
+    return el_api_no_memory(p);
+  const char *key;
+  json_t *v;
+  void *next;
+  json_object_foreach_safe(part, next, key, v) {
+    char known_as[96];
+    snprintf(known_as, sizeof known_as, "messages[].content[].%.60s", key);
+    if (!json_is_null(v) && !one_of(key, PART_IGNORED, COUNT(PART_IGNORED)) && !el_api_unknown(p, known_as, ""))
+      return false;
+    if (strcmp(key, "type") && strcmp(key, "text")) json_object_del(part, key);
+  }
+  return true;
+}
+
 /* A string, or an array of text parts. */
-static bool check_content(el_api_parse *p, const json_t *v, size_t at) {
+static bool read_content(el_api_parse *p, json_t *v, size_t at) {
   char param[128];
   snprintf(param, sizeof param, "messages[%zu].content", at);
   if (json_is_string(v)) return check_text(p, v, param);
   if (!json_is_array(v)) return el_api_type_error(p, param, "a string or an array of text parts", v);
   for (size_t i = 0; i < json_array_size(v); i++) {
-    const json_t *part = json_array_get(v, i);
     snprintf(param, sizeof param, "messages[%zu].content[%zu]", at, i);
-    if (!json_is_object(part)) return el_api_type_error(p, param, "an object", part);
-    const json_t *type = json_object_get(part, "type"), *s = json_object_get(part, "text");
-    if (!json_is_string(type) || strcmp(json_string_value(type), "text"))
-      return el_api_fail(p->error, 400, "unsupported_value", param,
-                         "'%s' must be a part of type 'text'; other types are not supported.", param);
-    if (!s || json_object_size(part) != 2)
-      return el_api_fail(p->error, 400, "invalid_value", param,
-                         "'%s' must have the fields 'type' and 'text', and no others.", param);
-    if (!check_text(p, s, param)) return false;
+    if (!read_part(p, json_array_get(v, i), param)) return false;
   }
   return true;
 }
@@ -115,9 +141,10 @@ static bool read_fields(el_api_parse *p, json_t *m, size_t at) {
     bool empty = json_is_null(v) || (json_is_array(v) && !json_array_size(v));
     if (one_of(key, MESSAGE_UNSUPPORTED, COUNT(MESSAGE_UNSUPPORTED)) && !empty)
       return el_api_fail(p->error, 400, "unsupported_parameter", param, "'%s' is not supported by this server.", param);
-    bool dropped = one_of(key, MESSAGE_IGNORED, COUNT(MESSAGE_IGNORED)) ||
+    bool dropped = json_is_null(v) || one_of(key, MESSAGE_IGNORED, COUNT(MESSAGE_IGNORED)) ||
                    one_of(key, MESSAGE_UNSUPPORTED, COUNT(MESSAGE_UNSUPPORTED)) ||
                    (empty && !strcmp(key, "tool_calls"));
+    if (!strcmp(key, "content")) continue;
     if (dropped) {
       json_object_del(m, key);
     } else if (!strcmp(key, "tool_calls") && !read_tool_calls(p, v, at)) {
@@ -149,14 +176,14 @@ static bool read_message(el_api_parse *p, json_t *m, size_t at) {
   snprintf(param, sizeof param, "messages[%zu]", at);
   if (!json_is_object(m)) return el_api_type_error(p, param, "an object", m);
   if (!read_fields(p, m, at) || !read_role(p, m, at)) return false;
-  const json_t *content = json_object_get(m, "content");
+  json_t *content = json_object_get(m, "content");
   if ((!content || json_is_null(content)) && !strcmp(json_string_value(json_object_get(m, "role")), "assistant"))
     return json_object_get(m, "tool_calls") || !json_object_set_new(m, "content", json_string("")) ||
            el_api_no_memory(p);
   snprintf(param, sizeof param, "messages[%zu].content", at);
   if (!content)
     return el_api_fail(p->error, 400, "missing_required_parameter", param, "Missing required parameter: '%s'.", param);
-  return check_content(p, content, at);
+  return read_content(p, content, at);
 }
 
 /* A preset's system message, where the conversation has none. */
@@ -186,27 +213,56 @@ static bool convert(el_api_parse *p, const json_t *j, const char *param, el_valu
                      param, EL_MAX_VALUE_DEPTH);
 }
 
+/* llama-server's rule, and Anthropic's: a conversation that ends with the assistant's words goes on with them. Whoever
+ * says what is to be done is not guessed about. */
+static bool ends_in_the_middle(const el_api_parse *p) {
+  const json_t *last = json_array_get(p->messages, json_array_size(p->messages) - 1);
+  const json_t *role = json_object_get(last, "role"), *content = json_object_get(last, "content");
+  bool some = json_is_string(content) ? json_string_length(content) > 0 : json_array_size(content) > 0;
+  return !p->goes_on && !p->has_opening && some && !json_object_get(last, "tool_calls") &&
+         !strcmp(json_string_value(role), "assistant");
+}
+
+/* Drops the front of a prompt that is longer than asked for. */
+static void truncate(const el_api_parse *p, el_api_prompt *prompt) {
+  if (p->truncate <= 0 || prompt->n <= (size_t)p->truncate) return;
+  size_t cut = prompt->n - (size_t)p->truncate;
+  prompt->n -= cut;
+  memmove(prompt->tokens, prompt->tokens + cut, prompt->n * sizeof *prompt->tokens);
+  prompt->focus_begin = prompt->focus_begin > cut ? prompt->focus_begin - cut : 0;
+  prompt->focus_end = prompt->focus_end > cut ? prompt->focus_end - cut : 0;
+}
+
 static bool tokenize_chat(el_api_parse *p, const chat_values *v) {
   el_api_prompt *prompt = p->out->prompts;
   el_error err;
   int32_t *tokens;
+  bool middle = ends_in_the_middle(p), goes_on = p->goes_on || middle;
   el_chat chat = {.messages = &v->messages,
                   .tools = p->tools ? &v->tools : NULL,
                   .documents = p->documents ? &v->documents : NULL,
                   .variables = v->variables.object.members,
                   .n_variables = p->template_variables ? v->variables.object.n : 0,
-                  .add_generation_prompt = p->has_opening ? p->opening : !p->goes_on,
-                  .continue_final_message = p->goes_on,
+                  .add_generation_prompt = p->has_opening ? p->opening : !goes_on,
+                  .continue_final_message = goes_on,
                   .template_instead = p->chat_template};
-  if (el_chat_tokens(p->tokenizer, &chat, p->max_tokens, &tokens, &prompt->n, &prompt->focus_begin, &prompt->focus_end,
-                     &err))
-    return fail_tokenize(p, &err, "messages");
+  el_status status = el_chat_tokens(p->tokenizer, &chat, p->max_tokens, &tokens, &prompt->n, &prompt->focus_begin,
+                                    &prompt->focus_end, &err);
+  if (status == EL_ERR_INVALID && middle) { /* its text does not end with the message: white space alone, say */
+    chat.add_generation_prompt = true;
+    chat.continue_final_message = false;
+    status = el_chat_tokens(p->tokenizer, &chat, p->max_tokens, &tokens, &prompt->n, &prompt->focus_begin,
+                            &prompt->focus_end, &err);
+  }
+  if (status) return fail_tokenize(p, &err, "messages");
   if (!prompt->n) {
     el_free(tokens);
     return el_api_fail(p->error, 400, "invalid_value", "messages",
                        "Invalid value for 'messages': the model's chat template makes no text of them.");
   }
-  return (prompt->tokens = adopt(tokens, prompt->n * sizeof *tokens)) || el_api_no_memory(p);
+  if (!(prompt->tokens = adopt(tokens, prompt->n * sizeof *tokens))) return el_api_no_memory(p);
+  truncate(p, prompt);
+  return true;
 }
 
 bool el_api_messages_read(el_api_parse *p) {
@@ -236,18 +292,63 @@ bool el_api_messages_read(el_api_parse *p) {
 
 /* ---------------------------------------------------------------- completions */
 
-static bool read_text_prompt(el_api_parse *p, const json_t *v, el_api_prompt *out) {
+/* What the answer begins with, for tokens: sent as a prompt, it becomes these tokens again. */
+static bool echo_tokens(el_api_parse *p, el_api_prompt *out) {
   el_error err;
+  char *text;
+  if (!p->out->echo) return true;
+  if (el_detokenize(p->tokenizer, out->tokens, out->n, true, &text, &out->text_len, &err))
+    return el_api_fail_engine(p->error, &err, "", true);
+  return (out->text = adopt(text, out->text_len)) || el_api_no_memory(p);
+}
+
+static bool echo_text(el_api_parse *p, const json_t *v, el_api_prompt *out) {
   size_t len = json_string_length(v);
-  int32_t *tokens;
-  if (el_tokenize_at_most(p->tokenizer, json_string_value(v), len, EL_TOKENIZE_BOS, p->max_tokens, &tokens, &out->n,
-                          &err))
-    return fail_tokenize(p, &err, "prompt");
-  if (!(out->tokens = adopt(tokens, out->n * sizeof *tokens))) return el_api_no_memory(p);
-  if (!out->n) return el_api_fail(p->error, 400, "invalid_value", "prompt", "Invalid value for 'prompt': it is empty.");
   if (!p->out->echo) return true;
   out->text_len = len;
   return (out->text = malloc(len + 1)) ? memcpy(out->text, json_string_value(v), len) != NULL : el_api_no_memory(p);
+}
+
+/* Whether the first token is a BOS that the text does not have. */
+static bool has_own_bos(const el_api_parse *p, const json_t *v, const el_api_prompt *out) {
+  int32_t bos = el_tokenizer_bos(p->tokenizer);
+  char *text;
+  size_t len;
+  el_error err;
+  if (bos < 0 || p->no_bos || out->tokens[0] != bos || el_detokenize(p->tokenizer, &bos, 1, true, &text, &len, &err))
+    return false;
+  bool there = !p->plain && json_string_length(v) >= len && !memcmp(json_string_value(v), text, len);
+  el_free(text);
+  return !there;
+}
+
+/* Text of control tokens becomes them: whoever renders conversations himself sends such, and means it. */
+static bool read_text_prompt(el_api_parse *p, const json_t *v, el_api_prompt *out) {
+  el_error err;
+  int32_t *tokens;
+  int flags = (p->no_bos ? 0 : EL_TOKENIZE_BOS) | (p->plain ? 0 : EL_TOKENIZE_SPECIAL);
+  if (el_tokenize_at_most(p->tokenizer, json_string_value(v), json_string_length(v), flags, p->max_tokens, &tokens,
+                          &out->n, &err))
+    return fail_tokenize(p, &err, "prompt");
+  if (!(out->tokens = adopt(tokens, out->n * sizeof *tokens))) return el_api_no_memory(p);
+  if (!out->n) return el_api_fail(p->error, 400, "invalid_value", "prompt", "Invalid value for 'prompt': it is empty.");
+  out->hidden = has_own_bos(p, v, out);
+  size_t n = out->n;
+  truncate(p, out);
+  if (n == out->n) return echo_text(p, v, out);
+  out->hidden = false;
+  return echo_tokens(p, out);
+}
+
+/* A text with a gap behind it, and the suffix behind that. */
+static bool read_gap_prompt(el_api_parse *p, const json_t *v, el_api_prompt *out) {
+  if (!el_infill_tokens(p, json_string_value(v), json_string_length(v), json_string_value(p->suffix),
+                        json_string_length(p->suffix), "suffix", &out->tokens, &out->n))
+    return false;
+  if (out->n > p->max_tokens)
+    return el_api_fail(p->error, 400, "context_length_exceeded", "prompt",
+                       "'prompt': %zu tokens with 'suffix'; the limit is %zu, the context.", out->n, p->max_tokens);
+  return echo_text(p, v, out);
 }
 
 static bool read_token_prompt(el_api_parse *p, const json_t *v, el_api_prompt *out) {
@@ -269,16 +370,14 @@ static bool read_token_prompt(el_api_parse *p, const json_t *v, el_api_prompt *o
     out->tokens[i] = (int32_t)json_integer_value(id);
   }
   out->n = n;
-  if (!p->out->echo) return true;
-  el_error err;
-  char *text;
-  if (el_detokenize(p->tokenizer, out->tokens, n, false, &text, &out->text_len, &err))
-    return el_api_fail_engine(p->error, &err, "", true);
-  return (out->text = adopt(text, out->text_len)) || el_api_no_memory(p);
+  truncate(p, out);
+  return echo_tokens(p, out);
 }
 
 static bool read_prompt(el_api_parse *p, const json_t *v, bool as_the_first, el_api_prompt *out) {
-  if (as_the_first && json_is_string(v)) return read_text_prompt(p, v, out);
+  bool gap = p->suffix && json_string_length(p->suffix);
+  if (as_the_first && json_is_string(v)) return gap ? read_gap_prompt(p, v, out) : read_text_prompt(p, v, out);
+  if (as_the_first && json_is_array(v) && gap) return el_api_type_error(p, "prompt", "a text, as 'suffix' is one", v);
   if (as_the_first && json_is_array(v)) return read_token_prompt(p, v, out);
   return el_api_type_error(p, "prompt", "an array of strings or an array of arrays of token ids", v);
 }

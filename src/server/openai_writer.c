@@ -41,6 +41,17 @@ bool el_openai_write_usage(const el_reply *r, el_buf *out) {
                        u.prompt, u.completion, u.prompt + u.completion, u.cached);
 }
 
+/* vLLM's: what ended a choice, where that was no EOS; and the prompt's log-probabilities. */
+static bool write_stop_reason(const el_choice *c, el_buf *out) {
+  if (c->stop_token >= 0) return el_buf_printf(out, ",\"stop_reason\":%d", (int)c->stop_token);
+  return !c->stop || (el_buf_printf(out, ",\"stop_reason\":") && el_json_cstring(out, c->stop));
+}
+
+static bool write_prompt_logprobs(const el_choice *c, el_buf *out) {
+  return !c->prompt_logprobs.len || (el_buf_printf(out, ",\"prompt_logprobs\":") &&
+                                     el_buf_append(out, c->prompt_logprobs.data, c->prompt_logprobs.len));
+}
+
 /* Where prompts may have adapters of their own, each choice says its. */
 static bool write_adapter(const el_reply *r, const el_choice *c, el_buf *out) {
   const char *adapter = el_choice_adapter(r, c);
@@ -72,10 +83,10 @@ static bool begin_chunk(el_reply *r, const el_choice *c, el_buf *out) {
 
 /* last: it is the choice's, and says what there is to say of it. */
 static bool end_chunk(el_reply *r, const el_choice *c, bool last, el_buf *out) {
-  return el_buf_printf(out, ",\"finish_reason\":%s}]%s", last ? finish_name(c) : "null",
-                       r->request->include_usage ? ",\"usage\":null" : "") &&
-         write_chosen(r, out) && (!last || !c->not_invoked || el_reply_write_warnings(r, c, out)) &&
-         el_buf_printf(out, "}\n\n");
+  return el_buf_printf(out, ",\"finish_reason\":%s", last ? finish_name(c) : "null") &&
+         (!last || write_stop_reason(c, out)) &&
+         el_buf_printf(out, "}]%s", r->request->include_usage ? ",\"usage\":null" : "") && write_chosen(r, out) &&
+         (!last || !c->not_invoked || el_reply_write_warnings(r, c, out)) && el_buf_printf(out, "}\n\n");
 }
 
 static bool chunk_role(el_reply *r, el_choice *c, el_buf *out) {
@@ -163,13 +174,15 @@ static bool write_choice(el_reply *r, el_choice *c, el_buf *out) {
          write_adapter(r, c, out) && write_not_invoked(c, out) &&
          (chat ? write_message(c, out)
                : el_buf_printf(out, "\"text\":") && el_json_string(out, c->content.data, c->content.len)) &&
-         write_logprobs(r, c, out) && el_buf_printf(out, ",\"finish_reason\":%s}", finish_name(c));
+         write_logprobs(r, c, out) && el_buf_printf(out, ",\"finish_reason\":%s", finish_name(c)) &&
+         write_stop_reason(c, out) && (chat || write_prompt_logprobs(c, out)) && el_buf_append(out, "}", 1);
 }
 
 static bool write_whole(el_reply *r, el_buf *out) {
   bool ok = write_head(r, out);
   for (size_t i = 0; ok && i < r->n_choices; i++) ok = write_choice(r, &r->choices[i], out);
-  return ok && el_buf_printf(out, "],") && el_openai_write_usage(r, out) && write_chosen(r, out) &&
+  return ok && el_buf_append(out, "]", 1) && (!is_chat(r) || write_prompt_logprobs(r->choices, out)) &&
+         el_buf_append(out, ",", 1) && el_openai_write_usage(r, out) && write_chosen(r, out) &&
          el_reply_write_warnings(r, NULL, out) && el_buf_printf(out, "}");
 }
 

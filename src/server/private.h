@@ -19,6 +19,7 @@
 #include "server/shed.h"
 #include "server/stored.h"
 #include "server/tally.h"
+#include "server/unknown.h"
 
 /* One open connection. Made and freed by the HTTP thread; the watcher reads it under the server's mutex. */
 typedef struct el_conn {
@@ -55,6 +56,7 @@ struct el_server {
   el_model_info model;
   el_allowed allowed; /* folders that clients may load from */
   el_tally tally;
+  el_unknown unknown;
   el_scales scales;
   el_stored stored;
   el_formats formats;

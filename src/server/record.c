@@ -23,8 +23,11 @@ bool el_record_append(el_buf *b, int choice, const el_event *ev) {
   bool chosen = ev->type == EL_EVENT_CHOICE;
   size_t names = 0;
   el_record r = {.choice = choice, .type = ev->type};
-  if (prompt) r.n_prompt = (uint32_t)ev->n_prompt_logprobs;
-  if (token) {
+  if (prompt) {
+    r.n_prompt = (uint32_t)ev->n_prompt_logprobs;
+    r.n_prompt_top = (uint32_t)ev->n_prompt_top;
+  }
+  if (token || done) {
     r.token = ev->token;
     r.logprob = ev->logprob;
     r.n_top = (uint32_t)ev->n_top;
@@ -36,6 +39,7 @@ bool el_record_append(el_buf *b, int choice, const el_event *ev) {
     r.cached_tokens = ev->cached_tokens;
     r.not_invoked = ev->not_invoked;
     r.stopped = ev->stop != NULL;
+    r.stop_token = ev->stop_token;
     if (ev->stop) r.stop_len = (uint32_t)strlen(ev->stop) + 1;
     r.queued_ms = ev->queued_ms;
     r.prompt_ms = ev->prompt_ms;
@@ -56,12 +60,14 @@ bool el_record_append(el_buf *b, int choice, const el_event *ev) {
     r.choice_ms = ev->choice_ms;
   }
 
-  size_t bytes = sizeof r + r.n_prompt * sizeof(float) + r.n_top * sizeof(el_token_logprob) +
+  size_t n_prompt_top = (size_t)r.n_prompt * r.n_prompt_top;
+  size_t bytes = sizeof r + r.n_prompt * sizeof(float) + (n_prompt_top + r.n_top) * sizeof(el_token_logprob) +
                  r.n_candidates * sizeof(el_record_candidate) + r.text_len + r.error_len + r.failed_len + r.stop_len;
   r.size = (bytes + 7) & ~(size_t)7;
   if (!el_buf_reserve(b, r.size)) return false;
   el_buf_append(b, &r, sizeof r);
   if (r.n_prompt) el_buf_append(b, ev->prompt_logprobs, r.n_prompt * sizeof(float));
+  if (n_prompt_top) el_buf_append(b, ev->prompt_top, n_prompt_top * sizeof(el_token_logprob));
   if (r.n_top) el_buf_append(b, ev->top, r.n_top * sizeof(el_token_logprob));
   for (uint32_t i = 0; i < r.n_candidates; i++) {
     el_record_candidate c = {ev->candidates[i].score, ev->candidates[i].resident};

@@ -10,21 +10,23 @@ typedef struct el_record_candidate {
   uint32_t resident;
 } el_record_candidate;
 
-/* Followed by prompt[n_prompt], top[n_top], candidates[n_candidates], then text[text_len], error[error_len], the name
- * of the adapter that failed, with its NUL, [failed_len], and the stop string, with its NUL, [stop_len]; then padding.
- * The text of a CHOICE is names, each with its NUL: the adapter's, then the candidates'. */
+/* Followed by prompt[n_prompt], prompt_top[n_prompt, n_prompt_top], top[n_top], candidates[n_candidates], then
+ * text[text_len], error[error_len], the name of the adapter that failed, with its NUL, [failed_len], and the stop
+ * string, with its NUL, [stop_len]; then padding. The text of a CHOICE is names, each with its NUL: the adapter's, then
+ * the candidates'. */
 typedef struct el_record {
   uint64_t size; /* of the whole record; a multiple of 8 */
   int choice;
   el_event_type type;
-  int32_t token;
+  int32_t token; /* DONE: that ended it; -1: none did */
   float logprob;
   el_finish finish;
   el_status error_code;
   int prompt_tokens, completion_tokens, cached_tokens;
   uint32_t not_invoked; /* 1: as in el_event */
   uint32_t stopped;     /* 1: a stop string ended it */
-  uint32_t n_prompt, n_top, n_candidates, text_len, error_len, error_detail, failed_len, stop_len;
+  uint32_t stop_token;  /* 1: `token` ended it, one of stop_tokens */
+  uint32_t n_prompt, n_prompt_top, n_top, n_candidates, text_len, error_len, error_detail, failed_len, stop_len;
   double choice_ms, queued_ms, prompt_ms, decode_ms;
   const char *error_field; /* as in el_error, like error_detail */
 } el_record;
@@ -40,8 +42,11 @@ bool el_record_begins_with_failure(const el_buf *b);
 static inline const float *el_record_prompt(const el_record *r) {
   return (const float *)(r + 1);
 }
-static inline const el_token_logprob *el_record_top(const el_record *r) {
+static inline const el_token_logprob *el_record_prompt_top(const el_record *r) {
   return (const el_token_logprob *)(el_record_prompt(r) + r->n_prompt);
+}
+static inline const el_token_logprob *el_record_top(const el_record *r) {
+  return el_record_prompt_top(r) + (size_t)r->n_prompt * r->n_prompt_top;
 }
 static inline const el_record_candidate *el_record_candidates(const el_record *r) {
   return (const el_record_candidate *)(el_record_top(r) + r->n_top);

@@ -32,7 +32,8 @@ static bool make_choices(el_reply *r, const el_tokenizer *t) {
     c->prompt = &q->prompts[i / (size_t)q->n];
     int32_t last = c->prompt->n ? c->prompt->tokens[c->prompt->n - 1] : -1;
     if (!open_parser(r, c)) return false;
-    c->logprobs = (el_logprobs){.tokenizer = t, .chat = q->chat, .n_top = q->request.top_logprobs, .last = last};
+    c->logprobs = (el_logprobs){
+        .tokenizer = t, .chat = q->chat, .n_top = q->request.top_logprobs, .request = &q->request, .last = last};
   }
   return true;
 }
@@ -64,6 +65,7 @@ static void choice_free(el_choice *c) {
   free(c->stop);
   el_buf_free(&c->content);
   el_buf_free(&c->reasoning);
+  el_buf_free(&c->prompt_logprobs);
   el_logprobs_free(&c->logprobs);
 }
 
@@ -190,8 +192,16 @@ static bool begin(el_reply *r, el_choice *c, el_buf *stream) {
 }
 
 static bool take_prompt(el_reply *r, el_choice *c, const el_record *rec) {
-  size_t n = rec->n_prompt < c->prompt->n ? rec->n_prompt : c->prompt->n;
-  return !r->request->echo || el_logprobs_add_prompt(&c->logprobs, c->prompt->tokens, el_record_prompt(rec), n);
+  const el_api_request *q = r->request;
+  const el_prompt_logprobs p = {.tokens = c->prompt->tokens,
+                                .logprobs = el_record_prompt(rec),
+                                .top = el_record_prompt_top(rec),
+                                .n = rec->n_prompt < c->prompt->n ? rec->n_prompt : c->prompt->n,
+                                .n_top = rec->n_prompt_top};
+  bool echoed = q->echo && q->request.logprobs;
+  return (!echoed || el_logprobs_add_prompt(&c->logprobs, &p, c->prompt->hidden)) &&
+         (!q->prompt_logprobs ||
+          el_prompt_logprobs_write(c->logprobs.tokenizer, &p, (size_t)q->n_prompt_logprobs, &c->prompt_logprobs));
 }
 
 static bool take_choice(el_reply *r, el_choice *c, const el_record *rec) {
@@ -237,8 +247,9 @@ static bool take_parsed(el_reply *r, el_choice *c, const el_part *text, bool don
  * text is nothing, or half a character. */
 static bool take_text(el_reply *r, el_choice *c, const el_record *rec, el_buf *stream) {
   bool logprobs = r->request->request.logprobs, done = rec->type == EL_EVENT_DONE;
-  if (rec->type == EL_EVENT_TOKEN && logprobs &&
-      !el_logprobs_add(&c->logprobs, rec->token, rec->logprob, el_record_top(rec), rec->n_top))
+  /* The token that ended it is told where OpenAI does, in completions: whoever scores an answer counts on it. */
+  bool told = rec->type == EL_EVENT_TOKEN || (done && rec->token >= 0 && !r->request->chat);
+  if (told && logprobs && !el_logprobs_add(&c->logprobs, rec->token, rec->logprob, el_record_top(rec), rec->n_top))
     return false;
   c->text_bytes += rec->text_len;
   if (logprobs && !el_logprobs_advance(&c->logprobs, done && !rec->stopped ? SIZE_MAX : c->text_bytes)) return false;
@@ -260,6 +271,7 @@ static bool take_end(el_reply *r, el_choice *c, const el_record *rec, el_buf *st
   c->queued_ms = rec->queued_ms;
   c->prompt_ms = rec->prompt_ms;
   c->decode_ms = rec->decode_ms;
+  c->stop_token = rec->stop_token ? rec->token : -1;
   if (rec->stopped && !(c->stop = strdup(el_record_stop(rec)))) return false;
   r->n_done++;
   return !stream || r->writer->end_choice(r, c, stream);

@@ -7,6 +7,62 @@
 #include "base/json_guard.h"
 #include "server/fields.h"
 
+/* ---------------------------------------------------------------- integers beyond 64 bits
+ *
+ * jansson refuses a body for one, wherever it stands, and clients have some as ids. So they become texts of their
+ * digits; where a number is wanted, they are not between its limits. */
+
+static bool fits(const char *digits, size_t n, bool negative) {
+  const char *most = negative ? "9223372036854775808" : "9223372036854775807";
+  return n < 19 || (n == 19 && memcmp(digits, most, 19) <= 0);
+}
+
+bool el_json_is_huge(const json_t *v) {
+  if (!json_is_string(v)) return false;
+  const char *s = json_string_value(v);
+  bool negative = *s == '-';
+  size_t n = strspn(s + negative, "0123456789");
+  return n + negative == json_string_length(v) && !fits(s + negative, n, negative);
+}
+
+/* The body with those in quotes. False: out of memory. */
+static bool quote_huge(const char *body, size_t len, el_buf *out) {
+  bool ok = el_buf_reserve(out, len + len / 8);
+  size_t done = 0;
+  for (size_t i = 0; ok && i < len;) {
+    if (body[i] == '"') {
+      for (i++; i < len && body[i] != '"'; i++) i += body[i] == '\\';
+      i++;
+      continue;
+    }
+    bool negative = body[i] == '-';
+    size_t begin = i + negative, end = begin;
+    while (end < len && body[end] >= '0' && body[end] <= '9') end++;
+    if (end == begin) {
+      i++;
+      continue;
+    }
+    bool whole = end == len || !strchr(".eE", body[end]);
+    if (whole && !fits(body + begin, end - begin, negative)) {
+      ok = el_buf_append(out, body + done, i - done) && el_buf_append(out, "\"", 1) &&
+           el_buf_append(out, body + i, end - i) && el_buf_append(out, "\"", 1);
+      done = end;
+    }
+    for (i = end; i < len && body[i] && strchr("0123456789.eE+-", body[i]);) i++;
+  }
+  return ok && el_buf_append(out, body + done, len - done);
+}
+
+static json_t *load_huge(const char *body, size_t len, size_t flags, json_error_t *why, bool *no_memory) {
+  el_buf quoted = {0};
+  *no_memory = true;
+  json_t *j = quote_huge(body, len, &quoted) ? el_json_load(quoted.data, quoted.len, flags, why, no_memory) : NULL;
+  el_buf_free(&quoted);
+  return j;
+}
+
+/* ---------------------------------------------------------------- a body */
+
 /* The body may be 2048 levels deep (jansson's own limit), which takes some hundred kilobytes of stack here. */
 json_t *el_api_body_load(const char *body, size_t len, bool array, el_api_error *e) {
   json_error_t why;
@@ -16,7 +72,10 @@ json_t *el_api_body_load(const char *body, size_t len, bool array, el_api_error 
     return NULL;
   }
   bool no_memory;
-  json_t *j = el_json_load(body, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &why, &no_memory);
+  size_t flags = JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL;
+  json_t *j = el_json_load(body, len, flags, &why, &no_memory);
+  if (!j && !no_memory && json_error_code(&why) == json_error_numeric_overflow)
+    j = load_huge(body, len, flags, &why, &no_memory);
   if (!j && no_memory) {
     el_api_fail(e, 500, "no_memory", NULL, "Out of memory.");
   } else if (!j) {
@@ -88,6 +147,8 @@ void el_api_request_free(el_api_request *r) {
   for (size_t i = 0; i < r->n_stop; i++) free(r->stop[i]);
   free(r->stop);
   free(r->bias);
+  free(r->stop_tokens);
+  free(r->allowed_tokens);
   for (size_t i = 0; i < r->n_candidates; i++) free(r->candidates[i]);
   free(r->candidates);
   *r = (el_api_request){0};

@@ -12,6 +12,7 @@ typedef struct el_api_prompt {
   size_t n;
   char *text; /* only with `echo`: what the answer begins with */
   size_t text_len;
+  bool hidden;                   /* the first token, a BOS, is not in the text */
   size_t focus_begin, focus_end; /* as in el_request */
 } el_api_prompt;
 
@@ -36,6 +37,9 @@ typedef struct el_api_request {
   size_t n_stop;
   el_logit_bias *bias;
   size_t n_bias;
+  int32_t *stop_tokens, *allowed_tokens; /* as many as the request says */
+  bool prompt_logprobs;                  /* the answer is to tell them as vLLM does, apart from the text's, */
+  int n_prompt_logprobs;                 /* with so many alternatives */
 
   bool has_lora; /* the field was there: it says which adapters are applied, and none may be */
   el_lora_choice lora[EL_MAX_COMBINED];
@@ -64,6 +68,8 @@ typedef struct el_api_setup {
   /* Finds who is to answer, once all fields but the prompt are read: r->model as asked (NULL: nobody is named), to be
    * set to the name of whoever answers, and who is held for it (NULL: `auto`, or several). False: *e. */
   bool (*resolve)(void *user, el_api_request *r, const el_held_adapter **held, el_api_error *e);
+  /* A field is not known, and ignored; `hint` is what else there is to say, or empty. NULL: it is an error. */
+  void (*tell_unknown)(void *user, const char *name, const char *hint);
   void *user;
   const el_api *api;
   uint64_t domain;          /* of whoever asks: el_key_domain */

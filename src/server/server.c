@@ -104,6 +104,7 @@ el_status el_server_start(const el_server_options *options, el_server **out, el_
   s->options.default_adapter = options->default_adapter ? strdup(options->default_adapter) : NULL;
   s->log = (el_log){options->log, options->log_user};
   s->started = (int64_t)time(NULL);
+  el_unknown_open(&s->unknown);
   el_engine_info(options->engine, &s->model);
   status = fit_connections(s, err);
   s->watch_fds = calloc((size_t)s->options.max_connections, sizeof *s->watch_fds);
@@ -235,6 +236,7 @@ void el_server_stop(el_server *s) {
   el_allowed_free(&s->allowed);
   el_keys_free(&s->keys);
   el_tally_free(&s->tally);
+  el_unknown_close(&s->unknown);
   el_scales_free(&s->scales);
   el_stored_free(&s->stored);
   el_formats_free(&s->formats);

@@ -48,6 +48,8 @@ typedef struct el_server_options {
    * own. */
   bool share_prefixes;
 
+  bool strict; /* fields that are not known are errors; default: they are logged, once a name, and ignored */
+
   el_log_fn log; /* NULL: silent. One line a request at EL_LOG_INFO. May be called from any thread. */
   void *log_user;
 } el_server_options;

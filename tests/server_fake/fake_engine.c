@@ -121,6 +121,14 @@ int32_t el_tokenizer_n_vocab(const el_tokenizer *t) {
   return N_VOCAB;
 }
 
+int32_t el_tokenizer_bos(const el_tokenizer *t) {
+  return -1;
+}
+
+int32_t el_tokenizer_fim(const el_tokenizer *t, el_fim which) {
+  return which <= EL_FIM_MIDDLE ? 300 + (int32_t)which : -1;
+}
+
 bool el_tokenizer_has_template(const el_tokenizer *t) {
   return true;
 }
@@ -603,6 +611,7 @@ static void emit(el_engine *e, running *r, el_event_type type, el_finish finish,
     ev.text_len = r->n_held;
     ev.finish = finish;
     ev.prompt_tokens = (int)r->request.n_prompt;
+    ev.token = -1;
     ev.completion_tokens = r->done;
     ev.cached_tokens = ev.prompt_tokens / 16 * 16;
     if (finish == EL_FINISH_ERROR)

@@ -33,7 +33,7 @@ int main(int argc, char **argv) {
   options.port = 0;
   options.log = print_line;
   const char *allowed;
-  int step_us = 200, max_body = (int)options.max_body_bytes, drain_ms = 5000;
+  int strict = 0, step_us = 200, max_body = (int)options.max_body_bytes, drain_ms = 5000;
   const setting settings[] = {
       {"slots", &fake.n_slots},
       {"queue", &fake.max_queue},
@@ -43,6 +43,7 @@ int main(int argc, char **argv) {
       {"choice_steps", &fake.choice_steps},
       {"step_us", &step_us},
       {"max_body", &max_body},
+      {"strict", &strict},
       {"drain_ms", &drain_ms},
       {"max_connections", &options.max_connections},
       {"receive_timeout_ms", &options.receive_timeout_ms},
@@ -63,6 +64,7 @@ int main(int argc, char **argv) {
   }
   fake.step_us = step_us;
   options.has_router = fake.router;
+  options.strict = strict;
   options.max_body_bytes = (size_t)max_body;
 
   sigset_t ends;
