@@ -83,10 +83,11 @@ static void read_node(el_schema *s, object *o, uint32_t node) {
 }
 
 /* propertyNames is a schema of strings; what applies others in place would need what goals do. */
-static void check_names(el_schema *s, const object *o) {
+static void check_names(el_schema *s, object *o) {
   static const char *const no[] = {"$ref", "allOf", "anyOf", "oneOf", "not", "if"};
   for (uint32_t i = 0; i < o->names.n; i++) {
     el_schema_check_keywords(s, o->names.at[i]);
+    if (!(el_schema_types(s, o->names.at[i]) & EL_JSON_TEXT)) o->no_names = true;
     for (size_t k = 0; k < sizeof no / sizeof *no; k++)
       if (json_object_get(s->nodes[o->names.at[i]].schema, no[k])) el_schema_unsupported(s, o->names.at[i], no[k]);
   }
