@@ -126,7 +126,7 @@ static void store(const el_reply *r, const el_buf *body, const el_buf *output) {
   size_t n = before ? strlen(before) : 0;
   bool ok = n && el_buf_append(&items, before, n - 1) && (n == 2 || !output->len || put(&items, ",")) &&
             (!output->len || el_buf_append(&items, output->data, output->len)) && put(&items, "]");
-  if (ok) el_stored_put(own->stored, r->id, own->domain, body, &items);
+  if (ok) el_stored_put(own->stored, r->id, own->domain, body, &items, n - 1);
   free(before);
   el_buf_free(&items);
 }

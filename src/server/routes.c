@@ -1,7 +1,10 @@
 #include "server/routes.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/json_guard.h"
 #include "server/json_out.h"
 #include "server/openapi.h"
 #include "server/page.h"
@@ -75,9 +78,39 @@ static bool no_response(const el_query *q, el_api_error *e) {
   return el_api_fail(e, 404, "not_found", NULL, "Response with id '%.60s' not found.", q->rest);
 }
 
+/* What a response was asked with. The last item comes first, unless the query has another order. */
+static bool get_response_input(const el_query *q, size_t id_len, el_answer *out, el_api_error *e) {
+  char id[EL_STORED_ID];
+  const char *order = el_query_argument(q, "order");
+  el_buf text = {0};
+  bool found = false;
+  snprintf(id, sizeof id, "%.*s", (int)id_len, q->rest);
+  bool ok = id_len >= sizeof id || el_stored_get(&q->server->stored, id, el_key_domain(&q->server->keys, q->key),
+                                                 EL_STORED_INPUT, &text, &found);
+  json_error_t why;
+  bool no_memory;
+  json_t *items = found ? el_json_load(text.data, text.len, JSON_ALLOW_NUL, &why, &no_memory) : NULL;
+  json_t *list = json_array(), *item;
+  el_buf_free(&text);
+  size_t i;
+  json_array_foreach(items, i, item) {
+    json_array_insert(list, order && !strcmp(order, "asc") ? i : 0, item);
+  }
+  char *data = json_dumps(list, JSON_COMPACT);
+  ok = ok && data && (items || !found) &&
+       el_buf_printf(&out->body, "{\"object\":\"list\",\"data\":%s,\"has_more\":false}", data);
+  free(data);
+  json_decref(items);
+  json_decref(list);
+  return or_no_memory(ok, e) && (found || no_response(q, e));
+}
+
 static bool get_response(const el_query *q, el_answer *out, el_api_error *e) {
   bool found;
   uint64_t domain = el_key_domain(&q->server->keys, q->key);
+  static const char INPUT[] = "/input_items";
+  size_t n = strlen(q->rest), n_input = sizeof INPUT - 1;
+  if (n > n_input && !strcmp(q->rest + n - n_input, INPUT)) return get_response_input(q, n - n_input, out, e);
   if (!or_no_memory(el_stored_get(&q->server->stored, q->rest, domain, EL_STORED_BODY, &out->body, &found), e))
     return false;
   return found || no_response(q, e);

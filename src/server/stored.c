@@ -40,13 +40,14 @@ static void push(el_stored *s, el_stored_answer *a) {
   s->newest = a;
 }
 
-void el_stored_put(el_stored *s, const char *id, uint64_t domain, const el_buf *body, const el_buf *items) {
+void el_stored_put(el_stored *s, const char *id, uint64_t domain, const el_buf *body, const el_buf *items,
+                   size_t input_len) {
   if (strlen(id) >= EL_STORED_ID || body->len > EL_MAX_STORED_BYTES || items->len > EL_MAX_STORED_BYTES - body->len)
     return;
   size_t bytes = sizeof(el_stored_answer) + body->len + items->len;
   el_stored_answer *a = bytes <= EL_MAX_STORED_BYTES ? malloc(bytes) : NULL;
   if (!a) return;
-  *a = (el_stored_answer){.domain = domain, .body_len = body->len, .items_len = items->len};
+  *a = (el_stored_answer){.domain = domain, .body_len = body->len, .items_len = items->len, .input_len = input_len};
   snprintf(a->id, sizeof a->id, "%s", id);
   memcpy(a->text, body->data, body->len);
   memcpy(a->text + body->len, items->data, items->len);
@@ -62,8 +63,12 @@ bool el_stored_get(el_stored *s, const char *id, uint64_t domain, el_stored_part
   pthread_mutex_lock(&s->mutex);
   const el_stored_answer *a = find(s, id, domain);
   *found = a != NULL;
-  bool body = part == EL_STORED_BODY;
-  bool ok = !a || el_buf_append(out, a->text + (body ? 0 : a->body_len), body ? a->body_len : a->items_len);
+  bool body = part == EL_STORED_BODY, input = part == EL_STORED_INPUT;
+  bool ok = !a || el_buf_append(out, a->text + (body ? 0 : a->body_len),
+                                body    ? a->body_len
+                                : input ? a->input_len
+                                        : a->items_len);
+  ok = ok && (!a || !input || el_buf_append(out, "]", 1));
   pthread_mutex_unlock(&s->mutex);
   return ok;
 }

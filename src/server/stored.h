@@ -16,7 +16,7 @@ typedef struct el_stored_answer {
   struct el_stored_answer *older, *newer;
   char id[EL_STORED_ID];
   uint64_t domain; /* of el_key_domain */
-  size_t body_len, items_len;
+  size_t body_len, items_len, input_len;
   char text[]; /* the answer as JSON, then the conversation up to it, as a JSON array of items */
 } el_stored_answer;
 
@@ -29,8 +29,13 @@ typedef struct el_stored {
 void el_stored_init(el_stored *s);
 void el_stored_free(el_stored *s);
 /* An answer that is larger than all that is kept is not, nor one for which there is no memory. */
-void el_stored_put(el_stored *s, const char *id, uint64_t domain, const el_buf *body, const el_buf *items);
-typedef enum el_stored_part { EL_STORED_BODY, EL_STORED_ITEMS } el_stored_part;
+void el_stored_put(el_stored *s, const char *id, uint64_t domain, const el_buf *body, const el_buf *items,
+                   size_t input_len);
+typedef enum el_stored_part {
+  EL_STORED_BODY,
+  EL_STORED_ITEMS, /* the whole conversation */
+  EL_STORED_INPUT  /* what was there before the answer: the first input_len bytes of it, and the end of the array */
+} el_stored_part;
 /* Appends a part of it. *found: it is there. False: out of memory. */
 bool el_stored_get(el_stored *s, const char *id, uint64_t domain, el_stored_part part, el_buf *out, bool *found);
 /* Whether it was there. */

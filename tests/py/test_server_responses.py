@@ -106,6 +106,10 @@ def test_a_conversation_goes_on_from_what_is_kept(client, model):
 def test_what_is_kept_is_read_again_and_deleted(client, model):
     r = client.responses.create(model=model, input="Hi", metadata={"a": "b"}, **FEW)
     assert client.responses.retrieve(r.id).model_dump() == r.model_dump() and r.metadata == {"a": "b"}
+    later = client.responses.create(model=model, input=[{"role": "user", "content": "More"}], previous_response_id=r.id, **FEW)
+    items = list(client.responses.input_items.list(later.id, order="asc"))
+    assert [i.role for i in items] == ["user", "assistant", "user"] and items[-1].content == "More"
+    assert [i.role for i in client.responses.input_items.list(r.id)] == ["user"]
     client.responses.delete(r.id)
     for lost in (lambda: client.responses.retrieve(r.id), lambda: client.responses.delete(r.id)):
         with pytest.raises(openai.NotFoundError, match=r.id):

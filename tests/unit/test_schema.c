@@ -267,6 +267,7 @@ static void other_members_are_where_the_schema_says_so(void **state) {
       "{\"type\":\"object\",\"propertyNames\":{\"pattern\":\"^[a-c]$\"},\"additionalProperties\":{\"type\":\"boolean\"}"
       "}",
       "{\"a\":true,\"c\":false}", NULL, "{\"d\":true}", "{\"aa\":true}");
+  CHECK("{\"type\":\"object\",\"propertyNames\":{\"type\":\"integer\"}}", "{}", NULL, "{\"1\":1}");
   CHECK("{\"type\":\"object\",\"properties\":{\"a\":{},\"b\":{},\"c\":{}},\"minProperties\":1,\"maxProperties\":2}",
         "{\"a\":1}", "{\"b\":1,\"c\":1}", NULL, "{}", "{\"a\":1,\"b\":2,\"c\":3}");
 }
