@@ -63,7 +63,7 @@ void el_compiled_counts(const el_compiled *c, uint64_t *walks, uint64_t *looked)
 /* ------------------------------------------------------------------- matchers */
 
 void el_matcher_begin(el_matcher *m, el_compiled *c) {
-  *m = (el_matcher){.compiled = c, .state = c->states.start, .next = c->matchers};
+  *m = (el_matcher){.compiled = c, .state = c->states.start, .credit = EL_MATCHER_CREDIT, .next = c->matchers};
   if (c->matchers) c->matchers->previous = m;
   c->matchers = m;
   c->n_matchers++;
@@ -84,6 +84,11 @@ void el_matcher_end(el_matcher *m) {
 /* There was no room: what no answer needs is forgotten. False, with the reason: that is in vain. */
 static bool make_room(el_compiled *c, int tried, el_error *err) {
   el_states *s = &c->states;
+  if (s->too_slow) {
+    s->too_slow = false;
+    el_fail(err, EL_ERR_TOO_LONG, "constraint: it takes too much time to tell how the text may go on");
+    return false;
+  }
   if (s->too_many) {
     s->too_many = false;
     el_fail(err, EL_ERR_TOO_LONG, "constraint: more than %d ways to read the text at once", EL_MAX_WAYS);
@@ -106,15 +111,20 @@ static bool make_room(el_compiled *c, int tried, el_error *err) {
 
 static bool run(el_matcher *m, const char *bytes, size_t len, bool take, el_error *err) {
   el_states *s = &m->compiled->states;
+  s->credit = m->credit;
   for (int tried = 0;; tried++) {
     el_state state = m->state;
     for (size_t i = 0; i < len && state != EL_STATE_DEAD && state != EL_STATE_FULL; i++)
       state = el_states_step(s, state, (unsigned char)bytes[i]);
+    m->credit = s->credit;
     if (state == EL_STATE_FULL) {
       if (!make_room(m->compiled, tried, err)) return false;
       continue;
     }
-    if (take && state != EL_STATE_DEAD) m->state = state;
+    if (take && state != EL_STATE_DEAD) {
+      m->state = state;
+      if (m->credit < EL_MATCHER_CREDIT) m->credit += EL_MATCHER_CREDIT_TOKEN;
+    }
     return state != EL_STATE_DEAD;
   }
 }
@@ -143,8 +153,10 @@ bool el_matcher_would_take_token(el_matcher *m, int32_t token, bool begins) {
 
 const uint64_t *el_matcher_mask(el_matcher *m, bool begins, el_error *err) {
   err->code = EL_OK;
+  m->compiled->states.credit = m->credit;
   for (int tried = 0;; tried++) {
     const uint64_t *bits = el_masks_of(&m->compiled->masks, m->state, begins);
+    m->credit = m->compiled->states.credit;
     if (bits || !make_room(m->compiled, tried, err)) return bits;
   }
 }

@@ -18,10 +18,16 @@ size_t el_compiled_bytes(const el_compiled *c);
 /* Walks through the whole vocabulary, and tokens looked at one by one, so far. */
 void el_compiled_counts(const el_compiled *c, uint64_t *walks, uint64_t *looked);
 
+/* A grammar may make each state so large that a token takes seconds, while all others wait. So an answer may look at so
+ * many ways and edges for what is new (some milliseconds a million), and at so many more with each token: what is known
+ * already costs none. */
+enum { EL_MATCHER_CREDIT = 16 << 20, EL_MATCHER_CREDIT_TOKEN = 1 << 18 };
+
 /* Where an answer is in it. All matchers of a constraint belong to one thread at a time. */
 struct el_matcher {
   el_compiled *compiled; /* NULL: there is none */
   el_state state;
+  int64_t credit;              /* see EL_MATCHER_CREDIT */
   el_matcher *next, *previous; /* the constraint's others */
 };
 

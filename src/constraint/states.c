@@ -75,6 +75,14 @@ static bool grow_work(el_states *s, void **array, size_t size, uint32_t need, ui
   return true;
 }
 
+/* Work that is proportional to n; false: there has been too much. */
+static bool spend(el_states *s, uint32_t n) {
+  s->credit -= n;
+  if (s->credit >= 0) return true;
+  s->too_slow = true;
+  return false;
+}
+
 static uint32_t hash_frames(const el_frame *f, uint32_t n) {
   uint64_t h = n;
   for (uint32_t i = 0; i < n; i++) {
@@ -160,6 +168,7 @@ static el_state unite(el_states *s, el_state a, el_state b) {
   if (w->unions[slot].a == a && w->unions[slot].b == b) return w->unions[slot].both;
   uint32_t base = w->n_scratch, i = 0, k = 0;
   uint32_t n_a = s->sets[a].n, n_b = s->sets[b].n;
+  if (!spend(s, n_a + n_b)) return EL_STATE_FULL;
   if (!grow_work(s, (void **)&w->scratch, sizeof *w->scratch, base + n_a + n_b, &w->cap_scratch)) return EL_STATE_FULL;
   w->n_scratch += n_a + n_b;
   uint32_t n = base;
@@ -202,7 +211,7 @@ static void begin_ways(work *w) {
 
 static bool add_way(el_states *s, uint32_t node, uint32_t count, el_state below, bool fresh) {
   work *w = s->work;
-  if (below == EL_STATE_FULL) return false;
+  if (below == EL_STATE_FULL || !spend(s, 1)) return false;
   if ((w->n_ways + 1) * 2 > w->mask) {
     uint32_t size = (w->mask + 1) * 2;
     if (size > EL_MAX_WAYS * 4) {
@@ -307,6 +316,7 @@ static bool follow(el_states *s, way x) {
   const el_node *node = &a->nodes[x.node];
   if (node->counter != EL_NO_COUNTER) return follow_counter(s, x, &a->counters[node->counter]);
   if (node->reads && !keep(s, x.node, x.below)) return false;
+  if (!spend(s, node->n)) return false;
   if (!x.fresh && x.node == a->machines[node->rule].end && !return_to(s, x.below)) return false;
   for (uint32_t i = node->first; i < node->first + node->n; i++) {
     const el_edge *e = &a->edges[i];
@@ -359,6 +369,7 @@ el_state el_states_step_slow(el_states *s, el_state from, int class_) {
     el_frame f = s->frames[s->sets[from].first + i];
     if (f.node >= EL_FRAME_ANY) continue;
     const el_node *node = &a->nodes[f.node];
+    if (!spend(s, node->n)) return EL_STATE_FULL;
     for (uint32_t k = node->first; k < node->first + node->n; k++) {
       const el_edge *e = &a->edges[k];
       if (e->kind == EL_EDGE_BYTES && byte >= e->low && byte <= e->high && !add_way(s, e->target, 0, f.below, false))
@@ -449,6 +460,7 @@ static el_state make_start(el_states *s) {
 el_status el_states_open(el_states *s, const el_automaton *a, el_error *err) {
   *s = (el_states){.automaton = a};
   enum { SLOTS = 256 };
+  s->credit = INT64_MAX;
   work *w = s->work = calloc(1, sizeof *w);
   s->slots = calloc(SLOTS, sizeof *s->slots);
   s->mask = SLOTS - 1;

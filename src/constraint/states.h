@@ -54,6 +54,8 @@ typedef struct el_states {
   struct el_states_work *work;
   bool no_memory; /* why it is full: the system has none left */
   bool too_many;  /* or the grammar allows too many ways at once */
+  int64_t credit; /* ways and edges that may still be looked at, before */
+  bool too_slow;  /* it is full for that reason */
   bool too_deep;  /* some way was given up, as it was too deep */
   size_t bytes;
 } el_states;

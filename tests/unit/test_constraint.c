@@ -430,6 +430,33 @@ static void a_grammar_of_too_many_ways_at_once_fails_alone(void **state) {
   el_tokenizer_close(t);
 }
 
+static void a_grammar_that_takes_too_much_time_fails_alone(void **state) {
+  el_tokenizer *t = open_good(&(vocab_spec){0});
+  el_trie trie = open_trie(t);
+  /* Half a million alternatives that all go on after each byte: a new state each time, and each as slow. */
+  el_buf text = {0};
+  el_buf_printf(&text, "root ::= x{0,100000}\nx ::= ");
+  for (int i = 0; i < 300000; i++) el_buf_printf(&text, "%s[a-z]", i ? "|" : "");
+  el_constraint_source s = {.type = EL_CONSTRAINT_GRAMMAR, .text = text.data, .len = text.len};
+  el_compiled *c = compile(&s, &trie);
+  el_matcher m;
+  el_error e = {0};
+  el_matcher_begin(&m, c);
+  int n = 0;
+  while (n < 1000 && el_matcher_take(&m, "a", 1, &e)) n++;
+  assert_int_equal(e.code, EL_ERR_TOO_LONG);
+  assert_contains(e.message, "too much time");
+  el_matcher_end(&m);
+  /* Another answer in it has its own. */
+  el_matcher_begin(&m, c);
+  assert_true(el_matcher_take(&m, "a", 1, &e));
+  el_matcher_end(&m);
+  el_compiled_free(c);
+  el_buf_free(&text);
+  el_trie_free(&trie);
+  el_tokenizer_close(t);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_mask_is_what_each_token_by_itself_says),
@@ -442,6 +469,7 @@ int main(void) {
       cmocka_unit_test(text_is_free_until_a_trigger_and_then_a_tag),
       cmocka_unit_test(a_source_that_cannot_be_is_refused_with_the_reason),
       cmocka_unit_test(a_grammar_of_too_many_ways_at_once_fails_alone),
+      cmocka_unit_test(a_grammar_that_takes_too_much_time_fails_alone),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
