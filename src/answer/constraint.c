@@ -92,10 +92,15 @@ static bool put_python_grammar(el_buf *b) {
 
 /* --- the source, in one block */
 
+typedef struct tag_text {
+  size_t begin, content, end; /* where they begin in `text` */
+  size_t len;                 /* of the content */
+  el_constraint_type type;
+} tag_text;
+
 typedef struct tags {
   el_buf text; /* all strings, each with its NUL */
-  size_t *at;  /* [3 * n] where begin, content and end of each begin */
-  size_t *len; /* [n] of the contents */
+  tag_text *tags;
   size_t n;
 } tags;
 
@@ -104,17 +109,28 @@ static bool add_string(tags *t, size_t *at, const el_buf *s) {
   return el_buf_append(&t->text, s->data ? s->data : "", s->len) && el_buf_append(&t->text, "", 1);
 }
 
-static bool add_tag(tags *t, const el_form *f, const el_tool *tool, bool opened) {
+/* A schema that says no more than what its properties are means these alone: models that are held to a schema which
+ * leaves the rest open go on with what they make up. */
+static bool put_schema(el_buf *b, const el_tool *tool) {
+  bool closed = !tool->open;
+  return el_buf_append(b, tool->parameters.data, tool->parameters.len - closed) &&
+         (!closed || put(b, ", \"additionalProperties\": false}"));
+}
+
+/* by_schema: the arguments are what the tool's schema says; otherwise any object. */
+static bool add_tag(tags *t, const el_form *f, const el_tool *tool, bool opened, bool by_schema) {
   el_buf begin = {0}, content = {0}, end = {0};
-  bool json = f->kind != EL_CALLS_PARAMETERS && f->kind != EL_CALLS_PYTHON;
+  tag_text *tag = &t->tags[t->n++];
+  bool python = f->kind == EL_CALLS_PYTHON, json = !python && f->kind != EL_CALLS_PARAMETERS;
+  tag->type = !json ? EL_CONSTRAINT_GRAMMAR : by_schema ? EL_CONSTRAINT_JSON_SCHEMA : EL_CONSTRAINT_JSON_OBJECT;
   bool ok = put_begin(&begin, f, tool->name, opened) && put_end(&end, f);
   if (json)
-    ok = ok && el_buf_append(&content, tool->parameters.data, tool->parameters.len);
+    ok = ok && (!by_schema || put_schema(&content, tool));
   else
-    ok = ok && (f->kind == EL_CALLS_PYTHON ? put_python_grammar(&content) : put_parameters_grammar(&content, f));
-  size_t *at = &t->at[3 * t->n];
-  ok = ok && add_string(t, &at[0], &begin) && add_string(t, &at[1], &content) && add_string(t, &at[2], &end);
-  t->len[t->n++] = content.len;
+    ok = ok && (python ? put_python_grammar(&content) : put_parameters_grammar(&content, f));
+  ok = ok && add_string(t, &tag->begin, &begin) && add_string(t, &tag->content, &content) &&
+       add_string(t, &tag->end, &end);
+  tag->len = content.len;
   el_buf_free(&begin);
   el_buf_free(&content);
   el_buf_free(&end);
@@ -134,13 +150,12 @@ static el_constraint_source *build(const tags *t, const el_answer_format *f, con
   char *strings = (char *)&b->tags[n];
   memcpy(strings, t->text.data, texts);
   if (trigger_text) memcpy(strings + texts, trigger_text, trigger_len);
-  bool json = f->form.kind != EL_CALLS_PARAMETERS && f->form.kind != EL_CALLS_PYTHON;
   for (size_t i = 0; i < n; i++)
-    b->tags[i] = (el_constraint_tag){.begin = strings + t->at[3 * i],
-                                     .end = strings + t->at[3 * i + 2],
-                                     .content = json ? EL_CONSTRAINT_JSON_SCHEMA : EL_CONSTRAINT_GRAMMAR,
-                                     .text = strings + t->at[3 * i + 1],
-                                     .len = t->len[i]};
+    b->tags[i] = (el_constraint_tag){.begin = strings + t->tags[i].begin,
+                                     .end = strings + t->tags[i].end,
+                                     .content = t->tags[i].type,
+                                     .text = strings + t->tags[i].content,
+                                     .len = t->tags[i].len};
   b->trigger = strings + texts;
   b->source = (el_constraint_source){.type = EL_CONSTRAINT_TAGS,
                                      .tags = b->tags,
@@ -170,14 +185,14 @@ el_status el_answer_constraint(const el_answer_format *f, const el_tools *t, con
   bool thinks = f->form.kind == EL_CALLS_HARMONY || el_ends_with_mark(end, f->form.reasoning);
   bool opened = f->form.kind == EL_CALLS_NAMED && el_ends_with_mark(end, f->form.begin);
   bool free_text = (!required || thinks) && !opened;
-  tags all = {.at = calloc(3 * t->n, sizeof *all.at), .len = calloc(t->n, sizeof *all.len)};
-  bool ok = all.at && all.len;
+  tags all = {.tags = calloc(t->n, sizeof *all.tags)};
+  bool ok = all.tags;
   for (size_t i = 0; i < t->n && ok; i++)
-    if (only == SIZE_MAX || i == only) ok = add_tag(&all, &f->form, &t->tools[i], opened);
+    if (only == SIZE_MAX || i == only)
+      ok = add_tag(&all, &f->form, &t->tools[i], opened, required || t->tools[i].strict);
   el_constraint_source *source = ok ? build(&all, f, free_text ? trigger(&f->form) : NULL) : NULL;
   el_buf_free(&all.text);
-  free(all.at);
-  free(all.len);
+  free(all.tags);
   if (!source) return el_fail(err, EL_ERR_NO_MEMORY, "no memory for the constraint of %zu tools", t->n);
   source->at_least_one = required;
   source->stop_after_first = required && !rules->parallel;

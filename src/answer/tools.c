@@ -87,6 +87,24 @@ static bool read_texts(el_tool *tool, const el_value *schema) {
   return tool->texts != NULL;
 }
 
+/* Whether something but `properties` says what the arguments may be. */
+static bool is_open(const el_value *schema) {
+  static const char *const SAYS[] = {"additionalProperties",
+                                     "patternProperties",
+                                     "unevaluatedProperties",
+                                     "$ref",
+                                     "allOf",
+                                     "anyOf",
+                                     "oneOf",
+                                     "not",
+                                     "if",
+                                     "enum",
+                                     "const"};
+  for (size_t i = 0; i < sizeof SAYS / sizeof *SAYS; i++)
+    if (member(schema, SAYS[i])) return true;
+  return !member(schema, "properties");
+}
+
 static el_status read_tool(el_tools *t, const el_value *item, el_error *err) {
   size_t at = t->n;
   const el_value *function = member(item, "function"), *name = member(function, "name");
@@ -110,8 +128,10 @@ static el_status read_tool(el_tools *t, const el_value *item, el_error *err) {
     return el_fail(err, EL_ERR_INVALID, "tools[%zu].function.strict is neither true nor false", at);
   el_tool *tool = &t->tools[t->n++];
   el_buf schema = {0};
-  bool ok = is_null(parameters) || !parameters->object.n ? el_buf_append(&schema, "{\"type\": \"object\"}", 18)
-                                                         : put_value(&schema, parameters);
+  bool any = !is_null(parameters) && parameters->object.n;
+  static const char NONE[] = "{\"type\": \"object\", \"properties\": {}}";
+  bool ok = any ? put_value(&schema, parameters) : el_buf_append(&schema, NONE, sizeof NONE - 1);
+  tool->open = any && is_open(parameters);
   tool->parameters = (el_str){schema.data, schema.len};
   tool->strict = strict && strict->type == EL_VALUE_BOOL && strict->boolean;
   tool->name = strndup(name->string.data, name->string.len);

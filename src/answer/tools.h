@@ -12,6 +12,7 @@ typedef struct el_tool {
   el_str description; /* empty: none */
   el_str parameters;  /* JSON text of the schema of its arguments; an object of anything where there is none */
   bool strict;
+  bool open;          /* the schema says of itself what may be there besides its properties */
   const char **texts; /* [n_texts] parameters that are strings by the schema */
   size_t n_texts;
 } el_tool;

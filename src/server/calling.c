@@ -97,9 +97,6 @@ bool el_calling_begin(el_api_parse *p) {
   c->rules.parallel = !p->one_call;
   c->keep_reasoning = p->keep_reasoning;
   if (!find_format(p, c) || !read_choice(p, c, &none)) return false;
-  if (c->rules.required || c->rules.only)
-    return el_api_fail(p->error, 400, "unsupported_value", "tool_choice",
-                       "'tool_choice' that asks for a call is not supported: 'auto' and 'none' are.");
   if (p->tools) return none || read_tools(p, c);
   return !(c->rules.required || c->rules.only) ||
          el_api_fail(p->error, 400, "invalid_value", "tool_choice",
@@ -225,6 +222,30 @@ bool el_calling_tell(el_api_parse *p) {
 
 /* ---------------------------------------------------------------- after */
 
+/* Calls that have to come, or whose arguments have to be what a schema says. */
+static bool constrain(el_api_parse *p, el_calling *c) {
+  el_api_request *r = p->out;
+  el_constraint_source *source;
+  el_error err;
+  if (el_answer_constraint(c->format, c->tools, &c->rules, c->prompt, c->prompt_len, &source, &err))
+    return fail(p, &err, "tool_choice");
+  if (!source) return true;
+  if (r->constraint) { /* by response_format and its like */
+    el_free(source);
+    if (c->rules.required || c->rules.only)
+      return el_api_fail(p->error, 400, "unsupported_value", "tool_choice",
+                         "An answer cannot be both a call that 'tool_choice' asks for and in a format of its own.");
+    el_logf(&p->setup->server->log, EL_LOG_WARN, "%s: strict tools beside a format of the answer: the format counts",
+            r->api->name);
+    return true;
+  }
+  r->engine = p->setup->server->options.engine;
+  el_status status = el_constraint_open(r->engine, source, &r->constraint, &err);
+  el_free(source);
+  if (!status) r->request.constraint = r->constraint;
+  return !status || fail(p, &err, "tools");
+}
+
 bool el_calling_end(el_api_parse *p) {
   el_calling *c = &p->out->calling;
   const el_api_prompt *prompt = p->out->prompts;
@@ -241,5 +262,5 @@ bool el_calling_end(el_api_parse *p) {
     return fail(p, &err, "messages");
   p->out->request.shown_tokens = info.shown_tokens;
   p->out->request.n_shown_tokens = info.n_shown_tokens;
-  return true;
+  return !c->tools || constrain(p, c);
 }

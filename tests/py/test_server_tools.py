@@ -163,9 +163,41 @@ def test_a_loop_of_calls_goes_round(client):
     ({"tools": [{"type": "function", "function": {"name": "a"}}] * 2}, "tools"),
     ({"tool_choice": {"type": "function", "function": {"name": "none of them"}}}, "tool_choice"),
     ({"tool_choice": "perhaps"}, "tool_choice"),
+    ({"tool_choice": "required", "response_format": {"type": "json_object"}}, "tool_choice"),
     ({"tools": openai.omit, "tool_choice": "required"}, "tool_choice"),
 ])
 def test_what_is_wrong_with_tools_is_said(client, more, param):
     with pytest.raises(openai.BadRequestError) as e:
         ask(client, "x", **more)
     assert e.value.param == param
+
+
+# ---------------------------------------------------------------- a model that knows no tools, made to call
+
+
+def check_weather(call):
+    name, arguments = call
+    assert name == "get_weather" and set(arguments) <= {"city", "days"} and isinstance(arguments["city"], str)
+    assert isinstance(arguments.get("days", 1), int)
+
+
+@pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "get_weather"}}], ids=["required", "named"])
+def test_a_call_that_has_to_come_comes_by_its_schema(server, choice):
+    client = openai.OpenAI(base_url=server.url + "/v1", api_key="none", max_retries=0)
+    tools = TOOLS if isinstance(choice, dict) else TOOLS[:1]
+    ask = dict(model="", messages=[{"role": "user", "content": "How is the weather in Paris?"}], tools=tools, tool_choice=choice, temperature=0,
+               max_tokens=80, parallel_tool_calls=False)
+    answer = client.chat.completions.create(**ask).choices[0]
+    assert answer.finish_reason == "tool_calls" and answer.message.content is None
+    (call,) = calls_of(answer.message)
+    check_weather(call)
+    with client.chat.completions.stream(**ask) as s:
+        for _ in s:
+            pass
+        assert calls_of(s.get_final_completion().choices[0].message) == [call]
+
+
+def test_a_schema_that_cannot_be_enforced_is_named(server):
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {"a": {"$dynamicRef": "#x"}}}}}
+    r = server.post("/v1/chat/completions", {"messages": [{"role": "user", "content": "x"}], "tools": [tool], "tool_choice": "required"})
+    assert r.status_code == 400 and r.json()["error"]["param"] == "tools" and "$dynamicRef" in r.json()["error"]["message"]

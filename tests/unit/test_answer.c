@@ -398,7 +398,7 @@ static void a_required_call_is_constrained_by_its_schema(void **state) {
   assert_int_equal(s->tags[0].content, EL_CONSTRAINT_JSON_SCHEMA);
   assert_string_equal(s->tags[0].text,
                       "{\"type\": \"object\", \"properties\": {\"city\": {\"type\": \"string\"}, \"n\": {\"type\": "
-                      "\"integer\"}}}");
+                      "\"integer\"}}, \"additionalProperties\": false}");
   assert_int_equal(s->tags[0].len, strlen(s->tags[0].text));
   free(s);
   s = constraint_of(&r, (el_call_rules){.only = "add", .parallel = true}, "");
@@ -417,6 +417,9 @@ static void strict_tools_are_constrained_where_they_are_called(void **state) {
   assert_int_equal(s->n_triggers, 1);
   assert_string_equal(s->triggers[0], "<tool_call>");
   assert_false(s->at_least_one || s->stop_after_first);
+  assert_int_equal(s->tags[0].content, EL_CONSTRAINT_JSON_OBJECT);
+  assert_int_equal(s->tags[1].content, EL_CONSTRAINT_JSON_SCHEMA);
+  assert_string_equal(s->tags[1].text, "{\"type\": \"object\", \"properties\": {}, \"additionalProperties\": false}");
   free(s);
   close_rig(&r);
 }
