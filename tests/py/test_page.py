@@ -207,6 +207,36 @@ def test_stop_ends_the_answer_here_and_on_the_server(fake, visit):
     assert page.js("document.querySelector('#stop').hidden && !document.querySelector('#send').hidden")
 
 
+def test_an_answer_is_copied_and_a_question_asked_again_of_another(fake, visit):
+    page = visit(fake())
+    ready(page)
+    page.browser.call("Browser.grantPermissions", browserContextId=page.context, permissions=["clipboardReadWrite", "clipboardSanitizedWrite"])
+    ask(page, "who are you?")
+    assert answered(page)["who"] == "fake"
+    page.click(".meta button", "Copy")
+    page.wait("document.querySelector('.meta button').innerText === 'Copied'")
+    assert page.js("navigator.clipboard.readText()") == "user: who are you?\n"
+    page.click(".row", "upper")
+    page.click(".meta button", "Ask again")
+    turn = answered(page, 2)
+    assert (turn["who"], turn["answer"]) == ("upper", "USER: WHO ARE YOU?\n"), "in a conversation of its own"
+
+
+def test_a_queue_is_shown(fake, visit):
+    server = fake(slots=1, step_us=5000)
+    page = visit(server)
+    ready(page)
+    page.click(".row", "slow")
+    ask(page, "a long story, told slowly")
+    server.wait_busy()
+    page.js("fetch('/v1/chat/completions', {method: 'POST', body: JSON.stringify({model: 'upper', messages: [{role: 'user', content: 'me too'}]})}).then(() => 1), 1")
+    server.wait_busy(2)
+    page.wait("document.querySelector('#queue').innerText.includes('upper') && document.querySelector('#queue-sum').innerText === '1 request'")
+    assert page.text("#state") == "1 run, 1 wait" and page.text("#slots-sum") == "1 of 1 busy"
+    page.click("#stop")
+    server.wait_idle(20)
+
+
 def test_a_failure_in_an_answer_is_told_and_the_page_goes_on(fake, visit):
     page = visit(fake())
     ready(page)

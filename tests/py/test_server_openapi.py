@@ -91,7 +91,7 @@ def conforms(server, source, folder, examples, *arguments):
 
 def test_whatever_is_sent_is_answered_as_described(fake, tmp_path):
     s = fake(router=1, more=3, allow=tmp_path)
-    conforms(s, s.url + "/openapi.json", tmp_path, 3 if SLOW else 12)
+    conforms(s, s.url + "/openapi.json", tmp_path, 2 if SLOW else 8)
     s.wait_idle(10)
 
 
