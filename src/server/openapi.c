@@ -7,6 +7,7 @@
 
 #include "server/fields.h"
 #include "server/private.h"
+#include "server/writer.h"
 
 enum { MAX_NAME = 300 }; /* of a method and a path */
 
@@ -77,12 +78,13 @@ static bool add_response(json_t *responses, const char *status, const char *what
   return set(responses, status, json_pack("{s:s, s:o}", "description", what, "content", content));
 }
 
-/* What a 200 has: JSON by a schema, a stream of events, texts. */
-static json_t *content_of(const json_t *about) {
+/* What a 200 has: JSON by a schema, a stream, texts. */
+static json_t *content_of(const el_route *r, const json_t *about) {
+  const char *stream = r->api && r->api->writer ? r->api->writer->stream_type : NULL;
   json_t *content = json_object(), *schema = json_object_get(about, "answer"), *type;
   bool ok = content && (!schema || set(content, "application/json", json_pack("{s:O}", "schema", schema)));
   if (ok && json_is_true(json_object_get(about, "stream")))
-    ok = set(content, "text/event-stream", json_pack("{s:{s:s}}", "schema", "type", "string"));
+    ok = set(content, stream ? stream : "text/event-stream", json_pack("{s:{s:s}}", "schema", "type", "string"));
   size_t i;
   json_array_foreach(json_object_get(about, "types"), i, type) {
     ok = ok && set(content, json_string_value(type), json_pack("{s:{s:s}}", "schema", "type", "string"));
@@ -94,10 +96,12 @@ static json_t *content_of(const json_t *about) {
 }
 
 static json_t *responses_of(const el_route *r, bool post, const json_t *about) {
-  json_t *responses = json_object(), *unavailable = json_object_get(about, "503");
+  json_t *responses = json_object(), *unavailable = json_object_get(about, "503"),
+         *refused = json_object_get(about, "501");
   bool other = post && r->api && r->api->write_error; /* as its dialect has errors */
   json_t *error = other ? json_object() : json_pack("{s:s}", "$ref", "#/components/schemas/Error");
-  bool ok = responses && add_response(responses, "200", "Done", content_of(about)) &&
+  bool ok = responses && add_response(responses, "200", "Done", content_of(r, about)) &&
+            (!refused || add_response(responses, "501", json_string_value(refused), json_content(json_object()))) &&
             (!unavailable || add_response(responses, "503", "Ending", json_content(json_incref(unavailable)))) &&
             add_response(responses, "default", "Why not", json_content(error));
   if (ok) return responses;

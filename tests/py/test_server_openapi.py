@@ -42,7 +42,7 @@ def test_every_field_that_people_say_more_of_is_one_of_some_body(fake):
     assert set(ABOUT["fields"]) - there == set()
     chat = operations(description(fake()))["POST /v1/chat/completions"]["requestBody"]["content"]["application/json"]["schema"]
     assert chat["required"] == ["messages"]
-    assert chat["properties"]["temperature"] == {"type": ["number", "null"], "minimum": 0, "maximum": 2}, "limits are those of the table"
+    assert chat["properties"]["min_p"] == {"type": ["number", "null"], "minimum": 0, "maximum": 1}, "limits are those of the table"
     assert chat["properties"]["stream"] == {"type": ["boolean", "null"]}
 
 
@@ -91,7 +91,8 @@ def conforms(server, source, folder, examples, *arguments):
 
 def test_whatever_is_sent_is_answered_as_described(fake, tmp_path):
     s = fake(router=1, more=3, allow=tmp_path)
-    conforms(s, s.url + "/openapi.json", tmp_path, 2 if SLOW else 8)
+    refused = [part for name, about in ABOUT["endpoints"].items() if "501" in about for part in ("--exclude-path", name.split(" ")[1])]
+    conforms(s, s.url + "/openapi.json", tmp_path, 2 if SLOW else 8, *refused)
     s.wait_idle(10)
 
 
