@@ -102,11 +102,23 @@ static bool read_generation(const json_t *body, uint64_t *out, el_api_error *e) 
   return true;
 }
 
+/* Of vLLM's fields these say nothing here: there is one base, and ids are ours. */
+static bool check_ignored(const json_t *body, el_api_error *e) {
+  const json_t *base = json_object_get(body, "base_model_name"), *id = json_object_get(body, "lora_int_id");
+  if (base && !json_is_null(base) && !json_is_string(base))
+    return el_api_fail(e, 400, "invalid_type", "base_model_name",
+                       "Invalid type for 'base_model_name': expected a string, but got %s.", el_json_type_name(base));
+  return !id || json_is_null(id) || json_is_integer(id) ||
+         el_api_fail(e, 400, "invalid_type", "lora_int_id",
+                     "Invalid type for 'lora_int_id': expected an integer, but got %s.", el_json_type_name(id));
+}
+
 static bool load(el_exchange *x, const json_t *body, el_api_error *e) {
-  static const char *const known[] = {"lora_name", "lora_path", "load_inplace", "expected_generation", "pinned", NULL};
+  static const char *const known[] = {"lora_name", "lora_path",       "load_inplace", "expected_generation",
+                                      "pinned",    "base_model_name", "lora_int_id",  NULL};
   const char *name, *path;
   el_adapter_put_options how = {.expected = EL_ANY_GENERATION};
-  if (!check_names(body, known, e) || !read_string(body, "lora_name", &name, e) ||
+  if (!check_names(body, known, e) || !check_ignored(body, e) || !read_string(body, "lora_name", &name, e) ||
       !read_string(body, "lora_path", &path, e) || !read_flag(body, "load_inplace", &how.in_place, e) ||
       !read_generation(body, &how.expected, e) || !read_flag(body, "pinned", &how.pinned, e))
     return false;
@@ -125,10 +137,11 @@ static bool load(el_exchange *x, const json_t *body, el_api_error *e) {
 }
 
 static bool unload(el_exchange *x, const json_t *body, el_api_error *e) {
-  static const char *const known[] = {"lora_name", "expected_generation", NULL};
+  static const char *const known[] = {"lora_name", "expected_generation", "base_model_name", "lora_int_id", NULL};
   const char *name;
   uint64_t expected = EL_ANY_GENERATION, found;
-  if (!check_names(body, known, e) || !read_string(body, "lora_name", &name, e) || !read_generation(body, &expected, e))
+  if (!check_names(body, known, e) || !check_ignored(body, e) || !read_string(body, "lora_name", &name, e) ||
+      !read_generation(body, &expected, e))
     return false;
   el_server *s = x->server;
   el_error err;

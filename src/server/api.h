@@ -47,6 +47,8 @@ extern const el_api el_api_responses;
 /* api_anthropic.c */
 extern const el_api el_api_messages, el_api_count_tokens;
 
+/* api_vllm.c */
+extern const el_api el_api_tokenize, el_api_detokenize;
 /* openai.c */
 extern const el_api el_api_chat, el_api_text, el_api_route;
 

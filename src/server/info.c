@@ -19,6 +19,25 @@ bool el_info_health(el_server *s, bool whole, el_buf *out) {
                        st.requests_cancelled, st.requests_failed, st.generated_tokens, el_version());
 }
 
+static bool write_token(const el_tokenizer *t, const char *name, int32_t token, el_buf *out) {
+  char *s = NULL;
+  size_t len = 0;
+  el_error err;
+  if (token >= 0 && el_detokenize(t, &token, 1, true, &s, &len, &err)) return false;
+  bool ok = el_buf_printf(out, ",\"%s\":", name) && (s ? el_json_string(out, s, len) : el_buf_append(out, "null", 4));
+  el_free(s);
+  return ok;
+}
+
+/* vLLM's, in the words of transformers' tokenizer_config.json. */
+bool el_info_tokenizer(el_server *s, el_buf *out) {
+  const el_tokenizer *t = el_engine_tokenizer(s->options.engine);
+  return el_buf_printf(out, "{\"tokenizer_class\":\"edgelora\",\"vocab_size\":%d,\"model_max_length\":%d",
+                       (int)el_tokenizer_n_vocab(t), s->model.ctx_size) &&
+         write_token(t, "bos_token", el_tokenizer_bos(t), out) &&
+         write_token(t, "eos_token", el_tokenizer_eos(t), out) && el_buf_append(out, "}", 1);
+}
+
 /* llama-server's list: each adapter with the scale that it has for requests that name none. */
 bool el_info_lora(el_server *s, el_buf *out, el_api_error *e) {
   el_lora_choice all[EL_MAX_COMBINED];

@@ -16,6 +16,7 @@ typedef struct model {
   int64_t created;
   const char *parent;             /* the base that an adapter changes; NULL for the others */
   const el_adapter_info *adapter; /* NULL: it is none */
+  bool limited;                   /* whoever asks is: no paths */
 } model;
 
 bool el_models_is_auto(el_server *s, const el_key *key, const char *name) {
@@ -61,29 +62,39 @@ static bool write_preset(el_buf *out, const el_adapter_info *a) {
   return ok && el_buf_append(out, "]", 1);
 }
 
-static bool write_model(el_buf *out, const model *m) {
+/* vLLM's fields: what it comes from, and the longest sequence. */
+static bool write_root(const el_server *s, const model *m, el_buf *out) {
+  const char *path = m->adapter && !m->limited && *m->adapter->path ? m->adapter->path : m->id;
+  return el_buf_printf(out, ",\"root\":") && el_json_cstring(out, path) &&
+         el_buf_printf(out, ",\"max_model_len\":%d", s->model.ctx_size);
+}
+
+static bool write_model(const el_server *s, const model *m, el_buf *out) {
   return el_buf_printf(out, "{\"id\":") && el_json_cstring(out, m->id) &&
          el_buf_printf(
              out, ",\"object\":\"model\",\"created\":%" PRId64 ",\"owned_by\":\"edgelora\",\"parent\":", m->created) &&
-         el_json_cstring(out, m->parent) && (!m->adapter || write_preset(out, m->adapter)) && el_buf_printf(out, "}");
+         el_json_cstring(out, m->parent) && write_root(s, m, out) && (!m->adapter || write_preset(out, m->adapter)) &&
+         el_buf_printf(out, "}");
 }
 
 /* All that the key allows, in their order; list[n + 2] has room for them. Their number. */
 static size_t collect(el_server *s, const el_key *key, const el_adapter_info *adapters, size_t n, model *list) {
   size_t found = 0;
-  if (el_key_allows(key, s->model.name)) list[found++] = (model){s->model.name, s->started, NULL, NULL};
-  if (lists_auto(s, key)) list[found++] = (model){EL_AUTO, s->started, NULL, NULL};
+  bool limited = el_key_is_limited(key);
+  if (el_key_allows(key, s->model.name)) list[found++] = (model){s->model.name, s->started, NULL, NULL, limited};
+  if (lists_auto(s, key)) list[found++] = (model){EL_AUTO, s->started, NULL, NULL, limited};
   for (size_t i = 0; i < n; i++)
     if (el_key_allows(key, adapters[i].name))
-      list[found++] = (model){adapters[i].name, adapters[i].created, s->model.name, &adapters[i]};
+      list[found++] = (model){adapters[i].name, adapters[i].created, s->model.name, &adapters[i], limited};
   return found;
 }
 
-static bool write_page(const model *list, size_t n, size_t begin, size_t most, el_buf *out, el_api_error *e) {
+static bool write_page(const el_server *s, const model *list, size_t n, size_t begin, size_t most, el_buf *out,
+                       el_api_error *e) {
   size_t end = most < n - begin ? begin + most : n;
   bool ok = el_buf_printf(out, "{\"object\":\"list\",\"data\":[");
   for (size_t i = begin; ok && i < end; i++)
-    ok = (i == begin || el_buf_append(out, ",", 1)) && write_model(out, &list[i]);
+    ok = (i == begin || el_buf_append(out, ",", 1)) && write_model(s, &list[i], out);
   ok = ok && el_buf_printf(out, "],\"first_id\":") && el_json_cstring(out, begin < end ? list[begin].id : NULL) &&
        el_buf_printf(out, ",\"last_id\":") && el_json_cstring(out, begin < end ? list[end - 1].id : NULL) &&
        el_buf_printf(out, ",\"has_more\":%s}", end < n ? "true" : "false");
@@ -109,7 +120,7 @@ bool el_models_list(el_server *s, const el_key *key, const char *limit, const ch
                                     "Invalid value for 'after': there is no model '%.255s' (any more).", after);
       begin++;
     }
-    ok = ok && write_page(list, n, begin, most, out, e);
+    ok = ok && write_page(s, list, n, begin, most, out, e);
   }
   free(list);
   el_free(adapters);
@@ -118,20 +129,20 @@ bool el_models_list(el_server *s, const el_key *key, const char *limit, const ch
 
 bool el_models_one(el_server *s, const el_key *key, const char *id, el_buf *out, el_api_error *e) {
   el_error err = {.code = EL_ERR_NOT_FOUND};
-  if (lists_auto(s, key) && !strcmp(id, EL_AUTO))
-    return write_model(out, &(model){EL_AUTO, s->started, NULL, NULL}) ||
-           el_api_fail(e, 500, "no_memory", NULL, "Out of memory.");
   bool limited = el_key_is_limited(key);
+  if (lists_auto(s, key) && !strcmp(id, EL_AUTO))
+    return write_model(s, &(model){EL_AUTO, s->started, NULL, NULL, limited}, out) ||
+           el_api_fail(e, 500, "no_memory", NULL, "Out of memory.");
   if (!strcmp(id, s->model.name)) {
     if (!el_key_allows(key, id)) return el_api_fail_engine(e, &err, id, limited);
-    return write_model(out, &(model){s->model.name, s->started, NULL, NULL}) ||
+    return write_model(s, &(model){s->model.name, s->started, NULL, NULL, limited}, out) ||
            el_api_fail(e, 500, "no_memory", NULL, "Out of memory.");
   }
   el_adapter_info *info;
   if (el_adapter_get(s->options.engine, id, &info, &err)) return el_api_fail_engine(e, &err, id, limited);
   /* What a key allows is by the adapter's own name, not by an alias. */
   bool allowed = el_key_allows(key, info->name), ok = false;
-  if (allowed) ok = write_model(out, &(model){info->name, info->created, s->model.name, info});
+  if (allowed) ok = write_model(s, &(model){info->name, info->created, s->model.name, info, limited}, out);
   el_free(info);
   if (!allowed) return el_api_fail_engine(e, &(el_error){.code = EL_ERR_NOT_FOUND}, id, limited);
   return ok || el_api_fail(e, 500, "no_memory", NULL, "Out of memory.");

@@ -114,6 +114,7 @@ bool el_info_health(el_server *s, bool whole, el_buf *out);
 bool el_info_metrics(el_server *s, el_buf *out);
 bool el_info_slots(el_server *s, bool fail_when_full, el_buf *out, el_api_error *e);
 bool el_info_queue(el_server *s, el_buf *out, el_api_error *e);
+bool el_info_tokenizer(el_server *s, el_buf *out);
 bool el_info_lora(el_server *s, el_buf *out, el_api_error *e);
 
 /* The pool's blocks by use. */

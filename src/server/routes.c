@@ -61,6 +61,20 @@ static bool get_model(const el_query *q, el_answer *out, el_api_error *e) {
   return el_models_one(q->server, q->key, q->rest, &out->body, e);
 }
 
+static bool get_version(const el_query *q, el_answer *out, el_api_error *e) {
+  return or_no_memory(el_buf_printf(&out->body, "{\"version\":\"%s\"}", el_version()), e);
+}
+
+/* For what looks whether somebody is there; the figures are /health's. */
+static bool get_ping(const el_query *q, el_answer *out, el_api_error *e) {
+  if (atomic_load(&q->server->draining)) out->status = 503;
+  return true;
+}
+
+static bool get_tokenizer_info(const el_query *q, el_answer *out, el_api_error *e) {
+  return or_no_memory(el_info_tokenizer(q->server, &out->body), e);
+}
+
 static bool get_adapters(const el_query *q, el_answer *out, el_api_error *e) {
   const el_adapters_query asked = {.limit = el_query_argument(q, "limit"),
                                    .offset = el_query_argument(q, "offset"),
@@ -129,6 +143,9 @@ static const el_route ROUTES[] = {
     {"/", .open = true, .get = el_page_get},
     {"/openapi.json", .get = el_openapi_get},
     {"/health", .open = true, .get = get_health},
+    {"/ping", .open = true, .get = get_ping},
+    {"/version", .get = get_version},
+    {"/tokenizer_info", .get = get_tokenizer_info},
     {"/metrics", .for_all = true, .get = get_metrics},
     {"/slots", .for_all = true, .get = get_slots},
     {"/queue", .for_all = true, .get = get_queue},
@@ -143,6 +160,8 @@ static const el_route ROUTES[] = {
     {"/v1/messages/count_tokens", .post = EL_WORK_API, .api = &el_api_count_tokens},
     {"/v1/completions", .post = EL_WORK_API, .api = &el_api_text},
     {"/v1/chat/completions", .post = EL_WORK_API, .api = &el_api_chat},
+    {"/tokenize", .post = EL_WORK_API, .api = &el_api_tokenize},
+    {"/detokenize", .post = EL_WORK_API, .api = &el_api_detokenize},
     {"/v1/route", .post = EL_WORK_API, .api = &el_api_route},
     {"/v1/responses", .post = EL_WORK_API, .api = &el_api_responses},
     {"/v1/responses/", .has_rest = true, .get = get_response, .del = delete_response},

@@ -125,8 +125,9 @@ def test_integers_beyond_64_bits_are_text_where_they_do_not_matter(fake):
     message = {"role": "user", "content": "ab", "id": huge, "call": {"n": [-huge, 1, 2**63 - 1]}}
     reply = answer(s.post(CHAT, {"messages": [message], "metadata": {"id": huge}, "user": str(huge), "other": -huge}))
     assert content(reply) == content(answer(s.chat("ab")))
-    quoted = answer(s.completion(prompt=f'"{huge}": {huge}, \\"'))
-    assert quoted["usage"]["prompt_tokens"] == len(f'"{huge}": {huge}, \\"')
+    for within in (f'"{huge}": {huge}, \\"', f"\\{huge}", f"{huge}"):  # what is text stays as it is
+        reply = answer(s.completion(prompt=within, max_tokens=len(within), id=huge))
+        assert reply["usage"]["prompt_tokens"] == len(within) and reply["choices"][0]["text"] == within
     for field, value in (("n", huge), ("max_tokens", huge), ("seed", huge), ("seed", 2**63), ("min_tokens", -huge), ("top_k", huge)):
         refused(s.completion(prompt="a", **{field: value}), field)
     assert s.completion(prompt="a", seed=-(2**63)).status_code == 200

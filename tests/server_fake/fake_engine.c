@@ -121,6 +121,10 @@ int32_t el_tokenizer_n_vocab(const el_tokenizer *t) {
   return N_VOCAB;
 }
 
+int32_t el_tokenizer_eos(const el_tokenizer *t) {
+  return EOS;
+}
+
 int32_t el_tokenizer_bos(const el_tokenizer *t) {
   return -1;
 }
