@@ -477,9 +477,38 @@ static void a_presets_schema_holds_answers_that_nothing_else_does(void **state) 
   rig_close(&r);
 }
 
+static void so_does_the_chosen_ones_schema_where_the_router_chooses(void **state) {
+  static result out;
+  routed t = open_with(rig_options(4, 64, 16), 0);
+  int32_t tokens[64];
+  put_adapter(&t.r, "a", 1, "{\"schema\": {\"enum\": [\"yes\", \"no\"]}}");
+  rig_add(&t.r, "b", 2);
+  rig_add(&t.r, "c", 3);
+  el_request q = automatic("aaaaaa", tokens, 12);
+  q.preset_fields = EL_PRESET_ALL;
+  q.sampling.temperature = 1;
+  run_request(&t.r, q, &out);
+  assert_true(result_text_is(&out, "\"yes\"") || result_text_is(&out, "\"no\""));
+  const el_constraint *c;
+  el_error err;
+  el_constraint_source s = {.type = EL_CONSTRAINT_REGEX, .text = "z{3}", .len = 4};
+  if (el_constraint_open(t.r.engine, &s, &c, &err)) fail_msg("%s", err.message);
+  q.constraint = c;
+  run_request(&t.r, q, &out); /* the request's own, whoever is chosen */
+  assert_true(result_text_is(&out, "zzz"));
+  q = automatic("bbbbbb", tokens, 12);
+  q.constraint = c;
+  q.preset_fields = EL_PRESET_ALL;
+  run_request(&t.r, q, &out);
+  assert_true(result_text_is(&out, "zzz"));
+  el_constraint_close(t.r.engine, c);
+  close_routed(&t);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_presets_schema_holds_answers_that_nothing_else_does),
+      cmocka_unit_test(so_does_the_chosen_ones_schema_where_the_router_chooses),
       cmocka_unit_test(a_preset_fills_in_what_the_request_leaves_open),
       cmocka_unit_test(a_presets_stop_strings_end_the_answer),
       cmocka_unit_test(a_presets_scale_is_what_the_adapter_is_loaded_with),
