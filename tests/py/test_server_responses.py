@@ -8,7 +8,7 @@ from test_server_keys import bearer, keyed  # noqa: F401
 from test_server_tools import CALL, CALL_2, module_fake  # noqa: F401
 
 QUESTION = "What is the capital of France?"
-FEW = {"max_output_tokens": 16, "temperature": 0}
+FEW = {"max_output_tokens": 8, "temperature": 0}
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def model(client):
 
 
 def chat(client, model, messages):
-    answer = client.chat.completions.create(model=model, messages=messages, max_tokens=16, temperature=0)
+    answer = client.chat.completions.create(model=model, messages=messages, max_tokens=8, temperature=0)
     return answer.choices[0].message.content
 
 
@@ -34,8 +34,8 @@ def test_a_response_is_the_chats_answer(client, model):
     assert r.object == "response" and r.id.startswith("resp_") and r.model == model
     assert r.status in ("completed", "incomplete") and r.error is None
     assert (r.status == "incomplete") == (r.incomplete_details is not None)
-    assert r.instructions == "Answer in French." and r.max_output_tokens == 16 and r.temperature == 0
-    assert r.usage.input_tokens > 10 and 0 < r.usage.output_tokens <= 16
+    assert r.instructions == "Answer in French." and r.max_output_tokens == 8 and r.temperature == 0
+    assert r.usage.input_tokens > 10 and 0 < r.usage.output_tokens <= 8
     assert r.usage.total_tokens == r.usage.input_tokens + r.usage.output_tokens
     (item,) = r.output
     assert item.type == "message" and item.role == "assistant" and item.id.startswith("msg_")
