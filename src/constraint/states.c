@@ -6,7 +6,7 @@
 #include "base/error.h"
 #include "base/random.h"
 
-enum { UNIONS = 1 << 10 };
+enum { UNIONS = 1 << 10, OPEN_CREDIT = 1 << 26 };
 
 /* Of a counter that is below what is known of the stack: it may begin again, and it may have ended. */
 #define ANY_COUNT UINT32_MAX
@@ -460,7 +460,7 @@ static el_state make_start(el_states *s) {
 el_status el_states_open(el_states *s, const el_automaton *a, el_error *err) {
   *s = (el_states){.automaton = a};
   enum { SLOTS = 256 };
-  s->credit = INT64_MAX;
+  s->credit = OPEN_CREDIT;
   work *w = s->work = calloc(1, sizeof *w);
   s->slots = calloc(SLOTS, sizeof *s->slots);
   s->mask = SLOTS - 1;
@@ -475,6 +475,7 @@ el_status el_states_open(el_states *s, const el_automaton *a, el_error *err) {
     s->sets[0] = (el_set){.row = UINT32_MAX};
     s->n_sets = 1;
     s->start = make_start(s);
+    s->credit = INT64_MAX; /* whoever wants less says so */
     if (s->start != EL_STATE_FULL) return EL_OK;
   }
   bool too_many = s->too_many || !s->no_memory;

@@ -11,9 +11,10 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static el_state step(el_states *s, el_state *at, unsigned char byte) {
+  s->credit = 1 << 20;
   el_state next = el_states_step(s, *at, byte);
   if (next != EL_STATE_FULL) return next;
-  s->too_many = s->no_memory = false;
+  s->too_many = s->too_slow = s->no_memory = false;
   el_states_collect(s, (el_state *[]){at}, 1);
   return el_states_step(s, *at, byte);
 }

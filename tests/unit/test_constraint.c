@@ -430,6 +430,24 @@ static void a_grammar_of_too_many_ways_at_once_fails_alone(void **state) {
   el_tokenizer_close(t);
 }
 
+static void a_grammar_that_takes_too_much_time_to_begin_is_refused(void **state) {
+  el_tokenizer *t = open_good(&(vocab_spec){0});
+  el_trie trie = open_trie(t);
+  el_buf text = {0}; /* each of many ways to go on looks at each of many to begin */
+  el_buf_printf(&text, "root ::= x \"0\"");
+  for (int i = 1; i < 20000; i++) el_buf_printf(&text, "|x \"%d\"", i);
+  el_buf_printf(&text, "\nx ::= [a-z]");
+  for (int i = 1; i < 20000; i++) el_buf_printf(&text, "|[a-z]");
+  el_constraint_source s = {.type = EL_CONSTRAINT_GRAMMAR, .text = text.data, .len = text.len};
+  el_compiled *c = NULL;
+  el_error e;
+  assert_int_equal(el_compiled_new(&s, &trie, &c, &e), EL_ERR_TOO_LONG);
+  assert_contains(e.message, "to begin");
+  el_buf_free(&text);
+  el_trie_free(&trie);
+  el_tokenizer_close(t);
+}
+
 static void a_grammar_that_takes_too_much_time_fails_alone(void **state) {
   el_tokenizer *t = open_good(&(vocab_spec){0});
   el_trie trie = open_trie(t);
@@ -470,6 +488,7 @@ int main(void) {
       cmocka_unit_test(a_source_that_cannot_be_is_refused_with_the_reason),
       cmocka_unit_test(a_grammar_of_too_many_ways_at_once_fails_alone),
       cmocka_unit_test(a_grammar_that_takes_too_much_time_fails_alone),
+      cmocka_unit_test(a_grammar_that_takes_too_much_time_to_begin_is_refused),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
