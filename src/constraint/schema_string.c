@@ -23,8 +23,8 @@
 /* A label that begins "ab--" would have to be a name of IDNA, so none has two hyphens in a row. */
 #define LABEL "[A-Za-z0-9](?:-?[A-Za-z0-9]){0,30}"
 #define HOST LABEL "(?:\\." LABEL "){0,3}"
-#define LOCAL_PART "[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]{1,20}"
-#define EMAIL LOCAL_PART "(?:\\." LOCAL_PART "){0,2}@" LABEL "(?:\\." LABEL "){1,3}"
+#define ATEXT "[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]"
+#define EMAIL ATEXT "(?:\\.?" ATEXT "){0,31}@" LABEL "(?:\\." LABEL "){1,3}"
 #define PERCENT "%[0-9A-Fa-f]{2}"
 #define PCHAR "(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|" PERCENT ")"
 #define QUERY "(?:[A-Za-z0-9._~!$&'()*+,;=:@/?-]|" PERCENT ")*"
