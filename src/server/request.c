@@ -118,7 +118,7 @@ bool el_api_request_parse(const el_api_setup *setup, const char *body, size_t le
   if (!j) return false;
   bool ok = (!api->prepare || api->prepare(&p, j)) && el_api_fields_read(&p, j) && (!api->check || api->check(&p)) &&
             el_structured_open(&p) && find_model(&p, setup) && (!api->read_prompts || api->read_prompts(&p)) &&
-            (!api->answer || api->answer(&p, answer));
+            el_structured_after_reasoning(&p) && (!api->answer || api->answer(&p, answer));
   el_structured_free(&p.structured);
   json_decref(j);
   if (!ok || api->answer) return ok;

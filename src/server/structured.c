@@ -300,6 +300,42 @@ bool el_structured_open(el_api_parse *p) {
   return true;
 }
 
+static bool opens_reasoning(const el_calling *c, const el_answer_info *info) {
+  size_t n = c->prompt_len, len = strlen(info->reasoning_begin);
+  while (n && strchr(" \n", c->prompt[n - 1])) n--;
+  return c->prompt && len && info->reasoning_end[0] && n >= len &&
+         !memcmp(c->prompt + n - len, info->reasoning_begin, len);
+}
+
+bool el_structured_after_reasoning(el_api_parse *p) {
+  el_structured *s = &p->structured;
+  el_api_request *r = p->out;
+  el_answer_info info = {0};
+  char begin[128];
+  if (!s->field[0] || s->source.type == EL_CONSTRAINT_CHOICE || s->source.type == EL_CONSTRAINT_TAGS) return true;
+  if (r->calling.format) el_answer_format_info(r->calling.format, &info);
+  if (!r->calling.format || r->calling.keep_reasoning || !opens_reasoning(&r->calling, &info)) return true;
+  snprintf(begin, sizeof begin, "%s\n\n", info.reasoning_end);
+  const el_constraint_tag tag = {
+      .begin = begin, .end = "", .content = s->source.type, .text = s->source.text, .len = s->source.len};
+  const el_constraint_source source = {.type = EL_CONSTRAINT_TAGS,
+                                       .tags = &tag,
+                                       .n_tags = 1,
+                                       .triggers = &info.reasoning_end,
+                                       .n_triggers = 1,
+                                       .at_least_one = true,
+                                       .stop_after_first = true,
+                                       .shown_tokens = r->request.shown_tokens,
+                                       .n_shown_tokens = r->request.n_shown_tokens};
+  el_constraint_close(r->engine, r->constraint);
+  r->request.constraint = r->constraint = NULL;
+  el_error err;
+  if (el_constraint_open(r->engine, &source, &r->constraint, &err))
+    return el_api_fail(p->error, 400, "invalid_value", s->field, "Invalid value for '%s': %s.", s->field, err.message);
+  r->request.constraint = r->constraint;
+  return true;
+}
+
 void el_structured_free(el_structured *s) {
   for (size_t i = 0; i < s->n_texts; i++) free(s->texts[i]);
   free(s->texts);

@@ -35,6 +35,9 @@ bool el_read_json_object(struct el_api_parse *p, const struct el_field *f, const
 /* Compiles it into p->out->constraint, once the fields are read; nothing, if none says anything. False: *p->error names
  * the field. */
 bool el_structured_open(struct el_api_parse *p);
+/* Once the prompt is known: where it has opened the model's reasoning, that is free, and what follows it is what the
+ * answer must be. */
+bool el_structured_after_reasoning(struct el_api_parse *p);
 void el_structured_free(el_structured *s);
 
 #endif

@@ -7,6 +7,7 @@ from typing import Literal
 
 import openai
 import pytest
+from conftest import BINARY, MODEL, Server
 from pydantic import BaseModel, Field
 
 TEXT, CHAT, RESPONSES = "/v1/completions", "/v1/chat/completions", "/v1/responses"
@@ -177,3 +178,22 @@ def test_what_cannot_be_is_refused_with_its_field(server, fields, param, said):
 def test_responses_name_their_own_field(server):
     answer = server.post(RESPONSES, {"input": "Hi", "text": {"format": {"type": "json_schema", "name": "x", "schema": {"type": 3}}}})
     assert answer.status_code == 400 and answer.json()["error"]["param"] == "text.format.schema", answer.text
+
+
+def test_reasoning_that_the_template_opens_is_free_and_the_answer_follows_it(tmp_path):
+    template = tmp_path / "template.jinja"
+    template.write_text("{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+                        "{% if add_generation_prompt %}assistant: <think>\n{% endif %}"
+                        "{% if false %}{{ '</think>' }}{% endif %}")
+    s = Server([BINARY, "serve", "-m", MODEL, "--chat-template", template, "--port", "0"])
+    try:
+        body = {"response_format": {"type": "json_object", "schema": SMALL}, "temperature": 0, "max_tokens": 24}
+        message = s.chat("Count the letters of the word tea.", **body).json()["choices"][0]["message"]
+        assert message["reasoning_content"] and not message["reasoning_content"].startswith("{"), message
+        turns = [m for i in range(4) for m in ({"role": "user", "content": f"Number {i}"},
+                                               {"role": "assistant", "content": "<think>\nok\n</think>\n\nNo JSON"})]
+        choice = s.post(CHAT, {**body, "messages": turns + [{"role": "user", "content": "Number 5"}]}).json()["choices"][0]
+        assert choice["message"]["reasoning_content"].strip() == "ok" and choice["finish_reason"] == "stop", choice
+        is_small(choice["message"]["content"])
+    finally:
+        assert s.stop() == 0
