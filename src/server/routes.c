@@ -69,6 +69,7 @@ static bool get_version(const el_query *q, el_answer *out, el_api_error *e) {
 static bool get_ping(const el_query *q, el_answer *out, el_api_error *e) {
   out->type = "text/plain; charset=utf-8"; /* nothing is no JSON */
   if (atomic_load(&q->server->draining)) out->status = 503;
+  out->type = "text/plain; charset=utf-8";
   return true;
 }
 
