@@ -6,6 +6,7 @@
 
 #include "bytes.h"
 #include "constraint/schema.h"
+#include "failing_memory.h"
 #include "grammar_matcher.h"
 
 typedef el_expr (*parse_fn)(el_grammar *g, const char *text, size_t len);
@@ -360,6 +361,23 @@ static void schemas_that_would_take_forever_are_refused(void **state) {
   refuses("{\"type\":\"string\",\"pattern\":\"^(a|b)*a(a|b){20}$\",\"minLength\":1}", EL_ERR_UNSUPPORTED, "states");
 }
 
+static el_status build(void *schema, el_error *err) {
+  el_grammar *g = NULL;
+  el_status status = el_grammar_new(&g, err);
+  if (!status) status = el_grammar_finish(g, el_schema_parse(g, schema, strlen(schema)), err);
+  el_grammar_free(g);
+  return status;
+}
+
+static void out_of_memory_anywhere_is_an_error(void **state) {
+  static char schema[] =
+      "{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"string\",\"pattern\":\"^[a-z]+$\",\"maxLength\":5},\"b\":"
+      "{\"oneOf\":[{"
+      "\"type\":\"integer\",\"minimum\":3},{\"minimum\":2}]},\"c\":{\"enum\":[1,\"x\",[2]]},\"d\":{\"$ref\":\"#\"}},"
+      "\"patternProperties\":{\"^x\":{\"multipleOf\":3}},\"required\":[\"b\"]}";
+  every_failure_is_survived(build, schema, 20);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(what_the_suite_calls_invalid_is_never_allowed_and_what_is_valid_is),
@@ -377,6 +395,7 @@ int main(void) {
       cmocka_unit_test(alternatives_and_references_nest),
       cmocka_unit_test(what_is_not_supported_is_named_with_its_place),
       cmocka_unit_test(reference_loops_end),
+      cmocka_unit_test(out_of_memory_anywhere_is_an_error),
       cmocka_unit_test(schemas_that_would_take_forever_are_refused),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
