@@ -20,13 +20,14 @@ static bool append_names(el_buf *b, const el_event *ev, size_t *len) {
 
 bool el_record_append(el_buf *b, int choice, const el_event *ev) {
   bool prompt = ev->type == EL_EVENT_PROMPT, token = ev->type == EL_EVENT_TOKEN, done = ev->type == EL_EVENT_DONE;
-  bool chosen = ev->type == EL_EVENT_CHOICE;
+  bool chosen = ev->type == EL_EVENT_CHOICE, vector = ev->type == EL_EVENT_EMBEDDING;
   size_t names = 0;
   el_record r = {.choice = choice, .type = ev->type};
   if (prompt) {
     r.n_prompt = (uint32_t)ev->n_prompt_logprobs;
     r.n_prompt_top = (uint32_t)ev->n_prompt_top;
   }
+  if (vector) r.n_prompt = (uint32_t)ev->n_embedding;
   if (token || done) {
     r.token = ev->token;
     r.logprob = ev->logprob;
@@ -66,7 +67,7 @@ bool el_record_append(el_buf *b, int choice, const el_event *ev) {
   r.size = (bytes + 7) & ~(size_t)7;
   if (!el_buf_reserve(b, r.size)) return false;
   el_buf_append(b, &r, sizeof r);
-  if (r.n_prompt) el_buf_append(b, ev->prompt_logprobs, r.n_prompt * sizeof(float));
+  if (r.n_prompt) el_buf_append(b, vector ? ev->embedding : ev->prompt_logprobs, r.n_prompt * sizeof(float));
   if (n_prompt_top) el_buf_append(b, ev->prompt_top, n_prompt_top * sizeof(el_token_logprob));
   if (r.n_top) el_buf_append(b, ev->top, r.n_top * sizeof(el_token_logprob));
   for (uint32_t i = 0; i < r.n_candidates; i++) {

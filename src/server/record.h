@@ -12,8 +12,8 @@ typedef struct el_record_candidate {
 
 /* Followed by prompt[n_prompt], prompt_top[n_prompt, n_prompt_top], top[n_top], candidates[n_candidates], then
  * text[text_len], error[error_len], the name of the adapter that failed, with its NUL, [failed_len], and the stop
- * string, with its NUL, [stop_len]; then padding. The text of a CHOICE is names, each with its NUL: the adapter's, then
- * the candidates'. */
+ * string, with its NUL, [stop_len]; then padding. What an EMBEDDING has in the place of `prompt` is the vector. The
+ * text of a CHOICE is names, each with its NUL: the adapter's, then the candidates'. */
 typedef struct el_record {
   uint64_t size; /* of the whole record; a multiple of 8 */
   int choice;

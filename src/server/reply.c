@@ -63,6 +63,7 @@ static void choice_free(el_choice *c) {
   free(c->calls);
   free(c->adapter);
   free(c->stop);
+  free(c->vector);
   el_buf_free(&c->content);
   el_buf_free(&c->reasoning);
   el_buf_free(&c->prompt_logprobs);
@@ -243,6 +244,13 @@ static bool take_parsed(el_reply *r, el_choice *c, const el_part *text, bool don
   return !t.failed;
 }
 
+static bool take_vector(el_choice *c, const el_record *rec) {
+  if (c->vector || !(c->vector = malloc(rec->n_prompt * sizeof *c->vector))) return false;
+  memcpy(c->vector, el_record_prompt(rec), rec->n_prompt * sizeof *c->vector);
+  c->n_vector = rec->n_prompt;
+  return true;
+}
+
 /* What a record has of the answer's text. Tokens beyond the text were part of a stop string if one matched; else their
  * text is nothing, or half a character. */
 static bool take_text(el_reply *r, el_choice *c, const el_record *rec, el_buf *stream) {
@@ -285,6 +293,7 @@ static bool take(el_reply *r, el_choice *c, const el_record *rec, el_buf *stream
   }
   if (rec->type == EL_EVENT_CHOICE) return take_choice(r, c, rec) && begin(r, c, stream);
   if (!begin(r, c, stream)) return false;
+  if (rec->type == EL_EVENT_EMBEDDING) return take_vector(c, rec);
   if (rec->type == EL_EVENT_PROMPT && !take_prompt(r, c, rec)) return false;
   return take_text(r, c, rec, stream) && (rec->type != EL_EVENT_DONE || take_end(r, c, rec, stream));
 }

@@ -6,6 +6,7 @@
 #include "server/api.h"
 #include "server/calling.h"
 #include "server/errors.h"
+#include "server/vector.h"
 
 typedef struct el_api_prompt {
   int32_t *tokens;
@@ -44,6 +45,8 @@ typedef struct el_api_request {
   bool has_lora; /* the field was there: it says which adapters are applied, and none may be */
   el_lora_choice lora[EL_MAX_COMBINED];
   size_t n_lora;
+
+  el_vector_form vector; /* with request.embed */
 
   char **candidates; /* what "auto" may choose among: names and patterns; none: all */
   size_t n_candidates;

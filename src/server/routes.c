@@ -6,6 +6,7 @@
 
 #include "base/json_guard.h"
 #include "server/json_out.h"
+#include "server/ollama.h"
 #include "server/openapi.h"
 #include "server/page.h"
 #include "server/private.h"
@@ -167,6 +168,21 @@ static const el_route ROUTES[] = {
     {"/v1/route", .post = EL_WORK_API, .api = &el_api_route},
     {"/v1/responses", .post = EL_WORK_API, .api = &el_api_responses},
     {"/v1/responses/", .has_rest = true, .get = get_response, .del = delete_response},
+
+    {"/v1/embeddings", .post = EL_WORK_API, .api = &el_api_embeddings},
+    {"/api/version", .open = true, .get = el_ollama_version},
+    {"/api/tags", .get = el_ollama_tags},
+    {"/api/ps", .get = el_ollama_ps},
+    {"/api/show", .post = EL_WORK_API, .api = &el_api_ollama_show},
+    {"/api/chat", .post = EL_WORK_API, .api = &el_api_ollama_chat},
+    {"/api/generate", .post = EL_WORK_API, .api = &el_api_ollama_generate},
+    {"/api/embed", .post = EL_WORK_API, .api = &el_api_ollama_embed},
+    {"/api/embeddings", .post = EL_WORK_API, .api = &el_api_ollama_embeddings},
+    {"/api/pull", .post = EL_WORK_API, .api = &el_api_ollama_refused},
+    {"/api/push", .post = EL_WORK_API, .api = &el_api_ollama_refused},
+    {"/api/create", .post = EL_WORK_API, .api = &el_api_ollama_refused},
+    {"/api/copy", .post = EL_WORK_API, .api = &el_api_ollama_refused},
+    {"/api/delete", .del = el_ollama_delete},
 
     {"/v1/load_lora_adapter", .for_all = true, .post = EL_WORK_LOAD},
     {"/v1/unload_lora_adapter", .for_all = true, .post = EL_WORK_UNLOAD},

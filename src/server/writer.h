@@ -41,6 +41,9 @@ typedef struct el_choice {
   el_call *calls;
   size_t n_calls;
 
+  float *vector; /* [n_vector], where one was asked for */
+  size_t n_vector;
+
   el_answer_parser *parser; /* NULL: all of the answer is text */
   size_t text_bytes;        /* of the generated text so far */
   el_logprobs logprobs;

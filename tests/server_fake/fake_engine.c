@@ -4,8 +4,8 @@
  * A token is a byte; the completion repeats the prompt's bytes, and ends with them. Where the last message of the user
  * begins with "say: ", it is what follows there. Its template shows tools, and writes calls as Hermes models do, and
  * reasoning in <think>. Adapters: "upper" answers in capitals, "slow" takes 50 steps a token, "fail" fails at the third
- * token; others, which can be added and removed, answer as the base does. It implements of edgelora.h what the server
- * calls.
+ * token; others, which can be added and removed, answer as the base does. Of a vector, value i counts the prompt's
+ * tokens that are i modulo 8. It implements of edgelora.h what the server calls.
  *
  * Its router looks for adapters' names among the words of what it is to read: the first one found scores 0.9, the
  * second 0.85, and so on; the base 0.5, all others 0. Of the 3 best one within 0.1 of the best that has been used
@@ -26,6 +26,7 @@
 #define N_VOCAB 40000
 #define EOS 257
 #define SLOW 50
+#define N_EMBD 8
 
 typedef struct fake_adapter {
   uint64_t id, generation;
@@ -286,6 +287,7 @@ void el_engine_info(const el_engine *e, el_model_info *out) {
                          .architecture = "none",
                          .isa = "none",
                          .n_vocab = N_VOCAB,
+                         .n_embd = N_EMBD,
                          .ctx_size = e->options.ctx_size,
                          .n_slots = e->options.n_slots};
 }
@@ -642,6 +644,16 @@ static void emit_prompt(el_engine *e, running *r) {
   free(p);
 }
 
+static void emit_vector(el_engine *e, running *r) {
+  float v[N_EMBD] = {0};
+  for (size_t i = 0; i < r->request.n_prompt; i++) v[r->prompt[i] % N_EMBD]++;
+  el_event ev = {
+      .type = EL_EVENT_EMBEDDING, .request = r->id, .user = r->request.user, .embedding = v, .n_embedding = N_EMBD};
+  pthread_mutex_unlock(&e->mutex);
+  r->request.on_event(&ev);
+  pthread_mutex_lock(&e->mutex);
+}
+
 static bool is_resident(const el_engine *e, const char *name) {
   const fake_adapter *a = find(e, name);
   return a ? a->resident : !strcmp(name, "fake");
@@ -705,7 +717,9 @@ static bool advance(el_engine *e, running *r) {
   size_t from, n;
   what_to_say(q, &from, &n);
   bool slow = !strcmp(r->adapter, "slow"), ends = !q->ignore_eos && (size_t)r->done == n;
-  bool full = q->only_choose || r->done == q->max_tokens || (int)q->n_prompt + r->done == e->options.ctx_size;
+  if (q->embed) emit_vector(e, r);
+  bool full =
+      q->only_choose || q->embed || r->done == q->max_tokens || (int)q->n_prompt + r->done == e->options.ctx_size;
   bool fails = !strcmp(r->adapter, "fail") && r->done == 3;
   if (ends || full || fails) {
     emit(e, r, EL_EVENT_DONE, fails ? EL_FINISH_ERROR : ends ? EL_FINISH_STOP : EL_FINISH_LENGTH, 0);

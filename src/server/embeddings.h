@@ -1,0 +1,15 @@
+/* What the endpoints for vectors of texts share. */
+#ifndef EL_SERVER_EMBEDDINGS_H
+#define EL_SERVER_EMBEDDINGS_H
+
+#include "server/fields.h"
+#include "server/writer.h"
+
+/* For `prepare`: a request for vectors, of as many texts as one may have. */
+bool el_embeddings_prepare(el_api_parse *p, json_t *body);
+/* For `read_prompts`: p->prompt, texts or token ids. */
+bool el_embeddings_read_inputs(el_api_parse *p);
+/* "dimensions": of the model's at most. */
+bool el_read_dimensions(el_api_parse *p, const el_field *f, const json_t *v);
+
+#endif
