@@ -84,7 +84,7 @@ static json_t *content_of(const el_route *r, const json_t *about) {
   json_t *content = json_object(), *schema = json_object_get(about, "answer"), *type;
   bool ok = content && (!schema || set(content, "application/json", json_pack("{s:O}", "schema", schema)));
   if (ok && json_is_true(json_object_get(about, "stream")))
-    ok = set(content, stream ? stream : "text/event-stream", json_pack("{s:{s:s}}", "schema", "type", "string"));
+    ok = set(content, stream ? stream : "text/event-stream", json_object());
   size_t i;
   json_array_foreach(json_object_get(about, "types"), i, type) {
     ok = ok && set(content, json_string_value(type), json_pack("{s:{s:s}}", "schema", "type", "string"));
