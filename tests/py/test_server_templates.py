@@ -70,7 +70,7 @@ def test_fields_of_messages_reach_the_template(prompt_is):
     call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{\"a\": [1, 2.5]}"}}
     prompt_is('user=Hi;assistant=<f {"a": [1, 2.5]}>;tool=7;assistant=', messages=[
         USER, {"role": "assistant", "content": None, "tool_calls": [call]}, {"role": "tool", "content": "7", "tool_call_id": "1"}])
-    prompt_is("user=Hi;assistant=x(hm)glad;assistant=", messages=[
+    prompt_is("user=Hi;assistant=x(hm)glad;assistant=", add_generation_prompt=True, messages=[
         USER, {"role": "assistant", "content": "x", "reasoning": "hm", "mood": "glad", "refusal": None}])
 
 
