@@ -52,10 +52,10 @@ static bool give(el_answer_parser *p) {
 
 static void give_so_far(el_answer_parser *p) {
   el_call_reader *c = &p->call;
-  if (c->begun && !c->arguments_end && p->at > p->given) {
-    el_answer_give(p, EL_ANSWER_ARGUMENTS, p->buf.data + p->given, p->at - p->given);
-    p->given = p->at;
-  }
+  size_t end = c->arguments_end ? c->arguments_end : p->at;
+  if (!c->begun || end <= p->given) return;
+  el_answer_give(p, EL_ANSWER_ARGUMENTS, p->buf.data + p->given, end - p->given);
+  p->given = end;
 }
 
 /* --- members */

@@ -1,6 +1,7 @@
 /* How calls and reasoning are marked: the data of a format, as a template's own renderings have it.
  *
- * Marks are patterns: white space in one stands for any white space, or none, since models are loose with it. */
+ * Marks are patterns: white space inside of one stands for any white space, or none, since models are loose with it.
+ * None begins or ends with white space, but those that are nothing else. */
 #ifndef EL_ANSWER_FORM_H
 #define EL_ANSWER_FORM_H
 

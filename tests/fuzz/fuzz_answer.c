@@ -28,7 +28,7 @@ static const el_answer_format FORMATS[] = {
               .id_end = "!", .name_end = "\n#"}},
     {.form = {EMPTY, .kind = EL_CALLS_PARAMETERS, .begin = "<c>\n<f=", .end = "</f>\n</c>", .name_end = ">",
               .key = "<p=", .value = ">", .value_end = "</p>", .value_space = "\n", .value_end_space = "\n"}},
-    {.form = {EMPTY, .kind = EL_CALLS_PARAMETERS, .begin = "<c>", .end = "</c>", .key = "<p ", .key_end = ":",
+    {.form = {EMPTY, .kind = EL_CALLS_PARAMETERS, .begin = "<c>", .end = "</c>", .key = "<p@", .key_end = ":",
               .text_value = "s", .json_value = "j", .value = ">", .value_end = "</p>"}},
     {.form = {EMPTY, .kind = EL_CALLS_PYTHON, .begin = "<c>", .end = "</c>", .text = "<x>", .text_end = "</x>"}},
     {.form = {EMPTY, .kind = EL_CALLS_HARMONY, .reasoning = "", .reasoning_end = "<|end|>"}},

@@ -313,7 +313,7 @@ def seeds():
     yield "load", "metrics", b"\2edgelora_adapter_hits_total 12\nedgelora_adapter_misses_total 3\n"
     calls = [b'<t>hm</t>\n<c>{"name": "f", "arguments": {"s": "\\u00e9"}}</c> x', b'{"name": "f", "parameters": {}}; {"name": "g", "arguments": "{}"}',
              b'[C][{"name": "f", "arguments": {}}, {"name": "g"}]', b'<c>{"f": {"a": [1]}, "g": {}}</c>', b"<s><c>id!f\n#{}</c></s>",
-             b"<c>\n<f=f>\n<p=s>\n1\n</p>\n<p=n>\n1\n</p></f></c>", b"<c>f<p k:s>1</p><p n:j>[1]</p></c>",
+             b"<c>\n<f=f>\n<p=s>\n1\n</p>\n<p=n>\n1\n</p></f></c>", b"<c>f<p@k:s>1</p><p@n:j>[1]</p></c>",
              b"<x>a</x><c>[f(s='x', n=-1.5), g(a=[None, {'k': True}])]</c>",
              b"<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>commentary to=functions.f <|constrain|>json<|message|>{}"]
     for i, text in enumerate(calls):

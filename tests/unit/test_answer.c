@@ -287,6 +287,18 @@ static void what_is_no_call_of_a_tool_is_text(void **state) {
              "T(<|channel|>commentary to=functions.none<|message|>{})");
 }
 
+/* What has been given of a call stays; the rest is text, wherever it was cut. */
+static void a_streamed_call_that_turns_out_broken_is_text_from_there_on(void **state) {
+  static const char TEXT[] = "<tool_call>{\"name\": \"add\", \"arguments\": {}| x";
+  rig r = open_rig(HERMES, &TOOLS);
+  for (size_t cut = 0; cut < sizeof TEXT - 1; cut++) {
+    char *got = read_text(&r, TEXT, sizeof TEXT - 1, (how){.streamed = true, .cut = cut});
+    assert_string_equal(got, "C(add)A({})T(| x)");
+    free(got);
+  }
+  close_rig(&r);
+}
+
 static void a_call_after_a_broken_one_is_read(void **state) {
   check_with(HERMES, NULL, "<tool_call>{x}</tool_call><tool_call>{\"name\": \"add\", \"arguments\": {}}</tool_call>",
              "T(<tool_call>{x}</tool_call>)C(add)A({})");
@@ -493,6 +505,7 @@ int main(void) {
       cmocka_unit_test(reasoning_is_told_from_the_answer),
       cmocka_unit_test(a_model_that_knows_no_tools_calls_by_plain_json),
       cmocka_unit_test(what_is_no_call_of_a_tool_is_text),
+      cmocka_unit_test(a_streamed_call_that_turns_out_broken_is_text_from_there_on),
       cmocka_unit_test(a_call_after_a_broken_one_is_read),
       cmocka_unit_test(without_tools_calls_are_text),
       cmocka_unit_test(arguments_come_as_they_are_written),
