@@ -34,7 +34,7 @@ TOOLS = [
                                          "quiet": {"type": "boolean", "description": "Whether"}}}}},
 ]
 # What these write is ambiguous: quotes in a string that are not escaped; marks of the message around all of it.
-NO_CODE, NO_TEXT = {"LFM2.5-8B-A1B"}, {"Kimi-K3"}
+NO_CODE, NO_TEXT = {"LFM2.5-8B-A1B"}, {"Kimi-K3", "CohereForAI-c4ai-command-r-plus-tool_use"}
 WEATHER = ("get_weather", {"city": "Zürich \"HB\" 東京", "days": 3, "units": ["C", "mm"]})
 RUN = ("run-it", {"code": "if a < b:\n    print('x\\n', {\"k\": [1, 2]})\n", "options": {"deep": {"list": [1.5, None, True]}}, "quiet": False})
 NUMBER_TEXT = ("get_weather", {"city": "42", "days": 1})
@@ -78,7 +78,7 @@ def turn_of(reader, source, answer):
     if open_at > max(prompt.rfind(">"), prompt.rfind("]")):
         prompt = prompt[:open_at]
     turn = after["text"][len(prompt):]
-    turn = turn.split("<|END_OF_TURN_TOKEN|>")[0]
+    turn = turn.split("<|END_OF_TURN_TOKEN|>")[0].split("\n<|START_OF_TURN_TOKEN|>")[0]  # what Command R is told after it
     while ENDS.search(turn):
         turn = ENDS.sub("", turn)
     return prompt, turn
