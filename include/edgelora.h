@@ -520,7 +520,7 @@ typedef enum el_adapter_state {
 } el_adapter_state;
 
 typedef struct el_adapter_info {
-  uint64_t id; /* from 1 on in order of registration; the same for as long as it is offered, never used again */
+  uint64_t id; /* from 0 on in order of registration; the same for as long as it is offered, never used again */
   const char *name;
   const char *path; /* "" for a random one */
   int rank;         /* the largest rank of its layers; 0: it has not been read yet */

@@ -97,7 +97,7 @@ static bool grow(el_registry *r) {
 }
 
 static void chain(el_registry *r, el_entry *e) {
-  if (!e->id) e->id = ++r->last_id;
+  if (e->id == EL_NO_ID) e->id = r->next_id++;
   e->serial = ++r->last_serial;
   e->generation = ++r->last_generation;
   el_entry **at = &r->buckets[e->hash & (r->n_buckets - 1)];
@@ -229,6 +229,7 @@ static el_entry *new_entry(el_registry *r, const el_entry_spec *spec, const el_e
     return NULL;
   }
   char *strings = (char *)(e + 1);
+  e->id = EL_NO_ID;
   memcpy(strings, spec->name, name);
   memcpy(strings + name, spec->path, path);
   e->name = strings;

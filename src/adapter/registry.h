@@ -50,6 +50,8 @@ typedef struct el_alias {
   el_entry *entry;
 } el_alias;
 
+#define EL_NO_ID UINT64_MAX
+
 struct el_entry {
   /* Nobody changes these. */
   const char *name, *path; /* path "": random weights, of `rank` and `seed` */
@@ -60,7 +62,7 @@ struct el_entry {
   int dir;         /* the registered directory that it was found in, or EL_NO_DIR */
   uint64_t serial; /* no other entry has it; 0: a combination */
   int64_t created; /* seconds since the epoch */
-  uint64_t id;     /* what replaces a changed entry has the same */
+  uint64_t id;     /* what replaces a changed entry has the same; EL_NO_ID: it has not been listed */
   uint64_t hash;   /* of the name */
   el_usage *usage;
   el_preset_file *preset;    /* NULL: it has none, or a wrong one: */

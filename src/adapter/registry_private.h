@@ -34,7 +34,7 @@ struct el_registry {
   el_entry **buckets; /* [n_buckets] by hash; a power of two, n at least */
   size_t n_buckets;
   uint64_t scan;
-  uint64_t last_id, last_serial, last_generation;
+  uint64_t next_id, last_serial, last_generation;
   el_entry *combined[EL_MAX_COMBINATIONS]; /* [n_combined] the last used one last */
   size_t n_combined;
   el_entry *dead;

@@ -17,9 +17,9 @@
 
 typedef struct serve_options {
   el_cli_engine common;
-  const char *host, *cors_origin, *api_keys, *default_adapter;
+  const char *host, *api_keys, *default_adapter;
   int port, max_connections, drain_seconds, receive_seconds, idle_seconds, max_body_mib;
-  el_cli_list allowed, pinned;
+  el_cli_list allowed, pinned, cors_origins, aliases;
   bool examples, locked, share_prefixes, strict;
 } serve_options;
 
@@ -179,8 +179,10 @@ static int run(const el_cli_command *self, int argc, char **argv) {
        "how long a request may take to arrive; default 30"},
       {0, "idle-timeout", "SECONDS", EL_CLI_INT, &o.idle_seconds, 1, 86400,
        "silence between requests, or of a client that takes nothing of its answer; default 60"},
-      {0, "cors-origin", "ORIGIN", EL_CLI_TEXT, &o.cors_origin, 0, 0,
-       "a web origin whose pages may call the server, or *; default: only the server's own pages"},
+      {0, "cors-origin", "ORIGIN", EL_CLI_TEXTS, &o.cors_origins, 0, 0,
+       "a web origin whose pages may call the server too, or *; may be repeated; default: pages of localhost, of "
+       "desktop "
+       "applications and of the server's own address"},
       {0, "api-keys", "FILE", EL_CLI_TEXT, &o.api_keys, 0, 0,
        "who may call: a key a line, and behind it, with commas between, the adapters that it may name, such as "
        "'KEY sql,acme/*'; default: whoever reaches the server"},
@@ -197,7 +199,8 @@ static int run(const el_cli_command *self, int argc, char **argv) {
       {0, "queue", "N", EL_CLI_INT, &o.common.options.max_queue, 1, 1 << 20,
        "requests that wait for a slot, further ones are refused with 503; default 1024"},
       {0, "model-name", "NAME", EL_CLI_TEXT, &o.common.options.model_name, 0, 0,
-       "what requests call the base model; default: the name in its file"},
+       "what requests call the base model; default: the file's, without .gguf"},
+      {0, "alias", "NAME", EL_CLI_TEXTS, &o.aliases, 0, 0, "a further name of the base model; may be repeated"},
       {0, "default-adapter", "NAME", EL_CLI_TEXT, &o.default_adapter, 0, 0,
        "who answers requests that name no model, where their key may name it: an adapter, or auto; default: the base"},
       {0, "pin", "NAME", EL_CLI_TEXTS, &o.pinned, 0, 0,
@@ -232,7 +235,11 @@ static int run(const el_cli_command *self, int argc, char **argv) {
     server.max_body_bytes = (size_t)o.max_body_mib << 20;
     server.receive_timeout_ms = o.receive_seconds * 1000;
     server.idle_timeout_ms = o.idle_seconds * 1000;
-    server.cors_origin = o.cors_origin;
+    server.cors_origins = o.cors_origins.items;
+    server.n_cors_origins = o.cors_origins.n;
+    server.aliases = o.aliases.items;
+    server.n_aliases = o.aliases.n;
+    server.adapters_locked = o.locked;
     server.api_keys = o.api_keys;
     server.default_adapter = o.default_adapter;
     server.share_prefixes = o.share_prefixes;
@@ -246,6 +253,8 @@ static int run(const el_cli_command *self, int argc, char **argv) {
   if (o.common.signal_fd >= 0) close(o.common.signal_fd);
   el_cli_engine_close(&o.common);
   el_cli_list_free(&o.allowed);
+  el_cli_list_free(&o.cors_origins);
+  el_cli_list_free(&o.aliases);
   el_cli_list_free(&o.pinned);
   return code;
 }

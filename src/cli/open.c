@@ -11,6 +11,7 @@
 #include "cli/signals.h"
 
 #define DEFAULT_MODEL "edgelora/models/SmolLM2-135M-Instruct.Q4_1.gguf"
+#define DEFAULT_NAME "SmolLM2-135M-Instruct"
 #define CACHE_FOLDER "edgelora"
 
 el_cli_engine el_cli_engine_default(void) {
@@ -289,6 +290,22 @@ static int add_folder(el_cli_engine *e, const char *dir) {
   return -1;
 }
 
+/* What the owner of a file NAME.gguf, or NAME-00001-of-00003.gguf, calls it. False: other files, such as blobs of a
+ * store, are called by a number, and the model's own name says more. */
+static bool stem_of(const char *path, char *out, size_t size) {
+  static const char end[] = ".gguf", part[] = "-00001-of-00001";
+  const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+  size_t len = strlen(name), n = sizeof end - 1, m = sizeof part - 1;
+  if (len <= n || strcmp(name + len - n, end)) return false;
+  len -= n;
+  int no, count, read = 0;
+  if (len > m && sscanf(name + len - m, "-%5d-of-%5d%n", &no, &count, &read) == 2 && (size_t)read == m) len -= m;
+  if (len >= size) return false;
+  memcpy(out, name, len);
+  out[len] = 0;
+  return true;
+}
+
 int el_cli_engine_open(el_cli_engine *e) {
   if (e->verbose) e->level = EL_LOG_DEBUG;
   if (e->quiet) e->level = EL_LOG_ERROR;
@@ -298,6 +315,9 @@ int el_cli_engine_open(el_cli_engine *e) {
   if (!cache && e->level <= EL_LOG_INFO)
     fprintf(stderr, "edgelora: what is learnt about adapters is not kept: neither XDG_CACHE_HOME nor HOME is set\n");
   e->options.model_path = path;
+  char stem[256] = "";
+  if (!e->model && !e->options.model_name) e->options.model_name = DEFAULT_NAME;
+  if (!e->options.model_name && stem_of(path, stem, sizeof stem)) e->options.model_name = stem;
   e->options.cache_dir = cache;
   if (e->no_prefix_cache) e->options.prefix_cache = false;
   e->options.log = log_line;
@@ -308,6 +328,7 @@ int el_cli_engine_open(el_cli_engine *e) {
   el_error err;
   el_status status = el_engine_open(&e->options, &e->engine, &err);
   e->options.model_path = e->options.cache_dir = NULL;
+  if (e->options.model_name == stem) e->options.model_name = NULL;
   free(path);
   free(cache);
   if (status) return el_cli_failed(&err);

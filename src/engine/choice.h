@@ -16,7 +16,7 @@ typedef void (*el_vector_fn)(void *user, const float *vector);
 
 /* Adapters that may be chosen and the base, best first, from the choice until the request starts with one of them. */
 typedef struct el_ranked {
-  uint64_t id; /* 0: the base */
+  uint64_t id; /* EL_NO_ID: the base */
   float logit;
   bool resident; /* when it was chosen among */
 } el_ranked;

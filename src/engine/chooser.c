@@ -189,7 +189,7 @@ static bool rank(el_engine *e, el_choice *choice) {
     el_router_top(c->logits, n + 1, k, best);
     for (size_t i = 0; i < k && isfinite(c->logits[best[i]]); i++)
       ranking[choice->n_ranked++] =
-          (el_ranked){.id = best[i] < n ? el_bank_id(c->bank, best[i]) : 0, .logit = c->logits[best[i]]};
+          (el_ranked){.id = best[i] < n ? el_bank_id(c->bank, best[i]) : EL_NO_ID, .logit = c->logits[best[i]]};
   }
   pthread_mutex_unlock(&c->mutex);
   if (!ok) free(ranking);
@@ -210,7 +210,7 @@ static bool find_finalists(el_engine *e, const el_seq *q, finalists *f, el_error
     el_ranked *r = &choice->ranking[i];
     el_entry *entry = NULL;
     el_error error;
-    if (r->id && !(entry = el_registry_find_id(e->registry, r->id))) continue;
+    if (r->id != EL_NO_ID && !(entry = el_registry_find_id(e->registry, r->id))) continue;
     if (entry && entry->preset_error) error = *entry->preset_error;
     if ((entry && entry->preset_error) ||
         el_memory_check(&e->memory, entry, (uint64_t)(q->n_prompt + q->max_new), EL_PAGE_TOKENS, &error)) {
@@ -244,7 +244,7 @@ static bool tell(el_engine *e, el_seq *q, const el_entry *chosen) {
   for (int i = 0; i < choice->n_ranked && told.n < choice->n_scores; i++) {
     const el_ranked *r = &choice->ranking[i];
     el_entry *entry = NULL;
-    if (r->id && !(entry = el_registry_find_id(e->registry, r->id))) continue; /* it has gone meanwhile */
+    if (r->id != EL_NO_ID && !(entry = el_registry_find_id(e->registry, r->id))) continue; /* it has gone meanwhile */
     candidates[told.n] = (el_candidate){name_of(e, entry), el_router_sigmoid(r->logit), r->resident};
     told.entries[told.n++] = entry;
   }

@@ -301,8 +301,7 @@ bool el_adapters_one(el_server *s, const el_key *key, const char *name, el_buf *
   el_error err = {.code = EL_ERR_NOT_FOUND};
   el_adapter_info *info;
   bool limited = el_key_is_limited(key);
-  if (!strcmp(name, s->model.name) || !el_models_may_ask(s, key, name))
-    return el_api_fail_engine(e, &err, name, limited);
+  if (el_models_is_base(s, name) || !el_models_may_ask(s, key, name)) return el_api_fail_engine(e, &err, name, limited);
   /* Holding it looks at its files. What is wrong with its preset is its failure. */
   const el_held_adapter *held = NULL;
   if (el_adapter_hold(engine, name, &held, NULL)) held = NULL;

@@ -166,7 +166,9 @@ static bool set_scales(el_exchange *x, const json_t *body, el_api_error *e) {
                          (unsigned long long)all[i].id);
     el_free(info);
   }
-  if (!el_allowed_any(&s->allowed, e)) return false;
+  if (s->options.adapters_locked)
+    return el_api_fail(e, 403, "adapters_locked", NULL,
+                       "Clients may not scale adapters for all: the operator has locked them (--lock-adapters).");
   el_scales_set(&s->scales, all, n);
   el_logf(&s->log, EL_LOG_INFO, "scales of adapters: %zu set by %s", n, x->id);
   x->result_type = "application/json";

@@ -73,11 +73,9 @@ static char *resolve_absolute(const el_allowed *a, const char *path, el_api_erro
 }
 
 bool el_allowed_any(const el_allowed *a, el_api_error *e) {
-  return a->n ||
-         el_api_fail(
-             e, 403, "adapter_loading_disabled", NULL,
-             "Clients may not load, unload or scale adapters for all: the operator has allowed no folder for it "
-             "(--adapters, --allow-adapters-from).");
+  return a->n || el_api_fail(e, 403, "adapter_loading_disabled", NULL,
+                             "Clients may neither load nor unload adapters: the operator has allowed no folder for it "
+                             "(--adapters, --allow-adapters-from).");
 }
 
 char *el_allowed_resolve(const el_allowed *a, const char *path, el_api_error *e) {

@@ -218,7 +218,7 @@ void el_exchange_fail(el_exchange *x, const el_api_error *e) {
  * thread does not call the engine. */
 static void record(el_exchange *x, int choice, const el_event *ev) {
   if (x->gone || x->failed) return;
-  if (ev->type == EL_EVENT_TOKEN && !ev->text_len && !x->request.request.logprobs) return;
+  if (ev->type == EL_EVENT_TOKEN && !ev->text_len && !x->request.request.logprobs && !x->request.list_tokens) return;
   size_t before = x->records.len;
   if (before > EL_MAX_PENDING_BYTES || !el_record_append(&x->records, choice, ev) ||
       !el_exchange_hold(x, x->records.len - before)) {
@@ -429,11 +429,22 @@ static bool hold(el_exchange *x, el_api_error *e) {
   return (r->model = strdup(name)) || el_api_fail(e, 500, "no_memory", NULL, "Out of memory.");
 }
 
+/* An alias of the base becomes its name, where the key may have it. */
+static bool name_base(el_exchange *x, el_api_error *e) {
+  el_server *s = x->server;
+  char **model = &x->request.model;
+  if (!strcmp(*model, s->model.name) || !el_models_is_base(s, *model) || !el_key_allows(x->key, s->model.name))
+    return true;
+  free(*model);
+  return (*model = strdup(s->model.name)) || el_api_fail(e, 500, "no_memory", NULL, "Out of memory.");
+}
+
 static bool resolve(void *exchange, el_api_request *r, const el_held_adapter **held, el_api_error *e) {
   el_exchange *x = exchange;
   el_server *s = x->server;
   if (!r->model && !(r->model = strdup(default_model(x))))
     return el_api_fail(e, 500, "no_memory", NULL, "Out of memory.");
+  if (!name_base(x, e)) return false;
   r->request.auto_adapter = r->route || el_models_is_auto(s, x->key, r->model);
   if (r->request.auto_adapter) return true;
   if (r->scores || r->n_candidates)

@@ -56,6 +56,7 @@ struct el_exchange {
   char id[32];   /* 24 hexadecimal digits: x-request-id, and the tail of the answer's id */
   char what[64]; /* method and path, for the log */
   uint64_t started_ns;
+  size_t header_bytes;
   int status;
   el_work work;
   const struct el_route *route; /* of its path; NULL: none */

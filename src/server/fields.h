@@ -15,14 +15,17 @@ typedef struct el_api_parse {
   size_t max_tokens; /* of a prompt */
   el_api_request *out;
   el_api_error *error;
+  const json_t *body;
   /* Borrowed from the body; NULL: not given. */
   const json_t *prompt, *messages, *stream_options, *tools, *documents, *template_variables;
+  const json_t *infill_prefix, *infill_suffix, *infill_files; /* llama-server's */
   bool opening, has_opening, goes_on; /* add_generation_prompt, whether it was given; continue_final_message */
   const json_t *tool_choice, *suffix;
   bool one_call, keep_reasoning;         /* parallel_tool_calls is false; reasoning_format is "none" */
   bool no_bos, plain;                    /* of a completion's text: add_special_tokens, parse_special are false */
   int truncate;                          /* truncate_prompt_tokens; 0: not given */
   unsigned given;                        /* of EL_PRESET_...: what the request says itself */
+  const el_preset *preset;               /* of whoever answers; NULL: none, or none is meant */
   const char *system;                    /* of a preset, for a conversation that has no system message; NULL: none */
   const el_chat_template *chat_template; /* NULL: the model's own */
   bool has_seed, has_max_completion, has_best_of;

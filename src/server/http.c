@@ -15,6 +15,8 @@
 
 /* Request line and headers of one request, and pieces of its body: libmicrohttpd's pool for a connection. */
 #define CONNECTION_MEMORY ((size_t)32 << 10)
+/* Headers beyond this are refused in JSON; those that do not fit into that memory get libmicrohttpd's own page. */
+#define MAX_HEADERS ((size_t)24 << 10)
 /* The piece of a stream that is handed over at once. */
 #define STREAM_BLOCK 4096
 /* A longer name of a base model is left out of the headers, which have to fit into CONNECTION_MEMORY. */
@@ -40,13 +42,14 @@ static const char *origin_of(el_exchange *x) {
   return header(x->connection, "Origin");
 }
 
-static bool origin_allowed(el_exchange *x) {
-  return el_origin_allowed(x->server, origin_of(x), header(x->connection, "Host"));
+static bool origin_allowed(el_exchange *x, el_api_error *e) {
+  return el_origin_allowed(x->server, origin_of(x), header(x->connection, "Host"), e);
 }
 
 static void add_cors(el_exchange *x, struct MHD_Response *r) {
   const char *origin = origin_of(x);
-  if (!origin || !x->server->options.cors_origin || !origin_allowed(x)) return;
+  el_api_error ignored;
+  if (!origin || !origin_allowed(x, &ignored)) return;
   MHD_add_response_header(r, "Access-Control-Allow-Origin", origin);
   MHD_add_response_header(r, "Access-Control-Expose-Headers", "x-request-id, " EL_ADAPTER_HEADER);
   MHD_add_response_header(r, "Vary", "Origin");
@@ -129,10 +132,13 @@ static enum MHD_Result answer_preflight(el_exchange *x, const el_route *r) {
   if (!resp) return MHD_NO;
   const char *headers = header(x->connection, "Access-Control-Request-Headers");
   MHD_add_response_header(resp, "Allow", el_route_methods(r));
-  if (origin_of(x) && x->server->options.cors_origin) {
+  if (origin_of(x)) {
     MHD_add_response_header(resp, "Access-Control-Allow-Methods", el_route_methods(r));
     if (headers) MHD_add_response_header(resp, "Access-Control-Allow-Headers", headers);
     MHD_add_response_header(resp, "Access-Control-Max-Age", "600");
+    /* A page of the web that may call this address, which its browser takes for a private one. */
+    if (header(x->connection, "Access-Control-Request-Private-Network"))
+      MHD_add_response_header(resp, "Access-Control-Allow-Private-Network", "true");
   }
   return queue(x, 204, resp);
 }
@@ -140,7 +146,7 @@ static enum MHD_Result answer_preflight(el_exchange *x, const el_route *r) {
 /* By `answer`, which is the route's for GET or DELETE. */
 static enum MHD_Result answer_query(el_exchange *x, const el_route *r, const char *path,
                                     bool (*answer)(const el_query *q, el_answer *out, el_api_error *e)) {
-  const el_query q = {x->server, x->key, r->has_rest ? path + strlen(r->path) : NULL, x->connection};
+  const el_query q = {x->server, x->key, el_route_rest(r, path), x->connection};
   el_answer a = {.status = 200, .type = "application/json"};
   el_api_error e = {0};
   if (!answer(&q, &a, &e)) {
@@ -331,17 +337,20 @@ static enum MHD_Result dispatch(el_exchange *x, const char *method, const char *
   bool get = r && r->get && (!strcmp(method, "GET") || !strcmp(method, "HEAD"));
   bool del = r && r->del && !strcmp(method, "DELETE");
   bool forbidden = r && r->for_all && el_key_is_limited(x->key);
-  bool works = post && !x->denied && !forbidden && !x->too_large && !x->unknown_coding && !x->over_share &&
-               !x->no_room && !atomic_load(&x->server->draining) && origin_allowed(x);
+  el_api_error e;
+  bool allowed = origin_allowed(x, &e);
+  bool works = post && !x->denied && !forbidden && !x->too_large && !x->unknown_coding &&
+               x->header_bytes <= MAX_HEADERS && !x->over_share && !x->no_room && !atomic_load(&x->server->draining) &&
+               allowed;
   if (post) x->work = r->post;
   if (!received(x, c, works)) return MHD_NO;
   if ((x->over_share || x->no_room) && !x->held_back) return hold_back(x, c) ? MHD_YES : MHD_NO;
   if (works) return answer_work(x);
-  if (!origin_allowed(x))
-    return refuse(x, 403, "origin_not_allowed", NULL,
-                  "Pages of this web origin may not call the server; its operator can allow them.");
+  if (!allowed) return answer_error(x, &e, NULL);
   if (x->denied) return answer_denied(x);
   if (x->too_large) return answer_too_large(x);
+  if (x->header_bytes > MAX_HEADERS)
+    return refuse(x, 431, "headers_too_large", NULL, "The request's headers are longer than the limit of 24 KiB.");
   if (x->unknown_coding) return answer_unknown_coding(x);
   if (!r)
     return refuse(
@@ -369,12 +378,14 @@ static void describe(el_exchange *x, const char *method, const char *path) {
     if ((unsigned char)*p < 0x20 || (unsigned char)*p >= 0x7f) *p = '?';
 }
 
-/* One header says it: of several only the client knows their order. */
-static enum MHD_Result see_coding(void *exchange, enum MHD_ValueKind kind, const char *name, const char *value) {
+/* Content-Encoding has to be there once: of several only the client knows their order. */
+static enum MHD_Result see_header(void *exchange, enum MHD_ValueKind kind, const char *name, const char *value) {
   el_exchange *x = exchange;
-  if (strcasecmp(name, MHD_HTTP_HEADER_CONTENT_ENCODING)) return MHD_YES;
-  x->unknown_coding = x->coding || (x->coding = el_coding_get(value ? value : "")) == EL_CODING_UNKNOWN;
-  return x->unknown_coding ? MHD_NO : MHD_YES;
+  if (!value) value = "";
+  x->header_bytes += strlen(name) + strlen(value) + sizeof ": \r\n" - 1;
+  if (!strcasecmp(name, MHD_HTTP_HEADER_CONTENT_ENCODING))
+    x->unknown_coding = x->coding || (x->coding = el_coding_get(value)) == EL_CODING_UNKNOWN;
+  return MHD_YES;
 }
 
 /* The headers have come. */
@@ -387,7 +398,7 @@ static enum MHD_Result begin(el_server *s, struct MHD_Connection *c, const char 
   x->route = el_route_find(path);
   x->api = x->route ? x->route->api : NULL;
   find_key(x, method);
-  MHD_get_connection_values(c, MHD_HEADER_KIND, see_coding, x);
+  MHD_get_connection_values(c, MHD_HEADER_KIND, see_header, x);
   pthread_mutex_lock(&s->mutex);
   s->n_requests++;
   x->caller = el_callers_get(&s->callers, x->key, c);

@@ -41,6 +41,11 @@ static int bound_port(int fd) {
   return ntohs(a.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&a)->sin6_port : ((struct sockaddr_in *)&a)->sin_port);
 }
 
+static bool is_loopback(const struct sockaddr *a) {
+  if (a->sa_family == AF_INET) return ntohl(((const struct sockaddr_in *)a)->sin_addr.s_addr) >> 24 == 127;
+  return a->sa_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)a)->sin6_addr);
+}
+
 static void set_url(el_server *s, const struct addrinfo *a) {
   char host[100];
   if (getnameinfo(a->ai_addr, a->ai_addrlen, host, sizeof host, NULL, 0, NI_NUMERICHOST))
@@ -64,6 +69,7 @@ el_status el_listen(el_server *s, el_error *err) {
     if (fd < 0) continue;
     s->port = bound_port(fd);
     set_url(s, a);
+    s->loopback = is_loopback(a->ai_addr);
   }
   freeaddrinfo(found);
   if (fd < 0) return el_fail(err, EL_ERR_IO, "cannot listen on %s port %d: %s", host, s->options.port, strerror(errno));

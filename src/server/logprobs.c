@@ -60,7 +60,8 @@ static bool write_chat_token(const el_logprobs *l, el_buf *out, int32_t before, 
   size_t len;
   char *s = token_bytes(l, before, token, &len);
   if (!s) return false;
-  bool ok = el_buf_printf(out, "{\"token\":") && write_name(out, s, len) && el_buf_printf(out, ",\"logprob\":") &&
+  bool ok = el_buf_append(out, "{", 1) && (!l->ids || el_buf_printf(out, "\"id\":%d,", (int)token)) &&
+            el_buf_printf(out, "\"token\":") && write_name(out, s, len) && el_buf_printf(out, ",\"logprob\":") &&
             el_json_float(out, logprob) && el_buf_printf(out, ",\"bytes\":[");
   for (size_t i = 0; ok && i < len; i++) ok = el_buf_printf(out, i ? ",%u" : "%u", (unsigned char)s[i]);
   el_free(s);
@@ -211,6 +212,14 @@ bool el_logprobs_take(el_logprobs *l, el_buf *out) {
          write_array(out, "text_offset", &l->offsets) && el_buf_append(out, ",", 1) &&
          (l->n_top ? write_array(out, "top_logprobs", &l->top) : el_buf_printf(out, "\"top_logprobs\":null")) &&
          el_buf_append(out, "}", 1);
+}
+
+bool el_logprobs_take_list(el_logprobs *l, el_buf *out) {
+  l->n = 0;
+  bool ok =
+      el_buf_append(out, "[", 1) && el_buf_append(out, l->content.data, l->content.len) && el_buf_append(out, "]", 1);
+  el_buf_consume(&l->content, l->content.len);
+  return ok;
 }
 
 void el_logprobs_free(el_logprobs *l) {

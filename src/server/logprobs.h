@@ -11,6 +11,7 @@
 typedef struct el_logprobs {
   const el_tokenizer *tokenizer;
   bool chat; /* OpenAI has one form for chats, another for completions */
+  bool ids;  /* of a chat's: objects have the token's id too, as llama-server has it */
   int n_top;
   const el_request *request; /* which control tokens are text */
 
@@ -41,6 +42,8 @@ bool el_prompt_logprobs_write(const el_tokenizer *t, const el_prompt_logprobs *p
 bool el_logprobs_advance(el_logprobs *l, size_t end);
 /* Appends the value of a choice's "logprobs" and empties what it wrote. */
 bool el_logprobs_take(el_logprobs *l, el_buf *out);
+/* The same of a chat's, only the array of objects. */
+bool el_logprobs_take_list(el_logprobs *l, el_buf *out);
 void el_logprobs_free(el_logprobs *l);
 
 #endif

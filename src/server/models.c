@@ -17,11 +17,23 @@ typedef struct model {
   const char *parent;             /* the base that an adapter changes; NULL for the others */
   const el_adapter_info *adapter; /* NULL: it is none */
   bool limited;                   /* whoever asks is: no paths */
+  const el_server_options *base;  /* whose aliases are the base's; NULL: it is another */
 } model;
+
+bool el_models_is_base(el_server *s, const char *name) {
+  if (!strcmp(s->model.name, name)) return true;
+  size_t i = 0;
+  while (i < s->options.n_aliases && strcmp(s->options.aliases[i], name)) i++;
+  el_adapter_info *adapter;
+  if (i == s->options.n_aliases) return false;
+  if (el_adapter_get(s->options.engine, name, &adapter, NULL)) return true;
+  el_free(adapter);
+  return false;
+}
 
 bool el_models_is_auto(el_server *s, const el_key *key, const char *name) {
   if (strcmp(name, EL_AUTO)) return false;
-  if (!strcmp(s->model.name, name) && el_key_allows(key, name)) return false;
+  if (el_models_is_base(s, name) && el_key_allows(key, s->model.name)) return false;
   el_adapter_info *info;
   el_status status = el_adapter_get(s->options.engine, name, &info, NULL);
   if (status) return status == EL_ERR_NOT_FOUND;
@@ -31,7 +43,7 @@ bool el_models_is_auto(el_server *s, const el_key *key, const char *name) {
 
 bool el_models_allows(el_server *s, const el_key *key, const char *name) {
   el_adapter_info *info;
-  if (!strcmp(s->model.name, name)) return el_key_allows(key, name);
+  if (el_models_is_base(s, name)) return el_key_allows(key, s->model.name);
   if (el_adapter_get(s->options.engine, name, &info, NULL)) return false;
   bool allows = el_key_allows(key, info->name);
   el_free(info);
@@ -41,8 +53,8 @@ bool el_models_allows(el_server *s, const el_key *key, const char *name) {
 bool el_models_may_ask(el_server *s, const el_key *key, const char *name) {
   el_adapter_info *info;
   if (!el_key_is_limited(key)) return true;
-  if (!strcmp(s->model.name, name) || el_adapter_get(s->options.engine, name, &info, NULL))
-    return el_key_allows(key, name);
+  if (el_models_is_base(s, name)) return el_key_allows(key, s->model.name);
+  if (el_adapter_get(s->options.engine, name, &info, NULL)) return el_key_allows(key, name);
   bool allows = el_key_allows(key, info->name);
   el_free(info);
   return allows;
@@ -52,14 +64,17 @@ static bool lists_auto(el_server *s, const el_key *key) {
   return s->options.has_router && el_models_is_auto(s, key, EL_AUTO);
 }
 
+static bool write_aliases(el_buf *out, const char *const *aliases, size_t n) {
+  if (!n) return true;
+  bool ok = el_buf_printf(out, ",\"aliases\":[");
+  for (size_t i = 0; ok && i < n; i++) ok = (!i || el_buf_append(out, ",", 1)) && el_json_cstring(out, aliases[i]);
+  return ok && el_buf_append(out, "]", 1);
+}
+
 /* Only adapters with a preset have these. */
 static bool write_preset(el_buf *out, const el_adapter_info *a) {
-  bool ok = !a->description || (el_buf_printf(out, ",\"description\":") && el_json_cstring(out, a->description));
-  if (!ok || !a->n_aliases) return ok;
-  ok = el_buf_printf(out, ",\"aliases\":[");
-  for (size_t i = 0; ok && i < a->n_aliases; i++)
-    ok = (!i || el_buf_append(out, ",", 1)) && el_json_cstring(out, a->aliases[i]);
-  return ok && el_buf_append(out, "]", 1);
+  return (!a->description || (el_buf_printf(out, ",\"description\":") && el_json_cstring(out, a->description))) &&
+         write_aliases(out, a->aliases, a->n_aliases);
 }
 
 /* vLLM's fields: what it comes from, and the longest sequence. */
@@ -74,18 +89,22 @@ static bool write_model(const el_server *s, const model *m, el_buf *out) {
          el_buf_printf(
              out, ",\"object\":\"model\",\"created\":%" PRId64 ",\"owned_by\":\"edgelora\",\"parent\":", m->created) &&
          el_json_cstring(out, m->parent) && write_root(s, m, out) && (!m->adapter || write_preset(out, m->adapter)) &&
-         el_buf_printf(out, "}");
+         (!m->base || write_aliases(out, m->base->aliases, m->base->n_aliases)) && el_buf_printf(out, "}");
+}
+
+static model base_card(const el_server *s, bool limited) {
+  return (model){.id = s->model.name, .created = s->started, .limited = limited, .base = &s->options};
 }
 
 /* All that the key allows, in their order; list[n + 2] has room for them. Their number. */
 static size_t collect(el_server *s, const el_key *key, const el_adapter_info *adapters, size_t n, model *list) {
   size_t found = 0;
   bool limited = el_key_is_limited(key);
-  if (el_key_allows(key, s->model.name)) list[found++] = (model){s->model.name, s->started, NULL, NULL, limited};
-  if (lists_auto(s, key)) list[found++] = (model){EL_AUTO, s->started, NULL, NULL, limited};
+  if (el_key_allows(key, s->model.name)) list[found++] = base_card(s, limited);
+  if (lists_auto(s, key)) list[found++] = (model){.id = EL_AUTO, .created = s->started, .limited = limited};
   for (size_t i = 0; i < n; i++)
     if (el_key_allows(key, adapters[i].name))
-      list[found++] = (model){adapters[i].name, adapters[i].created, s->model.name, &adapters[i], limited};
+      list[found++] = (model){adapters[i].name, adapters[i].created, s->model.name, &adapters[i], limited, NULL};
   return found;
 }
 
@@ -131,18 +150,18 @@ bool el_models_one(el_server *s, const el_key *key, const char *id, el_buf *out,
   el_error err = {.code = EL_ERR_NOT_FOUND};
   bool limited = el_key_is_limited(key);
   if (lists_auto(s, key) && !strcmp(id, EL_AUTO))
-    return write_model(s, &(model){EL_AUTO, s->started, NULL, NULL, limited}, out) ||
+    return write_model(s, &(model){.id = EL_AUTO, .created = s->started, .limited = limited}, out) ||
            el_api_fail(e, 500, "no_memory", NULL, "Out of memory.");
-  if (!strcmp(id, s->model.name)) {
-    if (!el_key_allows(key, id)) return el_api_fail_engine(e, &err, id, limited);
-    return write_model(s, &(model){s->model.name, s->started, NULL, NULL, limited}, out) ||
-           el_api_fail(e, 500, "no_memory", NULL, "Out of memory.");
+  if (el_models_is_base(s, id)) {
+    if (!el_key_allows(key, s->model.name)) return el_api_fail_engine(e, &err, id, limited);
+    const model base = base_card(s, limited);
+    return write_model(s, &base, out) || el_api_fail(e, 500, "no_memory", NULL, "Out of memory.");
   }
   el_adapter_info *info;
   if (el_adapter_get(s->options.engine, id, &info, &err)) return el_api_fail_engine(e, &err, id, limited);
   /* What a key allows is by the adapter's own name, not by an alias. */
   bool allowed = el_key_allows(key, info->name), ok = false;
-  if (allowed) ok = write_model(s, &(model){info->name, info->created, s->model.name, info, limited}, out);
+  if (allowed) ok = write_model(s, &(model){info->name, info->created, s->model.name, info, limited, NULL}, out);
   el_free(info);
   if (!allowed) return el_api_fail_engine(e, &(el_error){.code = EL_ERR_NOT_FOUND}, id, limited);
   return ok || el_api_fail(e, 500, "no_memory", NULL, "Out of memory.");

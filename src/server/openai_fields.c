@@ -224,7 +224,7 @@ static bool read_choice(const json_t *v, const char *at, el_lora_choice *out, el
       return el_api_fail(e, 400, "unknown_parameter", at, "Unknown parameter: '%s.%.60s'.", at, key);
   }
   const json_t *id = json_object_get(v, "id"), *scale = json_object_get(v, "scale");
-  if (!json_is_integer(id) || json_integer_value(id) < 1)
+  if (!json_is_integer(id) || json_integer_value(id) < 0)
     return el_api_fail(e, 400, "invalid_value", at, "'%s.id' must be an id of GET /lora-adapters.", at);
   double d = json_is_number(scale) ? json_number_value(scale) : NAN;
   if (!(d >= -EL_MAX_SCALE && d <= EL_MAX_SCALE))

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "server/json_out.h"
+#include "server/llama.h"
 #include "server/openai.h"
 #include "server/writer.h"
 
@@ -137,7 +138,8 @@ static bool chunk_finish(el_reply *r, el_choice *c, el_buf *out) {
 
 static bool stream_end(el_reply *r, el_buf *out) {
   if (r->request->include_usage && !(el_buf_printf(out, "data: ") && write_head(r, out) && el_buf_printf(out, "],") &&
-                                     el_openai_write_usage(r, out) && el_buf_printf(out, "}\n\n")))
+                                     el_openai_write_usage(r, out) && el_buf_append(out, ",", 1) &&
+                                     el_llama_write_timings(r, out) && el_buf_printf(out, "}\n\n")))
     return false;
   return el_buf_printf(out, "data: [DONE]\n\n");
 }
@@ -182,8 +184,9 @@ static bool write_whole(el_reply *r, el_buf *out) {
   bool ok = write_head(r, out);
   for (size_t i = 0; ok && i < r->n_choices; i++) ok = write_choice(r, &r->choices[i], out);
   return ok && el_buf_append(out, "]", 1) && (!is_chat(r) || write_prompt_logprobs(r->choices, out)) &&
-         el_buf_append(out, ",", 1) && el_openai_write_usage(r, out) && write_chosen(r, out) &&
-         el_reply_write_warnings(r, NULL, out) && el_buf_printf(out, "}");
+         el_buf_append(out, ",", 1) && el_openai_write_usage(r, out) && el_buf_append(out, ",", 1) &&
+         el_llama_write_timings(r, out) && write_chosen(r, out) && el_reply_write_warnings(r, NULL, out) &&
+         el_buf_printf(out, "}");
 }
 
 const el_writer el_openai_writer = {.stream_type = "text/event-stream",

@@ -64,6 +64,7 @@ struct el_server {
   int64_t started; /* seconds since the epoch */
   int listen_fd;
   int port;
+  bool loopback; /* only this machine reaches it */
   char url[160];
   struct MHD_Daemon *daemon;
 
@@ -132,6 +133,8 @@ bool el_models_list(el_server *s, const el_key *key, const char *limit, const ch
 bool el_models_one(el_server *s, const el_key *key, const char *id, el_buf *out, el_api_error *e);
 /* Whether this name asks for the router's choice: it is "auto", and nothing that the key allows is called that. */
 bool el_models_is_auto(el_server *s, const el_key *key, const char *name);
+/* Whether it is the base's name, or an alias of it that is no adapter's. */
+bool el_models_is_base(el_server *s, const char *name);
 
 /* Whether the key may name what has this name or alias, which is there. */
 bool el_models_allows(el_server *s, const el_key *key, const char *name);
@@ -146,7 +149,8 @@ typedef struct el_adapters_query {
 bool el_adapters_list(el_server *s, const el_key *key, const el_adapters_query *asked, el_buf *out, el_api_error *e);
 bool el_adapters_one(el_server *s, const el_key *key, const char *name, el_buf *out, el_api_error *e);
 
-/* origin.c: whether a browser page of this origin may call; NULL (not a browser, or its own page) may. */
-bool el_origin_allowed(const el_server *s, const char *origin, const char *host);
+/* origin.c: whether a browser's page of this origin may call; NULL: no browser, or a page of the host's own. False: *e.
+ */
+bool el_origin_allowed(const el_server *s, const char *origin, const char *host, el_api_error *e);
 
 #endif

@@ -32,8 +32,12 @@ static bool make_choices(el_reply *r, const el_tokenizer *t) {
     c->prompt = &q->prompts[i / (size_t)q->n];
     int32_t last = c->prompt->n ? c->prompt->tokens[c->prompt->n - 1] : -1;
     if (!open_parser(r, c)) return false;
-    c->logprobs = (el_logprobs){
-        .tokenizer = t, .chat = q->chat, .n_top = q->request.top_logprobs, .request = &q->request, .last = last};
+    c->logprobs = (el_logprobs){.tokenizer = t,
+                                .chat = q->chat || q->list_tokens,
+                                .ids = q->list_tokens,
+                                .n_top = q->request.top_logprobs,
+                                .request = &q->request,
+                                .last = last};
   }
   return true;
 }
@@ -67,6 +71,7 @@ static void choice_free(el_choice *c) {
   el_buf_free(&c->content);
   el_buf_free(&c->reasoning);
   el_buf_free(&c->prompt_logprobs);
+  el_buf_free(&c->tokens);
   el_logprobs_free(&c->logprobs);
 }
 
@@ -258,6 +263,9 @@ static bool take_text(el_reply *r, el_choice *c, const el_record *rec, el_buf *s
   /* The token that ended it is told where OpenAI does, in completions: whoever scores an answer counts on it. */
   bool told = rec->type == EL_EVENT_TOKEN || (done && rec->token >= 0 && !r->request->chat);
   if (told && logprobs && !el_logprobs_add(&c->logprobs, rec->token, rec->logprob, el_record_top(rec), rec->n_top))
+    return false;
+  if (rec->type == EL_EVENT_TOKEN && r->request->list_tokens &&
+      !el_buf_append(&c->tokens, &rec->token, sizeof rec->token))
     return false;
   c->text_bytes += rec->text_len;
   if (logprobs && !el_logprobs_advance(&c->logprobs, done && !rec->stopped ? SIZE_MAX : c->text_bytes)) return false;

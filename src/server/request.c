@@ -95,7 +95,8 @@ static bool find_model(el_api_parse *p, const el_api_setup *setup) {
   const el_held_adapter *held = NULL;
   if (!setup->resolve(setup->user, p->out, &held, p->error)) return false;
   p->chat_template = held ? held->chat_template : NULL;
-  p->system = held && held->preset ? held->preset->system : NULL;
+  p->preset = held ? held->preset : NULL;
+  p->system = p->preset ? p->preset->system : NULL;
   /* Which adapters are applied is said in full where they have scales: no preset is meant. */
   p->out->request.preset_fields = p->out->has_lora ? 0 : EL_PRESET_ALL & ~p->given;
   return true;
@@ -116,6 +117,7 @@ bool el_api_request_parse(const el_api_setup *setup, const char *body, size_t le
   if (api->defaults) api->defaults(out);
   json_t *j = el_api_body_load(body, len, false, e);
   if (!j) return false;
+  p.body = j;
   bool ok = (!api->prepare || api->prepare(&p, j)) && el_api_fields_read(&p, j) && (!api->check || api->check(&p)) &&
             el_structured_open(&p) && find_model(&p, setup) && (!api->read_prompts || api->read_prompts(&p)) &&
             el_structured_after_reasoning(&p) && (!api->answer || api->answer(&p, answer));
@@ -151,5 +153,7 @@ void el_api_request_free(el_api_request *r) {
   free(r->allowed_tokens);
   for (size_t i = 0; i < r->n_candidates; i++) free(r->candidates[i]);
   free(r->candidates);
+  for (size_t i = 0; i < r->n_answer_fields; i++) free(r->answer_fields[i]);
+  free(r->answer_fields);
   *r = (el_api_request){0};
 }

@@ -58,6 +58,13 @@ typedef struct el_api_request {
   void *own; /* the dialect's, as long as the request is there; NULL: nothing */
   void (*free_own)(void *own);
   el_calling calling; /* of a chat */
+
+  /* llama-server's */
+  bool list_tokens;     /* choices keep the ids of their tokens */
+  bool return_tokens;   /* an answer in one piece tells them */
+  int asked_tokens;     /* request.max_tokens before it was fitted into the context */
+  char **answer_fields; /* what of an answer is wanted; none: all */
+  size_t n_answer_fields;
 } el_api_request;
 
 /* What a request calls the router's choice. An adapter of this name, or a base, comes first. */

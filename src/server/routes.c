@@ -6,6 +6,7 @@
 
 #include "base/json_guard.h"
 #include "server/json_out.h"
+#include "server/llama.h"
 #include "server/ollama.h"
 #include "server/openapi.h"
 #include "server/page.h"
@@ -165,6 +166,11 @@ static const el_route ROUTES[] = {
     {"/v1/chat/completions", .post = EL_WORK_API, .api = &el_api_chat},
     {"/tokenize", .post = EL_WORK_API, .api = &el_api_tokenize},
     {"/detokenize", .post = EL_WORK_API, .api = &el_api_detokenize},
+    {"/completion", .post = EL_WORK_API, .api = &el_llama_completion},
+    {"/completions", .post = EL_WORK_API, .api = &el_llama_completion},
+    {"/infill", .post = EL_WORK_API, .api = &el_llama_infill},
+    {"/apply-template", .post = EL_WORK_API, .api = &el_llama_template},
+    {"/props", .get = el_llama_props},
     {"/v1/route", .post = EL_WORK_API, .api = &el_api_route},
     {"/v1/responses", .post = EL_WORK_API, .api = &el_api_responses},
     {"/v1/responses/", .has_rest = true, .get = get_response, .del = delete_response},
@@ -189,11 +195,15 @@ static const el_route ROUTES[] = {
     {"/v1/rescan_lora_adapters", .for_all = true, .post = EL_WORK_RESCAN},
 };
 
-const el_route *el_route_find(const char *path) {
+static const char VERSION[] = "/v1";
+enum { VERSION_LEN = sizeof VERSION - 1 };
+
+/* Of a path of this length. */
+static const el_route *look_up(const char *path, size_t len) {
   for (size_t i = 0; i < sizeof ROUTES / sizeof *ROUTES; i++) {
     const el_route *r = &ROUTES[i];
     size_t n = strlen(r->path);
-    if (r->has_rest ? !strncmp(path, r->path, n) && path[n] : !strcmp(path, r->path)) return r;
+    if ((r->has_rest ? len > n : len == n) && !strncmp(path, r->path, n)) return r;
   }
   return NULL;
 }
@@ -201,6 +211,32 @@ const el_route *el_route_find(const char *path) {
 const el_route *el_routes(size_t *n) {
   *n = sizeof ROUTES / sizeof *ROUTES;
   return ROUTES;
+}
+
+/* As it is, else without or with the version: clients differ in which of both their base address has. */
+static const el_route *look_up_both(const char *path, size_t len) {
+  char longer[64]; /* than any route: what is cut off is a name */
+  const el_route *r = look_up(path, len);
+  if (r) return r;
+  if (len > VERSION_LEN + 1 && !strncmp(path, VERSION, VERSION_LEN) && path[VERSION_LEN] == '/')
+    return look_up(path + VERSION_LEN, len - VERSION_LEN);
+  snprintf(longer, sizeof longer, "%s%s", VERSION, path);
+  return look_up(longer, VERSION_LEN + len);
+}
+
+const el_route *el_route_find(const char *path) {
+  size_t len = strlen(path);
+  const el_route *r = look_up_both(path, len);
+  if (r) return r;
+  while (len > 1 && path[len - 1] == '/') len--;
+  return path[len] ? look_up_both(path, len) : NULL;
+}
+
+const char *el_route_rest(const el_route *r, const char *path) {
+  size_t n = strlen(r->path);
+  if (!r->has_rest) return NULL;
+  if (!strncmp(path, r->path, n)) return path + n;
+  return path + (strncmp(r->path, VERSION, VERSION_LEN) ? n + VERSION_LEN : n - VERSION_LEN);
 }
 
 const char *el_route_methods(const el_route *r) {

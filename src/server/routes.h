@@ -34,10 +34,12 @@ typedef struct el_route {
   const el_api *api;                                               /* with EL_WORK_API */
 } el_route;
 
-/* NULL: there is no such endpoint. */
+/* By its path, with or without /v1, and a slash at the end. NULL: there is no such endpoint. */
 const el_route *el_route_find(const char *path);
 /* All of them. */
 const el_route *el_routes(size_t *n);
+/* The name behind the route's path, not empty; NULL: it has none. */
+const char *el_route_rest(const el_route *r, const char *path);
 /* For the header Allow. */
 const char *el_route_methods(const el_route *r);
 

@@ -85,6 +85,21 @@ static bool start_threads(el_server *s) {
   return s->has_watcher;
 }
 
+/* One block: the strings follow the pointers. False: out of memory, *out is NULL. */
+static bool copy_list(const char *const *list, size_t n, const char *const **out) {
+  size_t bytes = n * sizeof *list;
+  for (size_t i = 0; i < n; i++) bytes += strlen(list[i]) + 1;
+  const char **copy = malloc(bytes + 1);
+  *out = copy;
+  if (!copy) return false;
+  char *text = (char *)(copy + n);
+  for (size_t i = 0; i < n; i++) {
+    copy[i] = strcpy(text, list[i]);
+    text += strlen(text) + 1;
+  }
+  return true;
+}
+
 el_status el_server_start(const el_server_options *options, el_server **out, el_error *err) {
   el_status status = check_options(options, err);
   if (status) return status;
@@ -99,8 +114,10 @@ el_status el_server_start(const el_server_options *options, el_server **out, el_
   for (int i = 0; i < EL_N_LANES; i++) conds = init_cond(&s->readers.lanes[i].changed) && conds;
   s->listen_fd = -1;
   s->options = *options;
+  s->options.cors_origins = s->options.aliases = NULL;
   s->options.host = strdup(options->host);
-  s->options.cors_origin = options->cors_origin ? strdup(options->cors_origin) : NULL;
+  bool lists = copy_list(options->cors_origins, options->n_cors_origins, &s->options.cors_origins) &&
+               copy_list(options->aliases, options->n_aliases, &s->options.aliases);
   s->options.default_adapter = options->default_adapter ? strdup(options->default_adapter) : NULL;
   s->log = (el_log){options->log, options->log_user};
   s->started = (int64_t)time(NULL);
@@ -110,8 +127,8 @@ el_status el_server_start(const el_server_options *options, el_server **out, el_
   s->watch_fds = calloc((size_t)s->options.max_connections, sizeof *s->watch_fds);
   s->watched = calloc((size_t)s->options.max_connections, sizeof *s->watched);
 
-  if (!status && (!conds || !s->options.host || (options->cors_origin && !s->options.cors_origin) ||
-                  (options->default_adapter && !s->options.default_adapter) || !s->watch_fds || !s->watched))
+  if (!status && (!conds || !s->options.host || !lists || (options->default_adapter && !s->options.default_adapter) ||
+                  !s->watch_fds || !s->watched))
     status = el_fail(err, EL_ERR_NO_MEMORY, "server: out of memory");
   if (!status) status = el_allowed_init(&s->allowed, options->allowed_folders, options->n_allowed_folders, err);
   if (!status && options->api_keys) status = el_keys_load(&s->keys, options->api_keys, &s->log, err);
@@ -231,7 +248,8 @@ void el_server_stop(el_server *s) {
   pthread_cond_destroy(&s->admin.changed);
   pthread_mutex_destroy(&s->mutex);
   free((char *)s->options.host);
-  free((char *)s->options.cors_origin);
+  free((void *)s->options.cors_origins);
+  free((void *)s->options.aliases);
   free((char *)s->options.default_adapter);
   el_allowed_free(&s->allowed);
   el_keys_free(&s->keys);

@@ -25,14 +25,20 @@ typedef struct el_server_options {
   /* Silence between requests, or a client that takes nothing of its answer; whole seconds, rounded up; default 60 s.
    * Neither limit touches a generation that runs or waits for a slot. */
   int idle_timeout_ms;
-  /* A web origin ("https://chat.example") whose pages may call the server from a browser, or "*"; NULL: only pages
-   * that the server's own address serves. */
-  const char *cors_origin;
+  /* Web origins ("https://chat.example") whose pages may call the server from a browser, or "*", beside those of this
+   * machine and of the server's own address. See origin.c. */
+  const char *const *cors_origins;
+  size_t n_cors_origins;
+
+  /* Further names of the base: an adapter of the same name, or alias, comes first. */
+  const char *const *aliases;
+  size_t n_aliases;
 
   /* Clients may load adapters from what is inside of these folders, and unload what comes from there. None: they may
    * neither load nor unload. Only needed while the server starts. */
   const char *const *allowed_folders;
   size_t n_allowed_folders;
+  bool adapters_locked; /* nor may they set scales for all requests */
 
   /* Who answers requests that name no model, where the key may name it: an adapter, or "auto". NULL: the base. */
   const char *default_adapter;

@@ -46,6 +46,9 @@ typedef struct el_choice {
 
   el_answer_parser *parser; /* NULL: all of the answer is text */
   size_t text_bytes;        /* of the generated text so far */
+  el_buf tokens;            /* ids (int32_t) that the writer has not told yet; with list_tokens */
+  size_t n_told;            /* the writer's own, like the next */
+  bool has_new_line;
   el_logprobs logprobs;
   bool begun, done;
   bool not_invoked; /* the base has answered in the place of an activated adapter */

@@ -2,6 +2,8 @@
 that all there is to wait for is the server. tools/crowd measures the same, and more, on a model."""
 
 import concurrent.futures
+import gzip
+import json
 import pathlib
 import socket
 import statistics
@@ -51,11 +53,17 @@ def timed(s, data):
     return began, time.monotonic(), status_of(answer)
 
 
-def test_a_short_request_does_not_wait_for_giants(fake):
+@pytest.mark.parametrize("coding", [None, "gzip"])
+def test_a_short_request_does_not_wait_for_giants(fake, coding):
     """Eight clients send bodies of 4 MiB, one after the other. A short request among them waits for none: it takes a small part of
-    what theirs take. With one line for all it takes as long as theirs."""
+    what theirs take, nearly always. With one line for all it takes as long as theirs. As gzip the bodies are short ones until they
+    are decoded."""
     s = fake(max_body=MAX_BODY)
     giant = request_bytes(TEXT, GIANT, "Connection: close")
+    if coding:
+        packed = gzip.compress(json.dumps(GIANT).encode())
+        assert len(packed) < 16 << 10
+        giant = request_bytes(TEXT, packed, "Connection: close", f"Content-Encoding: {coding}")
     short = request_bytes(TEXT, SHORT, "Connection: close")
     ended = threading.Event()
     giants, shorts = [], []
@@ -82,6 +90,8 @@ def test_a_short_request_does_not_wait_for_giants(fake):
         for one in senders:
             one.result()
     assert statistics.median(shorts) < statistics.median(giants) / 4, (shorts, giants)
+    # Of a hundred one may meet a machine that is busy with others.
+    assert sorted(shorts)[len(shorts) * 99 // 100 - 1] < statistics.median(giants), (shorts, giants)
 
 
 def test_a_callers_giants_leave_a_reader_to_others(keyed):

@@ -250,6 +250,83 @@ def test_a_broken_adapter_is_told_by_the_name_the_field_and_the_limit_and_by_its
     assert forbidden == gone.replace("gone", name)
 
 
+def spoil(folder, how):
+    """A fault of each kind that an adapter's folder can have; how: its name."""
+    config, weights = folder / "adapter_config.json", folder / "adapter_model.safetensors"
+    if how == "no-config":
+        config.unlink()
+    elif how == "no-weights":
+        weights.unlink()
+    elif how == "weights-are-a-folder":
+        weights.unlink()
+        weights.mkdir()
+    elif how == "weights-lead-nowhere":
+        weights.unlink()
+        weights.symlink_to(folder / "nothing")
+    elif how == "weights-are-pickled":
+        weights.rename(folder / "adapter_model.bin")
+    elif how == "weights-are-empty":
+        weights.write_bytes(b"")
+    elif how == "weights-have-no-end":
+        weights.write_bytes(weights.read_bytes()[:-5])
+    elif how == "weights-are-others":
+        weights.write_bytes(weights.read_bytes().replace(b"q_proj", b"x_proj"))
+    elif how == "config-is-no-json":
+        config.write_text("{")
+    elif how == "config-is-a-list":
+        config.write_text("[]")
+    elif how == "preset-is-no-json":
+        (folder / "edgelora.json").write_text("{")
+    elif how == "preset-is-a-folder":
+        (folder / "edgelora.json").mkdir()
+    elif how == "preset-has-an-unknown-field":
+        (folder / "edgelora.json").write_text('{"no": 1}')
+    elif how == "preset-has-a-broken-template":
+        (folder / "edgelora.json").write_text('{"chat_template": "{% if %}"}')
+    elif how == "preset-has-a-template-that-fails":
+        (folder / "edgelora.json").write_text('{"chat_template": "{{ raise_exception(1 / 0) }}"}')
+    elif how == "gone":
+        shutil.rmtree(folder)
+    else:
+        edit(config, **json.loads(how))
+
+
+SPOILT = (
+    "no-config no-weights weights-are-a-folder weights-lead-nowhere weights-are-pickled weights-are-empty weights-have-no-end weights-are-others config-is-no-json config-is-a-list "
+    "preset-is-no-json preset-is-a-folder preset-has-an-unknown-field preset-has-a-broken-template preset-has-a-template-that-fails"
+).split() + [json.dumps(c) for c in ({"r": "x"}, {"r": 10**30}, {"peft_type": "MICA"}, {"peft_type": 5}, {"target_modules": "("}, {"rank_pattern": {"q": 0}}, {"lora_alpha": []},
+                                     {"bias": "all"}, {"modules_to_save": ["lm_head"]}, {"use_dora": 7}, {"alora_invocation_tokens": [10**9]})]
+LATE = ("no-weights", "no-config", "weights-are-empty", "preset-is-no-json", "gone")
+
+
+def test_whatever_is_wrong_with_an_adapter_its_path_is_told_to_no_limited_key(shared, tmp_path):
+    """At the start, and while the server runs; asked for in every way."""
+    names = {f"acme/early{i}": how for i, how in enumerate(SPOILT)}
+    late = {f"acme/late{i}": how for i, how in enumerate(LATE)}
+    for name in (*names, *late):
+        shutil.copytree(LORA / "tiny-peft", tmp_path / "adapters" / name)
+    for name, how in names.items():
+        spoil(tmp_path / "adapters" / name, how)
+    s = shared()
+    for name, how in late.items():
+        spoil(tmp_path / "adapters" / name, how)
+    failed = 0
+    ids_of = {a["name"]: a["id"] for a in s.get("/lora-adapters", **bearer(OPERATOR)).json()}
+    listed = s.get("/v1/adapters", **bearer(ACME)).text + s.get("/v1/models", **bearer(ACME)).text
+    assert "acme/early3" in listed and str(tmp_path) not in listed
+    for name, how in {**names, **late}.items():
+        bodies = [(TEXT, {"prompt": "a"}), (TEXT, {"prompt": "a", "stream": True}), (CHAT, {"messages": [{"role": "user", "content": "a"}]}), ("/completion", {"prompt": "a"}),
+                  ("/tokenize", {"messages": [{"role": "user", "content": "a"}]})]
+        told = [post(s, ACME, path, {"model": name, "max_tokens": 1, **body}) for path, body in bodies]
+        told += [s.get(f"/v1/{kind}/{name}", **bearer(ACME)) for kind in ("adapters", "models")]
+        if name in ids_of:
+            told.append(post(s, ACME, TEXT, {"prompt": "a", "max_tokens": 1, "lora": [{"id": ids_of[name], "scale": 0.5}]}))
+        for answer in told:
+            assert str(tmp_path) not in answer.text and "/adapters/" not in answer.text.replace("/v1/adapters/", ""), (how, answer.text)
+            failed += answer.status_code >= 400
+    assert failed > 2 * len(names)
+
+
 def test_a_failure_in_the_middle_of_an_answer_names_no_path_to_a_limited_key(fake, tmp_path):
     (tmp_path / "keys").write_text("sk-all\nsk-fail fail,fake\n")
     s = fake(keys=tmp_path / "keys")

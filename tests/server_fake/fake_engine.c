@@ -96,6 +96,11 @@ el_status el_tokenize_at_most(const el_tokenizer *t, const char *text, size_t le
   return EL_OK;
 }
 
+el_status el_tokenize(const el_tokenizer *t, const char *text, size_t len, int flags, int32_t **out, size_t *n,
+                      el_error *err) {
+  return el_tokenize_at_most(t, text, len, flags, SIZE_MAX, out, n, err);
+}
+
 el_status el_detokenize(const el_tokenizer *t, const int32_t *tokens, size_t n, bool special, char **out, size_t *len,
                         el_error *err) {
   char *text = malloc(16 * n + 1);
@@ -393,7 +398,7 @@ el_status el_adapter_put(el_engine *e, const char *name, const char *path, const
     status = el_fail(err, EL_ERR_NO_MEMORY, "no room for adapter '%s'", name);
   } else {
     fake_adapter *a = &e->adapters[e->n_adapters++];
-    a->id = ++e->adapter_id;
+    a->id = e->adapter_id++;
     a->generation = ++e->generation;
     strcpy(a->name, name);
     strcpy(a->path, path);

@@ -32,7 +32,7 @@ int main(int argc, char **argv) {
   el_server_options options = el_server_options_default();
   options.port = 0;
   options.log = print_line;
-  const char *allowed;
+  const char *allowed, *cors[4];
   int strict = 0, step_us = 200, max_body = (int)options.max_body_bytes, drain_ms = 5000;
   const setting settings[] = {
       {"slots", &fake.n_slots},
@@ -50,8 +50,12 @@ int main(int argc, char **argv) {
       {"idle_timeout_ms", &options.idle_timeout_ms},
   };
   for (int i = 1; i < argc; i++) {
-    if (!strncmp(argv[i], "cors=", 5)) {
-      options.cors_origin = argv[i] + 5;
+    if (!strncmp(argv[i], "cors", 4) && strchr(argv[i], '=')) {
+      if (options.n_cors_origins == sizeof cors / sizeof *cors) return 2;
+      cors[options.n_cors_origins++] = strchr(argv[i], '=') + 1; /* cors=, cors2=, ... */
+      options.cors_origins = cors;
+    } else if (!strncmp(argv[i], "host=", 5)) {
+      options.host = argv[i] + 5;
     } else if (!strncmp(argv[i], "keys=", 5)) {
       options.api_keys = argv[i] + 5;
     } else if (!strncmp(argv[i], "allow=", 6)) {
