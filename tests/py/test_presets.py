@@ -156,6 +156,16 @@ def test_a_preset_is_shown_to_whom_it_concerns(serve, shelf, tmp_path):
     assert listed.keys() == {"preset"} and listed["preset"]["description"] == "writes SQL" and listed["preset"]["aliases"] == ["db"]
 
 
+def test_a_presets_schema_holds_answers_unless_the_request_says_otherwise(serve, shelf):
+    s = serve("--adapters", shelf(schema={"enum": ["yes", "no"]}))
+    said = answer(s.completion(prompt="Hello", model="preset", max_tokens=20))["choices"][0]
+    assert json.loads(said["text"]) in ("yes", "no") and said["finish_reason"] == "stop"
+    free = answer(s.completion(prompt="Hello", model="preset", max_tokens=20, response_format={"type": "text"}, **ENDLESS))
+    assert free["choices"][0]["finish_reason"] == "length"
+    own = answer(s.completion(prompt="Hello", model="preset", max_tokens=20, guided_regex="z{3}"))
+    assert own["choices"][0]["text"] == "zzz"
+
+
 def test_an_alias_is_allowed_by_what_it_means(serve, shelf, tmp_path):
     folder = shelf(aliases=["db", "plainer", "acme/x"])
     (folder / "plain" / "edgelora.json").write_text('{"aliases": ["db", "preset"]}')
