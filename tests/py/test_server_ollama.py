@@ -96,8 +96,8 @@ def test_options_are_what_they_are_called_elsewhere(client, server, names):
             chat(**option)
         assert caught.value.status_code == 400 and next(iter(option)) in caught.value.error
     with pytest.raises(ollama.ResponseError) as caught:
-        chat(temperature=99)
-    assert "temperature" in caught.value.error
+        chat(min_p=2.0)
+    assert "min_p" in caught.value.error
 
 
 def test_vectors_are_those_of_openais_endpoint(client, server, names):
