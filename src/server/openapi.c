@@ -99,7 +99,10 @@ static json_t *responses_of(const el_route *r, bool post, const json_t *about) {
   json_t *responses = json_object(), *unavailable = json_object_get(about, "503"),
          *refused = json_object_get(about, "501");
   bool other = post && r->api && r->api->write_error; /* as its dialect has errors */
-  json_t *error = other ? json_object() : json_pack("{s:s}", "$ref", "#/components/schemas/Error");
+  json_t *own = json_object_get(about, "error");
+  json_t *error = own     ? json_incref(own)
+                  : other ? json_object()
+                          : json_pack("{s:s}", "$ref", "#/components/schemas/Error");
   bool ok = responses && add_response(responses, "200", "Done", content_of(r, about)) &&
             (!refused || add_response(responses, "501", json_string_value(refused), json_content(json_object()))) &&
             (!unavailable || add_response(responses, "503", "Ending", json_content(json_incref(unavailable)))) &&

@@ -64,7 +64,7 @@ def test_what_a_preset_says_is_what_its_requests_get_unless_they_say_it(serve, s
     for own in ({"temperature": 0}, {"seed": 12}, {"max_tokens": 3}, {"top_k": 1}, {"temperature": 0, "max_tokens": 30}):
         got = answer(s.completion(prompt="Hello", model="preset", **own, **ENDLESS))
         assert got == {**answer(s.completion(prompt="Hello", model="plain", **{**said, **own}, **ENDLESS)), "id": got["id"],
-                       "created": got["created"], "model": "preset"}, own
+                       "created": got["created"], "timings": got["timings"], "model": "preset"}, own
     # Null says nothing.
     assert text_of(s.completion(prompt="Hello", model="preset", temperature=None, **ENDLESS)) == preset
     # Several answers have seeds of their own.

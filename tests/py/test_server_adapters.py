@@ -182,7 +182,7 @@ def test_what_is_wrong_with_an_adapter_is_said_and_leaves_no_trace(tiny, folder)
         ({"lora_name": "a", "lora_path": ""}, "lora_path"),
         ({"lora_name": "a", "lora_path": "one\0/../../etc"}, "lora_path"),
         ({"lora_name": "a", "lora_path": "x" * 5000}, "lora_path"),
-        ({"lora_name": "a", "lora_path": "one", "lora_int_id": 1}, "lora_int_id"),
+        ({"lora_name": "a", "lora_path": "one", "lora_int_id": "1"}, "lora_int_id"),
         ({"lora_name": "a", "lora_path": "one", "load_inplace": "yes"}, "load_inplace"),
         ({"lora_name": "a", "lora_path": "one", "expected_generation": "1"}, "expected_generation"),
         ({"lora_name": "a", "lora_path": "one", "expected_generation": -1}, "expected_generation"),
@@ -475,7 +475,7 @@ def test_ranks_above_the_limit_are_a_400_with_the_figure(tiny, folder):
     assert s.completion(prompt="a", lora=lora[:6], max_tokens=1).status_code == 200
 
 
-ONE = {"id": 1, "scale": 1}
+FIRST = {"id": 0, "scale": 1}
 
 
 @pytest.mark.parametrize(
@@ -485,7 +485,7 @@ ONE = {"id": 1, "scale": 1}
         ("one", "lora"),
         (1, "lora"),
         ([1], "lora[0]"),
-        ([ONE, None], "lora[1]"),
+        ([FIRST, None], "lora[1]"),
         ([{}], "lora[0]"),
         ([{"id": 1}], "lora[0]"),
         ([{"scale": 1}], "lora[0]"),
@@ -496,7 +496,7 @@ ONE = {"id": 1, "scale": 1}
         ([{"id": 1, "scale": 1000.5}], "lora[0]"),
         ([{"id": 1, "scale": 1e300}], "lora[0]"),
         ([{"id": 1, "scale": 1, "x": 1}], "lora[0]"),
-        ([ONE, ONE], "lora[1]"),
+        ([FIRST, FIRST], "lora[1]"),
         ([{"id": i + 1, "scale": 1} for i in range(17)], "lora"),
         ([{"id": 99, "scale": 1}], "lora"),
         ([{"id": 2**63 - 1, "scale": 1}], "lora"),
@@ -513,9 +513,9 @@ def test_bad_scales_name_what_is_wrong(fake, tmp_path, lora, param):
 
 def test_an_adapter_by_name_and_scales_contradict_each_other(fake):
     s = fake()
-    error_of(s.completion(prompt="a", model="upper", lora=[ONE]), 400, "lora")
-    assert s.completion(prompt="a", model="fake", lora=[ONE]).json()["choices"][0]["text"] == "A"
-    assert s.completion(prompt="a", lora=[ONE]).json()["choices"][0]["text"] == "A"
+    error_of(s.completion(prompt="a", model="upper", lora=[FIRST]), 400, "lora")
+    assert s.completion(prompt="a", model="fake", lora=[FIRST]).json()["choices"][0]["text"] == "A"
+    assert s.completion(prompt="a", lora=[FIRST]).json()["choices"][0]["text"] == "A"
 
 
 def test_scales_for_all_are_an_array(fake):
