@@ -42,7 +42,7 @@ typedef struct el_api {
 } el_api;
 
 /* api_responses.c */
-extern const el_api el_api_responses;
+extern const el_api el_api_responses, el_api_responses_count;
 
 /* api_anthropic.c */
 extern const el_api el_api_messages, el_api_count_tokens;
@@ -54,6 +54,6 @@ extern const el_api el_api_embeddings, el_api_ollama_chat, el_api_ollama_generat
 /* api_vllm.c */
 extern const el_api el_api_tokenize, el_api_detokenize;
 /* openai.c */
-extern const el_api el_api_chat, el_api_text, el_api_route;
+extern const el_api el_api_chat, el_api_chat_count, el_api_text, el_api_route;
 
 #endif

@@ -57,3 +57,14 @@ const el_api el_api_responses = {.name = "response",
                                  .check = check,
                                  .read_prompts = read_prompts,
                                  .writer = &el_responses_writer};
+
+const el_api el_api_responses_count = {.name = "response count",
+                                       .id_prefix = "resp_",
+                                       .fields = FIELDS,
+                                       .n_fields = sizeof FIELDS / sizeof *FIELDS,
+                                       .shared = EL_AT_CHAT,
+                                       .defaults = defaults,
+                                       .prepare = el_responses_prepare,
+                                       .check = check,
+                                       .read_prompts = read_prompts,
+                                       .answer = el_openai_write_count};

@@ -68,12 +68,16 @@ static bool check(el_api_parse *p) {
          el_api_fail(p->error, 400, "missing_required_parameter", "input", "Missing required parameter: 'input'.");
 }
 
+bool el_embeddings_one_reader(el_api_parse *p) {
+  return !p->out->request.auto_adapter ||
+         el_api_fail(p->error, 400, "invalid_value", "model",
+                     "Invalid value for 'model': the router may choose another adapter for each text, and vectors of "
+                     "different ones cannot be compared; name one.");
+}
+
 /* As prompts are read, and called what they are here. */
 bool el_embeddings_read_inputs(el_api_parse *p) {
-  if (p->out->request.auto_adapter)
-    return el_api_fail(p->error, 400, "invalid_value", "model",
-                       "Invalid value for 'model': the router may choose another adapter for each text, and vectors of "
-                       "different ones cannot be compared; name one.");
+  if (!el_embeddings_one_reader(p)) return false;
   if (el_api_prompts_read(p)) return true;
   if (!strcmp(p->error->param, "prompt")) snprintf(p->error->param, sizeof p->error->param, "input");
   return false;

@@ -7,6 +7,8 @@
 
 /* For `prepare`: a request for vectors, of as many texts as one may have. */
 bool el_embeddings_prepare(el_api_parse *p, json_t *body);
+/* Before the texts are read: one adapter, or none, reads them all. */
+bool el_embeddings_one_reader(el_api_parse *p);
 /* For `read_prompts`: p->prompt, texts or token ids. */
 bool el_embeddings_read_inputs(el_api_parse *p);
 /* "dimensions": of the model's at most. */

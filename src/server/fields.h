@@ -16,6 +16,7 @@ typedef struct el_api_parse {
   el_api_request *out;
   el_api_error *error;
   const json_t *body;
+  const char *prompt_name; /* the field that `prompt` is of, where it may be another one; NULL: "prompt" */
   /* Borrowed from the body; NULL: not given. */
   const json_t *prompt, *messages, *stream_options, *tools, *documents, *template_variables;
   const json_t *infill_prefix, *infill_suffix, *infill_files; /* llama-server's */

@@ -140,7 +140,7 @@ static enum MHD_Result answer_preflight(el_exchange *x, const el_route *r) {
     if (header(x->connection, "Access-Control-Request-Private-Network"))
       MHD_add_response_header(resp, "Access-Control-Allow-Private-Network", "true");
   }
-  return queue(x, 204, resp);
+  return queue(x, 200, resp);
 }
 
 /* By `answer`, which is the route's for GET or DELETE. */

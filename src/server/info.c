@@ -68,15 +68,15 @@ static const char *const PHASES[] = {"queued", "choosing", "loading", "prompt", 
 static bool write_slot(el_server *s, int slot, const el_request_info *r, el_buf *out) {
   bool ok = el_buf_printf(out, "%s{\"id\":%d,\"id_task\":", slot ? "," : "", slot) &&
             (r ? el_buf_printf(out, "%" PRIu64, r->id) : el_buf_printf(out, "-1")) &&
-            el_buf_printf(out, ",\"n_ctx\":%d,\"is_processing\":%s,\"state\":\"%s\"", s->model.ctx_size,
-                          r ? "true" : "false", r ? PHASES[r->phase] : "idle");
+            el_buf_printf(out, ",\"n_ctx\":%d,\"speculative\":false,\"is_processing\":%s,\"state\":\"%s\"",
+                          s->model.ctx_size, r ? "true" : "false", r ? PHASES[r->phase] : "idle");
   if (!r) return ok && el_buf_printf(out, "}");
   int prompt = r->computed_tokens < r->prompt_tokens ? r->computed_tokens : r->prompt_tokens;
   int left = r->max_tokens - r->generated_tokens;
   return ok && el_buf_printf(out, ",\"adapter\":") && el_json_cstring(out, *r->adapter ? r->adapter : NULL) &&
          el_buf_printf(out,
                        ",\"n_prompt_tokens\":%d,\"n_prompt_tokens_processed\":%d,\"age_ms\":%.1f,"
-                       "\"next_token\":{\"has_next_token\":%s,\"n_decoded\":%d,\"n_remain\":%d}}",
+                       "\"next_token\":[{\"has_next_token\":%s,\"n_decoded\":%d,\"n_remain\":%d}]}",
                        r->prompt_tokens, prompt, r->age_ms, left > 0 ? "true" : "false", r->generated_tokens, left);
 }
 

@@ -1,5 +1,5 @@
-/* llama-server's own API, beside OpenAI's: /completion, /infill, /apply-template, /props. (api_vllm.c has /tokenize.)
- */
+/* llama-server's own API, beside OpenAI's: /completion, /infill, /embedding, /apply-template, /props.
+ * (api_vllm.c has /tokenize.) */
 #ifndef EL_SERVER_LLAMA_H
 #define EL_SERVER_LLAMA_H
 
@@ -8,7 +8,7 @@
 #include "server/reply.h"
 #include "server/routes.h"
 
-extern const el_api el_llama_completion, el_llama_infill, el_llama_template;
+extern const el_api el_llama_completion, el_llama_infill, el_llama_template, el_llama_embeddings, el_llama_rerank;
 extern const el_writer el_llama_writer;
 
 /* GET /props. */

@@ -7,6 +7,10 @@
 #include "server/json_value.h"
 #include "server/llama.h"
 
+static const char *prompt_name(const el_api_parse *p) {
+  return p->prompt_name ? p->prompt_name : "prompt";
+}
+
 static bool fail_value(el_api_parse *p, const char *param, const char *what) {
   return el_api_fail(p->error, 400, "invalid_value", param, "Invalid value for '%s': %s.", param, what);
 }
@@ -93,9 +97,10 @@ static const json_t *text_of(el_api_parse *p, const json_t *v) {
   if (!json_is_object(v)) return v;
   const json_t *text = json_object_get(v, "prompt_string"), *data = json_object_get(v, "multimodal_data");
   bool empty = !data || json_is_null(data) || (json_is_array(data) && !json_array_size(data));
-  if (!json_is_string(text)) return (fail_value(p, "prompt", "an object without a text 'prompt_string'"), NULL);
+  if (!json_is_string(text)) return (fail_value(p, prompt_name(p), "an object without a text 'prompt_string'"), NULL);
   if (!empty) {
-    el_api_fail(p->error, 400, "unsupported_value", "prompt", "'prompt.multimodal_data': this model reads text alone.");
+    el_api_fail(p->error, 400, "unsupported_value", prompt_name(p),
+                "'%s.multimodal_data': this model reads text alone.", prompt_name(p));
     return NULL;
   }
   return text;
@@ -103,10 +108,9 @@ static const json_t *text_of(el_api_parse *p, const json_t *v) {
 
 static bool read_one(el_api_parse *p, const json_t *v, el_api_prompt *out) {
   const json_t *text = text_of(p, v);
-  if (!text ||
-      !el_llama_tokens(p, text, "prompt", EL_TOKENIZE_BOS | EL_TOKENIZE_SPECIAL, p->max_tokens, &out->tokens, &out->n))
-    return false;
-  return out->n || fail_value(p, "prompt", "it is empty");
+  const int flags = EL_TOKENIZE_BOS | (p->plain ? 0 : EL_TOKENIZE_SPECIAL);
+  if (!text || !el_llama_tokens(p, text, prompt_name(p), flags, p->max_tokens, &out->tokens, &out->n)) return false;
+  return out->n || fail_value(p, prompt_name(p), "it is empty");
 }
 
 /* Whether an array is one prompt: of token ids, or of these and texts. Of texts alone each is a prompt. */
@@ -132,9 +136,9 @@ static void fit(el_api_parse *p) {
 }
 
 static bool make_room(el_api_parse *p, size_t n) {
-  if (!n) return fail_value(p, "prompt", "it is an empty array");
+  if (!n) return fail_value(p, prompt_name(p), "it is an empty array");
   if (n > (size_t)p->max_choices || (size_t)p->out->n > (size_t)p->max_choices / n)
-    return el_api_fail(p->error, 400, "invalid_value", "prompt",
+    return el_api_fail(p->error, 400, "invalid_value", prompt_name(p),
                        "%zu prompts with n = %d are more choices than the %d that one request may have.", n, p->out->n,
                        p->max_choices);
   if (!(p->out->prompts = calloc(n, sizeof *p->out->prompts))) return el_api_no_memory(p);

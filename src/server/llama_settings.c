@@ -63,8 +63,8 @@ bool el_llama_write_settings(const el_tokenizer *t, const el_api_request *r, el_
                        r->stream ? "true" : "false") &&
          write_bias(t, q, out) &&
          el_buf_printf(out,
-                       ",\"n_probs\":%d,\"min_keep\":0,\"grammar\":\"\",\"samplers\":[\"penalties\",\"top_k\",\"top_"
-                       "p\",\"min_p\",\"temperature\"]",
-                       q->logprobs ? q->top_logprobs : 0) &&
+                       ",\"n_probs\":%d,\"min_keep\":0%s,\"samplers\":[\"penalties\",\"top_k\",\"top_p\",\"min_p\""
+                       ",\"temperature\"]",
+                       q->logprobs ? q->top_logprobs : 0, r->constraint ? "" : ",\"grammar\":\"\"") &&
          write_lora(r, out) && el_buf_append(out, "}", 1);
 }

@@ -84,12 +84,21 @@ static bool write_root(const el_server *s, const model *m, el_buf *out) {
          el_buf_printf(out, ",\"max_model_len\":%d", s->model.ctx_size);
 }
 
+/* llama-server's: what there is to know of the model itself. */
+static bool write_meta(const el_model_info *m, el_buf *out) {
+  return el_buf_printf(out,
+                       ",\"meta\":{\"n_vocab\":%d,\"n_ctx\":%d,\"n_ctx_train\":%d,\"n_embd\":%d,\"n_params\":%" PRIu64
+                       ",\"size\":%" PRIu64 "}",
+                       m->n_vocab, m->ctx_size, m->ctx_train, m->n_embd, m->n_params, m->weight_bytes);
+}
+
 static bool write_model(const el_server *s, const model *m, el_buf *out) {
   return el_buf_printf(out, "{\"id\":") && el_json_cstring(out, m->id) &&
          el_buf_printf(
              out, ",\"object\":\"model\",\"created\":%" PRId64 ",\"owned_by\":\"edgelora\",\"parent\":", m->created) &&
          el_json_cstring(out, m->parent) && write_root(s, m, out) && (!m->adapter || write_preset(out, m->adapter)) &&
-         (!m->base || write_aliases(out, m->base->aliases, m->base->n_aliases)) && el_buf_printf(out, "}");
+         (!m->base || (write_aliases(out, m->base->aliases, m->base->n_aliases) && write_meta(&s->model, out))) &&
+         el_buf_printf(out, "}");
 }
 
 static model base_card(const el_server *s, bool limited) {

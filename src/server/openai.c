@@ -116,6 +116,19 @@ const el_api el_api_chat = {.name = "chat",
                             .read_prompts = el_api_messages_read,
                             .writer = &el_openai_writer};
 
+bool el_openai_write_count(el_api_parse *p, el_buf *out) {
+  return el_buf_printf(out, "{\"object\":\"response.input_tokens\",\"input_tokens\":%zu}", p->out->prompts->n) ||
+         el_api_no_memory(p);
+}
+
+const el_api el_api_chat_count = {.name = "chat count",
+                                  .id_prefix = "chatcmpl-",
+                                  .shared = EL_AT_CHAT,
+                                  .defaults = chat_defaults,
+                                  .check = check_chat,
+                                  .read_prompts = el_api_messages_read,
+                                  .answer = el_openai_write_count};
+
 const el_api el_api_text = {.name = "completion",
                             .id_prefix = "cmpl-",
                             .shared = EL_AT_TEXT,

@@ -554,7 +554,9 @@ def tried(count, *args):
         line = p.stderr.readline().decode()
         assert line, lines
         lines.append(line)
-    assert len([line for line in lines if line.startswith("listening on http://127.0.0.1:")]) == 1
+    ready = [line for line in lines if line.startswith("listening on http://127.0.0.1:")]
+    assert len(ready) == 1
+    assert any(line.startswith(f"Open {ready[0].split()[-1]} in a browser") for line in lines), "the page's address"
     words = subprocess.run(["sh", "-c", "printf '%s\\n' " + lines[-1].split("curl", 1)[1]], stdout=subprocess.PIPE, text=True, check=True)
     p.send_signal(signal.SIGINT)
     _, rest = p.communicate(timeout=30)

@@ -570,7 +570,7 @@ def test_slots_and_queue_show_who_runs_and_who_waits(fake):
         s.wait_busy(5)
         slots, queue = s.get("/slots").json(), s.get("/queue").json()
         assert [i["adapter"] for i in slots] == ["upper"] * 2 and all(i["is_processing"] for i in slots)
-        assert all(i["next_token"]["n_decoded"] + i["next_token"]["n_remain"] == 1_000_000 for i in slots)
+        assert all(i["next_token"][0]["n_decoded"] + i["next_token"][0]["n_remain"] == 1_000_000 for i in slots)
         assert [(i["state"], i["adapter"]) for i in queue] == [("queued", "upper")] * 3
         full = s.get("/slots?fail_on_no_slot=1")
         error_of(full, 503, None, "no_slot_available")

@@ -1,4 +1,4 @@
-"""llama-server's own API: /completion, /infill, /tokenize, /detokenize, /apply-template, /props. What its clients send and read."""
+"""llama-server's own API: /completion, /infill, /embedding, /tokenize, /detokenize, /apply-template, /props. What its clients send and read."""
 
 import json
 
@@ -172,3 +172,80 @@ def test_props_tell_what_clients_look_for(llama):
 def test_without_the_version_completions_are_llama_servers(llama):
     assert "content" in ask(llama, "/completions", prompt="Once upon", n_predict=1)
     assert "choices" in ask(llama, "/v1/completions", prompt="Once upon", max_tokens=1)
+
+
+def test_vectors_come_in_llama_servers_form(llama):
+    text = "Once upon a time"
+    ids = ask(llama, "/tokenize", content=text, add_special=True)["tokens"]
+    theirs = llama.post("/v1/embeddings", {"input": text}).json()["data"][0]["embedding"]
+    for path in ("/embedding", "/embeddings"):
+        for body in ({"content": text}, {"input": text}, {"content": [text]}, {"input": ids}, {"content": [ids]}, {"content": {"prompt_string": text}}, {"input": text, "content": "other"}):
+            assert ask(llama, path, **body) == [{"index": 0, "embedding": [theirs]}], body
+    several = ask(llama, "/embedding", content=[text, "Another", ids])
+    assert [v["index"] for v in several] == [0, 1, 2]
+    assert several[0]["embedding"] == several[2]["embedding"] == [theirs] != several[1]["embedding"]
+    raw = ask(llama, "/embedding", content=text, embd_normalize=-1)[0]["embedding"][0]
+    length = sum(x * x for x in raw) ** 0.5
+    assert abs(length - 1) > 0.01 and all(abs(x / length - y) < 1e-5 for x, y in zip(raw, theirs, strict=True))
+    assert ask(llama, "/embedding", content=text, model="one")[0]["embedding"] != [theirs]
+
+
+def test_what_no_vectors_are_made_of_is_refused(llama):
+    def bad(param, **body):
+        return refused(llama, 400, "invalid_request_error", param, "/embedding", **body)
+    bad("input")
+    bad("content", content="")
+    bad("content", content=[])
+    bad("input", input=[[10**9]])
+    bad("input", input={"prompt_string": "a", "multimodal_data": ["x"]})
+    bad("embd_normalize", content="a", embd_normalize=1)
+    bad("encoding_format", content="a", encoding_format="base64")
+    assert "'content'" in refused(llama, 400, "exceed_context_size_error", "content", "/embedding", content="word " * 200)
+
+
+def test_ranking_is_refused_with_the_reason(llama):
+    for path in ("/rerank", "/v1/rerank", "/reranking", "/v1/reranking"):
+        assert "not ranked here" in refused(llama, 501, "not_supported_error", path=path, query="a", documents=["b", "c"])
+
+
+SCHEMA = {"type": "object", "properties": {"a": {"enum": [1, 2]}}, "required": ["a"], "additionalProperties": False}
+
+
+def test_a_completion_keeps_to_a_grammar_or_a_schema(llama):
+    def content(**body):
+        return ask(llama, prompt="Once upon", n_predict=60, temperature=1, **body)["content"]
+    assert content(grammar='root ::= "yes" | "no"') in ("yes", "no")
+    for body in ({"json_schema": SCHEMA}, {"response_format": {"type": "json_schema", "json_schema": {"name": "s", "schema": SCHEMA}}}, {"response_format": {"type": "json_object", "schema": SCHEMA}}):
+        assert json.loads(content(**body)) in ({"a": 1}, {"a": 2}), body
+    parts = events(llama, prompt="Once upon", n_predict=60, grammar='root ::= "yes" | "no"')
+    assert "".join(p["content"] for p in parts) in ("yes", "no") and "grammar" not in parts[-1]["generation_settings"]
+    for path in ("/completion", "/infill"):
+        refused(llama, 400, "invalid_request_error", "grammar", path, prompt="a", input_prefix="a", input_suffix="b", grammar='root ::= "a')
+    refused(llama, 400, "invalid_request_error", "json_schema", prompt="a", json_schema={"type": "nothing"})
+    assert llama.post("/completion", {"prompt": "a", "grammar": 'root ::= "a"', "json_schema": SCHEMA}).status_code == 400
+
+
+def test_slots_and_models_have_llama_servers_members(llama):
+    slots = llama.get("/slots").json()
+    assert len(slots) == 2 and all(s["speculative"] is False and s["n_ctx"] == 128 and s["is_processing"] is False for s in slots)
+    models = llama.get("/v1/models").json()["data"]
+    meta = models[0]["meta"]
+    assert meta["n_ctx"] == 128 and meta["n_embd"] > 0 and meta["n_vocab"] > 0 and meta["n_params"] > 0 and meta["size"] > 0 and meta["n_ctx_train"] > 0
+    assert "meta" not in models[1], "an adapter is no model of its own"
+
+
+def test_a_prompts_tokens_are_counted_without_an_answer(llama):
+    body = {"messages": [{"role": "user", "content": "Hello, you"}]}
+    n = llama.chat("Hello, you", max_tokens=1).json()["usage"]["prompt_tokens"]
+    for path in ("/v1/chat/completions/input_tokens", "/chat/completions/input_tokens"):
+        assert ask(llama, path, **body) == {"object": "response.input_tokens", "input_tokens": n}
+    assert ask(llama, "/v1/responses/input_tokens", input="Hello, you") == {"object": "response.input_tokens", "input_tokens": n}
+    assert llama.post("/v1/chat/completions/input_tokens", {}).status_code == 400
+
+
+def test_what_is_not_here_says_so(llama):
+    for path in ("/slots/0?action=save", "/v1/streams/lookup", "/v1/audio/transcriptions", "/tools", "/cors-proxy", "/v1/chat/completions/control"):
+        assert llama.post(path, {}).status_code == 404, path
+    for path in ("/props", "/models", "/models/load", "/models/unload"):
+        assert llama.post(path, {}).status_code == 405, path
+    assert llama.get("/v1/stream").status_code == 404

@@ -12,7 +12,16 @@ import pytest
 from conftest import ROOT
 from test_server_bad_input import error_of
 
-ABOUT = json.loads((ROOT / "src" / "server" / "openapi" / "openapi.json").read_text())
+
+
+def once_each(pairs):
+    names = [name for name, _ in pairs]
+    assert len(names) == len(set(names)), [name for name in names if names.count(name) > 1]
+    return dict(pairs)
+
+
+SOURCE = (ROOT / "src" / "server" / "openapi" / "openapi.json").read_text()
+ABOUT = json.loads(SOURCE)
 SCHEMATHESIS = pathlib.Path(sys.executable).parent / "schemathesis"
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,response_schema_conformance,unsupported_method"
 SLOW = {"ASAN_OPTIONS", "TSAN_OPTIONS"} & set(os.environ)
@@ -34,6 +43,10 @@ def test_every_endpoint_is_described_and_none_that_is_not_there(fake):
     described, there = set(ABOUT["endpoints"]), set(operations(document))
     assert there - described == set(), "src/server/openapi/openapi.json lacks them"
     assert described - there == set(), "src/server/openapi/openapi.json has them, and the server has not"
+
+
+def test_nothing_is_described_twice():
+    json.loads(SOURCE, object_pairs_hook=once_each)
 
 
 def test_every_field_that_people_say_more_of_is_one_of_some_body(fake):

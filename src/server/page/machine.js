@@ -24,7 +24,7 @@ const PHASES = {choosing: "router reads", loading: "loading", prompt: "prompt", 
 // How far a slot's request is, 0 to 1.
 function progress(slot) {
   if (slot.state !== "generation") return 0.25;
-  const next = slot.next_token, all = next.n_decoded + next.n_remain;
+  const [next] = slot.next_token, all = next.n_decoded + next.n_remain;
   return all > 0 ? Math.max(0.15, next.n_decoded / all) : 1;
 }
 
@@ -42,7 +42,7 @@ function drawSlots(slots) {
   say(byId("slots-sum"), `${busy.length} of ${slots.length} busy`);
   fill(byId("running"), ...busy.slice(0, LISTED).map((slot) => {
     const name = slot.adapter ?? state.base ?? "base";
-    const at = slot.state === "prompt" ? `${whole.format(slot.n_prompt_tokens_processed)}/${whole.format(slot.n_prompt_tokens)}` : whole.format(slot.next_token.n_decoded);
+    const at = slot.state === "prompt" ? `${whole.format(slot.n_prompt_tokens_processed)}/${whole.format(slot.n_prompt_tokens)}` : whole.format(slot.next_token[0].n_decoded);
     return make("li", {}, swatch(slot.adapter), nameTag(name), make("span", {}, `${PHASES[slot.state] ?? slot.state} ${at}`));
   }), busy.length > LISTED ? make("li", {}, `and ${busy.length - LISTED} more`) : null);
 }
