@@ -15,7 +15,11 @@ static bool apply_template(el_api_parse *p, el_buf *out) {
   return ok || el_api_no_memory(p);
 }
 
+/* Nobody computes it, so it may be longer than the context: as many tokens as /tokenize makes. */
+enum { MAX_TOKENS = 1 << 18 };
+
 static bool check_messages(el_api_parse *p) {
+  p->max_tokens = MAX_TOKENS;
   return p->messages || el_api_fail(p->error, 400, "missing_required_parameter", "messages",
                                     "Missing required parameter: 'messages'.");
 }

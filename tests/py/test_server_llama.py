@@ -152,6 +152,12 @@ def test_texts_become_tokens_and_texts_again(llama):
     refused(llama, 400, "invalid_request_error", "messages", "/apply-template")
 
 
+def test_a_conversation_longer_than_the_context_is_still_a_text(llama):
+    text = ask(llama, "/apply-template", messages=[{"role": "user", "content": "word " * 500}])["prompt"]
+    assert text.count("word ") + text.count("word<") >= 500
+    refused(llama, 400, "exceed_context_size_error", "messages", "/apply-template", messages=[{"role": "user", "content": "0 " * 300_000}])
+
+
 def test_infill_is_refused_with_the_reason_where_a_model_has_no_tokens_for_it(llama):
     ask_for = {"path": "/infill", "input_prefix": "a", "input_suffix": "b"}
     assert "has no prefix token" in refused(llama, 501, "not_supported_error", **ask_for)
