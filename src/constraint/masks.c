@@ -17,10 +17,6 @@ static inline void clear_bit(uint64_t *bits, int32_t i) {
   bits[i / 64] &= ~((uint64_t)1 << i % 64);
 }
 
-static inline bool has_bit(const uint64_t *bits, int32_t i) {
-  return bits[i / 64] >> i % 64 & 1;
-}
-
 /* ---------------------------------------------------------------------- walks */
 
 /* Sets the bits of tokens in nodes [from, to) that may follow `start`, which is where bytes up to depth `base` lead. */
