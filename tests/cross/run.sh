@@ -18,23 +18,26 @@ mkdir -p "$work"
 cd "$root" || exit
 
 flags="-std=gnu11 -O2 -D_GNU_SOURCE -ffp-contract=off -Wall -Wextra -Werror -Wno-unused-parameter -Itests/cross -Iinclude -Isrc"
-objects=
-# compile SOURCE [OPTION...]
+objects= jobs=
+# compile SOURCE [OPTION...]: beside the others.
 compile() {
   local source=$1 object
   shift
   object=$work/$(echo "$source" | tr / _).o
   objects="$objects $object"
   # shellcheck disable=SC2086 # flags is a list
-  $CC $flags "$@" -c "$source" -o "$object"
+  $CC $flags "$@" -c "$source" -o "$object" &
+  jobs="$jobs $!"
 }
 
 compile_all() {
-  local f
-  for f in src/base/error.c src/format/{quant,quant_codes}.c src/kernels/{act,dispatch,low_rank,pack,kernels_scalar}.c; do compile "$f" || return; done
-  compile src/kernels/kernels_neon.c -march=armv8-a &&
-    compile src/kernels/kernels_neon_dotprod.c -march=armv8.2-a+dotprod &&
-    compile src/kernels/kernels_neon_i8mm.c -march=armv8.2-a+dotprod+i8mm
+  local f job failed=0
+  compile src/kernels/kernels_neon.c -march=armv8-a
+  compile src/kernels/kernels_neon_dotprod.c -march=armv8.2-a+dotprod
+  compile src/kernels/kernels_neon_i8mm.c -march=armv8.2-a+dotprod+i8mm
+  for f in src/base/error.c src/format/{quant,quant_codes}.c src/kernels/{kernels_scalar,act,dispatch,low_rank,pack}.c; do compile "$f"; done
+  for job in $jobs; do wait "$job" || failed=1; done
+  return $failed
 }
 if ! compile_all; then
   echo "fail compile" >>"$work/results"
