@@ -22,23 +22,15 @@ static const el_field FIELDS[] = {
     EL_FIELD("mcp_servers", 0, el_read_unsupported),
 };
 
-static void defaults(el_api_request *r) {
-  el_api_chat.defaults(r);
-}
-
 static bool check(el_api_parse *p) {
   if (p->out->n != 1) return el_api_fail(p->error, 400, "unsupported_value", "n", "n: a message is one answer.");
-  return el_api_chat.check(p);
+  return el_openai_check_chat(p);
 }
 
 static bool check_messages(el_api_parse *p) {
   if (!(p->given & EL_PRESET_MAX_TOKENS))
     return el_api_fail(p->error, 400, "missing_required_parameter", "max_tokens", "max_tokens: Field required");
   return check(p);
-}
-
-static bool read_prompts(el_api_parse *p) {
-  return el_api_chat.read_prompts(p);
 }
 
 static bool write_count(el_api_parse *p, el_buf *out) {
@@ -50,10 +42,10 @@ const el_api el_api_messages = {.name = "message",
                                 .fields = FIELDS,
                                 .n_fields = sizeof FIELDS / sizeof *FIELDS,
                                 .shared = EL_AT_CHAT,
-                                .defaults = defaults,
+                                .defaults = el_openai_chat_defaults,
                                 .prepare = el_anthropic_prepare,
                                 .check = check_messages,
-                                .read_prompts = read_prompts,
+                                .read_prompts = el_api_messages_read,
                                 .writer = &el_anthropic_writer,
                                 .write_error = el_anthropic_write_error};
 
@@ -62,10 +54,10 @@ const el_api el_api_count_tokens = {.name = "count",
                                     .fields = FIELDS,
                                     .n_fields = sizeof FIELDS / sizeof *FIELDS,
                                     .shared = EL_AT_CHAT,
-                                    .defaults = defaults,
+                                    .defaults = el_openai_chat_defaults,
                                     .prepare = el_anthropic_prepare,
                                     .check = check,
-                                    .read_prompts = read_prompts,
+                                    .read_prompts = el_api_messages_read,
                                     .answer = write_count,
                                     .writer = &el_anthropic_writer,
                                     .write_error = el_anthropic_write_error};

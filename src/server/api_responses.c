@@ -33,18 +33,10 @@ static const el_field FIELDS[] = {
     EL_FIELD("prompt", 0, el_read_unsupported), /* a template that is kept by its id */
 };
 
-static void defaults(el_api_request *r) {
-  el_api_chat.defaults(r);
-}
-
 static bool check(el_api_parse *p) {
   if (p->out->n != 1)
     return el_api_fail(p->error, 400, "unsupported_value", "n", "Unsupported value for 'n': a response is one answer.");
-  return el_api_chat.check(p);
-}
-
-static bool read_prompts(el_api_parse *p) {
-  return el_api_chat.read_prompts(p);
+  return el_openai_check_chat(p);
 }
 
 const el_api el_api_responses = {.name = "response",
@@ -52,10 +44,10 @@ const el_api el_api_responses = {.name = "response",
                                  .fields = FIELDS,
                                  .n_fields = sizeof FIELDS / sizeof *FIELDS,
                                  .shared = EL_AT_CHAT,
-                                 .defaults = defaults,
+                                 .defaults = el_openai_chat_defaults,
                                  .prepare = el_responses_prepare,
                                  .check = check,
-                                 .read_prompts = read_prompts,
+                                 .read_prompts = el_api_messages_read,
                                  .writer = &el_responses_writer};
 
 const el_api el_api_responses_count = {.name = "response count",
@@ -63,8 +55,8 @@ const el_api el_api_responses_count = {.name = "response count",
                                        .fields = FIELDS,
                                        .n_fields = sizeof FIELDS / sizeof *FIELDS,
                                        .shared = EL_AT_CHAT,
-                                       .defaults = defaults,
+                                       .defaults = el_openai_chat_defaults,
                                        .prepare = el_responses_prepare,
                                        .check = check,
-                                       .read_prompts = read_prompts,
+                                       .read_prompts = el_api_messages_read,
                                        .answer = el_openai_write_count};

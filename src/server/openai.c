@@ -8,7 +8,7 @@
 /* OpenAI's default for completions; a chat answer ends by itself or with the context. */
 #define DEFAULT_TEXT_TOKENS 16
 
-static void chat_defaults(el_api_request *r) {
+void el_openai_chat_defaults(el_api_request *r) {
   r->chat = true;
   r->request.max_tokens = -1;
   r->request.sampling.temperature = 1; /* OpenAI's default; the library's is greedy */
@@ -87,7 +87,7 @@ static bool check_both(el_api_parse *p) {
   return true;
 }
 
-static bool check_chat(el_api_parse *p) {
+bool el_openai_check_chat(el_api_parse *p) {
   if (!p->messages)
     return el_api_fail(p->error, 400, "missing_required_parameter", "messages",
                        "Missing required parameter: 'messages'.");
@@ -111,8 +111,8 @@ static bool read_text_prompts(el_api_parse *p) {
 const el_api el_api_chat = {.name = "chat",
                             .id_prefix = "chatcmpl-",
                             .shared = EL_AT_CHAT,
-                            .defaults = chat_defaults,
-                            .check = check_chat,
+                            .defaults = el_openai_chat_defaults,
+                            .check = el_openai_check_chat,
                             .read_prompts = el_api_messages_read,
                             .writer = &el_openai_writer};
 
@@ -124,8 +124,8 @@ bool el_openai_write_count(el_api_parse *p, el_buf *out) {
 const el_api el_api_chat_count = {.name = "chat count",
                                   .id_prefix = "chatcmpl-",
                                   .shared = EL_AT_CHAT,
-                                  .defaults = chat_defaults,
-                                  .check = check_chat,
+                                  .defaults = el_openai_chat_defaults,
+                                  .check = el_openai_check_chat,
                                   .read_prompts = el_api_messages_read,
                                   .answer = el_openai_write_count};
 
