@@ -366,6 +366,9 @@ typedef struct el_preset {
   size_t n_stop;
 } el_preset;
 
+/* Of `fields` (EL_PRESET_...), what the preset has of sampling goes into *s. */
+EL_API void el_sampling_apply_preset(el_sampling *s, const el_preset *p, unsigned fields);
+
 /* ------------------------------------------------------------------- engine */
 
 typedef struct el_engine el_engine;

@@ -98,8 +98,6 @@ typedef struct el_seq_limits {
 
 /* Checks a request and copies it, but for its adapter. */
 el_status el_seq_new(const el_request *r, const el_seq_limits *limits, el_seq **out, el_error *err);
-/* Of `fields`, those that the preset has. */
-void el_sampling_apply_preset(el_sampling *s, const el_preset *p, unsigned fields);
 /* What the request leaves open is as the preset (NULL: none) of who was chosen for it says, and else as it was asked.
  * No token has been generated. False: out of memory, and nothing has changed. */
 /* schema: the constraint of its schema, or NULL; a reference that becomes the sequence's. */

@@ -214,19 +214,9 @@ static void settle(el_api_parse *p) {
   el_api_request *r = p->out;
   el_sampling *s = &r->request.sampling;
   unsigned from = preset ? r->request.preset_fields & preset->set : 0;
-  if (from & EL_PRESET_TEMPERATURE) s->temperature = preset->sampling.temperature;
-  if (from & EL_PRESET_TOP_P) s->top_p = preset->sampling.top_p;
-  if (from & EL_PRESET_TOP_K) s->top_k = preset->sampling.top_k;
-  if (from & EL_PRESET_MIN_P) s->min_p = preset->sampling.min_p;
-  if (from & EL_PRESET_REPETITION_PENALTY) s->repeat_penalty = preset->sampling.repeat_penalty;
-  if (from & EL_PRESET_REPEAT_LAST_N) s->repeat_last_n = preset->sampling.repeat_last_n;
-  if (from & EL_PRESET_FREQUENCY_PENALTY) s->frequency_penalty = preset->sampling.frequency_penalty;
-  if (from & EL_PRESET_PRESENCE_PENALTY) s->presence_penalty = preset->sampling.presence_penalty;
+  if (preset) el_sampling_apply_preset(s, preset, from);
   if (from & EL_PRESET_MAX_TOKENS) r->request.max_tokens = preset->max_tokens;
-  if (from & EL_PRESET_SEED) {
-    s->seed = preset->sampling.seed;
-    p->has_seed = true;
-  }
+  if (from & EL_PRESET_SEED) p->has_seed = true;
   /* One of llama-server's size: it is told, and clients read numbers of 53 bits. */
   uint32_t drawn;
   if (!p->has_seed && getrandom(&drawn, sizeof drawn, 0) == sizeof drawn) {
