@@ -2,13 +2,13 @@
  *   {"schema": "...", "open": true, "n": 10, "seed": 1}  ->  {"texts": ["...", ...]}, or {"error": "..."}
  * For tests that ask others whether these are valid. */
 #include <jansson.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/buf.h"
 #include "constraint/ir.h"
 #include "constraint/schema.h"
+#include "lines.h"
 
 enum { LEAST_BUDGET = 20, BUDGETS = 200, FEW = 6 };
 
@@ -158,17 +158,5 @@ static json_t *answer(const json_t *line) {
 }
 
 int main(void) {
-  char *line = NULL;
-  size_t cap = 0;
-  for (ssize_t n; (n = getline(&line, &cap, stdin)) > 0;) {
-    json_t *asked = json_loadb(line, (size_t)n, JSON_ALLOW_NUL, NULL);
-    json_t *said = asked ? answer(asked) : NULL;
-    if (!said) return 1;
-    json_dumpf(said, stdout, JSON_COMPACT);
-    putchar('\n');
-    json_decref(asked);
-    json_decref(said);
-  }
-  free(line);
-  return 0;
+  return answer_lines(answer);
 }

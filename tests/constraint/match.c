@@ -9,6 +9,7 @@
 
 #include "constraint/source.h"
 #include "constraint/states.h"
+#include "lines.h"
 
 static const char *const types[] = {"json_object", "json_schema", "regex", "grammar", "choice", "tags"};
 
@@ -63,18 +64,5 @@ static json_t *answer(const json_t *line) {
 }
 
 int main(void) {
-  char *line = NULL;
-  size_t cap = 0;
-  for (ssize_t n; (n = getline(&line, &cap, stdin)) > 0;) {
-    json_t *asked = json_loadb(line, (size_t)n, JSON_ALLOW_NUL, NULL);
-    json_t *said = asked ? answer(asked) : NULL;
-    if (!said) return 1;
-    json_dumpf(said, stdout, JSON_COMPACT);
-    putchar('\n');
-    fflush(stdout);
-    json_decref(asked);
-    json_decref(said);
-  }
-  free(line);
-  return 0;
+  return answer_lines(answer);
 }

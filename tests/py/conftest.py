@@ -15,6 +15,7 @@ import threading
 import time
 
 import httpx
+import openai
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -140,6 +141,19 @@ def server():
     s = Server([BINARY, "serve", "-m", MODEL, "--adapters", ROOT / "adapters", "--port", "0"])
     yield s
     assert s.stop() == 0, s.log[-20:]
+
+
+@pytest.fixture(scope="module")
+def client(server):
+    """OpenAI's own."""
+    with openai.OpenAI(base_url=server.url + "/v1", api_key="none", max_retries=0, timeout=300) as c:
+        yield c
+
+
+@pytest.fixture(scope="module")
+def names(client):
+    """The base, then the adapters."""
+    return [m.id for m in client.models.list()]
 
 
 @pytest.fixture

@@ -6,23 +6,11 @@ import json
 import math
 import struct
 
-import openai
 import pytest
 from conftest import MODEL, ROOT
 
 GOLDEN = json.loads((ROOT / "tests" / "golden" / "embeddings.json").read_text())["default"]
 TEXTS = ["The cat sat on the mat.", "A kitten was sitting on a rug.", "Interest rates rose by half a per cent."]
-
-
-@pytest.fixture(scope="module")
-def client(server):
-    with openai.OpenAI(base_url=server.url + "/v1", api_key="none", max_retries=0, timeout=300) as c:
-        yield c
-
-
-@pytest.fixture(scope="module")
-def names(client):
-    return [m.id for m in client.models.list()]
 
 
 def vectors(client, texts, model, **fields):

@@ -17,18 +17,6 @@ PROMPTS = [
 QUESTIONS = ["How many legs does a spider have?", "Write one sentence about rain.", "Name three colours."]
 
 
-@pytest.fixture(scope="module")
-def client(server):
-    with openai.OpenAI(base_url=server.url + "/v1", api_key="none", max_retries=0, timeout=300) as c:
-        yield c
-
-
-@pytest.fixture(scope="module")
-def names(client):
-    """The base, then the adapters."""
-    return [m.id for m in client.models.list()]
-
-
 def tokenize(text):
     out = subprocess.run([BINARY, "tokenize", "-m", MODEL, text], capture_output=True, check=True).stdout
     return json.loads(out)

@@ -12,12 +12,6 @@ FEW = {"max_output_tokens": 8, "temperature": 0}
 
 
 @pytest.fixture(scope="module")
-def client(server):
-    with openai.OpenAI(base_url=server.url + "/v1", api_key="none", max_retries=0, timeout=300) as c:
-        yield c
-
-
-@pytest.fixture(scope="module")
 def model(client):
     return client.models.list().data[0].id
 

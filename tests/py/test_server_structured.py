@@ -5,7 +5,6 @@ import json
 import re
 from typing import Literal
 
-import openai
 import pytest
 from conftest import BINARY, MODEL, Server
 from pydantic import BaseModel, Field
@@ -25,18 +24,6 @@ SCHEMA = Pet.model_json_schema()
 CHOICES = ["blue", "green", "very green"]
 REGEX = r"(\d{3})-[a-f]{2}"
 GBNF = 'root ::= ("yes" | "no") ", " [0-9] [0-9]? "!"'
-
-
-@pytest.fixture(scope="module")
-def client(server):
-    with openai.OpenAI(base_url=server.url + "/v1", api_key="none", max_retries=0, timeout=300) as c:
-        yield c
-
-
-@pytest.fixture(scope="module")
-def names(client):
-    """The base, then the adapters."""
-    return [m.id for m in client.models.list()]
 
 
 def is_pet(text):
