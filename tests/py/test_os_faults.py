@@ -110,6 +110,7 @@ def test_running_requests_end_also_when_there_is_no_memory_left(serve, folder):
         resource.prlimit(s.process.pid, resource.RLIMIT_AS, (1, 1))
         s.process.send_signal(signal.SIGTERM)
         assert running.result().status_code in (200, 500)  # an answer may need memory too
+    s.process.wait(30)  # without a second signal, which would end it at once
     assert s.stop() == 0
 
 

@@ -123,6 +123,7 @@ def test_ten_thousand_adapters_are_scrolled_and_searched(fake, visit):
     assert page.text("#adapters-count") == "10,004"
     assert page.js("document.querySelectorAll('.row').length") < 60
     page.click("#list .row", "upper")
+    page.wait("!document.querySelector('#detail').hidden")  # the list is lower from here on
     page.js("document.querySelector('#sort').value = 'added'; document.querySelector('#sort').onchange()")
     page.wait("document.querySelector('#row-3 .name')?.textContent === 'more/0'")
     page.js("document.querySelector('#list').scrollTop = 1e9")

@@ -126,7 +126,11 @@ byId("list").addEventListener("scroll", () => {
   clearTimeout(settling);
   settling = setTimeout(loadInSight, 60);
 }, {passive: true});
-addEventListener("resize", drawList);
+// Its height changes with the window's, and as the chosen adapter's details come and go below it.
+new ResizeObserver(() => {
+  drawList();
+  if (list.pages.size) loadInSight();
+}).observe(byId("list"));
 
 let typing = 0;
 byId("search").oninput = () => {
