@@ -1,5 +1,6 @@
 #include "constraint/compiled.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,10 +10,11 @@
 
 struct el_compiled {
   el_automaton automaton;
+  int32_t *extra;
+  pthread_mutex_t mutex; /* of what follows: it grows with each state that some answer comes to */
   el_states states;
   el_masks masks;
-  int32_t *extra;
-  el_matcher *matchers;
+  el_matcher *matchers; /* when states get new numbers, theirs are changed too */
   size_t n_matchers;
 };
 
@@ -20,6 +22,7 @@ el_status el_compiled_new(const el_constraint_source *source, const el_trie *tri
   el_compiled *c = calloc(1, sizeof *c);
   el_grammar *g = NULL;
   if (!c) return el_fail(err, EL_ERR_NO_MEMORY, "constraint: out of memory");
+  pthread_mutex_init(&c->mutex, NULL);
   size_t n = source->n_shown_tokens;
   el_status status = el_source_check(source, trie->tokenizer, err);
   if (!status && n) {
@@ -48,40 +51,50 @@ void el_compiled_free(el_compiled *c) {
   el_states_close(&c->states);
   el_automaton_free(&c->automaton);
   free(c->extra);
+  pthread_mutex_destroy(&c->mutex);
   free(c);
 }
 
-size_t el_compiled_bytes(const el_compiled *c) {
-  return sizeof *c + c->automaton.bytes + c->states.bytes + el_masks_bytes(&c->masks);
+size_t el_compiled_bytes(el_compiled *c) {
+  pthread_mutex_lock(&c->mutex);
+  size_t bytes = sizeof *c + c->automaton.bytes + c->states.bytes + el_masks_bytes(&c->masks);
+  pthread_mutex_unlock(&c->mutex);
+  return bytes;
 }
 
-void el_compiled_counts(const el_compiled *c, uint64_t *walks, uint64_t *looked) {
+void el_compiled_counts(el_compiled *c, uint64_t *walks, uint64_t *looked) {
+  pthread_mutex_lock(&c->mutex);
   *walks = c->masks.n_walks;
   *looked = c->masks.n_looked;
+  pthread_mutex_unlock(&c->mutex);
 }
 
 /* ------------------------------------------------------------------- matchers */
 
 void el_matcher_begin(el_matcher *m, el_compiled *c) {
+  pthread_mutex_lock(&c->mutex);
   *m = (el_matcher){.compiled = c, .state = c->states.start, .credit = EL_MATCHER_CREDIT, .next = c->matchers};
   if (c->matchers) c->matchers->previous = m;
   c->matchers = m;
   c->n_matchers++;
+  pthread_mutex_unlock(&c->mutex);
 }
 
 void el_matcher_end(el_matcher *m) {
   el_compiled *c = m->compiled;
   if (!c) return;
+  pthread_mutex_lock(&c->mutex);
   if (m->next) m->next->previous = m->previous;
   if (m->previous)
     m->previous->next = m->next;
   else
     c->matchers = m->next;
   c->n_matchers--;
+  pthread_mutex_unlock(&c->mutex);
   *m = (el_matcher){0};
 }
 
-/* There was no room: what no answer needs is forgotten. False, with the reason: that is in vain. */
+/* There was no room: what no answer needs is forgotten. Held. False, with the reason: that is in vain. */
 static bool make_room(el_compiled *c, int tried, el_error *err) {
   el_states *s = &c->states;
   if (s->too_slow) {
@@ -109,7 +122,8 @@ static bool make_room(el_compiled *c, int tried, el_error *err) {
   return true;
 }
 
-static bool run(el_matcher *m, const char *bytes, size_t len, bool take, el_error *err) {
+/* Held. */
+static bool follow(el_matcher *m, const char *bytes, size_t len, bool take, el_error *err) {
   el_states *s = &m->compiled->states;
   s->credit = m->credit;
   for (int tried = 0;; tried++) {
@@ -127,6 +141,13 @@ static bool run(el_matcher *m, const char *bytes, size_t len, bool take, el_erro
     }
     return state != EL_STATE_DEAD;
   }
+}
+
+static bool run(el_matcher *m, const char *bytes, size_t len, bool take, el_error *err) {
+  pthread_mutex_lock(&m->compiled->mutex);
+  bool leads_on = follow(m, bytes, len, take, err);
+  pthread_mutex_unlock(&m->compiled->mutex);
+  return leads_on;
 }
 
 bool el_matcher_take(el_matcher *m, const char *bytes, size_t len, el_error *err) {
@@ -151,8 +172,8 @@ bool el_matcher_would_take_token(el_matcher *m, int32_t token, bool begins) {
   return text.len && text.len <= EL_MAX_TOKEN_BYTES && el_matcher_would_take(m, text.data, text.len, &err);
 }
 
-const uint64_t *el_matcher_mask(el_matcher *m, bool begins, el_error *err) {
-  err->code = EL_OK;
+/* Held. */
+static const uint64_t *find_mask(el_matcher *m, bool begins, el_error *err) {
   m->compiled->states.credit = m->credit;
   for (int tried = 0;; tried++) {
     const uint64_t *bits = el_masks_of(&m->compiled->masks, m->state, begins);
@@ -161,15 +182,31 @@ const uint64_t *el_matcher_mask(el_matcher *m, bool begins, el_error *err) {
   }
 }
 
+bool el_matcher_mask(el_matcher *m, bool begins, uint64_t *bits, el_error *err) {
+  el_compiled *c = m->compiled;
+  err->code = EL_OK;
+  pthread_mutex_lock(&c->mutex);
+  const uint64_t *found = find_mask(m, begins, err);
+  if (found) memcpy(bits, found, sizeof *bits * c->masks.n_words);
+  pthread_mutex_unlock(&c->mutex);
+  return found;
+}
+
 const int32_t *el_matcher_ends(const el_matcher *m, size_t *n) {
   *n = m->compiled->masks.trie->n_ends;
   return m->compiled->masks.trie->ends;
 }
 
 bool el_matcher_may_end(const el_matcher *m) {
-  return el_states_may_end(&m->compiled->states, m->state);
+  pthread_mutex_lock(&m->compiled->mutex);
+  bool may = el_states_may_end(&m->compiled->states, m->state);
+  pthread_mutex_unlock(&m->compiled->mutex);
+  return may;
 }
 
 bool el_matcher_may_go_on(const el_matcher *m) {
-  return el_states_may_go_on(&m->compiled->states, m->state);
+  pthread_mutex_lock(&m->compiled->mutex);
+  bool may = el_states_may_go_on(&m->compiled->states, m->state);
+  pthread_mutex_unlock(&m->compiled->mutex);
+  return may;
 }

@@ -10,7 +10,7 @@
  * - Counters that are far from their limits count as the same. "Far" is further than the longest token; for all but a
  *   few tokens 16 bytes are far enough, and those few are looked at in each state.
  *
- * One thread at a time. */
+ * One thread at a time: compiled.c has the lock. */
 #ifndef EL_CONSTRAINT_MASKS_H
 #define EL_CONSTRAINT_MASKS_H
 

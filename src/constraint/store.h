@@ -1,5 +1,5 @@
 /* Compiled constraints of an engine, shared by all that open the same source, and kept for a while when nobody has
- * them. Thread-safe; matchers are the engine thread's. */
+ * them. Thread-safe. */
 #ifndef EL_CONSTRAINT_STORE_H
 #define EL_CONSTRAINT_STORE_H
 

@@ -5,7 +5,8 @@
 #include "tokenizer/tokenizer.h"
 
 static int32_t last_token(const el_seq *q) {
-  return q->n_tokens ? q->tokens[q->n_tokens - 1] : -1;
+  const int n = el_seq_n_known(q);
+  return n ? q->tokens[n - 1] : -1;
 }
 
 /* Tokens that are control tokens to others are text here if the constraint says so, and if it does not, they are not
@@ -32,6 +33,10 @@ static int32_t likeliest(el_seq *q, const el_tokenizer *t, const float *logits, 
   return el_matcher_would_take_token(&q->matcher, best, el_token_begins(t, last_token(q))) ? best : -1;
 }
 
+static void allow(uint64_t *mask, const int32_t *tokens, size_t n) {
+  for (size_t i = 0; i < n; i++) mask[tokens[i] / 64] |= (uint64_t)1 << tokens[i] % 64;
+}
+
 el_status el_constrained_pick(el_seq *q, el_sampler *s, const el_tokenizer *t, const float *logits,
                               const el_sampling *p, int32_t *token, el_error *err) {
   int32_t best = likeliest(q, t, logits, p, (int)el_tokenizer_n_vocab(t));
@@ -39,14 +44,15 @@ el_status el_constrained_pick(el_seq *q, el_sampler *s, const el_tokenizer *t, c
     *token = best;
     return EL_OK;
   }
-  el_allowed allowed = {.bits = el_matcher_mask(&q->matcher, el_token_begins(t, last_token(q)), err)};
-  if (!allowed.bits) return err->code;
+  uint64_t *allowed = el_sampler_mask(s);
+  if (!el_matcher_mask(&q->matcher, el_token_begins(t, last_token(q)), allowed, err)) return err->code;
   if (el_matcher_may_end(&q->matcher)) {
-    if (!q->ignore_eos) allowed.more[0] = el_matcher_ends(&q->matcher, &allowed.n_more[0]);
-    allowed.more[1] = q->lists;
-    allowed.n_more[1] = q->n_stop_tokens;
+    size_t n_ends = 0;
+    const int32_t *ends = el_matcher_ends(&q->matcher, &n_ends);
+    if (!q->ignore_eos) allow(allowed, ends, n_ends);
+    allow(allowed, q->lists, q->n_stop_tokens);
   }
-  return el_sampler_pick_among(s, logits, &allowed, p, q->tokens, q->n_prompt, q->n_tokens, token, err);
+  return el_sampler_pick_among(s, logits, allowed, p, q->tokens, q->n_prompt, el_seq_n_known(q), token, err);
 }
 
 el_status el_constrained_take(el_seq *q, const el_tokenizer *t, int32_t token, bool *complete, el_error *err) {

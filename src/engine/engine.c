@@ -181,7 +181,7 @@ static el_status reserve(el_engine *e, const el_engine_options *o, el_pool_setup
     return status;
   if (b.layout.windowed_per_block) el_step_split_pages(e->step, e->memory.kv.page_bytes, e->memory.windowed.page_bytes);
   e->scheduler.step_adapters = o->step_adapters;
-  status = el_sampler_new(h->n_vocab, &e->sampler, err);
+  status = el_draws_new(e->threads, e->tokenizer, h->n_vocab, max_logits, &e->draws, err);
   return status ? status : el_chooser_open(e, o, err);
 }
 
@@ -278,7 +278,7 @@ void el_engine_close(el_engine *e) {
   el_memory_free(&e->memory);
   el_registry_free(e->registry);
   el_preset_free(e->base_preset);
-  el_sampler_free(e->sampler);
+  el_draws_free(e->draws);
   el_step_free(e->step);
   el_scheduler_free(&e->scheduler);
   el_model_free(e->model);

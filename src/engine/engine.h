@@ -8,9 +8,9 @@
 #include "base/log.h"
 #include "base/threads.h"
 #include "engine/chooser.h"
+#include "engine/draw.h"
 #include "engine/memory.h"
 #include "engine/readings.h"
-#include "engine/sampler.h"
 #include "engine/scheduler.h"
 #include "engine/seq.h"
 #include "model/model.h"
@@ -82,7 +82,7 @@ struct el_engine {
   /* The engine thread's. */
   el_memory memory;
   el_step *step;
-  el_sampler *sampler;
+  el_draws *draws;
   el_scheduler scheduler;
 
   el_chooser chooser;    /* these say themselves who may touch what */

@@ -1,15 +1,12 @@
 /* The engine thread: takes what clients have left, starts sequences, runs a step, draws tokens, delivers events. */
 #include <errno.h>
-#include <math.h>
 #include <time.h>
 
 #include "adapter/invocation.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "engine/admission.h"
-#include "engine/constrained.h"
 #include "engine/engine.h"
-#include "engine/rowmath.h"
 #include "tokenizer/tokenizer.h"
 
 static double ms_between(uint64_t from, uint64_t to) {
@@ -115,43 +112,30 @@ static bool push_text(el_engine *e, el_seq *q, int32_t token) {
   return false;
 }
 
-/* The next token out of `logits`. The sequence may be gone afterwards. */
-static void draw_token(el_engine *e, el_seq *q, const float *logits) {
-  el_error error;
-  int32_t token;
-  const el_sampling sampling = el_seq_sampling(q);
-  if (q->constraint
-          ? el_constrained_pick(q, e->sampler, e->tokenizer, logits, &sampling, &token, &error)
-          : el_sampler_pick(e->sampler, logits, &sampling, q->tokens, q->n_prompt, q->n_tokens, &token, &error)) {
-    el_loop_fail(e, q, &error);
+/* What was drawn for a sequence, its next token. The sequence may be gone afterwards. */
+static void deliver_drawn(el_engine *e, el_seq *q, const el_drawn *d) {
+  if (d->status) {
+    el_loop_fail(e, q, &d->error);
     return;
   }
   if (!q->first_ns) q->first_ns = el_now_ns();
-  el_event event = {.type = EL_EVENT_TOKEN, .token = token};
-  el_token_logprob top[EL_MAX_TOP_LOGPROBS];
+  el_event event = {.type = EL_EVENT_TOKEN, .token = d->token, .stop_token = d->stop_token};
   if (q->logprobs) {
-    double log_sum = el_row_log_sum_exp(logits, e->limits.n_vocab);
-    event.logprob = (float)((double)logits[token] - log_sum);
-    el_row_top(logits, e->limits.n_vocab, log_sum, q->n_top, top);
-    event.top = top;
+    event.logprob = d->logprob;
+    event.top = d->top;
     event.n_top = (size_t)q->n_top;
   }
-  event.stop_token = el_seq_stops_at(q, token);
-  if (event.stop_token || (!q->ignore_eos && el_tokenizer_is_eog(e->tokenizer, token))) {
-    if (event.stop_token && q->include_stop && !push_text(e, q, token)) return;
+  if (d->ends) {
+    if (d->stop_token && q->include_stop && !push_text(e, q, d->token)) return;
     finish(e, q, EL_FINISH_STOP, NULL, &event);
     return;
   }
-  bool complete = false;
-  if (q->constraint && el_constrained_take(q, e->tokenizer, token, &complete, &error)) {
-    el_loop_fail(e, q, &error);
-    return;
-  }
-  if (!push_text(e, q, token)) return;
-  q->tokens[q->n_tokens++] = token;
+  if (!push_text(e, q, d->token)) return;
+  q->n_drawn--;
+  q->n_tokens++;
   atomic_fetch_add(&e->count.generated_tokens, 1);
   if (!deliver(e, q, &event)) return;
-  if (q->stop.matched || complete)
+  if (q->stop.matched || d->complete)
     el_loop_finish(e, q, EL_FINISH_STOP, NULL);
   else if (el_seq_n_new(q) == q->max_new)
     el_loop_finish(e, q, EL_FINISH_LENGTH, NULL);
@@ -189,15 +173,14 @@ static bool end_prompt(el_engine *e, el_seq *q) {
 
 /* What a step gave: moves over the rows that want it. */
 typedef struct results {
-  const float *logits, *hidden;
+  const el_drawn *drawn; /* of the next row that wants logits */
+  const float *hidden;
 } results;
 
 /* What the step gave for one piece. */
 static void take_results(el_engine *e, const el_piece *p, results *r) {
   el_seq *q = p->seq;
-  size_t n_vocab = (size_t)e->limits.n_vocab;
-  const float *to_draw = NULL;
-  bool finite = true;
+  const el_drawn *drawn = NULL, *failed = NULL;
   if (q && p->part == EL_ROW_HEAD) {
     q->choice->n_read += p->n;
     if (q->choice->n_read == q->choice->n) el_chooser_choose(e, q);
@@ -211,30 +194,24 @@ static void take_results(el_engine *e, const el_piece *p, results *r) {
       r->hidden += e->limits.embedding.n_embd;
     }
     if (!row->wants_logits) continue;
-    if (q && el_seq_scores_prompt(q, pos)) {
-      double log_sum = el_row_log_sum_exp(r->logits, (int)n_vocab);
-      q->prompt_logprobs[pos + 1] = (float)((double)r->logits[q->tokens[pos + 1]] - log_sum);
-      if (q->n_prompt_top)
-        el_row_top(r->logits, (int)n_vocab, log_sum, q->n_prompt_top,
-                   q->prompt_top + (size_t)(pos + 1) * (size_t)q->n_prompt_top);
+    const el_drawn *d = r->drawn++;
+    if (q && el_seq_draws(q, pos)) {
+      drawn = d;
+    } else if (q && el_seq_scores_prompt(q, pos)) {
       q->n_prompt_logprobs = pos + 2;
-      finite = finite && isfinite(log_sum);
+      if (d->status) failed = d;
     }
-    if (q && el_seq_draws(q, pos)) to_draw = r->logits;
-    r->logits += n_vocab;
   }
   if (!q) return;
   el_scheduler_computed(&e->scheduler, q, p->n);
-  if (!finite) {
-    el_error error;
-    el_fail(&error, EL_ERR_FORMAT, "the model gave a logit that is not finite");
-    el_loop_fail(e, q, &error);
+  if (failed) {
+    el_loop_fail(e, q, &failed->error);
     return;
   }
   if (q->choice && q->n_computed >= el_choice_headed(q->choice)) el_choice_drop_states(q->choice);
   if (q->n_computed < q->n_tokens) return;
   if (q->n_tokens == q->n_prompt && !end_prompt(e, q)) return;
-  draw_token(e, q, to_draw);
+  deliver_drawn(e, q, drawn);
 }
 
 /* Where the sequences of the next step are, for el_request_list. */
@@ -264,11 +241,12 @@ static bool run_step(el_engine *e) {
   if (!s->n_rows) return false;
   show_progress(e);
   uint64_t begin = el_now_ns();
-  results r = {.logits = el_step_run(e->step, s->rows, s->n_rows)};
-  r.hidden = el_step_hidden(e->step);
+  const float *logits = el_step_run(e->step, s->rows, s->n_rows);
+  results r = {.hidden = el_step_hidden(e->step)};
   atomic_fetch_add(&e->count.step_ns, el_now_ns() - begin);
   atomic_fetch_add(&e->count.steps, 1);
   atomic_fetch_add(&e->count.rows, (uint64_t)s->n_rows);
+  r.drawn = el_draws_run(e->draws, s, logits);
   for (int i = 0; i < s->n_pieces; i++) take_results(e, &s->pieces[i], &r);
   return true;
 }

@@ -31,7 +31,7 @@ struct el_sampler {
   float *weights; /* [n_vocab] */
   double *sums;   /* [ceil(n_vocab / EL_ROW_CHUNK)] */
   float *nearest; /* [ceil(n_vocab / BLOCK)] the smallest `below` of each block, while not `listed` */
-  uint64_t *bits; /* [ceil(n_vocab / 64)] */
+  uint64_t *mask; /* [ceil(n_vocab / 64)] the caller's */
   double hist[HIST];
 };
 
@@ -172,14 +172,6 @@ static void penalize_counts(el_sampler *s, const el_sampling *p, const int32_t *
   }
 }
 
-/* The bits of what is allowed, all in one place. */
-static const uint64_t *allowed_bits(el_sampler *s, const el_allowed *a) {
-  memcpy(s->bits, a->bits, sizeof *s->bits * (((size_t)s->n_vocab + 63) / 64));
-  for (int k = 0; k < 2; k++)
-    for (size_t i = 0; i < a->n_more[k]; i++) s->bits[a->more[k][i] / 64] |= (uint64_t)1 << a->more[k][i] % 64;
-  return s->bits;
-}
-
 /* el_row_argmax among those whose bits are set, which are not NaN. */
 static int argmax_among(const float *logits, const uint64_t *bits, int n_vocab, float *max) {
   int best = -1;
@@ -241,7 +233,7 @@ el_status el_sampler_pick(el_sampler *s, const float *logits, const el_sampling 
   return el_sampler_pick_among(s, logits, NULL, p, tokens, n_prompt, n_tokens, token, err);
 }
 
-el_status el_sampler_pick_among(el_sampler *s, const float *logits, const el_allowed *allowed, const el_sampling *p,
+el_status el_sampler_pick_among(el_sampler *s, const float *logits, const uint64_t *allowed, const el_sampling *p,
                                 const int32_t *tokens, int n_prompt, int n_tokens, int32_t *token, el_error *err) {
   float max;
   int best = el_row_argmax(logits, s->n_vocab, &max);
@@ -263,16 +255,15 @@ el_status el_sampler_pick_among(el_sampler *s, const float *logits, const el_all
     best = el_row_argmax(logits, s->n_vocab, &max);
   }
   if (best < 0) return el_fail(err, EL_ERR_INVALID, "logit_bias: bans every token");
-  const uint64_t *bits = allowed ? allowed_bits(s, allowed) : NULL;
-  if (bits && !(bits[best / 64] >> best % 64 & 1)) best = argmax_among(logits, bits, s->n_vocab, &max);
+  if (allowed && !(allowed[best / 64] >> best % 64 & 1)) best = argmax_among(logits, allowed, s->n_vocab, &max);
   if (best < 0)
     return el_fail(err, EL_ERR_INVALID,
                    "constraint: no token of the vocabulary that may be drawn goes on with the text");
   *token = best;
   if (p->temperature == 0 || p->top_k == 1) return EL_OK;
 
-  if (bits)
-    candidates_among(s, logits, max, bits);
+  if (allowed)
+    candidates_among(s, logits, max, allowed);
   else
     all_candidates(s, logits, max);
   if (p->top_k > 0) top_k(s, p->top_k);
@@ -280,6 +271,10 @@ el_status el_sampler_pick_among(el_sampler *s, const float *logits, const el_all
   if (p->min_p > 0) keep(s, (cut){-logf(p->min_p), s->n});
   *token = draw(s, p->temperature, el_random_unit(p->seed, (uint64_t)(n_tokens - n_prompt)));
   return EL_OK;
+}
+
+uint64_t *el_sampler_mask(el_sampler *s) {
+  return s->mask;
 }
 
 el_sampling el_sampling_default(void) {
@@ -339,8 +334,8 @@ el_status el_sampler_new(int n_vocab, el_sampler **out, el_error *err) {
   s->weights = malloc(sizeof *s->weights * n);
   s->sums = malloc(sizeof *s->sums * (n / EL_ROW_CHUNK + 1));
   s->nearest = malloc(sizeof *s->nearest * (n / BLOCK + 1));
-  s->bits = malloc(sizeof *s->bits * (n / 64 + 1));
-  if (!s->work || !s->counts || !s->below || !s->ids || !s->weights || !s->sums || !s->nearest || !s->bits) {
+  s->mask = malloc(sizeof *s->mask * (n / 64 + 1));
+  if (!s->work || !s->counts || !s->below || !s->ids || !s->weights || !s->sums || !s->nearest || !s->mask) {
     el_sampler_free(s);
     return el_fail(err, EL_ERR_NO_MEMORY, "sampler: out of memory");
   }
@@ -357,6 +352,6 @@ void el_sampler_free(el_sampler *s) {
   free(s->weights);
   free(s->sums);
   free(s->nearest);
-  free(s->bits);
+  free(s->mask);
   free(s);
 }

@@ -25,15 +25,12 @@ el_status el_sampling_check(const el_sampling *p, int n_vocab, el_error *err);
 el_status el_sampler_pick(el_sampler *s, const float *logits, const el_sampling *p, const int32_t *tokens, int n_prompt,
                           int n_tokens, int32_t *token, el_error *err);
 
-/* Tokens that may be drawn: those whose bit is set (bit i % 64 of bits[i / 64]), and more[0 .. n_more). */
-typedef struct el_allowed {
-  const uint64_t *bits;
-  const int32_t *more[2];
-  size_t n_more[2];
-} el_allowed;
-/* The same among those alone; NULL: all. */
-el_status el_sampler_pick_among(el_sampler *s, const float *logits, const el_allowed *allowed, const el_sampling *p,
+/* The same among those tokens whose bit is set (bit i % 64 of allowed[i / 64]); NULL: all. */
+el_status el_sampler_pick_among(el_sampler *s, const float *logits, const uint64_t *allowed, const el_sampling *p,
                                 const int32_t *tokens, int n_prompt, int n_tokens, int32_t *token, el_error *err);
+
+/* Memory for such bits, [(n_vocab + 63) / 64], which no call changes. */
+uint64_t *el_sampler_mask(el_sampler *s);
 
 /* Uniform in [0, 1). */
 double el_random_unit(uint64_t seed, uint64_t index);

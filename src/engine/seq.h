@@ -50,6 +50,8 @@ struct el_seq {
   el_seq *next;    /* in a queue */
   int32_t *tokens; /* the prompt, then what was generated */
   int n_tokens, n_computed;
+  int n_drawn;       /* tokens behind those, drawn out of this step's logits: whoever has a row of them. The client has
+                      * not been told of them, so they do not count yet */
   int adapter_from;  /* the first position that its adapter computes, those before it are the base's: of an activated
                       * one;  else 0. EL_NOT_INVOKED: none is. Known once it has started */
   int n_chained;     /* leading pages that are in the prefix cache */
@@ -145,10 +147,15 @@ bool el_seq_stops_at(const el_seq *s, int32_t token);
 /* Whether a control token's text is part of the answer's. */
 bool el_seq_shows(const el_seq *s, int32_t token);
 
+/* Tokens up to which the next one is drawn. */
+static inline int el_seq_n_known(const el_seq *s) {
+  return s->n_tokens + s->n_drawn;
+}
+
 /* What the next token is drawn with: before min_new of them, nothing that would end it. */
 static inline el_sampling el_seq_sampling(const el_seq *s) {
   el_sampling p = s->sampling;
-  if (el_seq_n_new(s) < s->min_new) p.n_logit_bias += s->n_ends;
+  if (el_seq_n_known(s) - s->n_prompt < s->min_new) p.n_logit_bias += s->n_ends;
   return p;
 }
 

@@ -37,13 +37,14 @@ static bool has_bit(const uint64_t *bits, int32_t i) {
   return bits[i / 64] >> i % 64 & 1;
 }
 
-/* The mask, and that it is what comes of looking at each token by itself. */
+/* The mask, and that it is what comes of looking at each token by itself. Valid until the next call. */
 static const uint64_t *check_mask(el_matcher *m, const el_tokenizer *t, int32_t before, const int32_t *extra,
                                   size_t n_extra, const char *what) {
   el_error e = {0};
   bool begins = el_token_begins(t, before);
-  const uint64_t *bits = el_matcher_mask(m, begins, &e);
-  if (!bits) fail_msg("%s: %s", what, e.message);
+  static uint64_t bits[1 << 12];
+  assert_true(((size_t)el_tokenizer_n_vocab(t) + 63) / 64 <= sizeof bits / sizeof *bits);
+  if (!el_matcher_mask(m, begins, bits, &e)) fail_msg("%s: %s", what, e.message);
   for (int32_t i = 0; i < el_tokenizer_n_vocab(t); i++) {
     bool is_extra = false;
     for (size_t k = 0; k < n_extra; k++) is_extra = is_extra || extra[k] == i;

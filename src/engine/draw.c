@@ -1,0 +1,139 @@
+#include "engine/draw.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+
+#include "base/error.h"
+#include "engine/constrained.h"
+#include "engine/rowmath.h"
+#include "tokenizer/tokenizer.h"
+
+/* A row of logits and whom it is for. */
+typedef struct job {
+  el_seq *seq;
+  int pos; /* the position that the logits are of */
+  int row;
+} job;
+
+struct el_draws {
+  el_threads *threads;
+  const el_tokenizer *tokenizer;
+  int n_vocab, max_logits;
+  el_sampler **samplers; /* [threads] */
+  job *jobs;             /* [max_logits] */
+  int n_jobs;
+  el_drawn *drawn; /* [max_logits] by row */
+  const float *logits;
+  el_cursor cursor;
+};
+
+/* ------------------------------------------------------------------ a token */
+
+static el_status pick(el_sampler *s, const el_tokenizer *t, el_seq *q, const float *logits, el_drawn *out) {
+  const el_sampling sampling = el_seq_sampling(q);
+  if (q->constraint) return el_constrained_pick(q, s, t, logits, &sampling, &out->token, &out->error);
+  return el_sampler_pick(s, logits, &sampling, q->tokens, q->n_prompt, el_seq_n_known(q), &out->token, &out->error);
+}
+
+void el_draw_next(el_sampler *s, const el_tokenizer *t, el_seq *q, const float *logits, el_drawn *out) {
+  const int n_vocab = (int)el_tokenizer_n_vocab(t);
+  out->complete = out->ends = out->stop_token = false;
+  out->logprob = 0;
+  out->status = pick(s, t, q, logits, out);
+  if (out->status) return;
+  if (q->logprobs) {
+    double log_sum = el_row_log_sum_exp(logits, n_vocab);
+    out->logprob = (float)((double)logits[out->token] - log_sum);
+    el_row_top(logits, n_vocab, log_sum, q->n_top, out->top);
+  }
+  out->stop_token = el_seq_stops_at(q, out->token);
+  out->ends = out->stop_token || (!q->ignore_eos && el_tokenizer_is_eog(t, out->token));
+  if (out->ends) return;
+  if (q->constraint) out->status = el_constrained_take(q, t, out->token, &out->complete, &out->error);
+  if (!out->status) q->tokens[q->n_tokens + q->n_drawn++] = out->token;
+}
+
+/* The log probability of the prompt's token that follows position `pos`. */
+static void score(const el_draws *d, el_seq *q, int pos, const float *logits, el_drawn *out) {
+  double log_sum = el_row_log_sum_exp(logits, d->n_vocab);
+  q->prompt_logprobs[pos + 1] = (float)((double)logits[q->tokens[pos + 1]] - log_sum);
+  if (q->n_prompt_top)
+    el_row_top(logits, d->n_vocab, log_sum, q->n_prompt_top,
+               q->prompt_top + (size_t)(pos + 1) * (size_t)q->n_prompt_top);
+  out->status = EL_OK;
+  if (!isfinite(log_sum))
+    out->status = el_fail(&out->error, EL_ERR_FORMAT, "the model gave a logit that is not finite");
+}
+
+/* ---------------------------------------------------------------- the phase */
+
+/* A phase's function: threads take job after job. */
+static void run_jobs(void *arg, int phase, el_turn turn) {
+  el_draws *d = arg;
+  for (int i; (i = el_cursor_take(&d->cursor, d->n_jobs)) >= 0;) {
+    const job *j = &d->jobs[i];
+    const float *logits = d->logits + (size_t)j->row * (size_t)d->n_vocab;
+    if (el_seq_draws(j->seq, j->pos))
+      el_draw_next(d->samplers[turn.ith], d->tokenizer, j->seq, logits, &d->drawn[j->row]);
+    else
+      score(d, j->seq, j->pos, logits, &d->drawn[j->row]);
+  }
+}
+
+static void find_jobs(el_draws *d, const el_scheduler *s) {
+  int row = 0;
+  d->n_jobs = 0;
+  for (int i = 0; i < s->n_pieces; i++) {
+    const el_piece *p = &s->pieces[i];
+    for (int k = 0; k < p->n; k++) {
+      if (!s->rows[p->row + k].wants_logits) continue;
+      assert(row < d->max_logits);
+      const int pos = p->from + k;
+      if (p->seq && (el_seq_draws(p->seq, pos) || el_seq_scores_prompt(p->seq, pos)))
+        d->jobs[d->n_jobs++] = (job){p->seq, pos, row};
+      row++;
+    }
+  }
+}
+
+const el_drawn *el_draws_run(el_draws *d, const el_scheduler *s, const float *logits) {
+  find_jobs(d, s);
+  d->logits = logits;
+  atomic_store_explicit(&d->cursor.next, 0, memory_order_relaxed);
+  if (d->n_jobs > 1)
+    el_threads_run_phases(d->threads, 1, run_jobs, d);
+  else
+    run_jobs(d, 0, (el_turn){.size = 1});
+  return d->drawn;
+}
+
+el_status el_draws_new(el_threads *threads, const el_tokenizer *t, int n_vocab, int max_logits, el_draws **out,
+                       el_error *err) {
+  void *memory = NULL;
+  if (posix_memalign(&memory, _Alignof(el_draws), sizeof(el_draws)))
+    return el_fail(err, EL_ERR_NO_MEMORY, "drawing: out of memory");
+  el_draws *d = memory;
+  const int nth = el_threads_count(threads);
+  *d = (el_draws){.threads = threads, .tokenizer = t, .n_vocab = n_vocab, .max_logits = max_logits};
+  d->samplers = calloc((size_t)nth, sizeof(el_sampler *));
+  d->jobs = calloc((size_t)max_logits, sizeof *d->jobs);
+  d->drawn = calloc((size_t)max_logits, sizeof *d->drawn);
+  el_status status = EL_OK;
+  if (!d->samplers || !d->jobs || !d->drawn) status = el_fail(err, EL_ERR_NO_MEMORY, "drawing: out of memory");
+  for (int i = 0; i < nth && !status; i++) status = el_sampler_new(n_vocab, &d->samplers[i], err);
+  if (status)
+    el_draws_free(d);
+  else
+    *out = d;
+  return status;
+}
+
+void el_draws_free(el_draws *d) {
+  if (!d) return;
+  for (int i = 0; d->samplers && i < el_threads_count(d->threads); i++) el_sampler_free(d->samplers[i]);
+  free(d->samplers);
+  free(d->jobs);
+  free(d->drawn);
+  free(d);
+}
