@@ -26,7 +26,11 @@ MODEL = pathlib.Path(os.environ.get("EDGELORA_MODEL", CACHE / "edgelora" / "mode
 START_SECONDS = 120
 os.environ["EDGELORA_ABORT_ON_BUG"] = "1"  # what a server would survive is to be seen here
 # What is promised within a second: a sanitizer's build takes that long for one step of a full batch.
-SECOND = 5.0 if {"ASAN_OPTIONS", "TSAN_OPTIONS"} & set(os.environ) else 1.0
+SECOND = 10.0 if {"ASAN_OPTIONS", "TSAN_OPTIONS"} & set(os.environ) else 1.0
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "long: computes long enough that a run under sanitizers leaves it out (-m 'not long')")
 
 
 class Server:

@@ -601,6 +601,7 @@ def test_perplexity_scores_half_of_each_chunk_whatever_runs_beside():
     assert perplexity("-m", TINY, "-c", "64", "--chunks", "6", "--adapter", f"tiny={TINY_LORA}", "-a", "tiny")[0] != one[0]
 
 
+@pytest.mark.long
 @needs_model
 def test_perplexity_is_the_peers():
     golden = json.loads((TEXT.parent / "perplexity.json").read_text())
@@ -669,6 +670,7 @@ def test_bench_batch_prints_a_table():
     assert [line.split()[0] for line in lines if line] == ["machine", "model", "adapters", "requests", "batch", "2"]
 
 
+@pytest.mark.long
 def test_bench_batch_profile_tells_where_a_step_goes():
     args = ("bench", "batch", "--profile", "-m", TINY, "--npl", "1,3", "--npp", "40", "--ntg", "4", "--step-rows", "16")
     report = json.loads(done(*args, "--n-adapters", "2", "--ranks", "4", "--json"))
@@ -694,6 +696,7 @@ def bench_json(*args):
     return json.loads(done("bench", *args, "--repeat", "1", "--json"))
 
 
+@pytest.mark.long
 def test_bench_peak_reports_every_limit_for_each_number_of_threads():
     report = bench_json("peak", "--threads", "1,2", "--memory-mib", "8")
     machine = report["machine"]
@@ -735,6 +738,7 @@ def test_bench_threads_refuses_more_threads_than_listed_cpus():
 SMALL = ["--shapes", "40x64", "--cols", "1,3", "--heads", "2x32", "--positions", "20", "--threads", "2"]
 
 
+@pytest.mark.long
 def test_bench_kernels_reports_every_kernel_as_json():
     report = bench_json("kernels", "--isa", "all", *SMALL)
     isas = [limit["isa"] for limit in report["limits"]]
@@ -757,6 +761,7 @@ def test_bench_kernels_of_the_portable_kernels_have_no_peak():
     assert not any("share_of_peak" in r for r in report["results"])
 
 
+@pytest.mark.long
 def test_bench_kernels_with_weights_from_memory_tell_their_share_of_reading():
     report = bench_json("kernels", "--cold", "--layouts", "q4", "--kernels", "gemm,attend", *SMALL)
     gemm = [r for r in report["results"] if r["kernel"] == "gemm"]
@@ -764,6 +769,7 @@ def test_bench_kernels_with_weights_from_memory_tell_their_share_of_reading():
     assert [(r["cold"], r["share_of_read"] > 0) for r in report["results"] if r["kernel"] == "attend"] == [(True, True)]
 
 
+@pytest.mark.long
 def test_bench_kernels_prints_tables():
     text = done("bench", "kernels", "--layouts", "q4,f16", "--repeat", "1", *SMALL).decode()
     assert re.search(r"^q4 +40x64 +[\d.]+ ", text, re.MULTILINE) and re.search(r"^f16 +40x64 ", text, re.MULTILINE)

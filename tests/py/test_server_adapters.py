@@ -579,6 +579,7 @@ def test_slots_and_queue_show_who_runs_and_who_waits(fake):
     assert s.get("/queue").json() == []
 
 
+@pytest.mark.long
 def test_slots_of_the_engine_are_each_ones_own(tiny, folder):
     s = tiny("--slots", 3, "--adapters", folder / "allowed", "--ctx-size", 4096)
     s.completion(prompt="Hello", model="one", max_tokens=1)  # in memory from here on
@@ -643,6 +644,7 @@ def test_metrics_tell_what_the_prefix_cache_saved(tiny):
     assert found[("edgelora_kv_pages_cached",)] >= cached[1] // 16 and found[("edgelora_kv_pages_used",)] == 0
 
 
+@pytest.mark.long
 def test_series_by_adapter_are_bounded_and_their_sum_is_right(fake):
     s = fake(more=200, step_us=0, slots=16)
     with concurrent.futures.ThreadPoolExecutor(8) as pool:

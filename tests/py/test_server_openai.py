@@ -113,6 +113,7 @@ def test_a_chat_stream_begins_with_the_role_and_ends_with_reason_and_usage(clien
     assert all(c.usage is None for c in chunks[:-1])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("sampling", [{"temperature": 0}, {"temperature": 0.9, "top_p": 0.95, "seed": 7, "n": 2}], ids=["greedy", "seeded"])
 def test_a_stream_says_what_the_answer_in_one_piece_says(client, names, sampling):
     for name in names[:3]:
@@ -324,6 +325,7 @@ def test_errors_are_those_that_the_client_knows(client):
 # ---------------------------------------------------------------- many at once
 
 
+@pytest.mark.long
 def test_32_clients_with_mixed_adapters_get_what_each_gets_alone(client, names):
     def ask(i):
         name = names[i % len(names)]
