@@ -287,29 +287,11 @@ static el_status read_fields(reader *r) {
   return EL_OK;
 }
 
-/* Before anything recurses. */
-static size_t depth_of(const char *text, size_t len) {
-  size_t depth = 0, most = 0;
-  bool quoted = false;
-  for (size_t i = 0; i < len; i++) {
-    char c = text[i];
-    if (quoted && c == '\\')
-      i++;
-    else if (c == '"')
-      quoted = !quoted;
-    else if (!quoted && (c == '{' || c == '['))
-      most = ++depth > most ? depth : most;
-    else if (!quoted && (c == '}' || c == ']') && depth)
-      depth--;
-  }
-  return most;
-}
-
 el_status el_preset_parse(const char *text, size_t len, const char *path, el_preset_file **out, el_error *err) {
   reader r = {.path = path, .err = err};
   if (len > EL_PRESET_MAX_BYTES)
     return el_fail_about(err, EL_ERR_FORMAT, path, "%zu bytes, the limit is %d", len, EL_PRESET_MAX_BYTES);
-  size_t depth = depth_of(text, len);
+  size_t depth = el_json_depth(text, len);
   if (depth > EL_PRESET_MAX_DEPTH)
     return el_fail_about(err, EL_ERR_FORMAT, path, "is nested %zu levels deep, the limit is %d", depth,
                          EL_PRESET_MAX_DEPTH);

@@ -46,3 +46,20 @@ void el_json_end(void) {
   free(aside.begin);
   aside.begin = aside.next = aside.end = NULL;
 }
+
+size_t el_json_depth(const char *text, size_t len) {
+  size_t depth = 0, most = 0;
+  bool quoted = false;
+  for (size_t i = 0; i < len; i++) {
+    char c = text[i];
+    if (quoted && c == '\\')
+      i++;
+    else if (c == '"')
+      quoted = !quoted;
+    else if (!quoted && (c == '{' || c == '['))
+      most = ++depth > most ? depth : most;
+    else if (!quoted && (c == '}' || c == ']') && depth)
+      depth--;
+  }
+  return most;
+}

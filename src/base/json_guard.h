@@ -26,6 +26,9 @@ bool el_json_short(void);
 /* What has been parsed with too little memory must have been released before. */
 void el_json_end(void);
 
+/* How deep a text's brackets go, whatever else it is: to be asked before anything recurses. */
+size_t el_json_depth(const char *text, size_t len);
+
 typedef struct el_json_text {
   const char *at;
   size_t left;

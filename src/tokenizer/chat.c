@@ -43,7 +43,7 @@ static void find_span(const el_tokenizer *t, const el_buf *text, const int32_t *
   *begin = *end = 0;
   for (size_t i = 0; i < n && range.begin < range.end && at < range.end; i++) {
     at += el_token_text(t, i ? tokens[i - 1] : -1, tokens[i], true).len;
-    if (t->vocab.flags[tokens[i]] & EL_TOKEN_STRIP && at < text->len)
+    if (el_vocab_flags(&t->vocab, (uint32_t)tokens[i]) & EL_TOKEN_STRIP && at < text->len)
       at += el_ascii_spaces(text->data + at, text->len - at);
     if (at <= range.begin) *begin = i + 1;
     *end = i + 1;

@@ -7,7 +7,7 @@
 #include "tokenizer/private.h"
 
 static bool hidden(const el_vocab *v, int32_t token, bool special) {
-  return !special && (v->flags[token] & (EL_TOKEN_CONTROL | EL_TOKEN_SHOWN)) == EL_TOKEN_CONTROL;
+  return !special && (el_vocab_flags(v, (uint32_t)token) & (EL_TOKEN_CONTROL | EL_TOKEN_SHOWN)) == EL_TOKEN_CONTROL;
 }
 
 el_str el_token_bytes(const el_tokenizer *t, int32_t token, bool special) {
@@ -20,14 +20,14 @@ enum { SPECIAL = EL_TOKEN_CONTROL | EL_TOKEN_USER };
 
 bool el_token_begins(const el_tokenizer *t, int32_t before) {
   const el_vocab *v = &t->vocab;
-  return t->add_space && (before < 0 || (uint32_t)before >= v->n || v->flags[before] & SPECIAL);
+  return t->add_space && (before < 0 || (uint32_t)before >= v->n || el_vocab_flags(v, (uint32_t)before) & SPECIAL);
 }
 
 el_str el_token_text(const el_tokenizer *t, int32_t before, int32_t token, bool special) {
   const el_vocab *v = &t->vocab;
   el_str s = el_token_bytes(t, token, special);
   if (!el_token_begins(t, before) || s.len == 0 || s.data[0] != ' ') return s;
-  return v->flags[token] & (SPECIAL | EL_TOKEN_BYTE) ? s : (el_str){s.data + 1, s.len - 1};
+  return el_vocab_flags(v, (uint32_t)token) & (SPECIAL | EL_TOKEN_BYTE) ? s : (el_str){s.data + 1, s.len - 1};
 }
 
 el_status el_detokenize_after(const el_tokenizer *t, int32_t before, const int32_t *tokens, size_t n, bool special,

@@ -106,11 +106,14 @@ static el_status encode(encoder *e, const el_special_match *specials, size_t n_s
   const el_vocab *v = &e->t->vocab;
   size_t done = 0;
   for (size_t i = 0; i < n_specials; i++) {
-    el_status status = add_text(e, e->text + done, specials[i].pos - done);
+    const unsigned flags = el_vocab_flags(v, (uint32_t)specials[i].id);
+    size_t before = specials[i].pos - done;
+    while (flags & EL_TOKEN_STRIP_BEFORE && before && el_ascii_spaces(e->text + done + before - 1, 1)) before--;
+    el_status status = add_text(e, e->text + done, before);
     if (status) return status;
     if (!el_ids_add(&e->ids, specials[i].id)) return no_memory(e);
     done = specials[i].pos + el_vocab_bytes(v, (uint32_t)specials[i].id).len;
-    if (v->flags[specials[i].id] & EL_TOKEN_STRIP)
+    if (flags & EL_TOKEN_STRIP)
       done += el_ascii_spaces(e->text + done, (i + 1 < n_specials ? specials[i + 1].pos : e->len) - done);
   }
   el_status status = add_text(e, e->text + done, e->len - done);

@@ -25,6 +25,14 @@ struct el_tokenizer {
                                      * (tokenizer.chat_template.tool_use); NULL: it has none */
   el_error why_no_template;
   el_buf notice; /* el_tokenizer_notice */
+
+  /* Of an extension (extension.h); else NULL and 0. What the base has as well is the base's. */
+  const el_tokenizer *base;
+  bool own_templates;
+  int32_t *own; /* [n_own] ascending */
+  size_t n_own;
+  int32_t *own_ends; /* [n_own_ends] tokens that end an answer here, and not the base's */
+  size_t n_own_ends;
 };
 
 /* As el_tokenize_at_most, but control tokens are not looked for in the `content` ranges (in order, not overlapping). */

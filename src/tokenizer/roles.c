@@ -88,22 +88,25 @@ static bool is_gap(el_vocab *v, uint32_t id, el_fim which, const char *const *li
 }
 #define IS_GAP(v, id, which, list) is_gap(v, id, which, list, sizeof list / sizeof *list)
 
+void el_vocab_find_role(el_vocab *v, uint32_t id) {
+  unsigned char *flags = &v->flags[id - v->first];
+  if (!(*flags & (EL_TOKEN_CONTROL | EL_TOKEN_USER))) return;
+  el_str s = el_vocab_bytes(v, id);
+  unsigned char stay = *flags & (EL_TOKEN_EOG | EL_TOKEN_STRIP | EL_TOKEN_STRIP_BEFORE);
+  bool gap = IS_GAP(v, id, EL_FIM_PREFIX, BEFORE_GAP) || IS_GAP(v, id, EL_FIM_SUFFIX, BEHIND_GAP) ||
+             IS_GAP(v, id, EL_FIM_MIDDLE, IN_GAP);
+  if (!gap) /* these end an answer too */
+    (void)(IS_GAP(v, id, EL_FIM_PAD, GAP_PADS) || IS_GAP(v, id, EL_FIM_REPOSITORY, REPOSITORIES) ||
+           IS_GAP(v, id, EL_FIM_SEPARATOR, SEPARATORS));
+  if (IS_ONE_OF(s, ENDS))
+    *flags = stay | EL_TOKEN_CONTROL | EL_TOKEN_EOG;
+  else if (gap)
+    *flags = stay | EL_TOKEN_CONTROL;
+  else if (IS_ONE_OF(s, CHANNELS))
+    *flags = stay | EL_TOKEN_CONTROL | EL_TOKEN_SHOWN;
+}
+
 void el_vocab_find_roles(el_vocab *v) {
-  for (uint32_t i = 0; i < v->n; i++) {
-    if (!(v->flags[i] & (EL_TOKEN_CONTROL | EL_TOKEN_USER))) continue;
-    el_str s = el_vocab_bytes(v, i);
-    unsigned char end = v->flags[i] & EL_TOKEN_EOG;
-    bool gap = IS_GAP(v, i, EL_FIM_PREFIX, BEFORE_GAP) || IS_GAP(v, i, EL_FIM_SUFFIX, BEHIND_GAP) ||
-               IS_GAP(v, i, EL_FIM_MIDDLE, IN_GAP);
-    if (!gap) /* these end an answer too */
-      (void)(IS_GAP(v, i, EL_FIM_PAD, GAP_PADS) || IS_GAP(v, i, EL_FIM_REPOSITORY, REPOSITORIES) ||
-             IS_GAP(v, i, EL_FIM_SEPARATOR, SEPARATORS));
-    if (IS_ONE_OF(s, ENDS))
-      v->flags[i] = EL_TOKEN_CONTROL | EL_TOKEN_EOG;
-    else if (gap)
-      v->flags[i] = EL_TOKEN_CONTROL | end;
-    else if (IS_ONE_OF(s, CHANNELS))
-      v->flags[i] = EL_TOKEN_CONTROL | EL_TOKEN_SHOWN | end;
-  }
+  for (uint32_t i = 0; i < v->n; i++) el_vocab_find_role(v, i);
   correct_ends(v);
 }

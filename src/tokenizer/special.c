@@ -36,8 +36,8 @@ static el_status add(el_specials *s, const el_vocab *v, uint32_t id, uint32_t fl
                    el_str_show(t, show, sizeof show), *slot - 1, id);
   *slot = id + 1;
   s->first[(unsigned char)t.data[0]] = true;
-  s->has_user |= (v->flags[id] & EL_TOKEN_USER) != 0;
-  flags_by_len[t.len] |= v->flags[id] & SPECIAL;
+  s->has_user |= (el_vocab_flags(v, id) & EL_TOKEN_USER) != 0;
+  flags_by_len[t.len] |= el_vocab_flags(v, id) & (uint32_t)SPECIAL;
   return EL_OK;
 }
 
@@ -53,7 +53,7 @@ static bool make_groups(el_specials *s, const el_vocab *v, const uint32_t flags_
   for (size_t i = 0; i < s->n_groups; i++) index[s->groups[i].len] = i;
   for (uint32_t id = 0; id < v->n; id++) {
     el_str t = el_vocab_bytes(v, id);
-    if (v->flags[id] & SPECIAL && t.len) s->groups[index[t.len]].last[(unsigned char)t.data[t.len - 1]] = true;
+    if (el_vocab_flags(v, id) & SPECIAL && t.len) s->groups[index[t.len]].last[(unsigned char)t.data[t.len - 1]] = true;
   }
   return true;
 }
@@ -61,12 +61,12 @@ static bool make_groups(el_specials *s, const el_vocab *v, const uint32_t flags_
 el_status el_specials_open(el_specials *s, const el_vocab *v, uint64_t key, el_error *err) {
   *s = (el_specials){.key = key};
   uint32_t n = 0, flags_by_len[EL_MAX_SPECIAL_BYTES + 1] = {0};
-  for (uint32_t id = 0; id < v->n; id++) n += (v->flags[id] & SPECIAL) != 0;
+  for (uint32_t id = 0; id < v->n; id++) n += (el_vocab_flags(v, id) & SPECIAL) != 0;
   s->mask = el_hash_table_mask(n);
   s->slots = calloc((size_t)s->mask + 1, sizeof *s->slots);
   el_status status = s->slots ? EL_OK : el_fail(err, EL_ERR_NO_MEMORY, "no memory for %" PRIu32 " special tokens", n);
   for (uint32_t id = 0; id < v->n && !status; id++)
-    if (v->flags[id] & SPECIAL) status = add(s, v, id, flags_by_len, err);
+    if (el_vocab_flags(v, id) & SPECIAL) status = add(s, v, id, flags_by_len, err);
   if (!status && !make_groups(s, v, flags_by_len))
     status = el_fail(err, EL_ERR_NO_MEMORY, "no memory for %" PRIu32 " special tokens", n);
   if (status) el_specials_close(s);
@@ -104,7 +104,7 @@ static void find_group(const el_specials *s, const el_vocab *v, const el_special
     if (places[i].id >= 0 || len - pos < g->len || !g->last[(unsigned char)text[pos + g->len - 1]]) continue;
     uint32_t slot = *slot_of(s, v, text + pos, g->len);
     if (!slot) continue;
-    bool user = v->flags[slot - 1] & EL_TOKEN_USER;
+    bool user = el_vocab_flags(v, slot - 1) & EL_TOKEN_USER;
     if ((!user && !control) || !is_open(state + pos, g->len, user ? CONTENT : FREE)) continue;
     memset(state + pos, TAKEN, g->len);
     places[i].id = (int32_t)slot - 1;

@@ -225,12 +225,14 @@ el_status el_tokenizer_open(const char *gguf_path, el_tokenizer **out, el_error 
 
 void el_tokenizer_close(el_tokenizer *t) {
   if (!t) return;
+  if (!t->base) el_merges_close(&t->merges);
+  if (!t->base) el_pretokenizer_close(t->pretokenizer);
+  if (!t->base || t->own_templates) el_chat_template_close(t->template);
+  if (!t->base || t->own_templates) el_chat_template_close(t->tools_template);
   el_vocab_close(&t->vocab);
-  el_merges_close(&t->merges);
   el_specials_close(&t->specials);
-  el_pretokenizer_close(t->pretokenizer);
-  el_chat_template_close(t->template);
-  el_chat_template_close(t->tools_template);
+  free(t->own);
+  free(t->own_ends);
   el_buf_free(&t->notice);
   free(t);
 }
@@ -252,7 +254,11 @@ int32_t el_tokenizer_fim(const el_tokenizer *t, el_fim which) {
 }
 
 bool el_tokenizer_is_eog(const el_tokenizer *t, int32_t token) {
-  return token >= 0 && (uint32_t)token < t->vocab.n && t->vocab.flags[token] & EL_TOKEN_EOG;
+  if (token < 0 || (uint32_t)token >= t->vocab.n) return false;
+  if (el_vocab_flags(&t->vocab, (uint32_t)token) & EL_TOKEN_EOG) return true;
+  bool end = false; /* a token of the base's that ends an answer with an adapter alone */
+  for (size_t i = 0; i < t->n_own_ends && !end; i++) end = t->own_ends[i] == token;
+  return end;
 }
 
 const char *el_tokenizer_notice(const el_tokenizer *t) {

@@ -9,7 +9,7 @@
 #include "tokenizer/hash.h"
 
 /* Values of tokenizer.ggml.token_type that matter here; all others are ordinary tokens. */
-enum { TYPE_UNKNOWN = 2, TYPE_CONTROL = 3, TYPE_USER = 4, TYPE_BYTE = 6 };
+enum { TYPE_UNKNOWN = 2, TYPE_CONTROL = 3, TYPE_USER = 4, TYPE_UNUSED = 5, TYPE_BYTE = 6 };
 
 static const char TOKENS[] = "tokenizer.ggml.tokens", TYPES[] = "tokenizer.ggml.token_type",
                   SCORES[] = "tokenizer.ggml.scores";
@@ -46,7 +46,7 @@ bool el_byte_level_decode(el_str text, char *out, size_t *n) {
 
 /* All of its bytes but spaces, which are written so that they can be seen. Returns how many bytes the result has; `out`
  * may be text.data. */
-static size_t show_spaces(el_str text, char *out) {
+size_t el_spaced_text_show(el_str text, char *out) {
   static const char SPACE[] = "\xe2\x96\x81";
   size_t made = 0;
   for (size_t i = 0; i < text.len;) {
@@ -59,7 +59,7 @@ static size_t show_spaces(el_str text, char *out) {
 
 bool el_spaced_text_decode(el_str text, char *out, size_t *n) {
   if (text.len && memchr(text.data, ' ', text.len)) return false;
-  *n = show_spaces(text, out);
+  *n = el_spaced_text_show(text, out);
   return true;
 }
 
@@ -84,6 +84,10 @@ static uint32_t *slot_of(const el_vocab *v, const char *bytes, size_t len) {
 }
 
 int32_t el_vocab_find(const el_vocab *v, const char *bytes, size_t len) {
+  if (v->base) {
+    int32_t id = el_vocab_find(v->base, bytes, len);
+    return id >= 0 && (el_vocab_flags(v, (uint32_t)id) & (EL_TOKEN_CONTROL | EL_TOKEN_USER)) ? -1 : id;
+  }
   return (int32_t)*slot_of(v, bytes, len) - 1;
 }
 
@@ -94,6 +98,7 @@ static unsigned char flags_of_type(const el_vocab *v, int64_t type) {
     case TYPE_UNKNOWN:
     case TYPE_CONTROL: return EL_TOKEN_CONTROL;
     case TYPE_USER: return EL_TOKEN_USER;
+    case TYPE_UNUSED: return EL_TOKEN_UNUSED;
     case TYPE_BYTE: return v->kind == EL_VOCAB_BYTE_LEVEL ? 0 : EL_TOKEN_BYTE;
     default: return 0;
   }
@@ -170,7 +175,8 @@ static el_status read_tokens(el_vocab *v, const el_gguf *g, const el_gguf_kv *kv
       len = text.len;
       if (len) memcpy(out, text.data, len);
     }
-    if (v->flags[i] & EL_TOKEN_USER && v->kind != EL_VOCAB_BYTE_LEVEL) len = show_spaces((el_str){out, len}, out);
+    if (v->flags[i] & EL_TOKEN_USER && v->kind != EL_VOCAB_BYTE_LEVEL)
+      len = el_spaced_text_show((el_str){out, len}, out);
     if (v->flags[i] & EL_TOKEN_BYTE) {
       int byte = byte_of_name(text);
       if (byte < 0)
@@ -290,7 +296,7 @@ void el_vocab_close(el_vocab *v) {
   free(v->bytes);
   free(v->begin);
   free(v->flags);
-  free(v->slots);
-  free(v->order);
+  if (!v->base) free(v->slots);
+  if (!v->base) free(v->order);
   *v = (el_vocab){0};
 }

@@ -14,7 +14,9 @@ enum {
   EL_TOKEN_EOG = 4,     /* generation ends here */
   EL_TOKEN_BYTE = 8,    /* of a vocabulary written as text: a byte that no ordinary token has */
   EL_TOKEN_SHOWN = 16,  /* a control token that is shown all the same: without it, the answer could not be read */
-  EL_TOKEN_STRIP = 32   /* white space that follows it in a text is dropped */
+  EL_TOKEN_STRIP = 32,  /* white space that follows it in a text is dropped, */
+  EL_TOKEN_STRIP_BEFORE = 64, /* or that comes before it */
+  EL_TOKEN_UNUSED = 128       /* a name for a row of the embedding that no text has */
 };
 
 /* How ordinary tokens are written, and what joins characters to tokens. */
@@ -27,7 +29,11 @@ typedef enum el_vocab_kind {
 typedef struct el_vocab {
   el_vocab_kind kind;
   uint32_t n;
-  uint64_t key;         /* of the hash table */
+  uint64_t key; /* of the hash table */
+  /* Of one that extends another (extension.c): tokens below `first` are those of `base`, and so is all that ordinary
+   * text becomes tokens by. What is listed by token in the next three begins with token `first`. Else NULL and 0. */
+  const struct el_vocab *base;
+  uint32_t first;
   char *bytes;          /* of all tokens, one after the other */
   uint32_t *begin;      /* [n + 1] token i is bytes[begin[i]] to bytes[begin[i + 1]] */
   unsigned char *flags; /* [n] EL_TOKEN_... */
@@ -53,7 +59,15 @@ void el_vocab_close(el_vocab *v);
 
 /* The bytes of a token; id < n. */
 static inline el_str el_vocab_bytes(const el_vocab *v, uint32_t id) {
+  if (id < v->first) v = v->base;
+  id -= v->first;
   return (el_str){v->bytes + v->begin[id], v->begin[id + 1] - v->begin[id]};
+}
+
+/* EL_TOKEN_... of a token; id < n. */
+static inline unsigned el_vocab_flags(const el_vocab *v, uint32_t id) {
+  if (id < v->first) v = v->base;
+  return v->flags[id - v->first];
 }
 
 /* The ordinary token (neither control nor user-defined) that stands for exactly these bytes; -1: none. */
@@ -76,5 +90,10 @@ static inline bool el_vocab_decode(const el_vocab *v, el_str text, char *out, si
 /* What special tokens do is told by their texts as much as by the file: roles.c. Where the file knows better, it has
  * been read before. */
 void el_vocab_find_roles(el_vocab *v);
+/* The same of one token, for an extension; `v` may know already what is around gaps. */
+void el_vocab_find_role(el_vocab *v, uint32_t id);
+
+/* Text with U+2581 as spaces. Returns how many bytes the result has; `out` may be text.data. */
+size_t el_spaced_text_show(el_str text, char *out);
 
 #endif
