@@ -307,17 +307,39 @@ static bool opens_reasoning(const el_calling *c, const el_answer_info *info) {
          !memcmp(c->prompt + n - len, info->reasoning_begin, len);
 }
 
+/* The choices as a GBNF grammar: tags have no choices. */
+static bool write_choices(const el_constraint_source *s, el_buf *out) {
+  bool ok = el_buf_printf(out, "root ::= ");
+  for (size_t i = 0; ok && i < s->n_choices; i++) {
+    ok = el_buf_printf(out, "%s\"", i ? " | " : "");
+    for (const char *c = s->choices[i]; ok && *c; c++)
+      ok = strchr("\"\\\n\r", *c) ? el_buf_printf(out, "\\x%02X", (unsigned)*c) : el_buf_append(out, c, 1);
+    ok = ok && el_buf_printf(out, "\"");
+  }
+  return ok;
+}
+
 bool el_structured_after_reasoning(el_api_parse *p) {
   el_structured *s = &p->structured;
   el_api_request *r = p->out;
   el_answer_info info = {0};
   char begin[128];
-  if (!s->field[0] || s->source.type == EL_CONSTRAINT_CHOICE || s->source.type == EL_CONSTRAINT_TAGS) return true;
+  if (!s->field[0] || s->source.type == EL_CONSTRAINT_TAGS) return true;
   if (r->calling.format) el_answer_format_info(r->calling.format, &info);
   if (!r->calling.format || r->calling.keep_reasoning || !opens_reasoning(&r->calling, &info)) return true;
   snprintf(begin, sizeof begin, "%s\n\n", info.reasoning_end);
-  const el_constraint_tag tag = {
+  el_constraint_tag tag = {
       .begin = begin, .end = "", .content = s->source.type, .text = s->source.text, .len = s->source.len};
+  el_buf choices = {0};
+  if (s->source.type == EL_CONSTRAINT_CHOICE) {
+    if (!write_choices(&s->source, &choices)) {
+      el_buf_free(&choices);
+      return el_api_no_memory(p);
+    }
+    tag.content = EL_CONSTRAINT_GRAMMAR;
+    tag.text = choices.data;
+    tag.len = choices.len;
+  }
   const el_constraint_source source = {.type = EL_CONSTRAINT_TAGS,
                                        .tags = &tag,
                                        .n_tags = 1,
@@ -330,7 +352,9 @@ bool el_structured_after_reasoning(el_api_parse *p) {
   el_constraint_close(r->engine, r->constraint);
   r->request.constraint = r->constraint = NULL;
   el_error err;
-  if (el_constraint_open(r->engine, &source, &r->constraint, &err))
+  el_status status = el_constraint_open(r->engine, &source, &r->constraint, &err);
+  el_buf_free(&choices);
+  if (status)
     return el_api_fail(p->error, 400, "invalid_value", s->field, "Invalid value for '%s': %s.", s->field, err.message);
   r->request.constraint = r->constraint;
   return true;

@@ -182,5 +182,8 @@ def test_reasoning_that_the_template_opens_is_free_and_the_answer_follows_it(tmp
         choice = s.post(CHAT, {**body, "messages": turns + [{"role": "user", "content": "Number 5"}]}).json()["choices"][0]
         assert choice["message"]["reasoning_content"].strip() == "ok" and choice["finish_reason"] == "stop", choice
         is_small(choice["message"]["content"])
+        words = ['yes "so"', "no\\n", "per\nhaps"]
+        chosen = s.post(CHAT, {"guided_choice": words, "temperature": 0, "max_tokens": 24, "messages": turns + [{"role": "user", "content": "Number 5"}]}).json()["choices"][0]
+        assert chosen["message"]["reasoning_content"].strip() == "ok" and chosen["message"]["content"].strip() in words, chosen
     finally:
         assert s.stop() == 0
