@@ -50,7 +50,7 @@ static bool has_given(const el_answer_parser *p) {
 }
 
 static bool writes_names(const el_form *f) {
-  return f->kind == EL_CALLS_NAMED || f->kind == EL_CALLS_PARAMETERS;
+  return f->kind == EL_CALLS_NAMED || f->kind == EL_CALLS_PARAMETERS || f->kind == EL_CALLS_QUOTED;
 }
 
 /* --- around calls */
@@ -81,7 +81,8 @@ static el_step in_section(el_answer_parser *p) {
 static el_step at_begin(el_answer_parser *p) {
   if (!el_answer_skip_space(p)) return wait(p);
   char c = p->buf.data[p->at];
-  bool json = p->form->kind != EL_CALLS_PARAMETERS && p->form->kind != EL_CALLS_PYTHON;
+  bool json =
+      p->form->kind != EL_CALLS_PARAMETERS && p->form->kind != EL_CALLS_PYTHON && p->form->kind != EL_CALLS_QUOTED;
   if (c == '{' && json) {
     el_call_start_object(p, p->form->kind == EL_CALLS_KEYED ? EL_OBJECT_KEYED : EL_OBJECT_CALL);
     return EL_STEP_GO;
@@ -161,17 +162,18 @@ static el_step at_name(el_answer_parser *p) {
 
 static el_step at_name_end(el_answer_parser *p) {
   size_t at = p->at, len = 0;
-  bool named = p->form->kind == EL_CALLS_NAMED;
+  bool parameters = p->form->kind == EL_CALLS_PARAMETERS, quoted = p->form->kind == EL_CALLS_QUOTED;
   el_mark m = p->form->name_end[0] ? el_call_find(p, p->form->name_end, EL_MAX_HEAD_BYTES, &at, &len) : EL_MARK_YES;
   if (m == EL_MARK_PARTIAL) return EL_STEP_WAIT;
   if (m == EL_MARK_NO) return el_answer_fail(p);
   p->at = at + len;
-  if (!named) return go(p, EL_CALL_PARAMETER);
+  if (parameters) return go(p, EL_CALL_PARAMETER);
   if (!el_answer_skip_space(p)) {
     p->at = p->call.from;
     return wait(p);
   }
   if (p->buf.data[p->at] != '{') return el_answer_fail(p);
+  if (quoted) return go(p, EL_CALL_QUOTED);
   el_call_start_object(p, EL_OBJECT_ARGUMENTS);
   return EL_STEP_GO;
 }
@@ -218,6 +220,7 @@ el_step el_call_step(el_answer_parser *p) {
     case EL_CALL_NAME: return at_name(p);
     case EL_CALL_NAME_END: return at_name_end(p);
     case EL_CALL_PYTHON: return el_call_python(p);
+    case EL_CALL_QUOTED: return el_call_quoted(p);
     case EL_CALL_HEADER: return at_header(p);
     case EL_CALL_END: return at_end(p);
     default: return el_call_parameters(p);

@@ -214,6 +214,24 @@ static bool derive_python(const el_turns *t, el_form *f, size_t name) {
   return end != SIZE_MAX && el_set_mark(&f->begin, front) && el_set_mark(&f->end, after(t->call, end + 1));
 }
 
+/* NAME{key:<|"|>text<|"|>,other:1}: what stands on both sides of a string is its quote. */
+static bool derive_quoted(const el_turns *t, el_form *f, size_t name) {
+  el_str c = t->call, none = {"", 0};
+  size_t begin = name + strlen(EL_PROBE_NAME), key = find(c, EL_PROBE_KEY ":", begin);
+  size_t value = key == SIZE_MAX ? SIZE_MAX : find(c, EL_PROBE_VALUE, key), end = find(c, "}", begin);
+  if (c.data[begin] != '{' || value == SIZE_MAX || end == SIZE_MAX || end < value) return false;
+  el_str quote = cut(c, key + strlen(EL_PROBE_KEY ":"), value);
+  size_t behind = value + strlen(EL_PROBE_VALUE);
+  if (!quote.len || behind + quote.len > end || memcmp(c.data + behind, quote.data, quote.len)) return false;
+  f->kind = EL_CALLS_QUOTED;
+  if (!el_set_mark(&f->quote, quote)) return false;
+  el_str front = cut(c, 0, name), rest = after(c, end + 1);
+  size_t name_2 = t->calls.data ? find(t->calls, EL_PROBE_NAME_2, 0) : SIZE_MAX;
+  size_t end_2 = name_2 == SIZE_MAX ? SIZE_MAX : find(t->calls, "}", name_2);
+  if (end_2 == SIZE_MAX || name_2 < end) return set_around(f, front, none, rest, false);
+  return set_around(f, front, cut(t->calls, end + 1, name_2), after(t->calls, end_2 + 1), true);
+}
+
 /* text, json: what stands between a key and its value, of a string and of a number. */
 static bool set_value_marks(el_form *f, el_str text, el_str json) {
   if (!set_spaces(&f->value_space, text, false)) return false;
@@ -277,7 +295,7 @@ bool el_derive_calls(const el_turns *t, el_form *f) {
   if (value.begin != SIZE_MAX) return derive_json(t, f, name, value);
   span arguments = arguments_after(c, name);
   if (arguments.begin != SIZE_MAX) return derive_named(t, f, name, arguments);
-  return derive_parameters(t, f, name);
+  return derive_quoted(t, f, name) || derive_parameters(t, f, name);
 }
 
 /* --- reasoning */

@@ -14,6 +14,7 @@ typedef enum el_call_kind {
   EL_CALLS_NAMED,      /* NAME {...}: the name stands between marks, before the JSON of the arguments */
   EL_CALLS_PARAMETERS, /* NAME, then each parameter between marks, its value as it is */
   EL_CALLS_PYTHON,     /* [NAME(parameter=value), ...] */
+  EL_CALLS_QUOTED,     /* NAME{parameter:value, ...}, strings between marks instead of quotes */
   EL_CALLS_HARMONY     /* gpt-oss: messages in channels, to the user or to a tool */
 } el_call_kind;
 
@@ -31,6 +32,7 @@ typedef struct el_form {
   char *value_space, *value_end_space;     /* white space before and after a value that is not part of it */
   char *key_end, *text_value, *json_value; /* where a mark tells whether the value is a string: it is `key_end`, then
                                             * one of these, then `value` */
+  char *quote;                             /* QUOTED: before and after a string */
   char *reasoning, *reasoning_end;
   char *text, *text_end; /* around what is said to the user */
 } el_form;

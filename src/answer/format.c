@@ -10,32 +10,14 @@
 
 /* --- all marks of a form */
 
-enum { N_MARKS = 23 }; /* and a NULL */
+enum { N_MARKS = 24 }; /* and a NULL */
 
 static void marks_of(el_form *f, char **marks[N_MARKS]) {
-  char **all[N_MARKS] = {&f->section,
-                         &f->section_end,
-                         &f->begin,
-                         &f->end,
-                         &f->begin_space,
-                         &f->end_space,
-                         &f->name_key,
-                         &f->args_key,
-                         &f->id_end,
-                         &f->name_end,
-                         &f->key,
-                         &f->value,
-                         &f->value_end,
-                         &f->value_space,
-                         &f->value_end_space,
-                         &f->key_end,
-                         &f->text_value,
-                         &f->json_value,
-                         &f->reasoning,
-                         &f->reasoning_end,
-                         &f->text,
-                         &f->text_end,
-                         NULL};
+  char **all[N_MARKS] = {
+      &f->section,   &f->section_end, &f->begin,           &f->end,      &f->begin_space, &f->end_space,
+      &f->name_key,  &f->args_key,    &f->id_end,          &f->name_end, &f->key,         &f->value,
+      &f->value_end, &f->value_space, &f->value_end_space, &f->key_end,  &f->text_value,  &f->json_value,
+      &f->quote,     &f->reasoning,   &f->reasoning_end,   &f->text,     &f->text_end,    NULL};
   memcpy(marks, all, sizeof all);
 }
 
@@ -325,7 +307,8 @@ void el_answer_format_close(el_answer_format *f) {
 void el_answer_format_info(const el_answer_format *f, el_answer_info *out) {
   static const char *const KINDS[] = {[EL_CALLS_JSON] = "json",           [EL_CALLS_KEYED] = "json by name",
                                       [EL_CALLS_NAMED] = "name and json", [EL_CALLS_PARAMETERS] = "parameters",
-                                      [EL_CALLS_PYTHON] = "python",       [EL_CALLS_HARMONY] = "channels"};
+                                      [EL_CALLS_PYTHON] = "python",       [EL_CALLS_QUOTED] = "quoted",
+                                      [EL_CALLS_HARMONY] = "channels"};
   *out = (el_answer_info){.calls = KINDS[f->form.kind],
                           .call_begin = f->form.section[0] ? f->form.section : f->form.begin,
                           .shows_tools = f->shows_tools,

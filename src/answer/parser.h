@@ -31,6 +31,7 @@ typedef enum el_call_state {
   EL_CALL_KEY,
   EL_CALL_VALUE,
   EL_CALL_PYTHON,
+  EL_CALL_QUOTED, /* the arguments */
   EL_CALL_HEADER, /* of a message in a channel */
   EL_CALL_END     /* the mark after a call */
 } el_call_state;
@@ -55,7 +56,7 @@ typedef struct el_call_reader {
   size_t arguments, arguments_end; /* equal: not known yet */
   el_buf text;                     /* arguments that do not stand in the answer as they are given */
   bool value_is_text, value_is_json;
-  int depth, quote; /* Python's */
+  int depth, quote; /* PYTHON, QUOTED: of brackets; the quote that is open, 0: none, -1: the form's */
   bool escaped;
 } el_call_reader;
 
@@ -133,5 +134,7 @@ el_step el_call_parameters(el_answer_parser *p);
 el_step el_call_python(el_answer_parser *p);
 /* Appends a value that is written as Python does, as JSON. False: it is none. */
 bool el_python_value(el_str text, el_buf *out, bool *no_memory);
+/* call_quoted.c */
+el_step el_call_quoted(el_answer_parser *p);
 
 #endif

@@ -22,9 +22,9 @@ pytestmark = [pytest.mark.skipif(not READ.exists(), reason="tests/answer/read_an
               pytest.mark.skipif(not MODEL.exists(), reason="no model (EDGELORA_MODEL)")]
 
 # Those whose calls are in no form that is known; they are read as plain JSON.
-UNKNOWN = {"MiniMax-M3", "muse-glimmer", "google-gemma-4-31B-it", "google-gemma-4-31B-it-interleaved"}
+UNKNOWN = {"MiniMax-M3", "muse-glimmer"}
 ENDS = re.compile(r"(<\|(im_end|eot_id|eom_id|end_of_text|call|calls|return|END_OF_TURN_TOKEN|end|role_end|end_of_msg)\|>|</s>|<seed:eos>|\[e~\[|"
-                  r"<｜end▁of▁sentence｜>|<end_of_sentence>|<end_of_turn>|<SPECIAL_12>|</assistant>|<sep>|<\|eot\|>|<｜hy_eos:opensource｜>|<\|message_sep\|>)\s*$")
+                  r"<｜end▁of▁sentence｜>|<end_of_sentence>|<end_of_turn>|<SPECIAL_12>|</assistant>|<sep>|<\|eot\|>|<｜hy_eos:opensource｜>|<\|message_sep\|>|<\|tool_response>|<turn\|>)\s*$")
 TOOLS = [
     {"type": "function", "function": {"name": "get_weather", "description": "Gets the weather", "parameters": {
         "type": "object", "properties": {"city": {"type": "string", "description": "Where"}, "days": {"type": "integer", "description": "How many"},
