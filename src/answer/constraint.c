@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "answer/arguments.h"
 #include "answer/form.h"
 #include "answer/json_scan.h"
 #include "answer/parser.h"
@@ -36,6 +37,7 @@ static bool put_begin(el_buf *b, const el_form *f, const char *name, bool opened
       return ok && el_buf_printf(b, "%s%s%s%s", f->id_end[0] ? "call00001" : "", f->id_end, name, f->name_end);
     case EL_CALLS_PARAMETERS: return ok && el_buf_printf(b, "%s%s", name, f->name_end);
     case EL_CALLS_PYTHON: return ok && el_buf_printf(b, "[%s(", name);
+    case EL_CALLS_QUOTED: return ok && el_buf_printf(b, "%s%s{", name, f->name_end);
     default:
       return put(b, "<|channel|>commentary to=functions.") && put(b, name) && put(b, " <|constrain|>json<|message|>");
   }
@@ -47,6 +49,7 @@ static bool put_end(el_buf *b, const el_form *f) {
     case EL_CALLS_KEYED:
       return put(b, f->list ? "}]" : "}") && put(b, f->end_space) && put(b, f->end) && put(b, f->section_end);
     case EL_CALLS_PYTHON: return put(b, ")]") && put(b, f->end);
+    case EL_CALLS_QUOTED: return put(b, "}") && put(b, f->end) && put(b, f->section_end);
     case EL_CALLS_HARMONY: return put(b, ""); /* an end-of-generation token follows */
     default: return put(b, f->end) && put(b, f->section_end);
   }
@@ -57,37 +60,6 @@ static const char *trigger(const el_form *f) {
   if (f->kind == EL_CALLS_HARMONY) return "<|channel|>commentary to=";
   if (is_bare(f)) return f->kind == EL_CALLS_JSON ? "{\"name\": \"" : "{\"";
   return f->section[0] ? f->section : f->begin;
-}
-
-/* --- arguments that are not JSON, as grammars */
-
-static bool put_literal(el_buf *b, const char *s) {
-  return el_json_quote(b, (el_str){s, strlen(s)}); /* GBNF has JSON's escapes for these */
-}
-
-/* Each parameter of the tool at most as often as the model likes, with any value: what the values are is not
- * constrained here. `other` is any text without the first byte of what ends a value. */
-static bool put_parameters_grammar(el_buf *b, const el_form *f) {
-  char stop[2] = {f->value_end[0], 0};
-  return put(b, "root ::= parameter*\nparameter ::= ") && put_literal(b, f->key) && put(b, " [a-zA-Z0-9_.-]+ ") &&
-         put_literal(b, f->key_end) && put(b, " ") &&
-         (!f->key_end[0] || (put(b, "(") && put_literal(b, f->text_value) && put(b, " | ") &&
-                             put_literal(b, f->json_value) && put(b, ") "))) &&
-         put_literal(b, f->value) && put(b, " ") && put_literal(b, f->value_space) &&
-         el_buf_printf(b, " [^%s]* ", stop) && put_literal(b, f->value_end_space) && put(b, " ") &&
-         put_literal(b, f->value_end) && put(b, " [\\n]?\n");
-}
-
-static bool put_python_grammar(el_buf *b) {
-  return put(b,
-             "root ::= (argument (\", \" argument)*)?\n"
-             "argument ::= [a-zA-Z_] [a-zA-Z0-9_]* \"=\" value\n"
-             "value ::= string | number | \"True\" | \"False\" | \"None\" | list | dict\n"
-             "string ::= \"'\" ([^'\\\\\\n] | \"\\\\\" [nt'\"\\\\])* \"'\" | \"\\\"\" ([^\"\\\\\\n] | \"\\\\\" "
-             "[nt'\"\\\\])* \"\\\"\"\n"
-             "number ::= \"-\"? (\"0\" | [1-9] [0-9]*) (\".\" [0-9]+)?\n"
-             "list ::= \"[\" (value (\", \" value)*)? \"]\"\n"
-             "dict ::= \"{\" (string \": \" value (\", \" string \": \" value)*)? \"}\"\n");
 }
 
 /* --- the source, in one block */
@@ -121,13 +93,13 @@ static bool put_schema(el_buf *b, const el_tool *tool) {
 static bool add_tag(tags *t, const el_form *f, const el_tool *tool, bool opened, bool by_schema) {
   el_buf begin = {0}, content = {0}, end = {0};
   tag_text *tag = &t->tags[t->n++];
-  bool python = f->kind == EL_CALLS_PYTHON, json = !python && f->kind != EL_CALLS_PARAMETERS;
+  bool json = el_writes_json(f);
   tag->type = !json ? EL_CONSTRAINT_GRAMMAR : by_schema ? EL_CONSTRAINT_JSON_SCHEMA : EL_CONSTRAINT_JSON_OBJECT;
   bool ok = put_begin(&begin, f, tool->name, opened) && put_end(&end, f);
   if (json)
     ok = ok && (!by_schema || put_schema(&content, tool));
   else
-    ok = ok && (python ? put_python_grammar(&content) : put_parameters_grammar(&content, f));
+    ok = ok && el_put_arguments_grammar(&content, f, tool, by_schema);
   ok = ok && add_string(t, &tag->begin, &begin) && add_string(t, &tag->content, &content) &&
        add_string(t, &tag->end, &end);
   tag->len = content.len;
@@ -213,7 +185,7 @@ el_status el_answer_call_text(const el_answer_format *f, const char *name, const
                                .end_space = "",
                                .end = "",
                                .section_end = ""};
-  const el_form *form = f->form.kind == EL_CALLS_PARAMETERS || f->form.kind == EL_CALLS_PYTHON ? &BARE : &f->form;
+  const el_form *form = el_writes_json(&f->form) ? &f->form : &BARE;
   el_buf b = {0};
   if (!put_begin(&b, form, name, false) || !el_buf_append(&b, arguments, n) || !put_end(&b, form)) {
     el_buf_free(&b);
@@ -238,8 +210,7 @@ el_status el_answer_instructions(const el_answer_format *f, const el_tools *t, c
   for (size_t i = 0; i < t->n && ok; i++)
     if (!named || !strcmp(t->tools[i].name, rules->only)) ok = put_tool(&b, &t->tools[i]);
   ok = ok && put(&b, "To call a tool, answer with nothing but ") && put_begin(&b, &f->form, "NAME", false) &&
-       put(&b, f->form.kind == EL_CALLS_PARAMETERS || f->form.kind == EL_CALLS_PYTHON ? "ARGUMENTS" : "{ARGUMENTS}") &&
-       put_end(&b, &f->form) && put(&b, "\n");
+       put(&b, el_writes_json(&f->form) ? "{ARGUMENTS}" : "ARGUMENTS") && put_end(&b, &f->form) && put(&b, "\n");
   if (ok && named)
     ok = el_buf_printf(&b, "Call %s now.\n", rules->only);
   else if (ok && rules->required)

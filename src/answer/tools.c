@@ -74,35 +74,72 @@ static bool is_text(const el_value *schema) {
   return true;
 }
 
-static bool read_texts(el_tool *tool, const el_value *schema) {
-  const el_value *properties = member(schema, "properties");
-  if (!properties || properties->type != EL_VALUE_OBJECT) return true;
-  tool->texts = calloc(properties->object.n + 1, sizeof *tool->texts);
-  for (size_t i = 0; i < properties->object.n && tool->texts; i++) {
-    const el_member *m = &properties->object.members[i];
-    if (!is_text(&m->value)) continue;
-    tool->texts[tool->n_texts] = strdup(m->name);
-    if (!tool->texts[tool->n_texts++]) return false;
-  }
-  return tool->texts != NULL;
+/* --- parameters */
+
+static el_parameter_kind kind_of(const el_value *schema) {
+  const el_value *type = member(schema, "type");
+  if (is_text(schema)) return EL_PARAMETER_TEXT;
+  if (is_string(type, "integer") || is_string(type, "number")) return EL_PARAMETER_NUMBER;
+  return is_string(type, "boolean") ? EL_PARAMETER_BOOL : EL_PARAMETER_OTHER;
 }
 
-/* Whether something but `properties` says what the arguments may be. */
-static bool is_open(const el_value *schema) {
-  static const char *const SAYS[] = {"additionalProperties",
-                                     "patternProperties",
-                                     "unevaluatedProperties",
-                                     "$ref",
-                                     "allOf",
-                                     "anyOf",
-                                     "oneOf",
-                                     "not",
-                                     "if",
-                                     "enum",
-                                     "const"};
+/* The strings of `enum` or `const`, those without a NUL: no form can write one. */
+static bool read_values(el_parameter *p, const el_value *schema) {
+  const el_value *only = member(schema, "const"), *list = member(schema, "enum");
+  const el_value *items = only ? only : list && list->type == EL_VALUE_ARRAY ? list->array.items : NULL;
+  size_t n = only ? 1 : items ? list->array.n : 0;
+  p->values = calloc(n + 1, sizeof *p->values);
+  for (size_t i = 0; i < n && p->values; i++) {
+    if (!is_string(&items[i], NULL) || memchr(items[i].string.data, 0, items[i].string.len)) continue;
+    p->values[p->n_values] = el_str_dup((el_str){items[i].string.data, items[i].string.len});
+    if (!p->values[p->n_values++]) return false;
+  }
+  return p->values != NULL;
+}
+
+static bool is_required(const el_value *schema, const char *name) {
+  const el_value *required = member(schema, "required");
+  for (size_t i = 0; required && required->type == EL_VALUE_ARRAY && i < required->array.n; i++)
+    if (is_string(&required->array.items[i], name)) return true;
+  return false;
+}
+
+static bool read_parameter(el_parameter *p, const el_value *schema, const el_member *m) {
+  el_buf text = {0};
+  *p = (el_parameter){.name = strdup(m->name), .kind = kind_of(&m->value), .required = is_required(schema, m->name)};
+  bool ok = put_value(&text, &m->value);
+  p->schema = (el_str){text.data, text.len};
+  return ok && p->name && (p->kind != EL_PARAMETER_TEXT || read_values(p, &m->value));
+}
+
+static bool read_definitions(el_tool *tool, const el_value *schema) {
+  static const char *const NAMES[] = {"$defs", "definitions"};
+  el_buf text = {0};
+  bool ok = true;
+  for (size_t i = 0; i < 2 && ok; i++) {
+    const el_value *v = member(schema, NAMES[i]);
+    if (v) ok = el_buf_printf(&text, "\"%s\": ", NAMES[i]) && put_value(&text, v) && el_buf_append(&text, ", ", 2);
+  }
+  tool->definitions = (el_str){text.data, text.len};
+  return ok;
+}
+
+static bool read_parameters(el_tool *tool, const el_value *schema) {
+  const el_value *properties = member(schema, "properties");
+  if (!properties || properties->type != EL_VALUE_OBJECT) return true;
+  tool->list = calloc(properties->object.n + 1, sizeof *tool->list);
+  for (size_t i = 0; i < properties->object.n && tool->list; i++)
+    if (!read_parameter(&tool->list[tool->n_list++], schema, &properties->object.members[i])) return false;
+  return tool->list && read_definitions(tool, schema);
+}
+
+/* Whether nothing but `properties` and what is allowed beside them says what the arguments may be. */
+static bool is_listed(const el_value *schema) {
+  static const char *const SAYS[] = {
+      "patternProperties", "unevaluatedProperties", "$ref", "allOf", "anyOf", "oneOf", "not", "if", "enum", "const"};
   for (size_t i = 0; i < sizeof SAYS / sizeof *SAYS; i++)
-    if (member(schema, SAYS[i])) return true;
-  return !member(schema, "properties");
+    if (member(schema, SAYS[i])) return false;
+  return member(schema, "properties");
 }
 
 static el_status read_tool(el_tools *t, const el_value *item, el_error *err) {
@@ -131,7 +168,10 @@ static el_status read_tool(el_tools *t, const el_value *item, el_error *err) {
   bool any = !is_null(parameters) && parameters->object.n;
   static const char NONE[] = "{\"type\": \"object\", \"properties\": {}}";
   bool ok = any ? put_value(&schema, parameters) : el_buf_append(&schema, NONE, sizeof NONE - 1);
-  tool->open = any && is_open(parameters);
+  const el_value *others = any ? member(parameters, "additionalProperties") : NULL;
+  tool->listed = !any || is_listed(parameters);
+  tool->open = !tool->listed || others;
+  tool->others = others && (others->type != EL_VALUE_BOOL || others->boolean);
   tool->parameters = (el_str){schema.data, schema.len};
   tool->strict = strict && strict->type == EL_VALUE_BOOL && strict->boolean;
   tool->name = strndup(name->string.data, name->string.len);
@@ -140,7 +180,7 @@ static el_status read_tool(el_tools *t, const el_value *item, el_error *err) {
     tool->description.data = el_str_dup(tool->description);
     ok = ok && tool->description.data;
   }
-  ok = ok && tool->name && (is_null(parameters) || read_texts(tool, parameters));
+  ok = ok && tool->name && (is_null(parameters) || read_parameters(tool, parameters));
   return ok ? EL_OK : el_fail(err, EL_ERR_NO_MEMORY, "no memory for %zu tools", at + 1);
 }
 
@@ -160,11 +200,19 @@ el_status el_tools_open(const el_value *tools, el_tools **out, el_error *err) {
   return status;
 }
 
+static void free_parameter(el_parameter *p) {
+  for (size_t i = 0; i < p->n_values; i++) free((char *)p->values[i]);
+  free(p->values);
+  free((char *)p->name);
+  free((char *)p->schema.data);
+}
+
 void el_tools_close(el_tools *t) {
   for (size_t i = 0; t && i < t->n; i++) {
     el_tool *tool = &t->tools[i];
-    for (size_t k = 0; k < tool->n_texts; k++) free((char *)tool->texts[k]);
-    free(tool->texts);
+    for (size_t k = 0; k < tool->n_list; k++) free_parameter(&tool->list[k]);
+    free(tool->list);
+    free((char *)tool->definitions.data);
     free((char *)tool->name);
     free((char *)tool->description.data);
     free((char *)tool->parameters.data);
@@ -186,7 +234,7 @@ bool el_tools_have(const el_tools *t, const char *name) {
 }
 
 bool el_tool_takes_text(const el_tool *t, el_str parameter) {
-  for (size_t i = 0; i < t->n_texts; i++)
-    if (el_str_eq(parameter, t->texts[i])) return true;
+  for (size_t i = 0; i < t->n_list; i++)
+    if (el_str_eq(parameter, t->list[i].name)) return t->list[i].kind == EL_PARAMETER_TEXT;
   return false;
 }

@@ -7,14 +7,34 @@
 
 enum { EL_MAX_TOOLS = 1024, EL_MAX_TOOL_NAME = 128 };
 
+/* What a parameter's values are, as far as forms of calls write them differently. */
+typedef enum el_parameter_kind {
+  EL_PARAMETER_TEXT,
+  EL_PARAMETER_NUMBER,
+  EL_PARAMETER_BOOL,
+  EL_PARAMETER_OTHER
+} el_parameter_kind;
+
+typedef struct el_parameter {
+  const char *name;
+  el_parameter_kind kind;
+  bool required;
+  el_str schema;       /* JSON text, without the definitions that it may refer to */
+  const char **values; /* [n_values] TEXT: the only ones it may have; n_values 0: any */
+  size_t n_values;
+} el_parameter;
+
 typedef struct el_tool {
   const char *name;
   el_str description; /* empty: none */
   el_str parameters;  /* JSON text of the schema of its arguments; an object of anything where there is none */
   bool strict;
   bool open;          /* the schema says of itself what may be there besides its properties */
-  const char **texts; /* [n_texts] parameters that are strings by the schema */
-  size_t n_texts;
+  bool listed;        /* all that it says is: these properties, some of them required */
+  bool others;        /* besides them there may be any */
+  el_parameter *list; /* [n_list] its properties, in their order */
+  size_t n_list;
+  el_str definitions; /* `"$defs": {...}` and the like, that schemas of parameters refer to; empty: none */
 } el_tool;
 
 struct el_tools {
@@ -24,7 +44,7 @@ struct el_tools {
 
 /* The index of the tool of this name; SIZE_MAX: none. */
 size_t el_tools_find(const el_tools *t, el_str name);
-/* Whether this parameter of tool `i` is a string by its schema. */
+/* Whether this parameter is a string by its schema. */
 bool el_tool_takes_text(const el_tool *t, el_str parameter);
 
 #endif

@@ -2,11 +2,15 @@
  *
  *   name ::= "text" other [a-z]* ( this | that ){1,3} . # a comment
  *
- * A rule ends at the end of its line, but for line ends inside parentheses, after ::= and after |. */
+ * A rule ends at the end of its line, but for line ends inside parentheses, after ::= and after |. Two pieces are not
+ * llama.cpp's: %json {...}, a JSON text by a schema, and %until "text", anything up to the text and the text itself. */
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buf.h"
+#include "base/json_guard.h"
 #include "constraint/reader.h"
+#include "constraint/schema.h"
 
 enum { MAX_NESTING = 200 };
 
@@ -139,6 +143,55 @@ static el_expr read_text(gbnf *b) {
   return all;
 }
 
+/* %until "text" */
+static el_expr read_until(gbnf *b) {
+  el_reader *r = &b->r;
+  el_buf stop = {0};
+  char bytes[4];
+  const char *from = r->at;
+  bool ok = true;
+  if (!el_reader_skip(r, "\"")) return el_reader_fail(r, from, EL_ERR_INVALID, "%%until needs a text");
+  while (ok && !el_grammar_failed(r->grammar) && r->at < r->end && *r->at != '"') {
+    uint32_t c = read_char(b);
+    if (c != EL_READ_END) ok = el_buf_append(&stop, bytes, el_reader_utf8(c, bytes));
+  }
+  if (!ok) el_grammar_fail(r->grammar, EL_ERR_NO_MEMORY, "grammar: out of memory");
+  if (!el_reader_skip(r, "\"") || !stop.len)
+    el_reader_fail(r, from, EL_ERR_INVALID, "this text is empty, or has no end");
+  const el_literal literal = {stop.data, stop.len};
+  const el_expr nothing = el_grammar_empty(r->grammar);
+  el_expr all =
+      el_grammar_failed(r->grammar) ? EL_EXPR_NONE : el_grammar_until(r->grammar, &literal, &nothing, 1, false);
+  el_buf_free(&stop);
+  return all;
+}
+
+/* %json {...} */
+static el_expr read_json(gbnf *b) {
+  el_reader *r = &b->r;
+  json_error_t where;
+  bool no_memory;
+  if (el_reader_peek(r, 0) != '{') return el_reader_fail(r, r->at, EL_ERR_INVALID, "%%json needs a JSON schema");
+  json_t *schema =
+      el_json_load(r->at, (size_t)(r->end - r->at), JSON_ALLOW_NUL | JSON_DISABLE_EOF_CHECK, &where, &no_memory);
+  if (!schema && no_memory) return el_grammar_fail(r->grammar, EL_ERR_NO_MEMORY, "grammar: out of memory");
+  if (!schema) return el_reader_fail(r, r->at, EL_ERR_INVALID, "this schema is not JSON: %s", where.text);
+  json_decref(schema);
+  const char *text = r->at;
+  r->at += where.position;
+  return el_schema_parse(r->grammar, text, (size_t)where.position);
+}
+
+static el_expr read_addition(gbnf *b) {
+  el_reader *r = &b->r;
+  const char *from = r->at;
+  bool json = el_reader_skip(r, "%json"), until = !json && el_reader_skip(r, "%until");
+  skip_space(b, false);
+  if (json) return read_json(b);
+  if (until) return read_until(b);
+  return el_reader_fail(r, from, EL_ERR_INVALID, "neither %%json nor %%until");
+}
+
 static el_expr read_set(gbnf *b) {
   el_reader *r = &b->r;
   el_range_list set = {0};
@@ -213,6 +266,7 @@ static el_expr read_piece(gbnf *b) {
   if (c == '"') return read_text(b);
   if (c == '[') return read_set(b);
   if (c == '(') return read_group(b);
+  if (c == '%') return read_addition(b);
   if (c == '.') {
     r->at++;
     return el_grammar_chars(r->grammar, NULL, 0, true);

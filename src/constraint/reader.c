@@ -81,12 +81,16 @@ uint32_t el_reader_number(el_reader *r) {
   return value;
 }
 
-el_expr el_reader_literal(el_reader *r, uint32_t c) {
-  char bytes[4];
+size_t el_reader_utf8(uint32_t c, char bytes[4]) {
   size_t n = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
   for (size_t i = n - 1; i > 0; i--, c >>= 6) bytes[i] = (char)(0x80 | (c & 0x3f));
   bytes[0] = (char)((n == 1 ? 0 : n == 2 ? 0xc0 : n == 3 ? 0xe0 : 0xf0) | c);
-  return el_grammar_literal(r->grammar, bytes, n);
+  return n;
+}
+
+el_expr el_reader_literal(el_reader *r, uint32_t c) {
+  char bytes[4];
+  return el_grammar_literal(r->grammar, bytes, el_reader_utf8(c, bytes));
 }
 
 static bool grow(el_grammar *g, void **items, size_t size, size_t n, size_t *cap) {

@@ -27,6 +27,8 @@ uint32_t el_reader_hex(el_reader *r, int n);
 /* A decimal number, bounded by EL_MAX_REPETITION, else a fault: EL_READ_END. A digit is there. */
 uint32_t el_reader_number(el_reader *r);
 
+/* A character in UTF-8; how many bytes it has. */
+size_t el_reader_utf8(uint32_t c, char bytes[4]);
 /* A character as a literal. */
 el_expr el_reader_literal(el_reader *r, uint32_t c);
 

@@ -2,6 +2,8 @@
  *   {"template": TEXT, "messages": [...], "tools": [...], "opening": BOOL}: renders a conversation: {"text": TEXT}
  *   {"template": TEXT, "tools": [...], "prompt": TEXT, "answer": TEXT, "piece": BYTES, "whole": BOOL}: reads an answer
  *     that comes in pieces of so many bytes: {"parts": [[TYPE, TEXT, CALL], ...]}, of each type in a row joined
+ *   {"template": TEXT, "tools": [...], "required": true}: what the model must write: {"tags": [[BEGIN, CONTENT, END],
+ * ...]}; CONTENT is GBNF or a JSON schema
  *   {"template": TEXT}: {"calls": ..., and so on}, the format
  * or {"error": MESSAGE}. */
 #include <jansson.h>
@@ -81,6 +83,25 @@ static json_t *read_answer(const json_t *line, const el_answer_format *f, el_err
   return result;
 }
 
+static json_t *constrain(const json_t *line, const el_answer_format *f, el_error *e) {
+  el_value value;
+  el_tools *tools = NULL;
+  el_constraint_source *s = NULL;
+  json_t *tags = json_array();
+  if (el_json_value(json_object_get(line, "tools"), &value) != EL_CONVERTED) abort();
+  el_status status = el_tools_open(&value, &tools, e);
+  if (!status) status = el_answer_constraint(f, tools, &(el_call_rules){.required = true}, "", 0, &s, e);
+  for (size_t i = 0; !status && i < s->n_tags; i++)
+    json_array_append_new(
+        tags, json_pack("[s, o, s]", s->tags[i].begin, json_stringn(s->tags[i].text, s->tags[i].len), s->tags[i].end));
+  free(s);
+  el_tools_close(tools);
+  el_json_value_free(&value);
+  json_t *result = status ? fail(e) : json_pack("{s:O}", "tags", tags);
+  json_decref(tags);
+  return result;
+}
+
 static json_t *describe(const el_answer_format *f) {
   el_answer_info i;
   el_answer_format_info(f, &i);
@@ -124,6 +145,7 @@ static json_t *answer(const json_t *line, const el_tokenizer *t, kept *k) {
   el_error e = {0};
   if (use(k, json_string_value(json_object_get(line, "template")), t, &e)) return fail(&e);
   if (json_object_get(line, "messages")) return text_of(line, t, k->template, &e);
+  if (json_object_get(line, "required")) return constrain(line, k->f, &e);
   return json_object_get(line, "answer") ? read_answer(line, k->f, &e) : describe(k->f);
 }
 

@@ -12,8 +12,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define EMPTY                                                                                                         \
   .section = "", .section_end = "", .begin_space = "", .end_space = "", .name_key = "", .args_key = "", .id_end = "", \
   .name_end = "", .key = "", .value = "", .value_end = "", .value_space = "", .value_end_space = "", .key_end = "",   \
-  .text_value = "", .json_value = "", .text = "", .text_end = "", .begin = "", .end = "", .reasoning = "<t>",         \
-  .reasoning_end = "</t>"
+  .text_value = "", .json_value = "", .quote = "", .text = "", .text_end = "", .begin = "", .end = "",                \
+  .reasoning = "<t>", .reasoning_end = "</t>"
 
 #pragma GCC diagnostic ignored "-Woverride-init"
 #ifdef __clang__
@@ -31,6 +31,7 @@ static const el_answer_format FORMATS[] = {
     {.form = {EMPTY, .kind = EL_CALLS_PARAMETERS, .begin = "<c>", .end = "</c>", .key = "<p@", .key_end = ":",
               .text_value = "s", .json_value = "j", .value = ">", .value_end = "</p>"}},
     {.form = {EMPTY, .kind = EL_CALLS_PYTHON, .begin = "<c>", .end = "</c>", .text = "<x>", .text_end = "</x>"}},
+    {.form = {EMPTY, .kind = EL_CALLS_QUOTED, .begin = "<c>", .end = "</c>", .quote = "<q>"}},
     {.form = {EMPTY, .kind = EL_CALLS_HARMONY, .reasoning = "", .reasoning_end = "<|end|>"}},
 };
 
@@ -53,8 +54,8 @@ static void add(void *user, const el_answer_part *part) {
 }
 
 static parts read_all(const el_answer_format *f, const char *text, size_t len, size_t piece, bool whole) {
-  static const char *const TEXTS[] = {"s"};
-  static el_tool tools[] = {{.name = "f", .texts = (const char **)TEXTS, .n_texts = 1}, {.name = "g"}};
+  static el_parameter string = {.name = "s", .kind = EL_PARAMETER_TEXT};
+  static el_tool tools[] = {{.name = "f", .list = &string, .n_list = 1}, {.name = "g"}};
   static const el_tools TOOLS = {tools, 2};
   const el_answer_options o = {.tools = &TOOLS, .whole_calls = whole};
   el_answer_parser *p = NULL;

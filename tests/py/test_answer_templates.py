@@ -12,6 +12,8 @@ import subprocess
 
 import pytest
 
+from test_constraint import Matcher
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 READ = pathlib.Path(os.environ.get("EDGELORA_BIN", ROOT / "build" / "edgelora")).parent / "tests" / "answer" / "read_answer"
 CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
@@ -140,3 +142,60 @@ def test_what_public_templates_write_is_read_back(reader, path):
         check(reader, source, message(content="It is.", reasoning_content="Let me see"), said="It is.")
         if form["writes_calls"]:
             check(reader, source, message([WEATHER], text, reasoning_content="Let me see"), [WEATHER])
+
+
+# ---------------------------------------------------------------- what is constrained
+
+
+def calls_as(text):
+    """A template whose calls are written so, of a call `c` and a macro w(value)."""
+    return ("""{%- macro w(v) -%}{%- if v is string -%}<|"|>{{ v }}<|"|>{%- elif v is mapping -%}{ {%- for k, x in v | dictsort -%}{{ k }}:{{ w(x) }}{{ ',' if not loop.last }}{%- endfor -%} }
+            {%- elif v is sequence -%}[{%- for x in v -%}{{ w(x) }}{{ ',' if not loop.last }}{%- endfor -%}]{%- else -%}{{ v | tojson }}{%- endif -%}{%- endmacro -%}"""
+            "{% if tools %}{{ tools }}{% endif %}{%- for m in messages -%}{% if m.tool_calls %}{% for call in m.tool_calls %}{% set c = call.function %}" + text + "{% endfor %}{% else %}{{ m.role }}: {{ m.content }}\n{% endif %}"
+            "{%- endfor -%}{% if add_generation_prompt %}assistant: {% endif %}")
+
+
+FORMS = {  # as Qwen3-Coder, DeepSeek V3.2, Gemma 4 and LFM2 are taught
+    "parameters": calls_as("<tool_call>\n<function={{ c.name }}>\n{% for k, v in c.arguments.items() %}<parameter={{ k }}>\n{{ v if v is string else v | tojson }}\n</parameter>\n"
+                           "{% endfor %}</function>\n</tool_call>"),
+    "marked": calls_as("<call>{{ c.name }}\n{% for k, v in c.arguments.items() %}<arg name=\"{{ k }}\" string=\"{{ 'true' if v is string else 'false' }}\">{{ v if v is string else v | tojson }}</arg>\n"
+                       "{% endfor %}</call>"),
+    "quoted": calls_as("<|call>{{ c.name }}{{ w(c.arguments) }}<call|>"),
+    "python": calls_as("<|tool_call_start|>[{{ c.name }}({% for k, v in c.arguments.items() %}{{ k }}={{ (v | tojson) if v is not boolean else 'True' if v else 'False' }}{{ ', ' if not loop.last }}"
+                       "{% endfor %})]<|tool_call_end|>"),
+}
+ORDER = [{"type": "function", "function": {"name": "order", "description": "Orders", "strict": True, "parameters": {
+    "type": "object", "additionalProperties": False, "required": ["item", "n"], "$defs": {"size": {"type": "array", "items": {"type": "integer"}, "maxItems": 2}},
+    "properties": {"item": {"type": "string"}, "n": {"type": "integer", "minimum": 1, "maximum": 9}, "paper": {"type": "string", "enum": ["A4", "it's big"]},
+                   "quick": {"type": "boolean"}, "size": {"$ref": "#/$defs/size"}}}}}]
+GOOD = [{"item": "a < b > c {e} [f]", "n": 9}, {"item": "", "n": 1, "quick": True}, {"item": "x", "n": 2, "paper": "A4"},
+        {"item": "x\ny", "n": 2, "paper": "A4", "quick": False, "size": [1, 2]}, {"item": "x", "n": 3, "size": []}]
+BAD = [{"item": "x"}, {"n": 1}, {}, {"item": "x", "n": 10}, {"item": "x", "n": 0}, {"item": "x", "n": "many"}, {"item": "x", "n": 1, "quick": "yes"},
+       {"item": "x", "n": 1, "paper": "A5"}, {"item": "x", "n": 1, "other": 1}]
+
+
+@pytest.fixture(scope="module")
+def matcher():
+    m = Matcher()
+    yield m
+    m.process.stdin.close()
+    assert m.process.wait() == 0
+
+
+def may_be_written(reader, matcher, source, arguments):
+    """Whether a model that has to call `order` may write what the template writes of this call."""
+    turn = turn_of(reader, source, message([("order", arguments)]))[1]
+    begin, content, end = reader.ask(template=source, tools=ORDER, required=True)["tags"][0]
+    pattern = r"\s*".join(map(re.escape, begin.split())) + r"\s*"
+    rest = turn[re.match(pattern, turn).end():]
+    allowed = matcher.allowed("grammar", content, [rest[:n] for n in range(len(rest) + 1)])
+    return any(ok and rest[n:].split() == end.split() for n, ok in enumerate(allowed))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_arguments_that_are_not_json_are_held_to_their_schema(reader, matcher, form):
+    assert reader.ask(template=FORMS[form])["writes_calls"]
+    for arguments in GOOD:
+        assert may_be_written(reader, matcher, FORMS[form], arguments), arguments
+    for arguments in BAD:
+        assert not may_be_written(reader, matcher, FORMS[form], arguments), arguments

@@ -182,6 +182,8 @@ GRAMMARS = [
     ('root ::= e\ne ::= t ("+" t)*\nt ::= [0-9]+ | "(" e ")"', ["1+2", "(1+(2+3))+4"], ["1+", "(1"]),
     ('root ::= "a" root "a" | "b" root "b" | ""', ["abba", "aabbaa", ""], ["ab", "aba"]),
     ('root ::= x x\nx ::= "a"?', ["", "a", "aa"], ["aaa"]),
+    ('root ::= "<" %json {"type": "integer", "maximum": 12} ">" x\nx ::= %until "é;" "!"?', ["<12>é;", "<-3>a é x;é;!"], ["<13>é;", "<1>x;", "<1>é;é;"]),
+    ('root ::= (%json {"enum": ["a}", null]} | "-"){2}', ['"a}"null', "--"], ['"a}"']),
     (JSON_GBNF, ['{}', '{"a": [1, 2.5e3, "x\\u00e9", {"b": null}]}', '{"a":true}'], ['[]', '{"a"}', '{"a":01}', '{"a":1,}']),
 ]
 
@@ -206,6 +208,8 @@ def test_a_text_that_is_begun_can_be_ended(matcher):
     ('root ::= a\na ::= b "x"\nb ::= "y"? a | "z"', "unsupported", "begin with itself"),
     ('root ::= x root | "a"\nx ::= ""', "unsupported", "begin with itself"),
     ('root ::= root', "invalid", "no text is allowed"), ('root ::= "a" root', "invalid", "no text is allowed"),
+    ('root ::= %json', "invalid", "schema"), ('root ::= %json {"a": }', "invalid", "not JSON"), ('root ::= %json {"type": "what"}', "invalid", "type"),
+    ('root ::= %until', "invalid", "needs a text"), ('root ::= %until ""', "invalid", "empty"), ('root ::= %until "a', "invalid", "no end"), ('root ::= %x', "invalid", "neither"),
     ('root ::= <think>', "unsupported", "tokens"), ('root ::= "a"\nroot ::= "b"', "invalid", "twice"),
     ('root ::= ' + '(' * 300 + '"a"' + ')' * 300, "too_long", "nested"), ('root ::= "a"{2000000}', "too_long", "repetition"),
 ])

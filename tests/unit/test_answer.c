@@ -32,6 +32,11 @@
       "t.function.arguments | items %}{{ ', ' if not loop.first }}{{ k }}={{ \"'\" + v + \"'\" if v is string else v " \
       "}}"                                                                                                             \
       "{% endfor %}){% endfor %}]</py>")
+#define QUOTED                                                                                                     \
+  EACH(                                                                                                            \
+      "<call>{{ c.name }}{ {%- for k, v in c.arguments | dictsort -%}{{ k }}:{% if v is string %}<q>{{ v }}<q>{% " \
+      "else "                                                                                                      \
+      "%}{{ v | tojson }}{% endif %}{{ ',' if not loop.last }}{%- endfor -%} }</call>")
 #define FUNCTIONARY                                                                                                \
   "{% for m in messages %}<|im_start|>{{ m.role }}\n{% if m.tool_calls %}{% for t in m.tool_calls %}>>>{{ "        \
   "t.function.name }}\n"                                                                                           \
@@ -217,6 +222,18 @@ static void calls_are_read_in_the_form_that_the_template_writes(void **state) {
              "C(weather)A({\"city\": \"it's\", \"n\": -1.5})C(add)A({\"a\": [true, null, {\"k\": \"v\"}]})T(done)");
 }
 
+static void strings_between_marks_are_read_as_they_are(void **state) {
+  check_with(QUOTED, NULL, "So <call>weather{city:<q>it's \"here\" {[}\n<q>,n:-1.5}</call><call>add{}</call> done",
+             "T(So)C(weather)A({\"city\": \"it's \\\"here\\\" {[}\\n\", \"n\": -1.5})C(add)A({})T(done)");
+  check_with(QUOTED, NULL, "<call>weather{ <q>a b<q> : [<q>x<q>, true, {c:None,\"d\":\"}\\\"\"}], e : word here }",
+             "C(weather)A({\"a b\": [\"x\", true, {\"c\": null, \"d\": \"}\\\"\"}], \"e\": \"word here\"})");
+  check_with(QUOTED, NULL, "<call>none{}</call>", "T(<call>none{}</call>)");
+  check_with(QUOTED, NULL, "<call>add{a:}</call>", "T(<call>add{a:}</call>)");
+  check_with(QUOTED, NULL, "<call>add{a}</call>", "T(<call>add{a}</call>)");
+  check_with(QUOTED, NULL, "<call>add{a:<q>x}", "T(<call>add{a:<q>x})");
+  check_with(QUOTED, NULL, "<call>add{a:[1}", "T(<call>add{a:[1})");
+}
+
 static void a_mark_in_the_prompt_begins_the_answer(void **state) {
   check_with(FUNCTIONARY, "<|im_start|>assistant\n>>>", "weather\n{\"n\": 1}>>>add\n{}",
              "C(weather)A({\"n\": 1})C(add)A({})");
@@ -342,6 +359,9 @@ static void hostile_answers_take_time_in_proportion(void **state) {
       {DEEPSEEK, "<calls>", ", ; "},
       {PYTHON, "<py>", "[("},
       {PYTHON, "", "<py>[add('"},
+      {QUOTED, "<call>add{a:", "["},
+      {QUOTED, "", "<call>add{a:<q>"},
+      {QUOTED, "<call>add{a:<q>", "<q"},
       {HARMONY, "", "<|channel|>analysis"},
       {THINKING, "<think>", "</think"},
       {PLAIN, "", "```json{"},
@@ -500,6 +520,7 @@ static void json_strings_come_back(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(calls_are_read_in_the_form_that_the_template_writes),
+      cmocka_unit_test(strings_between_marks_are_read_as_they_are),
       cmocka_unit_test(a_mark_in_the_prompt_begins_the_answer),
       cmocka_unit_test(channels_are_told_apart),
       cmocka_unit_test(reasoning_is_told_from_the_answer),

@@ -1,0 +1,183 @@
+#include "answer/arguments.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "answer/json_scan.h"
+
+bool el_writes_json(const el_form *f) {
+  return f->kind != EL_CALLS_PARAMETERS && f->kind != EL_CALLS_PYTHON && f->kind != EL_CALLS_QUOTED;
+}
+
+static bool put(el_buf *b, const char *s) {
+  return el_buf_append(b, s, strlen(s));
+}
+
+static bool put_literal(el_buf *b, const char *s) {
+  return el_json_quote(b, (el_str){s, strlen(s)}) && put(b, " "); /* GBNF has JSON's escapes for these */
+}
+
+static bool put_until(el_buf *b, const char *end) {
+  return put(b, "%until ") && put_literal(b, end);
+}
+
+/* --- a value by its schema */
+
+static bool put_json(el_buf *b, const el_tool *tool, const el_parameter *p) {
+  bool refers = tool->definitions.len && memmem(p->schema.data, p->schema.len, "\"$ref\"", 6);
+  return put(b, "%json ") &&
+         (!refers ||
+          (put(b, "{") && el_buf_append(b, tool->definitions.data, tool->definitions.len) && put(b, "\"allOf\": ["))) &&
+         el_buf_append(b, p->schema.data, p->schema.len) && put(b, refers ? "]} " : " ");
+}
+
+/* A string as Python writes it, in either kind of quotes. */
+static bool put_python_string(el_buf *b, const char *s, const char *quote) {
+  el_buf text = {0};
+  bool ok = put(&text, quote);
+  for (; *s && ok; s++) {
+    if (*s == '\n')
+      ok = put(&text, "\\n");
+    else
+      ok = ((*s != '\\' && *s != *quote) || put(&text, "\\")) && el_buf_append(&text, s, 1);
+  }
+  ok = ok && put(&text, quote) && put_literal(b, text.data);
+  el_buf_free(&text);
+  return ok;
+}
+
+static bool put_values(el_buf *b, const el_form *f, const el_parameter *p) {
+  bool ok = put(b, "( ");
+  for (size_t i = 0; i < p->n_values && ok; i++) {
+    const char *value = p->values[i];
+    ok = put(b, i ? "| " : "");
+    if (f->kind == EL_CALLS_PYTHON)
+      ok = ok && put_python_string(b, value, "'") && put(b, "| ") && put_python_string(b, value, "\"");
+    else
+      ok = ok && put_literal(b, value);
+  }
+  return ok && put(b, ") ");
+}
+
+static bool put_python_value(el_buf *b, const el_tool *tool, const el_parameter *p) {
+  switch (p->kind) {
+    case EL_PARAMETER_TEXT: return put(b, "string ");
+    case EL_PARAMETER_NUMBER: return put_json(b, tool, p);
+    case EL_PARAMETER_BOOL: return put(b, "(\"True\" | \"False\") ");
+    default: return put(b, "value ");
+  }
+}
+
+/* From behind the key to behind the value. */
+static bool put_value(el_buf *b, const el_form *f, const el_tool *tool, const el_parameter *p) {
+  bool text = p->kind == EL_PARAMETER_TEXT, listed = text && p->n_values;
+  switch (f->kind) {
+    case EL_CALLS_PYTHON: return listed ? put_values(b, f, p) : put_python_value(b, tool, p);
+    case EL_CALLS_QUOTED:
+      if (p->kind == EL_PARAMETER_OTHER) return put(b, "value ");
+      if (!text) return put_json(b, tool, p);
+      return put_literal(b, f->quote) &&
+             (listed ? put_values(b, f, p) && put_literal(b, f->quote) : put_until(b, f->quote));
+    default:
+      if (text && !listed) return put_until(b, f->value_end);
+      return (listed ? put_values(b, f, p) : put_json(b, tool, p)) && put_literal(b, f->value_end_space) &&
+             put_literal(b, f->value_end);
+  }
+}
+
+/* --- a parameter */
+
+static bool put_kind_mark(el_buf *b, const el_form *f, bool text) {
+  return !f->key_end[0] || put_literal(b, text ? f->text_value : f->json_value);
+}
+
+static bool put_parameter(el_buf *b, const el_form *f, const el_tool *tool, const el_parameter *p) {
+  if (f->kind != EL_CALLS_PARAMETERS)
+    return put_literal(b, p->name) && put_literal(b, f->kind == EL_CALLS_PYTHON ? "=" : ":") &&
+           put_value(b, f, tool, p);
+  return put_literal(b, f->key) && put_literal(b, p->name) && put_literal(b, f->key_end) &&
+         put_kind_mark(b, f, p->kind == EL_PARAMETER_TEXT) && put_literal(b, f->value) &&
+         put_literal(b, f->value_space) && put_value(b, f, tool, p) && put(b, "\"\\n\"? ");
+}
+
+/* --- any parameters with any values */
+
+#define NUMBER "number ::= \"-\"? (\"0\" | [1-9] [0-9]*) (\".\" [0-9]+)?\n"
+
+static bool put_any_between_marks(el_buf *b, const el_form *f) {
+  return put(b, "any ::= ") && put_literal(b, f->key) && put(b, "[a-zA-Z0-9_.-]+ ") && put_literal(b, f->key_end) &&
+         (!f->key_end[0] || (put(b, "(") && put_literal(b, f->text_value) && put(b, "| ") &&
+                             put_literal(b, f->json_value) && put(b, ") "))) &&
+         put_literal(b, f->value) && put_literal(b, f->value_space) && put_until(b, f->value_end) &&
+         put(b, "\"\\n\"?\n");
+}
+
+static bool put_any_of_python(el_buf *b) {
+  return put(b,
+             "any ::= [a-zA-Z_] [a-zA-Z0-9_]* \"=\" value\n"
+             "value ::= string | number | \"True\" | \"False\" | \"None\" | list | dict\n"
+             "string ::= \"'\" ([^'\\\\\\n] | \"\\\\\" [nt'\"\\\\])* \"'\" | \"\\\"\" ([^\"\\\\\\n] | \"\\\\\" "
+             "[nt'\"\\\\])* \"\\\"\"\n" NUMBER
+             "list ::= \"[\" (value (\", \" value)*)? \"]\"\n"
+             "dict ::= \"{\" (string \": \" value (\", \" string \": \" value)*)? \"}\"\n");
+}
+
+static bool put_any_quoted(el_buf *b, const el_form *f) {
+  return put(b,
+             "any ::= [a-zA-Z0-9_.-]+ \":\" value\n"
+             "value ::= string | number | \"true\" | \"false\" | \"null\" | list | dict\n"
+             "string ::= ") &&
+         put_literal(b, f->quote) && put_until(b, f->quote) &&
+         put(b, "\n" NUMBER
+                "list ::= \"[\" (value (\",\" value)*)? \"]\"\n"
+                "dict ::= \"{\" (any (\",\" any)*)? \"}\"\n");
+}
+
+static bool put_any(el_buf *b, const el_form *f) {
+  if (f->kind == EL_CALLS_PYTHON) return put_any_of_python(b);
+  return f->kind == EL_CALLS_QUOTED ? put_any_quoted(b, f) : put_any_between_marks(b, f);
+}
+
+/* --- all of them */
+
+static int by_name(const void *a, const void *b) {
+  const el_parameter *const *x = a, *const *y = b;
+  return strcmp((*x)->name, (*y)->name);
+}
+
+/* Rule a-i is what may come from parameter i on where nothing stands before it, b-i where something does. */
+static bool put_list(el_buf *b, const el_form *f, const el_tool *tool, const el_parameter *const *order) {
+  const char *comma = f->kind == EL_CALLS_PYTHON ? "\", \"" : f->kind == EL_CALLS_QUOTED ? "\",\"" : "";
+  /* White space at a mark's end is not part of it, and models write the line end that they have seen there. */
+  bool ok = put(b, f->kind == EL_CALLS_PARAMETERS ? "root ::= \"\\n\"? a-0\n" : "root ::= a-0\n");
+  for (size_t i = 0; i < tool->n_list && ok; i++) {
+    const el_parameter *p = order[i];
+    ok = el_buf_printf(b, "p-%zu ::= ", i) && put_parameter(b, f, tool, p) && put(b, "\n") &&
+         el_buf_printf(b, "a-%zu ::= p-%zu b-%zu", i, i, i + 1) &&
+         (p->required || el_buf_printf(b, " | a-%zu", i + 1)) &&
+         el_buf_printf(b, "\nb-%zu ::= %s p-%zu b-%zu", i, comma, i, i + 1) &&
+         (p->required || el_buf_printf(b, " | b-%zu", i + 1)) && put(b, "\n");
+  }
+  if (!ok || !tool->others)
+    return ok && el_buf_printf(b, "a-%zu ::= \"\"\nb-%zu ::= \"\"\n", tool->n_list, tool->n_list);
+  return el_buf_printf(b, "a-%zu ::= (any (%s any)*)?\nb-%zu ::= (%s any)*\n", tool->n_list, comma, tool->n_list,
+                       comma);
+}
+
+static bool put_any_list(el_buf *b, const el_form *f) {
+  const char *comma = f->kind == EL_CALLS_PYTHON ? "\", \"" : f->kind == EL_CALLS_QUOTED ? "\",\"" : "";
+  return put(b, f->kind == EL_CALLS_PARAMETERS ? "root ::= \"\\n\"? " : "root ::= ") &&
+         el_buf_printf(b, "(any (%s any)*)?\n", comma);
+}
+
+bool el_put_arguments_grammar(el_buf *b, const el_form *f, const el_tool *tool, bool by_schema) {
+  if (!by_schema || !tool->listed) return put_any_list(b, f) && put_any(b, f);
+  const el_parameter **order = malloc((tool->n_list + 1) * sizeof *order);
+  if (!order) return false;
+  for (size_t i = 0; i < tool->n_list; i++) order[i] = &tool->list[i];
+  /* Templates that put marks around strings sort the keys, and models do as they were taught. */
+  if (f->kind == EL_CALLS_QUOTED) qsort(order, tool->n_list, sizeof *order, by_name);
+  bool ok = put_list(b, f, tool, order) && put_any(b, f);
+  free(order);
+  return ok;
+}

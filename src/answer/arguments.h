@@ -1,0 +1,17 @@
+/* Arguments that are not JSON, as grammars: for forms that write parameters between marks, as Python does, or with
+ * marks around strings. */
+#ifndef EL_ANSWER_ARGUMENTS_H
+#define EL_ANSWER_ARGUMENTS_H
+
+#include "answer/form.h"
+#include "answer/tools.h"
+#include "base/buf.h"
+
+/* Whether a call's arguments are JSON in this form. */
+bool el_writes_json(const el_form *f);
+/* Appends GBNF of a tool's arguments in another form. by_schema: its parameters in their order, those that are required
+ * and no others, each with a value by its schema; where the schema is more than a list of parameters, and without
+ * by_schema: any parameters, with any values. False: no memory. */
+bool el_put_arguments_grammar(el_buf *b, const el_form *f, const el_tool *tool, bool by_schema);
+
+#endif
