@@ -6,11 +6,17 @@
 #include "arch/sites.h"
 #include "kernels/kernels.h"
 
+/* A site's matrix; one of these two, or none. Those of all experts are one below the other. */
+typedef struct el_base_matrix {
+  const el_packed *w;
+  const float *plain; /* [out, in]; a router's */
+  const float *bias;  /* a value for each row; NULL: there is none */
+} el_base_matrix;
+
 typedef struct el_base {
-  const el_packed **w; /* [n_places][n_sites]; NULL: there is no such matrix */
-  const float **bias;  /* the same; NULL: there is none */
+  el_base_matrix *of;         /* [n_places][n_sites] */
+  el_base_matrix *of_experts; /* [n_layers][EL_N_EXPERT_SITES] */
   const el_packed *embedding;
-  bool tied; /* the output is the embedding */
 } el_base;
 
 #endif

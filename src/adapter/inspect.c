@@ -140,6 +140,7 @@ static void print_extras(el_printer *p, const el_lora_file *f) {
                                       [EL_LORA_BIAS] = "biases",
                                       [EL_LORA_ADDED_BIAS] = "biases of B",
                                       [EL_LORA_EMBEDDING_MAGNITUDE] = "DoRA's magnitudes of the embedding",
+                                      [EL_LORA_EMBEDDING_LENGTH] = "DoRA's magnitudes of the embedding",
                                       [EL_LORA_NORM] = "norms",
                                       [EL_LORA_EMBEDDING_A] = "a pair of the embedding",
                                       [EL_LORA_EMBEDDING_B] = NULL,

@@ -10,7 +10,7 @@ static int by_kind(const void *x, const void *y) {
   const el_lora_extra *a = x, *b = y;
   if (a->kind != b->kind) return (int)a->kind - (int)b->kind;
   if (a->layer != b->layer) return a->layer - b->layer;
-  return a->site - b->site;
+  return a->site != b->site ? a->site - b->site : a->expert - b->expert;
 }
 
 /* The size that it must have; 0: any. */
@@ -28,8 +28,9 @@ static shape shape_of(const el_lora_file *f, const el_lora_extra *e) {
       return (shape){el_sites_dims(s, e->layer == EL_LORA_MODEL ? s->n_layers : e->layer, e->site).out, 1};
     case EL_LORA_NORM: return (shape){e->layer == EL_LORA_MODEL ? embd : el_sites_norm(s, e->layer, e->site), 1};
     case EL_LORA_EMBEDDING_MAGNITUDE: return (shape){embd, 1};
+    case EL_LORA_EMBEDDING_LENGTH: return (shape){vocab, 1};
     case EL_LORA_EMBEDDING_A: return e->transposed ? (shape){vocab, 0} : (shape){0, vocab};
-    case EL_LORA_EMBEDDING_B: return (shape){embd, 0};
+    case EL_LORA_EMBEDDING_B: return e->transposed ? (shape){0, embd} : (shape){embd, 0};
     case EL_LORA_EMBEDDING:
     case EL_LORA_OUTPUT: return (shape){vocab, embd};
     case EL_LORA_TOKENS: return (shape){(int64_t)f->n_tokens, embd};
@@ -38,7 +39,8 @@ static shape shape_of(const el_lora_file *f, const el_lora_extra *e) {
 }
 
 static bool is_of_vocabulary(const el_lora_extra *e) {
-  return e->kind == EL_LORA_EMBEDDING || e->kind == EL_LORA_OUTPUT || e->kind == EL_LORA_EMBEDDING_A;
+  return e->kind == EL_LORA_EMBEDDING || e->kind == EL_LORA_OUTPUT || e->kind == EL_LORA_EMBEDDING_A ||
+         e->kind == EL_LORA_EMBEDDING_LENGTH;
 }
 
 static el_status check_one(const el_lora_file *f, const el_lora_extra *e, el_error *err) {
@@ -47,8 +49,12 @@ static el_status check_one(const el_lora_file *f, const el_lora_extra *e, el_err
   if (f->sites && e->layer != EL_LORA_MODEL && e->layer >= f->sites->n_layers)
     return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "tensor %s: the base model has %d layers, from 0", name,
                          f->sites->n_layers);
+  if (f->sites && e->expert && e->expert >= f->sites->n_experts)
+    return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "tensor %s: the base model has %d experts, from 0", name,
+                         f->sites->n_experts);
   if (f->sites && !f->sites->output.out &&
-      (is_of_vocabulary(e) || e->kind == EL_LORA_TOKENS || e->kind == EL_LORA_EMBEDDING_MAGNITUDE))
+      (is_of_vocabulary(e) || e->kind == EL_LORA_TOKENS || e->kind == EL_LORA_EMBEDDING_MAGNITUDE ||
+       e->kind == EL_LORA_EMBEDDING_B))
     return el_fail_about(err, EL_ERR_UNSUPPORTED, f->weights_path, "tensor %s: the base's vocabulary is not known",
                          name);
   const shape s = f->sites ? shape_of(f, e) : (shape){0};
@@ -66,14 +72,15 @@ static el_status check_one(const el_lora_file *f, const el_lora_extra *e, el_err
     return el_fail_about(err, EL_ERR_FORMAT, f->weights_path,
                          "tensor %s is %" PRId64 " x %" PRId64 ", expected %" PRId64 " x %" PRId64 " (0: any)", name,
                          e->rows, e->cols, s.rows, s.cols);
-  if (!f->header_only && !el_lora_all_finite(e->type, e->data, e->rows * e->cols))
+  const int64_t values = el_lora_is_vector(e->kind) ? (e->rows - 1) * (int64_t)e->step + 1 : e->rows * e->cols;
+  if (!f->header_only && !el_lora_all_finite(e->type, e->data, values))
     return el_fail_about(err, EL_ERR_FORMAT, f->weights_path,
                          "tensor %s has values that are not finite (NaN or infinity)", name);
   return EL_OK;
 }
 
-static const el_lora_extra *find(const el_lora_file *f, el_lora_kind kind, int layer, int site) {
-  const el_lora_extra key = {.kind = kind, .layer = layer, .site = site};
+static const el_lora_extra *find(const el_lora_file *f, el_lora_kind kind, int layer, int site, int expert) {
+  const el_lora_extra key = {.kind = kind, .layer = layer, .site = site, .expert = expert};
   return f->n_extras ? bsearch(&key, f->extras, f->n_extras, sizeof key, by_kind) : NULL;
 }
 
@@ -91,7 +98,8 @@ static int by_place(const void *key, const void *pair) {
   const place *k = key;
   const el_lora_pair *p = pair;
   const int layer = layer_of(k->file, p);
-  return k->e->layer != layer ? k->e->layer - layer : k->e->site - p->site;
+  if (k->e->layer != layer) return k->e->layer - layer;
+  return k->e->site != p->site ? k->e->site - p->site : k->e->expert - p->expert;
 }
 
 static el_status check_belongs(const el_lora_file *f, const el_lora_extra *e, el_error *err) {
@@ -103,28 +111,29 @@ static el_status check_belongs(const el_lora_file *f, const el_lora_extra *e, el
 
 static el_status check_embedding_pair(const el_lora_file *f, el_error *err) {
   char name[EL_SHOW];
-  const el_lora_extra *a = find(f, EL_LORA_EMBEDDING_A, EL_LORA_MODEL, 0),
-                      *b = find(f, EL_LORA_EMBEDDING_B, EL_LORA_MODEL, 0), *any = a ? a : b,
-                      *magnitude = find(f, EL_LORA_EMBEDDING_MAGNITUDE, EL_LORA_MODEL, 0);
+  const el_lora_kind magnitudes = f->from_mlx ? EL_LORA_EMBEDDING_LENGTH : EL_LORA_EMBEDDING_MAGNITUDE;
+  const el_lora_extra *a = find(f, EL_LORA_EMBEDDING_A, EL_LORA_MODEL, 0, 0),
+                      *b = find(f, EL_LORA_EMBEDDING_B, EL_LORA_MODEL, 0, 0), *any = a ? a : b,
+                      *magnitude = find(f, magnitudes, EL_LORA_MODEL, 0, 0);
   if (magnitude && !any)
-    return el_fail_about(err, EL_ERR_FORMAT, f->weights_path,
-                         "tensor %s has no lora_embedding_A and lora_embedding_B beside it",
-                         el_str_show(magnitude->name, name, sizeof name));
+    return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "tensor %s has no %s beside it",
+                         el_str_show(magnitude->name, name, sizeof name),
+                         f->from_mlx ? "lora_a and lora_b" : "lora_embedding_A and lora_embedding_B");
   if (!any) return EL_OK;
   el_str_show(any->name, name, sizeof name);
   if (f->dora && !magnitude)
-    return el_fail_about(err, EL_ERR_FORMAT, f->weights_path,
-                         "use_dora is true, and tensor %s has no lora_magnitude_vector beside it", name);
+    return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "use_dora is true, and tensor %s has no %s beside it",
+                         name, f->from_mlx ? "m" : "lora_magnitude_vector");
   if (!a || !b)
-    return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "tensor %s has no lora_embedding_%c beside it", name,
-                         a ? 'B' : 'A');
-  const int64_t rank = a->transposed ? a->cols : a->rows;
+    return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "tensor %s has no %s beside it", name,
+                         f->from_mlx ? (a ? "lora_b" : "lora_a") : (a ? "lora_embedding_B" : "lora_embedding_A"));
+  const int64_t rank = a->transposed ? a->cols : a->rows, other = b->transposed ? b->rows : b->cols;
   if (rank > EL_LORA_MAX_RANK)
     return el_fail_about(err, EL_ERR_UNSUPPORTED, f->weights_path, "tensor %s: rank %" PRId64 ", supported are 1 to %d",
                          name, rank, EL_LORA_MAX_RANK);
-  if (rank != b->cols)
+  if (rank != other)
     return el_fail_about(err, EL_ERR_FORMAT, f->weights_path,
-                         "tensor %s has rank %" PRId64 ", and the one beside it %" PRId64, name, rank, b->cols);
+                         "tensor %s has rank %" PRId64 ", and the one beside it %" PRId64, name, rank, other);
   return EL_OK;
 }
 
@@ -167,7 +176,7 @@ el_status el_lora_check_extras(el_lora_file *f, el_error *err) {
   }
   for (size_t i = 0; f->dora && i < f->n_pairs; i++) {
     const el_lora_pair *p = &f->pairs[i];
-    if (!find(f, EL_LORA_MAGNITUDE, layer_of(f, p), p->site))
+    if (!find(f, EL_LORA_MAGNITUDE, layer_of(f, p), p->site, p->expert))
       return el_fail_about(err, EL_ERR_FORMAT, f->weights_path,
                            "use_dora is true, and a matrix of layer %d has no lora_magnitude_vector", p->layer);
   }

@@ -50,7 +50,8 @@ typedef enum el_lora_kind {
   EL_LORA_MAGNITUDE,  /* [out] DoRA's (arXiv 2402.09353): row i of W + s B A is brought to the length that is value i */
   EL_LORA_BIAS,       /* [out] in the place of the base's */
   EL_LORA_ADDED_BIAS, /* [out] that B has: s times it is added */
-  EL_LORA_EMBEDDING_MAGNITUDE, /* [n_embd] DoRA's, of the columns of the embedding with its pair */
+  EL_LORA_EMBEDDING_MAGNITUDE, /* [n_embd] DoRA's, of the columns of the embedding with its pair: PEFT's */
+  EL_LORA_EMBEDDING_LENGTH,    /* [n_vocab] of its rows: mlx-lm's */
   EL_LORA_NORM,                /* [width] weights of a norm, in the place of the base's */
   EL_LORA_EMBEDDING_A,         /* a pair of the embedding, B A to be added to its transpose: A is [rank, n_vocab], */
   EL_LORA_EMBEDDING_B,         /* B [n_embd, rank] */
@@ -63,11 +64,13 @@ typedef struct el_lora_extra {
   el_lora_kind kind;
   int layer,
       site;     /* as of a pair; NORM: `site` is its number among the family's; the output's norm is EL_LORA_MODEL's */
+  int expert;   /* as of a pair */
   el_type type; /* F32, F16, BF16 */
   int64_t rows, cols;        /* cols: 1 of vectors */
   const unsigned char *data; /* row-major, any alignment */
+  size_t step;               /* of vectors: a value is so many behind the one before it */
   bool reorder;              /* its rows are in Hugging Face's order: see el_site_row */
-  bool transposed;           /* EMBEDDING_A: it is [n_vocab, rank] */
+  bool transposed;           /* EMBEDDING_A: it is [n_vocab, rank]; EMBEDDING_B: [rank, n_embd] */
   bool add_one;              /* NORM: 1 is to be added */
   float scale;               /* s; of ADDED_BIAS and EMBEDDING_B */
   el_str name;               /* for messages */

@@ -30,8 +30,13 @@ static bool parse_name(el_lora_file *f, el_str s, el_lora_part *p, int *n_sites)
  * out. False: it is none of these. */
 static bool parse_extra(const el_lora_file *f, const el_tensor *t, double alpha, el_lora_extra *e) {
   el_str s = t->name, end = s;
-  *e = (el_lora_extra){
-      .layer = EL_LORA_MODEL, .type = t->type, .rows = t->ne[1], .cols = t->ne[0], .data = t->data, .name = t->name};
+  *e = (el_lora_extra){.layer = EL_LORA_MODEL,
+                       .type = t->type,
+                       .rows = t->ne[1],
+                       .cols = t->ne[0],
+                       .data = t->data,
+                       .step = 1,
+                       .name = t->name};
   if (el_str_eq(s, "token_embd.weight.lora_a")) {
     e->kind = EL_LORA_EMBEDDING_A;
     return e->transposed = true;

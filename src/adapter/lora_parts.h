@@ -127,8 +127,9 @@ el_status el_lora_check_extras(el_lora_file *f, el_error *err);
  * There is room for as many as sites share one. */
 el_status el_lora_peft_extra(el_lora_file *f, const struct el_peft_config *config, el_str key, const el_st_tensor *t,
                              bool *taken, el_error *err);
-/* Whether what the configuration names is there. */
-el_status el_lora_peft_complete(const el_lora_file *f, const struct el_peft_config *config, el_error *err);
+/* Whether what the configuration names is there; adds what follows from the whole of it. There is room for one extra
+ * more, and for a part for each tensor that became none. */
+el_status el_lora_peft_complete(el_lora_file *f, const struct el_peft_config *config, el_error *err);
 /* A module, by its plain name: whether it is the output. */
 bool el_lora_peft_is_output(el_str module);
 /* The type of a tensor, one of the three that values may have. */

@@ -40,7 +40,7 @@ static const char *guess(const char *name) {
   static const struct {
     const char *part, *what;
   } known[] = {
-      {"lora_magnitude", "use_dora is not true, or it is of no linear layer, or of experts or their router"},
+      {"lora_magnitude", "use_dora is not true, or it is of no linear layer, or of all experts together"},
       {"lora_diag", "KaSA is not supported"},
       {"lora_E", "AdaLoRA is not supported"},
       {"vera_lambda", "VeRA is not supported"},
@@ -53,8 +53,8 @@ static const char *guess(const char *name) {
       {"vision", "adapters of the part that sees are not supported"},
       {"visual", "adapters of the part that sees are not supported"},
       {"audio", "adapters of the part that hears are not supported"},
-      {"lora_B.bias", "lora_bias is not true, or it is of no linear layer, or of experts or their router"},
-      {"bias", "bias is \"none\", or it is of no linear layer, or of experts or their router"},
+      {"lora_B.bias", "lora_bias is not true, or it is of no linear layer, or of all experts together"},
+      {"bias", "bias is \"none\", or it is of no linear layer, or of all experts together"},
   };
   for (size_t i = 0; i < sizeof known / sizeof *known; i++)
     if (strstr(name, known[i].part)) return known[i].what;
@@ -137,7 +137,7 @@ static el_status read_parts(el_lora_file *f, const el_peft_config *config, el_er
   size_t n = el_lora_n_tensors(f), room = 1;
   for (size_t i = 0; i < n; i++) room += strlen(el_lora_tensor_at(f, i)->name);
   f->parts = calloc(el_lora_most_sites(f->sites) * n + 1, sizeof *f->parts);
-  f->extras = calloc(el_lora_most_sites(f->sites) * n + 1, sizeof *f->extras);
+  f->extras = calloc(el_lora_most_sites(f->sites) * n + 2, sizeof *f->extras);
   f->dora = el_peft_config_dora(config);
   f->ties = el_peft_config_ties(config);
   char *keys = f->keys = malloc(room);

@@ -28,16 +28,16 @@ bool el_lora_peft_is_output(el_str module) {
   return is_of_model(module, "lm_head");
 }
 
-/* The sites of a linear layer. 0: there is none, or they are experts' or their router's. */
+/* The sites of a linear layer, a router's and one of an expert's among them. 0: there is none; or it has the matrices
+ * of all experts, of which neither PEFT nor mlx-lm trains more than pairs. */
 static int find_linear(el_lora_file *f, el_str module, el_lora_extra *e) {
   e->layer = EL_LORA_MODEL;
   if (el_lora_peft_is_output(module)) return (e->site = el_lora_output(f, module, &e->layer)) >= 0;
   el_lora_module m;
   if (!el_peft_skip_layer(&module, &e->layer) || !el_lora_module_find(f, module, &m)) return 0;
   e->site = m.first;
-  const bool of_mixture =
-      f->sites && (el_sites_of_expert(f->sites, m.first) || f->sites->site[m.first].to == EL_TO_ROUTER);
-  return of_mixture ? 0 : m.n;
+  e->expert = m.expert;
+  return m.parameters || m.stacked ? 0 : m.n;
 }
 
 /* A norm's weights, or a whole matrix. */
@@ -63,9 +63,10 @@ static int recognise(el_lora_file *f, const el_peft_config *config, el_str key, 
   el_str s = key;
   *module = s;
   e->layer = EL_LORA_MODEL;
-  if (el_str_chop(&s, el_peft_config_is_mlx(config) ? ".m" : ".lora_magnitude_vector")) {
-    const bool of_embedding = is_embedding(s) && !el_peft_config_is_mlx(config);
-    e->kind = of_embedding ? EL_LORA_EMBEDDING_MAGNITUDE : EL_LORA_MAGNITUDE;
+  const bool mlx = el_peft_config_is_mlx(config);
+  if (el_str_chop(&s, mlx ? ".m" : ".lora_magnitude_vector")) {
+    const bool of_embedding = is_embedding(s);
+    e->kind = !of_embedding ? EL_LORA_MAGNITUDE : mlx ? EL_LORA_EMBEDDING_LENGTH : EL_LORA_EMBEDDING_MAGNITUDE;
     *module = s;
     return !el_peft_config_dora(config) ? 0 : of_embedding ? 1 : find_linear(f, s, e);
   }
@@ -77,6 +78,11 @@ static int recognise(el_lora_file *f, const el_peft_config *config, el_str key, 
     e->kind = EL_LORA_BIAS;
     el_str_chop(&s, ".base_layer");
     return *module = s, el_peft_config_biases(config) ? find_linear(f, s, e) : 0;
+  }
+  if (mlx && (el_str_chop(&s, ".lora_a") || el_str_chop(&s, ".lora_b"))) {
+    e->kind = key.data[key.len - 1] == 'a' ? EL_LORA_EMBEDDING_A : EL_LORA_EMBEDDING_B;
+    e->transposed = true;
+    return *module = s, is_embedding(s);
   }
   if (el_str_chop(&s, ".lora_embedding_A") || el_str_chop(&s, ".lora_embedding_B")) {
     e->kind = key.data[key.len - 1] == 'A' ? EL_LORA_EMBEDDING_A : EL_LORA_EMBEDDING_B;
@@ -101,7 +107,7 @@ static el_status read_shape(const el_lora_file *f, el_lora_extra *e, const el_st
   return el_lora_peft_type(f, t, &e->type, err);
 }
 
-/* What several sites share: each has its part of the values. */
+/* What several sites share: each has its part of the values, one behind the other or in turn. */
 static el_status split(el_lora_file *f, el_lora_extra *e, int n, el_error *err) {
   char name[EL_SHOW];
   const size_t value = el_lora_value_bytes(e->type);
@@ -109,11 +115,13 @@ static el_status split(el_lora_file *f, el_lora_extra *e, int n, el_error *err) 
     return el_fail_about(err, EL_ERR_FORMAT, f->weights_path,
                          "tensor %s has %lld values, which %d matrices cannot share",
                          el_str_show(e->name, name, sizeof name), (long long)e->rows, n);
+  const bool in_turn = f->sites && f->sites->site[e->site].in_turn;
   e->rows /= n;
+  if (in_turn) e->step = (size_t)n;
   for (int i = 1; i < n; i++) {
     e[i] = e[i - 1];
     e[i].site++;
-    if (e[i].data) e[i].data += value * (size_t)e->rows;
+    if (e[i].data) e[i].data += value * (in_turn ? 1 : (size_t)e->rows);
   }
   f->n_extras += (size_t)n - 1;
   return EL_OK;
@@ -123,7 +131,8 @@ el_status el_lora_peft_extra(el_lora_file *f, const el_peft_config *config, el_s
                              bool *taken, el_error *err) {
   el_lora_extra *e = &f->extras[f->n_extras];
   el_str module;
-  *e = (el_lora_extra){.name = {t->name, strlen(t->name)}, .data = t->data};
+  char name[EL_SHOW];
+  *e = (el_lora_extra){.name = {t->name, strlen(t->name)}, .data = t->data, .step = 1};
   const int n = recognise(f, config, key, e, &module);
   *taken = n > 0;
   if (!n) return EL_OK;
@@ -138,9 +147,10 @@ el_status el_lora_peft_extra(el_lora_file *f, const el_peft_config *config, el_s
     if ((status = el_peft_config_module(config, module, &rank, &alpha, err))) return status;
     e->scale = el_lora_scale(alpha, rank, el_peft_config_rslora(config));
     if (!isfinite(e->scale)) return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "alpha %g is too large", alpha);
-    if (e->kind == EL_LORA_EMBEDDING_B && e->cols != rank)
+    const int64_t has = e->transposed ? e->rows : e->cols;
+    if (e->kind == EL_LORA_EMBEDDING_B && has != rank)
       return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "tensor %s has rank %lld, adapter_config.json says %d",
-                           t->name, (long long)e->cols, rank);
+                           el_str_show(e->name, name, sizeof name), (long long)has, rank);
   }
   if (e->kind == EL_LORA_TOKENS) {
     if (f->tokens) return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "has two tensors of trained tokens");
@@ -149,7 +159,39 @@ el_status el_lora_peft_extra(el_lora_file *f, const el_peft_config *config, el_s
   return n > 1 ? split(f, e, n, err) : EL_OK;
 }
 
-el_status el_lora_peft_complete(const el_lora_file *f, const el_peft_config *config, el_error *err) {
+static const el_lora_extra *find_kind(const el_lora_file *f, el_lora_kind kind) {
+  for (size_t i = 0; i < f->n_extras; i++)
+    if (f->extras[i].kind == kind) return &f->extras[i];
+  return NULL;
+}
+
+/* One half of a pair of the output: all of an extra's matrix. */
+static void add_output_half(el_lora_file *f, const el_lora_extra *e, bool is_b, double alpha, int64_t rank) {
+  el_lora_part *p = &f->parts[f->n_parts++];
+  *p = (el_lora_part){.is_b = is_b, .rank = rank, .alpha = alpha, .type = e->type, .data = e->data, .name = e->name};
+  p->site = el_lora_output(f, e->name, &p->layer);
+  el_lora_part_whole(p, 1, e->rows, e->cols);
+}
+
+/* mlx-lm's embedding is what a tied output is computed with, its pair and lengths included: x W^T + s (x b^T) a^T, so
+ * that lora_b is A and lora_a B. PEFT's is of the embedding alone. */
+static void tie_output(el_lora_file *f) {
+  const el_lora_extra *a = find_kind(f, EL_LORA_EMBEDDING_A), *b = find_kind(f, EL_LORA_EMBEDDING_B),
+                      *length = find_kind(f, EL_LORA_EMBEDDING_LENGTH);
+  if (!f->from_mlx || !f->sites || !f->sites->tied || !a || !b) return;
+  const int64_t rank = b->rows;
+  const double alpha = (double)b->scale * (double)rank;
+  add_output_half(f, b, false, alpha, rank);
+  add_output_half(f, a, true, alpha, rank);
+  if (!length) return;
+  el_lora_extra *of_output = &f->extras[f->n_extras++];
+  *of_output = *length;
+  of_output->kind = EL_LORA_MAGNITUDE;
+  of_output->site = el_lora_output(f, length->name, &of_output->layer);
+}
+
+el_status el_lora_peft_complete(el_lora_file *f, const el_peft_config *config, el_error *err) {
+  tie_output(f);
   static const struct {
     el_peft_saved saved;
     el_lora_kind kind;

@@ -12,13 +12,15 @@ typedef struct el_lora_adjust {
 } el_lora_adjust;
 
 typedef struct el_adapter_more {
-  el_lora_adjust *adjust; /* [n_places][n_sites] */
+  el_lora_adjust *adjust;         /* [n_places][n_sites] */
+  el_lora_adjust **expert_adjust; /* [n_layers] of [n_experts][EL_N_EXPERT_SITES] each; NULL among them: nothing */
 
-  /* Of the embedding: row t is factor * (W[t] + gain * a[t] b^T), where W is the base's or `embedding`. */
+  /* Of the embedding: row t is factor * length[t] * (W[t] + gain * a[t] b^T), where W is the base's or `embedding`. */
   el_packed embedding_a; /* [n_vocab, rank] */
   el_packed embedding_b; /* [n_embd, rank] */
   float embedding_gain;
-  const float *embedding_factor; /* [n_embd] of DoRA: each column is multiplied by its own; NULL: 1 */
+  const float *embedding_factor; /* [n_embd] of PEFT's DoRA: each column is multiplied by its own; NULL: 1 */
+  const float *embedding_length; /* [n_vocab] of mlx-lm's: each row is; NULL: 1 */
   el_packed embedding;           /* [n_vocab, n_embd] in the place of the base's */
   el_packed output;              /* the same */
   int n_tokens;

@@ -640,7 +640,7 @@ static void pack_site(el_packer *p, cursor *cursors, place_of_site at) {
   if (p->n_sources > 1) {
     put_side_by_side(p, cursors, at);
   } else if (next_pair(p, 0, &cursors[0], &at, &one)) {
-    if (p->more.adjusts) el_more_factor(&p->more, at.layer, at.i, one.a, one.b, one.rank, one.scale);
+    el_more_factor(&p->more, at.layer, at.i, at.expert, one.a, one.b, one.rank, one.scale);
     put_pair(at, one.a, one.b, one.scale);
   }
 }

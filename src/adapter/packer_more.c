@@ -24,6 +24,10 @@ static size_t n_adjusts(const el_more *m) {
   return (size_t)el_sites_n_places(m->sites) * (size_t)m->sites->n_sites;
 }
 
+static size_t n_of_experts(const el_more *m) {
+  return (size_t)m->sites->n_experts * EL_N_EXPERT_SITES;
+}
+
 static size_t n_norms(const el_more *m) {
   return (size_t)m->sites->n_layers * (size_t)m->sites->arch->n_norms;
 }
@@ -37,9 +41,30 @@ static el_status fail(const el_lora_extra *e, const char *what, el_error *err) {
 
 static el_more_piece *add(el_more *m, const el_lora_extra *e, el_lora_kind kind) {
   el_more_piece *p = &m->pieces[m->n++];
-  *p = (el_more_piece){
-      .kind = kind, .from = e, .place = e->layer == EL_LORA_MODEL ? m->sites->n_layers : e->layer, .site = e->site};
+  *p = (el_more_piece){.kind = kind,
+                       .from = e,
+                       .place = e->layer == EL_LORA_MODEL ? m->sites->n_layers : e->layer,
+                       .site = e->site,
+                       .expert = e->expert};
   return p;
+}
+
+static int by_kind(const void *x, const void *y) {
+  const el_more_piece *a = x, *b = y;
+  if (a->kind != b->kind) return (int)a->kind - (int)b->kind;
+  if (a->place != b->place) return a->place - b->place;
+  return a->site != b->site ? a->site - b->site : a->expert - b->expert;
+}
+
+static el_more_piece *find_piece(const el_more *m, el_lora_kind kind, int place, int site, int expert) {
+  const el_more_piece key = {.kind = kind, .place = place, .site = site, .expert = expert};
+  return m->n_sorted ? bsearch(&key, m->pieces, m->n_sorted, sizeof key, by_kind) : NULL;
+}
+
+static const el_base_matrix *base_at(const el_more *m, int place, int site) {
+  const int of_expert = site - m->sites->n_sites;
+  return of_expert < 0 ? &m->base->of[(size_t)place * (size_t)m->sites->n_sites + (size_t)site]
+                       : &m->base->of_experts[place * EL_N_EXPERT_SITES + of_expert];
 }
 
 static void plan_vector(el_more_piece *p, int64_t n) {
@@ -54,39 +79,34 @@ static void plan_matrix(const el_more *m, el_more_piece *p, el_layout layout, in
 
 /* What takes the place of a matrix has 8 bits, unless that one has more: then it keeps what the file has. */
 static el_layout whole_layout(const el_more *m, const el_lora_extra *e) {
-  const size_t output = (size_t)m->sites->n_layers * (size_t)m->sites->n_sites + EL_SITE_OUTPUT;
-  const el_packed *old = !m->base ? NULL : e->kind == EL_LORA_OUTPUT ? m->base->w[output] : m->base->embedding;
+  const el_packed *old = !m->base                    ? NULL
+                         : e->kind == EL_LORA_OUTPUT ? base_at(m, m->sites->n_layers, EL_SITE_OUTPUT)->w
+                                                     : m->base->embedding;
   if (!old || !el_layout_is_float(old->layout)) return EL_LAYOUT_Q8;
   return el_layout_for(e->type, e->data, e->rows * e->cols, EL_WEIGHTS_KEEP);
 }
 
-/* The piece of a site's bias. */
-static el_more_piece *find_bias(el_more *m, const el_lora_extra *e) {
-  const int place = e->layer == EL_LORA_MODEL ? m->sites->n_layers : e->layer;
-  for (size_t i = 0; i < m->n; i++)
-    if (m->pieces[i].kind == EL_LORA_BIAS && m->pieces[i].place == place && m->pieces[i].site == e->site)
-      return &m->pieces[i];
-  return NULL;
-}
-
-static const float *base_bias(const el_more *m, int place, int site) {
-  return m->base->bias[(size_t)place * (size_t)m->sites->n_sites + (size_t)site];
+static const float *base_bias(const el_more *m, const el_more_piece *p) {
+  const float *bias = base_at(m, p->place, p->site)->bias;
+  return bias ? bias + (size_t)p->expert * p->n : NULL;
 }
 
 static el_status plan_one(el_more *m, const el_lora_extra *e, el_error *err) {
   el_more_piece *p;
   const bool adjusts = e->kind == EL_LORA_MAGNITUDE || e->kind == EL_LORA_BIAS || e->kind == EL_LORA_ADDED_BIAS;
   if (adjusts && !m->base) return fail(e, "the base's weights are not known", err);
-  m->adjusts = m->adjusts || adjusts;
+  if (adjusts) *(el_sites_of_expert(m->sites, e->site) ? &m->expert_adjusts : &m->adjusts) = true;
+  if (e->kind < EL_LORA_ADDED_BIAS) m->n_sorted = m->n + 1;
   switch (e->kind) {
     case EL_LORA_MAGNITUDE: plan_vector(add(m, e, e->kind), e->rows); break;
     case EL_LORA_BIAS:
       p = add(m, e, e->kind);
       plan_vector(p, e->rows);
-      if (!base_bias(m, p->place, p->site)) return fail(e, "the base has no bias there", err);
+      if (!base_bias(m, p)) return fail(e, "the base has no bias there", err);
       break;
     case EL_LORA_ADDED_BIAS:
-      if (!(p = find_bias(m, e))) {
+      if (!(p = find_piece(m, EL_LORA_BIAS, e->layer == EL_LORA_MODEL ? m->sites->n_layers : e->layer, e->site,
+                           e->expert))) {
         p = add(m, e, EL_LORA_BIAS);
         p->from = NULL;
       }
@@ -98,6 +118,7 @@ static el_status plan_one(el_more *m, const el_lora_extra *e, el_error *err) {
       m->norms = m->norms || e->layer != EL_LORA_MODEL;
       break;
     case EL_LORA_EMBEDDING_MAGNITUDE:
+    case EL_LORA_EMBEDDING_LENGTH:
       if (!m->base) return fail(e, "the base's weights are not known", err);
       plan_vector(add(m, e, e->kind), e->rows);
       break;
@@ -105,7 +126,9 @@ static el_status plan_one(el_more *m, const el_lora_extra *e, el_error *err) {
       m->rank = (int)(e->transposed ? e->cols : e->rows);
       plan_matrix(m, add(m, e, e->kind), m->layout, e->transposed ? e->rows : e->cols, m->rank);
       break;
-    case EL_LORA_EMBEDDING_B: plan_matrix(m, add(m, e, e->kind), m->layout, e->rows, e->cols); break;
+    case EL_LORA_EMBEDDING_B:
+      plan_matrix(m, add(m, e, e->kind), m->layout, e->transposed ? e->cols : e->rows, m->rank);
+      break;
     case EL_LORA_EMBEDDING:
     case EL_LORA_OUTPUT: plan_matrix(m, add(m, e, e->kind), whole_layout(m, e), e->rows, e->cols); break;
     case EL_LORA_TOKENS:
@@ -122,7 +145,7 @@ static el_status plan_one(el_more *m, const el_lora_extra *e, el_error *err) {
 static el_status check_ties(const el_more *m, el_error *err) {
   const el_lora_extra *whole = NULL, *pair = NULL;
   bool output = false, output_pair = false;
-  if (!m->base || !m->base->tied || !el_lora_file_ties(m->file)) return EL_OK;
+  if (!m->sites->tied || !el_lora_file_ties(m->file)) return EL_OK;
   for (size_t i = 0; i < el_lora_file_n_extras(m->file); i++) {
     const el_lora_extra *e = el_lora_file_extra(m->file, i);
     if (e->kind == EL_LORA_EMBEDDING) whole = e;
@@ -136,18 +159,18 @@ static el_status check_ties(const el_more *m, el_error *err) {
   return EL_OK;
 }
 
-/* Of the largest row of the base that DoRA reads, or of rows of the embedding's A. */
+/* Of the largest row of the base that DoRA reads, the longest vector, or rows of the embedding's A. */
 static el_status reserve_scratch(el_more *m, el_error *err) {
   size_t n = (size_t)AT_ONCE * (size_t)m->rank;
   for (size_t i = 0; i < m->n; i++) {
     const el_more_piece *p = &m->pieces[i];
-    const size_t in = p->kind == EL_LORA_MAGNITUDE ? (size_t)el_sites_dims(m->sites, p->place, p->site).in
-                      : p->form.cols               ? (size_t)p->form.cols
-                                                   : p->n;
+    const size_t in = p->kind == EL_LORA_MAGNITUDE ? (size_t)el_sites_dims(m->sites, p->place, p->site).in : 0,
+                 values = p->form.cols ? (size_t)p->form.cols : p->n;
     if (in > n) n = in;
+    if (values > n) n = values;
     /* Sums as doubles, a row of the embedding, a token's A, and all of B. */
     const size_t embd = (size_t)m->sites->output.in, factor = 3 * embd + (embd + 1) * (size_t)m->rank;
-    if (p->kind == EL_LORA_EMBEDDING_MAGNITUDE && factor > n) n = factor;
+    if ((p->kind == EL_LORA_EMBEDDING_MAGNITUDE || p->kind == EL_LORA_EMBEDDING_LENGTH) && factor > n) n = factor;
   }
   if (n <= m->n_scratch) return EL_OK;
   free(m->scratch);
@@ -158,26 +181,44 @@ static el_status reserve_scratch(el_more *m, el_error *err) {
   return EL_OK;
 }
 
+/* A table for each layer that has something of its experts. */
+static void plan_tables(el_more *m) {
+  const size_t n = m->n;
+  for (int l = 0; l < m->sites->n_layers; l++) {
+    size_t i = 0;
+    while (i < n && (m->pieces[i].kind > EL_LORA_BIAS || m->pieces[i].place != l ||
+                     !el_sites_of_expert(m->sites, m->pieces[i].site)))
+      i++;
+    if (i < n)
+      m->pieces[m->n++] =
+          (el_more_piece){.place = l, .table = true, .bytes = align(sizeof(el_lora_adjust) * n_of_experts(m))};
+  }
+}
+
 el_status el_more_plan(el_more *m, const el_lora_file *file, el_error *err) {
-  const size_t n = file ? el_lora_file_n_extras(file) : 0;
+  const size_t n = file ? el_lora_file_n_extras(file) : 0, room = n + (size_t)m->sites->n_layers;
   m->file = file;
   m->n = 0;
-  m->adjusts = m->norms = false;
+  m->n_sorted = 0;
+  m->adjusts = m->expert_adjusts = m->norms = false;
   m->rank = 0;
-  if (n > m->cap) {
+  if (n && room > m->cap) {
     free(m->pieces);
     m->cap = 0;
-    if (!(m->pieces = malloc(sizeof *m->pieces * n))) return el_fail(err, EL_ERR_NO_MEMORY, "adapter: out of memory");
-    m->cap = n;
+    if (!(m->pieces = malloc(sizeof *m->pieces * room)))
+      return el_fail(err, EL_ERR_NO_MEMORY, "adapter: out of memory");
+    m->cap = room;
   }
   el_status status = n ? check_ties(m, err) : EL_OK;
   for (size_t i = 0; i < n && !status; i++) status = plan_one(m, el_lora_file_extra(file, i), err);
+  if (m->expert_adjusts) plan_tables(m);
   return status ? status : reserve_scratch(m, err);
 }
 
 size_t el_more_head_bytes(const el_more *m) {
   if (!m->n) return 0;
   return align(sizeof(el_adapter_more)) + (m->adjusts ? align(sizeof(el_lora_adjust) * n_adjusts(m)) : 0) +
+         (m->expert_adjusts ? align(sizeof(el_lora_adjust *) * (size_t)m->sites->n_layers) : 0) +
          (m->norms ? align(sizeof(float *) * n_norms(m)) : 0);
 }
 
@@ -185,6 +226,11 @@ size_t el_more_head_bytes(const el_more *m) {
 
 /* A vector in GGUF's order. */
 static void read_vector(const el_more *m, const el_lora_extra *e, float *out) {
+  const size_t value = el_lora_value_bytes(e->type);
+  if (e->step > 1) {
+    for (size_t i = 0; i < (size_t)e->rows; i++) el_dequantize(e->type, e->data + value * e->step * i, &out[i], 1);
+    return;
+  }
   if (!e->reorder) {
     el_dequantize(e->type, e->data, out, e->rows);
     return;
@@ -196,7 +242,7 @@ static void read_vector(const el_more *m, const el_lora_extra *e, float *out) {
 
 static void pack_bias(const el_more *m, const el_more_piece *p) {
   float *bias = p->at;
-  const float *base = base_bias(m, p->place, p->site);
+  const float *base = base_bias(m, p);
   if (p->from)
     read_vector(m, p->from, bias);
   else if (base)
@@ -209,7 +255,7 @@ static void pack_bias(const el_more *m, const el_more_piece *p) {
   const el_site_dims dims = el_sites_dims(m->sites, p->place, p->site);
   for (size_t i = 0; i < p->n; i++) {
     float v;
-    el_dequantize(e->type, e->data + value * i, &v, 1);
+    el_dequantize(e->type, e->data + value * e->step * i, &v, 1);
     bias[e->reorder ? el_site_row(&m->sites->site[e->site], dims, i) : i] += e->scale * v;
   }
 }
@@ -233,7 +279,7 @@ static int scale_of(const el_more *m, const el_lora_extra *e) {
 static void pack_embedding(const el_more *m, el_more_piece *p, int shift) {
   const el_lora_extra *e = p->from;
   const size_t value = el_lora_value_bytes(e->type), cols = (size_t)p->form.cols;
-  const bool turn = e->kind == EL_LORA_EMBEDDING_A && !e->transposed;
+  const bool turn = (e->kind == EL_LORA_EMBEDDING_A) != e->transposed;
   const int at_once = turn ? AT_ONCE : 1;
   el_packed_clear(&p->form);
   for (int row = 0; row < p->form.rows; row += at_once) {
@@ -273,10 +319,67 @@ static void pack_tokens(const el_more *m, const el_more_piece *p, el_adapter_mor
   out->n_tokens = (int)p->n;
   out->tokens = tokens;
   out->token_rows = rows;
-  out->tokens_of_output = m->base->tied;
+  out->tokens_of_output = m->sites->tied;
+}
+
+static double sum_of_squares(const float *x, size_t n) {
+  enum { LANES = 8 };
+  double sum[LANES] = {0};
+  size_t i = 0;
+  for (; i + LANES <= n; i += LANES)
+    for (size_t k = 0; k < LANES; k++) sum[k] += (double)x[i + k] * (double)x[i + k];
+  for (size_t k = 0; i + k < n; k++) sum[k] += (double)x[i + k] * (double)x[i + k];
+  return ((sum[0] + sum[4]) + (sum[1] + sum[5])) + ((sum[2] + sum[6]) + (sum[3] + sum[7]));
+}
+
+/* Of a row or a column that is to have a length: by what it is multiplied. Zeros give 0, however long it should be. */
+static float factor_of(float magnitude, double sum_of_squares) {
+  const double norm = sqrt(sum_of_squares);
+  const double f = norm > 0 && isfinite(norm) ? (double)magnitude / norm : 0;
+  return (float)fmax(-FLT_MAX, fmin(FLT_MAX, f));
+}
+
+static const el_lora_extra *find_extra(const el_more *m, el_lora_kind kind) {
+  for (size_t i = 0; i < m->n; i++)
+    if (m->pieces[i].kind == kind) return m->pieces[i].from;
+  return NULL;
+}
+
+/* Divides the magnitudes of the embedding by the norms of W + s (B A)^T: of its columns, or of its rows. */
+static void pack_embedding_factor(const el_more *m, const el_more_piece *p) {
+  const bool by_row = p->kind == EL_LORA_EMBEDDING_LENGTH;
+  const el_lora_extra *a = find_extra(m, EL_LORA_EMBEDDING_A), *b = find_extra(m, EL_LORA_EMBEDDING_B);
+  const size_t n = (size_t)m->sites->output.in, vocab = (size_t)m->sites->output.out, rank = (size_t)m->rank;
+  const size_t value = el_lora_value_bytes(a->type), b_value = el_lora_value_bytes(b->type);
+  double *squares = (double *)(void *)m->scratch;
+  float *factor = p->at, *row = m->scratch + 2 * n, *of_token = row + n, *all_b = of_token + rank;
+  for (size_t i = 0; i < n * rank; i++) {
+    const size_t at = b->transposed ? i % rank * n + i / rank : i;
+    el_dequantize(b->type, b->data + b_value * at, &all_b[i], 1);
+  }
+  for (size_t i = 0; i < n; i++) squares[i] = 0;
+  for (size_t t = 0; t < vocab; t++) {
+    el_packed_get_row(m->base->embedding, (int)t, row);
+    for (size_t r = 0; r < rank; r++) {
+      const size_t at = a->transposed ? t * rank + r : r * vocab + t;
+      el_dequantize(a->type, a->data + value * at, &of_token[r], 1);
+    }
+    for (size_t i = 0; i < n; i++) {
+      float sum = 0;
+      for (size_t r = 0; r < rank; r++) sum += all_b[i * rank + r] * of_token[r];
+      row[i] += b->scale * sum;
+    }
+    if (by_row)
+      factor[t] = factor_of(factor[t], sum_of_squares(row, n));
+    else
+      for (size_t i = 0; i < n; i++) squares[i] += (double)row[i] * (double)row[i];
+  }
+  for (size_t i = 0; !by_row && i < n; i++) factor[i] = factor_of(factor[i], squares[i]);
 }
 
 static el_lora_adjust *adjust_at(const el_more *m, el_adapter_more *out, const el_more_piece *p) {
+  const int of_expert = p->site - m->sites->n_sites;
+  if (of_expert >= 0) return &out->expert_adjust[p->place][p->expert * EL_N_EXPERT_SITES + of_expert];
   return &out->adjust[(size_t)p->place * (size_t)m->sites->n_sites + (size_t)p->site];
 }
 
@@ -304,8 +407,10 @@ static void pack_piece(el_more *m, el_more_piece *p, el_adapter_more *out) {
       break;
     }
     case EL_LORA_EMBEDDING_MAGNITUDE:
+    case EL_LORA_EMBEDDING_LENGTH:
       read_vector(m, e, p->at);
-      out->embedding_factor = p->at;
+      *(p->kind == EL_LORA_EMBEDDING_LENGTH ? &out->embedding_length : &out->embedding_factor) = p->at;
+      pack_embedding_factor(m, p);
       break;
     case EL_LORA_EMBEDDING_A:
     case EL_LORA_EMBEDDING_B: {
@@ -324,54 +429,6 @@ static void pack_piece(el_more *m, el_more_piece *p, el_adapter_more *out) {
   }
 }
 
-static double sum_of_squares(const float *x, size_t n) {
-  enum { LANES = 8 };
-  double sum[LANES] = {0};
-  size_t i = 0;
-  for (; i + LANES <= n; i += LANES)
-    for (size_t k = 0; k < LANES; k++) sum[k] += (double)x[i + k] * (double)x[i + k];
-  for (size_t k = 0; i + k < n; k++) sum[k] += (double)x[i + k] * (double)x[i + k];
-  return ((sum[0] + sum[4]) + (sum[1] + sum[5])) + ((sum[2] + sum[6]) + (sum[3] + sum[7]));
-}
-
-/* Of a row or a column that is to have a length: by what it is multiplied. Zeros give 0, however long it should be. */
-static float factor_of(float magnitude, double sum_of_squares) {
-  const double norm = sqrt(sum_of_squares);
-  const double f = norm > 0 && isfinite(norm) ? (double)magnitude / norm : 0;
-  return (float)fmax(-FLT_MAX, fmin(FLT_MAX, f));
-}
-
-static const el_lora_extra *find_extra(const el_more *m, el_lora_kind kind) {
-  for (size_t i = 0; i < m->n; i++)
-    if (m->pieces[i].kind == kind) return m->pieces[i].from;
-  return NULL;
-}
-
-/* Divides the magnitudes of the embedding by the norms of the columns of W + s (B A)^T. */
-static void pack_embedding_factor(const el_more *m, float *factor) {
-  const el_lora_extra *a = find_extra(m, EL_LORA_EMBEDDING_A), *b = find_extra(m, EL_LORA_EMBEDDING_B);
-  const size_t n = (size_t)m->sites->output.in, vocab = (size_t)m->sites->output.out, rank = (size_t)m->rank;
-  const size_t value = el_lora_value_bytes(a->type);
-  double *squares = (double *)(void *)m->scratch;
-  float *row = m->scratch + 2 * n, *of_token = row + n, *all_b = of_token + rank;
-  el_dequantize(b->type, b->data, all_b, (int64_t)(n * rank));
-  for (size_t i = 0; i < n; i++) squares[i] = 0;
-  for (size_t t = 0; t < vocab; t++) {
-    el_packed_get_row(m->base->embedding, (int)t, row);
-    for (size_t r = 0; r < rank; r++) {
-      const size_t at = a->transposed ? t * rank + r : r * vocab + t;
-      el_dequantize(a->type, a->data + value * at, &of_token[r], 1);
-    }
-    for (size_t i = 0; i < n; i++) {
-      float sum = 0;
-      for (size_t r = 0; r < rank; r++) sum += all_b[i * rank + r] * of_token[r];
-      const double w = (double)(row[i] + b->scale * sum);
-      squares[i] += w * w;
-    }
-  }
-  for (size_t i = 0; i < n; i++) factor[i] = factor_of(factor[i], squares[i]);
-}
-
 const el_adapter_more *el_more_pack(el_more *m, unsigned char *head) {
   if (!m->n) return NULL;
   memset(head, 0, el_more_head_bytes(m));
@@ -381,27 +438,33 @@ const el_adapter_more *el_more_pack(el_more *m, unsigned char *head) {
     out->adjust = (el_lora_adjust *)(void *)head;
     head += align(sizeof(el_lora_adjust) * n_adjusts(m));
   }
-  if (m->norms) out->norms = (const float **)(void *)head;
-  for (size_t i = 0; i < m->n; i++) {
-    pack_piece(m, &m->pieces[i], out);
-    if (m->pieces[i].kind == EL_LORA_EMBEDDING_MAGNITUDE) pack_embedding_factor(m, m->pieces[i].at);
+  if (m->expert_adjusts) {
+    out->expert_adjust = (el_lora_adjust **)(void *)head;
+    head += align(sizeof(el_lora_adjust *) * (size_t)m->sites->n_layers);
   }
+  if (m->norms) out->norms = (const float **)(void *)head;
+  for (size_t i = 0; i < m->n; i++)
+    if (m->pieces[i].table)
+      out->expert_adjust[m->pieces[i].place] = memset(m->pieces[i].at, 0, sizeof(el_lora_adjust) * n_of_experts(m));
+  for (size_t i = 0; i < m->n; i++)
+    if (!m->pieces[i].table) pack_piece(m, &m->pieces[i], out);
   return out;
 }
 
-void el_more_factor(const el_more *m, int place, int site, const float *a, const float *b, int rank, float scale) {
-  size_t k = 0;
-  while (k < m->n &&
-         (m->pieces[k].kind != EL_LORA_MAGNITUDE || m->pieces[k].place != place || m->pieces[k].site != site))
-    k++;
-  if (k == m->n) return;
-  const size_t n_sites = (size_t)m->sites->n_sites, in = (size_t)el_sites_dims(m->sites, place, site).in;
-  const el_packed *w = m->base->w[(size_t)place * n_sites + (size_t)site];
-  float *factor = m->pieces[k].at, *row = m->scratch;
-  for (int i = 0; i < w->rows; i++) {
-    el_packed_get_row(w, i, row);
+void el_more_factor(const el_more *m, int place, int site, int expert, const float *a, const float *b, int rank,
+                    float scale) {
+  const el_more_piece *p = find_piece(m, EL_LORA_MAGNITUDE, place, site, expert);
+  if (!p) return;
+  const el_base_matrix *w = base_at(m, place, site);
+  const size_t in = (size_t)el_sites_dims(m->sites, place, site).in, first = (size_t)expert * p->n;
+  float *factor = p->at, *row = m->scratch;
+  for (size_t i = 0; i < p->n; i++) {
+    if (w->plain)
+      memcpy(row, w->plain + i * in, sizeof *row * in);
+    else
+      el_packed_get_row(w->w, (int)(first + i), row);
     for (int r = 0; r < rank; r++) {
-      const float by = scale * b[(size_t)i * (size_t)rank + (size_t)r], *from = a + (size_t)r * in;
+      const float by = scale * b[i * (size_t)rank + (size_t)r], *from = a + (size_t)r * in;
       for (size_t c = 0; c < in; c++) row[c] += by * from[c];
     }
     factor[i] = factor_of(factor[i], sum_of_squares(row, in));

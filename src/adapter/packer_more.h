@@ -9,7 +9,8 @@ typedef struct el_more_piece {
   el_lora_kind kind;
   const el_lora_extra *from;
   const el_lora_extra *added; /* BIAS: what B's adds to it; one of these two may be NULL */
-  int place, site;            /* as of a pair */
+  int place, site, expert;    /* as of a pair */
+  bool table;                 /* the piece is the expert_adjust of `place`, whatever its kind */
   el_packed form;             /* of a matrix */
   size_t n;                   /* values of a vector */
   size_t bytes, offset;       /* in the planned blocks laid end to end */
@@ -24,9 +25,10 @@ typedef struct el_more {
   const el_lora_file *file;
   el_more_piece *pieces; /* [n] in the order of the file's extras */
   size_t n, cap;
-  bool adjusts, norms; /* there are tables of these */
-  int rank;            /* of the embedding's pair */
-  float *scratch;      /* [n_scratch] */
+  size_t n_sorted;                     /* the first ones, in the order of kind, place, site and expert */
+  bool adjusts, expert_adjusts, norms; /* there are tables of these */
+  int rank;                            /* of the embedding's pair */
+  float *scratch;                      /* [n_scratch] */
   size_t n_scratch;
 } el_more;
 
@@ -38,7 +40,9 @@ size_t el_more_head_bytes(const el_more *m);
 /* Writes the description to `head`, and the pieces, which have their places; but DoRA's factors are magnitudes until
  * el_more_factor. NULL: there is nothing. */
 const el_adapter_more *el_more_pack(el_more *m, unsigned char *head);
-/* Divides the magnitudes of a site by the norms of W + s B A. a: [rank, in], b: [out, rank]. */
-void el_more_factor(const el_more *m, int place, int site, const float *a, const float *b, int rank, float scale);
+/* Divides the magnitudes of a site, or of an expert's, by the norms of W + s B A, if it has any. a: [rank, in],
+ * b: [out, rank]. */
+void el_more_factor(const el_more *m, int place, int site, int expert, const float *a, const float *b, int rank,
+                    float scale);
 
 #endif

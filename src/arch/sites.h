@@ -73,6 +73,7 @@ typedef struct el_sites {
   el_site_dims *dims;              /* [n_layers][n_sites] */
   int *norms;                      /* [n_layers][n_norms of the family] widths; 0: the layer has no such norm */
   el_site_dims output;             /* of the output; 0: nobody knows the vocabulary */
+  bool tied;                       /* the output is the embedding; false: that is not known, too */
   /* A layer has the sites of its experts once for each: gate, up and down of one expert. They are sites n_sites to
    * n_sites + EL_N_EXPERT_SITES - 1, and read inputs n_inputs and n_inputs + 1. */
   int n_experts; /* of each layer; 0: there are no such sites */

@@ -132,6 +132,7 @@ static el_status read_metadata(el_safetensors *s, json_t *metadata, el_error *er
   const char *key;
   json_t *value;
   char shown[EL_SHOW];
+  if (json_is_null(metadata)) return EL_OK; /* as mlx writes it where there is none */
   if (!json_is_object(metadata)) return el_fail_about(err, EL_ERR_FORMAT, s->path, "%s is not an object", METADATA);
   json_object_foreach(metadata, key, value) {
     if (!json_is_string(value))

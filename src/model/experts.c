@@ -69,13 +69,17 @@ static float dot(const float *a, const float *b, int n) {
   return sum[0];
 }
 
-/* The router's scores for a row, [n_experts]. */
+/* The router's scores for a row, [n_experts]. own: what its adapter has in the place of the base's bias, or NULL. */
 static void score(const el_kernels *k, const el_hparams *h, const el_experts *e, const float *row,
-                  const el_low_rank *low, float *scores) {
+                  const el_low_rank *low, const el_lora_adjust *own, float *scores) {
+  const float *bias = own ? NULL : e->router_bias;
   for (int i = 0; i < h->n_experts; i++)
-    scores[i] =
-        dot(e->router + (size_t)i * (size_t)h->n_embd, row, h->n_embd) + (e->router_bias ? e->router_bias[i] : 0);
+    scores[i] = dot(e->router + (size_t)i * (size_t)h->n_embd, row, h->n_embd) + (bias ? bias[i] : 0);
   if (low && low->b) k->gemm(low->b, 0, low->b->n_tiles, low->h, 0, 1, scores, 0, true, NULL);
+  if (!own) return;
+  bias = own->bias ? own->bias : e->router_bias;
+  for (int i = 0; own->factor && i < h->n_experts; i++) scores[i] *= own->factor[i];
+  for (int i = 0; bias && i < h->n_experts; i++) scores[i] += bias[i];
 }
 
 /* The experts of one row, the best first; of equal ones the first. */
@@ -103,21 +107,22 @@ static void route(el_step *s, const el_stage *st, el_turn turn) {
   const el_hparams *h = &s->m->h;
   const el_row_range rows = el_rows_of(s, st);
   const el_act in = el_input_at(s, st, EL_FROM_H);
-  const el_lora_groups *groups = &el_view_of(s, st)->groups;
+  const el_row_view *v = el_view_of(s, st);
+  const el_lora_groups *groups = &v->groups;
   const el_low_rank *low = el_apply_low(&s->lora, groups, 0);
+  const int site = el_op_at(s, st->op)->site;
   _Static_assert(EL_MAX_EXPERTS <= EL_ATTN_TILE * EL_ATTN_BLOCK, "scores do not fit el_attn_scratch");
   float *scores = s->scratch[turn.ith];
   int begin, end;
   el_share_rows(s, st, turn, &begin, &end);
   if (low) {
-    const int input = s->m->sites->site[el_op_at(s, st->op)->site].input;
-    el_apply_h(&s->lora, groups, st->layer, input, &in, begin, end);
+    el_apply_h(&s->lora, groups, st->layer, s->m->sites->site[site].input, &in, begin, end);
     el_step_done(s, EL_PART_LORA_A, turn.ith);
   }
   for (int r = begin; r < end; r++) {
     const size_t pair = (size_t)(r - rows.first) * (size_t)h->n_experts_used;
     score(s->m->kernels, h, el_weights_at(s, st->op)->experts, in.f + (size_t)r * (size_t)h->n_embd,
-          low ? &low[r] : NULL, scores);
+          low ? &low[r] : NULL, el_own_adjust(s, v, r, st->layer, site), scores);
     choose(h, scores, s->mixture.expert + pair, s->mixture.weight + pair);
   }
 }
@@ -140,8 +145,11 @@ static void sort(el_step *s, int n_pairs) {
 
 bool el_experts_adapted(const el_step *s, const el_stage *st) {
   const el_lora_groups *groups = &el_view_of(s, st)->groups;
-  for (int g = 0; g < groups->n; g++)
-    if (groups->at[g].adapter->experts && groups->at[g].adapter->experts[st->layer].a) return true;
+  for (int g = 0; g < groups->n; g++) {
+    const el_adapter *a = groups->at[g].adapter;
+    if (a->experts && a->experts[st->layer].a) return true;
+    if (a->more && a->more->expert_adjust && a->more->expert_adjust[st->layer]) return true;
+  }
   return false;
 }
 
@@ -155,6 +163,10 @@ static void group(el_step *s, const el_stage *st, int n_pairs) {
     for (int i = 0; i < n_pairs; i++)
       el_lora_groups_add(&x->groups, i, s->rows[v->rows[first + x->pair[i] / n_used]].adapter, x->expert[x->pair[i]]);
   for (int k = 0; k < EL_N_EXPERT_INPUTS; k++) x->low[k] = el_apply_has(&x->lora, &x->groups, st->layer, input + k);
+  x->own = false;
+  for (int g = 0; g < x->groups.n; g++)
+    for (int site = 0; site < EL_N_EXPERT_SITES; site++)
+      x->own = x->own || el_own_expert(&x->groups.at[g], st->layer, site);
 }
 
 /* ---------------------------------------------------------------- products */
@@ -203,15 +215,61 @@ static el_packed expert_of(const el_packed *all, int e, int rows) {
   return w;
 }
 
-/* y = x W^T + bias and the low-rank parts, of one expert, for outputs [begin, end), whole tiles, of its pairs. */
-static void product(const el_step *s, const el_packed *all, const float *bias, int e, int rows, const el_act *x,
-                    const el_low_rank *low, float *y, size_t ldy, int begin, int end) {
+/* The product of a site of one expert, from 0, for outputs [begin, end), whole tiles, of its pairs. */
+typedef struct expert_part {
+  const el_packed *all; /* of all experts */
+  const float *bias;    /* of this one; NULL: none */
+  int layer, site, expert, rows;
+  float *y; /* of pair 0 */
+  size_t ldy;
+  int begin, end;
+} expert_part;
+
+/* The next group of the expert's pairs that has factors or biases for the site, from *g on; NULL: there is none. */
+static const el_lora_adjust *next_own(const el_mixture *m, const expert_part *p, int *g) {
+  for (; *g < m->groups.n && m->groups.at[*g].expert <= p->expert; ++*g) {
+    const el_lora_adjust *own =
+        m->groups.at[*g].expert == p->expert ? el_own_expert(&m->groups.at[*g], p->layer, p->site) : NULL;
+    if (own) return own;
+  }
+  return NULL;
+}
+
+/* Their outputs begin without the base's bias, */
+static void clear_own(const el_mixture *m, const expert_part *p) {
+  for (int g = 0; next_own(m, p, &g); g++)
+    for (int i = m->groups.at[g].row_begin; i < m->groups.at[g].row_end; i++)
+      memset(p->y + (size_t)i * p->ldy + p->begin, 0, sizeof *p->y * (size_t)(p->end - p->begin));
+}
+
+/* and end with factor and bias. */
+static void finish_own(const el_mixture *m, const expert_part *p) {
+  const el_lora_adjust *own;
+  for (int g = 0; (own = next_own(m, p, &g)); g++) {
+    const float *bias = own->bias ? own->bias : p->bias;
+    for (int i = m->groups.at[g].row_begin; i < m->groups.at[g].row_end; i++) {
+      float *y = p->y + (size_t)i * p->ldy;
+      for (int k = p->begin; own->factor && k < p->end; k++) y[k] *= own->factor[k];
+      for (int k = p->begin; bias && k < p->end; k++) y[k] += bias[k];
+    }
+  }
+}
+
+/* y = x W^T + bias and the low-rank parts. */
+static void product(const el_step *s, const expert_part *p, const el_act *x, const el_low_rank *low) {
   const el_mixture *m = &s->mixture;
-  const el_packed w = expert_of(all, e, rows);
-  for (int i = m->begin[e]; bias && i < m->begin[e + 1]; i++)
-    memcpy(y + (size_t)i * ldy + begin, bias + (size_t)e * (size_t)rows + begin, sizeof *y * (size_t)(end - begin));
-  el_gemm_lora(s->m->kernels, &w, begin / w.tile, end / w.tile, x, m->begin[e], m->begin[e + 1], y, ldy, bias != NULL,
+  const el_packed w = expert_of(p->all, p->expert, p->rows);
+  const int first = m->begin[p->expert], last = m->begin[p->expert + 1];
+  for (int i = first; p->bias && i < last; i++)
+    memcpy(p->y + (size_t)i * p->ldy + p->begin, p->bias + p->begin, sizeof *p->y * (size_t)(p->end - p->begin));
+  if (m->own && p->bias) clear_own(m, p);
+  el_gemm_lora(s->m->kernels, &w, p->begin / w.tile, p->end / w.tile, x, first, last, p->y, p->ldy, p->bias != NULL,
                low, NULL);
+  if (m->own) finish_own(m, p);
+}
+
+static const float *bias_of(const float *all, int e, int rows) {
+  return all ? all + (size_t)e * (size_t)rows : NULL;
 }
 
 static void widen(el_step *s, const el_stage *st, int n_pairs, el_turn turn) {
@@ -225,8 +283,21 @@ static void widen(el_step *s, const el_stage *st, int n_pairs, el_turn turn) {
   el_share(h->n_ff_expert, EL_GROUP, turn.rank, turn.size, &begin, &end);
   for (int e = 0; e < h->n_experts && begin < end; e++) {
     if (s->mixture.begin[e] == s->mixture.begin[e + 1]) continue;
-    product(s, &w->gate, w->gate_bias, e, h->n_ff_expert, &in, low_of(x, 0), x->gate_up, 2 * n, begin, end);
-    product(s, &w->up, w->up_bias, e, h->n_ff_expert, &in, low_of(x, 1), x->gate_up + n, 2 * n, begin, end);
+    expert_part p = {.all = &w->gate,
+                     .bias = bias_of(w->gate_bias, e, h->n_ff_expert),
+                     .layer = st->layer,
+                     .expert = e,
+                     .rows = h->n_ff_expert,
+                     .y = x->gate_up,
+                     .ldy = 2 * n,
+                     .begin = begin,
+                     .end = end};
+    product(s, &p, &in, low_of(x, 0));
+    p.all = &w->up;
+    p.bias = bias_of(w->up_bias, e, h->n_ff_expert);
+    p.site = 1;
+    p.y += n;
+    product(s, &p, &in, low_of(x, 1));
   }
   for (int i = 0; i < n_pairs && begin < end; i++) {
     const float *gate = s->mixture.gate_up + (size_t)i * 2 * n;
@@ -245,9 +316,20 @@ static void combine(el_step *s, const el_stage *st, int n_pairs, el_turn turn) {
   const size_t n = (size_t)h->n_embd;
   int begin, end;
   el_share(h->n_embd, EL_GROUP, turn.rank, turn.size, &begin, &end);
-  for (int e = 0; e < h->n_experts && begin < end; e++)
-    if (x->begin[e] < x->begin[e + 1])
-      product(s, &w->down, w->down_bias, e, h->n_embd, &ff, low_of(x, 2), x->out, n, begin, end);
+  for (int e = 0; e < h->n_experts && begin < end; e++) {
+    if (x->begin[e] == x->begin[e + 1]) continue;
+    const expert_part p = {.all = &w->down,
+                           .bias = bias_of(w->down_bias, e, h->n_embd),
+                           .layer = st->layer,
+                           .site = 2,
+                           .expert = e,
+                           .rows = h->n_embd,
+                           .y = x->out,
+                           .ldy = n,
+                           .begin = begin,
+                           .end = end};
+    product(s, &p, &ff, low_of(x, 2));
+  }
   for (int r = rows.first; r < rows.first + rows.n && begin < end; r++) {
     const int first = (r - rows.first) * h->n_experts_used;
     float *y = (st->add ? s->x : s->y) + (size_t)r * n;

@@ -321,6 +321,7 @@ static el_status plan(loader *ld) {
   m->h.n_vocab = (int)embd->ne[1];
   if ((status = el_sites_new(&m->h, &m->sites, ld->err)) || (status = el_program_new(&m->h, &m->program, ld->err)))
     return status;
+  m->sites->tied = !el_gguf_tensor(ld->g, "output.weight");
   const size_t n = (size_t)m->program.n;
   ld->jobs = calloc(MOST_MATRICES * n + 4, sizeof *ld->jobs);
   ld->known =
@@ -421,22 +422,29 @@ static el_status allocate_arena(loader *ld) {
   return EL_OK;
 }
 
+static void describe_experts(const el_experts *e, el_base_matrix *router, el_base_matrix *of) {
+  *router = (el_base_matrix){.plain = e->router, .bias = e->router_bias};
+  of[0] = (el_base_matrix){.w = &e->gate, .bias = e->gate_bias};
+  of[1] = (el_base_matrix){.w = &e->up, .bias = e->up_bias};
+  of[2] = (el_base_matrix){.w = &e->down, .bias = e->down_bias};
+}
+
 /* What adapters are packed by. */
 static el_status describe_base(el_model *m, el_error *err) {
   const size_t n_sites = (size_t)m->sites->n_sites, n = (size_t)el_sites_n_places(m->sites) * n_sites;
   el_base *b = &m->base;
-  b->w = calloc(n, sizeof *b->w);
-  b->bias = calloc(n, sizeof *b->bias);
-  if (!b->w || !b->bias) return el_fail(err, EL_ERR_NO_MEMORY, "model: out of memory");
+  b->of = calloc(n, sizeof *b->of);
+  b->of_experts = calloc((size_t)m->h.n_layers * EL_N_EXPERT_SITES, sizeof *b->of_experts);
+  if (!b->of || !b->of_experts) return el_fail(err, EL_ERR_NO_MEMORY, "model: out of memory");
   for (int i = 0; i < m->program.n; i++) {
     const el_op *op = &m->program.ops[i];
-    if (op->kind != EL_OP_LINEAR) continue;
-    b->w[(size_t)op->layer * n_sites + (size_t)op->site] = &m->weights[i].w;
-    b->bias[(size_t)op->layer * n_sites + (size_t)op->site] = m->weights[i].vector;
+    const el_op_weights *w = &m->weights[i];
+    el_base_matrix *of = &b->of[(size_t)op->layer * n_sites + (size_t)op->site];
+    if (op->kind == EL_OP_LINEAR) *of = (el_base_matrix){.w = &w->w, .bias = w->vector};
+    if (op->kind == EL_OP_EXPERTS) describe_experts(w->experts, of, &b->of_experts[op->layer * EL_N_EXPERT_SITES]);
   }
-  b->w[(size_t)m->h.n_layers * n_sites + EL_SITE_OUTPUT] = &m->output;
+  b->of[(size_t)m->h.n_layers * n_sites + EL_SITE_OUTPUT].w = &m->output;
   b->embedding = &m->tok_embd;
-  b->tied = m->output.data == m->tok_embd.data;
   return EL_OK;
 }
 
@@ -471,8 +479,8 @@ el_status el_model_load(const el_gguf *g, const el_kernels *k, el_threads *threa
 
 void el_model_free(el_model *m) {
   if (!m) return;
-  free(m->base.w);
-  free(m->base.bias);
+  free(m->base.of);
+  free(m->base.of_experts);
   for (int i = 0; m->weights && i < m->program.n; i++) {
     free(m->weights[i].vector);
     free_experts(m->weights[i].experts);

@@ -16,6 +16,18 @@ static const el_lora_adjust *adjust_of(const el_step *s, const el_adapter_more *
   return more && more->adjust ? &more->adjust[(size_t)place * (size_t)s->m->sites->n_sites + (size_t)site] : NULL;
 }
 
+const el_lora_adjust *el_own_adjust(const el_step *s, const el_row_view *v, int r, int place, int site) {
+  const el_lora_adjust *a = s->own_adjust ? adjust_of(s, more_of(s, v, r), place, site) : NULL;
+  return a && (a->factor || a->bias) ? a : NULL;
+}
+
+const el_lora_adjust *el_own_expert(const el_lora_group *g, int layer, int site) {
+  const el_adapter_more *more = g->adapter->more;
+  const el_lora_adjust *all = more && more->expert_adjust ? more->expert_adjust[layer] : NULL;
+  const el_lora_adjust *a = all ? &all[g->expert * EL_N_EXPERT_SITES + site] : NULL;
+  return a && (a->factor || a->bias) ? a : NULL;
+}
+
 void el_own_find(el_step *s) {
   s->own_output = s->own_norms = s->own_adjust = false;
   for (int g = 0; g < s->all.groups.n; g++) {
@@ -55,8 +67,8 @@ static float *kept_at(const el_step *s, int r) {
 /* Row r's, from p->rows.first on; NULL: it has nothing. */
 static const el_lora_adjust *next_row(const el_step *s, const el_own_part *p, int *r) {
   for (; *r < p->rows.first + p->rows.n; ++*r) {
-    const el_lora_adjust *a = adjust_of(s, more_of(s, p->v, *r), p->place, p->site);
-    if (a && (a->factor || a->bias)) return a;
+    const el_lora_adjust *a = el_own_adjust(s, p->v, *r, p->place, p->site);
+    if (a) return a;
   }
   return NULL;
 }
@@ -111,6 +123,7 @@ void el_own_embedding(const el_step *s, int r, float *x) {
     el_packed_get_row(more && more->embedding.data ? &more->embedding : &s->m->tok_embd, token, x);
   if (more && more->embedding_a.data) el_apply_embedding(&s->lora, more, token, r, x);
   for (size_t i = 0; more && more->embedding_factor && i < n; i++) x[i] *= more->embedding_factor[i];
+  for (size_t i = 0; more && more->embedding_length && i < n; i++) x[i] *= more->embedding_length[token];
 }
 
 const el_packed *el_own_output(const el_step *s, int r) {

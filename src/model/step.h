@@ -109,6 +109,7 @@ typedef struct el_mixture {
   el_lora_groups groups;        /* of sorted pairs, by expert and adapter; none where no adapter has any for experts */
   el_apply lora;                /* a sorted pair is a row of it */
   bool low[EL_N_EXPERT_INPUTS]; /* whether any of the groups has an A for this input */
+  bool own;                     /* whether any of them has factors or biases */
 } el_mixture;
 
 struct el_step {
@@ -215,6 +216,10 @@ typedef struct el_own_part {
   const float *bias; /* the base's */
   bool add;          /* to what y holds */
 } el_own_part;
+/* Factor and bias of row r for a site; NULL: it has neither. */
+const el_lora_adjust *el_own_adjust(const el_step *s, const el_row_view *v, int r, int place, int site);
+/* The same of a group of pairs, and a site of its expert's, from 0. */
+const el_lora_adjust *el_own_expert(const el_lora_group *g, int layer, int site);
 void el_own_keep(const el_step *s, const el_own_part *p);
 void el_own_clear(const el_step *s, const el_own_part *p);
 void el_own_finish(const el_step *s, const el_own_part *p);

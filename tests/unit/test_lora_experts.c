@@ -334,30 +334,81 @@ static void parameters_that_do_not_fit_are_refused_by_name(void **state) {
   el_sites_free(b.sites);
 }
 
-static void what_dora_and_biases_train_of_a_mixture_is_refused_by_name(void **state) {
+/* A vector of n values, of which value i is i + 1. */
+static void add_vector(weights *w, const char *module, const char *tensor, int n) {
+  float values[4 * MAX_WIDTH];
+  char name[160];
+  for (int i = 0; i < n; i++) values[i] = (float)(i + 1);
+  snprintf(name, sizeof name, "base_model.model.model.layers.%d.%s.%s", LAYER, module, tensor);
+  add_raw(w, name, "F32", 1, n, 4, values);
+  json_object_set_new(json_object_get(w->header, name), "shape", json_pack("[i]", n));
+}
+
+static void what_dora_and_biases_train_of_one_expert_is_that_experts(void **state) {
   static const struct {
-    const char *module, *tensor, *config;
-    int in, out;
-  } cases[] = {{"mlp.experts.1.up_proj", "lora_magnitude_vector", "\"use_dora\":true", 16, 12},
-               {"mlp.gate", "lora_magnitude_vector", "\"use_dora\":true", 16, 3},
-               {"mlp.gate", "lora_B.bias", "\"lora_bias\":true", 16, 3},
-               {"mlp.experts.1.up_proj", "lora_B.bias", "\"lora_bias\":true", 16, 12},
-               {"mlp.gate", "bias", "\"bias\":\"all\"", 16, 3}};
+    const char *arch, *module, *tensor, *config;
+    el_lora_kind kind;
+    int out, n_sites, expert;
+    bool in_turn;
+  } cases[] = {
+      {"qwen3moe", "mlp.experts.1.up_proj", "lora_magnitude_vector", "\"use_dora\":true", EL_LORA_MAGNITUDE, 12, 1, 1,
+       0},
+      {"qwen3moe", "mlp.gate", "lora_magnitude_vector", "\"use_dora\":true", EL_LORA_MAGNITUDE, 3, 1, 0, 0},
+      {"qwen3moe", "mlp.gate", "lora_B.bias", "\"lora_bias\":true", EL_LORA_ADDED_BIAS, 3, 1, 0, 0},
+      {"qwen3moe", "mlp.experts.2.up_proj", "lora_B.bias", "\"lora_bias\":true", EL_LORA_ADDED_BIAS, 12, 1, 2, 0},
+      {"gpt-oss", "mlp.router", "bias", "\"bias\":\"all\"", EL_LORA_BIAS, 3, 1, 0, 0},
+      {"gpt-oss", "mlp.experts.gate_up_projs.1", "bias", "\"bias\":\"all\"", EL_LORA_BIAS, 24, 2, 1, 1},
+      {"gpt-oss", "mlp.experts.gate_up_projs.2", "lora_magnitude_vector", "\"use_dora\":true", EL_LORA_MAGNITUDE, 24, 2,
+       2, 1}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    base b = base_new(cases[i].arch, 3, 16, 12);
+    weights w = {0};
+    char config[128];
+    add_sizes(&w, cases[i].module, 2, 16, cases[i].out, 2);
+    add_vector(&w, cases[i].module, cases[i].tensor, cases[i].out);
+    snprintf(config, sizeof config, "{" CONFIG ",%s}", cases[i].config);
+    el_lora_file *f = must_open(config, &w, b.sites);
+    assert_int_equal(el_lora_file_n_extras(f), cases[i].n_sites);
+    for (int k = 0; k < cases[i].n_sites; k++) {
+      const el_lora_extra *e = el_lora_file_extra(f, (size_t)k);
+      assert_int_equal(e->kind, cases[i].kind);
+      assert_int_equal(e->expert, cases[i].expert);
+      assert_int_equal(e->site, el_lora_file_at(f, (size_t)k)->site);
+      for (int64_t v = 0; v < e->rows; v++) {
+        float value;
+        el_dequantize(e->type, e->data + sizeof value * e->step * (size_t)v, &value, 1);
+        assert_true(value == (float)(cases[i].in_turn ? 2 * v + k + 1 : v + 1));
+      }
+    }
+    el_lora_file_close(f);
+    if (cases[i].kind == EL_LORA_MAGNITUDE) {
+      add_sizes(&w, cases[i].module, 2, 16, cases[i].out, 2); /* a pair without its magnitude */
+      refuses(&b, config, &w, "a matrix of layer 1 has no lora_magnitude_vector");
+    }
+    el_sites_free(b.sites);
+  }
+}
+
+static void what_belongs_to_no_expert_alone_is_refused_by_name(void **state) {
+  static const struct {
+    const char *module, *tensor, *config, *message;
+    int out;
+  } cases[] = {
+      {"mlp.experts", "lora_magnitude_vector", "\"use_dora\":true", "experts.lora_magnitude_vector: use_dora is not",
+       12},
+      {"mlp.experts", "lora_B.bias", "\"lora_bias\":true", "experts.lora_B.bias: lora_bias is not", 12},
+      {"mlp.experts.3.up_proj", "lora_magnitude_vector", "\"use_dora\":true", "the base model has 3 experts, from 0",
+       12},
+      {"mlp.experts.3.up_proj", "bias", "\"bias\":\"all\"", "the base model has 3 experts, from 0", 12},
+      {"mlp.experts.1.up_proj", "lora_magnitude_vector", "\"use_dora\":true", "is 11 x 1, expected 12 x 1", 11}};
   base b = base_new("qwen3moe", 3, 16, 12);
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     weights w = {0};
-    static const float zeros[16];
-    char config[128], name[160], message[128];
-    add_sizes(&w, cases[i].module, 2, cases[i].in, cases[i].out, 2);
-    snprintf(name, sizeof name, "base_model.model.model.layers.%d.%s.%s", LAYER, cases[i].module, cases[i].tensor);
-    add_raw(&w, name, "F32", 1, cases[i].out, 4, zeros);
-    json_object_set_new(json_object_get(w.header, name), "shape", json_pack("[i]", cases[i].out));
+    char config[128];
+    add_sizes(&w, "mlp.experts.1.up_proj", 2, 16, 12, 2);
+    add_vector(&w, cases[i].module, cases[i].tensor, cases[i].out);
     snprintf(config, sizeof config, "{" CONFIG ",%s}", cases[i].config);
-    snprintf(message, sizeof message, "%s.%s: ", cases[i].module, cases[i].tensor);
-    refuses(&b, config, &w, message);
-    if (!strstr(cases[i].config, "use_dora")) continue;
-    add_sizes(&w, cases[i].module, 2, cases[i].in, cases[i].out, 2); /* a pair without its magnitude */
-    refuses(&b, config, &w, "a matrix of layer 1 has no lora_magnitude_vector");
+    refuses(&b, config, &w, cases[i].message);
   }
   el_sites_free(b.sites);
 }
@@ -626,7 +677,8 @@ int main(void) {
       cmocka_unit_test(stacks_that_do_not_fit_are_refused_by_name),
       cmocka_unit_test(joined_stacks_of_gguf_files_are_divided),
       cmocka_unit_test(stacks_of_mlx_lm_are_read_expert_by_expert),
-      cmocka_unit_test(what_dora_and_biases_train_of_a_mixture_is_refused_by_name),
+      cmocka_unit_test(what_dora_and_biases_train_of_one_expert_is_that_experts),
+      cmocka_unit_test(what_belongs_to_no_expert_alone_is_refused_by_name),
       cmocka_unit_test(without_a_base_experts_are_counted),
       cmocka_unit_test(what_is_not_on_experts_takes_no_memory_for_them),
   };

@@ -88,6 +88,68 @@ static void every_part_is_read_with_and_without_a_base(void **state) {
     }
 }
 
+#define EMBED "model.embed_tokens."
+
+static void mlx_lms_embedding_is_whole_or_refused_by_name(void **state) {
+  static const struct {
+    const char *type;
+    tensor more[3];
+    const char *message; /* NULL: it is read */
+  } cases[] = {
+      {"lora", {{EMBED "lora_a", VOCAB, 2}, {EMBED "lora_b", 2, EMBD}}, NULL},
+      {"dora", {{EMBED "lora_a", VOCAB, 2}, {EMBED "lora_b", 2, EMBD}, {EMBED "m", VOCAB, 0}}, NULL},
+      {"lora", {{EMBED "lora_a", VOCAB, 2}}, EMBED "lora_a has no lora_b beside it"},
+      {"lora", {{EMBED "lora_b", 2, EMBD}}, EMBED "lora_b has no lora_a beside it"},
+      {"lora",
+       {{EMBED "lora_a", VOCAB, 3}, {EMBED "lora_b", 2, EMBD}},
+       EMBED "lora_a has rank 3, and the one beside it 2"},
+      {"lora",
+       {{EMBED "lora_a", VOCAB, 3}, {EMBED "lora_b", 3, EMBD}},
+       EMBED "lora_b has rank 3, adapter_config.json says 2"},
+      {"lora",
+       {{EMBED "lora_a", VOCAB + 1, 2}, {EMBED "lora_b", 2, EMBD}},
+       EMBED "lora_a is 25 x 2, and the base's vocabulary has 24 tokens"},
+      {"lora", {{EMBED "lora_a", VOCAB, 2}, {EMBED "lora_b", 2, EMBD - 1}}, EMBED "lora_b is 2 x 15, expected 0 x 16"},
+      {"dora", {{EMBED "lora_a", VOCAB, 2}, {EMBED "lora_b", 2, EMBD}}, EMBED "lora_a has no m beside it"},
+      {"dora", {{EMBED "m", VOCAB, 0}}, EMBED "m has no lora_a and lora_b beside it"},
+      {"dora",
+       {{EMBED "lora_a", VOCAB, 2}, {EMBED "lora_b", 2, EMBD}, {EMBED "m", EMBD, 0}},
+       EMBED "m is 16 x 1, and the base's vocabulary has 24 tokens"},
+  };
+  el_sites tied = base;
+  tied.tied = true;
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+    for (int with_tied = 0; with_tied < 2; with_tied++) {
+      weights w = {0};
+      el_lora_file *f = NULL;
+      el_error e = {0};
+      char config[128];
+      for (int k = 0; k < 3 && cases[i].more[k].name; k++)
+        add_f32(&w, cases[i].more[k].name, cases[i].more[k].rows, cases[i].more[k].cols, 1);
+      snprintf(config, sizeof config, "{\"fine_tune_type\":\"%s\",\"lora_parameters\":{\"rank\":2,\"scale\":3}}",
+               cases[i].type);
+      el_status status = open_weights(config, &w, with_tied ? &tied : &base, &f, &e);
+      if (cases[i].message) {
+        assert_int_not_equal(status, EL_OK);
+        /* a part of the output's pair is the same tensor, and may be the first to be looked at */
+        if (!with_tied) assert_contains(e.message, cases[i].message);
+        continue;
+      }
+      if (status) fail_msg("%s", e.message);
+      assert_int_equal(el_lora_file_n(f), with_tied);
+      const bool dora = !strcmp(cases[i].type, "dora");
+      assert_int_equal(el_lora_file_n_extras(f), 2 + dora + (dora && with_tied));
+      for (int k = 0; k < with_tied; k++) {
+        const el_lora_pair *p = el_lora_file_at(f, 0);
+        assert_int_equal(p->layer, base.n_layers);
+        assert_int_equal(p->site, EL_SITE_OUTPUT);
+        assert_int_equal(p->rank, 2);
+        assert_true(p->scale == 3);
+      }
+      el_lora_file_close(f);
+    }
+}
+
 static void what_does_not_fit_or_is_not_whole_is_refused_by_name(void **state) {
   static const struct {
     const char *config;
@@ -258,6 +320,7 @@ static void a_file_may_hold_no_pair_on_a_layer(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(every_part_is_read_with_and_without_a_base),
+      cmocka_unit_test(mlx_lms_embedding_is_whole_or_refused_by_name),
       cmocka_unit_test(what_does_not_fit_or_is_not_whole_is_refused_by_name),
       cmocka_unit_test(values_that_are_not_finite_are_refused),
       cmocka_unit_test(a_file_may_hold_no_pair_on_a_layer),

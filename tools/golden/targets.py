@@ -27,6 +27,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 
 import common
+import expert_modules
 import families
 import families_transformers
 import family_reference
@@ -92,9 +93,21 @@ CASES = {
                plain("trainable_token_indices", without=["token_adapter"])),
     "tokens-tied": ("gemma3", {"target_modules": ["q_proj"], "trainable_token_indices": {"embed_tokens": list(range(1, 280, 3))}},
                     plain("trainable_token_indices", without=["token_adapter"])),
+    "dora-experts": ("qwen3moe", {"target_modules": ["q_proj", "gate_proj", "up_proj", "down_proj"], "use_dora": True, "r": 2},
+                     plain("use_dora", without=["magnitude"])),
+    "dora-router": ("qwen3moe", {"target_modules": ["gate", "o_proj"], "use_dora": True, "r": 3}, plain("use_dora", without=["magnitude"])),
+    "dora-experts-biases": ("gpt-oss", {"target_modules": ["o_proj", "gate_up_projs", "down_projs"], "use_dora": True, "bias": "all", "r": 2},
+                            plain("use_dora", without=["magnitude"])),
+    "lora-bias-experts": ("qwen3moe", {"target_modules": ["up_proj", "down_proj"], "lora_bias": True, "r": 2}, plain("lora_bias", without=[".bias"])),
 }
 
-# Those that are written as mlx-lm has them too, and as GGUF. What mlx_lm.tuner.dora.DoRALinear 0.32.2 gives for them is PEFT's up to float32's rounding.
+# Those that change which experts a row goes to: where two are near a tie, rounding of packed weights decides, and so they are compared as F16 alone.
+ROUTED = ("dora-router", "dora-experts-biases")
+
+# Those whose experts have modules of their own: see expert_modules.py.
+APART = ("dora-experts", "dora-router", "dora-experts-biases", "lora-bias-experts")
+
+# Those that are written as mlx-lm has them too, and as GGUF. targets_mlx.py has files of mlx-lm's own.
 AS_MLX = ("dora", "dora-rslora")
 AS_GGUF = ("head-alone", "embedding-and-head", "embedding-scaled", "saved-norms-gemma")
 
@@ -138,7 +151,8 @@ def finish(folder, take=None):
 def targets(names, wanted, layers):
     """Modules of these layers by their whole names; those of the whole model by their own, which PEFT looks for."""
     of_model = [w for w in wanted if w in ("lm_head", "embed_tokens")]
-    return of_model + [n for n in names if n.split(".")[-1] in wanted and n.startswith(tuple(f"model.layers.{i}." for i in layers))]
+    own = lambda n: n.rstrip("0123456789").rstrip(".").split(".")[-1]  # noqa: E731: without an expert's number
+    return of_model + [n for n in names if own(n) in wanted and n.split(".")[-1] not in ("gate_up_projs", "down_projs") and n.startswith(tuple(f"model.layers.{i}." for i in layers))]
 
 
 def write_gguf(path, folder, reference):
@@ -182,8 +196,13 @@ def write_mlx(to, folder):
         "rank": config["r"], "scale": scale, "dropout": 0.0}}, indent=1) + "\n", encoding="utf-8")
 
 
-def read_logits(reference, folder, ids):
-    model = PeftModel.from_pretrained(families_transformers.build(reference), folder).double().eval()
+def build(reference, name):
+    model = families_transformers.build(reference)
+    return expert_modules.apart(model) if name in APART else model
+
+
+def read_logits(reference, name, folder, ids):
+    model = PeftModel.from_pretrained(build(reference, name), folder).double().eval()
     return families_transformers.logits(model, ids)
 
 
@@ -193,20 +212,20 @@ def case(name, family):
     folder = OUT / name
     shutil.rmtree(folder, ignore_errors=True)
     asked = {"r": 4, "lora_alpha": 8 if asked.get("r", 4) < 64 else 32, "lora_dropout": 0.0, "task_type": "CAUSAL_LM", **asked}
-    names = [n for n, _ in families_transformers.build(reference).named_modules()]
+    names = [n for n, _ in build(reference, name).named_modules()]
     asked["target_modules"] = targets(names, asked["target_modules"], [1] if name == "rank-1024" else TWO)
     torch.manual_seed(len(name))
-    model = get_peft_model(families_transformers.build(reference), LoraConfig(**asked)).double().eval()
+    model = get_peft_model(build(reference, name), LoraConfig(**asked)).double().eval()
     disturb(model, np.random.default_rng(sum(name.encode())))
     model.save_pretrained(folder)
     finish(folder)
     ids = family["ids"]
-    exact, base = read_logits(reference, folder, ids), families_transformers.logits(families_transformers.build(reference), ids)
+    exact, base = read_logits(reference, name, folder, ids), families_transformers.logits(build(reference, name), ids)
     with tempfile.TemporaryDirectory() as less:
         less = type(folder)(less) / "less"
         shutil.copytree(folder, less)
         finish(less, take)
-        without = read_logits(reference, less, ids) if load_file(less / "adapter_model.safetensors") else base
+        without = read_logits(reference, name, less, ids) if load_file(less / "adapter_model.safetensors") else base
     moved, counts = families.distance(base, exact), families.distance(without, exact)
     step = float(abs(exact).max() / 32767)
     data = OUT / f"{name}.bin"
@@ -217,6 +236,8 @@ def case(name, family):
     entry = {"name": name, "model": family["model"], "sha256": family["sha256"], "ctx": family["ctx"], "peft": f"targets/{name}",
              "vocab": exact.shape[1], "ids": ids, "logits": f"targets/{data.name}", "step": step, "std": round(float(exact.std()), 4),
              "peer": family["peer"], "moved": round(moved, 4), "counts": round(counts, 4)}
+    if name in ROUTED:
+        entry["routed"] = True
     if name in AS_MLX:
         entry["mlx"] = f"targets/{name}-mlx"
         write_mlx(common.GOLDEN / entry["mlx"], folder)
