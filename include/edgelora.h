@@ -377,6 +377,8 @@ typedef struct el_engine el_engine;
  * Called from the thread that opens the engine, several times for each megabyte that it packs. */
 typedef void (*el_progress_fn)(void *user, uint64_t done, uint64_t total);
 
+enum { EL_MAX_SPECULATE = 15 };
+
 typedef struct el_engine_options {
   const char *model_path;         /* a GGUF file, any part of one, or a folder that holds one; required */
   const char *chat_template_path; /* a file with the chat template to use instead of the model's own; NULL: that */
@@ -402,8 +404,11 @@ typedef struct el_engine_options {
                              * adapter leaves when no request that runs or waits wants it. NULL: "frequency" */
   bool prefix_cache;        /* keep what was computed for the beginning of a request, for others with the same adapter
                              * and prefix_domain that begin alike; answers are the same with and without; default true */
-  bool prefault;            /* take the pool's memory from the system at once and keep it, so that no step waits for the
-                             * system to find and clear pages; false: as it is used, and given back when nobody has it */
+  int speculate; /* tokens that an answer may guess ahead, from its own text and from what its adapter has answered in
+                  * the same prefix_domain, for one step to check; answers are the same with and without. -1, the
+                  * default: as many as have been worth their time; 0: none; 1 to EL_MAX_SPECULATE: always so many */
+  bool prefault; /* take the pool's memory from the system at once and keep it, so that no step waits for the
+                  * system to find and clear pages; false: as it is used, and given back when nobody has it */
   const char *cache_dir; /* a folder for what is learnt about adapter files, made when it is missing; safe to delete at
                           * any time, and to share between processes. NULL: none */
   const char *kv_type;   /* keys and values of earlier tokens: "f16"; "q8": 8-bit integers, half the memory, and faster
@@ -446,6 +451,7 @@ typedef struct el_model_info {
   const char *name; /* valid while the engine is open, like the other strings */
   const char *architecture;
   const char *isa;
+  int speculate; /* as of el_engine_options */
   uint64_t n_params;
   uint64_t weight_bytes; /* resident size of the packed weights */
   uint64_t pool_bytes;   /* size of the pool of keys, values and adapters; touched as it is used, unless prefault */
@@ -716,7 +722,8 @@ typedef struct el_event {
   int base_tokens;   /* of prompt_tokens: computed by the base, as the adapter is an activated one (aLoRA), which begins
                       * with its invocation. 0: any other */
   bool not_invoked;  /* its invocation is not in the prompt: the base has answered */
-  double queued_ms, prompt_ms, decode_ms; /* waiting for a slot; to the first token; from the first token to the end */
+  int draft_tokens, draft_tokens_accepted; /* as of el_stats */
+  double queued_ms, prompt_ms, decode_ms;  /* waiting for a slot; to the first token; from the first token to the end */
 } el_event;
 /* Everything the event points to is valid during the call only. */
 typedef void (*el_event_fn)(const el_event *event);
@@ -781,6 +788,8 @@ typedef struct el_request {
    * different tenants get different ones, or a tenant could tell by cached_tokens, or by the time to the first token,
    * what another has asked. Default 0: all that say nothing share theirs. */
   uint64_t prefix_domain;
+  int speculate; /* tokens that its answer may guess ahead at most; -1, the default: as the engine's options say; 0:
+                  * none. Its answer is the same */
   /* The answer's text is what this allows: tokens that would lead out of it are not drawn, and the answer ends when it
    * is complete (EL_FINISH_STOP). Where no token goes on, it ends with EL_FINISH_ERROR. NULL: any text. */
   const el_constraint *constraint;
@@ -846,6 +855,7 @@ typedef struct el_stats {
   int page_tokens;          /* tokens of one KV page */
   double step_seconds;      /* time inside forward passes */
   uint64_t preemptions;     /* a sequence gave up its pages for an older one */
+  uint64_t draft_tokens, draft_tokens_accepted; /* that were guessed ahead and computed; of them, that came */
 
   /* Pages of layers that see a window alone, where a model has such beside others: kv_pages_used and kv_pages_cached
    * are then the others', and kv_pages is what one long sequence may have of those. */

@@ -323,6 +323,7 @@ static int run(const el_cli_command *self, int argc, char **argv) {
              .repeat = 3,
              .random = 0x9E3779B97F4A7C15ull};
   b.common.options.prefix_cache = false; /* every prompt is to be computed */
+  b.common.options.speculate = 0;        /* and each token a step of its own */
   const el_cli_option options[] = {
       {'m', "model", "FILE", EL_CLI_TEXT, &b.common.model, 0, 0,
        "the base model: a GGUF file, a part of one, or its folder; default: the model that 'make model' puts into the "

@@ -188,6 +188,16 @@ el_cli_group el_cli_engine_group(el_cli_engine *e, int with, el_cli_option stora
                                  "compute every prompt from its first token, even if another one with the same adapter "
                                  "began alike; answers are the same"};
   storage[n++] = (el_cli_option){0,
+                                 "speculate",
+                                 "N",
+                                 EL_CLI_TEXT,
+                                 &e->speculate,
+                                 0,
+                                 0,
+                                 "guess up to N tokens of an answer ahead, at most 15, from its own text and from what "
+                                 "its adapter has answered, and check them in one step; off: none; auto: as many as "
+                                 "have been worth their time. Answers are the same; default auto"};
+  storage[n++] = (el_cli_option){0,
                                  "prefault",
                                  NULL,
                                  EL_CLI_FLAG,
@@ -306,7 +316,27 @@ static bool stem_of(const char *path, char *out, size_t size) {
   return true;
 }
 
+/* Returns -1, or the exit status when it is neither a word nor a number that --speculate knows. */
+static int set_speculate(el_cli_engine *e) {
+  const char *s = e->speculate;
+  char *end;
+  if (!s) return -1;
+  long n = strtol(s, &end, 10);
+  if (!strcmp(s, "auto"))
+    n = -1;
+  else if (!strcmp(s, "off"))
+    n = 0;
+  else if (end == s || *end || n < 1 || n > EL_MAX_SPECULATE) {
+    fprintf(stderr, "edgelora: --speculate: '%s' is not auto, off or a number from 1 to %d\n", s, EL_MAX_SPECULATE);
+    return EL_EXIT_USAGE;
+  }
+  e->options.speculate = (int)n;
+  return -1;
+}
+
 int el_cli_engine_open(el_cli_engine *e) {
+  const int wrong = set_speculate(e);
+  if (wrong >= 0) return wrong;
   if (e->verbose) e->level = EL_LOG_DEBUG;
   if (e->quiet) e->level = EL_LOG_ERROR;
   char *path = el_cli_model_path(e->model);

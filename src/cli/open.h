@@ -9,6 +9,7 @@ typedef struct el_cli_engine {
   el_cli_list adapters, adapter_dirs;
   el_engine_options options;
   bool verbose, quiet, no_prefix_cache;
+  const char *speculate;
   el_log_level level; /* what is logged when neither is given */
 
   el_engine *engine;
@@ -19,7 +20,7 @@ typedef struct el_cli_engine {
 /* Nothing chosen yet; warnings and errors are logged. */
 el_cli_engine el_cli_engine_default(void);
 
-enum { EL_CLI_MODEL_OPTIONS = 4, EL_CLI_ROUTER_OPTIONS = 3, EL_CLI_ENGINE_OPTIONS = 16 };
+enum { EL_CLI_MODEL_OPTIONS = 4, EL_CLI_ROUTER_OPTIONS = 3, EL_CLI_ENGINE_OPTIONS = 17 };
 /* -m, --adapter, --adapters, and -a into *adapter unless that is NULL. */
 el_cli_group el_cli_model_group(el_cli_engine *e, const char **adapter, el_cli_option storage[EL_CLI_MODEL_OPTIONS]);
 /* --router and how it chooses. */

@@ -261,6 +261,7 @@ int el_plan_measure_engine(const el_plan_measure *m, el_costs *c) {
   int code = path ? -1 : el_cli_no_memory();
   if (code < 0 && folder && write_adapter(m->common->model, m->rank, path, &err)) code = el_cli_failed(&err);
   m->common->options.cache_policy = "none";
+  m->common->options.speculate = 0; /* a step's rows are to be known */
 #ifdef __GLIBC__
   malloc_trim(0); /* what is resident is to be what a server has at its start */
 #endif

@@ -9,11 +9,11 @@
 #include "engine/rowmath.h"
 #include "tokenizer/tokenizer.h"
 
-/* A row of logits and whom it is for. */
+/* A row of logits and whom it is for, or all rows of a sequence that generates. */
 typedef struct job {
   el_seq *seq;
   int pos; /* the position that the logits are of */
-  int row;
+  int row, n_rows;
 } job;
 
 struct el_draws {
@@ -68,16 +68,25 @@ static void score(const el_draws *d, el_seq *q, int pos, const float *logits, el
 
 /* ---------------------------------------------------------------- the phase */
 
+/* The token that follows a sequence's last one, and those that follow its guess, until that is wrong. */
+static void draw_rows(const el_draws *d, el_sampler *s, const job *j) {
+  for (int i = 0; i < j->n_rows; i++) {
+    el_drawn *out = &d->drawn[j->row + i];
+    el_draw_next(s, d->tokenizer, j->seq, d->logits + (size_t)(j->row + i) * (size_t)d->n_vocab, out);
+    out->guessed = !out->status && el_draft_drawn(&j->seq->draft, out->token) && !out->ends && !out->complete;
+    if (!out->guessed) return;
+  }
+}
+
 /* A phase's function: threads take job after job. */
 static void run_jobs(void *arg, int phase, el_turn turn) {
   el_draws *d = arg;
   for (int i; (i = el_cursor_take(&d->cursor, d->n_jobs)) >= 0;) {
     const job *j = &d->jobs[i];
-    const float *logits = d->logits + (size_t)j->row * (size_t)d->n_vocab;
     if (el_seq_draws(j->seq, j->pos))
-      el_draw_next(d->samplers[turn.ith], d->tokenizer, j->seq, logits, &d->drawn[j->row]);
+      draw_rows(d, d->samplers[turn.ith], j);
     else
-      score(d, j->seq, j->pos, logits, &d->drawn[j->row]);
+      score(d, j->seq, j->pos, d->logits + (size_t)j->row * (size_t)d->n_vocab, &d->drawn[j->row]);
   }
 }
 
@@ -86,12 +95,18 @@ static void find_jobs(el_draws *d, const el_scheduler *s) {
   d->n_jobs = 0;
   for (int i = 0; i < s->n_pieces; i++) {
     const el_piece *p = &s->pieces[i];
+    if (p->generates) {
+      assert(row + p->n <= d->max_logits);
+      if (p->seq) d->jobs[d->n_jobs++] = (job){p->seq, p->from, row, p->n};
+      row += p->n;
+      continue;
+    }
     for (int k = 0; k < p->n; k++) {
       if (!s->rows[p->row + k].wants_logits) continue;
       assert(row < d->max_logits);
       const int pos = p->from + k;
       if (p->seq && (el_seq_draws(p->seq, pos) || el_seq_scores_prompt(p->seq, pos)))
-        d->jobs[d->n_jobs++] = (job){p->seq, pos, row};
+        d->jobs[d->n_jobs++] = (job){p->seq, pos, row, 1};
       row++;
     }
   }

@@ -1,7 +1,8 @@
 /* What becomes of a step's logits: tokens are drawn, and prompts scored, by all compute threads together.
  *
  * A sequence's draw depends on its logits, its parameters and its own tokens alone, so threads take sequences in any
- * order. Clients hear of it afterwards, from the engine thread. */
+ * order; the rows of a guess are drawn one after the other, as far as it comes true. Clients hear of it afterwards,
+ * from the engine thread. */
 #ifndef EL_ENGINE_DRAW_H
 #define EL_ENGINE_DRAW_H
 
@@ -18,6 +19,7 @@ typedef struct el_drawn {
   bool stop_token; /* it is one of the request's, */
   bool ends;       /* or ends the generation: it is not part of the answer */
   bool complete;   /* nothing can follow it, by the constraint */
+  bool guessed;    /* the sequence has guessed it, so the next row's token is drawn too */
   el_error error;
 } el_drawn;
 

@@ -24,8 +24,12 @@ void el_free(void *p) {
 }
 
 el_engine_options el_engine_options_default(void) {
-  return (el_engine_options){
-      .n_slots = 32, .step_rows = 128, .max_queue = 1024, .prefix_cache = true, .router_margin = -1};
+  return (el_engine_options){.n_slots = 32,
+                             .step_rows = 128,
+                             .max_queue = 1024,
+                             .prefix_cache = true,
+                             .speculate = EL_SPECULATE_AUTO,
+                             .router_margin = -1};
 }
 
 static el_status check_range(const char *field, int value, int min, int max, el_error *err) {
@@ -43,6 +47,7 @@ static el_status check_options(const el_engine_options *o, el_error *err) {
       (status = check_range("step_rows", o->step_rows, 1, EL_MAX_STEP_ROWS, err)) ||
       (status = check_range("step_adapters", o->step_adapters, 0, EL_MAX_SLOTS, err)) ||
       (status = check_range("max_queue", o->max_queue, 0, EL_MAX_QUEUE, err)) ||
+      (status = check_range("speculate", o->speculate, EL_SPECULATE_AUTO, EL_MAX_DRAFT, err)) ||
       (status = check_range("router_top_k", o->router_top_k, 0, EL_MAX_SCORES, err)))
     return status;
   if (!(o->router_margin <= EL_ROUTER_MAX_MARGIN))
@@ -181,6 +186,8 @@ static el_status reserve(el_engine *e, const el_engine_options *o, el_pool_setup
     return status;
   if (b.layout.windowed_per_block) el_step_split_pages(e->step, e->memory.kv.page_bytes, e->memory.windowed.page_bytes);
   e->scheduler.step_adapters = o->step_adapters;
+  el_speculation_init(&e->speculation, o->speculate);
+  e->scheduler.speculation = &e->speculation;
   status = el_draws_new(e->threads, e->tokenizer, h->n_vocab, max_logits, &e->draws, err);
   return status ? status : el_chooser_open(e, o, err);
 }
@@ -281,6 +288,7 @@ void el_engine_close(el_engine *e) {
   el_draws_free(e->draws);
   el_step_free(e->step);
   el_scheduler_free(&e->scheduler);
+  el_speculation_free(&e->speculation);
   el_model_free(e->model);
   el_constraint_store_free(e->constraints);
   el_tokenizer_close(e->tokenizer);
@@ -300,6 +308,7 @@ void el_engine_info(const el_engine *e, el_model_info *out) {
   *out = (el_model_info){.name = e->name,
                          .architecture = e->architecture,
                          .isa = el_kernels_name(e->kernels),
+                         .speculate = e->speculation.most,
                          .n_params = el_model_n_params(e->model),
                          .weight_bytes = el_model_weight_bytes(e->model),
                          .pool_bytes = (uint64_t)e->memory.pool.n_blocks * e->memory.pool.block_bytes,
@@ -363,6 +372,8 @@ void el_engine_stats(const el_engine *engine, el_stats *out) {
                     .page_tokens = EL_PAGE_TOKENS,
                     .step_seconds = (double)atomic_load(&c->step_ns) * 1e-9,
                     .preemptions = atomic_load(&c->preempted),
+                    .draft_tokens = atomic_load(&e->speculation.n_proposed),
+                    .draft_tokens_accepted = atomic_load(&e->speculation.n_accepted),
                     .choices = atomic_load(&e->chooser.n_choices),
                     .choices_base = atomic_load(&e->chooser.n_base),
                     .choices_resident = atomic_load(&e->chooser.n_resident),

@@ -84,6 +84,7 @@ struct el_engine {
   el_step *step;
   el_draws *draws;
   el_scheduler scheduler;
+  el_speculation speculation;
 
   el_chooser chooser;    /* these say themselves who may touch what */
   el_readings *readings; /* NULL: there is no router */

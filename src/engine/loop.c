@@ -28,6 +28,7 @@ static void count_usage(const el_seq *q) {
 static void finish(el_engine *e, el_seq *q, el_finish how, const el_error *error, const el_event *end) {
   el_scheduler_remove(&e->scheduler, q);
   count_usage(q);
+  el_speculation_end(&e->speculation, q);
   el_registry_put(e->registry, q->adapter);
   q->adapter = NULL;
   if (q->choice && q->choice->on_vector) q->choice->on_vector(q->choice->vector_user, NULL);
@@ -49,6 +50,8 @@ static void finish(el_engine *e, el_seq *q, el_finish how, const el_error *error
                     .cached_tokens = q->cached_tokens,
                     .base_tokens = q->adapter_from < q->n_prompt ? q->adapter_from : q->n_prompt,
                     .not_invoked = q->adapter_from == EL_NOT_INVOKED,
+                    .draft_tokens = q->draft.n_proposed,
+                    .draft_tokens_accepted = q->draft.n_accepted,
                     .queued_ms = ms_between(q->submitted_ns, q->started_ns ? q->started_ns : now),
                     .prompt_ms = ms_between(q->started_ns, first),
                     .decode_ms = ms_between(q->first_ns, now)};
@@ -112,11 +115,11 @@ static bool push_text(el_engine *e, el_seq *q, int32_t token) {
   return false;
 }
 
-/* What was drawn for a sequence, its next token. The sequence may be gone afterwards. */
-static void deliver_drawn(el_engine *e, el_seq *q, const el_drawn *d) {
+/* What was drawn for a sequence, its next token. False: that was its end, and it is gone. */
+static bool deliver_drawn(el_engine *e, el_seq *q, const el_drawn *d) {
   if (d->status) {
     el_loop_fail(e, q, &d->error);
-    return;
+    return false;
   }
   if (!q->first_ns) q->first_ns = el_now_ns();
   el_event event = {.type = EL_EVENT_TOKEN, .token = d->token, .stop_token = d->stop_token};
@@ -126,19 +129,18 @@ static void deliver_drawn(el_engine *e, el_seq *q, const el_drawn *d) {
     event.n_top = (size_t)q->n_top;
   }
   if (d->ends) {
-    if (d->stop_token && q->include_stop && !push_text(e, q, d->token)) return;
+    if (d->stop_token && q->include_stop && !push_text(e, q, d->token)) return false;
     finish(e, q, EL_FINISH_STOP, NULL, &event);
-    return;
+    return false;
   }
-  if (!push_text(e, q, d->token)) return;
+  if (!push_text(e, q, d->token)) return false;
   q->n_drawn--;
   q->n_tokens++;
   atomic_fetch_add(&e->count.generated_tokens, 1);
-  if (!deliver(e, q, &event)) return;
-  if (q->stop.matched || d->complete)
-    el_loop_finish(e, q, EL_FINISH_STOP, NULL);
-  else if (el_seq_n_new(q) == q->max_new)
-    el_loop_finish(e, q, EL_FINISH_LENGTH, NULL);
+  if (!deliver(e, q, &event)) return false;
+  if (!q->stop.matched && !d->complete && el_seq_n_new(q) < q->max_new) return true;
+  el_loop_finish(e, q, q->stop.matched || d->complete ? EL_FINISH_STOP : EL_FINISH_LENGTH, NULL);
+  return false;
 }
 
 /* False: the sequence is gone. */
@@ -176,6 +178,22 @@ typedef struct results {
   const el_drawn *drawn; /* of the next row that wants logits */
   const float *hidden;
 } results;
+
+/* What the step gave for a sequence that generates: the token that follows its last one, and those that follow its
+ * guess as far as that came true. What is computed moves on with each, as if each row had had a step of its own. */
+static void take_generated(el_engine *e, const el_piece *p, results *r) {
+  const el_drawn *drawn = r->drawn;
+  r->drawn += p->n;
+  el_seq *q = p->seq;
+  if (!q) return;
+  el_speculation_count(&e->speculation, q, p->n - 1);
+  for (;; drawn++) {
+    el_scheduler_computed(&e->scheduler, q, 1);
+    if (!deliver_drawn(e, q, drawn)) return;
+    if (!drawn->guessed || atomic_load(&q->cancelled)) break;
+  }
+  q->n_drawn = 0; /* of one that is cancelled */
+}
 
 /* What the step gave for one piece. */
 static void take_results(el_engine *e, const el_piece *p, results *r) {
@@ -247,7 +265,12 @@ static bool run_step(el_engine *e) {
   atomic_fetch_add(&e->count.steps, 1);
   atomic_fetch_add(&e->count.rows, (uint64_t)s->n_rows);
   r.drawn = el_draws_run(e->draws, s, logits);
-  for (int i = 0; i < s->n_pieces; i++) take_results(e, &s->pieces[i], &r);
+  for (int i = 0; i < s->n_pieces; i++) {
+    const el_piece *p = &s->pieces[i];
+    (p->generates ? take_generated : take_results)(e, p, &r);
+  }
+  if (s->n_generating == s->n_pieces)
+    el_speculation_took(&e->speculation, s->n_generating, s->n_rows, (double)(el_now_ns() - begin));
   return true;
 }
 

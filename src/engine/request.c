@@ -10,7 +10,7 @@
 #include "engine/engine.h"
 
 el_request el_request_default(void) {
-  return (el_request){.max_tokens = -1, .n_scores = 3, .sampling = el_sampling_default()};
+  return (el_request){.max_tokens = -1, .n_scores = 3, .speculate = -1, .sampling = el_sampling_default()};
 }
 
 /* ------------------------------------------------------- table; mutex held */

@@ -14,7 +14,8 @@ el_status el_scheduler_init(el_scheduler *s, el_memory *memory, int n_slots, int
   s->pieces = calloc((size_t)n_slots * 2, sizeof *s->pieces);
   s->rows = calloc((size_t)step_rows, sizeof *s->rows);
   s->adapters = calloc((size_t)n_slots, sizeof *s->adapters);
-  if (s->running && s->pieces && s->rows && s->adapters) return EL_OK;
+  s->generating = calloc((size_t)n_slots, sizeof *s->generating);
+  if (s->running && s->pieces && s->rows && s->adapters && s->generating) return EL_OK;
   el_scheduler_free(s);
   return el_fail(err, EL_ERR_NO_MEMORY, "scheduler: out of memory");
 }
@@ -24,6 +25,7 @@ void el_scheduler_free(el_scheduler *s) {
   free(s->pieces);
   free(s->rows);
   free(s->adapters);
+  free(s->generating);
   *s = (el_scheduler){0};
 }
 
@@ -308,6 +310,11 @@ static bool wants_logits(const el_seq *q, int pos) {
   return el_seq_draws(q, pos) || el_seq_scores_prompt(q, pos);
 }
 
+/* Of a guess, behind those that are there. */
+static int32_t token_at(const el_seq *q, int pos) {
+  return pos < q->n_tokens ? q->tokens[pos] : q->draft.guess.tokens[pos - q->n_tokens];
+}
+
 /* What computes a position. */
 static const el_adapter *adapter_at(const el_seq *q, int pos) {
   return q->adapter && pos >= q->adapter_from ? q->adapter->adapter : NULL;
@@ -371,7 +378,7 @@ static int add_chunk(el_scheduler *s, el_seq *q, el_row_part part, int from, int
     if (!*logits) break;
     --*logits;
   }
-  if (n) s->pieces[s->n_pieces++] = (el_piece){q, part, adapter_at(q, from), from, n, 0};
+  if (n) s->pieces[s->n_pieces++] = (el_piece){q, part, false, adapter_at(q, from), from, n, 0};
   *rows -= n;
   return n;
 }
@@ -431,18 +438,59 @@ static void add_prompt(el_scheduler *s, el_seq *q, int *rows, int *logits) {
     add_chunk(s, q, EL_ROW_WHOLE, from, q->n_tokens, rows, logits);
 }
 
+/* Pages for the rows of a guess, or fewer rows: nobody gives way to a guess. */
+static void take_draft_pages(el_scheduler *s, el_seq *q) {
+  el_memory *m = s->memory;
+  el_draft *d = &q->draft;
+  const int n = el_pages_for(q->n_tokens + d->n_rows), others = s->n_running;
+  const bool split = m->prefix.windowed;
+  if (!d->n_rows || (n <= q->n_pages && (!split || n <= q->windowed_end))) return;
+  const int n_full = n > q->n_pages ? n - q->n_pages : 0, n_windowed = split ? n - q->windowed_end : 0;
+  if (!q->alone && el_memory_make_pages(m, (uint64_t)(n_full + others), (uint64_t)(split ? n_windowed + others : 0)) &&
+      el_prefix_take(&m->prefix, q->pages + q->n_pages, n_full)) {
+    q->n_pages += n_full;
+    if (!n_windowed || el_prefix_take_windowed(&m->prefix, q->windowed + q->windowed_end, n_windowed)) {
+      q->windowed_end += n_windowed;
+      return;
+    }
+  }
+  const int pages = split && q->windowed_end < q->n_pages ? q->windowed_end : q->n_pages;
+  d->n_rows = pages * EL_PAGE_TOKENS - q->n_tokens;
+}
+
+/* Finds those that generate, and what they guess. */
+static void speculate(el_scheduler *s) {
+  bool alone = true;
+  s->n_generating = 0;
+  for (int i = 0; i < s->n_running; i++) {
+    el_seq *q = s->running[i];
+    if (q->stalled) continue;
+    if (!generates(q))
+      alone = false;
+    else if (admits(s, q, q->n_computed))
+      s->generating[s->n_generating++] = q;
+  }
+  if (!s->speculation) return;
+  /* A prompt keeps half of the room that is left, so that it goes on. */
+  int room = (s->step_rows < s->max_logits ? s->step_rows : s->max_logits) - s->n_generating;
+  if (!alone) room /= 2;
+  el_speculation_plan(s->speculation, s->generating, s->n_generating, room, alone);
+  for (int i = 0; i < s->n_generating; i++) take_draft_pages(s, s->generating[i]);
+}
+
 void el_scheduler_plan(el_scheduler *s) {
   reuse_again(s);
   grow(s);
   int rows = s->step_rows, logits = s->max_logits;
   s->n_pieces = s->n_adapters = 0;
   if (s->n_running) admits(s, s->running[0], s->running[0]->n_computed);
-  for (int i = 0; i < s->n_running; i++) {
-    el_seq *q = s->running[i];
-    if (q->stalled || !generates(q) || !admits(s, q, q->n_computed)) continue;
-    s->pieces[s->n_pieces++] = (el_piece){q, EL_ROW_WHOLE, adapter_at(q, q->n_computed), q->n_computed, 1, 0};
-    rows--;
-    logits--;
+  speculate(s);
+  for (int i = 0; i < s->n_generating; i++) {
+    el_seq *q = s->generating[i];
+    const int n = 1 + q->draft.n_rows;
+    s->pieces[s->n_pieces++] = (el_piece){q, EL_ROW_WHOLE, true, adapter_at(q, q->n_computed), q->n_computed, n, 0};
+    rows -= n;
+    logits -= n;
   }
   for (int i = 0; i < s->n_running && rows > 0; i++) {
     el_seq *q = s->running[i];
@@ -451,7 +499,7 @@ void el_scheduler_plan(el_scheduler *s) {
       if (!admits(s, q, 0)) continue;
       if (q->choice->n_read < q->n_computed) q->choice->n_read = q->n_computed;
       int from = q->choice->n_read, left = q->choice->n - from, n = left < rows ? left : rows;
-      s->pieces[s->n_pieces++] = (el_piece){q, EL_ROW_HEAD, adapter_at(q, 0), from, n, 0};
+      s->pieces[s->n_pieces++] = (el_piece){q, EL_ROW_HEAD, false, adapter_at(q, 0), from, n, 0};
       rows -= n;
       continue;
     }
@@ -469,12 +517,12 @@ void el_scheduler_plan(el_scheduler *s) {
       continue;
     }
     for (int pos = p->from; pos < p->from + p->n; pos++)
-      s->rows[s->n_rows++] = (el_row){.token = p->seq->tokens[pos],
+      s->rows[s->n_rows++] = (el_row){.token = token_at(p->seq, pos),
                                       .pos = pos,
                                       .pages = p->seq->pages,
                                       .windowed = p->seq->windowed,
                                       .adapter = p->adapter,
-                                      .wants_logits = wants_logits(p->seq, pos),
+                                      .wants_logits = pos >= p->seq->n_tokens || wants_logits(p->seq, pos),
                                       .wants_hidden = el_seq_pools(p->seq, pos),
                                       .part = p->part,
                                       .states = p->part == EL_ROW_TAIL ? states_at(s, p->seq, pos) : NULL};

@@ -18,6 +18,10 @@
  * An activated adapter computes a sequence from its invocation on, the base what comes before. Rows of both may be in
  * one step: the base's come first.
  *
+ * Behind the row of its last token a sequence that generates may have rows of what it guesses comes next
+ * (speculation.h). Until their tokens have been drawn they count as not computed, so nothing of them is ever in the
+ * prefix cache; and pages for them are taken only where a request could start beside them.
+ *
  * A sequence whose adapter is to be chosen has HEAD rows until the router has read its prompt. They write keys and
  * values of the first layers into its pages, which count as not computed until TAIL rows have done the other layers.
  */
@@ -26,11 +30,13 @@
 
 #include "engine/memory.h"
 #include "engine/seq.h"
+#include "engine/speculation.h"
 
 /* Consecutive positions of one sequence in a step. */
 typedef struct el_piece {
   el_seq *seq; /* NULL: it has ended since */
   el_row_part part;
+  bool generates;            /* the row of its last token, and those of a guess */
   const el_adapter *adapter; /* NULL: the base */
   int from, n;               /* HEAD: counted from the first that the router reads */
   int row;                   /* of the step, the first one's */
@@ -45,6 +51,7 @@ typedef struct el_scheduler {
   el_seq **running;               /* [n_running], in order of id */
   int n_running;
   uint64_t n_preempted;
+  el_speculation *speculation; /* NULL: nobody speculates */
 
   /* The next step. Pieces are in the order of their rows. */
   const el_adapter **adapters; /* [n_slots] those that it has so far, while it is planned with a limit */
@@ -52,6 +59,8 @@ typedef struct el_scheduler {
   el_piece *pieces; /* [2 * n_slots]: a sequence may have a TAIL and a WHOLE one, or one of the base and one
                      * of its adapter */
   int n_pieces;
+  el_seq **generating; /* [n_slots] of the running ones, that have a row for their next token */
+  int n_generating;
   el_row *rows; /* [step_rows] */
   int n_rows;
 } el_scheduler;

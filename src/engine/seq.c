@@ -179,6 +179,7 @@ el_status el_seq_new(const el_request *r, const el_seq_limits *limits, el_seq **
   s->n_prompt = s->n_tokens = (int)r->n_prompt;
   s->max_new = r->max_tokens < 0 || r->max_tokens > room ? room : r->max_tokens;
   s->min_new = r->min_tokens;
+  s->most_guessed = r->speculate < 0 || r->speculate > EL_MAX_DRAFT ? EL_MAX_DRAFT : r->speculate;
   s->prefix_domain = r->prefix_domain;
   s->ignore_eos = r->ignore_eos;
   s->include_stop = s->stop.include = r->include_stop;
@@ -227,7 +228,7 @@ bool el_seq_apply_preset(el_seq *s, const el_preset *p, const el_constraint *sch
   return true;
 }
 
-el_status el_seq_start(el_seq *s, el_error *err) {
+el_status el_seq_start(el_seq *s, bool speculates, el_error *err) {
   size_t n = (size_t)s->n_prompt + (size_t)s->max_new;
   int32_t *tokens = realloc(s->tokens, sizeof *tokens * n);
   if (tokens) s->tokens = tokens;
@@ -240,6 +241,8 @@ el_status el_seq_start(el_seq *s, el_error *err) {
   if (s->n_prompt_top) s->prompt_top = calloc((size_t)s->n_prompt * (size_t)s->n_prompt_top, sizeof *s->prompt_top);
   if (!tokens || !s->pages || (s->wants_prompt_logprobs && !s->prompt_logprobs) || (s->n_prompt_top && !s->prompt_top))
     return el_fail(err, EL_ERR_NO_MEMORY, "request: out of memory for %zu tokens", n);
+  el_status status = speculates && s->most_guessed && s->max_new > 1 ? el_draft_new((int)n, &s->draft, err) : EL_OK;
+  if (status) return status;
   if (s->constraint) el_matcher_begin(&s->matcher, el_constraint_compiled(s->constraint));
   if (s->embedding) return el_embedding_start(s->embedding, err);
   return el_seq_chooses(s) ? el_choice_start(s->choice, err) : EL_OK;
@@ -253,6 +256,7 @@ void el_seq_end(el_seq *s) {
   free(s->bias);
   free(s->allowed);
   free(s->lists);
+  el_draft_free(&s->draft);
   el_choice_free(s->choice);
   el_embedding_free(s->embedding);
   el_matcher_end(&s->matcher);

@@ -8,6 +8,7 @@
 #include "adapter/registry.h"
 #include "constraint/store.h"
 #include "engine/choice.h"
+#include "engine/draft.h"
 #include "engine/embedding.h"
 #include "engine/mailbox.h"
 #include "engine/stop.h"
@@ -29,6 +30,7 @@ struct el_seq {
   uint64_t prefix_domain;
   int max_new; /* generated tokens that max_tokens and the context allow; 0: none are wanted */
   int min_new;
+  int most_guessed; /* tokens at once, as of el_request.speculate */
   bool ignore_eos, include_stop, show_special, logprobs, wants_prompt_logprobs;
   bool is_reading; /* of an example, for the router */
   int n_top, n_prompt_top;
@@ -64,6 +66,7 @@ struct el_seq {
   float *prompt_logprobs;           /* [n_prompt] with wants_prompt_logprobs */
   el_token_logprob *prompt_top;     /* [n_prompt, n_prompt_top] */
   int n_prompt_logprobs;            /* of them are there */
+  el_draft draft;
   el_stop stop;
   el_matcher matcher;            /* with a constraint, once it has started */
   uint64_t started_ns, first_ns; /* when it got a slot; when its first token came. 0: not yet */
@@ -107,8 +110,8 @@ bool el_seq_apply_preset(el_seq *s, const el_preset *p, const el_constraint *sch
 /* The adapter's reference must have been given back. */
 void el_seq_free(el_seq *s);
 
-/* Allocates all that the sequence needs to run up to its last token. */
-el_status el_seq_start(el_seq *s, el_error *err);
+/* Allocates all that the sequence needs to run up to its last token. speculates: it may guess what comes next. */
+el_status el_seq_start(el_seq *s, bool speculates, el_error *err);
 /* Frees what only a running sequence needs: events may still wait to be taken. */
 void el_seq_end(el_seq *s);
 

@@ -66,10 +66,11 @@ static const char *const PHASES[] = {"queued", "choosing", "loading", "prompt", 
 
 /* llama-server's names where it has them. */
 static bool write_slot(el_server *s, int slot, const el_request_info *r, el_buf *out) {
-  bool ok = el_buf_printf(out, "%s{\"id\":%d,\"id_task\":", slot ? "," : "", slot) &&
-            (r ? el_buf_printf(out, "%" PRIu64, r->id) : el_buf_printf(out, "-1")) &&
-            el_buf_printf(out, ",\"n_ctx\":%d,\"speculative\":false,\"is_processing\":%s,\"state\":\"%s\"",
-                          s->model.ctx_size, r ? "true" : "false", r ? PHASES[r->phase] : "idle");
+  bool ok =
+      el_buf_printf(out, "%s{\"id\":%d,\"id_task\":", slot ? "," : "", slot) &&
+      (r ? el_buf_printf(out, "%" PRIu64, r->id) : el_buf_printf(out, "-1")) &&
+      el_buf_printf(out, ",\"n_ctx\":%d,\"speculative\":%s,\"is_processing\":%s,\"state\":\"%s\"", s->model.ctx_size,
+                    s->model.speculate ? "true" : "false", r ? "true" : "false", r ? PHASES[r->phase] : "idle");
   if (!r) return ok && el_buf_printf(out, "}");
   int prompt = r->computed_tokens < r->prompt_tokens ? r->computed_tokens : r->prompt_tokens;
   int left = r->max_tokens - r->generated_tokens;

@@ -166,6 +166,7 @@ static const el_field FIELDS[] = {
     {"temperature", 0, el_read_float, EL_FIELD_SAMPLING(temperature), 0, 100, EL_PRESET_TEMPERATURE},
     {"repeat_penalty", 0, el_read_float, EL_FIELD_SAMPLING(repeat_penalty), 0.01, 100, EL_PRESET_REPETITION_PENALTY},
     {"return_tokens", 0, el_read_bool, EL_FIELD_AT(return_tokens), 0, 0, 0},
+    {"speculative.n_max", 0, el_read_int, EL_FIELD_AT(request.speculate), 0, INT_MAX, 0},
     EL_FIELD("logit_bias", 0, read_bias),
     EL_FIELD("response_fields", 0, read_answer_fields),
     EL_FIELD("input_prefix", 0, read_prefix),

@@ -17,9 +17,9 @@ static bool write_defaults(const el_server *s, el_buf *out) {
   el_api_request r = {.n = 1, .request = el_request_default()};
   el_llama_completion.defaults(&r);
   r.asked_tokens = r.request.max_tokens;
-  return el_buf_printf(
-             out, "{\"id\":0,\"id_task\":-1,\"n_ctx\":%d,\"speculative\":false,\"is_processing\":false,\"params\":",
-             s->model.ctx_size) &&
+  return el_buf_printf(out,
+                       "{\"id\":0,\"id_task\":-1,\"n_ctx\":%d,\"speculative\":%s,\"is_processing\":false,\"params\":",
+                       s->model.ctx_size, s->model.speculate ? "true" : "false") &&
          el_llama_write_settings(el_engine_tokenizer(s->options.engine), &r, out) && el_buf_append(out, "}", 1);
 }
 

@@ -8,23 +8,27 @@
 #include "server/writer.h"
 
 static bool write_timings(const el_choice *c, size_t n, el_buf *out) {
-  long prompt = 0, cached = 0, predicted = 0;
+  long prompt = 0, cached = 0, predicted = 0, draft = 0, accepted = 0;
   double prompt_ms = 0, decode_ms = 0;
   for (size_t i = 0; i < n; i++) {
     prompt += c[i].prompt_tokens - c[i].cached_tokens;
     cached += c[i].cached_tokens;
     predicted += c[i].completion_tokens;
+    draft += c[i].draft_tokens;
+    accepted += c[i].draft_tokens_accepted;
     prompt_ms += c[i].prompt_ms;
     decode_ms += c[i].decode_ms;
   }
-  return el_buf_printf(
+  bool ok = el_buf_printf(
       out,
       "\"timings\":{\"cache_n\":%ld,\"prompt_n\":%ld,\"prompt_ms\":%.3f,\"prompt_per_token_ms\":%.3f,"
       "\"prompt_per_second\":%.3f,\"predicted_n\":%ld,\"predicted_ms\":%.3f,\"predicted_per_token_ms\":%.3f,"
-      "\"predicted_per_second\":%.3f}",
+      "\"predicted_per_second\":%.3f",
       cached, prompt, prompt_ms, prompt ? prompt_ms / (double)prompt : 0,
       prompt_ms > 0 ? 1e3 * (double)prompt / prompt_ms : 0, predicted, decode_ms,
       predicted ? decode_ms / (double)predicted : 0, decode_ms > 0 ? 1e3 * (double)predicted / decode_ms : 0);
+  if (draft) ok = ok && el_buf_printf(out, ",\"draft_n\":%ld,\"draft_n_accepted\":%ld", draft, accepted);
+  return ok && el_buf_append(out, "}", 1);
 }
 
 bool el_llama_write_timings(const el_reply *r, el_buf *out) {

@@ -63,7 +63,11 @@ static bool write_requests(const el_server *s, const el_stats *st, el_buf *out) 
          one(out, "edgelora_step_rows_total", "counter", "Rows of all forward passes.", (double)st->rows) &&
          one(out, "edgelora_step_seconds_total", "counter", "Time inside forward passes.", st->step_seconds) &&
          one(out, "edgelora_preemptions_total", "counter", "Times that a sequence gave up its pages for an older one.",
-             (double)st->preemptions);
+             (double)st->preemptions) &&
+         one(out, "edgelora_draft_tokens_total", "counter", "Tokens guessed ahead, each a row of a forward pass.",
+             (double)st->draft_tokens) &&
+         one(out, "edgelora_draft_tokens_accepted_total", "counter", "Of the tokens guessed ahead, those that came.",
+             (double)st->draft_tokens_accepted);
 }
 
 static bool write_load_times(const el_stats *st, el_buf *out) {

@@ -38,6 +38,8 @@ bool el_record_append(el_buf *b, int choice, const el_event *ev) {
     r.prompt_tokens = ev->prompt_tokens;
     r.completion_tokens = ev->completion_tokens;
     r.cached_tokens = ev->cached_tokens;
+    r.draft_tokens = ev->draft_tokens;
+    r.draft_tokens_accepted = ev->draft_tokens_accepted;
     r.not_invoked = ev->not_invoked;
     r.stopped = ev->stop != NULL;
     r.stop_token = ev->stop_token;

@@ -22,7 +22,7 @@ typedef struct el_record {
   float logprob;
   el_finish finish;
   el_status error_code;
-  int prompt_tokens, completion_tokens, cached_tokens;
+  int prompt_tokens, completion_tokens, cached_tokens, draft_tokens, draft_tokens_accepted;
   uint32_t not_invoked; /* 1: as in el_event */
   uint32_t stopped;     /* 1: a stop string ended it */
   uint32_t stop_token;  /* 1: `token` ended it, one of stop_tokens */

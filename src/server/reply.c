@@ -284,6 +284,8 @@ static bool take_end(el_reply *r, el_choice *c, const el_record *rec, el_buf *st
   c->prompt_tokens = rec->prompt_tokens;
   c->completion_tokens = rec->completion_tokens;
   c->cached_tokens = rec->cached_tokens;
+  c->draft_tokens = rec->draft_tokens;
+  c->draft_tokens_accepted = rec->draft_tokens_accepted;
   c->queued_ms = rec->queued_ms;
   c->prompt_ms = rec->prompt_ms;
   c->decode_ms = rec->decode_ms;

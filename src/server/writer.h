@@ -56,7 +56,7 @@ typedef struct el_choice {
   char *stop;             /* the stop string that ended it; NULL: none did */
   int32_t stop_token;     /* of the request's stop_tokens, that ended it; -1: none did */
   el_buf prompt_logprobs; /* JSON, as el_prompt_logprobs_write has it; empty: none are wanted */
-  int prompt_tokens, completion_tokens, cached_tokens;
+  int prompt_tokens, completion_tokens, cached_tokens, draft_tokens, draft_tokens_accepted;
   double queued_ms, prompt_ms, decode_ms; /* as in el_event */
 } el_choice;
 

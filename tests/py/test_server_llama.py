@@ -233,7 +233,7 @@ def test_a_completion_keeps_to_a_grammar_or_a_schema(llama):
 
 def test_slots_and_models_have_llama_servers_members(llama):
     slots = llama.get("/slots").json()
-    assert len(slots) == 2 and all(s["speculative"] is False and s["n_ctx"] == 128 and s["is_processing"] is False for s in slots)
+    assert len(slots) == 2 and all(s["speculative"] is True and s["n_ctx"] == 128 and s["is_processing"] is False for s in slots)
     models = llama.get("/v1/models").json()["data"]
     meta = models[0]["meta"]
     assert meta["n_ctx"] == 128 and meta["n_embd"] > 0 and meta["n_vocab"] > 0 and meta["n_params"] > 0 and meta["size"] > 0 and meta["n_ctx_train"] > 0
@@ -255,3 +255,23 @@ def test_what_is_not_here_says_so(llama):
     for path in ("/props", "/models", "/models/load", "/models/unload"):
         assert llama.post(path, {}).status_code == 405, path
     assert llama.get("/v1/stream").status_code == 404
+
+
+def test_guesses_ahead_change_no_answer_and_are_told():
+    if not BINARY.exists():
+        pytest.skip("edgelora is not built (EDGELORA_BIN)")
+    servers = [Server([BINARY, "serve", "-m", TINY, "--ctx-size", "256", "--speculate", n, "--port", "0"]) for n in ("8", "off")]
+    try:
+        body = {"prompt": "one two three, one two three, one two three, one two", "n_predict": 96, "ignore_eos": True}
+        for sampling in ({"temperature": 0}, {"temperature": 1, "seed": 7, "repeat_penalty": 1.1}):
+            mine, theirs = (ask(s, **body, **sampling) for s in servers)
+            assert mine["content"] == theirs["content"] and mine["tokens_predicted"] == theirs["tokens_predicted"] == 96
+            assert "draft_n" not in theirs["timings"]
+            if sampling["temperature"] == 0:
+                assert mine["timings"]["draft_n"] >= mine["timings"]["draft_n_accepted"] > 0
+            none = ask(servers[0], **body, **sampling, **{"speculative.n_max": 0})
+            assert none["content"] == theirs["content"] and "draft_n" not in none["timings"]
+        metrics = dict(line.split() for line in servers[0].get("/metrics").text.splitlines() if line.startswith("edgelora_draft"))
+        assert float(metrics["edgelora_draft_tokens_total"]) >= float(metrics["edgelora_draft_tokens_accepted_total"]) > 0
+    finally:
+        assert [s.stop() for s in servers] == [0, 0]

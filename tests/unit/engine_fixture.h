@@ -17,6 +17,7 @@ static inline el_engine_options rig_options(int n_slots, int ctx, int step_rows)
   o.step_rows = step_rows;
   o.n_threads = 1;
   o.isa = "scalar";
+  o.speculate = 0; /* how many steps something takes is to be known */
   return o;
 }
 

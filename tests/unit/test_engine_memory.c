@@ -9,6 +9,7 @@ static void an_engine_that_cannot_be_opened_says_so(void **state) {
   for (int all = 0; all < 2; all++)
     for (int n = 0;; n++) {
       el_engine_options o = rig_options(2, 64, 16);
+      o.speculate = 4;
       o.n_threads = 2;
       o.model_path = path;
       el_engine *e = NULL;
@@ -111,7 +112,9 @@ static bool session(rig *r, int n, bool all) {
 
 static void a_failed_allocation_costs_its_request_only(void **state) {
   fake.scripts[1] = script;
-  rig r = rig_open(2, 64, 16);
+  el_engine_options o = rig_options(2, 64, 16);
+  o.speculate = 4;
+  rig r = rig_open_options(o, 0);
   for (int all = 0; all < 2; all++) {
     int n = 0;
     while (session(&r, n, all)) n++;

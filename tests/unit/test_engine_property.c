@@ -2,7 +2,8 @@
  * router; for text, or for a vector; activated adapters, and conversations that go from them to the base and on;
  * cancellations; adapters whose files grow, shrink, break, vanish and change between any two steps and loads; pools of
  * several sizes. The engine never stops, each request ends once, one that asks for what is there and stays the same is
- * answered as if it were alone, one that fails is told why, and no block, page or reference is lost.
+ * answered as if it were alone, whatever it guesses of its answer, one that fails is told why, and no block, page or
+ * reference is lost.
  *
  * Nothing has a thread of its own here: one generator decides what comes next, so a number repeats a run.
  * EL_PROPERTY_SEED: this one alone. EL_PROPERTY_SECONDS: how long new ones are tried (6). */
@@ -49,7 +50,7 @@ typedef struct job {
 } job;
 
 typedef struct world {
-  uint64_t rng;
+  uint64_t rng, guesses;
   routed t;
   el_engine *e, *quiet;
   const char *quiet_dir; /* of the adapters that it has from files */
@@ -113,10 +114,19 @@ static el_kv_layout layout_of(const world *w, int step_rows) {
   return el_kv_layout_of(&shape, (uint32_t)w->per_block, (uint32_t)w->windowed_per_block, step_rows);
 }
 
+/* In the place of what is worth guessing. */
+static int guess_anything(void *user, const el_seq *q, int32_t *tokens, int most) {
+  world *w = user;
+  const int n = most > 0 ? below(&w->guesses, most + 1) : 0;
+  for (int i = 0; i < n; i++)
+    tokens[i] = below(&w->guesses, 3) ? 'a' + below(&w->guesses, 26) : below(&w->guesses, FAKE_VOCAB);
+  return n;
+}
+
 static void open_world(world *w, const rig *quiet, uint64_t seed) {
   static const char *const names[N_ITEMS] = {"a", "b", "c", "d", "e", "f", "loose", "random"};
   static const char *const policies[] = {NULL, "lru", "s3-fifo", "none"};
-  *w = (world){.rng = seed * EL_GOLDEN_GAMMA, .quiet = quiet->engine, .quiet_dir = quiet->dir};
+  *w = (world){.rng = seed * EL_GOLDEN_GAMMA, .guesses = seed, .quiet = quiet->engine, .quiet_dir = quiet->dir};
   uint64_t *r = &w->rng;
   w->jobs = calloc(MAX_JOBS, sizeof *w->jobs);
   assert_non_null(w->jobs);
@@ -127,6 +137,7 @@ static void open_world(world *w, const rig *quiet, uint64_t seed) {
   o.router_top_k = 1 + below(r, 3);
   o.router_margin = (float)below(r, 3);
   o.max_queue = 1000;
+  o.speculate = below(r, 3) ? below(r, EL_MAX_SPECULATE + 1) : EL_SPECULATE_AUTO;
   if (getenv("EL_PROPERTY_SEED")) o.log = show_line;
   w->per_block = 1 + below(r, 3);
   w->windowed_per_block = 1 + below(r, 3);
@@ -147,6 +158,10 @@ static void open_world(world *w, const rig *quiet, uint64_t seed) {
                               (uint32_t)w->windowed_per_block};
   if (el_engine_open_pool(&o, pool, &w->t.r.engine, &err)) fail_msg("%s", err.message);
   w->e = w->t.r.engine;
+  if (below(r, 2)) {
+    w->e->speculation.guess = guess_anything;
+    w->e->speculation.guess_user = w;
+  }
   make_dir(w->dir.dir);
   make_dir(w->loose.dir);
   for (int i = 0; i < N_ITEMS; i++) w->items[i].name = names[i];
@@ -538,6 +553,7 @@ static void check_job(world *w, const job *j) {
 
 typedef struct totals {
   int compared, vectors, activated, paged, cached, failed;
+  uint64_t guessed, came;
 } totals;
 
 static void run(const rig *quiet, uint64_t seed, totals *n) {
@@ -554,6 +570,8 @@ static void run(const rig *quiet, uint64_t seed, totals *n) {
   for (; checked < w.n_jobs; checked++) check_job(&w, &w.jobs[checked]);
   check_stats(&w);
   check_memory(&w);
+  n->guessed += atomic_load(&w.e->speculation.n_proposed);
+  n->came += atomic_load(&w.e->speculation.n_accepted);
   el_engine_close(w.e);
   for (int i = 0; i < RANDOM; i++) shelf_remove(shelf_of(&w, i), &w.items[i]);
   rmdir(w.dir.dir);
@@ -589,10 +607,13 @@ static void the_engine_never_stops_and_nothing_is_lost(void **state) {
   }
   print_message(
       "%d answers compared, %d of them vectors, %d of adapters that begin inside of the prompt, %d of these behind "
-      "whole pages, %d with pages of before, %d requests failed as they had to, up to seed %llu\n",
-      n.compared, n.vectors, n.activated, n.paged, n.cached, n.failed, (unsigned long long)seed_of_run);
+      "whole pages, %d with pages of before, %llu tokens of guesses, %llu of them right, %d requests failed as they "
+      "had to, up to seed %llu\n",
+      n.compared, n.vectors, n.activated, n.paged, n.cached, (unsigned long long)n.guessed, (unsigned long long)n.came,
+      n.failed, (unsigned long long)seed_of_run);
   /* It is not that nothing happens. */
-  assert_true(one || (n.compared > 50 && n.vectors > 5 && n.failed > 10 && n.activated > 5 && 6 * n.cached > n.paged));
+  assert_true(one || (n.compared > 50 && n.vectors > 5 && n.failed > 10 && n.activated > 5 && 6 * n.cached > n.paged &&
+                      n.came > 50 && n.guessed > n.came + 50));
   rig_close(&quiet);
 }
 

@@ -181,6 +181,7 @@ static void run(double seconds, int n_blocks, const char *policy) {
   memset(&s, 0, sizeof s);
   s.n_blocks = n_blocks;
   el_engine_options o = rig_options(4, CTX, 16);
+  o.speculate = 6;
   o.cache_policy = policy;
   o.router_margin = 1;
   routed t = open_with(o, (uint64_t)n_blocks);

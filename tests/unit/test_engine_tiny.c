@@ -21,7 +21,8 @@ typedef struct offer {
   const char *folders[N_ADAPTERS];
 } offer;
 
-static el_engine *open_engine(const offer *o, int n_slots, int step_rows, int n_threads, bool prefix_cache) {
+static el_engine *open_engine(const offer *o, int n_slots, int step_rows, int n_threads, bool prefix_cache,
+                              int speculate) {
   char path[512];
   const char *dir = getenv("EL_TEST_DATA");
   if (!dir) dir = "tests";
@@ -33,6 +34,7 @@ static el_engine *open_engine(const offer *o, int n_slots, int step_rows, int n_
   options.n_threads = n_threads;
   options.ctx_size = 128;
   options.prefix_cache = prefix_cache;
+  options.speculate = speculate;
   el_engine *e = NULL;
   el_error err;
   if (el_engine_open(&options, &e, &err)) fail_msg("%s", err.message);
@@ -89,12 +91,14 @@ static void collect(el_engine *e, uint64_t id, answer *a) {
 
 static void check_sharing(const offer *o) {
   static answer alone[N], together[N];
-  el_engine *e = open_engine(o, 1, 16, 1, false);
+  el_engine *e = open_engine(o, 1, 16, 1, false, 0);
   for (int i = 0; i < N; i++) collect(e, submit(e, i), &alone[i]);
   el_engine_close(e);
-  static const struct { int slots, rows, threads; } setups[] = {{4, 5, 1}, {24, 64, 2}, {10, 128, 3}};
+  static const struct {
+    int slots, rows, threads, speculate;
+  } setups[] = {{4, 5, 1, -1}, {24, 64, 2, 3}, {10, 128, 3, 15}};
   for (size_t k = 0; k < sizeof setups / sizeof *setups; k++) {
-    e = open_engine(o, setups[k].slots, setups[k].rows, setups[k].threads, true);
+    e = open_engine(o, setups[k].slots, setups[k].rows, setups[k].threads, true, setups[k].speculate);
     for (int turn = 0; turn < 2; turn++) { /* in the second one all prompts have been there before */
       uint64_t ids[N];
       for (int i = 0; i < N; i++) ids[i] = submit(e, i);
@@ -106,6 +110,7 @@ static void check_sharing(const offer *o) {
       el_stats st;
       el_engine_stats(e, &st);
       if (turn) assert_true(st.cached_tokens > 16 * N / 2);
+      if (turn && setups[k].speculate > 0) assert_true(st.draft_tokens_accepted > TOKENS); /* what came in the first */
     }
     el_engine_close(e);
   }
@@ -144,7 +149,7 @@ static el_finish finish_of(el_engine *e, el_request *q, el_error *why) {
 static void adapters_with_more_than_pairs_are_neither_combined_nor_scaled(void **state) {
   const el_adapter_scale both[] = {{"a", 1}, {"b", 1}}, half[] = {{"b", 0.5f}}, whole[] = {{"b", 1}};
   el_error why;
-  el_engine *e = open_engine(&more[0], 2, 16, 1, true);
+  el_engine *e = open_engine(&more[0], 2, 16, 1, true, 0);
   el_request q = el_request_default();
   q.adapters = both;
   q.n_adapters = 2;
