@@ -555,6 +555,7 @@ typedef struct el_adapter_info {
                               * not been read yet */
   const int32_t *invocation; /* [n_invocation] its tokens */
   size_t n_invocation;
+  int own_tokens;             /* tokens that it has beside the base's; -1: nobody has asked for it yet */
   const char *const *aliases; /* [n_aliases] other names by which requests get it */
   size_t n_aliases;
 } el_adapter_info;
@@ -588,9 +589,13 @@ typedef struct el_held_adapter {
   const char *name;                      /* its own, where an alias was asked for; the base's, too */
   uint64_t generation;                   /* 0: the base */
   const el_preset *preset;               /* NULL: it has none */
-  const el_chat_template *chat_template; /* of the preset; NULL: the model's own */
+  const el_chat_template *chat_template; /* of the preset; NULL: the tokenizer's own */
+  const el_tokenizer *tokenizer; /* the engine's, or that of an adapter that was trained with tokens, and perhaps with a
+                                  * chat template, of its own: for all that becomes tokens of a request to it, and for
+                                  * all text of its tokens. As long as it is held */
 } el_held_adapter;
-/* By name or alias; the base by its name. To be released. EL_ERR_NOT_FOUND; EL_ERR_FORMAT: its preset is wrong. */
+/* By name or alias; the base by its name. To be released. EL_ERR_NOT_FOUND; EL_ERR_FORMAT: its preset is wrong, or what
+ * it says of tokens. */
 EL_API el_status el_adapter_hold(el_engine *e, const char *name, const el_held_adapter **out, el_error *err);
 EL_API void el_adapter_release(el_engine *e, const el_held_adapter *held); /* NULL is allowed */
 

@@ -17,6 +17,7 @@ typedef struct el_base {
   el_base_matrix *of;         /* [n_places][n_sites] */
   el_base_matrix *of_experts; /* [n_layers][EL_N_EXPERT_SITES] */
   const el_packed *embedding;
+  bool layer_rows; /* a token has a row in a table of the layers' inputs, too */
 } el_base;
 
 #endif

@@ -78,6 +78,7 @@ static el_adapter_info *describe(const el_registry *r, el_entry *const *entries,
     if (e->failure) list[i].failure_detail = list[i].failure + e->failure_detail;
     if (e->preset) list[i].description = put_string(&strings, e->preset->preset.description);
     list[i].pinned = e->pinned;
+    list[i].own_tokens = el_entry_n_own_tokens(e);
     list[i].activated = e->n_invocation < 0 ? -1 : e->n_invocation > 0;
     list[i].invocation = tokens;
     for (int k = 0; k < e->n_invocation; k++) *tokens++ = e->invocation[k];

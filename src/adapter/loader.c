@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "adapter/invocation.h"
+#include "adapter/own_tokens.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/priority.h"
@@ -116,8 +117,11 @@ static el_status open_sources(el_loader *l, el_load *load, el_pack_source *sourc
     sources[0] = (el_pack_source){.rank = e->rank, .seed = e->seed, .scale = e->scale};
     if (!*e->path) return EL_OK;
     el_status status = open_file(l, e->path, 0, e, &load->signature, &load->has_signature, &whole, &files[0], err);
-    load->permanent = whole && is_permanent(status);
     sources[0].file = files[0];
+    const el_tokenizer *own;
+    if (!status && l->tokenizer && !(status = el_entry_tokens(load->entry, &own, err)))
+      status = el_own_tokens_check(files[0], l->tokenizer, own, e->path, err);
+    load->permanent = whole && is_permanent(status);
     return status;
   }
   el_status status = sign_parts(load, err);

@@ -20,7 +20,7 @@ typedef struct shape {
 
 static shape shape_of(const el_lora_file *f, const el_lora_extra *e) {
   const el_sites *s = f->sites;
-  const int64_t vocab = s->output.out, embd = s->output.in;
+  const int64_t vocab = f->n_vocab ? f->n_vocab : s->output.out, embd = s->output.in;
   switch (e->kind) {
     case EL_LORA_MAGNITUDE:
     case EL_LORA_BIAS:
@@ -34,6 +34,7 @@ static shape shape_of(const el_lora_file *f, const el_lora_extra *e) {
     case EL_LORA_EMBEDDING:
     case EL_LORA_OUTPUT: return (shape){vocab, embd};
     case EL_LORA_TOKENS: return (shape){(int64_t)f->n_tokens, embd};
+    case EL_LORA_OUTPUT_TOKENS: return (shape){(int64_t)f->n_output_tokens, embd};
   }
   return (shape){0};
 }
@@ -53,7 +54,7 @@ static el_status check_one(const el_lora_file *f, const el_lora_extra *e, el_err
     return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "tensor %s: the base model has %d experts, from 0", name,
                          f->sites->n_experts);
   if (f->sites && !f->sites->output.out &&
-      (is_of_vocabulary(e) || e->kind == EL_LORA_TOKENS || e->kind == EL_LORA_EMBEDDING_MAGNITUDE ||
+      (is_of_vocabulary(e) || e->kind >= EL_LORA_TOKENS || e->kind == EL_LORA_EMBEDDING_MAGNITUDE ||
        e->kind == EL_LORA_EMBEDDING_B))
     return el_fail_about(err, EL_ERR_UNSUPPORTED, f->weights_path, "tensor %s: the base's vocabulary is not known",
                          name);
@@ -62,12 +63,6 @@ static el_status check_one(const el_lora_file *f, const el_lora_extra *e, el_err
     return el_fail_about(err, EL_ERR_FORMAT, f->weights_path,
                          "tensor %s: layer %d of the base model has nothing of the kind", name, e->layer);
   const bool fits = (!s.rows || e->rows == s.rows) && (!s.cols || e->cols == s.cols);
-  if (!fits && is_of_vocabulary(e) && (e->transposed || !s.cols || e->cols == s.cols || !s.rows))
-    return el_fail_about(err, EL_ERR_UNSUPPORTED, f->weights_path,
-                         "tensor %s is %" PRId64 " x %" PRId64
-                         ", and the base's vocabulary has %d tokens: one that an "
-                         "adapter has resized is not supported",
-                         name, e->rows, e->cols, f->sites->output.out);
   if (!fits || e->rows < 1 || e->cols < 1 || e->rows > INT32_MAX || e->cols > INT32_MAX)
     return el_fail_about(err, EL_ERR_FORMAT, f->weights_path,
                          "tensor %s is %" PRId64 " x %" PRId64 ", expected %" PRId64 " x %" PRId64 " (0: any)", name,
@@ -142,21 +137,20 @@ static int by_value(const void *x, const void *y) {
   return a < b ? -1 : a > b;
 }
 
-static el_status check_tokens(const el_lora_file *f, el_error *err) {
-  if (!f->n_tokens) return EL_OK;
-  int32_t *sorted = malloc(sizeof *sorted * f->n_tokens);
+static el_status check_tokens(const el_lora_file *f, const int32_t *tokens, size_t n, el_error *err) {
+  if (!n) return EL_OK;
+  int32_t *sorted = malloc(sizeof *sorted * n);
   if (!sorted) return el_fail_about(err, EL_ERR_NO_MEMORY, f->weights_path, "out of memory");
-  for (size_t i = 0; i < f->n_tokens; i++) sorted[i] = f->tokens[i];
-  qsort(sorted, f->n_tokens, sizeof *sorted, by_value);
+  for (size_t i = 0; i < n; i++) sorted[i] = tokens[i];
+  qsort(sorted, n, sizeof *sorted, by_value);
   el_status status = EL_OK;
-  for (size_t i = 1; i < f->n_tokens && !status; i++)
+  for (size_t i = 1; i < n && !status; i++)
     if (sorted[i] == sorted[i - 1])
       status = el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "trainable_token_indices has %d twice", sorted[i]);
-  const int32_t last = sorted[f->n_tokens - 1];
-  if (!status && f->sites && last >= f->sites->output.out)
+  const int32_t last = sorted[n - 1], most = !f->sites ? INT32_MAX : f->n_vocab ? f->n_vocab : f->sites->output.out;
+  if (!status && last >= most)
     status = el_fail_about(err, EL_ERR_FORMAT, f->weights_path,
-                           "trainable_token_indices has %d, and the base's vocabulary %d tokens", last,
-                           f->sites->output.out);
+                           "trainable_token_indices has %d, and the vocabulary %d tokens", last, most);
   free(sorted);
   return status;
 }
@@ -180,8 +174,14 @@ el_status el_lora_check_extras(el_lora_file *f, el_error *err) {
       return el_fail_about(err, EL_ERR_FORMAT, f->weights_path,
                            "use_dora is true, and a matrix of layer %d has no lora_magnitude_vector", p->layer);
   }
-  el_status tokens = check_tokens(f, err);
-  return tokens ? tokens : check_embedding_pair(f, err);
+  if ((status = check_tokens(f, f->tokens, f->n_tokens, err))) return status;
+  if ((status = check_tokens(f, f->output_tokens, f->n_output_tokens, err))) return status;
+  const el_lora_extra *of_output = find(f, EL_LORA_OUTPUT_TOKENS, EL_LORA_MODEL, 0, 0);
+  if (of_output && !find(f, EL_LORA_OUTPUT, EL_LORA_MODEL, 0, 0) && !find(f, EL_LORA_TOKENS, EL_LORA_MODEL, 0, 0))
+    return el_fail_about(err, EL_ERR_UNSUPPORTED, f->weights_path,
+                         "tensor %s: rows of the output are supported where its matrix is saved beside them",
+                         el_str_show(of_output->name, name, sizeof name));
+  return check_embedding_pair(f, err);
 }
 
 size_t el_lora_file_n_extras(const el_lora_file *f) {

@@ -100,7 +100,7 @@ static el_status check_shape(const el_lora_file *f, const el_lora_part *p, el_er
   if (f->sites && !dims.out)
     return el_fail_about(err, EL_ERR_FORMAT, f->weights_path,
                          "tensor %s: layer %d of the base model has no such matrix", show(p, name), p->layer);
-  if (f->sites && p->is_b) rows = dims.out;
+  if (f->sites && p->is_b) rows = f->n_vocab && p->layer == EL_LORA_MODEL ? f->n_vocab : dims.out;
   if (f->sites && !p->is_b) cols = dims.in;
   if (p->rows != rows || p->cols != cols || rows < 1 || cols < 1 || rows > INT32_MAX || cols > INT32_MAX)
     return el_fail_about(err, EL_ERR_FORMAT, f->weights_path,
@@ -175,6 +175,11 @@ static el_status make_pair(el_lora_file *f, el_lora_part *a, el_lora_part *b, el
                            "tensor %s has values that are not finite (NaN or infinity)", show(p, name));
   }
   const bool of_layer = a->layer != EL_LORA_MODEL;
+  if (f->n_vocab && !of_layer) {
+    f->output_pair = (el_lora_pair){
+        .layer = f->sites->n_layers, .rank = (int)a->rank, .scale = scale, .a = matrix_of(a, 0), .b = matrix_of(b, 0)};
+    return EL_OK;
+  }
   for (int64_t i = 0; i < a->count; i++)
     f->pairs[f->n_pairs++] = (el_lora_pair){
         .layer = f->sites && !of_layer ? f->sites->n_layers : a->layer,
@@ -246,6 +251,7 @@ static el_status check_activated(const el_lora_file *f, el_error *err) {
 
 /* The common end of opening: pairs out of f's parts if `status` is fine so far; takes over f. */
 static el_status finish(el_lora_file *f, el_status status, el_lora_file **out, el_error *err) {
+  if (!status) status = el_lora_find_vocabulary(f, err);
   if (!status) status = make_pairs(f, err);
   if (!status) status = el_lora_check_extras(f, err);
   if (!status) status = check_activated(f, err);
@@ -317,6 +323,7 @@ void el_lora_file_close(el_lora_file *f) {
   free(f->owned);
   free(f->extras);
   free(f->tokens);
+  free(f->output_tokens);
   free(f->pairs);
   free(f->parts);
   el_gguf_close(f->gguf);

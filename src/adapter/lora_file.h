@@ -57,7 +57,8 @@ typedef enum el_lora_kind {
   EL_LORA_EMBEDDING_B,         /* B [n_embd, rank] */
   EL_LORA_EMBEDDING,           /* [n_vocab, n_embd] in the place of the base's */
   EL_LORA_OUTPUT,              /* the same */
-  EL_LORA_TOKENS               /* [n, n_embd] rows in the place of those of some tokens */
+  EL_LORA_TOKENS,              /* [n, n_embd] rows in the place of those of some tokens */
+  EL_LORA_OUTPUT_TOKENS        /* the same of the output */
 } el_lora_kind;
 
 typedef struct el_lora_extra {
@@ -90,7 +91,7 @@ typedef struct el_lora_file el_lora_file;
 
 /* path: a folder or a GGUF file. The weights are read into memory, not mapped: whoever changes or truncates a file
  * while adapters are being served must not be able to stop the process. Refuses, naming file and field:
- * modules_to_save other than the embedding, the output and norms, vocabularies of another size than the base's, other
+ * modules_to_save other than the embedding, the output and norms, vocabularies whose parts are not all there, other
  * task or peft types, a shape that is not the base's, missing A or B, rank 0 or above the limit, NaN or infinity in
  * weights or alpha, an unknown tensor. `sites` NULL: only what does not need the base is checked (for inspect). The
  * sites outlive the file. */
@@ -106,8 +107,17 @@ const el_lora_pair *el_lora_file_at(const el_lora_file *f, size_t i);
  */
 size_t el_lora_file_n_extras(const el_lora_file *f);
 const el_lora_extra *el_lora_file_extra(const el_lora_file *f, size_t i);
-/* The tokens of EL_LORA_TOKENS, each once, in the order of its rows. */
+/* The tokens of EL_LORA_TOKENS, or of EL_LORA_OUTPUT_TOKENS, each once, in the order of its rows. */
 const int32_t *el_lora_file_tokens(const el_lora_file *f);
+const int32_t *el_lora_file_output_tokens(const el_lora_file *f, size_t *n);
+/* Tokens of the vocabulary that it was trained with, where that has another size than the base's; else 0. Then the
+ * embedding and the output, as far as they are there, are whole matrices with so many rows, and pairs that were trained
+ * on them belong into these: there are no others of these two among the file's pairs. */
+int el_lora_file_n_vocab(const el_lora_file *f);
+/* That of the output; NULL: there is none. */
+const el_lora_pair *el_lora_file_output_pair(const el_lora_file *f);
+/* The embedding was trained as a whole (modules_to_save), not saved because it has another size. */
+bool el_lora_file_trains_embedding(const el_lora_file *f);
 /* Where the base's output is its embedding, what is trained of one is of both. */
 bool el_lora_file_ties(const el_lora_file *f);
 /* What a site is called, as in GGUF files, or as the file has it where there is no base (* for an expert). Number of

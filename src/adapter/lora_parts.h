@@ -77,6 +77,11 @@ struct el_lora_file {
   size_t n_extras;
   int32_t *tokens; /* [n_tokens] of EL_LORA_TOKENS */
   size_t n_tokens;
+  int32_t *output_tokens; /* [n_output_tokens] of EL_LORA_OUTPUT_TOKENS */
+  size_t n_output_tokens;
+  int n_vocab;              /* el_lora_file_n_vocab */
+  el_lora_pair output_pair; /* with n_vocab; rank 0: there is none */
+  bool trains_embedding;
   bool ties;     /* where the output is the embedding, what is trained of one is of both */
   bool dora;     /* every pair must have a magnitude */
   float **owned; /* [n_parts]: tensors that had to be converted; NULL where none was */
@@ -117,6 +122,16 @@ int el_lora_number_in(el_str module);
 
 /* Whether all n values of a plain type are finite: the exponent is not all ones. */
 bool el_lora_all_finite(el_type type, const unsigned char *data, int64_t n);
+
+/* --- lora_vocabulary.c: a vocabulary that an adapter has resized */
+
+/* Finds f->n_vocab, of parts and extras. What has to be there for it is checked. */
+el_status el_lora_find_vocabulary(el_lora_file *f, el_error *err);
+/* Tensors that PEFT saves of the embedding and of the output beside what was trained: what they were before, and the
+ * same once more. *is: it is one of these, and is passed over. */
+el_status el_lora_peft_is_copy(const el_lora_file *f, const el_st_tensor *t, bool *is, el_error *err);
+/* What remains of a key that names the embedding or the output inside of what PEFT wraps them in. */
+el_str el_lora_peft_unwrap(el_str module);
 
 /* --- lora_extras.c: what is no part of a pair */
 

@@ -18,23 +18,6 @@ static bool parse_name(el_lora_file *f, el_str s, bool mlx, el_lora_part *p, el_
   return m->first >= 0;
 }
 
-/* With the embedding or the head among its targets PEFT saves the base's matrix beside the pair, as it was: the one
- * that is served already. *is: it is that. One of another size is of a vocabulary of the adapter's own. */
-static el_status is_of_base(const el_lora_file *f, const el_st_tensor *t, el_str key, bool *is, el_error *err) {
-  el_str s = key;
-  char name[EL_SHOW];
-  *is = el_str_chop(&s, ".base_layer.weight") && (el_str_chop(&s, "lm_head") || el_str_chop(&s, "embed_tokens"));
-  const el_site_dims dims = f->sites ? f->sites->output : (el_site_dims){0};
-  if (*is && dims.out && (t->n_dims != 2 || t->shape[0] != dims.out || t->shape[1] != dims.in))
-    return el_fail_about(
-        err, EL_ERR_UNSUPPORTED, f->weights_path,
-        "tensor %s is %lld x %lld, and the base's has %d x %d: vocabularies that an adapter has resized "
-        "are not supported",
-        el_str_show((el_str){t->name, strlen(t->name)}, name, sizeof name), (long long)t->shape[0],
-        (long long)t->shape[1], dims.out, dims.in);
-  return EL_OK;
-}
-
 /* What an unknown tensor probably is, for the message. */
 static const char *guess(const char *name) {
   static const struct {
@@ -140,6 +123,7 @@ static el_status read_parts(el_lora_file *f, const el_peft_config *config, el_er
   f->extras = calloc(el_lora_most_sites(f->sites) * n + 2, sizeof *f->extras);
   f->dora = el_peft_config_dora(config);
   f->ties = el_peft_config_ties(config);
+  f->trains_embedding = el_peft_config_saves(config, EL_PEFT_SAVED_EMBEDDING);
   char *keys = f->keys = malloc(room);
   if (!f->parts || !f->extras || !f->keys)
     return el_fail_about(err, EL_ERR_NO_MEMORY, f->weights_path, "out of memory");
@@ -147,12 +131,12 @@ static el_status read_parts(el_lora_file *f, const el_peft_config *config, el_er
   for (size_t i = 0; i < n; i++) {
     const el_st_tensor *t = el_lora_tensor_at(f, i);
     el_str adapter;
-    bool of_base;
+    bool copy;
     const el_str key = el_peft_key((el_str){t->name, strlen(t->name)}, keys, &adapter);
     keys += key.len;
-    el_status status = is_of_base(f, t, key, &of_base, err);
+    el_status status = el_lora_peft_is_copy(f, t, &copy, err);
     if (status) return status;
-    if (of_base || is_of_training(key)) continue;
+    if (copy || is_of_training(key)) continue;
     bool taken;
     if ((status = el_lora_peft_extra(f, config, key, t, &taken, err))) return status;
     if (taken) continue;

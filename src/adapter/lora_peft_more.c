@@ -24,6 +24,13 @@ static bool is_embedding(el_str module) {
   return is_of_model(module, "embed_tokens") || is_of_model(module, "token_embeddings");
 }
 
+el_str el_lora_peft_unwrap(el_str module) {
+  el_str inside = module;
+  el_str_chop(&inside, ".base_layer");
+  el_str_chop(&inside, ".token_adapter");
+  return is_embedding(inside) || el_lora_peft_is_output(inside) ? inside : module;
+}
+
 bool el_lora_peft_is_output(el_str module) {
   return is_of_model(module, "lm_head");
 }
@@ -89,10 +96,11 @@ static int recognise(el_lora_file *f, const el_peft_config *config, el_str key, 
     return *module = s, is_embedding(s);
   }
   if (el_str_chop(&s, ".token_adapter.trainable_tokens_delta")) {
-    e->kind = EL_LORA_TOKENS;
-    return *module = s, is_embedding(s);
+    e->kind = el_lora_peft_is_output(s) ? EL_LORA_OUTPUT_TOKENS : EL_LORA_TOKENS;
+    return *module = s, e->kind == EL_LORA_OUTPUT_TOKENS || is_embedding(s);
   }
   if (!el_str_chop(&s, ".weight")) return 0;
+  s = el_lora_peft_unwrap(s);
   return *module = s, find_whole(f, s, e);
 }
 
@@ -127,6 +135,16 @@ static el_status split(el_lora_file *f, el_lora_extra *e, int n, el_error *err) 
   return EL_OK;
 }
 
+/* Where the output is tied to the embedding, the list is the embedding's. */
+static el_status read_output_tokens(el_lora_file *f, const el_peft_config *config, el_str module, el_error *err) {
+  static const char embedding[] = "embed_tokens";
+  if (f->output_tokens) return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "has two tensors of trained tokens");
+  if (!el_peft_config_tokens(config, module, &f->output_tokens, &f->n_output_tokens, NULL)) return EL_OK;
+  free(f->output_tokens);
+  return el_peft_config_tokens(config, (el_str){embedding, sizeof embedding - 1}, &f->output_tokens,
+                               &f->n_output_tokens, err);
+}
+
 el_status el_lora_peft_extra(el_lora_file *f, const el_peft_config *config, el_str key, const el_st_tensor *t,
                              bool *taken, el_error *err) {
   el_lora_extra *e = &f->extras[f->n_extras];
@@ -156,6 +174,7 @@ el_status el_lora_peft_extra(el_lora_file *f, const el_peft_config *config, el_s
     if (f->tokens) return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "has two tensors of trained tokens");
     if ((status = el_peft_config_tokens(config, module, &f->tokens, &f->n_tokens, err))) return status;
   }
+  if (e->kind == EL_LORA_OUTPUT_TOKENS && (status = read_output_tokens(f, config, module, err))) return status;
   return n > 1 ? split(f, e, n, err) : EL_OK;
 }
 
@@ -206,7 +225,7 @@ el_status el_lora_peft_complete(el_lora_file *f, const el_peft_config *config, e
       return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "modules_to_save has %s, and there is no such tensor",
                            parts[i].what);
   }
-  if (el_peft_config_has_tokens(config) && !f->n_tokens)
+  if (el_peft_config_has_tokens(config) && !f->n_tokens && !f->n_output_tokens)
     return el_fail_about(err, EL_ERR_FORMAT, f->weights_path,
                          "trainable_token_indices is set, and there is no token_adapter.trainable_tokens_delta");
   return EL_OK;

@@ -15,6 +15,9 @@ typedef struct el_adapter_more {
   el_lora_adjust *adjust;         /* [n_places][n_sites] */
   el_lora_adjust **expert_adjust; /* [n_layers] of [n_experts][EL_N_EXPERT_SITES] each; NULL among them: nothing */
 
+  int n_vocab; /* tokens that there are for it: the base's, and perhaps more. In what follows, where there are others
+                * than the base's, matrices have no low-rank parts any more */
+
   /* Of the embedding: row t is factor * length[t] * (W[t] + gain * a[t] b^T), where W is the base's or `embedding`. */
   el_packed embedding_a; /* [n_vocab, rank] */
   el_packed embedding_b; /* [n_embd, rank] */
@@ -26,7 +29,7 @@ typedef struct el_adapter_more {
   int n_tokens;
   const int32_t *tokens;   /* [n_tokens] ascending */
   const float *token_rows; /* [n_tokens, n_embd] in the place of those of the embedding, */
-  bool tokens_of_output;   /* and of the output */
+  bool tokens_of_output;   /* and of the output: of all tokens behind the base's, where `output` has no data */
 
   const float **norms; /* [n_layers][n_norms] as the family lists them; NULL among them: the base's */
   const float *output_norm;

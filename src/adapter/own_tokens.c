@@ -344,3 +344,20 @@ uint64_t el_own_tokens_stamp(const char *folder) {
   }
   return sum;
 }
+
+el_status el_own_tokens_check(const el_lora_file *f, const el_tokenizer *base, const el_tokenizer *own,
+                              const char *path, el_error *err) {
+  const int32_t n_base = el_tokenizer_n_vocab(base), n = el_lora_file_n_vocab(f), rows = n > n_base ? n : n_base;
+  char show[EL_SHOW];
+  for (int32_t id = n; n && id < n_base; id++)
+    if (!el_tokenizer_is_unused(base, id))
+      return el_fail_about(err, EL_ERR_FORMAT, path,
+                           "its weights are of a vocabulary of %d tokens, and the base's token %d is '%s': it was "
+                           "trained on another base",
+                           (int)n, (int)id, el_str_show(el_token_bytes(base, id, true), show, sizeof show));
+  if (own && el_tokenizer_n_vocab(own) > rows)
+    return el_fail_about(err, EL_ERR_FORMAT, path,
+                         "its tokenizer has token %d, '%s', and its weights are of a vocabulary of %d tokens",
+                         (int)rows, el_str_show(el_token_bytes(own, rows, true), show, sizeof show), (int)rows);
+  return EL_OK;
+}

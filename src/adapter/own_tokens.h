@@ -12,6 +12,7 @@
 #ifndef EL_ADAPTER_OWN_TOKENS_H
 #define EL_ADAPTER_OWN_TOKENS_H
 
+#include "adapter/lora_file.h"
 #include "tokenizer/extension.h"
 
 enum {
@@ -26,5 +27,9 @@ enum {
 el_status el_own_tokens_read(const char *folder, const el_tokenizer *base, el_tokenizer **out, el_error *err);
 /* Another number when one of those files is another, without reading them. 0: there is none of them. */
 uint64_t el_own_tokens_stamp(const char *folder);
+
+/* Whether weights and tokens are of one vocabulary. own NULL: the base's tokens. `path` is for messages. */
+el_status el_own_tokens_check(const el_lora_file *f, const el_tokenizer *base, const el_tokenizer *own,
+                              const char *path, el_error *err);
 
 #endif

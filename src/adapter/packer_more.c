@@ -77,6 +77,11 @@ static void plan_matrix(const el_more *m, el_more_piece *p, el_layout layout, in
   p->bytes = align(el_packed_bytes(&p->form));
 }
 
+/* Whether the embedding and the output are matrices of a vocabulary of the adapter's own. */
+static bool is_resized(const el_more *m) {
+  return el_lora_file_n_vocab(m->file);
+}
+
 /* What takes the place of a matrix has 8 bits, unless that one has more: then it keeps what the file has. */
 static el_layout whole_layout(const el_more *m, const el_lora_extra *e) {
   const el_packed *old = !m->base                    ? NULL
@@ -124,13 +129,15 @@ static el_status plan_one(el_more *m, const el_lora_extra *e, el_error *err) {
       break;
     case EL_LORA_EMBEDDING_A:
       m->rank = (int)(e->transposed ? e->cols : e->rows);
+      if (is_resized(m)) break; /* it goes into the embedding */
       plan_matrix(m, add(m, e, e->kind), m->layout, e->transposed ? e->rows : e->cols, m->rank);
       break;
     case EL_LORA_EMBEDDING_B:
-      plan_matrix(m, add(m, e, e->kind), m->layout, e->transposed ? e->cols : e->rows, m->rank);
+      if (!is_resized(m)) plan_matrix(m, add(m, e, e->kind), m->layout, e->transposed ? e->cols : e->rows, m->rank);
       break;
     case EL_LORA_EMBEDDING:
-    case EL_LORA_OUTPUT: plan_matrix(m, add(m, e, e->kind), whole_layout(m, e), e->rows, e->cols); break;
+    case EL_LORA_OUTPUT: plan_matrix(m, add(m, e, e->kind), whole_layout(m, e), m->n_vocab, e->cols); break;
+    case EL_LORA_OUTPUT_TOKENS: break; /* rows of the output, or the same as the embedding's: see check_output_tokens */
     case EL_LORA_TOKENS:
       if (!m->base) return fail(e, "the base's weights are not known", err);
       p = add(m, e, e->kind);
@@ -144,7 +151,7 @@ static el_status plan_one(el_more *m, const el_lora_extra *e, el_error *err) {
 /* Where the output is the embedding and an adapter ties the two, a part of one alone is not what PEFT makes of it. */
 static el_status check_ties(const el_more *m, el_error *err) {
   const el_lora_extra *whole = NULL, *pair = NULL;
-  bool output = false, output_pair = false;
+  bool output = false, output_pair = el_lora_file_output_pair(m->file);
   if (!m->sites->tied || !el_lora_file_ties(m->file)) return EL_OK;
   for (size_t i = 0; i < el_lora_file_n_extras(m->file); i++) {
     const el_lora_extra *e = el_lora_file_extra(m->file, i);
@@ -159,6 +166,56 @@ static el_status check_ties(const el_more *m, el_error *err) {
   return EL_OK;
 }
 
+static const el_lora_extra *find_in_file(const el_more *m, el_lora_kind kind) {
+  for (size_t i = 0; i < el_lora_file_n_extras(m->file); i++)
+    if (el_lora_file_extra(m->file, i)->kind == kind) return el_lora_file_extra(m->file, i);
+  return NULL;
+}
+
+/* Trained rows of the output go into its matrix; where there is none, they are those of the embedding that it is tied
+ * to. */
+static el_status check_output_tokens(const el_more *m, el_error *err) {
+  const el_lora_extra *e = find_in_file(m, EL_LORA_OUTPUT_TOKENS), *of_embedding = find_in_file(m, EL_LORA_TOKENS);
+  size_t n;
+  const int32_t *tokens = el_lora_file_output_tokens(m->file, &n);
+  if (!e || find_in_file(m, EL_LORA_OUTPUT)) return EL_OK;
+  if (m->sites->tied && of_embedding && of_embedding->rows == e->rows && of_embedding->type == e->type &&
+      !memcmp(tokens, el_lora_file_tokens(m->file), sizeof *tokens * n) &&
+      !memcmp(e->data, of_embedding->data, el_lora_value_bytes(e->type) * (size_t)e->rows * (size_t)e->cols))
+    return EL_OK;
+  return fail(e, "trained rows of the output are supported where its matrix is saved too, or it is the embedding", err);
+}
+
+/* A vocabulary of another size: what the base says to it. */
+static el_status check_resized(const el_more *m, el_error *err) {
+  const el_lora_extra *embedding = find_in_file(m, EL_LORA_EMBEDDING), *output = find_in_file(m, EL_LORA_OUTPUT),
+                      *tokens = find_in_file(m, EL_LORA_TOKENS),
+                      *any = embedding ? embedding
+                             : output  ? output
+                                       : tokens;
+  const int n = el_lora_file_n_vocab(m->file);
+  if (n <= m->sites->output.out) return EL_OK;
+  if (m->base->layer_rows)
+    return fail(any, "in models whose layers have a row for each token no adapter can add some", err);
+  if (output || (tokens && !embedding && m->sites->tied)) return EL_OK;
+  if (embedding && m->sites->tied && (el_lora_file_ties(m->file) || !el_lora_file_trains_embedding(m->file)))
+    return EL_OK;
+  return fail(any, "it has rows for tokens that the base does not have, and lm_head has none for them", err);
+}
+
+/* Ranks of the pair that goes into a matrix. */
+static size_t rank_in(const el_more *m, el_lora_kind kind) {
+  const el_lora_pair *pair = el_lora_file_output_pair(m->file);
+  if (!is_resized(m)) return 0;
+  return kind == EL_LORA_EMBEDDING ? (size_t)m->rank : pair ? (size_t)pair->rank : 0;
+}
+
+/* A tile's rows, and of a pair one side and a row of the other. */
+static size_t whole_scratch(const el_more *m, const el_more_piece *p) {
+  const size_t cols = (size_t)p->form.cols, rank = rank_in(m, p->kind);
+  return cols * (size_t)p->form.tile + (cols + 1) * rank;
+}
+
 /* Of the largest row of the base that DoRA reads, the longest vector, or rows of the embedding's A. */
 static el_status reserve_scratch(el_more *m, el_error *err) {
   size_t n = (size_t)AT_ONCE * (size_t)m->rank;
@@ -168,6 +225,10 @@ static el_status reserve_scratch(el_more *m, el_error *err) {
                  values = p->form.cols ? (size_t)p->form.cols : p->n;
     if (in > n) n = in;
     if (values > n) n = values;
+    if (p->kind == EL_LORA_EMBEDDING || p->kind == EL_LORA_OUTPUT) {
+      const size_t whole = whole_scratch(m, p);
+      if (whole > n) n = whole;
+    }
     /* Sums as doubles, a row of the embedding, a token's A, and all of B. */
     const size_t embd = (size_t)m->sites->output.in, factor = 3 * embd + (embd + 1) * (size_t)m->rank;
     if ((p->kind == EL_LORA_EMBEDDING_MAGNITUDE || p->kind == EL_LORA_EMBEDDING_LENGTH) && factor > n) n = factor;
@@ -202,6 +263,8 @@ el_status el_more_plan(el_more *m, const el_lora_file *file, el_error *err) {
   m->n_sorted = 0;
   m->adjusts = m->expert_adjusts = m->norms = false;
   m->rank = 0;
+  m->n_vocab = m->sites->output.out;
+  if (n && el_lora_file_n_vocab(file) > m->n_vocab) m->n_vocab = el_lora_file_n_vocab(file);
   if (n && room > m->cap) {
     free(m->pieces);
     m->cap = 0;
@@ -209,7 +272,11 @@ el_status el_more_plan(el_more *m, const el_lora_file *file, el_error *err) {
       return el_fail(err, EL_ERR_NO_MEMORY, "adapter: out of memory");
     m->cap = room;
   }
+  if (n && !m->base && (is_resized(m) || find_in_file(m, EL_LORA_OUTPUT_TOKENS)))
+    return fail(el_lora_file_extra(file, 0), "the base's weights are not known", err);
   el_status status = n ? check_ties(m, err) : EL_OK;
+  if (n && !status) status = check_output_tokens(m, err);
+  if (n && !status && is_resized(m)) status = check_resized(m, err);
   for (size_t i = 0; i < n && !status; i++) status = plan_one(m, el_lora_file_extra(file, i), err);
   if (m->expert_adjusts) plan_tables(m);
   return status ? status : reserve_scratch(m, err);
@@ -294,6 +361,88 @@ static void pack_embedding(const el_more *m, el_more_piece *p, int shift) {
   }
 }
 
+/* The pair that goes into a whole matrix: row i of the product is by[i] A. */
+typedef struct merged {
+  size_t rank;
+  float scale;
+  const float *a;    /* [rank, cols] */
+  el_lora_matrix by; /* [rows, rank] */
+  float *row;        /* [rank] */
+} merged;
+
+/* The embedding's pair is the other way round: its B is A here, transposed, and its A a row for each token. */
+static merged merged_in(const el_more *m, const el_more_piece *p, float *room) {
+  merged out = {.rank = rank_in(m, p->kind), .a = room};
+  const size_t cols = (size_t)p->form.cols;
+  out.row = room + cols * out.rank;
+  if (!out.rank) return out;
+  if (p->kind == EL_LORA_OUTPUT) {
+    const el_lora_pair *pair = el_lora_file_output_pair(m->file);
+    el_lora_matrix_read(&pair->a, pair->rank, (int)cols, room);
+    out.scale = pair->scale;
+    out.by = pair->b;
+    return out;
+  }
+  const el_lora_extra *a = find_in_file(m, EL_LORA_EMBEDDING_A), *b = find_in_file(m, EL_LORA_EMBEDDING_B);
+  const el_lora_matrix turned = {.type = b->type, .data = b->data, .row_step = 1, .col_step = (size_t)b->cols};
+  el_lora_matrix_read(&turned, (int)out.rank, (int)cols, room);
+  out.scale = b->scale;
+  out.by = (el_lora_matrix){.type = a->type,
+                            .data = a->data,
+                            .row_step = a->transposed ? (size_t)a->cols : 1,
+                            .col_step = a->transposed ? 1 : (size_t)a->cols};
+  return out;
+}
+
+static void add_merged(const merged *in, int row, size_t cols, float *out) {
+  const size_t value = el_lora_value_bytes(in->by.type);
+  const el_lora_matrix of_row = {.type = in->by.type,
+                                 .data = (const unsigned char *)in->by.data + value * (size_t)row * in->by.row_step,
+                                 .row_step = in->rank,
+                                 .col_step = in->by.col_step};
+  el_lora_matrix_read(&of_row, 1, (int)in->rank, in->row);
+  for (size_t r = 0; r < in->rank; r++) {
+    const float by = in->scale * in->row[r];
+    for (size_t c = 0; c < cols; c++) out[c] += by * in->a[r * cols + c];
+  }
+}
+
+/* The row of EL_LORA_OUTPUT_TOKENS for a token; NULL: it has none. They are few, and a load is no step. */
+static const unsigned char *trained_row(const el_more *m, const el_lora_extra *rows, int token) {
+  size_t n;
+  const int32_t *tokens = el_lora_file_output_tokens(m->file, &n);
+  for (size_t i = 0; rows && i < n; i++)
+    if (tokens[i] == token) return rows->data + el_lora_value_bytes(rows->type) * (size_t)rows->cols * i;
+  return NULL;
+}
+
+/* A matrix of a vocabulary of the adapter's own, or with trained rows: with the pair that belongs to it, and the base's
+ * rows where that has more. */
+static void pack_rows_of_vocabulary(const el_more *m, el_more_piece *p) {
+  const el_lora_extra *e = p->from;
+  const bool output = p->kind == EL_LORA_OUTPUT;
+  const el_lora_extra *trained = output ? find_in_file(m, EL_LORA_OUTPUT_TOKENS) : NULL;
+  const size_t cols = (size_t)e->cols, value = el_lora_value_bytes(e->type);
+  const el_packed *base = output ? base_at(m, m->sites->n_layers, EL_SITE_OUTPUT)->w : m->base->embedding;
+  const merged in = merged_in(m, p, m->scratch + cols * (size_t)p->form.tile);
+  for (int t = 0; t < p->form.n_tiles; t++) {
+    for (int i = 0; i < p->form.tile && t * p->form.tile + i < p->form.rows; i++) {
+      const int row = t * p->form.tile + i;
+      float *out = m->scratch + cols * (size_t)i;
+      const unsigned char *own = trained_row(m, trained, row);
+      if (own) {
+        el_dequantize(trained->type, own, out, (int64_t)cols);
+      } else if (row < e->rows) {
+        el_dequantize(e->type, e->data + value * cols * (size_t)row, out, (int64_t)cols);
+        if (in.rank) add_merged(&in, row, cols, out);
+      } else {
+        el_packed_get_row(base, row, out);
+      }
+    }
+    el_pack_tiles(&p->form, EL_TYPE_F32, m->scratch, t, t + 1);
+  }
+}
+
 static int by_token(const void *a, const void *b) {
   const int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
   return x < y ? -1 : x > y;
@@ -319,7 +468,7 @@ static void pack_tokens(const el_more *m, const el_more_piece *p, el_adapter_mor
   out->n_tokens = (int)p->n;
   out->tokens = tokens;
   out->token_rows = rows;
-  out->tokens_of_output = m->sites->tied;
+  out->tokens_of_output = m->sites->tied && !find_in_file(m, EL_LORA_OUTPUT); /* that says all of itself */
 }
 
 static double sum_of_squares(const float *x, size_t n) {
@@ -422,10 +571,14 @@ static void pack_piece(el_more *m, el_more_piece *p, el_adapter_more *out) {
     }
     case EL_LORA_EMBEDDING:
     case EL_LORA_OUTPUT:
-      el_pack_tiles(&p->form, e->type, e->data, 0, p->form.n_tiles);
+      if (is_resized(m) || (p->kind == EL_LORA_OUTPUT && find_in_file(m, EL_LORA_OUTPUT_TOKENS)))
+        pack_rows_of_vocabulary(m, p);
+      else
+        el_pack_tiles(&p->form, e->type, e->data, 0, p->form.n_tiles);
       *(p->kind == EL_LORA_OUTPUT ? &out->output : &out->embedding) = p->form;
       break;
     case EL_LORA_TOKENS: pack_tokens(m, p, out); break;
+    case EL_LORA_OUTPUT_TOKENS: break;
   }
 }
 
@@ -443,11 +596,15 @@ const el_adapter_more *el_more_pack(el_more *m, unsigned char *head) {
     head += align(sizeof(el_lora_adjust *) * (size_t)m->sites->n_layers);
   }
   if (m->norms) out->norms = (const float **)(void *)head;
+  out->n_vocab = m->n_vocab;
   for (size_t i = 0; i < m->n; i++)
     if (m->pieces[i].table)
       out->expert_adjust[m->pieces[i].place] = memset(m->pieces[i].at, 0, sizeof(el_lora_adjust) * n_of_experts(m));
   for (size_t i = 0; i < m->n; i++)
     if (!m->pieces[i].table) pack_piece(m, &m->pieces[i], out);
+  /* Saved because it has another size, and tied: it is both. */
+  if (is_resized(m) && m->sites->tied && out->embedding.data && !out->output.data && m->n_vocab > m->sites->output.out)
+    out->output = out->embedding;
   return out;
 }
 

@@ -28,6 +28,7 @@ typedef struct el_more {
   size_t n_sorted;                     /* the first ones, in the order of kind, place, site and expert */
   bool adjusts, expert_adjusts, norms; /* there are tables of these */
   int rank;                            /* of the embedding's pair */
+  int n_vocab;                         /* tokens that the adapter has: the base's at least */
   float *scratch;                      /* [n_scratch] */
   size_t n_scratch;
 } el_more;

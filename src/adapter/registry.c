@@ -230,6 +230,7 @@ static el_entry *new_entry(el_registry *r, const el_entry_spec *spec, const el_e
   }
   char *strings = (char *)(e + 1);
   e->id = EL_NO_ID;
+  e->registry = r;
   memcpy(strings, spec->name, name);
   memcpy(strings + name, spec->path, path);
   e->name = strings;
@@ -254,6 +255,7 @@ void el_entry_free(el_entry *e) {
   assert(!e->adapter && !e->n_pins);
   if (e->preset) atomic_fetch_sub(e->counted_in, e->preset->bytes);
   el_preset_free(e->preset);
+  el_entry_free_tokens(e);
   free(e->preset_error);
   free(e->aliases);
   drop_usage(e->usage);
@@ -274,6 +276,7 @@ el_status el_registry_new(const char *base_name, void (*on_dead)(void *user), vo
   r->on_dead = on_dead;
   r->user = user;
   pthread_mutex_init(&r->mutex, NULL);
+  pthread_mutex_init(&r->tokens_mutex, NULL);
   *out = r;
   return EL_OK;
 }
@@ -299,6 +302,7 @@ void el_registry_free(el_registry *r) {
     el_entry_free(e);
   }
   pthread_mutex_destroy(&r->mutex);
+  pthread_mutex_destroy(&r->tokens_mutex);
   el_buf_free(&r->notices);
   el_refused_free(&r->refused);
   free(r->entries);
@@ -403,7 +407,7 @@ static el_status refresh(el_registry *r, el_entry **entry, el_error *err) {
     pthread_mutex_lock(&r->mutex);
     bool same = el_signature_equal(&signature, &old->signature);
     pthread_mutex_unlock(&r->mutex);
-    if (same && el_preset_is_current(old->preset)) return EL_OK;
+    if (same && el_preset_is_current(old->preset) && el_entry_tokens_current(old)) return EL_OK;
     el_entry_spec spec = {.name = old->name, .path = old->path, .dir = old->dir, .signature = signature};
     if (!fetch_preset(r, &spec) || !(e = new_entry(r, &spec, old))) return EL_OK; /* later */
   }

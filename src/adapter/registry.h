@@ -68,7 +68,14 @@ struct el_entry {
   el_preset_file *preset;    /* NULL: it has none, or a wrong one: */
   el_error *preset_error;    /* then nobody gets the adapter until the file is another */
   atomic_size_t *counted_in; /* the registry's bytes of presets */
+  el_registry *registry;     /* NULL: a combination */
   float scale;               /* that it is loaded with, its preset's; 1: as trained */
+
+  /* Under the registry's tokens_mutex: see el_entry_tokens. Once it is there it stays. */
+  bool tokens_known;
+  el_tokenizer *tokenizer; /* NULL: its tokens are the base's */
+  el_error *tokens_error;
+  uint64_t tokens_stamp;
 
   /* Under the registry's mutex. */
   el_entry *hash_next;
@@ -115,6 +122,8 @@ void el_registry_on_listing(el_registry *r, void (*report)(void *user, uint64_t 
 /* `make` is called for each preset that has been read, to make of it what the engine needs (el_preset_file.made), or to
  * say why it cannot be used. No mutex is held. Before any adapter is added. */
 void el_registry_on_preset(el_registry *r, el_status (*make)(void *user, el_preset_file *f, el_error *err), void *user);
+/* The base's tokenizer, which adapters may add to; without it none does. Before any adapter is added. */
+void el_registry_use_tokenizer(el_registry *r, const el_tokenizer *base);
 /* Every reference must have been given back; no entry may be in memory. */
 void el_registry_free(el_registry *r);
 
@@ -157,6 +166,11 @@ void el_registry_each(el_registry *r, void (*see)(void *user, uint64_t id, const
  * itself when it is alone with a scale of 1; else a combination, the same one as long as it is used now and then and
  * its parts' files stay the same. EL_ERR_NOT_FOUND, EL_ERR_INVALID. */
 el_status el_registry_combine(el_registry *r, const el_adapter_scale *scales, size_t n, el_entry **out, el_error *err);
+/* The tokenizer of an adapter that brings tokens of its own (own_tokens.h), as long as the entry; *out NULL: its tokens
+ * are the base's. The first call reads files. What is wrong with them, EL_ERR_FORMAT and others. */
+el_status el_entry_tokens(el_entry *entry, const el_tokenizer **out, el_error *err);
+/* How many of them; -1: nobody has asked yet. */
+int el_entry_n_own_tokens(el_entry *entry);
 void el_registry_hold(el_registry *r, el_entry *entry); /* one reference more */
 void el_registry_put(el_registry *r, el_entry *entry);  /* NULL is allowed */
 

@@ -29,7 +29,9 @@ struct el_registry {
   void *report_user;
   el_status (*make)(void *user, el_preset_file *f, el_error *err);
   void *make_user;
-  el_entry **entries; /* [n] listed, in order of registration */
+  const el_tokenizer *tokenizer; /* NULL: entries have no tokens of their own */
+  pthread_mutex_t tokens_mutex;  /* held while files are read: taken before no other */
+  el_entry **entries;            /* [n] listed, in order of registration */
   size_t n, cap;
   el_entry **buckets; /* [n_buckets] by hash; a power of two, n at least */
   size_t n_buckets;
@@ -61,6 +63,10 @@ el_entry *el_registry_at_id(const el_registry *r, uint64_t id);
 el_status el_registry_check_pin(const el_registry *r, const el_entry *old, const el_entry *e, el_error *err);
 /* A pinned entry has come, gone, or another size. */
 void el_registry_recount_pins(el_registry *r);
+
+/* entry_tokens.c: whether the files are still those that were read; and what was made of them. */
+bool el_entry_tokens_current(el_entry *e);
+void el_entry_free_tokens(el_entry *e);
 
 /* aliases.c: those of an entry that is listed, or no longer. */
 void el_registry_add_aliases(el_registry *r, el_entry *e);

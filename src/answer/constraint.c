@@ -135,7 +135,7 @@ static el_constraint_source *build(const tags *t, const el_answer_format *f, con
                                      .triggers = trigger_text ? &b->trigger : NULL,
                                      .n_triggers = trigger_text != NULL,
                                      .shown_tokens = f->shown,
-                                     .n_shown_tokens = f->n_shown};
+                                     .n_shown_tokens = f->n_shown_of_base};
   return &b->source;
 }
 

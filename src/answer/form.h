@@ -42,6 +42,7 @@ struct el_answer_format {
   bool takes_system, shows_tools, writes_calls, parallel, text_arguments;
   int32_t *shown;
   size_t n_shown;
+  size_t n_shown_of_base; /* the first ones: constraints know no others */
 };
 
 typedef enum el_mark { EL_MARK_NO, EL_MARK_YES, EL_MARK_PARTIAL } el_mark;

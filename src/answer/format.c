@@ -6,7 +6,7 @@
 #include "answer/parser.h"
 #include "answer/probe.h"
 #include "base/error.h"
-#include "tokenizer/tokenizer.h"
+#include "tokenizer/extension.h"
 
 /* --- all marks of a form */
 
@@ -266,6 +266,7 @@ static el_status find_shown(el_answer_format *f, const el_tokenizer *t, el_error
   }
   f->shown = (int32_t *)(void *)ids.data;
   f->n_shown = ids.len / sizeof(int32_t);
+  while (f->n_shown_of_base < f->n_shown && f->shown[f->n_shown_of_base] < el_tokenizer_n_base(t)) f->n_shown_of_base++;
   return EL_OK;
 }
 

@@ -61,10 +61,25 @@ static void drop_messages(chat *c, size_t first, size_t end) {
   c->n -= end - first;
 }
 
+el_status el_cli_hold(el_engine *e, const el_request *request, const el_held_adapter **held, const el_tokenizer **t,
+                      el_error *err) {
+  *held = NULL;
+  *t = el_engine_tokenizer(e);
+  if (request->auto_adapter || !request->adapter || !*request->adapter) return EL_OK;
+  el_status status = el_adapter_hold(e, request->adapter, held, err);
+  if (!status) *t = (*held)->tokenizer;
+  return status;
+}
+
 el_status el_cli_chat_prompt(el_engine *e, const el_message *messages, size_t n, el_request *request, el_error *err) {
   int32_t *tokens;
-  el_status status = el_chat_tokenize_span(el_engine_tokenizer(e), messages, n, true, SIZE_MAX, &tokens,
-                                           &request->n_prompt, &request->focus_begin, &request->focus_end, err);
+  const el_held_adapter *held;
+  const el_tokenizer *t;
+  el_status status = el_cli_hold(e, request, &held, &t, err);
+  if (!status)
+    status = el_chat_tokenize_span(t, messages, n, true, SIZE_MAX, &tokens, &request->n_prompt, &request->focus_begin,
+                                   &request->focus_end, err);
+  el_adapter_release(e, held);
   if (!status) request->prompt = tokens;
   return status;
 }
@@ -86,10 +101,10 @@ static bool show_text(void *user, const char *data, size_t len) {
 static el_status generate(chat *c, bytes *answer, el_cli_answer *how, el_error *err) {
   for (;;) {
     el_request request = *c->o->request;
-    el_status status = el_cli_chat_prompt(c->o->engine, c->messages, c->n, &request, err);
-    if (status) return status;
     request.auto_adapter = c->routed;
     request.adapter = c->routed ? NULL : c->adapter;
+    el_status status = el_cli_chat_prompt(c->o->engine, c->messages, c->n, &request, err);
+    if (status) return status;
     status = el_cli_generate(c->o->engine, &request, c->o->signal_fd, show_text, show_choice, answer, how, err);
     el_free((void *)request.prompt);
     if (status != EL_ERR_TOO_LONG || c->n < c->n_system + 3) return status;

@@ -17,6 +17,11 @@ typedef struct el_cli_chat_options {
 /* Until the person ends it. Returns the exit status. */
 int el_cli_chat(const el_cli_chat_options *options);
 
+/* Whose tokens a request's prompt has: an adapter may have some of its own. *held: to be released with
+ * el_adapter_release, on failure too (NULL). */
+el_status el_cli_hold(el_engine *e, const el_request *request, const el_held_adapter **held, const el_tokenizer **t,
+                      el_error *err);
+
 /* Puts a conversation into the request: its tokens, and where the last message of the user stands in them. The tokens
  * are the caller's, to be released with el_free. */
 el_status el_cli_chat_prompt(el_engine *e, const el_message *messages, size_t n, el_request *request, el_error *err);

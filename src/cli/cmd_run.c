@@ -58,7 +58,11 @@ static el_status tokenize(const run_options *o, const char *text, size_t len, el
   if (o->chat) return el_cli_chat_prompt(e, messages + skip, 2 - skip, request, err);
   int32_t *tokens;
   int flags = EL_TOKENIZE_BOS | (o->special ? EL_TOKENIZE_SPECIAL : 0);
-  el_status status = el_tokenize(el_engine_tokenizer(e), text, len, flags, &tokens, &request->n_prompt, err);
+  const el_held_adapter *held;
+  const el_tokenizer *t;
+  el_status status = el_cli_hold(e, request, &held, &t, err);
+  if (!status) status = el_tokenize(t, text, len, flags, &tokens, &request->n_prompt, err);
+  el_adapter_release(e, held);
   if (!status) request->prompt = tokens;
   return status;
 }
@@ -70,6 +74,8 @@ static int complete(run_options *o) {
   if (!text) return EL_EXIT_FAILED;
   el_request request = o->request;
   el_error err;
+  request.auto_adapter = el_cli_is_auto(o->common.engine, o->adapter);
+  request.adapter = request.auto_adapter ? NULL : o->adapter;
   el_status status = tokenize(o, text, len, &request, &err);
   free(text);
   if (status) return el_cli_failed(&err);
@@ -78,8 +84,6 @@ static int complete(run_options *o) {
     el_cli_error("the prompt is empty, and this model has no token to begin with");
     return EL_EXIT_FAILED;
   }
-  request.auto_adapter = el_cli_is_auto(o->common.engine, o->adapter);
-  request.adapter = request.auto_adapter ? NULL : o->adapter;
   el_cli_answer how;
   status = el_cli_generate(o->common.engine, &request, o->common.signal_fd, to_stdout, tell_choice, o, &how, &err);
   el_free((void *)request.prompt);

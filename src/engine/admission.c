@@ -28,7 +28,8 @@ static bool start(admission *a, el_seq *q) {
     return true;
   }
   /* Once: what is allocated stays until the sequence ends. */
-  if (!q->started_ns && el_seq_start(q, a->s->speculation && a->s->speculation->most, &error)) {
+  if ((!q->started_ns && el_seq_start(q, a->s->speculation && a->s->speculation->most, &error)) ||
+      el_seq_settle_tokens(q, &error)) {
     a->end->fail(a->end->user, q, &error);
     return false;
   }

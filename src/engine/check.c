@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "adapter/lora_parts.h"
+#include "adapter/own_tokens.h"
 #include "adapter/preset.h"
 #include "base/buf.h"
 #include "base/cpus.h"
@@ -131,7 +132,8 @@ static el_status measure_text(check *c, const char *text, el_error *err) {
   memcpy(c->base, el_step_run(c->step, rows, (int)n), sizeof *c->base * n * (size_t)n_vocab);
   for (size_t i = 0; i < n; i++) rows[i].adapter = c->adapter;
   const float *with = el_step_run(c->step, rows, (int)n);
-  for (size_t i = 0; i < n; i++) compare(c, c->base + i * (size_t)n_vocab, with + i * (size_t)n_vocab, n_vocab);
+  for (size_t i = 0; i < n; i++)
+    compare(c, c->base + i * (size_t)n_vocab, with + i * el_step_logits_stride(c->step), n_vocab);
   return EL_OK;
 }
 
@@ -176,6 +178,23 @@ static el_status check_preset(el_printer *p, const check *c, const char *path, e
   return status;
 }
 
+/* Tokens of its own, and whether its weights are of the same vocabulary. */
+static el_status check_tokens(el_printer *p, const check *c, const el_lora_file *f, const char *path, el_error *err) {
+  el_tokenizer *own = NULL;
+  size_t n = 0;
+  el_status status = el_own_tokens_read(path, c->tokenizer, &own, err);
+  if (!status) status = el_own_tokens_check(f, c->tokenizer, own, path, err);
+  if (!status && own) {
+    char shown[EL_SHOW], last[EL_SHOW];
+    const int32_t *ids = el_tokenizer_own(own, &n);
+    el_print(p, "  %-12s  %zu of its own, from %d, '%s', to %d, '%s'\n", "tokens", n, (int)ids[0],
+             el_str_show(el_token_bytes(own, ids[0], true), shown, sizeof shown), (int)ids[n - 1],
+             el_str_show(el_token_bytes(own, ids[n - 1], true), last, sizeof last));
+  }
+  el_tokenizer_close(own);
+  return status;
+}
+
 el_adapter_check_options el_adapter_check_options_default(void) {
   return (el_adapter_check_options){0};
 }
@@ -199,6 +218,7 @@ el_status el_adapter_check(const el_adapter_check_options *o, const char *path, 
     el_lora_describe(&p, f, path);
     status = check_preset(&p, &c, path, err);
   }
+  if (!status) status = check_tokens(&p, &c, f, path, err);
   if (!status) {
     count_zeros(&c, f);
     status = el_adapter_pack(f, el_model_sites(c.model), el_model_base(c.model), c.kernels, layout, &c.adapter, err);

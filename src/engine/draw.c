@@ -18,13 +18,13 @@ typedef struct job {
 
 struct el_draws {
   el_threads *threads;
-  const el_tokenizer *tokenizer;
-  int n_vocab, max_logits;
+  int max_logits;
   el_sampler **samplers; /* [threads] */
   job *jobs;             /* [max_logits] */
   int n_jobs;
   el_drawn *drawn; /* [max_logits] by row */
   const float *logits;
+  size_t stride;
   el_cursor cursor;
 };
 
@@ -36,8 +36,10 @@ static el_status pick(el_sampler *s, const el_tokenizer *t, el_seq *q, const flo
   return el_sampler_pick(s, logits, &sampling, q->tokens, q->n_prompt, el_seq_n_known(q), &out->token, &out->error);
 }
 
-void el_draw_next(el_sampler *s, const el_tokenizer *t, el_seq *q, const float *logits, el_drawn *out) {
+void el_draw_next(el_sampler *s, el_seq *q, const float *logits, el_drawn *out) {
+  const el_tokenizer *t = q->tokenizer;
   const int n_vocab = (int)el_tokenizer_n_vocab(t);
+  el_sampler_use(s, n_vocab);
   out->complete = out->ends = out->stop_token = false;
   out->logprob = 0;
   out->status = pick(s, t, q, logits, out);
@@ -55,12 +57,12 @@ void el_draw_next(el_sampler *s, const el_tokenizer *t, el_seq *q, const float *
 }
 
 /* The log probability of the prompt's token that follows position `pos`. */
-static void score(const el_draws *d, el_seq *q, int pos, const float *logits, el_drawn *out) {
-  double log_sum = el_row_log_sum_exp(logits, d->n_vocab);
+static void score(el_seq *q, int pos, const float *logits, el_drawn *out) {
+  const int n_vocab = (int)el_tokenizer_n_vocab(q->tokenizer);
+  double log_sum = el_row_log_sum_exp(logits, n_vocab);
   q->prompt_logprobs[pos + 1] = (float)((double)logits[q->tokens[pos + 1]] - log_sum);
   if (q->n_prompt_top)
-    el_row_top(logits, d->n_vocab, log_sum, q->n_prompt_top,
-               q->prompt_top + (size_t)(pos + 1) * (size_t)q->n_prompt_top);
+    el_row_top(logits, n_vocab, log_sum, q->n_prompt_top, q->prompt_top + (size_t)(pos + 1) * (size_t)q->n_prompt_top);
   out->status = EL_OK;
   if (!isfinite(log_sum))
     out->status = el_fail(&out->error, EL_ERR_FORMAT, "the model gave a logit that is not finite");
@@ -72,7 +74,7 @@ static void score(const el_draws *d, el_seq *q, int pos, const float *logits, el
 static void draw_rows(const el_draws *d, el_sampler *s, const job *j) {
   for (int i = 0; i < j->n_rows; i++) {
     el_drawn *out = &d->drawn[j->row + i];
-    el_draw_next(s, d->tokenizer, j->seq, d->logits + (size_t)(j->row + i) * (size_t)d->n_vocab, out);
+    el_draw_next(s, j->seq, d->logits + (size_t)(j->row + i) * d->stride, out);
     out->guessed = !out->status && el_draft_drawn(&j->seq->draft, out->token) && !out->ends && !out->complete;
     if (!out->guessed) return;
   }
@@ -86,7 +88,7 @@ static void run_jobs(void *arg, int phase, el_turn turn) {
     if (el_seq_draws(j->seq, j->pos))
       draw_rows(d, d->samplers[turn.ith], j);
     else
-      score(d, j->seq, j->pos, d->logits + (size_t)j->row * (size_t)d->n_vocab, &d->drawn[j->row]);
+      score(j->seq, j->pos, d->logits + (size_t)j->row * d->stride, &d->drawn[j->row]);
   }
 }
 
@@ -112,9 +114,10 @@ static void find_jobs(el_draws *d, const el_scheduler *s) {
   }
 }
 
-const el_drawn *el_draws_run(el_draws *d, const el_scheduler *s, const float *logits) {
+const el_drawn *el_draws_run(el_draws *d, const el_scheduler *s, const float *logits, size_t stride) {
   find_jobs(d, s);
   d->logits = logits;
+  d->stride = stride;
   atomic_store_explicit(&d->cursor.next, 0, memory_order_relaxed);
   if (d->n_jobs > 1)
     el_threads_run_phases(d->threads, 1, run_jobs, d);
@@ -123,14 +126,13 @@ const el_drawn *el_draws_run(el_draws *d, const el_scheduler *s, const float *lo
   return d->drawn;
 }
 
-el_status el_draws_new(el_threads *threads, const el_tokenizer *t, int n_vocab, int max_logits, el_draws **out,
-                       el_error *err) {
+el_status el_draws_new(el_threads *threads, int n_vocab, int max_logits, el_draws **out, el_error *err) {
   void *memory = NULL;
   if (posix_memalign(&memory, _Alignof(el_draws), sizeof(el_draws)))
     return el_fail(err, EL_ERR_NO_MEMORY, "drawing: out of memory");
   el_draws *d = memory;
   const int nth = el_threads_count(threads);
-  *d = (el_draws){.threads = threads, .tokenizer = t, .n_vocab = n_vocab, .max_logits = max_logits};
+  *d = (el_draws){.threads = threads, .max_logits = max_logits};
   d->samplers = calloc((size_t)nth, sizeof(el_sampler *));
   d->jobs = calloc((size_t)max_logits, sizeof *d->jobs);
   d->drawn = calloc((size_t)max_logits, sizeof *d->drawn);

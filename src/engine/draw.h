@@ -27,15 +27,16 @@ typedef struct el_drawn {
  * and puts it there unless it ends the generation. What the sequence's penalties, constraint and random numbers depend
  * on has moved on then, so the next row's token may be drawn at once. One thread for one sequence; each thread has a
  * sampler. */
-void el_draw_next(el_sampler *s, const el_tokenizer *t, el_seq *q, const float *logits, el_drawn *out);
+void el_draw_next(el_sampler *s, el_seq *q, const float *logits, el_drawn *out);
 
 typedef struct el_draws el_draws;
-/* t, threads: stay where they are. max_logits: rows of a step that may want logits. */
-el_status el_draws_new(el_threads *threads, const el_tokenizer *t, int n_vocab, int max_logits, el_draws **out,
-                       el_error *err);
+/* threads: stay where they are. n_vocab: tokens that any sequence may have. max_logits: rows of a step that may want
+ * logits. */
+el_status el_draws_new(el_threads *threads, int n_vocab, int max_logits, el_draws **out, el_error *err);
 void el_draws_free(el_draws *d);
-/* All that the step's pieces want of its logits, [rows that want them][n_vocab]: the result for each row is at [row].
- * Of a position of a prompt: its score is where it belongs, and `status` says whether its logits were finite. */
-const el_drawn *el_draws_run(el_draws *d, const el_scheduler *s, const float *logits);
+/* All that the step's pieces want of its logits, `stride` values from one row that wants them to the next: the result
+ * for each row is at [row]. Of a position of a prompt: its score is where it belongs, and `status` says whether its
+ * logits were finite. */
+const el_drawn *el_draws_run(el_draws *d, const el_scheduler *s, const float *logits, size_t stride);
 
 #endif

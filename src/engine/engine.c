@@ -13,6 +13,7 @@
 #include "kernels/select.h"
 #include "model/losses.h"
 #include "template/template.h"
+#include "tokenizer/extension.h"
 #include "tokenizer/tokenizer.h"
 
 const char *el_version(void) {
@@ -162,8 +163,9 @@ static el_status reserve(el_engine *e, const el_engine_options *o, el_pool_setup
                          .own_thread = !setup.by_hand,
                          .on_result = el_loop_notify,
                          .user = e};
-  if ((status = el_registry_new(e->name, el_loop_notify, e, &e->registry, err)) ||
-      (status = el_presets_open(e, o->preset_path, err)) ||
+  if ((status = el_registry_new(e->name, el_loop_notify, e, &e->registry, err))) return status;
+  el_registry_use_tokenizer(e->registry, e->tokenizer);
+  if ((status = el_presets_open(e, o->preset_path, err)) ||
       (status = el_memory_new(&m, el_model_sites(e->model), e->kernels, e->registry, &e->log, &e->memory, err)))
     return status;
   el_loader_use_base(e->memory.loader, el_model_base(e->model));
@@ -188,7 +190,7 @@ static el_status reserve(el_engine *e, const el_engine_options *o, el_pool_setup
   e->scheduler.step_adapters = o->step_adapters;
   el_speculation_init(&e->speculation, o->speculate);
   e->scheduler.speculation = &e->speculation;
-  status = el_draws_new(e->threads, e->tokenizer, h->n_vocab, max_logits, &e->draws, err);
+  status = el_draws_new(e->threads, h->n_vocab + EL_MAX_ADDED_TOKENS, max_logits, &e->draws, err);
   return status ? status : el_chooser_open(e, o, err);
 }
 

@@ -150,6 +150,8 @@ el_status el_presets_open(el_engine *e, const char *base_preset, el_error *err);
 /* Puts into the log what is to be said of adapters that have come. */
 void el_presets_tell(el_engine *e);
 /* Another reference to a held adapter; NULL: the base is held. */
+/* That of an adapter's tokens (NULL: the base), as long as the entry. What is wrong with its files. */
+el_status el_presets_tokenizer(const el_engine *e, el_entry *entry, const el_tokenizer **out, el_error *err);
 el_entry *el_presets_take_held(el_engine *e, const el_held_adapter *held);
 /* An adapter's preset, or the base's; NULL: it has none. */
 const el_preset *el_presets_of(const el_engine *e, const el_entry *adapter);

@@ -105,7 +105,7 @@ static bool deliver(el_engine *e, el_seq *q, el_event *event) {
 /* Adds a token's text to what is there; false: the sequence has failed and is gone. */
 static bool push_text(el_engine *e, el_seq *q, int32_t token) {
   int32_t before = q->n_tokens ? q->tokens[q->n_tokens - 1] : -1;
-  el_str bytes = el_token_text(e->tokenizer, before, token, el_seq_shows(q, token));
+  el_str bytes = el_token_text(q->tokenizer, before, token, el_seq_shows(q, token));
   if (el_seq_n_new(q) < q->min_new ? el_stop_push_certain(&q->stop, bytes.data, bytes.len)
                                    : el_stop_push(&q->stop, bytes.data, bytes.len, false))
     return true;
@@ -264,7 +264,7 @@ static bool run_step(el_engine *e) {
   atomic_fetch_add(&e->count.step_ns, el_now_ns() - begin);
   atomic_fetch_add(&e->count.steps, 1);
   atomic_fetch_add(&e->count.rows, (uint64_t)s->n_rows);
-  r.drawn = el_draws_run(e->draws, s, logits);
+  r.drawn = el_draws_run(e->draws, s, logits, el_step_logits_stride(e->step));
   for (int i = 0; i < s->n_pieces; i++) {
     const el_piece *p = &s->pieces[i];
     (p->generates ? take_generated : take_results)(e, p, &r);

@@ -61,9 +61,12 @@ el_status el_adapter_hold(el_engine *e, const char *name, const el_held_adapter 
   if (!h) return el_fail(err, EL_ERR_NO_MEMORY, "adapters: out of memory");
   const el_preset_file *f = e->base_preset;
   h->shown.name = e->name;
+  h->shown.tokenizer = e->tokenizer;
   if (strcmp(name, e->name)) {
     el_status status = el_registry_get(e->registry, name, &h->entry, err);
+    if (!status) status = el_presets_tokenizer(e, h->entry, &h->shown.tokenizer, err);
     if (status) {
+      el_registry_put(e->registry, h->entry);
       free(h);
       return status;
     }
@@ -75,6 +78,13 @@ el_status el_adapter_hold(el_engine *e, const char *name, const el_held_adapter 
   h->shown.chat_template = f ? f->made : NULL;
   *out = &h->shown;
   return EL_OK;
+}
+
+el_status el_presets_tokenizer(const el_engine *e, el_entry *entry, const el_tokenizer **out, el_error *err) {
+  const el_tokenizer *own = NULL;
+  el_status status = entry ? el_entry_tokens(entry, &own, err) : EL_OK;
+  *out = own ? own : e->tokenizer;
+  return status;
 }
 
 void el_adapter_release(el_engine *e, const el_held_adapter *shown) {

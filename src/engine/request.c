@@ -99,7 +99,10 @@ el_status el_submit(el_engine *e, const el_request *request, uint64_t *id, el_er
     if (schema) r.constraint = schema;
   }
   if (r.embed != EL_EMBED_NONE) r.max_tokens = 0;
-  if (!status) status = el_seq_new(&r, &e->limits, &q, err);
+  el_seq_limits limits = e->limits;
+  if (!status && !r.auto_adapter) status = el_presets_tokenizer(e, adapter, &limits.tokenizer, err);
+  limits.n_vocab = (int)el_tokenizer_n_vocab(limits.tokenizer);
+  if (!status) status = el_seq_new(&r, &limits, &q, err);
   el_constraint_close(e, schema); /* the sequence has its own */
   if (!status && adapter && !q->choice) {
     snprintf(q->adapter_name, sizeof q->adapter_name, "%s", adapter->name);

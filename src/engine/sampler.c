@@ -19,9 +19,9 @@ enum {
 };
 
 struct el_sampler {
-  int n_vocab;
-  float *work;     /* [n_vocab] logits with bias and penalties */
-  int32_t *counts; /* [n_vocab] all 0 between calls */
+  int most, n_vocab; /* that there is room for; of the row at hand */
+  float *work;       /* [n_vocab] logits with bias and penalties */
+  int32_t *counts;   /* [n_vocab] all 0 between calls */
 
   /* The candidates. */
   int n;
@@ -326,7 +326,7 @@ el_status el_sampler_new(int n_vocab, el_sampler **out, el_error *err) {
   el_sampler *s = calloc(1, sizeof *s);
   if (!s) return el_fail(err, EL_ERR_NO_MEMORY, "sampler: out of memory");
   size_t n = (size_t)n_vocab;
-  s->n_vocab = n_vocab;
+  s->most = s->n_vocab = n_vocab;
   s->work = malloc(sizeof *s->work * n);
   s->counts = calloc(n, sizeof *s->counts);
   s->below = malloc(sizeof *s->below * n);
@@ -341,6 +341,11 @@ el_status el_sampler_new(int n_vocab, el_sampler **out, el_error *err) {
   }
   *out = s;
   return EL_OK;
+}
+
+void el_sampler_use(el_sampler *s, int n_vocab) {
+  assert(n_vocab > 0 && n_vocab <= s->most);
+  s->n_vocab = n_vocab;
 }
 
 void el_sampler_free(el_sampler *s) {

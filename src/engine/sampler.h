@@ -16,6 +16,8 @@ enum { EL_MAX_LOGIT_BIAS = 4096 };
 typedef struct el_sampler el_sampler;
 el_status el_sampler_new(int n_vocab, el_sampler **out, el_error *err);
 void el_sampler_free(el_sampler *s);
+/* The next calls are for rows of n_vocab logits, of as many as it was made for at most. */
+void el_sampler_use(el_sampler *s, int n_vocab);
 
 /* Checks everything that el_sampling says; the message names the field. */
 el_status el_sampling_check(const el_sampling *p, int n_vocab, el_error *err);

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "engine/sampler.h"
 #include "format/text.h"
+#include "tokenizer/extension.h"
 
 static el_status check_tokens(const el_request *r, const el_seq_limits *limits, el_error *err) {
   if (!r->n_prompt || !r->prompt) return el_fail_field(err, EL_ERR_INVALID, "prompt", "prompt: has no tokens");
@@ -169,6 +170,7 @@ el_status el_seq_new(const el_request *r, const el_seq_limits *limits, el_seq **
   }
   s->choice = choice;
   s->embedding = embedding;
+  s->tokenizer = limits->tokenizer;
   s->constraint = r->constraint;
   if (r->constraint) el_constraint_keep(r->constraint);
   int room = limits->ctx_size - (int)r->n_prompt;
@@ -246,6 +248,19 @@ el_status el_seq_start(el_seq *s, bool speculates, el_error *err) {
   if (s->constraint) el_matcher_begin(&s->matcher, el_constraint_compiled(s->constraint));
   if (s->embedding) return el_embedding_start(s->embedding, err);
   return el_seq_chooses(s) ? el_choice_start(s->choice, err) : EL_OK;
+}
+
+el_status el_seq_settle_tokens(el_seq *s, el_error *err) {
+  const el_tokenizer *own = NULL;
+  if (!s->adapter || el_seq_chooses(s)) return EL_OK;
+  el_status status = el_entry_tokens(s->adapter, &own, err); /* the load has read them */
+  if (status || !own) return status;
+  s->tokenizer = own;
+  const el_adapter_more *more = s->adapter->adapter->more;
+  const int32_t n = el_tokenizer_n_vocab(own);
+  if (n <= el_tokenizer_n_base(own) || (more && more->n_vocab >= n)) return EL_OK;
+  return el_fail_about(err, EL_ERR_FORMAT, s->adapter->name, "its tokenizer has %d tokens, and its weights fewer",
+                       (int)n);
 }
 
 void el_seq_end(el_seq *s) {

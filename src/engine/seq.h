@@ -42,7 +42,8 @@ struct el_seq {
   int32_t *allowed; /* of the sampling */
   int32_t *lists;   /* stop tokens, then shown ones, each ascending */
   size_t n_stop_tokens, n_shown;
-  const char **stop_strings; /* one block with the strings */
+  const char **stop_strings;     /* one block with the strings */
+  const el_tokenizer *tokenizer; /* its adapter's, or the base's. Of a chosen adapter once it has started */
   el_choice *choice; /* of an adapter by the router; NULL: none was asked for, or nothing of it is needed any more */
   el_embedding *embedding;         /* NULL: text is wanted */
   const el_constraint *constraint; /* a reference; NULL: any text may be generated */
@@ -114,6 +115,10 @@ void el_seq_free(el_seq *s);
 el_status el_seq_start(el_seq *s, bool speculates, el_error *err);
 /* Frees what only a running sequence needs: events may still wait to be taken. */
 void el_seq_end(el_seq *s);
+
+/* It is about to start, and its adapter is in memory: from here on tokens are those of that one. EL_ERR_FORMAT: it has
+ * none for some of them, as its files have become others. */
+el_status el_seq_settle_tokens(el_seq *s, el_error *err);
 
 /* Its adapter is still to be chosen. */
 static inline bool el_seq_chooses(const el_seq *s) {

@@ -445,6 +445,7 @@ static el_status describe_base(el_model *m, el_error *err) {
   }
   b->of[(size_t)m->h.n_layers * n_sites + EL_SITE_OUTPUT].w = &m->output;
   b->embedding = &m->tok_embd;
+  b->layer_rows = m->layer_embd.data;
   return EL_OK;
 }
 
@@ -533,4 +534,9 @@ uint64_t el_model_fingerprint(const el_model *m) {
     if (i < m->program.begin[l + 1]) hash = hash_values(hash, m->weights[i].vector, m->weights[i].n);
   }
   return hash;
+}
+
+int el_row_n_vocab(const el_model *m, const el_row *row) {
+  const el_adapter_more *more = row->adapter ? row->adapter->more : NULL;
+  return more ? more->n_vocab : m->h.n_vocab;
 }

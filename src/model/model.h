@@ -59,7 +59,7 @@ typedef enum el_row_part {
 } el_row_part;
 
 typedef struct el_row {
-  int32_t token;             /* 0 <= token < n_vocab */
+  int32_t token;             /* 0 <= token < el_row_n_vocab */
   int32_t pos;               /* position in its sequence; keys and values of all earlier positions are in the pages
                               * already, or are rows of this step that come before this one */
   const uint32_t *pages;     /* the sequence's page table; entries 0 .. pos / EL_PAGE_TOKENS are valid */
@@ -93,8 +93,13 @@ el_status el_step_taps(el_step *s, const int *layers, int n_taps, el_error *err)
 /* Runs one forward step. Rows of one sequence must be in order of position. TAIL rows come first and HEAD rows last,
  * and rows that want logits before those that want hidden states; else rows may come in any order, and those with the
  * same adapter are best adjacent. Returns the logits: [number of rows that want them, n_vocab] f32, in order of the
- * rows, valid until the next run. */
+ * rows, valid until the next run. Where some row's adapter has more tokens than the base, rows are further apart, and
+ * each has el_row_n_vocab of them. */
 const float *el_step_run(el_step *s, const el_row *rows, int n_rows);
+/* Of the last run: values from one row of logits to the next. */
+size_t el_step_logits_stride(const el_step *s);
+/* Tokens that there are for a row, by its adapter: those of the base, and perhaps more. */
+int el_row_n_vocab(const el_model *m, const el_row *row);
 /* Of the last run: [number of rows that want hidden states, n_embd] f32, in order of the rows, valid until the next. */
 const float *el_step_hidden(const el_step *s);
 

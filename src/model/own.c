@@ -30,6 +30,7 @@ const el_lora_adjust *el_own_expert(const el_lora_group *g, int layer, int site)
 
 void el_own_find(el_step *s) {
   s->own_output = s->own_norms = s->own_adjust = false;
+  int most = s->m->h.n_vocab;
   for (int g = 0; g < s->all.groups.n; g++) {
     const el_adapter_more *more = s->all.groups.at[g].adapter->more;
     if (!more) continue;
@@ -41,7 +42,11 @@ void el_own_find(el_step *s) {
     const el_adapter *a = groups->at[g].adapter;
     const bool whole = a->more && (a->more->output.data || a->more->tokens_of_output);
     if (whole || el_adapter_a(a, s->m->h.n_layers, 0)->data) s->own_output = true;
+    if (a->more && a->more->n_vocab > most) most = a->more->n_vocab;
   }
+  /* Rows of those who have no more than the base lie as they always do, unless they share the step with some who have.
+   */
+  s->logits_stride = most > s->m->h.n_vocab ? ((size_t)most + 15) / 16 * 16 : (size_t)most;
 }
 
 /* ------------------------------------------------------------------- norms */
@@ -124,6 +129,11 @@ void el_own_embedding(const el_step *s, int r, float *x) {
   if (more && more->embedding_a.data) el_apply_embedding(&s->lora, more, token, r, x);
   for (size_t i = 0; more && more->embedding_factor && i < n; i++) x[i] *= more->embedding_factor[i];
   for (size_t i = 0; more && more->embedding_length && i < n; i++) x[i] *= more->embedding_length[token];
+}
+
+int el_own_n_vocab(const el_step *s, int r) {
+  const el_adapter_more *more = s->own_output ? more_of(s, s->last, r) : NULL;
+  return more ? more->n_vocab : s->m->h.n_vocab;
 }
 
 const el_packed *el_own_output(const el_step *s, int r) {

@@ -225,7 +225,7 @@ void el_rows_head_norm(el_step *s, el_turn turn) {
 /* A thread's part of the logits of rows [first, last), which are all of the matrix w. */
 static void put_logits(el_step *s, const el_packed *w, const el_act *x, int first, int last, el_turn turn) {
   const el_model *m = s->m;
-  const size_t ldy = (size_t)m->h.n_vocab;
+  const size_t ldy = s->logits_stride;
   int begin, end;
   el_share(w->n_tiles, 1, turn.rank, turn.size, &begin, &end);
   el_gemm_lora(m->kernels, w, begin, end, x, first, last, s->logits, ldy, false,
@@ -242,9 +242,11 @@ static void put_logits(el_step *s, const el_packed *w, const el_act *x, int firs
   el_own_finish(s, &part);
   for (int r = first; r < last; r++) {
     float *logits = s->logits + (size_t)r * ldy;
-    if (s->own_output) el_own_tokens(s, r, x->f + (size_t)r * (size_t)m->h.n_embd, part.begin, part.end, logits);
+    /* Tokens behind those of the matrix are with its last ones. */
+    const int end_of_row = part.end == w->rows && s->own_output ? el_own_n_vocab(s, r) : part.end;
+    if (s->own_output) el_own_tokens(s, r, x->f + (size_t)r * (size_t)m->h.n_embd, part.begin, end_of_row, logits);
     if (m->h.logit_scale != 1 || m->h.logit_cap > 0)
-      m->kernels->cap(logits + part.begin, part.end - part.begin, m->h.logit_scale, m->h.logit_cap);
+      m->kernels->cap(logits + part.begin, end_of_row - part.begin, m->h.logit_scale, m->h.logit_cap);
   }
 }
 

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "kernels/select.h"
+#include "tokenizer/extension.h"
 
 void el_step_done(el_step *s, el_part part, int ith) {
   if (!s->profile || ith != 0) return;
@@ -50,6 +51,10 @@ const float *el_step_run(el_step *s, const el_row *rows, int n_rows) {
   el_threads_run_phases(s->threads, s->n_phases, el_step_forward, s);
   el_step_done(s, EL_PART_WAIT, 0);
   return s->logits;
+}
+
+size_t el_step_logits_stride(const el_step *s) {
+  return s->logits_stride;
 }
 
 static float *new_floats(size_t n) {
@@ -95,7 +100,8 @@ static bool allocate(el_step *s, widths w) {
   if (layer_input && !(s->layer_input = new_floats(rows * layer_input))) return false;
   s->qkv = new_floats(rows * w.qkv);
   s->gate_up = new_floats(rows * (2 * w.ff > (size_t)h->n_embd ? 2 * w.ff : (size_t)h->n_embd)); /* see own.c */
-  s->logits = new_floats((size_t)s->max_logits * (size_t)h->n_vocab);
+  /* Adapters may have tokens beside the base's. What nobody has written to takes no memory. */
+  s->logits = new_floats((size_t)s->max_logits * ((size_t)h->n_vocab + EL_MAX_ADDED_TOKENS + 16));
   s->attn_next = calloc((size_t)h->n_layers, sizeof *s->attn_next);
   s->scratch = calloc(nth, sizeof *s->scratch);
   s->in_own = calloc(nth, sizeof *s->in_own);

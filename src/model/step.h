@@ -129,6 +129,7 @@ struct el_step {
 
   const el_row *rows;
   int n_logits, n_hidden;
+  size_t logits_stride;
   el_row_view all, some;
   /* Whether a row's adapter touches the output, has norms of its own, factors or biases of its own. */
   bool own_output, own_norms, own_adjust;
@@ -144,7 +145,7 @@ struct el_step {
   float *y;                     /* [rows, n_embd] what is to be added to it; NULL: products add it themselves */
   float *qkv;                   /* [rows, q | k | v] */
   float *gate_up;               /* [rows, n_ff | n_ff] */
-  float *logits;                /* [max_logits, n_vocab] */
+  float *logits;                /* [max_logits, logits_stride] */
   float *layer_input;           /* [rows, n_layers, n_layer_input]; NULL: there is none */
   float *cos_sin[EL_MAX_ROPES]; /* [rows, n_rot] */
   float **scratch;              /* [threads]: [el_attn_scratch], or a token's inputs of all layers */
@@ -227,6 +228,8 @@ void el_own_finish(const el_step *s, const el_own_part *p);
 void el_own_embedding(const el_step *s, int r, float *x);
 /* The matrix that a row's logits are of. */
 const el_packed *el_own_output(const el_step *s, int r);
+/* Logits that row r of `last` has. */
+int el_own_n_vocab(const el_step *s, int r);
 /* Logits [begin, end) of tokens that row r's adapter has rows of its own for; h: [n_embd] */
 void el_own_tokens(const el_step *s, int r, const float *h, int begin, int end, float *logits);
 

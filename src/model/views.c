@@ -98,7 +98,8 @@ void el_step_view(el_step *s, int n_rows) {
   clear(&s->all);
   clear(&s->some);
   for (int r = 0; r < n_rows; r++) {
-    assert(rows[r].token >= 0 && rows[r].token < s->m->h.n_vocab && rows[r].pos >= 0 && rows[r].pos < s->max_ctx);
+    assert(rows[r].token >= 0 && rows[r].token < el_row_n_vocab(s->m, &rows[r]) && rows[r].pos >= 0 &&
+           rows[r].pos < s->max_ctx);
     assert(rows[r].part == EL_ROW_WHOLE || (s->n_taps && rows[r].states));
     assert(rows[r].part == EL_ROW_HEAD ? !rows[r].wants_logits && !rows[r].wants_hidden : !s->all.n_head);
     assert(!rows[r].wants_logits || (!s->n_hidden && !rows[r].wants_hidden));

@@ -141,6 +141,7 @@ static bool write_figures(el_buf *out, const el_adapter_info *a, const el_tokeni
                        a->requests, a->prompt_tokens, a->generated_tokens, a->hits, a->loads, a->loads_failed) &&
          write_load_time(out, a) && write_time(out, "last_used", a->last_used) &&
          write_failure(out, a->failure, a->failure_detail, a->failed_at, limited) &&
+         (a->own_tokens <= 0 || el_buf_printf(out, ",\"own_tokens\":%d", a->own_tokens)) &&
          el_adapters_write_invocation(out, a, tokenizer) && write_strings(out, "aliases", a->aliases, a->n_aliases) &&
          el_buf_printf(out, ",\"description\":") && el_json_cstring(out, a->description);
 }

@@ -36,7 +36,7 @@ static bool find_format(el_api_parse *p, el_calling *c) {
   el_formats *f = &p->setup->server->formats;
   el_status status = EL_OK;
   el_error err;
-  if (p->chat_template) {
+  if (p->chat_template || p->tokenizer != p->setup->tokenizer) {
     status = el_answer_format_open(p->tokenizer, p->chat_template, &c->of_preset, &err);
     c->format = c->of_preset;
   } else {

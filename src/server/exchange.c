@@ -511,7 +511,5 @@ void el_exchange_submit(el_exchange *x) {
   bool wanted = !x->gone && !x->failed, first = !x->submitted;
   pthread_mutex_unlock(&x->mutex);
   bool ok = !wanted || (first ? submit_all(x, &e) : submit_chosen(x, &e));
-  el_adapter_release(x->server->options.engine, x->adapter);
-  x->adapter = NULL;
   el_exchange_submitted(x, ok ? NULL : &e);
 }

@@ -85,7 +85,7 @@ struct el_exchange {
   el_coding coding; /* of the body */
   el_api_request request;
   const el_held_adapter
-      *adapter; /* whom it names, until its generations are submitted; NULL: the router chooses, or several */
+      *adapter; /* whom it names, or whom the router has chosen, once an answer is made; NULL: not yet, or several */
   const char
       *label; /* what metrics call its adapter; points into the request, or is static; NULL: the router decides */
 

@@ -169,7 +169,9 @@ static bool make_reply(el_exchange *x) {
                               .model = adapter ? adapter : x->request.model,
                               .asked = x->label ? x->label : x->request.model,
                               .limited = el_key_is_limited(x->key)};
-  x->reply = el_reply_new(el_engine_tokenizer(x->server->options.engine), &x->request, &head);
+  el_engine *engine = x->server->options.engine;
+  if (adapter && !x->adapter && el_adapter_hold(engine, adapter, &x->adapter, NULL)) x->adapter = NULL; /* gone since */
+  x->reply = el_reply_new(x->adapter ? x->adapter->tokenizer : el_engine_tokenizer(engine), &x->request, &head);
   return x->reply != NULL;
 }
 

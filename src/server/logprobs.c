@@ -25,6 +25,8 @@ static size_t count_chars(const char *s, size_t len) {
 static char *bytes_of(const el_tokenizer *t, int32_t before, int32_t token, bool special, size_t *len) {
   char *s;
   el_error err;
+  /* Of several prompts the router may choose adapters whose tokens are not the first one's. */
+  if (token >= el_tokenizer_n_vocab(t)) return *len = 0, strdup("");
   return el_detokenize_after(t, before, &token, 1, special, &s, len, &err) ? NULL : s;
 }
 

@@ -340,6 +340,9 @@ bool el_structured_after_reasoning(el_api_parse *p) {
     tag.text = choices.data;
     tag.len = choices.len;
   }
+  /* A constraint knows the base's tokens. They ascend. */
+  size_t n_shown = r->request.n_shown_tokens;
+  while (n_shown && r->request.shown_tokens[n_shown - 1] >= el_tokenizer_n_vocab(p->setup->tokenizer)) n_shown--;
   const el_constraint_source source = {.type = EL_CONSTRAINT_TAGS,
                                        .tags = &tag,
                                        .n_tags = 1,
@@ -348,7 +351,7 @@ bool el_structured_after_reasoning(el_api_parse *p) {
                                        .at_least_one = true,
                                        .stop_after_first = true,
                                        .shown_tokens = r->request.shown_tokens,
-                                       .n_shown_tokens = r->request.n_shown_tokens};
+                                       .n_shown_tokens = n_shown};
   el_constraint_close(r->engine, r->constraint);
   r->request.constraint = r->constraint = NULL;
   el_error err;

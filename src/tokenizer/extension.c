@@ -286,6 +286,14 @@ bool el_tokenizer_is_own(const el_tokenizer *t, int32_t token) {
   return low < t->n_own && t->own[low] == token;
 }
 
+int32_t el_tokenizer_n_base(const el_tokenizer *t) {
+  return (int32_t)(t->base ? t->base->vocab.n : t->vocab.n);
+}
+
+bool el_tokenizer_is_unused(const el_tokenizer *t, int32_t token) {
+  return token >= 0 && (uint32_t)token < t->vocab.n && el_vocab_flags(&t->vocab, (uint32_t)token) & EL_TOKEN_UNUSED;
+}
+
 size_t el_tokenizer_extension_bytes(const el_tokenizer *t) {
   const el_vocab *v = &t->vocab;
   const size_t more = v->n - v->first;

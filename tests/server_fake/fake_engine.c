@@ -21,7 +21,7 @@
 #include <time.h>
 
 #include "base/error.h"
-#include "tokenizer/tokenizer.h"
+#include "tokenizer/extension.h"
 
 #define N_VOCAB 40000
 #define EOS 257
@@ -124,6 +124,10 @@ el_status el_detokenize_after(const el_tokenizer *t, int32_t before, const int32
 }
 
 int32_t el_tokenizer_n_vocab(const el_tokenizer *t) {
+  return N_VOCAB;
+}
+
+int32_t el_tokenizer_n_base(const el_tokenizer *t) {
   return N_VOCAB;
 }
 
@@ -417,6 +421,7 @@ el_status el_adapter_hold(el_engine *e, const char *name, const el_held_adapter 
   if (!held) return el_fail(err, EL_ERR_NO_MEMORY, "out of memory");
   held->name = strcpy((char *)(held + 1), name);
   held->generation = generation;
+  held->tokenizer = el_engine_tokenizer(e);
   *out = held;
   return EL_OK;
 }

@@ -453,6 +453,10 @@ static void fill_hidden(const el_step *s, const el_row *row, float *out) {
   if (fake.nan_at && row->pos == fake.nan_at && !row->adapter) out[7] = NAN;
 }
 
+size_t el_step_logits_stride(const el_step *s) {
+  return FAKE_VOCAB;
+}
+
 const float *el_step_hidden(const el_step *s) {
   return s->hidden;
 }

@@ -73,8 +73,10 @@ static inline void feed(fixture *f, answers *a, bool in_chunks, const el_adapter
     for (int i = 0; i < n; i++)
       rows[i] =
           (el_row){.token = a->ids[pos + i], .pos = pos + i, .pages = pages, .adapter = adapter, .wants_logits = true};
-    memcpy(a->got + (size_t)pos * (size_t)a->n_vocab, el_step_run(f->step, rows, n),
-           sizeof(float) * (size_t)n * (size_t)a->n_vocab);
+    const float *logits = el_step_run(f->step, rows, n);
+    for (int i = 0; i < n; i++)
+      memcpy(a->got + (size_t)(pos + i) * (size_t)a->n_vocab, logits + (size_t)i * el_step_logits_stride(f->step),
+             sizeof(float) * (size_t)a->n_vocab);
   }
 }
 

@@ -108,13 +108,13 @@ static void mlx_lms_embedding_is_whole_or_refused_by_name(void **state) {
        EMBED "lora_b has rank 3, adapter_config.json says 2"},
       {"lora",
        {{EMBED "lora_a", VOCAB + 1, 2}, {EMBED "lora_b", 2, EMBD}},
-       EMBED "lora_a is 25 x 2, and the base's vocabulary has 24 tokens"},
+       EMBED "lora_a is of a vocabulary of 25 tokens, and the base's has 24"},
       {"lora", {{EMBED "lora_a", VOCAB, 2}, {EMBED "lora_b", 2, EMBD - 1}}, EMBED "lora_b is 2 x 15, expected 0 x 16"},
       {"dora", {{EMBED "lora_a", VOCAB, 2}, {EMBED "lora_b", 2, EMBD}}, EMBED "lora_a has no m beside it"},
       {"dora", {{EMBED "m", VOCAB, 0}}, EMBED "m has no lora_a and lora_b beside it"},
       {"dora",
        {{EMBED "lora_a", VOCAB, 2}, {EMBED "lora_b", 2, EMBD}, {EMBED "m", EMBD, 0}},
-       EMBED "m is 16 x 1, and the base's vocabulary has 24 tokens"},
+       EMBED "m is 16 x 1, expected 24 x 1"},
   };
   el_sites tied = base;
   tied.tied = true;
@@ -153,7 +153,7 @@ static void mlx_lms_embedding_is_whole_or_refused_by_name(void **state) {
 static void what_does_not_fit_or_is_not_whole_is_refused_by_name(void **state) {
   static const struct {
     const char *config;
-    tensor more[2];
+    tensor more[4];
     el_status status;
     const char *message;
   } cases[] = {
@@ -177,20 +177,40 @@ static void what_does_not_fit_or_is_not_whole_is_refused_by_name(void **state) {
        EL_ERR_FORMAT,
        "layer 0 of the base model has nothing of the kind"},
       {"\"modules_to_save\":[\"lm_head\"]", {{MODEL "lm_head.weight", VOCAB, EMBD + 1}}, EL_ERR_FORMAT, "24 x 17"},
+      /* a vocabulary of another size, of which something is missing */
       {"\"modules_to_save\":[\"lm_head\"]",
        {{MODEL "lm_head.weight", VOCAB + 2, EMBD}},
        EL_ERR_UNSUPPORTED,
-       "26 x 16, and the base's vocabulary has 24 tokens"},
-      {"\"modules_to_save\":[\"embed_tokens\"]",
-       {{MODEL "model.embed_tokens.weight", VOCAB - 1, EMBD}},
+       "lm_head.weight is of a vocabulary of 26 tokens, and the base's has 24: there are no rows of embed_tokens"},
+      {"\"bias\":\"none\"",
+       {{MODEL "lm_head.weight", VOCAB + 1, EMBD}, {MODEL "model.embed_tokens.weight", VOCAB + 2, EMBD}},
+       EL_ERR_FORMAT,
+       "embed_tokens.weight is of 26 tokens, and tensor base_model.model.lm_head.weight of 25"},
+      {"\"bias\":\"none\"",
+       {{MODEL "model.embed_tokens.weight", VOCAB + 4097, EMBD}},
        EL_ERR_UNSUPPORTED,
-       "resized"},
-      {"\"bias\":\"none\"", {{MODEL "lm_head.base_layer.weight", VOCAB + 1, EMBD}}, EL_ERR_UNSUPPORTED, "resized"},
+       "an adapter may add 4096"},
+      {"\"bias\":\"none\"", {{MODEL "model.embed_tokens.weight", VOCAB + 1, EMBD + 1}}, EL_ERR_FORMAT, "25 x 17"},
       {"\"bias\":\"none\"",
        {{MODEL "model.embed_tokens.lora_embedding_A", 4, VOCAB + 1},
         {MODEL "model.embed_tokens.lora_embedding_B", EMBD, 4}},
        EL_ERR_UNSUPPORTED,
-       "resized"},
+       "lora_embedding_A and B alone are no rows for them"},
+      {"\"target_modules\":[\"lm_head\"]",
+       {{MODEL "lm_head.lora_A.weight", 4, EMBD}, {MODEL "lm_head.lora_B.weight", VOCAB + 1, 4}},
+       EL_ERR_UNSUPPORTED,
+       "lora_A and lora_B of lm_head alone are no rows for them"},
+      {"\"use_dora\":true",
+       {{MODEL "lm_head.lora_A.weight", 4, EMBD},
+        {MODEL "lm_head.lora_B.weight", VOCAB + 1, 4},
+        {MODEL "lm_head.base_layer.weight", VOCAB + 1, EMBD},
+        {MODEL "model.embed_tokens.weight", VOCAB + 1, EMBD}},
+       EL_ERR_UNSUPPORTED,
+       "DoRA on embed_tokens or lm_head"},
+      {"\"trainable_token_indices\":[3,24,26]",
+       {{MODEL "model.embed_tokens.token_adapter.trainable_tokens_delta", 3, EMBD}},
+       EL_ERR_FORMAT,
+       "trainable_token_indices has 26, the base's vocabulary 24 tokens, and 2 from there on have a row"},
       {"\"bias\":\"none\"",
        {{MODEL "model.embed_tokens.lora_embedding_A", 5, VOCAB},
         {MODEL "model.embed_tokens.lora_embedding_B", EMBD, 4}},
@@ -250,10 +270,6 @@ static void what_does_not_fit_or_is_not_whole_is_refused_by_name(void **state) {
        "modules_to_save has \"q_proj\""},
       {"\"bias\":\"none\"", {{LAYER "self_attn.q_proj.weight", 12, EMBD}}, EL_ERR_UNSUPPORTED, "not a LoRA part"},
       /* tokens */
-      {"\"trainable_token_indices\":[7,24]",
-       {{MODEL "model.embed_tokens.token_adapter.trainable_tokens_delta", 2, EMBD}},
-       EL_ERR_FORMAT,
-       "trainable_token_indices has 24, and the base's vocabulary 24 tokens"},
       {"\"trainable_token_indices\":[7,7]",
        {{MODEL "model.embed_tokens.token_adapter.trainable_tokens_delta", 2, EMBD}},
        EL_ERR_FORMAT,
@@ -280,7 +296,7 @@ static void what_does_not_fit_or_is_not_whole_is_refused_by_name(void **state) {
     char config[256];
     el_lora_file *f = NULL;
     el_error e = {0};
-    weights w = with(cases[i].more, 2);
+    weights w = with(cases[i].more, 4);
     snprintf(config, sizeof config, "{" PLAIN ",%s}", cases[i].config);
     el_status got = open_weights(config, &w, &base, &f, &e);
     if (got == EL_OK) fail_msg("%s opened, expected: %s", config, cases[i].message);

@@ -6,6 +6,8 @@ adapter on one, whose values are made random and F16's, saves it, reads it back 
 tokens of the model's case in families.json. Each adapter is also read without what its case is about: the logits have to
 move by more than a test would forgive.
 
+Some are trained with a vocabulary of another size (transformers' resize_token_embeddings), and their texts have the added tokens.
+
 Some are written as GGUF LoRA files too. NAME.bin holds the logits, [64][vocabulary] int16, little-endian, which times "step" are exact. Needs tools/demo/requirements.txt.
 """
 
@@ -50,6 +52,18 @@ def plain(*fields, without=()):
             config[field] = {"bias": "none", "use_dora": False, "lora_bias": False}.get(field)
         drop(*without)(config, tensors)
     return take
+
+
+def nothing(*parts):
+    """Tensors whose names have one of these are zero."""
+    def take(config, tensors):
+        for name in tensors:
+            if any(p in name for p in parts):
+                tensors[name] = torch.zeros_like(tensors[name])
+    return take
+
+
+without_rows = nothing("embed_tokens", "lm_head")
 
 
 # name: model, what PEFT is asked for, what is taken out of it to see that it counts.
@@ -99,6 +113,21 @@ CASES = {
     "dora-experts-biases": ("gpt-oss", {"target_modules": ["o_proj", "gate_up_projs", "down_projs"], "use_dora": True, "bias": "all", "r": 2},
                             plain("use_dora", without=["magnitude"])),
     "lora-bias-experts": ("qwen3moe", {"target_modules": ["up_proj", "down_proj"], "lora_bias": True, "r": 2}, plain("lora_bias", without=[".bias"])),
+}
+
+# name: tokens more than the model has, whether PEFT saves the resized matrices (as it does where it finds the model's configuration).
+RESIZED = {"resized": (5, True), "resized-tied": (3, True), "resized-trained": (2, True), "resized-pairs": (17, True), "resized-tokens": (4, True),
+           "resized-tokens-tied": (4, True), "resized-tokens-alone": (4, False), "resized-smaller": (-6, True)}
+CASES |= {
+    "resized": ("llama3", {"target_modules": ["q_proj"]}, without_rows),
+    "resized-tied": ("gemma3", {"target_modules": ["v_proj"]}, without_rows),
+    "resized-trained": ("llama3", {"target_modules": ["v_proj"], "modules_to_save": ["embed_tokens", "lm_head"]}, without_rows),
+    "resized-pairs": ("qwen2", {"target_modules": ["v_proj", "embed_tokens", "lm_head"]}, drop("embed_tokens.lora", "lm_head.lora")),
+    "resized-tokens": ("llama3", {"target_modules": ["q_proj"], "trainable_token_indices": {"embed_tokens": [3, -1, -3], "lm_head": [5, -2]}},
+                       nothing("token_adapter.trainable")),
+    "resized-tokens-tied": ("gemma3", {"target_modules": ["q_proj"], "trainable_token_indices": [7, -1, -2]}, nothing("token_adapter.trainable")),
+    "resized-tokens-alone": ("gemma3", {"target_modules": ["q_proj"], "trainable_token_indices": [9, -4, -3, -2, -1]}, without_rows),
+    "resized-smaller": ("llama3", {"target_modules": ["q_proj"]}, without_rows),
 }
 
 # Those that change which experts a row goes to: where two are near a tie, rounding of packed weights decides, and so they are compared as F16 alone.
@@ -197,8 +226,21 @@ def write_mlx(to, folder):
 
 
 def build(reference, name):
+    """The model, with the vocabulary of the case: what is added is random."""
     model = families_transformers.build(reference)
+    if name in RESIZED:
+        torch.manual_seed(7)
+        model.resize_token_embeddings(model.config.get_text_config().vocab_size + RESIZED[name][0], mean_resizing=False)
+        for p in (model.get_input_embeddings().weight, model.get_output_embeddings().weight):
+            p.data[-max(RESIZED[name][0], 1):] = torch.randn_like(p.data[-max(RESIZED[name][0], 1):]) * p.data.std()
     return expert_modules.apart(model) if name in APART else model
+
+
+def tokens_of(asked, vocab):
+    """Indices below zero count from the end of the resized vocabulary."""
+    if isinstance(asked, dict):
+        return {k: tokens_of(v, vocab) for k, v in asked.items()}
+    return sorted(t % vocab for t in asked)
 
 
 def read_logits(reference, name, folder, ids):
@@ -212,14 +254,19 @@ def case(name, family):
     folder = OUT / name
     shutil.rmtree(folder, ignore_errors=True)
     asked = {"r": 4, "lora_alpha": 8 if asked.get("r", 4) < 64 else 32, "lora_dropout": 0.0, "task_type": "CAUSAL_LM", **asked}
-    names = [n for n, _ in build(reference, name).named_modules()]
+    plain = build(reference, name)
+    names, vocab = [n for n, _ in plain.named_modules()], plain.get_input_embeddings().weight.shape[0]
+    if name in RESIZED and "trainable_token_indices" in asked:
+        asked["trainable_token_indices"] = tokens_of(asked["trainable_token_indices"], vocab)
     asked["target_modules"] = targets(names, asked["target_modules"], [1] if name == "rank-1024" else TWO)
     torch.manual_seed(len(name))
     model = get_peft_model(build(reference, name), LoraConfig(**asked)).double().eval()
     disturb(model, np.random.default_rng(sum(name.encode())))
-    model.save_pretrained(folder)
+    model.save_pretrained(folder, save_embedding_layers=RESIZED[name][1] if name in RESIZED else "auto")
     finish(folder)
     ids = family["ids"]
+    if name in RESIZED:
+        ids = [vocab - 1 - i % max(RESIZED[name][0], 1) if i % 5 == 2 else t % vocab for i, t in enumerate(ids)]
     exact, base = read_logits(reference, name, folder, ids), families_transformers.logits(build(reference, name), ids)
     with tempfile.TemporaryDirectory() as less:
         less = type(folder)(less) / "less"
