@@ -1,7 +1,6 @@
 #include "engine/constrained.h"
 
 #include "base/error.h"
-#include "engine/rowmath.h"
 #include "tokenizer/extension.h"
 
 static int32_t last_token(const el_seq *q) {
@@ -30,13 +29,12 @@ static bool is_own_end(const el_tokenizer *t, int32_t token) {
 
 /* The most likely token, where that is what is asked for and the constraint allows it: then no mask is needed. -1: it
  * is not so. */
-static int32_t likeliest(el_seq *q, const el_tokenizer *t, const float *logits, const el_sampling *p, int n_vocab) {
+static int32_t likeliest(el_seq *q, el_sampler *s, const el_tokenizer *t, const float *logits, const el_sampling *p) {
   bool plain = (p->temperature == 0 || p->top_k == 1) && !p->n_logit_bias && !p->n_allowed_tokens &&
                (p->repeat_penalty == 1 || p->repeat_last_n == 0) && p->frequency_penalty == 0 &&
                p->presence_penalty == 0;
   if (!plain) return -1;
-  float max;
-  int best = el_row_argmax(logits, n_vocab, &max);
+  int best = el_sampler_likeliest(s, logits);
   if (best < 0) return -1;
   if (is_end(q, t, best) && el_matcher_may_end(&q->matcher)) return best;
   if (el_tokenizer_is_own(t, best) || is_own_end(t, best)) return -1; /* to the constraint they are nothing */
@@ -69,7 +67,7 @@ static void allow_ends(uint64_t *mask, const el_tokenizer *t, const int32_t *end
 
 el_status el_constrained_pick(el_seq *q, el_sampler *s, const el_tokenizer *t, const float *logits,
                               const el_sampling *p, int32_t *token, el_error *err) {
-  int32_t best = likeliest(q, t, logits, p, (int)el_tokenizer_n_vocab(t));
+  int32_t best = likeliest(q, s, t, logits, p);
   if (best >= 0) {
     *token = best;
     return EL_OK;

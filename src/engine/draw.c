@@ -1,12 +1,10 @@
 #include "engine/draw.h"
 
 #include <assert.h>
-#include <math.h>
 #include <stdlib.h>
 
 #include "base/error.h"
 #include "engine/constrained.h"
-#include "engine/rowmath.h"
 #include "tokenizer/tokenizer.h"
 
 /* A row of logits and whom it is for, or all rows of a sequence that generates. */
@@ -38,16 +36,14 @@ static el_status pick(el_sampler *s, const el_tokenizer *t, el_seq *q, const flo
 
 void el_draw_next(el_sampler *s, el_seq *q, const float *logits, el_drawn *out) {
   const el_tokenizer *t = q->tokenizer;
-  const int n_vocab = (int)el_tokenizer_n_vocab(t);
-  el_sampler_use(s, n_vocab);
+  el_sampler_use(s, (int)el_tokenizer_n_vocab(t));
   out->complete = out->ends = out->stop_token = false;
   out->logprob = 0;
   out->status = pick(s, t, q, logits, out);
   if (out->status) return;
   if (q->logprobs) {
-    double log_sum = el_row_log_sum_exp(logits, n_vocab);
-    out->logprob = (float)((double)logits[out->token] - log_sum);
-    el_row_top(logits, n_vocab, log_sum, q->n_top, out->top);
+    out->status = el_sampler_score(s, logits, out->token, q->n_top, &out->logprob, out->top, &out->error);
+    if (out->status) return;
   }
   out->stop_token = el_seq_stops_at(q, out->token);
   out->ends = out->stop_token || (!q->ignore_eos && el_tokenizer_is_eog(t, out->token));
@@ -57,15 +53,11 @@ void el_draw_next(el_sampler *s, el_seq *q, const float *logits, el_drawn *out) 
 }
 
 /* The log probability of the prompt's token that follows position `pos`. */
-static void score(el_seq *q, int pos, const float *logits, el_drawn *out) {
-  const int n_vocab = (int)el_tokenizer_n_vocab(q->tokenizer);
-  double log_sum = el_row_log_sum_exp(logits, n_vocab);
-  q->prompt_logprobs[pos + 1] = (float)((double)logits[q->tokens[pos + 1]] - log_sum);
-  if (q->n_prompt_top)
-    el_row_top(logits, n_vocab, log_sum, q->n_prompt_top, q->prompt_top + (size_t)(pos + 1) * (size_t)q->n_prompt_top);
-  out->status = EL_OK;
-  if (!isfinite(log_sum))
-    out->status = el_fail(&out->error, EL_ERR_FORMAT, "the model gave a logit that is not finite");
+static void score(el_sampler *s, el_seq *q, int pos, const float *logits, el_drawn *out) {
+  el_token_logprob *top = q->n_prompt_top ? q->prompt_top + (size_t)(pos + 1) * (size_t)q->n_prompt_top : NULL;
+  el_sampler_use(s, (int)el_tokenizer_n_vocab(q->tokenizer));
+  out->status =
+      el_sampler_score(s, logits, q->tokens[pos + 1], q->n_prompt_top, &q->prompt_logprobs[pos + 1], top, &out->error);
 }
 
 /* ---------------------------------------------------------------- the phase */
@@ -88,7 +80,7 @@ static void run_jobs(void *arg, int phase, el_turn turn) {
     if (el_seq_draws(j->seq, j->pos))
       draw_rows(d, d->samplers[turn.ith], j);
     else
-      score(j->seq, j->pos, d->logits + (size_t)j->row * d->stride, &d->drawn[j->row]);
+      score(d->samplers[turn.ith], j->seq, j->pos, d->logits + (size_t)j->row * d->stride, &d->drawn[j->row]);
   }
 }
 
@@ -126,7 +118,8 @@ const el_drawn *el_draws_run(el_draws *d, const el_scheduler *s, const float *lo
   return d->drawn;
 }
 
-el_status el_draws_new(el_threads *threads, int n_vocab, int max_logits, el_draws **out, el_error *err) {
+el_status el_draws_new(const el_kernels *k, el_threads *threads, int n_vocab, int max_logits, el_draws **out,
+                       el_error *err) {
   void *memory = NULL;
   if (posix_memalign(&memory, _Alignof(el_draws), sizeof(el_draws)))
     return el_fail(err, EL_ERR_NO_MEMORY, "drawing: out of memory");
@@ -138,7 +131,7 @@ el_status el_draws_new(el_threads *threads, int n_vocab, int max_logits, el_draw
   d->drawn = calloc((size_t)max_logits, sizeof *d->drawn);
   el_status status = EL_OK;
   if (!d->samplers || !d->jobs || !d->drawn) status = el_fail(err, EL_ERR_NO_MEMORY, "drawing: out of memory");
-  for (int i = 0; i < nth && !status; i++) status = el_sampler_new(n_vocab, &d->samplers[i], err);
+  for (int i = 0; i < nth && !status; i++) status = el_sampler_new(k, n_vocab, &d->samplers[i], err);
   if (status)
     el_draws_free(d);
   else

@@ -32,7 +32,8 @@ void el_draw_next(el_sampler *s, el_seq *q, const float *logits, el_drawn *out);
 typedef struct el_draws el_draws;
 /* threads: stay where they are. n_vocab: tokens that any sequence may have. max_logits: rows of a step that may want
  * logits. */
-el_status el_draws_new(el_threads *threads, int n_vocab, int max_logits, el_draws **out, el_error *err);
+el_status el_draws_new(const el_kernels *k, el_threads *threads, int n_vocab, int max_logits, el_draws **out,
+                       el_error *err);
 void el_draws_free(el_draws *d);
 /* All that the step's pieces want of its logits, `stride` values from one row that wants them to the next: the result
  * for each row is at [row]. Of a position of a prompt: its score is where it belongs, and `status` says whether its

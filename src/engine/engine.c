@@ -190,7 +190,7 @@ static el_status reserve(el_engine *e, const el_engine_options *o, el_pool_setup
   e->scheduler.step_adapters = o->step_adapters;
   el_speculation_init(&e->speculation, o->speculate);
   e->scheduler.speculation = &e->speculation;
-  status = el_draws_new(e->threads, h->n_vocab + EL_MAX_ADDED_TOKENS, max_logits, &e->draws, err);
+  status = el_draws_new(e->kernels, e->threads, h->n_vocab + EL_MAX_ADDED_TOKENS, max_logits, &e->draws, err);
   return status ? status : el_chooser_open(e, o, err);
 }
 

@@ -4,6 +4,7 @@
 #define EL_ENGINE_SAMPLER_H
 
 #include "base/error.h"
+#include "kernels/kernels.h"
 
 /* Limits of a request's parameters; within them nothing overflows a float. */
 enum { EL_MAX_LOGIT_BIAS = 4096 };
@@ -14,7 +15,7 @@ enum { EL_MAX_LOGIT_BIAS = 4096 };
 
 /* Scratch memory, reused from call to call. One for each thread that samples. */
 typedef struct el_sampler el_sampler;
-el_status el_sampler_new(int n_vocab, el_sampler **out, el_error *err);
+el_status el_sampler_new(const el_kernels *k, int n_vocab, el_sampler **out, el_error *err);
 void el_sampler_free(el_sampler *s);
 /* The next calls are for rows of n_vocab logits, of as many as it was made for at most. */
 void el_sampler_use(el_sampler *s, int n_vocab);
@@ -33,6 +34,12 @@ el_status el_sampler_pick_among(el_sampler *s, const float *logits, const uint64
 
 /* Memory for such bits, [(n_vocab + 63) / 64], which no call changes. */
 uint64_t *el_sampler_mask(el_sampler *s);
+
+/* The most likely token; -1: there is none, for el_sampler_pick to say why. */
+int el_sampler_likeliest(el_sampler *s, const float *logits);
+/* The log probability of a token, and the n_top most likely ones with theirs. Fails when a logit is NaN or infinite. */
+el_status el_sampler_score(el_sampler *s, const float *logits, int32_t token, int n_top, float *logprob,
+                           el_token_logprob *top, el_error *err);
 
 /* Uniform in [0, 1). */
 double el_random_unit(uint64_t seed, uint64_t index);

@@ -232,6 +232,8 @@ static inline el_low_rank el_low_rank_of(const el_packed *b, const el_act *h) {
       h->q};
 }
 
+enum { EL_LOGIT_BLOCK = 64, EL_LOGIT_CHUNK = 256 };
+
 typedef struct el_kernels {
   const char *name;
   int tile; /* rows of a tile of the integer layouts */
@@ -268,6 +270,15 @@ typedef struct el_kernels {
   /* Writes one position (slot 0 .. 15) of a piece of a page: key, value: [head_dim] F32. */
   void (*kv_write)(el_kv_type type, unsigned char *page_at, int slot, int head_dim, const float *key,
                    const float *value);
+  /* Of a row of logits, x: [n]. most[b]: the largest of its b-th EL_LOGIT_BLOCK. False: a value is NaN or +infinity. */
+  bool (*row_most)(const float *x, int n, float *most);
+  /* e[i] = exp((x[i] - origin) * scale), or 0 where that is below 4e-38; (x[i] - origin) * scale is at most 0. e: [n],
+   * or NULL. sums: of each EL_LOGIT_CHUNK, in double precision, lane i of 16 adding e[i], e[i + 16] and so on, then
+   * lanes i and i + 8, 4, 2, 1; or NULL. */
+  void (*row_exp)(const float *x, int n, float origin, float scale, float *e, double *sums);
+  /* Lists what is within a distance, origin - x[i] <= limit: tokens first + i, and the distances. Returns how many
+   * there are; EL_LANES more may be written behind them. ids, below: [n + EL_LANES] */
+  int (*row_near)(const float *x, int n, int32_t first, float origin, float limit, int32_t *ids, float *below);
 } el_kernels;
 
 /* Y = X W^T, or += with `add`, and then += h B^T for each column that has one. The arguments are those of gemm; a NULL

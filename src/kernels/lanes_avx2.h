@@ -108,6 +108,44 @@ static inline float vf_hmax(vf x) {
   return _mm_cvtss_f32(_mm_max_ss(m2, _mm_shuffle_ps(m2, m2, 1)));
 }
 
+static inline vf vf_keep_ge(vf x, vf a, vf b) {
+  return (vf){_mm256_and_ps(x.a, _mm256_cmp_ps(a.a, b.a, _CMP_GE_OQ)),
+              _mm256_and_ps(x.b, _mm256_cmp_ps(a.b, b.b, _CMP_GE_OQ))};
+}
+
+static inline int vf_put_le(vf x, vf limit, int32_t first, int32_t *ids, float *to) {
+  const unsigned a = (unsigned)_mm256_movemask_ps(_mm256_cmp_ps(x.a, limit.a, _CMP_LE_OQ)),
+                 b = (unsigned)_mm256_movemask_ps(_mm256_cmp_ps(x.b, limit.b, _CMP_LE_OQ));
+  if (!(a | b)) return 0;
+  float t[16];
+  vf_store(t, x);
+  int n = 0;
+  for (unsigned left = a | b << 8; left; left &= left - 1) {
+    const int i = __builtin_ctz(left);
+    ids[n] = first + i;
+    to[n++] = t[i];
+  }
+  return n;
+}
+
+typedef struct vd {
+  __m256d v[4];
+} vd;
+static inline vd vd_zero(void) {
+  const __m256d zero = _mm256_setzero_pd();
+  return (vd){{zero, zero, zero, zero}};
+}
+static inline vd vd_add(vd a, vf b) {
+  return (vd){{_mm256_add_pd(a.v[0], _mm256_cvtps_pd(_mm256_castps256_ps128(b.a))),
+               _mm256_add_pd(a.v[1], _mm256_cvtps_pd(_mm256_extractf128_ps(b.a, 1))),
+               _mm256_add_pd(a.v[2], _mm256_cvtps_pd(_mm256_castps256_ps128(b.b))),
+               _mm256_add_pd(a.v[3], _mm256_cvtps_pd(_mm256_extractf128_ps(b.b, 1)))}};
+}
+static inline double vd_sum(vd a) {
+  __m256d s4 = _mm256_add_pd(_mm256_add_pd(a.v[0], a.v[2]), _mm256_add_pd(a.v[1], a.v[3]));
+  __m128d s2 = _mm_add_pd(_mm256_castpd256_pd128(s4), _mm256_extractf128_pd(s4, 1));
+  return _mm_cvtsd_f64(_mm_add_sd(s2, _mm_unpackhi_pd(s2, s2)));
+}
 /* Sums of products of 8-bit integers, exact: 16 lanes of 32 bits. */
 typedef struct vi {
   __m256i a, b;

@@ -91,6 +91,36 @@ static inline float vf_hmax(vf x) {
   return _mm512_reduce_max_ps(x);
 }
 
+static inline vf vf_keep_ge(vf x, vf a, vf b) {
+  return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(a, b, _CMP_GE_OQ), x);
+}
+
+/* Compressed in registers: to memory it takes some CPUs a hundred cycles. */
+static inline int vf_put_le(vf x, vf limit, int32_t first, int32_t *ids, float *to) {
+  const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  const __mmask16 near = _mm512_cmp_ps_mask(x, limit, _CMP_LE_OQ);
+  if (!near) return 0;
+  _mm512_storeu_si512(ids, _mm512_maskz_compress_epi32(near, _mm512_add_epi32(lanes, _mm512_set1_epi32(first))));
+  _mm512_storeu_ps(to, _mm512_maskz_compress_ps(near, x));
+  return __builtin_popcount(near);
+}
+
+typedef struct vd {
+  __m512d a, b;
+} vd;
+static inline vd vd_zero(void) {
+  return (vd){_mm512_setzero_pd(), _mm512_setzero_pd()};
+}
+static inline vd vd_add(vd a, vf b) {
+  return (vd){_mm512_add_pd(a.a, _mm512_cvtps_pd(_mm512_castps512_ps256(b))),
+              _mm512_add_pd(a.b, _mm512_cvtps_pd(_mm512_extractf32x8_ps(b, 1)))};
+}
+static inline double vd_sum(vd a) {
+  __m512d s8 = _mm512_add_pd(a.a, a.b);
+  __m256d s4 = _mm256_add_pd(_mm512_castpd512_pd256(s8), _mm512_extractf64x4_pd(s8, 1));
+  __m128d s2 = _mm_add_pd(_mm256_castpd256_pd128(s4), _mm256_extractf128_pd(s4, 1));
+  return _mm_cvtsd_f64(_mm_add_sd(s2, _mm_unpackhi_pd(s2, s2)));
+}
 /* Sums of products of 8-bit integers, exact: 16 lanes of 32 bits. */
 typedef __m512i vi;
 static inline vi vi_dot_start(int32_t sum) {

@@ -112,6 +112,47 @@ static inline float vf_hmax(vf x) {
   float32x4_t m4 = max4(max4(x.v[0], x.v[2]), max4(x.v[1], x.v[3])), m2 = max4(m4, vextq_f32(m4, m4, 2));
   return vgetq_lane_f32(max4(m2, vextq_f32(m2, m2, 1)), 0);
 }
+static inline vf vf_keep_ge(vf x, vf a, vf b) {
+  VF_EACH(vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(x.v[i]), vcgeq_f32(a.v[i], b.v[i]))));
+}
+
+static inline int vf_put_le(vf x, vf limit, int32_t first, int32_t *ids, float *to) {
+  uint32x4_t any = vcleq_f32(x.v[0], limit.v[0]);
+  for (int i = 1; i < 4; i++) any = vorrq_u32(any, vcleq_f32(x.v[i], limit.v[i]));
+  if (!vmaxvq_u32(any)) return 0;
+  float t[16];
+  vf_store(t, x);
+  const float most = vgetq_lane_f32(limit.v[0], 0);
+  int n = 0;
+  for (int i = 0; i < 16; i++) {
+    ids[n] = first + i;
+    to[n] = t[i];
+    n += t[i] <= most;
+  }
+  return n;
+}
+
+typedef struct vd {
+  float64x2_t v[8];
+} vd;
+static inline vd vd_zero(void) {
+  vd r;
+  for (int i = 0; i < 8; i++) r.v[i] = vdupq_n_f64(0);
+  return r;
+}
+static inline vd vd_add(vd a, vf b) {
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; i++) {
+    a.v[2 * i] = vaddq_f64(a.v[2 * i], vcvt_f64_f32(vget_low_f32(b.v[i])));
+    a.v[2 * i + 1] = vaddq_f64(a.v[2 * i + 1], vcvt_high_f64_f32(b.v[i]));
+  }
+  return a;
+}
+static inline double vd_sum(vd a) {
+  for (int w = 4; w; w /= 2)
+    for (int i = 0; i < w; i++) a.v[i] = vaddq_f64(a.v[i], a.v[i + w]);
+  return vgetq_lane_f64(a.v[0], 0) + vgetq_lane_f64(a.v[0], 1);
+}
 /* Sums of products of 8-bit integers, exact: 16 lanes of 32 bits. */
 typedef struct vi {
   int32x4_t v[4];

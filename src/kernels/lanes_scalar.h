@@ -128,6 +128,40 @@ static inline float vf_hmax(vf a) {
   for (int i = 1; i < 16; i++) m = a.v[i] > m ? a.v[i] : m;
   return m;
 }
+/* x where a >= b, else 0. */
+static inline vf vf_keep_ge(vf x, vf a, vf b) {
+  VF_EACH(a.v[i] >= b.v[i] ? x.v[i] : 0);
+}
+
+/* limit: the same in all lanes. Puts those of x that are at most that at `to`, in order, and their numbers, which begin
+ * with `first`, at ids. Returns how many there are; all 16 places may be written to. */
+static inline int vf_put_le(vf x, vf limit, int32_t first, int32_t *ids, float *to) {
+  int n = 0;
+  for (int i = 0; i < 16; i++) {
+    ids[n] = first + i;
+    to[n] = x.v[i];
+    n += x.v[i] <= limit.v[i];
+  }
+  return n;
+}
+
+/* 16 sums in double precision. */
+typedef struct vd {
+  double v[16];
+} vd;
+static inline vd vd_zero(void) {
+  return (vd){{0}};
+}
+static inline vd vd_add(vd a, vf b) {
+  for (int i = 0; i < 16; i++) a.v[i] += (double)b.v[i];
+  return a;
+}
+/* In the order of vf_sum. */
+static inline double vd_sum(vd a) {
+  for (int w = 8; w; w /= 2)
+    for (int i = 0; i < w; i++) a.v[i] += a.v[i + w];
+  return a.v[0];
+}
 /* Sums of products of 8-bit integers, exact: 16 lanes of 32 bits. */
 typedef struct vi {
   int32_t v[16];

@@ -234,11 +234,13 @@ EL_INLINE void gemm_panels(const el_packed *w, int tile_begin, int tile_end, con
 }
 
 #include "kernels/attention.h"
+#include "kernels/logits.h"
 
 /* What an instruction set's table has from this file. */
-#define EL_OPS                                                                              \
-  .quantize = op_quantize, .rms_norm = op_rms_norm, .swiglu = op_swiglu, .geglu = op_geglu, \
-  .swiglu_clamped = op_swiglu_clamped, .cap = op_cap, .attend = op_attend, .rope = op_rope, \
-  .rope_halves = op_rope_halves, .kv_write = op_kv_write
+#define EL_OPS                                                                                            \
+  .quantize = op_quantize, .rms_norm = op_rms_norm, .swiglu = op_swiglu, .geglu = op_geglu,               \
+  .swiglu_clamped = op_swiglu_clamped, .cap = op_cap, .attend = op_attend, .rope = op_rope,               \
+  .rope_halves = op_rope_halves, .kv_write = op_kv_write, .row_most = op_row_most, .row_exp = op_row_exp, \
+  .row_near = op_row_near
 
 #endif

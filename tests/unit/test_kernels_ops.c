@@ -369,12 +369,104 @@ static void rows_whose_windows_begin_in_different_blocks_share_a_call(void **sta
                                  .cap = n_q == 1 ? 0 : 20});
 }
 
+/* ------------------------------------------------------------- rows of logits */
+
+enum { ROW = 3 * EL_LOGIT_CHUNK + 77 };
+
+static void fill_row(float *x, int n, uint32_t *seed) {
+  for (int i = 0; i < n; i++) x[i] = 12 * uniform(seed) * uniform(seed);
+  for (int i = 5; i < n; i += 91) x[i] = -INFINITY; /* banned */
+}
+
+static void the_largest_of_each_block_is_found_and_what_is_not_finite_is_noticed(void **state) {
+  uint32_t seed = 31;
+  float x[ROW], most[ROW];
+  for (int n = 1; n <= ROW; n += 1 + n / 9) {
+    fill_row(x, n, &seed);
+    for (int i = 0; el_kernels_at(i); i++) {
+      assert_true(el_kernels_at(i)->row_most(x, n, most));
+      for (int b = 0; b * EL_LOGIT_BLOCK < n; b++) {
+        float largest = -INFINITY;
+        for (int k = b * EL_LOGIT_BLOCK; k < n && k < (b + 1) * EL_LOGIT_BLOCK; k++)
+          largest = x[k] > largest ? x[k] : largest;
+        assert_true(most[b] == largest);
+      }
+      const float bad[] = {NAN, -NAN, INFINITY};
+      for (int k = 0; k < 3; k++) {
+        const int at = (int)(next_random(&seed) % (uint32_t)n);
+        const float was = x[at];
+        x[at] = bad[k];
+        assert_false(el_kernels_at(i)->row_most(x, n, most));
+        x[at] = was;
+      }
+    }
+  }
+}
+
+static void weights_of_a_row_are_its_exponentials_and_the_same_bits_everywhere(void **state) {
+  static const float scales[] = {1, 0.1f, 1.7f, 1e6f, 1e-38f};
+  uint32_t seed = 33;
+  float x[ROW], ref[ROW + 1], e[ROW + 1];
+  double ref_sums[4], sums[4], only_sums[4];
+  for (int n = 1; n <= ROW; n += 1 + n / 9)
+    for (size_t s = 0; s < sizeof scales / sizeof *scales; s++) {
+      fill_row(x, n, &seed);
+      x[n / 2] = 12.5f;
+      ref[n] = e[n] = 42;
+      el_kernels_scalar.row_exp(x, n, 12.5f, scales[s], ref, ref_sums);
+      for (int c = 0; c * EL_LOGIT_CHUNK < n; c++) {
+        double sum = 0;
+        for (int i = c * EL_LOGIT_CHUNK; i < n && i < (c + 1) * EL_LOGIT_CHUNK; i++) {
+          const double t = (double)((x[i] - 12.5f) * scales[s]), exact = t >= -86 ? exp(t) : 0;
+          assert_near((double)ref[i], exact, 2e-7 * exact);
+          sum += (double)ref[i];
+        }
+        assert_near(ref_sums[c], sum, 1e-12 * sum);
+      }
+      for (int i = 0; el_kernels_at(i); i++) {
+        el_kernels_at(i)->row_exp(x, n, 12.5f, scales[s], e, sums);
+        assert_memory_equal(e, ref, sizeof *e * (size_t)(n + 1));
+        el_kernels_at(i)->row_exp(x, n, 12.5f, scales[s], NULL, only_sums);
+        for (int c = 0; c * EL_LOGIT_CHUNK < n; c++) assert_true(sums[c] == ref_sums[c] && only_sums[c] == sums[c]);
+      }
+      /* Distances, with a negative scale, give the same. */
+      for (int i = 0; i < n; i++) x[i] = 12.5f - x[i];
+      el_kernels_at(0)->row_exp(x, n, 0, -scales[s], e, NULL);
+      assert_memory_equal(e, ref, sizeof *e * (size_t)n);
+    }
+}
+
+static void what_is_near_is_listed_in_order(void **state) {
+  static const float limits[] = {0, 3, 9, 15, INFINITY};
+  uint32_t seed = 35;
+  float x[ROW], below[ROW + EL_LANES];
+  int32_t ids[ROW + EL_LANES];
+  for (int n = 1; n <= ROW; n += 1 + n / 9)
+    for (size_t l = 0; l < sizeof limits / sizeof *limits; l++) {
+      fill_row(x, n, &seed);
+      x[n / 2] = 12.5f;
+      for (int i = 0; el_kernels_at(i); i++) {
+        const int found = el_kernels_at(i)->row_near(x, n, 1000, 12.5f, limits[l], ids, below);
+        int at = 0;
+        for (int k = 0; k < n; k++) {
+          if (!(12.5f - x[k] <= limits[l])) continue;
+          assert_true(at < found && ids[at] == 1000 + k && below[at] == 12.5f - x[k]);
+          at++;
+        }
+        assert_int_equal(at, found);
+      }
+    }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(geglu_is_gelu_by_tanh_times_the_other_half),
       cmocka_unit_test(caps_are_tanh_and_without_one_there_is_the_scale),
       cmocka_unit_test(rotation_of_halves_turns_each_pair_and_nothing_behind_them),
       cmocka_unit_test(a_norm_without_weights_is_one_with_ones),
+      cmocka_unit_test(the_largest_of_each_block_is_found_and_what_is_not_finite_is_noticed),
+      cmocka_unit_test(weights_of_a_row_are_its_exponentials_and_the_same_bits_everywhere),
+      cmocka_unit_test(what_is_near_is_listed_in_order),
       cmocka_unit_test(windows_hide_what_lies_before_them),
       cmocka_unit_test(caps_and_sinks_change_scores_as_their_formulas_say),
       cmocka_unit_test(rows_whose_windows_begin_in_different_blocks_share_a_call),

@@ -3,7 +3,6 @@
 
 #include "base/random.h"
 #include "bytes.h"
-#include "engine/rowmath.h"
 #include "engine/sampler.h"
 
 enum { N = 20000 };
@@ -23,7 +22,7 @@ static float normal(rng *r) {
 
 static el_sampler *new_sampler(int n) {
   el_sampler *s = NULL;
-  assert_int_equal(el_sampler_new(n, &s, NULL), EL_OK);
+  assert_int_equal(el_sampler_new(el_kernels_at(0), n, &s, NULL), EL_OK);
   return s;
 }
 
@@ -425,24 +424,28 @@ static void log_probabilities_are_those_of_the_softmax(void **state) {
       fill(x, n, kind, &r);
       double sum = 0;
       for (int i = 0; i < n; i++) sum += exp((double)x[i]);
-      double log_sum = el_row_log_sum_exp(x, n);
-      assert_true(fabs(log_sum - log(sum)) < 1e-6);
       candidate *c = malloc(sizeof *c * (size_t)n);
       for (int i = 0; i < n; i++) c[i] = (candidate){i, x[i]};
       qsort(c, (size_t)n, sizeof *c, by_logit);
       el_token_logprob top[20];
       int n_top = n < 20 ? n : 20;
-      el_row_top(x, n, log_sum, n_top, top);
+      el_sampler *s = new_sampler(n);
+      float first;
+      assert_int_equal(el_sampler_score(s, x, 0, n_top, &first, top, NULL), EL_OK);
+      assert_true(fabs((double)first - ((double)x[0] - log(sum))) < 1e-5);
       for (int i = 0; i < n_top; i++) {
         assert_int_equal(top[i].token, c[i].token);
         assert_true(fabs((double)top[i].logprob - ((double)c[i].logit - log(sum))) < 1e-5);
       }
+      el_sampler_free(s);
       free(c);
     }
-  const float bad[2] = {0, NAN};
-  assert_true(isnan(el_row_log_sum_exp(bad, 2)));
-  const float far[2] = {-1e30f, 1e30f};
-  assert_true(el_row_log_sum_exp(far, 2) == (double)1e30f);
+  float logprob = 0;
+  el_sampler *s = new_sampler(2);
+  assert_int_equal(el_sampler_score(s, (float[]){0, NAN}, 0, 0, &logprob, NULL, NULL), EL_ERR_FORMAT);
+  assert_int_equal(el_sampler_score(s, (float[]){-1e30f, 1e30f}, 1, 0, &logprob, NULL, NULL), EL_OK);
+  assert_true(logprob == 0);
+  el_sampler_free(s);
 }
 
 /* Drawing among allowed tokens is drawing with all others banned, however few they are. */
@@ -451,7 +454,7 @@ static void among_allowed_tokens_the_others_are_as_if_banned(void **state) {
   el_sampler *s;
   float x[V], banned[V];
   uint64_t bits[(V + 63) / 64];
-  assert_int_equal(el_sampler_new(V, &s, NULL), EL_OK);
+  assert_int_equal(el_sampler_new(el_kernels_at(0), V, &s, NULL), EL_OK);
   for (int round = 0; round < 300; round++) {
     for (int i = 0; i < V; i++) x[i] = (float)(8 * el_random_unit((uint64_t)round, (uint64_t)i));
     memset(bits, 0, sizeof bits);
