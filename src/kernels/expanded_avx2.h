@@ -44,11 +44,12 @@ static void expand(const el_act *x, el_layout layout, int begin, int n, int col,
 typedef struct chunk {
   int tile_begin, tile_end, begin, n; /* groups [begin, begin + n) */
   int C;
-  const __m256i *x; /* expanded: [n][C][X_VECTORS] */
-  __m256 *acc;      /* [tiles][C] */
-  bool fetch;       /* the first time that the block's weights are used */
-  int step;         /* groups of a chunk, */
-  int block;        /* and tiles of a block, that are not the last */
+  const __m256i *x;        /* expanded: [n][C][X_VECTORS] */
+  __m256 *acc;             /* [tiles][C] */
+  bool fetch;              /* the first time that the block's weights are used */
+  const el_low_rank *lora; /* of the first column; NULL: none */
+  int step;                /* groups of a chunk, */
+  int block;               /* and tiles of a block, that are not the last */
 } chunk;
 
 /* The codes that are used some tiles after tile t of this chunk; NULL: none. */
@@ -110,7 +111,8 @@ EL_INLINE void chunk_tile(const call *k, const chunk *p, int t, el_layout layout
              .acc = p->acc + (size_t)(t - p->tile_begin) * (size_t)p->C};
   const int C = p->C, parts = layout == EL_LAYOUT_Q8 ? Q8_PARTS : 1, panels = (C + EL_PANEL - 1) / EL_PANEL;
   const unsigned char *own = p->fetch ? chunk_ahead(k, p, t, layout) : NULL;
-  int aside_lines; /* a caller expects one visit for each panel */
+  const int n_lora = (C + w->n_groups - 1) / w->n_groups; /* columns whose B is asked for with a group */
+  int aside_lines;                                        /* a caller expects one visit for each panel */
   const unsigned char *aside = el_fetch_take(k->fetch, p->n * panels, &aside_lines);
   aside_lines *= panels;
   if (own) {
@@ -124,6 +126,10 @@ EL_INLINE void chunk_tile(const call *k, const chunk *p, int t, el_layout layout
       own += code_bytes(layout);
     }
     for (int j = 0; j < aside_lines; j++, aside += 64) _mm_prefetch((const char *)aside, _MM_HINT_T1);
+    if (p->lora) {
+      const int c = (p->begin + i) * n_lora;
+      fetch_low_rank(p->lora, c, c + n_lora < C ? c + n_lora : C, t);
+    }
     group_columns(&g, C, layout, 0, parts);
     if (parts > 1) group_columns(&g, C, layout, 1, parts);
     g.codes += code_bytes(layout);
@@ -176,7 +182,9 @@ static void gemm_expanded(const call *k, int col_begin, int col_end) {
     for (int c = col_begin; c < col_end; c += p.C) {
       p.C = col_end - c < most ? col_end - c : most;
       p.fetch = c == col_begin;
+      p.lora = k->lora ? k->lora + c : NULL;
       block_columns(k, &p, c, x);
+      if (k->lora) add_low_rank(k, c, c + p.C, p.tile_begin, p.tile_end);
     }
   }
 }

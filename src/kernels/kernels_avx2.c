@@ -130,13 +130,9 @@ EL_INLINE __m256i dot_narrow(const unsigned char *codes, const narrow *q, int n,
 
 #include "kernels/expanded_avx2.h"
 
-static void gemm(const el_packed *w, int tile_begin, int tile_end, const el_act *x, int col_begin, int col_end,
-                 float *y, size_t ldy, bool add, el_fetch *fetch) {
-  if (el_layout_is_float(w->layout)) {
-    op_gemm_float(w, tile_begin, tile_end, x, col_begin, col_end, y, ldy, add);
-    return;
-  }
-  const call k = {w, tile_begin, tile_end, x, y, ldy, add, fetch};
+static void gemm_lora(const el_packed *w, int tile_begin, int tile_end, const el_act *x, int col_begin, int col_end,
+                      float *y, size_t ldy, bool add, const el_low_rank *lora, el_fetch *fetch) {
+  const call k = {w, tile_begin, tile_end, x, y, ldy, add, fetch, lora};
   if (col_end - col_begin >= EXPANDED_MIN_COLS && tile_end - tile_begin >= EXPANDED_MIN_TILES &&
       w->cols % EL_GROUP == 0)
     gemm_expanded(&k, col_begin, col_end);
@@ -144,4 +140,12 @@ static void gemm(const el_packed *w, int tile_begin, int tile_end, const el_act 
     gemm_tiles(&k, col_begin, col_end);
 }
 
-const el_kernels el_kernels_avx2 = {.name = "avx2", .tile = TILE, .gemm = gemm, EL_OPS};
+static void gemm(const el_packed *w, int tile_begin, int tile_end, const el_act *x, int col_begin, int col_end,
+                 float *y, size_t ldy, bool add, el_fetch *fetch) {
+  if (el_layout_is_float(w->layout))
+    op_gemm_float(w, tile_begin, tile_end, x, col_begin, col_end, y, ldy, add);
+  else
+    gemm_lora(w, tile_begin, tile_end, x, col_begin, col_end, y, ldy, add, NULL, fetch);
+}
+
+const el_kernels el_kernels_avx2 = {.name = "avx2", .tile = TILE, .gemm = gemm, .gemm_lora = gemm_lora, EL_OPS};

@@ -47,14 +47,18 @@ EL_INLINE __m256i dot_narrow(const unsigned char *codes, const narrow *q, int n,
 
 #include "kernels/tiles_avx2.h"
 
-static void gemm(const el_packed *w, int tile_begin, int tile_end, const el_act *x, int col_begin, int col_end,
-                 float *y, size_t ldy, bool add, el_fetch *fetch) {
-  if (el_layout_is_float(w->layout)) {
-    op_gemm_float(w, tile_begin, tile_end, x, col_begin, col_end, y, ldy, add);
-    return;
-  }
-  const call k = {w, tile_begin, tile_end, x, y, ldy, add, fetch};
+static void gemm_lora(const el_packed *w, int tile_begin, int tile_end, const el_act *x, int col_begin, int col_end,
+                      float *y, size_t ldy, bool add, const el_low_rank *lora, el_fetch *fetch) {
+  const call k = {w, tile_begin, tile_end, x, y, ldy, add, fetch, lora};
   gemm_tiles(&k, col_begin, col_end);
 }
 
-const el_kernels EL_KERNELS_TABLE = {.name = "avxvnni", .tile = TILE, .gemm = gemm, EL_OPS};
+static void gemm(const el_packed *w, int tile_begin, int tile_end, const el_act *x, int col_begin, int col_end,
+                 float *y, size_t ldy, bool add, el_fetch *fetch) {
+  if (el_layout_is_float(w->layout))
+    op_gemm_float(w, tile_begin, tile_end, x, col_begin, col_end, y, ldy, add);
+  else
+    gemm_lora(w, tile_begin, tile_end, x, col_begin, col_end, y, ldy, add, NULL, fetch);
+}
+
+const el_kernels EL_KERNELS_TABLE = {.name = "avxvnni", .tile = TILE, .gemm = gemm, .gemm_lora = gemm_lora, EL_OPS};

@@ -14,7 +14,8 @@
 enum {
   TILE = 8,
   MAX_COLS = 4,
-  FETCH_AHEAD = 16384 /* weights are fetched so many bytes before they are used; see kernels_avx512vnni.c */
+  FETCH_AHEAD = 16384, /* weights are fetched so many bytes before they are used; see kernels_avx512vnni.c */
+  LOW_RANK_TILES = 64  /* of W, then those of B that belong to them, which wait in the second-level cache */
 };
 
 EL_INLINE bool has_mins(el_layout layout) {
@@ -59,7 +60,8 @@ typedef struct call {
   float *y; /* of the whole: column 0, row 0 */
   size_t ldy;
   bool add;
-  el_fetch *fetch; /* NULL: nothing is known */
+  el_fetch *fetch;         /* NULL: nothing is known */
+  const el_low_rank *lora; /* of column 0; NULL: none */
 } call;
 
 /* Columns of one panel. */
@@ -68,6 +70,7 @@ typedef struct columns {
   int stride; /* columns of the panel */
   float *y;   /* outputs of the first, from row 0 on */
   int tiles_ahead;
+  const el_low_rank *lora; /* of the first; NULL: none */
 } columns;
 
 /* Where the weights lie that are to be fetched while tile t is used; NULL: nowhere. */
@@ -77,6 +80,14 @@ EL_INLINE const unsigned char *weights_ahead(const call *k, int t, int tiles_ahe
   if (ahead < k->tile_end) return k->w->data + (size_t)ahead * k->w->tile_bytes;
   const unsigned char *next = k->fetch ? k->fetch->next : NULL;
   return next ? next + (size_t)(ahead - k->tile_end) * k->w->tile_bytes : NULL;
+}
+
+/* Asks for tile t of B of columns [begin, end) of those at l, which one column alone reads, behind the block of tiles
+ * of W that t is in. The rows of a prompt have the same B. */
+EL_INLINE void fetch_low_rank(const el_low_rank *l, int begin, int end, int t) {
+  for (int c = begin; c < end; c++)
+    if (l[c].b && (c == 0 || l[c].b != l[c - 1].b))
+      fetch_lines(l[c].data + (size_t)t * l[c].tile_bytes, (int)(l[c].tile_bytes / 64));
 }
 
 EL_INLINE void tile_groups(const call *k, const columns *cols, int t, int C, el_layout layout, __m256 *acc) {
@@ -98,6 +109,7 @@ EL_INLINE void tile_groups(const call *k, const columns *cols, int t, int C, el_
       own += own_bytes;
     }
     for (int i = 0; i < aside_lines; i++, aside += 64) _mm_prefetch((const char *)aside, _MM_HINT_T1);
+    if (cols->lora && g < C) fetch_low_rank(cols->lora, g, g + 1, t);
 
     __m256i sum[MAX_COLS];
     for (int c = 0; c < C; c++) sum[c] = has_offset(layout) ? _mm256_set1_epi32(offset[c]) : _mm256_setzero_si256();
@@ -181,13 +193,27 @@ COLUMNS(2)
 COLUMNS(3)
 COLUMNS(4)
 
-static void gemm_tiles(const call *k, int col_begin, int col_end) {
-  static const columns_fn by_cols[MAX_COLS] = {columns_of_1, columns_of_2, columns_of_3, columns_of_4};
+static const columns_fn by_cols[MAX_COLS] = {columns_of_1, columns_of_2, columns_of_3, columns_of_4};
+
+/* Adds h B^T of columns [col_begin, col_end), for rows of tiles [begin, end). A column's activations stay in registers
+ * for all these tiles, which fetch_low_rank has asked for. */
+static void add_low_rank(const call *k, int col_begin, int col_end, int begin, int end) {
+  for (int c = col_begin; c < col_end; c++) {
+    const el_low_rank *l = &k->lora[c];
+    if (!l->b) continue;
+    const call one = {.w = l->b, .tile_begin = begin, .tile_end = end, .x = l->h, .add = true};
+    const columns cols = {.at = el_act_at(l->h, 0, 0), .stride = 1, .y = k->y + (size_t)c * k->ldy};
+    columns_of_1(&one, &cols, begin, end);
+  }
+}
+
+/* Tiles [begin, end) of all columns. */
+static void block_tiles(const call *k, int col_begin, int col_end, int begin, int end) {
   const int ahead = FETCH_AHEAD / (int)k->w->tile_bytes + 1;
   /* All columns together: one pass over the weights. Else each tile stays in the cache for all of them. */
   const bool one_pass = (col_end - 1) / EL_PANEL == col_begin / EL_PANEL && col_end - col_begin <= MAX_COLS;
-  const int step = one_pass ? k->tile_end - k->tile_begin : 1;
-  for (int t = k->tile_begin; t < k->tile_end; t += step) {
+  const int step = one_pass ? end - begin : 1;
+  for (int t = begin; t < end; t += step) {
     for (int c = col_begin; c < col_end;) {
       int first = c / EL_PANEL * EL_PANEL, panel = k->x->n_cols - first < EL_PANEL ? k->x->n_cols - first : EL_PANEL;
       int n = first + panel < col_end ? first + panel - c : col_end - c;
@@ -195,10 +221,20 @@ static void gemm_tiles(const call *k, int col_begin, int col_end) {
       columns cols = {.at = el_act_at(k->x, c, 0),
                       .stride = panel,
                       .y = k->y + (size_t)c * k->ldy,
-                      .tiles_ahead = c == col_begin ? ahead : 0};
+                      .tiles_ahead = c == col_begin ? ahead : 0,
+                      .lora = k->lora ? k->lora + c : NULL};
       by_cols[n - 1](k, &cols, t, t + step);
       c += n;
     }
+  }
+}
+
+static void gemm_tiles(const call *k, int col_begin, int col_end) {
+  const int step = k->lora ? LOW_RANK_TILES : k->tile_end - k->tile_begin;
+  for (int t = k->tile_begin, end; t < k->tile_end; t = end) {
+    end = k->tile_end - t < step ? k->tile_end : t + step;
+    block_tiles(k, col_begin, col_end, t, end);
+    if (k->lora) add_low_rank(k, col_begin, col_end, t, end);
   }
 }
 

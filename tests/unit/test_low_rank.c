@@ -11,7 +11,8 @@
 #include "base/random.h"
 #include "kernels/select.h"
 
-enum { ROWS = 87, COLS = 96, MAX_COLUMNS = 21 };
+enum { COLS = 96, MAX_COLUMNS = 21, FEW = 87, MANY = 607 /* more tiles than go through a column's B together */ };
+static int n_rows = FEW;
 
 static uint64_t draw(uint64_t *s) {
   return el_mix64(*s += EL_GOLDEN_GAMMA);
@@ -26,10 +27,10 @@ static void *aligned(size_t n) {
   return p;
 }
 
-/* [ROWS, COLS] of a type whose blocks begin with an F16 scale, or of F16. */
+/* [n_rows, COLS] of a type whose blocks begin with an F16 scale, or of F16. */
 static el_packed make_base(const el_kernels *k, el_type type, uint64_t seed) {
   const el_type_info *info = el_type_get(type);
-  size_t blocks = (size_t)ROWS * COLS / (size_t)info->block, bytes = blocks * (size_t)info->block_bytes;
+  size_t blocks = (size_t)n_rows * COLS / (size_t)info->block, bytes = blocks * (size_t)info->block_bytes;
   unsigned char *src = aligned(bytes);
   for (size_t i = 0; i < bytes; i++) src[i] = (unsigned char)draw(&seed);
   for (size_t i = 0; i < blocks; i++) {
@@ -38,7 +39,7 @@ static el_packed make_base(const el_kernels *k, el_type type, uint64_t seed) {
     if (type == EL_TYPE_Q4_1) memcpy(src + i * (size_t)info->block_bytes + 2, &d, 2);
   }
   el_packed w;
-  el_packed_init(&w, el_layout_for(type, src, ROWS * COLS, EL_WEIGHTS_KEEP), ROWS, COLS, k->tile);
+  el_packed_init(&w, el_layout_for(type, src, n_rows * COLS, EL_WEIGHTS_KEEP), n_rows, COLS, k->tile);
   w.data = aligned(el_packed_bytes(&w));
   el_pack_tiles(&w, type, src, 0, w.n_tiles);
   free(src);
@@ -46,13 +47,13 @@ static el_packed make_base(const el_kernels *k, el_type type, uint64_t seed) {
 }
 
 static el_packed make_b(const el_kernels *k, el_layout layout, int rank, uint64_t seed) {
-  float *src = aligned(sizeof(float) * (size_t)(ROWS * rank));
-  for (int i = 0; i < ROWS * rank; i++) src[i] = uniform(&seed);
+  float *src = aligned(sizeof(float) * (size_t)(n_rows * rank));
+  for (int i = 0; i < n_rows * rank; i++) src[i] = uniform(&seed);
   el_packed b;
-  el_packed_init(&b, layout, ROWS, rank, k->tile);
+  el_packed_init(&b, layout, n_rows, rank, k->tile);
   b.data = aligned(el_packed_bytes(&b));
   el_packed_clear(&b);
-  el_pack_rows(&b, 0, ROWS, src);
+  el_pack_rows(&b, 0, n_rows, src);
   free(src);
   return b;
 }
@@ -87,17 +88,17 @@ static void product(const el_kernels *k, el_type type, int layout, const int *ra
     for (int i = 0; i < ranks[c]; i++) columns[c].f[i] = 0.5f * low[i];
     lora[c] = el_low_rank_of(&b[c - c % share], &columns[c]);
   }
-  for (int i = 0; i < ROWS * n; i++) y[i] = (float)(i % 7);
+  for (int i = 0; i < n_rows * n; i++) y[i] = (float)(i % 7);
   if (in_parts) { /* as threads cut tiles: at borders of W's, which may lie inside of one of B's */
     static const int cuts[] = {0, 1, 5, 6, 8, 1000};
     for (int i = 0; i < 5; i++) {
       int begin = cuts[i] < w.n_tiles ? cuts[i] : w.n_tiles, end = cuts[i + 1] < w.n_tiles ? cuts[i + 1] : w.n_tiles;
-      if (begin < end) el_gemm_lora(k, &w, begin, end, &x, 0, n, y, ROWS, add, lora, NULL);
+      if (begin < end) el_gemm_lora(k, &w, begin, end, &x, 0, n, y, n_rows, add, lora, NULL);
     }
   } else { /* the definition */
-    k->gemm(&w, 0, w.n_tiles, &x, 0, n, y, ROWS, add, NULL);
+    k->gemm(&w, 0, w.n_tiles, &x, 0, n, y, n_rows, add, NULL);
     for (int c = 0; c < n; c++)
-      if (ranks[c]) k->gemm(&b[c], 0, b[c].n_tiles, &columns[c], 0, 1, y + c * ROWS, ROWS, true, NULL);
+      if (ranks[c]) k->gemm(&b[c], 0, b[c].n_tiles, &columns[c], 0, 1, y + c * n_rows, n_rows, true, NULL);
   }
   for (int c = 0; c < n; c += share) free(b[c].data);
   free(w.data);
@@ -109,7 +110,7 @@ static void check_shared(const int *ranks, int share, int n) {
   static const el_type types[] = {EL_TYPE_Q4_0, EL_TYPE_Q4_1, EL_TYPE_Q8_0, EL_TYPE_F16};
   const el_kernels *scalar = NULL;
   assert_int_equal(el_kernels_get("scalar", &scalar, NULL), EL_OK);
-  float y[ROWS * MAX_COLUMNS], expected[ROWS * MAX_COLUMNS];
+  static float y[MANY * MAX_COLUMNS], expected[MANY * MAX_COLUMNS];
   for (size_t t = 0; t < sizeof types / sizeof *types; t++)
     for (int layout = 0; layout <= MIXED; layout++)
       for (int add = 0; add < 2; add++) {
@@ -118,7 +119,7 @@ static void check_shared(const int *ranks, int share, int n) {
         product(scalar, types[t], layout, ranks, share, n, add, false, expected);
         for (int i = 0; el_kernels_at(i); i++) {
           product(el_kernels_at(i), types[t], layout, ranks, share, n, add, true, y);
-          assert_memory_equal(y, expected, sizeof(float) * (size_t)(ROWS * n));
+          assert_memory_equal(y, expected, sizeof(float) * (size_t)(n_rows * n));
         }
       }
 }
@@ -159,11 +160,21 @@ static void ranks_may_differ_and_columns_have_none(void **state) {
   }
 }
 
+static void many_rows_are_taken_in_blocks(void **state) {
+  static const int each[][MAX_COLUMNS] = {
+      {16, 16, 0, 8}, {16, 8, 64, 16, 0, 24, 16, 16, 32, 16, 16, 16, 4, 16, 16, 16, 33, 16, 16, 0, 8}};
+  n_rows = MANY;
+  check(each[0], 4);
+  check(each[1], MAX_COLUMNS);
+  n_rows = FEW;
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(columns_with_the_same_rank_get_their_own_products),
       cmocka_unit_test(columns_share_a_matrix),
       cmocka_unit_test(ranks_may_differ_and_columns_have_none),
+      cmocka_unit_test(many_rows_are_taken_in_blocks),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
