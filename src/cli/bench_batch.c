@@ -1,7 +1,7 @@
 /* edgelora bench batch: tokens per second by batch size, with and without adapters.
  *
- * Everything goes through the public interface, as a server's requests would. Prompts are random tokens, generation is
- * greedy and ignores the end of text.
+ * Everything goes through the public interface, as a server's requests would. Prompts are random tokens; generation
+ * draws tokens as most clients have it done, and ignores the end of text.
  *   prompt: `npl` requests for one token each. All prompt tokens over the time from the first submission to the last
  * end. decode: `npl` requests. The window in which all of them decode runs from the last one's first token to the first
  *           one's end; the tokens of that window over its length. They generate so many more than --ntg that the window
@@ -25,6 +25,7 @@ typedef struct bench {
   el_cli_numbers npl, ranks;
   const char *n_adapters_text;
   int n_adapters, npp, ntg, repeat;
+  float temperature, top_p;
   bool json, profile;
   int max_npl, extra_tokens;
   uint64_t random;
@@ -122,6 +123,9 @@ static el_status submit_all(bench *b, batch *t, int max_tokens, int32_t *prompt,
     request.n_prompt = (size_t)b->npp;
     request.max_tokens = max_tokens;
     request.ignore_eos = true;
+    request.sampling.temperature = b->temperature;
+    request.sampling.top_p = b->top_p;
+    request.sampling.seed = (uint64_t)i;
     request.on_event = on_event;
     request.user = &t->sequences[i];
     el_status status = el_submit(b->common.engine, &request, &t->sequences[i].id, err);
@@ -274,6 +278,8 @@ static int run_bench(bench *b) {
                                 .npp = b->npp,
                                 .ntg = b->ntg,
                                 .repeat = b->repeat,
+                                .temperature = b->temperature,
+                                .top_p = b->top_p,
                                 .n_adapters = b->n_adapters,
                                 .ranks = b->ranks.items,
                                 .n_ranks = b->ranks.n};
@@ -321,6 +327,8 @@ static int run(const el_cli_command *self, int argc, char **argv) {
              .npp = 64,
              .ntg = 24,
              .repeat = 3,
+             .temperature = 1,
+             .top_p = 1,
              .random = 0x9E3779B97F4A7C15ull};
   b.common.options.prefix_cache = false; /* every prompt is to be computed */
   b.common.options.speculate = 0;        /* and each token a step of its own */
@@ -336,6 +344,10 @@ static int run(const el_cli_command *self, int argc, char **argv) {
        "distinct random adapters, request i uses adapter i mod N; 'each': one a request; default 0: the base alone"},
       {0, "ranks", "LIST", EL_CLI_NUMBERS, &b.ranks, 1, 1024,
        "ranks that the adapters have in turn, such as 8,16,32; default 16"},
+      {0, "temperature", "T", EL_CLI_REAL, &b.temperature, 0, 100,
+       "that tokens are drawn with, as most clients have it; 0: always the most likely one; default 1"},
+      {0, "top-p", "P", EL_CLI_REAL, &b.top_p, 1e-6, 1,
+       "draw among the most likely tokens that have this probability together; default 1: all"},
       {0, "repeat", "R", EL_CLI_INT, &b.repeat, 1, 1000, "measure R times, show the median and the range; default 3"},
       {0, "profile", NULL, EL_CLI_FLAG, &b.profile, 0, 0,
        "instead: where the time of a step goes, of a prompt's pieces and of decoding with --npp tokens before it"},

@@ -109,6 +109,8 @@ static int run(const el_cli_command *self, int argc, char **argv) {
                        .timeout = 600,
                        .slo_first = 6,
                        .speed = 1,
+                       .temperature = 1,
+                       .top_p = 1,
                        .seed = 1,
                        .prompt_seed = UINT64_MAX};
   const el_cli_option server[] = {
@@ -143,6 +145,9 @@ static int run(const el_cli_command *self, int argc, char **argv) {
       {0, "own-adapter", NULL, EL_CLI_FLAG, &o.own_adapter, 0, 0, "each client asks for an adapter of its own"},
       {0, "input", "MIN:MAX", EL_CLI_TEXT, &o.input, 0, 0, "tokens of a prompt, each number as likely; default 8:128"},
       {0, "output", "MIN:MAX", EL_CLI_TEXT, &o.output, 0, 0, "tokens of an answer; default 8:256"},
+      {0, "temperature", "T", EL_CLI_REAL, &o.temperature, 0, 100,
+       "that answers are asked for with, as most clients do; 0: always the most likely token; default 1"},
+      {0, "top-p", "P", EL_CLI_REAL, &o.top_p, 1e-6, 1, "the same; default 1: it is not sent"},
       {0, "seed", "N", EL_CLI_U64, &o.seed, 0, 0, "of arrivals, adapters and lengths; default 1"},
       {0, "prompt-seed", "N", EL_CLI_U64, &o.prompt_seed, 0, 0,
        "of what prompts say; default: another one each time, so that no server has seen them"},

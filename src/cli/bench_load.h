@@ -13,7 +13,7 @@ typedef struct el_load_options {
   const char *url_text, *api_text, *model, *adapters, *prefix, *input, *output;
   const char *trace, *replay, *json;
   int n_adapters; /* -1: not given */
-  float alpha, rate, cv, duration, timeout, slo_first, speed;
+  float alpha, rate, cv, duration, timeout, slo_first, speed, temperature, top_p;
   int clients;    /* 0: an open loop */
   int n_requests; /* 0: no bound */
   int server_pid; /* 0: not told */

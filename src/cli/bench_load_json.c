@@ -14,9 +14,11 @@ static json_t *workload_json(const el_load_run *r) {
   const el_load_options *o = r->options;
   const el_load_spec *s = &r->spec;
   const char *loop = o->clients ? "closed" : "open";
-  json_t *w = json_pack("{s:s, s:b, s:b, s:i, s:i, s:I, s:I, s:s}", "loop", loop, "auto", o->automatic, "own_adapter",
-                        o->own_adapter, "clients", o->clients, "adapters", (int)r->names.n, "seed", (json_int_t)o->seed,
-                        "prompt_seed", (json_int_t)o->prompt_seed, "prompts", r->ask.words ? "words" : "token ids");
+  json_t *w =
+      json_pack("{s:s, s:b, s:b, s:i, s:i, s:I, s:I, s:f, s:f, s:s}", "loop", loop, "auto", o->automatic, "own_adapter",
+                o->own_adapter, "clients", o->clients, "adapters", (int)r->names.n, "seed", (json_int_t)o->seed,
+                "prompt_seed", (json_int_t)o->prompt_seed, "temperature", (double)o->temperature, "top_p",
+                (double)o->top_p, "prompts", r->ask.words ? "words" : "token ids");
   if (!w) return NULL;
   if (o->replay) {
     json_object_set_new(w, "replay", json_string(o->replay));

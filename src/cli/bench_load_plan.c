@@ -139,6 +139,8 @@ static int choose_prompts(el_load_run *r) {
   el_error err;
   long long counted;
   r->ask.seed = r->options->prompt_seed;
+  r->ask.temperature = r->options->temperature;
+  r->ask.top_p = r->options->top_p;
   r->ask.first = FIRST_ID;
   r->ask.n_ids = N_IDS;
   if (r->options->model && el_load_ask_vocabulary(&r->ask, r->options->model, &err)) return el_cli_failed(&err);

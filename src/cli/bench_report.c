@@ -47,7 +47,8 @@ void el_cli_bench_begin(el_cli_bench_report *r) {
     for (size_t i = 0; i < r->n_ranks; i++) printf("%s %d", i ? "," : "", r->ranks[i]);
     putchar('\n');
   }
-  printf("requests  %d prompt tokens, %d generated; median of %d (least-most)\n\n", r->npp, r->ntg, r->repeat);
+  printf("requests  %d prompt tokens, %d generated; temperature %g, top-p %g; median of %d (least-most)\n\n", r->npp,
+         r->ntg, (double)r->temperature, (double)r->top_p, r->repeat);
   printf("batch          prompt tokens/s          decode tokens/s   decode a sequence\n");
   fflush(stdout);
 }
@@ -81,12 +82,12 @@ int el_cli_bench_end(el_cli_bench_report *r) {
   el_engine_info(r->engine, &info);
   json_t *ranks = json_array();
   for (size_t i = 0; i < r->n_ranks; i++) json_array_append_new(ranks, json_integer(r->ranks[i]));
-  json_t *report =
-      json_pack("{s:{s:s, s:i, s:s}, s:{s:s, s:s, s:I, s:I}, s:{s:i, s:o}, s:i, s:i, s:i, s:i, s:O}", "machine", "cpu",
-                cpu, "threads", info.n_threads, "isa", info.isa, "model", "name", info.name, "architecture",
-                info.architecture, "parameters", (json_int_t)info.n_params, "weight_bytes",
-                (json_int_t)info.weight_bytes, "adapters", "count", r->n_adapters, "ranks", ranks, "npp", r->npp, "ntg",
-                r->ntg, "repeat", r->repeat, "step_rows", info.step_rows, "results", r->results);
+  json_t *report = json_pack(
+      "{s:{s:s, s:i, s:s}, s:{s:s, s:s, s:I, s:I}, s:{s:i, s:o}, s:i, s:i, s:i, s:f, s:f, s:i, s:O}", "machine", "cpu",
+      cpu, "threads", info.n_threads, "isa", info.isa, "model", "name", info.name, "architecture", info.architecture,
+      "parameters", (json_int_t)info.n_params, "weight_bytes", (json_int_t)info.weight_bytes, "adapters", "count",
+      r->n_adapters, "ranks", ranks, "npp", r->npp, "ntg", r->ntg, "repeat", r->repeat, "temperature",
+      (double)r->temperature, "top_p", (double)r->top_p, "step_rows", info.step_rows, "results", r->results);
   return el_cli_print_json(report);
 }
 

@@ -27,6 +27,7 @@ typedef struct el_cli_bench_report {
   const el_engine *engine;
   bool json;
   int npp, ntg, repeat, n_adapters;
+  float temperature, top_p;
   const int *ranks;
   size_t n_ranks;
   json_t *results;

@@ -198,11 +198,13 @@ def test_prompts_and_lengths_are_exact_and_adapters_named_as_the_server_wants(mi
     report(s.url, "--clients", 1, "--requests", 3, "--api", "llama-server", "--adapters", "1", "--input", 17, "--output", 3)
     for body in s.bodies:
         assert len(body["prompt"]) == 17 and all(1000 <= token < 9000 for token in body["prompt"])
-        assert body["max_tokens"] == 3 and body["ignore_eos"] is True and body["temperature"] == 0
+        assert body["max_tokens"] == 3 and body["ignore_eos"] is True and body["temperature"] == 1 and "top_p" not in body
     assert [b.get("model") for b in s.bodies] == ["a"] * 3 + ["base"] * 3 + ["auto"] * 3 + [None] * 3
     assert [b.get("lora") for b in s.bodies[9:]] == [[{"id": 1, "scale": 1.0}]] * 3
     prompts = {tuple(b["prompt"]) for b in s.bodies}
     assert len(prompts) == len(s.bodies)
+    report(s.url, "--clients", 1, "--requests", 1, "--n-adapters", 0, "--input", 17, "--output", 3, "--temperature", 0.5, "--top-p", 0.25)
+    assert s.bodies[-1]["temperature"] == 0.5 and s.bodies[-1]["top_p"] == 0.25
 
 
 def test_times_are_those_of_the_server(misbehaving):

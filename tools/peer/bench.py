@@ -173,7 +173,7 @@ def peer(args, model, prompt, generate, batches):
 
 def ours(args, model, prompt, generate, batches, adapters):
     cmd = [args.edgelora, "bench", "batch", "-m", model, "--npp", prompt, "--ntg", generate, "--npl",
-           ",".join(map(str, batches)), "--threads", args.threads, "--repeat", 1, "--json"]
+           ",".join(map(str, batches)), "--threads", args.threads, "--repeat", 1, "--json", "--temperature", args.temperature]
     cmd += ["--n-adapters", "each", "--ranks", args.rank] if adapters else []
     cmd += ["--isa", args.isa] if args.isa else []
     report = json.loads(output(*cmd))
@@ -306,6 +306,8 @@ def main():
     p.add_argument("--npp", type=positive, default=32, metavar="N", help="tokens that decoding sequences have behind them (default 32)")
     p.add_argument("--ntg", type=positive, default=16, metavar="N", help="steps of decoding (default 16)")
     p.add_argument("--rank", type=positive, default=16, metavar="N", help="of the adapters (default 16)")
+    p.add_argument("--temperature", type=float, default=1, metavar="T",
+                   help="that our tokens are drawn with; the peer's bench draws none (default 1)")
     p.add_argument("--threads", type=positive, metavar="N", help="of each (default: one per physical core, as edgelora takes)")
     p.add_argument("--rounds", type=positive, default=5, metavar="N", help="(default 5)")
     p.add_argument("--isa", metavar="NAME", help="our kernels; 'avx2' takes a peer that was built for AVX2 alone, too")

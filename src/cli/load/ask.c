@@ -85,8 +85,10 @@ bool el_load_ask_body(const el_load_ask *a, uint64_t number, const el_load_item 
   el_load_random r = el_load_random_new(a->seed, number);
   bool ok = el_buf_append(out, "{", 1) && write_target(a, item->adapter, out) && el_buf_printf(out, "\"prompt\":") &&
             (a->words ? write_words(a, &r, item->n_in, out) : write_ids(a, &r, item->n_in, out));
-  /* Greedy, and on past what ends a text: every server has to make as many tokens. */
-  ok = ok && el_buf_printf(out, ",\"max_tokens\":%d,\"temperature\":0,\"ignore_eos\":true", item->n_out);
+  /* On past what ends a text: every server has to make as many tokens. */
+  ok = ok && el_buf_printf(out, ",\"max_tokens\":%d,\"ignore_eos\":true,\"temperature\":%g,\"seed\":%llu", item->n_out,
+                           (double)a->temperature, (unsigned long long)(number >> 1 & 0x3fffffff));
+  if (a->top_p < 1) ok = ok && el_buf_printf(out, ",\"top_p\":%g", (double)a->top_p);
   if (stream) ok = ok && el_buf_printf(out, ",\"stream\":true,\"stream_options\":{\"include_usage\":true}");
   return ok && el_buf_append(out, "}", 1);
 }

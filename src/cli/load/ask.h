@@ -17,7 +17,8 @@ typedef struct el_load_ask {
   int32_t *ids;       /* to draw from; NULL: from first to first + n_ids - 1 */
   int32_t first;
   size_t n_ids;
-  uint64_t seed;    /* of what the prompts say */
+  uint64_t seed; /* of what the prompts say */
+  float temperature, top_p;
   const char *base; /* the model's name for requests without adapter; NULL: none is sent */
   const el_load_names *names;
 } el_load_ask;
