@@ -77,6 +77,7 @@ struct el_threads {
   el_threads_fn plain; /* of el_threads_run, which is one phase */
   void *arg_of_plain;
 
+  _Atomic(void (*)(void)) rest;
   atomic_bool quit, over;
   _Alignas(64) atomic_uint generation;
   _Alignas(64) atomic_uint sleepers;
@@ -99,6 +100,11 @@ static inline void cpu_relax(void) {
 
 /* ---- the gate */
 
+static void rest(el_threads *t) {
+  void (*fn)(void) = atomic_load_explicit(&t->rest, memory_order_acquire);
+  if (fn) fn();
+}
+
 /* True: it slept. */
 static bool gate_wait(el_threads *t, unsigned seen, int spins) {
   bool slept = false;
@@ -109,6 +115,7 @@ static bool gate_wait(el_threads *t, unsigned seen, int spins) {
   while (atomic_load_explicit(&t->generation, memory_order_acquire) == seen) {
     /* Announced before the futex checks the generation: either the opener sees a sleeper or the futex sees the change.
      */
+    if (!slept) rest(t);
     atomic_fetch_add(&t->sleepers, 1);
     syscall(SYS_futex, &t->generation, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
     atomic_fetch_sub(&t->sleepers, 1);
@@ -212,6 +219,7 @@ static bool should_leave(place *p, uint64_t now) {
  * whether anybody else wants the CPU. */
 static void give_way(el_threads *t, place *p) {
   uint64_t left = el_now_ns();
+  rest(t);
   if (p->n_left++ % PROBE_EVERY) {
     struct timespec rest = {.tv_nsec = REST_NS};
     clock_nanosleep(CLOCK_MONOTONIC, 0, &rest, NULL);
@@ -335,12 +343,13 @@ static void run(el_threads *t) {
   work(t, 0, next);
   for (;;) { /* it may have left: then it takes part again, or finds that the others are done */
     unsigned now = atomic_load_explicit(&t->generation, memory_order_acquire);
-    if (atomic_load_explicit(&t->over, memory_order_relaxed)) return;
+    if (atomic_load_explicit(&t->over, memory_order_relaxed)) break;
     if (is_member(t, 0, now))
       work(t, 0, now);
     else
       gate_wait(t, now, SPINS);
   }
+  rest(t);
 }
 
 static void plain_phase(void *arg, int phase, el_turn turn) {
@@ -351,6 +360,7 @@ static void plain_phase(void *arg, int phase, el_turn turn) {
 void el_threads_run(el_threads *t, el_threads_fn fn, void *arg) {
   if (t->n == 1) {
     fn(arg, 0, 1);
+    rest(t);
     return;
   }
   for (int i = 1; i < t->n; i++)
@@ -366,6 +376,7 @@ void el_threads_run(el_threads *t, el_threads_fn fn, void *arg) {
 void el_threads_run_phases(el_threads *t, int n, el_phase_fn fn, void *arg) {
   if (t->n == 1) {
     for (int i = 0; i < n; i++) fn(arg, i, (el_turn){0, 0, 1});
+    rest(t);
     return;
   }
   if (n < 1) return;
@@ -422,6 +433,10 @@ void el_threads_free(el_threads *t) {
 
 int el_threads_count(const el_threads *t) {
   return t->n;
+}
+
+void el_threads_on_rest(el_threads *t, void (*fn)(void)) {
+  atomic_store_explicit(&t->rest, fn, memory_order_release);
 }
 
 void el_threads_pin_caller(const el_threads *t) {

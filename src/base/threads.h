@@ -25,6 +25,10 @@ int el_threads_count(const el_threads *t);
 /* Pins the thread that will call el_threads_run, if the others are pinned. */
 void el_threads_pin_caller(const el_threads *t);
 
+/* `rest` is called on a thread that is about to sleep, and on the caller of a run when it is over: what a thread holds
+ * of its CPU while it computes is given back there. NULL: nothing. */
+void el_threads_on_rest(el_threads *t, void (*rest)(void));
+
 /* Runs fn(arg, ith, n) on all threads, ith = 0 on the caller; returns when all have returned. Not reentrant; one caller
  * at a time. */
 typedef void (*el_threads_fn)(void *arg, int ith, int n);

@@ -27,6 +27,35 @@ static el_threads *threads_open(int n) {
   return t;
 }
 
+/* --- rest */
+
+static atomic_int n_rested;
+static _Thread_local bool has_rested;
+
+static void note_rest(void) {
+  if (!has_rested) atomic_fetch_add(&n_rested, 1);
+  has_rested = true;
+}
+
+static void no_work(void *arg, int ith, int n) {}
+
+static void every_thread_rests_when_it_has_nothing_to_do(void **state) {
+  for (int n = 1; n <= 4; n++) {
+    el_threads *t = threads_open(n);
+    el_threads_on_rest(t, note_rest);
+    has_rested = false;
+    atomic_store(&n_rested, 0);
+    el_threads_run(t, no_work, NULL);
+    assert_true(has_rested); /* the caller at once, the others when they sleep */
+    while (atomic_load(&n_rested) < n) sched_yield();
+    el_threads_on_rest(t, NULL);
+    has_rested = false;
+    el_threads_run(t, no_work, NULL);
+    assert_false(has_rested);
+    el_threads_free(t);
+  }
+}
+
 /* --- barriers */
 
 typedef struct rounds {
@@ -263,6 +292,7 @@ static void numbers_of_threads_out_of_range_are_refused(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(every_thread_rests_when_it_has_nothing_to_do),
       cmocka_unit_test(a_barrier_shows_everybody_what_all_have_written),
       cmocka_unit_test(phases_follow_one_another_on_any_number_of_threads),
       cmocka_unit_test(runs_of_both_kinds_follow_one_another),
