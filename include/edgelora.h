@@ -383,7 +383,7 @@ typedef struct el_engine_options {
   const char *model_path;         /* a GGUF file, any part of one, or a folder that holds one; required */
   const char *chat_template_path; /* a file with the chat template to use instead of the model's own; NULL: that */
   const char *model_name;         /* what requests call the base; NULL: the file's general.name, or its stem */
-  const char *isa;                /* "scalar", "avx2", "avx512", "avx512vnni", ...; NULL: the best this CPU has */
+  const char *isa;                /* "scalar", "avx2", "avx512vnni", "amx_int8", ...; NULL: the best this CPU has */
   int n_threads;         /* threads that compute, engine thread included; 0: one per physical core, or per CPU of
                           * cpu_list */
   const char *cpu_list;  /* each of these threads stays on a CPU of its own: numbers and ranges, such as "0-3,8", or

@@ -18,7 +18,7 @@ static int run_check(const el_cli_command *self, int argc, char **argv) {
       {'t', "threads", "N", EL_CLI_INT, &o.n_threads, 0, 1024,
        "threads that compute; default 0: one per physical core"},
       {0, "isa", "NAME", EL_CLI_TEXT, &o.isa, 0, 0,
-       "instruction set: scalar, avx2, avxvnni, avx512vnni; default: the best that this CPU has"},
+       "instruction set: scalar, avx2, avxvnni, avx512vnni, amx_int8; default: the best that this CPU has"},
   };
   const el_cli_group groups[] = {{"Options", options, sizeof options / sizeof *options}};
   el_cli_rest rest;

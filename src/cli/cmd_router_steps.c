@@ -31,7 +31,7 @@ static el_cli_group run_group(el_router_options *o, watch *w, el_cli_option stor
       0,       "isa",
       "NAME",  EL_CLI_TEXT,
       &o->isa, 0,
-      0,       "instruction set: scalar, avx2, avxvnni, avx512vnni; default: the best that this CPU has"};
+      0,       "instruction set: scalar, avx2, avxvnni, avx512vnni, amx_int8; default: the best that this CPU has"};
   storage[2] = (el_cli_option){'q', "quiet", NULL, EL_CLI_FLAG, &w->quiet, 0, 0, "show no progress"};
   return (el_cli_group){"Running", storage, N_RUN_OPTIONS};
 }

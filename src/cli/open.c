@@ -113,7 +113,7 @@ el_cli_group el_cli_engine_group(el_cli_engine *e, int with, el_cli_option stora
       0,       "isa",
       "NAME",  EL_CLI_TEXT,
       &o->isa, 0,
-      0,       "instruction set: scalar, avx2, avxvnni, avx512vnni; default: the best that this CPU has"};
+      0,       "instruction set: scalar, avx2, avxvnni, avx512vnni, amx_int8; default: the best that this CPU has"};
   storage[n++] = (el_cli_option){0,
                                  "step-rows",
                                  "N",

@@ -215,6 +215,8 @@ static el_status open_threads(el_engine *e, const el_engine_options *o, el_error
 static el_status open_parts(el_engine *e, const el_engine_options *o, el_pool_setup setup, el_error *err) {
   el_status status = el_kernels_get(o->isa, &e->kernels, err);
   if (status) return status;
+  if (!o->isa && el_kernels_refused())
+    el_logf(&e->log, EL_LOG_WARN, "%s; %s is used", el_kernels_refused(), el_kernels_name(e->kernels));
   /* Signals are for the program's own threads. */
   sigset_t all, before;
   sigfillset(&all);

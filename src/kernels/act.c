@@ -11,8 +11,12 @@ el_status el_act_new(el_act *a, int max_k, int max_cols, el_error *err) {
   struct {
     void **at;
     size_t bytes;
-  } parts[] = {{(void **)&a->q, n * EL_GROUP}, {(void **)&a->d, n * 4},    {(void **)&a->ds, n * 4},
-               {(void **)&a->s8, n * 4},       {(void **)&a->s128, n * 4}, {(void **)&a->f, k * (size_t)max_cols * 4}};
+  } parts[] = {{(void **)&a->q, n * EL_GROUP + EL_ACT_ROOM},
+               {(void **)&a->d, n * 4},
+               {(void **)&a->ds, n * 4},
+               {(void **)&a->s8, n * 4},
+               {(void **)&a->s128, n * 4},
+               {(void **)&a->f, k * (size_t)max_cols * 4}};
   for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
     if (posix_memalign(parts[i].at, 64, (parts[i].bytes + 63) / 64 * 64)) {
       *parts[i].at = NULL;

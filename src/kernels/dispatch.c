@@ -1,7 +1,14 @@
-/* Which kernels this CPU can run, and which were asked for. */
+/* Which kernels this CPU can run, and which were asked for.
+ *
+ * EL_AMX_MODEL: those that run AMX's on a model of the tile unit are among them, for tests. */
+#include <stdatomic.h>
 #include <string.h>
 #if defined(__x86_64__)
 #include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #elif defined(__aarch64__) && defined(__linux__)
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
@@ -34,7 +41,64 @@ static bool has_avx512vnni(void) {
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
          __builtin_cpu_supports("avx512vnni");
 }
+
+/* AMX: the tile registers are 8 KiB of state, which the system must save (XCR0) and wants to be asked for. */
+typedef enum amx_access { AMX_ABSENT, AMX_NOT_BUILT, AMX_NOT_SAVED, AMX_DENIED, AMX_GRANTED } amx_access;
+
+static bool cpu_has_amx_int8(void) {
+  const unsigned tile = 1u << 24, int8 = 1u << 25;
+  unsigned a, b, c, d;
+  if (!has_avx512vnni() || !__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d & tile) || !(d & int8)) return false;
+  /* Palette 1: 8 tiles of 16 rows of 64 bytes, as tiles_amx.h takes them. */
+  return __get_cpuid_count(0x1d, 1, &a, &b, &c, &d) && b >> 16 >= 8 && (b & 0xffff) >= 64 && (c & 0xffff) >= 16;
+}
+
+static bool system_saves_tiles(void) {
+  const unsigned config_and_data = 3u << 17;
+  unsigned a, b, c, d;
+  if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_OSXSAVE)) return false;
+  __asm__("xgetbv" : "=a"(a), "=d"(d) : "c"(0));
+  return (a & config_and_data) == config_and_data;
+}
+
+/* Permission is the process's, for all of its threads; asking again is no error. */
+static bool ask_for_tiles(void) {
+#if defined(__linux__)
+  enum { REQUEST = 0x1023, TILE_DATA = 18 }; /* ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA: Linux 5.16 */
+  return syscall(SYS_arch_prctl, REQUEST, TILE_DATA) == 0;
+#else
+  return false;
 #endif
+}
+
+static amx_access amx_int8_access(void) {
+  if (!cpu_has_amx_int8()) return AMX_ABSENT;
+#if !defined(EL_HAVE_AMX)
+  return AMX_NOT_BUILT;
+#endif
+  if (!system_saves_tiles()) return AMX_NOT_SAVED;
+  return ask_for_tiles() ? AMX_GRANTED : AMX_DENIED;
+}
+
+#if defined(EL_HAVE_AMX)
+static bool has_amx_int8(void) {
+  return amx_int8_access() == AMX_GRANTED;
+}
+#endif
+#endif
+
+const char *el_kernels_refused(void) {
+#if defined(__x86_64__)
+  switch (amx_int8_access()) {
+    case AMX_NOT_BUILT: return "amx_int8: the compiler of this program has no AMX";
+    case AMX_NOT_SAVED: return "amx_int8: the system does not save the registers of AMX";
+    case AMX_DENIED: return "amx_int8: the system denies AMX to this process (arch_prctl ARCH_REQ_XCOMP_PERM)";
+    case AMX_ABSENT:
+    case AMX_GRANTED: break;
+  }
+#endif
+  return NULL;
+}
 
 #if defined(__aarch64__)
 /* The kernel tells what the CPU has, and lists nothing that it does not let programs use. */
@@ -57,6 +121,12 @@ static bool has_i8mm(void) {
 /* Best first. */
 static const candidate candidates[] = {
 #if defined(__x86_64__)
+#if defined(EL_AMX_MODEL)
+    {&el_kernels_amx_model_avx512, has_avx512vnni},
+#endif
+#if defined(EL_HAVE_AMX)
+    {&el_kernels_amx_int8, has_amx_int8},
+#endif
     {&el_kernels_avx512vnni, has_avx512vnni},
     {&el_kernels_avxvnni, has_avxvnni},
     {&el_kernels_avx2, has_avx2},
@@ -66,12 +136,28 @@ static const candidate candidates[] = {
     {&el_kernels_dotprod, has_dotprod},
     {&el_kernels_neon, always},
 #endif
+#if defined(EL_AMX_MODEL)
+    {&el_kernels_amx_model, always},
+#endif
     {&el_kernels_scalar, always},
 };
 
-const el_kernels *el_kernels_at(int i) {
+/* A bit for each candidate that this CPU has. Asking a CPU takes microseconds where a hypervisor answers for it, so the
+ * answer is kept; it is the same whoever asks. */
+static unsigned supported(void) {
+  static atomic_uint kept; /* 0: nobody has asked; the portable kernels are always there */
+  unsigned found = atomic_load_explicit(&kept, memory_order_relaxed);
+  if (found) return found;
   for (size_t c = 0; c < sizeof candidates / sizeof *candidates; c++)
-    if (candidates[c].supported() && i-- == 0) return candidates[c].kernels;
+    if (candidates[c].supported()) found |= 1u << c;
+  atomic_store_explicit(&kept, found, memory_order_relaxed);
+  return found;
+}
+
+const el_kernels *el_kernels_at(int i) {
+  const unsigned found = supported();
+  for (size_t c = 0; c < sizeof candidates / sizeof *candidates; c++)
+    if ((found >> c & 1) && i-- == 0) return candidates[c].kernels;
   return NULL;
 }
 
@@ -93,7 +179,9 @@ el_status el_kernels_get(const char *name, const el_kernels **out, el_error *err
       strcat(have, k);
     }
   }
-  return el_fail(err, EL_ERR_UNSUPPORTED, "isa: '%s' is not available; this CPU runs %s", name, have);
+  const char *refused = el_kernels_refused();
+  return el_fail(err, EL_ERR_UNSUPPORTED, "isa: '%s' is not available; this CPU runs %s%s%s", name, have,
+                 refused ? "; " : "", refused ? refused : "");
 }
 
 const char *el_kernels_name(const el_kernels *k) {

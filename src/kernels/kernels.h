@@ -100,6 +100,10 @@ double el_pack_relative(const el_pack_loss *sum);
 
 /* -------------------------------------------------------------- activations */
 
+/* Bytes behind the codes of activations: kernels may read a panel with fewer columns as one of 8, whatever lies there.
+ */
+enum { EL_ACT_ROOM = (EL_PANEL - 1) * EL_GROUP };
+
 /* X: [n_cols, k], quantised: x = d * q. Columns are stored in panels of 8 (fewer in the last):
  * within a panel with c columns, q is [n_groups][c][32], the figures of a group are [n_groups][c]. */
 typedef struct el_act {
@@ -267,6 +271,9 @@ typedef struct el_kernels {
   void (*rope)(float *x, const float *cos_sin, int n_rot);
   /* Rotates pairs (x[i], x[i + n_rot / 2]); cos_sin: all cosines, then all sines. */
   void (*rope_halves)(float *x, const float *cos_sin, int n_rot);
+  /* What the calling thread holds of the CPU for products is given back, until its next product; NULL: nothing is held.
+   * For a thread that is about to wait. */
+  void (*release)(void);
   /* Writes one position (slot 0 .. 15) of a piece of a page: key, value: [head_dim] F32. */
   void (*kv_write)(el_kv_type type, unsigned char *page_at, int slot, int head_dim, const float *key,
                    const float *value);

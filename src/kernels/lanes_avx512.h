@@ -123,6 +123,9 @@ static inline double vd_sum(vd a) {
 }
 /* Sums of products of 8-bit integers, exact: 16 lanes of 32 bits. */
 typedef __m512i vi;
+static inline vi vi_load(const int32_t *p) {
+  return _mm512_loadu_si512(p);
+}
 static inline vi vi_dot_start(int32_t sum) {
   return _mm512_set1_epi32(-128 * sum);
 }

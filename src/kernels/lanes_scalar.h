@@ -166,6 +166,11 @@ static inline double vd_sum(vd a) {
 typedef struct vi {
   int32_t v[16];
 } vi;
+static inline vi vi_load(const int32_t *p) {
+  vi r;
+  memcpy(r.v, p, sizeof r.v);
+  return r;
+}
 /* Lane i += products of the 4 codes at codes + 4 * i, each less 128, with the 4 values at q. It begins with what
  * vi_dot_start gives for the sum of all q: some instruction sets multiply unsigned codes, and take the 128 off there.
  */

@@ -9,6 +9,8 @@
 
 /* By name, or the best of this CPU when NULL or "auto". EL_ERR_UNSUPPORTED names what this CPU has. */
 el_status el_kernels_get(const char *name, const el_kernels **out, el_error *err);
+/* What this CPU has and this process cannot use, and why, in a line; NULL: nothing. */
+const char *el_kernels_refused(void);
 /* "keep", "q8" or "f16"; NULL is "keep". */
 el_status el_weights_get(const char *name, el_weights *out, el_error *err);
 /* "f16" or "q8"; NULL is "f16". */

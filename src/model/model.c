@@ -454,6 +454,7 @@ el_status el_model_load(const el_gguf *g, const el_kernels *k, el_threads *threa
   el_model *m = calloc(1, sizeof *m);
   if (!m) return el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", el_gguf_path(g));
   m->kernels = k;
+  el_threads_on_rest(threads, k->release);
   loader ld = {.g = g, .m = m, .weights = weights, .err = err, .progress = progress, .progress_user = progress_user};
   el_status status = el_hparams_read(g, &m->h, err);
   if (!status) status = plan(&ld);

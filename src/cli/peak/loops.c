@@ -9,6 +9,7 @@
 
 #include "cli/peak/chains.h"
 #include "cli/peak/loops.h"
+#include "kernels/select.h"
 
 #if defined(__x86_64__)
 static bool has_avx2(void) {
@@ -24,6 +25,13 @@ static bool has_avx512(void) {
 static bool has_avx512vnni(void) {
   return has_avx512() && __builtin_cpu_supports("avx512vnni");
 }
+#if defined(EL_HAVE_AMX)
+/* The system must let this process use tiles, which the kernels ask for. */
+static bool has_amx_int8(void) {
+  const el_kernels *k;
+  return !el_kernels_get("amx_int8", &k, NULL);
+}
+#endif
 #elif defined(__aarch64__)
 static bool has_neon(void) {
   return true;
@@ -47,12 +55,15 @@ typedef struct entry {
 } entry;
 
 static const entry entries[] = {
+#if defined(EL_HAVE_AMX)
+    {{"amx_int8", EL_PEAK_INT8, "tdpbssd", EL_CHAINS * 32768, el_peak_tdpbssd, has_amx_int8}, ""},
+#endif
 #if defined(__x86_64__)
     {{"avx512vnni", EL_PEAK_INT8, "vpdpbusd zmm", EL_CHAINS * 128, el_peak_vpdpbusd_zmm, has_avx512vnni}, ""},
     {{"avx512", EL_PEAK_INT8, "vpmaddubsw zmm", EL_CHAINS * 128, el_peak_vpmaddubsw_zmm, has_avx512}, ""},
     {{"avxvnni", EL_PEAK_INT8, "vpdpbusd ymm", EL_CHAINS * 64, el_peak_vpdpbusd_ymm, has_avxvnni}, ""},
     {{"avx2", EL_PEAK_INT8, "vpmaddubsw ymm", EL_CHAINS * 64, el_peak_vpmaddubsw_ymm, has_avx2}, ""},
-    {{"avx512", EL_PEAK_F32, "vfmadd231ps zmm", EL_CHAINS * 32, el_peak_fma_zmm, has_avx512}, "avx512vnni"},
+    {{"avx512", EL_PEAK_F32, "vfmadd231ps zmm", EL_CHAINS * 32, el_peak_fma_zmm, has_avx512}, "avx512vnni amx_int8"},
     {{"avx2", EL_PEAK_F32, "vfmadd231ps ymm", EL_CHAINS * 16, el_peak_fma_ymm, has_avx2}, "avxvnni"},
 #elif defined(__aarch64__)
     {{"i8mm", EL_PEAK_INT8, "smmla", EL_CHAINS * 64, el_peak_smmla, has_i8mm}, ""},

@@ -6,6 +6,7 @@
 
 uint64_t el_peak_read_generic(const unsigned char *data, size_t bytes, int streams, size_t ahead);
 #if defined(__x86_64__)
+void el_peak_tdpbssd(uint64_t passes);
 void el_peak_vpdpbusd_zmm(uint64_t passes);
 void el_peak_vpmaddubsw_zmm(uint64_t passes);
 void el_peak_fma_zmm(uint64_t passes);
