@@ -445,7 +445,8 @@ static void take_draft_pages(el_scheduler *s, el_seq *q) {
   const int n = el_pages_for(q->n_tokens + d->n_rows), others = s->n_running;
   const bool split = m->prefix.windowed;
   if (!d->n_rows || (n <= q->n_pages && (!split || n <= q->windowed_end))) return;
-  const int n_full = n > q->n_pages ? n - q->n_pages : 0, n_windowed = split ? n - q->windowed_end : 0;
+  const int n_full = n > q->n_pages ? n - q->n_pages : 0,
+            n_windowed = split && n > q->windowed_end ? n - q->windowed_end : 0;
   if (!q->alone && el_memory_make_pages(m, (uint64_t)(n_full + others), (uint64_t)(split ? n_windowed + others : 0)) &&
       el_prefix_take(&m->prefix, q->pages + q->n_pages, n_full)) {
     q->n_pages += n_full;

@@ -1,7 +1,7 @@
 #include "engine/speculation.h"
 
 /* What speculation must promise at least, as a share of the tokens without. */
-#define LEAST_GAIN 1.03f
+#define LEAST_GAIN 1.05f
 
 void el_speculation_init(el_speculation *s, int most) {
   *s = (el_speculation){.most = most};
