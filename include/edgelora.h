@@ -390,7 +390,8 @@ typedef struct el_engine_options {
                           * "auto", one CPU of each physical core; all must be CPUs that the process may use, and at
                           * least n_threads. NULL: the system places them, best where other programs run too */
   int n_slots;           /* sequences that run at once; default 32 */
-  int ctx_size;          /* tokens a sequence may have, prompt and answer; 0: the model's own, 4096 at most */
+  int ctx_size;          /* tokens a sequence may have, prompt and answer; 0: the model's own, as far as half
+                          * of the memory holds it */
   int step_rows;         /* rows of one step, decode rows and prompt chunks together; default 128 */
   int step_adapters;     /* adapters that one step computes with, the base counted as one; the oldest sequence's always
                           * has its turn. 0: all. 1 is to compare with: sequences of other adapters wait */

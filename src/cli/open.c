@@ -87,11 +87,15 @@ el_cli_group el_cli_engine_group(el_cli_engine *e, int with, el_cli_option stora
   el_engine_options *o = &e->options;
   size_t n = 0;
   if (with & EL_CLI_WITH_CTX)
-    storage[n++] = (el_cli_option){
-        'c',          "ctx-size",
-        "TOKENS",     EL_CLI_INT,
-        &o->ctx_size, 0,
-        1 << 24,      "tokens a sequence may have, prompt and answer; default 0: the model's own, 4096 at most"};
+    storage[n++] = (el_cli_option){'c',
+                                   "ctx-size",
+                                   "TOKENS",
+                                   EL_CLI_INT,
+                                   &o->ctx_size,
+                                   0,
+                                   1 << 24,
+                                   "tokens a sequence may have, prompt and answer; default 0: the model's own, as far "
+                                   "as half of --memory holds it"};
   if (with & EL_CLI_WITH_SLOTS)
     storage[n++] =
         (el_cli_option){0, "slots", "N", EL_CLI_INT, &o->n_slots, 1, 4096, "sequences that run at once; default 32"};
@@ -141,16 +145,17 @@ el_cli_group el_cli_engine_group(el_cli_engine *e, int with, el_cli_option stora
                       0,
                       "keep: as precise as the file's types; q8: 16- and 32-bit weights as 8-bit integers, half "
                       "the memory; f16: all weights as 16 bits, to compare with; default keep"};
-  storage[n++] = (el_cli_option){
-      0,
-      "memory",
-      "SIZE",
-      EL_CLI_BYTES,
-      &o->memory_bytes,
-      0,
-      0,
-      "what keys, values and adapters may take together, such as 2G; the weights come on top; default: "
-      "whole contexts for 16 slots, or half of them if these are more, and 512M; half of the free memory at most"};
+  storage[n++] =
+      (el_cli_option){0,
+                      "memory",
+                      "SIZE",
+                      EL_CLI_BYTES,
+                      &o->memory_bytes,
+                      0,
+                      0,
+                      "what keys, values and adapters may take together, such as 2G; the weights come on top; default: "
+                      "contexts of 4096 tokens for 16 slots, or half of them if these are more, and 512M; half of the "
+                      "free memory at most"};
   storage[n++] = (el_cli_option){0,
                                  "cache-policy",
                                  "NAME",

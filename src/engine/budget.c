@@ -45,6 +45,16 @@ static uint64_t available(void) {
   return free;
 }
 
+/* The longest context that a model has unless one is asked for. Where long contexts have frequencies of their own
+ * (longrope), a longer one would change the answers of short texts. */
+static int longest_context(const el_hparams *h) {
+  int longest = h->ctx_train;
+  for (int i = 0; i < h->n_ropes; i++)
+    if (h->rope[i].long_factors && h->rope[i].ctx_original > 0 && h->rope[i].ctx_original < longest)
+      longest = h->rope[i].ctx_original;
+  return longest;
+}
+
 el_status el_budget_plan(const el_engine_options *o, const el_hparams *h, const el_kv_shape *kv, const el_kernels *k,
                          el_budget *out, el_error *err) {
   el_kv_type kv_type = EL_KV_F16;
@@ -63,7 +73,8 @@ el_status el_budget_plan(const el_engine_options *o, const el_hparams *h, const 
   if (!status) status = el_memory_adapter_blocks(sites, k, layout, (size_t)block, RESERVE_RANK, &b.reserve, err);
   el_sites_free(sites);
   if (status) return status;
-  if (!b.ctx_size) b.ctx_size = h->ctx_train < EL_DEFAULT_CTX ? h->ctx_train : EL_DEFAULT_CTX;
+  const int longest = longest_context(h);
+  if (!b.ctx_size) b.ctx_size = longest < EL_USUAL_CTX ? longest : EL_USUAL_CTX;
   uint64_t one = el_kv_layout_blocks(&b.layout, (uint64_t)el_pages_for(b.ctx_size)), n = o->memory_bytes / block;
   if (!o->memory_bytes) {
     n = one * full_contexts(o->n_slots) + b.reserve + ((uint64_t)DEFAULT_ADAPTERS_MIB << 20) / block;
@@ -91,6 +102,9 @@ el_status el_budget_plan(const el_engine_options *o, const el_hparams *h, const 
                      o->ctx_size, mib * (double)one, mib * (double)n, (unsigned long long)most);
     b.ctx_size = (int)most;
   }
+  /* What was sized for usual contexts holds a longer one too; half of it is others' in any case. */
+  const uint64_t half = el_kv_layout_most(&b.layout, (n - b.reserve) / 2) * EL_PAGE_TOKENS;
+  if (!o->ctx_size && half > (uint64_t)b.ctx_size) b.ctx_size = half < (uint64_t)longest ? (int)half : longest;
   uint64_t free = o->prefault ? available() : 0;
   if (free && n > free / block)
     return el_fail(err, EL_ERR_NO_MEMORY, "prefault: the pool of %.0f MiB is more than the %llu MiB that are free",

@@ -21,8 +21,8 @@ enum {
   EL_MAX_CTX = 1 << 20,
   EL_MAX_STEP_ROWS = 4096,
   EL_MAX_QUEUE = 1 << 16,
-  EL_DEFAULT_CTX = 4096, /* the model's own context may be so long that its pages would not fit */
-  EL_PROMPT_LOGITS = 64  /* rows of a step that may want logits, when there are fewer slots: for prompt_logprobs */
+  EL_USUAL_CTX = 4096,  /* the default pool is sized for contexts of this length, or the model's if that is shorter */
+  EL_PROMPT_LOGITS = 64 /* rows of a step that may want logits, when there are fewer slots: for prompt_logprobs */
 };
 
 enum {

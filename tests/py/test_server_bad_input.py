@@ -94,7 +94,7 @@ def test_a_huge_prompt_is_refused_and_stalls_nobody(server):
         time.sleep(0.02)
     thread.join()
     message = error_of(done[0], 400, "prompt", "context_length_exceeded")
-    assert re.search(r"a text of \d+ bytes is at least \d+ tokens; the limit is 4096, the context", message)
+    assert re.search(r"a text of \d+ bytes is at least \d+ tokens; the limit is 8192, the context", message)
     assert slowest < 0.5
 
 

@@ -117,7 +117,7 @@ static void a_longer_context_fits_the_same_memory(void **state) {
                                  {.full_bytes = 3 << 14, .windowed_bytes = 15 << 14, .window = 512}};
   assert_int_equal(el_kernels_get("scalar", &k, &err), EL_OK);
   o.memory_bytes = (uint64_t)64 << 20;
-  o.ctx_size = 3000; /* the most that is asked for without a size is EL_DEFAULT_CTX */
+  o.ctx_size = 3000; /* as without a size, it would be the most that fits */
   for (int i = 0; i < 2; i++)
     if (el_budget_plan(&o, &h, &shapes[i], k, &plan[i], &err)) fail_msg("%s", err.message);
   const uint64_t of_one = el_kv_layout_most(&plan[0].layout, plan[0].n_blocks - plan[0].reserve),
