@@ -784,7 +784,8 @@ typedef struct el_request {
   bool logprobs;
   int top_logprobs; /* 0 to 20 alternatives a token */
   bool prompt_logprobs;
-  int prompt_top_logprobs; /* with prompt_logprobs: 0 to 20 alternatives for each of the prompt's tokens */
+  size_t prompt_logprobs_from; /* of the tokens from this one on; those before are told as 0, and cost no logits */
+  int prompt_top_logprobs;     /* with prompt_logprobs: 0 to 20 alternatives for each of the prompt's tokens */
   /* Instead of text, a vector of the prompt, EL_EVENT_EMBEDDING; it ends with EL_FINISH_LENGTH then. max_tokens,
    * sampling and stop strings do not count. Whoever shares the steps, it is the same bits. Not with auto_adapter, nor
    * with log-probabilities. With the mean, what other requests have computed is of no use to it, but for others what it

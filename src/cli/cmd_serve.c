@@ -17,10 +17,10 @@
 
 typedef struct serve_options {
   el_cli_engine common;
-  const char *host, *api_keys, *default_adapter;
+  const char *host, *api_keys, *default_adapter, *template_variables;
   int port, max_connections, drain_seconds, receive_seconds, idle_seconds, max_body_mib;
   el_cli_list allowed, pinned, cors_origins, aliases;
-  bool examples, locked, share_prefixes, strict;
+  bool examples, locked, share_prefixes, strict, verbose_answers, no_slots, no_metrics;
 } serve_options;
 
 /* Draining waits in a thread of its own, so that a second signal is seen meanwhile. It is there from the start: when
@@ -191,6 +191,10 @@ static int run(const el_cli_command *self, int argc, char **argv) {
        "key its own"},
       {0, "strict", NULL, EL_CLI_FLAG, &o.strict, 0, 0,
        "fields of requests that are not known are errors; default: they are logged, once a name, and ignored"},
+      {0, "verbose-answers", NULL, EL_CLI_FLAG, &o.verbose_answers, 0, 0,
+       "chats and completions have llama-server's answer, with the prompt, beside OpenAI's (__verbose)"},
+      {0, "no-slots", NULL, EL_CLI_FLAG, &o.no_slots, 0, 0, "GET /slots is a 501"},
+      {0, "no-metrics", NULL, EL_CLI_FLAG, &o.no_metrics, 0, 0, "GET /metrics is a 501"},
       {0, "drain-timeout", "SECONDS", EL_CLI_INT, &o.drain_seconds, 0, 86400,
        "after SIGTERM or Ctrl-C, running requests may take this long; default 30"},
       {0, "allow-adapters-from", "DIR", EL_CLI_TEXTS, &o.allowed, 0, 0,
@@ -209,6 +213,8 @@ static int run(const el_cli_command *self, int argc, char **argv) {
        "the base model's own preset: system prompt, sampling and so on, as adapters have in edgelora.json"},
       {0, "chat-template", "FILE", EL_CLI_TEXT, &o.common.options.chat_template_path, 0, 0,
        "a chat template (Jinja) to use instead of the model's own"},
+      {0, "chat-template-kwargs", "JSON", EL_CLI_TEXT, &o.template_variables, 0, 0,
+       "variables for chat templates, such as {\"enable_thinking\": false}; those of a request come first"},
       {0, "examples", NULL, EL_CLI_FLAG, &o.examples, 0, 0,
        "print a curl line for each adapter; default: on a terminal"},
   };
@@ -244,6 +250,10 @@ static int run(const el_cli_command *self, int argc, char **argv) {
     server.default_adapter = o.default_adapter;
     server.share_prefixes = o.share_prefixes;
     server.strict = o.strict;
+    server.verbose_answers = o.verbose_answers;
+    server.no_slots = o.no_slots;
+    server.no_metrics = o.no_metrics;
+    server.template_variables = o.template_variables;
     server.has_router = o.common.options.router_path != NULL;
     server.log = o.common.options.log;
     server.log_user = o.common.options.log_user;

@@ -188,6 +188,9 @@ el_status el_seq_new(const el_request *r, const el_seq_limits *limits, el_seq **
   s->show_special = r->show_special;
   s->logprobs = r->logprobs;
   s->wants_prompt_logprobs = r->prompt_logprobs;
+  const size_t from = r->prompt_logprobs_from;
+  /* That of the first token is 0: nothing is before it. */
+  s->prompt_logprobs_from = from < 1 ? 1 : from > r->n_prompt ? (int)r->n_prompt : (int)from;
   s->n_top = r->top_logprobs < limits->n_vocab ? r->top_logprobs : limits->n_vocab;
   s->n_prompt_top = r->prompt_top_logprobs < limits->n_vocab ? r->prompt_top_logprobs : limits->n_vocab;
   if (!r->prompt_logprobs) s->n_prompt_top = 0;
@@ -239,7 +242,7 @@ el_status el_seq_start(el_seq *s, bool speculates, el_error *err) {
   s->pages = malloc(sizeof *s->pages * n_pages * 2); /* in one block */
   s->windowed = s->pages ? s->pages + n_pages : NULL;
   if (s->wants_prompt_logprobs) s->prompt_logprobs = calloc((size_t)s->n_prompt, sizeof *s->prompt_logprobs);
-  s->n_prompt_logprobs = 1; /* that of the first token is 0: nothing is before it */
+  s->n_prompt_logprobs = s->prompt_logprobs_from;
   if (s->n_prompt_top) s->prompt_top = calloc((size_t)s->n_prompt * (size_t)s->n_prompt_top, sizeof *s->prompt_top);
   if (!tokens || !s->pages || (s->wants_prompt_logprobs && !s->prompt_logprobs) || (s->n_prompt_top && !s->prompt_top))
     return el_fail(err, EL_ERR_NO_MEMORY, "request: out of memory for %zu tokens", n);

@@ -66,6 +66,7 @@ struct el_seq {
   bool alone;                       /* it runs alone, with pages side by side: see scheduler.h */
   float *prompt_logprobs;           /* [n_prompt] with wants_prompt_logprobs */
   el_token_logprob *prompt_top;     /* [n_prompt, n_prompt_top] */
+  int prompt_logprobs_from;         /* the first that is wanted */
   int n_prompt_logprobs;            /* of them are there */
   el_draft draft;
   el_stop stop;

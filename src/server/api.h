@@ -51,6 +51,9 @@ extern const el_api el_api_messages, el_api_count_tokens;
 extern const el_api el_api_embeddings, el_api_ollama_chat, el_api_ollama_generate, el_api_ollama_embed,
     el_api_ollama_embeddings, el_api_ollama_show, el_api_ollama_refused;
 
+/* rerank.c */
+extern const el_api el_api_rerank;
+
 /* api_vllm.c */
 extern const el_api el_api_tokenize, el_api_detokenize;
 /* openai.c */

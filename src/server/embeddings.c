@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "server/json_out.h"
+#include "server/llama.h"
 #include "server/private.h"
 
 /* Texts of a request. They wait for slots in the engine's queue, which has about as many places. */
@@ -77,10 +78,8 @@ bool el_embeddings_one_reader(el_api_parse *p) {
 
 /* As prompts are read, and called what they are here. */
 bool el_embeddings_read_inputs(el_api_parse *p) {
-  if (!el_embeddings_one_reader(p)) return false;
-  if (el_api_prompts_read(p)) return true;
-  if (!strcmp(p->error->param, "prompt")) snprintf(p->error->param, sizeof p->error->param, "input");
-  return false;
+  p->prompt_name = "input";
+  return el_embeddings_one_reader(p) && el_llama_prompts_read(p);
 }
 
 static bool write_vectors(el_reply *r, el_buf *out) {

@@ -11,6 +11,7 @@ bool el_api_fail(el_api_error *e, int status, const char *code, const char *para
   va_start(ap, fmt);
   e->status = status;
   e->code = code;
+  e->n_ctx = e->n_prompt = 0;
   snprintf(e->param, sizeof e->param, "%s", param ? param : "");
   vsnprintf(e->message, sizeof e->message, fmt, ap);
   va_end(ap);
@@ -61,10 +62,19 @@ bool el_api_fail_engine(el_api_error *e, const el_error *err, const char *model,
   }
 }
 
+bool el_api_error_write_context(const el_api_error *e, el_buf *out) {
+  return !e->n_ctx || el_buf_printf(out, ",\"n_prompt_tokens\":%zu,\"n_ctx\":%zu", e->n_prompt, e->n_ctx);
+}
+
+/* llama-server's clients know by `type` that the context is exceeded, OpenAI's by `code`. */
+static const char *type_of(const el_api_error *e) {
+  if (e->n_ctx) return "exceed_context_size_error";
+  return e->status >= 500 ? "server_error" : "invalid_request_error";
+}
+
 bool el_api_error_write(const el_api_error *e, el_buf *out) {
   return el_buf_printf(out, "{\"error\":{\"message\":") && el_json_cstring(out, e->message) &&
-         el_buf_printf(out,
-                       ",\"type\":\"%s\",\"param\":", e->status >= 500 ? "server_error" : "invalid_request_error") &&
+         el_buf_printf(out, ",\"type\":\"%s\",\"param\":", type_of(e)) &&
          el_json_cstring(out, e->param[0] ? e->param : NULL) && el_buf_printf(out, ",\"code\":") &&
-         el_json_cstring(out, e->code) && el_buf_printf(out, "}}");
+         el_json_cstring(out, e->code) && el_api_error_write_context(e, out) && el_buf_printf(out, "}}");
 }

@@ -297,6 +297,7 @@ static bool submit_one(el_exchange *x, size_t i, el_request q, el_api_error *e) 
   q.n_prompt = prompt->n;
   q.focus_begin = prompt->focus_begin;
   q.focus_end = prompt->focus_end;
+  q.prompt_logprobs_from = prompt->scored_from;
   q.seed_offset = i % (size_t)r->n;
   q.on_event = on_event;
   q.user = g;
@@ -480,6 +481,8 @@ static bool submit_all(el_exchange *x, el_api_error *e) {
   const el_api_setup setup = {.tokenizer = el_engine_tokenizer(s->options.engine),
                               .max_choices = s->options.max_choices,
                               .max_tokens = (size_t)s->model.ctx_size,
+                              .verbose = s->options.verbose_answers,
+                              .template_variables = &s->template_variables,
                               .resolve = resolve,
                               .tell_unknown = s->options.strict ? NULL : tell_unknown,
                               .user = x,

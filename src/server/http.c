@@ -155,6 +155,7 @@ static enum MHD_Result answer_query(el_exchange *x, const el_route *r, const cha
   }
   struct MHD_Response *resp = buffer_response(x, &a.body, a.type);
   for (const char *const *h = a.headers; resp && h && *h; h += 2) MHD_add_response_header(resp, h[0], h[1]);
+  if (resp && a.header_name) MHD_add_response_header(resp, a.header_name, a.header_value);
   return queue(x, a.status, resp);
 }
 

@@ -7,8 +7,9 @@
 #include "server/fields.h"
 #include "server/reply.h"
 #include "server/routes.h"
+#include "server/writer.h"
 
-extern const el_api el_llama_completion, el_llama_infill, el_llama_template, el_llama_embeddings, el_llama_rerank;
+extern const el_api el_llama_completion, el_llama_infill, el_llama_template, el_llama_embeddings;
 extern const el_writer el_llama_writer;
 
 /* GET /props. */
@@ -26,6 +27,8 @@ bool el_llama_tokens(el_api_parse *p, const json_t *v, const char *param, int fl
 /* llama_settings.c: what a request's sampling amounts to, as "generation_settings". r NULL: the defaults. */
 bool el_llama_write_settings(const el_tokenizer *t, const el_api_request *r, el_buf *out);
 
+/* A choice as /completion has it. */
+bool el_llama_write_choice(const el_reply *r, el_choice *c, el_buf *out);
 /* `"timings":{...}`, of all choices. */
 bool el_llama_write_timings(const el_reply *r, el_buf *out);
 

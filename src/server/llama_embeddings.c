@@ -1,4 +1,4 @@
-/* POST /embedding and /embeddings as llama-server answers them; /rerank, which takes a model that ranks texts. */
+/* POST /embedding and /embeddings as llama-server answers them. */
 #include <limits.h>
 #include <string.h>
 
@@ -69,21 +69,3 @@ const el_api el_llama_embeddings = {.name = "llama embeddings",
                                     .read_prompts = read_prompts,
                                     .writer = &WRITER,
                                     .write_error = el_llama_write_error};
-
-/* ---------------------------------------------------------------- ranking */
-
-static bool refuse(el_api_parse *p, json_t *body) {
-  return el_api_fail(p->error, 501, "not_supported", NULL,
-                     "Texts are not ranked here: that takes a model with a head for it, and this one writes text. "
-                     "/v1/embeddings makes vectors that can be compared.");
-}
-
-static bool never(el_api_parse *p, el_buf *out) {
-  return false;
-}
-
-const el_api el_llama_rerank = {.name = "llama rerank",
-                                .id_prefix = "rank-",
-                                .prepare = refuse,
-                                .answer = never,
-                                .write_error = el_llama_write_error};

@@ -92,24 +92,54 @@ bool el_llama_tokens(el_api_parse *p, const json_t *v, const char *param, int fl
   return true;
 }
 
-/* {"prompt_string": ..., "multimodal_data": [...]}: without data it is its text. */
-static const json_t *text_of(el_api_parse *p, const json_t *v) {
-  if (!json_is_object(v)) return v;
-  const json_t *text = json_object_get(v, "prompt_string"), *data = json_object_get(v, "multimodal_data");
+/* {"content": [{"type": "text", "text": ...}, ...]}: the parts' texts, one behind the other. A new text; NULL:
+ * *p->error. */
+static json_t *join_parts(el_api_parse *p, const json_t *parts) {
+  el_buf text = {0};
+  size_t i;
+  json_t *part, *joined = NULL;
+  bool ok = true;
+  json_array_foreach(parts, i, part) {
+    const json_t *type = json_object_get(part, "type"), *one = json_object_get(part, "text");
+    if (!json_is_string(type) || strcmp(json_string_value(type), "text") || !json_is_string(one)) {
+      fail_value(p, prompt_name(p), "a part of 'content' is not of type 'text'; this model reads text alone");
+      ok = false;
+      break;
+    }
+    if (!(ok = el_buf_append(&text, json_string_value(one), json_string_length(one)))) break;
+  }
+  if (ok) joined = json_stringn(text.data ? text.data : "", text.len);
+  if (!joined && (ok || !p->error->status)) el_api_no_memory(p);
+  el_buf_free(&text);
+  return joined;
+}
+
+/* {"prompt_string": ..., "multimodal_data": [...]}, without data, or {"content": [parts]}: its text, which is the
+ * caller's. NULL: *p->error. */
+static json_t *text_of(el_api_parse *p, const json_t *v) {
+  if (!json_is_object(v)) return json_incref((json_t *)v);
+  json_t *text = json_object_get(v, "prompt_string");
+  const json_t *data = json_object_get(v, "multimodal_data"), *parts = json_object_get(v, "content");
   bool empty = !data || json_is_null(data) || (json_is_array(data) && !json_array_size(data));
-  if (!json_is_string(text)) return (fail_value(p, prompt_name(p), "an object without a text 'prompt_string'"), NULL);
+  if (!text && json_is_array(parts)) return join_parts(p, parts);
+  if (!json_is_string(text)) {
+    fail_value(p, prompt_name(p), "an object without a text 'prompt_string', or parts as 'content'");
+    return NULL;
+  }
   if (!empty) {
     el_api_fail(p->error, 400, "unsupported_value", prompt_name(p),
                 "'%s.multimodal_data': this model reads text alone.", prompt_name(p));
     return NULL;
   }
-  return text;
+  return json_incref(text);
 }
 
 static bool read_one(el_api_parse *p, const json_t *v, el_api_prompt *out) {
-  const json_t *text = text_of(p, v);
+  json_t *text = text_of(p, v);
   const int flags = EL_TOKENIZE_BOS | (p->plain ? 0 : EL_TOKENIZE_SPECIAL);
-  if (!text || !el_llama_tokens(p, text, prompt_name(p), flags, p->max_tokens, &out->tokens, &out->n)) return false;
+  bool ok = text && el_llama_tokens(p, text, prompt_name(p), flags, p->max_tokens, &out->tokens, &out->n);
+  json_decref(text);
+  if (!ok) return false;
   return out->n || fail_value(p, prompt_name(p), "it is empty");
 }
 

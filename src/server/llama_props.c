@@ -15,12 +15,21 @@ static bool write_token(const el_tokenizer *t, const char *name, int32_t id, el_
 /* Settings of a request that says nothing. */
 static bool write_defaults(const el_server *s, el_buf *out) {
   el_api_request r = {.n = 1, .request = el_request_default()};
+  const el_held_adapter *base = NULL;
+  el_error err;
   el_llama_completion.defaults(&r);
   r.asked_tokens = r.request.max_tokens;
-  return el_buf_printf(out,
-                       "{\"id\":0,\"id_task\":-1,\"n_ctx\":%d,\"speculative\":%s,\"is_processing\":false,\"params\":",
-                       s->model.ctx_size, s->model.speculate ? "true" : "false") &&
-         el_llama_write_settings(el_engine_tokenizer(s->options.engine), &r, out) && el_buf_append(out, "}", 1);
+  if (!el_adapter_hold(s->options.engine, s->model.name, &base, &err) && base->preset) {
+    const el_preset *preset = base->preset;
+    el_sampling_apply_preset(&r.request.sampling, preset, preset->set);
+    if (preset->set & EL_PRESET_MAX_TOKENS) r.asked_tokens = preset->max_tokens;
+  }
+  bool ok =
+      el_buf_printf(out, "{\"id\":0,\"id_task\":-1,\"n_ctx\":%d,\"speculative\":%s,\"is_processing\":false,\"params\":",
+                    s->model.ctx_size, s->model.speculate ? "true" : "false") &&
+      el_llama_write_settings(el_engine_tokenizer(s->options.engine), &r, out) && el_buf_append(out, "}", 1);
+  el_adapter_release(s->options.engine, base);
+  return ok;
 }
 
 /* Where files are is the operator's alone: a file's name, without its folder. */
@@ -40,8 +49,9 @@ bool el_llama_props(const el_query *q, el_answer *out, el_api_error *e) {
             el_buf_printf(b, ",\"total_slots\":%d,\"model_alias\":", s->model.n_slots) &&
             el_json_cstring(b, s->model.name) && write_path(s, b) &&
             el_buf_printf(b,
-                          ",\"modalities\":{\"vision\":false,\"audio\":false},\"endpoint_slots\":true,"
-                          "\"endpoint_props\":false,\"endpoint_metrics\":true,\"is_sleeping\":false") &&
+                          ",\"modalities\":{\"vision\":false,\"audio\":false},\"endpoint_slots\":%s,"
+                          "\"endpoint_props\":false,\"endpoint_metrics\":%s,\"is_sleeping\":false",
+                          s->options.no_slots ? "false" : "true", s->options.no_metrics ? "false" : "true") &&
             write_token(t, "bos_token", el_tokenizer_bos(t), b) &&
             write_token(t, "eos_token", el_tokenizer_eos(t), b) &&
             el_buf_printf(b, ",\"build_info\":\"edgelora-%s\"}", el_version());

@@ -10,7 +10,9 @@
 static bool write_timings(const el_choice *c, size_t n, el_buf *out) {
   long prompt = 0, cached = 0, predicted = 0, draft = 0, accepted = 0;
   double prompt_ms = 0, decode_ms = 0;
+  long decoded = 0; /* each choice's first token comes with the prompt, and costs no step more */
   for (size_t i = 0; i < n; i++) {
+    if (c[i].completion_tokens) decoded += c[i].completion_tokens - 1;
     prompt += c[i].prompt_tokens - c[i].cached_tokens;
     cached += c[i].cached_tokens;
     predicted += c[i].completion_tokens;
@@ -22,11 +24,11 @@ static bool write_timings(const el_choice *c, size_t n, el_buf *out) {
   bool ok = el_buf_printf(
       out,
       "\"timings\":{\"cache_n\":%ld,\"prompt_n\":%ld,\"prompt_ms\":%.3f,\"prompt_per_token_ms\":%.3f,"
-      "\"prompt_per_second\":%.3f,\"predicted_n\":%ld,\"predicted_ms\":%.3f,\"predicted_per_token_ms\":%.3f,"
-      "\"predicted_per_second\":%.3f",
+      "\"prompt_per_second\":%.3f,\"predicted_n\":%ld,\"predicted_ms\":%.15g,\"predicted_per_token_ms\":%.15g,"
+      "\"predicted_per_second\":%.15g",
       cached, prompt, prompt_ms, prompt ? prompt_ms / (double)prompt : 0,
       prompt_ms > 0 ? 1e3 * (double)prompt / prompt_ms : 0, predicted, decode_ms,
-      predicted ? decode_ms / (double)predicted : 0, decode_ms > 0 ? 1e3 * (double)predicted / decode_ms : 0);
+      decoded ? decode_ms / (double)decoded : 0, decode_ms > 0 ? 1e3 * (double)decoded / decode_ms : 0);
   if (draft) ok = ok && el_buf_printf(out, ",\"draft_n\":%ld,\"draft_n_accepted\":%ld", draft, accepted);
   return ok && el_buf_append(out, "}", 1);
 }
@@ -53,10 +55,12 @@ static bool take_probabilities(const el_reply *r, el_choice *c, el_buf *out) {
          (el_buf_printf(out, ",\"completion_probabilities\":") && el_logprobs_take_list(&c->logprobs, out));
 }
 
-/* With special tokens, as the model has read it. */
-static bool write_prompt(const el_choice *c, el_buf *out) {
+/* With special tokens, as the model has read it. A conversation's may have a preset's system message, which limited
+ * keys do not see. */
+static bool write_prompt(const el_reply *r, const el_choice *c, el_buf *out) {
   char *text;
   size_t len;
+  if (r->limited && r->request->chat) return true;
   if (el_detokenize(c->logprobs.tokenizer, c->prompt->tokens, c->prompt->n, true, &text, &len, NULL)) return false;
   bool ok = el_buf_printf(out, ",\"prompt\":") && el_json_string(out, text, len);
   el_free(text);
@@ -75,7 +79,7 @@ static bool write_end(const el_reply *r, const el_choice *c, el_buf *out) {
   return el_buf_printf(out, ",\"id_slot\":-1,\"stop\":true,\"model\":") && el_json_cstring(out, r->model) &&
          el_buf_printf(out, ",\"tokens_predicted\":%d,\"tokens_evaluated\":%d,\"generation_settings\":",
                        c->completion_tokens, c->prompt_tokens) &&
-         el_llama_write_settings(c->logprobs.tokenizer, q, out) && write_prompt(c, out) &&
+         el_llama_write_settings(c->logprobs.tokenizer, q, out) && write_prompt(r, c, out) &&
          el_buf_printf(out, ",\"has_new_line\":%s,\"truncated\":%s,\"stop_type\":\"%s\",\"stopping_word\":",
                        c->has_new_line ? "true" : "false", truncated ? "true" : "false", stop_type(c)) &&
          el_json_cstring(out, c->stop ? c->stop : "") &&
@@ -114,7 +118,7 @@ static bool stream_fail(el_reply *r, const el_api_error *e, el_buf *out) {
 
 /* ---------------------------------------------------------------- in one piece */
 
-static bool write_choice(const el_reply *r, el_choice *c, el_buf *out) {
+bool el_llama_write_choice(const el_reply *r, el_choice *c, el_buf *out) {
   c->has_new_line = c->content.len && memchr(c->content.data, '\n', c->content.len);
   return begin(r, c, c->content.data, c->content.len, out) &&
          (r->request->return_tokens ? take_tokens(c, out) : write_tokens(NULL, 0, out)) && write_end(r, c, out) &&
@@ -124,7 +128,7 @@ static bool write_choice(const el_reply *r, el_choice *c, el_buf *out) {
 static bool write_array(const el_reply *r, el_buf *out) {
   bool ok = r->n_choices == 1 || el_buf_append(out, "[", 1);
   for (size_t i = 0; ok && i < r->n_choices; i++)
-    ok = (!i || el_buf_append(out, ",", 1)) && write_choice(r, &r->choices[i], out);
+    ok = (!i || el_buf_append(out, ",", 1)) && el_llama_write_choice(r, &r->choices[i], out);
   return ok && (r->n_choices == 1 || el_buf_append(out, "]", 1));
 }
 
@@ -205,5 +209,6 @@ static const char *error_type(const el_api_error *e) {
 bool el_llama_write_error(const el_api_error *e, el_buf *out) {
   return el_buf_printf(out, "{\"error\":{\"code\":%d,\"message\":", e->status) && el_json_cstring(out, e->message) &&
          el_buf_printf(out, ",\"type\":\"%s\",\"param\":", error_type(e)) &&
-         el_json_cstring(out, e->param[0] ? e->param : NULL) && el_buf_printf(out, "}}");
+         el_json_cstring(out, e->param[0] ? e->param : NULL) && el_api_error_write_context(e, out) &&
+         el_buf_printf(out, "}}");
 }

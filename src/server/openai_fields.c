@@ -371,7 +371,10 @@ const el_field el_openai_fields[] = {
     EL_FIELD("prompt_cache_retention", EL_AT_BOTH, el_read_ignored),
     EL_FIELD("prompt_cache_options", EL_AT_BOTH, el_read_ignored),
     EL_FIELD("cache_prompt", EL_AT_BOTH, el_read_ignored), /* llama.cpp's; caching never changes the text */
-    EL_FIELD("prediction", EL_AT_CHAT, el_read_ignored),   /* a guess of the answer, to make it faster */
+    {"verbose", EL_AT_BOTH, el_read_bool, EL_FIELD_AT(verbose), 0, 0, 0}, /* llama-server's */
+    EL_FIELD("timings_per_token", EL_AT_BOTH, el_read_ignored),           /* the answer's end has timings */
+    EL_FIELD("id_slot", EL_AT_BOTH, el_read_ignored),                     /* slots are not the client's to choose */
+    EL_FIELD("prediction", EL_AT_CHAT, el_read_ignored),                  /* a guess of the answer, to make it faster */
     EL_FIELD("parallel_tool_calls", EL_AT_CHAT, read_parallel),
     EL_FIELD("reasoning_format", EL_AT_CHAT, read_reasoning_format),
 

@@ -233,7 +233,28 @@ static void truncate(const el_api_parse *p, el_api_prompt *prompt) {
   prompt->focus_end = prompt->focus_end > cut ? prompt->focus_end - cut : 0;
 }
 
-static bool tokenize_chat(el_api_parse *p, const chat_values *v) {
+static bool has_member(const el_value *object, const char *name) {
+  for (size_t i = 0; i < object->object.n; i++)
+    if (!strcmp(object->object.members[i].name, name)) return true;
+  return false;
+}
+
+/* The request's variables, and of the operator's those that it does not set. *out is the caller's; NULL: out of memory,
+ * or there are none. */
+static size_t merge_variables(const el_api_parse *p, const el_value *request, el_member **out) {
+  const el_value *more = p->setup->template_variables;
+  const size_t n_own = p->template_variables ? request->object.n : 0;
+  const size_t n_more = more && more->type == EL_VALUE_OBJECT ? more->object.n : 0;
+  size_t n = n_own;
+  *out = malloc((n_own + n_more + 1) * sizeof **out);
+  if (!*out) return 0;
+  if (n_own) memcpy(*out, request->object.members, n_own * sizeof **out);
+  for (size_t i = 0; i < n_more; i++)
+    if (!n_own || !has_member(request, more->object.members[i].name)) (*out)[n++] = more->object.members[i];
+  return n;
+}
+
+static bool tokenize_chat(el_api_parse *p, const chat_values *v, const el_member *variables, size_t n_variables) {
   el_api_prompt *prompt = p->out->prompts;
   el_error err;
   int32_t *tokens;
@@ -241,8 +262,8 @@ static bool tokenize_chat(el_api_parse *p, const chat_values *v) {
   el_chat chat = {.messages = &v->messages,
                   .tools = p->tools ? &v->tools : NULL,
                   .documents = p->documents ? &v->documents : NULL,
-                  .variables = v->variables.object.members,
-                  .n_variables = p->template_variables ? v->variables.object.n : 0,
+                  .variables = variables,
+                  .n_variables = n_variables,
                   .add_generation_prompt = p->has_opening ? p->opening : !goes_on,
                   .continue_final_message = goes_on,
                   .template_instead = p->chat_template};
@@ -281,8 +302,12 @@ bool el_api_messages_read(el_api_parse *p) {
   chat_values v = {.messages = {.type = EL_VALUE_NULL}};
   bool ok = convert(p, p->messages, "messages", &v.messages) && convert(p, p->tools, "tools", &v.tools) &&
             convert(p, p->documents, "documents", &v.documents) &&
-            convert(p, p->template_variables, "chat_template_kwargs", &v.variables) && tokenize_chat(p, &v) &&
-            el_calling_end(p);
+            convert(p, p->template_variables, "chat_template_kwargs", &v.variables);
+  el_member *variables = NULL;
+  const size_t n_variables = ok ? merge_variables(p, &v.variables, &variables) : 0;
+  if (ok && !variables) ok = el_api_no_memory(p);
+  ok = ok && tokenize_chat(p, &v, variables, n_variables) && el_calling_end(p);
+  free(variables);
   el_json_value_free(&v.messages);
   el_json_value_free(&v.tools);
   el_json_value_free(&v.documents);

@@ -18,7 +18,7 @@ static bool write_head(el_reply *r, el_buf *out) {
   if (!head->len && !(el_buf_printf(head, "{\"id\":\"%s\",\"object\":\"%s\",\"created\":%" PRId64 ",\"model\":", r->id,
                                     object, r->created) &&
                       el_json_cstring(head, r->model) &&
-                      el_buf_printf(head, ",\"system_fingerprint\":\"edgelora-%s\",\"choices\":[", el_version()))) {
+                      el_buf_printf(head, ",\"system_fingerprint\":\"b%s-edgelora\",\"choices\":[", el_version()))) {
     head->len = 0;
     return false;
   }
@@ -74,6 +74,13 @@ static bool write_chosen(el_reply *r, el_buf *out) {
   return ok;
 }
 
+/* What llama-server calls "__verbose": the same answer in its own form, with what the model has read. Of several
+ * choices the first one's. */
+static bool write_verbose(el_reply *r, el_choice *c, el_buf *out) {
+  if (!r->request->verbose || c != r->choices) return true;
+  return el_buf_printf(out, ",\"__verbose\":") && el_llama_write_choice(r, c, out);
+}
+
 /* ---------------------------------------------------------------- streams */
 
 /* One event of a stream with one choice. */
@@ -83,16 +90,17 @@ static bool begin_chunk(el_reply *r, const el_choice *c, el_buf *out) {
 }
 
 /* last: it is the choice's, and says what there is to say of it. */
-static bool end_chunk(el_reply *r, const el_choice *c, bool last, el_buf *out) {
+static bool end_chunk(el_reply *r, el_choice *c, bool last, el_buf *out) {
   return el_buf_printf(out, ",\"finish_reason\":%s", last ? finish_name(c) : "null") &&
          (!last || write_stop_reason(c, out)) &&
          el_buf_printf(out, "}]%s", r->request->include_usage ? ",\"usage\":null" : "") && write_chosen(r, out) &&
-         (!last || !c->not_invoked || el_reply_write_warnings(r, c, out)) && el_buf_printf(out, "}\n\n");
+         (!last || !c->not_invoked || el_reply_write_warnings(r, c, out)) && (!last || write_verbose(r, c, out)) &&
+         el_buf_printf(out, "}\n\n");
 }
 
 static bool chunk_role(el_reply *r, el_choice *c, el_buf *out) {
   return !is_chat(r) || (begin_chunk(r, c, out) &&
-                         el_buf_printf(out, "\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"logprobs\":null") &&
+                         el_buf_printf(out, "\"delta\":{\"role\":\"assistant\",\"content\":null},\"logprobs\":null") &&
                          end_chunk(r, c, false, out));
 }
 
@@ -186,7 +194,7 @@ static bool write_whole(el_reply *r, el_buf *out) {
   return ok && el_buf_append(out, "]", 1) && (!is_chat(r) || write_prompt_logprobs(r->choices, out)) &&
          el_buf_append(out, ",", 1) && el_openai_write_usage(r, out) && el_buf_append(out, ",", 1) &&
          el_llama_write_timings(r, out) && write_chosen(r, out) && el_reply_write_warnings(r, NULL, out) &&
-         el_buf_printf(out, "}");
+         write_verbose(r, r->choices, out) && el_buf_printf(out, "}");
 }
 
 const el_writer el_openai_writer = {.stream_type = "text/event-stream",

@@ -12,6 +12,7 @@
 #include "server/callers.h"
 #include "server/calling.h"
 #include "server/exchange.h"
+#include "server/json_value.h"
 #include "server/keys.h"
 #include "server/readers.h"
 #include "server/scales.h"
@@ -60,8 +61,10 @@ struct el_server {
   el_scales scales;
   el_stored stored;
   el_formats formats;
-  el_keys keys;    /* none: nobody is asked for one */
-  int64_t started; /* seconds since the epoch */
+  json_t *template_json;       /* options.template_variables, and what templates get of them, */
+  el_value template_variables; /* which has its strings */
+  el_keys keys;                /* none: nobody is asked for one */
+  int64_t started;             /* seconds since the epoch */
   int listen_fd;
   int port;
   bool loopback; /* only this machine reaches it */

@@ -205,6 +205,8 @@ static bool take_prompt(el_reply *r, el_choice *c, const el_record *rec) {
                                 .n = rec->n_prompt < c->prompt->n ? rec->n_prompt : c->prompt->n,
                                 .n_top = rec->n_prompt_top};
   bool echoed = q->echo && q->request.logprobs;
+  const size_t from = c->prompt->scored_from;
+  for (size_t i = from; from && i < p.n; i++) c->score += (double)p.logprobs[i] / (double)(p.n - from);
   return (!echoed || el_logprobs_add_prompt(&c->logprobs, &p, c->prompt->hidden)) &&
          (!q->prompt_logprobs ||
           el_prompt_logprobs_write(c->logprobs.tokenizer, &p, (size_t)q->n_prompt_logprobs, &c->prompt_logprobs));

@@ -103,6 +103,16 @@ static bool find_model(el_api_parse *p, const el_api_setup *setup) {
   return true;
 }
 
+/* A prompt beyond the context has at least a token more than it: it is read no further. */
+static bool tell_context(const el_api_parse *p) {
+  const char *code = p->error->code;
+  if (code && !strcmp(code, "context_length_exceeded") && !p->error->n_ctx) {
+    p->error->n_ctx = p->max_tokens;
+    p->error->n_prompt = p->max_tokens + 1;
+  }
+  return false;
+}
+
 bool el_api_request_parse(const el_api_setup *setup, const char *body, size_t len, el_api_request *out, el_buf *answer,
                           el_api_error *e) {
   const el_api *api = setup->api;
@@ -114,6 +124,7 @@ bool el_api_request_parse(const el_api_setup *setup, const char *body, size_t le
                     .error = e};
   out->api = api;
   out->n = 1;
+  out->verbose = setup->verbose;
   out->request = el_request_default();
   if (api->defaults) api->defaults(out);
   json_t *j = el_api_body_load(body, len, false, e);
@@ -124,7 +135,8 @@ bool el_api_request_parse(const el_api_setup *setup, const char *body, size_t le
             el_structured_after_reasoning(&p) && (!api->answer || api->answer(&p, answer));
   el_structured_free(&p.structured);
   json_decref(j);
-  if (!ok || api->answer) return ok;
+  if (!ok) return tell_context(&p);
+  if (api->answer) return true;
 
   el_request *q = &out->request;
   if (!p.has_seed && getrandom(&q->sampling.seed, sizeof q->sampling.seed, 0) != sizeof q->sampling.seed)

@@ -11,11 +11,21 @@
 typedef struct el_api_prompt {
   int32_t *tokens;
   size_t n;
-  char *text; /* only with `echo`: what the answer begins with */
+  char *text; /* with `echo`: what the answer begins with */
   size_t text_len;
   bool hidden;                   /* the first token, a BOS, is not in the text */
   size_t focus_begin, focus_end; /* as in el_request */
+  size_t scored_from;            /* prompt_logprobs_from of el_request */
 } el_api_prompt;
+
+/* How a ranking of documents is told. */
+typedef struct el_rank_form {
+  int top_n;      /* of the best ones */
+  bool as_array;  /* text-embeddings-inference's form; else Jina's */
+  bool with_text; /* the documents' texts too, which are their prompts' `text` */
+  bool raw;       /* logarithms */
+  bool truncate;  /* documents that are too long are cut, instead of refused */
+} el_rank_form;
 
 /* An adapter with a scale, as llama-server's clients name it. */
 typedef struct el_lora_choice {
@@ -47,6 +57,7 @@ typedef struct el_api_request {
   size_t n_lora;
 
   el_vector_form vector; /* with request.embed */
+  el_rank_form rank;     /* of the dialect that ranks, with request.prompt_logprobs */
 
   char **candidates; /* what "auto" may choose among: names and patterns; none: all */
   size_t n_candidates;
@@ -64,6 +75,7 @@ typedef struct el_api_request {
   bool return_tokens;   /* an answer in one piece tells them */
   int asked_tokens;     /* request.max_tokens before it was fitted into the context */
   char **answer_fields; /* what of an answer is wanted; none: all */
+  bool verbose;         /* an answer of OpenAI's form has llama-server's beside it */
   size_t n_answer_fields;
 } el_api_request;
 
@@ -84,6 +96,9 @@ typedef struct el_api_setup {
   const el_api *api;
   uint64_t domain;          /* of whoever asks: el_key_domain */
   struct el_server *server; /* for dialects that ask what else it knows */
+  bool verbose;             /* what "verbose" is unless the request says otherwise */
+  /* An object: what templates get unless the request says otherwise; NULL: nothing. */
+  const el_value *template_variables;
 } el_api_setup;
 
 /* Parses and checks a body and tokenizes its prompts, as the preset of whoever answers says; where the dialect answers

@@ -33,12 +33,22 @@ static bool get_health(const el_query *q, el_answer *out, el_api_error *e) {
   return or_no_memory(el_info_health(s, !s->keys.n || (q->key && !el_key_is_limited(q->key)), &out->body), e);
 }
 
+/* What the operator has left out. */
+static bool is_off(const char *option, el_api_error *e) {
+  return el_api_fail(e, 501, "not_supported", NULL, "This server does not answer here: it was started with %s.",
+                     option);
+}
+
 static bool get_metrics(const el_query *q, el_answer *out, el_api_error *e) {
+  if (q->server->options.no_metrics) return is_off("--no-metrics", e);
   out->type = "text/plain; version=0.0.4; charset=utf-8";
+  out->header_name = "Process-Start-Time-Unix"; /* llama-server's */
+  snprintf(out->header_value, sizeof out->header_value, "%lld", (long long)q->server->started);
   return or_no_memory(el_info_metrics(q->server, &out->body), e);
 }
 
 static bool get_slots(const el_query *q, el_answer *out, el_api_error *e) {
+  if (q->server->options.no_slots) return is_off("--no-slots", e);
   const char *full = el_query_argument(q, "fail_on_no_slot");
   return el_info_slots(q->server, full && strcmp(full, "0"), &out->body, e);
 }
@@ -172,8 +182,8 @@ static const el_route ROUTES[] = {
     {"/infill", .post = EL_WORK_API, .api = &el_llama_infill},
     {"/embedding", .post = EL_WORK_API, .api = &el_llama_embeddings},
     {"/embeddings", .post = EL_WORK_API, .api = &el_llama_embeddings},
-    {"/rerank", .post = EL_WORK_API, .api = &el_llama_rerank},
-    {"/reranking", .post = EL_WORK_API, .api = &el_llama_rerank},
+    {"/rerank", .post = EL_WORK_API, .api = &el_api_rerank},
+    {"/reranking", .post = EL_WORK_API, .api = &el_api_rerank},
     {"/apply-template", .post = EL_WORK_API, .api = &el_llama_template},
     {"/props", .get = el_llama_props},
     {"/v1/route", .post = EL_WORK_API, .api = &el_api_route},

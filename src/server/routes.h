@@ -21,6 +21,8 @@ typedef struct el_answer {
   int status;                 /* 200 unless it is set */
   const char *type;           /* Content-Type; application/json unless it is set */
   const char *const *headers; /* further ones: names and values in turn, then NULL; static. NULL: none */
+  char header_value[32];      /* of header_name, one that is not static; NULL: there is none */
+  const char *header_name;
 } el_answer;
 
 typedef struct el_route {

@@ -1,4 +1,5 @@
 #include "server/server.h"
+#include "base/json_guard.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -10,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/json_guard.h"
 #include "server/private.h"
 
 /* Open files that connections leave to others: adapters that are read, folders that are looked through, the HTTP
@@ -100,6 +102,22 @@ static bool copy_list(const char *const *list, size_t n, const char *const **out
   return true;
 }
 
+static el_status read_template_variables(el_server *s, const char *text, el_error *err) {
+  json_error_t why;
+  bool no_memory;
+  s->template_json = el_json_load(text, strlen(text), JSON_REJECT_DUPLICATES, &why, &no_memory);
+  if (!s->template_json && no_memory) return el_fail(err, EL_ERR_NO_MEMORY, "server: out of memory");
+  if (!json_is_object(s->template_json))
+    return el_fail(err, EL_ERR_INVALID, "chat-template-kwargs: it is not a JSON object%s%s",
+                   s->template_json ? "" : ": ", s->template_json ? "" : why.text);
+  switch (el_json_value(s->template_json, &s->template_variables)) {
+    case EL_CONVERTED: return EL_OK;
+    case EL_CONVERT_NO_MEMORY: return el_fail(err, EL_ERR_NO_MEMORY, "server: out of memory");
+    case EL_CONVERT_DEEP: break;
+  }
+  return el_fail(err, EL_ERR_INVALID, "chat-template-kwargs: it is nested deeper than %d", EL_MAX_VALUE_DEPTH);
+}
+
 el_status el_server_start(const el_server_options *options, el_server **out, el_error *err) {
   el_status status = check_options(options, err);
   if (status) return status;
@@ -132,6 +150,7 @@ el_status el_server_start(const el_server_options *options, el_server **out, el_
     status = el_fail(err, EL_ERR_NO_MEMORY, "server: out of memory");
   if (!status) status = el_allowed_init(&s->allowed, options->allowed_folders, options->n_allowed_folders, err);
   if (!status && options->api_keys) status = el_keys_load(&s->keys, options->api_keys, &s->log, err);
+  if (!status && options->template_variables) status = read_template_variables(s, options->template_variables, err);
   if (!status) status = el_listen(s, err);
   if (!status && !start_threads(s))
     status = el_fail(err, EL_ERR_IO, "server: cannot start a thread: %s", strerror(errno));
@@ -258,6 +277,8 @@ void el_server_stop(el_server *s) {
   el_scales_free(&s->scales);
   el_stored_free(&s->stored);
   el_formats_free(&s->formats);
+  el_json_value_free(&s->template_variables);
+  json_decref(s->template_json);
   free(s->watch_fds);
   free(s->watched);
   free(s);

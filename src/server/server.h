@@ -54,6 +54,13 @@ typedef struct el_server_options {
    * own. */
   bool share_prefixes;
 
+  /* A JSON object: variables that chat templates get unless a request's chat_template_kwargs say otherwise, such as
+   * {"enable_thinking": false}. NULL: none, as with transformers. Only needed while the server starts. */
+  const char *template_variables;
+
+  bool verbose_answers; /* answers of OpenAI's form have llama-server's beside them, as with "verbose" in a request */
+  bool no_slots, no_metrics; /* GET /slots, GET /metrics are not there: 501 */
+
   bool strict; /* fields that are not known are errors; default: they are logged, once a name, and ignored */
 
   el_log_fn log; /* NULL: silent. One line a request at EL_LOG_INFO. May be called from any thread. */

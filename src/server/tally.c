@@ -79,6 +79,24 @@ static void show(el_tally *t, el_tally_row *r) {
   t->n_shown++;
 }
 
+static void add_totals(el_tally_totals *t, const el_event *done) {
+  const uint64_t prompt = (uint64_t)done->prompt_tokens, generated = (uint64_t)done->completion_tokens;
+  t->prompt_tokens += prompt;
+  t->cached_tokens += (uint64_t)done->cached_tokens;
+  t->generated_tokens += generated;
+  t->first_tokens += generated > 0;
+  if (prompt + generated > t->most_tokens) t->most_tokens = prompt + generated;
+  t->prompt_seconds += done->prompt_ms * 1e-3;
+  t->decode_seconds += done->decode_ms * 1e-3;
+}
+
+el_tally_totals el_tally_get(el_tally *t) {
+  pthread_mutex_lock(&t->mutex);
+  el_tally_totals totals = t->totals;
+  pthread_mutex_unlock(&t->mutex);
+  return totals;
+}
+
 void el_tally_add(el_tally *t, const char *name, const el_event *done) {
   double first = (done->queued_ms + done->prompt_ms) * 1e-3, whole = first + done->decode_ms * 1e-3;
   bool has_first = done->completion_tokens > 0;
@@ -99,6 +117,7 @@ void el_tally_add(el_tally *t, const char *name, const el_event *done) {
   add_sums(r && r->shown ? &r->sums : &t->other, &one);
   if (has_first) observe(&t->first_token, first);
   observe(&t->whole, whole);
+  add_totals(&t->totals, done);
   pthread_mutex_unlock(&t->mutex);
 }
 

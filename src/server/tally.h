@@ -36,6 +36,14 @@ typedef struct el_tally_histogram {
   double sum;
 } el_tally_histogram;
 
+/* Of all requests together. */
+typedef struct el_tally_totals {
+  uint64_t prompt_tokens, cached_tokens, generated_tokens;
+  uint64_t first_tokens; /* requests that had one */
+  uint64_t most_tokens;  /* of one request, its answer included */
+  double prompt_seconds, decode_seconds;
+} el_tally_totals;
+
 typedef struct el_tally {
   pthread_mutex_t mutex;
   el_tally_row rows[EL_TALLY_TRACKED];
@@ -43,6 +51,7 @@ typedef struct el_tally {
   uint64_t n_counted;
   el_tally_sums other;
   el_tally_histogram first_token, whole;
+  el_tally_totals totals;
 } el_tally;
 
 void el_tally_init(el_tally *t);
@@ -50,6 +59,8 @@ void el_tally_free(el_tally *t);
 
 /* A request that came to its DONE event. name: its adapter; NULL, or one called "other": counted among the others. */
 void el_tally_add(el_tally *t, const char *name, const el_event *done);
+
+el_tally_totals el_tally_get(el_tally *t);
 
 /* Appends the series in Prometheus' text form. False: out of memory. */
 bool el_tally_write(el_tally *t, el_buf *out);

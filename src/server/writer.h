@@ -41,6 +41,7 @@ typedef struct el_choice {
   el_call *calls;
   size_t n_calls;
 
+  double score;  /* mean log-probability of the prompt's tokens from scored_from on, where prompts have one */
   float *vector; /* [n_vector], where one was asked for */
   size_t n_vector;
 

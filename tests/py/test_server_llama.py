@@ -1,6 +1,7 @@
 """llama-server's own API: /completion, /infill, /embedding, /tokenize, /detokenize, /apply-template, /props. What its clients send and read."""
 
 import json
+import subprocess
 
 import httpx
 import pytest
@@ -209,9 +210,88 @@ def test_what_no_vectors_are_made_of_is_refused(llama):
     assert "'content'" in refused(llama, 400, "exceed_context_size_error", "content", "/embedding", content="word " * 200)
 
 
-def test_ranking_is_refused_with_the_reason(llama):
+DOCUMENTS = ["A ship sails.", "Once upon a time", "Other words", "Once upon a time"]
+
+
+def likelihood(s, document, query, **body):
+    """Of the query's tokens behind a document, by OpenAI's endpoint: the logarithm's mean."""
+    ids = [ask(s, "/tokenize", content=text, add_special=i == 0)["tokens"] for i, text in enumerate((document, "\n\n", query))]
+    logprobs = s.completion(prompt=sum(ids, []), max_tokens=0, echo=True, logprobs=0, **body).json()["choices"][0]["logprobs"]["token_logprobs"]
+    return sum(logprobs[-len(ids[2]):]) / len(ids[2])
+
+
+def test_documents_are_ranked_by_the_likelihood_of_the_query_behind_them(llama):
     for path in ("/rerank", "/v1/rerank", "/reranking", "/v1/reranking"):
-        assert "not ranked here" in refused(llama, 501, "not_supported_error", path=path, query="a", documents=["b", "c"])
+        answer = ask(llama, path, query="the end", documents=DOCUMENTS)
+        ranked = answer["results"]
+        assert sorted(r["index"] for r in ranked) == [0, 1, 2, 3] and [r["relevance_score"] for r in ranked] == sorted((r["relevance_score"] for r in ranked), reverse=True)
+        assert answer["object"] == "list" and answer["model"] == "tiny" and answer["usage"]["prompt_tokens"] == answer["usage"]["total_tokens"] > 12
+    for model in ("tiny", "one"):
+        for r in ask(llama, "/rerank", query="the end", texts=DOCUMENTS, raw_scores=True, model=model):
+            assert r["score"] == pytest.approx(likelihood(llama, DOCUMENTS[r["index"]], "the end", model=model), abs=1e-5)
+    alike = {r["index"]: r["relevance_score"] for r in ranked}
+    assert alike[1] == alike[3] and all(0 < score <= 1 for score in alike.values())
+    assert ranked.index({"index": 1, "relevance_score": alike[1]}) + 1 == ranked.index({"index": 3, "relevance_score": alike[3]})
+
+
+def test_of_a_ranking_the_best_are_given_with_their_texts(llama):
+    for body in ({"documents": DOCUMENTS[:3]}, {"documents": [{"text": d} for d in DOCUMENTS[:3]]}):
+        best, second = ask(llama, "/rerank", query="the end", top_n=2, return_documents=True, **body)["results"]
+        assert best["document"]["text"] == DOCUMENTS[best["index"]] and best["relevance_score"] > second["relevance_score"]
+    (first,) = ask(llama, "/rerank", query="the end", texts=DOCUMENTS[:3], top_n=1, return_text=True)
+    assert first["index"] == best["index"] and first["text"] == DOCUMENTS[first["index"]] and first["score"] == best["relevance_score"]
+    long = ["word " * 500, "b"]
+    assert "exceeds" in refused(llama, 400, "exceed_context_size_error", "texts", "/rerank", query="a", texts=long)
+    assert len(ask(llama, "/rerank", query="a", texts=long, truncate=True)) == 2
+
+
+def test_what_cannot_be_ranked_is_named(llama):
+    def bad(param, **body):
+        refused(llama, 400, "invalid_request_error", param, "/rerank", **body)
+
+    for documents in (123, [1, 2], [], [{"title": "a"}], ["a"] * 1025):
+        bad("documents", query="a", documents=documents)
+    bad("documents", query="a")
+    bad("query", documents=["a"])
+    bad("query", query="", documents=["a"])
+    bad("query", query=["a"], documents=["a"])
+    bad("top_n", query="a", documents=["a"], top_n=0)
+    bad("texts", query="a", documents=["a"], texts=["a"])
+
+
+def test_openais_endpoint_makes_vectors_of_mixed_inputs(llama):
+    def vector(value):
+        return [d["embedding"] for d in ask(llama, "/v1/embeddings", input=value)["data"]]
+
+    ids = ask(llama, "/tokenize", content="Once upon", add_special=True)["tokens"]
+    parts = {"content": [{"type": "text", "text": "Once "}, {"type": "text", "text": "upon"}]}
+    once = vector("Once upon")
+    assert vector(["Once upon", ids, {"prompt_string": "Once upon"}, parts]) == once * 4 and vector(parts) == once
+    assert len(vector([*ids, " and"])) == 1
+    for bad in ({"content": "a"}, {"content": [{"type": "image_url", "image_url": {"url": "data:,"}}]}, {"content": [{"type": "text"}]}, {"content": [3]}):
+        error = llama.post("/v1/embeddings", {"input": bad}).json()["error"]
+        assert (error["param"], error["type"]) == ("input", "invalid_request_error"), error
+
+
+def test_a_prompt_beyond_the_context_is_told_in_both_dialects_words(llama):
+    for path, body in (("/v1/chat/completions", {"messages": [{"role": "user", "content": "word " * 400}]}), ("/completion", {"prompt": "word " * 400})):
+        response = llama.post(path, body)
+        error = response.json()["error"]
+        assert response.status_code == 400 and error["type"] == "exceed_context_size_error" and error["n_ctx"] == 128 < error["n_prompt_tokens"]
+    assert llama.post("/v1/completions", {"prompt": "word " * 400}).json()["error"]["code"] == "context_length_exceeded"
+
+
+def test_with_verbose_an_answer_has_llama_servers_form_beside_it(llama):
+    body = {"messages": [{"role": "user", "content": "Once"}], "max_tokens": 3, "temperature": 0}
+    plain = ask(llama, "/v1/chat/completions", **body)
+    assert "__verbose" not in plain and "__verbose" not in ask(llama, "/v1/chat/completions", verbose=False, **body)
+    verbose = ask(llama, "/v1/chat/completions", verbose=True, **body)["__verbose"]
+    assert verbose["prompt"] == ask(llama, "/apply-template", messages=body["messages"])["prompt"]
+    assert verbose["content"] == plain["choices"][0]["message"]["content"] and verbose["tokens_predicted"] == 3
+    stream = llama.post("/v1/chat/completions", {**body, "stream": True, "verbose": True}).text
+    chunks = [json.loads(line[6:]) for line in stream.split("\n\n") if line.startswith("data: {")]
+    assert chunks[-1]["__verbose"]["prompt"] == verbose["prompt"] and not any("__verbose" in c for c in chunks[:-1])
+    assert chunks[0]["choices"][0]["delta"] == {"role": "assistant", "content": None}
 
 
 SCHEMA = {"type": "object", "properties": {"a": {"enum": [1, 2]}}, "required": ["a"], "additionalProperties": False}
@@ -275,3 +355,41 @@ def test_guesses_ahead_change_no_answer_and_are_told():
         assert float(metrics["edgelora_draft_tokens_total"]) >= float(metrics["edgelora_draft_tokens_accepted_total"]) > 0
     finally:
         assert [s.stop() for s in servers] == [0, 0]
+
+
+def test_the_operator_says_what_templates_get_and_what_is_not_answered(tmp_path):
+    template = tmp_path / "t.jinja"
+    template.write_text("{{ messages[0].content }}|{{ enable_thinking }}|{{ day is defined }}|{{ day }}")
+    base = [BINARY, "serve", "-m", TINY, "--model-name", "tiny", "--ctx-size", "128", "--chat-template", template, "--port", "0"]
+    s = Server([*base, "--chat-template-kwargs", '{"enable_thinking": false, "day": "Monday"}', "--no-slots", "--no-metrics", "--verbose-answers"])
+    messages = [{"role": "user", "content": "Hi"}]
+    assert ask(s, "/apply-template", messages=messages)["prompt"].endswith("Hi|False|True|Monday")
+    assert ask(s, "/apply-template", messages=messages, chat_template_kwargs={"day": "Sunday"})["prompt"].endswith("Hi|False|True|Sunday")
+    assert [s.get(path).status_code for path in ("/slots", "/metrics")] == [501, 501]
+    props = s.get("/props").json()
+    assert (props["endpoint_slots"], props["endpoint_metrics"]) == (False, False)
+    chat = {"messages": messages, "max_tokens": 1}
+    assert "Monday" in ask(s, "/v1/chat/completions", **chat)["__verbose"]["prompt"]
+    assert "__verbose" not in ask(s, "/v1/chat/completions", **chat, verbose=False)
+    assert s.stop() == 0, s.log[-20:]
+    for wrong in ("[]", "{", "3"):
+        done = subprocess.run([*base, "--chat-template-kwargs", wrong], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 1 and "chat-template-kwargs" in done.stderr, done.stderr
+
+
+def test_metrics_have_llama_servers_names_too(llama):
+    def counters():
+        reply = llama.get("/metrics")
+        assert int(reply.headers["Process-Start-Time-Unix"]) > 0
+        return {line.split()[0].removeprefix("llamacpp:"): float(line.split()[1]) for line in reply.text.splitlines() if line.startswith("llamacpp:")}
+
+    before = counters()
+    timings = [ask(llama, prompt="A prompt of its own", **GREEDY)["timings"] for _ in range(2)]
+    after = counters()
+    grown = {name: after[name] - before[name] for name in after}
+    assert grown["prompt_tokens_total"] == sum(t["prompt_n"] for t in timings) and grown["prompt_tokens_cached_total"] == sum(t["cache_n"] for t in timings)
+    assert grown["tokens_predicted_total"] == 12 and grown["n_decode_total"] > 1 and after["requests_processing"] == after["requests_deferred"] == 0
+    assert after["n_tokens_max"] >= timings[0]["prompt_n"] + 6 and after["prompt_tokens_seconds"] > 0 and after["predicted_tokens_seconds"] > 0
+    for t in timings:
+        assert t["predicted_per_second"] == pytest.approx(5e3 / t["predicted_ms"])
+    assert ask(llama, prompt="A", temperature=0, n_predict=1)["timings"]["predicted_per_second"] == 0

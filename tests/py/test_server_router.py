@@ -186,7 +186,7 @@ def test_scores_are_told_when_they_are_asked_for(routed):
         assert told["candidates"][0]["score"] == pytest.approx(0.9) and told["candidates"][1]["resident"] is False
     assert "edgelora" not in routed.completion(prompt="a", model="auto", edgelora={"scores": False}).json()
     first, *rest = events(routed.chat("go upper", model="auto", stream=True, edgelora={"scores": 1}))
-    assert first["choices"][0]["delta"] == {"role": "assistant", "content": ""}
+    assert first["choices"][0]["delta"] == {"role": "assistant", "content": None}
     assert first["edgelora"]["candidates"][0]["name"] == "upper" and not any("edgelora" in e for e in rest)
 
 

@@ -8,6 +8,7 @@ command line and becomes edgelora serve.
 
   tools/peer/server_tests.py                        # both; prints how many pass, and which differ
   tools/peer/server_tests.py --only edgelora -k tokenize
+  tools/peer/server_tests.py --only llama-server unit/test_rerank.py   # files of theirs
   tools/peer/server_tests.py --model FILE.gguf      # default: two layers of random weights with SmolLM2's vocabulary
 
 Results are kept in the cache (peer/server-tests); --only one of both compares with the other's last.
@@ -29,6 +30,7 @@ TESTS = CACHE / "peer" / "src" / "tools" / "server" / "tests"
 WORK = CACHE / "peer" / "server-tests"
 PACKAGES = ("pytest==8.3.4", "pytest-timeout==2.3.1", "filelock", "numpy", "openai", "prometheus-client", "requests", "wget", "aiohttp", "gguf")
 # What needs files from the network or is no server of a model's: its router of processes, tools that it runs, images.
+TEST_S, FILE_S = 120, 3600  # at most, of a test and of a file of them
 OUT_OF_SCOPE = ("test_vision_api.py", "test_mcp_servers.py", "test_tools_builtin.py", "test_router.py")
 
 
@@ -51,23 +53,39 @@ def small_model():
     return model
 
 
-def run(which, binary, model, rest):
-    """Results by test, kept for the next comparison."""
+def run_file(which, binary, model, file, rest):
+    """Results by test of one file, in a process of its own: what hangs or dies costs no other file its results."""
     report = WORK / f"{which}.xml"
     report.unlink(missing_ok=True)
-    env = {**os.environ, "LLAMA_SERVER_BIN_PATH": str(binary), "SERVER_TESTS_MODEL": str(model), "PYTHONPATH": str(HERE), "LLAMA_CACHE": str(WORK)}
-    ignored = [f"--ignore=unit/{name}" for name in OUT_OF_SCOPE]
-    command = [python(), "-m", "pytest", "-q", "-p", "server_tests_plugin", "-p", "no:cacheprovider", "-m", "not slow", "--timeout=120", "--tb=line",
-               f"--junitxml={report}", *ignored, *(rest or ["unit"])]
-    subprocess.run(command, cwd=TESTS, env=env, stdout=sys.stderr)
+    # llama-server waits in a loop for its threads: with as many as there are cores, and others that want them, a token takes a second.
+    env = {"LLAMA_ARG_THREADS": "1", **os.environ, "LLAMA_SERVER_BIN_PATH": str(binary), "SERVER_TESTS_MODEL": str(model), "PYTHONPATH": str(HERE),
+           "LLAMA_CACHE": str(WORK)}
+    command = [python(), "-m", "pytest", "-q", "-p", "server_tests_plugin", "-p", "no:cacheprovider", "-m", "not slow", f"--timeout={TEST_S}", "--tb=line",
+               f"--junitxml={report}", file, *rest]
+    try:
+        subprocess.run(command, cwd=TESTS, env=env, stdout=sys.stderr, timeout=FILE_S)
+    except subprocess.TimeoutExpired:
+        print(f"{which}: {file} takes longer than {FILE_S} s", file=sys.stderr)
     results = {}
+    if not report.exists():
+        return results
     for case in xml.etree.ElementTree.parse(report).iter("testcase"):
         failed = [e for e in case if e.tag in ("failure", "error", "skipped")]
         name = f"{case.get('classname').removeprefix('unit.')}::{case.get('name')}"
         results[name] = [failed[0].tag, failed[0].get("message") or ""] if failed else ["passed", ""]
+    return results
+
+
+def run(which, binary, model, rest):
+    """Results by test, kept for the next comparison."""
+    files = [arg for arg in rest if arg.startswith("unit/")]
+    rest = [arg for arg in rest if arg not in files]
     kept = WORK / f"{which}.json"
-    before = json.loads(kept.read_text()) if kept.exists() else {}
-    kept.write_text(json.dumps({**before, **results}, indent=1))
+    results = {}
+    for file in files or sorted(f"unit/{f.name}" for f in (TESTS / "unit").glob("test_*.py") if f.name not in OUT_OF_SCOPE):
+        results.update(run_file(which, binary, model, file, rest))
+        before = json.loads(kept.read_text()) if kept.exists() else {}
+        kept.write_text(json.dumps({**before, **results}, indent=1))
     return results
 
 

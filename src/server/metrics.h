@@ -1,0 +1,15 @@
+/* What the files that write GET /metrics share. */
+#ifndef EL_SERVER_METRICS_H
+#define EL_SERVER_METRICS_H
+
+#include "server/tally.h"
+
+struct el_server;
+
+/* A metric without labels, with its two comment lines. False: out of memory, as below. */
+bool el_metric_one(el_buf *out, const char *name, const char *type, const char *help, double value);
+
+/* llama_metrics.c */
+bool el_llama_metrics_write(struct el_server *s, const el_stats *st, el_buf *out);
+
+#endif
