@@ -171,6 +171,7 @@ el_status el_seq_new(const el_request *r, const el_seq_limits *limits, el_seq **
   s->choice = choice;
   s->embedding = embedding;
   s->tokenizer = limits->tokenizer;
+  s->base_tokenizer = limits->tokenizer ? el_tokenizer_base(limits->tokenizer) : NULL;
   s->constraint = r->constraint;
   if (r->constraint) el_constraint_keep(r->constraint);
   int room = limits->ctx_size - (int)r->n_prompt;
@@ -254,14 +255,20 @@ el_status el_seq_start(el_seq *s, bool speculates, el_error *err) {
 }
 
 el_status el_seq_settle_tokens(el_seq *s, el_error *err) {
-  const el_tokenizer *own = NULL;
-  if (!s->adapter || el_seq_chooses(s)) return EL_OK;
-  el_status status = el_entry_tokens(s->adapter, &own, err); /* the load has read them */
-  if (status || !own) return status;
-  s->tokenizer = own;
-  const el_adapter_more *more = s->adapter->adapter->more;
-  const int32_t n = el_tokenizer_n_vocab(own);
-  if (n <= el_tokenizer_n_base(own) || (more && more->n_vocab >= n)) return EL_OK;
+  const el_tokenizer *own = NULL, *before = s->tokenizer;
+  if (!s->base_tokenizer) return EL_OK; /* a simulation: nobody reads its tokens */
+  if (s->adapter && !el_seq_chooses(s)) {
+    el_status status = el_entry_tokens(s->adapter, &own, err); /* the load has read them */
+    if (status) return status;
+  }
+  s->tokenizer = own ? own : s->base_tokenizer;
+  const int32_t n = el_tokenizer_n_vocab(s->tokenizer);
+  for (int i = 0; s->tokenizer != before && i < s->n_tokens; i++)
+    if (s->tokens[i] >= n)
+      return el_fail(err, EL_ERR_INVALID, "token %d of the sequence is %d, and there are %d", i, (int)s->tokens[i],
+                     (int)n);
+  const el_adapter_more *more = own ? s->adapter->adapter->more : NULL;
+  if (n <= el_tokenizer_n_vocab(s->base_tokenizer) || (more && more->n_vocab >= n)) return EL_OK;
   return el_fail_about(err, EL_ERR_FORMAT, s->adapter->name, "its tokenizer has %d tokens, and its weights fewer",
                        (int)n);
 }

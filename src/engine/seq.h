@@ -42,8 +42,9 @@ struct el_seq {
   int32_t *allowed; /* of the sampling */
   int32_t *lists;   /* stop tokens, then shown ones, each ascending */
   size_t n_stop_tokens, n_shown;
-  const char **stop_strings;     /* one block with the strings */
-  const el_tokenizer *tokenizer; /* its adapter's, or the base's. Of a chosen adapter once it has started */
+  const char **stop_strings;          /* one block with the strings */
+  const el_tokenizer *base_tokenizer; /* NULL: of a simulation */
+  const el_tokenizer *tokenizer;      /* its adapter's, or the base's. Of a chosen adapter once it has started */
   el_choice *choice; /* of an adapter by the router; NULL: none was asked for, or nothing of it is needed any more */
   el_embedding *embedding;         /* NULL: text is wanted */
   const el_constraint *constraint; /* a reference; NULL: any text may be generated */

@@ -440,9 +440,26 @@ static bool name_base(el_exchange *x, el_api_error *e) {
   return (*model = strdup(s->model.name)) || el_api_fail(e, 500, "no_memory", NULL, "Out of memory.");
 }
 
+static void let_go_of_adapter(el_exchange *x) {
+  el_adapter_release(x->server->options.engine, x->adapter);
+  x->adapter = NULL;
+}
+
+/* It is held until resolve decides whom to hold. What a key does not allow is as if it were not there. */
+static const el_tokenizer *peek(void *exchange, const char *model) {
+  el_exchange *x = exchange;
+  el_server *s = x->server;
+  if (x->adapter) return x->adapter->tokenizer;
+  if (el_models_is_auto(s, x->key, model) || !el_models_may_ask(s, x->key, model)) return NULL;
+  if (el_adapter_hold(s->options.engine, model, &x->adapter, NULL)) x->adapter = NULL;
+  if (x->adapter && !el_key_allows(x->key, x->adapter->name)) let_go_of_adapter(x);
+  return x->adapter ? x->adapter->tokenizer : NULL;
+}
+
 static bool resolve(void *exchange, el_api_request *r, const el_held_adapter **held, el_api_error *e) {
   el_exchange *x = exchange;
   el_server *s = x->server;
+  let_go_of_adapter(x);
   if (!r->model && !(r->model = strdup(default_model(x))))
     return el_api_fail(e, 500, "no_memory", NULL, "Out of memory.");
   if (!name_base(x, e)) return false;
@@ -484,6 +501,7 @@ static bool submit_all(el_exchange *x, el_api_error *e) {
                               .verbose = s->options.verbose_answers,
                               .template_variables = &s->template_variables,
                               .resolve = resolve,
+                              .peek = peek,
                               .tell_unknown = s->options.strict ? NULL : tell_unknown,
                               .user = x,
                               .api = x->api,

@@ -136,3 +136,12 @@ bool el_api_fields_read(el_api_parse *p, const json_t *body) {
   }
   return true;
 }
+
+bool el_api_is_token(el_api_parse *p, json_int_t id) {
+  const char *model = json_string_value(json_object_get(p->body, "model"));
+  if (id >= el_tokenizer_n_vocab(p->tokenizer) && model && p->setup->peek) {
+    const el_tokenizer *own = p->setup->peek(p->setup->user, model);
+    if (own) p->tokenizer = own;
+  }
+  return id >= 0 && id < el_tokenizer_n_vocab(p->tokenizer);
+}

@@ -57,6 +57,9 @@ enum {
   EL_AT_ALL = EL_AT_BOTH | EL_AT_ROUTE
 };
 
+/* Whether it is a token of whoever is asked, as far as the body's model tells. */
+bool el_api_is_token(el_api_parse *p, json_int_t id);
+
 /* A row that needs no numbers, and where a reader puts its value. */
 #define EL_FIELD(name, where, fn) \
   { name, where, fn, 0, 0, 0, 0 }

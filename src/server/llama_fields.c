@@ -72,8 +72,7 @@ static bool add_pair(el_api_parse *p, const el_field *f, const json_t *token, co
   if (p->out->n_bias >= MAX_BIASES) return el_api_value_error(p, f, "it has more than 4096 tokens");
   if (!read_bias_of(p, f, value, &bias)) return false;
   if (json_is_string(token)) return add_text_bias(p, f, json_string_value(token), json_string_length(token), bias);
-  if (!json_is_integer(token) || json_integer_value(token) < 0 ||
-      json_integer_value(token) >= el_tokenizer_n_vocab(p->tokenizer))
+  if (!json_is_integer(token) || !el_api_is_token(p, json_integer_value(token)))
     return el_api_value_error(p, f, "a token is an id of the vocabulary, or a text");
   return add_bias(p, (int32_t)json_integer_value(token), bias);
 }
@@ -82,7 +81,7 @@ static bool add_pair(el_api_parse *p, const el_field *f, const json_t *token, co
 static bool add_member(el_api_parse *p, const el_field *f, const char *key, const json_t *value) {
   char *end;
   long id = strtol(key, &end, 10);
-  if (*key < '0' || *key > '9' || *end || id >= el_tokenizer_n_vocab(p->tokenizer)) {
+  if (*key < '0' || *key > '9' || *end || !el_api_is_token(p, id)) {
     json_t *text = json_string(key);
     bool ok = text ? add_pair(p, f, text, value) : el_api_no_memory(p);
     json_decref(text);

@@ -94,7 +94,7 @@ json_t *el_api_body_load(const char *body, size_t len, bool array, el_api_error 
 static bool find_model(el_api_parse *p, const el_api_setup *setup) {
   const el_held_adapter *held = NULL;
   if (!setup->resolve(setup->user, p->out, &held, p->error)) return false;
-  if (held) p->tokenizer = held->tokenizer;
+  p->tokenizer = held ? held->tokenizer : setup->tokenizer;
   p->chat_template = held ? held->chat_template : NULL;
   p->preset = held ? held->preset : NULL;
   p->system = p->preset ? p->preset->system : NULL;

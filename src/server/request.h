@@ -90,6 +90,9 @@ typedef struct el_api_setup {
   /* Finds who is to answer, once all fields but the prompt are read: r->model as asked (NULL: nobody is named), to be
    * set to the name of whoever answers, and who is held for it (NULL: `auto`, or several). False: *e. */
   bool (*resolve)(void *user, el_api_request *r, const el_held_adapter **held, el_api_error *e);
+  /* Whose tokens a body's fields name, where it asks for this model and they are more than the base has; NULL:
+   * nobody's. Valid until resolve. */
+  const el_tokenizer *(*peek)(void *user, const char *model);
   /* A field is not known, and ignored; `hint` is what else there is to say, or empty. NULL: it is an error. */
   void (*tell_unknown)(void *user, const char *name, const char *hint);
   void *user;

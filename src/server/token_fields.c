@@ -21,7 +21,7 @@ static bool check_token(el_api_parse *p, const el_field *f, const json_t *v, int
   json_int_t id = json_integer_value(v);
   char text[32];
   snprintf(text, sizeof text, "%lld", (long long)id);
-  if (id < 0 || id >= el_tokenizer_n_vocab(p->tokenizer)) return no_token(p, f, text);
+  if (!el_api_is_token(p, id)) return no_token(p, f, text);
   *out = (int32_t)id;
   return true;
 }
@@ -103,7 +103,7 @@ static bool add_named_bias(el_api_parse *p, const el_field *f, const char *key, 
   char *end, shown[48];
   long id = strtol(key, &end, 10);
   snprintf(shown, sizeof shown, "'%.40s'", key);
-  if (key[0] < '0' || key[0] > '9' || *end || id >= el_tokenizer_n_vocab(p->tokenizer)) return no_token(p, f, shown);
+  if (key[0] < '0' || key[0] > '9' || *end || !el_api_is_token(p, id)) return no_token(p, f, shown);
   return add_bias(p, f, (int32_t)id, bias);
 }
 

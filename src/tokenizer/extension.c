@@ -286,6 +286,10 @@ bool el_tokenizer_is_own(const el_tokenizer *t, int32_t token) {
   return low < t->n_own && t->own[low] == token;
 }
 
+const el_tokenizer *el_tokenizer_base(const el_tokenizer *t) {
+  return t->base ? t->base : t;
+}
+
 int32_t el_tokenizer_n_base(const el_tokenizer *t) {
   return (int32_t)(t->base ? t->base->vocab.n : t->vocab.n);
 }

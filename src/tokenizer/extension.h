@@ -41,6 +41,8 @@ const int32_t *el_tokenizer_own(const el_tokenizer *t, size_t *n);
 const int32_t *el_tokenizer_own_ends(const el_tokenizer *t, size_t *n);
 /* Whether this token is one of them; of the base none is. */
 bool el_tokenizer_is_own(const el_tokenizer *t, int32_t token);
+/* The one that it extends; of one that is no extension, itself. */
+const el_tokenizer *el_tokenizer_base(const el_tokenizer *t);
 /* Tokens of the one that it extends; of one that is no extension, all. */
 int32_t el_tokenizer_n_base(const el_tokenizer *t);
 /* Whether a token is a name for a row that no text has, as files have them for padding. */

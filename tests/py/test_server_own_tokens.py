@@ -155,6 +155,16 @@ def test_ids_of_tokens_are_taken_where_the_adapter_has_them_and_refused_elsewher
         assert response.status_code == 400 and str(prompt[0]) in response.json()["error"]["message"], (model, response.text)
 
 
+def test_fields_that_name_tokens_may_name_its_own(server):
+    assert set(split(good(completion(server, "says", logit_bias={str(V + 2): -100}))["choices"][0]["text"])) <= {"<B>"}
+    answer = good(completion(server, "says", stop_token_ids=[V + 2, V + 3]))["choices"][0]
+    assert answer["text"] == "" and answer["finish_reason"] == "stop"
+    assert split(good(completion(server, "says", allowed_token_ids=[V + 3]))["choices"][0]["text"]) == ["<B>"] * 6
+    for model in (BASE, "plain", "nobody"):
+        assert completion(server, model, logit_bias={str(V + 2): -100}).status_code == 400
+    assert completion(server, "other", stop_token_ids=[V + 2]).status_code == 400
+
+
 def test_whoever_shares_the_steps_the_answers_are_those_alone(server):
     asked = [("says", [V, 5, V + 1]), (BASE, [5, 6]), ("other", [V, 5, V + 1]), ("plain", [5, 6]), ("says", [5, V + 2]), (BASE, [9])]
 
