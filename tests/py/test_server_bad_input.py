@@ -24,8 +24,9 @@ def error_of(response, status, param=None, code=None):
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/json"
     error = response.json()["error"]
-    assert set(error) == {"message", "type", "param", "code"}
-    assert error["type"] == ("server_error" if status >= 500 else "invalid_request_error")
+    beyond = {"n_ctx", "n_prompt_tokens"} & set(error)  # of a prompt that exceeds the context
+    assert set(error) - beyond == {"message", "type", "param", "code"}
+    assert error["type"] == ("server_error" if status >= 500 else "exceed_context_size_error" if beyond else "invalid_request_error")
     assert error["param"] == param, error
     if code:
         assert error["code"] == code, error
