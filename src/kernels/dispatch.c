@@ -90,7 +90,7 @@ static bool has_amx_int8(void) {
 const char *el_kernels_refused(void) {
 #if defined(__x86_64__)
   switch (amx_int8_access()) {
-    case AMX_NOT_BUILT: return "amx_int8: the compiler of this program has no AMX";
+    case AMX_NOT_BUILT: return "amx_int8: this program was built without AMX";
     case AMX_NOT_SAVED: return "amx_int8: the system does not save the registers of AMX";
     case AMX_DENIED: return "amx_int8: the system denies AMX to this process (arch_prctl ARCH_REQ_XCOMP_PERM)";
     case AMX_ABSENT:
