@@ -13,6 +13,11 @@
 
 #include "fixture.h"
 
+/* The default model; NULL: it is not there, or not wanted, as kernels on a model of hardware take minutes for it. */
+static const char *real_model(void) {
+  return getenv("EL_TINY_ALONE") ? NULL : getenv("EDGELORA_MODEL");
+}
+
 enum { MAX_TOKENS = 512, PAGES = MAX_TOKENS / EL_PAGE_TOKENS };
 
 static json_t *load(const char *name) {
@@ -172,8 +177,8 @@ static void adapters_agree_with_llama_cpp_as_gguf_and_as_peft(void **state) {
     char path[512], name[256];
     const char *file = json_string_value(json_object_get(m, "model"));
     if (strncmp(file, "tiny/", 5)) {
-      if (!getenv("EDGELORA_MODEL")) continue;
-      snprintf(path, sizeof path, "%s", getenv("EDGELORA_MODEL"));
+      if (!real_model()) continue;
+      snprintf(path, sizeof path, "%s", real_model());
     } else {
       snprintf(name, sizeof name, "golden/%s", file);
       test_path(path, sizeof path, name);
@@ -186,10 +191,10 @@ static void adapters_agree_with_llama_cpp_as_gguf_and_as_peft(void **state) {
 
 static void demo_adapters_agree_with_llama_cpp(void **state) {
   /* In a sanitizer's build it takes a minute, for what other tests run there. */
-  if (!getenv("EDGELORA_MODEL") || getenv("ASAN_OPTIONS")) skip();
+  if (!real_model() || getenv("ASAN_OPTIONS")) skip();
   json_t *j = load("golden/adapters.json"), *m, *c;
   size_t i, k;
-  fixture f = fixture_open(getenv("EDGELORA_MODEL"), NULL, EL_WEIGHTS_KEEP, 2, 256, MAX_TOKENS, PAGES);
+  fixture f = fixture_open(real_model(), NULL, EL_WEIGHTS_KEEP, 2, 256, MAX_TOKENS, PAGES);
   json_array_foreach(json_object_get(j, "adapters"), i, m) {
     char path[512], name[256];
     snprintf(name, sizeof name, "../adapters/%s", json_string_value(json_object_get(m, "adapter")));
@@ -214,7 +219,7 @@ static void compare_layouts(el_weights weights, double *to_exact, double *to_f16
   json_t *j = load("golden/adapters.json"), *m, *c;
   size_t i, k;
   int n_cases = 0;
-  fixture f = fixture_open(getenv("EDGELORA_MODEL"), NULL, weights, 2, 256, MAX_TOKENS, PAGES);
+  fixture f = fixture_open(real_model(), NULL, weights, 2, 256, MAX_TOKENS, PAGES);
   size_t v = (size_t)f.h->n_vocab;
   float *first = malloc(sizeof(float) * v);
   assert_non_null(first);
@@ -256,7 +261,7 @@ static void compare_layouts(el_weights weights, double *to_exact, double *to_f16
 
 static void adapters_of_more_bits_are_closer_to_exact(void **state) {
   /* In a sanitizer's build it takes minutes. */
-  if (!getenv("EDGELORA_MODEL") || getenv("ASAN_OPTIONS")) skip();
+  if (!real_model() || getenv("ASAN_OPTIONS")) skip();
   double to_exact[N_LAYOUTS], to_f16[N_LAYOUTS];
   compare_layouts(EL_WEIGHTS_F16, to_exact, to_f16);
   assert_true(to_exact[0] < 0.004 && to_exact[0] < to_exact[1] && to_exact[1] < to_exact[2] && to_exact[2] < 0.05);
@@ -269,7 +274,7 @@ static void adapters_of_more_bits_are_closer_to_exact(void **state) {
 static tally default_model(el_weights weights, bool against_exact) {
   json_t *j = load("golden/greedy.json"), *c;
   size_t i;
-  fixture f = fixture_open(getenv("EDGELORA_MODEL"), NULL, weights, 2, 256, MAX_TOKENS, PAGES);
+  fixture f = fixture_open(real_model(), NULL, weights, 2, 256, MAX_TOKENS, PAGES);
   tally t = {0};
   json_array_foreach(json_object_get(j, "cases"), i, c) check_case(&f, c, against_exact, NULL, &t);
   fixture_close(&f);
@@ -278,14 +283,14 @@ static tally default_model(el_weights weights, bool against_exact) {
 }
 
 static void the_default_model_agrees_with_llama_cpp(void **state) {
-  if (!getenv("EDGELORA_MODEL")) skip();
+  if (!real_model()) skip();
   tally t = default_model(EL_WEIGHTS_KEEP, false);
   check_packed("default model, packed", &t, 0);
 }
 
 static void the_default_model_in_f16_continues_as_llama_cpp_in_f32(void **state) {
   /* In a sanitizer's build it takes minutes, for kernels that other tests run there. */
-  if (!getenv("EDGELORA_MODEL") || getenv("ASAN_OPTIONS")) skip();
+  if (!real_model() || getenv("ASAN_OPTIONS")) skip();
   tally t = default_model(EL_WEIGHTS_F16, true);
   print_tally("default model, F16 against F32", &t);
   assert_true(t.cases >= 20 && t.same >= 0.9 * t.cases);
