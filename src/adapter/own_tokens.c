@@ -319,13 +319,22 @@ static const char *source_of(const reader *r) {
   return r->path[decoder ? CONFIG : json_is_array(r->list) ? TOKENIZER : ADDED];
 }
 
-el_status el_own_tokens_read(const char *folder, const el_tokenizer *base, el_tokenizer **out, el_error *err) {
+static void pass_over_from(reader *r, int64_t first) {
+  size_t n = 0;
+  for (size_t i = 0; i < r->out.n; i++)
+    if (r->tokens[i].id < first) r->tokens[n++] = r->tokens[i];
+  r->out.n = n;
+}
+
+el_status el_own_tokens_read(const char *folder, const el_tokenizer *base, const el_lora_file *weights,
+                             el_tokenizer **out, el_error *err) {
   reader r = {.folder = folder, .err = err};
   el_error why;
   bool whole = true;
   *out = NULL;
   for (int i = 0; i < N_FILES; i++) whole = (r.path[i] = el_path_join(folder, NAMES[i])) && whole;
   el_status status = whole ? read_all(&r) : no_memory(&r);
+  if (!status && weights && !el_lora_file_n_vocab(weights)) pass_over_from(&r, el_tokenizer_n_vocab(base));
   if (!status && (status = el_tokenizer_extend(base, &r.out, out, &why)))
     el_fail_about(err, status, source_of(&r), "%s", why.message);
   close_reader(&r);

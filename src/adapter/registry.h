@@ -123,7 +123,7 @@ void el_registry_on_listing(el_registry *r, void (*report)(void *user, uint64_t 
  * say why it cannot be used. No mutex is held. Before any adapter is added. */
 void el_registry_on_preset(el_registry *r, el_status (*make)(void *user, el_preset_file *f, el_error *err), void *user);
 /* The base's tokenizer, which adapters may add to; without it none does. Before any adapter is added. */
-void el_registry_use_tokenizer(el_registry *r, const el_tokenizer *base);
+void el_registry_use_tokenizer(el_registry *r, const el_tokenizer *base, const el_sites *sites);
 /* Every reference must have been given back; no entry may be in memory. */
 void el_registry_free(el_registry *r);
 

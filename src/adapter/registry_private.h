@@ -30,8 +30,9 @@ struct el_registry {
   el_status (*make)(void *user, el_preset_file *f, el_error *err);
   void *make_user;
   const el_tokenizer *tokenizer; /* NULL: entries have no tokens of their own */
-  pthread_mutex_t tokens_mutex;  /* held while files are read: taken before no other */
-  el_entry **entries;            /* [n] listed, in order of registration */
+  const el_sites *sites;
+  pthread_mutex_t tokens_mutex; /* held while files are read: taken before no other */
+  el_entry **entries;           /* [n] listed, in order of registration */
   size_t n, cap;
   el_entry **buckets; /* [n_buckets] by hash; a power of two, n at least */
   size_t n_buckets;

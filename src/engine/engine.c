@@ -164,7 +164,7 @@ static el_status reserve(el_engine *e, const el_engine_options *o, el_pool_setup
                          .on_result = el_loop_notify,
                          .user = e};
   if ((status = el_registry_new(e->name, el_loop_notify, e, &e->registry, err))) return status;
-  el_registry_use_tokenizer(e->registry, e->tokenizer);
+  el_registry_use_tokenizer(e->registry, e->tokenizer, el_model_sites(e->model));
   if ((status = el_presets_open(e, o->preset_path, err)) ||
       (status = el_memory_new(&m, el_model_sites(e->model), e->kernels, e->registry, &e->log, &e->memory, err)))
     return status;
