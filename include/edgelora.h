@@ -308,7 +308,10 @@ typedef struct el_logit_bias {
   float bias; /* added to the logit; -100 or less bans the token */
 } el_logit_bias;
 
-/* The order is: allowed tokens, bias, penalties, then (temperature > 0) top-k, top-p, min-p, temperature, draw. */
+enum { EL_MAX_BAD_WORDS = 16384 };
+
+/* The order is: allowed tokens, bias, bad words, penalties, then (temperature > 0) top-k, top-p, min-p, temperature,
+ * draw. */
 typedef struct el_sampling {
   float temperature;       /* 0: greedy */
   int top_k;               /* 0: off */
@@ -324,6 +327,10 @@ typedef struct el_sampling {
   size_t n_logit_bias;
   const int32_t *allowed_tokens; /* [n_allowed_tokens] nothing else is drawn; 0: whatever the rest says */
   size_t n_allowed_tokens;
+  /* [n_bad_words] sequences of tokens, one after the other, each followed by -1: the last token of one is not drawn
+   * where the others before it have just been generated. EL_MAX_BAD_WORDS numbers at most. */
+  const int32_t *bad_words;
+  size_t n_bad_words;
 } el_sampling;
 
 /* Greedy, no penalties. */

@@ -194,7 +194,7 @@ el_cli_group el_cli_engine_group(el_cli_engine *e, int with, el_cli_option stora
                                  "began alike; answers are the same"};
   storage[n++] = (el_cli_option){0,
                                  "speculate",
-                                 "N",
+                                 "auto|off|N",
                                  EL_CLI_TEXT,
                                  &e->speculate,
                                  0,

@@ -30,7 +30,7 @@ static bool is_own_end(const el_tokenizer *t, int32_t token) {
 /* The most likely token, where that is what is asked for and the constraint allows it: then no mask is needed. -1: it
  * is not so. */
 static int32_t likeliest(el_seq *q, el_sampler *s, const el_tokenizer *t, const float *logits, const el_sampling *p) {
-  bool plain = (p->temperature == 0 || p->top_k == 1) && !p->n_logit_bias && !p->n_allowed_tokens &&
+  bool plain = (p->temperature == 0 || p->top_k == 1) && !p->n_logit_bias && !p->n_allowed_tokens && !p->n_bad_words &&
                (p->repeat_penalty == 1 || p->repeat_last_n == 0) && p->frequency_penalty == 0 &&
                p->presence_penalty == 0;
   if (!plain) return -1;

@@ -29,6 +29,18 @@ static void add_bias(float *x, const el_sampling *p) {
   }
 }
 
+/* Of each sequence whose beginning the generated text ends with, the last token. */
+static void ban_words(float *x, const el_sampling *p, const int32_t *generated, int n_generated) {
+  for (size_t at = 0; at < p->n_bad_words;) {
+    const int32_t *word = &p->bad_words[at];
+    int n = 0;
+    while (word[n] >= 0) n++;
+    at += (size_t)n + 1;
+    if (n - 1 <= n_generated && !memcmp(word, generated + n_generated - (n - 1), sizeof *word * (size_t)(n - 1)))
+      x[word[n - 1]] = -INFINITY;
+  }
+}
+
 static void penalize_repeats(el_sampler *s, const el_sampling *p, const int32_t *tokens, int n_tokens) {
   int from = p->repeat_last_n < 0 || p->repeat_last_n > n_tokens ? 0 : n_tokens - p->repeat_last_n;
   for (int i = from; i < n_tokens; i++) {
@@ -103,7 +115,7 @@ static int change(el_sampler *s, const el_sampling *p, const int32_t *tokens, in
                   const float **x, int best, float *max) {
   const bool repeats = p->repeat_penalty != 1 && p->repeat_last_n != 0;
   const bool counts = p->frequency_penalty != 0 || p->presence_penalty != 0;
-  if (!p->n_allowed_tokens && !p->n_logit_bias && !repeats && !counts) return best;
+  if (!p->n_allowed_tokens && !p->n_logit_bias && !p->n_bad_words && !repeats && !counts) return best;
   if (p->n_allowed_tokens) {
     for (int i = 0; i < s->n_vocab; i++) s->work[i] = -INFINITY;
     for (size_t i = 0; i < p->n_allowed_tokens; i++) s->work[p->allowed_tokens[i]] = (*x)[p->allowed_tokens[i]];
@@ -111,6 +123,7 @@ static int change(el_sampler *s, const el_sampling *p, const int32_t *tokens, in
     memcpy(s->work, *x, sizeof **x * (size_t)s->n_vocab);
   }
   add_bias(s->work, p);
+  ban_words(s->work, p, tokens + n_prompt, n_tokens - n_prompt);
   if (repeats) penalize_repeats(s, p, tokens, n_tokens);
   if (counts) penalize_counts(s, p, tokens + n_prompt, n_tokens - n_prompt);
   *x = s->work;
@@ -124,7 +137,7 @@ el_status el_sampler_pick_among(el_sampler *s, const float *logits, const uint64
   int best = el_row_argmax(c->kernels, logits, s->n_vocab, c->most, &max);
   if (best < 0) return el_fail(err, EL_ERR_FORMAT, "the model gave a logit that is not finite");
   best = change(s, p, tokens, n_prompt, n_tokens, &logits, best, &max);
-  if (best < 0) return el_fail(err, EL_ERR_INVALID, "logit_bias: bans every token");
+  if (best < 0) return el_fail(err, EL_ERR_INVALID, "logit_bias, bad_words: every token is banned");
   if (allowed && !(allowed[best / 64] >> best % 64 & 1)) best = argmax_among(logits, allowed, s->n_vocab, &max);
   if (best < 0)
     return el_fail(err, EL_ERR_INVALID,
@@ -155,6 +168,22 @@ uint64_t *el_sampler_mask(el_sampler *s) {
 
 el_sampling el_sampling_default(void) {
   return (el_sampling){.top_p = 1, .repeat_penalty = 1, .repeat_last_n = 64};
+}
+
+static el_status check_bad_words(const el_sampling *p, int n_vocab, el_error *err) {
+  int32_t before = -1;
+  if (p->n_bad_words > EL_MAX_BAD_WORDS)
+    return el_fail(err, EL_ERR_INVALID, "bad_words: %zu numbers, the limit is %d", p->n_bad_words, EL_MAX_BAD_WORDS);
+  if (p->n_bad_words && !p->bad_words) return el_fail(err, EL_ERR_INVALID, "bad_words: is NULL");
+  for (size_t i = 0; i < p->n_bad_words; before = p->bad_words[i++]) {
+    const int32_t token = p->bad_words[i];
+    if (token < -1 || token >= n_vocab)
+      return el_fail(err, EL_ERR_INVALID, "bad_words[%zu]: token %d is not in 0 to %d", i, (int)token, n_vocab - 1);
+    if (token < 0 && before < 0) return el_fail(err, EL_ERR_INVALID, "bad_words[%zu]: a sequence has no tokens", i);
+  }
+  if (p->n_bad_words && before >= 0)
+    return el_fail(err, EL_ERR_INVALID, "bad_words: the last sequence does not end with -1");
+  return EL_OK;
 }
 
 el_status el_sampling_check(const el_sampling *p, int n_vocab, el_error *err) {
@@ -194,7 +223,7 @@ el_status el_sampling_check(const el_sampling *p, int n_vocab, el_error *err) {
       return el_fail(err, EL_ERR_INVALID, "logit_bias[%zu]: %g is not in %g to %g", i, (double)b->bias,
                      -(double)EL_MAX_BIAS, (double)EL_MAX_BIAS);
   }
-  return EL_OK;
+  return check_bad_words(p, n_vocab, err);
 }
 
 el_status el_sampler_new(const el_kernels *k, int n_vocab, el_sampler **out, el_error *err) {

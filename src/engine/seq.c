@@ -128,6 +128,14 @@ static bool copy_bias(el_seq *s, const el_request *r, const el_seq_limits *limit
   return true;
 }
 
+static bool copy_tokens(const int32_t *from, size_t n, int32_t **own, const int32_t **out) {
+  if (!n) return true;
+  if (!(*own = malloc(sizeof **own * n))) return false;
+  memcpy(*own, from, sizeof **own * n);
+  *out = *own;
+  return true;
+}
+
 static bool copy_lists(el_seq *s, const el_request *r) {
   size_t n_stop = r->n_stop_tokens, n_shown = r->n_shown_tokens, n_allowed = r->sampling.n_allowed_tokens;
   if (n_stop + n_shown) {
@@ -139,16 +147,13 @@ static bool copy_lists(el_seq *s, const el_request *r) {
     s->n_stop_tokens = n_stop;
     s->n_shown = n_shown;
   }
-  if (!n_allowed) return true;
-  if (!(s->allowed = malloc(sizeof *s->allowed * n_allowed))) return false;
-  memcpy(s->allowed, r->sampling.allowed_tokens, sizeof *s->allowed * n_allowed);
-  s->sampling.allowed_tokens = s->allowed;
-  return true;
+  return copy_tokens(r->sampling.allowed_tokens, n_allowed, &s->allowed, &s->sampling.allowed_tokens) &&
+         copy_tokens(r->sampling.bad_words, r->sampling.n_bad_words, &s->bad_words, &s->sampling.bad_words);
 }
 
 static bool copy(el_seq *s, const el_request *r, const el_seq_limits *limits) {
   s->sampling.logit_bias = NULL;
-  s->sampling.allowed_tokens = NULL;
+  s->sampling.allowed_tokens = s->sampling.bad_words = NULL;
   s->tokens = malloc(sizeof *s->tokens * r->n_prompt);
   if (!s->tokens || !set_stop(s, r->stop, r->n_stop) || !copy_lists(s, r) || !copy_bias(s, r, limits)) return false;
   memcpy(s->tokens, r->prompt, sizeof *s->tokens * r->n_prompt);
@@ -280,6 +285,7 @@ void el_seq_end(el_seq *s) {
   free(s->prompt_top);
   free(s->bias);
   free(s->allowed);
+  free(s->bad_words);
   free(s->lists);
   el_draft_free(&s->draft);
   el_choice_free(s->choice);
@@ -294,7 +300,7 @@ void el_seq_end(el_seq *s) {
   s->prompt_logprobs = NULL;
   s->prompt_top = NULL;
   s->bias = NULL;
-  s->allowed = s->lists = NULL;
+  s->allowed = s->bad_words = s->lists = NULL;
   s->n_stop_tokens = s->n_shown = s->n_ends = 0;
 }
 

@@ -39,8 +39,8 @@ struct el_seq {
   uint64_t submitted_ns;
   el_logit_bias *bias; /* the request's, then with min_new: n_ends bans of what must not end it yet */
   size_t n_ends;
-  int32_t *allowed; /* of the sampling */
-  int32_t *lists;   /* stop tokens, then shown ones, each ascending */
+  int32_t *allowed, *bad_words; /* of the sampling */
+  int32_t *lists;               /* stop tokens, then shown ones, each ascending */
   size_t n_stop_tokens, n_shown;
   const char **stop_strings;          /* one block with the strings */
   const el_tokenizer *base_tokenizer; /* NULL: of a simulation */

@@ -93,6 +93,8 @@ bool el_api_value_error(el_api_parse *p, const el_field *f, const char *what);
  * false]]. */
 bool el_read_stop_tokens(el_api_parse *p, const el_field *f, const json_t *v);
 bool el_read_allowed_tokens(el_api_parse *p, const el_field *f, const json_t *v);
+/* Texts that the answer must not have, of which each may stand behind a space. */
+bool el_read_bad_words(el_api_parse *p, const el_field *f, const json_t *v);
 bool el_read_logit_bias(el_api_parse *p, const el_field *f, const json_t *v);
 /* A boolean whose place has the opposite, such as skip_special_tokens for request.show_special. */
 bool el_read_not(el_api_parse *p, const el_field *f, const json_t *v);

@@ -344,7 +344,7 @@ const el_field el_openai_fields[] = {
     EL_FIELD("length_penalty", EL_AT_BOTH, el_read_ignored), /* of beam search alone, like */
     EL_FIELD("early_stopping", EL_AT_BOTH, el_read_ignored),
     EL_FIELD("use_beam_search", EL_AT_BOTH, el_read_unsupported),
-    EL_FIELD("bad_words", EL_AT_BOTH, el_read_unsupported),
+    EL_FIELD("bad_words", EL_AT_BOTH, el_read_bad_words),
     EL_FIELD("logits_processors", EL_AT_BOTH, el_read_unsupported),
     EL_FIELD("return_tokens_as_token_ids", EL_AT_BOTH, el_read_unsupported),
     EL_FIELD("return_token_ids", EL_AT_BOTH, el_read_unsupported),

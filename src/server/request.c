@@ -164,6 +164,7 @@ void el_api_request_free(el_api_request *r) {
   free(r->bias);
   free(r->stop_tokens);
   free(r->allowed_tokens);
+  free(r->bad_words);
   for (size_t i = 0; i < r->n_candidates; i++) free(r->candidates[i]);
   free(r->candidates);
   for (size_t i = 0; i < r->n_answer_fields; i++) free(r->answer_fields[i]);

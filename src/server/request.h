@@ -48,9 +48,9 @@ typedef struct el_api_request {
   size_t n_stop;
   el_logit_bias *bias;
   size_t n_bias;
-  int32_t *stop_tokens, *allowed_tokens; /* as many as the request says */
-  bool prompt_logprobs;                  /* the answer is to tell them as vLLM does, apart from the text's, */
-  int n_prompt_logprobs;                 /* with so many alternatives */
+  int32_t *stop_tokens, *allowed_tokens, *bad_words; /* as many as the request says */
+  bool prompt_logprobs;  /* the answer is to tell them as vLLM does, apart from the text's, */
+  int n_prompt_logprobs; /* with so many alternatives */
 
   bool has_lora; /* the field was there: it says which adapters are applied, and none may be */
   el_lora_choice lora[EL_MAX_COMBINED];

@@ -59,6 +59,63 @@ bool el_read_allowed_tokens(el_api_parse *p, const el_field *f, const json_t *v)
   return true;
 }
 
+/* ---------------------------------------------------------------- bad words */
+
+static bool add_word(el_api_parse *p, const el_field *f, const int32_t *tokens, size_t n) {
+  el_api_request *r = p->out;
+  size_t *at = &r->request.sampling.n_bad_words;
+  if (n + 1 > EL_MAX_BAD_WORDS - *at)
+    return el_api_fail(p->error, 400, "invalid_value", f->name,
+                       "Invalid value for '%s': its words have more than %d tokens.", f->name, EL_MAX_BAD_WORDS);
+  memcpy(r->bad_words + *at, tokens, n * sizeof *tokens);
+  *at += n;
+  r->bad_words[(*at)++] = -1;
+  return true;
+}
+
+/* As vLLM does it: the word as it begins a text, and as it stands behind a space, if that is another token and as many.
+ */
+static bool add_bad_word(el_api_parse *p, const el_field *f, const char *word, size_t len) {
+  int32_t *tokens[2] = {NULL, NULL};
+  size_t n[2] = {0, 0};
+  el_buf spaced = {0};
+  el_error err;
+  while (len && *word == ' ') word++, len--;
+  if (!len) return el_api_value_error(p, f, "a word is empty");
+  bool ok = el_buf_append(&spaced, " ", 1) && el_buf_append(&spaced, word, len);
+  if (!ok) {
+    el_buf_free(&spaced);
+    return el_api_no_memory(p);
+  }
+  ok = !el_tokenize_at_most(p->tokenizer, word, len, 0, EL_MAX_BAD_WORDS, &tokens[0], &n[0], &err) &&
+       !el_tokenize_at_most(p->tokenizer, spaced.data, spaced.len, 0, EL_MAX_BAD_WORDS, &tokens[1], &n[1], &err);
+  el_buf_free(&spaced);
+  if (!ok) el_api_fail(p->error, 400, "invalid_value", f->name, "Invalid value for '%s': %s.", f->name, err.message);
+  ok = ok && (!n[0] || add_word(p, f, tokens[0], n[0]));
+  if (ok && n[1] && n[1] == n[0] && tokens[1][0] != tokens[0][0]) ok = add_word(p, f, tokens[1], n[1]);
+  el_free(tokens[0]);
+  el_free(tokens[1]);
+  return ok;
+}
+
+bool el_read_bad_words(el_api_parse *p, const el_field *f, const json_t *v) {
+  el_api_request *r = p->out;
+  if (!json_is_array(v)) return el_api_type_error(p, f->name, "an array of strings", v);
+  free(r->bad_words);
+  r->request.sampling.n_bad_words = 0;
+  r->request.sampling.bad_words = NULL;
+  if (!(r->bad_words = malloc(EL_MAX_BAD_WORDS * sizeof *r->bad_words))) return el_api_no_memory(p);
+  for (size_t i = 0; i < json_array_size(v); i++) {
+    const json_t *word = json_array_get(v, i);
+    if (!json_is_string(word)) return el_api_type_error(p, f->name, "an array of strings", word);
+    if (!add_bad_word(p, f, json_string_value(word), json_string_length(word))) return false;
+  }
+  int32_t *fitted = realloc(r->bad_words, (r->request.sampling.n_bad_words + 1) * sizeof *r->bad_words);
+  if (fitted) r->bad_words = fitted;
+  r->request.sampling.bad_words = r->bad_words;
+  return true;
+}
+
 /* ---------------------------------------------------------------- biases */
 
 static bool add_bias(el_api_parse *p, const el_field *f, int32_t token, float bias) {

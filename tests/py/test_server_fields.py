@@ -159,10 +159,23 @@ def test_fields_that_say_nothing_are_taken(fake):
     for field in ("use_beam_search", "return_token_ids", "return_tokens_as_token_ids"):
         assert s.completion(prompt="a", **{field: False}).status_code == 200
         refused(s.completion(prompt="a", **{field: True}), field)
-    refused(s.completion(prompt="a", bad_words=["x"]), "bad_words")
+    for words in ("x", [1], [""], ["  "], ["ab " * 9000]):
+        refused(s.completion(prompt="a", bad_words=words), "bad_words")
 
 
 # ---------------------------------------------------------------- sampling
+
+
+def test_bad_words_are_not_written_though_their_beginnings_may(server):
+    prompt = "The capital of France is Paris. The capital of France is"
+    said = text(server, prompt, max_tokens=12)["choices"][0]["text"]
+    words = said.split()
+    without = text(server, prompt, max_tokens=12, bad_words=[words[2]])["choices"][0]["text"].split()
+    assert without[:2] == words[:2] and words[2] not in without
+    two = " ".join(words[:2])
+    other = text(server, prompt, max_tokens=12, bad_words=[two])["choices"][0]["text"]
+    assert not other.startswith(said[: len(two) + 1]) and other.split()[0] == words[0]
+    assert text(server, prompt, max_tokens=12, bad_words=["zebra", f"{words[2]} of zebras"])["choices"][0]["text"] == said
 
 
 def test_a_seed_of_minus_one_is_a_random_one(server):

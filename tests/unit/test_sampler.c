@@ -369,6 +369,24 @@ static void extreme_parameters_within_their_limits_are_survived(void **state) {
   el_sampler_free(s);
 }
 
+static void the_last_token_of_a_bad_word_is_not_drawn_behind_the_others(void **state) {
+  static const int32_t WORDS[] = {7, -1, 1, 2, 3, -1};
+  float x[10] = {[7] = 9, [3] = 8, [5] = 7};
+  const int32_t tokens[] = {1, 2, 1, 2}; /* the first two are the prompt */
+  el_sampler *s = NULL;
+  el_error err;
+  el_sampling p = el_sampling_default();
+  assert_int_equal(el_sampler_new(el_kernels_at(0), 10, &s, &err), EL_OK);
+  p.bad_words = WORDS;
+  p.n_bad_words = sizeof WORDS / sizeof *WORDS;
+  for (int n = 2; n <= 4; n++) {
+    int32_t token = -1;
+    assert_int_equal(el_sampler_pick(s, x, &p, tokens, 2, n, &token, &err), EL_OK);
+    assert_int_equal(token, n == 4 ? 5 : 3);
+  }
+  el_sampler_free(s);
+}
+
 static void refuse(el_sampling p, const char *field) {
   el_error err = {0};
   assert_int_equal(el_sampling_check(&p, 100, &err), EL_ERR_INVALID);
@@ -414,6 +432,16 @@ static void parameters_out_of_range_are_refused_by_name(void **state) {
   refuse(p, "logit_bias[0]");
   p.n_logit_bias = EL_MAX_LOGIT_BIAS + 1;
   refuse(p, "logit_bias");
+  static const int32_t BAD[][4] = {{-1, 1, 2, -1}, {1, -1, -1, 2}, {1, 2, 3, 4}, {1, 100, 2, -1}, {1, -2, 2, -1}};
+  p = ok;
+  p.n_bad_words = 4;
+  refuse(p, "bad_words: is NULL");
+  for (size_t i = 0; i < sizeof BAD / sizeof *BAD; i++) {
+    p.bad_words = BAD[i];
+    refuse(p, "bad_words");
+  }
+  p.n_bad_words = EL_MAX_BAD_WORDS + 1;
+  refuse(p, "bad_words");
 }
 
 static void log_probabilities_are_those_of_the_softmax(void **state) {
@@ -503,6 +531,7 @@ int main(void) {
       cmocka_unit_test(scratch_memory_carries_nothing_over),
       cmocka_unit_test(a_logit_that_is_not_finite_is_an_error),
       cmocka_unit_test(extreme_parameters_within_their_limits_are_survived),
+      cmocka_unit_test(the_last_token_of_a_bad_word_is_not_drawn_behind_the_others),
       cmocka_unit_test(parameters_out_of_range_are_refused_by_name),
       cmocka_unit_test(log_probabilities_are_those_of_the_softmax),
   };
