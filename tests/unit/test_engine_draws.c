@@ -5,7 +5,9 @@ enum { N = 32, N_PATTERNS = 3 };
 
 static el_request request_of(int i, const el_constraint *const *c) {
   static const el_logit_bias bias[] = {{'a', 2}, {'b', -100}, {'c', -100}};
-  el_request q = ASK(40, 10 + i, 20, 30, 40);
+  static int32_t prompts[N][4];
+  memcpy(prompts[i], (int32_t[]){10 + i, 20, 30, 40}, sizeof *prompts);
+  el_request q = ask(prompts[i], 4, 40);
   q.sampling.temperature = i % 8 ? 0.5f + 0.1f * (float)(i % 8) : 0;
   q.sampling.seed = (uint64_t)i;
   q.logprobs = i % 2;
