@@ -201,7 +201,7 @@ el_cli_group el_cli_engine_group(el_cli_engine *e, int with, el_cli_option stora
                                  0,
                                  "guess up to N tokens of an answer ahead, at most 15, from its own text and from what "
                                  "its adapter has answered, and check them in one step; off: none; auto: as many as "
-                                 "have been worth their time. Answers are the same; default auto"};
+                                 "have been worth their time. Answers are the same; default auto, of benches off"};
   storage[n++] = (el_cli_option){0,
                                  "prefault",
                                  NULL,
