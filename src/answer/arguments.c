@@ -145,11 +145,20 @@ static int by_name(const void *a, const void *b) {
   return strcmp((*x)->name, (*y)->name);
 }
 
+/* Between two parameters, as GBNF. */
+static const char *comma_of(const el_form *f) {
+  return f->kind == EL_CALLS_PYTHON ? "\", \"" : f->kind == EL_CALLS_QUOTED ? "\",\"" : "";
+}
+
+/* White space at a mark's end is not part of it, and models write the line end that they have seen there. */
+static bool put_root(el_buf *b, const el_form *f) {
+  return put(b, "root ::= ") && (f->kind != EL_CALLS_PARAMETERS || put(b, "\"\\n\"? "));
+}
+
 /* Rule a-i is what may come from parameter i on where nothing stands before it, b-i where something does. */
 static bool put_list(el_buf *b, const el_form *f, const el_tool *tool, const el_parameter *const *order) {
-  const char *comma = f->kind == EL_CALLS_PYTHON ? "\", \"" : f->kind == EL_CALLS_QUOTED ? "\",\"" : "";
-  /* White space at a mark's end is not part of it, and models write the line end that they have seen there. */
-  bool ok = put(b, f->kind == EL_CALLS_PARAMETERS ? "root ::= \"\\n\"? a-0\n" : "root ::= a-0\n");
+  const char *comma = comma_of(f);
+  bool ok = put_root(b, f) && put(b, "a-0\n");
   for (size_t i = 0; i < tool->n_list && ok; i++) {
     const el_parameter *p = order[i];
     ok = el_buf_printf(b, "p-%zu ::= ", i) && put_parameter(b, f, tool, p) && put(b, "\n") &&
@@ -165,9 +174,7 @@ static bool put_list(el_buf *b, const el_form *f, const el_tool *tool, const el_
 }
 
 static bool put_any_list(el_buf *b, const el_form *f) {
-  const char *comma = f->kind == EL_CALLS_PYTHON ? "\", \"" : f->kind == EL_CALLS_QUOTED ? "\",\"" : "";
-  return put(b, f->kind == EL_CALLS_PARAMETERS ? "root ::= \"\\n\"? " : "root ::= ") &&
-         el_buf_printf(b, "(any (%s any)*)?\n", comma);
+  return put_root(b, f) && el_buf_printf(b, "(any (%s any)*)?\n", comma_of(f));
 }
 
 bool el_put_arguments_grammar(el_buf *b, const el_form *f, const el_tool *tool, bool by_schema) {
