@@ -6,8 +6,8 @@
 #include <fcntl.h>
 #include <stdatomic.h>
 
-#include "base/random.h"
 #include "engine_fixture.h"
+#include "random_request.h"
 
 typedef struct shelf_item {
   const char *name;
@@ -24,14 +24,6 @@ typedef struct shelf {
   uint64_t n_changes;
   bool activates; /* some of its adapters are activated ones */
 } shelf;
-
-static inline uint64_t next_random(uint64_t *state) {
-  return el_mix64(*state += EL_GOLDEN_GAMMA);
-}
-
-static inline int below(uint64_t *state, int n) {
-  return (int)(next_random(state) % (uint64_t)n);
-}
 
 /* cmocka's assertions are for the main thread. */
 static inline void must(bool ok, const char *what) {

@@ -2,6 +2,7 @@
  * too small for their pages and for their adapters, with cancellations and adapters that come and go, with and without
  * the prefix cache, each compared with the same request alone and without it. */
 #include "engine_fixture.h"
+#include "random_request.h"
 
 enum { N_REQUESTS = 200, N_CLIENTS = 4, N_ADAPTERS = 12, CTX = 96 };
 
@@ -14,17 +15,6 @@ typedef struct job {
   int cancel_after;  /* tokens; -1: never */
   bool cancel_early; /* as soon as it is submitted: it may wait, load or run */
 } job;
-
-static uint64_t next(uint64_t *state) {
-  uint64_t z = *state += 0x9e3779b97f4a7c15u;
-  z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-  z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-  return z ^ z >> 31;
-}
-
-static int below(uint64_t *state, int n) {
-  return (int)(next(state) % (uint64_t)n);
-}
 
 static const char *const adapter_names[N_ADAPTERS] = {"a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"};
 
@@ -46,19 +36,8 @@ static void make_job(job *j, uint64_t *s) {
   int a = below(s, 2) ? below(s, N_ADAPTERS + 1) : N_ADAPTERS - below(s, 3);
   j->q.adapter = a < N_ADAPTERS ? adapter_names[a] : NULL;
   el_sampling *p = &j->q.sampling;
-  if (below(s, 2)) {
-    p->temperature = 0.1f + (float)below(s, 20) / 10;
-    p->top_k = below(s, 2) ? below(s, 300) : 0;
-    p->top_p = below(s, 2) ? (float)(1 + below(s, 100)) / 100 : 1;
-    p->min_p = below(s, 4) ? 0 : 0.05f;
-  }
-  if (below(s, 3) == 0) {
-    p->repeat_penalty = 1.2f;
-    p->repeat_last_n = below(s, 40) - 1;
-    p->frequency_penalty = 0.3f;
-    p->presence_penalty = -0.2f;
-  }
-  p->seed = next(s);
+  random_sampling(s, p);
+  p->seed = next_random(s);
   j->bias[0] = (el_logit_bias){below(s, FAKE_VOCAB), 2};
   j->bias[1] = (el_logit_bias){below(s, FAKE_VOCAB), -100};
   p->logit_bias = j->bias;

@@ -2,8 +2,8 @@
  * requests, alone in an engine that never guesses, and together in engines whose guesses are right, wrong, and right
  * for a while, in pools that are too small and with layers that see a window. On a model whose logits are a hash of all
  * that it finds in the pages of a row. EL_SPECULATION_SEEDS: how many times (1). */
-#include "base/random.h"
 #include "engine_fixture.h"
+#include "random_request.h"
 
 enum { N = 48, CTX = 96, N_ADAPTERS = 3 };
 
@@ -15,13 +15,6 @@ typedef struct job {
   int constraint; /* -1: none */
   result expected;
 } job;
-
-static uint64_t next(uint64_t *s) {
-  return el_mix64(*s += EL_GOLDEN_GAMMA);
-}
-static int below(uint64_t *s, int n) {
-  return (int)(next(s) % (uint64_t)n);
-}
 
 static const char *const adapters[N_ADAPTERS + 1] = {"a", "b", "c", NULL};
 static const char *const patterns[] = {"[a-f]{3,40}", "(ab|cd|hello)*"};
@@ -39,19 +32,8 @@ static void make_job(job *j, uint64_t *s) {
   q->max_tokens = below(s, 3) ? -1 : below(s, CTX - (int)q->n_prompt + 1);
   q->adapter = adapters[below(s, N_ADAPTERS + 1)];
   el_sampling *p = &q->sampling;
-  p->seed = next(s);
-  if (below(s, 2)) {
-    p->temperature = 0.1f + (float)below(s, 20) / 10;
-    p->top_k = below(s, 2) ? below(s, 300) : 0;
-    p->top_p = below(s, 2) ? (float)(1 + below(s, 100)) / 100 : 1;
-    p->min_p = below(s, 4) ? 0 : 0.05f;
-  }
-  if (below(s, 3) == 0) {
-    p->repeat_penalty = 1.2f;
-    p->repeat_last_n = below(s, 40) - 1;
-    p->frequency_penalty = 0.3f;
-    p->presence_penalty = -0.2f;
-  }
+  p->seed = next_random(s);
+  random_sampling(s, p);
   if (below(s, 4) == 0) {
     j->bias[0] = (el_logit_bias){'a' + below(s, 26), (float)(below(s, 200) - 100)};
     j->bias[1] = (el_logit_bias){HELLO, 3};
