@@ -19,20 +19,21 @@ static void read_address(struct MHD_Connection *connection, unsigned char out[16
 }
 
 /* Who wants to fill one bucket gets longer walks through its own callers, which its connections bound. */
-static size_t bucket_of(const el_key *key, const unsigned char address[16]) {
-  uint64_t h = (uint64_t)(uintptr_t)key;
+static size_t bucket_of(uint64_t domain, const unsigned char address[16]) {
+  uint64_t h = domain * 0x9e3779b97f4a7c15u;
   for (int i = 0; i < 16; i++) h = (h ^ address[i]) * 0x100000001b3u;
   return (size_t)(h >> 32 ^ h) % EL_CALLER_BUCKETS;
 }
 
 el_caller *el_callers_get(el_callers *all, const el_key *key, struct MHD_Connection *connection) {
+  const uint64_t domain = el_key_domain(key);
   unsigned char address[16] = {0};
   if (!key) read_address(connection, address);
-  el_caller **bucket = &all->buckets[bucket_of(key, address)], *c = *bucket;
-  while (c && (c->key != key || memcmp(c->address, address, sizeof address))) c = c->next;
+  el_caller **bucket = &all->buckets[bucket_of(domain, address)], *c = *bucket;
+  while (c && (c->domain != domain || memcmp(c->address, address, sizeof address))) c = c->next;
   if (!c) {
     if (!(c = calloc(1, sizeof *c))) return NULL;
-    c->key = key;
+    c->domain = domain;
     memcpy(c->address, address, sizeof address);
     c->next = *bucket;
     *bucket = c;
@@ -43,7 +44,7 @@ el_caller *el_callers_get(el_callers *all, const el_key *key, struct MHD_Connect
 
 void el_callers_put(el_callers *all, el_caller *caller) {
   if (!caller || --caller->n_refs) return;
-  el_caller **at = &all->buckets[bucket_of(caller->key, caller->address)];
+  el_caller **at = &all->buckets[bucket_of(caller->domain, caller->address)];
   while (*at != caller) at = &(*at)->next;
   *at = caller->next;
   free(caller);

@@ -32,7 +32,7 @@ typedef struct el_line {
 /* The server's mutex guards all but `bytes` and `held`. */
 typedef struct el_caller {
   struct el_caller *next; /* of the same bucket */
-  const el_key *key;      /* NULL: it is an address */
+  uint64_t domain;        /* of the key; 0: it is an address */
   unsigned char address[16];
   size_t n_refs;
   size_t n_connections; /* of the address */

@@ -50,6 +50,7 @@ void el_exchange_release(el_exchange *x) {
   free(x->chosen);
   el_adapter_release(s->options.engine, x->adapter);
   el_api_request_free(&x->request);
+  el_keys_release(x->keys);
   el_buf_free(&x->taken);
   el_buf_free(&x->out);
   el_buf_free(&x->records);
@@ -336,7 +337,7 @@ static bool submit_one(el_exchange *x, size_t i, el_request q, el_api_error *e) 
 /* Room for what will be known of each choice. */
 static bool make_generations(el_exchange *x, el_api_error *e) {
   el_api_request *r = &x->request;
-  r->request.prefix_domain = x->server->options.share_prefixes ? 0 : el_key_domain(&x->server->keys, x->key);
+  r->request.prefix_domain = x->server->options.share_prefixes ? 0 : el_key_domain(x->key);
   size_t n = r->n_prompts * (size_t)r->n;
   el_generation *all = calloc(n, sizeof *all);
   char **chosen = r->request.auto_adapter ? calloc(r->n_prompts, sizeof *chosen) : NULL;
@@ -505,7 +506,7 @@ static bool submit_all(el_exchange *x, el_api_error *e) {
                               .tell_unknown = s->options.strict ? NULL : tell_unknown,
                               .user = x,
                               .api = x->api,
-                              .domain = el_key_domain(&s->keys, x->key),
+                              .domain = el_key_domain(x->key),
                               .server = s};
   x->result_type = "application/json";
   bool ok = el_api_request_parse(&setup, x->body.data, x->body.len, r, &x->result, e);

@@ -326,11 +326,14 @@ static enum MHD_Result answer_denied(el_exchange *x) {
 
 /* Who calls. A browser asks without a key what it may ask (OPTIONS), and whoever watches the server has none. */
 static void find_key(el_exchange *x, const char *method) {
-  const el_keys *keys = &x->server->keys;
-  if (!keys->n || !strcmp(method, "OPTIONS")) return;
-  x->key = el_keys_find(keys, header(x->connection, "Authorization"), header(x->connection, "x-api-key"));
+  el_server *s = x->server;
+  if (!atomic_load(&s->asks_for_key) || !strcmp(method, "OPTIONS")) return;
+  pthread_mutex_lock(&s->mutex);
+  x->keys = el_keys_retain(s->keys);
+  pthread_mutex_unlock(&s->mutex);
+  x->key = el_keys_find(x->keys, header(x->connection, "Authorization"), header(x->connection, "x-api-key"));
   x->denied = !x->key && !(x->route && x->route->open);
-  if (x->denied) atomic_fetch_add(&x->server->n_denied, 1);
+  if (x->denied) atomic_fetch_add(&s->n_denied, 1);
 }
 
 static enum MHD_Result dispatch(el_exchange *x, const char *method, const char *path) {

@@ -113,9 +113,22 @@ static const char *read_line(el_keys *k, char *line) {
   return *list ? read_patterns(key, list) : NULL;
 }
 
-el_status el_keys_load(el_keys *k, const char *path, const el_log *log, el_error *err) {
+/* A key that was there before stays whom it was. No caller waits here, so how long it takes tells nobody anything. */
+static void settle_domains(el_keys *k, const el_keys *before) {
+  k->last_domain = before ? before->last_domain : 0;
+  for (size_t i = 0; i < k->n; i++) {
+    el_key *key = &k->list[i];
+    for (size_t j = 0; before && j < before->n && !key->domain; j++)
+      if (!memcmp(before->list[j].secret, key->secret, sizeof key->secret)) key->domain = before->list[j].domain;
+    if (!key->domain) key->domain = ++k->last_domain;
+  }
+}
+
+el_status el_keys_load(const char *path, const el_keys *before, const el_log *log, el_keys **out, el_error *err) {
   el_buf text = {0};
-  *k = (el_keys){0};
+  el_keys *k = calloc(1, sizeof *k);
+  if (!k) return el_fail(err, EL_ERR_NO_MEMORY, "api keys: out of memory");
+  k->refs = 1;
   el_status status = read_file(path, log, &text, err);
   if (!status && text.len && memchr(text.data, 0, text.len))
     status = el_fail(err, EL_ERR_INVALID, "api keys: %s: has a NUL character", path);
@@ -136,17 +149,28 @@ el_status el_keys_load(el_keys *k, const char *path, const el_log *log, el_error
             MIN_KEY_BYTES);
   if (text.data) explicit_bzero(text.data, text.cap);
   el_buf_free(&text);
+  settle_domains(k, before);
+  if (status)
+    el_keys_release(k);
+  else
+    *out = k;
   return status;
 }
 
-void el_keys_free(el_keys *k) {
+el_keys *el_keys_retain(el_keys *k) {
+  if (k) atomic_fetch_add(&k->refs, 1);
+  return k;
+}
+
+void el_keys_release(el_keys *k) {
+  if (!k || atomic_fetch_sub(&k->refs, 1) != 1) return;
   for (size_t i = 0; i < k->n; i++) {
     for (size_t j = 0; j < k->list[i].n_patterns; j++) free(k->list[i].patterns[j]);
     free(k->list[i].patterns);
   }
   if (k->n) explicit_bzero(k->list, k->n * sizeof *k->list);
   free(k->list);
-  *k = (el_keys){0};
+  free(k);
 }
 
 /* ---------------------------------------------------------------- callers */
@@ -167,8 +191,8 @@ const el_key *el_keys_find(const el_keys *k, const char *authorization, const ch
   return found;
 }
 
-uint64_t el_key_domain(const el_keys *k, const el_key *key) {
-  return key ? (uint64_t)(key - k->list) + 1 : 0;
+uint64_t el_key_domain(const el_key *key) {
+  return key ? key->domain : 0;
 }
 
 bool el_key_is_limited(const el_key *key) {

@@ -196,7 +196,7 @@ static char *write_document(bool keys) {
 }
 
 bool el_openapi_get(const el_query *q, el_answer *out, el_api_error *e) {
-  char *text = write_document(q->server->keys.n > 0);
+  char *text = write_document(atomic_load(&q->server->asks_for_key));
   bool ok = text && el_buf_append(&out->body, text, strlen(text));
   free(text);
   return ok || el_api_fail(e, 500, "no_memory", NULL, "Out of memory.");

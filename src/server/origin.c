@@ -95,7 +95,7 @@ bool el_origin_allowed(const el_server *s, const char *origin, const char *host,
     return el_api_fail(
         e, 403, "origin_not_allowed", NULL,
         "Pages of this web origin may not call the server; its operator can allow them (--cors-origin).");
-  if (!host || !s->loopback || s->keys.n || is_address_or_localhost(host) || is_local_name(host) ||
+  if (!host || !s->loopback || atomic_load(&s->asks_for_key) || is_address_or_localhost(host) || is_local_name(host) ||
       is_allowed(s, NULL, host))
     return true;
   return el_api_fail(e, 403, "host_not_allowed", NULL,

@@ -63,7 +63,6 @@ struct el_server {
   el_formats formats;
   json_t *template_json;       /* options.template_variables, and what templates get of them, */
   el_value template_variables; /* which has its strings */
-  el_keys keys;                /* none: nobody is asked for one */
   int64_t started;             /* seconds since the epoch */
   int listen_fd;
   int port;
@@ -71,6 +70,8 @@ struct el_server {
   char url[160];
   struct MHD_Daemon *daemon;
 
+  pthread_mutex_t reload_mutex;  /* whoever reads the keys' file anew; taken before all others */
+  atomic_bool asks_for_key;      /* there are keys; it stays so */
   atomic_bool draining;          /* new requests are answered 503 */
   atomic_size_t body_bytes;      /* of all callers, as */
   atomic_size_t held_bytes;      /* of their answers */
@@ -78,6 +79,7 @@ struct el_server {
 
   pthread_mutex_t mutex; /* guards all below; taken before an exchange's, never after it */
   bool stopping;
+  el_keys *keys; /* with a reference; NULL: nobody is asked for one */
   el_conn *connections;
   size_t n_connections;
   uint64_t shed_told_ns;  /* when the log was told of connections that had to be shut */

@@ -30,7 +30,8 @@ static bool or_no_memory(bool ok, el_api_error *e) {
 static bool get_health(const el_query *q, el_answer *out, el_api_error *e) {
   el_server *s = q->server;
   if (atomic_load(&s->draining)) out->status = 503;
-  return or_no_memory(el_info_health(s, !s->keys.n || (q->key && !el_key_is_limited(q->key)), &out->body), e);
+  return or_no_memory(
+      el_info_health(s, !atomic_load(&s->asks_for_key) || (q->key && !el_key_is_limited(q->key)), &out->body), e);
 }
 
 /* What the operator has left out. */
@@ -113,8 +114,8 @@ static bool get_response_input(const el_query *q, size_t id_len, el_answer *out,
   el_buf text = {0};
   bool found = false;
   snprintf(id, sizeof id, "%.*s", (int)id_len, q->rest);
-  bool ok = id_len >= sizeof id || el_stored_get(&q->server->stored, id, el_key_domain(&q->server->keys, q->key),
-                                                 EL_STORED_INPUT, &text, &found);
+  bool ok = id_len >= sizeof id ||
+            el_stored_get(&q->server->stored, id, el_key_domain(q->key), EL_STORED_INPUT, &text, &found);
   json_error_t why;
   bool no_memory;
   json_t *items = found ? el_json_load(text.data, text.len, JSON_ALLOW_NUL, &why, &no_memory) : NULL;
@@ -135,7 +136,7 @@ static bool get_response_input(const el_query *q, size_t id_len, el_answer *out,
 
 static bool get_response(const el_query *q, el_answer *out, el_api_error *e) {
   bool found;
-  uint64_t domain = el_key_domain(&q->server->keys, q->key);
+  uint64_t domain = el_key_domain(q->key);
   static const char INPUT[] = "/input_items";
   size_t n = strlen(q->rest), n_input = sizeof INPUT - 1;
   if (n > n_input && !strcmp(q->rest + n - n_input, INPUT)) return get_response_input(q, n - n_input, out, e);
@@ -145,7 +146,7 @@ static bool get_response(const el_query *q, el_answer *out, el_api_error *e) {
 }
 
 static bool delete_response(const el_query *q, el_answer *out, el_api_error *e) {
-  if (!el_stored_delete(&q->server->stored, q->rest, el_key_domain(&q->server->keys, q->key))) return no_response(q, e);
+  if (!el_stored_delete(&q->server->stored, q->rest, el_key_domain(q->key))) return no_response(q, e);
   return or_no_memory(el_buf_printf(&out->body, "{\"id\":") && el_json_cstring(&out->body, q->rest) &&
                           el_buf_printf(&out->body, ",\"object\":\"response\",\"deleted\":true}"),
                       e);

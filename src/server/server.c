@@ -124,6 +124,7 @@ el_status el_server_start(const el_server_options *options, el_server **out, el_
   el_server *s = calloc(1, sizeof *s);
   if (!s) return el_fail(err, EL_ERR_NO_MEMORY, "server: out of memory");
   pthread_mutex_init(&s->mutex, NULL);
+  pthread_mutex_init(&s->reload_mutex, NULL);
   el_tally_init(&s->tally);
   el_scales_init(&s->scales);
   el_stored_init(&s->stored);
@@ -149,7 +150,7 @@ el_status el_server_start(const el_server_options *options, el_server **out, el_
                   !s->watch_fds || !s->watched))
     status = el_fail(err, EL_ERR_NO_MEMORY, "server: out of memory");
   if (!status) status = el_allowed_init(&s->allowed, options->allowed_folders, options->n_allowed_folders, err);
-  if (!status && options->api_keys) status = el_keys_load(&s->keys, options->api_keys, &s->log, err);
+  if (!status && options->api_keys) status = el_server_reload_keys(s, options->api_keys, err);
   if (!status && options->template_variables) status = read_template_variables(s, options->template_variables, err);
   if (!status) status = el_listen(s, err);
   if (!status && !start_threads(s))
@@ -162,6 +163,23 @@ el_status el_server_start(const el_server_options *options, el_server **out, el_
   }
   *out = s;
   return EL_OK;
+}
+
+el_status el_server_reload_keys(el_server *s, const char *path, el_error *err) {
+  if (!path) return el_fail(err, EL_ERR_INVALID, "api keys: no file is given");
+  el_keys *keys = NULL;
+  pthread_mutex_lock(&s->reload_mutex);
+  el_status status = el_keys_load(path, s->keys, &s->log, &keys, err); /* nobody else writes s->keys */
+  if (!status) {
+    pthread_mutex_lock(&s->mutex);
+    el_keys *before = s->keys;
+    s->keys = keys;
+    pthread_mutex_unlock(&s->mutex);
+    atomic_store(&s->asks_for_key, true);
+    el_keys_release(before);
+  }
+  pthread_mutex_unlock(&s->reload_mutex);
+  return status;
 }
 
 int el_server_port(const el_server *s) {
@@ -266,12 +284,13 @@ void el_server_stop(el_server *s) {
   for (int i = 0; i < EL_N_LANES; i++) pthread_cond_destroy(&s->readers.lanes[i].changed);
   pthread_cond_destroy(&s->admin.changed);
   pthread_mutex_destroy(&s->mutex);
+  pthread_mutex_destroy(&s->reload_mutex);
   free((char *)s->options.host);
   free((void *)s->options.cors_origins);
   free((void *)s->options.aliases);
   free((char *)s->options.default_adapter);
   el_allowed_free(&s->allowed);
-  el_keys_free(&s->keys);
+  el_keys_release(s->keys);
   el_tally_free(&s->tally);
   el_unknown_close(&s->unknown);
   el_scales_free(&s->scales);

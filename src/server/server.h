@@ -74,6 +74,11 @@ el_server_options el_server_options_default(void);
  * may not be bound. */
 el_status el_server_start(const el_server_options *options, el_server **out, el_error *err);
 
+/* Reads a file of keys, the first one or another: from here on requests need one of its keys. What runs goes on, with
+ * the key that it came with. A key that is there as it was before keeps what it has: its part of the prefix cache, its
+ * stored answers. Any error leaves the keys as they were. From any thread. */
+el_status el_server_reload_keys(el_server *s, const char *path, el_error *err);
+
 /* The port that it listens on. */
 int el_server_port(const el_server *s);
 /* Where a person on this machine reaches it, such as "http://127.0.0.1:8080" or "http://[::1]:8080". The server's. */

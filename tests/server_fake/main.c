@@ -1,4 +1,5 @@
-/* Serves the fake engine: server_fake [NAME=VALUE]... Prints where it listens to stderr, drains on SIGTERM. */
+/* Serves the fake engine: server_fake [NAME=VALUE]... Prints where it listens to stderr, reads the keys anew on SIGHUP,
+ * drains on SIGTERM. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -75,6 +76,7 @@ int main(int argc, char **argv) {
   sigemptyset(&ends);
   sigaddset(&ends, SIGTERM);
   sigaddset(&ends, SIGINT);
+  sigaddset(&ends, SIGHUP);
   pthread_sigmask(SIG_BLOCK, &ends, NULL); /* before any thread is started, which inherits it */
 
   el_error err;
@@ -88,7 +90,8 @@ int main(int argc, char **argv) {
   }
   fprintf(stderr, "listening on %s\n", el_server_url(server));
   int sig;
-  sigwait(&ends, &sig);
+  while (sigwait(&ends, &sig) || sig == SIGHUP)
+    fprintf(stderr, "keys: %s\n", el_server_reload_keys(server, options.api_keys, &err) ? err.message : "read anew");
   bool all = el_server_drain(server, drain_ms);
   el_server_stop(server);
   el_engine_close(options.engine);
