@@ -18,7 +18,7 @@
 typedef struct serve_options {
   el_cli_engine common;
   const char *host, *api_keys, *default_adapter, *template_variables;
-  int port, max_connections, drain_seconds, receive_seconds, idle_seconds, max_body_mib;
+  int port, max_connections, delay_seconds, drain_seconds, receive_seconds, idle_seconds, max_body_mib;
   el_cli_list allowed, pinned, cors_origins, aliases;
   bool examples, locked, share_prefixes, strict, verbose_answers, no_slots, no_metrics;
 } serve_options;
@@ -27,7 +27,7 @@ typedef struct serve_options {
  * the end comes there may be no memory for one. */
 typedef struct drain {
   el_server *server;
-  int timeout_ms, begin_fd, done_fd;
+  int delay_ms, timeout_ms, begin_fd, done_fd;
   bool complete;
   pthread_t thread;
 } drain;
@@ -39,13 +39,20 @@ static void *drain_thread(void *arg) {
   eventfd_t what = LEAVE;
   while (eventfd_read(d->begin_fd, &what) && errno == EINTR) {
   }
-  if (what == DRAIN) d->complete = el_server_drain(d->server, d->timeout_ms);
+  if (what == DRAIN) {
+    el_server_leave(d->server);
+    poll(NULL, 0, d->delay_ms);
+    d->complete = el_server_drain(d->server, d->timeout_ms);
+  }
   eventfd_write(d->done_fd, 1);
   return NULL;
 }
 
-static bool drain_prepare(drain *d, int seconds) {
-  *d = (drain){.timeout_ms = seconds * 1000, .begin_fd = eventfd(0, EFD_CLOEXEC), .done_fd = eventfd(0, EFD_CLOEXEC)};
+static bool drain_prepare(drain *d, const serve_options *o) {
+  *d = (drain){.delay_ms = o->delay_seconds * 1000,
+               .timeout_ms = o->drain_seconds * 1000,
+               .begin_fd = eventfd(0, EFD_CLOEXEC),
+               .done_fd = eventfd(0, EFD_CLOEXEC)};
   int failed = d->begin_fd < 0 || d->done_fd < 0 ? errno : pthread_create(&d->thread, NULL, drain_thread, d);
   if (!failed) return true;
   el_cli_error("cannot start the thread that will end the server: %s", strerror(failed));
@@ -101,7 +108,7 @@ static int serve(serve_options *o, const el_server_options *options) {
   el_server *server = NULL;
   el_error err;
   drain d;
-  if (!drain_prepare(&d, o->drain_seconds)) return EL_EXIT_FAILED;
+  if (!drain_prepare(&d, o)) return EL_EXIT_FAILED;
   if (el_server_start(options, &server, &err)) {
     drain_end(&d);
     return el_cli_failed(&err);
@@ -195,6 +202,10 @@ static int run(const el_cli_command *self, int argc, char **argv) {
        "chats and completions have llama-server's answer, with the prompt, beside OpenAI's (__verbose)"},
       {0, "no-slots", NULL, EL_CLI_FLAG, &o.no_slots, 0, 0, "GET /slots is a 501"},
       {0, "no-metrics", NULL, EL_CLI_FLAG, &o.no_metrics, 0, 0, "GET /metrics is a 501"},
+      {0, "drain-delay", "SECONDS", EL_CLI_INT, &o.delay_seconds, 0, 86400,
+       "after SIGTERM or Ctrl-C, GET /ready is a 503 for so long before new requests are refused, so that balancers "
+       "hear "
+       "of it; default 0"},
       {0, "drain-timeout", "SECONDS", EL_CLI_INT, &o.drain_seconds, 0, 86400,
        "after SIGTERM or Ctrl-C, running requests may take this long; default 30"},
       {0, "allow-adapters-from", "DIR", EL_CLI_TEXTS, &o.allowed, 0, 0,

@@ -60,7 +60,7 @@ static enum MHD_Result queue(el_exchange *x, int status, struct MHD_Response *r)
   if (!r) return MHD_NO;
   x->status = status;
   MHD_add_response_header(r, "x-request-id", x->id);
-  if (atomic_load(&x->server->draining)) MHD_add_response_header(r, "Connection", "close");
+  if (!el_info_is_ready(x->server)) MHD_add_response_header(r, "Connection", "close");
   add_cors(x, r);
   enum MHD_Result rc = MHD_queue_response(x->connection, (unsigned)status, r);
   MHD_destroy_response(r);

@@ -1,13 +1,22 @@
-/* GET /health, /lora-adapters, /slots and /queue. */
+/* GET /health, /ready, /lora-adapters, /slots and /queue. */
 #include <inttypes.h>
 #include <string.h>
 
 #include "server/json_out.h"
 #include "server/private.h"
 
+bool el_info_is_ready(el_server *s) {
+  return !atomic_load(&s->leaving) && !atomic_load(&s->draining);
+}
+
+static const char *status_of(el_server *s) {
+  if (atomic_load(&s->draining)) return "draining";
+  return atomic_load(&s->leaving) ? "leaving" : "ok";
+}
+
 bool el_info_health(el_server *s, bool whole, el_buf *out) {
   el_stats st;
-  if (!el_buf_printf(out, "{\"status\":\"%s\"", atomic_load(&s->draining) ? "draining" : "ok")) return false;
+  if (!el_buf_printf(out, "{\"status\":\"%s\"", status_of(s))) return false;
   if (!whole) return el_buf_append(out, "}", 1);
   el_engine_stats(s->options.engine, &st);
   return el_buf_printf(out, ",\"model\":") && el_json_cstring(out, s->model.name) &&

@@ -72,6 +72,7 @@ struct el_server {
 
   pthread_mutex_t reload_mutex;  /* whoever reads the keys' file anew; taken before all others */
   atomic_bool asks_for_key;      /* there are keys; it stays so */
+  atomic_bool leaving;           /* all is served still, but GET /ready is a 503 */
   atomic_bool draining;          /* new requests are answered 503 */
   atomic_size_t body_bytes;      /* of all callers, as */
   atomic_size_t held_bytes;      /* of their answers */
@@ -117,6 +118,8 @@ el_status el_listen(el_server *s, el_error *err);
 /* info.c, metrics.c: the answers of GET endpoints. False: out of memory, or *e. whole: with figures, which are
  * everybody's; else only whether it serves. */
 bool el_info_health(el_server *s, bool whole, el_buf *out);
+/* Whether new requests are welcome. */
+bool el_info_is_ready(el_server *s);
 bool el_info_metrics(el_server *s, el_buf *out);
 bool el_info_slots(el_server *s, bool fail_when_full, el_buf *out, el_api_error *e);
 bool el_info_queue(el_server *s, el_buf *out, el_api_error *e);

@@ -26,12 +26,21 @@ static bool or_no_memory(bool ok, el_api_error *e) {
   return ok || el_api_fail(e, 500, "no_memory", NULL, "Out of memory.");
 }
 
-/* A draining server is to be taken out of rotation: load balancers read the status. */
+/* Whether the process does its work: whoever restarts what does not work asks this. A server that drains answers 503
+ * to everything else too. */
 static bool get_health(const el_query *q, el_answer *out, el_api_error *e) {
   el_server *s = q->server;
   if (atomic_load(&s->draining)) out->status = 503;
   return or_no_memory(
       el_info_health(s, !atomic_load(&s->asks_for_key) || (q->key && !el_key_is_limited(q->key)), &out->body), e);
+}
+
+/* Whether to send requests here: balancers ask this. It says no while all is served still, so that they hear of it
+ * before a connection is refused. */
+static bool get_ready(const el_query *q, el_answer *out, el_api_error *e) {
+  bool ready = el_info_is_ready(q->server);
+  if (!ready) out->status = 503;
+  return or_no_memory(el_buf_printf(&out->body, "{\"ready\":%s}", ready ? "true" : "false"), e);
 }
 
 /* What the operator has left out. */
@@ -158,6 +167,7 @@ static const el_route ROUTES[] = {
     {"/", .open = true, .get = el_page_get},
     {"/openapi.json", .get = el_openapi_get},
     {"/health", .open = true, .get = get_health},
+    {"/ready", .open = true, .get = get_ready},
     {"/ping", .open = true, .get = get_ping},
     {"/version", .get = get_version},
     {"/tokenizer_info", .get = get_tokenizer_info},

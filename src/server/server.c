@@ -241,7 +241,12 @@ static void fail_running(el_server *s) {
   for (el_exchange *x; (x = next_running(s)); el_exchange_release(x)) el_exchange_fail(x, &e);
 }
 
+void el_server_leave(el_server *s) {
+  atomic_store(&s->leaving, true);
+}
+
 bool el_server_drain(el_server *s, int timeout_ms) {
+  el_server_leave(s);
   atomic_store(&s->draining, true);
   stop_listening(s);
   struct timespec until = from_now(timeout_ms > 0 ? timeout_ms : 0);

@@ -84,6 +84,11 @@ int el_server_port(const el_server *s);
 /* Where a person on this machine reaches it, such as "http://127.0.0.1:8080" or "http://[::1]:8080". The server's. */
 const char *el_server_url(const el_server *s);
 
+/* Tells whoever spreads requests over several servers that this one is about to end: GET /ready is a 503 from now on,
+ * and each connection is closed behind its next answer. Everything is served as before, so that what is on its way here
+ * is not lost. */
+void el_server_leave(el_server *s);
+
 /* Takes no new connections, answers 503 to new requests on open ones, and waits until those that run are answered, at
  * most timeout_ms; then cancels the rest, whose answers end in an error. Returns whether all finished by themselves.
  * Call it once, from any thread but an event callback's. */

@@ -329,6 +329,20 @@ def test_sigterm_finishes_what_runs_and_refuses_new_work(fake):
     assert "drained: all" in s.log
 
 
+def test_ready_says_no_while_all_is_served_still(fake):
+    s = fake(delay_ms=120_000)
+    assert s.get("/ready").json() == {"ready": True}
+    s.process.send_signal(signal.SIGTERM)
+    while (ready := s.get("/ready")).status_code == 200:
+        time.sleep(0.01)
+    assert (ready.status_code, ready.json()) == (503, {"ready": False})
+    health = s.get("/health")
+    assert health.status_code == 200 and health.json()["status"] == "leaving"
+    answer = s.completion(prompt="ab", max_tokens=2)
+    assert answer.status_code == 200 and answer.headers["connection"] == "close", "a kept connection is not to be found shut"
+    assert s.stop() == 0 and "drained: all" in s.log
+
+
 def test_a_drain_has_an_end(fake):
     s = fake(drain_ms=300, **SLOW)
     whole = in_background(s.completion, **ENDLESS, model="slow")

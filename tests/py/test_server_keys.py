@@ -424,6 +424,7 @@ def test_ids_cannot_be_guessed_and_are_of_no_use_to_others(keyed):
 def test_health_tells_strangers_and_limited_keys_that_it_serves_and_no_figures(keyed):
     for headers in ({}, bearer("sk-more")["headers"], bearer("sk-wrong")["headers"]):
         assert keyed.get("/health", headers=headers).json() == {"status": "ok"}
+        assert keyed.get("/ready", headers=headers).json() == {"ready": True}
     assert {"model", "slots_busy", "queued", "requests", "generated_tokens"} <= set(keyed.get("/health", **bearer("sk-all")).json())
 
 

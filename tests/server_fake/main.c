@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "fake_engine.h"
 #include "server/server.h"
@@ -34,7 +35,7 @@ int main(int argc, char **argv) {
   options.port = 0;
   options.log = print_line;
   const char *allowed, *cors[4];
-  int strict = 0, step_us = 200, max_body = (int)options.max_body_bytes, drain_ms = 5000;
+  int strict = 0, step_us = 200, max_body = (int)options.max_body_bytes, drain_ms = 5000, delay_ms = 0;
   const setting settings[] = {
       {"slots", &fake.n_slots},
       {"queue", &fake.max_queue},
@@ -46,6 +47,7 @@ int main(int argc, char **argv) {
       {"max_body", &max_body},
       {"strict", &strict},
       {"drain_ms", &drain_ms},
+      {"delay_ms", &delay_ms},
       {"max_connections", &options.max_connections},
       {"receive_timeout_ms", &options.receive_timeout_ms},
       {"idle_timeout_ms", &options.idle_timeout_ms},
@@ -92,6 +94,9 @@ int main(int argc, char **argv) {
   int sig;
   while (sigwait(&ends, &sig) || sig == SIGHUP)
     fprintf(stderr, "keys: %s\n", el_server_reload_keys(server, options.api_keys, &err) ? err.message : "read anew");
+  el_server_leave(server);
+  const struct timespec delay = {.tv_sec = delay_ms / 1000, .tv_nsec = delay_ms % 1000 * 1000000L};
+  if (delay_ms) sigtimedwait(&ends, NULL, &delay); /* a second signal ends it */
   bool all = el_server_drain(server, drain_ms);
   el_server_stop(server);
   el_engine_close(options.engine);
