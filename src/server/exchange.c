@@ -72,7 +72,7 @@ size_t el_exchange_max_bodies(const el_server *s) {
 
 void el_exchange_body(el_exchange *x, const char *data, size_t len) {
   size_t limit = x->server->options.max_body_bytes;
-  if (x->too_large || x->over_share || x->no_room || x->denied || x->unknown_coding) return;
+  if (x->too_large || x->over_share || x->no_room || x->denied || x->unknown_coding || x->n_lengths > 1) return;
   /* Nobody but this thread adds. */
   size_t mine = atomic_load(&x->caller->bytes), all = atomic_load(&x->server->body_bytes);
   if (len > limit - x->body.len) {

@@ -66,9 +66,11 @@ struct el_exchange {
   /* Why the body is dropped as it comes: it is too long itself; its caller's bodies are too many; everybody's are;
    * without a key of ours; in an encoding that we do not know. */
   bool too_large, over_share, no_room, denied, unknown_coding;
-  el_keys *keys;     /* with a reference: among whom was looked for */
-  const el_key *key; /* of these, whose caller it is; NULL: none is asked for */
-  el_caller *caller; /* with a reference */
+  bool last;          /* the connection is closed behind the answer */
+  unsigned n_lengths; /* headers that tell where the body ends */
+  el_keys *keys;      /* with a reference: among whom was looked for */
+  const el_key *key;  /* of these, whose caller it is; NULL: none is asked for */
+  el_caller *caller;  /* with a reference */
   el_reply *reply;
   el_buf taken; /* a stream's records that are being formatted: [taken_pos, len) */
   size_t taken_pos;

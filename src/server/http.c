@@ -60,7 +60,7 @@ static enum MHD_Result queue(el_exchange *x, int status, struct MHD_Response *r)
   if (!r) return MHD_NO;
   x->status = status;
   MHD_add_response_header(r, "x-request-id", x->id);
-  if (!el_info_is_ready(x->server)) MHD_add_response_header(r, "Connection", "close");
+  if (x->last || !el_info_is_ready(x->server)) MHD_add_response_header(r, "Connection", "close");
   add_cors(x, r);
   enum MHD_Result rc = MHD_queue_response(x->connection, (unsigned)status, r);
   MHD_destroy_response(r);
@@ -115,6 +115,17 @@ static enum MHD_Result answer_unknown_coding(el_exchange *x) {
   el_api_error e;
   el_api_fail(&e, 415, "unsupported_encoding", NULL, "Content-Encoding '%.100s' is not one of %s.",
               header(x->connection, "Content-Encoding"), EL_CODINGS);
+  return answer_error(x, &e, NULL);
+}
+
+/* Somebody before us, a balancer perhaps, may have read another length than libmicrohttpd: what it takes for this
+ * body's rest is the next client's request. So nothing more is read from this connection. */
+static enum MHD_Result answer_two_lengths(el_exchange *x) {
+  el_api_error e;
+  el_api_fail(&e, 400, "bad_request", NULL,
+              "The body's length is told more than once, by Content-Length and Transfer-Encoding or by one of them "
+              "twice.");
+  x->last = true;
   return answer_error(x, &e, NULL);
 }
 
@@ -345,7 +356,7 @@ static enum MHD_Result dispatch(el_exchange *x, const char *method, const char *
   bool forbidden = r && r->for_all && el_key_is_limited(x->key);
   el_api_error e;
   bool allowed = origin_allowed(x, &e);
-  bool works = post && !x->denied && !forbidden && !x->too_large && !x->unknown_coding &&
+  bool works = post && !x->denied && !forbidden && !x->too_large && !x->unknown_coding && x->n_lengths <= 1 &&
                x->header_bytes <= MAX_HEADERS && !x->over_share && !x->no_room && !atomic_load(&x->server->draining) &&
                allowed;
   if (post) x->work = r->post;
@@ -357,6 +368,7 @@ static enum MHD_Result dispatch(el_exchange *x, const char *method, const char *
   if (x->too_large) return answer_too_large(x);
   if (x->header_bytes > MAX_HEADERS)
     return refuse(x, 431, "headers_too_large", NULL, "The request's headers are longer than the limit of 24 KiB.");
+  if (x->n_lengths > 1) return answer_two_lengths(x);
   if (x->unknown_coding) return answer_unknown_coding(x);
   if (!r)
     return refuse(
@@ -389,6 +401,8 @@ static enum MHD_Result see_header(void *exchange, enum MHD_ValueKind kind, const
   el_exchange *x = exchange;
   if (!value) value = "";
   x->header_bytes += strlen(name) + strlen(value) + sizeof ": \r\n" - 1;
+  x->n_lengths +=
+      !strcasecmp(name, MHD_HTTP_HEADER_CONTENT_LENGTH) || !strcasecmp(name, MHD_HTTP_HEADER_TRANSFER_ENCODING);
   if (!strcasecmp(name, MHD_HTTP_HEADER_CONTENT_ENCODING))
     x->unknown_coding = x->coding || (x->coding = el_coding_get(value)) == EL_CODING_UNKNOWN;
   return MHD_YES;

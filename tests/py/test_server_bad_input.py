@@ -287,6 +287,35 @@ def test_broken_http_is_refused_or_closed(server, raw):
         assert b" 200 " not in read_all(s).split(b"\r\n")[0]
 
 
+HEAD = b"POST /v1/completions HTTP/1.1\r\nHost: x\r\n"
+
+
+@pytest.mark.parametrize(
+    "raw, status, code",
+    [
+        (b"GET /health HTTP/9.9\r\n\r\n", 505, "http_version_not_supported"),
+        (b"GET /health HTTP/1.1\r\nHost: x\r\nno colon\r\n\r\n", 400, "bad_request"),
+        (b"GET /health HTTP/1.1\r\nX: " + b"a" * 33_000 + b"\r\n\r\n", 431, "headers_too_large"),
+        (b"GET /health HTTP/1.1\r\nHost: x\r\n" + b"A: b\r\n" * 3_000 + b"\r\n", 431, "headers_too_large"),
+        (b"GET /" + b"a" * 33_000 + b" HTTP/1.1\r\n\r\n", 414, "uri_too_long"),
+        (HEAD + b"Content-Length: abc\r\n\r\n", 400, "bad_request"),
+        (HEAD + b"Content-Length: 99999999999999999999999\r\n\r\n", 413, "request_too_large"),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\nZZ\r\n{}\r\n0\r\n\r\n", 400, "bad_request"),
+        (HEAD + b"Content-Length: 2\r\nContent-Length: 40\r\n\r\n{}", 400, "bad_request"),
+        (HEAD + b"Content-Length: 40\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", 400, "bad_request"),
+    ],
+    ids=lambda v: repr(v[:60]) if isinstance(v, bytes) else str(v),
+)
+def test_what_the_http_library_refuses_is_json_too_and_closes(server, raw, status, code):
+    with server.connect() as s:
+        s.sendall(raw)
+        head, _, body = read_all(s).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 %d " % status), head
+    assert b"\r\nContent-Type: application/json" in head and b"\r\nContent-Length: %d" % len(body) in head, head
+    error = json.loads(body)["error"]
+    assert error["code"] == code and set(error) == {"message", "type", "param", "code"}
+
+
 def test_a_chunked_body_is_read(server):
     body = json.dumps({"prompt": "a", "max_tokens": 1}).encode()
     with server.connect() as s:
