@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/error.h"
+
 void el_cli_list_free(el_cli_list *list) {
   free(list->items);
   *list = (el_cli_list){0};
@@ -68,11 +70,11 @@ static bool parse_int(const char *text, const char **end, double min, double max
   return true;
 }
 
-static bool set_int(const char *text, const el_cli_option *o) {
+static bool set_int(const char *text, const el_cli_option *o, int *out) {
   const char *end;
   int value;
   if (!parse_int(text, &end, o->min, o->max, &value) || *end) return false;
-  *(int *)o->target = value;
+  *out = value;
   return true;
 }
 
@@ -102,16 +104,16 @@ static bool set_bytes(const char *text, uint64_t *out) {
   return true;
 }
 
-static bool set_real(const char *text, const el_cli_option *o) {
+static bool set_real(const char *text, const el_cli_option *o, float *out) {
   char *end;
   errno = 0;
   double value = strtod(text, &end);
   if (end == text || *end || errno == ERANGE || !isfinite(value) || value < o->min || value > o->max) return false;
-  *(float *)o->target = (float)value;
+  *out = (float)value;
   return true;
 }
 
-static bool set_numbers(const char *text, const el_cli_option *o) {
+static bool set_numbers(const char *text, const el_cli_option *o, el_cli_numbers *out) {
   el_cli_numbers numbers = {.n = 0};
   for (;;) {
     const char *end;
@@ -122,7 +124,7 @@ static bool set_numbers(const char *text, const el_cli_option *o) {
     if (*end != ',') return false;
     text = end + 1;
   }
-  *(el_cli_numbers *)o->target = numbers;
+  *out = numbers;
   return true;
 }
 
@@ -134,42 +136,70 @@ static bool append(el_cli_list *list, const char *text) {
   return true;
 }
 
-/* What a number should have been. */
-static int bad_number(const el_cli_command *c, const el_cli_option *o, const char *text) {
+static bool set_flag(const char *text, bool *out) {
+  bool on = !strcmp(text, "true");
+  if (!on && strcmp(text, "false")) return false;
+  *out = on;
+  return true;
+}
+
+/* What a value should have been. */
+static el_status bad_value(const el_cli_option *o, const char *text, el_error *err) {
   switch (o->kind) {
-    case EL_CLI_U64: return el_cli_usage_error(c, "--%s: '%s' is not a whole number from 0 to 2^64-1", o->name, text);
-    case EL_CLI_BYTES: return el_cli_usage_error(c, "--%s: '%s' is not a size such as 512M or 4G", o->name, text);
-    case EL_CLI_REAL:
-      return el_cli_usage_error(c, "--%s: '%s' is not a number from %g to %g", o->name, text, o->min, o->max);
+    case EL_CLI_FLAG: return el_fail(err, EL_ERR_INVALID, "'%s' is neither true nor false", text);
+    case EL_CLI_U64: return el_fail(err, EL_ERR_INVALID, "'%s' is not a whole number from 0 to 2^64-1", text);
+    case EL_CLI_BYTES: return el_fail(err, EL_ERR_INVALID, "'%s' is not a size such as 512M or 4G", text);
+    case EL_CLI_REAL: return el_fail(err, EL_ERR_INVALID, "'%s' is not a number from %g to %g", text, o->min, o->max);
     case EL_CLI_NUMBERS:
-      return el_cli_usage_error(c, "--%s: '%s' is not a list of 1 to 64 whole numbers from %.0f to %.0f, such as 1,2,4",
-                                o->name, text, o->min, o->max);
-    default:
-      return el_cli_usage_error(c, "--%s: '%s' is not a whole number from %.0f to %.0f", o->name, text, o->min, o->max);
+      return el_fail(err, EL_ERR_INVALID,
+                     "'%s' is not a list of 1 to 64 whole numbers from %.0f to %.0f, such as 1,2,4", text, o->min,
+                     o->max);
+    default: return el_fail(err, EL_ERR_INVALID, "'%s' is not a whole number from %.0f to %.0f", text, o->min, o->max);
   }
 }
 
-/* -1, or the exit status. */
-static int set(const el_cli_command *c, const el_cli_option *o, const char *text) {
+el_status el_cli_option_set(const el_cli_option *o, void *target, const char *text, el_error *err) {
   bool ok = true;
   switch (o->kind) {
-    case EL_CLI_FLAG: *(bool *)o->target = true; return -1;
-    case EL_CLI_INT: ok = set_int(text, o); break;
-    case EL_CLI_U64: ok = set_u64(text, o->target); break;
-    case EL_CLI_BYTES: ok = set_bytes(text, o->target); break;
-    case EL_CLI_REAL: ok = set_real(text, o); break;
-    case EL_CLI_NUMBERS: ok = set_numbers(text, o); break;
-    case EL_CLI_TEXT: *(const char **)o->target = text; break;
+    case EL_CLI_FLAG: ok = set_flag(text, target); break;
+    case EL_CLI_INT: ok = set_int(text, o, target); break;
+    case EL_CLI_U64: ok = set_u64(text, target); break;
+    case EL_CLI_BYTES: ok = set_bytes(text, target); break;
+    case EL_CLI_REAL: ok = set_real(text, o, target); break;
+    case EL_CLI_NUMBERS: ok = set_numbers(text, o, target); break;
+    case EL_CLI_TEXT:
+    case EL_CLI_PATH: *(const char **)target = text; break;
     case EL_CLI_TEXTS:
-      if (!append(o->target, text)) return el_cli_no_memory();
+    case EL_CLI_PATHS:
+    case EL_CLI_NAMED_PATHS:
+      if (!append(target, text)) return el_fail(err, EL_ERR_NO_MEMORY, "out of memory");
       break;
   }
-  return ok ? -1 : bad_number(c, o, text);
+  return ok ? EL_OK : bad_value(o, text, err);
+}
+
+bool el_cli_is_given(const el_cli_given *given, const el_cli_option *o) {
+  for (size_t i = 0; i < given->n; i++)
+    if (given->list[i] == o) return true;
+  return false;
+}
+
+/* What an argument says of an option; -1, or the exit status. */
+static int set(const el_cli_command *c, const el_cli_option *o, const char *text, el_cli_given *given) {
+  el_error err;
+  switch (el_cli_option_set(o, o->target, text, &err)) {
+    case EL_OK: break;
+    case EL_ERR_NO_MEMORY: return el_cli_no_memory();
+    default: return el_cli_usage_error(c, "--%s: %s", o->name, err.message);
+  }
+  if (given && !el_cli_is_given(given, o) && given->n < sizeof given->list / sizeof *given->list)
+    given->list[given->n++] = o;
+  return -1;
 }
 
 /* ---- arguments */
 
-static const el_cli_option *find_long(const el_cli_group *groups, size_t n_groups, const char *name, size_t len) {
+const el_cli_option *el_cli_find(const el_cli_group *groups, size_t n_groups, const char *name, size_t len) {
   for (size_t g = 0; g < n_groups; g++)
     for (size_t i = 0; i < groups[g].n; i++) {
       const char *known = groups[g].options[i].name;
@@ -185,55 +215,61 @@ static const el_cli_option *find_letter(const el_cli_group *groups, size_t n_gro
   return NULL;
 }
 
-static int unknown_long(const el_cli_command *c, const el_cli_group *groups, size_t n_groups, const char *name,
-                        size_t len) {
-  const char *names[64] = {"help"};
+const char *el_cli_nearest_option(const el_cli_group *groups, size_t n_groups, const char *name) {
+  const char *names[128] = {"help"};
   size_t n = 1;
   for (size_t g = 0; g < n_groups; g++)
     for (size_t i = 0; i < groups[g].n && n < sizeof names / sizeof *names; i++) names[n++] = groups[g].options[i].name;
+  return el_cli_nearest(name, names, n);
+}
+
+static int unknown_long(const el_cli_command *c, const el_cli_group *groups, size_t n_groups, const char *name,
+                        size_t len) {
   char word[64];
   snprintf(word, sizeof word, "%.*s", (int)(len < sizeof word ? len : sizeof word - 1), name);
-  const char *nearest = el_cli_nearest(word, names, n);
+  const char *nearest = el_cli_nearest_option(groups, n_groups, word);
   if (nearest) return el_cli_usage_error(c, "unknown option '--%s'; did you mean '--%s'?", word, nearest);
   return el_cli_usage_error(c, "unknown option '--%s'", word);
 }
 
-/* argv[*i] is "--name" or "--name=value". */
+/* argv[*i] is "--name" or "--name=value". A flag may be said to be false: what a configuration file has put on. */
 static int parse_long(const el_cli_command *c, const el_cli_group *groups, size_t n_groups, int argc, char **argv,
-                      int *i) {
+                      int *i, el_cli_given *given) {
   const char *name = argv[*i] + 2;
   size_t len = strcspn(name, "=");
   const char *value = name[len] ? name + len + 1 : NULL;
-  const el_cli_option *o = find_long(groups, n_groups, name, len);
+  const el_cli_option *o = el_cli_find(groups, n_groups, name, len);
   if (!o) return unknown_long(c, groups, n_groups, name, len);
   if (o->kind == EL_CLI_FLAG) {
-    if (value) return el_cli_usage_error(c, "--%s takes no value", o->name);
-    return set(c, o, NULL);
+    bool ignored;
+    if (value && !set_flag(value, &ignored))
+      return el_cli_usage_error(c, "--%s takes no value, or true or false", o->name);
+    return set(c, o, value ? value : "true", given);
   }
   if (!value && *i + 1 == argc) return el_cli_usage_error(c, "--%s needs a value: %s", o->name, o->value);
   if (!value) value = argv[++*i];
-  return set(c, o, value);
+  return set(c, o, value, given);
 }
 
 /* argv[*i] is "-x", "-x…" with x's value, or several flags. */
 static int parse_letters(const el_cli_command *c, const el_cli_group *groups, size_t n_groups, int argc, char **argv,
-                         int *i) {
+                         int *i, el_cli_given *given) {
   for (const char *p = argv[*i] + 1; *p; p++) {
     const el_cli_option *o = find_letter(groups, n_groups, *p);
     if (!o) return el_cli_usage_error(c, "unknown option '-%c'", *p);
     if (o->kind != EL_CLI_FLAG) {
-      if (p[1]) return set(c, o, p + 1);
+      if (p[1]) return set(c, o, p + 1, given);
       if (*i + 1 == argc) return el_cli_usage_error(c, "-%c needs a value: %s", *p, o->value);
-      return set(c, o, argv[++*i]);
+      return set(c, o, argv[++*i], given);
     }
-    int status = set(c, o, NULL);
+    int status = set(c, o, "true", given);
     if (status >= 0) return status;
   }
   return -1;
 }
 
-int el_cli_parse(const el_cli_command *c, const el_cli_group *groups, size_t n_groups, int argc, char **argv,
-                 el_cli_rest *rest) {
+int el_cli_parse_noting(const el_cli_command *c, const el_cli_group *groups, size_t n_groups, int argc, char **argv,
+                        el_cli_rest *rest, el_cli_given *given) {
   int n_rest = 0;
   bool options = true;
   for (int i = 1; i < argc; i++) {
@@ -247,11 +283,16 @@ int el_cli_parse(const el_cli_command *c, const el_cli_group *groups, size_t n_g
       continue;
     }
     if (strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0) return print_help(c, groups, n_groups);
-    int status = arg[1] == '-' ? parse_long(c, groups, n_groups, argc, argv, &i)
-                               : parse_letters(c, groups, n_groups, argc, argv, &i);
+    int status = arg[1] == '-' ? parse_long(c, groups, n_groups, argc, argv, &i, given)
+                               : parse_letters(c, groups, n_groups, argc, argv, &i, given);
     if (status >= 0) return status;
   }
   if (!rest && n_rest > 0) return el_cli_usage_error(c, "unexpected argument '%s'", argv[1]);
   if (rest) *rest = (el_cli_rest){argv + 1, n_rest};
   return -1;
+}
+
+int el_cli_parse(const el_cli_command *c, const el_cli_group *groups, size_t n_groups, int argc, char **argv,
+                 el_cli_rest *rest) {
+  return el_cli_parse_noting(c, groups, n_groups, argc, argv, rest, NULL);
 }

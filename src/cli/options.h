@@ -6,7 +6,8 @@
 
 #include "cli/cli.h"
 
-/* The values of an option that may be given several times, in their order. They point into argv. */
+/* The values of an option that may be given several times, in their order. They point into argv, or into the
+ * configuration file. */
 typedef struct el_cli_list {
   const char **items;
   size_t n;
@@ -20,14 +21,18 @@ typedef struct el_cli_numbers {
 } el_cli_numbers;
 
 typedef enum el_cli_kind {
-  EL_CLI_FLAG,   /* bool: present or not */
-  EL_CLI_INT,    /* int */
-  EL_CLI_U64,    /* uint64_t */
-  EL_CLI_BYTES,  /* uint64_t: 4G, 512M, 64K or plain bytes */
-  EL_CLI_REAL,   /* float */
-  EL_CLI_TEXT,   /* const char * */
-  EL_CLI_TEXTS,  /* el_cli_list */
-  EL_CLI_NUMBERS /* el_cli_numbers */
+  EL_CLI_FLAG,    /* bool: present or not */
+  EL_CLI_INT,     /* int */
+  EL_CLI_U64,     /* uint64_t */
+  EL_CLI_BYTES,   /* uint64_t: 4G, 512M, 64K or plain bytes */
+  EL_CLI_REAL,    /* float */
+  EL_CLI_TEXT,    /* const char * */
+  EL_CLI_TEXTS,   /* el_cli_list */
+  EL_CLI_NUMBERS, /* el_cli_numbers */
+  /* As texts on the command line; in a configuration file relative ones begin in the file's folder. */
+  EL_CLI_PATH,       /* const char * */
+  EL_CLI_PATHS,      /* el_cli_list */
+  EL_CLI_NAMED_PATHS /* el_cli_list of NAME=PATH */
 } el_cli_kind;
 
 typedef struct el_cli_option {
@@ -46,6 +51,13 @@ typedef struct el_cli_group {
   size_t n;
 } el_cli_group;
 
+/* Which options the command line has. */
+typedef struct el_cli_given {
+  const el_cli_option *list[128];
+  size_t n;
+} el_cli_given;
+bool el_cli_is_given(const el_cli_given *given, const el_cli_option *o);
+
 /* The arguments that are no options. */
 typedef struct el_cli_rest {
   char **items;
@@ -57,5 +69,17 @@ typedef struct el_cli_rest {
  * asked for and printed, or there was a mistake. */
 int el_cli_parse(const el_cli_command *c, const el_cli_group *groups, size_t n_groups, int argc, char **argv,
                  el_cli_rest *rest);
+/* As el_cli_parse, and notes which options there were; given: NULL is allowed. */
+int el_cli_parse_noting(const el_cli_command *c, const el_cli_group *groups, size_t n_groups, int argc, char **argv,
+                        el_cli_rest *rest, el_cli_given *given);
+
+/* NULL: no option is called so. */
+const el_cli_option *el_cli_find(const el_cli_group *groups, size_t n_groups, const char *name, size_t len);
+/* The option's name that was probably meant; NULL: none is near. */
+const char *el_cli_nearest_option(const el_cli_group *groups, size_t n_groups, const char *name);
+
+/* Gives `target`, which is what o->kind says, the value that `text` is; a flag true, or false where the text says so.
+ * EL_ERR_INVALID: what it should have been, without the option's name. */
+el_status el_cli_option_set(const el_cli_option *o, void *target, const char *text, el_error *err);
 
 #endif

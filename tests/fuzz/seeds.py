@@ -282,6 +282,11 @@ def seeds():
     yield "report", "run", json.dumps(run).encode()
     yield "report", "least", b'{"schema":"edgelora-load/1","summary":{},"request_columns":["at","first","done","end"],"requests":[]}'
 
+    yield "config", "all", (b"# every kind\nflag: true\nint: 32\nu64: 18446744073709551615\nbytes: 4G\nreal: 0.25\ntext: off\npath: keys\n"
+                            b"texts: [a, 'b']\npaths:\n  - one\n  - /two\nnamed: [sql=one, b=/two]\nnumbers: 1,2,4\n")
+    yield "config", "quoted", b'---\ntext: "a\\u00e9\\n"\npath: |\n  two\n  lines\n...\n'
+    yield "config", "extras", b"text: &a [*a, *a]\nint: !!int 1\n<<: {a: b}\n"
+
     yield "constraint", "gbnf", b'\0root ::= "a" x{2,40} | [^a-c\\n]+ ( "b" | . )* # c\nx ::= "(" x? ")"\0a(())()'
     yield "constraint", "regex", b"\x01^(?:[a-z]{1,60}|\\d+\\.\xc3\xa9?)$|x*\x00abc"
     yield "constraint", "schema", b'\x02{"type":"object","properties":{"a":{"type":"string","maxLength":9}},"required":["a"]}\0{"a":"x"}'

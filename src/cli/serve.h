@@ -1,0 +1,47 @@
+/* What the files of `edgelora serve` share: its options, from the command line and a configuration file. */
+#ifndef EL_CLI_SERVE_H
+#define EL_CLI_SERVE_H
+
+#include <assert.h>
+
+#include "cli/config/config.h"
+#include "cli/open.h"
+#include "server/server.h"
+
+enum {
+  EL_SERVE_OWN_OPTIONS = 1,     /* those that a file does not have */
+  EL_SERVE_SERVER_OPTIONS = 48, /* room for the rows of serve_options.c */
+  EL_SERVE_GROUPS = 5
+};
+
+typedef struct el_serve_table {
+  el_cli_option own[EL_SERVE_OWN_OPTIONS], model[EL_CLI_MODEL_OPTIONS], router[EL_CLI_ROUTER_OPTIONS],
+      server[EL_SERVE_SERVER_OPTIONS], engine[EL_CLI_ENGINE_OPTIONS];
+  el_cli_group groups[EL_SERVE_GROUPS];
+} el_serve_table;
+
+typedef struct el_serve_options {
+  el_cli_engine common;
+  const char *host, *api_keys, *default_adapter, *template_variables;
+  int port, max_connections, delay_seconds, drain_seconds, receive_seconds, idle_seconds, max_body_mib;
+  el_cli_list allowed, pinned, cors_origins, aliases;
+  bool examples, locked, share_prefixes, strict, verbose_answers, no_slots, no_metrics;
+
+  const char *config; /* the file's path; NULL: none */
+  el_config file;     /* what it says, which options point into */
+  el_serve_table table;
+  el_cli_given given; /* by the command line */
+} el_serve_options;
+
+el_serve_options el_serve_options_default(void);
+/* The table of an options' targets, which must stay where they are. */
+void el_serve_table_fill(el_serve_table *t, el_serve_options *o);
+/* The groups that a configuration file may have. */
+const el_cli_group *el_serve_file_groups(const el_serve_table *t, size_t *n);
+/* Reads command line and file. Returns -1, or the exit status to end with. */
+int el_serve_options_read(el_serve_options *o, const el_cli_command *self, int argc, char **argv);
+/* All but the folders that clients may load from. */
+el_server_options el_serve_server_options(const el_serve_options *o);
+void el_serve_options_free(el_serve_options *o);
+
+#endif
