@@ -78,8 +78,11 @@ static int get_costs(el_plan *p) {
                                 .step_rows = p->common.options.step_rows};
     return el_shape_costs(o->shape, &m, &p->costs, &err) ? el_cli_failed(&err) : -1;
   }
-  const el_plan_measure m = {
-      .common = &p->common, .rank = o->rank, .adapter = o->adapter, .progress = !p->common.quiet};
+  const el_plan_measure m = {.common = &p->common,
+                             .rank = o->rank,
+                             .adapter = o->adapter,
+                             .temperature = o->temperature,
+                             .progress = !p->common.quiet};
   int code = el_plan_measure_costs(&m, &p->costs);
   if (code < 0 && o->save_costs && el_costs_save(&p->costs, o->save_costs, &err)) code = el_cli_failed(&err);
   return code;
@@ -166,6 +169,7 @@ static int run(const el_cli_command *self, int argc, char **argv) {
                        .balance = "share",
                        .n_adapters = 1000,
                        .rank = 16,
+                       .temperature = 1,
                        .nodes = 1,
                        .alpha = 1,
                        .rate = 0.5f,
@@ -185,6 +189,8 @@ static int run(const el_cli_command *self, int argc, char **argv) {
       {0, "adapter", "PATH", EL_CLI_TEXT, &o.adapter, 0, 0,
        "one like yours, to measure size and loads; default: a random one"},
       {0, "rank", "R", EL_CLI_INT, &o.rank, 1, EL_LORA_MAX_RANK, "of the random one; default 16"},
+      {0, "temperature", "T", EL_CLI_REAL, &o.temperature, 0, 100,
+       "that answers are asked for with while drawing is measured; 0: always the most likely token; default 1"},
       {0, "save-costs", "FILE", EL_CLI_TEXT, &o.save_costs, 0, 0, "keep what was measured"},
       {0, "costs", "FILE", EL_CLI_TEXT, &o.costs, 0, 0,
        "instead of measuring: what was kept, on this machine or another"},

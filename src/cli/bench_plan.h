@@ -10,7 +10,7 @@
 
 typedef struct el_plan_options {
   const char *costs, *save_costs, *shape, *adapter, *input, *output, *replay, *balance;
-  float gops, gbs, alpha, rate, cv, duration, warm_up, slo_first;
+  float gops, gbs, temperature, alpha, rate, cv, duration, warm_up, slo_first;
   int rank, n_adapters, clients, n_requests, nodes;
   uint64_t seed;
   bool own_adapter, no_drain, json;

@@ -9,6 +9,7 @@ typedef struct el_plan_measure {
   el_cli_engine *common; /* model and engine options; opened and closed, its options stay as they are */
   int rank;              /* of random adapters on all linear layers */
   const char *adapter;   /* its files are loaded instead of those of a random one; may be NULL */
+  float temperature;     /* of the answers whose cost outside of steps is measured */
   bool progress;
 } el_plan_measure;
 

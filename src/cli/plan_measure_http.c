@@ -114,6 +114,8 @@ int el_plan_measure_http(const el_plan_measure *m, el_costs *c) {
   el_engine_info(b.engine, &info);
   b.ask = (el_load_ask){.api = EL_LOAD_OPENAI,
                         .base = info.name,
+                        .temperature = m->temperature,
+                        .top_p = 1,
                         .first = info.n_vocab > 2 * FIRST_ID ? FIRST_ID : 0,
                         .n_ids = (size_t)(info.n_vocab > 2 * FIRST_ID ? FIRST_ID : info.n_vocab)};
   el_server_options options = el_server_options_default();
