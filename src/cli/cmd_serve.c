@@ -60,18 +60,21 @@ static void drain_end(drain *d) {
 }
 
 /* Lets running requests end, at most that long. A further signal ends the program at once. */
-static void drain_server(drain *d, el_server *server, int signal_fd) {
+static void drain_server(drain *d, el_server *server, const el_serve_options *o) {
+  const int signal_fd = o->common.signal_fd;
   d->server = server;
   eventfd_write(d->begin_fd, DRAIN);
   for (;;) {
     struct pollfd fds[2] = {{.fd = d->done_fd, .events = POLLIN}, {.fd = signal_fd, .events = POLLIN}};
     if (poll(fds, 2, -1) < 0 && errno != EINTR) break;
     int signal = el_cli_signal_take(signal_fd, 0);
-    if (signal) _exit(EL_EXIT_SIGNAL_BASE + signal);
+    if (signal && signal != SIGHUP) _exit(EL_EXIT_SIGNAL_BASE + signal);
     if (fds[0].revents) break;
   }
   drain_end(d);
-  if (!d->complete) el_cli_error("some requests did not end within %d s and were cancelled", d->timeout_ms / 1000);
+  if (!d->complete)
+    el_cli_logf(&o->common.log, EL_LOG_ERROR, "some requests did not end within %d s and were cancelled",
+                d->timeout_ms / 1000);
 }
 
 /* As many open files as the system lets us have: connections are open files. */
@@ -85,14 +88,26 @@ static void raise_file_limit(void) {
 /* What requests to "auto" get. */
 static void tell_router(const el_serve_options *o) {
   el_stats stats;
-  if (!o->common.options.router_path || o->common.level > EL_LOG_INFO) return;
+  const el_cli_log *log = &o->common.log;
+  if (!o->common.options.router_path) return;
   el_engine_stats(o->common.engine, &stats);
-  fprintf(stderr, "edgelora: router %s: %s\n", o->common.options.router_path,
-          el_cli_is_auto(o->common.engine, "auto")
-              ? "answers to the model name 'auto'"
-              : "answers to POST /v1/route alone, as something else is called 'auto'");
-  fprintf(stderr, "edgelora: router: it knows %llu of %llu adapters\n", (unsigned long long)stats.adapters_in_router,
-          (unsigned long long)stats.adapters);
+  el_cli_logf(log, EL_LOG_INFO, "router %s: %s", o->common.options.router_path,
+              el_cli_is_auto(o->common.engine, "auto")
+                  ? "answers to the model name 'auto'"
+                  : "answers to POST /v1/route alone, as something else is called 'auto'");
+  el_cli_logf(log, EL_LOG_INFO, "router: it knows %llu of %llu adapters", (unsigned long long)stats.adapters_in_router,
+              (unsigned long long)stats.adapters);
+}
+
+/* Until a signal says that it is to end. A terminal that has gone, with SIGHUP, does. */
+static void wait_for_end(el_serve_options *o, el_server *server) {
+  int signal = o->common.hung_up ? SIGHUP : 0;
+  for (;; signal = el_cli_signal_take(o->common.signal_fd, -1)) {
+    if (signal == SIGHUP && (!o->had_terminal || el_serve_has_terminal()))
+      el_serve_reload(o, server);
+    else if (signal)
+      return;
+  }
 }
 
 static int serve(el_serve_options *o, const el_server_options *options) {
@@ -102,18 +117,20 @@ static int serve(el_serve_options *o, const el_server_options *options) {
   if (!drain_prepare(&d, o)) return EL_EXIT_FAILED;
   if (el_server_start(options, &server, &err)) {
     drain_end(&d);
-    return el_cli_failed(&err);
+    return el_cli_log_failed(&o->common.log, &err);
   }
   tell_router(o);
   el_cli_tell_template(&o->common);
   /* Scripts wait for this line. */
-  fprintf(stderr, "listening on %s\n", el_server_url(server));
+  if (o->common.log.json)
+    el_cli_log_tell(&o->common.log, "listening on %s", el_server_url(server));
+  else
+    fprintf(stderr, "listening on %s\n", el_server_url(server));
   int with = (options->has_router ? EL_CLI_WITH_ROUTER : 0) | (options->api_keys ? EL_CLI_WITH_KEY : 0);
   if (o->examples) el_cli_print_examples(stderr, o->common.engine, el_server_url(server), with);
-  while (el_cli_signal_take(o->common.signal_fd, -1) == 0) {
-  }
-  if (o->common.level <= EL_LOG_INFO) fprintf(stderr, "edgelora: ending; a second signal ends it at once\n");
-  drain_server(&d, server, o->common.signal_fd);
+  wait_for_end(o, server);
+  el_cli_logf(&o->common.log, EL_LOG_INFO, "ending; a second signal ends it at once");
+  drain_server(&d, server, o);
   el_server_stop(server);
   return EL_EXIT_OK;
 }
@@ -126,7 +143,7 @@ static bool has_default(const el_serve_options *o) {
   el_error err;
   if (!name || (o->common.options.router_path && el_cli_is_auto(o->common.engine, name))) return true;
   if (el_adapter_hold(o->common.engine, name, &held, &err)) {
-    el_cli_error("--default-adapter: %s", err.message);
+    el_cli_logf(&o->common.log, EL_LOG_ERROR, "--default-adapter: %s", err.message);
     return false;
   }
   el_adapter_release(o->common.engine, held);
@@ -137,7 +154,7 @@ static bool pin(const el_serve_options *o) {
   el_error err;
   for (size_t i = 0; i < o->pinned.n; i++) {
     if (!el_adapter_pin(o->common.engine, o->pinned.items[i], true, &err)) continue;
-    el_cli_error("--pin: %s", err.message);
+    el_cli_logf(&o->common.log, EL_LOG_ERROR, "--pin: %s", err.message);
     return false;
   }
   return true;
@@ -160,7 +177,8 @@ static int run(const el_cli_command *self, int argc, char **argv) {
   if (code < 0) {
     raise_file_limit();
     signal(SIGPIPE, SIG_IGN); /* a client that went away is the server's to notice */
-    o.common.signal_fd = el_cli_signals_open();
+    o.common.signal_fd = el_cli_signals_open_with_hangup();
+    o.had_terminal = el_serve_has_terminal();
     code = o.common.signal_fd < 0 ? EL_EXIT_FAILED : el_cli_engine_open(&o.common);
     if (o.common.signal_fd < 0) el_cli_error("signals: %s", strerror(errno));
   }
@@ -183,7 +201,8 @@ const el_cli_command el_cmd_serve = {
         "Answers /v1/completions, /v1/chat/completions and /v1/models; docs/api.md has the rest. A request's\n"
         "\"model\" names an adapter, or the base model, or with a router is \"auto\": it chooses. Says 'listening on\n"
         "URL' on standard error when it is ready.\n"
-        "SIGTERM or Ctrl-C: takes no new requests, lets the running ones end, and exits 0.",
+        "SIGTERM or Ctrl-C: takes no new requests, lets the running ones end, and exits 0. SIGHUP: reads --config,\n"
+        "--api-keys and the folders of adapters anew.",
     .examples =
         "  edgelora serve --adapters adapters\n"
         "  edgelora serve --adapters adapters --router router.gguf --api-keys keys\n"

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +16,7 @@
 #define CACHE_FOLDER "edgelora"
 
 el_cli_engine el_cli_engine_default(void) {
-  return (el_cli_engine){.options = el_engine_options_default(), .level = EL_LOG_WARN, .signal_fd = -1};
+  return (el_cli_engine){.options = el_engine_options_default(), .log = {.level = EL_LOG_WARN}, .signal_fd = -1};
 }
 
 el_cli_group el_cli_model_group(el_cli_engine *e, const char **adapter, el_cli_option storage[EL_CLI_MODEL_OPTIONS]) {
@@ -243,12 +244,6 @@ char *el_cli_model_path(const char *given) {
   return NULL;
 }
 
-static void log_line(void *user, el_log_level level, const char *line) {
-  const el_cli_engine *e = user;
-  if (level < e->level) return;
-  fprintf(stderr, level == EL_LOG_WARN ? "edgelora: warning: %s\n" : "edgelora: %s\n", line);
-}
-
 static double now(void) {
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
@@ -264,21 +259,25 @@ static double now(void) {
 static void show_progress(void *user, uint64_t done, uint64_t total) {
   el_cli_engine *e = user;
   int signal = e->signal_fd >= 0 ? el_cli_signal_take(e->signal_fd, 0) : 0;
+  if (signal == SIGHUP) e->hung_up = true;
   /* Nothing is to be saved, and loading cannot be called off. */
-  if (signal) _exit(EL_EXIT_SIGNAL_BASE + signal);
-  bool terminal = isatty(STDERR_FILENO);
+  else if (signal)
+    _exit(EL_EXIT_SIGNAL_BASE + signal);
+  bool terminal = isatty(STDERR_FILENO) && !e->log.json;
   double time = now(), took = time - e->load_began, mb = (double)done * 1e-6;
   if (e->quiet || took < PROGRESS_FROM) return;
   if (done >= total) {
     if (terminal && e->load_shown > 0) fprintf(stderr, "\r\033[K");
-    if (!terminal) fprintf(stderr, "edgelora: loaded the model: %.0f MB in %.1f s\n", mb, took);
+    if (!terminal) el_cli_log_tell(&e->log, "loaded the model: %.0f MB in %.1f s", mb, took);
     return;
   }
   if (time - e->load_shown < (terminal ? PROGRESS_TERMINAL : PROGRESS_LOG)) return;
   e->load_shown = time;
-  fprintf(stderr,
-          terminal ? "\rloading the model: %d%%, %.0f MB/s\033[K" : "edgelora: loading the model: %d%%, %.0f MB/s\n",
-          (int)(100.0 * (double)done / (double)total), mb / took);
+  int percent = (int)(100.0 * (double)done / (double)total);
+  if (terminal)
+    fprintf(stderr, "\rloading the model: %d%%, %.0f MB/s\033[K", percent, mb / took);
+  else
+    el_cli_log_tell(&e->log, "loading the model: %d%%, %.0f MB/s", percent, mb / took);
 }
 
 /* "NAME=PATH". */
@@ -293,15 +292,14 @@ static int add_named(el_cli_engine *e, const char *spec) {
   el_error err;
   el_status status = el_adapter_add(e->engine, name, equals + 1, &err);
   free(name);
-  return status ? el_cli_failed(&err) : -1;
+  return status ? el_cli_log_failed(&e->log, &err) : -1;
 }
 
 static int add_folder(el_cli_engine *e, const char *dir) {
   size_t added = 0, failed = 0;
   el_error err;
-  if (el_adapter_add_dir(e->engine, dir, &added, &failed, &err)) return el_cli_failed(&err);
-  if (added == 0 && e->level <= EL_LOG_WARN)
-    fprintf(stderr, "edgelora: warning: --adapters: %s gave no adapter\n", dir);
+  if (el_adapter_add_dir(e->engine, dir, &added, &failed, &err)) return el_cli_log_failed(&e->log, &err);
+  if (added == 0) el_cli_logf(&e->log, EL_LOG_WARN, "--adapters: %s gave no adapter", dir);
   return -1;
 }
 
@@ -342,21 +340,22 @@ static int set_speculate(el_cli_engine *e) {
 int el_cli_engine_open(el_cli_engine *e) {
   const int wrong = set_speculate(e);
   if (wrong >= 0) return wrong;
-  if (e->verbose) e->level = EL_LOG_DEBUG;
-  if (e->quiet) e->level = EL_LOG_ERROR;
+  if (e->verbose) e->log.level = EL_LOG_DEBUG;
+  if (e->quiet) e->log.level = EL_LOG_ERROR;
   char *path = el_cli_model_path(e->model);
   if (!path) return EL_EXIT_FAILED;
   char *cache = cache_path(CACHE_FOLDER); /* without one, the next start reads more */
-  if (!cache && e->level <= EL_LOG_INFO)
-    fprintf(stderr, "edgelora: what is learnt about adapters is not kept: neither XDG_CACHE_HOME nor HOME is set\n");
+  if (!cache)
+    el_cli_logf(&e->log, EL_LOG_INFO,
+                "what is learnt about adapters is not kept: neither XDG_CACHE_HOME nor HOME is set");
   e->options.model_path = path;
   char stem[256] = "";
   if (!e->model && !e->options.model_name) e->options.model_name = DEFAULT_NAME;
   if (!e->options.model_name && stem_of(path, stem, sizeof stem)) e->options.model_name = stem;
   e->options.cache_dir = cache;
   if (e->no_prefix_cache) e->options.prefix_cache = false;
-  e->options.log = log_line;
-  e->options.log_user = e;
+  e->options.log = el_cli_log_line;
+  e->options.log_user = &e->log;
   e->options.progress = show_progress;
   e->options.progress_user = e;
   e->load_began = now();
@@ -366,7 +365,7 @@ int el_cli_engine_open(el_cli_engine *e) {
   if (e->options.model_name == stem) e->options.model_name = NULL;
   free(path);
   free(cache);
-  if (status) return el_cli_failed(&err);
+  if (status) return el_cli_log_failed(&e->log, &err);
   int code = -1;
   for (size_t i = 0; code < 0 && i < e->adapters.n; i++) code = add_named(e, e->adapters.items[i]);
   for (size_t i = 0; code < 0 && i < e->adapter_dirs.n; i++) code = add_folder(e, e->adapter_dirs.items[i]);
@@ -374,10 +373,10 @@ int el_cli_engine_open(el_cli_engine *e) {
 }
 
 void el_cli_tell_template(const el_cli_engine *e) {
-  if (!e->quiet && !el_tokenizer_has_template(el_engine_tokenizer(e->engine)))
-    fprintf(stderr,
-            "edgelora: warning: the model's file has no chat template: chats are written as ChatML; "
-            "--chat-template FILE gives another\n");
+  if (!el_tokenizer_has_template(el_engine_tokenizer(e->engine)))
+    el_cli_logf(
+        &e->log, EL_LOG_WARN,
+        "the model's file has no chat template: chats are written as ChatML; --chat-template FILE gives another");
 }
 
 bool el_cli_is_auto(const el_engine *e, const char *name) {

@@ -2,6 +2,7 @@
 #ifndef EL_CLI_OPEN_H
 #define EL_CLI_OPEN_H
 
+#include "cli/log.h"
 #include "cli/options.h"
 
 typedef struct el_cli_engine {
@@ -10,10 +11,11 @@ typedef struct el_cli_engine {
   el_engine_options options;
   bool verbose, quiet, no_prefix_cache;
   const char *speculate;
-  el_log_level level; /* what is logged when neither is given */
+  el_cli_log log; /* its level: when neither is given */
 
   el_engine *engine;
-  int signal_fd;                 /* while the model loads, a signal ends the program */
+  int signal_fd;                 /* while the model loads, a signal ends the program, but */
+  bool hung_up;                  /* SIGHUP, which is told here */
   double load_began, load_shown; /* seconds; when loading began and when its progress was last shown, 0: not yet */
 } el_cli_engine;
 

@@ -143,10 +143,21 @@ static bool set_flag(const char *text, bool *out) {
   return true;
 }
 
+static bool set_choice(const char *text, const el_cli_option *o, const char **out) {
+  size_t len = strlen(text);
+  for (const char *word = o->value; word; word = strchr(word, '|') ? strchr(word, '|') + 1 : NULL)
+    if (len && strcspn(word, "|") == len && !strncmp(word, text, len)) {
+      *out = text;
+      return true;
+    }
+  return false;
+}
+
 /* What a value should have been. */
 static el_status bad_value(const el_cli_option *o, const char *text, el_error *err) {
   switch (o->kind) {
     case EL_CLI_FLAG: return el_fail(err, EL_ERR_INVALID, "'%s' is neither true nor false", text);
+    case EL_CLI_CHOICE: return el_fail(err, EL_ERR_INVALID, "'%s' is not one of %s", text, o->value);
     case EL_CLI_U64: return el_fail(err, EL_ERR_INVALID, "'%s' is not a whole number from 0 to 2^64-1", text);
     case EL_CLI_BYTES: return el_fail(err, EL_ERR_INVALID, "'%s' is not a size such as 512M or 4G", text);
     case EL_CLI_REAL: return el_fail(err, EL_ERR_INVALID, "'%s' is not a number from %g to %g", text, o->min, o->max);
@@ -167,6 +178,7 @@ el_status el_cli_option_set(const el_cli_option *o, void *target, const char *te
     case EL_CLI_BYTES: ok = set_bytes(text, target); break;
     case EL_CLI_REAL: ok = set_real(text, o, target); break;
     case EL_CLI_NUMBERS: ok = set_numbers(text, o, target); break;
+    case EL_CLI_CHOICE: ok = set_choice(text, o, target); break;
     case EL_CLI_TEXT:
     case EL_CLI_PATH: *(const char **)target = text; break;
     case EL_CLI_TEXTS:

@@ -27,6 +27,7 @@ typedef enum el_cli_kind {
   EL_CLI_BYTES,   /* uint64_t: 4G, 512M, 64K or plain bytes */
   EL_CLI_REAL,    /* float */
   EL_CLI_TEXT,    /* const char * */
+  EL_CLI_CHOICE,  /* const char *: one of the words of `value`, such as "text|json" */
   EL_CLI_TEXTS,   /* el_cli_list */
   EL_CLI_NUMBERS, /* el_cli_numbers */
   /* As texts on the command line; in a configuration file relative ones begin in the file's folder. */

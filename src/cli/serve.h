@@ -26,9 +26,12 @@ typedef struct el_serve_options {
   int port, max_connections, delay_seconds, drain_seconds, receive_seconds, idle_seconds, max_body_mib;
   el_cli_list allowed, pinned, cors_origins, aliases;
   bool examples, locked, share_prefixes, strict, verbose_answers, no_slots, no_metrics;
+  const char *log_format;
+  bool had_terminal; /* at the start */
 
   const char *config; /* the file's path; NULL: none */
-  el_config file;     /* what it says, which options point into */
+  el_config file;     /* what it said at the start, which options point into */
+  el_config latest;   /* what it said at the last SIGHUP, which api_keys points into */
   el_serve_table table;
   el_cli_given given; /* by the command line */
 } el_serve_options;
@@ -42,6 +45,11 @@ const el_cli_group *el_serve_file_groups(const el_serve_table *t, size_t *n);
 int el_serve_options_read(el_serve_options *o, const el_cli_command *self, int argc, char **argv);
 /* All but the folders that clients may load from. */
 el_server_options el_serve_server_options(const el_serve_options *o);
+/* serve_reload.c: what SIGHUP does. */
+void el_serve_reload(el_serve_options *o, el_server *server);
+/* Whether the process has a controlling terminal: a SIGHUP without the one that there was is the end of it. */
+bool el_serve_has_terminal(void);
+
 void el_serve_options_free(el_serve_options *o);
 
 #endif

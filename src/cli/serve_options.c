@@ -15,7 +15,7 @@ el_serve_options el_serve_options_default(void) {
                         .idle_seconds = server.idle_timeout_ms / 1000,
                         .drain_seconds = 30,
                         .examples = isatty(STDERR_FILENO)};
-  o.common.level = EL_LOG_INFO;
+  o.common.log.level = EL_LOG_INFO;
   return o;
 }
 
@@ -71,6 +71,8 @@ static el_cli_group server_group(el_serve_options *o, el_cli_option storage[EL_S
        "a chat template (Jinja) to use instead of the model's own"},
       {0, "chat-template-kwargs", "JSON", EL_CLI_TEXT, &o->template_variables, 0, 0,
        "variables for chat templates, such as {\"enable_thinking\": false}; those of a request come first"},
+      {0, "log-format", "text|json", EL_CLI_CHOICE, &o->log_format, 0, 0,
+       "lines of the log: text, or an object each for programs; default text"},
       {0, "examples", NULL, EL_CLI_FLAG, &o->examples, 0, 0,
        "print a curl line for each adapter; default: on a terminal"},
   };
@@ -117,10 +119,7 @@ static void give_both(el_serve_options *o) {
   given->list[given->n++] = quiet;
 }
 
-int el_serve_options_read(el_serve_options *o, const el_cli_command *self, int argc, char **argv) {
-  el_serve_table_fill(&o->table, o);
-  int code = el_cli_parse_noting(self, o->table.groups, EL_SERVE_GROUPS, argc, argv, NULL, &o->given);
-  if (code >= 0 || !o->config) return code;
+static int read_file(el_serve_options *o) {
   give_both(o);
   size_t n;
   const el_cli_group *groups = el_serve_file_groups(&o->table, &n);
@@ -131,6 +130,14 @@ int el_serve_options_read(el_serve_options *o, const el_cli_command *self, int a
   if (!status) return -1;
   el_cli_failed(&err);
   return status == EL_ERR_INVALID ? EL_EXIT_USAGE : EL_EXIT_FAILED;
+}
+
+int el_serve_options_read(el_serve_options *o, const el_cli_command *self, int argc, char **argv) {
+  el_serve_table_fill(&o->table, o);
+  int code = el_cli_parse_noting(self, o->table.groups, EL_SERVE_GROUPS, argc, argv, NULL, &o->given);
+  if (code < 0 && o->config) code = read_file(o);
+  o->common.log.json = o->log_format && !strcmp(o->log_format, "json");
+  return code;
 }
 
 el_server_options el_serve_server_options(const el_serve_options *o) {
@@ -167,4 +174,5 @@ void el_serve_options_free(el_serve_options *o) {
   el_cli_list_free(&o->aliases);
   el_cli_list_free(&o->pinned);
   el_config_free(&o->file);
+  el_config_free(&o->latest);
 }
