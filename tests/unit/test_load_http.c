@@ -165,6 +165,8 @@ static void events_tell_text_ends_and_counts(void **state) {
   assert_true(e.text && !e.finished && e.completion_tokens == -1);
   e = event("{\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"finish_reason\":null}]}");
   assert_true(!e.text && !e.finished);
+  e = event("{\"choices\":[{\"text\":\"\\u0000\",\"finish_reason\":null}]}"); /* a token of one byte may be this one */
+  assert_true(e.text && !e.finished);
   e = event("{\"choices\":[{\"delta\":{\"content\":\"x\"},\"finish_reason\":\"stop\"}]}");
   assert_true(e.text && e.finished);
   e = event(

@@ -94,7 +94,7 @@ bool el_load_event_read(const char *data, size_t len, el_load_event *out) {
     out->done = true;
     return true;
   }
-  json_t *event = json_loadb(data, len, 0, NULL);
+  json_t *event = json_loadb(data, len, JSON_ALLOW_NUL, NULL);
   if (!json_is_object(event)) {
     json_decref(event);
     return false;
