@@ -444,6 +444,10 @@ EL_API el_engine_options el_engine_options_default(void);
 EL_API el_status el_engine_open(const el_engine_options *options, el_engine **out, el_error *err);
 /* Cancels what runs (each request gets its final event), stops the threads, frees all. NULL is allowed. */
 EL_API void el_engine_close(el_engine *e);
+/* How often the engine thread has come round. It is woken, so it comes round again, idle or not, as soon as the step
+ * that it may be in has ended: a number that two calls find the same, with more than a step's time between, tells of an
+ * engine that hangs. What it does when it is idle is not disturbed. */
+EL_API uint64_t el_engine_turns(el_engine *e);
 
 /* How the hidden states of a prompt's tokens, the last norm's output, become one vector. */
 typedef enum el_embed {

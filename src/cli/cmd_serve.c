@@ -10,7 +10,9 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "cli/alive.h"
 #include "cli/examples.h"
+#include "cli/notify.h"
 #include "cli/serve.h"
 #include "cli/signals.h"
 
@@ -99,14 +101,29 @@ static void tell_router(const el_serve_options *o) {
               (unsigned long long)stats.adapters);
 }
 
+/* The service manager, if there is one, starts what comes after us. */
+static void tell_ready(const el_serve_options *o, const el_server *server) {
+  el_model_info model;
+  el_stats stats;
+  el_engine_info(o->common.engine, &model);
+  el_engine_stats(o->common.engine, &stats);
+  int why = el_cli_notify("READY=1\nSTATUS=serving %s with %llu adapters on %s", model.name,
+                          (unsigned long long)stats.adapters, el_server_url(server));
+  if (why)
+    el_cli_logf(&o->common.log, EL_LOG_WARN, "NOTIFY_SOCKET: the service manager does not hear: %s", strerror(why));
+}
+
 /* Until a signal says that it is to end. A terminal that has gone, with SIGHUP, does. */
 static void wait_for_end(el_serve_options *o, el_server *server) {
   int signal = o->common.hung_up ? SIGHUP : 0;
   for (;; signal = el_cli_signal_take(o->common.signal_fd, -1)) {
-    if (signal == SIGHUP && (!o->had_terminal || el_serve_has_terminal()))
+    if (signal == SIGHUP && (!o->had_terminal || el_serve_has_terminal())) {
+      el_cli_notify_reloading();
       el_serve_reload(o, server);
-    else if (signal)
+      tell_ready(o, server);
+    } else if (signal) {
       return;
+    }
   }
 }
 
@@ -114,8 +131,16 @@ static int serve(el_serve_options *o, const el_server_options *options) {
   el_server *server = NULL;
   el_error err;
   drain d;
+  el_cli_alive alive;
   if (!drain_prepare(&d, o)) return EL_EXIT_FAILED;
+  if (!el_cli_alive_start(&alive, o->common.engine)) {
+    el_cli_logf(&o->common.log, EL_LOG_ERROR, "cannot start the thread that gives the watchdog signs of life: %s",
+                strerror(errno));
+    drain_end(&d);
+    return EL_EXIT_FAILED;
+  }
   if (el_server_start(options, &server, &err)) {
+    el_cli_alive_stop(&alive);
     drain_end(&d);
     return el_cli_log_failed(&o->common.log, &err);
   }
@@ -128,10 +153,13 @@ static int serve(el_serve_options *o, const el_server_options *options) {
     fprintf(stderr, "listening on %s\n", el_server_url(server));
   int with = (options->has_router ? EL_CLI_WITH_ROUTER : 0) | (options->api_keys ? EL_CLI_WITH_KEY : 0);
   if (o->examples) el_cli_print_examples(stderr, o->common.engine, el_server_url(server), with);
+  tell_ready(o, server);
   wait_for_end(o, server);
+  el_cli_notify("STOPPING=1\nSTATUS=waiting up to %d s for running requests", o->delay_seconds + o->drain_seconds);
   el_cli_logf(&o->common.log, EL_LOG_INFO, "ending; a second signal ends it at once");
   drain_server(&d, server, o);
   el_server_stop(server);
+  el_cli_alive_stop(&alive);
   return EL_EXIT_OK;
 }
 

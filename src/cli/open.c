@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cli/notify.h"
 #include "cli/signals.h"
 
 #define DEFAULT_MODEL "edgelora/models/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -255,6 +256,16 @@ static double now(void) {
 #define PROGRESS_FROM 2.0
 #define PROGRESS_TERMINAL 0.1
 #define PROGRESS_LOG 5.0
+#define PROGRESS_MANAGER 1.0
+
+/* The service manager's patience is renewed as long as the load goes on. */
+static void tell_manager(el_cli_engine *e, uint64_t done, uint64_t total) {
+  double time = now();
+  if (time - e->load_told < PROGRESS_MANAGER && done < total) return;
+  e->load_told = time;
+  el_cli_notify("STATUS=loading the model: %d%%\nEXTEND_TIMEOUT_USEC=60000000",
+                total ? (int)(100.0 * (double)done / (double)total) : 100);
+}
 
 static void show_progress(void *user, uint64_t done, uint64_t total) {
   el_cli_engine *e = user;
@@ -263,6 +274,7 @@ static void show_progress(void *user, uint64_t done, uint64_t total) {
   /* Nothing is to be saved, and loading cannot be called off. */
   else if (signal)
     _exit(EL_EXIT_SIGNAL_BASE + signal);
+  tell_manager(e, done, total);
   bool terminal = isatty(STDERR_FILENO) && !e->log.json;
   double time = now(), took = time - e->load_began, mb = (double)done * 1e-6;
   if (e->quiet || took < PROGRESS_FROM) return;
@@ -366,6 +378,7 @@ int el_cli_engine_open(el_cli_engine *e) {
   free(path);
   free(cache);
   if (status) return el_cli_log_failed(&e->log, &err);
+  if (e->adapters.n || e->adapter_dirs.n) el_cli_notify("STATUS=looking for adapters");
   int code = -1;
   for (size_t i = 0; code < 0 && i < e->adapters.n; i++) code = add_named(e, e->adapters.items[i]);
   for (size_t i = 0; code < 0 && i < e->adapter_dirs.n; i++) code = add_folder(e, e->adapter_dirs.items[i]);

@@ -14,9 +14,10 @@ typedef struct el_cli_engine {
   el_cli_log log; /* its level: when neither is given */
 
   el_engine *engine;
-  int signal_fd;                 /* while the model loads, a signal ends the program, but */
-  bool hung_up;                  /* SIGHUP, which is told here */
-  double load_began, load_shown; /* seconds; when loading began and when its progress was last shown, 0: not yet */
+  int signal_fd; /* while the model loads, a signal ends the program, but */
+  bool hung_up;  /* SIGHUP, which is told here */
+  /* Seconds: when loading began, when its progress was last shown, and told to the service manager; 0: not yet. */
+  double load_began, load_shown, load_told;
 } el_cli_engine;
 
 /* Nothing chosen yet; warnings and errors are logged. */

@@ -100,6 +100,7 @@ struct el_engine {
   bool closing;
   bool cancels;               /* a request has been cancelled since the engine thread last looked */
   bool news;                  /* a load has ended, or an entry is to be buried */
+  uint64_t n_turns;           /* how often the engine thread has come by here */
   el_seq *inbox, **inbox_end; /* submitted, in order of id */
   el_seq *table[EL_TABLE];    /* by id: all that are not finished, and those whose events have not been taken */
   el_seq *kept, **kept_end;   /* in the table, their DONE event taken; the oldest first */

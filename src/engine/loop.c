@@ -305,7 +305,7 @@ static void wait_for_work(el_engine *e) {
   struct timespec deadline;
   clock_gettime(CLOCK_MONOTONIC, &deadline);
   deadline.tv_sec += EL_IDLE_FORGET_S;
-  while (!e->closing && !e->inbox && !e->cancels && !e->news) {
+  for (; !e->closing && !e->inbox && !e->cancels && !e->news; e->n_turns++) {
     if (!el_pool_holds_idle_memory(&e->memory.pool)) {
       pthread_cond_wait(&e->work, &e->mutex);
     } else if (pthread_cond_timedwait(&e->work, &e->mutex, &deadline) == ETIMEDOUT) {
@@ -321,6 +321,7 @@ static void wait_for_work(el_engine *e) {
 static bool take_work(el_engine *e, bool idle, bool *cancels, bool *news) {
   el_scheduler *s = &e->scheduler;
   pthread_mutex_lock(&e->mutex);
+  e->n_turns++;
   if (idle) wait_for_work(e);
   while (e->inbox) {
     el_seq *q = e->inbox;
@@ -342,6 +343,15 @@ void el_loop_notify(void *engine) {
   e->news = true;
   pthread_cond_signal(&e->work);
   pthread_mutex_unlock(&e->mutex);
+}
+
+/* Woken with nothing to do, the engine thread counts, and sleeps on to the same deadline. */
+uint64_t el_engine_turns(el_engine *e) {
+  pthread_mutex_lock(&e->mutex);
+  uint64_t n = e->n_turns;
+  pthread_cond_signal(&e->work);
+  pthread_mutex_unlock(&e->mutex);
+  return n;
 }
 
 /* ------------------------------------------------------------- going on
@@ -430,6 +440,7 @@ bool el_loop_turn(el_engine *e) {
 void *el_engine_main(void *arg) {
   el_engine *e = arg;
   bool idle = true;
+  pthread_setname_np(pthread_self(), "el-engine");
   el_threads_pin_caller(e->threads);
   while (turn(e, &idle)) continue;
   finish_cancelled(e, true);
