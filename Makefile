@@ -14,7 +14,7 @@ FUZZ_SECONDS ?= 600
 configure = test -f build/build.ninja || { rm -rf build/meson-private; meson setup build --buildtype=release; }
 
 .DEFAULT_GOAL := build
-.PHONY: build serve model setup test asan tsan fuzz bench-peer bench-compare bench-adapters bench-router paper soak install fmt clean help
+.PHONY: build serve model setup test asan tsan fuzz bench-peer bench-compare bench-adapters bench-router paper soak manual dist install fmt clean help
 
 build:
 	@tools/setup --check build
@@ -78,6 +78,13 @@ paper: build
 soak: build
 	@tools/soak.py $(ARGS)
 
+# After a change of options or of their help.
+manual: build
+	@tools/manual/make.py build/edgelora
+
+dist:
+	@tools/dist
+
 # DESTDIR=... is heeded too.
 install: build
 	@meson configure build -Dprefix='$(abspath $(PREFIX))'
@@ -103,6 +110,8 @@ help:
 	@echo "make bench-adapters  10 to 10,000 adapters in memory for 50, beside llama-server, about 8 minutes; ARGS='--quick', ARGS=--help"
 	@echo "make paper         the EdgeLoRA paper's evaluation beside llama-server, about 45 minutes; writes docs/evaluation.md; FULL=1, ARGS=--help"
 	@echo "make soak       100,000 requests over 1,000 adapters in memory for 20, about 2 minutes; ARGS=--help"
+	@echo "make manual     manual pages and completions anew, of the tables behind --help"
+	@echo "make dist       the source of this commit as an archive, build/dist/edgelora-VERSION.tar.gz"
 	@echo "make install    PREFIX=$(PREFIX); DESTDIR is heeded"
 	@echo "make model      fetch a model into the cache and print its path: MODEL=NAME, by default smollm2; tools/fetch-model --list"
 	@echo "make setup      install what building, serving and testing need, through apt"

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/help_json.h"
+
 static void say(const char *fmt, va_list args) {
   fflush(stdout); /* so that on a terminal both appear in the order in which they were written */
   flockfile(stderr);
@@ -119,6 +121,7 @@ int el_cli_run_family(const char *family, const el_cli_command *const *commands,
     print_help(stdout);
     return el_cli_end(EL_EXIT_OK);
   }
+  if (strcmp(argv[1], EL_CLI_HELP_JSON) == 0) return el_cli_family_json(commands, n);
   return el_cli_dispatch(family, commands, n, argc - 1, argv + 1);
 }
 

@@ -7,6 +7,8 @@
 
 #include "base/json_guard.h"
 #include "cli/cli.h"
+#include "cli/help_json.h"
+#include "cli/version.h"
 
 static const el_cli_command *const commands[] = {&el_cmd_run,     &el_cmd_serve,      &el_cmd_tokenize, &el_cmd_inspect,
                                                  &el_cmd_adapter, &el_cmd_perplexity, &el_cmd_router,   &el_cmd_bench};
@@ -54,8 +56,9 @@ int main(int argc, char **argv) {
   const char *first = argv[1];
   if (strcmp(first, "help") == 0 || strcmp(first, "--help") == 0 || strcmp(first, "-h") == 0)
     return help(argc - 1, argv + 1);
+  if (strcmp(first, EL_CLI_HELP_JSON) == 0) return el_cli_family_json(commands, N_COMMANDS);
   if (strcmp(first, "--version") == 0 || strcmp(first, "-V") == 0) {
-    printf("edgelora %s\n", el_version());
+    printf("edgelora %s\n", EL_CLI_VERSION);
     return el_cli_end(EL_EXIT_OK);
   }
   return el_cli_dispatch("edgelora", commands, N_COMMANDS, argc - 1, argv + 1);

@@ -235,11 +235,13 @@ char *el_cli_model_path(const char *given) {
   if (!path && given) el_cli_no_memory();
   if (!path && !given)
     el_cli_error(
-        "no model: name one with -m FILE.gguf; there is no cache to look into, as neither XDG_CACHE_HOME nor HOME is "
+        "no model: name one with -m FILE.gguf, or as 'model' in the configuration; there is no cache to look into, as "
+        "neither XDG_CACHE_HOME nor HOME is "
         "set");
   if (!path || given || access(path, R_OK) == 0) return path;
   el_cli_error(
-      "no model: name one with -m FILE.gguf, or let 'make model', in the source folder, fetch the default one to %s",
+      "no model: name one with -m FILE.gguf, or as 'model' in the configuration, or let 'make model', in the source "
+      "folder, fetch the default one to %s",
       path);
   free(path);
   return NULL;
@@ -355,7 +357,8 @@ int el_cli_engine_open(el_cli_engine *e) {
   if (e->verbose) e->log.level = EL_LOG_DEBUG;
   if (e->quiet) e->log.level = EL_LOG_ERROR;
   char *path = el_cli_model_path(e->model);
-  if (!path) return EL_EXIT_FAILED;
+  /* None was asked for: the next start would say the same. */
+  if (!path) return e->model ? EL_EXIT_FAILED : EL_EXIT_USAGE;
   char *cache = cache_path(CACHE_FOLDER); /* without one, the next start reads more */
   if (!cache)
     el_cli_logf(&e->log, EL_LOG_INFO,

@@ -1,4 +1,5 @@
 #include "cli/options.h"
+#include "cli/help_json.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -295,6 +296,7 @@ int el_cli_parse_noting(const el_cli_command *c, const el_cli_group *groups, siz
       continue;
     }
     if (strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0) return print_help(c, groups, n_groups);
+    if (strcmp(arg, EL_CLI_HELP_JSON) == 0) return el_cli_command_json(c, groups, n_groups);
     int status = arg[1] == '-' ? parse_long(c, groups, n_groups, argc, argv, &i, given)
                                : parse_letters(c, groups, n_groups, argc, argv, &i, given);
     if (status >= 0) return status;

@@ -63,7 +63,26 @@ check "the example links the shared library through pkg-config" build_shared
 check "the example links the static library through pkg-config" build_static
 check "the shared library exports public names only" exports_only_ours
 check "the shared library exports every declared function" declared_is_exported
-check "the installed program tells its version" "$(find "$work/root" -name edgelora -type f | head -n 1)" --version
+# What the shells and man find by its place, for each command.
+pages_and_completions() {
+  local share command
+  share=$(dirname "$(find "$work/root" -name man -type d | head -n 1)")
+  for command in $("$build/edgelora" --help | awk '/^  [a-z]/ { print $1 }'); do
+    [ -s "$share/man/man1/edgelora-$command.1" ] || { echo "no page of $command"; return 1; }
+  done
+  [ -s "$share/man/man5/edgelora.yaml.5" ] && [ -s "$share/man/man1/edgelora.1" ] && [ -s "$share/bash-completion/completions/edgelora" ] && [ -s "$share/zsh/site-functions/_edgelora" ]
+}
+# The unit names the program where it is installed.
+unit_names_the_program() {
+  local unit program
+  unit=$(find "$work/root" -name edgelora.service)
+  program=$(sed -n 's/^ExecStart=\([^ ]*\) .*/\1/p' "$unit")
+  [ -x "$work/root$program" ]
+}
+
+check "the installed program tells its version" "$(find "$work/root" -path '*/bin/edgelora')" --version
+check "the manual pages and completions are installed" pages_and_completions
+check "the installed unit names the installed program" unit_names_the_program
 if [ -f "${EDGELORA_MODEL:-}" ]; then
   check "the example runs with the shared library" runs shared
   check "the example runs with the static library" runs static
