@@ -14,7 +14,7 @@ FUZZ_SECONDS ?= 600
 configure = test -f build/build.ninja || { rm -rf build/meson-private; meson setup build --buildtype=release; }
 
 .DEFAULT_GOAL := build
-.PHONY: build serve model setup test asan tsan fuzz bench-peer bench-compare bench-adapters bench-router paper soak manual dist install fmt clean help
+.PHONY: build serve model setup test asan tsan faults fuzz bench-peer bench-compare bench-adapters bench-router paper soak manual dist install fmt clean help
 
 build:
 	@tools/setup --check build
@@ -54,6 +54,9 @@ asan:
 
 tsan:
 	@tools/test tsan
+
+faults:
+	@tools/test faults
 
 fuzz:
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) tools/test fuzz
@@ -103,6 +106,7 @@ help:
 	@echo "make test       install what the tests need, then run all of them: unit, program, server, install, Arm, fuzzers, sanitizers"
 	@echo "make asan       the unit, program and server tests under AddressSanitizer and UndefinedBehaviorSanitizer"
 	@echo "make tsan       the tests of threads, a short soak among them, under ThreadSanitizer; not part of make test"
+	@echo "make faults     every allocation and every call to the system fails in turn, some minutes; some of them do in make test"
 	@echo "make fuzz       the fuzzers for FUZZ_SECONDS=$(FUZZ_SECONDS) each"
 	@echo "make bench-peer    our speed beside llama.cpp's, about 20 minutes on two cores; ARGS='--quick', ARGS=--help"
 	@echo "make bench-compare our speed beside that of another revision: BASE=main~5; ARGS=--help"

@@ -13,6 +13,7 @@
 #include "adapter/lora_parts.h"
 #include "base/buf.h"
 #include "base/error.h"
+#include "base/json_guard.h"
 #include "base/printer.h"
 
 enum {
@@ -289,16 +290,18 @@ static el_status print_config(el_printer *p, const char *path, el_error *err) {
   char name[EL_SHOW], text[SHOWN_VALUE];
   el_status status = el_file_read(path, EL_LORA_MAX_CONFIG, &file, err);
   if (status) return status;
-  json_t *root = json_loadb((const char *)file.data, file.size, JSON_REJECT_DUPLICATES, &json_err), *v;
+  bool no_memory;
+  json_t *root = el_json_load((const char *)file.data, file.size, JSON_REJECT_DUPLICATES, &json_err, &no_memory), *v;
   const char *key;
   el_file_close(&file);
+  if (!root && no_memory) return el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", path);
   if (!root)
     return el_fail_about(err, EL_ERR_FORMAT, path, "line %d: %s", json_err.line,
                          el_str_show(view(json_err.text), text, sizeof text));
   el_print(p, "\nadapter_config.json\n");
   json_object_foreach(root, key, v) {
     /* JSON's own escapes make it safe: a second layer of backslashes would only confuse. */
-    char *value = json_is_null(v) ? NULL : json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT | JSON_ENSURE_ASCII);
+    char *value = json_is_null(v) ? NULL : el_json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT | JSON_ENSURE_ASCII);
     if (value)
       el_print(p, "  %s: %.*s%s\n", el_str_show(view(key), name, sizeof name), SHOWN_VALUE, value,
                strlen(value) > SHOWN_VALUE ? "..." : "");

@@ -149,7 +149,7 @@ static el_status read_aliases(reader *r, const field *f, const json_t *v) {
 
 static el_status read_schema(reader *r, const field *f, const json_t *v) {
   if (!json_is_object(v)) return wrong(r, f->name, "is not an object");
-  if (!(r->out->schema = json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY))) return no_memory(r);
+  if (!(r->out->schema = el_json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY))) return no_memory(r);
   size_t len = strlen(r->out->schema);
   if (len > EL_PRESET_MAX_SCHEMA)
     return el_fail_about(r->err, EL_ERR_FORMAT, r->path, "%s: %zu bytes, the limit is %d", f->name, len,

@@ -14,9 +14,14 @@ static _Thread_local struct {
  * times the text, as a member takes 5 bytes of it and 32 of a table at most. The rest are small. */
 enum { TIMES = 8, SMALL = 1 << 18, ALIGN = 16 };
 
+/* Of this thread. */
+static _Thread_local size_t refused;
+
 void *el_json_malloc(size_t n) {
   void *p = malloc(n);
-  if (p || !aside.begin) return p;
+  if (p) return p;
+  refused++;
+  if (!aside.begin) return NULL;
   aside.failed = true;
   if (n + ALIGN > (size_t)(aside.end - aside.next) || n + ALIGN < n) return NULL;
   p = aside.next;
@@ -45,6 +50,10 @@ bool el_json_short(void) {
 void el_json_end(void) {
   free(aside.begin);
   aside.begin = aside.next = aside.end = NULL;
+}
+
+size_t el_json_refused(void) {
+  return refused;
 }
 
 size_t el_json_depth(const char *text, size_t len) {

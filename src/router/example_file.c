@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "base/error.h"
+#include "base/json_guard.h"
 #include "format/file.h"
 #include "format/text.h"
 
@@ -44,7 +45,9 @@ static bool is_blank(el_str s) {
 /* Takes one line; what is beyond the limit is not looked at. */
 static el_status read_line(el_str line, const char *path, size_t number, el_examples_read *out, el_error *err) {
   json_error_t e;
-  json_t *object = json_loadb(line.data, line.len, JSON_REJECT_DUPLICATES, &e);
+  bool short_of_memory;
+  json_t *object = el_json_load(line.data, line.len, JSON_REJECT_DUPLICATES, &e, &short_of_memory);
+  if (!object && short_of_memory) return no_memory(path, err);
   if (!object) return el_fail(err, EL_ERR_FORMAT, "%s: line %zu: is not JSON: %s", path, number, e.text);
   const char *prompt = json_string_value(json_object_get(object, "prompt"));
   el_status status = EL_OK;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/json_guard.h"
 #include "router/table_private.h"
 
 static el_status refuse(const el_table_builder *b, size_t line, const char *what) {
@@ -80,7 +81,9 @@ el_status el_table_parse_jsonl(el_table_builder *b, const char *data, size_t len
     if (n > 0 && p[n - 1] == '\r') n--;
     if (n > 0) {
       json_error_t why;
-      json_t *row = json_loadb(p, n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &why);
+      bool no_memory;
+      json_t *row = el_json_load(p, n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &why, &no_memory);
+      if (!row && no_memory) return el_fail(b->err, EL_ERR_NO_MEMORY, "%s: out of memory", b->t->path);
       if (!row)
         return el_fail(b->err, EL_ERR_FORMAT, "%s: line %zu: not JSON: %s (at byte %d)", b->t->path, line, why.text,
                        why.position);

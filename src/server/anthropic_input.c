@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json_guard.h"
 #include "server/anthropic.h"
 #include "server/private.h"
 
@@ -90,7 +91,7 @@ static bool add_call(reader *r, json_t *calls, const json_t *block) {
   if (!json_is_string(id) || !json_is_string(name) || !json_is_object(input))
     return fail(r, "a tool_use block needs 'id' and 'name', which are strings, and 'input', which is an object");
   /* As text, as a chat has it: what becomes of it is the template's matter. */
-  char *text = json_dumps(input, JSON_COMPACT);
+  char *text = el_json_dumps(input, JSON_COMPACT);
   json_t *call = text ? json_pack("{s:O,s:s,s:{s:O,s:s}}", "id", id, "type", "function", "function", "name", name,
                                   "arguments", text)
                       : NULL;

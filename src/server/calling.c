@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json_guard.h"
 #include "server/fields.h"
 #include "server/json_value.h"
 #include "server/private.h"
@@ -75,7 +76,9 @@ static bool read_choice(el_api_parse *p, el_calling *c, bool *none) {
 static bool read_tools(el_api_parse *p, el_calling *c) {
   el_value tools;
   el_error err;
-  switch (el_json_value(p->tools, &tools)) {
+  el_convert converted = el_json_value(p->tools, &tools);
+  if (converted != EL_CONVERTED) el_json_value_free(&tools);
+  switch (converted) {
     case EL_CONVERTED: break;
     case EL_CONVERT_NO_MEMORY: return el_api_no_memory(p);
     case EL_CONVERT_DEEP:
@@ -136,8 +139,8 @@ static bool add_text(el_api_parse *p, json_t *m, const char *text, size_t len) {
 static json_t *system_message(json_t *messages, bool takes_system) {
   json_t *first = json_array_get(messages, 0);
   if (!takes_system || !strcmp(role_of(first), "system")) return first;
-  json_array_insert_new(messages, 0, json_pack("{s:s, s:s}", "role", "system", "content", ""));
-  return json_array_get(messages, 0);
+  json_t *system = json_pack("{s:s, s:s}", "role", "system", "content", "");
+  return json_array_insert_new(messages, 0, system) ? NULL : json_array_get(messages, 0);
 }
 
 static bool tell_tools(el_api_parse *p, const el_calling *c, json_t *messages, bool takes_system) {
@@ -155,7 +158,7 @@ static bool tell_tools(el_api_parse *p, const el_calling *c, json_t *messages, b
 static bool tell_call(el_api_parse *p, const el_calling *c, json_t *m, const json_t *call) {
   const json_t *function = json_object_get(call, "function"), *arguments = json_object_get(function, "arguments");
   char *json =
-      json_is_string(arguments) ? strdup(json_string_value(arguments)) : json_dumps(arguments, JSON_ENCODE_ANY);
+      json_is_string(arguments) ? strdup(json_string_value(arguments)) : el_json_dumps(arguments, JSON_ENCODE_ANY);
   char *text = NULL;
   size_t len;
   el_error err;

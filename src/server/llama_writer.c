@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json_guard.h"
 #include "server/json_out.h"
 #include "server/llama.h"
 #include "server/writer.h"
@@ -157,7 +158,10 @@ static json_t *pick(json_t *from, const el_api_request *q) {
 /* "response_fields": of all that there is to say these alone, under the names that they were asked by. */
 static bool write_picked(const el_reply *r, el_buf *out) {
   el_buf all = {0};
-  json_t *read = write_array(r, &all) ? json_loadb(all.data, all.len, JSON_ALLOW_NUL, NULL) : NULL, *picked = NULL;
+  json_error_t why;
+  bool no_memory;
+  json_t *read = write_array(r, &all) ? el_json_load(all.data, all.len, JSON_ALLOW_NUL, &why, &no_memory) : NULL;
+  json_t *picked = NULL;
   if (json_is_array(read)) {
     size_t i;
     json_t *one;
@@ -172,7 +176,7 @@ static bool write_picked(const el_reply *r, el_buf *out) {
   } else if (read) {
     picked = pick(read, r->request);
   }
-  char *text = picked ? json_dumps(picked, JSON_COMPACT) : NULL;
+  char *text = picked ? el_json_dumps(picked, JSON_COMPACT) : NULL;
   bool ok = text && el_buf_append(out, text, strlen(text));
   free(text);
   json_decref(picked);

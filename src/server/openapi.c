@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json_guard.h"
 #include "server/fields.h"
 #include "server/private.h"
 #include "server/writer.h"
@@ -17,7 +18,7 @@ static bool set(json_t *object, const char *name, json_t *value) {
 }
 
 static bool set_copy(json_t *object, const char *name, const json_t *value) {
-  return set(object, name, json_deep_copy(value));
+  return set(object, name, el_json_deep_copy(value));
 }
 
 /* ------------------------------------------------------------------- fields */
@@ -189,7 +190,7 @@ static char *write_document(bool keys) {
   if (document && set(json_object_get(document, "info"), "version", json_string(el_version())) &&
       (!keys || set(document, "security", json_pack("[{s:[]}]", "key"))) && set(document, "paths", paths_of(source)) &&
       set_copy(document, "components", json_object_get(source, "components")))
-    text = json_dumps(document, JSON_COMPACT);
+    text = el_json_dumps(document, JSON_COMPACT);
   json_decref(document);
   json_decref(source);
   return text;

@@ -212,7 +212,7 @@ static bool make_messages(el_api_parse *p, el_responses_request *own, size_t n_b
 
 /* {"type": "function", "name", ...} as {"type": "function", "function": {"name", ...}}. */
 static json_t *as_function(const json_t *tool) {
-  json_t *function = json_copy((json_t *)tool);
+  json_t *function = el_json_copy(tool);
   if (!function) return NULL;
   json_object_del(function, "type");
   return json_pack("{s:s,s:o}", "type", "function", "function", function);
@@ -288,8 +288,9 @@ static bool make_echo(el_api_parse *p, el_responses_request *own, const json_t *
   bool ok = true;
   for (size_t i = 0; ok && i < sizeof ECHOED / sizeof *ECHOED; i++) {
     const json_t *v = json_object_get(body, ECHOED[i].name);
-    char *text = v && !json_is_null(v) ? json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
-    ok = el_buf_printf(&out, ",\"%s\":%s", ECHOED[i].name, text ? text : ECHOED[i].otherwise);
+    bool given = v && !json_is_null(v);
+    char *text = given ? el_json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
+    ok = (text || !given) && el_buf_printf(&out, ",\"%s\":%s", ECHOED[i].name, text ? text : ECHOED[i].otherwise);
     free(text);
   }
   own->echo = out.data;

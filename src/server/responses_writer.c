@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json_guard.h"
 #include "server/json_out.h"
 #include "server/responses.h"
 
@@ -121,7 +122,7 @@ static bool write_response(const el_reply *r, const char *status, const el_buf *
 static void store(const el_reply *r, const el_buf *body, const el_buf *output) {
   const el_responses_request *own = own_of(r);
   if (!own->store) return;
-  char *before = json_dumps(own->items, JSON_COMPACT);
+  char *before = el_json_dumps(own->items, JSON_COMPACT);
   el_buf items = {0};
   size_t n = before ? strlen(before) : 0;
   bool ok = n && el_buf_append(&items, before, n - 1) && (n == 2 || !output->len || put(&items, ",")) &&

@@ -132,9 +132,9 @@ static bool get_response_input(const el_query *q, size_t id_len, el_answer *out,
   el_buf_free(&text);
   size_t i;
   json_array_foreach(items, i, item) {
-    json_array_insert(list, order && !strcmp(order, "asc") ? i : 0, item);
+    ok = ok && !json_array_insert(list, order && !strcmp(order, "asc") ? i : 0, item);
   }
-  char *data = json_dumps(list, JSON_COMPACT);
+  char *data = el_json_dumps(list, JSON_COMPACT);
   ok = ok && data && (items || !found) &&
        el_buf_printf(&out->body, "{\"object\":\"list\",\"data\":%s,\"has_more\":false}", data);
   free(data);

@@ -33,7 +33,7 @@ static bool dump(el_api_parse *p, const json_t *v, const char **text, size_t *le
   char **more = realloc(s->texts, sizeof *more * (s->n_texts + 1));
   if (!more) return el_api_no_memory(p);
   s->texts = more;
-  char *own = json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY);
+  char *own = el_json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY);
   if (!own) return el_api_no_memory(p);
   s->texts[s->n_texts++] = own;
   *text = own;

@@ -1,17 +1,18 @@
-/* Parsing JSON while allocations fail: nothing comes of it, and nothing worse. Without the guard jansson reads beyond
+/* JSON while allocations fail: nothing comes of it, and nothing worse. Without the guard jansson reads beyond
  * the end of a string whose buffer could not grow, when there is memory for the string. */
 #include "base/json_guard.h"
 #include "bytes.h"
 
-/* Which allocations of the project's code fail, jansson's among them: all after the first `left`, or those of at least
- * `from` bytes; below `until`, which what is set aside is not. */
+/* Which allocations of the project's code fail, jansson's among them: all after the first `left`, or (`once`) the one
+ * after them, or those of at least `from` bytes; below `until`, which what is set aside is not. */
 static int left;
+static bool once;
 static size_t from, until;
 
 void *__real_malloc(size_t n);
 void *__wrap_malloc(size_t n);
 void *__wrap_malloc(size_t n) {
-  if (n < until && (n >= from || left-- <= 0)) return NULL;
+  if (n < until && (n >= from || (once ? left-- == 0 : left-- <= 0))) return NULL;
   return __real_malloc(n);
 }
 
@@ -83,11 +84,48 @@ static void what_is_wrong_is_said_where_it_is(void **state) {
   json_decref(j);
 }
 
+/* Every allocation of them fails once. */
+static void texts_and_copies_are_whole_or_are_not_there(void **state) {
+  json_t *whole =
+      json_pack("{s:s, s:[i,f,n], s:{s:s, s:b}, s:s}", "type", "function", "list", 1, 0.5, "function", "name", "look",
+                "strict", 1, "text", "as long as the buffer has to grow for it, and then some");
+  char *text = json_dumps(whole, JSON_COMPACT);
+  assert_non_null(text);
+  json_t *(*const copies[])(const json_t *) = {el_json_copy, el_json_deep_copy};
+  from = SIZE_MAX;
+  once = true;
+  for (int n = 0, refused = 1; refused; n++) {
+    left = n, until = SIZE_MAX;
+    char *t = el_json_dumps(whole, JSON_COMPACT);
+    refused = left < 0;
+    until = 0;
+    assert_int_equal(!t, refused);
+    assert_true(!t || !strcmp(t, text));
+    free(t);
+    assert_true(refused || n > 1);
+  }
+  for (size_t i = 0; i < 2; i++)
+    for (int n = 0, refused = 1; refused; n++) {
+      left = n, until = SIZE_MAX;
+      json_t *copy = copies[i](whole);
+      refused = left < 0;
+      until = 0;
+      assert_int_equal(!copy, refused);
+      assert_true(!copy || json_equal(copy, whole));
+      json_decref(copy);
+      assert_true(refused || n > 1);
+    }
+  once = false;
+  free(text);
+  json_decref(whole);
+}
+
 int main(void) {
   json_set_alloc_funcs(el_json_malloc, el_json_free);
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(memory_may_run_out_anywhere),
       cmocka_unit_test(what_is_wrong_is_said_where_it_is),
+      cmocka_unit_test(texts_and_copies_are_whole_or_are_not_there),
   };
   return cmocka_run_group_tests_name("json_guard", tests, NULL, NULL);
 }
