@@ -11,28 +11,11 @@ void el_registry_use_tokenizer(el_registry *r, const el_tokenizer *base, const e
   r->sites = sites;
 }
 
-/* What the folder's files say, without tokens that its weights have no rows for. Of a file of weights that cannot be
- * read the load tells. */
-static el_status read_tokens(const el_registry *r, el_entry *e, el_error *err) {
-  el_error why;
-  el_lora_file *weights = NULL;
-  el_status status = el_own_tokens_read(e->path, r->tokenizer, NULL, &e->tokenizer, err);
-  if (status || !e->tokenizer || el_tokenizer_n_vocab(e->tokenizer) == el_tokenizer_n_vocab(r->tokenizer) ||
-      el_lora_file_open(e->path, r->sites, &weights, &why))
-    return status;
-  if (!el_lora_file_n_vocab(weights)) {
-    el_tokenizer_close(e->tokenizer);
-    e->tokenizer = NULL;
-    status = el_own_tokens_read(e->path, r->tokenizer, weights, &e->tokenizer, err);
-  }
-  el_lora_file_close(weights);
-  return status;
-}
-
 /* The mutex is held. What all adapters bring besides their weights has one limit. */
 static el_status read(el_registry *r, el_entry *e, el_error *err) {
   e->tokens_stamp = el_own_tokens_stamp(e->path);
-  el_status status = e->tokens_stamp ? read_tokens(r, e, err) : EL_OK;
+  el_status status =
+      e->tokens_stamp ? el_own_tokens_read(e->path, r->tokenizer, r->sites, &e->tokenizer, NULL, err) : EL_OK;
   if (status || !e->tokenizer) return status;
   const size_t bytes = el_tokenizer_extension_bytes(e->tokenizer);
   if (atomic_load(&r->preset_bytes) + bytes <= EL_MAX_PRESET_BYTES) {

@@ -319,6 +319,22 @@ static const char *source_of(const reader *r) {
   return r->path[decoder ? CONFIG : json_is_array(r->list) ? TOKENIZER : ADDED];
 }
 
+/* How many of the tokens are behind the base's. */
+static size_t count_behind(const reader *r, int64_t n_base) {
+  size_t n = 0;
+  for (size_t i = 0; i < r->out.n; i++) n += r->tokens[i].id >= n_base;
+  return n;
+}
+
+static bool has_rows(const reader *r, const el_sites *sites) {
+  el_error why;
+  el_lora_file *weights = NULL;
+  if (el_lora_file_open(r->folder, sites, &weights, &why)) return true;
+  const bool has = el_lora_file_n_vocab(weights) > 0;
+  el_lora_file_close(weights);
+  return has;
+}
+
 static void pass_over_from(reader *r, int64_t first) {
   size_t n = 0;
   for (size_t i = 0; i < r->out.n; i++)
@@ -326,15 +342,21 @@ static void pass_over_from(reader *r, int64_t first) {
   r->out.n = n;
 }
 
-el_status el_own_tokens_read(const char *folder, const el_tokenizer *base, const el_lora_file *weights,
-                             el_tokenizer **out, el_error *err) {
+el_status el_own_tokens_read(const char *folder, const el_tokenizer *base, const el_sites *sites, el_tokenizer **out,
+                             size_t *n_passed, el_error *err) {
+  const int32_t n_base = el_tokenizer_n_vocab(base);
   reader r = {.folder = folder, .err = err};
   el_error why;
   bool whole = true;
   *out = NULL;
+  if (n_passed) *n_passed = 0;
   for (int i = 0; i < N_FILES; i++) whole = (r.path[i] = el_path_join(folder, NAMES[i])) && whole;
   el_status status = whole ? read_all(&r) : no_memory(&r);
-  if (!status && weights && !el_lora_file_n_vocab(weights)) pass_over_from(&r, el_tokenizer_n_vocab(base));
+  const size_t n_behind = status ? 0 : count_behind(&r, n_base);
+  if (n_behind && !has_rows(&r, sites)) {
+    pass_over_from(&r, n_base);
+    if (n_passed) *n_passed = n_behind;
+  }
   if (!status && (status = el_tokenizer_extend(base, &r.out, out, &why)))
     el_fail_about(err, status, source_of(&r), "%s", why.message);
   close_reader(&r);

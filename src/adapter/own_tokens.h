@@ -23,11 +23,12 @@ enum {
 };
 
 /* folder: an adapter's path; one that is a file has none of this. *out is NULL where all tokens are the base's.
- * weights: the adapter's file. Where that has no rows of the vocabulary, tokens behind the base's have none at all: no
- * model has ever read them. Trainers add such ones to pad with, and they are passed over. NULL: they are all read.
+ * Where there are tokens behind the base's, the adapter's weights are looked at. If they have no rows of the
+ * vocabulary, these tokens have none at all: no model has ever read them. Trainers add such ones to pad with, and they
+ * are passed over; n_passed, which may be NULL, says how many. Of weights that cannot be read the load tells.
  * EL_ERR_FORMAT, EL_ERR_UNSUPPORTED, EL_ERR_IO. */
-el_status el_own_tokens_read(const char *folder, const el_tokenizer *base, const el_lora_file *weights,
-                             el_tokenizer **out, el_error *err);
+el_status el_own_tokens_read(const char *folder, const el_tokenizer *base, const el_sites *sites, el_tokenizer **out,
+                             size_t *n_passed, el_error *err);
 /* Another number when one of those files is another, without reading them. 0: there is none of them. */
 uint64_t el_own_tokens_stamp(const char *folder);
 

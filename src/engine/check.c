@@ -180,15 +180,11 @@ static el_status check_preset(el_printer *p, const check *c, const char *path, e
 
 /* Tokens of its own, and whether its weights are of the same vocabulary. */
 static el_status check_tokens(el_printer *p, const check *c, const el_lora_file *f, const char *path, el_error *err) {
-  el_tokenizer *own = NULL, *all = NULL;
-  size_t n = 0;
-  el_error why;
-  el_status status = el_own_tokens_read(path, c->tokenizer, f, &own, err);
-  if (!status && !el_own_tokens_read(path, c->tokenizer, NULL, &all, &why) && all && !el_lora_file_n_vocab(f) &&
-      el_tokenizer_n_vocab(all) > el_tokenizer_n_vocab(c->tokenizer))
-    el_print(p, "  %-12s  %d of its tokenizer have no rows in its weights: passed over\n", "tokens",
-             (int)(el_tokenizer_n_vocab(all) - el_tokenizer_n_vocab(c->tokenizer)));
-  el_tokenizer_close(all);
+  el_tokenizer *own = NULL;
+  size_t n = 0, n_passed;
+  el_status status = el_own_tokens_read(path, c->tokenizer, el_model_sites(c->model), &own, &n_passed, err);
+  if (!status && n_passed)
+    el_print(p, "  %-12s  %zu of its tokenizer have no rows in its weights: passed over\n", "tokens", n_passed);
   if (!status) status = el_own_tokens_check(f, c->tokenizer, own, path, err);
   if (!status && own) {
     char shown[EL_SHOW], last[EL_SHOW];

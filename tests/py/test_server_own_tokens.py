@@ -220,17 +220,17 @@ def test_what_is_wrong_with_its_tokens_is_named_and_harms_nobody_else(server, sh
     good(completion(server, "says"))
 
 
-def test_tokens_that_no_weights_have_rows_for_are_passed_over(server, shelf):
-    staged = shelf.parent / "pads"
+@pytest.mark.parametrize("name, first", [("pads", 0), ("pads-behind-a-gap", 3)])
+def test_tokens_that_no_weights_have_rows_for_are_passed_over(server, shelf, name, first):
+    staged = shelf.parent / name
     shutil.copytree(PEFT, staged)
-    (staged / "tokenizer_config.json").write_text(of_tokens([token("[PAD]")], pad_token="[PAD]"))
-    staged.rename(shelf / "pads")
-    good(until_known(server, "pads"))
-    assert completion(server, "pads", prompt=[V]).status_code == 400
-    assert "1 of its tokenizer have no rows in its weights" in check(shelf / "pads")
-    assert server.get("/v1/adapters/pads").json().get("own_tokens") in (None, 0)
-
-
+    added = {"added_tokens_decoder": {str(V + first): token("[PAD]")}, "pad_token": "[PAD]"}
+    (staged / "tokenizer_config.json").write_text(json.dumps(added))
+    staged.rename(shelf / name)
+    good(until_known(server, name))
+    assert completion(server, name, prompt=[V]).status_code == 400
+    assert "1 of its tokenizer have no rows in its weights" in check(shelf / name)
+    assert server.get(f"/v1/adapters/{name}").json().get("own_tokens") in (None, 0)
 def test_tokens_that_change_are_read_again(server, shelf):
     folder = shelf / "changes"
     shutil.copytree(shelf / "says", shelf.parent / "staged")

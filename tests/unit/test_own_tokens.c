@@ -46,7 +46,7 @@ static void close_folder(folder *f) {
 static el_tokenizer *read_good(const folder *f) {
   el_tokenizer *t = NULL;
   el_error err = {0};
-  if (el_own_tokens_read(f->path, f->base, NULL, &t, &err)) fail_msg("%s", err.message);
+  if (el_own_tokens_read(f->path, f->base, NULL, &t, NULL, &err)) fail_msg("%s", err.message);
   return t;
 }
 
@@ -283,7 +283,7 @@ static void what_is_wrong_with_a_folder_is_named(void **state) {
     el_tokenizer *t = NULL;
     el_error err = {0};
     put_text(&f, wrong[i].file, wrong[i].text);
-    if (el_own_tokens_read(f.path, f.base, NULL, &t, &err) != EL_ERR_FORMAT) fail_msg("%zu: %s", i, err.message);
+    if (el_own_tokens_read(f.path, f.base, NULL, &t, NULL, &err) != EL_ERR_FORMAT) fail_msg("%zu: %s", i, err.message);
     assert_null(t);
     assert_contains(err.message, wrong[i].part);
     assert_contains(err.message, wrong[i].file);
@@ -304,14 +304,14 @@ static void ends_and_templates_beyond_their_limits_are_named(void **state) {
   put_text(&f, "tokenizer_config.json", CHATML);
   for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
     put_text(&f, wrong[i].file, wrong[i].text);
-    assert_int_equal(el_own_tokens_read(f.path, f.base, NULL, &t, &err), EL_ERR_FORMAT);
+    assert_int_equal(el_own_tokens_read(f.path, f.base, NULL, &t, NULL, &err), EL_ERR_FORMAT);
     assert_contains(err.message, wrong[i].part);
   }
   put_text(&f, "generation_config.json", "{}");
   char *large = calloc(1, EL_OWN_TOKENS_MAX_TEMPLATE + 1);
   write_file(f.path, "chat_template.jinja", large, EL_OWN_TOKENS_MAX_TEMPLATE + 1);
   free(large);
-  assert_int_equal(el_own_tokens_read(f.path, f.base, NULL, &t, &err), EL_ERR_FORMAT);
+  assert_int_equal(el_own_tokens_read(f.path, f.base, NULL, &t, NULL, &err), EL_ERR_FORMAT);
   assert_contains(err.message, "chat_template.jinja");
   close_folder(&f);
 }
@@ -324,7 +324,7 @@ static void more_tokens_than_the_limit_are_named(void **state) {
   for (int i = 0; i <= EL_MAX_ADDED_TOKENS; i++) el_buf_printf(&b, "%s\"<%d>\":%d", i ? "," : "{", i, V + i);
   el_buf_printf(&b, "}");
   put_text(&f, "added_tokens.json", b.data);
-  assert_int_equal(el_own_tokens_read(f.path, f.base, NULL, &t, &err), EL_ERR_FORMAT);
+  assert_int_equal(el_own_tokens_read(f.path, f.base, NULL, &t, NULL, &err), EL_ERR_FORMAT);
   assert_contains(err.message, "4097 tokens that the base does not have; the limit is 4096");
   el_buf_free(&b);
   close_folder(&f);
@@ -333,7 +333,7 @@ static void more_tokens_than_the_limit_are_named(void **state) {
 static el_status read_and_close(void *arg, el_error *e) {
   const folder *f = arg;
   el_tokenizer *t = NULL;
-  el_status status = el_own_tokens_read(f->path, f->base, NULL, &t, e);
+  el_status status = el_own_tokens_read(f->path, f->base, NULL, &t, NULL, e);
   assert_true(status ? t == NULL : t != NULL);
   el_tokenizer_close(t);
   return status;
