@@ -573,6 +573,8 @@ typedef struct el_adapter_info {
 } el_adapter_info;
 /* *out: array of *n, in order of registration, one block with its strings; free with el_free. */
 EL_API el_status el_adapter_list(const el_engine *e, el_adapter_info **out, size_t *n, el_error *err);
+/* The same of those alone that are in memory or being loaded. */
+EL_API el_status el_adapter_list_resident(const el_engine *e, el_adapter_info **out, size_t *n, el_error *err);
 /* One of them; free with el_free. EL_ERR_NOT_FOUND. */
 EL_API el_status el_adapter_get(const el_engine *e, const char *name, el_adapter_info **out, el_error *err);
 EL_API el_status el_adapter_get_by_id(const el_engine *e, uint64_t id, el_adapter_info **out, el_error *err);

@@ -101,6 +101,23 @@ el_status el_registry_list(el_registry *r, el_adapter_info **out, size_t *n, el_
   return EL_OK;
 }
 
+el_status el_registry_list_resident(el_registry *r, el_adapter_info **out, size_t *n, el_error *err) {
+  pthread_mutex_lock(&r->mutex);
+  el_entry **some = malloc((r->n + 1) * sizeof(el_entry *));
+  size_t count = 0;
+  for (size_t i = 0; some && i < r->n; i++) {
+    const int state = atomic_load(&r->entries[i]->state);
+    if (state == EL_ADAPTER_RESIDENT || state == EL_ADAPTER_LOADING) some[count++] = r->entries[i];
+  }
+  el_adapter_info *list = some ? describe(r, some, count) : NULL;
+  pthread_mutex_unlock(&r->mutex);
+  free((void *)some);
+  if (!list) return el_fail(err, EL_ERR_NO_MEMORY, "adapters: out of memory");
+  *out = list;
+  *n = count;
+  return EL_OK;
+}
+
 el_status el_registry_info(el_registry *r, const char *name, uint64_t id, el_adapter_info **out, el_error *err) {
   char shown[EL_SHOW];
   pthread_mutex_lock(&r->mutex);

@@ -213,6 +213,8 @@ uint32_t el_registry_pinned_beside(el_registry *r, const el_entry *entry);
 void el_registry_each_known(el_registry *r, void (*see)(void *user, const el_entry *entry), void *user);
 
 el_status el_registry_list(el_registry *r, el_adapter_info **out, size_t *n, el_error *err);
+/* Of those that are in memory or being loaded. */
+el_status el_registry_list_resident(el_registry *r, el_adapter_info **out, size_t *n, el_error *err);
 /* By name or alias; name NULL: by id. */
 el_status el_registry_info(el_registry *r, const char *name, uint64_t id, el_adapter_info **out, el_error *err);
 /* What directories hold that cannot be offered. */

@@ -25,7 +25,7 @@ typedef struct el_serve_options {
   const char *host, *api_keys, *default_adapter, *template_variables;
   int port, max_connections, delay_seconds, drain_seconds, receive_seconds, idle_seconds, max_body_mib;
   el_cli_list allowed, pinned, cors_origins, aliases;
-  bool examples, locked, share_prefixes, strict, verbose_answers, no_slots, no_metrics;
+  bool examples, locked, share_prefixes, strict, verbose_answers, no_slots, no_metrics, lora_info;
   const char *log_format;
   bool had_terminal; /* at the start */
 

@@ -47,6 +47,9 @@ static el_cli_group server_group(el_serve_options *o, el_cli_option storage[EL_S
        "chats and completions have llama-server's answer, with the prompt, beside OpenAI's (__verbose)"},
       {0, "no-slots", NULL, EL_CLI_FLAG, &o->no_slots, 0, 0, "GET /slots is a 501"},
       {0, "no-metrics", NULL, EL_CLI_FLAG, &o->no_metrics, 0, 0, "GET /metrics is a 501"},
+      {0, "lora-info", NULL, EL_CLI_FLAG, &o->lora_info, 0, 0,
+       "GET /metrics lists the adapters in memory, as Kubernetes' inference gateway wants it; each change is a new "
+       "series for whoever stores them all"},
       {0, "drain-delay", "SECONDS", EL_CLI_INT, &o->delay_seconds, 0, 86400,
        "after SIGTERM or Ctrl-C, GET /ready is a 503 for so long before new requests are refused, so that balancers "
        "hear "
@@ -161,6 +164,7 @@ el_server_options el_serve_server_options(const el_serve_options *o) {
   server.verbose_answers = o->verbose_answers;
   server.no_slots = o->no_slots;
   server.no_metrics = o->no_metrics;
+  server.lora_info = o->lora_info;
   server.template_variables = o->template_variables;
   server.has_router = o->common.options.router_path != NULL;
   server.log = o->common.options.log;

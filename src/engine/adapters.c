@@ -241,6 +241,13 @@ el_status el_adapter_list(const el_engine *e, el_adapter_info **out, size_t *n, 
   return status;
 }
 
+el_status el_adapter_list_resident(const el_engine *e, el_adapter_info **out, size_t *n, el_error *err) {
+  if (!e || !out || !n) return el_fail(err, EL_ERR_INVALID, "adapter list: an argument is NULL");
+  el_status status = el_registry_list_resident(e->registry, out, n, err);
+  if (!status) el_chooser_mark((el_engine *)e, *out, *n); /* for the mutex */
+  return status;
+}
+
 el_status el_adapter_list_refused(const el_engine *e, el_adapter_refusal **out, size_t *n, el_error *err) {
   if (!e || !out || !n) return el_fail(err, EL_ERR_INVALID, "adapter list: an argument is NULL");
   return el_registry_list_refused(e->registry, out, n, err);

@@ -155,5 +155,6 @@ bool el_info_metrics(el_server *s, el_buf *out) {
   el_stats st;
   el_engine_stats(s->options.engine, &st);
   return write_server(s, out) && write_requests(s, &st, out) && write_adapters(&st, out) && write_choices(&st, out) &&
-         write_pool(s, &st, out) && el_tally_write(&s->tally, out) && el_llama_metrics_write(s, &st, out);
+         write_pool(s, &st, out) && el_tally_write(&s->tally, out) && el_llama_metrics_write(s, &st, out) &&
+         el_vllm_metrics_write(s, &st, out) && (!s->options.lora_info || el_vllm_lora_write(s, &st, out));
 }

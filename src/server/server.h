@@ -59,6 +59,9 @@ typedef struct el_server_options {
   const char *template_variables;
 
   bool verbose_answers; /* answers of OpenAI's form have llama-server's beside them, as with "verbose" in a request */
+  /* GET /metrics lists adapters in memory and those that requests wait for, in a label as Kubernetes' inference gateway
+   * wants it: each change is a new series for whoever stores what it reads. */
+  bool lora_info;
   bool no_slots, no_metrics; /* GET /slots, GET /metrics are not there: 501 */
 
   bool strict; /* fields that are not known are errors; default: they are logged, once a name, and ignored */

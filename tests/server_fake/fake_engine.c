@@ -344,6 +344,15 @@ el_status el_adapter_list(const el_engine *engine, el_adapter_info **out, size_t
   return *out ? EL_OK : el_fail(err, EL_ERR_NO_MEMORY, "out of memory");
 }
 
+el_status el_adapter_list_resident(const el_engine *engine, el_adapter_info **out, size_t *n, el_error *err) {
+  size_t all, some = 0;
+  if (el_adapter_list(engine, out, &all, err)) return EL_ERR_NO_MEMORY;
+  for (size_t i = 0; i < all; i++)
+    if ((*out)[i].state == EL_ADAPTER_RESIDENT) (*out)[some++] = (*out)[i];
+  *n = some;
+  return EL_OK;
+}
+
 /* One that could not be offered, which no key's pattern but "*" and "broken" allows. */
 el_status el_adapter_list_refused(const el_engine *engine, el_adapter_refusal **out, size_t *n, el_error *err) {
   *out = malloc(sizeof **out);
@@ -800,6 +809,7 @@ el_engine *fake_engine_open(const fake_options *options) {
     char name[32];
     snprintf(name, sizeof name, "more/%d", i);
     el_adapter_put(e, name, "", NULL, NULL, NULL);
+    e->adapters[e->n_adapters - 1].resident = i < options->n_resident;
   }
   if (!pthread_create(&e->thread, NULL, engine_main, e)) return e;
   free(e->adapters);

@@ -6,6 +6,7 @@
 
 typedef struct fake_options {
   int n_slots, max_queue, ctx_size;
+  int n_resident;   /* of them, the first ones, that are in memory from the start */
   int n_more;       /* adapters "more/0", "more/1", ... */
   long step_us;     /* sleep between steps, below a second */
   int router;       /* 1: there is one */

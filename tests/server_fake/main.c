@@ -35,12 +35,14 @@ int main(int argc, char **argv) {
   options.port = 0;
   options.log = print_line;
   const char *allowed, *cors[4];
-  int strict = 0, step_us = 200, max_body = (int)options.max_body_bytes, drain_ms = 5000, delay_ms = 0;
+  int strict = 0, lora_info = 0, step_us = 200, max_body = (int)options.max_body_bytes, drain_ms = 5000, delay_ms = 0;
   const setting settings[] = {
       {"slots", &fake.n_slots},
       {"queue", &fake.max_queue},
       {"ctx", &fake.ctx_size},
       {"more", &fake.n_more},
+      {"resident", &fake.n_resident},
+      {"lora_info", &lora_info},
       {"router", &fake.router},
       {"choice_steps", &fake.choice_steps},
       {"step_us", &step_us},
@@ -72,6 +74,7 @@ int main(int argc, char **argv) {
   fake.step_us = step_us;
   options.has_router = fake.router;
   options.strict = strict;
+  options.lora_info = lora_info;
   options.max_body_bytes = (size_t)max_body;
 
   sigset_t ends;
