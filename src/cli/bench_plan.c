@@ -30,7 +30,7 @@ static int check(const el_cli_command *self, el_plan *p) {
   int code = check_source(self, p);
   if (code >= 0) return code;
   if (!el_balance_get(o->balance, &p->balance))
-    return el_cli_usage_error(self, "--balance: '%s' is none of random, hash and share", o->balance);
+    return el_cli_usage_error(self, "--balance: '%s' is none of random, hash, bounded and share", o->balance);
   if (o->own_adapter && !o->clients) return el_cli_usage_error(self, "--own-adapter needs --clients");
   if (o->own_adapter && !o->n_adapters) return el_cli_usage_error(self, "--own-adapter: there are no adapters");
   if (o->nodes > 1 && o->clients) return el_cli_usage_error(self, "--nodes: a balancer needs an open loop");
@@ -225,7 +225,8 @@ static int run(const el_cli_command *self, int argc, char **argv) {
   const el_cli_option nodes[] = {
       {0, "nodes", "N", EL_CLI_INT, &o.nodes, 1, 10000, "such machines, behind a balancer; default 1"},
       {0, "balance", "NAME", EL_CLI_TEXT, &o.balance, 0, 0,
-       "hash: each adapter has its node; share: they are placed so that nodes are asked alike, popular ones on "
+       "hash: each adapter has its node; bounded: the same, but a node that has twice its part of what is under way is "
+       "passed by, as deploy/haproxy does; share: they are placed so that nodes are asked alike, popular ones on "
        "several; "
        "random: any node; default share"},
       {0, "json", NULL, EL_CLI_FLAG, &o.json, 0, 0, "print one JSON object instead of a table"},

@@ -108,12 +108,13 @@ static size_t items_of(const el_plan *p, const int *node_of, int node, el_load_i
   return n;
 }
 
-static el_status run_open(el_plan *p, el_error *err) {
+/* One after the other, as they are balanced by `how`. */
+static el_status run_nodes(el_plan *p, el_balance how, double seconds, el_error *err) {
   const el_plan_options *o = p->options;
   int *node_of = malloc((p->trace.n + 1) * sizeof *node_of);
   el_load_item *items = malloc((p->trace.n + 1) * sizeof *items);
   bool ok = node_of && items &&
-            el_balance_items(p->balance, p->trace.items, p->trace.n, p->sim.n_adapters, o->nodes, o->seed, node_of);
+            el_balance_items(how, p->trace.items, p->trace.n, p->sim.n_adapters, o->nodes, seconds, o->seed, node_of);
   el_status status = ok ? EL_OK : el_fail(err, EL_ERR_NO_MEMORY, "out of memory for %zu requests", p->trace.n);
   for (int node = 0; node < o->nodes && !status; node++) {
     el_sim_result r;
@@ -128,6 +129,33 @@ static el_status run_open(el_plan *p, el_error *err) {
   free(node_of);
   free(items);
   return status;
+}
+
+/* How long a request is under way, on the average. */
+static double mean_seconds(const el_load_log *log) {
+  double sum = 0;
+  size_t n = 0;
+  for (size_t i = 0; i < log->n; i++) {
+    if (log->records[i].end != EL_LOAD_DONE) continue;
+    sum += log->records[i].done - log->records[i].at;
+    n++;
+  }
+  return n ? sum / (double)n : 0;
+}
+
+static el_status run_open(el_plan *p, el_error *err) {
+  double seconds = 0;
+  if (p->balance == EL_BALANCE_RING && p->options->nodes > 1) {
+    /* What is under way decides who gets a request, and who gets it how long it is under way: nodes are simulated one
+     * by one, so the first comes from a run with any nodes. */
+    el_status status = run_nodes(p, EL_BALANCE_RANDOM, 0, err);
+    if (status) return status;
+    seconds = mean_seconds(&p->log);
+    el_load_log_free(&p->log);
+    p->log = (el_load_log){0};
+    p->result = (el_sim_result){0};
+  }
+  return run_nodes(p, p->balance, seconds, err);
 }
 
 /* ---- the most that one node can do */

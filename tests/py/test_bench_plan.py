@@ -78,7 +78,7 @@ def test_a_saved_trace_is_replayed(costs, tmp_path):
 
 def test_nodes_share_the_load(costs):
     one = report("--costs", costs, *SMALL, "--adapters", 1000, "--rate", 100, "--duration", 5)
-    for balance in ("random", "hash", "share"):
+    for balance in ("random", "hash", "bounded", "share"):
         ten = report("--costs", costs, *SMALL, "--adapters", 1000, "--rate", 100, "--duration", 5, "--nodes", 10, "--balance", balance)
         assert ten["summary"]["sent"] == one["summary"]["sent"]
         assert ten["limits"]["steps_idlest_node"] <= ten["limits"]["steps"] <= ten["limits"]["steps_busiest_node"]
@@ -100,7 +100,7 @@ def test_a_model_that_is_not_at_hand():
     (("--costs", "x", "--shape", "y"), 2, "either read or computed"),
     (("--costs", "/does/not/exist"), 1, "/does/not/exist"),
     (("--costs", "x", "-m", "y"), 2, "nothing is measured"),
-    (("--balance", "fair"), 2, "'fair' is none of random, hash and share"),
+    (("--balance", "fair"), 2, "'fair' is none of random, hash, bounded and share"),
     (("--nodes", "2", "--clients", "3"), 2, "open loop"),
     (("--own-adapter",), 2, "needs --clients"),
     (("--input", "9:3"), 2, "--input"),

@@ -315,7 +315,7 @@ static void a_balancer_keeps_its_promise(void **state) {
   for (int how = EL_BALANCE_RANDOM; how <= EL_BALANCE_SHARE; how++) {
     memset(used, 0, sizeof used);
     memset(all, 0, sizeof all);
-    assert_true(el_balance_items((el_balance)how, items, N, ADAPTERS, NODES, 1, node_of));
+    assert_true(el_balance_items((el_balance)how, items, N, ADAPTERS, NODES, 10, 1, node_of));
     int most = 0, places = 0;
     for (int i = 1; i < N; i++) {
       assert_in_range(node_of[i], 0, NODES - 1);
@@ -327,6 +327,7 @@ static void a_balancer_keeps_its_promise(void **state) {
     int even = N / NODES;
     if (how == EL_BALANCE_RANDOM) assert_true(places > 4 * ADAPTERS);
     if (how == EL_BALANCE_HASH) assert_true(places <= ADAPTERS && most > 2 * even); /* the most popular one's node */
+    if (how == EL_BALANCE_RING) assert_true(places < 3 * ADAPTERS && most < 2 * even && most > even / 2);
     if (how != EL_BALANCE_SHARE) continue;
     assert_true(places < ADAPTERS + 3 * NODES && most < even * 6 / 10);
     for (int i = 0; i < NODES; i++) assert_in_range(all[i], even * 9 / 10, even * 11 / 10);

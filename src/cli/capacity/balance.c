@@ -4,10 +4,11 @@
 #include <string.h>
 
 #include "base/random.h"
+#include "cli/capacity/ring.h"
 
 bool el_balance_get(const char *name, el_balance *out) {
-  static const char *const names[] = {"random", "hash", "share"};
-  for (int i = 0; i < 3; i++)
+  static const char *const names[] = {"random", "hash", "bounded", "share"};
+  for (int i = 0; i < 4; i++)
     if (strcmp(name, names[i]) == 0) {
       *out = (el_balance)i;
       return true;
@@ -108,20 +109,21 @@ static bool find_places(const el_load_item *items, size_t n, int n_adapters, int
 
 /* ---- requests */
 
-bool el_balance_items(el_balance how, const el_load_item *items, size_t n, int n_adapters, int nodes, uint64_t seed,
-                      int *node_of) {
+bool el_balance_items(el_balance how, const el_load_item *items, size_t n, int n_adapters, int nodes, double seconds,
+                      uint64_t seed, int *node_of) {
   places p = {.first = NULL};
   bool ok = how != EL_BALANCE_SHARE || find_places(items, n, n_adapters, nodes, &p);
   el_load_random random = el_load_random_new(seed, 0);
   for (size_t i = 0; ok && i < n; i++) {
     int a = items[i].adapter;
-    if (how == EL_BALANCE_RANDOM || a < 0)
+    if (how == EL_BALANCE_RANDOM || how == EL_BALANCE_RING || a < 0)
       node_of[i] = el_load_between(&random, 0, nodes - 1);
     else if (how == EL_BALANCE_HASH)
       node_of[i] = (int)(el_mix64((uint64_t)a * EL_GOLDEN_GAMMA + 1) % (uint64_t)nodes);
     else
       node_of[i] = p.nodes[p.first[a] + el_load_between(&random, 0, p.n[a] - 1)];
   }
+  if (ok && how == EL_BALANCE_RING) ok = el_ring_items(items, n, nodes, seconds, node_of);
   free(p.first);
   free(p.n);
   free(p.nodes);
