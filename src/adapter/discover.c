@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "adapter/hub.h"
+#include "adapter/peek.h"
 #include "base/buf.h"
 #include "base/error.h"
 #include "format/file.h"
@@ -47,6 +48,7 @@ static bool refuse(el_found_adapter *a, el_status status, const char *why) {
 
 typedef struct scan {
   el_found found;
+  el_peeker peeker;
   size_t cap, folders_cap;
 } scan;
 
@@ -116,38 +118,60 @@ static bool look_into_hub(scan *s, int dir_fd, const char *dir, const char *fold
 }
 
 /* An entry of a directory; dir: its path, folder: as of name_of. False: out of memory. */
-static bool look(scan *s, int dir_fd, const char *dir, const char *folder, const char *entry) {
-  bool is_folder;
-  const char *problem;
-  el_signature signature;
-  if (el_signature_at(dir_fd, entry, &is_folder, &problem, &signature) || problem) {
+static bool judge_entry(scan *s, int dir_fd, const char *dir, const char *folder, const el_peek *p) {
+  const char *entry = p->entry;
+  const bool is_folder = p->is_folder;
+  if (p->is_adapter || p->problem) {
     /* One that lacks something may still get it. */
-    if (problem && !add_folder(s, folder, entry)) return false;
-    return add(s, name_of(folder, entry, is_folder), el_path_join(dir, entry), &signature, problem);
+    if (p->problem && !add_folder(s, folder, entry)) return false;
+    return add(s, name_of(folder, entry, is_folder), el_path_join(dir, entry), &p->signature, p->problem);
   }
   /* In a folder of a folder it may be anything's, a model's say. */
   if (!is_folder && !folder && ends_in(entry, ".safetensors"))
     return add(
-        s, strdup(entry), el_path_join(dir, entry), &signature,
+        s, strdup(entry), el_path_join(dir, entry), &p->signature,
         "a safetensors file alone: put it into a folder with its adapter_config.json, as adapter_model.safetensors");
   if (!is_folder) return true;
   if (el_hub_is_repository(entry)) return look_into_hub(s, dir_fd, dir, folder, entry);
   return folder || add_folder(s, NULL, entry);
 }
 
+/* The names of what is in a directory, in no order: *out is the caller's, with each of them. */
+static el_status read_names(DIR *d, const char *dir, el_peek **out, size_t *n, el_error *err) {
+  size_t cap = 0;
+  for (;;) {
+    errno = 0;
+    struct dirent *e = readdir(d);
+    if (!e && errno) return el_fail_about(err, EL_ERR_IO, dir, "%s", strerror(errno));
+    if (!e) return EL_OK;
+    if (e->d_name[0] == '.') continue;
+    if (*n == cap) {
+      size_t more = cap ? 2 * cap : 64;
+      el_peek *peeks = realloc(*out, more * sizeof *peeks);
+      if (!peeks) return el_fail_about(err, EL_ERR_NO_MEMORY, dir, "out of memory");
+      *out = peeks;
+      cap = more;
+    }
+    (*out)[*n] = (el_peek){.entry = strdup(e->d_name)};
+    if (!(*out)[*n].entry) return el_fail_about(err, EL_ERR_NO_MEMORY, dir, "out of memory");
+    ++*n;
+  }
+}
+
 /* Lists one directory: the top one when `folder` is NULL, else that folder of it, whose path is dir. */
 static el_status list(scan *s, const char *dir, const char *folder, el_error *err) {
   DIR *d = opendir(dir);
   if (!d) return el_fail_about(err, errno == ENOENT ? EL_ERR_NOT_FOUND : EL_ERR_IO, dir, "%s", strerror(errno));
-  el_status status = EL_OK;
-  while (!status) {
-    errno = 0;
-    struct dirent *e = readdir(d);
-    if (!e && errno) status = el_fail_about(err, EL_ERR_IO, dir, "%s", strerror(errno));
-    if (!e) break;
-    if (e->d_name[0] != '.' && !look(s, dirfd(d), dir, folder, e->d_name))
+  el_peek *peeks = NULL;
+  size_t n = 0;
+  el_status status = read_names(d, dir, &peeks, &n, err);
+  if (!status) el_peek_all(&s->peeker, dirfd(d), peeks, n);
+  for (size_t i = 0; i < n; i++) {
+    if (!status && !judge_entry(s, dirfd(d), dir, folder, &peeks[i]))
       status = el_fail_about(err, EL_ERR_NO_MEMORY, dir, "out of memory");
+    free(peeks[i].entry);
   }
+  free(peeks);
   closedir(d);
   return status;
 }
@@ -190,7 +214,12 @@ static bool judge_directory(scan *s, const char *dir) {
 }
 
 el_status el_adapter_discover(const char *dir, el_found *out, el_error *err) {
-  scan s = {0};
+  return el_adapter_discover_told(dir, NULL, NULL, out, err);
+}
+
+el_status el_adapter_discover_told(const char *dir, el_peek_progress progress, void *user, el_found *out,
+                                   el_error *err) {
+  scan s = {.peeker = {.progress = progress, .user = user}};
   el_found *f = &s.found;
   el_status status = list(&s, dir, NULL, err);
   if (status == EL_ERR_NOT_FOUND) status = EL_ERR_IO;

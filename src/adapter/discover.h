@@ -7,6 +7,7 @@
 #ifndef EL_ADAPTER_DISCOVER_H
 #define EL_ADAPTER_DISCOVER_H
 
+#include "adapter/peek.h"
 #include "adapter/signature.h"
 #include "edgelora.h"
 
@@ -36,6 +37,9 @@ typedef struct el_found {
  * write into the directory decides what is served), sub-folders of sub-folders are not searched. A name that is there
  * twice (a/ and a.gguf) is the second one's problem. */
 el_status el_adapter_discover(const char *dir, el_found *out, el_error *err);
+/* The same; `progress` is told how far it is, every few seconds. */
+el_status el_adapter_discover_told(const char *dir, el_peek_progress progress, void *user, el_found *out,
+                                   el_error *err);
 void el_found_free(el_found *f);
 
 #endif

@@ -123,11 +123,22 @@ static bool known(void *index, const el_found_adapter *f, el_pack_size *size) {
   return el_index_file_find(index, f->path, &f->signature, size);
 }
 
+/* Whoever waits for a start on a slow file system is to see that something happens. */
+typedef struct look {
+  el_engine *engine;
+  const char *dir;
+} look;
+
+static void say_progress(void *user, size_t looked, size_t of) {
+  const look *l = user;
+  el_logf(&l->engine->log, EL_LOG_INFO, "%s: %zu of %zu entries looked at", l->dir, looked, of);
+}
+
 /* Lists directory `dir`, and watches it and the folders that may come to hold adapters. */
 static el_status discover(el_engine *e, const char *dir, el_found *found, el_error *err) {
   for (int rounds = 0;; rounds++) {
     el_upkeep_watch(e, dir);
-    el_status status = el_adapter_discover(dir, found, err);
+    el_status status = el_adapter_discover_told(dir, say_progress, &(look){e, dir}, found, err);
     if (status) return status;
     bool fresh = false;
     for (size_t i = 0; i < found->n_folders; i++) {
