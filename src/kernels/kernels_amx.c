@@ -416,8 +416,8 @@ static void release(void) {
   has_tiles = false;
 }
 
-static void products(const el_packed *w, int tile_begin, int tile_end, const el_act *x, int col_begin, int col_end,
-                     float *y, size_t ldy, bool add, const el_low_rank *lora, el_fetch *fetch) {
+static void gemm_lora(const el_packed *w, int tile_begin, int tile_end, const el_act *x, int col_begin, int col_end,
+                      float *y, size_t ldy, bool add, const el_low_rank *lora, el_fetch *fetch) {
   assert(w->tile == TILE);
 #if !defined(EL_AMX_MODEL)
   if (col_end - col_begin < FEW_COLUMNS) {
@@ -432,13 +432,7 @@ static void products(const el_packed *w, int tile_begin, int tile_end, const el_
   run_products(&k);
 }
 
-static void gemm(const el_packed *w, int tile_begin, int tile_end, const el_act *x, int col_begin, int col_end,
-                 float *y, size_t ldy, bool add, el_fetch *fetch) {
-  if (el_layout_is_float(w->layout))
-    op_gemm_float(w, tile_begin, tile_end, x, col_begin, col_end, y, ldy, add);
-  else
-    products(w, tile_begin, tile_end, x, col_begin, col_end, y, ldy, add, NULL, fetch);
-}
+#include "kernels/gemm.h"
 
 #if !defined(EL_KERNELS_TABLE)
 #define EL_KERNELS_TABLE el_kernels_amx_int8
@@ -448,4 +442,4 @@ static void gemm(const el_packed *w, int tile_begin, int tile_end, const el_act 
 #endif
 
 const el_kernels EL_KERNELS_TABLE = {
-    .name = EL_KERNELS_NAME, .tile = TILE, .gemm = gemm, .gemm_lora = products, .release = release, EL_OPS};
+    .name = EL_KERNELS_NAME, .tile = TILE, .gemm = gemm, .gemm_lora = gemm_lora, .release = release, EL_OPS};

@@ -5,7 +5,7 @@
  * (8 * 15 * 127 = 15240); of 8-bit codes two do (2 * 128 * 127 = 32512), then sadalp widens. Full 8-bit codes are
  * taken as code - 128, by flipping their top bit, so they need no offset. */
 #include "kernels/lanes_neon.h"
-#include "kernels/ops.h"
+#include "kernels/low_rank_neon.h"
 #include "kernels/tables.h"
 
 enum { TILE = 8, MAX_COLS = 4 };
@@ -146,15 +146,38 @@ EL_INLINE void tile_columns(const el_packed *w, int t, const el_act *x, size_t a
   }
 }
 
-EL_TILE_COLUMNS(1)
-EL_TILE_COLUMNS(2)
-EL_TILE_COLUMNS(3)
-EL_TILE_COLUMNS(4)
+/* The product of tile t with C columns of a panel; y: their outputs, from row 0 on. */
+typedef void (*tile_fn)(const el_packed *w, int t, const el_act *x, size_t at, int stride, float *y, size_t ldy,
+                        bool add);
+#define TILE_COLUMNS(C)                                                                                     \
+  static void tile_columns_##C(const el_packed *w, int t, const el_act *x, size_t at, int stride, float *y, \
+                               size_t ldy, bool add) {                                                      \
+    tile_columns(w, t, x, at, stride, y, ldy, add, C);                                                      \
+  }
+TILE_COLUMNS(1)
+TILE_COLUMNS(2)
+TILE_COLUMNS(3)
+TILE_COLUMNS(4)
 
-static void gemm(const el_packed *w, int tile_begin, int tile_end, const el_act *x, int col_begin, int col_end,
-                 float *y, size_t ldy, bool add, el_fetch *fetch) {
-  static const int_tile_fn by_cols[] = {tile_columns_1, tile_columns_2, tile_columns_3, tile_columns_4};
-  gemm_panels(w, tile_begin, tile_end, x, col_begin, col_end, y, ldy, add, MAX_COLS, by_cols);
+/* A tile of W stays in the first-level cache while all columns use it. Their tiles of B, asked for meanwhile, come
+ * next. */
+static void gemm_lora(const el_packed *w, int tile_begin, int tile_end, const el_act *x, int col_begin, int col_end,
+                      float *y, size_t ldy, bool add, const el_low_rank *lora, el_fetch *fetch) {
+  static const tile_fn by_cols[MAX_COLS] = {tile_columns_1, tile_columns_2, tile_columns_3, tile_columns_4};
+  for (int t = tile_begin; t < tile_end; t++) {
+    for (int c = col_begin; c < col_end;) {
+      int first = c / EL_PANEL * EL_PANEL, stride = x->n_cols - first < EL_PANEL ? x->n_cols - first : EL_PANEL;
+      int n = first + stride < col_end ? first + stride - c : col_end - c;
+      if (n > MAX_COLS) n = MAX_COLS;
+      for (int i = 0; lora && i < n; i++) fetch_low_rank(lora, c + i, t);
+      by_cols[n - 1](w, t, x, el_act_at(x, c, 0), stride, y + (size_t)c * ldy, ldy, add);
+      c += n;
+    }
+    for (int c = col_begin; lora && c < col_end; c++)
+      if (lora[c].b) tile_columns_1(lora[c].b, t, lora[c].h, 0, 1, y + (size_t)c * ldy, 0, true);
+  }
 }
 
-const el_kernels el_kernels_neon = {.name = "neon", .tile = TILE, .gemm = gemm, EL_OPS};
+#include "kernels/gemm.h"
+
+const el_kernels el_kernels_neon = {.name = "neon", .tile = TILE, .gemm = gemm, .gemm_lora = gemm_lora, EL_OPS};

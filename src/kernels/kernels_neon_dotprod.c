@@ -27,11 +27,13 @@ EL_COLUMNS(6, dot_columns)
 EL_COLUMNS(7, dot_columns)
 EL_COLUMNS(8, dot_columns)
 
-static void gemm(const el_packed *w, int tile_begin, int tile_end, const el_act *x, int col_begin, int col_end,
-                 float *y, size_t ldy, bool add, el_fetch *fetch) {
+static void gemm_lora(const el_packed *w, int tile_begin, int tile_end, const el_act *x, int col_begin, int col_end,
+                      float *y, size_t ldy, bool add, const el_low_rank *lora, el_fetch *fetch) {
   static const columns_fn by_cols[EL_PANEL] = {columns_1, columns_2, columns_3, columns_4,
                                                columns_5, columns_6, columns_7, columns_8};
-  gemm_columns(w, tile_begin, tile_end, x, col_begin, col_end, y, ldy, add, fetch, 1, by_cols);
+  gemm_columns(w, tile_begin, tile_end, x, col_begin, col_end, y, ldy, add, lora, fetch, 1, by_cols);
 }
 
-const el_kernels el_kernels_dotprod = {.name = "dotprod", .tile = TILE, .gemm = gemm, EL_OPS};
+#include "kernels/gemm.h"
+
+const el_kernels el_kernels_dotprod = {.name = "dotprod", .tile = TILE, .gemm = gemm, .gemm_lora = gemm_lora, EL_OPS};

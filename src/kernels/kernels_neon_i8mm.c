@@ -139,6 +139,7 @@ EL_INLINE void mm_tiles(const block *b, int t_begin, int t_end, int C, el_layout
     for (int t = t_begin; t < t_end; t++)
       for (int half = 0; half < 2; half++) {
         float32x4_t acc[EL_PANEL], *wait = waiting[t - t_begin][half];
+        for (int c = half * P; b->lora && !g && c < (half ? C : P); c++) fetch_low_rank(b->lora, c, t);
         for (int i = 0; i < 2 * P; i++) acc[i] = g ? wait[i] : vdupq_n_f32(0);
         mm_rows(b->w, t, half * 4, x, g, n, P, layout, acc);
         if (g + n < n_groups) {
@@ -179,11 +180,13 @@ EL_COLUMNS(6, mm_columns)
 EL_COLUMNS(7, mm_columns)
 EL_COLUMNS(8, mm_columns)
 
-static void gemm(const el_packed *w, int tile_begin, int tile_end, const el_act *x, int col_begin, int col_end,
-                 float *y, size_t ldy, bool add, el_fetch *fetch) {
+static void gemm_lora(const el_packed *w, int tile_begin, int tile_end, const el_act *x, int col_begin, int col_end,
+                      float *y, size_t ldy, bool add, const el_low_rank *lora, el_fetch *fetch) {
   static const columns_fn by_cols[EL_PANEL] = {columns_1, columns_2, columns_3, columns_4,
                                                columns_5, columns_6, columns_7, columns_8};
-  gemm_columns(w, tile_begin, tile_end, x, col_begin, col_end, y, ldy, add, fetch, MM_TILES, by_cols);
+  gemm_columns(w, tile_begin, tile_end, x, col_begin, col_end, y, ldy, add, lora, fetch, MM_TILES, by_cols);
 }
 
-const el_kernels el_kernels_i8mm = {.name = "i8mm", .tile = TILE, .gemm = gemm, EL_OPS};
+#include "kernels/gemm.h"
+
+const el_kernels el_kernels_i8mm = {.name = "i8mm", .tile = TILE, .gemm = gemm, .gemm_lora = gemm_lora, EL_OPS};

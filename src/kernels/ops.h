@@ -201,38 +201,6 @@ static void op_gemm_float(const el_packed *w, int tile_begin, int tile_end, cons
   }
 }
 
-/* An instruction set's product of tile t of an integer layout with C columns of a panel that has `stride`; `at`:
- * el_act_at of the first of them; y: its outputs, from row 0 on. Each C has a function of its own, made by
- * EL_TILE_COLUMNS from the instruction set's `tile_columns`, which takes C as its last parameter. */
-typedef void (*int_tile_fn)(const el_packed *w, int t, const el_act *x, size_t at, int stride, float *y, size_t ldy,
-                            bool add);
-#define EL_TILE_COLUMNS(C)                                                                                  \
-  static void tile_columns_##C(const el_packed *w, int t, const el_act *x, size_t at, int stride, float *y, \
-                               size_t ldy, bool add) {                                                      \
-    tile_columns(w, t, x, at, stride, y, ldy, add, C);                                                      \
-  }
-
-/* The columns of a call are cut at panel borders. */
-
-EL_INLINE void gemm_panels(const el_packed *w, int tile_begin, int tile_end, const el_act *x, int col_begin,
-                           int col_end, float *y, size_t ldy, bool add, int max_cols, const int_tile_fn *by_cols) {
-  if (el_layout_is_float(w->layout)) {
-    op_gemm_float(w, tile_begin, tile_end, x, col_begin, col_end, y, ldy, add);
-    return;
-  }
-  /* A tile of weights stays in the first-level cache while all columns use it. */
-  for (int t = tile_begin; t < tile_end; t++) {
-    for (int c = col_begin; c < col_end;) {
-      int panel_first = c / EL_PANEL * EL_PANEL;
-      int stride = x->n_cols - panel_first < EL_PANEL ? x->n_cols - panel_first : EL_PANEL;
-      int n = panel_first + stride < col_end ? panel_first + stride - c : col_end - c;
-      if (n > max_cols) n = max_cols;
-      by_cols[n - 1](w, t, x, el_act_at(x, c, 0), stride, y + (size_t)c * ldy, ldy, add);
-      c += n;
-    }
-  }
-}
-
 #include "kernels/attention.h"
 #include "kernels/logits.h"
 

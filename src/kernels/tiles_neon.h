@@ -10,9 +10,12 @@
 #ifndef EL_KERNELS_TILES_NEON_H
 #define EL_KERNELS_TILES_NEON_H
 
-#include "kernels/ops.h"
+#include "kernels/low_rank_neon.h"
 
-enum { TILE = 8 };
+enum {
+  TILE = 8,
+  LOW_RANK_TILES = 16 /* of W, then those of B that belong to them: outputs have not left the first-level cache */
+};
 
 /* What one call of a function by columns is about: tiles [tile_begin, tile_end) times columns of one panel. */
 typedef struct block {
@@ -25,6 +28,7 @@ typedef struct block {
   size_t ldy;
   bool add;
   el_fetch *fetch;
+  const el_low_rank *lora; /* of the first column; NULL: none */
 } block;
 
 EL_INLINE bool has_mins(el_layout layout) {
@@ -75,12 +79,13 @@ EL_INLINE void row_sums(const block *b, int t, int first, int R, int C, el_layou
   const int8_t *q = x->q + b->at * EL_GROUP;
   const float *xd = x->d + b->at, *xs = x->ds + b->at;
   const int32_t *offset = offsets(x, layout) + b->at;
-  const int quads = (w->cols + 3) / 4, stride = b->stride;
+  const int quads = (w->cols + 3) / 4, stride = b->stride, n_lora = b->lora && !first ? C : 0;
   int lines = 0;
   const unsigned char *aside = first ? NULL : el_fetch_take(b->fetch, w->n_groups, &lines);
   for (int i = 0; i < R * C; i++) acc[i] = vdupq_n_f32(0);
   for (int g = 0; g < w->n_groups; g++) {
     fetch_lines(&aside, lines);
+    if (g < n_lora) fetch_low_rank(b->lora, g, t);
     int32x4_t sum[EL_PANEL];
     for (int r = 0; r < R; r++)
       for (int c = 0; c < C; c++) sum[r * C + c] = vdupq_n_s32(has_offset(layout) ? offset[c] : 0);
@@ -162,16 +167,22 @@ EL_INLINE void low_rank_tiles(const block *b, int N) {
   const int8x16_t x0 = vld1q_s8(b->x->q + b->at * EL_GROUP), x1 = vld1q_s8(b->x->q + b->at * EL_GROUP + 16);
   const int32x4_t offset = vdupq_n_s32(has_offset(EL_LAYOUT_Q8) ? b->x->s128[b->at] : 0);
   const float xd = b->x->d[b->at];
-  for (int t = b->tile_begin; t < b->tile_end; t++) {
-    const unsigned char *codes = w->data + (size_t)t * w->tile_bytes;
+  const unsigned char *codes = w->data + (size_t)b->tile_begin * w->tile_bytes;
+  const size_t tile_bytes = w->tile_bytes, scales_at = w->scales_at;
+  const int end = b->tile_end * TILE, rows = w->rows;
+  const bool add = b->add;
+  float *y = b->y;
+  for (int row = b->tile_begin * TILE; row < end; row += TILE, codes += tile_bytes) {
     int32x4_t sum[2] = {offset, offset};
+#pragma GCC unroll 8
     for (int j = 0; j < N; j++)
+#pragma GCC unroll 2
       for (int r = 0; r < 2; r++)
         sum[r] = dot(sum[r], load_codes(codes + j * 32 + r * 16, EL_LAYOUT_Q8), j < 4 ? x0 : x1, j & 3);
+#pragma GCC unroll 2
     for (int r = 0; r < 2; r++) {
-      float32x4_t d = vmulq_n_f32(load_halves(codes + w->scales_at + r * 8), xd);
-      int row = t * TILE + r * 4;
-      put_rows(b->y + row, vfmaq_f32(vdupq_n_f32(0), vcvtq_f32_s32(sum[r]), d), w->rows - row, b->add);
+      float32x4_t d = vmulq_n_f32(load_halves(codes + scales_at + r * 8), xd);
+      put_rows(y + row + r * 4, vfmaq_f32(vdupq_n_f32(0), vcvtq_f32_s32(sum[r]), d), rows - row - r * 4, add);
     }
   }
 }
@@ -203,27 +214,47 @@ typedef void (*columns_fn)(const block *b);
     columns(b, C);                          \
   }
 
-/* Columns of one panel take one pass over the weights. Else `tiles_at_once` tiles stay in the cache for all panels. */
-EL_INLINE void gemm_columns(const el_packed *w, int tile_begin, int tile_end, const el_act *x, int col_begin,
-                            int col_end, float *y, size_t ldy, bool add, el_fetch *fetch, int tiles_at_once,
-                            const columns_fn by_cols[EL_PANEL]) {
-  if (el_layout_is_float(w->layout)) {
-    op_gemm_float(w, tile_begin, tile_end, x, col_begin, col_end, y, ldy, add);
-    return;
-  }
-  block b = {.w = w, .x = x, .ldy = ldy, .add = add, .fetch = fetch};
-  if ((col_end - 1) / EL_PANEL == col_begin / EL_PANEL) tiles_at_once = tile_end - tile_begin;
-  for (int t = tile_begin; t < tile_end; t += tiles_at_once) {
+/* Tiles [begin, end) of all columns. Columns of one panel take one pass over the weights. Else `tiles_at_once` tiles
+ * stay in the cache for all panels. */
+EL_INLINE void block_tiles(block b, int begin, int end, int col_begin, int col_end, float *y, const el_low_rank *lora,
+                           int tiles_at_once, const columns_fn by_cols[EL_PANEL]) {
+  if ((col_end - 1) / EL_PANEL == col_begin / EL_PANEL) tiles_at_once = end - begin;
+  for (int t = begin; t < end; t += tiles_at_once) {
     b.tile_begin = t;
-    b.tile_end = tile_end - t < tiles_at_once ? tile_end : t + tiles_at_once;
+    b.tile_end = end - t < tiles_at_once ? end : t + tiles_at_once;
     for (int c = col_begin; c < col_end;) {
       int first = c / EL_PANEL * EL_PANEL;
-      b.stride = x->n_cols - first < EL_PANEL ? x->n_cols - first : EL_PANEL;
+      b.stride = b.x->n_cols - first < EL_PANEL ? b.x->n_cols - first : EL_PANEL;
       int n = first + b.stride < col_end ? first + b.stride - c : col_end - c;
-      b.at = el_act_at(x, c, 0);
-      b.y = y + (size_t)c * ldy;
+      b.at = el_act_at(b.x, c, 0);
+      b.y = y + (size_t)c * b.ldy;
+      b.lora = lora ? lora + c : NULL;
       by_cols[n - 1](&b);
       c += n;
+    }
+  }
+}
+
+/* gemm_lora of the integer layouts. A column's h stays in registers for all tiles of a block, which fetch_low_rank has
+ * asked for. */
+EL_INLINE void gemm_columns(const el_packed *w, int tile_begin, int tile_end, const el_act *x, int col_begin,
+                            int col_end, float *y, size_t ldy, bool add, const el_low_rank *lora, el_fetch *fetch,
+                            int tiles_at_once, const columns_fn by_cols[EL_PANEL]) {
+  const block base = {.w = w, .x = x, .ldy = ldy, .add = add, .fetch = fetch};
+  const int step = lora ? LOW_RANK_TILES : tile_end - tile_begin;
+  for (int t = tile_begin, end; t < tile_end; t = end) {
+    end = tile_end - t < step ? tile_end : t + step;
+    block_tiles(base, t, end, col_begin, col_end, y, lora, tiles_at_once, by_cols);
+    for (int c = col_begin; lora && c < col_end; c++) {
+      if (!lora[c].b) continue;
+      const block low = {.w = lora[c].b,
+                         .tile_begin = t,
+                         .tile_end = end,
+                         .x = lora[c].h,
+                         .stride = 1,
+                         .y = y + (size_t)c * ldy,
+                         .add = true};
+      by_cols[0](&low);
     }
   }
 }
