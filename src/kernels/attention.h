@@ -10,10 +10,17 @@
  *   sum = sum * c + p                                       in 16 lanes, position t in lane t mod 16
  *   o = o * c ; o += p[t] * v[t], t in order
  *     of 8-bit codes: o += (p[t] * scale of v[t]) * code
- * and at the end o / sum; a sink goes into maximum and sum there. Positions before a query's window have p[t] = 0, and
- * its first block is the one where its window begins. That is the definition; what a query gives does not depend on the
- * queries that share the call. They only decide how often a key or a value is used that was read and converted: a tile
- * takes the query heads that share a KV head, of several rows of a prompt. */
+ * Positions before a query's window have p[t] = 0, and its first block is the one where its window begins.
+ *
+ * This begins anew with every EL_ATTN_SPAN positions, so that threads may share those of one head. What spans give, the
+ * 16 lanes of a sum added up, is joined in the order of positions, the first as it is:
+ *   M' = max(M, m) ; a = 2^(M - M') ; b = 2^(m - M')
+ *   S = S * a + sum * b ; O = O * a + o * b                 the second product fused with the addition
+ * and at the end O / S; a sink goes into maximum and sum there.
+ *
+ * That is the definition; what a query gives does not depend on the queries that share the call, nor on whether one
+ * call joins the spans or several left their parts for attend_join. They only decide how often a key or a value is used
+ * that was read and converted: a tile takes the query heads that share a KV head, of several rows of a prompt. */
 #ifndef EL_KERNELS_ATTENTION_H
 #define EL_KERNELS_ATTENTION_H
 
@@ -71,13 +78,15 @@ static void op_kv_write(el_kv_type type, unsigned char *page_at, int slot, int h
   (type == EL_KV_Q8 ? kv_write_q8 : kv_write_f16)(page_at, slot, head_dim, key, value);
 }
 
+/* Up to the last that the call reads. */
 EL_INLINE int attn_n_pages(const el_attn *a) {
-  return (a->n_pos + a->n_rows - 1 + EL_LANES - 1) / EL_LANES;
+  const int n = (a->n_pos + a->n_rows - 1 + EL_LANES - 1) / EL_LANES, end = a->span_end * (EL_ATTN_SPAN / EL_LANES);
+  return a->parts && end < n ? end : n;
 }
 EL_INLINE const unsigned char *attn_page(const el_attn *a, int i) {
   return a->kv + (size_t)a->pages[i] * a->page_bytes + a->offset;
 }
-/* Beyond the end of the sequence: a page of what will be read next, or the sequence's last, which is there. */
+/* Beyond the end: a page of what will be read next, or the last one, which is there. */
 EL_INLINE const unsigned char *attn_page_ahead(const el_attn *a, int i, int n_pages) {
   if (i < n_pages) return attn_page(a, i);
   i -= n_pages;
@@ -90,9 +99,10 @@ EL_INLINE const unsigned char *attn_page_ahead(const el_attn *a, int i, int n_pa
 typedef struct attn_tile {
   const el_attn *a;
   int n;                         /* queries */
-  float *out[EL_ATTN_TILE];      /* [head_dim] each: o, until the end not divided */
   int n_pos[EL_ATTN_TILE];       /* in ascending order */
-  int from[EL_ATTN_TILE];        /* the first position that it sees; ascending too */
+  int sees[EL_ATTN_TILE];        /* the first position that it sees; ascending too */
+  int from[EL_ATTN_TILE];        /* the same in the span that is at work */
+  float *o[EL_ATTN_TILE];        /* [head_dim] each: of that span, not divided */
   float max[EL_ATTN_TILE + 8];   /* m; whole vectors */
   float scale[EL_ATTN_TILE + 8]; /* c of the block */
   vf sum[EL_ATTN_TILE];
@@ -284,10 +294,10 @@ EL_INLINE void attn_values(attn_tile *t, int first, int d0, int width, int block
   for (int i = 0; i < G; i++)
 #pragma GCC unroll 4
     for (int c = 0; c < C; c++)
-      o[i * C + c] = block > t->from[first + i]
-                         ? vf_mul(load_n(t->out[first + i] + d0 + c * EL_LANES, width - c * EL_LANES),
-                                  vf_set1(t->scale[first + i]))
-                         : vf_set1(0);
+      o[i * C + c] =
+          block > t->from[first + i]
+              ? vf_mul(load_n(t->o[first + i] + d0 + c * EL_LANES, width - c * EL_LANES), vf_set1(t->scale[first + i]))
+              : vf_set1(0);
   for (int pos = attn_n_before(t, first, block) / EL_LANES * EL_LANES; pos < all; pos += EL_LANES) {
     const int page = (block + pos) / EL_LANES, n = all - pos < EL_LANES ? all - pos : EL_LANES;
     const unsigned char *v = attn_page(a, page) + at,
@@ -318,8 +328,7 @@ EL_INLINE void attn_values(attn_tile *t, int first, int d0, int width, int block
   for (int i = 0; i < G; i++)
 #pragma GCC unroll 4
     for (int c = 0; c < C; c++)
-      if (block < t->n_pos[first + i])
-        store_n(t->out[first + i] + d0 + c * EL_LANES, o[i * C + c], width - c * EL_LANES);
+      if (block < t->n_pos[first + i]) store_n(t->o[first + i] + d0 + c * EL_LANES, o[i * C + c], width - c * EL_LANES);
 }
 
 /* All dimensions of G queries: as many at once as there are registers for. */
@@ -420,56 +429,192 @@ static void attn_pack_group(attn_tile *t, const float *const *q, int i, int G) {
   }
 }
 
-/* What o is multiplied by when a sink takes part: 2^(max - m) / (sum 2^(max - m) + 2^(sink - m)), m the larger. */
-static float attn_inverse_with_sink(const attn_tile *t, int i, float sink) {
-  const float s = sink * 1.44269504f, m = s > t->max[i] ? s : t->max[i];
-  float c[EL_LANES], e[EL_LANES];
-  vf_store(c, vf_exp2(vf_set1(t->max[i] - m)));
-  vf_store(e, vf_exp2(vf_set1(s - m)));
-  return c[0] / fmaf(vf_sum(t->sum[i]), c[0], e[0]);
-}
+/* ------------------------------------------------------------------- spans */
 
-/* Queries [first, first + n) of the call. */
-static void attn_tile_run(const el_attn *a, int first, int n) {
-  const int hd = a->head_dim;
-  attn_tile t = {.a = a, .n = n, .scores = a->scratch, .qf = a->scratch + EL_ATTN_TILE * EL_ATTN_BLOCK};
-  const float *q[EL_ATTN_TILE];
-  t.qc = (int8_t *)t.qf;
+/* Scores, probabilities and output of one span, with the maximum and the lanes' sums in the tile. */
+static void attn_span(attn_tile *t, int span) {
+  const el_attn *a = t->a;
+  const int begin = span * EL_ATTN_SPAN, n = t->n,
+            end = t->n_pos[n - 1] < begin + EL_ATTN_SPAN ? t->n_pos[n - 1] : begin + EL_ATTN_SPAN;
   for (int i = 0; i < n; i++) {
-    const int row = (first + i) / a->n_q, head = (first + i) % a->n_q;
-    q[i] = a->q + (size_t)row * a->ldq + (size_t)(head * hd);
-    t.out[i] = a->out + (size_t)row * a->ldo + (size_t)(head * hd);
-    t.n_pos[i] = a->n_pos + row;
-    t.from[i] = a->window > 0 && t.n_pos[i] > a->window ? t.n_pos[i] - a->window : 0;
-    t.max[i] = -INFINITY;
-    t.sum[i] = vf_set1(0);
+    t->from[i] = t->sees[i] > begin ? t->sees[i] : begin;
+    t->max[i] = -INFINITY;
+    t->sum[i] = vf_set1(0);
   }
-  for (int i = 0, g = 0; i < n; i += attn_scores_groups[g].size) {
-    while (attn_scores_groups[g].size > n - i) g++;
-    attn_pack_group(&t, q, i, attn_scores_groups[g].size);
-  }
-  for (int block = t.from[0] / EL_ATTN_BLOCK * EL_ATTN_BLOCK; block < t.n_pos[n - 1]; block += EL_ATTN_BLOCK) {
-    const int n_seen = attn_n_seen(&t, n - 1, block);
+  for (int block = t->from[0] / EL_ATTN_BLOCK * EL_ATTN_BLOCK; block < end; block += EL_ATTN_BLOCK) {
+    const int n_seen = attn_n_seen(t, n - 1, block);
     for (int i = 0, g = 0; i < n; i += attn_scores_groups[g].size) {
       while (attn_scores_groups[g].size > n - i) g++;
-      attn_scores_groups[g].fn[a->kv_type](&t, i, block, n_seen, i == 0);
+      attn_scores_groups[g].fn[a->kv_type](t, i, block, n_seen, i == 0);
     }
-    attn_softmax(&t, block);
+    attn_softmax(t, block);
     for (int i = 0, g = 0; i < n; i += attn_values_groups[g].size) {
       while (attn_values_groups[g].size > n - i) g++;
-      attn_values_groups[g].fn[a->kv_type](&t, i, block, i == 0);
+      attn_values_groups[g].fn[a->kv_type](t, i, block, i == 0);
     }
   }
-  for (int i = 0; i < n; i++) {
-    const vf inverse =
-        vf_set1(a->sinks ? attn_inverse_with_sink(&t, i, a->sinks[(first + i) % a->n_q]) : 1.0f / vf_sum(t.sum[i]));
-    for (int d = 0; d < hd; d += EL_LANES) store_n(t.out[i] + d, vf_mul(load_n(t.out[i] + d, hd - d), inverse), hd - d);
+}
+
+/* Whether query i sees positions of a span. */
+EL_INLINE bool attn_sees(const attn_tile *t, int i, int span) {
+  return t->n_pos[i] > span * EL_ATTN_SPAN && t->sees[i] < (span + 1) * EL_ATTN_SPAN;
+}
+EL_INLINE bool attn_is_first(const attn_tile *t, int i, int span) {
+  return t->sees[i] / EL_ATTN_SPAN == span;
+}
+
+/* What the spans before gave, joined. */
+typedef struct attn_total {
+  float *out[EL_ATTN_TILE]; /* [head_dim] each: O */
+  float max[EL_ATTN_TILE], sum[EL_ATTN_TILE];
+} attn_total;
+
+/* Joins a span. o: [head_dim] each; where a query's first span is, that is out. */
+static void attn_join(const attn_tile *t, int span, float *const *o, const float *max, const float *sum,
+                      attn_total *to) {
+  const int hd = t->a->head_dim;
+  float a[EL_ATTN_TILE + 8] = {0}, b[EL_ATTN_TILE + 8] = {0};
+  for (int i = 0; i < t->n; i++) {
+    if (!attn_sees(t, i, span)) continue;
+    const float before = attn_is_first(t, i, span) ? max[i] : to->max[i];
+    to->max[i] = max[i] > before ? max[i] : before;
+    a[i] = before - to->max[i];
+    b[i] = max[i] - to->max[i];
   }
+  for (int i = 0; i < t->n; i += EL_LANES) {
+    vf_store(a + i, vf_exp2(vf_load(a + i)));
+    vf_store(b + i, vf_exp2(vf_load(b + i)));
+  }
+  for (int i = 0; i < t->n; i++) {
+    if (!attn_sees(t, i, span)) continue;
+    if (attn_is_first(t, i, span)) {
+      to->sum[i] = sum[i];
+      continue;
+    }
+    to->sum[i] = fmaf(sum[i], b[i], to->sum[i] * a[i]);
+    float *out = to->out[i];
+    for (int d = 0; d < hd; d += EL_LANES) {
+      const vf before = vf_mul(load_n(out + d, hd - d), vf_set1(a[i]));
+      store_n(out + d, vf_fma(load_n(o[i] + d, hd - d), vf_set1(b[i]), before), hd - d);
+    }
+  }
+}
+
+/* What O is multiplied by when a sink takes part: 2^(M - m) / (S 2^(M - m) + 2^(sink - m)), m the larger. */
+static float attn_inverse_with_sink(float max, float sum, float sink) {
+  const float s = sink * 1.44269504f, m = s > max ? s : max;
+  float c[EL_LANES], e[EL_LANES];
+  vf_store(c, vf_exp2(vf_set1(max - m)));
+  vf_store(e, vf_exp2(vf_set1(s - m)));
+  return c[0] / fmaf(sum, c[0], e[0]);
+}
+
+/* O / S. first: the tile's first query of the call. */
+static void attn_divide(const attn_tile *t, int first, const attn_total *total) {
+  const el_attn *a = t->a;
+  const int hd = a->head_dim;
+  for (int i = 0; i < t->n; i++) {
+    float *out = total->out[i];
+    const float inverse = a->sinks
+                              ? attn_inverse_with_sink(total->max[i], total->sum[i], a->sinks[(first + i) % a->n_q])
+                              : 1.0f / total->sum[i];
+    for (int d = 0; d < hd; d += EL_LANES) store_n(out + d, vf_mul(load_n(out + d, hd - d), vf_set1(inverse)), hd - d);
+  }
+}
+
+/* A tile of queries [first, first + n) of the call, and where their results go. */
+static void attn_tile_set(attn_tile *t, attn_total *total, const el_attn *a, int first, int n) {
+  t->a = a;
+  t->n = n;
+  for (int i = 0; i < n; i++) {
+    const int row = (first + i) / a->n_q, head = (first + i) % a->n_q;
+    total->out[i] = a->out + (size_t)row * a->ldo + (size_t)(head * a->head_dim);
+    t->n_pos[i] = a->n_pos + row;
+    t->sees[i] = a->window > 0 && t->n_pos[i] > a->window ? t->n_pos[i] - a->window : 0;
+  }
+}
+
+static void attn_pack(attn_tile *t, int first) {
+  const el_attn *a = t->a;
+  const float *q[EL_ATTN_TILE];
+  t->scores = a->scratch;
+  t->qf = a->scratch + EL_ATTN_TILE * EL_ATTN_BLOCK;
+  t->qc = (int8_t *)t->qf;
+  for (int i = 0; i < t->n; i++)
+    q[i] = a->q + (size_t)((first + i) / a->n_q) * a->ldq + (size_t)((first + i) % a->n_q * a->head_dim);
+  for (int i = 0, g = 0; i < t->n; i += attn_scores_groups[g].size) {
+    while (attn_scores_groups[g].size > t->n - i) g++;
+    attn_pack_group(t, q, i, attn_scores_groups[g].size);
+  }
+}
+
+static void attn_tile_run(const el_attn *a, int first, int n) {
+  attn_tile t;
+  attn_total total;
+  float sum[EL_ATTN_TILE], *o = a->scratch + el_attn_scratch(a->head_dim) - EL_ATTN_TILE * a->head_dim;
+  attn_tile_set(&t, &total, a, first, n);
+  attn_pack(&t, first);
+  for (int span = t.sees[0] / EL_ATTN_SPAN; span * EL_ATTN_SPAN < t.n_pos[n - 1]; span++) {
+    for (int i = 0; i < n; i++) t.o[i] = attn_is_first(&t, i, span) ? total.out[i] : o + i * a->head_dim;
+    attn_span(&t, span);
+    for (int i = 0; i < n; i++) sum[i] = vf_sum(t.sum[i]);
+    attn_join(&t, span, t.o, t.max, sum, &total);
+  }
+  attn_divide(&t, first, &total);
+}
+
+/* Where the parts of a span begin, of queries from `first` on. */
+EL_INLINE float *attn_parts(const el_attn *a, int span, int first) {
+  int begin, end;
+  el_attn_spans(a->n_pos, a->window, &begin, &end);
+  return a->parts + ((size_t)(span - begin) * (size_t)(a->n_rows * a->n_q) + (size_t)first) * el_attn_part(a->head_dim);
+}
+
+/* Leaves a part of each span of the call. */
+static void attn_tile_spans(const el_attn *a, int first, int n) {
+  attn_tile t;
+  attn_total total;
+  attn_tile_set(&t, &total, a, first, n);
+  attn_pack(&t, first);
+  for (int span = a->span_begin; span < a->span_end; span++) {
+    float *parts = attn_parts(a, span, first);
+    for (int i = 0; i < n; i++) t.o[i] = parts + (size_t)i * el_attn_part(a->head_dim);
+    attn_span(&t, span);
+    for (int i = 0; i < n; i++) {
+      t.o[i][a->head_dim] = t.max[i];
+      t.o[i][a->head_dim + 1] = vf_sum(t.sum[i]);
+    }
+  }
+}
+
+static void attn_tile_join(const el_attn *a, int first, int n) {
+  attn_tile t;
+  attn_total total;
+  attn_tile_set(&t, &total, a, first, n);
+  for (int span = t.sees[0] / EL_ATTN_SPAN; span * EL_ATTN_SPAN < t.n_pos[n - 1]; span++) {
+    float max[EL_ATTN_TILE], sum[EL_ATTN_TILE], *o[EL_ATTN_TILE], *parts = attn_parts(a, span, first);
+    for (int i = 0; i < n; i++) {
+      o[i] = parts + (size_t)i * el_attn_part(a->head_dim);
+      max[i] = o[i][a->head_dim];
+      sum[i] = o[i][a->head_dim + 1];
+      if (attn_is_first(&t, i, span)) memcpy(total.out[i], o[i], sizeof *o[i] * (size_t)a->head_dim);
+    }
+    attn_join(&t, span, o, max, sum, &total);
+  }
+  attn_divide(&t, first, &total);
+}
+
+static void attn_each_tile(const el_attn *a, void (*run)(const el_attn *a, int first, int n)) {
+  const int n = a->n_rows * a->n_q;
+  for (int i = 0; i < n; i += EL_ATTN_TILE) run(a, i, n - i < EL_ATTN_TILE ? n - i : EL_ATTN_TILE);
 }
 
 static void op_attend(const el_attn *a) {
-  const int n = a->n_rows * a->n_q;
-  for (int i = 0; i < n; i += EL_ATTN_TILE) attn_tile_run(a, i, n - i < EL_ATTN_TILE ? n - i : EL_ATTN_TILE);
+  attn_each_tile(a, a->parts ? attn_tile_spans : attn_tile_run);
+}
+
+static void op_attend_join(const el_attn *a) {
+  attn_each_tile(a, attn_tile_join);
 }
 
 #endif

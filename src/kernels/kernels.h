@@ -160,6 +160,10 @@ typedef struct el_attn {
   float *out;      /* the same with ldo */
   size_t ldq, ldo; /* in floats */
   float *scratch;  /* [el_attn_scratch(head_dim)] */
+  /* NULL: all positions, and the result goes to out. Else [spans][n_rows * n_q][el_attn_part(head_dim)], counted from
+   * the first span that row 0 sees: what spans [span_begin, span_end) give goes there, for attend_join. */
+  float *parts;
+  int span_begin, span_end;
   int n_rows, n_q, head_dim;
   int n_pos;                 /* row i attends to positions 0 .. n_pos + i - 1; n_pos is at least 1 */
   int window;                /* positions that a row sees, its own included; 0: all */
@@ -178,11 +182,23 @@ typedef struct el_attn {
 
 enum {
   EL_ATTN_BLOCK = 128, /* positions between two corrections of the running maximum: part of the definition */
+  EL_ATTN_SPAN = 256,  /* positions that are a softmax of their own before they are joined: part of it too */
   EL_ATTN_TILE = 24    /* queries (rows times heads) that share a pass over keys and values; more go in several */
 };
 
 static inline size_t el_attn_scratch(int head_dim) {
-  return (size_t)EL_ATTN_TILE * ((size_t)(head_dim + 3) / 4 * 4 + EL_ATTN_BLOCK);
+  return (size_t)EL_ATTN_TILE * ((size_t)(head_dim + 3) / 4 * 4 + EL_ATTN_BLOCK + (size_t)head_dim);
+}
+
+/* Floats of what a span gives for a query: its output, maximum and sum; whole cache lines. */
+static inline size_t el_attn_part(int head_dim) {
+  return ((size_t)head_dim + 2 + 15) / 16 * 16;
+}
+
+/* The spans that a row sees which attends to positions 0 .. n_pos - 1, of which a window hides some: [*begin, *end). */
+static inline void el_attn_spans(int n_pos, int window, int *begin, int *end) {
+  *begin = window > 0 && n_pos > window ? (n_pos - window) / EL_ATTN_SPAN : 0;
+  *end = (n_pos + EL_ATTN_SPAN - 1) / EL_ATTN_SPAN;
 }
 
 /* What a thread reads soon, for a product to fetch into the second-level cache while it computes: the hardware's
@@ -267,6 +283,8 @@ typedef struct el_kernels {
   void (*cap)(float *x, int n, float scale, float cap);
   /* softmax(q K^T * scale) V, causal; a query's result does not depend on the others */
   void (*attend)(const el_attn *a);
+  /* out = what attend gives, of parts that are all there. */
+  void (*attend_join)(const el_attn *a);
   /* Rotates pairs (x[2i], x[2i+1]), i < n_rot / 2, by the angle of cos_sin[2i], cos_sin[2i+1] (arXiv 2104.09864). */
   void (*rope)(float *x, const float *cos_sin, int n_rot);
   /* Rotates pairs (x[i], x[i + n_rot / 2]); cos_sin: all cosines, then all sines. */

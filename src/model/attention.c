@@ -1,20 +1,18 @@
-/* Heads of q, k and v; keys and values in pages; attention over them. */
+/* Heads of q, k and v, and where their keys and values are in pages. */
 #include <math.h>
 #include <string.h>
 
 #include "model/step.h"
 
-/* Where keys and values of (layer, KV head) begin in a page. */
-static size_t page_offset(const el_step *s, int layer, int head) {
+size_t el_attention_page_offset(const el_step *s, int layer, int head) {
   return s->kv_at[layer] + (size_t)head * el_kv_piece_bytes(s->kv_type, el_dims_at(s, layer).head_dim);
 }
 
-/* The table of a row's pages of the kind that a layer reads, and how far those are from each other. */
-static const uint32_t *pages_of(const el_step *s, int layer, const el_row *row) {
+const uint32_t *el_attention_pages(const el_step *s, int layer, const el_row *row) {
   return s->kv_windowed[layer] ? row->windowed : row->pages;
 }
 
-static size_t page_bytes(const el_step *s, int layer) {
+size_t el_attention_page_bytes(const el_step *s, int layer) {
   return s->page_bytes[s->kv_windowed[layer]];
 }
 
@@ -56,10 +54,11 @@ static void rotate(el_step *s, const el_op *op, el_layer_dims d, const heads *at
 }
 
 static void store(el_step *s, int layer, el_layer_dims d, const heads *at) {
-  unsigned char *page = s->kv + pages_of(s, layer, at->row)[at->row->pos / EL_PAGE_TOKENS] * page_bytes(s, layer);
+  unsigned char *page =
+      s->kv + el_attention_pages(s, layer, at->row)[at->row->pos / EL_PAGE_TOKENS] * el_attention_page_bytes(s, layer);
   for (int i = at->kv_begin; i < at->kv_end; i++)
-    s->m->kernels->kv_write(s->kv_type, page + page_offset(s, layer, i), at->row->pos % EL_PAGE_TOKENS, d.head_dim,
-                            at->k + (size_t)i * (size_t)d.head_dim, at->v + (size_t)i * (size_t)d.head_dim);
+    s->m->kernels->kv_write(s->kv_type, page + el_attention_page_offset(s, layer, i), at->row->pos % EL_PAGE_TOKENS,
+                            d.head_dim, at->k + (size_t)i * (size_t)d.head_dim, at->v + (size_t)i * (size_t)d.head_dim);
 }
 
 static void work(el_step *s, const el_stage *st, el_layer_dims d, const heads *at) {
@@ -113,61 +112,6 @@ void el_attention_heads(el_step *s, const el_stage *st, el_turn turn) {
 
 bool el_attention_whole_groups(el_layer_dims d) {
   return d.n_head / d.n_head_kv * d.head_dim % EL_GROUP == 0;
-}
-
-/* Pieces are (tile, KV head), taken one by one, since sequences differ in length. A piece quantises its own output when
- * its dimensions are whole groups; otherwise EL_JOB_QUANTIZE follows. */
-void el_attention_attend(el_step *s, const el_stage *st, el_turn turn) {
-  const el_layer_dims d = el_dims_at(s, st->layer);
-  const el_kernels *k = s->m->kernels;
-  const el_op *op = el_op_at(s, st->op);
-  const float *sinks = el_weights_at(s, st->op)->vector;
-  const el_row_view *v = el_view_of(s, st);
-  const el_row_range tiles = el_tiles_of(s, st);
-  const int n_q = d.n_head / d.n_head_kv, hd = d.head_dim, width = n_q * hd, pieces = tiles.n * d.n_head_kv;
-  const size_t ld = el_qkv_width(d), ldo = (size_t)(d.n_head * hd);
-  const bool whole = el_attention_whole_groups(d);
-  /* In the layer where the step narrows, q was computed before that. */
-  const bool wide_q = st->layer == s->last_kv;
-  el_act att = el_input_at(s, st, EL_FROM_ATT);
-  for (;;) {
-    int piece = atomic_fetch_add_explicit(&s->attn_next[st->layer], 1, memory_order_relaxed);
-    if (piece >= pieces) break;
-    const el_row_range *t = &v->tiles[tiles.first + piece % tiles.n];
-    const int head = piece / tiles.n, first = v->rows[t->first];
-    const el_row *row = &s->rows[first];
-    el_attn a = {.q = s->qkv + (size_t)(wide_q ? first : t->first) * ld + (size_t)(head * width),
-                 .out = att.f + (size_t)t->first * ldo + (size_t)(head * width),
-                 .ldq = ld,
-                 .ldo = ldo,
-                 .scratch = s->scratch[turn.ith],
-                 .n_rows = t->n,
-                 .n_q = n_q,
-                 .head_dim = hd,
-                 .n_pos = row->pos + 1,
-                 .window = op->window,
-                 .scale = op->scale,
-                 .cap = op->cap,
-                 .sinks = sinks ? sinks + head * n_q : NULL,
-                 .pages = pages_of(s, st->layer, row),
-                 .kv = s->kv,
-                 .page_bytes = page_bytes(s, st->layer),
-                 .kv_type = s->kv_type,
-                 .offset = page_offset(s, d.kv_layer, head)};
-    const int next = piece + turn.size; /* if threads take turns */
-    if (next < pieces) {
-      const el_row *next_row = &s->rows[v->rows[v->tiles[tiles.first + next % tiles.n].first]];
-      const int begin = op->window ? el_window_begin(next_row->pos, op->window) : 0;
-      a.next_pages = pages_of(s, st->layer, next_row) + begin;
-      a.next_n_pages = next_row->pos / EL_PAGE_TOKENS + 1 - begin;
-      a.next_offset = page_offset(s, d.kv_layer, next / tiles.n);
-    }
-    k->attend(&a);
-    for (int i = 0; whole && i < t->n; i++)
-      k->quantize(att.f + (size_t)(t->first + i) * ldo, head * width / EL_GROUP, (head + 1) * width / EL_GROUP, 1.0f,
-                  &att, t->first + i);
-  }
-  el_step_done(s, EL_PART_ATTENTION, turn.ith);
 }
 
 void el_attention_quantize(el_step *s, const el_stage *st, el_turn turn) {

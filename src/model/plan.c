@@ -83,7 +83,7 @@ static void run_stage(el_step *s, const el_stage *st, el_turn turn) {
       break;
     case EL_STAGE_LINEAR: el_linear_stage(s, st, turn); break;
     case EL_STAGE_HEADS: el_attention_heads(s, st, turn); break;
-    case EL_STAGE_ATTEND: el_attention_attend(s, st, turn); break;
+    case EL_STAGE_ATTEND: el_attend(s, st, turn); break;
     case EL_STAGE_GATE: el_rows_gate_input(s, st, turn); break;
     case EL_STAGE_ACTIVATE: el_rows_activate(s, st, turn); break;
     case EL_STAGE_ROUTE:

@@ -45,7 +45,7 @@ const float *el_step_run(el_step *s, const el_row *rows, int n_rows) {
   assert(n_rows >= 1 && n_rows <= s->max_rows);
   s->rows = rows;
   el_step_view(s, n_rows);
-  for (int l = 0; l < s->m->h.n_layers; l++) atomic_store_explicit(&s->attn_next[l], 0, memory_order_relaxed);
+  for (int l = 0; l < s->m->h.n_layers; l++) atomic_store_explicit(&s->attend.next[l], 0, memory_order_relaxed);
   el_step_plan(s);
   if (s->profile) s->mark = el_seconds();
   el_threads_run_phases(s->threads, s->n_phases, el_step_forward, s);
@@ -102,17 +102,15 @@ static bool allocate(el_step *s, widths w) {
   s->gate_up = new_floats(rows * (2 * w.ff > (size_t)h->n_embd ? 2 * w.ff : (size_t)h->n_embd)); /* see own.c */
   /* Adapters may have tokens beside the base's. What nobody has written to takes no memory. */
   s->logits = new_floats((size_t)s->max_logits * ((size_t)h->n_vocab + EL_MAX_ADDED_TOKENS + 16));
-  s->attn_next = calloc((size_t)h->n_layers, sizeof *s->attn_next);
   s->scratch = calloc(nth, sizeof *s->scratch);
   s->in_own = calloc(nth, sizeof *s->in_own);
   s->phases = calloc((size_t)s->max_phases, sizeof *s->phases);
-  if (!s->x || !s->qkv || !s->gate_up || !s->logits || !s->attn_next || !s->scratch || !s->in_own || !s->phases)
-    return false;
+  if (!s->x || !s->qkv || !s->gate_up || !s->logits || !s->scratch || !s->in_own || !s->phases) return false;
   for (int i = 0; i < h->n_ropes; i++)
     if (!(s->cos_sin[i] = new_floats(rows * (size_t)h->rope[i].n_rot))) return false;
   for (size_t i = 0; i < nth; i++)
     if (!(s->scratch[i] = new_floats(scratch > layer_input ? scratch : layer_input))) return false;
-  return el_row_view_new(&s->all, rows) && el_row_view_new(&s->some, rows);
+  return el_attend_new(s) && el_row_view_new(&s->all, rows) && el_row_view_new(&s->some, rows);
 }
 
 el_status el_step_new(const el_model *m, el_threads *threads, unsigned char *kv, el_kv_type kv_type, int max_rows,
@@ -174,7 +172,7 @@ void el_step_free(el_step *s) {
   free(s->gate_up);
   free(s->logits);
   for (int i = 0; i < EL_MAX_ROPES; i++) free(s->cos_sin[i]);
-  free(s->attn_next);
+  el_attend_free(s);
   for (int i = 0; i <= EL_FROM_FF; i++) el_act_free(&s->inputs[i]);
   el_mixture_free(&s->mixture);
   el_apply_free(&s->lora);

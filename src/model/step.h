@@ -7,7 +7,8 @@
  *   rows.c       work on rows: embedding, norms, additions, activation
  *   linear.c     products, with biases and low-rank parts
  *   experts.c    mixtures of experts
- *   attention.c  heads, keys and values, attention
+ *   attention.c  heads, keys and values
+ *   attend.c     attention, shared among threads by heads and spans
  *   pages.c      where keys and values are in pages
  *   step.c       the workspace
  *
@@ -22,6 +23,7 @@
 #include "model/weights.h"
 
 enum {
+  EL_ATTEND_PIECES = 8, /* a thread's part of attention is about so many pieces, if one sequence is long enough */
   EL_FEW_ROWS = 1 /* so many rows each thread normalises for itself: that takes less than to wait for each other */
 };
 
@@ -112,6 +114,15 @@ typedef struct el_mixture {
   bool own;                     /* whether any of them has factors or biases */
 } el_mixture;
 
+/* How threads share attention; attend.c. */
+typedef struct el_attend_share {
+  atomic_int *next; /* [n_layers] next piece to take */
+  atomic_int *left; /* [threads * EL_ATTEND_PIECES] of a tile and head that are shared: pieces that are done */
+  int **order;      /* [threads][max_rows] tiles: those that are shared, then the others */
+  float *parts;     /* [max_parts] what spans of shared tiles give */
+  size_t max_parts;
+} el_attend_share;
+
 struct el_step {
   const el_model *m;
   el_threads *threads;
@@ -155,7 +166,7 @@ struct el_step {
   el_act *in_own;                /* [threads]: EL_FEW_ROWS rows in the place of h */
   el_apply lora;
   el_mixture mixture;
-  atomic_int *attn_next; /* [n_layers] next piece of attention to take */
+  el_attend_share attend;
 
   el_step_phase *phases; /* of this step */
   int n_phases, max_phases;
@@ -278,9 +289,18 @@ void el_step_lay_out_pages(el_step *s);
 
 /* attention.c */
 void el_attention_heads(el_step *s, const el_stage *st, el_turn turn);
-void el_attention_attend(el_step *s, const el_stage *st, el_turn turn);
+/* Where keys and values of (layer, KV head) begin in a page. */
+size_t el_attention_page_offset(const el_step *s, int layer, int head);
+/* The table of a row's pages of the kind that a layer reads, and how far those are from each other. */
+const uint32_t *el_attention_pages(const el_step *s, int layer, const el_row *row);
+size_t el_attention_page_bytes(const el_step *s, int layer);
 void el_attention_quantize(el_step *s, const el_stage *st, el_turn turn);
 /* Whether a piece of attention can quantise what it gives. */
 bool el_attention_whole_groups(el_layer_dims d);
+
+/* attend.c */
+bool el_attend_new(el_step *s);
+void el_attend_free(el_step *s);
+void el_attend(el_step *s, const el_stage *st, el_turn turn);
 
 #endif

@@ -149,7 +149,7 @@ static void a_norm_without_weights_is_one_with_ones(void **state) {
 /* --------------------------------------------------------------- attention */
 
 enum {
-  MOST_POS = 3 * EL_ATTN_BLOCK,
+  MOST_POS = 3 * EL_ATTN_SPAN,
   MOST_PAGES = MOST_POS / EL_LANES,
   MOST_DIM = 128,
   /* Pages in front of the arena that nobody may touch: so many that they are whole pages of the system. */
@@ -258,6 +258,34 @@ static void check_formula(const cache *c, const shape *s, int pos, const float *
   }
 }
 
+/* The same in parts, spans from the last to the first, two of them in a call where there are more. */
+static void attend_in_parts(const el_kernels *k, const el_attn *whole) {
+  int begin, end, own;
+  el_attn_spans(whole->n_pos, whole->window, &begin, &own);
+  el_attn_spans(whole->n_pos + whole->n_rows - 1, whole->window, &own, &end);
+  const size_t n = (size_t)(end - begin) * (size_t)(whole->n_rows * whole->n_q) * el_attn_part(whole->head_dim);
+  el_attn a = *whole;
+  a.parts = malloc(sizeof *a.parts * n);
+  assert_non_null(a.parts);
+  memset(a.parts, 0xff, sizeof *a.parts * n);
+  for (a.span_end = end; a.span_end > begin; a.span_end = a.span_begin) {
+    a.span_begin = a.span_end - 2 > begin ? a.span_end - 2 : begin;
+    k->attend(&a);
+  }
+  k->attend_join(&a);
+  free(a.parts);
+}
+
+static void assert_rows(const el_kernels *k, const shape *s, const float *out, size_t ldo, const float *alone,
+                        const char *how) {
+  const size_t width = (size_t)(s->n_q * s->head_dim);
+  for (size_t r = 0; r < (size_t)s->n_rows; r++)
+    if (memcmp(out + ldo * r, alone + width * r, sizeof *out * width))
+      fail_msg("%s: row %zu of %d at %d, %d heads of %d, window %d, cap %g, %s, %s: not what it gives alone", k->name,
+               r, s->n_rows, s->pos, s->n_q, s->head_dim, s->window, (double)s->cap, s->type == EL_KV_Q8 ? "q8" : "f16",
+               how);
+}
+
 static void check_attention(const shape *s) {
   enum { PAD = 5 };
   const size_t width = (size_t)(s->n_q * s->head_dim), ldq = width + PAD, ldo = width + 2 * PAD,
@@ -303,16 +331,16 @@ static void check_attention(const shape *s) {
   a.out = out;
   a.n_rows = s->n_rows;
   a.n_pos = s->pos + 1;
-  for (int i = 0; el_kernels_at(i); i++) {
-    memset(out, 0xff, sizeof *out * ldo * n_rows);
-    memset(scratch, 0xff, sizeof *scratch * el_attn_scratch(s->head_dim));
-    el_kernels_at(i)->attend(&a);
-    for (size_t r = 0; r < n_rows; r++)
-      if (memcmp(out + ldo * r, alone + width * r, sizeof *out * width))
-        fail_msg("%s: row %zu of %d at %d, %d heads of %d, window %d, cap %g, %s: not what it gives alone",
-                 el_kernels_at(i)->name, r, s->n_rows, s->pos, s->n_q, s->head_dim, s->window, (double)s->cap,
-                 s->type == EL_KV_Q8 ? "q8" : "f16");
-  }
+  for (int i = 0; el_kernels_at(i); i++)
+    for (int in_parts = 0; in_parts < 2; in_parts++) {
+      memset(out, 0xff, sizeof *out * ldo * n_rows);
+      memset(scratch, 0xff, sizeof *scratch * el_attn_scratch(s->head_dim));
+      if (in_parts)
+        attend_in_parts(el_kernels_at(i), &a);
+      else
+        el_kernels_at(i)->attend(&a);
+      assert_rows(el_kernels_at(i), s, out, ldo, alone, in_parts ? "in parts" : "in one call");
+    }
   free_cache(c);
   free(q);
   free(alone);
@@ -322,14 +350,14 @@ static void check_attention(const shape *s) {
 }
 
 /* A page has 16 positions, a block EL_ATTN_BLOCK. */
-static const int windows[] = {1,   5,    15, 16, 17, 48, 100, EL_ATTN_BLOCK - 1, EL_ATTN_BLOCK, EL_ATTN_BLOCK + 1,
-                              200, 1000, 0};
+static const int windows[] = {
+    1, 5, 15, 16, 17, 48, 100, EL_ATTN_BLOCK - 1, EL_ATTN_BLOCK, EL_ATTN_BLOCK + 1, 200, EL_ATTN_SPAN + 30, 1000, 0};
 enum { N_WINDOWS = sizeof windows / sizeof *windows };
 
 /* Goes over all windows and positions, with shapes of heads and rows that change from case to case. */
 static void check_windows(float cap, bool sinks, int turn) {
   static const int dims[] = {2, 10, 16, 30, 48}, heads[] = {1, 3, 2, 7}, rows[] = {1, 9, 2, 16, 5, 24, 3},
-                   positions[] = {0, 3, 40, EL_ATTN_BLOCK - 5, EL_ATTN_BLOCK, 2 * EL_ATTN_BLOCK + 37};
+                   positions[] = {0, 3, 40, EL_ATTN_BLOCK - 5, EL_ATTN_BLOCK, 2 * EL_ATTN_SPAN - 9};
   for (int w = 0; w < N_WINDOWS; w++)
     for (size_t p = 0; p < sizeof positions / sizeof *positions; p++)
       for (el_kv_type type = EL_KV_F16; type <= EL_KV_Q8; type++, turn++)
@@ -351,6 +379,22 @@ static void caps_and_sinks_change_scores_as_their_formulas_say(void **state) {
   check_windows(3, false, 1);
   check_windows(0, true, 2);
   check_windows(0.5f, true, 3);
+}
+
+static void spans_that_are_joined_later_give_the_same_bits(void **state) {
+  static const int positions[] = {EL_ATTN_SPAN - 3, EL_ATTN_SPAN, 2 * EL_ATTN_SPAN - 1, 3 * EL_ATTN_SPAN - 12};
+  int turn = 0;
+  for (size_t p = 0; p < sizeof positions / sizeof *positions; p++)
+    for (int window = 0; window <= 2 * EL_ATTN_SPAN; window += EL_ATTN_SPAN)
+      for (el_kv_type type = EL_KV_F16; type <= EL_KV_Q8; type++, turn++)
+        check_attention(&(shape){.type = type,
+                                 .head_dim = turn % 3 ? 18 : 64,
+                                 .n_q = 1 + turn % 5,
+                                 .n_rows = turn % 2 ? 1 : 11,
+                                 .pos = positions[p],
+                                 .window = window,
+                                 .cap = turn % 4 ? 0 : 5,
+                                 .sinks = turn % 3 == 1});
 }
 
 /* More queries than a tile has, and the largest groups, where rows of a tile begin their windows in different blocks.
@@ -469,6 +513,7 @@ int main(void) {
       cmocka_unit_test(what_is_near_is_listed_in_order),
       cmocka_unit_test(windows_hide_what_lies_before_them),
       cmocka_unit_test(caps_and_sinks_change_scores_as_their_formulas_say),
+      cmocka_unit_test(spans_that_are_joined_later_give_the_same_bits),
       cmocka_unit_test(rows_whose_windows_begin_in_different_blocks_share_a_call),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,261 @@
+/* Attention, shared among threads.
+ *
+ * Work is (tile, KV head), and where one of these would be a large part of the phase, ranges of its spans: a sequence
+ * with a long context shares a step with short ones, or is alone, and there may be fewer KV heads than threads. Pieces
+ * are taken one by one, the shared tiles' first. What spans give is part of what a row's result is
+ * (kernels/attention.h), so how they are shared does not change a bit: whoever does the last piece of a tile and head
+ * joins the parts.
+ *
+ * Each thread finds the pieces for itself, from the rows alone: all find the same. */
+#include <stdlib.h>
+
+#include "model/step.h"
+
+enum { SHARED_ROWS = 8 }; /* with whole contexts: so many have room for their parts. Others' heads are not shared */
+
+/* A layer's attention in this step. */
+typedef struct work {
+  el_step *s;
+  const el_stage *st;
+  const el_op *op;
+  const el_row_view *v;
+  el_layer_dims d;
+  const int *order;       /* [n_tiles] */
+  int n_tiles, n_shared;  /* of them */
+  int limit;              /* spans of a piece at most */
+  int n_shared_pieces, n; /* of all */
+} work;
+
+typedef struct piece {
+  int tile;            /* its place in the order */
+  int head;            /* KV head */
+  int chunk, n_chunks; /* of the tile's spans, if it is shared */
+  size_t parts;        /* where those of the tile and head begin */
+} piece;
+
+/* A walk over the pieces: where the tile of the last one began. */
+typedef struct walk {
+  int tile, piece;
+  size_t parts;
+} walk;
+
+static const el_row_range *tile_at(const work *w, int i) {
+  return &w->v->tiles[w->order[i]];
+}
+static const el_row *row_at(const work *w, int i) {
+  return &w->s->rows[w->v->rows[tile_at(w, i)->first]];
+}
+
+static void spans_of(const work *w, const el_row_range *tile, int *begin, int *end) {
+  const int n_pos = w->s->rows[w->v->rows[tile->first]].pos + 1;
+  int own;
+  el_attn_spans(n_pos, w->op->window, begin, &own);
+  el_attn_spans(n_pos + tile->n - 1, w->op->window, &own, end);
+}
+static int n_spans_of(const work *w, const el_row_range *tile) {
+  int begin, end;
+  spans_of(w, tile, &begin, &end);
+  return end - begin;
+}
+
+/* Floats of a tile and head. */
+static size_t parts_of(const work *w, const el_row_range *tile) {
+  return (size_t)n_spans_of(w, tile) * (size_t)(tile->n * (w->d.n_head / w->d.n_head_kv)) * el_attn_part(w->d.head_dim);
+}
+
+static int n_chunks_of(const work *w, int i) {
+  return (n_spans_of(w, tile_at(w, i)) + w->limit - 1) / w->limit;
+}
+
+/* Which tiles are shared: those that are more than their part of the work, while there is room. */
+static work find_work(el_step *s, const el_stage *st, el_turn turn) {
+  work w = {.s = s, .st = st, .op = el_op_at(s, st->op), .v = el_view_of(s, st), .d = el_dims_at(s, st->layer)};
+  const el_row_range tiles = el_tiles_of(s, st);
+  const int n_pieces = EL_ATTEND_PIECES * el_threads_count(s->threads);
+  int *order = s->attend.order[turn.ith], total = 0, others = 0;
+  for (int i = 0; i < tiles.n; i++) total += n_spans_of(&w, &w.v->tiles[tiles.first + i]);
+  /* So no more than n_pieces pairs of a tile and a head are shared. */
+  w.limit = (int)(((long)total * w.d.n_head_kv + n_pieces - 1) / n_pieces);
+  size_t room = s->attend.max_parts;
+  for (int i = 0; i < tiles.n; i++) {
+    const el_row_range *tile = &w.v->tiles[tiles.first + i];
+    const size_t parts = parts_of(&w, tile) * (size_t)w.d.n_head_kv;
+    const bool shared = n_spans_of(&w, tile) > w.limit && parts <= room;
+    if (shared) {
+      room -= parts;
+      order[w.n_shared++] = tiles.first + i;
+    } else {
+      order[tiles.n - ++others] = tiles.first + i;
+    }
+  }
+  /* The others stand in reverse. */
+  for (int a = w.n_shared, b = tiles.n - 1; a < b; a++, b--) {
+    const int t = order[a];
+    order[a] = order[b];
+    order[b] = t;
+  }
+  w.order = order;
+  w.n_tiles = tiles.n;
+  for (int i = 0; i < w.n_shared; i++) w.n_shared_pieces += n_chunks_of(&w, i) * w.d.n_head_kv;
+  w.n = w.n_shared_pieces + others * w.d.n_head_kv;
+  return w;
+}
+
+/* Piece i, which is not before the one that the walk found last. Heads of one place in memory follow each other; tiles
+ * that are not shared go head by head, so that a prompt's rows find one head's keys and values in the cache. */
+static piece find_piece(const work *w, walk *at, int i) {
+  const int heads = w->d.n_head_kv, others = w->n_tiles - w->n_shared;
+  if (i >= w->n_shared_pieces) {
+    i -= w->n_shared_pieces;
+    return (piece){.tile = w->n_shared + i % others, .head = i / others, .n_chunks = 1};
+  }
+  for (int n; i >= at->piece + (n = n_chunks_of(w, at->tile) * heads); at->tile++) {
+    at->parts += parts_of(w, tile_at(w, at->tile)) * (size_t)heads;
+    at->piece += n;
+  }
+  const int k = i - at->piece;
+  return (piece){.tile = at->tile,
+                 .head = k % heads,
+                 .chunk = k / heads,
+                 .n_chunks = n_chunks_of(w, at->tile),
+                 .parts = at->parts + parts_of(w, tile_at(w, at->tile)) * (size_t)(k % heads)};
+}
+
+/* The spans of a piece, [*begin, *end). */
+static void piece_spans(const work *w, const piece *p, int *begin, int *end) {
+  int first, behind, from, to;
+  spans_of(w, tile_at(w, p->tile), &first, &behind);
+  el_share(behind - first, 1, p->chunk, p->n_chunks, &from, &to);
+  *begin = first + from;
+  *end = first + to;
+}
+
+static bool is_shared(const work *w, const piece *p) {
+  return p->tile < w->n_shared;
+}
+
+static el_attn call_of(const work *w, const piece *p, int ith) {
+  const el_step *s = w->s;
+  const el_row_range *t = tile_at(w, p->tile);
+  const el_row *row = row_at(w, p->tile);
+  const float *sinks = el_weights_at(s, w->st->op)->vector;
+  const int n_q = w->d.n_head / w->d.n_head_kv, width = n_q * w->d.head_dim;
+  const size_t ldq = el_qkv_width(w->d), ldo = (size_t)(w->d.n_head * w->d.head_dim);
+  /* In the layer where the step narrows, q was computed before that. */
+  const int q = w->st->layer == s->last_kv ? w->v->rows[t->first] : t->first;
+  el_attn a = {.q = s->qkv + (size_t)q * ldq + (size_t)(p->head * width),
+               .out = el_input_at(s, w->st, EL_FROM_ATT).f + (size_t)t->first * ldo + (size_t)(p->head * width),
+               .ldq = ldq,
+               .ldo = ldo,
+               .scratch = s->scratch[ith],
+               .n_rows = t->n,
+               .n_q = n_q,
+               .head_dim = w->d.head_dim,
+               .n_pos = row->pos + 1,
+               .window = w->op->window,
+               .scale = w->op->scale,
+               .cap = w->op->cap,
+               .sinks = sinks ? sinks + p->head * n_q : NULL,
+               .pages = el_attention_pages(s, w->st->layer, row),
+               .kv = s->kv,
+               .page_bytes = el_attention_page_bytes(s, w->st->layer),
+               .kv_type = s->kv_type,
+               .offset = el_attention_page_offset(s, w->d.kv_layer, p->head)};
+  if (!is_shared(w, p)) return a;
+  a.parts = s->attend.parts + p->parts;
+  piece_spans(w, p, &a.span_begin, &a.span_end);
+  return a;
+}
+
+/* What this thread reads next, if threads take turns. */
+static void set_next(const work *w, const piece *p, el_attn *a) {
+  enum { PAGES = EL_ATTN_SPAN / EL_PAGE_TOKENS };
+  const el_row *row = row_at(w, p->tile);
+  int begin, end;
+  piece_spans(w, p, &begin, &end);
+  const int seen = w->op->window ? el_window_begin(row->pos, w->op->window) : 0, behind = row->pos / EL_PAGE_TOKENS + 1;
+  begin = begin * PAGES > seen ? begin * PAGES : seen;
+  end = end * PAGES < behind ? end * PAGES : behind;
+  if (end <= begin) return;
+  a->next_pages = el_attention_pages(w->s, w->st->layer, row) + begin;
+  a->next_n_pages = end - begin;
+  a->next_offset = el_attention_page_offset(w->s, w->d.kv_layer, p->head);
+}
+
+/* Whether this was the last piece of its tile and head to be done. The counter is as it was then, for the next layer.
+ */
+static bool is_last(const work *w, const piece *p) {
+  if (!is_shared(w, p)) return true;
+  atomic_int *done = &w->s->attend.left[p->tile * w->d.n_head_kv + p->head];
+  if (atomic_fetch_add_explicit(done, 1, memory_order_acq_rel) + 1 < p->n_chunks) return false;
+  atomic_store_explicit(done, 0, memory_order_relaxed);
+  return true;
+}
+
+/* A tile and head that is done is quantised when its dimensions are whole groups; otherwise EL_JOB_QUANTIZE follows. */
+static void quantize(const work *w, const piece *p) {
+  const el_row_range *t = tile_at(w, p->tile);
+  const int width = w->d.n_head / w->d.n_head_kv * w->d.head_dim;
+  el_act att = el_input_at(w->s, w->st, EL_FROM_ATT);
+  for (int i = t->first; i < t->first + t->n; i++)
+    w->s->m->kernels->quantize(att.f + (size_t)i * (size_t)att.k, p->head * width / EL_GROUP,
+                               (p->head + 1) * width / EL_GROUP, 1.0f, &att, i);
+}
+
+void el_attend(el_step *s, const el_stage *st, el_turn turn) {
+  const work w = find_work(s, st, turn);
+  walk at = {0}, ahead = {0};
+  for (;;) {
+    const int i = atomic_fetch_add_explicit(&s->attend.next[st->layer], 1, memory_order_relaxed);
+    if (i >= w.n) break;
+    const piece p = find_piece(&w, &at, i);
+    el_attn a = call_of(&w, &p, turn.ith);
+    if (i + turn.size < w.n) {
+      const piece next = find_piece(&w, &ahead, i + turn.size);
+      set_next(&w, &next, &a);
+    }
+    s->m->kernels->attend(&a);
+    if (!is_last(&w, &p)) continue;
+    if (a.parts) s->m->kernels->attend_join(&a);
+    if (el_attention_whole_groups(w.d)) quantize(&w, &p);
+  }
+  el_step_done(s, EL_PART_ATTENTION, turn.ith);
+}
+
+/* The most floats of parts that a layer wants for SHARED_ROWS rows with whole contexts. */
+static size_t most_parts(const el_step *s) {
+  size_t most = 0;
+  for (int l = 0; l < s->m->h.n_layers; l++) {
+    const el_layer_dims d = el_dims_at(s, l);
+    const size_t n = (size_t)d.n_head * el_attn_part(d.head_dim);
+    if (n > most) most = n;
+  }
+  return most * SHARED_ROWS * ((size_t)s->max_ctx / EL_ATTN_SPAN + 1);
+}
+
+bool el_attend_new(el_step *s) {
+  el_attend_share *a = &s->attend;
+  const size_t n = (size_t)el_threads_count(s->threads);
+  a->next = calloc((size_t)s->m->h.n_layers, sizeof *a->next);
+  a->left = calloc(n * EL_ATTEND_PIECES, sizeof *a->left);
+  a->order = calloc(n, sizeof *a->order);
+  if (!a->next || !a->left || !a->order) return false;
+  for (size_t i = 0; i < n; i++)
+    if (!(a->order[i] = calloc((size_t)s->max_rows, sizeof *a->order[i]))) return false;
+  a->max_parts = n > 1 ? most_parts(s) : 0;
+  /* What nobody has written to takes no memory. */
+  void *parts = NULL;
+  if (a->max_parts && posix_memalign(&parts, 64, a->max_parts * sizeof *a->parts)) return false;
+  a->parts = parts;
+  return true;
+}
+
+void el_attend_free(el_step *s) {
+  el_attend_share *a = &s->attend;
+  if (a->order)
+    for (int i = 0; i < el_threads_count(s->threads); i++) free(a->order[i]);
+  free(a->order);
+  free(a->next);
+  free(a->left);
+  free(a->parts);
+}
