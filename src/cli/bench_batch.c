@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cli/bench_context.h"
 #include "cli/bench_profile.h"
 #include "cli/bench_report.h"
 #include "cli/open.h"
@@ -22,7 +23,7 @@
 
 typedef struct bench {
   el_cli_engine common;
-  el_cli_numbers npl, ranks;
+  el_cli_numbers npl, ranks, contexts;
   const char *n_adapters_text;
   int n_adapters, npp, ntg, repeat;
   float temperature, top_p;
@@ -351,6 +352,8 @@ static int run(const el_cli_command *self, int argc, char **argv) {
       {0, "repeat", "R", EL_CLI_INT, &b.repeat, 1, 1000, "measure R times, show the median and the range; default 3"},
       {0, "profile", NULL, EL_CLI_FLAG, &b.profile, 0, 0,
        "instead: where the time of a step goes, of a prompt's pieces and of decoding with --npp tokens before it"},
+      {0, "context", "LIST", EL_CLI_NUMBERS, &b.contexts, 1, 1 << 20,
+       "instead: steps of decoding with so many tokens before them, --ntg each, and how fast keys and values are read"},
       {0, "json", NULL, EL_CLI_FLAG, &b.json, 0, 0, "print one JSON object instead of a table"},
   };
   el_cli_option engine[EL_CLI_ENGINE_OPTIONS];
@@ -365,6 +368,21 @@ static int run(const el_cli_command *self, int argc, char **argv) {
   if (!parse_n_adapters(&b))
     return el_cli_usage_error(self, "--n-adapters: '%s' is neither 'each' nor a whole number from 0 to 4096",
                               b.n_adapters_text);
+  if (b.contexts.n) {
+    const el_cli_context context = {.common = &b.common,
+                                    .contexts = b.contexts.items,
+                                    .npl = b.npl.items,
+                                    .ranks = b.ranks.items,
+                                    .n_contexts = b.contexts.n,
+                                    .n_npl = b.npl.n,
+                                    .n_ranks = b.ranks.n,
+                                    .max_npl = b.max_npl,
+                                    .ntg = b.ntg,
+                                    .repeat = b.repeat,
+                                    .n_adapters = b.n_adapters,
+                                    .json = b.json};
+    return el_cli_context_run(&context);
+  }
   if (b.profile) {
     const el_cli_profile profile = {.common = &b.common,
                                     .npl = b.npl.items,
@@ -393,10 +411,12 @@ const el_cli_command el_cmd_bench_batch = {
     .about =
         "Prompt speed: all tokens of the batch's prompts over the time from the first submission to the last end.\n"
         "Decode speed: counted while all sequences of the batch decode.\n"
-        "--profile runs steps of the model without queue and sampling, and shows each part's share of their time.",
+        "--profile runs steps of the model without queue and sampling, and shows each part's share of their time.\n"
+        "--context does so for long contexts, which are not computed: they are copies of a prompt of 256 tokens.",
     .examples =
         "  edgelora bench batch\n"
         "  edgelora bench batch --n-adapters 16 --npl 16\n"
         "  edgelora bench batch --profile --npl 16 --npp 1024\n"
+        "  edgelora bench batch --context 4096,16384,32768 --npl 1,8\n"
         "  edgelora bench batch -m model.gguf --n-adapters each --ranks 8,16,32 --npl 1,8,32 --json",
     .run = run};
