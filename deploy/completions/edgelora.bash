@@ -15,8 +15,8 @@ _edgelora_takes() {
     router_train:--output) echo 'file' ;;
     perplexity:--adapter | router_profile:--adapter | run:--adapter | serve:--adapter) echo 'named' ;;
     *:--adapter-prefix | *:--alias | *:--alpha | *:--balance | *:--baseline | *:--cached) echo 'text' ;;
-    *:--chat-template-kwargs | *:--chunks | *:--clients | *:--cols | *:--cors-origin) echo 'text' ;;
-    *:--ctx-size | *:--cv | *:--drain-delay | *:--drain-timeout | *:--duration) echo 'text' ;;
+    *:--chat-template-kwargs | *:--chunks | *:--clients | *:--cols | *:--context) echo 'text' ;;
+    *:--cors-origin | *:--ctx-size | *:--cv | *:--drain-delay | *:--drain-timeout | *:--duration) echo 'text' ;;
     *:--frequency-penalty | *:--gbs | *:--gops | *:--group | *:--heads | *:--host) echo 'text' ;;
     *:--idle-timeout | *:--input | *:--kernels | *:--layouts | *:--limit | *:--limits) echo 'text' ;;
     *:--max-body | *:--max-connections | *:--max-depth | *:--max-tokens | *:--memory) echo 'text' ;;
@@ -53,10 +53,11 @@ _edgelora_options() {
     serve)
       echo '--config -m --model --adapter --adapters --router --router-top-k --router-margin --host --port --max-connections
       --max-body --receive-timeout --idle-timeout --cors-origin --api-keys --share-prefixes --strict --verbose-answers
-      --no-slots --no-metrics --drain-delay --drain-timeout --allow-adapters-from --lock-adapters --queue --model-name
-      --alias --default-adapter --pin --preset --chat-template --chat-template-kwargs --log-format --examples -c
-      --ctx-size --slots -t --threads --cpu-list --isa --step-rows --step-adapters --weights --memory --cache-policy
-      --kv-type --adapter-type --no-prefix-cache --speculate --prefault -v --verbose -q --quiet -h --help'
+      --no-slots --no-metrics --lora-info --drain-delay --drain-timeout --allow-adapters-from --lock-adapters --queue
+      --model-name --alias --default-adapter --pin --preset --chat-template --chat-template-kwargs --log-format
+      --examples -c --ctx-size --slots -t --threads --cpu-list --isa --step-rows --step-adapters --weights --memory
+      --cache-policy --kv-type --adapter-type --no-prefix-cache --speculate --prefault -v --verbose -q --quiet -h
+      --help'
       ;;
     tokenize)
       echo '-m --model -f --file --special --bos -d --decode -h --help'
@@ -88,8 +89,8 @@ _edgelora_options() {
       echo '-h --help'
       ;;
     bench_batch)
-      echo '-m --model --npl --npp --ntg --n-adapters --ranks --temperature --top-p --repeat --profile --json -t --threads
-      --cpu-list --isa --step-rows --step-adapters --weights --memory --cache-policy --kv-type --adapter-type
+      echo '-m --model --npl --npp --ntg --n-adapters --ranks --temperature --top-p --repeat --profile --context --json -t
+      --threads --cpu-list --isa --step-rows --step-adapters --weights --memory --cache-policy --kv-type --adapter-type
       --no-prefix-cache --speculate --prefault -v --verbose -q --quiet -h --help'
       ;;
     bench_peak)
