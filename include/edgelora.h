@@ -808,6 +808,12 @@ typedef struct el_request {
    * different tenants get different ones, or a tenant could tell by cached_tokens, or by the time to the first token,
    * what another has asked. Default 0: all that say nothing share theirs. */
   uint64_t prefix_domain;
+  /* Whose turn it is: requests of one tenant start in order of arrival, those of several take turns, by the rows that
+   * each has had, divided by its weight: 1 to EL_MAX_WEIGHT; 0: EL_WEIGHT_NORMAL; what the last request of a tenant says
+   * counts for all of them. The first waiting request of a tenant that has not had more than its share is behind one
+   * request of each other tenant at most. Default 0: all that say nothing are one tenant. */
+  uint64_t tenant;
+  int weight;
   int speculate; /* tokens that its answer may guess ahead at most; -1, the default: as the engine's options say; 0:
                   * none. Its answer is the same */
   /* The answer's text is what this allows: tokens that would lead out of it are not drawn, and the answer ends when it
@@ -824,9 +830,11 @@ EL_API el_request el_request_default(void);
  * decides (unknown adapter, prompt too long, a parameter out of range) are returned here, not as an event. One whose
  * adapter cannot be loaded ends with EL_FINISH_ERROR and the reason.
  *
- * Requests start in order of arrival, except that while one waits for its adapter, others whose adapters are in memory
- * may go first: EL_MAX_OVERTAKEN of those that came after it at most. */
-enum { EL_MAX_OVERTAKEN = 32 };
+ * Requests of a tenant start in order of arrival, and tenants take turns, except that while one waits for its adapter,
+ * others whose adapters are in memory may go first: EL_MAX_OVERTAKEN of those whose turn is later at most. EL_ERR_BUSY:
+ * n_slots and max_queue requests are there; a tenant that has fewer than n_slots of them may have that many all the
+ * same, until there are twice as many in all; and its first one is always taken. */
+enum { EL_MAX_OVERTAKEN = 32, EL_WEIGHT_LOW = 1, EL_WEIGHT_NORMAL = 4, EL_WEIGHT_HIGH = 16, EL_MAX_WEIGHT = 64 };
 EL_API el_status el_submit(el_engine *e, const el_request *request, uint64_t *id, el_error *err);
 /* Ends a request at whatever state it is in; its DONE event follows. A finished or unknown id is no error. */
 EL_API void el_cancel(el_engine *e, uint64_t id);
@@ -852,7 +860,7 @@ typedef struct el_request_info {
   int slot;                           /* 0 to n_slots - 1, its own while it runs; -1: it waits */
   int prompt_tokens, computed_tokens; /* of the prompt and of what was generated */
   int generated_tokens, max_tokens;
-  int overtaken; /* later requests that have started before it */
+  int overtaken; /* requests whose turn was later that have started before it */
   double age_ms; /* since el_submit */
 } el_request_info;
 /* The requests that wait or run, in order of id: *out: array of *n, one block with its strings; free with el_free. */

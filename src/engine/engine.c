@@ -241,6 +241,7 @@ el_status el_engine_open_pool(const el_engine_options *options, el_pool_setup se
   e->log = (el_log){options->log, options->log_user};
   e->max_queue = options->max_queue;
   e->inbox_end = &e->inbox;
+  el_flows_init(&e->flows);
   e->kept_end = &e->kept;
   pthread_mutex_init(&e->mutex, NULL);
   pthread_mutex_init(&e->dirs.mutex, NULL);
@@ -284,6 +285,7 @@ void el_engine_close(el_engine *e) {
     el_engine_main(e);
   }
   el_request_free_all(e);
+  el_flows_free(&e->flows);
   el_chooser_close(e);
   el_readings_free(e->readings);
   el_memory_free(&e->memory);

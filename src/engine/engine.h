@@ -13,6 +13,7 @@
 #include "engine/readings.h"
 #include "engine/scheduler.h"
 #include "engine/seq.h"
+#include "engine/turns.h"
 #include "model/model.h"
 
 /* Limits of the options. */
@@ -102,6 +103,7 @@ struct el_engine {
   bool news;                  /* a load has ended, or an entry is to be buried */
   uint64_t n_turns;           /* how often the engine thread has come by here */
   el_seq *inbox, **inbox_end; /* submitted, in order of id */
+  el_flows flows;             /* of all that are not finished */
   el_seq *table[EL_TABLE];    /* by id: all that are not finished, and those whose events have not been taken */
   el_seq *kept, **kept_end;   /* in the table, their DONE event taken; the oldest first */
   int n_kept;

@@ -136,6 +136,7 @@ static bool deliver_drawn(el_engine *e, el_seq *q, const el_drawn *d) {
   if (!push_text(e, q, d->token)) return false;
   q->n_drawn--;
   q->n_tokens++;
+  el_flow_charge(q->flow, 1);
   atomic_fetch_add(&e->count.generated_tokens, 1);
   if (!deliver(e, q, &event)) return false;
   if (!q->stop.matched && !d->complete && el_seq_n_new(q) < q->max_new) return true;

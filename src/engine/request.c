@@ -37,17 +37,27 @@ static int most_at_once(const el_engine *e) {
   return e->scheduler.n_slots + e->max_queue;
 }
 
-static el_status enqueue(el_engine *e, el_seq *q, uint64_t *id, el_error *err) {
+/* A full queue is to keep nobody out but whoever has filled it: beyond the limit a tenant may have as many as there are
+ * slots, up to twice the limit, and its first one in any case. Mutex held. */
+static bool has_place(const el_engine *e, uint64_t tenant) {
+  const el_flow *flow = el_flows_find(&e->flows, tenant);
+  const int limit = most_at_once(e), mine = flow ? flow->n_unfinished : 0;
+  return e->n_unfinished < limit || !mine || (mine < e->scheduler.n_slots && e->n_unfinished / 2 < limit);
+}
+
+static el_status enqueue(el_engine *e, el_seq *q, const el_request *r, uint64_t *id, el_error *err) {
   el_status status = EL_OK;
   pthread_mutex_lock(&e->mutex);
-  int limit = most_at_once(e);
   if (e->closing) {
     status = el_fail(err, EL_ERR_CLOSED, "the engine is shutting down");
-  } else if (e->n_unfinished >= limit && !q->is_reading) {
+  } else if (!q->is_reading && !has_place(e, r->tenant)) {
     status = el_fail(err, EL_ERR_BUSY, "%d requests run or wait, the limit is %d (n_slots and max_queue)",
-                     e->n_unfinished, limit);
+                     e->n_unfinished, most_at_once(e));
+  } else if (!(q->flow = el_flows_get(&e->flows, r->tenant, r->weight))) {
+    status = el_fail(err, EL_ERR_NO_MEMORY, "request: out of memory");
   } else {
     e->n_unfinished += !q->is_reading;
+    q->flow->n_unfinished += !q->is_reading;
     e->n_readings += q->is_reading;
     q->id = ++e->n_submitted;
     if (id) *id = q->id;
@@ -110,7 +120,7 @@ el_status el_submit(el_engine *e, const el_request *request, uint64_t *id, el_er
   }
   if (!status) {
     q->adapter = adapter;
-    status = enqueue(e, q, id, err);
+    status = enqueue(e, q, request, id, err);
   }
   if (status) {
     el_registry_put(e->registry, adapter);
@@ -131,7 +141,7 @@ el_status el_request_submit_reading(el_engine *e, const el_request *request, el_
   q->choice->on_vector = on_vector;
   q->choice->vector_user = user;
   q->adapter = el_chooser_reader(e);
-  status = enqueue(e, q, NULL, err);
+  status = enqueue(e, q, request, NULL, err);
   if (!status) return EL_OK;
   el_registry_put(e->registry, q->adapter);
   el_seq_free(q);
@@ -249,6 +259,9 @@ void el_request_deliver_done(el_engine *e, el_seq *q, const el_event *event) {
   bool called = q->on_event; /* else a client may take the event and free q once the mutex is open */
   pthread_mutex_lock(&e->mutex);
   e->n_unfinished -= !q->is_reading;
+  q->flow->n_unfinished -= !q->is_reading;
+  el_flows_put(&e->flows, q->flow, e->scheduler.turns.now);
+  q->flow = NULL;
   q->done = true;
   if (called) {
     table_remove(e, q);

@@ -15,7 +15,11 @@ el_status el_scheduler_init(el_scheduler *s, el_memory *memory, int n_slots, int
   s->rows = calloc((size_t)step_rows, sizeof *s->rows);
   s->adapters = calloc((size_t)n_slots, sizeof *s->adapters);
   s->generating = calloc((size_t)n_slots, sizeof *s->generating);
-  if (s->running && s->pieces && s->rows && s->adapters && s->generating) return EL_OK;
+  s->passed = calloc((size_t)n_slots * 2, sizeof *s->passed);
+  s->flows = calloc((size_t)n_slots, sizeof *s->flows);
+  const bool turns = el_turns_init(&s->turns, 2 * n_slots);
+  if (s->running && s->pieces && s->rows && s->adapters && s->generating && s->passed && s->flows && turns)
+    return EL_OK;
   el_scheduler_free(s);
   return el_fail(err, EL_ERR_NO_MEMORY, "scheduler: out of memory");
 }
@@ -26,6 +30,9 @@ void el_scheduler_free(el_scheduler *s) {
   free(s->rows);
   free(s->adapters);
   free(s->generating);
+  free(s->passed);
+  free(s->flows);
+  el_turns_free(&s->turns);
   *s = (el_scheduler){0};
 }
 
@@ -41,6 +48,7 @@ void el_scheduler_add(el_scheduler *s, el_seq *q) {
   q->next = *at;
   *at = q;
   if (!q->next) s->last_waiting = q;
+  el_turns_add(&s->turns, q);
 }
 
 static void remove_waiting(el_scheduler *s, el_seq *q) {
@@ -48,6 +56,7 @@ static void remove_waiting(el_scheduler *s, el_seq *q) {
   while (*at != q) before = *at, at = &before->next;
   *at = q->next;
   if (s->last_waiting == q) s->last_waiting = before;
+  el_turns_remove(&s->turns, q);
 }
 
 /* ---------------------------------------------------------------- prefixes */
@@ -234,6 +243,9 @@ bool el_scheduler_start(el_scheduler *s, el_seq *q) {
   }
   count_reused(s, q, 0);
   remove_waiting(s, q);
+  /* Once: what is computed again as others had wanted its pages is not its fault. */
+  if (!q->has_run) el_flow_charge(q->flow, q->n_tokens - q->n_computed);
+  q->has_run = true;
   q->slot = free_slot(s);
   atomic_store(&q->shown.slot, q->slot);
   int at = s->n_running++;
@@ -438,6 +450,27 @@ static void add_prompt(el_scheduler *s, el_seq *q, int *rows, int *logits) {
     add_chunk(s, q, EL_ROW_WHOLE, from, q->n_tokens, rows, logits);
 }
 
+/* Rows that a prompt wants before its first token, or the router of it. */
+static int prompt_rows(const el_seq *q) {
+  if (!el_seq_chooses(q)) return q->n_tokens - q->n_computed;
+  return q->choice->n - (q->choice->n_read < q->n_computed ? q->n_computed : q->choice->n_read);
+}
+
+/* Divides the rows that are left among those that have prompts to be computed. */
+static void share_rows(el_scheduler *s, int rows) {
+  int n = 0;
+  for (int i = 0; i < s->n_running; i++) s->running[i]->flow->want = 0;
+  for (int i = 0; i < s->n_running; i++) {
+    el_seq *q = s->running[i];
+    el_flow *f = q->flow;
+    const int want = q->stalled || generates(q) || f->want >= rows ? 0 : prompt_rows(q);
+    if (!want || !admits(s, q, el_seq_chooses(q) ? 0 : q->n_computed)) continue;
+    if (!f->want) s->flows[n++] = f;
+    f->want += want;
+  }
+  el_turns_share(s->flows, n, rows);
+}
+
 /* Pages for the rows of a guess, or fewer rows: nobody gives way to a guess. */
 static void take_draft_pages(el_scheduler *s, el_seq *q) {
   el_memory *m = s->memory;
@@ -493,18 +526,20 @@ void el_scheduler_plan(el_scheduler *s) {
     rows -= n;
     logits -= n;
   }
-  for (int i = 0; i < s->n_running && rows > 0; i++) {
+  share_rows(s, rows);
+  for (int i = 0; i < s->n_running; i++) {
     el_seq *q = s->running[i];
-    if (q->stalled || generates(q)) continue;
+    int *share = &q->flow->share;
+    if (q->stalled || generates(q) || !q->flow->want || !*share) continue;
     if (el_seq_chooses(q)) {
       if (!admits(s, q, 0)) continue;
       if (q->choice->n_read < q->n_computed) q->choice->n_read = q->n_computed;
-      int from = q->choice->n_read, left = q->choice->n - from, n = left < rows ? left : rows;
+      int from = q->choice->n_read, left = q->choice->n - from, n = left < *share ? left : *share;
       s->pieces[s->n_pieces++] = (el_piece){q, EL_ROW_HEAD, false, adapter_at(q, 0), from, n, 0};
-      rows -= n;
+      *share -= n;
       continue;
     }
-    add_prompt(s, q, &rows, &logits);
+    add_prompt(s, q, share, &logits);
   }
   const bool base_first = has_border(s);
   sort_pieces(s);

@@ -13,6 +13,9 @@
  * missing, though all that it needs would fit. It then gives up its pages, nothing stays in the prefix cache, and it
  * begins anew alone: nobody starts beside it, so its pages lie side by side.
  *
+ * Where prompts of several tenants are computed, each tenant has a part of the rows that are left, by its weight, so
+ * that nobody's first token waits for the end of another's long prompts (turns.h).
+ *
  * With a limit on a step's adapters, sequences of others sit out: those of the oldest one's adapter never do.
  *
  * An activated adapter computes a sequence from its invocation on, the base what comes before. Rows of both may be in
@@ -31,6 +34,7 @@
 #include "engine/memory.h"
 #include "engine/seq.h"
 #include "engine/speculation.h"
+#include "engine/turns.h"
 
 /* Consecutive positions of one sequence in a step. */
 typedef struct el_piece {
@@ -48,6 +52,8 @@ typedef struct el_scheduler {
   int step_adapters;              /* a step's, the base is one; 0: all that run. May be changed between steps */
   size_t state_floats;            /* of a row that the router reads */
   el_seq *waiting, *last_waiting; /* a list in order of id */
+  el_turns turns;                 /* the same as they are next */
+  el_seq **passed;                /* [2 * n_slots] for admission */
   el_seq **running;               /* [n_running], in order of id */
   int n_running;
   uint64_t n_preempted;
@@ -59,6 +65,7 @@ typedef struct el_scheduler {
   el_piece *pieces; /* [2 * n_slots]: a sequence may have a TAIL and a WHOLE one, or one of the base and one
                      * of its adapter */
   int n_pieces;
+  el_flow **flows;     /* [n_slots] of those that have prompts in it */
   el_seq **generating; /* [n_slots] of the running ones, that have a row for their next token */
   int n_generating;
   el_row *rows; /* [step_rows] */

@@ -71,6 +71,8 @@ static el_status check(const el_request *r, const el_seq_limits *limits, el_erro
   if (!status && r->min_tokens < 0)
     status = el_fail_field(err, EL_ERR_INVALID, "min_tokens", "min_tokens: %d is below 0", r->min_tokens);
   if (!status) status = check_top("top_logprobs", r->top_logprobs, err);
+  if (!status && (r->weight < 0 || r->weight > EL_MAX_WEIGHT))
+    status = el_fail_field(err, EL_ERR_INVALID, "weight", "weight: %d is not in 0 to %d", r->weight, EL_MAX_WEIGHT);
   if (!status) status = check_top("prompt_top_logprobs", r->prompt_top_logprobs, err);
   return status;
 }

@@ -51,8 +51,11 @@ struct el_seq {
 
   /* The engine thread's. The keys and values of positions 0 .. n_computed - 1 are in the pages; what a step computes
    * are positions up to n_tokens - 1. The logits of the last one give the next token. */
-  el_seq *next;    /* in a queue */
-  int32_t *tokens; /* the prompt, then what was generated */
+  el_seq *next;         /* in a queue */
+  struct el_flow *flow; /* whose turns it takes (turns.h); a reference. NULL: none yet, or it is done */
+  el_seq *flow_next;    /* of those of it that wait */
+  bool has_run;         /* it has had a slot */
+  int32_t *tokens;      /* the prompt, then what was generated */
   int n_tokens, n_computed;
   int n_drawn;       /* tokens behind those, drawn out of this step's logits: whoever has a row of them. The client has
                       * not been told of them, so they do not count yet */
@@ -74,7 +77,7 @@ struct el_seq {
   el_matcher matcher;            /* with a constraint, once it has started */
   uint64_t started_ns, first_ns; /* when it got a slot; when its first token came. 0: not yet */
   bool seen;                     /* admission has looked at it */
-  int overtaken;                 /* later requests that started while it waited */
+  int overtaken;                 /* requests whose turn was later that started while it waited */
   int slot;                      /* while it runs */
   bool stalled;                  /* has no room in the next step */
 
