@@ -4,8 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The 16 bytes of IPv6's form; zeros for what is neither. */
-static void read_address(struct MHD_Connection *connection, unsigned char out[16]) {
+void el_callers_address(struct MHD_Connection *connection, unsigned char out[16]) {
   memset(out, 0, 16);
   const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
   const struct sockaddr *a = info ? info->client_addr : NULL;
@@ -28,7 +27,7 @@ static size_t bucket_of(uint64_t domain, const unsigned char address[16]) {
 el_caller *el_callers_get(el_callers *all, const el_key *key, struct MHD_Connection *connection) {
   const uint64_t domain = el_key_domain(key);
   unsigned char address[16] = {0};
-  if (!key) read_address(connection, address);
+  if (!key) el_callers_address(connection, address);
   el_caller **bucket = &all->buckets[bucket_of(domain, address)], *c = *bucket;
   while (c && (c->domain != domain || memcmp(c->address, address, sizeof address))) c = c->next;
   if (!c) {

@@ -51,6 +51,9 @@ typedef struct el_callers {
 el_caller *el_callers_get(el_callers *all, const el_key *key, struct MHD_Connection *connection);
 void el_callers_put(el_callers *all, el_caller *caller); /* NULL is allowed */
 
+/* The 16 bytes of a client's address in IPv6's form, of one of IPv6 the first 8; zeros for what is neither. */
+void el_callers_address(struct MHD_Connection *connection, unsigned char out[16]);
+
 /* Whether one that has `mine` of `all` that is in use may have `more` of it, where `limit` is there. */
 static inline bool el_share_allows(size_t mine, size_t more, size_t all, size_t limit) {
   return all <= limit && more <= limit - all && mine + more <= limit - all;

@@ -12,6 +12,8 @@ bool el_api_fail(el_api_error *e, int status, const char *code, const char *para
   e->status = status;
   e->code = code;
   e->n_ctx = e->n_prompt = 0;
+  e->type = NULL;
+  e->retry_s = 0;
   snprintf(e->param, sizeof e->param, "%s", param ? param : "");
   vsnprintf(e->message, sizeof e->message, fmt, ap);
   va_end(ap);
@@ -68,6 +70,7 @@ bool el_api_error_write_context(const el_api_error *e, el_buf *out) {
 
 /* llama-server's clients know by `type` that the context is exceeded, OpenAI's by `code`. */
 static const char *type_of(const el_api_error *e) {
+  if (e->type) return e->type;
   if (e->n_ctx) return "exceed_context_size_error";
   return e->status >= 500 ? "server_error" : "invalid_request_error";
 }

@@ -10,6 +10,8 @@ typedef struct el_api_error {
   const char *code; /* static; NULL: none */
   char param[128];  /* the field at fault, such as "messages[2].content"; "": none */
   char message[1024];
+  const char *type; /* static, in OpenAI's form; NULL: by the status */
+  int retry_s;      /* of a 429 or 503: after how many seconds it may be tried again; 0: soon */
   /* Of a context_length_exceeded: the context, and how many tokens the prompt has at least, as one that does not fit is
    * not read to its end. 0: another error. */
   size_t n_ctx, n_prompt;

@@ -6,6 +6,7 @@
 #include <sys/random.h>
 
 #include "base/clock.h"
+#include "server/key_limits.h"
 #include "server/private.h"
 
 /* Bodies of all connections together, in units of the limit of one. */
@@ -43,6 +44,7 @@ void el_exchange_drop_body(el_exchange *x) {
 void el_exchange_release(el_exchange *x) {
   if (atomic_fetch_sub(&x->refs, 1) != 1) return;
   el_server *s = x->server;
+  el_limits_leave(x);
   el_exchange_drop_body(x);
   if (x->caller) el_exchange_let_go(x, atomic_load(&x->held));
   el_reply_free(x->reply);
@@ -270,6 +272,7 @@ static void on_event(const el_event *ev) {
   /* This thread alone writes what was chosen. */
   if (done && !x->request.route)
     el_tally_add(&x->server->tally, x->chosen ? x->chosen[prompt_of(x, (size_t)g->choice)] : x->label, ev);
+  if (done) el_limits_count(x, (size_t)g->choice, ev);
   pthread_mutex_lock(&x->mutex);
   if (ev->type == EL_EVENT_CHOICE) more = take_choice(x, g, ev);
   record(x, g->choice, ev);
@@ -338,6 +341,8 @@ static bool submit_one(el_exchange *x, size_t i, el_request q, el_api_error *e) 
 static bool make_generations(el_exchange *x, el_api_error *e) {
   el_api_request *r = &x->request;
   r->request.prefix_domain = x->server->options.share_prefixes ? 0 : el_key_domain(x->key);
+  r->request.tenant = el_key_domain(x->key);
+  r->request.weight = x->key ? x->key->weight : 0;
   size_t n = r->n_prompts * (size_t)r->n;
   el_generation *all = calloc(n, sizeof *all);
   char **chosen = r->request.auto_adapter ? calloc(r->n_prompts, sizeof *chosen) : NULL;
@@ -512,7 +517,10 @@ static bool submit_all(el_exchange *x, el_api_error *e) {
   bool ok = el_api_request_parse(&setup, x->body.data, x->body.len, r, &x->result, e);
   el_exchange_drop_body(x);
   if (!ok || x->api->answer) return ok;
-  return make_generations(x, e) && (r->request.auto_adapter ? submit_auto(x, e) : submit_named(x, e));
+  if (!el_limits_take_prompts(x, e)) return false;
+  ok = make_generations(x, e) && (r->request.auto_adapter ? submit_auto(x, e) : submit_named(x, e));
+  if (!ok) el_limits_give_prompts(x);
+  return ok;
 }
 
 void el_exchange_submitted(el_exchange *x, const el_api_error *e) {

@@ -50,7 +50,8 @@ struct el_exchange {
   struct el_server *server;
   struct MHD_Connection *connection;
   atomic_int refs;
-  atomic_size_t held; /* bytes of the answer */
+  atomic_size_t held;  /* bytes of the answer */
+  atomic_bool entered; /* it counts among its key's (key_limits.h) */
 
   /* The HTTP thread's. */
   char id[32];   /* 24 hexadecimal digits: x-request-id, and the tail of the answer's id */
@@ -66,6 +67,7 @@ struct el_exchange {
   /* Why the body is dropped as it comes: it is too long itself; its caller's bodies are too many; everybody's are;
    * without a key of ours; in an encoding that we do not know. */
   bool too_large, over_share, no_room, denied, unknown_coding;
+  bool tries_often;   /* denied, like too many before it from its address */
   bool last;          /* the connection is closed behind the answer */
   unsigned n_lengths; /* headers that tell where the body ends */
   el_keys *keys;      /* with a reference: among whom was looked for */

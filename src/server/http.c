@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "server/choice.h"
 #include "server/json_out.h"
+#include "server/key_limits.h"
 #include "server/private.h"
 #include "server/record.h"
 #include "server/routes.h"
@@ -22,7 +23,7 @@
 /* A longer name of a base model is left out of the headers, which have to fit into CONNECTION_MEMORY. */
 #define MAX_HEADER_VALUE 1024
 /* Seconds after which a client that was told "overloaded" or "too many" may try again. */
-#define RETRY_AFTER "1"
+#define RETRY_AFTER_S 1
 /* That long waits the refusal itself: who sends megabytes again at once, whatever it is told, sends them once a second.
  */
 #define REFUSAL_NS 1000000000u
@@ -51,7 +52,10 @@ static void add_cors(el_exchange *x, struct MHD_Response *r) {
   el_api_error ignored;
   if (!origin || !origin_allowed(x, &ignored)) return;
   MHD_add_response_header(r, "Access-Control-Allow-Origin", origin);
-  MHD_add_response_header(r, "Access-Control-Expose-Headers", "x-request-id, " EL_ADAPTER_HEADER);
+  MHD_add_response_header(r, "Access-Control-Expose-Headers",
+                          "x-request-id, retry-after, x-ratelimit-limit-requests, x-ratelimit-remaining-requests, "
+                          "x-ratelimit-reset-requests, x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, "
+                          "x-ratelimit-reset-tokens, " EL_ADAPTER_HEADER);
   MHD_add_response_header(r, "Vary", "Origin");
 }
 
@@ -60,6 +64,7 @@ static enum MHD_Result queue(el_exchange *x, int status, struct MHD_Response *r)
   if (!r) return MHD_NO;
   x->status = status;
   MHD_add_response_header(r, "x-request-id", x->id);
+  el_limits_add_headers(x, r);
   if (x->last || !el_info_is_ready(x->server)) MHD_add_response_header(r, "Connection", "close");
   add_cors(x, r);
   enum MHD_Result rc = MHD_queue_response(x->connection, (unsigned)status, r);
@@ -90,6 +95,12 @@ static enum MHD_Result queue_answer(el_exchange *x, struct MHD_Response *r) {
   return queue(x, 200, r);
 }
 
+static void add_retry_after(struct MHD_Response *r, int seconds) {
+  char text[16];
+  snprintf(text, sizeof text, "%d", seconds);
+  MHD_add_response_header(r, "Retry-After", text);
+}
+
 static enum MHD_Result answer_error(el_exchange *x, const el_api_error *e, const char *allow) {
   el_buf b = {0};
   bool own = x->api && x->api->write_error;
@@ -98,7 +109,7 @@ static enum MHD_Result answer_error(el_exchange *x, const el_api_error *e, const
     return MHD_NO;
   }
   struct MHD_Response *r = json_response(x, &b);
-  if (r && (e->status == 503 || e->status == 429)) MHD_add_response_header(r, "Retry-After", RETRY_AFTER);
+  if (r && (e->status == 503 || e->status == 429)) add_retry_after(r, e->retry_s ? e->retry_s : RETRY_AFTER_S);
   if (r && e->status == 401) MHD_add_response_header(r, "WWW-Authenticate", "Bearer");
   if (r && e->status == 415) MHD_add_response_header(r, "Accept-Encoding", EL_CODINGS);
   if (r && allow) MHD_add_response_header(r, "Allow", allow);
@@ -194,6 +205,7 @@ static enum MHD_Result answer_whole(el_exchange *x, el_buf *records) {
   el_api_fail(&e, 500, "no_memory", NULL, "Out of memory while writing the answer.");
   size_t pos = 0;
   bool ok = make_reply(x) && el_reply_feed(x->reply, records, &pos, NULL) && el_reply_write(x->reply, &json, &e);
+  el_limits_leave(x); /* before its client hears of its end */
   el_exchange_let_go(x, records->len);
   el_buf_free(records);
   if (ok && !el_exchange_hold(x, json.len)) ok = el_exchange_fail_held(x, &e);
@@ -227,6 +239,7 @@ static bool refill(el_exchange *x, bool *broken) {
     if (x->taken_pos == x->taken.len && !take_records(x, broken)) return false;
     *broken = !el_reply_feed(x->reply, &x->taken, &x->taken_pos, &x->out);
     if (*broken) return false;
+    if (el_reply_finished(x->reply)) el_limits_leave(x);
   }
   return true;
 }
@@ -275,6 +288,7 @@ static enum MHD_Result answer_work(el_exchange *x) {
   if (failed) return answer_error(x, &e, NULL);
   if (x->work != EL_WORK_API || x->api->answer) {
     el_buf result = x->result; /* whoever made it is through with it */
+    el_limits_leave(x);
     x->result = (el_buf){0};
     return queue(x, 200, buffer_response(x, &result, x->result_type));
   }
@@ -329,6 +343,15 @@ static enum MHD_Result refuse(el_exchange *x, int status, const char *code, cons
 }
 
 static enum MHD_Result answer_denied(el_exchange *x) {
+  if (x->tries_often) {
+    unsigned char address[16];
+    el_api_error e;
+    el_callers_address(x->connection, address);
+    el_api_fail(&e, 429, "too_many_attempts", NULL,
+                "Too many requests without a valid API key came from this address.");
+    e.retry_s = el_quota_seconds(el_strangers_wait_ns(&x->server->strangers, address, el_now_ns()));
+    return answer_error(x, &e, NULL);
+  }
   return refuse(x, 401, "invalid_api_key", NULL,
                 header(x->connection, "Authorization") || header(x->connection, "x-api-key")
                     ? "Incorrect API key provided."
@@ -339,12 +362,14 @@ static enum MHD_Result answer_denied(el_exchange *x) {
 static void find_key(el_exchange *x, const char *method) {
   el_server *s = x->server;
   if (!atomic_load(&s->asks_for_key) || !strcmp(method, "OPTIONS")) return;
-  pthread_mutex_lock(&s->mutex);
-  x->keys = el_keys_retain(s->keys);
-  pthread_mutex_unlock(&s->mutex);
+  x->keys = el_server_keys(s);
   x->key = el_keys_find(x->keys, header(x->connection, "Authorization"), header(x->connection, "x-api-key"));
   x->denied = !x->key && !(x->route && x->route->open);
-  if (x->denied) atomic_fetch_add(&s->n_denied, 1);
+  if (!x->denied) return;
+  unsigned char address[16];
+  atomic_fetch_add(&s->n_denied, 1);
+  el_callers_address(x->connection, address);
+  x->tries_often = !el_strangers_allow(&s->strangers, address, el_now_ns());
 }
 
 static enum MHD_Result dispatch(el_exchange *x, const char *method, const char *path) {
@@ -360,8 +385,12 @@ static enum MHD_Result dispatch(el_exchange *x, const char *method, const char *
                x->header_bytes <= MAX_HEADERS && !x->over_share && !x->no_room && !atomic_load(&x->server->draining) &&
                allowed;
   if (post) x->work = r->post;
+  const bool late = x->over_share || x->no_room || x->tries_often;
+  const bool over = works && x->work == EL_WORK_API && !el_limits_enter(x, &e);
+  works = works && !over;
   if (!received(x, c, works)) return MHD_NO;
-  if ((x->over_share || x->no_room) && !x->held_back) return hold_back(x, c) ? MHD_YES : MHD_NO;
+  if (over) return answer_error(x, &e, NULL);
+  if (late && !x->held_back) return hold_back(x, c) ? MHD_YES : MHD_NO;
   if (works) return answer_work(x);
   if (!allowed) return answer_error(x, &e, NULL);
   if (x->denied) return answer_denied(x);

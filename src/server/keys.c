@@ -95,7 +95,7 @@ static bool same(const uint64_t *a, const uint64_t *b) {
 }
 
 /* A line that is neither empty nor a comment. NULL, or what is wrong with it. */
-static const char *read_line(el_keys *k, char *line) {
+static const char *read_line(el_keys *k, char *line, char *room, size_t n_room) {
   size_t len = strcspn(line, BLANKS);
   if (len > EL_MAX_KEY_BYTES) return "the key is longer than 255 bytes";
   for (size_t i = 0; i < len; i++)
@@ -110,18 +110,27 @@ static const char *read_line(el_keys *k, char *line) {
   for (size_t i = 0; i + 1 < k->n; i++)
     if (same(k->list[i].secret, key->secret)) return "the key is there twice";
   char *list = trim(line + len);
-  return *list ? read_patterns(key, list) : NULL;
+  const char *fault = el_key_read_fields(key, list, room, n_room);
+  for (size_t i = 0; !fault && *key->name && i + 1 < k->n; i++)
+    if (!strcmp(k->list[i].name, key->name)) fault = "name: another key has it";
+  list = trim(list);
+  return !fault && *list ? read_patterns(key, list) : fault;
 }
 
-/* A key that was there before stays whom it was. No caller waits here, so how long it takes tells nobody anything. */
-static void settle_domains(el_keys *k, const el_keys *before) {
+/* A key that was there before stays whom it was. No caller waits here, so how long it takes tells nobody anything.
+ * False: out of memory. */
+static bool settle_accounts(el_keys *k, const el_keys *before) {
+  bool ok = true;
   k->last_domain = before ? before->last_domain : 0;
-  for (size_t i = 0; i < k->n; i++) {
+  for (size_t i = 0; ok && i < k->n; i++) {
     el_key *key = &k->list[i];
-    for (size_t j = 0; before && j < before->n && !key->domain; j++)
-      if (!memcmp(before->list[j].secret, key->secret, sizeof key->secret)) key->domain = before->list[j].domain;
-    if (!key->domain) key->domain = ++k->last_domain;
+    for (size_t j = 0; before && j < before->n && !key->account; j++)
+      if (!memcmp(before->list[j].secret, key->secret, sizeof key->secret))
+        key->account = el_account_retain(before->list[j].account);
+    if (!key->account) key->account = el_account_new(++k->last_domain);
+    ok = key->account;
   }
+  return ok;
 }
 
 el_status el_keys_load(const char *path, const el_keys *before, const el_log *log, el_keys **out, el_error *err) {
@@ -139,7 +148,8 @@ el_status el_keys_load(const char *path, const el_keys *before, const el_log *lo
     if (next) *next++ = 0;
     number++;
     line = trim(line);
-    const char *fault = *line && *line != '#' ? read_line(k, line) : NULL;
+    char room[128];
+    const char *fault = *line && *line != '#' ? read_line(k, line, room, sizeof room) : NULL;
     if (fault) status = el_fail(err, EL_ERR_INVALID, "api keys: %s, line %zu: %s", path, number, fault);
     n_short += *line && *line != '#' && strcspn(line, BLANKS) < MIN_KEY_BYTES;
   }
@@ -149,7 +159,7 @@ el_status el_keys_load(const char *path, const el_keys *before, const el_log *lo
             MIN_KEY_BYTES);
   if (text.data) explicit_bzero(text.data, text.cap);
   el_buf_free(&text);
-  settle_domains(k, before);
+  if (!status && !settle_accounts(k, before)) status = el_fail(err, EL_ERR_NO_MEMORY, "api keys: out of memory");
   if (status)
     el_keys_release(k);
   else
@@ -167,6 +177,7 @@ void el_keys_release(el_keys *k) {
   for (size_t i = 0; i < k->n; i++) {
     for (size_t j = 0; j < k->list[i].n_patterns; j++) free(k->list[i].patterns[j]);
     free(k->list[i].patterns);
+    el_account_release(k->list[i].account);
   }
   if (k->n) explicit_bzero(k->list, k->n * sizeof *k->list);
   free(k->list);
@@ -192,7 +203,7 @@ const el_key *el_keys_find(const el_keys *k, const char *authorization, const ch
 }
 
 uint64_t el_key_domain(const el_key *key) {
-  return key ? key->domain : 0;
+  return key ? key->account->domain : 0;
 }
 
 bool el_key_is_limited(const el_key *key) {

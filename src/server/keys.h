@@ -1,8 +1,9 @@
-/* Who may call, and which adapters each may have: the keys of a file that the operator wrote.
+/* Who may call, which adapters each may have, and how much: the keys of a file that the operator wrote.
  *
- * One key a line, alone or followed by patterns with commas between them: names, or beginnings with an asterisk
- * ("acme/" and one). A key with patterns is limited: what none of them matches is for it as if it were not there, the
- * base model included. Where a key is NULL, none is asked for and all is allowed.
+ * One key a line; behind it patterns with commas between them: names, or beginnings with an asterisk ("acme/" and one);
+ * behind these fields with blanks between them: name=acme rpm=60 tpm=20000 concurrent=4 priority=high. All may be left
+ * out. A key with patterns is limited: what none of them matches is for it as if it were not there, the base model
+ * included. Where a key is NULL, none is asked for and all is allowed.
  *
  * The file may be read anew while requests run: each holds the keys that it was found among. */
 #ifndef EL_SERVER_KEYS_H
@@ -12,15 +13,19 @@
 #include <stdint.h>
 
 #include "base/log.h"
+#include "server/account.h"
 #include "server/errors.h"
 
-enum { EL_MAX_KEYS = 4096, EL_MAX_KEY_BYTES = 255, EL_MAX_KEY_PATTERNS = 256 };
+enum { EL_MAX_KEYS = 4096, EL_MAX_KEY_BYTES = 255, EL_MAX_KEY_PATTERNS = 256, EL_MAX_KEY_NAME = 64 };
 
 typedef struct el_key {
   uint64_t secret[(EL_MAX_KEY_BYTES + 1) / sizeof(uint64_t)]; /* padded with zeros */
   char **patterns;                                            /* none: not limited */
   size_t n_patterns;
-  uint64_t domain; /* see el_key_domain */
+  char name[EL_MAX_KEY_NAME + 1]; /* for figures and logs; "": none */
+  el_quota quota;
+  int weight;          /* of el_request; 0: not said */
+  el_account *account; /* a reference */
 } el_key;
 
 typedef struct el_keys {
@@ -44,6 +49,9 @@ const el_key *el_keys_find(const el_keys *k, const char *authorization, const ch
 /* Whose prefixes its requests may find, as el_request has it, and whose answers are kept: another number for each key,
  * never given twice; 0 for NULL. */
 uint64_t el_key_domain(const el_key *key);
+
+/* The fields at the end of a line, which are cut off. NULL, or what is wrong: it may be written into `room`. */
+const char *el_key_read_fields(el_key *key, char *rest, char *room, size_t n_room);
 
 bool el_key_is_limited(const el_key *key);
 bool el_key_allows(const el_key *key, const char *name);

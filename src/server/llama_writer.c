@@ -204,6 +204,7 @@ static const char *error_type(const el_api_error *e) {
     case 401: return "authentication_error";
     case 403: return "permission_error";
     case 404: return "not_found_error";
+    case 429: return "rate_limit_error";
     case 501: return "not_supported_error";
     case 503: return "unavailable_error";
     default: return e->status >= 500 ? "server_error" : "invalid_request_error";

@@ -5,6 +5,7 @@
 
 #include "server/metrics.h"
 #include "server/private.h"
+#include "server/usage.h"
 
 /* A metric's two comment lines. */
 static bool head(el_buf *out, const char *name, const char *type, const char *help) {
@@ -151,10 +152,18 @@ static bool write_pool(const el_server *s, const el_stats *st, el_buf *out) {
                        (double)st->kv_windowed_cached);
 }
 
+static bool write_keys(el_server *s, el_buf *out) {
+  el_keys *keys = el_server_keys(s);
+  bool ok = el_key_usage_metrics(keys, out);
+  el_keys_release(keys);
+  return ok;
+}
+
 bool el_info_metrics(el_server *s, el_buf *out) {
   el_stats st;
   el_engine_stats(s->options.engine, &st);
   return write_server(s, out) && write_requests(s, &st, out) && write_adapters(&st, out) && write_choices(&st, out) &&
-         write_pool(s, &st, out) && el_tally_write(&s->tally, out) && el_llama_metrics_write(s, &st, out) &&
-         el_vllm_metrics_write(s, &st, out) && (!s->options.lora_info || el_vllm_lora_write(s, &st, out));
+         write_pool(s, &st, out) && el_tally_write(&s->tally, out) && write_keys(s, out) &&
+         el_llama_metrics_write(s, &st, out) && el_vllm_metrics_write(s, &st, out) &&
+         (!s->options.lora_info || el_vllm_lora_write(s, &st, out));
 }

@@ -19,6 +19,7 @@
 #include "server/server.h"
 #include "server/shed.h"
 #include "server/stored.h"
+#include "server/strangers.h"
 #include "server/tally.h"
 #include "server/unknown.h"
 
@@ -78,6 +79,8 @@ struct el_server {
   atomic_size_t held_bytes;      /* of their answers */
   atomic_uint_fast64_t n_denied; /* requests without a key of ours */
 
+  el_strangers strangers; /* the HTTP thread's */
+
   pthread_mutex_t mutex; /* guards all below; taken before an exchange's, never after it */
   bool stopping;
   el_keys *keys; /* with a reference; NULL: nobody is asked for one */
@@ -97,6 +100,9 @@ struct el_server {
   pthread_t admin_thread, watcher;
   bool has_admin, has_watcher;
 };
+
+/* server.c: the keys as they are now, with a reference; NULL: there are none. */
+el_keys *el_server_keys(el_server *s);
 
 /* http.c */
 struct MHD_Daemon *el_http_start(el_server *s);

@@ -165,6 +165,13 @@ el_status el_server_start(const el_server_options *options, el_server **out, el_
   return EL_OK;
 }
 
+el_keys *el_server_keys(el_server *s) {
+  pthread_mutex_lock(&s->mutex);
+  el_keys *keys = el_keys_retain(s->keys);
+  pthread_mutex_unlock(&s->mutex);
+  return keys;
+}
+
 el_status el_server_reload_keys(el_server *s, const char *path, el_error *err) {
   if (!path) return el_fail(err, EL_ERR_INVALID, "api keys: no file is given");
   el_keys *keys = NULL;

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "server/json_out.h"
 #include "server/private.h"
+#include "server/usage.h"
 
 static const char *truth(bool is) {
   return is ? "true" : "false";
@@ -85,6 +86,15 @@ static bool write_memory(const el_server *s, const el_stats *st, el_buf *out) {
                        s->model.block_bytes, st->pool_blocks, use.kv, use.adapters_used, use.adapters_idle, use.free);
 }
 
+/* All keys', or a limited key's own; nothing where there are no keys. */
+static bool write_keys(el_server *s, const el_key *key, el_buf *out) {
+  el_keys *keys = el_server_keys(s);
+  bool ok =
+      !keys || (el_buf_printf(out, ",\"keys\":") && el_key_usage_json(keys, el_key_is_limited(key) ? key : NULL, out));
+  el_keys_release(keys);
+  return ok;
+}
+
 bool el_info_stats(el_server *s, const el_key *key, el_buf *out) {
   bool limited = el_key_is_limited(key);
   el_stats st;
@@ -93,7 +103,7 @@ bool el_info_stats(el_server *s, const el_key *key, el_buf *out) {
       el_buf_printf(out, "{\"object\":\"stats\",\"version\":\"%s\",\"limited\":%s,", el_version(), truth(limited)) &&
       write_model(s, key, out) && el_buf_printf(out, ",\"adapters\":{\"offered\":%zu", count_adapters(s, key, &st));
   if (ok && !limited) ok = write_adapters(&st, out);
-  ok = ok && el_buf_append(out, "}", 1);
+  ok = ok && el_buf_append(out, "}", 1) && write_keys(s, key, out);
   if (ok && !limited) /* A monotonic clock: rates are differences of two answers. */
     ok = el_buf_printf(out, ",\"started\":%" PRId64 ",\"clock_ms\":%.3f", s->started, (double)el_now_ns() / 1e6) &&
          write_requests(s, &st, out) && write_choices(&st, out) && write_memory(s, &st, out);

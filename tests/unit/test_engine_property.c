@@ -264,8 +264,8 @@ static void make_job(world *w, job *j) {
   if (below(r, 2)) q->sampling.temperature = 0.8f;
   q->sampling.seed = next_random(r);
   q->user = j;
-  q->tenant = (uint64_t)below(r, 4);
-  q->weight = below(r, 3) ? 0 : 1 + below(r, EL_MAX_WEIGHT);
+  q->tenant = (uint64_t)(w->n_jobs / 3 % 4);
+  q->weight = w->n_jobs % 5 * 7;
   q->on_event = below(r, 4) ? take : NULL;
   int kind = below(r, 10);
   if (kind < 3) {
