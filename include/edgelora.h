@@ -809,9 +809,9 @@ typedef struct el_request {
    * what another has asked. Default 0: all that say nothing share theirs. */
   uint64_t prefix_domain;
   /* Whose turn it is: requests of one tenant start in order of arrival, those of several take turns, by the rows that
-   * each has had, divided by its weight: 1 to EL_MAX_WEIGHT; 0: EL_WEIGHT_NORMAL; what the last request of a tenant says
-   * counts for all of them. The first waiting request of a tenant that has not had more than its share is behind one
-   * request of each other tenant at most. Default 0: all that say nothing are one tenant. */
+   * each has had, divided by its weight: 1 to EL_MAX_WEIGHT; 0: EL_WEIGHT_NORMAL; what the last request of a tenant
+   * says counts for all of them. The first waiting request of a tenant that has not had more than its share is behind
+   * one request of each other tenant at most. Default 0: all that say nothing are one tenant. */
   uint64_t tenant;
   int weight;
   int speculate; /* tokens that its answer may guess ahead at most; -1, the default: as the engine's options say; 0:

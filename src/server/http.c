@@ -342,6 +342,10 @@ static enum MHD_Result refuse(el_exchange *x, int status, const char *code, cons
   return answer_error(x, &e, allow);
 }
 
+static bool has_key(const el_exchange *x) {
+  return header(x->connection, "Authorization") || header(x->connection, "x-api-key");
+}
+
 static enum MHD_Result answer_denied(el_exchange *x) {
   if (x->tries_often) {
     unsigned char address[16];
@@ -353,9 +357,8 @@ static enum MHD_Result answer_denied(el_exchange *x) {
     return answer_error(x, &e, NULL);
   }
   return refuse(x, 401, "invalid_api_key", NULL,
-                header(x->connection, "Authorization") || header(x->connection, "x-api-key")
-                    ? "Incorrect API key provided."
-                    : "No API key provided: the header 'Authorization: Bearer KEY' is needed.");
+                has_key(x) ? "Incorrect API key provided."
+                           : "No API key provided: the header 'Authorization: Bearer KEY' is needed.");
 }
 
 /* Who calls. A browser asks without a key what it may ask (OPTIONS), and whoever watches the server has none. */
@@ -366,8 +369,9 @@ static void find_key(el_exchange *x, const char *method) {
   x->key = el_keys_find(x->keys, header(x->connection, "Authorization"), header(x->connection, "x-api-key"));
   x->denied = !x->key && !(x->route && x->route->open);
   if (!x->denied) return;
-  unsigned char address[16];
   atomic_fetch_add(&s->n_denied, 1);
+  if (!has_key(x)) return; /* which guesses nothing */
+  unsigned char address[16];
   el_callers_address(x->connection, address);
   x->tries_often = !el_strangers_allow(&s->strangers, address, el_now_ns());
 }

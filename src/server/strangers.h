@@ -23,7 +23,7 @@ typedef struct el_strangers {
   el_stranger list[EL_STRANGERS];
 } el_strangers;
 
-/* A wrong key, or none where one is needed, has come from this address. False: too many have. */
+/* A wrong key has come from this address. False: too many have. */
 bool el_strangers_allow(el_strangers *s, const unsigned char address[16], uint64_t now_ns);
 /* How long until a wrong one would be a 401 again. */
 uint64_t el_strangers_wait_ns(const el_strangers *s, const unsigned char address[16], uint64_t now_ns);

@@ -9,6 +9,7 @@ import time
 import httpx
 import openai
 import pytest
+from conftest import BINARY, MODEL, Server
 
 TEXT, CHAT, RESPONSES = "/v1/completions", "/v1/chat/completions", "/v1/responses"
 
@@ -242,6 +243,37 @@ def test_a_reload_changes_limits_and_keeps_what_was_used(keyed):
     assert k.post(LIMITED, prompt="a").status_code == 429
     k.reload(f"{OPERATOR}{LIMITED} name=lim\n")
     assert k.post(LIMITED, prompt="a").status_code == 200
+
+
+# ---------------------------------------------------------------- turns
+
+
+def test_one_keys_long_queue_holds_up_no_other_key(tmp_path):
+    """By the log of a server with one slot: between the moment at which another key's request waits and its start at most one request
+    of the key with the queue starts."""
+    if not (BINARY.exists() and MODEL.exists()):
+        pytest.skip("edgelora or the default model is missing")
+    path = tmp_path / "keys"
+    path.write_text("long-key-012345678901 name=long\nshort-key-01234567890 name=short\n")
+    path.chmod(0o600)
+    s = Server([BINARY, "serve", "-m", MODEL, "--slots", "1", "--ctx-size", "512", "--port", "0", "--api-keys", path, "--verbose"])
+    try:
+        s.key = "long-key-012345678901"
+        body = {"prompt": "Once upon a time", "max_tokens": 24, "ignore_eos": True, "n": 60, "stream": True}
+        with httpx.stream("POST", s.url + TEXT, json=body, timeout=300, **bearer(s.key)) as r:
+            lines = r.iter_lines()
+            next(lines)  # one has begun, so all wait
+            answer = s.post(TEXT, {"prompt": "Hello", "max_tokens": 2}, **bearer("short-key-01234567890"))
+            assert answer.status_code == 200
+            mine = wait_log(s, answer.headers["x-request-id"] + ": submitted as request").split("request ")[1].split()[0]
+            wait_log(s, f"request {mine}: base in slot")
+            log = list(s.log)
+    finally:
+        assert s.stop() == 0, s.log[-20:]
+    came = next(i for i, line in enumerate(log) if f"submitted as request {mine} " in line)
+    began = next(i for i, line in enumerate(log) if f"request {mine}: base in slot" in line)
+    assert sum(" in slot " in line for line in log[came:began]) <= 1, log[came:began]
+    assert sum(" in slot " in line for line in log) < 60  # most wait yet
 
 
 # ---------------------------------------------------------------- usage
