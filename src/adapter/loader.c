@@ -16,9 +16,11 @@
 
 /* The computing threads wait for each other at barriers, so one that has to share its core holds up all of them: a
  * single load gets about a tenth of a core that is busy, and all of one that is not. When others wait behind it,
- * loading is what holds up requests, and it gets a fair share. Either comes in small pieces, where the kernel knows how
- * (Linux 6.12): a token is late by one of them, not by a time slice of several milliseconds. Two threads take turns,
- * because without privileges a thread that was nice cannot stop being so. */
+ * loading is what holds up requests, and it gets a fair share. The single one ends its turns itself, between two pieces
+ * of work: a token is late by one of them, not by what is left until the system's clock ticks, several milliseconds.
+ * It is as slow as that at most: its share is what the system grants for its nice value, so that others' steps cannot
+ * starve it; while no step runs it does not stop at all. Two threads take turns, because without privileges a thread
+ * that was nice cannot stop being so. */
 enum { PATIENT_NICE = 10, LOADER_SLICE_US = 200 };
 enum { PATIENT, HURRIED, N_THREADS };
 
@@ -35,6 +37,7 @@ struct el_loader {
   void *user;
   pthread_t threads[N_THREADS];
   int n_threads;
+  atomic_bool others_compute;
 
   pthread_mutex_t mutex;
   pthread_cond_t work;
@@ -237,13 +240,14 @@ static void *work_in_turn(el_loader *l, int which) {
 
 static void *patient_main(void *loader) {
   pthread_setname_np(pthread_self(), "el-loader");
-  el_thread_give_way(PATIENT_NICE, LOADER_SLICE_US);
-  return work_in_turn(loader, PATIENT);
+  el_loader *l = loader;
+  el_thread_give_way(PATIENT_NICE, LOADER_SLICE_US, &l->others_compute);
+  return work_in_turn(l, PATIENT);
 }
 
 static void *hurried_main(void *loader) {
   pthread_setname_np(pthread_self(), "el-loader-queue");
-  el_thread_give_way(0, LOADER_SLICE_US);
+  el_thread_give_way(0, LOADER_SLICE_US, NULL);
   return work_in_turn(loader, HURRIED);
 }
 
@@ -287,6 +291,10 @@ el_status el_loader_new(const el_sites *sites, const el_kernels *k, el_layout la
 
 void el_loader_use_base(el_loader *l, const el_base *base) {
   el_packer_use_base(l->packer, base);
+}
+
+void el_loader_while_computing(el_loader *l, bool computing) {
+  atomic_store_explicit(&l->others_compute, computing, memory_order_relaxed);
 }
 
 void el_loader_stop(el_loader *l) {

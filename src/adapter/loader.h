@@ -45,6 +45,8 @@ el_status el_loader_new(const el_sites *sites, const el_kernels *k, el_layout la
                         el_loader **out, el_error *err);
 /* The base's weights, before the first load: see el_packer_use_base. */
 void el_loader_use_base(el_loader *l, const el_base *base);
+/* Whether steps run, and a load is to make way for them in its turn. */
+void el_loader_while_computing(el_loader *l, bool computing);
 /* Ends the threads after the load that one is in. The entries of loads that were not taken back stay as they are. */
 void el_loader_stop(el_loader *l);
 void el_loader_free(el_loader *l); /* NULL is allowed */

@@ -9,6 +9,7 @@
 
 #include "adapter/lora_parts.h"
 #include "base/error.h"
+#include "base/priority.h"
 
 bool el_lora_skip_number(el_str *s, int end, int *out) {
   size_t n = 0;
@@ -109,7 +110,7 @@ static el_status check_shape(const el_lora_file *f, const el_lora_part *p, el_er
   return check_experts(f, p, err);
 }
 
-bool el_lora_all_finite(el_type type, const unsigned char *data, int64_t n) {
+static bool are_finite(el_type type, const unsigned char *data, int64_t n) {
   uint32_t bad = 0;
   if (type == EL_TYPE_F32) {
     for (int64_t i = 0; i < n; i++) {
@@ -126,6 +127,13 @@ bool el_lora_all_finite(el_type type, const unsigned char *data, int64_t n) {
     bad |= (v & exponent) == exponent;
   }
   return !bad;
+}
+
+bool el_lora_all_finite(el_type type, const unsigned char *data, int64_t n) {
+  const int64_t bytes = (int64_t)el_lora_value_bytes(type);
+  for (int64_t i = 0; i < n; i += EL_BREATH, el_thread_breathe())
+    if (!are_finite(type, data + bytes * i, n - i < EL_BREATH ? n - i : EL_BREATH)) return false;
+  return true;
 }
 
 static bool is_plain(el_type t) {

@@ -257,6 +257,7 @@ static bool run_step(el_engine *e) {
   }
   atomic_store(&e->count.running, s->n_running);
   el_memory_publish(&e->memory);
+  el_loader_while_computing(e->memory.loader, s->n_rows > 0);
   if (!s->n_rows) return false;
   show_progress(e);
   uint64_t begin = el_now_ns();

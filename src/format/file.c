@@ -9,6 +9,10 @@
 
 #include "base/buf.h"
 #include "base/error.h"
+#include "base/priority.h"
+
+/* Bytes that are read at once, some tens of microseconds out of the page cache. */
+enum { PIECE = 256 << 10 };
 
 static int64_t ns(struct timespec t) {
   return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
@@ -38,7 +42,9 @@ el_status el_source_open(const char *path, el_source *out, el_error *err) {
 
 el_status el_source_read(const el_source *s, const char *path, size_t at, void *out, size_t n, el_error *err) {
   for (size_t have = 0; have < n;) {
-    ssize_t got = pread(s->fd, (char *)out + have, n - have, (off_t)(at + have));
+    const size_t left = n - have;
+    ssize_t got = pread(s->fd, (char *)out + have, left < PIECE ? left : PIECE, (off_t)(at + have));
+    el_thread_breathe();
     if (got > 0)
       have += (size_t)got;
     else if (got == 0)
@@ -97,7 +103,9 @@ el_status el_file_read_into(const char *path, size_t max_size, el_file_buffer *b
     status = el_fail_about(err, EL_ERR_NO_MEMORY, path, "no memory for its %zu bytes", size);
   size_t have = 0;
   while (!status && have <= size) { /* one byte more than it has: a file that grew shows itself */
-    ssize_t n = read(source.fd, f.data + have, size + 1 - have);
+    const size_t left = size + 1 - have;
+    ssize_t n = read(source.fd, f.data + have, left < PIECE ? left : PIECE);
+    el_thread_breathe();
     if (n == 0) break;
     if (n > 0)
       have += (size_t)n;

@@ -153,7 +153,7 @@ static void *short_main(void *server) {
 
 static void *long_main(void *server) {
   pthread_setname_np(pthread_self(), "el-reader-long");
-  el_thread_give_way(LONG_NICE, LONG_SLICE_US);
+  el_thread_give_way(LONG_NICE, LONG_SLICE_US, NULL);
   read_lane(server, EL_LANE_LONG);
   return NULL;
 }
