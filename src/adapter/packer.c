@@ -9,6 +9,7 @@
 
 #include "adapter/packer_more.h"
 #include "base/error.h"
+#include "base/priority.h"
 #include "base/random.h"
 
 /* An adapter's matrices. */
@@ -462,28 +463,27 @@ el_status el_packer_plan_random(el_packer *p, int rank, uint64_t seed, el_pack_s
 
 /* -------------------------------------------------------------------- pack */
 
-/* Scales x, finite, by the power of two that brings its largest magnitude to [512, 1024), so that group scales are well
- * inside F16. */
-static int normalise(float *x, size_t n) {
-  uint32_t top = 0; /* magnitudes order as their bits do, which compilers turn into vectors */
-  for (size_t i = 0; i < n; i++) {
-    uint32_t bits;
-    memcpy(&bits, &x[i], 4);
-    bits &= 0x7fffffff;
-    top = bits > top ? bits : top;
-  }
-  float amax;
-  memcpy(&amax, &top, 4);
-  if (amax == 0) return 0;
+/* The power of two that brings a largest magnitude to [512, 1024), so that group scales are well inside F16. */
+static int shift_of(float amax) {
   int e;
+  if (amax == 0) return 0;
   frexpf(amax, &e); /* amax = m * 2^e, m in [0.5, 1) */
-  if (10 - e <= 127 && 10 - e >= -126) {
-    float factor = ldexpf(1.0f, 10 - e);
-    for (size_t i = 0; i < n; i++) x[i] *= factor;
-  } else {
-    for (size_t i = 0; i < n; i++) x[i] = ldexpf(x[i], 10 - e);
-  }
   return 10 - e;
+}
+
+/* 2^shift as a factor for x: [n], which is multiplied here if that is no float. */
+static float factor_of(int shift, float *x, size_t n) {
+  if (shift <= 127 && shift >= -126) return ldexpf(1.0f, shift);
+  for (size_t i = 0; i < n; i++) x[i] = ldexpf(x[i], shift);
+  return 1;
+}
+
+/* Multiplies x, whose largest magnitude is amax, by the power of two. */
+static int normalise(float *x, size_t n, float amax) {
+  const int shift = shift_of(amax);
+  const float factor = factor_of(shift, x, n);
+  for (size_t i = 0; factor != 1 && i < n; i++) x[i] *= factor;
+  return shift;
 }
 
 /* Where the pair of a site goes: its rows of the stacked A, and its B. */
@@ -498,15 +498,31 @@ static place_of_site place_at(const el_packer *p, const forms *f, int layer, int
                          site_of(p, f, layer, i, expert)};
 }
 
-/* Puts A: [rank, in] and B: [out, rank] of one layer in place; both are overwritten. */
-static void put_pair(place_of_site at, float *a, float *b, float scale) {
+/* A pair of F32 matrices: a: [rank, in], b: [out, rank], both in the packer's tmp. */
+typedef struct pair {
+  float *a, *b;
+  float a_max, b_max; /* their largest magnitudes */
+  int rank;
+  float scale; /* the source's included */
+} pair;
+
+/* Packs rows of a matrix, with pauses for others. */
+static void put_rows(const el_kernels *k, el_packed *w, int row, int n_rows, const float *src, float factor) {
+  const int at_once = w->cols < EL_BREATH ? EL_BREATH / w->cols : 1;
+  for (int i = 0; i < n_rows; i += at_once, el_thread_breathe())
+    el_pack_rows(k, w, row + i, n_rows - i < at_once ? n_rows - i : at_once, src + (size_t)i * (size_t)w->cols, factor);
+}
+
+/* Puts a pair of one layer in place. */
+static void put_pair(const el_kernels *k, place_of_site at, const pair *one) {
   el_lora_site *site = at.site;
   el_packed *stacked = at.stacked;
-  int rank = site->b.cols;
-  int shift = normalise(a, (size_t)rank * (size_t)stacked->cols) + normalise(b, (size_t)site->b.rows * (size_t)rank);
-  site->gain = ldexpf(scale, -shift);
-  el_pack_rows(stacked, site->a_row, rank, a);
-  el_pack_rows(&site->b, 0, site->b.rows, b);
+  const int rank = site->b.cols, a_shift = shift_of(one->a_max), b_shift = shift_of(one->b_max);
+  const float a_factor = factor_of(a_shift, one->a, (size_t)rank * (size_t)stacked->cols),
+              b_factor = factor_of(b_shift, one->b, (size_t)site->b.rows * (size_t)rank);
+  site->gain = ldexpf(one->scale, -(a_shift + b_shift));
+  put_rows(k, stacked, site->a_row, rank, one->a, a_factor);
+  put_rows(k, &site->b, 0, site->b.rows, one->b, b_factor);
 }
 
 /* B's rows from Hugging Face's order to GGUF's. */
@@ -527,24 +543,34 @@ typedef struct cursor {
   uint64_t seed; /* of random weights */
 } cursor;
 
-/* A pair of F32 matrices: a: [rank, in], b: [out, rank], both in the packer's tmp. */
-typedef struct pair {
-  float *a, *b;
-  int rank;
-  float scale; /* the source's included */
-} pair;
+/* m: [rows, cols] as F32; returns the largest magnitude. */
+static float read_matrix(const el_kernels *k, const el_lora_matrix *m, int rows, int cols, float *out) {
+  const size_t n = (size_t)rows * (size_t)cols;
+  const bool whole = m->col_step == 1 && m->row_step == (size_t)cols;
+  float most = 0;
+  if (!whole) el_lora_matrix_read(m, rows, cols, out);
+  const el_type type = whole ? m->type : EL_TYPE_F32;
+  const unsigned char *from = whole ? m->data : (const unsigned char *)out;
+  for (size_t i = 0; i < n; i += EL_BREATH, el_thread_breathe()) {
+    const size_t part = n - i < EL_BREATH ? n - i : EL_BREATH;
+    most = fmaxf(most, k->widen(type, from + el_lora_value_bytes(type) * i, part, out + i));
+  }
+  return most;
+}
 
 /* What source s has for a site of a layer; false: nothing. */
 static bool next_pair(el_packer *p, int s, cursor *c, const place_of_site *at, pair *out) {
   const el_pack_source *source = &p->sources[s];
   const el_site_dims dims = el_sites_dims(p->sites, at->layer, at->i);
   const int in = dims.in, rows = dims.out;
-  *out = (pair){p->tmp, p->tmp + p->largest, source->rank, source->scale};
+  *out = (pair){.a = p->tmp, .b = p->tmp + p->largest, .rank = source->rank, .scale = source->scale};
   if (!source->file) {
     if (el_sites_of_expert(p->sites, at->i)) return false;
     float bound = 1.0f / sqrtf((float)in); /* B * A then has entries of about 0.01 / in * sqrt(rank) */
     for (int j = 0; j < out->rank * in; j++) out->a[j] = bound * next_uniform(&c->seed);
     for (int j = 0; j < rows * out->rank; j++) out->b[j] = 0.01f * next_uniform(&c->seed);
+    out->a_max = p->kernels->widen(EL_TYPE_F32, out->a, (size_t)out->rank * (size_t)in, out->a);
+    out->b_max = p->kernels->widen(EL_TYPE_F32, out->b, (size_t)rows * (size_t)out->rank, out->b);
     return true;
   }
   if (c->at == el_lora_file_n(source->file)) return false;
@@ -553,8 +579,8 @@ static bool next_pair(el_packer *p, int s, cursor *c, const place_of_site *at, p
   c->at++;
   out->rank = f->rank;
   out->scale = fmaxf(-FLT_MAX, fminf(FLT_MAX, out->scale * f->scale));
-  el_lora_matrix_read(&f->a, f->rank, in, out->a);
-  el_lora_matrix_read(&f->b, rows, f->rank, out->b);
+  out->a_max = read_matrix(p->kernels, &f->a, f->rank, in, out->a);
+  out->b_max = read_matrix(p->kernels, &f->b, rows, f->rank, out->b);
   if (f->reorder_b) reorder_rows(out->b, &p->sites->site[at->i], dims, f->rank, p->tmp + 2 * p->largest);
   return true;
 }
@@ -585,7 +611,7 @@ static share weigh(el_packer *p, int s, cursor *c, const place_of_site *at) {
   if (!next_pair(p, s, c, at, &one)) return w;
   w.rank = one.rank;
   w.m = frexpf(one.scale, &w.e);
-  w.e -= normalise(one.a, (size_t)one.rank * in) + normalise(one.b, rows * (size_t)one.rank);
+  w.e -= normalise(one.a, (size_t)one.rank * in, one.a_max) + normalise(one.b, rows * (size_t)one.rank, one.b_max);
   w.a_log = log2_size(one.a, (size_t)one.rank * in);
   int b_log = log2_size(one.b, rows * (size_t)one.rank);
   if (w.a_log == NOTHING || b_log == NOTHING) w.m = 0;
@@ -621,17 +647,19 @@ static void put_side_by_side(el_packer *p, cursor *cursors, place_of_site at) {
     pair one;
     if (!next_pair(p, s, &cursors[s], &at, &one)) continue;
     size_t n = (size_t)one.rank;
-    normalise(one.a, n * (size_t)stacked->cols);
-    normalise(one.b, rows * n);
+    normalise(one.a, n * (size_t)stacked->cols, one.a_max);
+    normalise(one.b, rows * n, one.b_max);
     float factor = ldexpf(1.0f, w[s].a), b_factor = w[s].m == 0 ? 0 : ldexpf(w[s].m, w[s].b - top_b);
     for (size_t i = 0; i < n * (size_t)stacked->cols; i++) one.a[i] *= factor;
-    el_pack_rows(stacked, site->a_row + (int)begin, one.rank, one.a);
+    put_rows(p->kernels, stacked, site->a_row + (int)begin, one.rank, one.a, 1);
     for (size_t r = 0; r < rows; r++)
       for (size_t c = 0; c < n; c++) b[r * wide + begin + c] = b_factor * one.b[r * n + c];
     begin += n;
   }
-  site->gain = ldexpf(1.0f, top_b - normalise(b, rows * wide));
-  el_pack_rows(&site->b, 0, site->b.rows, b);
+  const int shift = shift_of(p->kernels->widen(EL_TYPE_F32, b, rows * wide, b));
+  const float factor = factor_of(shift, b, rows * wide);
+  site->gain = ldexpf(1.0f, top_b - shift);
+  put_rows(p->kernels, &site->b, 0, site->b.rows, b, factor);
 }
 
 static void pack_site(el_packer *p, cursor *cursors, place_of_site at) {
@@ -641,7 +669,7 @@ static void pack_site(el_packer *p, cursor *cursors, place_of_site at) {
     put_side_by_side(p, cursors, at);
   } else if (next_pair(p, 0, &cursors[0], &at, &one)) {
     el_more_factor(&p->more, at.layer, at.i, at.expert, one.a, one.b, one.rank, one.scale);
-    put_pair(at, one.a, one.b, one.scale);
+    put_pair(p->kernels, at, &one);
   }
 }
 
@@ -699,6 +727,7 @@ el_adapter *el_packer_pack(el_packer *p, unsigned char *base, const uint32_t *bl
   for (el_packed *w; (w = next_matrix(p, &f, &at));) {
     w->data = address_of(p, base, blocks, offset_of(w));
     el_packed_clear(w);
+    el_thread_breathe();
   }
   for (size_t i = 0; i < p->more.n; i++) p->more.pieces[i].at = address_of(p, base, blocks, p->more.pieces[i].offset);
   a->more = el_more_pack(&p->more, head + head_bytes(p, n_blocks) - el_more_head_bytes(&p->more));

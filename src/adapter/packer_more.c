@@ -8,6 +8,7 @@
 
 #include "arch/arch.h"
 #include "base/error.h"
+#include "base/priority.h"
 
 enum { ALIGN = 64, AT_ONCE = 64 /* rows of the embedding's A, transposed at a time */ };
 
@@ -335,6 +336,7 @@ static int scale_of(const el_more *m, const el_lora_extra *e) {
     const size_t part = n - i < m->n_scratch ? n - i : m->n_scratch;
     el_dequantize(e->type, e->data + value * i, m->scratch, (int64_t)part);
     for (size_t k = 0; k < part; k++) top = fmaxf(top, fabsf(m->scratch[k]));
+    el_thread_breathe();
   }
   int power = 0;
   if (top == 0) return 0;
@@ -357,7 +359,8 @@ static void pack_embedding(const el_more *m, el_more_piece *p, int shift) {
                       &m->scratch[(size_t)i * cols + k], 1);
     if (!turn) el_dequantize(e->type, e->data + value * cols * (size_t)row, m->scratch, (int64_t)cols);
     for (size_t k = 0; k < (size_t)n * cols; k++) m->scratch[k] = ldexpf(m->scratch[k], shift);
-    el_pack_rows(&p->form, row, n, m->scratch);
+    el_pack_rows(m->kernels, &p->form, row, n, m->scratch, 1);
+    el_thread_breathe();
   }
 }
 
@@ -440,6 +443,7 @@ static void pack_rows_of_vocabulary(const el_more *m, el_more_piece *p) {
       }
     }
     el_pack_tiles(&p->form, EL_TYPE_F32, m->scratch, t, t + 1);
+    el_thread_breathe();
   }
 }
 
@@ -513,6 +517,7 @@ static void pack_embedding_factor(const el_more *m, const el_more_piece *p) {
       const size_t at = a->transposed ? t * rank + r : r * vocab + t;
       el_dequantize(a->type, a->data + value * at, &of_token[r], 1);
     }
+    el_thread_breathe();
     for (size_t i = 0; i < n; i++) {
       float sum = 0;
       for (size_t r = 0; r < rank; r++) sum += all_b[i * rank + r] * of_token[r];
@@ -530,6 +535,12 @@ static el_lora_adjust *adjust_at(const el_more *m, el_adapter_more *out, const e
   const int of_expert = p->site - m->sites->n_sites;
   if (of_expert >= 0) return &out->expert_adjust[p->place][p->expert * EL_N_EXPERT_SITES + of_expert];
   return &out->adjust[(size_t)p->place * (size_t)m->sites->n_sites + (size_t)p->site];
+}
+
+static void pack_matrix(el_packed *w, const el_lora_extra *e) {
+  const size_t tile = el_lora_value_bytes(e->type) * (size_t)w->tile * (size_t)w->cols;
+  for (int t = 0; t < w->n_tiles; t++, el_thread_breathe())
+    el_pack_tiles(w, e->type, e->data + tile * (size_t)t, t, t + 1);
 }
 
 static void pack_piece(el_more *m, el_more_piece *p, el_adapter_more *out) {
@@ -574,7 +585,7 @@ static void pack_piece(el_more *m, el_more_piece *p, el_adapter_more *out) {
       if (is_resized(m) || (p->kind == EL_LORA_OUTPUT && find_in_file(m, EL_LORA_OUTPUT_TOKENS)))
         pack_rows_of_vocabulary(m, p);
       else
-        el_pack_tiles(&p->form, e->type, e->data, 0, p->form.n_tiles);
+        pack_matrix(&p->form, e);
       *(p->kind == EL_LORA_OUTPUT ? &out->output : &out->embedding) = p->form;
       break;
     case EL_LORA_TOKENS: pack_tokens(m, p, out); break;
@@ -625,5 +636,6 @@ void el_more_factor(const el_more *m, int place, int site, int expert, const flo
       for (size_t c = 0; c < in; c++) row[c] += by * from[c];
     }
     factor[i] = factor_of(factor[i], sum_of_squares(row, in));
+    el_thread_breathe();
   }
 }

@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "format/f16.h"
+
 static const el_type_info types[] = {
     [EL_TYPE_F32] = {"F32", 1, 4},
     [EL_TYPE_F16] = {"F16", 1, 2},
@@ -58,66 +60,30 @@ const char *el_type_names(char *out, size_t size) {
   return out;
 }
 
-static inline float bits_to_f32(uint32_t u) {
-  float f;
-  memcpy(&f, &u, 4);
-  return f;
-}
-
-static inline uint32_t f32_to_bits(float f) {
-  uint32_t u;
-  memcpy(&u, &f, 4);
-  return u;
-}
-
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "files are little-endian and are loaded as they are");
 
-/* Without branches, so that loops over it become vector code. */
-static inline float f16_to_f32(uint16_t h) {
-  uint32_t a = h & 0x7fff, sign = (uint32_t)(h & 0x8000) << 16;
-  /* Normal: the exponent's bias of 15 becomes 127; infinity and NaN need 112 more, which the product gives them. */
-  float normal = bits_to_f32((a << 13) + ((uint32_t)224 << 23)) * 0x1p-112f;
-  /* Subnormal: the bits as the lowest ones of a number in [0.5, 1), minus 0.5. */
-  float subnormal = bits_to_f32(a | (uint32_t)126 << 23) - 0.5f;
-  uint32_t is_subnormal = -(uint32_t)(a < 0x400);
-  return bits_to_f32(sign | (f32_to_bits(subnormal) & is_subnormal) | (f32_to_bits(normal) & ~is_subnormal));
-}
-
 static inline float load_f16(const uint8_t *p) {
-  return f16_to_f32(el_load_u16(p));
+  return el_f16_widen(el_load_u16(p));
 }
 
 float el_f16_to_f32(uint16_t h) {
-  return f16_to_f32(h);
-}
-
-/* Without branches too. */
-static inline uint16_t f32_to_f16(float f) {
-  uint32_t u = f32_to_bits(f), sign = u >> 16 & 0x8000, a = u & 0x7fffffff;
-  uint32_t normal = (a + 0xfff + (a >> 13 & 1) - 0x38000000) >> 13;
-  /* Below 2^-14: a multiple of 2^-24. Adding 0.5 puts the last bit of the sum there: the addition itself rounds to
-   * nearest even. */
-  uint32_t subnormal = f32_to_bits(bits_to_f32(a) + 0.5f) - 0x3f000000;
-  uint32_t h = (int32_t)a < 0x38800000 ? subnormal : normal;
-  h = (int32_t)a < 0x477ff000 ? h : 0x7c00; /* from 65520 on it rounds to infinity */
-  h = (int32_t)a > 0x7f800000 ? 0x7e00 : h; /* NaN */
-  return (uint16_t)(sign | h);
+  return el_f16_widen(h);
 }
 
 uint16_t el_f32_to_f16(float f) {
-  return f32_to_f16(f);
+  return el_f16_round(f);
 }
 
 void el_f32_to_f16_n(const float *src, uint16_t *dst, int n) {
-  for (int i = 0; i < n; i++) dst[i] = f32_to_f16(src[i]);
+  for (int i = 0; i < n; i++) dst[i] = el_f16_round(src[i]);
 }
 
 float el_bf16_to_f32(uint16_t b) {
-  return bits_to_f32((uint32_t)b << 16);
+  return el_bits_f32((uint32_t)b << 16);
 }
 
 uint16_t el_f32_to_bf16(float f) {
-  uint32_t u = f32_to_bits(f);
+  uint32_t u = el_f32_bits(f);
   if ((u & 0x7fffffff) > 0x7f800000) return (uint16_t)(u >> 16 | 0x40); /* a NaN stays one */
   return (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);
 }
@@ -247,7 +213,7 @@ static void q6_k(const uint8_t *b, float *y) {
 
 static void plain(el_type type, const uint8_t *b, float *y, int64_t n) {
   if (type == EL_TYPE_F32)
-    for (int64_t i = 0; i < n; i++) y[i] = bits_to_f32(el_load_u32(b + 4 * i));
+    for (int64_t i = 0; i < n; i++) y[i] = el_bits_f32(el_load_u32(b + 4 * i));
   else if (type == EL_TYPE_F16)
     for (int64_t i = 0; i < n; i++) y[i] = load_f16(b + 2 * i);
   else

@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "format/f16.h"
 #include "kernels/kernels.h"
 
 /* One group of one row. 8-bit layouts: word[j] holds the codes of columns 4j .. 4j+3. 4-bit layouts: word[j], j < 4,
@@ -19,6 +20,31 @@ typedef struct el_group {
 enum { EL_BLOCK_GROUPS = 8 }; /* of the largest block */
 
 static const uint32_t EL_EVERY_BYTE = 0x01010101;
+
+static inline __attribute__((always_inline)) bool el_layout_has_mins(el_layout l) {
+  return l == EL_LAYOUT_Q4M || l == EL_LAYOUT_Q8M;
+}
+static inline __attribute__((always_inline)) bool el_layout_has_8_bits(el_layout l) {
+  return l == EL_LAYOUT_Q8 || l == EL_LAYOUT_Q8M;
+}
+
+/* 32-bit words of codes of group g of a row. */
+static inline __attribute__((always_inline)) int el_group_words(el_layout layout, int cols, int g) {
+  int quads = el_group_quads(layout, cols, g);
+  return el_layout_has_8_bits(layout) ? quads : (quads + 1) / 2;
+}
+
+/* Puts a group of row r of a tile in its place. Four consecutive columns of a row are one 32-bit lane; a "quad" is that
+ * for all rows of the tile. `layout` is the matrix's, given apart so that it can be a constant. */
+static inline __attribute__((always_inline)) void el_put_group(const el_packed *w, el_layout layout,
+                                                               unsigned char *tile, int r, int g, const el_group *c) {
+  size_t t = (size_t)w->tile, lane = (size_t)r * 4, at = ((size_t)g * t + (size_t)r) * 2;
+  memcpy(tile + w->scales_at + at, &c->d, 2);
+  if (el_layout_has_mins(layout)) memcpy(tile + w->mins_at + at, &c->m, 2);
+  unsigned char *p = tile + (size_t)g * t * (el_layout_has_8_bits(layout) ? EL_GROUP : EL_GROUP / 2) + lane;
+  int n = el_group_words(layout, w->cols, g);
+  for (int j = 0; j < n; j++) memcpy(p + (size_t)j * t * 4, &c->word[j], 4);
+}
 
 /* Decoders: all groups of the block at b. They are inline so that each loop over a tensor has its own. */
 typedef void (*el_group_decoder)(const unsigned char *b, el_group *out);
@@ -69,13 +95,13 @@ static inline void el_groups_q5_1(const unsigned char *b, el_group *out) {
 
 /* Q4_K and Q5_K begin with d, dmin and the scales and minimums of 8 groups: 6 bits each, packed in 12 bytes. */
 static inline void el_scales_qk(const unsigned char *b, el_group *out) {
-  float d = el_f16_to_f32(el_load_u16(b)), dmin = el_f16_to_f32(el_load_u16(b + 2));
+  float d = el_f16_widen(el_load_u16(b)), dmin = el_f16_widen(el_load_u16(b + 2));
   const unsigned char *s = b + 4;
   for (int j = 0; j < 8; j++) {
     int scale = j < 4 ? s[j] & 63 : (s[j + 4] & 15) | s[j - 4] >> 6 << 4;
     int min = j < 4 ? s[j + 4] & 63 : s[j + 4] >> 4 | s[j] >> 6 << 4;
-    out[j].d = el_f32_to_f16(d * (float)scale);
-    out[j].m = el_f32_to_f16(-dmin * (float)min);
+    out[j].d = el_f16_round(d * (float)scale);
+    out[j].m = el_f16_round(-dmin * (float)min);
   }
 }
 
@@ -117,9 +143,9 @@ static inline __attribute__((always_inline)) void el_group_from_n_floats(const f
   }
   float amax, y[EL_GROUP];
   memcpy(&amax, &top, 4);
-  out->d = el_f32_to_f16(amax / 127.0f);
+  out->d = el_f16_round(amax / 127.0f);
   out->m = 0;
-  float d = el_f16_to_f32(out->d), id = d > 0 ? 1.0f / d : 0.0f;
+  float d = el_f16_widen(out->d), id = d > 0 ? 1.0f / d : 0.0f;
   for (int i = 0; i < n; i++) y[i] = x[i] * id + 0x1.8p23f; /* rounds to nearest even */
   memcpy(bits, y, sizeof *bits * (size_t)n);
   unsigned char code[EL_GROUP];
@@ -168,7 +194,7 @@ static inline __attribute__((always_inline)) void el_group_from_n_floats_q4(cons
     scale = squares ? sum / (float)squares : 0;
     memcpy(chosen, q, sizeof *q * (size_t)n);
   }
-  out->d = el_f32_to_f16(scale);
+  out->d = el_f16_round(scale);
   out->m = 0;
   const int half = (n / 4 + 1) / 2;
   unsigned char code[EL_GROUP / 2];
@@ -207,7 +233,7 @@ static inline void el_group_q4_of_codes(const el_quant_group *q, el_group *out) 
   for (int i = 0; i < EL_GROUP / 2; i++)
     code[i] = (unsigned char)((q->code[i] + 8) | (q->code[i + EL_GROUP / 2] + 8) << 4);
   memcpy(out->word, code, sizeof code);
-  out->d = el_f32_to_f16(q->unit * (float)q->mul[0]);
+  out->d = el_f16_round(q->unit * (float)q->mul[0]);
   out->m = 0;
 }
 
@@ -219,8 +245,8 @@ static inline void el_group_q4m_of_iq1_s(const el_quant_group *q, el_group *out)
     code[i] = (unsigned char)((q->code[i] - e + 8) >> 3 | (q->code[i + EL_GROUP / 2] - e + 8) >> 3 << 4);
   memcpy(out->word, code, sizeof code);
   float d = q->unit * (float)q->mul[0];
-  out->d = el_f32_to_f16(8 * d);
-  out->m = el_f32_to_f16((float)(e - 8) * d);
+  out->d = el_f16_round(8 * d);
+  out->m = el_f16_round((float)(e - 8) * d);
 }
 
 static inline int el_gcd(int a, int b) {
@@ -263,7 +289,7 @@ static inline void el_group_q8_of_codes(const el_quant_group *q, el_group *out) 
   for (int h = 0; h < 2; h++)
     for (int i = 16 * h; i < 16 * h + 16; i++) code[i] = (unsigned char)(q->code[i] * times[h] + 128);
   memcpy(out->word, code, sizeof code);
-  out->d = el_f32_to_f16(q->unit * (float)common);
+  out->d = el_f16_round(q->unit * (float)common);
   out->m = 0;
 }
 

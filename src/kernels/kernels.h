@@ -79,9 +79,10 @@ el_layout el_layout_for(el_type type, const void *data, int64_t n, el_weights we
 /* Packs tiles [tile_begin, tile_end) of a GGUF tensor; src: their rows, [rows, cols] in `type`, any alignment. w->data
  * is set. */
 void el_pack_tiles(el_packed *w, el_type type, const void *src, int tile_begin, int tile_end);
-/* Packs rows of F32 into a matrix whose layout is EL_LAYOUT_Q4, Q8 or F16, from row `row` on; src: [n_rows, cols],
- * finite. Rows must not be written twice, and the matrix must have been cleared by el_packed_clear. */
-void el_pack_rows(el_packed *w, int row, int n_rows, const float *src);
+typedef struct el_kernels el_kernels; /* below */
+/* Packs rows of F32, times a factor, into a matrix whose layout is EL_LAYOUT_Q4, Q8 or F16, from row `row` on; src:
+ * [n_rows, cols], finite. Rows must not be written twice, and the matrix must have been cleared by el_packed_clear. */
+void el_pack_rows(const el_kernels *k, el_packed *w, int row, int n_rows, const float *src, float factor);
 void el_packed_clear(el_packed *w);
 /* One row as F32: dst: [cols]. */
 void el_packed_get_row(const el_packed *w, int row, float *dst);
@@ -254,7 +255,7 @@ static inline el_low_rank el_low_rank_of(const el_packed *b, const el_act *h) {
 
 enum { EL_LOGIT_BLOCK = 64, EL_LOGIT_CHUNK = 256 };
 
-typedef struct el_kernels {
+struct el_kernels {
   const char *name;
   int tile; /* rows of a tile of the integer layouts */
 
@@ -304,7 +305,13 @@ typedef struct el_kernels {
   /* Lists what is within a distance, origin - x[i] <= limit: tokens first + i, and the distances. Returns how many
    * there are; EL_LANES more may be written behind them. ids, below: [n + EL_LANES] */
   int (*row_near)(const float *x, int n, int32_t first, float origin, float limit, int32_t *ids, float *below);
-} el_kernels;
+  /* n finite values of EL_TYPE_F32, F16 or BF16 as F32, from any address; dst may be src. Returns the largest
+   * magnitude.
+   */
+  float (*widen)(el_type type, const void *src, size_t n, float *dst);
+  /* el_pack_rows for EL_LAYOUT_Q4 and Q8. */
+  void (*pack_rows)(el_packed *w, int row, int n_rows, const float *src, float factor);
+};
 
 /* Y = X W^T, or += with `add`, and then += h B^T for each column that has one. The arguments are those of gemm; a NULL
  * `lora` makes it gemm. */

@@ -203,12 +203,13 @@ static void op_gemm_float(const el_packed *w, int tile_begin, int tile_end, cons
 
 #include "kernels/attention.h"
 #include "kernels/logits.h"
+#include "kernels/pack_rows.h"
 
 /* What an instruction set's table has from this file. */
 #define EL_OPS                                                                                            \
   .quantize = op_quantize, .rms_norm = op_rms_norm, .swiglu = op_swiglu, .geglu = op_geglu,               \
   .swiglu_clamped = op_swiglu_clamped, .cap = op_cap, .attend = op_attend, .attend_join = op_attend_join, \
   .rope = op_rope, .rope_halves = op_rope_halves, .kv_write = op_kv_write, .row_most = op_row_most,       \
-  .row_exp = op_row_exp, .row_near = op_row_near
+  .row_exp = op_row_exp, .row_near = op_row_near, .widen = op_widen, .pack_rows = op_pack_rows
 
 #endif

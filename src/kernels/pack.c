@@ -10,19 +10,6 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
-INLINE bool has_mins(el_layout l) {
-  return l == EL_LAYOUT_Q4M || l == EL_LAYOUT_Q8M;
-}
-INLINE bool has_8_bits(el_layout l) {
-  return l == EL_LAYOUT_Q8 || l == EL_LAYOUT_Q8M;
-}
-
-/* 32-bit words of codes of group g of a row. */
-INLINE int group_words(el_layout layout, int cols, int g) {
-  int quads = el_group_quads(layout, cols, g);
-  return has_8_bits(layout) ? quads : (quads + 1) / 2;
-}
-
 const char *el_layout_name(el_layout layout) {
   static const char *const names[] = {"q4", "q4m", "q8", "q8m", "f16", "bf16"};
   return names[layout];
@@ -39,14 +26,14 @@ void el_packed_init(el_packed *w, el_layout layout, int rows, int cols, int tile
     case EL_LAYOUT_Q4M:
     case EL_LAYOUT_Q8:
     case EL_LAYOUT_Q8M:
-      codes = (g - 1) * t * (has_8_bits(layout) ? EL_GROUP : EL_GROUP / 2) +
-              (size_t)group_words(layout, cols, w->n_groups - 1) * 4 * t;
+      codes = (g - 1) * t * (el_layout_has_8_bits(layout) ? EL_GROUP : EL_GROUP / 2) +
+              (size_t)el_group_words(layout, cols, w->n_groups - 1) * 4 * t;
       break;
     default: codes = (size_t)cols * t * 2; scales = 0;
   }
   w->scales_at = codes;
   w->mins_at = codes + scales;
-  size_t bytes = codes + scales + (has_mins(layout) ? scales : 0);
+  size_t bytes = codes + scales + (el_layout_has_mins(layout) ? scales : 0);
   w->tile_bytes = (bytes + 63) / 64 * 64;
 }
 
@@ -94,17 +81,6 @@ el_layout el_layout_for(el_type type, const void *data, int64_t n, el_weights we
   }
 }
 
-/* Puts a group of row r of a tile in its place. Four consecutive columns of a row are one 32-bit lane; a "quad" is that
- * for all rows of the tile. `layout` is the matrix's, given apart so that it can be a constant. */
-INLINE void put_group(const el_packed *w, el_layout layout, unsigned char *tile, int r, int g, const el_group *c) {
-  size_t t = (size_t)w->tile, lane = (size_t)r * 4, at = ((size_t)g * t + (size_t)r) * 2;
-  memcpy(tile + w->scales_at + at, &c->d, 2);
-  if (has_mins(layout)) memcpy(tile + w->mins_at + at, &c->m, 2);
-  unsigned char *p = tile + (size_t)g * t * (has_8_bits(layout) ? EL_GROUP : EL_GROUP / 2) + lane;
-  int n = group_words(layout, w->cols, g);
-  for (int j = 0; j < n; j++) memcpy(p + (size_t)j * t * 4, &c->word[j], 4);
-}
-
 /* Rows that a tile has beyond the matrix, and columns beyond the last, have scale 0 and code 0. */
 static void clear_tile(const el_packed *w, unsigned char *tile) {
   memset(tile, 0, w->tile_bytes);
@@ -122,7 +98,7 @@ INLINE void pack_tile_groups(const el_packed *w, el_layout layout, unsigned char
     for (int r = 0; r < n_rows; r++) {
       el_group c[EL_BLOCK_GROUPS];
       decode(src + (size_t)r * row_bytes, c);
-      for (int j = 0; j < block_groups; j++) put_group(w, layout, tile, r, g + j, &c[j]);
+      for (int j = 0; j < block_groups; j++) el_put_group(w, layout, tile, r, g + j, &c[j]);
     }
 }
 
@@ -139,13 +115,13 @@ static void pack_tile_codes(const el_packed *w, unsigned char *tile, el_type typ
         el_group c;
         if (w->layout == EL_LAYOUT_Q4) {
           el_group_q4_of_codes(&q[j], &c);
-          put_group(w, EL_LAYOUT_Q4, tile, r, g + j, &c);
+          el_put_group(w, EL_LAYOUT_Q4, tile, r, g + j, &c);
         } else if (w->layout == EL_LAYOUT_Q4M) {
           el_group_q4m_of_iq1_s(&q[j], &c);
-          put_group(w, EL_LAYOUT_Q4M, tile, r, g + j, &c);
+          el_put_group(w, EL_LAYOUT_Q4M, tile, r, g + j, &c);
         } else {
           el_group_q8_of_codes(&q[j], &c);
-          put_group(w, EL_LAYOUT_Q8, tile, r, g + j, &c);
+          el_put_group(w, EL_LAYOUT_Q8, tile, r, g + j, &c);
         }
       }
     }
@@ -162,13 +138,13 @@ static void pack_tile_from_floats(const el_packed *w, unsigned char *tile, el_ty
       el_dequantize(type, src + (size_t)r * row_bytes + (size_t)from * size, values, n);
       el_group c;
       el_group_from_floats(values, &c);
-      put_group(w, EL_LAYOUT_Q8, tile, r, g, &c);
+      el_put_group(w, EL_LAYOUT_Q8, tile, r, g, &c);
     }
 }
 
-/* To the 16-bit layouts: row r becomes column row + r of [cols][16]. */
+/* To the 16-bit layouts, types that are not the layout's times a factor: row r becomes column row + r of [cols][16]. */
 static void pack_tile_16_bits(const el_packed *w, unsigned char *tile, int row, el_type type, const unsigned char *src,
-                              size_t row_bytes, int n_rows) {
+                              size_t row_bytes, int n_rows, float factor) {
   enum { PIECE = 256 }; /* columns; a multiple of every block */
   const el_type_info *info = el_type_get(type);
   bool as_is =
@@ -183,6 +159,7 @@ static void pack_tile_16_bits(const el_packed *w, unsigned char *tile, int row, 
       } else {
         float values[PIECE];
         el_dequantize(type, from, values, n);
+        for (int k = 0; factor != 1 && k < n; k++) values[k] *= factor;
         if (w->layout == EL_LAYOUT_F16)
           el_f32_to_f16_n(values, v, n);
         else
@@ -197,7 +174,7 @@ static void pack_tile_16_bits(const el_packed *w, unsigned char *tile, int row, 
 static void pack_tile(const el_packed *w, unsigned char *tile, el_type type, const unsigned char *src, size_t row_bytes,
                       int n_rows) {
   if (el_layout_is_float(w->layout)) {
-    pack_tile_16_bits(w, tile, 0, type, src, row_bytes, n_rows);
+    pack_tile_16_bits(w, tile, 0, type, src, row_bytes, n_rows, 1);
     return;
   }
 #define GROUPS(TYPE, LAYOUT, decode, groups, bytes)                                   \
@@ -228,7 +205,7 @@ void el_pack_tiles(el_packed *w, el_type type, const void *src, int tile_begin, 
   const el_type_info *info = el_type_get(type);
   assert(info && w->cols % info->block == 0 && tile_end <= w->n_tiles);
   size_t row_bytes = (size_t)(w->cols / info->block) * (size_t)info->block_bytes,
-         used = has_mins(w->layout) ? 2 * w->mins_at - w->scales_at : w->mins_at;
+         used = el_layout_has_mins(w->layout) ? 2 * w->mins_at - w->scales_at : w->mins_at;
   const unsigned char *rows = src;
   for (int t = tile_begin; t < tile_end; t++, rows += row_bytes * (size_t)w->tile) {
     unsigned char *tile = w->data + (size_t)t * w->tile_bytes;
@@ -241,87 +218,40 @@ void el_pack_tiles(el_packed *w, el_type type, const void *src, int tile_begin, 
   }
 }
 
-/* The first n values of a group, a multiple of 4; x: [32], zero from there on. */
-INLINE void group_from_floats(el_layout layout, const float *x, int n, el_group *out) {
-  if (layout == EL_LAYOUT_Q4)
-    el_group_from_n_floats_q4(x, n, out);
-  else
-    el_group_from_n_floats(x, n, out);
-}
-
-/* Rows of n = cols rounded up to 4 values, one group each: B matrices of small ranks have thousands of them, and as
- * whole groups they would be zeros for the most part. */
-INLINE void pack_narrow_rows(el_packed *w, el_layout layout, int row, int n_rows, const float *src, int n) {
-  for (int i = 0; i < n_rows; i++, src += w->cols) {
-    int at = row + i;
-    float values[EL_GROUP] = {0};
-    el_group c = {0}; /* compilers do not see that put_group stops at n */
-    memcpy(values, src, sizeof(float) * (size_t)w->cols);
-    group_from_floats(layout, values, n, &c);
-    put_group(w, layout, w->data + (size_t)(at / w->tile) * w->tile_bytes, at % w->tile, 0, &c);
-  }
-}
-
-/* Of an integer layout; `layout` is the matrix's, given apart so that it can be a constant. */
-INLINE void pack_integer_rows(el_packed *w, el_layout layout, int row, int n_rows, const float *src) {
-  switch ((w->cols + 3) / 4) {
-    case 1: pack_narrow_rows(w, layout, row, n_rows, src, 4); return;
-    case 2: pack_narrow_rows(w, layout, row, n_rows, src, 8); return;
-    case 3: pack_narrow_rows(w, layout, row, n_rows, src, 12); return;
-    case 4: pack_narrow_rows(w, layout, row, n_rows, src, 16); return;
-    default: break;
-  }
-  for (int i = 0; i < n_rows; i++) {
-    int at = row + i;
-    unsigned char *tile = w->data + (size_t)(at / w->tile) * w->tile_bytes;
-    const float *x = src + (size_t)i * (size_t)w->cols;
-    for (int g = 0; g < w->n_groups; g++, x += EL_GROUP) {
-      el_group c = {0};
-      int n = w->cols - g * EL_GROUP;
-      if (n >= EL_GROUP) {
-        group_from_floats(layout, x, EL_GROUP, &c);
-      } else {
-        float values[EL_GROUP] = {0};
-        memcpy(values, x, sizeof(float) * (size_t)n);
-        group_from_floats(layout, values, (n + 3) / 4 * 4, &c);
-      }
-      put_group(w, layout, tile, at % w->tile, g, &c);
-    }
-  }
-}
-
-static void pack_rows_16_bits(el_packed *w, int row, int n_rows, const float *src) {
+static void pack_rows_16_bits(el_packed *w, int row, int n_rows, const float *src, float factor) {
   size_t row_bytes = sizeof(float) * (size_t)w->cols;
   for (int end = row + n_rows; row < end;) {
     int r = row % EL_LANES, n = end - row < EL_LANES - r ? end - row : EL_LANES - r;
     pack_tile_16_bits(w, w->data + (size_t)(row / EL_LANES) * w->tile_bytes, r, EL_TYPE_F32, (const unsigned char *)src,
-                      row_bytes, n);
+                      row_bytes, n, factor);
     row += n;
     src += (size_t)n * (size_t)w->cols;
   }
 }
 
-void el_pack_rows(el_packed *w, int row, int n_rows, const float *src) {
+void el_pack_rows(const el_kernels *k, el_packed *w, int row, int n_rows, const float *src, float factor) {
   assert(row >= 0 && row + n_rows <= w->rows);
-  switch (w->layout) {
-    case EL_LAYOUT_Q4: pack_integer_rows(w, EL_LAYOUT_Q4, row, n_rows, src); return;
-    case EL_LAYOUT_Q8: pack_integer_rows(w, EL_LAYOUT_Q8, row, n_rows, src); return;
-    case EL_LAYOUT_F16: pack_rows_16_bits(w, row, n_rows, src); return;
-    default: assert(!"a layout that rows of F32 are packed to");
-  }
+  assert(w->layout == EL_LAYOUT_Q4 || w->layout == EL_LAYOUT_Q8 || w->layout == EL_LAYOUT_F16);
+  if (w->layout == EL_LAYOUT_F16)
+    pack_rows_16_bits(w, row, n_rows, src, factor);
+  else
+    k->pack_rows(w, row, n_rows, src, factor);
 }
 
 /* Group g of row r of a tile: 32 floats, of which the last group may have fewer in the matrix. */
 INLINE void get_group(const el_packed *w, el_layout layout, const unsigned char *tile, int r, int g, float *dst) {
   size_t t = (size_t)w->tile, lane = (size_t)r * 4, at = ((size_t)g * t + (size_t)r) * 2;
   float d = el_f16_to_f32(el_load_u16(tile + w->scales_at + at));
-  float m = has_mins(layout) ? el_f16_to_f32(el_load_u16(tile + w->mins_at + at)) : 0;
-  const unsigned char *p = tile + (size_t)g * t * (has_8_bits(layout) ? EL_GROUP : EL_GROUP / 2) + lane;
-  int offset = layout == EL_LAYOUT_Q4 ? 8 : layout == EL_LAYOUT_Q8 ? 128 : 0, n = group_words(layout, w->cols, g);
+  float m = el_layout_has_mins(layout) ? el_f16_to_f32(el_load_u16(tile + w->mins_at + at)) : 0;
+  const unsigned char *p = tile + (size_t)g * t * (el_layout_has_8_bits(layout) ? EL_GROUP : EL_GROUP / 2) + lane;
+  int offset = layout == EL_LAYOUT_Q4 ? 8 : layout == EL_LAYOUT_Q8 ? 128 : 0, n = el_group_words(layout, w->cols, g);
   unsigned char bytes[EL_GROUP] = {0}, code[EL_GROUP];
   for (int j = 0; j < n; j++) memcpy(bytes + 4 * j, p + (size_t)j * t * 4, 4);
   for (int i = 0; i < EL_GROUP; i++)
-    code[i] = has_8_bits(layout) ? bytes[i] : i < 4 * n ? bytes[i] & 15 : i < 8 * n ? bytes[i - 4 * n] >> 4 : 0;
+    code[i] = el_layout_has_8_bits(layout) ? bytes[i]
+              : i < 4 * n                  ? bytes[i] & 15
+              : i < 8 * n                  ? bytes[i - 4 * n] >> 4
+                                           : 0;
   for (int i = 0; i < EL_GROUP; i++) dst[i] = d * (float)(code[i] - offset) + m;
 }
 

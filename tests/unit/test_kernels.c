@@ -230,8 +230,8 @@ static void check_low_rank(const el_kernels *k, el_layout layout, int rank) {
   el_packed_init(&w, layout, ROWS, rank, k->tile);
   w.data = aligned(el_packed_bytes(&w));
   el_packed_clear(&w);
-  el_pack_rows(&w, 0, 13, src);
-  el_pack_rows(&w, 13, ROWS - 13, src + 13 * rank);
+  el_pack_rows(k, &w, 0, 13, src, 1);
+  el_pack_rows(k, &w, 13, ROWS - 13, src + 13 * rank, 1);
   el_act a;
   assert_int_equal(el_act_new(&a, rank, N, NULL), EL_OK);
   fill_act(k, &a, x, rank, N);

@@ -53,7 +53,7 @@ static el_packed make_b(const el_kernels *k, el_layout layout, int rank, uint64_
   el_packed_init(&b, layout, n_rows, rank, k->tile);
   b.data = aligned(el_packed_bytes(&b));
   el_packed_clear(&b);
-  el_pack_rows(&b, 0, n_rows, src);
+  el_pack_rows(k, &b, 0, n_rows, src, 1);
   free(src);
   return b;
 }

@@ -287,11 +287,13 @@ static void rows_of_floats_are_packed_as_the_whole_matrix_is(void **state) {
         assert_int_equal(posix_memalign((void **)&whole.data, 64, n), 0);
         assert_int_equal(posix_memalign((void **)&parts.data, 64, n), 0);
         el_pack_tiles(&whole, EL_TYPE_F32, src, 0, whole.n_tiles);
-        memset(parts.data, 0x5a, n);
-        el_packed_clear(&parts);
-        el_pack_rows(&parts, 0, 5, src);
-        el_pack_rows(&parts, 5, ROWS - 5, src + 5 * cols);
-        assert_memory_equal(parts.data, whole.data, n);
+        for (int k = 0; el_kernels_at(k); k++) {
+          memset(parts.data, 0x5a, n);
+          el_packed_clear(&parts);
+          el_pack_rows(el_kernels_at(k), &parts, 0, 5, src, 1);
+          el_pack_rows(el_kernels_at(k), &parts, 5, ROWS - 5, src + 5 * cols, 1);
+          assert_memory_equal(parts.data, whole.data, n);
+        }
         free(whole.data);
         free(parts.data);
       }
@@ -328,8 +330,8 @@ static void rows_in_4_bits_are_near_the_floats_and_take_no_more_room_than_their_
       assert_int_equal(posix_memalign((void **)&w.data, 64, n), 0);
       memset(w.data, 0x5a, n);
       el_packed_clear(&w);
-      el_pack_rows(&w, 0, 5, src);
-      el_pack_rows(&w, 5, ROWS - 5, src + 5 * cols);
+      el_pack_rows(el_kernels_at(0), &w, 0, 5, src, 1);
+      el_pack_rows(el_kernels_at(0), &w, 5, ROWS - 5, src + 5 * cols, 1);
       double all = 0, all_least = 0;
       for (int r = 0; r < ROWS; r++) {
         el_packed_get_row(&w, r, row);
