@@ -2,17 +2,20 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 #include "base/log.h"
 #include "cli/cli.h"
 #include "server/json_out.h"
+#include "server/server.h"
 
 static const char *name_of(el_log_level level) {
   return level == EL_LOG_DEBUG ? "debug" : level == EL_LOG_INFO ? "info" : level == EL_LOG_WARN ? "warning" : "error";
 }
 
-static bool write_json(el_buf *b, el_log_level level, const char *line) {
+/* Up to the message's end. */
+static bool begin_json(el_buf *b, el_log_level level, const char *line) {
   struct timespec now;
   struct tm t;
   clock_gettime(CLOCK_REALTIME, &now);
@@ -20,7 +23,45 @@ static bool write_json(el_buf *b, el_log_level level, const char *line) {
   return el_buf_printf(
              b, "{\"time\":\"%04d-%02d-%02dT%02d:%02d:%02d.%03ldZ\",\"level\":\"%s\",\"message\":", t.tm_year + 1900,
              t.tm_mon + 1, t.tm_mday, t.tm_hour, t.tm_min, t.tm_sec, now.tv_nsec / 1000000, name_of(level)) &&
-         el_json_cstring(b, line) && el_buf_append(b, "}\n", 2);
+         el_json_cstring(b, line);
+}
+
+static bool write_json(el_buf *b, el_log_level level, const char *line) {
+  return begin_json(b, level, line) && el_buf_append(b, "}\n", 2);
+}
+
+static bool write_text(el_buf *b, const char *name, const char *value) {
+  return !value || (el_buf_printf(b, ",\"%s\":", name) && el_json_cstring(b, value));
+}
+
+static bool write_request(el_buf *b, const el_server_request *r) {
+  const char *space = strchr(r->what, ' ');
+  if (!space) space = r->what;
+  bool ok = begin_json(b, EL_LOG_INFO, r->line) && write_text(b, "request_id", r->id) &&
+            el_buf_printf(b, ",\"method\":") && el_json_string(b, r->what, (size_t)(space - r->what)) &&
+            write_text(b, "path", space + 1) &&
+            el_buf_printf(b, ",\"status\":%d,\"bytes\":%zu,\"cut_off\":%s,\"total_ms\":%.3f", r->status, r->bytes,
+                          r->cut_off ? "true" : "false", r->total_ms) &&
+            write_text(b, "key", r->key) && write_text(b, "adapter", r->adapter);
+  if (ok && r->has_generations)
+    ok = el_buf_printf(b, ",\"prompt_tokens\":%ld,\"completion_tokens\":%ld,\"cached_tokens\":%ld,\"queue_ms\":%.3f",
+                       r->prompt_tokens, r->completion_tokens, r->cached_tokens, r->queue_ms);
+  if (ok && r->has_generations && r->first_token_ms >= 0)
+    ok = el_buf_printf(b, ",\"first_token_ms\":%.3f", r->first_token_ms);
+  return ok && write_text(b, "trace_id", r->trace_id) && write_text(b, "span_id", r->span_id) &&
+         write_text(b, "parent_span_id", r->parent_span_id) && el_buf_append(b, "}\n", 2);
+}
+
+void el_cli_log_request(void *log, const el_server_request *r) {
+  const el_cli_log *l = log;
+  if (!el_cli_logs(l, EL_LOG_INFO)) return;
+  if (!atomic_load(&l->json)) {
+    el_cli_logf(l, EL_LOG_INFO, "%s", r->line);
+    return;
+  }
+  el_buf b = {0};
+  if (write_request(&b, r)) fwrite(b.data, 1, b.len, stderr);
+  el_buf_free(&b);
 }
 
 static void write_line(void *log, el_log_level level, const char *line) {

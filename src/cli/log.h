@@ -22,6 +22,9 @@ void el_cli_log_tell(const el_cli_log *log, const char *fmt, ...) __attribute__(
 static inline bool el_cli_logs(const el_cli_log *log, el_log_level level) {
   return level >= atomic_load(&log->level);
 }
+/* The line of a request; in JSON each of its parts has a name of its own. log: el_cli_log. */
+struct el_server_request;
+void el_cli_log_request(void *log, const struct el_server_request *r);
 /* As el_cli_failed, for a command whose log may be JSON. Returns EL_EXIT_FAILED. */
 int el_cli_log_failed(const el_cli_log *log, const el_error *err);
 

@@ -169,6 +169,7 @@ el_server_options el_serve_server_options(const el_serve_options *o) {
   server.has_router = o->common.options.router_path != NULL;
   server.log = o->common.options.log;
   server.log_user = o->common.options.log_user;
+  server.log_request = el_cli_log_request;
   return server;
 }
 

@@ -257,6 +257,20 @@ static void take_end(el_exchange *x, el_generation *g) {
   if (x->n_waiting && !x->chosen[prompt_of(x, (size_t)g->choice)]) x->n_waiting -= (size_t)x->request.n - 1;
 }
 
+/* With the mutex held. Prompts are counted once, whatever the number of their choices. */
+static void count(el_exchange *x, const el_generation *g, const el_event *ev) {
+  el_exchange_figures *f = &x->figures;
+  bool done = ev->type == EL_EVENT_DONE;
+  if (!f->first_ns && (ev->type == EL_EVENT_TOKEN || (done && ev->completion_tokens))) f->first_ns = el_now_ns();
+  if (!done) return;
+  f->n_done++;
+  f->completion_tokens += ev->completion_tokens;
+  if (ev->queued_ms > f->queued_ms) f->queued_ms = ev->queued_ms;
+  if (g->choice % x->request.n) return;
+  f->prompt_tokens += ev->prompt_tokens;
+  f->cached_tokens += ev->cached_tokens;
+}
+
 /* Back to the readers. With no mutex held. */
 static void hand_back(el_exchange *x) {
   el_server *s = x->server;
@@ -276,6 +290,7 @@ static void on_event(const el_event *ev) {
   pthread_mutex_lock(&x->mutex);
   if (ev->type == EL_EVENT_CHOICE) more = take_choice(x, g, ev);
   record(x, g->choice, ev);
+  count(x, g, ev);
   if (done) take_end(x, g);
   if (el_exchange_ready(x)) wake(x);
   pthread_mutex_unlock(&x->mutex);

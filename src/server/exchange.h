@@ -15,6 +15,7 @@
 #include "server/decode.h"
 #include "server/reply.h"
 #include "server/request.h"
+#include "server/trace.h"
 
 /* Records that wait for their client, or for the end of an answer in one piece; as JSON they are up to nine times that.
  * A generation ends by its max_tokens or the context, so this is reached only by very many choices or alternatives;
@@ -46,6 +47,14 @@ typedef struct el_generation {
   bool done;    /* its DONE event has come */
 } el_generation;
 
+/* What the log tells of a request's generations together. */
+typedef struct el_exchange_figures {
+  size_t n_done; /* 0: the others say nothing */
+  long prompt_tokens, completion_tokens, cached_tokens;
+  double queued_ms;  /* the longest */
+  uint64_t first_ns; /* when the first token came; 0: none has */
+} el_exchange_figures;
+
 struct el_exchange {
   struct el_server *server;
   struct MHD_Connection *connection;
@@ -54,8 +63,9 @@ struct el_exchange {
   atomic_bool entered; /* it counts among its key's (key_limits.h) */
 
   /* The HTTP thread's. */
-  char id[32];   /* 24 hexadecimal digits: x-request-id, and the tail of the answer's id */
-  char what[64]; /* method and path, for the log */
+  char id[32];    /* 24 hexadecimal digits: x-request-id, and the tail of the answer's id */
+  char what[64];  /* method and path, for the log */
+  el_trace trace; /* of its traceparent; empty: it has none */
   uint64_t started_ns;
   size_t header_bytes;
   int status;
@@ -105,6 +115,7 @@ struct el_exchange {
   el_buf records;
   el_generation *generations; /* of all choices */
   size_t n_generations;
+  el_exchange_figures figures;
   size_t n_live;    /* submitted, and without DONE event */
   size_t n_waiting; /* to be submitted once the router has chosen for the first choice of their prompt */
   char **chosen;    /* of each prompt; NULL: not yet. Written by the engine's thread. With "auto" only */

@@ -65,6 +65,11 @@ static enum MHD_Result queue(el_exchange *x, int status, struct MHD_Response *r)
   x->status = status;
   MHD_add_response_header(r, "x-request-id", x->id);
   el_limits_add_headers(x, r);
+  if (*x->trace.id) {
+    char parent[EL_TRACEPARENT_BYTES];
+    el_trace_write(&x->trace, x->id, parent);
+    MHD_add_response_header(r, "traceparent", parent);
+  }
   if (x->last || !el_info_is_ready(x->server)) MHD_add_response_header(r, "Connection", "close");
   add_cors(x, r);
   enum MHD_Result rc = MHD_queue_response(x->connection, (unsigned)status, r);
@@ -448,6 +453,7 @@ static enum MHD_Result begin(el_server *s, struct MHD_Connection *c, const char 
   if (!x) return MHD_NO;
   *context = x;
   describe(x, method, path);
+  el_trace_read(header(c, "traceparent"), &x->trace);
   x->route = el_route_find(path);
   x->api = x->route ? x->route->api : NULL;
   find_key(x, method);
@@ -509,9 +515,7 @@ static void on_completed(void *cls, struct MHD_Connection *c, void **context, en
   pthread_mutex_unlock(&s->mutex);
   *context = NULL;
   if (!x) return;
-  el_logf(&s->log, EL_LOG_INFO, "%s %d %zu bytes %.1f ms%s %s", x->what, x->status, x->sent_bytes,
-          (double)(el_now_ns() - x->started_ns) / 1e6, why == MHD_REQUEST_TERMINATED_COMPLETED_OK ? "" : " (cut off)",
-          x->id);
+  el_request_log(x, why != MHD_REQUEST_TERMINATED_COMPLETED_OK);
   el_exchange_abandon(x);
   pthread_mutex_lock(&s->mutex);
   s->n_requests--;

@@ -107,6 +107,9 @@ el_keys *el_server_keys(el_server *s);
 /* http.c */
 struct MHD_Daemon *el_http_start(el_server *s);
 
+/* request_log.c: the line of a request that is over. cut_off: its answer has not been sent to its end. */
+void el_request_log(el_exchange *x, bool cut_off);
+
 /* watch.c: client hang-ups and receive deadlines. */
 void *el_watch_main(void *server);
 /* Shuts a connection on which bytes are awaited, or an answer is not taken; with `tell` by a 408. The server's mutex is

@@ -9,6 +9,24 @@
 
 typedef struct el_server el_server;
 
+/* A request that is over, as the log has it. All is valid during the call alone. */
+typedef struct el_server_request {
+  const char *line; /* all of this as a line of text */
+  const char *id;   /* x-request-id */
+  const char *what; /* "POST /v1/completions": printable ASCII, its end may be missing */
+  int status;
+  size_t bytes; /* of the answer */
+  bool cut_off; /* it was not sent to its end */
+  double total_ms;
+  const char *key;      /* its name, or else its number among the keys of the file, from 1; NULL: without one */
+  const char *adapter;  /* any text; the base's name; NULL: it asks for none, or none was chosen */
+  bool has_generations; /* that have ended; the rest, up to first_token_ms, are theirs */
+  long prompt_tokens, completion_tokens, cached_tokens;
+  double queue_ms;                                 /* waiting for a slot, an adapter that had to be read included */
+  double first_token_ms;                           /* since the request began; negative: there was none */
+  const char *trace_id, *span_id, *parent_span_id; /* hexadecimal; NULL: it came without a traceparent */
+} el_server_request;
+
 typedef struct el_server_options {
   el_engine *engine; /* required; must outlive the server */
   const char *host;  /* an address or a name; default "127.0.0.1"; "0.0.0.0" or "::" for every interface */
@@ -68,6 +86,8 @@ typedef struct el_server_options {
 
   el_log_fn log; /* NULL: silent. One line a request at EL_LOG_INFO. May be called from any thread. */
   void *log_user;
+  /* In the place of that line, with log_user; NULL: the line. */
+  void (*log_request)(void *log_user, const el_server_request *request);
 } el_server_options;
 
 /* Defaults for everything but engine. */
