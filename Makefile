@@ -14,7 +14,7 @@ FUZZ_SECONDS ?= 600
 configure = test -f build/build.ninja || { rm -rf build/meson-private; meson setup build --buildtype=release; }
 
 .DEFAULT_GOAL := build
-.PHONY: build serve model setup test asan tsan faults fuzz bench-peer bench-compare bench-adapters bench-router paper soak manual dist install fmt clean help
+.PHONY: build serve model setup test asan tsan faults fuzz bench-peer bench-compare bench-adapters bench-router paper soak crowd manual dist install fmt clean help
 
 build:
 	@tools/setup --check build
@@ -81,6 +81,9 @@ paper: build
 soak: build
 	@tools/soak.py $(ARGS)
 
+crowd: build
+	@tools/crowd $(ARGS)
+
 # After a change of options or of their help.
 manual: build
 	@tools/manual/make.py build/edgelora
@@ -113,6 +116,7 @@ help:
 	@echo "make bench-router  what choosing adapters costs and gives, about 8 minutes; ARGS='--parts load', ARGS=--help"
 	@echo "make bench-adapters  10 to 10,000 adapters in memory for 50, beside llama-server, about 8 minutes; ARGS='--quick', ARGS=--help"
 	@echo "make paper         the EdgeLoRA paper's evaluation beside llama-server, about 45 minutes; writes docs/evaluation.md; FULL=1, ARGS=--help"
+	@echo "make crowd      what a client's requests cost beside a thousand slow clients, giants, long prompts and others; ARGS=--help"
 	@echo "make soak       100,000 requests over 1,000 adapters in memory for 20, about 2 minutes; ARGS=--help"
 	@echo "make manual     manual pages and completions anew, of the tables behind --help"
 	@echo "make dist       the source of this commit as an archive, build/dist/edgelora-VERSION.tar.gz"

@@ -190,6 +190,44 @@ def test_slow_clients_keep_nobody_out(fake, sent):
     assert any("connections:" in line for line in s.log)
 
 
+def test_sixteen_clients_are_answered_beside_hundreds_of_slow_ones_and_nobody_is_shut(fake):
+    """Half of 400 clients trickle their requests, half read nothing of their streams. While there is room for all, each of 16 others'
+    requests is answered, and the slow ones are when they go on."""
+    s = fake(slots=16, step_us=50, max_connections=1000, receive_timeout_ms=600_000, idle_timeout_ms=600_000)
+    request = request_bytes(TEXT, {"prompt": "b" * 300, "max_tokens": 3}, "Connection: close")
+    stream = request_bytes(TEXT, {"prompt": "ab" * 300, "max_tokens": 600, "stream": True}, "Connection: close")
+    slow = [connect_from(s, "127.0.0.1") for _ in range(400)]
+    for i, c in enumerate(slow):
+        c.sendall(stream if i % 2 else request[: i + 1])
+
+    def work(_):
+        with s.connect() as c:
+            for _ in range(20):
+                c.sendall(request_bytes(TEXT, {"prompt": "w", "max_tokens": 1}))
+                got = b""
+                while not got.endswith(b"}") or b"\r\n\r\n" not in got:
+                    piece = c.recv(65536)
+                    assert piece, got
+                    got += piece
+                assert status_of(got) == 200
+            return 20
+
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        for i, c in enumerate(slow):  # a byte more of each meanwhile
+            if i == 0:
+                answered = [pool.submit(work, j) for j in range(16)]
+            if not i % 2:
+                c.sendall(request[i + 1 : i + 2])
+        assert sum(f.result(120) for f in answered) == 16 * 20
+    for i, c in enumerate(slow):
+        if not i % 2:
+            c.sendall(request[i + 2 :])
+        answer = read_all(c)
+        assert status_of(answer) == 200 and (not i % 2 or b"[DONE]" in answer), (i, answer[-200:])
+        c.close()
+    assert not any("connections:" in line for line in s.log)
+
+
 # ---------------------------------------------------------------- answers
 
 

@@ -259,7 +259,7 @@ def test_one_keys_long_queue_holds_up_no_other_key(tmp_path):
     s = Server([BINARY, "serve", "-m", MODEL, "--slots", "1", "--ctx-size", "512", "--port", "0", "--api-keys", path, "--verbose"])
     try:
         s.key = "long-key-012345678901"
-        body = {"prompt": "Once upon a time", "max_tokens": 24, "ignore_eos": True, "n": 60, "stream": True}
+        body = {"prompt": "Once upon a time", "max_tokens": 200, "ignore_eos": True, "n": 128, "stream": True}
         with httpx.stream("POST", s.url + TEXT, json=body, timeout=300, **bearer(s.key)) as r:
             lines = r.iter_lines()
             next(lines)  # one has begun, so all wait
@@ -273,7 +273,7 @@ def test_one_keys_long_queue_holds_up_no_other_key(tmp_path):
     came = next(i for i, line in enumerate(log) if f"submitted as request {mine} " in line)
     began = next(i for i, line in enumerate(log) if f"request {mine}: base in slot" in line)
     assert sum(" in slot " in line for line in log[came:began]) <= 1, log[came:began]
-    assert sum(" in slot " in line for line in log) < 60  # most wait yet
+    assert sum(" in slot " in line for line in log) < 100  # most wait yet
 
 
 # ---------------------------------------------------------------- usage
