@@ -47,6 +47,7 @@ void el_candidates_row(el_candidates *c, const float *x, float max) {
   c->x = x;
   c->max = max;
   c->listed = false;
+  c->summed = 0;
 }
 
 void el_candidates_list(el_candidates *c, const float *x, float max, const uint64_t *bits) {
@@ -211,6 +212,12 @@ static double weigh_list(el_candidates *c, float scale) {
   return el_row_exp(c->kernels, c->below, c->n, 0, -scale, c->weights, c->sums);
 }
 
+/* The sum of the weights of the row, and c->sums. */
+static double weigh_row(el_candidates *c, float scale) {
+  if (c->summed == scale) return el_row_total(c->sums, c->n_vocab);
+  return el_row_exp(c->kernels, c->x, c->n_vocab, c->max, scale, NULL, c->sums);
+}
+
 /* A distance within which there are k candidates of the row at least: so many blocks have one there. */
 static float reach(el_candidates *c, int k) {
   const int n_blocks = el_row_blocks(c->n_vocab);
@@ -275,7 +282,7 @@ void el_candidates_top_p(el_candidates *c, float p) {
     mass = weigh_list(c, 1.0f);
     target = (double)p * mass;
   } else {
-    const double total = el_row_exp(c->kernels, c->x, c->n_vocab, c->max, 1.0f, NULL, c->sums);
+    const double total = weigh_row(c, 1.0f);
     target = (double)p * total;
     if (total < FLAT) list_within(c, reach(c, NUCLEUS_TRY));
     mass = total < FLAT ? weigh_list(c, 1.0f) : 0;
@@ -309,11 +316,9 @@ static const float *chunk_weights(el_candidates *c, int begin, int end, float sc
 }
 
 int32_t el_candidates_draw(el_candidates *c, float temperature, double u) {
-  /* Below this temperature the second best token weighs nothing unless its logit is equal. */
-  const float scale = 1.0f / (temperature > 1e-6f ? temperature : 1e-6f);
+  const float scale = el_candidates_scale(temperature);
   const int n = c->listed ? c->n : c->n_vocab;
-  const double total =
-      c->listed ? weigh_list(c, scale) : el_row_exp(c->kernels, c->x, c->n_vocab, c->max, scale, NULL, c->sums);
+  const double total = c->listed ? weigh_list(c, scale) : weigh_row(c, scale);
   const double target = u * total;
   double sum = 0;
   int begin = 0, last = -1;

@@ -26,12 +26,19 @@ typedef struct el_candidates {
   int32_t *band;     /* [n_vocab] those of the list in which a cut lies */
   float *scratch;    /* [n_vocab] */
   double *sums;      /* [el_row_chunks(n_vocab)] */
+  float summed;      /* they are of the row's weights at a temperature of 1 / this; 0: of something else */
   double hist[2048]; /* the most that a pass over distances tells apart */
 } el_candidates;
 
 /* False: out of memory. */
 bool el_candidates_open(el_candidates *c, const el_kernels *k, int n_vocab);
 void el_candidates_close(el_candidates *c);
+
+/* What a weight's exponent is multiplied by. Below a temperature of 1e-6 the second best token weighs nothing unless
+ * its logit is equal. */
+static inline float el_candidates_scale(float temperature) {
+  return 1.0f / (temperature > 1e-6f ? temperature : 1e-6f);
+}
 
 /* All tokens of a row; c->most is as el_row_argmax leaves it. */
 void el_candidates_row(el_candidates *c, const float *x, float max);

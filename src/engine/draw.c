@@ -12,6 +12,7 @@ typedef struct job {
   el_seq *seq;
   int pos; /* the position that the logits are of */
   int row, n_rows;
+  bool shared; /* threads share the first one */
 } job;
 
 struct el_draws {
@@ -24,7 +25,14 @@ struct el_draws {
   const float *logits;
   size_t stride;
   el_cursor cursor;
+  el_cursor parts[2]; /* of the rows that are shared: to look through, to weigh */
+  int n_parts;        /* of each */
+  int share_from;     /* rows of so many tokens are shared */
 };
+
+/* Where a row has so many tokens and there are fewer rows than threads, they share the passes over it: with fewer
+ * tokens waiting for each other takes about as long as is saved. */
+enum { SHARE_FROM = 1 << 16 };
 
 /* ------------------------------------------------------------------ a token */
 
@@ -72,15 +80,55 @@ static void draw_rows(const el_draws *d, el_sampler *s, const job *j) {
   }
 }
 
+static void run_job(el_draws *d, el_sampler *s, const job *j) {
+  if (el_seq_draws(j->seq, j->pos))
+    draw_rows(d, s, j);
+  else
+    score(s, j->seq, j->pos, d->logits + (size_t)j->row * d->stride, &d->drawn[j->row]);
+}
+
 /* A phase's function: threads take job after job. */
 static void run_jobs(void *arg, int phase, el_turn turn) {
   el_draws *d = arg;
-  for (int i; (i = el_cursor_take(&d->cursor, d->n_jobs)) >= 0;) {
-    const job *j = &d->jobs[i];
-    if (el_seq_draws(j->seq, j->pos))
-      draw_rows(d, d->samplers[turn.ith], j);
-    else
-      score(d->samplers[turn.ith], j->seq, j->pos, d->logits + (size_t)j->row * d->stride, &d->drawn[j->row]);
+  for (int i; (i = el_cursor_take(&d->cursor, d->n_jobs)) >= 0;) run_job(d, d->samplers[turn.ith], &d->jobs[i]);
+}
+
+/* ------------------------------------------------------------- shared rows */
+
+static bool is_shared(const el_draws *d, const job *j) {
+  const el_sampling sampling = el_seq_sampling(j->seq);
+  return el_seq_draws(j->seq, j->pos) && !j->seq->constraint && el_sampler_is_long(&sampling) &&
+         el_tokenizer_n_vocab(j->seq->tokenizer) >= d->share_from;
+}
+
+/* Which rows are shared: job i has sampler i, whoever computes a part of it. False: none is. */
+static bool share_rows(el_draws *d) {
+  d->n_parts = 0;
+  if (d->n_jobs >= el_threads_count(d->threads)) return false;
+  for (int i = 0; i < d->n_jobs; i++) {
+    job *j = &d->jobs[i];
+    if (!(j->shared = is_shared(d, j))) continue;
+    const el_sampling sampling = el_seq_sampling(j->seq);
+    const int n_vocab = (int)el_tokenizer_n_vocab(j->seq->tokenizer), n_parts = el_row_parts(n_vocab);
+    el_sampler_use(d->samplers[i], n_vocab);
+    el_sampler_share(d->samplers[i], d->logits + (size_t)j->row * d->stride, &sampling);
+    d->n_parts = n_parts > d->n_parts ? n_parts : d->n_parts;
+  }
+  return d->n_parts;
+}
+
+/* The phases' function: rows are looked through, weighed, and drawn from. */
+static void run_shared(void *arg, int phase, el_turn turn) {
+  el_draws *d = arg;
+  if (phase == 2) {
+    for (int i; (i = el_cursor_take(&d->cursor, d->n_jobs)) >= 0;) run_job(d, d->samplers[i], &d->jobs[i]);
+    return;
+  }
+  for (int i; (i = el_cursor_take(&d->parts[phase], d->n_jobs * d->n_parts)) >= 0;) {
+    const job *j = &d->jobs[i / d->n_parts];
+    const int part = i % d->n_parts;
+    if (j->shared && part < el_row_parts((int)el_tokenizer_n_vocab(j->seq->tokenizer)))
+      (phase ? el_sampler_weigh : el_sampler_look)(d->samplers[i / d->n_parts], part);
   }
 }
 
@@ -91,7 +139,7 @@ static void find_jobs(el_draws *d, const el_scheduler *s) {
     const el_piece *p = &s->pieces[i];
     if (p->generates) {
       assert(row + p->n <= d->max_logits);
-      if (p->seq) d->jobs[d->n_jobs++] = (job){p->seq, p->from, row, p->n};
+      if (p->seq) d->jobs[d->n_jobs++] = (job){.seq = p->seq, .pos = p->from, .row = row, .n_rows = p->n};
       row += p->n;
       continue;
     }
@@ -100,7 +148,7 @@ static void find_jobs(el_draws *d, const el_scheduler *s) {
       assert(row < d->max_logits);
       const int pos = p->from + k;
       if (p->seq && (el_seq_draws(p->seq, pos) || el_seq_scores_prompt(p->seq, pos)))
-        d->jobs[d->n_jobs++] = (job){p->seq, pos, row, 1};
+        d->jobs[d->n_jobs++] = (job){.seq = p->seq, .pos = pos, .row = row, .n_rows = 1};
       row++;
     }
   }
@@ -111,10 +159,14 @@ const el_drawn *el_draws_run(el_draws *d, const el_scheduler *s, const float *lo
   d->logits = logits;
   d->stride = stride;
   atomic_store_explicit(&d->cursor.next, 0, memory_order_relaxed);
-  if (d->n_jobs > 1)
+  if (share_rows(d)) {
+    for (int i = 0; i < 2; i++) atomic_store_explicit(&d->parts[i].next, 0, memory_order_relaxed);
+    el_threads_run_phases(d->threads, 3, run_shared, d);
+  } else if (d->n_jobs > 1) {
     el_threads_run_phases(d->threads, 1, run_jobs, d);
-  else
+  } else {
     run_jobs(d, 0, (el_turn){.size = 1});
+  }
   return d->drawn;
 }
 
@@ -125,7 +177,7 @@ el_status el_draws_new(const el_kernels *k, el_threads *threads, int n_vocab, in
     return el_fail(err, EL_ERR_NO_MEMORY, "drawing: out of memory");
   el_draws *d = memory;
   const int nth = el_threads_count(threads);
-  *d = (el_draws){.threads = threads, .max_logits = max_logits};
+  *d = (el_draws){.threads = threads, .max_logits = max_logits, .share_from = SHARE_FROM};
   d->samplers = calloc((size_t)nth, sizeof(el_sampler *));
   d->jobs = calloc((size_t)max_logits, sizeof *d->jobs);
   d->drawn = calloc((size_t)max_logits, sizeof *d->drawn);
@@ -137,6 +189,10 @@ el_status el_draws_new(const el_kernels *k, el_threads *threads, int n_vocab, in
   else
     *out = d;
   return status;
+}
+
+void el_draws_share_from(el_draws *d, int n_vocab) {
+  d->share_from = n_vocab;
 }
 
 void el_draws_free(el_draws *d) {

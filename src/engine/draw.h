@@ -1,8 +1,9 @@
 /* What becomes of a step's logits: tokens are drawn, and prompts scored, by all compute threads together.
  *
  * A sequence's draw depends on its logits, its parameters and its own tokens alone, so threads take sequences in any
- * order; the rows of a guess are drawn one after the other, as far as it comes true. Clients hear of it afterwards,
- * from the engine thread. */
+ * order; the rows of a guess are drawn one after the other, as far as it comes true. Where sequences are fewer than
+ * threads and the vocabulary is large, threads share the long passes over a row, which are by parts anyway. Clients
+ * hear of it afterwards, from the engine thread. */
 #ifndef EL_ENGINE_DRAW_H
 #define EL_ENGINE_DRAW_H
 
@@ -35,6 +36,8 @@ typedef struct el_draws el_draws;
 el_status el_draws_new(const el_kernels *k, el_threads *threads, int n_vocab, int max_logits, el_draws **out,
                        el_error *err);
 void el_draws_free(el_draws *d);
+/* Threads share rows of so many tokens where there are fewer rows than threads; for tests, whose rows are short. */
+void el_draws_share_from(el_draws *d, int n_vocab);
 /* All that the step's pieces want of its logits, `stride` values from one row that wants them to the next: the result
  * for each row is at [row]. Of a position of a prompt: its score is where it belongs, and `status` says whether its
  * logits were finite. */

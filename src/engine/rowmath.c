@@ -3,9 +3,12 @@
 #include <assert.h>
 #include <math.h>
 
-/* Only the first block that has the maximum is searched for it. */
 int el_row_argmax(const el_kernels *k, const float *x, int n, float *most, float *max) {
-  if (!k->row_most(x, n, most)) return -1;
+  return k->row_most(x, n, most) ? el_row_find(x, n, most, max) : -1;
+}
+
+/* Only the first block that has the maximum is searched for it. */
+int el_row_find(const float *x, int n, const float *most, float *max) {
   const int n_blocks = el_row_blocks(n);
   float best = -INFINITY;
   int block = -1;
@@ -19,9 +22,13 @@ int el_row_argmax(const el_kernels *k, const float *x, int n, float *most, float
 }
 
 double el_row_exp(const el_kernels *k, const float *x, int n, float origin, float scale, float *e, double *sums) {
+  k->row_exp(x, n, origin, scale, e, sums);
+  return el_row_total(sums, n);
+}
+
+double el_row_total(const double *sums, int n) {
   const int n_chunks = el_row_chunks(n);
   double total = 0;
-  k->row_exp(x, n, origin, scale, e, sums);
   for (int c = 0; c < n_chunks; c++) total += sums[c];
   return total;
 }

@@ -16,9 +16,14 @@ static inline int el_row_chunks(int n) {
 /* The index of the largest of x: [n], the lowest among equals; *max: its value. most: [el_row_blocks(n)] gets each
  * block's. -1 if one is NaN or +infinity, or if all are -infinity: there is nothing to choose then. */
 int el_row_argmax(const el_kernels *k, const float *x, int n, float *most, float *max);
+/* The same when `most` is known, and no value is NaN or +infinity. */
+int el_row_find(const float *x, int n, const float *most, float *max);
 
 /* The sum of exp((x[i] - origin) * scale); e, sums: as row_exp gives them, e may be NULL. */
 double el_row_exp(const el_kernels *k, const float *x, int n, float origin, float scale, float *e, double *sums);
+
+/* The same when the sums are known. */
+double el_row_total(const double *sums, int n);
 
 /* log(sum(exp(x))): log p(i) = x[i] - it. max: the largest. sums: [el_row_chunks(n)] scratch. */
 double el_row_log_sum_exp(const el_kernels *k, const float *x, int n, float max, double *sums);

@@ -15,11 +15,30 @@ struct el_sampler {
   int32_t *counts;   /* [n_vocab] all 0 between calls */
   uint64_t *mask;    /* [ceil(n_vocab / 64)] the caller's */
   el_candidates candidates;
+
+  /* Of a row that threads share. */
+  const float *shared; /* NULL: there is none */
+  float scale;         /* what it is weighed with */
+  float *part_most;    /* [el_row_parts(n_vocab)] */
+  bool *part_finite;   /* the same */
 };
 
 double el_random_unit(uint64_t seed, uint64_t index) {
   uint64_t z = el_mix64(el_mix64(seed + EL_GOLDEN_GAMMA) + index * EL_GOLDEN_GAMMA);
   return (double)(el_mix64(z) >> 11) * 0x1p-53;
+}
+
+static bool repeats(const el_sampling *p) {
+  return p->repeat_penalty != 1 && p->repeat_last_n != 0;
+}
+
+static bool counts(const el_sampling *p) {
+  return p->frequency_penalty != 0 || p->presence_penalty != 0;
+}
+
+/* Whether a request has the model's logits changed. */
+static bool changes(const el_sampling *p) {
+  return p->n_allowed_tokens || p->n_logit_bias || p->n_bad_words || repeats(p) || counts(p);
 }
 
 static void add_bias(float *x, const el_sampling *p) {
@@ -87,6 +106,58 @@ static int count_bits(const uint64_t *bits, int n_vocab) {
   return n;
 }
 
+/* ------------------------------------------------------------- shared rows */
+
+bool el_sampler_is_long(const el_sampling *p) {
+  return p->temperature > 0 && !p->top_k && (p->top_p < 1 || p->min_p == 0) && !changes(p);
+}
+
+void el_sampler_share(el_sampler *s, const float *logits, const el_sampling *p) {
+  s->shared = logits;
+  s->scale = p->top_p < 1 ? 1.0f : el_candidates_scale(p->temperature);
+}
+
+static int part_of(const el_sampler *s, int part, int *begin) {
+  *begin = part * EL_ROW_PART;
+  return s->n_vocab - *begin < EL_ROW_PART ? s->n_vocab - *begin : EL_ROW_PART;
+}
+
+void el_sampler_look(el_sampler *s, int part) {
+  const el_candidates *c = &s->candidates;
+  int begin, n = part_of(s, part, &begin);
+  float *most = c->most + begin / EL_LOGIT_BLOCK;
+  s->part_finite[part] = c->kernels->row_most(s->shared + begin, n, most);
+  s->part_most[part] = -INFINITY;
+  for (int b = 0; b < el_row_blocks(n); b++)
+    if (most[b] > s->part_most[part]) s->part_most[part] = most[b];
+}
+
+/* The largest logit of a shared row; -infinity: it has one that is not finite, or nothing else. */
+static float shared_max(const el_sampler *s) {
+  float max = -INFINITY;
+  for (int i = 0; i < el_row_parts(s->n_vocab); i++) {
+    if (!s->part_finite[i]) return -INFINITY;
+    if (s->part_most[i] > max) max = s->part_most[i];
+  }
+  return max;
+}
+
+void el_sampler_weigh(el_sampler *s, int part) {
+  const el_candidates *c = &s->candidates;
+  const float max = shared_max(s);
+  int begin, n = part_of(s, part, &begin);
+  if (max > -INFINITY) c->kernels->row_exp(s->shared + begin, n, max, s->scale, NULL, c->sums + begin / EL_LOGIT_CHUNK);
+}
+
+/* el_row_argmax of the row that is drawn from. */
+static int find_best(el_sampler *s, const float *logits, float *max) {
+  el_candidates *c = &s->candidates;
+  if (logits != s->shared) return el_row_argmax(c->kernels, logits, s->n_vocab, c->most, max);
+  return shared_max(s) > -INFINITY ? el_row_find(logits, s->n_vocab, c->most, max) : -1;
+}
+
+/* --------------------------------------------------------------------- picks */
+
 int el_sampler_likeliest(el_sampler *s, const float *logits) {
   float max;
   return el_row_argmax(s->candidates.kernels, logits, s->n_vocab, s->candidates.most, &max);
@@ -113,9 +184,7 @@ el_status el_sampler_pick(el_sampler *s, const float *logits, const el_sampling 
  * banned. */
 static int change(el_sampler *s, const el_sampling *p, const int32_t *tokens, int n_prompt, int n_tokens,
                   const float **x, int best, float *max) {
-  const bool repeats = p->repeat_penalty != 1 && p->repeat_last_n != 0;
-  const bool counts = p->frequency_penalty != 0 || p->presence_penalty != 0;
-  if (!p->n_allowed_tokens && !p->n_logit_bias && !p->n_bad_words && !repeats && !counts) return best;
+  if (!changes(p)) return best;
   if (p->n_allowed_tokens) {
     for (int i = 0; i < s->n_vocab; i++) s->work[i] = -INFINITY;
     for (size_t i = 0; i < p->n_allowed_tokens; i++) s->work[p->allowed_tokens[i]] = (*x)[p->allowed_tokens[i]];
@@ -124,8 +193,8 @@ static int change(el_sampler *s, const el_sampling *p, const int32_t *tokens, in
   }
   add_bias(s->work, p);
   ban_words(s->work, p, tokens + n_prompt, n_tokens - n_prompt);
-  if (repeats) penalize_repeats(s, p, tokens, n_tokens);
-  if (counts) penalize_counts(s, p, tokens + n_prompt, n_tokens - n_prompt);
+  if (repeats(p)) penalize_repeats(s, p, tokens, n_tokens);
+  if (counts(p)) penalize_counts(s, p, tokens + n_prompt, n_tokens - n_prompt);
   *x = s->work;
   return el_row_argmax(s->candidates.kernels, *x, s->n_vocab, s->candidates.most, max);
 }
@@ -134,7 +203,9 @@ el_status el_sampler_pick_among(el_sampler *s, const float *logits, const uint64
                                 const int32_t *tokens, int n_prompt, int n_tokens, int32_t *token, el_error *err) {
   el_candidates *c = &s->candidates;
   float max;
-  int best = el_row_argmax(c->kernels, logits, s->n_vocab, c->most, &max);
+  const float *shared = s->shared;
+  int best = find_best(s, logits, &max);
+  s->shared = NULL;
   if (best < 0) return el_fail(err, EL_ERR_FORMAT, "the model gave a logit that is not finite");
   best = change(s, p, tokens, n_prompt, n_tokens, &logits, best, &max);
   if (best < 0) return el_fail(err, EL_ERR_INVALID, "logit_bias, bad_words: every token is banned");
@@ -154,6 +225,7 @@ el_status el_sampler_pick_among(el_sampler *s, const float *logits, const uint64
       el_row_argmax(c->kernels, logits, s->n_vocab, c->most, &max);
     }
     el_candidates_row(c, logits, max);
+    if (logits == shared) c->summed = s->scale;
   }
   if (p->top_k > 0) el_candidates_top_k(c, p->top_k);
   if (p->top_p < 1) el_candidates_top_p(c, p->top_p);
@@ -235,7 +307,10 @@ el_status el_sampler_new(const el_kernels *k, int n_vocab, el_sampler **out, el_
   s->work = malloc(sizeof *s->work * n);
   s->counts = calloc(n, sizeof *s->counts);
   s->mask = malloc(sizeof *s->mask * (n / 64 + 1));
-  if (!el_candidates_open(&s->candidates, k, n_vocab) || !s->work || !s->counts || !s->mask) {
+  s->part_most = malloc(sizeof *s->part_most * (size_t)el_row_parts(n_vocab));
+  s->part_finite = malloc(sizeof *s->part_finite * (size_t)el_row_parts(n_vocab));
+  if (!el_candidates_open(&s->candidates, k, n_vocab) || !s->work || !s->counts || !s->mask || !s->part_most ||
+      !s->part_finite) {
     el_sampler_free(s);
     return el_fail(err, EL_ERR_NO_MEMORY, "sampler: out of memory");
   }
@@ -254,5 +329,7 @@ void el_sampler_free(el_sampler *s) {
   free(s->work);
   free(s->counts);
   free(s->mask);
+  free(s->part_most);
+  free(s->part_finite);
   free(s);
 }

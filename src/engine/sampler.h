@@ -32,6 +32,20 @@ el_status el_sampler_pick(el_sampler *s, const float *logits, const el_sampling 
 el_status el_sampler_pick_among(el_sampler *s, const float *logits, const uint64_t *allowed, const el_sampling *p,
                                 const int32_t *tokens, int n_prompt, int n_tokens, int32_t *token, el_error *err);
 
+/* The long passes over a row, for threads that share one: what they find is not computed again by the next
+ * el_sampler_pick of that row, whose result is the same with and without. First el_sampler_look for all parts, then,
+ * when that is done, el_sampler_weigh for all. */
+enum { EL_ROW_PART = 1 << 14 }; /* tokens */
+static inline int el_row_parts(int n_vocab) {
+  return (n_vocab + EL_ROW_PART - 1) / EL_ROW_PART;
+}
+/* Whether a draw is more than that by so much that it is worth it. */
+bool el_sampler_is_long(const el_sampling *p);
+/* Before the first part. logits stay as they are until the pick. */
+void el_sampler_share(el_sampler *s, const float *logits, const el_sampling *p);
+void el_sampler_look(el_sampler *s, int part);
+void el_sampler_weigh(el_sampler *s, int part);
+
 /* Memory for such bits, [(n_vocab + 63) / 64], which no call changes. */
 uint64_t *el_sampler_mask(el_sampler *s);
 

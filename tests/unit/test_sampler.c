@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "base/random.h"
+#include "base/threads.h"
 #include "bytes.h"
 #include "engine/sampler.h"
 
@@ -514,9 +515,64 @@ static void among_allowed_tokens_the_others_are_as_if_banned(void **state) {
   el_sampler_free(s);
 }
 
+typedef struct shared_row {
+  el_sampler *s;
+  int n_parts;
+  el_cursor cursors[2];
+} shared_row;
+
+static void pass_over_parts(void *arg, int phase, el_turn turn) {
+  shared_row *r = arg;
+  for (int i; (i = el_cursor_take(&r->cursors[phase], r->n_parts)) >= 0;)
+    (phase ? el_sampler_weigh : el_sampler_look)(r->s, i);
+}
+
+static void a_row_that_threads_share_gives_the_same_draw(void **state) {
+  static const int sizes[] = {1, 63, EL_ROW_PART, EL_ROW_PART + 1, 3 * EL_ROW_PART - 200};
+  const int most = sizes[4];
+  const el_sampling base = el_sampling_default();
+  el_sampler *alone = new_sampler(most), *together = new_sampler(most);
+  float *x = malloc(sizeof *x * (size_t)most);
+  el_threads *threads;
+  rng r = {3};
+  assert_int_equal(el_threads_new(3, NULL, &threads, NULL), EL_OK);
+  for (int i = 0; i < 5 * 4 * 8; i++) {
+    const int n = sizes[i % 5], kind = i / 5 % 4;
+    const float spread = kind == 3 ? 0.3f : 3;
+    for (int k = 0; k < n; k++) x[k] = spread * normal(&r);
+    if (kind == 2) x[n / 2] = NAN;
+    el_sampling p = base;
+    p.temperature = 0.5f + 0.25f * (float)(i % 4);
+    if (i % 3) p.top_p = 0.5f + 0.15f * (float)(i % 3);
+    if (i % 7 == 0) p.min_p = 0.02f;
+    p.seed = (uint64_t)i;
+    shared_row row = {.s = together, .n_parts = el_row_parts(n)};
+    el_sampler_use(alone, n);
+    el_sampler_use(together, n);
+    el_sampler_share(together, x, &p);
+    el_threads_run_phases(threads, 2, pass_over_parts, &row);
+    int32_t a = -1, b = -2;
+    el_error one, other;
+    const el_status status = el_sampler_pick(alone, x, &p, NULL, 0, 0, &a, &one);
+    assert_int_equal(el_sampler_pick(together, x, &p, NULL, 0, 0, &b, &other), status);
+    assert_int_equal(status, kind == 2 ? EL_ERR_FORMAT : EL_OK);
+    if (status)
+      assert_string_equal(one.message, other.message);
+    else
+      assert_int_equal(a, b);
+    x[0] += 1; /* another row at the same address is not taken for it */
+    if (!status) assert_int_equal(pick(together, x, &p), pick(alone, x, &p));
+  }
+  el_threads_free(threads);
+  el_sampler_free(alone);
+  el_sampler_free(together);
+  free(x);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(among_allowed_tokens_the_others_are_as_if_banned),
+      cmocka_unit_test(a_row_that_threads_share_gives_the_same_draw),
       cmocka_unit_test(draws_follow_the_distribution_that_the_parameters_leave),
       cmocka_unit_test(exactly_the_candidates_of_a_sort_remain),
       cmocka_unit_test(greedy_takes_the_largest_and_the_lower_of_equals),
