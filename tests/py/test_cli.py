@@ -683,6 +683,19 @@ def test_bench_batch_profile_tells_where_a_step_goes():
     assert "LoRA" not in text
 
 
+@pytest.mark.long
+def test_bench_batch_context_decodes_behind_contexts_that_were_not_computed():
+    args = ("bench", "batch", "--context", "40,1000", "-m", TINY, "--npl", "1,3", "--ntg", "4", "--repeat", "2", "--n-adapters", "2", "--ranks", "4")
+    report = json.loads(done(*args, "--json"))
+    assert [(r["context"], r["npl"]) for r in report["results"]] == [(40, 1), (40, 3), (1000, 1), (1000, 3)]
+    for r in report["results"]:
+        assert all(positive(r[figure]) for figure in ("tokens_per_second", "attention_ms", "kv_gb_per_second", "read_gb_per_second"))
+        each = r["kv_mb"] / r["npl"] / (r["context"] + 2.5)  # of a token; 2.5: the four steps' own, on average
+        assert each == pytest.approx(report["results"][0]["kv_mb"] / 42.5)
+    rows = done(*args).decode().splitlines()[-4:]
+    assert [row.split()[:2] for row in rows] == [["1", "40"], ["3", "40"], ["1", "1000"], ["3", "1000"]]
+
+
 def positive(figure):
     return 0 < figure["min"] <= figure["median"] <= figure["max"]
 
