@@ -14,7 +14,7 @@ FUZZ_SECONDS ?= 600
 configure = test -f build/build.ninja || { rm -rf build/meson-private; meson setup build --buildtype=release; }
 
 .DEFAULT_GOAL := build
-.PHONY: build serve model setup test asan tsan faults fuzz bench-peer bench-compare bench-adapters bench-router paper soak crowd manual dist install fmt clean help
+.PHONY: build serve model setup test asan tsan faults fuzz bench-peer bench-compare bench-adapters bench-router paper soak crowd manual dist deb install fmt clean help
 
 build:
 	@tools/setup --check build
@@ -91,6 +91,11 @@ manual: build
 dist:
 	@tools/dist
 
+# Takes a compilation of its own.
+deb:
+	@tools/setup deb
+	@tools/deb
+
 # DESTDIR=... is heeded too.
 install: build
 	@meson configure build -Dprefix='$(abspath $(PREFIX))'
@@ -120,6 +125,7 @@ help:
 	@echo "make soak       100,000 requests over 1,000 adapters in memory for 20, about 2 minutes; ARGS=--help"
 	@echo "make manual     manual pages and completions anew, of the tables behind --help"
 	@echo "make dist       the source of this commit as an archive, build/dist/edgelora-VERSION.tar.gz"
+	@echo "make deb        Debian packages of this commit, build/deb/*.deb, seen by lintian"
 	@echo "make install    PREFIX=$(PREFIX); DESTDIR is heeded"
 	@echo "make model      fetch a model into the cache and print its path: MODEL=NAME, by default smollm2; tools/fetch-model --list"
 	@echo "make setup      install what building, serving and testing need, through apt"
