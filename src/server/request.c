@@ -136,7 +136,10 @@ bool el_api_request_parse(const el_api_setup *setup, const char *body, size_t le
   el_structured_free(&p.structured);
   json_decref(j);
   if (!ok) return tell_context(&p);
-  if (api->answer) return true;
+  if (api->answer) {
+    out->stream = false; /* a count has the fields of what it counts */
+    return true;
+  }
 
   el_request *q = &out->request;
   if (!p.has_seed && getrandom(&q->sampling.seed, sizeof q->sampling.seed, 0) != sizeof q->sampling.seed)

@@ -86,6 +86,12 @@ def test_strict_refuses_unknown_fields(fake):
 # ---------------------------------------------------------------- what clients send
 
 
+@pytest.mark.parametrize("path", ["/v1/chat/completions/input_tokens", "/v1/messages/count_tokens", "/v1/responses/input_tokens"])
+def test_a_count_is_no_stream_whatever_is_counted(fake, path):
+    body = {"stream": True, **({"input": "abc"} if "responses" in path else {"messages": HELLO})}
+    assert answer(fake().post(path, body))["input_tokens"] > 0
+
+
 def test_a_null_is_a_field_that_is_not_given(fake):
     s = fake()
     everything = {
