@@ -1,4 +1,6 @@
 /* The adapters of a directory: what an operator put there, by name, in order, and nothing else. */
+#include <fcntl.h>
+
 #include "adapter/discover.h"
 #include "bytes.h"
 
@@ -249,6 +251,46 @@ static void an_empty_directory_has_none_and_a_missing_one_is_an_error(void **sta
   assert_contains(e.message, dir);
 }
 
+static void count_progress(void *user, size_t looked, size_t of) {
+  assert_true(looked <= of);
+  ++*(int *)user;
+}
+
+/* Many questions at once find what one after the other do, each at its place; and whoever waits is told. */
+static void a_slow_file_system_gives_the_same_as_a_fast_one(void **state) {
+  enum { N = 300 };
+  static el_peek fast[N], slow[N];
+  static char names[N][16];
+  char dir[64];
+  int told = 0;
+  make_dir(dir);
+  for (int i = 0; i < N; i++) {
+    snprintf(names[i], sizeof names[i], i % 3 == 2 ? "a%03d.gguf" : "a%03d", i);
+    if (i % 3 == 2)
+      write_file(dir, names[i], "12345", (size_t)(i % 5));
+    else if (i % 7)
+      make_folder(dir, names[i], i % 3 == 0); /* others are not there */
+    fast[i].entry = slow[i].entry = names[i];
+  }
+  int fd = open(dir, O_RDONLY | O_DIRECTORY);
+  assert_true(fd >= 0);
+  el_peek_all(&(el_peeker){0}, fd, fast, N);
+  el_peeker peeker = {.slow = true, .progress = count_progress, .user = &told, .told_ns = 1};
+  el_peek_all(&peeker, fd, slow, N);
+  close(fd);
+  int n_adapters = 0;
+  for (int i = 0; i < N; i++) {
+    assert_int_equal(fast[i].is_adapter, slow[i].is_adapter);
+    assert_int_equal(fast[i].is_folder, slow[i].is_folder);
+    assert_ptr_equal(fast[i].problem, slow[i].problem);
+    assert_true(el_signature_equal(&fast[i].signature, &slow[i].signature));
+    n_adapters += slow[i].is_adapter;
+  }
+  assert_int_equal(n_adapters, 100 + 85); /* files; folders, without every seventh */
+  assert_true(told <= 1);
+  remove_tree(dir);
+}
+
 static void names_are_checked(void **state) {
   el_error e;
   char name[300];
@@ -275,6 +317,7 @@ int main(void) {
       cmocka_unit_test(a_hub_cache_gives_its_models_by_their_names),
       cmocka_unit_test(a_change_of_any_part_of_sharded_weights_is_seen),
       cmocka_unit_test(an_empty_directory_has_none_and_a_missing_one_is_an_error),
+      cmocka_unit_test(a_slow_file_system_gives_the_same_as_a_fast_one),
       cmocka_unit_test(names_are_checked),
   };
   return cmocka_run_group_tests_name("discover", tests, NULL, NULL);
