@@ -199,9 +199,20 @@ static bool allow(const el_serve_options *o, el_server_options *server) {
   return true;
 }
 
+/* With the engine's options as they are. */
+static int check(el_serve_options *o) {
+  int code = el_cli_engine_prepare(&o->common);
+  if (code >= 0) return code;
+  el_server_options server = el_serve_server_options(o);
+  code = allow(o, &server) ? el_serve_check(o, &server) : EL_EXIT_FAILED;
+  free((void *)server.allowed_folders);
+  return code;
+}
+
 static int run(const el_cli_command *self, int argc, char **argv) {
   el_serve_options o = el_serve_options_default();
   int code = el_serve_options_read(&o, self, argc, argv);
+  if (code < 0 && o.check) code = check(&o);
   if (code < 0) {
     raise_file_limit();
     signal(SIGPIPE, SIG_IGN); /* a client that went away is the server's to notice */

@@ -294,17 +294,21 @@ static void show_progress(void *user, uint64_t done, uint64_t total) {
     el_cli_log_tell(&e->log, "loading the model: %d%%, %.0f MB/s", percent, mb / took);
 }
 
+const char *el_cli_adapter_path(const char *spec) {
+  const char *equals = strchr(spec, '=');
+  if (equals && equals != spec && equals[1]) return equals + 1;
+  el_cli_error("--adapter: '%s' is not NAME=PATH", spec);
+  return NULL;
+}
+
 /* "NAME=PATH". */
 static int add_named(el_cli_engine *e, const char *spec) {
-  const char *equals = strchr(spec, '=');
-  if (!equals || equals == spec || !equals[1]) {
-    el_cli_error("--adapter: '%s' is not NAME=PATH", spec);
-    return EL_EXIT_USAGE;
-  }
-  char *name = strndup(spec, (size_t)(equals - spec));
+  const char *path = el_cli_adapter_path(spec);
+  if (!path) return EL_EXIT_USAGE;
+  char *name = strndup(spec, (size_t)(path - 1 - spec));
   if (!name) return el_cli_no_memory();
   el_error err;
-  el_status status = el_adapter_add(e->engine, name, equals + 1, &err);
+  el_status status = el_adapter_add(e->engine, name, path, &err);
   free(name);
   return status ? el_cli_log_failed(&e->log, &err) : -1;
 }
@@ -351,11 +355,20 @@ static int set_speculate(el_cli_engine *e) {
   return -1;
 }
 
-int el_cli_engine_open(el_cli_engine *e) {
+int el_cli_engine_prepare(el_cli_engine *e) {
   const int wrong = set_speculate(e);
   if (wrong >= 0) return wrong;
   if (e->verbose) e->log.level = EL_LOG_DEBUG;
   if (e->quiet) e->log.level = EL_LOG_ERROR;
+  if (e->no_prefix_cache) e->options.prefix_cache = false;
+  e->options.log = el_cli_log_line;
+  e->options.log_user = &e->log;
+  return -1;
+}
+
+int el_cli_engine_open(el_cli_engine *e) {
+  const int wrong = el_cli_engine_prepare(e);
+  if (wrong >= 0) return wrong;
   char *path = el_cli_model_path(e->model);
   /* None was asked for: the next start would say the same. */
   if (!path) return e->model ? EL_EXIT_FAILED : EL_EXIT_USAGE;
@@ -368,9 +381,6 @@ int el_cli_engine_open(el_cli_engine *e) {
   if (!e->model && !e->options.model_name) e->options.model_name = DEFAULT_NAME;
   if (!e->options.model_name && stem_of(path, stem, sizeof stem)) e->options.model_name = stem;
   e->options.cache_dir = cache;
-  if (e->no_prefix_cache) e->options.prefix_cache = false;
-  e->options.log = el_cli_log_line;
-  e->options.log_user = &e->log;
   e->options.progress = show_progress;
   e->options.progress_user = e;
   e->load_began = now();

@@ -36,6 +36,12 @@ el_cli_group el_cli_engine_group(el_cli_engine *e, int with, el_cli_option stora
  * released with free. */
 char *el_cli_model_path(const char *given);
 
+/* What of NAME=PATH is the path; NULL: it is not that, which has been said. */
+const char *el_cli_adapter_path(const char *spec);
+
+/* What options amount to, and the log, before anything is opened. Returns -1, or the exit status of a mistake that has
+ * been said. */
+int el_cli_engine_prepare(el_cli_engine *e);
 /* Opens the engine and adds the adapters. Returns -1, or the exit status of a failure that has been said. */
 int el_cli_engine_open(el_cli_engine *e);
 /* Says so when the model's file has no chat template, and chats are written as ChatML. */

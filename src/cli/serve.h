@@ -9,7 +9,7 @@
 #include "server/server.h"
 
 enum {
-  EL_SERVE_OWN_OPTIONS = 1,     /* those that a file does not have */
+  EL_SERVE_OWN_OPTIONS = 2,     /* those that a file does not have */
   EL_SERVE_SERVER_OPTIONS = 48, /* room for the rows of serve_options.c */
   EL_SERVE_GROUPS = 5
 };
@@ -26,9 +26,10 @@ typedef struct el_serve_options {
   int port, max_connections, delay_seconds, drain_seconds, receive_seconds, idle_seconds, max_body_mib;
   el_cli_list allowed, pinned, cors_origins, aliases;
   bool examples, locked, share_prefixes, strict, verbose_answers, no_slots, no_metrics, lora_info;
-  const char *log_format;
+  const char *log_format, *tls_cert, *tls_key;
   bool had_terminal; /* at the start */
 
+  bool check;         /* and end */
   const char *config; /* the file's path; NULL: none */
   el_config file;     /* what it said at the start, which options point into */
   el_config latest;   /* what it said at the last SIGHUP, which api_keys points into */
@@ -45,6 +46,9 @@ const el_cli_group *el_serve_file_groups(const el_serve_table *t, size_t *n);
 int el_serve_options_read(el_serve_options *o, const el_cli_command *self, int argc, char **argv);
 /* All but the folders that clients may load from. */
 el_server_options el_serve_server_options(const el_serve_options *o);
+/* serve_check.c: --check. Returns the exit status. */
+int el_serve_check(el_serve_options *o, const el_server_options *server);
+
 /* serve_reload.c: what SIGHUP does. */
 void el_serve_reload(el_serve_options *o, el_server *server);
 /* Whether the process has a controlling terminal: a SIGHUP without the one that there was is the end of it. */

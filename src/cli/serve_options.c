@@ -35,6 +35,9 @@ static el_cli_group server_group(el_serve_options *o, el_cli_option storage[EL_S
        "a web origin whose pages may call the server too, or *; may be repeated; default: pages of localhost, of "
        "desktop "
        "applications and of the server's own address"},
+      {0, "tls-cert", "FILE", EL_CLI_PATH, &o->tls_cert, 0, 0,
+       "a certificate (PEM), those that it is signed by behind it: connections are HTTPS; default: they are plain"},
+      {0, "tls-key", "FILE", EL_CLI_PATH, &o->tls_key, 0, 0, "its key (PEM), for the server's user alone to read"},
       {0, "api-keys", "FILE", EL_CLI_PATH, &o->api_keys, 0, 0,
        "who may call: a key a line, and behind it, with commas between, the adapters that it may name, such as "
        "'KEY sql,acme/*'; default: whoever reaches the server"},
@@ -95,6 +98,11 @@ void el_serve_table_fill(el_serve_table *t, el_serve_options *o) {
                               "a YAML file that has any of the options below by their long names, such as 'slots: 32'; "
                               "what may be repeated is a "
                               "list there; relative paths begin in the file's folder; the command line comes first"};
+  t->own[1] = (el_cli_option){
+      0,         "check",
+      NULL,      EL_CLI_FLAG,
+      &o->check, 0,
+      0,         "check options, files and address, print what it would do with memory, and end; no weights are read"};
   const el_cli_group groups[EL_SERVE_GROUPS] = {
       {"Configuration", t->own, EL_SERVE_OWN_OPTIONS},
       el_cli_model_group(&o->common, NULL, t->model),
@@ -158,6 +166,8 @@ el_server_options el_serve_server_options(const el_serve_options *o) {
   server.n_aliases = o->aliases.n;
   server.adapters_locked = o->locked;
   server.api_keys = o->api_keys;
+  server.tls_cert = o->tls_cert;
+  server.tls_key = o->tls_key;
   server.default_adapter = o->default_adapter;
   server.share_prefixes = o->share_prefixes;
   server.strict = o->strict;

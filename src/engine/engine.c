@@ -38,7 +38,7 @@ static el_status check_range(const char *field, int value, int min, int max, el_
   return el_fail(err, EL_ERR_INVALID, "%s: %d is not in %d to %d", field, value, min, max);
 }
 
-static el_status check_options(const el_engine_options *o, el_error *err) {
+el_status el_engine_options_check(const el_engine_options *o, el_error *err) {
   if (!o || !o->model_path) return el_fail(err, EL_ERR_INVALID, "model_path: is missing");
   el_status status = o->model_name ? el_adapter_name_check(o->model_name, err) : EL_OK;
   if (status) return el_fail_prefix(err, "model_name");
@@ -234,7 +234,7 @@ static el_status open_parts(el_engine *e, const el_engine_options *o, el_pool_se
 el_status el_engine_open_pool(const el_engine_options *options, el_pool_setup setup, el_engine **out, el_error *err) {
   el_error error;
   if (!err) err = &error; /* messages are built up on the way */
-  el_status status = check_options(options, err);
+  el_status status = el_engine_options_check(options, err);
   if (status) return status;
   el_engine *e = calloc(1, sizeof *e);
   if (!e) return el_fail(err, EL_ERR_NO_MEMORY, "engine: out of memory");

@@ -124,6 +124,9 @@ typedef struct el_pool_setup {
 } el_pool_setup;
 el_status el_engine_open_pool(const el_engine_options *options, el_pool_setup setup, el_engine **out, el_error *err);
 
+/* What is wrong with options, whatever their files hold. */
+el_status el_engine_options_check(const el_engine_options *o, el_error *err);
+
 /* How much memory there is, and what it holds (budget.c). */
 typedef struct el_budget {
   el_kv_type kv_type;

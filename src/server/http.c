@@ -533,6 +533,7 @@ static void on_connection(void *cls, struct MHD_Connection *c, void **context,
     *context = conn;
     if (!conn) return;
     conn->fd = info->connect_fd;
+    conn->tls = s->tls.cert.len > 0;
     conn->since_ns = el_now_ns();
     conn->deadline_ns = conn->since_ns + (uint64_t)s->options.receive_timeout_ms * 1000000;
     pthread_mutex_lock(&s->mutex);
@@ -575,7 +576,12 @@ static void on_log(void *cls, const char *fmt, va_list ap) {
 }
 
 struct MHD_Daemon *el_http_start(el_server *s) {
-  unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
+  const bool tls = s->tls.cert.len > 0;
+  const struct MHD_OptionItem certificate[] = {{MHD_OPTION_HTTPS_MEM_CERT, 0, s->tls.cert.data},
+                                               {MHD_OPTION_HTTPS_MEM_KEY, 0, s->tls.key.data},
+                                               {MHD_OPTION_END, 0, NULL}};
+  unsigned flags =
+      MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG | (tls ? MHD_USE_TLS : 0);
   return MHD_start_daemon(flags, 0, NULL, NULL, on_request, s,                                                 //
                           MHD_OPTION_EXTERNAL_LOGGER, on_log, s,                                               //
                           MHD_OPTION_LISTEN_SOCKET, s->listen_fd,                                              //
@@ -585,5 +591,6 @@ struct MHD_Daemon *el_http_start(el_server *s) {
                           MHD_OPTION_URI_LOG_CALLBACK, on_request_line, s,                                     //
                           MHD_OPTION_NOTIFY_COMPLETED, on_completed, s,                                        //
                           MHD_OPTION_NOTIFY_CONNECTION, on_connection, s,                                      //
+                          MHD_OPTION_ARRAY, tls ? certificate : certificate + 2,                               //
                           MHD_OPTION_END);
 }

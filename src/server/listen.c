@@ -52,16 +52,30 @@ static void set_url(el_server *s, const struct addrinfo *a) {
     snprintf(host, sizeof host, "localhost");
   if (!strcmp(host, "0.0.0.0")) snprintf(host, sizeof host, "127.0.0.1");
   if (!strcmp(host, "::")) snprintf(host, sizeof host, "::1");
-  snprintf(s->url, sizeof s->url, strchr(host, ':') ? "http://[%s]:%d" : "http://%s:%d", host, s->port);
+  snprintf(s->url, sizeof s->url, strchr(host, ':') ? "%s://[%s]:%d" : "%s://%s:%d", s->tls.cert.len ? "https" : "http",
+           host, s->port);
+}
+
+static el_status find_addresses(const char *host, int number, struct addrinfo **out, el_error *err) {
+  char port[8];
+  snprintf(port, sizeof port, "%d", number);
+  struct addrinfo hints = {.ai_flags = AI_PASSIVE | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM};
+  int rc = getaddrinfo(host, port, &hints, out);
+  return rc ? el_fail(err, EL_ERR_IO, "cannot listen on host '%s': %s", host, gai_strerror(rc)) : EL_OK;
+}
+
+el_status el_listen_check(const char *host, int port, el_error *err) {
+  struct addrinfo *found;
+  el_status status = find_addresses(host, port, &found, err);
+  if (!status) freeaddrinfo(found);
+  return status;
 }
 
 el_status el_listen(el_server *s, el_error *err) {
   const char *host = s->options.host;
-  char port[8];
-  snprintf(port, sizeof port, "%d", s->options.port);
-  struct addrinfo hints = {.ai_flags = AI_PASSIVE | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM}, *found;
-  int rc = getaddrinfo(host, port, &hints, &found);
-  if (rc) return el_fail(err, EL_ERR_IO, "cannot listen on host '%s': %s", host, gai_strerror(rc));
+  struct addrinfo *found;
+  el_status status = find_addresses(host, s->options.port, &found, err);
+  if (status) return status;
 
   int fd = -1;
   for (const struct addrinfo *a = found; a && fd < 0; a = a->ai_next) {

@@ -21,12 +21,14 @@
 #include "server/stored.h"
 #include "server/strangers.h"
 #include "server/tally.h"
+#include "server/tls.h"
 #include "server/unknown.h"
 
 /* One open connection. Made and freed by the HTTP thread; the watcher reads it under the server's mutex. */
 typedef struct el_conn {
   struct el_conn *prev, *next;
   int fd;
+  bool tls;              /* nothing of ours is written to it as it is */
   bool used;             /* a request came on it before */
   bool in_request;       /* between a request's first line and the last byte of its body */
   bool half_closed;      /* its client will send no more, by the watcher's last look */
@@ -70,6 +72,7 @@ struct el_server {
   bool loopback; /* only this machine reaches it */
   char url[160];
   struct MHD_Daemon *daemon;
+  el_tls tls;
 
   pthread_mutex_t reload_mutex;  /* whoever reads the keys' file anew; taken before all others */
   atomic_bool asks_for_key;      /* there are keys; it stays so */
@@ -123,6 +126,8 @@ void el_admin_push(el_server *s, el_exchange *x);
 
 /* listen.c: fills listen_fd, port and url. */
 el_status el_listen(el_server *s, el_error *err);
+/* Whether the host's name says where. */
+el_status el_listen_check(const char *host, int port, el_error *err);
 
 /* info.c, metrics.c: the answers of GET endpoints. False: out of memory, or *e. whole: with figures, which are
  * everybody's; else only whether it serves. */

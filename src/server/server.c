@@ -32,7 +32,6 @@ el_server_options el_server_options_default(void) {
 }
 
 static el_status check_options(const el_server_options *o, el_error *err) {
-  if (!o->engine) return el_fail(err, EL_ERR_INVALID, "server: no engine");
   if (!o->host || !*o->host) return el_fail(err, EL_ERR_INVALID, "server: host is empty");
   if (o->port < 0 || o->port > 65535)
     return el_fail(err, EL_ERR_INVALID, "server: port %d is not between 0 and 65535", o->port);
@@ -118,7 +117,28 @@ static el_status read_template_variables(el_server *s, const char *text, el_erro
   return el_fail(err, EL_ERR_INVALID, "chat-template-kwargs: it is nested deeper than %d", EL_MAX_VALUE_DEPTH);
 }
 
+el_status el_server_check(const el_server_options *options, size_t *n_keys, el_error *err) {
+  const el_log log = {options->log, options->log_user};
+  el_server scratch = {0};
+  el_keys *keys = NULL;
+  el_status status = check_options(options, err);
+  if (!status) status = el_allowed_init(&scratch.allowed, options->allowed_folders, options->n_allowed_folders, err);
+  if (!status && options->api_keys) status = el_keys_load(options->api_keys, NULL, &log, &keys, err);
+  if (!status && options->template_variables)
+    status = read_template_variables(&scratch, options->template_variables, err);
+  if (!status) status = el_tls_read(options->tls_cert, options->tls_key, &log, &scratch.tls, err);
+  if (!status) status = el_listen_check(options->host, options->port, err);
+  *n_keys = keys ? keys->n : 0;
+  el_keys_release(keys);
+  el_allowed_free(&scratch.allowed);
+  el_tls_free(&scratch.tls);
+  el_json_value_free(&scratch.template_variables);
+  json_decref(scratch.template_json);
+  return status;
+}
+
 el_status el_server_start(const el_server_options *options, el_server **out, el_error *err) {
+  if (!options->engine) return el_fail(err, EL_ERR_INVALID, "server: no engine");
   el_status status = check_options(options, err);
   if (status) return status;
   el_server *s = calloc(1, sizeof *s);
@@ -152,6 +172,7 @@ el_status el_server_start(const el_server_options *options, el_server **out, el_
   if (!status) status = el_allowed_init(&s->allowed, options->allowed_folders, options->n_allowed_folders, err);
   if (!status && options->api_keys) status = el_server_reload_keys(s, options->api_keys, err);
   if (!status && options->template_variables) status = read_template_variables(s, options->template_variables, err);
+  if (!status) status = el_tls_read(options->tls_cert, options->tls_key, &s->log, &s->tls, err);
   if (!status) status = el_listen(s, err);
   if (!status && !start_threads(s))
     status = el_fail(err, EL_ERR_IO, "server: cannot start a thread: %s", strerror(errno));
@@ -302,6 +323,7 @@ void el_server_stop(el_server *s) {
   free((void *)s->options.aliases);
   free((char *)s->options.default_adapter);
   el_allowed_free(&s->allowed);
+  el_tls_free(&s->tls);
   el_keys_release(s->keys);
   el_tally_free(&s->tally);
   el_unknown_close(&s->unknown);

@@ -61,6 +61,10 @@ typedef struct el_server_options {
   /* Who answers requests that name no model, where the key may name it: an adapter, or "auto". NULL: the base. */
   const char *default_adapter;
 
+  /* Files of PEM: a certificate, with those that it is signed by behind it, and its key. Connections are encrypted
+   * then. NULL, both: they are plain. Only needed while the server starts. */
+  const char *tls_cert, *tls_key;
+
   bool has_router; /* the engine has one: "auto" is listed among the models */
 
   /* A file of keys, see keys.h: all but GET /health then needs one of them, as "Authorization: Bearer KEY". NULL:
@@ -92,6 +96,10 @@ typedef struct el_server_options {
 
 /* Defaults for everything but engine. */
 el_server_options el_server_options_default(void);
+
+/* Whether el_server_start would go well as far as files and the address' name say; options->engine may be NULL, and
+ * nothing listens. *n_keys: of the file of keys; 0: there is none. */
+el_status el_server_check(const el_server_options *options, size_t *n_keys, el_error *err);
 
 /* Listens and answers from threads of its own; returns at once. Strings are copied. EL_ERR_IO: the address is taken or
  * may not be bound. */

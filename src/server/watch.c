@@ -24,7 +24,7 @@ static const char TIMEOUT_BODY[] =
 void el_watch_shut(el_conn *c, bool tell) {
   c->expired = true;
   c->deadline_ns = 0;
-  if (tell) {
+  if (tell && !c->tls) {
     char answer[512];
     int n = snprintf(answer, sizeof answer,
                      "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Type: application/json\r\n"

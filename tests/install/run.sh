@@ -49,7 +49,7 @@ exports_only_ours() {
   [ $? = 1 ]
 }
 declared_is_exported() {
-  grep -o 'el_[a-z_]*(' "$root/include/edgelora.h" | tr -d '(' | sort -u >"$work/declared"
+  grep -oh 'el_[a-z_]*(' "$root"/include/*.h | tr -d '(' | sort -u >"$work/declared"
   nm -D --defined-only "$libdir/libedgelora.so" | awk '{ print $3 }' | sort -u >"$work/exported"
   ! comm -23 "$work/declared" "$work/exported" | grep .
 }

@@ -55,7 +55,7 @@ class Server:
     def _read(self, ready):
         for line in self.process.stdout:
             self.log.append(line.decode(errors="replace").rstrip())
-            found = re.search(r"listening on (http://\S+:\d+)", self.log[-1])
+            found = re.search(r"listening on (https?://\S+:\d+)", self.log[-1])
             if found:
                 ready.put(found.group(1))
         ready.put(None)

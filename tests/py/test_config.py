@@ -3,10 +3,12 @@
 docs/operation.md names the promises that these tests check."""
 
 import re
+import shutil
 import subprocess
 
 import pytest
-from conftest import BINARY, ROOT
+from conftest import BINARY, ROOT, Server
+from test_server_adapters import LORA, TINY
 
 EXAMPLE = ROOT / "deploy" / "edgelora.yaml"
 
@@ -138,3 +140,69 @@ def test_the_command_line_comes_first(tmp_path):
 def test_an_empty_file_says_nothing(tmp_path, text):
     done = with_file(tmp_path, text, "-m", "none.gguf")
     assert done.returncode == 1 and "none.gguf" in done.stderr
+
+
+# ---------------------------------------------------------------- --check
+
+KEY_FILE = "sk-first-0123456789\nsk-second-0123456789 one\n"
+
+
+@pytest.fixture
+def right(tmp_path):
+    """A configuration that is right, and what it names."""
+    shutil.copytree(LORA / "tiny-peft", tmp_path / "adapters" / "one")
+    (tmp_path / "keys").write_text(KEY_FILE)
+    (tmp_path / "keys").chmod(0o600)
+    return "adapters: [adapters]\napi-keys: keys\nmemory: 64M\nctx-size: 256\nslots: 4\nport: 0\n"
+
+
+def test_check_says_what_it_would_do_with_memory(tmp_path, right):
+    done = with_file(tmp_path, right, "-m", TINY, "--check")
+    assert done.returncode == 0, done.stderr
+    lines = dict(line.split(":", 1) for line in done.stdout.splitlines())
+    said = {name: value.strip() for name, value in lines.items()}
+    assert said["configuration"] == f"{tmp_path}/edgelora.yaml, 6 keys"
+    assert said["model"] == f"{TINY}, llama"
+    assert said["pool"].startswith("64.0 MiB for keys, values and adapters, in 128 blocks of 512 KiB")
+    assert re.match(r"256 tokens a sequence, [\d.]+ MiB; \d+ whole ones at once beside an adapter, for 4 slots", said["contexts"])
+    found = re.match(r"1, and 0 that cannot be used; one of them takes ([\d.]+) MiB, and (\d+) fit beside a whole context", said["adapters"])
+    assert found and 0 < float(found[1]) * int(found[2]) <= 64
+    assert said["api keys"] == f"2 in {tmp_path}/keys" and said["address"] == "127.0.0.1, any free port"
+
+
+def test_what_check_says_is_what_is_served(tmp_path, right):
+    path = tmp_path / "edgelora.yaml"
+    path.write_text(right)
+    contexts = re.search(r"contexts: +(\d+) tokens a sequence", serve("--config", path, "-m", TINY, "--check", "--ctx-size", 0).stdout)
+    s = Server([BINARY, "serve", "--config", path, "-m", TINY, "--ctx-size", "0"])
+    models = s.get("/v1/models", headers={"Authorization": "Bearer sk-first-0123456789"}).json()["data"]
+    assert s.stop() == 0
+    assert models[0]["max_model_len"] == int(contexts[1]) and models[1]["id"] == "one"
+
+
+def test_check_tells_an_adapter_that_cannot_be_used(tmp_path, right):
+    (tmp_path / "adapters" / "one" / "adapter_config.json").write_text("{")
+    done = with_file(tmp_path, right, "-m", TINY, "--check")
+    assert done.returncode == 0 and "adapter one: " in done.stderr and "0, and 1 that cannot be used; one of rank 16 takes" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "line, status, message",
+    [("slots: 0", 2, "slots: '0' is not"), ("model: none.gguf", 1, "none.gguf: No such file"), ("adapters: [none]", 1, "none"),
+     ("adapter: [a=none]", 1, "none"), ("adapter: [none]", 2, "'none' is not NAME=PATH"), ("api-keys: none", 1, "none: No such file"),
+     ("router: none", 1, "none"), ("chat-template: none", 1, "none"), ("preset: none", 1, "none"), ("weights: q3", 1, "q3"), ("isa: none", 1, "none"),
+     ("speculate: 99", 2, "'99' is not auto"), ("memory: 1K", 1, "memory: "), ("host: no.such.host.invalid", 1, "cannot listen on host 'no.such.host.invalid'"),
+     ("chat-template-kwargs: '[]'", 1, "chat-template-kwargs: it is not a JSON object"), ("allow-adapters-from: [none]", 1, "none"),
+     ("tls-cert: none", 1, "tls-key is missing"), ("tls-cert: none\ntls-key: none", 1, "tls-cert: ")],
+)
+def test_check_fails_as_a_start_would(tmp_path, line, status, message):
+    done = with_file(tmp_path, line, *([] if "model" in line else ["-m", TINY]), "--check")
+    assert (done.returncode, done.stdout) == (status, "") and message in done.stderr, done.stderr
+
+
+def test_the_example_is_right_and_so_are_its_comments(tmp_path):
+    assert serve("--config", EXAMPLE, "-m", TINY, "--check").returncode == 0
+    all_of_it = re.sub(r"^#([a-z0-9-]+:|  - )", r"\1", EXAMPLE.read_text(), flags=re.M)
+    done = with_file(tmp_path, all_of_it, "-m", TINY, "--check")  # the files that it names are nowhere
+    assert done.returncode == 1 and "line" not in done.stderr, done.stderr
+    assert len(re.findall(r"^[a-z0-9-]+:", all_of_it, re.M)) == len(options())
