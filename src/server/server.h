@@ -107,7 +107,8 @@ el_status el_server_start(const el_server_options *options, el_server **out, el_
 
 /* Reads a file of keys, the first one or another: from here on requests need one of its keys. What runs goes on, with
  * the key that it came with. A key that is there as it was before keeps what it has: its part of the prefix cache, its
- * stored answers. Any error leaves the keys as they were. From any thread. */
+ * stored answers, what it has used of its limits; its patterns and limits are the new ones. Any error leaves the keys
+ * as they were. From any thread. */
 el_status el_server_reload_keys(el_server *s, const char *path, el_error *err);
 
 /* The port that it listens on. */
