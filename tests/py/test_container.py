@@ -1,5 +1,5 @@
 """The container file, as far as it goes without building it: what it copies is there, what it installs is what is needed, who runs, how it is asked
-whether it is well. `make container-check` builds and runs it."""
+whether it is well, and that the server ends where it is the first process."""
 
 import http.server
 import os
@@ -99,7 +99,7 @@ def test_the_health_check_knows_a_server_that_is_not_well():
 
 def test_as_the_first_process_of_a_container_it_ends_when_it_is_asked_to():
     """Signals without a handler are not delivered to process 1."""
-    inside = ["unshare", "--pid", "--fork", "--kill-child", "--"]
+    inside = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--"]
     if subprocess.run([*inside, "true"], capture_output=True).returncode:
         pytest.skip("there are no process namespaces here")
     command = [*inside, BINARY, "serve", "-m", ROOT / "tests/golden/tiny/q8_0.gguf", "--port", "0", "--memory", "8M"]
