@@ -14,7 +14,7 @@ FUZZ_SECONDS ?= 600
 configure = test -f build/build.ninja || { rm -rf build/meson-private; meson setup build --buildtype=release; }
 
 .DEFAULT_GOAL := build
-.PHONY: build serve model setup test asan tsan faults fuzz bench-peer bench-compare bench-adapters bench-router paper soak crowd manual dist deb install fmt clean help
+.PHONY: build serve model setup test asan tsan faults fuzz bench-peer bench-compare bench-adapters bench-router paper soak soak-long fuzz-long crowd manual dist deb install fmt clean help
 
 build:
 	@tools/setup --check build
@@ -96,6 +96,15 @@ deb:
 	@tools/setup deb
 	@tools/deb
 
+soak-long: build
+	@tools/soak.py --requests 1000000 --replace 0.5 $(ARGS)
+
+fuzz-long:
+	@tools/setup --check build
+	@test -f build/fuzz/build.ninja || CC=clang meson setup build/fuzz -Doptimization=1 -Ddebug=true -Dfuzz=true -Db_sanitize=address,undefined -Db_lundef=false
+	@ninja -C build/fuzz fuzzers-long
+	@tests/fuzz/long.py build/fuzz $(ARGS)
+
 # DESTDIR=... is heeded too.
 install: build
 	@meson configure build -Dprefix='$(abspath $(PREFIX))'
@@ -126,6 +135,8 @@ help:
 	@echo "make manual     manual pages and completions anew, of the tables behind --help"
 	@echo "make dist       the source of this commit as an archive, build/dist/edgelora-VERSION.tar.gz"
 	@echo "make deb        Debian packages of this commit, build/deb/*.deb, seen by lintian"
+	@echo "make soak-long  1,000,000 of them, while adapters' files are replaced, about 20 minutes; ARGS=--help"
+	@echo "make fuzz-long  the fuzzers in turn, 10,000,000 inputs, kept in ~/.cache/edgelora/fuzz; ARGS='--inputs 1000', ARGS=--help"
 	@echo "make install    PREFIX=$(PREFIX); DESTDIR is heeded"
 	@echo "make model      fetch a model into the cache and print its path: MODEL=NAME, by default smollm2; tools/fetch-model --list"
 	@echo "make setup      install what building, serving and testing need, through apt"

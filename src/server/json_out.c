@@ -35,6 +35,7 @@ static bool write_escaped(el_buf *b, unsigned char c) {
 }
 
 bool el_json_string(el_buf *b, const char *s, size_t len) {
+  if (!len) return el_buf_append(b, "\"\"", 2); /* s may be NULL */
   if (!el_buf_append(b, "\"", 1)) return false;
   size_t plain = 0, i = 0; /* [plain, i) can be copied as it is */
   while (i < len) {

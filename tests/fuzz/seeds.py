@@ -6,10 +6,12 @@ Only the standard library is used, and the files are written here field by field
   tests/fuzz/seeds.py FOLDER
 """
 
+import gzip
 import json
 import pathlib
 import struct
 import sys
+import zlib
 
 U32, F32, BOOL, STRING, ARRAY, U64 = 4, 6, 7, 8, 9, 10
 TYPES = {  # name: (number, values of a block, bytes of a block)
@@ -323,6 +325,118 @@ def seeds():
              b"<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>commentary to=functions.f <|constrain|>json<|message|>{}"]
     for i, text in enumerate(calls):
         yield "answer", f"form{i}", bytes([i, 2]) + text
+
+    yield from http_seeds()
+    yield from file_seeds()
+
+
+# fuzz_http.c's paths, in its order.
+PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/messages", "/v1/responses", "/completion", "/api/chat", "/api/generate", "/v1/embeddings",
+         "/embedding", "/api/embed", "/rerank", "/tokenize", "/detokenize", "/infill", "/apply-template", "/v1/route", "/v1/messages/count_tokens",
+         "/v1/chat/completions/input_tokens", "/v1/responses/input_tokens", "/api/show", "/api/embeddings", "/lora-adapters", "/v1/load_lora_adapter",
+         "/v1/unload_lora_adapter")
+TENANT, GZIP, DEFLATE, ZSTD, BYTES = 1, 4, 8, 12, 16  # the second byte
+
+
+def http_seeds():
+    schema = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
+    call = {"id": "abcdefghi", "type": "function", "function": {"name": "look", "arguments": '{"a": "x"}'}}
+    talk = [{"role": "system", "content": "s"}, {"role": "user", "content": [{"type": "text", "text": "hi"}]},
+            {"role": "assistant", "content": None, "tool_calls": [call]}, {"role": "tool", "tool_call_id": "abcdefghi", "content": "r"},
+            {"role": "user", "content": 'say: <think>t</think><tool_call>\n{"name": "look", "arguments": {"a": "x"}}\n</tool_call>'}]
+    tools = [{"type": "function", "function": {"name": "look", "description": "d", "parameters": schema, "strict": True}}]
+    shape = {"type": "json_schema", "json_schema": {"name": "n", "schema": schema}}
+    few = {"max_tokens": 3, "temperature": 0.5, "top_p": 0.9, "seed": 1}
+    bodies = {
+        "/v1/chat/completions": [
+            {"messages": talk, "tools": tools, "tool_choice": "auto", "stream": True, "stream_options": {"include_usage": True}, "model": "upper"},
+            {"messages": talk[1:2], "n": 2, "logprobs": True, "top_logprobs": 2, "stop": ["x"], "logit_bias": {"5": -1}, "response_format": shape, **few},
+            {"messages": talk[1:2], "tools": tools, "tool_choice": {"type": "function", "function": {"name": "look"}}, "parallel_tool_calls": False},
+            {"messages": talk[1:2], "model": "auto", "edgelora": {"scores": True, "candidates": ["upper", "more/*"]}, "chat_template_kwargs": {"a": 1}}],
+        "/v1/completions": [
+            {"prompt": ["ab", [1, 2]], "echo": True, "logprobs": 1, "best_of": 1, "suffix": None, "stream": True, **few},
+            {"prompt": "fail this one", "model": "fail", "guided_choice": ["a", "b"], "lora": [{"id": 1, "scale": 0.5}]},
+            {"prompt": "ab", "structured_outputs": {"regex": "a+"}, "prompt_logprobs": 1, "allowed_token_ids": [1], "bad_words": ["b"]}],
+        "/v1/messages": [
+            {"messages": [{"role": "user", "content": [{"type": "text", "text": "q"}, {"type": "tool_result", "tool_use_id": "t", "content": "r"}]}],
+             "system": [{"type": "text", "text": "s"}], "max_tokens": 9, "stream": True, "stop_sequences": ["z"], "thinking": {"type": "disabled"},
+             "tools": [{"name": "look", "input_schema": schema}], "tool_choice": {"type": "any"}, "model": "upper"},
+            {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "look", "input": {}}]}],
+             "max_tokens": 2, "model": "base"}],
+        "/v1/responses": [
+            {"input": [{"role": "user", "content": [{"type": "input_text", "text": "q"}]}, {"type": "function_call", "call_id": "c", "name": "look",
+             "arguments": "{}"}, {"type": "function_call_output", "call_id": "c", "output": "o"}, {"type": "reasoning", "content": []}],
+             "instructions": "i", "tools": [{"type": "function", "name": "look", "parameters": schema}], "stream": True, "text": {"format": shape}},
+            {"input": "q", "previous_response_id": "resp_0", "store": True, "metadata": {}, "max_output_tokens": 3, "tool_choice": "none"}],
+        "/completion": [{"prompt": ["ab", 7], "n_predict": 3, "n_probs": 2, "grammar": "root ::= [a-z]+", "stream": True, "return_tokens": True, "id_slot": 0},
+                        {"prompt": "ab", "json_schema": schema, "response_fields": ["content", "timings/prompt_n"], "samplers": ["top_k"], "cache_prompt": True}],
+        "/api/chat": [{"model": "upper:latest", "messages": talk[:2], "format": schema, "options": {"num_predict": 3, "stop": ["x"]}, "think": "high"},
+                      {"model": "fake", "messages": [{"role": "user", "content": "q", "images": []}], "stream": False, "tools": tools, "keep_alive": 0}],
+        "/api/generate": [{"model": "fake", "prompt": "q", "suffix": "", "system": "s", "template": "", "raw": True, "format": "json", "context": [1]}],
+        "/v1/embeddings": [{"input": ["a", [1, 2]], "encoding_format": "base64", "dimensions": 4}],
+        "/embedding": [{"content": ["a", "b"], "embd_normalize": 2}],
+        "/api/embed": [{"model": "fake", "input": ["a"], "truncate": True}],
+        "/rerank": [{"query": "a", "documents": ["b", {"text": "c"}], "top_n": 1, "return_documents": True}, {"query": "a", "texts": ["b"], "raw_scores": True}],
+        "/tokenize": [{"content": "a b", "add_special": True, "with_pieces": True}, {"messages": talk[:2]}, {"prompt": "a", "return_token_strs": True}],
+        "/detokenize": [{"tokens": [97, 300]}],
+        "/infill": [{"input_prefix": "a", "input_suffix": "b", "input_extra": [{"filename": "f", "text": "t"}], "prompt": "p", "n_predict": 2}],
+        "/apply-template": [{"messages": talk[:2]}],
+        "/v1/route": [{"prompt": "upper it", "top_k": 2}, {"messages": talk[1:2], "scores": True}],
+        "/api/show": [{"model": "upper", "verbose": True}],
+        "/api/embeddings": [{"model": "fake", "prompt": "a"}],
+        "/lora-adapters": [[{"id": 1, "scale": 0.5}]],
+        "/v1/load_lora_adapter": [{"lora_name": "x", "lora_path": "/usr/share/doc", "load_inplace": True}],
+        "/v1/unload_lora_adapter": [{"lora_name": "x"}],
+    }
+    bodies["/v1/messages/count_tokens"] = bodies["/v1/messages"][:1]
+    bodies["/v1/chat/completions/input_tokens"] = bodies["/v1/chat/completions"][:1]
+    bodies["/v1/responses/input_tokens"] = bodies["/v1/responses"][:1]
+    for path, asked in bodies.items():
+        for i, body in enumerate(asked):
+            for how, flags in (("operator", 0), ("tenant", TENANT | BYTES)):
+                yield "http", f"{path[1:].replace('/', '-')}-{i}-{how}", bytes([PATHS.index(path), flags]) + json.dumps(body).encode()
+    small = json.dumps({"prompt": "a" * 40, "max_tokens": 1}).encode()
+    raw = zlib.compressobj(wbits=-15)
+    frame = b"\x28\xb5\x2f\xfd\x20" + bytes([len(small)]) + (1 | len(small) << 3).to_bytes(3, "little") + small
+    runs = b"\x28\xb5\x2f\xfd\x60\xff\xff" + (3 | 0xffff << 3).to_bytes(3, "little") + b" "
+    for name, flags, data in (("gzip", GZIP, gzip.compress(small, mtime=0)), ("gzip-two", GZIP, gzip.compress(small[:9], mtime=0) + gzip.compress(small[9:], mtime=0)),
+                              ("gzip-bomb", GZIP, gzip.compress(bytes(1 << 20), mtime=0)), ("deflate", DEFLATE, zlib.compress(small)),
+                              ("deflate-bare", DEFLATE, raw.compress(small) + raw.flush()), ("zstd", ZSTD, frame), ("zstd-runs", ZSTD, runs)):
+        yield "http", "coded-" + name, bytes([PATHS.index("/v1/completions"), flags]) + data
+    for i, text in enumerate((
+            "GET /v1/models?limit=1&after=upper\n\n", "GET /v1/adapters?search=u&sort=name&limit=2&offset=1&state=idle\n\n", "GET /v1/adapters/upper\n\n",
+            "GET /v1/responses/resp_0/input_items?order=asc\n\n", "DELETE /v1/responses/resp_0\n\n", "GET /metrics\n\n", "GET /slots?fail_on_no_slot=1\n\n",
+            "OPTIONS /v1/models\nOrigin: http://localhost:3\nAccess-Control-Request-Headers: a\n\n", "HEAD /health\n\n", "GET /openapi.json\n\n", "GET /\n\n",
+            "POST /v1/chat/completions\nOrigin: https://a.example\nHost: b.example\n\n{}", "POST /tokenize\nExpect: 100-continue\nContent-Length: 99999\n\n{}",
+            "GET /v1/models/more/1\nx-api-key: key-of-a-tenant\n\n", "GET /api/tags\n\n", "GET /api/ps\n\n", "GET /props\n\n", "GET /v1/stats\n\n",
+            "PUT /v1/models\n\n", "GET /no\nContent-Encoding: br\n\n", "GET /queue\n\n", "GET /ready\n\n", "GET /tokenizer_info\n\n")):
+        for flags in (0, TENANT, 3):
+            yield "http", f"text-{i}-{flags}", bytes([len(PATHS), flags]) + text.encode()
+
+
+def file_seeds():
+    def files(which, *contents):
+        return bytes([which]) + b"".join(b"\xff\xff" if c is None else struct.pack("<H", len(c)) + c for c in contents)
+
+    def part(no, count, tensors, total):
+        return gguf([("general.architecture", STRING, "llama"), ("split.no", U32, no), ("split.count", U32, count), ("split.tensors.count", U32, total)],
+                    [(t, [8], "F32") for t in tensors])
+
+    parts = [part(0, 3, ["a", "b"], 4), part(1, 3, ["c"], 4), part(2, 3, ["d"], 4)]
+    yield "files", "split", files(0, *parts)
+    yield "files", "split-lacks-one", files(0, parts[0], None, parts[2])
+    yield "files", "split-twice", files(0, parts[0], parts[1], part(2, 3, ["c"], 4))
+    token = {"content": "<own>", "lstrip": False, "rstrip": True, "normalized": False, "single_word": False, "special": True}
+    config = json.dumps({"added_tokens_decoder": {"256": {**token, "content": "<end>"}, "257": token}, "eos_token": "<own>", "bos_token": None,
+                         "chat_template": "{{ messages }}"}).encode()
+    whole = json.dumps({"added_tokens": [{"id": 257, **token}], "model": {"type": "BPE"}}).encode()
+    yield "files", "tokens-config", files(1, config, None, None, None, b"{{ bos_token }}", b'{"eos_token_id": [256, 257]}')
+    yield "files", "tokens-json", files(1, b"{}", whole)
+    yield "files", "tokens-added", files(1, None, None, b'{"<own>": 257, "x": 258}', b'{"additional_special_tokens": ["<own>"], "eos_token": {"content": "<own>"}}')
+    yield "files", "record", files(2, b"edgelora" + bytes(56))
+    yield "keys", "two", (b"# who\nkey-of-the-operator-1234\nkey-of-a-tenant-123456 acme/*, sql name=acme rpm=60 tpm=20000 concurrent=4 priority=high\n\n")
+    yield "files", "examples", files(3, b'{"prompt": "a"}\n\n{"prompt": "b", "more": [1]}\n')
+    yield "files", "description", files(3, None, b"What it is for.\n")
 
 
 def main():

@@ -1,0 +1,104 @@
+#!/usr/bin/env python3
+"""Runs the fuzz targets in turn until they have taken --inputs inputs together, and keeps what they find interesting.
+
+  make fuzz-long ARGS='--inputs 10000000'
+
+One target at a time, --seconds each, round after round. FOLDER (by default ~/.cache/edgelora/fuzz) keeps a corpus for each, the logs, an input
+that fails, and how many inputs each has taken in all runs. Ends with a table; --coverage adds how much of each file the corpora reach, by
+the edges that libFuzzer counts. Ends with 1 when an input failed.
+"""
+
+import argparse
+import collections
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+LIMITS = ("-timeout=30", "-rss_limit_mb=2048", "-max_len=16384", "-print_final_stats=1")
+
+
+def targets(build):
+    found = {p.name.removeprefix("fuzz_"): p for p in sorted((build / "tests" / "fuzz").glob("fuzz_*")) if p.is_file() and os.access(p, os.X_OK)}
+    if not found:
+        sys.exit(f"{build} has no fuzz targets: build it with -Dfuzz=true")
+    return found
+
+
+def run(program, name, folder, *options):
+    """What it says."""
+    corpus, seeds = folder / "corpus" / name, folder / "seeds" / name
+    for place in (corpus, seeds, folder / "logs"):
+        place.mkdir(parents=True, exist_ok=True)
+    dictionary = HERE / f"{name}.dict"
+    command = [program, *LIMITS, *options, f"-artifact_prefix={folder}/{name}-", *([f"-dict={dictionary}"] if dictionary.exists() else []), corpus, seeds]
+    environment = dict(os.environ, UBSAN_OPTIONS="halt_on_error=1:print_stacktrace=1")
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+    (folder / "logs" / f"{name}.log").write_text(done.stdout)
+    return done.returncode, done.stdout
+
+
+def read_counts(path):
+    counts = collections.Counter()
+    for line in path.read_text().splitlines() if path.exists() else ():
+        name, inputs = line.split()
+        counts[name] += int(inputs)
+    return counts
+
+
+def coverage(said):
+    """{file: [edges reached, edges]} of what -print_coverage=1 says."""
+    files = collections.defaultdict(lambda: [0, 0])
+    for reached, edges, file in re.findall(r"COVERED_FUNC: hits: \d+ edges: (\d+)/(\d+) \S+ (\S+?):\d+", said):
+        if "/src/" in file:
+            file = "src/" + file.rsplit("/src/", 1)[1]
+            files[file][0] += int(reached)
+            files[file][1] += int(edges)
+    return files
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("build", type=pathlib.Path, help="a build folder with -Dfuzz=true")
+    parser.add_argument("--inputs", type=int, default=10_000_000, help="of all targets together, in this run (default 10,000,000)")
+    parser.add_argument("--seconds", type=int, default=60, help="of a target at a time (default 60)")
+    parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "edgelora/fuzz")
+    parser.add_argument("--coverage", action="store_true")
+    parser.add_argument("names", nargs="*", help="targets (default: all)")
+    args = parser.parse_args()
+
+    folder = args.folder.resolve()
+    programs = {name: p for name, p in targets(args.build.resolve()).items() if not args.names or name in args.names}
+    subprocess.run([sys.executable, HERE / "seeds.py", folder / "seeds"], check=True)
+    counts, taken, failed = folder / "counts", 0, []
+    while taken < args.inputs and not failed:
+        for name, program in programs.items():
+            rc, said = run(program, name, folder, f"-max_total_time={args.seconds}")
+            n = int((re.findall(r"stat::number_of_executed_units: *(\d+)", said) or re.findall(r"^#(\d+)", said, re.M) or ["0"])[-1])
+            with counts.open("a") as f:
+                f.write(f"{name} {n}\n")
+            taken += n
+            print(f"{name}: {n} inputs{', FAILED' if rc else ''}; {taken} in all", flush=True)
+            if rc:
+                failed.append(name)
+                print("\n".join(said.splitlines()[-60:]))
+
+    print("\n| target | inputs, of all runs | in the corpus |\n|---|---|---|")
+    for name, n in sorted(read_counts(counts).items()):
+        print(f"| {name} | {n:,} | {len(list((folder / 'corpus' / name).glob('*')))} |")
+    if args.coverage:
+        files = collections.defaultdict(lambda: [0, 0, ""])
+        for name, program in programs.items():
+            for file, (reached, edges) in coverage(run(program, name, folder, "-runs=0", "-print_coverage=1")[1]).items():
+                if edges and reached > files[file][0]:  # of several targets the one that goes furthest
+                    files[file] = [reached, edges, name]
+        print("\n| file | edges reached | by |\n|---|---|---|")
+        for file, (reached, edges, name) in sorted(files.items()):
+            print(f"| `{file}` | {reached} of {edges} ({100 * reached // edges}%) | {name} |")
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
