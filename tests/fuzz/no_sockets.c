@@ -72,6 +72,7 @@ static void read_options(struct MHD_Daemon *d, va_list args) {
         d->on_connection_cls = va_arg(args, void *);
         break;
       case MHD_OPTION_CONNECTION_MEMORY_LIMIT: va_arg(args, size_t); break;
+      case MHD_OPTION_ARRAY: va_arg(args, void *); break; /* of TLS, which there is none of */
       case MHD_OPTION_LISTEN_SOCKET:
       case MHD_OPTION_CONNECTION_LIMIT:
       case MHD_OPTION_CONNECTION_TIMEOUT: va_arg(args, int); break;
