@@ -1,4 +1,5 @@
-/* The low-rank products of columns that have different B matrices, for instruction sets that do not fuse them. */
+/* The low-rank products of columns that have different B matrices, where they are not fused: 16-bit weights, and the
+ * scalar reference. */
 #include "kernels/kernels.h"
 
 /* The fused kernels take what nearly all have: integer W, and each B in 8 or 4 bits. */
