@@ -44,24 +44,13 @@ static void expand(const el_act *x, el_layout layout, int begin, int n, int col,
 typedef struct chunk {
   int tile_begin, tile_end, begin, n; /* groups [begin, begin + n) */
   int C;
-  const __m256i *x; /* expanded: [n][C][X_VECTORS] */
-  __m256 *acc;      /* [tiles][C] */
-  bool fetch;       /* the first time that the block's weights are used */
-  int step;         /* groups of a chunk that is not the last */
-  int n_b, b_each;  /* the Bs that these columns read, and how many of them to ask for a tile of with each group */
-  const unsigned char *b[EXPANDED_COLS];
-  size_t b_tile_bytes[EXPANDED_COLS];
+  const __m256i *x;        /* expanded: [n][C][X_VECTORS] */
+  __m256 *acc;             /* [tiles][C] */
+  bool fetch;              /* the first time that the block's weights are used */
+  const el_low_rank *lora; /* of the first column; NULL: none */
+  int step;                /* groups of a chunk, */
+  int block;               /* and tiles of a block, that are not the last */
 } chunk;
-
-static void note_low_rank(chunk *p, const el_low_rank *lora, int n_groups) {
-  p->n_b = 0;
-  for (int c = 0; lora && c < p->C; c++) {
-    if (!is_first_of_b(lora, c)) continue;
-    p->b[p->n_b] = lora[c].data;
-    p->b_tile_bytes[p->n_b++] = lora[c].tile_bytes;
-  }
-  p->b_each = (p->n_b + n_groups - 1) / n_groups;
-}
 
 /* The codes that are used some tiles after tile t of this chunk; NULL: none. */
 EL_INLINE const unsigned char *chunk_ahead(const call *k, const chunk *p, int t, el_layout layout) {
@@ -122,7 +111,8 @@ EL_INLINE void chunk_tile(const call *k, const chunk *p, int t, el_layout layout
              .acc = p->acc + (size_t)(t - p->tile_begin) * (size_t)p->C};
   const int C = p->C, parts = layout == EL_LAYOUT_Q8 ? Q8_PARTS : 1, panels = (C + EL_PANEL - 1) / EL_PANEL;
   const unsigned char *own = p->fetch ? chunk_ahead(k, p, t, layout) : NULL;
-  int b_at = p->begin * p->b_each, aside_lines; /* a caller expects one visit for each panel */
+  const int n_lora = (C + w->n_groups - 1) / w->n_groups; /* columns whose B is asked for with a group */
+  int aside_lines;                                        /* a caller expects one visit for each panel */
   const unsigned char *aside = el_fetch_take(k->fetch, p->n * panels, &aside_lines);
   aside_lines *= panels;
   if (own) {
@@ -136,8 +126,10 @@ EL_INLINE void chunk_tile(const call *k, const chunk *p, int t, el_layout layout
       own += code_bytes(layout);
     }
     for (int j = 0; j < aside_lines; j++, aside += 64) _mm_prefetch((const char *)aside, _MM_HINT_T1);
-    for (int j = 0; j < p->b_each && b_at < p->n_b; j++, b_at++)
-      fetch_tile_of_b(p->b[b_at] + (size_t)t * p->b_tile_bytes[b_at], p->b_tile_bytes[b_at]);
+    if (p->lora) {
+      const int c = (p->begin + i) * n_lora;
+      fetch_low_rank(p->lora, c, c + n_lora < C ? c + n_lora : C, t);
+    }
     group_columns(&g, C, layout, 0, parts);
     if (parts > 1) group_columns(&g, C, layout, 1, parts);
     g.codes += code_bytes(layout);
@@ -190,7 +182,7 @@ static void gemm_expanded(const call *k, int col_begin, int col_end) {
     for (int c = col_begin; c < col_end; c += p.C) {
       p.C = col_end - c < most ? col_end - c : most;
       p.fetch = c == col_begin;
-      note_low_rank(&p, k->lora ? k->lora + c : NULL, k->w->n_groups);
+      p.lora = k->lora ? k->lora + c : NULL;
       block_columns(k, &p, c, x);
       if (k->lora) add_low_rank(k, c, c + p.C, p.tile_begin, p.tile_end);
     }

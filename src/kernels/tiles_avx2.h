@@ -82,16 +82,12 @@ EL_INLINE const unsigned char *weights_ahead(const call *k, int t, int tiles_ahe
   return next ? next + (size_t)(ahead - k->tile_end) * k->w->tile_bytes : NULL;
 }
 
-/* Asks for a tile of a B, which one column alone reads, behind the block of tiles of W that the same tile of W is in.
- */
-EL_INLINE void fetch_tile_of_b(const unsigned char *tile, size_t bytes) {
-  fetch_lines(tile, 3); /* rank 16 in 8 bits; of less, a part of the next tile too */
-  for (size_t at = 192; at < bytes; at += 64) fetch_lines(tile + at, 1);
-}
-
-/* Whether column c of those at l is the first to read its B: the rows of a prompt have the same. */
-EL_INLINE bool is_first_of_b(const el_low_rank *l, int c) {
-  return l[c].b && (c == 0 || l[c].b != l[c - 1].b);
+/* Asks for tile t of B of columns [begin, end) of those at l, which one column alone reads, behind the block of tiles
+ * of W that t is in. The rows of a prompt have the same B. */
+EL_INLINE void fetch_low_rank(const el_low_rank *l, int begin, int end, int t) {
+  for (int c = begin; c < end; c++)
+    if (l[c].b && (c == 0 || l[c].b != l[c - 1].b))
+      fetch_lines(l[c].data + (size_t)t * l[c].tile_bytes, (int)(l[c].tile_bytes / 64));
 }
 
 EL_INLINE void tile_groups(const call *k, const columns *cols, int t, int C, el_layout layout, __m256 *acc) {
@@ -101,7 +97,7 @@ EL_INLINE void tile_groups(const call *k, const columns *cols, int t, int C, el_
   const int8_t *q = k->x->q + cols->at * EL_GROUP;
   const float *xd = k->x->d + cols->at, *xs = k->x->ds + cols->at;
   const int32_t *offset = offsets(k->x, layout) + cols->at;
-  const int stride = cols->stride, fours = (w->cols + 3) / 4, n_groups = w->n_groups, n_lora = cols->lora ? C : 0;
+  const int stride = cols->stride, fours = (w->cols + 3) / 4, n_groups = w->n_groups;
   const int own_lines = has_8_bits(layout) ? 5 : 3, own_bytes = code_bytes(layout) + (has_mins(layout) ? 32 : 16);
   int aside_lines;
   const unsigned char *own = weights_ahead(k, t, cols->tiles_ahead),
@@ -113,8 +109,7 @@ EL_INLINE void tile_groups(const call *k, const columns *cols, int t, int C, el_
       own += own_bytes;
     }
     for (int i = 0; i < aside_lines; i++, aside += 64) _mm_prefetch((const char *)aside, _MM_HINT_T1);
-    if (g < n_lora && is_first_of_b(cols->lora, g))
-      fetch_tile_of_b(cols->lora[g].data + (size_t)t * cols->lora[g].tile_bytes, cols->lora[g].tile_bytes);
+    if (cols->lora && g < C) fetch_low_rank(cols->lora, g, g + 1, t);
 
     __m256i sum[MAX_COLS];
     for (int c = 0; c < C; c++) sum[c] = has_offset(layout) ? _mm256_set1_epi32(offset[c]) : _mm256_setzero_si256();
@@ -150,24 +145,20 @@ EL_INLINE void tiles(const call *k, const columns *cols, int begin, int end, int
 }
 
 /* One column and one group of 8-bit codes: the B matrix of a LoRA adapter. There are many of them, with little work for
- * each tile, so the activations stay in registers, and so does what `k` says: outputs could be a part of it, for all
- * that the compiler knows. N: quads that the group has. */
+ * each tile, so the activations stay in registers. N: quads that the group has. */
 EL_INLINE void low_rank_tiles(const call *k, const columns *cols, int begin, int end, int N) {
-  const size_t tile_bytes = k->w->tile_bytes, scales_at = k->w->scales_at;
-  const int tiles_ahead = cols->tiles_ahead, rows = k->w->rows;
-  const bool add = k->add;
-  const __m256i offset = _mm256_set1_epi32(k->x->s128[cols->at]);
-  const __m256 xd = _mm256_set1_ps(k->x->d[cols->at]);
-  const unsigned char *codes = k->w->data + (size_t)begin * tile_bytes;
-  float *y = cols->y + (size_t)begin * TILE;
+  const el_packed *w = k->w;
   narrow q;
   load_narrow(k->x->q + cols->at * EL_GROUP, N, &q);
-  for (int t = begin; t < end; t++, codes += tile_bytes, y += TILE) {
-    const unsigned char *own = tiles_ahead ? weights_ahead(k, t, tiles_ahead) : NULL;
+  const __m256i offset = _mm256_set1_epi32(k->x->s128[cols->at]);
+  const __m256 xd = _mm256_set1_ps(k->x->d[cols->at]);
+  for (int t = begin; t < end; t++) {
+    const unsigned char *codes = w->data + (size_t)t * w->tile_bytes, *own = weights_ahead(k, t, cols->tiles_ahead);
     if (own) fetch_lines(own, (N * 32 + 16 + 63) / 64);
     __m256i sum = dot_narrow(codes, &q, N, offset);
-    __m256 d = _mm256_mul_ps(load_halves(codes + scales_at), xd);
-    put_rows(y, _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), d, _mm256_setzero_ps()), rows - t * TILE, add);
+    __m256 d = _mm256_mul_ps(load_halves(codes + w->scales_at), xd);
+    put_rows(cols->y + (size_t)t * TILE, _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), d, _mm256_setzero_ps()),
+             w->rows - t * TILE, k->add);
   }
 }
 
@@ -205,7 +196,7 @@ COLUMNS(4)
 static const columns_fn by_cols[MAX_COLS] = {columns_of_1, columns_of_2, columns_of_3, columns_of_4};
 
 /* Adds h B^T of columns [col_begin, col_end), for rows of tiles [begin, end). A column's activations stay in registers
- * for all these tiles, which fetch_tile_of_b has asked for. */
+ * for all these tiles, which fetch_low_rank has asked for. */
 static void add_low_rank(const call *k, int col_begin, int col_end, int begin, int end) {
   for (int c = col_begin; c < col_end; c++) {
     const el_low_rank *l = &k->lora[c];
