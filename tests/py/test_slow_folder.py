@@ -1,0 +1,75 @@
+"""Adapters from one place for several servers: a folder on a slow file system."""
+
+import concurrent.futures
+import time
+
+import pytest
+from conftest import BINARY, ROOT, Server
+from test_metrics_inference import picked
+
+TINY = ROOT / "tests" / "golden" / "tiny" / "q8_0.gguf"
+PEFT = ROOT / "tests" / "golden" / "lora" / "tiny-peft"
+SLOW_FILES = BINARY.parent / "tests" / "slow_files" / "libslow_files.so"
+RESCAN = "/v1/rescan_lora_adapters"
+
+
+@pytest.fixture
+def start(tmp_path):
+    started = []
+
+    def run(folder, *options, **environment):
+        command = ["env", f"XDG_CACHE_HOME={tmp_path / 'cache'}", *(f"{k}={v}" for k, v in environment.items())]
+        started.append(Server([*command, BINARY, "serve", "-m", TINY, "--adapters", folder, "--port", "0", *options]))
+        return started[-1]
+
+    yield run
+    for s in started:
+        s.stop()
+
+
+def ask(s, name):
+    return s.completion(model=name, prompt="abc", max_tokens=8, temperature=0)
+
+
+@pytest.mark.long
+def test_a_thousand_folders_at_50_ms_a_question_are_looked_through_at_once_and_others_are_served_meanwhile(start, tmp_path):
+    """One after the other their three questions each would take 150 s."""
+    folder = tmp_path / "slow-share"
+    folder.mkdir()
+    for i in range(1000):
+        (folder / f"a{i:04}").symlink_to(PEFT)
+    began = time.monotonic()
+    s = start(folder, LD_PRELOAD=SLOW_FILES, SLOW_FILES="slow-share", SLOW_STAT_MS=50)
+    assert time.monotonic() - began < 140
+    assert len(s.get("/v1/models").json()["data"]) == 1001
+    assert ask(s, "a0007").status_code == 200
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        served = 0
+        while not served:
+            rescan = pool.submit(s.post, RESCAN, {})
+            while not rescan.done():
+                assert ask(s, "a0007").status_code == 200
+                served += not rescan.done()
+            assert rescan.result().status_code == 200
+
+
+@pytest.mark.long
+def test_an_adapter_that_is_slow_to_come_holds_up_nobody_else_and_is_told_as_waited_for(start, tmp_path):
+    folder, held = tmp_path / "slow-share", tmp_path / "held"
+    folder.mkdir()
+    for name in ("here", "coming"):
+        (folder / name).symlink_to(PEFT)
+    s = start(folder, "--lora-info", LD_PRELOAD=SLOW_FILES, SLOW_FILES="slow-share", SLOW_UNTIL_GONE=held)
+    assert ask(s, "here").status_code == 200
+    held.touch()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(ask, s, "coming")
+        try:
+            while picked(s)["coming"] != ["coming"]:
+                assert not coming.done(), coming.result().text
+            assert ask(s, "here").status_code == 200
+            assert not coming.done()
+        finally:
+            held.unlink()
+        assert coming.result().status_code == 200
+    assert sorted(picked(s)["active"]) == ["coming", "here"] and not picked(s)["coming"]
