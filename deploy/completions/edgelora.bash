@@ -10,9 +10,9 @@ _edgelora_takes() {
     serve:--adapters) echo 'dir' ;;
     *:--api-keys | *:--chat-template | *:--config | *:--costs | *:--file | *:--lora) echo 'file' ;;
     *:--markdown | *:--model | *:--out | *:--preset | *:--prompts | *:--replay | *:--router) echo 'file' ;;
-    *:--save-costs | *:--table | *:--trace | *:--valid | *:-f | *:-m | *:-o | bench_load:--json) echo 'file' ;;
-    bench_plan:--adapter | bench_report:--json | router_eval:--examples | router_profile:--output) echo 'file' ;;
-    router_train:--output) echo 'file' ;;
+    *:--save-costs | *:--table | *:--tls-cert | *:--tls-key | *:--trace | *:--valid | *:-f | *:-m) echo 'file' ;;
+    *:-o | bench_load:--json | bench_plan:--adapter | bench_report:--json) echo 'file' ;;
+    router_eval:--examples | router_profile:--output | router_train:--output) echo 'file' ;;
     perplexity:--adapter | router_profile:--adapter | run:--adapter | serve:--adapter) echo 'named' ;;
     *:--adapter-prefix | *:--alias | *:--alpha | *:--balance | *:--baseline | *:--cached) echo 'text' ;;
     *:--chat-template-kwargs | *:--chunks | *:--clients | *:--cols | *:--context) echo 'text' ;;
@@ -51,13 +51,13 @@ _edgelora_options() {
       --no-prefix-cache --speculate --prefault -v --verbose -q --quiet -h --help'
       ;;
     serve)
-      echo '--config -m --model --adapter --adapters --router --router-top-k --router-margin --host --port --max-connections
-      --max-body --receive-timeout --idle-timeout --cors-origin --api-keys --share-prefixes --strict --verbose-answers
-      --no-slots --no-metrics --lora-info --drain-delay --drain-timeout --allow-adapters-from --lock-adapters --queue
-      --model-name --alias --default-adapter --pin --preset --chat-template --chat-template-kwargs --log-format
-      --examples -c --ctx-size --slots -t --threads --cpu-list --isa --step-rows --step-adapters --weights --memory
-      --cache-policy --kv-type --adapter-type --no-prefix-cache --speculate --prefault -v --verbose -q --quiet -h
-      --help'
+      echo '--config --check -m --model --adapter --adapters --router --router-top-k --router-margin --host --port
+      --max-connections --max-body --receive-timeout --idle-timeout --cors-origin --tls-cert --tls-key --api-keys
+      --share-prefixes --strict --verbose-answers --no-slots --no-metrics --lora-info --drain-delay --drain-timeout
+      --allow-adapters-from --lock-adapters --queue --model-name --alias --default-adapter --pin --preset
+      --chat-template --chat-template-kwargs --log-format --examples -c --ctx-size --slots -t --threads --cpu-list
+      --isa --step-rows --step-adapters --weights --memory --cache-policy --kv-type --adapter-type --no-prefix-cache
+      --speculate --prefault -v --verbose -q --quiet -h --help'
       ;;
     tokenize)
       echo '-m --model -f --file --special --bos -d --decode -h --help'

@@ -53,10 +53,12 @@ def test_the_image_has_the_libraries_that_the_program_needs_and_no_others():
     assert len(owners) == len(ours) and owners == packages(stages()[-1])
 
 
-def test_the_build_installs_what_tools_setup_says_a_build_needs():
+def test_the_build_and_the_package_install_what_tools_setup_says_a_build_needs():
     setup = (ROOT / "tools/setup").read_text().split("list_missing() {")[1].split('"$what" = build')[0]
     needed = {p for line in re.findall(r"^  need (?:'[^']*'|\S+) (.*)$", setup, re.M) for p in line.split("#")[0].split()}
     assert needed - {"ninja-build"} <= packages(stages()[0])  # which meson depends on
+    fields = (ROOT / "deploy/debian/control").read_text().split("Build-Depends:")[1].split("\nStandards")[0]
+    assert needed - {"ninja-build", "gcc", "libc6-dev"} <= {p.split()[0] for p in fields.split(",")}  # which every package may assume
 
 
 def test_nobody_runs_as_root_and_data_are_volumes():
