@@ -231,6 +231,8 @@ def test_tokens_that_no_weights_have_rows_for_are_passed_over(server, shelf, nam
     assert completion(server, name, prompt=[V]).status_code == 400
     assert "1 of its tokenizer have no rows in its weights" in check(shelf / name)
     assert server.get(f"/v1/adapters/{name}").json().get("own_tokens") in (None, 0)
+
+
 def test_tokens_that_change_are_read_again(server, shelf):
     folder = shelf / "changes"
     shutil.copytree(shelf / "says", shelf.parent / "staged")
