@@ -90,6 +90,8 @@ def test_a_limited_key_gets_no_figures_of_others(fake, keys):
     s = fake(keys=keys, router=1, more=20)
     assert s.get("/v1/stats").status_code == 401
     stats = s.get("/v1/stats", **bearer("sk-tenant-0123456789")).json()
+    own = stats.pop("keys")
+    assert len(own) == 1 and own[0]["requests"] == own[0]["running"] == 0 and own[0]["name"] is None
     assert stats == {"object": "stats", "version": "0", "limited": True, "adapters": {"offered": 12},
                      "model": {"name": None, "default": None, "auto": True, "ctx_size": 100000}}
     assert s.get("/v1/stats", **bearer("sk-operator-0123456")).json()["limited"] is False
