@@ -150,7 +150,7 @@ static int print_end(const contexts *c) {
 int el_cli_context_run(const el_cli_context *with) {
   contexts c = {.with = with, .machine = el_cli_machine_get(), .results = json_array()};
   char *path = el_cli_model_path(with->common->model);
-  int code = path ? -1 : EL_EXIT_FAILED;
+  int code = path ? -1 : EL_EXIT_USAGE;
   el_error err;
   if (code < 0 && open_contexts(&c, path, &err)) code = el_cli_failed(&err);
   if (code < 0 && !c.results) code = el_cli_no_memory();

@@ -26,7 +26,7 @@ static int run_check(const el_cli_command *self, int argc, char **argv) {
   if (code >= 0) return code;
   if (rest.n == 0) return el_cli_usage_error(self, "an adapter is needed: a folder or a GGUF file");
   char *model = el_cli_model_path(o.model_path);
-  if (!model) return EL_EXIT_FAILED;
+  if (!model) return EL_EXIT_USAGE;
   o.model_path = model;
   code = EL_EXIT_OK;
   for (int i = 0; i < rest.n; i++) {

@@ -167,7 +167,7 @@ static int describe_setup(const profile_options *o, work *w) {
   el_error err;
   el_engine_info(o->common.engine, &info);
   char *path = el_cli_model_path(o->common.model);
-  if (!path) return EL_EXIT_FAILED;
+  if (!path) return EL_EXIT_USAGE;
   int code = el_signature_read(path, &model, &err) ? el_cli_failed(&err) : -1;
   free(path);
   if (code >= 0) return code;

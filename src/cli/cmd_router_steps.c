@@ -52,7 +52,7 @@ static el_cli_option model_option(el_router_options *o) {
 static int run_with(el_router_options *o, watch *w,
                     el_status (*fn)(const el_router_options *, el_write_fn, void *, el_error *)) {
   char *path = el_cli_model_path(o->model_path);
-  if (!path) return EL_EXIT_FAILED;
+  if (!path) return EL_EXIT_USAGE;
   el_error err;
   o->model_path = path;
   o->progress = show_progress;

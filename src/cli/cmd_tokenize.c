@@ -117,7 +117,7 @@ static int run(const el_cli_command *self, int argc, char **argv) {
     return o.file ? el_cli_usage_error(self, "unexpected argument '%s' beside --file", rest.items[0])
                   : el_cli_usage_error(self, "one text is needed, not %d: put it in quotes", rest.n);
   char *path = el_cli_model_path(o.model);
-  if (!path) return EL_EXIT_FAILED;
+  if (!path) return EL_EXIT_USAGE;
   el_tokenizer *t = NULL;
   el_error err;
   el_status status = el_tokenizer_open(path, &t, &err);

@@ -125,7 +125,7 @@ int el_plan_measure_steps(const el_plan_measure *m, el_costs *out) {
   const el_engine_options *o = &m->common->options;
   steps *t = calloc(1, sizeof *t);
   char *path = el_cli_model_path(m->common->model);
-  int code = !path ? EL_EXIT_FAILED : t ? -1 : el_cli_no_memory();
+  int code = !path ? EL_EXIT_USAGE : t ? -1 : el_cli_no_memory();
   el_error err;
   const el_cli_steps_setup setup = {.options = o,
                                     .cores = el_cli_machine_get().cores,

