@@ -439,6 +439,26 @@ typedef struct el_engine_options {
 /* Defaults for everything but model_path. */
 EL_API el_engine_options el_engine_options_default(void);
 
+/* What an engine with these options would have, by the headers of files alone. */
+typedef struct el_engine_plan {
+  char architecture[64];
+  uint64_t weight_bytes; /* as they lie in the file; in memory they take about as much */
+  uint64_t pool_bytes, block_bytes;
+  int ctx_train, ctx_size; /* as of el_model_info */
+  uint64_t context_bytes;  /* of the pool, that a whole context takes */
+  uint64_t n_contexts;     /* that it holds beside one adapter */
+  size_t n_adapters;       /* that would be offered, and */
+  size_t n_refused;        /* those that would not: the log says why */
+  size_t n_looked_at;      /* of n_adapters: whose size in memory is known */
+  uint64_t adapter_bytes;  /* of the pool, that one of these takes on average; of rank 16, if there are none */
+  uint64_t n_adapters_fit; /* of that size, beside one whole context */
+} el_engine_plan;
+/* Checks what el_engine_open would, el_adapter_add of `adapters` (paths) and el_adapter_add_dir of `dirs`, as far as
+ * that takes no weights: options, the model's header, tokenizer and template. Of many adapters a folder's first ones
+ * are read. */
+EL_API el_status el_engine_plan_read(const el_engine_options *options, const char *const *adapters, size_t n_adapters,
+                                     const char *const *dirs, size_t n_dirs, el_engine_plan *out, el_error *err);
+
 /* Loads the model and starts the engine thread. Weights are read and repacked piece by piece;
  * afterwards the file is closed. A file that changes meanwhile is an error. */
 EL_API el_status el_engine_open(const el_engine_options *options, el_engine **out, el_error *err);
@@ -743,6 +763,7 @@ typedef struct el_event {
   bool not_invoked;  /* its invocation is not in the prompt: the base has answered */
   int draft_tokens, draft_tokens_accepted; /* as of el_stats */
   double queued_ms, prompt_ms, decode_ms;  /* waiting for a slot; to the first token; from the first token to the end */
+  double load_ms;                          /* of queued_ms: its adapter was being loaded. 0: it was in memory */
 } el_event;
 /* Everything the event points to is valid during the call only. */
 typedef void (*el_event_fn)(const el_event *event);

@@ -44,8 +44,9 @@ static bool write_request(el_buf *b, const el_server_request *r) {
                           r->cut_off ? "true" : "false", r->total_ms) &&
             write_text(b, "key", r->key) && write_text(b, "adapter", r->adapter);
   if (ok && r->has_generations)
-    ok = el_buf_printf(b, ",\"prompt_tokens\":%ld,\"completion_tokens\":%ld,\"cached_tokens\":%ld,\"queue_ms\":%.3f",
-                       r->prompt_tokens, r->completion_tokens, r->cached_tokens, r->queue_ms);
+    ok = el_buf_printf(
+        b, ",\"prompt_tokens\":%ld,\"completion_tokens\":%ld,\"cached_tokens\":%ld,\"queue_ms\":%.3f,\"load_ms\":%.3f",
+        r->prompt_tokens, r->completion_tokens, r->cached_tokens, r->queue_ms, r->load_ms);
   if (ok && r->has_generations && r->first_token_ms >= 0)
     ok = el_buf_printf(b, ",\"first_token_ms\":%.3f", r->first_token_ms);
   return ok && write_text(b, "trace_id", r->trace_id) && write_text(b, "span_id", r->span_id) &&

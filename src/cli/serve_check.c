@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "cli/serve.h"
-#include "edgelora_plan.h"
+#include "edgelora.h"
 
 static double mib(uint64_t bytes) {
   return (double)bytes / (1 << 20);

@@ -90,8 +90,10 @@ static void look(admission *a, el_seq *q) {
     }
     if (want != EL_WANT_COMING) a->loads = false;
     bool loading = atomic_load(&adapter->state) == EL_ADAPTER_LOADING;
+    if (loading && !q->loading_ns) q->loading_ns = a->now_ns;
     atomic_store(&q->shown.phase, loading ? EL_PHASE_LOADING : EL_PHASE_QUEUED);
   } else {
+    if (q->loading_ns && !q->loaded_ns) q->loaded_ns = a->now_ns;
     atomic_store(&q->shown.phase, EL_PHASE_QUEUED);
     if (a->starts && (!start(a, q) || q->n_pages)) return;
   }

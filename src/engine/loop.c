@@ -53,6 +53,7 @@ static void finish(el_engine *e, el_seq *q, el_finish how, const el_error *error
                     .draft_tokens = q->draft.n_proposed,
                     .draft_tokens_accepted = q->draft.n_accepted,
                     .queued_ms = ms_between(q->submitted_ns, q->started_ns ? q->started_ns : now),
+                    .load_ms = ms_between(q->loading_ns, q->loaded_ns ? q->loaded_ns : now),
                     .prompt_ms = ms_between(q->started_ns, first),
                     .decode_ms = ms_between(q->first_ns, now)};
   if (error) event.error = *error;

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "edgelora_plan.h"
+#include "edgelora.h"
 
 #include "adapter/discover.h"
 #include "adapter/lora_file.h"

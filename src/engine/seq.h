@@ -37,7 +37,8 @@ struct el_seq {
   el_event_fn on_event;
   void *user;
   uint64_t submitted_ns;
-  el_logit_bias *bias; /* the request's, then with min_new: n_ends bans of what must not end it yet */
+  uint64_t loading_ns, loaded_ns; /* when its adapter was first seen to be loaded, and to have been; 0: neither */
+  el_logit_bias *bias;            /* the request's, then with min_new: n_ends bans of what must not end it yet */
   size_t n_ends;
   int32_t *allowed, *bad_words; /* of the sampling */
   int32_t *lists;               /* stop tokens, then shown ones, each ascending */

@@ -140,12 +140,6 @@ static void gemm_lora(const el_packed *w, int tile_begin, int tile_end, const el
     gemm_tiles(&k, col_begin, col_end);
 }
 
-static void gemm(const el_packed *w, int tile_begin, int tile_end, const el_act *x, int col_begin, int col_end,
-                 float *y, size_t ldy, bool add, el_fetch *fetch) {
-  if (el_layout_is_float(w->layout))
-    op_gemm_float(w, tile_begin, tile_end, x, col_begin, col_end, y, ldy, add);
-  else
-    gemm_lora(w, tile_begin, tile_end, x, col_begin, col_end, y, ldy, add, NULL, fetch);
-}
+#include "kernels/gemm.h"
 
 const el_kernels el_kernels_avx2 = {.name = "avx2", .tile = TILE, .gemm = gemm, .gemm_lora = gemm_lora, EL_OPS};

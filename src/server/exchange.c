@@ -266,6 +266,7 @@ static void count(el_exchange *x, const el_generation *g, const el_event *ev) {
   f->n_done++;
   f->completion_tokens += ev->completion_tokens;
   if (ev->queued_ms > f->queued_ms) f->queued_ms = ev->queued_ms;
+  if (ev->load_ms > f->load_ms) f->load_ms = ev->load_ms;
   if (g->choice % x->request.n) return;
   f->prompt_tokens += ev->prompt_tokens;
   f->cached_tokens += ev->cached_tokens;

@@ -51,8 +51,8 @@ typedef struct el_generation {
 typedef struct el_exchange_figures {
   size_t n_done; /* 0: the others say nothing */
   long prompt_tokens, completion_tokens, cached_tokens;
-  double queued_ms;  /* the longest */
-  uint64_t first_ns; /* when the first token came; 0: none has */
+  double queued_ms, load_ms; /* the longest */
+  uint64_t first_ns;         /* when the first token came; 0: none has */
 } el_exchange_figures;
 
 struct el_exchange {

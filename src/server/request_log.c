@@ -17,6 +17,7 @@ static bool write_line(el_buf *b, const el_server_request *r) {
   if (ok && r->has_generations)
     ok = el_buf_printf(b, ", %ld+%ld tokens, %ld cached, queue %.1f ms", r->prompt_tokens, r->completion_tokens,
                        r->cached_tokens, r->queue_ms);
+  if (ok && r->load_ms > 0) ok = el_buf_printf(b, ", load %.1f ms", r->load_ms);
   if (ok && r->has_generations && r->first_token_ms >= 0)
     ok = el_buf_printf(b, ", first token %.1f ms", r->first_token_ms);
   if (ok && r->trace_id) ok = el_buf_printf(b, ", trace %s", r->trace_id);
@@ -49,6 +50,7 @@ void el_request_log(el_exchange *x, bool cut_off) {
       .completion_tokens = f.completion_tokens,
       .cached_tokens = f.cached_tokens,
       .queue_ms = f.queued_ms,
+      .load_ms = f.load_ms,
       .first_token_ms = f.first_ns ? ms(x->started_ns, f.first_ns) : -1,
   };
   if (*x->trace.id) {

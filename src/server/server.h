@@ -23,6 +23,7 @@ typedef struct el_server_request {
   bool has_generations; /* that have ended; the rest, up to first_token_ms, are theirs */
   long prompt_tokens, completion_tokens, cached_tokens;
   double queue_ms;                                 /* waiting for a slot, an adapter that had to be read included */
+  double load_ms;                                  /* of it: for that adapter; 0: it was in memory */
   double first_token_ms;                           /* since the request began; negative: there was none */
   const char *trace_id, *span_id, *parent_span_id; /* hexadecimal; NULL: it came without a traceparent */
 } el_server_request;

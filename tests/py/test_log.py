@@ -52,16 +52,16 @@ def test_a_request_is_a_line_with_whom_what_and_how_long(logged):
     usage = answer.json()["usage"]
     line = line_of(logged, answer)
     if logged.format == "json":
-        times = {k: line.pop(k) for k in ("time", "total_ms", "queue_ms", "first_token_ms")}
+        times = {k: line.pop(k) for k in ("time", "total_ms", "queue_ms", "load_ms", "first_token_ms")}
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", times.pop("time"))
-        assert 0 <= times["queue_ms"] <= times["first_token_ms"] <= times["total_ms"]
+        assert 0 <= times["load_ms"] <= times["queue_ms"] <= times["first_token_ms"] <= times["total_ms"]
         assert line.pop("message").startswith(f"POST {TEXT} 200 ")
         assert line == {"level": "info", "request_id": answer.headers["x-request-id"], "method": "POST", "path": TEXT, "status": 200,
                         "bytes": len(answer.content), "cut_off": False, "key": "2", "adapter": HOSTILE, "prompt_tokens": usage["prompt_tokens"],
                         "completion_tokens": 10, "cached_tokens": usage["prompt_tokens_details"]["cached_tokens"]}
     else:
         assert re.fullmatch(rf"edgelora: POST {TEXT} 200 {len(answer.content)} bytes [\d.]+ ms [0-9a-f]{{24}}, key 2, " + re.escape(HOSTILE) +
-                            rf", {usage['prompt_tokens']}\+10 tokens, \d+ cached, queue [\d.]+ ms, first token [\d.]+ ms", line), line
+                            rf", {usage['prompt_tokens']}\+10 tokens, \d+ cached, queue [\d.]+ ms(, load [\d.]+ ms)?, first token [\d.]+ ms", line), line
 
 
 def test_what_is_refused_is_a_line_too(logged):

@@ -3,29 +3,7 @@
 import shutil
 
 import pytest
-from conftest import BINARY, ROOT, Server
-
-TINY = ROOT / "tests" / "golden" / "tiny" / "q8_0.gguf"
-PEFT = ROOT / "tests" / "golden" / "lora" / "tiny-peft"
-RESCAN = "/v1/rescan_lora_adapters"
-
-
-@pytest.fixture
-def start(tmp_path):
-    started = []
-
-    def run(folder, *options, **environment):
-        command = ["env", f"XDG_CACHE_HOME={tmp_path / 'cache'}", *(f"{k}={v}" for k, v in environment.items())]
-        started.append(Server([*command, BINARY, "serve", "-m", TINY, "--adapters", folder, "--port", "0", *options]))
-        return started[-1]
-
-    yield run
-    for s in started:
-        s.stop()
-
-
-def ask(s, name):
-    return s.completion(model=name, prompt="abc", max_tokens=8, temperature=0)
+from shared_folder import PEFT, RESCAN, ask, start  # noqa: F401
 
 
 def test_a_folder_without_its_config_or_weights_is_no_adapter_yet_and_one_when_it_is_whole(start, tmp_path):

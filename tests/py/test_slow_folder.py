@@ -4,31 +4,11 @@ import concurrent.futures
 import time
 
 import pytest
-from conftest import BINARY, ROOT, Server
+from conftest import BINARY
+from shared_folder import PEFT, RESCAN, ask, start  # noqa: F401
 from test_metrics_inference import picked
 
-TINY = ROOT / "tests" / "golden" / "tiny" / "q8_0.gguf"
-PEFT = ROOT / "tests" / "golden" / "lora" / "tiny-peft"
 SLOW_FILES = BINARY.parent / "tests" / "slow_files" / "libslow_files.so"
-RESCAN = "/v1/rescan_lora_adapters"
-
-
-@pytest.fixture
-def start(tmp_path):
-    started = []
-
-    def run(folder, *options, **environment):
-        command = ["env", f"XDG_CACHE_HOME={tmp_path / 'cache'}", *(f"{k}={v}" for k, v in environment.items())]
-        started.append(Server([*command, BINARY, "serve", "-m", TINY, "--adapters", folder, "--port", "0", *options]))
-        return started[-1]
-
-    yield run
-    for s in started:
-        s.stop()
-
-
-def ask(s, name):
-    return s.completion(model=name, prompt="abc", max_tokens=8, temperature=0)
 
 
 @pytest.mark.long
