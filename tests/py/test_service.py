@@ -134,7 +134,8 @@ def test_the_watchdog_hears_of_an_engine_while_the_last_requests_end(serve):
     server, manager = serve(WATCHDOG_USEC=str(WATCHDOG_USEC))
     manager.until("READY")
     with server.connect() as held:  # a request that never ends is waited for
-        held.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n")
+        held.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n")
+        assert b" 100 " in held.recv(4096)  # it has begun
         server.process.send_signal(signal.SIGTERM)
         manager.until("STOPPING")
         assert manager.next()["WATCHDOG"] == "1"

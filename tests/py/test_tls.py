@@ -63,8 +63,11 @@ def test_many_ask_at_once_and_get_what_one_gets(secure):
 def test_plain_bytes_get_no_answer_and_harm_nobody(secure):
     for data in (b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n", b"\x16\x03\x01\xff\xff" + b"\0" * 600, b""):
         with socket.create_connection(("127.0.0.1", secure.port), timeout=60) as s:
-            s.sendall(data)
-            s.shutdown(socket.SHUT_WR)
+            try:
+                s.sendall(data)
+                s.shutdown(socket.SHUT_WR)
+            except OSError:
+                pass  # closed already
             assert b"HTTP/1.1" not in read_all(s)
     with httpx.Client(verify=secure.context) as http:
         assert http.get(secure.url + "/health").status_code == 200
