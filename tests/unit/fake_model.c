@@ -218,6 +218,7 @@ el_adapter *el_packer_pack(el_packer *p, unsigned char *base, const uint32_t *bl
   int us = fake.pack_us;
   pthread_mutex_unlock(&gate);
   if (us) usleep((useconds_t)us);
+  while (fake.pack_waits) usleep(500);
   a->block_bytes = p->block_bytes;
   a->base = base;
   a->seed = p->seed;

@@ -7,6 +7,8 @@
 #ifndef EL_TESTS_FAKE_MODEL_H
 #define EL_TESTS_FAKE_MODEL_H
 
+#include <stdatomic.h>
+
 #include "bytes.h"
 #include "engine/engine.h"
 
@@ -33,6 +35,7 @@ typedef struct fake_options {
   int window;                /* of the windowed layers of engines that are opened from now on; 0: they have none */
   int step_us;               /* a step takes this long */
   int pack_us;               /* and the packing of an adapter this long */
+  atomic_bool pack_waits;    /* it ends when this is false; may be set at any time */
 } fake_options;
 extern fake_options fake;
 

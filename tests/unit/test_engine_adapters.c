@@ -109,8 +109,7 @@ static void requests_behind_one_that_loads_go_first_but_not_for_ever(void **stat
   atomic_int clock = 0;
   rig r = rig_open(2, 64, 16);
   rig_add(&r, "slow", 1);
-  fake.pack_us = 300000;
-  fake.step_us = 500;
+  fake.pack_waits = true;
   result_init(&cold);
   at[N].clock = &clock;
   cold.hook = note_first;
@@ -134,6 +133,7 @@ static void requests_behind_one_that_loads_go_first_but_not_for_ever(void **stat
   assert_string_equal(list[1].adapter, "");
   assert_int_equal(list[1].phase, EL_PHASE_QUEUED);
   el_free(list);
+  fake.pack_waits = false;
   result_wait(&cold);
   for (int i = 0; i < N; i++) result_wait(&warm[i]);
   assert_int_equal(at[N].at, EL_MAX_OVERTAKEN + 1);
