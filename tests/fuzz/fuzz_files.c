@@ -119,8 +119,9 @@ static void read_tokens(void) {
   if (!el_tokenize(t, text, sizeof text - 1, EL_TOKENIZE_SPECIAL, &ids, &n, &e)) {
     for (size_t i = 0; i < n; i++) assert(ids[i] >= 0 && ids[i] < el_tokenizer_n_vocab(t));
     if (el_detokenize(t, ids, n, true, &back, &len, &e)) abort();
-    el_free(back);
-    el_free(ids);
+    /* el_free is the engine's, and frees. */
+    free(back);
+    free(ids);
   }
   if (own) el_tokenizer_close(own);
 }

@@ -98,6 +98,10 @@ struct MHD_Daemon *MHD_start_daemon(unsigned flags, uint16_t port, MHD_AcceptPol
   return d;
 }
 
+enum MHD_Result MHD_is_feature_supported(enum MHD_FEATURE feature) {
+  return MHD_NO;
+}
+
 void MHD_stop_daemon(struct MHD_Daemon *d) {
   abort(); /* it is never stopped */
 }
