@@ -15,6 +15,11 @@ static inline double el_seconds(void) {
   return (double)el_now_ns() * 1e-9;
 }
 
+/* Milliseconds between two times; 0 where the first is 0, which is none, or the later one. */
+static inline double el_ms_between(uint64_t from, uint64_t to) {
+  return from && to > from ? (double)(to - from) * 1e-6 : 0;
+}
+
 /* CLOCK_MONOTONIC in so many milliseconds, for waits. */
 static inline struct timespec el_deadline_in(int ms) {
   struct timespec t;

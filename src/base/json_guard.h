@@ -70,22 +70,23 @@ static inline char *el_json_dumps(const json_t *v, size_t flags) {
   return NULL;
 }
 
-/* As json_copy; NULL: out of memory. */
-static inline json_t *el_json_copy(const json_t *v) {
-  size_t before = el_json_refused();
-  json_t *copy = json_copy((json_t *)v);
+/* A copy, if no memory was refused since `before`; else NULL, and it is gone. */
+static inline json_t *el_json_if_whole(json_t *copy, size_t before) {
   if (copy && el_json_refused() == before) return copy;
   json_decref(copy);
   return NULL;
 }
 
+/* As json_copy; NULL: out of memory. */
+static inline json_t *el_json_copy(const json_t *v) {
+  size_t before = el_json_refused();
+  return el_json_if_whole(json_copy((json_t *)v), before);
+}
+
 /* As json_deep_copy; NULL: out of memory. */
 static inline json_t *el_json_deep_copy(const json_t *v) {
   size_t before = el_json_refused();
-  json_t *copy = json_deep_copy(v);
-  if (copy && el_json_refused() == before) return copy;
-  json_decref(copy);
-  return NULL;
+  return el_json_if_whole(json_deep_copy(v), before);
 }
 
 #endif

@@ -9,8 +9,8 @@
  * That the first one starts when nothing runs and nothing loads rests on this: what it needs fits the pool
  * (el_memory_check, asked whenever it is looked at and whenever a load has told a size), nothing is held before it, and
  * all that is neither pinned nor a load's can be evicted. So what waits for room waits for a sequence or a load to end,
- * and what waits behind others, for those. Whose turn is first changes when rows have been
- * computed or somebody comes, so not for ever while nothing runs. */
+ * and what waits behind others, for those. Whose turn is first changes when rows have
+ * been computed or somebody comes, so not for ever while nothing runs. */
 #include "engine/admission.h"
 
 typedef struct admission {

@@ -9,10 +9,6 @@
 #include "engine/engine.h"
 #include "tokenizer/tokenizer.h"
 
-static double ms_between(uint64_t from, uint64_t to) {
-  return from && to > from ? (double)(to - from) * 1e-6 : 0;
-}
-
 /* ------------------------------------------------------------------ the end */
 
 /* What a sequence that ends has used its adapter for. */
@@ -52,10 +48,10 @@ static void finish(el_engine *e, el_seq *q, el_finish how, const el_error *error
                     .not_invoked = q->adapter_from == EL_NOT_INVOKED,
                     .draft_tokens = q->draft.n_proposed,
                     .draft_tokens_accepted = q->draft.n_accepted,
-                    .queued_ms = ms_between(q->submitted_ns, q->started_ns ? q->started_ns : now),
-                    .load_ms = ms_between(q->loading_ns, q->loaded_ns ? q->loaded_ns : now),
-                    .prompt_ms = ms_between(q->started_ns, first),
-                    .decode_ms = ms_between(q->first_ns, now)};
+                    .queued_ms = el_ms_between(q->submitted_ns, q->started_ns ? q->started_ns : now),
+                    .load_ms = el_ms_between(q->loading_ns, q->loaded_ns ? q->loaded_ns : now),
+                    .prompt_ms = el_ms_between(q->started_ns, first),
+                    .decode_ms = el_ms_between(q->first_ns, now)};
   if (error) event.error = *error;
   if (error && q->choice && *q->adapter_name) event.adapter = q->adapter_name;
   static const char *const how_name[] = {"stop", "length", "cancelled", "error"};

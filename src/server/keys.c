@@ -1,15 +1,12 @@
 #include "server/keys.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/error.h"
+#include "server/secret_file.h"
 
 /* All keys with all their patterns are hardly more; a file that never ends is found out here. */
 #define MAX_FILE_BYTES ((size_t)16 << 20)
@@ -21,37 +18,6 @@
 static_assert(sizeof((el_key){0}).secret == EL_MAX_KEY_BYTES + 1, "a key of the greatest length fits");
 
 /* ---------------------------------------------------------------- the file */
-
-static el_status read_file(const char *path, const el_log *log, el_buf *out, el_error *err) {
-  int fd = open(path, O_RDONLY | O_CLOEXEC);
-  struct stat st;
-  if (fd < 0 || fstat(fd, &st)) {
-    el_status status = el_fail(err, EL_ERR_IO, "api keys: %s: %s", path, strerror(errno));
-    if (fd >= 0) close(fd);
-    return status;
-  }
-  if (S_ISREG(st.st_mode) && (st.st_mode & (S_IRGRP | S_IROTH)))
-    el_logf(log, EL_LOG_WARN, "api keys: %s can be read by others than its owner (mode %03o)", path,
-            (unsigned)st.st_mode & 0777);
-  el_status status = EL_OK;
-  ssize_t got = 1;
-  while (!status && got > 0) {
-    char block[4096];
-    got = read(fd, block, sizeof block);
-    if (got < 0 && errno == EINTR) {
-      got = 1;
-      continue;
-    }
-    if (got < 0)
-      status = el_fail(err, EL_ERR_IO, "api keys: %s: %s", path, strerror(errno));
-    else if (!el_buf_append(out, block, (size_t)got))
-      status = el_fail(err, EL_ERR_NO_MEMORY, "api keys: out of memory");
-    else if (out->len > MAX_FILE_BYTES)
-      status = el_fail(err, EL_ERR_INVALID, "api keys: %s: is larger than %zu bytes", path, MAX_FILE_BYTES);
-  }
-  close(fd);
-  return status;
-}
 
 /* Cuts blanks off both ends. */
 static char *trim(char *s) {
@@ -138,7 +104,7 @@ el_status el_keys_load(const char *path, const el_keys *before, const el_log *lo
   el_keys *k = calloc(1, sizeof *k);
   if (!k) return el_fail(err, EL_ERR_NO_MEMORY, "api keys: out of memory");
   k->refs = 1;
-  el_status status = read_file(path, log, &text, err);
+  el_status status = el_secret_file_read("api keys", path, 0, MAX_FILE_BYTES, log, &text, err);
   if (!status && text.len && memchr(text.data, 0, text.len))
     status = el_fail(err, EL_ERR_INVALID, "api keys: %s: has a NUL character", path);
   size_t number = 0, n_short = 0;

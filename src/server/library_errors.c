@@ -21,8 +21,7 @@ static const struct {
 } texts[] = {
     {400, "bad_request",
      "This is no request of HTTP/1.1 that can be read: the request line, a header or a length is malformed, or 'Host' "
-     "is "
-     "missing."},
+     "is missing."},
     {413, "request_too_large", "The request's body is longer than can be read."},
     {414, "uri_too_long", "The request line is longer than the 32 KiB that it and the headers may have together."},
     {431, "headers_too_large", "The request line and headers are longer than the limit of 32 KiB."},

@@ -5,10 +5,6 @@
 #include "base/clock.h"
 #include "server/private.h"
 
-static double ms(uint64_t from, uint64_t to) {
-  return to > from ? (double)(to - from) * 1e-6 : 0;
-}
-
 static bool write_line(el_buf *b, const el_server_request *r) {
   bool ok = el_buf_printf(b, "%s %d %zu bytes %.1f ms%s %s", r->what, r->status, r->bytes, r->total_ms,
                           r->cut_off ? " (cut off)" : "", r->id);
@@ -40,7 +36,7 @@ void el_request_log(el_exchange *x, bool cut_off) {
       .status = x->status,
       .bytes = x->sent_bytes,
       .cut_off = cut_off,
-      .total_ms = ms(x->started_ns, el_now_ns()),
+      .total_ms = el_ms_between(x->started_ns, el_now_ns()),
       .key = x->key && *x->key->name ? x->key->name
              : x->key                ? key
                                      : NULL,
@@ -51,7 +47,7 @@ void el_request_log(el_exchange *x, bool cut_off) {
       .cached_tokens = f.cached_tokens,
       .queue_ms = f.queued_ms,
       .load_ms = f.load_ms,
-      .first_token_ms = f.first_ns ? ms(x->started_ns, f.first_ns) : -1,
+      .first_token_ms = f.first_ns ? el_ms_between(x->started_ns, f.first_ns) : -1,
   };
   if (*x->trace.id) {
     r.trace_id = x->trace.id;

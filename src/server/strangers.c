@@ -2,12 +2,14 @@
 
 #include <string.h>
 
+#include "base/random.h"
+
 enum { WAYS = 4 };
 
 static uint64_t hash_of(const unsigned char address[16]) {
-  uint64_t h = 0xcbf29ce484222325u; /* FNV-1a */
-  for (int i = 0; i < 16; i++) h = (h ^ address[i]) * 0x100000001b3u;
-  return h ^ h >> 32;
+  uint64_t halves[2];
+  memcpy(halves, address, sizeof halves);
+  return el_mix64(halves[0] + el_mix64(halves[1]));
 }
 
 /* The first of its places. */

@@ -1,43 +1,21 @@
 #include "server/tls.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <gnutls/gnutls.h>
 #include <gnutls/x509.h>
 #include <microhttpd.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/error.h"
+#include "server/secret_file.h"
 
 /* A chain of certificates is some kilobytes. */
 #define MAX_FILE_BYTES ((size_t)1 << 20)
 
-static el_status read_file(const char *option, const char *path, bool secret, const el_log *log, el_buf *out,
-                           el_error *err) {
-  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  struct stat st;
-  el_status status = EL_OK;
-  if (fd < 0 || fstat(fd, &st)) status = el_fail(err, EL_ERR_IO, "%s: %s: %s", option, path, strerror(errno));
-  if (!status && secret && S_ISREG(st.st_mode) && (st.st_mode & (S_IRGRP | S_IROTH)))
-    el_logf(log, EL_LOG_WARN, "%s: %s can be read by others than its owner (mode %03o)", option, path,
-            (unsigned)st.st_mode & 0777);
-  for (ssize_t got = 1; !status && got;) {
-    char block[4096];
-    got = read(fd, block, sizeof block);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0)
-      status = el_fail(err, EL_ERR_IO, "%s: %s: %s", option, path, strerror(errno));
-    else if (!el_buf_append(out, block, (size_t)got))
-      status = el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", option);
-    else if (out->len > MAX_FILE_BYTES)
-      status = el_fail(err, EL_ERR_INVALID, "%s: %s: is larger than %zu bytes", option, path, MAX_FILE_BYTES);
-    if (status) break;
-    explicit_bzero(block, sizeof block);
-  }
-  if (fd >= 0) close(fd);
+/* log NULL: it is no secret. A fifo that nobody writes to would hold up the start. */
+static el_status read_file(const char *option, const char *path, const el_log *log, el_buf *out, el_error *err) {
+  el_status status = el_secret_file_read(option, path, O_NONBLOCK, MAX_FILE_BYTES, log, out, err);
   if (!status && memchr(out->data, 0, out->len))
     status = el_fail(err, EL_ERR_FORMAT, "%s: %s: has a NUL character, so it is no PEM", option, path);
   return status;
@@ -98,8 +76,8 @@ el_status el_tls_read(const char *cert_path, const char *key_path, const el_log 
                    cert_path ? "tls-cert" : "tls-key", cert_path ? "tls-key" : "tls-cert");
   if (MHD_is_feature_supported(MHD_FEATURE_TLS) != MHD_YES)
     return el_fail(err, EL_ERR_UNSUPPORTED, "tls-cert: libmicrohttpd %s was built without TLS", MHD_get_version());
-  el_status status = read_file("tls-cert", cert_path, false, log, &out->cert, err);
-  if (!status) status = read_file("tls-key", key_path, true, log, &out->key, err);
+  el_status status = read_file("tls-cert", cert_path, NULL, &out->cert, err);
+  if (!status) status = read_file("tls-key", key_path, log, &out->key, err);
   if (!status) status = check_cert(out, cert_path, log, err);
   if (!status) status = check_key(out, key_path, err);
   if (!status) status = check_pair(out, cert_path, key_path, err);

@@ -8,6 +8,7 @@
 
 #include "base/buf.h"
 #include "base/error.h"
+#include "base/read_all.h"
 #include "cli/config/config.h"
 
 /* One parse. */
@@ -186,18 +187,7 @@ el_status el_config_read(const char *path, el_config *out, el_error *err) {
     status = el_fail(err, EL_ERR_IO, "%s: %s", path, strerror(errno));
   else if (!S_ISREG(st.st_mode))
     status = el_fail(err, EL_ERR_IO, "%s: is not a regular file", path);
-  for (ssize_t got = 1; !status && got;) {
-    char block[4096];
-    got = read(fd, block, sizeof block);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0)
-      status = el_fail(err, EL_ERR_IO, "%s: %s", path, strerror(errno));
-    else if (!el_buf_append(&text, block, (size_t)got))
-      status = el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", path);
-    else if (text.len > EL_CONFIG_MAX_BYTES)
-      status = el_fail(err, EL_ERR_INVALID, "%s: is larger than %d bytes", path, EL_CONFIG_MAX_BYTES);
-    if (status) break;
-  }
+  if (!status) status = el_read_all(fd, NULL, path, EL_CONFIG_MAX_BYTES, &text, err);
   if (fd >= 0) close(fd);
   if (!status) status = el_config_parse(text.data ? text.data : "", text.len, path, out, err);
   el_buf_free(&text);
