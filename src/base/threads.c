@@ -78,7 +78,8 @@ struct el_threads {
   void *arg_of_plain;
 
   _Atomic(void (*)(void)) rest;
-  atomic_bool quit, over;
+  atomic_bool quit;
+  atomic_uint over; /* the generation that the end of the run opens; until then one before the run */
   _Alignas(64) atomic_uint generation;
   _Alignas(64) atomic_uint sleepers;
   _Alignas(64) atomic_int arrived;
@@ -255,7 +256,7 @@ static bool arrive(el_threads *t, int ith, bool ends_phase, bool leave, unsigned
     atomic_store_explicit(&t->arrived, 0, memory_order_relaxed);
     if (ends_phase && ++t->phase == t->n_phases) {
       /* Nobody is taken in: the next run counts, and may begin before a late comer has looked. */
-      atomic_store_explicit(&t->over, true, memory_order_relaxed);
+      atomic_store_explicit(&t->over, seen + 1, memory_order_relaxed);
     } else if (atomic_exchange_explicit(&t->team_changes, false, memory_order_acquire)) {
       count_team(t, seen + 1);
       if (!t->team) { /* all of them leave: somebody must stay */
@@ -338,12 +339,14 @@ static void run(el_threads *t) {
   atomic_store_explicit(&t->places[0].state, BACK, memory_order_relaxed);
   count_team(t, next);
   t->phase = 0;
-  atomic_store_explicit(&t->over, false, memory_order_relaxed);
+  atomic_store_explicit(&t->over, next - 1, memory_order_relaxed);
   gate_open(t);
   work(t, 0, next);
   for (;;) { /* it may have left: then it takes part again, or finds that the others are done */
     unsigned now = atomic_load_explicit(&t->generation, memory_order_acquire);
-    if (atomic_load_explicit(&t->over, memory_order_relaxed)) break;
+    /* Not before the last gate is open: whoever ends the run may still be about to open it, and a gate that opens in
+     * the middle of the next run would let its first comers through. */
+    if (now == atomic_load_explicit(&t->over, memory_order_relaxed)) break;
     if (is_member(t, 0, now))
       work(t, 0, now);
     else
