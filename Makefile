@@ -129,7 +129,7 @@ help:
 	@echo "make bench-compare our speed beside that of another revision: BASE=main~5; ARGS=--help"
 	@echo "make bench-router  what choosing adapters costs and gives, about 8 minutes; ARGS='--parts load', ARGS=--help"
 	@echo "make bench-adapters  10 to 10,000 adapters in memory for 50, beside llama-server, about 8 minutes; ARGS='--quick', ARGS=--help"
-	@echo "make paper         the EdgeLoRA paper's evaluation beside llama-server, about 45 minutes; writes docs/evaluation.md; FULL=1, ARGS=--help"
+	@echo "make paper         the EdgeLoRA paper's evaluation beside llama-server, about 45 minutes; writes docs/performance/evaluation.md; FULL=1, ARGS=--help"
 	@echo "make crowd      what a client's requests cost beside a thousand slow clients, giants, long prompts and others; ARGS=--help"
 	@echo "make soak       100,000 requests over 1,000 adapters in memory for 20, about 2 minutes; ARGS=--help"
 	@echo "make manual     manual pages and completions anew, of the tables behind --help"

@@ -1,4 +1,4 @@
-/* The JSON report of `bench load`: schema "edgelora-load/1", described in docs/load.md. */
+/* The JSON report of `bench load`: schema "edgelora-load/1", described in docs/performance/load.md. */
 #include "cli/bench_load_report.h"
 
 #include "cli/bench_report.h"

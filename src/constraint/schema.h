@@ -1,4 +1,4 @@
-/* JSON Schema -> grammar, drafts 7 to 2020-12 (el_schema_parse in grammar.h): see docs/structured.md for what is
+/* JSON Schema -> grammar, drafts 7 to 2020-12 (el_schema_parse in grammar.h): see docs/structured-output.md for what is
  * supported, and schema_private.h for how it is done. */
 #ifndef EL_CONSTRAINT_SCHEMA_H
 #define EL_CONSTRAINT_SCHEMA_H

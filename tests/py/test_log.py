@@ -1,6 +1,6 @@
 """The log: a line a request, as text or JSON, with whose trace it belongs to; whatever names are in it, a line is one line.
 
-docs/operation.md names the promises that these tests check."""
+docs/operations/service.md names the promises that these tests check."""
 
 import json
 import re

@@ -1,6 +1,6 @@
 """API keys: who is let in, what a key that is limited to some adapters does not see, and what no key learns of another.
 
-docs/security.md names the promises that these tests check."""
+docs/operations/security.md names the promises that these tests check."""
 
 import json
 import re

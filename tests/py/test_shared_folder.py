@@ -58,7 +58,7 @@ def test_new_weights_over_old_ones_are_never_a_mixture(start, tmp_path):
 
 
 def test_a_folder_that_is_renamed_into_place_is_whole_at_once(start, tmp_path):
-    """What docs/nodes.md recommends to whoever copies: names that begin with a dot are not looked at."""
+    """What docs/operations/nodes.md recommends to whoever copies: names that begin with a dot are not looked at."""
     folder = tmp_path / "share"
     folder.mkdir()
     s = start(folder)

@@ -1,6 +1,6 @@
 """TLS: what is served over it, and what is wrong with its files.
 
-docs/operation.md names the promises that these tests check. Certificates are made by the openssl command."""
+docs/operations/service.md names the promises that these tests check. Certificates are made by the openssl command."""
 
 import socket
 import ssl

@@ -4,7 +4,7 @@
 Two engines that multiply with 8-bit activations part at near ties, so equal tokens cannot be asked for. What can: the regret of a
 choice, the best log-probability less that of the chosen token, with the exact model (family_reference.py on the file's
 dequantised weights) fed with that engine's own tokens. It is 0 where the choice is the exact model's, and small at a near tie.
-Prints a row of docs/correctness.md for each model.
+Prints a row of docs/developing/correctness.md for each model.
 """
 
 import argparse

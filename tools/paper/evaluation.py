@@ -1,4 +1,4 @@
-"""From the files of runs to docs/evaluation.md: medians over runs, with the least and the most."""
+"""From the files of runs to docs/performance/evaluation.md: medians over runs, with the least and the most."""
 
 import json
 import statistics

@@ -7,7 +7,7 @@ adapters by the same law, so that its cache has what it would have after a while
 linear layers, F16, random weights); edgelora has memory for --resident of them, llama-server loads all that it is started with.
 
 What was measured stays in --out, a file a run; a run whose file is there is not made again, so an interrupted evaluation goes on.
-At the end it writes docs/evaluation.md and, in --out, a report of each model (report-MODEL.html). Nothing else should be running meanwhile.
+At the end it writes docs/performance/evaluation.md and, in --out, a report of each model (report-MODEL.html). Nothing else should be running meanwhile.
 """
 
 import argparse
@@ -202,7 +202,7 @@ def options():
     p.add_argument("--peer-memory", type=float, default=16, metavar="GIB", help="it is given up above that (default 16)")
     p.add_argument("--peer-start", type=float, default=60, metavar="SECONDS", help="or when its start takes longer (default 60)")
     p.add_argument("--out", type=Path, default=ROOT / "build" / "paper", metavar="DIR", help="(default build/paper)")
-    p.add_argument("--evaluation", type=Path, default=ROOT / "docs" / "evaluation.md", metavar="FILE", help="(default docs/evaluation.md)")
+    p.add_argument("--evaluation", type=Path, default=ROOT / "docs" / "performance" / "evaluation.md", metavar="FILE", help="(default docs/performance/evaluation.md)")
     p.add_argument("--scratch", type=Path, metavar="DIR", help="where adapters are made for the time being (default: the system's)")
     p.add_argument("--list", action="store_true", help="say what would be run, and how long it takes at least")
     args = p.parse_args()

@@ -1,0 +1,102 @@
+"""Every relative link of a page, every anchor in it, and every page that a source, tool or test names is there."""
+
+import re
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDERS = "adapters adapters-activated adapters-for bench deploy docs include routers src tests tools".split()
+# The one says what was true of each version, whose pages may have moved since; the other is a part of docs/performance/evaluation.md.
+LEFT_OUT = {ROOT / "CHANGELOG.md", ROOT / "tools" / "paper" / "notes.md"}
+NAMES_PAGES = {".c", ".h", ".cfg", ".conf", ".html", ".js", ".json", ".md", ".py", ".yaml", ".build", ".1", ".5", ""}
+
+
+def files():
+    yield from (path for path in ROOT.iterdir() if path.is_file())
+    for folder in FOLDERS:
+        yield from (path for path in (ROOT / folder).rglob("*") if path.suffix in NAMES_PAGES and path.is_file())
+
+
+def pages():
+    return [path for path in files() if path.suffix == ".md" and path not in LEFT_OUT]
+
+
+def without_code(text):
+    """The page without what is printed as it stands: blocks between fences, and pieces between backquotes."""
+    text = re.sub(r"^( *)```.*?^\1```$", "", text, flags=re.S | re.M)
+    return re.sub(r"`[^`\n]*`", "", text)
+
+
+@cache
+def anchors(page):
+    """The anchors of a page's headings, as GitHub makes them: lower case, spaces to dashes, no punctuation, numbers behind repetitions."""
+    found = set()
+    for heading in re.findall(r"^#{1,6} +(.+?) *$", re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.S | re.M), re.M):
+        heading = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading)
+        slug = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        name, n = slug, 0
+        while name in found:
+            n += 1
+            name = f"{slug}-{n}"
+        found.add(name)
+    return found
+
+
+def links(page):
+    text = without_code(page.read_text())
+    return re.findall(r"\]\(<?([^)\s>]+)>?\)", text) + re.findall(r'(?:src|srcset|href)="([^"\s]+)"', text)
+
+
+def wrong(page, link):
+    """What is wrong with a link of a page, or nothing."""
+    if re.match(r"[a-z]+:", link):
+        return None
+    path, _, anchor = link.partition("#")
+    target = (page.parent / path).resolve() if path else page
+    if not target.exists():
+        return "no such file"
+    if anchor and target.suffix == ".md" and anchor not in anchors(target):
+        return "no such heading"
+    return None
+
+
+def test_every_relative_link_and_anchor_of_a_page_exists():
+    assert len(pages()) > 30
+    assert not [f"{page.relative_to(ROOT)}: {link}: {wrong(page, link)}" for page in pages() for link in links(page) if wrong(page, link)]
+
+
+def test_every_page_of_docs_that_a_file_names_exists():
+    named, missing = 0, []
+    for path in files():
+        if path in LEFT_OUT or path.stat().st_size > 1 << 20:
+            continue
+        try:
+            text = path.read_text()
+        except UnicodeDecodeError:
+            continue
+        for name in re.findall(r"(?<![\w/.-])docs/[\w/-]+\.md(?:#[\w-]+)?", text):
+            named += 1
+            if wrong(ROOT / "README.md", name):
+                missing.append(f"{path.relative_to(ROOT)}: {name}: {wrong(ROOT / 'README.md', name)}")
+    assert named > 20 and not missing
+
+
+def test_every_page_of_docs_is_reached_from_its_index():
+    """By links alone, from docs/README.md."""
+    reached, ahead = set(), [ROOT / "docs" / "README.md"]
+    while ahead:
+        page = ahead.pop()
+        if page in reached:
+            continue
+        reached.add(page)
+        for link in links(page):
+            target = (page.parent / link.partition("#")[0]).resolve()
+            if target.suffix == ".md" and target.is_file() and ROOT / "docs" in target.parents:
+                ahead.append(target)
+    assert not [str(page) for page in pages() if ROOT / "docs" in page.parents and page not in reached]
+
+
+def test_a_link_that_leads_nowhere_is_found(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("# One thing\n\n[a](#one-thing) [b](#another) [c](missing.md) `[d](code.md)`\n\n```\n[e](block.md)\n```\n")
+    assert {link: wrong(page, link) for link in links(page)} == {"#one-thing": None, "#another": "no such heading", "missing.md": "no such file"}
