@@ -14,7 +14,7 @@ FUZZ_SECONDS ?= 600
 configure = test -f build/build.ninja || { rm -rf build/meson-private; meson setup build --buildtype=release; }
 
 .DEFAULT_GOAL := build
-.PHONY: build serve model setup test asan tsan faults fuzz bench-peer bench-compare bench-adapters bench-router paper soak soak-long fuzz-long crowd manual dist deb install fmt clean help
+.PHONY: build serve model setup test asan tsan faults fuzz bench-peer bench-compare bench-adapters bench-router paper soak soak-long fuzz-long crowd manual dist deb image install fmt clean help
 
 build:
 	@tools/setup --check build
@@ -96,6 +96,10 @@ deb:
 	@tools/setup deb
 	@tools/deb
 
+image:
+	@tools/setup image
+	@tools/image
+
 soak-long: build
 	@tools/soak.py --requests 1000000 --replace 0.5 $(ARGS)
 
@@ -134,7 +138,8 @@ help:
 	@echo "make soak       100,000 requests over 1,000 adapters in memory for 20, about 2 minutes; ARGS=--help"
 	@echo "make manual     manual pages and completions anew, of the tables behind --help"
 	@echo "make dist       the source of this commit as an archive, build/dist/edgelora-VERSION.tar.gz"
-	@echo "make deb        Debian packages of this commit, build/deb/*.deb, seen by lintian"
+	@echo "make deb        Debian packages of this commit, build/deb/*.deb, checked by lintian"
+	@echo "make image      the container image, built and tried without a daemon; as root"
 	@echo "make soak-long  1,000,000 of them, while adapters' files are replaced, about 20 minutes; ARGS=--help"
 	@echo "make fuzz-long  the fuzzers in turn, 10,000,000 inputs, kept in ~/.cache/edgelora/fuzz; ARGS='--inputs 1000', ARGS=--help"
 	@echo "make install    PREFIX=$(PREFIX); DESTDIR is heeded"
