@@ -106,14 +106,17 @@ typedef struct narrow {
 } narrow;
 
 EL_INLINE void load_narrow(const int8_t *x, int n, narrow *q) {
-  for (int i = 0; i < n; i++) {
-    int8_t low[4], high[4];
-    for (int j = 0; j < 4; j++) {
-      low[j] = (int8_t)(((x[i * 4 + j] + 8) & 15) - 8);
-      high[j] = (int8_t)((x[i * 4 + j] - low[j]) / 16);
+  for (int i = 0; i < n; i += 4) { /* groups are whole: there are 16 values */
+    __m256i v = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)(x + i * 4)));
+    __m256i high = _mm256_srai_epi16(_mm256_add_epi16(v, _mm256_set1_epi16(8)), 4),
+            low = _mm256_sub_epi16(v, _mm256_slli_epi16(high, 4));
+    int8_t both[32]; /* 8 of low, 8 of high, then the others */
+    _mm256_storeu_si256((__m256i *)(void *)both, _mm256_packs_epi16(low, high));
+    for (int j = 0; j < 4 && i + j < n; j++) {
+      const int8_t *at = both + j / 2 * 16 + j % 2 * 4;
+      q->low[i + j] = quad(at);
+      q->high[i + j] = quad(at + 8);
     }
-    q->low[i] = quad(low);
-    q->high[i] = quad(high);
   }
 }
 

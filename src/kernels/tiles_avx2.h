@@ -145,20 +145,24 @@ EL_INLINE void tiles(const call *k, const columns *cols, int begin, int end, int
 }
 
 /* One column and one group of 8-bit codes: the B matrix of a LoRA adapter. There are many of them, with little work for
- * each tile, so the activations stay in registers. N: quads that the group has. */
+ * each tile, so the activations stay in registers, and so does what `k` says: for all that the compiler knows, outputs
+ * could be a part of it. N: quads that the group has. */
 EL_INLINE void low_rank_tiles(const call *k, const columns *cols, int begin, int end, int N) {
-  const el_packed *w = k->w;
-  narrow q;
-  load_narrow(k->x->q + cols->at * EL_GROUP, N, &q);
+  const size_t tile_bytes = k->w->tile_bytes, scales_at = k->w->scales_at;
+  const int tiles_ahead = cols->tiles_ahead, rows = k->w->rows;
+  const bool add = k->add;
   const __m256i offset = _mm256_set1_epi32(k->x->s128[cols->at]);
   const __m256 xd = _mm256_set1_ps(k->x->d[cols->at]);
-  for (int t = begin; t < end; t++) {
-    const unsigned char *codes = w->data + (size_t)t * w->tile_bytes, *own = weights_ahead(k, t, cols->tiles_ahead);
+  const unsigned char *codes = k->w->data + (size_t)begin * tile_bytes;
+  float *y = cols->y + (size_t)begin * TILE;
+  narrow q;
+  load_narrow(k->x->q + cols->at * EL_GROUP, N, &q);
+  for (int t = begin; t < end; t++, codes += tile_bytes, y += TILE) {
+    const unsigned char *own = tiles_ahead ? weights_ahead(k, t, tiles_ahead) : NULL;
     if (own) fetch_lines(own, (N * 32 + 16 + 63) / 64);
     __m256i sum = dot_narrow(codes, &q, N, offset);
-    __m256 d = _mm256_mul_ps(load_halves(codes + w->scales_at), xd);
-    put_rows(cols->y + (size_t)t * TILE, _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), d, _mm256_setzero_ps()),
-             w->rows - t * TILE, k->add);
+    __m256 d = _mm256_mul_ps(load_halves(codes + scales_at), xd);
+    put_rows(y, _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), d, _mm256_setzero_ps()), rows - t * TILE, add);
   }
 }
 
