@@ -1,4 +1,4 @@
-# Thin over meson: the program is build/edgelora. `make help` lists the targets.
+# Thin over meson: the programs are build/edgelora and build/edgelora-bench. `make help` lists the targets.
 
 PREFIX ?= /usr/local
 HOST ?= 127.0.0.1
@@ -86,7 +86,7 @@ crowd: build
 
 # After a change of options or of their help.
 manual: build
-	@tools/manual/make.py build/edgelora
+	@tools/manual/make.py
 
 dist:
 	@tools/dist
@@ -121,7 +121,7 @@ clean:
 	@rm -rf build
 
 help:
-	@echo "make            build build/edgelora and build/libedgelora (release)"
+	@echo "make            build build/edgelora, build/edgelora-bench and build/libedgelora (release)"
 	@echo "make serve      install what is missing, build, fetch the default model, serve it with the demo adapters"
 	@echo "                PORT=$(PORT) HOST=$(HOST) MODEL=NAME or a file ADAPTERS=FOLDER ROUTER=FILE.gguf ARGS='--slots 32'"
 	@echo "make test       install what the tests need, then run all of them: unit, program, server, install, Arm, fuzzers, sanitizers"

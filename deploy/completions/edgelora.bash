@@ -6,35 +6,24 @@
 _edgelora_takes() {
   case $1:$2 in
     *:--default-adapter | *:--pin | *:--use | *:-a) echo 'adapter' ;;
-    *:--allow-adapters-from | perplexity:--adapters | router_profile:--adapters | run:--adapters) echo 'dir' ;;
-    serve:--adapters) echo 'dir' ;;
-    *:--api-keys | *:--chat-template | *:--config | *:--costs | *:--file | *:--lora) echo 'file' ;;
-    *:--markdown | *:--model | *:--out | *:--preset | *:--prompts | *:--replay | *:--router) echo 'file' ;;
-    *:--save-costs | *:--table | *:--tls-cert | *:--tls-key | *:--trace | *:--valid | *:-f | *:-m) echo 'file' ;;
-    *:-o | bench_load:--json | bench_plan:--adapter | bench_report:--json) echo 'file' ;;
-    router_eval:--examples | router_profile:--output | router_train:--output) echo 'file' ;;
-    perplexity:--adapter | router_profile:--adapter | run:--adapter | serve:--adapter) echo 'named' ;;
-    *:--adapter-prefix | *:--alias | *:--alpha | *:--balance | *:--baseline | *:--cached) echo 'text' ;;
-    *:--chat-template-kwargs | *:--chunks | *:--clients | *:--cols | *:--context) echo 'text' ;;
-    *:--cors-origin | *:--ctx-size | *:--cv | *:--drain-delay | *:--drain-timeout | *:--duration) echo 'text' ;;
-    *:--frequency-penalty | *:--gbs | *:--gops | *:--group | *:--heads | *:--host) echo 'text' ;;
-    *:--idle-timeout | *:--input | *:--kernels | *:--layouts | *:--limit | *:--limits) echo 'text' ;;
-    *:--max-body | *:--max-connections | *:--max-depth | *:--max-tokens | *:--memory) echo 'text' ;;
-    *:--memory-mib | *:--min-p | *:--model-name | *:--n-adapters | *:--nodes | *:--npl | *:--npp) echo 'text' ;;
-    *:--ntg | *:--port | *:--positions | *:--presence-penalty | *:--prompt | *:--prompt-seed) echo 'text' ;;
-    *:--queue | *:--rank | *:--ranks | *:--rate | *:--receive-timeout | *:--repeat) echo 'text' ;;
-    *:--repeat-last-n | *:--repeat-penalty | *:--requests | *:--router-margin | *:--router-top-k) echo 'text' ;;
-    *:--scorer | *:--scorer-timeout | *:--seed | *:--server-pid | *:--shape | *:--shapes) echo 'text' ;;
-    *:--slo-ttft | *:--slots | *:--speed | *:--step-adapters | *:--step-rows | *:--stop) echo 'text' ;;
-    *:--system | *:--temp | *:--temperature | *:--threads | *:--timeout | *:--title | *:--top-k) echo 'text' ;;
-    *:--top-p | *:--url | *:--warm-up | *:-c | *:-n | *:-p | *:-t | bench_cache:--adapters) echo 'text' ;;
-    bench_load:--adapters | bench_load:--output | bench_plan:--adapters | bench_plan:--output) echo 'text' ;;
+    *:--adapters | *:--allow-adapters-from) echo 'dir' ;;
+    *:--api-keys | *:--chat-template | *:--config | *:--file | *:--lora | *:--model | *:--output) echo 'file' ;;
+    *:--preset | *:--prompts | *:--router | *:--table | *:--tls-cert | *:--tls-key | *:--valid) echo 'file' ;;
+    *:-f | *:-m | *:-o | router_eval:--examples) echo 'file' ;;
+    *:--adapter) echo 'named' ;;
+    *:--alias | *:--chat-template-kwargs | *:--cors-origin | *:--ctx-size | *:--drain-delay) echo 'text' ;;
+    *:--drain-timeout | *:--frequency-penalty | *:--host | *:--idle-timeout | *:--limit) echo 'text' ;;
+    *:--max-body | *:--max-connections | *:--max-depth | *:--max-tokens | *:--memory | *:--min-p) echo 'text' ;;
+    *:--model-name | *:--port | *:--presence-penalty | *:--prompt | *:--queue) echo 'text' ;;
+    *:--receive-timeout | *:--repeat-last-n | *:--repeat-penalty | *:--router-margin) echo 'text' ;;
+    *:--router-top-k | *:--scorer | *:--scorer-timeout | *:--seed | *:--slots | *:--step-adapters) echo 'text' ;;
+    *:--step-rows | *:--stop | *:--system | *:--temp | *:--threads | *:--top-k | *:--top-p | *:-c) echo 'text' ;;
+    *:-n | *:-p | *:-t) echo 'text' ;;
     *:--cpu-list) echo 'words auto' ;;
     *:--speculate) echo 'words auto off' ;;
     *:--kv-type) echo 'words f16 q8' ;;
     *:--cache-policy) echo 'words frequency s3-fifo lru none' ;;
     *:--weights) echo 'words keep q8 f16' ;;
-    *:--api) echo 'words openai llama-server' ;;
     *:--adapter-type) echo 'words q8 q4 f16' ;;
     *:--isa) echo 'words scalar avx2 avxvnni avx512vnni amx_int8' ;;
     *:--log-format) echo 'words text json' ;;
@@ -68,11 +57,6 @@ _edgelora_options() {
     adapter_check)
       echo '-m --model --adapter-type -t --threads --isa -h --help'
       ;;
-    perplexity)
-      echo '-f --file -c --ctx-size --chunks --slots -m --model --adapter --adapters -a --use -t --threads --cpu-list --isa
-      --step-rows --step-adapters --weights --memory --cache-policy --kv-type --adapter-type --no-prefix-cache
-      --speculate --prefault -v --verbose -q --quiet -h --help'
-      ;;
     router_profile)
       echo '--prompts -o --output --scorer --scorer-timeout -n --max-tokens --limit --restart -m --model --adapter --adapters
       -c --ctx-size --slots -t --threads --cpu-list --isa --step-rows --step-adapters --weights --memory --cache-policy
@@ -87,38 +71,6 @@ _edgelora_options() {
       ;;
     router_show)
       echo '-h --help'
-      ;;
-    bench_batch)
-      echo '-m --model --npl --npp --ntg --n-adapters --ranks --temperature --top-p --repeat --profile --context --json -t
-      --threads --cpu-list --isa --step-rows --step-adapters --weights --memory --cache-policy --kv-type --adapter-type
-      --no-prefix-cache --speculate --prefault -v --verbose -q --quiet -h --help'
-      ;;
-    bench_peak)
-      echo '--limits -t --threads --memory-mib --repeat --json -h --help'
-      ;;
-    bench_kernels)
-      echo '--isa --kernels --layouts --shapes --cols --heads --positions --cold -t --threads --repeat --json -h --help'
-      ;;
-    bench_threads)
-      echo '-t --threads --cpu-list --repeat --json -h --help'
-      ;;
-    bench_cache)
-      echo '--adapters --cached -n --requests --seed -h --help'
-      ;;
-    bench_load)
-      echo '--url --api -m --model --server-pid --n-adapters --adapter-prefix --adapters --auto --alpha --rate --cv
-      --duration --no-drain -n --requests --clients --own-adapter --input --output --temperature --top-p --seed
-      --prompt-seed --trace --replay --speed --timeout --slo-ttft --json --progress -h --help'
-      ;;
-    bench_report)
-      echo '-o --out --markdown --json --title --baseline --group -h --help'
-      ;;
-    bench_plan)
-      echo '-m --model --adapter --rank --temperature --save-costs --costs --shape --gops --gbs --adapters --alpha --rate
-      --cv --duration --no-drain -n --requests --clients --own-adapter --input --output --seed --replay --warm-up
-      --slo-ttft --nodes --balance --json -c --ctx-size --slots -t --threads --cpu-list --isa --step-rows
-      --step-adapters --weights --memory --cache-policy --kv-type --adapter-type --no-prefix-cache --speculate
-      --prefault -v --verbose -q --quiet -h --help'
       ;;
   esac
 }
@@ -151,7 +103,7 @@ _edgelora() {
     before=${COMP_WORDS[COMP_CWORD - 2]}
   fi
   if ((COMP_CWORD == 1)); then
-    mapfile -t COMPREPLY < <(compgen -W 'run serve tokenize inspect adapter perplexity router bench help --help --version' -- "$current")
+    mapfile -t COMPREPLY < <(compgen -W 'run serve tokenize inspect adapter router help --help --version' -- "$current")
     return
   fi
   case $command in
@@ -169,15 +121,8 @@ _edgelora() {
       fi
       command=router_${COMP_WORDS[2]}
       ;;
-    bench)
-      if ((COMP_CWORD == 2)); then
-        mapfile -t COMPREPLY < <(compgen -W 'batch peak kernels threads cache load report plan --help' -- "$current")
-        return
-      fi
-      command=bench_${COMP_WORDS[2]}
-      ;;
     help)
-      ((COMP_CWORD > 2)) || mapfile -t COMPREPLY < <(compgen -W 'run serve tokenize inspect adapter perplexity router bench' -- "$current")
+      ((COMP_CWORD > 2)) || mapfile -t COMPREPLY < <(compgen -W 'run serve tokenize inspect adapter router' -- "$current")
       return
       ;;
   esac

@@ -100,7 +100,7 @@ static el_cache_item *s3_victim(el_cache *c, el_cache_may may, const void *user)
  * is the number of its uses, each worth half as much after a half-life. Counts are kept for what is not resident too,
  * which is what makes it better than LRU where popularity follows a power law: an adapter that is asked for once does
  * not drive out one that is asked for every minute. A longer half-life gains a point where nothing drifts and loses
- * twenty where much does (`edgelora bench cache`). */
+ * twenty where much does (`edgelora-bench cache`). */
 enum { HALF_LIFE_MIN = 64, HALF_LIFE_ITEMS = 8 };
 
 static double half_life(const el_cache *c) {

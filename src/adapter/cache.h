@@ -2,7 +2,7 @@
  *
  * An adapter's item belongs to whoever registered it and outlives its stay in memory, so a policy remembers what was
  * evicted without a list of its own. Time is counted in requests. Nothing here knows memory or files: the same code
- * serves the engine and the simulation that chose the default (`edgelora bench cache`). One thread only. */
+ * serves the engine and the simulation that chose the default (`edgelora-bench cache`). One thread only. */
 #ifndef EL_ADAPTER_CACHE_H
 #define EL_ADAPTER_CACHE_H
 

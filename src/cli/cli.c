@@ -10,10 +10,21 @@
 
 #include "cli/help_json.h"
 
+/* Set once, before there are threads. */
+static const char *program = "edgelora";
+
+void el_cli_set_program(const char *name) {
+  program = name;
+}
+
+const char *el_cli_program_name(void) {
+  return program;
+}
+
 static void say(const char *fmt, va_list args) {
   fflush(stdout); /* so that on a terminal both appear in the order in which they were written */
   flockfile(stderr);
-  fputs("edgelora: ", stderr);
+  fprintf(stderr, "%s: ", program);
   vfprintf(stderr, fmt, args);
   fputc('\n', stderr);
   funlockfile(stderr);
@@ -31,7 +42,7 @@ int el_cli_usage_error(const el_cli_command *c, const char *fmt, ...) {
   va_start(args, fmt);
   say(fmt, args);
   va_end(args);
-  fprintf(stderr, "try 'edgelora %s --help'\n", c->name);
+  fprintf(stderr, "try '%s %s --help'\n", program, c->name);
   return EL_EXIT_USAGE;
 }
 

@@ -1,7 +1,7 @@
 /* What every subcommand shares: how it is described, how it ends, how it speaks.
  *
- * Results go to standard output, everything else to standard error. A message begins with "edgelora: " and names what
- * is wrong; a mistake on the command line is followed by where its help is. */
+ * Results go to standard output, everything else to standard error. A message begins with the program's name and names
+ * what is wrong; a mistake on the command line is followed by where its help is. */
 #ifndef EL_CLI_CLI_H
 #define EL_CLI_CLI_H
 
@@ -19,7 +19,7 @@ enum {
 };
 
 typedef struct el_cli_command {
-  const char *name;     /* as typed: "run", "bench batch" */
+  const char *name;     /* as typed: "run", "router train" */
   const char *summary;  /* one line */
   const char *usage;    /* what follows the name */
   const char *about;    /* paragraphs, wrapped by hand */
@@ -28,13 +28,16 @@ typedef struct el_cli_command {
   int (*run)(const struct el_cli_command *self, int argc, char **argv);
 } el_cli_command;
 
-extern const el_cli_command el_cmd_adapter, el_cmd_run, el_cmd_serve, el_cmd_tokenize, el_cmd_inspect,
-    el_cmd_perplexity, el_cmd_bench, el_cmd_router, el_cmd_router_profile, el_cmd_router_train, el_cmd_router_eval,
-    el_cmd_router_show, el_cmd_bench_batch, el_cmd_bench_cache, el_cmd_bench_peak, el_cmd_bench_kernels,
-    el_cmd_bench_threads, el_cmd_bench_load, el_cmd_bench_report, el_cmd_bench_plan;
+extern const el_cli_command el_cmd_adapter, el_cmd_run, el_cmd_serve, el_cmd_tokenize, el_cmd_inspect, el_cmd_router,
+    el_cmd_router_profile, el_cmd_router_train, el_cmd_router_eval, el_cmd_router_show;
+
+/* The name that messages begin with: "edgelora" unless the program has set another, which it does before there are
+ * threads. The text is not copied. */
+void el_cli_set_program(const char *name);
+const char *el_cli_program_name(void);
 
 /* Runs the command of the table that `name` names. Unknown: says so, with the nearest name; EL_EXIT_USAGE. `family` is
- * what stands before the name: "edgelora", "edgelora bench". */
+ * what stands before the name: "edgelora", "edgelora router". */
 int el_cli_dispatch(const char *family, const el_cli_command *const *commands, size_t n, int argc, char **argv);
 /* The run function of a command that has commands of its own: without one of them, or with --help, it prints its help.
  */

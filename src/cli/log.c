@@ -70,7 +70,7 @@ static void write_line(void *log, el_log_level level, const char *line) {
   el_buf b = {0};
   bool ok = atomic_load(&l->json)
                 ? write_json(&b, level, line)
-                : el_buf_printf(&b, level == EL_LOG_WARN ? "edgelora: warning: %s\n" : "edgelora: %s\n", line);
+                : el_buf_printf(&b, "%s: %s%s\n", el_cli_program_name(), level == EL_LOG_WARN ? "warning: " : "", line);
   if (ok) fwrite(b.data, 1, b.len, stderr); /* without memory there is no line */
   el_buf_free(&b);
 }

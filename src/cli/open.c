@@ -348,7 +348,7 @@ static int set_speculate(el_cli_engine *e) {
   else if (!strcmp(s, "off"))
     n = 0;
   else if (end == s || *end || n < 1 || n > EL_MAX_SPECULATE) {
-    fprintf(stderr, "edgelora: --speculate: '%s' is not auto, off or a number from 1 to %d\n", s, EL_MAX_SPECULATE);
+    el_cli_error("--speculate: '%s' is not auto, off or a number from 1 to %d", s, EL_MAX_SPECULATE);
     return EL_EXIT_USAGE;
   }
   e->options.speculate = (int)n;

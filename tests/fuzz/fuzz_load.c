@@ -1,14 +1,14 @@
-/* What a server, or a trace, gives bench load. The input is a byte that says what it is and in which pieces it comes,
- * then the bytes. */
+/* What a server, or a trace, gives edgelora-bench load. The input is a byte that says what it is and in which pieces it
+ * comes, then the bytes. */
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/load/http.h"
-#include "cli/load/offers.h"
-#include "cli/load/sse.h"
-#include "cli/load/trace.h"
+#include "bench/load/http.h"
+#include "bench/load/offers.h"
+#include "bench/load/sse.h"
+#include "bench/load/trace.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

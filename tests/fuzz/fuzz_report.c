@@ -7,7 +7,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "cli/report/page.h"
+#include "bench/report/page.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

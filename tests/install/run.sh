@@ -65,12 +65,15 @@ check "the shared library exports public names only" exports_only_ours
 check "the shared library exports every declared function" declared_is_exported
 # What the shells and man find by its place, for each command.
 pages_and_completions() {
-  local share command
+  local share command program
   share=$(dirname "$(find "$work/root" -name man -type d | head -n 1)")
-  for command in $("$build/edgelora" --help | awk '/^  [a-z]/ { print $1 }'); do
+  for command in bench $("$build/edgelora" --help | awk '/^  [a-z]/ { print $1 }'); do
     [ -s "$share/man/man1/edgelora-$command.1" ] || { echo "no page of $command"; return 1; }
   done
-  [ -s "$share/man/man5/edgelora.yaml.5" ] && [ -s "$share/man/man1/edgelora.1" ] && [ -s "$share/bash-completion/completions/edgelora" ] && [ -s "$share/zsh/site-functions/_edgelora" ]
+  for program in edgelora edgelora-bench; do
+    [ -s "$share/bash-completion/completions/$program" ] && [ -s "$share/zsh/site-functions/_$program" ] || { echo "no completions of $program"; return 1; }
+  done
+  [ -s "$share/man/man5/edgelora.yaml.5" ] && [ -s "$share/man/man1/edgelora.1" ]
 }
 # The unit names the program where it is installed.
 unit_names_the_program() {
@@ -81,6 +84,7 @@ unit_names_the_program() {
 }
 
 check "the installed program tells its version" "$(find "$work/root" -path '*/bin/edgelora')" --version
+check "the installed bench tells its version" "$(find "$work/root" -path '*/bin/edgelora-bench')" --version
 check "the manual pages and completions are installed" pages_and_completions
 check "the installed unit names the installed program" unit_names_the_program
 if [ -f "${EDGELORA_MODEL:-}" ]; then

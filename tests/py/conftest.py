@@ -1,6 +1,6 @@
 """What the tests of the programs share: where the programs are, and servers that start, are spoken to, and stop.
 
-EDGELORA_BIN names the program (default: build/edgelora), EDGELORA_MODEL the default model's file.
+EDGELORA_BIN names the program (default: build/edgelora), beside which edgelora-bench is; EDGELORA_MODEL the default model's file.
 """
 
 import json
@@ -20,6 +20,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = pathlib.Path(os.environ.get("EDGELORA_BIN", ROOT / "build" / "edgelora"))
+BENCH = BINARY.with_name("edgelora-bench")
 FAKE = BINARY.parent / "tests" / "server_fake" / "server_fake"
 CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
 MODEL = pathlib.Path(os.environ.get("EDGELORA_MODEL", CACHE / "edgelora" / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf"))

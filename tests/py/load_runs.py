@@ -1,4 +1,4 @@
-"""Files as `edgelora bench load --json` writes them, made up: small, the same at every run, and as wrong as a test wants."""
+"""Files as `edgelora-bench load --json` writes them, made up: small, the same at every run, and as wrong as a test wants."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""bench load: what it asks for is what was wanted, what it tells is what happened, and no server brings it down."""
+"""edgelora-bench load: what it asks for is what was wanted, what it tells is what happened, and no server brings it down."""
 
 import json
 import os
@@ -9,14 +9,14 @@ import threading
 import time
 
 import pytest
-from conftest import BINARY, ROOT
+from conftest import BENCH, ROOT
 
 TINY = ROOT / "tests" / "golden" / "tiny" / "q8_0.gguf"  # its tokens below 256 are text for the fake server, too
-pytestmark = pytest.mark.skipif(not BINARY.exists(), reason="edgelora is not built (EDGELORA_BIN)")
+pytestmark = pytest.mark.skipif(not BENCH.exists(), reason="edgelora-bench is not built (EDGELORA_BIN)")
 
 
 def start(url, *args):
-    return subprocess.Popen([BINARY, "bench", "load", "--url", url, *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return subprocess.Popen([BENCH, "load", "--url", url, *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def load(url, *args, status=0, timeout=60):

@@ -1,18 +1,18 @@
-"""bench plan: measured costs become a prediction; the same costs give the same one; mistakes are named."""
+"""edgelora-bench plan: measured costs become a prediction; the same costs give the same one; mistakes are named."""
 
 import json
 import subprocess
 
 import pytest
-from conftest import BINARY, ROOT
+from conftest import BENCH, ROOT
 
 TINY = ROOT / "tests" / "golden" / "tiny" / "q8_0.gguf"
-pytestmark = pytest.mark.skipif(not BINARY.exists(), reason="edgelora is not built (EDGELORA_BIN)")
+pytestmark = pytest.mark.skipif(not BENCH.exists(), reason="edgelora-bench is not built (EDGELORA_BIN)")
 
 
 def plan(*args, status=0):
     """Runs it; standard output and what it said."""
-    done = subprocess.run([BINARY, "bench", "plan", *map(str, args)], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([BENCH, "plan", *map(str, args)], capture_output=True, text=True, timeout=300)
     assert done.returncode == status, (done.returncode, done.stdout, done.stderr)
     return done.stdout, done.stderr
 

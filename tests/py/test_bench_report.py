@@ -1,4 +1,4 @@
-"""`edgelora bench report`: what a page must hold, whatever the names in its files are, and which files are refused."""
+"""`edgelora-bench report`: what a page must hold, whatever the names in its files are, and which files are refused."""
 
 import copy
 import json
@@ -7,17 +7,17 @@ import subprocess
 import xml.etree.ElementTree as ET
 
 import pytest
-from conftest import BINARY
+from conftest import BENCH
 from load_runs import load_run
 
-pytestmark = pytest.mark.skipif(not BINARY.exists(), reason="edgelora is not built (EDGELORA_BIN)")
+pytestmark = pytest.mark.skipif(not BENCH.exists(), reason="edgelora-bench is not built (EDGELORA_BIN)")
 
 SVG = "{http://www.w3.org/2000/svg}"
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>|`&\x07\u202e"
 
 
 def report(*args):
-    return subprocess.run([BINARY, "bench", "report", *map(str, args)], capture_output=True, timeout=60)
+    return subprocess.run([BENCH, "report", *map(str, args)], capture_output=True, timeout=60)
 
 
 def refused(*args, status=1):
@@ -278,7 +278,7 @@ def test_what_bench_load_writes_is_read(fake, tmp_path):
     server = fake(slots=4)
     files = [tmp_path / f"{i}.json" for i in range(2)]
     for i, file in enumerate(files):
-        r = subprocess.run([BINARY, "bench", "load", "--url", server.url, "--clients", "4", "--requests", "20", "--n-adapters", "0", "--input", "8",
+        r = subprocess.run([BENCH, "load", "--url", server.url, "--clients", "4", "--requests", "20", "--n-adapters", "0", "--input", "8",
                             "--output", "4", "--seed", str(i), "--server-pid", str(server.process.pid), "--json", file], capture_output=True, timeout=60)
         assert r.returncode == 0, r.stderr.decode()
     data = json.loads(report("fake=", *files, "--json", "-").stdout)

@@ -15,6 +15,7 @@ import time
 
 import pytest
 from conftest import BINARY, MODEL, ROOT
+from programs import bench, edgelora
 
 sys.path.insert(0, str(ROOT / "tools" / "golden"))
 import gguf_pre  # noqa: E402
@@ -22,35 +23,13 @@ import gguf_pre  # noqa: E402
 TINY = ROOT / "tests" / "golden" / "tiny" / "q8_0.gguf"
 TINY_LORA = ROOT / "tests" / "golden" / "lora" / "tiny.gguf"
 TINY_PEFT = ROOT / "tests" / "golden" / "lora" / "tiny-peft"
-TEXT = ROOT / "tests" / "golden" / "text.txt"
-COMMANDS = ["run", "serve", "tokenize", "inspect", "perplexity", "router profile", "router train", "router eval", "router show", "bench batch", "bench peak",
-            "bench kernels", "bench load", "bench report"]
+COMMANDS = ["run", "serve", "tokenize", "inspect", "adapter inspect", "router profile", "router train", "router eval", "router show"]
+BENCHES = ["batch", "cache", "kernels", "load", "peak", "perplexity", "plan", "report", "threads"]
+HELP = [*((edgelora, command) for command in COMMANDS), *((bench, command) for command in BENCHES)]
 
 pytestmark = pytest.mark.skipif(not BINARY.exists(), reason="edgelora is not built (EDGELORA_BIN)")
+done, refused = edgelora.done, edgelora.refused
 needs_model = pytest.mark.skipif(not MODEL.exists(), reason="the default model is missing (EDGELORA_MODEL)")
-
-
-def edgelora(*args, stdin=b"", env=None, stdout=subprocess.PIPE, timeout=300):
-    """Runs the program to its end. Its outputs are bytes."""
-    return subprocess.run([BINARY, *map(str, args)], input=stdin, stdout=stdout, stderr=subprocess.PIPE, timeout=timeout,
-                          env={**os.environ, **(env or {})})
-
-
-def done(*args, **kwargs):
-    """What a run that must succeed prints."""
-    r = edgelora(*args, **kwargs)
-    assert r.returncode == 0, r.stderr.decode()
-    return r.stdout
-
-
-def refused(*args, status, **kwargs):
-    """What a run that must fail says; it prints no result."""
-    r = edgelora(*args, **kwargs)
-    assert r.returncode == status, (r.returncode, r.stderr.decode())
-    assert r.stdout == b""
-    message = r.stderr.decode()
-    assert message.startswith("edgelora: "), message
-    return message
 
 
 @pytest.fixture(scope="module")
@@ -72,31 +51,42 @@ def vocabulary(tmp_path_factory):
 
 
 def test_help_lists_every_command():
-    text = done("--help").decode()
-    for command in COMMANDS:
-        assert re.search(rf"^  {command.split()[0]} +\S", text, re.MULTILINE), command
-    assert done("help") == done("--help")
+    for program, command in HELP:
+        assert re.search(rf"^  {command.split()[0]} +\S", program.done("--help").decode(), re.MULTILINE), command
+    for program in (edgelora, bench):
+        assert program.done("help") == program.done("--help")
+        assert program.done("--version").decode().startswith(f"{program.name} ")
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_help_of_a_command_tells_usage_options_and_examples(command):
+@pytest.mark.parametrize("program, command", HELP, ids=lambda v: getattr(v, "name", v))
+def test_help_of_a_command_tells_usage_options_and_examples(program, command):
     words = command.split()
-    r = edgelora(*words, "--help")
+    r = program(*words, "--help")
     text = r.stdout.decode()
     assert r.returncode == 0 and r.stderr == b""
-    assert text.startswith(f"usage: edgelora {command} ")
-    assert f"\nExamples:\n  edgelora {command}" in text
-    assert edgelora("help", *words).stdout == r.stdout
+    assert text.startswith(f"usage: {program.name} {command} ")
+    assert f"\nExamples:\n  {program.name} {command}" in text
+    assert program("help", *words).stdout == r.stdout
     assert max(map(len, text.splitlines())) <= 120
 
 
 def test_help_tells_each_commands_every_option():
     """A command takes the options that its help names, and a wrong value of each is refused by that name."""
-    for command in COMMANDS:
-        text = done(*command.split(), "--help").decode()
+    for program, command in HELP:
+        text = program.done(*command.split(), "--help").decode()
         for name, value in re.findall(r"^  (?:-\w, |    )--([\w-]+)(?: (N|K|R|T|P|X|TOKENS|SECONDS|MIB|LIST))?(?: |$)", text, re.MULTILINE):
             if value:
-                assert f"--{name}: 'x'" in refused(*command.split(), f"--{name}", "x", status=2)
+                assert f"--{name}: 'x'" in program.refused(*command.split(), f"--{name}", "x", status=2)
+
+
+@pytest.mark.parametrize("args, now", [
+    (["bench"], "edgelora-bench"),
+    (["bench", "batch", "--npl", "1"], "edgelora-bench"),
+    (["perplexity", "-f", "x"], "edgelora-bench perplexity"),
+    (["help", "bench"], "edgelora-bench"),
+])
+def test_what_has_moved_says_where_to(args, now):
+    assert refused(*args, status=2) == f"edgelora: this command has moved: use '{now}'\n"
 
 
 def test_no_command_is_a_mistake():
@@ -106,18 +96,6 @@ def test_no_command_is_a_mistake():
 
 @pytest.mark.parametrize("args, hint", [
     (["rum"], "did you mean 'edgelora run'?"),
-    (["bench", "bacth"], "did you mean 'edgelora bench batch'?"),
-    (["bench", "kernel"], "did you mean 'edgelora bench kernels'?"),
-    (["bench", "peak", "--limits", "cache"], "--limits: 'cache' is not a list of compute, memory and caches"),
-    (["bench", "kernels", "--isa", "mmx"], "--isa: 'mmx': isa: 'mmx' is not available; this CPU runs"),
-    (["bench", "kernels", "--kernels", "gemm,"], "--kernels: 'gemm,' is not a list of gemm, quantize"),
-    (["bench", "kernels", "--layouts", "q4,q5"], "--layouts: 'q4,q5' is not a list of q4, q4m"),
-    (["bench", "kernels", "--shapes", "576"], "--shapes: '576' is not a list"),
-    (["bench", "kernels", "--shapes", "576x577"], "columns are a multiple of 32"),
-    (["bench", "kernels", "--shapes", "0x576"], "--shapes: '0x576'"),
-    (["bench", "kernels", "--shapes", "-1x576"], "--shapes: '-1x576'"),
-    (["bench", "kernels", "--shapes", "99999999x576"], "--shapes: '99999999x576'"),
-    (["bench", "kernels", "--heads", "3x60"], "dimensions are a multiple of 16"),
     (["run", "--temprature", "1"], "did you mean '--temp'?"),
     (["serve", "--prot", "1"], "did you mean '--port'?"),
     (["run", "--zzzzzz"], "unknown option '--zzzzzz'"),
@@ -126,7 +104,6 @@ def test_no_command_is_a_mistake():
     (["run", "-p"], "-p needs a value"),
     (["run", "--chat=yes"], "--chat takes no value"),
     (["run", "-p", "x", "-f", "y"], "exclude each other"),
-    (["perplexity"], "-f FILE"),
     (["tokenize"], "one text is needed"),
     (["tokenize", "two", "texts"], "one text is needed"),
     (["inspect"], "a file is needed"),
@@ -148,13 +125,6 @@ def test_wrong_usage_ends_with_2_and_says_where_help_is(args, hint):
     (["run", "--seed", "-1"], "--seed: '-1' is not a whole number from 0"),
     (["serve", "--port", "65536"], "from 0 to 65535"),
     (["serve", "--slots", "0"], "--slots: '0' is not a whole number from 1"),
-    (["bench", "batch", "--npl", "1,,2"], "--npl: '1,,2'"),
-    (["bench", "batch", "--npl", "0"], "from 1 to 1024"),
-    (["bench", "batch", "--ranks", "1025"], "from 1 to 1024"),
-    (["bench", "peak", "--threads", "0"], "from 1 to 1024"),
-    (["bench", "peak", "--repeat", "0"], "--repeat: '0' is not a whole number from 1 to 1000"),
-    (["bench", "kernels", "--cols", "1,,2"], "--cols: '1,,2'"),
-    (["bench", "batch", "--n-adapters", "some"], "neither 'each' nor a whole number"),
 ])
 def test_numbers_out_of_range_are_refused_with_their_limits(args, limits):
     assert limits in refused(*args, status=2)
@@ -172,14 +142,14 @@ def test_a_full_disk_is_a_failure():
 
 
 def test_without_a_model_it_says_how_to_get_one(tmp_path):
-    for args in (["run", "-p", "x"], ["serve"], ["tokenize", "x"], ["perplexity", "-f", TEXT], ["bench", "batch"]):
+    for args in (["run", "-p", "x"], ["serve"], ["tokenize", "x"]):
         message = refused(*args, status=2, env={"XDG_CACHE_HOME": str(tmp_path)})
         assert "make model" in message and str(tmp_path) in message
 
 
 def test_a_missing_file_is_named():
     for args in (["run", "-m", "/no/such.gguf", "-p", "x"], ["inspect", "/no/such.gguf"], ["tokenize", "-m", "/no/such.gguf", "x"],
-                 ["perplexity", "-m", TINY, "-f", "/no/such.gguf"], ["run", "-m", TINY, "-p", "x", "--adapter", "a=/no/such.gguf"],
+                 ["run", "-m", TINY, "-p", "x", "--adapter", "a=/no/such.gguf"],
                  ["run", "-m", TINY, "-f", "/no/such.gguf"]):
         assert "/no/such.gguf" in refused(*args, status=1)
 
@@ -574,212 +544,3 @@ def test_the_line_to_try_is_a_completion_where_the_model_has_no_chat_template():
 def test_the_line_to_try_is_a_chat_where_the_model_has_a_template():
     path, body = tried(1, "-m", MODEL)
     assert path == "/v1/chat/completions" and body["messages"][0]["role"] == "user"
-
-
-# ---- perplexity
-
-
-PERPLEXITY = re.compile(r"perplexity ([\d.]+) ± ([\d.]+) \((\d+) tokens scored, (\d+) chunks of (\d+)\)\n")
-
-
-def perplexity(*args):
-    last = done("perplexity", "-f", TEXT, *args).decode()
-    found = PERPLEXITY.fullmatch(last)
-    assert found, last
-    return float(found[1]), float(found[2]), *map(int, found.groups()[2:])
-
-
-def test_perplexity_scores_half_of_each_chunk_whatever_runs_beside():
-    one = perplexity("-m", TINY, "-c", "64", "--chunks", "6", "--slots", "1")
-    assert one[2:] == (6 * 31, 6, 64)
-    assert perplexity("-m", TINY, "-c", "64", "--chunks", "6", "--slots", "4") == one
-    assert perplexity("-m", TINY, "-c", "64", "--chunks", "6", "--adapter", f"tiny={TINY_LORA}", "-a", "tiny")[0] != one[0]
-
-
-@pytest.mark.long
-@needs_model
-def test_perplexity_is_the_peers():
-    golden = json.loads((TEXT.parent / "perplexity.json").read_text())
-    running = next(r["running"] for r in golden["results"] if r["name"] == "default")
-    value, *_, chunks, size = perplexity("-m", MODEL, "--chunks", "2")
-    assert (chunks, size) == (2, 512)
-    assert value == pytest.approx(running[1], rel=0.01)
-
-
-@needs_model
-@pytest.mark.skipif("ASAN_OPTIONS" in os.environ, reason="texts take a sanitizer's build long; the test before scores one")
-def test_keys_and_values_of_8_bits_cost_little():
-    args = ("-m", MODEL, "--chunks", "2")
-    f16, q8 = perplexity(*args)[0], perplexity(*args, "--kv-type", "q8")[0]
-    # Of two chunks another order of additions alone moves it by 0.5%; of all 17 q8 costs 0.2%.
-    assert q8 != f16 and q8 == pytest.approx(f16, rel=0.01)
-
-
-def test_an_unknown_kind_of_keys_and_values_is_refused():
-    assert "'q4' is neither f16 nor q8" in refused("perplexity", "-m", TINY, "-f", TEXT, "--kv-type", "q4", status=1)
-
-
-def test_adapters_in_memory_have_the_bits_that_were_asked_for():
-    def measure(kind, scores):
-        args = ("-m", TINY, "-c", "64", "--chunks", "6", "--adapter", f"tiny={TINY_LORA}", "-a", "tiny", "--adapter-type", kind)
-        scores.append(perplexity(*args)[0])
-        log = edgelora("run", *args[:2], *args[6:], "-v", "-n", "1", "-p", "hello").stderr.decode()
-        return float(re.search(r"adapter tiny: loaded .* ([\d.]+) MB in", log)[1])
-
-    scores = []
-    f16, q8, q4 = (measure(kind, scores) for kind in ("f16", "q8", "q4"))
-    assert f16 > q8 > q4
-    assert len(set(scores)) == 3
-    assert scores[1] == pytest.approx(scores[0], rel=0.01) and scores[2] == pytest.approx(scores[0], rel=0.1)
-
-
-def test_an_unknown_type_of_adapters_is_refused():
-    message = refused("perplexity", "-m", TINY, "-f", TEXT, "--adapter-type", "q5", status=1)
-    assert "adapter_type: 'q5' is none of q8, f16, q4" in message
-
-
-def test_perplexity_of_a_text_too_short_is_refused(tmp_path):
-    path = tmp_path / "short.txt"
-    path.write_text("short\n")
-    message = refused("perplexity", "-m", TINY, "-f", path, status=1)
-    assert "short.txt" in message and "512" in message
-
-
-# ---- bench
-
-
-def test_bench_batch_reports_every_batch_as_json():
-    report = json.loads(done("bench", "batch", "-m", TINY, "--npl", "1,3", "--npp", "16", "--ntg", "8", "--repeat", "2",
-                             "--n-adapters", "each", "--ranks", "4,8", "--json"))
-    assert report["adapters"] == {"count": 3, "ranks": [4, 8]}
-    assert report["npp"] == 16 and report["ntg"] == 8 and report["repeat"] == 2
-    assert report["machine"]["threads"] >= 1 and report["machine"]["cpu"] and report["machine"]["isa"]
-    assert report["model"]["architecture"] == "llama" and report["model"]["weight_bytes"] > 0
-    assert [row["npl"] for row in report["results"]] == [1, 3]
-    for row in report["results"]:
-        for figure in (row["prompt_tokens_per_second"], row["decode_tokens_per_second"]):
-            assert 0 < figure["min"] <= figure["median"] <= figure["max"]
-
-
-def test_bench_batch_prints_a_table():
-    lines = done("bench", "batch", "-m", TINY, "--npl", "2", "--npp", "8", "--ntg", "4", "--repeat", "1").decode().splitlines()
-    assert [line.split()[0] for line in lines if line] == ["machine", "model", "adapters", "requests", "batch", "2"]
-
-
-@pytest.mark.long
-def test_bench_batch_profile_tells_where_a_step_goes():
-    args = ("bench", "batch", "--profile", "-m", TINY, "--npl", "1,3", "--npp", "40", "--ntg", "4", "--step-rows", "16")
-    report = json.loads(done(*args, "--n-adapters", "2", "--ranks", "4", "--json"))
-    assert [r["npl"] for r in report["results"]] == [1, 3] and report["step_rows"] == 16
-    for r in report["results"]:
-        assert (r["prompt"]["steps"], r["prompt"]["rows"]) == (3 * r["npl"], 40 * r["npl"])
-        assert (r["decode"]["steps"], r["decode"]["rows"]) == (4, 4 * r["npl"])
-        for kind in ("prompt", "decode"):
-            parts = r[kind]["parts"]
-            assert all(parts[name] > 0 for name in ("attention", "gate, up", "norms", "LoRA: A"))
-            assert sum(parts.values()) <= r[kind]["seconds"] <= sum(parts.values()) * 1.5 + 0.01
-        assert r["kv_gb_per_second"] > 0 and r["read_gb_per_second"] > 0
-    text = done(*args).decode()
-    assert re.search(r"^attention +[\d.]+ +[\d.]+% +[\d.]+ +[\d.]+%$", text, re.MULTILINE)
-    assert "LoRA" not in text
-
-
-@pytest.mark.long
-def test_bench_batch_context_decodes_behind_contexts_that_were_not_computed():
-    args = ("bench", "batch", "--context", "40,1000", "-m", TINY, "--npl", "1,3", "--ntg", "4", "--repeat", "2", "--n-adapters", "2", "--ranks", "4")
-    report = json.loads(done(*args, "--json"))
-    assert [(r["context"], r["npl"]) for r in report["results"]] == [(40, 1), (40, 3), (1000, 1), (1000, 3)]
-    for r in report["results"]:
-        assert all(positive(r[figure]) for figure in ("tokens_per_second", "attention_ms", "kv_gb_per_second", "read_gb_per_second"))
-        each = r["kv_mb"] / r["npl"] / (r["context"] + 2.5)  # of a token; 2.5: the four steps' own, on average
-        assert each == pytest.approx(report["results"][0]["kv_mb"] / 42.5)
-    rows = done(*args).decode().splitlines()[-4:]
-    assert [row.split()[:2] for row in rows] == [["1", "40"], ["3", "40"], ["1", "1000"], ["3", "1000"]]
-
-
-def positive(figure):
-    return 0 < figure["min"] <= figure["median"] <= figure["max"]
-
-
-def bench_json(*args):
-    return json.loads(done("bench", *args, "--repeat", "1", "--json"))
-
-
-@pytest.mark.long
-def test_bench_peak_reports_every_limit_for_each_number_of_threads():
-    report = bench_json("peak", "--threads", "1,2", "--memory-mib", "8")
-    machine = report["machine"]
-    assert machine["cpu"] and machine["cores"] >= 1 and machine["memory_bytes"] > 0 and report["kernels"]
-    compute = {(c["kind"], c["isa"], c["threads"]) for c in report["compute"]}
-    assert len(compute) == len(report["compute"]) and all(positive(c["gops"]) for c in report["compute"])
-    assert {c[:2] for c in compute if c[2] == 1} == {c[:2] for c in compute if c[2] == 2}
-    # What is used by default has a peak to compare with.
-    assert report["kernels"] == "scalar" or ("int8", report["kernels"], 1) in compute
-    assert [r["threads"] for r in report["read"] if r["level"] == "memory"] == [1, 2]
-    for r in report["read"]:
-        assert positive(r["gb_per_second"]) and r["streams"] >= 1 and r["load_bytes"] >= 16
-    assert all(r["bytes"] == 8 << 20 for r in report["read"] if r["level"] == "memory")
-
-
-def test_bench_peak_measures_what_is_asked_for():
-    report = bench_json("peak", "--limits", "memory", "--threads", "1", "--memory-mib", "4")
-    assert report["compute"] == [] and [r["level"] for r in report["read"]] == ["memory"]
-
-
-def test_bench_peak_prints_a_table():
-    text = done("bench", "peak", "--threads", "1", "--memory-mib", "8", "--repeat", "1").decode()
-    assert re.search(r"^limit +1 thread$", text, re.MULTILINE)
-    assert re.search(r"^read  memory +[\d.]+ \([\d.]+-[\d.]+\)  GB/s$", text, re.MULTILINE)
-
-
-def test_bench_threads_reports_every_number_of_threads():
-    report = bench_json("threads", "--threads", "1,2")
-    assert [r["threads"] for r in report["results"]] == [1, 2] and not report["pinned"]
-    for r in report["results"]:
-        for what in ("barrier_ns", "run_ns", "wake_us", "speed_quiet", "speed_busy"):
-            assert positive(r[what])
-
-
-def test_bench_threads_refuses_more_threads_than_listed_cpus():
-    assert "too few for 1024 threads" in refused("bench", "threads", "--cpu-list", "auto", "--threads", "1024", status=1)
-
-
-SMALL = ["--shapes", "40x64", "--cols", "1,3", "--heads", "2x32", "--positions", "20", "--threads", "2"]
-
-
-@pytest.mark.long
-def test_bench_kernels_reports_every_kernel_as_json():
-    report = bench_json("kernels", "--isa", "all", *SMALL)
-    isas = [limit["isa"] for limit in report["limits"]]
-    assert isas and len(set(isas)) == len(isas)
-    assert all(limit["threads"] == 2 and limit["read_gb_per_second"] > 0 for limit in report["limits"])
-    for isa in isas:
-        results = [r for r in report["results"] if r["isa"] == isa]
-        gemm = {(r["layout"], r["rows"], r["columns_of_weights"], r["columns"]) for r in results if r["kernel"] == "gemm"}
-        assert gemm == {(layout, 40, 64, n) for layout in ("q4", "q4m", "q8", "q8m", "f16", "bf16") for n in (1, 3)}
-        assert sorted(r["kernel"] for r in results if r["kernel"] != "gemm") == ["attend", "quantize", "rms_norm", "swiglu"]
-        for r in results:
-            assert positive(r["gops"]) and positive(r["weight_gb_per_second"]) if r["kernel"] == "gemm" else positive(r["gb_per_second"])
-            # Every share has a limit of the same run.
-            assert r.get("share_of_peak", 1) > 0 and not r["cold"]
-
-
-def test_bench_kernels_of_the_portable_kernels_have_no_peak():
-    report = bench_json("kernels", "--isa", "scalar", "--layouts", "q8", "--kernels", "gemm", *SMALL)
-    assert {r["isa"] for r in report["results"]} == {"scalar"} and len(report["results"]) == 2
-    assert not any("share_of_peak" in r for r in report["results"])
-
-
-@pytest.mark.long
-def test_bench_kernels_with_weights_from_memory_tell_their_share_of_reading():
-    report = bench_json("kernels", "--cold", "--layouts", "q4", "--kernels", "gemm,attend", *SMALL)
-    gemm = [r for r in report["results"] if r["kernel"] == "gemm"]
-    assert len(gemm) == 2 and all(r["cold"] and r["share_of_read"] > 0 for r in gemm)
-    assert [(r["cold"], r["share_of_read"] > 0) for r in report["results"] if r["kernel"] == "attend"] == [(True, True)]
-
-
-@pytest.mark.long
-def test_bench_kernels_prints_tables():
-    text = done("bench", "kernels", "--layouts", "q4,f16", "--repeat", "1", *SMALL).decode()
-    assert re.search(r"^q4 +40x64 +[\d.]+ ", text, re.MULTILINE) and re.search(r"^f16 +40x64 ", text, re.MULTILINE)
-    assert re.search(r"^attend +2 x 32, 20 positions +[\d.]+ GB/s", text, re.MULTILINE)

@@ -12,14 +12,15 @@ import time
 
 import pytest
 
-from conftest import BINARY, ROOT
+from conftest import BENCH, BINARY, ROOT
 
 if not BINARY.exists():
     pytest.skip("edgelora is not built (EDGELORA_BIN)", allow_module_level=True)
 
 PAGES = sorted((ROOT / "docs/man").iterdir())
-BASH = ROOT / "deploy/completions/edgelora.bash"
-ZSH = ROOT / "deploy/completions/_edgelora"
+PROGRAMS = [BINARY, BENCH]
+BASH = [ROOT / "deploy/completions" / f"{p.name}.bash" for p in PROGRAMS]
+ZSH = [ROOT / "deploy/completions" / f"_{p.name}" for p in PROGRAMS]
 
 
 def run(*command, **kwargs):
@@ -57,14 +58,16 @@ def complete(cwd, *words):
     """What bash offers behind these words, the last of which is being typed."""
     typed = " ".join(words)
     script = f"""
-      source {BASH}
+      source {BASH[0]}
+      source {BASH[1]}
+      program=$1 function=_${{1//-/_}}
       COMP_LINE={subprocess.list2cmdline([typed])!r}
       COMP_POINT=${{#COMP_LINE}}
       compopt() {{ :; }}  # it is for a completion that runs at a prompt
       COMP_WORDS=("$@")
       COMP_CWORD=$(($# - 1))
-      complete -p edgelora | grep -q -- '-F _edgelora ' || exit 9
-      _edgelora edgelora
+      complete -p "$program" | grep -q -- "-F $function " || exit 9
+      "$function" "$program"
       printf '%s\\n' "${{COMPREPLY[@]}}"
     """
     done = run("bash", "-c", script, "bash", *words, cwd=cwd)
@@ -85,10 +88,11 @@ def folder(tmp_path):
     ("words", "offered"),
     [
         (["edgelora", "se"], ["serve"]),
-        (["edgelora", "bench", "th"], ["threads"]),
+        (["edgelora", "router", "tr"], ["train"]),
+        (["edgelora-bench", "th"], ["threads"]),
         (["edgelora", "help", "tok"], ["tokenize"]),
         (["edgelora", "serve", "--api"], ["--api-keys"]),
-        (["edgelora", "bench", "peak", "--li"], ["--limits"]),
+        (["edgelora-bench", "peak", "--li"], ["--limits"]),
         (["edgelora", "serve", "-m", "m"], ["model.gguf", "models"]),
         (["edgelora", "serve", "--model", "=", "model."], ["model.gguf"]),
         (["edgelora", "serve", "--adapters", ""], ["adapters", "models"]),
@@ -107,14 +111,16 @@ def test_bash_completes(folder, words, offered):
     assert sorted(complete(folder, *words)) == offered
 
 
-def test_bash_offers_every_option_of_every_command(folder):
-    for line in BASH.read_text().split("_edgelora_options()")[1].split("esac")[0].split(";;"):
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda p: p.name)
+def test_bash_offers_every_option_of_every_command(folder, program):
+    script = (ROOT / "deploy/completions" / f"{program.name}.bash").read_text()
+    for line in script.split("_options()")[1].split("esac")[0].split(";;"):
         if ")" in line:
             command = line.split(")")[0].split()[-1]
-            shown = run(BINARY, *command.split("_", 1), "--help")
+            shown = run(program, *command.split("_", 1), "--help")
             if shown.returncode == 0:
                 asked = re.findall(r"^  (?:-., |    )(--[a-z0-9-]+)", shown.stdout, re.M)
-                assert set(asked) <= set(complete(folder, "edgelora", *command.split("_", 1), "--"))
+                assert set(asked) <= set(complete(folder, program.name, *command.split("_", 1), "--"))
 
 
 class Zsh:
@@ -124,7 +130,7 @@ class Zsh:
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
             os.execvpe("zsh", ["zsh", "-f", "-i"], {**os.environ, "TERM": "dumb", "ZDOTDIR": str(folder)})
-        self.type(f"PS1=; fpath=({ZSH.parent} $fpath); autoload -Uz compinit; compinit -u -d {folder}/dump; print REA''DY\n")
+        self.type(f"PS1=; fpath=({ZSH[0].parent} $fpath); autoload -Uz compinit; compinit -u -d {folder}/dump; print REA''DY\n")
         self.until("READY")
 
     def type(self, text):
@@ -145,13 +151,14 @@ class Zsh:
 
 def test_zsh_reads_its_completion_and_completes(folder):
     needs("zsh")
-    assert run("zsh", "-n", ZSH).stderr == ""
+    for script in ZSH:
+        assert run("zsh", "-n", script).stderr == ""
     shell = Zsh(folder)
     try:
         for typed, then in [
             ("edgelora ser", "edgelora serve"),
             ("edgelora serve --api-k", "--api-keys="),
-            ("edgelora bench th", "bench threads"),
+            ("edgelora-bench th", "edgelora-bench threads"),
             ("edgelora serve --kv-type=q", "--kv-type=q8"),
             (f"edgelora run --adapters {folder}/adapters -a up", "-a upper"),
             (f"edgelora serve --adapter x={folder}/mod", "model"),

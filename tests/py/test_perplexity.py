@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from conftest import BINARY, MODEL, ROOT
+from conftest import BENCH, MODEL, ROOT
 
 GOLDEN = ROOT / "tests" / "golden"
 
@@ -18,7 +18,7 @@ def recorded(name):
 
 
 def perplexity(model, *options):
-    command = [BINARY, "perplexity", "-m", model, "-f", GOLDEN / "text.txt", *options]
+    command = [BENCH, "perplexity", "-m", model, "-f", GOLDEN / "text.txt", *options]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     return float(re.search(r"perplexity ([0-9.]+) ", done.stdout.splitlines()[-1]).group(1))

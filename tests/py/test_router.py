@@ -8,6 +8,7 @@ import subprocess
 
 import pytest
 from conftest import BINARY, ROOT
+from programs import bench
 
 GOLDEN = ROOT / "tests" / "golden"
 TINY = GOLDEN / "tiny" / "q8_0.gguf"
@@ -114,7 +115,7 @@ def test_a_router_with_an_adapter_reads_with_it_and_opens_as_that_adapter(files)
     text = GOLDEN / "text.txt"
 
     def perplexity(*adapter):
-        return float(re.search(r"perplexity ([0-9.]+) ", done("perplexity", "-m", TINY, "-f", text, "-c", 64, "--chunks", 8, *adapter))[1])
+        return float(re.search(rb"perplexity ([0-9.]+) ", bench.done("perplexity", "-m", TINY, "-f", text, "-c", 64, "--chunks", 8, *adapter))[1])
 
     with_router, with_peft, without = (perplexity("--adapter", f"a={router}", "-a", "a"), perplexity("--adapter", f"a={PEFT}", "-a", "a"),
                                        perplexity())

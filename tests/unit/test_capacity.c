@@ -1,14 +1,14 @@
-/* bench plan's simulation on cases whose outcome is known, and its files. */
+/* The simulation of edgelora-bench plan on cases whose outcome is known, and its files. */
 #include <math.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "arch/arch.h"
+#include "bench/load/summary.h"
+#include "bench/plan/balance.h"
+#include "bench/plan/shapes.h"
+#include "bench/plan/sim.h"
 #include "bytes.h"
-#include "cli/capacity/balance.h"
-#include "cli/capacity/shapes.h"
-#include "cli/capacity/sim.h"
-#include "cli/load/summary.h"
 
 static void ok(el_status status, const el_error *err) {
   if (status) fail_msg("%s", err->message);

@@ -1,9 +1,10 @@
-/* What bench load reads from servers: the same however it is cut into pieces, and refused if it is not right. */
+/* What edgelora-bench load reads from servers: the same however it is cut into pieces, and refused if it is not right.
+ */
+#include "bench/load/energy.h"
+#include "bench/load/http.h"
+#include "bench/load/offers.h"
+#include "bench/load/sse.h"
 #include "bytes.h"
-#include "cli/load/energy.h"
-#include "cli/load/http.h"
-#include "cli/load/offers.h"
-#include "cli/load/sse.h"
 
 /* Reads an answer in pieces; its body is the caller's. */
 static el_buf feed(el_http *h, const char *bytes, size_t len, size_t piece) {

@@ -1,9 +1,10 @@
-/* The workload of bench load: the moments that it promises, the same for the same seed, and traces that come back. */
+/* The workload of edgelora-bench load: the moments that it promises, the same for the same seed, and traces that come
+ * back. */
 #include <math.h>
 
+#include "bench/load/summary.h"
+#include "bench/load/trace.h"
 #include "bytes.h"
-#include "cli/load/summary.h"
-#include "cli/load/trace.h"
 
 static void ok(el_status status, const el_error *err) {
   if (status) fail_msg("%s", err->message);

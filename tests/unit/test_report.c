@@ -11,10 +11,10 @@
 #include <cmocka.h>
 
 #include "base/random.h"
-#include "cli/report/report.h"
-#include "cli/report/svg.h"
-#include "cli/report/table.h"
-#include "cli/report/ticks.h"
+#include "bench/report/report.h"
+#include "bench/report/svg.h"
+#include "bench/report/table.h"
+#include "bench/report/ticks.h"
 
 #define assert_near(value, expected, slack) assert_true(fabs((value) - (expected)) <= (slack))
 

@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
-#include "cli/report/page.h"
+#include "bench/report/page.h"
 #include "failing_memory.h"
 
 static const char RUN[] =

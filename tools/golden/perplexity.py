@@ -43,7 +43,7 @@ def measure(name, model):
 def compare(name):
     model = common.named_model(name)
     theirs = measure(name, model)
-    told = subprocess.run([common.ROOT / "build" / "edgelora", "perplexity", "-m", model, "-f", common.GOLDEN / "text.txt"],
+    told = subprocess.run([common.ROOT / "build" / "edgelora-bench", "perplexity", "-m", model, "-f", common.GOLDEN / "text.txt"],
                           stdout=subprocess.PIPE, text=True, check=True).stdout
     ours = float(re.search(r"perplexity ([0-9.]+) ", told.splitlines()[-1]).group(1))
     print(f"| {name} ({theirs['chunks']} chunks) | {theirs['ppl']:.3f} | {ours:.3f} | {100 * (ours / theirs['ppl'] - 1):+.2f}% |", flush=True)

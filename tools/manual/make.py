@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Makes the manual pages (docs/man) and the shells' completions (deploy/completions) of the program's own tables.
+"""Makes the manual pages (docs/man) and the shells' completions (deploy/completions) of the programs' own tables.
 
-tools/manual/make.py [--check] [PROGRAM]: PROGRAM is build/edgelora where it is not said. What is made is kept in the repository, since a
-program that was built for another machine cannot be asked. --check changes nothing: exit status 1 and the names of files that are not as
+tools/manual/make.py [--check] [PROGRAM]: PROGRAM is build/edgelora where it is not said, and edgelora-bench is beside it. What is made is
+kept in the repository, since a program that was built for another machine cannot be asked. --check changes nothing: exit status 1 and the names of files that are not as
 they would be made.
 """
 
@@ -17,18 +17,21 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def made(program):
-    commands = tables.walk(program)
-    files = {ROOT / "docs/man" / name: text for name, text in pages.all_pages(commands).items()}
-    return {**files, ROOT / "deploy/completions/edgelora.bash": shells.bash(commands), ROOT / "deploy/completions/_edgelora": shells.zsh(commands)}
+    programs = {path.name: tables.walk(path) for path in (program, program.with_name("edgelora-bench"))}
+    files = {ROOT / "docs/man" / name: text for name, text in pages.all_pages(*programs.values()).items()}
+    for name, commands in programs.items():
+        files[ROOT / f"deploy/completions/{name}.bash"] = shells.bash(name, commands)
+        files[ROOT / f"deploy/completions/_{name}"] = shells.zsh(name, commands)
+    return files
 
 
 def main():
     words = sys.argv[1:]
     check = "--check" in words
     words = [w for w in words if w != "--check"]
-    files = made(words[0] if words else ROOT / "build/edgelora")
+    files = made(pathlib.Path(words[0]) if words else ROOT / "build/edgelora")
     stale = [p for p, text in files.items() if not p.exists() or p.read_text() != text]
-    stale += [p for folder in {p.parent for p in files} for p in folder.glob("edgelora*") if p not in files]
+    stale += [p for folder in {p.parent for p in files} for p in folder.glob("*edgelora*") if p not in files]
     for path in stale:
         if check:
             print(f"{path.relative_to(ROOT)} is not what tools/manual/make.py makes", file=sys.stderr)

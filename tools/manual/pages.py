@@ -28,6 +28,10 @@ Adapters are read when they are asked for, and share a bounded memory with keys 
 Results go to standard output, everything else to standard error."""
 
 
+BENCH = """Measures what edgelora does on this machine, what the machine can do at most, and how servers behave under a load.
+Nothing else should be running while it measures. Results go to standard output, with --json as one JSON object."""
+
+
 def page(name, section, summary):
     return [MADE, f".Dd {DATE}", f".Dt {name.upper()} {section}", ".Os", ".Sh NAME", f".Nm {name}", f".Nd {mdoc.escape(summary)}"]
 
@@ -43,8 +47,8 @@ def see_also(*names):
     return [".Sh SEE ALSO", *[f".Xr {n} {s}" + (" ," if i + 1 < len(names) else "") for i, (n, s) in enumerate(names)]]
 
 
-def synopsis(command):
-    return [f".Nm edgelora {command['name']}", *mdoc.prose(command["usage"])]
+def synopsis(program, command):
+    return [f".Nm {program} {command['name']}", *mdoc.prose(command["usage"])]
 
 
 def body(command, heading):
@@ -67,7 +71,29 @@ def of_program(commands):
     for c in commands:
         out += [f".It Xr edgelora-{c['name']} 1", *mdoc.prose(c["summary"][0].upper() + c["summary"][1:] + ".")]
     out += [".El", *table("ENVIRONMENT", ENVIRONMENT), *table("FILES", FILES), *table("EXIT STATUS", EXIT_STATUS)]
-    return out + see_also(*((f"edgelora-{n}", 1) for n in sorted(c["name"] for c in commands)), ("edgelora.yaml", 5))
+    return out + see_also(*((f"edgelora-{n}", 1) for n in sorted(["bench", *(c["name"] for c in commands)])), ("edgelora.yaml", 5))
+
+
+def of_members(commands):
+    """Commands that have no page of their own."""
+    out = []
+    for c in commands:
+        out += [f".Ss {c['name']}", *mdoc.prose(c["summary"][0].upper() + c["summary"][1:] + ".")]
+        about = mdoc.described(c["about"])
+        out += about if about[0] == ".Bl -tag -width Ds" else [".Pp", *about]
+        if any(g["options"] for g in c["groups"]):
+            out += [".Pp", "Options:", *mdoc.listed([o for g in c["groups"] for o in g["options"]])]
+    return out
+
+
+def of_bench(commands):
+    out = page("edgelora-bench", 1, "measure this machine, edgelora's parts, and servers")
+    out.append(".Sh SYNOPSIS")
+    for c in commands:
+        out += synopsis("edgelora-bench", c)
+    out += [".Nm edgelora-bench", ".Fl -version", ".Sh DESCRIPTION", *mdoc.prose(BENCH), *of_members(commands)]
+    out += table("EXIT STATUS", EXIT_STATUS) + examples(commands)
+    return out + see_also(("edgelora", 1))
 
 
 def of_command(command):
@@ -75,15 +101,9 @@ def of_command(command):
     out = page(f"edgelora-{command['name']}", 1, command["summary"])
     out.append(".Sh SYNOPSIS")
     for c in members:
-        out += synopsis(c)
+        out += synopsis("edgelora", c)
     if "commands" in command:
-        out += [".Sh DESCRIPTION", *mdoc.prose("It has commands of its own:")]
-        for c in members:
-            out += [f".Ss {c['name']}", *mdoc.prose(c["summary"][0].upper() + c["summary"][1:] + ".")]
-            about = mdoc.described(c["about"])
-            out += about if about[0] == ".Bl -tag -width Ds" else [".Pp", *about]
-            if any(g["options"] for g in c["groups"]):
-                out += [".Pp", "Options:", *mdoc.listed([o for g in c["groups"] for o in g["options"]])]
+        out += [".Sh DESCRIPTION", *mdoc.prose("It has commands of its own:"), *of_members(members)]
     else:
         out += [".Sh DESCRIPTION", *mdoc.described(command["about"])]
         if any(g["options"] for g in command["groups"]):
@@ -130,8 +150,8 @@ def of_configuration(serve):
     return out + see_also(("edgelora-serve", 1))
 
 
-def all_pages(commands):
-    pages = {"edgelora.1": of_program(commands)}
+def all_pages(commands, benches):
+    pages = {"edgelora.1": of_program(commands), "edgelora-bench.1": of_bench(benches)}
     for c in commands:
         pages[f"edgelora-{c['name']}.1"] = of_command(c)
     pages["edgelora.yaml.5"] = of_configuration(next(c for c in commands if c["name"] == "serve"))

@@ -1,4 +1,4 @@
-"""Completions for bash and zsh: commands, options, and what may follow an option."""
+"""Completions of a program for bash and zsh: commands, options, and what may follow an option."""
 
 import re
 
@@ -153,11 +153,16 @@ _edgelora() {
   esac
 }
 
-complete -F _edgelora edgelora
+complete -F _edgelora @PROGRAM@
 """
 
 
-def bash(commands):
+def named(program, script):
+    """The functions of each program's script have names of their own."""
+    return script.replace("_edgelora", "_" + program.replace("-", "_")).replace("@PROGRAM@", program)
+
+
+def bash(program, commands):
     lines = []
     for kind, patterns in cases(commands).items():
         # A list of patterns has no line ends in it.
@@ -179,11 +184,11 @@ def bash(commands):
     families += ["    help)", f"      ((COMP_CWORD > 2)) || mapfile -t COMPREPLY < <(compgen -W '{' '.join(c['name'] for c in commands)}' -- \"$current\")",
                  "      return", "      ;;"]
     tail = BASH_TAIL.replace("@COMMANDS@", " ".join(c["name"] for c in commands)).replace("@FAMILIES@", "\n".join(families))
-    return BASH_HEAD.format(made=MADE) + "\n".join(lines) + "\n" + BASH_MIDDLE.format() + "\n".join(options) + tail
+    return named(program, BASH_HEAD.format(made=MADE) + "\n".join(lines) + "\n" + BASH_MIDDLE.format() + "\n".join(options) + tail)
 
 
 ZSH_HEAD = """\
-#compdef edgelora
+#compdef @PROGRAM@
 {made}
 
 # Names of the adapters that the line so far offers: those of --adapter, and what lies in the folders of --adapters.
@@ -227,7 +232,7 @@ def zsh_spec(option):
     return " ".join(f"'{group}{n}{'=' if kind and n.startswith('--') else ''}{text}'" for n in names)
 
 
-def zsh(commands):
+def zsh(program, commands):
     out = [ZSH_HEAD.format(made=MADE)]
 
     def described(rows):
@@ -246,4 +251,4 @@ def zsh(commands):
     out.append(f"_edgelora() {{\n  local -a found=(\n{rows}\n    help:'tell about a command'\n  )\n"
                "  if ((CURRENT == 2)); then\n    _describe command found\n    _arguments '--help[tell about all commands]' '--version[print the version]'\n    return\n  fi\n"
                "  local command=_edgelora_$words[2]\n  shift words\n  ((CURRENT--))\n  (($+functions[$command])) && $command\n}\n\n_edgelora \"$@\"\n")
-    return "".join(out)
+    return named(program, "".join(out))

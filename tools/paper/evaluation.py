@@ -268,7 +268,7 @@ def report(args, model):
             files.setdefault(f"{r.server}, {r.key}" if r.facts.get("options") else r.server, []).append(str(r.path))
     files = {server: paths for server, paths in files.items() if paths}
     page = args.out / f"report-{Path(model.name).stem}.html"
-    done = subprocess.run([str(args.edgelora), "bench", "report", *(f for server, paths in files.items() for f in (f"{server}=", *paths)), "-o", str(page),
+    done = subprocess.run([str(args.edgelora.with_name("edgelora-bench")), "report", *(f for server, paths in files.items() for f in (f"{server}=", *paths)), "-o", str(page),
                            "--title", f"{model.facts['model']}: edgelora and llama-server", "--baseline", THEIRS if THEIRS in files else OURS],
                           capture_output=True, text=True)
     print(f"paper: {page}" if done.returncode == 0 else f"paper: no report: {done.stderr}")

@@ -17,7 +17,7 @@ class Point:
     experiment: str
     key: str  # what the experiment varies
     adapters: int  # that are registered and asked for
-    load: tuple  # options of `edgelora bench load` but for the rate
+    load: tuple  # options of `edgelora-bench load` but for the rate
     servers: tuple = (OURS, THEIRS)
     options: tuple = ()  # of `edgelora serve`
     share: tuple = None  # (server, x): an open loop with x times that server's throughput

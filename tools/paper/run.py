@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The EdgeLoRA paper's evaluation: our server beside llama-server and beside itself with one idea switched off.
 
-Every run has a server of its own, alone on the machine, with the load generator (`edgelora bench load`) on the same cores. Servers take
+Every run has a server of its own, alone on the machine, with the load generator (`edgelora-bench load`) on the same cores. Servers take
 turns, and get the same arrivals, adapters and lengths (the seed is the run's number). Before it is measured, a server answers short requests for
 adapters by the same law, so that its cache has what it would have after a while. Adapters are links to --files LoRA files (rank 16 on all
 linear layers, F16, random weights); edgelora has memory for --resident of them, llama-server loads all that it is started with.
@@ -111,7 +111,7 @@ def minutes_of(args, runs):
 
 
 def generate(args, model, server, which, options, seconds, path=None):
-    command = [args.edgelora, "bench", "load", "--url", f"http://127.0.0.1:{server.port}", "-m", model.path, "--duration", seconds, *options]
+    command = [args.edgelora.with_name("edgelora-bench"), "load", "--url", f"http://127.0.0.1:{server.port}", "-m", model.path, "--duration", seconds, *options]
     command += ["--api", "llama-server"] if which == THEIRS else []
     command += ["--json", path, "--server-pid", server.process.pid] if path else []
     load = subprocess.run([str(c) for c in command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)

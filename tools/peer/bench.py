@@ -2,8 +2,8 @@
 """Our speed beside llama.cpp's, alternating on the same machine, with the share of the machine's limits, as Markdown.
 
 Builds the peer if it is not there (tools/peer/build.sh), and fetches or makes the models that are not. Each round runs,
-for each model: llama-batched-bench, `edgelora bench batch` without adapters and with a distinct adapter for each
-request, and between them `edgelora bench peak`; every other round in the opposite order. So a drift of the machine's
+for each model: llama-batched-bench, `edgelora-bench batch` without adapters and with a distinct adapter for each
+request, and between them `edgelora-bench peak`; every other round in the opposite order. So a drift of the machine's
 speed hits all of them. Figures are medians over the rounds, with the range; ratios are of medians, shares are of the
 limits at that moment.
 
@@ -79,9 +79,14 @@ def peer_version(program):
     return f"llama.cpp of llama-cpp-python {version}, {compiler(library)}, {peer_flags(folder)}"
 
 
+def bench_of(program):
+    """edgelora-bench is built and installed beside edgelora."""
+    return Path(program).with_name("edgelora-bench")
+
+
 def physical_cores(program):
     """As many threads as edgelora takes by itself."""
-    return json.loads(output(program, "bench", "peak", "--threads", 1, "--repeat", 1, "--limits", "compute", "--json"))["machine"]["cores"]
+    return json.loads(output(bench_of(program), "peak", "--threads", 1, "--repeat", 1, "--limits", "compute", "--json"))["machine"]["cores"]
 
 
 def built(program):
@@ -172,7 +177,7 @@ def peer(args, model, prompt, generate, batches):
 
 
 def ours(args, model, prompt, generate, batches, adapters):
-    cmd = [args.edgelora, "bench", "batch", "-m", model, "--npp", prompt, "--ntg", generate, "--npl",
+    cmd = [bench_of(args.edgelora), "batch", "-m", model, "--npp", prompt, "--ntg", generate, "--npl",
            ",".join(map(str, batches)), "--threads", args.threads, "--repeat", 1, "--json", "--temperature", args.temperature]
     cmd += ["--n-adapters", "each", "--ranks", args.rank] if adapters else []
     cmd += ["--isa", args.isa] if args.isa else []
@@ -183,7 +188,7 @@ def ours(args, model, prompt, generate, batches, adapters):
 
 
 def peak(args, what):
-    return json.loads(output(args.edgelora, "bench", "peak", "--limits", what, "--threads", args.threads, "--repeat", 3, "--json"))
+    return json.loads(output(bench_of(args.edgelora), "peak", "--limits", what, "--threads", args.threads, "--repeat", 3, "--json"))
 
 
 def reading_speed(args):
@@ -277,7 +282,7 @@ def head(args):
            "without any")
     yield ("- Of the limit: at batch 1, bytes of weights x steps/s over the reading speed right before and after; otherwise "
            "2 x parameters x tokens/s over the int8 peak of the instruction set (prompts: parameters of the layers' matrices but for the last feed-forward; decoding: "
-           "with the output matrix). Both as `edgelora bench peak` measures them. A question mark: it changed while the program ran")
+           "with the output matrix). Both as `edgelora-bench peak` measures them. A question mark: it changed while the program ran")
 
 
 def numbers(text):

@@ -1,4 +1,4 @@
-/* What llama.cpp decodes with long contexts: the counterpart of `edgelora bench batch --context`. A prompt of FILLED
+/* What llama.cpp decodes with long contexts: the counterpart of `edgelora-bench batch --context`. A prompt of FILLED
  * tokens is computed; its keys and values are put over the whole context through the state of a sequence, as to compute
  * so many tokens would take minutes. Built and run by long-context.py; keys and values are F16, a cache for each
  * sequence. Prints a JSON object a line.

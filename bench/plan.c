@@ -1,0 +1,270 @@
+/* edgelora-bench plan: what a machine will do under a load, without the load and without the time. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "bench/commands.h"
+#include "bench/load/run.h"
+#include "bench/plan/measure.h"
+#include "bench/plan/plan.h"
+#include "bench/plan/shapes.h"
+#include "kernels/select.h"
+
+/* ---- options */
+
+static int check_source(const el_cli_command *self, const el_plan *p) {
+  const el_plan_options *o = p->options;
+  if (o->costs && o->shape) return el_cli_usage_error(self, "--costs and --shape: costs are either read or computed");
+  if ((o->costs || o->shape) && (p->common.model || o->adapter))
+    return el_cli_usage_error(self, "%s: nothing is measured with %s", p->common.model ? "--model" : "--adapter",
+                              o->costs ? "--costs" : "--shape");
+  if (o->shape && (o->gops <= 0 || o->gbs <= 0))
+    return el_cli_usage_error(self, "--shape needs --gops and --gbs: what the machine computes and reads");
+  if (!o->shape && (o->gops > 0 || o->gbs > 0))
+    return el_cli_usage_error(self, "--gops and --gbs: only with --shape, else costs are measured or read");
+  if (o->costs && o->save_costs) return el_cli_usage_error(self, "--save-costs: %s has them already", o->costs);
+  return -1;
+}
+
+static int check(const el_cli_command *self, el_plan *p) {
+  const el_plan_options *o = p->options;
+  int code = check_source(self, p);
+  if (code >= 0) return code;
+  if (!el_balance_get(o->balance, &p->balance))
+    return el_cli_usage_error(self, "--balance: '%s' is none of random, hash, bounded and share", o->balance);
+  if (o->own_adapter && !o->clients) return el_cli_usage_error(self, "--own-adapter needs --clients");
+  if (o->own_adapter && !o->n_adapters) return el_cli_usage_error(self, "--own-adapter: there are no adapters");
+  if (o->nodes > 1 && o->clients) return el_cli_usage_error(self, "--nodes: a balancer needs an open loop");
+  if (!o->clients && !o->replay && o->rate <= 0)
+    return el_cli_usage_error(self, "--rate: an open loop needs more than 0");
+  if (o->duration <= 0 && !o->replay && !(o->clients && o->n_requests))
+    return el_cli_usage_error(self, "--duration: needs more than 0");
+  if (o->seed > INT64_MAX) return el_cli_usage_error(self, "--seed: more than 2^63-1");
+  const el_engine_options *e = &p->common.options;
+  if (e->n_slots > EL_MAX_SLOTS) return el_cli_usage_error(self, "--slots: %d is above %d", e->n_slots, EL_MAX_SLOTS);
+  if (e->n_slots > e->step_rows)
+    return el_cli_usage_error(self, "--step-rows: %d is below --slots, %d: each slot may need a row", e->step_rows,
+                              e->n_slots);
+  if (e->step_rows > EL_MAX_STEP_ROWS)
+    return el_cli_usage_error(self, "--step-rows: %d is above %d", e->step_rows, EL_MAX_STEP_ROWS);
+  return el_load_parse_lengths(self, o->input, o->output, &p->spec);
+}
+
+/* ---- costs */
+
+/* Types of keys, values and adapters are part of what was measured. */
+static int check_types(const el_plan *p) {
+  const el_engine_options *o = &p->common.options;
+  const struct {
+    const char *option, *asked, *measured;
+  } types[] = {{"--kv-type", o->kv_type, p->costs.kv_type}, {"--adapter-type", o->adapter_type, p->costs.adapter_type}};
+  for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+    if (types[i].asked && strcmp(types[i].asked, types[i].measured)) {
+      el_cli_error("%s: %s was measured with %s", types[i].option, p->options->costs, types[i].measured);
+      return EL_EXIT_FAILED;
+    }
+  return -1;
+}
+
+static int get_costs(el_plan *p) {
+  const el_plan_options *o = p->options;
+  el_error err;
+  if (o->costs) return el_costs_read(o->costs, &p->costs, &err) ? el_cli_failed(&err) : check_types(p);
+  if (o->shape) {
+    const el_shape_machine m = {.gops = (double)o->gops,
+                                .gbs = (double)o->gbs,
+                                .kv_type = p->common.options.kv_type,
+                                .adapter_type = p->common.options.adapter_type,
+                                .rank = o->rank,
+                                .step_rows = p->common.options.step_rows};
+    return el_shape_costs(o->shape, &m, &p->costs, &err) ? el_cli_failed(&err) : -1;
+  }
+  const el_plan_measure m = {.common = &p->common,
+                             .rank = o->rank,
+                             .adapter = o->adapter,
+                             .temperature = o->temperature,
+                             .progress = !p->common.quiet};
+  int code = el_plan_measure_costs(&m, &p->costs);
+  if (code < 0 && o->save_costs && el_costs_save(&p->costs, o->save_costs, &err)) code = el_cli_failed(&err);
+  return code;
+}
+
+/* ---- what is simulated */
+
+static int size_pool(el_plan *p) {
+  el_engine_options o = p->common.options;
+  const el_kernels *kernels = NULL;
+  el_sites *sites = NULL;
+  el_error err;
+  o.kv_type = p->costs.kv_type;
+  o.adapter_type = p->costs.adapter_type;
+  p->sim = (el_sim_options){.costs = &p->costs,
+                            .n_slots = o.n_slots,
+                            .step_rows = o.step_rows,
+                            .step_adapters = o.step_adapters,
+                            .max_queue = o.max_queue,
+                            .prefix_cache = !p->common.no_prefix_cache,
+                            .policy = o.cache_policy,
+                            .n_adapters = p->options->n_adapters,
+                            .seed = p->options->seed};
+  el_status status = el_kernels_get(NULL, &kernels, &err);
+  if (!status) status = el_budget_plan(&o, &p->costs.shape, &p->costs.kv, kernels, &p->sim.budget, &err);
+  if (!status && !p->costs.adapter.n_blocks) {
+    size_t block = p->sim.budget.layout.block_bytes;
+    status = el_sites_new(&p->costs.shape, &sites, &err);
+    if (!status)
+      status = el_memory_adapter_blocks(sites, kernels, p->sim.budget.adapter_layout, block, p->costs.rank,
+                                        &p->costs.adapter.n_blocks, &err);
+    el_sites_free(sites);
+  }
+  p->sim.adapter_blocks = p->costs.adapter.n_blocks;
+  if (!status && p->sim.adapter_blocks >= p->sim.budget.n_blocks)
+    status = el_fail(&err, EL_ERR_NO_MEMORY, "--memory: one adapter takes %u blocks, all of it are %u",
+                     p->sim.adapter_blocks, p->sim.budget.n_blocks);
+  return status ? el_cli_failed(&err) : -1;
+}
+
+/* Adapters of a trace are numbered in the order in which they appear. One without gets those of the power law. */
+static int read_trace(el_plan *p) {
+  const el_plan_options *o = p->options;
+  el_load_trace *t = &p->trace;
+  el_error err;
+  if (el_load_trace_load(o->replay, t, &err)) return el_cli_failed(&err);
+  if (o->n_requests && t->n > (size_t)o->n_requests) t->n = (size_t)o->n_requests;
+  for (size_t i = 0; i < t->n; i++)
+    if (t->items[i].adapter == EL_LOAD_AUTO) {
+      el_cli_error("%s: request %zu leaves the choice of the adapter to the server, which is not simulated", o->replay,
+                   i + 1);
+      return EL_EXIT_FAILED;
+    }
+  if (t->has_adapters) {
+    if (t->names.n > (size_t)p->sim.n_adapters) p->sim.n_adapters = (int)t->names.n;
+    return -1;
+  }
+  return el_load_trace_assign(t, &p->spec, &err) ? el_cli_failed(&err) : -1;
+}
+
+static int draw(el_plan *p) {
+  const el_plan_options *o = p->options;
+  el_error err;
+  el_status status = el_load_trace_draw(&p->trace, &p->spec, (double)o->duration, (size_t)o->n_requests, &err);
+  return status ? el_cli_failed(&err) : -1;
+}
+
+static int plan(const el_cli_command *self, el_plan *p) {
+  const el_plan_options *o = p->options;
+  int code = check(self, p);
+  if (code < 0) code = get_costs(p);
+  if (code < 0) code = size_pool(p);
+  if (code < 0 && o->replay) code = read_trace(p);
+  if (code < 0 && !o->replay && !o->clients) code = draw(p);
+  if (code < 0) code = el_plan_simulate(p);
+  if (code >= 0) return code;
+  if (!el_load_summarize(&p->log, p->result.seconds, (double)o->slo_first, &p->summary)) return el_cli_no_memory();
+  return el_plan_report(p);
+}
+
+static int run(const el_cli_command *self, int argc, char **argv) {
+  el_plan_options o = {.input = "8:128",
+                       .output = "8:256",
+                       .balance = "share",
+                       .n_adapters = 1000,
+                       .rank = 16,
+                       .temperature = 1,
+                       .nodes = 1,
+                       .alpha = 1,
+                       .rate = 0.5f,
+                       .cv = 1.5f,
+                       .duration = 300,
+                       .warm_up = 30,
+                       .slo_first = 6,
+                       .seed = 1};
+  el_plan p = {.options = &o, .common = el_cli_engine_default(), .saturated = -1};
+  char shapes[256] = "a model that is not at hand: ";
+  size_t len = strlen(shapes);
+  el_shape_names(shapes + len, sizeof shapes - len);
+  const el_cli_option costs[] = {
+      {'m', "model", "FILE", EL_CLI_TEXT, &p.common.model, 0, 0,
+       "the base model: what its steps take is measured here, which takes seconds to minutes; default: the model that "
+       "'make model' puts into the cache"},
+      {0, "adapter", "PATH", EL_CLI_TEXT, &o.adapter, 0, 0,
+       "one like yours, to measure size and loads; default: a random one"},
+      {0, "rank", "R", EL_CLI_INT, &o.rank, 1, EL_LORA_MAX_RANK, "of the random one; default 16"},
+      {0, "temperature", "T", EL_CLI_REAL, &o.temperature, 0, 100,
+       "that answers are asked for with while drawing is measured; 0: always the most likely token; default 1"},
+      {0, "save-costs", "FILE", EL_CLI_TEXT, &o.save_costs, 0, 0, "keep what was measured"},
+      {0, "costs", "FILE", EL_CLI_TEXT, &o.costs, 0, 0,
+       "instead of measuring: what was kept, on this machine or another"},
+      {0, "shape", "NAME", EL_CLI_TEXT, &o.shape, 0, 0, shapes},
+      {0, "gops", "X", EL_CLI_REAL, &o.gops, 0, 1e9,
+       "with --shape: billions of operations a second in steps (see 'edgelora-bench batch --profile')"},
+      {0, "gbs", "X", EL_CLI_REAL, &o.gbs, 0, 1e6,
+       "and billions of bytes a second that are read (see 'edgelora-bench peak')"},
+  };
+  const el_cli_option load[] = {
+      {0, "adapters", "N", EL_CLI_INT, &o.n_adapters, 0, 1000000, "that are offered; 0: the base alone; default 1000"},
+      {0, "alpha", "X", EL_CLI_REAL, &o.alpha, 0, 100,
+       "the i-th adapter is asked for with a probability proportional to 1/i^X; default 1"},
+      {0, "rate", "R", EL_CLI_REAL, &o.rate, 0, 1e6, "arrivals a second; default 0.5"},
+      {0, "cv", "X", EL_CLI_REAL, &o.cv, 0, 100,
+       "coefficient of variation of the gaps between them, which are Gamma distributed; default 1.5"},
+      {0, "duration", "SECONDS", EL_CLI_REAL, &o.duration, 0, 1e6, "of the arrivals, simulated; default 300"},
+      {0, "no-drain", NULL, EL_CLI_FLAG, &o.no_drain, 0, 0, "end with the arrivals"},
+      {'n', "requests", "N", EL_CLI_INT, &o.n_requests, 1, EL_TRACE_MAX_ITEMS, "end after so many arrivals"},
+      {0, "clients", "N", EL_CLI_INT, &o.clients, 1, 100000,
+       "closed loop instead: so many clients, each of which sends a request when its last one was answered"},
+      {0, "own-adapter", NULL, EL_CLI_FLAG, &o.own_adapter, 0, 0, "each client asks for an adapter of its own"},
+      {0, "input", "MIN:MAX", EL_CLI_TEXT, &o.input, 0, 0, "tokens of a prompt, each number as likely; default 8:128"},
+      {0, "output", "MIN:MAX", EL_CLI_TEXT, &o.output, 0, 0, "tokens of an answer; default 8:256"},
+      {0, "seed", "N", EL_CLI_U64, &o.seed, 0, 0,
+       "of arrivals, adapters and lengths, as of 'edgelora-bench load'; default 1"},
+      {0, "replay", "FILE", EL_CLI_TEXT, &o.replay, 0, 0, "the arrivals of a trace, as of 'edgelora-bench load'"},
+      {0, "warm-up", "SECONDS", EL_CLI_REAL, &o.warm_up, 0, 1e6,
+       "simulated before, with short requests for adapters by the same law, so that the cache is what it would be "
+       "after "
+       "a while; default 30"},
+      {0, "slo-ttft", "SECONDS", EL_CLI_REAL, &o.slo_first, 0, 1e6, "the first text is in time until then; default 6"},
+  };
+  const el_cli_option nodes[] = {
+      {0, "nodes", "N", EL_CLI_INT, &o.nodes, 1, 10000, "such machines, behind a balancer; default 1"},
+      {0, "balance", "NAME", EL_CLI_TEXT, &o.balance, 0, 0,
+       "hash: each adapter has its node; bounded: the same, but a node that has twice its part of what is under way is "
+       "passed by, as deploy/haproxy does; share: they are placed so that nodes are asked alike, popular ones on "
+       "several; "
+       "random: any node; default share"},
+      {0, "json", NULL, EL_CLI_FLAG, &o.json, 0, 0, "print one JSON object instead of a table"},
+  };
+  el_cli_option engine[EL_CLI_ENGINE_OPTIONS];
+  const el_cli_group groups[] = {{"Costs", costs, sizeof costs / sizeof *costs},
+                                 {"Load", load, sizeof load / sizeof *load},
+                                 {"Machines", nodes, sizeof nodes / sizeof *nodes},
+                                 el_cli_engine_group(&p.common, EL_CLI_WITH_CTX | EL_CLI_WITH_SLOTS, engine)};
+  int code = el_cli_parse(self, groups, sizeof groups / sizeof *groups, argc, argv, NULL);
+  if (code >= 0) return code;
+  p.spec = (el_load_spec){.n_adapters = o.n_adapters,
+                          .without = EL_LOAD_BASE,
+                          .alpha = (double)o.alpha,
+                          .rate = o.clients ? 0 : (double)o.rate,
+                          .cv = (double)o.cv,
+                          .seed = o.seed};
+  p.common.signal_fd = -1; /* Ctrl-C ends it as it ends any program: nothing is to be kept */
+  code = plan(self, &p);
+  el_load_trace_free(&p.trace);
+  el_load_log_free(&p.log);
+  return code;
+}
+
+const el_cli_command el_cmd_bench_plan = {
+    .name = "plan",
+    .summary = "what a machine will do under a load, by simulation",
+    .usage = "[-m MODEL] [--adapters N] [--rate R] [options]",
+    .about =
+        "Measures what steps and loads of adapters take on this machine, then runs the engine's own scheduler, memory\n"
+        "and cache in simulated time: hours of load in seconds. Tells throughput, latencies, hits, memory, and what "
+        "the\n"
+        "limit is. Costs can be kept and used elsewhere, or computed for a model that is not at hand.",
+    .examples =
+        "  edgelora-bench plan -m model.gguf --adapters 10000 --rate 3 --memory 1G --save-costs box.json\n"
+        "  edgelora-bench plan --costs box.json --adapters 10000 --rate 30 --nodes 10\n"
+        "  edgelora-bench plan --shape llama-3.1-8b-q8_0 --gops 1500 --gbs 80 --adapters 10000 --slots 20 --memory 16G",
+    .run = run};

@@ -1,0 +1,16 @@
+/* Consistent hashing with bounded loads, as HAProxy does it (Mirrokni, Thorup, Zadimoghaddam: "Consistent Hashing with
+ * Bounded Loads", SODA 2018): an adapter's requests go to the node that comes next on a ring, or, if that has as much
+ * under way as it may, to the next but one. */
+#ifndef EL_BENCH_PLAN_RING_H
+#define EL_BENCH_PLAN_RING_H
+
+#include "bench/load/workload.h"
+
+/* A node's part of what is under way, as a multiple of an even one: hash-balance-factor of deploy/haproxy. */
+#define EL_RING_BOUND 2.0
+
+/* node_of[i]: of items[i], which are in order of arrival and each under way for `seconds`. Only items with an adapter
+ * are placed, the others count where node_of has them already. False: no memory. */
+bool el_ring_items(const el_load_item *items, size_t n, int nodes, double seconds, int *node_of);
+
+#endif
