@@ -235,7 +235,7 @@ def changed(path, value):
 def test_a_wrong_file_is_refused_by_its_name_and_field(write, path, value, message):
     file = write("wrong.json", changed(path, value))
     said = refused(file, "-o", "-")
-    assert said.startswith(f"edgelora: {file}: ") and message in said
+    assert said.startswith(f"edgelora-bench: {file}: ") and message in said
 
 
 @pytest.mark.parametrize("text, message", [
