@@ -11,8 +11,8 @@
 enum { HUGE_PAGE = 2 << 20, BLOCK = 256 << 10 };
 
 /* `f`, or random weights when it is NULL. */
-static el_status make(const el_lora_file *f, const el_sites *sites, const el_base *base, int rank, uint64_t seed,
-                      const el_kernels *k, el_layout layout, el_adapter **out, el_error *err) {
+static el_status make_adapter(const el_lora_file *f, const el_sites *sites, const el_base *base, int rank,
+                              uint64_t seed, const el_kernels *k, el_layout layout, el_adapter **out, el_error *err) {
   el_packer *p = NULL;
   el_pack_size size;
   uint32_t *blocks = NULL;
@@ -54,12 +54,12 @@ el_status el_adapter_layout_get(const char *name, el_layout *out, el_error *err)
 
 el_status el_adapter_pack(const el_lora_file *f, const el_sites *sites, const el_base *base, const el_kernels *k,
                           el_layout layout, el_adapter **out, el_error *err) {
-  return make(f, sites, base, 0, 0, k, layout, out, err);
+  return make_adapter(f, sites, base, 0, 0, k, layout, out, err);
 }
 
 el_status el_adapter_random(const el_sites *sites, int rank, uint64_t seed, const el_kernels *k, el_layout layout,
                             el_adapter **out, el_error *err) {
-  return make(NULL, sites, NULL, rank, seed, k, layout, out, err);
+  return make_adapter(NULL, sites, NULL, rank, seed, k, layout, out, err);
 }
 
 void el_adapter_free(el_adapter *a) {

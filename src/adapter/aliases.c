@@ -7,18 +7,18 @@
 #include "adapter/registry_private.h"
 #include "base/error.h"
 
-static const char *show(const char *name, char out[EL_SHOW]) {
+static const char *show_alias(const char *name, char out[EL_SHOW]) {
   return el_str_show((el_str){name, strlen(name)}, out, EL_SHOW);
 }
 
-static el_alias **bucket_of(const el_registry *r, const char *name) {
+static el_alias **alias_bucket(const el_registry *r, const char *name) {
   return (el_alias **)&r->aliases[el_registry_hash(name) % EL_ALIAS_BUCKETS];
 }
 
 /* Whoever of those that want it was registered first; NULL: nobody wants it. */
 static el_entry *find_alias(const el_registry *r, const char *name) {
   el_entry *first = NULL;
-  for (const el_alias *a = *bucket_of(r, name); a; a = a->next)
+  for (const el_alias *a = *alias_bucket(r, name); a; a = a->next)
     if (!strcmp(a->name, name) && (!first || a->entry->id < first->id)) first = a->entry;
   return first;
 }
@@ -42,27 +42,28 @@ void el_registry_add_aliases(el_registry *r, el_entry *e) {
   size_t n = e->preset ? e->preset->preset.n_aliases : 0;
   for (size_t i = 0; e->aliases && i < n; i++) {
     const char *name = e->preset->preset.aliases[i];
-    el_alias **at = bucket_of(r, name);
+    el_alias **at = alias_bucket(r, name);
     e->aliases[i] = (el_alias){*at, name, e};
     *at = &e->aliases[i];
     const el_entry *has = el_registry_resolve(r, name);
     if (!strcmp(name, r->base_name))
-      el_registry_notice(r, "adapter %s: alias %s: is the base model's name", show(e->name, own), show(name, shown));
+      el_registry_notice(r, "adapter %s: alias %s: is the base model's name", show_alias(e->name, own),
+                         show_alias(name, shown));
     else if (has != e)
-      el_registry_notice(r, "adapter %s: alias %s: adapter %s has that name", show(e->name, own), show(name, shown),
-                         show(has->name, other));
+      el_registry_notice(r, "adapter %s: alias %s: adapter %s has that name", show_alias(e->name, own),
+                         show_alias(name, shown), show_alias(has->name, other));
   }
   const el_entry *late = find_alias(r, e->name);
   if (late && late != e)
-    el_registry_notice(r, "adapter %s: alias %s: adapter %s has that name", show(late->name, own), show(e->name, shown),
-                       show(e->name, other));
-  if (e->preset_error) el_registry_notice(r, "adapter %s: %s", show(e->name, own), e->preset_error->message);
+    el_registry_notice(r, "adapter %s: alias %s: adapter %s has that name", show_alias(late->name, own),
+                       show_alias(e->name, shown), show_alias(e->name, other));
+  if (e->preset_error) el_registry_notice(r, "adapter %s: %s", show_alias(e->name, own), e->preset_error->message);
 }
 
 void el_registry_remove_aliases(el_registry *r, el_entry *e) {
   size_t n = e->preset ? e->preset->preset.n_aliases : 0;
   for (size_t i = 0; e->aliases && i < n; i++) {
-    el_alias **at = bucket_of(r, e->aliases[i].name);
+    el_alias **at = alias_bucket(r, e->aliases[i].name);
     while (*at != &e->aliases[i]) at = &(*at)->next;
     *at = e->aliases[i].next;
   }

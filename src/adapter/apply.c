@@ -48,7 +48,7 @@ void el_lora_groups_add(el_lora_groups *g, int row, const el_adapter *adapter, i
 }
 
 /* The rows that a group has in [*begin, *end). */
-static bool clip(const el_lora_group *group, int *begin, int *end) {
+static bool clip_to_group(const el_lora_group *group, int *begin, int *end) {
   if (group->row_begin > *begin) *begin = group->row_begin;
   if (group->row_end < *end) *end = group->row_end;
   return *begin < *end;
@@ -59,13 +59,13 @@ static int n_readers(const el_apply *p, int in) {
 }
 
 /* What a group's adapter has for an input, and for a site; NULL: nothing. */
-static const el_packed *a_of(const el_apply *p, const el_lora_group *g, int layer, int in) {
+static const el_packed *group_a(const el_apply *p, const el_lora_group *g, int layer, int in) {
   const el_packed *a = in < p->sites->n_inputs ? el_adapter_a(g->adapter, layer, in)
                                                : el_adapter_expert_a(g->adapter, layer, in, g->expert);
   return a && a->data ? a : NULL;
 }
 
-static const el_lora_site *site_of(const el_apply *p, const el_lora_group *g, int layer, int site) {
+static const el_lora_site *group_site(const el_apply *p, const el_lora_group *g, int layer, int site) {
   const el_lora_site *s = el_sites_of_expert(p->sites, site)
                               ? el_adapter_expert_site(g->adapter, layer, site, g->expert)
                               : el_adapter_site(g->adapter, layer, site);
@@ -74,7 +74,7 @@ static const el_lora_site *site_of(const el_apply *p, const el_lora_group *g, in
 
 bool el_apply_has(const el_apply *p, const el_lora_groups *groups, int layer, int in) {
   for (int g = 0; g < groups->n; g++)
-    if (a_of(p, &groups->at[g], layer, in)) return true;
+    if (group_a(p, &groups->at[g], layer, in)) return true;
   return false;
 }
 
@@ -90,7 +90,7 @@ static void quantize_h(const el_apply *p, const float *h, const el_packed *b, fl
 /* h of one row, for each site that the adapter has something for, in the form that its B takes. */
 static void quantize_row(const el_apply *p, const el_lora_group *g, int place, int in, int row) {
   for (int i = 0; i < n_readers(p, in); i++) {
-    const el_lora_site *site = site_of(p, g, place, p->sites->first[in] + i);
+    const el_lora_site *site = group_site(p, g, place, p->sites->first[in] + i);
     int at = i * p->max_rows + row;
     if (!site) continue;
     el_act *act = &p->acts[at];
@@ -104,9 +104,9 @@ void el_apply_h(const el_apply *p, const el_lora_groups *groups, int place, int 
   for (int i = 0; i < n_readers(p, in); i++)
     for (int row = row_begin; row < row_end; row++) p->low[i * p->max_rows + row] = (el_low_rank){0};
   for (int g = 0; g < groups->n; g++) {
-    const el_packed *a = a_of(p, &groups->at[g], place, in);
+    const el_packed *a = group_a(p, &groups->at[g], place, in);
     int begin = row_begin, end = row_end;
-    if (!a || !clip(&groups->at[g], &begin, &end)) continue;
+    if (!a || !clip_to_group(&groups->at[g], &begin, &end)) continue;
     p->kernels->gemm(a, 0, a->n_tiles, x, begin, end, p->h, p->ldh, false, NULL);
     for (int row = begin; row < end; row++) quantize_row(p, &groups->at[g], place, in, row);
   }
@@ -131,9 +131,9 @@ void el_apply_fetch(const el_apply *p, const el_lora_groups *groups, int layer, 
   size_t total = 0;
   int n = 0;
   for (int g = 0; g < groups->n && n < EL_APPLY_SPANS; g++) {
-    const el_packed *a = a_of(p, &groups->at[g], layer, in);
+    const el_packed *a = group_a(p, &groups->at[g], layer, in);
     int begin = row_begin, end = row_end;
-    if (!a || !clip(&groups->at[g], &begin, &end)) continue;
+    if (!a || !clip_to_group(&groups->at[g], &begin, &end)) continue;
     if (total + el_packed_bytes(a) > EL_APPLY_FETCH_BYTES) break;
     total += el_packed_bytes(a);
     spans[n++] = (el_span){a->data, el_packed_bytes(a)};

@@ -32,13 +32,13 @@ el_status el_adapter_name_check(const char *name, el_error *err) {
   return EL_OK;
 }
 
-static bool ends_in(const char *s, const char *suffix) {
+static bool has_suffix(const char *s, const char *suffix) {
   size_t n = strlen(s), m = strlen(suffix);
   return n > m && !strcmp(s + n - m, suffix);
 }
 
 /* Makes an entry one that cannot be used; false: out of memory. */
-static bool refuse(el_found_adapter *a, el_status status, const char *why) {
+static bool mark_unusable(el_found_adapter *a, el_status status, const char *why) {
   el_error e;
   el_fail_about(&e, status, a->path, "%s", why);
   a->status = status;
@@ -53,7 +53,7 @@ typedef struct scan {
 } scan;
 
 /* The name of what is in `folder` (NULL: in the directory itself); NULL: out of memory. */
-static char *name_of(const char *folder, const char *entry, bool is_folder) {
+static char *make_entry_name(const char *folder, const char *entry, bool is_folder) {
   static const char suffix[] = ".gguf";
   el_buf name = {0};
   int stem = (int)(strlen(entry) - (is_folder ? 0 : sizeof suffix - 1));
@@ -63,7 +63,7 @@ static char *name_of(const char *folder, const char *entry, bool is_folder) {
 }
 
 /* Takes name and path (NULL: out of memory). problem: as of el_signature_at. */
-static bool add(scan *s, char *name, char *path, const el_signature *signature, const char *problem) {
+static bool add_found(scan *s, char *name, char *path, const el_signature *signature, const char *problem) {
   el_found *f = &s->found;
   if (f->n == s->cap && name && path) {
     size_t more = s->cap ? 2 * s->cap : 16;
@@ -78,11 +78,11 @@ static bool add(scan *s, char *name, char *path, const el_signature *signature, 
   }
   el_found_adapter *a = &f->items[f->n++];
   *a = (el_found_adapter){.name = name, .path = path, .signature = *signature};
-  return !problem || refuse(a, EL_ERR_UNSUPPORTED, problem);
+  return !problem || mark_unusable(a, EL_ERR_UNSUPPORTED, problem);
 }
 
 /* Remembers a folder in which something may come; false: out of memory. */
-static bool add_folder(scan *s, const char *folder, const char *entry) {
+static bool note_folder(scan *s, const char *folder, const char *entry) {
   el_found *f = &s->found;
   if (f->n_folders == s->folders_cap) {
     size_t more = s->folders_cap ? 2 * s->folders_cap : 16;
@@ -103,18 +103,18 @@ static bool look_into_hub(scan *s, int dir_fd, const char *dir, const char *fold
   bool is_folder;
   const char *problem;
   el_signature signature;
-  if (!add_folder(s, folder, entry)) return false;
+  if (!note_folder(s, folder, entry)) return false;
   const char *within = s->found.folders[s->found.n_folders - 1];
-  if (!add_folder(s, within, "snapshots") || !add_folder(s, within, "refs")) return false;
+  if (!note_folder(s, within, "snapshots") || !note_folder(s, within, "refs")) return false;
   if (!el_hub_snapshot(dir_fd, entry, snapshot)) return true; /* nothing has come yet */
   el_hub_name(entry, name);
-  if (!add_folder(s, folder, snapshot)) return false;
+  if (!note_folder(s, folder, snapshot)) return false;
   if (!el_signature_at(dir_fd, snapshot, &is_folder, &problem, &signature) && !problem) {
     /* A model, most likely. GGUF files could be either; they are named, not opened. */
     if (!el_hub_has_gguf(dir_fd, snapshot)) return true;
     problem = "a GGUF file in a hub cache, which may be a model: offer it as --adapter NAME=PATH";
   }
-  return add(s, name_of(folder, name, true), el_path_join(dir, snapshot), &signature, problem);
+  return add_found(s, make_entry_name(folder, name, true), el_path_join(dir, snapshot), &signature, problem);
 }
 
 /* An entry of a directory; dir: its path, folder: as of name_of. False: out of memory. */
@@ -123,21 +123,21 @@ static bool judge_entry(scan *s, int dir_fd, const char *dir, const char *folder
   const bool is_folder = p->is_folder;
   if (p->is_adapter || p->problem) {
     /* One that lacks something may still get it. */
-    if (p->problem && !add_folder(s, folder, entry)) return false;
-    return add(s, name_of(folder, entry, is_folder), el_path_join(dir, entry), &p->signature, p->problem);
+    if (p->problem && !note_folder(s, folder, entry)) return false;
+    return add_found(s, make_entry_name(folder, entry, is_folder), el_path_join(dir, entry), &p->signature, p->problem);
   }
   /* In a folder of a folder it may be anything's, a model's say. */
-  if (!is_folder && !folder && ends_in(entry, ".safetensors"))
-    return add(
+  if (!is_folder && !folder && has_suffix(entry, ".safetensors"))
+    return add_found(
         s, strdup(entry), el_path_join(dir, entry), &p->signature,
         "a safetensors file alone: put it into a folder with its adapter_config.json, as adapter_model.safetensors");
   if (!is_folder) return true;
   if (el_hub_is_repository(entry)) return look_into_hub(s, dir_fd, dir, folder, entry);
-  return folder || add_folder(s, NULL, entry);
+  return folder || note_folder(s, NULL, entry);
 }
 
 /* The names of what is in a directory, in no order: *out is the caller's, with each of them. */
-static el_status read_names(DIR *d, const char *dir, el_peek **out, size_t *n, el_error *err) {
+static el_status read_entry_names(DIR *d, const char *dir, el_peek **out, size_t *n, el_error *err) {
   size_t cap = 0;
   for (;;) {
     errno = 0;
@@ -159,12 +159,12 @@ static el_status read_names(DIR *d, const char *dir, el_peek **out, size_t *n, e
 }
 
 /* Lists one directory: the top one when `folder` is NULL, else that folder of it, whose path is dir. */
-static el_status list(scan *s, const char *dir, const char *folder, el_error *err) {
+static el_status list_directory(scan *s, const char *dir, const char *folder, el_error *err) {
   DIR *d = opendir(dir);
   if (!d) return el_fail_about(err, errno == ENOENT ? EL_ERR_NOT_FOUND : EL_ERR_IO, dir, "%s", strerror(errno));
   el_peek *peeks = NULL;
   size_t n = 0;
-  el_status status = read_names(d, dir, &peeks, &n, err);
+  el_status status = read_entry_names(d, dir, &peeks, &n, err);
   if (!status) el_peek_all(&s->peeker, dirfd(d), peeks, n);
   for (size_t i = 0; i < n; i++) {
     if (!status && !judge_entry(s, dirfd(d), dir, folder, &peeks[i]))
@@ -176,14 +176,14 @@ static el_status list(scan *s, const char *dir, const char *folder, el_error *er
   return status;
 }
 
-static int by_name(const void *x, const void *y) {
+static int compare_found(const void *x, const void *y) {
   const el_found_adapter *a = x, *b = y;
   int c = strcmp(a->name, b->name);
   return c ? c : strcmp(a->path, b->path);
 }
 
 /* Finds what is wrong with the names; false: out of memory. */
-static bool judge(el_found *f) {
+static bool check_found_names(el_found *f) {
   for (size_t i = 0; i < f->n; i++) {
     el_found_adapter *a = &f->items[i];
     const el_found_adapter *first = NULL; /* that can be used, by the same name */
@@ -209,8 +209,9 @@ static bool judge_directory(scan *s, const char *dir) {
   while (end > 1 && dir[end - 1] == '/') end--;
   size_t begin = end;
   while (begin > 0 && dir[begin - 1] != '/') begin--;
-  return add(s, strndup(dir + begin, end - begin), strdup(dir), &signature,
-             "this folder is itself an adapter: offer it as --adapter NAME=PATH, or give the folder that it is in");
+  return add_found(
+      s, strndup(dir + begin, end - begin), strdup(dir), &signature,
+      "this folder is itself an adapter: offer it as --adapter NAME=PATH, or give the folder that it is in");
 }
 
 el_status el_adapter_discover(const char *dir, el_found *out, el_error *err) {
@@ -221,7 +222,7 @@ el_status el_adapter_discover_told(const char *dir, el_peek_progress progress, v
                                    el_error *err) {
   scan s = {.peeker = {.progress = progress, .user = user}};
   el_found *f = &s.found;
-  el_status status = list(&s, dir, NULL, err);
+  el_status status = list_directory(&s, dir, NULL, err);
   if (status == EL_ERR_NOT_FOUND) status = EL_ERR_IO;
   if (status == EL_ERR_IO && err) err->code = EL_ERR_IO;
   if (!status && !judge_directory(&s, dir)) status = el_fail_about(err, EL_ERR_NO_MEMORY, dir, "out of memory");
@@ -230,17 +231,17 @@ el_status el_adapter_discover_told(const char *dir, el_peek_progress progress, v
     if (strchr(f->folders[i], '/') || el_hub_is_repository(f->folders[i])) continue; /* a hub's, looked into */
     el_error why;
     char *path = el_path_join(dir, f->folders[i]), *name = strdup(f->folders[i]);
-    el_status one = path && name ? list(&s, path, name, &why) : EL_ERR_NO_MEMORY;
+    el_status one = path && name ? list_directory(&s, path, name, &why) : EL_ERR_NO_MEMORY;
     if (one == EL_ERR_IO) { /* one that is gone by now holds nothing; one that cannot be read might */
-      one = add(&s, name, path, &(el_signature){0}, why.message + why.detail) ? EL_OK : EL_ERR_NO_MEMORY;
+      one = add_found(&s, name, path, &(el_signature){0}, why.message + why.detail) ? EL_OK : EL_ERR_NO_MEMORY;
     } else {
       free(path);
       free(name);
     }
     if (one == EL_ERR_NO_MEMORY) status = el_fail_about(err, EL_ERR_NO_MEMORY, dir, "out of memory");
   }
-  if (!status && f->n) qsort(f->items, f->n, sizeof *f->items, by_name);
-  if (!status && !judge(f)) status = el_fail_about(err, EL_ERR_NO_MEMORY, dir, "out of memory");
+  if (!status && f->n) qsort(f->items, f->n, sizeof *f->items, compare_found);
+  if (!status && !check_found_names(f)) status = el_fail_about(err, EL_ERR_NO_MEMORY, dir, "out of memory");
   if (status)
     el_found_free(f);
   else

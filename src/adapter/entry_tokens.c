@@ -12,7 +12,7 @@ void el_registry_use_tokenizer(el_registry *r, const el_tokenizer *base, const e
 }
 
 /* The mutex is held. What all adapters bring besides their weights has one limit. */
-static el_status read(el_registry *r, el_entry *e, el_error *err) {
+static el_status read_entry_tokens(el_registry *r, el_entry *e, el_error *err) {
   e->tokens_stamp = el_own_tokens_stamp(e->path);
   el_status status =
       e->tokens_stamp ? el_own_tokens_read(e->path, r->tokenizer, r->sites, &e->tokenizer, NULL, err) : EL_OK;
@@ -35,7 +35,7 @@ el_status el_entry_tokens(el_entry *e, const el_tokenizer **out, el_error *err) 
   if (!r || !r->tokenizer || !*e->path) return EL_OK;
   pthread_mutex_lock(&r->tokens_mutex);
   el_status status = EL_OK;
-  if (!e->tokens_known && (status = read(r, e, &why)) && status != EL_ERR_NO_MEMORY &&
+  if (!e->tokens_known && (status = read_entry_tokens(r, e, &why)) && status != EL_ERR_NO_MEMORY &&
       (e->tokens_error = malloc(sizeof why)))
     *e->tokens_error = why;
   e->tokens_known = !status || e->tokens_error; /* out of memory: the next one may have more luck */

@@ -22,12 +22,12 @@ uint64_t el_index_file_key(const el_sites *sites, const el_kernels *k, el_layout
   return el_record_hash(hash, sizes, sizeof sizes);
 }
 
-static el_record_name name_of(const char *dir, uint64_t key) {
+static el_record_name index_record_name(const char *dir, uint64_t key) {
   return (el_record_name){dir, "adapters", key};
 }
 
 el_status el_index_file_read(const char *dir, uint64_t key, el_record_file **out, el_error *err) {
-  const el_record_name name = name_of(dir, key);
+  const el_record_name name = index_record_name(dir, key);
   return el_record_file_read(&name, out, err);
 }
 
@@ -53,7 +53,7 @@ static void put_entry(void *user, const el_entry *e) {
 
 el_status el_index_file_write(const char *dir, uint64_t key, el_registry *r, const el_record_file *before,
                               el_error *err) {
-  const el_record_name name = name_of(dir, key);
+  const el_record_name name = index_record_name(dir, key);
   el_record_writer *w = el_record_writer_new(before);
   if (!w) return el_fail_about(err, EL_ERR_NO_MEMORY, dir, "out of memory");
   el_registry_each_known(r, put_entry, w);

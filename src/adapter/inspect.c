@@ -22,11 +22,11 @@ enum {
   SHOWN_VALUE = 200 /* bytes of a string value; a chat template has thousands */
 };
 
-static el_str view(const char *s) {
+static el_str view_string(const char *s) {
   return (el_str){s, strlen(s)};
 }
 
-static int wider(int width, size_t len) {
+static int wider_column(int width, size_t len) {
   return (int)len > width && len <= MAX_COLUMN ? (int)len : width;
 }
 
@@ -46,7 +46,7 @@ static void print_item(el_printer *p, const el_gguf_kv *kv, uint64_t i) {
 static void print_kvs(el_printer *p, const el_gguf *g) {
   char key[SHOWN_VALUE], type[64];
   int width = 0;
-  for (size_t i = 0; i < el_gguf_n_kv(g); i++) width = wider(width, el_gguf_kv_at(g, i)->key.len);
+  for (size_t i = 0; i < el_gguf_n_kv(g); i++) width = wider_column(width, el_gguf_kv_at(g, i)->key.len);
   el_print(p, "\nkeys (%zu)\n", el_gguf_n_kv(g));
   for (size_t i = 0; i < el_gguf_n_kv(g); i++) {
     const el_gguf_kv *kv = el_gguf_kv_at(g, i);
@@ -79,7 +79,7 @@ static void print_tensors(el_printer *p, const el_gguf *g) {
   } totals[EL_N_TYPES] = {0};
   uint64_t values = 0;
   int width = 0;
-  for (size_t i = 0; i < el_gguf_n_tensors(g); i++) width = wider(width, el_gguf_tensor_at(g, i)->name.len);
+  for (size_t i = 0; i < el_gguf_n_tensors(g); i++) width = wider_column(width, el_gguf_tensor_at(g, i)->name.len);
   el_print(p, "\ntensors (%zu)\n", el_gguf_n_tensors(g));
   for (size_t i = 0; i < el_gguf_n_tensors(g); i++) {
     const el_tensor *t = el_gguf_tensor_at(g, i);
@@ -168,11 +168,11 @@ static void print_lora(el_printer *p, const el_lora_file *f) {
   char base[SHOWN_VALUE];
   el_print(p, "\nadapter\n");
   if (*el_lora_file_base(f))
-    el_print(p, "  %-12s  %s\n", "base", el_str_show(view(el_lora_file_base(f)), base, sizeof base));
+    el_print(p, "  %-12s  %s\n", "base", el_str_show(view_string(el_lora_file_base(f)), base, sizeof base));
   const el_invocation *inv = el_lora_file_invocation(f);
   if (el_lora_file_invocation_text(f))
     el_print(p, "  %-12s  from the second token of \"%s\"\n", "activated",
-             el_str_show(view(el_lora_file_invocation_text(f)), base, sizeof base));
+             el_str_show(view_string(el_lora_file_invocation_text(f)), base, sizeof base));
   if (inv->n) el_print(p, "  %-12s  from the tokens", "activated");
   for (int i = 0; i < inv->n; i++) el_print(p, "%s%d", i ? ", " : " ", (int)inv->tokens[i]);
   if (inv->n) el_print(p, "\n");
@@ -250,7 +250,8 @@ static el_status describe_gguf(el_printer *p, const char *path, el_error *err) {
 
 static void print_metadata(void *arg, const char *key, const char *value) {
   char shown[SHOWN_VALUE], text[SHOWN_VALUE];
-  el_print(arg, "  %s: %s\n", el_str_show(view(key), shown, sizeof shown), el_str_show(view(value), text, sizeof text));
+  el_print(arg, "  %s: %s\n", el_str_show(view_string(key), shown, sizeof shown),
+           el_str_show(view_string(value), text, sizeof text));
 }
 
 static void print_safetensors(el_printer *p, const el_safetensors *s) {
@@ -260,11 +261,11 @@ static void print_safetensors(el_printer *p, const el_safetensors *s) {
   el_print(p, "\nmetadata\n");
   el_safetensors_metadata(s, print_metadata, p);
   el_print(p, "\ntensors (%zu)\n", el_safetensors_n(s));
-  for (size_t i = 0; i < el_safetensors_n(s); i++) width = wider(width, strlen(el_safetensors_at(s, i)->name));
+  for (size_t i = 0; i < el_safetensors_n(s); i++) width = wider_column(width, strlen(el_safetensors_at(s, i)->name));
   for (size_t i = 0; i < el_safetensors_n(s); i++) {
     const el_st_tensor *t = el_safetensors_at(s, i);
-    el_print(p, "  %-*s  %-7s  %12zu bytes  [", width, el_str_show(view(t->name), name, sizeof name),
-             el_str_show(view(t->dtype_name), type, sizeof type), t->n_bytes);
+    el_print(p, "  %-*s  %-7s  %12zu bytes  [", width, el_str_show(view_string(t->name), name, sizeof name),
+             el_str_show(view_string(t->dtype_name), type, sizeof type), t->n_bytes);
     for (int d = 0; d < t->n_dims; d++) el_print(p, d ? ", %" PRId64 : "%" PRId64, t->shape[d]);
     el_print(p, "]\n");
     bytes += t->n_bytes;
@@ -297,13 +298,13 @@ static el_status print_config(el_printer *p, const char *path, el_error *err) {
   if (!root && no_memory) return el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", path);
   if (!root)
     return el_fail_about(err, EL_ERR_FORMAT, path, "line %d: %s", json_err.line,
-                         el_str_show(view(json_err.text), text, sizeof text));
+                         el_str_show(view_string(json_err.text), text, sizeof text));
   el_print(p, "\nadapter_config.json\n");
   json_object_foreach(root, key, v) {
     /* JSON's own escapes make it safe: a second layer of backslashes would only confuse. */
     char *value = json_is_null(v) ? NULL : el_json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT | JSON_ENSURE_ASCII);
     if (value)
-      el_print(p, "  %s: %.*s%s\n", el_str_show(view(key), name, sizeof name), SHOWN_VALUE, value,
+      el_print(p, "  %s: %.*s%s\n", el_str_show(view_string(key), name, sizeof name), SHOWN_VALUE, value,
                strlen(value) > SHOWN_VALUE ? "..." : "");
     free(value);
   }
@@ -312,7 +313,7 @@ static el_status print_config(el_printer *p, const char *path, el_error *err) {
 }
 
 /* Whether mlx-lm's weights are there; *weights is their path then. */
-static bool is_mlx(const char *dir, el_buf *weights) {
+static bool has_mlx_weights(const char *dir, el_buf *weights) {
   el_buf path = {0};
   bool is = el_buf_printf(&path, "%s/adapters.safetensors", dir) && access(path.data, F_OK) == 0;
   el_buf *drop = is ? weights : &path;
@@ -336,7 +337,7 @@ static el_status describe_folder(el_printer *p, const char *path, el_error *err)
                ? el_fail_about(err, status, path, "a folder without adapter_config.json and without a .gguf file")
                : status;
   }
-  const bool mlx = !status && stat(weights.data, &st) != 0 && is_mlx(path, &weights);
+  const bool mlx = !status && stat(weights.data, &st) != 0 && has_mlx_weights(path, &weights);
   if (!status) el_print(p, "%s: LoRA adapter, %s\n", path, mlx ? "mlx-lm folder" : "PEFT folder");
   if (!status) status = print_config(p, config.data, err);
   if (!status) status = describe_lora(p, path, err);

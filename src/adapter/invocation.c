@@ -12,7 +12,8 @@ int el_invocation_find(const el_invocation *inv, const int32_t *tokens, int n) {
   return EL_NOT_INVOKED;
 }
 
-static el_status tokenize(el_lora_file *f, const char *text, const el_tokenizer *t, const char *path, el_error *err) {
+static el_status tokenize_invocation(el_lora_file *f, const char *text, const el_tokenizer *t, const char *path,
+                                     el_error *err) {
   int32_t *tokens = NULL;
   size_t n;
   el_error why;
@@ -30,7 +31,7 @@ static el_status tokenize(el_lora_file *f, const char *text, const el_tokenizer 
 
 el_status el_invocation_resolve(el_lora_file *f, const el_tokenizer *t, const char *path, el_error *err) {
   const char *text = el_lora_file_invocation_text(f);
-  if (text) return tokenize(f, text, t, path, err);
+  if (text) return tokenize_invocation(f, text, t, path, err);
   const el_invocation *inv = el_lora_file_invocation(f);
   for (int i = 0; i < inv->n; i++)
     if (inv->tokens[i] >= el_tokenizer_n_vocab(t))

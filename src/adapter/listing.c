@@ -13,7 +13,7 @@ void el_registry_each_known(el_registry *r, void (*see)(void *user, const el_ent
 }
 
 /* A string of an info: copied to *at, which moves behind it. */
-static const char *put_string(char **at, const char *s) {
+static const char *put_info_string(char **at, const char *s) {
   const char *begin = *at;
   if (!s) return NULL;
   *at = stpcpy(*at, s) + 1;
@@ -33,13 +33,13 @@ static size_t put_aliases(const el_registry *r, const el_entry *e, const char **
   size_t n = 0;
   for (size_t i = 0; i < n_aliases(e); i++) {
     const char *alias = e->preset->preset.aliases[i];
-    if (el_registry_resolve(r, alias) == e) pointers[n++] = put_string(at, alias);
+    if (el_registry_resolve(r, alias) == e) pointers[n++] = put_info_string(at, alias);
   }
   return n;
 }
 
 /* The infos of n entries in one block with their strings; NULL: out of memory. The mutex is held. */
-static el_adapter_info *describe(const el_registry *r, el_entry *const *entries, size_t n) {
+static el_adapter_info *describe_entries(const el_registry *r, el_entry *const *entries, size_t n) {
   size_t bytes = n * sizeof(el_adapter_info), n_pointers = 0, n_tokens = 0;
   for (size_t i = 0; i < n; i++) {
     const el_entry *e = entries[i];
@@ -58,8 +58,8 @@ static el_adapter_info *describe(const el_registry *r, el_entry *const *entries,
     el_entry *e = entries[i];
     const el_usage *u = e->usage;
     list[i] = (el_adapter_info){.id = e->id,
-                                .name = put_string(&strings, e->name),
-                                .path = put_string(&strings, e->path),
+                                .name = put_info_string(&strings, e->name),
+                                .path = put_info_string(&strings, e->path),
                                 .rank = e->size.n_blocks ? e->size.rank : e->rank,
                                 .bytes = e->size.bytes,
                                 .created = e->created,
@@ -73,10 +73,10 @@ static el_adapter_info *describe(const el_registry *r, el_entry *const *entries,
                                 .loads_failed = atomic_load(&u->loads_failed),
                                 .load_ms = (double)atomic_load(&u->load_ns) * 1e-6,
                                 .last_used = atomic_load(&u->last_used),
-                                .failure = put_string(&strings, e->failure),
+                                .failure = put_info_string(&strings, e->failure),
                                 .failed_at = e->failed_at};
     if (e->failure) list[i].failure_detail = list[i].failure + e->failure_detail;
-    if (e->preset) list[i].description = put_string(&strings, e->preset->preset.description);
+    if (e->preset) list[i].description = put_info_string(&strings, e->preset->preset.description);
     list[i].pinned = e->pinned;
     list[i].own_tokens = el_entry_n_own_tokens(e);
     list[i].activated = e->n_invocation < 0 ? -1 : e->n_invocation > 0;
@@ -93,7 +93,7 @@ static el_adapter_info *describe(const el_registry *r, el_entry *const *entries,
 el_status el_registry_list(el_registry *r, el_adapter_info **out, size_t *n, el_error *err) {
   pthread_mutex_lock(&r->mutex);
   size_t count = r->n;
-  el_adapter_info *list = describe(r, r->entries, count);
+  el_adapter_info *list = describe_entries(r, r->entries, count);
   pthread_mutex_unlock(&r->mutex);
   if (!list) return el_fail(err, EL_ERR_NO_MEMORY, "adapters: out of memory");
   *out = list;
@@ -109,7 +109,7 @@ el_status el_registry_list_resident(el_registry *r, el_adapter_info **out, size_
     const int state = atomic_load(&r->entries[i]->state);
     if (state == EL_ADAPTER_RESIDENT || state == EL_ADAPTER_LOADING) some[count++] = r->entries[i];
   }
-  el_adapter_info *list = some ? describe(r, some, count) : NULL;
+  el_adapter_info *list = some ? describe_entries(r, some, count) : NULL;
   pthread_mutex_unlock(&r->mutex);
   free((void *)some);
   if (!list) return el_fail(err, EL_ERR_NO_MEMORY, "adapters: out of memory");
@@ -122,7 +122,7 @@ el_status el_registry_info(el_registry *r, const char *name, uint64_t id, el_ada
   char shown[EL_SHOW];
   pthread_mutex_lock(&r->mutex);
   el_entry *e = name ? el_registry_resolve(r, name) : el_registry_at_id(r, id);
-  el_adapter_info *info = e ? describe(r, &e, 1) : NULL;
+  el_adapter_info *info = e ? describe_entries(r, &e, 1) : NULL;
   pthread_mutex_unlock(&r->mutex);
   if (!e && !name) return el_fail(err, EL_ERR_NOT_FOUND, "adapter id %llu: there is none", (unsigned long long)id);
   if (!e)

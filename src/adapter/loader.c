@@ -47,7 +47,7 @@ struct el_loader {
   el_load ring[EL_MAX_LOADS];
 };
 
-static el_load *at(el_loader *l, uint64_t i) {
+static el_load *load_at(el_loader *l, uint64_t i) {
   return &l->ring[i % EL_MAX_LOADS];
 }
 
@@ -86,7 +86,7 @@ static el_status open_file(el_loader *l, const char *path, int buffer, const el_
 }
 
 /* The signature of several adapters' files: another one when one of them is. */
-static void fold(el_signature *sum, const el_signature *part) {
+static void fold_signature(el_signature *sum, const el_signature *part) {
   for (int i = 0; i < EL_SIGNED_PRESET; i++) {
     sum->file[i].size += part->file[i].size;
     sum->file[i].mtime_ns = el_mix64(sum->file[i].mtime_ns ^ part->file[i].mtime_ns);
@@ -106,7 +106,7 @@ static el_status sign_parts(el_load *load, el_error *err) {
     el_signature signature;
     if (!*load->entry->parts[i].path) continue;
     if (el_signature_read(load->entry->parts[i].path, &signature, err)) return el_fail_hidden(err);
-    fold(&load->signature, &signature);
+    fold_signature(&load->signature, &signature);
   }
   return EL_OK;
 }
@@ -143,7 +143,7 @@ static el_status open_sources(el_loader *l, el_load *load, el_pack_source *sourc
     status = open_file(l, part->path, i, NULL, &signature, &load->has_signature, &whole, &files[i], err);
     sources[i].file = files[i];
     if (status) break;
-    fold(&load->signature, &signature);
+    fold_signature(&load->signature, &signature);
     if (e->n_parts > 1 && el_lora_file_invocation(files[i])->n)
       status = el_fail(err, EL_ERR_UNSUPPORTED,
                        "adapters: %s is an activated one (aLoRA), which cannot be combined with others", part->name);
@@ -161,7 +161,7 @@ static el_load_outcome outcome_of(const el_load *load) {
   return fits ? EL_LOADED : EL_LOAD_SIZED;
 }
 
-static el_status run(el_loader *l, el_load *load) {
+static el_status run_load(el_loader *l, el_load *load) {
   int n = load->entry->n_parts ? load->entry->n_parts : 1;
   el_lora_file *files[EL_MAX_COMBINED] = {0};
   el_pack_source sources[EL_MAX_COMBINED] = {0};
@@ -177,24 +177,24 @@ static el_status run(el_loader *l, el_load *load) {
   return status;
 }
 
-static void work(el_loader *l, el_load *load) {
+static void work_on_load(el_loader *l, el_load *load) {
   uint64_t begin = el_now_ns();
   load->end = EL_LOAD_BROKEN;
   load->has_signature = load->permanent = false;
   load->adapter = NULL;
   load->size = (el_pack_size){0};
   load->error = (el_error){0};
-  if (run(l, load)) load->end = EL_LOAD_BROKEN;
+  if (run_load(l, load)) load->end = EL_LOAD_BROKEN;
   load->ns = el_now_ns() - begin;
 }
 
 bool el_loader_work(el_loader *l) {
   pthread_mutex_lock(&l->mutex);
   bool any = l->ended < l->pushed;
-  el_load *load = at(l, l->ended);
+  el_load *load = load_at(l, l->ended);
   pthread_mutex_unlock(&l->mutex);
   if (!any) return false;
-  work(l, load);
+  work_on_load(l, load);
   pthread_mutex_lock(&l->mutex);
   l->ended++;
   pthread_mutex_unlock(&l->mutex);
@@ -204,7 +204,7 @@ bool el_loader_work(el_loader *l) {
 
 void el_loader_pretend(el_loader *l, const el_pack_size *size, el_adapter *adapter, uint32_t *blocks, uint64_t ns) {
   assert(!l->n_threads && l->ended < l->pushed);
-  el_load *load = at(l, l->ended++);
+  el_load *load = load_at(l, l->ended++);
   load->size = *size;
   load->end = outcome_of(load);
   load->has_signature = load->permanent = false;
@@ -318,7 +318,7 @@ void el_loader_free(el_loader *l) {
 
 /* pushed and taken are written by the caller's thread alone. */
 el_load *el_loader_next(el_loader *l) {
-  return l->pushed - l->taken < EL_MAX_LOADS ? at(l, l->pushed) : NULL;
+  return l->pushed - l->taken < EL_MAX_LOADS ? load_at(l, l->pushed) : NULL;
 }
 
 void el_loader_push(el_loader *l) {
@@ -333,7 +333,7 @@ el_load *el_loader_result(el_loader *l) {
   pthread_mutex_lock(&l->mutex);
   bool any = l->taken < l->ended;
   pthread_mutex_unlock(&l->mutex);
-  return any ? at(l, l->taken) : NULL;
+  return any ? load_at(l, l->taken) : NULL;
 }
 
 void el_loader_pop(el_loader *l) {
@@ -345,5 +345,5 @@ int el_loader_n(el_loader *l) {
 }
 
 el_load *el_loader_at(el_loader *l, int i) {
-  return at(l, l->taken + (uint64_t)i);
+  return load_at(l, l->taken + (uint64_t)i);
 }

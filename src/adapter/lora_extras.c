@@ -6,7 +6,7 @@
 #include "arch/arch.h"
 #include "base/error.h"
 
-static int by_kind(const void *x, const void *y) {
+static int compare_extras(const void *x, const void *y) {
   const el_lora_extra *a = x, *b = y;
   if (a->kind != b->kind) return (int)a->kind - (int)b->kind;
   if (a->layer != b->layer) return a->layer - b->layer;
@@ -39,12 +39,12 @@ static shape shape_of(const el_lora_file *f, const el_lora_extra *e) {
   return (shape){0};
 }
 
-static bool is_of_vocabulary(const el_lora_extra *e) {
+static bool is_vocabulary_extra(const el_lora_extra *e) {
   return e->kind == EL_LORA_EMBEDDING || e->kind == EL_LORA_OUTPUT || e->kind == EL_LORA_EMBEDDING_A ||
          e->kind == EL_LORA_EMBEDDING_LENGTH;
 }
 
-static el_status check_one(const el_lora_file *f, const el_lora_extra *e, el_error *err) {
+static el_status check_extra(const el_lora_file *f, const el_lora_extra *e, el_error *err) {
   char name[EL_SHOW];
   el_str_show(e->name, name, sizeof name);
   if (f->sites && e->layer != EL_LORA_MODEL && e->layer >= f->sites->n_layers)
@@ -54,7 +54,7 @@ static el_status check_one(const el_lora_file *f, const el_lora_extra *e, el_err
     return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "tensor %s: the base model has %d experts, from 0", name,
                          f->sites->n_experts);
   if (f->sites && !f->sites->output.out &&
-      (is_of_vocabulary(e) || e->kind >= EL_LORA_TOKENS || e->kind == EL_LORA_EMBEDDING_MAGNITUDE ||
+      (is_vocabulary_extra(e) || e->kind >= EL_LORA_TOKENS || e->kind == EL_LORA_EMBEDDING_MAGNITUDE ||
        e->kind == EL_LORA_EMBEDDING_B))
     return el_fail_about(err, EL_ERR_UNSUPPORTED, f->weights_path, "tensor %s: the base's vocabulary is not known",
                          name);
@@ -74,9 +74,9 @@ static el_status check_one(const el_lora_file *f, const el_lora_extra *e, el_err
   return EL_OK;
 }
 
-static const el_lora_extra *find(const el_lora_file *f, el_lora_kind kind, int layer, int site, int expert) {
+static const el_lora_extra *find_extra_at(const el_lora_file *f, el_lora_kind kind, int layer, int site, int expert) {
   const el_lora_extra key = {.kind = kind, .layer = layer, .site = site, .expert = expert};
-  return f->n_extras ? bsearch(&key, f->extras, f->n_extras, sizeof key, by_kind) : NULL;
+  return f->n_extras ? bsearch(&key, f->extras, f->n_extras, sizeof key, compare_extras) : NULL;
 }
 
 /* A pair's layer as an extra's. */
@@ -89,7 +89,7 @@ typedef struct place {
   const el_lora_extra *e;
 } place;
 
-static int by_place(const void *key, const void *pair) {
+static int compare_place_to_pair(const void *key, const void *pair) {
   const place *k = key;
   const el_lora_pair *p = pair;
   const int layer = layer_of(k->file, p);
@@ -99,7 +99,8 @@ static int by_place(const void *key, const void *pair) {
 
 static el_status check_belongs(const el_lora_file *f, const el_lora_extra *e, el_error *err) {
   char name[EL_SHOW];
-  if (f->n_pairs && bsearch(&(place){f, e}, f->pairs, f->n_pairs, sizeof *f->pairs, by_place)) return EL_OK;
+  if (f->n_pairs && bsearch(&(place){f, e}, f->pairs, f->n_pairs, sizeof *f->pairs, compare_place_to_pair))
+    return EL_OK;
   return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "tensor %s has no lora_A and lora_B beside it",
                        el_str_show(e->name, name, sizeof name));
 }
@@ -107,9 +108,9 @@ static el_status check_belongs(const el_lora_file *f, const el_lora_extra *e, el
 static el_status check_embedding_pair(const el_lora_file *f, el_error *err) {
   char name[EL_SHOW];
   const el_lora_kind magnitudes = f->from_mlx ? EL_LORA_EMBEDDING_LENGTH : EL_LORA_EMBEDDING_MAGNITUDE;
-  const el_lora_extra *a = find(f, EL_LORA_EMBEDDING_A, EL_LORA_MODEL, 0, 0),
-                      *b = find(f, EL_LORA_EMBEDDING_B, EL_LORA_MODEL, 0, 0), *any = a ? a : b,
-                      *magnitude = find(f, magnitudes, EL_LORA_MODEL, 0, 0);
+  const el_lora_extra *a = find_extra_at(f, EL_LORA_EMBEDDING_A, EL_LORA_MODEL, 0, 0),
+                      *b = find_extra_at(f, EL_LORA_EMBEDDING_B, EL_LORA_MODEL, 0, 0), *any = a ? a : b,
+                      *magnitude = find_extra_at(f, magnitudes, EL_LORA_MODEL, 0, 0);
   if (magnitude && !any)
     return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "tensor %s has no %s beside it",
                          el_str_show(magnitude->name, name, sizeof name),
@@ -132,17 +133,17 @@ static el_status check_embedding_pair(const el_lora_file *f, el_error *err) {
   return EL_OK;
 }
 
-static int by_value(const void *x, const void *y) {
+static int compare_token_ids(const void *x, const void *y) {
   const int32_t a = *(const int32_t *)x, b = *(const int32_t *)y;
   return a < b ? -1 : a > b;
 }
 
-static el_status check_tokens(const el_lora_file *f, const int32_t *tokens, size_t n, el_error *err) {
+static el_status check_trained_tokens(const el_lora_file *f, const int32_t *tokens, size_t n, el_error *err) {
   if (!n) return EL_OK;
   int32_t *sorted = malloc(sizeof *sorted * n);
   if (!sorted) return el_fail_about(err, EL_ERR_NO_MEMORY, f->weights_path, "out of memory");
   for (size_t i = 0; i < n; i++) sorted[i] = tokens[i];
-  qsort(sorted, n, sizeof *sorted, by_value);
+  qsort(sorted, n, sizeof *sorted, compare_token_ids);
   el_status status = EL_OK;
   for (size_t i = 1; i < n && !status; i++)
     if (sorted[i] == sorted[i - 1])
@@ -158,11 +159,11 @@ static el_status check_tokens(const el_lora_file *f, const int32_t *tokens, size
 el_status el_lora_check_extras(el_lora_file *f, el_error *err) {
   char name[EL_SHOW], other[EL_SHOW];
   el_status status;
-  if (f->n_extras) qsort(f->extras, f->n_extras, sizeof *f->extras, by_kind);
+  if (f->n_extras) qsort(f->extras, f->n_extras, sizeof *f->extras, compare_extras);
   for (size_t i = 0; i < f->n_extras; i++) {
     const el_lora_extra *e = &f->extras[i];
-    if ((status = check_one(f, e, err))) return status;
-    if (i > 0 && by_kind(e - 1, e) == 0)
+    if ((status = check_extra(f, e, err))) return status;
+    if (i > 0 && compare_extras(e - 1, e) == 0)
       return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "tensors %s and %s are the same part",
                            el_str_show(e[-1].name, name, sizeof name), el_str_show(e->name, other, sizeof other));
     if (f->header_only || (e->kind != EL_LORA_MAGNITUDE && e->kind != EL_LORA_ADDED_BIAS)) continue;
@@ -170,14 +171,15 @@ el_status el_lora_check_extras(el_lora_file *f, el_error *err) {
   }
   for (size_t i = 0; f->dora && i < f->n_pairs; i++) {
     const el_lora_pair *p = &f->pairs[i];
-    if (!find(f, EL_LORA_MAGNITUDE, layer_of(f, p), p->site, p->expert))
+    if (!find_extra_at(f, EL_LORA_MAGNITUDE, layer_of(f, p), p->site, p->expert))
       return el_fail_about(err, EL_ERR_FORMAT, f->weights_path,
                            "use_dora is true, and a matrix of layer %d has no lora_magnitude_vector", p->layer);
   }
-  if ((status = check_tokens(f, f->tokens, f->n_tokens, err))) return status;
-  if ((status = check_tokens(f, f->output_tokens, f->n_output_tokens, err))) return status;
-  const el_lora_extra *of_output = find(f, EL_LORA_OUTPUT_TOKENS, EL_LORA_MODEL, 0, 0);
-  if (of_output && !find(f, EL_LORA_OUTPUT, EL_LORA_MODEL, 0, 0) && !find(f, EL_LORA_TOKENS, EL_LORA_MODEL, 0, 0))
+  if ((status = check_trained_tokens(f, f->tokens, f->n_tokens, err))) return status;
+  if ((status = check_trained_tokens(f, f->output_tokens, f->n_output_tokens, err))) return status;
+  const el_lora_extra *of_output = find_extra_at(f, EL_LORA_OUTPUT_TOKENS, EL_LORA_MODEL, 0, 0);
+  if (of_output && !find_extra_at(f, EL_LORA_OUTPUT, EL_LORA_MODEL, 0, 0) &&
+      !find_extra_at(f, EL_LORA_TOKENS, EL_LORA_MODEL, 0, 0))
     return el_fail_about(err, EL_ERR_UNSUPPORTED, f->weights_path,
                          "tensor %s: rows of the output are supported where its matrix is saved beside them",
                          el_str_show(of_output->name, name, sizeof name));

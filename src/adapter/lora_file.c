@@ -53,11 +53,11 @@ void el_lora_matrix_read(const el_lora_matrix *m, int rows, int cols, float *out
   }
 }
 
-static const char *show(const el_lora_part *p, char name[EL_SHOW]) {
+static const char *show_matrix(const el_lora_part *p, char name[EL_SHOW]) {
   return el_str_show(p->name, name, EL_SHOW);
 }
 
-static int by_place(const void *x, const void *y) {
+static int compare_matrices(const void *x, const void *y) {
   const el_lora_part *a = x, *b = y;
   if (a->layer != b->layer) return a->layer - b->layer;
   if (a->site != b->site) return a->site - b->site;
@@ -73,40 +73,41 @@ static el_status check_experts(const el_lora_file *f, const el_lora_part *p, el_
   if (p->of_all && f->sites && !of_experts)
     return el_fail_about(err, EL_ERR_FORMAT, f->weights_path,
                          "tensor %s is of %" PRId64 " experts, which the matrix in the base model has not",
-                         show(p, name), p->count);
+                         show_matrix(p, name), p->count);
   if (p->of_all && (f->sites ? p->count != n : p->count < 1 || p->count > n))
     return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "tensor %s is of %" PRId64 " experts, expected %s%d",
-                         show(p, name), p->count, f->sites ? "" : "1 to ", n);
+                         show_matrix(p, name), p->count, f->sites ? "" : "1 to ", n);
   if (of_experts && p->expert >= n)
     return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "tensor %s: the base model has %d experts, from 0",
-                         show(p, name), n);
+                         show_matrix(p, name), n);
   return EL_OK;
 }
 
-static el_status check_shape(const el_lora_file *f, const el_lora_part *p, el_error *err) {
+static el_status check_matrix_shape(const el_lora_file *f, const el_lora_part *p, el_error *err) {
   char name[EL_SHOW];
   if (p->rank < 1 || p->rank > EL_LORA_MAX_RANK)
     return el_fail_about(err, p->rank < 1 ? EL_ERR_FORMAT : EL_ERR_UNSUPPORTED, f->weights_path,
-                         "tensor %s: rank %" PRId64 ", supported are 1 to %d", show(p, name), p->rank,
+                         "tensor %s: rank %" PRId64 ", supported are 1 to %d", show_matrix(p, name), p->rank,
                          EL_LORA_MAX_RANK);
   const int place = f->sites && p->layer == EL_LORA_MODEL ? f->sites->n_layers : p->layer;
   if (f->sites && p->layer != EL_LORA_MODEL && p->layer >= f->sites->n_layers)
     return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "tensor %s: the base model has %d layers, from 0",
-                         show(p, name), f->sites->n_layers);
+                         show_matrix(p, name), f->sites->n_layers);
   int64_t rows = p->is_b ? p->rows : p->rank, cols = p->is_b ? p->rank : p->cols;
   const el_site_dims dims = f->sites ? el_sites_dims(f->sites, place, p->site) : (el_site_dims){0};
   if (f->sites && !dims.out && place == f->sites->n_layers)
     return el_fail_about(err, EL_ERR_UNSUPPORTED, f->weights_path, "tensor %s: the base's vocabulary is not known",
-                         show(p, name));
+                         show_matrix(p, name));
   if (f->sites && !dims.out)
     return el_fail_about(err, EL_ERR_FORMAT, f->weights_path,
-                         "tensor %s: layer %d of the base model has no such matrix", show(p, name), p->layer);
+                         "tensor %s: layer %d of the base model has no such matrix", show_matrix(p, name), p->layer);
   if (f->sites && p->is_b) rows = f->n_vocab && p->layer == EL_LORA_MODEL ? f->n_vocab : dims.out;
   if (f->sites && !p->is_b) cols = dims.in;
   if (p->rows != rows || p->cols != cols || rows < 1 || cols < 1 || rows > INT32_MAX || cols > INT32_MAX)
     return el_fail_about(err, EL_ERR_FORMAT, f->weights_path,
                          "tensor %s is %" PRId64 " x %" PRId64 ", expected %" PRId64 " x %" PRId64 " (%s)",
-                         show(p, name), p->rows, p->cols, rows, cols, p->is_b ? "outputs x rank" : "rank x inputs");
+                         show_matrix(p, name), p->rows, p->cols, rows, cols,
+                         p->is_b ? "outputs x rank" : "rank x inputs");
   return check_experts(f, p, err);
 }
 
@@ -136,17 +137,17 @@ bool el_lora_all_finite(el_type type, const unsigned char *data, int64_t n) {
   return true;
 }
 
-static bool is_plain(el_type t) {
+static bool is_float_type(el_type t) {
   return t == EL_TYPE_F32 || t == EL_TYPE_F16 || t == EL_TYPE_BF16;
 }
 
 /* A part as F32 in memory of our own, where it is quantised. */
-static el_status convert(el_lora_file *f, el_lora_part *p, el_error *err) {
+static el_status convert_matrix(el_lora_file *f, el_lora_part *p, el_error *err) {
   char name[EL_SHOW];
   float *values = p->values <= SIZE_MAX / sizeof *values ? malloc(p->values * sizeof *values) : NULL;
   if (!values)
-    return el_fail_about(err, EL_ERR_NO_MEMORY, f->weights_path, "tensor %s: no memory for %zu values", show(p, name),
-                         p->values);
+    return el_fail_about(err, EL_ERR_NO_MEMORY, f->weights_path, "tensor %s: no memory for %zu values",
+                         show_matrix(p, name), p->values);
   f->owned[f->n_owned++] = values;
   el_dequantize(p->type, p->data, values, (int64_t)p->values);
   p->type = EL_TYPE_F32;
@@ -167,20 +168,20 @@ static el_status make_pair(el_lora_file *f, el_lora_part *a, el_lora_part *b, el
   char name[EL_SHOW], other[EL_SHOW];
   el_status status;
   b->rank = a->rank; /* where the file does not say it, A does */
-  if ((status = check_shape(f, a, err)) || (status = check_shape(f, b, err))) return status;
+  if ((status = check_matrix_shape(f, a, err)) || (status = check_matrix_shape(f, b, err))) return status;
   if (a->of_all != b->of_all || a->count != b->count)
     return el_fail_about(err, EL_ERR_FORMAT, f->weights_path,
-                         "tensor %s is of %" PRId64 " experts, tensor %s of %" PRId64, show(a, name), a->count,
-                         show(b, other), b->count);
+                         "tensor %s is of %" PRId64 " experts, tensor %s of %" PRId64, show_matrix(a, name), a->count,
+                         show_matrix(b, other), b->count);
   float scale = el_lora_scale(a->alpha, a->rank, a->rslora);
   if (!isfinite(scale)) return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "alpha %g is too large", a->alpha);
   if (f->header_only) return EL_OK;
   for (int k = 0; k < 2; k++) {
     el_lora_part *p = k ? b : a;
-    if (!is_plain(p->type) && (status = convert(f, p, err))) return status;
+    if (!is_float_type(p->type) && (status = convert_matrix(f, p, err))) return status;
     if (!el_lora_all_finite(p->type, p->data, (int64_t)p->values))
       return el_fail_about(err, EL_ERR_FORMAT, f->weights_path,
-                           "tensor %s has values that are not finite (NaN or infinity)", show(p, name));
+                           "tensor %s has values that are not finite (NaN or infinity)", show_matrix(p, name));
   }
   const bool of_layer = a->layer != EL_LORA_MODEL;
   if (f->n_vocab && !of_layer) {
@@ -219,7 +220,7 @@ static el_status reserve_pairs(el_lora_file *f, el_error *err) {
 static const el_lora_part *same_as(const el_lora_file *f, const el_lora_part *a) {
   if (a == f->parts) return NULL;
   const el_lora_part *before = a - 1;
-  if (by_place(before, a) == 0) return before;
+  if (compare_matrices(before, a) == 0) return before;
   return before->of_all && before->layer == a->layer && before->site == a->site ? before : NULL;
 }
 
@@ -227,18 +228,18 @@ static el_status make_pairs(el_lora_file *f, el_error *err) {
   char name[EL_SHOW], other[EL_SHOW];
   if (f->n_parts == 0 && f->n_extras == 0)
     return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "holds no LoRA weights");
-  qsort(f->parts, f->n_parts, sizeof *f->parts, by_place);
+  qsort(f->parts, f->n_parts, sizeof *f->parts, compare_matrices);
   el_status status = reserve_pairs(f, err);
   for (size_t i = 0; i < f->n_parts && !status; i += 2) {
     el_lora_part *a = &f->parts[i], *b = i + 1 < f->n_parts ? a + 1 : NULL;
     const el_lora_part *same = same_as(f, a);
-    if (!same && b && by_place(a, b) == 0) same = b;
+    if (!same && b && compare_matrices(a, b) == 0) same = b;
     if (same)
-      return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "tensors %s and %s are the same part", show(a, name),
-                           show(same, other));
+      return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "tensors %s and %s are the same part",
+                           show_matrix(a, name), show_matrix(same, other));
     if (a->is_b || !b || a->layer != b->layer || a->site != b->site || a->expert != b->expert)
-      return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "tensor %s has no lora_%c beside it", show(a, name),
-                           a->is_b ? 'A' : 'B');
+      return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "tensor %s has no lora_%c beside it",
+                           show_matrix(a, name), a->is_b ? 'A' : 'B');
     status = make_pair(f, a, b, err);
   }
   if (status) return status;
@@ -258,7 +259,7 @@ static el_status check_activated(const el_lora_file *f, el_error *err) {
 }
 
 /* The common end of opening: pairs out of f's parts if `status` is fine so far; takes over f. */
-static el_status finish(el_lora_file *f, el_status status, el_lora_file **out, el_error *err) {
+static el_status finish_opening(el_lora_file *f, el_status status, el_lora_file **out, el_error *err) {
   if (!status) status = el_lora_find_vocabulary(f, err);
   if (!status) status = make_pairs(f, err);
   if (!status) status = el_lora_check_extras(f, err);
@@ -274,17 +275,17 @@ el_status el_lora_file_open(const char *path, const el_sites *sites, el_lora_fil
   return el_lora_file_open_with(path, sites, NULL, out, err);
 }
 
-static el_status read_file(el_lora_file *f, const char *path, bool folder, el_error *err) {
+static el_status read_adapter_file(el_lora_file *f, const char *path, bool folder, el_error *err) {
   return folder ? el_lora_read_peft(f, path, err) : el_lora_read_gguf(f, path, err);
 }
 
 /* What can be known of an adapter without reading its weights: what is wrong with its header, names and shapes. */
-static el_status judge(const char *path, bool folder, const el_sites *sites, el_error *err) {
+static el_status check_adapter_header(const char *path, bool folder, const el_sites *sites, el_error *err) {
   el_lora_file *f = calloc(1, sizeof *f);
   if (!f) return el_fail_about(err, EL_ERR_NO_MEMORY, path, "out of memory");
   f->sites = sites;
   f->header_only = true;
-  el_status status = finish(f, read_file(f, path, folder, err), &f, err);
+  el_status status = finish_opening(f, read_adapter_file(f, path, folder, err), &f, err);
   if (!status) el_lora_file_close(f);
   return status;
 }
@@ -295,17 +296,17 @@ el_status el_lora_file_open_with(const char *path, const el_sites *sites, el_fil
   if (stat(path, &st) != 0) return el_fail_about(err, EL_ERR_IO, path, "%s", strerror(errno));
   bool folder = S_ISDIR(st.st_mode);
   if ((folder ? el_lora_weights_size(path) : (size_t)st.st_size) > EL_LORA_HEADER_FIRST) {
-    el_status status = judge(path, folder, sites, err);
+    el_status status = check_adapter_header(path, folder, sites, err);
     if (status) return status;
   }
   el_lora_file *f = calloc(1, sizeof *f);
   if (!f) return el_fail_about(err, EL_ERR_NO_MEMORY, path, "out of memory");
   f->buffer = buffer;
   f->sites = sites;
-  return finish(f, read_file(f, path, folder, err), out, err);
+  return finish_opening(f, read_adapter_file(f, path, folder, err), out, err);
 }
 
-static bool copy(const void *data, size_t len, el_file *out) {
+static bool copy_to_file(const void *data, size_t len, el_file *out) {
   unsigned char *p = malloc(len ? len : 1);
   if (!p) return false;
   if (len) memcpy(p, data, len);
@@ -318,11 +319,12 @@ el_status el_lora_file_open_memory(const void *config, size_t config_len, const 
   el_lora_file *f = calloc(1, sizeof *f);
   el_status status;
   if (f) f->sites = sites;
-  if (!f || (config && !copy(config, config_len, &f->config)) || !copy(weights, weights_len, &f->weights))
+  if (!f || (config && !copy_to_file(config, config_len, &f->config)) ||
+      !copy_to_file(weights, weights_len, &f->weights))
     status = el_fail(err, EL_ERR_NO_MEMORY, "memory: out of memory");
   else
     status = config ? el_lora_parse_peft(f, "memory", err) : el_lora_parse_gguf(f, "memory", err);
-  return finish(f, status, out, err);
+  return finish_opening(f, status, out, err);
 }
 
 void el_lora_file_close(el_lora_file *f) {

@@ -18,24 +18,24 @@ static const char one_file[] = "adapter_model.safetensors", index_file[] = "adap
                   mlx_file[] = "adapters.safetensors", pickle_file[] = "adapter_model.bin";
 
 /* Without memory of its own, so that no want of it is taken for a file that is not there. */
-static bool look_at(const char *dir, const char *file, struct stat *out) {
+static bool stat_in_folder(const char *dir, const char *file, struct stat *out) {
   char path[PATH_MAX];
   const int n = snprintf(path, sizeof path, "%s/%s", dir, file);
   return n > 0 && n < PATH_MAX && stat(path, out) == 0;
 }
 
-static bool has(const char *dir, const char *file) {
+static bool folder_has(const char *dir, const char *file) {
   struct stat st;
-  return look_at(dir, file, &st);
+  return stat_in_folder(dir, file, &st);
 }
 
 /* The file of dir's weights, or of their index. What stands beside PEFT's own file is another adapter's. */
 static el_status find_weights(const char *dir, const char **out, el_error *err) {
-  bool one = has(dir, one_file), several = has(dir, index_file), mlx = has(dir, mlx_file);
+  bool one = folder_has(dir, one_file), several = folder_has(dir, index_file), mlx = folder_has(dir, mlx_file);
   if (!one && several && mlx)
     return el_fail_about(err, EL_ERR_FORMAT, dir, "holds both %s and %s: which one is meant cannot be told", index_file,
                          mlx_file);
-  if (!one && !several && !mlx && has(dir, pickle_file))
+  if (!one && !several && !mlx && folder_has(dir, pickle_file))
     return el_fail_about(err, EL_ERR_UNSUPPORTED, dir,
                          "%s is a pickle, and reading one runs code: convert it to safetensors, for instance with "
                          "python -c \"import torch, safetensors.torch as s; s.save_file({k: v.contiguous() for k, v in "
@@ -183,5 +183,5 @@ size_t el_lora_weights_size(const char *dir) {
   struct stat st;
   if (find_weights(dir, &weights, NULL)) return 0;
   if (!strcmp(weights, index_file)) return SIZE_MAX; /* of several files: their headers are looked at first */
-  return look_at(dir, weights, &st) ? (size_t)st.st_size : 0;
+  return stat_in_folder(dir, weights, &st) ? (size_t)st.st_size : 0;
 }

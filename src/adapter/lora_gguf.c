@@ -10,7 +10,7 @@
 
 /* blk.N.SITE.weight.lora_a, output.weight.lora_a. *n_sites: 2 where gate and up of experts are one below the other, and
  * p is the first's. */
-static bool parse_name(el_lora_file *f, el_str s, el_lora_part *p, int *n_sites) {
+static bool parse_gguf_name(el_lora_file *f, el_str s, el_lora_part *p, int *n_sites) {
   *n_sites = 1;
   if (el_str_chop(&s, ".weight.lora_b"))
     p->is_b = true;
@@ -63,7 +63,7 @@ static bool is_routers(el_str name) {
 }
 
 /* A key that must be there and have this value. */
-static el_status require(const el_gguf *g, const char *key, const char *wanted, const char *hint, el_error *err) {
+static el_status require_key(const el_gguf *g, const char *key, const char *wanted, const char *hint, el_error *err) {
   el_str s;
   char shown[EL_SHOW];
   el_status status = el_gguf_str(g, key, &s, err);
@@ -75,13 +75,13 @@ static el_status require(const el_gguf *g, const char *key, const char *wanted, 
                        el_str_show(s, shown, sizeof shown), wanted, hint);
 }
 
-static el_status check_keys(const el_gguf *g, const el_sites *sites, double *alpha, el_error *err) {
+static el_status check_adapter_keys(const el_gguf *g, const el_sites *sites, double *alpha, el_error *err) {
   el_status status;
-  if ((status = require(g, "general.type", "adapter", "this is no adapter file", err))) return status;
-  if ((status = require(g, "adapter.type", "lora", "only LoRA adapters are supported", err))) return status;
+  if ((status = require_key(g, "general.type", "adapter", "this is no adapter file", err))) return status;
+  if ((status = require_key(g, "adapter.type", "lora", "only LoRA adapters are supported", err))) return status;
   const char *architecture = el_gguf_find(g, "router.version") ? "edgelora-router" : sites ? sites->arch->name : NULL;
   if (architecture &&
-      (status = require(g, "general.architecture", architecture, "the adapter is for another architecture", err)))
+      (status = require_key(g, "general.architecture", architecture, "the adapter is for another architecture", err)))
     return status;
   *alpha = 0;
   status = el_gguf_f64(g, "adapter.lora.alpha", alpha, err);
@@ -90,7 +90,7 @@ static el_status check_keys(const el_gguf *g, const el_sites *sites, double *alp
 
 /* Tokens of an activated adapter, from where it begins: files that were made from an invocation_string are without the
  * first one of it. */
-static el_status read_invocation(el_lora_file *f, el_error *err) {
+static el_status read_gguf_invocation(el_lora_file *f, el_error *err) {
   static const char key[] = "adapter.alora.invocation_tokens";
   const char *path = el_gguf_path(f->gguf);
   const el_gguf_kv *kv = el_gguf_find(f->gguf, key);
@@ -125,8 +125,8 @@ el_status el_lora_parse_gguf(el_lora_file *f, const char *path, el_error *err) {
   status = f->header_only ? el_gguf_open(path, &f->gguf, err)
                           : el_gguf_open_memory(f->weights.data, f->weights.size, path, &f->gguf, err);
   if (status) return status;
-  if ((status = check_keys(f->gguf, f->sites, &alpha, err))) return status;
-  if ((status = read_invocation(f, err))) return status;
+  if ((status = check_adapter_keys(f->gguf, f->sites, &alpha, err))) return status;
+  if ((status = read_gguf_invocation(f, err))) return status;
   size_t n = el_gguf_n_tensors(f->gguf), rest = el_gguf_file_size(f->gguf);
   f->parts = calloc(2 * n + 1, sizeof *f->parts);
   f->extras = calloc(n + 1, sizeof *f->extras);
@@ -149,7 +149,7 @@ el_status el_lora_parse_gguf(el_lora_file *f, const char *path, el_error *err) {
     el_lora_part_whole(p, t->ne[2], t->ne[1], t->ne[0]);
     el_str_show(t->name, name, sizeof name);
     el_lora_module module = {0};
-    if (!parse_name(f, t->name, p, &module.n))
+    if (!parse_gguf_name(f, t->name, p, &module.n))
       return el_fail_about(err, EL_ERR_UNSUPPORTED, path,
                            "tensor %s is no LoRA part of a matrix of the base model's architecture", name);
     if (t->n_dims > 3) return el_fail_about(err, EL_ERR_FORMAT, path, "tensor %s has %d dimensions", name, t->n_dims);

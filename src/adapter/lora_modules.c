@@ -24,7 +24,7 @@ static bool is_called(const el_site *site, el_str module) {
 }
 
 /* Whether it is the pattern with a number in the place of *. */
-static bool fits(el_str module, const char *pattern, int *number) {
+static bool matches_pattern(el_str module, const char *pattern, int *number) {
   const char *star = strchr(pattern, '*');
   const size_t n = (size_t)(star - pattern);
   if (module.len < n || memcmp(module.data, pattern, n) != 0) return false;
@@ -51,7 +51,7 @@ bool el_lora_module_find(el_lora_file *f, el_str name, el_lora_module *out) {
       out->alone = site->peft_4 && el_str_eq(holder, site->peft_4);
     } else if (site->stack && el_str_eq(name, site->stack)) {
       out->stacked = true;
-    } else if (!site->by_expert || !fits(name, site->by_expert, &out->expert)) {
+    } else if (!site->by_expert || !matches_pattern(name, site->by_expert, &out->expert)) {
       continue;
     }
     if (!out->n++) out->first = i;

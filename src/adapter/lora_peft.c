@@ -8,7 +8,7 @@
 
 /* MODULE.lora_A.weight, or mlx-lm's MODULE.lora_a, of which *name is the module: PEFT's patterns are matched with it.
  * false: it is none of these. */
-static bool parse_name(el_lora_file *f, el_str s, bool mlx, el_lora_part *p, el_str *name, el_lora_module *m) {
+static bool parse_peft_name(el_lora_file *f, el_str s, bool mlx, el_lora_part *p, el_str *name, el_lora_module *m) {
   if (!el_str_chop(&s, mlx ? ".lora_a" : ".lora_A.weight") &&
       !(p->is_b = el_str_chop(&s, mlx ? ".lora_b" : ".lora_B.weight")))
     return false;
@@ -19,7 +19,7 @@ static bool parse_name(el_lora_file *f, el_str s, bool mlx, el_lora_part *p, el_
 }
 
 /* What an unknown tensor probably is, for the message. */
-static const char *guess(const char *name) {
+static const char *guess_tensor(const char *name) {
   static const struct {
     const char *part, *what;
   } known[] = {
@@ -114,7 +114,7 @@ el_status el_lora_peft_type(const el_lora_file *f, const el_st_tensor *t, el_typ
   }
 }
 
-static el_status read_parts(el_lora_file *f, const el_peft_config *config, el_error *err) {
+static el_status read_peft_matrices(el_lora_file *f, const el_peft_config *config, el_error *err) {
   char name[EL_SHOW];
   const bool mlx = el_peft_config_is_mlx(config);
   size_t n = el_lora_n_tensors(f), room = 1;
@@ -146,8 +146,8 @@ static el_status read_parts(el_lora_file *f, const el_peft_config *config, el_er
     *p = (el_lora_part){.name = {t->name, strlen(t->name)}, .data = t->data, .rslora = el_peft_config_rslora(config)};
     el_str_show(p->name, name, sizeof name);
     if ((status = check_adapter(f, &first, adapter, err))) return status;
-    if (!parse_name(f, key, mlx, p, &halves.name, &module))
-      return el_fail_about(err, EL_ERR_UNSUPPORTED, f->weights_path, "tensor %s: %s", name, guess(t->name));
+    if (!parse_peft_name(f, key, mlx, p, &halves.name, &module))
+      return el_fail_about(err, EL_ERR_UNSUPPORTED, f->weights_path, "tensor %s: %s", name, guess_tensor(t->name));
     const bool stacked = module.stacked || (!f->sites && mlx && t->n_dims == 3);
     if (t->n_dims != (stacked ? 3 : 2))
       return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "tensor %s has %d dimensions, expected %d", name,
@@ -163,7 +163,7 @@ static el_status read_parts(el_lora_file *f, const el_peft_config *config, el_er
   return el_lora_peft_complete(f, config, err);
 }
 
-static el_status read_invocation(el_lora_file *f, const el_peft_config *config, const char *dir, el_error *err) {
+static el_status read_peft_invocation(el_lora_file *f, const el_peft_config *config, const char *dir, el_error *err) {
   int32_t tokens[EL_MAX_INVOCATION];
   const char *text = el_peft_config_invocation_text(config);
   int n = el_peft_config_invocation(config, tokens);
@@ -181,14 +181,14 @@ el_status el_lora_parse_peft(el_lora_file *f, const char *dir, el_error *err) {
   if (!status) status = el_peft_config_parse(f->config.data, f->config.size, path, &config, err);
   if (!status && !(f->base = strdup(el_peft_config_base(config))))
     status = el_fail_about(err, EL_ERR_NO_MEMORY, dir, "out of memory");
-  if (!status) status = read_invocation(f, config, dir, err);
+  if (!status) status = read_peft_invocation(f, config, dir, err);
   if (!status && !f->shards && f->header_only)
     status = el_safetensors_open(f->weights_path, &f->safetensors, err);
   else if (!status && !f->shards)
     status = el_safetensors_open_memory(f->weights.data, f->weights.size, f->weights_path, &f->safetensors, err);
   f->from_peft = true;
   f->from_mlx = !status && el_peft_config_is_mlx(config);
-  if (!status) status = read_parts(f, config, err);
+  if (!status) status = read_peft_matrices(f, config, err);
   el_peft_config_free(config);
   free(path);
   return status;

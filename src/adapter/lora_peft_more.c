@@ -66,7 +66,8 @@ static int find_whole(el_lora_file *f, el_str module, el_lora_extra *e) {
 
 /* What a key is; *module: what it is of. The number of sites that share the tensor, e->site the first; 0: none of
  * these. */
-static int recognise(el_lora_file *f, const el_peft_config *config, el_str key, el_lora_extra *e, el_str *module) {
+static int recognise_extra(el_lora_file *f, const el_peft_config *config, el_str key, el_lora_extra *e,
+                           el_str *module) {
   el_str s = key;
   *module = s;
   e->layer = EL_LORA_MODEL;
@@ -104,7 +105,7 @@ static int recognise(el_lora_file *f, const el_peft_config *config, el_str key, 
   return *module = s, find_whole(f, s, e);
 }
 
-static el_status read_shape(const el_lora_file *f, el_lora_extra *e, const el_st_tensor *t, el_error *err) {
+static el_status read_extra_shape(const el_lora_file *f, el_lora_extra *e, const el_st_tensor *t, el_error *err) {
   char name[EL_SHOW];
   const int dims = el_lora_is_vector(e->kind) ? 1 : 2;
   if (t->n_dims != dims)
@@ -116,7 +117,7 @@ static el_status read_shape(const el_lora_file *f, el_lora_extra *e, const el_st
 }
 
 /* What several sites share: each has its part of the values, one behind the other or in turn. */
-static el_status split(el_lora_file *f, el_lora_extra *e, int n, el_error *err) {
+static el_status split_extra(el_lora_file *f, el_lora_extra *e, int n, el_error *err) {
   char name[EL_SHOW];
   const size_t value = el_lora_value_bytes(e->type);
   if (e->rows % n)
@@ -151,11 +152,11 @@ el_status el_lora_peft_extra(el_lora_file *f, const el_peft_config *config, el_s
   el_str module;
   char name[EL_SHOW];
   *e = (el_lora_extra){.name = {t->name, strlen(t->name)}, .data = t->data, .step = 1};
-  const int n = recognise(f, config, key, e, &module);
+  const int n = recognise_extra(f, config, key, e, &module);
   *taken = n > 0;
   if (!n) return EL_OK;
   f->n_extras++;
-  el_status status = read_shape(f, e, t, err);
+  el_status status = read_extra_shape(f, e, t, err);
   if (status) return status;
   if (el_lora_is_vector(e->kind) && e->kind != EL_LORA_NORM)
     e->reorder = f->sites && e->layer != EL_LORA_MODEL && f->sites->site[e->site].rows == EL_ROWS_HALVES;
@@ -175,7 +176,7 @@ el_status el_lora_peft_extra(el_lora_file *f, const el_peft_config *config, el_s
     if ((status = el_peft_config_tokens(config, module, &f->tokens, &f->n_tokens, err))) return status;
   }
   if (e->kind == EL_LORA_OUTPUT_TOKENS && (status = read_output_tokens(f, config, module, err))) return status;
-  return n > 1 ? split(f, e, n, err) : EL_OK;
+  return n > 1 ? split_extra(f, e, n, err) : EL_OK;
 }
 
 static const el_lora_extra *find_kind(const el_lora_file *f, el_lora_kind kind) {

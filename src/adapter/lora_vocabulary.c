@@ -14,7 +14,7 @@
 
 /* -------------------------------------------------------------- copies in a file */
 
-static const el_st_tensor *find_tensor(const el_lora_file *f, const char *name) {
+static const el_st_tensor *find_vocabulary_tensor(const el_lora_file *f, const char *name) {
   const el_st_tensor *t = f->safetensors ? el_safetensors_find(f->safetensors, name) : NULL;
   for (size_t i = 0; i < f->n_shards && !t; i++) t = el_safetensors_find(f->shards[i].safetensors, name);
   return t;
@@ -29,12 +29,12 @@ static el_status find_without(const el_lora_file *f, const el_st_tensor *t, cons
   if (!at || last < at) return EL_OK;
   if (!el_buf_append(&name, t->name, (size_t)(at - t->name)) || !el_buf_append(&name, last, strlen(last) + 1))
     return el_buf_free(&name), el_fail_about(err, EL_ERR_NO_MEMORY, f->weights_path, "out of memory");
-  *out = find_tensor(f, name.data);
+  *out = find_vocabulary_tensor(f, name.data);
   el_buf_free(&name);
   return EL_OK;
 }
 
-static bool is_of_vocabulary(const el_st_tensor *t) {
+static bool is_vocabulary_tensor(const el_st_tensor *t) {
   return strstr(t->name, "embed_tokens") || strstr(t->name, "lm_head");
 }
 
@@ -43,7 +43,7 @@ static bool same_shape(const el_st_tensor *a, const el_st_tensor *b) {
          a->shape[1] == b->shape[1];
 }
 
-static bool same(const el_lora_file *f, const el_st_tensor *a, const el_st_tensor *b) {
+static bool same_tensor(const el_lora_file *f, const el_st_tensor *a, const el_st_tensor *b) {
   const size_t value = a->dtype == EL_ST_F32 ? 4 : 2;
   const bool known = a->dtype == EL_ST_F32 || a->dtype == EL_ST_F16 || a->dtype == EL_ST_BF16;
   if (!known || !same_shape(a, b)) return false;
@@ -53,13 +53,13 @@ static bool same(const el_lora_file *f, const el_st_tensor *a, const el_st_tenso
 el_status el_lora_peft_is_copy(const el_lora_file *f, const el_st_tensor *t, bool *is, el_error *err) {
   const el_st_tensor *other;
   *is = false;
-  if (!is_of_vocabulary(t)) return EL_OK;
+  if (!is_vocabulary_tensor(t)) return EL_OK;
   /* Of a module that was trained as a whole, what it was before; and what it is once more. */
   el_status status = find_without(f, t, ".original_module", &other, err);
   *is = other;
   if (status || *is) return status;
   status = find_without(f, t, ".modules_to_save", &other, err);
-  *is = other && same(f, t, other);
+  *is = other && same_tensor(f, t, other);
   if (status || *is) return status;
   /* Beside a pair or rows of tokens, the base's matrix: the one that is served already, if it has its size. */
   el_str s = {t->name, strlen(t->name)};
@@ -77,7 +77,7 @@ typedef struct found {
 } found;
 
 /* One more tensor with a row for each token: all of them have the same number. */
-static el_status add(const el_lora_file *f, found *v, int64_t rows, el_str name, el_error *err) {
+static el_status add_vocabulary_tensor(const el_lora_file *f, found *v, int64_t rows, el_str name, el_error *err) {
   char shown[EL_SHOW], other[EL_SHOW];
   if (v->name.len && rows != v->rows)
     return el_fail_about(
@@ -87,29 +87,31 @@ static el_status add(const el_lora_file *f, found *v, int64_t rows, el_str name,
   return EL_OK;
 }
 
-static const el_lora_extra *find(const el_lora_file *f, el_lora_kind kind) {
+static const el_lora_extra *find_extra_of_kind(const el_lora_file *f, el_lora_kind kind) {
   for (size_t i = 0; i < f->n_extras; i++)
     if (f->extras[i].kind == kind) return &f->extras[i];
   return NULL;
 }
 
-static el_status find_rows(const el_lora_file *f, found *v, el_error *err) {
+static el_status find_vocabulary_rows(const el_lora_file *f, found *v, el_error *err) {
   el_status status = EL_OK;
   for (size_t i = 0; i < f->n_extras && !status; i++) {
     const el_lora_extra *e = &f->extras[i];
-    if (e->kind == EL_LORA_EMBEDDING || e->kind == EL_LORA_OUTPUT) status = add(f, v, e->rows, e->name, err);
-    if (e->kind == EL_LORA_EMBEDDING_A) status = add(f, v, e->transposed ? e->rows : e->cols, e->name, err);
+    if (e->kind == EL_LORA_EMBEDDING || e->kind == EL_LORA_OUTPUT)
+      status = add_vocabulary_tensor(f, v, e->rows, e->name, err);
+    if (e->kind == EL_LORA_EMBEDDING_A)
+      status = add_vocabulary_tensor(f, v, e->transposed ? e->rows : e->cols, e->name, err);
   }
   for (size_t i = 0; i < f->n_parts && !status; i++) {
     const el_lora_part *p = &f->parts[i];
-    if (p->is_b && p->layer == EL_LORA_MODEL) status = add(f, v, p->rows, p->name, err);
+    if (p->is_b && p->layer == EL_LORA_MODEL) status = add_vocabulary_tensor(f, v, p->rows, p->name, err);
   }
   return status;
 }
 
 /* Rows of tokens behind the base's last one, where no matrix has them: there has to be one for each. */
 static el_status find_rows_of_tokens(const el_lora_file *f, found *v, el_error *err) {
-  const el_lora_extra *e = find(f, EL_LORA_TOKENS);
+  const el_lora_extra *e = find_extra_of_kind(f, EL_LORA_TOKENS);
   const int32_t n = f->sites->output.out;
   int64_t last = -1, n_behind = 0;
   for (size_t i = 0; i < f->n_tokens; i++) {
@@ -126,7 +128,7 @@ static el_status find_rows_of_tokens(const el_lora_file *f, found *v, el_error *
   return EL_OK;
 }
 
-static el_status refuse(const el_lora_file *f, const found *v, const char *what, el_error *err) {
+static el_status refuse_vocabulary(const el_lora_file *f, const found *v, const char *what, el_error *err) {
   char name[EL_SHOW];
   return el_fail_about(err, EL_ERR_UNSUPPORTED, f->weights_path,
                        "tensor %s is of a vocabulary of %" PRId64 " tokens, and the base's has %d: %s",
@@ -134,34 +136,36 @@ static el_status refuse(const el_lora_file *f, const found *v, const char *what,
 }
 
 /* What a resized vocabulary takes, as far as the file knows it. */
-static el_status check(const el_lora_file *f, const found *v, el_error *err) {
+static el_status check_vocabulary(const el_lora_file *f, const found *v, el_error *err) {
   const int n = f->sites->output.out;
   bool output_pair = false;
   for (size_t i = 0; i < f->n_parts; i++) output_pair = output_pair || f->parts[i].layer == EL_LORA_MODEL;
   char more[96];
   snprintf(more, sizeof more, "an adapter may add %d", EL_MAX_ADDED_TOKENS);
-  if (v->rows < 1 || v->rows > (int64_t)n + EL_MAX_ADDED_TOKENS) return refuse(f, v, more, err);
-  if (find(f, EL_LORA_EMBEDDING_A) && !find(f, EL_LORA_EMBEDDING))
-    return refuse(f, v, "lora_embedding_A and B alone are no rows for them; save with save_embedding_layers", err);
-  if (output_pair && !find(f, EL_LORA_OUTPUT))
-    return refuse(f, v, "lora_A and lora_B of lm_head alone are no rows for them; save with save_embedding_layers",
-                  err);
+  if (v->rows < 1 || v->rows > (int64_t)n + EL_MAX_ADDED_TOKENS) return refuse_vocabulary(f, v, more, err);
+  if (find_extra_of_kind(f, EL_LORA_EMBEDDING_A) && !find_extra_of_kind(f, EL_LORA_EMBEDDING))
+    return refuse_vocabulary(f, v, "lora_embedding_A and B alone are no rows for them; save with save_embedding_layers",
+                             err);
+  if (output_pair && !find_extra_of_kind(f, EL_LORA_OUTPUT))
+    return refuse_vocabulary(
+        f, v, "lora_A and lora_B of lm_head alone are no rows for them; save with save_embedding_layers", err);
   int64_t n_behind = 0;
   for (size_t i = 0; i < f->n_tokens; i++) n_behind += f->tokens[i] >= n;
-  if (v->rows > n && !find(f, EL_LORA_EMBEDDING) && n_behind != v->rows - n)
-    return refuse(f, v, "there are no rows of embed_tokens for the others", err);
-  if (find(f, EL_LORA_EMBEDDING_MAGNITUDE) || find(f, EL_LORA_EMBEDDING_LENGTH) || (output_pair && f->dora))
-    return refuse(f, v, "DoRA on embed_tokens or lm_head of such is not supported", err);
+  if (v->rows > n && !find_extra_of_kind(f, EL_LORA_EMBEDDING) && n_behind != v->rows - n)
+    return refuse_vocabulary(f, v, "there are no rows of embed_tokens for the others", err);
+  if (find_extra_of_kind(f, EL_LORA_EMBEDDING_MAGNITUDE) || find_extra_of_kind(f, EL_LORA_EMBEDDING_LENGTH) ||
+      (output_pair && f->dora))
+    return refuse_vocabulary(f, v, "DoRA on embed_tokens or lm_head of such is not supported", err);
   return EL_OK;
 }
 
 el_status el_lora_find_vocabulary(el_lora_file *f, el_error *err) {
   found v = {0};
   if (!f->sites || !f->sites->output.out) return EL_OK; /* nobody knows another size */
-  el_status status = find_rows(f, &v, err);
+  el_status status = find_vocabulary_rows(f, &v, err);
   if (!status) status = find_rows_of_tokens(f, &v, err);
   if (status || !v.name.len || v.rows == f->sites->output.out) return status;
-  if ((status = check(f, &v, err))) return status;
+  if ((status = check_vocabulary(f, &v, err))) return status;
   f->n_vocab = (int)v.rows;
   return EL_OK;
 }

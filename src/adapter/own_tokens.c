@@ -28,7 +28,7 @@ typedef struct reader {
   el_error *err;
 } reader;
 
-static el_status no_memory(const reader *r) {
+static el_status tokens_no_memory(const reader *r) {
   return el_fail_about(r->err, EL_ERR_NO_MEMORY, r->folder, "out of memory");
 }
 
@@ -41,7 +41,7 @@ static bool is_there(const reader *r, int file) {
   return !stat(r->path[file], &st);
 }
 
-static el_status parse(reader *r, int file, const char *text, size_t len, size_t flags, json_t **out) {
+static el_status parse_tokens_json(reader *r, int file, const char *text, size_t len, size_t flags, json_t **out) {
   json_error_t why;
   bool short_of_memory;
   const size_t depth = el_json_depth(text, len);
@@ -49,16 +49,16 @@ static el_status parse(reader *r, int file, const char *text, size_t len, size_t
     return FAIL(r, file, "is nested %zu levels deep, the limit is %d", depth, EL_OWN_TOKENS_MAX_DEPTH);
   *out = el_json_load(text, len, flags, &why, &short_of_memory);
   if (*out) return EL_OK;
-  if (short_of_memory) return no_memory(r);
+  if (short_of_memory) return tokens_no_memory(r);
   return FAIL(r, file, "is not valid JSON (line %d, column %d)", why.line, why.column);
 }
 
 /* *out stays NULL where there is no such file. */
-static el_status read_object(reader *r, int file, json_t **out) {
+static el_status read_tokens_object(reader *r, int file, json_t **out) {
   el_file f = {0};
   if (!is_there(r, file)) return EL_OK;
   el_status status = el_file_read(r->path[file], EL_OWN_TOKENS_MAX_BYTES, &f, r->err);
-  if (!status) status = parse(r, file, (const char *)f.data, f.size, JSON_REJECT_DUPLICATES, out);
+  if (!status) status = parse_tokens_json(r, file, (const char *)f.data, f.size, JSON_REJECT_DUPLICATES, out);
   if (!status && !json_is_object(*out)) status = FAIL(r, file, "is not a JSON object");
   el_file_close(&f);
   return status;
@@ -87,7 +87,7 @@ static size_t skip_value(const char *s, size_t len, size_t at) {
   return len;
 }
 
-static size_t skip_space(const char *s, size_t len, size_t at) {
+static size_t skip_json_space(const char *s, size_t len, size_t at) {
   while (at < len && strchr(" \t\r\n", s[at]) && s[at]) at++;
   return at;
 }
@@ -95,28 +95,28 @@ static size_t skip_space(const char *s, size_t len, size_t at) {
 /* The value of a member of the object that a text begins; out->data NULL: it has none. False: the text ends before that
  * is certain. What is behind it is not looked at: of a tokenizer, that are tens of megabytes. */
 static bool find_member(const char *s, size_t len, const char *name, el_str *out) {
-  size_t at = skip_space(s, len, 0);
+  size_t at = skip_json_space(s, len, 0);
   *out = (el_str){0};
   if (at == len || s[at++] != '{') return false;
-  while ((at = skip_space(s, len, at)) < len && s[at] == '"') {
+  while ((at = skip_json_space(s, len, at)) < len && s[at] == '"') {
     const size_t begin = ++at;
     while (at < len && s[at] != '"') at += s[at] == '\\' ? 2 : 1;
     if (at >= len) return false;
     const el_str key = {s + begin, at - begin};
-    at = skip_space(s, len, at + 1);
+    at = skip_json_space(s, len, at + 1);
     if (at >= len || s[at++] != ':') return false;
-    at = skip_space(s, len, at);
+    at = skip_json_space(s, len, at);
     const size_t end = skip_value(s, len, at);
     if (end == len) return false;
     if (el_str_eq(key, name)) return *out = (el_str){s + at, end - at}, true;
-    at = skip_space(s, len, end);
+    at = skip_json_space(s, len, end);
     if (at < len && s[at] == ',') at++;
   }
   return at < len && s[at] == '}';
 }
 
 /* tokenizer.json's list, which stands before its vocabulary. */
-static el_status read_list(reader *r) {
+static el_status read_added_list(reader *r) {
   el_source source;
   char *text = NULL;
   el_str list = {0};
@@ -124,13 +124,13 @@ static el_status read_list(reader *r) {
   el_status status = el_source_open(r->path[TOKENIZER], &source, r->err);
   if (status) return status;
   const size_t n = source.size < EL_OWN_TOKENS_MAX_BYTES ? source.size : EL_OWN_TOKENS_MAX_BYTES;
-  if (!(text = malloc(n + 1))) status = no_memory(r);
+  if (!(text = malloc(n + 1))) status = tokens_no_memory(r);
   if (!status) status = el_source_read(&source, r->path[TOKENIZER], 0, text, n, r->err);
   el_source_close(&source);
   if (!status && !find_member(text, n, "added_tokens", &list))
     status = source.size > n ? FAIL(r, TOKENIZER, "has no added_tokens in its first %d bytes", EL_OWN_TOKENS_MAX_BYTES)
                              : FAIL(r, TOKENIZER, "is not valid JSON");
-  if (!status && list.data) status = parse(r, TOKENIZER, list.data, list.len, 0, &r->list);
+  if (!status && list.data) status = parse_tokens_json(r, TOKENIZER, list.data, list.len, 0, &r->list);
   if (!status && r->list && !json_is_array(r->list)) status = FAIL(r, TOKENIZER, "added_tokens: is no array");
   free(text);
   return status;
@@ -138,35 +138,35 @@ static el_status read_list(reader *r) {
 
 /* ------------------------------------------------------------------ tokens */
 
-static el_status reserve(reader *r, int file, size_t n) {
+static el_status reserve_tokens(reader *r, int file, size_t n) {
   if (n > EL_OWN_TOKENS_MAX_LISTED)
     return FAIL(r, file, "has %zu added tokens, the limit is %d", n, EL_OWN_TOKENS_MAX_LISTED);
   r->tokens = calloc(n + 1, sizeof *r->tokens);
-  return r->tokens ? EL_OK : no_memory(r);
+  return r->tokens ? EL_OK : tokens_no_memory(r);
 }
 
-static el_status read_flag(reader *r, int file, int64_t id, const json_t *object, const char *name, bool *out) {
+static el_status read_token_flag(reader *r, int file, int64_t id, const json_t *object, const char *name, bool *out) {
   const json_t *v = json_object_get(object, name);
   if (v && !json_is_boolean(v)) return FAIL(r, file, "token %" PRId64 ": %s: is neither true nor false", id, name);
   *out = json_is_true(v);
   return EL_OK;
 }
 
-static el_status add_token(reader *r, int file, int64_t id, const json_t *object) {
+static el_status add_own_token(reader *r, int file, int64_t id, const json_t *object) {
   const json_t *content = json_object_get(object, "content");
   el_added_token *t = &r->tokens[r->n_tokens++];
   bool single = false;
   if (!json_is_string(content)) return FAIL(r, file, "token %" PRId64 ": content: is no string", id);
   *t = (el_added_token){.id = id, .text = {json_string_value(content), json_string_length(content)}};
-  el_status status = read_flag(r, file, id, object, "special", &t->special);
-  if (!status) status = read_flag(r, file, id, object, "lstrip", &t->strip_before);
-  if (!status) status = read_flag(r, file, id, object, "rstrip", &t->strip_after);
-  if (!status) status = read_flag(r, file, id, object, "single_word", &single);
+  el_status status = read_token_flag(r, file, id, object, "special", &t->special);
+  if (!status) status = read_token_flag(r, file, id, object, "lstrip", &t->strip_before);
+  if (!status) status = read_token_flag(r, file, id, object, "rstrip", &t->strip_after);
+  if (!status) status = read_token_flag(r, file, id, object, "single_word", &single);
   return status;
 }
 
 /* A number as JSON's objects have it for a key. */
-static bool read_number(const char *s, int64_t *out) {
+static bool parse_token_id(const char *s, int64_t *out) {
   char *end;
   errno = 0;
   *out = strtoll(s, &end, 10);
@@ -177,11 +177,11 @@ static el_status read_decoder(reader *r, json_t *decoder) {
   const char *key;
   json_t *object;
   int64_t id;
-  el_status status = reserve(r, CONFIG, json_object_size(decoder));
+  el_status status = reserve_tokens(r, CONFIG, json_object_size(decoder));
   json_object_foreach(decoder, key, object) {
     if (status) return status;
-    if (!read_number(key, &id)) return FAIL(r, CONFIG, "added_tokens_decoder: a key is no token's number");
-    status = add_token(r, CONFIG, id, object);
+    if (!parse_token_id(key, &id)) return FAIL(r, CONFIG, "added_tokens_decoder: a key is no token's number");
+    status = add_own_token(r, CONFIG, id, object);
   }
   return status;
 }
@@ -189,29 +189,29 @@ static el_status read_decoder(reader *r, json_t *decoder) {
 static el_status read_tokenizer_list(reader *r) {
   size_t i;
   json_t *object;
-  el_status status = reserve(r, TOKENIZER, json_array_size(r->list));
+  el_status status = reserve_tokens(r, TOKENIZER, json_array_size(r->list));
   json_array_foreach(r->list, i, object) {
     const json_t *id = json_object_get(object, "id");
     if (status) return status;
     if (!json_is_integer(id)) return FAIL(r, TOKENIZER, "added_tokens[%zu]: id: is no number", i);
-    status = add_token(r, TOKENIZER, json_integer_value(id), object);
+    status = add_own_token(r, TOKENIZER, json_integer_value(id), object);
   }
   return status;
 }
 
 /* A token's text, which stands there as such or in an object. */
-static el_str text_of(const json_t *v) {
+static el_str token_text(const json_t *v) {
   if (json_is_object(v)) v = json_object_get(v, "content");
   return json_is_string(v) ? (el_str){json_string_value(v), json_string_length(v)} : (el_str){0};
 }
 
-static bool lists(const json_t *object, const char *text) {
+static bool lists_token(const json_t *object, const char *text) {
   const char *key;
   json_t *v, *one;
   size_t i;
   json_object_foreach((json_t *)object, key, v) {
-    if (text_of(v).data && el_str_eq(text_of(v), text)) return true;
-    json_array_foreach(v, i, one) if (text_of(one).data && el_str_eq(text_of(one), text)) return true;
+    if (token_text(v).data && el_str_eq(token_text(v), text)) return true;
+    json_array_foreach(v, i, one) if (token_text(one).data && el_str_eq(token_text(one), text)) return true;
   }
   return false;
 }
@@ -219,16 +219,16 @@ static bool lists(const json_t *object, const char *text) {
 static el_status read_map(reader *r, json_t *map) {
   const char *key;
   json_t *id;
-  el_status status = reserve(r, ADDED, json_object_size(map));
+  el_status status = reserve_tokens(r, ADDED, json_object_size(map));
   json_object_foreach(map, key, id) {
     char show[EL_SHOW];
     if (status) return status;
     if (!json_is_integer(id))
       return FAIL(r, ADDED, "'%s': is no number", el_str_show((el_str){key, strlen(key)}, show, sizeof show));
-    r->tokens[r->n_tokens++] =
-        (el_added_token){.id = json_integer_value(id),
-                         .text = {key, strlen(key)},
-                         .special = (r->special && lists(r->special, key)) || (r->config && lists(r->config, key))};
+    r->tokens[r->n_tokens++] = (el_added_token){
+        .id = json_integer_value(id),
+        .text = {key, strlen(key)},
+        .special = (r->special && lists_token(r->special, key)) || (r->config && lists_token(r->config, key))};
   }
   return EL_OK;
 }
@@ -250,54 +250,54 @@ static el_status read_ends(reader *r) {
   return EL_OK;
 }
 
-static el_status check_template(const reader *r, int file, size_t len) {
+static el_status check_template_length(const reader *r, int file, size_t len) {
   if (len <= EL_OWN_TOKENS_MAX_TEMPLATE) return EL_OK;
   return FAIL(r, file, "chat_template: %zu bytes, the limit is %d", len, EL_OWN_TOKENS_MAX_TEMPLATE);
 }
 
-static el_status read_template(reader *r) {
+static el_status read_folder_template(reader *r) {
   if (is_there(r, TEMPLATE)) {
     el_status status = el_file_read(r->path[TEMPLATE], EL_OWN_TOKENS_MAX_TEMPLATE, &r->template, r->err);
     if (!status) r->out.chat_template = (el_str){(const char *)r->template.data, r->template.size};
     return status;
   }
   const json_t *v = r->config ? json_object_get(r->config, "chat_template") : NULL;
-  if (json_is_string(v)) r->out.chat_template = text_of(v);
+  if (json_is_string(v)) r->out.chat_template = token_text(v);
   for (size_t i = 0; i < json_array_size(v); i++) { /* several by name */
     const json_t *one = json_array_get(v, i);
     const char *name = json_string_value(json_object_get(one, "name"));
-    const el_str text = text_of(json_object_get(one, "template"));
+    const el_str text = token_text(json_object_get(one, "template"));
     if (name && !strcmp(name, "default")) r->out.chat_template = text;
     if (name && !strcmp(name, "tool_use")) r->out.tools_template = text;
   }
-  el_status status = check_template(r, CONFIG, r->out.chat_template.len);
-  return status ? status : check_template(r, CONFIG, r->out.tools_template.len);
+  el_status status = check_template_length(r, CONFIG, r->out.chat_template.len);
+  return status ? status : check_template_length(r, CONFIG, r->out.tools_template.len);
 }
 
-static el_status read_all(reader *r) {
+static el_status read_own_tokens(reader *r) {
   json_t *map = NULL, *decoder;
-  el_status status = read_object(r, CONFIG, &r->config);
+  el_status status = read_tokens_object(r, CONFIG, &r->config);
   if (status) return status;
   decoder = r->config ? json_object_get(r->config, "added_tokens_decoder") : NULL;
   if (decoder && !json_is_object(decoder)) return FAIL(r, CONFIG, "added_tokens_decoder: is no object");
   if (decoder && json_object_size(decoder)) {
     status = read_decoder(r, decoder);
-  } else if (!(status = read_list(r)) && json_array_size(r->list)) {
+  } else if (!(status = read_added_list(r)) && json_array_size(r->list)) {
     status = read_tokenizer_list(r);
-  } else if (!status && !(status = read_object(r, SPECIAL, &r->special)) && !(status = read_object(r, ADDED, &map)) &&
-             map) {
+  } else if (!status && !(status = read_tokens_object(r, SPECIAL, &r->special)) &&
+             !(status = read_tokens_object(r, ADDED, &map)) && map) {
     json_decref(r->list);
     r->list = map; /* texts of tokens are views of it */
     status = read_map(r, map);
   }
   if (status || !r->n_tokens) return status;
   if (r->config) {
-    r->out.eos = text_of(json_object_get(r->config, "eos_token"));
-    r->out.bos = text_of(json_object_get(r->config, "bos_token"));
+    r->out.eos = token_text(json_object_get(r->config, "eos_token"));
+    r->out.bos = token_text(json_object_get(r->config, "bos_token"));
   }
-  if (!status) status = read_object(r, GENERATION, &r->generation);
+  if (!status) status = read_tokens_object(r, GENERATION, &r->generation);
   if (!status) status = read_ends(r);
-  if (!status) status = read_template(r);
+  if (!status) status = read_folder_template(r);
   r->out.tokens = r->tokens;
   r->out.n = r->n_tokens;
   return status;
@@ -351,7 +351,7 @@ el_status el_own_tokens_read(const char *folder, const el_tokenizer *base, const
   *out = NULL;
   if (n_passed) *n_passed = 0;
   for (int i = 0; i < N_FILES; i++) whole = (r.path[i] = el_path_join(folder, NAMES[i])) && whole;
-  el_status status = whole ? read_all(&r) : no_memory(&r);
+  el_status status = whole ? read_own_tokens(&r) : tokens_no_memory(&r);
   const size_t n_behind = status ? 0 : count_behind(&r, n_base);
   if (n_behind && !has_rows(&r, sites)) {
     pass_over_from(&r, n_base);

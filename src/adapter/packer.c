@@ -53,7 +53,7 @@ struct el_packer {
 
 enum { ALIGN = 64 }; /* of a packed matrix */
 
-static size_t align(size_t n) {
+static size_t align_matrix(size_t n) {
   return (n + ALIGN - 1) / ALIGN * ALIGN;
 }
 
@@ -121,7 +121,7 @@ static size_t n_expert_b(const el_packer *p) {
 }
 
 /* The index of a site of a place in ranks and site. */
-static size_t index_of(const el_packer *p, int layer, int site) {
+static size_t site_index(const el_packer *p, int layer, int site) {
   return (size_t)layer * (size_t)p->sites->n_sites + (size_t)site;
 }
 
@@ -130,22 +130,22 @@ static bool has_experts(const el_packer *p, int layer) {
 }
 
 /* The stacked A that a site reads its rows of, and the site; those of an expert where it is one of experts. */
-static el_packed *a_of(const el_packer *p, const forms *f, int layer, int input, int expert) {
+static el_packed *form_a(const el_packer *p, const forms *f, int layer, int input, int expert) {
   const int of_expert = input - p->sites->n_inputs;
   return of_expert < 0 ? &f->a[layer * p->sites->n_inputs + input]
                        : &f->experts[layer].a[expert * EL_N_EXPERT_INPUTS + of_expert];
 }
 
-static el_lora_site *site_of(const el_packer *p, const forms *f, int layer, int site, int expert) {
+static el_lora_site *form_site(const el_packer *p, const forms *f, int layer, int site, int expert) {
   const int of_expert = site - p->sites->n_sites;
-  return of_expert < 0 ? &f->site[index_of(p, layer, site)]
+  return of_expert < 0 ? &f->site[site_index(p, layer, site)]
                        : &f->experts[layer].sites[expert * EL_N_EXPERT_SITES + of_expert];
 }
 
 /* The same of the ranks. */
 static int *rank_of(const el_packer *p, int layer, int site, int expert) {
   const int of_expert = site - p->sites->n_sites;
-  return of_expert < 0 ? &p->ranks[index_of(p, layer, site)]
+  return of_expert < 0 ? &p->ranks[site_index(p, layer, site)]
                        : &p->experts[layer].ranks[expert * EL_N_EXPERT_SITES + of_expert];
 }
 
@@ -158,18 +158,18 @@ static void describe_inputs(el_packer *p, int layer, int begin, int end, int exp
       const int r = *rank_of(p, layer, i, expert);
       const el_site_dims dims = el_sites_dims(sites, layer, i);
       if (!r) continue;
-      el_lora_site *site = site_of(p, &p->forms, layer, i, expert);
+      el_lora_site *site = form_site(p, &p->forms, layer, i, expert);
       site->a_row = rows;
       rows += r;
       cols = dims.in;
       if (r > p->size.rank) p->size.rank = r;
       el_packed_init(&site->b, p->layout, dims.out, r, p->kernels->tile);
     }
-    if (rows) el_packed_init(a_of(p, &p->forms, layer, in, expert), p->layout, rows, cols, p->kernels->tile);
+    if (rows) el_packed_init(form_a(p, &p->forms, layer, in, expert), p->layout, rows, cols, p->kernels->tile);
   }
 }
 
-static void describe(el_packer *p) {
+static void describe_forms(el_packer *p) {
   const el_sites *sites = p->sites;
   memset(p->forms.a, 0, sizeof *p->forms.a * n_matrices_a(p));
   memset(p->forms.site, 0, sizeof *p->forms.site * n_matrices_b(p));
@@ -194,15 +194,15 @@ static bool has_any_experts(const el_packer *p) {
  */
 static size_t head_bytes(const el_packer *p, size_t n_blocks) {
   const size_t n_experts = has_any_experts(p) ? (size_t)p->sites->n_layers : 0;
-  return align(align(sizeof(el_adapter)) + sizeof(el_packed) * n_matrices_a(p) +
-               sizeof(el_lora_site) * n_matrices_b(p) + sizeof(el_lora_experts) * n_experts +
-               sizeof(uint32_t) * n_blocks + sizeof(int32_t) * (size_t)p->invocation.n) +
+  return align_matrix(align_matrix(sizeof(el_adapter)) + sizeof(el_packed) * n_matrices_a(p) +
+                      sizeof(el_lora_site) * n_matrices_b(p) + sizeof(el_lora_experts) * n_experts +
+                      sizeof(uint32_t) * n_blocks + sizeof(int32_t) * (size_t)p->invocation.n) +
          el_more_head_bytes(&p->more);
 }
 
 /* And those of the forms of a layer's experts, which are elsewhere in the blocks. */
 static size_t expert_bytes(const el_packer *p) {
-  return align(sizeof(el_packed) * n_expert_a(p) + sizeof(el_lora_site) * n_expert_b(p));
+  return align_matrix(sizeof(el_packed) * n_expert_a(p) + sizeof(el_lora_site) * n_expert_b(p));
 }
 
 /* Goes over the matrices of an adapter in the order of use: each A before the Bs that it feeds; of a layer, then of
@@ -225,7 +225,7 @@ static el_packed *next_matrix(const el_packer *p, const forms *f, walk *w) {
         while (w->site <= end - first) {
           const int k = w->site++;
           el_packed *m =
-              k ? &site_of(p, f, w->layer, first + k - 1, w->of - 1)->b : a_of(p, f, w->layer, input, w->of - 1);
+              k ? &form_site(p, f, w->layer, first + k - 1, w->of - 1)->b : form_a(p, f, w->layer, input, w->of - 1);
           if (m->rows) return m;
         }
       }
@@ -268,13 +268,13 @@ static void set_offset(el_packed *w, size_t offset) {
   w->data = (unsigned char *)(uintptr_t)offset;
 }
 
-static size_t offset_of(const el_packed *w) {
+static size_t matrix_offset(const el_packed *w) {
   return (size_t)(uintptr_t)w->data;
 }
 
 /* Puts every matrix into the first block with room. n_blocks: what the head is laid out for. Returns the number of
  * blocks, 0: out of memory, UINT32_MAX: something is larger than a block. */
-static uint32_t place(el_packer *p, size_t n_blocks) {
+static uint32_t place_matrices(el_packer *p, size_t n_blocks) {
   filling f = {.n = 1};
   size_t offset;
   if (head_bytes(p, n_blocks) > p->block_bytes) return UINT32_MAX;
@@ -287,7 +287,7 @@ static uint32_t place(el_packer *p, size_t n_blocks) {
   }
   walk at = {0};
   for (el_packed *w; (w = next_matrix(p, &p->forms, &at));) {
-    const size_t bytes = align(el_packed_bytes(w));
+    const size_t bytes = align_matrix(el_packed_bytes(w));
     if (bytes > p->block_bytes) return UINT32_MAX;
     if (!(offset = take_room(p, &f, bytes))) return 0;
     set_offset(w, offset);
@@ -310,7 +310,7 @@ static size_t place_consecutive(el_packer *p, size_t n_blocks) {
   walk at = {0};
   for (el_packed *w; (w = next_matrix(p, &p->forms, &at));) {
     set_offset(w, end);
-    end += align(el_packed_bytes(w));
+    end += align_matrix(el_packed_bytes(w));
   }
   for (size_t i = 0; i < p->more.n; i++) {
     p->more.pieces[i].offset = end;
@@ -332,10 +332,10 @@ static el_status plan_more(el_packer *p, el_error *err) {
   return el_more_plan(&p->more, any ? file : NULL, err);
 }
 
-static el_status plan(el_packer *p, el_pack_size *out, el_error *err) {
+static el_status plan_pack(el_packer *p, el_pack_size *out, el_error *err) {
   el_status status = plan_more(p, err);
   if (status) return status;
-  describe(p);
+  describe_forms(p);
   if (p->more.rank > p->size.rank) p->size.rank = p->more.rank;
   if (!p->size.rank) p->size.rank = 1; /* whole matrices alone */
   p->size.bytes = place_consecutive(p, 0);
@@ -344,7 +344,7 @@ static el_status plan(el_packer *p, el_pack_size *out, el_error *err) {
   size_t n = (size_t)p->size.bytes / p->block_bytes + 1;
   p->size.consecutive = false;
   for (;;) { /* the head's length depends on the number of blocks; it settles at once or after one more round */
-    uint32_t got = p->size.consecutive ? UINT32_MAX : place(p, n);
+    uint32_t got = p->size.consecutive ? UINT32_MAX : place_matrices(p, n);
     if (!got) return el_fail(err, EL_ERR_NO_MEMORY, "adapter: out of memory");
     size_t need = got;
     if (got == UINT32_MAX) {
@@ -369,7 +369,7 @@ static el_status plan(el_packer *p, el_pack_size *out, el_error *err) {
   return EL_OK;
 }
 
-static void widen(el_packer *p, el_site_dims dims, int rank) {
+static void note_largest(el_packer *p, el_site_dims dims, int rank) {
   size_t values = (size_t)(dims.in > dims.out ? dims.in : dims.out) * (size_t)rank;
   if (values > p->largest) p->largest = values;
 }
@@ -407,22 +407,23 @@ static bool add_ranks(el_packer *p, const el_pack_source *source) {
 }
 
 /* Checks the ranks of a site, and notes how large its matrices are. */
-static el_status check_rank(el_packer *p, int layer, int site, int expert, el_error *err) {
+static el_status check_site_rank(el_packer *p, int layer, int site, int expert, el_error *err) {
   const int rank = *rank_of(p, layer, site, expert);
   if (rank > EL_LORA_MAX_RANK)
     return el_fail(err, EL_ERR_INVALID,
                    "adapters: the ranks of %d together add up to %d for %s of layer %d, the limit is %d", p->n_sources,
                    rank, el_sites_name(p->sites, layer, site), layer, EL_LORA_MAX_RANK);
-  widen(p, el_sites_dims(p->sites, layer, site), rank);
+  note_largest(p, el_sites_dims(p->sites, layer, site), rank);
   return EL_OK;
 }
 
 static el_status check_ranks(el_packer *p, el_error *err) {
   el_status status = EL_OK;
   for (int l = 0; l < el_sites_n_places(p->sites); l++) {
-    for (int i = 0; i < p->sites->n_sites && !status; i++) status = check_rank(p, l, i, 0, err);
+    for (int i = 0; i < p->sites->n_sites && !status; i++) status = check_site_rank(p, l, i, 0, err);
     for (int e = 0; has_experts(p, l) && e < p->sites->n_experts; e++)
-      for (int i = 0; i < EL_N_EXPERT_SITES && !status; i++) status = check_rank(p, l, p->sites->n_sites + i, e, err);
+      for (int i = 0; i < EL_N_EXPERT_SITES && !status; i++)
+        status = check_site_rank(p, l, p->sites->n_sites + i, e, err);
   }
   return status;
 }
@@ -450,7 +451,7 @@ el_status el_packer_plan_combined(el_packer *p, const el_pack_source *sources, i
   }
   el_status status = check_ranks(p, err);
   if (status) return status;
-  return plan(p, out, err);
+  return plan_pack(p, out, err);
 }
 
 el_status el_packer_plan(el_packer *p, const el_lora_file *f, el_pack_size *out, el_error *err) {
@@ -472,16 +473,16 @@ static int shift_of(float amax) {
 }
 
 /* 2^shift as a factor for x: [n], which is multiplied here if that is no float. */
-static float factor_of(int shift, float *x, size_t n) {
+static float power_factor(int shift, float *x, size_t n) {
   if (shift <= 127 && shift >= -126) return ldexpf(1.0f, shift);
   for (size_t i = 0; i < n; i++) x[i] = ldexpf(x[i], shift);
   return 1;
 }
 
 /* Multiplies x, whose largest magnitude is amax, by the power of two. */
-static int normalise(float *x, size_t n, float amax) {
+static int normalise_matrix(float *x, size_t n, float amax) {
   const int shift = shift_of(amax);
-  const float factor = factor_of(shift, x, n);
+  const float factor = power_factor(shift, x, n);
   for (size_t i = 0; factor != 1 && i < n; i++) x[i] *= factor;
   return shift;
 }
@@ -494,8 +495,8 @@ typedef struct place_of_site {
 } place_of_site;
 
 static place_of_site place_at(const el_packer *p, const forms *f, int layer, int i, int expert) {
-  return (place_of_site){layer, i, expert, a_of(p, f, layer, p->sites->site[i].input, expert),
-                         site_of(p, f, layer, i, expert)};
+  return (place_of_site){layer, i, expert, form_a(p, f, layer, p->sites->site[i].input, expert),
+                         form_site(p, f, layer, i, expert)};
 }
 
 /* A pair of F32 matrices: a: [rank, in], b: [out, rank], both in the packer's tmp. */
@@ -507,22 +508,22 @@ typedef struct pair {
 } pair;
 
 /* Packs rows of a matrix, with pauses for others. */
-static void put_rows(const el_kernels *k, el_packed *w, int row, int n_rows, const float *src, float factor) {
+static void put_site_rows(const el_kernels *k, el_packed *w, int row, int n_rows, const float *src, float factor) {
   const int at_once = w->cols < EL_BREATH ? EL_BREATH / w->cols : 1;
   for (int i = 0; i < n_rows; i += at_once, el_thread_breathe())
     el_pack_rows(k, w, row + i, n_rows - i < at_once ? n_rows - i : at_once, src + (size_t)i * (size_t)w->cols, factor);
 }
 
 /* Puts a pair of one layer in place. */
-static void put_pair(const el_kernels *k, place_of_site at, const pair *one) {
+static void pack_pair(const el_kernels *k, place_of_site at, const pair *one) {
   el_lora_site *site = at.site;
   el_packed *stacked = at.stacked;
   const int rank = site->b.cols, a_shift = shift_of(one->a_max), b_shift = shift_of(one->b_max);
-  const float a_factor = factor_of(a_shift, one->a, (size_t)rank * (size_t)stacked->cols),
-              b_factor = factor_of(b_shift, one->b, (size_t)site->b.rows * (size_t)rank);
+  const float a_factor = power_factor(a_shift, one->a, (size_t)rank * (size_t)stacked->cols),
+              b_factor = power_factor(b_shift, one->b, (size_t)site->b.rows * (size_t)rank);
   site->gain = ldexpf(one->scale, -(a_shift + b_shift));
-  put_rows(k, stacked, site->a_row, rank, one->a, a_factor);
-  put_rows(k, &site->b, 0, site->b.rows, one->b, b_factor);
+  put_site_rows(k, stacked, site->a_row, rank, one->a, a_factor);
+  put_site_rows(k, &site->b, 0, site->b.rows, one->b, b_factor);
 }
 
 /* B's rows from Hugging Face's order to GGUF's. */
@@ -603,7 +604,7 @@ typedef struct share {
   int a_log; /* size of its A */
 } share;
 
-static share weigh(el_packer *p, int s, cursor *c, const place_of_site *at) {
+static share read_share(el_packer *p, int s, cursor *c, const place_of_site *at) {
   const el_site_dims dims = el_sites_dims(p->sites, at->layer, at->i);
   const size_t in = (size_t)dims.in, rows = (size_t)dims.out;
   pair one;
@@ -611,7 +612,8 @@ static share weigh(el_packer *p, int s, cursor *c, const place_of_site *at) {
   if (!next_pair(p, s, c, at, &one)) return w;
   w.rank = one.rank;
   w.m = frexpf(one.scale, &w.e);
-  w.e -= normalise(one.a, (size_t)one.rank * in, one.a_max) + normalise(one.b, rows * (size_t)one.rank, one.b_max);
+  w.e -= normalise_matrix(one.a, (size_t)one.rank * in, one.a_max) +
+         normalise_matrix(one.b, rows * (size_t)one.rank, one.b_max);
   w.a_log = log2_size(one.a, (size_t)one.rank * in);
   int b_log = log2_size(one.b, rows * (size_t)one.rank);
   if (w.a_log == NOTHING || b_log == NOTHING) w.m = 0;
@@ -631,7 +633,7 @@ static void put_side_by_side(el_packer *p, cursor *cursors, place_of_site at) {
   int top_a = INT_MIN, top_b = INT_MIN;
   for (int s = 0; s < p->n_sources; s++) {
     cursor c = cursors[s];
-    w[s] = weigh(p, s, &c, &at);
+    w[s] = read_share(p, s, &c, &at);
     if (!w[s].rank || w[s].m == 0) continue;
     w[s].a = w[s].size / 2 - w[s].a_log;
     if (w[s].a > top_a) top_a = w[s].a;
@@ -647,19 +649,19 @@ static void put_side_by_side(el_packer *p, cursor *cursors, place_of_site at) {
     pair one;
     if (!next_pair(p, s, &cursors[s], &at, &one)) continue;
     size_t n = (size_t)one.rank;
-    normalise(one.a, n * (size_t)stacked->cols, one.a_max);
-    normalise(one.b, rows * n, one.b_max);
+    normalise_matrix(one.a, n * (size_t)stacked->cols, one.a_max);
+    normalise_matrix(one.b, rows * n, one.b_max);
     float factor = ldexpf(1.0f, w[s].a), b_factor = w[s].m == 0 ? 0 : ldexpf(w[s].m, w[s].b - top_b);
     for (size_t i = 0; i < n * (size_t)stacked->cols; i++) one.a[i] *= factor;
-    put_rows(p->kernels, stacked, site->a_row + (int)begin, one.rank, one.a, 1);
+    put_site_rows(p->kernels, stacked, site->a_row + (int)begin, one.rank, one.a, 1);
     for (size_t r = 0; r < rows; r++)
       for (size_t c = 0; c < n; c++) b[r * wide + begin + c] = b_factor * one.b[r * n + c];
     begin += n;
   }
   const int shift = shift_of(p->kernels->widen(EL_TYPE_F32, b, rows * wide, b));
-  const float factor = factor_of(shift, b, rows * wide);
+  const float factor = power_factor(shift, b, rows * wide);
   site->gain = ldexpf(1.0f, top_b - shift);
-  put_rows(p->kernels, &site->b, 0, site->b.rows, b, factor);
+  put_site_rows(p->kernels, &site->b, 0, site->b.rows, b, factor);
 }
 
 static void pack_site(el_packer *p, cursor *cursors, place_of_site at) {
@@ -669,7 +671,7 @@ static void pack_site(el_packer *p, cursor *cursors, place_of_site at) {
     put_side_by_side(p, cursors, at);
   } else if (next_pair(p, 0, &cursors[0], &at, &one)) {
     el_more_factor(&p->more, at.layer, at.i, at.expert, one.a, one.b, one.rank, one.scale);
-    put_pair(p->kernels, at, &one);
+    pack_pair(p->kernels, at, &one);
   }
 }
 
@@ -694,7 +696,7 @@ el_adapter *el_packer_pack(el_packer *p, unsigned char *base, const uint32_t *bl
   const size_t n_experts = has_any_experts(p) ? (size_t)p->sites->n_layers : 0;
   unsigned char *head = base + (size_t)blocks[0] * p->block_bytes;
   el_adapter *a = (el_adapter *)(void *)head;
-  forms f = {.a = (el_packed *)(void *)(head + align(sizeof *a))};
+  forms f = {.a = (el_packed *)(void *)(head + align_matrix(sizeof *a))};
   f.site = (el_lora_site *)(void *)(f.a + n_matrices_a(p));
   f.experts = (el_lora_experts *)(void *)(f.site + n_matrices_b(p));
   uint32_t *numbers = (uint32_t *)(void *)(f.experts + n_experts);
@@ -725,7 +727,7 @@ el_adapter *el_packer_pack(el_packer *p, unsigned char *base, const uint32_t *bl
                     .blocks = numbers};
   walk at = {0};
   for (el_packed *w; (w = next_matrix(p, &f, &at));) {
-    w->data = address_of(p, base, blocks, offset_of(w));
+    w->data = address_of(p, base, blocks, matrix_offset(w));
     el_packed_clear(w);
     el_thread_breathe();
   }

@@ -12,7 +12,7 @@
 
 enum { ALIGN = 64, AT_ONCE = 64 /* rows of the embedding's A, transposed at a time */ };
 
-static size_t align(size_t n) {
+static size_t align_piece(size_t n) {
   return (n + ALIGN - 1) / ALIGN * ALIGN;
 }
 
@@ -35,12 +35,12 @@ static size_t n_norms(const el_more *m) {
 
 /* -------------------------------------------------------------------- plan */
 
-static el_status fail(const el_lora_extra *e, const char *what, el_error *err) {
+static el_status refuse_extra(const el_lora_extra *e, const char *what, el_error *err) {
   char name[EL_SHOW];
   return el_fail(err, EL_ERR_UNSUPPORTED, "adapter: tensor %s: %s", el_str_show(e->name, name, sizeof name), what);
 }
 
-static el_more_piece *add(el_more *m, const el_lora_extra *e, el_lora_kind kind) {
+static el_more_piece *add_more_piece(el_more *m, const el_lora_extra *e, el_lora_kind kind) {
   el_more_piece *p = &m->pieces[m->n++];
   *p = (el_more_piece){.kind = kind,
                        .from = e,
@@ -50,16 +50,16 @@ static el_more_piece *add(el_more *m, const el_lora_extra *e, el_lora_kind kind)
   return p;
 }
 
-static int by_kind(const void *x, const void *y) {
+static int compare_pieces(const void *x, const void *y) {
   const el_more_piece *a = x, *b = y;
   if (a->kind != b->kind) return (int)a->kind - (int)b->kind;
   if (a->place != b->place) return a->place - b->place;
   return a->site != b->site ? a->site - b->site : a->expert - b->expert;
 }
 
-static el_more_piece *find_piece(const el_more *m, el_lora_kind kind, int place, int site, int expert) {
+static el_more_piece *find_more_piece(const el_more *m, el_lora_kind kind, int place, int site, int expert) {
   const el_more_piece key = {.kind = kind, .place = place, .site = site, .expert = expert};
-  return m->n_sorted ? bsearch(&key, m->pieces, m->n_sorted, sizeof key, by_kind) : NULL;
+  return m->n_sorted ? bsearch(&key, m->pieces, m->n_sorted, sizeof key, compare_pieces) : NULL;
 }
 
 static const el_base_matrix *base_at(const el_more *m, int place, int site) {
@@ -70,12 +70,12 @@ static const el_base_matrix *base_at(const el_more *m, int place, int site) {
 
 static void plan_vector(el_more_piece *p, int64_t n) {
   p->n = (size_t)n;
-  p->bytes = align(sizeof(float) * p->n);
+  p->bytes = align_piece(sizeof(float) * p->n);
 }
 
-static void plan_matrix(const el_more *m, el_more_piece *p, el_layout layout, int64_t rows, int64_t cols) {
+static void plan_piece(const el_more *m, el_more_piece *p, el_layout layout, int64_t rows, int64_t cols) {
   el_packed_init(&p->form, layout, (int)rows, (int)cols, m->kernels->tile);
-  p->bytes = align(el_packed_bytes(&p->form));
+  p->bytes = align_piece(el_packed_bytes(&p->form));
 }
 
 /* Whether the embedding and the output are matrices of a vocabulary of the adapter's own. */
@@ -100,50 +100,51 @@ static const float *base_bias(const el_more *m, const el_more_piece *p) {
 static el_status plan_one(el_more *m, const el_lora_extra *e, el_error *err) {
   el_more_piece *p;
   const bool adjusts = e->kind == EL_LORA_MAGNITUDE || e->kind == EL_LORA_BIAS || e->kind == EL_LORA_ADDED_BIAS;
-  if (adjusts && !m->base) return fail(e, "the base's weights are not known", err);
+  if (adjusts && !m->base) return refuse_extra(e, "the base's weights are not known", err);
   if (adjusts) *(el_sites_of_expert(m->sites, e->site) ? &m->expert_adjusts : &m->adjusts) = true;
   if (e->kind < EL_LORA_ADDED_BIAS) m->n_sorted = m->n + 1;
   switch (e->kind) {
-    case EL_LORA_MAGNITUDE: plan_vector(add(m, e, e->kind), e->rows); break;
+    case EL_LORA_MAGNITUDE: plan_vector(add_more_piece(m, e, e->kind), e->rows); break;
     case EL_LORA_BIAS:
-      p = add(m, e, e->kind);
+      p = add_more_piece(m, e, e->kind);
       plan_vector(p, e->rows);
-      if (!base_bias(m, p)) return fail(e, "the base has no bias there", err);
+      if (!base_bias(m, p)) return refuse_extra(e, "the base has no bias there", err);
       break;
     case EL_LORA_ADDED_BIAS:
-      if (!(p = find_piece(m, EL_LORA_BIAS, e->layer == EL_LORA_MODEL ? m->sites->n_layers : e->layer, e->site,
-                           e->expert))) {
-        p = add(m, e, EL_LORA_BIAS);
+      if (!(p = find_more_piece(m, EL_LORA_BIAS, e->layer == EL_LORA_MODEL ? m->sites->n_layers : e->layer, e->site,
+                                e->expert))) {
+        p = add_more_piece(m, e, EL_LORA_BIAS);
         p->from = NULL;
       }
       p->added = e;
       plan_vector(p, e->rows);
       break;
     case EL_LORA_NORM:
-      plan_vector(add(m, e, e->kind), e->rows);
+      plan_vector(add_more_piece(m, e, e->kind), e->rows);
       m->norms = m->norms || e->layer != EL_LORA_MODEL;
       break;
     case EL_LORA_EMBEDDING_MAGNITUDE:
     case EL_LORA_EMBEDDING_LENGTH:
-      if (!m->base) return fail(e, "the base's weights are not known", err);
-      plan_vector(add(m, e, e->kind), e->rows);
+      if (!m->base) return refuse_extra(e, "the base's weights are not known", err);
+      plan_vector(add_more_piece(m, e, e->kind), e->rows);
       break;
     case EL_LORA_EMBEDDING_A:
       m->rank = (int)(e->transposed ? e->cols : e->rows);
       if (is_resized(m)) break; /* it goes into the embedding */
-      plan_matrix(m, add(m, e, e->kind), m->layout, e->transposed ? e->rows : e->cols, m->rank);
+      plan_piece(m, add_more_piece(m, e, e->kind), m->layout, e->transposed ? e->rows : e->cols, m->rank);
       break;
     case EL_LORA_EMBEDDING_B:
-      if (!is_resized(m)) plan_matrix(m, add(m, e, e->kind), m->layout, e->transposed ? e->cols : e->rows, m->rank);
+      if (!is_resized(m))
+        plan_piece(m, add_more_piece(m, e, e->kind), m->layout, e->transposed ? e->cols : e->rows, m->rank);
       break;
     case EL_LORA_EMBEDDING:
-    case EL_LORA_OUTPUT: plan_matrix(m, add(m, e, e->kind), whole_layout(m, e), m->n_vocab, e->cols); break;
+    case EL_LORA_OUTPUT: plan_piece(m, add_more_piece(m, e, e->kind), whole_layout(m, e), m->n_vocab, e->cols); break;
     case EL_LORA_OUTPUT_TOKENS: break; /* rows of the output, or the same as the embedding's: see check_output_tokens */
     case EL_LORA_TOKENS:
-      if (!m->base) return fail(e, "the base's weights are not known", err);
-      p = add(m, e, e->kind);
+      if (!m->base) return refuse_extra(e, "the base's weights are not known", err);
+      p = add_more_piece(m, e, e->kind);
       p->n = (size_t)e->rows;
-      p->bytes = align(sizeof(int32_t) * p->n) + align(sizeof(float) * p->n * (size_t)e->cols);
+      p->bytes = align_piece(sizeof(int32_t) * p->n) + align_piece(sizeof(float) * p->n * (size_t)e->cols);
       break;
   }
   return EL_OK;
@@ -163,7 +164,8 @@ static el_status check_ties(const el_more *m, el_error *err) {
   for (size_t i = 0; i < el_lora_file_n(m->file); i++)
     output_pair = output_pair || el_lora_file_at(m->file, i)->layer == m->sites->n_layers;
   if ((whole && !output) || (pair && !output_pair))
-    return fail(whole && !output ? whole : pair, "ensure_weight_tying is true, and nothing is there for lm_head", err);
+    return refuse_extra(whole && !output ? whole : pair,
+                        "ensure_weight_tying is true, and nothing is there for lm_head", err);
   return EL_OK;
 }
 
@@ -184,7 +186,8 @@ static el_status check_output_tokens(const el_more *m, el_error *err) {
       !memcmp(tokens, el_lora_file_tokens(m->file), sizeof *tokens * n) &&
       !memcmp(e->data, of_embedding->data, el_lora_value_bytes(e->type) * (size_t)e->rows * (size_t)e->cols))
     return EL_OK;
-  return fail(e, "trained rows of the output are supported where its matrix is saved too, or it is the embedding", err);
+  return refuse_extra(
+      e, "trained rows of the output are supported where its matrix is saved too, or it is the embedding", err);
 }
 
 /* A vocabulary of another size: what the base says to it. */
@@ -197,11 +200,11 @@ static el_status check_resized(const el_more *m, el_error *err) {
   const int n = el_lora_file_n_vocab(m->file);
   if (n <= m->sites->output.out) return EL_OK;
   if (m->base->layer_rows)
-    return fail(any, "in models whose layers have a row for each token no adapter can add some", err);
+    return refuse_extra(any, "in models whose layers have a row for each token no adapter can add some", err);
   if (output || (tokens && !embedding && m->sites->tied)) return EL_OK;
   if (embedding && m->sites->tied && (el_lora_file_ties(m->file) || !el_lora_file_trains_embedding(m->file)))
     return EL_OK;
-  return fail(any, "it has rows for tokens that the base does not have, and lm_head has none for them", err);
+  return refuse_extra(any, "it has rows for tokens that the base does not have, and lm_head has none for them", err);
 }
 
 /* Ranks of the pair that goes into a matrix. */
@@ -253,7 +256,7 @@ static void plan_tables(el_more *m) {
       i++;
     if (i < n)
       m->pieces[m->n++] =
-          (el_more_piece){.place = l, .table = true, .bytes = align(sizeof(el_lora_adjust) * n_of_experts(m))};
+          (el_more_piece){.place = l, .table = true, .bytes = align_piece(sizeof(el_lora_adjust) * n_of_experts(m))};
   }
 }
 
@@ -274,7 +277,7 @@ el_status el_more_plan(el_more *m, const el_lora_file *file, el_error *err) {
     m->cap = room;
   }
   if (n && !m->base && (is_resized(m) || find_in_file(m, EL_LORA_OUTPUT_TOKENS)))
-    return fail(el_lora_file_extra(file, 0), "the base's weights are not known", err);
+    return refuse_extra(el_lora_file_extra(file, 0), "the base's weights are not known", err);
   el_status status = n ? check_ties(m, err) : EL_OK;
   if (n && !status) status = check_output_tokens(m, err);
   if (n && !status && is_resized(m)) status = check_resized(m, err);
@@ -285,15 +288,15 @@ el_status el_more_plan(el_more *m, const el_lora_file *file, el_error *err) {
 
 size_t el_more_head_bytes(const el_more *m) {
   if (!m->n) return 0;
-  return align(sizeof(el_adapter_more)) + (m->adjusts ? align(sizeof(el_lora_adjust) * n_adjusts(m)) : 0) +
-         (m->expert_adjusts ? align(sizeof(el_lora_adjust *) * (size_t)m->sites->n_layers) : 0) +
-         (m->norms ? align(sizeof(float *) * n_norms(m)) : 0);
+  return align_piece(sizeof(el_adapter_more)) + (m->adjusts ? align_piece(sizeof(el_lora_adjust) * n_adjusts(m)) : 0) +
+         (m->expert_adjusts ? align_piece(sizeof(el_lora_adjust *) * (size_t)m->sites->n_layers) : 0) +
+         (m->norms ? align_piece(sizeof(float *) * n_norms(m)) : 0);
 }
 
 /* -------------------------------------------------------------------- pack */
 
 /* A vector in GGUF's order. */
-static void read_vector(const el_more *m, const el_lora_extra *e, float *out) {
+static void read_extra_vector(const el_more *m, const el_lora_extra *e, float *out) {
   const size_t value = el_lora_value_bytes(e->type);
   if (e->step > 1) {
     for (size_t i = 0; i < (size_t)e->rows; i++) el_dequantize(e->type, e->data + value * e->step * i, &out[i], 1);
@@ -312,7 +315,7 @@ static void pack_bias(const el_more *m, const el_more_piece *p) {
   float *bias = p->at;
   const float *base = base_bias(m, p);
   if (p->from)
-    read_vector(m, p->from, bias);
+    read_extra_vector(m, p->from, bias);
   else if (base)
     memcpy(bias, base, sizeof *bias * p->n);
   else
@@ -329,7 +332,7 @@ static void pack_bias(const el_more *m, const el_more_piece *p) {
 }
 
 /* The power of two that brings the largest of all values to [512, 1024): group scales are then well inside F16. */
-static int scale_of(const el_more *m, const el_lora_extra *e) {
+static int extra_shift(const el_more *m, const el_lora_extra *e) {
   const size_t n = (size_t)e->rows * (size_t)e->cols, value = el_lora_value_bytes(e->type);
   float top = 0;
   for (size_t i = 0; i < n; i += m->n_scratch) {
@@ -457,7 +460,7 @@ static void pack_tokens(const el_more *m, const el_more_piece *p, el_adapter_mor
   const el_lora_extra *e = p->from;
   const size_t cols = (size_t)e->cols, value = el_lora_value_bytes(e->type);
   int32_t *tokens = p->at;
-  float *rows = (float *)(void *)((unsigned char *)p->at + align(sizeof *tokens * p->n));
+  float *rows = (float *)(void *)((unsigned char *)p->at + align_piece(sizeof *tokens * p->n));
   /* The rows' memory holds (token, row) while they are sorted: a row has more than two values. */
   int64_t *order = (int64_t *)(void *)rows;
   for (size_t i = 0; i < p->n; i++) order[i] = (int64_t)el_lora_file_tokens(m->file)[i] << 32 | (int64_t)i;
@@ -486,7 +489,7 @@ static double sum_of_squares(const float *x, size_t n) {
 }
 
 /* Of a row or a column that is to have a length: by what it is multiplied. Zeros give 0, however long it should be. */
-static float factor_of(float magnitude, double sum_of_squares) {
+static float length_factor(float magnitude, double sum_of_squares) {
   const double norm = sqrt(sum_of_squares);
   const double f = norm > 0 && isfinite(norm) ? (double)magnitude / norm : 0;
   return (float)fmax(-FLT_MAX, fmin(FLT_MAX, f));
@@ -524,11 +527,11 @@ static void pack_embedding_factor(const el_more *m, const el_more_piece *p) {
       row[i] += b->scale * sum;
     }
     if (by_row)
-      factor[t] = factor_of(factor[t], sum_of_squares(row, n));
+      factor[t] = length_factor(factor[t], sum_of_squares(row, n));
     else
       for (size_t i = 0; i < n; i++) squares[i] += (double)row[i] * (double)row[i];
   }
-  for (size_t i = 0; !by_row && i < n; i++) factor[i] = factor_of(factor[i], squares[i]);
+  for (size_t i = 0; !by_row && i < n; i++) factor[i] = length_factor(factor[i], squares[i]);
 }
 
 static el_lora_adjust *adjust_at(const el_more *m, el_adapter_more *out, const el_more_piece *p) {
@@ -543,12 +546,12 @@ static void pack_matrix(el_packed *w, const el_lora_extra *e) {
     el_pack_tiles(w, e->type, e->data + tile * (size_t)t, t, t + 1);
 }
 
-static void pack_piece(el_more *m, el_more_piece *p, el_adapter_more *out) {
+static void pack_more_piece(el_more *m, el_more_piece *p, el_adapter_more *out) {
   const el_lora_extra *e = p->from;
   p->form.data = p->at;
   switch (p->kind) {
     case EL_LORA_MAGNITUDE:
-      read_vector(m, e, p->at);
+      read_extra_vector(m, e, p->at);
       adjust_at(m, out, p)->factor = p->at;
       break;
     case EL_LORA_BIAS:
@@ -558,7 +561,7 @@ static void pack_piece(el_more *m, el_more_piece *p, el_adapter_more *out) {
       break;
     case EL_LORA_NORM: {
       float *w = p->at;
-      read_vector(m, e, w);
+      read_extra_vector(m, e, w);
       for (size_t i = 0; e->add_one && i < p->n; i++) w[i] += 1;
       if (e->layer == EL_LORA_MODEL)
         out->output_norm = w;
@@ -568,13 +571,13 @@ static void pack_piece(el_more *m, el_more_piece *p, el_adapter_more *out) {
     }
     case EL_LORA_EMBEDDING_MAGNITUDE:
     case EL_LORA_EMBEDDING_LENGTH:
-      read_vector(m, e, p->at);
+      read_extra_vector(m, e, p->at);
       *(p->kind == EL_LORA_EMBEDDING_LENGTH ? &out->embedding_length : &out->embedding_factor) = p->at;
       pack_embedding_factor(m, p);
       break;
     case EL_LORA_EMBEDDING_A:
     case EL_LORA_EMBEDDING_B: {
-      const int shift = scale_of(m, e);
+      const int shift = extra_shift(m, e);
       pack_embedding(m, p, shift);
       *(p->kind == EL_LORA_EMBEDDING_A ? &out->embedding_a : &out->embedding_b) = p->form;
       out->embedding_gain = ldexpf(p->kind == EL_LORA_EMBEDDING_A ? 1 : out->embedding_gain * e->scale, -shift);
@@ -597,14 +600,14 @@ const el_adapter_more *el_more_pack(el_more *m, unsigned char *head) {
   if (!m->n) return NULL;
   memset(head, 0, el_more_head_bytes(m));
   el_adapter_more *out = (el_adapter_more *)(void *)head;
-  head += align(sizeof *out);
+  head += align_piece(sizeof *out);
   if (m->adjusts) {
     out->adjust = (el_lora_adjust *)(void *)head;
-    head += align(sizeof(el_lora_adjust) * n_adjusts(m));
+    head += align_piece(sizeof(el_lora_adjust) * n_adjusts(m));
   }
   if (m->expert_adjusts) {
     out->expert_adjust = (el_lora_adjust **)(void *)head;
-    head += align(sizeof(el_lora_adjust *) * (size_t)m->sites->n_layers);
+    head += align_piece(sizeof(el_lora_adjust *) * (size_t)m->sites->n_layers);
   }
   if (m->norms) out->norms = (const float **)(void *)head;
   out->n_vocab = m->n_vocab;
@@ -612,7 +615,7 @@ const el_adapter_more *el_more_pack(el_more *m, unsigned char *head) {
     if (m->pieces[i].table)
       out->expert_adjust[m->pieces[i].place] = memset(m->pieces[i].at, 0, sizeof(el_lora_adjust) * n_of_experts(m));
   for (size_t i = 0; i < m->n; i++)
-    if (!m->pieces[i].table) pack_piece(m, &m->pieces[i], out);
+    if (!m->pieces[i].table) pack_more_piece(m, &m->pieces[i], out);
   /* Saved because it has another size, and tied: it is both. */
   if (is_resized(m) && m->sites->tied && out->embedding.data && !out->output.data && m->n_vocab > m->sites->output.out)
     out->output = out->embedding;
@@ -621,7 +624,7 @@ const el_adapter_more *el_more_pack(el_more *m, unsigned char *head) {
 
 void el_more_factor(const el_more *m, int place, int site, int expert, const float *a, const float *b, int rank,
                     float scale) {
-  const el_more_piece *p = find_piece(m, EL_LORA_MAGNITUDE, place, site, expert);
+  const el_more_piece *p = find_more_piece(m, EL_LORA_MAGNITUDE, place, site, expert);
   if (!p) return;
   const el_base_matrix *w = base_at(m, place, site);
   const size_t in = (size_t)el_sites_dims(m->sites, place, site).in, first = (size_t)expert * p->n;
@@ -635,7 +638,7 @@ void el_more_factor(const el_more *m, int place, int site, int expert, const flo
       const float by = scale * b[i * (size_t)rank + (size_t)r], *from = a + (size_t)r * in;
       for (size_t c = 0; c < in; c++) row[c] += by * from[c];
     }
-    factor[i] = factor_of(factor[i], sum_of_squares(row, in));
+    factor[i] = length_factor(factor[i], sum_of_squares(row, in));
     el_thread_breathe();
   }
 }

@@ -51,24 +51,24 @@ struct el_peft_config {
 
 /* --- checks of single fields. Absent and null are the same: PEFT's default. */
 
-static json_t *field(const el_peft_config *c, const char *name) {
+static json_t *config_field(const el_peft_config *c, const char *name) {
   json_t *v = json_object_get(c->root, name);
   return json_is_null(v) ? NULL : v;
 }
 
-static el_status mistyped(const el_peft_config *c, const char *name, const char *wanted, el_error *err) {
+static el_status refuse_type(const el_peft_config *c, const char *name, const char *wanted, el_error *err) {
   return el_fail_about(err, EL_ERR_FORMAT, c->path, "%s is not %s", name, wanted);
 }
 
 static el_status read_bool(const el_peft_config *c, const char *name, bool *out, el_error *err) {
-  json_t *v = field(c, name);
-  if (v && !json_is_boolean(v)) return mistyped(c, name, "true or false", err);
+  json_t *v = config_field(c, name);
+  if (v && !json_is_boolean(v)) return refuse_type(c, name, "true or false", err);
   *out = json_is_true(v);
   return EL_OK;
 }
 
-static el_status check_rank(const el_peft_config *c, const char *name, const json_t *v, el_error *err) {
-  if (!json_is_integer(v)) return mistyped(c, name, "an integer", err);
+static el_status check_config_rank(const el_peft_config *c, const char *name, const json_t *v, el_error *err) {
+  if (!json_is_integer(v)) return refuse_type(c, name, "an integer", err);
   json_int_t r = json_integer_value(v);
   if (r < 1 || r > EL_LORA_MAX_RANK)
     return el_fail_about(err, r < 1 ? EL_ERR_FORMAT : EL_ERR_UNSUPPORTED, c->path, "%s is %lld, supported are 1 to %d",
@@ -76,18 +76,19 @@ static el_status check_rank(const el_peft_config *c, const char *name, const jso
   return EL_OK;
 }
 
-static el_status check_number(const el_peft_config *c, const char *name, const json_t *v, el_error *err) {
+static el_status check_config_number(const el_peft_config *c, const char *name, const json_t *v, el_error *err) {
   /* The parser refuses what is beyond a double; NaN is no JSON. */
-  return json_is_number(v) ? EL_OK : mistyped(c, name, "a number", err);
+  return json_is_number(v) ? EL_OK : refuse_type(c, name, "a number", err);
 }
 
 /* A string field whose value must be the one that we support; absent is fine unless `required`. */
-static el_status expect(const el_peft_config *c, const char *name, const char *wanted, bool required, el_error *err) {
-  json_t *v = field(c, name);
+static el_status expect_string(const el_peft_config *c, const char *name, const char *wanted, bool required,
+                               el_error *err) {
+  json_t *v = config_field(c, name);
   char shown[EL_SHOW];
   if (!v && required) return el_fail_about(err, EL_ERR_FORMAT, c->path, "%s is missing, expected \"%s\"", name, wanted);
   if (!v) return EL_OK;
-  if (!json_is_string(v)) return mistyped(c, name, "a string", err);
+  if (!json_is_string(v)) return refuse_type(c, name, "a string", err);
   el_str s = {json_string_value(v), json_string_length(v)};
   if (el_str_eq(s, wanted)) return EL_OK;
   return el_fail_about(err, EL_ERR_UNSUPPORTED, c->path, "%s is \"%s\"; only \"%s\" is supported", name,
@@ -117,7 +118,7 @@ static el_status check_variants(const el_peft_config *c, el_error *err) {
       {"monteclora_config", "Monte Carlo LoRA"},
   };
   for (size_t i = 0; i < sizeof variants / sizeof variants[0]; i++)
-    if (is_set(field(c, variants[i].name)))
+    if (is_set(config_field(c, variants[i].name)))
       return el_fail_about(err, EL_ERR_UNSUPPORTED, c->path, "%s: %s is not supported", variants[i].name,
                            variants[i].what);
   return EL_OK;
@@ -125,9 +126,9 @@ static el_status check_variants(const el_peft_config *c, el_error *err) {
 
 /* Activated LoRA: the tokens that it begins with, or their text in the older form. */
 static el_status check_invocation(el_peft_config *c, el_error *err) {
-  json_t *tokens = field(c, "alora_invocation_tokens"), *text = field(c, "invocation_string"), *token;
+  json_t *tokens = config_field(c, "alora_invocation_tokens"), *text = config_field(c, "invocation_string"), *token;
   size_t i, n = json_array_size(tokens), len = json_string_length(text);
-  if (tokens && !json_is_array(tokens)) return mistyped(c, "alora_invocation_tokens", "an array of integers", err);
+  if (tokens && !json_is_array(tokens)) return refuse_type(c, "alora_invocation_tokens", "an array of integers", err);
   /* PEFT would never activate it, others would take it for plain LoRA. */
   if (tokens && !n) return el_fail_about(err, EL_ERR_FORMAT, c->path, "alora_invocation_tokens is empty");
   if (n > EL_MAX_INVOCATION)
@@ -140,7 +141,7 @@ static el_status check_invocation(el_peft_config *c, el_error *err) {
   }
   c->invocation = tokens;
   if (!tokens && text) {
-    if (!json_is_string(text)) return mistyped(c, "invocation_string", "a string", err);
+    if (!json_is_string(text)) return refuse_type(c, "invocation_string", "a string", err);
     if (!len || len > EL_MAX_INVOCATION_TEXT || strlen(json_string_value(text)) != len)
       return el_fail_about(err, EL_ERR_FORMAT, c->path, "invocation_string is empty, has a NUL, or more than %d bytes",
                            EL_MAX_INVOCATION_TEXT);
@@ -151,9 +152,9 @@ static el_status check_invocation(el_peft_config *c, el_error *err) {
   static const char *const all_rows[] = {
       "use_dora", "lora_bias", "modules_to_save", "layer_replication", "trainable_token_indices", "target_parameters"};
   for (i = 0; i < sizeof all_rows / sizeof *all_rows; i++)
-    if (is_set(field(c, all_rows[i])))
+    if (is_set(config_field(c, all_rows[i])))
       return el_fail_about(err, EL_ERR_UNSUPPORTED, c->path, "%s: is not supported in activated LoRA", all_rows[i]);
-  return expect(c, "bias", "none", false, err);
+  return expect_string(c, "bias", "none", false, err);
 }
 
 /* Some initialisations take their start out of the base weights: the adapter then fits that changed base only, until
@@ -162,10 +163,10 @@ static el_status check_init(const el_peft_config *c, el_error *err) {
   static const char *const changing[] = {"pissa", "corda", "olora", "lora_ga", NULL}, *const harmless[] = {
                                                                                           "gaussian", "eva",
                                                                                           "orthogonal", NULL};
-  json_t *v = field(c, "init_lora_weights");
+  json_t *v = config_field(c, "init_lora_weights");
   char shown[EL_SHOW];
   if (!v || json_is_boolean(v)) return EL_OK;
-  if (!json_is_string(v)) return mistyped(c, "init_lora_weights", "true, false or a string", err);
+  if (!json_is_string(v)) return refuse_type(c, "init_lora_weights", "true, false or a string", err);
   const char *s = json_string_value(v);
   el_str_show((el_str){s, strlen(s)}, shown, sizeof shown);
   if (!strcasecmp(s, "loftq"))
@@ -191,7 +192,7 @@ static el_status check_init(const el_peft_config *c, el_error *err) {
 
 /* Fields that we know, whatever is done with them: those of PEFT's LoraConfig, and of earlier versions of it; each has
  * its line in docs/adapters.md. */
-static bool is_known(const char *name) {
+static bool is_known_field(const char *name) {
   static const char *const known[] = {
       "alora_invocation_tokens", "alpha_pattern", "arrow_config", "auto_mapping", "base_model_name_or_path", "bias",
       "corda_config", "ensure_weight_tying", "eva_config", "exclude_modules", "fan_in_fan_out", "inference_mode",
@@ -212,7 +213,7 @@ static el_status check_unknown(const el_peft_config *c, el_error *err) {
   const char *name;
   json_t *v;
   char shown[EL_SHOW];
-  json_object_foreach(c->root, name, v) if (is_set(v) && !is_known(name)) return el_fail_about(
+  json_object_foreach(c->root, name, v) if (is_set(v) && !is_known_field(name)) return el_fail_about(
       err, EL_ERR_UNSUPPORTED, c->path,
       "%s: this field is not known, and it is set: whether it changes the result cannot be told; "
       "where it does not, take it out",
@@ -222,12 +223,12 @@ static el_status check_unknown(const el_peft_config *c, el_error *err) {
 
 /* --- rank_pattern and alpha_pattern */
 
-static bool is_plain(const char *key) {
+static bool is_plain_pattern(const char *key) {
   return !strpbrk(key, "\\^$*+?{}[]()|");
 }
 
 /* PEFT: re.match(rf"(.*\.)?({key})$", name) */
-static el_status compile(const el_peft_config *c, const char *name, rule *r, el_error *err) {
+static el_status compile_rule(const el_peft_config *c, const char *name, rule *r, el_error *err) {
   char shown[EL_SHOW], pattern[MAX_REGEX + 16];
   el_str key = {r->key, strlen(r->key)};
   if (key.len > MAX_REGEX)
@@ -245,25 +246,25 @@ static el_status compile(const el_peft_config *c, const char *name, rule *r, el_
 }
 
 static el_status read_rules(const el_peft_config *c, const char *name, bool ranks, rules *out, el_error *err) {
-  json_t *object = field(c, name), *v;
+  json_t *object = config_field(c, name), *v;
   const char *key;
   char where[2 * EL_SHOW], shown[EL_SHOW];
   size_t n_regex = 0;
   if (!object) return EL_OK;
-  if (!json_is_object(object)) return mistyped(c, name, "an object", err);
+  if (!json_is_object(object)) return refuse_type(c, name, "an object", err);
   if (!(out->items = calloc(json_object_size(object) + 1, sizeof *out->items)))
     return el_fail_about(err, EL_ERR_NO_MEMORY, c->path, "out of memory");
   json_object_foreach(object, key, v) {
     rule *r = &out->items[out->n++];
     *r = (rule){.key = key, .value = json_number_value(v)};
     snprintf(where, sizeof where, "%s[\"%s\"]", name, el_str_show((el_str){key, strlen(key)}, shown, sizeof shown));
-    el_status status = ranks ? check_rank(c, where, v, err) : check_number(c, where, v, err);
+    el_status status = ranks ? check_config_rank(c, where, v, err) : check_config_number(c, where, v, err);
     if (status) return status;
-    if (is_plain(key)) continue;
+    if (is_plain_pattern(key)) continue;
     if (++n_regex > MAX_REGEX_KEYS)
       return el_fail_about(err, EL_ERR_UNSUPPORTED, c->path, "%s has more than %d keys that are regular expressions",
                            name, MAX_REGEX_KEYS);
-    if ((status = compile(c, name, r, err))) return status;
+    if ((status = compile_rule(c, name, r, err))) return status;
   }
   return EL_OK;
 }
@@ -278,8 +279,8 @@ static bool plain_matches(const char *key, el_str module) {
   return len == module.len || end[-1] == '.';
 }
 
-static el_status look_up(const el_peft_config *c, const char *name, const rules *rs, el_str module, double *value,
-                         el_error *err) {
+static el_status look_up_rule(const el_peft_config *c, const char *name, const rules *rs, el_str module, double *value,
+                              el_error *err) {
   char shown[EL_SHOW];
   for (size_t i = 0; i < rs->n; i++) {
     const rule *r = &rs->items[i];
@@ -299,8 +300,8 @@ static el_status look_up(const el_peft_config *c, const char *name, const rules 
 el_status el_peft_config_module(const el_peft_config *c, el_str module, int *rank, double *alpha, el_error *err) {
   double r = c->rank, a = c->alpha;
   el_status status;
-  if ((status = look_up(c, "rank_pattern", &c->ranks, module, &r, err))) return status;
-  if ((status = look_up(c, "alpha_pattern", &c->alphas, module, &a, err))) return status;
+  if ((status = look_up_rule(c, "rank_pattern", &c->ranks, module, &r, err))) return status;
+  if ((status = look_up_rule(c, "alpha_pattern", &c->alphas, module, &a, err))) return status;
   *rank = (int)r;
   *alpha = a;
   return EL_OK;
@@ -308,8 +309,8 @@ el_status el_peft_config_module(const el_peft_config *c, el_str module, int *ran
 
 /* --- mlx-lm's file of the same name: what its training was started with */
 
-static bool is_mlx(const el_peft_config *c) {
-  return !field(c, "peft_type") && (field(c, "fine_tune_type") || field(c, "lora_parameters"));
+static bool is_mlx_config(const el_peft_config *c) {
+  return !config_field(c, "peft_type") && (config_field(c, "fine_tune_type") || config_field(c, "lora_parameters"));
 }
 
 static el_status check_mlx_parameters(el_peft_config *c, const json_t *parameters, el_error *err) {
@@ -318,7 +319,7 @@ static el_status check_mlx_parameters(el_peft_config *c, const json_t *parameter
   const char *name;
   json_t *v;
   char shown[EL_SHOW];
-  if (!json_is_object(parameters)) return mistyped(c, "lora_parameters", "an object", err);
+  if (!json_is_object(parameters)) return refuse_type(c, "lora_parameters", "an object", err);
   if (is_set(json_object_get(parameters, "alpha")))
     return el_fail_about(err, EL_ERR_UNSUPPORTED, c->path,
                          "lora_parameters.alpha: earlier versions of mlx-lm multiply the scale by alpha / rank, later "
@@ -334,8 +335,8 @@ static el_status check_mlx_parameters(el_peft_config *c, const json_t *parameter
   const json_t *rank = json_object_get(parameters, "rank"), *scale = json_object_get(parameters, "scale");
   if (!rank || !scale)
     return el_fail_about(err, EL_ERR_FORMAT, c->path, "lora_parameters.%s is missing", rank ? "scale" : "rank");
-  el_status status = check_rank(c, "lora_parameters.rank", rank, err);
-  if (!status) status = check_number(c, "lora_parameters.scale", scale, err);
+  el_status status = check_config_rank(c, "lora_parameters.rank", rank, err);
+  if (!status) status = check_config_number(c, "lora_parameters.scale", scale, err);
   if (status) return status;
   c->rank = (int)json_integer_value(rank);
   c->alpha = json_number_value(scale) * c->rank; /* so that alpha / rank is its scale */
@@ -343,18 +344,19 @@ static el_status check_mlx_parameters(el_peft_config *c, const json_t *parameter
 }
 
 static el_status check_mlx(el_peft_config *c, el_error *err) {
-  const json_t *parameters = field(c, "lora_parameters"), *n = field(c, "num_layers"), *base = field(c, "model");
-  const json_t *type = field(c, "fine_tune_type");
+  const json_t *parameters = config_field(c, "lora_parameters"), *n = config_field(c, "num_layers"),
+               *base = config_field(c, "model");
+  const json_t *type = config_field(c, "fine_tune_type");
   c->dora = json_is_string(type) && !strcmp(json_string_value(type), "dora");
-  el_status status = c->dora ? EL_OK : expect(c, "fine_tune_type", "lora", false, err);
+  el_status status = c->dora ? EL_OK : expect_string(c, "fine_tune_type", "lora", false, err);
   if (status) return status;
   bool dora = false; /* how earlier versions said it */
   if ((status = read_bool(c, "use_dora", &dora, err))) return status;
   c->dora = c->dora || dora;
   if (!parameters) return el_fail_about(err, EL_ERR_FORMAT, c->path, "lora_parameters is missing");
   if ((status = check_mlx_parameters(c, parameters, err))) return status;
-  if (!n) n = field(c, "lora_layers"); /* its earlier name */
-  if (n && !json_is_integer(n)) return mistyped(c, "num_layers", "an integer", err);
+  if (!n) n = config_field(c, "lora_layers"); /* its earlier name */
+  if (n && !json_is_integer(n)) return refuse_type(c, "num_layers", "an integer", err);
   const json_int_t layers = n ? json_integer_value(n) : 0;
   c->n_layers = layers > 0 && layers <= EL_LORA_MAX_LAYERS ? (int)layers : 0;
   c->base = json_is_string(base) ? json_string_value(base) : "";
@@ -364,20 +366,20 @@ static el_status check_mlx(el_peft_config *c, el_error *err) {
 
 /* --- parameters, and who wrote it */
 
-static el_status read_parameters(el_peft_config *c, el_error *err) {
-  json_t *v = field(c, "target_parameters"), *item;
+static el_status read_target_parameters(el_peft_config *c, el_error *err) {
+  json_t *v = config_field(c, "target_parameters"), *item;
   size_t i;
   if (!v) return EL_OK;
-  if (!json_is_array(v)) return mistyped(c, "target_parameters", "an array", err);
-  json_array_foreach(v, i, item) if (!json_is_string(item)) return mistyped(c, "target_parameters",
-                                                                            "an array of strings", err);
+  if (!json_is_array(v)) return refuse_type(c, "target_parameters", "an array", err);
+  json_array_foreach(v, i, item) if (!json_is_string(item)) return refuse_type(c, "target_parameters",
+                                                                               "an array of strings", err);
   c->parameters = json_array_size(v) ? v : NULL;
   return EL_OK;
 }
 
 /* Versions that cannot be read are as those that say nothing. */
 static void read_version(el_peft_config *c) {
-  const json_t *v = field(c, "peft_version");
+  const json_t *v = config_field(c, "peft_version");
   int major, minor, patch;
   if (!json_is_string(v) || sscanf(json_string_value(v), "%3d.%3d.%3d", &major, &minor, &patch) != 3) return;
   if (major >= 0 && minor >= 0 && patch >= 0) c->version = (major * 1000 + minor) * 1000 + patch;
@@ -412,13 +414,13 @@ static el_str last_component(const char *name) {
 }
 
 static el_status check_saved(const el_peft_config *c, el_error *err) {
-  json_t *saved = field(c, "modules_to_save"), *v;
+  json_t *saved = config_field(c, "modules_to_save"), *v;
   char shown[EL_SHOW];
   size_t i;
   if (!saved) return EL_OK;
-  if (!json_is_array(saved)) return mistyped(c, "modules_to_save", "a list", err);
+  if (!json_is_array(saved)) return refuse_type(c, "modules_to_save", "a list", err);
   json_array_foreach(saved, i, v) {
-    if (!json_is_string(v)) return mistyped(c, "modules_to_save", "a list of names", err);
+    if (!json_is_string(v)) return refuse_type(c, "modules_to_save", "a list of names", err);
     if (el_peft_saved_kind(json_string_value(v)) != EL_PEFT_SAVED_OTHER) continue;
     return el_fail_about(err, EL_ERR_UNSUPPORTED, c->path,
                          "modules_to_save has \"%s\"; supported are the embedding, the output and norms",
@@ -429,9 +431,9 @@ static el_status check_saved(const el_peft_config *c, el_error *err) {
 
 static el_status check_targets(el_peft_config *c, el_error *err) {
   el_status status;
-  json_t *bias = field(c, "bias");
+  json_t *bias = config_field(c, "bias");
   char shown[EL_SHOW];
-  if (bias && !json_is_string(bias)) return mistyped(c, "bias", "a string", err);
+  if (bias && !json_is_string(bias)) return refuse_type(c, "bias", "a string", err);
   const el_str how = {bias ? json_string_value(bias) : "none", bias ? json_string_length(bias) : 4};
   c->biases = el_str_eq(how, "all") || el_str_eq(how, "lora_only");
   if (!c->biases && !el_str_eq(how, "none"))
@@ -457,17 +459,17 @@ el_peft_saved el_peft_saved_kind(const char *module) {
 bool el_peft_config_saves(const el_peft_config *c, el_peft_saved kind) {
   json_t *v;
   size_t i;
-  json_array_foreach(field(c, "modules_to_save"), i,
+  json_array_foreach(config_field(c, "modules_to_save"), i,
                      v) if (el_peft_saved_kind(json_string_value(v)) == kind) return true;
   return false;
 }
 
 bool el_peft_config_has_tokens(const el_peft_config *c) {
-  return is_set(field(c, "trainable_token_indices"));
+  return is_set(config_field(c, "trainable_token_indices"));
 }
 
 el_status el_peft_config_tokens(const el_peft_config *c, el_str module, int32_t **out, size_t *n, el_error *err) {
-  json_t *tokens = field(c, "trainable_token_indices"), *list = json_is_array(tokens) ? tokens : NULL, *v;
+  json_t *tokens = config_field(c, "trainable_token_indices"), *list = json_is_array(tokens) ? tokens : NULL, *v;
   const char *key;
   *out = NULL;
   *n = 0;
@@ -484,7 +486,7 @@ el_status el_peft_config_tokens(const el_peft_config *c, el_str module, int32_t 
   json_array_foreach(list, i, v) {
     const json_int_t token = json_integer_value(v);
     if (!json_is_integer(v) || token < 0 || token > INT32_MAX)
-      return mistyped(c, "trainable_token_indices", "a list of tokens", err);
+      return refuse_type(c, "trainable_token_indices", "a list of tokens", err);
     (*out)[(*n)++] = (int32_t)token;
   }
   return EL_OK;
@@ -492,26 +494,27 @@ el_status el_peft_config_tokens(const el_peft_config *c, el_str module, int32_t 
 
 /* --- the whole file */
 
-static el_status check(el_peft_config *c, el_error *err) {
+static el_status check_config(el_peft_config *c, el_error *err) {
   el_status status;
-  if (is_mlx(c)) return check_mlx(c, err);
-  if ((status = expect(c, "peft_type", "LORA", true, err))) return status;
-  if ((status = expect(c, "task_type", "CAUSAL_LM", false, err))) return status;
+  if (is_mlx_config(c)) return check_mlx(c, err);
+  if ((status = expect_string(c, "peft_type", "LORA", true, err))) return status;
+  if ((status = expect_string(c, "task_type", "CAUSAL_LM", false, err))) return status;
   if ((status = check_variants(c, err))) return status;
   if ((status = check_invocation(c, err))) return status;
   if ((status = check_init(c, err))) return status;
   if ((status = check_unknown(c, err))) return status;
-  if ((status = read_parameters(c, err))) return status;
+  if ((status = read_target_parameters(c, err))) return status;
   read_version(c);
   if ((status = read_bool(c, "use_rslora", &c->rslora, err))) return status;
   if ((status = check_targets(c, err))) return status;
-  json_t *r = field(c, "r"), *alpha = field(c, "lora_alpha"), *base = field(c, "base_model_name_or_path");
+  json_t *r = config_field(c, "r"), *alpha = config_field(c, "lora_alpha"),
+         *base = config_field(c, "base_model_name_or_path");
   if (!r || !alpha) return el_fail_about(err, EL_ERR_FORMAT, c->path, "%s is missing", r ? "lora_alpha" : "r");
-  if ((status = check_rank(c, "r", r, err))) return status;
-  if ((status = check_number(c, "lora_alpha", alpha, err))) return status;
+  if ((status = check_config_rank(c, "r", r, err))) return status;
+  if ((status = check_config_number(c, "lora_alpha", alpha, err))) return status;
   c->rank = (int)json_integer_value(r);
   c->alpha = json_number_value(alpha);
-  if (base && !json_is_string(base)) return mistyped(c, "base_model_name_or_path", "a string", err);
+  if (base && !json_is_string(base)) return refuse_type(c, "base_model_name_or_path", "a string", err);
   c->base = base ? json_string_value(base) : "";
   if ((status = read_rules(c, "rank_pattern", true, &c->ranks, err))) return status;
   return read_rules(c, "alpha_pattern", false, &c->alphas, err);
@@ -541,7 +544,7 @@ el_status el_peft_config_parse(const void *data, size_t len, const char *path, e
     goto fail;
   }
   if (!json_is_object(c->root)) status = el_fail_about(err, EL_ERR_FORMAT, path, "is not a JSON object");
-  if (!status) status = check(c, err);
+  if (!status) status = check_config(c, err);
   if (status) goto fail;
   *out = c;
   return EL_OK;

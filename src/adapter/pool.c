@@ -56,7 +56,7 @@ el_status el_pool_prefault(el_pool *p, el_error *err) {
   return EL_OK;
 }
 
-static void mark(el_pool *p, uint32_t block, el_use use) {
+static void mark_block(el_pool *p, uint32_t block, el_use use) {
   assert(p->use[block] == EL_USE_FREE);
   p->use[block] = (unsigned char)use;
   p->touched[block] = 1;
@@ -77,7 +77,7 @@ bool el_pool_take(el_pool *p, el_use use, uint32_t *blocks, uint32_t n) {
       p->low = blocks[i] + 1;
     else
       p->high = blocks[i];
-    mark(p, blocks[i], use);
+    mark_block(p, blocks[i], use);
   }
   return true;
 }
@@ -90,7 +90,7 @@ bool el_pool_take_run(el_pool *p, el_use use, uint32_t *blocks, uint32_t n) {
     if (have < n) continue;
     for (uint32_t k = 0; k < n; k++) {
       blocks[k] = i + k;
-      mark(p, i + k, use);
+      mark_block(p, i + k, use);
     }
   }
   return have >= n;

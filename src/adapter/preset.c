@@ -33,19 +33,19 @@ struct field {
   unsigned set; /* its bit in `set`; 0: none */
 };
 
-static el_status wrong(const reader *r, const char *name, const char *what) {
+static el_status refuse_field(const reader *r, const char *name, const char *what) {
   return el_fail_about(r->err, EL_ERR_FORMAT, r->path, "%s: %s", name, what);
 }
 
-static el_status no_memory(const reader *r) {
+static el_status preset_no_memory(const reader *r) {
   return el_fail_about(r->err, EL_ERR_NO_MEMORY, r->path, "out of memory");
 }
 
 /* jansson has seen to UTF-8, and refuses \u0000 where it is not asked for. */
-static el_status check_text(const reader *r, const char *name, const json_t *v, size_t min, size_t max) {
-  if (!json_is_string(v)) return wrong(r, name, "is not a string");
+static el_status check_preset_text(const reader *r, const char *name, const json_t *v, size_t min, size_t max) {
+  if (!json_is_string(v)) return refuse_field(r, name, "is not a string");
   size_t len = json_string_length(v);
-  if (len < min) return wrong(r, name, "is empty");
+  if (len < min) return refuse_field(r, name, "is empty");
   if (len > max)
     return el_fail_about(r->err, EL_ERR_FORMAT, r->path, "%s: %zu bytes, the limit is %zu", name, len, max);
   return EL_OK;
@@ -53,20 +53,20 @@ static el_status check_text(const reader *r, const char *name, const json_t *v, 
 
 /* ------------------------------------------------------------------- fields */
 
-static el_status read_text(reader *r, const field *f, const json_t *v) {
-  el_status status = check_text(r, f->name, v, (size_t)f->min, (size_t)f->max);
+static el_status read_preset_text(reader *r, const field *f, const json_t *v) {
+  el_status status = check_preset_text(r, f->name, v, (size_t)f->min, (size_t)f->max);
   if (!status) *(const char **)((char *)&r->out->preset + f->offset) = json_string_value(v);
   return status;
 }
 
-static el_status check_number(const reader *r, const field *f, double d) {
+static el_status check_preset_number(const reader *r, const field *f, double d) {
   if (d >= f->min && d <= f->max) return EL_OK;
   return el_fail_about(r->err, EL_ERR_FORMAT, r->path, "%s: %g is not in %g to %g", f->name, d, f->min, f->max);
 }
 
 static el_status read_float(reader *r, const field *f, const json_t *v) {
-  if (!json_is_number(v)) return wrong(r, f->name, "is not a number");
-  el_status status = check_number(r, f, json_number_value(v));
+  if (!json_is_number(v)) return refuse_field(r, f->name, "is not a number");
+  el_status status = check_preset_number(r, f, json_number_value(v));
   if (!status) *(float *)((char *)&r->out->preset + f->offset) = (float)json_number_value(v);
   return status;
 }
@@ -79,28 +79,28 @@ static el_status read_top_p(reader *r, const field *f, const json_t *v) {
   return status;
 }
 
-static el_status read_int(reader *r, const field *f, const json_t *v) {
-  if (!json_is_integer(v)) return wrong(r, f->name, "is not an integer");
-  el_status status = check_number(r, f, (double)json_integer_value(v));
+static el_status read_preset_int(reader *r, const field *f, const json_t *v) {
+  if (!json_is_integer(v)) return refuse_field(r, f->name, "is not an integer");
+  el_status status = check_preset_number(r, f, (double)json_integer_value(v));
   if (!status) *(int *)((char *)&r->out->preset + f->offset) = (int)json_integer_value(v);
   return status;
 }
 
 static el_status read_scale(reader *r, const field *f, const json_t *v) {
   el_status status = read_float(r, f, v);
-  return status || r->out->preset.lora_scale != 0 ? status : wrong(r, f->name, "0 would be the base");
+  return status || r->out->preset.lora_scale != 0 ? status : refuse_field(r, f->name, "0 would be the base");
 }
 
 /* -1 is how others write "off". */
 static el_status read_top_k(reader *r, const field *f, const json_t *v) {
-  el_status status = read_int(r, f, v);
+  el_status status = read_preset_int(r, f, v);
   int *k = &r->out->preset.sampling.top_k;
   if (!status && *k < 0) *k = 0;
   return status;
 }
 
 static el_status read_seed(reader *r, const field *f, const json_t *v) {
-  if (!json_is_integer(v)) return wrong(r, f->name, "is not an integer of 64 bits");
+  if (!json_is_integer(v)) return refuse_field(r, f->name, "is not an integer of 64 bits");
   r->out->preset.sampling.seed = (uint64_t)json_integer_value(v);
   return EL_OK;
 }
@@ -108,14 +108,14 @@ static el_status read_seed(reader *r, const field *f, const json_t *v) {
 /* An array of strings, `most` of them and of so many bytes each. */
 static el_status read_strings(reader *r, const field *f, const json_t *v, size_t most, size_t most_bytes,
                               const char ***out, size_t *n_out) {
-  if (!json_is_array(v)) return wrong(r, f->name, "is not an array of strings");
+  if (!json_is_array(v)) return refuse_field(r, f->name, "is not an array of strings");
   size_t n = json_array_size(v);
   if (n > most)
     return el_fail_about(r->err, EL_ERR_FORMAT, r->path, "%s: %zu strings, the limit is %zu", f->name, n, most);
-  if (n && !(*out = calloc(n, sizeof **out))) return no_memory(r);
+  if (n && !(*out = calloc(n, sizeof **out))) return preset_no_memory(r);
   for (size_t i = 0; i < n; i++) {
     const json_t *s = json_array_get(v, i);
-    el_status status = check_text(r, f->name, s, 1, most_bytes);
+    el_status status = check_preset_text(r, f->name, s, 1, most_bytes);
     if (status) return status;
     (*out)[i] = json_string_value(s);
   }
@@ -138,8 +138,9 @@ static el_status read_aliases(reader *r, const field *f, const json_t *v) {
   for (size_t i = 0; i < p->n_aliases && !status; i++) {
     el_error why;
     el_str_show((el_str){p->aliases[i], strlen(p->aliases[i])}, shown, sizeof shown);
-    if (el_adapter_name_check(p->aliases[i], &why)) return wrong(r, f->name, why.message);
-    if (!strcmp(p->aliases[i], "auto")) return wrong(r, f->name, "auto: is what requests call the router's choice");
+    if (el_adapter_name_check(p->aliases[i], &why)) return refuse_field(r, f->name, why.message);
+    if (!strcmp(p->aliases[i], "auto"))
+      return refuse_field(r, f->name, "auto: is what requests call the router's choice");
     for (size_t k = 0; k < i; k++)
       if (!strcmp(p->aliases[k], p->aliases[i]))
         return el_fail_about(r->err, EL_ERR_FORMAT, r->path, "%s: %s is there twice", f->name, shown);
@@ -147,9 +148,9 @@ static el_status read_aliases(reader *r, const field *f, const json_t *v) {
   return status;
 }
 
-static el_status read_schema(reader *r, const field *f, const json_t *v) {
-  if (!json_is_object(v)) return wrong(r, f->name, "is not an object");
-  if (!(r->out->schema = el_json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY))) return no_memory(r);
+static el_status read_preset_schema(reader *r, const field *f, const json_t *v) {
+  if (!json_is_object(v)) return refuse_field(r, f->name, "is not an object");
+  if (!(r->out->schema = el_json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY))) return preset_no_memory(r);
   size_t len = strlen(r->out->schema);
   if (len > EL_PRESET_MAX_SCHEMA)
     return el_fail_about(r->err, EL_ERR_FORMAT, r->path, "%s: %zu bytes, the limit is %d", f->name, len,
@@ -174,15 +175,15 @@ static el_status check_file_name(const reader *r, const field *f, const char *na
     return el_fail_about(r->err, EL_ERR_FORMAT, r->path, "%s: a file's name of %zu bytes, the limit is %d", f->name,
                          strlen(name), EL_PRESET_MAX_FILE_NAME);
   if (name[0] == '.' || strchr(name, '/'))
-    return wrong(r, f->name,
-                 "is neither a template (it has no {{ and no {%) nor the name of a file in the same folder");
+    return refuse_field(r, f->name,
+                        "is neither a template (it has no {{ and no {%) nor the name of a file in the same folder");
   for (const unsigned char *c = (const unsigned char *)name; *c; c++)
     if (*c < 0x20 || *c == 0x7f)
-      return wrong(r, f->name, "is no template, and as a file's name it has a control character");
+      return refuse_field(r, f->name, "is no template, and as a file's name it has a control character");
   return EL_OK;
 }
 
-static char *beside(const char *path, const char *name) {
+static char *path_beside(const char *path, const char *name) {
   el_buf b = {0};
   const char *slash = strrchr(path, '/');
   if (el_buf_printf(&b, "%.*s%s", slash ? (int)(slash - path + 1) : 0, path, name)) return b.data;
@@ -197,7 +198,7 @@ static el_status read_template_file(reader *r, const field *f, const char *name)
   char shown[EL_SHOW];
   el_error why;
   el_str_show((el_str){name, strlen(name)}, shown, sizeof shown);
-  if (!(out->template_path = beside(r->path, name))) return no_memory(r);
+  if (!(out->template_path = path_beside(r->path, name))) return preset_no_memory(r);
   if (lstat(out->template_path, &st))
     return el_fail_about(r->err, EL_ERR_FORMAT, r->path, "%s: file %s: %s", f->name, shown, strerror(errno));
   if (!S_ISREG(st.st_mode))
@@ -216,11 +217,11 @@ static el_status read_template_file(reader *r, const field *f, const char *name)
   el_file_close(&file);
   if (what) return el_fail_about(r->err, EL_ERR_FORMAT, r->path, "%s: file %s: %s", f->name, shown, what);
   out->preset.chat_template = out->template_text;
-  return out->template_text ? EL_OK : no_memory(r);
+  return out->template_text ? EL_OK : preset_no_memory(r);
 }
 
-static el_status read_template(reader *r, const field *f, const json_t *v) {
-  el_status status = check_text(r, f->name, v, 1, EL_PRESET_MAX_CHAT_TEMPLATE);
+static el_status read_preset_template(reader *r, const field *f, const json_t *v) {
+  el_status status = check_preset_text(r, f->name, v, 1, EL_PRESET_MAX_CHAT_TEMPLATE);
   if (status) return status;
   const char *s = json_string_value(v);
   if (strstr(s, "{{") || strstr(s, "{%")) {
@@ -246,13 +247,13 @@ bool el_preset_is_current(const el_preset_file *f) {
 
 /* Numbers as requests may say them. */
 static const field FIELDS[] = {
-    {"description", read_text, AT(description), 0, EL_PRESET_MAX_DESCRIPTION, 0},
-    {"system", read_text, AT(system), 0, EL_PRESET_MAX_SYSTEM, 0},
-    {"chat_template", read_template, 0, 0, 0, 0},
-    {"schema", read_schema, 0, 0, 0, 0},
+    {"description", read_preset_text, AT(description), 0, EL_PRESET_MAX_DESCRIPTION, 0},
+    {"system", read_preset_text, AT(system), 0, EL_PRESET_MAX_SYSTEM, 0},
+    {"chat_template", read_preset_template, 0, 0, 0, 0},
+    {"schema", read_preset_schema, 0, 0, 0, 0},
     {"aliases", read_aliases, 0, 0, 0, 0},
     {"lora_scale", read_scale, AT(lora_scale), -EL_MAX_SCALE, EL_MAX_SCALE, 0},
-    {"max_tokens", read_int, AT(max_tokens), 1, INT_MAX, EL_PRESET_MAX_TOKENS},
+    {"max_tokens", read_preset_int, AT(max_tokens), 1, INT_MAX, EL_PRESET_MAX_TOKENS},
     {"stop", read_stop, 0, 0, 0, EL_PRESET_STOP},
     {"seed", read_seed, 0, 0, 0, EL_PRESET_SEED},
     {"temperature", read_float, SAMPLING(temperature), 0, 2, EL_PRESET_TEMPERATURE},
@@ -260,23 +261,23 @@ static const field FIELDS[] = {
     {"top_k", read_top_k, SAMPLING(top_k), -1, INT_MAX, EL_PRESET_TOP_K},
     {"min_p", read_float, SAMPLING(min_p), 0, 1, EL_PRESET_MIN_P},
     {"repetition_penalty", read_float, SAMPLING(repeat_penalty), 0.01, 100, EL_PRESET_REPETITION_PENALTY},
-    {"repeat_last_n", read_int, SAMPLING(repeat_last_n), -1, INT_MAX, EL_PRESET_REPEAT_LAST_N},
+    {"repeat_last_n", read_preset_int, SAMPLING(repeat_last_n), -1, INT_MAX, EL_PRESET_REPEAT_LAST_N},
     {"frequency_penalty", read_float, SAMPLING(frequency_penalty), -2, 2, EL_PRESET_FREQUENCY_PENALTY},
     {"presence_penalty", read_float, SAMPLING(presence_penalty), -2, 2, EL_PRESET_PRESENCE_PENALTY},
 };
 
-static const field *find_field(const char *name) {
+static const field *find_preset_field(const char *name) {
   for (size_t i = 0; i < sizeof FIELDS / sizeof *FIELDS; i++)
     if (!strcmp(FIELDS[i].name, name)) return &FIELDS[i];
   return NULL;
 }
 
-static el_status read_fields(reader *r) {
+static el_status read_preset_fields(reader *r) {
   const char *key;
   json_t *value;
   json_object_foreach(r->out->root, key, value) {
     char shown[EL_SHOW];
-    const field *f = find_field(key);
+    const field *f = find_preset_field(key);
     el_str_show((el_str){key, strlen(key)}, shown, sizeof shown);
     if (!f) return el_fail_about(r->err, EL_ERR_FORMAT, r->path, "%s: is no field of a preset", shown);
     if (json_is_null(value)) continue; /* as if it were not there */
@@ -295,7 +296,7 @@ el_status el_preset_parse(const char *text, size_t len, const char *path, el_pre
   if (depth > EL_PRESET_MAX_DEPTH)
     return el_fail_about(err, EL_ERR_FORMAT, path, "is nested %zu levels deep, the limit is %d", depth,
                          EL_PRESET_MAX_DEPTH);
-  if (!(r.out = calloc(1, sizeof *r.out))) return no_memory(&r);
+  if (!(r.out = calloc(1, sizeof *r.out))) return preset_no_memory(&r);
   r.out->preset.lora_scale = 1;
   r.out->bytes = sizeof *r.out + 2 * len;
   json_error_t why;
@@ -303,12 +304,12 @@ el_status el_preset_parse(const char *text, size_t len, const char *path, el_pre
   el_status status = EL_OK;
   r.out->root = el_json_load(text, len, JSON_REJECT_DUPLICATES, &why, &short_of_memory);
   if (!r.out->root && short_of_memory)
-    status = no_memory(&r);
+    status = preset_no_memory(&r);
   else if (!r.out->root) /* what jansson says may quote the text, which is not everybody's */
     status = el_fail_about(err, EL_ERR_FORMAT, path, "is not valid JSON (line %d, column %d)", why.line, why.column);
   else if (!json_is_object(r.out->root))
     status = el_fail_about(err, EL_ERR_FORMAT, path, "is not a JSON object");
-  if (!status) status = read_fields(&r);
+  if (!status) status = read_preset_fields(&r);
   if (status)
     el_preset_free(r.out);
   else
@@ -339,7 +340,7 @@ el_status el_preset_read_at(const char *path, el_preset_file **out, el_error *er
 }
 
 /* Where an adapter's preset would be, in `b`, which stays empty where it can have none. False: out of memory. */
-static bool path_of(const char *adapter_path, el_buf *b) {
+static bool preset_path(const char *adapter_path, el_buf *b) {
   struct stat st;
   if (!stat(adapter_path, &st) && S_ISDIR(st.st_mode)) return el_buf_printf(b, "%s/%s", adapter_path, EL_PRESET_FILE);
   if (!el_signature_is_gguf(adapter_path)) return true;
@@ -351,7 +352,7 @@ el_status el_preset_read(const char *adapter_path, el_preset_file **out, el_erro
   el_buf path = {0};
   struct stat st;
   el_status status = EL_OK;
-  if (!path_of(adapter_path, &path))
+  if (!preset_path(adapter_path, &path))
     status = el_fail_about(err, EL_ERR_NO_MEMORY, adapter_path, "out of memory");
   else if (!path.len || stat(path.data, &st))
     *out = NULL;

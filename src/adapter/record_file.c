@@ -45,7 +45,7 @@ uint64_t el_record_hash(uint64_t h, const void *data, size_t n) {
 }
 
 /* dir/KIND-KEY.index; NULL: out of memory. */
-static char *path_of(const el_record_name *name, const char *suffix) {
+static char *record_file_path(const el_record_name *name, const char *suffix) {
   el_buf b = {0};
   if (el_buf_printf(&b, "%s/%s-%016llx.index%s", name->dir, name->kind, (unsigned long long)name->key, suffix))
     return b.data;
@@ -53,7 +53,7 @@ static char *path_of(const el_record_name *name, const char *suffix) {
   return NULL;
 }
 
-static size_t padded(size_t n) {
+static size_t padded_length(size_t n) {
   return (n + 7) / 8 * 8;
 }
 
@@ -62,11 +62,11 @@ static const unsigned char *data_at(const record *r) {
 }
 
 static const char *path_at(const record *r) {
-  return (const char *)data_at(r) + padded(r->data_len);
+  return (const char *)data_at(r) + padded_length(r->data_len);
 }
 
 static size_t record_bytes(const record *r) {
-  return sizeof *r + padded(r->data_len) + padded(r->path_len);
+  return sizeof *r + padded_length(r->data_len) + padded_length(r->path_len);
 }
 
 /* -------------------------------------------------------------------- read */
@@ -81,7 +81,7 @@ static bool find_slot(const el_record_file *f, const char *path, size_t len, siz
   }
 }
 
-static el_status parse(el_record_file *f, uint64_t key, const char *path, el_error *err) {
+static el_status parse_records(el_record_file *f, uint64_t key, const char *path, el_error *err) {
   header h;
   if (f->file.size < sizeof h) return el_fail_about(err, EL_ERR_FORMAT, path, "%zu bytes are no index", f->file.size);
   memcpy(&h, f->file.data, sizeof h);
@@ -109,7 +109,7 @@ static el_status parse(el_record_file *f, uint64_t key, const char *path, el_err
 }
 
 el_status el_record_file_read(const el_record_name *name, el_record_file **out, el_error *err) {
-  char *path = path_of(name, "");
+  char *path = record_file_path(name, "");
   el_record_file *f = calloc(1, sizeof *f);
   el_status status = EL_OK;
   if (!path || !f) status = el_fail_about(err, EL_ERR_NO_MEMORY, name->dir, "out of memory");
@@ -120,7 +120,7 @@ el_status el_record_file_read(const el_record_name *name, el_record_file **out, 
     return EL_OK;
   }
   if (!status) status = el_file_read(path, MAX_BYTES, &f->file, err);
-  if (!status) status = parse(f, name->key, path, err);
+  if (!status) status = parse_records(f, name->key, path, err);
   free(path);
   if (status)
     el_record_file_free(f);
@@ -172,13 +172,14 @@ void el_record_writer_free(el_record_writer *w) {
   free(w);
 }
 
-static bool append(el_buf *b, const void *data, size_t n) {
-  return el_buf_append(b, data, n) && el_buf_append(b, "\0\0\0\0\0\0\0", padded(n) - n);
+static bool append_padded(el_buf *b, const void *data, size_t n) {
+  return el_buf_append(b, data, n) && el_buf_append(b, "\0\0\0\0\0\0\0", padded_length(n) - n);
 }
 
-static void put(el_record_writer *w, const record *r, const char *path, const void *data) {
+static void put_record(el_record_writer *w, const record *r, const char *path, const void *data) {
   if (w->buf.len + record_bytes(r) > MAX_BYTES - sizeof(header) || w->n == UINT32_MAX) return; /* enough is known */
-  if (!append(&w->buf, r, sizeof *r) || !append(&w->buf, data, r->data_len) || !append(&w->buf, path, r->path_len))
+  if (!append_padded(&w->buf, r, sizeof *r) || !append_padded(&w->buf, data, r->data_len) ||
+      !append_padded(&w->buf, path, r->path_len))
     w->failed = true;
   w->n++;
 }
@@ -188,7 +189,7 @@ void el_record_writer_put(el_record_writer *w, const char *path, const el_signat
   size_t len = strlen(path), slot;
   if (len > MAX_PATH_BYTES || bytes > MAX_BYTES || w->failed) return;
   record r = {.signature = *signature, .data_len = (uint32_t)bytes, .path_len = (uint32_t)len};
-  put(w, &r, path, data);
+  put_record(w, &r, path, data);
   if (w->before && find_slot(w->before, path, len, &slot)) w->known[slot] = true;
 }
 
@@ -199,7 +200,7 @@ static void put_before(el_record_writer *w, const record *r) {
   memcpy(path, path_at(r), r->path_len);
   path[r->path_len] = 0;
   if (!el_signature_read(path, &now, NULL) && el_signature_same_weights(&now, &r->signature))
-    put(w, r, path, data_at(r));
+    put_record(w, r, path, data_at(r));
 }
 
 /* The folders on the way to a file. What is wrong shows when the file is made. */
@@ -234,7 +235,7 @@ static el_status open_temporary(const char *temporary, int *out, el_error *err) 
   return el_fail_about(err, EL_ERR_IO, temporary, "%s", strerror(e));
 }
 
-static bool write_all(int fd, const void *data, size_t n) {
+static bool write_to_file(int fd, const void *data, size_t n) {
   for (const char *p = data; n;) {
     ssize_t put_now = write(fd, p, n);
     if (put_now < 0 && errno == EINTR) continue;
@@ -246,11 +247,12 @@ static bool write_all(int fd, const void *data, size_t n) {
 }
 
 /* All of it on disk before it takes the old one's name. */
-static el_status save(const char *path, const char *temporary, const header *h, const el_buf *records, el_error *err) {
+static el_status save_records(const char *path, const char *temporary, const header *h, const el_buf *records,
+                              el_error *err) {
   int fd = -1;
   el_status status = open_temporary(temporary, &fd, err);
   if (status) return status;
-  if (!write_all(fd, h, sizeof *h) || !write_all(fd, records->data, records->len) || fsync(fd) ||
+  if (!write_to_file(fd, h, sizeof *h) || !write_to_file(fd, records->data, records->len) || fsync(fd) ||
       rename(temporary, path)) {
     status = el_fail_about(err, EL_ERR_IO, path, "%s", strerror(errno));
     unlink(temporary);
@@ -268,12 +270,12 @@ el_status el_record_writer_save(el_record_writer *w, const el_record_name *name,
   header h = {.version = VERSION, .n = w->n, .key = name->key, .bytes = w->buf.len};
   memcpy(h.magic, "edgelora", 8);
   h.checksum = el_record_hash(EL_RECORD_HASH, w->buf.data, w->buf.len);
-  char *path = path_of(name, ""), *temporary = path_of(name, ".new");
+  char *path = record_file_path(name, ""), *temporary = record_file_path(name, ".new");
   el_status status = EL_OK;
   if (w->failed || !path || !temporary) status = el_fail_about(err, EL_ERR_NO_MEMORY, name->dir, "out of memory");
   if (!status) {
     make_folder(path);
-    status = save(path, temporary, &h, &w->buf, err);
+    status = save_records(path, temporary, &h, &w->buf, err);
   }
   free(path);
   free(temporary);

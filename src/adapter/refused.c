@@ -9,7 +9,7 @@ static void free_entry(el_refused_entry *e) {
 }
 
 /* Whether an entry says the same as one of r's. */
-static bool is_known(const el_refused *r, const el_refused_entry *e) {
+static bool is_known_refusal(const el_refused *r, const el_refused_entry *e) {
   for (size_t i = 0; i < r->n; i++)
     if (r->items[i].dir == e->dir && !strcmp(r->items[i].path, e->path) &&
         !strcmp(r->items[i].error.message, e->error.message))
@@ -18,7 +18,7 @@ static bool is_known(const el_refused *r, const el_refused_entry *e) {
 }
 
 /* False: out of memory. */
-static bool make(el_refused_entry *e, int dir, const el_found_adapter *f) {
+static bool make_refusal(el_refused_entry *e, int dir, const el_found_adapter *f) {
   *e = (el_refused_entry){.name = strdup(f->name), .path = strdup(f->path), .dir = dir};
   e->error.code = f->status;
   e->error.detail = f->detail;
@@ -37,7 +37,7 @@ bool el_refused_replace(el_refused *r, int dir, const el_found *found,
   if (!(next.items = calloc(n, sizeof *next.items))) return false;
   for (size_t i = 0; i < found->n; i++) {
     if (!found->items[i].status || !found->items[i].problem) continue;
-    if (!make(&next.items[made], dir, &found->items[i])) {
+    if (!make_refusal(&next.items[made], dir, &found->items[i])) {
       next.n = made;
       el_refused_free(&next);
       return false;
@@ -45,7 +45,7 @@ bool el_refused_replace(el_refused *r, int dir, const el_found *found,
     made++;
   }
   for (size_t i = 0; i < made; i++)
-    if (fresh && !is_known(r, &next.items[i])) fresh(user, &next.items[i]);
+    if (fresh && !is_known_refusal(r, &next.items[i])) fresh(user, &next.items[i]);
   next.n = made;
   for (size_t i = 0; i < r->n; i++)
     if (r->items[i].dir == dir)

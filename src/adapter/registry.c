@@ -13,7 +13,7 @@
 /* Files are looked at again when a request comes after this time. */
 enum { CHECK_AFTER_NS = 1000000000 };
 
-static el_status no_memory(el_error *err) {
+static el_status registry_no_memory(el_error *err) {
   return el_fail(err, EL_ERR_NO_MEMORY, "adapters: out of memory");
 }
 
@@ -23,7 +23,7 @@ uint64_t el_registry_hash(const char *name) {
   return h ^ h >> 32;
 }
 
-static const char *show(const char *name, char out[EL_SHOW]) {
+static const char *show_entry_name(const char *name, char out[EL_SHOW]) {
   return el_str_show((el_str){name, strlen(name)}, out, EL_SHOW);
 }
 
@@ -56,24 +56,24 @@ static el_status check_generation(const el_entry *e, const char *name, uint64_t 
   if (expected == EL_ANY_GENERATION || expected == is) return EL_OK;
   if (!e)
     return el_fail(err, EL_ERR_CONFLICT, "adapter %s: there is none, and generation %llu was expected",
-                   show(name, shown), (unsigned long long)expected);
-  return el_fail(err, EL_ERR_CONFLICT, "adapter %s: is of generation %llu, and %llu was expected", show(name, shown),
-                 (unsigned long long)is, (unsigned long long)expected);
+                   show_entry_name(name, shown), (unsigned long long)expected);
+  return el_fail(err, EL_ERR_CONFLICT, "adapter %s: is of generation %llu, and %llu was expected",
+                 show_entry_name(name, shown), (unsigned long long)is, (unsigned long long)expected);
 }
 
 static el_status check_free(const el_registry *r, const char *name, const el_adapter_put_options *how, el_error *err) {
   char shown[EL_SHOW];
   if (!strcmp(name, r->base_name))
-    return el_fail(err, EL_ERR_EXISTS, "adapter name %s: is the base model's", show(name, shown));
+    return el_fail(err, EL_ERR_EXISTS, "adapter name %s: is the base model's", show_entry_name(name, shown));
   const el_entry *e = el_registry_find(r, name);
   el_status status = how ? check_generation(e, name, how->expected, err) : EL_OK;
   if (!status && e && !(how && how->in_place))
-    status = el_fail(err, EL_ERR_EXISTS, "adapter name %s: is taken", show(name, shown));
+    status = el_fail(err, EL_ERR_EXISTS, "adapter name %s: is taken", show_entry_name(name, shown));
   return status;
 }
 
 /* Room for one more; false: out of memory. */
-static bool grow(el_registry *r) {
+static bool grow_entries(el_registry *r) {
   if (r->n == r->cap) {
     size_t cap = r->cap ? 2 * r->cap : 16;
     el_entry **entries = realloc(r->entries, cap * sizeof *entries);
@@ -96,7 +96,7 @@ static bool grow(el_registry *r) {
   return true;
 }
 
-static void chain(el_registry *r, el_entry *e) {
+static void chain_entry(el_registry *r, el_entry *e) {
   if (e->id == EL_NO_ID) e->id = r->next_id++;
   e->serial = ++r->last_serial;
   e->generation = ++r->last_generation;
@@ -109,7 +109,7 @@ static void chain(el_registry *r, el_entry *e) {
 }
 
 /* Gives one reference back; true: it was the last, and on_dead is to be called once the mutex is free. */
-static bool drop(el_registry *r, el_entry *e) {
+static bool drop_entry(el_registry *r, el_entry *e) {
   assert(e->refs > 0);
   if (--e->refs) return false;
   e->dead_next = r->dead;
@@ -118,11 +118,11 @@ static bool drop(el_registry *r, el_entry *e) {
 }
 
 /* Forgets combination i; true as drop. */
-static bool forget(el_registry *r, size_t i) {
+static bool forget_combination(el_registry *r, size_t i) {
   el_entry *e = r->combined[i];
   memmove(&r->combined[i], &r->combined[i + 1], (--r->n_combined - i) * sizeof *r->combined);
   e->listed = false;
-  return drop(r, e);
+  return drop_entry(r, e);
 }
 
 /* Forgets what has this entry as a part; true: something is dead. */
@@ -132,13 +132,13 @@ static bool forget_with(el_registry *r, uint64_t serial) {
     const el_entry *e = r->combined[i];
     int k = 0;
     while (k < e->n_parts && e->parts[k].serial != serial) k++;
-    if (k < e->n_parts) dead = forget(r, i) || dead;
+    if (k < e->n_parts) dead = forget_combination(r, i) || dead;
   }
   return dead;
 }
 
 /* Takes an entry off the hash table; its place in the list is the caller's to close or to fill. */
-static bool unchain(el_registry *r, el_entry *e) {
+static bool unchain_entry(el_registry *r, el_entry *e) {
   el_entry **at = &r->buckets[e->hash & (r->n_buckets - 1)];
   while (*at != e) at = &(*at)->hash_next;
   *at = e->hash_next;
@@ -147,30 +147,30 @@ static bool unchain(el_registry *r, el_entry *e) {
   el_registry_remove_aliases(r, e);
   if (r->report) r->report(r->report_user, e->id, NULL, NULL);
   bool dead = forget_with(r, e->serial);
-  return drop(r, e) || dead;
+  return drop_entry(r, e) || dead;
 }
 
-static size_t place_of(const el_registry *r, const el_entry *e) {
+static size_t entry_place(const el_registry *r, const el_entry *e) {
   size_t i = 0;
   while (r->entries[i] != e) i++;
   return i;
 }
 
-static bool unlist(el_registry *r, el_entry *e) {
-  size_t i = place_of(r, e);
+static bool unlist_entry(el_registry *r, el_entry *e) {
+  size_t i = entry_place(r, e);
   memmove(&r->entries[i], &r->entries[i + 1], (r->n - i - 1) * sizeof *r->entries);
   r->n--;
   if (e->pinned) el_registry_recount_pins(r);
-  return unchain(r, e);
+  return unchain_entry(r, e);
 }
 
-static bool replace(el_registry *r, el_entry *old, el_entry *e) {
+static bool replace_entry(el_registry *r, el_entry *old, el_entry *e) {
   e->created = old->created;
   e->pinned = old->pinned;
   e->id = old->id;
-  r->entries[place_of(r, old)] = e;
-  bool dead = unchain(r, old);
-  chain(r, e);
+  r->entries[entry_place(r, old)] = e;
+  bool dead = unchain_entry(r, old);
+  chain_entry(r, e);
   if (e->pinned) el_registry_recount_pins(r);
   return dead;
 }
@@ -271,7 +271,7 @@ el_status el_registry_new(const char *base_name, void (*on_dead)(void *user), vo
   if (r) r->base_name = strdup(base_name);
   if (!r || !r->base_name) {
     free(r);
-    return no_memory(err);
+    return registry_no_memory(err);
   }
   r->on_dead = on_dead;
   r->user = user;
@@ -311,7 +311,7 @@ void el_registry_free(el_registry *r) {
   free(r);
 }
 
-static void unlock(el_registry *r, bool dead) {
+static void unlock_registry(el_registry *r, bool dead) {
   pthread_mutex_unlock(&r->mutex);
   if (dead && r->on_dead) r->on_dead(r->user);
 }
@@ -327,7 +327,7 @@ el_status el_registry_check(el_registry *r, const char *name, const el_adapter_p
 }
 
 /* The entry becomes the one after another's, before it is listed: what that was used for is its own past too. */
-static void succeed(el_entry *e, const el_entry *old) {
+static void succeed_entry(el_entry *e, const el_entry *old) {
   drop_usage(e->usage);
   take_usage(e, old);
 }
@@ -340,35 +340,35 @@ el_status el_registry_offer(el_registry *r, const el_entry_spec *spec, const el_
                             uint64_t *generation, el_error *err) {
   el_entry *e = new_entry(r, spec, NULL);
   bool dead = false;
-  if (!e) return no_memory(err);
+  if (!e) return registry_no_memory(err);
   pthread_mutex_lock(&r->mutex);
   el_status status = check_free(r, spec->name, how, err);
   el_entry *old = status ? NULL : el_registry_find(r, spec->name);
   bool pinned = (how && how->pinned) || (old && old->pinned);
   if (!status && pinned) status = el_registry_check_pin(r, old, e, err);
-  if (!status && !grow(r)) status = no_memory(err);
+  if (!status && !grow_entries(r)) status = registry_no_memory(err);
   if (!status && old) {
     /* The same files are still the directory's, which decides how long they are offered. */
     if (*e->path && el_signature_equal(&e->signature, &old->signature)) e->dir = old->dir;
-    succeed(e, old);
-    dead = replace(r, old, e);
+    succeed_entry(e, old);
+    dead = replace_entry(r, old, e);
   } else if (!status) {
     r->entries[r->n++] = e;
-    chain(r, e);
+    chain_entry(r, e);
   }
   if (!status && generation) *generation = e->generation;
   if (!status && pinned) {
     e->pinned = true;
     el_registry_recount_pins(r);
   }
-  unlock(r, dead);
+  unlock_registry(r, dead);
   if (status) el_entry_free(e);
   return status;
 }
 
 el_status el_registry_add_unlisted(el_registry *r, const el_entry_spec *spec, el_entry **out, el_error *err) {
   *out = new_entry(r, spec, NULL);
-  return *out ? EL_OK : no_memory(err);
+  return *out ? EL_OK : registry_no_memory(err);
 }
 
 el_status el_registry_remove(el_registry *r, const char *name, uint64_t expected, el_error *err) {
@@ -377,8 +377,8 @@ el_status el_registry_remove(el_registry *r, const char *name, uint64_t expected
   pthread_mutex_lock(&r->mutex);
   el_entry *e = el_registry_find(r, name);
   el_status status = e ? check_generation(e, name, expected, err)
-                       : el_fail(err, EL_ERR_NOT_FOUND, "adapter %s: there is none", show(name, shown));
-  unlock(r, !status && unlist(r, e));
+                       : el_fail(err, EL_ERR_NOT_FOUND, "adapter %s: there is none", show_entry_name(name, shown));
+  unlock_registry(r, !status && unlist_entry(r, e));
   return status;
 }
 
@@ -393,7 +393,7 @@ static bool fetch_preset(el_registry *r, el_entry_spec *spec) {
 
 /* Looks at the files of *entry, to which the caller has a reference. If they have changed, another entry takes its
  * place and its reference; if they are gone and a directory's listing is why it is offered, it is no longer found. */
-static el_status refresh(el_registry *r, el_entry **entry, el_error *err) {
+static el_status refresh_entry(el_registry *r, el_entry **entry, el_error *err) {
   el_entry *old = *entry, *e = NULL;
   uint64_t now = el_now_ns(), checked = atomic_load(&old->checked_ns);
   el_signature signature;
@@ -415,15 +415,15 @@ static el_status refresh(el_registry *r, el_entry **entry, el_error *err) {
   pthread_mutex_lock(&r->mutex);
   if (old->listed) {
     if (e) {
-      dead = replace(r, old, e);
+      dead = replace_entry(r, old, e);
       e->refs++;
       used = true;
     } else {
-      dead = unlist(r, old);
+      dead = unlist_entry(r, old);
     }
   }
-  if (used || status) dead = drop(r, old) || dead;
-  unlock(r, dead);
+  if (used || status) dead = drop_entry(r, old) || dead;
+  unlock_registry(r, dead);
   if (e && !used) el_entry_free(e);
   if (used) *entry = e;
   if (status && err) {
@@ -457,8 +457,8 @@ el_status el_registry_get(el_registry *r, const char *name, el_entry **out, el_e
   pthread_mutex_unlock(&r->mutex);
   if (refused && err) *err = why;
   if (refused) return why.code;
-  if (!e) return el_fail(err, EL_ERR_NOT_FOUND, "adapter %s: there is none", show(name, shown));
-  el_status status = refresh(r, &e, err);
+  if (!e) return el_fail(err, EL_ERR_NOT_FOUND, "adapter %s: there is none", show_entry_name(name, shown));
+  el_status status = refresh_entry(r, &e, err);
   if (!status && e->preset_error) {
     status = e->preset_error->code;
     if (err) *err = *e->preset_error;
@@ -481,7 +481,7 @@ static int by_serial(const void *x, const void *y) {
   return a->entry->serial < b->entry->serial ? -1 : a->entry->serial > b->entry->serial;
 }
 
-static bool is_of(const el_entry *e, const chosen *c, int n) {
+static bool is_combination_of(const el_entry *e, const chosen *c, int n) {
   if (e->n_parts != n) return false;
   for (int i = 0; i < n; i++)
     if (e->parts[i].serial != c[i].entry->serial || e->parts[i].scale != c[i].scale) return false;
@@ -489,7 +489,7 @@ static bool is_of(const el_entry *e, const chosen *c, int n) {
 }
 
 /* "a*0.5 + b*1", cut off where a name ends: for people. */
-static void name_of(const chosen *c, int n, char out[EL_ADAPTER_NAME_MAX + 1]) {
+static void name_combination(const chosen *c, int n, char out[EL_ADAPTER_NAME_MAX + 1]) {
   size_t at = 0, room = EL_ADAPTER_NAME_MAX + 1;
   for (int i = 0; i < n && at < room - 1; i++) {
     int len = snprintf(out + at, room - at, "%s%s*%g", i ? " + " : "", c[i].entry->name, (double)c[i].scale);
@@ -500,7 +500,7 @@ static void name_of(const chosen *c, int n, char out[EL_ADAPTER_NAME_MAX + 1]) {
 /* Not remembered yet; NULL: out of memory. */
 static el_entry *new_combination(const chosen *c, int n) {
   char name[EL_ADAPTER_NAME_MAX + 1];
-  name_of(c, n, name);
+  name_combination(c, n, name);
   size_t bytes = sizeof(el_entry) + (size_t)n * sizeof(el_entry_part) + strlen(name) + 2;
   for (int i = 0; i < n; i++) bytes += strlen(c[i].entry->name) + strlen(c[i].entry->path) + 2;
   el_entry *e = calloc(1, bytes);
@@ -533,7 +533,7 @@ static el_status find_combination(el_registry *r, const chosen *c, int n, el_ent
   el_entry *e = NULL;
   pthread_mutex_lock(&r->mutex);
   size_t i = 0;
-  while (i < r->n_combined && !is_of(r->combined[i], c, n)) i++;
+  while (i < r->n_combined && !is_combination_of(r->combined[i], c, n)) i++;
   if (i < r->n_combined) {
     e = r->combined[i];
     memmove(&r->combined[i], &r->combined[i + 1], (--r->n_combined - i) * sizeof *r->combined);
@@ -542,14 +542,14 @@ static el_status find_combination(el_registry *r, const chosen *c, int n, el_ent
     for (int k = 0; k < n; k++) current = current && c[k].entry->listed;
     e->refs = current;
     e->listed = current;
-    if (current && r->n_combined == EL_MAX_COMBINATIONS) dead = forget(r, 0);
+    if (current && r->n_combined == EL_MAX_COMBINATIONS) dead = forget_combination(r, 0);
   }
   if (e) {
     if (e->listed) r->combined[r->n_combined++] = e;
     e->refs++;
   }
-  unlock(r, dead);
-  if (!e) return no_memory(err);
+  unlock_registry(r, dead);
+  if (!e) return registry_no_memory(err);
   *out = e;
   return EL_OK;
 }
@@ -571,7 +571,7 @@ el_status el_registry_combine(el_registry *r, const el_adapter_scale *scales, si
                        EL_MAX_SCALE, EL_MAX_SCALE);
     for (size_t k = 0; k < i && !status; k++)
       if (!strcmp(scales[k].adapter, name))
-        status = el_fail(err, EL_ERR_INVALID, "adapters[%zu]: %s is there twice", i, show(name, shown));
+        status = el_fail(err, EL_ERR_INVALID, "adapters[%zu]: %s is there twice", i, show_entry_name(name, shown));
     if (!status) status = el_registry_get(r, name, &e, err);
     if (status) break;
     if (scale == 0)
@@ -606,7 +606,7 @@ void el_registry_hold(el_registry *r, el_entry *entry) {
 void el_registry_put(el_registry *r, el_entry *entry) {
   if (!entry) return;
   pthread_mutex_lock(&r->mutex);
-  unlock(r, drop(r, entry));
+  unlock_registry(r, drop_entry(r, entry));
 }
 
 void el_registry_fail(el_registry *r, el_entry *entry, const el_error *error) {
@@ -639,7 +639,7 @@ void el_registry_learn(el_registry *r, el_entry *entry, const el_signature *sign
     }
     el_registry_recount_pins(r);
   }
-  unlock(r, dead);
+  unlock_registry(r, dead);
 }
 
 void el_registry_learn_invocation(el_registry *r, el_entry *entry, const el_invocation *invocation) {
@@ -703,17 +703,17 @@ static el_status sync_one(el_registry *r, const el_found_adapter *f, el_entry_sp
     old = NULL;
   }
   if (sync->known) sync->known(sync->user, f, &spec->size);
-  el_entry *e = grow(r) ? new_entry(r, spec, old) : NULL;
+  el_entry *e = grow_entries(r) ? new_entry(r, spec, old) : NULL;
   spec->preset = NULL;
   spec->preset_error = NULL;
-  if (!e) return no_memory(err);
+  if (!e) return registry_no_memory(err);
   e->scan = r->scan;
   if (old) {
-    *dead = replace(r, old, e) || *dead;
+    *dead = replace_entry(r, old, e) || *dead;
     sync->n_changed++;
   } else {
     r->entries[r->n++] = e;
-    chain(r, e);
+    chain_entry(r, e);
     sync->n_added++;
   }
   return EL_OK;
@@ -723,7 +723,7 @@ el_status el_registry_sync(el_registry *r, el_found *found, el_sync *sync, el_er
   bool dead = false;
   sync->n_added = sync->n_changed = sync->n_removed = sync->n_refused = 0;
   el_entry_spec *specs = calloc(found->n ? found->n : 1, sizeof *specs);
-  el_status status = specs && fetch_presets(r, found, sync->dir, specs) ? EL_OK : no_memory(err);
+  el_status status = specs && fetch_presets(r, found, sync->dir, specs) ? EL_OK : registry_no_memory(err);
   pthread_mutex_lock(&r->mutex);
   r->scan++;
   for (size_t i = 0; i < found->n && !status; i++) {
@@ -732,7 +732,7 @@ el_status el_registry_sync(el_registry *r, el_found *found, el_sync *sync, el_er
     if (!f->status && (f->status = sync_one(r, f, &specs[i], sync, &dead, &error)) &&
         !(f->problem = strdup(error.message)))
       f->status = EL_ERR_NO_MEMORY;
-    if (f->status == EL_ERR_NO_MEMORY) status = no_memory(err);
+    if (f->status == EL_ERR_NO_MEMORY) status = registry_no_memory(err);
     sync->n_refused += f->status != EL_OK;
   }
   size_t n = 0;
@@ -744,13 +744,14 @@ el_status el_registry_sync(el_registry *r, el_found *found, el_sync *sync, el_er
       continue;
     }
     pins_gone = pins_gone || e->pinned;
-    dead = unchain(r, e) || dead;
+    dead = unchain_entry(r, e) || dead;
     sync->n_removed++;
   }
   r->n = n;
   if (pins_gone) el_registry_recount_pins(r);
-  if (!status && !el_refused_replace(&r->refused, sync->dir, found, sync->refused, sync->log)) status = no_memory(err);
-  unlock(r, dead);
+  if (!status && !el_refused_replace(&r->refused, sync->dir, found, sync->refused, sync->log))
+    status = registry_no_memory(err);
+  unlock_registry(r, dead);
   for (size_t i = 0; specs && i < found->n; i++) {
     el_preset_free(specs[i].preset);
     free(specs[i].preset_error);

@@ -11,7 +11,7 @@
 
 #include "base/random.h"
 
-static void put(el_signature *s, int i, const struct stat *st) {
+static void put_stamp(el_signature *s, int i, const struct stat *st) {
   s->file[i].size = (uint64_t)st->st_size;
   s->file[i].mtime_ns = (uint64_t)st->st_mtim.tv_sec * 1000000000u + (uint64_t)st->st_mtim.tv_nsec;
   s->file[i].inode = (uint64_t)st->st_ino;
@@ -41,13 +41,13 @@ static void put_preset_beside(el_signature *s, int dir_fd, const char *entry) {
   struct stat st;
   int stem = (int)(strlen(entry) - (sizeof EL_GGUF_SUFFIX - 1));
   int n = snprintf(path, sizeof path, "%.*s%s", stem, entry, EL_PRESET_SUFFIX);
-  if (n > 0 && n < (int)sizeof path && !fstatat(dir_fd, path, &st, 0)) put(s, EL_SIGNED_PRESET, &st);
+  if (n > 0 && n < (int)sizeof path && !fstatat(dir_fd, path, &st, 0)) put_stamp(s, EL_SIGNED_PRESET, &st);
 }
 
 /* Adds a file to what stands for several: another sum when one of them is another, whatever their order. */
-static void add(el_signature *s, const struct stat *st) {
+static void add_stamp(el_signature *s, const struct stat *st) {
   el_signature one;
-  put(&one, 0, st);
+  put_stamp(&one, 0, st);
   s->file[0].size += one.file[0].size;
   s->file[0].mtime_ns += el_mix64(one.file[0].mtime_ns);
   s->file[0].inode += el_mix64(one.file[0].inode);
@@ -64,7 +64,7 @@ static void add_shards(int dir_fd, const char *entry, el_signature *s) {
     size_t len = strlen(e->d_name);
     static const char suffix[] = ".safetensors";
     if (len < sizeof suffix || strcmp(e->d_name + len - (sizeof suffix - 1), suffix)) continue;
-    if (fstatat(dirfd(d), e->d_name, &st, 0) == 0) add(s, &st);
+    if (fstatat(dirfd(d), e->d_name, &st, 0) == 0) add_stamp(s, &st);
   }
   closedir(d);
 }
@@ -74,18 +74,18 @@ static bool sign_weights(int dir_fd, const char *entry, el_signature *s, bool *p
   struct stat one, index, mlx;
   *pickled = false;
   bool has_one = stat_in(dir_fd, entry, "adapter_model.safetensors", &one);
-  if (has_one) put(s, 0, &one);
+  if (has_one) put_stamp(s, 0, &one);
   /* Most have this file, and a second one is no adapter: it is the reader's to say so. */
   if (has_one) return true;
   bool has_index = stat_in(dir_fd, entry, "adapter_model.safetensors.index.json", &index);
   bool has_mlx = stat_in(dir_fd, entry, "adapters.safetensors", &mlx);
   if (has_index) {
-    add(s, &index);
+    add_stamp(s, &index);
     add_shards(dir_fd, entry, s); /* mlx's too */
   } else if (has_mlx) {
-    put(s, 0, &mlx);
+    put_stamp(s, 0, &mlx);
   } else if (stat_in(dir_fd, entry, "adapter_model.bin", &one)) {
-    put(s, 0, &one);
+    put_stamp(s, 0, &one);
     *pickled = true;
   } else {
     return false;
@@ -105,14 +105,14 @@ bool el_signature_at(int dir_fd, const char *entry, bool *folder, const char **p
   /* Most entries are PEFT folders: asking for the file inside of one answers two questions at once. */
   if (stat_in(dir_fd, entry, "adapter_config.json", &st)) {
     *folder = true;
-    put(out, 1, &st);
+    put_stamp(out, 1, &st);
     if (!sign_weights(dir_fd, entry, out, &pickled))
       *problem =
           "adapter_config.json has no weights beside it: adapter_model.safetensors, or its parts and their "
           "index, or adapters.safetensors";
     else if (pickled)
       *problem = pickle;
-    if (stat_in(dir_fd, entry, EL_PRESET_FILE, &st)) put(out, EL_SIGNED_PRESET, &st);
+    if (stat_in(dir_fd, entry, EL_PRESET_FILE, &st)) put_stamp(out, EL_SIGNED_PRESET, &st);
     return !*problem;
   }
   if (fstatat(dir_fd, entry, &st, 0) != 0) return false; /* gone, or a link to nowhere */
@@ -123,7 +123,7 @@ bool el_signature_at(int dir_fd, const char *entry, bool *folder, const char **p
     return false;
   }
   if (!S_ISREG(st.st_mode) || !el_signature_is_gguf(entry)) return false;
-  put(out, 0, &st);
+  put_stamp(out, 0, &st);
   put_preset_beside(out, dir_fd, entry);
   return true;
 }
@@ -136,11 +136,11 @@ el_status el_signature_read(const char *path, el_signature *out, el_error *err) 
   if (S_ISDIR(st.st_mode)) {
     if (!stat_in(AT_FDCWD, path, "adapter_config.json", &st))
       return el_fail_about(err, EL_ERR_IO, path, "adapter_config.json: %s", strerror(errno));
-    put(&s, 1, &st);
+    put_stamp(&s, 1, &st);
     sign_weights(AT_FDCWD, path, &s, &pickled); /* the reader says what is missing */
-    if (stat_in(AT_FDCWD, path, EL_PRESET_FILE, &st)) put(&s, EL_SIGNED_PRESET, &st);
+    if (stat_in(AT_FDCWD, path, EL_PRESET_FILE, &st)) put_stamp(&s, EL_SIGNED_PRESET, &st);
   } else {
-    put(&s, 0, &st);
+    put_stamp(&s, 0, &st);
     if (el_signature_is_gguf(path)) put_preset_beside(&s, AT_FDCWD, path);
   }
   *out = s;
