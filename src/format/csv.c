@@ -20,7 +20,7 @@ el_str el_csv_field(const el_csv *c, size_t i) {
   return (el_str){c->text.data + begin, c->ends[i] - begin};
 }
 
-static el_status no_memory(const el_csv *c, el_error *err) {
+static el_status csv_no_memory(const el_csv *c, el_error *err) {
   return el_fail_about(err, EL_ERR_NO_MEMORY, c->path, "line %zu: out of memory", c->record_line);
 }
 
@@ -31,7 +31,7 @@ static el_status end_field(el_csv *c, el_error *err) {
   if (c->n == c->cap) {
     size_t cap = c->cap ? c->cap * 2 : 16;
     size_t *grown = reallocarray(c->ends, cap, sizeof *grown);
-    if (!grown) return no_memory(c, err);
+    if (!grown) return csv_no_memory(c, err);
     c->ends = grown;
     c->cap = cap;
   }
@@ -39,8 +39,8 @@ static el_status end_field(el_csv *c, el_error *err) {
   return EL_OK;
 }
 
-static el_status add_text(el_csv *c, const char *from, const char *to, el_error *err) {
-  return el_buf_append(&c->text, from, (size_t)(to - from)) ? EL_OK : no_memory(c, err);
+static el_status append_field_text(el_csv *c, const char *from, const char *to, el_error *err) {
+  return el_buf_append(&c->text, from, (size_t)(to - from)) ? EL_OK : csv_no_memory(c, err);
 }
 
 /* The rest of a field that began with a quote. */
@@ -53,7 +53,7 @@ static el_status read_quoted(el_csv *c, el_error *err) {
                            opened, c->n + 1);
     for (const char *p = c->p; p < quote; p++) c->line += *p == '\n';
     bool doubled = quote + 1 < c->end && quote[1] == '"';
-    el_status status = add_text(c, c->p, quote + doubled, err);
+    el_status status = append_field_text(c, c->p, quote + doubled, err);
     c->p = quote + 1 + doubled;
     if (status || !doubled) return status;
   }
@@ -67,7 +67,7 @@ static el_status read_plain(el_csv *c, el_error *err) {
                          "line %zu: column %zu has a quote inside a field that has none around it", c->line, c->n + 1);
   const char *to = c->p;
   if (to > from && to[-1] == '\r' && (to == c->end || *to == '\n')) to--;
-  return add_text(c, from, to, err);
+  return append_field_text(c, from, to, err);
 }
 
 el_status el_csv_read(el_csv *c, bool *any, el_error *err) {

@@ -14,7 +14,7 @@
 /* Bytes that are read at once, some tens of microseconds out of the page cache. */
 enum { PIECE = 256 << 10 };
 
-static int64_t ns(struct timespec t) {
+static int64_t ns_of_timespec(struct timespec t) {
   return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
@@ -36,7 +36,7 @@ el_status el_source_open(const char *path, el_source *out, el_error *err) {
     close(f);
     return status;
   }
-  *out = (el_source){.fd = f, .size = (size_t)st.st_size, .mtime_ns = ns(st.st_mtim)};
+  *out = (el_source){.fd = f, .size = (size_t)st.st_size, .mtime_ns = ns_of_timespec(st.st_mtim)};
   return EL_OK;
 }
 
@@ -59,7 +59,7 @@ el_status el_source_read(const el_source *s, const char *path, size_t at, void *
 el_status el_source_unchanged(const el_source *s, const char *path, el_error *err) {
   struct stat st;
   if (fstat(s->fd, &st) != 0) return el_fail_about(err, EL_ERR_IO, path, "%s", strerror(errno));
-  if ((size_t)st.st_size == s->size && ns(st.st_mtim) == s->mtime_ns) return EL_OK;
+  if ((size_t)st.st_size == s->size && ns_of_timespec(st.st_mtim) == s->mtime_ns) return EL_OK;
   return el_fail_about(err, EL_ERR_IO, path, "was written to while it was read");
 }
 

@@ -34,14 +34,14 @@ typedef struct reader {
   el_error *err;
 } reader;
 
-static el_status truncated(reader *r, const char *what, uint64_t need) {
+static el_status fail_truncated(reader *r, const char *what, uint64_t need) {
   return el_fail_about(r->err, EL_ERR_FORMAT, r->g->path,
                        "truncated: %s at byte %zu needs %" PRIu64 " bytes, the file has %zu", what, r->at, need,
                        r->size);
 }
 
 /* Has the bytes up to `end`, which is in the file, in memory. */
-static el_status fetch(reader *r, size_t end) {
+static el_status fetch_header(reader *r, size_t end) {
   enum { AT_ONCE = 1 << 18 };
   el_gguf *g = r->g;
   if (end <= r->have) return EL_OK;
@@ -54,9 +54,9 @@ static el_status fetch(reader *r, size_t end) {
   return status;
 }
 
-static el_status read_bytes(reader *r, const char *what, uint64_t n, const unsigned char **out) {
-  if (n > r->size - r->at) return truncated(r, what, n);
-  el_status status = fetch(r, r->at + (size_t)n);
+static el_status read_header_bytes(reader *r, const char *what, uint64_t n, const unsigned char **out) {
+  if (n > r->size - r->at) return fail_truncated(r, what, n);
+  el_status status = fetch_header(r, r->at + (size_t)n);
   if (status) return status;
   *out = r->data + r->at;
   r->at += (size_t)n;
@@ -65,7 +65,7 @@ static el_status read_bytes(reader *r, const char *what, uint64_t n, const unsig
 
 static el_status read_uint(reader *r, const char *what, size_t bytes, uint64_t *out) {
   const unsigned char *p = NULL;
-  el_status status = read_bytes(r, what, bytes, &p);
+  el_status status = read_header_bytes(r, what, bytes, &p);
   if (!status) *out = el_gguf_load_le(p, bytes);
   return status;
 }
@@ -79,24 +79,24 @@ static el_status read_str(reader *r, const char *what, uint64_t max, el_str *out
                          "%s at byte %zu has a length of %" PRIu64 ", the limit is %" PRIu64, what, r->at - 8, len,
                          max);
   const unsigned char *p = NULL;
-  if ((status = read_bytes(r, what, len, &p))) return status;
+  if ((status = read_header_bytes(r, what, len, &p))) return status;
   *out = (el_str){(const char *)p, (size_t)len};
   return EL_OK;
 }
 
-static el_status no_memory(reader *r) {
+static el_status header_no_memory(reader *r) {
   return el_fail_about(r->err, EL_ERR_NO_MEMORY, r->g->path, "no memory for its header");
 }
 
 /* The bytes of n values that have a fixed size; booleans are 0 or 1. */
-static el_status read_values(reader *r, el_gguf_kv *kv, el_gguf_type type, uint64_t n) {
+static el_status read_kv_values(reader *r, el_gguf_kv *kv, el_gguf_type type, uint64_t n) {
   char key[EL_SHOW];
   size_t size = el_gguf_value_bytes(type);
   if (n > (r->size - r->at) / size)
     return el_fail_about(r->err, EL_ERR_FORMAT, r->g->path,
                          "truncated: %s has %" PRIu64 " values of %zu bytes, %zu bytes are left",
                          el_str_show(kv->key, key, sizeof key), n, size, r->size - r->at);
-  el_status status = fetch(r, r->at + (size_t)n * size);
+  el_status status = fetch_header(r, r->at + (size_t)n * size);
   if (status) return status;
   kv->data = r->data + r->at;
   r->at += (size_t)n * size;
@@ -121,7 +121,7 @@ static el_status read_array_strings(reader *r, el_gguf_kv *kv) {
   kv->data = r->data + r->at;
   if (kv->n == 0) return EL_OK;
   el_str *strings = calloc((size_t)kv->n, sizeof *strings);
-  if (!strings) return no_memory(r);
+  if (!strings) return header_no_memory(r);
   kv->strings = strings;
   for (uint64_t i = 0; i < kv->n; i++) {
     el_status status = read_str(r, "a string of an array", MAX_STRING, &strings[i]);
@@ -141,7 +141,7 @@ static el_status read_kv(reader *r, size_t i) {
   if ((status = read_uint(r, "a value's type", 4, &type))) return status;
   kv->type = kv->item_type = (el_gguf_type)type;
   kv->n = 1;
-  if (el_gguf_value_bytes(type)) return read_values(r, kv, kv->type, 1);
+  if (el_gguf_value_bytes(type)) return read_kv_values(r, kv, kv->type, 1);
   if (type == EL_GGUF_STRING) {
     if ((status = read_str(r, "a string", MAX_STRING, &r->g->scalars[i]))) return status;
     kv->strings = &r->g->scalars[i];
@@ -154,7 +154,7 @@ static el_status read_kv(reader *r, size_t i) {
   if ((status = read_uint(r, "an array's length", 8, &kv->n))) return status;
   kv->item_type = (el_gguf_type)item;
   if (item == EL_GGUF_STRING) return read_array_strings(r, kv);
-  if (el_gguf_value_bytes(item)) return read_values(r, kv, kv->item_type, kv->n);
+  if (el_gguf_value_bytes(item)) return read_kv_values(r, kv, kv->item_type, kv->n);
   if (item == EL_GGUF_ARRAY)
     return el_fail_about(r->err, EL_ERR_UNSUPPORTED, r->g->path,
                          "%s is an array of arrays, which edgelora does not read", shown);
@@ -169,7 +169,7 @@ static const char *foreign_type(uint64_t type) {
 }
 
 /* Reads a tensor's entry; its offset in the data section goes to *offset. */
-static el_status read_tensor(reader *r, size_t i, uint64_t *offset) {
+static el_status parse_tensor_info(reader *r, size_t i, uint64_t *offset) {
   const char *path = r->g->path;
   char name[EL_SHOW];
   el_tensor *t = &r->g->tensors[i];
@@ -210,7 +210,7 @@ static el_status read_tensor(reader *r, size_t i, uint64_t *offset) {
   return EL_OK;
 }
 
-static int by_place(const void *a, const void *b) {
+static int compare_offsets(const void *a, const void *b) {
   size_t x = (*(el_tensor *const *)a)->offset, y = (*(el_tensor *const *)b)->offset;
   return (x > y) - (x < y);
 }
@@ -228,11 +228,11 @@ static el_status place_tensors(reader *r, const uint64_t *offsets) {
     return el_fail_about(r->err, EL_ERR_FORMAT, g->path, "general.alignment is %" PRId64 ", not a power of two",
                          alignment);
   size_t mask = (size_t)alignment - 1;
-  if (r->size - r->at < (-r->at & mask)) return truncated(r, "the padding before the tensors", -r->at & mask);
+  if (r->size - r->at < (-r->at & mask)) return fail_truncated(r, "the padding before the tensors", -r->at & mask);
   size_t start = r->at + (-r->at & mask), room = r->size - start;
 
   el_tensor **sorted = malloc(g->n_tensors * sizeof *sorted);
-  if (!sorted) return no_memory(r);
+  if (!sorted) return header_no_memory(r);
   for (size_t i = 0; !status && i < g->n_tensors; i++) {
     el_tensor *t = sorted[i] = &g->tensors[i];
     el_str_show(t->name, name, sizeof name);
@@ -251,7 +251,7 @@ static el_status place_tensors(reader *r, const uint64_t *offsets) {
     }
   }
   if (!status) {
-    qsort(sorted, g->n_tensors, sizeof *sorted, by_place);
+    qsort(sorted, g->n_tensors, sizeof *sorted, compare_offsets);
     for (size_t i = 1; !status && i < g->n_tensors; i++) {
       el_tensor *a = sorted[i - 1], *b = sorted[i];
       if (a->n_bytes > b->offset - a->offset)
@@ -271,15 +271,15 @@ static el_status build_index(reader *r, const char *what, el_index_entry *entrie
                        el_str_show(twice->name, name, sizeof name));
 }
 
-static el_status read_counts(reader *r) {
+static el_status read_header_counts(reader *r) {
   el_gguf *g = r->g;
   const unsigned char *magic;
   uint64_t version = 0, n_tensors = 0, n_kv = 0;
-  el_status status = fetch(r, r->size < 4 ? r->size : 4);
+  el_status status = fetch_header(r, r->size < 4 ? r->size : 4);
   if (status) return status;
   if (r->size < 4 || memcmp(r->data, "GGUF", 4))
     return el_fail_about(r->err, EL_ERR_FORMAT, g->path, "not a GGUF file (%zu bytes, no GGUF at its start)", r->size);
-  if ((status = read_bytes(r, "the magic", 4, &magic))) return status;
+  if ((status = read_header_bytes(r, "the magic", 4, &magic))) return status;
   if ((status = read_uint(r, "the version", 4, &version))) return status;
   if (version != 0 && (version & 0xffff) == 0)
     return el_fail_about(r->err, EL_ERR_UNSUPPORTED, g->path,
@@ -301,17 +301,17 @@ static el_status read_counts(reader *r) {
 }
 
 /* The memory behind a header of n bytes. */
-static void give_back(el_gguf *g, size_t n) {
+static void release_header_tail(el_gguf *g, size_t n) {
   size_t page = (size_t)sysconf(_SC_PAGESIZE), used = (n + page - 1) / page * page;
   if (used >= g->n_header || munmap(g->header + used, g->n_header - used)) return;
   g->n_header = used;
 }
 
 /* data: the file, or where its header comes to be. */
-static el_status parse(el_gguf *g, const void *data, el_error *err) {
+static el_status parse_gguf_header(el_gguf *g, const void *data, el_error *err) {
   reader r = {.g = g, .data = data, .size = g->size, .have = g->in_memory ? g->size : 0, .err = err};
   uint64_t *offsets = NULL;
-  el_status status = read_counts(&r);
+  el_status status = read_header_counts(&r);
   if (status) return status;
   /* One item more than needed, so that a count of 0 is not an allocation that may give NULL. */
   g->kv = calloc(g->n_kv + 1, sizeof *g->kv);
@@ -320,7 +320,8 @@ static el_status parse(el_gguf *g, const void *data, el_error *err) {
   g->tensors = calloc(g->n_tensors + 1, sizeof *g->tensors);
   g->tensor_index = calloc(g->n_tensors + 1, sizeof *g->tensor_index);
   offsets = calloc(g->n_tensors + 1, sizeof *offsets);
-  if (!g->kv || !g->scalars || !g->kv_index || !g->tensors || !g->tensor_index || !offsets) status = no_memory(&r);
+  if (!g->kv || !g->scalars || !g->kv_index || !g->tensors || !g->tensor_index || !offsets)
+    status = header_no_memory(&r);
 
   for (size_t i = 0; !status && i < g->n_kv; i++) {
     status = read_kv(&r, i);
@@ -328,13 +329,13 @@ static el_status parse(el_gguf *g, const void *data, el_error *err) {
   }
   if (!status) status = build_index(&r, "key", g->kv_index, g->n_kv);
   for (size_t i = 0; !status && i < g->n_tensors; i++) {
-    status = read_tensor(&r, i, &offsets[i]);
+    status = parse_tensor_info(&r, i, &offsets[i]);
     g->tensor_index[i] = (el_index_entry){g->tensors[i].name, i};
   }
   if (!status) status = build_index(&r, "tensor", g->tensor_index, g->n_tensors);
   if (!status) status = place_tensors(&r, offsets);
   free(offsets);
-  if (!status && !g->in_memory) give_back(g, r.at);
+  if (!status && !g->in_memory) release_header_tail(g, r.at);
   return status;
 }
 
@@ -368,7 +369,7 @@ el_status el_gguf_open_file(const char *path, el_gguf **out, el_error *err) {
   el_status status = new_gguf(path, &g, err);
   if (status) return status;
   if ((status = el_source_open(path, &g->source, err)) || (status = reserve_header(g, err)) ||
-      (status = parse(g, g->header, err))) {
+      (status = parse_gguf_header(g, g->header, err))) {
     el_gguf_close(g);
     return status;
   }
@@ -383,7 +384,7 @@ el_status el_gguf_open_memory(const void *data, size_t size, const char *name, e
   g->size = size;
   g->in_memory = true;
   el_gguf_split split;
-  status = parse(g, data, err);
+  status = parse_gguf_header(g, data, err);
   if (!status) status = el_gguf_split_read(g, &split, err);
   if (!status && split.count > 1)
     status = el_fail_about(err, EL_ERR_UNSUPPORTED, name,
@@ -454,7 +455,7 @@ const el_tensor *el_gguf_tensor(const el_gguf *g, const char *name) {
   return e ? &g->tensors[e->i] : NULL;
 }
 
-static const el_gguf *file_of(const el_gguf *g, int part) {
+static const el_gguf *file_of_part(const el_gguf *g, int part) {
   assert(part >= 0 && part <= g->n_others);
   return part ? g->others[part - 1] : g;
 }
@@ -462,7 +463,7 @@ static const el_gguf *file_of(const el_gguf *g, int part) {
 el_status el_gguf_read(const el_gguf *g, const el_tensor *t, size_t from, size_t n, void *buffer,
                        const unsigned char **out, el_error *err) {
   assert(from <= t->n_bytes && n <= t->n_bytes - from);
-  const el_gguf *file = file_of(g, t->part);
+  const el_gguf *file = file_of_part(g, t->part);
   *out = g->in_memory ? t->data + from : buffer;
   return g->in_memory ? EL_OK : el_source_read(&file->source, file->path, t->offset + from, buffer, n, err);
 }
@@ -470,7 +471,7 @@ el_status el_gguf_read(const el_gguf *g, const el_tensor *t, size_t from, size_t
 void el_gguf_will_read(const el_gguf *g, const el_tensor *t, size_t from, size_t n) {
   size_t at = t->offset + from;
   for (int part = t->part; !g->in_memory && n > 0 && part <= g->n_others; part++) {
-    const el_gguf *file = file_of(g, part);
+    const el_gguf *file = file_of_part(g, part);
     size_t here = at < file->size ? file->size - at : 0;
     if (here > n) here = n;
     el_source_will_read(&file->source, at, here);
@@ -482,7 +483,7 @@ void el_gguf_will_read(const el_gguf *g, const el_tensor *t, size_t from, size_t
 el_status el_gguf_unchanged(const el_gguf *g, el_error *err) {
   el_status status = EL_OK;
   for (int part = 0; !g->in_memory && !status && part <= g->n_others; part++) {
-    const el_gguf *file = file_of(g, part);
+    const el_gguf *file = file_of_part(g, part);
     status = el_source_unchanged(&file->source, file->path, err);
   }
   return status;

@@ -13,7 +13,7 @@
 
 enum { DIGITS = 5, SUFFIX = 2 * DIGITS + sizeof "--of-" - 1 }; /* "-00001-of-00003" */
 
-static int number(const char *s) {
+static int parse_part_number(const char *s) {
   int n = 0;
   for (int i = 0; i < DIGITS; i++) {
     if (s[i] < '0' || s[i] > '9') return -1;
@@ -27,7 +27,7 @@ bool el_gguf_part_name_parse(const char *path, el_gguf_part_name *out) {
   if (!el_str_chop(&s, ".gguf") || s.len < SUFFIX) return false;
   const char *p = s.data + s.len - SUFFIX;
   if (*p != '-' || memcmp(p + 1 + DIGITS, "-of-", 4)) return false;
-  int no = number(p + 1), count = number(p + 1 + DIGITS + 4);
+  int no = parse_part_number(p + 1), count = parse_part_number(p + 1 + DIGITS + 4);
   if (no < 1 || count < 1 || no > count) return false;
   *out = (el_gguf_part_name){.stem = {s.data, s.len - SUFFIX}, .no = no, .count = count};
   return true;
@@ -63,7 +63,7 @@ static bool same_model(const char *a, const char *b) {
 }
 
 /* False: out of memory. */
-static bool add(names *found, const char *name) {
+static bool add_model_name(names *found, const char *name) {
   for (size_t i = 0; i < found->n; i++)
     if (same_model(found->items[i], name)) return true;
   if (found->n == found->cap) {
@@ -78,7 +78,7 @@ static bool add(names *found, const char *name) {
   return true;
 }
 
-static int by_name(const void *a, const void *b) {
+static int compare_model_names(const void *a, const void *b) {
   return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
@@ -86,7 +86,7 @@ static el_status say_which(const char *folder, names *found, el_error *err) {
   enum { SHOWN = 6 };
   el_buf list = {0};
   bool ok = true;
-  qsort(found->items, found->n, sizeof *found->items, by_name);
+  qsort(found->items, found->n, sizeof *found->items, compare_model_names);
   for (size_t i = 0; ok && i < found->n && i < SHOWN; i++) {
     char shown[EL_SHOW];
     ok = el_buf_printf(&list, "%s%s", i ? ", " : "",
@@ -108,7 +108,7 @@ el_status el_gguf_find_in_folder(const char *folder, char **out, el_error *err) 
   for (struct dirent *e; !status && (e = readdir(dir));) {
     el_str name = {e->d_name, strlen(e->d_name)};
     if (name.data[0] == '.' || !el_str_chop(&name, ".gguf") || e->d_type == DT_DIR) continue;
-    if (!add(&found, e->d_name)) status = el_fail_about(err, EL_ERR_NO_MEMORY, folder, "out of memory");
+    if (!add_model_name(&found, e->d_name)) status = el_fail_about(err, EL_ERR_NO_MEMORY, folder, "out of memory");
   }
   closedir(dir);
   if (!status && found.n == 0)

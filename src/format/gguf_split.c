@@ -186,7 +186,7 @@ static el_status open_others(const char *path, el_gguf *given, const el_gguf_spl
   return EL_OK;
 }
 
-static el_status open_model(const char *path, el_gguf **out, el_error *err) {
+static el_status open_split_model(const char *path, el_gguf **out, el_error *err) {
   el_gguf *g = NULL;
   el_gguf_split split;
   el_status status = el_gguf_open_file(path, &g, err);
@@ -202,10 +202,10 @@ static el_status open_model(const char *path, el_gguf **out, el_error *err) {
 
 el_status el_gguf_open(const char *path, el_gguf **out, el_error *err) {
   struct stat st;
-  if (stat(path, &st) != 0 || !S_ISDIR(st.st_mode)) return open_model(path, out, err);
+  if (stat(path, &st) != 0 || !S_ISDIR(st.st_mode)) return open_split_model(path, out, err);
   char *file = NULL;
   el_status status = el_gguf_find_in_folder(path, &file, err);
-  if (!status) status = open_model(file, out, err);
+  if (!status) status = open_split_model(file, out, err);
   free(file);
   return status;
 }

@@ -46,7 +46,7 @@ double el_gguf_kv_num(const el_gguf_kv *kv, uint64_t i) {
 }
 
 /* Finds a kv for typed access. */
-static el_status find(const el_gguf *g, const char *key, const el_gguf_kv **out, el_error *err) {
+static el_status find_kv(const el_gguf *g, const char *key, const el_gguf_kv **out, el_error *err) {
   *out = el_gguf_find(g, key);
   return *out ? EL_OK : el_fail_about(err, EL_ERR_NOT_FOUND, el_gguf_path(g), "key %s is missing", key);
 }
@@ -63,12 +63,12 @@ static bool is_integer(const el_gguf_kv *kv) {
          kv->item_type != EL_GGUF_F64;
 }
 
-static bool is_number(const el_gguf_kv *kv) {
+static bool holds_numbers(const el_gguf_kv *kv) {
   return is_integer(kv) || kv->item_type == EL_GGUF_F32 || kv->item_type == EL_GGUF_F64;
 }
 
 /* "[i]" for an item of an array, nothing for a plain value. */
-static const char *subscript(const el_gguf_kv *kv, uint64_t i, char out[24]) {
+static const char *show_subscript(const el_gguf_kv *kv, uint64_t i, char out[24]) {
   out[0] = 0;
   if (kv->type == EL_GGUF_ARRAY) snprintf(out, 24, "[%" PRIu64 "]", i);
   return out;
@@ -82,7 +82,7 @@ static el_status int_at(const el_gguf *g, const el_gguf_kv *kv, const char *key,
   bool too_big = kv->item_type == EL_GGUF_U64 && el_gguf_load_le(kv->data + i * 8, 8) > INT64_MAX;
   if (too_big || v < min || v > max)
     return el_fail_about(err, EL_ERR_FORMAT, el_gguf_path(g), "%s%s is %s%" PRId64 ", expected %" PRId64 " to %" PRId64,
-                         key, subscript(kv, i, at), too_big ? "above " : "", v, min, max);
+                         key, show_subscript(kv, i, at), too_big ? "above " : "", v, min, max);
   *out = v;
   return EL_OK;
 }
@@ -93,14 +93,15 @@ static el_status num_at(const el_gguf *g, const el_gguf_kv *kv, const char *key,
   char at[24];
   double v = el_gguf_kv_num(kv, i);
   if (!isfinite(v))
-    return el_fail_about(err, EL_ERR_FORMAT, el_gguf_path(g), "%s%s is not a finite number", key, subscript(kv, i, at));
+    return el_fail_about(err, EL_ERR_FORMAT, el_gguf_path(g), "%s%s is not a finite number", key,
+                         show_subscript(kv, i, at));
   *out = v;
   return EL_OK;
 }
 
 el_status el_gguf_i64(const el_gguf *g, const char *key, int64_t min, int64_t max, int64_t *out, el_error *err) {
   const el_gguf_kv *kv;
-  el_status status = find(g, key, &kv, err);
+  el_status status = find_kv(g, key, &kv, err);
   if (status) return status;
   if (kv->type == EL_GGUF_ARRAY || !is_integer(kv)) return wrong_type(g, kv, key, "an integer", err);
   return int_at(g, kv, key, 0, min, max, out, err);
@@ -108,15 +109,15 @@ el_status el_gguf_i64(const el_gguf *g, const char *key, int64_t min, int64_t ma
 
 el_status el_gguf_f64(const el_gguf *g, const char *key, double *out, el_error *err) {
   const el_gguf_kv *kv;
-  el_status status = find(g, key, &kv, err);
+  el_status status = find_kv(g, key, &kv, err);
   if (status) return status;
-  if (kv->type == EL_GGUF_ARRAY || !is_number(kv)) return wrong_type(g, kv, key, "a number", err);
+  if (kv->type == EL_GGUF_ARRAY || !holds_numbers(kv)) return wrong_type(g, kv, key, "a number", err);
   return num_at(g, kv, key, 0, out, err);
 }
 
 el_status el_gguf_bool(const el_gguf *g, const char *key, bool *out, el_error *err) {
   const el_gguf_kv *kv;
-  el_status status = find(g, key, &kv, err);
+  el_status status = find_kv(g, key, &kv, err);
   if (status) return status;
   if (kv->type != EL_GGUF_BOOL) return wrong_type(g, kv, key, "a boolean", err);
   *out = kv->data[0] != 0;
@@ -125,7 +126,7 @@ el_status el_gguf_bool(const el_gguf *g, const char *key, bool *out, el_error *e
 
 el_status el_gguf_str(const el_gguf *g, const char *key, el_str *out, el_error *err) {
   const el_gguf_kv *kv;
-  el_status status = find(g, key, &kv, err);
+  el_status status = find_kv(g, key, &kv, err);
   if (status) return status;
   if (kv->type != EL_GGUF_STRING) return wrong_type(g, kv, key, "a string", err);
   *out = kv->strings[0];
@@ -137,7 +138,7 @@ el_status el_gguf_str(const el_gguf *g, const char *key, el_str *out, el_error *
 /* Finds a kv that is a plain value or an array of n. Its item for layer l is item_of(kv, l). */
 static el_status find_by_layer(const el_gguf *g, const char *key, int n, const el_gguf_kv **out, el_error *err) {
   assert(n > 0);
-  el_status status = find(g, key, out, err);
+  el_status status = find_kv(g, key, out, err);
   if (!status && (*out)->type == EL_GGUF_ARRAY && (*out)->n != (uint64_t)n)
     return el_fail_about(err, EL_ERR_FORMAT, el_gguf_path(g),
                          "%s is an array of %" PRIu64 ", expected %d: one for each layer", key, (*out)->n, n);
@@ -166,13 +167,13 @@ el_status el_gguf_floats_by_layer(const el_gguf *g, const char *key, int n, floa
   double v = 0;
   el_status status = find_by_layer(g, key, n, &kv, err);
   if (status) return status;
-  if (!is_number(kv)) return wrong_type(g, kv, key, "numbers", err);
+  if (!holds_numbers(kv)) return wrong_type(g, kv, key, "numbers", err);
   for (uint64_t i = 0; i < kv->n; i++) {
     char at[24];
     if ((status = num_at(g, kv, key, i, &v, err))) return status;
     if (v < (double)min || v > (double)max)
       return el_fail_about(err, EL_ERR_FORMAT, el_gguf_path(g), "%s%s is %g, expected %g to %g", key,
-                           subscript(kv, i, at), v, (double)min, (double)max);
+                           show_subscript(kv, i, at), v, (double)min, (double)max);
   }
   for (int l = 0; l < n; l++) out[l] = (float)el_gguf_kv_num(kv, item_of(kv, l));
   return EL_OK;

@@ -42,20 +42,20 @@ void el_gguf_out_free(el_gguf_out *o) {
   free(o);
 }
 
-static void put(el_gguf_out *o, el_buf *b, const void *data, size_t n) {
+static void put_header_bytes(el_gguf_out *o, el_buf *b, const void *data, size_t n) {
   if (!el_buf_append(b, data, n)) o->no_memory = true;
 }
 
 static void put_uint(el_gguf_out *o, el_buf *b, uint64_t v, int bytes) {
   unsigned char le[8];
   for (int i = 0; i < bytes; i++) le[i] = (unsigned char)(v >> (8 * i));
-  put(o, b, le, (size_t)bytes);
+  put_header_bytes(o, b, le, (size_t)bytes);
 }
 
 static void put_str(el_gguf_out *o, el_buf *b, const char *s) {
   size_t n = strlen(s);
   put_uint(o, b, n, 8);
-  put(o, b, s, n);
+  put_header_bytes(o, b, s, n);
 }
 
 static void put_key(el_gguf_out *o, const char *key, el_gguf_type type) {
@@ -168,7 +168,7 @@ static bool write_padding(int fd, size_t n) {
   return write_all(fd, zeros, -n & (ALIGNMENT - 1));
 }
 
-static bool write_file(const el_gguf_out *o, int fd, const el_buf *head) {
+static bool write_gguf_file(const el_gguf_out *o, int fd, const el_buf *head) {
   if (!write_all(fd, head->data, head->len) || !write_padding(fd, head->len)) return false;
   for (size_t i = 0; i < o->n_tensors; i++)
     if (!write_all(fd, o->tensors[i].data, o->tensors[i].n_bytes) || !write_padding(fd, o->tensors[i].n_bytes))
@@ -178,12 +178,12 @@ static bool write_file(const el_gguf_out *o, int fd, const el_buf *head) {
 
 static bool make_head(const el_gguf_out *o, el_buf *head) {
   el_gguf_out h = {0};
-  put(&h, head, "GGUF", 4);
+  put_header_bytes(&h, head, "GGUF", 4);
   put_uint(&h, head, VERSION, 4);
   put_uint(&h, head, o->n_tensors, 8);
   put_uint(&h, head, o->n_kv, 8);
-  if (o->kv.len) put(&h, head, o->kv.data, o->kv.len);
-  if (o->infos.len) put(&h, head, o->infos.data, o->infos.len);
+  if (o->kv.len) put_header_bytes(&h, head, o->kv.data, o->kv.len);
+  if (o->infos.len) put_header_bytes(&h, head, o->infos.data, o->infos.len);
   return !h.no_memory;
 }
 
@@ -205,7 +205,7 @@ el_status el_gguf_out_save(const el_gguf_out *o, const char *path, el_error *err
   /* mkostemp makes it the owner's alone; the file is to be as readable as others that the program writes. */
   mode_t mask = umask(0);
   umask(mask);
-  bool written = write_file(o, fd, &head) && fchmod(fd, 0666 & ~mask) == 0;
+  bool written = write_gguf_file(o, fd, &head) && fchmod(fd, 0666 & ~mask) == 0;
   int why = errno;
   if (close(fd) != 0 && written) {
     written = false;

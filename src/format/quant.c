@@ -62,7 +62,7 @@ const char *el_type_names(char *out, size_t size) {
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "files are little-endian and are loaded as they are");
 
-static inline float load_f16(const uint8_t *p) {
+static inline float load_scale(const uint8_t *p) {
   return el_f16_widen(el_load_u16(p));
 }
 
@@ -91,7 +91,7 @@ uint16_t el_f32_to_bf16(float f) {
 /* --- blocks of 32: d (F16), [m (F16)], [fifth bits (u32)], codes; value j is a low nibble, j + 16 the high one. */
 
 static void q4_0(const uint8_t *b, float *y) {
-  float d = load_f16(b);
+  float d = load_scale(b);
   for (int j = 0; j < 16; j++) {
     y[j] = (float)((b[2 + j] & 15) - 8) * d;
     y[j + 16] = (float)((b[2 + j] >> 4) - 8) * d;
@@ -99,7 +99,7 @@ static void q4_0(const uint8_t *b, float *y) {
 }
 
 static void q4_1(const uint8_t *b, float *y) {
-  float d = load_f16(b), m = load_f16(b + 2);
+  float d = load_scale(b), m = load_scale(b + 2);
   for (int j = 0; j < 16; j++) {
     y[j] = (float)(b[4 + j] & 15) * d + m;
     y[j + 16] = (float)(b[4 + j] >> 4) * d + m;
@@ -115,21 +115,21 @@ static void q5_codes(uint32_t high, const uint8_t *qs, int *code) {
 }
 
 static void q5_0(const uint8_t *b, float *y) {
-  float d = load_f16(b);
+  float d = load_scale(b);
   int code[32];
   q5_codes(el_load_u32(b + 2), b + 6, code);
   for (int j = 0; j < 32; j++) y[j] = (float)(code[j] - 16) * d;
 }
 
 static void q5_1(const uint8_t *b, float *y) {
-  float d = load_f16(b), m = load_f16(b + 2);
+  float d = load_scale(b), m = load_scale(b + 2);
   int code[32];
   q5_codes(el_load_u32(b + 4), b + 8, code);
   for (int j = 0; j < 32; j++) y[j] = (float)code[j] * d + m;
 }
 
 static void q8_0(const uint8_t *b, float *y) {
-  float d = load_f16(b);
+  float d = load_scale(b);
   for (int j = 0; j < 32; j++) y[j] = (float)(int8_t)b[2 + j] * d;
 }
 
@@ -139,7 +139,7 @@ static void q8_0(const uint8_t *b, float *y) {
 /* scales[16] (low nibble: scale, high: minimum, per 16 values), qs[64], d, dmin */
 static void q2_k(const uint8_t *b, float *y) {
   const uint8_t *scales = b;
-  float d = load_f16(b + 80), dmin = load_f16(b + 82);
+  float d = load_scale(b + 80), dmin = load_scale(b + 82);
   for (int s = 0; s < 16; s++) {
     const uint8_t *qs = b + 16 + s / 8 * 32 + s % 2 * 16;
     int shift = s % 8 / 2 * 2;
@@ -151,7 +151,7 @@ static void q2_k(const uint8_t *b, float *y) {
 /* hmask[32] (bit k of byte l: value 32 k + l has its third bit), qs[64], scales[12] (sixteen 6-bit ones), d */
 static void q3_k(const uint8_t *b, float *y) {
   const uint8_t *scales = b + 96;
-  float d = load_f16(b + 108);
+  float d = load_scale(b + 108);
   for (int s = 0; s < 16; s++) {
     const uint8_t *hmask = b + s % 2 * 16, *qs = b + 32 + s / 8 * 32 + s % 2 * 16;
     int shift = s % 8 / 2 * 2;
@@ -175,7 +175,7 @@ static void scale_min(const uint8_t *s, int j, int *scale, int *min) {
 
 /* d, dmin, scales[12], [qh[32]: bit k of byte l is the fifth bit of value 32 k + l], qs[128] */
 static void q45_k(const uint8_t *b, const uint8_t *qh, const uint8_t *qs, float *y) {
-  float d = load_f16(b), dmin = load_f16(b + 2);
+  float d = load_scale(b), dmin = load_scale(b + 2);
   for (int j = 0; j < 8; j++) {
     int scale, min;
     scale_min(b + 4, j, &scale, &min);
@@ -199,7 +199,7 @@ static void q5_k(const uint8_t *b, float *y) {
 /* ql[128] (low nibbles), qh[64] (two high bits), scales[16] (signed, per 16 values), d */
 static void q6_k(const uint8_t *b, float *y) {
   const uint8_t *scales = b + 192;
-  float d = load_f16(b + 208);
+  float d = load_scale(b + 208);
   for (int s = 0; s < 16; s++) {
     int half = s / 8, run = s % 8 / 2, at = s % 2 * 16;
     const uint8_t *low = b + half * 64 + run % 2 * 32 + at, *high = b + 128 + half * 32 + at;
@@ -211,11 +211,11 @@ static void q6_k(const uint8_t *b, float *y) {
 
 /* --- plain numbers, in loops of their own: adapters are made of them, and load while others wait. */
 
-static void plain(el_type type, const uint8_t *b, float *y, int64_t n) {
+static void widen_plain(el_type type, const uint8_t *b, float *y, int64_t n) {
   if (type == EL_TYPE_F32)
     for (int64_t i = 0; i < n; i++) y[i] = el_bits_f32(el_load_u32(b + 4 * i));
   else if (type == EL_TYPE_F16)
-    for (int64_t i = 0; i < n; i++) y[i] = load_f16(b + 2 * i);
+    for (int64_t i = 0; i < n; i++) y[i] = load_scale(b + 2 * i);
   else
     for (int64_t i = 0; i < n; i++) y[i] = el_bf16_to_f32(el_load_u16(b + 2 * i));
 }
@@ -240,7 +240,7 @@ void el_dequantize(el_type type, const void *src, float *dst, int64_t n) {
   const el_type_info *info = el_type_get(type);
   assert(info && n >= 0 && n % info->block == 0);
   if (info->block == 1) {
-    plain(type, src, dst, n);
+    widen_plain(type, src, dst, n);
     return;
   }
   const uint8_t *b = src;

@@ -11,11 +11,11 @@
 #include "format/quant.h"
 #include "format/quant_grids.h"
 
-static inline float load_f16(const uint8_t *p) {
+static inline float load_group_scale(const uint8_t *p) {
   return el_f16_to_f32(el_load_u16(p));
 }
 
-static inline void set_scales(el_quant_group *g, float unit, int first, int second) {
+static inline void set_group_scales(el_quant_group *g, float unit, int first, int second) {
   g->unit = unit;
   g->mul[0] = first;
   g->mul[1] = second;
@@ -36,23 +36,23 @@ static inline void nibbles(const uint8_t *qs, const int8_t *values, int half, in
 
 /* d, qs[16] */
 static void iq4_nl(const uint8_t *b, el_quant_group *g) {
-  set_scales(g, load_f16(b), 1, 1);
+  set_group_scales(g, load_group_scale(b), 1, 1);
   nibbles(b + 2, iq4_values, 16, g->code);
 }
 
 /* d, scales_h[2], scales_l[4], qs[128]: 6-bit scales, less 32 */
 static void iq4_xs(const uint8_t *b, el_quant_group *g) {
-  float d = load_f16(b);
+  float d = load_group_scale(b);
   for (int j = 0; j < 8; j++) {
     int scale = (b[4 + j / 2] >> (4 * (j % 2)) & 15) | (el_load_u16(b + 2) >> (2 * j) & 3) << 4;
-    set_scales(&g[j], d, scale - 32, scale - 32);
+    set_group_scales(&g[j], d, scale - 32, scale - 32);
     nibbles(b + 8 + 16 * j, iq4_values, 16, g[j].code);
   }
 }
 
 /* e, qs[16]: 2^(e - 127), half of it as the codes are doubled. */
 static void mxfp4(const uint8_t *b, el_quant_group *g) {
-  set_scales(g, ldexpf(1.0f, b[0] - 128), 1, 1);
+  set_group_scales(g, ldexpf(1.0f, b[0] - 128), 1, 1);
   nibbles(b + 1, fp4_values, 16, g->code);
 }
 
@@ -66,7 +66,7 @@ static int e4m3(uint8_t x) {
 /* d[4] (E4M3, per 16 values), qs[32] */
 static void nvfp4(const uint8_t *b, el_quant_group *g) {
   for (int j = 0; j < 2; j++) {
-    set_scales(&g[j], 0x1p-10f, e4m3(b[2 * j]), e4m3(b[2 * j + 1]));
+    set_group_scales(&g[j], 0x1p-10f, e4m3(b[2 * j]), e4m3(b[2 * j + 1]));
     nibbles(b + 4 + 16 * j, fp4_values, 8, g[j].code);
     nibbles(b + 12 + 16 * j, fp4_values, 8, g[j].code + 16);
   }
@@ -77,20 +77,20 @@ static void nvfp4(const uint8_t *b, el_quant_group *g) {
 /* d, qs[16]: a bit each, -1 or 1 */
 static void q1_0(const uint8_t *b, el_quant_group *g) {
   for (int i = 0; i < 128; i++) g[i / 32].code[i % 32] = (b[2 + i / 8] >> (i % 8) & 1) ? 1 : -1;
-  for (int j = 0; j < 4; j++) set_scales(&g[j], load_f16(b), 1, 1);
+  for (int j = 0; j < 4; j++) set_group_scales(&g[j], load_group_scale(b), 1, 1);
 }
 
 /* d, qs[16]: two bits each, less 1 */
 static void q2_0(const uint8_t *b, el_quant_group *g) {
   for (int i = 0; i < 64; i++) g[i / 32].code[i % 32] = (int8_t)((b[2 + i / 4] >> (2 * (i % 4)) & 3) - 1);
-  for (int j = 0; j < 2; j++) set_scales(&g[j], load_f16(b), 1, 1);
+  for (int j = 0; j < 2; j++) set_group_scales(&g[j], load_group_scale(b), 1, 1);
 }
 
 /* qs[64], d: byte m of 32 has value m of four groups */
 static void tq2_0(const uint8_t *b, el_quant_group *g) {
   for (int j = 0; j < 8; j++) {
     for (int m = 0; m < 32; m++) g[j].code[m] = (int8_t)((b[j / 4 * 32 + m] >> (2 * (j % 4)) & 3) - 1);
-    set_scales(&g[j], load_f16(b + 64), 1, 1);
+    set_group_scales(&g[j], load_group_scale(b + 64), 1, 1);
   }
 }
 
@@ -108,7 +108,7 @@ static void tq1_0(const uint8_t *b, el_quant_group *g) {
         rest[m] = (uint8_t)(rest[m] * 3);
       }
   }
-  for (int j = 0; j < 8; j++) set_scales(&g[j], load_f16(b + 52), 1, 1);
+  for (int j = 0; j < 8; j++) set_group_scales(&g[j], load_group_scale(b + 52), 1, 1);
 }
 
 /* --- codebooks of 8 or 4 values at once */
@@ -143,25 +143,25 @@ static const int8_t iq3_s_magnitudes[8] = {1, 3, 5, 7, 9, 11, 13, 15};
 
 /* d, then per 32 values: index[4], four times 7 bits of signs and 4 of the scale */
 static void iq2_xxs(const uint8_t *b, el_quant_group *g) {
-  float unit = load_f16(b) * 0.125f;
+  float unit = load_group_scale(b) * 0.125f;
   for (int j = 0; j < 8; j++) {
     const uint8_t *index = b + 2 + 8 * j;
     uint32_t bits = el_load_u32(index + 4);
     int mul = 2 * (int)(bits >> 28) + 1;
     for (int l = 0; l < 4; l++)
       grid_of_8(el_grid_iq2_xxs[index[l]], iq2_magnitudes, even_signs(bits >> (7 * l)), g[j].code + 8 * l);
-    set_scales(&g[j], unit, mul, mul);
+    set_group_scales(&g[j], unit, mul, mul);
   }
 }
 
 /* The two scales, of 16 values each, in a byte. */
 static inline void set_iq2_scales(el_quant_group *g, float unit, uint8_t scales) {
-  set_scales(g, unit, 2 * (scales & 15) + 1, 2 * (scales >> 4) + 1);
+  set_group_scales(g, unit, 2 * (scales & 15) + 1, 2 * (scales >> 4) + 1);
 }
 
 /* d, qs[32] (u16: 9 bits of the index, 7 signs), scales[8] */
 static void iq2_xs(const uint8_t *b, el_quant_group *g) {
-  float unit = load_f16(b) * 0.125f;
+  float unit = load_group_scale(b) * 0.125f;
   for (int j = 0; j < 8; j++) {
     for (int l = 0; l < 4; l++) {
       uint16_t q = el_load_u16(b + 2 + 8 * j + 2 * l);
@@ -173,7 +173,7 @@ static void iq2_xs(const uint8_t *b, el_quant_group *g) {
 
 /* d, index[32], signs[32], qh[8] (two high bits of four indices), scales[8] */
 static void iq2_s(const uint8_t *b, el_quant_group *g) {
-  float unit = load_f16(b) * 0.125f;
+  float unit = load_group_scale(b) * 0.125f;
   for (int j = 0; j < 8; j++) {
     for (int l = 0; l < 4; l++) {
       int index = b[2 + 4 * j + l] | (b[66 + j] >> (2 * l) & 3) << 8;
@@ -185,7 +185,7 @@ static void iq2_s(const uint8_t *b, el_quant_group *g) {
 
 /* d, index[64], then per 32 values: four times 7 bits of signs and 4 of the scale */
 static void iq3_xxs(const uint8_t *b, el_quant_group *g) {
-  float unit = load_f16(b) * 0.25f;
+  float unit = load_group_scale(b) * 0.25f;
   for (int j = 0; j < 8; j++) {
     uint32_t bits = el_load_u32(b + 66 + 4 * j);
     int mul = 2 * (int)(bits >> 28) + 1;
@@ -194,13 +194,13 @@ static void iq3_xxs(const uint8_t *b, el_quant_group *g) {
       grids_of_4(el_grid_iq3_xxs[index[0]], el_grid_iq3_xxs[index[1]], iq3_xxs_magnitudes, even_signs(bits >> (7 * l)),
                  g[j].code + 8 * l);
     }
-    set_scales(&g[j], unit, mul, mul);
+    set_group_scales(&g[j], unit, mul, mul);
   }
 }
 
 /* d, index[64], qh[8] (ninth bits), signs[32], scales[4] (4 bits each) */
 static void iq3_s(const uint8_t *b, el_quant_group *g) {
-  float unit = load_f16(b);
+  float unit = load_group_scale(b);
   for (int j = 0; j < 8; j++) {
     int mul = 2 * (b[106 + j / 2] >> (4 * (j % 2)) & 15) + 1;
     for (int l = 0; l < 4; l++) {
@@ -209,7 +209,7 @@ static void iq3_s(const uint8_t *b, el_quant_group *g) {
       grids_of_4(el_grid_iq3_s[index[0] | (high & 1) << 8], el_grid_iq3_s[index[1] | (high >> 1 & 1) << 8],
                  iq3_s_magnitudes, b[74 + 4 * j + l], g[j].code + 8 * l);
     }
-    set_scales(&g[j], unit, mul, mul);
+    set_group_scales(&g[j], unit, mul, mul);
   }
 }
 
@@ -220,13 +220,13 @@ static inline void ternary_grid(uint16_t entry, bool minus, int8_t *code) {
 
 /* d, index[32], qh[8] (u16: three high bits of four indices, 3 of the scale, the eighth's sign) */
 static void iq1_s(const uint8_t *b, el_quant_group *g) {
-  float unit = load_f16(b) * 0.125f;
+  float unit = load_group_scale(b) * 0.125f;
   for (int j = 0; j < 8; j++) {
     uint16_t bits = el_load_u16(b + 34 + 2 * j);
     int mul = 2 * (bits >> 12 & 7) + 1;
     for (int l = 0; l < 4; l++)
       ternary_grid(el_grid_iq1[b[2 + 4 * j + l] | (bits >> (3 * l) & 7) << 8], bits >> 15, g[j].code + 8 * l);
-    set_scales(&g[j], unit, mul, mul);
+    set_group_scales(&g[j], unit, mul, mul);
   }
 }
 
@@ -245,7 +245,7 @@ static void iq1_m(const uint8_t *b, el_quant_group *g) {
       int high = b[32 + 2 * j + l / 2] >> (4 * (l % 2));
       ternary_grid(el_grid_iq1[b[4 * j + l] | (high & 7) << 8], high >> 3 & 1, g[j].code + 8 * l);
     }
-    set_scales(&g[j], unit, 2 * (bits & 7) + 1, 2 * (bits >> 3 & 7) + 1);
+    set_group_scales(&g[j], unit, 2 * (bits & 7) + 1, 2 * (bits >> 3 & 7) + 1);
   }
 }
 

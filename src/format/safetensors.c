@@ -51,14 +51,14 @@ static el_st_dtype dtype_of(const char *name) {
   return strcmp(name, "BF16") ? EL_ST_OTHER : EL_ST_BF16;
 }
 
-static el_str view(const char *s) {
+static el_str view_cstring(const char *s) {
   return (el_str){s, strlen(s)};
 }
 
-static el_status read_tensor(el_safetensors *s, const char *key, json_t *info, size_t data_size, el_st_tensor *t,
-                             el_error *err) {
+static el_status read_tensor_entry(el_safetensors *s, const char *key, json_t *info, size_t data_size, el_st_tensor *t,
+                                   el_error *err) {
   char name[EL_SHOW], type[EL_SHOW];
-  el_str_show(view(key), name, sizeof name);
+  el_str_show(view_cstring(key), name, sizeof name);
   json_t *dtype = json_object_get(info, "dtype"), *shape = json_object_get(info, "shape"),
          *offsets = json_object_get(info, "data_offsets");
   if (!json_is_string(dtype) || !json_is_array(shape) || !json_is_array(offsets))
@@ -93,7 +93,7 @@ static el_status read_tensor(el_safetensors *s, const char *key, json_t *info, s
   if (bits && (__builtin_mul_overflow(n, bits, &n_bits) || n_bits / 8 != e - b))
     return el_fail_about(err, EL_ERR_FORMAT, s->path,
                          "tensor %s: its shape needs %" PRId64 " values of %s, it has %" PRId64 " bytes", name, n,
-                         el_str_show(view(t->dtype_name), type, sizeof type), e - b);
+                         el_str_show(view_cstring(t->dtype_name), type, sizeof type), e - b);
   t->offset = s->size - data_size + (size_t)b;
   t->data = s->data ? s->data + t->offset : NULL;
   t->n_bytes = (size_t)(e - b);
@@ -118,7 +118,7 @@ static el_status check_cover(el_safetensors *s, size_t data_size, el_error *err)
   for (size_t i = 0; !status && i < s->n; i++) {
     if (sorted[i]->offset != at)
       status = el_fail_about(
-          err, EL_ERR_FORMAT, s->path, "tensor %s %s", el_str_show(view(sorted[i]->name), name, sizeof name),
+          err, EL_ERR_FORMAT, s->path, "tensor %s %s", el_str_show(view_cstring(sorted[i]->name), name, sizeof name),
           sorted[i]->offset < at ? "overlaps another one" : "comes after bytes that belong to no tensor");
     at = sorted[i]->offset + sorted[i]->n_bytes;
   }
@@ -137,7 +137,7 @@ static el_status read_metadata(el_safetensors *s, json_t *metadata, el_error *er
   json_object_foreach(metadata, key, value) {
     if (!json_is_string(value))
       return el_fail_about(err, EL_ERR_FORMAT, s->path, "%s: the value of %s is not a string", METADATA,
-                           el_str_show(view(key), shown, sizeof shown));
+                           el_str_show(view_cstring(key), shown, sizeof shown));
   }
   s->metadata = metadata;
   return EL_OK;
@@ -159,7 +159,7 @@ static el_status header_length(el_safetensors *s, const unsigned char *prefix, s
 }
 
 /* text: [len], the header. */
-static el_status parse(el_safetensors *s, const char *text, size_t len, el_error *err) {
+static el_status parse_tensor_entries(el_safetensors *s, const char *text, size_t len, el_error *err) {
   if (len == 0 || text[0] != '{') return el_fail_about(err, EL_ERR_FORMAT, s->path, "its header is not a JSON object");
   json_error_t json_err;
   char shown[EL_SHOW];
@@ -169,7 +169,7 @@ static el_status parse(el_safetensors *s, const char *text, size_t len, el_error
   if (!s->header && no_memory) return el_fail_about(err, EL_ERR_NO_MEMORY, s->path, "no memory for its header");
   if (!s->header)
     return el_fail_about(err, EL_ERR_FORMAT, s->path, "its header, at byte %d: %s", json_err.position,
-                         el_str_show(view(json_err.text), shown, sizeof shown));
+                         el_str_show(view_cstring(json_err.text), shown, sizeof shown));
 
   size_t data_size = s->size - PREFIX - len;
   size_t n = json_object_size(s->header);
@@ -184,8 +184,8 @@ static el_status parse(el_safetensors *s, const char *text, size_t len, el_error
       if ((status = read_metadata(s, value, err))) return status;
       continue;
     }
-    if ((status = read_tensor(s, key, value, data_size, &s->tensors[s->n], err))) return status;
-    s->index[s->n] = (el_index_entry){view(key), s->n};
+    if ((status = read_tensor_entry(s, key, value, data_size, &s->tensors[s->n], err))) return status;
+    s->index[s->n] = (el_index_entry){view_cstring(key), s->n};
     s->n++;
   }
   el_index_sort(s->index, s->n); /* no duplicates: the parser refuses them */
@@ -205,7 +205,7 @@ static el_status new_file(const char *path, size_t size, el_safetensors **out, e
   return EL_OK;
 }
 
-static el_status read_header(el_safetensors *s, const el_source *source, el_error *err) {
+static el_status load_safetensors_header(el_safetensors *s, const el_source *source, el_error *err) {
   unsigned char prefix[PREFIX];
   size_t len = 0;
   el_status status = el_source_read(source, s->path, 0, prefix, PREFIX, err);
@@ -213,7 +213,7 @@ static el_status read_header(el_safetensors *s, const el_source *source, el_erro
   char *text = malloc(len + 1);
   if (!text) return el_fail_about(err, EL_ERR_NO_MEMORY, s->path, "no memory for its header");
   status = el_source_read(source, s->path, PREFIX, text, len, err);
-  if (!status) status = parse(s, text, len, err);
+  if (!status) status = parse_tensor_entries(s, text, len, err);
   free(text);
   return status;
 }
@@ -223,7 +223,7 @@ el_status el_safetensors_open(const char *path, el_safetensors **out, el_error *
   el_safetensors *s = NULL;
   el_status status = el_source_open(path, &source, err);
   if (status) return status;
-  if (!(status = new_file(path, source.size, &s, err))) status = read_header(s, &source, err);
+  if (!(status = new_file(path, source.size, &s, err))) status = load_safetensors_header(s, &source, err);
   el_source_close(&source);
   if (status)
     el_safetensors_close(s);
@@ -239,7 +239,8 @@ el_status el_safetensors_open_memory(const void *data, size_t size, const char *
   el_status status = new_file(name, size, &s, err);
   if (status) return status;
   s->data = data;
-  if ((status = header_length(s, data, &len, err)) || (status = parse(s, (const char *)data + PREFIX, len, err))) {
+  if ((status = header_length(s, data, &len, err)) ||
+      (status = parse_tensor_entries(s, (const char *)data + PREFIX, len, err))) {
     el_safetensors_close(s);
     return status;
   }
@@ -266,7 +267,7 @@ const el_st_tensor *el_safetensors_at(const el_safetensors *s, size_t i) {
 }
 
 const el_st_tensor *el_safetensors_find(const el_safetensors *s, const char *name) {
-  const el_index_entry *e = el_index_find(s->index, s->n, view(name));
+  const el_index_entry *e = el_index_find(s->index, s->n, view_cstring(name));
   return e ? &s->tensors[e->i] : NULL;
 }
 

@@ -39,7 +39,7 @@ bool el_str_chop(el_str *s, const char *suffix) {
 }
 
 /* Decodes one character; returns its length, 0 if it is malformed, overlong, a surrogate or beyond U+10FFFF. */
-static int decode(const char *s, size_t len, uint32_t *code) {
+static int decode_utf8(const char *s, size_t len, uint32_t *code) {
   const unsigned char *p = (const unsigned char *)s;
   if (len == 0) return 0;
   if (p[0] < 0x80) {
@@ -61,7 +61,7 @@ static int decode(const char *s, size_t len, uint32_t *code) {
 
 int el_utf8_length(const char *s, size_t len) {
   uint32_t code;
-  return decode(s, len, &code);
+  return decode_utf8(s, len, &code);
 }
 
 static bool is_unsafe(uint32_t c) {
@@ -75,7 +75,7 @@ const char *el_str_show(el_str s, char *out, size_t size) {
   for (size_t i = 0; i < s.len;) {
     char piece[8];
     uint32_t code = 0;
-    int n = decode(s.data + i, s.len - i, &code), len;
+    int n = decode_utf8(s.data + i, s.len - i, &code), len;
     if (n == 0) {
       n = 1;
       len = snprintf(piece, sizeof piece, "\\x%02x", (unsigned char)s.data[i]);
