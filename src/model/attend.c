@@ -39,11 +39,11 @@ typedef struct walk {
   size_t parts;
 } walk;
 
-static const el_row_range *tile_at(const work *w, int i) {
+static const el_row_range *query_tile(const work *w, int i) {
   return &w->v->tiles[w->order[i]];
 }
 static const el_row *row_at(const work *w, int i) {
-  return &w->s->rows[w->v->rows[tile_at(w, i)->first]];
+  return &w->s->rows[w->v->rows[query_tile(w, i)->first]];
 }
 
 static void spans_of(const work *w, const el_row_range *tile, int *begin, int *end) {
@@ -64,7 +64,7 @@ static size_t parts_of(const work *w, const el_row_range *tile) {
 }
 
 static int n_chunks_of(const work *w, int i) {
-  return (n_spans_of(w, tile_at(w, i)) + w->limit - 1) / w->limit;
+  return (n_spans_of(w, query_tile(w, i)) + w->limit - 1) / w->limit;
 }
 
 /* Which tiles are shared: those that are more than their part of the work, while there is room. */
@@ -110,7 +110,7 @@ static piece find_piece(const work *w, walk *at, int i) {
     return (piece){.tile = w->n_shared + i % others, .head = i / others, .n_chunks = 1};
   }
   for (int n; i >= at->piece + (n = n_chunks_of(w, at->tile) * heads); at->tile++) {
-    at->parts += parts_of(w, tile_at(w, at->tile)) * (size_t)heads;
+    at->parts += parts_of(w, query_tile(w, at->tile)) * (size_t)heads;
     at->piece += n;
   }
   const int k = i - at->piece;
@@ -118,25 +118,25 @@ static piece find_piece(const work *w, walk *at, int i) {
                  .head = k % heads,
                  .chunk = k / heads,
                  .n_chunks = n_chunks_of(w, at->tile),
-                 .parts = at->parts + parts_of(w, tile_at(w, at->tile)) * (size_t)(k % heads)};
+                 .parts = at->parts + parts_of(w, query_tile(w, at->tile)) * (size_t)(k % heads)};
 }
 
 /* The spans of a piece, [*begin, *end). */
 static void piece_spans(const work *w, const piece *p, int *begin, int *end) {
   int first, behind, from, to;
-  spans_of(w, tile_at(w, p->tile), &first, &behind);
+  spans_of(w, query_tile(w, p->tile), &first, &behind);
   el_share(behind - first, 1, p->chunk, p->n_chunks, &from, &to);
   *begin = first + from;
   *end = first + to;
 }
 
-static bool is_shared(const work *w, const piece *p) {
+static bool is_shared_piece(const work *w, const piece *p) {
   return p->tile < w->n_shared;
 }
 
 static el_attn call_of(const work *w, const piece *p, int ith) {
   const el_step *s = w->s;
-  const el_row_range *t = tile_at(w, p->tile);
+  const el_row_range *t = query_tile(w, p->tile);
   const el_row *row = row_at(w, p->tile);
   const float *sinks = el_weights_at(s, w->st->op)->vector;
   const int n_q = w->d.n_head / w->d.n_head_kv, width = n_q * w->d.head_dim;
@@ -161,7 +161,7 @@ static el_attn call_of(const work *w, const piece *p, int ith) {
                .page_bytes = el_attention_page_bytes(s, w->st->layer),
                .kv_type = s->kv_type,
                .offset = el_attention_page_offset(s, w->d.kv_layer, p->head)};
-  if (!is_shared(w, p)) return a;
+  if (!is_shared_piece(w, p)) return a;
   a.parts = s->attend.parts + p->parts;
   piece_spans(w, p, &a.span_begin, &a.span_end);
   return a;
@@ -185,7 +185,7 @@ static void set_next(const work *w, const piece *p, el_attn *a) {
 /* Whether this was the last piece of its tile and head to be done. The counter is as it was then, for the next layer.
  */
 static bool is_last(const work *w, const piece *p) {
-  if (!is_shared(w, p)) return true;
+  if (!is_shared_piece(w, p)) return true;
   atomic_int *done = &w->s->attend.left[p->tile * w->d.n_head_kv + p->head];
   if (atomic_fetch_add_explicit(done, 1, memory_order_acq_rel) + 1 < p->n_chunks) return false;
   atomic_store_explicit(done, 0, memory_order_relaxed);
@@ -193,8 +193,8 @@ static bool is_last(const work *w, const piece *p) {
 }
 
 /* A tile and head that is done is quantised when its dimensions are whole groups; otherwise EL_JOB_QUANTIZE follows. */
-static void quantize(const work *w, const piece *p) {
-  const el_row_range *t = tile_at(w, p->tile);
+static void quantize_piece(const work *w, const piece *p) {
+  const el_row_range *t = query_tile(w, p->tile);
   const int width = w->d.n_head / w->d.n_head_kv * w->d.head_dim;
   el_act att = el_input_at(w->s, w->st, EL_FROM_ATT);
   for (int i = t->first; i < t->first + t->n; i++)
@@ -217,7 +217,7 @@ void el_attend(el_step *s, const el_stage *st, el_turn turn) {
     s->m->kernels->attend(&a);
     if (!is_last(&w, &p)) continue;
     if (a.parts) s->m->kernels->attend_join(&a);
-    if (el_attention_whole_groups(w.d)) quantize(&w, &p);
+    if (el_attention_whole_groups(w.d)) quantize_piece(&w, &p);
   }
   el_step_done(s, EL_PART_ATTENTION, turn.ith);
 }

@@ -38,7 +38,7 @@ static void norm_heads(el_step *s, const el_op *op, const float *weight, el_laye
     s->m->kernels->rms_norm(base + (size_t)i * n, weight, d.head_dim, s->m->h.rms_eps, base + (size_t)i * n);
 }
 
-static void rotate(el_step *s, const el_op *op, el_layer_dims d, const heads *at) {
+static void rotate_heads(el_step *s, const el_op *op, el_layer_dims d, const heads *at) {
   const el_rope *rope = &s->m->h.rope[op->rope];
   const float *cs = s->cos_sin[op->rope] + (size_t)at->r * (size_t)rope->n_rot;
   void (*turn)(float *x, const float *cos_sin, int n_rot) =
@@ -53,7 +53,7 @@ static void rotate(el_step *s, const el_op *op, el_layer_dims d, const heads *at
   for (int i = at->kv_begin; i < at->kv_end; i++) turn(at->k + (size_t)i * (size_t)d.head_dim, cs, rope->n_rot);
 }
 
-static void store(el_step *s, int layer, el_layer_dims d, const heads *at) {
+static void store_kv_heads(el_step *s, int layer, el_layer_dims d, const heads *at) {
   unsigned char *page =
       s->kv + el_attention_pages(s, layer, at->row)[at->row->pos / EL_PAGE_TOKENS] * el_attention_page_bytes(s, layer);
   for (int i = at->kv_begin; i < at->kv_end; i++)
@@ -61,18 +61,18 @@ static void store(el_step *s, int layer, el_layer_dims d, const heads *at) {
                             d.head_dim, at->k + (size_t)i * (size_t)d.head_dim, at->v + (size_t)i * (size_t)d.head_dim);
 }
 
-static void work(el_step *s, const el_stage *st, el_layer_dims d, const heads *at) {
+static void process_heads(el_step *s, const el_stage *st, el_layer_dims d, const heads *at) {
   for (int i = st->op; i < st->op + st->n_ops; i++) {
     const el_op *op = el_op_at(s, i);
     switch (op->kind) {
       case EL_OP_HEAD_NORM:
       case EL_OP_WIDE_NORM: norm_heads(s, op, el_own_norm(s, i, &s->all, at->r), d, at); break;
-      case EL_OP_ROTATE: rotate(s, op, d, at); break;
+      case EL_OP_ROTATE: rotate_heads(s, op, d, at); break;
       case EL_OP_COPY_KEYS:
         memcpy(at->v + (size_t)at->kv_begin * (size_t)d.head_dim, at->k + (size_t)at->kv_begin * (size_t)d.head_dim,
                sizeof *at->v * (size_t)(at->kv_end - at->kv_begin) * (size_t)d.head_dim);
         break;
-      default: store(s, st->layer, d, at); break;
+      default: store_kv_heads(s, st->layer, d, at); break;
     }
   }
 }
@@ -105,7 +105,7 @@ void el_attention_heads(el_step *s, const el_stage *st, el_turn turn) {
       h.kv_end = h.kv_begin + 1;
     }
     if (r < q.first || r >= q.first + q.n) h.q_end = h.q_begin;
-    work(s, st, d, &h);
+    process_heads(s, st, d, &h);
   }
   el_step_done(s, EL_PART_ROTATE, turn.ith);
 }

@@ -58,7 +58,7 @@ void el_mixture_free(el_mixture *x) {
 
 /* ------------------------------------------------------------------- route */
 
-static float dot(const float *a, const float *b, int n) {
+static float dot_router(const float *a, const float *b, int n) {
   float sum[LANES] = {0};
   int i = 0;
   for (; i + LANES <= n; i += LANES)
@@ -70,11 +70,11 @@ static float dot(const float *a, const float *b, int n) {
 }
 
 /* The router's scores for a row, [n_experts]. own: what its adapter has in the place of the base's bias, or NULL. */
-static void score(const el_kernels *k, const el_hparams *h, const el_experts *e, const float *row,
-                  const el_low_rank *low, const el_lora_adjust *own, float *scores) {
+static void score_experts(const el_kernels *k, const el_hparams *h, const el_experts *e, const float *row,
+                          const el_low_rank *low, const el_lora_adjust *own, float *scores) {
   const float *bias = own ? NULL : e->router_bias;
   for (int i = 0; i < h->n_experts; i++)
-    scores[i] = dot(e->router + (size_t)i * (size_t)h->n_embd, row, h->n_embd) + (bias ? bias[i] : 0);
+    scores[i] = dot_router(e->router + (size_t)i * (size_t)h->n_embd, row, h->n_embd) + (bias ? bias[i] : 0);
   if (low && low->b) k->gemm(low->b, 0, low->b->n_tiles, low->h, 0, 1, scores, 0, true, NULL);
   if (!own) return;
   bias = own->bias ? own->bias : e->router_bias;
@@ -83,7 +83,7 @@ static void score(const el_kernels *k, const el_hparams *h, const el_experts *e,
 }
 
 /* The experts of one row, the best first; of equal ones the first. */
-static void choose(const el_hparams *h, const float *scores, int *expert, float *weight) {
+static void choose_experts(const el_hparams *h, const float *scores, int *expert, float *weight) {
   int n = 0;
   for (int i = 0; i < h->n_experts; i++) {
     const float logit = scores[i];
@@ -103,7 +103,7 @@ static void choose(const el_hparams *h, const float *scores, int *expert, float 
   for (int i = 0; i < n; i++) weight[i] /= sum;
 }
 
-static void route(el_step *s, const el_stage *st, el_turn turn) {
+static void route_rows(el_step *s, const el_stage *st, el_turn turn) {
   const el_hparams *h = &s->m->h;
   const el_row_range rows = el_rows_of(s, st);
   const el_act in = el_input_at(s, st, EL_FROM_H);
@@ -121,14 +121,14 @@ static void route(el_step *s, const el_stage *st, el_turn turn) {
   }
   for (int r = begin; r < end; r++) {
     const size_t pair = (size_t)(r - rows.first) * (size_t)h->n_experts_used;
-    score(s->m->kernels, h, el_weights_at(s, st->op)->experts, in.f + (size_t)r * (size_t)h->n_embd,
-          low ? &low[r] : NULL, el_own_adjust(s, v, r, st->layer, site), scores);
-    choose(h, scores, s->mixture.expert + pair, s->mixture.weight + pair);
+    score_experts(s->m->kernels, h, el_weights_at(s, st->op)->experts, in.f + (size_t)r * (size_t)h->n_embd,
+                  low ? &low[r] : NULL, el_own_adjust(s, v, r, st->layer, site), scores);
+    choose_experts(h, scores, s->mixture.expert + pair, s->mixture.weight + pair);
   }
 }
 
 /* Counts, then places; one thread: it takes less than to wait for others. */
-static void sort(el_step *s, int n_pairs) {
+static void sort_expert_pairs(el_step *s, int n_pairs) {
   el_mixture *x = &s->mixture;
   const int n = s->m->h.n_experts;
   memset(x->begin, 0, sizeof *x->begin * (size_t)(n + 1));
@@ -154,7 +154,7 @@ bool el_experts_adapted(const el_step *s, const el_stage *st) {
 }
 
 /* The runs of sorted pairs with the same expert and adapter. */
-static void group(el_step *s, const el_stage *st, int n_pairs) {
+static void group_pairs(el_step *s, const el_stage *st, int n_pairs) {
   el_mixture *x = &s->mixture;
   const el_row_view *v = el_view_of(s, st);
   const int first = el_rows_of(s, st).first, n_used = s->m->h.n_experts_used, input = s->m->sites->n_inputs;
@@ -171,7 +171,7 @@ static void group(el_step *s, const el_stage *st, int n_pairs) {
 
 /* ---------------------------------------------------------------- products */
 
-static void gather(el_step *s, const el_stage *st, int n_pairs, el_turn turn) {
+static void gather_pairs(el_step *s, const el_stage *st, int n_pairs, el_turn turn) {
   const el_hparams *h = &s->m->h;
   const el_row_range rows = el_rows_of(s, st);
   const el_act in = el_input_at(s, st, EL_FROM_H);
@@ -256,7 +256,7 @@ static void finish_own(const el_mixture *m, const expert_part *p) {
 }
 
 /* y = x W^T + bias and the low-rank parts. */
-static void product(const el_step *s, const expert_part *p, const el_act *x, const el_low_rank *low) {
+static void multiply_expert(const el_step *s, const expert_part *p, const el_act *x, const el_low_rank *low) {
   const el_mixture *m = &s->mixture;
   const el_packed w = expert_of(p->all, p->expert, p->rows);
   const int first = m->begin[p->expert], last = m->begin[p->expert + 1];
@@ -272,7 +272,7 @@ static const float *bias_of(const float *all, int e, int rows) {
   return all ? all + (size_t)e * (size_t)rows : NULL;
 }
 
-static void widen(el_step *s, const el_stage *st, int n_pairs, el_turn turn) {
+static void project_gate_up(el_step *s, const el_stage *st, int n_pairs, el_turn turn) {
   const el_hparams *h = &s->m->h;
   const el_experts *w = el_weights_at(s, st->op)->experts;
   const el_act in = el_act_shaped(&s->mixture.h, h->n_embd, n_pairs);
@@ -292,12 +292,12 @@ static void widen(el_step *s, const el_stage *st, int n_pairs, el_turn turn) {
                      .ldy = 2 * n,
                      .begin = begin,
                      .end = end};
-    product(s, &p, &in, low_of(x, 0));
+    multiply_expert(s, &p, &in, low_of(x, 0));
     p.all = &w->up;
     p.bias = bias_of(w->up_bias, e, h->n_ff_expert);
     p.site = 1;
     p.y += n;
-    product(s, &p, &in, low_of(x, 1));
+    multiply_expert(s, &p, &in, low_of(x, 1));
   }
   for (int i = 0; i < n_pairs && begin < end; i++) {
     const float *gate = s->mixture.gate_up + (size_t)i * 2 * n;
@@ -307,7 +307,7 @@ static void widen(el_step *s, const el_stage *st, int n_pairs, el_turn turn) {
   }
 }
 
-static void combine(el_step *s, const el_stage *st, int n_pairs, el_turn turn) {
+static void combine_experts(el_step *s, const el_stage *st, int n_pairs, el_turn turn) {
   const el_hparams *h = &s->m->h;
   const el_mixture *x = &s->mixture;
   const el_experts *w = el_weights_at(s, st->op)->experts;
@@ -328,7 +328,7 @@ static void combine(el_step *s, const el_stage *st, int n_pairs, el_turn turn) {
                            .ldy = n,
                            .begin = begin,
                            .end = end};
-    product(s, &p, &ff, low_of(x, 2));
+    multiply_expert(s, &p, &ff, low_of(x, 2));
   }
   for (int r = rows.first; r < rows.first + rows.n && begin < end; r++) {
     const int first = (r - rows.first) * h->n_experts_used;
@@ -344,16 +344,16 @@ static void combine(el_step *s, const el_stage *st, int n_pairs, el_turn turn) {
 void el_experts_stage(el_step *s, const el_stage *st, el_turn turn) {
   const int n_pairs = el_rows_of(s, st).n * s->m->h.n_experts_used;
   switch (st->kind) {
-    case EL_STAGE_ROUTE: route(s, st, turn); break;
+    case EL_STAGE_ROUTE: route_rows(s, st, turn); break;
     case EL_STAGE_SORT:
       if (turn.rank == 0) {
-        sort(s, n_pairs);
-        group(s, st, n_pairs);
+        sort_expert_pairs(s, n_pairs);
+        group_pairs(s, st, n_pairs);
       }
       break;
-    case EL_STAGE_GATHER: gather(s, st, n_pairs, turn); break;
-    case EL_STAGE_WIDEN: widen(s, st, n_pairs, turn); break;
-    default: combine(s, st, n_pairs, turn); break;
+    case EL_STAGE_GATHER: gather_pairs(s, st, n_pairs, turn); break;
+    case EL_STAGE_WIDEN: project_gate_up(s, st, n_pairs, turn); break;
+    default: combine_experts(s, st, n_pairs, turn); break;
   }
   el_step_done(s, EL_PART_EXPERTS, turn.ith);
 }

@@ -95,7 +95,7 @@ static void share_tiles(const el_step *s, const el_stage *st, const products *p,
   }
 }
 
-static const unsigned char *tile_at(const el_packed *w, int tile) {
+static const unsigned char *weight_tile(const el_packed *w, int tile) {
   return w->data + (size_t)tile * w->tile_bytes;
 }
 
@@ -111,12 +111,12 @@ static const unsigned char *next_weights(const el_step *s, const el_stage *st, e
   const el_stage *next = next_stage(s, st);
   if (!next) {
     el_share(s->m->output.n_tiles, 1, turn.rank, turn.size, &from[0], &to[0]);
-    return s->n_logits && to[0] > from[0] ? tile_at(&s->m->output, from[0]) : NULL;
+    return s->n_logits && to[0] > from[0] ? weight_tile(&s->m->output, from[0]) : NULL;
   }
   const products p = products_of(s, next);
   share_tiles(s, next, &p, turn, from, to);
   for (int i = 0; i < p.n; i++)
-    if (to[i] > from[i]) return tile_at(p.parts[i].w, from[i]);
+    if (to[i] > from[i]) return weight_tile(p.parts[i].w, from[i]);
   return NULL;
 }
 
@@ -170,7 +170,7 @@ void el_linear_stage(el_step *s, const el_stage *st, el_turn turn) {
   fetch_next_a(s, st, visits, turn, &fetch);
   const unsigned char *after[EL_MAX_SHARED] = {0}; /* what is read after part i */
   after[p.n - 1] = next_weights(s, st, turn);
-  for (int i = p.n - 1; i > 0; i--) after[i - 1] = to[i] > from[i] ? tile_at(p.parts[i].w, from[i]) : after[i];
+  for (int i = p.n - 1; i > 0; i--) after[i - 1] = to[i] > from[i] ? weight_tile(p.parts[i].w, from[i]) : after[i];
   const int first_site = s->m->sites->first[st->input];
   for (int i = 0; i < p.n; i++) {
     const product *part = &p.parts[i];

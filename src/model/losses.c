@@ -13,7 +13,8 @@ typedef struct by_type {
   el_pack_loss loss;
 } by_type;
 
-static el_status measure(const el_gguf *g, const el_tensor *t, el_layout layout, el_pack_loss *sum, el_error *err) {
+static el_status measure_tensor_loss(const el_gguf *g, const el_tensor *t, el_layout layout, el_pack_loss *sum,
+                                     el_error *err) {
   int64_t rows = t->ne[1] * t->ne[2] * t->ne[3];
   int n = rows < SAMPLE_ROWS ? (int)rows : SAMPLE_ROWS, cols = (int)t->ne[0];
   size_t row_bytes = t->n_bytes / (size_t)rows, from = (size_t)((rows - n) / 2) * row_bytes;
@@ -43,7 +44,7 @@ el_status el_losses_log(const el_gguf *g, el_weights weights, const el_log *log,
     el_layout layout = el_layout_for(t->type, NULL, 0, weights);
     /* Vectors stay as they are. */
     if (t->n_dims < 2 || t->ne[0] > MAX_COLS || !el_packing_loses(t->type, layout)) continue;
-    el_status status = measure(g, t, layout, &of[t->type].loss, err);
+    el_status status = measure_tensor_loss(g, t, layout, &of[t->type].loss, err);
     if (status) return status;
     of[t->type].n_tensors++;
   }

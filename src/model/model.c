@@ -56,14 +56,14 @@ typedef struct loader {
   void *progress_user;
 } loader;
 
-static el_status find(loader *ld, const char *name, const el_tensor **out) {
+static el_status find_tensor(loader *ld, const char *name, const el_tensor **out) {
   *out = el_gguf_tensor(ld->g, name);
   if (!*out) return el_fail(ld->err, EL_ERR_FORMAT, "%s: tensor %s is missing", el_gguf_path(ld->g), name);
   ld->known[ld->n_known++] = *out;
   return EL_OK;
 }
 
-static el_status check_shape(loader *ld, const el_tensor *t, int64_t ne0, int64_t ne1) {
+static el_status check_tensor_shape(loader *ld, const el_tensor *t, int64_t ne0, int64_t ne1) {
   if (t->ne[0] == ne0 && t->ne[1] == ne1 && t->ne[2] == 1 && t->ne[3] == 1) return EL_OK;
   return el_fail(ld->err, EL_ERR_FORMAT, "%s: tensor %.*s has shape [%lld, %lld, %lld, %lld]; expected [%lld, %lld]",
                  el_gguf_path(ld->g), (int)t->name.len, t->name.data, (long long)t->ne[0], (long long)t->ne[1],
@@ -96,8 +96,8 @@ static el_status read_vector(loader *ld, const el_tensor *t, const char *name, i
 
 static el_status load_vector(loader *ld, const char *name, int n, float **out) {
   const el_tensor *t;
-  el_status status = find(ld, name, &t);
-  if (status || (status = check_shape(ld, t, n, 1))) return status;
+  el_status status = find_tensor(ld, name, &t);
+  if (status || (status = check_tensor_shape(ld, t, n, 1))) return status;
   return read_vector(ld, t, name, n, out);
 }
 
@@ -121,9 +121,10 @@ static el_status choose_layout(loader *ld, const el_tensor *t, el_layout *out) {
 
 static el_status plan_matrix(loader *ld, const char *name, int rows, int cols, el_packed *dst) {
   const el_tensor *t;
-  el_status status = find(ld, name, &t);
+  el_status status = find_tensor(ld, name, &t);
   el_layout layout;
-  if (status || (status = check_shape(ld, t, cols, rows)) || (status = choose_layout(ld, t, &layout))) return status;
+  if (status || (status = check_tensor_shape(ld, t, cols, rows)) || (status = choose_layout(ld, t, &layout)))
+    return status;
   el_packed_init(dst, layout, rows, cols, ld->m->kernels->tile);
   ld->jobs[ld->n_jobs++] = (job){.tensor = t, .dst = dst};
   ld->m->arena_bytes += el_packed_bytes(dst);
@@ -135,7 +136,7 @@ static el_status plan_matrix(loader *ld, const char *name, int rows, int cols, e
 static el_status plan_stack(loader *ld, const char *name, int n, int rows, int cols, el_packed *dst) {
   const el_tensor *t;
   el_layout layout;
-  el_status status = find(ld, name, &t);
+  el_status status = find_tensor(ld, name, &t);
   if (status) return status;
   if (t->ne[0] != cols || t->ne[1] != rows || t->ne[2] != n || t->ne[3] != 1)
     return el_fail(ld->err, EL_ERR_FORMAT, "%s: tensor %s has shape [%lld, %lld, %lld, %lld]; expected [%d, %d, %d]",
@@ -157,8 +158,8 @@ static el_status plan_stack(loader *ld, const char *name, int n, int rows, int c
 static el_status load_floats(loader *ld, const char *name, int cols, int rows, bool optional, float **out) {
   const el_tensor *t;
   if (optional && !el_gguf_tensor(ld->g, name)) return EL_OK;
-  el_status status = find(ld, name, &t);
-  if (status || (status = check_shape(ld, t, cols, rows))) return status;
+  el_status status = find_tensor(ld, name, &t);
+  if (status || (status = check_tensor_shape(ld, t, cols, rows))) return status;
   return read_vector(ld, t, name, cols * rows, out);
 }
 
@@ -310,7 +311,7 @@ static el_status check_all_known(loader *ld) {
   return EL_OK;
 }
 
-static el_status plan(loader *ld) {
+static el_status plan_model(loader *ld) {
   el_model *m = ld->m;
   el_status status;
   const el_tensor *embd = el_gguf_tensor(ld->g, "token_embd.weight");
@@ -457,7 +458,7 @@ el_status el_model_load(const el_gguf *g, const el_kernels *k, el_threads *threa
   el_threads_on_rest(threads, k->release);
   loader ld = {.g = g, .m = m, .weights = weights, .err = err, .progress = progress, .progress_user = progress_user};
   el_status status = el_hparams_read(g, &m->h, err);
-  if (!status) status = plan(&ld);
+  if (!status) status = plan_model(&ld);
   if (!status) status = allocate_arena(&ld);
   if (!status) status = plan_pieces(&ld, el_threads_count(threads));
   if (!status) {

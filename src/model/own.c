@@ -142,7 +142,7 @@ const el_packed *el_own_output(const el_step *s, int r) {
 }
 
 /* In an order of its own, the same wherever it is compiled. */
-static float dot(const float *a, const float *b, int n) {
+static float dot_own(const float *a, const float *b, int n) {
   enum { LANES = 16 };
   float sum[LANES] = {0};
   int i = 0;
@@ -158,5 +158,5 @@ void el_own_tokens(const el_step *s, int r, const float *h, int begin, int end, 
   const el_adapter_more *more = more_of(s, s->last, r);
   if (!more || !more->tokens_of_output) return;
   for (int i = find_token(more, begin); i < more->n_tokens && more->tokens[i] < end; i++)
-    logits[more->tokens[i]] = dot(h, more->token_rows + (size_t)i * (size_t)s->m->h.n_embd, s->m->h.n_embd);
+    logits[more->tokens[i]] = dot_own(h, more->token_rows + (size_t)i * (size_t)s->m->h.n_embd, s->m->h.n_embd);
 }

@@ -3,13 +3,13 @@
 
 #include "model/step.h"
 
-static void add(el_step *s, el_job job, int at) {
+static void add_phase(el_step *s, el_job job, int at) {
   assert(s->n_phases < s->max_phases);
   s->phases[s->n_phases++] = (el_step_phase){job, at, 1};
 }
 
 /* Work on rows goes on without a barrier from one layer to the next, if the rows are the same. */
-static bool joins(const el_step *s, int at) {
+static bool joins_last_phase(const el_step *s, int at) {
   const el_step_phase *last = &s->phases[s->n_phases - 1];
   const el_stage *st = &s->stages[at];
   if (last->job != EL_JOB_STAGES || last->at + last->n != at || s->stages[at - 1].kind != EL_STAGE_ROWS) return false;
@@ -17,7 +17,7 @@ static bool joins(const el_step *s, int at) {
   return el_view_of(s, &s->stages[at - 1]) == el_view_of(s, st) && a.first == b.first && a.n == b.n;
 }
 
-static void add_stage(el_step *s, int at) {
+static void plan_stage(el_step *s, int at) {
   const el_stage *st = &s->stages[at];
   const el_layer_dims d = el_dims_at(s, st->layer);
   switch (st->kind) {
@@ -25,18 +25,18 @@ static void add_stage(el_step *s, int at) {
       if (at + 1 < s->n_stages && st[1].kind == EL_STAGE_LINEAR && st[1].layer == st->layer &&
           el_linear_norms_alone(s, &st[1]))
         return;
-      if (joins(s, at))
+      if (joins_last_phase(s, at))
         s->phases[s->n_phases - 1].n++;
       else
-        add(s, EL_JOB_STAGES, at);
+        add_phase(s, EL_JOB_STAGES, at);
       return;
     case EL_STAGE_LINEAR:
       if (el_view_of(s, st)->groups.n && s->m->sites->site[el_op_at(s, st->op)->site].from != EL_FROM_H)
-        add(s, EL_JOB_LOW_RANK, at);
+        add_phase(s, EL_JOB_LOW_RANK, at);
       break;
     case EL_STAGE_ATTEND:
-      add(s, EL_JOB_STAGES, at);
-      if (!el_attention_whole_groups(d)) add(s, EL_JOB_QUANTIZE, at);
+      add_phase(s, EL_JOB_STAGES, at);
+      if (!el_attention_whole_groups(d)) add_phase(s, EL_JOB_QUANTIZE, at);
       return;
     case EL_STAGE_HEADS:
     case EL_STAGE_GATE:
@@ -46,33 +46,34 @@ static void add_stage(el_step *s, int at) {
     case EL_STAGE_GATHER:
     case EL_STAGE_WIDEN: break;
     case EL_STAGE_COMBINE:
-      if (el_experts_adapted(s, st)) add(s, EL_JOB_EXPERTS_LOW, at);
+      if (el_experts_adapted(s, st)) add_phase(s, EL_JOB_EXPERTS_LOW, at);
       break;
   }
-  add(s, EL_JOB_STAGES, at);
+  add_phase(s, EL_JOB_STAGES, at);
 }
 
 void el_step_plan(el_step *s) {
   int tap = 0, layer = -1;
   s->n_phases = 0;
   el_own_find(s);
-  add(s, EL_JOB_EMBED, 0);
+  add_phase(s, EL_JOB_EMBED, 0);
   if (s->layer_input) {
-    add(s, EL_JOB_LAYER_INPUT, 0);
-    add(s, EL_JOB_LAYER_NORM, 0);
+    add_phase(s, EL_JOB_LAYER_INPUT, 0);
+    add_phase(s, EL_JOB_LAYER_NORM, 0);
   }
   for (int i = 0; i < s->n_stages; i++) {
     const el_stage *st = &s->stages[i];
     if (st->layer != layer) {
       layer = st->layer;
-      if (s->all.n_head && tap < s->n_taps && s->taps[tap] == layer) add(s, EL_JOB_TAP, tap++);
+      if (s->all.n_head && tap < s->n_taps && s->taps[tap] == layer) add_phase(s, EL_JOB_TAP, tap++);
     }
-    if (st->narrowed && !s->stages[i - 1].narrowed && s->last != &s->all && s->last->n_rows) add(s, EL_JOB_NARROW, 0);
-    if (el_rows_of(s, st).n) add_stage(s, i);
+    if (st->narrowed && !s->stages[i - 1].narrowed && s->last != &s->all && s->last->n_rows)
+      add_phase(s, EL_JOB_NARROW, 0);
+    if (el_rows_of(s, st).n) plan_stage(s, i);
   }
-  if (s->all.n_head && tap < s->n_taps) add(s, EL_JOB_TAP, tap); /* after the last layer */
-  if (s->n_hidden || (s->n_logits && el_rows_head_norms_apart(s))) add(s, EL_JOB_HEAD_NORM, 0);
-  if (s->n_logits) add(s, EL_JOB_OUTPUT, 0);
+  if (s->all.n_head && tap < s->n_taps) add_phase(s, EL_JOB_TAP, tap); /* after the last layer */
+  if (s->n_hidden || (s->n_logits && el_rows_head_norms_apart(s))) add_phase(s, EL_JOB_HEAD_NORM, 0);
+  if (s->n_logits) add_phase(s, EL_JOB_OUTPUT, 0);
 }
 
 static void run_stage(el_step *s, const el_stage *st, el_turn turn) {

@@ -119,7 +119,7 @@ const el_act *el_rows_own_norm(el_step *s, const float *weight, int n_rows, int 
 }
 
 /* x += scale * y, y normed first if there is a vector. */
-static void add_row(el_step *s, const el_op *op, const float *weight, int r) {
+static void add_residual_row(el_step *s, const el_op *op, const float *weight, int r) {
   const int n = s->m->h.n_embd;
   float *x = s->x + (size_t)r * (size_t)n, *y = s->y + (size_t)r * (size_t)n;
   if (weight) s->m->kernels->rms_norm(y, weight, n, s->m->h.rms_eps, y);
@@ -140,7 +140,7 @@ void el_rows_stage(el_step *s, const el_stage *st, el_turn turn) {
         for (int r = begin; r < end; r++) norm_row(s, el_own_norm(s, i, v, r), &h, r);
         break;
       case EL_OP_ADD:
-        for (int r = begin; r < end; r++) add_row(s, op, el_own_norm(s, i, v, r), r);
+        for (int r = begin; r < end; r++) add_residual_row(s, op, el_own_norm(s, i, v, r), r);
         break;
       default: /* EL_OP_SCALE */
         for (size_t k = (size_t)begin * n; k < (size_t)end * n; k++) s->x[k] *= *weight;

@@ -18,7 +18,7 @@ typedef struct maker {
   int n;
 } maker;
 
-static el_stage *add(maker *k, el_stage_kind kind, int op, int n_ops) {
+static el_stage *add_stage(maker *k, el_stage_kind kind, int op, int n_ops) {
   el_stage *st = &k->stages[k->n++];
   *st = (el_stage){.kind = kind,
                    .layer = k->m->program.ops[op].layer,
@@ -54,7 +54,7 @@ static int count_linear(const maker *k, int op, int end) {
 }
 
 /* What is added to x as it is, is added by the stage that made it. */
-static bool adds(const el_op *ops, int behind, int end) {
+static bool adds_unchanged(const el_op *ops, int behind, int end) {
   return behind < end && ops[behind].kind == EL_OP_ADD && !ops[behind].tensor && ops[behind].scale == 1;
 }
 
@@ -67,10 +67,10 @@ static int add_linear(maker *k, int op, int end) {
       before && before->kind == EL_STAGE_ROWS && before->layer == ops[op].layer && site_of(k, op)->from == EL_FROM_H;
   const int norm = made && before->n_ops == 1 && ops[before->op].tensor ? before->op : -1;
   if (made) k->stages[k->n - 1].input = site_of(k, op)->input;
-  el_stage *st = add(k, EL_STAGE_LINEAR, op, n);
+  el_stage *st = add_stage(k, EL_STAGE_LINEAR, op, n);
   st->input = site_of(k, op)->input;
   st->norm = norm;
-  if (adds(ops, behind, end)) {
+  if (adds_unchanged(ops, behind, end)) {
     st->add = true;
     return n + 1;
   }
@@ -82,9 +82,9 @@ static int add_linear(maker *k, int op, int end) {
   return n;
 }
 
-static int add_experts(maker *k, int op, int end) {
-  for (int kind = EL_STAGE_ROUTE; kind <= EL_STAGE_COMBINE; kind++) add(k, (el_stage_kind)kind, op, 1);
-  if (k->m->program.ops[op].more || !adds(k->m->program.ops, op + 1, end)) return 1;
+static int add_expert_stages(maker *k, int op, int end) {
+  for (int kind = EL_STAGE_ROUTE; kind <= EL_STAGE_COMBINE; kind++) add_stage(k, (el_stage_kind)kind, op, 1);
+  if (k->m->program.ops[op].more || !adds_unchanged(k->m->program.ops, op + 1, end)) return 1;
   k->stages[k->n - 1].add = true;
   return 2;
 }
@@ -95,26 +95,26 @@ static void add_layer(maker *k, int begin, int end) {
     n = 1;
     if (is_of_rows(&ops[i])) {
       while (i + n < end && is_of_rows(&ops[i + n])) n++;
-      add(k, EL_STAGE_ROWS, i, n);
+      add_stage(k, EL_STAGE_ROWS, i, n);
     } else if (is_of_heads(&ops[i])) {
       while (i + n < end && is_of_heads(&ops[i + n])) n++;
-      add(k, EL_STAGE_HEADS, i, n);
+      add_stage(k, EL_STAGE_HEADS, i, n);
     } else if (ops[i].kind == EL_OP_LINEAR) {
       n = add_linear(k, i, end);
     } else if (ops[i].kind == EL_OP_EXPERTS) {
-      n = add_experts(k, i, end);
+      n = add_expert_stages(k, i, end);
     } else if (ops[i].kind == EL_OP_GATE_INPUT) {
-      add(k, EL_STAGE_GATE, i, 1);
+      add_stage(k, EL_STAGE_GATE, i, 1);
     } else if (ops[i].kind == EL_OP_ATTEND) {
-      add(k, EL_STAGE_ATTEND, i, 1);
+      add_stage(k, EL_STAGE_ATTEND, i, 1);
     } else {
       assert(ops[i].kind == EL_OP_ACTIVATE);
-      add(k, EL_STAGE_ACTIVATE, i, 1)->act = i;
+      add_stage(k, EL_STAGE_ACTIVATE, i, 1)->act = i;
     }
   }
 }
 
-static bool stores(const el_model *m, const el_stage *st) {
+static bool stores_kv(const el_model *m, const el_stage *st) {
   for (int i = st->op; st->kind == EL_STAGE_HEADS && i < st->op + st->n_ops; i++)
     if (m->program.ops[i].kind == EL_OP_STORE) return true;
   return false;
@@ -128,7 +128,7 @@ el_status el_stages_new(const el_model *m, el_stage **out, int *n, el_error *err
   bool narrowed = true;
   for (int i = k.n - 1; i >= 0; i--) {
     el_stage *st = &k.stages[i];
-    if (stores(m, st)) narrowed = false;
+    if (stores_kv(m, st)) narrowed = false;
     st->narrowed = narrowed;
     st->next_linear = next;
     if (st->kind == EL_STAGE_LINEAR) next = i;

@@ -76,7 +76,7 @@ typedef struct widths {
   int head_dim;
 } widths;
 
-static widths widest(const el_hparams *h) {
+static widths find_widths(const el_hparams *h) {
   widths w = {.ff = EL_GROUP}; /* there may be no feed-forward part but experts */
   if ((size_t)h->n_layer_input > w.ff) w.ff = (size_t)h->n_layer_input;
   for (int l = 0; l < h->n_layers; l++) {
@@ -90,7 +90,7 @@ static widths widest(const el_hparams *h) {
   return w;
 }
 
-static bool allocate(el_step *s, widths w) {
+static bool allocate_step(el_step *s, widths w) {
   const el_hparams *h = &s->m->h;
   const size_t rows = (size_t)s->max_rows, nth = (size_t)el_threads_count(s->threads);
   s->max_phases = 2 * s->n_stages + s->n_taps + EL_MAX_TAPS + 5;
@@ -134,9 +134,9 @@ el_status el_step_new(const el_model *m, el_threads *threads, unsigned char *kv,
   }
   el_step_lay_out_pages(s);
   const int nth = el_threads_count(threads);
-  const widths w = widest(h);
+  const widths w = find_widths(h);
   el_status status = el_stages_new(m, &s->stages, &s->n_stages, err);
-  if (!status && !allocate(s, w))
+  if (!status && !allocate_step(s, w))
     status = el_fail(err, EL_ERR_NO_MEMORY, "step: out of memory for %d rows and a context of %d", max_rows, max_ctx);
   if (!status) status = el_act_new(&s->inputs[EL_FROM_H], h->n_embd, max_rows, err);
   if (!status) status = el_act_new(&s->inputs[EL_FROM_ATT], (int)w.att, max_rows, err);

@@ -64,7 +64,7 @@ el_act el_input_at(const el_step *s, const el_stage *st, el_from from) {
 }
 
 /* Adds row r of the step. Tiles are of as many queries as the kernel takes at once. */
-static void add_row(el_step *s, el_row_view *v, int r) {
+static void add_view_row(el_step *s, el_row_view *v, int r) {
   const int n_q = s->m->h.n_head / s->m->h.n_head_kv, most = n_q < EL_ATTN_TILE ? EL_ATTN_TILE / n_q : 1;
   const el_row *row = &s->rows[r];
   const int i = v->n_rows++;
@@ -82,7 +82,7 @@ static void add_row(el_step *s, el_row_view *v, int r) {
   v->n_tail_tiles += row->part == EL_ROW_TAIL;
 }
 
-static void clear(el_row_view *v) {
+static void clear_view(el_row_view *v) {
   *v = (el_row_view){.rows = v->rows, .tiles = v->tiles, .groups.at = v->groups.at};
 }
 
@@ -95,8 +95,8 @@ void el_step_view(el_step *s, int n_rows) {
   const el_row *rows = s->rows;
   int n_on = 0;
   s->n_logits = s->n_hidden = 0;
-  clear(&s->all);
-  clear(&s->some);
+  clear_view(&s->all);
+  clear_view(&s->some);
   for (int r = 0; r < n_rows; r++) {
     assert(rows[r].token >= 0 && rows[r].token < el_row_n_vocab(s->m, &rows[r]) && rows[r].pos >= 0 &&
            rows[r].pos < s->max_ctx);
@@ -104,7 +104,7 @@ void el_step_view(el_step *s, int n_rows) {
     assert(rows[r].part == EL_ROW_HEAD ? !rows[r].wants_logits && !rows[r].wants_hidden : !s->all.n_head);
     assert(!rows[r].wants_logits || (!s->n_hidden && !rows[r].wants_hidden));
     assert(rows[r].part != EL_ROW_TAIL || s->all.n_tail == r);
-    add_row(s, &s->all, r);
+    add_view_row(s, &s->all, r);
     s->n_logits += rows[r].wants_logits;
     s->n_hidden += rows[r].wants_hidden;
     n_on += goes_on(s, &rows[r]);
@@ -112,5 +112,5 @@ void el_step_view(el_step *s, int n_rows) {
   assert(s->n_logits <= s->max_logits);
   s->last = n_on < n_rows ? &s->some : &s->all;
   for (int r = 0; r < n_rows && n_on < n_rows; r++)
-    if (goes_on(s, &rows[r])) add_row(s, &s->some, r);
+    if (goes_on(s, &rows[r])) add_view_row(s, &s->some, r);
 }
