@@ -23,22 +23,22 @@ typedef struct candidate {
   bool (*supported)(void);
 } candidate;
 
-static bool always(void) {
+static bool always_supported(void) {
   return true;
 }
 
 #if defined(__x86_64__)
-static bool has_avx2(void) {
+static bool cpu_has_avx2(void) {
   unsigned a, b, c, d; /* F16C by hand: clang's builtin does not know its name */
   bool f16c = __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
   return f16c && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 }
-static bool has_avxvnni(void) {
+static bool cpu_has_avxvnni(void) {
   unsigned a, b, c, d; /* by hand: not every compiler's builtin knows the name */
-  return has_avx2() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 4);
+  return cpu_has_avx2() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 4);
 }
-static bool has_avx512vnni(void) {
-  return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+static bool cpu_has_avx512vnni(void) {
+  return cpu_has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
          __builtin_cpu_supports("avx512vnni");
 }
@@ -56,7 +56,7 @@ typedef enum amx_access {
 static bool cpu_has_amx_int8(void) {
   const unsigned tile = 1u << 24, int8 = 1u << 25;
   unsigned a, b, c, d;
-  if (!has_avx512vnni() || !__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d & tile) || !(d & int8)) return false;
+  if (!cpu_has_avx512vnni() || !__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d & tile) || !(d & int8)) return false;
   /* Palette 1: 8 tiles of 16 rows of 64 bytes, as tiles_amx.h takes them. */
   return __get_cpuid_count(0x1d, 1, &a, &b, &c, &d) && b >> 16 >= 8 && (b & 0xffff) >= 64 && (c & 0xffff) >= 16;
 }
@@ -92,7 +92,7 @@ static amx_access amx_int8_access(void) {
 }
 
 #if defined(EL_HAVE_AMX)
-static bool has_amx_int8(void) {
+static bool may_use_amx_int8(void) {
   return amx_int8_access() == AMX_GRANTED;
 }
 #endif
@@ -114,14 +114,14 @@ const char *el_kernels_refused(void) {
 
 #if defined(__aarch64__)
 /* The kernel tells what the CPU has, and lists nothing that it does not let programs use. */
-static bool has_dotprod(void) {
+static bool cpu_has_dotprod(void) {
 #if defined(__linux__)
   return getauxval(AT_HWCAP) & HWCAP_ASIMDDP;
 #else
   return false;
 #endif
 }
-static bool has_i8mm(void) {
+static bool cpu_has_i8mm(void) {
 #if defined(__linux__) && defined(HWCAP2_I8MM)
   return getauxval(AT_HWCAP2) & HWCAP2_I8MM;
 #else
@@ -134,29 +134,29 @@ static bool has_i8mm(void) {
 static const candidate candidates[] = {
 #if defined(__x86_64__)
 #if defined(EL_AMX_MODEL)
-    {&el_kernels_amx_model_avx512, has_avx512vnni},
+    {&el_kernels_amx_model_avx512, cpu_has_avx512vnni},
 #endif
 #if defined(EL_HAVE_AMX)
-    {&el_kernels_amx_int8, has_amx_int8},
+    {&el_kernels_amx_int8, may_use_amx_int8},
 #endif
-    {&el_kernels_avx512vnni, has_avx512vnni},
-    {&el_kernels_avxvnni, has_avxvnni},
-    {&el_kernels_avx2, has_avx2},
+    {&el_kernels_avx512vnni, cpu_has_avx512vnni},
+    {&el_kernels_avxvnni, cpu_has_avxvnni},
+    {&el_kernels_avx2, cpu_has_avx2},
 #endif
 #if defined(__aarch64__)
-    {&el_kernels_i8mm, has_i8mm},
-    {&el_kernels_dotprod, has_dotprod},
-    {&el_kernels_neon, always},
+    {&el_kernels_i8mm, cpu_has_i8mm},
+    {&el_kernels_dotprod, cpu_has_dotprod},
+    {&el_kernels_neon, always_supported},
 #endif
 #if defined(EL_AMX_MODEL)
-    {&el_kernels_amx_model, always},
+    {&el_kernels_amx_model, always_supported},
 #endif
-    {&el_kernels_scalar, always},
+    {&el_kernels_scalar, always_supported},
 };
 
 /* A bit for each candidate that this CPU has. Asking a CPU takes microseconds where a hypervisor answers for it, so the
  * answer is kept; it is the same whoever asks. */
-static unsigned supported(void) {
+static unsigned supported_kernels(void) {
   static atomic_uint kept; /* 0: nobody has asked; the portable kernels are always there */
   unsigned found = atomic_load_explicit(&kept, memory_order_relaxed);
   if (found) return found;
@@ -167,7 +167,7 @@ static unsigned supported(void) {
 }
 
 const el_kernels *el_kernels_at(int i) {
-  const unsigned found = supported();
+  const unsigned found = supported_kernels();
   for (size_t c = 0; c < sizeof candidates / sizeof *candidates; c++)
     if ((found >> c & 1) && i-- == 0) return candidates[c].kernels;
   return NULL;

@@ -27,7 +27,7 @@ enum {
 enum { X_SCALE = 8, X_OTHER = 9, X_VECTORS = 10 };
 
 /* Groups [begin, begin + n) of columns [col, col + C) -> out: [n][C][X_VECTORS] */
-static void expand(const el_act *x, el_layout layout, int begin, int n, int col, int C, __m256i *out) {
+static void expand_columns(const el_act *x, el_layout layout, int begin, int n, int col, int C, __m256i *out) {
   for (int c = 0; c < C; c++) {
     size_t at = el_act_at(x, col + c, begin), step = el_act_at(x, col + c, begin + 1) - at;
     __m256i *e = out + (size_t)c * X_VECTORS;
@@ -157,7 +157,7 @@ static void block_columns(const call *k, chunk *p, int col, __m256i *x) {
   p->x = x;
   for (p->begin = 0; p->begin < w->n_groups; p->begin += p->step) {
     p->n = w->n_groups - p->begin < p->step ? w->n_groups - p->begin : p->step;
-    expand(k->x, w->layout, p->begin, p->n, col, p->C, x);
+    expand_columns(k->x, w->layout, p->begin, p->n, col, p->C, x);
     switch (w->layout) {
       case EL_LAYOUT_Q4: chunk_tiles_q4(k, p); break;
       case EL_LAYOUT_Q4M: chunk_tiles_q4m(k, p); break;

@@ -170,7 +170,7 @@ EL_INLINE void scale_group(run *r, const int32_t *sums, int C, bool has_mins, vf
 /* ---- low-rank products */
 
 /* Tile t of one B times C columns: their rows of h B^T. */
-EL_INLINE void low_rank(const el_low_rank *l, int t, int C, vf *acc) {
+EL_INLINE void add_low_rank_vectors(const el_low_rank *l, int t, int C, vf *acc) {
   const unsigned char *codes = l->data + (size_t)t * l->tile_bytes, *scales = codes + l->scales_at;
   const size_t group_bytes = l->has_4_bits ? 256 : 512;
   for (int c = 0; c < C; c++) acc[c] = vf_set1(0);
@@ -213,7 +213,7 @@ static bool share_b(const el_low_rank *l, int n) {
 }
 
 /* Writes a run's columns, or adds to what is there, and then what is low-rank. */
-static void put(const call *k, const run *r) {
+static void put_run(const call *k, const run *r) {
   const int n = k->w->rows - r->t * TILE;
   float *y = k->y + (size_t)r->col * k->ldy + (size_t)r->t * TILE;
   for (int c = 0, together; c < r->n_cols; c += together) {
@@ -221,9 +221,9 @@ static void put(const call *k, const run *r) {
     vf low[EL_PANEL];
     together = l && share_b(l, r->n_cols - c) ? EL_PANEL : 1;
     if (together > 1)
-      low_rank(l, r->t, EL_PANEL, low);
+      add_low_rank_vectors(l, r->t, EL_PANEL, low);
     else if (l && l->b)
-      low_rank(l, r->t, 1, low);
+      add_low_rank_vectors(l, r->t, 1, low);
     for (int i = 0; i < together; i++, y += k->ldy) {
       vf v = vf_load(r->acc + (c + i) * TILE);
       if (k->add) v = vf_add(load_n(y, n), v);
@@ -244,7 +244,7 @@ typedef struct stages {
   const int32_t (*sums)[BLOCK * TILE];       /* of `use` */
 } stages;
 
-EL_INLINE void step(const stages *s, int C, bool has_mins) {
+EL_INLINE void step_tile(const stages *s, int C, bool has_mins) {
   const call *k = s->k;
   unpacking u = *s->u;
   run make = *s->make, use = *s->use;
@@ -268,16 +268,16 @@ EL_INLINE void step(const stages *s, int C, bool has_mins) {
   }
 #pragma GCC unroll 16
   for (int c = 0; c < C; c++) vf_store(use.acc + c * TILE, acc[c]);
-  if (use.last) put(k, s->use);
+  if (use.last) put_run(k, s->use);
 }
 
 #define STEP(C)                                   \
   static void step_##C(const stages *s) {         \
     const el_layout l = s->k->w->layout;          \
     if (l == EL_LAYOUT_Q4M || l == EL_LAYOUT_Q8M) \
-      step(s, C, true);                           \
+      step_tile(s, C, true);                      \
     else                                          \
-      step(s, C, false);                          \
+      step_tile(s, C, false);                     \
   }
 STEP(1)
 STEP(2)
@@ -289,20 +289,20 @@ STEP(7)
 STEP(8)
 STEP(16)
 
-static int min(int a, int b) {
+static int min_int(int a, int b) {
   return a < b ? a : b;
 }
 
 /* The columns of `col`'s panel. */
 static int panel_at(const el_act *x, int col) {
-  return min(x->n_cols - col / EL_PANEL * EL_PANEL, EL_PANEL);
+  return min_int(x->n_cols - col / EL_PANEL * EL_PANEL, EL_PANEL);
 }
 
 static void set_columns(const call *k, chunk *c) {
-  c->col_end = min(k->col_end, c->col / EL_PANEL * EL_PANEL + BATCH);
+  c->col_end = min_int(k->col_end, c->col / EL_PANEL * EL_PANEL + BATCH);
 }
 static void set_groups(const call *k, chunk *c) {
-  c->n_groups = min(k->w->n_groups - c->g, RUN_GROUPS);
+  c->n_groups = min_int(k->w->n_groups - c->g, RUN_GROUPS);
 }
 
 /* Groups, then columns, then tiles; false: that was the last. */
@@ -363,7 +363,7 @@ static run run_of(const call *k, const chunk *c, int col, float *acc) {
            .acc = acc,
            .t = c->t,
            .col = col,
-           .n_cols = min(first + stride, c->col_end) - col,
+           .n_cols = min_int(first + stride, c->col_end) - col,
            .n_groups = c->n_groups,
            .first = c->g == 0,
            .last = c->g + c->n_groups == w->n_groups};
@@ -411,7 +411,7 @@ static void run_products(const call *k) {
 
 static _Thread_local bool has_tiles; /* this thread has configured its tiles */
 
-static void release(void) {
+static void drop_tiles(void) {
   if (has_tiles) tiles_release();
   has_tiles = false;
 }
@@ -442,4 +442,4 @@ static void gemm_lora(const el_packed *w, int tile_begin, int tile_end, const el
 #endif
 
 const el_kernels EL_KERNELS_TABLE = {
-    .name = EL_KERNELS_NAME, .tile = TILE, .gemm = gemm, .gemm_lora = gemm_lora, .release = release, EL_OPS};
+    .name = EL_KERNELS_NAME, .tile = TILE, .gemm = gemm, .gemm_lora = gemm_lora, .release = drop_tiles, EL_OPS};

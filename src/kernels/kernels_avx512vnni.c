@@ -76,7 +76,7 @@ EL_INLINE const unsigned char *weights_ahead(const block *b, int t) {
 }
 
 /* Tile t of one column's B: its rows of h B^T. N: the quads that B has, if at most 8; 0: any number. */
-EL_INLINE __m512 low_rank(const el_low_rank *l, int t, int N) {
+EL_INLINE __m512 low_rank_sums(const el_low_rank *l, int t, int N) {
   const unsigned char *codes = l->data + (size_t)t * l->tile_bytes, *scales = codes + l->scales_at;
   const int8_t *q = l->q;
   const float *d = l->h->d;
@@ -155,7 +155,7 @@ EL_INLINE void put_with_low_rank(const block *b, int t, int C, const __m512 *acc
   for (int c = 0; c < C; c++, y += b->ldy) {
     __m512 r = b->add ? _mm512_add_ps(_mm512_maskz_loadu_ps(rows, y), acc[c]) : acc[c];
     const el_low_rank *l = &b->lora[c];
-    if (l->b) r = _mm512_add_ps(r, l->has_4_bits ? low_rank_4_bits(l, t, N) : low_rank(l, t, N));
+    if (l->b) r = _mm512_add_ps(r, l->has_4_bits ? low_rank_4_bits(l, t, N) : low_rank_sums(l, t, N));
     _mm512_mask_storeu_ps(y, rows, r);
   }
 }
@@ -247,7 +247,7 @@ EL_INLINE void tile_groups(const block *b, int t, int C, el_layout layout, __m51
   if (full < w->n_groups) add_group(&p, fours - full * 8, C, layout, acc); /* the end of a LoRA matrix */
 }
 
-EL_INLINE void tiles(const block *b, int C, el_layout layout) {
+EL_INLINE void multiply_block_tiles(const block *b, int C, el_layout layout) {
   for (int t = b->tile_begin; t < b->tile_end; t++) {
     __m512 acc[EL_PANEL];
     tile_groups(b, t, C, layout, acc);
@@ -297,10 +297,10 @@ EL_INLINE void columns(const block *b, int C) {
     }
   }
   switch (b->w->layout) {
-    case EL_LAYOUT_Q4: tiles(b, C, EL_LAYOUT_Q4); break;
-    case EL_LAYOUT_Q4M: tiles(b, C, EL_LAYOUT_Q4M); break;
-    case EL_LAYOUT_Q8M: tiles(b, C, EL_LAYOUT_Q8M); break;
-    default: tiles(b, C, EL_LAYOUT_Q8); break;
+    case EL_LAYOUT_Q4: multiply_block_tiles(b, C, EL_LAYOUT_Q4); break;
+    case EL_LAYOUT_Q4M: multiply_block_tiles(b, C, EL_LAYOUT_Q4M); break;
+    case EL_LAYOUT_Q8M: multiply_block_tiles(b, C, EL_LAYOUT_Q8M); break;
+    default: multiply_block_tiles(b, C, EL_LAYOUT_Q8); break;
   }
 }
 

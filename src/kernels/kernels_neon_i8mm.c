@@ -31,7 +31,7 @@ typedef struct paired {
   float32x4_t d[PAIRS], ds[PAIRS];
 } paired;
 
-EL_INLINE float32x4_t twice(const float *even, const float *odd) {
+EL_INLINE float32x4_t pair_scales(const float *even, const float *odd) {
   float v[4] = {*even, *odd, *even, *odd};
   return vld1q_f32(v);
 }
@@ -51,8 +51,8 @@ static void pair_columns(const block *b, int g_begin, int n, int C, paired *out)
       }
       int32_t both[4] = {offset[even], offset[odd], offset[even], offset[odd]};
       out->offset[c / 2] = vld1q_s32(both);
-      out->d[c / 2] = twice(x->d + even, x->d + odd);
-      out->ds[c / 2] = twice(x->ds + even, x->ds + odd);
+      out->d[c / 2] = pair_scales(x->d + even, x->d + odd);
+      out->ds[c / 2] = pair_scales(x->ds + even, x->ds + odd);
     }
 }
 

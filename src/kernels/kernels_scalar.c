@@ -15,7 +15,7 @@ static int code_at(const el_packed *w, const unsigned char *tile, int r, int i) 
 
 /* y[row] = sum over groups of d_w * d_x * (sum of code * q + offset), then + m * d_x * sum(q), each a fused
  * multiply-add. */
-static float dot(const el_packed *w, const unsigned char *tile, int r, const el_act *x, int col) {
+static float dot_row(const el_packed *w, const unsigned char *tile, int r, const el_act *x, int col) {
   float acc = 0;
   for (int g = 0; g < w->n_groups; g++) {
     size_t at = el_act_at(x, col, g), scale = ((size_t)g * (size_t)w->tile + (size_t)r) * 2;
@@ -33,8 +33,8 @@ static float dot(const el_packed *w, const unsigned char *tile, int r, const el_
   return acc;
 }
 
-static void gemm(const el_packed *w, int tile_begin, int tile_end, const el_act *x, int col_begin, int col_end,
-                 float *y, size_t ldy, bool add, el_fetch *fetch) {
+static void gemm_scalar(const el_packed *w, int tile_begin, int tile_end, const el_act *x, int col_begin, int col_end,
+                        float *y, size_t ldy, bool add, el_fetch *fetch) {
   if (el_layout_is_float(w->layout)) {
     op_gemm_float(w, tile_begin, tile_end, x, col_begin, col_end, y, ldy, add);
     return;
@@ -43,10 +43,10 @@ static void gemm(const el_packed *w, int tile_begin, int tile_end, const el_act 
     const unsigned char *tile = w->data + (size_t)t * w->tile_bytes;
     for (int c = col_begin; c < col_end; c++)
       for (int r = 0; r < w->tile && t * w->tile + r < w->rows; r++) {
-        float *out = y + (size_t)c * ldy + t * w->tile + r, v = dot(w, tile, r, x, c);
+        float *out = y + (size_t)c * ldy + t * w->tile + r, v = dot_row(w, tile, r, x, c);
         *out = add ? *out + v : v;
       }
   }
 }
 
-const el_kernels el_kernels_scalar = {.name = "scalar", .tile = 8, .gemm = gemm, EL_OPS};
+const el_kernels el_kernels_scalar = {.name = "scalar", .tile = 8, .gemm = gemm_scalar, EL_OPS};

@@ -25,7 +25,7 @@ static void add_part_of_tile(const el_kernels *k, const el_packed *b, int tile, 
 
 /* The same for any rows. B's tiles may be larger than W's, by which threads share the rows: of a tile that belongs to
  * two of them each adds its own rows. */
-static void add_rows(const el_kernels *k, const el_packed *b, const el_act *h, int begin, int end, float *y) {
+static void add_low_rank_rows(const el_kernels *k, const el_packed *b, const el_act *h, int begin, int end, float *y) {
   if (end > b->rows) end = b->rows;
   if (begin < end && begin % b->tile) {
     int tile = begin / b->tile, stop = (tile + 1) * b->tile < end ? (tile + 1) * b->tile : end;
@@ -48,5 +48,6 @@ void el_gemm_lora(const el_kernels *k, const el_packed *w, int tile_begin, int t
   }
   k->gemm(w, tile_begin, tile_end, x, col_begin, col_end, y, ldy, add, fetch);
   for (int c = col_begin; lora && c < col_end; c++)
-    if (lora[c].b) add_rows(k, lora[c].b, lora[c].h, tile_begin * w->tile, tile_end * w->tile, y + (size_t)c * ldy);
+    if (lora[c].b)
+      add_low_rank_rows(k, lora[c].b, lora[c].h, tile_begin * w->tile, tile_end * w->tile, y + (size_t)c * ldy);
 }

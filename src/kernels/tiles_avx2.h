@@ -135,7 +135,7 @@ EL_INLINE void tile_groups(const call *k, const columns *cols, int t, int C, el_
   }
 }
 
-EL_INLINE void tiles(const call *k, const columns *cols, int begin, int end, int C, el_layout layout) {
+EL_INLINE void multiply_tiles(const call *k, const columns *cols, int begin, int end, int C, el_layout layout) {
   for (int t = begin; t < end; t++) {
     __m256 acc[MAX_COLS];
     tile_groups(k, cols, t, C, layout, acc);
@@ -180,10 +180,10 @@ EL_INLINE void columns_of(const call *k, const columns *cols, int begin, int end
     }
   }
   switch (k->w->layout) {
-    case EL_LAYOUT_Q4: tiles(k, cols, begin, end, C, EL_LAYOUT_Q4); break;
-    case EL_LAYOUT_Q4M: tiles(k, cols, begin, end, C, EL_LAYOUT_Q4M); break;
-    case EL_LAYOUT_Q8M: tiles(k, cols, begin, end, C, EL_LAYOUT_Q8M); break;
-    default: tiles(k, cols, begin, end, C, EL_LAYOUT_Q8); break;
+    case EL_LAYOUT_Q4: multiply_tiles(k, cols, begin, end, C, EL_LAYOUT_Q4); break;
+    case EL_LAYOUT_Q4M: multiply_tiles(k, cols, begin, end, C, EL_LAYOUT_Q4M); break;
+    case EL_LAYOUT_Q8M: multiply_tiles(k, cols, begin, end, C, EL_LAYOUT_Q8M); break;
+    default: multiply_tiles(k, cols, begin, end, C, EL_LAYOUT_Q8); break;
   }
 }
 
