@@ -19,7 +19,7 @@ enum { MAX_MERGES = 1 << 26, MAX_MERGE_BYTES = 1 << 16 };
 
 /* --- the table of merges */
 
-static uint32_t *slot_of(const el_merges *m, int32_t left, int32_t right) {
+static uint32_t *merge_slot(const el_merges *m, int32_t left, int32_t right) {
   uint64_t pair = (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
   for (uint32_t i = (uint32_t)el_hash_u64(m->key, pair);; i++) {
     uint32_t *slot = &m->slots[i & m->mask];
@@ -30,7 +30,7 @@ static uint32_t *slot_of(const el_merges *m, int32_t left, int32_t right) {
 }
 
 /* "left right" to the tokens; false: not all three are ordinary tokens. `bytes`: room for MAX_MERGE_BYTES. */
-static bool parse(const el_vocab *v, el_str s, char *bytes, el_merge *out) {
+static bool parse_merge(const el_vocab *v, el_str s, char *bytes, el_merge *out) {
   const char *space = s.len > 1 && s.len <= MAX_MERGE_BYTES ? memchr(s.data + 1, ' ', s.len - 1) : NULL;
   if (!space) return false;
   el_str left = {s.data, (size_t)(space - s.data)};
@@ -63,8 +63,8 @@ el_status el_merges_open(el_merges *m, const el_gguf *g, const el_vocab *v, uint
   }
   for (uint64_t i = 0; i < kv->n; i++) {
     el_merge merge;
-    if (!parse(v, kv->strings[i], bytes, &merge)) continue;
-    uint32_t *slot = slot_of(m, merge.left, merge.right);
+    if (!parse_merge(v, kv->strings[i], bytes, &merge)) continue;
+    uint32_t *slot = merge_slot(m, merge.left, merge.right);
     if (*slot) continue;
     m->items[m->n++] = merge;
     *slot = m->n;
@@ -118,17 +118,17 @@ void el_bpe_work_free(el_bpe_work *w) {
 }
 
 /* The merge of the symbol at `left` and the next one becomes a candidate, if there is one. */
-static void consider(const el_merges *m, el_bpe_work *w, size_t *n, uint32_t left) {
+static void consider_merge(const el_merges *m, el_bpe_work *w, size_t *n, uint32_t left) {
   uint32_t right = w->symbols[left].next;
   if (right == EL_NO_SYMBOL || w->symbols[left].id < 0 || w->symbols[right].id < 0) return;
-  uint32_t rank = *slot_of(m, w->symbols[left].id, w->symbols[right].id);
+  uint32_t rank = *merge_slot(m, w->symbols[left].id, w->symbols[right].id);
   if (rank) el_heap_push(w->heap, n, (uint64_t)rank << 32 | left);
 }
 
-static void join_all(const el_merges *m, el_bpe_work *w, size_t n_symbols) {
+static void apply_merges(const el_merges *m, el_bpe_work *w, size_t n_symbols) {
   el_symbol *s = w->symbols;
   size_t n = 0;
-  for (uint32_t i = 0; i + 1 < n_symbols; i++) consider(m, w, &n, i);
+  for (uint32_t i = 0; i + 1 < n_symbols; i++) consider_merge(m, w, &n, i);
   while (n) {
     uint64_t top = el_heap_pop(w->heap, &n);
     const el_merge *merge = &m->items[(top >> 32) - 1];
@@ -138,8 +138,8 @@ static void join_all(const el_merges *m, el_bpe_work *w, size_t n_symbols) {
     s[left].next = s[right].next;
     s[right].id = JOINED;
     if (s[left].next != EL_NO_SYMBOL) s[s[left].next].prev = left;
-    if (s[left].prev != EL_NO_SYMBOL) consider(m, w, &n, s[left].prev);
-    consider(m, w, &n, left);
+    if (s[left].prev != EL_NO_SYMBOL) consider_merge(m, w, &n, s[left].prev);
+    consider_merge(m, w, &n, left);
     assert(n <= 3 * n_symbols);
   }
 }
@@ -169,7 +169,7 @@ el_bpe_result el_bpe_encode(const el_vocab *v, const el_merges *m, const char *p
                             el_bpe_work *w, el_ids *out, size_t *bad) {
   assert(len > 0 && len <= EL_MAX_PIECE);
   if (!el_bpe_work_reserve(w, len)) return EL_BPE_NO_MEMORY;
-  join_all(m, w, cut_symbols(v, piece, len, w->symbols));
+  apply_merges(m, w, cut_symbols(v, piece, len, w->symbols));
   for (uint32_t i = 0; i != EL_NO_SYMBOL; i = w->symbols[i].next) {
     const el_symbol *s = &w->symbols[i];
     if (s->id != NO_TOKEN) {

@@ -11,7 +11,7 @@ static const el_chat_template *own_template(const el_tokenizer *t, const el_chat
   return tools && t->tools_template ? t->tools_template : t->template;
 }
 
-static el_status render(const el_tokenizer *t, const el_chat *chat, el_rendered *out, el_error *err) {
+static el_status render_chat(const el_tokenizer *t, const el_chat *chat, el_rendered *out, el_error *err) {
   const el_chat_template *template = chat->template_instead ? chat->template_instead : own_template(t, chat);
   if (!template)
     return el_fail(err, EL_ERR_UNSUPPORTED, "the model's chat template (tokenizer.chat_template) cannot be used: %s",
@@ -23,7 +23,7 @@ static el_status render(const el_tokenizer *t, const el_chat *chat, el_rendered 
 
 el_status el_chat_text(const el_tokenizer *t, const el_chat *chat, char **out, size_t *len, el_error *err) {
   el_rendered r = {0};
-  el_status status = render(t, chat, &r, err);
+  el_status status = render_chat(t, chat, &r, err);
   if (!status && !el_buf_append(&r.text, "", 0)) /* an empty text is a text too */
     status = el_fail(err, EL_ERR_NO_MEMORY, "no memory to render a conversation");
   if (!status) {
@@ -55,7 +55,7 @@ static void find_span(const el_tokenizer *t, const el_buf *text, const int32_t *
 el_status el_chat_tokens(const el_tokenizer *t, const el_chat *chat, size_t most, int32_t **out, size_t *n_out,
                          size_t *begin, size_t *end, el_error *err) {
   el_rendered r = {0};
-  el_status status = render(t, chat, &r, err);
+  el_status status = render_chat(t, chat, &r, err);
   if (status) return status;
   el_range user = {SIZE_MAX, 0}, *content = malloc((r.n_parts + 1) * sizeof *content);
   for (size_t i = 0; content && i < r.n_parts; i++) {

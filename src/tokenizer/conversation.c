@@ -19,21 +19,21 @@ typedef struct conversation {
 
 /* --- members of objects */
 
-static const el_value *member(const el_value *object, const char *name) {
+static const el_value *value_member(const el_value *object, const char *name) {
   for (size_t i = 0; object->type == EL_VALUE_OBJECT && i < object->object.n; i++)
     if (!strcmp(object->object.members[i].name, name)) return &object->object.members[i].value;
   return NULL;
 }
 
-static bool is_string(const el_value *v) {
+static bool is_string_value(const el_value *v) {
   return v && v->type == EL_VALUE_STRING;
 }
 
-static el_str text_of(const el_value *v) {
+static el_str string_of_value(const el_value *v) {
   return (el_str){v->string.data, v->string.len};
 }
 
-static bool is_given(const el_value *v) {
+static bool is_given_value(const el_value *v) {
   return v && v->type != EL_VALUE_NULL;
 }
 
@@ -51,8 +51,8 @@ static const el_val *joined_parts(el_rendering *r, const el_value *parts, el_ori
   el_str *texts = el_template_room(r, parts->array.n * sizeof *texts);
   size_t n = 0;
   for (size_t i = 0; i < parts->array.n; i++) {
-    const el_value *text = member(&parts->array.items[i], "text");
-    if (is_string(text)) texts[n++] = text_of(text);
+    const el_value *text = value_member(&parts->array.items[i], "text");
+    if (is_string_value(text)) texts[n++] = string_of_value(text);
   }
   return el_template_lines(r, texts, n, source);
 }
@@ -62,16 +62,16 @@ static const el_val *content_value(el_rendering *r, const conversation *c, const
   if (content->type == EL_VALUE_ARRAY) {
     el_val *list = el_template_list(r);
     for (size_t i = 0; i < content->array.n; i++) {
-      const el_value *part = &content->array.items[i], *text = member(part, "text");
+      const el_value *part = &content->array.items[i], *text = value_member(part, "text");
       el_template_append(r, list,
-                         is_string(text) && part->object.n <= 2 ? text_part(r, text_of(text), source)
-                                                                : el_template_value(r, part, source));
+                         is_string_value(text) && part->object.n <= 2 ? text_part(r, string_of_value(text), source)
+                                                                      : el_template_value(r, part, source));
     }
     return list;
   }
   if (content->type == EL_VALUE_STRING && c->template->takes_parts && !c->template->takes_strings) {
     el_val *list = el_template_list(r);
-    el_template_append(r, list, text_part(r, text_of(content), source));
+    el_template_append(r, list, text_part(r, string_of_value(content), source));
     return list;
   }
   return el_template_value(r, content, source);
@@ -81,8 +81,8 @@ static const el_val *content_value(el_rendering *r, const conversation *c, const
 
 static const el_val *role_value(el_rendering *r, const el_value *role) {
   bool known = false;
-  for (size_t i = 0; is_string(role) && i < sizeof ROLES / sizeof *ROLES; i++)
-    known |= el_str_eq(text_of(role), ROLES[i]);
+  for (size_t i = 0; is_string_value(role) && i < sizeof ROLES / sizeof *ROLES; i++)
+    known |= el_str_eq(string_of_value(role), ROLES[i]);
   return el_template_value(r, role, known ? 0 : EL_FROM_CHAT);
 }
 
@@ -90,7 +90,7 @@ static const el_val *role_value(el_rendering *r, const el_value *role) {
 static const el_value *reasoning_of(const el_value *message) {
   static const char *const NAMES[] = {"reasoning_content", "thinking", "reasoning"};
   for (size_t i = 0; i < 3; i++)
-    if (is_given(member(message, NAMES[i]))) return member(message, NAMES[i]);
+    if (is_given_value(value_member(message, NAMES[i]))) return value_member(message, NAMES[i]);
   return NULL;
 }
 
@@ -103,7 +103,7 @@ static const el_val *message_value(el_rendering *r, const conversation *c, size_
   if (reasoning) el_template_put(r, dict, "thinking", 0, el_template_value(r, reasoning, EL_FROM_CHAT));
   for (size_t i = 0; i < message->object.n; i++) {
     const el_member *m = &message->object.members[i];
-    if (!is_given(&m->value)) continue;
+    if (!is_given_value(&m->value)) continue;
     el_template_put(r, dict, m->name, EL_FROM_CHAT,
                     !strcmp(m->name, "role")      ? role_value(r, &m->value)
                     : !strcmp(m->name, "content") ? content_value(r, c, &m->value, content)
@@ -139,14 +139,14 @@ static void set_variables(el_rendering *r, void *user) {
 
 /* --- rendering */
 
-static el_status check(const el_chat *chat, el_error *err) {
+static el_status check_conversation(const el_chat *chat, el_error *err) {
   const el_value *m = chat->messages;
   if (m->type != EL_VALUE_ARRAY || !m->array.n)
     return el_fail(err, EL_ERR_INVALID, "a conversation needs at least one message");
   for (size_t i = 0; i < m->array.n; i++) {
-    const el_value *one = &m->array.items[i], *content = member(one, "content");
+    const el_value *one = &m->array.items[i], *content = value_member(one, "content");
     if (one->type != EL_VALUE_OBJECT) return el_fail(err, EL_ERR_INVALID, "message %zu is no object", i);
-    if (!is_string(member(one, "role"))) return el_fail(err, EL_ERR_INVALID, "message %zu has no role", i);
+    if (!is_string_value(value_member(one, "role"))) return el_fail(err, EL_ERR_INVALID, "message %zu has no role", i);
     for (size_t k = 0; content && content->type == EL_VALUE_ARRAY && k < content->array.n; k++)
       if (content->array.items[k].type != EL_VALUE_OBJECT)
         return el_fail(err, EL_ERR_INVALID, "message %zu: part %zu of the content is no object", i, k);
@@ -174,12 +174,12 @@ static el_status cut_after_last(el_rendered *out, el_origin source, el_error *er
 
 el_status el_conversation_render(const el_chat_template *template, const el_chat *chat,
                                  const el_special_texts *specials, el_rendered *out, el_error *err) {
-  el_status status = check(chat, err);
+  el_status status = check_conversation(chat, err);
   if (status) return status;
   size_t n = chat->messages->array.n;
   conversation c = {template, chat, specials, SIZE_MAX};
   for (size_t i = 0; i < n; i++)
-    if (el_str_eq(text_of(member(&chat->messages->array.items[i], "role")), "user")) c.last_user = i;
+    if (el_str_eq(string_of_value(value_member(&chat->messages->array.items[i], "role")), "user")) c.last_user = i;
   status = el_template_render(template->program, set_variables, &c, (int64_t)time(NULL), NULL, out, err);
   if (status || !chat->continue_final_message) return status;
   status = cut_after_last(out, c.last_user == n - 1 ? EL_FROM_LAST_USER : EL_FROM_LAST_MESSAGE, err);

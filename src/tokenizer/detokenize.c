@@ -6,13 +6,13 @@
 #include "base/error.h"
 #include "tokenizer/private.h"
 
-static bool hidden(const el_vocab *v, int32_t token, bool special) {
+static bool is_hidden_token(const el_vocab *v, int32_t token, bool special) {
   return !special && (el_vocab_flags(v, (uint32_t)token) & (EL_TOKEN_CONTROL | EL_TOKEN_SHOWN)) == EL_TOKEN_CONTROL;
 }
 
 el_str el_token_bytes(const el_tokenizer *t, int32_t token, bool special) {
   const el_vocab *v = &t->vocab;
-  if (token < 0 || (uint32_t)token >= v->n || hidden(v, token, special)) return (el_str){"", 0};
+  if (token < 0 || (uint32_t)token >= v->n || is_hidden_token(v, token, special)) return (el_str){"", 0};
   return el_vocab_bytes(v, (uint32_t)token);
 }
 
@@ -63,7 +63,7 @@ el_status el_detokenize(const el_tokenizer *t, const int32_t *tokens, size_t n, 
 
 /* How many bytes at s belong to one character that may still become valid, given that they are not one already: what
  * Unicode calls the maximal subpart. 1 at least. */
-static size_t started(const unsigned char *s, size_t len) {
+static size_t started_bytes(const unsigned char *s, size_t len) {
   unsigned char lead = s[0];
   size_t whole = lead >= 0xf0 && lead <= 0xf4  ? 4
                  : lead >= 0xe0 && lead < 0xf0 ? 3
@@ -83,7 +83,7 @@ static size_t started(const unsigned char *s, size_t len) {
 }
 
 /* Whether the n bytes of started() could be completed if more came. */
-static bool unfinished(const unsigned char *s, size_t n, size_t len) {
+static bool may_be_completed(const unsigned char *s, size_t n, size_t len) {
   return n == len && s[0] >= 0xc2 && s[0] <= 0xf4;
 }
 
@@ -102,8 +102,8 @@ bool el_utf8_take(el_buf *pending, bool flush, el_buf *whole) {
       i += (size_t)valid;
       continue;
     }
-    size_t n = started((const unsigned char *)s, left);
-    if (!flush && unfinished((const unsigned char *)s, n, left)) break;
+    size_t n = started_bytes((const unsigned char *)s, left);
+    if (!flush && may_be_completed((const unsigned char *)s, n, left)) break;
     el_buf_append(whole, REPLACEMENT, 3);
     i += n;
   }

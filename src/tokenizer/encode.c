@@ -25,7 +25,7 @@ typedef struct encoder {
   el_error *err;
 } encoder;
 
-static el_status no_memory(encoder *e) {
+static el_status encoder_no_memory(encoder *e) {
   return el_fail(e->err, EL_ERR_NO_MEMORY, "no memory for more than %zu tokens", e->ids.n);
 }
 
@@ -39,27 +39,27 @@ static el_status check_most(encoder *e, size_t done) {
                  e->most);
 }
 
-static el_status no_token(encoder *e, size_t at) {
+static el_status no_byte_token(encoder *e, size_t at) {
   return el_fail(e->err, EL_ERR_INVALID,
                  "the model's vocabulary has no token for byte 0x%02x (at byte %zu of the text)",
                  (unsigned char)e->text[at], at);
 }
 
-static el_status add_piece(void *user, const char *piece, size_t len) {
+static el_status encode_piece(void *user, const char *piece, size_t len) {
   encoder *e = user;
   el_status status = check_most(e, (size_t)(piece - e->text));
   if (status) return status;
   if (e->t->ignore_merges) {
     int32_t id = el_vocab_find(&e->t->vocab, piece, len);
-    if (id >= 0) return el_ids_add(&e->ids, id) ? EL_OK : no_memory(e);
+    if (id >= 0) return el_ids_add(&e->ids, id) ? EL_OK : encoder_no_memory(e);
   }
   size_t bad = 0;
   switch (el_bpe_encode(&e->t->vocab, &e->t->merges, piece, len, e->lossy, &e->work, &e->ids, &bad)) {
     case EL_BPE_OK: return EL_OK;
-    case EL_BPE_NO_MEMORY: return no_memory(e);
+    case EL_BPE_NO_MEMORY: return encoder_no_memory(e);
     case EL_BPE_NO_TOKEN: break;
   }
-  return no_token(e, (size_t)(piece - e->text) + bad);
+  return no_byte_token(e, (size_t)(piece - e->text) + bad);
 }
 
 static bool all_lines(const el_word *w) {
@@ -68,55 +68,55 @@ static bool all_lines(const el_word *w) {
   return i == w->len;
 }
 
-static el_status add_word(void *user, const el_word *word) {
+static el_status encode_word(void *user, const el_word *word) {
   encoder *e = user;
   const el_vocab *v = &e->t->vocab;
   el_status status = check_most(e, (size_t)(e->part - e->text) + word->at);
   if (status) return status;
   if (e->t->line_tokens && all_lines(word)) {
     int32_t id = el_vocab_find(v, word->data, word->len);
-    if (id >= 0) return el_ids_add(&e->ids, id) ? EL_OK : no_memory(e);
+    if (id >= 0) return el_ids_add(&e->ids, id) ? EL_OK : encoder_no_memory(e);
   }
   size_t bad = 0;
   switch (v->kind == EL_VOCAB_SCORED
               ? el_scored_encode(v, word->data, word->len, e->lossy, &e->work, &e->ids, &bad)
               : el_bpe_encode(v, &e->t->merges, word->data, word->len, e->lossy, &e->work, &e->ids, &bad)) {
     case EL_BPE_OK: return EL_OK;
-    case EL_BPE_NO_MEMORY: return no_memory(e);
+    case EL_BPE_NO_MEMORY: return encoder_no_memory(e);
     case EL_BPE_NO_TOKEN: break;
   }
   if (word->prefixed && bad == 0)
     return el_fail(e->err, EL_ERR_INVALID, "the model's vocabulary has no token for the space in front of a text");
   /* A word knows where it is in the part of the text that it was cut from. */
-  return no_token(e, (size_t)(e->part - e->text) + el_word_origin(word, e->part, e->part_len, bad));
+  return no_byte_token(e, (size_t)(e->part - e->text) + el_word_origin(word, e->part, e->part_len, bad));
 }
 
 /* A part of the text that follows a special token, or nothing. */
-static el_status add_text(encoder *e, const char *text, size_t len) {
+static el_status encode_text(encoder *e, const char *text, size_t len) {
   if (!len) return EL_OK;
-  if (e->t->pretokenizer) return el_pretokenizer_split(e->t->pretokenizer, text, len, add_piece, e, e->err);
+  if (e->t->pretokenizer) return el_pretokenizer_split(e->t->pretokenizer, text, len, encode_piece, e, e->err);
   e->part = text;
   e->part_len = len;
   el_status status = el_words_cut(&e->t->vocab, text, len, e->t->add_space, e->t->vocab.kind == EL_VOCAB_MERGED,
-                                  &e->word, add_word, e);
-  return status == EL_ERR_NO_MEMORY ? no_memory(e) : status;
+                                  &e->word, encode_word, e);
+  return status == EL_ERR_NO_MEMORY ? encoder_no_memory(e) : status;
 }
 
-static el_status encode(encoder *e, const el_special_match *specials, size_t n_specials) {
+static el_status encode_between_specials(encoder *e, const el_special_match *specials, size_t n_specials) {
   const el_vocab *v = &e->t->vocab;
   size_t done = 0;
   for (size_t i = 0; i < n_specials; i++) {
     const unsigned flags = el_vocab_flags(v, (uint32_t)specials[i].id);
     size_t before = specials[i].pos - done;
     while (flags & EL_TOKEN_STRIP_BEFORE && before && el_ascii_spaces(e->text + done + before - 1, 1)) before--;
-    el_status status = add_text(e, e->text + done, before);
+    el_status status = encode_text(e, e->text + done, before);
     if (status) return status;
-    if (!el_ids_add(&e->ids, specials[i].id)) return no_memory(e);
+    if (!el_ids_add(&e->ids, specials[i].id)) return encoder_no_memory(e);
     done = specials[i].pos + el_vocab_bytes(v, (uint32_t)specials[i].id).len;
     if (flags & EL_TOKEN_STRIP)
       done += el_ascii_spaces(e->text + done, (i + 1 < n_specials ? specials[i + 1].pos : e->len) - done);
   }
-  el_status status = add_text(e, e->text + done, e->len - done);
+  el_status status = encode_text(e, e->text + done, e->len - done);
   return status ? status : check_most(e, e->len);
 }
 
@@ -129,7 +129,7 @@ el_status el_tokenize_ranges(const el_tokenizer *t, const char *text, size_t len
   /* A list without tokens is a list too: never NULL. */
   e.ids.data = malloc(16 * sizeof *e.ids.data);
   e.ids.cap = 16;
-  el_status status = e.ids.data ? EL_OK : no_memory(&e);
+  el_status status = e.ids.data ? EL_OK : encoder_no_memory(&e);
   bool bos = flags & EL_TOKENIZE_BOS && t->add_bos;
   if (!status) status = check_most(&e, 0); /* before anything is looked for in all of it */
   if (!status)
@@ -137,7 +137,7 @@ el_status el_tokenize_ranges(const el_tokenizer *t, const char *text, size_t len
                               &specials, &n_specials, err);
   if (bos && n_specials && specials[0].pos == 0 && specials[0].id == t->vocab.bos) bos = false; /* it is there */
   if (!status && bos) el_ids_add(&e.ids, t->vocab.bos);
-  if (!status) status = encode(&e, specials, n_specials);
+  if (!status) status = encode_between_specials(&e, specials, n_specials);
   free(specials);
   el_bpe_work_free(&e.work);
   el_buf_free(&e.word);

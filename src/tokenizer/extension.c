@@ -9,12 +9,12 @@
 
 enum { SPECIAL = EL_TOKEN_CONTROL | EL_TOKEN_USER };
 
-static int by_id(const void *x, const void *y) {
+static int compare_added_ids(const void *x, const void *y) {
   const int64_t a = (*(const el_added_token *const *)x)->id, b = (*(const el_added_token *const *)y)->id;
   return (a > b) - (a < b);
 }
 
-static const char *shown(el_str s, char out[EL_SHOW]) {
+static const char *show_token(el_str s, char out[EL_SHOW]) {
   return el_str_show(s, out, EL_SHOW);
 }
 
@@ -43,14 +43,14 @@ static bool may_be_renamed(const el_vocab *v, int64_t id) {
 static el_status check_one(const el_vocab *v, const el_added_token *t, el_error *err) {
   char show[EL_SHOW], base[EL_SHOW];
   if (t->id < 0 || t->id > INT32_MAX)
-    return el_fail(err, EL_ERR_FORMAT, "token '%s' has number %" PRId64, shown(t->text, show), t->id);
+    return el_fail(err, EL_ERR_FORMAT, "token '%s' has number %" PRId64, show_token(t->text, show), t->id);
   if (!t->text.len) return el_fail(err, EL_ERR_FORMAT, "token %" PRId64 " has no text", t->id);
   if (t->text.len > EL_MAX_SPECIAL_BYTES)
     return el_fail(err, EL_ERR_FORMAT, "token %" PRId64 ", '%s', has %zu bytes; the limit is %d", t->id,
-                   shown(t->text, show), t->text.len, EL_MAX_SPECIAL_BYTES);
+                   show_token(t->text, show), t->text.len, EL_MAX_SPECIAL_BYTES);
   if (t->id < v->n && !may_be_renamed(v, t->id))
-    return el_fail(err, EL_ERR_FORMAT, "token %" PRId64 " is '%s', and the base's is '%s'", t->id, shown(t->text, show),
-                   shown(el_vocab_bytes(v, (uint32_t)t->id), base));
+    return el_fail(err, EL_ERR_FORMAT, "token %" PRId64 " is '%s', and the base's is '%s'", t->id,
+                   show_token(t->text, show), show_token(el_vocab_bytes(v, (uint32_t)t->id), base));
   return EL_OK;
 }
 
@@ -68,7 +68,7 @@ static el_status find_own(const el_vocab *v, const el_extension *e, const el_add
   }
   *n = 0;
   if (!n_counting) return EL_OK;
-  qsort(own, found, sizeof *own, by_id);
+  qsort(own, found, sizeof *own, compare_added_ids);
   int64_t next = v->n;
   for (size_t i = 0; i < found; i++) {
     el_status status = check_one(v, own[i], err);
@@ -76,12 +76,12 @@ static el_status find_own(const el_vocab *v, const el_extension *e, const el_add
     bytes += own[i]->text.len;
     if (i && own[i]->id == own[i - 1]->id)
       return el_fail(err, EL_ERR_FORMAT, "token %" PRId64 " is there twice, as '%s' and as '%s'", own[i]->id,
-                     shown(own[i - 1]->text, show), shown(own[i]->text, other));
+                     show_token(own[i - 1]->text, show), show_token(own[i]->text, other));
     if (own[i]->id < v->n) continue;
     if (own[i]->id != next)
       return el_fail(err, EL_ERR_FORMAT,
                      "token %" PRId64 ", '%s', and none has number %" PRId64 ": the base has %" PRIu32, own[i]->id,
-                     shown(own[i]->text, show), next, v->n);
+                     show_token(own[i]->text, show), next, v->n);
     next++;
   }
   if (found > EL_MAX_ADDED_TOKENS)
@@ -100,7 +100,7 @@ static el_status find_own(const el_vocab *v, const el_extension *e, const el_add
 
 /* --- the vocabulary */
 
-static el_status no_memory(el_error *err) {
+static el_status extension_no_memory(el_error *err) {
   return el_fail(err, EL_ERR_NO_MEMORY, "no memory for a tokenizer's own tokens");
 }
 
@@ -135,11 +135,11 @@ static el_status extend_vocab(const el_vocab *base, const el_added_token **own, 
   size_t bytes = 1;
   for (size_t i = 0; i < n; i++) bytes += own[i]->text.len;
   for (uint32_t id = v->first; id < base->n; id++) bytes += el_vocab_bytes(base, id).len;
-  if (bytes > UINT32_MAX) return no_memory(err);
+  if (bytes > UINT32_MAX) return extension_no_memory(err);
   v->bytes = malloc(bytes);
   v->begin = calloc(more + 1, sizeof *v->begin);
   v->flags = calloc(more, 1);
-  if (!v->bytes || !v->begin || !v->flags) return no_memory(err);
+  if (!v->bytes || !v->begin || !v->flags) return extension_no_memory(err);
   for (uint32_t id = v->first, i = 0; id < v->n; id++) {
     const bool is_own = i < n && own[i]->id == id;
     put_token(v, id, is_own ? own[i] : NULL);
@@ -167,7 +167,7 @@ static el_status find_text(const el_tokenizer *t, const char *field, el_str text
   if (n == 1 && el_vocab_bytes(&t->vocab, (uint32_t)m[0].id).len == text.len) *id = m[0].id;
   free(m);
   if (*id >= 0) return EL_OK;
-  return el_fail(err, EL_ERR_FORMAT, "%s is '%s', which is no special token", field, shown(text, show));
+  return el_fail(err, EL_ERR_FORMAT, "%s is '%s', which is no special token", field, show_token(text, show));
 }
 
 /* A token that ends an answer though its flags do not say so: of the base's tokens they are the base's. */
@@ -189,7 +189,7 @@ static el_status find_ends(el_tokenizer *t, const el_extension *e, el_error *err
     return el_fail(err, EL_ERR_FORMAT, "an answer ends at %zu tokens; the limit is %d", e->n_ends, EL_MAX_ADDED_ENDS);
   size_t n_by_text = 0;
   for (size_t i = 0; i < t->n_own; i++) n_by_text += el_tokenizer_is_eog(t, t->own[i]);
-  if (!(t->own_ends = calloc(n_by_text + EL_MAX_ADDED_ENDS + 1, sizeof *t->own_ends))) return no_memory(err);
+  if (!(t->own_ends = calloc(n_by_text + EL_MAX_ADDED_ENDS + 1, sizeof *t->own_ends))) return extension_no_memory(err);
   if (eos >= 0) {
     t->vocab.eos = eos;
     status = add_end(t, eos, err);
@@ -229,7 +229,7 @@ el_status el_tokenizer_extend(const el_tokenizer *base, const el_extension *e, e
   *out = NULL;
   const el_added_token **own = e->n ? malloc(sizeof *own * e->n) : NULL;
   if (!e->n) return EL_OK;
-  if (!own) return no_memory(err);
+  if (!own) return extension_no_memory(err);
   el_status status = find_own(&base->vocab, e, own, &n, err);
   if (status || !n) {
     free(own);
@@ -248,7 +248,7 @@ el_status el_tokenizer_extend(const el_tokenizer *base, const el_extension *e, e
     t->n_own = n;
     t->own = malloc(sizeof *t->own * n);
   }
-  status = t && t->own ? extend_vocab(&base->vocab, own, n, &t->vocab, err) : no_memory(err);
+  status = t && t->own ? extend_vocab(&base->vocab, own, n, &t->vocab, err) : extension_no_memory(err);
   for (size_t i = 0; i < n && !status; i++) {
     t->own[i] = (int32_t)own[i]->id;
     t->strips |= own[i]->strip_before || own[i]->strip_after;

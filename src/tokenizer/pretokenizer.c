@@ -245,7 +245,7 @@ struct el_pretokenizer {
   int n;
 };
 
-static el_status compile(const char *pattern, pcre2_code **out, el_error *err) {
+static el_status compile_pattern(const char *pattern, pcre2_code **out, el_error *err) {
   int code;
   PCRE2_SIZE at;
   *out = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED, PCRE2_UTF | PCRE2_UCP, &code, &at, NULL);
@@ -265,7 +265,7 @@ el_status el_pretokenizer_compile(const char *const *patterns, int n, el_pretoke
   if (!p) return el_fail(err, EL_ERR_NO_MEMORY, "no memory for a pre-tokenizer");
   for (; p->n < n; p->n++) {
     p->from_the_right[p->n] = patterns[p->n][0] == FROM_THE_RIGHT[0];
-    el_status status = compile(patterns[p->n] + p->from_the_right[p->n], &p->patterns[p->n], err);
+    el_status status = compile_pattern(patterns[p->n] + p->from_the_right[p->n], &p->patterns[p->n], err);
     if (status) {
       el_pretokenizer_close(p);
       return status;
@@ -324,7 +324,7 @@ static el_status too_hard(const split_run *r, const char *at, int code) {
                  why);
 }
 
-static el_status split(split_run *r, int stage, const char *s, size_t len);
+static el_status split_stage(split_run *r, int stage, const char *s, size_t len);
 
 /* A run of digits, the first group of which has what the others leave. */
 static el_status split_groups(split_run *r, int stage, const char *s, size_t len) {
@@ -335,14 +335,14 @@ static el_status split_groups(split_run *r, int stage, const char *s, size_t len
     do i++;
     while (i < len && ((unsigned char)s[i] & 0xc0) == 0x80);
     if (--left % 3) continue;
-    status = split(r, stage, s + begin, i - begin);
+    status = split_stage(r, stage, s + begin, i - begin);
     begin = i;
   }
   return status;
 }
 
 /* Valid UTF-8, by the patterns from number `stage` on. */
-static el_status split(split_run *r, int stage, const char *s, size_t len) {
+static el_status split_stage(split_run *r, int stage, const char *s, size_t len) {
   if (stage == r->p->n) return r->fn(r->user, s, len);
   const uint32_t options = PCRE2_NO_UTF_CHECK | PCRE2_NOTEMPTY;
   pcre2_match_data *match = r->match[stage];
@@ -355,12 +355,13 @@ static el_status split(split_run *r, int stage, const char *s, size_t len) {
     if (code == PCRE2_ERROR_NOMATCH) break;
     if (code < 0) return too_hard(r, s + done, code);
     size_t begin = pcre2_get_ovector_pointer(match)[0], end = pcre2_get_ovector_pointer(match)[1];
-    el_status status = begin > done ? split(r, stage + 1, s + done, begin - done) : EL_OK;
-    if (!status) status = (r->p->from_the_right[stage] ? split_groups : split)(r, stage + 1, s + begin, end - begin);
+    el_status status = begin > done ? split_stage(r, stage + 1, s + done, begin - done) : EL_OK;
+    if (!status)
+      status = (r->p->from_the_right[stage] ? split_groups : split_stage)(r, stage + 1, s + begin, end - begin);
     if (status) return status;
     done = end;
   }
-  return done < len ? split(r, stage + 1, s + done, len - done) : EL_OK;
+  return done < len ? split_stage(r, stage + 1, s + done, len - done) : EL_OK;
 }
 
 /* How many bytes from s on are valid UTF-8, or, if the first is not, how many are not. */
@@ -394,7 +395,7 @@ el_status el_pretokenizer_split(const el_pretokenizer *p, const char *text, size
   for (size_t at = 0; at < len && !status;) {
     bool valid;
     size_t n = same_validity(text + at, len - at, &valid);
-    status = valid ? split(&r, 0, text + at, n) : fn(user, text + at, n);
+    status = valid ? split_stage(&r, 0, text + at, n) : fn(user, text + at, n);
     at += n;
   }
   for (int i = 0; i < p->n; i++) pcre2_match_data_free(r.match[i]);

@@ -54,9 +54,9 @@ static const char *const SEPARATORS[] = {"<|file_sep|>"};
 /* The channels of an answer: without them, what was thought and what is said could not be told apart. */
 static const char *const CHANNELS[] = {"<|channel|>", "<|message|>", "<|start|>", "<|constrain|>"};
 
-#define IS_ONE_OF(s, list) is_one_of(s, list, sizeof list / sizeof *list)
+#define IS_ONE_OF(s, list) is_listed_name(s, list, sizeof list / sizeof *list)
 
-static bool is_one_of(el_str s, const char *const *list, size_t n) {
+static bool is_listed_name(el_str s, const char *const *list, size_t n) {
   for (size_t i = 0; i < n; i++)
     if (el_str_eq(s, list[i])) return true;
   return false;
@@ -82,7 +82,7 @@ static void correct_ends(el_vocab *v) {
 
 /* Whether this is one of a kind around gaps; the first is taken where the file names none. */
 static bool is_gap(el_vocab *v, uint32_t id, el_fim which, const char *const *list, size_t n) {
-  if (!is_one_of(el_vocab_bytes(v, id), list, n)) return false;
+  if (!is_listed_name(el_vocab_bytes(v, id), list, n)) return false;
   if (v->fim[which] < 0) v->fim[which] = (int32_t)id;
   return true;
 }

@@ -14,7 +14,7 @@
 /* An el_symbol's id is the token that it was joined to, or -1 for a single character; `joined` the token that it and
  * the next one make, or -1 for none, or where it is part of the symbol before. Its length grows as it is joined. */
 
-static void consider(const el_vocab *v, const char *piece, el_bpe_work *w, size_t *n, uint32_t left) {
+static void consider_join(const el_vocab *v, const char *piece, el_bpe_work *w, size_t *n, uint32_t left) {
   el_symbol *s = &w->symbols[left];
   s->joined = -1;
   if (s->next == EL_NO_SYMBOL) return;
@@ -23,10 +23,10 @@ static void consider(const el_vocab *v, const char *piece, el_bpe_work *w, size_
   if (s->joined >= 0) el_heap_push(w->heap, n, (uint64_t)v->order[s->joined] << 32 | left);
 }
 
-static void join_all(const el_vocab *v, const char *piece, el_bpe_work *w, uint32_t n_symbols) {
+static void join_pieces(const el_vocab *v, const char *piece, el_bpe_work *w, uint32_t n_symbols) {
   el_symbol *s = w->symbols;
   size_t n = 0;
-  for (uint32_t i = 0; i < n_symbols; i++) consider(v, piece, w, &n, i);
+  for (uint32_t i = 0; i < n_symbols; i++) consider_join(v, piece, w, &n, i);
   while (n) {
     uint64_t top = el_heap_pop(w->heap, &n);
     uint32_t left = (uint32_t)top, right = s[left].next;
@@ -36,8 +36,8 @@ static void join_all(const el_vocab *v, const char *piece, el_bpe_work *w, uint3
     s[left].next = s[right].next;
     s[right].joined = -1;
     if (s[left].next != EL_NO_SYMBOL) s[s[left].next].prev = left;
-    if (s[left].prev != EL_NO_SYMBOL) consider(v, piece, w, &n, s[left].prev);
-    consider(v, piece, w, &n, left);
+    if (s[left].prev != EL_NO_SYMBOL) consider_join(v, piece, w, &n, s[left].prev);
+    consider_join(v, piece, w, &n, left);
     assert(n <= 3 * (size_t)n_symbols);
   }
 }
@@ -74,7 +74,7 @@ el_bpe_result el_scored_encode(const el_vocab *v, const char *piece, size_t len,
                                el_ids *out, size_t *bad) {
   assert(len > 0 && len <= EL_MAX_PIECE);
   if (!el_bpe_work_reserve(w, len)) return EL_BPE_NO_MEMORY;
-  join_all(v, piece, w, cut_characters(piece, len, w->symbols));
+  join_pieces(v, piece, w, cut_characters(piece, len, w->symbols));
   for (uint32_t i = 0; i != EL_NO_SYMBOL; i = w->symbols[i].next) {
     const el_symbol *s = &w->symbols[i];
     int32_t id = s->id >= 0 ? s->id : el_vocab_find(v, piece + s->at, s->len);

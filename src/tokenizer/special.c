@@ -9,7 +9,7 @@
 
 static const int SPECIAL = EL_TOKEN_CONTROL | EL_TOKEN_USER;
 
-static uint32_t *slot_of(const el_specials *s, const el_vocab *v, const char *bytes, size_t len) {
+static uint32_t *special_slot(const el_specials *s, const el_vocab *v, const char *bytes, size_t len) {
   for (uint32_t i = (uint32_t)el_hash_bytes(s->key, bytes, len);; i++) {
     uint32_t *slot = &s->slots[i & s->mask];
     if (!*slot) return slot;
@@ -23,14 +23,14 @@ static int longest_first(const void *a, const void *b) {
   return (x < y) - (x > y);
 }
 
-static el_status add(el_specials *s, const el_vocab *v, uint32_t id, uint32_t flags_by_len[], el_error *err) {
+static el_status add_special(el_specials *s, const el_vocab *v, uint32_t id, uint32_t flags_by_len[], el_error *err) {
   el_str t = el_vocab_bytes(v, id);
   if (t.len == 0) return EL_OK; /* nothing to look for */
   char show[EL_SHOW];
   if (t.len > EL_MAX_SPECIAL_BYTES)
     return el_fail(err, EL_ERR_UNSUPPORTED, "special token %" PRIu32 ", '%s', has %zu bytes; the limit is %d", id,
                    el_str_show(t, show, sizeof show), t.len, EL_MAX_SPECIAL_BYTES);
-  uint32_t *slot = slot_of(s, v, t.data, t.len);
+  uint32_t *slot = special_slot(s, v, t.data, t.len);
   if (*slot)
     return el_fail(err, EL_ERR_FORMAT, "special token '%s' is there twice, as %" PRIu32 " and as %" PRIu32,
                    el_str_show(t, show, sizeof show), *slot - 1, id);
@@ -66,7 +66,7 @@ el_status el_specials_open(el_specials *s, const el_vocab *v, uint64_t key, el_e
   s->slots = calloc((size_t)s->mask + 1, sizeof *s->slots);
   el_status status = s->slots ? EL_OK : el_fail(err, EL_ERR_NO_MEMORY, "no memory for %" PRIu32 " special tokens", n);
   for (uint32_t id = 0; id < v->n && !status; id++)
-    if (el_vocab_flags(v, id) & SPECIAL) status = add(s, v, id, flags_by_len, err);
+    if (el_vocab_flags(v, id) & SPECIAL) status = add_special(s, v, id, flags_by_len, err);
   if (!status && !make_groups(s, v, flags_by_len))
     status = el_fail(err, EL_ERR_NO_MEMORY, "no memory for %" PRIu32 " special tokens", n);
   if (status) el_specials_close(s);
@@ -102,7 +102,7 @@ static void find_group(const el_specials *s, const el_vocab *v, const el_special
   for (size_t i = 0; i < n; i++) {
     size_t pos = places[i].pos;
     if (places[i].id >= 0 || len - pos < g->len || !g->last[(unsigned char)text[pos + g->len - 1]]) continue;
-    uint32_t slot = *slot_of(s, v, text + pos, g->len);
+    uint32_t slot = *special_slot(s, v, text + pos, g->len);
     if (!slot) continue;
     bool user = el_vocab_flags(v, slot - 1) & EL_TOKEN_USER;
     if ((!user && !control) || !is_open(state + pos, g->len, user ? CONTENT : FREE)) continue;

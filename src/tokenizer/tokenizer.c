@@ -22,8 +22,8 @@ static uint64_t random_key(const void *p) {
   return el_hash_mix((uint64_t)(uintptr_t)p ^ (uint64_t)now.tv_nsec << 32, 0x9e3779b97f4a7c15u ^ (uint64_t)now.tv_sec);
 }
 
-static void notice(el_tokenizer *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-static void notice(el_tokenizer *t, const char *fmt, ...) {
+static void add_notice(el_tokenizer *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void add_notice(el_tokenizer *t, const char *fmt, ...) {
   char line[1024];
   va_list args;
   va_start(args, fmt);
@@ -86,13 +86,13 @@ static el_status open_pretokenizer(el_tokenizer *t, const el_gguf *g, bool *add_
     el_status status = el_gguf_str(g, PRE, &name, err);
     if (status) return status;
   } else {
-    notice(t, "%s is missing: text is cut as 'default' does, which few models were trained with", PRE);
+    add_notice(t, "%s is missing: text is cut as 'default' does, which few models were trained with", PRE);
   }
   el_status status = el_pretokenizer_open(name, &t->pretokenizer, &traits, &why);
   if (status == EL_ERR_UNSUPPORTED) {
     char show[EL_SHOW];
-    notice(t, "%s '%s' is not known: text is cut as 'default' does, and answers may be worse for it", PRE,
-           el_str_show(name, show, sizeof show));
+    add_notice(t, "%s '%s' is not known: text is cut as 'default' does, and answers may be worse for it", PRE,
+               el_str_show(name, show, sizeof show));
     status = el_pretokenizer_open(DEFAULT, &t->pretokenizer, &traits, &why);
   }
   if (status) return el_fail(err, status, "%s: %s", el_gguf_path(g), why.message);
@@ -103,7 +103,7 @@ static el_status open_pretokenizer(el_tokenizer *t, const el_gguf *g, bool *add_
 
 /* tokenizer.ggml.remove_extra_whitespaces is for the unigram kind alone, as in llama.cpp; add_eos_token is for training
  * and embedding: a prompt that ends in EOS has no continuation. add_sep_token is for encoders. */
-static el_status read_additions(el_tokenizer *t, const el_gguf *g, const kind *k, bool add_bos, el_error *err) {
+static el_status read_bos_eos_space(el_tokenizer *t, const el_gguf *g, const kind *k, bool add_bos, el_error *err) {
   static const char BOS[] = "tokenizer.ggml.add_bos_token", EOS[] = "tokenizer.ggml.add_eos_token",
                     SPACE[] = "tokenizer.ggml.add_space_prefix";
   bool add_eos = false;
@@ -114,7 +114,7 @@ static el_status read_additions(el_tokenizer *t, const el_gguf *g, const kind *k
   if (!status) status = el_gguf_optional(el_gguf_bool(g, EOS, &add_eos, err));
   if (!status && k->spaced) status = el_gguf_optional(el_gguf_bool(g, SPACE, &t->add_space, err));
   if (status) return status;
-  if (add_eos) notice(t, "%s is true, and is not heeded: after EOS a prompt has no continuation", EOS);
+  if (add_eos) add_notice(t, "%s is true, and is not heeded: after EOS a prompt has no continuation", EOS);
   if (k->vocab == EL_VOCAB_MERGED && k->add_bos) t->add_bos |= t->vocab.bos >= 0; /* files say false, and are wrong */
   if (t->add_bos && t->vocab.bos < 0)
     return el_fail(err, EL_ERR_FORMAT, "%s: %s is true, but there is no tokenizer.ggml.bos_token_id", el_gguf_path(g),
@@ -159,7 +159,8 @@ static el_status read_template(el_tokenizer *t, const el_gguf *g, const char *ke
   status = el_chat_template_new(source, out, why);
   if (status == EL_ERR_NO_MEMORY) return el_fail(err, status, "%s: %s", el_gguf_path(g), why->message);
   if (status)
-    notice(t, "%s cannot be used, %s: %s", key, instead.data ? "chats are refused" : "it is passed over", why->message);
+    add_notice(t, "%s cannot be used, %s: %s", key, instead.data ? "chats are refused" : "it is passed over",
+               why->message);
   return EL_OK;
 }
 
@@ -203,7 +204,7 @@ el_status el_tokenizer_from_gguf(const el_gguf *g, el_tokenizer **out, el_error 
     el_fail(err, status, "%s: tokenizer.ggml.tokens: %s", el_gguf_path(g), why.message);
   bool add_bos = k.add_bos;
   if (!status && k.vocab == EL_VOCAB_BYTE_LEVEL) status = open_pretokenizer(t, g, &add_bos, err);
-  if (!status) status = read_additions(t, g, &k, add_bos, err);
+  if (!status) status = read_bos_eos_space(t, g, &k, add_bos, err);
   if (!status) status = read_stripping(t, g, err);
   if (!status) status = open_templates(t, g, err);
   if (status) {

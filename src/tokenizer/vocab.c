@@ -74,7 +74,7 @@ static int byte_of_name(el_str s) {
 /* --- the table of ordinary tokens */
 
 /* The slot that holds a token with these bytes, or the free one where it belongs. */
-static uint32_t *slot_of(const el_vocab *v, const char *bytes, size_t len) {
+static uint32_t *token_slot(const el_vocab *v, const char *bytes, size_t len) {
   for (uint32_t i = (uint32_t)el_hash_bytes(v->key, bytes, len);; i++) {
     uint32_t *slot = &v->slots[i & v->mask];
     if (!*slot) return slot;
@@ -88,7 +88,7 @@ int32_t el_vocab_find(const el_vocab *v, const char *bytes, size_t len) {
     int32_t id = el_vocab_find(v->base, bytes, len);
     return id >= 0 && (el_vocab_flags(v, (uint32_t)id) & (EL_TOKEN_CONTROL | EL_TOKEN_USER)) ? -1 : id;
   }
-  return (int32_t)*slot_of(v, bytes, len) - 1;
+  return (int32_t)*token_slot(v, bytes, len) - 1;
 }
 
 /* --- reading */
@@ -133,7 +133,7 @@ static uint32_t order_of(float score) {
   return bits & 0x80000000u ? bits : 0x7fffffffu - bits;
 }
 
-static el_status read_scores(el_vocab *v, const el_gguf *g, el_error *err) {
+static el_status read_token_scores(el_vocab *v, const el_gguf *g, el_error *err) {
   if (v->kind != EL_VOCAB_SCORED) return EL_OK;
   const el_gguf_kv *kv = el_gguf_find(g, SCORES);
   if (!kv) return el_fail(err, EL_ERR_FORMAT, "%s: %s is missing", el_gguf_path(g), SCORES);
@@ -162,7 +162,7 @@ static void note_spaces(el_vocab *v, const char *s, size_t len) {
 
 /* Control and user-defined tokens are written as they are (but for spaces), ordinary ones as their kind says. An
  * ordinary one that is written otherwise is never made from text, and stands for the characters themselves. */
-static el_status read_tokens(el_vocab *v, const el_gguf *g, const el_gguf_kv *kv, el_error *err) {
+static el_status read_vocab_tokens(el_vocab *v, const el_gguf *g, const el_gguf_kv *kv, el_error *err) {
   char show[EL_SHOW];
   for (int b = 0; b < 256; b++) v->byte_token[b] = -1;
   for (uint32_t i = 0; i < v->n; i++) {
@@ -191,7 +191,7 @@ static el_status read_tokens(el_vocab *v, const el_gguf *g, const el_gguf_kv *kv
     }
     v->begin[i + 1] = v->begin[i] + (uint32_t)len;
     if (!ordinary) continue;
-    uint32_t *slot = slot_of(v, out, len);
+    uint32_t *slot = token_slot(v, out, len);
     if (*slot)
       return el_fail(err, EL_ERR_FORMAT, "%s: %s has '%s' twice, as %" PRIu32 " and as %" PRIu32, el_gguf_path(g),
                      TOKENS, el_str_show(text, show, sizeof show), *slot - 1, i);
@@ -280,8 +280,8 @@ el_status el_vocab_open(el_vocab *v, const el_gguf *g, el_vocab_kind kind, uint6
   if (!v->bytes || !v->begin || !v->flags || !v->slots)
     status = el_fail(err, EL_ERR_NO_MEMORY, "%s: no memory for %" PRIu32 " tokens", el_gguf_path(g), v->n);
   if (!status) status = read_types(v, g, kv, err);
-  if (!status) status = read_scores(v, g, err);
-  if (!status) status = read_tokens(v, g, kv, err);
+  if (!status) status = read_token_scores(v, g, err);
+  if (!status) status = read_vocab_tokens(v, g, kv, err);
   if (!status) status = read_special_ids(v, g, err);
   if (!status) status = read_fim(v, g, err);
   if (status) {
