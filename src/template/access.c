@@ -14,36 +14,36 @@ bool el_hashable(el_val v) {
   return true;
 }
 
-static uint64_t mix(uint64_t h, uint64_t x) {
+static uint64_t mix_hash(uint64_t h, uint64_t x) {
   h = (h ^ x) * 0x9e3779b97f4a7c15u;
   return h ^ h >> 32;
 }
 
 /* Equal values have the same: 1, 1.0 and True. */
-static uint64_t hash(el_val v) {
+static uint64_t hash_value(el_val v) {
   uint64_t h = 0x243f6a8885a308d3u;
   switch ((el_kind)v.kind) {
     case EL_BOOL:
-    case EL_INT: return mix(h, (uint64_t)el_val_integer(v));
+    case EL_INT: return mix_hash(h, (uint64_t)el_val_integer(v));
     case EL_FLOAT:
-      if (v.f >= -9e18 && v.f <= 9e18 && v.f == (double)(int64_t)v.f) return mix(h, (uint64_t)(int64_t)v.f);
-      return mix(h, 1);
+      if (v.f >= -9e18 && v.f <= 9e18 && v.f == (double)(int64_t)v.f) return mix_hash(h, (uint64_t)(int64_t)v.f);
+      return mix_hash(h, 1);
     case EL_STRING:
       for (uint32_t i = 0; i < v.s->len; i++) h = (h ^ (unsigned char)v.s->data[i]) * 0x100000001b3u;
-      return mix(h, v.s->len);
+      return mix_hash(h, v.s->len);
     case EL_TUPLE:
-      for (uint32_t i = 0; i < v.list->n; i++) h = mix(h, hash(v.list->items[i]));
+      for (uint32_t i = 0; i < v.list->n; i++) h = mix_hash(h, hash_value(v.list->items[i]));
       return h;
     case EL_MISSING:
     case EL_UNDEFINED:
-    case EL_NONE: return mix(h, v.kind);
-    default: return mix(h, (uint64_t)(uintptr_t)v.list);
+    case EL_NONE: return mix_hash(h, v.kind);
+    default: return mix_hash(h, (uint64_t)(uintptr_t)v.list);
   }
 }
 
 /* Looked at one after the other, each counted: keys that were made to collide run into the limit of steps. */
 static uint32_t *dict_slot(el_rendering *r, const el_dict *d, el_val key) {
-  for (uint64_t i = hash(key);; i++) {
+  for (uint64_t i = hash_value(key);; i++) {
     uint32_t *slot = &d->slots[i & (d->n_slots - 1)];
     el_step(r, 0);
     if (!*slot || el_equal(r, d->pairs[*slot - 1].key, key)) return slot;
@@ -112,7 +112,7 @@ el_list *el_list_of(el_rendering *r, el_val a, el_val b) {
   return list;
 }
 
-static el_list *characters(el_rendering *r, const el_text *s) {
+static el_list *split_characters(el_rendering *r, const el_text *s) {
   el_list *list = el_list_new(&r->task, 0);
   el_step(r, (size_t)s->len * 16);
   for (size_t at = 0, n; at < s->len; at += n) {
@@ -147,7 +147,7 @@ el_list *el_items(el_rendering *r, el_val v) {
   el_step(r, 0);
   switch ((el_kind)v.kind) {
     case EL_UNDEFINED: return el_list_new(&r->task, 0);
-    case EL_STRING: return characters(r, v.s);
+    case EL_STRING: return split_characters(r, v.s);
     case EL_LIST:
     case EL_TUPLE: return v.list;
     case EL_DICT: return view_items(r, v.dict, EL_VIEW_KEYS);
@@ -227,7 +227,7 @@ static bool is_dunder(const el_text *name) {
   return name->len >= 4 && memcmp(name->data, "__", 2) == 0 && memcmp(name->data + name->len - 2, "__", 2) == 0;
 }
 
-static const el_text *text_of(el_rendering *r, const char *s) {
+static const el_text *text_from_cstring(el_rendering *r, const char *s) {
   return el_text_new(&r->task, s, strlen(s), 0);
 }
 
@@ -243,7 +243,7 @@ static el_val macro_attribute(el_rendering *r, const el_macro *m, const el_text 
 }
 
 /* What getattr() gives, or EL_MISSING. */
-static el_val attribute(el_rendering *r, el_val of, const el_text *name) {
+static el_val get_attribute(el_rendering *r, el_val of, const el_text *name) {
   switch ((el_kind)of.kind) {
     case EL_NAMESPACE: return el_dict_get(r, of.dict, el_val_string(name));
     case EL_LOOP: return el_loop_attribute(r, of.loop, name);
@@ -273,7 +273,7 @@ el_val el_get_attribute(el_rendering *r, el_val of, const el_text *name) {
   el_step(r, 0);
   el_need_defined(r, of);
   if (is_dunder(name)) el_fault(r, "'%.*s' may not be read", (int)(name->len < 60 ? name->len : 60), name->data);
-  el_val v = attribute(r, of, name);
+  el_val v = get_attribute(r, of, name);
   if (v.kind == EL_MISSING) v = get_key(r, of, el_val_string(name));
   return v.kind == EL_MISSING ? el_val_undefined(EL_NO_ATTRIBUTE, name) : v;
 }
@@ -284,10 +284,10 @@ el_val el_get_item(el_rendering *r, el_val of, el_val key) {
   el_val v = get_key(r, of, key);
   if (v.kind == EL_MISSING && key.kind == EL_STRING) {
     if (is_dunder(key.s)) el_fault(r, "'%.*s' may not be read", (int)(key.s->len < 60 ? key.s->len : 60), key.s->data);
-    v = attribute(r, of, key.s);
+    v = get_attribute(r, of, key.s);
   }
   if (v.kind != EL_MISSING) return v;
-  return el_val_undefined(EL_NO_ATTRIBUTE, key.kind == EL_STRING ? key.s : text_of(r, "item"));
+  return el_val_undefined(EL_NO_ATTRIBUTE, key.kind == EL_STRING ? key.s : text_from_cstring(r, "item"));
 }
 
 /* --- slices */
@@ -322,7 +322,7 @@ el_val el_get_slice(el_rendering *r, el_val of, el_val from, el_val to, el_val s
       size_t last = begin < end ? el_text_offset(of.s, (size_t)end) : first;
       v = el_val_string(el_text_cut(&r->task, of.s, first, last));
     } else {
-      const el_list *list = characters(r, of.s);
+      const el_list *list = split_characters(r, of.s);
       el_writer w = el_writer_of(r);
       for (int64_t i = begin; down ? i > end : i < end;) {
         el_write_text(&w, list->items[i].s);

@@ -43,13 +43,13 @@ static el_val variable(el_rendering *r, uint32_t name) {
   return v.kind == EL_MISSING ? el_val_undefined(EL_NO_VARIABLE, r->t->names.items[name]) : v;
 }
 
-static el_list *items_of(el_rendering *r, const el_nodes *nodes) {
+static el_list *eval_items(el_rendering *r, const el_nodes *nodes) {
   el_list *list = el_list_new(&r->task, nodes->n);
   for (uint32_t i = 0; i < nodes->n; i++) el_list_add(&r->task, list, el_eval(r, nodes->items[i]));
   return list;
 }
 
-static el_val dict(el_rendering *r, const el_nodes *nodes) {
+static el_val eval_dict(el_rendering *r, const el_nodes *nodes) {
   el_dict *d = el_dict_new(&r->task);
   for (uint32_t i = 0; i < nodes->n; i += 2) {
     el_val key = el_eval(r, nodes->items[i]);
@@ -58,15 +58,15 @@ static el_val dict(el_rendering *r, const el_nodes *nodes) {
   return el_val_dict(d);
 }
 
-static el_val concat(el_rendering *r, const el_nodes *nodes) {
-  const el_list *list = items_of(r, nodes);
+static el_val eval_concat(el_rendering *r, const el_nodes *nodes) {
+  const el_list *list = eval_items(r, nodes);
   el_writer w = el_writer_of(r);
   for (uint32_t i = 0; i < list->n; i++) el_write_string(r, &w, list->items[i]);
   el_step(r, w.len);
   return el_val_string(el_written(&w));
 }
 
-static bool compare(el_rendering *r, const el_node *n) {
+static bool eval_comparison(el_rendering *r, const el_node *n) {
   el_val left = el_eval(r, n->a);
   for (uint32_t i = 0; i < n->items.n; i++) {
     el_val right = el_eval(r, n->items.items[i]);
@@ -84,7 +84,7 @@ static el_val slice(el_rendering *r, const el_node *n) {
   return el_get_slice(r, of, part[0], part[1], part[2]);
 }
 
-static el_val call(el_rendering *r, const el_node *n) {
+static el_val eval_call(el_rendering *r, const el_node *n) {
   el_val fn = el_eval(r, n->a);
   el_arguments args;
   el_evaluate_arguments(r, n->args, &args);
@@ -113,9 +113,9 @@ static el_val evaluate(el_rendering *r, const el_node *n) {
   switch ((el_node_kind)n->kind) {
     case EL_N_CONST: return n->value;
     case EL_N_NAME: return variable(r, n->name);
-    case EL_N_LIST: return el_val_list(items_of(r, &n->items));
-    case EL_N_TUPLE: return el_val_tuple(items_of(r, &n->items));
-    case EL_N_DICT: return dict(r, &n->items);
+    case EL_N_LIST: return el_val_list(eval_items(r, &n->items));
+    case EL_N_TUPLE: return el_val_tuple(eval_items(r, &n->items));
+    case EL_N_DICT: return eval_dict(r, &n->items);
     case EL_N_GETATTR:
       v = el_eval(r, n->a);
       r->task.line = n->line;
@@ -127,7 +127,7 @@ static el_val evaluate(el_rendering *r, const el_node *n) {
       return el_get_item(r, v, key);
     }
     case EL_N_SLICE: return slice(r, n);
-    case EL_N_CALL: return call(r, n);
+    case EL_N_CALL: return eval_call(r, n);
     case EL_N_FILTER: return filter(r, n);
     case EL_N_TEST: return el_val_bool(test(r, n));
     case EL_N_NOT: return el_val_bool(!el_truth(r, el_eval(r, n->a)));
@@ -148,8 +148,8 @@ static el_val evaluate(el_rendering *r, const el_node *n) {
       r->task.line = n->line;
       return el_binary(r, n->op, v, right);
     }
-    case EL_N_CONCAT: return concat(r, &n->items);
-    case EL_N_COMPARE: return el_val_bool(compare(r, n));
+    case EL_N_CONCAT: return eval_concat(r, &n->items);
+    case EL_N_COMPARE: return el_val_bool(eval_comparison(r, n));
     default: el_fault(r, "not an expression");
   }
 }

@@ -49,7 +49,7 @@ void el_assign(el_rendering *r, const el_node *target, el_val v) {
 
 /* --- bodies */
 
-static el_scope *enter(el_rendering *r) {
+static el_scope *enter_scope(el_rendering *r) {
   el_scope *scope = el_task_zeroed(&r->task, sizeof *scope);
   scope->parent = r->scope;
   r->scope = scope;
@@ -67,26 +67,26 @@ const el_text *el_capture(el_rendering *r, const el_nodes *body) {
 /* In variables of its own. */
 static const el_text *capture_inside(el_rendering *r, const el_nodes *body) {
   el_scope *outer = r->scope;
-  enter(r);
+  enter_scope(r);
   const el_text *text = el_capture(r, body);
   r->scope = outer;
   return text;
 }
 
-static void write(el_rendering *r, el_val v) {
+static void write_value(el_rendering *r, el_val v) {
   uint32_t before = r->out->len;
   el_write_string(r, r->out, v);
   el_step(r, r->out->len - before);
 }
 
 /* What a block as a whole gives must be a text already. */
-static void write_text(el_rendering *r, el_val v) {
+static void write_block_text(el_rendering *r, el_val v) {
   if (v.kind != EL_STRING) el_fault(r, "a block gives %s, not a text", el_val_type(v));
-  write(r, v);
+  write_value(r, v);
 }
 
 /* The block's text through its filters. */
-static el_val filtered(el_rendering *r, const el_text *text, const el_node *filters) {
+static el_val filter_block(el_rendering *r, const el_text *text, const el_node *filters) {
   el_val outer = r->block;
   r->block = el_val_string(text);
   el_val v = filters ? el_eval(r, filters) : r->block;
@@ -117,15 +117,15 @@ static void run_call_block(el_rendering *r, const el_node *n) {
   args.names = names;
   args.keywords = values;
   r->task.line = n->line;
-  write_text(r, el_call(r, fn, &args));
+  write_block_text(r, el_call(r, fn, &args));
 }
 
 /* Values are those of outside; also of `{% with a = 1, b = a %}`. */
-static el_flow run_with(el_rendering *r, const el_node *n) {
+static el_flow run_with_block(el_rendering *r, const el_node *n) {
   el_scope *outer = r->scope;
   el_list *values = el_list_new(&r->task, n->items.n / 2);
   for (uint32_t i = 1; i < n->items.n; i += 2) el_list_add(&r->task, values, el_eval(r, n->items.items[i]));
-  enter(r);
+  enter_scope(r);
   for (uint32_t i = 0; i < values->n; i++) el_assign(r, n->items.items[2 * i], values->items[i]);
   el_flow flow = el_run(r, &n->body);
   r->scope = outer;
@@ -140,21 +140,21 @@ static el_flow run_if(el_rendering *r, const el_node *n) {
   }
 }
 
-static el_flow run(el_rendering *r, const el_node *n) {
+static el_flow run_node(el_rendering *r, const el_node *n) {
   switch ((el_node_kind)n->kind) {
-    case EL_N_DATA: write(r, n->value); break;
+    case EL_N_DATA: write_value(r, n->value); break;
     case EL_N_OUTPUT:
-      for (uint32_t i = 0; i < n->items.n; i++) write(r, el_eval(r, n->items.items[i]));
+      for (uint32_t i = 0; i < n->items.n; i++) write_value(r, el_eval(r, n->items.items[i]));
       break;
     case EL_N_FOR: return el_run_for(r, n);
     case EL_N_IF: return run_if(r, n);
     case EL_N_SET: el_assign(r, n->a, el_eval(r, n->b)); break;
-    case EL_N_SET_BLOCK: el_assign(r, n->a, filtered(r, capture_inside(r, &n->body), n->b)); break;
-    case EL_N_WITH: return run_with(r, n);
-    case EL_N_FILTER_BLOCK: write_text(r, filtered(r, capture_inside(r, &n->body), n->a)); break;
+    case EL_N_SET_BLOCK: el_assign(r, n->a, filter_block(r, capture_inside(r, &n->body), n->b)); break;
+    case EL_N_WITH: return run_with_block(r, n);
+    case EL_N_FILTER_BLOCK: write_block_text(r, filter_block(r, capture_inside(r, &n->body), n->a)); break;
     case EL_N_MACRO: run_macro(r, n); break;
     case EL_N_CALL_BLOCK: run_call_block(r, n); break;
-    case EL_N_GENERATION: write(r, el_val_string(capture_inside(r, &n->body))); break;
+    case EL_N_GENERATION: write_value(r, el_val_string(capture_inside(r, &n->body))); break;
     case EL_N_BREAK: return EL_BREAK;
     case EL_N_CONTINUE: return EL_CONTINUE;
     default: el_fault(r, "not a statement");
@@ -168,7 +168,7 @@ el_flow el_run(el_rendering *r, const el_nodes *body) {
   for (uint32_t i = 0; i < body->n && flow == EL_GO_ON; i++) {
     el_step(r, 0);
     r->task.line = body->items[i]->line;
-    flow = run(r, body->items[i]);
+    flow = run_node(r, body->items[i]);
   }
   r->depth--;
   return flow;

@@ -37,7 +37,7 @@ el_val el_get_path(el_rendering *r, el_val of, el_val path, el_val otherwise) {
 }
 
 /* What is compared by: strings without their case, unless that counts. */
-static el_val key_of(el_rendering *r, el_val item, el_val path, bool case_sensitive) {
+static el_val comparison_key(el_rendering *r, el_val item, el_val path, bool case_sensitive) {
   el_val v = el_get_path(r, item, path, (el_val){0});
   if (v.kind == EL_STRING && !case_sensitive) v.s = el_change_case(r, v.s, EL_TO_LOWER);
   return v;
@@ -47,14 +47,14 @@ static el_val key_of(el_rendering *r, el_val item, el_val path, bool case_sensit
 static el_val keys_of(el_rendering *r, el_val item, el_val path, bool case_sensitive) {
   el_list *keys = el_list_new(&r->task, 1);
   if (path.kind != EL_STRING) {
-    el_list_add(&r->task, keys, key_of(r, item, path, case_sensitive));
+    el_list_add(&r->task, keys, comparison_key(r, item, path, case_sensitive));
     return el_val_list(keys);
   }
   for (size_t begin = 0; begin <= path.s->len;) {
     const char *comma = memchr(path.s->data + begin, ',', path.s->len - begin);
     size_t end = comma ? (size_t)(comma - path.s->data) : path.s->len;
     el_val one = el_val_string(el_text_cut(&r->task, path.s, begin, end));
-    el_list_add(&r->task, keys, key_of(r, item, one, case_sensitive));
+    el_list_add(&r->task, keys, comparison_key(r, item, one, case_sensitive));
     begin = end + 1;
   }
   return el_val_list(keys);
@@ -79,7 +79,7 @@ static void merge_sort(el_rendering *r, keyed *a, keyed *room, size_t n, bool re
   memcpy(a, room, n * sizeof *a);
 }
 
-static el_list *sorted(el_rendering *r, const el_list *list, keyed *keys, bool reverse) {
+static el_list *sorted_list(el_rendering *r, const el_list *list, keyed *keys, bool reverse) {
   el_list *out = el_list_new(&r->task, list->n);
   merge_sort(r, keys, el_task_alloc(&r->task, list->n * sizeof *keys), list->n, reverse);
   for (uint32_t i = 0; i < list->n; i++) el_list_add(&r->task, out, keys[i].item);
@@ -99,10 +99,10 @@ static el_val filter_sort(el_rendering *r, el_val self, const el_arguments *a) {
   keyed *keys = keyed_items(r, list);
   bool case_sensitive = el_bool_argument(r, v[1], false);
   for (uint32_t i = 0; i < list->n; i++) keys[i].key = keys_of(r, list->items[i], v[2], case_sensitive);
-  return el_val_list(sorted(r, list, keys, el_bool_argument(r, v[0], false)));
+  return el_val_list(sorted_list(r, list, keys, el_bool_argument(r, v[0], false)));
 }
 
-static el_list *dict_items(el_rendering *r, el_val v, const char *what) {
+static el_list *list_dict_items(el_rendering *r, el_val v, const char *what) {
   if (v.kind != EL_DICT) {
     el_need_defined(r, v);
     el_fault(r, "'%s' needs a mapping, not %s", what, el_val_type(v));
@@ -117,11 +117,11 @@ static el_val filter_dictsort(el_rendering *r, el_val self, const el_arguments *
   const el_text *by = el_text_argument(r, v[1], "by");
   if (by && !el_text_is(by, "key") && !el_text_is(by, "value")) el_fault(r, "'by' is 'key' or 'value'");
   int64_t at = by && el_text_is(by, "value");
-  const el_list *list = dict_items(r, self, "dictsort");
+  const el_list *list = list_dict_items(r, self, "dictsort");
   keyed *keys = keyed_items(r, list);
   for (uint32_t i = 0; i < list->n; i++)
-    keys[i].key = key_of(r, list->items[i], el_val_int(at), el_bool_argument(r, v[0], false));
-  return el_val_list(sorted(r, list, keys, el_bool_argument(r, v[2], false)));
+    keys[i].key = comparison_key(r, list->items[i], el_val_int(at), el_bool_argument(r, v[0], false));
+  return el_val_list(sorted_list(r, list, keys, el_bool_argument(r, v[2], false)));
 }
 
 /* "(key, items)" of each run of equal keys, which is also .grouper and .list. */
@@ -136,7 +136,7 @@ static el_val filter_groupby(el_rendering *r, el_val self, const el_arguments *a
     if (key.kind == EL_STRING && !case_sensitive) key.s = el_change_case(r, key.s, EL_TO_LOWER);
     keys[i].key = key;
   }
-  sorted(r, list, keys, false);
+  sorted_list(r, list, keys, false);
   el_list *out = el_list_new(&r->task, 0);
   for (uint32_t i = 0, end; i < list->n; i = end) {
     el_list *group = el_list_new(&r->task, 0);
@@ -174,9 +174,9 @@ static el_val min_or_max(el_rendering *r, el_val self, const el_arguments *a, co
   bool case_sensitive = el_bool_argument(r, v[0], false);
   if (!list->n) return el_val_undefined(EL_NO_ITEM, el_text_new(&r->task, "aggregated", 10, 0));
   uint32_t best = 0;
-  el_val best_key = key_of(r, list->items[0], v[1], case_sensitive);
+  el_val best_key = comparison_key(r, list->items[0], v[1], case_sensitive);
   for (uint32_t i = 1; i < list->n; i++) {
-    el_val key = key_of(r, list->items[i], v[1], case_sensitive);
+    el_val key = comparison_key(r, list->items[i], v[1], case_sensitive);
     if (el_order(r, key, best_key) * sign <= 0) continue;
     best = i;
     best_key = key;
@@ -200,7 +200,7 @@ static el_val filter_unique(el_rendering *r, el_val self, const el_arguments *a)
   el_dict *seen = el_dict_new(&r->task);
   el_list *out = el_list_new(&r->task, 0);
   for (uint32_t i = 0; i < list->n; i++) {
-    el_val key = key_of(r, list->items[i], v[1], case_sensitive);
+    el_val key = comparison_key(r, list->items[i], v[1], case_sensitive);
     if (el_dict_get(r, seen, key).kind != EL_MISSING) continue;
     el_dict_set(r, seen, key, EL_VAL_NONE);
     el_list_add(&r->task, out, list->items[i]);
@@ -208,18 +208,18 @@ static el_val filter_unique(el_rendering *r, el_val self, const el_arguments *a)
   return el_generator(r, out, "generator");
 }
 
-static el_str name_of(el_rendering *r, el_val v, const char *what) {
+static el_str name_argument(el_rendering *r, el_val v, const char *what) {
   if (v.kind != EL_STRING) el_fault(r, "a %s is given by name, not by %s", what, el_val_type(v));
   return (el_str){v.s->data, v.s->len};
 }
 
 /* select, reject, selectattr, rejectattr: the rest of the arguments is a test and what it takes. */
-static el_val choose(el_rendering *r, el_val self, const el_arguments *a, bool by_attribute, bool keep) {
+static el_val select_items(el_rendering *r, el_val self, const el_arguments *a, bool by_attribute, bool keep) {
   if (!el_truth(r, self)) return el_generator(r, el_list_new(&r->task, 0), "generator");
   if (by_attribute && !a->n) el_fault(r, "the name of an attribute is missing");
   uint32_t at = by_attribute ? 1 : 0;
   bool has_test = a->n > at;
-  el_str name = has_test ? name_of(r, a->positional[at], "test") : (el_str){"", 0};
+  el_str name = has_test ? name_argument(r, a->positional[at], "test") : (el_str){"", 0};
   el_arguments rest = *a;
   if (has_test) {
     rest.positional += at + 1;
@@ -236,16 +236,16 @@ static el_val choose(el_rendering *r, el_val self, const el_arguments *a, bool b
 }
 
 static el_val filter_select(el_rendering *r, el_val self, const el_arguments *a) {
-  return choose(r, self, a, false, true);
+  return select_items(r, self, a, false, true);
 }
 static el_val filter_reject(el_rendering *r, el_val self, const el_arguments *a) {
-  return choose(r, self, a, false, false);
+  return select_items(r, self, a, false, false);
 }
 static el_val filter_selectattr(el_rendering *r, el_val self, const el_arguments *a) {
-  return choose(r, self, a, true, true);
+  return select_items(r, self, a, true, true);
 }
 static el_val filter_rejectattr(el_rendering *r, el_val self, const el_arguments *a) {
-  return choose(r, self, a, true, false);
+  return select_items(r, self, a, true, false);
 }
 
 /* --- changing */
@@ -264,7 +264,7 @@ static el_val filter_map(el_rendering *r, el_val self, const el_arguments *a) {
   const el_list *list = el_items(r, self);
   if (!a->n && a->n_keywords) return map_attribute(r, list, a);
   if (!a->n) el_fault(r, "'map' needs a filter");
-  el_str name = name_of(r, a->positional[0], "filter");
+  el_str name = name_argument(r, a->positional[0], "filter");
   el_arguments rest = *a;
   rest.positional++;
   rest.n--;
@@ -281,11 +281,11 @@ static el_val filter_list(el_rendering *r, el_val self, const el_arguments *a) {
 
 static el_val filter_items(el_rendering *r, el_val self, const el_arguments *a) {
   el_no_arguments(r, "items", a);
-  return el_generator(r, self.kind == EL_UNDEFINED ? el_list_new(&r->task, 0) : dict_items(r, self, "items"),
+  return el_generator(r, self.kind == EL_UNDEFINED ? el_list_new(&r->task, 0) : list_dict_items(r, self, "items"),
                       "generator");
 }
 
-static el_list *backwards(el_rendering *r, const el_list *list) {
+static el_list *reversed_list(el_rendering *r, const el_list *list) {
   el_list *out = el_list_new(&r->task, list->n);
   for (uint32_t i = list->n; i > 0; i--) el_list_add(&r->task, out, list->items[i - 1]);
   return out;
@@ -294,7 +294,7 @@ static el_list *backwards(el_rendering *r, const el_list *list) {
 static el_val filter_reverse(el_rendering *r, el_val self, const el_arguments *a) {
   el_no_arguments(r, "reverse", a);
   if (self.kind == EL_STRING) return el_get_slice(r, self, (el_val){0}, (el_val){0}, el_val_int(-1));
-  el_list *out = backwards(r, el_items(r, self));
+  el_list *out = reversed_list(r, el_items(r, self));
   return self.kind == EL_ITER ? el_val_list(out) : el_generator(r, out, "list_reverseiterator");
 }
 

@@ -195,7 +195,7 @@ static el_val filter_wordcount(el_rendering *r, el_val self, const el_arguments 
   return el_val_int(n_words);
 }
 
-static void quote(el_writer *w, const el_text *s, bool query) {
+static void quote_url(el_writer *w, const el_text *s, bool query) {
   static const char SAFE[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-~";
   for (size_t i = 0; i < s->len; i++) {
     unsigned char c = (unsigned char)s->data[i];
@@ -212,7 +212,7 @@ static el_val filter_urlencode(el_rendering *r, el_val self, const el_arguments 
   el_no_arguments(r, "urlencode", a);
   el_writer w = el_writer_of(r);
   if (self.kind == EL_STRING || !el_iterable(self)) {
-    quote(&w, el_string(r, self), false);
+    quote_url(&w, el_string(r, self), false);
   } else {
     el_view view = {EL_VIEW_ITEMS, self.dict};
     const el_list *pairs = el_items(r, self.kind == EL_DICT ? (el_val){.kind = EL_VIEW, .view = &view} : self);
@@ -220,9 +220,9 @@ static el_val filter_urlencode(el_rendering *r, el_val self, const el_arguments 
       const el_list *pair = el_items(r, pairs->items[i]);
       if (pair->n != 2) el_fault(r, "'urlencode' needs pairs");
       if (i) el_write_cstring(&w, "&");
-      quote(&w, el_string(r, pair->items[0]), true);
+      quote_url(&w, el_string(r, pair->items[0]), true);
       el_write_cstring(&w, "=");
-      quote(&w, el_string(r, pair->items[1]), true);
+      quote_url(&w, el_string(r, pair->items[1]), true);
     }
   }
   el_step(r, w.len);

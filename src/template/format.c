@@ -17,7 +17,7 @@ typedef struct spec {
   char type;                /* 0: none */
 } spec;
 
-static int64_t read_number(el_rendering *r, const el_text *s, size_t *at, int64_t most) {
+static int64_t read_format_number(el_rendering *r, const el_text *s, size_t *at, int64_t most) {
   int64_t n = 0;
   while (*at < s->len && s->data[*at] >= '0' && s->data[*at] <= '9') {
     n = n * 10 + (s->data[(*at)++] - '0');
@@ -40,7 +40,7 @@ static el_val to_integer(el_rendering *r, el_val v, char type) {
   return (el_val){.kind = EL_INT, .source = v.source, .i = el_val_integer(v)};
 }
 
-static void group(char *digits, size_t size, size_t whole, char separator, int every) {
+static void group_digits(char *digits, size_t size, size_t whole, char separator, int every) {
   for (size_t i = whole; i > (size_t)every; i -= (size_t)every) {
     size_t len = strlen(digits);
     if (len + 1 >= size) return;
@@ -77,7 +77,7 @@ static void integer_digits(const spec *s, uint64_t n, char *out, size_t size) {
     default: snprintf(out, size, "%llu", (unsigned long long)n); break;
   }
   if (s->comma || s->underscore)
-    group(out, size, strlen(out), s->comma ? ',' : '_', s->type && strchr("xXob", s->type) ? 4 : 3);
+    group_digits(out, size, strlen(out), s->comma ? ',' : '_', s->type && strchr("xXob", s->type) ? 4 : 3);
   if (s->alternative && *prefix) {
     memmove(out + 2, out, strlen(out) + 1);
     memcpy(out, prefix, 2);
@@ -103,12 +103,12 @@ static void float_digits(el_rendering *r, const spec *s, double f, char *out, si
       if (!strpbrk(out, ".en")) strncat(out, ".0", size - strlen(out) - 1);
     }
   }
-  if (s->comma || s->underscore) group(out, size, strspn(out, "0123456789"), s->comma ? ',' : '_', 3);
+  if (s->comma || s->underscore) group_digits(out, size, strspn(out, "0123456789"), s->comma ? ',' : '_', 3);
   if (percent) strncat(out, "%", size - strlen(out) - 1);
   (void)r;
 }
 
-static void write_number(el_rendering *r, el_writer *w, const spec *s, el_val v) {
+static void write_formatted_number(el_rendering *r, el_writer *w, const spec *s, el_val v) {
   enum { ROOM = 2 * MAX_PRECISION + 400 };
   char digits[ROOM];
   bool integer = v.kind != EL_FLOAT && (!s->type || strchr("diuxXob", s->type));
@@ -148,7 +148,7 @@ static void write_padded(el_rendering *r, el_writer *w, const spec *s, const el_
 /* --- % */
 
 /* The value of %(name)s; s->data[*at] is the bracket. */
-static el_val named(el_rendering *r, const el_text *s, size_t *at, el_val args) {
+static el_val named_value(el_rendering *r, const el_text *s, size_t *at, el_val args) {
   size_t begin = *at + 1, end = begin;
   int open = 1;
   for (; end < s->len; end++) {
@@ -210,7 +210,7 @@ static void percent_value(el_rendering *r, el_writer *w, spec *s, el_val v) {
     default: el_fault(r, "there is no format '%%%c'", s->type);
   }
   if (s->align == '<') s->zero = false;
-  write_number(r, w, s, v);
+  write_formatted_number(r, w, s, v);
 }
 
 el_val el_percent(el_rendering *r, const el_text *f, el_val args) {
@@ -232,7 +232,7 @@ el_val el_percent(el_rendering *r, const el_text *f, el_val args) {
     spec s = {.precision = -1};
     el_val value = {0};
     if (at < f->len && f->data[at] == '(') {
-      value = named(r, f, &at, args);
+      value = named_value(r, f, &at, args);
       v.is_named = true;
     }
     for (; at < f->len && strchr("-+ #0", f->data[at]) && f->data[at]; at++) {
@@ -243,10 +243,10 @@ el_val el_percent(el_rendering *r, const el_text *f, el_val args) {
       s.zero |= c == '0';
     }
     if (at < f->len && f->data[at] == '*') el_fault(r, "a format's width as an argument is not supported");
-    s.width = read_number(r, f, &at, MAX_WIDTH);
+    s.width = read_format_number(r, f, &at, MAX_WIDTH);
     if (at < f->len && f->data[at] == '.') {
       at++;
-      s.precision = read_number(r, f, &at, MAX_PRECISION);
+      s.precision = read_format_number(r, f, &at, MAX_PRECISION);
     }
     while (at < f->len && strchr("hlL", f->data[at]) && f->data[at]) at++;
     if (at >= f->len) el_fault(r, "a format has no end");
@@ -280,12 +280,12 @@ static spec read_spec(el_rendering *r, const el_text *f) {
     if (!s.align) s.zero = true;
     at++;
   }
-  s.width = read_number(r, f, &at, MAX_WIDTH);
+  s.width = read_format_number(r, f, &at, MAX_WIDTH);
   if (at < f->len && f->data[at] == ',') s.comma = true, at++;
   if (at < f->len && f->data[at] == '_') s.underscore = true, at++;
   if (at < f->len && f->data[at] == '.') {
     at++;
-    s.precision = read_number(r, f, &at, MAX_PRECISION);
+    s.precision = read_format_number(r, f, &at, MAX_PRECISION);
   }
   if (at < f->len) s.type = f->data[at++];
   if (at < f->len) el_fault(r, "a format cannot be read");
@@ -308,11 +308,11 @@ static void write_formatted(el_rendering *r, el_writer *w, el_val v, const el_te
       el_fault(r, "there is no format '%c' for %s", s.type, el_val_type(v));
     if (v.kind != EL_FLOAT && s.precision >= 0 && (!s.type || strchr("dxXob", s.type)))
       el_fault(r, "an integer's format has no precision");
-    write_number(r, w, &s, v);
+    write_formatted_number(r, w, &s, v);
   } else if (v.kind == EL_BOOL) {
     v.kind = EL_INT;
     v.i = v.b;
-    write_number(r, w, &s, v);
+    write_formatted_number(r, w, &s, v);
   } else {
     el_need_defined(r, v);
     el_fault(r, "%s has no format", el_val_type(v));
@@ -324,7 +324,7 @@ static el_val find_field(el_rendering *r, const el_text *f, const el_arguments *
   size_t end = 0;
   while (end < f->len && f->data[end] != '.' && f->data[end] != '[') end++;
   size_t digits = 0;
-  int64_t index = read_number(r, f, &digits, 1 << 20);
+  int64_t index = read_format_number(r, f, &digits, 1 << 20);
   bool number = digits == end;
   el_val v = {0};
   if (number) {
@@ -347,7 +347,7 @@ static el_val find_field(el_rendering *r, const el_text *f, const el_arguments *
     while (end < f->len && (item ? f->data[end] != ']' : f->data[end] != '.' && f->data[end] != '[')) end++;
     const el_text *name = el_text_cut(&r->task, f, begin, end);
     size_t n = 0;
-    int64_t at = item ? read_number(r, name, &n, 1 << 20) : 0;
+    int64_t at = item ? read_format_number(r, name, &n, 1 << 20) : 0;
     v = item && n && n == name->len ? el_get_item(r, v, el_val_int(at))
         : item                      ? el_get_item(r, v, el_val_string(name))
                                     : el_get_attribute(r, v, name);

@@ -11,20 +11,20 @@
 
 /* --- methods of dicts and lists */
 
-static el_val view(el_rendering *r, el_val self, const el_arguments *a, const char *what, el_view_kind kind) {
+static el_val make_view(el_rendering *r, el_val self, const el_arguments *a, const char *what, el_view_kind kind) {
   el_no_arguments(r, what, a);
   el_view *v = el_task_alloc(&r->task, sizeof *v);
   *v = (el_view){kind, self.dict};
   return (el_val){.kind = EL_VIEW, .view = v};
 }
 static el_val dict_keys(el_rendering *r, el_val self, const el_arguments *a) {
-  return view(r, self, a, "keys", EL_VIEW_KEYS);
+  return make_view(r, self, a, "keys", EL_VIEW_KEYS);
 }
 static el_val dict_values(el_rendering *r, el_val self, const el_arguments *a) {
-  return view(r, self, a, "values", EL_VIEW_VALUES);
+  return make_view(r, self, a, "values", EL_VIEW_VALUES);
 }
 static el_val dict_items(el_rendering *r, el_val self, const el_arguments *a) {
-  return view(r, self, a, "items", EL_VIEW_ITEMS);
+  return make_view(r, self, a, "items", EL_VIEW_ITEMS);
 }
 
 static el_val dict_get(el_rendering *r, el_val self, const el_arguments *a) {
@@ -69,7 +69,7 @@ static el_val list_count(el_rendering *r, el_val self, const el_arguments *a) {
 }
 
 /* Values are constant in chat templates, as in transformers, which forbids this by name too. */
-static el_val changes(el_rendering *r, el_val self, const el_arguments *a) {
+static el_val refuse_change(el_rendering *r, el_val self, const el_arguments *a) {
   el_fault(r, "a chat template may not change a %s", el_val_type(self));
 }
 
@@ -86,14 +86,21 @@ static el_val cycler_reset(el_rendering *r, el_val self, const el_arguments *a) 
   return EL_VAL_NONE;
 }
 
-static const el_function DICT_METHODS[] = {
-    {"clear", changes},  {"copy", dict_copy},     {"get", dict_get},    {"items", dict_items},
-    {"keys", dict_keys}, {"pop", changes},        {"popitem", changes}, {"setdefault", changes},
-    {"update", changes}, {"values", dict_values}, {NULL, NULL}};
-static const el_function LIST_METHODS[] = {{"append", changes},   {"clear", changes},  {"copy", list_copy},
-                                           {"count", list_count}, {"extend", changes}, {"index", list_index},
-                                           {"insert", changes},   {"pop", changes},    {"remove", changes},
-                                           {"reverse", changes},  {"sort", changes},   {NULL, NULL}};
+static const el_function DICT_METHODS[] = {{"clear", refuse_change},
+                                           {"copy", dict_copy},
+                                           {"get", dict_get},
+                                           {"items", dict_items},
+                                           {"keys", dict_keys},
+                                           {"pop", refuse_change},
+                                           {"popitem", refuse_change},
+                                           {"setdefault", refuse_change},
+                                           {"update", refuse_change},
+                                           {"values", dict_values},
+                                           {NULL, NULL}};
+static const el_function LIST_METHODS[] = {
+    {"append", refuse_change}, {"clear", refuse_change},   {"copy", list_copy},       {"count", list_count},
+    {"extend", refuse_change}, {"index", list_index},      {"insert", refuse_change}, {"pop", refuse_change},
+    {"remove", refuse_change}, {"reverse", refuse_change}, {"sort", refuse_change},   {NULL, NULL}};
 static const el_function TUPLE_METHODS[] = {{"count", list_count}, {"index", list_index}, {NULL, NULL}};
 static const el_function CYCLER_METHODS[] = {{"next", cycler_next}, {"reset", cycler_reset}, {NULL, NULL}};
 

@@ -19,7 +19,7 @@ void el_lexer_begin(el_lexer *l, el_task *t, const char *text, size_t len) {
   *l = (el_lexer){.task = t, .source = copy, .len = n, .line = 1, .line_starting = true};
 }
 
-static _Noreturn void fail(el_lexer *l, const char *what) {
+static _Noreturn void lexer_fail(el_lexer *l, const char *what) {
   l->task->line = l->line;
   el_task_fail(l->task, EL_ERR_INVALID, "%s", what);
 }
@@ -102,7 +102,7 @@ static el_token data_token(const el_lexer *l, size_t begin, size_t end) {
 
 static void skip_comment(el_lexer *l, size_t at) {
   const char *p = memmem(l->source + at, l->len - at, "#}", 2);
-  if (!p) fail(l, "a comment has no end, '#}'");
+  if (!p) lexer_fail(l, "a comment has no end, '#}'");
   size_t end = (size_t)(p - l->source);
   if (end > at && (l->source[end - 1] == '-' || l->source[end - 1] == '+')) end--;
   move_to(l, tag_end(l, end, "#}", true, true));
@@ -113,7 +113,7 @@ static el_token raw_text(el_lexer *l, size_t after) {
   size_t begin = l->at, tag = begin, end = 0;
   for (;; tag++) {
     const char *p = memmem(l->source + tag, l->len - tag, "{%", 2);
-    if (!p) fail(l, "'raw' has no end, '{% endraw %}'");
+    if (!p) lexer_fail(l, "'raw' has no end, '{% endraw %}'");
     tag = (size_t)(p - l->source);
     if ((end = raw_tag(l, tag, "endraw"))) break;
   }
@@ -172,7 +172,7 @@ static el_token next_in_text(el_lexer *l) {
 
 /* --- tags */
 
-static size_t digits(const el_lexer *l, size_t at) { /* (\d+_)*\d+ */
+static size_t digits_end(const el_lexer *l, size_t at) { /* (\d+_)*\d+ */
   size_t end = at;
   while (end < l->len) {
     char c = l->source[end];
@@ -187,13 +187,13 @@ static size_t digits(const el_lexer *l, size_t at) { /* (\d+_)*\d+ */
 
 static size_t float_end(const el_lexer *l, size_t at) {
   if (at && l->source[at - 1] == '.') return at;
-  size_t whole = digits(l, at), end = whole;
+  size_t whole = digits_end(l, at), end = whole;
   if (whole == at) return at;
-  if (at_literal(l, end, ".") && digits(l, end + 1) > end + 1) end = digits(l, end + 1);
+  if (at_literal(l, end, ".") && digits_end(l, end + 1) > end + 1) end = digits_end(l, end + 1);
   if (end < l->len && (l->source[end] == 'e' || l->source[end] == 'E')) {
     size_t e = end + 1;
     if (at_literal(l, e, "+") || at_literal(l, e, "-")) e++;
-    if (digits(l, e) > e) return digits(l, e);
+    if (digits_end(l, e) > e) return digits_end(l, e);
   }
   return end > whole ? end : at;
 }
@@ -218,7 +218,7 @@ static int digit_value(char c) {
                                 : 99;
 }
 
-static el_token integer(el_lexer *l) {
+static el_token lex_integer(el_lexer *l) {
   size_t at = l->at;
   int base = base_of(l, at);
   if (base != 10) at += 2;
@@ -229,7 +229,7 @@ static el_token integer(el_lexer *l) {
     int digit = digit_value(l->source[at]);
     if (digit >= base || (zero && digit)) break;
     if (__builtin_mul_overflow(value, base, &value) || __builtin_add_overflow(value, digit, &value))
-      fail(l, "a number does not fit into 64 bits");
+      lexer_fail(l, "a number does not fit into 64 bits");
   }
   el_token token = {
       .type = EL_T_INTEGER, .line = l->line, .data = l->source + l->at, .len = at - l->at, .integer = value};
@@ -237,9 +237,9 @@ static el_token integer(el_lexer *l) {
   return token;
 }
 
-static el_token number(el_lexer *l) {
+static el_token lex_number(el_lexer *l) {
   size_t end = float_end(l, l->at);
-  if (end == l->at) return integer(l);
+  if (end == l->at) return lex_integer(l);
   char *copy = el_task_alloc(l->task, end - l->at + 1);
   size_t n = 0;
   for (size_t i = l->at; i < end; i++)
@@ -251,7 +251,7 @@ static el_token number(el_lexer *l) {
 }
 
 /* An escape after its backslash; how many bytes of the source it takes, 0: it is none. */
-static size_t unescape(el_lexer *l, const char *s, size_t len, el_writer *w) {
+static size_t lex_escape(el_lexer *l, const char *s, size_t len, el_writer *w) {
   static const char NAMES[] = "\\'\"abfnrtv", VALUES[] = "\\'\"\a\b\f\n\r\t\v";
   if (s[0] == '\n') return 1;
   const char *known = strchr(NAMES, s[0]);
@@ -264,20 +264,21 @@ static size_t unescape(el_lexer *l, const char *s, size_t len, el_writer *w) {
   if (most) {
     for (; n < most && n + 1 < len && digit_value(s[n + 1]) < 16; n++)
       code = code << 4 | (uint32_t)digit_value(s[n + 1]);
-    if (n < most) fail(l, "a string has an escape that is cut off");
-    if (code > 0x10ffff || (code >= 0xd800 && code < 0xe000)) fail(l, "a string has an escape that is no character");
+    if (n < most) lexer_fail(l, "a string has an escape that is cut off");
+    if (code > 0x10ffff || (code >= 0xd800 && code < 0xe000))
+      lexer_fail(l, "a string has an escape that is no character");
     n++;
   } else {
     for (; n < 3 && n < len && s[n] >= '0' && s[n] <= '7'; n++) code = code * 8 + (uint32_t)(s[n] - '0');
   }
-  if (s[0] == 'N') fail(l, "characters by name, \\N{...}, are not supported");
+  if (s[0] == 'N') lexer_fail(l, "characters by name, \\N{...}, are not supported");
   if (!n) return 0;
   char out[4];
   el_write(w, out, el_char_write(code, out), 0);
   return n;
 }
 
-static el_token string(el_lexer *l) {
+static el_token lex_string(el_lexer *l) {
   size_t begin = l->at + 1, end = begin;
   char quote = l->source[l->at];
   bool plain = true;
@@ -285,12 +286,12 @@ static el_token string(el_lexer *l) {
     plain &= l->source[end] != '\\';
     end += l->source[end] == '\\' ? 2 : 1;
   }
-  if (end >= l->len) fail(l, "a string has no end");
+  if (end >= l->len) lexer_fail(l, "a string has no end");
   el_token token = {.type = EL_T_STRING, .line = l->line, .data = l->source + begin, .len = end - begin};
   if (!plain) {
     el_writer w = {.task = l->task};
     for (size_t i = begin; i < end;) {
-      size_t n = l->source[i] == '\\' ? unescape(l, l->source + i + 1, end - i - 1, &w) : 0;
+      size_t n = l->source[i] == '\\' ? lex_escape(l, l->source + i + 1, end - i - 1, &w) : 0;
       if (!n) el_write(&w, l->source + i, 1, 0);
       i += n + 1;
     }
@@ -313,13 +314,13 @@ static size_t name_end(const el_lexer *l, size_t at) {
   return at;
 }
 
-static void balance(el_lexer *l, char c) {
+static void balance_bracket(el_lexer *l, char c) {
   char closing = c == '(' ? ')' : c == '[' ? ']' : c == '{' ? '}' : 0;
   if (closing) {
-    if (l->n_brackets == EL_MAX_BRACKETS) fail(l, "brackets are nested deeper than 200");
+    if (l->n_brackets == EL_MAX_BRACKETS) lexer_fail(l, "brackets are nested deeper than 200");
     l->brackets[l->n_brackets++] = closing;
   } else if (c == ')' || c == ']' || c == '}') {
-    if (!l->n_brackets || l->brackets[--l->n_brackets] != c) fail(l, "a bracket closes what was not opened");
+    if (!l->n_brackets || l->brackets[--l->n_brackets] != c) lexer_fail(l, "a bracket closes what was not opened");
   }
 }
 
@@ -335,9 +336,9 @@ static el_token operator_token(el_lexer *l) {
     snprintf(
         message, sizeof message, "unexpected character '%s'",
         el_str_show((el_str){l->source + l->at, el_char_size(l->source + l->at, l->len - l->at)}, show, sizeof show));
-    fail(l, message);
+    lexer_fail(l, message);
   }
-  if (n == 1) balance(l, c);
+  if (n == 1) balance_bracket(l, c);
   el_token token = {.type = EL_T_OPERATOR, .line = l->line, .data = l->source + l->at, .len = n};
   move_to(l, l->at + n);
   return token;
@@ -361,8 +362,8 @@ static el_token next_in_tag(el_lexer *l) {
   }
   if (l->at == l->len) return (el_token){.type = EL_T_END, .line = l->line};
   char c = l->source[l->at];
-  if (c >= '0' && c <= '9') return number(l);
-  if (c == '\'' || c == '"') return string(l);
+  if (c >= '0' && c <= '9') return lex_number(l);
+  if (c == '\'' || c == '"') return lex_string(l);
   size_t end = name_end(l, l->at);
   if (end == l->at) return operator_token(l);
   el_token token = {.type = EL_T_NAME, .line = l->line, .data = l->source + l->at, .len = end - l->at};

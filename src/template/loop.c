@@ -16,7 +16,7 @@ struct el_loop {
   el_val changed; /* what `changed` was last called with */
 };
 
-static bool passes(el_rendering *r, el_loop *loop, el_val item) {
+static bool passes_loop_test(el_rendering *r, el_loop *loop, el_val item) {
   if (!loop->node->c) return true;
   el_scope scope = {.parent = loop->around}, *outer = r->scope;
   r->scope = &scope;
@@ -27,17 +27,17 @@ static bool passes(el_rendering *r, el_loop *loop, el_val item) {
 }
 
 /* Whether there is an item `index`, taking as many as that needs. */
-static bool reach(el_rendering *r, el_loop *loop, uint32_t index) {
+static bool reach_item(el_rendering *r, el_loop *loop, uint32_t index) {
   while (loop->passed->n <= index && loop->taken < loop->all->n) {
     el_val item = loop->all->items[loop->taken++];
     el_step(r, 0);
-    if (passes(r, loop, item)) el_list_add(&r->task, loop->passed, item);
+    if (passes_loop_test(r, loop, item)) el_list_add(&r->task, loop->passed, item);
   }
   return loop->passed->n > index;
 }
 
-static int64_t length(el_rendering *r, el_loop *loop) {
-  reach(r, loop, UINT32_MAX - 1);
+static int64_t loop_length(el_rendering *r, el_loop *loop) {
+  reach_item(r, loop, UINT32_MAX - 1);
   return loop->passed->n;
 }
 
@@ -45,12 +45,12 @@ static el_val or_undefined(el_rendering *r, bool there, el_loop *loop, uint32_t 
   return there ? loop->passed->items[at] : el_val_undefined(EL_NO_ITEM, el_text_new(&r->task, what, strlen(what), 0));
 }
 
-static el_val cycle(el_rendering *r, el_val self, const el_arguments *a) {
+static el_val loop_cycle(el_rendering *r, el_val self, const el_arguments *a) {
   if (!a->n || a->n_keywords) el_fault(r, "'cycle' needs values");
   return a->positional[self.loop->at % a->n];
 }
 
-static el_val changed(el_rendering *r, el_val self, const el_arguments *a) {
+static el_val loop_changed(el_rendering *r, el_val self, const el_arguments *a) {
   el_list *values = el_list_new(&r->task, a->n);
   for (uint32_t i = 0; i < a->n; i++) el_list_add(&r->task, values, a->positional[i]);
   el_val now = el_val_tuple(values), before = self.loop->changed;
@@ -58,32 +58,32 @@ static el_val changed(el_rendering *r, el_val self, const el_arguments *a) {
   return el_val_bool(before.kind == EL_MISSING || !el_equal(r, before, now));
 }
 
-static el_val bound(el_rendering *r, el_loop *loop, const el_function *f) {
+static el_val bind_loop_method(el_rendering *r, el_loop *loop, const el_function *f) {
   el_method *m = el_task_zeroed(&r->task, sizeof *m);
   *m = (el_method){{.kind = EL_LOOP, .loop = loop}, f};
   return (el_val){.kind = EL_METHOD, .method = m};
 }
 
 el_val el_loop_attribute(el_rendering *r, el_loop *loop, const el_text *name) {
-  static const el_function CYCLE = {"cycle", cycle}, CHANGED = {"changed", changed};
+  static const el_function CYCLE = {"cycle", loop_cycle}, CHANGED = {"changed", loop_changed};
   uint32_t at = loop->at;
   if (el_text_is(name, "index")) return el_val_int((int64_t)at + 1);
   if (el_text_is(name, "index0")) return el_val_int(at);
   if (el_text_is(name, "first")) return el_val_bool(at == 0);
-  if (el_text_is(name, "last")) return el_val_bool(!reach(r, loop, at + 1));
-  if (el_text_is(name, "length")) return el_val_int(length(r, loop));
-  if (el_text_is(name, "revindex")) return el_val_int(length(r, loop) - at);
-  if (el_text_is(name, "revindex0")) return el_val_int(length(r, loop) - at - 1);
+  if (el_text_is(name, "last")) return el_val_bool(!reach_item(r, loop, at + 1));
+  if (el_text_is(name, "length")) return el_val_int(loop_length(r, loop));
+  if (el_text_is(name, "revindex")) return el_val_int(loop_length(r, loop) - at);
+  if (el_text_is(name, "revindex0")) return el_val_int(loop_length(r, loop) - at - 1);
   if (el_text_is(name, "previtem")) return or_undefined(r, at > 0, loop, at - 1, "previous");
-  if (el_text_is(name, "nextitem")) return or_undefined(r, reach(r, loop, at + 1), loop, at + 1, "next");
+  if (el_text_is(name, "nextitem")) return or_undefined(r, reach_item(r, loop, at + 1), loop, at + 1, "next");
   if (el_text_is(name, "depth")) return el_val_int(loop->depth + 1);
   if (el_text_is(name, "depth0")) return el_val_int(loop->depth);
-  if (el_text_is(name, "cycle")) return bound(r, loop, &CYCLE);
-  if (el_text_is(name, "changed")) return bound(r, loop, &CHANGED);
+  if (el_text_is(name, "cycle")) return bind_loop_method(r, loop, &CYCLE);
+  if (el_text_is(name, "changed")) return bind_loop_method(r, loop, &CHANGED);
   return (el_val){0};
 }
 
-static el_flow run_loop(el_rendering *r, const el_node *n, el_scope *around, el_val over, int depth) {
+static el_flow run_for_loop(el_rendering *r, const el_node *n, el_scope *around, el_val over, int depth) {
   el_loop *loop = el_task_zeroed(&r->task, sizeof *loop);
   el_scope *outer = r->scope, *scope = el_task_zeroed(&r->task, sizeof *scope);
   uint32_t name = el_names_find(&r->t->names, "loop", 4);
@@ -98,7 +98,7 @@ static el_flow run_loop(el_rendering *r, const el_node *n, el_scope *around, el_
   r->scope = scope;
   el_flow flow = EL_GO_ON;
   bool completed = false; /* a round came to the body's end */
-  for (; flow != EL_BREAK && reach(r, loop, loop->at); loop->at++) {
+  for (; flow != EL_BREAK && reach_item(r, loop, loop->at); loop->at++) {
     el_step(r, 0);
     scope->n = 0; /* every round begins with the variables from outside */
     if (name != UINT32_MAX) el_set_variable(r, scope, name, (el_val){.kind = EL_LOOP, .loop = loop});
@@ -122,7 +122,7 @@ static el_flow run_loop(el_rendering *r, const el_node *n, el_scope *around, el_
 el_flow el_run_for(el_rendering *r, const el_node *n) {
   el_val over = el_eval(r, n->b);
   r->task.line = n->line;
-  return run_loop(r, n, r->scope, over, 0);
+  return run_for_loop(r, n, r->scope, over, 0);
 }
 
 el_val el_loop_call(el_rendering *r, el_loop *loop, const el_arguments *a) {
@@ -132,7 +132,7 @@ el_val el_loop_call(el_rendering *r, el_loop *loop, const el_arguments *a) {
   el_bind(r, "loop", a, NAMES, 1, 1, &over);
   el_writer w = el_writer_of(r), *outer = r->out;
   r->out = &w;
-  run_loop(r, loop->node, loop->around, over, loop->depth + 1);
+  run_for_loop(r, loop->node, loop->around, over, loop->depth + 1);
   r->out = outer;
   return el_val_string(el_written(&w));
 }

@@ -9,7 +9,7 @@
   }
 
 /* Of markup, what is cut out is markup too. */
-static el_val like(el_val self, const el_text *s) {
+static el_val marked_like(el_val self, const el_text *s) {
   el_val v = el_val_string(s);
   v.safe = self.safe;
   return v;
@@ -22,19 +22,20 @@ static el_val list_like(el_val self, el_list *list) {
 
 /* --- cutting */
 
-static el_val strip(el_rendering *r, el_val self, const el_arguments *a, const char *what, bool left, bool right) {
+static el_val strip_string(el_rendering *r, el_val self, const el_arguments *a, const char *what, bool left,
+                           bool right) {
   el_val chars;
   el_bind(r, what, a, NAMES("chars"), 1, 0, &chars);
-  return like(self, el_strip(r, self.s, el_text_argument(r, chars, "chars"), left, right));
+  return marked_like(self, el_strip(r, self.s, el_text_argument(r, chars, "chars"), left, right));
 }
 static el_val str_strip(el_rendering *r, el_val self, const el_arguments *a) {
-  return strip(r, self, a, "strip", true, true);
+  return strip_string(r, self, a, "strip", true, true);
 }
 static el_val str_lstrip(el_rendering *r, el_val self, const el_arguments *a) {
-  return strip(r, self, a, "lstrip", true, false);
+  return strip_string(r, self, a, "lstrip", true, false);
 }
 static el_val str_rstrip(el_rendering *r, el_val self, const el_arguments *a) {
-  return strip(r, self, a, "rstrip", false, true);
+  return strip_string(r, self, a, "rstrip", false, true);
 }
 
 static void add_part(el_rendering *r, el_list *list, const el_text *s, size_t begin, size_t end) {
@@ -103,7 +104,7 @@ static el_list *rsplit_at(el_rendering *r, const el_text *s, const el_text *at, 
   return list;
 }
 
-static void turn(el_list *list) {
+static void reverse_list(el_list *list) {
   for (uint32_t i = 0; i < list->n / 2; i++) {
     el_val v = list->items[i];
     list->items[i] = list->items[list->n - 1 - i];
@@ -111,7 +112,7 @@ static void turn(el_list *list) {
   }
 }
 
-static el_val split(el_rendering *r, el_val self, const el_arguments *a, const char *what, bool from_right) {
+static el_val split_string(el_rendering *r, el_val self, const el_arguments *a, const char *what, bool from_right) {
   el_val v[2];
   el_bind(r, what, a, NAMES("sep", "maxsplit"), 2, 0, v);
   const el_text *at = el_text_argument(r, v[0], "sep");
@@ -121,14 +122,14 @@ static el_val split(el_rendering *r, el_val self, const el_arguments *a, const c
   el_list *list = !from_right ? (at ? split_at(r, self.s, at, most) : split_words(r, self.s, most))
                   : at        ? rsplit_at(r, self.s, at, most)
                               : rsplit_words(r, self.s, most);
-  if (from_right) turn(list);
+  if (from_right) reverse_list(list);
   return list_like(self, list);
 }
 static el_val str_split(el_rendering *r, el_val self, const el_arguments *a) {
-  return split(r, self, a, "split", false);
+  return split_string(r, self, a, "split", false);
 }
 static el_val str_rsplit(el_rendering *r, el_val self, const el_arguments *a) {
-  return split(r, self, a, "rsplit", true);
+  return split_string(r, self, a, "rsplit", true);
 }
 
 static el_val str_splitlines(el_rendering *r, el_val self, const el_arguments *a) {
@@ -137,7 +138,7 @@ static el_val str_splitlines(el_rendering *r, el_val self, const el_arguments *a
   return list_like(self, el_split_lines(r, self.s, el_bool_argument(r, keep, false)));
 }
 
-static el_val partition(el_rendering *r, el_val self, const el_arguments *a, const char *what, bool last) {
+static el_val partition_string(el_rendering *r, el_val self, const el_arguments *a, const char *what, bool last) {
   el_val sep;
   el_bind(r, what, a, NAMES("sep"), 1, 1, &sep);
   const el_text *s = self.s, *at = el_text_argument(r, sep, "sep");
@@ -158,10 +159,10 @@ static el_val partition(el_rendering *r, el_val self, const el_arguments *a, con
   return el_val_tuple(list);
 }
 static el_val str_partition(el_rendering *r, el_val self, const el_arguments *a) {
-  return partition(r, self, a, "partition", false);
+  return partition_string(r, self, a, "partition", false);
 }
 static el_val str_rpartition(el_rendering *r, el_val self, const el_arguments *a) {
-  return partition(r, self, a, "rpartition", true);
+  return partition_string(r, self, a, "rpartition", true);
 }
 
 static bool has_at(const el_text *s, const el_text *what, bool end) {
@@ -173,7 +174,7 @@ static el_val remove_at(el_rendering *r, el_val self, const el_arguments *a, con
   el_bind(r, what, a, NAMES("part"), 1, 1, &part);
   const el_text *p = el_text_argument(r, part, "part");
   if (!p || !has_at(self.s, p, end)) return self;
-  return like(self, el_text_cut(&r->task, self.s, end ? 0 : p->len, end ? self.s->len - p->len : self.s->len));
+  return marked_like(self, el_text_cut(&r->task, self.s, end ? 0 : p->len, end ? self.s->len - p->len : self.s->len));
 }
 static el_val str_removeprefix(el_rendering *r, el_val self, const el_arguments *a) {
   return remove_at(r, self, a, "removeprefix", false);
@@ -185,7 +186,7 @@ static el_val str_removesuffix(el_rendering *r, el_val self, const el_arguments 
 /* --- looking */
 
 /* The part of a string that start and end say; false: start is behind its end. */
-static bool part_of(el_rendering *r, el_val self, el_val from, el_val to, size_t *begin, size_t *end) {
+static bool find_range(el_rendering *r, el_val self, el_val from, el_val to, size_t *begin, size_t *end) {
   if (from.kind == EL_MISSING && to.kind == EL_MISSING) {
     *begin = 0;
     *end = self.s->len;
@@ -206,7 +207,7 @@ static el_val has_any(el_rendering *r, el_val self, const el_arguments *a, const
   el_val v[3];
   size_t begin, end;
   el_bind(r, what, a, NAMES("prefix", "start", "end"), 3, 1, v);
-  if (!part_of(r, self, v[1], v[2], &begin, &end)) return el_val_bool(false);
+  if (!find_range(r, self, v[1], v[2], &begin, &end)) return el_val_bool(false);
   const el_text *s = el_text_cut(&r->task, self.s, begin, end);
   el_list one = {.items = &v[0], .n = 1};
   const el_list *list = v[0].kind == EL_TUPLE ? v[0].list : &one;
@@ -225,14 +226,15 @@ static el_val str_endswith(el_rendering *r, el_val self, const el_arguments *a) 
   return has_any(r, self, a, "endswith", true);
 }
 
-static el_val find(el_rendering *r, el_val self, const el_arguments *a, const char *what, bool last, bool must) {
+static el_val find_substring(el_rendering *r, el_val self, const el_arguments *a, const char *what, bool last,
+                             bool must) {
   el_val v[3];
   size_t begin, end, at = SIZE_MAX;
   el_bind(r, what, a, NAMES("sub", "start", "end"), 3, 1, v);
   const el_text *sub = el_text_argument(r, v[0], "sub");
   if (!sub) el_fault(r, "'%s' needs a string", what);
   el_step(r, self.s->len);
-  if (part_of(r, self, v[1], v[2], &begin, &end)) {
+  if (find_range(r, self, v[1], v[2], &begin, &end)) {
     const el_text *s = el_text_cut(&r->task, self.s, begin, end);
     at = last ? el_text_find_last(s, sub, s->len) : el_text_find(s, sub, 0);
   }
@@ -241,16 +243,16 @@ static el_val find(el_rendering *r, el_val self, const el_arguments *a, const ch
   return el_val_int((int64_t)el_text_length(el_text_cut(&r->task, self.s, 0, begin + at)));
 }
 static el_val str_find(el_rendering *r, el_val self, const el_arguments *a) {
-  return find(r, self, a, "find", false, false);
+  return find_substring(r, self, a, "find", false, false);
 }
 static el_val str_rfind(el_rendering *r, el_val self, const el_arguments *a) {
-  return find(r, self, a, "rfind", true, false);
+  return find_substring(r, self, a, "rfind", true, false);
 }
 static el_val str_index(el_rendering *r, el_val self, const el_arguments *a) {
-  return find(r, self, a, "index", false, true);
+  return find_substring(r, self, a, "index", false, true);
 }
 static el_val str_rindex(el_rendering *r, el_val self, const el_arguments *a) {
-  return find(r, self, a, "rindex", true, true);
+  return find_substring(r, self, a, "rindex", true, true);
 }
 
 static el_val str_count(el_rendering *r, el_val self, const el_arguments *a) {
@@ -260,7 +262,7 @@ static el_val str_count(el_rendering *r, el_val self, const el_arguments *a) {
   const el_text *sub = el_text_argument(r, v[0], "sub");
   if (!sub) el_fault(r, "'count' needs a string");
   el_step(r, self.s->len);
-  if (!part_of(r, self, v[1], v[2], &begin, &end)) return el_val_int(0);
+  if (!find_range(r, self, v[1], v[2], &begin, &end)) return el_val_int(0);
   const el_text *s = el_text_cut(&r->task, self.s, begin, end);
   if (!sub->len) return el_val_int((int64_t)el_text_length(s) + 1);
   int64_t n = 0;
@@ -270,22 +272,22 @@ static el_val str_count(el_rendering *r, el_val self, const el_arguments *a) {
 
 /* --- changing */
 
-static el_val change(el_rendering *r, el_val self, const el_arguments *a, const char *what, el_case to) {
+static el_val change_string_case(el_rendering *r, el_val self, const el_arguments *a, const char *what, el_case to) {
   el_no_arguments(r, what, a);
-  return like(self, el_change_case(r, self.s, to));
+  return marked_like(self, el_change_case(r, self.s, to));
 }
 static el_val str_upper(el_rendering *r, el_val self, const el_arguments *a) {
-  return change(r, self, a, "upper", EL_TO_UPPER);
+  return change_string_case(r, self, a, "upper", EL_TO_UPPER);
 }
 static el_val str_lower(el_rendering *r, el_val self, const el_arguments *a) {
-  return change(r, self, a, "lower", EL_TO_LOWER);
+  return change_string_case(r, self, a, "lower", EL_TO_LOWER);
 }
 static el_val str_title(el_rendering *r, el_val self, const el_arguments *a) {
-  return change(r, self, a, "title", EL_TO_TITLE);
+  return change_string_case(r, self, a, "title", EL_TO_TITLE);
 }
 static el_val str_capitalize(el_rendering *r, el_val self, const el_arguments *a) {
   el_no_arguments(r, "capitalize", a);
-  return like(self, el_capitalize(r, self.s));
+  return marked_like(self, el_capitalize(r, self.s));
 }
 
 static el_val str_replace(el_rendering *r, el_val self, const el_arguments *a) {
@@ -294,7 +296,7 @@ static el_val str_replace(el_rendering *r, el_val self, const el_arguments *a) {
   const el_text *old = el_text_argument(r, v[0], "old"), *with = el_text_argument(r, v[1], "new");
   if (!old || !with) el_fault(r, "'replace' needs two strings");
   if (self.safe && !v[1].safe) with = el_escape(r, with);
-  return like(self, el_replace(r, self.s, old, with, el_int_argument(r, v[2], "count", -1)));
+  return marked_like(self, el_replace(r, self.s, old, with, el_int_argument(r, v[2], "count", -1)));
 }
 
 static el_val str_join(el_rendering *r, el_val self, const el_arguments *a) {
@@ -309,29 +311,29 @@ static el_val str_join(el_rendering *r, el_val self, const el_arguments *a) {
     el_write_text(&w, self.safe && !v.safe ? el_escape(r, v.s) : v.s);
   }
   el_step(r, w.len);
-  return like(self, el_written(&w));
+  return marked_like(self, el_written(&w));
 }
 
 static el_val str_format(el_rendering *r, el_val self, const el_arguments *a) {
-  return like(self, el_format(r, self.s, a));
+  return marked_like(self, el_format(r, self.s, a));
 }
 
-static el_val pad(el_rendering *r, el_val self, const el_arguments *a, const char *what, char align) {
+static el_val pad_string(el_rendering *r, el_val self, const el_arguments *a, const char *what, char align) {
   el_val v[2];
   el_bind(r, what, a, NAMES("width", "fillchar"), 2, 1, v);
   const el_text *fill = el_text_argument(r, v[1], "fillchar");
   int64_t width = el_int_argument(r, v[0], "width", 0);
   if (fill && el_text_length(fill) != 1) el_fault(r, "'%s' fills with one character", what);
-  return like(self, align == '^' ? el_center(r, self.s, width, fill) : el_pad(r, self.s, width, align, fill));
+  return marked_like(self, align == '^' ? el_center(r, self.s, width, fill) : el_pad(r, self.s, width, align, fill));
 }
 static el_val str_ljust(el_rendering *r, el_val self, const el_arguments *a) {
-  return pad(r, self, a, "ljust", '<');
+  return pad_string(r, self, a, "ljust", '<');
 }
 static el_val str_rjust(el_rendering *r, el_val self, const el_arguments *a) {
-  return pad(r, self, a, "rjust", '>');
+  return pad_string(r, self, a, "rjust", '>');
 }
 static el_val str_center(el_rendering *r, el_val self, const el_arguments *a) {
-  return pad(r, self, a, "center", '^');
+  return pad_string(r, self, a, "center", '^');
 }
 
 static el_val str_zfill(el_rendering *r, el_val self, const el_arguments *a) {
@@ -344,7 +346,7 @@ static el_val str_zfill(el_rendering *r, el_val self, const el_arguments *a) {
   el_write_part(&w, s, 0, sign);
   el_write_text(&w, el_pad(r, el_text_cut(&r->task, s, sign, s->len),
                            el_int_argument(r, width, "width", 0) - (int64_t)sign, '>', &ZERO));
-  return like(self, el_written(&w));
+  return marked_like(self, el_written(&w));
 }
 
 /* --- asking */

@@ -165,7 +165,7 @@ static el_val modulo(el_rendering *r, int64_t a, int64_t b) {
   return el_val_int(m && (m < 0) != (b < 0) ? m + b : m);
 }
 
-static el_val power(el_rendering *r, int64_t a, int64_t b) {
+static el_val raise_integer(el_rendering *r, int64_t a, int64_t b) {
   if (b < 0) {
     if (!a) el_fault(r, "division by zero");
     return el_val_float(pow((double)a, (double)b));
@@ -179,7 +179,7 @@ static el_val power(el_rendering *r, int64_t a, int64_t b) {
   return el_val_int(result);
 }
 
-static el_val integers(el_rendering *r, el_op op, int64_t a, int64_t b) {
+static el_val integer_arithmetic(el_rendering *r, el_op op, int64_t a, int64_t b) {
   int64_t out = 0;
   bool over = false;
   switch (op) {
@@ -191,7 +191,7 @@ static el_val integers(el_rendering *r, el_op op, int64_t a, int64_t b) {
       return el_val_float((double)a / (double)b);
     case EL_OP_FLOORDIV: return floor_divide(r, a, b);
     case EL_OP_MOD: return modulo(r, a, b);
-    default: return power(r, a, b);
+    default: return raise_integer(r, a, b);
   }
   if (over) overflow(r);
   return el_val_int(out);
@@ -217,7 +217,7 @@ static el_val float_divmod(double a, double b, bool quotient) {
   return el_val_float(quotient ? floor_div : mod);
 }
 
-static el_val floats(el_rendering *r, el_op op, double a, double b) {
+static el_val float_arithmetic(el_rendering *r, el_op op, double a, double b) {
   switch (op) {
     case EL_OP_ADD: return el_val_float(a + b);
     case EL_OP_SUB: return el_val_float(a - b);
@@ -255,7 +255,7 @@ static el_val add_strings(el_rendering *r, el_val a, el_val b) {
   return v;
 }
 
-static el_val repeat(el_rendering *r, el_val v, int64_t times) {
+static el_val repeat_value(el_rendering *r, el_val v, int64_t times) {
   if (times < 0) times = 0;
   size_t one = v.kind == EL_STRING ? v.s->len : v.list->n * sizeof(el_val);
   if (one && (uint64_t)times > r->task.most / one) el_fault(r, "a text or a list is repeated too often");
@@ -287,15 +287,16 @@ el_val el_binary(el_rendering *r, el_op op, el_val a, el_val b) {
   el_need_defined(r, a);
   el_need_defined(r, b);
   if (el_val_is_number(a) && el_val_is_number(b)) {
-    el_val v = a.kind == EL_FLOAT || b.kind == EL_FLOAT ? floats(r, op, el_val_number(a), el_val_number(b))
-                                                        : integers(r, op, el_val_integer(a), el_val_integer(b));
+    el_val v = a.kind == EL_FLOAT || b.kind == EL_FLOAT
+                   ? float_arithmetic(r, op, el_val_number(a), el_val_number(b))
+                   : integer_arithmetic(r, op, el_val_integer(a), el_val_integer(b));
     v.source = a.source ? a.source : b.source;
     return v;
   }
   if (op == EL_OP_ADD && a.kind == b.kind && a.kind == EL_STRING) return add_strings(r, a, b);
   if (op == EL_OP_ADD && a.kind == b.kind && (a.kind == EL_LIST || a.kind == EL_TUPLE)) return add_sequences(r, a, b);
-  if (op == EL_OP_MUL && is_sequence(a) && el_val_is_integer(b)) return repeat(r, a, el_val_integer(b));
-  if (op == EL_OP_MUL && is_sequence(b) && el_val_is_integer(a)) return repeat(r, b, el_val_integer(a));
+  if (op == EL_OP_MUL && is_sequence(a) && el_val_is_integer(b)) return repeat_value(r, a, el_val_integer(b));
+  if (op == EL_OP_MUL && is_sequence(b) && el_val_is_integer(a)) return repeat_value(r, b, el_val_integer(a));
   el_fault(r, "%s %s %s is not possible", el_val_type(a), SIGNS[op], el_val_type(b));
 }
 

@@ -8,7 +8,7 @@ static el_node *parse_unary(el_parser *p, bool with_filter);
 static el_node *parse_condition(el_parser *p);
 static el_node *parse_or(el_parser *p);
 
-static el_node *two(el_parser *p, el_node_kind kind, int line, el_node *a, el_node *b) {
+static el_node *new_with_operands(el_parser *p, el_node_kind kind, int line, el_node *a, el_node *b) {
   el_node *n = el_node_new(p, kind, line);
   n->a = a;
   n->b = b;
@@ -187,7 +187,7 @@ static el_node *parse_brackets(el_parser *p, el_node *of, int line) {
     first->a = of;
     return first;
   }
-  return two(p, EL_N_GETITEM, line, of, tuple ? tuple : first);
+  return new_with_operands(p, EL_N_GETITEM, line, of, tuple ? tuple : first);
 }
 
 static el_node *parse_subscript(el_parser *p, el_node *of) {
@@ -199,8 +199,9 @@ static el_node *parse_subscript(el_parser *p, el_node *of) {
   el_token token = p->now;
   if (token.type != EL_T_NAME && token.type != EL_T_INTEGER) el_parser_unexpected(p, "a name or a number");
   el_parser_skip(p);
-  if (token.type == EL_T_INTEGER) return two(p, EL_N_GETITEM, line, of, constant(p, line, el_val_int(token.integer)));
-  el_node *n = two(p, EL_N_GETATTR, line, of, NULL);
+  if (token.type == EL_T_INTEGER)
+    return new_with_operands(p, EL_N_GETITEM, line, of, constant(p, line, el_val_int(token.integer)));
+  el_node *n = new_with_operands(p, EL_N_GETATTR, line, of, NULL);
   n->text = el_text_new(p->task, token.data, token.len, 0);
   return n;
 }
@@ -247,7 +248,7 @@ static el_args *parse_args(el_parser *p) {
 }
 
 static el_node *parse_call(el_parser *p, el_node *of) {
-  el_node *n = two(p, EL_N_CALL, p->now.line, of, NULL);
+  el_node *n = new_with_operands(p, EL_N_CALL, p->now.line, of, NULL);
   n->args = parse_args(p);
   return n;
 }
@@ -268,7 +269,7 @@ el_node *el_parse_filters(el_parser *p, el_node *value, bool first) {
   while (first || el_parser_at_op(p, "|")) {
     if (!first) el_parser_skip(p);
     first = false;
-    el_node *n = two(p, EL_N_FILTER, p->now.line, value, NULL);
+    el_node *n = new_with_operands(p, EL_N_FILTER, p->now.line, value, NULL);
     n->text = parse_builtin_name(p);
     n->builtin = el_filter_find((el_str){n->text->data, n->text->len});
     if (el_parser_at_op(p, "(")) n->args = parse_args(p);
@@ -302,7 +303,7 @@ static el_node *parse_test(el_parser *p, el_node *of) {
   int line = p->now.line;
   el_parser_skip(p);
   bool not = el_parser_take_name(p, "not");
-  el_node *n = two(p, EL_N_TEST, line, of, NULL);
+  el_node *n = new_with_operands(p, EL_N_TEST, line, of, NULL);
   n->text = parse_builtin_name(p);
   n->builtin = el_test_find((el_str){n->text->data, n->text->len});
   if (el_parser_at_op(p, "(")) {
@@ -312,7 +313,7 @@ static el_node *parse_test(el_parser *p, el_node *of) {
     n->args = el_task_zeroed(p->task, sizeof *n->args);
     el_nodes_add(p, &n->args->positional, parse_postfix(p, parse_primary(p, false)));
   }
-  return not ? two(p, EL_N_NOT, line, n, NULL) : n;
+  return not ? new_with_operands(p, EL_N_NOT, line, n, NULL) : n;
 }
 
 static el_node *parse_filter_expr(el_parser *p, el_node *n) {
@@ -335,9 +336,9 @@ static el_node *parse_unary(el_parser *p, bool with_filter) {
   el_node *n;
   el_parser_down(p);
   if (el_parser_take_op(p, "-"))
-    n = two(p, EL_N_NEG, line, parse_unary(p, false), NULL);
+    n = new_with_operands(p, EL_N_NEG, line, parse_unary(p, false), NULL);
   else if (el_parser_take_op(p, "+"))
-    n = two(p, EL_N_POS, line, parse_unary(p, false), NULL);
+    n = new_with_operands(p, EL_N_POS, line, parse_unary(p, false), NULL);
   else
     n = parse_primary(p, false);
   n = parse_postfix(p, n);
@@ -358,8 +359,8 @@ static const operator_name *take_one(el_parser *p, const operator_name *list, si
   return NULL;
 }
 
-static el_node *binary(el_parser *p, int line, el_op op, el_node *a, el_node *b) {
-  el_node *n = two(p, EL_N_BINARY, line, a, b);
+static el_node *new_binary(el_parser *p, int line, el_op op, el_node *a, el_node *b) {
+  el_node *n = new_with_operands(p, EL_N_BINARY, line, a, b);
   n->op = op;
   return n;
 }
@@ -367,7 +368,7 @@ static el_node *binary(el_parser *p, int line, el_op op, el_node *a, el_node *b)
 static el_node *parse_power(el_parser *p) {
   int line = p->now.line;
   el_node *left = parse_unary(p, true);
-  while (el_parser_take_op(p, "**")) left = binary(p, line, EL_OP_POW, left, parse_unary(p, true));
+  while (el_parser_take_op(p, "**")) left = new_binary(p, line, EL_OP_POW, left, parse_unary(p, true));
   return left;
 }
 
@@ -375,7 +376,7 @@ static el_node *parse_product(el_parser *p) {
   static const operator_name OPS[] = {{"*", EL_OP_MUL}, {"/", EL_OP_DIV}, {"//", EL_OP_FLOORDIV}, {"%", EL_OP_MOD}};
   int line = p->now.line;
   el_node *left = parse_power(p);
-  for (const operator_name *o; (o = take_one(p, OPS, 4));) left = binary(p, line, o->op, left, parse_power(p));
+  for (const operator_name *o; (o = take_one(p, OPS, 4));) left = new_binary(p, line, o->op, left, parse_power(p));
   return left;
 }
 
@@ -393,7 +394,7 @@ static el_node *parse_sum(el_parser *p) {
   static const operator_name OPS[] = {{"+", EL_OP_ADD}, {"-", EL_OP_SUB}};
   int line = p->now.line;
   el_node *left = parse_concat(p);
-  for (const operator_name *o; (o = take_one(p, OPS, 2));) left = binary(p, line, o->op, left, parse_concat(p));
+  for (const operator_name *o; (o = take_one(p, OPS, 2));) left = new_binary(p, line, o->op, left, parse_concat(p));
   return left;
 }
 
@@ -420,7 +421,7 @@ static el_node *parse_compare(el_parser *p) {
   el_node *first = parse_sum(p), *n = NULL;
   uint8_t op, *ops = NULL;
   while (take_comparison(p, &op)) {
-    if (!n) n = two(p, EL_N_COMPARE, line, first, NULL);
+    if (!n) n = new_with_operands(p, EL_N_COMPARE, line, first, NULL);
     ops = el_task_grow(p->task, ops, n->items.n, n->items.n + 1);
     ops[n->items.n] = op;
     n->ops = ops;
@@ -433,7 +434,7 @@ static el_node *parse_not(el_parser *p) {
   int line = p->now.line;
   if (!el_parser_take_name(p, "not")) return parse_compare(p);
   el_parser_down(p);
-  el_node *n = two(p, EL_N_NOT, line, parse_not(p), NULL);
+  el_node *n = new_with_operands(p, EL_N_NOT, line, parse_not(p), NULL);
   p->depth--;
   return n;
 }
@@ -441,14 +442,14 @@ static el_node *parse_not(el_parser *p) {
 static el_node *parse_and(el_parser *p) {
   int line = p->now.line;
   el_node *left = parse_not(p);
-  while (el_parser_take_name(p, "and")) left = two(p, EL_N_AND, line, left, parse_not(p));
+  while (el_parser_take_name(p, "and")) left = new_with_operands(p, EL_N_AND, line, left, parse_not(p));
   return left;
 }
 
 static el_node *parse_or(el_parser *p) {
   int line = p->now.line;
   el_node *left = parse_and(p);
-  while (el_parser_take_name(p, "or")) left = two(p, EL_N_OR, line, left, parse_and(p));
+  while (el_parser_take_name(p, "or")) left = new_with_operands(p, EL_N_OR, line, left, parse_and(p));
   return left;
 }
 

@@ -39,26 +39,26 @@ const el_token *el_parser_look(el_parser *p) {
   return &p->ahead;
 }
 
-static bool at(const el_parser *p, el_token_type type, const char *what) {
+static bool at_token(const el_parser *p, el_token_type type, const char *what) {
   return p->now.type == type && el_str_eq((el_str){p->now.data, p->now.len}, what);
 }
 
 bool el_parser_at_name(el_parser *p, const char *name) {
-  return at(p, EL_T_NAME, name);
+  return at_token(p, EL_T_NAME, name);
 }
 
 bool el_parser_at_op(el_parser *p, const char *op) {
-  return at(p, EL_T_OPERATOR, op);
+  return at_token(p, EL_T_OPERATOR, op);
 }
 
 bool el_parser_take_name(el_parser *p, const char *name) {
-  if (!at(p, EL_T_NAME, name)) return false;
+  if (!at_token(p, EL_T_NAME, name)) return false;
   el_parser_skip(p);
   return true;
 }
 
 bool el_parser_take_op(el_parser *p, const char *op) {
-  if (!at(p, EL_T_OPERATOR, op)) return false;
+  if (!at_token(p, EL_T_OPERATOR, op)) return false;
   el_parser_skip(p);
   return true;
 }
@@ -95,13 +95,13 @@ uint32_t el_parser_name(el_parser *p, const el_token *token) {
 
 static el_node *parse_statement(el_parser *p);
 
-static bool at_end(el_parser *p, const char *const *ends) {
+static bool at_block_end(el_parser *p, const char *const *ends) {
   for (size_t i = 0; ends && ends[i]; i++)
     if (el_parser_at_name(p, ends[i])) return true;
   return false;
 }
 
-static void add_text(el_parser *p, el_nodes *out) {
+static void add_data_node(el_parser *p, el_nodes *out) {
   if (p->now.len) {
     el_node *n = el_node_new(p, EL_N_DATA, p->now.line);
     n->value = el_val_string(el_text_new(p->task, p->now.data, p->now.len, 0));
@@ -124,12 +124,12 @@ static void parse_until(el_parser *p, const char *const *ends, int line, el_node
   el_parser_down(p);
   for (;;) {
     if (p->now.type == EL_T_DATA) {
-      add_text(p, out);
+      add_data_node(p, out);
     } else if (p->now.type == EL_T_VARIABLE_BEGIN) {
       add_output(p, out);
     } else if (p->now.type == EL_T_BLOCK_BEGIN) {
       el_parser_skip(p);
-      if (at_end(p, ends)) break;
+      if (at_block_end(p, ends)) break;
       el_nodes_add(p, out, parse_statement(p));
       if (p->now.type != EL_T_BLOCK_END) el_parser_unexpected(p, "the end of the statement");
       el_parser_skip(p);

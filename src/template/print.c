@@ -26,7 +26,7 @@ void el_float_repr(double f, char out[40]) {
   snprintf(out, 40, "%.*f", places > 1 ? places : 1, f);
 }
 
-static void write_number(el_writer *w, el_val v) {
+static void print_number(el_writer *w, el_val v) {
   char out[40];
   if (v.kind == EL_BOOL)
     el_write(w, v.b ? "True" : "False", v.b ? 4 : 5, v.source);
@@ -116,7 +116,7 @@ void el_write_repr(el_rendering *r, el_writer *w, el_val v) {
     case EL_NONE: el_write_cstring(w, "None"); break;
     case EL_BOOL:
     case EL_INT:
-    case EL_FLOAT: write_number(w, v); break;
+    case EL_FLOAT: print_number(w, v); break;
     case EL_STRING:
       if (v.safe) el_write_cstring(w, "Markup(");
       repr_string(w, v.s);
@@ -146,7 +146,7 @@ const el_text *el_string(el_rendering *r, el_val v) {
 
 /* --- json.dumps() */
 
-static void json_string(el_rendering *r, el_writer *w, const el_text *s, bool ascii) {
+static void print_json_string(el_rendering *r, el_writer *w, const el_text *s, bool ascii) {
   el_step(r, s->len);
   el_write_cstring(w, "\"");
   size_t begin = 0;
@@ -172,13 +172,13 @@ static void json_string(el_rendering *r, el_writer *w, const el_text *s, bool as
   el_write_cstring(w, "\"");
 }
 
-static void json_number(el_writer *w, el_val v) {
+static void print_json_number(el_writer *w, el_val v) {
   if (v.kind == EL_BOOL)
     el_write(w, v.b ? "true" : "false", v.b ? 4 : 5, v.source);
   else if (v.kind == EL_FLOAT && !isfinite(v.f))
     el_write_cstring(w, isnan(v.f) ? "NaN" : v.f < 0 ? "-Infinity" : "Infinity");
   else
-    write_number(w, v);
+    print_number(w, v);
 }
 
 static void json_value(el_rendering *r, el_writer *w, el_val v, const el_json_style *style, uint32_t level);
@@ -191,7 +191,7 @@ static void json_break(el_writer *w, const el_json_style *style, uint32_t level)
 
 static void json_key(el_rendering *r, el_writer *w, el_val key, const el_json_style *style) {
   if (key.kind == EL_STRING) {
-    json_string(r, w, key.s, style->ascii);
+    print_json_string(r, w, key.s, style->ascii);
     return;
   }
   if (!el_val_is_number(key) && key.kind != EL_NONE) el_fault(r, "keys of JSON are strings, not %s", el_val_type(key));
@@ -259,8 +259,8 @@ static void json_value(el_rendering *r, el_writer *w, el_val v, const el_json_st
     case EL_NONE: el_write_cstring(w, "null"); break;
     case EL_BOOL:
     case EL_INT:
-    case EL_FLOAT: json_number(w, v); break;
-    case EL_STRING: json_string(r, w, v.s, style->ascii); break;
+    case EL_FLOAT: print_json_number(w, v); break;
+    case EL_STRING: print_json_string(r, w, v.s, style->ascii); break;
     case EL_LIST:
     case EL_TUPLE: json_list(r, w, v.list, style, level); break;
     case EL_DICT: json_dict(r, w, v.dict, style, level); break;

@@ -3,7 +3,7 @@
 
 #include "template/builtins.h"
 
-static bool strips(uint32_t c, const char *at, size_t n, const el_text *chars) {
+static bool is_stripped(uint32_t c, const char *at, size_t n, const el_text *chars) {
   if (!chars) return el_char_is_space(c);
   el_text one = {.data = at, .len = (uint32_t)n};
   return el_text_find(chars, &one, 0) != SIZE_MAX;
@@ -14,13 +14,13 @@ const el_text *el_strip(el_rendering *r, const el_text *s, const el_text *chars,
   el_step(r, s->len);
   while (left && begin < end) {
     uint32_t c = el_char_code(s->data + begin, end - begin, &n);
-    if (!strips(c, s->data + begin, n, chars)) break;
+    if (!is_stripped(c, s->data + begin, n, chars)) break;
     begin += n;
   }
   while (right && begin < end) {
     size_t before = el_char_before(s, end);
     uint32_t c = el_char_code(s->data + before, end - before, &n);
-    if (!strips(c, s->data + before, n, chars)) break;
+    if (!is_stripped(c, s->data + before, n, chars)) break;
     end = before;
   }
   return el_text_cut(&r->task, s, begin, end);

@@ -27,12 +27,12 @@ void el_task_fail(el_task *t, el_status code, const char *fmt, ...) {
   longjmp(t->escape, (int)code);
 }
 
-static size_t round_up(size_t n) {
+static size_t round_to_align(size_t n) {
   return (n + ALIGN - 1) & ~(size_t)(ALIGN - 1);
 }
 
 /* Chunks double, so that a small rendering takes little and a large one few calls. */
-static void add_chunk(el_task *t, size_t n) {
+static void add_arena_chunk(el_task *t, size_t n) {
   size_t size = t->taken < FIRST_CHUNK ? FIRST_CHUNK : t->taken;
   if (size > LARGEST_CHUNK) size = LARGEST_CHUNK;
   if (size < n + sizeof(el_chunk)) size = n + sizeof(el_chunk);
@@ -51,8 +51,8 @@ static void add_chunk(el_task *t, size_t n) {
 void *el_task_alloc(el_task *t, size_t n) {
   if (n > t->most)
     el_task_fail(t, EL_ERR_INVALID, "the chat template needs more memory than the limit, %zu bytes", t->most);
-  n = round_up(n ? n : 1);
-  if ((size_t)(t->end - t->at) < n) add_chunk(t, n);
+  n = round_to_align(n ? n : 1);
+  if ((size_t)(t->end - t->at) < n) add_arena_chunk(t, n);
   void *p = t->at;
   t->at += n;
   return p;
@@ -63,7 +63,7 @@ void *el_task_zeroed(el_task *t, size_t n) {
 }
 
 void *el_task_grow(el_task *t, void *p, size_t old, size_t n) {
-  size_t had = round_up(old ? old : 1), want = round_up(n ? n : 1);
+  size_t had = round_to_align(old ? old : 1), want = round_to_align(n ? n : 1);
   if (n <= t->most && p && (char *)p + had == t->at && want >= had && want - had <= (size_t)(t->end - t->at)) {
     t->at += want - had;
     return p;

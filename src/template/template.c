@@ -10,7 +10,7 @@
 /* --- compiling */
 
 /* Of its own, as no variable of the function that calls setjmp may change. */
-static bool compile(el_template *t) {
+static bool compile_template(el_template *t) {
   if (setjmp(t->task.escape)) return false;
   el_parse(t);
   return true;
@@ -27,7 +27,7 @@ el_status el_template_new(el_str text, el_template **out, el_error *err) {
   t->task.most = (size_t)1 << 30;
   t->source = text.data;
   t->len = text.len;
-  if (!compile(t)) {
+  if (!compile_template(t)) {
     el_status status = t->task.err->code;
     el_template_free(t);
     return status;
@@ -44,7 +44,7 @@ void el_template_free(el_template *t) {
 
 /* --- values from outside */
 
-static const el_val *kept(el_rendering *r, el_val v) {
+static const el_val *keep_value(el_rendering *r, el_val v) {
   el_val *p = el_task_alloc(&r->task, sizeof *p);
   *p = v;
   return p;
@@ -56,15 +56,15 @@ void el_template_set(el_rendering *r, const char *name, const el_val *value) {
 }
 
 const el_val *el_template_none(el_rendering *r) {
-  return kept(r, EL_VAL_NONE);
+  return keep_value(r, EL_VAL_NONE);
 }
 
 const el_val *el_template_bool(el_rendering *r, bool b) {
-  return kept(r, el_val_bool(b));
+  return keep_value(r, el_val_bool(b));
 }
 
 const el_val *el_template_string(el_rendering *r, el_str s, el_origin source) {
-  return kept(r, el_val_string(el_text_new(&r->task, s.data, s.len, source)));
+  return keep_value(r, el_val_string(el_text_new(&r->task, s.data, s.len, source)));
 }
 
 void *el_template_room(el_rendering *r, size_t bytes) {
@@ -77,10 +77,10 @@ const el_val *el_template_lines(el_rendering *r, const el_str *texts, size_t n, 
     if (i) el_write(&w, "\n", 1, source);
     el_write(&w, texts[i].data, texts[i].len, source);
   }
-  return kept(r, el_val_string(el_written(&w)));
+  return keep_value(r, el_val_string(el_written(&w)));
 }
 
-static el_val convert(el_rendering *r, const el_value *value, el_origin source) {
+static el_val convert_value(el_rendering *r, const el_value *value, el_origin source) {
   el_val v = {.kind = EL_NONE};
   el_down(r);
   switch (value->type) {
@@ -94,7 +94,7 @@ static el_val convert(el_rendering *r, const el_value *value, el_origin source) 
     case EL_VALUE_ARRAY: {
       el_list *list = el_list_new(&r->task, value->array.n);
       for (size_t i = 0; i < value->array.n; i++)
-        el_list_add(&r->task, list, convert(r, &value->array.items[i], source));
+        el_list_add(&r->task, list, convert_value(r, &value->array.items[i], source));
       v = el_val_list(list);
       break;
     }
@@ -103,7 +103,7 @@ static el_val convert(el_rendering *r, const el_value *value, el_origin source) 
       for (size_t i = 0; i < value->object.n; i++) {
         const el_member *m = &value->object.members[i];
         el_dict_set(r, d, el_val_string(el_text_new(&r->task, m->name, strlen(m->name), source)),
-                    convert(r, &m->value, source));
+                    convert_value(r, &m->value, source));
       }
       v = el_val_dict(d);
       break;
@@ -114,11 +114,11 @@ static el_val convert(el_rendering *r, const el_value *value, el_origin source) 
 }
 
 const el_val *el_template_value(el_rendering *r, const el_value *value, el_origin source) {
-  return kept(r, convert(r, value, source));
+  return keep_value(r, convert_value(r, value, source));
 }
 
 el_val *el_template_list(el_rendering *r) {
-  return (el_val *)kept(r, el_val_list(el_list_new(&r->task, 0)));
+  return (el_val *)keep_value(r, el_val_list(el_list_new(&r->task, 0)));
 }
 
 void el_template_append(el_rendering *r, el_val *list, const el_val *item) {
@@ -126,7 +126,7 @@ void el_template_append(el_rendering *r, el_val *list, const el_val *item) {
 }
 
 el_val *el_template_dict(el_rendering *r) {
-  return (el_val *)kept(r, el_val_dict(el_dict_new(&r->task)));
+  return (el_val *)keep_value(r, el_val_dict(el_dict_new(&r->task)));
 }
 
 void el_template_put(el_rendering *r, el_val *dict, const char *key, el_origin source, const el_val *value) {
@@ -135,7 +135,7 @@ void el_template_put(el_rendering *r, el_val *dict, const char *key, el_origin s
 
 /* --- rendering */
 
-static void begin(el_rendering *r, el_template_fn set, void *user) {
+static void begin_rendering(el_rendering *r, el_template_fn set, void *user) {
   const el_names *names = &r->t->names;
   r->globals = el_task_zeroed(&r->task, names->n * sizeof *r->globals);
   for (uint32_t i = 0; i < names->n; i++) {
@@ -146,7 +146,7 @@ static void begin(el_rendering *r, el_template_fn set, void *user) {
 }
 
 /* Out of the arena. */
-static void take(el_rendering *r, const el_text *text, el_rendered *out) {
+static void take_rendered(el_rendering *r, const el_text *text, el_rendered *out) {
   bool ok = el_buf_append(&out->text, text->data, text->len);
   if (ok && text->n_spans) ok = (out->parts = malloc(text->n_spans * sizeof *out->parts)) != NULL;
   if (!ok) el_task_fail(&r->task, EL_ERR_NO_MEMORY, "no memory for a conversation of %u bytes", (unsigned)text->len);
@@ -155,12 +155,12 @@ static void take(el_rendering *r, const el_text *text, el_rendered *out) {
   out->n_parts = text->n_spans;
 }
 
-static bool render(el_rendering *r, el_template_fn set, void *user, el_rendered *out) {
+static bool run_rendering(el_rendering *r, el_template_fn set, void *user, el_rendered *out) {
   if (setjmp(r->task.escape)) return false;
-  begin(r, set, user);
+  begin_rendering(r, set, user);
   el_run(r, &r->t->body);
   r->task.line = 0;
-  take(r, el_written(r->out), out);
+  take_rendered(r, el_written(r->out), out);
   return true;
 }
 
@@ -176,7 +176,7 @@ el_status el_template_render(const el_template *t, el_template_fn set, void *use
   r.task.most = limits->memory ? limits->memory : 256 << 20;
   r.steps = limits->steps ? limits->steps : 50000000;
   r.out = &w;
-  bool ok = render(&r, set, user, &made);
+  bool ok = run_rendering(&r, set, user, &made);
   el_task_free(&r.task);
   if (!ok) {
     el_rendered_free(&made);

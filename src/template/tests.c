@@ -59,7 +59,7 @@ static el_val is_divisibleby(el_rendering *r, el_val self, const el_arguments *a
   return el_val_bool(el_equal(r, el_binary(r, EL_OP_MOD, self, by), el_val_int(0)));
 }
 
-static el_val is_in(el_rendering *r, el_val self, const el_arguments *a) {
+static el_val is_contained(el_rendering *r, el_val self, const el_arguments *a) {
   el_val seq;
   el_bind(r, "in", a, NAMES("seq"), 1, 1, &seq);
   return el_val_bool(el_contains(r, seq, self));
@@ -74,19 +74,19 @@ static el_val is_sameas(el_rendering *r, el_val self, const el_arguments *a) {
 }
 
 /* What is looked up by name must be able to be one. */
-static el_str name_of(el_rendering *r, el_val v) {
+static el_str lookup_name(el_rendering *r, el_val v) {
   if (!el_hashable(v)) el_fault(r, "%s cannot be a name", el_val_type(v));
   return v.kind == EL_STRING ? (el_str){v.s->data, v.s->len} : (el_str){"", 0};
 }
 
 static el_val is_filter(el_rendering *r, el_val self, const el_arguments *a) {
   el_no_arguments(r, "filter", a);
-  return el_val_bool(el_filter_find(name_of(r, self)) != NULL);
+  return el_val_bool(el_filter_find(lookup_name(r, self)) != NULL);
 }
 
 static el_val is_test(el_rendering *r, el_val self, const el_arguments *a) {
   el_no_arguments(r, "test", a);
-  return el_val_bool(el_test_find(name_of(r, self)) != NULL);
+  return el_val_bool(el_test_find(lookup_name(r, self)) != NULL);
 }
 
 #define COMPARISON(name, op)                                                     \
@@ -120,7 +120,7 @@ const el_function el_tests[] = {{"boolean", is_boolean},
                                 {"gt", is_gt},
                                 {">", is_gt},
                                 {"greaterthan", is_gt},
-                                {"in", is_in},
+                                {"in", is_contained},
                                 {"integer", is_integer},
                                 {"iterable", is_iterable},
                                 {"le", is_le},

@@ -6,7 +6,7 @@
 
 /* --- writing */
 
-static void reserve(el_writer *w, size_t extra) {
+static void reserve_text(el_writer *w, size_t extra) {
   size_t want = (size_t)w->len + extra, most = w->most ? w->most : UINT32_MAX / 2;
   if (want > most)
     el_task_fail(w->task, EL_ERR_INVALID, "the chat template makes a text of more than the limit, %zu bytes", most);
@@ -34,7 +34,7 @@ static void add_span(el_writer *w, uint32_t begin, uint32_t end, uint32_t source
 
 void el_write(el_writer *w, const char *data, size_t len, uint32_t source) {
   if (!len) return;
-  reserve(w, len);
+  reserve_text(w, len);
   memcpy(w->data + w->len, data, len);
   if (source) add_span(w, w->len, w->len + (uint32_t)len, source);
   w->len += (uint32_t)len;
@@ -75,7 +75,7 @@ void el_write_text(el_writer *w, const el_text *s) {
 void el_write_repeated(el_writer *w, const char *s, size_t times, uint32_t source) {
   size_t len = strlen(s);
   if (times > UINT32_MAX) times = UINT32_MAX;
-  reserve(w, times * len);
+  reserve_text(w, times * len);
   for (size_t i = 0; i < times; i++) el_write(w, s, len, source);
 }
 

@@ -4,7 +4,7 @@
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 
-static bool in(uint32_t c, const el_char_range *list, size_t n) {
+static bool in_ranges(uint32_t c, const el_char_range *list, size_t n) {
   size_t low = 0, high = n;
   while (low < high) {
     size_t mid = low + (high - low) / 2;
@@ -15,7 +15,7 @@ static bool in(uint32_t c, const el_char_range *list, size_t n) {
   }
   return low < n && c >= list[low].first;
 }
-#define IN(c, list) in(c, list, COUNT(list))
+#define IN(c, list) in_ranges(c, list, COUNT(list))
 
 bool el_char_is_space(uint32_t c) {
   return (c >= 0x09 && c <= 0x0d) || (c >= 0x1c && c <= 0x20) || c == 0x85 || c == 0xa0 || c == 0x1680 ||
