@@ -11,7 +11,7 @@
 
 static const el_site sites[] = {EL_USUAL_SITES(EL_ROWS_SAME)};
 
-static void read_common(el_keys *k, el_hparams *h, int n_layers_27b) {
+static void read_gemma_common(el_keys *k, el_hparams *h, int n_layers_27b) {
   el_hparams_refuse_experts(k);
   h->embed_scale = sqrtf((float)h->n_embd);
   /* The 27B models scale scores by the width of a head as if heads shared the model's width. */
@@ -22,7 +22,7 @@ static void read_common(el_keys *k, el_hparams *h, int n_layers_27b) {
 /* ------------------------------------------------------------------ Gemma 2 */
 
 static void read_gemma2(el_keys *k, el_hparams *h) {
-  read_common(k, h, 46);
+  read_gemma_common(k, h, 46);
   h->attn_cap = el_keys_float_or_none(k, "attn_logit_softcapping", 1e-6, 1e6, 50);
   h->logit_cap = el_keys_float_or_none(k, "final_logit_softcapping", 1e-6, 1e6, 30);
   const int rope = el_hparams_windowed_rope(k, h, 0);
@@ -55,7 +55,7 @@ const el_arch el_arch_gemma2 = {.name = "gemma2",
 /* ------------------------------------------------------------------ Gemma 3 */
 
 static void read_gemma3(el_keys *k, el_hparams *h) {
-  read_common(k, h, 62);
+  read_gemma_common(k, h, 62);
   h->logit_cap = el_keys_float_or_none(k, "final_logit_softcapping", 1e-6, 1e6, 0);
   const int window = el_keys_int_or(k, "attention.sliding_window", 0, EL_MAX_CONTEXT, 0);
   if (!window) return;
@@ -111,7 +111,7 @@ static void share_keys(el_keys *k, el_hparams *h, int n) {
 }
 
 static void read_gemma4(el_keys *k, el_hparams *h) {
-  read_common(k, h, 0);
+  read_gemma_common(k, h, 0);
   h->attn_scale = 1;
   h->logit_cap = el_keys_float_or_none(k, "final_logit_softcapping", 1e-6, 1e6, 30);
   h->n_layer_input = el_keys_int(k, "embedding_length_per_layer_input", 0, EL_MAX_WIDTH / h->n_layers);

@@ -37,14 +37,14 @@ static const el_site sites[N_SITES + EL_N_EXPERT_SITES] = {
      .stack = "mlp.experts.down_proj"},
 };
 
-static void read_keys(el_keys *k, el_hparams *h) {
+static void read_gpt_oss_keys(el_keys *k, el_hparams *h) {
   h->rope[0].halves = true;
   el_hparams_experts(k, h, "expert_feed_forward_length");
   const int rope = el_hparams_windowed_rope(k, h, 0);
   el_hparams_windows(k, h, el_keys_int(k, "attention.sliding_window", 1, EL_MAX_CONTEXT), 2, rope);
 }
 
-static void layer(el_program *p, const el_hparams *h, int l) {
+static void emit_gpt_oss_layer(el_program *p, const el_hparams *h, int l) {
   el_emit(p, EL_OP_NORM, "attn_norm");
   el_emit_linear(p, EL_SITE_Q, EL_SITE_V);
   el_emit_attention(p, h)->tensor = "attn_sinks";
@@ -63,5 +63,5 @@ const el_arch el_arch_gpt_oss = {.name = "gpt-oss",
                                  .n_sites = N_SITES,
                                  .norm = norms,
                                  .n_norms = 2,
-                                 .read = read_keys,
-                                 .layer = layer};
+                                 .read = read_gpt_oss_keys,
+                                 .layer = emit_gpt_oss_layer};

@@ -58,18 +58,18 @@ static void read_scaling(el_keys *k, el_rope *r) {
 }
 
 /* The file's numbers; -1 and 0: it says nothing, or that each token's state is its own vector. */
-static el_embed read_pooling(el_keys *k) {
+static el_embed read_pooling_key(el_keys *k) {
   static const el_embed of_number[] = {EL_EMBED_NONE, EL_EMBED_MEAN, EL_EMBED_CLS, EL_EMBED_LAST, EL_EMBED_RANK};
   const int number = el_keys_int_or(k, "pooling_type", -1, (int)(sizeof of_number / sizeof *of_number) - 1, 0);
   return number > 0 ? of_number[number] : EL_EMBED_NONE;
 }
 
 /* What all families have in common, with rotation as the file says and no windows. */
-static void read_common(el_keys *k, el_hparams *h) {
+static void read_common_keys(el_keys *k, el_hparams *h) {
   h->n_layers = el_keys_int(k, "block_count", 1, EL_MAX_LAYERS);
   h->n_embd = el_keys_int(k, "embedding_length", 1, EL_MAX_WIDTH);
   h->ctx_train = el_keys_int(k, "context_length", 1, EL_MAX_CONTEXT);
-  h->pooling = read_pooling(k);
+  h->pooling = read_pooling_key(k);
   if (k->status) return;
   if (!(h->layers = calloc((size_t)h->n_layers, sizeof *h->layers))) {
     k->status = el_fail(k->err, EL_ERR_NO_MEMORY, "%s: out of memory", el_gguf_path(k->g));
@@ -154,7 +154,7 @@ void el_hparams_refuse_experts(el_keys *k) {
 }
 
 /* The figures that the family may have changed must fit together. */
-static void finish(el_keys *k, el_hparams *h) {
+static void check_dims(el_keys *k, el_hparams *h) {
   for (int l = 0; l < h->n_layers && !k->status; l++) {
     const el_layer_dims *d = &h->layers[l];
     if (d->n_head % d->n_head_kv)
@@ -182,9 +182,9 @@ el_status el_hparams_read(const el_gguf *g, el_hparams *out, el_error *err) {
   el_status status = find_family(g, &h.arch, err);
   if (status) return status;
   el_keys k = {.g = g, .arch = h.arch->name, .err = err};
-  read_common(&k, &h);
+  read_common_keys(&k, &h);
   if (!k.status) h.arch->read(&k, &h);
-  if (!k.status) finish(&k, &h);
+  if (!k.status) check_dims(&k, &h);
   if (k.status)
     el_hparams_free(&h);
   else

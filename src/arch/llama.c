@@ -8,7 +8,7 @@
 
 static const el_site sites[] = {EL_USUAL_SITES(EL_ROWS_HALVES)};
 
-static void read_keys(el_keys *k, el_hparams *h) {
+static void read_llama_keys(el_keys *k, el_hparams *h) {
   el_hparams_refuse_experts(k);
   if (!h->rope[0].factors) h->rope[0].factors = "rope_freqs.weight"; /* Llama 3.1's */
 }
@@ -23,21 +23,25 @@ static void emit_attention_part(el_program *p, const el_hparams *h) {
   el_emit(p, EL_OP_NORM, "ffn_norm");
 }
 
-static void layer(el_program *p, const el_hparams *h, int l) {
+static void emit_llama_layer(el_program *p, const el_hparams *h, int l) {
   emit_attention_part(p, h);
   el_emit_feed_forward(p, EL_ACT_SILU);
   el_emit_add(p, NULL, h->residual_scale);
 }
 
-const el_arch el_arch_llama = {
-    .name = "llama", .site = sites, .n_sites = EL_N_USUAL_SITES, EL_USUAL_NORMS, .read = read_keys, .layer = layer};
+const el_arch el_arch_llama = {.name = "llama",
+                               .site = sites,
+                               .n_sites = EL_N_USUAL_SITES,
+                               EL_USUAL_NORMS,
+                               .read = read_llama_keys,
+                               .layer = emit_llama_layer};
 
 /* ---------------------------------------------------------------- Mistral 3 */
 
 /* Ministral 3 and Mistral Small 3: llama with YaRN of its own magnitude, and q that grows with the position. */
 static void read_mistral3(el_keys *k, el_hparams *h) {
   el_rope *r = &h->rope[0];
-  read_keys(k, h);
+  read_llama_keys(k, h);
   r->temperature = el_keys_float_or(k, "attention.temperature_scale", 0, 1e3, 0);
   if (!r->yarn) return;
   const float multiplier = el_keys_float_or(k, "rope.scaling.yarn_log_multiplier", 0, 1e3, 0);
@@ -51,7 +55,7 @@ const el_arch el_arch_mistral3 = {.name = "mistral3",
                                   .n_sites = EL_N_USUAL_SITES,
                                   EL_USUAL_NORMS,
                                   .read = read_mistral3,
-                                  .layer = layer};
+                                  .layer = emit_llama_layer};
 
 /* ------------------------------------------------------------------ Granite */
 
@@ -68,7 +72,7 @@ static void read_scales(el_keys *k, el_hparams *h) {
 }
 
 static void read_granite(el_keys *k, el_hparams *h) {
-  read_keys(k, h);
+  read_llama_keys(k, h);
   read_scales(k, h);
   const bool rotates = el_keys_bool_or(k, "rope.scaling.finetuned", true);
   for (int l = 0; l < h->n_layers && !rotates; l++) h->layers[l].rope = -1;
@@ -79,7 +83,7 @@ const el_arch el_arch_granite = {.name = "granite",
                                  .n_sites = EL_N_USUAL_SITES,
                                  EL_USUAL_NORMS,
                                  .read = read_granite,
-                                 .layer = layer};
+                                 .layer = emit_llama_layer};
 
 /* Granite's mixtures: experts, and beside them one that all tokens go to. */
 enum { SHARED_GATE = EL_SITE_O + 1, SHARED_UP, SHARED_DOWN, ROUTER, N_MOE_SITES };
@@ -153,4 +157,4 @@ const el_arch el_arch_smollm3 = {.name = "smollm3",
                                  .n_sites = EL_N_USUAL_SITES,
                                  EL_USUAL_NORMS,
                                  .read = read_smollm3,
-                                 .layer = layer};
+                                 .layer = emit_llama_layer};

@@ -6,7 +6,7 @@
 
 static const el_site sites[] = {EL_USUAL_SITES(EL_ROWS_SAME)};
 
-static void read_keys(el_keys *k, el_hparams *h) {
+static void read_olmo2_keys(el_keys *k, el_hparams *h) {
   el_hparams_refuse_experts(k);
   h->rope[0].halves = true;
   const int window = el_keys_int_or(k, "attention.sliding_window", 0, EL_MAX_CONTEXT, 0);
@@ -21,7 +21,7 @@ static void read_keys(el_keys *k, el_hparams *h) {
   el_hparams_windows(k, h, window, 4, 1);
 }
 
-static void layer(el_program *p, const el_hparams *h, int l) {
+static void emit_olmo2_layer(el_program *p, const el_hparams *h, int l) {
   el_emit(p, EL_OP_NORM, NULL);
   el_emit_linear(p, EL_SITE_Q, EL_SITE_V);
   el_emit_qk_norms(p, EL_OP_WIDE_NORM);
@@ -33,5 +33,9 @@ static void layer(el_program *p, const el_hparams *h, int l) {
   el_emit_add(p, "post_ffw_norm", 1);
 }
 
-const el_arch el_arch_olmo2 = {
-    .name = "olmo2", .site = sites, .n_sites = EL_N_USUAL_SITES, EL_OUTER_NORMS, .read = read_keys, .layer = layer};
+const el_arch el_arch_olmo2 = {.name = "olmo2",
+                               .site = sites,
+                               .n_sites = EL_N_USUAL_SITES,
+                               EL_OUTER_NORMS,
+                               .read = read_olmo2_keys,
+                               .layer = emit_olmo2_layer};

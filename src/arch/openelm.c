@@ -12,12 +12,12 @@ static const el_site sites[N_SITES] = {
     {.name = "ffn_up", .peft = "ffn.proj_1", .input = 2, .to = EL_TO_UP},
     {.name = "ffn_down", .peft = "ffn.proj_2", .input = 3, .from = EL_FROM_FF, .to = EL_TO_Y}};
 
-static void read_keys(el_keys *k, el_hparams *h) {
+static void read_openelm_keys(el_keys *k, el_hparams *h) {
   el_hparams_refuse_experts(k);
   h->rope[0].halves = true;
 }
 
-static void layer(el_program *p, const el_hparams *h, int l) {
+static void emit_openelm_layer(el_program *p, const el_hparams *h, int l) {
   el_emit(p, EL_OP_NORM, "attn_norm");
   el_emit_linear(p, QKV, QKV);
   el_emit_qk_norms(p, EL_OP_HEAD_NORM);
@@ -39,5 +39,5 @@ const el_arch el_arch_openelm = {.name = "openelm",
                                  .n_sites = N_SITES,
                                  .norm = norms,
                                  .n_norms = 4,
-                                 .read = read_keys,
-                                 .layer = layer};
+                                 .read = read_openelm_keys,
+                                 .layer = emit_openelm_layer};

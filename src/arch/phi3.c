@@ -12,14 +12,14 @@ static const el_site sites[N_SITES] = {
     {.name = "ffn_up", .peft = "mlp.gate_up_proj", .input = 2, .to = EL_TO_GATE_UP},
     {.name = "ffn_down", .peft = "mlp.down_proj", .input = 3, .from = EL_FROM_FF, .to = EL_TO_Y}};
 
-static void read_keys(el_keys *k, el_hparams *h) {
+static void read_phi3_keys(el_keys *k, el_hparams *h) {
   el_hparams_refuse_experts(k);
   h->rope[0].halves = true;
   h->rope[0].factors = "rope_factors_short.weight";
   h->rope[0].long_factors = "rope_factors_long.weight";
 }
 
-static void layer(el_program *p, const el_hparams *h, int l) {
+static void emit_phi3_layer(el_program *p, const el_hparams *h, int l) {
   el_emit(p, EL_OP_NORM, "attn_norm");
   el_emit_linear(p, QKV, QKV);
   el_emit_attention(p, h);
@@ -30,5 +30,9 @@ static void layer(el_program *p, const el_hparams *h, int l) {
   el_emit_add(p, NULL, 1);
 }
 
-const el_arch el_arch_phi3 = {
-    .name = "phi3", .site = sites, .n_sites = N_SITES, EL_USUAL_NORMS, .read = read_keys, .layer = layer};
+const el_arch el_arch_phi3 = {.name = "phi3",
+                              .site = sites,
+                              .n_sites = N_SITES,
+                              EL_USUAL_NORMS,
+                              .read = read_phi3_keys,
+                              .layer = emit_phi3_layer};

@@ -4,7 +4,7 @@
 
 static const el_site sites[] = {EL_USUAL_SITES(EL_ROWS_SAME)};
 
-static void read_keys(el_keys *k, el_hparams *h) {
+static void read_qwen_keys(el_keys *k, el_hparams *h) {
   el_hparams_refuse_experts(k);
   h->rope[0].halves = true;
 }
@@ -76,13 +76,13 @@ static void qwen3moe_layer(el_program *p, const el_hparams *h, int l) {
 const el_arch el_arch_qwen2 = {.name = "qwen2",
                                .site = sites,
                                .n_sites = EL_N_USUAL_SITES,
-                               .read = read_keys,
+                               .read = read_qwen_keys,
                                .layer = qwen2_layer,
                                EL_USUAL_NORMS};
 const el_arch el_arch_qwen3 = {.name = "qwen3",
                                .site = sites,
                                .n_sites = EL_N_USUAL_SITES,
-                               .read = read_keys,
+                               .read = read_qwen_keys,
                                .layer = qwen3_layer,
                                EL_USUAL_NORMS};
 const el_arch el_arch_qwen3moe = {.name = "qwen3moe",

@@ -38,7 +38,7 @@ static el_site_dims dims_of(const el_site *site, const el_hparams *h, el_layer_d
 }
 
 /* The sites of experts come behind the others. */
-static void add_experts(el_sites *s, const el_hparams *h) {
+static void add_expert_sites(el_sites *s, const el_hparams *h) {
   const el_site *site = s->site + s->n_sites;
   assert(s->n_sites + EL_N_EXPERT_SITES <= EL_MAX_SITES && s->n_inputs + EL_N_EXPERT_INPUTS <= EL_MAX_INPUTS);
   assert(site[0].to == EL_TO_EXPERT_GATE && site[1].to == EL_TO_EXPERT_UP && site[2].to == EL_TO_EXPERT_Y);
@@ -100,7 +100,7 @@ el_status el_sites_new(const el_hparams *h, el_sites **out, el_error *err) {
     if (shared > s->most_shared) s->most_shared = shared;
   }
   assert(s->n_inputs <= EL_MAX_INPUTS && s->most_shared <= EL_MAX_SHARED);
-  if (h->n_experts) add_experts(s, h);
+  if (h->n_experts) add_expert_sites(s, h);
   for (int l = 0; l < h->n_layers; l++) {
     const el_layer_dims d = el_hparams_layer(h, l);
     for (int i = 0; i < s->n_sites; i++)
