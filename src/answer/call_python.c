@@ -31,18 +31,18 @@ typedef struct python {
   int depth;
 } python;
 
-static void skip_space(python *y) {
+static void skip_python_space(python *y) {
   while (y->at < y->end && el_is_space(*y->at)) y->at++;
 }
 
-static bool take(python *y, char c) {
-  skip_space(y);
+static bool take_python_char(python *y, char c) {
+  skip_python_space(y);
   if (y->at == y->end || *y->at != c) return false;
   y->at++;
   return true;
 }
 
-static bool put(python *y, const char *text, size_t len) {
+static bool put_python(python *y, const char *text, size_t len) {
   if (!el_buf_append(&y->out, text, len)) y->no_memory = true;
   return !y->no_memory;
 }
@@ -52,7 +52,7 @@ static bool is_word_byte(char c) {
 }
 
 static el_str take_word(python *y) {
-  skip_space(y);
+  skip_python_space(y);
   el_str word = {y->at, 0};
   while (y->at < y->end && is_word_byte(*y->at)) y->at++;
   word.len = (size_t)(y->at - word.data);
@@ -78,67 +78,67 @@ static bool take_string(python *y) {
   return ended && !y->no_memory;
 }
 
-static bool take_value(python *y);
+static bool take_python_value(python *y);
 
-static bool take_items(python *y, char close) {
+static bool take_python_items(python *y, char close) {
   bool dict = close == '}';
-  if (!put(y, dict ? "{" : "[", 1)) return false;
-  for (bool first = true; !take(y, close); first = false) {
-    if (!first && (!take(y, ',') || !put(y, ", ", 2))) return false;
-    if (dict && (skip_space(y), y->at == y->end || !strchr("'\"", *y->at) || !*y->at)) return false;
-    if (!take_value(y)) return false;
-    if (dict && (!take(y, ':') || !put(y, ": ", 2) || !take_value(y))) return false;
+  if (!put_python(y, dict ? "{" : "[", 1)) return false;
+  for (bool first = true; !take_python_char(y, close); first = false) {
+    if (!first && (!take_python_char(y, ',') || !put_python(y, ", ", 2))) return false;
+    if (dict && (skip_python_space(y), y->at == y->end || !strchr("'\"", *y->at) || !*y->at)) return false;
+    if (!take_python_value(y)) return false;
+    if (dict && (!take_python_char(y, ':') || !put_python(y, ": ", 2) || !take_python_value(y))) return false;
   }
-  return put(y, dict ? "}" : "]", 1);
+  return put_python(y, dict ? "}" : "]", 1);
 }
 
-static bool take_plain(python *y) {
+static bool take_python_plain(python *y) {
   static const char *const WORDS[][2] = {{"True", "true"}, {"False", "false"}, {"None", "null"}};
   el_str word = take_word(y);
   for (size_t i = 0; i < 3; i++)
-    if (el_str_eq(word, WORDS[i][0])) return put(y, WORDS[i][1], strlen(WORDS[i][1]));
-  return word.len && el_json_is_value(word) && put(y, word.data, word.len);
+    if (el_str_eq(word, WORDS[i][0])) return put_python(y, WORDS[i][1], strlen(WORDS[i][1]));
+  return word.len && el_json_is_value(word) && put_python(y, word.data, word.len);
 }
 
-static bool take_value(python *y) {
-  skip_space(y);
+static bool take_python_value(python *y) {
+  skip_python_space(y);
   if (y->at == y->end || y->depth == EL_JSON_MAX_DEPTH) return false;
   char c = *y->at;
   if (c == '"' || c == '\'') return take_string(y);
-  if (c != '[' && c != '{' && c != '(') return take_plain(y);
+  if (c != '[' && c != '{' && c != '(') return take_python_plain(y);
   y->at++;
   y->depth++;
-  bool ok = take_items(y, c == '{' ? '}' : c == '[' ? ']' : ')');
+  bool ok = take_python_items(y, c == '{' ? '}' : c == '[' ? ']' : ')');
   y->depth--;
   return ok;
 }
 
 /* After the opening bracket: key=value, ... and the closing one, as an object. */
 static bool take_arguments(python *y) {
-  if (!put(y, "{", 1)) return false;
-  for (bool first = true; !take(y, ')'); first = false) {
-    if (!first && (!take(y, ',') || !put(y, ", ", 2))) return false;
+  if (!put_python(y, "{", 1)) return false;
+  for (bool first = true; !take_python_char(y, ')'); first = false) {
+    if (!first && (!take_python_char(y, ',') || !put_python(y, ", ", 2))) return false;
     el_str key = take_word(y);
-    if (!key.len || !take(y, '=')) return false;
-    if (!el_json_quote(&y->out, key) || !put(y, ": ", 2)) return !(y->no_memory = true);
-    if (!take_value(y)) return false;
+    if (!key.len || !take_python_char(y, '=')) return false;
+    if (!el_json_quote(&y->out, key) || !put_python(y, ": ", 2)) return !(y->no_memory = true);
+    if (!take_python_value(y)) return false;
   }
-  return put(y, "}", 1);
+  return put_python(y, "}", 1);
 }
 
 /* All calls of a text, or, when `check`, only whether they are all good. */
 static bool take_calls(el_answer_parser *p, el_str text, bool check) {
   python y = {text.data, text.data + text.len, {0}, false, 0};
-  bool list = take(&y, '['), ok = true;
+  bool list = take_python_char(&y, '['), ok = true;
   do {
     el_str name = take_word(&y);
     size_t tool = el_tools_find(p->tools, name);
     y.out.len = 0;
-    ok = tool != SIZE_MAX && take(&y, '(') && take_arguments(&y);
+    ok = tool != SIZE_MAX && take_python_char(&y, '(') && take_arguments(&y);
     if (ok && !check) el_call_give(p, tool, (el_str){y.out.data, y.out.len});
-  } while (ok && list && take(&y, ','));
-  ok = ok && (!list || take(&y, ']'));
-  skip_space(&y);
+  } while (ok && list && take_python_char(&y, ','));
+  ok = ok && (!list || take_python_char(&y, ']'));
+  skip_python_space(&y);
   if (y.no_memory) p->no_memory = true;
   el_buf_free(&y.out);
   return ok && y.at == y.end;
@@ -146,8 +146,8 @@ static bool take_calls(el_answer_parser *p, el_str text, bool check) {
 
 bool el_python_value(el_str text, el_buf *out, bool *no_memory) {
   python y = {text.data, text.data + text.len, {0}, false, 0};
-  bool ok = take_value(&y);
-  skip_space(&y);
+  bool ok = take_python_value(&y);
+  skip_python_space(&y);
   ok = ok && y.at == y.end && !y.no_memory;
   *no_memory = y.no_memory || (ok && !el_buf_append(out, y.out.data, y.out.len));
   el_buf_free(&y.out);

@@ -14,7 +14,7 @@ typedef struct reader {
   int depth;
 } reader;
 
-static bool put(reader *r, const char *text, size_t len) {
+static bool put_output(reader *r, const char *text, size_t len) {
   if (!el_buf_append(&r->out, text, len)) r->no_memory = true;
   return !r->no_memory;
 }
@@ -24,19 +24,19 @@ static bool put_string(reader *r, el_str text) {
   return !r->no_memory;
 }
 
-static void skip(reader *r, size_t n) {
+static void skip_bytes(reader *r, size_t n) {
   r->rest.data += n;
   r->rest.len -= n;
 }
 
-static void skip_space(reader *r) {
-  while (r->rest.len && el_is_space(*r->rest.data)) skip(r, 1);
+static void skip_quoted_space(reader *r) {
+  while (r->rest.len && el_is_space(*r->rest.data)) skip_bytes(r, 1);
 }
 
-static bool take(reader *r, char c) {
-  skip_space(r);
+static bool take_quoted_char(reader *r, char c) {
+  skip_quoted_space(r);
   if (!r->rest.len || *r->rest.data != c) return false;
-  skip(r, 1);
+  skip_bytes(r, 1);
   return true;
 }
 
@@ -46,11 +46,11 @@ static bool at_quote(const reader *r) {
 
 /* Between two marks. */
 static bool take_marked(reader *r) {
-  skip(r, r->quote.len);
+  skip_bytes(r, r->quote.len);
   const char *end = memmem(r->rest.data, r->rest.len, r->quote.data, r->quote.len);
   if (!end) return false;
   el_str text = {r->rest.data, (size_t)(end - r->rest.data)};
-  skip(r, text.len + r->quote.len);
+  skip_bytes(r, text.len + r->quote.len);
   return put_string(r, text);
 }
 
@@ -62,67 +62,67 @@ static bool take_json_string(reader *r) {
     if (step == EL_JSON_WRONG) return false;
     if (step != EL_JSON_DONE) continue;
     el_str text = {r->rest.data, i + 1};
-    skip(r, text.len);
-    return put(r, text.data, text.len);
+    skip_bytes(r, text.len);
+    return put_output(r, text.data, text.len);
   }
   return false;
 }
 
 /* Up to what ends it, without the space around it. */
 static el_str take_bare(reader *r, const char *ends) {
-  skip_space(r);
+  skip_quoted_space(r);
   el_str word = {r->rest.data, 0};
   while (word.len < r->rest.len && (!word.data[word.len] || !strchr(ends, word.data[word.len]))) word.len++;
-  skip(r, word.len);
+  skip_bytes(r, word.len);
   while (word.len && el_is_space(word.data[word.len - 1])) word.len--;
   return word;
 }
 
 static bool take_key(reader *r) {
-  skip_space(r);
+  skip_quoted_space(r);
   if (at_quote(r)) return take_marked(r);
   if (r->rest.len && *r->rest.data == '"') return take_json_string(r);
   el_str key = take_bare(r, ":,{}[]");
   return key.len && put_string(r, key);
 }
 
-static bool take_value(reader *r);
+static bool take_quoted_value(reader *r);
 
-static bool take_items(reader *r, char close) {
-  if (!put(r, close == '}' ? "{" : "[", 1)) return false;
-  for (bool first = true; !take(r, close); first = false) {
-    if (!first && (!take(r, ',') || !put(r, ", ", 2))) return false;
-    if (close == '}' && (!take_key(r) || !take(r, ':') || !put(r, ": ", 2))) return false;
-    if (!take_value(r)) return false;
+static bool take_quoted_items(reader *r, char close) {
+  if (!put_output(r, close == '}' ? "{" : "[", 1)) return false;
+  for (bool first = true; !take_quoted_char(r, close); first = false) {
+    if (!first && (!take_quoted_char(r, ',') || !put_output(r, ", ", 2))) return false;
+    if (close == '}' && (!take_key(r) || !take_quoted_char(r, ':') || !put_output(r, ": ", 2))) return false;
+    if (!take_quoted_value(r)) return false;
   }
-  return put(r, &close, 1);
+  return put_output(r, &close, 1);
 }
 
 /* Numbers and JSON's words; None as Python's templates print it; else a string that lacks its marks. */
-static bool take_plain(reader *r) {
+static bool take_quoted_plain(reader *r) {
   el_str word = take_bare(r, ",{}[]");
-  if (el_str_eq(word, "None")) return put(r, "null", 4);
-  if (el_json_is_value(word)) return put(r, word.data, word.len);
+  if (el_str_eq(word, "None")) return put_output(r, "null", 4);
+  if (el_json_is_value(word)) return put_output(r, word.data, word.len);
   return word.len && put_string(r, word);
 }
 
-static bool take_value(reader *r) {
-  skip_space(r);
+static bool take_quoted_value(reader *r) {
+  skip_quoted_space(r);
   if (!r->rest.len || r->depth == EL_JSON_MAX_DEPTH) return false;
   if (at_quote(r)) return take_marked(r);
   char c = *r->rest.data;
   if (c == '"') return take_json_string(r);
-  if (c != '{' && c != '[') return take_plain(r);
-  skip(r, 1);
+  if (c != '{' && c != '[') return take_quoted_plain(r);
+  skip_bytes(r, 1);
   r->depth++;
-  bool ok = take_items(r, c == '{' ? '}' : ']');
+  bool ok = take_quoted_items(r, c == '{' ? '}' : ']');
   r->depth--;
   return ok;
 }
 
 static bool give_arguments(el_answer_parser *p, el_str text) {
   reader r = {.rest = text, .quote = {p->form->quote, strlen(p->form->quote)}};
-  bool ok = take_value(&r) && !r.rest.len;
+  bool ok = take_quoted_value(&r) && !r.rest.len;
   if (r.no_memory) p->no_memory = true;
   if (ok) el_call_give(p, p->call.tool, (el_str){r.out.data, r.out.len});
   el_buf_free(&r.out);

@@ -33,14 +33,14 @@ el_mark el_call_find(el_answer_parser *p, const char *mark, size_t most, size_t 
   return p->last || p->call.found - p->call.from >= most ? EL_MARK_NO : EL_MARK_PARTIAL;
 }
 
-static el_step go(el_answer_parser *p, el_call_state state) {
+static el_step go_to_state(el_answer_parser *p, el_call_state state) {
   p->call.state = state;
   p->call.from = p->call.found = p->at;
   return EL_STEP_GO;
 }
 
 /* At the end of the text there is so far. */
-static el_step wait(el_answer_parser *p) {
+static el_step wait_for_more(el_answer_parser *p) {
   return p->last ? el_answer_fail(p) : EL_STEP_WAIT;
 }
 
@@ -59,7 +59,7 @@ static el_step in_section(el_answer_parser *p) {
   const el_form *f = p->form;
   size_t len = 0;
   while (el_answer_skip_space(p) && strchr(",;", p->buf.data[p->at]) && p->buf.data[p->at]) p->at++;
-  if (p->at == p->buf.len) return p->last && has_given(p) ? el_answer_leave(p) : wait(p);
+  if (p->at == p->buf.len) return p->last && has_given(p) ? el_answer_leave(p) : wait_for_more(p);
   el_mark end = f->section_end[0] ? el_mark_match(f->section_end, el_answer_rest(p, p->at), &len) : EL_MARK_NO;
   if (end == EL_MARK_YES && has_given(p)) {
     p->given = p->at + len;
@@ -72,14 +72,14 @@ static el_step in_section(el_answer_parser *p) {
   el_mark begin = el_mark_match(f->begin, el_answer_rest(p, p->at), &len);
   if (begin == EL_MARK_YES && end == EL_MARK_NO) {
     p->at += len;
-    return go(p, EL_CALL_BEGIN);
+    return go_to_state(p, EL_CALL_BEGIN);
   }
   if ((begin == EL_MARK_PARTIAL || end == EL_MARK_PARTIAL) && !p->last) return EL_STEP_WAIT;
   return has_given(p) ? el_answer_leave(p) : el_answer_fail(p);
 }
 
 static el_step at_begin(el_answer_parser *p) {
-  if (!el_answer_skip_space(p)) return wait(p);
+  if (!el_answer_skip_space(p)) return wait_for_more(p);
   char c = p->buf.data[p->at];
   bool json =
       p->form->kind != EL_CALLS_PARAMETERS && p->form->kind != EL_CALLS_PYTHON && p->form->kind != EL_CALLS_QUOTED;
@@ -90,14 +90,14 @@ static el_step at_begin(el_answer_parser *p) {
   if (c == '[' && json) {
     p->call.in_list = true;
     p->at++;
-    return go(p, EL_CALL_LIST);
+    return go_to_state(p, EL_CALL_LIST);
   }
   if (!writes_names(p->form)) return el_answer_fail(p);
-  return go(p, p->form->id_end[0] ? EL_CALL_ID : EL_CALL_NAME);
+  return go_to_state(p, p->form->id_end[0] ? EL_CALL_ID : EL_CALL_NAME);
 }
 
 static el_step in_list(el_answer_parser *p) {
-  if (!el_answer_skip_space(p)) return wait(p);
+  if (!el_answer_skip_space(p)) return wait_for_more(p);
   char c = p->buf.data[p->at];
   if (c == '{') {
     el_call_start_object(p, p->form->kind == EL_CALLS_KEYED ? EL_OBJECT_KEYED : EL_OBJECT_CALL);
@@ -105,12 +105,12 @@ static el_step in_list(el_answer_parser *p) {
   }
   if (!has_given(p) || (c != ',' && c != ']')) return el_answer_fail(p);
   p->given = ++p->at;
-  if (c == ']') return go(p, EL_CALL_END);
+  if (c == ']') return go_to_state(p, EL_CALL_END);
   return EL_STEP_GO;
 }
 
 /* The mark after a call may be missing: what counts is that the call is whole. */
-static el_step at_end(el_answer_parser *p) {
+static el_step at_call_end(el_answer_parser *p) {
   size_t len = 0;
   bool more = el_answer_skip_space(p);
   if (!more && !p->last && (p->call.end[0] || p->call.in_section || p->call.bare)) return EL_STEP_WAIT;
@@ -118,10 +118,10 @@ static el_step at_end(el_answer_parser *p) {
   if (m == EL_MARK_PARTIAL && !p->last) return EL_STEP_WAIT;
   if (m == EL_MARK_PARTIAL) p->given = p->at = p->buf.len;
   if (m == EL_MARK_YES) p->given = p->at = p->at + len;
-  if (p->call.in_section) return go(p, EL_CALL_SECTION);
+  if (p->call.in_section) return go_to_state(p, EL_CALL_SECTION);
   if (p->call.bare && more && strchr(";,{", p->buf.data[p->at]) && p->buf.data[p->at]) {
     if (p->buf.data[p->at] != '{') p->at++;
-    return go(p, EL_CALL_BEGIN);
+    return go_to_state(p, EL_CALL_BEGIN);
   }
   return el_answer_leave(p);
 }
@@ -138,26 +138,26 @@ static el_step at_id(el_answer_parser *p) {
   if (m == EL_MARK_PARTIAL) return EL_STEP_WAIT;
   if (m == EL_MARK_NO) return el_answer_fail(p);
   p->at = at + len;
-  return go(p, EL_CALL_NAME);
+  return go_to_state(p, EL_CALL_NAME);
 }
 
 /* Where calls and what is said to the user begin with the same mark, the latter has a name too. */
-static bool is_text(const el_answer_parser *p, el_str name) {
+static bool is_text_name(const el_answer_parser *p, el_str name) {
   size_t n = strlen(p->form->begin);
   return p->form->text[0] && !strncmp(p->form->text, p->form->begin, n) && el_str_eq(name, p->form->text + n);
 }
 
 static el_step at_name(el_answer_parser *p) {
   while (p->at < p->buf.len && p->at - p->call.from <= EL_MAX_HEAD_BYTES && is_name_byte(p->buf.data[p->at])) p->at++;
-  if (p->at == p->buf.len) return wait(p);
+  if (p->at == p->buf.len) return wait_for_more(p);
   el_str name = {p->buf.data + p->call.from, p->at - p->call.from};
-  if (is_text(p, name)) {
+  if (is_text_name(p, name)) {
     p->given = p->at;
     return el_answer_leave(p);
   }
   p->call.tool = el_tools_find(p->tools, name);
   if (p->call.tool == SIZE_MAX && el_str_skip(&name, "functions.")) p->call.tool = el_tools_find(p->tools, name);
-  return p->call.tool == SIZE_MAX ? el_answer_fail(p) : go(p, EL_CALL_NAME_END);
+  return p->call.tool == SIZE_MAX ? el_answer_fail(p) : go_to_state(p, EL_CALL_NAME_END);
 }
 
 static el_step at_name_end(el_answer_parser *p) {
@@ -167,13 +167,13 @@ static el_step at_name_end(el_answer_parser *p) {
   if (m == EL_MARK_PARTIAL) return EL_STEP_WAIT;
   if (m == EL_MARK_NO) return el_answer_fail(p);
   p->at = at + len;
-  if (parameters) return go(p, EL_CALL_PARAMETER);
+  if (parameters) return go_to_state(p, EL_CALL_PARAMETER);
   if (!el_answer_skip_space(p)) {
     p->at = p->call.from;
-    return wait(p);
+    return wait_for_more(p);
   }
   if (p->buf.data[p->at] != '{') return el_answer_fail(p);
-  if (quoted) return go(p, EL_CALL_QUOTED);
+  if (quoted) return go_to_state(p, EL_CALL_QUOTED);
   el_call_start_object(p, EL_OBJECT_ARGUMENTS);
   return EL_STEP_GO;
 }
@@ -222,7 +222,7 @@ el_step el_call_step(el_answer_parser *p) {
     case EL_CALL_PYTHON: return el_call_python(p);
     case EL_CALL_QUOTED: return el_call_quoted(p);
     case EL_CALL_HEADER: return at_header(p);
-    case EL_CALL_END: return at_end(p);
+    case EL_CALL_END: return at_call_end(p);
     default: return el_call_parameters(p);
   }
 }

@@ -10,7 +10,7 @@
 #include "answer/tools.h"
 #include "base/error.h"
 
-static bool put(el_buf *b, const char *s) {
+static bool put_cstring(el_buf *b, const char *s) {
   return el_buf_append(b, s, strlen(s));
 }
 
@@ -20,16 +20,16 @@ static const char *key_or(const char *key, const char *usual) {
   return key[0] ? key : usual;
 }
 
-static bool is_bare(const el_form *f) {
+static bool is_bare_form(const el_form *f) {
   return !f->begin[0] && !f->section[0];
 }
 
 /* What a call of this tool begins with, up to its arguments. `opened`: the prompt ends with the mark. */
 static bool put_begin(el_buf *b, const el_form *f, const char *name, bool opened) {
-  bool ok = put(b, f->section) && put(b, opened ? "" : f->begin);
+  bool ok = put_cstring(b, f->section) && put_cstring(b, opened ? "" : f->begin);
   switch (f->kind) {
     case EL_CALLS_JSON:
-      return ok && put(b, f->begin_space) &&
+      return ok && put_cstring(b, f->begin_space) &&
              el_buf_printf(b, "%s{\"%s\": \"%s\", \"%s\": ", f->list ? "[" : "", key_or(f->name_key, "name"), name,
                            key_or(f->args_key, "arguments"));
     case EL_CALLS_KEYED: return ok && el_buf_printf(b, "%s{\"%s\": ", f->list ? "[" : "", name);
@@ -39,7 +39,8 @@ static bool put_begin(el_buf *b, const el_form *f, const char *name, bool opened
     case EL_CALLS_PYTHON: return ok && el_buf_printf(b, "[%s(", name);
     case EL_CALLS_QUOTED: return ok && el_buf_printf(b, "%s%s{", name, f->name_end);
     default:
-      return put(b, "<|channel|>commentary to=functions.") && put(b, name) && put(b, " <|constrain|>json<|message|>");
+      return put_cstring(b, "<|channel|>commentary to=functions.") && put_cstring(b, name) &&
+             put_cstring(b, " <|constrain|>json<|message|>");
   }
 }
 
@@ -47,18 +48,19 @@ static bool put_end(el_buf *b, const el_form *f) {
   switch (f->kind) {
     case EL_CALLS_JSON:
     case EL_CALLS_KEYED:
-      return put(b, f->list ? "}]" : "}") && put(b, f->end_space) && put(b, f->end) && put(b, f->section_end);
-    case EL_CALLS_PYTHON: return put(b, ")]") && put(b, f->end);
-    case EL_CALLS_QUOTED: return put(b, "}") && put(b, f->end) && put(b, f->section_end);
-    case EL_CALLS_HARMONY: return put(b, ""); /* an end-of-generation token follows */
-    default: return put(b, f->end) && put(b, f->section_end);
+      return put_cstring(b, f->list ? "}]" : "}") && put_cstring(b, f->end_space) && put_cstring(b, f->end) &&
+             put_cstring(b, f->section_end);
+    case EL_CALLS_PYTHON: return put_cstring(b, ")]") && put_cstring(b, f->end);
+    case EL_CALLS_QUOTED: return put_cstring(b, "}") && put_cstring(b, f->end) && put_cstring(b, f->section_end);
+    case EL_CALLS_HARMONY: return put_cstring(b, ""); /* an end-of-generation token follows */
+    default: return put_cstring(b, f->end) && put_cstring(b, f->section_end);
   }
 }
 
 /* What calls of all tools begin with: where it occurs, one has to come. */
-static const char *trigger(const el_form *f) {
+static const char *trigger_of_form(const el_form *f) {
   if (f->kind == EL_CALLS_HARMONY) return "<|channel|>commentary to=";
-  if (is_bare(f)) return f->kind == EL_CALLS_JSON ? "{\"name\": \"" : "{\"";
+  if (is_bare_form(f)) return f->kind == EL_CALLS_JSON ? "{\"name\": \"" : "{\"";
   return f->section[0] ? f->section : f->begin;
 }
 
@@ -76,7 +78,7 @@ typedef struct tags {
   size_t n;
 } tags;
 
-static bool add_string(tags *t, size_t *at, const el_buf *s) {
+static bool add_tag_string(tags *t, size_t *at, const el_buf *s) {
   *at = t->text.len;
   return el_buf_append(&t->text, s->data ? s->data : "", s->len) && el_buf_append(&t->text, "", 1);
 }
@@ -86,7 +88,7 @@ static bool add_string(tags *t, size_t *at, const el_buf *s) {
 static bool put_schema(el_buf *b, const el_tool *tool) {
   bool closed = !tool->open;
   return el_buf_append(b, tool->parameters.data, tool->parameters.len - closed) &&
-         (!closed || put(b, ", \"additionalProperties\": false}"));
+         (!closed || put_cstring(b, ", \"additionalProperties\": false}"));
 }
 
 /* by_schema: the arguments are what the tool's schema says; otherwise any object. */
@@ -100,8 +102,8 @@ static bool add_tag(tags *t, const el_form *f, const el_tool *tool, bool opened,
     ok = ok && (!by_schema || put_schema(&content, tool));
   else
     ok = ok && el_put_arguments_grammar(&content, f, tool, by_schema);
-  ok = ok && add_string(t, &tag->begin, &begin) && add_string(t, &tag->content, &content) &&
-       add_string(t, &tag->end, &end);
+  ok = ok && add_tag_string(t, &tag->begin, &begin) && add_tag_string(t, &tag->content, &content) &&
+       add_tag_string(t, &tag->end, &end);
   tag->len = content.len;
   el_buf_free(&begin);
   el_buf_free(&content);
@@ -115,7 +117,7 @@ typedef struct source_block {
   el_constraint_tag tags[];
 } source_block;
 
-static el_constraint_source *build(const tags *t, const el_answer_format *f, const char *trigger_text) {
+static el_constraint_source *build_constraint(const tags *t, const el_answer_format *f, const char *trigger_text) {
   size_t n = t->n, texts = t->text.len, trigger_len = trigger_text ? strlen(trigger_text) + 1 : 0;
   source_block *b = malloc(sizeof *b + n * sizeof *b->tags + texts + trigger_len);
   if (!b) return NULL;
@@ -162,7 +164,7 @@ el_status el_answer_constraint(const el_answer_format *f, const el_tools *t, con
   for (size_t i = 0; i < t->n && ok; i++)
     if (only == SIZE_MAX || i == only)
       ok = add_tag(&all, &f->form, &t->tools[i], opened, required || t->tools[i].strict);
-  el_constraint_source *source = ok ? build(&all, f, free_text ? trigger(&f->form) : NULL) : NULL;
+  el_constraint_source *source = ok ? build_constraint(&all, f, free_text ? trigger_of_form(&f->form) : NULL) : NULL;
   el_buf_free(&all.text);
   free(all.tags);
   if (!source) return el_fail(err, EL_ERR_NO_MEMORY, "no memory for the constraint of %zu tools", t->n);
@@ -198,26 +200,28 @@ el_status el_answer_call_text(const el_answer_format *f, const char *name, const
 
 static bool put_tool(el_buf *b, const el_tool *t) {
   return el_buf_printf(b, "{\"name\": \"%s\"", t->name) &&
-         (!t->description.len || (put(b, ", \"description\": ") && el_json_quote(b, t->description))) &&
-         put(b, ", \"parameters\": ") && el_buf_append(b, t->parameters.data, t->parameters.len) && put(b, "}\n");
+         (!t->description.len || (put_cstring(b, ", \"description\": ") && el_json_quote(b, t->description))) &&
+         put_cstring(b, ", \"parameters\": ") && el_buf_append(b, t->parameters.data, t->parameters.len) &&
+         put_cstring(b, "}\n");
 }
 
 el_status el_answer_instructions(const el_answer_format *f, const el_tools *t, const el_call_rules *rules, char **out,
                                  size_t *len, el_error *err) {
   el_buf b = {0};
   bool named = rules->only != NULL;
-  bool ok = put(&b, "You can call these tools, each with arguments by its JSON schema:\n");
+  bool ok = put_cstring(&b, "You can call these tools, each with arguments by its JSON schema:\n");
   for (size_t i = 0; i < t->n && ok; i++)
     if (!named || !strcmp(t->tools[i].name, rules->only)) ok = put_tool(&b, &t->tools[i]);
-  ok = ok && put(&b, "To call a tool, answer with nothing but ") && put_begin(&b, &f->form, "NAME", false) &&
-       put(&b, el_writes_json(&f->form) ? "{ARGUMENTS}" : "ARGUMENTS") && put_end(&b, &f->form) && put(&b, "\n");
+  ok = ok && put_cstring(&b, "To call a tool, answer with nothing but ") && put_begin(&b, &f->form, "NAME", false) &&
+       put_cstring(&b, el_writes_json(&f->form) ? "{ARGUMENTS}" : "ARGUMENTS") && put_end(&b, &f->form) &&
+       put_cstring(&b, "\n");
   if (ok && named)
     ok = el_buf_printf(&b, "Call %s now.\n", rules->only);
   else if (ok && rules->required)
-    ok = put(&b, "Call one now.\n");
+    ok = put_cstring(&b, "Call one now.\n");
   else if (ok)
-    ok = put(&b, "If no tool is needed, answer as usual.\n");
-  if (ok && rules->parallel) ok = put(&b, "You can call several, one after the other.\n");
+    ok = put_cstring(&b, "If no tool is needed, answer as usual.\n");
+  if (ok && rules->parallel) ok = put_cstring(&b, "You can call several, one after the other.\n");
   if (!ok) {
     el_buf_free(&b);
     return el_fail(err, EL_ERR_NO_MEMORY, "no memory to describe %zu tools", t->n);

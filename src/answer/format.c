@@ -22,7 +22,7 @@ static void marks_of(el_form *f, char **marks[N_MARKS]) {
 }
 
 /* Marks that are not set become empty. False: no memory. */
-static bool complete(el_form *f) {
+static bool complete_form(el_form *f) {
   char **marks[N_MARKS];
   marks_of(f, marks);
   for (size_t i = 0; marks[i]; i++)
@@ -30,14 +30,14 @@ static bool complete(el_form *f) {
   return true;
 }
 
-static void clear(el_form *f) {
+static void clear_form(el_form *f) {
   char **marks[N_MARKS];
   marks_of(f, marks);
   for (size_t i = 0; marks[i]; i++) free(*marks[i]);
   *f = (el_form){0};
 }
 
-static bool set(char **mark, const char *s) {
+static bool set_mark(char **mark, const char *s) {
   return el_set_mark(mark, (el_str){s, strlen(s)});
 }
 
@@ -53,7 +53,7 @@ static void free_renderings(renderings *r) {
 }
 
 /* What stands behind the question. data NULL: not rendered. */
-static el_str turn(const renderings *r, el_probe_turn which) {
+static el_str answer_turn(const renderings *r, el_probe_turn which) {
   const char *text = r->text[which], *at = NULL, *next = text;
   if (!text) return (el_str){NULL, 0};
   size_t n = strlen(EL_PROBE_QUESTION);
@@ -61,11 +61,11 @@ static el_str turn(const renderings *r, el_probe_turn which) {
   return at ? (el_str){at, r->len[which] - (size_t)(at - text)} : (el_str){NULL, 0};
 }
 
-static bool has(const renderings *r, el_probe_turn which, const char *what) {
+static bool rendering_has(const renderings *r, el_probe_turn which, const char *what) {
   return r->text[which] && memmem(r->text[which], r->len[which], what, strlen(what));
 }
 
-static el_str between(el_str s, size_t front, size_t end) {
+static el_str text_between(el_str s, size_t front, size_t end) {
   if (!s.data || front + end > s.len) return (el_str){NULL, 0};
   return (el_str){s.data + front, s.len - front - end};
 }
@@ -79,7 +79,8 @@ static el_status render_all(el_probe *p, renderings *r, el_error *err) {
     p->text_arguments = text;
     free(r->text[EL_PROBE_CALL]);
     status = el_probe_render(p, EL_PROBE_CALL, &r->text[EL_PROBE_CALL], &r->len[EL_PROBE_CALL], err);
-    if (turn(r, EL_PROBE_CALL).data && has(r, EL_PROBE_CALL, EL_PROBE_NAME) && has(r, EL_PROBE_CALL, EL_PROBE_VALUE))
+    if (answer_turn(r, EL_PROBE_CALL).data && rendering_has(r, EL_PROBE_CALL, EL_PROBE_NAME) &&
+        rendering_has(r, EL_PROBE_CALL, EL_PROBE_VALUE))
       break;
   }
   if (!status) status = el_probe_render(p, EL_PROBE_CALLS, &r->text[EL_PROBE_CALLS], &r->len[EL_PROBE_CALLS], err);
@@ -107,21 +108,23 @@ static bool set_known(el_form *f, const renderings *r) {
   };
   f->kind = EL_CALLS_JSON;
   for (size_t i = 0; i < sizeof KNOWN / sizeof *KNOWN; i++) {
-    if (!has(r, EL_PROBE_OPENING, KNOWN[i].taught)) continue;
+    if (!rendering_has(r, EL_PROBE_OPENING, KNOWN[i].taught)) continue;
     f->kind = KNOWN[i].kind;
     f->list = KNOWN[i].list;
-    return set(&f->begin, KNOWN[i].begin) && set(&f->end, KNOWN[i].end) &&
-           set(&f->name_end, KNOWN[i].kind == EL_CALLS_NAMED ? ">" : "");
+    return set_mark(&f->begin, KNOWN[i].begin) && set_mark(&f->end, KNOWN[i].end) &&
+           set_mark(&f->name_end, KNOWN[i].kind == EL_CALLS_NAMED ? ">" : "");
   }
   /* JSON without marks: with "parameters" where the model is told so, as Llama 3 is. */
-  return set(&f->args_key, has(r, EL_PROBE_OPENING, "\"parameters\": dictionary") ? "parameters" : "arguments");
+  return set_mark(&f->args_key,
+                  rendering_has(r, EL_PROBE_OPENING, "\"parameters\": dictionary") ? "parameters" : "arguments");
 }
 
 /* Where a template leaves out what was thought before, as those of DeepSeek R1 and Magistral. */
 static bool set_known_reasoning(el_form *f, const renderings *r) {
-  if (has(r, EL_PROBE_OPENING, "<think>") || has(r, EL_PROBE_OPENING, "</think>"))
-    return set(&f->reasoning, "<think>") && set(&f->reasoning_end, "</think>");
-  if (has(r, EL_PROBE_OPENING, "[THINK]")) return set(&f->reasoning, "[THINK]") && set(&f->reasoning_end, "[/THINK]");
+  if (rendering_has(r, EL_PROBE_OPENING, "<think>") || rendering_has(r, EL_PROBE_OPENING, "</think>"))
+    return set_mark(&f->reasoning, "<think>") && set_mark(&f->reasoning_end, "</think>");
+  if (rendering_has(r, EL_PROBE_OPENING, "[THINK]"))
+    return set_mark(&f->reasoning, "[THINK]") && set_mark(&f->reasoning_end, "[/THINK]");
   return true;
 }
 
@@ -135,7 +138,7 @@ static bool set_text(el_form *f, el_str said, bool same_mark) {
   if (!el_set_mark(&f->text, mark) || !el_set_mark(&f->text_end, close)) return false;
   if (!same_mark || !f->text[0]) return true;
   el_buf both = {0};
-  bool ok = el_buf_printf(&both, "%s%s", f->begin, f->text) && set(&f->text, both.data);
+  bool ok = el_buf_printf(&both, "%s%s", f->begin, f->text) && set_mark(&f->text, both.data);
   el_buf_free(&both);
   return ok;
 }
@@ -145,7 +148,7 @@ static bool drop_text_end(el_form *f) {
   el_str section = {f->section, strlen(f->section)};
   if (!f->text_end[0] || !el_str_skip(&section, f->text_end)) return true;
   el_buf rest = {0};
-  bool ok = el_buf_append(&rest, section.data, section.len) && set(&f->section, rest.data);
+  bool ok = el_buf_append(&rest, section.data, section.len) && set_mark(&f->section, rest.data);
   el_buf_free(&rest);
   return ok;
 }
@@ -199,10 +202,11 @@ static bool reads_back(const el_answer_format *f, const el_turns *t) {
 
 static bool find_form(el_answer_format *f, const renderings *r) {
   el_form *form = &f->form;
-  el_str text = turn(r, EL_PROBE_TEXT), call = turn(r, EL_PROBE_CALL), calls = turn(r, EL_PROBE_CALLS);
-  el_str thought = turn(r, EL_PROBE_REASONING), opening = turn(r, EL_PROBE_OPENING);
+  el_str text = answer_turn(r, EL_PROBE_TEXT), call = answer_turn(r, EL_PROBE_CALL),
+         calls = answer_turn(r, EL_PROBE_CALLS);
+  el_str thought = answer_turn(r, EL_PROBE_REASONING), opening = answer_turn(r, EL_PROBE_OPENING);
   el_str said = {NULL, 0};
-  if (!complete(form)) return false;
+  if (!complete_form(form)) return false;
   if (call.data && text.data) {
     size_t front = el_common_front(call, text);
     const char *at = memmem(text.data, text.len, EL_PROBE_SAID, strlen(EL_PROBE_SAID));
@@ -214,28 +218,28 @@ static bool find_form(el_answer_format *f, const renderings *r) {
     size_t begin = opened && opening.len > front ? opening.len : front;
     bool same_end =
         calls.data && calls.len >= end && !memcmp(calls.data + calls.len - end, text.data + text.len - end, end);
-    const el_turns turns = {between(call, begin, end), between(calls, begin, same_end ? end : 0)};
-    said = between(text, front, end);
-    f->writes_calls = el_derive_calls(&turns, form) && complete(form) && reads_back(f, &turns);
+    const el_turns turns = {text_between(call, begin, end), text_between(calls, begin, same_end ? end : 0)};
+    said = text_between(text, front, end);
+    f->writes_calls = el_derive_calls(&turns, form) && complete_form(form) && reads_back(f, &turns);
     f->parallel =
         f->writes_calls && calls.data && memmem(calls.data, calls.len, EL_PROBE_NAME_2, strlen(EL_PROBE_NAME_2));
     bool same = form->kind == EL_CALLS_NAMED && turns.call.data && !strncmp(turns.call.data, EL_PROBE_NAME, 7);
     if (f->writes_calls && (!set_text(form, said, same) || !drop_text_end(form))) return false;
   }
   if (!f->writes_calls) {
-    clear(form);
-    if (!complete(form) || !set_known(form, r)) return false;
+    clear_form(form);
+    if (!complete_form(form) || !set_known(form, r)) return false;
     f->parallel = true;
   }
-  if (!complete(form)) return false;
-  if (form->kind == EL_CALLS_HARMONY) return set(&form->reasoning_end, "<|end|>");
+  if (!complete_form(form)) return false;
+  if (form->kind == EL_CALLS_HARMONY) return set_mark(&form->reasoning_end, "<|end|>");
   if (thought.data && opening.data && el_derive_reasoning(thought, opening, form)) return true;
   return set_known_reasoning(form, r);
 }
 
 /* --- control tokens */
 
-static bool is_in(el_str token, const char *mark) {
+static bool is_in_mark(el_str token, const char *mark) {
   return memmem(mark, strlen(mark), token.data, token.len);
 }
 
@@ -246,7 +250,7 @@ static bool is_of(el_form *f, el_str token) {
   char **marks[N_MARKS];
   marks_of(f, marks);
   for (size_t i = 0; marks[i]; i++)
-    if (is_in(token, *marks[i])) return true;
+    if (is_in_mark(token, *marks[i])) return true;
   for (size_t i = 0; i < 6 && f->kind == EL_CALLS_HARMONY; i++)
     if (el_str_eq(token, HARMONY[i])) return true;
   for (size_t i = 0; i < 3 && f->kind == EL_CALLS_JSON && !f->begin[0]; i++)
@@ -272,12 +276,12 @@ static el_status find_shown(el_answer_format *f, const el_tokenizer *t, el_error
 
 /* --- opening */
 
-static el_status open(el_answer_format *f, el_probe *p, el_error *err) {
+static el_status open_format(el_answer_format *f, el_probe *p, el_error *err) {
   renderings with = {0};
   el_status status = render_all(p, &with, err);
   if (!status) {
-    f->takes_system = has(&with, EL_PROBE_SYSTEM, EL_PROBE_SAID);
-    f->shows_tools = has(&with, EL_PROBE_OPENING, EL_PROBE_NAME);
+    f->takes_system = rendering_has(&with, EL_PROBE_SYSTEM, EL_PROBE_SAID);
+    f->shows_tools = rendering_has(&with, EL_PROBE_OPENING, EL_PROBE_NAME);
     if (!find_form(f, &with)) status = el_fail(err, EL_ERR_NO_MEMORY, "no memory for the format of answers");
     f->text_arguments = f->writes_calls && p->text_arguments;
   }
@@ -290,7 +294,7 @@ el_status el_answer_format_open(const el_tokenizer *t, const el_chat_template *t
   el_answer_format *f = calloc(1, sizeof *f);
   if (!f) return el_fail(err, EL_ERR_NO_MEMORY, "no memory for the format of answers");
   el_probe p = {.t = t, .template = template_instead};
-  el_status status = open(f, &p, err);
+  el_status status = open_format(f, &p, err);
   if (status)
     el_answer_format_close(f);
   else
@@ -300,7 +304,7 @@ el_status el_answer_format_open(const el_tokenizer *t, const el_chat_template *t
 
 void el_answer_format_close(el_answer_format *f) {
   if (!f) return;
-  clear(&f->form);
+  clear_form(&f->form);
   free(f->shown);
   free(f);
 }

@@ -24,11 +24,11 @@ enum {
   AFTER /* a comma or an end has to come */
 };
 
-static bool is_space(unsigned char c) {
+static bool is_json_space(unsigned char c) {
   return c == ' ' || c == '\n' || c == '\r' || c == '\t';
 }
 
-static bool is_digit(unsigned char c) {
+static bool is_json_digit(unsigned char c) {
   return c >= '0' && c <= '9';
 }
 
@@ -36,7 +36,7 @@ static bool at_member(const el_json_scan *s) {
   return s->depth == 1 && s->object[0];
 }
 
-static el_json_step go(el_json_scan *s, unsigned char state) {
+static el_json_step go_to(el_json_scan *s, unsigned char state) {
   s->state = state;
   return EL_JSON_MORE;
 }
@@ -44,16 +44,16 @@ static el_json_step go(el_json_scan *s, unsigned char state) {
 static el_json_step value_ended(el_json_scan *s) {
   if (!s->depth) return EL_JSON_DONE;
   if (at_member(s)) s->event |= EL_JSON_VALUE_LAST;
-  return go(s, AFTER);
+  return go_to(s, AFTER);
 }
 
-static el_json_step open(el_json_scan *s, bool object) {
+static el_json_step open_container(el_json_scan *s, bool object) {
   if (s->depth == EL_JSON_MAX_DEPTH) return EL_JSON_WRONG;
   s->object[s->depth++] = object;
-  return go(s, object ? KEY_OR_END : VALUE_OR_END);
+  return go_to(s, object ? KEY_OR_END : VALUE_OR_END);
 }
 
-static el_json_step close(el_json_scan *s) {
+static el_json_step close_container(el_json_scan *s) {
   s->depth--;
   return value_ended(s);
 }
@@ -61,81 +61,84 @@ static el_json_step close(el_json_scan *s) {
 static el_json_step begin_word(el_json_scan *s, const char *word) {
   s->word = word;
   s->next_in_word = 1;
-  return go(s, WORD);
+  return go_to(s, WORD);
 }
 
-static el_json_step begin_value(el_json_scan *s, unsigned char c) {
+static el_json_step begin_json_value(el_json_scan *s, unsigned char c) {
   if (at_member(s)) s->event |= EL_JSON_VALUE;
   switch (c) {
-    case '{': return open(s, true);
-    case '[': return open(s, false);
-    case '"': s->in_key = false; return go(s, STRING);
-    case '-': return go(s, MINUS);
-    case '0': return go(s, ZERO);
+    case '{': return open_container(s, true);
+    case '[': return open_container(s, false);
+    case '"': s->in_key = false; return go_to(s, STRING);
+    case '-': return go_to(s, MINUS);
+    case '0': return go_to(s, ZERO);
     case 't': return begin_word(s, "true");
     case 'f': return begin_word(s, "false");
     case 'n': return begin_word(s, "null");
-    default: return is_digit(c) ? go(s, DIGITS) : EL_JSON_WRONG;
+    default: return is_json_digit(c) ? go_to(s, DIGITS) : EL_JSON_WRONG;
   }
 }
 
 static el_json_step begin_key(el_json_scan *s) {
   s->in_key = true;
   if (at_member(s)) s->event |= EL_JSON_KEY;
-  return go(s, STRING);
+  return go_to(s, STRING);
 }
 
 static el_json_step end_string(el_json_scan *s) {
   if (!s->in_key) return value_ended(s);
   if (at_member(s)) s->event |= EL_JSON_KEY_END;
-  return go(s, COLON);
+  return go_to(s, COLON);
 }
 
-static el_json_step after(el_json_scan *s, unsigned char c) {
+static el_json_step after_value(el_json_scan *s, unsigned char c) {
   bool object = s->object[s->depth - 1];
-  if (c == ',') return go(s, object ? KEY : VALUE);
-  return c == (object ? '}' : ']') ? close(s) : EL_JSON_WRONG;
+  if (c == ',') return go_to(s, object ? KEY : VALUE);
+  return c == (object ? '}' : ']') ? close_container(s) : EL_JSON_WRONG;
 }
 
 /* A number or a word is over where something else comes. */
-static el_json_step over(el_json_scan *s, unsigned char c) {
+static el_json_step end_plain_value(el_json_scan *s, unsigned char c) {
   if (!s->depth) return EL_JSON_DONE;
   unsigned event = at_member(s) ? EL_JSON_VALUE_OVER : 0;
   s->state = AFTER;
-  el_json_step step = is_space(c) ? EL_JSON_MORE : after(s, c);
+  el_json_step step = is_json_space(c) ? EL_JSON_MORE : after_value(s, c);
   s->event |= event;
   return step;
 }
 
 static el_json_step in_number(el_json_scan *s, unsigned char c) {
-  bool digit = is_digit(c), exponent = c == 'e' || c == 'E';
+  bool digit = is_json_digit(c), exponent = c == 'e' || c == 'E';
   switch (s->state) {
-    case MINUS: return !digit ? EL_JSON_WRONG : go(s, c == '0' ? ZERO : DIGITS);
-    case ZERO: return c == '.' ? go(s, POINT) : exponent ? go(s, EXPONENT) : digit ? EL_JSON_WRONG : over(s, c);
-    case DIGITS: return digit ? EL_JSON_MORE : c == '.' ? go(s, POINT) : exponent ? go(s, EXPONENT) : over(s, c);
-    case POINT: return digit ? go(s, FRACTION) : EL_JSON_WRONG;
-    case FRACTION: return digit ? EL_JSON_MORE : exponent ? go(s, EXPONENT) : over(s, c);
-    case EXPONENT: return digit ? go(s, EXPONENT_DIGITS) : c == '+' || c == '-' ? go(s, EXPONENT_SIGN) : EL_JSON_WRONG;
-    case EXPONENT_SIGN: return digit ? go(s, EXPONENT_DIGITS) : EL_JSON_WRONG;
-    default: return digit ? EL_JSON_MORE : over(s, c);
+    case MINUS: return !digit ? EL_JSON_WRONG : go_to(s, c == '0' ? ZERO : DIGITS);
+    case ZERO:
+      return c == '.' ? go_to(s, POINT) : exponent ? go_to(s, EXPONENT) : digit ? EL_JSON_WRONG : end_plain_value(s, c);
+    case DIGITS:
+      return digit ? EL_JSON_MORE : c == '.' ? go_to(s, POINT) : exponent ? go_to(s, EXPONENT) : end_plain_value(s, c);
+    case POINT: return digit ? go_to(s, FRACTION) : EL_JSON_WRONG;
+    case FRACTION: return digit ? EL_JSON_MORE : exponent ? go_to(s, EXPONENT) : end_plain_value(s, c);
+    case EXPONENT:
+      return digit ? go_to(s, EXPONENT_DIGITS) : c == '+' || c == '-' ? go_to(s, EXPONENT_SIGN) : EL_JSON_WRONG;
+    case EXPONENT_SIGN: return digit ? go_to(s, EXPONENT_DIGITS) : EL_JSON_WRONG;
+    default: return digit ? EL_JSON_MORE : end_plain_value(s, c);
   }
 }
 
 static el_json_step in_word(el_json_scan *s, unsigned char c) {
-  if (!s->word[s->next_in_word]) return over(s, c);
+  if (!s->word[s->next_in_word]) return end_plain_value(s, c);
   return c == (unsigned char)s->word[s->next_in_word++] ? EL_JSON_MORE : EL_JSON_WRONG;
 }
 
 static el_json_step in_string(el_json_scan *s, unsigned char c) {
   if (s->state == ESCAPE) {
     s->hex = 0;
-    return c == 'u' ? go(s, HEX) : c && strchr("\"\\/bfnrt", c) ? go(s, STRING) : EL_JSON_WRONG;
+    return c == 'u' ? go_to(s, HEX) : c && strchr("\"\\/bfnrt", c) ? go_to(s, STRING) : EL_JSON_WRONG;
   }
   if (s->state == HEX) {
-    if (!is_digit(c) && !((c | 32) >= 'a' && (c | 32) <= 'f')) return EL_JSON_WRONG;
-    return ++s->hex == 4 ? go(s, STRING) : EL_JSON_MORE;
+    if (!is_json_digit(c) && !((c | 32) >= 'a' && (c | 32) <= 'f')) return EL_JSON_WRONG;
+    return ++s->hex == 4 ? go_to(s, STRING) : EL_JSON_MORE;
   }
-  return c == '"' ? end_string(s) : c == '\\' ? go(s, ESCAPE) : c < 0x20 ? EL_JSON_WRONG : EL_JSON_MORE;
+  return c == '"' ? end_string(s) : c == '\\' ? go_to(s, ESCAPE) : c < 0x20 ? EL_JSON_WRONG : EL_JSON_MORE;
 }
 
 el_json_step el_json_next(el_json_scan *s, unsigned char c) {
@@ -155,28 +158,28 @@ el_json_step el_json_next(el_json_scan *s, unsigned char c) {
     case EXPONENT_DIGITS: return in_number(s, c);
     default: break;
   }
-  if (is_space(c)) return EL_JSON_MORE;
+  if (is_json_space(c)) return EL_JSON_MORE;
   switch (s->state) {
-    case VALUE: return begin_value(s, c);
-    case VALUE_OR_END: return c == ']' ? close(s) : begin_value(s, c);
+    case VALUE: return begin_json_value(s, c);
+    case VALUE_OR_END: return c == ']' ? close_container(s) : begin_json_value(s, c);
     case KEY: return c == '"' ? begin_key(s) : EL_JSON_WRONG;
-    case KEY_OR_END: return c == '}' ? close(s) : c == '"' ? begin_key(s) : EL_JSON_WRONG;
-    case COLON: return c == ':' ? go(s, VALUE) : EL_JSON_WRONG;
-    default: return after(s, c);
+    case KEY_OR_END: return c == '}' ? close_container(s) : c == '"' ? begin_key(s) : EL_JSON_WRONG;
+    case COLON: return c == ':' ? go_to(s, VALUE) : EL_JSON_WRONG;
+    default: return after_value(s, c);
   }
 }
 
 bool el_json_is_value(el_str text) {
   el_json_scan s = {0};
   size_t first = 0;
-  while (first < text.len && is_space((unsigned char)text.data[first])) first++;
+  while (first < text.len && is_json_space((unsigned char)text.data[first])) first++;
   bool marked = first < text.len && text.data[first] && strchr("{[\"", text.data[first]);
   for (size_t i = first; i < text.len; i++) {
     el_json_step step = el_json_next(&s, (unsigned char)text.data[i]);
     if (step == EL_JSON_WRONG) return false;
     if (step == EL_JSON_MORE) continue;
     size_t rest = marked ? i + 1 : i; /* a number's end is seen at the byte after it */
-    while (rest < text.len && is_space((unsigned char)text.data[rest])) rest++;
+    while (rest < text.len && is_json_space((unsigned char)text.data[rest])) rest++;
     return rest == text.len;
   }
   return el_json_next(&s, ' ') == EL_JSON_DONE;
@@ -188,7 +191,7 @@ static uint32_t hex4(const char *p) {
   uint32_t u = 0;
   for (int i = 0; i < 4; i++) {
     unsigned char c = (unsigned char)p[i];
-    u = u << 4 | (uint32_t)(is_digit(c) ? c - '0' : (c | 32) - 'a' + 10);
+    u = u << 4 | (uint32_t)(is_json_digit(c) ? c - '0' : (c | 32) - 'a' + 10);
   }
   return u;
 }

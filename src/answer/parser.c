@@ -56,7 +56,7 @@ static void drop_space(el_answer_parser *p) {
   if (p->at < p->given) p->at = p->given;
 }
 
-static el_step enter(el_answer_parser *p, el_mode mode, size_t from) {
+static el_step enter_mode(el_answer_parser *p, el_mode mode, size_t from) {
   p->given = p->at = p->text_end = from;
   p->after_mark = true;
   p->mode = mode;
@@ -64,7 +64,7 @@ static el_step enter(el_answer_parser *p, el_mode mode, size_t from) {
 }
 
 el_step el_answer_leave(el_answer_parser *p) {
-  return enter(p, EL_MODE_TEXT, p->given);
+  return enter_mode(p, EL_MODE_TEXT, p->given);
 }
 
 el_step el_answer_fail(el_answer_parser *p) {
@@ -77,13 +77,13 @@ el_step el_answer_fail(el_answer_parser *p) {
 
 /* --- text */
 
-static el_step act(el_answer_parser *p, const el_trigger *t, size_t len) {
+static el_step act_on_trigger(el_answer_parser *p, const el_trigger *t, size_t len) {
   static const el_call_state STATES[] = {[EL_MARK_SECTION] = EL_CALL_SECTION,
                                          [EL_MARK_CALL] = EL_CALL_BEGIN,
                                          [EL_MARK_PYTHON] = EL_CALL_PYTHON,
                                          [EL_MARK_HEADER] = EL_CALL_HEADER};
   give_certain(p, EL_ANSWER_TEXT);
-  if (t->action == EL_MARK_DROP) return enter(p, EL_MODE_TEXT, p->at + len);
+  if (t->action == EL_MARK_DROP) return enter_mode(p, EL_MODE_TEXT, p->at + len);
   /* The white space before the mark is given too should this be no call. */
   if (t->action != EL_MARK_HEADER) p->at += len;
   el_call_start(p, STATES[t->action]);
@@ -109,7 +109,7 @@ static el_step in_text(el_answer_parser *p) {
     const el_trigger *t;
     size_t len;
     el_mark m = trigger_at(p, p->at, &t, &len);
-    if (m == EL_MARK_YES) return act(p, t, len);
+    if (m == EL_MARK_YES) return act_on_trigger(p, t, len);
     if (m == EL_MARK_PARTIAL && !p->last) break;
     if (!el_is_space(p->buf.data[p->at])) p->text_end = p->at + 1;
   }
@@ -127,7 +127,7 @@ static el_step in_reasoning(el_answer_parser *p) {
     el_mark m = el_mark_match(p->form->reasoning_end, el_answer_rest(p, p->at), &len);
     if (m == EL_MARK_YES) {
       give_certain(p, EL_ANSWER_REASONING);
-      return enter(p, EL_MODE_START, p->at + len);
+      return enter_mode(p, EL_MODE_START, p->at + len);
     }
     if (m == EL_MARK_PARTIAL && !p->last) break;
     if (!el_is_space(p->buf.data[p->at])) p->text_end = p->at + 1;
@@ -138,7 +138,7 @@ static el_step in_reasoning(el_answer_parser *p) {
 
 /* --- the beginning */
 
-static bool is_bare(const el_form *f) {
+static bool is_bare_json(const el_form *f) {
   return (f->kind == EL_CALLS_JSON || f->kind == EL_CALLS_KEYED) && !f->begin[0] && !f->section[0];
 }
 
@@ -147,17 +147,17 @@ static el_step at_start(el_answer_parser *p) {
   if (!el_answer_skip_space(p) && !p->last) return EL_STEP_WAIT;
   const char *reasoning = p->keep_reasoning ? "" : p->form->reasoning;
   el_mark m = reasoning[0] ? el_mark_match(reasoning, el_answer_rest(p, p->at), &len) : EL_MARK_NO;
-  if (m == EL_MARK_YES) return enter(p, EL_MODE_REASONING, p->at + len);
+  if (m == EL_MARK_YES) return enter_mode(p, EL_MODE_REASONING, p->at + len);
   if (m == EL_MARK_PARTIAL && !p->last) return EL_STEP_WAIT;
   /* Some prompts open and close it, and models close it once more. */
   m = reasoning[0] ? el_mark_match(p->form->reasoning_end, el_answer_rest(p, p->at), &len) : EL_MARK_NO;
-  if (m == EL_MARK_YES) return enter(p, EL_MODE_START, p->at + len);
+  if (m == EL_MARK_YES) return enter_mode(p, EL_MODE_START, p->at + len);
   if (m == EL_MARK_PARTIAL && !p->last) return EL_STEP_WAIT;
   bool harmony = p->form->kind == EL_CALLS_HARMONY;
   m = harmony ? el_mark_match("to=", el_answer_rest(p, p->at), &len) : EL_MARK_NO;
   if (m == EL_MARK_PARTIAL && !p->last) return EL_STEP_WAIT;
   bool is_call =
-      p->tools && p->at < p->buf.len && is_bare(p->form) && strchr("{[", p->buf.data[p->at]) && p->buf.data[p->at];
+      p->tools && p->at < p->buf.len && is_bare_json(p->form) && strchr("{[", p->buf.data[p->at]) && p->buf.data[p->at];
   if (m == EL_MARK_YES || is_call) {
     if (p->after_mark) drop_space(p);
     el_call_start(p, is_call ? EL_CALL_BEGIN : EL_CALL_HEADER);
@@ -172,7 +172,7 @@ static el_step at_start(el_answer_parser *p) {
 
 /* --- all of it */
 
-static el_step step(el_answer_parser *p) {
+static el_step step_parser(el_answer_parser *p) {
   switch (p->mode) {
     case EL_MODE_START: return at_start(p);
     case EL_MODE_REASONING: return in_reasoning(p);
@@ -190,10 +190,10 @@ static void forget_given(el_answer_parser *p) {
   p->given = 0;
 }
 
-static el_status run(el_answer_parser *p, el_answer_fn on_part, void *user, el_error *err) {
+static el_status run_parser(el_answer_parser *p, el_answer_fn on_part, void *user, el_error *err) {
   p->on_part = on_part;
   p->user = user;
-  while (!p->no_memory && step(p) == EL_STEP_GO) {
+  while (!p->no_memory && step_parser(p) == EL_STEP_GO) {
   }
   forget_given(p);
   return p->no_memory ? el_fail(err, EL_ERR_NO_MEMORY, "no memory to read an answer") : EL_OK;
@@ -203,13 +203,13 @@ el_status el_answer_parser_push(el_answer_parser *p, const char *text, size_t le
                                 el_error *err) {
   if (!len) return EL_OK;
   if (!el_buf_append(&p->buf, text, len)) p->no_memory = true;
-  return run(p, on_part, user, err);
+  return run_parser(p, on_part, user, err);
 }
 
 el_status el_answer_parser_finish(el_answer_parser *p, el_answer_fn on_part, void *user, el_error *err) {
   if (!p->buf.data && !el_buf_append(&p->buf, "", 0)) p->no_memory = true;
   p->last = true;
-  return run(p, on_part, user, err);
+  return run_parser(p, on_part, user, err);
 }
 
 size_t el_answer_parser_calls(const el_answer_parser *p) {
@@ -242,7 +242,7 @@ static void add_triggers(el_answer_parser *p) {
   /* Some models leave the outer of two marks out: <function=...> without <tool_call>. */
   const char *inner = strpbrk(f->begin, " \n\r\t");
   if (inner && f->kind == EL_CALLS_PARAMETERS) add_trigger(p, inner + strspn(inner, " \n\r\t"), f->end, call);
-  if (!is_bare(f)) return;
+  if (!is_bare_json(f)) return;
   add_trigger(p, "<|python_tag|>", "", EL_MARK_CALL);
   add_trigger(p, "<tool_call>", "</tool_call>", EL_MARK_CALL);
   add_trigger(p, "```json", "```", EL_MARK_CALL);
@@ -264,7 +264,7 @@ el_status el_answer_parser_open(const el_answer_format *f, const el_answer_optio
       .f = f, .form = &f->form, .tools = o->tools, .keep_reasoning = o->keep_reasoning, .whole_calls = o->whole_calls};
   add_triggers(p);
   el_str prompt = {o->prompt, o->prompt ? o->prompt_len : 0};
-  if (!o->keep_reasoning && el_ends_with_mark(prompt, f->form.reasoning)) enter(p, EL_MODE_REASONING, 0);
+  if (!o->keep_reasoning && el_ends_with_mark(prompt, f->form.reasoning)) enter_mode(p, EL_MODE_REASONING, 0);
   /* Where the prompt ends with the mark of a call, it is as if the answer began with it. */
   if (o->tools && f->form.kind == EL_CALLS_NAMED && el_ends_with_mark(prompt, f->form.begin)) {
     el_call_start(p, EL_CALL_BEGIN);

@@ -46,7 +46,7 @@ static const el_member CALLED[][2] = {{{"name", STRING(EL_PROBE_NAME)}, {"argume
                                       {{"name", STRING(EL_PROBE_NAME)}, {"arguments", STRING(ARGUMENTS_TEXT)}},
                                       {{"name", STRING(EL_PROBE_NAME_2)}, {"arguments", STRING(ARGUMENTS_TEXT)}}};
 
-static el_status refused(el_status status, const el_error *why, el_error *err) {
+static el_status refuse_template(el_status status, const el_error *why, el_error *err) {
   return status == EL_ERR_NO_MEMORY ? el_fail(err, status, "%s", why->message) : EL_OK;
 }
 
@@ -81,5 +81,5 @@ el_status el_probe_render(const el_probe *p, el_probe_turn turn, char **out, siz
   el_error why = {0};
   *out = NULL;
   *len = 0;
-  return refused(el_chat_text(p->t, &chat, out, len, &why), &why, err);
+  return refuse_template(el_chat_text(p->t, &chat, out, len, &why), &why, err);
 }

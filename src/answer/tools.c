@@ -8,12 +8,12 @@
 
 /* --- JSON out of values */
 
-static bool put_value(el_buf *out, const el_value *v);
+static bool put_json_value(el_buf *out, const el_value *v);
 
-static bool put_items(el_buf *out, const el_value *v) {
+static bool put_json_items(el_buf *out, const el_value *v) {
   bool ok = el_buf_append(out, "[", 1);
   for (size_t i = 0; i < v->array.n && ok; i++)
-    ok = (!i || el_buf_append(out, ", ", 2)) && put_value(out, &v->array.items[i]);
+    ok = (!i || el_buf_append(out, ", ", 2)) && put_json_value(out, &v->array.items[i]);
   return ok && el_buf_append(out, "]", 1);
 }
 
@@ -22,19 +22,19 @@ static bool put_members(el_buf *out, const el_value *v) {
   for (size_t i = 0; i < v->object.n && ok; i++) {
     const el_member *m = &v->object.members[i];
     ok = (!i || el_buf_append(out, ", ", 2)) && el_json_quote(out, (el_str){m->name, strlen(m->name)}) &&
-         el_buf_append(out, ": ", 2) && put_value(out, &m->value);
+         el_buf_append(out, ": ", 2) && put_json_value(out, &m->value);
   }
   return ok && el_buf_append(out, "}", 1);
 }
 
 /* Values come from JSON, so they are no deeper than its reader allows. */
-static bool put_value(el_buf *out, const el_value *v) {
+static bool put_json_value(el_buf *out, const el_value *v) {
   switch (v->type) {
     case EL_VALUE_BOOL: return el_buf_printf(out, v->boolean ? "true" : "false");
     case EL_VALUE_INTEGER: return el_buf_printf(out, "%lld", (long long)v->integer);
     case EL_VALUE_REAL: return el_buf_printf(out, "%.17g", v->real);
     case EL_VALUE_STRING: return el_json_quote(out, (el_str){v->string.data, v->string.len});
-    case EL_VALUE_ARRAY: return put_items(out, v);
+    case EL_VALUE_ARRAY: return put_json_items(out, v);
     case EL_VALUE_OBJECT: return put_members(out, v);
     default: return el_buf_append(out, "null", 4);
   }
@@ -42,17 +42,17 @@ static bool put_value(el_buf *out, const el_value *v) {
 
 /* --- reading */
 
-static const el_value *member(const el_value *object, const char *name) {
+static const el_value *schema_member(const el_value *object, const char *name) {
   for (size_t i = 0; object && object->type == EL_VALUE_OBJECT && i < object->object.n; i++)
     if (!strcmp(object->object.members[i].name, name)) return &object->object.members[i].value;
   return NULL;
 }
 
-static bool is_string(const el_value *v, const char *what) {
+static bool is_json_string(const el_value *v, const char *what) {
   return v && v->type == EL_VALUE_STRING && (!what || el_str_eq((el_str){v->string.data, v->string.len}, what));
 }
 
-static bool is_null(const el_value *v) {
+static bool is_null_value(const el_value *v) {
   return !v || v->type == EL_VALUE_NULL;
 }
 
@@ -65,32 +65,32 @@ static bool is_name(el_str s) {
 }
 
 /* A type that is "string", or a list of those; or values that are all strings. */
-static bool is_text(const el_value *schema) {
-  const el_value *type = member(schema, "type"), *list = type ? type : member(schema, "enum");
-  if (is_string(type, "string") || (!type && is_string(member(schema, "const"), NULL))) return true;
+static bool is_text_schema(const el_value *schema) {
+  const el_value *type = schema_member(schema, "type"), *list = type ? type : schema_member(schema, "enum");
+  if (is_json_string(type, "string") || (!type && is_json_string(schema_member(schema, "const"), NULL))) return true;
   if (!list || list->type != EL_VALUE_ARRAY || !list->array.n) return false;
   for (size_t i = 0; i < list->array.n; i++)
-    if (!is_string(&list->array.items[i], type ? "string" : NULL)) return false;
+    if (!is_json_string(&list->array.items[i], type ? "string" : NULL)) return false;
   return true;
 }
 
 /* --- parameters */
 
 static el_parameter_kind kind_of(const el_value *schema) {
-  const el_value *type = member(schema, "type");
-  if (is_text(schema)) return EL_PARAMETER_TEXT;
-  if (is_string(type, "integer") || is_string(type, "number")) return EL_PARAMETER_NUMBER;
-  return is_string(type, "boolean") ? EL_PARAMETER_BOOL : EL_PARAMETER_OTHER;
+  const el_value *type = schema_member(schema, "type");
+  if (is_text_schema(schema)) return EL_PARAMETER_TEXT;
+  if (is_json_string(type, "integer") || is_json_string(type, "number")) return EL_PARAMETER_NUMBER;
+  return is_json_string(type, "boolean") ? EL_PARAMETER_BOOL : EL_PARAMETER_OTHER;
 }
 
 /* The strings of `enum` or `const`, those without a NUL: no form can write one. */
-static bool read_values(el_parameter *p, const el_value *schema) {
-  const el_value *only = member(schema, "const"), *list = member(schema, "enum");
+static bool read_string_values(el_parameter *p, const el_value *schema) {
+  const el_value *only = schema_member(schema, "const"), *list = schema_member(schema, "enum");
   const el_value *items = only ? only : list && list->type == EL_VALUE_ARRAY ? list->array.items : NULL;
   size_t n = only ? 1 : items ? list->array.n : 0;
   p->values = calloc(n + 1, sizeof *p->values);
   for (size_t i = 0; i < n && p->values; i++) {
-    if (!is_string(&items[i], NULL) || memchr(items[i].string.data, 0, items[i].string.len)) continue;
+    if (!is_json_string(&items[i], NULL) || memchr(items[i].string.data, 0, items[i].string.len)) continue;
     p->values[p->n_values] = el_str_dup((el_str){items[i].string.data, items[i].string.len});
     if (!p->values[p->n_values++]) return false;
   }
@@ -98,18 +98,18 @@ static bool read_values(el_parameter *p, const el_value *schema) {
 }
 
 static bool is_required(const el_value *schema, const char *name) {
-  const el_value *required = member(schema, "required");
+  const el_value *required = schema_member(schema, "required");
   for (size_t i = 0; required && required->type == EL_VALUE_ARRAY && i < required->array.n; i++)
-    if (is_string(&required->array.items[i], name)) return true;
+    if (is_json_string(&required->array.items[i], name)) return true;
   return false;
 }
 
 static bool read_parameter(el_parameter *p, const el_value *schema, const el_member *m) {
   el_buf text = {0};
   *p = (el_parameter){.name = strdup(m->name), .kind = kind_of(&m->value), .required = is_required(schema, m->name)};
-  bool ok = put_value(&text, &m->value);
+  bool ok = put_json_value(&text, &m->value);
   p->schema = (el_str){text.data, text.len};
-  return ok && p->name && (p->kind != EL_PARAMETER_TEXT || read_values(p, &m->value));
+  return ok && p->name && (p->kind != EL_PARAMETER_TEXT || read_string_values(p, &m->value));
 }
 
 static bool read_definitions(el_tool *tool, const el_value *schema) {
@@ -117,15 +117,15 @@ static bool read_definitions(el_tool *tool, const el_value *schema) {
   el_buf text = {0};
   bool ok = true;
   for (size_t i = 0; i < 2 && ok; i++) {
-    const el_value *v = member(schema, NAMES[i]);
-    if (v) ok = el_buf_printf(&text, "\"%s\": ", NAMES[i]) && put_value(&text, v) && el_buf_append(&text, ", ", 2);
+    const el_value *v = schema_member(schema, NAMES[i]);
+    if (v) ok = el_buf_printf(&text, "\"%s\": ", NAMES[i]) && put_json_value(&text, v) && el_buf_append(&text, ", ", 2);
   }
   tool->definitions = (el_str){text.data, text.len};
   return ok;
 }
 
 static bool read_parameters(el_tool *tool, const el_value *schema) {
-  const el_value *properties = member(schema, "properties");
+  const el_value *properties = schema_member(schema, "properties");
   if (!properties || properties->type != EL_VALUE_OBJECT) return true;
   tool->list = calloc(properties->object.n + 1, sizeof *tool->list);
   for (size_t i = 0; i < properties->object.n && tool->list; i++)
@@ -138,49 +138,50 @@ static bool is_listed(const el_value *schema) {
   static const char *const SAYS[] = {
       "patternProperties", "unevaluatedProperties", "$ref", "allOf", "anyOf", "oneOf", "not", "if", "enum", "const"};
   for (size_t i = 0; i < sizeof SAYS / sizeof *SAYS; i++)
-    if (member(schema, SAYS[i])) return false;
-  return member(schema, "properties");
+    if (schema_member(schema, SAYS[i])) return false;
+  return schema_member(schema, "properties");
 }
 
 static el_status read_tool(el_tools *t, const el_value *item, el_error *err) {
   size_t at = t->n;
-  const el_value *function = member(item, "function"), *name = member(function, "name");
-  const el_value *parameters = member(function, "parameters"), *description = member(function, "description");
-  const el_value *strict = member(function, "strict");
-  if (!is_string(member(item, "type"), "function"))
+  const el_value *function = schema_member(item, "function"), *name = schema_member(function, "name");
+  const el_value *parameters = schema_member(function, "parameters"),
+                 *description = schema_member(function, "description");
+  const el_value *strict = schema_member(function, "strict");
+  if (!is_json_string(schema_member(item, "type"), "function"))
     return el_fail(err, EL_ERR_INVALID, "tools[%zu].type is not \"function\"", at);
   if (!function || function->type != EL_VALUE_OBJECT)
     return el_fail(err, EL_ERR_INVALID, "tools[%zu].function is no object", at);
-  if (!is_string(name, NULL) || !is_name((el_str){name->string.data, name->string.len}))
+  if (!is_json_string(name, NULL) || !is_name((el_str){name->string.data, name->string.len}))
     return el_fail(err, EL_ERR_INVALID,
                    "tools[%zu].function.name has to be 1 to %d letters, digits, underscores, dots and dashes", at,
                    EL_MAX_TOOL_NAME);
   if (el_tools_find(t, (el_str){name->string.data, name->string.len}) != SIZE_MAX)
     return el_fail(err, EL_ERR_INVALID, "tools[%zu].function.name: there is another tool of this name", at);
-  if (!is_null(description) && !is_string(description, NULL))
+  if (!is_null_value(description) && !is_json_string(description, NULL))
     return el_fail(err, EL_ERR_INVALID, "tools[%zu].function.description is no string", at);
-  if (!is_null(parameters) && parameters->type != EL_VALUE_OBJECT)
+  if (!is_null_value(parameters) && parameters->type != EL_VALUE_OBJECT)
     return el_fail(err, EL_ERR_INVALID, "tools[%zu].function.parameters is no JSON schema: it has to be an object", at);
-  if (!is_null(strict) && strict->type != EL_VALUE_BOOL)
+  if (!is_null_value(strict) && strict->type != EL_VALUE_BOOL)
     return el_fail(err, EL_ERR_INVALID, "tools[%zu].function.strict is neither true nor false", at);
   el_tool *tool = &t->tools[t->n++];
   el_buf schema = {0};
-  bool any = !is_null(parameters) && parameters->object.n;
+  bool any = !is_null_value(parameters) && parameters->object.n;
   static const char NONE[] = "{\"type\": \"object\", \"properties\": {}}";
-  bool ok = any ? put_value(&schema, parameters) : el_buf_append(&schema, NONE, sizeof NONE - 1);
-  const el_value *others = any ? member(parameters, "additionalProperties") : NULL;
+  bool ok = any ? put_json_value(&schema, parameters) : el_buf_append(&schema, NONE, sizeof NONE - 1);
+  const el_value *others = any ? schema_member(parameters, "additionalProperties") : NULL;
   tool->listed = !any || is_listed(parameters);
   tool->open = !tool->listed || others;
   tool->others = others && (others->type != EL_VALUE_BOOL || others->boolean);
   tool->parameters = (el_str){schema.data, schema.len};
   tool->strict = strict && strict->type == EL_VALUE_BOOL && strict->boolean;
   tool->name = strndup(name->string.data, name->string.len);
-  if (is_string(description, NULL)) {
+  if (is_json_string(description, NULL)) {
     tool->description = (el_str){description->string.data, description->string.len};
     tool->description.data = el_str_dup(tool->description);
     ok = ok && tool->description.data;
   }
-  ok = ok && tool->name && (is_null(parameters) || read_parameters(tool, parameters));
+  ok = ok && tool->name && (is_null_value(parameters) || read_parameters(tool, parameters));
   return ok ? EL_OK : el_fail(err, EL_ERR_NO_MEMORY, "no memory for %zu tools", at + 1);
 }
 
