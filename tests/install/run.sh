@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs a build into a scratch folder and uses the library from there as a stranger would: through pkg-config, with the
-# README's own example. Each check leaves a line, 'pass NAME' or 'fail NAME', in BUILD/install-test/results.
+# example of docs/library.md. Each check leaves a line, 'pass NAME' or 'fail NAME', in BUILD/install-test/results.
 set -uo pipefail
 
 if [ $# != 1 ]; then
@@ -27,7 +27,7 @@ check() {
 
 install_it() { meson install -C "$build" --no-rebuild --quiet --destdir "$work/root"; }
 
-example() { awk '/^```c$/ { on = 1; next } /^```$/ { on = 0 } on' "$root/README.md" >"$work/example.c" && [ -s "$work/example.c" ]; }
+example() { awk '/^```c$/ { on = 1; next } /^```$/ { on = 0 } on' "$root/docs/library.md" >"$work/example.c" && [ -s "$work/example.c" ]; }
 
 cc=${CC:-cc}
 warn="-std=c11 -Wall -Wextra -Werror -pedantic"
@@ -58,7 +58,7 @@ check "the build installs" install_it
 pc=$(find "$work/root" -name edgelora.pc | head -n 1)
 libdir=$(dirname "$(dirname "$pc")")
 export PKG_CONFIG_PATH=${pc%/*}
-check "the README has an example in C" example
+check "docs/library.md has an example in C" example
 check "the example links the shared library through pkg-config" build_shared
 check "the example links the static library through pkg-config" build_static
 check "the shared library exports public names only" exports_only_ours

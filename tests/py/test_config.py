@@ -1,6 +1,6 @@
 """The configuration file of `serve`: every option by its name, what is wrong is said with its line, and the command line comes first.
 
-docs/operations/service.md names the promises that these tests check."""
+docs/serving.md names the promises that these tests check."""
 
 import re
 import shutil

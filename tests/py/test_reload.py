@@ -1,6 +1,6 @@
 """SIGHUP: keys, folders, and what of the configuration may change while requests run; what is broken changes nothing.
 
-docs/operations/service.md names the promises that these tests check."""
+docs/serving.md names the promises that these tests check."""
 
 import fcntl
 import json

@@ -105,9 +105,9 @@ def test_aliases_of_the_base_are_names_of_it(serve, tmp_path):
 
 
 def test_the_example_of_keys_in_the_documentation_works_as_printed(tmp_path):
-    """docs/api.md: the file of keys, the command, and what the key may name."""
-    text = (ROOT / "docs" / "api.md").read_text()
-    example = re.search(r"## Keys\n\n```sh\n(.*?)```", text, re.S).group(1).splitlines()
+    """docs/operations/keys.md: the file of keys, the command, and what the key may name."""
+    text = (ROOT / "docs" / "operations" / "keys.md").read_text()
+    example = re.search(r"```sh\n(.*?)```", text, re.S).group(1).splitlines()
     assert example[0] == "cat keys"
     (tmp_path / "keys").write_text("".join(line[2:] + "\n" for line in example if line.startswith("# ")))
     (tmp_path / "keys").chmod(0o600)

@@ -1,4 +1,4 @@
-"""Keys that change while the server runs, and what each may use: docs/api.md, "Keys"."""
+"""Keys that change while the server runs, and what each may use: docs/operations/keys.md."""
 
 import json
 import os
