@@ -50,7 +50,7 @@ static void print_option(const el_cli_option *o) {
 }
 
 static int print_help(const el_cli_command *c, const el_cli_group *groups, size_t n_groups) {
-  printf("usage: edgelora %s %s\n\n%s\n", c->name, c->usage, c->about);
+  printf("usage: %s %s %s\n\n%s\n", el_cli_program_name(), c->name, c->usage, c->about);
   for (size_t g = 0; g < n_groups; g++) {
     printf("\n%s:\n", groups[g].title);
     for (size_t i = 0; i < groups[g].n; i++) print_option(&groups[g].options[i]);

@@ -23,7 +23,7 @@ import gguf_pre  # noqa: E402
 TINY = ROOT / "tests" / "golden" / "tiny" / "q8_0.gguf"
 TINY_LORA = ROOT / "tests" / "golden" / "lora" / "tiny.gguf"
 TINY_PEFT = ROOT / "tests" / "golden" / "lora" / "tiny-peft"
-COMMANDS = ["run", "serve", "tokenize", "inspect", "adapter inspect", "router profile", "router train", "router eval", "router show"]
+COMMANDS = ["run", "serve", "tokenize", "inspect", "adapter check", "router profile", "router train", "router eval", "router show"]
 BENCHES = ["batch", "cache", "kernels", "load", "peak", "perplexity", "plan", "report", "threads"]
 HELP = [*((edgelora, command) for command in COMMANDS), *((bench, command) for command in BENCHES)]
 
