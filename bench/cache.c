@@ -63,7 +63,7 @@ typedef struct sim {
   el_cache_item *items;
 } sim;
 
-static void reset(const bench *b, const trace *t, sim *s) {
+static void reset_sim(const bench *b, const trace *t, sim *s) {
   double sum = 0;
   for (int i = 0; i < b->n_adapters; i++) s->cumulative[i] = sum += pow(i + 1, -(double)t->alpha);
   for (int i = 0; i < b->n_adapters; i++) {
@@ -73,21 +73,21 @@ static void reset(const bench *b, const trace *t, sim *s) {
   }
 }
 
-static void drift(const bench *b, sim *s, uint64_t *rng) {
+static void drift_popularity(const bench *b, sim *s, uint64_t *rng) {
   int from = (int)(next_unit(rng) * b->n_adapters), adapter = s->order[from];
   for (int i = from; i > 0; i--) s->order[i] = s->order[i - 1];
   s->order[0] = adapter;
 }
 
 /* The share of requests whose adapter was there. */
-static double simulate(const bench *b, const trace *t, const char *policy, sim *s) {
+static double hit_rate_of(const bench *b, const trace *t, const char *policy, sim *s) {
   el_cache cache;
   uint64_t rng = b->seed, hits = 0;
   if (el_cache_init(&cache, policy, NULL)) return 0;
-  reset(b, t, s);
+  reset_sim(b, t, s);
   int scanned = b->n_adapters;
   for (int i = 0; i < b->n_requests; i++) {
-    if (t->drift_every && i % t->drift_every == 0) drift(b, s, &rng);
+    if (t->drift_every && i % t->drift_every == 0) drift_popularity(b, s, &rng);
     if (t->scan_every && i % t->scan_every == t->scan_every - 1) scanned = 0;
     /* Among the requests of a scan there are as many of the usual ones. */
     int adapter = scanned < b->n_adapters && i % 2 ? scanned++
@@ -104,7 +104,7 @@ static double simulate(const bench *b, const trace *t, const char *policy, sim *
   return (double)hits / b->n_requests;
 }
 
-static int measure(const bench *b) {
+static int simulate_traces(const bench *b) {
   size_t n = (size_t)b->n_adapters;
   sim s = {malloc(n * sizeof *s.cumulative), malloc(n * sizeof *s.order), malloc(n * sizeof *s.items)};
   int code = s.cumulative && s.order && s.items ? EL_EXIT_OK : el_cli_no_memory();
@@ -116,7 +116,7 @@ static int measure(const bench *b) {
     for (int t = 0; t < N_TRACES; t++) {
       printf("%-28s", traces[t].name);
       for (int p = 0; el_cache_policy_name(p); p++)
-        printf(" %10.1f", 100 * simulate(b, &traces[t], el_cache_policy_name(p), &s));
+        printf(" %10.1f", 100 * hit_rate_of(b, &traces[t], el_cache_policy_name(p), &s));
       /* Whoever knew the order of popularity, and kept what is asked for most. */
       printf(" %10.1f\n", 100 * s.cumulative[b->n_cached - 1]);
       fflush(stdout);
@@ -128,7 +128,7 @@ static int measure(const bench *b) {
   return code ? code : el_cli_end(EL_EXIT_OK);
 }
 
-static int run(const el_cli_command *self, int argc, char **argv) {
+static int run_cache(const el_cli_command *self, int argc, char **argv) {
   bench b = {.n_adapters = 1000, .n_cached = 50, .n_requests = 200000, .seed = 1};
   const el_cli_option options[] = {
       {0, "adapters", "N", EL_CLI_INT, &b.n_adapters, 2, 1000000, "that requests name; default 1000"},
@@ -141,7 +141,7 @@ static int run(const el_cli_command *self, int argc, char **argv) {
   if (code < 0 && b.n_cached >= b.n_adapters)
     code =
         el_cli_usage_error(self, "--cached: %d leaves nothing to choose among %d adapters", b.n_cached, b.n_adapters);
-  return code < 0 ? measure(&b) : code;
+  return code < 0 ? simulate_traces(&b) : code;
 }
 
 const el_cli_command el_cmd_bench_cache = {
@@ -154,4 +154,4 @@ const el_cli_command el_cmd_bench_cache = {
     .examples =
         "  edgelora-bench cache\n"
         "  edgelora-bench cache --adapters 10000 --cached 200",
-    .run = run};
+    .run = run_cache};

@@ -6,6 +6,7 @@
 #include "bench/commands.h"
 #include "bench/kernels/work.h"
 #include "bench/measure/limits.h"
+#include "bench/measure/options.h"
 #include "kernels/select.h"
 
 enum { MAX_ISAS = 16, MAX_SHAPES = 32, N_LAYOUTS = EL_LAYOUT_BF16 + 1 };
@@ -32,7 +33,7 @@ typedef struct bench {
   const el_kernels *isas[MAX_ISAS];
   int n_isas;
 
-  el_cli_machine machine;
+  el_bench_machine machine;
   json_t *limits, *results;
   double widest; /* the largest (most - least) / median of all figures */
 
@@ -40,8 +41,8 @@ typedef struct bench {
   const el_kernels *with;
   el_threads *pool;
   int n_threads;
-  el_cli_memory memory;
-  el_cli_read way;                       /* the fastest one to read it */
+  el_bench_memory memory;
+  el_bench_read way;                     /* the fastest one to read it */
   double int8_peak, f32_peak, read_peak; /* of n_threads; 0: not known */
 } bench;
 
@@ -76,14 +77,14 @@ static int choose_isas(const el_cli_command *self, bench *b) {
   return -1;
 }
 
-static int choose(const el_cli_command *self, bench *b) {
+static int choose_kernels(const el_cli_command *self, bench *b) {
   const char *layouts[N_LAYOUTS];
   for (int i = 0; i < N_LAYOUTS; i++) layouts[i] = el_layout_name((el_layout)i);
-  b->kernels = el_cli_bench_names(b->kernels_text, kernel_names, N_KERNELS);
+  b->kernels = el_bench_parse_names(b->kernels_text, kernel_names, N_KERNELS);
   if (!b->kernels)
     return el_cli_usage_error(self, "--kernels: '%s' is not a list of gemm, quantize, rms_norm, swiglu and attend",
                               b->kernels_text);
-  b->layouts = el_cli_bench_names(b->layouts_text, layouts, N_LAYOUTS);
+  b->layouts = el_bench_parse_names(b->layouts_text, layouts, N_LAYOUTS);
   if (!b->layouts)
     return el_cli_usage_error(self, "--layouts: '%s' is not a list of q4, q4m, q8, q8m, f16 and bf16", b->layouts_text);
   b->n_shapes = parse_shapes(b->shapes_text, 1 << 20, EL_GROUP, b->shapes);
@@ -134,7 +135,7 @@ static bool add_result(bench *b, json_t *entry) {
   return json_array_append_new(b->results, entry) == 0;
 }
 
-static void note_range(bench *b, const el_cli_bench_figure *f) {
+static void note_range(bench *b, const el_bench_figure *f) {
   double width = (f->max - f->min) / f->median;
   if (width > b->widest) b->widest = width;
 }
@@ -150,17 +151,17 @@ static void gemm_head(bench *b) {
 
 /* The machine's reading speed at this moment: on a virtual one it changes with the cores that the host gives. */
 static double read_now(bench *b) {
-  return el_cli_bench_read_again(b->pool, &b->memory, &b->way, 1).median;
+  return el_bench_read_again(b->pool, &b->memory, &b->way, 1).median;
 }
 
 static int gemm_row(bench *b, el_layout layout, shape s) {
   int max_cols = 0;
   for (size_t i = 0; i < b->cols.n; i++)
     if (b->cols.items[i] > max_cols) max_cols = b->cols.items[i];
-  el_cli_gemm g;
+  el_bench_gemm g;
   el_error err;
   size_t streamed = b->cold ? 4 * b->machine.last_level_bytes : 0;
-  if (el_cli_gemm_new(&g, b->with, layout, s.a, s.b, max_cols, streamed, b->n_threads, &err))
+  if (el_bench_gemm_new(&g, b->with, layout, s.a, s.b, max_cols, streamed, b->n_threads, &err))
     return el_cli_failed(&err);
   const char *name = el_layout_name(layout);
   const bool is_float = el_layout_is_float(layout);
@@ -170,12 +171,11 @@ static int gemm_row(bench *b, el_layout layout, shape s) {
   if (!b->json) printf("%-7s%7dx%-6d", name, s.a, s.b);
   for (size_t i = 0; ok && i < b->cols.n; i++) {
     int n_cols = b->cols.items[i];
-    el_cli_gemm_columns(&g, n_cols);
+    el_bench_gemm_columns(&g, n_cols);
     double read = b->cold ? read_now(b) : 0;
-    el_cli_bench_figure f = el_cli_bench_rate(b->pool, el_cli_gemm_run, &g, SAMPLE_SECONDS, b->repeat);
+    el_bench_figure f = el_bench_rate(b->pool, el_bench_gemm_run, &g, SAMPLE_SECONDS, b->repeat);
     /* A pass of all threads together is one product. */
-    el_cli_bench_figure gops = el_cli_bench_scaled(f, 2e-9 * s.a * s.b * n_cols),
-                        gbs = el_cli_bench_scaled(f, weight_gb);
+    el_bench_figure gops = el_bench_scaled(f, 2e-9 * s.a * s.b * n_cols), gbs = el_bench_scaled(f, weight_gb);
     note_range(b, &f);
     if (n_cols == 1) at_1 = gbs.median, read_at_1 = read;
     if (!b->json) {
@@ -187,7 +187,7 @@ static int gemm_row(bench *b, el_layout layout, shape s) {
     }
     json_t *entry = json_pack("{s:s, s:s, s:i, s:i, s:i, s:b, s:o, s:o}", "kernel", "gemm", "layout", name, "rows", s.a,
                               "columns_of_weights", s.b, "columns", n_cols, "cold", b->cold, "gops",
-                              el_cli_bench_figure_json(&gops), "weight_gb_per_second", el_cli_bench_figure_json(&gbs));
+                              el_bench_figure_json(&gops), "weight_gb_per_second", el_bench_figure_json(&gbs));
     if (entry && peak > 0) json_object_set_new(entry, "share_of_peak", json_real(gops.median / peak));
     if (entry && b->cold) json_object_set_new(entry, "share_of_read", json_real(gbs.median / read));
     ok = add_result(b, entry);
@@ -198,7 +198,7 @@ static int gemm_row(bench *b, el_layout layout, shape s) {
     putchar('\n');
     fflush(stdout);
   }
-  el_cli_gemm_free(&g);
+  el_bench_gemm_free(&g);
   return ok ? -1 : el_cli_no_memory();
 }
 
@@ -214,11 +214,11 @@ static int gemm_rows(bench *b) {
 }
 
 /* `bytes`: what one thread reads in a pass. */
-static int other_row(bench *b, const char *kernel, const char *size, el_cli_work_fn work, void *arg, size_t bytes) {
-  const bool streamed = b->cold && work == el_cli_attend_run;
+static int other_row(bench *b, const char *kernel, const char *size, el_bench_work_fn work, void *arg, size_t bytes) {
+  const bool streamed = b->cold && work == el_bench_attend_run;
   const double read = streamed ? read_now(b) : 0;
-  el_cli_bench_figure f = el_cli_bench_rate(b->pool, work, arg, SAMPLE_SECONDS, b->repeat),
-                      gbs = el_cli_bench_scaled(f, (double)bytes * 1e-9 * b->n_threads);
+  el_bench_figure f = el_bench_rate(b->pool, work, arg, SAMPLE_SECONDS, b->repeat),
+                  gbs = el_bench_scaled(f, (double)bytes * 1e-9 * b->n_threads);
   note_range(b, &f);
   if (!b->json) {
     printf("%-10s%-34s%8.1f GB/s", kernel, size, gbs.median);
@@ -228,36 +228,36 @@ static int other_row(bench *b, const char *kernel, const char *size, el_cli_work
     return -1;
   }
   json_t *entry = json_pack("{s:s, s:s, s:b, s:o, s:f}", "kernel", kernel, "size", size, "cold", streamed,
-                            "gb_per_second", el_cli_bench_figure_json(&gbs), "ns", 1e9 / f.median);
+                            "gb_per_second", el_bench_figure_json(&gbs), "ns", 1e9 / f.median);
   if (entry && streamed) json_object_set_new(entry, "share_of_read", json_real(gbs.median / read));
   return add_result(b, entry) ? -1 : el_cli_no_memory();
 }
 
 static int row_rows(bench *b, int n) {
-  el_cli_rows r;
+  el_bench_rows r;
   el_error err;
   char size[64];
   size_t bytes = (size_t)n * sizeof(float);
   snprintf(size, sizeof size, "%d values", n);
-  if (el_cli_rows_new(&r, b->with, n, b->n_threads, &err)) return el_cli_failed(&err);
+  if (el_bench_rows_new(&r, b->with, n, b->n_threads, &err)) return el_cli_failed(&err);
   int code = -1;
-  if (b->kernels & QUANTIZE) code = other_row(b, "quantize", size, el_cli_quantize_run, &r, bytes);
-  if (code < 0 && (b->kernels & RMS_NORM)) code = other_row(b, "rms_norm", size, el_cli_rms_norm_run, &r, 2 * bytes);
-  if (code < 0 && (b->kernels & SWIGLU)) code = other_row(b, "swiglu", size, el_cli_swiglu_run, &r, 2 * bytes);
-  el_cli_rows_free(&r);
+  if (b->kernels & QUANTIZE) code = other_row(b, "quantize", size, el_bench_quantize_run, &r, bytes);
+  if (code < 0 && (b->kernels & RMS_NORM)) code = other_row(b, "rms_norm", size, el_bench_rms_norm_run, &r, 2 * bytes);
+  if (code < 0 && (b->kernels & SWIGLU)) code = other_row(b, "swiglu", size, el_bench_swiglu_run, &r, 2 * bytes);
+  el_bench_rows_free(&r);
   return code;
 }
 
 static int attend_row(bench *b, shape heads) {
-  el_cli_attend a;
+  el_bench_attend a;
   el_error err;
   char size[64];
   size_t streamed = b->cold ? 4 * b->machine.last_level_bytes : 0;
   snprintf(size, sizeof size, "%d x %d, %d positions", heads.a, heads.b, b->positions);
-  if (el_cli_attend_new(&a, b->with, heads.a, heads.b, b->positions, streamed, b->n_threads, &err))
+  if (el_bench_attend_new(&a, b->with, heads.a, heads.b, b->positions, streamed, b->n_threads, &err))
     return el_cli_failed(&err);
-  int code = other_row(b, "attend", size, el_cli_attend_run, &a, el_cli_attend_bytes(&a));
-  el_cli_attend_free(&a);
+  int code = other_row(b, "attend", size, el_bench_attend_run, &a, el_bench_attend_bytes(&a));
+  el_bench_attend_free(&a);
   return code;
 }
 
@@ -274,16 +274,16 @@ static int other_rows(bench *b) {
 }
 
 static int find_read_peak(bench *b) {
-  size_t part = el_cli_memory_part(&b->machine, 0, b->n_threads);
-  if (!el_cli_memory_new(&b->memory, b->pool, part)) return el_cli_no_memory();
-  b->way = el_cli_bench_read(b->pool, &b->memory, b->repeat < 3 ? b->repeat : 3);
+  size_t part = el_bench_memory_part(&b->machine, 0, b->n_threads);
+  if (!el_bench_memory_new(&b->memory, b->pool, part)) return el_cli_no_memory();
+  b->way = el_bench_read_fastest(b->pool, &b->memory, b->repeat < 3 ? b->repeat : 3);
   b->read_peak = b->way.gb_per_second.median;
   return -1;
 }
 
 static double compute_peak(bench *b, el_peak_kind kind) {
   const el_peak_loop *loop = el_peak_loop_of(b->with->name, kind);
-  return loop ? el_cli_bench_compute(b->pool, loop, b->repeat).median : 0;
+  return loop ? el_bench_compute(b->pool, loop, b->repeat).median : 0;
 }
 
 /* One instruction set. The clock may depend on it, so its peaks are measured right before. */
@@ -296,11 +296,11 @@ static int measure_isa(bench *b) {
   return code;
 }
 
-static int measure(bench *b) {
+static int measure_kernels(bench *b) {
   for (size_t t = 0; t < b->threads.n; t++) {
     el_error err;
     b->n_threads = b->threads.items[t];
-    if (el_cli_bench_threads(b->n_threads, &b->pool, &err)) return el_cli_failed(&err);
+    if (el_bench_threads_new(b->n_threads, &b->pool, &err)) return el_cli_failed(&err);
     int code = find_read_peak(b);
     for (int i = 0; code < 0 && i < b->n_isas; i++) {
       b->with = b->isas[i];
@@ -314,17 +314,17 @@ static int measure(bench *b) {
   return -1;
 }
 
-static int print_end(const bench *b) {
+static int print_kernels_end(const bench *b) {
   if (!b->json) {
     printf("\nMedians of %d; the widest range of a figure is %.0f%% of its median.\n", b->repeat, 100 * b->widest);
     return el_cli_end(EL_EXIT_OK);
   }
-  json_t *report = json_pack("{s:o, s:i, s:O, s:O}", "machine", el_cli_machine_json(&b->machine), "repeat", b->repeat,
+  json_t *report = json_pack("{s:o, s:i, s:O, s:O}", "machine", el_bench_machine_json(&b->machine), "repeat", b->repeat,
                              "limits", b->limits, "results", b->results);
-  return el_cli_print_json(report);
+  return el_bench_print_json(report);
 }
 
-static int run(const el_cli_command *self, int argc, char **argv) {
+static int run_kernels(const el_cli_command *self, int argc, char **argv) {
   bench b = {.kernels_text = "gemm,quantize,rms_norm,swiglu,attend",
              .layouts_text = "q4,q4m,q8,q8m,f16,bf16",
              .shapes_text = "576x576,2048x2048,2048x8192",
@@ -352,23 +352,23 @@ static int run(const el_cli_command *self, int argc, char **argv) {
        "weights, keys and values come from memory, as in a large model: go through copies larger than the caches"},
       {'t', "threads", "LIST", EL_CLI_NUMBERS, &b.threads, 1, 1024,
        "numbers of threads to measure with; default: 1, and one per physical core"},
-      {0, "repeat", "R", EL_CLI_INT, &b.repeat, 1, EL_CLI_MAX_REPEAT, "measure R times, take the median; default 5"},
+      {0, "repeat", "R", EL_CLI_INT, &b.repeat, 1, EL_BENCH_MAX_REPEAT, "measure R times, take the median; default 5"},
       {0, "json", NULL, EL_CLI_FLAG, &b.json, 0, 0, "print one JSON object, ranges included, instead of tables"},
   };
   const el_cli_group group = {"Measurement", options, sizeof options / sizeof *options};
   int code = el_cli_parse(self, &group, 1, argc, argv, NULL);
-  if (code < 0) code = choose(self, &b);
+  if (code < 0) code = choose_kernels(self, &b);
   if (code >= 0) return code;
-  b.machine = el_cli_machine_get();
-  el_cli_default_threads(&b.threads, &b.machine);
+  b.machine = el_bench_machine_get();
+  el_bench_default_threads(&b.threads, &b.machine);
   b.limits = json_array();
   b.results = json_array();
   if (!b.limits || !b.results) code = el_cli_no_memory();
   if (code < 0 && !b.json)
     printf("machine   %s; %d cores; weights %s\n", b.machine.cpu, b.machine.cores,
            b.cold ? "from memory" : "in the cache where they fit");
-  if (code < 0) code = measure(&b);
-  if (code < 0) code = print_end(&b);
+  if (code < 0) code = measure_kernels(&b);
+  if (code < 0) code = print_kernels_end(&b);
   json_decref(b.limits);
   json_decref(b.results);
   return code;
@@ -389,4 +389,4 @@ const el_cli_command el_cmd_bench_kernels = {
         "  edgelora-bench kernels --layouts q4,q8 --shapes 2048x8192\n"
         "  edgelora-bench kernels --cold --cols 1 --kernels gemm,attend\n"
         "  edgelora-bench kernels --isa all --json",
-    .run = run};
+    .run = run_kernels};

@@ -41,7 +41,7 @@ int el_load_parse_lengths(const el_cli_command *self, const char *input, const c
 }
 
 /* What contradicts itself. */
-static int check(const el_cli_command *self, el_load_run *r) {
+static int check_load_options(const el_cli_command *self, el_load_run *r) {
   const el_load_options *o = r->options;
   if (strcmp(o->api_text, "llama-server") == 0)
     r->ask.api = EL_LOAD_LLAMA_SERVER;
@@ -79,8 +79,8 @@ static uint64_t new_prompt_seed(void) {
   return mixed >> 33; /* short enough to be typed again, and for JSON */
 }
 
-static int load(const el_cli_command *self, el_load_run *r) {
-  int code = check(self, r);
+static int prepare_and_load(const el_cli_command *self, el_load_run *r) {
+  int code = check_load_options(self, r);
   if (code >= 0) return code;
   raise_descriptors();
   r->signal_fd = el_cli_signals_open();
@@ -97,7 +97,7 @@ static int load(const el_cli_command *self, el_load_run *r) {
   return code;
 }
 
-static int run(const el_cli_command *self, int argc, char **argv) {
+static int run_load(const el_cli_command *self, int argc, char **argv) {
   el_load_options o = {.url_text = "http://127.0.0.1:8080",
                        .api_text = "openai",
                        .input = "8:128",
@@ -180,7 +180,7 @@ static int run(const el_cli_command *self, int argc, char **argv) {
                             .rate = o.clients ? 0 : (double)o.rate,
                             .cv = (double)o.cv,
                             .seed = o.seed}};
-  code = load(self, &r);
+  code = prepare_and_load(self, &r);
   el_load_release(&r);
   return code;
 }
@@ -198,4 +198,4 @@ const el_cli_command el_cmd_bench_load = {
         "  edgelora-bench load --n-adapters 50 --rate 0.5 --json run.json\n"
         "  edgelora-bench load --clients 16 --own-adapter --requests 64 --input 60 --output 32\n"
         "  edgelora-bench load --url http://127.0.0.1:9090 --api llama-server --replay trace.jsonl",
-    .run = run};
+    .run = run_load};

@@ -5,6 +5,7 @@
 
 #include "bench/commands.h"
 #include "bench/measure/limits.h"
+#include "bench/measure/options.h"
 #include "kernels/kernels.h"
 
 enum { MAX_COLUMNS = 64, MAX_ROWS = 16 };
@@ -18,7 +19,7 @@ typedef struct peak {
   el_cli_numbers threads;
   int memory_mib, repeat;
   bool json;
-  el_cli_machine machine;
+  el_bench_machine machine;
   json_t *compute, *read;
   bool out_of_memory;
   /* The table: a line a limit, a cell a number of threads. */
@@ -39,13 +40,13 @@ static struct line *line_of(peak *p, const char *name, const char *unit) {
   return line;
 }
 
-static void put(peak *p, const char *name, const char *unit, int column, const el_cli_bench_figure *f) {
+static void put_cell(peak *p, const char *name, const char *unit, int column, const el_bench_figure *f) {
   const char *form = f->median >= 100 ? "%.0f (%.0f-%.0f)" : "%.1f (%.1f-%.1f)";
   struct line *line = line_of(p, name, unit);
   snprintf(line->cells[column], sizeof line->cells[column], form, f->median, f->min, f->max);
 }
 
-static void add(peak *p, json_t *to, json_t *entry) {
+static void add_entry(peak *p, json_t *to, json_t *entry) {
   if (!entry || json_array_append_new(to, entry)) p->out_of_memory = true;
 }
 
@@ -54,54 +55,54 @@ static void measure_compute(peak *p, el_threads *threads, int column) {
   for (int i = 0; el_peak_loop_at(i); i++) {
     const el_peak_loop *loop = el_peak_loop_at(i);
     const char *kind = loop->kind == EL_PEAK_INT8 ? "int8" : "f32";
-    el_cli_bench_figure f = el_cli_bench_compute(threads, loop, p->repeat);
+    el_bench_figure f = el_bench_compute(threads, loop, p->repeat);
     char name[64];
     snprintf(name, sizeof name, "%-5s %-10s  %s", kind, loop->isa, loop->instruction);
-    put(p, name, "GOPS", column, &f);
-    add(p, p->compute,
-        json_pack("{s:s, s:s, s:s, s:i, s:o}", "kind", kind, "isa", loop->isa, "instruction", loop->instruction,
-                  "threads", n, "gops", el_cli_bench_figure_json(&f)));
+    put_cell(p, name, "GOPS", column, &f);
+    add_entry(p, p->compute,
+              json_pack("{s:s, s:s, s:s, s:i, s:o}", "kind", kind, "isa", loop->isa, "instruction", loop->instruction,
+                        "threads", n, "gops", el_bench_figure_json(&f)));
   }
 }
 
 static int measure_read(peak *p, el_threads *threads, int column, const char *level, size_t part) {
-  el_cli_memory memory;
-  if (!el_cli_memory_new(&memory, threads, part)) return el_cli_no_memory();
+  el_bench_memory memory;
+  if (!el_bench_memory_new(&memory, threads, part)) return el_cli_no_memory();
   int n = p->threads.items[column], width;
   el_peak_read(&width);
-  el_cli_read r = el_cli_bench_read(threads, &memory, p->repeat);
+  el_bench_read r = el_bench_read_fastest(threads, &memory, p->repeat);
   free(memory.data);
   char name[64];
   snprintf(name, sizeof name, "read  %s", level);
-  put(p, name, "GB/s", column, &r.gb_per_second);
-  add(p, p->read,
-      json_pack("{s:s, s:i, s:I, s:i, s:i, s:I, s:o}", "level", level, "threads", n, "bytes",
-                (json_int_t)(part * (size_t)n), "load_bytes", width, "streams", r.streams, "prefetch_ahead_bytes",
-                (json_int_t)r.ahead, "gb_per_second", el_cli_bench_figure_json(&r.gb_per_second)));
+  put_cell(p, name, "GB/s", column, &r.gb_per_second);
+  add_entry(p, p->read,
+            json_pack("{s:s, s:i, s:I, s:i, s:i, s:I, s:o}", "level", level, "threads", n, "bytes",
+                      (json_int_t)(part * (size_t)n), "load_bytes", width, "streams", r.streams, "prefetch_ahead_bytes",
+                      (json_int_t)r.ahead, "gb_per_second", el_bench_figure_json(&r.gb_per_second)));
   return -1;
 }
 
 /* A thread's part of a cache: half of it, so that the rest of the program does not push it out. 0: there is no such
  * cache, or it holds no more than the one before it. */
-static size_t l2_part(const el_cli_machine *m) {
+static size_t l2_part(const el_bench_machine *m) {
   return m->l2_bytes / 2 / EL_PEAK_READ_UNIT * EL_PEAK_READ_UNIT;
 }
-static size_t l3_part(const el_cli_machine *m, int n) {
+static size_t l3_part(const el_bench_machine *m, int n) {
   size_t on_one = (size_t)(n < m->l3_sharers ? n : m->l3_sharers);
   size_t part = m->l3_bytes / 2 / on_one / EL_PEAK_READ_UNIT * EL_PEAK_READ_UNIT;
   return part >= 2 * m->l2_bytes ? part : 0;
 }
 
-static int measure(peak *p) {
+static int measure_limits(peak *p) {
   for (size_t i = 0; i < p->threads.n; i++) {
     el_threads *threads;
     el_error err;
     int n = p->threads.items[i];
-    if (el_cli_bench_threads(n, &threads, &err)) return el_cli_failed(&err);
+    if (el_bench_threads_new(n, &threads, &err)) return el_cli_failed(&err);
     int code = -1;
     if (p->limits & COMPUTE) measure_compute(p, threads, (int)i);
     if (p->limits & MEMORY)
-      code = measure_read(p, threads, (int)i, "memory", el_cli_memory_part(&p->machine, p->memory_mib, n));
+      code = measure_read(p, threads, (int)i, "memory", el_bench_memory_part(&p->machine, p->memory_mib, n));
     size_t l2 = l2_part(&p->machine), l3 = l3_part(&p->machine, n);
     if (code < 0 && l3 && (p->limits & CACHES)) code = measure_read(p, threads, (int)i, "L3", l3);
     if (code < 0 && l2 && (p->limits & CACHES)) code = measure_read(p, threads, (int)i, "L2", l2);
@@ -111,8 +112,8 @@ static int measure(peak *p) {
   return -1;
 }
 
-static void print_table(const peak *p) {
-  const el_cli_machine *m = &p->machine;
+static void print_limits(const peak *p) {
+  const el_bench_machine *m = &p->machine;
   printf("machine   %s; %d cores", m->cpu, m->cores);
   if (m->l2_bytes) printf("; L2 %.1f MiB", (double)m->l2_bytes / (1 << 20));
   if (m->l3_bytes) printf("; L3 %.1f MiB", (double)m->l3_bytes / (1 << 20));
@@ -131,13 +132,13 @@ static void print_table(const peak *p) {
   }
 }
 
-static int print_json(const peak *p) {
-  return el_cli_print_json(json_pack("{s:o, s:s, s:i, s:O, s:O}", "machine", el_cli_machine_json(&p->machine),
-                                     "kernels", el_kernels_at(0)->name, "repeat", p->repeat, "compute", p->compute,
-                                     "read", p->read));
+static int print_limits_json(const peak *p) {
+  return el_bench_print_json(json_pack("{s:o, s:s, s:i, s:O, s:O}", "machine", el_bench_machine_json(&p->machine),
+                                       "kernels", el_kernels_at(0)->name, "repeat", p->repeat, "compute", p->compute,
+                                       "read", p->read));
 }
 
-static int run(const el_cli_command *self, int argc, char **argv) {
+static int run_peak(const el_cli_command *self, int argc, char **argv) {
   peak *p = calloc(1, sizeof *p);
   if (!p) return el_cli_no_memory();
   p->repeat = 5;
@@ -148,26 +149,26 @@ static int run(const el_cli_command *self, int argc, char **argv) {
        "numbers of threads to measure with; default: 1, and one per physical core"},
       {0, "memory-mib", "N", EL_CLI_INT, &p->memory_mib, 0, 65536,
        "how much memory is read, in MiB; default 0: 8 times the last caches' size, 512 at least"},
-      {0, "repeat", "R", EL_CLI_INT, &p->repeat, 1, EL_CLI_MAX_REPEAT,
+      {0, "repeat", "R", EL_CLI_INT, &p->repeat, 1, EL_BENCH_MAX_REPEAT,
        "measure R times, show the median and the range; default 5"},
       {0, "json", NULL, EL_CLI_FLAG, &p->json, 0, 0, "print one JSON object instead of a table"},
   };
   const el_cli_group group = {"Measurement", options, sizeof options / sizeof *options};
   int code = el_cli_parse(self, &group, 1, argc, argv, NULL);
-  p->limits = el_cli_bench_names(p->limits_text, limit_names, sizeof limit_names / sizeof *limit_names);
+  p->limits = el_bench_parse_names(p->limits_text, limit_names, sizeof limit_names / sizeof *limit_names);
   if (code < 0 && !p->limits)
     code = el_cli_usage_error(self, "--limits: '%s' is not a list of compute, memory and caches", p->limits_text);
   if (code < 0) {
-    p->machine = el_cli_machine_get();
-    el_cli_default_threads(&p->threads, &p->machine);
+    p->machine = el_bench_machine_get();
+    el_bench_default_threads(&p->threads, &p->machine);
     p->compute = json_array();
     p->read = json_array();
     p->out_of_memory = !p->compute || !p->read;
-    if (!p->out_of_memory) code = measure(p);
+    if (!p->out_of_memory) code = measure_limits(p);
     if (p->out_of_memory) code = el_cli_no_memory();
-    if (code < 0 && p->json) code = print_json(p);
+    if (code < 0 && p->json) code = print_limits_json(p);
     if (code < 0) {
-      print_table(p);
+      print_limits(p);
       code = el_cli_end(EL_EXIT_OK);
     }
   }
@@ -196,4 +197,4 @@ const el_cli_command el_cmd_bench_peak = {
     .examples =
         "  edgelora-bench peak\n"
         "  edgelora-bench peak --threads 1,4,8 --repeat 9 --json",
-    .run = run};
+    .run = run_peak};

@@ -44,14 +44,14 @@ static score chunk_score(const float *logprobs, size_t n) {
   return s;
 }
 
-static void add(score *sum, const score *s) {
+static void add_score(score *sum, const score *s) {
   sum->nll += s->nll;
   sum->nll2 += s->nll2;
   sum->n += s->n;
 }
 
 /* exp of the mean, and its standard error by the delta method: d exp(m) = exp(m) dm. */
-static void perplexity(const score *s, double *value, double *error) {
+static void perplexity_of(const score *s, double *value, double *error) {
   double mean = s->nll / (double)s->n, variance = s->nll2 / (double)s->n - mean * mean;
   *value = exp(mean);
   *error = s->n > 1 && variance > 0 ? sqrt(variance / (double)(s->n - 1)) * *value : 0;
@@ -82,8 +82,8 @@ static int read_tokens(const perplexity_options *o, text_tokens *out) {
   return status ? el_cli_failed(&err) : -1;
 }
 
-static el_status submit(const perplexity_options *o, const text_tokens *t, size_t chunk, int32_t *scratch, uint64_t *id,
-                        el_error *err) {
+static el_status submit_chunk(const perplexity_options *o, const text_tokens *t, size_t chunk, int32_t *scratch,
+                              uint64_t *id, el_error *err) {
   size_t n = (size_t)o->chunk;
   memcpy(scratch, t->ids + chunk * n, n * sizeof *scratch);
   if (t->bos >= 0) scratch[0] = t->bos;
@@ -97,7 +97,7 @@ static el_status submit(const perplexity_options *o, const text_tokens *t, size_
 }
 
 /* Takes one chunk's events to the end. A signal: its number in *signal, and the request stays behind. */
-static el_status collect(const perplexity_options *o, uint64_t id, score *out, int *signal, el_error *err) {
+static el_status collect_chunk(const perplexity_options *o, uint64_t id, score *out, int *signal, el_error *err) {
   for (;;) {
     el_event event;
     el_status status = el_next_event(o->common.engine, id, 100, &event);
@@ -135,15 +135,15 @@ static int score_chunks(const perplexity_options *o, const text_tokens *t, size_
   }
   for (size_t i = 0; i < n_chunks; i++) {
     for (; submitted < n_chunks && submitted < i + window; submitted++)
-      if (submit(o, t, submitted, scratch, &ids[submitted], &err)) goto failed;
+      if (submit_chunk(o, t, submitted, scratch, &ids[submitted], &err)) goto failed;
     score s = {0};
-    if (collect(o, ids[i], &s, &signal, &err)) goto failed;
+    if (collect_chunk(o, ids[i], &s, &signal, &err)) goto failed;
     if (signal) {
       code = EL_EXIT_SIGNAL_BASE + signal;
       goto end;
     }
-    add(&sum, &s);
-    perplexity(&sum, &value, &error);
+    add_score(&sum, &s);
+    perplexity_of(&sum, &value, &error);
     if (!o->common.quiet)
       fprintf(stderr, "%schunk %zu of %zu: perplexity %.4f%s", isatty(STDERR_FILENO) ? "\r" : "", i + 1, n_chunks,
               value, isatty(STDERR_FILENO) && i + 1 < n_chunks ? "" : "\n");
@@ -159,7 +159,7 @@ end:
   return code;
 }
 
-static int measure(perplexity_options *o) {
+static int measure_perplexity(perplexity_options *o) {
   int code = el_cli_engine_open(&o->common);
   if (code >= 0) return code;
   text_tokens t = {.bos = -1};
@@ -178,7 +178,7 @@ static int measure(perplexity_options *o) {
   return code;
 }
 
-static int run(const el_cli_command *self, int argc, char **argv) {
+static int run_perplexity(const el_cli_command *self, int argc, char **argv) {
   perplexity_options o = {.common = el_cli_engine_default(), .chunk = 512};
   o.common.options.n_slots = 4;
   const el_cli_option text[] = {
@@ -199,7 +199,7 @@ static int run(const el_cli_command *self, int argc, char **argv) {
   if (code < 0) {
     o.common.options.ctx_size = o.chunk + 1; /* a prompt must leave room for a token, though none is asked for */
     o.common.signal_fd = el_cli_signals_open();
-    code = measure(&o);
+    code = measure_perplexity(&o);
   }
   if (o.common.signal_fd >= 0) close(o.common.signal_fd);
   el_cli_engine_close(&o.common);
@@ -216,4 +216,4 @@ const el_cli_command el_cmd_bench_perplexity = {
     .examples =
         "  edgelora-bench perplexity -f text.txt\n"
         "  edgelora-bench perplexity -m model.gguf -f text.txt --adapter sql=adapters/sql -a sql",
-    .run = run};
+    .run = run_perplexity};

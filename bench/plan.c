@@ -26,7 +26,7 @@ static int check_source(const el_cli_command *self, const el_plan *p) {
   return -1;
 }
 
-static int check(const el_cli_command *self, el_plan *p) {
+static int check_plan_options(const el_cli_command *self, el_plan *p) {
   const el_plan_options *o = p->options;
   int code = check_source(self, p);
   if (code >= 0) return code;
@@ -144,27 +144,27 @@ static int read_trace(el_plan *p) {
   return el_load_trace_assign(t, &p->spec, &err) ? el_cli_failed(&err) : -1;
 }
 
-static int draw(el_plan *p) {
+static int draw_arrivals(el_plan *p) {
   const el_plan_options *o = p->options;
   el_error err;
   el_status status = el_load_trace_draw(&p->trace, &p->spec, (double)o->duration, (size_t)o->n_requests, &err);
   return status ? el_cli_failed(&err) : -1;
 }
 
-static int plan(const el_cli_command *self, el_plan *p) {
+static int make_plan(const el_cli_command *self, el_plan *p) {
   const el_plan_options *o = p->options;
-  int code = check(self, p);
+  int code = check_plan_options(self, p);
   if (code < 0) code = get_costs(p);
   if (code < 0) code = size_pool(p);
   if (code < 0 && o->replay) code = read_trace(p);
-  if (code < 0 && !o->replay && !o->clients) code = draw(p);
+  if (code < 0 && !o->replay && !o->clients) code = draw_arrivals(p);
   if (code < 0) code = el_plan_simulate(p);
   if (code >= 0) return code;
   if (!el_load_summarize(&p->log, p->result.seconds, (double)o->slo_first, &p->summary)) return el_cli_no_memory();
   return el_plan_report(p);
 }
 
-static int run(const el_cli_command *self, int argc, char **argv) {
+static int run_plan(const el_cli_command *self, int argc, char **argv) {
   el_plan_options o = {.input = "8:128",
                        .output = "8:256",
                        .balance = "share",
@@ -248,7 +248,7 @@ static int run(const el_cli_command *self, int argc, char **argv) {
                           .cv = (double)o.cv,
                           .seed = o.seed};
   p.common.signal_fd = -1; /* Ctrl-C ends it as it ends any program: nothing is to be kept */
-  code = plan(self, &p);
+  code = make_plan(self, &p);
   el_load_trace_free(&p.trace);
   el_load_log_free(&p.log);
   return code;
@@ -267,4 +267,4 @@ const el_cli_command el_cmd_bench_plan = {
         "  edgelora-bench plan -m model.gguf --adapters 10000 --rate 3 --memory 1G --save-costs box.json\n"
         "  edgelora-bench plan --costs box.json --adapters 10000 --rate 30 --nodes 10\n"
         "  edgelora-bench plan --shape llama-3.1-8b-q8_0 --gops 1500 --gbs 80 --adapters 10000 --slots 20 --memory 16G",
-    .run = run};
+    .run = run_plan};

@@ -13,7 +13,8 @@
 #include "base/clock.h"
 #include "base/cpus.h"
 #include "bench/commands.h"
-#include "bench/measure/limits.h"
+#include "bench/measure/options.h"
+#include "bench/measure/timing.h"
 
 enum { WAKES = 40, WAKE_AFTER_US = 3000, PHASES = 150, PHASE_US = 50 };
 
@@ -23,7 +24,7 @@ typedef struct bench {
   int cpus[EL_MAX_CPUS], n_cpus;
   int repeat;
   bool json;
-  el_cli_machine machine;
+  el_bench_machine machine;
   json_t *results;
   cpu_set_t allowed;   /* before this thread is pinned */
   double turns_per_us; /* of the loop that stands for computing */
@@ -32,7 +33,7 @@ typedef struct bench {
 
 typedef struct row {
   int n;
-  el_cli_bench_figure barrier_ns, run_ns, wake_us, quiet, busy; /* quiet, busy: times the speed of one thread */
+  el_bench_figure barrier_ns, run_ns, wake_us, quiet, busy; /* quiet, busy: times the speed of one thread */
 } row;
 
 /* ---- waiting */
@@ -54,38 +55,38 @@ static double runs_ns(el_threads *t, int n) {
   return (double)(el_now_ns() - begin) / n;
 }
 
-static el_cli_bench_figure inverse(el_cli_bench_figure f, double scale) {
-  return (el_cli_bench_figure){scale / f.median, scale / f.max, scale / f.min};
+static el_bench_figure inverse_figure(el_bench_figure f, double scale) {
+  return (el_bench_figure){scale / f.median, scale / f.max, scale / f.min};
 }
 
 static void measure_waits(bench *b, el_threads *t, row *r) {
   waits w = {t};
-  double values[EL_CLI_MAX_REPEAT];
-  r->barrier_ns = inverse(el_cli_bench_rate(t, barriers, &w, 0.03, b->repeat), 1e9);
+  double values[EL_BENCH_MAX_REPEAT];
+  r->barrier_ns = inverse_figure(el_bench_rate(t, barriers, &w, 0.03, b->repeat), 1e9);
   for (int i = 0; i < b->repeat; i++) values[i] = runs_ns(t, 1000);
-  r->run_ns = el_cli_bench_spread(values, b->repeat);
+  r->run_ns = el_bench_spread(values, b->repeat);
   double wakes[WAKES];
   for (int i = 0; i < WAKES; i++) {
     usleep(WAKE_AFTER_US); /* they sleep by then */
     wakes[i] = runs_ns(t, 1) * 1e-3;
   }
-  r->wake_us = el_cli_bench_spread(wakes, WAKES);
+  r->wake_us = el_bench_spread(wakes, WAKES);
 }
 
 /* ---- computing */
 
-static void compute(double turns) {
+static void spin_turns(double turns) {
   for (long i = (long)turns; i > 0; i--) __asm__ volatile("");
 }
 
 static void phase_of_work(void *arg, int phase, el_turn turn) {
   const bench *b = arg;
-  compute(b->turns_per_us * PHASE_US / turn.size);
+  spin_turns(b->turns_per_us * PHASE_US / turn.size);
 }
 
 /* Steps a second, of PHASES phases that take one thread PHASE_US each. */
-static el_cli_bench_figure speed(bench *b, el_threads *t) {
-  double values[EL_CLI_MAX_REPEAT];
+static el_bench_figure steps_per_second(bench *b, el_threads *t) {
+  double values[EL_BENCH_MAX_REPEAT];
   for (int i = 0; i < b->repeat; i++) {
     uint64_t begin = el_now_ns(), now;
     int steps = 0;
@@ -95,15 +96,15 @@ static el_cli_bench_figure speed(bench *b, el_threads *t) {
     } while ((now = el_now_ns()) - begin < 200000000);
     values[i] = (double)steps * 1e9 / (double)(now - begin);
   }
-  return el_cli_bench_spread(values, b->repeat);
+  return el_bench_spread(values, b->repeat);
 }
 
-static void calibrate(bench *b) {
+static void calibrate_turns(bench *b) {
   const double turns = 2e7;
   double best = 1e30;
   for (int i = 0; i < 5; i++) {
     uint64_t begin = el_now_ns();
-    compute(turns);
+    spin_turns(turns);
     double us = (double)(el_now_ns() - begin) * 1e-3;
     if (us < best) best = us;
   }
@@ -127,13 +128,13 @@ static pid_t start_busy_process(const bench *b) {
 }
 
 static int measure_speed(bench *b, el_threads *t, row *r) {
-  r->quiet = el_cli_bench_scaled(speed(b, t), 1 / b->alone);
+  r->quiet = el_bench_scaled(steps_per_second(b, t), 1 / b->alone);
   pid_t pid = start_busy_process(b);
   if (pid < 0) {
     el_cli_error("cannot start a process that keeps a core busy: %s", strerror(errno));
     return EL_EXIT_FAILED;
   }
-  r->busy = el_cli_bench_scaled(speed(b, t), 1 / b->alone);
+  r->busy = el_bench_scaled(steps_per_second(b, t), 1 / b->alone);
   kill(pid, SIGKILL);
   waitpid(pid, NULL, 0);
   return -1;
@@ -141,7 +142,7 @@ static int measure_speed(bench *b, el_threads *t, row *r) {
 
 /* ---- the report */
 
-static void print_head(const bench *b) {
+static void print_threads_head(const bench *b) {
   printf("machine   %s; %d cores; threads %s\n", b->machine.cpu, b->machine.cores,
          b->cpu_list ? "pinned" : "not pinned");
   printf(
@@ -161,23 +162,23 @@ static bool add_row(bench *b, const row *r) {
     fflush(stdout);
     return true;
   }
-  json_t *entry = json_pack("{s:i, s:o, s:o, s:o, s:o, s:o}", "threads", r->n, "barrier_ns",
-                            el_cli_bench_figure_json(&r->barrier_ns), "run_ns", el_cli_bench_figure_json(&r->run_ns),
-                            "wake_us", el_cli_bench_figure_json(&r->wake_us), "speed_quiet",
-                            el_cli_bench_figure_json(&r->quiet), "speed_busy", el_cli_bench_figure_json(&r->busy));
+  json_t *entry =
+      json_pack("{s:i, s:o, s:o, s:o, s:o, s:o}", "threads", r->n, "barrier_ns", el_bench_figure_json(&r->barrier_ns),
+                "run_ns", el_bench_figure_json(&r->run_ns), "wake_us", el_bench_figure_json(&r->wake_us), "speed_quiet",
+                el_bench_figure_json(&r->quiet), "speed_busy", el_bench_figure_json(&r->busy));
   return entry && json_array_append_new(b->results, entry) == 0;
 }
 
-static int print_json(const bench *b) {
-  json_t *report = json_pack("{s:o, s:b, s:i, s:i, s:i, s:O}", "machine", el_cli_machine_json(&b->machine), "pinned",
+static int print_threads_json(const bench *b) {
+  json_t *report = json_pack("{s:o, s:b, s:i, s:i, s:i, s:O}", "machine", el_bench_machine_json(&b->machine), "pinned",
                              b->cpu_list != NULL, "phases", PHASES, "phase_us", PHASE_US, "repeat", b->repeat,
                              "results", b->results);
-  return el_cli_print_json(report);
+  return el_bench_print_json(report);
 }
 
-static int measure(bench *b) {
-  calibrate(b);
-  if (!b->json) print_head(b);
+static int measure_threads(bench *b) {
+  calibrate_turns(b);
+  if (!b->json) print_threads_head(b);
   for (size_t i = 0; i < b->threads.n; i++) {
     row r = {.n = b->threads.items[i]};
     el_threads *t;
@@ -190,7 +191,7 @@ static int measure(bench *b) {
     if (code >= 0) return code;
     if (!add_row(b, &r)) return el_cli_no_memory();
   }
-  return b->json ? print_json(b) : -1;
+  return b->json ? print_threads_json(b) : -1;
 }
 
 static int check_cpus(bench *b) {
@@ -208,7 +209,7 @@ static int check_cpus(bench *b) {
   return -1;
 }
 
-static int run(const el_cli_command *self, int argc, char **argv) {
+static int run_threads(const el_cli_command *self, int argc, char **argv) {
   bench *b = calloc(1, sizeof *b);
   if (!b) return el_cli_no_memory();
   b->repeat = 3;
@@ -217,22 +218,22 @@ static int run(const el_cli_command *self, int argc, char **argv) {
        "numbers of threads to measure with; default: 1, and one per physical core"},
       {0, "cpu-list", "CPUS", EL_CLI_TEXT, &b->cpu_list, 0, 0,
        "keep each thread on a CPU of its own: 0-3,8 or the like, or auto; default: the system places them"},
-      {0, "repeat", "R", EL_CLI_INT, &b->repeat, 1, EL_CLI_MAX_REPEAT,
+      {0, "repeat", "R", EL_CLI_INT, &b->repeat, 1, EL_BENCH_MAX_REPEAT,
        "measure R times, show the median and the range; default 3"},
       {0, "json", NULL, EL_CLI_FLAG, &b->json, 0, 0, "print one JSON object instead of a table"},
   };
   const el_cli_group group = {"Measurement", options, sizeof options / sizeof *options};
   int code = el_cli_parse(self, &group, 1, argc, argv, NULL);
   if (code < 0) {
-    b->machine = el_cli_machine_get();
-    el_cli_default_threads(&b->threads, &b->machine);
+    b->machine = el_bench_machine_get();
+    el_bench_default_threads(&b->threads, &b->machine);
     CPU_ZERO(&b->allowed);
     sched_getaffinity(0, sizeof b->allowed, &b->allowed);
     code = check_cpus(b);
   }
   if (code < 0) {
     b->results = json_array();
-    code = b->results ? measure(b) : el_cli_no_memory();
+    code = b->results ? measure_threads(b) : el_cli_no_memory();
   }
   if (code < 0) code = el_cli_end(EL_EXIT_OK);
   json_decref(b->results);
@@ -255,4 +256,4 @@ const el_cli_command el_cmd_bench_threads = {
     .examples =
         "  edgelora-bench threads\n"
         "  edgelora-bench threads --threads 2,4,8,16 --cpu-list auto --json",
-    .run = run};
+    .run = run_threads};

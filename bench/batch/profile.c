@@ -1,90 +1,38 @@
 /* edgelora-bench batch --profile: steps of the model alone, without queue and sampling, so that each of them is of one
  * kind: a piece of one prompt, or one row for each sequence with a whole prompt behind it. Beside them, from the same
  * minute, what this machine multiplies and reads at most. */
-#include "bench/batch/profile.h"
-
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include "base/error.h"
-#include "bench/measure/limits.h"
-#include "bench/measure/steps.h"
+#include "bench/batch/alone.h"
 
 typedef struct tally {
   double seconds, parts[EL_N_PARTS];
   int steps, rows;
 } tally;
 
-typedef struct profile {
-  const el_cli_profile *with;
-  el_cli_machine machine;
-  el_cli_steps steps;
-  int step_rows;
-  el_cli_memory memory;
-  el_cli_read way;
-  json_t *results;
-} profile;
-
-static el_status open_profile(profile *p, const char *path, el_error *err) {
-  const el_cli_profile *w = p->with;
-  const int ctx = w->npp + w->ntg + 1;
-  p->step_rows = w->common->options.step_rows > w->max_npl ? w->common->options.step_rows : w->max_npl;
-  const el_cli_steps_setup setup = {.options = &w->common->options,
-                                    .cores = p->machine.cores,
-                                    .n_sequences = w->max_npl,
-                                    .ctx = ctx,
-                                    .step_rows = p->step_rows,
-                                    .max_logits = w->max_npl,
-                                    .ranks = w->ranks,
-                                    .n_ranks = w->n_ranks,
-                                    .n_adapters = w->n_adapters};
-  el_status status = el_cli_steps_open(&p->steps, path, &setup, err);
-  if (status) return status;
-  const int n_threads = el_threads_count(p->steps.threads);
-  if (el_cli_memory_new(&p->memory, p->steps.threads, el_cli_memory_part(&p->machine, 0, n_threads))) return EL_OK;
-  return el_fail(err, EL_ERR_NO_MEMORY, "not enough memory to measure how fast it is read");
-}
-
-static void close_profile(profile *p) {
-  el_cli_steps_close(&p->steps);
-  free(p->memory.data);
-  json_decref(p->results);
-}
-
-static el_row row_of(profile *p, int sequence, int pos, bool wants_logits) {
-  const int n = p->steps.n_adapters;
-  return el_cli_steps_row(&p->steps, sequence, pos, n ? p->steps.adapters[sequence % n] : NULL, wants_logits);
-}
-
-static void step(profile *p, int n_rows, tally *t) {
+static void time_step(el_batch_alone *p, int n_rows, tally *t) {
   el_step_profile(p->steps.step, t->parts);
-  t->seconds += el_cli_steps_run(&p->steps, n_rows);
+  t->seconds += el_bench_steps_run(&p->steps, n_rows);
   t->steps++;
   t->rows += n_rows;
 }
 
-static void prompts(profile *p, int npl, tally *t) {
-  const int npp = p->with->npp;
+static void time_prompts(el_batch_alone *p, int npl, tally *t) {
+  const int npp = p->asked->npp;
   for (int s = 0; s < npl; s++)
     for (int pos = 0; pos < npp;) {
       int n = 0;
-      for (; n < p->step_rows && pos < npp; n++, pos++) p->steps.rows[n] = row_of(p, s, pos, pos + 1 == npp);
-      step(p, n, t);
+      for (; n < p->step_rows && pos < npp; n++, pos++)
+        p->steps.rows[n] = el_batch_alone_row(p, s, pos, pos + 1 == npp);
+      time_step(p, n, t);
     }
 }
 
-static void decode(profile *p, int npl, tally *t) {
-  for (int i = 0; i < p->with->ntg; i++) {
-    for (int s = 0; s < npl; s++) p->steps.rows[s] = row_of(p, s, p->with->npp + i, true);
-    step(p, npl, t);
+static void time_decoding(el_batch_alone *p, int npl, tally *t) {
+  for (int i = 0; i < p->asked->ntg; i++) {
+    for (int s = 0; s < npl; s++) p->steps.rows[s] = el_batch_alone_row(p, s, p->asked->npp + i, true);
+    time_step(p, npl, t);
   }
-}
-
-/* Keys and values that a decode step reads, on average. */
-static double kv_bytes(const profile *p, int npl) {
-  const double positions = p->with->npp + (p->with->ntg + 1) / 2.0;
-  return npl * positions * (double)(el_kv_page_bytes(p->steps.h, p->steps.kv_type) / EL_PAGE_TOKENS);
 }
 
 /* Operations of the linear layers for one token of a prompt, without the vocabulary; of the last layer keys and values
@@ -112,24 +60,26 @@ static json_t *tally_json(const tally *t) {
   return json_pack("{s:i, s:i, s:f, s:o}", "steps", t->steps, "rows", t->rows, "seconds", t->seconds, "parts", parts);
 }
 
-static bool measure(profile *p, int npl) {
+/* Prompts, then decoding. Between them, what the machine reads and multiplies at that moment. */
+static bool profile_batch(el_batch_alone *p, int npl) {
   tally prompt = {0}, generated = {0};
-  prompts(p, npl, &prompt);
-  const double read = el_cli_bench_read_again(p->steps.threads, &p->memory, &p->way, 1).median;
-  decode(p, npl, &generated);
+  time_prompts(p, npl, &prompt);
+  const double read = el_batch_alone_read_now(p);
+  time_decoding(p, npl, &generated);
   const el_peak_loop *loop = el_peak_loop_of(p->steps.kernels->name, EL_PEAK_INT8);
-  const double peak = loop ? el_cli_bench_compute(p->steps.threads, loop, 1).median : 0;
+  const double peak = loop ? el_bench_compute(p->steps.threads, loop, 1).median : 0;
   const double prompt_speed = prompt.rows / prompt.seconds, speed = generated.rows / generated.seconds,
-               gops = prompt_speed * prompt_operations(p->steps.h) * 1e-9, bytes = kv_bytes(p, npl),
+               gops = prompt_speed * prompt_operations(p->steps.h) * 1e-9,
+               bytes = el_batch_alone_kv_bytes(p, npl, p->asked->npp),
                kv_speed = bytes * generated.steps / generated.parts[EL_PART_ATTENTION] * 1e-9;
-  if (p->with->json) {
+  if (p->asked->json) {
     json_t *entry = json_pack("{s:i, s:o, s:o, s:f, s:f, s:f}", "npl", npl, "prompt", tally_json(&prompt), "decode",
                               tally_json(&generated), "prompt_gops", gops, "kv_gb_per_second", kv_speed,
                               "read_gb_per_second", read);
     if (entry && peak > 0) json_object_set_new(entry, "int8_gops", json_real(peak));
-    return entry && json_array_append_new(p->results, entry) == 0;
+    return el_batch_alone_add(p, entry);
   }
-  printf("\nbatch %d, prompts of %d tokens, %d rows a step\n", npl, p->with->npp, p->step_rows);
+  printf("\nbatch %d, prompts of %d tokens, %d rows a step\n", npl, p->asked->npp, p->step_rows);
   print_parts(&prompt, &generated);
   printf("prompt  %.0f tokens/s; linear layers alone are %.0f GOPS", prompt_speed, gops);
   if (peak > 0) printf(", %.0f%% of the int8 peak, %.0f", 100 * gops / peak, peak);
@@ -139,33 +89,19 @@ static bool measure(profile *p, int npl) {
   return true;
 }
 
-static int print_end(const profile *p) {
-  if (!p->with->json) return el_cli_end(EL_EXIT_OK);
-  json_t *report = json_pack("{s:o, s:s, s:i, s:i, s:i, s:i, s:O}", "machine", el_cli_machine_json(&p->machine), "isa",
-                             p->steps.kernels->name, "threads", el_threads_count(p->steps.threads), "npp", p->with->npp,
-                             "ntg", p->with->ntg, "step_rows", p->step_rows, "results", p->results);
-  return el_cli_print_json(report);
-}
-
-int el_cli_profile_run(const el_cli_profile *with) {
-  profile p = {.with = with, .machine = el_cli_machine_get(), .results = json_array()};
-  char *path = el_cli_model_path(with->common->model);
-  int code = -1;
-  el_error err;
-  if (!path) code = EL_EXIT_FAILED;
-  if (code < 0 && open_profile(&p, path, &err)) code = el_cli_failed(&err);
-  if (code < 0 && !p.results) code = el_cli_no_memory();
+int el_batch_profile(const el_batch_options *o) {
+  el_batch_alone p;
+  int code = el_batch_alone_open(&p, o, o->npp + o->ntg + 1);
   if (code < 0) {
-    if (!with->json)
+    if (!o->json)
       printf("machine   %s; %d threads; %s\n", p.machine.cpu, el_threads_count(p.steps.threads), p.steps.kernels->name);
-    p.way = el_cli_bench_read(p.steps.threads, &p.memory, 1);
     tally warm_up = {0}; /* touches every weight */
-    prompts(&p, 1, &warm_up);
+    time_prompts(&p, 1, &warm_up);
   }
-  for (size_t i = 0; code < 0 && i < with->n_npl; i++)
-    if (!measure(&p, with->npl[i])) code = el_cli_no_memory();
-  if (code < 0) code = print_end(&p);
-  free(path);
-  close_profile(&p);
+  for (size_t i = 0; code < 0 && i < o->npl.n; i++)
+    if (!profile_batch(&p, o->npl.items[i])) code = el_cli_no_memory();
+  if (code < 0)
+    code = el_batch_alone_end(&p, json_pack("{s:i, s:i, s:i}", "npp", o->npp, "ntg", o->ntg, "step_rows", p.step_rows));
+  el_batch_alone_close(&p);
   return code;
 }

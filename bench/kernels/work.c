@@ -10,7 +10,7 @@
 
 enum { LINE_INTS = 16 }; /* counters of threads lie on lines of their own */
 
-static el_status no_memory(el_error *err) {
+static el_status no_memory_for_kernel(el_error *err) {
   return el_fail(err, EL_ERR_NO_MEMORY, "not enough memory for the data of this measurement");
 }
 
@@ -55,18 +55,19 @@ static unsigned char *random_weights(el_type type, size_t n) {
   return out;
 }
 
-el_status el_cli_gemm_new(el_cli_gemm *g, const el_kernels *kernels, el_layout layout, int rows, int cols, int max_cols,
-                          size_t streamed, int max_threads, el_error *err) {
-  *g = (el_cli_gemm){.kernels = kernels, .max_cols = max_cols};
+el_status el_bench_gemm_new(el_bench_gemm *g, const el_kernels *kernels, el_layout layout, int rows, int cols,
+                            int max_cols, size_t streamed, int max_threads, el_error *err) {
+  *g = (el_bench_gemm){.kernels = kernels, .max_cols = max_cols};
   el_packed_init(&g->w, layout, rows, cols, kernels->tile);
   size_t bytes = el_packed_bytes(&g->w);
   g->n_copies = (int)((streamed + bytes - 1) / bytes);
   if (g->n_copies < 1) g->n_copies = 1;
   unsigned char *source = random_weights(type_of(layout), (size_t)rows * (size_t)cols);
-  g->copies = el_cli_pages_new(bytes * (size_t)g->n_copies);
-  g->y = el_cli_pages_new((size_t)rows * (size_t)max_cols * sizeof(float));
+  g->copies = el_bench_pages_new(bytes * (size_t)g->n_copies);
+  g->y = el_bench_pages_new((size_t)rows * (size_t)max_cols * sizeof(float));
   g->at = calloc((size_t)max_threads * LINE_INTS, sizeof *g->at);
-  el_status status = source && g->copies && g->y && g->at ? el_act_new(&g->x, cols, max_cols, err) : no_memory(err);
+  el_status status =
+      source && g->copies && g->y && g->at ? el_act_new(&g->x, cols, max_cols, err) : no_memory_for_kernel(err);
   if (!status) {
     g->w.data = g->copies;
     el_pack_tiles(&g->w, type_of(layout), source, 0, g->w.n_tiles);
@@ -74,29 +75,29 @@ el_status el_cli_gemm_new(el_cli_gemm *g, const el_kernels *kernels, el_layout l
     memset(g->y, 0, (size_t)rows * (size_t)max_cols * sizeof(float));
   } else {
     g->x = (el_act){0};
-    el_cli_gemm_free(g);
+    el_bench_gemm_free(g);
   }
   free(source);
   return status;
 }
 
-void el_cli_gemm_free(el_cli_gemm *g) {
+void el_bench_gemm_free(el_bench_gemm *g) {
   free(g->copies);
   free(g->y);
   free(g->at);
   el_act_free(&g->x);
-  *g = (el_cli_gemm){0};
+  *g = (el_bench_gemm){0};
 }
 
-void el_cli_gemm_columns(el_cli_gemm *g, int n_cols) {
+void el_bench_gemm_columns(el_bench_gemm *g, int n_cols) {
   el_act *x = &g->x;
   el_act_shape(x, g->w.cols, n_cols);
   fill_floats(x->f, (size_t)n_cols * (size_t)x->k, 1);
   for (int c = 0; c < n_cols; c++) g->kernels->quantize(x->f + (size_t)c * (size_t)x->k, 0, x->n_groups, 1.0f, x, c);
 }
 
-void el_cli_gemm_run(void *gemm, uint64_t passes, int ith, int n) {
-  el_cli_gemm *g = gemm;
+void el_bench_gemm_run(void *gemm, uint64_t passes, int ith, int n) {
+  el_bench_gemm *g = gemm;
   int begin, end, *at = &g->at[ith * LINE_INTS];
   el_share(g->w.n_tiles, 1, ith, n, &begin, &end);
   if (begin == end) return;
@@ -112,20 +113,20 @@ void el_cli_gemm_run(void *gemm, uint64_t passes, int ith, int n) {
 
 /* ---- rows */
 
-el_status el_cli_rows_new(el_cli_rows *r, const el_kernels *kernels, int n, int max_threads, el_error *err) {
+el_status el_bench_rows_new(el_bench_rows *r, const el_kernels *kernels, int n, int max_threads, el_error *err) {
   size_t values = (size_t)n * (size_t)max_threads;
-  *r = (el_cli_rows){.kernels = kernels, .n = n, .max_threads = max_threads};
-  r->in = el_cli_pages_new(values * sizeof(float));
-  r->other = el_cli_pages_new(values * sizeof(float));
-  r->out = el_cli_pages_new(values * sizeof(float));
+  *r = (el_bench_rows){.kernels = kernels, .n = n, .max_threads = max_threads};
+  r->in = el_bench_pages_new(values * sizeof(float));
+  r->other = el_bench_pages_new(values * sizeof(float));
+  r->out = el_bench_pages_new(values * sizeof(float));
   r->acts = calloc((size_t)max_threads, sizeof *r->acts);
-  el_status status = r->in && r->other && r->out && r->acts ? EL_OK : no_memory(err);
+  el_status status = r->in && r->other && r->out && r->acts ? EL_OK : no_memory_for_kernel(err);
   for (int i = 0; !status && i < max_threads; i++) {
     status = el_act_new(&r->acts[i], n, 1, err);
     if (!status) el_act_shape(&r->acts[i], n, 1);
   }
   if (status) {
-    el_cli_rows_free(r);
+    el_bench_rows_free(r);
     return status;
   }
   fill_floats(r->in, values, 1);
@@ -133,29 +134,29 @@ el_status el_cli_rows_new(el_cli_rows *r, const el_kernels *kernels, int n, int 
   return EL_OK;
 }
 
-void el_cli_rows_free(el_cli_rows *r) {
+void el_bench_rows_free(el_bench_rows *r) {
   free(r->in);
   free(r->other);
   free(r->out);
   for (int i = 0; r->acts && i < r->max_threads; i++) el_act_free(&r->acts[i]);
   free(r->acts);
-  *r = (el_cli_rows){0};
+  *r = (el_bench_rows){0};
 }
 
-void el_cli_quantize_run(void *rows, uint64_t passes, int ith, int n) {
-  el_cli_rows *r = rows;
+void el_bench_quantize_run(void *rows, uint64_t passes, int ith, int n) {
+  el_bench_rows *r = rows;
   el_act *a = &r->acts[ith];
   while (passes--) r->kernels->quantize(r->in + (size_t)ith * (size_t)r->n, 0, a->n_groups, 1.0f, a, 0);
 }
 
-void el_cli_rms_norm_run(void *rows, uint64_t passes, int ith, int n) {
-  el_cli_rows *r = rows;
+void el_bench_rms_norm_run(void *rows, uint64_t passes, int ith, int n) {
+  el_bench_rows *r = rows;
   size_t at = (size_t)ith * (size_t)r->n;
   while (passes--) r->kernels->rms_norm(r->in + at, r->other + at, r->n, 1e-5f, r->out + at);
 }
 
-void el_cli_swiglu_run(void *rows, uint64_t passes, int ith, int n) {
-  el_cli_rows *r = rows;
+void el_bench_swiglu_run(void *rows, uint64_t passes, int ith, int n) {
+  el_bench_rows *r = rows;
   size_t at = (size_t)ith * (size_t)r->n;
   while (passes--) r->kernels->swiglu(r->in + at, r->other + at, r->n, r->out + at);
 }
@@ -164,14 +165,14 @@ void el_cli_swiglu_run(void *rows, uint64_t passes, int ith, int n) {
 
 enum { PAGE_TOKENS = 16 };
 
-static int n_pages(const el_cli_attend *a) {
+static int n_pages(const el_bench_attend *a) {
   return (a->n_pos + PAGE_TOKENS - 1) / PAGE_TOKENS;
 }
-size_t el_cli_attend_bytes(const el_cli_attend *a) {
+size_t el_bench_attend_bytes(const el_bench_attend *a) {
   return a->piece / PAGE_TOKENS * (size_t)a->n_pos;
 }
 
-static void fill_kv(el_cli_attend *a) {
+static void fill_kv(el_bench_attend *a) {
   float *values = a->out; /* [2, head_dim] fits: nothing is there yet */
   for (int p = 0; p < n_pages(a); p++)
     for (int i = 0; i < a->n_pieces; i++)
@@ -182,26 +183,26 @@ static void fill_kv(el_cli_attend *a) {
       }
 }
 
-el_status el_cli_attend_new(el_cli_attend *a, const el_kernels *kernels, int n_q, int head_dim, int n_pos,
-                            size_t streamed, int max_threads, el_error *err) {
-  *a = (el_cli_attend){.kernels = kernels,
-                       .n_q = n_q,
-                       .head_dim = head_dim,
-                       .n_pos = n_pos,
-                       .max_threads = max_threads,
-                       .piece = (size_t)head_dim * PAGE_TOKENS * 2 * sizeof(uint16_t)};
+el_status el_bench_attend_new(el_bench_attend *a, const el_kernels *kernels, int n_q, int head_dim, int n_pos,
+                              size_t streamed, int max_threads, el_error *err) {
+  *a = (el_bench_attend){.kernels = kernels,
+                         .n_q = n_q,
+                         .head_dim = head_dim,
+                         .n_pos = n_pos,
+                         .max_threads = max_threads,
+                         .piece = (size_t)head_dim * PAGE_TOKENS * 2 * sizeof(uint16_t)};
   size_t pages = (size_t)n_pages(a), pieces = (streamed + pages * a->piece - 1) / (pages * a->piece);
   a->n_pieces = (int)pieces < max_threads ? max_threads : (int)pieces;
   size_t threads = (size_t)max_threads, row = (size_t)n_q * (size_t)head_dim;
-  a->kv = el_cli_pages_new(pages * (size_t)a->n_pieces * a->piece);
+  a->kv = el_bench_pages_new(pages * (size_t)a->n_pieces * a->piece);
   a->pages = malloc(pages * sizeof *a->pages);
-  a->q = el_cli_pages_new(threads * row * sizeof(float));
-  a->out = el_cli_pages_new((threads * row + 2 * (size_t)head_dim) * sizeof(float));
-  a->scratch = el_cli_pages_new(threads * el_attn_scratch(head_dim) * sizeof(float));
+  a->q = el_bench_pages_new(threads * row * sizeof(float));
+  a->out = el_bench_pages_new((threads * row + 2 * (size_t)head_dim) * sizeof(float));
+  a->scratch = el_bench_pages_new(threads * el_attn_scratch(head_dim) * sizeof(float));
   a->at = calloc(threads * LINE_INTS, sizeof *a->at);
   if (!a->kv || !a->pages || !a->q || !a->out || !a->scratch || !a->at) {
-    el_cli_attend_free(a);
-    return no_memory(err);
+    el_bench_attend_free(a);
+    return no_memory_for_kernel(err);
   }
   for (size_t i = 0; i < pages; i++) a->pages[i] = (uint32_t)i;
   fill_floats(a->q, threads * row, 1);
@@ -209,19 +210,19 @@ el_status el_cli_attend_new(el_cli_attend *a, const el_kernels *kernels, int n_q
   return EL_OK;
 }
 
-void el_cli_attend_free(el_cli_attend *a) {
+void el_bench_attend_free(el_bench_attend *a) {
   free(a->kv);
   free(a->pages);
   free(a->q);
   free(a->out);
   free(a->scratch);
   free(a->at);
-  *a = (el_cli_attend){0};
+  *a = (el_bench_attend){0};
 }
 
 /* Thread i takes pieces i, i + n, and so on. */
-void el_cli_attend_run(void *attend, uint64_t passes, int ith, int n) {
-  el_cli_attend *a = attend;
+void el_bench_attend_run(void *attend, uint64_t passes, int ith, int n) {
+  el_bench_attend *a = attend;
   size_t row = (size_t)a->n_q * (size_t)a->head_dim;
   int *at = &a->at[ith * LINE_INTS];
   el_attn call = {.q = a->q + (size_t)ith * row,

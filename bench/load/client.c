@@ -97,7 +97,7 @@ static void give_up_errno(conn *k, int why) {
   give_up(k, end, strerror(why));
 }
 
-static void want(el_load_client *c, conn *k, int op) {
+static void want_events(el_load_client *c, conn *k, int op) {
   struct epoll_event e = {.events = EPOLLIN | (k->n_sent < k->out.len ? EPOLLOUT : 0u), .data.ptr = k};
   if (epoll_ctl(c->epoll, op, k->fd, &e)) {
     give_up_errno(k, errno);
@@ -121,7 +121,7 @@ static void open_fd(el_load_client *c, conn *k) {
     close_fd(k);
     return;
   }
-  want(c, k, EPOLL_CTL_ADD);
+  want_events(c, k, EPOLL_CTL_ADD);
 }
 
 /* Sends what the socket takes. Before the end of a connection an answer may stand, so that is left to reading. */
@@ -137,7 +137,7 @@ static void send_some(el_load_client *c, conn *k) {
     }
     k->n_sent = n < 0 ? k->out.len : k->n_sent + (size_t)n;
   }
-  want(c, k, EPOLL_CTL_MOD);
+  want_events(c, k, EPOLL_CTL_MOD);
 }
 
 /* ---- answers */
@@ -196,7 +196,7 @@ static void name_status(conn *k) {
 }
 
 /* The answer is there as far as it came: the request is over. */
-static void judge(conn *k) {
+static void judge_answer(conn *k) {
   el_load_answer *a = &k->answer;
   a->status = k->http.status;
   if (a->end != EL_LOAD_DONE) return;
@@ -208,7 +208,7 @@ static void judge(conn *k) {
     give_up(k, EL_LOAD_MALFORMED, "the stream has no end: neither a finish_reason nor [DONE]");
 }
 
-static void finish(el_load_client *c, conn *k) {
+static void finish_request(el_load_client *c, conn *k) {
   bool keep = k->fd >= 0 && k->http.state == EL_HTTP_DONE && k->http.keep_alive && k->n_sent == k->out.len &&
               k->answer.end <= EL_LOAD_FAILED && c->n_idle < MAX_IDLE;
   el_load_answer answer = k->answer;
@@ -229,7 +229,7 @@ static void finish(el_load_client *c, conn *k) {
 }
 
 /* The connection is gone. A kept one may have been gone before the request. */
-static void lost(el_load_client *c, conn *k, int why) {
+static void lost_connection(el_load_client *c, conn *k, int why) {
   close_fd(k);
   if (k->kept && !k->answered) {
     k->kept = false;
@@ -241,10 +241,10 @@ static void lost(el_load_client *c, conn *k, int why) {
   } else {
     el_http_end(&k->http);
     if (k->http.state == EL_HTTP_BAD) give_up(k, EL_LOAD_RESET, k->http.why);
-    judge(k);
+    judge_answer(k);
   }
   k->answer.status = k->http.status;
-  finish(c, k);
+  finish_request(c, k);
 }
 
 static void drop_idle(el_load_client *c, conn *k) {
@@ -280,16 +280,16 @@ static void on_ready(el_load_client *c, conn *k, uint32_t events) {
   }
   if ((events & EPOLLOUT) && k->n_sent < k->out.len) send_some(c, k);
   if (!(events & (EPOLLIN | EPOLLHUP | EPOLLERR)) || k->fd < 0) {
-    if (k->fd < 0) finish(c, k);
+    if (k->fd < 0) finish_request(c, k);
     return;
   }
   ssize_t n = recv(k->fd, c->bytes, sizeof c->bytes, 0);
   if (n < 0 && (errno == EINTR || errno == EAGAIN)) return;
   if (n <= 0) {
-    lost(c, k, n < 0 ? errno : 0);
+    lost_connection(c, k, n < 0 ? errno : 0);
   } else if (take_bytes(c, k, (size_t)n)) {
-    judge(k);
-    finish(c, k);
+    judge_answer(k);
+    finish_request(c, k);
   }
 }
 
@@ -322,7 +322,7 @@ void el_load_client_cut(el_load_client *c) {
     close_fd(k);
     give_up(k, EL_LOAD_CUT, "the run was ended");
     k->answer.status = k->http.status;
-    finish(c, k);
+    finish_request(c, k);
   }
 }
 
@@ -390,7 +390,7 @@ static void set_timer(el_load_client *c, double at) {
   timerfd_settime(c->timer, TFD_TIMER_ABSTIME, &t, NULL);
 }
 
-static void expire(el_load_client *c) {
+static void expire_requests(el_load_client *c) {
   double now = el_seconds();
   /* Not those that are sent meanwhile: they may fail at once, and for ever. */
   size_t n = c->n_running;
@@ -398,7 +398,7 @@ static void expire(el_load_client *c) {
     if (k->answer.end == EL_LOAD_DONE) give_up(k, EL_LOAD_TIMEOUT, "no end of the answer in time");
     k->answer.status = k->http.status;
     close_fd(k);
-    finish(c, k);
+    finish_request(c, k);
   }
 }
 
@@ -418,7 +418,7 @@ bool el_load_client_wait(el_load_client *c, double until) {
       on_ready(c, events[i].data.ptr, events[i].events);
     }
   }
-  expire(c);
+  expire_requests(c);
   return watched;
 }
 

@@ -22,7 +22,7 @@ static bool read_number(const char *path, double *out) {
 }
 
 /* "FOLDER/NAME"; false: too long. */
-static bool join(char out[static 256], const char *folder, const char *name) {
+static bool join_path(char out[static 256], const char *folder, const char *name) {
   int n = snprintf(out, 256, "%s/%s", folder, name);
   return n > 0 && n < 256;
 }
@@ -31,16 +31,16 @@ static bool join(char out[static 256], const char *folder, const char *name) {
 static bool add_rapl(el_energy *e, const char *zone) {
   char name[40], path[256];
   el_energy_source s = {.range = 0};
-  if (!join(path, zone, "name") || !read_text(path, name, sizeof name) || strncmp(name, "package", 7) != 0)
+  if (!join_path(path, zone, "name") || !read_text(path, name, sizeof name) || strncmp(name, "package", 7) != 0)
     return false;
-  if (!join(path, zone, "max_energy_range_uj") || !read_number(path, &s.range)) return false;
-  if (!join(s.path, zone, "energy_uj") || !read_number(s.path, &s.last)) return false;
+  if (!join_path(path, zone, "max_energy_range_uj") || !read_number(path, &s.range)) return false;
+  if (!join_path(s.path, zone, "energy_uj") || !read_number(s.path, &s.last)) return false;
   e->sources[e->n++] = s;
   return true;
 }
 
 /* Watts, or less than 0. */
-static double power(const el_energy_source *s) {
+static double read_power(const el_energy_source *s) {
   double first, second;
   if (!read_number(s->path, &first)) return -1;
   if (!s->other[0]) return first * 1e-6;                                     /* microwatts */
@@ -51,32 +51,33 @@ static double power(const el_energy_source *s) {
 static bool add_sensor(el_energy *e, const char *folder) {
   char name[40], path[256];
   el_energy_source s = {.range = 0};
-  if (!join(path, folder, "name") || !read_text(path, name, sizeof name) || strncmp(name, "ina", 3) != 0) return false;
-  if (!join(s.path, folder, "power1_input")) return false;
-  if ((s.last = power(&s)) < 0) {
-    if (!join(s.path, folder, "in1_input") || !join(s.other, folder, "curr1_input")) return false;
-    if ((s.last = power(&s)) < 0) return false;
+  if (!join_path(path, folder, "name") || !read_text(path, name, sizeof name) || strncmp(name, "ina", 3) != 0)
+    return false;
+  if (!join_path(s.path, folder, "power1_input")) return false;
+  if ((s.last = read_power(&s)) < 0) {
+    if (!join_path(s.path, folder, "in1_input") || !join_path(s.other, folder, "curr1_input")) return false;
+    if ((s.last = read_power(&s)) < 0) return false;
   }
   e->sources[e->n++] = s;
   return true;
 }
 
-static void find(el_energy *e, const char *sysfs, const char *pattern, bool (*add)(el_energy *, const char *)) {
+static void find_sources(el_energy *e, const char *sysfs, const char *pattern, bool (*add)(el_energy *, const char *)) {
   char path[256];
   glob_t found;
-  if (!join(path, sysfs, pattern) || glob(path, 0, NULL, &found)) return;
+  if (!join_path(path, sysfs, pattern) || glob(path, 0, NULL, &found)) return;
   for (size_t i = 0; i < found.gl_pathc && e->n < EL_ENERGY_MAX_SOURCES; i++) add(e, found.gl_pathv[i]);
   globfree(&found);
 }
 
 void el_energy_open(el_energy *e, const char *sysfs, double now) {
   *e = (el_energy){.at = now};
-  find(e, sysfs, "class/powercap/intel-rapl:[0-9]*", add_rapl);
+  find_sources(e, sysfs, "class/powercap/intel-rapl:[0-9]*", add_rapl);
   if (e->n) {
     e->kind = "rapl";
     return;
   }
-  find(e, sysfs, "class/hwmon/hwmon*", add_sensor);
+  find_sources(e, sysfs, "class/hwmon/hwmon*", add_sensor);
   if (e->n) e->kind = "ina";
 }
 
@@ -92,7 +93,7 @@ void el_energy_sample(el_energy *e, double now) {
       if (!read_number(s->path, &value)) continue;
       e->joules += (value >= s->last ? value - s->last : value + s->range - s->last) * 1e-6;
     } else {
-      if ((value = power(s)) < 0) continue;
+      if ((value = read_power(s)) < 0) continue;
       e->joules += (value + s->last) / 2 * (now - e->at);
     }
     s->last = value;

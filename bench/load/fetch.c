@@ -6,7 +6,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 
-static void keep(void *user, uint64_t id, el_load_answer *answer) {
+static void keep_body(void *user, uint64_t id, el_load_answer *answer) {
   el_load_answer *out = user;
   *out = *answer;
   answer->body = (el_buf){0};
@@ -17,7 +17,7 @@ static void no_gap(void *user, uint64_t id, double gap) {}
 el_status el_load_fetch(const el_load_url *url, const char *path, const char *body, double seconds, int watched,
                         el_load_answer *out, el_error *err) {
   *out = (el_load_answer){.end = EL_LOAD_LOCAL};
-  const el_load_hooks hooks = {out, no_gap, keep};
+  const el_load_hooks hooks = {out, no_gap, keep_body};
   el_load_client *c;
   el_status status = el_load_client_new(url, &hooks, watched, &c, err);
   if (status) return status;

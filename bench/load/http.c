@@ -8,30 +8,30 @@ void el_http_reset(el_http *h) {
   *h = (el_http){.state = EL_HTTP_START};
 }
 
-static void bad(el_http *h, const char *why) {
+static void bad_response(el_http *h, const char *why) {
   h->state = EL_HTTP_BAD;
   h->why = why;
 }
 
 /* ---- the head */
 
-static bool digit(char c) {
+static bool is_digit(char c) {
   return c >= '0' && c <= '9';
 }
 
 /* HTTP/1.x SSS[ reason] */
 static void status_line(el_http *h) {
   const char *s = h->line;
-  if (h->n_line < 12 || strncmp(s, "HTTP/1.", 7) != 0 || (s[7] != '0' && s[7] != '1') || s[8] != ' ' || !digit(s[9]) ||
-      !digit(s[10]) || !digit(s[11]) || (s[12] && s[12] != ' ')) {
-    bad(h, "it begins with no status line of HTTP/1.1");
+  if (h->n_line < 12 || strncmp(s, "HTTP/1.", 7) != 0 || (s[7] != '0' && s[7] != '1') || s[8] != ' ' ||
+      !is_digit(s[9]) || !is_digit(s[10]) || !is_digit(s[11]) || (s[12] && s[12] != ' ')) {
+    bad_response(h, "it begins with no status line of HTTP/1.1");
     return;
   }
   h->status = (s[9] - '0') * 100 + (s[10] - '0') * 10 + (s[11] - '0');
   h->keep_alive = s[7] == '1';
   h->chunked = h->has_length = false;
   if (h->status < 100 || h->status == 101)
-    bad(h, "its status is none that was asked for");
+    bad_response(h, "its status is none that was asked for");
   else
     h->state = EL_HTTP_FIELDS;
 }
@@ -48,11 +48,11 @@ static bool has_word(const char *list, const char *word) {
   return false;
 }
 
-static bool decimal(const char *text, uint64_t *out) {
+static bool read_decimal(const char *text, uint64_t *out) {
   uint64_t n = 0;
   if (!*text) return false;
   for (; *text; text++) {
-    if (!digit(*text) || n > (UINT64_MAX - 9) / 10) return false;
+    if (!is_digit(*text) || n > (UINT64_MAX - 9) / 10) return false;
     n = n * 10 + (uint64_t)(*text - '0');
   }
   *out = n;
@@ -61,20 +61,20 @@ static bool decimal(const char *text, uint64_t *out) {
 
 static void content_length(el_http *h, const char *value) {
   uint64_t n;
-  if (!decimal(value, &n)) {
-    bad(h, "its Content-Length is no number");
+  if (!read_decimal(value, &n)) {
+    bad_response(h, "its Content-Length is no number");
   } else if (h->has_length && n != h->left) {
-    bad(h, "it has two Content-Lengths");
+    bad_response(h, "it has two Content-Lengths");
   } else {
     h->has_length = true;
     h->left = n;
   }
 }
 
-static void field(el_http *h) {
+static void take_field(el_http *h) {
   char *colon = strchr(h->line, ':');
   if (!colon || colon == h->line || memchr(h->line, ' ', (size_t)(colon - h->line)) || strlen(h->line) != h->n_line) {
-    bad(h, "a line of its head is no field");
+    bad_response(h, "a line of its head is no field");
     return;
   }
   *colon = 0;
@@ -84,7 +84,7 @@ static void field(el_http *h) {
     content_length(h, value);
   } else if (strcasecmp(h->line, "transfer-encoding") == 0) {
     if (strcasecmp(value, "chunked") != 0 || h->chunked)
-      bad(h, "its Transfer-Encoding is not 'chunked'");
+      bad_response(h, "its Transfer-Encoding is not 'chunked'");
     else
       h->chunked = true;
   } else if (strcasecmp(h->line, "connection") == 0) {
@@ -97,7 +97,7 @@ static void head_end(el_http *h) {
     h->state = EL_HTTP_START;
     h->status = 0;
   } else if (h->chunked && h->has_length) {
-    bad(h, "it has both a Content-Length and a Transfer-Encoding");
+    bad_response(h, "it has both a Content-Length and a Transfer-Encoding");
   } else if (h->status == 204 || h->status == 304) {
     h->state = EL_HTTP_DONE;
   } else if (h->chunked) {
@@ -112,8 +112,8 @@ static void head_end(el_http *h) {
 
 /* ---- the body's frame */
 
-static int hex(char c) {
-  if (digit(c)) return c - '0';
+static int hex_digit(char c) {
+  if (is_digit(c)) return c - '0';
   c = (char)tolower((unsigned char)c);
   return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
@@ -121,12 +121,12 @@ static int hex(char c) {
 static void chunk_size(el_http *h) {
   const char *p = h->line;
   uint64_t n = 0;
-  for (; hex(*p) >= 0; p++) {
+  for (; hex_digit(*p) >= 0; p++) {
     if (n >> 56) break; /* then it is no size, either */
-    n = n << 4 | (uint64_t)hex(*p);
+    n = n << 4 | (uint64_t)hex_digit(*p);
   }
   if (p == h->line || (*p && *p != ';' && *p != ' ' && *p != '\t')) {
-    bad(h, "the size of a chunk is no number");
+    bad_response(h, "the size of a chunk is no number");
   } else {
     h->left = n;
     h->head = 0; /* trailers are counted as a head of their own */
@@ -140,14 +140,14 @@ static void line_end(el_http *h) {
     case EL_HTTP_START: status_line(h); break;
     case EL_HTTP_FIELDS:
       if (h->n_line)
-        field(h);
+        take_field(h);
       else
         head_end(h);
       break;
     case EL_HTTP_CHUNK_SIZE: chunk_size(h); break;
     case EL_HTTP_CHUNK_END:
       if (h->n_line)
-        bad(h, "a chunk is longer than its size");
+        bad_response(h, "a chunk is longer than its size");
       else
         h->state = EL_HTTP_CHUNK_SIZE;
       break;
@@ -162,14 +162,14 @@ static void line_end(el_http *h) {
 static void line_byte(el_http *h, char c) {
   bool after_cr = h->n_line && h->line[h->n_line - 1] == '\r';
   if (++h->head > EL_HTTP_MAX_HEAD && h->state != EL_HTTP_CHUNK_SIZE && h->state != EL_HTTP_CHUNK_END) {
-    bad(h, "its head is longer than 64 KiB");
+    bad_response(h, "its head is longer than 64 KiB");
   } else if (c == '\n' && after_cr) {
     h->n_line--;
     line_end(h);
   } else if (c == '\n' || after_cr) {
-    bad(h, "a line does not end with CR LF");
+    bad_response(h, "a line does not end with CR LF");
   } else if (h->n_line + 1 >= sizeof h->line) {
-    bad(h, "a line is longer than 8 KiB");
+    bad_response(h, "a line is longer than 8 KiB");
   } else {
     h->line[h->n_line++] = c;
   }
@@ -201,7 +201,7 @@ void el_http_end(el_http *h) {
   if (h->state == EL_HTTP_CLOSE) {
     h->state = EL_HTTP_DONE;
   } else if (h->state != EL_HTTP_DONE && h->state != EL_HTTP_BAD) {
-    bad(h, "the connection was closed before the answer's end");
+    bad_response(h, "the connection was closed before the answer's end");
   }
   h->keep_alive = false;
 }

@@ -1,7 +1,7 @@
 /* The JSON report of `edgelora-bench load`: schema "edgelora-load/1", described in docs/performance/load.md. */
 #include "bench/load/report.h"
 
-#include "bench/measure/figures.h"
+#include "bench/measure/machine.h"
 
 /* NULL where there is nothing to tell becomes null. */
 static json_t *spread_json(const el_load_spread *s) {
@@ -10,7 +10,7 @@ static json_t *spread_json(const el_load_spread *s) {
                    s->p90, "p99", s->p99, "max", s->max);
 }
 
-static json_t *workload_json(const el_load_run *r) {
+static json_t *load_workload_json(const el_load_run *r) {
   const el_load_options *o = r->options;
   const el_load_spec *s = &r->spec;
   const char *loop = o->clients ? "closed" : "open";
@@ -79,7 +79,7 @@ static json_t *memory_json(const el_load_run *r) {
                    "cpu_seconds", "samples", samples);
 }
 
-static json_t *cache_json(const el_load_run *r) {
+static json_t *load_cache_json(const el_load_run *r) {
   if (!r->before.told || !r->after.told) return json_null();
   double hits = r->after.hits - r->before.hits, misses = r->after.misses - r->before.misses;
   return json_pack("{s:f, s:f, s:f, s:o}", "hits", hits, "misses", misses, "evictions",
@@ -111,7 +111,7 @@ static json_t *request_json(const el_load_record *x) {
 
 json_t *el_load_report_json(const el_load_run *r, const el_load_summary *s, const double *gaps) {
   char cpu[128];
-  el_cli_bench_cpu_name(cpu, sizeof cpu);
+  el_bench_cpu_name(cpu, sizeof cpu);
   json_t *names = json_array(), *requests = json_array();
   for (size_t i = 0; i < r->names.n; i++) json_array_append_new(names, json_string(r->names.items[i]));
   for (size_t i = 0; i < r->log.n; i++)
@@ -130,8 +130,8 @@ json_t *el_load_report_json(const el_load_run *r, const el_load_summary *s, cons
   return json_pack("{s:s, s:s, s:I, s:b, s:{s:s, s:o}, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
                    "schema", "edgelora-load/1", "version", el_version(), "began", (json_int_t)r->began, "interrupted",
                    r->signal != 0, "machine", "cpu", cpu, "load", time_json(r->load), "server", server, "workload",
-                   workload_json(r), "summary", el_load_summary_json(s, (double)r->options->slo_first), "errors",
-                   errors_json(r), "cache", cache_json(r), "memory", memory_json(r), "energy", energy_json(r, s),
+                   load_workload_json(r), "summary", el_load_summary_json(s, (double)r->options->slo_first), "errors",
+                   errors_json(r), "cache", load_cache_json(r), "memory", memory_json(r), "energy", energy_json(r, s),
                    "generator", generator, "gap_percentiles", gap_percentiles(gaps, r->log.n_gaps), "adapters", names,
                    "request_columns", columns, "requests", requests);
 }

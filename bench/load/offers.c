@@ -12,7 +12,7 @@ const char *el_load_offers_path(el_load_api api) {
   return api == EL_LOAD_OPENAI ? "/v1/models" : "/lora-adapters";
 }
 
-static el_status no_memory(el_error *err) {
+static el_status no_memory_for_offers(el_error *err) {
   return el_fail(err, EL_ERR_NO_MEMORY, "out of memory for the list of adapters");
 }
 
@@ -33,9 +33,9 @@ static el_status read_models(const json_t *list, const char *prefix, el_load_nam
     const char *id = model_id(model);
     if (!id) return el_fail(err, EL_ERR_FORMAT, "/v1/models: data[%zu].id is not a string", i);
     bool adapter = parents ? json_is_string(json_object_get(model, "parent")) : i > 0;
-    if (!adapter && !*base && !(*base = strdup(id))) return no_memory(err);
+    if (!adapter && !*base && !(*base = strdup(id))) return no_memory_for_offers(err);
     if (!adapter || (prefix && strncmp(id, prefix, strlen(prefix)) != 0)) continue;
-    if (!el_load_names_add(out, id, strlen(id))) return no_memory(err);
+    if (!el_load_names_add(out, id, strlen(id))) return no_memory_for_offers(err);
   }
   return EL_OK;
 }
@@ -49,7 +49,7 @@ static el_status read_lora(const json_t *list, el_load_names *out, el_error *err
     char name[24];
     if (!json_is_integer(id)) return el_fail(err, EL_ERR_FORMAT, "/lora-adapters: [%zu].id is not an integer", i);
     int len = snprintf(name, sizeof name, "%lld", (long long)json_integer_value(id));
-    if (!el_load_names_add(out, name, (size_t)len)) return no_memory(err);
+    if (!el_load_names_add(out, name, (size_t)len)) return no_memory_for_offers(err);
   }
   return EL_OK;
 }
@@ -71,7 +71,7 @@ el_status el_load_offers_read(el_load_api api, const char *json, size_t len, con
 }
 
 /* The value of the line "NAME VALUE". */
-static bool counter(const char *text, size_t len, const char *name, double *out) {
+static bool read_counter(const char *text, size_t len, const char *name, double *out) {
   size_t n = strlen(name);
   for (const char *line = text, *end = text + len; line < end;) {
     const char *newline = memchr(line, '\n', (size_t)(end - line));
@@ -91,8 +91,8 @@ static bool counter(const char *text, size_t len, const char *name, double *out)
 
 el_load_counters el_load_counters_read(const char *text, size_t len) {
   el_load_counters c = {.told = false};
-  c.told = counter(text, len, "edgelora_adapter_hits_total", &c.hits) &&
-           counter(text, len, "edgelora_adapter_misses_total", &c.misses);
-  counter(text, len, "edgelora_adapter_evictions_total", &c.evictions);
+  c.told = read_counter(text, len, "edgelora_adapter_hits_total", &c.hits) &&
+           read_counter(text, len, "edgelora_adapter_misses_total", &c.misses);
+  read_counter(text, len, "edgelora_adapter_evictions_total", &c.evictions);
   return c;
 }

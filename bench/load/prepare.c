@@ -16,7 +16,7 @@ enum { FIRST_ID = 1000, N_IDS = 8000 };
 
 /* ---- adapters */
 
-static int unreachable(const el_load_run *r, const char *path, const el_load_answer *a) {
+static int say_unreachable(const el_load_run *r, const char *path, const el_load_answer *a) {
   char why[200];
   el_load_say(a, why, sizeof why);
   el_cli_error("%s%s: %s", r->options->url_text, path, why);
@@ -57,7 +57,7 @@ static int adapters_offered(el_load_run *r) {
   bool needed = !o->adapters && !o->automatic && o->n_adapters != 0;
   if (a.end == EL_LOAD_STATUS && !needed) { /* a server that has no such list may do all the same */
   } else if (a.end != EL_LOAD_DONE) {
-    code = unreachable(r, path, &a);
+    code = say_unreachable(r, path, &a);
   } else if (el_load_offers_read(r->ask.api, a.body.data ? a.body.data : "", a.body.len, r->options->prefix, &r->names,
                                  &r->base, &err)) {
     code = el_cli_failed(&err);
@@ -96,7 +96,7 @@ static int find_adapters(el_load_run *r) {
 /* ---- prompts */
 
 /* Asks for one token after a prompt of n. Its tokens as the server counts them; -1: it does not say. */
-static int probe(el_load_run *r, int n, el_load_answer *a, long long *counted) {
+static int probe_prompts(el_load_run *r, int n, el_load_answer *a, long long *counted) {
   const el_load_item item = {.adapter = r->spec.without, .n_in = n, .n_out = 1};
   el_buf body = {0};
   el_error err;
@@ -118,12 +118,12 @@ static int measure_words(el_load_run *r) {
   long long few = 0, many = 0;
   el_load_answer a = {.end = EL_LOAD_DONE};
   r->ask.words = true;
-  int code = probe(r, 16, &a, &few);
+  int code = probe_prompts(r, 16, &a, &few);
   if (code < 0 && a.end == EL_LOAD_DONE) {
     el_buf_free(&a.body);
-    code = probe(r, 64, &a, &many);
+    code = probe_prompts(r, 64, &a, &many);
   }
-  if (code < 0 && a.end != EL_LOAD_DONE) code = unreachable(r, "/v1/completions", &a);
+  if (code < 0 && a.end != EL_LOAD_DONE) code = say_unreachable(r, "/v1/completions", &a);
   el_buf_free(&a.body);
   if (code >= 0) return code;
   r->ask.each = 1;
@@ -145,18 +145,18 @@ static int choose_prompts(el_load_run *r) {
   r->ask.n_ids = N_IDS;
   if (r->options->model && el_load_ask_vocabulary(&r->ask, r->options->model, &err)) return el_cli_failed(&err);
   enum { N = 24 };
-  int code = probe(r, N, &a, &counted);
+  int code = probe_prompts(r, N, &a, &counted);
   if (code >= 0) return code;
   bool ids = a.end == EL_LOAD_DONE && (counted < 0 || counted == N);
   bool refused = a.end == EL_LOAD_DONE || (a.end == EL_LOAD_STATUS && a.status >= 400 && a.status < 500);
-  code = ids ? -1 : refused ? measure_words(r) : unreachable(r, "/v1/completions", &a);
+  code = ids ? -1 : refused ? measure_words(r) : say_unreachable(r, "/v1/completions", &a);
   el_buf_free(&a.body);
   return code;
 }
 
 /* ---- arrivals */
 
-static int draw(el_load_run *r) {
+static int draw_trace(el_load_run *r) {
   const el_load_options *o = r->options;
   el_error err;
   el_status status = el_load_trace_draw(&r->trace, &r->spec, (double)o->duration, (size_t)o->n_requests, &err);
@@ -165,7 +165,7 @@ static int draw(el_load_run *r) {
 
 /* The recorded names stand for the server's adapters: for those of the same names if it has them all, else for the
  * first, the second and so on in the order in which they appear, over again if there are fewer. */
-static int translate(el_load_run *r) {
+static int translate_adapters(el_load_run *r) {
   el_load_trace *t = &r->trace;
   int *place = malloc((t->names.n + 1) * sizeof *place);
   if (!place) return el_cli_no_memory();
@@ -189,7 +189,7 @@ static int translate(el_load_run *r) {
   return -1;
 }
 
-static int replay(el_load_run *r) {
+static int read_replay(el_load_run *r) {
   const el_load_options *o = r->options;
   size_t n = 0;
   for (; n < r->trace.n; n++) {
@@ -212,11 +212,11 @@ static int replay(el_load_run *r) {
     }
   /* A trace without adapters gets those of the power law. */
   el_error err;
-  if (r->trace.has_adapters) return translate(r);
+  if (r->trace.has_adapters) return translate_adapters(r);
   return el_load_trace_assign(&r->trace, &r->spec, &err) ? el_cli_failed(&err) : -1;
 }
 
-static int save(el_load_run *r) {
+static int save_trace(el_load_run *r) {
   el_error err;
   el_load_trace t = r->trace;
   t.names = r->names;
@@ -234,9 +234,9 @@ int el_load_prepare(el_load_run *r) {
   if (o->replay && el_load_trace_load(o->replay, &r->trace, &err)) return el_cli_failed(&err);
   int code = find_adapters(r);
   if (code < 0) code = choose_prompts(r);
-  if (code < 0 && o->replay) code = replay(r);
-  if (code < 0 && !o->replay && !o->clients) code = draw(r);
-  if (code < 0 && o->trace) code = save(r);
+  if (code < 0 && o->replay) code = read_replay(r);
+  if (code < 0 && !o->replay && !o->clients) code = draw_trace(r);
+  if (code < 0 && o->trace) code = save_trace(r);
   el_load_process process;
   if (code < 0 && o->server_pid && !el_load_process_read(o->server_pid, &process)) {
     el_cli_error("--server-pid: there is no process %d", o->server_pid);

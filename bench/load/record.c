@@ -7,7 +7,7 @@
 #include "bench/load/fetch.h"
 
 /* Room for one more; NULL: no memory. */
-static void *grown(void *items, size_t n, size_t *cap, size_t size) {
+static void *grown_array(void *items, size_t n, size_t *cap, size_t size) {
   if (n < *cap) return items;
   size_t more = *cap ? *cap * 2 : 1024;
   void *p = more > SIZE_MAX / size ? NULL : realloc(items, more * size);
@@ -16,7 +16,7 @@ static void *grown(void *items, size_t n, size_t *cap, size_t size) {
 }
 
 size_t el_load_log_begin(el_load_log *log, const el_load_item *item) {
-  el_load_record *p = grown(log->records, log->n, &log->cap, sizeof *p);
+  el_load_record *p = grown_array(log->records, log->n, &log->cap, sizeof *p);
   if (!p) return SIZE_MAX;
   log->records = p;
   p[log->n] = (el_load_record){.at = item->at,
@@ -34,7 +34,7 @@ size_t el_load_log_begin(el_load_log *log, const el_load_item *item) {
 }
 
 void el_load_log_gap(el_load_log *log, double gap) {
-  float *p = grown(log->gaps, log->n_gaps, &log->cap_gaps, sizeof *p);
+  float *p = grown_array(log->gaps, log->n_gaps, &log->cap_gaps, sizeof *p);
   if (!p) {
     log->lost = true;
     return;

@@ -5,11 +5,11 @@
 #include <string.h>
 
 #include "base/figures.h"
-#include "bench/measure/figures.h"
+#include "bench/measure/machine.h"
 
 /* ---- the table */
 
-static void print_load(const el_load_run *r) {
+static void print_load_asked(const el_load_run *r) {
   const el_load_options *o = r->options;
   const el_load_spec *s = &r->spec;
   if (o->clients)
@@ -97,15 +97,15 @@ static void print_server(const el_load_run *r) {
   putchar('\n');
 }
 
-static void print_table(const el_load_run *r, const el_load_summary *s) {
+static void print_load_table(const el_load_run *r, const el_load_summary *s) {
   const el_load_options *o = r->options;
   char cpu[128];
-  el_cli_bench_cpu_name(cpu, sizeof cpu);
+  el_bench_cpu_name(cpu, sizeof cpu);
   printf("machine     %s", cpu);
   if (r->load >= 0) printf("; load %.1f at the start", r->load);
   putchar('\n');
   printf("server      %s, %s, prompts of %s\n", o->url_text, o->api_text, r->ask.words ? "words" : "token ids");
-  print_load(r);
+  print_load_asked(r);
   printf("requests    %zu sent, %zu done, %zu failed", s->n, s->done, s->errors);
   if (r->signal) printf("; ended early, %zu cut off", s->cut);
   printf("; %.1f s\n", s->seconds);
@@ -159,7 +159,7 @@ int el_load_report(const el_load_run *r) {
   el_load_summary s;
   if (!el_load_summarize(&r->log, r->seconds, (double)r->options->slo_first, &s)) return el_cli_no_memory();
   bool standard = r->options->json && strcmp(r->options->json, "-") == 0;
-  if (!standard) print_table(r, &s);
+  if (!standard) print_load_table(r, &s);
   int code = r->options->json ? write_json(r, &s) : EL_EXIT_OK;
   if (!code && r->signal) code = EL_EXIT_SIGNAL_BASE + r->signal;
   if (!code && !s.done) {

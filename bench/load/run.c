@@ -86,7 +86,7 @@ static void send_next(loop *l, int client) {
   if (!set_client(l, r->log.n, client) || !send_item(l, &item)) stop_without_memory(l);
 }
 
-static void wake(loop *l) {
+static void wake_loop(loop *l) {
   size_t n = 0;
   double now = el_seconds();
   while (n < l->n_resting && l->rest_until[n] <= now) n++;
@@ -104,12 +104,12 @@ static void wake(loop *l) {
 
 /* ---- hooks */
 
-static void on_gap(void *user, uint64_t id, double gap) {
+static void on_token_gap(void *user, uint64_t id, double gap) {
   loop *l = user;
   el_load_log_gap(&l->run->log, gap);
 }
 
-static void on_ended(void *user, uint64_t id, el_load_answer *answer) {
+static void on_request_ended(void *user, uint64_t id, el_load_answer *answer) {
   loop *l = user;
   el_load_log_end(&l->run->log, (size_t)id, answer, l->run->start, el_seconds());
   if (!l->run->options->clients || l->stopping) return;
@@ -124,7 +124,7 @@ static void on_ended(void *user, uint64_t id, el_load_answer *answer) {
 
 /* ---- once a second */
 
-static bool sample(loop *l) {
+static bool sample_process(loop *l) {
   el_load_run *r = l->run;
   el_energy_sample(&r->energy, el_seconds());
   el_load_sample s = {.at = now_in(l)};
@@ -141,7 +141,7 @@ static bool sample(loop *l) {
 }
 
 /* On a terminal, one line that is written again and again. */
-static void show(loop *l, bool last) {
+static void show_progress(loop *l, bool last) {
   el_load_run *r = l->run;
   bool terminal = isatty(STDERR_FILENO);
   double now = now_in(l);
@@ -166,7 +166,7 @@ static double next_arrival(const loop *l) {
 static void send_due(loop *l) {
   el_load_run *r = l->run;
   if (r->options->clients) {
-    wake(l);
+    wake_loop(l);
     return;
   }
   while (!l->stopping && next_arrival(l) <= el_seconds())
@@ -180,15 +180,15 @@ static double end_of_wait(const el_load_run *r) {
   return r->start + (double)r->options->duration;
 }
 
-static void run_loop(loop *l) {
+static void run_load_loop(loop *l) {
   el_load_run *r = l->run;
   double tick = r->start, end = end_of_wait(r);
   for (int i = 0; i < r->options->clients; i++) send_next(l, i);
   for (;;) {
     send_due(l);
     if (el_seconds() >= tick) {
-      if (!sample(l)) stop_without_memory(l);
-      if (r->options->progress) show(l, false);
+      if (!sample_process(l)) stop_without_memory(l);
+      if (r->options->progress) show_progress(l, false);
       tick += 1;
     }
     double arrival = next_arrival(l), until = fmin(fmin(arrival, tick), end);
@@ -198,9 +198,9 @@ static void run_loop(loop *l) {
     if (el_load_client_wait(l->client, until) && (r->signal = el_cli_signal_take(r->signal_fd, 0))) l->stopping = true;
   }
   r->seconds = now_in(l);
-  if (!sample(l)) r->no_memory = true;
+  if (!sample_process(l)) r->no_memory = true;
   el_load_client_cut(l->client);
-  if (r->options->progress) show(l, true);
+  if (r->options->progress) show_progress(l, true);
 }
 
 static double cpu_seconds(void) {
@@ -212,7 +212,7 @@ static double cpu_seconds(void) {
 int el_load_run_all(el_load_run *r) {
   const el_load_options *o = r->options;
   loop l = {.run = r};
-  const el_load_hooks hooks = {&l, on_gap, on_ended};
+  const el_load_hooks hooks = {&l, on_token_gap, on_request_ended};
   el_error err;
   el_status status = el_load_workload_init(&l.workload, &r->spec, &err);
   size_t clients = (size_t)o->clients + 1;
@@ -226,7 +226,7 @@ int el_load_run_all(el_load_run *r) {
     double cpu = cpu_seconds();
     r->start = el_seconds();
     el_energy_open(&r->energy, "/sys", r->start);
-    run_loop(&l);
+    run_load_loop(&l);
     r->cpu_seconds = cpu_seconds() - cpu;
     r->connections = el_load_client_opened(l.client);
     if (r->no_memory || r->log.lost) code = el_cli_no_memory();

@@ -67,7 +67,7 @@ el_sse_result el_sse_read(el_sse *s, const char *bytes, size_t len, size_t *used
 /* No text has as many tokens, and sums of counts stay far from their limit. */
 #define MAX_COUNT 1000000000
 
-static long long count(const json_t *object, const char *key) {
+static long long count_fields(const json_t *object, const char *key) {
   const json_t *v = json_object_get(object, key);
   json_int_t n = json_is_integer(v) ? json_integer_value(v) : -1;
   return n < 0 || n > MAX_COUNT ? -1 : n;
@@ -104,9 +104,9 @@ bool el_load_event_read(const char *data, size_t len, el_load_event *out) {
   size_t i;
   json_t *choice;
   json_array_foreach(json_object_get(event, "choices"), i, choice) read_choice(choice, out);
-  out->prompt_tokens = count(usage, "prompt_tokens");
-  out->completion_tokens = count(usage, "completion_tokens");
-  out->cached_tokens = count(json_object_get(usage, "prompt_tokens_details"), "cached_tokens");
+  out->prompt_tokens = count_fields(usage, "prompt_tokens");
+  out->completion_tokens = count_fields(usage, "completion_tokens");
+  out->cached_tokens = count_fields(json_object_get(usage, "prompt_tokens_details"), "cached_tokens");
   json_decref(event);
   return true;
 }

@@ -31,15 +31,15 @@ static double tokens_out(const el_load_record *r) {
   return r->completion_tokens >= 0 ? (double)r->completion_tokens : (double)r->texts;
 }
 
-static double latency(const el_load_record *r) {
+static double latency_of(const el_load_record *r) {
   return r->done - r->at;
 }
 
-static double first(const el_load_record *r) {
+static double seconds_to_first(const el_load_record *r) {
   return r->first - r->at;
 }
 
-static double late(const el_load_record *r) {
+static double lateness_of(const el_load_record *r) {
   return r->sent - r->at;
 }
 
@@ -59,15 +59,15 @@ static bool has_several(const el_load_record *r) {
   return is_done(r) && r->texts > 1 && tokens_out(r) > 1;
 }
 
-static el_load_spread spread(const el_load_log *log, double *scratch, bool (*counts)(const el_load_record *),
-                             double (*value)(const el_load_record *)) {
+static el_load_spread spread_of(const el_load_log *log, double *scratch, bool (*counts)(const el_load_record *),
+                                double (*value)(const el_load_record *)) {
   size_t n = 0;
   for (size_t i = 0; i < log->n; i++)
     if (counts(&log->records[i])) scratch[n++] = value(&log->records[i]);
   return el_load_spread_of(scratch, n);
 }
 
-static void count(const el_load_record *r, double slo_first, el_load_summary *s) {
+static void count_record(const el_load_record *r, double slo_first, el_load_summary *s) {
   s->n++;
   if (!r->ended || r->end == EL_LOAD_CUT) {
     s->cut++;
@@ -79,7 +79,7 @@ static void count(const el_load_record *r, double slo_first, el_load_summary *s)
     return;
   }
   s->done++;
-  s->slo_met += first(r) <= slo_first;
+  s->slo_met += seconds_to_first(r) <= slo_first;
   s->tokens_in += tokens_in(r);
   s->tokens_out += tokens_out(r);
   s->uncounted += r->completion_tokens < 0;
@@ -91,16 +91,16 @@ bool el_load_summarize(const el_load_log *log, double seconds, double slo_first,
   size_t most = log->n > log->n_gaps ? log->n : log->n_gaps;
   double *scratch = malloc((most + 1) * sizeof *scratch);
   if (!scratch) return false;
-  for (size_t i = 0; i < log->n; i++) count(&log->records[i], slo_first, out);
+  for (size_t i = 0; i < log->n; i++) count_record(&log->records[i], slo_first, out);
   if (seconds > 0) {
     out->requests_per_second = (double)out->done / seconds;
     out->tokens_in_per_second = out->tokens_in / seconds;
     out->tokens_out_per_second = out->tokens_out / seconds;
   }
-  out->latency = spread(log, scratch, is_done, latency);
-  out->first = spread(log, scratch, is_done, first);
-  out->late = spread(log, scratch, was_sent, late);
-  out->per_token = spread(log, scratch, has_several, per_token);
+  out->latency = spread_of(log, scratch, is_done, latency_of);
+  out->first = spread_of(log, scratch, is_done, seconds_to_first);
+  out->late = spread_of(log, scratch, was_sent, lateness_of);
+  out->per_token = spread_of(log, scratch, has_several, per_token);
   for (size_t i = 0; i < log->n_gaps; i++) scratch[i] = log->gaps[i];
   out->gap = el_load_spread_of(scratch, log->n_gaps);
   free(scratch);

@@ -127,7 +127,7 @@ el_status el_load_trace_name(el_load_trace *t, const char *name, int *adapter, e
 }
 
 /* A whole number of tokens of a field. */
-static bool tokens(const json_t *v, int *out) {
+static bool read_tokens(const json_t *v, int *out) {
   if (!json_is_integer(v) || json_integer_value(v) < 1 || json_integer_value(v) > EL_TRACE_MAX_TOKENS) return false;
   *out = (int)json_integer_value(v);
   return true;
@@ -146,7 +146,8 @@ static el_status read_item(el_load_trace *t, const json_t *line, el_error *err) 
   if (json_is_string(adapter) &&
       (!json_string_length(adapter) || strlen(json_string_value(adapter)) != json_string_length(adapter)))
     return el_fail(err, EL_ERR_FORMAT, "'adapter' is empty or has a NUL in it");
-  if (!tokens(json_object_get(line, "input"), &item.n_in) || !tokens(json_object_get(line, "output"), &item.n_out))
+  if (!read_tokens(json_object_get(line, "input"), &item.n_in) ||
+      !read_tokens(json_object_get(line, "output"), &item.n_out))
     return el_fail(err, EL_ERR_FORMAT, "'input' and 'output' are not both whole numbers from 1 to %d",
                    EL_TRACE_MAX_TOKENS);
   if (t->n == EL_TRACE_MAX_ITEMS) return el_fail(err, EL_ERR_FORMAT, "more than %d requests", EL_TRACE_MAX_ITEMS);

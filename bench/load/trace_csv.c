@@ -23,7 +23,7 @@ static const char *const known[N_COLUMNS][8] = {
     {"output", "outputtokens", "completiontokens", "generatedtokens", "responsetokens", "outputlength", "noutput"},
 };
 
-static bool alike(const char *cell, const char *name) {
+static bool names_alike(const char *cell, const char *name) {
   for (; *cell; cell++) {
     if (strchr(" _-", *cell)) continue;
     if (tolower((unsigned char)*cell) != *name++) return false;
@@ -32,7 +32,7 @@ static bool alike(const char *cell, const char *name) {
 }
 
 /* Cuts a line into its cells, in place. "" inside of quotes is a quote. -1: too many, or a quote that does not end. */
-static int cut(char *line, char *cells[static MAX_CELLS]) {
+static int cut_field(char *line, char *cells[static MAX_CELLS]) {
   int n = 0;
   for (char *p = line;;) {
     if (n == MAX_CELLS) return -1;
@@ -57,7 +57,7 @@ static int cut(char *line, char *cells[static MAX_CELLS]) {
   }
 }
 
-static bool number(const char *cell, double *out) {
+static bool read_number_field(const char *cell, double *out) {
   char *end;
   if (!isdigit((unsigned char)*cell) && *cell != '.') return false;
   *out = strtod(cell, &end);
@@ -65,8 +65,8 @@ static bool number(const char *cell, double *out) {
 }
 
 /* Seconds, or 2023-11-16 18:17:03.9799600 with a T for the space if one likes. */
-static bool arrival(const char *cell, double *out) {
-  if (number(cell, out)) return true;
+static bool read_arrival(const char *cell, double *out) {
+  if (read_number_field(cell, out)) return true;
   struct tm t = {.tm_isdst = 0};
   const char *rest = strptime(cell, "%Y-%m-%d", &t);
   if (!rest || (*rest != ' ' && *rest != 'T')) return false;
@@ -95,9 +95,9 @@ static bool find_columns(char *const *cells, int n, columns *c) {
     c->at[k] = -1;
     for (int i = 0; i < n && c->at[k] < 0; i++)
       for (int s = 0; s < 8 && known[k][s]; s++)
-        if (alike(cells[i], known[k][s])) c->at[k] = i;
+        if (names_alike(cells[i], known[k][s])) c->at[k] = i;
   }
-  if (n && arrival(cells[0], &value)) {
+  if (n && read_arrival(cells[0], &value)) {
     *c = n == 3 ? (columns){{0, -1, 1, 2}} : (columns){{0, 1, 2, 3}};
     return false;
   }
@@ -113,10 +113,10 @@ static el_status read_row(el_load_trace *t, char *const *cells, int n, const col
     if (c->at[k] >= n) return el_fail(err, EL_ERR_FORMAT, "%d cells are too few", n);
   el_load_item item = {.adapter = EL_LOAD_BASE};
   double in, out;
-  if (!arrival(cells[c->at[AT]], &item.at)) return bad_cell("a time", cells[c->at[AT]], err);
-  if (!number(cells[c->at[INPUT]], &in) || in > EL_TRACE_MAX_TOKENS)
+  if (!read_arrival(cells[c->at[AT]], &item.at)) return bad_cell("a time", cells[c->at[AT]], err);
+  if (!read_number_field(cells[c->at[INPUT]], &in) || in > EL_TRACE_MAX_TOKENS)
     return bad_cell("a number of tokens", cells[c->at[INPUT]], err);
-  if (!number(cells[c->at[OUTPUT]], &out) || out > EL_TRACE_MAX_TOKENS)
+  if (!read_number_field(cells[c->at[OUTPUT]], &out) || out > EL_TRACE_MAX_TOKENS)
     return bad_cell("a number of tokens", cells[c->at[OUTPUT]], err);
   if (in < 1 || out < 1) { /* traces have the requests that failed, too */
     t->left_out++;
@@ -143,7 +143,7 @@ static int by_time(const void *a, const void *b) {
   return (x->row > y->row) - (x->row < y->row);
 }
 
-static el_status sort(el_load_trace *t, el_error *err) {
+static el_status sort_arrivals(el_load_trace *t, el_error *err) {
   bool sorted = true;
   for (size_t i = 1; i < t->n; i++) sorted &= t->items[i].at >= t->items[i - 1].at;
   if (!sorted) {
@@ -165,7 +165,7 @@ el_status el_load_trace_read_csv(FILE *in, const char *path, char line[static EL
   columns c;
   size_t row = 1;
   static const char bom[] = "\xef\xbb\xbf";
-  int n = cut(strncmp(line, bom, 3) == 0 ? line + 3 : line, cells);
+  int n = cut_field(strncmp(line, bom, 3) == 0 ? line + 3 : line, cells);
   if (n < 0)
     return el_fail(err, EL_ERR_FORMAT, "%s: line 1 is neither JSON nor CSV of up to %d cells", path, MAX_CELLS);
   bool named = find_columns(cells, n, &c);
@@ -182,7 +182,7 @@ el_status el_load_trace_read_csv(FILE *in, const char *path, char line[static EL
     if (more < 0) return err->code;
     if (!more) break;
     if (!*line) continue;
-    n = cut(line, cells);
+    n = cut_field(line, cells);
     status =
         n < 0 ? el_fail(err, EL_ERR_FORMAT, "no CSV of up to %d cells", MAX_CELLS) : read_row(out, cells, n, &c, err);
   }
@@ -190,5 +190,5 @@ el_status el_load_trace_read_csv(FILE *in, const char *path, char line[static EL
     el_fail_prefix(err, "%s: line %zu", path, row);
     return status;
   }
-  return sort(out, err);
+  return sort_arrivals(out, err);
 }

@@ -12,8 +12,8 @@
 #include "base/error.h"
 
 /* Takes [HOST] or HOST, and its port. */
-static el_status split(const char *authority, char host[static 256], char port[static 6], const char *text,
-                       el_error *err) {
+static el_status split_url(const char *authority, char host[static 256], char port[static 6], const char *text,
+                           el_error *err) {
   bool bracket = authority[0] == '[';
   const char *begin = authority + bracket, *end = bracket ? strchr(begin, ']') : begin + strcspn(begin, ":");
   size_t len = end ? (size_t)(end - begin) : 0;
@@ -35,7 +35,7 @@ static el_status split(const char *authority, char host[static 256], char port[s
 }
 
 /* Within seconds: an address that nobody has may never say so. */
-static bool answers(const struct addrinfo *a) {
+static bool address_answers(const struct addrinfo *a) {
   enum { PATIENCE_MS = 3000 };
   int fd = socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, a->ai_protocol), why = 0;
   if (fd < 0) return false;
@@ -67,14 +67,14 @@ el_status el_load_url_read(const char *text, el_load_url *out, el_error *err) {
   memcpy(out->authority, begin, len);
   memcpy(out->path, begin + len, path);
   char host[256], port[6];
-  el_status status = split(out->authority, host, port, text, err);
+  el_status status = split_url(out->authority, host, port, text, err);
   if (status) return status;
   struct addrinfo hints = {.ai_flags = AI_NUMERICSERV, .ai_socktype = SOCK_STREAM}, *found;
   int rc = getaddrinfo(host, port, &hints, &found);
   if (rc) return el_fail(err, EL_ERR_IO, "host '%.200s': %s", host, gai_strerror(rc));
   const struct addrinfo *a = found;
   if (a->ai_next)
-    while (a && !answers(a)) a = a->ai_next;
+    while (a && !address_answers(a)) a = a->ai_next;
   if (!a) a = found;
   memcpy(&out->address, a->ai_addr, a->ai_addrlen);
   out->address_len = a->ai_addrlen;

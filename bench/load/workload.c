@@ -13,12 +13,12 @@ el_load_random el_load_random_new(uint64_t seed, uint64_t stream) {
   return (el_load_random){el_mix64(el_mix64(seed + EL_GOLDEN_GAMMA) + stream * EL_GOLDEN_GAMMA)};
 }
 
-static uint64_t next(el_load_random *r) {
+static uint64_t next_bits(el_load_random *r) {
   return el_mix64(r->state += EL_GOLDEN_GAMMA);
 }
 
 double el_load_uniform(el_load_random *r) {
-  return (double)(next(r) >> 11) * 0x1p-53;
+  return (double)(next_bits(r) >> 11) * 0x1p-53;
 }
 
 int el_load_between(el_load_random *r, int min, int max) {
@@ -28,7 +28,7 @@ int el_load_between(el_load_random *r, int min, int max) {
 }
 
 /* Marsaglia's polar method. Of the two values that it gives, one is let go: so a draw has no hidden state. */
-static double normal(el_load_random *r) {
+static double draw_normal(el_load_random *r) {
   double x, y, s;
   do {
     x = 2 * el_load_uniform(r) - 1;
@@ -49,7 +49,7 @@ double el_load_gamma(el_load_random *r, double shape) {
   }
   double d = shape - 1.0 / 3, c = 1 / sqrt(9 * d);
   for (;;) {
-    double x = normal(r), v = 1 + c * x;
+    double x = draw_normal(r), v = 1 + c * x;
     if (v <= 0) continue;
     v = v * v * v;
     if (log(1 - el_load_uniform(r)) < 0.5 * x * x + d - d * v + d * log(v)) return d * v;
@@ -75,7 +75,7 @@ void el_load_workload_free(el_load_workload *w) {
   w->cumulative = NULL;
 }
 
-static double gap(el_load_workload *w) {
+static double draw_gap(el_load_workload *w) {
   const el_load_spec *s = &w->spec;
   if (s->rate <= 0) return 0;
   if (s->cv <= 0) return 1 / s->rate;
@@ -84,7 +84,7 @@ static double gap(el_load_workload *w) {
 }
 
 /* The first whose cumulative weight is above a draw. */
-static int adapter(el_load_workload *w) {
+static int draw_adapter(el_load_workload *w) {
   if (w->spec.n_adapters == 0) return w->spec.without;
   int low = 0, high = w->spec.n_adapters - 1;
   double u = el_load_uniform(&w->adapters) * w->cumulative[high];
@@ -100,8 +100,8 @@ static int adapter(el_load_workload *w) {
 
 el_load_item el_load_workload_next(el_load_workload *w) {
   const el_load_spec *s = &w->spec;
-  w->at += gap(w);
+  w->at += draw_gap(w);
   int n_in = el_load_between(&w->lengths, s->in_min, s->in_max);
   int n_out = el_load_between(&w->lengths, s->out_min, s->out_max);
-  return (el_load_item){w->at, adapter(w), n_in, n_out};
+  return (el_load_item){w->at, draw_adapter(w), n_in, n_out};
 }

@@ -5,7 +5,7 @@
 #include "base/threads.h"
 #include "model/model.h"
 
-typedef struct el_cli_steps_setup {
+typedef struct el_bench_steps_setup {
   const el_engine_options *options; /* weights, types, instruction set, threads */
   int cores;                        /* threads, if the options do not say how many */
   int n_sequences, ctx;             /* positions of each */
@@ -13,9 +13,9 @@ typedef struct el_cli_steps_setup {
   const int *ranks; /* [n_ranks] that the adapters have in turn */
   size_t n_ranks;
   int n_adapters; /* random ones, on all linear layers */
-} el_cli_steps_setup;
+} el_bench_steps_setup;
 
-typedef struct el_cli_steps {
+typedef struct el_bench_steps {
   const el_kernels *kernels;
   el_threads *threads;
   el_model *model;
@@ -31,14 +31,15 @@ typedef struct el_cli_steps {
   uint32_t *pages; /* [n_sequences][pages_each] */
   int pages_each;
   uint64_t random;
-} el_cli_steps;
+} el_bench_steps;
 
-/* el_cli_steps_close is to be called in any case. */
-el_status el_cli_steps_open(el_cli_steps *s, const char *model_path, const el_cli_steps_setup *setup, el_error *err);
-void el_cli_steps_close(el_cli_steps *s);
+/* el_bench_steps_close is to be called in any case. */
+el_status el_bench_steps_open(el_bench_steps *s, const char *model_path, const el_bench_steps_setup *setup,
+                              el_error *err);
+void el_bench_steps_close(el_bench_steps *s);
 /* A row with a random token; adapter NULL: the base. */
-el_row el_cli_steps_row(el_cli_steps *s, int sequence, int pos, const el_adapter *adapter, bool wants_logits);
+el_row el_bench_steps_row(el_bench_steps *s, int sequence, int pos, const el_adapter *adapter, bool wants_logits);
 /* Runs the first n_rows of `rows`: seconds. */
-double el_cli_steps_run(el_cli_steps *s, int n_rows);
+double el_bench_steps_run(el_bench_steps *s, int n_rows);
 
 #endif

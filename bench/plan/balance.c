@@ -34,16 +34,16 @@ typedef struct places {
   int *nodes;
 } places;
 
-static bool less(const node *a, const node *b) {
+static bool less_asked(const node *a, const node *b) {
   return a->load < b->load || (a->load == b->load && a->number < b->number);
 }
 
 /* Puts the first one where it belongs, as its load has grown. */
-static void sink(node *heap, int n) {
+static void sink_node(node *heap, int n) {
   for (int i = 0;;) {
     int least = i, left = 2 * i + 1, right = left + 1;
-    if (left < n && less(&heap[left], &heap[least])) least = left;
-    if (right < n && less(&heap[right], &heap[least])) least = right;
+    if (left < n && less_asked(&heap[left], &heap[least])) least = left;
+    if (right < n && less_asked(&heap[right], &heap[least])) least = right;
     if (least == i) return;
     node moved = heap[i];
     heap[i] = heap[least];
@@ -60,7 +60,7 @@ static int by_popularity(const void *x, const void *y) {
 
 /* The most popular first, each on the nodes with the least load so far: so many that none has more than half of an even
  * share of all requests from it. A node that is taken goes to the heap's end, behind those that are still to be had. */
-static void place(const adapter *adapters, int n_adapters, size_t n, int n_nodes, node *heap, places *out) {
+static void place_adapter(const adapter *adapters, int n_adapters, size_t n, int n_nodes, node *heap, places *out) {
   double half = (double)n / n_nodes / 2;
   int used = 0;
   for (int i = 0; i < n_nodes; i++) heap[i] = (node){0, i};
@@ -73,13 +73,13 @@ static void place(const adapter *adapters, int n_adapters, size_t n, int n_nodes
       node taken = heap[0];
       heap[0] = heap[n_nodes - 1 - k];
       heap[n_nodes - 1 - k] = taken;
-      sink(heap, n_nodes - 1 - k);
+      sink_node(heap, n_nodes - 1 - k);
       out->nodes[used++] = taken.number;
     }
     for (int k = copies - 1; k >= 0; k--) { /* back into the heap, with what they have got */
       int at = n_nodes - 1 - k;
       heap[at].load += (double)a->asked / copies;
-      for (int up; at > 0 && less(&heap[at], &heap[up = (at - 1) / 2]); at = up) {
+      for (int up; at > 0 && less_asked(&heap[at], &heap[up = (at - 1) / 2]); at = up) {
         node moved = heap[at];
         heap[at] = heap[up];
         heap[up] = moved;
@@ -100,7 +100,7 @@ static bool find_places(const el_load_item *items, size_t n, int n_adapters, int
     for (size_t i = 0; i < n; i++)
       if (items[i].adapter >= 0) adapters[items[i].adapter].asked++;
     qsort(adapters, (size_t)n_adapters, sizeof *adapters, by_popularity);
-    place(adapters, n_adapters, n, n_nodes, heap, out);
+    place_adapter(adapters, n_adapters, n, n_nodes, heap, out);
   }
   free(adapters);
   free(heap);

@@ -3,7 +3,7 @@
 #include <stddef.h>
 
 /* The curve at `member` of the rows, at x rows; 0 at no row. Beyond the last it goes on as between the last two. */
-static double at(const el_costs *c, size_t member, double x) {
+static double cost_at(const el_costs *c, size_t member, double x) {
   const unsigned char *rows = (const unsigned char *)c->rows;
   double x0 = 0, y0 = 0, x1 = 0, y1 = 0;
   if (x <= 0) return 0;
@@ -20,10 +20,11 @@ static double at(const el_costs *c, size_t member, double x) {
 }
 
 double el_costs_step(const el_costs *c, const el_cost_step *s) {
-  double t = c->step + at(c, offsetof(el_cost_row, base), s->rows) + at(c, offsetof(el_cost_row, logits), s->logits) +
-             s->decode_positions * c->decode_position + s->prompt_positions * c->prompt_position + s->tokens * c->token;
+  double t = c->step + cost_at(c, offsetof(el_cost_row, base), s->rows) +
+             cost_at(c, offsetof(el_cost_row, logits), s->logits) + s->decode_positions * c->decode_position +
+             s->prompt_positions * c->prompt_position + s->tokens * c->token;
   if (s->adapters)
-    t += at(c, offsetof(el_cost_row, adapter), s->adapter_rows) +
-         (s->adapters - 1) * at(c, offsetof(el_cost_row, more), s->adapter_rows);
+    t += cost_at(c, offsetof(el_cost_row, adapter), s->adapter_rows) +
+         (s->adapters - 1) * cost_at(c, offsetof(el_cost_row, more), s->adapter_rows);
   return t;
 }

@@ -9,7 +9,8 @@
 #include "arch/arch.h"
 #include "base/random.h"
 #include "bench/load/procfs.h"
-#include "bench/measure/limits.h"
+#include "bench/measure/figures.h"
+#include "bench/measure/machine.h"
 #include "bench/plan/measure.h"
 #include "format/gguf_write.h"
 
@@ -94,7 +95,7 @@ static el_status write_adapter(const char *model, int rank, const char *path, el
 
 /* ---- requests */
 
-static el_request request(bench *b, const char *adapter, int max_tokens) {
+static el_request request_for(bench *b, const char *adapter, int max_tokens) {
   el_request r = el_request_default();
   r.adapter = adapter;
   r.prompt = b->prompt;
@@ -105,10 +106,10 @@ static el_request request(bench *b, const char *adapter, int max_tokens) {
 }
 
 /* adapter < 0: the base */
-static el_status submit(bench *b, int adapter, int max_tokens, uint64_t *id, el_error *err) {
+static el_status submit_request(bench *b, int adapter, int max_tokens, uint64_t *id, el_error *err) {
   char name[32] = "";
   if (adapter >= 0) snprintf(name, sizeof name, "plan-%d", adapter);
-  const el_request r = request(b, name, max_tokens);
+  const el_request r = request_for(b, name, max_tokens);
   return el_submit(b->engine, &r, id, err);
 }
 
@@ -134,15 +135,15 @@ static el_status load_seconds(bench *b, int together, double *load, double *step
     el_stats before, after;
     uint64_t ids[N_NAMES];
     el_engine_stats(b->engine, &before);
-    for (int k = 0; k < together && !status; k++) status = submit(b, (i + k) % N_NAMES, 1, &ids[k], err);
+    for (int k = 0; k < together && !status; k++) status = submit_request(b, (i + k) % N_NAMES, 1, &ids[k], err);
     for (int k = 0; k < together && !status; k++) status = wait_for(b, ids[k], err);
     el_engine_stats(b->engine, &after);
     double loads = (double)(after.adapter_loads - before.adapter_loads), n_steps = (double)(after.steps - before.steps);
     times[i] = loads > 0 ? (after.load_seconds - before.load_seconds) / loads : 0;
     steps[i] = n_steps > 0 ? (after.step_seconds - before.step_seconds) / n_steps : 0;
   }
-  *load = status ? 0 : el_cli_bench_spread(times, ROUNDS).median;
-  *step = status ? 0 : el_cli_bench_spread(steps, ROUNDS).median;
+  *load = status ? 0 : el_bench_spread(times, ROUNDS).median;
+  *step = status ? 0 : el_bench_spread(steps, ROUNDS).median;
   return status;
 }
 
@@ -160,14 +161,14 @@ static double step_seconds(bench *b) {
                      ? (after.step_seconds - before.step_seconds) / (double)(after.steps - before.steps)
                      : 0;
   }
-  return el_cli_bench_spread(seconds, STEP_SAMPLES).median;
+  return el_bench_spread(seconds, STEP_SAMPLES).median;
 }
 
 /* Base sequences that generate until they are cancelled. */
 static el_status keep_busy(bench *b, el_error *err) {
   el_status status = EL_OK;
   int n = b->info.n_slots > N_NAMES + 1 ? b->info.n_slots - N_NAMES : 1;
-  for (int i = 0; i < (n < BASES ? n : BASES) && !status; i++) status = submit(b, -1, -1, &b->ids[i], err);
+  for (int i = 0; i < (n < BASES ? n : BASES) && !status; i++) status = submit_request(b, -1, -1, &b->ids[i], err);
   return status;
 }
 
@@ -218,7 +219,7 @@ static el_status measure_size(bench *b, el_costs *c, el_error *err) {
   sizing s = {.engine = b->engine};
   el_adapter_info *info;
   uint64_t id;
-  el_request r = request(b, "plan-0", 2);
+  el_request r = request_for(b, "plan-0", 2);
   r.on_event = on_sizing;
   r.user = &s;
   sem_init(&s.done, 0, 0);
@@ -238,7 +239,7 @@ static el_status measure_size(bench *b, el_costs *c, el_error *err) {
   return EL_OK;
 }
 
-static el_status measure(bench *b, el_costs *c, const char *path, el_error *err) {
+static el_status measure_adapter_costs(bench *b, el_costs *c, const char *path, el_error *err) {
   el_status status = EL_OK;
   for (int i = 0; i < N_NAMES && !status; i++) {
     char name[32];
@@ -273,7 +274,7 @@ int el_plan_measure_engine(const el_plan_measure *m, el_costs *c) {
     if (el_load_process_read((int)getpid(), &process)) c->started_bytes = process.resident_bytes;
     snprintf(c->model, sizeof c->model, "%s", b.info.name);
     code = el_plan_measure_http(m, c);
-    if (code < 0 && measure(&b, c, path, &err)) code = el_cli_failed(&err);
+    if (code < 0 && measure_adapter_costs(&b, c, path, &err)) code = el_cli_failed(&err);
   }
   el_cli_engine_close(m->common);
   m->common->options = before;
@@ -288,8 +289,8 @@ int el_plan_measure_engine(const el_plan_measure *m, el_costs *c) {
 
 int el_plan_measure_costs(const el_plan_measure *m, el_costs *out) {
   const el_engine_options *o = &m->common->options;
-  *out = (el_costs){.cores = el_cli_machine_get().cores, .rank = m->rank};
-  el_cli_bench_cpu_name(out->cpu, sizeof out->cpu);
+  *out = (el_costs){.cores = el_bench_machine_get().cores, .rank = m->rank};
+  el_bench_cpu_name(out->cpu, sizeof out->cpu);
   snprintf(out->kv_type, sizeof out->kv_type, "%s", o->kv_type ? o->kv_type : "f16");
   snprintf(out->adapter_type, sizeof out->adapter_type, "%s", o->adapter_type ? o->adapter_type : "q8");
   int code = el_plan_measure_steps(m, out);

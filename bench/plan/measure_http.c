@@ -30,9 +30,9 @@ typedef struct bench {
   char why[160];
 } bench;
 
-static void on_gap(void *user, uint64_t id, double gap) {}
+static void on_answer_gap(void *user, uint64_t id, double gap) {}
 
-static void on_ended(void *user, uint64_t id, el_load_answer *answer) {
+static void on_answer_ended(void *user, uint64_t id, el_load_answer *answer) {
   bench *b = user;
   b->running--;
   if (answer->end == EL_LOAD_DONE) return;
@@ -41,7 +41,7 @@ static void on_ended(void *user, uint64_t id, el_load_answer *answer) {
 }
 
 /* n requests together, to their ends; false: one failed. */
-static bool ask(bench *b, int n, int tokens) {
+static bool ask_server(bench *b, int n, int tokens) {
   const el_load_item item = {.adapter = EL_LOAD_BASE, .n_in = 1, .n_out = tokens};
   for (int i = 0; i < n && !b->failed; i++) {
     el_buf body = {0};
@@ -71,7 +71,7 @@ static bool between_steps(bench *b, int n, double *out) {
     el_stats before, after;
     el_engine_stats(b->engine, &before);
     double begin = el_seconds();
-    if (!ask(b, n, TOKENS)) return false;
+    if (!ask_server(b, n, TOKENS)) return false;
     double seconds = el_seconds() - begin;
     el_engine_stats(b->engine, &after);
     seconds -= after.step_seconds - before.step_seconds;
@@ -87,7 +87,7 @@ static bool request_seconds(bench *b, double *out) {
     el_stats before, after;
     el_engine_stats(b->engine, &before);
     double begin = el_seconds();
-    if (!ask(b, 1, 1)) return false;
+    if (!ask_server(b, 1, 1)) return false;
     double seconds = el_seconds() - begin;
     el_engine_stats(b->engine, &after);
     *out = fmin(*out, seconds - (after.step_seconds - before.step_seconds));
@@ -95,10 +95,10 @@ static bool request_seconds(bench *b, double *out) {
   return true;
 }
 
-static bool measure(bench *b, int n_slots, el_costs *c) {
+static bool measure_requests(bench *b, int n_slots, el_costs *c) {
   int n = n_slots < BATCH ? n_slots : BATCH;
   double request, one, all;
-  if (!ask(b, n, TOKENS)) return false; /* warm-up */
+  if (!ask_server(b, n, TOKENS)) return false; /* warm-up */
   if (!request_seconds(b, &request) || !between_steps(b, 1, &one) || !between_steps(b, n, &all)) return false;
   c->token = n > 1 && all > one ? (all - one) / (n - 1) : 0;
   c->step = one > c->token ? one - c->token : 0;
@@ -121,13 +121,13 @@ int el_plan_measure_http(const el_plan_measure *m, el_costs *c) {
   el_server_options options = el_server_options_default();
   options.engine = b.engine;
   options.port = 0;
-  const el_load_hooks hooks = {&b, on_gap, on_ended};
+  const el_load_hooks hooks = {&b, on_answer_gap, on_answer_ended};
   el_plan_say(m, "requests, part", 1, 1);
   el_status status = el_server_start(&options, &server, &err);
   if (!status) status = el_load_url_read(el_server_url(server), &b.url, &err);
   if (!status) status = el_load_client_new(&b.url, &hooks, -1, &b.client, &err);
   int code = status ? el_cli_failed(&err) : -1;
-  if (code < 0 && !measure(&b, info.n_slots, c)) {
+  if (code < 0 && !measure_requests(&b, info.n_slots, c)) {
     el_cli_error("a request for measuring: %s", b.why);
     code = EL_EXIT_FAILED;
   }

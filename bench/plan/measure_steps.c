@@ -8,7 +8,8 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "bench/measure/limits.h"
+#include "bench/measure/figures.h"
+#include "bench/measure/machine.h"
 #include "bench/measure/steps.h"
 #include "bench/plan/measure.h"
 
@@ -32,18 +33,18 @@ typedef struct kind {
 
 typedef struct steps {
   const el_plan_measure *with;
-  el_cli_steps s;
+  el_bench_steps s;
   kind kinds[MAX_KINDS];
   int n_kinds;
 } steps;
 
-static kind *add(steps *t, kind k) {
+static kind *add_kind(steps *t, kind k) {
   t->kinds[t->n_kinds] = k;
   return &t->kinds[t->n_kinds++];
 }
 
 /* Rows of one sequence follow each other, and rows of one adapter are together. */
-static void fill(steps *t, kind *k) {
+static void fill_kind(steps *t, kind *k) {
   int next[SEQUENCES];
   for (int i = 0; i < SEQUENCES; i++) next[i] = k->from;
   k->positions = 0;
@@ -52,7 +53,7 @@ static void fill(steps *t, kind *k) {
     int sequence = k->prompt ? 0 : k->adapters > 1 ? adapter % SEQUENCES : i % SEQUENCES;
     int pos = next[sequence]++;
     k->positions += pos + 1;
-    t->s.rows[i] = el_cli_steps_row(&t->s, sequence, pos, k->adapters ? t->s.adapters[adapter] : NULL, k->logits);
+    t->s.rows[i] = el_bench_steps_row(&t->s, sequence, pos, k->adapters ? t->s.adapters[adapter] : NULL, k->logits);
   }
 }
 
@@ -61,13 +62,12 @@ static void run_rounds(steps *t) {
     el_plan_say(t->with, "steps, round", round + 1, ROUNDS);
     for (int i = 0; i < t->n_kinds; i++) {
       kind *k = &t->kinds[i];
-      fill(t, k);
-      el_cli_steps_run(&t->s, k->rows);
-      for (int n = 0; n < TIMES; n++) k->times[round * TIMES + n] = el_cli_steps_run(&t->s, k->rows);
+      fill_kind(t, k);
+      el_bench_steps_run(&t->s, k->rows);
+      for (int n = 0; n < TIMES; n++) k->times[round * TIMES + n] = el_bench_steps_run(&t->s, k->rows);
     }
   }
-  for (int i = 0; i < t->n_kinds; i++)
-    t->kinds[i].seconds = el_cli_bench_spread(t->kinds[i].times, ROUNDS * TIMES).median;
+  for (int i = 0; i < t->n_kinds; i++) t->kinds[i].seconds = el_bench_spread(t->kinds[i].times, ROUNDS * TIMES).median;
 }
 
 static double above_zero(double x) {
@@ -75,7 +75,7 @@ static double above_zero(double x) {
 }
 
 /* Seconds a position, from two kinds that differ in nothing else. */
-static double slope(const kind *near, const kind *far) {
+static double slope_of(const kind *near, const kind *far) {
   return above_zero((far->seconds - near->seconds) / (far->positions - near->positions));
 }
 
@@ -90,24 +90,25 @@ static int row_counts(int step_rows, int *out) {
   return n;
 }
 
-static void measure(steps *t, el_costs *out) {
+static void measure_kinds(steps *t, el_costs *out) {
   const el_engine_options *o = &t->with->common->options;
   int counts[EL_COSTS_MAX_ROWS], n = row_counts(o->step_rows, counts);
   kind *base[EL_COSTS_MAX_ROWS], *logits[EL_COSTS_MAX_ROWS], *one[EL_COSTS_MAX_ROWS], *more[EL_COSTS_MAX_ROWS];
   for (int i = 0; i < n; i++) {
     int r = counts[i], adapters = r < t->s.n_adapters ? r : t->s.n_adapters;
-    base[i] = add(t, (kind){.rows = r});
-    logits[i] = add(t, (kind){.rows = r, .logits = true});
-    one[i] = add(t, (kind){.rows = r, .adapters = 1});
-    more[i] = adapters > 1 ? add(t, (kind){.rows = r, .adapters = adapters}) : NULL;
+    base[i] = add_kind(t, (kind){.rows = r});
+    logits[i] = add_kind(t, (kind){.rows = r, .logits = true});
+    one[i] = add_kind(t, (kind){.rows = r, .adapters = 1});
+    more[i] = adapters > 1 ? add_kind(t, (kind){.rows = r, .adapters = adapters}) : NULL;
   }
   int chunk = o->step_rows < CONTEXT / 4 ? o->step_rows : CONTEXT / 4, wide = o->step_rows < 16 ? o->step_rows : 16;
-  kind *decode_near = add(t, (kind){.rows = wide}), *decode_far = add(t, (kind){.rows = wide, .from = CONTEXT - 16}),
-       *prompt_near = add(t, (kind){.rows = chunk, .prompt = true}),
-       *prompt_far = add(t, (kind){.rows = chunk, .prompt = true, .from = CONTEXT - chunk});
+  kind *decode_near = add_kind(t, (kind){.rows = wide}),
+       *decode_far = add_kind(t, (kind){.rows = wide, .from = CONTEXT - 16}),
+       *prompt_near = add_kind(t, (kind){.rows = chunk, .prompt = true}),
+       *prompt_far = add_kind(t, (kind){.rows = chunk, .prompt = true, .from = CONTEXT - chunk});
   run_rounds(t);
-  out->decode_position = slope(decode_near, decode_far);
-  out->prompt_position = slope(prompt_near, prompt_far);
+  out->decode_position = slope_of(decode_near, decode_far);
+  out->prompt_position = slope_of(prompt_near, prompt_far);
   for (int i = 0; i < n; i++) {
     double at_zero = base[i]->seconds - base[i]->positions * out->decode_position;
     out->rows[i] =
@@ -127,21 +128,21 @@ int el_plan_measure_steps(const el_plan_measure *m, el_costs *out) {
   char *path = el_cli_model_path(m->common->model);
   int code = !path ? EL_EXIT_USAGE : t ? -1 : el_cli_no_memory();
   el_error err;
-  const el_cli_steps_setup setup = {.options = o,
-                                    .cores = el_cli_machine_get().cores,
-                                    .n_sequences = SEQUENCES,
-                                    .ctx = o->step_rows > CONTEXT ? o->step_rows : CONTEXT,
-                                    .step_rows = o->step_rows,
-                                    .max_logits = o->step_rows,
-                                    .ranks = &m->rank,
-                                    .n_ranks = 1,
-                                    .n_adapters = o->step_rows < MAX_ADAPTERS ? o->step_rows : MAX_ADAPTERS};
+  const el_bench_steps_setup setup = {.options = o,
+                                      .cores = el_bench_machine_get().cores,
+                                      .n_sequences = SEQUENCES,
+                                      .ctx = o->step_rows > CONTEXT ? o->step_rows : CONTEXT,
+                                      .step_rows = o->step_rows,
+                                      .max_logits = o->step_rows,
+                                      .ranks = &m->rank,
+                                      .n_ranks = 1,
+                                      .n_adapters = o->step_rows < MAX_ADAPTERS ? o->step_rows : MAX_ADAPTERS};
   if (code < 0) {
     t->with = m;
-    if (el_cli_steps_open(&t->s, path, &setup, &err)) code = el_cli_failed(&err);
+    if (el_bench_steps_open(&t->s, path, &setup, &err)) code = el_cli_failed(&err);
   }
   if (code < 0) {
-    measure(t, out);
+    measure_kinds(t, out);
     out->shape = *t->s.h;
     out->kv = el_kv_shape_of(t->s.h, t->s.kv_type);
     out->shape.layers = NULL; /* the model's: it is closed soon */
@@ -149,7 +150,7 @@ int el_plan_measure_steps(const el_plan_measure *m, el_costs *out) {
     out->threads = el_threads_count(t->s.threads);
     snprintf(out->isa, sizeof out->isa, "%s", t->s.kernels->name);
   }
-  if (t) el_cli_steps_close(&t->s);
+  if (t) el_bench_steps_close(&t->s);
   free(t);
   free(path);
   return code;

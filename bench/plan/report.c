@@ -23,7 +23,7 @@ static double memory_of(const el_plan *p) {
 }
 
 /* Of the time in which nodes were up. */
-static double share(const el_plan *p, double seconds) {
+static double share_of(const el_plan *p, double seconds) {
   double all = p->result.seconds * p->options->nodes;
   return all > 0 ? seconds / all : 0;
 }
@@ -36,11 +36,12 @@ static double hit_rate(const el_sim_result *r) {
 static const char *limit_of(const el_plan *p) {
   const el_sim_result *r = &p->result;
   const double large = 0.1;
-  if (share(p, r->memory_seconds) > large) return "memory: requests wait for room in the pool (--memory)";
-  if (share(p, r->adapter_seconds) > large) return "loads: slots are free while adapters come (--memory, faster disk)";
-  if (p->busiest > 0.9 && share(p, r->full_seconds) > large)
+  if (share_of(p, r->memory_seconds) > large) return "memory: requests wait for room in the pool (--memory)";
+  if (share_of(p, r->adapter_seconds) > large)
+    return "loads: slots are free while adapters come (--memory, faster disk)";
+  if (p->busiest > 0.9 && share_of(p, r->full_seconds) > large)
     return "computing: all slots are taken, and steps never pause";
-  if (share(p, r->full_seconds) > large) return "slots: all are taken (--slots)";
+  if (share_of(p, r->full_seconds) > large) return "slots: all are taken (--slots)";
   return p->busiest > 0.9 ? "computing: steps never pause" : "nothing: there is room for more";
 }
 
@@ -59,7 +60,7 @@ static void print_machine(const el_plan *p) {
          room_beside(p, 0), room_beside(p, p->sim.n_slots), p->sim.n_slots, p->sim.budget.ctx_size);
 }
 
-static void print_load(const el_plan *p) {
+static void print_plan_load(const el_plan *p) {
   const el_plan_options *o = p->options;
   const el_load_spec *s = &p->spec;
   if (o->clients)
@@ -86,20 +87,21 @@ static void print_engine(const el_plan *p) {
   printf("memory      %.0f MB%s: %.0f at the start, %.0f of the pool\n", memory_of(p) / 1e6,
          p->options->nodes > 1 ? " on the node with the most" : "", (double)p->costs.started_bytes / 1e6,
          block_bytes(p) * r->most_blocks / 1e6);
-  printf("steps       %.1f%% of the time, %.1f rows each", 100 * share(p, r->step_seconds),
+  printf("steps       %.1f%% of the time, %.1f rows each", 100 * share_of(p, r->step_seconds),
          r->steps ? (double)r->rows / (double)r->steps : 0);
   if (p->options->nodes > 1)
     printf("; %.1f%% on the idlest node, %.1f%% on the busiest", 100 * p->idlest, 100 * p->busiest);
   printf("\nwaiting     %.1f%% of the time for slots, %.1f%% for adapters, %.1f%% for memory\n",
-         100 * share(p, r->full_seconds), 100 * share(p, r->adapter_seconds), 100 * share(p, r->memory_seconds));
+         100 * share_of(p, r->full_seconds), 100 * share_of(p, r->adapter_seconds),
+         100 * share_of(p, r->memory_seconds));
   printf("limit       %s\n", limit_of(p));
   if (p->saturated >= 0) printf("at most     %.3f requests/s, in a closed loop\n", p->saturated);
 }
 
-static void print_table(const el_plan *p) {
+static void print_plan(const el_plan *p) {
   const el_load_summary *s = &p->summary;
   print_machine(p);
-  print_load(p);
+  print_plan_load(p);
   printf("requests    %zu sent, %zu done, %zu refused; %.1f s\n", s->n, s->done, s->errors, s->seconds);
   if (s->other_lengths) printf("            %zu of them were cut to the context\n", s->other_lengths);
   el_load_print_summary(s, (double)p->options->slo_first);
@@ -108,7 +110,7 @@ static void print_table(const el_plan *p) {
 
 /* ---- JSON */
 
-static json_t *workload_json(const el_plan *p) {
+static json_t *plan_workload_json(const el_plan *p) {
   const el_plan_options *o = p->options;
   const el_load_spec *s = &p->spec;
   json_t *w = json_pack("{s:s, s:i, s:b, s:i, s:i, s:s, s:f, s:I}", "loop", o->clients ? "closed" : "open", "clients",
@@ -136,7 +138,7 @@ static json_t *engine_json(const el_plan *p) {
                    (int)p->sim.budget.n_blocks, "adapter_blocks", (int)p->sim.adapter_blocks);
 }
 
-static json_t *cache_json(const el_sim_result *r) {
+static json_t *plan_cache_json(const el_sim_result *r) {
   return json_pack("{s:I, s:I, s:I, s:I, s:o}", "hits", (json_int_t)r->hits, "misses", (json_int_t)r->misses, "loads",
                    (json_int_t)r->loads, "evictions", (json_int_t)r->evictions, "hit_rate",
                    hit_rate(r) < 0 ? json_null() : json_real(hit_rate(r)));
@@ -144,25 +146,25 @@ static json_t *cache_json(const el_sim_result *r) {
 
 static json_t *limits_json(const el_plan *p) {
   const el_sim_result *r = &p->result;
-  return json_pack("{s:s, s:f, s:f, s:f, s:f, s:f, s:f}", "says", limit_of(p), "steps", share(p, r->step_seconds),
+  return json_pack("{s:s, s:f, s:f, s:f, s:f, s:f, s:f}", "says", limit_of(p), "steps", share_of(p, r->step_seconds),
                    "steps_busiest_node", p->busiest, "steps_idlest_node", p->idlest, "waiting_for_slots",
-                   share(p, r->full_seconds), "waiting_for_adapters", share(p, r->adapter_seconds),
-                   "waiting_for_memory", share(p, r->memory_seconds));
+                   share_of(p, r->full_seconds), "waiting_for_adapters", share_of(p, r->adapter_seconds),
+                   "waiting_for_memory", share_of(p, r->memory_seconds));
 }
 
 static json_t *plan_json(const el_plan *p) {
   const el_sim_result *r = &p->result;
   return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:f, s:I, s:o}", "schema", "edgelora-plan/1",
                    "version", el_version(), "costs", el_costs_json(&p->costs), "engine", engine_json(p), "workload",
-                   workload_json(p), "summary", el_load_summary_json(&p->summary, (double)p->options->slo_first),
-                   "cache", cache_json(r), "limits", limits_json(p), "memory_bytes", (json_int_t)memory_of(p), "steps",
-                   (json_int_t)r->steps, "rows_per_step", r->steps ? (double)r->rows / (double)r->steps : 0,
+                   plan_workload_json(p), "summary", el_load_summary_json(&p->summary, (double)p->options->slo_first),
+                   "cache", plan_cache_json(r), "limits", limits_json(p), "memory_bytes", (json_int_t)memory_of(p),
+                   "steps", (json_int_t)r->steps, "rows_per_step", r->steps ? (double)r->rows / (double)r->steps : 0,
                    "preemptions", (json_int_t)r->preemptions, "saturating_requests_per_second",
                    p->saturated < 0 ? json_null() : json_real(p->saturated));
 }
 
 int el_plan_report(const el_plan *p) {
-  if (p->options->json) return el_cli_print_json(plan_json(p));
-  print_table(p);
+  if (p->options->json) return el_bench_print_json(plan_json(p));
+  print_plan(p);
   return el_cli_end(EL_EXIT_OK);
 }

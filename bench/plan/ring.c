@@ -20,7 +20,7 @@ static int by_place(const void *x, const void *y) {
 }
 
 /* The first point at or behind a place, the ring's first one behind its last. */
-static size_t find(const point *ring, size_t n, uint64_t at) {
+static size_t find_point(const point *ring, size_t n, uint64_t at) {
   size_t low = 0, high = n;
   while (low < high) {
     size_t middle = low + (high - low) / 2;
@@ -44,7 +44,7 @@ bool el_ring_items(const el_load_item *items, size_t n, int nodes, double second
     if (items[i].adapter >= 0) {
       /* At least one node has no more than an even part, so the search ends. */
       const double most = ceil(EL_RING_BOUND * (double)(all + 1) / nodes);
-      size_t at = find(ring, n_points, el_mix64(~(uint64_t)items[i].adapter * EL_GOLDEN_GAMMA));
+      size_t at = find_point(ring, n_points, el_mix64(~(uint64_t)items[i].adapter * EL_GOLDEN_GAMMA));
       while ((double)load[ring[at].node] >= most) at = at + 1 < n_points ? at + 1 : 0;
       node_of[i] = ring[at].node;
     }

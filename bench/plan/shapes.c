@@ -78,7 +78,7 @@ void el_shape_names(char *out, size_t size) {
 /* Attention multiplies floats: a quarter of the integers' speed. */
 #define FLOAT_SHARE 0.25
 
-static double longer(double bytes, double operations, const el_shape_machine *m) {
+static double roofline_seconds(double bytes, double operations, const el_shape_machine *m) {
   return fmax(bytes / (m->gbs * 1e9), operations / (m->gops * 1e9));
 }
 
@@ -124,9 +124,9 @@ el_status el_shape_costs(const char *name, const el_shape_machine *m, el_costs *
   c->adapter = (el_pack_size){.rank = m->rank, .bytes = (uint64_t)adapter_bytes}; /* blocks: whoever knows theirs */
   for (int r = 1; c->n_rows < EL_COSTS_MAX_ROWS; r = 2 * r < m->step_rows ? 2 * r : m->step_rows) {
     c->rows[c->n_rows++] = (el_cost_row){.rows = r,
-                                         .base = longer(layers * bytes, 2 * layers * r, m),
-                                         .logits = longer(output * bytes, 2 * output * r, m),
-                                         .adapter = longer(adapter_bytes, 2 * adapter * r, m),
+                                         .base = roofline_seconds(layers * bytes, 2 * layers * r, m),
+                                         .logits = roofline_seconds(output * bytes, 2 * output * r, m),
+                                         .adapter = roofline_seconds(adapter_bytes, 2 * adapter * r, m),
                                          .more = adapter_bytes / (m->gbs * 1e9)};
     if (r >= m->step_rows) break;
   }

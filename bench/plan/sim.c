@@ -74,7 +74,7 @@ struct el_sim {
   el_error *err;
 };
 
-static void fail(el_sim *s, const char *what) {
+static void fail_simulation(el_sim *s, const char *what) {
   if (!s->status) s->status = el_fail(s->err, EL_ERR_NO_MEMORY, "simulation: out of memory for %s", what);
   s->stopped = true;
 }
@@ -90,7 +90,7 @@ static int32_t next_token(el_sim *s) {
 /* ---- requests */
 
 /* A request has ended: the log, and its client's next one. */
-static void end(el_sim *s, job *j, el_load_end how, int status, const el_seq *q) {
+static void end_sequence(el_sim *s, job *j, el_load_end how, int status, const el_seq *q) {
   el_load_answer answer = {.end = how,
                            .status = status,
                            .sent = j->sent,
@@ -116,21 +116,21 @@ static void end(el_sim *s, job *j, el_load_end how, int status, const el_seq *q)
 }
 
 /* The sequence leaves the engine. */
-static void drop(el_sim *s, el_seq *q) {
+static void drop_sequence(el_sim *s, el_seq *q) {
   el_scheduler_remove(&s->scheduler, q);
   el_registry_put(s->registry, q->adapter);
   el_seq_free(q);
   s->n_unfinished--;
 }
 
-static void refuse(void *sim, el_seq *q, const el_error *error) {
+static void refuse_item(void *sim, el_seq *q, const el_error *error) {
   el_sim *s = sim;
-  end(s, q->user, EL_LOAD_STATUS, STATUS_BAD, q);
-  drop(s, q);
+  end_sequence(s, q->user, EL_LOAD_STATUS, STATUS_BAD, q);
+  drop_sequence(s, q);
 }
 
 /* As el_submit. */
-static el_seq *admit(el_sim *s, const el_load_item *item, job *j, int *status) {
+static el_seq *admit_item(el_sim *s, const el_load_item *item, job *j, int *status) {
   int n = item->n_in < s->limits.ctx_size ? item->n_in : s->limits.ctx_size;
   for (int i = 0; i < n; i++) s->prompt[i] = next_token(s);
   el_request request = el_request_default();
@@ -144,7 +144,7 @@ static el_seq *admit(el_sim *s, const el_load_item *item, job *j, int *status) {
   *status = STATUS_BAD;
   if (item->n_in > s->limits.ctx_size) return NULL;
   el_status failed = el_seq_new(&request, &s->limits, &q, &error);
-  if (failed == EL_ERR_NO_MEMORY) fail(s, "a request");
+  if (failed == EL_ERR_NO_MEMORY) fail_simulation(s, "a request");
   if (failed) return NULL;
   assert(item->adapter < s->o.n_adapters);
   el_entry *adapter = item->adapter < 0 ? NULL : s->entries[item->adapter];
@@ -162,19 +162,19 @@ static el_seq *admit(el_sim *s, const el_load_item *item, job *j, int *status) {
 }
 
 /* The engine has a request that was sent at `sent`. */
-static void send_item(el_sim *s, const el_load_item *item, int client, double sent) {
+static void enqueue_item(el_sim *s, const el_load_item *item, int client, double sent) {
   job *j = calloc(1, sizeof *j);
   size_t number = j ? el_load_log_begin(s->log, item) : SIZE_MAX;
   if (number == SIZE_MAX) {
     free(j);
-    fail(s, "a request");
+    fail_simulation(s, "a request");
     return;
   }
   *j = (job){.number = number, .client = client, .sent = sent};
   int status;
-  el_seq *q = admit(s, item, j, &status);
+  el_seq *q = admit_item(s, item, j, &status);
   if (!q) {
-    end(s, j, EL_LOAD_STATUS, status, NULL);
+    end_sequence(s, j, EL_LOAD_STATUS, status, NULL);
     return;
   }
   s->n_unfinished++;
@@ -184,7 +184,7 @@ static void send_item(el_sim *s, const el_load_item *item, int client, double se
 /* ---- what arrives */
 
 /* When the engine has the next request; INFINITY: never. */
-static double next_arrival(const el_sim *s) {
+static double next_arrival_time(const el_sim *s) {
   const el_sim_load *l = s->load;
   double at = INFINITY;
   if (s->stopped) return at;
@@ -194,7 +194,7 @@ static double next_arrival(const el_sim *s) {
 }
 
 /* A client's next request, if there is another one. */
-static void send_next(el_sim *s, int client, double at) {
+static void enqueue_next(el_sim *s, int client, double at) {
   const el_sim_load *l = s->load;
   if ((l->most && s->next >= l->most) || (!l->workload && s->next == l->n) || (l->duration > 0 && at >= l->duration))
     return;
@@ -202,21 +202,21 @@ static void send_next(el_sim *s, int client, double at) {
   item.at = at;
   if (l->own_adapter) item.adapter = client % s->o.n_adapters;
   s->next++;
-  send_item(s, &item, client, at);
+  enqueue_item(s, &item, client, at);
 }
 
 static void take_arrivals(el_sim *s) {
-  while (next_arrival(s) <= s->now) {
+  while (next_arrival_time(s) <= s->now) {
     if (!s->load->clients) {
       const el_load_item *item = &s->load->items[s->next++];
-      send_item(s, item, 0, item->at);
+      enqueue_item(s, item, 0, item->at);
       continue;
     }
     int i = 0;
     while (s->ready[i].at + s->o.costs->request > s->now) i++;
     const ready r = s->ready[i];
     memmove(s->ready + i, s->ready + i + 1, (size_t)(--s->n_ready - i) * sizeof *s->ready);
-    send_next(s, r.client, r.at - s->start);
+    enqueue_next(s, r.client, r.at - s->start);
   }
 }
 
@@ -227,7 +227,7 @@ static int loads_to_do(el_sim *s) {
 }
 
 /* Whether one is under way. */
-static bool loads(el_sim *s) {
+static bool is_loading(el_sim *s) {
   if (s->loading) return true;
   if (!loads_to_do(s)) return false;
   s->loading = true;
@@ -247,7 +247,7 @@ static void end_load(el_sim *s, double after) {
   if (!s->residents[i]) s->residents[i] = calloc(1, sizeof(resident) + n * sizeof(uint32_t));
   s->loading = false;
   if (!s->residents[i]) {
-    fail(s, "an adapter");
+    fail_simulation(s, "an adapter");
     return;
   }
   const el_pack_size size = {.n_blocks = n, .rank = s->o.costs->rank, .bytes = (uint64_t)n * PAGE_BYTES};
@@ -259,7 +259,7 @@ static void end_load(el_sim *s, double after) {
 
 static void no_failure(void *user, el_entry *entry, const el_error *error) {}
 
-static void collect(el_sim *s) {
+static void collect_rows(el_sim *s) {
   if (!s->n_loaded) return;
   s->result->loads += (uint64_t)s->n_loaded;
   s->n_loaded = 0;
@@ -267,10 +267,10 @@ static void collect(el_sim *s) {
 }
 
 /* Time passes beside a step of `seconds`: what it takes with the loads that go on meanwhile, which both slow down. */
-static double beside(el_sim *s, double seconds) {
+static double seconds_beside_loads(el_sim *s, double seconds) {
   const el_costs *c = s->o.costs;
   double passed = 0;
-  while (seconds > 0 && loads(s)) {
+  while (seconds > 0 && is_loading(s)) {
     bool queued = loads_to_do(s) > 1;
     double took = queued ? c->load_queued : c->load_beside, speed = took > c->load ? c->load / took : 1;
     double slow = 1 / (queued ? c->slow_queued : c->slow_beside);
@@ -284,7 +284,7 @@ static double beside(el_sim *s, double seconds) {
     if (first) {
       end_load(s, passed);
       if (loads_to_do(s)) {
-        loads(s);
+        is_loading(s);
         s->load_began = s->now + passed;
       }
     }
@@ -323,12 +323,12 @@ static void take_token(el_sim *s, el_seq *q) {
     j->first = at;
   j->last = at;
   if (el_seq_n_new(q) < q->max_new) return;
-  end(s, j, EL_LOAD_DONE, 200, q);
-  drop(s, q);
+  end_sequence(s, j, EL_LOAD_DONE, 200, q);
+  drop_sequence(s, q);
 }
 
 /* Why nobody else runs, for so long. */
-static void account(el_sim *s, double seconds) {
+static void account_step(el_sim *s, double seconds) {
   const el_scheduler *e = &s->scheduler;
   if (!e->waiting) return;
   if (e->n_running == e->n_slots)
@@ -345,8 +345,8 @@ static bool run_step(el_sim *s) {
   el_scheduler_plan(e);
   if (!e->n_rows) return false;
   const el_cost_step cost = cost_of(e);
-  double seconds = beside(s, el_costs_step(s->o.costs, &cost));
-  account(s, seconds);
+  double seconds = seconds_beside_loads(s, el_costs_step(s->o.costs, &cost));
+  account_step(s, seconds);
   s->now += seconds;
   s->result->step_seconds += seconds;
   s->result->steps++;
@@ -362,11 +362,11 @@ static bool run_step(el_sim *s) {
 
 /* Time goes on to the next arrival or the next load's end; false: there is neither. */
 static bool sleep_on(el_sim *s) {
-  double arrival = next_arrival(s), loaded = loads(s) ? s->now + s->load_left : INFINITY;
+  double arrival = next_arrival_time(s), loaded = is_loading(s) ? s->now + s->load_left : INFINITY;
   double until = fmin(arrival, loaded);
   if (isinf(until)) return false;
   double seconds = until - s->now;
-  account(s, seconds);
+  account_step(s, seconds);
   if (s->loading) {
     s->result->load_seconds += seconds;
     s->load_left -= seconds;
@@ -385,29 +385,29 @@ static void count_blocks(const el_sim *s, uint32_t *n) {
 /* ---- the run */
 
 /* What has not ended is cut. */
-static void cut(el_sim *s) {
+static void cut_off_rest(el_sim *s) {
   el_scheduler *e = &s->scheduler;
   s->stopped = true;
   while (e->n_running || e->waiting) {
     el_seq *q = e->n_running ? e->running[0] : e->waiting;
-    end(s, q->user, EL_LOAD_CUT, 0, q);
-    drop(s, q);
+    end_sequence(s, q->user, EL_LOAD_CUT, 0, q);
+    drop_sequence(s, q);
   }
   s->n_ready = 0;
 }
 
 static void run_all(el_sim *s) {
   const el_sim_load *l = s->load;
-  const el_admission_end ended = {refuse, s};
+  const el_admission_end ended = {refuse_item, s};
   for (;;) {
     take_arrivals(s);
-    collect(s);
+    collect_rows(s);
     if (!l->drain && l->duration > 0 && run_time(s) >= l->duration) break;
     el_admission_run(&s->scheduler, (uint64_t)(s->now * 1e9), &ended);
     if (!run_step(s) && !el_scheduler_unscatter(&s->scheduler) && !sleep_on(s)) break;
     if (s->status) break;
   }
-  cut(s);
+  cut_off_rest(s);
 }
 
 el_status el_sim_run(el_sim *s, const el_sim_load *load, el_load_log *log, el_sim_result *out, el_error *err) {
@@ -430,7 +430,7 @@ el_status el_sim_run(el_sim *s, const el_sim_load *load, el_load_log *log, el_si
   for (s->n_ready = 0; s->n_ready < load->clients; s->n_ready++) s->ready[s->n_ready] = (ready){s->n_ready, s->now};
   run_all(s);
   free(s->ready);
-  if (log->lost) fail(s, "the times of tokens");
+  if (log->lost) fail_simulation(s, "the times of tokens");
   out->seconds = run_time(s);
   out->hits = atomic_load(&m->hits) - hits;
   out->misses = atomic_load(&m->misses) - misses;
@@ -442,7 +442,7 @@ el_status el_sim_run(el_sim *s, const el_sim_load *load, el_load_log *log, el_si
 
 /* ---- setup */
 
-static el_status add_adapters(el_sim *s, el_error *err) {
+static el_status add_simulated_adapters(el_sim *s, el_error *err) {
   size_t n = (size_t)s->o.n_adapters;
   s->entries = calloc(n + 1, sizeof *s->entries);
   s->residents = calloc(n + 1, sizeof *s->residents);
@@ -491,7 +491,7 @@ el_status el_sim_new(const el_sim_options *o, el_sim **out, el_error *err) {
   if (!status) s->has_memory = true;
   if (!status) status = el_scheduler_init(&s->scheduler, &s->memory, o->n_slots, o->step_rows, o->step_rows, err);
   if (!status) s->scheduler.step_adapters = o->step_adapters;
-  if (!status) status = add_adapters(s, err);
+  if (!status) status = add_simulated_adapters(s, err);
   if (status)
     el_sim_free(s);
   else

@@ -175,7 +175,7 @@ static double rate_in_the_middle(const el_load_log *log) {
   return rate;
 }
 
-static el_status saturate(el_plan *p, el_error *err) {
+static el_status saturate_node(el_plan *p, el_error *err) {
   el_load_workload w;
   el_load_spec spec = p->spec;
   spec.rate = 0;
@@ -200,6 +200,6 @@ int el_plan_simulate(el_plan *p) {
   el_error err;
   el_status status = o->clients ? run_closed(p, &err) : run_open(p, &err);
   /* What a trace or single nodes of several ask for is not the law of the options. */
-  if (!status && !o->clients && !o->replay && o->nodes == 1) status = saturate(p, &err);
+  if (!status && !o->clients && !o->replay && o->nodes == 1) status = saturate_node(p, &err);
   return status ? el_cli_failed(&err) : -1;
 }
