@@ -11,8 +11,8 @@
 #include "adapter/peek.h"
 #include "base/buf.h"
 #include "base/error.h"
-#include "format/file.h"
-#include "format/text.h"
+#include "base/file.h"
+#include "base/text.h"
 
 el_status el_adapter_name_check(const char *name, el_error *err) {
   char shown[EL_SHOW];

@@ -12,7 +12,7 @@
 #include "base/error.h"
 #include "base/priority.h"
 #include "base/random.h"
-#include "format/text.h"
+#include "base/text.h"
 
 /* The computing threads wait for each other at barriers, so one that has to share its core holds up all of them: a
  * single load gets about a tenth of a core that is busy, and all of one that is not. When others wait behind it,

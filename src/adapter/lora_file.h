@@ -6,8 +6,8 @@
 #define EL_ADAPTER_LORA_FILE_H
 
 #include "arch/sites.h"
+#include "base/file.h"
 #include "edgelora.h"
-#include "format/file.h"
 #include "format/quant.h"
 
 /* A matrix as it lies in the file: value (row, col) is the row * row_step + col * col_step'th. */

@@ -6,8 +6,8 @@
 #include <math.h>
 
 #include "adapter/lora_file.h"
+#include "base/file.h"
 #include "base/printer.h"
-#include "format/file.h"
 #include "format/gguf.h"
 #include "format/safetensors.h"
 

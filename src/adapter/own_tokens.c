@@ -8,9 +8,9 @@
 #include <sys/stat.h>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/json_guard.h"
 #include "base/random.h"
-#include "format/file.h"
 
 enum { CONFIG, TOKENIZER, ADDED, SPECIAL, TEMPLATE, GENERATION, N_FILES };
 static const char *const NAMES[N_FILES] = {"tokenizer_config.json",   "tokenizer.json",      "added_tokens.json",

@@ -3,8 +3,8 @@
 #ifndef EL_ADAPTER_PEFT_CONFIG_H
 #define EL_ADAPTER_PEFT_CONFIG_H
 
+#include "base/text.h"
 #include "edgelora.h"
-#include "format/text.h"
 
 typedef struct el_peft_config el_peft_config;
 

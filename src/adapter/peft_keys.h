@@ -2,7 +2,7 @@
 #ifndef EL_ADAPTER_PEFT_KEYS_H
 #define EL_ADAPTER_PEFT_KEYS_H
 
-#include "format/text.h"
+#include "base/text.h"
 
 /* The key in its plain form, MODULE.lora_A.weight or the like, written to room [key.len]: without the prefix
  * base_model.model., once or more; without what wrappers put between modules (torch.compile's _orig_mod, data

@@ -12,9 +12,9 @@
 #include "adapter/discover.h"
 #include "base/buf.h"
 #include "base/error.h"
+#include "base/file.h"
 #include "base/json_guard.h"
-#include "format/file.h"
-#include "format/text.h"
+#include "base/text.h"
 
 typedef struct reader {
   const char *path;
@@ -162,12 +162,6 @@ static el_status read_preset_schema(reader *r, const field *f, const json_t *v) 
 
 /* ----------------------------------------------------------------- template */
 
-static el_file_stamp stamp_of(const struct stat *st) {
-  return (el_file_stamp){(uint64_t)st->st_size,
-                         (uint64_t)st->st_mtim.tv_sec * 1000000000u + (uint64_t)st->st_mtim.tv_nsec,
-                         (uint64_t)st->st_ino};
-}
-
 /* A name leads to a file of the folder itself: no way out by "..", nor by a link, whose target's text would come back
  * in answers. */
 static el_status check_file_name(const reader *r, const field *f, const char *name) {
@@ -203,7 +197,7 @@ static el_status read_template_file(reader *r, const field *f, const char *name)
     return el_fail_about(r->err, EL_ERR_FORMAT, r->path, "%s: file %s: %s", f->name, shown, strerror(errno));
   if (!S_ISREG(st.st_mode))
     return el_fail_about(r->err, EL_ERR_FORMAT, r->path, "%s: file %s: is not a regular file", f->name, shown);
-  out->template_stamp = stamp_of(&st);
+  out->template_stamp = el_file_stamp_of(&st);
   if (el_file_read(out->template_path, EL_PRESET_MAX_CHAT_TEMPLATE, &file, &why))
     return el_fail_about(r->err, why.code, r->path, "%s: file %s: %s", f->name, shown, why.message + why.detail);
   const char *data = (const char *)file.data, *what = file.size ? NULL : "is empty";
@@ -236,7 +230,7 @@ bool el_preset_is_current(const el_preset_file *f) {
   struct stat st;
   if (!f || !f->template_path) return true;
   if (lstat(f->template_path, &st)) return false;
-  el_file_stamp now = stamp_of(&st);
+  el_file_stamp now = el_file_stamp_of(&st);
   return !memcmp(&now, &f->template_stamp, sizeof now);
 }
 

@@ -11,7 +11,7 @@
 
 #include "base/buf.h"
 #include "base/error.h"
-#include "format/file.h"
+#include "base/file.h"
 
 enum {
   VERSION = 3,

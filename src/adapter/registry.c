@@ -8,7 +8,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
-#include "format/text.h"
+#include "base/text.h"
 
 /* Files are looked at again when a request comes after this time. */
 enum { CHECK_AFTER_NS = 1000000000 };

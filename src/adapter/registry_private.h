@@ -6,7 +6,7 @@
 
 #include "adapter/registry.h"
 #include "base/buf.h"
-#include "format/text.h"
+#include "base/text.h"
 
 /* Combinations that are remembered, the last used ones: clients think of them, so their number must have a bound. */
 enum { EL_MAX_COMBINATIONS = 256 };

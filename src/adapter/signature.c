@@ -12,9 +12,7 @@
 #include "base/random.h"
 
 static void put_stamp(el_signature *s, int i, const struct stat *st) {
-  s->file[i].size = (uint64_t)st->st_size;
-  s->file[i].mtime_ns = (uint64_t)st->st_mtim.tv_sec * 1000000000u + (uint64_t)st->st_mtim.tv_nsec;
-  s->file[i].inode = (uint64_t)st->st_ino;
+  s->file[i] = el_file_stamp_of(st);
 }
 
 /* Stats `entry`/`file`; false with errno. */

@@ -3,15 +3,12 @@
 #define EL_ADAPTER_SIGNATURE_H
 
 #include "base/error.h"
+#include "base/stamp.h"
 
 /* The preset of an adapter's folder, and what stands in the place of a GGUF file's suffix for its own: see preset.h. */
 #define EL_PRESET_FILE "edgelora.json"
 #define EL_PRESET_SUFFIX ".json"
 #define EL_GGUF_SUFFIX ".gguf"
-
-typedef struct el_file_stamp {
-  uint64_t size, mtime_ns, inode;
-} el_file_stamp;
 
 enum { EL_SIGNED_WEIGHTS, EL_SIGNED_CONFIG, EL_SIGNED_PRESET, EL_N_SIGNED };
 typedef struct el_signature {

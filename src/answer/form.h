@@ -5,8 +5,8 @@
 #ifndef EL_ANSWER_FORM_H
 #define EL_ANSWER_FORM_H
 
+#include "base/text.h"
 #include "edgelora.h"
-#include "format/text.h"
 
 typedef enum el_call_kind {
   EL_CALLS_JSON,       /* {"name": NAME, "arguments": {...}}, alone or in a list */

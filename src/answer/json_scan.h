@@ -4,7 +4,7 @@
 #define EL_ANSWER_JSON_SCAN_H
 
 #include "base/buf.h"
-#include "format/text.h"
+#include "base/text.h"
 
 enum { EL_JSON_MAX_DEPTH = 128 }; /* arguments nest a few levels */
 

@@ -3,8 +3,8 @@
 #ifndef EL_ANSWER_PROBE_H
 #define EL_ANSWER_PROBE_H
 
+#include "base/text.h"
 #include "edgelora.h"
-#include "format/text.h"
 
 /* No template has these by itself, and Mistral's demand nine letters and digits of an id. */
 #define EL_PROBE_QUESTION "zq-question"

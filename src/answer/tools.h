@@ -2,8 +2,8 @@
 #ifndef EL_ANSWER_TOOLS_H
 #define EL_ANSWER_TOOLS_H
 
+#include "base/text.h"
 #include "edgelora.h"
-#include "format/text.h"
 
 enum { EL_MAX_TOOLS = 1024, EL_MAX_TOOL_NAME = 128 };
 

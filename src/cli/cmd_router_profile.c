@@ -9,7 +9,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "adapter/signature.h"
 #include "cli/open.h"
 #include "cli/profile_run.h"
 #include "cli/profile_table.h"
@@ -138,22 +137,25 @@ static int list_candidates(profile_options *o, work *w) {
 
 /* ---- what the run is made of */
 
-static bool add_files(el_setup *s, const char *key, const el_signature *is) {
-  return el_setup_add(s, key, "%llu bytes of %llu, %llu bytes of %llu", (unsigned long long)is->file[0].size,
-                      (unsigned long long)is->file[0].mtime_ns, (unsigned long long)is->file[1].size,
-                      (unsigned long long)is->file[1].mtime_ns);
+/* -1: added; otherwise the exit status, and the error has been told. */
+static int add_files(el_setup *s, const char *key, const char *path) {
+  el_profile_files f;
+  el_error err;
+  if (el_profile_files_look(path, &f, &err)) return el_cli_failed(&err);
+  bool ok = el_setup_add(s, key, "%llu bytes of %llu, %llu bytes of %llu", (unsigned long long)f.weights.size,
+                         (unsigned long long)f.weights.mtime_ns, (unsigned long long)f.config.size,
+                         (unsigned long long)f.config.mtime_ns);
+  return ok ? -1 : el_cli_no_memory();
 }
 
 static int add_adapters(work *w) {
   for (size_t i = 1; i < w->n_names; i++) {
     const el_adapter_info *a = w->adapters;
     while (strcmp(a->name, w->names[i])) a++;
-    el_signature is;
-    el_error err;
     char key[EL_SHOW * 4];
     snprintf(key, sizeof key, "adapter %s", a->name);
-    if (el_signature_read(a->path, &is, &err)) return el_cli_failed(&err);
-    if (!add_files(&w->setup, key, &is)) return el_cli_no_memory();
+    int code = add_files(&w->setup, key, a->path);
+    if (code >= 0) return code;
   }
   return -1;
 }
@@ -163,23 +165,20 @@ static int add_adapters(work *w) {
 static int describe_setup(const profile_options *o, work *w) {
   const el_engine_options *e = &o->common.options;
   el_model_info info;
-  el_signature model;
-  el_error err;
   el_engine_info(o->common.engine, &info);
   char *path = el_cli_model_path(o->common.model);
   if (!path) return EL_EXIT_USAGE;
-  int code = el_signature_read(path, &model, &err) ? el_cli_failed(&err) : -1;
+  el_setup *s = &w->setup;
+  bool ok = el_setup_add(s, "command", "router profile") && el_setup_add(s, "model", "%s", info.name);
+  int code = ok ? add_files(s, "model file", path) : el_cli_no_memory();
   free(path);
   if (code >= 0) return code;
-  el_setup *s = &w->setup;
-  bool ok = el_setup_add(s, "command", "router profile") && el_setup_add(s, "model", "%s", info.name) &&
-            add_files(s, "model file", &model) &&
-            el_setup_add(s, "prompts", "%016llx", (unsigned long long)w->prompts.hash) &&
-            el_setup_add(s, "--limit", "%d", o->limit) && el_setup_add(s, "--scorer", "%s", o->scorer_text) &&
-            el_setup_add(s, "--max-tokens", "%d", o->max_tokens) && el_setup_add(s, "--isa", "%s", info.isa) &&
-            el_setup_add(s, "--weights", "%s", e->weights ? e->weights : "keep") &&
-            el_setup_add(s, "--kv-type", "%s", e->kv_type ? e->kv_type : "f16") &&
-            el_setup_add(s, "--adapter-type", "%s", e->adapter_type ? e->adapter_type : "q8");
+  ok = el_setup_add(s, "prompts", "%016llx", (unsigned long long)w->prompts.hash) &&
+       el_setup_add(s, "--limit", "%d", o->limit) && el_setup_add(s, "--scorer", "%s", o->scorer_text) &&
+       el_setup_add(s, "--max-tokens", "%d", o->max_tokens) && el_setup_add(s, "--isa", "%s", info.isa) &&
+       el_setup_add(s, "--weights", "%s", e->weights ? e->weights : "keep") &&
+       el_setup_add(s, "--kv-type", "%s", e->kv_type ? e->kv_type : "f16") &&
+       el_setup_add(s, "--adapter-type", "%s", e->adapter_type ? e->adapter_type : "q8");
   return ok ? add_adapters(w) : el_cli_no_memory();
 }
 

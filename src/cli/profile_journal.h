@@ -7,8 +7,8 @@
 #define EL_CLI_PROFILE_JOURNAL_H
 
 #include "base/buf.h"
+#include "base/text.h"
 #include "edgelora.h"
-#include "format/text.h"
 
 /* What a run is made of: names and values in order, as one JSON object. */
 typedef struct el_setup {

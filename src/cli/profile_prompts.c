@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/csv.h"
 #include "base/error.h"
-#include "format/csv.h"
-#include "format/file.h"
+#include "base/file.h"
 
 typedef struct reader {
   const char *path;

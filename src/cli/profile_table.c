@@ -7,8 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/csv.h"
 #include "base/error.h"
-#include "format/csv.h"
 #include "server/json_out.h"
 
 bool el_table_format_of(const char *path, el_table_format *out) {

@@ -2,7 +2,7 @@
 #ifndef EL_CLI_SCORERS_H
 #define EL_CLI_SCORERS_H
 
-#include "format/text.h"
+#include "base/text.h"
 
 #include "edgelora.h"
 

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "format/text.h"
+#include "base/text.h"
 
 el_expr el_reader_fail(el_reader *r, const char *at, el_status code, const char *fmt, ...) {
   char why[256], near[48];

@@ -6,10 +6,10 @@
 
 #include "base/error.h"
 #include "base/json_guard.h"
+#include "base/text.h"
 #include "constraint/ir.h"
 #include "constraint/schema.h"
 #include "constraint/schema_private.h"
-#include "format/text.h"
 
 enum { ALIGN = 16, FIRST_CHUNK = 16 << 10, LARGEST_CHUNK = 1 << 20 };
 

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "format/text.h"
+#include "base/text.h"
 
 enum { LAST = 0x10ffff };
 

@@ -2,8 +2,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "constraint/schema_private.h"
-#include "format/text.h"
 
 /* ---------------------------------------------------------------------- URIs (RFC 3986, 5.2) */
 

@@ -2,9 +2,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "constraint/ir.h"
 #include "constraint/schema_dfa.h"
-#include "format/text.h"
 
 enum { NFA_STATES = 1 << 15, LAST = 0x10ffff, NONE = -1 };
 

@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "constraint/schema_private.h"
-#include "format/text.h"
 
 unsigned el_schema_type_of(const json_t *value) {
   switch (json_typeof(value)) {

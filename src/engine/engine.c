@@ -8,7 +8,7 @@
 #include "adapter/discover.h"
 #include "base/cpus.h"
 #include "base/error.h"
-#include "format/file.h"
+#include "base/file.h"
 #include "format/gguf.h"
 #include "kernels/select.h"
 #include "model/losses.h"

@@ -7,8 +7,8 @@
 #include "adapter/record_file.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/file.h"
 #include "engine/engine.h"
-#include "format/file.h"
 #include "router/example_file.h"
 #include "router/prompt.h"
 

@@ -5,8 +5,8 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/text.h"
 #include "engine/sampler.h"
-#include "format/text.h"
 #include "tokenizer/extension.h"
 
 static el_status check_tokens(const el_request *r, const el_seq_limits *limits, el_error *err) {

@@ -7,9 +7,9 @@
 #ifndef EL_FORMAT_GGUF_H
 #define EL_FORMAT_GGUF_H
 
+#include "base/text.h"
 #include "edgelora.h"
 #include "format/quant.h"
-#include "format/text.h"
 
 typedef struct el_gguf el_gguf;
 

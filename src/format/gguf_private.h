@@ -2,7 +2,7 @@
 #ifndef EL_FORMAT_GGUF_PRIVATE_H
 #define EL_FORMAT_GGUF_PRIVATE_H
 
-#include "format/file.h"
+#include "base/file.h"
 #include "format/gguf.h"
 #include "format/index.h"
 

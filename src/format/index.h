@@ -3,7 +3,7 @@
 #ifndef EL_FORMAT_INDEX_H
 #define EL_FORMAT_INDEX_H
 
-#include "format/text.h"
+#include "base/text.h"
 
 typedef struct el_index_entry {
   el_str name;

@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/json_guard.h"
-#include "format/file.h"
 #include "format/index.h"
 
 enum {

@@ -5,7 +5,7 @@
 #include <jansson.h>
 
 #include "base/buf.h"
-#include "format/text.h"
+#include "base/text.h"
 #include "router/table.h"
 
 enum { EL_EVAL_TOP = 5, EL_EVAL_BINS = 10 };

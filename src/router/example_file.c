@@ -7,9 +7,9 @@
 #include <sys/stat.h>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/json_guard.h"
-#include "format/file.h"
-#include "format/text.h"
+#include "base/text.h"
 
 enum { MAX_FILE_BYTES = 1 << 20 };
 

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "format/file.h"
+#include "base/file.h"
 #include "format/gguf.h"
 #include "format/gguf_write.h"
 #include "router/examples.h"

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "format/file.h"
+#include "base/file.h"
 #include "router/table_private.h"
 
 el_status el_table_no_memory(const el_table_builder *b) {

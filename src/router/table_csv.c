@@ -2,8 +2,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/csv.h"
 #include "base/error.h"
-#include "format/csv.h"
 #include "router/table_private.h"
 
 typedef struct csv {

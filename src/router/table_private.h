@@ -2,7 +2,7 @@
 #ifndef EL_ROUTER_TABLE_PRIVATE_H
 #define EL_ROUTER_TABLE_PRIVATE_H
 
-#include "format/text.h"
+#include "base/text.h"
 #include "router/table.h"
 
 typedef struct el_table_builder {

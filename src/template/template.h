@@ -6,8 +6,8 @@
 #define EL_TEMPLATE_TEMPLATE_H
 
 #include "base/buf.h"
+#include "base/text.h"
 #include "edgelora.h"
-#include "format/text.h"
 
 typedef struct el_template el_template;
 

@@ -3,7 +3,7 @@
 #ifndef EL_TEMPLATE_TEXT_H
 #define EL_TEMPLATE_TEXT_H
 
-#include "format/text.h"
+#include "base/text.h"
 #include "template/task.h"
 
 /* Bytes begin to end - 1 come from `source`, which is not the template. */

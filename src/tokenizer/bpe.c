@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "format/text.h"
+#include "base/text.h"
 #include "tokenizer/hash.h"
 #include "tokenizer/heap.h"
 

@@ -2,8 +2,8 @@
 #ifndef EL_TOKENIZER_PRETOKENIZER_H
 #define EL_TOKENIZER_PRETOKENIZER_H
 
+#include "base/text.h"
 #include "edgelora.h"
-#include "format/text.h"
 
 typedef struct el_pretokenizer el_pretokenizer;
 

@@ -8,7 +8,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "format/text.h"
+#include "base/text.h"
 #include "tokenizer/heap.h"
 
 /* An el_symbol's id is the token that it was joined to, or -1 for a single character; `joined` the token that it and

@@ -5,7 +5,7 @@
 
 #include "adapter/discover.h"
 #include "adapter/preset.h"
-#include "format/text.h"
+#include "base/text.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -3,8 +3,8 @@
 #include <assert.h>
 #include <string.h>
 
+#include "base/csv.h"
 #include "cli/profile_prompts.h"
-#include "format/csv.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -2,7 +2,7 @@
 #include <assert.h>
 #include <string.h>
 
-#include "format/text.h"
+#include "base/text.h"
 #include "router/table.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -2,8 +2,8 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include "base/file.h"
 #include "bytes.h"
-#include "format/file.h"
 #include "format/gguf.h"
 
 /* --- a small file: one key of each kind, two tensors */

@@ -1,7 +1,7 @@
 /* Prompts from JSONL and CSV, and CSV there and back. */
+#include "base/csv.h"
 #include "bytes.h"
 #include "cli/profile_prompts.h"
-#include "format/csv.h"
 
 static el_status parse(const char *text, size_t len, el_prompts *out, el_error *err) {
   el_buf b = {0};

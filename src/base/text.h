@@ -1,6 +1,6 @@
 /* Strings out of files: views that need not end in NUL, and how to print them safely. */
-#ifndef EL_FORMAT_TEXT_H
-#define EL_FORMAT_TEXT_H
+#ifndef EL_BASE_TEXT_H
+#define EL_BASE_TEXT_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -4,8 +4,8 @@
  * SIGBUS, which ends the process (a library has no right to a handler), and bytes that were checked may be others
  * afterwards. What is read is ours, and a file that has become shorter is an error like any other. Replacing a file by
  * rename is always safe. */
-#ifndef EL_FORMAT_FILE_H
-#define EL_FORMAT_FILE_H
+#ifndef EL_BASE_FILE_H
+#define EL_BASE_FILE_H
 
 #include "edgelora.h"
 

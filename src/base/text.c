@@ -1,4 +1,4 @@
-#include "format/text.h"
+#include "base/text.h"
 
 #include <assert.h>
 #include <stdint.h>

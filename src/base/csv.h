@@ -1,11 +1,11 @@
 /* Comma-separated values as RFC 4180 has them, a record at a time. A field in quotes may hold anything, a quote is
  * doubled in it; a line ends with LF or CRLF. */
-#ifndef EL_FORMAT_CSV_H
-#define EL_FORMAT_CSV_H
+#ifndef EL_BASE_CSV_H
+#define EL_BASE_CSV_H
 
 #include "base/buf.h"
+#include "base/text.h"
 #include "edgelora.h"
-#include "format/text.h"
 
 enum { EL_CSV_MAX_FIELDS = 4096 }; /* of a record */
 
