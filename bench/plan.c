@@ -189,7 +189,7 @@ static int run_plan(const el_cli_command *self, int argc, char **argv) {
        "'make model' puts into the cache"},
       {0, "adapter", "PATH", EL_CLI_TEXT, &o.adapter, 0, 0,
        "one like yours, to measure size and loads; default: a random one"},
-      {0, "rank", "R", EL_CLI_INT, &o.rank, 1, EL_LORA_MAX_RANK, "of the random one; default 16"},
+      {0, "rank", "R", EL_CLI_INT, &o.rank, 1, EL_MAX_RANK, "of the random one; default 16"},
       {0, "temperature", "T", EL_CLI_REAL, &o.temperature, 0, 100,
        "that answers are asked for with while drawing is measured; 0: always the most likely token; default 1"},
       {0, "save-costs", "FILE", EL_CLI_TEXT, &o.save_costs, 0, 0, "keep what was measured"},

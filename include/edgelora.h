@@ -64,6 +64,61 @@ typedef enum el_log_level { EL_LOG_DEBUG, EL_LOG_INFO, EL_LOG_WARN, EL_LOG_ERROR
 /* Receives one line without a newline. May be called from any thread. */
 typedef void (*el_log_fn)(void *user, el_log_level level, const char *line);
 
+/* ------------------------------------------------------------------- limits */
+
+/* What is beyond a limit is refused, and the message names the field and the limit. */
+
+enum {
+  /* el_engine_options */
+  EL_MAX_THREADS = 1024,
+  EL_MAX_SLOTS = 256,        /* of step_adapters too */
+  EL_MAX_CTX_SIZE = 1 << 20, /* tokens */
+  EL_MAX_STEP_ROWS = 4096,
+  EL_MAX_QUEUE = 1 << 16,
+  EL_MAX_SPECULATE = 15,      /* with the row that is computed anyway, 16 rows of a step */
+  EL_MAX_ROUTER_MARGIN = 100, /* logits */
+
+  /* adapters */
+  EL_MAX_NAME_BYTES = 255, /* of a name or an alias */
+  EL_MAX_RANK = 1024,      /* of each linear layer; of adapters that are applied together, the sum */
+  EL_MAX_PINNED = 256,
+  EL_MAX_COMBINED = 16, /* adapters that one request applies together */
+  EL_MAX_SCALE = 1000,  /* magnitude of the scale of each */
+  EL_MAX_EXAMPLES = 8,  /* that an adapter brings along */
+
+  /* el_request */
+  EL_MAX_CANDIDATES = 1024,
+  EL_MAX_SCORES = 100, /* of router_top_k too */
+  EL_MAX_STOPS = 64,
+  EL_MAX_STOP_BYTES = 1024, /* of each stop string */
+  EL_MAX_STOP_TOKENS = 256,
+  EL_MAX_SHOWN_TOKENS = 256, /* of a constraint's too */
+  EL_MAX_TOP_LOGPROBS = 20,  /* of prompt_top_logprobs too */
+  EL_MAX_LOGIT_BIAS = 4096,  /* entries */
+  EL_MAX_BAD_WORDS = 16384,  /* numbers, the -1 after each sequence included */
+  EL_MAX_WEIGHT = 64,        /* a tenant's */
+  EL_MAX_OVERTAKEN = 32,     /* requests of a later turn that may start before one that waits for its adapter */
+
+  /* conversations and answers */
+  EL_MAX_TEXT_BYTES = 1 << 30, /* that become tokens at once */
+  EL_MAX_TOOLS = 1024,
+  EL_MAX_TOOL_NAME = 128,            /* bytes */
+  EL_MAX_CONSTRAINT_BYTES = 4 << 20, /* all texts of a constraint's source together */
+  EL_MAX_CHOICES = 1 << 16,          /* texts that an answer is one of */
+  EL_MAX_TAGS = 1024,                /* and so many triggers */
+
+  /* training a router */
+  EL_MIN_ROUTER_TOKENS = 16, /* of max_tokens in el_router_options */
+  EL_MAX_ROUTER_TOKENS = 8192,
+  EL_MAX_TABLE_COLUMNS = 1024, /* candidates, the base included */
+  EL_MAX_TABLE_ROWS = 1 << 20,
+  EL_MAX_TABLE_PROMPT = 1 << 20 /* bytes */
+};
+/* el_sampling: repeat_penalty is in [MIN, MAX], the other two penalties in [-MAX, MAX], a bias in [-MAX, MAX]. */
+#define EL_MIN_REPEAT_PENALTY 1e-3f
+#define EL_MAX_PENALTY 1e3f
+#define EL_MAX_BIAS 1e6f
+
 /* ---------------------------------------------------------------- tokenizer */
 
 typedef struct el_tokenizer el_tokenizer; /* immutable once open: shared freely between threads */
@@ -308,8 +363,6 @@ typedef struct el_logit_bias {
   float bias; /* added to the logit; -100 or less bans the token */
 } el_logit_bias;
 
-enum { EL_MAX_BAD_WORDS = 16384 };
-
 /* The order is: allowed tokens, bias, bad words, penalties, then (temperature > 0) top-k, top-p, min-p, temperature,
  * draw. */
 typedef struct el_sampling {
@@ -383,8 +436,6 @@ typedef struct el_engine el_engine;
 /* Load progress: `done` and `total` in bytes of the file's weights; done grows, and is total in the last call alone.
  * Called from the thread that opens the engine, several times for each megabyte that it packs. */
 typedef void (*el_progress_fn)(void *user, uint64_t done, uint64_t total);
-
-enum { EL_MAX_SPECULATE = 15 };
 
 typedef struct el_engine_options {
   const char *model_path;         /* a GGUF file, any part of one, or a folder that holds one; required */
@@ -601,7 +652,6 @@ EL_API el_status el_adapter_get_by_id(const el_engine *e, uint64_t id, el_adapte
 /* The prompts that it brings along as examples, EL_MAX_EXAMPLES at most, in the order of its examples.jsonl; its files
  * are read by this call. *out: array of *n, one block with its strings; free with el_free. None is no error.
  * EL_ERR_NOT_FOUND; EL_ERR_FORMAT: the file is wrong, and where. */
-enum { EL_MAX_EXAMPLES = 8 };
 EL_API el_status el_adapter_examples(const el_engine *e, const char *name, char ***out, size_t *n, el_error *err);
 
 /* What a directory holds that cannot be offered. */
@@ -773,9 +823,6 @@ typedef struct el_adapter_scale {
   const char *adapter;
   float scale; /* finite, EL_MAX_SCALE in magnitude at most; 0: as if it were not there */
 } el_adapter_scale;
-enum { EL_MAX_COMBINED = 16, EL_MAX_SCALE = 1000 };
-enum { EL_MAX_CANDIDATES = 1024, EL_MAX_SCORES = 100 };
-enum { EL_MAX_STOP_TOKENS = 256, EL_MAX_SHOWN_TOKENS = 256 };
 
 typedef struct el_request {
   const char *adapter; /* NULL, "" or the base's name: the base model */
@@ -855,7 +902,7 @@ EL_API el_request el_request_default(void);
  * others whose adapters are in memory may go first: EL_MAX_OVERTAKEN of those whose turn is later at most. EL_ERR_BUSY:
  * n_slots and max_queue requests are there; a tenant that has fewer than n_slots of them may have that many all the
  * same, until there are twice as many in all; and its first one is always taken. */
-enum { EL_MAX_OVERTAKEN = 32, EL_WEIGHT_LOW = 1, EL_WEIGHT_NORMAL = 4, EL_WEIGHT_HIGH = 16, EL_MAX_WEIGHT = 64 };
+enum { EL_WEIGHT_LOW = 1, EL_WEIGHT_NORMAL = 4, EL_WEIGHT_HIGH = 16 };
 EL_API el_status el_submit(el_engine *e, const el_request *request, uint64_t *id, el_error *err);
 /* Ends a request at whatever state it is in; its DONE event follows. A finished or unknown id is no error. */
 EL_API void el_cancel(el_engine *e, uint64_t id);

@@ -216,7 +216,7 @@ static el_status read_all(const el_report_in *in, json_t *root, el_costs *c) {
     status = el_report_in_wrong(in, "adapter_type", "is unknown");
   if (!status) status = whole(in, root, "cores", 1, MAX_CORES, &c->cores);
   if (!status) status = whole(in, root, "threads", 1, MAX_CORES, &c->threads);
-  if (!status) status = whole(in, root, "rank", 1, EL_LORA_MAX_RANK, &c->rank);
+  if (!status) status = whole(in, root, "rank", 1, EL_MAX_RANK, &c->rank);
   if (!status) status = read_bytes(in, root, "weight_bytes", &c->weight_bytes);
   if (!status) status = read_bytes(in, root, "started_bytes", &c->started_bytes);
   if (!status) status = read_bytes(in, root, "adapter_bytes", &c->adapter.bytes);

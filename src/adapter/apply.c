@@ -8,8 +8,7 @@
 
 el_status el_apply_new(const el_kernels *k, const el_sites *sites, int max_rows, int n_threads, el_apply *out,
                        el_error *err) {
-  el_apply p = {
-      .kernels = k, .sites = sites, .max_rows = max_rows, .ldh = (size_t)sites->most_shared * EL_LORA_MAX_RANK};
+  el_apply p = {.kernels = k, .sites = sites, .max_rows = max_rows, .ldh = (size_t)sites->most_shared * EL_MAX_RANK};
   int n = sites->most_shared * max_rows;
   p.h = malloc(sizeof(float) * (size_t)max_rows * p.ldh);
   p.acts = calloc((size_t)n, sizeof *p.acts);
@@ -18,7 +17,7 @@ el_status el_apply_new(const el_kernels *k, const el_sites *sites, int max_rows,
   el_status status = p.h && p.acts && p.low && p.spans
                          ? EL_OK
                          : el_fail(err, EL_ERR_NO_MEMORY, "step: out of memory for low-rank products");
-  if (!status) status = el_act_new(&p.memory, EL_LORA_MAX_RANK, n, err);
+  if (!status) status = el_act_new(&p.memory, EL_MAX_RANK, n, err);
   for (int i = 0; i < n && !status; i++) p.acts[i] = el_act_column(&p.memory, i);
   if (status)
     el_apply_free(&p);

@@ -34,7 +34,7 @@ typedef struct el_apply {
   const el_kernels *kernels;
   const el_sites *sites;
   int max_rows;
-  size_t ldh;       /* sites that read one input, at most, times EL_LORA_MAX_RANK */
+  size_t ldh;       /* sites that read one input, at most, times EL_MAX_RANK */
   float *h;         /* [max_rows][ldh]: x A^T, stacked as A is */
   el_act memory;    /* what the views below point into */
   el_act *acts;     /* [sites of an input][max_rows]: h of one site and row, quantised: one column each */

@@ -19,8 +19,8 @@ el_status el_adapter_name_check(const char *name, el_error *err) {
   size_t len = strlen(name);
   el_str_show((el_str){name, len}, shown, sizeof shown);
   if (len == 0) return el_fail(err, EL_ERR_INVALID, "adapter name: is empty");
-  if (len > EL_ADAPTER_NAME_MAX)
-    return el_fail(err, EL_ERR_INVALID, "adapter name %s: %zu bytes, the limit is %d", shown, len, EL_ADAPTER_NAME_MAX);
+  if (len > EL_MAX_NAME_BYTES)
+    return el_fail(err, EL_ERR_INVALID, "adapter name %s: %zu bytes, the limit is %d", shown, len, EL_MAX_NAME_BYTES);
   for (size_t i = 0; i < len;) {
     int n = el_utf8_length(name + i, len - i);
     unsigned char c = (unsigned char)name[i], next = (unsigned char)name[i + 1];

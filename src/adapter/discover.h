@@ -11,9 +11,8 @@
 #include "adapter/signature.h"
 #include "edgelora.h"
 
-/* An adapter's name: 1 to EL_ADAPTER_NAME_MAX bytes of UTF-8 without control characters. It is looked up, never used as
+/* An adapter's name: 1 to EL_MAX_NAME_BYTES bytes of UTF-8 without control characters. It is looked up, never used as
  * a path. */
-enum { EL_ADAPTER_NAME_MAX = 255 };
 /* EL_ERR_INVALID says what is wrong; the message has the name in a form that is safe to print. */
 el_status el_adapter_name_check(const char *name, el_error *err);
 

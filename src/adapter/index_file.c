@@ -38,7 +38,7 @@ bool el_index_file_find(const el_record_file *f, const char *path, const el_sign
   if (!data || bytes != sizeof k) return false;
   memcpy(&k, data, sizeof k);
   /* It decides how many blocks are set aside, no more: the loader finds out when it is wrong. */
-  if (!k.n_blocks || k.n_blocks > INT32_MAX || !k.rank || k.rank > EL_LORA_MAX_RANK) return false;
+  if (!k.n_blocks || k.n_blocks > INT32_MAX || !k.rank || k.rank > EL_MAX_RANK) return false;
   *out = (el_pack_size){.n_blocks = k.n_blocks, .consecutive = k.consecutive, .rank = (int)k.rank, .bytes = k.bytes};
   return true;
 }

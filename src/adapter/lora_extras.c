@@ -124,9 +124,9 @@ static el_status check_embedding_pair(const el_lora_file *f, el_error *err) {
     return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "tensor %s has no %s beside it", name,
                          f->from_mlx ? (a ? "lora_b" : "lora_a") : (a ? "lora_embedding_B" : "lora_embedding_A"));
   const int64_t rank = a->transposed ? a->cols : a->rows, other = b->transposed ? b->rows : b->cols;
-  if (rank > EL_LORA_MAX_RANK)
+  if (rank > EL_MAX_RANK)
     return el_fail_about(err, EL_ERR_UNSUPPORTED, f->weights_path, "tensor %s: rank %" PRId64 ", supported are 1 to %d",
-                         name, rank, EL_LORA_MAX_RANK);
+                         name, rank, EL_MAX_RANK);
   if (rank != other)
     return el_fail_about(err, EL_ERR_FORMAT, f->weights_path,
                          "tensor %s has rank %" PRId64 ", and the one beside it %" PRId64, name, rank, other);

@@ -85,10 +85,10 @@ static el_status check_experts(const el_lora_file *f, const el_lora_part *p, el_
 
 static el_status check_matrix_shape(const el_lora_file *f, const el_lora_part *p, el_error *err) {
   char name[EL_SHOW];
-  if (p->rank < 1 || p->rank > EL_LORA_MAX_RANK)
+  if (p->rank < 1 || p->rank > EL_MAX_RANK)
     return el_fail_about(err, p->rank < 1 ? EL_ERR_FORMAT : EL_ERR_UNSUPPORTED, f->weights_path,
                          "tensor %s: rank %" PRId64 ", supported are 1 to %d", show_matrix(p, name), p->rank,
-                         EL_LORA_MAX_RANK);
+                         EL_MAX_RANK);
   const int place = f->sites && p->layer == EL_LORA_MODEL ? f->sites->n_layers : p->layer;
   if (f->sites && p->layer != EL_LORA_MODEL && p->layer >= f->sites->n_layers)
     return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "tensor %s: the base model has %d layers, from 0",

@@ -21,7 +21,7 @@ typedef struct el_lora_pair {
   int layer;        /* with a base also its n_layers, for the output; without one EL_LORA_MODEL for that */
   int site;         /* of the base model's; without a base, of the file's own: el_lora_file_site_name */
   int expert;       /* whose, where the site is one of experts; else 0 */
-  int rank;         /* 1 to EL_LORA_MAX_RANK */
+  int rank;         /* 1 to EL_MAX_RANK */
   float scale;      /* s above */
   el_lora_matrix a; /* [rank, in] */
   el_lora_matrix b; /* [out, rank] */
@@ -32,7 +32,6 @@ typedef struct el_lora_pair {
 void el_lora_matrix_read(const el_lora_matrix *m, int rows, int cols, float *out);
 
 enum {
-  EL_LORA_MAX_RANK = 1024,
   EL_LORA_MAX_LAYERS = 1024, /* the deepest published models have 126; bounds a file that is read without a base */
   EL_LORA_MODEL = EL_LORA_MAX_LAYERS /* behind all layers: what is the whole model's */
 };

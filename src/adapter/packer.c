@@ -393,7 +393,7 @@ static bool reserve_experts(el_packer *p, int layer) {
   return true;
 }
 
-/* No overflow: EL_MAX_COMBINED times EL_LORA_MAX_RANK at most. false: out of memory. */
+/* No overflow: EL_MAX_COMBINED times EL_MAX_RANK at most. false: out of memory. */
 static bool add_ranks(el_packer *p, const el_pack_source *source) {
   const el_lora_file *f = source->file;
   for (size_t i = 0; f && i < el_lora_file_n(f); i++) {
@@ -409,10 +409,10 @@ static bool add_ranks(el_packer *p, const el_pack_source *source) {
 /* Checks the ranks of a site, and notes how large its matrices are. */
 static el_status check_site_rank(el_packer *p, int layer, int site, int expert, el_error *err) {
   const int rank = *rank_of(p, layer, site, expert);
-  if (rank > EL_LORA_MAX_RANK)
+  if (rank > EL_MAX_RANK)
     return el_fail(err, EL_ERR_INVALID,
                    "adapters: the ranks of %d together add up to %d for %s of layer %d, the limit is %d", p->n_sources,
-                   rank, el_sites_name(p->sites, layer, site), layer, EL_LORA_MAX_RANK);
+                   rank, el_sites_name(p->sites, layer, site), layer, EL_MAX_RANK);
   note_largest(p, el_sites_dims(p->sites, layer, site), rank);
   return EL_OK;
 }
@@ -445,8 +445,8 @@ el_status el_packer_plan_combined(el_packer *p, const el_pack_source *sources, i
   p->invocation = (el_invocation){0};
   if (sources[0].file) take_invocation(p, el_lora_file_invocation(sources[0].file), n);
   for (int s = 0; s < n; s++) {
-    if (!sources[s].file && (sources[s].rank < 1 || sources[s].rank > EL_LORA_MAX_RANK))
-      return el_fail(err, EL_ERR_INVALID, "rank: %d is not in 1 to %d", sources[s].rank, EL_LORA_MAX_RANK);
+    if (!sources[s].file && (sources[s].rank < 1 || sources[s].rank > EL_MAX_RANK))
+      return el_fail(err, EL_ERR_INVALID, "rank: %d is not in 1 to %d", sources[s].rank, EL_MAX_RANK);
     if (!add_ranks(p, &sources[s])) return el_fail(err, EL_ERR_NO_MEMORY, "adapter: out of memory for experts");
   }
   el_status status = check_ranks(p, err);

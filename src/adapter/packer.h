@@ -39,7 +39,7 @@ typedef struct el_pack_source {
   float scale;
 } el_pack_source;
 /* n: 1 to EL_MAX_COMBINED; of several none is an activated one. EL_ERR_INVALID: the ranks of a layer add up to more
- * than EL_LORA_MAX_RANK. */
+ * than EL_MAX_RANK. */
 el_status el_packer_plan_combined(el_packer *p, const el_pack_source *sources, int n, el_pack_size *out, el_error *err);
 /* Packs what was planned last. Block i is at base + blocks[i] * block_bytes. The result is in the blocks. */
 el_adapter *el_packer_pack(el_packer *p, unsigned char *base, const uint32_t *blocks);

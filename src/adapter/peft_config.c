@@ -70,9 +70,9 @@ static el_status read_bool(const el_peft_config *c, const char *name, bool *out,
 static el_status check_config_rank(const el_peft_config *c, const char *name, const json_t *v, el_error *err) {
   if (!json_is_integer(v)) return refuse_type(c, name, "an integer", err);
   json_int_t r = json_integer_value(v);
-  if (r < 1 || r > EL_LORA_MAX_RANK)
+  if (r < 1 || r > EL_MAX_RANK)
     return el_fail_about(err, r < 1 ? EL_ERR_FORMAT : EL_ERR_UNSUPPORTED, c->path, "%s is %lld, supported are 1 to %d",
-                         name, (long long)r, EL_LORA_MAX_RANK);
+                         name, (long long)r, EL_MAX_RANK);
   return EL_OK;
 }
 

@@ -53,7 +53,7 @@ bool el_peft_config_has_tokens(const el_peft_config *c);
 /* trainable_token_indices of a module, in the order of their rows; *out is the caller's to free, also on failure. */
 el_status el_peft_config_tokens(const el_peft_config *c, el_str module, int32_t **out, size_t *n, el_error *err);
 
-/* Rank (1 to EL_LORA_MAX_RANK) and alpha (finite) of a module, such as "model.layers.0.self_attn.q_proj": the value of
+/* Rank (1 to EL_MAX_RANK) and alpha (finite) of a module, such as "model.layers.0.self_attn.q_proj": the value of
  * the first key of rank_pattern or alpha_pattern that matches it, else r and lora_alpha. As in PEFT, a key is a
  * regular expression, and it matches the whole name or its end after a dot. */
 el_status el_peft_config_module(const el_peft_config *c, el_str module, int *rank, double *alpha, el_error *err);

@@ -125,7 +125,7 @@ static el_status read_strings(reader *r, const field *f, const json_t *v, size_t
 
 static el_status read_stop(reader *r, const field *f, const json_t *v) {
   el_preset *p = &r->out->preset;
-  el_status status = read_strings(r, f, v, EL_PRESET_MAX_STOPS, EL_PRESET_MAX_STOP_BYTES, &r->out->stop, &p->n_stop);
+  el_status status = read_strings(r, f, v, EL_MAX_STOPS, EL_MAX_STOP_BYTES, &r->out->stop, &p->n_stop);
   p->stop = r->out->stop;
   return status;
 }
@@ -133,7 +133,7 @@ static el_status read_stop(reader *r, const field *f, const json_t *v) {
 static el_status read_aliases(reader *r, const field *f, const json_t *v) {
   el_preset *p = &r->out->preset;
   char shown[EL_SHOW];
-  el_status status = read_strings(r, f, v, EL_PRESET_MAX_ALIASES, EL_ADAPTER_NAME_MAX, &r->out->aliases, &p->n_aliases);
+  el_status status = read_strings(r, f, v, EL_PRESET_MAX_ALIASES, EL_MAX_NAME_BYTES, &r->out->aliases, &p->n_aliases);
   p->aliases = r->out->aliases;
   for (size_t i = 0; i < p->n_aliases && !status; i++) {
     el_error why;

@@ -20,8 +20,6 @@ enum {
   EL_PRESET_MAX_SYSTEM = 64 << 10,        /* bytes */
   EL_PRESET_MAX_CHAT_TEMPLATE = 64 << 10, /* bytes; the longest that are known have 16 KiB */
   EL_PRESET_MAX_SCHEMA = 64 << 10,        /* bytes as compact JSON */
-  EL_PRESET_MAX_STOPS = 16,               /* as a request may have */
-  EL_PRESET_MAX_STOP_BYTES = 1024,
   EL_PRESET_MAX_ALIASES = 16,
   EL_PRESET_MAX_FILE_NAME = 255 /* bytes, of a template's file */
 };

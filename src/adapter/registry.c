@@ -489,8 +489,8 @@ static bool is_combination_of(const el_entry *e, const chosen *c, int n) {
 }
 
 /* "a*0.5 + b*1", cut off where a name ends: for people. */
-static void name_combination(const chosen *c, int n, char out[EL_ADAPTER_NAME_MAX + 1]) {
-  size_t at = 0, room = EL_ADAPTER_NAME_MAX + 1;
+static void name_combination(const chosen *c, int n, char out[EL_MAX_NAME_BYTES + 1]) {
+  size_t at = 0, room = EL_MAX_NAME_BYTES + 1;
   for (int i = 0; i < n && at < room - 1; i++) {
     int len = snprintf(out + at, room - at, "%s%s*%g", i ? " + " : "", c[i].entry->name, (double)c[i].scale);
     at += len < (int)(room - at) ? (size_t)len : room - at - 1;
@@ -499,7 +499,7 @@ static void name_combination(const chosen *c, int n, char out[EL_ADAPTER_NAME_MA
 
 /* Not remembered yet; NULL: out of memory. */
 static el_entry *new_combination(const chosen *c, int n) {
-  char name[EL_ADAPTER_NAME_MAX + 1];
+  char name[EL_MAX_NAME_BYTES + 1];
   name_combination(c, n, name);
   size_t bytes = sizeof(el_entry) + (size_t)n * sizeof(el_entry_part) + strlen(name) + 2;
   for (int i = 0; i < n; i++) bytes += strlen(c[i].entry->name) + strlen(c[i].entry->path) + 2;

@@ -22,7 +22,6 @@ typedef struct el_registry el_registry;
 enum { EL_NO_DIR = -1 };
 
 /* Adapters that are pinned at once. */
-enum { EL_MAX_PINNED = 256 };
 
 /* One of the adapters that a combination is made of, as it was when the combination was first asked for. */
 typedef struct el_entry_part {

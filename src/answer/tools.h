@@ -5,8 +5,6 @@
 #include "base/text.h"
 #include "edgelora.h"
 
-enum { EL_MAX_TOOLS = 1024, EL_MAX_TOOL_NAME = 128 };
-
 /* What a parameter's values are, as far as forms of calls write them differently. */
 typedef enum el_parameter_kind {
   EL_PARAMETER_TEXT,

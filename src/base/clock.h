@@ -20,17 +20,4 @@ static inline double el_ms_between(uint64_t from, uint64_t to) {
   return from && to > from ? (double)(to - from) * 1e-6 : 0;
 }
 
-/* CLOCK_MONOTONIC in so many milliseconds, for waits. */
-static inline struct timespec el_deadline_in(int ms) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  t.tv_sec += ms / 1000;
-  t.tv_nsec += (long)(ms % 1000) * 1000000;
-  if (t.tv_nsec >= 1000000000) {
-    t.tv_nsec -= 1000000000;
-    t.tv_sec++;
-  }
-  return t;
-}
-
 #endif

@@ -4,7 +4,7 @@
 
 #include "edgelora.h"
 
-enum { EL_MAX_CPUS = 1024 };
+enum { EL_MAX_CPUS = EL_MAX_THREADS };
 
 /* The number of physical cores that this process may run on, at least 1. */
 int el_physical_cores(void);

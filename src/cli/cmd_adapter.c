@@ -15,7 +15,7 @@ static int run_check(const el_cli_command *self, int argc, char **argv) {
        "the base model: a GGUF file, a part of one, or its folder; default: the model that 'make model' puts into the "
        "cache"},
       {0, "adapter-type", "KIND", EL_CLI_TEXT, &o.adapter_type, 0, 0, "adapters in memory: q8, q4 or f16; default q8"},
-      {'t', "threads", "N", EL_CLI_INT, &o.n_threads, 0, 1024,
+      {'t', "threads", "N", EL_CLI_INT, &o.n_threads, 0, EL_MAX_THREADS,
        "threads that compute; default 0: one per physical core"},
       {0, "isa", "NAME", EL_CLI_TEXT, &o.isa, 0, 0,
        "instruction set: scalar, avx2, avxvnni, avx512vnni, amx_int8; default: the best that this CPU has"},

@@ -3,6 +3,7 @@
  * Hours may pass before all answers are there, so each goes into a journal beside the output, OUTPUT.part, from which
  * the same command goes on after whatever ended it. The table is written when the last answer is there; then the
  * journal is removed. */
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,13 +11,13 @@
 #include <unistd.h>
 
 #include "cli/open.h"
+#include "cli/profile_files.h"
 #include "cli/profile_run.h"
 #include "cli/profile_table.h"
 #include "cli/signals.h"
 
 enum {
-  MAX_CANDIDATES = 1024, /* columns of a table, the base's among them */
-  PER_SLOT = 3,          /* requests in flight for each slot: scoring one must not leave a slot idle */
+  PER_SLOT = 3, /* requests in flight for each slot: scoring one must not leave a slot idle */
   DEFAULT_MAX_TOKENS = 64,
   DEFAULT_TIMEOUT_S = 10
 };
@@ -117,8 +118,8 @@ static int list_candidates(profile_options *o, work *w) {
     el_cli_error("there are no adapters to profile");
     return EL_EXIT_FAILED;
   }
-  if (n >= MAX_CANDIDATES) {
-    el_cli_error("%zu adapters; a table holds %d at most", n, MAX_CANDIDATES - 1);
+  if (n >= EL_MAX_TABLE_COLUMNS) {
+    el_cli_error("%zu adapters; a table holds %d at most", n, EL_MAX_TABLE_COLUMNS - 1);
     return EL_EXIT_FAILED;
   }
   if (!(w->names = calloc(n + 1, sizeof *w->names))) return el_cli_no_memory();
@@ -274,7 +275,7 @@ static int run(const el_cli_command *self, int argc, char **argv) {
        "exact, contains, json, f1 or command:LINE; default exact"},
       {0, "scorer-timeout", "SECONDS", EL_CLI_INT, &o.timeout_s, 1, 3600,
        "how long a command may take for one answer; default 10"},
-      {'n', "max-tokens", "N", EL_CLI_INT, &o.max_tokens, 1, 1 << 20, "tokens of an answer at most; default 64"},
+      {'n', "max-tokens", "N", EL_CLI_INT, &o.max_tokens, 1, INT_MAX, "tokens of an answer at most; default 64"},
       {0, "limit", "N", EL_CLI_INT, &o.limit, 0, 1 << 30, "the first N prompts only; default 0: all"},
       {0, "restart", NULL, EL_CLI_FLAG, &o.restart, 0, 0, "throw the journal of an earlier run away"},
   };

@@ -24,9 +24,14 @@ static bool to_stdout(void *user, const char *data, size_t len) {
 enum { N_RUN_OPTIONS = 3 };
 
 static el_cli_group run_group(el_router_options *o, watch *w, el_cli_option storage[N_RUN_OPTIONS]) {
-  storage[0] =
-      (el_cli_option){'t',           "threads", "N",  EL_CLI_INT,
-                      &o->n_threads, 0,         1024, "threads that compute; default 0: one per physical core"};
+  storage[0] = (el_cli_option){'t',
+                               "threads",
+                               "N",
+                               EL_CLI_INT,
+                               &o->n_threads,
+                               0,
+                               EL_MAX_THREADS,
+                               "threads that compute; default 0: one per physical core"};
   storage[1] = (el_cli_option){
       0,       "isa",
       "NAME",  EL_CLI_TEXT,
@@ -78,7 +83,8 @@ static int run_train(const el_cli_command *self, int argc, char **argv) {
        "read prompts with this adapter, a PEFT folder or a GGUF file; it goes into the router"},
   };
   const el_cli_option training[] = {
-      {0, "max-tokens", "N", EL_CLI_INT, &o.max_tokens, 16, 8192, "tokens that are read of a prompt; default 256"},
+      {0, "max-tokens", "N", EL_CLI_INT, &o.max_tokens, EL_MIN_ROUTER_TOKENS, EL_MAX_ROUTER_TOKENS,
+       "tokens that are read of a prompt; default 256"},
       {0, "max-depth", "N", EL_CLI_INT, &o.max_depth, 0, 1024,
        "layers that a prompt may go through; default 0: a quarter of the model's"},
       {0, "seed", "N", EL_CLI_U64, &o.seed, 0, 0, "how rows are drawn for folds and examples; default 0"},

@@ -1,4 +1,5 @@
 /* edgelora run: one completion, or a conversation on the terminal. */
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -128,7 +129,7 @@ static int run(const el_cli_command *self, int argc, char **argv) {
       {'p', "prompt", "TEXT", EL_CLI_TEXT, &o.prompt, 0, 0, "the prompt"},
       {'f', "file", "FILE", EL_CLI_TEXT, &o.file, 0, 0,
        "read the prompt from FILE, less a newline at its end; - is standard input"},
-      {'n', "max-tokens", "N", EL_CLI_INT, &o.max_tokens, -1, 1 << 24,
+      {'n', "max-tokens", "N", EL_CLI_INT, &o.max_tokens, -1, INT_MAX,
        "generate N tokens at most, -1: until the context is full; default 256, in a chat 1024"},
       {0, "chat", NULL, EL_CLI_FLAG, &o.chat, 0, 0, "put the prompt into the model's chat template"},
       {0, "chat-template", "FILE", EL_CLI_TEXT, &o.common.options.chat_template_path, 0, 0,
@@ -141,14 +142,14 @@ static int run(const el_cli_command *self, int argc, char **argv) {
   };
   const el_cli_option sampling[] = {
       {0, "temp", "T", EL_CLI_REAL, &s->temperature, 0, 100, "temperature; default 0: always the most likely token"},
-      {0, "top-k", "K", EL_CLI_INT, &s->top_k, 0, 1 << 24, "draw from the K most likely tokens; default 0: off"},
+      {0, "top-k", "K", EL_CLI_INT, &s->top_k, 0, INT_MAX, "draw from the K most likely tokens; default 0: off"},
       {0, "top-p", "P", EL_CLI_REAL, &s->top_p, 0, 1,
        "draw from the most likely tokens that make up P; default 1: off"},
       {0, "min-p", "P", EL_CLI_REAL, &s->min_p, 0, 1,
        "drop tokens less likely than P times the likeliest; default 0: off"},
       {0, "repeat-penalty", "X", EL_CLI_REAL, &s->repeat_penalty, 0.01, 100,
        "penalty of tokens seen before; default 1: off"},
-      {0, "repeat-last-n", "N", EL_CLI_INT, &s->repeat_last_n, -1, 1 << 24,
+      {0, "repeat-last-n", "N", EL_CLI_INT, &s->repeat_last_n, -1, INT_MAX,
        "how many tokens back --repeat-penalty looks, -1: all; default 64"},
       {0, "frequency-penalty", "X", EL_CLI_REAL, &s->frequency_penalty, -2, 2,
        "taken off a token's logit for each time it was generated; default 0"},

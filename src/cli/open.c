@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "cli/notify.h"
 #include "cli/signals.h"
 
@@ -79,7 +80,7 @@ el_cli_group el_cli_router_group(el_cli_engine *e, el_cli_option storage[EL_CLI_
                                EL_CLI_REAL,
                                &o->router_margin,
                                -1,
-                               100,
+                               EL_MAX_ROUTER_MARGIN,
                                "and only if it is within X of the best, in logits: 0.25 is 0.06 of a score in the "
                                "middle; default -1: as the router's file says"};
   return (el_cli_group){"Router", storage, EL_CLI_ROUTER_OPTIONS};
@@ -95,17 +96,20 @@ el_cli_group el_cli_engine_group(el_cli_engine *e, int with, el_cli_option stora
                                    EL_CLI_INT,
                                    &o->ctx_size,
                                    0,
-                                   1 << 24,
+                                   EL_MAX_CTX_SIZE,
                                    "tokens a sequence may have, prompt and answer; default 0: the model's own, as far "
                                    "as half of --memory holds it"};
   if (with & EL_CLI_WITH_SLOTS)
-    storage[n++] =
-        (el_cli_option){0, "slots", "N", EL_CLI_INT, &o->n_slots, 1, 4096, "sequences that run at once; default 32"};
-  storage[n++] = (el_cli_option){
-      't',           "threads",
-      "N",           EL_CLI_INT,
-      &o->n_threads, 0,
-      1024,          "threads that compute; default 0: one per physical core, or per CPU of --cpu-list"};
+    storage[n++] = (el_cli_option){0,           "slots", "N",          EL_CLI_INT,
+                                   &o->n_slots, 1,       EL_MAX_SLOTS, "sequences that run at once; default 32"};
+  storage[n++] = (el_cli_option){'t',
+                                 "threads",
+                                 "N",
+                                 EL_CLI_INT,
+                                 &o->n_threads,
+                                 0,
+                                 EL_MAX_THREADS,
+                                 "threads that compute; default 0: one per physical core, or per CPU of --cpu-list"};
   storage[n++] = (el_cli_option){0,
                                  "cpu-list",
                                  "CPUS",
@@ -126,7 +130,7 @@ el_cli_group el_cli_engine_group(el_cli_engine *e, int with, el_cli_option stora
                                  EL_CLI_INT,
                                  &o->step_rows,
                                  1,
-                                 65536,
+                                 EL_MAX_STEP_ROWS,
                                  "rows that one step computes, of all sequences together; default 128"};
   storage[n++] = (el_cli_option){0,
                                  "step-adapters",
@@ -134,7 +138,7 @@ el_cli_group el_cli_engine_group(el_cli_engine *e, int with, el_cli_option stora
                                  EL_CLI_INT,
                                  &o->step_adapters,
                                  0,
-                                 4096,
+                                 EL_MAX_SLOTS,
                                  "adapters that one step computes with, the base counted as one; 1: sequences of other "
                                  "adapters wait, to compare with; default 0: all"};
   storage[n++] =
@@ -247,12 +251,6 @@ char *el_cli_model_path(const char *given) {
   return NULL;
 }
 
-static double now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 /* Seconds. A load that takes longer than the first says how it goes: on a terminal in a line that is written over, else
  * in a line of the log now and then. */
 #define PROGRESS_FROM 2.0
@@ -262,7 +260,7 @@ static double now(void) {
 
 /* The service manager's patience is renewed as long as the load goes on. */
 static void tell_manager(el_cli_engine *e, uint64_t done, uint64_t total) {
-  double time = now();
+  double time = el_seconds();
   if (time - e->load_told < PROGRESS_MANAGER && done < total) return;
   e->load_told = time;
   el_cli_notify("STATUS=loading the model: %d%%\nEXTEND_TIMEOUT_USEC=60000000",
@@ -278,7 +276,7 @@ static void show_progress(void *user, uint64_t done, uint64_t total) {
     _exit(EL_EXIT_SIGNAL_BASE + signal);
   tell_manager(e, done, total);
   bool terminal = isatty(STDERR_FILENO) && !e->log.json;
-  double time = now(), took = time - e->load_began, mb = (double)done * 1e-6;
+  double time = el_seconds(), took = time - e->load_began, mb = (double)done * 1e-6;
   if (e->quiet || took < PROGRESS_FROM) return;
   if (done >= total) {
     if (terminal && e->load_shown > 0) fprintf(stderr, "\r\033[K");
@@ -383,7 +381,7 @@ int el_cli_engine_open(el_cli_engine *e) {
   e->options.cache_dir = cache;
   e->options.progress = show_progress;
   e->options.progress_user = e;
-  e->load_began = now();
+  e->load_began = el_seconds();
   el_error err;
   el_status status = el_engine_open(&e->options, &e->engine, &err);
   e->options.model_path = e->options.cache_dir = NULL;

@@ -51,7 +51,7 @@ static el_status add_row(reader *r, el_str text, size_t line, el_prompt **out) {
     p->cap = cap;
   }
   el_prompt row = {.line = line};
-  el_status status = copy_text(r, text, line, "the prompt", EL_PROMPTS_MAX_TEXT, &row.text);
+  el_status status = copy_text(r, text, line, "the prompt", EL_MAX_TABLE_PROMPT, &row.text);
   if (status) return status;
   *out = &p->items[p->n++];
   **out = row;
@@ -71,7 +71,7 @@ static el_status add_expected(reader *r, el_prompt *row, el_str text) {
   if (!grown) return no_memory(r);
   row->expected = grown;
   el_status status =
-      copy_text(r, text, row->line, "the expected answer", EL_PROMPTS_MAX_TEXT, &row->expected[row->n_expected]);
+      copy_text(r, text, row->line, "the expected answer", EL_MAX_TABLE_PROMPT, &row->expected[row->n_expected]);
   if (!status) row->n_expected++;
   return status;
 }

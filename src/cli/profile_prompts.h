@@ -26,9 +26,8 @@ typedef struct el_prompts {
 } el_prompts;
 
 enum {
-  EL_PROMPTS_MAX_TEXT = 1 << 20, /* bytes of a prompt, as in a router's table */
-  EL_PROMPTS_MAX_TASK = 255,     /* bytes */
-  EL_PROMPTS_MAX_EXPECTED = 64,  /* of a prompt */
+  EL_PROMPTS_MAX_TASK = 255,    /* bytes */
+  EL_PROMPTS_MAX_EXPECTED = 64, /* of a prompt */
   EL_PROMPTS_MAX = 1 << 20
 };
 #define EL_PROMPTS_MAX_BYTES ((size_t)1 << 30)

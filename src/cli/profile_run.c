@@ -16,6 +16,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/wait.h"
 #include "cli/signals.h"
 
 enum { GROUP = 8 };           /* candidates that run side by side */
@@ -272,15 +273,8 @@ static el_status finish_job(run *r, job *j, el_error *err) {
 
 /* Those that are done by now; waits a little for the first. */
 static job *take_done(run *r) {
-  struct timespec until;
-  clock_gettime(CLOCK_MONOTONIC, &until);
-  until.tv_nsec += SIGNAL_POLL_MS * 1000000L;
-  if (until.tv_nsec >= 1000000000L) {
-    until.tv_sec++;
-    until.tv_nsec -= 1000000000L;
-  }
   pthread_mutex_lock(&r->lock);
-  if (!r->done) pthread_cond_timedwait(&r->some_done, &r->lock, &until);
+  if (!r->done) el_cond_wait(&r->some_done, &r->lock, el_deadline_in(SIGNAL_POLL_MS));
   job *done = r->done;
   r->done = NULL;
   pthread_mutex_unlock(&r->lock);
@@ -335,7 +329,6 @@ static el_status go(run *r, int *signal, el_error *err) {
 
 el_status el_profile_run(el_profile *p, int *signal, el_error *err) {
   run r = {.p = p, .n_total = p->n_rows * p->n_names, .n_before = el_profile_known(p), .began = el_seconds()};
-  pthread_condattr_t attr;
   r.n_known = r.n_before;
   r.shown = r.began;
   r.chat = has_template(p);
@@ -343,10 +336,7 @@ el_status el_profile_run(el_profile *p, int *signal, el_error *err) {
   if (!r.jobs) return el_fail(err, EL_ERR_NO_MEMORY, "out of memory for %d requests", p->in_flight);
   for (int i = 0; i < p->in_flight; i++) r.jobs[i].run = &r;
   pthread_mutex_init(&r.lock, NULL);
-  pthread_condattr_init(&attr);
-  pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-  pthread_cond_init(&r.some_done, &attr);
-  pthread_condattr_destroy(&attr);
+  el_cond_init(&r.some_done);
   el_status status = go(&r, signal, err);
   cancel_all(&r);
   for (int i = 0; i < p->in_flight; i++) el_buf_free(&r.jobs[i].answer);

@@ -13,13 +13,13 @@ static bool has_text(el_constraint_type type) {
 
 /* Adds to *bytes; false: there are too many. */
 static bool count(size_t *bytes, size_t more) {
-  if (more > EL_MAX_SOURCE_BYTES - *bytes) return false;
+  if (more > EL_MAX_CONSTRAINT_BYTES - *bytes) return false;
   *bytes += more;
   return true;
 }
 
 static el_status too_long(el_error *err) {
-  return el_fail(err, EL_ERR_TOO_LONG, "constraint: more than %d bytes", EL_MAX_SOURCE_BYTES);
+  return el_fail(err, EL_ERR_TOO_LONG, "constraint: more than %d bytes", EL_MAX_CONSTRAINT_BYTES);
 }
 
 static el_status check_choices(const el_constraint_source *s, size_t *bytes, el_error *err) {
@@ -68,9 +68,9 @@ static el_status check_tags(const el_constraint_source *s, size_t *bytes, el_err
 el_status el_source_check(const el_constraint_source *s, const el_tokenizer *t, el_error *err) {
   size_t bytes = 0;
   el_status status = EL_OK;
-  if (s->n_shown_tokens > EL_MAX_CONSTRAINT_TOKENS)
+  if (s->n_shown_tokens > EL_MAX_SHOWN_TOKENS)
     return el_fail(err, EL_ERR_TOO_LONG, "constraint: %zu shown tokens, the limit is %d", s->n_shown_tokens,
-                   EL_MAX_CONSTRAINT_TOKENS);
+                   EL_MAX_SHOWN_TOKENS);
   for (size_t i = 0; i < s->n_shown_tokens; i++)
     if (s->shown_tokens[i] < 0 || s->shown_tokens[i] >= el_tokenizer_n_vocab(t))
       return el_fail(err, EL_ERR_INVALID, "constraint: shown token %d is not in 0 to %d", (int)s->shown_tokens[i],

@@ -4,13 +4,6 @@
 
 #include "constraint/grammar.h"
 
-enum {
-  EL_MAX_SOURCE_BYTES = 4 << 20, /* all texts of one together */
-  EL_MAX_CHOICES = 1 << 16,
-  EL_MAX_TAGS = 1024,
-  EL_MAX_CONSTRAINT_TOKENS = 256 /* shown_tokens */
-};
-
 /* Whether it is within these limits, and says what it must. */
 el_status el_source_check(const el_constraint_source *source, const el_tokenizer *t, el_error *err);
 /* As the front ends of grammar.h. source: checked. */

@@ -17,9 +17,9 @@ static el_status check(const el_request *r, el_error *err) {
   for (size_t i = 0; i < r->n_candidates; i++) {
     const char *s = r->candidates[i];
     if (!s || !*s) return el_fail_field(err, EL_ERR_INVALID, "candidates", "candidates[%zu]: is empty", i);
-    if (strnlen(s, EL_ADAPTER_NAME_MAX + 1) > EL_ADAPTER_NAME_MAX)
+    if (strnlen(s, EL_MAX_NAME_BYTES + 1) > EL_MAX_NAME_BYTES)
       return el_fail_field(err, EL_ERR_INVALID, "candidates", "candidates[%zu]: is longer than %d bytes", i,
-                           EL_ADAPTER_NAME_MAX);
+                           EL_MAX_NAME_BYTES);
   }
   size_t end = r->focus_end ? r->focus_end : r->n_prompt;
   if (end > r->n_prompt || r->focus_begin >= end)

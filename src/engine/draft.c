@@ -71,7 +71,7 @@ static float first_chance(const el_draft *d, const el_guess *g) {
 }
 
 void el_draft_guess(el_draft *d, const el_ngram_table *t, const int32_t *tokens, int n_tokens, int most) {
-  if (most > EL_MAX_DRAFT) most = EL_MAX_DRAFT;
+  if (most > EL_MAX_SPECULATE) most = EL_MAX_SPECULATE;
   d->n_rows = d->n_drawn = d->n_came = 0;
   guess_own(d, tokens, n_tokens, most, &d->guess);
   guess_table(t, tokens, n_tokens, most, &d->other);

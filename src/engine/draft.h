@@ -11,9 +11,8 @@
 #include "engine/ngram_tables.h"
 
 enum {
-  EL_MAX_DRAFT = EL_MAX_SPECULATE, /* tokens of a guess: with the row that is computed anyway, 16 rows */
-  EL_DRAFT_KINDS = 8,              /* 5 of the own text, 3 of the table */
-  EL_DRAFT_MEMORY = 16,            /* guesses of a kind that its share is about a mean of */
+  EL_DRAFT_KINDS = 8,   /* 5 of the own text, 3 of the table */
+  EL_DRAFT_MEMORY = 16, /* guesses of a kind that its share is about a mean of */
 };
 
 /* A share of guesses, as a running mean that begins at what is usual. */
@@ -23,8 +22,8 @@ typedef struct el_draft_rate {
 } el_draft_rate;
 
 typedef struct el_guess {
-  int32_t tokens[EL_MAX_DRAFT]; /* [n] what follows the sequence's last token */
-  uint8_t kinds[EL_MAX_DRAFT];
+  int32_t tokens[EL_MAX_SPECULATE]; /* [n] what follows the sequence's last token */
+  uint8_t kinds[EL_MAX_SPECULATE];
   int n;
 } el_guess;
 

@@ -9,6 +9,7 @@
 #include "base/cpus.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/wait.h"
 #include "format/gguf.h"
 #include "kernels/select.h"
 #include "model/losses.h"
@@ -42,18 +43,18 @@ el_status el_engine_options_check(const el_engine_options *o, el_error *err) {
   if (!o || !o->model_path) return el_fail(err, EL_ERR_INVALID, "model_path: is missing");
   el_status status = o->model_name ? el_adapter_name_check(o->model_name, err) : EL_OK;
   if (status) return el_fail_prefix(err, "model_name");
-  if ((status = check_range("n_threads", o->n_threads, 0, 1024, err)) ||
+  if ((status = check_range("n_threads", o->n_threads, 0, EL_MAX_THREADS, err)) ||
       (status = check_range("n_slots", o->n_slots, 1, EL_MAX_SLOTS, err)) ||
-      (status = check_range("ctx_size", o->ctx_size, 0, EL_MAX_CTX, err)) ||
+      (status = check_range("ctx_size", o->ctx_size, 0, EL_MAX_CTX_SIZE, err)) ||
       (status = check_range("step_rows", o->step_rows, 1, EL_MAX_STEP_ROWS, err)) ||
       (status = check_range("step_adapters", o->step_adapters, 0, EL_MAX_SLOTS, err)) ||
       (status = check_range("max_queue", o->max_queue, 0, EL_MAX_QUEUE, err)) ||
-      (status = check_range("speculate", o->speculate, EL_SPECULATE_AUTO, EL_MAX_DRAFT, err)) ||
+      (status = check_range("speculate", o->speculate, EL_SPECULATE_AUTO, EL_MAX_SPECULATE, err)) ||
       (status = check_range("router_top_k", o->router_top_k, 0, EL_MAX_SCORES, err)))
     return status;
-  if (!(o->router_margin <= EL_ROUTER_MAX_MARGIN))
+  if (!(o->router_margin <= EL_MAX_ROUTER_MARGIN))
     return el_fail(err, EL_ERR_INVALID, "router_margin: %g is above %d", (double)o->router_margin,
-                   EL_ROUTER_MAX_MARGIN);
+                   EL_MAX_ROUTER_MARGIN);
   el_kv_type kv_type;
   el_layout layout;
   if ((status = el_kv_type_get(o->kv_type, &kv_type, err)) ||
@@ -247,12 +248,8 @@ el_status el_engine_open_pool(const el_engine_options *options, el_pool_setup se
   pthread_mutex_init(&e->dirs.mutex, NULL);
   pthread_mutex_init(&e->chooser.mutex, NULL);
   el_upkeep_init(&e->upkeep);
-  pthread_condattr_t monotonic;
-  pthread_condattr_init(&monotonic);
-  pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-  pthread_cond_init(&e->work, &monotonic);
+  el_cond_init(&e->work);
   pthread_cond_init(&e->readers_gone, NULL);
-  pthread_condattr_destroy(&monotonic);
   status = open_parts(e, options, setup, err);
   e->by_hand = !status && setup.by_hand;
   if (status)

@@ -16,12 +16,7 @@
 #include "engine/turns.h"
 #include "model/model.h"
 
-/* Limits of the options. */
 enum {
-  EL_MAX_SLOTS = 256,
-  EL_MAX_CTX = 1 << 20,
-  EL_MAX_STEP_ROWS = 4096,
-  EL_MAX_QUEUE = 1 << 16,
   EL_USUAL_CTX = 4096,  /* the default pool is sized for contexts of this length, or the model's if that is shorter */
   EL_PROMPT_LOGITS = 64 /* rows of a step that may want logits, when there are fewer slots: for prompt_logprobs */
 };

@@ -5,6 +5,7 @@
 #include "adapter/invocation.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/wait.h"
 #include "engine/admission.h"
 #include "engine/engine.h"
 #include "tokenizer/tokenizer.h"
@@ -301,13 +302,10 @@ static void refuse_waiting(void *user, el_entry *entry, const el_error *error) {
 
 /* Sleeps until there is something to do; memory that nobody has is given back when that takes long. Mutex held. */
 static void wait_for_work(el_engine *e) {
-  struct timespec deadline;
-  clock_gettime(CLOCK_MONOTONIC, &deadline);
-  deadline.tv_sec += EL_IDLE_FORGET_S;
+  uint64_t deadline = el_deadline_in(EL_IDLE_FORGET_S * 1000);
   for (; !e->closing && !e->inbox && !e->cancels && !e->news; e->n_turns++) {
-    if (!el_pool_holds_idle_memory(&e->memory.pool)) {
-      pthread_cond_wait(&e->work, &e->mutex);
-    } else if (pthread_cond_timedwait(&e->work, &e->mutex, &deadline) == ETIMEDOUT) {
+    bool idle_memory = el_pool_holds_idle_memory(&e->memory.pool);
+    if (!el_cond_wait(&e->work, &e->mutex, idle_memory ? deadline : EL_FOREVER)) {
       pthread_mutex_unlock(&e->mutex);
       el_pool_forget(&e->memory.pool);
       pthread_mutex_lock(&e->mutex);

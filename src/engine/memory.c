@@ -44,7 +44,7 @@ el_status el_memory_new(const el_memory_options *o, const el_sites *sites, const
 /* ------------------------------------------------------------------ figures */
 
 /* What an error is about, kept apart from the rest: a combination's name has those of all that are in it. */
-enum { SUBJECT_BYTES = EL_ADAPTER_NAME_MAX + 16 };
+enum { SUBJECT_BYTES = EL_MAX_NAME_BYTES + 16 };
 static const char *subject_of(const el_entry *e, char out[SUBJECT_BYTES]) {
   snprintf(out, SUBJECT_BYTES, "adapter %.255s", e->name);
   return out;

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/wait.h"
 #include "engine/engine.h"
 #include "router/example_file.h"
 #include "router/prompt.h"
@@ -160,7 +161,7 @@ static bool put_earlier(el_engine *e, const known *k, const char *path, const el
   }
   size_t bytes, each = el_router_vector(e->chooser.router) * sizeof(float);
   const float *vectors = el_record_file_find(x->earlier, path, signature, &bytes);
-  if (!vectors || !bytes || bytes % each || bytes / each > EL_ROUTER_MAX_EXAMPLES) return false;
+  if (!vectors || !bytes || bytes % each || bytes / each > EL_MAX_EXAMPLES) return false;
   for (size_t i = 0; i < bytes / sizeof *vectors; i++)
     if (!isfinite(vectors[i])) return false;
   pthread_mutex_lock(&e->chooser.mutex);
@@ -253,7 +254,7 @@ typedef struct reading {
   pthread_cond_t changed;
   int in_flight, n_vectors;
   size_t dim;
-  float *vectors; /* [EL_ROUTER_MAX_EXAMPLES, dim] */
+  float *vectors; /* [EL_MAX_EXAMPLES, dim] */
 } reading;
 
 /* Engine thread. */
@@ -382,7 +383,7 @@ static void *thread_main(void *arg) {
   pthread_setname_np(pthread_self(), "el-examples");
   pthread_mutex_init(&r.mutex, NULL);
   pthread_cond_init(&r.changed, NULL);
-  r.vectors = malloc(EL_ROUTER_MAX_EXAMPLES * r.dim * sizeof *r.vectors);
+  r.vectors = malloc(EL_MAX_EXAMPLES * r.dim * sizeof *r.vectors);
   size_t n_read = 0;
   uint64_t begin = 0;
   if (!r.vectors) el_logf(&e->log, EL_LOG_WARN, "router: out of memory, examples of adapters are not read");
@@ -444,12 +445,8 @@ el_status el_readings_start(el_engine *e, const char *router_path, el_error *err
   if (!x) return el_fail(err, EL_ERR_NO_MEMORY, "router: out of memory");
   pthread_mutex_init(&x->settling, NULL);
   pthread_mutex_init(&x->mutex, NULL);
-  pthread_condattr_t monotonic;
-  pthread_condattr_init(&monotonic);
-  pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
   pthread_cond_init(&x->work, NULL);
-  pthread_cond_init(&x->quiet, &monotonic);
-  pthread_condattr_destroy(&monotonic);
+  el_cond_init(&x->quiet);
   x->key = key;
   e->readings = x;
   el_registry_on_listing(e->registry, report, x);
@@ -490,15 +487,11 @@ el_status el_router_wait(el_engine *e, int timeout_ms, el_error *err) {
   if (!e) return el_fail(err, EL_ERR_INVALID, "engine: is NULL");
   el_readings *x = e->readings;
   if (!x) return EL_OK;
-  struct timespec deadline = el_deadline_in(timeout_ms > 0 ? timeout_ms : 0);
+  uint64_t deadline = el_deadline_in(timeout_ms);
   bool late = timeout_ms == 0;
   pthread_mutex_lock(&x->mutex);
-  while (!x->stop && (x->busy || x->n_waiting || x->n_changes) && !late) {
-    if (timeout_ms < 0)
-      pthread_cond_wait(&x->quiet, &x->mutex);
-    else
-      late = pthread_cond_timedwait(&x->quiet, &x->mutex, &deadline) != 0;
-  }
+  while (!x->stop && (x->busy || x->n_waiting || x->n_changes) && !late)
+    late = !el_cond_wait(&x->quiet, &x->mutex, deadline);
   size_t left = x->n_waiting + x->busy;
   pthread_mutex_unlock(&x->mutex);
   return left ? el_fail(err, EL_ERR_BUSY, "router: the examples of %zu adapters are still to be read", left) : EL_OK;

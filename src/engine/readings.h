@@ -1,7 +1,7 @@
 /* Adapters that bring examples of what they are for: `auto` may choose them without the router having been trained with
  * them.
  *
- * An adapter's folder may hold examples.jsonl, lines with a "prompt" each, of which EL_ROUTER_MAX_EXAMPLES count, or
+ * An adapter's folder may hold examples.jsonl, lines with a "prompt" each, of which EL_MAX_EXAMPLES count, or
  * description.txt, a text that counts as one. Beside the file NAME.gguf these are NAME.examples.jsonl and
  * NAME.description.txt. The base reads each, in steps that it shares with requests, and what comes out is the adapter's
  * vectors. They are kept in the cache folder.

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/wait.h"
 #include "engine/engine.h"
 
 el_request el_request_default(void) {
@@ -299,7 +300,7 @@ el_status el_next_event(el_engine *e, uint64_t id, int timeout_ms, el_event *out
   if (!e || !out) return EL_ERR_INVALID;
   /* In a callback there is nothing to wait for: the events come from this very thread. */
   if (pthread_equal(pthread_self(), e->thread)) timeout_ms = 0;
-  struct timespec deadline = el_deadline_in(timeout_ms > 0 ? timeout_ms : 0);
+  uint64_t deadline = el_deadline_in(timeout_ms);
   el_status status = EL_OK;
   pthread_mutex_lock(&e->mutex);
   el_seq *q = *slot_of(e, id);
@@ -320,10 +321,7 @@ el_status el_next_event(el_engine *e, uint64_t id, int timeout_ms, el_event *out
     } else if (late) {
       status = EL_ERR_BUSY;
     } else {
-      if (timeout_ms < 0)
-        pthread_cond_wait(&q->changed, &e->mutex);
-      else
-        late = pthread_cond_timedwait(&q->changed, &e->mutex, &deadline) != 0;
+      late = !el_cond_wait(&q->changed, &e->mutex, deadline);
       continue;
     }
     break;

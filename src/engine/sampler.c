@@ -245,55 +245,63 @@ el_sampling el_sampling_default(void) {
 static el_status check_bad_words(const el_sampling *p, int n_vocab, el_error *err) {
   int32_t before = -1;
   if (p->n_bad_words > EL_MAX_BAD_WORDS)
-    return el_fail(err, EL_ERR_INVALID, "bad_words: %zu numbers, the limit is %d", p->n_bad_words, EL_MAX_BAD_WORDS);
-  if (p->n_bad_words && !p->bad_words) return el_fail(err, EL_ERR_INVALID, "bad_words: is NULL");
+    return el_fail_field(err, EL_ERR_INVALID, "bad_words", "bad_words: %zu numbers, the limit is %d", p->n_bad_words,
+                         EL_MAX_BAD_WORDS);
+  if (p->n_bad_words && !p->bad_words) return el_fail_field(err, EL_ERR_INVALID, "bad_words", "bad_words: is NULL");
   for (size_t i = 0; i < p->n_bad_words; before = p->bad_words[i++]) {
     const int32_t token = p->bad_words[i];
     if (token < -1 || token >= n_vocab)
-      return el_fail(err, EL_ERR_INVALID, "bad_words[%zu]: token %d is not in 0 to %d", i, (int)token, n_vocab - 1);
-    if (token < 0 && before < 0) return el_fail(err, EL_ERR_INVALID, "bad_words[%zu]: a sequence has no tokens", i);
+      return el_fail_field(err, EL_ERR_INVALID, "bad_words", "bad_words[%zu]: token %d is not in 0 to %d", i,
+                           (int)token, n_vocab - 1);
+    if (token < 0 && before < 0)
+      return el_fail_field(err, EL_ERR_INVALID, "bad_words", "bad_words[%zu]: a sequence has no tokens", i);
   }
   if (p->n_bad_words && before >= 0)
-    return el_fail(err, EL_ERR_INVALID, "bad_words: the last sequence does not end with -1");
+    return el_fail_field(err, EL_ERR_INVALID, "bad_words", "bad_words: the last sequence does not end with -1");
   return EL_OK;
 }
 
 el_status el_sampling_check(const el_sampling *p, int n_vocab, el_error *err) {
   if (!(p->temperature >= 0) || !isfinite(p->temperature))
-    return el_fail(err, EL_ERR_INVALID, "temperature: %g is not a finite number of 0 or more", (double)p->temperature);
-  if (p->top_k < 0) return el_fail(err, EL_ERR_INVALID, "top_k: %d is below 0", p->top_k);
+    return el_fail_field(err, EL_ERR_INVALID, "temperature", "temperature: %g is not a finite number of 0 or more",
+                         (double)p->temperature);
+  if (p->top_k < 0) return el_fail_field(err, EL_ERR_INVALID, "top_k", "top_k: %d is below 0", p->top_k);
   if (!(p->top_p > 0 && p->top_p <= 1))
-    return el_fail(err, EL_ERR_INVALID, "top_p: %g is not above 0 and at most 1", (double)p->top_p);
+    return el_fail_field(err, EL_ERR_INVALID, "top_p", "top_p: %g is not above 0 and at most 1", (double)p->top_p);
   if (!(p->min_p >= 0 && p->min_p <= 1))
-    return el_fail(err, EL_ERR_INVALID, "min_p: %g is not in 0 to 1", (double)p->min_p);
+    return el_fail_field(err, EL_ERR_INVALID, "min_p", "min_p: %g is not in 0 to 1", (double)p->min_p);
   if (!(p->repeat_penalty >= EL_MIN_REPEAT_PENALTY && p->repeat_penalty <= EL_MAX_PENALTY))
-    return el_fail(err, EL_ERR_INVALID, "repeat_penalty: %g is not in %g to %g", (double)p->repeat_penalty,
-                   (double)EL_MIN_REPEAT_PENALTY, (double)EL_MAX_PENALTY);
+    return el_fail_field(err, EL_ERR_INVALID, "repeat_penalty", "repeat_penalty: %g is not in %g to %g",
+                         (double)p->repeat_penalty, (double)EL_MIN_REPEAT_PENALTY, (double)EL_MAX_PENALTY);
   if (!(fabsf(p->frequency_penalty) <= EL_MAX_PENALTY))
-    return el_fail(err, EL_ERR_INVALID, "frequency_penalty: %g is not in %g to %g", (double)p->frequency_penalty,
-                   -(double)EL_MAX_PENALTY, (double)EL_MAX_PENALTY);
+    return el_fail_field(err, EL_ERR_INVALID, "frequency_penalty", "frequency_penalty: %g is not in %g to %g",
+                         (double)p->frequency_penalty, -(double)EL_MAX_PENALTY, (double)EL_MAX_PENALTY);
   if (!(fabsf(p->presence_penalty) <= EL_MAX_PENALTY))
-    return el_fail(err, EL_ERR_INVALID, "presence_penalty: %g is not in %g to %g", (double)p->presence_penalty,
-                   -(double)EL_MAX_PENALTY, (double)EL_MAX_PENALTY);
-  if (p->repeat_last_n < -1) return el_fail(err, EL_ERR_INVALID, "repeat_last_n: %d is below -1", p->repeat_last_n);
+    return el_fail_field(err, EL_ERR_INVALID, "presence_penalty", "presence_penalty: %g is not in %g to %g",
+                         (double)p->presence_penalty, -(double)EL_MAX_PENALTY, (double)EL_MAX_PENALTY);
+  if (p->repeat_last_n < -1)
+    return el_fail_field(err, EL_ERR_INVALID, "repeat_last_n", "repeat_last_n: %d is below -1", p->repeat_last_n);
   if (p->n_logit_bias > EL_MAX_LOGIT_BIAS)
-    return el_fail(err, EL_ERR_INVALID, "logit_bias: %zu entries, the limit is %d", p->n_logit_bias, EL_MAX_LOGIT_BIAS);
-  if (p->n_logit_bias && !p->logit_bias) return el_fail(err, EL_ERR_INVALID, "logit_bias: is NULL");
-  if (p->n_allowed_tokens && !p->allowed_tokens) return el_fail(err, EL_ERR_INVALID, "allowed_tokens: is NULL");
+    return el_fail_field(err, EL_ERR_INVALID, "logit_bias", "logit_bias: %zu entries, the limit is %d", p->n_logit_bias,
+                         EL_MAX_LOGIT_BIAS);
+  if (p->n_logit_bias && !p->logit_bias) return el_fail_field(err, EL_ERR_INVALID, "logit_bias", "logit_bias: is NULL");
+  if (p->n_allowed_tokens && !p->allowed_tokens)
+    return el_fail_field(err, EL_ERR_INVALID, "allowed_tokens", "allowed_tokens: is NULL");
   if (p->n_allowed_tokens > (size_t)n_vocab)
-    return el_fail(err, EL_ERR_INVALID, "allowed_tokens: %zu tokens, the vocabulary has %d", p->n_allowed_tokens,
-                   n_vocab);
+    return el_fail_field(err, EL_ERR_INVALID, "allowed_tokens", "allowed_tokens: %zu tokens, the vocabulary has %d",
+                         p->n_allowed_tokens, n_vocab);
   for (size_t i = 0; i < p->n_allowed_tokens; i++)
     if (p->allowed_tokens[i] < 0 || p->allowed_tokens[i] >= n_vocab)
-      return el_fail(err, EL_ERR_INVALID, "allowed_tokens[%zu]: token %d is not in 0 to %d", i,
-                     (int)p->allowed_tokens[i], n_vocab - 1);
+      return el_fail_field(err, EL_ERR_INVALID, "allowed_tokens", "allowed_tokens[%zu]: token %d is not in 0 to %d", i,
+                           (int)p->allowed_tokens[i], n_vocab - 1);
   for (size_t i = 0; i < p->n_logit_bias; i++) {
     const el_logit_bias *b = &p->logit_bias[i];
     if (b->token < 0 || b->token >= n_vocab)
-      return el_fail(err, EL_ERR_INVALID, "logit_bias[%zu]: token %d is not in 0 to %d", i, (int)b->token, n_vocab - 1);
+      return el_fail_field(err, EL_ERR_INVALID, "logit_bias", "logit_bias[%zu]: token %d is not in 0 to %d", i,
+                           (int)b->token, n_vocab - 1);
     if (!(fabsf(b->bias) <= EL_MAX_BIAS))
-      return el_fail(err, EL_ERR_INVALID, "logit_bias[%zu]: %g is not in %g to %g", i, (double)b->bias,
-                     -(double)EL_MAX_BIAS, (double)EL_MAX_BIAS);
+      return el_fail_field(err, EL_ERR_INVALID, "logit_bias", "logit_bias[%zu]: %g is not in %g to %g", i,
+                           (double)b->bias, -(double)EL_MAX_BIAS, (double)EL_MAX_BIAS);
   }
   return check_bad_words(p, n_vocab, err);
 }

@@ -7,10 +7,6 @@
 #include "kernels/kernels.h"
 
 /* Limits of a request's parameters; within them nothing overflows a float. */
-enum { EL_MAX_LOGIT_BIAS = 4096 };
-#define EL_MAX_BIAS 1e6f    /* magnitude of a bias */
-#define EL_MAX_PENALTY 1e3f /* repeat_penalty; magnitude of the frequency and the presence penalty */
-#define EL_MIN_REPEAT_PENALTY 1e-3f
 #define EL_BANNED_BIAS -100.0f /* a bias of this or less bans the token */
 
 /* Scratch memory, reused from call to call. One for each thread that samples. */

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/text.h"
+#include "base/wait.h"
 #include "engine/sampler.h"
 #include "tokenizer/extension.h"
 
@@ -189,7 +190,7 @@ el_status el_seq_new(const el_request *r, const el_seq_limits *limits, el_seq **
   s->n_prompt = s->n_tokens = (int)r->n_prompt;
   s->max_new = r->max_tokens < 0 || r->max_tokens > room ? room : r->max_tokens;
   s->min_new = r->min_tokens;
-  s->most_guessed = r->speculate < 0 || r->speculate > EL_MAX_DRAFT ? EL_MAX_DRAFT : r->speculate;
+  s->most_guessed = r->speculate < 0 || r->speculate > EL_MAX_SPECULATE ? EL_MAX_SPECULATE : r->speculate;
   s->prefix_domain = r->prefix_domain;
   s->ignore_eos = r->ignore_eos;
   s->include_stop = s->stop.include = r->include_stop;
@@ -206,11 +207,7 @@ el_status el_seq_new(const el_request *r, const el_seq_limits *limits, el_seq **
   s->user = r->user;
   s->submitted_ns = el_now_ns();
   atomic_init(&s->shown.slot, -1);
-  pthread_condattr_t monotonic;
-  pthread_condattr_init(&monotonic);
-  pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-  pthread_cond_init(&s->changed, &monotonic);
-  pthread_condattr_destroy(&monotonic);
+  el_cond_init(&s->changed);
   if (!copy(s, r, limits)) {
     el_seq_free(s);
     return el_fail(err, EL_ERR_NO_MEMORY, "request: out of memory");

@@ -15,14 +15,13 @@
 #include "model/model.h"
 
 /* Limits of a request. Finding stop strings costs their number times their length for each token. */
-enum { EL_MAX_STOPS = 64, EL_MAX_STOP_BYTES = 1024, EL_MAX_TOP_LOGPROBS = 20 };
 
 typedef struct el_seq el_seq;
 struct el_seq {
   /* What was asked for; nobody changes it after el_submit. */
   uint64_t id;
-  el_entry *adapter;                          /* NULL: base; a reference, the engine thread's */
-  char adapter_name[EL_ADAPTER_NAME_MAX + 1]; /* "": base */
+  el_entry *adapter;                        /* NULL: base; a reference, the engine thread's */
+  char adapter_name[EL_MAX_NAME_BYTES + 1]; /* "": base */
   el_sampling sampling;
   unsigned preset_fields; /* that the request leaves to the preset of whoever is chosen */
   uint64_t seed_offset;

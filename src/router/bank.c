@@ -84,7 +84,7 @@ static bool reserve(el_bank *b) {
 }
 
 el_status el_bank_put(el_bank *b, uint64_t id, const char *name, const float *z, int n, bool *added, el_error *err) {
-  assert(n >= 0 && n <= EL_ROUTER_MAX_EXAMPLES);
+  assert(n >= 0 && n <= EL_MAX_EXAMPLES);
   int column = el_router_column(b->r, name);
   if (column == b->r->base_column) column = -1; /* an adapter that is called as the base's column is no base */
   bool worth = column >= 0 || n > 0;
@@ -115,7 +115,7 @@ void el_bank_remove(el_bank *b, uint64_t id) {
 
 void el_bank_logits(const el_bank *b, const float *z, float *logits, float *base) {
   const el_router *r = b->r;
-  float columns[EL_ROUTER_MAX_COLUMNS];
+  float columns[EL_MAX_TABLE_COLUMNS];
   el_example_query q;
   el_router_logits(r, z, columns);
   el_examples_query(&r->examples, z + r->dim, &q);

@@ -8,15 +8,13 @@
 
 #include "router/router.h"
 
-enum { EL_ROUTER_MAX_EXAMPLES = EL_MAX_EXAMPLES }; /* of an adapter */
-
 typedef struct el_bank el_bank;
 
 /* `r` must outlive it. */
 el_status el_bank_new(const el_router *r, el_bank **out, el_error *err);
 void el_bank_free(el_bank *b);
 
-/* Adds or replaces an adapter. z: [n, dim] of its examples, EL_ROUTER_MAX_EXAMPLES at most; n 0: only its column, which
+/* Adds or replaces an adapter. z: [n, dim] of its examples, EL_MAX_EXAMPLES at most; n 0: only its column, which
  * is found by name, tells of it. One that has neither is not added, and *added (may be NULL) says so. */
 el_status el_bank_put(el_bank *b, uint64_t id, const char *name, const float *z, int n, bool *added, el_error *err);
 /* One that is not there is no error. The order of the others may change. */

@@ -14,14 +14,13 @@
 #include "router/train.h"
 
 enum {
-  MAX_TOKENS = 256,
-  MIN_TOKENS = 16,
+  USUAL_TOKENS = 256,
   ONE_IN = 5 /* rows of a table without a validation part that become one */,
   EXAMPLES = 5 /* of a candidate */
 };
 
 el_router_options el_router_options_default(void) {
-  return (el_router_options){.max_tokens = MAX_TOKENS};
+  return (el_router_options){.max_tokens = USUAL_TOKENS};
 }
 
 static el_status check_options(const el_router_options *o, el_error *err) {
@@ -226,9 +225,9 @@ el_status el_router_train(const el_router_options *o, el_write_fn write, void *u
   el_router *r = NULL;
   el_train_report found = {0};
   el_status status = check_options(o, err);
-  if (!status && (o->max_tokens < MIN_TOKENS || o->max_tokens > EL_ROUTER_MAX_TOKENS))
-    status = el_fail(err, EL_ERR_INVALID, "max_tokens is %d, expected %d to %d", o->max_tokens, MIN_TOKENS,
-                     EL_ROUTER_MAX_TOKENS);
+  if (!status && (o->max_tokens < EL_MIN_ROUTER_TOKENS || o->max_tokens > EL_MAX_ROUTER_TOKENS))
+    status = el_fail(err, EL_ERR_INVALID, "max_tokens is %d, expected %d to %d", o->max_tokens, EL_MIN_ROUTER_TOKENS,
+                     EL_MAX_ROUTER_TOKENS);
   if (!status && o->max_depth < 0) status = el_fail(err, EL_ERR_INVALID, "max_depth is %d, below 0", o->max_depth);
   if (!status) status = read_tables(&t, err);
   const el_reader_options with = {o->model_path, o->isa, o->n_threads};

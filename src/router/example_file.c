@@ -63,7 +63,7 @@ static el_status read_line(el_str line, const char *path, size_t number, el_exam
 
 static el_status read_lines(el_str text, const char *path, el_examples_read *out, el_error *err) {
   el_status status = EL_OK;
-  for (size_t number = 1; text.len && out->n < EL_ROUTER_MAX_EXAMPLES && !status; number++) {
+  for (size_t number = 1; text.len && out->n < EL_MAX_EXAMPLES && !status; number++) {
     const char *end = memchr(text.data, '\n', text.len);
     el_str line = {text.data, end ? (size_t)(end - text.data) : text.len};
     if (!is_blank(line)) status = read_line(line, path, number, out, err);

@@ -20,11 +20,7 @@ typedef enum el_pooling {
 const char *el_pooling_name(el_pooling p);
 bool el_pooling_find(const char *name, size_t len, el_pooling *out);
 
-enum {
-  EL_ROUTER_MAX_TAPS = 64,
-  EL_ROUTER_MAX_PARTS = EL_ROUTER_MAX_TAPS * EL_N_POOLINGS,
-  EL_ROUTER_MAX_TOKENS = 8192 /* that a router may read of a prompt */
-};
+enum { EL_ROUTER_MAX_TAPS = 64, EL_ROUTER_MAX_PARTS = EL_ROUTER_MAX_TAPS * EL_N_POOLINGS };
 
 typedef struct el_feature_part {
   int tap; /* index into taps */

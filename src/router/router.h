@@ -13,14 +13,12 @@
 #include "router/pooling.h"
 
 enum {
-  EL_ROUTER_MAX_COLUMNS = 1024,
   EL_ROUTER_MAX_DIM = 1024, /* of what the head reads */
   EL_ROUTER_TOP_K = 3       /* default */
 };
 /* Default of how much less than the best logit a candidate may have to be used because it is in memory: 0.06 of the
  * score at most. Choices are made by logits, as scores near 1 hardly differ. */
 #define EL_ROUTER_MARGIN 0.25f
-#define EL_ROUTER_MAX_MARGIN 100
 
 /* What tells models apart. The fingerprint is of the norms' weights, which quantisation leaves alone: a router fits
  * all quantisations of its model. The name is for messages only. */

@@ -13,7 +13,7 @@
 #include "router/examples.h"
 #include "router/router.h"
 
-enum { VERSION = 1, MAX_TOP_K = 64 };
+enum { VERSION = 1 };
 #define ARCHITECTURE "edgelora-router"
 #define MAX_BYTES ((size_t)1 << 30)
 
@@ -139,7 +139,7 @@ static void read_features(loader *l) {
   el_router *r = l->r;
   el_features *f = &r->features;
   f->n_embd = r->base.n_embd;
-  f->max_tokens = integer(l, "router.max_tokens", 1, EL_ROUTER_MAX_TOKENS);
+  f->max_tokens = integer(l, "router.max_tokens", 1, EL_MAX_ROUTER_TOKENS);
   const el_gguf_kv *taps = array(l, "router.taps", EL_GGUF_U32, EL_ROUTER_MAX_TAPS);
   for (uint64_t i = 0; taps && i < taps->n; i++) {
     int64_t tap = el_gguf_kv_int(taps, i);
@@ -172,7 +172,7 @@ static void read_features(loader *l) {
 
 static void read_names(loader *l) {
   el_router *r = l->r;
-  const el_gguf_kv *kv = array(l, "router.candidates", EL_GGUF_STRING, EL_ROUTER_MAX_COLUMNS);
+  const el_gguf_kv *kv = array(l, "router.candidates", EL_GGUF_STRING, EL_MAX_TABLE_COLUMNS);
   if (l->status) return;
   if (!(r->names = calloc((size_t)kv->n + 1, sizeof *r->names))) {
     l->status = el_fail(l->err, EL_ERR_NO_MEMORY, "%s: out of memory", el_gguf_path(l->g));
@@ -248,9 +248,9 @@ static void read_router(loader *l) {
     r->bias = values(l, "router.bias", 0, (size_t)r->n_columns);
   }
   read_examples(l);
-  r->top_k = integer(l, "router.top_k", 1, MAX_TOP_K);
-  r->margin = number(l, "router.margin", 0, EL_ROUTER_MAX_MARGIN);
-  r->lora_rank = optional_integer(l, "router.lora.rank", 1, EL_LORA_MAX_RANK, 0);
+  r->top_k = integer(l, "router.top_k", 1, EL_MAX_SCORES);
+  r->margin = number(l, "router.margin", 0, EL_MAX_ROUTER_MARGIN);
+  r->lora_rank = optional_integer(l, "router.lora.rank", 1, EL_MAX_RANK, 0);
   read_facts(l);
 }
 

@@ -36,7 +36,7 @@ static el_status check_text(const el_table_builder *b, el_str s, size_t line, co
 el_status el_table_add_column(el_table_builder *b, el_str name, size_t line, const char *column) {
   el_table *t = b->t;
   char shown[EL_SHOW];
-  el_status status = check_text(b, name, line, column, EL_TABLE_MAX_NAME);
+  el_status status = check_text(b, name, line, column, EL_MAX_NAME_BYTES);
   if (status) return status;
   if (name.len == 0)
     return el_fail(b->err, EL_ERR_FORMAT, "%s: line %zu: column %s names no candidate", t->path, line, column);
@@ -44,8 +44,8 @@ el_status el_table_add_column(el_table_builder *b, el_str name, size_t line, con
     if (el_str_eq(name, t->names[i]))
       return el_fail(b->err, EL_ERR_FORMAT, "%s: line %zu: the scores of %s are there twice", t->path, line,
                      el_str_show(name, shown, sizeof shown));
-  if (t->n_columns == EL_TABLE_MAX_COLUMNS)
-    return el_fail(b->err, EL_ERR_FORMAT, "%s: line %zu: more than %d candidates", t->path, line, EL_TABLE_MAX_COLUMNS);
+  if (t->n_columns == EL_MAX_TABLE_COLUMNS)
+    return el_fail(b->err, EL_ERR_FORMAT, "%s: line %zu: more than %d candidates", t->path, line, EL_MAX_TABLE_COLUMNS);
   char **grown = realloc(t->names, ((size_t)t->n_columns + 1) * sizeof *grown);
   if (!grown) return el_table_no_memory(b);
   t->names = grown;
@@ -78,11 +78,11 @@ static bool reserve(el_table_builder *b) {
 el_status el_table_add_row(el_table_builder *b, el_str prompt, el_str task, size_t line) {
   el_table *t = b->t;
   el_status status;
-  if (t->n_rows == EL_TABLE_MAX_ROWS)
-    return el_fail(b->err, EL_ERR_FORMAT, "%s: line %zu: more than %d rows", t->path, line, EL_TABLE_MAX_ROWS);
+  if (t->n_rows == EL_MAX_TABLE_ROWS)
+    return el_fail(b->err, EL_ERR_FORMAT, "%s: line %zu: more than %d rows", t->path, line, EL_MAX_TABLE_ROWS);
   if (prompt.len == 0) return el_fail(b->err, EL_ERR_FORMAT, "%s: line %zu: the prompt is empty", t->path, line);
-  if ((status = check_text(b, prompt, line, "the prompt", EL_TABLE_MAX_PROMPT)) ||
-      (status = check_text(b, task, line, "the task", EL_TABLE_MAX_NAME)))
+  if ((status = check_text(b, prompt, line, "the prompt", EL_MAX_TABLE_PROMPT)) ||
+      (status = check_text(b, task, line, "the task", EL_MAX_NAME_BYTES)))
     return status;
   if (!reserve(b)) return el_table_no_memory(b);
   char *copy = el_str_dup(prompt), *task_copy = task.data ? el_str_dup(task) : NULL;

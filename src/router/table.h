@@ -21,12 +21,6 @@ typedef struct el_table {
   float *scores;  /* [n_rows, n_columns] 0 to 1 */
 } el_table;
 
-enum {
-  EL_TABLE_MAX_PROMPT = 1 << 20, /* bytes; the router reads a few hundred tokens of a prompt */
-  EL_TABLE_MAX_NAME = 255,       /* bytes, as adapters' names */
-  EL_TABLE_MAX_COLUMNS = 1024,   /* candidates */
-  EL_TABLE_MAX_ROWS = 1 << 20
-};
 #define EL_TABLE_MAX_BYTES ((size_t)1 << 30)
 #define EL_TABLE_BASE "base"
 

@@ -18,7 +18,6 @@ static const char *const STATES[] = {
 enum { REFUSED = EL_ADAPTER_FAILED + 1, N_STATES };
 
 enum { MAX_PAGE = 100000 };        /* adapters in an answer */
-enum { MAX_SEARCH_BYTES = 255 };   /* as an adapter's name has */
 enum { MAX_EXAMPLE_BYTES = 4096 }; /* a longer one is not shown */
 
 /* Seconds since the epoch, or null for 0. */
@@ -185,8 +184,8 @@ typedef struct row {
 /* What a list is asked for. */
 typedef struct query {
   size_t limit, offset;
-  char words[MAX_SEARCH_BYTES + 1]; /* each ends with a NUL, the last one with two */
-  size_t sort, state;               /* state N_STATES: any */
+  char words[EL_MAX_NAME_BYTES + 1]; /* each ends with a NUL, the last one with two */
+  size_t sort, state;                /* state N_STATES: any */
 } query;
 
 enum { SORT_ADDED, SORT_NAME, SORT_REQUESTS, SORT_LAST_USED, N_SORTS };
@@ -196,9 +195,9 @@ static bool read_query(const el_adapters_query *asked, query *q, el_api_error *e
   *q = (query){.limit = SIZE_MAX, .state = N_STATES};
   const char *search = asked->search ? asked->search : "";
   size_t len = strlen(search), at = 0;
-  if (len >= MAX_SEARCH_BYTES)
+  if (len >= EL_MAX_NAME_BYTES)
     return el_api_fail(e, 400, "invalid_value", "search", "Invalid value for 'search': it is longer than %d bytes.",
-                       MAX_SEARCH_BYTES - 1);
+                       EL_MAX_NAME_BYTES - 1);
   for (size_t i = 0; i < len; i++)
     if (search[i] != ' ')
       q->words[at++] = search[i];

@@ -10,7 +10,6 @@
 
 /* All keys with all their patterns are hardly more; a file that never ends is found out here. */
 #define MAX_FILE_BYTES ((size_t)16 << 20)
-#define MAX_PATTERN_BYTES 255 /* of an adapter's name */
 /* A shorter key can be guessed by who may try often: 16 random letters and digits are 95 bits. */
 #define MIN_KEY_BYTES 16
 #define BLANKS " \t\r"
@@ -29,7 +28,7 @@ static char *trim(char *s) {
 
 static const char *pattern_fault(const char *p) {
   if (!*p) return "a pattern is empty";
-  if (strlen(p) > MAX_PATTERN_BYTES) return "a pattern is longer than 255 bytes, which no adapter's name is";
+  if (strlen(p) > EL_MAX_NAME_BYTES) return "a pattern is longer than 255 bytes, which no adapter's name is";
   for (; *p; p++)
     if ((unsigned char)*p < 0x20 || *p == 0x7f) return "a pattern has a control character";
   return NULL;

@@ -53,13 +53,11 @@ static bool add_bias(el_api_parse *p, int32_t token, float bias) {
   return true;
 }
 
-enum { MAX_BIASES = 4096 }; /* tokens, each looked for among those before */
-
 static bool add_text_bias(el_api_parse *p, const el_field *f, const char *text, size_t len, float bias) {
   int32_t *ids;
   size_t n;
   el_error err;
-  if (el_tokenize_at_most(p->tokenizer, text, len, 0, MAX_BIASES - p->out->n_bias, &ids, &n, &err))
+  if (el_tokenize_at_most(p->tokenizer, text, len, 0, EL_MAX_LOGIT_BIAS - p->out->n_bias, &ids, &n, &err))
     return el_api_value_error(p, f, "a text is no tokens, or too many");
   bool ok = true;
   for (size_t i = 0; ok && i < n; i++) ok = add_bias(p, ids[i], bias);
@@ -69,7 +67,9 @@ static bool add_text_bias(el_api_parse *p, const el_field *f, const char *text, 
 
 static bool add_pair(el_api_parse *p, const el_field *f, const json_t *token, const json_t *value) {
   float bias = 0;
-  if (p->out->n_bias >= MAX_BIASES) return el_api_value_error(p, f, "it has more than 4096 tokens");
+  if (p->out->n_bias >= EL_MAX_LOGIT_BIAS)
+    return el_api_fail(p->error, 400, "invalid_value", f->name, "Invalid value for '%s': it has more than %d tokens.",
+                       f->name, EL_MAX_LOGIT_BIAS);
   if (!read_bias_of(p, f, value, &bias)) return false;
   if (json_is_string(token)) return add_text_bias(p, f, json_string_value(token), json_string_length(token), bias);
   if (!json_is_integer(token) || !el_api_is_token(p, json_integer_value(token)))

@@ -4,8 +4,6 @@
 
 #include "server/fields.h"
 
-#define MAX_NAME_BYTES 255 /* of an adapter's name */
-
 static bool read_scores(el_api_parse *p, const json_t *v) {
   static const char name[] = "edgelora.scores";
   if (!json_is_boolean(v) && !json_is_integer(v)) return el_api_type_error(p, name, "a boolean or an integer", v);
@@ -34,10 +32,10 @@ static bool read_candidates(el_api_parse *p, const json_t *v) {
     const json_t *s = json_array_get(v, i);
     if (!json_is_string(s)) return el_api_type_error(p, name, "strings inside the array", s);
     size_t len = json_string_length(s);
-    if (!len || len > MAX_NAME_BYTES || strlen(json_string_value(s)) != len)
+    if (!len || len > EL_MAX_NAME_BYTES || strlen(json_string_value(s)) != len)
       return el_api_fail(p->error, 400, "invalid_value", name,
                          "Invalid value for '%s': a name has 1 to %d bytes and no NUL character.", name,
-                         MAX_NAME_BYTES);
+                         EL_MAX_NAME_BYTES);
     if (!(r->candidates[i] = strdup(json_string_value(s)))) return el_api_no_memory(p);
     r->n_candidates = i + 1;
   }

@@ -9,11 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* More stop strings, or longer ones, than anybody needs: each is searched for at every token. OpenAI allows 4. */
-#define MAX_STOPS 16
-#define MAX_STOP_BYTES 1024
-#define MAX_TOP_LOGPROBS 20
-
 /* An empty list is none. calling.c reads them. */
 bool el_read_tools(el_api_parse *p, const el_field *f, const json_t *v) {
   if (!json_is_array(v)) return el_api_type_error(p, f->name, "an array", v);
@@ -129,9 +124,9 @@ bool el_read_stop(el_api_parse *p, const el_field *f, const json_t *v) {
   size_t n = json_is_array(v) ? json_array_size(v) : 1;
   if (!json_is_array(v) && !json_is_string(v))
     return el_api_type_error(p, f->name, "a string or an array of strings", v);
-  if (n > MAX_STOPS)
+  if (n > EL_MAX_STOPS)
     return el_api_fail(p->error, 400, "invalid_value", f->name,
-                       "Invalid value for 'stop': %zu strings; at most %d are allowed.", n, MAX_STOPS);
+                       "Invalid value for 'stop': %zu strings; at most %d are allowed.", n, EL_MAX_STOPS);
   if (n && !(r->stop = calloc(n, sizeof *r->stop))) return el_api_no_memory(p);
   for (size_t i = 0; i < n; i++) {
     const json_t *s = json_is_array(v) ? json_array_get(v, i) : v;
@@ -139,10 +134,10 @@ bool el_read_stop(el_api_parse *p, const el_field *f, const json_t *v) {
     size_t len = json_string_length(s);
     if (!len || strlen(json_string_value(s)) != len)
       return el_api_value_error(p, f, "a stop string must not be empty nor contain a NUL character");
-    if (len > MAX_STOP_BYTES)
+    if (len > EL_MAX_STOP_BYTES)
       return el_api_fail(p->error, 400, "invalid_value", f->name,
                          "Invalid value for 'stop': a string of %zu bytes; at most %d are allowed.", len,
-                         MAX_STOP_BYTES);
+                         EL_MAX_STOP_BYTES);
     if (!(r->stop[i] = strdup(json_string_value(s)))) return el_api_no_memory(p);
     r->n_stop = i + 1;
   }
@@ -308,9 +303,9 @@ const el_field el_openai_fields[] = {
     {"max_completion_tokens", EL_AT_CHAT, el_read_max_tokens, 0, -1, INT_MAX, EL_PRESET_MAX_TOKENS},
     {"stop", EL_AT_BOTH, el_read_stop, 0, 0, 0, EL_PRESET_STOP},
     {"ignore_eos", EL_AT_BOTH, el_read_bool, EL_FIELD_AT(request.ignore_eos), 0, 0, 0},
-    {"logprobs", EL_AT_TEXT, read_text_logprobs, EL_FIELD_AT(request.top_logprobs), 0, MAX_TOP_LOGPROBS, 0},
+    {"logprobs", EL_AT_TEXT, read_text_logprobs, EL_FIELD_AT(request.top_logprobs), 0, EL_MAX_TOP_LOGPROBS, 0},
     {"logprobs", EL_AT_CHAT, el_read_bool, EL_FIELD_AT(request.logprobs), 0, 0, 0},
-    {"top_logprobs", EL_AT_CHAT, el_read_int, EL_FIELD_AT(request.top_logprobs), 0, MAX_TOP_LOGPROBS, 0},
+    {"top_logprobs", EL_AT_CHAT, el_read_int, EL_FIELD_AT(request.top_logprobs), 0, EL_MAX_TOP_LOGPROBS, 0},
 
     {"seed", EL_AT_BOTH, el_read_seed, 0, 0, 0, EL_PRESET_SEED},
     {"temperature", EL_AT_BOTH, el_read_float, EL_FIELD_SAMPLING(temperature), 0, 1e6, EL_PRESET_TEMPERATURE},
@@ -334,7 +329,7 @@ const el_field el_openai_fields[] = {
     {"min_tokens", EL_AT_BOTH, el_read_int, EL_FIELD_AT(request.min_tokens), 0, INT_MAX, 0},
     {"include_stop_str_in_output", EL_AT_BOTH, el_read_bool, EL_FIELD_AT(request.include_stop), 0, 0, 0},
     {"skip_special_tokens", EL_AT_BOTH, el_read_not, EL_FIELD_AT(request.show_special), 0, 0, 0},
-    {"prompt_logprobs", EL_AT_BOTH, read_prompt_logprobs, EL_FIELD_AT(n_prompt_logprobs), 0, MAX_TOP_LOGPROBS, 0},
+    {"prompt_logprobs", EL_AT_BOTH, read_prompt_logprobs, EL_FIELD_AT(n_prompt_logprobs), 0, EL_MAX_TOP_LOGPROBS, 0},
     {"truncate_prompt_tokens", EL_AT_BOTH, read_truncate, 0, -1, INT_MAX, 0},
     EL_FIELD("add_special_tokens", EL_AT_TEXT, read_add_special),
     EL_FIELD("parse_special", EL_AT_TEXT, read_parse_special), /* llama-server's word, where it tokenizes */

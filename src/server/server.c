@@ -1,5 +1,4 @@
 #include "server/server.h"
-#include "base/json_guard.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -12,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/json_guard.h"
+#include "base/wait.h"
 #include "server/private.h"
 
 /* Open files that connections leave to others: adapters that are read, folders that are looked through, the HTTP
@@ -38,8 +38,9 @@ static el_status check_options(const el_server_options *o, el_error *err) {
   if (!o->max_body_bytes || o->max_body_bytes > (size_t)1 << 30)
     return el_fail(err, EL_ERR_INVALID, "server: a body limit of %zu bytes is not between 1 and 1 GiB",
                    o->max_body_bytes);
-  if (o->max_connections < 1 || o->max_connections > 65536)
-    return el_fail(err, EL_ERR_INVALID, "server: %d connections is not between 1 and 65536", o->max_connections);
+  if (o->max_connections < 1 || o->max_connections > EL_MAX_CONNECTIONS)
+    return el_fail(err, EL_ERR_INVALID, "server: %d connections is not between 1 and %d", o->max_connections,
+                   EL_MAX_CONNECTIONS);
   if (o->max_choices < 1 || o->max_choices > 65536)
     return el_fail(err, EL_ERR_INVALID, "server: %d choices is not between 1 and 65536", o->max_choices);
   if (o->receive_timeout_ms < 1 || o->idle_timeout_ms < 1)
@@ -70,14 +71,6 @@ static el_status fit_connections(el_server *s, el_error *err) {
           limit - taken, s->options.max_connections, limit);
   s->options.max_connections = (int)(limit - taken);
   return EL_OK;
-}
-
-static bool init_cond(pthread_cond_t *c) {
-  pthread_condattr_t a;
-  if (pthread_condattr_init(&a)) return false;
-  bool ok = !pthread_condattr_setclock(&a, CLOCK_MONOTONIC) && !pthread_cond_init(c, &a);
-  pthread_condattr_destroy(&a);
-  return ok;
 }
 
 static bool start_threads(el_server *s) {
@@ -149,8 +142,8 @@ el_status el_server_start(const el_server_options *options, el_server **out, el_
   el_scales_init(&s->scales);
   el_stored_init(&s->stored);
   el_formats_init(&s->formats);
-  bool conds = init_cond(&s->changed) && init_cond(&s->watch) && init_cond(&s->admin.changed);
-  for (int i = 0; i < EL_N_LANES; i++) conds = init_cond(&s->readers.lanes[i].changed) && conds;
+  bool conds = el_cond_init(&s->changed) && el_cond_init(&s->watch) && el_cond_init(&s->admin.changed);
+  for (int i = 0; i < EL_N_LANES; i++) conds = el_cond_init(&s->readers.lanes[i].changed) && conds;
   s->listen_fd = -1;
   s->options = *options;
   s->options.cors_origins = s->options.aliases = NULL;
@@ -228,22 +221,10 @@ static void stop_listening(el_server *s) {
 }
 
 /* The server's mutex is held. Whether nothing is left before `until`. */
-static bool wait_zero(el_server *s, const size_t *count, const struct timespec *until) {
+static bool wait_zero(el_server *s, const size_t *count, uint64_t until) {
   while (*count)
-    if (pthread_cond_timedwait(&s->changed, &s->mutex, until) == ETIMEDOUT) break;
+    if (!el_cond_wait(&s->changed, &s->mutex, until)) break;
   return !*count;
-}
-
-static struct timespec from_now(int ms) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  t.tv_sec += ms / 1000;
-  t.tv_nsec += (long)(ms % 1000) * 1000000;
-  if (t.tv_nsec >= 1000000000) {
-    t.tv_sec++;
-    t.tv_nsec -= 1000000000;
-  }
-  return t;
 }
 
 /* A reference to a request whose client still waits for generations; NULL: none is left. */
@@ -277,15 +258,15 @@ bool el_server_drain(el_server *s, int timeout_ms) {
   el_server_leave(s);
   atomic_store(&s->draining, true);
   stop_listening(s);
-  struct timespec until = from_now(timeout_ms > 0 ? timeout_ms : 0);
+  uint64_t until = el_deadline_in(timeout_ms > 0 ? timeout_ms : 0);
   pthread_mutex_lock(&s->mutex);
-  bool all = wait_zero(s, &s->n_requests, &until);
+  bool all = wait_zero(s, &s->n_requests, until);
   pthread_mutex_unlock(&s->mutex);
   if (all) return true;
   fail_running(s);
-  until = from_now(LAST_WORDS_MS);
+  until = el_deadline_in(LAST_WORDS_MS);
   pthread_mutex_lock(&s->mutex);
-  wait_zero(s, &s->n_requests, &until);
+  wait_zero(s, &s->n_requests, until);
   pthread_mutex_unlock(&s->mutex);
   return false;
 }

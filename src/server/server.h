@@ -28,6 +28,8 @@ typedef struct el_server_request {
   const char *trace_id, *span_id, *parent_span_id; /* hexadecimal; NULL: it came without a traceparent */
 } el_server_request;
 
+enum { EL_MAX_CONNECTIONS = 65536 };
+
 typedef struct el_server_options {
   el_engine *engine; /* required; must outlive the server */
   const char *host;  /* an address or a name; default "127.0.0.1"; "0.0.0.0" or "::" for every interface */

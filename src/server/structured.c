@@ -8,8 +8,6 @@
 #include "server/fields.h"
 #include "server/private.h"
 
-enum { MAX_CHOICES = 1 << 16, MAX_TAGS = 1024 };
-
 /* ---------------------------------------------------------------- one of them */
 
 /* A field says what the answer must be: the first that does. */
@@ -67,9 +65,9 @@ static bool read_choices(el_api_parse *p, const char *field, const json_t *v) {
   el_structured *s = &p->structured;
   if (!json_is_array(v)) return type_error(p, field, "an array of strings", v);
   size_t n = json_array_size(v);
-  if (!n || n > MAX_CHOICES)
+  if (!n || n > EL_MAX_CHOICES)
     return el_api_fail(p->error, 400, "invalid_value", field, "Invalid value for '%s': %zu texts; 1 to %d are allowed.",
-                       field, n, MAX_CHOICES);
+                       field, n, EL_MAX_CHOICES);
   if (!begin(p, field, EL_CONSTRAINT_CHOICE)) return false;
   if (!(s->choices = calloc(n, sizeof *s->choices))) return el_api_no_memory(p);
   for (size_t i = 0; i < n; i++) {
@@ -135,10 +133,10 @@ static bool read_tag(el_api_parse *p, const char *field, const json_t *v, el_con
 static bool read_tags(el_api_parse *p, const char *field, const json_t *tags, const json_t *triggers) {
   el_structured *s = &p->structured;
   size_t n = json_array_size(tags), n_triggers = json_array_size(triggers);
-  if (!n || n > MAX_TAGS || n_triggers > MAX_TAGS)
+  if (!n || n > EL_MAX_TAGS || n_triggers > EL_MAX_TAGS)
     return el_api_fail(p->error, 400, "invalid_value", field,
                        "Invalid value for '%s': %zu tags and %zu triggers; 1 to %d tags are allowed.", field, n,
-                       n_triggers, MAX_TAGS);
+                       n_triggers, EL_MAX_TAGS);
   s->tags = calloc(n, sizeof *s->tags);
   s->triggers = calloc(n_triggers + 1, sizeof *s->triggers);
   if (!s->tags || !s->triggers) return el_api_no_memory(p);

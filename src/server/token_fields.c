@@ -5,8 +5,6 @@
 
 #include "server/fields.h"
 
-/* As many as the engine takes. */
-#define MAX_BIAS 4096
 /* Of one text whose tokens get a bias. */
 #define MAX_BIASED_TOKENS 256
 
@@ -120,10 +118,10 @@ bool el_read_bad_words(el_api_parse *p, const el_field *f, const json_t *v) {
 
 static bool add_bias(el_api_parse *p, const el_field *f, int32_t token, float bias) {
   el_api_request *r = p->out;
-  if (r->n_bias == MAX_BIAS)
+  if (r->n_bias == EL_MAX_LOGIT_BIAS)
     return el_api_fail(p->error, 400, "invalid_value", f->name, "Invalid value for 'logit_bias': more than %d entries.",
-                       MAX_BIAS);
-  if (!r->bias && !(r->bias = malloc(MAX_BIAS * sizeof *r->bias))) return el_api_no_memory(p);
+                       EL_MAX_LOGIT_BIAS);
+  if (!r->bias && !(r->bias = malloc(EL_MAX_LOGIT_BIAS * sizeof *r->bias))) return el_api_no_memory(p);
   r->bias[r->n_bias++] = (el_logit_bias){.token = token, .bias = bias};
   return true;
 }
@@ -179,9 +177,9 @@ bool el_read_logit_bias(el_api_parse *p, const el_field *f, const json_t *v) {
   size_t n = json_is_array(v) ? json_array_size(v) : json_object_size(v);
   if (!json_is_object(v) && !json_is_array(v))
     return el_api_type_error(p, f->name, "an object of token ids and numbers", v);
-  if (n > MAX_BIAS)
+  if (n > EL_MAX_LOGIT_BIAS)
     return el_api_fail(p->error, 400, "invalid_value", f->name,
-                       "Invalid value for 'logit_bias': %zu entries; at most %d are allowed.", n, MAX_BIAS);
+                       "Invalid value for 'logit_bias': %zu entries; at most %d are allowed.", n, EL_MAX_LOGIT_BIAS);
   p->out->n_bias = 0;
   for (size_t i = 0; i < n && json_is_array(v); i++)
     if (!add_pair(p, f, json_array_get(v, i))) return false;

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 
 #include "base/clock.h"
+#include "base/wait.h"
 #include "server/private.h"
 
 #define TICK_NS 100000000 /* a hang-up is to stop the generation within a second */
@@ -88,14 +89,8 @@ static void act(const el_watched *l, size_t n) {
 }
 
 static void sleep_a_tick(el_server *s) {
-  struct timespec until;
-  clock_gettime(CLOCK_MONOTONIC, &until);
-  until.tv_nsec += TICK_NS;
-  if (until.tv_nsec >= 1000000000) {
-    until.tv_sec++;
-    until.tv_nsec -= 1000000000;
-  }
-  while (!s->stopping && pthread_cond_timedwait(&s->watch, &s->mutex, &until) != ETIMEDOUT) {
+  uint64_t until = el_now_ns() + TICK_NS;
+  while (!s->stopping && el_cond_wait(&s->watch, &s->mutex, until)) {
   }
 }
 

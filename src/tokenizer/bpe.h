@@ -49,7 +49,7 @@ void el_bpe_work_free(el_bpe_work *w);
 
 /* Longest piece: positions have 32 bits, and the heap three entries for each. A piece is at most a text with a space in
  * front. */
-enum { EL_MAX_TEXT = 1 << 30, EL_MAX_PIECE = EL_MAX_TEXT + 1 };
+enum { EL_MAX_PIECE = EL_MAX_TEXT_BYTES + 1 };
 
 typedef enum el_bpe_result { EL_BPE_OK, EL_BPE_NO_MEMORY, EL_BPE_NO_TOKEN } el_bpe_result;
 

@@ -122,7 +122,8 @@ static el_status encode_between_specials(encoder *e, const el_special_match *spe
 
 el_status el_tokenize_ranges(const el_tokenizer *t, const char *text, size_t len, int flags, const el_range *content,
                              size_t n_content, size_t most, int32_t **out, size_t *n, el_error *err) {
-  if (len > EL_MAX_TEXT) return el_fail(err, EL_ERR_INVALID, "a text of %zu bytes; the limit is %d", len, EL_MAX_TEXT);
+  if (len > EL_MAX_TEXT_BYTES)
+    return el_fail(err, EL_ERR_INVALID, "a text of %zu bytes; the limit is %d", len, EL_MAX_TEXT_BYTES);
   encoder e = {.t = t, .text = text, .len = len, .lossy = flags & EL_TOKENIZE_LOSSY, .most = most, .err = err};
   el_special_match *specials = NULL;
   size_t n_specials = 0;

@@ -151,7 +151,7 @@ static void read_examples(void) {
   if (el_example_file_find(folder, &signature, &file, &e)) abort();
   r = (el_examples_read){0};
   if (file && !el_example_file_read(file, &r, &e)) {
-    assert(r.n >= 1 && r.n <= EL_ROUTER_MAX_EXAMPLES);
+    assert(r.n >= 1 && r.n <= EL_MAX_EXAMPLES);
     for (int i = 0; i < r.n; i++) assert(r.prompts[i][0]);
   }
   el_examples_read_free(&r);

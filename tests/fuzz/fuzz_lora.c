@@ -30,7 +30,7 @@ static const el_sites *base_sites(bool has_experts) {
 static void check(const el_lora_file *f, const el_sites *sites) {
   for (size_t i = 0; i < el_lora_file_n(f); i++) {
     const el_lora_pair *p = el_lora_file_at(f, i);
-    assert(p->rank >= 1 && p->rank <= EL_LORA_MAX_RANK && isfinite(p->scale));
+    assert(p->rank >= 1 && p->rank <= EL_MAX_RANK && isfinite(p->scale));
     if (!sites) continue;
     assert(p->layer < el_sites_n_places(sites) && p->site < el_sites_all(sites));
     assert(p->layer < sites->n_layers || p->site == EL_SITE_OUTPUT);

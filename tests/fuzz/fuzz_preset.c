@@ -29,8 +29,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   check_text(p->system, EL_PRESET_MAX_SYSTEM);
   check_text(p->chat_template, EL_PRESET_MAX_CHAT_TEMPLATE);
   check_text(p->schema, EL_PRESET_MAX_SCHEMA);
-  assert(p->n_stop <= EL_PRESET_MAX_STOPS && p->n_aliases <= EL_PRESET_MAX_ALIASES);
-  for (size_t i = 0; i < p->n_stop; i++) check_text(p->stop[i], EL_PRESET_MAX_STOP_BYTES);
+  assert(p->n_stop <= EL_MAX_STOPS && p->n_aliases <= EL_PRESET_MAX_ALIASES);
+  for (size_t i = 0; i < p->n_stop; i++) check_text(p->stop[i], EL_MAX_STOP_BYTES);
   for (size_t i = 0; i < p->n_aliases; i++) assert(!el_adapter_name_check(p->aliases[i], NULL));
   assert(isfinite(p->lora_scale) && p->lora_scale != 0 && fabsf(p->lora_scale) <= EL_MAX_SCALE);
   assert(s->temperature >= 0 && s->temperature <= 2 && s->top_k >= 0 && s->min_p >= 0 && s->min_p <= 1);

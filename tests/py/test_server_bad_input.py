@@ -149,7 +149,7 @@ BAD_FIELDS = [
     (TEXT, {"stop": ""}, "stop"),
     (TEXT, {"stop": 5}, "stop"),
     (TEXT, {"stop": ["a", 5]}, "stop"),
-    (TEXT, {"stop": ["a"] * 17}, "stop"),
+    (TEXT, {"stop": ["a"] * 65}, "stop"),
     (TEXT, {"stop": "a" * 1025}, "stop"),
     (TEXT, {"stop": "a\0b"}, "stop"),
     (TEXT, {"logit_bias": {"-1": 1}}, "logit_bias"),

@@ -98,7 +98,7 @@ static void add_product(rig *r, const el_adapter *a, int layer, int i_site, cons
   float *h = calloc((size_t)stacked->n_tiles * (size_t)stacked->tile, sizeof *h);
   float *out = calloc((size_t)site->b.n_tiles * (size_t)site->b.tile, sizeof *out);
   assert_int_equal(el_act_new(&in, stacked->cols, 1, NULL), EL_OK);
-  assert_int_equal(el_act_new(&act, EL_LORA_MAX_RANK, 1, NULL), EL_OK);
+  assert_int_equal(el_act_new(&act, EL_MAX_RANK, 1, NULL), EL_OK);
   el_act_shape(&in, stacked->cols, 1);
   r->kernels->quantize(x, 0, in.n_groups, 1, &in, 0);
   memcpy(in.f, x, sizeof(float) * (size_t)stacked->cols);

@@ -152,6 +152,7 @@ static void refuse(rig *r, el_request q, el_status status, const char *part) {
   assert_int_equal(try_submit(r, q, &err), status);
   assert_int_equal(err.code, status);
   assert_contains(err.message, part);
+  assert_int_equal(err.field == NULL, status == EL_ERR_NOT_FOUND); /* it is the name that is not there */
 }
 
 static void requests_that_cannot_run_are_refused_at_once(void **state) {
@@ -467,7 +468,7 @@ static void options_out_of_range_are_refused_by_name(void **state) {
   o = ok, o.step_rows = 0, refuse_options(o, EL_ERR_INVALID, "step_rows");
   o = ok, o.step_adapters = -1, refuse_options(o, EL_ERR_INVALID, "step_adapters");
   o = ok, o.ctx_size = -1, refuse_options(o, EL_ERR_INVALID, "ctx_size");
-  o = ok, o.ctx_size = EL_MAX_CTX + 1, refuse_options(o, EL_ERR_INVALID, "ctx_size");
+  o = ok, o.ctx_size = EL_MAX_CTX_SIZE + 1, refuse_options(o, EL_ERR_INVALID, "ctx_size");
   o = ok, o.n_threads = -1, refuse_options(o, EL_ERR_INVALID, "n_threads");
   o = ok, o.cpu_list = "0-", refuse_options(o, EL_ERR_INVALID, "cpu_list");
   o = ok, o.cpu_list = "1023", refuse_options(o, EL_ERR_INVALID, "cpu_list: CPU 1023");

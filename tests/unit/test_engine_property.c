@@ -41,7 +41,7 @@ typedef struct job {
   float vector[FAKE_EMBD];
   int32_t tokens[CTX];
   float logprobs[CTX], prompt_logprobs[CTX];
-  char chosen[EL_ADAPTER_NAME_MAX + 1];
+  char chosen[EL_MAX_NAME_BYTES + 1];
   bool same[N_ITEMS]; /* nothing has changed until its end */
   float seeds[N_ITEMS];
   int activated[N_ITEMS];

@@ -182,11 +182,11 @@ static void the_matrices_of_a_pair_may_have_two_types(void **state) {
 static void the_limits_of_rank_are_read(void **state) {
   weights w = {0};
   add_pair(&w, 0, EL_SITE_GATE, 1);
-  add_pair(&w, 1, EL_SITE_GATE, EL_LORA_MAX_RANK);
+  add_pair(&w, 1, EL_SITE_GATE, EL_MAX_RANK);
   el_lora_file *f = must_open(
       "{\"peft_type\":\"LORA\",\"r\":1,\"lora_alpha\":1,\"rank_pattern\":{\"layers.1.mlp.gate_proj\":1024}}", &w);
   assert_int_equal(el_lora_file_at(f, 0)->rank, 1);
-  assert_int_equal(el_lora_file_at(f, 1)->rank, EL_LORA_MAX_RANK);
+  assert_int_equal(el_lora_file_at(f, 1)->rank, EL_MAX_RANK);
   el_lora_file_close(f);
 }
 

@@ -130,7 +130,7 @@ static void limits_are_kept_to_the_byte(void **state) {
       {"{\"description\": \"", "\"}", EL_PRESET_MAX_DESCRIPTION, "description: 1025 bytes, the limit is 1024"},
       {"{\"system\": \"", "\"}", EL_PRESET_MAX_SYSTEM, "system: 65537 bytes, the limit is 65536"},
       {"{\"chat_template\": \"{{", "\"}", EL_PRESET_MAX_CHAT_TEMPLATE - 2, "chat_template: 65537 bytes, the limit is"},
-      {"{\"stop\": [\"", "\"]}", EL_PRESET_MAX_STOP_BYTES, "stop: 1025 bytes, the limit is 1024"},
+      {"{\"stop\": [\"", "\"]}", EL_MAX_STOP_BYTES, "stop: 1025 bytes, the limit is 1024"},
       {"{\"aliases\": [\"", "\"]}", 255, "aliases: 256 bytes, the limit is 255"},
       {"{\"schema\": {\"a\":\"", "\"}}", EL_PRESET_MAX_SCHEMA - 8, "schema: 65537 bytes, the limit is 65536"},
   };
@@ -148,7 +148,7 @@ static void limits_are_kept_to_the_byte(void **state) {
   char *text = long_text("{\"stop\": [\"", 1, "\"]}");
   free(text);
   el_buf many = {0};
-  for (int i = 0; i <= EL_PRESET_MAX_STOPS; i++) el_buf_printf(&many, "%s\"%d\"", i ? "," : "{\"stop\": [", i);
+  for (int i = 0; i <= EL_MAX_STOPS; i++) el_buf_printf(&many, "%s\"%d\"", i ? "," : "{\"stop\": [", i);
   el_buf_printf(&many, "]}");
   refused(many.data, "stop: 17 strings, the limit is 16");
   el_buf_free(&many);

@@ -112,7 +112,7 @@ static void what_is_wrong_is_said_with_its_line(void **state) {
 static void a_prompt_of_more_than_a_megabyte_is_refused(void **state) {
   el_buf b = {0};
   put(&b, "prompt\n", 7);
-  for (int i = 0; i <= EL_PROMPTS_MAX_TEXT; i++) put(&b, "x", 1);
+  for (int i = 0; i <= EL_MAX_TABLE_PROMPT; i++) put(&b, "x", 1);
   refused(b.data, b.len, "the prompt has 1048577 bytes; the limit is 1048576");
   el_buf_free(&b);
 }

@@ -146,7 +146,7 @@ static void values_that_are_not_finite_or_not_sensible_are_refused(void **state)
     switch (k) {
       case 0: r->projection[7] = NAN; break;
       case 1: r->weights[0] = INFINITY; break;
-      case 2: r->margin = EL_ROUTER_MAX_MARGIN + 1; break;
+      case 2: r->margin = EL_MAX_ROUTER_MARGIN + 1; break;
       case 3: r->top_k = 0; break;
       case 4: r->features.taps[1] = 5; break; /* the base has 4 layers */
       case 5: r->features.parts[0].tap = 2; break;
@@ -257,7 +257,7 @@ static void examples_tell_whose_prompt_it_is_and_the_base_has_the_rest(void **st
   el_router *r = make_router(HEAD, 200);
   el_bank *b = NULL;
   el_error e = {0};
-  float z[EL_ROUTER_MAX_EXAMPLES][VECTOR], q[VECTOR], base;
+  float z[EL_MAX_EXAMPLES][VECTOR], q[VECTOR], base;
   memset(r->examples.center, 0, 32 * sizeof(float));
   assert_int_equal(el_bank_new(r, &b, &e), EL_OK);
   for (int a = 0; a < 4; a++) {
@@ -335,11 +335,11 @@ static void ten_thousand_adapters_are_scored(void **state) {
   el_router *r = make_router_of(DIM, EMBD, EL_EXAMPLE_MAX_BACKGROUND);
   el_bank *b = NULL;
   el_error e = {0};
-  float *z = random_floats(EL_ROUTER_MAX_EXAMPLES * WIDTH, 1), *logits = malloc(ADAPTERS * sizeof *logits), base;
+  float *z = random_floats(EL_MAX_EXAMPLES * WIDTH, 1), *logits = malloc(ADAPTERS * sizeof *logits), base;
   double best = 1e9, begin = el_seconds();
   assert_int_equal(el_bank_new(r, &b, &e), EL_OK);
   for (uint64_t a = 1; a <= ADAPTERS; a++) {
-    z[a % (EL_ROUTER_MAX_EXAMPLES * WIDTH)] = (float)(a % 7) - 3;
+    z[a % (EL_MAX_EXAMPLES * WIDTH)] = (float)(a % 7) - 3;
     assert_int_equal(el_bank_put(b, a, "new", z, EXAMPLES, NULL, &e), EL_OK);
   }
   double added = el_seconds() - begin;

@@ -392,6 +392,8 @@ static void refuse(el_sampling p, const char *field) {
   el_error err = {0};
   assert_int_equal(el_sampling_check(&p, 100, &err), EL_ERR_INVALID);
   assert_contains(err.message, field);
+  assert_non_null(err.field);
+  assert_memory_equal(err.field, field, strlen(err.field)); /* without the item's number */
 }
 #define REFUSE(field, value)                \
   do {                                      \

@@ -126,7 +126,7 @@ static el_seq *repeating(int period) {
   q->n_prompt = 4 * period;
   q->n_tokens = q->n_prompt + 1;
   q->max_new = 3900;
-  q->most_guessed = EL_MAX_DRAFT;
+  q->most_guessed = EL_MAX_SPECULATE;
   for (int i = 0; i < 4000; i++) q->tokens[i] = 1 + i % period;
   assert_int_equal(el_draft_new(4000, &q->draft, NULL), EL_OK);
   return q;

@@ -122,15 +122,15 @@ static void a_prompt_of_a_megabyte_is_taken_and_one_byte_more_is_not(void **stat
   el_table *t = NULL;
   el_error e = {0};
   put(&b, "prompt,score_a\n", 15);
-  for (int i = 0; i < EL_TABLE_MAX_PROMPT; i++) put(&b, "x", 1);
+  for (int i = 0; i < EL_MAX_TABLE_PROMPT; i++) put(&b, "x", 1);
   put(&b, ",1\n", 3);
   assert_int_equal(el_table_parse(b.data, b.len, "t.csv", &t, &e), EL_OK);
-  assert_int_equal(strlen(t->prompts[0]), EL_TABLE_MAX_PROMPT);
+  assert_int_equal(strlen(t->prompts[0]), EL_MAX_TABLE_PROMPT);
   el_table_free(t);
   t = NULL;
   b.len = 15;
   b.data[14] = '\n';
-  for (int i = 0; i <= EL_TABLE_MAX_PROMPT; i++) put(&b, "x", 1);
+  for (int i = 0; i <= EL_MAX_TABLE_PROMPT; i++) put(&b, "x", 1);
   put(&b, ",1\n", 3);
   assert_int_equal(el_table_parse(b.data, b.len, "t.csv", &t, &e), EL_ERR_FORMAT);
   assert_contains(e.message, "limit is 1048576");
