@@ -11,14 +11,15 @@ static const char *show_alias(const char *name, char out[EL_SHOW]) {
   return el_str_show((el_str){name, strlen(name)}, out, EL_SHOW);
 }
 
-static el_alias **alias_bucket(const el_registry *r, const char *name) {
-  return (el_alias **)&r->aliases[el_registry_hash(name) % EL_ALIAS_BUCKETS];
+/* Of el_registry.aliases. */
+static size_t alias_bucket(const char *name) {
+  return el_registry_hash(name) % EL_ALIAS_BUCKETS;
 }
 
 /* Whoever of those that want it was registered first; NULL: nobody wants it. */
 static el_entry *find_alias(const el_registry *r, const char *name) {
   el_entry *first = NULL;
-  for (const el_alias *a = *alias_bucket(r, name); a; a = a->next)
+  for (const el_alias *a = r->aliases[alias_bucket(name)]; a; a = a->next)
     if (!strcmp(a->name, name) && (!first || a->entry->id < first->id)) first = a->entry;
   return first;
 }
@@ -42,7 +43,7 @@ void el_registry_add_aliases(el_registry *r, el_entry *e) {
   size_t n = e->preset ? e->preset->preset.n_aliases : 0;
   for (size_t i = 0; e->aliases && i < n; i++) {
     const char *name = e->preset->preset.aliases[i];
-    el_alias **at = alias_bucket(r, name);
+    el_alias **at = &r->aliases[alias_bucket(name)];
     e->aliases[i] = (el_alias){*at, name, e};
     *at = &e->aliases[i];
     const el_entry *has = el_registry_resolve(r, name);
@@ -63,7 +64,7 @@ void el_registry_add_aliases(el_registry *r, el_entry *e) {
 void el_registry_remove_aliases(el_registry *r, el_entry *e) {
   size_t n = e->preset ? e->preset->preset.n_aliases : 0;
   for (size_t i = 0; e->aliases && i < n; i++) {
-    el_alias **at = alias_bucket(r, e->aliases[i].name);
+    el_alias **at = &r->aliases[alias_bucket(e->aliases[i].name)];
     while (*at != &e->aliases[i]) at = &(*at)->next;
     *at = e->aliases[i].next;
   }

@@ -175,8 +175,8 @@ static el_dfa *product(el_schema *s, uint32_t node, const el_dfa *a, const el_df
   return el_dfa_done(s, &out);
 }
 
-el_dfa *el_dfa_and(el_schema *s, uint32_t node, const el_dfa *a, const el_dfa *b) {
-  if (!a || !b) return (el_dfa *)(a ? a : b);
+el_dfa *el_dfa_and(el_schema *s, uint32_t node, el_dfa *a, el_dfa *b) {
+  if (!a || !b) return a ? a : b;
   return product(s, node, a, b, false);
 }
 

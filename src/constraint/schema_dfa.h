@@ -27,7 +27,7 @@ el_dfa *el_dfa_words(el_schema *s, uint32_t node, const el_literal *words, size_
 el_dfa *el_dfa_length(el_schema *s, uint32_t node, uint32_t min, uint32_t max);
 /* EL_REGEX_SEARCH or 0. */
 el_dfa *el_dfa_regex(el_schema *s, uint32_t node, const char *pattern, size_t len, int flags);
-el_dfa *el_dfa_and(el_schema *s, uint32_t node, const el_dfa *a, const el_dfa *b);
+el_dfa *el_dfa_and(el_schema *s, uint32_t node, el_dfa *a, el_dfa *b);
 el_dfa *el_dfa_minus(el_schema *s, uint32_t node, const el_dfa *a, const el_dfa *b);
 /* What stands between the quotes of a JSON string. Characters are written as themselves, or by an escape where JSON
  * does not allow that. */

@@ -23,14 +23,16 @@ void el_flows_free(el_flows *f) {
   el_flows_init(f);
 }
 
-static el_flow **slot_of(const el_flows *f, uint64_t tenant) {
-  el_flow **at = (el_flow **)&f->buckets[tenant % EL_FLOW_BUCKETS];
+static el_flow **slot_of(el_flows *f, uint64_t tenant) {
+  el_flow **at = &f->buckets[tenant % EL_FLOW_BUCKETS];
   while (*at && (*at)->tenant != tenant) at = &(*at)->table_next;
   return at;
 }
 
 el_flow *el_flows_find(const el_flows *f, uint64_t tenant) {
-  return *slot_of(f, tenant);
+  el_flow *flow = f->buckets[tenant % EL_FLOW_BUCKETS];
+  while (flow && flow->tenant != tenant) flow = flow->table_next;
+  return flow;
 }
 
 static void take_idle(el_flows *f, el_flow **at) {

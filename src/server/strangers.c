@@ -12,23 +12,23 @@ static uint64_t hash_of(const unsigned char address[16]) {
   return el_mix64(halves[0] + el_mix64(halves[1]));
 }
 
-/* The first of its places. */
-static const el_stranger *places_of(const el_strangers *s, const unsigned char address[16]) {
-  return &s->list[hash_of(address) % (EL_STRANGERS / WAYS) * WAYS];
+/* The first of its places in the list. */
+static size_t first_place(const unsigned char address[16]) {
+  return hash_of(address) % (EL_STRANGERS / WAYS) * WAYS;
 }
 
-static const el_stranger *find(const el_strangers *s, const unsigned char address[16]) {
-  const el_stranger *p = places_of(s, address);
-  for (int i = 0; i < WAYS; i++)
-    if (!memcmp(p[i].address, address, sizeof p->address)) return &p[i];
-  return NULL;
+/* Where it is in the list; EL_STRANGERS: nowhere. */
+static size_t find(const el_strangers *s, const unsigned char address[16]) {
+  size_t first = first_place(address);
+  for (size_t i = first; i < first + WAYS; i++)
+    if (!memcmp(s->list[i].address, address, sizeof s->list[i].address)) return i;
+  return EL_STRANGERS;
 }
 
 bool el_strangers_allow(el_strangers *s, const unsigned char address[16], uint64_t now_ns) {
-  el_stranger *at = (el_stranger *)find(s, address);
-  if (!at) {
-    el_stranger *places = (el_stranger *)places_of(s, address);
-    at = places;
+  size_t known = find(s, address);
+  el_stranger *places = &s->list[first_place(address)], *at = known < EL_STRANGERS ? &s->list[known] : places;
+  if (known == EL_STRANGERS) {
     for (int i = 1; i < WAYS; i++)
       if (places[i].wrong.full_ns < at->wrong.full_ns) at = &places[i];
     *at = (el_stranger){0};
@@ -40,6 +40,6 @@ bool el_strangers_allow(el_strangers *s, const unsigned char address[16], uint64
 }
 
 uint64_t el_strangers_wait_ns(const el_strangers *s, const unsigned char address[16], uint64_t now_ns) {
-  const el_stranger *at = find(s, address);
-  return at ? el_bucket_wait_ns(&at->wrong, EL_STRANGERS_A_MINUTE, 1, now_ns) : 0;
+  size_t at = find(s, address);
+  return at < EL_STRANGERS ? el_bucket_wait_ns(&s->list[at].wrong, EL_STRANGERS_A_MINUTE, 1, now_ns) : 0;
 }

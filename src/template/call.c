@@ -9,11 +9,11 @@ static void add_keyword(el_rendering *r, el_arguments *out, uint32_t *cap, const
   if (out->n_keywords == *cap) {
     uint32_t grown = *cap ? *cap * 2 : 4;
     out->names = el_task_grow(&r->task, (void *)out->names, *cap * sizeof *out->names, grown * sizeof *out->names);
-    out->keywords = el_task_grow(&r->task, (void *)out->keywords, *cap * sizeof(el_val), grown * sizeof(el_val));
+    out->keywords = el_task_grow(&r->task, out->keywords, *cap * sizeof(el_val), grown * sizeof(el_val));
     *cap = grown;
   }
   out->names[out->n_keywords] = name;
-  ((el_val *)out->keywords)[out->n_keywords++] = v;
+  out->keywords[out->n_keywords++] = v;
 }
 
 static void add_dict(el_rendering *r, el_arguments *out, uint32_t *cap, el_val dict) {

@@ -43,7 +43,7 @@ typedef struct el_arguments {
   const el_val *positional;
   uint32_t n;
   const el_text **names; /* [n_keywords] */
-  const el_val *keywords;
+  el_val *keywords;
   uint32_t n_keywords;
 } el_arguments;
 

@@ -44,7 +44,7 @@ void el_template_free(el_template *t) {
 
 /* --- values from outside */
 
-static const el_val *keep_value(el_rendering *r, el_val v) {
+static el_val *keep_value(el_rendering *r, el_val v) {
   el_val *p = el_task_alloc(&r->task, sizeof *p);
   *p = v;
   return p;
@@ -118,7 +118,7 @@ const el_val *el_template_value(el_rendering *r, const el_value *value, el_origi
 }
 
 el_val *el_template_list(el_rendering *r) {
-  return (el_val *)keep_value(r, el_val_list(el_list_new(&r->task, 0)));
+  return keep_value(r, el_val_list(el_list_new(&r->task, 0)));
 }
 
 void el_template_append(el_rendering *r, el_val *list, const el_val *item) {
@@ -126,7 +126,7 @@ void el_template_append(el_rendering *r, el_val *list, const el_val *item) {
 }
 
 el_val *el_template_dict(el_rendering *r) {
-  return (el_val *)keep_value(r, el_val_dict(el_dict_new(&r->task)));
+  return keep_value(r, el_val_dict(el_dict_new(&r->task)));
 }
 
 void el_template_put(el_rendering *r, el_val *dict, const char *key, el_origin source, const el_val *value) {
