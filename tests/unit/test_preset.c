@@ -150,7 +150,7 @@ static void limits_are_kept_to_the_byte(void **state) {
   el_buf many = {0};
   for (int i = 0; i <= EL_MAX_STOPS; i++) el_buf_printf(&many, "%s\"%d\"", i ? "," : "{\"stop\": [", i);
   el_buf_printf(&many, "]}");
-  refused(many.data, "stop: 17 strings, the limit is 16");
+  refused(many.data, "stop: 65 strings, the limit is 64");
   el_buf_free(&many);
   text = long_text("{\"system\": \"", EL_PRESET_MAX_BYTES, "\"}");
   refused(text, "bytes, the limit is 262144");
