@@ -350,7 +350,7 @@ static int run_kernels(const el_cli_command *self, int argc, char **argv) {
       {0, "positions", "N", EL_CLI_INT, &b.positions, 1, 1 << 20, "positions that attend reads; default 1024"},
       {0, "cold", NULL, EL_CLI_FLAG, &b.cold, 0, 0,
        "weights, keys and values come from memory, as in a large model: go through copies larger than the caches"},
-      {'t', "threads", "LIST", EL_CLI_NUMBERS, &b.threads, 1, 1024,
+      {'t', "threads", "LIST", EL_CLI_NUMBERS, &b.threads, 1, EL_MAX_THREADS,
        "numbers of threads to measure with; default: 1, and one per physical core"},
       {0, "repeat", "R", EL_CLI_INT, &b.repeat, 1, EL_BENCH_MAX_REPEAT, "measure R times, take the median; default 5"},
       {0, "json", NULL, EL_CLI_FLAG, &b.json, 0, 0, "print one JSON object, ranges included, instead of tables"},

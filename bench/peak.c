@@ -145,7 +145,7 @@ static int run_peak(const el_cli_command *self, int argc, char **argv) {
   p->limits_text = "compute,memory,caches";
   const el_cli_option options[] = {
       {0, "limits", "LIST", EL_CLI_TEXT, &p->limits_text, 0, 0, "of compute, memory, caches; default: all"},
-      {'t', "threads", "LIST", EL_CLI_NUMBERS, &p->threads, 1, 1024,
+      {'t', "threads", "LIST", EL_CLI_NUMBERS, &p->threads, 1, EL_MAX_THREADS,
        "numbers of threads to measure with; default: 1, and one per physical core"},
       {0, "memory-mib", "N", EL_CLI_INT, &p->memory_mib, 0, 65536,
        "how much memory is read, in MiB; default 0: 8 times the last caches' size, 512 at least"},

@@ -183,10 +183,10 @@ static int run_perplexity(const el_cli_command *self, int argc, char **argv) {
   o.common.options.n_slots = 4;
   const el_cli_option text[] = {
       {'f', "file", "FILE", EL_CLI_TEXT, &o.file, 0, 0, "the text; - is standard input"},
-      {'c', "ctx-size", "TOKENS", EL_CLI_INT, &o.chunk, 4, 1 << 20,
+      {'c', "ctx-size", "TOKENS", EL_CLI_INT, &o.chunk, 4, EL_MAX_CTX_SIZE,
        "tokens of a chunk; its second half is scored; default 512"},
       {0, "chunks", "N", EL_CLI_INT, &o.max_chunks, 0, 1 << 30, "score the first N chunks only; default 0: all"},
-      {0, "slots", "N", EL_CLI_INT, &o.common.options.n_slots, 1, 4096, "chunks that run at once; default 4"},
+      {0, "slots", "N", EL_CLI_INT, &o.common.options.n_slots, 1, EL_MAX_SLOTS, "chunks that run at once; default 4"},
   };
   el_cli_option model[EL_CLI_MODEL_OPTIONS], engine[EL_CLI_ENGINE_OPTIONS];
   const el_cli_group groups[] = {

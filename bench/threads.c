@@ -214,7 +214,7 @@ static int run_threads(const el_cli_command *self, int argc, char **argv) {
   if (!b) return el_cli_no_memory();
   b->repeat = 3;
   const el_cli_option options[] = {
-      {'t', "threads", "LIST", EL_CLI_NUMBERS, &b->threads, 1, 1024,
+      {'t', "threads", "LIST", EL_CLI_NUMBERS, &b->threads, 1, EL_MAX_THREADS,
        "numbers of threads to measure with; default: 1, and one per physical core"},
       {0, "cpu-list", "CPUS", EL_CLI_TEXT, &b->cpu_list, 0, 0,
        "keep each thread on a CPU of its own: 0-3,8 or the like, or auto; default: the system places them"},
