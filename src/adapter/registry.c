@@ -245,7 +245,7 @@ static el_entry *new_entry(el_registry *r, const el_entry_spec *spec, const el_e
   e->size = spec->size;
   e->n_invocation = -1;
   if (spec->invocation) keep_invocation(e, spec->invocation, spec->n_invocation);
-  atomic_store(&e->checked_ns, el_now_ns());
+  atomic_store(&e->checked_ns, r->now_ns());
   if (take_preset(r, e, spec)) return e;
   el_entry_free(e);
   return NULL;
@@ -275,6 +275,7 @@ el_status el_registry_new(const char *base_name, void (*on_dead)(void *user), vo
   }
   r->on_dead = on_dead;
   r->user = user;
+  r->now_ns = el_now_ns;
   pthread_mutex_init(&r->mutex, NULL);
   pthread_mutex_init(&r->tokens_mutex, NULL);
   *out = r;
@@ -285,6 +286,10 @@ void el_registry_on_listing(el_registry *r, void (*report)(void *user, uint64_t 
                             void *user) {
   r->report = report;
   r->report_user = user;
+}
+
+void el_registry_use_clock(el_registry *r, uint64_t (*now_ns)(void)) {
+  r->now_ns = now_ns;
 }
 
 void el_registry_free(el_registry *r) {
@@ -395,7 +400,7 @@ static bool fetch_preset(el_registry *r, el_entry_spec *spec) {
  * place and its reference; if they are gone and a directory's listing is why it is offered, it is no longer found. */
 static el_status refresh_entry(el_registry *r, el_entry **entry, el_error *err) {
   el_entry *old = *entry, *e = NULL;
-  uint64_t now = el_now_ns(), checked = atomic_load(&old->checked_ns);
+  uint64_t now = r->now_ns(), checked = atomic_load(&old->checked_ns);
   el_signature signature;
   el_error gone;
   if (!*old->path || now - checked < CHECK_AFTER_NS) return EL_OK;

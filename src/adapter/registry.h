@@ -121,6 +121,9 @@ void el_registry_on_listing(el_registry *r, void (*report)(void *user, uint64_t 
 /* `make` is called for each preset that has been read, to make of it what the engine needs (el_preset_file.made), or to
  * say why it cannot be used. No mutex is held. Before any adapter is added. */
 void el_registry_on_preset(el_registry *r, el_status (*make)(void *user, el_preset_file *f, el_error *err), void *user);
+/* Tells the time by which files are looked at again, a second after the last look; without it el_now_ns does. Before
+ * any adapter is added. */
+void el_registry_use_clock(el_registry *r, uint64_t (*now_ns)(void));
 /* The base's tokenizer, which adapters may add to; without it none does. Before any adapter is added. */
 void el_registry_use_tokenizer(el_registry *r, const el_tokenizer *base, const el_sites *sites);
 /* Every reference must have been given back; no entry may be in memory. */

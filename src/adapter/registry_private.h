@@ -29,6 +29,7 @@ struct el_registry {
   void *report_user;
   el_status (*make)(void *user, el_preset_file *f, el_error *err);
   void *make_user;
+  uint64_t (*now_ns)(void);
   const el_tokenizer *tokenizer; /* NULL: entries have no tokens of their own */
   const el_sites *sites;
   pthread_mutex_t tokens_mutex; /* held while files are read: taken before no other */

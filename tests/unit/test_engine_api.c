@@ -119,6 +119,13 @@ static void *read_all(void *p) {
   return NULL;
 }
 
+static int n_readers(el_engine *e) {
+  pthread_mutex_lock(&e->mutex);
+  int n = e->n_readers;
+  pthread_mutex_unlock(&e->mutex);
+  return n;
+}
+
 static void who_waits_for_events_hears_that_the_engine_closes(void **state) {
   rig r = rig_open(2, 512, 16);
   reader readers[3];
@@ -134,7 +141,7 @@ static void who_waits_for_events_hears_that_the_engine_closes(void **state) {
     assert_int_equal(el_submit(r.engine, &q, &readers[i].id, NULL), EL_OK);
     assert_int_equal(pthread_create(&threads[i], NULL, read_all, &readers[i]), 0);
   }
-  usleep(200000);
+  while (n_readers(r.engine) < 3) usleep(100);
   el_engine_close(r.engine);
   for (int i = 0; i < 3; i++) {
     pthread_join(threads[i], NULL);
