@@ -12,8 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/random.h"
+#include "base/wait.h"
 #include "bench/batch/batch.h"
 #include "bench/batch/table.h"
 #include "cli/signals.h"
@@ -72,12 +72,8 @@ static void batch_free(batch *t) {
 
 static bool batch_new(batch *t, int n, int max_tokens) {
   *t = (batch){.n = n};
-  pthread_condattr_t attr;
-  pthread_condattr_init(&attr);
-  pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
   pthread_mutex_init(&t->lock, NULL);
-  pthread_cond_init(&t->ended, &attr);
-  pthread_condattr_destroy(&attr);
+  el_cond_init(&t->ended);
   t->sequences = calloc((size_t)n, sizeof *t->sequences);
   bool ok = t->sequences != NULL;
   for (int i = 0; ok && i < n; i++) {
@@ -128,14 +124,7 @@ static int wait_for_batch(bench *b, batch *t) {
   int caught = 0;
   pthread_mutex_lock(&t->lock);
   while (t->n_done < t->n) {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += 50 * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-      until.tv_nsec -= 1000000000;
-      until.tv_sec++;
-    }
-    pthread_cond_timedwait(&t->ended, &t->lock, &until);
+    el_cond_wait(&t->ended, &t->lock, el_deadline_in(50));
     int signal = el_cli_signal_take(b->asked->common.signal_fd, 0);
     if (!signal) continue;
     if (caught) _exit(EL_EXIT_SIGNAL_BASE + signal);
