@@ -10,6 +10,23 @@ from pathlib import Path
 from experiments import OURS, THEIRS, TITLES
 
 median = statistics.median
+INTRODUCTION = """\
+After this page you know how edgelora compares with llama-server under load, which goals it reached
+and which it missed, and what each of its ideas brings.
+
+`make paper` (tools/paper) writes this page; its `--help` says how it measures.
+
+- Adapters are random, of rank 16 on all linear layers. Prompts have 8 to 128 tokens and answers 8
+  to 256, as in the EdgeLoRA paper, unless a title says otherwise.
+- Figures are medians of the runs, with the least and the most; figures without a range are of one
+  run. Every run has other arrivals, which both servers get.
+- Closed loops (no rate given) have as many clients as the first table below. Their throughput
+  counts what ended after the first quarter of the time.
+- *First text* and *latency* count from when a request was due. In a closed loop, which ends with
+  the time, they are of the requests that had ended. *In time*: first text within 6 s, of all
+  requests. *Failed*: no answer within the timeout, which is 60 s by default.
+- edgelora takes its memory at the start (`--prefault`), as llama-server does.
+"""
 # Written by hand: why figures are what they are.
 NOTES = Path(__file__).resolve().parent / "notes.md"
 # Points of other experiments that are rows of these too: {experiment: (what the row is called, the point)}.
@@ -224,11 +241,8 @@ def losses(models):
 
 def document(models, versions, cpu, seconds):
     yield "# Evaluation\n"
-    yield "Written by `make paper` (tools/paper), which says in `--help` how it measures. Random adapters of rank 16 on all linear layers; prompts of 8 to 128 tokens and"
-    yield "answers of 8 to 256, as in the EdgeLoRA paper, unless a title says otherwise. Medians of the runs, with the least and the most (figures without a range: one run); every run has other arrivals,"
-    yield "which both servers get. Closed loops (no rate given) have as many clients as the first table below, and their throughput is of what ended after the first quarter of the time. *First text* and *latency* count from"
-    yield "when a request was due; in a closed loop, which ends with the time, they are of the requests that had ended. *In time*: first text within 6 s, of all requests. *Failed*: no answer within the timeout, which is 60 s by default."
-    yield "edgelora takes its memory at the start (`--prefault`), as llama-server does.\n"
+    yield INTRODUCTION
+    yield "## Machine and versions\n"
     yield f"- {cpu}, the load generator on the same cores; {time.strftime('%Y-%m-%d')}; runs of {seconds}"
     yield from (f"- {v}" for v in versions)
     yield "\n## Goals\n"
