@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "../server_fake/fake_engine.h"
@@ -64,7 +63,6 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
   static const char lines[] = "key-of-the-operator\nkey-of-a-tenant upper\n";
   if (fd < 0 || write(fd, lines, sizeof lines - 1) != sizeof lines - 1) abort();
   close(fd);
-  prctl(PR_SET_TIMERSLACK, 1); /* the engine's steps wait for nothing */
   json_set_alloc_funcs(el_json_malloc, el_json_free);
   el_server_options o = el_server_options_default();
   el_error err;
@@ -197,6 +195,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   }
   if (key) t.headers[q->n_headers++] = (no_sockets_pair){"Authorization", key};
   if (coding) t.headers[q->n_headers++] = (no_sockets_pair){"Content-Encoding", coding};
+  /* After so many wrong keys their answers come a second late, and an input would be answered by what came before it. */
+  server->strangers = (el_strangers){0};
   no_sockets_ask(q, &a);
   check(q, &a);
   free(a.body);

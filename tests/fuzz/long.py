@@ -3,9 +3,10 @@
 
   make fuzz-long ARGS='--inputs 10000000'
 
-One target at a time, --seconds each, round after round. FOLDER (by default ~/.cache/edgelora/fuzz) keeps a corpus for each, the logs, an input
-that fails, and how many inputs each has taken in all runs. Ends with a table; --coverage adds how much of each file the corpora reach, by
-the edges that libFuzzer counts. Ends with 1 when an input failed.
+One target at a time, --seconds each: the one that has taken the fewest inputs in all runs, unless it has had twice its share of this run's
+time. So a slow target does not stay behind, and does not hold up the others either. FOLDER (by default ~/.cache/edgelora/fuzz) keeps a corpus
+for each, the logs, an input that fails, and how many inputs each has taken. Ends with a table; --coverage adds how much of each file the
+corpora reach, by the edges that libFuzzer counts. Ends with 1 when an input failed.
 """
 
 import argparse
@@ -15,9 +16,10 @@ import pathlib
 import re
 import subprocess
 import sys
+import time
 
 HERE = pathlib.Path(__file__).resolve().parent
-LIMITS = ("-timeout=30", "-rss_limit_mb=2048", "-max_len=16384", "-print_final_stats=1")
+LIMITS = ("-timeout=120", "-rss_limit_mb=2048", "-max_len=16384", "-print_final_stats=1")
 
 
 def targets(build):
@@ -59,6 +61,12 @@ def coverage(said):
     return files
 
 
+def next_target(counts, spent, seconds):
+    """The name of the target that has taken the fewest inputs, of those that have not had twice their share of the time."""
+    share = 2 * sum(spent.values()) / len(spent) + seconds
+    return min((name for name in spent if spent[name] < share), key=lambda name: counts[name])
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("build", type=pathlib.Path, help="a build folder with -Dfuzz=true")
@@ -72,21 +80,23 @@ def main():
     folder = args.folder.resolve()
     programs = {name: p for name, p in targets(args.build.resolve()).items() if not args.names or name in args.names}
     subprocess.run([sys.executable, HERE / "seeds.py", folder / "seeds"], check=True)
-    counts, taken, failed = folder / "counts", 0, []
+    path, taken, failed, spent = folder / "counts", 0, False, dict.fromkeys(programs, 0.0)
     while taken < args.inputs and not failed:
-        for name, program in programs.items():
-            rc, said = run(program, name, folder, f"-max_total_time={args.seconds}")
-            n = int((re.findall(r"stat::number_of_executed_units: *(\d+)", said) or re.findall(r"^#(\d+)", said, re.M) or ["0"])[-1])
-            with counts.open("a") as f:
-                f.write(f"{name} {n}\n")
-            taken += n
-            print(f"{name}: {n} inputs{', FAILED' if rc else ''}; {taken} in all", flush=True)
-            if rc:
-                failed.append(name)
-                print("\n".join(said.splitlines()[-60:]))
+        name = next_target(read_counts(path), spent, args.seconds)
+        began = time.monotonic()
+        rc, said = run(programs[name], name, folder, f"-max_total_time={args.seconds}")
+        spent[name] += time.monotonic() - began
+        n = int((re.findall(r"stat::number_of_executed_units: *(\d+)", said) or re.findall(r"^#(\d+)", said, re.M) or ["0"])[-1])
+        with path.open("a") as f:
+            f.write(f"{name} {n}\n")
+        taken += n
+        print(f"{name}: {n} inputs{', FAILED' if rc else ''}; {taken} in all", flush=True)
+        if rc:
+            failed = True
+            print("\n".join(said.splitlines()[-60:]))
 
     print("\n| target | inputs, of all runs | in the corpus |\n|---|---|---|")
-    for name, n in sorted(read_counts(counts).items()):
+    for name, n in sorted(read_counts(path).items()):
         print(f"| {name} | {n:,} | {len(list((folder / 'corpus' / name).glob('*')))} |")
     if args.coverage:
         files = collections.defaultdict(lambda: [0, 0, ""])

@@ -784,7 +784,7 @@ static void *engine_main(void *arg) {
     }
     step(e);
     pthread_mutex_unlock(&e->mutex);
-    nanosleep(&(struct timespec){0, e->options.step_us * 1000L}, NULL);
+    if (e->options.step_us) nanosleep(&(struct timespec){0, e->options.step_us * 1000L}, NULL);
     pthread_mutex_lock(&e->mutex);
   }
   pthread_mutex_unlock(&e->mutex);
