@@ -1,7 +1,5 @@
 /* From options to a pool: how many blocks, of what size, and the longest sequence that they hold. */
-#include <stdio.h>
-#include <string.h>
-
+#include "base/available_memory.h"
 #include "base/error.h"
 #include "engine/engine.h"
 #include "kernels/select.h"
@@ -18,31 +16,6 @@ enum {
 static uint64_t full_contexts(int n_slots) {
   int half = n_slots / 2;
   return (uint64_t)(n_slots < FULL_CONTEXTS ? n_slots : half > FULL_CONTEXTS ? half : FULL_CONTEXTS);
-}
-
-/* The value of a line "name:   N kB" of /proc/meminfo, or of a file that holds a number of bytes; 0: there is none. */
-static uint64_t read_bytes(const char *path, const char *name) {
-  char line[128];
-  unsigned long long value = 0;
-  FILE *f = fopen(path, "re");
-  if (!f) return 0;
-  while (!value && fgets(line, sizeof line, f)) {
-    if (!name) {
-      if (sscanf(line, "%llu", &value) != 1) break; /* "max" */
-    } else if (!strncmp(line, name, strlen(name)) && sscanf(line + strlen(name), ": %llu kB", &value) == 1) {
-      value *= 1024;
-    }
-  }
-  fclose(f);
-  return value;
-}
-
-/* What this process may still take, as far as the system tells. */
-static uint64_t available(void) {
-  uint64_t free = read_bytes("/proc/meminfo", "MemAvailable"), limit = read_bytes("/sys/fs/cgroup/memory.max", NULL),
-           used = read_bytes("/sys/fs/cgroup/memory.current", NULL);
-  if (limit && limit > used && (!free || limit - used < free)) free = limit - used;
-  return free;
 }
 
 /* The longest context that a model has unless one is asked for. Where long contexts have frequencies of their own
@@ -78,7 +51,7 @@ el_status el_budget_plan(const el_engine_options *o, const el_hparams *h, const 
   uint64_t one = el_kv_layout_blocks(&b.layout, (uint64_t)el_pages_for(b.ctx_size)), n = o->memory_bytes / block;
   if (!o->memory_bytes) {
     n = one * full_contexts(o->n_slots) + b.reserve + ((uint64_t)DEFAULT_ADAPTERS_MIB << 20) / block;
-    uint64_t most = available() / 2 / block;
+    uint64_t most = el_available_memory("") / 2 / block;
     if (most && n > most) n = most;
     if (n < one + b.reserve) n = one + b.reserve; /* pages of memory are taken when they are used */
   }
@@ -105,7 +78,7 @@ el_status el_budget_plan(const el_engine_options *o, const el_hparams *h, const 
   /* What was sized for usual contexts holds a longer one too; half of it is others' in any case. */
   const uint64_t half = el_kv_layout_most(&b.layout, (n - b.reserve) / 2) * EL_PAGE_TOKENS;
   if (!o->ctx_size && half > (uint64_t)b.ctx_size) b.ctx_size = half < (uint64_t)longest ? (int)half : longest;
-  uint64_t free = o->prefault ? available() : 0;
+  uint64_t free = o->prefault ? el_available_memory("") : 0;
   if (free && n > free / block)
     return el_fail(err, EL_ERR_NO_MEMORY, "prefault: the pool of %.0f MiB is more than the %llu MiB that are free",
                    mib * (double)n, (unsigned long long)(free >> 20));

@@ -195,7 +195,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   }
   if (key) t.headers[q->n_headers++] = (no_sockets_pair){"Authorization", key};
   if (coding) t.headers[q->n_headers++] = (no_sockets_pair){"Content-Encoding", coding};
-  /* After so many wrong keys their answers come a second late, and an input would be answered by what came before it. */
+  /* After so many wrong keys their answers come a second late, and an input would be answered by what came before it.
+   */
   server->strangers = (el_strangers){0};
   no_sockets_ask(q, &a);
   check(q, &a);

@@ -1,5 +1,6 @@
-/* How many bytes of its heap a program uses, told whenever it is asked: loaded in front of the C library (LD_PRELOAD) by
- * tools/soak.py. What is resident says how the allocator keeps the heap; this says what the program has not given back.
+/* How many bytes of its heap a program uses, told whenever it is asked: loaded in front of the C library (LD_PRELOAD)
+ * by tools/soak.py. What is resident says how the allocator keeps the heap; this says what the program has not given
+ * back.
  *
  * EDGELORA_HEAP is a socket that the program was started with. For each byte that comes the answer is a line: bytes in
  * use, bytes that the allocator holds for them, both with what is mapped one by one. */
