@@ -3,9 +3,9 @@
 #include "bench/commands.h"
 #include "cli/program.h"
 
-static const el_cli_command *const commands[] = {&el_cmd_bench_batch,   &el_cmd_bench_peak,  &el_cmd_bench_kernels,
-                                                 &el_cmd_bench_threads, &el_cmd_bench_cache, &el_cmd_bench_load,
-                                                 &el_cmd_bench_report,  &el_cmd_bench_plan,  &el_cmd_bench_perplexity};
+static const el_cli_command *const commands[] = {&el_cmd_bench_batch,   &el_cmd_bench_peak,      &el_cmd_bench_kernels,
+                                                 &el_cmd_bench_threads, &el_cmd_bench_cache,     &el_cmd_bench_load,
+                                                 &el_cmd_bench_plan,    &el_cmd_bench_perplexity};
 
 int main(int argc, char **argv) {
   static const el_cli_program bench = {.name = "edgelora-bench",

@@ -6,7 +6,7 @@
 #include "arch/arch.h"
 #include "base/error.h"
 #include "bench/plan/costs.h"
-#include "bench/report/in.h"
+#include "bench/plan/fields.h"
 #include "kernels/select.h"
 
 #define SCHEMA "edgelora-costs/1"
@@ -59,29 +59,29 @@ el_status el_costs_save(const el_costs *c, const char *path, el_error *err) {
 
 /* ---- reading */
 
-static el_status number(const el_report_in *in, json_t *root, const char *path, double min, double max, double *out) {
+static el_status number(const el_fields *in, json_t *root, const char *path, double min, double max, double *out) {
   *out = -1;
-  el_status status = el_report_in_number(in, root, path, out);
+  el_status status = el_fields_number(in, root, path, out);
   if (status) return status;
-  if (*out < 0) return el_report_in_wrong(in, path, "is missing");
+  if (*out < 0) return el_fields_wrong(in, path, "is missing");
   if (*out >= min && *out <= max) return EL_OK;
   return el_fail(in->err, EL_ERR_FORMAT, "%s: %s: %g is not from %g to %g", in->path, path, *out, min, max);
 }
 
-static el_status whole(const el_report_in *in, json_t *root, const char *path, int min, int max, int *out) {
+static el_status whole(const el_fields *in, json_t *root, const char *path, int min, int max, int *out) {
   double x;
   el_status status = number(in, root, path, min, max, &x);
   if (status) return status;
-  if (x != (double)(int)x) return el_report_in_wrong(in, path, "is no whole number");
+  if (x != (double)(int)x) return el_fields_wrong(in, path, "is no whole number");
   *out = (int)x;
   return EL_OK;
 }
 
-static el_status text(const el_report_in *in, json_t *root, const char *path, char *out, size_t size) {
+static el_status text(const el_fields *in, json_t *root, const char *path, char *out, size_t size) {
   const char *value = NULL;
-  el_status status = el_report_in_text(in, root, path, &value);
+  el_status status = el_fields_text(in, root, path, &value);
   if (status) return status;
-  if (!value) return el_report_in_wrong(in, path, "is missing");
+  if (!value) return el_fields_wrong(in, path, "is missing");
   if (strlen(value) >= size)
     return el_fail(in->err, EL_ERR_FORMAT, "%s: %s: is longer than %zu bytes", in->path, path, size - 1);
   strcpy(out, value);
@@ -89,16 +89,16 @@ static el_status text(const el_report_in *in, json_t *root, const char *path, ch
 }
 
 /* What the packer and the budget take for granted. */
-static el_status check_shape(const el_report_in *in, const el_hparams *h) {
-  if (h->n_embd % EL_GROUP) return el_report_in_wrong(in, "shape.n_embd", "is no multiple of 32");
-  if (h->n_ff % EL_GROUP) return el_report_in_wrong(in, "shape.n_ff", "is no multiple of 32");
-  if (h->n_head % h->n_head_kv) return el_report_in_wrong(in, "shape.n_head", "is no multiple of n_head_kv");
+static el_status check_shape(const el_fields *in, const el_hparams *h) {
+  if (h->n_embd % EL_GROUP) return el_fields_wrong(in, "shape.n_embd", "is no multiple of 32");
+  if (h->n_ff % EL_GROUP) return el_fields_wrong(in, "shape.n_ff", "is no multiple of 32");
+  if (h->n_head % h->n_head_kv) return el_fields_wrong(in, "shape.n_head", "is no multiple of n_head_kv");
   if (h->n_head * h->head_dim % EL_GROUP)
-    return el_report_in_wrong(in, "shape.head_dim", "times n_head is no multiple of 32");
+    return el_fields_wrong(in, "shape.head_dim", "times n_head is no multiple of 32");
   return EL_OK;
 }
 
-static el_status read_shape(const el_report_in *in, json_t *root, el_hparams *h) {
+static el_status read_shape(const el_fields *in, json_t *root, el_hparams *h) {
   const struct {
     const char *path;
     int max;
@@ -118,13 +118,13 @@ static el_status read_shape(const el_report_in *in, json_t *root, el_hparams *h)
   return status ? status : check_shape(in, h);
 }
 
-static el_status read_rows(const el_report_in *in, json_t *root, el_costs *c) {
+static el_status read_rows(const el_fields *in, json_t *root, el_costs *c) {
   static const char *const names[] = {"rows", "base", "logits", "adapter", "more"};
   enum { N = 5 };
   size_t places[N];
   json_t *steps;
-  el_status status = el_report_in_columns(in, el_report_in_get(root, "columns"), "columns", names, N, places);
-  if (!status) status = el_report_in_find(in, root, "steps", &steps);
+  el_status status = el_fields_columns(in, el_fields_get(root, "columns"), "columns", names, N, places);
+  if (!status) status = el_fields_find(in, root, "steps", &steps);
   if (status) return status;
   size_t n = json_array_size(steps);
   if (!n || n > EL_COSTS_MAX_ROWS)
@@ -134,7 +134,7 @@ static el_status read_rows(const el_report_in *in, json_t *root, el_costs *c) {
     double v[N];
     const json_t *row = json_array_get(steps, i);
     for (int k = 0; k < N && !status; k++) {
-      status = el_report_in_cell(in, row, places[k], "steps", i, names[k], &v[k]);
+      status = el_fields_cell(in, row, places[k], "steps", i, names[k], &v[k]);
       if (!status && !(v[k] <= 1e6))
         status =
             el_fail(in->err, EL_ERR_FORMAT, "%s: steps[%zu]: '%s' is no number from 0 to 1e6", in->path, i, names[k]);
@@ -151,7 +151,7 @@ static el_status read_rows(const el_report_in *in, json_t *root, el_costs *c) {
   return EL_OK;
 }
 
-static el_status read_seconds(const el_report_in *in, json_t *root, el_costs *c) {
+static el_status read_seconds(const el_fields *in, json_t *root, el_costs *c) {
   const struct {
     const char *path;
     double *out;
@@ -171,7 +171,7 @@ static el_status read_seconds(const el_report_in *in, json_t *root, el_costs *c)
   return status;
 }
 
-static el_status read_bytes(const el_report_in *in, json_t *root, const char *path, uint64_t *out) {
+static el_status read_bytes(const el_fields *in, json_t *root, const char *path, uint64_t *out) {
   double x;
   el_status status = number(in, root, path, 0, 1e15, &x);
   if (!status) *out = (uint64_t)x;
@@ -179,7 +179,7 @@ static el_status read_bytes(const el_report_in *in, json_t *root, const char *pa
 }
 
 /* Of one kind of page, if a file is older than the other. */
-static el_status read_kv_page(const el_report_in *in, json_t *root, el_costs *c) {
+static el_status read_kv_page(const el_fields *in, json_t *root, el_costs *c) {
   el_kv_type type = EL_KV_F16;
   if (!json_object_get(root, "kv_page")) {
     el_status status = el_kv_type_get(c->kv_type, &type, in->err);
@@ -191,29 +191,29 @@ static el_status read_kv_page(const el_report_in *in, json_t *root, el_costs *c)
   if (!status) status = whole(in, root, "kv_page.windowed_bytes", 0, 1 << 30, &windowed);
   if (!status) status = whole(in, root, "kv_page.window", windowed ? 1 : 0, EL_MAX_CONTEXT, &c->kv.window);
   if (status) return status;
-  if (full % 64) return el_report_in_wrong(in, "kv_page.full_bytes", "is no multiple of 64");
-  if (windowed % 64) return el_report_in_wrong(in, "kv_page.windowed_bytes", "is no multiple of 64");
+  if (full % 64) return el_fields_wrong(in, "kv_page.full_bytes", "is no multiple of 64");
+  if (windowed % 64) return el_fields_wrong(in, "kv_page.windowed_bytes", "is no multiple of 64");
   c->kv.full_bytes = (size_t)full;
   c->kv.windowed_bytes = (size_t)windowed;
   return EL_OK;
 }
 
-static el_status read_all(const el_report_in *in, json_t *root, el_costs *c) {
+static el_status read_all(const el_fields *in, json_t *root, el_costs *c) {
   const char *schema = NULL;
   el_kv_type kv;
   el_layout layout;
-  if (!json_is_object(root)) return el_report_in_wrong(in, "the file", "is no JSON object");
-  el_status status = el_report_in_text(in, root, "schema", &schema);
+  if (!json_is_object(root)) return el_fields_wrong(in, "the file", "is no JSON object");
+  el_status status = el_fields_text(in, root, "schema", &schema);
   if (!status && (!schema || strcmp(schema, SCHEMA)))
-    status = el_report_in_wrong(in, "schema", "is not \"" SCHEMA "\": --save-costs writes such files");
+    status = el_fields_wrong(in, "schema", "is not \"" SCHEMA "\": --save-costs writes such files");
   if (!status) status = text(in, root, "model", c->model, sizeof c->model);
   if (!status) status = text(in, root, "cpu", c->cpu, sizeof c->cpu);
   if (!status) status = text(in, root, "isa", c->isa, sizeof c->isa);
   if (!status) status = text(in, root, "kv_type", c->kv_type, sizeof c->kv_type);
   if (!status) status = text(in, root, "adapter_type", c->adapter_type, sizeof c->adapter_type);
-  if (!status && el_kv_type_get(c->kv_type, &kv, NULL)) status = el_report_in_wrong(in, "kv_type", "is unknown");
+  if (!status && el_kv_type_get(c->kv_type, &kv, NULL)) status = el_fields_wrong(in, "kv_type", "is unknown");
   if (!status && el_adapter_layout_get(c->adapter_type, &layout, NULL))
-    status = el_report_in_wrong(in, "adapter_type", "is unknown");
+    status = el_fields_wrong(in, "adapter_type", "is unknown");
   if (!status) status = whole(in, root, "cores", 1, MAX_CORES, &c->cores);
   if (!status) status = whole(in, root, "threads", 1, MAX_CORES, &c->threads);
   if (!status) status = whole(in, root, "rank", 1, EL_MAX_RANK, &c->rank);
@@ -232,9 +232,9 @@ static el_status read_all(const el_report_in *in, json_t *root, el_costs *c) {
 
 el_status el_costs_read(const char *path, el_costs *out, el_error *err) {
   json_t *root = NULL;
-  const el_report_in in = {.path = path, .err = err};
+  const el_fields in = {.path = path, .err = err};
   *out = (el_costs){0};
-  el_status status = el_report_in_load(&in, &root);
+  el_status status = el_fields_load(&in, &root);
   if (!status) status = read_all(&in, root, out);
   json_decref(root);
   return status;

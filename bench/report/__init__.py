@@ -1,6 +1,6 @@
-"""Runs of `bench load` as a page with tables and charts, as Markdown and as JSON.
+"""Runs of `edgelora-bench load` as a page with tables and charts, as Markdown and as JSON.
 
-tools/report starts it; docs/load.md describes it. A run's file is hostile input. Its way through the package:
+tools/report starts it; docs/performance/report.md describes it. A run's file is hostile input. Its way through the package:
 
     fields      values out of a JSON file, each checked; an error names the file and the field
     run, facts  what the report knows of one run

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 RUNS_MAX = 1000
 
 ABOUT = """\
-Reads what 'bench load --json' wrote, one FILE a run, and writes a page with tables and charts that needs no other file
+Reads what 'edgelora-bench load --json' wrote, one FILE a run, and writes a page with tables and charts that needs no other file
 and no network. Runs of one server with one workload are repetitions: the tables show their median, least and most.
 NAME=FILE calls the server NAME instead of what the file calls it; NAME= alone does so for all files after it."""
 

@@ -26,7 +26,7 @@ PAGE = """\
 <h1>{title}</h1>
 {common}</header>
 {body}
-<footer>edgelora bench report {version}</footer>
+<footer>edgelora {version}, tools/report</footer>
 </body>
 </html>
 """

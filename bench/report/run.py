@@ -1,4 +1,4 @@
-"""What a report knows of one run: a file of `bench load --json` (schema edgelora-load/1, docs/load.md), checked and made flat."""
+"""What a report knows of one run: a file of `edgelora-bench load --json` (schema edgelora-load/1, docs/performance/load.md), checked and made flat."""
 
 from array import array
 from dataclasses import dataclass, field
@@ -205,7 +205,7 @@ def read_run(path, name=None):
     file = File(path)
     schema = file.text("schema") or ""
     if schema != SCHEMA:
-        raise file.wrong("schema", f"'{schema[:40]}' is not '{SCHEMA}', which bench load --json writes")
+        raise file.wrong("schema", f"'{schema[:40]}' is not '{SCHEMA}', which edgelora-bench load --json writes")
     run = Run(path, interrupted=file.flag("interrupted"))
     _read_values(file, run, name)
     _read_metrics(file, run)

@@ -7,18 +7,18 @@ _edgelora_bench_takes() {
   case $1:$2 in
     *:--use | *:-a) echo 'adapter' ;;
     perplexity:--adapters) echo 'dir' ;;
-    *:--costs | *:--file | *:--markdown | *:--model | *:--out | *:--replay | *:--save-costs) echo 'file' ;;
-    *:--trace | *:-f | *:-m | *:-o | load:--json | plan:--adapter | report:--json) echo 'file' ;;
+    *:--costs | *:--file | *:--model | *:--replay | *:--save-costs | *:--trace | *:-f | *:-m) echo 'file' ;;
+    load:--json | plan:--adapter) echo 'file' ;;
     perplexity:--adapter) echo 'named' ;;
-    *:--adapter-prefix | *:--alpha | *:--balance | *:--baseline | *:--cached | *:--chunks) echo 'text' ;;
-    *:--clients | *:--cols | *:--context | *:--ctx-size | *:--cv | *:--duration | *:--gbs) echo 'text' ;;
-    *:--gops | *:--group | *:--heads | *:--input | *:--kernels | *:--layouts | *:--limits) echo 'text' ;;
-    *:--memory | *:--memory-mib | *:--n-adapters | *:--nodes | *:--npl | *:--npp | *:--ntg) echo 'text' ;;
-    *:--output | *:--positions | *:--prompt-seed | *:--rank | *:--ranks | *:--rate | *:--repeat) echo 'text' ;;
-    *:--requests | *:--seed | *:--server-pid | *:--shape | *:--shapes | *:--slo-ttft | *:--slots) echo 'text' ;;
-    *:--speed | *:--step-adapters | *:--step-rows | *:--temperature | *:--threads | *:--timeout) echo 'text' ;;
-    *:--title | *:--top-p | *:--url | *:--warm-up | *:-c | *:-n | *:-t | cache:--adapters) echo 'text' ;;
-    load:--adapters | plan:--adapters) echo 'text' ;;
+    *:--adapter-prefix | *:--alpha | *:--balance | *:--cached | *:--chunks | *:--clients) echo 'text' ;;
+    *:--cols | *:--context | *:--ctx-size | *:--cv | *:--duration | *:--gbs | *:--gops) echo 'text' ;;
+    *:--heads | *:--input | *:--kernels | *:--layouts | *:--limits | *:--memory | *:--memory-mib) echo 'text' ;;
+    *:--n-adapters | *:--nodes | *:--npl | *:--npp | *:--ntg | *:--output | *:--positions) echo 'text' ;;
+    *:--prompt-seed | *:--rank | *:--ranks | *:--rate | *:--repeat | *:--requests | *:--seed) echo 'text' ;;
+    *:--server-pid | *:--shape | *:--shapes | *:--slo-ttft | *:--slots | *:--speed) echo 'text' ;;
+    *:--step-adapters | *:--step-rows | *:--temperature | *:--threads | *:--timeout | *:--top-p) echo 'text' ;;
+    *:--url | *:--warm-up | *:-c | *:-n | *:-t | cache:--adapters | load:--adapters) echo 'text' ;;
+    plan:--adapters) echo 'text' ;;
     *:--cpu-list) echo 'words auto' ;;
     *:--speculate) echo 'words auto off' ;;
     *:--kv-type) echo 'words f16 q8' ;;
@@ -53,9 +53,6 @@ _edgelora_bench_options() {
       echo '--url --api -m --model --server-pid --n-adapters --adapter-prefix --adapters --auto --alpha --rate --cv
       --duration --no-drain -n --requests --clients --own-adapter --input --output --temperature --top-p --seed
       --prompt-seed --trace --replay --speed --timeout --slo-ttft --json --progress -h --help'
-      ;;
-    report)
-      echo '-o --out --markdown --json --title --baseline --group -h --help'
       ;;
     plan)
       echo '-m --model --adapter --rank --temperature --save-costs --costs --shape --gops --gbs --adapters --alpha --rate
@@ -100,12 +97,12 @@ _edgelora_bench() {
     before=${COMP_WORDS[COMP_CWORD - 2]}
   fi
   if ((COMP_CWORD == 1)); then
-    mapfile -t COMPREPLY < <(compgen -W 'batch peak kernels threads cache load report plan perplexity help --help --version' -- "$current")
+    mapfile -t COMPREPLY < <(compgen -W 'batch peak kernels threads cache load plan perplexity help --help --version' -- "$current")
     return
   fi
   case $command in
     help)
-      ((COMP_CWORD > 2)) || mapfile -t COMPREPLY < <(compgen -W 'batch peak kernels threads cache load report plan perplexity' -- "$current")
+      ((COMP_CWORD > 2)) || mapfile -t COMPREPLY < <(compgen -W 'batch peak kernels threads cache load plan perplexity' -- "$current")
       return
       ;;
   esac

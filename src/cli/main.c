@@ -6,16 +6,20 @@
 static const el_cli_command *const commands[] = {&el_cmd_run,     &el_cmd_serve,   &el_cmd_tokenize,
                                                  &el_cmd_inspect, &el_cmd_adapter, &el_cmd_router};
 
-/* Commands that have become a program of their own. For one version this one says so. */
+/* Commands that have become programs of their own. For one version this one says so. `subcommand`: NULL is any. */
 static const struct {
-  const char *name, *now;
-} moved[] = {{"bench", "edgelora-bench"}, {"perplexity", "edgelora-bench perplexity"}};
+  const char *name, *subcommand, *now;
+} moved[] = {{"bench", "report", "tools/report"},
+             {"bench", NULL, "edgelora-bench"},
+             {"perplexity", NULL, "edgelora-bench perplexity"}};
 
 /* What has taken the place of the command that is asked for, or whose help is; NULL: it has not moved. */
 static const char *moved_to(int argc, char **argv) {
   int at = argc > 2 && strcmp(argv[1], "help") == 0 ? 2 : 1;
-  for (size_t i = 0; at < argc && i < sizeof moved / sizeof *moved; i++)
-    if (strcmp(argv[at], moved[i].name) == 0) return moved[i].now;
+  for (size_t i = 0; at < argc && i < sizeof moved / sizeof *moved; i++) {
+    if (strcmp(argv[at], moved[i].name) != 0) continue;
+    if (!moved[i].subcommand || (at + 1 < argc && strcmp(argv[at + 1], moved[i].subcommand) == 0)) return moved[i].now;
+  }
   return NULL;
 }
 

@@ -271,18 +271,6 @@ def seeds():
                    "{{ '<|start_header_id|>' }}<|eot_id|>{%- set date_string = \"26 Jul\" %}Cutting Knowledge Date: December 2023",
                    "<｜User｜><｜Assistant｜><think><｜end▁of▁sentence｜>{{ split('</think>') }}", "[INST][AVAILABLE_TOOLS]"):
         yield "tokenizer", f"family{len(family)}", b"l" + f"b\n3<s>\n3</s>\ni\0\0\nt{family}\ns a</think> ".encode()
-    run = {"schema": "edgelora-load/1", "version": "1", "began": 1, "interrupted": False, "machine": {"cpu": "c"},
-           "server": {"url": "u", "api": "openai", "model": "m"},
-           "workload": {"loop": "open", "auto": False, "own_adapter": True, "clients": 1, "adapters": 2, "seed": 1, "alpha": 1.0,
-                        "input": [8, 128], "output": [8, 8], "rate": 0.5, "cv": 1.5, "duration": 2.0, "replay": "t", "speed": 1.0},
-           "summary": {"done": 2, "failed": 1, "requests_per_second": 1.0, "latency_seconds": {"mean": 1.0, "p50": 1.0, "p90": 1.0, "p99": 1.0},
-                       "first_text_seconds": None, "slo": {"first_text_seconds": 6.0, "met": 1, "of": 2}},
-           "errors": {"http": {"n": 1, "first": "<script>"}}, "cache": {"hit_rate": 0.5}, "energy": {"source": "rapl", "joules_per_request": 1.0},
-           "memory": {"columns": ["at", "resident_bytes"], "samples": [[0.0, 1], [1.0, 2000000000]]}, "generator": {"cores": 0.1},
-           "adapters": ["a|b", "\u202e"], "request_columns": ["at", "first", "done", "adapter", "end"],
-           "requests": [[0.0, 0.1, 0.5, 0, "done"], [0.5, None, 9.0, 1, "http"], [1e-9, 1.0, 2.0, -1, "done"]]}
-    yield "report", "run", json.dumps(run).encode()
-    yield "report", "least", b'{"schema":"edgelora-load/1","summary":{},"request_columns":["at","first","done","end"],"requests":[]}'
 
     yield "config", "all", (b"# every kind\nflag: true\nint: 32\nu64: 18446744073709551615\nbytes: 4G\nreal: 0.25\ntext: off\npath: keys\n"
                             b"texts: [a, 'b']\npaths:\n  - one\n  - /two\nnamed: [sql=one, b=/two]\nnumbers: 1,2,4\n")

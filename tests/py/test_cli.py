@@ -24,7 +24,7 @@ TINY = ROOT / "tests" / "golden" / "tiny" / "q8_0.gguf"
 TINY_LORA = ROOT / "tests" / "golden" / "lora" / "tiny.gguf"
 TINY_PEFT = ROOT / "tests" / "golden" / "lora" / "tiny-peft"
 COMMANDS = ["run", "serve", "tokenize", "inspect", "adapter check", "router profile", "router train", "router eval", "router show"]
-BENCHES = ["batch", "cache", "kernels", "load", "peak", "perplexity", "plan", "report", "threads"]
+BENCHES = ["batch", "cache", "kernels", "load", "peak", "perplexity", "plan", "threads"]
 HELP = [*((edgelora, command) for command in COMMANDS), *((bench, command) for command in BENCHES)]
 
 pytestmark = pytest.mark.skipif(not BINARY.exists(), reason="edgelora is not built (EDGELORA_BIN)")
@@ -82,6 +82,7 @@ def test_help_tells_each_commands_every_option():
 @pytest.mark.parametrize("args, now", [
     (["bench"], "edgelora-bench"),
     (["bench", "batch", "--npl", "1"], "edgelora-bench"),
+    (["bench", "report", "run.json"], "tools/report"),
     (["perplexity", "-f", "x"], "edgelora-bench perplexity"),
     (["help", "bench"], "edgelora-bench"),
 ])

@@ -82,7 +82,7 @@ def test_every_experiment_has_a_title_and_points_have_names_of_their_own():
 
 
 def run(*args):
-    return subprocess.run([str(PAPER / "run.py"), "--edgelora", str(BINARY), *map(str, args)], capture_output=True, text=True)
+    return subprocess.run([sys.executable, str(PAPER / "run.py"), "--edgelora", str(BINARY), *map(str, args)], capture_output=True, text=True)
 
 
 def test_it_runs_goes_on_and_writes_the_evaluation(tmp_path):

@@ -10,7 +10,7 @@ import sys
 import xml.etree.ElementTree as ET
 
 import pytest
-from conftest import BINARY, ROOT
+from conftest import BENCH, ROOT
 from load_runs import load_run
 
 sys.path.insert(0, str(ROOT / "bench"))
@@ -335,11 +335,12 @@ def test_names_that_are_not_there_are_refused_with_those_that_are(write, refused
     assert "/no/such/folder/x.html: No such file" in refused(file, "--json", "/no/such/folder/x.html")
 
 
+@pytest.mark.skipif(not BENCH.exists(), reason="edgelora-bench is not built (EDGELORA_BIN)")
 def test_what_bench_load_writes_is_read(fake, tmp_path, page, made):
     server = fake(slots=4)
     files = [tmp_path / f"{i}.json" for i in range(2)]
     for i, file in enumerate(files):
-        r = subprocess.run([BINARY, "bench", "load", "--url", server.url, "--clients", "4", "--requests", "20", "--n-adapters", "0", "--input", "8",
+        r = subprocess.run([BENCH, "load", "--url", server.url, "--clients", "4", "--requests", "20", "--n-adapters", "0", "--input", "8",
                             "--output", "4", "--seed", str(i), "--server-pid", str(server.process.pid), "--json", file], capture_output=True, timeout=60)
         assert r.returncode == 0, r.stderr.decode()
     data = made("--json", "fake=", *files)

@@ -3,6 +3,7 @@
 import json
 import statistics
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ and which it missed, and what each of its ideas brings.
   requests. *Failed*: no answer within the timeout, which is 60 s by default.
 - edgelora takes its memory at the start (`--prefault`), as llama-server does.
 """
+REPORT = Path(__file__).resolve().parents[1] / "report"
 # Written by hand: why figures are what they are.
 NOTES = Path(__file__).resolve().parent / "notes.md"
 # Points of other experiments that are rows of these too: {experiment: (what the row is called, the point)}.
@@ -282,7 +284,7 @@ def report(args, model):
             files.setdefault(f"{r.server}, {r.key}" if r.facts.get("options") else r.server, []).append(str(r.path))
     files = {server: paths for server, paths in files.items() if paths}
     page = args.out / f"report-{Path(model.name).stem}.html"
-    done = subprocess.run([str(args.edgelora.with_name("edgelora-bench")), "report", *(f for server, paths in files.items() for f in (f"{server}=", *paths)), "-o", str(page),
+    done = subprocess.run([sys.executable, str(REPORT), *(f for server, paths in files.items() for f in (f"{server}=", *paths)), "-o", str(page),
                            "--title", f"{model.facts['model']}: edgelora and llama-server", "--baseline", THEIRS if THEIRS in files else OURS],
                           capture_output=True, text=True)
-    print(f"paper: {page}" if done.returncode == 0 else f"paper: no report: {done.stderr}")
+    print(f"paper: {page}" if done.returncode == 0 else f"paper: no page of {model.name}: {done.stderr.strip()}")
