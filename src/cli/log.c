@@ -7,7 +7,7 @@
 
 #include "base/log.h"
 #include "cli/cli.h"
-#include "server/json_out.h"
+#include "server/common/json_out.h"
 #include "server/server.h"
 
 static const char *name_of(el_log_level level) {

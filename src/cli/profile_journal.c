@@ -12,7 +12,7 @@
 
 #include "base/error.h"
 #include "cli/cli.h"
-#include "server/json_out.h"
+#include "server/common/json_out.h"
 
 /* ---- what a run is made of */
 

@@ -13,7 +13,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "cli/scorers.h"
-#include "server/json_out.h"
+#include "server/common/json_out.h"
 
 enum { MAX_OUTPUT = 4096 }; /* bytes: a number and some white space */
 enum { REAP_POLL_MS = 20 };

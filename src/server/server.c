@@ -12,7 +12,7 @@
 #include "base/error.h"
 #include "base/json_guard.h"
 #include "base/wait.h"
-#include "server/private.h"
+#include "server/endpoints/endpoints.h"
 
 /* Open files that connections leave to others: adapters that are read, folders that are looked through, the HTTP
  * thread's own. */
@@ -146,6 +146,7 @@ el_status el_server_start(const el_server_options *options, el_server **out, el_
   for (int i = 0; i < EL_N_LANES; i++) conds = el_cond_init(&s->readers.lanes[i].changed) && conds;
   s->listen_fd = -1;
   s->options = *options;
+  s->routes = el_routes(&s->n_routes);
   s->options.cors_origins = s->options.aliases = NULL;
   s->options.host = strdup(options->host);
   bool lists = copy_list(options->cors_origins, options->n_cors_origins, &s->options.cors_origins) &&
@@ -177,13 +178,6 @@ el_status el_server_start(const el_server_options *options, el_server **out, el_
   }
   *out = s;
   return EL_OK;
-}
-
-el_keys *el_server_keys(el_server *s) {
-  pthread_mutex_lock(&s->mutex);
-  el_keys *keys = el_keys_retain(s->keys);
-  pthread_mutex_unlock(&s->mutex);
-  return keys;
 }
 
 el_status el_server_reload_keys(el_server *s, const char *path, el_error *err) {

@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "answer/form.h"
-#include "server/json_value.h"
+#include "server/common/json_value.h"
 
 static json_t *fail(const el_error *e) {
   return json_pack("{s:s}", "error", e->message);

@@ -14,7 +14,7 @@
 #include "../server_fake/fake_engine.h"
 #include "base/json_guard.h"
 #include "no_sockets.h"
-#include "server/private.h"
+#include "server/http/state.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerInitialize(int *argc, char ***argv);

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/json_value.h"
+#include "server/common/json_value.h"
 #include "template/template.h"
 
 typedef struct input {

@@ -2,8 +2,8 @@
  * test says. */
 #include "fixture.h"
 #include "random_request.h"
-#include "server/account.h"
-#include "server/strangers.h"
+#include "server/access/account.h"
+#include "server/access/strangers.h"
 
 #define S ((uint64_t)1000000000)
 

@@ -1,6 +1,6 @@
 /* Answers that are kept: bounded in number and in bytes, and each caller's own. */
 #include "bytes.h"
-#include "server/stored.h"
+#include "server/answers/stored.h"
 
 static void keep(el_stored *s, const char *id, uint64_t domain, size_t bytes) {
   char *data = calloc(1, bytes + 1);

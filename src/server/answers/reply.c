@@ -1,0 +1,339 @@
+#include "server/answers/reply.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "server/answers/choice.h"
+#include "server/answers/writer.h"
+#include "server/common/json_out.h"
+
+/* Bytes of a stream's events that are formatted ahead of the socket. */
+#define ENOUGH_TO_SEND 32768
+
+static bool open_parser(const el_reply *r, el_choice *c) {
+  const el_calling *calling = &r->request->calling;
+  const el_answer_options o = {.tools = calling->tools,
+                               .prompt = calling->prompt,
+                               .prompt_len = calling->prompt_len,
+                               .keep_reasoning = calling->keep_reasoning,
+                               .whole_calls = !r->stream};
+  el_error err;
+  return !calling->format || !el_answer_parser_open(calling->format, &o, &c->parser, &err);
+}
+
+static bool make_choices(el_reply *r, const el_tokenizer *t) {
+  const el_api_request *q = r->request;
+  r->n_choices = q->n_prompts * (size_t)q->n;
+  if (!(r->choices = calloc(r->n_choices, sizeof *r->choices))) return false;
+  for (size_t i = 0; i < r->n_choices; i++) {
+    el_choice *c = &r->choices[i];
+    c->prompt = &q->prompts[i / (size_t)q->n];
+    int32_t last = c->prompt->n ? c->prompt->tokens[c->prompt->n - 1] : -1;
+    if (!open_parser(r, c)) return false;
+    c->logprobs = (el_logprobs){.tokenizer = t,
+                                .chat = q->chat || q->list_tokens,
+                                .ids = q->list_tokens,
+                                .n_top = q->request.top_logprobs,
+                                .request = &q->request,
+                                .last = last};
+  }
+  return true;
+}
+
+el_reply *el_reply_new(const el_tokenizer *t, const el_api_request *request, const el_reply_head *head) {
+  el_reply *r = calloc(1, sizeof *r);
+  if (!r) return NULL;
+  *r = (el_reply){.request = request,
+                  .writer = request->api->writer,
+                  .stream = request->stream,
+                  .created = head->created,
+                  .asked = head->asked,
+                  .limited = head->limited,
+                  .id = strdup(head->id),
+                  .model = strdup(head->model)};
+  if (r->id && r->model && make_choices(r, t)) return r;
+  el_reply_free(r);
+  return NULL;
+}
+
+static void choice_free(el_choice *c) {
+  el_answer_parser_close(c->parser);
+  for (size_t i = 0; i < c->n_calls; i++) {
+    free(c->calls[i].name);
+    el_buf_free(&c->calls[i].arguments);
+  }
+  free(c->calls);
+  free(c->adapter);
+  free(c->stop);
+  free(c->vector);
+  el_buf_free(&c->content);
+  el_buf_free(&c->reasoning);
+  el_buf_free(&c->prompt_logprobs);
+  el_buf_free(&c->tokens);
+  el_logprobs_free(&c->logprobs);
+}
+
+void el_reply_free(el_reply *r) {
+  if (!r) return;
+  for (size_t i = 0; r->choices && i < r->n_choices; i++) choice_free(&r->choices[i]);
+  if (r->state && r->writer->free_state) r->writer->free_state(r->state);
+  free(r->choices);
+  free(r->id);
+  free(r->model);
+  el_buf_free(&r->chosen);
+  el_buf_free(&r->scratch);
+  free(r);
+}
+
+bool el_reply_finished(const el_reply *r) {
+  return r->failed || r->n_done == r->n_choices;
+}
+
+/* ---------------------------------------------------------------- for writers */
+
+const char *el_choice_adapter(const el_reply *r, const el_choice *c) {
+  return r->choices[(c - r->choices) / r->request->n * r->request->n].adapter;
+}
+
+/* Tokens of a prompt that were there already: one of its choices may have left them to the others. */
+static size_t cached_tokens(const el_reply *r, const el_choice *of_prompt) {
+  int least = of_prompt->cached_tokens;
+  for (int i = 1; i < r->request->n; i++)
+    if (of_prompt[i].cached_tokens < least) least = of_prompt[i].cached_tokens;
+  return (size_t)least;
+}
+
+el_usage el_reply_usage(const el_reply *r) {
+  el_usage u = {0};
+  for (size_t i = 0; i < r->request->n_prompts; i++) {
+    u.prompt += r->request->prompts[i].n;
+    u.cached += cached_tokens(r, &r->choices[i * (size_t)r->request->n]);
+  }
+  for (size_t i = 0; i < r->n_choices; i++) u.completion += (size_t)r->choices[i].completion_tokens;
+  return u;
+}
+
+static const el_choice *first_not_invoked(const el_reply *r) {
+  for (size_t i = 0; i < r->n_choices; i++)
+    if (r->choices[i].not_invoked) return &r->choices[i];
+  return NULL;
+}
+
+/* Why, for people. */
+bool el_reply_write_warnings(const el_reply *r, const el_choice *c, el_buf *out) {
+  if (!c) c = first_not_invoked(r);
+  if (!c || !c->not_invoked) return true;
+  const char *name = el_choice_adapter(r, c);
+  el_buf text = {0};
+  bool ok = el_buf_printf(&text,
+                          "The adapter '%s' is activated by tokens that the prompt does not have: the base model has "
+                          "answered.",
+                          name ? name : r->asked) &&
+            el_buf_printf(out, ",\"warnings\":[") && el_json_string(out, text.data, text.len) &&
+            el_buf_append(out, "]", 1);
+  el_buf_free(&text);
+  return ok;
+}
+
+/* ---------------------------------------------------------------- taking in */
+
+static void fail(el_reply *r, const el_choice *c, const el_record *rec) {
+  el_error err = {.code = EL_ERR_CLOSED};
+  if (rec->finish == EL_FINISH_ERROR) el_record_error(rec, &err);
+  r->failed = true;
+  const char *name = el_record_failed(rec);
+  if (!name) name = el_choice_adapter(r, c);
+  el_api_fail_engine(&r->error, &err, name ? name : r->asked, r->limited);
+}
+
+static bool keep(el_choice *c, const el_part *part) {
+  el_buf *to = part->kind == EL_PART_REASONING   ? &c->reasoning
+               : part->kind == EL_PART_ARGUMENTS ? &c->calls[part->call].arguments
+                                                 : &c->content;
+  return part->kind == EL_PART_CALL || el_buf_append(to, part->text, part->len);
+}
+
+/* Nine letters and digits: the templates of Mistral take no others. */
+static bool make_id(char *id) {
+  static const char DIGITS[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+  unsigned char random[9];
+  if (getrandom(random, sizeof random, 0) != sizeof random) return false;
+  for (size_t i = 0; i < sizeof random; i++) id[i] = DIGITS[random[i] % (sizeof DIGITS - 1)];
+  id[sizeof random] = 0;
+  return true;
+}
+
+static bool add_call(el_choice *c, const el_part *part) {
+  /* In steps of a power of two. */
+  if (!(c->n_calls & (c->n_calls - 1))) {
+    el_call *grown = realloc(c->calls, (c->n_calls ? 2 * c->n_calls : 1) * sizeof *grown);
+    if (!grown) return false;
+    c->calls = grown;
+  }
+  el_call *call = &c->calls[c->n_calls];
+  *call = (el_call){.name = strndup(part->text, part->len)};
+  if (!call->name) return false;
+  c->n_calls++;
+  return make_id(call->id);
+}
+
+/* A part has become certain: it is kept, or sent, or both. */
+static bool take_part(el_reply *r, el_choice *c, const el_part *part, el_buf *stream) {
+  if (part->kind == EL_PART_CALL && !add_call(c, part)) return false;
+  return (!(!stream || r->writer->keep) || keep(c, part)) && (!stream || r->writer->delta(r, c, part, stream));
+}
+
+/* The first sign of life of a choice. */
+static bool begin(el_reply *r, el_choice *c, el_buf *stream) {
+  const el_writer *w = r->writer;
+  if (c->begun) return true;
+  c->begun = true;
+  if (stream && !r->begun && w->begin && !w->begin(r, stream)) return false;
+  r->begun = true;
+  if (stream && w->begin_choice && !w->begin_choice(r, c, stream)) return false;
+  const el_part echo = {EL_PART_CONTENT, 0, c->prompt->text, c->prompt->text_len};
+  return !r->request->echo || take_part(r, c, &echo, stream);
+}
+
+static bool take_prompt(el_reply *r, el_choice *c, const el_record *rec) {
+  const el_api_request *q = r->request;
+  const el_prompt_logprobs p = {.tokens = c->prompt->tokens,
+                                .logprobs = el_record_prompt(rec),
+                                .top = el_record_prompt_top(rec),
+                                .n = rec->n_prompt < c->prompt->n ? rec->n_prompt : c->prompt->n,
+                                .n_top = rec->n_prompt_top};
+  bool echoed = q->echo && q->request.logprobs;
+  const size_t from = c->prompt->scored_from;
+  for (size_t i = from; from && i < p.n; i++) c->score += (double)p.logprobs[i] / (double)(p.n - from);
+  return (!echoed || el_logprobs_add_prompt(&c->logprobs, &p, c->prompt->hidden)) &&
+         (!q->prompt_logprobs ||
+          el_prompt_logprobs_write(c->logprobs.tokenizer, &p, (size_t)q->n_prompt_logprobs, &c->prompt_logprobs));
+}
+
+static bool take_choice(el_reply *r, el_choice *c, const el_record *rec) {
+  free(c->adapter);
+  c->adapter = strdup(el_record_text(rec));
+  bool wanted = r->request->scores || r->request->route;
+  return c->adapter && (!wanted || el_choice_write(rec, &r->chosen));
+}
+
+/* One text's parts, on their way. */
+typedef struct taking {
+  el_reply *r;
+  el_choice *c;
+  el_buf *stream;
+  bool any, failed;
+} taking;
+
+static void take_answer_part(void *user, const el_answer_part *a) {
+  static const el_part_kind KINDS[] = {[EL_ANSWER_TEXT] = EL_PART_CONTENT,
+                                       [EL_ANSWER_REASONING] = EL_PART_REASONING,
+                                       [EL_ANSWER_CALL] = EL_PART_CALL,
+                                       [EL_ANSWER_ARGUMENTS] = EL_PART_ARGUMENTS};
+  taking *t = user;
+  const el_part part = {KINDS[a->type], a->call, a->text, a->len};
+  bool call = a->type == EL_ANSWER_CALL || a->type == EL_ANSWER_ARGUMENTS;
+  /* Where one call is asked for at most, others are not told. */
+  if (call && a->call && !t->r->request->calling.rules.parallel) return;
+  t->any = true;
+  if (!t->failed) t->failed = !take_part(t->r, t->c, &part, t->stream);
+}
+
+/* *any: there was a part that became certain. */
+static bool take_parsed(el_reply *r, el_choice *c, const el_part *text, bool done, el_buf *stream, bool *any) {
+  taking t = {.r = r, .c = c, .stream = stream};
+  el_error err;
+  if (el_answer_parser_push(c->parser, text->text, text->len, take_answer_part, &t, &err)) return false;
+  if (done && el_answer_parser_finish(c->parser, take_answer_part, &t, &err)) return false;
+  *any = t.any;
+  return !t.failed;
+}
+
+static bool take_vector(el_choice *c, const el_record *rec) {
+  if (c->vector || !(c->vector = malloc(rec->n_prompt * sizeof *c->vector))) return false;
+  memcpy(c->vector, el_record_prompt(rec), rec->n_prompt * sizeof *c->vector);
+  c->n_vector = rec->n_prompt;
+  return true;
+}
+
+/* What a record has of the answer's text. Tokens beyond the text were part of a stop string if one matched; else their
+ * text is nothing, or half a character. */
+static bool take_text(el_reply *r, el_choice *c, const el_record *rec, el_buf *stream) {
+  bool logprobs = r->request->request.logprobs, done = rec->type == EL_EVENT_DONE;
+  /* The token that ended it is told where OpenAI does, in completions: whoever scores an answer counts on it. */
+  bool told = rec->type == EL_EVENT_TOKEN || (done && rec->token >= 0 && !r->request->chat);
+  if (told && logprobs && !el_logprobs_add(&c->logprobs, rec->token, rec->logprob, el_record_top(rec), rec->n_top))
+    return false;
+  if (rec->type == EL_EVENT_TOKEN && r->request->list_tokens &&
+      !el_buf_append(&c->tokens, &rec->token, sizeof rec->token))
+    return false;
+  c->text_bytes += rec->text_len;
+  if (logprobs && !el_logprobs_advance(&c->logprobs, done && !rec->stopped ? SIZE_MAX : c->text_bytes)) return false;
+  const el_part part = {EL_PART_CONTENT, 0, el_record_text(rec), rec->text_len};
+  bool any = part.len;
+  if (c->parser && !take_parsed(r, c, &part, done, stream, &any)) return false;
+  if (c->parser && any) return true;
+  const el_part rest = {EL_PART_CONTENT, 0, "", 0};
+  return (!any && !(stream && c->logprobs.n)) || take_part(r, c, c->parser ? &rest : &part, stream);
+}
+
+static bool take_end(el_reply *r, el_choice *c, const el_record *rec, el_buf *stream) {
+  c->done = true;
+  c->not_invoked = rec->not_invoked;
+  c->finish = rec->finish;
+  c->prompt_tokens = rec->prompt_tokens;
+  c->completion_tokens = rec->completion_tokens;
+  c->cached_tokens = rec->cached_tokens;
+  c->draft_tokens = rec->draft_tokens;
+  c->draft_tokens_accepted = rec->draft_tokens_accepted;
+  c->queued_ms = rec->queued_ms;
+  c->prompt_ms = rec->prompt_ms;
+  c->decode_ms = rec->decode_ms;
+  c->stop_token = rec->stop_token ? rec->token : -1;
+  if (rec->stopped && !(c->stop = strdup(el_record_stop(rec)))) return false;
+  r->n_done++;
+  return !stream || r->writer->end_choice(r, c, stream);
+}
+
+static bool take(el_reply *r, el_choice *c, const el_record *rec, el_buf *stream) {
+  if (c->done) return true;
+  if (rec->type == EL_EVENT_DONE && (rec->finish == EL_FINISH_ERROR || rec->finish == EL_FINISH_CANCELLED)) {
+    fail(r, c, rec);
+    return true;
+  }
+  if (rec->type == EL_EVENT_CHOICE) return take_choice(r, c, rec) && begin(r, c, stream);
+  if (!begin(r, c, stream)) return false;
+  if (rec->type == EL_EVENT_EMBEDDING) return take_vector(c, rec);
+  if (rec->type == EL_EVENT_PROMPT && !take_prompt(r, c, rec)) return false;
+  return take_text(r, c, rec, stream) && (rec->type != EL_EVENT_DONE || take_end(r, c, rec, stream));
+}
+
+static bool end_stream(el_reply *r, el_buf *stream) {
+  return r->failed ? r->writer->fail(r, &r->error, stream) : r->writer->end(r, stream);
+}
+
+bool el_reply_feed(el_reply *r, const el_buf *records, size_t *pos, el_buf *stream) {
+  const el_record *rec;
+  while (!el_reply_finished(r) && !(stream && stream->len >= ENOUGH_TO_SEND) && (rec = el_record_next(records, pos))) {
+    if (!take(r, &r->choices[rec->choice], rec, stream)) return false;
+    if (stream && el_reply_finished(r) && !end_stream(r, stream)) return false;
+  }
+  return true;
+}
+
+bool el_reply_fail(el_reply *r, const el_api_error *e, el_buf *stream) {
+  if (el_reply_finished(r)) return true;
+  r->failed = true;
+  r->error = *e;
+  return end_stream(r, stream);
+}
+
+bool el_reply_write(el_reply *r, el_buf *out, el_api_error *e) {
+  if (r->failed) {
+    *e = r->error;
+    return false;
+  }
+  return r->writer->whole(r, out) || el_api_fail(e, 500, "no_memory", NULL, "Out of memory while writing the answer.");
+}

@@ -1,0 +1,167 @@
+/* Answers as Anthropic writes them: content blocks, one after the other; in a stream each is begun, added to and ended.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/common/json_out.h"
+#include "server/dialects/anthropic.h"
+
+static bool put(el_buf *out, const char *s) {
+  return el_buf_append(out, s, strlen(s));
+}
+
+static const char *error_type(int status) {
+  switch (status) {
+    case 401: return "authentication_error";
+    case 403: return "permission_error";
+    case 404: return "not_found_error";
+    case 413: return "request_too_large";
+    case 429: return "rate_limit_error";
+    case 503: return "overloaded_error";
+    default: return status >= 500 ? "api_error" : "invalid_request_error";
+  }
+}
+
+bool el_anthropic_write_error(const el_api_error *e, el_buf *out) {
+  return el_buf_printf(out, "{\"type\":\"error\",\"error\":{\"type\":\"%s\",\"message\":", error_type(e->status)) &&
+         el_json_cstring(out, e->message) && put(out, "}}");
+}
+
+/* ---------------------------------------------------------------- the message */
+
+static bool write_stop(const el_choice *c, el_buf *out) {
+  const char *reason = c->finish == EL_FINISH_LENGTH ? "max_tokens"
+                       : c->n_calls                  ? "tool_use"
+                       : c->stop                     ? "stop_sequence"
+                                                     : "end_turn";
+  return el_buf_printf(out, "\"stop_reason\":\"%s\",\"stop_sequence\":", reason) &&
+         el_json_cstring(out, !strcmp(reason, "stop_sequence") ? c->stop : NULL);
+}
+
+/* Tokens that were there already are told apart from the others. */
+static bool write_usage(const el_reply *r, el_buf *out) {
+  el_usage u = el_reply_usage(r);
+  return el_buf_printf(
+      out,
+      "\"usage\":{\"input_tokens\":%zu,\"cache_creation_input_tokens\":0,\"cache_read_input_tokens\":%zu,"
+      "\"output_tokens\":%zu}",
+      u.prompt - u.cached, u.cached, u.completion);
+}
+
+static bool write_head(const el_reply *r, el_buf *out) {
+  return el_buf_printf(out, "{\"id\":\"%s\",\"type\":\"message\",\"role\":\"assistant\",\"model\":", r->id) &&
+         el_json_cstring(out, r->model) && put(out, ",\"content\":[");
+}
+
+/* ---------------------------------------------------------------- in one piece */
+
+static bool write_blocks(const el_choice *c, el_buf *out) {
+  const char *comma = "";
+  bool ok = true;
+  if (c->reasoning.len) {
+    ok = put(out, "{\"type\":\"thinking\",\"thinking\":") && el_json_string(out, c->reasoning.data, c->reasoning.len) &&
+         put(out, ",\"signature\":\"\"}");
+    comma = ",";
+  }
+  if (ok && (c->content.len || !c->n_calls)) {
+    ok = put(out, comma) && put(out, "{\"type\":\"text\",\"text\":") &&
+         el_json_string(out, c->content.data, c->content.len) && put(out, "}");
+    comma = ",";
+  }
+  for (size_t i = 0; ok && i < c->n_calls; i++, comma = ",") {
+    const el_buf *input = &c->calls[i].arguments;
+    ok = el_buf_printf(out, "%s{\"type\":\"tool_use\",\"id\":\"%s\",\"name\":", comma, c->calls[i].id) &&
+         el_json_cstring(out, c->calls[i].name) && put(out, ",\"input\":") &&
+         (input->len ? el_buf_append(out, input->data, input->len) : put(out, "{}")) && put(out, "}");
+  }
+  return ok;
+}
+
+static bool write_whole(el_reply *r, el_buf *out) {
+  const el_choice *c = r->choices;
+  return write_head(r, out) && write_blocks(c, out) && put(out, "],") && write_stop(c, out) && put(out, ",") &&
+         write_usage(r, out) && el_reply_write_warnings(r, c, out) && put(out, "}");
+}
+
+/* ---------------------------------------------------------------- streams */
+
+typedef struct blocks {
+  bool open;
+  el_part_kind kind; /* ARGUMENTS for calls */
+  size_t index, call;
+} blocks;
+
+static bool event(el_buf *out, const char *name) {
+  return el_buf_printf(out, "event: %s\ndata: {\"type\":\"%s\"", name, name);
+}
+
+static bool end_event(el_buf *out) {
+  return put(out, "}\n\n");
+}
+
+static bool stream_begin(el_reply *r, el_buf *out) {
+  if (!r->state && !(r->state = calloc(1, sizeof(blocks)))) return false;
+  return event(out, "message_start") && put(out, ",\"message\":") && write_head(r, out) &&
+         el_buf_printf(out,
+                       "],\"stop_reason\":null,\"stop_sequence\":null,\"usage\":{\"input_tokens\":%zu,"
+                       "\"cache_creation_input_tokens\":0,\"cache_read_input_tokens\":0,\"output_tokens\":0}}",
+                       r->request->prompts->n) &&
+         end_event(out) && event(out, "ping") && end_event(out);
+}
+
+static bool end_block(blocks *b, el_buf *out) {
+  if (!b->open) return true;
+  b->open = false;
+  return event(out, "content_block_stop") && el_buf_printf(out, ",\"index\":%zu", b->index++) && end_event(out);
+}
+
+static bool begin_block(blocks *b, const el_choice *c, el_part_kind kind, size_t call, el_buf *out) {
+  *b = (blocks){.open = true, .kind = kind, .index = b->index, .call = call};
+  if (!event(out, "content_block_start") || !el_buf_printf(out, ",\"index\":%zu,\"content_block\":", b->index))
+    return false;
+  if (kind == EL_PART_CONTENT) return put(out, "{\"type\":\"text\",\"text\":\"\"}") && end_event(out);
+  if (kind == EL_PART_REASONING)
+    return put(out, "{\"type\":\"thinking\",\"thinking\":\"\",\"signature\":\"\"}") && end_event(out);
+  return el_buf_printf(out, "{\"type\":\"tool_use\",\"id\":\"%s\",\"name\":", c->calls[call].id) &&
+         el_json_cstring(out, c->calls[call].name) && put(out, ",\"input\":{}}") && end_event(out);
+}
+
+static bool stream_delta(el_reply *r, el_choice *c, const el_part *part, el_buf *out) {
+  static const char *const DELTAS[] = {[EL_PART_CONTENT] = "{\"type\":\"text_delta\",\"text\":",
+                                       [EL_PART_REASONING] = "{\"type\":\"thinking_delta\",\"thinking\":",
+                                       [EL_PART_ARGUMENTS] = "{\"type\":\"input_json_delta\",\"partial_json\":"};
+  blocks *b = r->state;
+  bool begins = part->kind == EL_PART_CALL;
+  el_part_kind kind = begins ? EL_PART_ARGUMENTS : part->kind;
+  if (!part->len) return true;
+  if (begins || !b->open || b->kind != kind) {
+    if (!end_block(b, out) || !begin_block(b, c, kind, part->call, out)) return false;
+  }
+  return begins || (event(out, "content_block_delta") &&
+                    el_buf_printf(out, ",\"index\":%zu,\"delta\":%s", b->index, DELTAS[kind]) &&
+                    el_json_string(out, part->text, part->len) && put(out, "}") && end_event(out));
+}
+
+static bool stream_end_choice(el_reply *r, el_choice *c, el_buf *out) {
+  blocks *b = r->state;
+  if (!b->index && !b->open && !begin_block(b, c, EL_PART_CONTENT, 0, out)) return false;
+  return end_block(b, out) && event(out, "message_delta") && put(out, ",\"delta\":{") && write_stop(c, out) &&
+         put(out, "},") && write_usage(r, out) && el_reply_write_warnings(r, c, out) && end_event(out);
+}
+
+static bool stream_end(el_reply *r, el_buf *out) {
+  return event(out, "message_stop") && end_event(out);
+}
+
+static bool stream_fail(el_reply *r, const el_api_error *e, el_buf *out) {
+  return put(out, "event: error\ndata: ") && el_anthropic_write_error(e, out) && put(out, "\n\n");
+}
+
+const el_writer el_anthropic_writer = {.stream_type = "text/event-stream",
+                                       .begin = stream_begin,
+                                       .delta = stream_delta,
+                                       .end_choice = stream_end_choice,
+                                       .end = stream_end,
+                                       .fail = stream_fail,
+                                       .whole = write_whole,
+                                       .free_state = free};

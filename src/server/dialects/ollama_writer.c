@@ -1,0 +1,154 @@
+/* Answers as Ollama writes them: objects, each on a line of its own in a stream. */
+#include <inttypes.h>
+#include <time.h>
+
+#include "server/common/json_out.h"
+#include "server/dialects/ollama.h"
+
+bool el_ollama_write_time(int64_t seconds, el_buf *out) {
+  const time_t t = (time_t)seconds;
+  struct tm tm;
+  char text[40];
+  return gmtime_r(&t, &tm) && strftime(text, sizeof text, "\"%Y-%m-%dT%H:%M:%SZ\"", &tm) &&
+         el_buf_printf(out, "%s", text);
+}
+
+bool el_ollama_write_error(const el_api_error *e, el_buf *out) {
+  return el_buf_printf(out, "{\"error\":") && el_json_cstring(out, e->message) && el_buf_append(out, "}", 1);
+}
+
+static bool is_chat(const el_reply *r) {
+  return r->writer == &el_ollama_chat_writer;
+}
+
+/* What all objects of an answer begin with: written once, as each part of a stream has it. */
+static bool write_head(el_reply *r, el_buf *out) {
+  el_buf *head = &r->scratch;
+  if (!head->len && !(el_buf_printf(head, "{\"model\":") && el_json_cstring(head, r->model) &&
+                      el_buf_printf(head, ",\"created_at\":") && el_ollama_write_time(r->created, head))) {
+    head->len = 0;
+    return false;
+  }
+  return el_buf_append(out, head->data, head->len);
+}
+
+static bool write_call(const el_call *c, bool first, el_buf *out) {
+  return el_buf_printf(out, "%s{\"function\":{\"name\":", first ? "" : ",") && el_json_cstring(out, c->name) &&
+         el_buf_printf(out, ",\"arguments\":") &&
+         (c->arguments.len ? el_buf_append(out, c->arguments.data, c->arguments.len) : el_buf_printf(out, "{}")) &&
+         el_buf_printf(out, "}}");
+}
+
+static bool write_calls(const el_choice *c, el_buf *out) {
+  bool ok = !c->n_calls || el_buf_printf(out, ",\"tool_calls\":[");
+  for (size_t i = 0; ok && i < c->n_calls; i++) ok = write_call(&c->calls[i], !i, out);
+  return ok && (!c->n_calls || el_buf_append(out, "]", 1));
+}
+
+/* A piece of the answer, or all of it. c: whose calls are told with it; NULL: nobody's. */
+static bool write_message(el_reply *r, const el_part *content, const el_part *thinking, const el_choice *c,
+                          el_buf *out) {
+  const bool chat = is_chat(r);
+  return el_buf_printf(out, chat ? ",\"message\":{\"role\":\"assistant\",\"content\":" : ",\"response\":") &&
+         el_json_string(out, content->text, content->len) &&
+         (!thinking->len ||
+          (el_buf_printf(out, ",\"thinking\":") && el_json_string(out, thinking->text, thinking->len))) &&
+         (!c || write_calls(c, out)) && (!chat || el_buf_append(out, "}", 1));
+}
+
+/* The end, with what it took; in nanoseconds. Waiting for a slot, and for the adapter, is loading to clients. */
+static bool write_end(const el_choice *c, el_buf *out) {
+  const double ns = 1e6;
+  return el_buf_printf(
+      out,
+      ",\"done\":true,\"done_reason\":\"%s\",\"total_duration\":%.0f,\"load_duration\":%.0f,"
+      "\"prompt_eval_count\":%d,\"prompt_eval_duration\":%.0f,\"eval_count\":%d,\"eval_duration\":%.0f}",
+      c->finish == EL_FINISH_LENGTH ? "length" : "stop", ns * (c->queued_ms + c->prompt_ms + c->decode_ms),
+      ns * c->queued_ms, c->prompt_tokens, ns * c->prompt_ms, c->completion_tokens, ns * c->decode_ms);
+}
+
+static const el_part NOTHING = {EL_PART_CONTENT, 0, "", 0};
+
+/* ---------------------------------------------------------------- streams */
+
+/* Calls are told in whole at the end. */
+static bool line_delta(el_reply *r, el_choice *c, const el_part *part, el_buf *out) {
+  const bool thinking = part->kind == EL_PART_REASONING;
+  if (part->kind == EL_PART_CALL || part->kind == EL_PART_ARGUMENTS || !part->len) return true;
+  return write_head(r, out) && write_message(r, thinking ? &NOTHING : part, thinking ? part : &NOTHING, NULL, out) &&
+         el_buf_printf(out, ",\"done\":false}\n");
+}
+
+static bool line_end(el_reply *r, el_choice *c, el_buf *out) {
+  if (c->n_calls &&
+      !(write_head(r, out) && write_message(r, &NOTHING, &NOTHING, c, out) && el_buf_printf(out, ",\"done\":false}\n")))
+    return false;
+  return write_head(r, out) && write_message(r, &NOTHING, &NOTHING, NULL, out) && write_end(c, out) &&
+         el_buf_append(out, "\n", 1);
+}
+
+static bool nothing_more(el_reply *r, el_buf *out) {
+  return true;
+}
+
+static bool line_fail(el_reply *r, const el_api_error *e, el_buf *out) {
+  return el_ollama_write_error(e, out) && el_buf_append(out, "\n", 1);
+}
+
+/* ---------------------------------------------------------------- in one piece */
+
+static bool write_whole(el_reply *r, el_buf *out) {
+  if (!write_head(r, out)) return false;
+  if (!r->n_choices)
+    return write_message(r, &NOTHING, &NOTHING, NULL, out) &&
+           el_buf_printf(out, ",\"done\":true,\"done_reason\":\"load\"}");
+  const el_choice *c = r->choices;
+  const el_part content = {EL_PART_CONTENT, 0, c->content.data, c->content.len},
+                thinking = {EL_PART_REASONING, 0, c->reasoning.data, c->reasoning.len};
+  return write_message(r, &content, &thinking, c, out) && write_end(c, out);
+}
+
+const el_writer el_ollama_chat_writer = {.stream_type = "application/x-ndjson",
+                                         .keep = true,
+                                         .delta = line_delta,
+                                         .end_choice = line_end,
+                                         .end = nothing_more,
+                                         .fail = line_fail,
+                                         .whole = write_whole};
+
+const el_writer el_ollama_generate_writer = {.stream_type = "application/x-ndjson",
+                                             .keep = true,
+                                             .delta = line_delta,
+                                             .end_choice = line_end,
+                                             .end = nothing_more,
+                                             .fail = line_fail,
+                                             .whole = write_whole};
+
+/* ---------------------------------------------------------------- vectors */
+
+static bool write_vectors(el_reply *r, el_buf *out) {
+  double ms = 0, queued = 0;
+  bool ok =
+      el_buf_printf(out, "{\"model\":") && el_json_cstring(out, r->model) && el_buf_printf(out, ",\"embeddings\":[");
+  for (size_t i = 0; ok && i < r->n_choices; i++) {
+    const el_choice *c = &r->choices[i];
+    const double took = c->queued_ms + c->prompt_ms + c->decode_ms;
+    ok = (!i || el_buf_append(out, ",", 1)) && el_vector_write(c->vector, c->n_vector, r->request->vector, out);
+    ms = took > ms ? took : ms; /* they are computed side by side */
+    queued = c->queued_ms > queued ? c->queued_ms : queued;
+  }
+  return ok && el_buf_printf(out, "],\"total_duration\":%.0f,\"load_duration\":%.0f,\"prompt_eval_count\":%zu}",
+                             1e6 * ms, 1e6 * queued, el_reply_usage(r).prompt);
+}
+
+const el_writer el_ollama_embed_writer = {.whole = write_vectors};
+
+/* The older endpoint: one text, and the vector as it is. */
+static bool write_vector(el_reply *r, el_buf *out) {
+  el_vector_form form = r->request->vector;
+  form.not_normalised = true;
+  return el_buf_printf(out, "{\"embedding\":") &&
+         el_vector_write(r->choices->vector, r->choices->n_vector, form, out) && el_buf_append(out, "}", 1);
+}
+
+const el_writer el_ollama_embeddings_writer = {.whole = write_vector};

@@ -1,0 +1,217 @@
+/* Answers as OpenAI writes them: of chats, of completions, and POST /v1/route's. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "server/answers/writer.h"
+#include "server/common/json_out.h"
+#include "server/dialects/llama.h"
+#include "server/dialects/openai.h"
+
+static bool is_chat(const el_reply *r) {
+  return r->request->chat;
+}
+
+/* What all objects of an answer begin with, up to the choices: written once, as each token of a stream has it. */
+static bool write_head(el_reply *r, el_buf *out) {
+  el_buf *head = &r->scratch;
+  const char *object = !is_chat(r) ? "text_completion" : r->stream ? "chat.completion.chunk" : "chat.completion";
+  if (!head->len && !(el_buf_printf(head, "{\"id\":\"%s\",\"object\":\"%s\",\"created\":%" PRId64 ",\"model\":", r->id,
+                                    object, r->created) &&
+                      el_json_cstring(head, r->model) &&
+                      el_buf_printf(head, ",\"system_fingerprint\":\"b%s-edgelora\",\"choices\":[", el_version()))) {
+    head->len = 0;
+    return false;
+  }
+  return el_buf_append(out, head->data, head->len);
+}
+
+static const char *finish_name(const el_choice *c) {
+  return c->finish == EL_FINISH_LENGTH ? "\"length\"" : c->n_calls ? "\"tool_calls\"" : "\"stop\"";
+}
+
+static bool write_logprobs(el_reply *r, el_choice *c, el_buf *out) {
+  return el_buf_printf(out, ",\"logprobs\":") &&
+         (r->request->request.logprobs ? el_logprobs_take(&c->logprobs, out) : el_buf_append(out, "null", 4));
+}
+
+bool el_openai_write_usage(const el_reply *r, el_buf *out) {
+  el_usage u = el_reply_usage(r);
+  return el_buf_printf(out,
+                       "\"usage\":{\"prompt_tokens\":%zu,\"completion_tokens\":%zu,\"total_tokens\":%zu,"
+                       "\"prompt_tokens_details\":{\"cached_tokens\":%zu}}",
+                       u.prompt, u.completion, u.prompt + u.completion, u.cached);
+}
+
+/* vLLM's: what ended a choice, where that was no EOS; and the prompt's log-probabilities. */
+static bool write_stop_reason(const el_choice *c, el_buf *out) {
+  if (c->stop_token >= 0) return el_buf_printf(out, ",\"stop_reason\":%d", (int)c->stop_token);
+  return !c->stop || (el_buf_printf(out, ",\"stop_reason\":") && el_json_cstring(out, c->stop));
+}
+
+static bool write_prompt_logprobs(const el_choice *c, el_buf *out) {
+  return !c->prompt_logprobs.len || (el_buf_printf(out, ",\"prompt_logprobs\":") &&
+                                     el_buf_append(out, c->prompt_logprobs.data, c->prompt_logprobs.len));
+}
+
+/* Where prompts may have adapters of their own, each choice says its. */
+static bool write_adapter(const el_reply *r, const el_choice *c, el_buf *out) {
+  const char *adapter = el_choice_adapter(r, c);
+  if (!adapter || r->request->n_prompts == 1) return true;
+  return el_buf_printf(out, "\"adapter\":") && el_json_cstring(out, adapter) && el_buf_append(out, ",", 1);
+}
+
+/* Whoever asked for an adapter has the base's answer. */
+static bool write_not_invoked(const el_choice *c, el_buf *out) {
+  return !c->not_invoked || el_buf_printf(out, "\"invoked\":false,");
+}
+
+/* Once in an answer. */
+static bool write_chosen(el_reply *r, el_buf *out) {
+  if (!r->chosen.len) return true;
+  bool ok = el_buf_printf(out, ",\"edgelora\":{") && el_buf_append(out, r->chosen.data, r->chosen.len) &&
+            el_buf_append(out, "}", 1);
+  el_buf_free(&r->chosen);
+  return ok;
+}
+
+/* What llama-server calls "__verbose": the same answer in its own form, with what the model has read. Of several
+ * choices the first one's. */
+static bool write_verbose(el_reply *r, el_choice *c, el_buf *out) {
+  if (!r->request->verbose || c != r->choices) return true;
+  return el_buf_printf(out, ",\"__verbose\":") && el_llama_write_choice(r, c, out);
+}
+
+/* ---------------------------------------------------------------- streams */
+
+/* One event of a stream with one choice. */
+static bool begin_chunk(el_reply *r, const el_choice *c, el_buf *out) {
+  return el_buf_printf(out, "data: ") && write_head(r, out) && el_buf_printf(out, "{\"index\":%td,", c - r->choices) &&
+         write_adapter(r, c, out) && write_not_invoked(c, out);
+}
+
+/* last: it is the choice's, and says what there is to say of it. */
+static bool end_chunk(el_reply *r, el_choice *c, bool last, el_buf *out) {
+  return el_buf_printf(out, ",\"finish_reason\":%s", last ? finish_name(c) : "null") &&
+         (!last || write_stop_reason(c, out)) &&
+         el_buf_printf(out, "}]%s", r->request->include_usage ? ",\"usage\":null" : "") && write_chosen(r, out) &&
+         (!last || !c->not_invoked || el_reply_write_warnings(r, c, out)) && (!last || write_verbose(r, c, out)) &&
+         el_buf_printf(out, "}\n\n");
+}
+
+static bool chunk_role(el_reply *r, el_choice *c, el_buf *out) {
+  return !is_chat(r) || (begin_chunk(r, c, out) &&
+                         el_buf_printf(out, "\"delta\":{\"role\":\"assistant\",\"content\":null},\"logprobs\":null") &&
+                         end_chunk(r, c, false, out));
+}
+
+/* What was thought goes by two names: DeepSeek's, which llama-server has too, and vLLM's. */
+static bool write_reasoning(const char *text, size_t len, el_buf *out) {
+  return el_buf_printf(out, "\"reasoning_content\":") && el_json_string(out, text, len) &&
+         el_buf_printf(out, ",\"reasoning\":") && el_json_string(out, text, len);
+}
+
+/* A call's beginning, and more of its arguments. */
+static bool write_call_delta(const el_choice *c, const el_part *part, el_buf *out) {
+  const el_call *call = &c->calls[part->call];
+  bool begins = part->kind == EL_PART_CALL;
+  if (!el_buf_printf(out, "\"tool_calls\":[{\"index\":%zu,", part->call)) return false;
+  if (begins && !(el_buf_printf(out, "\"id\":\"%s\",\"type\":\"function\",\"function\":{\"name\":", call->id) &&
+                  el_json_cstring(out, call->name) && el_buf_append(out, ",", 1)))
+    return false;
+  return el_buf_printf(out, begins ? "\"arguments\":" : "\"function\":{\"arguments\":") &&
+         el_json_string(out, part->text, begins ? 0 : part->len) && el_buf_printf(out, "}}]");
+}
+
+static bool write_delta(el_reply *r, el_choice *c, const el_part *part, el_buf *out) {
+  if (!is_chat(r)) return el_buf_printf(out, "\"text\":") && el_json_string(out, part->text, part->len);
+  bool ok = el_buf_printf(out, "\"delta\":{");
+  if (part->kind == EL_PART_CONTENT)
+    ok = ok && el_buf_printf(out, "\"content\":") && el_json_string(out, part->text, part->len);
+  else if (part->kind == EL_PART_REASONING)
+    ok = ok && write_reasoning(part->text, part->len, out);
+  else
+    ok = ok && write_call_delta(c, part, out);
+  return ok && el_buf_append(out, "}", 1);
+}
+
+static bool chunk_delta(el_reply *r, el_choice *c, const el_part *part, el_buf *out) {
+  return begin_chunk(r, c, out) && write_delta(r, c, part, out) && write_logprobs(r, c, out) &&
+         end_chunk(r, c, false, out);
+}
+
+static bool chunk_finish(el_reply *r, el_choice *c, el_buf *out) {
+  return begin_chunk(r, c, out) && el_buf_printf(out, is_chat(r) ? "\"delta\":{}" : "\"text\":\"\"") &&
+         el_buf_printf(out, ",\"logprobs\":null") && end_chunk(r, c, true, out);
+}
+
+static bool stream_end(el_reply *r, el_buf *out) {
+  if (r->request->include_usage && !(el_buf_printf(out, "data: ") && write_head(r, out) && el_buf_printf(out, "],") &&
+                                     el_openai_write_usage(r, out) && el_buf_append(out, ",", 1) &&
+                                     el_llama_write_timings(r, out) && el_buf_printf(out, "}\n\n")))
+    return false;
+  return el_buf_printf(out, "data: [DONE]\n\n");
+}
+
+static bool stream_fail(el_reply *r, const el_api_error *e, el_buf *out) {
+  return el_buf_printf(out, "data: ") && el_api_error_write(e, out) && el_buf_printf(out, "\n\ndata: [DONE]\n\n");
+}
+
+/* ---------------------------------------------------------------- in one piece */
+
+static bool write_calls(const el_choice *c, el_buf *out) {
+  if (!c->n_calls) return true;
+  bool ok = el_buf_printf(out, ",\"tool_calls\":[");
+  for (size_t i = 0; ok && i < c->n_calls; i++)
+    ok = el_buf_printf(out, "%s{\"id\":\"%s\",\"type\":\"function\",\"function\":{\"name\":", i ? "," : "",
+                       c->calls[i].id) &&
+         el_json_cstring(out, c->calls[i].name) && el_buf_printf(out, ",\"arguments\":") &&
+         el_json_string(out, c->calls[i].arguments.data, c->calls[i].arguments.len) && el_buf_printf(out, "}}");
+  return ok && el_buf_append(out, "]", 1);
+}
+
+static bool write_message(const el_choice *c, el_buf *out) {
+  bool empty = c->n_calls && !c->content.len;
+  return el_buf_printf(out, "\"message\":{\"role\":\"assistant\",\"content\":") &&
+         (empty ? el_buf_append(out, "null", 4) : el_json_string(out, c->content.data, c->content.len)) &&
+         (!c->reasoning.len ||
+          (el_buf_append(out, ",", 1) && write_reasoning(c->reasoning.data, c->reasoning.len, out))) &&
+         write_calls(c, out) && el_buf_printf(out, ",\"refusal\":null}");
+}
+
+static bool write_choice(el_reply *r, el_choice *c, el_buf *out) {
+  bool chat = is_chat(r);
+  return el_buf_printf(out, "%s{\"index\":%td,", c == r->choices ? "" : ",", c - r->choices) &&
+         write_adapter(r, c, out) && write_not_invoked(c, out) &&
+         (chat ? write_message(c, out)
+               : el_buf_printf(out, "\"text\":") && el_json_string(out, c->content.data, c->content.len)) &&
+         write_logprobs(r, c, out) && el_buf_printf(out, ",\"finish_reason\":%s", finish_name(c)) &&
+         write_stop_reason(c, out) && (chat || write_prompt_logprobs(c, out)) && el_buf_append(out, "}", 1);
+}
+
+static bool write_whole(el_reply *r, el_buf *out) {
+  bool ok = write_head(r, out);
+  for (size_t i = 0; ok && i < r->n_choices; i++) ok = write_choice(r, &r->choices[i], out);
+  return ok && el_buf_append(out, "]", 1) && (!is_chat(r) || write_prompt_logprobs(r->choices, out)) &&
+         el_buf_append(out, ",", 1) && el_openai_write_usage(r, out) && el_buf_append(out, ",", 1) &&
+         el_llama_write_timings(r, out) && write_chosen(r, out) && el_reply_write_warnings(r, NULL, out) &&
+         write_verbose(r, r->choices, out) && el_buf_printf(out, "}");
+}
+
+const el_writer el_openai_writer = {.stream_type = "text/event-stream",
+                                    .begin_choice = chunk_role,
+                                    .delta = chunk_delta,
+                                    .end_choice = chunk_finish,
+                                    .end = stream_end,
+                                    .fail = stream_fail,
+                                    .whole = write_whole};
+
+/* ---------------------------------------------------------------- the router's choice alone */
+
+static bool write_route(el_reply *r, el_buf *out) {
+  return r->chosen.len && el_buf_printf(out, "{\"object\":\"route\",\"model\":") &&
+         el_json_cstring(out, r->choices->adapter) && el_buf_append(out, ",", 1) &&
+         el_buf_append(out, r->chosen.data, r->chosen.len) &&
+         el_buf_printf(out, ",\"usage\":{\"prompt_tokens\":%zu}}", r->request->prompts->n);
+}
+
+const el_writer el_route_writer = {.whole = write_route};

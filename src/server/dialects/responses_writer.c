@@ -1,0 +1,301 @@
+/* Answers of POST /v1/responses: a list of items, what the model thought, what it said, each of its calls; in a stream,
+ * the events that build them. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json_guard.h"
+#include "server/common/json_out.h"
+#include "server/dialects/responses.h"
+
+/* An item as it is written: the last of the answer. */
+typedef struct item {
+  el_part_kind kind; /* CONTENT: a message, ARGUMENTS: a call */
+  bool open;
+  size_t call; /* the choice's */
+  char id[64], call_id[64];
+  el_buf name, text;
+} item;
+
+/* Of a stream. */
+typedef struct stream {
+  unsigned sequence;
+  size_t n_items;
+  item item;
+  el_buf output; /* the items that are whole, as JSON with commas between them */
+} stream;
+
+static const el_responses_request *own_of(const el_reply *r) {
+  return r->request->own;
+}
+
+static void free_stream(void *state) {
+  stream *s = state;
+  el_buf_free(&s->item.name);
+  el_buf_free(&s->item.text);
+  el_buf_free(&s->output);
+  free(s);
+}
+
+static bool put(el_buf *out, const char *text) {
+  return el_buf_append(out, text, strlen(text));
+}
+
+/* ---------------------------------------------------------------- items */
+
+static const char *prefix_of(el_part_kind kind) {
+  return kind == EL_PART_CONTENT ? "msg_" : kind == EL_PART_REASONING ? "rs_" : "fc_";
+}
+
+/* The answer's id without its prefix, and a number, make the items' ids. */
+static void begin_item(const el_reply *r, item *it, el_part_kind kind, size_t number) {
+  const char *tail = strchr(r->id, '_');
+  it->kind = kind;
+  it->open = true;
+  it->name.len = it->text.len = 0;
+  snprintf(it->id, sizeof it->id, "%s%s%02zu", prefix_of(kind), tail ? tail + 1 : r->id, number);
+  snprintf(it->call_id, sizeof it->call_id, "call_%s%02zu", tail ? tail + 1 : r->id, number);
+}
+
+static bool write_part(const item *it, el_buf *out) {
+  if (it->kind == EL_PART_REASONING)
+    return put(out, "{\"type\":\"reasoning_text\",\"text\":") && el_json_string(out, it->text.data, it->text.len) &&
+           put(out, "}");
+  return put(out, "{\"type\":\"output_text\",\"annotations\":[],\"logprobs\":[],\"text\":") &&
+         el_json_string(out, it->text.data, it->text.len) && put(out, "}");
+}
+
+static bool write_item(const item *it, bool whole, bool cut, el_buf *out) {
+  const char *status = !whole ? "in_progress" : cut ? "incomplete" : "completed";
+  if (!el_buf_printf(out, "{\"id\":\"%s\",\"status\":\"%s\",", it->id, status)) return false;
+  if (it->kind == EL_PART_ARGUMENTS)
+    return el_buf_printf(out, "\"type\":\"function_call\",\"call_id\":\"%s\",\"name\":", it->call_id) &&
+           el_json_string(out, it->name.data, it->name.len) && put(out, ",\"arguments\":") &&
+           el_json_string(out, it->text.data, it->text.len) && put(out, "}");
+  bool message = it->kind == EL_PART_CONTENT;
+  return put(out, message ? "\"type\":\"message\",\"role\":\"assistant\",\"content\":["
+                          : "\"type\":\"reasoning\",\"summary\":[],\"content\":[") &&
+         (!whole || write_part(it, out)) && put(out, "]}");
+}
+
+/* ---------------------------------------------------------------- the object */
+
+static bool write_usage(const el_reply *r, el_buf *out) {
+  el_usage u = el_reply_usage(r);
+  return el_buf_printf(out,
+                       "\"usage\":{\"input_tokens\":%zu,\"input_tokens_details\":{\"cached_tokens\":%zu},"
+                       "\"output_tokens\":%zu,\"output_tokens_details\":{\"reasoning_tokens\":0},\"total_tokens\":%zu}",
+                       u.prompt, u.cached, u.completion, u.prompt + u.completion);
+}
+
+static bool is_cut(const el_reply *r) {
+  return r->choices->done && r->choices->finish == EL_FINISH_LENGTH;
+}
+
+/* `output`: its items; e: what it failed with, or NULL. */
+static bool write_response(const el_reply *r, const char *status, const el_buf *output, const el_api_error *e,
+                           el_buf *out) {
+  const el_sampling *s = &r->request->request.sampling;
+  bool ended = strcmp(status, "in_progress") != 0;
+  bool ok = el_buf_printf(out,
+                          "{\"id\":\"%s\",\"object\":\"response\",\"created_at\":%" PRId64
+                          ",\"status\":\"%s\",\"background\":false,\"model\":",
+                          r->id, r->created, status) &&
+            el_json_cstring(out, r->model) && put(out, ",\"output\":[") &&
+            (!output->len || el_buf_append(out, output->data, output->len)) && put(out, "],\"error\":");
+  if (ok && e)
+    ok = put(out, "{\"code\":\"server_error\",\"message\":") && el_json_cstring(out, e->message) && put(out, "}");
+  else if (ok)
+    ok = put(out, "null");
+  ok = ok && el_buf_printf(out, ",\"incomplete_details\":%s",
+                           ended && is_cut(r) ? "{\"reason\":\"max_output_tokens\"}" : "null");
+  ok = ok && el_buf_printf(out, ",\"temperature\":%g,\"top_p\":%g", (double)s->temperature, (double)s->top_p) &&
+       put(out, own_of(r)->echo);
+  if (ok && r->chosen.len)
+    ok = put(out, ",\"edgelora\":{") && el_buf_append(out, r->chosen.data, r->chosen.len) && put(out, "}");
+  ok = ok && el_reply_write_warnings(r, NULL, out) && put(out, ",");
+  return ok && (ended ? write_usage(r, out) : put(out, "\"usage\":null")) && put(out, "}");
+}
+
+/* Keeps an answer that is whole. What cannot be kept is not there later: nobody waits for it. */
+static void store(const el_reply *r, const el_buf *body, const el_buf *output) {
+  const el_responses_request *own = own_of(r);
+  if (!own->store) return;
+  char *before = el_json_dumps(own->items, JSON_COMPACT);
+  el_buf items = {0};
+  size_t n = before ? strlen(before) : 0;
+  bool ok = n && el_buf_append(&items, before, n - 1) && (n == 2 || !output->len || put(&items, ",")) &&
+            (!output->len || el_buf_append(&items, output->data, output->len)) && put(&items, "]");
+  if (ok) el_stored_put(own->stored, r->id, own->domain, body, &items, n - 1);
+  free(before);
+  el_buf_free(&items);
+}
+
+static const char *end_status(const el_reply *r) {
+  return is_cut(r) ? "incomplete" : "completed";
+}
+
+/* ---------------------------------------------------------------- in one piece */
+
+static bool add_item(const el_reply *r, item *it, el_part_kind kind, const el_buf *text, size_t *n, el_buf *output) {
+  begin_item(r, it, kind, *n);
+  it->text = *text; /* lent */
+  bool ok = (!(*n)++ || put(output, ",")) && write_item(it, true, is_cut(r), output);
+  it->text = (el_buf){0};
+  return ok;
+}
+
+static bool write_items(const el_reply *r, el_buf *output) {
+  const el_choice *c = r->choices;
+  size_t n = 0;
+  item it = {0};
+  bool ok = !c->reasoning.len || add_item(r, &it, EL_PART_REASONING, &c->reasoning, &n, output);
+  if (ok && (c->content.len || !c->n_calls)) ok = add_item(r, &it, EL_PART_CONTENT, &c->content, &n, output);
+  for (size_t i = 0; ok && i < c->n_calls; i++) {
+    const el_call *call = &c->calls[i];
+    begin_item(r, &it, EL_PART_ARGUMENTS, n);
+    if (call->id[0]) snprintf(it.call_id, sizeof it.call_id, "%s", call->id);
+    it.name = (el_buf){.data = call->name, .len = strlen(call->name)}; /* lent, and so is the text */
+    it.text = call->arguments;
+    ok = (!n++ || put(output, ",")) && write_item(&it, true, is_cut(r), output);
+    it.name = it.text = (el_buf){0};
+  }
+  return ok;
+}
+
+static bool write_whole(el_reply *r, el_buf *out) {
+  el_buf output = {0};
+  bool ok = write_items(r, &output) && write_response(r, end_status(r), &output, NULL, out);
+  if (ok) store(r, out, &output);
+  el_buf_free(&output);
+  return ok;
+}
+
+/* ---------------------------------------------------------------- streams */
+
+/* An event up to its own members. */
+static bool begin_event(stream *s, const char *type, el_buf *out) {
+  return el_buf_printf(out, "event: %s\ndata: {\"type\":\"%s\",\"sequence_number\":%u", type, type, s->sequence++);
+}
+
+static bool end_event(el_buf *out) {
+  return put(out, "}\n\n");
+}
+
+static bool response_event(el_reply *r, const char *type, const char *status, const el_api_error *e, el_buf *out) {
+  stream *s = r->state;
+  return begin_event(s, type, out) && put(out, ",\"response\":") && write_response(r, status, &s->output, e, out) &&
+         end_event(out);
+}
+
+/* An event about the item that is being written. */
+static bool begin_item_event(stream *s, const char *type, el_buf *out) {
+  return begin_event(s, type, out) &&
+         el_buf_printf(out, ",\"item_id\":\"%s\",\"output_index\":%zu", s->item.id, s->n_items);
+}
+
+static bool item_event(stream *s, const char *type, bool whole, bool cut, el_buf *out) {
+  return begin_event(s, type, out) && el_buf_printf(out, ",\"output_index\":%zu,\"item\":", s->n_items) &&
+         write_item(&s->item, whole, cut, out) && end_event(out);
+}
+
+static bool part_event(stream *s, const char *type, el_buf *out) {
+  return begin_item_event(s, type, out) && put(out, ",\"content_index\":0,\"part\":") && write_part(&s->item, out) &&
+         end_event(out);
+}
+
+static const char *delta_type(const item *it, bool done) {
+  static const char *const types[][2] = {
+      {"response.output_text.delta", "response.output_text.done"},
+      {"response.reasoning_text.delta", "response.reasoning_text.done"},
+      {"response.function_call_arguments.delta", "response.function_call_arguments.done"}};
+  return types[it->kind == EL_PART_CONTENT ? 0 : it->kind == EL_PART_REASONING ? 1 : 2][done];
+}
+
+static bool close_item(el_reply *r, bool cut, el_buf *out) {
+  stream *s = r->state;
+  item *it = &s->item;
+  bool call = it->kind == EL_PART_ARGUMENTS;
+  if (!it->open) return true;
+  bool ok = begin_item_event(s, delta_type(it, true), out) &&
+            put(out, call ? ",\"arguments\":" : ",\"content_index\":0,\"text\":") &&
+            el_json_string(out, it->text.data, it->text.len);
+  if (ok && call) ok = put(out, ",\"name\":") && el_json_string(out, it->name.data, it->name.len);
+  if (ok && it->kind == EL_PART_CONTENT) ok = put(out, ",\"logprobs\":[]");
+  ok = ok && end_event(out) && (call || part_event(s, "response.content_part.done", out)) &&
+       item_event(s, "response.output_item.done", true, cut, out);
+  ok = ok && (!s->n_items || put(&s->output, ",")) && write_item(it, true, cut, &s->output);
+  s->n_items++;
+  it->open = false;
+  return ok;
+}
+
+static bool open_item(el_reply *r, const el_choice *c, const el_part *part, el_part_kind kind, el_buf *out) {
+  stream *s = r->state;
+  item *it = &s->item;
+  begin_item(r, it, kind, s->n_items);
+  if (kind == EL_PART_ARGUMENTS) {
+    it->call = part->call;
+    if (part->call < c->n_calls && c->calls[part->call].id[0])
+      snprintf(it->call_id, sizeof it->call_id, "%s", c->calls[part->call].id);
+    if (part->kind == EL_PART_CALL && !el_buf_append(&it->name, part->text, part->len)) return false;
+  }
+  return item_event(s, "response.output_item.added", false, false, out) &&
+         (kind == EL_PART_ARGUMENTS || part_event(s, "response.content_part.added", out));
+}
+
+static bool begin(el_reply *r, el_buf *out) {
+  if (!(r->state = calloc(1, sizeof(stream)))) return false;
+  return response_event(r, "response.created", "in_progress", NULL, out) &&
+         response_event(r, "response.in_progress", "in_progress", NULL, out);
+}
+
+static bool delta(el_reply *r, el_choice *c, const el_part *part, el_buf *out) {
+  stream *s = r->state;
+  item *it = &s->item;
+  bool call = part->kind == EL_PART_CALL || part->kind == EL_PART_ARGUMENTS;
+  el_part_kind kind = call ? EL_PART_ARGUMENTS : part->kind;
+  if (!part->len) return true;
+  bool same = it->open && it->kind == kind && part->kind != EL_PART_CALL && (!call || it->call == part->call);
+  if (!same && !(close_item(r, false, out) && open_item(r, c, part, kind, out))) return false;
+  if (part->kind == EL_PART_CALL) return true;
+  return el_buf_append(&it->text, part->text, part->len) && begin_item_event(s, delta_type(it, false), out) &&
+         (call || put(out, ",\"content_index\":0")) && put(out, ",\"delta\":") &&
+         el_json_string(out, part->text, part->len) && (kind != EL_PART_CONTENT || put(out, ",\"logprobs\":[]")) &&
+         end_event(out);
+}
+
+/* An answer without a word is a message without one. */
+static bool end_choice(el_reply *r, el_choice *c, el_buf *out) {
+  stream *s = r->state;
+  const el_part nothing = {EL_PART_CONTENT, 0, "", 0};
+  if (!s->n_items && !s->item.open && !open_item(r, c, &nothing, EL_PART_CONTENT, out)) return false;
+  return close_item(r, is_cut(r), out);
+}
+
+static bool end(el_reply *r, el_buf *out) {
+  stream *s = r->state;
+  bool cut = is_cut(r);
+  el_buf body = {0};
+  bool ok = write_response(r, end_status(r), &s->output, NULL, &body) &&
+            begin_event(s, cut ? "response.incomplete" : "response.completed", out) && put(out, ",\"response\":") &&
+            el_buf_append(out, body.data, body.len) && end_event(out);
+  if (ok) store(r, &body, &s->output);
+  el_buf_free(&body);
+  return ok;
+}
+
+static bool fail(el_reply *r, const el_api_error *e, el_buf *out) {
+  if (!r->state && !begin(r, out)) return false;
+  return response_event(r, "response.failed", "failed", e, out);
+}
+
+const el_writer el_responses_writer = {.stream_type = "text/event-stream",
+                                       .begin = begin,
+                                       .delta = delta,
+                                       .end_choice = end_choice,
+                                       .end = end,
+                                       .fail = fail,
+                                       .whole = write_whole,
+                                       .free_state = free_stream};

@@ -1,0 +1,105 @@
+/* Which web pages may call the server.
+ *
+ * Any page that a user visits can make the browser send requests to 127.0.0.1. Browsers then tell the page's origin,
+ * and programs tell none. A request with an origin is answered if the page comes from where only programs of the user's
+ * own put pages, from localhost or from inside of a desktop application (the list is Ollama's): such a program could
+ * call the server itself. Or if the operator allowed the origin. Pages in sandboxes, of files among them, have the
+ * origin "null", which any page can give itself.
+ *
+ * Or if it is the server's own, which is believed only for addresses and localhost: a page of evil.example whose name
+ * was rebound to 127.0.0.1 also has an origin that equals the Host header. What such a page reads without an origin, as
+ * browsers send none with a GET of the page's own, is known by that header: where only this machine reaches the server,
+ * and nobody needs a key, it has to be a name that no stranger can point here. */
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <string.h>
+#include <strings.h>
+
+#include "server/http/state.h"
+
+/* A host as in a Host header, "127.0.0.1:8080", "[::1]:8080", "localhost", without its port and brackets: its length;
+ * 0: it is none. */
+static size_t host_of(const char **host) {
+  bool v6 = **host == '[';
+  size_t len = v6 ? strcspn(++*host, "]") : strcspn(*host, ":");
+  const char *rest = *host + len;
+  if (v6 && *rest++ != ']') return 0;
+  if (*rest == ':') rest += 1 + strspn(rest + 1, "0123456789");
+  return *rest ? 0 : len;
+}
+
+static bool is(const char *name, size_t len, const char *what) {
+  return strlen(what) == len && !strncasecmp(name, what, len);
+}
+
+static bool ends_in(const char *name, size_t len, const char *end) {
+  size_t n = strlen(end);
+  return len > n && !strncasecmp(name + len - n, end, n);
+}
+
+static bool is_address(const char *name, size_t len) {
+  char copy[64];
+  unsigned char address[sizeof(struct in6_addr)];
+  if (len >= sizeof copy) return false;
+  memcpy(copy, name, len);
+  copy[len] = 0;
+  return inet_pton(AF_INET, copy, address) == 1 || inet_pton(AF_INET6, copy, address) == 1;
+}
+
+/* Browsers ask no name server for these. */
+static bool is_localhost(const char *name, size_t len) {
+  return is(name, len, "localhost") || ends_in(name, len, ".localhost");
+}
+
+static bool is_address_or_localhost(const char *host) {
+  size_t len = host_of(&host);
+  return len && (is_localhost(host, len) || is_address(host, len));
+}
+
+static bool is_local_page(const char *origin) {
+  static const char *const applications[] = {"app://", "file://", "tauri://", "vscode-webview://", "vscode-file://"};
+  for (size_t i = 0; i < sizeof applications / sizeof *applications; i++)
+    if (!strncmp(origin, applications[i], strlen(applications[i]))) return true;
+  const char *host = strstr(origin, "://");
+  if (strncmp(origin, "http://", 7) && strncmp(origin, "https://", 8)) return false;
+  host += strlen("://");
+  size_t len = host_of(&host);
+  return len &&
+         (is_localhost(host, len) || is(host, len, "127.0.0.1") || is(host, len, "0.0.0.0") || is(host, len, "::1"));
+}
+
+static bool is_own(const char *origin, const char *host) {
+  static const char scheme[] = "http://";
+  return host && !strncmp(origin, scheme, sizeof scheme - 1) && !strcasecmp(origin + sizeof scheme - 1, host) &&
+         is_address_or_localhost(host);
+}
+
+/* Whether the operator allowed an origin, or with `host` one of this host. */
+static bool is_allowed(const el_server *s, const char *origin, const char *host) {
+  for (size_t i = 0; i < s->options.n_cors_origins; i++) {
+    const char *allowed = s->options.cors_origins[i], *of = strstr(allowed, "://");
+    if (!strcmp(allowed, "*") || (origin && !strcasecmp(allowed, origin))) return true;
+    if (host && of && !strcasecmp(of + 3, host)) return true;
+  }
+  return false;
+}
+
+/* A name that a stranger's name server cannot answer for: without a dot, or of a zone that is for local names. */
+static bool is_local_name(const char *host) {
+  size_t len = host_of(&host);
+  return len && (!memchr(host, '.', len) || ends_in(host, len, ".local") || ends_in(host, len, ".internal"));
+}
+
+bool el_origin_allowed(const el_server *s, const char *origin, const char *host, el_api_error *e) {
+  if (origin && !is_local_page(origin) && !is_own(origin, host) && !is_allowed(s, origin, NULL))
+    return el_api_fail(
+        e, 403, "origin_not_allowed", NULL,
+        "Pages of this web origin may not call the server; its operator can allow them (--cors-origin).");
+  if (!host || !s->loopback || atomic_load(&s->asks_for_key) || is_address_or_localhost(host) || is_local_name(host) ||
+      is_allowed(s, NULL, host))
+    return true;
+  return el_api_fail(e, 403, "host_not_allowed", NULL,
+                     "The server listens on this machine alone and is not called '%.255s'; its operator can allow the "
+                     "name (--cors-origin http://%.255s).",
+                     host, host);
+}

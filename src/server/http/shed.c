@@ -1,0 +1,91 @@
+/* A connection costs little, and its client may take its time, as long as there are others. When they are nearly used
+ * up, whoever waits for its client is shut: of the address that has the most, and of these first what is idle between
+ * requests, then the request that has been arriving for longest, then the answer that has waited longest to be taken.
+ *
+ * So a thousand clients that send and take a byte a second keep nobody out, and who sends a request in one go, or waits
+ * for an answer that is being made, is never shut. */
+#include "server/http/shed.h"
+
+#include <stdlib.h>
+#include <sys/ioctl.h>
+
+#include "base/clock.h"
+#include "server/http/state.h"
+
+/* How long nothing of it is held against a client: it may have a request on its way, or its last bytes. */
+#define GRACE_NS 1000000000u
+#define TAKING_GRACE_NS 5000000000u
+/* Between two lines in the log. */
+#define SAY_NS 10000000000u
+
+/* What the server waits for; YET: for the client, but not for long. */
+typedef enum waits { IDLE, ARRIVING, TAKING, YET, NOT } waits;
+
+typedef struct candidate {
+  el_conn *conn;
+  size_t siblings; /* connections of its address */
+  waits waits;
+  uint64_t since_ns;
+} candidate;
+
+/* Whether all of an answer is there, and only its client is waited for. */
+static bool is_answered(el_conn *c) {
+  el_exchange *x = c->exchange;
+  if (!x) return !c->deadline_ns; /* one that needed no work */
+  pthread_mutex_lock(&x->mutex);
+  bool done = x->submitted && !x->n_live && !x->n_waiting;
+  pthread_mutex_unlock(&x->mutex);
+  return done;
+}
+
+/* Bytes are there that the HTTP thread has not read: then it is not the client that is waited for. */
+static bool has_unread(const el_conn *c) {
+  int n = 0;
+  return !ioctl(c->fd, FIONREAD, &n) && n > 0;
+}
+
+/* `since`: when that began. */
+static waits look_at(el_conn *c, uint64_t now, uint64_t *since) {
+  *since = c->since_ns;
+  if (c->expired) return NOT;
+  if (!c->exchange && c->deadline_ns) {
+    if (now - c->since_ns < GRACE_NS || has_unread(c)) return YET;
+    return c->used && !c->in_request ? IDLE : ARRIVING;
+  }
+  if (!is_answered(c)) return NOT;
+  if (!c->answered_ns) c->answered_ns = now;
+  *since = c->answered_ns;
+  return now - c->answered_ns < TAKING_GRACE_NS ? YET : TAKING;
+}
+
+static int worst_first(const void *x, const void *y) {
+  const candidate *a = x, *b = y;
+  if (a->siblings != b->siblings) return a->siblings < b->siblings ? 1 : -1;
+  if (a->waits != b->waits) return a->waits < b->waits ? -1 : 1;
+  return (a->since_ns > b->since_ns) - (a->since_ns < b->since_ns);
+}
+
+void el_shed(el_server *s) {
+  size_t max = (size_t)s->options.max_connections, allowed = max - el_spare_connections(max), n = 0;
+  if (s->n_connections <= allowed) return;
+  candidate *list = calloc(s->n_connections, sizeof *list);
+  if (!list) return; /* then they end by their time limits */
+  uint64_t now = el_now_ns();
+  for (el_conn *c = s->connections; c; c = c->next) {
+    candidate k = {.conn = c, .siblings = c->address->n_connections};
+    k.waits = look_at(c, now, &k.since_ns);
+    if (k.waits != NOT) list[n++] = k;
+  }
+  qsort(list, n, sizeof *list, worst_first);
+  size_t excess = s->n_connections - allowed, shut = 0;
+  for (size_t i = 0; i < n && i < excess; i++) {
+    if (list[i].waits == YET) continue; /* its turn comes, before that of an address with fewer */
+    el_watch_shut(list[i].conn, list[i].waits == ARRIVING && list[i].conn->in_request);
+    shut++;
+  }
+  free(list);
+  if (!shut || now - s->shed_told_ns < SAY_NS) return;
+  s->shed_told_ns = now;
+  el_logf(&s->log, EL_LOG_WARN, "connections: %zu of %zu are open; those that wait longest for their clients are shut",
+          s->n_connections, max);
+}

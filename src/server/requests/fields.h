@@ -1,0 +1,134 @@
+/* The fields of a request body, one table row each, and how their values are checked. For dialects' files. */
+#ifndef EL_SERVER_FIELDS_H
+#define EL_SERVER_FIELDS_H
+
+#include <jansson.h>
+
+#include "server/requests/request.h"
+#include "server/requests/structured.h"
+
+/* What is known while the fields are read, in whatever order they stand. */
+typedef struct el_api_parse {
+  const el_api_setup *setup;
+  const el_tokenizer *tokenizer;
+  int max_choices;   /* prompts × n */
+  size_t max_tokens; /* of a prompt */
+  el_api_request *out;
+  el_api_error *error;
+  const json_t *body;
+  const char *prompt_name; /* the field that `prompt` is of, where it may be another one; NULL: "prompt" */
+  /* Borrowed from the body; NULL: not given. */
+  const json_t *prompt, *messages, *stream_options, *tools, *documents, *template_variables;
+  const json_t *infill_prefix, *infill_suffix, *infill_files; /* llama-server's */
+  bool opening, has_opening, goes_on; /* add_generation_prompt, whether it was given; continue_final_message */
+  const json_t *tool_choice, *suffix;
+  bool one_call, keep_reasoning;         /* parallel_tool_calls is false; reasoning_format is "none" */
+  bool no_bos, plain;                    /* of a completion's text: add_special_tokens, parse_special are false */
+  int truncate;                          /* truncate_prompt_tokens; 0: not given */
+  unsigned given;                        /* of EL_PRESET_...: what the request says itself */
+  const el_preset *preset;               /* of whoever answers; NULL: none, or none is meant */
+  const char *system;                    /* of a preset, for a conversation that has no system message; NULL: none */
+  const el_chat_template *chat_template; /* NULL: the model's own */
+  bool has_seed, has_max_completion, has_best_of;
+  int best_of;
+  el_structured structured; /* what the answer must be */
+  void *state;              /* the dialect's own, while it reads; it frees it itself */
+} el_api_parse;
+
+typedef struct el_field el_field;
+typedef bool (*el_field_fn)(el_api_parse *p, const el_field *f, const json_t *v);
+
+struct el_field {
+  const char *name;
+  unsigned where; /* of EL_AT_...; a dialect's own table needs none */
+  el_field_fn read;
+  size_t offset; /* of the value in el_api_request, for the generic readers */
+  double min, max;
+  unsigned preset; /* what of a preset it takes the place of */
+};
+
+/* Whose bodies have a row of OpenAI's table. ROUTE also takes the rows of the other two, and ignores their values: a
+ * request's body can be sent there as it is. */
+enum {
+  EL_AT_TEXT = 1,
+  EL_AT_CHAT = 2,
+  EL_AT_ROUTE = 4,
+  EL_AT_BOTH = EL_AT_TEXT | EL_AT_CHAT,
+  EL_AT_ALL = EL_AT_BOTH | EL_AT_ROUTE
+};
+
+/* Whether it is a token of whoever is asked, as far as the body's model tells. */
+bool el_api_is_token(el_api_parse *p, json_int_t id);
+
+/* A row that needs no numbers, and where a reader puts its value. */
+#define EL_FIELD(name, where, fn) \
+  { name, where, fn, 0, 0, 0, 0 }
+#define EL_FIELD_AT(member) offsetof(el_api_request, member)
+#define EL_FIELD_SAMPLING(member) EL_FIELD_AT(request.sampling.member)
+
+/* OpenAI's, with what vLLM and llama-server add to it. */
+extern const el_field el_openai_fields[];
+extern const size_t el_n_openai_fields;
+
+/* Reads every field of the dialect's but the prompt into p->out. Wrong types and values out of range are errors; a null
+ * is a field that is not given; unknown names are told of. */
+bool el_api_fields_read(el_api_parse *p, const json_t *body);
+/* A field that is not known, such as "stream_options.x": false where that is an error. */
+bool el_api_unknown(el_api_parse *p, const char *name, const char *hint);
+/* The row of this name; NULL: there is none. */
+const el_field *el_field_find(const el_field *fields, size_t n, const char *name, unsigned where);
+
+/* Readers: an integer, a number or a boolean into its place, within [min, max]; a value that has no effect; a string, a
+ * messages or prompt array, kept for later. */
+bool el_read_int(el_api_parse *p, const el_field *f, const json_t *v);
+bool el_read_float(el_api_parse *p, const el_field *f, const json_t *v);
+bool el_read_bool(el_api_parse *p, const el_field *f, const json_t *v);
+bool el_read_ignored(el_api_parse *p, const el_field *f, const json_t *v);
+bool el_read_integer(el_api_parse *p, const el_field *f, const json_t *v, json_int_t *out);
+/* A feature that would change the answer and that this server does not have: only its "off" value passes. */
+bool el_read_unsupported(el_api_parse *p, const el_field *f, const json_t *v);
+bool el_api_unsupported(el_api_parse *p, const el_field *f);
+bool el_api_value_error(el_api_parse *p, const el_field *f, const char *what);
+/* Token ids: what ends an answer, all that it may be made of. {"id": bias}, or llama-server's [[id or text, bias or
+ * false]]. */
+bool el_read_stop_tokens(el_api_parse *p, const el_field *f, const json_t *v);
+bool el_read_allowed_tokens(el_api_parse *p, const el_field *f, const json_t *v);
+/* Texts that the answer must not have, of which each may stand behind a space. */
+bool el_read_bad_words(el_api_parse *p, const el_field *f, const json_t *v);
+bool el_read_logit_bias(el_api_parse *p, const el_field *f, const json_t *v);
+/* A boolean whose place has the opposite, such as skip_special_tokens for request.show_special. */
+bool el_read_not(el_api_parse *p, const el_field *f, const json_t *v);
+/* Those of OpenAI's table that other dialects have too. */
+bool el_read_model(el_api_parse *p, const el_field *f, const json_t *v);
+bool el_read_prompt(el_api_parse *p, const el_field *f, const json_t *v);
+bool el_read_messages(el_api_parse *p, const el_field *f, const json_t *v);
+bool el_read_tools(el_api_parse *p, const el_field *f, const json_t *v);
+bool el_read_stop(el_api_parse *p, const el_field *f, const json_t *v);
+bool el_read_seed(el_api_parse *p, const el_field *f, const json_t *v);
+bool el_read_max_tokens(el_api_parse *p, const el_field *f, const json_t *v);
+bool el_read_top_k(el_api_parse *p, const el_field *f, const json_t *v);
+bool el_read_top_p(el_api_parse *p, const el_field *f, const json_t *v);
+
+/* The scores of candidates that are told unless a number is given. */
+enum { EL_DEFAULT_SCORES = 10 };
+/* The object of our own additions, {"scores": ..., "candidates": [...]}, into p->out. */
+bool el_api_additions_read(el_api_parse *p, const json_t *v);
+
+/* p->messages or p->prompt into p->out->prompts. */
+bool el_api_messages_read(el_api_parse *p);
+bool el_api_prompts_read(el_api_parse *p);
+
+/* A body as a JSON object, or an array with `array`; the caller's. NULL: *e. */
+json_t *el_api_body_load(const char *body, size_t len, bool array, el_api_error *e);
+
+/* [{"id": 1, "scale": 0.5}, ...] into out[EL_MAX_COMBINED]; `param` is what errors call it. False: *e. */
+bool el_api_lora_read(const json_t *v, const char *param, el_lora_choice *out, size_t *n, el_api_error *e);
+
+/* Whether it was an integer of more than 64 bits: a body has them as texts of their digits. */
+bool el_json_is_huge(const json_t *v);
+/* "an array", "a string", ...: what a value is, for messages. */
+const char *el_json_type_name(const json_t *v);
+bool el_api_type_error(el_api_parse *p, const char *param, const char *expected, const json_t *got);
+bool el_api_no_memory(el_api_parse *p);
+
+#endif

@@ -1,0 +1,40 @@
+/* Adapters with scales instead of one by name, as llama-server has them: a request's own "lora", and what applies to
+ * all requests that name no adapter (POST /lora-adapters). */
+#ifndef EL_SERVER_SCALES_H
+#define EL_SERVER_SCALES_H
+
+#include <pthread.h>
+
+#include "server/access/keys.h"
+#include "server/requests/request.h"
+
+typedef struct el_scales {
+  pthread_mutex_t mutex;
+  el_lora_choice all[EL_MAX_COMBINED];
+  size_t n;
+} el_scales;
+
+void el_scales_init(el_scales *s);
+void el_scales_free(el_scales *s);
+
+/* What applies to requests that name no adapter, from here on. */
+void el_scales_set(el_scales *s, const el_lora_choice *all, size_t n);
+size_t el_scales_get(el_scales *s, el_lora_choice all[EL_MAX_COMBINED]);
+
+/* The adapters of a request by name. */
+typedef struct el_scaled {
+  el_adapter_scale list[EL_MAX_COMBINED];
+  el_adapter_info *infos[EL_MAX_COMBINED]; /* whose names they are */
+  size_t n;
+} el_scaled;
+
+/* Decides which adapters r is for: its own "lora", or the scales of all, or the one that its model names (n is 0 then).
+ * `key` is its caller's. False: *e. To be released in any case. */
+bool el_scaled_find(const el_engine *engine, el_scales *s, const char *base, const el_key *key, const el_api_request *r,
+                    el_scaled *out, el_api_error *e);
+void el_scaled_release(el_scaled *a);
+
+/* What metrics call the adapter of a request with several, or with a scale. */
+#define EL_SCALED_LABEL "combined"
+
+#endif
