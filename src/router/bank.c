@@ -47,7 +47,7 @@ uint64_t el_bank_id(const el_bank *b, size_t i) {
 }
 
 /* Where an id is, or belongs: entries ascend by id. */
-static size_t place_of(const el_bank *b, uint64_t id) {
+static size_t bank_place_of(const el_bank *b, uint64_t id) {
   size_t from = 0, to = b->n;
   while (from < to) {
     size_t mid = from + (to - from) / 2;
@@ -60,17 +60,17 @@ static size_t place_of(const el_bank *b, uint64_t id) {
 }
 
 size_t el_bank_find(const el_bank *b, uint64_t id) {
-  size_t i = place_of(b, id);
+  size_t i = bank_place_of(b, id);
   return i < b->n && b->entries[i].id == id ? i : SIZE_MAX;
 }
 
 /* Makes or closes a gap at i; ids mostly come in order, so there is little to move. */
-static void shift(el_bank *b, size_t to, size_t from, size_t n) {
+static void shift_bank(el_bank *b, size_t to, size_t from, size_t n) {
   memmove(b->entries + to, b->entries + from, n * sizeof *b->entries);
   memmove(b->centers + to * b->dim, b->centers + from * b->dim, n * b->dim * sizeof *b->centers);
 }
 
-static bool reserve(el_bank *b) {
+static bool reserve_bank(el_bank *b) {
   if (b->n < b->cap) return true;
   size_t cap = b->cap ? b->cap * 2 : 16;
   entry *entries = reallocarray(b->entries, cap, sizeof *entries);
@@ -93,10 +93,10 @@ el_status el_bank_put(el_bank *b, uint64_t id, const char *name, const float *z,
     el_bank_remove(b, id);
     return EL_OK;
   }
-  size_t i = place_of(b, id);
+  size_t i = bank_place_of(b, id);
   if (i == b->n || b->entries[i].id != id) {
-    if (!reserve(b)) return el_fail(err, EL_ERR_NO_MEMORY, "no memory for the router's examples of %s", name);
-    shift(b, i + 1, i, b->n++ - i);
+    if (!reserve_bank(b)) return el_fail(err, EL_ERR_NO_MEMORY, "no memory for the router's examples of %s", name);
+    shift_bank(b, i + 1, i, b->n++ - i);
   }
   entry *e = &b->entries[i];
   *e = (entry){.id = id, .column = column, .has_examples = n > 0 && column < 0};
@@ -110,7 +110,7 @@ el_status el_bank_put(el_bank *b, uint64_t id, const char *name, const float *z,
 void el_bank_remove(el_bank *b, uint64_t id) {
   size_t i = el_bank_find(b, id);
   if (i == SIZE_MAX) return;
-  shift(b, i, i + 1, --b->n - i);
+  shift_bank(b, i, i + 1, --b->n - i);
 }
 
 void el_bank_logits(const el_bank *b, const float *z, float *logits, float *base) {

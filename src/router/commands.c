@@ -9,13 +9,13 @@
 #include "base/random.h"
 #include "router/bank.h"
 #include "router/eval.h"
-#include "router/reader.h"
+#include "router/extractor.h"
 #include "router/table.h"
 #include "router/train.h"
 
 enum {
   USUAL_TOKENS = 256,
-  ONE_IN = 5 /* rows of a table without a validation part that become one */,
+  ONE_IN = 5 /* rows of a table without a validation set that become one */,
   EXAMPLES = 5 /* of a candidate */
 };
 
@@ -23,7 +23,7 @@ el_router_options el_router_options_default(void) {
   return (el_router_options){.max_tokens = USUAL_TOKENS};
 }
 
-static el_status check_options(const el_router_options *o, el_error *err) {
+static el_status check_router_options(const el_router_options *o, el_error *err) {
   const struct {
     const char *name, *value;
   } needed[] = {{"model_path", o->model_path}, {"router_path", o->router_path}, {"table_path", o->table_path}};
@@ -34,7 +34,7 @@ static el_status check_options(const el_router_options *o, el_error *err) {
   return EL_OK;
 }
 
-static el_status say(el_buf *text, bool ok, el_write_fn write, void *user, el_error *err) {
+static el_status write_text_out(el_buf *text, bool ok, el_write_fn write, void *user, el_error *err) {
   el_status status = EL_OK;
   if (!ok)
     status = el_fail(err, EL_ERR_NO_MEMORY, "no memory for the report");
@@ -44,7 +44,7 @@ static el_status say(el_buf *text, bool ok, el_write_fn write, void *user, el_er
   return status;
 }
 
-static const char *last_part(const char *path) {
+static const char *last_path_part(const char *path) {
   const char *slash = strrchr(path, '/');
   return slash ? slash + 1 : path;
 }
@@ -56,18 +56,18 @@ typedef struct progress {
   const char *what;
 } progress;
 
-static void report(void *user, size_t done, size_t total) {
+static void report_cells(void *user, size_t done, size_t total) {
   const progress *p = user;
   if (p->o->progress) p->o->progress(p->o->progress_user, p->what, done, total);
 }
 
 /* Reads a table's prompts; an error says which line. */
-static el_status read_prompts(el_reader *r, const el_router_options *o, const el_features *f, const el_table *t,
-                              float *out, el_error *err) {
+static el_status extract_prompts(el_extractor *r, const el_router_options *o, const el_features *f, const el_table *t,
+                                 float *out, el_error *err) {
   progress p = {o, "reading prompts"};
   size_t failed = SIZE_MAX;
   el_error why;
-  el_status status = el_reader_read(r, f, t->prompts, t->n_rows, out, report, &p, &failed, &why);
+  el_status status = el_extractor_run(r, f, t->prompts, t->n_rows, out, report_cells, &p, &failed, &why);
   if (!status) return EL_OK;
   if (failed == SIZE_MAX) return el_fail(err, status, "%s: %s", t->path, why.message);
   return el_fail(err, status, "%s: line %zu: the prompt: %s", t->path, t->lines[failed], why.message);
@@ -80,7 +80,7 @@ typedef struct training {
   el_table *table, *valid; /* valid NULL: a part of the table */
   size_t n_train, n_valid;
   uint32_t *order; /* [n_train + n_valid] rows, of the table and then of valid; training rows first */
-  el_reader *reader;
+  el_extractor *extractor;
   el_features features;
   float *x, *y;
 } training;
@@ -88,7 +88,7 @@ typedef struct training {
 static void training_free(training *t) {
   el_table_free(t->table);
   el_table_free(t->valid);
-  el_reader_close(t->reader);
+  el_extractor_close(t->extractor);
   free(t->order);
   free(t->x);
   free(t->y);
@@ -118,7 +118,7 @@ static el_status read_tables(training *t, el_error *err) {
                    t->table->path, t->table->n_rows, t->n_train, EL_TRAIN_MIN_ROWS);
   if (!(t->order = malloc(n * sizeof *t->order))) return el_fail(err, EL_ERR_NO_MEMORY, "no memory for %zu rows", n);
   for (size_t i = 0; i < n; i++) {
-    /* Shuffled when the validation part is to be drawn: a table may be sorted. */
+    /* Shuffled when the validation set is to be drawn: a table may be sorted. */
     size_t at = t->valid ? i : el_mix64(t->o->seed ^ ((i + 1) * EL_GOLDEN_GAMMA)) % (i + 1);
     t->order[i] = t->order[at];
     t->order[at] = (uint32_t)i;
@@ -127,7 +127,7 @@ static el_status read_tables(training *t, el_error *err) {
 }
 
 /* Features and scores of all rows, in the order of training. */
-static el_status read_rows(training *t, el_error *err) {
+static el_status extract_table_rows(training *t, el_error *err) {
   const size_t n = t->n_train + t->n_valid, n_x = el_features_n(&t->features), n_y = (size_t)t->table->n_columns,
                n_table = t->table->n_rows;
   t->y = malloc(n * n_y * sizeof *t->y);
@@ -137,8 +137,9 @@ static el_status read_rows(training *t, el_error *err) {
                    n * n_x * sizeof *t->x >> 20);
   /* Tables are read as they are, so their rows' features are put into the training order afterwards when they differ.
    */
-  el_status status = read_prompts(t->reader, t->o, &t->features, t->table, t->x, err);
-  if (!status && t->valid) status = read_prompts(t->reader, t->o, &t->features, t->valid, t->x + n_table * n_x, err);
+  el_status status = extract_prompts(t->extractor, t->o, &t->features, t->table, t->x, err);
+  if (!status && t->valid)
+    status = extract_prompts(t->extractor, t->o, &t->features, t->valid, t->x + n_table * n_x, err);
   if (status) return status;
   for (size_t i = 0; i < n; i++) {
     const el_table *from = t->order[i] < n_table ? t->table : t->valid;
@@ -157,14 +158,14 @@ static el_status read_rows(training *t, el_error *err) {
   return EL_OK;
 }
 
-static el_status save(training *t, el_router *r, el_error *err) {
-  const el_sites *sites = el_reader_sites(t->reader);
+static el_status save_trained_router(training *t, el_router *r, el_error *err) {
+  const el_sites *sites = el_extractor_sites(t->extractor);
   el_lora_file *lora = NULL;
-  const el_base_id *base = el_reader_base(t->reader);
+  const el_base_id *base = el_extractor_base(t->extractor);
   r->base_name = strdup(base->name);
   r->base_architecture = strdup(base->architecture);
-  r->facts.table = strdup(last_part(t->table->path));
-  r->facts.valid = strdup(t->valid ? last_part(t->valid->path) : "");
+  r->facts.table = strdup(last_path_part(t->table->path));
+  r->facts.valid = strdup(t->valid ? last_path_part(t->valid->path) : "");
   if (!r->base_name || !r->base_architecture || !r->facts.table || !r->facts.valid)
     return el_fail(err, EL_ERR_NO_MEMORY, "%s: no memory to write it", t->o->router_path);
   r->base = *base;
@@ -176,12 +177,12 @@ static el_status save(training *t, el_router *r, el_error *err) {
   return status;
 }
 
-static bool print_parts(el_buf *b, const el_features *f, int n, const el_feature_part *parts, int width) {
+static bool print_feature_slices(el_buf *b, const el_features *f, int n, const el_feature_slice *slices, int width) {
   char text[128] = "";
   size_t len = 0;
   for (int i = 0; i < n && len < sizeof text; i++)
-    len += (size_t)snprintf(text + len, sizeof text - len, "%s%d %s", i ? " + " : "", f->taps[parts[i].tap],
-                            el_pooling_name(parts[i].pooling));
+    len += (size_t)snprintf(text + len, sizeof text - len, "%s%d %s", i ? " + " : "", f->taps[slices[i].tap],
+                            el_pooling_name(slices[i].pooling));
   return el_buf_printf(b, "%-*s", width, text);
 }
 
@@ -192,14 +193,14 @@ static el_status print_training(const training *t, const el_train_report *found,
                           "table      %s: %zu prompts to train with, %zu to validate, %d candidates%s\n"
                           "prompts    the first %d tokens, through %d of %d layers at most\n\n"
                           "   %-34s%9s%12s%10s%10s\n",
-                          last_part(t->table->path), t->n_train, t->n_valid, r->n_columns,
+                          last_path_part(t->table->path), t->n_train, t->n_valid, r->n_columns,
                           r->base_column >= 0 ? " with the base" : ", none of them the base", t->features.max_tokens,
                           t->features.taps[t->features.n_taps - 1], r->base.n_layers, "layer and pooling", "L2",
                           "explained", "loss", "chosen");
   for (size_t i = 0; i < found->n_cells; i++) {
     const el_train_cell *c = &found->cells[i];
     ok = ok && el_buf_printf(&b, " %c ", i == found->won ? '*' : ' ') &&
-         print_parts(&b, &t->features, c->n_parts, c->parts, 34) &&
+         print_feature_slices(&b, &t->features, c->n_slices, c->slices, 34) &&
          el_buf_printf(&b, "%9g%11.2f%%%10.4f%10.3f\n", (double)c->l2, 100 * (double)c->explained, (double)c->loss,
                        (double)c->chosen);
   }
@@ -213,30 +214,30 @@ static el_status print_training(const training *t, const el_train_report *found,
            "validation chosen %.3f ± %.3f, random %.3f, best single in training (%s) %.3f, loss %.4f\n"
            "wrote      %s\n",
            (double)f->l2, (double)f->l2_shared, t->o->no_refit ? "" : "; then fitted to all rows",
-           r->features.taps[r->features.parts[r->example_part].tap], r->examples.n_background,
+           r->features.taps[r->features.slices[r->example_slice].tap], r->examples.n_background,
            found->nothing ? "; all rows have the same scores, so only examples tell adapters apart" : "",
            (double)f->chosen, (double)f->chosen_ci, (double)f->random, r->names[f->best_column], (double)f->best,
            (double)f->loss, t->o->router_path);
-  return say(&b, ok, write, user, err);
+  return write_text_out(&b, ok, write, user, err);
 }
 
 el_status el_router_train(const el_router_options *o, el_write_fn write, void *user, el_error *err) {
   training t = {.o = o};
   el_router *r = NULL;
   el_train_report found = {0};
-  el_status status = check_options(o, err);
+  el_status status = check_router_options(o, err);
   if (!status && (o->max_tokens < EL_MIN_ROUTER_TOKENS || o->max_tokens > EL_MAX_ROUTER_TOKENS))
     status = el_fail(err, EL_ERR_INVALID, "max_tokens is %d, expected %d to %d", o->max_tokens, EL_MIN_ROUTER_TOKENS,
                      EL_MAX_ROUTER_TOKENS);
   if (!status && o->max_depth < 0) status = el_fail(err, EL_ERR_INVALID, "max_depth is %d, below 0", o->max_depth);
   if (!status) status = read_tables(&t, err);
-  const el_reader_options with = {o->model_path, o->isa, o->n_threads};
-  if (!status) status = el_reader_open(&with, &t.reader, err);
-  if (!status && o->lora_path) status = el_reader_use_lora(t.reader, o->lora_path, err);
+  const el_extractor_options with = {o->model_path, o->isa, o->n_threads};
+  if (!status) status = el_extractor_open(&with, &t.extractor, err);
+  if (!status && o->lora_path) status = el_extractor_use_lora(t.extractor, o->lora_path, err);
   if (!status) {
-    const el_hparams *h = el_reader_hparams(t.reader);
+    const el_hparams *h = el_extractor_hparams(t.extractor);
     el_train_features(h->n_layers, h->n_embd, o->max_depth, o->max_tokens, &t.features);
-    status = read_rows(&t, err);
+    status = extract_table_rows(&t, err);
   }
   if (!status) {
     progress p = {o, "training"};
@@ -248,11 +249,11 @@ el_status el_router_train(const el_router_options *o, el_write_fn write, void *u
                           t.table->n_columns,
                           t.table->base,
                           t.table->names,
-                          (el_reader_hparams(t.reader)->n_layers + 2) / 5};
-    el_train_options options = {.seed = o->seed, .no_refit = o->no_refit, .progress = report, .user = &p};
-    status = el_train_router(&data, &options, el_reader_threads(t.reader), &r, &found, err);
+                          (el_extractor_hparams(t.extractor)->n_layers + 2) / 5};
+    el_train_options options = {.seed = o->seed, .no_refit = o->no_refit, .progress = report_cells, .user = &p};
+    status = el_train_router(&data, &options, el_extractor_threads(t.extractor), &r, &found, err);
   }
-  if (!status) status = save(&t, r, err);
+  if (!status) status = save_trained_router(&t, r, err);
   if (!status) status = print_training(&t, &found, r, write, user, err);
   el_train_report_free(&found);
   el_router_free(r);
@@ -285,15 +286,15 @@ static el_status match_columns(const el_table *t, const el_router *r, int *colum
   return el_fail(err, EL_ERR_INVALID, "%s: none of its candidates is in the router", t->path);
 }
 
-static el_status predict(el_reader *reader, const el_router_options *o, const el_router *r, const el_table *t,
-                         const int *of_router, int n, float *p, el_error *err) {
+static el_status predict_columns(el_extractor *extractor, const el_router_options *o, const el_router *r,
+                                 const el_table *t, const int *of_router, int n, float *p, el_error *err) {
   const size_t n_in = el_features_n(&r->features);
   float *x = malloc(t->n_rows * n_in * sizeof *x), *z = malloc(el_router_vector(r) * sizeof *z),
         *logits = malloc((size_t)r->n_columns * sizeof *logits);
   el_status status = EL_OK;
   if (!x || !z || !logits)
     status = el_fail(err, EL_ERR_NO_MEMORY, "%s: no memory for the features of its %zu prompts", t->path, t->n_rows);
-  if (!status) status = read_prompts(reader, o, &r->features, t, x, err);
+  if (!status) status = extract_prompts(extractor, o, &r->features, t, x, err);
   for (size_t i = 0; !status && i < t->n_rows; i++) {
     el_router_embed(r, x + i * n_in, z);
     el_router_logits(r, z, logits);
@@ -307,7 +308,7 @@ static el_status predict(el_reader *reader, const el_router_options *o, const el
 
 /* The first prompts of `ex` that are a candidate's own: nobody does better on them, and it does better than the base.
  */
-static int own_examples(const el_table *ex, int column, size_t rows[EXAMPLES]) {
+static int collect_own_examples(const el_table *ex, int column, size_t rows[EXAMPLES]) {
   int n = 0;
   for (size_t i = 0; i < ex->n_rows && n < EXAMPLES; i++) {
     const float *y = ex->scores + i * (size_t)ex->n_columns;
@@ -319,7 +320,7 @@ static int own_examples(const el_table *ex, int column, size_t rows[EXAMPLES]) {
 }
 
 /* The candidates of both tables by their examples; columns: those that have some, and the base. */
-static el_status predict_by_examples(el_reader *reader, const el_router_options *o, const el_router *r,
+static el_status predict_by_examples(el_extractor *extractor, const el_router_options *o, const el_router *r,
                                      const el_table *t, int *columns, int *n, float *p, el_error *err) {
   const size_t n_in = el_features_n(&r->features), dim = el_router_vector(r);
   el_table *ex = NULL;
@@ -332,13 +333,13 @@ static el_status predict_by_examples(el_reader *reader, const el_router_options 
     z = malloc(EXAMPLES * dim * sizeof *z);
     if (!x || !z || !logits) status = el_fail(err, EL_ERR_NO_MEMORY, "%s: no memory for features", t->path);
   }
-  if (!status) status = read_prompts(reader, o, &r->features, ex, x, err);
+  if (!status) status = extract_prompts(extractor, o, &r->features, ex, x, err);
   *n = 0;
   for (int c = 0; c < t->n_columns && !status; c++) {
     size_t rows[EXAMPLES];
     int in_examples = el_table_column(ex, t->names[c]);
     if (c == t->base || in_examples < 0) continue;
-    int have = own_examples(ex, in_examples, rows);
+    int have = collect_own_examples(ex, in_examples, rows);
     for (int k = 0; k < have; k++) el_router_embed(r, x + rows[k] * n_in, z + (size_t)k * dim);
     /* Without a name there is no trained column. */
     status = el_bank_put(bank, (uint64_t)c + 1, "", z, have, NULL, err);
@@ -348,7 +349,7 @@ static el_status predict_by_examples(el_reader *reader, const el_router_options 
     status = el_fail(err, EL_ERR_INVALID, "%s: no candidate of %s has prompts of its own there", ex->path, t->path);
   const int candidates = *n;
   if (!status && t->base >= 0) columns[(*n)++] = t->base;
-  if (!status) status = read_prompts(reader, o, &r->features, t, x, err);
+  if (!status) status = extract_prompts(extractor, o, &r->features, t, x, err);
   for (size_t i = 0; !status && i < t->n_rows; i++) {
     el_router_embed(r, x + i * n_in, z);
     el_bank_logits(bank, z, logits, &base); /* in the order of `columns`: ids ascend with them */
@@ -378,18 +379,18 @@ static el_status print_eval(const el_router_options *o, const el_eval *e, el_buf
     if (notes->len) ok = el_buf_append(&b, notes->data, notes->len);
     ok = ok && el_eval_print(e, &b);
   }
-  return say(&b, ok, write, user, err);
+  return write_text_out(&b, ok, write, user, err);
 }
 
 el_status el_router_eval(const el_router_options *o, el_write_fn write, void *user, el_error *err) {
   el_table *t = NULL;
   el_router *r = NULL;
-  el_reader *reader = NULL;
+  el_extractor *extractor = NULL;
   float *p = NULL;
   int *columns = NULL, *of_router = NULL, n = 0, learnt = -1;
   el_eval e = {0};
   el_buf notes = {0};
-  el_status status = check_options(o, err);
+  el_status status = check_router_options(o, err);
   if (!status) status = el_table_read(o->table_path, &t, err);
   if (!status) status = el_router_open(o->router_path, NULL, &r, err);
   if (!status) {
@@ -399,12 +400,12 @@ el_status el_router_eval(const el_router_options *o, el_write_fn write, void *us
     if (!columns || !of_router || !p) status = el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", t->path);
   }
   if (!status && !o->examples_path) status = match_columns(t, r, columns, of_router, &n, &notes, err);
-  const el_reader_options with = {o->model_path, o->isa, o->n_threads};
-  if (!status) status = el_reader_open(&with, &reader, err);
-  if (!status) status = el_router_check(r, el_reader_base(reader), o->router_path, err);
-  if (!status && r->lora_rank) status = el_reader_use_lora(reader, o->router_path, err);
-  if (!status && o->examples_path) status = predict_by_examples(reader, o, r, t, columns, &n, p, err);
-  if (!status && !o->examples_path) status = predict(reader, o, r, t, of_router, n, p, err);
+  const el_extractor_options with = {o->model_path, o->isa, o->n_threads};
+  if (!status) status = el_extractor_open(&with, &extractor, err);
+  if (!status) status = el_router_check(r, el_extractor_base(extractor), o->router_path, err);
+  if (!status && r->lora_rank) status = el_extractor_use_lora(extractor, o->router_path, err);
+  if (!status && o->examples_path) status = predict_by_examples(extractor, o, r, t, columns, &n, p, err);
+  if (!status && !o->examples_path) status = predict_columns(extractor, o, r, t, of_router, n, p, err);
   for (int c = 0; c < n && !status && !o->examples_path; c++)
     if (of_router[c] == r->facts.best_column) learnt = c;
   if (!status) status = el_eval_run(t, columns, n, p, learnt, &e, err);
@@ -414,7 +415,7 @@ el_status el_router_eval(const el_router_options *o, el_write_fn write, void *us
   free(p);
   free(columns);
   free(of_router);
-  el_reader_close(reader);
+  el_extractor_close(extractor);
   el_router_free(r);
   el_table_free(t);
   return status;
@@ -433,9 +434,9 @@ static bool print_router(el_buf *b, const el_router *r) {
       el_buf_printf(b, "reads       the first %d tokens of a prompt, through %d layers%s\n", r->features.max_tokens,
                     r->features.taps[r->features.n_taps - 1], r->lora_rank ? ", with an adapter of its own" : "") &&
       el_buf_printf(b, "features    ");
-  for (int i = 0; ok && i < r->features.n_parts; i++)
-    ok = el_buf_printf(b, "%slayer %d %s", i ? " + " : "", r->features.taps[r->features.parts[i].tap],
-                       el_pooling_name(r->features.parts[i].pooling));
+  for (int i = 0; ok && i < r->features.n_slices; i++)
+    ok = el_buf_printf(b, "%slayer %d %s", i ? " + " : "", r->features.taps[r->features.slices[i].tap],
+                       el_pooling_name(r->features.slices[i].pooling));
   ok = ok && el_buf_printf(b, ": %zu values, projected to %d\n", el_features_n(&r->features), r->dim);
   if (r->lora_rank) ok = ok && el_buf_printf(b, "adapter     rank %d\n", r->lora_rank);
   ok = ok &&
@@ -463,7 +464,7 @@ el_status el_router_describe(const char *path, el_write_fn write, void *user, el
   el_buf b = {0};
   el_status status = el_router_open(path, NULL, &r, err);
   if (status) return status;
-  status = say(&b, print_router(&b, r), write, user, err);
+  status = write_text_out(&b, print_router(&b, r), write, user, err);
   el_router_free(r);
   return status;
 }

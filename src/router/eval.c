@@ -26,7 +26,7 @@ typedef struct evaluation {
   double bin_p[EL_EVAL_BINS], bin_y[EL_EVAL_BINS], bin_n[EL_EVAL_BINS];
 } evaluation;
 
-static int by_name(const void *a, const void *b) {
+static int compare_task_rows(const void *a, const void *b) {
   return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
@@ -40,12 +40,12 @@ static bool find_tasks(evaluation *e) {
   size_t n = 0;
   if (sorted && e->task_of && e->out->tasks) {
     memcpy(sorted, t->tasks, t->n_rows * sizeof *sorted);
-    qsort(sorted, t->n_rows, sizeof *sorted, by_name);
+    qsort(sorted, t->n_rows, sizeof *sorted, compare_task_rows);
     for (size_t i = 0; i < t->n_rows; i++)
       if (i == 0 || strcmp(sorted[i], sorted[n - 1])) sorted[n++] = sorted[i];
     for (size_t i = 0; i < n; i++) e->out->tasks[i].name = sorted[i];
     for (size_t i = 0; i < t->n_rows; i++)
-      e->task_of[i] = (size_t)((char **)bsearch(&t->tasks[i], sorted, n, sizeof *sorted, by_name) - sorted);
+      e->task_of[i] = (size_t)((char **)bsearch(&t->tasks[i], sorted, n, sizeof *sorted, compare_task_rows) - sorted);
   }
   bool ok = sorted && e->task_of && e->out->tasks;
   e->out->n_tasks = n;
@@ -72,7 +72,7 @@ static el_eval_mean mean_of(double sum, double square, size_t n) {
 }
 
 /* The best-scored candidates of a row, whether the best is among them, and how far scores were off. */
-static void take_row(evaluation *e, size_t i) {
+static void evaluate_row(evaluation *e, size_t i) {
   const float *p = e->p + i * (size_t)e->n;
   float *y = e->y + i * (size_t)e->n;
   size_t top[EL_EVAL_TOP], k = (size_t)e->n < EL_EVAL_TOP ? (size_t)e->n : EL_EVAL_TOP;
@@ -95,7 +95,7 @@ static void take_row(evaluation *e, size_t i) {
   }
 }
 
-static void add_row(const evaluation *e, size_t i, int single, sums *s) {
+static void add_row_to_sums(const evaluation *e, size_t i, int single, sums *s) {
   const float *y = e->y + i * (size_t)e->n;
   double chosen = (double)y[e->choice[i]], gain = chosen - (double)y[single];
   s->n++;
@@ -118,16 +118,16 @@ static void column_sums(const evaluation *e, const size_t *task, double *sum) {
       sum[c] += (double)e->y[i * (size_t)e->n + (size_t)c];
 }
 
-static void sum_up(evaluation *e, int learnt, double *memory) {
+static void sum_up_evaluation(evaluation *e, int learnt, double *memory) {
   el_eval *o = e->out;
   const size_t n = e->t->n_rows, columns = (size_t)e->n;
   double *totals = memory, pairs = (double)n * e->n;
   sums all = {.score = memory + columns};
-  for (size_t i = 0; i < n; i++) take_row(e, i);
+  for (size_t i = 0; i < n; i++) evaluate_row(e, i);
   column_sums(e, NULL, totals);
   const size_t single = argmax(totals, columns);
   memset(all.score, 0, columns * sizeof *all.score);
-  for (size_t i = 0; i < n; i++) add_row(e, i, (int)single, &all);
+  for (size_t i = 0; i < n; i++) add_row_to_sums(e, i, (int)single, &all);
   o->chosen = mean_of(all.chosen, all.square, n);
   o->gain = mean_of(all.gain, all.gain_square, n);
   o->random = all.random / (double)n;
@@ -153,7 +153,7 @@ static void sum_up(evaluation *e, int learnt, double *memory) {
     sums s = {.score = memory + columns};
     memset(s.score, 0, columns * sizeof *s.score);
     for (size_t i = 0; i < n; i++)
-      if (e->task_of[i] == t) add_row(e, i, (int)single, &s);
+      if (e->task_of[i] == t) add_row_to_sums(e, i, (int)single, &s);
     o->per_task += s.score[argmax(s.score, columns)] / (double)n;
     el_eval_row *row = &o->tasks[t];
     row->n = s.n;
@@ -173,7 +173,7 @@ el_status el_eval_run(const el_table *t, const int *columns, int n, const float 
   out->candidates = calloc((size_t)n, sizeof *out->candidates);
   double *memory = malloc(2 * (size_t)n * sizeof *memory);
   bool ok = e.y && e.choice && out->candidates && memory && find_tasks(&e);
-  if (ok) sum_up(&e, learnt, memory);
+  if (ok) sum_up_evaluation(&e, learnt, memory);
   free(e.y);
   free(e.choice);
   free(e.task_of);

@@ -13,7 +13,7 @@
 
 enum { MAX_FILE_BYTES = 1 << 20 };
 
-static el_status no_memory(const char *path, el_error *err) {
+static el_status fail_example_memory(const char *path, el_error *err) {
   return el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", path);
 }
 
@@ -27,7 +27,7 @@ el_status el_example_file_find(const char *adapter, el_signature *signature, cha
     char *s;
     struct stat st;
     if (asprintf(&s, "%.*s%c%s", (int)stem.len, stem.data, file ? '.' : '/', names[i]) < 0)
-      return no_memory(adapter, err);
+      return fail_example_memory(adapter, err);
     if (!stat(s, &st) && S_ISREG(st.st_mode) && st.st_size > 0 && !el_signature_read(s, signature, NULL))
       *path = s;
     else
@@ -43,11 +43,11 @@ static bool is_blank(el_str s) {
 }
 
 /* Takes one line; what is beyond the limit is not looked at. */
-static el_status read_line(el_str line, const char *path, size_t number, el_examples_read *out, el_error *err) {
+static el_status read_example_line(el_str line, const char *path, size_t number, el_examples_read *out, el_error *err) {
   json_error_t e;
   bool short_of_memory;
   json_t *object = el_json_load(line.data, line.len, JSON_REJECT_DUPLICATES, &e, &short_of_memory);
-  if (!object && short_of_memory) return no_memory(path, err);
+  if (!object && short_of_memory) return fail_example_memory(path, err);
   if (!object) return el_fail(err, EL_ERR_FORMAT, "%s: line %zu: is not JSON: %s", path, number, e.text);
   const char *prompt = json_string_value(json_object_get(object, "prompt"));
   el_status status = EL_OK;
@@ -56,17 +56,17 @@ static el_status read_line(el_str line, const char *path, size_t number, el_exam
   else if ((out->prompts[out->n] = strdup(prompt)))
     out->n++;
   else
-    status = no_memory(path, err);
+    status = fail_example_memory(path, err);
   json_decref(object);
   return status;
 }
 
-static el_status read_lines(el_str text, const char *path, el_examples_read *out, el_error *err) {
+static el_status read_example_lines(el_str text, const char *path, el_examples_read *out, el_error *err) {
   el_status status = EL_OK;
   for (size_t number = 1; text.len && out->n < EL_MAX_EXAMPLES && !status; number++) {
     const char *end = memchr(text.data, '\n', text.len);
     el_str line = {text.data, end ? (size_t)(end - text.data) : text.len};
-    if (!is_blank(line)) status = read_line(line, path, number, out, err);
+    if (!is_blank(line)) status = read_example_line(line, path, number, out, err);
     size_t used = line.len + (end != NULL);
     text = (el_str){text.data + used, text.len - used};
   }
@@ -79,7 +79,7 @@ static el_status read_description(el_str text, const char *path, el_examples_rea
   for (size_t at = 0, n; at < text.len; at += n)
     if (!(n = (size_t)el_utf8_length(text.data + at, text.len - at)))
       return el_fail(err, EL_ERR_FORMAT, "%s: byte %zu is not UTF-8", path, at);
-  if (!(out->prompts[0] = el_str_dup(text))) return no_memory(path, err);
+  if (!(out->prompts[0] = el_str_dup(text))) return fail_example_memory(path, err);
   out->n = 1;
   return EL_OK;
 }
@@ -91,7 +91,7 @@ el_status el_example_file_read(const char *path, el_examples_read *out, el_error
   if (status) return status;
   el_str text = {(const char *)f.data, f.size}, name = {path, strlen(path)};
   bool lines = el_str_chop(&name, ".jsonl");
-  status = (lines ? read_lines : read_description)(text, path, out, err);
+  status = (lines ? read_example_lines : read_description)(text, path, out, err);
   el_file_close(&f);
   if (status) el_examples_read_free(out);
   return status;

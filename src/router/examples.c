@@ -12,7 +12,7 @@
 enum { CROWD = 5 /* products that h is the mean of */ };
 
 /* x less the center, scaled, with length 1 (0 when it has none). */
-static void direction(const el_example_rule *rule, const float *x, float *out) {
+static void example_direction(const el_example_rule *rule, const float *x, float *out) {
   double sum = 0;
   for (int i = 0; i < rule->dim; i++) {
     out[i] = (x[i] - rule->center[i]) * rule->scale[i];
@@ -22,7 +22,7 @@ static void direction(const el_example_rule *rule, const float *x, float *out) {
   for (int i = 0; i < rule->dim; i++) out[i] *= scale;
 }
 
-static void normalise(float *x, int n) {
+static void normalise_vector(float *x, int n) {
   double sum = 0;
   for (int i = 0; i < n; i++) sum += (double)x[i] * (double)x[i];
   float scale = sum > 0 ? (float)(1 / sqrt(sum)) : 0;
@@ -30,11 +30,11 @@ static void normalise(float *x, int n) {
 }
 
 /* x: [dim], of length 1 at most, so that a product of two is EL_EXAMPLE_ONE^2 at most and its sum fits 32 bits. */
-static void quantize(const el_example_rule *rule, const float *x, int16_t *out) {
+static void quantize_vector(const el_example_rule *rule, const float *x, int16_t *out) {
   for (int i = 0; i < rule->padded; i++) out[i] = i < rule->dim ? (int16_t)lrintf(x[i] * EL_EXAMPLE_ONE) : 0;
 }
 
-static float product(const int16_t *restrict a, const int16_t *restrict b, int n) {
+static float quantized_product(const int16_t *restrict a, const int16_t *restrict b, int n) {
   int32_t sum = 0;
   for (int i = 0; i < n; i++) sum += a[i] * b[i];
   return (float)sum * (1.0f / ((float)EL_EXAMPLE_ONE * EL_EXAMPLE_ONE));
@@ -46,7 +46,7 @@ static float crowd_of(const el_example_rule *rule, const int16_t *q, int but) {
   int have = 0;
   for (int i = 0; i < rule->n_background; i++) {
     if (i == but) continue;
-    float p = product(q, rule->background + (size_t)i * (size_t)rule->padded, rule->padded);
+    float p = quantized_product(q, rule->background + (size_t)i * (size_t)rule->padded, rule->padded);
     if (have == CROWD && p <= top[CROWD - 1]) continue;
     int at = have < CROWD ? have++ : CROWD - 1;
     for (; at > 0 && p > top[at - 1]; at--) top[at] = top[at - 1];
@@ -68,8 +68,8 @@ el_status el_examples_background(el_example_rule *rule, const float *vectors, in
   float unit[EL_EXAMPLE_MAX_DIM];
   for (int i = 0; i < n; i++) {
     memcpy(unit, vectors + (size_t)i * (size_t)rule->dim, (size_t)rule->dim * sizeof *unit);
-    normalise(unit, rule->dim);
-    quantize(rule, unit, rule->background + (size_t)i * (size_t)rule->padded);
+    normalise_vector(unit, rule->dim);
+    quantize_vector(rule, unit, rule->background + (size_t)i * (size_t)rule->padded);
   }
   for (int i = 0; i < n; i++) rule->crowd[i] = crowd_of(rule, rule->background + (size_t)i * (size_t)rule->padded, i);
   return EL_OK;
@@ -85,8 +85,8 @@ void el_examples_free(el_example_rule *rule) {
 
 void el_examples_query(const el_example_rule *rule, const float *x, el_example_query *out) {
   float unit[EL_EXAMPLE_MAX_DIM];
-  direction(rule, x, unit);
-  quantize(rule, unit, out->q);
+  example_direction(rule, x, unit);
+  quantize_vector(rule, unit, out->q);
   out->half_crowd = crowd_of(rule, out->q, -1) / 2;
 }
 
@@ -94,7 +94,7 @@ void el_examples_query(const el_example_rule *rule, const float *x, el_example_q
 static void background_moments(const el_example_rule *rule, const int16_t *center, float *mean, float *deviation) {
   double sum = 0, square = 0, n = rule->n_background;
   for (int i = 0; i < rule->n_background; i++) {
-    double raw = (double)(product(rule->background + (size_t)i * (size_t)rule->padded, center, rule->padded) -
+    double raw = (double)(quantized_product(rule->background + (size_t)i * (size_t)rule->padded, center, rule->padded) -
                           rule->crowd[i] / 2);
     sum += raw;
     square += raw * raw;
@@ -114,21 +114,21 @@ el_example_place el_examples_place(const el_example_rule *rule, const float *x, 
   int16_t q[EL_EXAMPLE_MAX_DIM], c[EL_EXAMPLE_MAX_DIM];
   assert(n >= 1 && stride >= (size_t)rule->dim);
   for (int k = 0; k < n; k++) {
-    direction(rule, x + (size_t)k * stride, unit);
+    example_direction(rule, x + (size_t)k * stride, unit);
     for (int i = 0; i < rule->dim; i++) sum[i] += unit[i];
   }
   memcpy(rest, sum, sizeof rest);
-  normalise(rest, rule->dim);
-  quantize(rule, rest, center);
+  normalise_vector(rest, rule->dim);
+  quantize_vector(rule, rest, center);
   background_moments(rule, center, &mean, &deviation);
   float own = 0;
   for (int k = 0; k < n && n > 1; k++) {
-    direction(rule, x + (size_t)k * stride, unit);
+    example_direction(rule, x + (size_t)k * stride, unit);
     for (int i = 0; i < rule->dim; i++) rest[i] = sum[i] - unit[i];
-    normalise(rest, rule->dim);
-    quantize(rule, unit, q);
-    quantize(rule, rest, c);
-    own += ((product(q, c, rule->padded) - crowd_of(rule, q, -1) / 2) - mean) / deviation / (float)n;
+    normalise_vector(rest, rule->dim);
+    quantize_vector(rule, unit, q);
+    quantize_vector(rule, rest, c);
+    own += ((quantized_product(q, c, rule->padded) - crowd_of(rule, q, -1) / 2) - mean) / deviation / (float)n;
   }
   if (n == 1) own = usual;
   float gain = rule->slope * powf(usual / (own > least ? own : least), power) / deviation;
@@ -142,7 +142,7 @@ el_example_place el_examples_place(const el_example_rule *rule, const float *x, 
 static const float SLOPE = 4, OFFSET = -12;
 
 /* The first k of n become a random sample. */
-static void draw(uint32_t *items, size_t n, size_t k, uint64_t *random) {
+static void draw_items(uint32_t *items, size_t n, size_t k, uint64_t *random) {
   for (size_t i = 0; i < k && i + 1 < n; i++) {
     size_t at = i + el_mix64(*random += EL_GOLDEN_GAMMA) % (n - i);
     uint32_t swap = items[i];
@@ -163,7 +163,7 @@ static size_t draw_background(const el_example_data *d, uint64_t *random, uint32
   if (n < 32)
     for (n = 0; n < d->n; n++) rows[n] = (uint32_t)n;
   size_t k = n < EL_EXAMPLE_MAX_BACKGROUND ? n : EL_EXAMPLE_MAX_BACKGROUND;
-  draw(rows, n, k, random);
+  draw_items(rows, n, k, random);
   return k;
 }
 
@@ -181,7 +181,7 @@ static el_status make_background(const el_example_data *d, const uint32_t *rows,
   }
   for (size_t i = 0; i < n; i++) memcpy(vectors + i * dim, d->x + rows[i] * dim, dim * sizeof *vectors);
   el_moments(vectors, n, dim, rule->center, rule->scale);
-  for (size_t i = 0; i < n; i++) direction(rule, d->x + rows[i] * dim, vectors + i * dim);
+  for (size_t i = 0; i < n; i++) example_direction(rule, d->x + rows[i] * dim, vectors + i * dim);
   el_status status = el_examples_background(rule, vectors, (int)n, err);
   free(vectors);
   return status;

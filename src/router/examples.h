@@ -35,7 +35,7 @@ static inline float el_examples_margin(const el_example_place *p, const int16_t 
 
 typedef struct el_example_data {
   int dim, n_columns, base; /* base: its column, or -1 */
-  const float *x;           /* [n, dim] the part of the features that examples are compared by */
+  const float *x;           /* [n, dim] the slice of the features that examples are compared by */
   const float *y;           /* [n, n_columns] scores */
   size_t n;
   uint64_t seed;

@@ -11,7 +11,7 @@
 
 enum {
   EXTRA = 8,      /* directions beyond those that are wanted: they make the last of them converge */
-  ROUNDS = 12,    /* of subspace iteration. The head is fitted to what comes out, so it need not be exact */
+  ROUNDS = 12,    /* of subspace iteration. The classifier is fitted to what comes out, so it need not be exact */
   ROW_BLOCK = 32, /* rows whose products are added up before the next part of the covariance: they stay in the cache */
   COL_BLOCK = 64
 };
@@ -32,7 +32,7 @@ void el_moments(const float *x, size_t n, size_t d, float *mean, float *scale) {
 }
 
 /* c: [d, d] += x^T x for all rows, the upper triangle by blocks, then mirrored. */
-static void covariance(const float *x, size_t n, size_t d, float *c) {
+static void compute_covariance(const float *x, size_t n, size_t d, float *c) {
   memset(c, 0, d * d * sizeof *c);
   for (size_t r = 0; r < n; r += ROW_BLOCK) {
     size_t end = r + ROW_BLOCK < n ? r + ROW_BLOCK : n;
@@ -53,7 +53,7 @@ static void covariance(const float *x, size_t n, size_t d, float *c) {
 }
 
 /* Gram-Schmidt, twice for the sake of rounding. What depends on the rows before it becomes zeros. */
-static void orthonormalise(float *q, size_t k, size_t d) {
+static void orthonormalise_rows(float *q, size_t k, size_t d) {
   for (size_t i = 0; i < k; i++) {
     float *v = q + i * d;
     float before = el_dot(v, v, d);
@@ -65,14 +65,14 @@ static void orthonormalise(float *q, size_t k, size_t d) {
 }
 
 /* out = q c, rows of q: [k, d] */
-static void multiply(const float *q, const float *c, size_t k, size_t d, float *out) {
+static void multiply_by_covariance(const float *q, const float *c, size_t k, size_t d, float *out) {
   for (size_t i = 0; i < k; i++)
     for (size_t j = 0; j < d; j++) out[i * d + j] = el_dot(q + i * d, c + j * d, d);
 }
 
 /* Eigenvectors of the symmetric a: [k, k], by Jacobi's rotations, which leave eigenvalues on its diagonal and vectors
  * in the rows of v. */
-static void jacobi(double *a, double *v, size_t k) {
+static void jacobi_eigenvectors(double *a, double *v, size_t k) {
   for (size_t i = 0; i < k * k; i++) v[i] = i % (k + 1) == 0;
   for (int sweep = 0; sweep < 30; sweep++) {
     double off = 0, on = 0;
@@ -103,12 +103,13 @@ static void jacobi(double *a, double *v, size_t k) {
 }
 
 /* Turns the subspace's basis q: [m, d] into its principal directions, the k largest into out. */
-static void rotate(const float *q, const float *qc, size_t m, size_t d, size_t k, double *a, double *v, float *out) {
+static void rotate_directions(const float *q, const float *qc, size_t m, size_t d, size_t k, double *a, double *v,
+                              float *out) {
   for (size_t i = 0; i < m; i++)
     for (size_t j = 0; j < m; j++) a[i * m + j] = (double)el_dot(qc + i * d, q + j * d, d);
   for (size_t i = 0; i < m; i++) /* rounding has made it a little asymmetric */
     for (size_t j = 0; j < i; j++) a[i * m + j] = a[j * m + i] = (a[i * m + j] + a[j * m + i]) / 2;
-  jacobi(a, v, m);
+  jacobi_eigenvectors(a, v, m);
   double largest = 0;
   for (size_t i = 0; i < m; i++) largest = a[i * m + i] > largest ? a[i * m + i] : largest;
   for (size_t n = 0; n < k; n++, out += d) {
@@ -138,19 +139,19 @@ el_status el_pca(const float *x, size_t n, size_t d, size_t k, float *out, el_er
   if (!c || !q || !qc || !a || !v) {
     status = el_fail(err, EL_ERR_NO_MEMORY, "no memory for the principal components of %zu values", d);
   } else {
-    covariance(x, n, d, c);
+    compute_covariance(x, n, d, c);
     for (size_t i = 0; i < m * d; i++)
       q[i] = (float)((double)(el_mix64((i + 1) * EL_GOLDEN_GAMMA) >> 11) * 0x1p-52 - 1);
-    orthonormalise(q, m, d);
+    orthonormalise_rows(q, m, d);
     for (int round = 0; round < ROUNDS; round++) {
-      multiply(q, c, m, d, qc);
+      multiply_by_covariance(q, c, m, d, qc);
       float *swap = q;
       q = qc;
       qc = swap;
-      orthonormalise(q, m, d);
+      orthonormalise_rows(q, m, d);
     }
-    multiply(q, c, m, d, qc);
-    rotate(q, qc, m, d, k, a, v, out);
+    multiply_by_covariance(q, c, m, d, qc);
+    rotate_directions(q, qc, m, d, k, a, v, out);
   }
   free(c);
   free(q);

@@ -25,7 +25,7 @@ bool el_pooling_find(const char *name, size_t len, el_pooling *out) {
   return false;
 }
 
-/* Sums that a tap needs, [n_embd] each; NULL: no part wants it. */
+/* Sums that a tap needs, [n_embd] each; NULL: no slice wants it. */
 typedef struct sums {
   float *sum, *unit, *last, *max, *square;
 } sums;
@@ -40,10 +40,10 @@ struct el_pooler {
 };
 
 /* Which sums a tap needs; returns how many vectors they take and, with memory, where they are. */
-static size_t lay_out(const el_features *f, int tap, float *memory, sums *out) {
+static size_t lay_out_sums(const el_features *f, int tap, float *memory, sums *out) {
   bool wanted[EL_N_POOLINGS] = {false};
-  for (int i = 0; i < f->n_parts; i++)
-    if (f->parts[i].tap == tap) wanted[f->parts[i].pooling] = true;
+  for (int i = 0; i < f->n_slices; i++)
+    if (f->slices[i].tap == tap) wanted[f->slices[i].pooling] = true;
   float **fields[] = {&out->sum, &out->unit, &out->last, &out->max, &out->square};
   const bool needed[] = {wanted[EL_POOL_MEAN], wanted[EL_POOL_UNIT_MEAN] || wanted[EL_POOL_UNIT_STD],
                          wanted[EL_POOL_UNIT_LAST], wanted[EL_POOL_UNIT_MAX], wanted[EL_POOL_UNIT_STD]};
@@ -59,7 +59,7 @@ el_status el_pooler_new(const el_features *f, el_pooler **out, el_error *err) {
   el_pooler *p = calloc(1, sizeof *p);
   sums unused;
   size_t n = 1;
-  for (int i = 0; i < f->n_taps; i++) n += lay_out(f, i, NULL, &unused);
+  for (int i = 0; i < f->n_taps; i++) n += lay_out_sums(f, i, NULL, &unused);
   if (p) p->memory = calloc(n * (size_t)f->n_embd, sizeof *p->memory);
   if (!p || !p->memory) {
     free(p);
@@ -69,7 +69,7 @@ el_status el_pooler_new(const el_features *f, el_pooler **out, el_error *err) {
   p->unit = p->memory;
   p->n_memory = n * (size_t)f->n_embd;
   float *at = p->memory + f->n_embd;
-  for (int i = 0; i < f->n_taps; i++) at += lay_out(f, i, at, &p->taps[i]) * (size_t)f->n_embd;
+  for (int i = 0; i < f->n_taps; i++) at += lay_out_sums(f, i, at, &p->taps[i]) * (size_t)f->n_embd;
   *out = p;
   return EL_OK;
 }
@@ -98,7 +98,7 @@ static void make_unit(const float *restrict x, int n, float *restrict unit) {
   for (i = 0; i < n; i++) unit[i] = x[i] * scale;
 }
 
-static void add(float *restrict sum, const float *restrict x, int n) {
+static void add_vector(float *restrict sum, const float *restrict x, int n) {
   for (int i = 0; i < n; i++) sum[i] += x[i];
 }
 
@@ -115,10 +115,10 @@ void el_pooler_add(el_pooler *p, const float *states) {
   for (int t = 0; t < p->f.n_taps; t++) {
     const float *x = states + (size_t)t * (size_t)n;
     const sums *s = &p->taps[t];
-    if (s->sum) add(s->sum, x, n);
+    if (s->sum) add_vector(s->sum, x, n);
     if (!s->unit && !s->last && !s->max) continue;
     make_unit(x, n, p->unit);
-    if (s->unit) add(s->unit, p->unit, n);
+    if (s->unit) add_vector(s->unit, p->unit, n);
     if (s->square) add_square(s->square, p->unit, n);
     if (s->last) memcpy(s->last, p->unit, (size_t)n * sizeof *p->unit);
     if (s->max && p->n == 0) memcpy(s->max, p->unit, (size_t)n * sizeof *p->unit);
@@ -134,9 +134,9 @@ int el_pooler_count(const el_pooler *p) {
 void el_pooler_get(const el_pooler *p, float *out) {
   const int n = p->f.n_embd;
   const float scale = p->n ? 1.0f / (float)p->n : 0;
-  for (int i = 0; i < p->f.n_parts; i++, out += n) {
-    const sums *s = &p->taps[p->f.parts[i].tap];
-    switch (p->f.parts[i].pooling) {
+  for (int i = 0; i < p->f.n_slices; i++, out += n) {
+    const sums *s = &p->taps[p->f.slices[i].tap];
+    switch (p->f.slices[i].pooling) {
       case EL_POOL_MEAN:
         for (int k = 0; k < n; k++) out[k] = s->sum[k] * scale;
         break;

@@ -20,24 +20,24 @@ typedef enum el_pooling {
 const char *el_pooling_name(el_pooling p);
 bool el_pooling_find(const char *name, size_t len, el_pooling *out);
 
-enum { EL_ROUTER_MAX_TAPS = 64, EL_ROUTER_MAX_PARTS = EL_ROUTER_MAX_TAPS * EL_N_POOLINGS };
+enum { EL_ROUTER_MAX_TAPS = 64, EL_ROUTER_MAX_SLICES = EL_ROUTER_MAX_TAPS * EL_N_POOLINGS };
 
-typedef struct el_feature_part {
+typedef struct el_feature_slice {
   int tap; /* index into taps */
   el_pooling pooling;
-} el_feature_part;
+} el_feature_slice;
 
 typedef struct el_features {
   int n_embd;
   int n_taps, taps[EL_ROUTER_MAX_TAPS]; /* ascending: the residual stream after so many layers; 0: the embedding */
-  int n_parts;
-  el_feature_part parts[EL_ROUTER_MAX_PARTS]; /* features are these one after the other: [n_parts, n_embd] */
-  int max_tokens;                             /* read of a prompt */
+  int n_slices;
+  el_feature_slice slices[EL_ROUTER_MAX_SLICES]; /* features are these one after the other: [n_slices, n_embd] */
+  int max_tokens;                                /* read of a prompt */
 } el_features;
 
 /* Values of a prompt's features. */
 static inline size_t el_features_n(const el_features *f) {
-  return (size_t)f->n_parts * (size_t)f->n_embd;
+  return (size_t)f->n_slices * (size_t)f->n_embd;
 }
 
 /* The tokens to read of a prompt that speaks in [begin, end): [*from, *to), at positions from 0. What comes before
@@ -57,7 +57,7 @@ void el_pooler_reset(el_pooler *p);
 /* The next token's states: [n_taps, n_embd]. */
 void el_pooler_add(el_pooler *p, const float *states);
 int el_pooler_count(const el_pooler *p); /* tokens since it was reset */
-/* out: [n_parts, n_embd]; zeros when no token has come. */
+/* out: [n_slices, n_embd]; zeros when no token has come. */
 void el_pooler_get(const el_pooler *p, float *out);
 
 #endif

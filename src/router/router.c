@@ -25,8 +25,8 @@ void el_router_free(el_router *r) {
 }
 
 void el_router_embed(const el_router *r, const float *features, float *z) {
-  const size_t n_embd = (size_t)r->features.n_embd, n_in = (size_t)r->n_head_parts * n_embd;
-  memcpy(z + r->dim, features + (size_t)r->example_part * n_embd, n_embd * sizeof *z);
+  const size_t n_embd = (size_t)r->features.n_embd, n_in = (size_t)r->n_classifier_slices * n_embd;
+  memcpy(z + r->dim, features + (size_t)r->example_slice * n_embd, n_embd * sizeof *z);
   for (int i = 0; i < r->dim; i++) z[i] = el_dot(r->projection + (size_t)i * n_in, features, n_in) - r->origin[i];
 }
 

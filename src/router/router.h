@@ -13,7 +13,7 @@
 #include "router/pooling.h"
 
 enum {
-  EL_ROUTER_MAX_DIM = 1024, /* of what the head reads */
+  EL_ROUTER_MAX_DIM = 1024, /* of what the classifier reads */
   EL_ROUTER_TOP_K = 3       /* default */
 };
 /* Default of how much less than the best logit a candidate may have to be used because it is in memory: 0.06 of the
@@ -30,7 +30,7 @@ typedef struct el_base_id {
 
 /* What an adapter's examples say of a prompt, as a logit: how much more than the base's.
  *
- * A vector is one part of the features, all of its dimensions, less `center`, times `scale`, with length 1; c: the
+ * A vector is one slice of the features, all of its dimensions, less `center`, times `scale`, with length 1; c: the
  * centre of the adapter's examples, with length 1. How near a prompt q is to it: q . c less half of h(q), the mean of
  * q's largest products with the background, prompts of no particular trade: what is near to everything is near to
  * nothing. That is measured in standard deviations of what the background's own prompts have for this adapter, less
@@ -49,13 +49,13 @@ enum { EL_EXAMPLE_ONE = 1 << 14, EL_EXAMPLE_LANES = 8, EL_EXAMPLE_MAX_BACKGROUND
 
 /* How it came to be; for people. */
 typedef struct el_router_facts {
-  char *table, *valid; /* paths' last parts */
+  char *table, *valid; /* paths' last slices */
   size_t n_rows, n_valid;
   uint64_t seed;
   float l2, l2_shared;     /* that won */
-  float chosen, chosen_ci; /* mean score of the chosen candidate on the validation part, half its 95% interval */
+  float chosen, chosen_ci; /* mean score of the chosen candidate on the validation set, half its 95% interval */
   int best_column;         /* the candidate that was best in training; -1: not known */
-  float random, best;      /* on the validation part: a random candidate; that one */
+  float random, best;      /* on the validation set: a random candidate; that one */
   float loss;              /* binary cross-entropy there */
 } el_router_facts;
 
@@ -63,11 +63,11 @@ typedef struct el_router {
   char *base_name, *base_architecture;
   el_base_id base; /* its strings are these */
   el_features features;
-  int n_head_parts;  /* of its parts, the first ones, are what the head reads */
-  int example_part;  /* is what examples are compared by */
-  int dim;           /* of what the head reads */
-  float *projection; /* [dim, n_in], scale included; n_in: n_head_parts * n_embd */
-  float *origin;     /* [dim]: projection x - origin */
+  int n_classifier_slices; /* of its slices, the first ones, are what the classifier reads */
+  int example_slice;       /* is what examples are compared by */
+  int dim;                 /* of what the classifier reads */
+  float *projection;       /* [dim, n_in], scale included; n_in: n_classifier_slices * n_embd */
+  float *origin;           /* [dim]: projection x - origin */
   int n_columns;
   char **names;     /* [n_columns] of the candidates that were trained */
   int base_column;  /* -1: the base was not among them */
@@ -95,7 +95,7 @@ void el_router_free(el_router *r); /* also of what was filled in by hand with ma
 el_status el_router_save(const el_router *r, const el_lora_file *lora, const el_sites *sites, const char *path,
                          el_error *err);
 
-/* A prompt's vector, z: what the head reads, then what examples are compared by. */
+/* A prompt's vector, z: what the classifier reads, then what examples are compared by. */
 static inline size_t el_router_vector(const el_router *r) {
   return (size_t)r->dim + (size_t)r->examples.dim;
 }

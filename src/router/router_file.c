@@ -27,29 +27,29 @@ typedef struct loader {
   el_error *err;
 } loader;
 
-static void refuse(loader *l, const char *key, const char *what) {
+static void refuse_router_key(loader *l, const char *key, const char *what) {
   if (!l->status) l->status = el_fail(l->err, EL_ERR_FORMAT, "%s: %s %s", el_gguf_path(l->g), key, what);
 }
 
 /* A missing key is the file's fault, not the caller's. */
-static void required(loader *l, el_status status) {
+static void require_status(loader *l, el_status status) {
   l->status = status == EL_ERR_NOT_FOUND ? EL_ERR_FORMAT : status;
   if (status == EL_ERR_NOT_FOUND && l->err) l->err->code = EL_ERR_FORMAT;
 }
 
-static int integer(loader *l, const char *key, int min, int max) {
+static int read_integer_key(loader *l, const char *key, int min, int max) {
   int64_t v = min;
-  if (!l->status) required(l, el_gguf_i64(l->g, key, min, max, &v, l->err));
+  if (!l->status) require_status(l, el_gguf_i64(l->g, key, min, max, &v, l->err));
   return (int)v;
 }
 
-static int optional_integer(loader *l, const char *key, int min, int max, int fallback) {
-  return el_gguf_find(l->g, key) ? integer(l, key, min, max) : fallback;
+static int read_optional_integer(loader *l, const char *key, int min, int max, int fallback) {
+  return el_gguf_find(l->g, key) ? read_integer_key(l, key, min, max) : fallback;
 }
 
-static float number(loader *l, const char *key, double min, double max) {
+static float read_number_key(loader *l, const char *key, double min, double max) {
   double v = min;
-  if (!l->status) required(l, el_gguf_f64(l->g, key, &v, l->err));
+  if (!l->status) require_status(l, el_gguf_f64(l->g, key, &v, l->err));
   if (!l->status && !(v >= min && v <= max)) {
     l->status = el_fail(l->err, EL_ERR_FORMAT, "%s: %s is %g, expected %g to %g", el_gguf_path(l->g), key, v, min, max);
     v = min;
@@ -57,30 +57,30 @@ static float number(loader *l, const char *key, double min, double max) {
   return (float)v;
 }
 
-static float optional_number(loader *l, const char *key) {
-  return el_gguf_find(l->g, key) ? number(l, key, -1e30, 1e30) : 0;
+static float read_optional_number(loader *l, const char *key) {
+  return el_gguf_find(l->g, key) ? read_number_key(l, key, -1e30, 1e30) : 0;
 }
 
-static char *copy(loader *l, el_str s) {
+static char *copy_string(loader *l, el_str s) {
   char *text = l->status ? NULL : el_str_dup(s);
   if (!text && !l->status) l->status = el_fail(l->err, EL_ERR_NO_MEMORY, "%s: out of memory", el_gguf_path(l->g));
   return text;
 }
 
-static char *text(loader *l, const char *key) {
+static char *read_text_key(loader *l, const char *key) {
   el_str s = {"", 0};
-  if (!l->status) required(l, el_gguf_str(l->g, key, &s, l->err));
-  if (!l->status && (s.len > 255 || memchr(s.data, 0, s.len))) refuse(l, key, "is no name");
-  return copy(l, s);
+  if (!l->status) require_status(l, el_gguf_str(l->g, key, &s, l->err));
+  if (!l->status && (s.len > 255 || memchr(s.data, 0, s.len))) refuse_router_key(l, key, "is no name");
+  return copy_string(l, s);
 }
 
-static const el_gguf_kv *array(loader *l, const char *key, el_gguf_type type, uint64_t max) {
+static const el_gguf_kv *find_array(loader *l, const char *key, el_gguf_type type, uint64_t max) {
   if (l->status) return NULL;
   const el_gguf_kv *kv = el_gguf_find(l->g, key);
   if (!kv)
-    refuse(l, key, "is missing");
+    refuse_router_key(l, key, "is missing");
   else if (kv->type != EL_GGUF_ARRAY || kv->item_type != type)
-    refuse(l, key, "is no array of the right type");
+    refuse_router_key(l, key, "is no array of the right type");
   else if (kv->n > max)
     l->status = el_fail(l->err, EL_ERR_FORMAT, "%s: %s has %" PRIu64 " items; the limit is %" PRIu64,
                         el_gguf_path(l->g), key, kv->n, max);
@@ -88,7 +88,7 @@ static const el_gguf_kv *array(loader *l, const char *key, el_gguf_type type, ui
 }
 
 /* A copy of a tensor's values, F32 or F16 and all finite: [rows, cols], or a vector when rows is 0. */
-static float *values(loader *l, const char *name, size_t rows, size_t cols) {
+static float *read_router_matrix(loader *l, const char *name, size_t rows, size_t cols) {
   if (l->status) return NULL;
   const el_tensor *t = el_gguf_tensor(l->g, name);
   if (!t) {
@@ -120,17 +120,17 @@ static float *values(loader *l, const char *name, size_t rows, size_t cols) {
 
 static void read_base(loader *l) {
   el_router *r = l->r;
-  r->base_name = text(l, "router.base.name");
-  r->base_architecture = text(l, "router.base.architecture");
+  r->base_name = read_text_key(l, "router.base.name");
+  r->base_architecture = read_text_key(l, "router.base.architecture");
   r->base = (el_base_id){.name = r->base_name,
                          .architecture = r->base_architecture,
-                         .n_layers = integer(l, "router.base.layers", 1, 1024),
-                         .n_embd = integer(l, "router.base.embedding_length", 1, 1 << 20),
-                         .n_vocab = integer(l, "router.base.vocabulary", 1, 1 << 24)};
-  char *hex = text(l, "router.base.fingerprint"), *end = NULL;
+                         .n_layers = read_integer_key(l, "router.base.layers", 1, 1024),
+                         .n_embd = read_integer_key(l, "router.base.embedding_length", 1, 1 << 20),
+                         .n_vocab = read_integer_key(l, "router.base.vocabulary", 1, 1 << 24)};
+  char *hex = read_text_key(l, "router.base.fingerprint"), *end = NULL;
   if (!l->status) {
     r->base.fingerprint = strtoull(hex, &end, 16);
-    if (strlen(hex) != 16 || *end) refuse(l, "router.base.fingerprint", "is not 16 hexadecimal digits");
+    if (strlen(hex) != 16 || *end) refuse_router_key(l, "router.base.fingerprint", "is not 16 hexadecimal digits");
   }
   free(hex);
 }
@@ -139,40 +139,40 @@ static void read_features(loader *l) {
   el_router *r = l->r;
   el_features *f = &r->features;
   f->n_embd = r->base.n_embd;
-  f->max_tokens = integer(l, "router.max_tokens", 1, EL_MAX_ROUTER_TOKENS);
-  const el_gguf_kv *taps = array(l, "router.taps", EL_GGUF_U32, EL_ROUTER_MAX_TAPS);
+  f->max_tokens = read_integer_key(l, "router.max_tokens", 1, EL_MAX_ROUTER_TOKENS);
+  const el_gguf_kv *taps = find_array(l, "router.taps", EL_GGUF_U32, EL_ROUTER_MAX_TAPS);
   for (uint64_t i = 0; taps && i < taps->n; i++) {
     int64_t tap = el_gguf_kv_int(taps, i);
     if (tap > r->base.n_layers || (i > 0 && tap <= f->taps[i - 1])) {
-      refuse(l, "router.taps", "are no layers of the base in ascending order");
+      refuse_router_key(l, "router.taps", "are no layers of the base in ascending order");
       return;
     }
     f->taps[i] = (int)tap;
     f->n_taps = (int)i + 1;
   }
-  if (taps && (taps->n == 0 || f->taps[taps->n - 1] == 0)) refuse(l, "router.taps", "name no layer");
-  const el_gguf_kv *parts = array(l, "router.part.taps", EL_GGUF_U32, EL_ROUTER_MAX_PARTS),
-                   *poolings = array(l, "router.part.poolings", EL_GGUF_STRING, EL_ROUTER_MAX_PARTS);
+  if (taps && (taps->n == 0 || f->taps[taps->n - 1] == 0)) refuse_router_key(l, "router.taps", "name no layer");
+  const el_gguf_kv *slices = find_array(l, "router.part.taps", EL_GGUF_U32, EL_ROUTER_MAX_SLICES),
+                   *poolings = find_array(l, "router.part.poolings", EL_GGUF_STRING, EL_ROUTER_MAX_SLICES);
   if (l->status) return;
-  if (parts->n == 0 || parts->n != poolings->n) {
-    refuse(l, "router.part.taps", "and router.part.poolings do not fit each other");
+  if (slices->n == 0 || slices->n != poolings->n) {
+    refuse_router_key(l, "router.part.taps", "and router.part.poolings do not fit each other");
     return;
   }
-  f->n_parts = (int)parts->n;
-  for (int i = 0; i < f->n_parts; i++) {
-    int64_t tap = el_gguf_kv_int(parts, (uint64_t)i);
+  f->n_slices = (int)slices->n;
+  for (int i = 0; i < f->n_slices; i++) {
+    int64_t tap = el_gguf_kv_int(slices, (uint64_t)i);
     el_str name = poolings->strings[i];
-    if (tap >= f->n_taps) refuse(l, "router.part.taps", "names a tap that there is not");
-    if (!el_pooling_find(name.data, name.len, &f->parts[i].pooling))
-      refuse(l, "router.part.poolings", "names a pooling that is not known");
+    if (tap >= f->n_taps) refuse_router_key(l, "router.part.taps", "names a tap that there is not");
+    if (!el_pooling_find(name.data, name.len, &f->slices[i].pooling))
+      refuse_router_key(l, "router.part.poolings", "names a pooling that is not known");
     if (l->status) return;
-    f->parts[i].tap = (int)tap;
+    f->slices[i].tap = (int)tap;
   }
 }
 
-static void read_names(loader *l) {
+static void read_column_names(loader *l) {
   el_router *r = l->r;
-  const el_gguf_kv *kv = array(l, "router.candidates", EL_GGUF_STRING, EL_MAX_TABLE_COLUMNS);
+  const el_gguf_kv *kv = find_array(l, "router.candidates", EL_GGUF_STRING, EL_MAX_TABLE_COLUMNS);
   if (l->status) return;
   if (!(r->names = calloc((size_t)kv->n + 1, sizeof *r->names))) {
     l->status = el_fail(l->err, EL_ERR_NO_MEMORY, "%s: out of memory", el_gguf_path(l->g));
@@ -181,76 +181,77 @@ static void read_names(loader *l) {
   r->n_columns = (int)kv->n;
   for (int i = 0; i < r->n_columns && !l->status; i++) {
     if (kv->strings[i].len == 0 || kv->strings[i].len > 255 || memchr(kv->strings[i].data, 0, kv->strings[i].len))
-      refuse(l, "router.candidates", "has a name of a bad length");
-    r->names[i] = copy(l, kv->strings[i]);
+      refuse_router_key(l, "router.candidates", "has a name of a bad length");
+    r->names[i] = copy_string(l, kv->strings[i]);
     for (int k = 0; k < i && !l->status; k++)
-      if (!strcmp(r->names[k], r->names[i])) refuse(l, "router.candidates", "has a name twice");
+      if (!strcmp(r->names[k], r->names[i])) refuse_router_key(l, "router.candidates", "has a name twice");
   }
 }
 
-static void read_examples(loader *l) {
+static void read_example_rule(loader *l) {
   el_example_rule *e = &l->r->examples;
   e->dim = l->r->base.n_embd;
-  if (!l->status && e->dim > EL_EXAMPLE_MAX_DIM) refuse(l, "router.base.embedding_length", "is too large for examples");
-  e->slope = number(l, "router.examples.slope", -1e6, 1e6);
-  e->offset = number(l, "router.examples.offset", -1e6, 1e6);
-  e->center = values(l, "router.examples.center", 0, (size_t)e->dim);
-  e->scale = values(l, "router.examples.scale", 0, (size_t)e->dim);
-  int n = integer(l, "router.examples.background_count", 1, EL_EXAMPLE_MAX_BACKGROUND);
-  float *vectors = values(l, "router.examples.background", (size_t)n, (size_t)e->dim);
+  if (!l->status && e->dim > EL_EXAMPLE_MAX_DIM)
+    refuse_router_key(l, "router.base.embedding_length", "is too large for examples");
+  e->slope = read_number_key(l, "router.examples.slope", -1e6, 1e6);
+  e->offset = read_number_key(l, "router.examples.offset", -1e6, 1e6);
+  e->center = read_router_matrix(l, "router.examples.center", 0, (size_t)e->dim);
+  e->scale = read_router_matrix(l, "router.examples.scale", 0, (size_t)e->dim);
+  int n = read_integer_key(l, "router.examples.background_count", 1, EL_EXAMPLE_MAX_BACKGROUND);
+  float *vectors = read_router_matrix(l, "router.examples.background", (size_t)n, (size_t)e->dim);
   if (!l->status) l->status = el_examples_background(e, vectors, n, l->err);
   free(vectors);
 }
 
 static void read_facts(loader *l) {
   el_router_facts *f = &l->r->facts;
-  f->table = text(l, "router.trained.table");
-  f->valid = text(l, "router.trained.valid");
-  f->n_rows = (size_t)optional_integer(l, "router.trained.rows", 0, INT32_MAX, 0);
-  f->n_valid = (size_t)optional_integer(l, "router.trained.valid_rows", 0, INT32_MAX, 0);
+  f->table = read_text_key(l, "router.trained.table");
+  f->valid = read_text_key(l, "router.trained.valid");
+  f->n_rows = (size_t)read_optional_integer(l, "router.trained.rows", 0, INT32_MAX, 0);
+  f->n_valid = (size_t)read_optional_integer(l, "router.trained.valid_rows", 0, INT32_MAX, 0);
   const el_gguf_kv *seed = el_gguf_find(l->g, "router.trained.seed");
   for (int i = 0; seed && seed->type == EL_GGUF_U64 && i < 8; i++) f->seed |= (uint64_t)seed->data[i] << (8 * i);
-  f->best_column = optional_integer(l, "router.trained.best_column", 0, l->r->n_columns - 1, -1);
-  f->l2 = optional_number(l, "router.trained.l2");
-  f->l2_shared = optional_number(l, "router.trained.l2_shared");
-  f->chosen = optional_number(l, "router.trained.chosen");
-  f->chosen_ci = optional_number(l, "router.trained.chosen_interval");
-  f->random = optional_number(l, "router.trained.random");
-  f->best = optional_number(l, "router.trained.best_single");
-  f->loss = optional_number(l, "router.trained.loss");
+  f->best_column = read_optional_integer(l, "router.trained.best_column", 0, l->r->n_columns - 1, -1);
+  f->l2 = read_optional_number(l, "router.trained.l2");
+  f->l2_shared = read_optional_number(l, "router.trained.l2_shared");
+  f->chosen = read_optional_number(l, "router.trained.chosen");
+  f->chosen_ci = read_optional_number(l, "router.trained.chosen_interval");
+  f->random = read_optional_number(l, "router.trained.random");
+  f->best = read_optional_number(l, "router.trained.best_single");
+  f->loss = read_optional_number(l, "router.trained.loss");
 }
 
 static void read_router(loader *l) {
   el_router *r = l->r;
   if (!el_gguf_find(l->g, "router.version")) {
-    refuse(l, "router.version", "is missing: this is no router");
+    refuse_router_key(l, "router.version", "is missing: this is no router");
     return;
   }
-  int version = integer(l, "router.version", 0, INT32_MAX);
+  int version = read_integer_key(l, "router.version", 0, INT32_MAX);
   if (!l->status && version != VERSION)
     l->status = el_fail(l->err, EL_ERR_UNSUPPORTED, "%s: router.version is %d; this program knows %d",
                         el_gguf_path(l->g), version, VERSION);
   read_base(l);
   read_features(l);
-  r->dim = integer(l, "router.dim", 1, EL_ROUTER_MAX_DIM);
+  r->dim = read_integer_key(l, "router.dim", 1, EL_ROUTER_MAX_DIM);
   if (l->status) return;
-  r->n_head_parts = integer(l, "router.head_parts", 1, r->features.n_parts);
-  r->example_part = integer(l, "router.examples.part", 0, r->features.n_parts - 1);
+  r->n_classifier_slices = read_integer_key(l, "router.head_parts", 1, r->features.n_slices);
+  r->example_slice = read_integer_key(l, "router.examples.part", 0, r->features.n_slices - 1);
   if (l->status) return;
-  const size_t n_in = (size_t)r->n_head_parts * (size_t)r->features.n_embd, dim = (size_t)r->dim;
-  r->projection = values(l, "router.projection", dim, n_in);
-  r->origin = values(l, "router.origin", 0, dim);
-  read_names(l);
-  r->base_column = optional_integer(l, "router.base.column", 0, r->n_columns - 1, -1);
-  r->base_score = number(l, "router.base.score", 0, 1);
+  const size_t n_in = (size_t)r->n_classifier_slices * (size_t)r->features.n_embd, dim = (size_t)r->dim;
+  r->projection = read_router_matrix(l, "router.projection", dim, n_in);
+  r->origin = read_router_matrix(l, "router.origin", 0, dim);
+  read_column_names(l);
+  r->base_column = read_optional_integer(l, "router.base.column", 0, r->n_columns - 1, -1);
+  r->base_score = read_number_key(l, "router.base.score", 0, 1);
   if (r->n_columns > 0) {
-    r->weights = values(l, "router.weights", (size_t)r->n_columns, dim);
-    r->bias = values(l, "router.bias", 0, (size_t)r->n_columns);
+    r->weights = read_router_matrix(l, "router.weights", (size_t)r->n_columns, dim);
+    r->bias = read_router_matrix(l, "router.bias", 0, (size_t)r->n_columns);
   }
-  read_examples(l);
-  r->top_k = integer(l, "router.top_k", 1, EL_MAX_SCORES);
-  r->margin = number(l, "router.margin", 0, EL_MAX_ROUTER_MARGIN);
-  r->lora_rank = optional_integer(l, "router.lora.rank", 1, EL_MAX_RANK, 0);
+  read_example_rule(l);
+  r->top_k = read_integer_key(l, "router.top_k", 1, EL_MAX_SCORES);
+  r->margin = read_number_key(l, "router.margin", 0, EL_MAX_ROUTER_MARGIN);
+  r->lora_rank = read_optional_integer(l, "router.lora.rank", 1, EL_MAX_RANK, 0);
   read_facts(l);
 }
 
@@ -296,7 +297,7 @@ el_status el_router_open(const char *path, const el_base_id *base, el_router **o
 
 /* ------------------------------------------------------------------ writing */
 
-static void put_facts(el_gguf_out *o, const el_router_facts *f) {
+static void write_router_facts(el_gguf_out *o, const el_router_facts *f) {
   el_gguf_out_str(o, "router.trained.table", f->table ? f->table : "");
   el_gguf_out_str(o, "router.trained.valid", f->valid ? f->valid : "");
   el_gguf_out_u32(o, "router.trained.rows", (uint32_t)f->n_rows);
@@ -312,15 +313,15 @@ static void put_facts(el_gguf_out *o, const el_router_facts *f) {
   el_gguf_out_f32(o, "router.trained.loss", f->loss);
 }
 
-static void put_keys(el_gguf_out *o, const el_router *r, bool lora) {
+static void write_router_keys(el_gguf_out *o, const el_router *r, bool lora) {
   const el_features *f = &r->features;
-  uint32_t taps[EL_ROUTER_MAX_TAPS], parts[EL_ROUTER_MAX_PARTS];
-  const char *poolings[EL_ROUTER_MAX_PARTS];
+  uint32_t taps[EL_ROUTER_MAX_TAPS], slices[EL_ROUTER_MAX_SLICES];
+  const char *poolings[EL_ROUTER_MAX_SLICES];
   char fingerprint[17];
   for (int i = 0; i < f->n_taps; i++) taps[i] = (uint32_t)f->taps[i];
-  for (int i = 0; i < f->n_parts; i++) {
-    parts[i] = (uint32_t)f->parts[i].tap;
-    poolings[i] = el_pooling_name(f->parts[i].pooling);
+  for (int i = 0; i < f->n_slices; i++) {
+    slices[i] = (uint32_t)f->slices[i].tap;
+    poolings[i] = el_pooling_name(f->slices[i].pooling);
   }
   snprintf(fingerprint, sizeof fingerprint, "%016" PRIx64, r->base.fingerprint);
   el_gguf_out_str(o, "general.architecture", ARCHITECTURE);
@@ -337,12 +338,12 @@ static void put_keys(el_gguf_out *o, const el_router *r, bool lora) {
   el_gguf_out_f32(o, "router.base.score", r->base_score);
   el_gguf_out_u32(o, "router.max_tokens", (uint32_t)f->max_tokens);
   el_gguf_out_u32s(o, "router.taps", taps, (size_t)f->n_taps);
-  el_gguf_out_u32s(o, "router.part.taps", parts, (size_t)f->n_parts);
-  el_gguf_out_strs(o, "router.part.poolings", poolings, (size_t)f->n_parts);
+  el_gguf_out_u32s(o, "router.part.taps", slices, (size_t)f->n_slices);
+  el_gguf_out_strs(o, "router.part.poolings", poolings, (size_t)f->n_slices);
   el_gguf_out_u32(o, "router.dim", (uint32_t)r->dim);
   el_gguf_out_strs(o, "router.candidates", (const char *const *)r->names, (size_t)r->n_columns);
-  el_gguf_out_u32(o, "router.head_parts", (uint32_t)r->n_head_parts);
-  el_gguf_out_u32(o, "router.examples.part", (uint32_t)r->example_part);
+  el_gguf_out_u32(o, "router.head_parts", (uint32_t)r->n_classifier_slices);
+  el_gguf_out_u32(o, "router.examples.part", (uint32_t)r->example_slice);
   el_gguf_out_u32(o, "router.examples.background_count", (uint32_t)r->examples.n_background);
   el_gguf_out_f32(o, "router.examples.slope", r->examples.slope);
   el_gguf_out_f32(o, "router.examples.offset", r->examples.offset);
@@ -353,7 +354,8 @@ static void put_keys(el_gguf_out *o, const el_router *r, bool lora) {
 /* --- the adapter. A PEFT folder has scales of its own for each matrix and rows of q and k in another order, which a
  * GGUF LoRA file cannot say: both go into B. */
 
-static bool put_pair(el_gguf_out *o, const el_lora_pair *p, const el_sites *sites, float **a_out, float **b_out) {
+static bool write_router_pair(el_gguf_out *o, const el_lora_pair *p, const el_sites *sites, float **a_out,
+                              float **b_out) {
   const el_site_dims dims = el_sites_dims(sites, p->layer, p->site);
   const size_t rank = (size_t)p->rank, in = (size_t)dims.in, out = (size_t)dims.out;
   float *a = malloc(rank * in * sizeof *a), *b = malloc(out * rank * sizeof *b);
@@ -390,7 +392,7 @@ static float *background_floats(const el_example_rule *e) {
 }
 
 /* As F16, or as F32 if that is too narrow for a value. */
-static void put_matrix(el_gguf_out *o, const char *name, int64_t rows, int64_t cols, const float *data) {
+static void write_matrix(el_gguf_out *o, const char *name, int64_t rows, int64_t cols, const float *data) {
   bool fits = true;
   for (int64_t i = 0; i < rows * cols && fits; i++) fits = isfinite(el_f16_to_f32(el_f32_to_f16(data[i])));
   if (fits)
@@ -401,7 +403,7 @@ static void put_matrix(el_gguf_out *o, const char *name, int64_t rows, int64_t c
 
 el_status el_router_save(const el_router *r, const el_lora_file *lora, const el_sites *sites, const char *path,
                          el_error *err) {
-  const int64_t n_in = (int64_t)r->n_head_parts * r->features.n_embd;
+  const int64_t n_in = (int64_t)r->n_classifier_slices * r->features.n_embd;
   const size_t n_pairs = lora ? el_lora_file_n(lora) : 0;
   int rank = 0;
   float **matrices = calloc(2 * n_pairs + 1, sizeof *matrices), *background = background_floats(&r->examples);
@@ -410,9 +412,9 @@ el_status el_router_save(const el_router *r, const el_lora_file *lora, const el_
   if (lora && el_lora_file_n_extras(lora))
     status = el_fail(err, EL_ERR_UNSUPPORTED,
                      "%s: the adapter has more than pairs of matrices, which a router's file cannot hold", path);
-  put_keys(o, r, lora != NULL);
-  put_facts(o, &r->facts);
-  put_matrix(o, "router.projection", r->dim, n_in, r->projection);
+  write_router_keys(o, r, lora != NULL);
+  write_router_facts(o, &r->facts);
+  write_matrix(o, "router.projection", r->dim, n_in, r->projection);
   el_gguf_out_f32_tensor(o, "router.origin", 0, r->dim, r->origin);
   if (r->n_columns > 0) {
     el_gguf_out_f32_tensor(o, "router.weights", r->n_columns, r->dim, r->weights);
@@ -420,7 +422,7 @@ el_status el_router_save(const el_router *r, const el_lora_file *lora, const el_
   }
   el_gguf_out_f32_tensor(o, "router.examples.center", 0, r->examples.dim, r->examples.center);
   el_gguf_out_f32_tensor(o, "router.examples.scale", 0, r->examples.dim, r->examples.scale);
-  if (background) put_matrix(o, "router.examples.background", r->examples.n_background, r->examples.dim, background);
+  if (background) write_matrix(o, "router.examples.background", r->examples.n_background, r->examples.dim, background);
   if (!status && (!matrices || !background)) status = el_fail(err, EL_ERR_NO_MEMORY, "%s: no memory to write it", path);
   for (size_t i = 0; !status && i < n_pairs; i++) {
     const el_lora_pair *p = el_lora_file_at(lora, i);
@@ -428,7 +430,7 @@ el_status el_router_save(const el_router *r, const el_lora_file *lora, const el_
     if (el_sites_of_expert(sites, p->site))
       status = el_fail(err, EL_ERR_UNSUPPORTED, "%s: the adapter has matrices for %s, a router's has none for experts",
                        path, el_sites_name(sites, p->layer, p->site));
-    else if (!put_pair(o, p, sites, &matrices[2 * i], &matrices[2 * i + 1]))
+    else if (!write_router_pair(o, p, sites, &matrices[2 * i], &matrices[2 * i + 1]))
       status = el_fail(err, EL_ERR_NO_MEMORY, "%s: no memory for the adapter's matrices", path);
   }
   if (rank > 0) el_gguf_out_u32(o, "router.lora.rank", (uint32_t)rank);

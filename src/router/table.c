@@ -19,7 +19,7 @@ int el_table_column(const el_table *t, const char *name) {
 }
 
 /* Text that becomes a C string: valid UTF-8 without NUL. */
-static el_status check_text(const el_table_builder *b, el_str s, size_t line, const char *what, size_t max) {
+static el_status check_table_text(const el_table_builder *b, el_str s, size_t line, const char *what, size_t max) {
   if (s.len > max)
     return el_fail(b->err, EL_ERR_FORMAT, "%s: line %zu: %s has %zu bytes; the limit is %zu", b->t->path, line, what,
                    s.len, max);
@@ -36,7 +36,7 @@ static el_status check_text(const el_table_builder *b, el_str s, size_t line, co
 el_status el_table_add_column(el_table_builder *b, el_str name, size_t line, const char *column) {
   el_table *t = b->t;
   char shown[EL_SHOW];
-  el_status status = check_text(b, name, line, column, EL_MAX_NAME_BYTES);
+  el_status status = check_table_text(b, name, line, column, EL_MAX_NAME_BYTES);
   if (status) return status;
   if (name.len == 0)
     return el_fail(b->err, EL_ERR_FORMAT, "%s: line %zu: column %s names no candidate", t->path, line, column);
@@ -56,7 +56,7 @@ el_status el_table_add_column(el_table_builder *b, el_str name, size_t line, con
 }
 
 /* Makes *p hold `cap` items; false: no memory, and it is as before. */
-static bool grow(void *p, size_t cap, size_t size) {
+static bool grow_table_array(void *p, size_t cap, size_t size) {
   void *old, *grown;
   memcpy(&old, p, sizeof old);
   if (!(grown = reallocarray(old, cap, size))) return false;
@@ -64,12 +64,13 @@ static bool grow(void *p, size_t cap, size_t size) {
   return true;
 }
 
-static bool reserve(el_table_builder *b) {
+static bool reserve_table_row(el_table_builder *b) {
   el_table *t = b->t;
   if (t->n_rows < b->cap) return true;
   size_t cap = b->cap ? b->cap * 2 : 64;
-  if (!grow(&t->prompts, cap, sizeof *t->prompts) || !grow(&t->tasks, cap, sizeof *t->tasks) ||
-      !grow(&t->lines, cap, sizeof *t->lines) || !grow(&t->scores, cap * (size_t)t->n_columns, sizeof *t->scores))
+  if (!grow_table_array(&t->prompts, cap, sizeof *t->prompts) || !grow_table_array(&t->tasks, cap, sizeof *t->tasks) ||
+      !grow_table_array(&t->lines, cap, sizeof *t->lines) ||
+      !grow_table_array(&t->scores, cap * (size_t)t->n_columns, sizeof *t->scores))
     return false;
   b->cap = cap;
   return true;
@@ -81,10 +82,10 @@ el_status el_table_add_row(el_table_builder *b, el_str prompt, el_str task, size
   if (t->n_rows == EL_MAX_TABLE_ROWS)
     return el_fail(b->err, EL_ERR_FORMAT, "%s: line %zu: more than %d rows", t->path, line, EL_MAX_TABLE_ROWS);
   if (prompt.len == 0) return el_fail(b->err, EL_ERR_FORMAT, "%s: line %zu: the prompt is empty", t->path, line);
-  if ((status = check_text(b, prompt, line, "the prompt", EL_MAX_TABLE_PROMPT)) ||
-      (status = check_text(b, task, line, "the task", EL_MAX_NAME_BYTES)))
+  if ((status = check_table_text(b, prompt, line, "the prompt", EL_MAX_TABLE_PROMPT)) ||
+      (status = check_table_text(b, task, line, "the task", EL_MAX_NAME_BYTES)))
     return status;
-  if (!reserve(b)) return el_table_no_memory(b);
+  if (!reserve_table_row(b)) return el_table_no_memory(b);
   char *copy = el_str_dup(prompt), *task_copy = task.data ? el_str_dup(task) : NULL;
   if (!copy || (task.data && !task_copy)) {
     free(copy);
@@ -109,7 +110,7 @@ el_status el_table_set_score(el_table_builder *b, int column, double score, size
 }
 
 /* A table without tasks has none at all, so that nobody takes a NULL for a name. */
-static el_status finish(el_table_builder *b) {
+static el_status finish_table(el_table_builder *b) {
   el_table *t = b->t;
   size_t with_task = 0;
   if (t->n_rows == 0) return el_fail(b->err, EL_ERR_FORMAT, "%s: the table has no rows", t->path);
@@ -141,7 +142,7 @@ el_status el_table_parse(const char *data, size_t len, const char *path, el_tabl
   }
   el_status status =
       len > 0 && data[0] == '{' ? el_table_parse_jsonl(&b, data, len) : el_table_parse_csv(&b, data, len);
-  if (!status) status = finish(&b);
+  if (!status) status = finish_table(&b);
   if (status) {
     el_table_free(t);
     return status;

@@ -16,12 +16,12 @@ typedef struct csv {
 
 enum { IGNORED = -1, PROMPT = -2, TASK = -3 };
 
-static el_status twice(csv *c, const char *name) {
+static el_status fail_column_twice(csv *c, const char *name) {
   return el_fail(c->b->err, EL_ERR_FORMAT, "%s: line %zu: column %s is there twice", c->b->t->path, c->r.record_line,
                  name);
 }
 
-static el_status read_header(csv *c) {
+static el_status read_csv_header(csv *c) {
   char shown[EL_SHOW];
   const char *path = c->b->t->path;
   bool any = false, prompt = false, task = false;
@@ -35,11 +35,11 @@ static el_status read_header(csv *c) {
     el_str_show(name, shown, sizeof shown);
     c->columns[i] = IGNORED;
     if (el_str_eq(name, "prompt")) {
-      if (prompt) return twice(c, "prompt");
+      if (prompt) return fail_column_twice(c, "prompt");
       prompt = true;
       c->columns[i] = PROMPT;
     } else if (el_str_eq(name, "task")) {
-      if (task) return twice(c, "task");
+      if (task) return fail_column_twice(c, "task");
       task = true;
       c->columns[i] = TASK;
     } else if (el_str_skip(&name, "score_")) {
@@ -67,7 +67,7 @@ static el_status read_score(csv *c, size_t i) {
                  c->r.record_line, name, el_str_show(s, shown, sizeof shown));
 }
 
-static el_status read_row(csv *c) {
+static el_status read_csv_row(csv *c) {
   el_str prompt = {0}, task = {0};
   if (c->r.n == 1 && c->n_columns > 1 && el_csv_field(&c->r, 0).len == 0) return EL_OK; /* an empty line */
   if (c->r.n != c->n_columns)
@@ -86,8 +86,8 @@ static el_status read_row(csv *c) {
 el_status el_table_parse_csv(el_table_builder *b, const char *data, size_t len) {
   csv c = {.b = b, .r = el_csv_open(b->t->path, data, len)};
   bool any = true;
-  el_status status = read_header(&c);
-  while (!status && !(status = el_csv_read(&c.r, &any, b->err)) && any) status = read_row(&c);
+  el_status status = read_csv_header(&c);
+  while (!status && !(status = el_csv_read(&c.r, &any, b->err)) && any) status = read_csv_row(&c);
   el_csv_free(&c.r);
   free(c.columns);
   return status;

@@ -6,22 +6,22 @@
 #include "base/json_guard.h"
 #include "router/table_private.h"
 
-static el_status refuse(const el_table_builder *b, size_t line, const char *what) {
+static el_status refuse_jsonl_row(const el_table_builder *b, size_t line, const char *what) {
   return el_fail(b->err, EL_ERR_FORMAT, "%s: line %zu: %s", b->t->path, line, what);
 }
 
-static el_str str_of(const json_t *s) {
+static el_str str_of_json(const json_t *s) {
   return (el_str){json_string_value(s), json_string_length(s)};
 }
 
 /* Calls `each` for every score of a row: those of "scores" and the fields score_NAME. */
-static el_status each_score(el_table_builder *b, json_t *row, size_t line,
-                            el_status (*each)(el_table_builder *b, const char *name, const json_t *value,
-                                              size_t line)) {
+static el_status for_each_score(el_table_builder *b, json_t *row, size_t line,
+                                el_status (*each)(el_table_builder *b, const char *name, const json_t *value,
+                                                  size_t line)) {
   json_t *scores = json_object_get(row, "scores"), *value;
   const char *key;
   el_status status;
-  if (scores && !json_is_object(scores)) return refuse(b, line, "\"scores\" is no object");
+  if (scores && !json_is_object(scores)) return refuse_jsonl_row(b, line, "\"scores\" is no object");
   json_object_foreach(scores, key, value) {
     if ((status = each(b, key, value, line))) return status;
   }
@@ -50,20 +50,21 @@ static el_status set_score(el_table_builder *b, const char *name, const json_t *
   return el_table_set_score(b, column, json_number_value(value), line);
 }
 
-static el_status read_row(el_table_builder *b, json_t *row, size_t line) {
+static el_status read_jsonl_row(el_table_builder *b, json_t *row, size_t line) {
   const json_t *prompt = json_object_get(row, "prompt"), *task = json_object_get(row, "task");
   el_status status;
-  if (!json_is_object(row)) return refuse(b, line, "no JSON object");
-  if (!prompt) return refuse(b, line, "\"prompt\" is missing");
-  if (!json_is_string(prompt)) return refuse(b, line, "\"prompt\" is no text");
-  if (task && !json_is_string(task)) return refuse(b, line, "\"task\" is no text");
+  if (!json_is_object(row)) return refuse_jsonl_row(b, line, "no JSON object");
+  if (!prompt) return refuse_jsonl_row(b, line, "\"prompt\" is missing");
+  if (!json_is_string(prompt)) return refuse_jsonl_row(b, line, "\"prompt\" is no text");
+  if (task && !json_is_string(task)) return refuse_jsonl_row(b, line, "\"task\" is no text");
   if (b->t->n_columns == 0) {
-    if ((status = each_score(b, row, line, add_column))) return status;
-    if (b->t->n_columns == 0) return refuse(b, line, "there are no scores (\"scores\": {NAME: ...} or \"score_NAME\")");
+    if ((status = for_each_score(b, row, line, add_column))) return status;
+    if (b->t->n_columns == 0)
+      return refuse_jsonl_row(b, line, "there are no scores (\"scores\": {NAME: ...} or \"score_NAME\")");
   }
   el_str no_task = {0};
-  if ((status = el_table_add_row(b, str_of(prompt), task ? str_of(task) : no_task, line)) ||
-      (status = each_score(b, row, line, set_score)))
+  if ((status = el_table_add_row(b, str_of_json(prompt), task ? str_of_json(task) : no_task, line)) ||
+      (status = for_each_score(b, row, line, set_score)))
     return status;
   const float *scores = &b->t->scores[(b->t->n_rows - 1) * (size_t)b->t->n_columns];
   for (int i = 0; i < b->t->n_columns; i++)
@@ -87,7 +88,7 @@ el_status el_table_parse_jsonl(el_table_builder *b, const char *data, size_t len
       if (!row)
         return el_fail(b->err, EL_ERR_FORMAT, "%s: line %zu: not JSON: %s (at byte %d)", b->t->path, line, why.text,
                        why.position);
-      el_status status = read_row(b, row, line);
+      el_status status = read_jsonl_row(b, row, line);
       json_decref(row);
       if (status) return status;
     }

@@ -8,16 +8,16 @@
 
 #include "base/error.h"
 #include "base/random.h"
+#include "router/classifier.h"
 #include "router/dot.h"
 #include "router/examples.h"
-#include "router/head.h"
 #include "router/pca.h"
 
 enum {
   MAX_TAPS = 6, /* that are tried: neighbouring layers know much the same */
   FOLDS = 4,
   CELL_ROUNDS = 40,   /* of a fit that only judges */
-  FINAL_ROUNDS = 200, /* of the head that is kept */
+  FINAL_ROUNDS = 200, /* of the classifier that is kept */
   MAX_CELLS = MAX_TAPS * 5
 };
 /* Penalties, from heavy to light. What is to be learnt ranges from adapters of clearly different trades to models
@@ -45,35 +45,35 @@ void el_train_features(int n_layers, int n_embd, int max_depth, int max_tokens, 
   }
   for (int t = 0; t < out->n_taps; t++)
     for (size_t k = 0; k < sizeof poolings / sizeof *poolings; k++)
-      out->parts[out->n_parts++] = (el_feature_part){t, poolings[k]};
+      out->slices[out->n_slices++] = (el_feature_slice){t, poolings[k]};
 }
 
-static int find_part(const el_features *f, int tap, el_pooling pooling) {
-  for (int i = 0; i < f->n_parts; i++)
-    if (f->parts[i].tap == tap && f->parts[i].pooling == pooling) return i;
+static int find_slice(const el_features *f, int tap, el_pooling pooling) {
+  for (int i = 0; i < f->n_slices; i++)
+    if (f->slices[i].tap == tap && f->slices[i].pooling == pooling) return i;
   return -1;
 }
 
-static void add_cell(const el_features *f, el_train_report *r, int n, const el_feature_part *parts) {
+static void add_cell(const el_features *f, el_train_report *r, int n, const el_feature_slice *slices) {
   el_train_cell *c = &r->cells[r->n_cells];
   for (int i = 0; i < n; i++)
-    if (find_part(f, parts[i].tap, parts[i].pooling) < 0) return;
-  *c = (el_train_cell){.n_parts = n};
-  memcpy(c->parts, parts, (size_t)n * sizeof *parts);
+    if (find_slice(f, slices[i].tap, slices[i].pooling) < 0) return;
+  *c = (el_train_cell){.n_slices = n};
+  memcpy(c->slices, slices, (size_t)n * sizeof *slices);
   r->n_cells++;
 }
 
-/* The part that examples are compared by: the tap that is nearest to the wanted layer, but the embedding. */
-static el_feature_part example_part(const el_train_data *d) {
+/* The slice that examples are compared by: the tap that is nearest to the wanted layer, but the embedding. */
+static el_feature_slice example_slice(const el_train_data *d) {
   const el_features *f = d->features;
   int best = f->n_taps - 1;
   for (int t = 0; t < f->n_taps; t++)
     if (f->taps[t] > 0 && abs(f->taps[t] - d->example_layer) < abs(f->taps[best] - d->example_layer)) best = t;
-  return (el_feature_part){best, EL_POOL_UNIT_MEAN};
+  return (el_feature_slice){best, EL_POOL_UNIT_MEAN};
 }
 
 /* Whether there is a difference between rows to learn from. */
-static bool varies(const el_train_data *d) {
+static bool scores_vary(const el_train_data *d) {
   const size_t columns = (size_t)d->n_columns;
   for (size_t i = columns; i < (d->n_train + d->n_valid) * columns; i++)
     if (d->y[i] != d->y[i % columns]) return true;
@@ -82,17 +82,17 @@ static bool varies(const el_train_data *d) {
 
 static void list_cells(const el_train_data *d, el_train_report *r) {
   const el_features *f = d->features;
-  r->nothing = !varies(d);
+  r->nothing = !scores_vary(d);
   if (r->nothing) { /* any will do: only examples tell */
-    add_cell(f, r, 1, (el_feature_part[]){example_part(d)});
+    add_cell(f, r, 1, (el_feature_slice[]){example_slice(d)});
     return;
   }
   for (int t = 0; t < f->n_taps && t < MAX_TAPS; t++) {
-    add_cell(f, r, 1, (el_feature_part[]){{t, EL_POOL_UNIT_MEAN}});
-    add_cell(f, r, 1, (el_feature_part[]){{t, EL_POOL_MEAN}});
-    add_cell(f, r, 1, (el_feature_part[]){{t, EL_POOL_UNIT_LAST}});
-    add_cell(f, r, 2, (el_feature_part[]){{t, EL_POOL_UNIT_MEAN}, {t, EL_POOL_UNIT_STD}});
-    if (t > 0) add_cell(f, r, 2, (el_feature_part[]){{0, EL_POOL_UNIT_MEAN}, {t, EL_POOL_UNIT_MEAN}});
+    add_cell(f, r, 1, (el_feature_slice[]){{t, EL_POOL_UNIT_MEAN}});
+    add_cell(f, r, 1, (el_feature_slice[]){{t, EL_POOL_MEAN}});
+    add_cell(f, r, 1, (el_feature_slice[]){{t, EL_POOL_UNIT_LAST}});
+    add_cell(f, r, 2, (el_feature_slice[]){{t, EL_POOL_UNIT_MEAN}, {t, EL_POOL_UNIT_STD}});
+    if (t > 0) add_cell(f, r, 2, (el_feature_slice[]){{0, EL_POOL_UNIT_MEAN}, {t, EL_POOL_UNIT_MEAN}});
   }
 }
 
@@ -107,7 +107,7 @@ typedef struct space {
   double *variance;    /* [dim] */
 } space;
 
-static void space_free(space *s) {
+static void free_space(space *s) {
   free(s->mean);
   free(s->scale);
   free(s->directions);
@@ -116,18 +116,18 @@ static void space_free(space *s) {
   *s = (space){0};
 }
 
-static void gather(const el_train_data *d, const el_train_cell *c, float *out) {
+static void gather_features(const el_train_data *d, const el_train_cell *c, float *out) {
   const size_t n_embd = (size_t)d->features->n_embd, all = el_features_n(d->features);
   for (size_t i = 0; i < d->n_train + d->n_valid; i++)
-    for (int p = 0; p < c->n_parts; p++, out += n_embd) {
-      int part = find_part(d->features, c->parts[p].tap, c->parts[p].pooling);
-      memcpy(out, d->x + i * all + (size_t)part * n_embd, n_embd * sizeof *out);
+    for (int p = 0; p < c->n_slices; p++, out += n_embd) {
+      int slice = find_slice(d->features, c->slices[p].tap, c->slices[p].pooling);
+      memcpy(out, d->x + i * all + (size_t)slice * n_embd, n_embd * sizeof *out);
     }
 }
 
 static el_status make_space(const el_train_data *d, const el_train_cell *c, int max_dim, space *s, el_error *err) {
   const size_t n = d->n_train + d->n_valid;
-  s->n_in = (size_t)c->n_parts * (size_t)d->features->n_embd;
+  s->n_in = (size_t)c->n_slices * (size_t)d->features->n_embd;
   s->dim = (size_t)max_dim;
   if (s->dim > s->n_in) s->dim = s->n_in;
   if (s->dim > d->n_train - 1) s->dim = d->n_train - 1; /* so many directions they have */
@@ -142,7 +142,7 @@ static el_status make_space(const el_train_data *d, const el_train_cell *c, int 
     status = el_fail(err, EL_ERR_NO_MEMORY, "no memory for the features of %zu prompts", n);
     goto end;
   }
-  gather(d, c, x);
+  gather_features(d, c, x);
   el_moments(x, d->n_train, s->n_in, s->mean, s->scale);
   for (size_t i = 0; i < n; i++)
     for (size_t k = 0; k < s->n_in; k++) x[i * s->n_in + k] = (x[i * s->n_in + k] - s->mean[k]) * s->scale[k];
@@ -165,13 +165,13 @@ typedef struct verdict {
   size_t n;
 } verdict;
 
-static double explained(const verdict *v) {
+static double explained_share(const verdict *v) {
   return v->total > 0 ? 1 - v->error / v->total : 0;
 }
 
 /* p: predictions, mean: the column's means in training. With one column there is nothing to compare to: then it is
  * the score itself. */
-static void judge(verdict *v, const float *p, const float *y, const float *mean, int n) {
+static void judge_prediction(verdict *v, const float *p, const float *y, const float *mean, int n) {
   float p_mean = 0, y_mean = 0, m_mean = 0;
   int best = 0;
   for (int c = 0; c < n && n > 1; c++) {
@@ -191,21 +191,21 @@ static void judge(verdict *v, const float *p, const float *y, const float *mean,
   v->n++;
 }
 
-/* Rows by the part that they play; the same for all cells. */
-typedef struct parts {
+/* Rows by their role in training; the same for all cells. */
+typedef struct folds {
   uint32_t *train, *valid, *all;    /* [n_train], [n_valid], both */
   uint32_t *in[FOLDS], *out[FOLDS]; /* training rows without the fold, and the fold */
   size_t n_in[FOLDS], n_out[FOLDS];
   float *mean; /* [n_columns] of training rows */
   uint32_t *memory;
-} parts;
+} folds;
 
-static void parts_free(parts *p) {
+static void free_folds(folds *p) {
   free(p->memory);
   free(p->mean);
 }
 
-static el_status make_parts(const el_train_data *d, uint64_t seed, parts *p, el_error *err) {
+static el_status make_folds(const el_train_data *d, uint64_t seed, folds *p, el_error *err) {
   const size_t n = d->n_train + d->n_valid;
   p->memory = malloc((n * 2 + 2 * FOLDS * d->n_train) * sizeof *p->memory);
   p->mean = calloc((size_t)d->n_columns, sizeof *p->mean);
@@ -234,84 +234,87 @@ static el_status make_parts(const el_train_data *d, uint64_t seed, parts *p, el_
   return EL_OK;
 }
 
-static el_head_data head_data(const el_train_data *d, const space *s, const uint32_t *rows, size_t n) {
-  return (el_head_data){(int)s->dim, d->n_columns, s->z, d->y, rows, n, s->variance};
+static el_classifier_data make_classifier_data(const el_train_data *d, const space *s, const uint32_t *rows, size_t n) {
+  return (el_classifier_data){(int)s->dim, d->n_columns, s->z, d->y, rows, n, s->variance};
 }
 
-static void judge_rows(const el_head *h, const el_head_data *data, const float *mean, float *p, verdict *v) {
+static void judge_rows(const el_classifier *h, const el_classifier_data *data, const float *mean, float *p,
+                       verdict *v) {
   for (size_t i = 0; i < data->n; i++) {
-    el_head_predict(h, data->z + (size_t)data->rows[i] * (size_t)data->dim, p);
-    judge(v, p, data->y + (size_t)data->rows[i] * (size_t)data->n_columns, mean, data->n_columns);
+    el_classifier_predict(h, data->z + (size_t)data->rows[i] * (size_t)data->dim, p);
+    judge_prediction(v, p, data->y + (size_t)data->rows[i] * (size_t)data->n_columns, mean, data->n_columns);
   }
 }
 
-/* Fits without each fold, and on all training rows; what they say of rows that they have not seen. The heads are where
- * to begin, and what has come out: one a fold, then that of all. */
-static el_status cross_validate(const el_train_data *d, const parts *p, const space *s, double l2, double l2_shared,
-                                el_head heads[FOLDS + 1], float *scratch, verdict *out, el_error *err) {
-  el_head_options o = {l2, l2_shared, CELL_ROUNDS, NULL};
+/* Fits without each fold, and on all training rows; what they say of rows that they have not seen. The classifiers are
+ * where to begin, and what has come out: one a fold, then that of all. */
+static el_status cross_validate(const el_train_data *d, const folds *p, const space *s, double l2, double l2_shared,
+                                el_classifier classifiers[FOLDS + 1], float *scratch, verdict *out, el_error *err) {
+  el_classifier_options o = {l2, l2_shared, CELL_ROUNDS, NULL};
   el_status status = EL_OK;
   *out = (verdict){0};
   for (int f = 0; f <= FOLDS && !status; f++) {
     bool all = f == FOLDS;
-    el_head_data fit = head_data(d, s, all ? p->train : p->in[f], all ? d->n_train : p->n_in[f]),
-                 unseen = head_data(d, s, all ? p->valid : p->out[f], all ? d->n_valid : p->n_out[f]);
-    if (!(status = el_head_fit(&fit, &o, &heads[f], err))) judge_rows(&heads[f], &unseen, p->mean, scratch, out);
+    el_classifier_data fit = make_classifier_data(d, s, all ? p->train : p->in[f], all ? d->n_train : p->n_in[f]),
+                       unseen = make_classifier_data(d, s, all ? p->valid : p->out[f], all ? d->n_valid : p->n_out[f]);
+    if (!(status = el_classifier_fit(&fit, &o, &classifiers[f], err)))
+      judge_rows(&classifiers[f], &unseen, p->mean, scratch, out);
   }
   return status;
 }
 
-static void heads_free(el_head heads[FOLDS + 1]) {
-  for (int f = 0; f <= FOLDS; f++) el_head_free(&heads[f]);
+static void free_classifiers(el_classifier classifiers[FOLDS + 1]) {
+  for (int f = 0; f <= FOLDS; f++) el_classifier_free(&classifiers[f]);
 }
 
-/* A head that says the columns' means: where every fit begins, so that one that stops early says no less. */
-static el_status head_new(const el_train_data *d, const parts *p, const space *s, el_head *h, el_error *err) {
-  el_status status = el_head_new((int)s->dim, d->n_columns, h, err);
+/* A classifier that says the columns' means: where every fit begins, so that one that stops early says no less. */
+static el_status new_mean_classifier(const el_train_data *d, const folds *p, const space *s, el_classifier *h,
+                                     el_error *err) {
+  el_status status = el_classifier_new((int)s->dim, d->n_columns, h, err);
   for (int c = 0; c < d->n_columns && !status; c++) {
-    double m = fmin(fmax((double)p->mean[c], (double)EL_HEAD_MARGIN), 1 - (double)EL_HEAD_MARGIN);
+    double m = fmin(fmax((double)p->mean[c], (double)EL_CLASSIFIER_MARGIN), 1 - (double)EL_CLASSIFIER_MARGIN);
     h->w[(size_t)c * (s->dim + 1) + s->dim] = log(m / (1 - m));
   }
   return status;
 }
 
-static el_status heads_new(const el_train_data *d, const parts *p, const space *s, el_head heads[FOLDS + 1],
-                           el_error *err) {
+static el_status new_classifiers(const el_train_data *d, const folds *p, const space *s,
+                                 el_classifier classifiers[FOLDS + 1], el_error *err) {
   el_status status = EL_OK;
-  for (int f = 0; f <= FOLDS && !status; f++) status = head_new(d, p, s, &heads[f], err);
+  for (int f = 0; f <= FOLDS && !status; f++) status = new_mean_classifier(d, p, s, &classifiers[f], err);
   return status;
 }
 
 /* Whether a verdict is better than another. With one column differences say nothing. */
-static bool better(const verdict *a, const verdict *b, int n_columns) {
+static bool is_better_verdict(const verdict *a, const verdict *b, int n_columns) {
   if (b->n == 0) return true;
   return n_columns > 1 ? a->error < b->error : a->loss < b->loss;
 }
 
 /* Finds a cell's penalty: from heavy to light, until it has become worse twice. */
-static el_status try_cell(const el_train_data *d, const parts *p, int dim, el_train_cell *c, el_error *err) {
+static el_status try_cell(const el_train_data *d, const folds *p, int dim, el_train_cell *c, el_error *err) {
   space s = {0};
-  el_head heads[FOLDS + 1] = {{0}};
+  el_classifier classifiers[FOLDS + 1] = {{0}};
   float *scratch = malloc((size_t)d->n_columns * sizeof *scratch);
   verdict best = {0};
   int worse = 0;
   el_status status = scratch ? EL_OK : el_fail(err, EL_ERR_NO_MEMORY, "no memory to train");
   if (!status) status = make_space(d, c, dim, &s, err);
-  if (!status) status = heads_new(d, p, &s, heads, err);
+  if (!status) status = new_classifiers(d, p, &s, classifiers, err);
   for (int i = 0; i < N_PENALTIES && !status && worse < 2; i++) {
     verdict v;
     double shared = d->n_columns > 1 ? SHARED_AT_FIRST : penalties[i];
-    if ((status = cross_validate(d, p, &s, penalties[i], shared, heads, scratch, &v, err))) break;
-    worse = better(&v, &best, d->n_columns) ? 0 : worse + 1;
+    if ((status = cross_validate(d, p, &s, penalties[i], shared, classifiers, scratch, &v, err))) break;
+    worse = is_better_verdict(&v, &best, d->n_columns) ? 0 : worse + 1;
     if (worse) continue;
     best = v;
     c->l2 = (float)penalties[i];
-    c->explained = (float)explained(&v);
+    c->explained = (float)explained_share(&v);
     c->loss = (float)(v.loss / (double)v.n);
     c->chosen = (float)(v.chosen / (double)v.n);
   }
-  heads_free(heads);
-  space_free(&s);
+  free_classifiers(classifiers);
+  free_space(&s);
   free(scratch);
   return status;
 }
@@ -321,7 +324,7 @@ static el_status try_cell(const el_train_data *d, const parts *p, int dim, el_tr
 typedef struct work {
   const el_train_data *d;
   const el_train_options *o;
-  const parts *p;
+  const folds *p;
   el_train_report *report;
   int dim;
   el_cursor next;
@@ -349,8 +352,8 @@ static void try_cells(void *arg, int ith, int n) {
 
 static int depth_of(const el_train_data *d, const el_train_cell *c) {
   int depth = 0;
-  for (int i = 0; i < c->n_parts; i++)
-    if (d->features->taps[c->parts[i].tap] > depth) depth = d->features->taps[c->parts[i].tap];
+  for (int i = 0; i < c->n_slices; i++)
+    if (d->features->taps[c->slices[i].tap] > depth) depth = d->features->taps[c->slices[i].tap];
   return depth;
 }
 
@@ -365,7 +368,7 @@ static size_t find_winner(const el_train_data *d, const el_train_report *r) {
     const el_train_cell *c = &r->cells[i], *w = &r->cells[won];
     if (!many || 1 - (double)c->explained > ABOUT * (1 - (double)r->cells[best].explained)) continue;
     int a = depth_of(d, c), b = depth_of(d, w);
-    if (a < b || (a == b && c->n_parts < w->n_parts)) won = i;
+    if (a < b || (a == b && c->n_slices < w->n_slices)) won = i;
   }
   return won;
 }
@@ -373,30 +376,31 @@ static size_t find_winner(const el_train_data *d, const el_train_report *r) {
 /* The features of a cell and of examples, and no more taps than they need. */
 static void choose_features(const el_train_data *d, const el_train_cell *c, el_router *r) {
   el_features *f = &r->features;
-  el_feature_part list[EL_TRAIN_MAX_CELL_PARTS + 1], example = example_part(d);
-  int n = c->n_parts;
-  memcpy(list, c->parts, (size_t)n * sizeof *list);
-  r->n_head_parts = n;
-  r->example_part = 0;
-  while (r->example_part < n &&
-         (list[r->example_part].tap != example.tap || list[r->example_part].pooling != example.pooling))
-    r->example_part++;
-  if (r->example_part == n) list[n++] = example;
-  *f = (el_features){.n_embd = d->features->n_embd, .max_tokens = d->features->max_tokens, .n_parts = n};
+  el_feature_slice list[EL_TRAIN_MAX_CELL_SLICES + 1], example = example_slice(d);
+  int n = c->n_slices;
+  memcpy(list, c->slices, (size_t)n * sizeof *list);
+  r->n_classifier_slices = n;
+  r->example_slice = 0;
+  while (r->example_slice < n &&
+         (list[r->example_slice].tap != example.tap || list[r->example_slice].pooling != example.pooling))
+    r->example_slice++;
+  if (r->example_slice == n) list[n++] = example;
+  *f = (el_features){.n_embd = d->features->n_embd, .max_tokens = d->features->max_tokens, .n_slices = n};
   for (int t = 0; t < d->features->n_taps; t++) {
     bool used = false;
     for (int i = 0; i < n; i++)
       if (list[i].tap == t) {
         used = true;
-        f->parts[i] = (el_feature_part){f->n_taps, list[i].pooling};
+        f->slices[i] = (el_feature_slice){f->n_taps, list[i].pooling};
       }
     if (used) f->taps[f->n_taps++] = d->features->taps[t];
   }
 }
 
-/* The router of a space and a head: both at once, so that what the head reads is one product away from features. */
-static el_status assemble(const el_train_data *d, const el_train_cell *c, const space *s, const el_head *h,
-                          el_router *r, el_error *err) {
+/* The router of a space and a classifier: both at once, so that what the classifier reads is one product away from
+ * features. */
+static el_status assemble_router(const el_train_data *d, const el_train_cell *c, const space *s, const el_classifier *h,
+                                 el_router *r, el_error *err) {
   choose_features(d, c, r);
   r->dim = (int)s->dim;
   r->n_columns = d->n_columns;
@@ -427,9 +431,9 @@ static el_status assemble(const el_train_data *d, const el_train_cell *c, const 
   return EL_OK;
 }
 
-/* How the head does on the validation part. */
-static void measure(const el_train_data *d, const parts *p, const space *s, const el_head *h, float *scratch,
-                    el_router_facts *f) {
+/* How the classifier does on the validation set. */
+static void measure_router(const el_train_data *d, const folds *p, const space *s, const el_classifier *h,
+                           float *scratch, el_router_facts *f) {
   const size_t columns = (size_t)d->n_columns;
   double sum = 0, square = 0, random = 0, single = 0, n = (double)d->n_valid;
   size_t best = 0;
@@ -439,8 +443,8 @@ static void measure(const el_train_data *d, const parts *p, const space *s, cons
   for (size_t i = d->n_train; i < d->n_train + d->n_valid; i++) {
     const float *y = d->y + i * columns;
     double before = v.chosen;
-    el_head_predict(h, s->z + i * s->dim, scratch);
-    judge(&v, scratch, y, p->mean, d->n_columns);
+    el_classifier_predict(h, s->z + i * s->dim, scratch);
+    judge_prediction(&v, scratch, y, p->mean, d->n_columns);
     double chosen = v.chosen - before;
     sum += chosen;
     square += chosen * chosen;
@@ -457,43 +461,44 @@ static void measure(const el_train_data *d, const parts *p, const space *s, cons
   f->loss = (float)(v.loss / n);
 }
 
-/* The head that is kept: the cell's penalty, the shared one that fits best, early stopping. */
-static el_status fit_final(const el_train_data *d, const el_train_options *o, const parts *p, const space *s,
-                           el_train_cell *cell, el_router *r, el_head *head, el_error *err) {
-  el_head heads[FOLDS + 1] = {{0}};
+/* The classifier that is kept: the cell's penalty, the shared one that fits best, early stopping. */
+static el_status fit_final(const el_train_data *d, const el_train_options *o, const folds *p, const space *s,
+                           el_train_cell *cell, el_router *r, el_classifier *classifier, el_error *err) {
+  el_classifier classifiers[FOLDS + 1] = {{0}};
   float *scratch = malloc((size_t)d->n_columns * sizeof *scratch);
   el_status status = scratch ? EL_OK : el_fail(err, EL_ERR_NO_MEMORY, "no memory to train");
   verdict best = {0};
   double l2 = (double)cell->l2, shared = l2;
-  if (!status) status = heads_new(d, p, s, heads, err);
+  if (!status) status = new_classifiers(d, p, s, classifiers, err);
   for (int i = 0; i < N_SHARED && !status && d->n_columns > 1; i++) {
     verdict v;
-    status = cross_validate(d, p, s, l2, shared_penalties[i], heads, scratch, &v, err);
+    status = cross_validate(d, p, s, l2, shared_penalties[i], classifiers, scratch, &v, err);
     if (status || (best.n > 0 && v.loss >= best.loss)) continue;
     best = v;
     shared = shared_penalties[i];
   }
-  el_head_data train = head_data(d, s, p->train, d->n_train), valid = head_data(d, s, p->valid, d->n_valid),
-               all = head_data(d, s, p->all, d->n_train + d->n_valid);
-  el_head_options with = {l2, shared, FINAL_ROUNDS, &valid};
-  if (!status) status = el_head_fit(&train, &with, head, err);
+  el_classifier_data train = make_classifier_data(d, s, p->train, d->n_train),
+                     valid = make_classifier_data(d, s, p->valid, d->n_valid),
+                     all = make_classifier_data(d, s, p->all, d->n_train + d->n_valid);
+  el_classifier_options with = {l2, shared, FINAL_ROUNDS, &valid};
+  if (!status) status = el_classifier_fit(&train, &with, classifier, err);
   if (!status) {
-    measure(d, p, s, head, scratch, &r->facts);
+    measure_router(d, p, s, classifier, scratch, &r->facts);
     r->facts.l2 = (float)l2;
     r->facts.l2_shared = (float)shared;
     r->facts.seed = o->seed;
   }
   with.valid = NULL;
-  if (!status && !o->no_refit) status = el_head_fit(&all, &with, head, err);
-  heads_free(heads);
+  if (!status && !o->no_refit) status = el_classifier_fit(&all, &with, classifier, err);
+  free_classifiers(classifiers);
   free(scratch);
   return status;
 }
 
 static el_status learn_examples(const el_train_data *d, const el_train_options *o, el_router *r, el_error *err) {
-  const el_feature_part part = example_part(d);
+  const el_feature_slice slice = example_slice(d);
   const size_t n_embd = (size_t)d->features->n_embd, all = el_features_n(d->features), n = d->n_train + d->n_valid,
-               at = (size_t)find_part(d->features, part.tap, part.pooling) * n_embd;
+               at = (size_t)find_slice(d->features, slice.tap, slice.pooling) * n_embd;
   float *x = malloc(n * n_embd * sizeof *x);
   if (!x) return el_fail(err, EL_ERR_NO_MEMORY, "no memory for the router's background");
   for (size_t i = 0; i < n; i++) memcpy(x + i * n_embd, d->x + i * all + at, n_embd * sizeof *x);
@@ -503,27 +508,27 @@ static el_status learn_examples(const el_train_data *d, const el_train_options *
   return status;
 }
 
-static el_status make_router(const el_train_data *d, const el_train_options *o, const parts *p, int dim,
+static el_status make_router(const el_train_data *d, const el_train_options *o, const folds *p, int dim,
                              el_train_report *report, el_router *r, el_error *err) {
   el_train_cell *cell = &report->cells[report->won];
   space s = {0};
-  el_head head = {0};
+  el_classifier classifier = {0};
   el_status status = make_space(d, cell, dim, &s, err);
-  if (!status) status = head_new(d, p, &s, &head, err);
-  if (!status) status = fit_final(d, o, p, &s, cell, r, &head, err);
-  if (!status) status = assemble(d, cell, &s, &head, r, err);
+  if (!status) status = new_mean_classifier(d, p, &s, &classifier, err);
+  if (!status) status = fit_final(d, o, p, &s, cell, r, &classifier, err);
+  if (!status) status = assemble_router(d, cell, &s, &classifier, r, err);
   if (!status) status = learn_examples(d, o, r, err);
   /* Without a column for it, the base counts as a candidate of no particular merit. */
   for (int c = 0; c < d->n_columns; c++) r->base_score += p->mean[c] / (float)d->n_columns;
   r->top_k = EL_ROUTER_TOP_K;
   r->margin = EL_ROUTER_MARGIN;
-  el_head_free(&head);
-  space_free(&s);
+  el_classifier_free(&classifier);
+  free_space(&s);
   return status;
 }
 
 /* Says what cannot be learnt from. */
-static el_status check(const el_train_data *d, el_error *err) {
+static el_status check_train_data(const el_train_data *d, el_error *err) {
   const size_t n_in = el_features_n(d->features), n = d->n_train + d->n_valid;
   if (d->n_train < EL_TRAIN_MIN_ROWS || d->n_valid < 1)
     return el_fail(err, EL_ERR_INVALID, "%zu rows to train with and %zu to validate; %d and 1 are the least",
@@ -536,16 +541,16 @@ static el_status check(const el_train_data *d, el_error *err) {
 
 el_status el_train_router(const el_train_data *d, const el_train_options *o, el_threads *threads, el_router **out,
                           el_train_report *report, el_error *err) {
-  parts p = {0};
+  folds p = {0};
   int dim = o->dim > 0 && o->dim <= EL_ROUTER_MAX_DIM ? o->dim : EL_TRAIN_DIM;
   el_router *r = NULL;
   *report = (el_train_report){0};
-  el_status status = check(d, err);
+  el_status status = check_train_data(d, err);
   if (status) return status;
   report->cells = calloc(MAX_CELLS, sizeof *report->cells);
   r = calloc(1, sizeof *r);
   if (!report->cells || !r) status = el_fail(err, EL_ERR_NO_MEMORY, "no memory to train");
-  if (!status) status = make_parts(d, o->seed, &p, err);
+  if (!status) status = make_folds(d, o->seed, &p, err);
   if (!status) {
     list_cells(d, report);
     work w = {.d = d, .o = o, .p = &p, .report = report, .dim = dim, .err = err, .mutex = PTHREAD_MUTEX_INITIALIZER};
@@ -556,7 +561,7 @@ el_status el_train_router(const el_train_data *d, const el_train_options *o, el_
     report->won = find_winner(d, report);
     status = make_router(d, o, &p, dim, report, r, err);
   }
-  parts_free(&p);
+  free_folds(&p);
   if (status) {
     el_router_free(r);
     el_train_report_free(report);

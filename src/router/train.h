@@ -1,10 +1,10 @@
-/* Training: which layer, pooling and penalty, then the head.
+/* Training: which layer, pooling and penalty, then the classifier.
  *
  * Every combination is judged by how well it predicts, on rows that it has not seen, by how much a candidate's score
  * differs from the others' on the same prompt. That error is what choosing depends on, and it is far less noisy than
  * the score of the chosen candidate: on a table of three thousand prompts the latter cannot tell good settings from
- * lucky ones. Rows not seen are those of the validation part, and each training row for a head that was fitted without
- * its fold. */
+ * lucky ones. Rows not seen are those of the validation set, and each training row for a classifier that was fitted
+ * without its fold. */
 #ifndef EL_ROUTER_TRAIN_H
 #define EL_ROUTER_TRAIN_H
 
@@ -12,7 +12,7 @@
 
 typedef struct el_train_data {
   const el_features *features; /* all that were computed */
-  const float *x;              /* [n_train + n_valid, n_parts, n_embd] training rows first */
+  const float *x;              /* [n_train + n_valid, n_slices, n_embd] training rows first */
   const float *y;              /* [n_train + n_valid, n_columns] */
   size_t n_train, n_valid;
   int n_columns, base; /* base: its column, or -1 */
@@ -20,12 +20,12 @@ typedef struct el_train_data {
   int example_layer; /* examples are compared after about so many layers */
 } el_train_data;
 
-enum { EL_TRAIN_MAX_CELL_PARTS = 2, EL_TRAIN_MIN_ROWS = 8, EL_TRAIN_DIM = 128 };
+enum { EL_TRAIN_MAX_CELL_SLICES = 2, EL_TRAIN_MIN_ROWS = 8, EL_TRAIN_DIM = 128 };
 
-/* One combination of parts, with its best penalty. */
+/* One combination of slices, with its best penalty. */
 typedef struct el_train_cell {
-  int n_parts;
-  el_feature_part parts[EL_TRAIN_MAX_CELL_PARTS]; /* of the data's features */
+  int n_slices;
+  el_feature_slice slices[EL_TRAIN_MAX_CELL_SLICES]; /* of the data's features */
   float l2;
   float
       explained; /* share of the variance of differences that is foretold on rows not seen; below 0: worse than means */
@@ -45,7 +45,7 @@ typedef void (*el_train_progress_fn)(void *user, size_t done, size_t total);
 typedef struct el_train_options {
   uint64_t seed;
   int dim;       /* of z at most; 0: EL_TRAIN_DIM */
-  bool no_refit; /* else, once all is chosen, the head is fitted to training and validation rows together */
+  bool no_refit; /* else, once all is chosen, the classifier is fitted to training and validation rows together */
   el_train_progress_fn progress;
   void *user;
 } el_train_options;

@@ -15,8 +15,8 @@ enum { N_EXAMPLES = 2 };
 static void check(const el_router *r) {
   const el_features *f = &r->features;
   assert(f->n_taps >= 1 && f->n_taps <= EL_ROUTER_MAX_TAPS && f->taps[f->n_taps - 1] <= r->base.n_layers);
-  for (int i = 0; i < f->n_parts; i++) assert(f->parts[i].tap >= 0 && f->parts[i].tap < f->n_taps);
-  assert(r->n_head_parts >= 1 && r->n_head_parts <= f->n_parts && r->example_part < f->n_parts);
+  for (int i = 0; i < f->n_slices; i++) assert(f->slices[i].tap >= 0 && f->slices[i].tap < f->n_taps);
+  assert(r->n_classifier_slices >= 1 && r->n_classifier_slices <= f->n_slices && r->example_slice < f->n_slices);
   assert(r->base_column < r->n_columns && r->facts.best_column < r->n_columns);
   for (int i = 0; i < r->n_columns; i++) assert(el_router_column(r, r->names[i]) == i);
 }

@@ -25,8 +25,8 @@ static inline void put_router(const char *path, int max_tokens) {
   r->features = (el_features){.n_embd = FAKE_EMBD,
                               .n_taps = 1,
                               .taps = {1},
-                              .n_parts = 1,
-                              .parts = {{0, EL_POOL_MEAN}},
+                              .n_slices = 1,
+                              .slices = {{0, EL_POOL_MEAN}},
                               .max_tokens = max_tokens};
   r->dim = FAKE_EMBD;
   r->projection = floats(FAKE_EMBD * FAKE_EMBD);
@@ -43,7 +43,7 @@ static inline void put_router(const char *path, int max_tokens) {
     r->weights[i * FAKE_EMBD + columns[i][0] % 32] = 8;
     r->bias[i] = -4;
   }
-  r->n_head_parts = 1;
+  r->n_classifier_slices = 1;
   r->examples = (el_example_rule){
       .dim = FAKE_EMBD, .center = floats(FAKE_EMBD), .scale = floats(FAKE_EMBD), .slope = 10, .offset = -5};
   for (int i = 0; i < FAKE_EMBD; i++) r->examples.scale[i] = 1;

@@ -26,7 +26,7 @@ static inline float *random_floats(size_t n, uint64_t seed) {
   return x;
 }
 
-/* Candidates "base", "sql", "shell"; two parts of the states after 0 and 2 layers. */
+/* Candidates "base", "sql", "shell"; two slices of the states after 0 and 2 layers. */
 static inline el_router *make_router_of(int dim, int n_embd, int n_background) {
   static const char *const names[] = {"base", "sql", "shell"};
   el_router *r = calloc(1, sizeof *r);
@@ -40,12 +40,12 @@ static inline el_router *make_router_of(int dim, int n_embd, int n_background) {
   r->features = (el_features){.n_embd = n_embd,
                               .n_taps = 2,
                               .taps = {0, 2},
-                              .n_parts = 2,
-                              .parts = {{0, EL_POOL_UNIT_MEAN}, {1, EL_POOL_UNIT_LAST}},
+                              .n_slices = 2,
+                              .slices = {{0, EL_POOL_UNIT_MEAN}, {1, EL_POOL_UNIT_LAST}},
                               .max_tokens = 64};
   r->dim = dim;
-  r->n_head_parts = 2;
-  r->example_part = 1;
+  r->n_classifier_slices = 2;
+  r->example_slice = 1;
   r->projection = random_floats((size_t)dim * 2 * width, 1);
   for (size_t i = 0; i < (size_t)dim * 2 * width; i++) /* as files have it */
     r->projection[i] = el_f16_to_f32(el_f32_to_f16(r->projection[i]));

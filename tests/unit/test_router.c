@@ -29,8 +29,8 @@ static void what_is_written_is_read_again(void **state) {
   assert_string_equal(b->base.name, "tiny");
   assert_int_equal(b->features.n_taps, 2);
   assert_int_equal(b->features.taps[1], 2);
-  assert_int_equal(b->features.parts[1].tap, 1);
-  assert_int_equal(b->features.parts[1].pooling, EL_POOL_UNIT_LAST);
+  assert_int_equal(b->features.slices[1].tap, 1);
+  assert_int_equal(b->features.slices[1].pooling, EL_POOL_UNIT_LAST);
   assert_int_equal(b->features.max_tokens, 64);
   assert_int_equal(b->dim, 5);
   same_floats(b->projection, a->projection, 5 * 64);
@@ -149,7 +149,7 @@ static void values_that_are_not_finite_or_not_sensible_are_refused(void **state)
       case 2: r->margin = EL_MAX_ROUTER_MARGIN + 1; break;
       case 3: r->top_k = 0; break;
       case 4: r->features.taps[1] = 5; break; /* the base has 4 layers */
-      case 5: r->features.parts[0].tap = 2; break;
+      case 5: r->features.slices[0].tap = 2; break;
       case 6: r->base_column = 3; break;
       case 7:
         strcpy(r->names[1], "bas");
@@ -248,13 +248,16 @@ static void trained_columns_are_found_by_name_and_the_base_has_its_own(void **st
 }
 
 /* Directions of their own for adapters, beside a background that has none. */
-enum { HEAD = 32, VECTOR = HEAD + 32 }; /* what the head reads comes first, and is of no matter to examples */
+enum {
+  CLASSIFIED = 32,
+  VECTOR = CLASSIFIED + 32
+}; /* what the classifier reads comes first, and is of no matter to examples */
 static void near(float *z, int axis, uint64_t seed) {
-  for (int i = 0; i < VECTOR; i++) z[i] = 0.3f * uniform(&seed) + (i == HEAD + axis ? 2 : 0);
+  for (int i = 0; i < VECTOR; i++) z[i] = 0.3f * uniform(&seed) + (i == CLASSIFIED + axis ? 2 : 0);
 }
 
 static void examples_tell_whose_prompt_it_is_and_the_base_has_the_rest(void **state) {
-  el_router *r = make_router(HEAD, 200);
+  el_router *r = make_router(CLASSIFIED, 200);
   el_bank *b = NULL;
   el_error e = {0};
   float z[EL_MAX_EXAMPLES][VECTOR], q[VECTOR], base;
@@ -281,7 +284,7 @@ static void examples_tell_whose_prompt_it_is_and_the_base_has_the_rest(void **st
 }
 
 static void adapters_come_and_go(void **state) {
-  el_router *r = make_router(HEAD, 50);
+  el_router *r = make_router(CLASSIFIED, 50);
   el_bank *b = NULL;
   el_error e = {0};
   float z[2][VECTOR], q[VECTOR], base, before[41];
@@ -312,7 +315,7 @@ static void adapters_come_and_go(void **state) {
 }
 
 static void what_was_trained_goes_before_examples(void **state) {
-  el_router *r = make_router(HEAD, 50);
+  el_router *r = make_router(CLASSIFIED, 50);
   el_bank *b = NULL;
   el_error e = {0};
   float z[VECTOR], q[VECTOR], base;
@@ -377,8 +380,8 @@ static void the_window_begins_early_or_at_the_span(void **state) {
 }
 
 static void poolings_are_what_their_names_say(void **state) {
-  el_features f = {.n_embd = 2, .n_taps = 2, .taps = {0, 1}, .n_parts = EL_N_POOLINGS, .max_tokens = 8};
-  for (int i = 0; i < EL_N_POOLINGS; i++) f.parts[i] = (el_feature_part){1, (el_pooling)i};
+  el_features f = {.n_embd = 2, .n_taps = 2, .taps = {0, 1}, .n_slices = EL_N_POOLINGS, .max_tokens = 8};
+  for (int i = 0; i < EL_N_POOLINGS; i++) f.slices[i] = (el_feature_slice){1, (el_pooling)i};
   const float states[2][4] = {{9, 9, 3, 4}, {9, 9, 0, -2}}; /* tap 0, then tap 1 */
   const float a = (float)sqrt(12.5), unit[2][2] = {{3 / a, 4 / a}, {0, -2 / (float)sqrt(2)}};
   el_pooler *p = NULL;

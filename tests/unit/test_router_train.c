@@ -3,8 +3,8 @@
 
 #include "base/threads.h"
 #include "router/bank.h"
+#include "router/classifier.h"
 #include "router/eval.h"
-#include "router/head.h"
 #include "router/pca.h"
 #include "router/train.h"
 #include "router_fixture.h"
@@ -31,8 +31,8 @@ static world make_world(size_t n_train, size_t n_valid, float noise) {
   for (size_t i = 0; i < n; i++) {
     int trade = (int)(i % COLUMNS);
     for (size_t k = 0; k < n_in; k++) w.x[i * n_in + k] = uniform(&seed);
-    for (int p = 0; p < w.features.n_parts; p++)
-      if (w.features.taps[w.features.parts[p].tap] == 1 && w.features.parts[p].pooling == EL_POOL_UNIT_MEAN)
+    for (int p = 0; p < w.features.n_slices; p++)
+      if (w.features.taps[w.features.slices[p].tap] == 1 && w.features.slices[p].pooling == EL_POOL_UNIT_MEAN)
         for (int k = 0; k < EMBD; k++) {
           float *at = &w.x[i * n_in + (size_t)p * EMBD + (size_t)k];
           *at = *at * noise + (trade > 0 && k / 6 == trade - 1 ? 1 : 0);
@@ -60,10 +60,10 @@ static el_status train(world *w, const el_train_options *o, int n_threads, el_ro
 
 /* The router's features of a row, out of all that were computed. */
 static void pick(const world *w, const el_router *r, size_t row, float *out) {
-  for (int p = 0; p < r->features.n_parts; p++)
-    for (int q = 0; q < w->features.n_parts; q++)
-      if (w->features.taps[w->features.parts[q].tap] == r->features.taps[r->features.parts[p].tap] &&
-          w->features.parts[q].pooling == r->features.parts[p].pooling)
+  for (int p = 0; p < r->features.n_slices; p++)
+    for (int q = 0; q < w->features.n_slices; q++)
+      if (w->features.taps[w->features.slices[q].tap] == r->features.taps[r->features.slices[p].tap] &&
+          w->features.slices[q].pooling == r->features.slices[p].pooling)
         memcpy(out + p * EMBD, w->x + row * el_features_n(&w->features) + (size_t)q * EMBD, EMBD * sizeof *out);
 }
 
@@ -76,8 +76,8 @@ static void trades_that_differ_are_learnt_and_the_layer_that_tells_them_is_found
   if (train(&w, &o, 2, &r, &report, &e)) fail_msg("%s", e.message);
   const el_train_cell *won = &report.cells[report.won];
   bool has = false;
-  for (int i = 0; i < won->n_parts; i++)
-    has |= w.features.taps[won->parts[i].tap] == 1 && won->parts[i].pooling == EL_POOL_UNIT_MEAN;
+  for (int i = 0; i < won->n_slices; i++)
+    has |= w.features.taps[won->slices[i].tap] == 1 && won->slices[i].pooling == EL_POOL_UNIT_MEAN;
   assert_true(has);
   assert_true(won->explained > 0.8f);
   assert_true(r->facts.chosen > 0.97f && r->facts.random < 0.21f);
@@ -130,8 +130,8 @@ static void an_adapter_that_was_not_trained_takes_part_by_its_examples(void **st
 
 static void same_router(const el_router *a, const el_router *b) {
   assert_int_equal(a->dim, b->dim);
-  assert_int_equal(a->features.n_parts, b->features.n_parts);
-  const size_t n_in = (size_t)(a->n_head_parts * EMBD), dim = (size_t)a->dim;
+  assert_int_equal(a->features.n_slices, b->features.n_slices);
+  const size_t n_in = (size_t)(a->n_classifier_slices * EMBD), dim = (size_t)a->dim;
   assert_memory_equal(a->projection, b->projection, n_in * dim * sizeof(float));
   assert_memory_equal(a->weights, b->weights, COLUMNS * dim * sizeof(float));
   assert_memory_equal(a->bias, b->bias, COLUMNS * sizeof(float));
@@ -204,8 +204,8 @@ static void rows_that_are_all_alike_train_no_column(void **state) {
   if (train(&w, &o, 1, &r, &report, &e)) fail_msg("%s", e.message);
   assert_true(report.nothing);
   assert_int_equal(report.n_cells, 1);
-  assert_int_equal(r->n_head_parts, 1);
-  assert_int_equal(r->example_part, 0);
+  assert_int_equal(r->n_classifier_slices, 1);
+  assert_int_equal(r->example_slice, 0);
   assert_int_equal(r->features.taps[0], 1);
   assert_int_equal(r->examples.n_background, 500 < EL_EXAMPLE_MAX_BACKGROUND ? 500 : EL_EXAMPLE_MAX_BACKGROUND);
   el_train_report_free(&report);
@@ -247,9 +247,9 @@ static void odd_tables_are_trained_on(void **state) {
   free_world(&w);
 }
 
-/* ----------------------------------------------------------------- its parts */
+/* ----------------------------------------------------------------- its slices */
 
-static void the_head_finds_the_optimum(void **state) {
+static void the_classifier_finds_the_optimum(void **state) {
   enum { N = 60, DIM = 3, C = 2 };
   float z[N * DIM], y[N * C];
   uint32_t rows[N];
@@ -260,19 +260,19 @@ static void the_head_finds_the_optimum(void **state) {
     for (int k = 0; k < DIM; k++) z[i * DIM + k] = uniform(&seed);
     for (int c = 0; c < C; c++) y[i * C + c] = uniform(&seed) / 2 + 0.5f;
   }
-  el_head_data d = {DIM, C, z, y, rows, N, variance};
-  el_head_options o = {0.1, 0.02, 200, NULL};
-  el_head h;
+  el_classifier_data d = {DIM, C, z, y, rows, N, variance};
+  el_classifier_options o = {0.1, 0.02, 200, NULL};
+  el_classifier h;
   el_error e = {0};
-  assert_int_equal(el_head_new(DIM, C, &h, &e), EL_OK);
-  assert_int_equal(el_head_fit(&d, &o, &h, &e), EL_OK);
+  assert_int_equal(el_classifier_new(DIM, C, &h, &e), EL_OK);
+  assert_int_equal(el_classifier_fit(&d, &o, &h, &e), EL_OK);
   /* The gradient, by hand. */
   for (int c = 0; c < C; c++)
     for (int k = 0; k <= DIM; k++) {
       double g = 0;
       for (int i = 0; i < N; i++) {
         float p[C];
-        el_head_predict(&h, z + i * DIM, p);
+        el_classifier_predict(&h, z + i * DIM, p);
         g += (double)(p[c] - y[i * C + c]) * (k < DIM ? (double)z[i * DIM + k] : 1) / N;
       }
       if (k < DIM) {
@@ -281,7 +281,7 @@ static void the_head_finds_the_optimum(void **state) {
       }
       assert_true(fabs(g) < 1e-3);
     }
-  el_head_free(&h);
+  el_classifier_free(&h);
 }
 
 static void principal_directions_are_orthonormal_and_in_order(void **state) {
@@ -362,7 +362,7 @@ int main(void) {
       cmocka_unit_test(what_cannot_be_learnt_from_is_said),
       cmocka_unit_test(rows_that_are_all_alike_train_no_column),
       cmocka_unit_test(odd_tables_are_trained_on),
-      cmocka_unit_test(the_head_finds_the_optimum),
+      cmocka_unit_test(the_classifier_finds_the_optimum),
       cmocka_unit_test(principal_directions_are_orthonormal_and_in_order),
       cmocka_unit_test(the_evaluation_counts_right),
   };

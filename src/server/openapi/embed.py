@@ -7,7 +7,7 @@ import sys
 
 text = json.dumps(json.loads(pathlib.Path(sys.argv[1]).read_text(encoding="utf-8")), separators=(",", ":"))
 lines = "\n".join("  " + "".join(f"{b}," for b in text.encode()[i : i + 32]) for i in range(0, len(text.encode()), 32))
-pathlib.Path(sys.argv[2]).write_text(f"""#include "server/openapi.h"
+pathlib.Path(sys.argv[2]).write_text(f"""#include "server/openapi/openapi.h"
 
 /* Made by src/server/openapi/embed.py. */
 const char el_openapi_text[] = {{

@@ -37,7 +37,7 @@ def main(index, style, out, *scripts):
         "form-action 'none'", "frame-ancestors 'none'", "require-trusted-types-for 'script'", "trusted-types 'none'"])
     tag = hashlib.sha256(html).hexdigest()[:32]
     pathlib.Path(out).write_text(
-        f"""#include "server/page.h"
+        f"""#include "server/page/page.h"
 
 /* Made by src/server/page/embed.py. */
 const unsigned char el_page_html[] = {{

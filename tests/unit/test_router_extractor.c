@@ -1,24 +1,24 @@
 /* Features of many prompts: the same as of each alone, and as the step gives them. */
 #include "fixture.h"
-#include "router/reader.h"
+#include "router/extractor.h"
 #include "tokenizer/tokenizer.h"
 
 enum { PROMPTS = 40, MAX_TOKENS = 48 };
 
-static el_reader *open_reader(int n_threads) {
+static el_extractor *open_reader(int n_threads) {
   char path[512];
-  el_reader *r = NULL;
+  el_extractor *r = NULL;
   el_error e = {0};
   test_path(path, sizeof path, "golden/tiny/q8_0.gguf");
-  const el_reader_options o = {.model_path = path, .isa = "scalar", .n_threads = n_threads};
-  if (el_reader_open(&o, &r, &e)) fail_msg("%s", e.message);
+  const el_extractor_options o = {.model_path = path, .isa = "scalar", .n_threads = n_threads};
+  if (el_extractor_open(&o, &r, &e)) fail_msg("%s", e.message);
   return r;
 }
 
-static el_features features_of(const el_reader *r) {
-  el_features f = {.n_embd = el_reader_hparams(r)->n_embd, .n_taps = 2, .taps = {0, 1}, .max_tokens = MAX_TOKENS};
+static el_features features_of(const el_extractor *r) {
+  el_features f = {.n_embd = el_extractor_hparams(r)->n_embd, .n_taps = 2, .taps = {0, 1}, .max_tokens = MAX_TOKENS};
   for (int t = 0; t < 2; t++)
-    for (int p = 0; p < EL_N_POOLINGS; p++) f.parts[f.n_parts++] = (el_feature_part){t, (el_pooling)p};
+    for (int p = 0; p < EL_N_POOLINGS; p++) f.slices[f.n_slices++] = (el_feature_slice){t, (el_pooling)p};
   return f;
 }
 
@@ -32,12 +32,12 @@ static void make_prompts(char *out[PROMPTS]) {
   }
 }
 
-static float *read_all(el_reader *r, const el_features *f, char *const *prompts, size_t n, el_reader_progress_fn fn,
-                       void *user) {
+static float *read_all(el_extractor *r, const el_features *f, char *const *prompts, size_t n,
+                       el_extractor_progress_fn fn, void *user) {
   float *x = calloc(n * el_features_n(f), sizeof *x);
   el_error e = {0};
   assert_non_null(x);
-  if (el_reader_read(r, f, prompts, n, x, fn, user, NULL, &e)) fail_msg("%s", e.message);
+  if (el_extractor_run(r, f, prompts, n, x, fn, user, NULL, &e)) fail_msg("%s", e.message);
   return x;
 }
 
@@ -51,7 +51,7 @@ static void together_or_alone_and_with_any_threads_features_are_the_same(void **
   char *prompts[PROMPTS];
   size_t last = 0;
   make_prompts(prompts);
-  el_reader *one = open_reader(1), *two = open_reader(2);
+  el_extractor *one = open_reader(1), *two = open_reader(2);
   el_features f = features_of(one);
   const size_t n_in = el_features_n(&f);
   float *a = read_all(one, &f, prompts, PROMPTS, see_progress, &last),
@@ -66,14 +66,14 @@ static void together_or_alone_and_with_any_threads_features_are_the_same(void **
   for (int i = 0; i < PROMPTS; i++) free(prompts[i]);
   free(a);
   free(b);
-  el_reader_close(one);
-  el_reader_close(two);
+  el_extractor_close(one);
+  el_extractor_close(two);
 }
 
 /* The model without a template reads the text as it stands, from its first token. */
 static void features_are_the_steps_states_pooled(void **state) {
   char path[512], *prompt = (char[]){"a sentence that the tiny model reads, and more of it than it may"};
-  el_reader *r = open_reader(1);
+  el_extractor *r = open_reader(1);
   el_features f = features_of(r);
   el_tokenizer *t = NULL;
   el_pooler *p = NULL;
@@ -106,7 +106,7 @@ static void features_are_the_steps_states_pooled(void **state) {
   fixture_close(&x);
   free(tokens);
   el_tokenizer_close(t);
-  el_reader_close(r);
+  el_extractor_close(r);
 }
 
 static void what_lies_beyond_the_limit_does_not_count(void **state) {
@@ -114,12 +114,12 @@ static void what_lies_beyond_the_limit_does_not_count(void **state) {
   for (size_t i = 0; i + 9 < sizeof a; i++) a[i] = b[i] = (char)('a' + i * i % 26);
   strcat(a, "one end");
   strcat(b, "another");
-  el_reader *r = open_reader(1);
+  el_extractor *r = open_reader(1);
   el_features f = features_of(r);
   float *x = read_all(r, &f, prompts, 2, NULL, NULL);
   assert_memory_equal(x, x + el_features_n(&f), el_features_n(&f) * sizeof *x);
   free(x);
-  el_reader_close(r);
+  el_extractor_close(r);
 }
 
 static void models_are_told_apart_by_their_fingerprint_and_quantisations_are_not(void **state) {
@@ -128,13 +128,13 @@ static void models_are_told_apart_by_their_fingerprint_and_quantisations_are_not
   uint64_t prints[4];
   for (int i = 0; i < 4; i++) {
     char path[512];
-    el_reader *r = NULL;
+    el_extractor *r = NULL;
     el_error e = {0};
     test_path(path, sizeof path, files[i]);
-    const el_reader_options o = {.model_path = path, .n_threads = 1};
-    if (el_reader_open(&o, &r, &e)) fail_msg("%s", e.message);
-    prints[i] = el_reader_base(r)->fingerprint;
-    el_reader_close(r);
+    const el_extractor_options o = {.model_path = path, .n_threads = 1};
+    if (el_extractor_open(&o, &r, &e)) fail_msg("%s", e.message);
+    prints[i] = el_extractor_base(r)->fingerprint;
+    el_extractor_close(r);
   }
   assert_int_equal(prints[0], prints[1]);
   assert_int_not_equal(prints[0], prints[2]);

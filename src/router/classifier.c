@@ -1,4 +1,4 @@
-#include "router/head.h"
+#include "router/classifier.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -14,16 +14,16 @@ enum {
 };
 static const double TOLERANCE = 1e-4; /* of the gradient, relative to what it was with all weights 0 */
 
-el_status el_head_new(int dim, int n_columns, el_head *out, el_error *err) {
+el_status el_classifier_new(int dim, int n_columns, el_classifier *out, el_error *err) {
   double *w = calloc((size_t)n_columns * ((size_t)dim + 1), sizeof *w);
-  if (!w) return el_fail(err, EL_ERR_NO_MEMORY, "no memory for a head of %d columns", n_columns);
-  *out = (el_head){.dim = dim, .n_columns = n_columns, .w = w};
+  if (!w) return el_fail(err, EL_ERR_NO_MEMORY, "no memory for a classifier of %d columns", n_columns);
+  *out = (el_classifier){.dim = dim, .n_columns = n_columns, .w = w};
   return EL_OK;
 }
 
-void el_head_free(el_head *h) {
+void el_classifier_free(el_classifier *h) {
   free(h->w);
-  *h = (el_head){0};
+  *h = (el_classifier){0};
 }
 
 /* log(1 + e^x) */
@@ -31,11 +31,11 @@ static float softplus(float x) {
   return x > 0 ? x + log1pf(expf(-x)) : log1pf(expf(x));
 }
 
-static float clipped(float y) {
-  return y < EL_HEAD_MARGIN ? EL_HEAD_MARGIN : y > 1 - EL_HEAD_MARGIN ? 1 - EL_HEAD_MARGIN : y;
+static float clip_label(float y) {
+  return y < EL_CLASSIFIER_MARGIN ? EL_CLASSIFIER_MARGIN : y > 1 - EL_CLASSIFIER_MARGIN ? 1 - EL_CLASSIFIER_MARGIN : y;
 }
 
-static float logit(const float *w, const float *z, int dim) {
+static float row_logit(const float *w, const float *z, int dim) {
   return el_dot(w, z, (size_t)dim) + w[dim];
 }
 
@@ -43,7 +43,7 @@ static void to_floats(const double *w, float *out, size_t n) {
   for (size_t i = 0; i < n; i++) out[i] = (float)w[i];
 }
 
-void el_head_predict(const el_head *h, const float *z, float *p) {
+void el_classifier_predict(const el_classifier *h, const float *z, float *p) {
   for (int c = 0; c < h->n_columns; c++) {
     const double *w = h->w + (size_t)c * ((size_t)h->dim + 1);
     double sum = w[h->dim];
@@ -54,8 +54,8 @@ void el_head_predict(const el_head *h, const float *z, float *p) {
 
 /* The method's vectors: [n_columns, dim + 1] each. */
 typedef struct fit {
-  const el_head_data *data;
-  const el_head_options *o;
+  const el_classifier_data *data;
+  const el_classifier_options *o;
   int dim, columns;
   size_t n;             /* of a vector */
   float *w32, *g32, *r; /* as the rows see it: weights, gradient; residuals [columns] */
@@ -66,7 +66,7 @@ typedef struct fit {
 } fit;
 
 /* Sum of the cross-entropy over the data; g32 += its gradient, unless NULL. */
-static double sum_rows(const el_head_data *data, const float *w32, float *g32, float *r) {
+static double sum_rows(const el_classifier_data *data, const float *w32, float *g32, float *r) {
   const size_t stride = (size_t)data->dim + 1;
   double loss = 0;
   for (size_t k = 0; k < data->n; k++) {
@@ -74,7 +74,7 @@ static double sum_rows(const el_head_data *data, const float *w32, float *g32, f
                 *y = data->y + (size_t)data->rows[k] * (size_t)data->n_columns;
     float row_loss = 0;
     for (int c = 0; c < data->n_columns; c++) {
-      float x = logit(w32 + (size_t)c * stride, z, data->dim), label = clipped(y[c]);
+      float x = row_logit(w32 + (size_t)c * stride, z, data->dim), label = clip_label(y[c]);
       row_loss += softplus(x) - label * x;
       r[c] = 1 / (1 + expf(-x)) - label;
     }
@@ -88,7 +88,7 @@ static double sum_rows(const el_head_data *data, const float *w32, float *g32, f
   return loss;
 }
 
-double el_head_loss(const el_head *h, const el_head_data *data) {
+double el_classifier_loss(const el_classifier *h, const el_classifier_data *data) {
   size_t n = (size_t)h->n_columns * ((size_t)h->dim + 1);
   float *w32 = malloc((n + (size_t)h->n_columns) * sizeof *w32);
   if (!w32) return NAN;
@@ -107,7 +107,7 @@ static void column_mean(const fit *f, const double *v, double *mean) {
 }
 
 /* The objective at w, and its gradient. */
-static double objective(fit *f, const double *w, double *g) {
+static double evaluate_objective(fit *f, const double *w, double *g) {
   const size_t stride = (size_t)f->dim + 1;
   const double each = 1.0 / (double)f->data->n;
   to_floats(w, f->w32, f->n);
@@ -131,7 +131,7 @@ static double objective(fit *f, const double *w, double *g) {
 
 /* v = about the inverse of the Hessian times v. A row's curvature is p (1 - p), which is 0.2 as long as little is sure;
  * z's directions are principal ones, so the rest is diagonal but for what columns share. */
-static void precondition(fit *f, double *v) {
+static void precondition_vector(fit *f, double *v) {
   const size_t stride = (size_t)f->dim + 1;
   const double curvature = 0.2;
   column_mean(f, v, f->mean2);
@@ -146,7 +146,7 @@ static void precondition(fit *f, double *v) {
   for (int c = 0; c < f->columns; c++) v[(size_t)c * stride + (size_t)f->dim] /= curvature;
 }
 
-static double dot(const double *a, const double *b, size_t n) {
+static double dot_doubles(const double *a, const double *b, size_t n) {
   double sum = 0;
   for (size_t i = 0; i < n; i++) sum += a[i] * b[i];
   return sum;
@@ -158,23 +158,24 @@ static void find_direction(fit *f, int have, int newest) {
   for (size_t i = 0; i < f->n; i++) d[i] = -f->gradient[i];
   for (int k = 0; k < have; k++) {
     int j = (newest - k + MEMORY) % MEMORY;
-    alpha[j] = f->rho[j] * dot(f->s[j], d, f->n);
+    alpha[j] = f->rho[j] * dot_doubles(f->s[j], d, f->n);
     for (size_t i = 0; i < f->n; i++) d[i] -= alpha[j] * f->y[j][i];
   }
-  precondition(f, d);
+  precondition_vector(f, d);
   for (int k = have - 1; k >= 0; k--) {
     int j = (newest - k + MEMORY) % MEMORY;
-    double beta = f->rho[j] * dot(f->y[j], d, f->n);
+    double beta = f->rho[j] * dot_doubles(f->y[j], d, f->n);
     for (size_t i = 0; i < f->n; i++) d[i] += (alpha[j] - beta) * f->s[j][i];
   }
 }
 
-static el_status reserve(fit *f, el_error *err) {
+static el_status reserve_fit(fit *f, el_error *err) {
   const size_t vectors = 6 + 2 * MEMORY;
   f->memory = calloc(vectors * f->n + 2 * (size_t)f->dim, sizeof *f->memory);
   f->w32 = malloc((2 * f->n + (size_t)f->columns) * sizeof *f->w32);
   if (!f->memory || !f->w32)
-    return el_fail(err, EL_ERR_NO_MEMORY, "no memory to fit a head of %d columns and %d values", f->columns, f->dim);
+    return el_fail(err, EL_ERR_NO_MEMORY, "no memory to fit a classifier of %d columns and %d values", f->columns,
+                   f->dim);
   f->g32 = f->w32 + f->n;
   f->r = f->g32 + f->n;
   double **all[] = {&f->at, &f->gradient, &f->next, &f->next_gradient, &f->direction, &f->best};
@@ -189,7 +190,7 @@ static el_status reserve(fit *f, el_error *err) {
 
 /* Squared error of the differences between columns; with one column, of the column itself. */
 static double valid_error(fit *f) {
-  const el_head_data *v = f->o->valid;
+  const el_classifier_data *v = f->o->valid;
   const size_t stride = (size_t)f->dim + 1;
   double error = 0;
   to_floats(f->at, f->w32, f->n);
@@ -197,7 +198,7 @@ static double valid_error(fit *f) {
     const float *z = v->z + (size_t)v->rows[k] * (size_t)f->dim, *y = v->y + (size_t)v->rows[k] * (size_t)f->columns;
     float mean = 0;
     for (int c = 0; c < f->columns; c++) {
-      f->r[c] = 1 / (1 + expf(-logit(f->w32 + (size_t)c * stride, z, f->dim))) - y[c];
+      f->r[c] = 1 / (1 + expf(-row_logit(f->w32 + (size_t)c * stride, z, f->dim))) - y[c];
       mean += f->columns > 1 ? f->r[c] / (float)f->columns : 0;
     }
     for (int c = 0; c < f->columns; c++) error += (double)((f->r[c] - mean) * (f->r[c] - mean));
@@ -207,11 +208,11 @@ static double valid_error(fit *f) {
 
 /* Goes on to a point with a lower objective; false: there is none near. */
 static bool search_line(fit *f, double *value) {
-  double slope = dot(f->gradient, f->direction, f->n), step = 1;
+  double slope = dot_doubles(f->gradient, f->direction, f->n), step = 1;
   if (!(slope < 0)) return false;
   for (int k = 0; k < HALVINGS; k++, step /= 2) {
     for (size_t i = 0; i < f->n; i++) f->next[i] = f->at[i] + step * f->direction[i];
-    double next = objective(f, f->next, f->next_gradient);
+    double next = evaluate_objective(f, f->next, f->next_gradient);
     if (next <= *value + 1e-4 * step * slope) {
       *value = next;
       return true;
@@ -220,17 +221,19 @@ static bool search_line(fit *f, double *value) {
   return false;
 }
 
-el_status el_head_fit(const el_head_data *data, const el_head_options *o, el_head *h, el_error *err) {
+el_status el_classifier_fit(const el_classifier_data *data, const el_classifier_options *o, el_classifier *h,
+                            el_error *err) {
   fit f = {
       .data = data, .o = o, .dim = h->dim, .columns = h->n_columns, .n = (size_t)h->n_columns * ((size_t)h->dim + 1)};
-  el_status status = reserve(&f, err);
+  el_status status = reserve_fit(&f, err);
   if (status) goto end;
-  double zero = objective(&f, f.at, f.gradient), enough = TOLERANCE * sqrt(dot(f.gradient, f.gradient, f.n));
+  double zero = evaluate_objective(&f, f.at, f.gradient),
+         enough = TOLERANCE * sqrt(dot_doubles(f.gradient, f.gradient, f.n));
   memcpy(f.at, h->w, f.n * sizeof *f.at);
-  double value = objective(&f, f.at, f.gradient), best = INFINITY;
+  double value = evaluate_objective(&f, f.at, f.gradient), best = INFINITY;
   if (!(value <= zero)) { /* a start that is worse than none */
     memset(f.at, 0, f.n * sizeof *f.at);
-    value = objective(&f, f.at, f.gradient);
+    value = evaluate_objective(&f, f.at, f.gradient);
   }
   int have = 0, newest = 0, since = 0;
   for (int round = 0; round < o->max_rounds; round++) {
@@ -243,7 +246,7 @@ el_status el_head_fit(const el_head_data *data, const el_head_options *o, el_hea
       }
       if (since >= PATIENCE) break;
     }
-    if (sqrt(dot(f.gradient, f.gradient, f.n)) <= enough) break;
+    if (sqrt(dot_doubles(f.gradient, f.gradient, f.n)) <= enough) break;
     find_direction(&f, have, newest);
     if (!search_line(&f, &value)) break;
     int place = have ? (newest + 1) % MEMORY : 0;
@@ -251,7 +254,7 @@ el_status el_head_fit(const el_head_data *data, const el_head_options *o, el_hea
       f.s[place][i] = f.next[i] - f.at[i];
       f.y[place][i] = f.next_gradient[i] - f.gradient[i];
     }
-    double curvature = dot(f.s[place], f.y[place], f.n);
+    double curvature = dot_doubles(f.s[place], f.y[place], f.n);
     if (curvature > 1e-14) { /* else rounding has made it useless */
       f.rho[place] = 1 / curvature;
       newest = place;

@@ -1,4 +1,4 @@
-#include "router/reader.h"
+#include "router/extractor.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +16,7 @@ enum {
   PROGRESS_EVERY = 16, /* steps */
 };
 
-struct el_reader {
+struct el_extractor {
   const el_kernels *kernels;
   el_threads *threads;
   el_model *model;
@@ -26,7 +26,7 @@ struct el_reader {
   el_base_id base;
 };
 
-static el_status read_names(el_reader *r, const el_gguf *g, el_error *err) {
+static el_status read_model_names(el_extractor *r, const el_gguf *g, el_error *err) {
   el_str name = {"?", 1}, architecture = {"?", 1};
   el_error ignored;
   el_gguf_str(g, "general.name", &name, &ignored);
@@ -38,19 +38,19 @@ static el_status read_names(el_reader *r, const el_gguf *g, el_error *err) {
   return el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", el_gguf_path(g));
 }
 
-el_status el_reader_open(const el_reader_options *o, el_reader **out, el_error *err) {
-  el_reader *r = calloc(1, sizeof *r);
+el_status el_extractor_open(const el_extractor_options *o, el_extractor **out, el_error *err) {
+  el_extractor *r = calloc(1, sizeof *r);
   el_gguf *g = NULL;
   if (!r) return el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", o->model_path);
   el_status status = el_kernels_get(o->isa, &r->kernels, err);
   if (!status) status = el_threads_new(o->n_threads ? o->n_threads : el_physical_cores(), NULL, &r->threads, err);
   if (!status) status = el_gguf_open(o->model_path, &g, err);
-  if (!status) status = read_names(r, g, err);
+  if (!status) status = read_model_names(r, g, err);
   if (!status) status = el_tokenizer_from_gguf(g, &r->tokenizer, err);
   if (!status) status = el_model_load(g, r->kernels, r->threads, EL_WEIGHTS_KEEP, NULL, NULL, &r->model, err);
   el_gguf_close(g);
   if (status) {
-    el_reader_close(r);
+    el_extractor_close(r);
     return status;
   }
   const el_hparams *h = el_model_hparams(r->model);
@@ -64,7 +64,7 @@ el_status el_reader_open(const el_reader_options *o, el_reader **out, el_error *
   return EL_OK;
 }
 
-void el_reader_close(el_reader *r) {
+void el_extractor_close(el_extractor *r) {
   if (!r) return;
   el_adapter_free(r->adapter);
   el_model_free(r->model);
@@ -75,7 +75,7 @@ void el_reader_close(el_reader *r) {
   free(r);
 }
 
-el_status el_reader_use_lora(el_reader *r, const char *path, el_error *err) {
+el_status el_extractor_use_lora(el_extractor *r, const char *path, el_error *err) {
   const el_sites *sites = el_model_sites(r->model);
   el_lora_file *f = NULL;
   el_adapter *adapter = NULL;
@@ -88,16 +88,16 @@ el_status el_reader_use_lora(el_reader *r, const char *path, el_error *err) {
   return EL_OK;
 }
 
-const el_hparams *el_reader_hparams(const el_reader *r) {
+const el_hparams *el_extractor_hparams(const el_extractor *r) {
   return el_model_hparams(r->model);
 }
-const el_sites *el_reader_sites(const el_reader *r) {
+const el_sites *el_extractor_sites(const el_extractor *r) {
   return el_model_sites(r->model);
 }
-const el_base_id *el_reader_base(const el_reader *r) {
+const el_base_id *el_extractor_base(const el_extractor *r) {
   return &r->base;
 }
-el_threads *el_reader_threads(el_reader *r) {
+el_threads *el_extractor_threads(el_extractor *r) {
   return r->threads;
 }
 
@@ -115,7 +115,7 @@ typedef struct job {
 } job;
 
 typedef struct batch {
-  el_reader *r;
+  el_extractor *r;
   const el_features *f;
   char *const *prompts;
   size_t n, next; /* prompts, and the next one to begin */
@@ -135,7 +135,7 @@ typedef struct batch {
   el_pooler *pooler; /* of the first job; the others are pooled one after the other */
 } batch;
 
-static el_status tokenize(const batch *b, const char *prompt, job *j) {
+static el_status tokenize_job(const batch *b, const char *prompt, job *j) {
   el_router_prompt p;
   size_t from, to;
   el_status status = el_router_prompt_new(b->r->tokenizer, prompt, &p, b->err);
@@ -147,7 +147,7 @@ static el_status tokenize(const batch *b, const char *prompt, job *j) {
 }
 
 /* Adds rows of a job until the step is full. */
-static void add_rows(batch *b, job *j, int *n_rows) {
+static void add_job_rows(batch *b, job *j, int *n_rows) {
   j->first_row = *n_rows;
   for (; *n_rows < ROWS && j->done < j->n; j->done++) {
     if (j->done / EL_PAGE_TOKENS == j->n_pages) j->pages[j->n_pages++] = b->free_pages[--b->n_free];
@@ -195,27 +195,27 @@ static void take_states(batch *b) {
   b->n_jobs = 1;
 }
 
-static el_status run_step(batch *b, size_t *failed) {
+static el_status run_extract_step(batch *b, size_t *failed) {
   int n_rows = 0;
-  if (b->n_jobs) add_rows(b, &b->jobs[0], &n_rows);
+  if (b->n_jobs) add_job_rows(b, &b->jobs[0], &n_rows);
   while (n_rows < ROWS && b->next < b->n) {
     job *j = &b->jobs[b->n_jobs];
     size_t prompt = b->next++;
-    el_status status = tokenize(b, b->prompts[prompt], j);
+    el_status status = tokenize_job(b, b->prompts[prompt], j);
     if (status) {
       if (failed) *failed = prompt;
       return status;
     }
     j->prompt = prompt;
     b->n_jobs++;
-    add_rows(b, j, &n_rows);
+    add_job_rows(b, j, &n_rows);
   }
   if (n_rows > 0) el_step_run(b->step, b->rows, n_rows);
   take_states(b);
   return EL_OK;
 }
 
-static el_status reserve(batch *b) {
+static el_status reserve_batch(batch *b) {
   const el_hparams *h = el_model_hparams(b->r->model);
   const size_t page = el_kv_page_bytes(h, EL_KV_F16);
   b->pages_each = ((size_t)b->f->max_tokens + EL_PAGE_TOKENS - 1) / EL_PAGE_TOKENS;
@@ -238,8 +238,8 @@ static el_status reserve(batch *b) {
   return status;
 }
 
-el_status el_reader_read(el_reader *r, const el_features *f, char *const *prompts, size_t n, float *out,
-                         el_reader_progress_fn progress, void *user, size_t *failed, el_error *err) {
+el_status el_extractor_run(el_extractor *r, const el_features *f, char *const *prompts, size_t n, float *out,
+                           el_extractor_progress_fn progress, void *user, size_t *failed, el_error *err) {
   batch *b = calloc(1, sizeof *b);
   if (!b) return el_fail(err, EL_ERR_NO_MEMORY, "no memory to read prompts");
   b->r = r;
@@ -248,9 +248,9 @@ el_status el_reader_read(el_reader *r, const el_features *f, char *const *prompt
   b->n = n;
   b->out = out;
   b->err = err;
-  el_status status = reserve(b);
+  el_status status = reserve_batch(b);
   for (size_t steps = 1; !status && (b->next < n || b->n_jobs); steps++) {
-    status = run_step(b, failed);
+    status = run_extract_step(b, failed);
     if (progress && !status && (steps % PROGRESS_EVERY == 0 || b->next == n))
       progress(user, b->next - (size_t)b->n_jobs, n);
   }
