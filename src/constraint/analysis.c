@@ -17,7 +17,7 @@ typedef struct work {
 
 typedef void (*part_fn)(work *w, uint32_t user, uint32_t part);
 
-static void each_part(work *w, uint32_t user, part_fn fn) {
+static void visit_parts(work *w, uint32_t user, part_fn fn) {
   const el_grammar *g = w->g;
   if (user >= g->n_exprs) {
     el_expr body = g->rules[user - g->n_exprs].body;
@@ -53,7 +53,7 @@ static void put_use(work *w, uint32_t user, uint32_t part) {
 }
 
 /* How many parts must hold for it to hold; UINT32_MAX: it never does. */
-static uint32_t needed(const el_grammar *g, uint32_t i, el_trait trait) {
+static uint32_t parts_needed(const el_grammar *g, uint32_t i, el_trait trait) {
   if (i >= g->n_exprs) return 1;
   const el_expr_node *x = &g->exprs[i];
   switch (x->kind) {
@@ -71,15 +71,15 @@ static uint32_t needed(const el_grammar *g, uint32_t i, el_trait trait) {
   return UINT32_MAX;
 }
 
-static void run(work *w, el_trait trait, bool *exprs, bool *rules) {
+static void derive_all(work *w, el_trait trait, bool *exprs, bool *rules) {
   size_t n_exprs = w->g->n_exprs, n_todo = 0;
-  for (uint32_t i = 1; i < w->n; i++) each_part(w, i, count_use);
+  for (uint32_t i = 1; i < w->n; i++) visit_parts(w, i, count_use);
   for (size_t i = 0; i < w->n; i++) w->first[i + 1] += w->first[i];
-  for (uint32_t i = 1; i < w->n; i++) each_part(w, i, put_use);
+  for (uint32_t i = 1; i < w->n; i++) visit_parts(w, i, put_use);
   for (size_t i = w->n; i > 0; i--) w->first[i] = w->first[i - 1];
   w->first[0] = 0;
   for (uint32_t i = 1; i < w->n; i++)
-    if (!(w->missing[i] = needed(w->g, i, trait))) w->todo[n_todo++] = i;
+    if (!(w->missing[i] = parts_needed(w->g, i, trait))) w->todo[n_todo++] = i;
   while (n_todo) {
     uint32_t part = w->todo[--n_todo];
     if (part < n_exprs)
@@ -103,7 +103,7 @@ el_status el_grammar_derive(const el_grammar *g, el_trait trait, bool **exprs, b
   bool *of_exprs = calloc(g->n_exprs, 1), *of_rules = calloc(g->n_rules + 1, 1);
   el_status status = EL_OK;
   if (w.first && w.users && w.missing && w.todo && of_exprs && of_rules) {
-    run(&w, trait, of_exprs, of_rules);
+    derive_all(&w, trait, of_exprs, of_rules);
     *exprs = of_exprs;
     *rules = of_rules;
   } else {

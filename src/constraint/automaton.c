@@ -25,7 +25,7 @@ static void mark_tails(el_automaton *a) {
 }
 
 /* Edges in order of their nodes. */
-static bool flatten(el_automaton *a, const el_draft *d) {
+static bool sort_edges(el_automaton *a, const el_draft *d) {
   a->edges = malloc(sizeof *a->edges * (d->n_edges + 1));
   if (!a->edges) return false;
   for (size_t i = 0; i < d->n_edges; i++) a->nodes[d->edges[i].from].n++;
@@ -85,7 +85,7 @@ static bool find_returns(el_automaton *a) {
   return true;
 }
 
-static void find_classes(el_automaton *a) {
+static void find_byte_classes(el_automaton *a) {
   bool begins[257] = {[0] = true};
   for (uint32_t i = 0; i < a->n_edges; i++)
     if (a->edges[i].kind == EL_EDGE_BYTES) begins[a->edges[i].low] = begins[a->edges[i].high + 1] = true;
@@ -110,7 +110,8 @@ typedef struct walk {
 
 /* Whether `machine` calls another before it reads, and which: nodes that are still to be looked at are kept between
  * calls, so each is looked at once. */
-static bool next_call(walk *w, uint32_t machine, uint32_t base, uint32_t *top, uint32_t *called, uint32_t *edge_at) {
+static bool find_next_call(walk *w, uint32_t machine, uint32_t base, uint32_t *top, uint32_t *called,
+                           uint32_t *edge_at) {
   const el_automaton *a = w->a;
   while (*top > base) {
     uint32_t node = w->stack[*top - 1];
@@ -151,7 +152,7 @@ static bool next_call(walk *w, uint32_t machine, uint32_t base, uint32_t *top, u
 
 /* One machine and all that it may begin with; no recursion, as a chain of rules may be long. edge_of: [n_machines]
  * where each that is being looked at stands in its node's edges. */
-static el_status look(walk *w, uint32_t root, uint32_t *edge_of, el_error *err) {
+static el_status search_left_recursion(walk *w, uint32_t root, uint32_t *edge_of, el_error *err) {
   uint32_t depth = 0, top = 0;
   uint32_t called = root;
   for (bool enter = true;;) {
@@ -165,7 +166,7 @@ static el_status look(walk *w, uint32_t root, uint32_t *edge_of, el_error *err) 
     }
     uint32_t machine = w->calls[depth - 1];
     enter = false;
-    if (next_call(w, machine, w->from[depth - 1], &top, &called, &edge_of[depth - 1])) {
+    if (find_next_call(w, machine, w->from[depth - 1], &top, &called, &edge_of[depth - 1])) {
       if (w->colour[called] == 1) {
         const char *name = called < w->g->n_rules ? el_rule_name(w->g, called) : "";
         return el_fail(err, EL_ERR_UNSUPPORTED,
@@ -193,7 +194,7 @@ static el_status check_left_recursion(const el_automaton *a, const el_grammar *g
   if (!w.colour || !w.stamp || !w.stack || !w.calls || !w.from || !edge_of)
     status = el_fail(err, EL_ERR_NO_MEMORY, "grammar: out of memory");
   for (uint32_t i = 0; i < a->n_machines && !status; i++)
-    if (!w.colour[i]) status = look(&w, i, edge_of, err);
+    if (!w.colour[i]) status = search_left_recursion(&w, i, edge_of, err);
   free(w.colour);
   free(w.stamp);
   free(w.stack);
@@ -218,7 +219,7 @@ static void emit_machines(el_draft *d) {
   }
 }
 
-static void draft_free(el_draft *d) {
+static void free_draft(el_draft *d) {
   free(d->size);
   free(d->machine_of_expr);
   free(d->nodes);
@@ -228,7 +229,7 @@ static void draft_free(el_draft *d) {
   free(d->bodies);
 }
 
-static el_status build(el_draft *d, el_automaton *a, el_error *err) {
+static el_status build_from_draft(el_draft *d, el_automaton *a, el_error *err) {
   d->size = calloc(d->g->n_exprs, sizeof *d->size);
   d->machine_of_expr = calloc(d->g->n_exprs, sizeof *d->machine_of_expr);
   if (!d->size || !d->machine_of_expr) return el_fail(err, EL_ERR_NO_MEMORY, "grammar: out of memory");
@@ -248,12 +249,12 @@ static el_status build(el_draft *d, el_automaton *a, el_error *err) {
   d->nodes = NULL;
   d->counters = NULL;
   d->machines = NULL;
-  if (!flatten(a, d)) return el_fail(err, EL_ERR_NO_MEMORY, "grammar: out of memory");
+  if (!sort_edges(a, d)) return el_fail(err, EL_ERR_NO_MEMORY, "grammar: out of memory");
   mark_tails(a);
   a->bytes = sizeof *a->nodes * a->n_nodes + sizeof *a->edges * a->n_edges + sizeof *a->counters * a->n_counters +
              sizeof *a->machines * a->n_machines;
   if (!find_returns(a)) return el_fail(err, EL_ERR_NO_MEMORY, "grammar: out of memory");
-  find_classes(a);
+  find_byte_classes(a);
   return check_left_recursion(a, d->g, err);
 }
 
@@ -265,8 +266,8 @@ el_status el_automaton_build(const el_grammar *g, el_automaton *out, el_error *e
   if (!status) status = el_grammar_derive(g, EL_TRAIT_NULLABLE, &nullable, &rule_nullable, err);
   d.productive = productive;
   d.nullable = nullable;
-  if (!status) status = build(&d, &a, err);
-  draft_free(&d);
+  if (!status) status = build_from_draft(&d, &a, err);
+  free_draft(&d);
   free(productive);
   free(nullable);
   free(rule_productive);

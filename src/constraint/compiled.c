@@ -95,7 +95,7 @@ void el_matcher_end(el_matcher *m) {
 }
 
 /* There was no room: what no answer needs is forgotten. Held. False, with the reason: that is in vain. */
-static bool make_room(el_compiled *c, int tried, el_error *err) {
+static bool forget_unused_states(el_compiled *c, int tried, el_error *err) {
   el_states *s = &c->states;
   if (s->too_slow) {
     s->too_slow = false;
@@ -123,7 +123,7 @@ static bool make_room(el_compiled *c, int tried, el_error *err) {
 }
 
 /* Held. */
-static bool follow(el_matcher *m, const char *bytes, size_t len, bool take, el_error *err) {
+static bool step_matcher(el_matcher *m, const char *bytes, size_t len, bool take, el_error *err) {
   el_states *s = &m->compiled->states;
   s->credit = m->credit;
   for (int tried = 0;; tried++) {
@@ -132,7 +132,7 @@ static bool follow(el_matcher *m, const char *bytes, size_t len, bool take, el_e
       state = el_states_step(s, state, (unsigned char)bytes[i]);
     m->credit = s->credit;
     if (state == EL_STATE_FULL) {
-      if (!make_room(m->compiled, tried, err)) return false;
+      if (!forget_unused_states(m->compiled, tried, err)) return false;
       continue;
     }
     if (take && state != EL_STATE_DEAD) {
@@ -143,21 +143,21 @@ static bool follow(el_matcher *m, const char *bytes, size_t len, bool take, el_e
   }
 }
 
-static bool run(el_matcher *m, const char *bytes, size_t len, bool take, el_error *err) {
+static bool step_matcher_retrying(el_matcher *m, const char *bytes, size_t len, bool take, el_error *err) {
   pthread_mutex_lock(&m->compiled->mutex);
-  bool leads_on = follow(m, bytes, len, take, err);
+  bool leads_on = step_matcher(m, bytes, len, take, err);
   pthread_mutex_unlock(&m->compiled->mutex);
   return leads_on;
 }
 
 bool el_matcher_take(el_matcher *m, const char *bytes, size_t len, el_error *err) {
   err->code = EL_OK;
-  return run(m, bytes, len, true, err);
+  return step_matcher_retrying(m, bytes, len, true, err);
 }
 
 bool el_matcher_would_take(el_matcher *m, const char *bytes, size_t len, el_error *err) {
   err->code = EL_OK;
-  return run(m, bytes, len, false, err);
+  return step_matcher_retrying(m, bytes, len, false, err);
 }
 
 bool el_matcher_would_take_token(el_matcher *m, int32_t token, bool begins) {
@@ -173,12 +173,12 @@ bool el_matcher_would_take_token(el_matcher *m, int32_t token, bool begins) {
 }
 
 /* Held. */
-static const uint64_t *find_mask(el_matcher *m, bool begins, el_error *err) {
+static const uint64_t *find_matcher_mask(el_matcher *m, bool begins, el_error *err) {
   m->compiled->states.credit = m->credit;
   for (int tried = 0;; tried++) {
     const uint64_t *bits = el_masks_of(&m->compiled->masks, m->state, begins);
     m->credit = m->compiled->states.credit;
-    if (bits || !make_room(m->compiled, tried, err)) return bits;
+    if (bits || !forget_unused_states(m->compiled, tried, err)) return bits;
   }
 }
 
@@ -186,7 +186,7 @@ bool el_matcher_mask(el_matcher *m, bool begins, uint64_t *bits, el_error *err) 
   el_compiled *c = m->compiled;
   err->code = EL_OK;
   pthread_mutex_lock(&c->mutex);
-  const uint64_t *found = find_mask(m, begins, err);
+  const uint64_t *found = find_matcher_mask(m, begins, err);
   if (found) memcpy(bits, found, sizeof *bits * c->masks.n_words);
   pthread_mutex_unlock(&c->mutex);
   return found;

@@ -14,7 +14,7 @@ enum { WRITTEN_OUT = 48 };
 /* Expressions that are used again and again inside each other stand for many, even where they add no node. */
 enum { MAX_STEPS = 1 << 23 };
 
-static bool grow(el_draft *d, void **array, size_t size, size_t n, size_t *cap, size_t most) {
+static bool grow_draft_array(el_draft *d, void **array, size_t size, size_t n, size_t *cap, size_t most) {
   if (el_draft_failed(d)) return false;
   if (n < *cap) return true;
   if (n >= most) {
@@ -33,13 +33,13 @@ static bool grow(el_draft *d, void **array, size_t size, size_t n, size_t *cap, 
 }
 
 uint32_t el_draft_node(el_draft *d) {
-  if (!grow(d, (void **)&d->nodes, sizeof *d->nodes, d->n_nodes, &d->cap_nodes, EL_MAX_NODES)) return 0;
+  if (!grow_draft_array(d, (void **)&d->nodes, sizeof *d->nodes, d->n_nodes, &d->cap_nodes, EL_MAX_NODES)) return 0;
   d->nodes[d->n_nodes] = (el_node){.rule = d->rule, .counter = EL_NO_COUNTER};
   return (uint32_t)d->n_nodes++;
 }
 
 void el_draft_edge_add(el_draft *d, uint32_t from, el_edge edge) {
-  if (!grow(d, (void **)&d->edges, sizeof *d->edges, d->n_edges, &d->cap_edges, EL_MAX_EDGES)) return;
+  if (!grow_draft_array(d, (void **)&d->edges, sizeof *d->edges, d->n_edges, &d->cap_edges, EL_MAX_EDGES)) return;
   d->edges[d->n_edges++] = (el_draft_edge){edge, from};
 }
 
@@ -53,8 +53,8 @@ void el_draft_bytes(el_draft *d, uint32_t from, unsigned low, unsigned high, uin
 }
 
 uint32_t el_draft_machine(el_draft *d, el_expr body) {
-  if (!grow(d, (void **)&d->machines, sizeof *d->machines, d->n_machines, &d->cap_machines, EL_MAX_NODES) ||
-      !grow(d, (void **)&d->bodies, sizeof *d->bodies, d->n_machines, &d->cap_bodies, EL_MAX_NODES))
+  if (!grow_draft_array(d, (void **)&d->machines, sizeof *d->machines, d->n_machines, &d->cap_machines, EL_MAX_NODES) ||
+      !grow_draft_array(d, (void **)&d->bodies, sizeof *d->bodies, d->n_machines, &d->cap_bodies, EL_MAX_NODES))
     return 0;
   d->machines[d->n_machines] = (el_machine){.nullable = body != EL_EXPR_NONE && d->nullable[body]};
   d->bodies[d->n_machines] = body;
@@ -63,17 +63,17 @@ uint32_t el_draft_machine(el_draft *d, el_expr body) {
 
 /* ------------------------------------------------------------------ how large */
 
-static uint32_t add_up(uint64_t a, uint64_t b) {
+static uint32_t add_saturated(uint64_t a, uint64_t b) {
   return a + b > UINT32_MAX ? UINT32_MAX : (uint32_t)(a + b);
 }
 
 /* How often a repetition stands there when it is written out. */
-static uint64_t copies(const el_expr_node *x) {
+static uint64_t count_copies(const el_expr_node *x) {
   return x->max == EL_UNBOUNDED ? (uint64_t)x->n + 1 : x->max;
 }
 
-static bool written_out(const el_draft *d, const el_expr_node *x) {
-  return copies(x) == 1 || d->size[x->at] * copies(x) <= WRITTEN_OUT;
+static bool is_written_out(const el_draft *d, const el_expr_node *x) {
+  return count_copies(x) == 1 || d->size[x->at] * count_copies(x) <= WRITTEN_OUT;
 }
 
 void el_draft_measure(el_draft *d) {
@@ -90,12 +90,12 @@ void el_draft_measure(el_draft *d) {
       case EL_EXPR_CHARS: size = g->ranges[x->at + x->n - 1].high < 0x80 ? 1 : 8 + x->n; break;
       case EL_EXPR_SEQUENCE:
       case EL_EXPR_CHOICE:
-        for (uint32_t k = 0; k < x->n; k++) size = add_up(size, d->size[g->items[x->at + k]]);
+        for (uint32_t k = 0; k < x->n; k++) size = add_saturated(size, d->size[g->items[x->at + k]]);
         break;
       case EL_EXPR_UNTIL:
-        for (uint32_t k = 0; k < 2 * x->n; k++) size = add_up(size, d->size[g->items[x->at + k]]);
+        for (uint32_t k = 0; k < 2 * x->n; k++) size = add_saturated(size, d->size[g->items[x->at + k]]);
         break;
-      case EL_EXPR_REPEAT: size = written_out(d, x) ? add_up(d->size[x->at] * copies(x), 1) : 2; break;
+      case EL_EXPR_REPEAT: size = is_written_out(d, x) ? add_saturated(d->size[x->at] * count_copies(x), 1) : 2; break;
     }
     d->size[i] = size;
   }
@@ -103,7 +103,7 @@ void el_draft_measure(el_draft *d) {
 
 /* --------------------------------------------------------------- characters */
 
-static int encode(uint32_t c, unsigned char out[4]) {
+static int encode_utf8_char(uint32_t c, unsigned char out[4]) {
   if (c < 0x80) return out[0] = (unsigned char)c, 1;
   int n = c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
   for (int i = n - 1; i > 0; i--, c >>= 6) out[i] = (unsigned char)(0x80 | (c & 0x3f));
@@ -116,10 +116,10 @@ typedef struct tails {
   uint32_t to, node[4];
 } tails;
 
-static uint32_t tail(el_draft *d, tails *t, int n) {
+static uint32_t find_range_tail(el_draft *d, tails *t, int n) {
   if (n == 0) return t->to;
   if (!t->node[n]) {
-    uint32_t next = tail(d, t, n - 1);
+    uint32_t next = find_range_tail(d, t, n - 1);
     t->node[n] = el_draft_node(d);
     el_draft_bytes(d, t->node[n], 0x80, 0xbf, next);
   }
@@ -159,7 +159,7 @@ static void emit_range(el_draft *d, tails *t, uint32_t from, const unsigned char
     emit_range(d, t, next, LOWEST, high, i + 1, n);
     last--;
   }
-  if (first <= last) el_draft_bytes(d, from, first, last, tail(d, t, n - 1 - i));
+  if (first <= last) el_draft_bytes(d, from, first, last, find_range_tail(d, t, n - 1 - i));
 }
 
 void el_draft_chars(el_draft *d, const el_char_range *ranges, uint32_t n, uint32_t from, uint32_t to) {
@@ -171,8 +171,8 @@ void el_draft_chars(el_draft *d, const el_char_range *ranges, uint32_t n, uint32
       if (low > LAST[len - 1] || low > ranges[i].high) continue;
       uint32_t high = ranges[i].high < LAST[len - 1] ? ranges[i].high : LAST[len - 1];
       unsigned char a[4], b[4];
-      encode(low, a);
-      encode(high, b);
+      encode_utf8_char(low, a);
+      encode_utf8_char(high, b);
       emit_range(d, &t, from, a, b, 0, len);
       low = high + 1;
     }
@@ -197,10 +197,11 @@ static void emit_loop(el_draft *d, el_expr item, uint32_t from, uint32_t to) {
 }
 
 static void emit_repeat(el_draft *d, const el_expr_node *x, uint32_t from, uint32_t to) {
-  if (!written_out(d, x)) {
+  if (!is_written_out(d, x)) {
     if (!d->machine_of_expr[x->at]) d->machine_of_expr[x->at] = el_draft_machine(d, x->at);
     uint32_t node = el_draft_node(d);
-    if (!grow(d, (void **)&d->counters, sizeof *d->counters, d->n_counters, &d->cap_counters, EL_MAX_NODES)) return;
+    if (!grow_draft_array(d, (void **)&d->counters, sizeof *d->counters, d->n_counters, &d->cap_counters, EL_MAX_NODES))
+      return;
     /* What may be empty may be left out. */
     uint32_t min = d->nullable[x->at] ? 0 : x->n;
     d->nodes[node].counter = (uint32_t)d->n_counters;

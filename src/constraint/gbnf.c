@@ -28,11 +28,11 @@ typedef struct gbnf {
 
 /* ---------------------------------------------------------------------- names */
 
-static bool in_name(char c) {
+static bool is_name_char(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
 }
 
-static size_t hash(const char *s, size_t n) {
+static size_t hash_rule_name(const char *s, size_t n) {
   uint64_t h = 1469598103934665603u; /* FNV-1a */
   for (size_t i = 0; i < n; i++) h = (h ^ (unsigned char)s[i]) * 1099511628211u;
   return (size_t)(h ^ h >> 32);
@@ -53,7 +53,7 @@ static bool grow_names(gbnf *b) {
   b->cap_names = cap;
   b->mask = cap * 2 - 1;
   for (size_t i = 0; i < b->n_names; i++) {
-    size_t at = hash(b->names[i].name, b->names[i].len) & b->mask;
+    size_t at = hash_rule_name(b->names[i].name, b->names[i].len) & b->mask;
     while (slots[at]) at = (at + 1) & b->mask;
     slots[at] = (uint32_t)i + 1;
   }
@@ -61,9 +61,9 @@ static bool grow_names(gbnf *b) {
 }
 
 /* The rule of that name, which is added if it is not there. */
-static el_rule rule_of(gbnf *b, const char *name, size_t len) {
+static el_rule rule_of_name(gbnf *b, const char *name, size_t len) {
   if (b->n_names == b->cap_names && !grow_names(b)) return UINT32_MAX;
-  size_t at = hash(name, len) & b->mask;
+  size_t at = hash_rule_name(name, len) & b->mask;
   for (; b->slots[at]; at = (at + 1) & b->mask) {
     size_t i = b->slots[at] - 1;
     if (b->names[i].len == len && !memcmp(b->names[i].name, name, len)) return b->names[i].rule;
@@ -80,16 +80,16 @@ static el_rule rule_of(gbnf *b, const char *name, size_t len) {
   return rule;
 }
 
-static size_t read_name(gbnf *b, const char **name) {
+static size_t read_gbnf_name(gbnf *b, const char **name) {
   *name = b->r.at;
-  while (in_name(el_reader_peek(&b->r, 0))) b->r.at++;
+  while (is_name_char(el_reader_peek(&b->r, 0))) b->r.at++;
   return (size_t)(b->r.at - *name);
 }
 
 /* --------------------------------------------------------------------- pieces */
 
 /* Space and comments; `lines`: line ends too. */
-static void skip_space(gbnf *b, bool lines) {
+static void skip_gbnf_space(gbnf *b, bool lines) {
   el_reader *r = &b->r;
   for (; r->at < r->end; r->at++) {
     if (*r->at == '#') {
@@ -101,7 +101,7 @@ static void skip_space(gbnf *b, bool lines) {
 }
 
 /* A character of a text or a set, escaped or not. */
-static uint32_t read_char(gbnf *b) {
+static uint32_t read_gbnf_char(gbnf *b) {
   el_reader *r = &b->r;
   const char *from = r->at;
   if (el_reader_peek(r, 0) != '\\') return el_reader_char(r);
@@ -125,7 +125,7 @@ static uint32_t read_char(gbnf *b) {
   return EL_READ_END;
 }
 
-static el_expr read_text(gbnf *b) {
+static el_expr read_gbnf_text(gbnf *b) {
   el_reader *r = &b->r;
   el_expr_list parts = {0};
   const char *from = r->at++;
@@ -134,7 +134,7 @@ static el_expr read_text(gbnf *b) {
       el_reader_fail(r, from, EL_ERR_INVALID, "this text has no end");
       break;
     }
-    uint32_t c = read_char(b);
+    uint32_t c = read_gbnf_char(b);
     if (c != EL_READ_END) el_expr_list_add(r->grammar, &parts, el_reader_literal(r, c));
   }
   r->at += r->at < r->end;
@@ -152,7 +152,7 @@ static el_expr read_until(gbnf *b) {
   bool ok = true;
   if (!el_reader_skip(r, "\"")) return el_reader_fail(r, from, EL_ERR_INVALID, "%%until needs a text");
   while (ok && !el_grammar_failed(r->grammar) && r->at < r->end && *r->at != '"') {
-    uint32_t c = read_char(b);
+    uint32_t c = read_gbnf_char(b);
     if (c != EL_READ_END) ok = el_buf_append(&stop, bytes, el_reader_utf8(c, bytes));
   }
   if (!ok) el_grammar_fail(r->grammar, EL_ERR_NO_MEMORY, "grammar: out of memory");
@@ -186,13 +186,13 @@ static el_expr read_addition(gbnf *b) {
   el_reader *r = &b->r;
   const char *from = r->at;
   bool json = el_reader_skip(r, "%json"), until = !json && el_reader_skip(r, "%until");
-  skip_space(b, false);
+  skip_gbnf_space(b, false);
   if (json) return read_json(b);
   if (until) return read_until(b);
   return el_reader_fail(r, from, EL_ERR_INVALID, "neither %%json nor %%until");
 }
 
-static el_expr read_set(gbnf *b) {
+static el_expr read_gbnf_set(gbnf *b) {
   el_reader *r = &b->r;
   el_range_list set = {0};
   const char *from = r->at++;
@@ -202,10 +202,10 @@ static el_expr read_set(gbnf *b) {
       el_reader_fail(r, from, EL_ERR_INVALID, "this set has no end");
       break;
     }
-    uint32_t low = read_char(b), high = low;
+    uint32_t low = read_gbnf_char(b), high = low;
     if (el_reader_peek(r, 0) == '-' && el_reader_peek(r, 1) != ']') {
       r->at++;
-      high = read_char(b);
+      high = read_gbnf_char(b);
     }
     if (low <= high)
       el_range_list_add(r->grammar, &set, low, high);
@@ -218,15 +218,15 @@ static el_expr read_set(gbnf *b) {
   return chars;
 }
 
-static el_expr read_choice(gbnf *b, bool nested);
+static el_expr read_gbnf_alternatives(gbnf *b, bool nested);
 
-static el_expr read_group(gbnf *b) {
+static el_expr read_gbnf_group(gbnf *b) {
   el_reader *r = &b->r;
   const char *from = r->at++;
   if (++b->depth > MAX_NESTING)
     return el_reader_fail(r, from, EL_ERR_TOO_LONG, "groups are nested more than %d deep", MAX_NESTING);
-  skip_space(b, true);
-  el_expr all = read_choice(b, true);
+  skip_gbnf_space(b, true);
+  el_expr all = read_gbnf_alternatives(b, true);
   if (!el_grammar_failed(r->grammar) && !el_reader_skip(r, ")"))
     return el_reader_fail(r, r->at, EL_ERR_INVALID, "a closing parenthesis is missing");
   b->depth--;
@@ -242,16 +242,16 @@ static el_expr read_repetition(gbnf *b, el_expr item, bool nested) {
   if (el_reader_skip(r, "?")) return el_grammar_optional(g, item);
   const char *from = r->at;
   if (!el_reader_skip(r, "{")) return item;
-  skip_space(b, nested);
+  skip_gbnf_space(b, nested);
   if (el_reader_peek(r, 0) < '0' || el_reader_peek(r, 0) > '9')
     return el_reader_fail(r, r->at, EL_ERR_INVALID, "a number is missing");
   uint32_t min = el_reader_number(r), max = min;
-  skip_space(b, nested);
+  skip_gbnf_space(b, nested);
   if (el_reader_skip(r, ",")) {
-    skip_space(b, nested);
+    skip_gbnf_space(b, nested);
     bool bounded = el_reader_peek(r, 0) >= '0' && el_reader_peek(r, 0) <= '9';
     max = bounded ? el_reader_number(r) : EL_UNBOUNDED;
-    skip_space(b, nested);
+    skip_gbnf_space(b, nested);
   }
   if (el_grammar_failed(g)) return EL_EXPR_NONE;
   if (!el_reader_skip(r, "}")) return el_reader_fail(r, r->at, EL_ERR_INVALID, "a closing brace is missing");
@@ -260,12 +260,12 @@ static el_expr read_repetition(gbnf *b, el_expr item, bool nested) {
 }
 
 /* One piece without what repeats it; EL_EXPR_NONE: none is there, or a fault. */
-static el_expr read_piece(gbnf *b) {
+static el_expr read_gbnf_piece(gbnf *b) {
   el_reader *r = &b->r;
   char c = el_reader_peek(r, 0);
-  if (c == '"') return read_text(b);
-  if (c == '[') return read_set(b);
-  if (c == '(') return read_group(b);
+  if (c == '"') return read_gbnf_text(b);
+  if (c == '[') return read_gbnf_set(b);
+  if (c == '(') return read_gbnf_group(b);
   if (c == '%') return read_addition(b);
   if (c == '.') {
     r->at++;
@@ -273,21 +273,21 @@ static el_expr read_piece(gbnf *b) {
   }
   if (c == '<' || c == '!')
     return el_reader_fail(r, r->at, EL_ERR_UNSUPPORTED, "references to tokens are not supported");
-  if (!in_name(c)) return EL_EXPR_NONE;
+  if (!is_name_char(c)) return EL_EXPR_NONE;
   const char *name;
-  size_t len = read_name(b, &name);
-  return el_grammar_use(r->grammar, rule_of(b, name, len));
+  size_t len = read_gbnf_name(b, &name);
+  return el_grammar_use(r->grammar, rule_of_name(b, name, len));
 }
 
-static el_expr read_sequence(gbnf *b, bool nested) {
+static el_expr read_gbnf_sequence(gbnf *b, bool nested) {
   el_grammar *g = b->r.grammar;
   el_expr_list parts = {0};
   while (!el_grammar_failed(g)) {
-    el_expr piece = read_piece(b);
+    el_expr piece = read_gbnf_piece(b);
     if (piece == EL_EXPR_NONE) break;
-    skip_space(b, nested);
+    skip_gbnf_space(b, nested);
     /* Several behind each other repeat what is repeated. */
-    for (el_expr before = EL_EXPR_NONE; piece != before && !el_grammar_failed(g); skip_space(b, nested)) {
+    for (el_expr before = EL_EXPR_NONE; piece != before && !el_grammar_failed(g); skip_gbnf_space(b, nested)) {
       before = piece;
       const char *from = b->r.at;
       piece = read_repetition(b, piece, nested);
@@ -301,34 +301,34 @@ static el_expr read_sequence(gbnf *b, bool nested) {
   return all;
 }
 
-static el_expr read_choice(gbnf *b, bool nested) {
+static el_expr read_gbnf_alternatives(gbnf *b, bool nested) {
   el_grammar *g = b->r.grammar;
   el_expr_list parts = {0};
   do {
-    if (parts.n) skip_space(b, true);
-    el_expr_list_add(g, &parts, read_sequence(b, nested));
+    if (parts.n) skip_gbnf_space(b, true);
+    el_expr_list_add(g, &parts, read_gbnf_sequence(b, nested));
   } while (!el_grammar_failed(g) && el_reader_skip(&b->r, "|"));
   el_expr all = el_grammar_choice(g, parts.items, parts.n);
   free(parts.items);
   return all;
 }
 
-static void read_rule(gbnf *b) {
+static void read_gbnf_rule(gbnf *b) {
   el_reader *r = &b->r;
   const char *name;
-  size_t len = read_name(b, &name);
+  size_t len = read_gbnf_name(b, &name);
   if (!len) {
     el_reader_fail(r, r->at, EL_ERR_INVALID, "a rule's name is missing");
     return;
   }
-  el_rule rule = rule_of(b, name, len);
-  skip_space(b, false);
+  el_rule rule = rule_of_name(b, name, len);
+  skip_gbnf_space(b, false);
   if (!el_reader_skip(r, "::=")) {
     el_reader_fail(r, r->at, EL_ERR_INVALID, "::= is missing");
     return;
   }
-  skip_space(b, true);
-  el_grammar_define(r->grammar, rule, read_choice(b, false));
+  skip_gbnf_space(b, true);
+  el_grammar_define(r->grammar, rule, read_gbnf_alternatives(b, false));
   if (el_grammar_failed(r->grammar)) return;
   if (r->at < r->end && *r->at != '\n' && *r->at != '\r')
     el_reader_fail(r, r->at, EL_ERR_INVALID, "the rule should end here");
@@ -336,7 +336,8 @@ static void read_rule(gbnf *b) {
 
 el_expr el_gbnf_parse(el_grammar *g, const char *text, size_t len) {
   gbnf b = {.r = {g, "grammar", text, text, text + len}};
-  for (skip_space(&b, true); b.r.at < b.r.end && !el_grammar_failed(g); skip_space(&b, true)) read_rule(&b);
+  for (skip_gbnf_space(&b, true); b.r.at < b.r.end && !el_grammar_failed(g); skip_gbnf_space(&b, true))
+    read_gbnf_rule(&b);
   el_expr root = EL_EXPR_NONE;
   if (!el_grammar_failed(g)) {
     for (size_t i = 0; i < b.n_names; i++)

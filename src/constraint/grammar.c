@@ -52,8 +52,8 @@ el_expr el_grammar_fail(el_grammar *g, el_status code, const char *fmt, ...) {
 }
 
 /* Room for `more` elements behind the n that an array has; false: the grammar has failed. */
-static bool reserve(el_grammar *g, void **array, size_t size, size_t n, size_t *cap, size_t more, size_t most,
-                    const char *what) {
+static bool reserve_grammar(el_grammar *g, void **array, size_t size, size_t n, size_t *cap, size_t more, size_t most,
+                            const char *what) {
   if (el_grammar_failed(g)) return false;
   if (more > most - n) {
     el_grammar_fail(g, EL_ERR_TOO_LONG, "the grammar has more than %zu %s", most, what);
@@ -72,15 +72,16 @@ static bool reserve(el_grammar *g, void **array, size_t size, size_t n, size_t *
 }
 
 static bool reserve_items(el_grammar *g, size_t more) {
-  return reserve(g, (void **)&g->items, sizeof *g->items, g->n_items, &g->cap_items, more, MAX_ITEMS, "parts");
+  return reserve_grammar(g, (void **)&g->items, sizeof *g->items, g->n_items, &g->cap_items, more, MAX_ITEMS, "parts");
 }
 
 static bool reserve_bytes(el_grammar *g, size_t more) {
-  return reserve(g, (void **)&g->bytes, 1, g->n_bytes, &g->cap_bytes, more, EL_MAX_GRAMMAR_BYTES, "bytes");
+  return reserve_grammar(g, (void **)&g->bytes, 1, g->n_bytes, &g->cap_bytes, more, EL_MAX_GRAMMAR_BYTES, "bytes");
 }
 
-static el_expr add(el_grammar *g, el_expr_node node) {
-  if (!reserve(g, (void **)&g->exprs, sizeof *g->exprs, g->n_exprs, &g->cap_exprs, 1, EL_MAX_EXPRS, "expressions"))
+static el_expr add_expr(el_grammar *g, el_expr_node node) {
+  if (!reserve_grammar(g, (void **)&g->exprs, sizeof *g->exprs, g->n_exprs, &g->cap_exprs, 1, EL_MAX_EXPRS,
+                       "expressions"))
     return EL_EXPR_NONE;
   if (node.depth > EL_MAX_EXPR_DEPTH)
     return el_grammar_fail(g, EL_ERR_TOO_LONG, "the grammar is nested more than %d deep", EL_MAX_EXPR_DEPTH);
@@ -89,11 +90,11 @@ static el_expr add(el_grammar *g, el_expr_node node) {
 }
 
 el_expr el_grammar_empty(el_grammar *g) {
-  return add(g, (el_expr_node){.kind = EL_EXPR_EMPTY});
+  return add_expr(g, (el_expr_node){.kind = EL_EXPR_EMPTY});
 }
 
 el_expr el_grammar_never(el_grammar *g) {
-  return add(g, (el_expr_node){.kind = EL_EXPR_NEVER});
+  return add_expr(g, (el_expr_node){.kind = EL_EXPR_NEVER});
 }
 
 el_expr el_grammar_literal(el_grammar *g, const char *bytes, size_t len) {
@@ -101,7 +102,7 @@ el_expr el_grammar_literal(el_grammar *g, const char *bytes, size_t len) {
   if (!reserve_bytes(g, len)) return EL_EXPR_NONE;
   memcpy(g->bytes + g->n_bytes, bytes, len);
   g->n_bytes += len;
-  return add(g, (el_expr_node){.kind = EL_EXPR_LITERAL, .at = (uint32_t)(g->n_bytes - len), .n = (uint32_t)len});
+  return add_expr(g, (el_expr_node){.kind = EL_EXPR_LITERAL, .at = (uint32_t)(g->n_bytes - len), .n = (uint32_t)len});
 }
 
 el_expr el_grammar_text(el_grammar *g, const char *text) {
@@ -110,10 +111,10 @@ el_expr el_grammar_text(el_grammar *g, const char *text) {
 
 el_expr el_grammar_byte(el_grammar *g, unsigned char low, unsigned char high) {
   if (low > high) return el_grammar_never(g);
-  return add(g, (el_expr_node){.kind = EL_EXPR_BYTE, .at = low, .n = high});
+  return add_expr(g, (el_expr_node){.kind = EL_EXPR_BYTE, .at = low, .n = high});
 }
 
-static int by_low(const void *a, const void *b) {
+static int compare_low(const void *a, const void *b) {
   const el_char_range *x = a, *y = b;
   return (x->low > y->low) - (x->low < y->low);
 }
@@ -131,13 +132,13 @@ static void put_range(el_grammar *g, uint32_t low, uint32_t high) {
 
 el_expr el_grammar_chars(el_grammar *g, const el_char_range *ranges, size_t n, bool negated) {
   size_t most = EL_MAX_GRAMMAR_BYTES / sizeof *ranges;
-  if (!reserve(g, (void **)&g->ranges, sizeof *ranges, g->n_ranges, &g->cap_ranges, n < most ? 2 * n + 2 : most, most,
-               "ranges of characters"))
+  if (!reserve_grammar(g, (void **)&g->ranges, sizeof *ranges, g->n_ranges, &g->cap_ranges, n < most ? 2 * n + 2 : most,
+                       most, "ranges of characters"))
     return EL_EXPR_NONE;
   el_char_range *sorted = n ? malloc(sizeof *sorted * n) : NULL;
   if (n && !sorted) return el_grammar_fail(g, EL_ERR_NO_MEMORY, "grammar: out of memory");
   if (n) memcpy(sorted, ranges, sizeof *sorted * n);
-  if (n) qsort(sorted, n, sizeof *sorted, by_low);
+  if (n) qsort(sorted, n, sizeof *sorted, compare_low);
   size_t at = g->n_ranges;
   uint32_t next = 0; /* the first character that no range so far has */
   for (size_t i = 0; i < n;) {
@@ -154,11 +155,11 @@ el_expr el_grammar_chars(el_grammar *g, const el_char_range *ranges, size_t n, b
   free(sorted);
   if (negated && next <= MAX_CODE_POINT) put_range(g, next, MAX_CODE_POINT);
   if (g->n_ranges == at) return el_grammar_never(g);
-  return add(g, (el_expr_node){.kind = EL_EXPR_CHARS, .at = (uint32_t)at, .n = (uint32_t)(g->n_ranges - at)});
+  return add_expr(g, (el_expr_node){.kind = EL_EXPR_CHARS, .at = (uint32_t)at, .n = (uint32_t)(g->n_ranges - at)});
 }
 
 /* Appends n items; *depth: the largest of theirs and of what it was. */
-static bool put_items(el_grammar *g, const el_expr *items, size_t n, uint32_t *depth) {
+static bool append_items(el_grammar *g, const el_expr *items, size_t n, uint32_t *depth) {
   if (el_grammar_failed(g) || !reserve_items(g, n)) return false;
   for (size_t i = 0; i < n; i++) {
     if (items[i] == EL_EXPR_NONE) {
@@ -173,8 +174,9 @@ static bool put_items(el_grammar *g, const el_expr *items, size_t n, uint32_t *d
 
 static el_expr add_list(el_grammar *g, el_expr_kind kind, const el_expr *items, size_t n) {
   uint32_t depth = 0;
-  if (!put_items(g, items, n, &depth)) return EL_EXPR_NONE;
-  return add(g, (el_expr_node){.kind = kind, .at = (uint32_t)(g->n_items - n), .n = (uint32_t)n, .depth = depth + 1});
+  if (!append_items(g, items, n, &depth)) return EL_EXPR_NONE;
+  return add_expr(g,
+                  (el_expr_node){.kind = kind, .at = (uint32_t)(g->n_items - n), .n = (uint32_t)n, .depth = depth + 1});
 }
 
 el_expr el_grammar_sequence(el_grammar *g, const el_expr *items, size_t n) {
@@ -199,7 +201,7 @@ el_expr el_grammar_repeat(el_grammar *g, el_expr item, uint32_t min, uint32_t ma
     return el_grammar_fail(g, EL_ERR_TOO_LONG, "a repetition of more than %d", EL_MAX_REPETITION);
   if (max == 0) return el_grammar_empty(g);
   if (min == 1 && max == 1) return item;
-  return add(
+  return add_expr(
       g, (el_expr_node){.kind = EL_EXPR_REPEAT, .at = item, .n = min, .max = max, .depth = g->exprs[item].depth + 1});
 }
 
@@ -218,14 +220,15 @@ el_expr el_grammar_until(el_grammar *g, const el_literal *stops, const el_expr *
     g->items[g->n_items++] = stop;
   }
   uint32_t depth = 0;
-  if (!put_items(g, follow, n, &depth)) return EL_EXPR_NONE;
-  return add(g, (el_expr_node){
-                    .kind = EL_EXPR_UNTIL, .at = (uint32_t)at, .n = (uint32_t)n, .max = may_end, .depth = depth + 1});
+  if (!append_items(g, follow, n, &depth)) return EL_EXPR_NONE;
+  return add_expr(
+      g,
+      (el_expr_node){.kind = EL_EXPR_UNTIL, .at = (uint32_t)at, .n = (uint32_t)n, .max = may_end, .depth = depth + 1});
 }
 
 /* -------------------------------------------------------------- many literals */
 
-static int by_bytes(const void *a, const void *b) {
+static int compare_literals(const void *a, const void *b) {
   const el_literal *x = a, *y = b;
   size_t n = x->len < y->len ? x->len : y->len;
   int c = n ? memcmp(x->bytes, y->bytes, n) : 0;
@@ -272,10 +275,10 @@ el_expr el_grammar_one_of(el_grammar *g, const el_literal *literals, size_t n) {
   el_literal *sorted = malloc(sizeof *sorted * n);
   if (!sorted) return el_grammar_fail(g, EL_ERR_NO_MEMORY, "grammar: out of memory");
   memcpy(sorted, literals, sizeof *sorted * n);
-  qsort(sorted, n, sizeof *sorted, by_bytes);
+  qsort(sorted, n, sizeof *sorted, compare_literals);
   size_t n_different = 1;
   for (size_t i = 1; i < n; i++)
-    if (by_bytes(&sorted[n_different - 1], &sorted[i])) sorted[n_different++] = sorted[i];
+    if (compare_literals(&sorted[n_different - 1], &sorted[i])) sorted[n_different++] = sorted[i];
   el_expr all = one_of_sorted(g, sorted, n_different, 0, 0);
   free(sorted);
   return all;
@@ -285,7 +288,7 @@ el_expr el_grammar_one_of(el_grammar *g, const el_literal *literals, size_t n) {
 
 el_rule el_grammar_add_rule(el_grammar *g, const char *name) {
   size_t len = strlen(name ? name : "") + 1;
-  if (!reserve(g, (void **)&g->rules, sizeof *g->rules, g->n_rules, &g->cap_rules, 1, EL_MAX_RULES, "rules") ||
+  if (!reserve_grammar(g, (void **)&g->rules, sizeof *g->rules, g->n_rules, &g->cap_rules, 1, EL_MAX_RULES, "rules") ||
       !reserve_bytes(g, len))
     return UINT32_MAX;
   memcpy(g->bytes + g->n_bytes, name ? name : "", len);
@@ -304,7 +307,7 @@ void el_grammar_define(el_grammar *g, el_rule rule, el_expr body) {
 
 el_expr el_grammar_use(el_grammar *g, el_rule rule) {
   if (el_grammar_failed(g) || rule >= g->n_rules) return EL_EXPR_NONE;
-  return add(g, (el_expr_node){.kind = EL_EXPR_RULE, .at = rule});
+  return add_expr(g, (el_expr_node){.kind = EL_EXPR_RULE, .at = rule});
 }
 
 static void check_rules(el_grammar *g, el_expr root) {

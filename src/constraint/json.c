@@ -11,37 +11,41 @@ el_expr el_grammar_json_space(el_grammar *g) {
   return el_grammar_choice(g, ways, 3);
 }
 
-static el_expr hex(el_grammar *g, uint32_t n) {
+static el_expr json_hex_digits(el_grammar *g, uint32_t n) {
   static const el_char_range HEX[] = {{'0', '9'}, {'a', 'f'}, {'A', 'F'}};
   return el_grammar_repeat(g, el_grammar_chars(g, HEX, 3, false), n, n);
 }
 
-static el_expr json_escape(el_grammar *g) {
+static el_expr json_escape_expr(el_grammar *g) {
   static const el_char_range SIMPLE[] = {{'"', '"'}, {'\\', '\\'}, {'/', '/'}, {'b', 'b'},
                                          {'f', 'f'}, {'n', 'n'},   {'r', 'r'}, {'t', 't'}};
   static const el_char_range NOT_D[] = {{'0', '9'}, {'a', 'c'}, {'e', 'f'}, {'A', 'C'}, {'E', 'F'}};
   static const el_char_range D[] = {{'d', 'd'}, {'D', 'D'}}, BELOW_8[] = {{'0', '7'}};
   static const el_char_range HIGH[] = {{'8', '9'}, {'a', 'b'}, {'A', 'B'}}, LOW[] = {{'c', 'f'}, {'C', 'F'}};
-  el_expr plain = el_grammar_pair(g, el_grammar_chars(g, NOT_D, 5, false), hex(g, 3));
-  el_expr d_plain[] = {el_grammar_chars(g, D, 2, false), el_grammar_chars(g, BELOW_8, 1, false), hex(g, 2)};
-  el_expr pair[] = {
-      el_grammar_chars(g, D, 2, false), el_grammar_chars(g, HIGH, 3, false), hex(g, 2), el_grammar_text(g, "\\u"),
-      el_grammar_chars(g, D, 2, false), el_grammar_chars(g, LOW, 2, false),  hex(g, 2)};
+  el_expr plain = el_grammar_pair(g, el_grammar_chars(g, NOT_D, 5, false), json_hex_digits(g, 3));
+  el_expr d_plain[] = {el_grammar_chars(g, D, 2, false), el_grammar_chars(g, BELOW_8, 1, false), json_hex_digits(g, 2)};
+  el_expr pair[] = {el_grammar_chars(g, D, 2, false),
+                    el_grammar_chars(g, HIGH, 3, false),
+                    json_hex_digits(g, 2),
+                    el_grammar_text(g, "\\u"),
+                    el_grammar_chars(g, D, 2, false),
+                    el_grammar_chars(g, LOW, 2, false),
+                    json_hex_digits(g, 2)};
   el_expr codes[] = {plain, el_grammar_sequence(g, d_plain, 3), el_grammar_sequence(g, pair, 7)};
   el_expr code = el_grammar_pair(g, el_grammar_text(g, "u"), el_grammar_choice(g, codes, 3));
   el_expr all[] = {el_grammar_chars(g, SIMPLE, 8, false), code};
   return el_grammar_pair(g, el_grammar_text(g, "\\"), el_grammar_choice(g, all, 2));
 }
 
-static el_expr json_string(el_grammar *g) {
+static el_expr json_string_expr(el_grammar *g) {
   static const el_char_range PLAIN[] = {{' ', '!'}, {'#', '['}, {']', 0x10ffff}};
-  el_expr chars[] = {el_grammar_chars(g, PLAIN, 3, false), json_escape(g)};
+  el_expr chars[] = {el_grammar_chars(g, PLAIN, 3, false), json_escape_expr(g)};
   el_expr parts[] = {el_grammar_text(g, "\""), el_grammar_repeat(g, el_grammar_choice(g, chars, 2), 0, EL_UNBOUNDED),
                      el_grammar_text(g, "\"")};
   return el_grammar_sequence(g, parts, 3);
 }
 
-static el_expr json_number(el_grammar *g) {
+static el_expr json_number_expr(el_grammar *g) {
   static const el_char_range DIGIT[] = {{'0', '9'}}, FIRST[] = {{'1', '9'}}, E[] = {{'e', 'e'}, {'E', 'E'}},
                              SIGN[] = {{'+', '+'}, {'-', '-'}};
   el_expr digit = el_grammar_chars(g, DIGIT, 1, false);
@@ -61,7 +65,7 @@ typedef struct json_rules {
 } json_rules;
 
 /* open, items with commas between them, close */
-static el_expr list(el_grammar *g, const char *open, el_expr item, const char *close) {
+static el_expr json_list_expr(el_grammar *g, const char *open, el_expr item, const char *close) {
   el_expr space = el_grammar_json_space(g);
   el_expr next[] = {el_grammar_text(g, ","), space, item, space};
   el_expr items[] = {item, space, el_grammar_repeat(g, el_grammar_sequence(g, next, 4), 0, EL_UNBOUNDED)};
@@ -70,25 +74,25 @@ static el_expr list(el_grammar *g, const char *open, el_expr item, const char *c
   return el_grammar_sequence(g, parts, 4);
 }
 
-static json_rules add_rules(el_grammar *g) {
+static json_rules add_json_rules(el_grammar *g) {
   json_rules r = {el_grammar_add_rule(g, "JSON value"), el_grammar_add_rule(g, "JSON object")};
   el_rule array = el_grammar_add_rule(g, "JSON array"), string = el_grammar_add_rule(g, "JSON string");
   el_expr value = el_grammar_use(g, r.value), space = el_grammar_json_space(g);
   el_expr member[] = {el_grammar_use(g, string), space, el_grammar_text(g, ":"), space, value};
-  el_grammar_define(g, string, json_string(g));
-  el_grammar_define(g, array, list(g, "[", value, "]"));
-  el_grammar_define(g, r.object, list(g, "{", el_grammar_sequence(g, member, 5), "}"));
-  el_expr values[] = {
-      el_grammar_use(g, r.object), el_grammar_use(g, array),    el_grammar_use(g, string), json_number(g),
-      el_grammar_text(g, "true"),  el_grammar_text(g, "false"), el_grammar_text(g, "null")};
+  el_grammar_define(g, string, json_string_expr(g));
+  el_grammar_define(g, array, json_list_expr(g, "[", value, "]"));
+  el_grammar_define(g, r.object, json_list_expr(g, "{", el_grammar_sequence(g, member, 5), "}"));
+  el_expr values[] = {el_grammar_use(g, r.object), el_grammar_use(g, array),   el_grammar_use(g, string),
+                      json_number_expr(g),         el_grammar_text(g, "true"), el_grammar_text(g, "false"),
+                      el_grammar_text(g, "null")};
   el_grammar_define(g, r.value, el_grammar_choice(g, values, 7));
   return r;
 }
 
 el_expr el_grammar_json_object(el_grammar *g) {
-  return el_grammar_use(g, add_rules(g).object);
+  return el_grammar_use(g, add_json_rules(g).object);
 }
 
 el_expr el_grammar_json_value(el_grammar *g) {
-  return el_grammar_use(g, add_rules(g).value);
+  return el_grammar_use(g, add_json_rules(g).value);
 }

@@ -91,7 +91,7 @@ static bool leads_on(el_masks *m, el_state state, el_str text, bool *full) {
 }
 
 /* Looks at tokens one by one, which are in order of their texts: what one begins with as the one before is known. */
-static bool look_at(el_masks *m, el_state start, const uint32_t *open, uint32_t n, uint64_t *bits) {
+static bool try_open_tokens(el_masks *m, el_state start, const uint32_t *open, uint32_t n, uint64_t *bits) {
   const el_trie *t = m->trie;
   el_state *path = m->path;
   path[0] = start;
@@ -187,7 +187,7 @@ static const el_mask_piece *piece_of(el_masks *m, el_state sure, el_state maybe,
 
 /* ---------------------------------------------------------------------- masks */
 
-static bool compute(el_masks *m, el_state state, uint64_t *bits) {
+static bool compute_mask(el_masks *m, el_state state, uint64_t *bits) {
   el_state sure, maybe, near_sure, near_maybe;
   uint32_t longest = m->trie->longest;
   if (!el_states_cut(m->states, state, longest, &sure, &maybe)) return false;
@@ -199,11 +199,11 @@ static bool compute(el_masks *m, el_state state, uint64_t *bits) {
   const el_mask_piece *p = near ? piece_of(m, near_sure, near_maybe, true) : piece_of(m, sure, maybe, false);
   if (!p) return false;
   memcpy(bits, p->bits, sizeof *bits * m->n_words);
-  return look_at(m, state, p->open, p->n_open, bits);
+  return try_open_tokens(m, state, p->open, p->n_open, bits);
 }
 
 /* As el_masks_of, into m->begin_bits: tokens that begin with a space give their text without it, but for some. */
-static bool compute_begin(el_masks *m, el_state state) {
+static bool compute_begin_mask(el_masks *m, el_state state) {
   const el_trie *t = m->trie;
   uint64_t *bits = m->begin_bits;
   const uint64_t *plain = el_masks_of(m, state, false);
@@ -306,14 +306,14 @@ const uint64_t *el_masks_of(el_masks *m, el_state state, bool begins) {
     x->used = true;
     return x->bits;
   }
-  if (begins && !compute_begin(m, state)) return NULL;
+  if (begins && !compute_begin_mask(m, state)) return NULL;
   if (!reserve_mask_slots(m)) return NULL;
   x = free_mask(m);
   if (!x) return NULL;
   bool full = false;
   if (begins)
     memcpy(x->bits, m->begin_bits, sizeof *x->bits * m->n_words);
-  else if (!compute(m, state, x->bits))
+  else if (!compute_mask(m, state, x->bits))
     return NULL;
   for (size_t k = 0; k < m->n_extra && !full; k++)
     if (leads_on(m, state, el_token_bytes(m->trie->tokenizer, m->extra[k], true), &full)) set_bit(x->bits, m->extra[k]);

@@ -93,7 +93,7 @@ el_expr el_reader_literal(el_reader *r, uint32_t c) {
   return el_grammar_literal(r->grammar, bytes, el_reader_utf8(c, bytes));
 }
 
-static bool grow(el_grammar *g, void **items, size_t size, size_t n, size_t *cap) {
+static bool grow_list(el_grammar *g, void **items, size_t size, size_t n, size_t *cap) {
   if (el_grammar_failed(g)) return false;
   if (n < *cap) return true;
   size_t want = *cap ? *cap * 2 : 16;
@@ -108,13 +108,13 @@ static bool grow(el_grammar *g, void **items, size_t size, size_t n, size_t *cap
 }
 
 bool el_expr_list_add(el_grammar *g, el_expr_list *l, el_expr e) {
-  if (e == EL_EXPR_NONE || !grow(g, (void **)&l->items, sizeof *l->items, l->n, &l->cap)) return false;
+  if (e == EL_EXPR_NONE || !grow_list(g, (void **)&l->items, sizeof *l->items, l->n, &l->cap)) return false;
   l->items[l->n++] = e;
   return true;
 }
 
 bool el_range_list_add(el_grammar *g, el_range_list *l, uint32_t low, uint32_t high) {
-  if (!grow(g, (void **)&l->items, sizeof *l->items, l->n, &l->cap)) return false;
+  if (!grow_list(g, (void **)&l->items, sizeof *l->items, l->n, &l->cap)) return false;
   l->items[l->n++] = (el_char_range){low, high};
   return true;
 }

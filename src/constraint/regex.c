@@ -47,7 +47,7 @@ static bool add_branch(el_grammar *g, branches *l, branch b) {
 }
 
 /* All alternatives as one, when none is anchored. */
-static el_expr join(el_grammar *g, const branches *l) {
+static el_expr join_branches(el_grammar *g, const branches *l) {
   el_expr_list all = {0};
   for (size_t i = 0; i < l->n; i++) el_expr_list_add(g, &all, l->items[i].expr);
   el_expr choice = el_grammar_failed(g) ? EL_EXPR_NONE : el_grammar_choice(g, all.items, all.n);
@@ -55,14 +55,14 @@ static el_expr join(el_grammar *g, const branches *l) {
   return choice;
 }
 
-static el_expr misplaced(regex *x, const char *at) {
+static el_expr fail_misplaced_anchor(regex *x, const char *at) {
   return el_reader_fail(&x->r, at, EL_ERR_UNSUPPORTED, "an anchor that is neither at the beginning nor at the end");
 }
 
 /* Puts b behind a. */
-static branch append(regex *x, const branch *a, const branch *b, const char *at) {
+static branch append_branch(regex *x, const branch *a, const branch *b, const char *at) {
   branch both = *a;
-  if ((a->end && !b->empty) || (b->start && !a->empty)) misplaced(x, at);
+  if ((a->end && !b->empty) || (b->start && !a->empty)) fail_misplaced_anchor(x, at);
   both.start = a->start || b->start;
   both.end = a->end || b->end;
   both.empty = a->empty && b->empty;
@@ -74,18 +74,18 @@ static branch append(regex *x, const branch *a, const branch *b, const char *at)
 
 static branches read_branches(regex *x);
 
-static bool is_digit(char c) {
+static bool is_ascii_digit(char c) {
   return c >= '0' && c <= '9';
 }
 
 /* {m}, {m,}, {m,n}, {,n}, {,}; false: it is none, and the brace is a character. */
-static bool read_counts(regex *x, uint32_t *min, uint32_t *max) {
+static bool read_regex_counts(regex *x, uint32_t *min, uint32_t *max) {
   el_reader *r = &x->r;
   size_t i = 1;
-  while (is_digit(el_reader_peek(r, i))) i++;
+  while (is_ascii_digit(el_reader_peek(r, i))) i++;
   bool has_min = i > 1, comma = el_reader_peek(r, i) == ',';
   size_t k = i + comma;
-  while (comma && is_digit(el_reader_peek(r, k))) k++;
+  while (comma && is_ascii_digit(el_reader_peek(r, k))) k++;
   bool has_max = comma && k > i + 1;
   if (el_reader_peek(r, k) != '}' || (!has_min && !comma)) return false;
   r->at++;
@@ -107,7 +107,7 @@ static bool read_quantifier(regex *x, uint32_t *min, uint32_t *max) {
   *max = c == '?' ? 1 : EL_UNBOUNDED;
   const char *from = r->at;
   if (c == '{') {
-    if (!read_counts(x, min, max)) return false;
+    if (!read_regex_counts(x, min, max)) return false;
   } else if (c == '*' || c == '+' || c == '?') {
     r->at++;
   } else {
@@ -144,7 +144,7 @@ static bool read_group_kind(regex *x, const char *from) {
   return false;
 }
 
-static branches read_group(regex *x) {
+static branches read_regex_group(regex *x) {
   el_reader *r = &x->r;
   const char *from = r->at++;
   branches none = {0};
@@ -188,7 +188,7 @@ static el_expr read_atom(regex *x) {
 }
 
 /* The next piece with what repeats it. `anchored` ones are not repeated. */
-static branches read_piece(regex *x) {
+static branches read_regex_piece(regex *x) {
   el_reader *r = &x->r;
   el_grammar *g = r->grammar;
   const char *from = r->at;
@@ -202,7 +202,7 @@ static branches read_piece(regex *x) {
     r->at += 2;
     add_branch(g, &all, (branch){el_grammar_empty(g), start, !start, true});
   } else if (c == '(') {
-    all = read_group(x);
+    all = read_regex_group(x);
   } else if (c == '*' || c == '+' || c == '?') {
     el_reader_fail(r, from, EL_ERR_INVALID, "there is nothing to repeat");
   } else {
@@ -215,9 +215,9 @@ static branches read_piece(regex *x) {
     if (again) {
       el_reader_fail(r, at, EL_ERR_INVALID, "a repetition of a repetition");
     } else if (all.anchored) {
-      misplaced(x, at);
+      fail_misplaced_anchor(x, at);
     } else {
-      el_expr item = join(g, &all);
+      el_expr item = join_branches(g, &all);
       all.n = 0;
       add_branch(g, &all, (branch){.expr = el_grammar_repeat(g, item, min, max)});
     }
@@ -226,7 +226,7 @@ static branches read_piece(regex *x) {
 }
 
 /* One alternative; several where a group has alternatives that are anchored and others. */
-static branches read_sequence(regex *x) {
+static branches read_regex_sequence(regex *x) {
   el_reader *r = &x->r;
   el_grammar *g = r->grammar;
   branches left = {0};
@@ -236,15 +236,15 @@ static branches read_sequence(regex *x) {
     const char *at = r->at;
     bool more = at < r->end && *at != '|' && *at != ')';
     branches piece = {0};
-    if (more) piece = read_piece(x);
+    if (more) piece = read_regex_piece(x);
     if (more && !piece.anchored) {
-      el_expr_list_add(g, &run, join(g, &piece));
+      el_expr_list_add(g, &run, join_branches(g, &piece));
       free(piece.items);
       continue;
     }
     if (run.n) {
       branch b = {.expr = el_grammar_sequence(g, run.items, run.n)};
-      for (size_t i = 0; i < left.n; i++) left.items[i] = append(x, &left.items[i], &b, at);
+      for (size_t i = 0; i < left.n; i++) left.items[i] = append_branch(x, &left.items[i], &b, at);
       run.n = 0;
     }
     if (!more) break;
@@ -252,7 +252,7 @@ static branches read_sequence(regex *x) {
     if (left.n * piece.n > MAX_BRANCHES) el_reader_fail(r, at, EL_ERR_TOO_LONG, "too many alternatives with anchors");
     for (size_t i = 0; i < left.n; i++)
       for (size_t k = 0; k < piece.n && !el_grammar_failed(g); k++)
-        add_branch(g, &longer, append(x, &left.items[i], &piece.items[k], at));
+        add_branch(g, &longer, append_branch(x, &left.items[i], &piece.items[k], at));
     free(left.items);
     free(piece.items);
     left = longer;
@@ -265,14 +265,14 @@ static branches read_branches(regex *x) {
   el_grammar *g = x->r.grammar;
   branches all = {0};
   do {
-    branches some = read_sequence(x);
+    branches some = read_regex_sequence(x);
     for (size_t i = 0; i < some.n; i++) add_branch(g, &all, some.items[i]);
     free(some.items);
   } while (!el_grammar_failed(g) && el_reader_skip(&x->r, "|"));
   return all;
 }
 
-static el_expr anything(regex *x) {
+static el_expr any_text(regex *x) {
   el_range_list none = {0};
   return el_grammar_repeat(x->r.grammar, el_regex_chars(x->r.grammar, &none, true, x->json), 0, EL_UNBOUNDED);
 }
@@ -286,12 +286,12 @@ el_expr el_regex_parse(el_grammar *g, const char *pattern, size_t len, int flags
     branch *b = &all.items[i];
     el_expr parts[3];
     size_t n = 0;
-    if (!b->start) parts[n++] = anything(&x);
+    if (!b->start) parts[n++] = any_text(&x);
     parts[n++] = b->expr;
-    if (!b->end) parts[n++] = anything(&x);
+    if (!b->end) parts[n++] = any_text(&x);
     b->expr = el_grammar_sequence(g, parts, n);
   }
-  el_expr whole = el_grammar_failed(g) ? EL_EXPR_NONE : join(g, &all);
+  el_expr whole = el_grammar_failed(g) ? EL_EXPR_NONE : join_branches(g, &all);
   free(all.items);
   return whole;
 }

@@ -9,7 +9,7 @@ static const el_char_range DIGITS[] = {{'0', '9'}};
 static const el_char_range WORD[] = {{'0', '9'}, {'A', 'Z'}, {'_', '_'}, {'a', 'z'}};
 static const el_char_range SPACE[] = {{'\t', '\r'}, {' ', ' '}};
 
-static bool add_class(el_reader *r, char c, el_range_list *ranges) {
+static bool add_char_class(el_reader *r, char c, el_range_list *ranges) {
   bool other = c >= 'A' && c <= 'Z';
   const el_char_range *set = c == 'd' || c == 'D' ? DIGITS : c == 'w' || c == 'W' ? WORD : SPACE;
   size_t n = set == DIGITS ? 1 : set == WORD ? 4 : 2;
@@ -26,7 +26,7 @@ static bool add_class(el_reader *r, char c, el_range_list *ranges) {
 }
 
 /* \uHHHH, also two that are one character, or \u{...}. */
-static uint32_t unicode_escape(el_reader *r, const char *from) {
+static uint32_t read_unicode_escape(el_reader *r, const char *from) {
   uint32_t c = 0;
   if (el_reader_skip(r, "{")) {
     int n = 0;
@@ -72,7 +72,7 @@ uint32_t el_regex_escape(el_reader *r, bool in_set, el_range_list *ranges, bool 
     case 'w':
     case 'W':
     case 's':
-    case 'S': *set = add_class(r, c, ranges); return EL_READ_END;
+    case 'S': *set = add_char_class(r, c, ranges); return EL_READ_END;
     case 't': return '\t';
     case 'n': return '\n';
     case 'r': return '\r';
@@ -83,7 +83,7 @@ uint32_t el_regex_escape(el_reader *r, bool in_set, el_range_list *ranges, bool 
       if (el_reader_peek(r, 0) >= '0' && el_reader_peek(r, 0) <= '9') break;
       return 0;
     case 'x': return el_reader_hex(r, 2);
-    case 'u': return unicode_escape(r, from);
+    case 'u': return read_unicode_escape(r, from);
     case 'U': {
       uint32_t code = el_reader_hex(r, 8);
       if (code == EL_READ_END || code <= LAST) return code;
@@ -157,14 +157,14 @@ bool el_regex_set(el_reader *r, el_range_list *ranges, bool *negated) {
 
 /* --------------------------------------------------------------------- in JSON */
 
-static bool has(const el_char_range *ranges, size_t n, uint32_t c) {
+static bool ranges_have(const el_char_range *ranges, size_t n, uint32_t c) {
   for (size_t i = 0; i < n; i++)
     if (c >= ranges[i].low && c <= ranges[i].high) return true;
   return false;
 }
 
 /* The ways to write a character that is not written as itself. */
-static el_expr escaped(el_grammar *g, uint32_t c) {
+static el_expr escaped_char_expr(el_grammar *g, uint32_t c) {
   static const char NAMES[] = "\"\\\b\f\n\r\t", LETTERS[] = "\"\\bfnrt";
   const char *name = c ? strchr(NAMES, (int)c) : NULL;
   el_expr ways[2];
@@ -206,7 +206,7 @@ static el_expr chars_in_json(el_grammar *g, const el_range_list *ranges, bool ne
   free(plain.items);
   for (uint32_t c = 0; c <= '\\'; c++) {
     bool special = c < 0x20 || c == '"' || c == '\\';
-    if (special && has(ranges->items, ranges->n, c) != negated) ways[n++] = escaped(g, c);
+    if (special && ranges_have(ranges->items, ranges->n, c) != negated) ways[n++] = escaped_char_expr(g, c);
   }
   return el_grammar_choice(g, ways, n);
 }

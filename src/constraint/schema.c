@@ -150,7 +150,7 @@ el_set el_set_copy(el_schema *s, const el_set *set) {
 
 /* ---------------------------------------------------------------------- the whole */
 
-static el_expr build(el_schema *s, el_grammar *g) {
+static el_expr build_schema(el_schema *s, el_grammar *g) {
   s->g = g;
   s->rules = NULL;
   s->n_rules = s->cap_rules = 0;
@@ -182,7 +182,7 @@ static el_expr build(el_schema *s, el_grammar *g) {
 }
 
 /* Tries which alternatives of oneOf exclude each other; those that are not known to are written with negations. */
-static void separate(el_schema *s) {
+static void find_overlapping_pairs(el_schema *s) {
   uint32_t before;
   do {
     before = s->exclusive.n;
@@ -190,7 +190,7 @@ static void separate(el_schema *s) {
     s->trial = NULL;
     bool *exprs = NULL, *rules = NULL;
     if (el_grammar_new(&s->trial, &s->err)) longjmp(s->escape, 1);
-    build(s, s->trial);
+    build_schema(s, s->trial);
     if (el_grammar_derive(s->trial, EL_TRAIT_PRODUCTIVE, &exprs, &rules, &s->err)) longjmp(s->escape, 1);
     /* Marks need room in the arena, which may jump: so flags first. */
     for (uint32_t i = 0; i < s->n_pairs; i++) s->pairs[i].overlap = rules[s->pairs[i].both];
@@ -201,7 +201,7 @@ static void separate(el_schema *s) {
   } while (s->exclusive.n > before);
 }
 
-static void parse(el_schema *s, const char *text, size_t len) {
+static void parse_schema(el_schema *s, const char *text, size_t len) {
   json_error_t where;
   bool no_memory;
   s->root = el_json_load(text, len, JSON_DECODE_ANY | JSON_ALLOW_NUL, &where, &no_memory);
@@ -215,7 +215,7 @@ static void parse(el_schema *s, const char *text, size_t len) {
     el_schema_stop(s, EL_ERR_INVALID, " is neither an object nor a boolean");
 }
 
-static el_expr compile(el_grammar *g, const char *text, size_t len, bool open) {
+static el_expr compile_schema(el_grammar *g, const char *text, size_t len, bool open) {
   if (el_grammar_failed(g)) return EL_EXPR_NONE;
   el_schema *s = calloc(1, sizeof *s);
   if (!s) return el_grammar_fail(g, EL_ERR_NO_MEMORY, "JSON schema: out of memory");
@@ -223,10 +223,10 @@ static el_expr compile(el_grammar *g, const char *text, size_t len, bool open) {
   s->open = open;
   el_expr root = EL_EXPR_NONE;
   if (!setjmp(s->escape)) {
-    parse(s, text, len);
+    parse_schema(s, text, len);
     el_schema_index(s);
-    if (s->has_one_of) separate(s);
-    root = build(s, g);
+    if (s->has_one_of) find_overlapping_pairs(s);
+    root = build_schema(s, g);
   } else {
     g->error = s->err; /* which says more than what the grammar may have failed with */
   }
@@ -244,9 +244,9 @@ static el_expr compile(el_grammar *g, const char *text, size_t len, bool open) {
 }
 
 el_expr el_schema_parse(el_grammar *g, const char *text, size_t len) {
-  return compile(g, text, len, false);
+  return compile_schema(g, text, len, false);
 }
 
 el_expr el_schema_parse_open(el_grammar *g, const char *text, size_t len) {
-  return compile(g, text, len, true);
+  return compile_schema(g, text, len, true);
 }

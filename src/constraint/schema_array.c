@@ -4,7 +4,7 @@
 #include "constraint/schema_private.h"
 
 /* The goal of place i: what each node has for it. i of `places` at least: the goal of all others. */
-static el_goal place(el_schema *s, const el_set *nodes, size_t i) {
+static el_goal place_goal(el_schema *s, const el_set *nodes, size_t i) {
   el_goal goal = {0};
   for (uint32_t k = 0; k < nodes->n; k++) {
     uint32_t node = nodes->at[k];
@@ -29,7 +29,7 @@ typedef struct counts {
   uint32_t contains; /* node + 1 that has it; 0: none */
 } counts;
 
-static counts read_counts(el_schema *s, const el_set *nodes) {
+static counts read_array_counts(el_schema *s, const el_set *nodes) {
   counts c = {0, EL_UNBOUNDED, 0, false, 0};
   for (uint32_t k = 0; k < nodes->n; k++) {
     uint32_t node = nodes->at[k], n;
@@ -100,7 +100,7 @@ static json_t *different_values(el_schema *s, const el_goal *goal) {
  * rule for each value and how many were before it. */
 static el_expr some_of(el_schema *s, const el_set *nodes, const counts *c) {
   el_grammar *g = s->g;
-  el_goal goal = place(s, nodes, 0);
+  el_goal goal = place_goal(s, nodes, 0);
   json_t *values = c->places || c->contains || goal.never ? NULL : different_values(s, &goal);
   size_t n = json_array_size(values);
   for (uint32_t k = 0; k < nodes->n && (!values || n > MOST_DIFFERENT); k++)
@@ -130,15 +130,15 @@ static el_expr some_of(el_schema *s, const el_set *nodes, const counts *c) {
 }
 
 /* What follows the first i elements, without the bracket. */
-static el_expr after(el_schema *s, const el_set *nodes, const counts *c, size_t i) {
+static el_expr items_after(el_schema *s, const el_set *nodes, const counts *c, size_t i) {
   el_grammar *g = s->g;
   if (i >= c->max) return el_grammar_empty(g);
   uint32_t min = c->min > i ? c->min - (uint32_t)i : 0;
   uint32_t max = c->max == EL_UNBOUNDED ? EL_UNBOUNDED : c->max - (uint32_t)i;
-  el_goal goal = place(s, nodes, i);
+  el_goal goal = place_goal(s, nodes, i);
   el_expr element = el_goal_use(s, &goal), next;
   if (i < c->places) {
-    next = el_grammar_pair(g, element, after(s, nodes, c, i + 1));
+    next = el_grammar_pair(g, element, items_after(s, nodes, c, i + 1));
     if (i) next = el_grammar_pair(g, s->comma, next);
     return min ? next : el_grammar_optional(g, next);
   }
@@ -154,7 +154,7 @@ static el_expr with_contained(el_schema *s, const el_set *nodes, const counts *c
   el_grammar *g = s->g;
   uint32_t node = c->contains - 1;
   if (c->places || c->min > 1 || c->max != EL_UNBOUNDED) el_schema_unsupported(s, node, "contains");
-  el_goal any = place(s, nodes, 0), that = {.set = el_set_copy(s, &any.set), .never = any.never};
+  el_goal any = place_goal(s, nodes, 0), that = {.set = el_set_copy(s, &any.set), .never = any.never};
   el_goal_add(s, &that, node, "contains", NULL, json_object_get(s->nodes[node].schema, "contains"));
   el_expr before = el_grammar_repeat(g, el_grammar_pair(g, el_goal_use(s, &any), s->comma), 0, EL_UNBOUNDED);
   el_expr behind = el_grammar_repeat(g, el_grammar_pair(g, s->comma, el_goal_use(s, &any)), 0, EL_UNBOUNDED);
@@ -162,13 +162,13 @@ static el_expr with_contained(el_schema *s, const el_set *nodes, const counts *c
 }
 
 el_expr el_schema_array(el_schema *s, const el_set *nodes) {
-  counts c = read_counts(s, nodes);
+  counts c = read_array_counts(s, nodes);
   if (c.min > c.max) return el_grammar_never(s->g);
   if (c.min > EL_MAX_REPETITION) el_schema_fail(s, nodes->at[0], EL_ERR_TOO_LONG, "\"minItems\" is too large");
   if (c.max != EL_UNBOUNDED && c.max > EL_MAX_REPETITION) c.max = EL_MAX_REPETITION;
   el_expr inside = c.unique     ? some_of(s, nodes, &c)
                    : c.contains ? with_contained(s, nodes, &c)
-                                : after(s, nodes, &c, 0);
+                                : items_after(s, nodes, &c, 0);
   return el_grammar_sequence(
       s->g, (el_expr[]){el_grammar_text(s->g, "["), s->space, inside, s->space, el_grammar_text(s->g, "]")}, 5);
 }

@@ -53,7 +53,7 @@ static uint32_t next_character(const char **at, const char *end) {
   }
 }
 
-static int by_bytes(const void *a, const void *b) {
+static int compare_words(const void *a, const void *b) {
   const el_literal *x = a, *y = b;
   size_t n = x->len < y->len ? x->len : y->len;
   int c = n ? memcmp(x->bytes, y->bytes, n) : 0;
@@ -70,7 +70,7 @@ typedef struct stem {
 el_dfa *el_dfa_words(el_schema *s, uint32_t node, const el_literal *words, size_t n) {
   el_literal *sorted = el_schema_alloc(s, sizeof *sorted * (n + 1));
   if (n) memcpy(sorted, words, sizeof *sorted * n);
-  if (n) qsort(sorted, n, sizeof *sorted, by_bytes);
+  if (n) qsort(sorted, n, sizeof *sorted, compare_words);
   el_dfa_builder b = {0};
   stem *stems = NULL;
   uint32_t n_stems = 0, cap = 0;
@@ -137,7 +137,7 @@ typedef struct pairs {
   uint32_t n, cap, n_slots;
 } pairs;
 
-static uint32_t pair_of(el_schema *s, pairs *p, uint32_t a, uint32_t b) {
+static uint32_t product_state(el_schema *s, pairs *p, uint32_t a, uint32_t b) {
   uint64_t key = (uint64_t)a << 32 | b;
   if (p->n * 2 >= p->n_slots) {
     p->n_slots = p->n_slots ? p->n_slots * 2 : 64;
@@ -157,17 +157,17 @@ static uint32_t pair_of(el_schema *s, pairs *p, uint32_t a, uint32_t b) {
   return p->n - 1;
 }
 
-static el_dfa *product(el_schema *s, uint32_t node, const el_dfa *a, const el_dfa *b, bool minus) {
+static el_dfa *dfa_product(el_schema *s, uint32_t node, const el_dfa *a, const el_dfa *b, bool minus) {
   el_dfa_builder out = {0};
   pairs p = {0};
-  pair_of(s, &p, 0, 0);
+  product_state(s, &p, 0, 0);
   for (uint32_t i = 0; i < p.n; i++) {
     uint32_t x = (uint32_t)(p.of[i] >> 32), y = (uint32_t)p.of[i];
     el_dfa_state(s, node, &out, a->accepts[x] && b->accepts[y] != minus);
     for (uint32_t k = a->first[x], m = b->first[y]; k < a->first[x + 1];) {
       const el_dfa_edge *ea = &a->edges[k], *eb = &b->edges[m];
       uint32_t high = ea->high < eb->high ? ea->high : eb->high;
-      el_dfa_edge_to(s, &out, high, pair_of(s, &p, ea->to, eb->to));
+      el_dfa_edge_to(s, &out, high, product_state(s, &p, ea->to, eb->to));
       if (ea->high == high) k++;
       if (eb->high == high) m++;
     }
@@ -177,18 +177,18 @@ static el_dfa *product(el_schema *s, uint32_t node, const el_dfa *a, const el_df
 
 el_dfa *el_dfa_and(el_schema *s, uint32_t node, el_dfa *a, el_dfa *b) {
   if (!a || !b) return a ? a : b;
-  return product(s, node, a, b, false);
+  return dfa_product(s, node, a, b, false);
 }
 
 el_dfa *el_dfa_minus(el_schema *s, uint32_t node, const el_dfa *a, const el_dfa *b) {
   if (!a) a = el_dfa_length(s, node, 0, EL_UNBOUNDED);
-  return product(s, node, a, b, true);
+  return dfa_product(s, node, a, b, true);
 }
 
 /* ---------------------------------------------------------------------- as a grammar */
 
 /* One character of a JSON string: as itself, or as the escape that JSON asks for. */
-static el_expr one_of(el_schema *s, const el_char_range *ranges, size_t n) {
+static el_expr one_of_ranges(el_schema *s, const el_char_range *ranges, size_t n) {
   static const char shorts[][3] = {"\"\"", "\\\\", "\bb", "\ff", "\nn", "\rr", "\tt"};
   el_grammar *g = s->g;
   el_char_range *plain = el_schema_alloc(s, sizeof *plain * (n + 3));
@@ -216,7 +216,7 @@ static el_expr one_of(el_schema *s, const el_char_range *ranges, size_t n) {
 }
 
 /* Which states a text that is accepted can still follow. */
-static bool *alive(el_schema *s, const el_dfa *d) {
+static bool *find_live_states(el_schema *s, const el_dfa *d) {
   bool *live = el_schema_alloc(s, d->n);
   uint32_t *n_into = el_schema_alloc(s, sizeof *n_into * (d->n + 2));
   uint32_t n_edges = d->first[d->n];
@@ -236,7 +236,7 @@ static bool *alive(el_schema *s, const el_dfa *d) {
   return live;
 }
 
-static el_expr state(el_schema *s, const el_dfa *d, uint32_t i, const bool *live, const el_rule *rules) {
+static el_expr state_expr(el_schema *s, const el_dfa *d, uint32_t i, const bool *live, const el_rule *rules) {
   uint32_t n = d->first[i + 1] - d->first[i], n_ways = 0;
   const el_dfa_edge *edges = d->edges + d->first[i];
   el_expr *ways = el_schema_alloc(s, sizeof *ways * (n + 1));
@@ -251,19 +251,20 @@ static el_expr state(el_schema *s, const el_dfa *d, uint32_t i, const bool *live
       ranges[n_ranges++] = (el_char_range){m ? edges[m - 1].high + 1 : 0, edges[m].high};
       done[m] = true;
     }
-    ways[n_ways++] = el_grammar_pair(s->g, one_of(s, ranges, n_ranges), el_grammar_use(s->g, rules[edges[k].to]));
+    ways[n_ways++] =
+        el_grammar_pair(s->g, one_of_ranges(s, ranges, n_ranges), el_grammar_use(s->g, rules[edges[k].to]));
   }
   return el_grammar_choice(s->g, ways, n_ways);
 }
 
 el_expr el_dfa_write(el_schema *s, const el_dfa *d) {
-  bool *live = alive(s, d);
+  bool *live = find_live_states(s, d);
   if (!live[0]) return el_grammar_never(s->g);
   el_rule *rules = el_schema_alloc(s, sizeof *rules * d->n);
   for (uint32_t i = 0; i < d->n; i++)
     if (live[i]) rules[i] = el_grammar_add_rule(s->g, "string");
   el_schema_check(s);
   for (uint32_t i = 0; i < d->n; i++)
-    if (live[i]) el_grammar_define(s->g, rules[i], state(s, d, i, live, rules));
+    if (live[i]) el_grammar_define(s->g, rules[i], state_expr(s, d, i, live, rules));
   return el_grammar_use(s->g, rules[0]);
 }

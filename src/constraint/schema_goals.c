@@ -6,7 +6,7 @@
 
 /* ---------------------------------------------------------------------- rules by set */
 
-static uint32_t slot_of(const el_schema *s, const el_set *set) {
+static uint32_t rule_slot_of(const el_schema *s, const el_set *set) {
   uint64_t h = 1469598103934665603u;
   for (uint32_t i = 0; i < set->n; i++) h = (h ^ set->at[i]) * 1099511628211u;
   uint32_t i = (uint32_t)(h ^ h >> 32) & (s->n_rule_slots - 1);
@@ -17,8 +17,8 @@ static uint32_t slot_of(const el_schema *s, const el_set *set) {
   return i;
 }
 
-static uint32_t rule_of(el_schema *s, const el_set *set) {
-  uint32_t slot = slot_of(s, set);
+static uint32_t rule_of_set(el_schema *s, const el_set *set) {
+  uint32_t slot = rule_slot_of(s, set);
   if (s->rule_slots[slot]) return s->rule_slots[slot] - 1;
   s->rules = el_schema_more(s, s->rules, sizeof *s->rules, s->n_rules, &s->cap_rules);
   s->rules[s->n_rules++] = (el_schema_rule){.set = el_set_copy(s, set)};
@@ -26,7 +26,7 @@ static uint32_t rule_of(el_schema *s, const el_set *set) {
   if (s->n_rules * 2 > s->n_rule_slots) {
     s->n_rule_slots *= 2;
     s->rule_slots = el_schema_alloc(s, sizeof *s->rule_slots * s->n_rule_slots);
-    for (uint32_t i = 0; i < s->n_rules; i++) s->rule_slots[slot_of(s, &s->rules[i].set)] = i + 1;
+    for (uint32_t i = 0; i < s->n_rules; i++) s->rule_slots[rule_slot_of(s, &s->rules[i].set)] = i + 1;
   }
   return s->n_rules - 1;
 }
@@ -52,7 +52,7 @@ void el_goal_add(el_schema *s, el_goal *goal, uint32_t parent, const char *keywo
 }
 
 static el_rule goal_rule(el_schema *s, const el_set *set) {
-  uint32_t i = rule_of(s, set);
+  uint32_t i = rule_of_set(s, set);
   if (!s->rules[i].has_goal) {
     s->rules[i].has_goal = true;
     s->rules[i].goal = new_rule(s, "value");
@@ -91,14 +91,14 @@ typedef struct found {
   uint32_t n, cap;
 } found;
 
-static const json_t *list_of(el_schema *s, uint32_t node, const char *keyword) {
+static const json_t *schema_list_of(el_schema *s, uint32_t node, const char *keyword) {
   const json_t *list = json_object_get(s->nodes[node].schema, keyword);
   if (list && (!json_is_array(list) || !json_array_size(list)))
     el_schema_fail(s, node, EL_ERR_INVALID, "\"%s\" must be a list of at least one schema", keyword);
   return list;
 }
 
-static void add_choice(el_schema *s, way *w, uint32_t node, const char *keyword, uint32_t item) {
+static void add_alternatives(el_schema *s, way *w, uint32_t node, const char *keyword, uint32_t item) {
   w->choices = el_schema_more(s, w->choices, sizeof *w->choices, w->n_choices, &w->cap_choices);
   w->choices[w->n_choices++] = (choice){node, keyword, item};
 }
@@ -107,10 +107,10 @@ static void add_dependencies(el_schema *s, way *w, uint32_t node, const char *ke
   const json_t *map = json_object_get(s->nodes[node].schema, keyword);
   if (!map) return;
   if (!json_is_object(map)) el_schema_fail(s, node, EL_ERR_INVALID, "\"%s\" must be an object", keyword);
-  for (size_t i = 0; i < json_object_size(map); i++) add_choice(s, w, node, keyword, (uint32_t)i);
+  for (size_t i = 0; i < json_object_size(map); i++) add_alternatives(s, w, node, keyword, (uint32_t)i);
 }
 
-static void follow(el_schema *s, way *w, uint32_t node) {
+static void follow_node(el_schema *s, way *w, uint32_t node) {
   el_schema_check_keywords(s, node);
   const json_t *schema = s->nodes[node].schema;
   const json_t *ref = json_object_get(schema, "$ref");
@@ -122,16 +122,16 @@ static void follow(el_schema *s, way *w, uint32_t node) {
     if (json_is_object(to)) el_set_add(s, &w->todo.set, target);
     if (el_schema_ref_alone(s, node)) return;
   }
-  const json_t *all = list_of(s, node, "allOf"), *item;
+  const json_t *all = schema_list_of(s, node, "allOf"), *item;
   size_t i;
   json_array_foreach(all, i, item) {
     el_goal_add(s, &w->todo, node, "allOf", el_schema_print(s, "%zu", i), item);
   }
-  if (list_of(s, node, "anyOf")) add_choice(s, w, node, "anyOf", 0);
-  if (list_of(s, node, "oneOf")) add_choice(s, w, node, "oneOf", 0);
-  if (json_object_get(schema, "not")) add_choice(s, w, node, "not", 0);
+  if (schema_list_of(s, node, "anyOf")) add_alternatives(s, w, node, "anyOf", 0);
+  if (schema_list_of(s, node, "oneOf")) add_alternatives(s, w, node, "oneOf", 0);
+  if (json_object_get(schema, "not")) add_alternatives(s, w, node, "not", 0);
   if (json_object_get(schema, "if") && (json_object_get(schema, "then") || json_object_get(schema, "else")))
-    add_choice(s, w, node, "if", 0);
+    add_alternatives(s, w, node, "if", 0);
   add_dependencies(s, w, node, "dependentRequired");
   add_dependencies(s, w, node, "dependentSchemas");
   add_dependencies(s, w, node, "dependencies");
@@ -140,12 +140,12 @@ static void follow(el_schema *s, way *w, uint32_t node) {
 /* ---------------------------------------------------------------------- what a choice is among */
 
 /* As one schema: one of the ways. */
-static json_t *any_of(el_schema *s, json_t *ways) {
+static json_t *make_any_of(el_schema *s, json_t *ways) {
   return json_array_size(ways) ? el_schema_keep(s, json_pack("{s:O}", "anyOf", ways)) : json_false();
 }
 
 /* An array of schemas, one of which holds where the schema under `keyword` does not. */
-static json_t *negated(el_schema *s, uint32_t node, const char *keyword, const json_t *schema) {
+static json_t *make_negated(el_schema *s, uint32_t node, const char *keyword, const json_t *schema) {
   const char *why = keyword;
   json_t *ways = el_schema_negate(s, node, schema, 0, &why);
   if (!ways) el_schema_fail(s, node, EL_ERR_UNSUPPORTED, "\"%s\" is not supported with \"%s\" in it", keyword, why);
@@ -153,7 +153,7 @@ static json_t *negated(el_schema *s, uint32_t node, const char *keyword, const j
 }
 
 /* dependentRequired and dependentSchemas of one name, as two ways: the name is not there, or what it needs is. */
-static json_t *dependency(el_schema *s, uint32_t node, const char *keyword, uint32_t item) {
+static json_t *make_dependency(el_schema *s, uint32_t node, const char *keyword, uint32_t item) {
   json_t *map = json_object_get(s->nodes[node].schema, keyword);
   void *iter = json_object_iter(map);
   for (uint32_t i = 0; i < item; i++) iter = json_object_iter_next(map, iter);
@@ -169,18 +169,18 @@ static json_t *dependency(el_schema *s, uint32_t node, const char *keyword, uint
                    names ? el_schema_keep(s, json_pack("{s:O}", "required", needs)) : needs));
 }
 
-static json_t *conditional(el_schema *s, uint32_t node) {
+static json_t *make_conditional(el_schema *s, uint32_t node) {
   const json_t *schema = s->nodes[node].schema;
   json_t *condition = json_object_get(schema, "if"), *then = json_object_get(schema, "then");
   json_t *otherwise = json_object_get(schema, "else");
   if (!then) then = json_true();
   if (!otherwise) otherwise = json_true();
   return el_schema_keep(s, json_pack("[{s:[O,O]},{s:[O,O]}]", "allOf", condition, then, "allOf",
-                                     any_of(s, negated(s, node, "if", condition)), otherwise));
+                                     make_any_of(s, make_negated(s, node, "if", condition)), otherwise));
 }
 
 /* Each of a oneOf's with none of the others. */
-static json_t *exclusive(el_schema *s, uint32_t node, const json_t *list) {
+static json_t *make_exclusive(el_schema *s, uint32_t node, const json_t *list) {
   size_t n = json_array_size(list);
   json_t *ways = el_schema_keep(s, json_array());
   for (size_t i = 0; i < n; i++) {
@@ -196,7 +196,7 @@ static json_t *exclusive(el_schema *s, uint32_t node, const json_t *list) {
                        "\"oneOf\" is not supported where two alternatives may both hold and \"%s\" is in one of them: "
                        "make them exclude each other, or say \"anyOf\"",
                        why);
-      if (json_array_append(all, any_of(s, other))) el_schema_stop(s, EL_ERR_NO_MEMORY, ": out of memory");
+      if (json_array_append(all, make_any_of(s, other))) el_schema_stop(s, EL_ERR_NO_MEMORY, ": out of memory");
     }
   }
   return ways;
@@ -229,10 +229,10 @@ static const json_t *ways_of(el_schema *s, const choice *c) {
   for (uint32_t i = 0; i < s->n_made; i++)
     if (s->made[i].node == c->node && s->made[i].keyword == c->keyword && s->made[i].item == c->item)
       return s->made[i].ways;
-  json_t *ways = one                          ? exclusive(s, c->node, list)
-                 : !strcmp(c->keyword, "not") ? negated(s, c->node, "not", list)
-                 : !strcmp(c->keyword, "if")  ? conditional(s, c->node)
-                                              : dependency(s, c->node, c->keyword, c->item);
+  json_t *ways = one                          ? make_exclusive(s, c->node, list)
+                 : !strcmp(c->keyword, "not") ? make_negated(s, c->node, "not", list)
+                 : !strcmp(c->keyword, "if")  ? make_conditional(s, c->node)
+                                              : make_dependency(s, c->node, c->keyword, c->item);
   s->made = el_schema_more(s, s->made, sizeof *s->made, s->n_made, &s->cap_made);
   s->made[s->n_made++] = (el_schema_made){c->node, c->keyword, c->item, ways};
   return ways;
@@ -244,7 +244,7 @@ static void add_shape(el_schema *s, found *f, const el_set *seen) {
   el_set own = {0};
   for (uint32_t i = 0; i < seen->n; i++)
     if (s->nodes[seen->at[i]].asserts) el_set_add(s, &own, seen->at[i]);
-  uint32_t i = rule_of(s, &own);
+  uint32_t i = rule_of_set(s, &own);
   if (!s->rules[i].has_shape) {
     s->rules[i].has_shape = true;
     s->rules[i].shape = new_rule(s, "values");
@@ -257,7 +257,7 @@ static void add_shape(el_schema *s, found *f, const el_set *seen) {
   f->shapes[f->n++] = el_grammar_use(s->g, s->rules[i].shape);
 }
 
-static void expand(el_schema *s, found *f, way *w) {
+static void expand_way(el_schema *s, found *f, way *w) {
   if (++s->steps > EL_SCHEMA_STEPS)
     el_schema_stop(s, EL_ERR_TOO_LONG, " has more than %d combinations of alternatives", EL_SCHEMA_STEPS);
   el_schema_check(s);
@@ -265,7 +265,7 @@ static void expand(el_schema *s, found *f, way *w) {
     uint32_t node = w->todo.set.at[--w->todo.set.n];
     if (el_set_has(&w->seen, node)) continue;
     el_set_add(s, &w->seen, node);
-    follow(s, w, node);
+    follow_node(s, w, node);
   }
   if (w->todo.never) return;
   if (!w->n_choices) {
@@ -280,7 +280,7 @@ static void expand(el_schema *s, found *f, way *w) {
     next.choices = el_schema_alloc(s, sizeof *next.choices * (w->n_choices + 1));
     if (w->n_choices) memcpy(next.choices, w->choices, sizeof *next.choices * w->n_choices);
     el_goal_add(s, &next.todo, c.node, c.keyword, el_schema_print(s, "%zu", i), item);
-    expand(s, f, &next);
+    expand_way(s, f, &next);
   }
 }
 
@@ -289,7 +289,7 @@ void el_goals_define(el_schema *s) {
     uint32_t i = s->todo[--s->n_todo];
     found f = {0};
     way w = {.todo = {.set = el_set_copy(s, &s->rules[i].set)}};
-    expand(s, &f, &w);
+    expand_way(s, &f, &w);
     el_grammar_define(s->g, s->rules[i].goal, el_grammar_choice(s->g, f.shapes, f.n));
   }
 }

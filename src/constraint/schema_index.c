@@ -62,7 +62,7 @@ static const char *resolve_uri(el_schema *s, const char *base, const char *uri) 
 
 /* ---------------------------------------------------------------------- numbers */
 
-static uint32_t slot_of(const el_schema *s, const json_t *schema) {
+static uint32_t node_slot_of(const el_schema *s, const json_t *schema) {
   uint64_t h = (uint64_t)(uintptr_t)schema * 0x9e3779b97f4a7c15u;
   uint32_t i = (uint32_t)(h >> 32) & (s->n_node_slots - 1);
   while (s->node_slots[i] && s->nodes[s->node_slots[i] - 1].schema != schema) i = (i + 1) & (s->n_node_slots - 1);
@@ -73,7 +73,7 @@ static void grow_slots(el_schema *s) {
   if (s->n_nodes * 2 < s->n_node_slots) return;
   s->n_node_slots = s->n_node_slots ? s->n_node_slots * 2 : 256;
   s->node_slots = el_schema_alloc(s, sizeof *s->node_slots * s->n_node_slots);
-  for (uint32_t i = 0; i < s->n_nodes; i++) s->node_slots[slot_of(s, s->nodes[i].schema)] = i + 1;
+  for (uint32_t i = 0; i < s->n_nodes; i++) s->node_slots[node_slot_of(s, s->nodes[i].schema)] = i + 1;
 }
 
 static void add_anchor(el_schema *s, uint32_t node, const char *name) {
@@ -87,14 +87,15 @@ static void add_resource(el_schema *s, uint32_t node, const char *uri, bool ref_
   s->nodes[node].resource = s->n_resources++;
 }
 
-static const char *text_of(const json_t *schema, const char *keyword) {
+static const char *string_keyword(const json_t *schema, const char *keyword) {
   return json_string_value(json_object_get(schema, keyword));
 }
 
-static void read_ids(el_schema *s, uint32_t node) {
+static void read_schema_ids(el_schema *s, uint32_t node) {
   const json_t *j = s->nodes[node].schema;
   bool ref_alone = s->resources[s->nodes[node].resource].ref_alone;
-  const char *id = text_of(j, "$id"), *anchor = text_of(j, "$anchor"), *dynamic = text_of(j, "$dynamicAnchor");
+  const char *id = string_keyword(j, "$id"), *anchor = string_keyword(j, "$anchor"),
+             *dynamic = string_keyword(j, "$dynamicAnchor");
   if (id && !(ref_alone && json_object_get(j, "$ref"))) {
     const char *fragment = strchr(id, '#');
     if (id[0] == '#') {
@@ -193,7 +194,7 @@ static const struct keyword *keyword_of(const char *name) {
 
 /* ---------------------------------------------------------------------- the walk */
 
-static const char *escaped(el_schema *s, const char *token) {
+static const char *escape_pointer_token(el_schema *s, const char *token) {
   if (!strpbrk(token, "~/")) return token;
   char *out = el_schema_alloc(s, 2 * strlen(token) + 1), *at = out;
   for (; *token; token++) {
@@ -207,10 +208,10 @@ static const char *escaped(el_schema *s, const char *token) {
   return out;
 }
 
-static void walk(el_schema *s, const json_t *schema, uint32_t parent, const char *step) {
+static void index_schema(el_schema *s, const json_t *schema, uint32_t parent, const char *step) {
   if (!json_is_object(schema)) return;
   grow_slots(s);
-  uint32_t slot = slot_of(s, schema);
+  uint32_t slot = node_slot_of(s, schema);
   if (s->node_slots[slot]) return;
   if (s->n_nodes >= EL_SCHEMA_NODES)
     el_schema_stop(s, EL_ERR_TOO_LONG, " has more than %d subschemas", EL_SCHEMA_NODES);
@@ -219,24 +220,25 @@ static void walk(el_schema *s, const json_t *schema, uint32_t parent, const char
   s->nodes[node] = (el_schema_node){.schema = schema, .parent = parent, .step = step};
   if (node) s->nodes[node].resource = s->nodes[parent].resource;
   s->node_slots[slot] = node + 1;
-  read_ids(s, node);
+  read_schema_ids(s, node);
   const char *key;
   json_t *value, *item;
   json_object_foreach((json_t *)schema, key, value) {
     const struct keyword *k = keyword_of(key);
     if (!k || k->holds == NOTHING) continue;
     if (!strcmp(key, "oneOf")) s->has_one_of = true;
-    if (k->holds != LIST && k->holds != MAP && json_is_object(value)) walk(s, value, node, k->name);
+    if (k->holds != LIST && k->holds != MAP && json_is_object(value)) index_schema(s, value, node, k->name);
     if ((k->holds == LIST || k->holds == SCHEMA_OR_LIST) && json_is_array(value)) {
       size_t i;
       json_array_foreach(value, i, item) {
-        if (json_is_object(item)) walk(s, item, node, el_schema_print(s, "%s/%zu", key, i));
+        if (json_is_object(item)) index_schema(s, item, node, el_schema_print(s, "%s/%zu", key, i));
       }
     }
     if (k->holds == MAP && json_is_object(value)) {
       const char *name;
       json_object_foreach(value, name, item) {
-        if (json_is_object(item)) walk(s, item, node, el_schema_print(s, "%s/%s", key, escaped(s, name)));
+        if (json_is_object(item))
+          index_schema(s, item, node, el_schema_print(s, "%s/%s", key, escape_pointer_token(s, name)));
       }
     }
   }
@@ -265,7 +267,7 @@ static bool is_known_dialect(const char *uri, bool *ref_alone) {
 
 void el_schema_index(el_schema *s) {
   bool ref_alone = false;
-  const char *dialect = text_of(s->root, "$schema");
+  const char *dialect = string_keyword(s->root, "$schema");
   if (dialect && !is_known_dialect(dialect, &ref_alone)) {
     char shown[EL_SHOW];
     el_str_show((el_str){dialect, strlen(dialect)}, shown, sizeof shown);
@@ -273,15 +275,15 @@ void el_schema_index(el_schema *s) {
   }
   s->resources = el_schema_more(s, NULL, sizeof *s->resources, 0, &s->cap_resources);
   s->resources[s->n_resources++] = (el_schema_resource){"", s->root, ref_alone};
-  walk(s, s->root, 0, "");
+  index_schema(s, s->root, 0, "");
 }
 
 uint32_t el_schema_node_of(el_schema *s, const json_t *schema, uint32_t parent, const char *step) {
   grow_slots(s);
-  uint32_t found = s->node_slots[slot_of(s, schema)];
+  uint32_t found = s->node_slots[node_slot_of(s, schema)];
   if (found) return found - 1;
   uint32_t node = s->n_nodes;
-  walk(s, schema, parent, step);
+  index_schema(s, schema, parent, step);
   return node;
 }
 
@@ -291,7 +293,7 @@ bool el_schema_ref_alone(const el_schema *s, uint32_t node) {
 
 /* ---------------------------------------------------------------------- references */
 
-static int hex(char c) {
+static int hex_value(char c) {
   return c >= '0' && c <= '9'   ? c - '0'
          : c >= 'a' && c <= 'f' ? c - 'a' + 10
          : c >= 'A' && c <= 'F' ? c - 'A' + 10
@@ -299,11 +301,11 @@ static int hex(char c) {
 }
 
 /* Percent signs of a fragment, and ~ of a JSON pointer's token, undone in place. */
-static void unescape(char *text, bool pointer) {
+static void unescape_pointer(char *text, bool pointer) {
   char *out = text;
   for (const char *in = text; *in; in++) {
-    if (!pointer && *in == '%' && hex(in[1]) >= 0 && hex(in[2]) >= 0) {
-      *out++ = (char)(hex(in[1]) * 16 + hex(in[2]));
+    if (!pointer && *in == '%' && hex_value(in[1]) >= 0 && hex_value(in[2]) >= 0) {
+      *out++ = (char)(hex_value(in[1]) * 16 + hex_value(in[2]));
       in += 2;
     } else if (pointer && *in == '~' && (in[1] == '0' || in[1] == '1')) {
       *out++ = *++in == '0' ? '~' : '/';
@@ -320,7 +322,7 @@ static const json_t *follow_pointer(el_schema *s, const json_t *at, char *pointe
     size_t n = strcspn(token, "/");
     char *next = token + n + 1;
     token[n] = 0;
-    unescape(token, true);
+    unescape_pointer(token, true);
     if (json_is_array(at)) {
       char *rest;
       unsigned long i = strtoul(token, &rest, 10);
@@ -349,7 +351,7 @@ const json_t *el_schema_resolve(el_schema *s, uint32_t from, const char *ref, ui
   const json_t *target = s->resources[resource].root;
   if (ref[n]) {
     char *fragment = (char *)el_schema_print(s, "%s", ref + n + 1);
-    unescape(fragment, false);
+    unescape_pointer(fragment, false);
     if (*fragment == '/') {
       target = follow_pointer(s, target, fragment);
     } else if (*fragment) {

@@ -9,7 +9,7 @@ typedef struct negation {
   const char *why; /* the keyword of which it cannot be said; NULL: none */
 } negation;
 
-static void add(negation *x, json_t *way) {
+static void add_way_out(negation *x, json_t *way) {
   if (!way || json_array_append_new(x->ways, way)) el_schema_stop(x->s, EL_ERR_NO_MEMORY, ": out of memory");
 }
 
@@ -23,7 +23,7 @@ static void add_other_types(negation *x, unsigned types) {
   for (size_t i = 0; i < sizeof bits / sizeof *bits; i++)
     if (bits[i] && !(types & bits[i])) json_array_append_new(list, json_string(type_names[i]));
   if (json_array_size(list))
-    add(x, json_pack("{s:o}", "type", list));
+    add_way_out(x, json_pack("{s:o}", "type", list));
   else
     json_decref(list);
 }
@@ -46,29 +46,29 @@ static void negate_values(negation *x, const json_t *values) {
     if (json_is_boolean(value)) is[json_is_true(value)] = true;
     if (type & EL_JSON_NUMBER && (json_array_size(values) > 1 || !is_whole(value))) x->why = "enum";
     if (json_is_number(value) && json_array_size(values) == 1) {
-      add(x, json_pack("{s:s,s:O}", "type", "number", "exclusiveMinimum", value));
-      add(x, json_pack("{s:s,s:O}", "type", "number", "exclusiveMaximum", value));
+      add_way_out(x, json_pack("{s:s,s:O}", "type", "number", "exclusiveMinimum", value));
+      add_way_out(x, json_pack("{s:s,s:O}", "type", "number", "exclusiveMaximum", value));
     }
     if (json_is_array(value)) {
       if (json_array_size(value))
         x->why = "enum";
       else
-        add(x, json_pack("{s:s,s:i}", "type", "array", "minItems", 1));
+        add_way_out(x, json_pack("{s:s,s:i}", "type", "array", "minItems", 1));
     }
     if (json_is_object(value)) {
       if (json_object_size(value))
         x->why = "enum";
       else
-        add(x, json_pack("{s:s,s:i}", "type", "object", "minProperties", 1));
+        add_way_out(x, json_pack("{s:s,s:i}", "type", "object", "minProperties", 1));
     }
   }
   add_other_types(x, types);
-  if (json_array_size(strings)) add(x, json_pack("{s:s,s:O}", "type", "string", EL_SCHEMA_EXCEPT, strings));
-  if (is[0] != is[1]) add(x, json_pack("{s:b}", "const", is[0]));
+  if (json_array_size(strings)) add_way_out(x, json_pack("{s:s,s:O}", "type", "string", EL_SCHEMA_EXCEPT, strings));
+  if (is[0] != is[1]) add_way_out(x, json_pack("{s:b}", "const", is[0]));
 }
 
 /* As a schema: `any` of the ways that the other does not hold. */
-static json_t *none_of(negation *x, uint32_t node, const json_t *schema, int depth) {
+static json_t *make_none_of(negation *x, uint32_t node, const json_t *schema, int depth) {
   json_t *ways = el_schema_negate(x->s, node, schema, depth + 1, &x->why);
   if (!ways) return NULL;
   if (!json_array_size(ways)) return json_false();
@@ -79,9 +79,9 @@ static void negate_properties(negation *x, uint32_t node, const json_t *map, int
   const char *name;
   json_t *schema;
   json_object_foreach((json_t *)map, name, schema) {
-    json_t *other = none_of(x, node, schema, depth);
+    json_t *other = make_none_of(x, node, schema, depth);
     if (x->why) return;
-    add(x, json_pack("{s:s,s:[s],s:{s:O}}", "type", "object", "required", name, "properties", name, other));
+    add_way_out(x, json_pack("{s:s,s:[s],s:{s:O}}", "type", "object", "required", name, "properties", name, other));
   }
 }
 
@@ -90,13 +90,13 @@ static void negate_count(negation *x, uint32_t node, const char *keyword, const 
   uint32_t n;
   if (!el_schema_count(x->s, node, keyword, &n)) return;
   if (step < 0 && !n) return; /* nothing has fewer than none */
-  add(x, json_pack("{s:s,s:I}", "type", type, opposite, (json_int_t)n + step));
+  add_way_out(x, json_pack("{s:s,s:I}", "type", type, opposite, (json_int_t)n + step));
 }
 
 static void negate_bound(negation *x, const json_t *schema, const char *keyword, const char *opposite) {
   json_t *bound = json_object_get(schema, keyword);
   if (json_is_number(bound))
-    add(x, json_pack("{s:s,s:O}", "type", "number", opposite, bound));
+    add_way_out(x, json_pack("{s:s,s:O}", "type", "number", opposite, bound));
   else if (bound)
     x->why = keyword;
 }
@@ -127,14 +127,14 @@ static void negate_assertions(negation *x, uint32_t node, int depth) {
   unsigned types = el_schema_types(x->s, node);
   if (types != EL_JSON_ANY) add_other_types(x, types);
   if ((types & EL_JSON_NUMBER) == EL_JSON_INTEGER)
-    add(x, json_pack("{s:s,s:b}", "type", "number", EL_SCHEMA_FRACTION, 1));
+    add_way_out(x, json_pack("{s:s,s:b}", "type", "number", EL_SCHEMA_FRACTION, 1));
   json_t *one = json_object_get(schema, "const"), *list = json_object_get(schema, "enum");
   if (one) negate_values(x, el_schema_keep(x->s, json_pack("[O]", one)));
   if (list) negate_values(x, list);
   negate_properties(x, node, json_object_get(schema, "properties"), depth);
   json_array_foreach(json_object_get(schema, "required"), i, item) {
     if (json_is_string(item))
-      add(x, json_pack("{s:s,s:{s:b}}", "type", "object", "properties", json_string_value(item), 0));
+      add_way_out(x, json_pack("{s:s,s:{s:b}}", "type", "object", "properties", json_string_value(item), 0));
   }
   negate_bound(x, schema, "minimum", "exclusiveMaximum");
   negate_bound(x, schema, "maximum", "exclusiveMinimum");
@@ -154,7 +154,7 @@ json_t *el_schema_negate(el_schema *s, uint32_t parent, const json_t *schema, in
   negation x = {.s = s, .ways = el_schema_keep(s, json_array())};
   if (json_is_true(schema)) return x.ways;
   if (json_is_false(schema)) {
-    add(&x, json_object());
+    add_way_out(&x, json_object());
     return x.ways;
   }
   if (!json_is_object(schema))
@@ -166,25 +166,25 @@ json_t *el_schema_negate(el_schema *s, uint32_t parent, const json_t *schema, in
   const json_t *ref = json_object_get(schema, "$ref");
   if (json_is_string(ref)) {
     uint32_t target = node;
-    json_t *other = none_of(&x, node, el_schema_resolve(s, node, json_string_value(ref), &target), depth);
-    if (other) add(&x, json_incref(other));
+    json_t *other = make_none_of(&x, node, el_schema_resolve(s, node, json_string_value(ref), &target), depth);
+    if (other) add_way_out(&x, json_incref(other));
   }
   if (!el_schema_ref_alone(s, node) && !x.why) {
     json_array_foreach(json_object_get(schema, "allOf"), i, item) {
-      json_t *other = none_of(&x, node, item, depth);
-      if (other) add(&x, json_incref(other));
+      json_t *other = make_none_of(&x, node, item, depth);
+      if (other) add_way_out(&x, json_incref(other));
     }
     const json_t *any = json_object_get(schema, "anyOf");
     if (any && !x.why) {
       json_t *all = el_schema_keep(s, json_array());
       json_array_foreach(any, i, item) {
-        json_t *other = none_of(&x, node, item, depth);
+        json_t *other = make_none_of(&x, node, item, depth);
         if (other) json_array_append(all, other);
       }
-      add(&x, json_pack("{s:O}", "allOf", all));
+      add_way_out(&x, json_pack("{s:O}", "allOf", all));
     }
     json_t *not = json_object_get(schema, "not");
-    if (not ) add(&x, json_incref(not ));
+    if (not ) add_way_out(&x, json_incref(not ));
     if (!x.why) negate_assertions(&x, node, depth);
   }
   if (x.why) *why = x.why;

@@ -23,7 +23,7 @@ typedef struct nfa {
   uint32_t n, cap;
 } nfa;
 
-static int32_t add(nfa *a, nfa_state state) {
+static int32_t add_nfa_state(nfa *a, nfa_state state) {
   if (a->n >= NFA_STATES)
     el_schema_fail(a->s, a->node, EL_ERR_UNSUPPORTED, "a pattern is too large: more than %d states", NFA_STATES);
   a->states = el_schema_more(a->s, a->states, sizeof *a->states, a->n, &a->cap);
@@ -31,15 +31,15 @@ static int32_t add(nfa *a, nfa_state state) {
   return (int32_t)a->n++;
 }
 
-static int32_t split(nfa *a, int32_t next, int32_t other) {
-  return add(a, (nfa_state){.next = next, .other = other});
+static int32_t add_split_state(nfa *a, int32_t next, int32_t other) {
+  return add_nfa_state(a, (nfa_state){.next = next, .other = other});
 }
 
-static int32_t read(nfa *a, uint32_t low, uint32_t high, int32_t next) {
-  return add(a, (nfa_state){.next = next, .other = NONE, .low = low, .high = high, .reads = true});
+static int32_t add_reading_state(nfa *a, uint32_t low, uint32_t high, int32_t next) {
+  return add_nfa_state(a, (nfa_state){.next = next, .other = NONE, .low = low, .high = high, .reads = true});
 }
 
-static int32_t literal(nfa *a, const char *bytes, size_t len, int32_t next) {
+static int32_t add_literal_states(nfa *a, const char *bytes, size_t len, int32_t next) {
   while (len) {
     size_t n = 1;
     while (n < len && ((unsigned char)bytes[len - n] & 0xc0) == 0x80) n++;
@@ -48,59 +48,59 @@ static int32_t literal(nfa *a, const char *bytes, size_t len, int32_t next) {
                  : n == 2 ? (p[0] & 0x1fu) << 6 | (p[1] & 0x3fu)
                  : n == 3 ? (p[0] & 0x0fu) << 12 | (p[1] & 0x3fu) << 6 | (p[2] & 0x3fu)
                           : (p[0] & 0x07u) << 18 | (p[1] & 0x3fu) << 12 | (p[2] & 0x3fu) << 6 | (p[3] & 0x3fu);
-    next = read(a, c, c, next);
+    next = add_reading_state(a, c, c, next);
     len -= n;
   }
   return next;
 }
 
 /* Where to begin so that the expression is read, and then what `next` reads. */
-static int32_t build(nfa *a, el_expr e, int32_t next, int depth) {
+static int32_t build_nfa(nfa *a, el_expr e, int32_t next, int depth) {
   const el_expr_node *x = &a->g->exprs[e];
   if (depth > EL_SCHEMA_DEPTH) el_schema_fail(a->s, a->node, EL_ERR_TOO_LONG, "a pattern is nested too deep");
   switch (x->kind) {
     case EL_EXPR_EMPTY: return next;
-    case EL_EXPR_LITERAL: return literal(a, a->g->bytes + x->at, x->n, next);
+    case EL_EXPR_LITERAL: return add_literal_states(a, a->g->bytes + x->at, x->n, next);
     case EL_EXPR_BYTE:
-      if (x->n < 0x80) return read(a, x->at, x->n, next);
+      if (x->n < 0x80) return add_reading_state(a, x->at, x->n, next);
       break;
     case EL_EXPR_CHARS: {
       int32_t all = NONE;
       for (uint32_t i = x->n; i-- > 0;) {
         const el_char_range *r = &a->g->ranges[x->at + i];
-        int32_t one = read(a, r->low, r->high, next);
-        all = all == NONE ? one : split(a, one, all);
+        int32_t one = add_reading_state(a, r->low, r->high, next);
+        all = all == NONE ? one : add_split_state(a, one, all);
       }
       return all;
     }
     case EL_EXPR_SEQUENCE:
-      for (uint32_t i = x->n; i-- > 0 && next != NONE;) next = build(a, a->g->items[x->at + i], next, depth + 1);
+      for (uint32_t i = x->n; i-- > 0 && next != NONE;) next = build_nfa(a, a->g->items[x->at + i], next, depth + 1);
       return next;
     case EL_EXPR_CHOICE: {
       int32_t all = NONE;
       for (uint32_t i = x->n; i-- > 0;) {
-        int32_t one = build(a, a->g->items[x->at + i], next, depth + 1);
-        all = all == NONE ? one : one == NONE ? all : split(a, one, all);
+        int32_t one = build_nfa(a, a->g->items[x->at + i], next, depth + 1);
+        all = all == NONE ? one : one == NONE ? all : add_split_state(a, one, all);
       }
       return all;
     }
     case EL_EXPR_REPEAT: {
       int32_t tail = next;
       if (x->max == EL_UNBOUNDED) {
-        tail = split(a, next, NONE);
-        int32_t again = build(a, x->at, tail, depth + 1);
+        tail = add_split_state(a, next, NONE);
+        int32_t again = build_nfa(a, x->at, tail, depth + 1);
         a->states[tail].other = again;
       } else {
         for (uint32_t i = x->n; i < x->max; i++) {
-          int32_t one = build(a, x->at, tail, depth + 1);
+          int32_t one = build_nfa(a, x->at, tail, depth + 1);
           if (one == NONE) break;
-          tail = split(a, one, next);
+          tail = add_split_state(a, one, next);
         }
       }
-      for (uint32_t i = 0; i < x->n && tail != NONE; i++) tail = build(a, x->at, tail, depth + 1);
+      for (uint32_t i = 0; i < x->n && tail != NONE; i++) tail = build_nfa(a, x->at, tail, depth + 1);
       return tail;
     }
-    case EL_EXPR_RULE: return build(a, a->g->rules[x->at].body, next, depth + 1);
+    case EL_EXPR_RULE: return build_nfa(a, a->g->rules[x->at].body, next, depth + 1);
     case EL_EXPR_NEVER: return NONE;
     case EL_EXPR_UNTIL: break;
   }
@@ -125,7 +125,7 @@ typedef struct subsets {
   uint64_t work;
 } subsets;
 
-static void reach(subsets *u, int32_t from) {
+static void add_reachable(subsets *u, int32_t from) {
   uint32_t n = 0;
   if (from != NONE) u->stack[n++] = (uint32_t)from;
   while (n) {
@@ -142,12 +142,12 @@ static void reach(subsets *u, int32_t from) {
   }
 }
 
-static int ascending(const void *a, const void *b) {
+static int compare_states(const void *a, const void *b) {
   uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
   return (x > y) - (x < y);
 }
 
-static uint32_t slot_of(const subsets *u, const uint32_t *at, uint32_t n) {
+static uint32_t subset_slot_of(const subsets *u, const uint32_t *at, uint32_t n) {
   uint64_t h = 1469598103934665603u;
   for (uint32_t i = 0; i < n; i++) h = (h ^ at[i]) * 1099511628211u;
   uint32_t i = (uint32_t)(h ^ h >> 32) & (u->n_slots - 1);
@@ -159,15 +159,15 @@ static uint32_t slot_of(const subsets *u, const uint32_t *at, uint32_t n) {
 }
 
 /* The number of what has been found. */
-static uint32_t intern(subsets *u) {
+static uint32_t intern_subset(subsets *u) {
   el_schema *s = u->a->s;
-  qsort(u->found, u->n_found, sizeof *u->found, ascending);
+  qsort(u->found, u->n_found, sizeof *u->found, compare_states);
   if (u->n * 2 >= u->n_slots) {
     u->n_slots = u->n_slots ? u->n_slots * 2 : 64;
     u->slots = el_schema_alloc(s, sizeof *u->slots * u->n_slots);
-    for (uint32_t i = 0; i < u->n; i++) u->slots[slot_of(u, u->of[i].at, u->of[i].n)] = i + 1;
+    for (uint32_t i = 0; i < u->n; i++) u->slots[subset_slot_of(u, u->of[i].at, u->of[i].n)] = i + 1;
   }
-  uint32_t slot = slot_of(u, u->found, u->n_found);
+  uint32_t slot = subset_slot_of(u, u->found, u->n_found);
   if (u->slots[slot]) return u->slots[slot] - 1;
   u->of = el_schema_more(s, u->of, sizeof *u->of, u->n, &u->cap);
   uint32_t *copy = el_schema_alloc(s, sizeof *copy * (u->n_found + 1));
@@ -178,7 +178,7 @@ static uint32_t intern(subsets *u) {
 }
 
 /* The characters at which what a subset does may change: `low`s and what follows `high`s. */
-static uint32_t borders(subsets *u, const subset *x, uint32_t *out) {
+static uint32_t collect_borders(subsets *u, const subset *x, uint32_t *out) {
   uint32_t n = 0, kept = 0;
   for (uint32_t i = 0; i < x->n; i++) {
     const nfa_state *state = &u->a->states[x->at[i]];
@@ -187,7 +187,7 @@ static uint32_t borders(subsets *u, const subset *x, uint32_t *out) {
     out[n++] = state->high + 1;
   }
   out[n++] = LAST + 1;
-  qsort(out, n, sizeof *out, ascending);
+  qsort(out, n, sizeof *out, compare_states);
   for (uint32_t i = 0; i < n; i++)
     if (out[i] && (!kept || out[kept - 1] != out[i])) out[kept++] = out[i];
   return kept;
@@ -196,29 +196,29 @@ static uint32_t borders(subsets *u, const subset *x, uint32_t *out) {
 el_dfa *el_dfa_of_grammar(el_schema *s, uint32_t node, const el_grammar *g, el_expr root) {
   enum { MOST_WORK = 1 << 26 };
   nfa a = {.s = s, .node = node, .g = g};
-  int32_t end = split(&a, NONE, NONE), begin = build(&a, root, end, 0);
+  int32_t end = add_split_state(&a, NONE, NONE), begin = build_nfa(&a, root, end, 0);
   subsets u = {.a = &a, .round = 1};
   u.mark = el_schema_alloc(s, sizeof *u.mark * a.n);
   u.stack = el_schema_alloc(s, sizeof *u.stack * (2 * a.n + 2));
   u.found = el_schema_alloc(s, sizeof *u.found * a.n);
   uint32_t *at = el_schema_alloc(s, sizeof *at * (2 * a.n + 1));
   el_dfa_builder b = {0};
-  reach(&u, begin);
-  intern(&u);
+  add_reachable(&u, begin);
+  intern_subset(&u);
   for (uint32_t i = 0; i < u.n; i++) {
     subset x = u.of[i];
     el_dfa_state(s, node, &b, x.n && x.at[0] == 0);
-    uint32_t n = borders(&u, &x, at), low = 0;
+    uint32_t n = collect_borders(&u, &x, at), low = 0;
     for (uint32_t k = 0; k < n; k++) {
       u.round++;
       u.n_found = 0;
       for (uint32_t m = 0; m < x.n; m++) {
         const nfa_state *state = &a.states[x.at[m]];
-        if (state->reads && state->low <= low && low <= state->high) reach(&u, state->next);
+        if (state->reads && state->low <= low && low <= state->high) add_reachable(&u, state->next);
       }
       u.work += x.n + u.n_found;
       if (u.work > MOST_WORK) el_schema_fail(s, node, EL_ERR_UNSUPPORTED, "a pattern is too much work beside others");
-      el_dfa_edge_to(s, &b, at[k] - 1, intern(&u));
+      el_dfa_edge_to(s, &b, at[k] - 1, intern_subset(&u));
       low = at[k];
     }
   }

@@ -73,7 +73,7 @@ static int compare_sizes(const decimal *a, const decimal *b) {
   return c ? c : strcmp(a->part, b->part);
 }
 
-static int compare(const decimal *a, const decimal *b) {
+static int compare_decimals(const decimal *a, const decimal *b) {
   if (a->negative != b->negative) return a->negative ? -1 : 1;
   int c = compare_sizes(a, b);
   return a->negative ? -c : c;
@@ -91,11 +91,11 @@ typedef struct limits {
   int places;      /* behind the point, at most; -1: any */
 } limits;
 
-static void tighten(limits *l, const json_t *number, bool low, bool open) {
+static void tighten_limit(limits *l, const json_t *number, bool low, bool open) {
   decimal d;
   read_decimal(number, &d);
   bound *b = low ? &l->low : &l->high;
-  int c = compare(&d, &b->at);
+  int c = compare_decimals(&d, &b->at);
   if (c == 0) {
     b->open |= open;
   } else if (low ? c > 0 : c < 0) {
@@ -136,7 +136,7 @@ static void add_factor(el_schema *s, uint32_t node, limits *l, const json_t *of)
   l->places = most;
 }
 
-static const json_t *number_of(el_schema *s, uint32_t node, const char *keyword) {
+static const json_t *number_keyword(el_schema *s, uint32_t node, const char *keyword) {
   const json_t *j = json_object_get(s->nodes[node].schema, keyword);
   if (j && !json_is_number(j) && !(json_is_boolean(j) && keyword[0] == 'e'))
     el_schema_fail(s, node, EL_ERR_INVALID, "\"%s\" must be a number", keyword);
@@ -150,14 +150,15 @@ static void read_limits(el_schema *s, const el_set *nodes, limits *l) {
   l->places = -1;
   for (uint32_t i = 0; i < nodes->n; i++) {
     uint32_t node = nodes->at[i];
-    const json_t *min = number_of(s, node, "minimum"), *max = number_of(s, node, "maximum");
-    const json_t *above = number_of(s, node, "exclusiveMinimum"), *below = number_of(s, node, "exclusiveMaximum");
-    const json_t *of = number_of(s, node, "multipleOf");
+    const json_t *min = number_keyword(s, node, "minimum"), *max = number_keyword(s, node, "maximum");
+    const json_t *above = number_keyword(s, node, "exclusiveMinimum"),
+                 *below = number_keyword(s, node, "exclusiveMaximum");
+    const json_t *of = number_keyword(s, node, "multipleOf");
     /* Up to draft 4 these two were booleans, about the other two. */
-    if (min) tighten(l, min, true, json_is_true(above));
-    if (max) tighten(l, max, false, json_is_true(below));
-    if (json_is_number(above)) tighten(l, above, true, true);
-    if (json_is_number(below)) tighten(l, below, false, true);
+    if (min) tighten_limit(l, min, true, json_is_true(above));
+    if (max) tighten_limit(l, max, false, json_is_true(below));
+    if (json_is_number(above)) tighten_limit(l, above, true, true);
+    if (json_is_number(below)) tighten_limit(l, below, false, true);
     if (of) add_factor(s, node, l, of);
   }
 }
@@ -179,17 +180,17 @@ typedef struct span {
   uint32_t n_memo;
 } span;
 
-static el_expr digits(span *p, int min, int max) {
+static el_expr digits_expr(span *p, int min, int max) {
   return el_grammar_repeat(p->g, el_grammar_byte(p->g, '0', '9'), (uint32_t)min, (uint32_t)max);
 }
 
-static int sign(int x) {
+static int sign_of(int x) {
   return (x > 0) - (x < 0);
 }
 
 /* A digit after those that compare as `so_far` with those of the bound. */
 static int compare_digit(int so_far, int digit, const char *digits_of, int at) {
-  return so_far ? so_far : sign(digit - (digits_of[at] ? digits_of[at] - '0' : 0));
+  return so_far ? so_far : sign_of(digit - (digits_of[at] ? digits_of[at] - '0' : 0));
 }
 
 /* Whether the size may end with n digits behind its point, of which those so far compare as a and b. */
@@ -205,11 +206,11 @@ static bool may_end(const span *p, int n, int a, int b, uint32_t rest) {
 
 /* Digits behind the point: n are written, and one of them is not 0 if `part_of_one`. EL_EXPR_NONE: there is no way on.
  */
-static el_expr part(span *p, int n, int most, int a, int b, uint32_t rest, bool part_of_one) {
+static el_expr fraction_part(span *p, int n, int most, int a, int b, uint32_t rest, bool part_of_one) {
   if (el_grammar_failed(p->g)) return EL_EXPR_NONE;
   el_grammar *g = p->g;
   bool free = part_of_one || !p->no_integers;
-  if (a > 0 && b < 0 && p->factor == 1 && free) return digits(p, n ? 0 : 1, most - n);
+  if (a > 0 && b < 0 && p->factor == 1 && free) return digits_expr(p, n ? 0 : 1, most - n);
   el_expr ways[12];
   size_t n_ways = 0;
   if (n && free && may_end(p, n, a, b, rest)) ways[n_ways++] = el_grammar_empty(g);
@@ -221,7 +222,7 @@ static el_expr part(span *p, int n, int most, int a, int b, uint32_t rest, bool 
            compare_digit(b, d, p->high->at.part, n) == next_b)
       d++;
     if (next_a < 0 || next_b > 0) continue;
-    el_expr more = part(p, n + 1, most, next_a, next_b, next_rest, part_of_one || from);
+    el_expr more = fraction_part(p, n + 1, most, next_a, next_b, next_rest, part_of_one || from);
     if (more)
       ways[n_ways++] =
           el_grammar_pair(g, el_grammar_byte(g, (unsigned char)('0' + from), (unsigned char)('0' + d - 1)), more);
@@ -245,17 +246,17 @@ static el_expr whole_end(span *p, int n, int a, int b, uint32_t rest) {
     if (n_b > most) most = n_b;
   }
   if (p->places >= 0) most = p->places;
-  el_expr fraction = most ? part(p, 0, most, a, b, rest, false) : EL_EXPR_NONE;
+  el_expr fraction = most ? fraction_part(p, 0, most, a, b, rest, false) : EL_EXPR_NONE;
   if (!fraction) return end;
   fraction = el_grammar_pair(g, el_grammar_text(g, "."), fraction);
   return end ? el_grammar_optional(g, fraction) : fraction;
 }
 
-static el_expr whole(span *p, int n, int a, int b, bool zero, uint32_t rest);
+static el_expr whole_part(span *p, int n, int a, int b, bool zero, uint32_t rest);
 
 /* With multiples, states are met again on many ways, so each is a rule. */
 static el_expr whole_rule(span *p, int n, int a, int b, uint32_t rest) {
-  if (p->factor == 1) return whole(p, n, a, b, false, rest);
+  if (p->factor == 1) return whole_part(p, n, a, b, false, rest);
   uint32_t key = 1 + (uint32_t)((((uint32_t)n * 3 + (uint32_t)(a + 1)) * 3 + (uint32_t)(b + 1)) * p->factor + rest);
   uint32_t slot = (uint32_t)(key * 2654435769u) % (2 * MOST_STATES);
   for (; p->memo_keys[slot]; slot = (slot + 1) % (2 * MOST_STATES))
@@ -263,7 +264,7 @@ static el_expr whole_rule(span *p, int n, int a, int b, uint32_t rest) {
       return p->memo[slot] == UINT32_MAX ? EL_EXPR_NONE : el_grammar_use(p->g, p->memo[slot]);
   if (++p->n_memo > MOST_STATES)
     el_schema_fail(p->s, p->node, EL_ERR_UNSUPPORTED, "\"multipleOf\" is not supported with bounds so wide");
-  el_expr body = whole(p, n, a, b, false, rest);
+  el_expr body = whole_part(p, n, a, b, false, rest);
   /* What was made meanwhile may have taken the place. */
   while (p->memo_keys[slot]) slot = (slot + 1) % (2 * MOST_STATES);
   p->memo_keys[slot] = key;
@@ -275,7 +276,7 @@ static el_expr whole_rule(span *p, int n, int a, int b, uint32_t rest) {
 }
 
 /* Digits before the point: n are written. `zero`: they are "0", so that there are no more. */
-static el_expr whole(span *p, int n, int a, int b, bool zero, uint32_t rest) {
+static el_expr whole_part(span *p, int n, int a, int b, bool zero, uint32_t rest) {
   if (el_grammar_failed(p->g)) return EL_EXPR_NONE;
   el_grammar *g = p->g;
   if (n && a && b && !zero && p->factor == 1 && !p->fractions) {
@@ -283,7 +284,7 @@ static el_expr whole(span *p, int n, int a, int b, bool zero, uint32_t rest) {
     int min = a < 0 ? p->n_low + 1 : p->n_low, max = b > 0 ? p->n_high - 1 : p->n_high;
     if (max > p->n_most) max = p->n_most;
     if (min < n) min = n;
-    return max < min ? EL_EXPR_NONE : digits(p, min - n, max - n);
+    return max < min ? EL_EXPR_NONE : digits_expr(p, min - n, max - n);
   }
   el_expr ways[12];
   size_t n_ways = 0;
@@ -299,7 +300,7 @@ static el_expr whole(span *p, int n, int a, int b, bool zero, uint32_t rest) {
            (*high ? compare_digit(b, d, high, n) : b) == next_b)
       d++;
     el_expr more =
-        is_zero ? whole(p, 1, next_a, next_b, true, next_rest) : whole_rule(p, n + 1, next_a, next_b, next_rest);
+        is_zero ? whole_part(p, 1, next_a, next_b, true, next_rest) : whole_rule(p, n + 1, next_a, next_b, next_rest);
     if (more)
       ways[n_ways++] =
           el_grammar_pair(g, el_grammar_byte(g, (unsigned char)('0' + from), (unsigned char)('0' + d - 1)), more);
@@ -308,8 +309,8 @@ static el_expr whole(span *p, int n, int a, int b, bool zero, uint32_t rest) {
 }
 
 /* Sizes of low to high. */
-static el_expr between(el_schema *s, uint32_t node, const limits *l, const bound *low, const bound *high,
-                       bool fractions, bool integers) {
+static el_expr numbers_between(el_schema *s, uint32_t node, const limits *l, const bound *low, const bound *high,
+                               bool fractions, bool integers) {
   int c = compare_sizes(&low->at, &high->at);
   if (c > 0 || (!c && (low->open || high->open)) || low->at.infinite) return EL_EXPR_NONE;
   span p = {
@@ -326,7 +327,7 @@ static el_expr between(el_schema *s, uint32_t node, const limits *l, const bound
     p.memo = el_schema_alloc(s, sizeof *p.memo * 2 * MOST_STATES);
   }
   /* Of an infinite bound every digit is below. */
-  return whole(&p, 0, 0, high->at.infinite ? -1 : 0, false, 0);
+  return whole_part(&p, 0, 0, high->at.infinite ? -1 : 0, false, 0);
 }
 
 /* ---------------------------------------------------------------------- any number */
@@ -368,18 +369,18 @@ el_expr el_schema_number(el_schema *s, const el_set *nodes, unsigned types) {
   if (integers && !l->bounded && l->factor == 1 && l->places < 0) return any_number(s, fractions);
   el_grammar *g = s->g;
   uint32_t node = nodes->n ? nodes->at[0] : 0;
-  if (compare(&l->low.at, &l->high.at) > 0) return el_grammar_never(g);
+  if (compare_decimals(&l->low.at, &l->high.at) > 0) return el_grammar_never(g);
   el_expr ways[2];
   size_t n = 0;
   bound zero = {.at = {.whole = "0"}};
   if (!l->high.at.negative) {
-    el_expr e = between(s, node, l, l->low.at.negative ? &zero : &l->low, &l->high, fractions, integers);
+    el_expr e = numbers_between(s, node, l, l->low.at.negative ? &zero : &l->low, &l->high, fractions, integers);
     if (e) ways[n++] = e;
   }
   if (l->low.at.negative) {
     bound none = zero;
     none.open = true;
-    el_expr e = between(s, node, l, l->high.at.negative ? &l->high : &none, &l->low, fractions, integers);
+    el_expr e = numbers_between(s, node, l, l->high.at.negative ? &l->high : &none, &l->low, fractions, integers);
     if (e) ways[n++] = el_grammar_pair(g, el_grammar_text(g, "-"), e);
   }
   el_schema_check(s);

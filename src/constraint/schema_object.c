@@ -48,7 +48,7 @@ static const json_t *map_of(el_schema *s, uint32_t node, const char *keyword) {
   return map;
 }
 
-static void read_node(el_schema *s, object *o, uint32_t node) {
+static void read_object_node(el_schema *s, object *o, uint32_t node) {
   const json_t *schema = s->nodes[node].schema, *item;
   const char *name;
   json_t *value;
@@ -83,7 +83,7 @@ static void read_node(el_schema *s, object *o, uint32_t node) {
 }
 
 /* propertyNames is a schema of strings; what applies others in place would need what goals do. */
-static void check_names(el_schema *s, object *o) {
+static void check_property_names(el_schema *s, object *o) {
   static const char *const no[] = {"$ref", "allOf", "anyOf", "oneOf", "not", "if"};
   for (uint32_t i = 0; i < o->names.n; i++) {
     el_schema_check_keywords(s, o->names.at[i]);
@@ -198,7 +198,7 @@ typedef struct line {
 } line;
 
 /* Members i and on, after one that has been written. */
-static el_expr continued(el_schema *s, const line *l, uint32_t i) {
+static el_expr members_after(el_schema *s, const line *l, uint32_t i) {
   el_expr *parts = el_schema_alloc(s, sizeof *parts * (l->o->n - i + 1));
   size_t n = 0;
   for (; i < l->o->n; i++) {
@@ -211,22 +211,22 @@ static el_expr continued(el_schema *s, const line *l, uint32_t i) {
 
 /* All members. The first that is written is one of those that may be left out, up to the first that may not; what may
  * follow each of these is a rule. */
-static el_expr in_order(el_schema *s, const line *l) {
+static el_expr members_in_order(el_schema *s, const line *l) {
   el_grammar *g = s->g;
   uint32_t n = l->o->n, leave = 0;
   while (leave < n && !l->o->members[leave].required) leave++;
   bool all = leave == n;
-  if (!leave && !all) return el_grammar_pair(g, l->members[0], continued(s, l, 1));
+  if (!leave && !all) return el_grammar_pair(g, l->members[0], members_after(s, l, 1));
   el_expr *ways = el_schema_alloc(s, sizeof *ways * (n + 2));
   size_t n_ways = 0;
   el_rule after = el_grammar_add_rule(g, "members");
   if (all) {
-    el_grammar_define(g, after, continued(s, l, n));
+    el_grammar_define(g, after, members_after(s, l, n));
     ways[n_ways++] = el_grammar_empty(g);
     if (l->other) ways[n_ways++] = el_grammar_pair(g, l->other, el_grammar_use(g, after));
   } else {
     el_rule behind = el_grammar_add_rule(g, "members");
-    el_grammar_define(g, behind, continued(s, l, leave + 1));
+    el_grammar_define(g, behind, members_after(s, l, leave + 1));
     el_grammar_define(g, after,
                       el_grammar_sequence(g, (el_expr[]){s->comma, l->members[leave], el_grammar_use(g, behind)}, 3));
     ways[n_ways++] = el_grammar_pair(g, l->members[leave], el_grammar_use(g, behind));
@@ -245,7 +245,7 @@ static el_expr in_order(el_schema *s, const line *l) {
 
 /* The same where members are counted: a rule for each place and count. Others may be of the same name, so that for
  * minProperties all of them count as one. */
-static el_expr counted(el_schema *s, const line *l) {
+static el_expr counted_members(el_schema *s, const line *l) {
   el_grammar *g = s->g;
   const object *o = l->o;
   uint32_t n = o->n, node = o->nodes->at[0];
@@ -294,8 +294,8 @@ el_expr el_schema_object(el_schema *s, const el_set *nodes) {
   el_grammar *g = s->g;
   object o = {.nodes = nodes, .max = EL_UNBOUNDED, .closed = !s->open};
   o.index = el_schema_keep(s, json_object());
-  for (uint32_t i = 0; i < nodes->n; i++) read_node(s, &o, nodes->at[i]);
-  check_names(s, &o);
+  for (uint32_t i = 0; i < nodes->n; i++) read_object_node(s, &o, nodes->at[i]);
+  check_property_names(s, &o);
   uint32_t n_said = 0, n_required = 0;
   for (uint32_t i = 0; i < o.n; i++) {
     n_said += o.members[i].said;
@@ -311,7 +311,7 @@ el_expr el_schema_object(el_schema *s, const el_set *nodes) {
   l.other = other_member(s, &o);
   el_schema_check(s);
   bool counts = o.min > n_required || (o.max != EL_UNBOUNDED && (l.other || o.max < o.n));
-  el_expr inside = counts ? counted(s, &l) : in_order(s, &l);
+  el_expr inside = counts ? counted_members(s, &l) : members_in_order(s, &l);
   return el_grammar_sequence(
       g, (el_expr[]){el_grammar_text(g, "{"), s->space, inside, s->space, el_grammar_text(g, "}")}, 5);
 }

@@ -86,7 +86,7 @@ static void add_pattern(expectation *x, uint32_t node, const char *pattern, size
   x->n++;
 }
 
-static void read_node(el_schema *s, uint32_t node, expectation *x) {
+static void read_string_node(el_schema *s, uint32_t node, expectation *x) {
   const json_t *schema = s->nodes[node].schema;
   uint32_t n;
   if (el_schema_count(s, node, "minLength", &n) && n > x->min) x->min = n;
@@ -101,7 +101,7 @@ static void read_node(el_schema *s, uint32_t node, expectation *x) {
 }
 
 /* The strings of a list of values. */
-static el_dfa *words(el_schema *s, uint32_t node, const json_t *values, const el_set *all_of) {
+static el_dfa *words_dfa(el_schema *s, uint32_t node, const json_t *values, const el_set *all_of) {
   el_literal *list = el_schema_alloc(s, sizeof *list * (json_array_size(values) + 1));
   size_t n = 0, i;
   const json_t *value;
@@ -120,8 +120,8 @@ el_dfa *el_schema_strings(el_schema *s, const el_set *nodes) {
     uint32_t node = nodes->at[i];
     json_t *schema = (json_t *)s->nodes[node].schema, *one = json_object_get(schema, "const");
     const json_t *list = one ? el_schema_keep(s, json_pack("[O]", one)) : json_object_get(schema, "enum");
-    if (list) return words(s, node, list, nodes);
-    read_node(s, node, &x);
+    if (list) return words_dfa(s, node, list, nodes);
+    read_string_node(s, node, &x);
     const json_t *pattern = json_object_get(schema, "pattern");
     const char *form = format_pattern(json_string_value(json_object_get(schema, "format")));
     if (pattern)
@@ -129,7 +129,7 @@ el_dfa *el_schema_strings(el_schema *s, const el_set *nodes) {
                      el_dfa_regex(s, node, json_string_value(pattern), json_string_length(pattern), EL_REGEX_SEARCH));
     if (form) d = el_dfa_and(s, node, d, el_dfa_regex(s, node, form, strlen(form), 0));
     const json_t *except = json_object_get(schema, EL_SCHEMA_EXCEPT);
-    if (except) d = el_dfa_minus(s, node, d, words(s, node, except, NULL));
+    if (except) d = el_dfa_minus(s, node, d, words_dfa(s, node, except, NULL));
   }
   if (x.min > x.max) return el_dfa_words(s, 0, NULL, 0);
   if (x.min || x.max != EL_UNBOUNDED) d = el_dfa_and(s, x.node, d, el_dfa_length(s, x.node, x.min, x.max));
@@ -139,7 +139,7 @@ el_dfa *el_schema_strings(el_schema *s, const el_set *nodes) {
 el_expr el_schema_string(el_schema *s, const el_set *nodes) {
   el_grammar *g = s->g;
   expectation x = {0, EL_UNBOUNDED, 0, NULL, 0, 0, 0, false};
-  for (uint32_t i = 0; i < nodes->n; i++) read_node(s, nodes->at[i], &x);
+  for (uint32_t i = 0; i < nodes->n; i++) read_string_node(s, nodes->at[i], &x);
   if (x.min > x.max) return el_grammar_never(g);
   el_expr inside;
   if (!x.n && !x.excepts) {

@@ -79,13 +79,13 @@ bool el_schema_search(el_schema *s, uint32_t node, const char *pattern, const ch
 
 /* ---------------------------------------------------------------------- assertions */
 
-static size_t characters(const char *text, size_t len) {
+static size_t count_characters(const char *text, size_t len) {
   size_t n = 0;
   for (size_t i = 0; i < len; i++) n += ((unsigned char)text[i] & 0xc0) != 0x80;
   return n;
 }
 
-static bool within(el_schema *s, uint32_t node, const char *least, const char *most, size_t n) {
+static bool is_count_within(el_schema *s, uint32_t node, const char *least, const char *most, size_t n) {
   uint32_t count;
   if (el_schema_count(s, node, least, &count) && n < count) return false;
   return !el_schema_count(s, node, most, &count) || n <= count;
@@ -99,7 +99,7 @@ static bool string_holds(el_schema *s, uint32_t node, const json_t *value) {
   json_array_foreach(except, i, item) {
     if (json_equal(item, value)) return false;
   }
-  if (!within(s, node, "minLength", "maxLength", characters(text, len))) return false;
+  if (!is_count_within(s, node, "minLength", "maxLength", count_characters(text, len))) return false;
   return !json_is_string(pattern) || el_schema_search(s, node, json_string_value(pattern), text, len);
 }
 
@@ -127,7 +127,7 @@ static bool number_holds(el_schema *s, uint32_t node, const json_t *value) {
 static bool array_holds(el_schema *s, uint32_t node, const json_t *value, int depth) {
   const json_t *schema = s->nodes[node].schema, *item;
   size_t n = json_array_size(value), i, k;
-  if (!within(s, node, "minItems", "maxItems", n)) return false;
+  if (!is_count_within(s, node, "minItems", "maxItems", n)) return false;
   const char *rest;
   const json_t *prefix = el_schema_prefix(schema, &rest), *others = json_object_get(schema, rest);
   json_array_foreach(value, i, item) {
@@ -153,7 +153,7 @@ static bool object_holds(el_schema *s, uint32_t node, const json_t *value, int d
   size_t i;
   const char *name, *pattern;
   json_t *member, *own;
-  if (!within(s, node, "minProperties", "maxProperties", json_object_size(value))) return false;
+  if (!is_count_within(s, node, "minProperties", "maxProperties", json_object_size(value))) return false;
   json_array_foreach(json_object_get(schema, "required"), i, item) {
     if (json_is_string(item) && !json_object_get(value, json_string_value(item))) return false;
   }

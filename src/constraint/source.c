@@ -12,23 +12,23 @@ static bool has_text(el_constraint_type type) {
 }
 
 /* Adds to *bytes; false: there are too many. */
-static bool count(size_t *bytes, size_t more) {
+static bool count_bytes(size_t *bytes, size_t more) {
   if (more > EL_MAX_CONSTRAINT_BYTES - *bytes) return false;
   *bytes += more;
   return true;
 }
 
-static el_status too_long(el_error *err) {
+static el_status fail_source_too_long(el_error *err) {
   return el_fail(err, EL_ERR_TOO_LONG, "constraint: more than %d bytes", EL_MAX_CONSTRAINT_BYTES);
 }
 
-static el_status check_choices(const el_constraint_source *s, size_t *bytes, el_error *err) {
+static el_status check_source_choices(const el_constraint_source *s, size_t *bytes, el_error *err) {
   if (!s->n_choices) return el_fail(err, EL_ERR_INVALID, "choice: there is nothing to choose from");
   if (s->n_choices > EL_MAX_CHOICES)
     return el_fail(err, EL_ERR_TOO_LONG, "choice: %zu texts, the limit is %d", s->n_choices, EL_MAX_CHOICES);
   for (size_t i = 0; i < s->n_choices; i++) {
     if (!s->choices[i] || !*s->choices[i]) return el_fail(err, EL_ERR_INVALID, "choice[%zu]: is empty", i);
-    if (!count(bytes, strlen(s->choices[i]))) return too_long(err);
+    if (!count_bytes(bytes, strlen(s->choices[i]))) return fail_source_too_long(err);
   }
   return EL_OK;
 }
@@ -47,7 +47,7 @@ static el_status check_tags(const el_constraint_source *s, size_t *bytes, el_err
   for (size_t i = 0; i < s->n_triggers; i++) {
     if (!s->triggers[i] || !*s->triggers[i])
       return el_fail(err, EL_ERR_INVALID, "structural tags: triggers[%zu] is empty", i);
-    if (!count(bytes, strlen(s->triggers[i]))) return too_long(err);
+    if (!count_bytes(bytes, strlen(s->triggers[i]))) return fail_source_too_long(err);
   }
   for (size_t i = 0; i < s->n_tags; i++) {
     const el_constraint_tag *t = &s->tags[i];
@@ -58,9 +58,9 @@ static el_status check_tags(const el_constraint_source *s, size_t *bytes, el_err
       return el_fail(err, EL_ERR_INVALID, "structural tags: tags[%zu] has no text", i);
     if (!starts_with_a_trigger(s, t->begin))
       return el_fail(err, EL_ERR_INVALID, "structural tags: tags[%zu] does not begin with any trigger", i);
-    if (!count(bytes, strlen(t->begin)) || !count(bytes, strlen(t->end)) ||
-        (has_text(t->content) && !count(bytes, t->len)))
-      return too_long(err);
+    if (!count_bytes(bytes, strlen(t->begin)) || !count_bytes(bytes, strlen(t->end)) ||
+        (has_text(t->content) && !count_bytes(bytes, t->len)))
+      return fail_source_too_long(err);
   }
   return EL_OK;
 }
@@ -77,9 +77,9 @@ el_status el_source_check(const el_constraint_source *s, const el_tokenizer *t, 
                      (int)el_tokenizer_n_vocab(t) - 1);
   if (has_text(s->type)) {
     if (!s->text || !s->len) return el_fail(err, EL_ERR_INVALID, "constraint: is empty");
-    if (!count(&bytes, s->len)) return too_long(err);
+    if (!count_bytes(&bytes, s->len)) return fail_source_too_long(err);
   }
-  if (s->type == EL_CONSTRAINT_CHOICE) status = check_choices(s, &bytes, err);
+  if (s->type == EL_CONSTRAINT_CHOICE) status = check_source_choices(s, &bytes, err);
   if (s->type == EL_CONSTRAINT_TAGS) status = check_tags(s, &bytes, err);
   return status;
 }

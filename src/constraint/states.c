@@ -39,7 +39,7 @@ typedef struct el_states_work {
 
 /* ------------------------------------------------------------------- storage */
 
-static bool grow(el_states *s, void **array, size_t size, uint32_t need, uint32_t *cap) {
+static bool grow_states_array(el_states *s, void **array, size_t size, uint32_t need, uint32_t *cap) {
   if (need <= *cap) return true;
   size_t want = *cap ? *cap : 64;
   while (want < need) want *= 2;
@@ -76,7 +76,7 @@ static bool grow_work(el_states *s, void **array, size_t size, uint32_t need, ui
 }
 
 /* Work that is proportional to n; false: there has been too much. */
-static bool spend(el_states *s, uint32_t n) {
+static bool spend_steps(el_states *s, uint32_t n) {
   s->credit -= n;
   if (s->credit >= 0) return true;
   s->too_slow = true;
@@ -91,13 +91,13 @@ static uint32_t hash_frames(const el_frame *f, uint32_t n) {
   return (uint32_t)el_mix64(h);
 }
 
-static bool same(const el_frame *a, const el_frame *b, uint32_t n) {
+static bool same_frames(const el_frame *a, const el_frame *b, uint32_t n) {
   for (uint32_t i = 0; i < n; i++)
     if (a[i].node != b[i].node || a[i].count != b[i].count || a[i].below != b[i].below) return false;
   return true;
 }
 
-static bool rehash(el_states *s, uint32_t size) {
+static bool rehash_sets(el_states *s, uint32_t size) {
   uint32_t *slots = calloc(size, sizeof *slots);
   if (!slots) {
     s->no_memory = true;
@@ -115,22 +115,22 @@ static bool rehash(el_states *s, uint32_t size) {
 }
 
 /* The set of these frames, which are in order and none twice. They may be on work->scratch, not in s->frames. */
-static el_state intern(el_states *s, const el_frame *f, uint32_t n) {
+static el_state intern_frames(el_states *s, const el_frame *f, uint32_t n) {
   if (!n) return EL_STATE_DEAD;
   uint32_t hash = hash_frames(f, n), at = hash & s->mask;
   for (; s->slots[at]; at = (at + 1) & s->mask) {
     const el_set *x = &s->sets[s->slots[at]];
-    if (x->hash == hash && x->n == n && same(s->frames + x->first, f, n)) return s->slots[at];
+    if (x->hash == hash && x->n == n && same_frames(s->frames + x->first, f, n)) return s->slots[at];
   }
   if (s->n_sets * 2 > s->mask) {
     uint32_t size = (s->mask + 1) * 2;
-    if (s->bytes + sizeof *s->slots * size / 2 > EL_STATES_BYTES || !rehash(s, size)) return EL_STATE_FULL;
+    if (s->bytes + sizeof *s->slots * size / 2 > EL_STATES_BYTES || !rehash_sets(s, size)) return EL_STATE_FULL;
     s->bytes += sizeof *s->slots * size / 2;
     at = hash & s->mask;
     while (s->slots[at]) at = (at + 1) & s->mask;
   }
-  if (!grow(s, (void **)&s->sets, sizeof *s->sets, s->n_sets + 1, &s->cap_sets) ||
-      !grow(s, (void **)&s->frames, sizeof *s->frames, s->n_frames + n, &s->cap_frames))
+  if (!grow_states_array(s, (void **)&s->sets, sizeof *s->sets, s->n_sets + 1, &s->cap_sets) ||
+      !grow_states_array(s, (void **)&s->frames, sizeof *s->frames, s->n_frames + n, &s->cap_frames))
     return EL_STATE_FULL;
   uint32_t depth = 0;
   for (uint32_t i = 0; i < n; i++)
@@ -144,18 +144,18 @@ static el_state intern(el_states *s, const el_frame *f, uint32_t n) {
 
 static el_state one_frame(el_states *s, uint32_t node, uint32_t count, el_state below) {
   el_frame f = {node, count, below};
-  return intern(s, &f, 1);
+  return intern_frames(s, &f, 1);
 }
 
 /* -------------------------------------------------------------------- unions */
 
-static int order(const el_frame *a, const el_frame *b) {
+static int compare_frames(const el_frame *a, const el_frame *b) {
   if (a->node != b->node) return a->node < b->node ? -1 : 1;
   return (a->count > b->count) - (a->count < b->count);
 }
 
 /* Both sets of stacks together. Calls itself as deep as stacks are (EL_MAX_STACK). */
-static el_state unite(el_states *s, el_state a, el_state b) {
+static el_state unite_states(el_states *s, el_state a, el_state b) {
   work *w = s->work;
   if (a == b || b == EL_STATE_DEAD) return a;
   if (a == EL_STATE_DEAD) return b;
@@ -168,7 +168,7 @@ static el_state unite(el_states *s, el_state a, el_state b) {
   if (w->unions[slot].a == a && w->unions[slot].b == b) return w->unions[slot].both;
   uint32_t base = w->n_scratch, i = 0, k = 0;
   uint32_t n_a = s->sets[a].n, n_b = s->sets[b].n;
-  if (!spend(s, n_a + n_b)) return EL_STATE_FULL;
+  if (!spend_steps(s, n_a + n_b)) return EL_STATE_FULL;
   if (!grow_work(s, (void **)&w->scratch, sizeof *w->scratch, base + n_a + n_b, &w->cap_scratch)) return EL_STATE_FULL;
   w->n_scratch += n_a + n_b;
   uint32_t n = base;
@@ -176,16 +176,16 @@ static el_state unite(el_states *s, el_state a, el_state b) {
     /* Copies: frames move when sets are made. */
     el_frame x = i < n_a ? s->frames[s->sets[a].first + i] : (el_frame){0};
     el_frame y = k < n_b ? s->frames[s->sets[b].first + k] : (el_frame){0};
-    int c = i == n_a ? 1 : k == n_b ? -1 : order(&x, &y);
+    int c = i == n_a ? 1 : k == n_b ? -1 : compare_frames(&x, &y);
     if (c == 0) {
-      x.below = unite(s, x.below, y.below);
+      x.below = unite_states(s, x.below, y.below);
       if (x.below == EL_STATE_FULL) return EL_STATE_FULL;
     }
     i += c <= 0;
     k += c >= 0;
     w->scratch[n++] = c <= 0 ? x : y;
   }
-  el_state both = intern(s, w->scratch + base, n - base);
+  el_state both = intern_frames(s, w->scratch + base, n - base);
   w->n_scratch = base;
   if (both == EL_STATE_FULL) return EL_STATE_FULL;
   w->unions[slot].a = a;
@@ -211,7 +211,7 @@ static void begin_ways(work *w) {
 
 static bool add_way(el_states *s, uint32_t node, uint32_t count, el_state below, bool fresh) {
   work *w = s->work;
-  if (below == EL_STATE_FULL || !spend(s, 1)) return false;
+  if (below == EL_STATE_FULL || !spend_steps(s, 1)) return false;
   if ((w->n_ways + 1) * 2 > w->mask) {
     uint32_t size = (w->mask + 1) * 2;
     if (size > EL_MAX_WAYS * 4) {
@@ -244,7 +244,7 @@ static bool add_way(el_states *s, uint32_t node, uint32_t count, el_state below,
   return true;
 }
 
-static bool keep(el_states *s, uint32_t node, el_state below) {
+static bool keep_frame(el_states *s, uint32_t node, el_state below) {
   work *w = s->work;
   if (!grow_work(s, (void **)&w->kept, sizeof *w->kept, w->n_kept + 1, &w->cap_kept)) return false;
   w->kept[w->n_kept++] = (el_frame){node, 0, below};
@@ -261,7 +261,7 @@ static bool return_to_any(el_states *s, uint32_t rule) {
   while (n) {
     uint32_t r = w->tails[--n];
     const el_machine *m = &a->machines[r];
-    if (r == a->root && !keep(s, EL_FRAME_END, EL_STATE_DEAD)) return false;
+    if (r == a->root && !keep_frame(s, EL_FRAME_END, EL_STATE_DEAD)) return false;
     for (uint32_t i = m->first_return; i < m->first_return + m->n_returns; i++) {
       uint32_t node = a->return_to[i];
       el_state below = one_frame(s, EL_FRAME_ANY, a->nodes[node].rule, EL_STATE_DEAD);
@@ -281,7 +281,7 @@ static bool return_to_any(el_states *s, uint32_t rule) {
 static bool return_to(el_states *s, el_state stacks) {
   for (uint32_t i = 0; i < s->sets[stacks].n; i++) {
     el_frame f = s->frames[s->sets[stacks].first + i];
-    bool ok = f.node == EL_FRAME_END    ? keep(s, EL_FRAME_END, EL_STATE_DEAD)
+    bool ok = f.node == EL_FRAME_END    ? keep_frame(s, EL_FRAME_END, EL_STATE_DEAD)
               : f.node == EL_FRAME_LOST ? true
               : f.node == EL_FRAME_ANY  ? return_to_any(s, f.count)
                                         : add_way(s, f.node, f.count, f.below, false);
@@ -290,7 +290,7 @@ static bool return_to(el_states *s, el_state stacks) {
   return true;
 }
 
-static bool call(el_states *s, uint32_t rule, uint32_t node, uint32_t count, bool tail, el_state below) {
+static bool call_rule(el_states *s, uint32_t rule, uint32_t node, uint32_t count, bool tail, el_state below) {
   if (!tail) {
     if (s->sets[below].depth >= EL_MAX_STACK) {
       s->too_deep = true;
@@ -308,15 +308,15 @@ static bool follow_counter(el_states *s, way x, const el_counter *c) {
   if (x.count >= c->max && !any) return true;
   uint32_t count = any ? ANY_COUNT : x.count + 1;
   if (!any && c->max == EL_UNBOUNDED && count > c->min) count = c->min;
-  return call(s, c->rule, x.node, count, false, x.below);
+  return call_rule(s, c->rule, x.node, count, false, x.below);
 }
 
-static bool follow(el_states *s, way x) {
+static bool follow_way(el_states *s, way x) {
   const el_automaton *a = s->automaton;
   const el_node *node = &a->nodes[x.node];
   if (node->counter != EL_NO_COUNTER) return follow_counter(s, x, &a->counters[node->counter]);
-  if (node->reads && !keep(s, x.node, x.below)) return false;
-  if (!spend(s, node->n)) return false;
+  if (node->reads && !keep_frame(s, x.node, x.below)) return false;
+  if (!spend_steps(s, node->n)) return false;
   if (!x.fresh && x.node == a->machines[node->rule].end && !return_to(s, x.below)) return false;
   for (uint32_t i = node->first; i < node->first + node->n; i++) {
     const el_edge *e = &a->edges[i];
@@ -324,16 +324,16 @@ static bool follow(el_states *s, way x) {
     if (e->kind == EL_EDGE_NOTHING)
       ok = add_way(s, e->target, 0, x.below, x.fresh);
     else if (e->kind == EL_EDGE_RULE)
-      ok = call(s, e->rule, e->target, 0, e->tail, x.below) &&
+      ok = call_rule(s, e->rule, e->target, 0, e->tail, x.below) &&
            (!a->machines[e->rule].nullable || add_way(s, e->target, 0, x.below, x.fresh));
     if (!ok) return false;
   }
   return true;
 }
 
-static int by_frame(const void *a, const void *b) {
+static int compare_frames_by_pointer(const void *a, const void *b) {
   const el_frame *x = a, *y = b;
-  int c = order(x, y);
+  int c = compare_frames(x, y);
   return c ? c : (x->below > y->below) - (x->below < y->below);
 }
 
@@ -341,25 +341,26 @@ static int by_frame(const void *a, const void *b) {
 static el_state end_ways(el_states *s) {
   work *w = s->work;
   while (w->head < w->n_ways)
-    if (!follow(s, w->ways[w->head++])) return EL_STATE_FULL;
-  if (w->n_kept > 1) qsort(w->kept, w->n_kept, sizeof *w->kept, by_frame);
+    if (!follow_way(s, w->ways[w->head++])) return EL_STATE_FULL;
+  if (w->n_kept > 1) qsort(w->kept, w->n_kept, sizeof *w->kept, compare_frames_by_pointer);
   uint32_t n = 0;
   for (uint32_t i = 0; i < w->n_kept; i++) {
-    if (n && !order(&w->kept[n - 1], &w->kept[i])) {
-      w->kept[n - 1].below = unite(s, w->kept[n - 1].below, w->kept[i].below);
+    if (n && !compare_frames(&w->kept[n - 1], &w->kept[i])) {
+      w->kept[n - 1].below = unite_states(s, w->kept[n - 1].below, w->kept[i].below);
       if (w->kept[n - 1].below == EL_STATE_FULL) return EL_STATE_FULL;
     } else {
       w->kept[n++] = w->kept[i];
     }
   }
-  return intern(s, w->kept, n);
+  return intern_frames(s, w->kept, n);
 }
 
 el_state el_states_step_slow(el_states *s, el_state from, int class_) {
   const el_automaton *a = s->automaton;
   if (s->sets[from].row == UINT32_MAX) {
     uint32_t n = (uint32_t)a->n_classes;
-    if (!grow(s, (void **)&s->rows, sizeof *s->rows, (s->n_rows + 1) * n, &s->cap_rows)) return EL_STATE_FULL;
+    if (!grow_states_array(s, (void **)&s->rows, sizeof *s->rows, (s->n_rows + 1) * n, &s->cap_rows))
+      return EL_STATE_FULL;
     memset(s->rows + (size_t)s->n_rows * n, 0xff, sizeof *s->rows * n);
     s->sets[from].row = s->n_rows++;
   }
@@ -369,7 +370,7 @@ el_state el_states_step_slow(el_states *s, el_state from, int class_) {
     el_frame f = s->frames[s->sets[from].first + i];
     if (f.node >= EL_FRAME_ANY) continue;
     const el_node *node = &a->nodes[f.node];
-    if (!spend(s, node->n)) return EL_STATE_FULL;
+    if (!spend_steps(s, node->n)) return EL_STATE_FULL;
     for (uint32_t k = node->first; k < node->first + node->n; k++) {
       const el_edge *e = &a->edges[k];
       if (e->kind == EL_EDGE_BYTES && byte >= e->low && byte <= e->high && !add_way(s, e->target, 0, f.below, false))
@@ -416,11 +417,11 @@ static el_state cut_stacks(el_states *s, el_state stacks, uint32_t rule, uint32_
     el_state below = one_frame(s, base_node, any ? a->nodes[f.node].rule : 0, EL_STATE_DEAD);
     if (below == EL_STATE_FULL) return below;
     el_state one = one_frame(s, f.node, far_count(&a->counters[a->nodes[f.node].counter], f.count, reach), below);
-    cut = one == EL_STATE_FULL ? one : unite(s, cut, one);
+    cut = one == EL_STATE_FULL ? one : unite_states(s, cut, one);
   }
   if (!others || cut == EL_STATE_FULL) return cut;
   el_state base = one_frame(s, base_node, any ? rule : 0, EL_STATE_DEAD);
-  return base == EL_STATE_FULL ? base : unite(s, cut, base);
+  return base == EL_STATE_FULL ? base : unite_states(s, cut, base);
 }
 
 static el_state cut_state(el_states *s, el_state state, uint32_t reach, bool any) {
@@ -430,9 +431,9 @@ static el_state cut_state(el_states *s, el_state state, uint32_t reach, bool any
     el_frame f = s->frames[s->sets[state].first + i];
     bool end = f.node == EL_FRAME_END;
     el_state below = end ? EL_STATE_DEAD : cut_stacks(s, f.below, s->automaton->nodes[f.node].rule, reach, any);
-    if (below == EL_STATE_FULL || !keep(s, f.node, below)) return EL_STATE_FULL;
+    if (below == EL_STATE_FULL || !keep_frame(s, f.node, below)) return EL_STATE_FULL;
   }
-  return intern(s, w->kept, w->n_kept); /* nodes are as they were: in order, none twice */
+  return intern_frames(s, w->kept, w->n_kept); /* nodes are as they were: in order, none twice */
 }
 
 bool el_states_cut(el_states *s, el_state state, uint32_t reach, el_state *sure, el_state *maybe) {
@@ -471,7 +472,7 @@ el_status el_states_open(el_states *s, const el_automaton *a, el_error *err) {
     w->tails = malloc(sizeof *w->tails * a->n_machines);
   }
   if (w && s->slots && w->slots && w->seen_tails && w->tails &&
-      grow(s, (void **)&s->sets, sizeof *s->sets, 1, &s->cap_sets)) {
+      grow_states_array(s, (void **)&s->sets, sizeof *s->sets, 1, &s->cap_sets)) {
     s->sets[0] = (el_set){.row = UINT32_MAX};
     s->n_sets = 1;
     s->start = make_start(s);

@@ -28,28 +28,28 @@ struct el_constraint_store {
 
 /* --------------------------------------------------------------------- sources */
 
-static bool put(el_buf *b, const void *data, size_t n) {
+static bool put_key_bytes(el_buf *b, const void *data, size_t n) {
   uint64_t len = n;
   return el_buf_append(b, &len, sizeof len) && (!n || el_buf_append(b, data, n));
 }
 
-static bool put_text(el_buf *b, const char *text) {
-  return put(b, text ? text : "", text ? strlen(text) : 0);
+static bool put_key_text(el_buf *b, const char *text) {
+  return put_key_bytes(b, text ? text : "", text ? strlen(text) : 0);
 }
 
 /* A source within the limits (source.h: they are checked again when it is compiled). */
-static bool put_source(el_buf *b, const el_constraint_source *s) {
+static bool put_key_source(el_buf *b, const el_constraint_source *s) {
   const int facts[] = {(int)s->type, s->at_least_one, s->stop_after_first};
-  bool ok = put(b, facts, sizeof facts) && put(b, s->text, s->text ? s->len : 0);
-  ok = ok && put(b, s->shown_tokens, sizeof *s->shown_tokens * s->n_shown_tokens);
+  bool ok = put_key_bytes(b, facts, sizeof facts) && put_key_bytes(b, s->text, s->text ? s->len : 0);
+  ok = ok && put_key_bytes(b, s->shown_tokens, sizeof *s->shown_tokens * s->n_shown_tokens);
   bool choice = s->type == EL_CONSTRAINT_CHOICE, tags = s->type == EL_CONSTRAINT_TAGS;
-  for (size_t i = 0; choice && i < s->n_choices && ok; i++) ok = put_text(b, s->choices[i]);
-  for (size_t i = 0; tags && i < s->n_triggers && ok; i++) ok = put_text(b, s->triggers[i]);
+  for (size_t i = 0; choice && i < s->n_choices && ok; i++) ok = put_key_text(b, s->choices[i]);
+  for (size_t i = 0; tags && i < s->n_triggers && ok; i++) ok = put_key_text(b, s->triggers[i]);
   for (size_t i = 0; tags && i < s->n_tags && ok; i++) {
     const el_constraint_tag *t = &s->tags[i];
     int content = (int)t->content;
-    ok = put_text(b, t->begin) && put_text(b, t->end) && put(b, &content, sizeof content) &&
-         put(b, t->text, t->text ? t->len : 0);
+    ok = put_key_text(b, t->begin) && put_key_text(b, t->end) && put_key_bytes(b, &content, sizeof content) &&
+         put_key_bytes(b, t->text, t->text ? t->len : 0);
   }
   return ok;
 }
@@ -101,7 +101,7 @@ static el_constraint *take_surplus(el_constraint_store *s) {
   return surplus;
 }
 
-static void free_all(el_constraint *c) {
+static void free_constraints(el_constraint *c) {
   for (el_constraint *next; c; c = next) {
     next = c->next;
     free_constraint(c);
@@ -109,7 +109,7 @@ static void free_all(el_constraint *c) {
 }
 
 /* A reference to the constraint of this source, which comes to the front; NULL: it is not there. Held. */
-static el_constraint *find(el_constraint_store *s, const el_buf *source) {
+static el_constraint *find_compiled(el_constraint_store *s, const el_buf *source) {
   for (el_constraint **at = &s->all; *at; at = &(*at)->next) {
     el_constraint *c = *at;
     if (c->source.len != source->len || memcmp(c->source.data, source->data, source->len)) continue;
@@ -135,8 +135,8 @@ static el_status prepare_trie(el_constraint_store *s, el_error *err) {
 }
 
 /* A constraint that is in no store yet. source is used up on success. */
-static el_status make(el_constraint_store *s, const el_constraint_source *source, el_buf *key, el_constraint **out,
-                      el_error *err) {
+static el_status make_compiled(el_constraint_store *s, const el_constraint_source *source, el_buf *key,
+                               el_constraint **out, el_error *err) {
   el_compiled *compiled = NULL;
   el_status status = prepare_trie(s, err);
   if (!status) status = el_compiled_new(source, &s->trie, &compiled, err);
@@ -158,17 +158,17 @@ el_status el_constraint_store_open(el_constraint_store *s, const el_constraint_s
   el_status status = el_source_check(source, s->tokenizer, err);
   if (status) return status;
   el_buf key = {0};
-  if (!put_source(&key, source)) {
+  if (!put_key_source(&key, source)) {
     el_buf_free(&key);
     return el_fail(err, EL_ERR_NO_MEMORY, "constraint: out of memory");
   }
   pthread_mutex_lock(&s->mutex);
-  el_constraint *c = find(s, &key), *made = NULL, *surplus = NULL;
+  el_constraint *c = find_compiled(s, &key), *made = NULL, *surplus = NULL;
   pthread_mutex_unlock(&s->mutex);
   if (!c) {
-    status = make(s, source, &key, &made, err);
+    status = make_compiled(s, source, &key, &made, err);
     pthread_mutex_lock(&s->mutex);
-    if (!status) c = find(s, &made->source); /* another may have been faster */
+    if (!status) c = find_compiled(s, &made->source); /* another may have been faster */
     if (!status && !c) {
       if (made->bytes > EL_OPEN_CONSTRAINT_BYTES - s->open_bytes || s->open_bytes > EL_OPEN_CONSTRAINT_BYTES) {
         status = el_fail(err, EL_ERR_BUSY, "constraints: those of requests that run or wait take all of the %d MiB",
@@ -184,7 +184,7 @@ el_status el_constraint_store_open(el_constraint_store *s, const el_constraint_s
     surplus = take_surplus(s);
     pthread_mutex_unlock(&s->mutex);
     if (made) free_constraint(made);
-    free_all(surplus);
+    free_constraints(surplus);
   }
   el_buf_free(&key);
   if (!status) *out = c;
@@ -211,7 +211,7 @@ void el_constraint_release(const el_constraint *constraint) {
     surplus = take_surplus(s);
   }
   pthread_mutex_unlock(&s->mutex);
-  free_all(surplus);
+  free_constraints(surplus);
 }
 
 const el_constraint_store *el_constraint_store_of(const el_constraint *c) {

@@ -13,7 +13,7 @@ typedef struct entry {
   int32_t token;
 } entry;
 
-static int by_text(const void *a, const void *b) {
+static int compare_entries(const void *a, const void *b) {
   const entry *x = a, *y = b;
   if (x->begin != y->begin) return x->begin < y->begin ? -1 : 1;
   uint32_t n = x->len < y->len ? x->len : y->len;
@@ -29,17 +29,17 @@ static entry make_entry(int32_t token, el_str text) {
   return e;
 }
 
-static uint32_t common(const entry *a, const entry *b) {
+static uint32_t common_prefix(const entry *a, const entry *b) {
   uint32_t n = a->len < b->len ? a->len : b->len, i = 0;
   while (i < n && a->bytes[i] == b->bytes[i]) i++;
   return i;
 }
 
 /* `open`: [EL_MAX_TOKEN_BYTES + 1] the node at each depth that what comes is still below of. */
-static void put_nodes(el_trie *t, const entry *sorted, uint32_t n) {
+static void append_trie_nodes(el_trie *t, const entry *sorted, uint32_t n) {
   uint32_t open[EL_MAX_TOKEN_BYTES + 1], depth = 0;
   for (uint32_t i = 0; i < n; i++) {
-    uint32_t shared = i ? common(&sorted[i - 1], &sorted[i]) : 0;
+    uint32_t shared = i ? common_prefix(&sorted[i - 1], &sorted[i]) : 0;
     for (; depth > shared; depth--) t->nodes[open[depth]].end = t->n_nodes;
     while (depth < sorted[i].len) {
       unsigned char byte = sorted[i].bytes[depth++];
@@ -85,13 +85,13 @@ el_status el_trie_build(const el_tokenizer *tokenizer, el_trie *out, el_error *e
     else
       t.spaced[t.n_spaced++] = i;
   }
-  qsort(entries, n, sizeof *entries, by_text);
+  qsort(entries, n, sizeof *entries, compare_entries);
   /* Each distinct byte of a text beyond what it shares with the one before is a node. */
   size_t n_nodes = 0;
-  for (uint32_t i = 0; i < n; i++) n_nodes += entries[i].len - (i ? common(&entries[i - 1], &entries[i]) : 0);
+  for (uint32_t i = 0; i < n; i++) n_nodes += entries[i].len - (i ? common_prefix(&entries[i - 1], &entries[i]) : 0);
   t.nodes = malloc(sizeof *t.nodes * (n_nodes + 1));
   if (!t.nodes || n_nodes >= UINT32_MAX) goto fail;
-  put_nodes(&t, entries, n);
+  append_trie_nodes(&t, entries, n);
   find_space(&t);
   if (!t.strips) t.n_spaced = 0;
   free(entries);

@@ -16,7 +16,7 @@ typedef struct state {
   uint32_t node;
 } state;
 
-static uint32_t add_state(state *states, uint32_t *n) {
+static uint32_t add_until_state(state *states, uint32_t *n) {
   if (*n == MAX_STATES) return NO_STATE;
   state *s = &states[*n];
   memset(s->next, 0xff, sizeof s->next);
@@ -35,7 +35,7 @@ static bool add_stops(el_draft *d, const el_expr_node *x, state *states, uint32_
     for (uint32_t k = 0; k < literal->n; k++) {
       unsigned char byte = (unsigned char)g->bytes[literal->at + k];
       if (states[at].next[byte] == NO_STATE) {
-        uint32_t next = add_state(states, n);
+        uint32_t next = add_until_state(states, n);
         if (next == NO_STATE) return false;
         states[at].next[byte] = next;
       }
@@ -47,7 +47,7 @@ static bool add_stops(el_draft *d, const el_expr_node *x, state *states, uint32_
 }
 
 /* Fills in where the other bytes lead, from short texts to long ones. */
-static void complete(state *states, uint32_t *queue) {
+static void complete_failure_links(state *states, uint32_t *queue) {
   uint32_t head = 0, tail = 0;
   for (int b = 0; b < 256; b++) {
     uint32_t s = states[0].next[b];
@@ -115,9 +115,9 @@ void el_draft_until(el_draft *d, const el_expr_node *x, uint32_t from, uint32_t 
   if (!states || !queue) {
     el_fail(&d->error, EL_ERR_NO_MEMORY, "grammar: out of memory");
   } else {
-    add_state(states, &n);
+    add_until_state(states, &n);
     if (add_stops(d, x, states, &n)) {
-      complete(states, queue);
+      complete_failure_links(states, queue);
       emit_states(d, x, states, n, from, to);
     } else {
       el_fail(&d->error, EL_ERR_TOO_LONG, "triggers: more than %d bytes together", MAX_STATES - 1);
