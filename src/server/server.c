@@ -31,7 +31,7 @@ el_server_options el_server_options_default(void) {
                              .idle_timeout_ms = 60000};
 }
 
-static el_status check_options(const el_server_options *o, el_error *err) {
+static el_status check_server_options(const el_server_options *o, el_error *err) {
   if (!o->host || !*o->host) return el_fail(err, EL_ERR_INVALID, "server: host is empty");
   if (o->port < 0 || o->port > 65535)
     return el_fail(err, EL_ERR_INVALID, "server: port %d is not between 0 and 65535", o->port);
@@ -94,7 +94,7 @@ static bool copy_list(const char *const *list, size_t n, const char *const **out
   return true;
 }
 
-static el_status read_template_variables(el_server *s, const char *text, el_error *err) {
+static el_status load_template_variables(el_server *s, const char *text, el_error *err) {
   json_error_t why;
   bool no_memory;
   s->template_json = el_json_load(text, strlen(text), JSON_REJECT_DUPLICATES, &why, &no_memory);
@@ -114,11 +114,11 @@ el_status el_server_check(const el_server_options *options, size_t *n_keys, el_e
   const el_log log = {options->log, options->log_user};
   el_server scratch = {0};
   el_keys *keys = NULL;
-  el_status status = check_options(options, err);
+  el_status status = check_server_options(options, err);
   if (!status) status = el_allowed_init(&scratch.allowed, options->allowed_folders, options->n_allowed_folders, err);
   if (!status && options->api_keys) status = el_keys_load(options->api_keys, NULL, &log, &keys, err);
   if (!status && options->template_variables)
-    status = read_template_variables(&scratch, options->template_variables, err);
+    status = load_template_variables(&scratch, options->template_variables, err);
   if (!status) status = el_tls_read(options->tls_cert, options->tls_key, &log, &scratch.tls, err);
   if (!status) status = el_listen_check(options->host, options->port, err);
   *n_keys = keys ? keys->n : 0;
@@ -132,7 +132,7 @@ el_status el_server_check(const el_server_options *options, size_t *n_keys, el_e
 
 el_status el_server_start(const el_server_options *options, el_server **out, el_error *err) {
   if (!options->engine) return el_fail(err, EL_ERR_INVALID, "server: no engine");
-  el_status status = check_options(options, err);
+  el_status status = check_server_options(options, err);
   if (status) return status;
   el_server *s = calloc(1, sizeof *s);
   if (!s) return el_fail(err, EL_ERR_NO_MEMORY, "server: out of memory");
@@ -165,7 +165,7 @@ el_status el_server_start(const el_server_options *options, el_server **out, el_
     status = el_fail(err, EL_ERR_NO_MEMORY, "server: out of memory");
   if (!status) status = el_allowed_init(&s->allowed, options->allowed_folders, options->n_allowed_folders, err);
   if (!status && options->api_keys) status = el_server_reload_keys(s, options->api_keys, err);
-  if (!status && options->template_variables) status = read_template_variables(s, options->template_variables, err);
+  if (!status && options->template_variables) status = load_template_variables(s, options->template_variables, err);
   if (!status) status = el_tls_read(options->tls_cert, options->tls_key, &s->log, &s->tls, err);
   if (!status) status = el_listen(s, err);
   if (!status && !start_threads(s))

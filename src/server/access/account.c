@@ -26,7 +26,7 @@ void el_account_release(el_account *a) {
 }
 
 /* The mutex is held. False. */
-static bool refuse(el_account *a, el_limit limit, uint64_t wait_ns, el_refusal *why) {
+static bool refuse_account(el_account *a, el_limit limit, uint64_t wait_ns, el_refusal *why) {
   a->usage.refused[limit]++;
   *why = (el_refusal){limit, wait_ns};
   return false;
@@ -37,9 +37,9 @@ bool el_account_enter(el_account *a, const el_quota *q, uint64_t now_ns, el_refu
   pthread_mutex_lock(&a->mutex);
   const uint64_t wait = q->rpm ? el_bucket_wait_ns(&a->requests, q->rpm, 1, now_ns) : 0;
   if (wait) {
-    ok = refuse(a, EL_LIMIT_REQUESTS, wait, why);
+    ok = refuse_account(a, EL_LIMIT_REQUESTS, wait, why);
   } else if (q->concurrent && a->usage.running >= q->concurrent) {
-    ok = refuse(a, EL_LIMIT_CONCURRENT, 0, why); /* until an answer ends, which nobody knows */
+    ok = refuse_account(a, EL_LIMIT_CONCURRENT, 0, why); /* until an answer ends, which nobody knows */
   } else {
     if (q->rpm) el_bucket_take(&a->requests, q->rpm, 1, now_ns);
     a->usage.requests++;
@@ -57,7 +57,7 @@ bool el_account_take_prompt(el_account *a, const el_quota *q, uint64_t n, uint64
   if (wait) {
     if (q->rpm) el_bucket_give(&a->requests, q->rpm, 1);
     a->usage.requests--;
-    ok = refuse(a, EL_LIMIT_TOKENS, wait, why);
+    ok = refuse_account(a, EL_LIMIT_TOKENS, wait, why);
   } else {
     el_bucket_take(&a->tokens, q->tpm, n, now_ns);
   }

@@ -29,7 +29,7 @@ void el_allowed_free(el_allowed *a) {
 }
 
 /* real: resolved. "/a/bc" is not inside "/a/b". */
-static bool inside(const el_allowed *a, const char *real) {
+static bool is_inside_allowed(const el_allowed *a, const char *real) {
   for (size_t i = 0; i < a->n; i++) {
     size_t len = strlen(a->roots[i]);
     if (len == 1 || (!strncmp(real, a->roots[i], len) && (real[len] == '/' || !real[len]))) return true;
@@ -46,30 +46,30 @@ static bool may_know_missing(const el_allowed *a, const char *path) {
     *slash = 0;
     real = realpath(slash == copy ? "/" : copy, NULL);
   }
-  bool may = real && inside(a, real);
+  bool may = real && is_inside_allowed(a, real);
   free(copy);
   free(real);
   return may;
 }
 
-static char *forbidden(el_api_error *e) {
+static char *fail_forbidden_folder(el_api_error *e) {
   el_api_fail(e, 403, "path_not_allowed", "lora_path",
               "'lora_path' is not inside a folder that the operator allows to load adapters from (--adapters, "
               "--allow-adapters-from).");
   return NULL;
 }
 
-static char *missing(el_api_error *e, const char *path) {
+static char *fail_missing_path(el_api_error *e, const char *path) {
   el_api_fail(e, 404, "adapter_not_found", "lora_path", "'lora_path': there is nothing at '%.300s'.", path);
   return NULL;
 }
 
 static char *resolve_absolute(const el_allowed *a, const char *path, el_api_error *e) {
   char *real = realpath(path, NULL);
-  if (real && inside(a, real)) return real;
+  if (real && is_inside_allowed(a, real)) return real;
   bool absent = !real && may_know_missing(a, path);
   free(real);
-  return absent ? missing(e, path) : forbidden(e);
+  return absent ? fail_missing_path(e, path) : fail_forbidden_folder(e);
 }
 
 bool el_allowed_any(const el_allowed *a, el_api_error *e) {
@@ -98,7 +98,7 @@ char *el_allowed_resolve(const el_allowed *a, const char *path, el_api_error *e)
     if (real) return real;
     outside = outside || e->status == 403;
   }
-  return outside ? forbidden(e) : missing(e, path);
+  return outside ? fail_forbidden_folder(e) : fail_missing_path(e, path);
 }
 
 bool el_allowed_has(const el_allowed *a, const char *path) {
@@ -106,7 +106,7 @@ bool el_allowed_has(const el_allowed *a, const char *path) {
   if (slash && slash != copy) *slash = 0;
   char *real = copy ? realpath(slash ? copy : ".", NULL) : NULL;
   /* The path is the engine's, resolved when it was loaded: it may still be told when its folder has gone. */
-  bool has = inside(a, real ? real : path);
+  bool has = is_inside_allowed(a, real ? real : path);
   free(copy);
   free(real);
   return has;

@@ -18,7 +18,7 @@ void el_callers_address(struct MHD_Connection *connection, unsigned char out[16]
 }
 
 /* Who wants to fill one bucket gets longer walks through its own callers, which its connections bound. */
-static size_t bucket_of(uint64_t domain, const unsigned char address[16]) {
+static size_t caller_bucket_of(uint64_t domain, const unsigned char address[16]) {
   uint64_t h = domain * 0x9e3779b97f4a7c15u;
   for (int i = 0; i < 16; i++) h = (h ^ address[i]) * 0x100000001b3u;
   return (size_t)(h >> 32 ^ h) % EL_CALLER_BUCKETS;
@@ -28,7 +28,7 @@ el_caller *el_callers_get(el_callers *all, const el_key *key, struct MHD_Connect
   const uint64_t domain = el_key_domain(key);
   unsigned char address[16] = {0};
   if (!key) el_callers_address(connection, address);
-  el_caller **bucket = &all->buckets[bucket_of(domain, address)], *c = *bucket;
+  el_caller **bucket = &all->buckets[caller_bucket_of(domain, address)], *c = *bucket;
   while (c && (c->domain != domain || memcmp(c->address, address, sizeof address))) c = c->next;
   if (!c) {
     if (!(c = calloc(1, sizeof *c))) return NULL;
@@ -43,7 +43,7 @@ el_caller *el_callers_get(el_callers *all, const el_key *key, struct MHD_Connect
 
 void el_callers_put(el_callers *all, el_caller *caller) {
   if (!caller || --caller->n_refs) return;
-  el_caller **at = &all->buckets[bucket_of(caller->domain, caller->address)];
+  el_caller **at = &all->buckets[caller_bucket_of(caller->domain, caller->address)];
   while (*at != caller) at = &(*at)->next;
   *at = caller->next;
   free(caller);

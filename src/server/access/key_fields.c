@@ -15,13 +15,13 @@ typedef struct field {
   size_t at; /* of a number in el_quota */
 } field;
 
-static const char *tell(char *room, size_t n_room, const char *name, const char *what) {
+static const char *describe_key_fault(char *room, size_t n_room, const char *name, const char *what) {
   snprintf(room, n_room, "%s: %s", name, what);
   return room;
 }
 
 /* 1 to `most`; 0: it is none. */
-static int read_int(const char *value, int most) {
+static int read_key_int(const char *value, int most) {
   int n = 0;
   if (!*value) return 0;
   for (const char *s = value; *s; s++) {
@@ -31,46 +31,50 @@ static int read_int(const char *value, int most) {
   return n;
 }
 
-static const char *read_number(el_key *key, const field *f, const char *value, char *room, size_t n_room) {
+static const char *read_key_number(el_key *key, const field *f, const char *value, char *room, size_t n_room) {
   int *out = (int *)(void *)((char *)&key->quota + f->at);
-  if (*out) return tell(room, n_room, f->name, "is there twice");
-  *out = read_int(value, EL_MAX_QUOTA);
-  return *out ? NULL : tell(room, n_room, f->name, "is not a number between 1 and 1000000000");
+  if (*out) return describe_key_fault(room, n_room, f->name, "is there twice");
+  *out = read_key_int(value, EL_MAX_QUOTA);
+  return *out ? NULL : describe_key_fault(room, n_room, f->name, "is not a number between 1 and 1000000000");
 }
 
 /* Letters that need no quotes anywhere. */
-static const char *read_name(el_key *key, const field *f, const char *value, char *room, size_t n_room) {
+static const char *read_key_name(el_key *key, const field *f, const char *value, char *room, size_t n_room) {
   static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
   const size_t len = strlen(value);
-  if (*key->name) return tell(room, n_room, f->name, "is there twice");
+  if (*key->name) return describe_key_fault(room, n_room, f->name, "is there twice");
   if (!len || len > EL_MAX_KEY_NAME || strspn(value, allowed) != len)
-    return tell(room, n_room, f->name, "is not 1 to 64 of the characters a-z, A-Z, 0-9, '.', '_' and '-'");
-  if (!strcmp(value, "other")) return tell(room, n_room, f->name, "'other' is what keys without a name are counted as");
+    return describe_key_fault(room, n_room, f->name,
+                              "is not 1 to 64 of the characters a-z, A-Z, 0-9, '.', '_' and '-'");
+  if (!strcmp(value, "other"))
+    return describe_key_fault(room, n_room, f->name, "'other' is what keys without a name are counted as");
   memcpy(key->name, value, len + 1);
   return NULL;
 }
 
-static const char *read_priority(el_key *key, const field *f, const char *value, char *room, size_t n_room) {
+static const char *read_key_priority(el_key *key, const field *f, const char *value, char *room, size_t n_room) {
   static const struct {
     const char *name;
     int weight;
   } names[] = {{"low", EL_WEIGHT_LOW}, {"normal", EL_WEIGHT_NORMAL}, {"high", EL_WEIGHT_HIGH}};
-  if (key->weight) return tell(room, n_room, f->name, "is there twice");
-  key->weight = read_int(value, EL_MAX_WEIGHT);
+  if (key->weight) return describe_key_fault(room, n_room, f->name, "is there twice");
+  key->weight = read_key_int(value, EL_MAX_WEIGHT);
   for (size_t i = 0; i < sizeof names / sizeof *names; i++)
     if (!strcmp(names[i].name, value)) key->weight = names[i].weight;
-  return key->weight ? NULL : tell(room, n_room, f->name, "is not low, normal, high or a number between 1 and 64");
+  return key->weight
+             ? NULL
+             : describe_key_fault(room, n_room, f->name, "is not low, normal, high or a number between 1 and 64");
 }
 
 static const field FIELDS[] = {
-    {"name", read_name, 0},
-    {"rpm", read_number, offsetof(el_quota, rpm)},
-    {"tpm", read_number, offsetof(el_quota, tpm)},
-    {"concurrent", read_number, offsetof(el_quota, concurrent)},
-    {"priority", read_priority, 0},
+    {"name", read_key_name, 0},
+    {"rpm", read_key_number, offsetof(el_quota, rpm)},
+    {"tpm", read_key_number, offsetof(el_quota, tpm)},
+    {"concurrent", read_key_number, offsetof(el_quota, concurrent)},
+    {"priority", read_key_priority, 0},
 };
 
-static const char *read_field(el_key *key, char *word, char *room, size_t n_room) {
+static const char *read_key_field(el_key *key, char *word, char *room, size_t n_room) {
   char *value = strchr(word, '=');
   *value++ = 0;
   for (size_t i = 0; i < sizeof FIELDS / sizeof *FIELDS; i++)
@@ -81,7 +85,7 @@ static const char *read_field(el_key *key, char *word, char *room, size_t n_room
 
 /* Lower-case letters, then an equals sign: an adapter's name whose last word looks like that needs a pattern that ends
  * before it. */
-static bool is_field(const char *word) {
+static bool is_key_field(const char *word) {
   const size_t n = strspn(word, "abcdefghijklmnopqrstuvwxyz_");
   return n && word[n] == '=';
 }
@@ -92,8 +96,8 @@ const char *el_key_read_fields(el_key *key, char *rest, char *room, size_t n_roo
     while (end && strchr(BLANKS, rest[end - 1])) rest[--end] = 0;
     size_t begin = end;
     while (begin && !strchr(BLANKS, rest[begin - 1])) begin--;
-    if (!is_field(rest + begin)) return NULL;
-    const char *fault = read_field(key, rest + begin, room, n_room);
+    if (!is_key_field(rest + begin)) return NULL;
+    const char *fault = read_key_field(key, rest + begin, room, n_room);
     rest[begin] = 0;
     if (fault) return fault;
   }

@@ -19,7 +19,7 @@ static_assert(sizeof((el_key){0}).secret == EL_MAX_KEY_BYTES + 1, "a key of the 
 /* ---------------------------------------------------------------- the file */
 
 /* Cuts blanks off both ends. */
-static char *trim(char *s) {
+static char *trim_key_line(char *s) {
   s += strspn(s, BLANKS);
   size_t len = strlen(s);
   while (len && strchr(BLANKS, s[len - 1])) s[--len] = 0;
@@ -44,7 +44,7 @@ static const char *read_patterns(el_key *key, char *list) {
     char *at = next;
     next = strchr(at, ',');
     if (next) *next++ = 0;
-    at = trim(at);
+    at = trim_key_line(at);
     const char *fault = pattern_fault(at);
     if (fault) return fault;
     if (!(key->patterns[key->n_patterns] = strdup(at))) return "out of memory";
@@ -53,14 +53,14 @@ static const char *read_patterns(el_key *key, char *list) {
   return NULL;
 }
 
-static bool same(const uint64_t *a, const uint64_t *b) {
+static bool same_secret(const uint64_t *a, const uint64_t *b) {
   uint64_t differ = 0;
   for (size_t i = 0; i < sizeof((el_key){0}).secret / sizeof *a; i++) differ |= a[i] ^ b[i];
   return !differ;
 }
 
 /* A line that is neither empty nor a comment. NULL, or what is wrong with it. */
-static const char *read_line(el_keys *k, char *line, char *room, size_t n_room) {
+static const char *read_key_line(el_keys *k, char *line, char *room, size_t n_room) {
   size_t len = strcspn(line, BLANKS);
   if (len > EL_MAX_KEY_BYTES) return "the key is longer than 255 bytes";
   for (size_t i = 0; i < len; i++)
@@ -73,12 +73,12 @@ static const char *read_line(el_keys *k, char *line, char *room, size_t n_room) 
   *key = (el_key){0};
   memcpy(key->secret, line, len);
   for (size_t i = 0; i + 1 < k->n; i++)
-    if (same(k->list[i].secret, key->secret)) return "the key is there twice";
-  char *list = trim(line + len);
+    if (same_secret(k->list[i].secret, key->secret)) return "the key is there twice";
+  char *list = trim_key_line(line + len);
   const char *fault = el_key_read_fields(key, list, room, n_room);
   for (size_t i = 0; !fault && *key->name && i + 1 < k->n; i++)
     if (!strcmp(k->list[i].name, key->name)) fault = "name: another key has it";
-  list = trim(list);
+  list = trim_key_line(list);
   return !fault && *list ? read_patterns(key, list) : fault;
 }
 
@@ -112,9 +112,9 @@ el_status el_keys_load(const char *path, const el_keys *before, const el_log *lo
     next = strchr(line, '\n');
     if (next) *next++ = 0;
     number++;
-    line = trim(line);
+    line = trim_key_line(line);
     char room[128];
-    const char *fault = *line && *line != '#' ? read_line(k, line, room, sizeof room) : NULL;
+    const char *fault = *line && *line != '#' ? read_key_line(k, line, room, sizeof room) : NULL;
     if (fault) status = el_fail(err, EL_ERR_INVALID, "api keys: %s, line %zu: %s", path, number, fault);
     n_short += *line && *line != '#' && strcspn(line, BLANKS) < MIN_KEY_BYTES;
   }
@@ -163,7 +163,7 @@ const el_key *el_keys_find(const el_keys *k, const char *authorization, const ch
   /* All are compared, each to its end. */
   const el_key *found = NULL;
   for (size_t i = 0; i < k->n; i++)
-    if (same(k->list[i].secret, padded.secret)) found = &k->list[i];
+    if (same_secret(k->list[i].secret, padded.secret)) found = &k->list[i];
   return found;
 }
 
@@ -176,7 +176,7 @@ bool el_key_is_limited(const el_key *key) {
 }
 
 /* Whether all that `narrow` matches, `wide` matches too; both are names or patterns. */
-static bool covers(const char *wide, const char *narrow) {
+static bool pattern_covers(const char *wide, const char *narrow) {
   size_t len = strlen(wide), other = strlen(narrow);
   if (!len || wide[len - 1] != '*') return !strcmp(wide, narrow);
   if (other && narrow[other - 1] == '*') other--;
@@ -185,7 +185,7 @@ static bool covers(const char *wide, const char *narrow) {
 
 static bool any_covers(char *const *wide, size_t n, const char *narrow) {
   for (size_t i = 0; i < n; i++)
-    if (covers(wide[i], narrow)) return true;
+    if (pattern_covers(wide[i], narrow)) return true;
   return false;
 }
 

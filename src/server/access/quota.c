@@ -7,7 +7,7 @@
 #define MS_NS 1000000u
 
 /* The time in which n come back. Beyond what 64 bits hold it is as good as never. */
-static uint64_t time_of(int limit, uint64_t n) {
+static uint64_t refill_time(int limit, uint64_t n) {
   const double ns = (double)n * (double)MINUTE_NS / limit;
   return ns < 0x1p62 ? (uint64_t)ns : (uint64_t)1 << 62;
 }
@@ -17,7 +17,7 @@ uint64_t el_bucket_reset_ns(const el_bucket *b, uint64_t now_ns) {
 }
 
 uint64_t el_bucket_wait_ns(const el_bucket *b, int limit, uint64_t n, uint64_t now_ns) {
-  uint64_t wants = time_of(limit, n);
+  uint64_t wants = refill_time(limit, n);
   if (wants > MINUTE_NS) wants = MINUTE_NS;
   const uint64_t missing = el_bucket_reset_ns(b, now_ns), room = MINUTE_NS - wants;
   return missing > room ? missing - room : 0;
@@ -25,12 +25,12 @@ uint64_t el_bucket_wait_ns(const el_bucket *b, int limit, uint64_t n, uint64_t n
 
 void el_bucket_take(el_bucket *b, int limit, uint64_t n, uint64_t now_ns) {
   if (b->full_ns < now_ns) b->full_ns = now_ns;
-  const uint64_t wants = time_of(limit, n), most = UINT64_MAX - b->full_ns;
+  const uint64_t wants = refill_time(limit, n), most = UINT64_MAX - b->full_ns;
   b->full_ns += wants < most ? wants : most;
 }
 
 void el_bucket_give(el_bucket *b, int limit, uint64_t n) {
-  const uint64_t back = time_of(limit, n);
+  const uint64_t back = refill_time(limit, n);
   b->full_ns -= back < b->full_ns ? back : b->full_ns;
 }
 

@@ -6,7 +6,7 @@
 
 enum { WAYS = 4 };
 
-static uint64_t hash_of(const unsigned char address[16]) {
+static uint64_t hash_address(const unsigned char address[16]) {
   uint64_t halves[2];
   memcpy(halves, address, sizeof halves);
   return el_mix64(halves[0] + el_mix64(halves[1]));
@@ -14,11 +14,11 @@ static uint64_t hash_of(const unsigned char address[16]) {
 
 /* The first of its places in the list. */
 static size_t first_place(const unsigned char address[16]) {
-  return hash_of(address) % (EL_STRANGERS / WAYS) * WAYS;
+  return hash_address(address) % (EL_STRANGERS / WAYS) * WAYS;
 }
 
 /* Where it is in the list; EL_STRANGERS: nowhere. */
-static size_t find(const el_strangers *s, const unsigned char address[16]) {
+static size_t find_stranger(const el_strangers *s, const unsigned char address[16]) {
   size_t first = first_place(address);
   for (size_t i = first; i < first + WAYS; i++)
     if (!memcmp(s->list[i].address, address, sizeof s->list[i].address)) return i;
@@ -26,7 +26,7 @@ static size_t find(const el_strangers *s, const unsigned char address[16]) {
 }
 
 bool el_strangers_allow(el_strangers *s, const unsigned char address[16], uint64_t now_ns) {
-  size_t known = find(s, address);
+  size_t known = find_stranger(s, address);
   el_stranger *places = &s->list[first_place(address)], *at = known < EL_STRANGERS ? &s->list[known] : places;
   if (known == EL_STRANGERS) {
     for (int i = 1; i < WAYS; i++)
@@ -40,6 +40,6 @@ bool el_strangers_allow(el_strangers *s, const unsigned char address[16], uint64
 }
 
 uint64_t el_strangers_wait_ns(const el_strangers *s, const unsigned char address[16], uint64_t now_ns) {
-  size_t at = find(s, address);
+  size_t at = find_stranger(s, address);
   return at < EL_STRANGERS ? el_bucket_wait_ns(&s->list[at].wrong, EL_STRANGERS_A_MINUTE, 1, now_ns) : 0;
 }

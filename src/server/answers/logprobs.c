@@ -11,7 +11,7 @@ typedef struct waiting {
   size_t n_top; /* el_token_logprob that follow */
 } waiting;
 
-static bool continues(const char *s, size_t len) {
+static bool is_continuation_byte(const char *s, size_t len) {
   return len && ((unsigned char)s[0] & 0xc0) == 0x80;
 }
 
@@ -31,7 +31,7 @@ static char *bytes_of(const el_tokenizer *t, int32_t before, int32_t token, bool
 }
 
 /* Whether a control token is part of the completion's text. */
-static bool shows(const el_logprobs *l, int32_t token) {
+static bool shows_token(const el_logprobs *l, int32_t token) {
   const el_request *q = l->request;
   size_t i = 0;
   while (i < q->n_shown_tokens && q->shown_tokens[i] != token) i++;
@@ -51,7 +51,7 @@ static bool name_bytes(el_buf *name, const char *s, size_t len) {
   return ok;
 }
 
-static bool write_name(el_buf *out, const char *s, size_t len) {
+static bool write_token_name(el_buf *out, const char *s, size_t len) {
   el_buf name = {0};
   bool ok = name_bytes(&name, s, len) && el_json_string(out, name.data, name.len);
   el_buf_free(&name);
@@ -63,14 +63,14 @@ static bool write_chat_token(const el_logprobs *l, el_buf *out, int32_t before, 
   char *s = token_bytes(l, before, token, &len);
   if (!s) return false;
   bool ok = el_buf_append(out, "{", 1) && (!l->ids || el_buf_printf(out, "\"id\":%d,", (int)token)) &&
-            el_buf_printf(out, "\"token\":") && write_name(out, s, len) && el_buf_printf(out, ",\"logprob\":") &&
+            el_buf_printf(out, "\"token\":") && write_token_name(out, s, len) && el_buf_printf(out, ",\"logprob\":") &&
             el_json_float(out, logprob) && el_buf_printf(out, ",\"bytes\":[");
   for (size_t i = 0; ok && i < len; i++) ok = el_buf_printf(out, i ? ",%u" : "%u", (unsigned char)s[i]);
   el_free(s);
   return ok && el_buf_append(out, "]", 1);
 }
 
-static bool write_chat(el_logprobs *l, const waiting *w, const el_token_logprob *top) {
+static bool write_chat_logprob(el_logprobs *l, const waiting *w, const el_token_logprob *top) {
   el_buf *out = &l->content;
   bool ok = (!l->n || el_buf_append(out, ",", 1)) && write_chat_token(l, out, w->before, w->token, w->logprob) &&
             el_buf_printf(out, ",\"top_logprobs\":[");
@@ -105,12 +105,12 @@ static bool write_top_object(el_logprobs *l, const waiting *w, const el_token_lo
   return ok && el_buf_append(&l->top, "}", 1);
 }
 
-static bool write_text(el_logprobs *l, const waiting *w, const el_token_logprob *top, bool known) {
+static bool write_text_logprob(el_logprobs *l, const waiting *w, const el_token_logprob *top, bool known) {
   const char *comma = l->n ? "," : "";
   size_t len;
   char *s = token_bytes(l, w->before, w->token, &len);
   if (!s) return false;
-  bool ok = el_buf_printf(&l->tokens, "%s", comma) && write_name(&l->tokens, s, len);
+  bool ok = el_buf_printf(&l->tokens, "%s", comma) && write_token_name(&l->tokens, s, len);
   el_free(s);
   ok = ok && el_buf_printf(&l->offsets, "%s%zu", comma, w->offset) && el_buf_printf(&l->values, "%s", comma) &&
        (known ? el_json_float(&l->values, w->logprob) : el_buf_append(&l->values, "null", 4));
@@ -119,17 +119,17 @@ static bool write_text(el_logprobs *l, const waiting *w, const el_token_logprob 
 }
 
 /* Where the next token stands in the text: one that goes on with a character stands where that character does. */
-static size_t offset_of(const el_logprobs *l, const char *s, size_t len) {
-  return l->token_chars - (l->token_chars && continues(s, len));
+static size_t token_offset_of(const el_logprobs *l, const char *s, size_t len) {
+  return l->token_chars - (l->token_chars && is_continuation_byte(s, len));
 }
 
 bool el_logprobs_add(el_logprobs *l, int32_t token, float logprob, const el_token_logprob *top, size_t n_top) {
   waiting w = {.start = l->token_bytes, .before = l->last, .token = token, .logprob = logprob, .n_top = n_top};
   size_t len;
-  char *s = bytes_of(l->tokenizer, l->last, token, shows(l, token), &len);
+  char *s = bytes_of(l->tokenizer, l->last, token, shows_token(l, token), &len);
   if (!s) return false;
   l->last = token;
-  w.offset = offset_of(l, s, len);
+  w.offset = token_offset_of(l, s, len);
   l->token_bytes += len;
   l->token_chars += count_chars(s, len);
   el_free(s);
@@ -144,24 +144,24 @@ bool el_logprobs_add_prompt(el_logprobs *l, const el_prompt_logprobs *p, bool hi
     char *s = token_bytes(l, w.before, w.token, &len);
     if (!s) return false;
     if (!i && hidden) len = 0;
-    w.offset = offset_of(l, s, len);
+    w.offset = token_offset_of(l, s, len);
     l->token_chars += count_chars(s, len);
     el_free(s);
-    if (!write_text(l, &w, p->top + i * p->n_top, i > 0)) return false;
+    if (!write_text_logprob(l, &w, p->top + i * p->n_top, i > 0)) return false;
     l->n++;
   }
   return true;
 }
 
-static bool write_entry(const el_tokenizer *t, int32_t before, el_token_logprob one, size_t rank, bool first,
-                        el_buf *out) {
+static bool write_logprob_entry(const el_tokenizer *t, int32_t before, el_token_logprob one, size_t rank, bool first,
+                                el_buf *out) {
   size_t len;
   char *s = bytes_of(t, before, one.token, true, &len);
   if (!s) return false;
   bool ok = el_buf_printf(out, "%s\"%d\":{\"logprob\":", first ? "" : ",", (int)one.token) &&
             el_json_float(out, one.logprob) &&
             (rank ? el_buf_printf(out, ",\"rank\":%zu", rank) : el_buf_printf(out, ",\"rank\":null")) &&
-            el_buf_printf(out, ",\"decoded_token\":") && write_name(out, s, len) && el_buf_append(out, "}", 1);
+            el_buf_printf(out, ",\"decoded_token\":") && write_token_name(out, s, len) && el_buf_append(out, "}", 1);
   el_free(s);
   return ok;
 }
@@ -174,9 +174,9 @@ bool el_prompt_logprobs_write(const el_tokenizer *t, const el_prompt_logprobs *p
     while (rank < p->n_top && top[rank].token != p->tokens[i]) rank++;
     rank = rank < p->n_top ? rank + 1 : 0;
     ok = el_buf_append(out, ",{", 2) &&
-         write_entry(t, p->tokens[i - 1], (el_token_logprob){p->tokens[i], p->logprobs[i]}, rank, true, out);
+         write_logprob_entry(t, p->tokens[i - 1], (el_token_logprob){p->tokens[i], p->logprobs[i]}, rank, true, out);
     for (size_t k = 0; ok && k < n; k++)
-      ok = k + 1 == rank || write_entry(t, p->tokens[i - 1], top[k], k + 1, false, out);
+      ok = k + 1 == rank || write_logprob_entry(t, p->tokens[i - 1], top[k], k + 1, false, out);
     ok = ok && el_buf_append(out, "}", 1);
   }
   return ok && el_buf_append(out, "]", 1);
@@ -189,7 +189,7 @@ bool el_logprobs_advance(el_logprobs *l, size_t end) {
     memcpy(&w, l->waiting.data + pos, sizeof w);
     if (w.start >= end) break;
     const el_token_logprob *top = (const el_token_logprob *)(const void *)(l->waiting.data + pos + sizeof w);
-    if (!(l->chat ? write_chat(l, &w, top) : write_text(l, &w, top, true))) return false;
+    if (!(l->chat ? write_chat_logprob(l, &w, top) : write_text_logprob(l, &w, top, true))) return false;
     l->n++;
     pos += sizeof w + w.n_top * sizeof *top;
   }
@@ -197,7 +197,7 @@ bool el_logprobs_advance(el_logprobs *l, size_t end) {
   return true;
 }
 
-static bool write_array(el_buf *out, const char *name, el_buf *items) {
+static bool write_logprob_array(el_buf *out, const char *name, el_buf *items) {
   bool ok =
       el_buf_printf(out, "\"%s\":[", name) && el_buf_append(out, items->data, items->len) && el_buf_append(out, "]", 1);
   el_buf_consume(items, items->len);
@@ -207,12 +207,12 @@ static bool write_array(el_buf *out, const char *name, el_buf *items) {
 bool el_logprobs_take(el_logprobs *l, el_buf *out) {
   l->n = 0;
   if (l->chat)
-    return el_buf_append(out, "{", 1) && write_array(out, "content", &l->content) &&
+    return el_buf_append(out, "{", 1) && write_logprob_array(out, "content", &l->content) &&
            el_buf_printf(out, ",\"refusal\":null}");
-  return el_buf_append(out, "{", 1) && write_array(out, "tokens", &l->tokens) && el_buf_append(out, ",", 1) &&
-         write_array(out, "token_logprobs", &l->values) && el_buf_append(out, ",", 1) &&
-         write_array(out, "text_offset", &l->offsets) && el_buf_append(out, ",", 1) &&
-         (l->n_top ? write_array(out, "top_logprobs", &l->top) : el_buf_printf(out, "\"top_logprobs\":null")) &&
+  return el_buf_append(out, "{", 1) && write_logprob_array(out, "tokens", &l->tokens) && el_buf_append(out, ",", 1) &&
+         write_logprob_array(out, "token_logprobs", &l->values) && el_buf_append(out, ",", 1) &&
+         write_logprob_array(out, "text_offset", &l->offsets) && el_buf_append(out, ",", 1) &&
+         (l->n_top ? write_logprob_array(out, "top_logprobs", &l->top) : el_buf_printf(out, "\"top_logprobs\":null")) &&
          el_buf_append(out, "}", 1);
 }
 

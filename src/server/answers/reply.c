@@ -58,7 +58,7 @@ el_reply *el_reply_new(const el_tokenizer *t, const el_api_request *request, con
   return NULL;
 }
 
-static void choice_free(el_choice *c) {
+static void free_reply_choice(el_choice *c) {
   el_answer_parser_close(c->parser);
   for (size_t i = 0; i < c->n_calls; i++) {
     free(c->calls[i].name);
@@ -77,7 +77,7 @@ static void choice_free(el_choice *c) {
 
 void el_reply_free(el_reply *r) {
   if (!r) return;
-  for (size_t i = 0; r->choices && i < r->n_choices; i++) choice_free(&r->choices[i]);
+  for (size_t i = 0; r->choices && i < r->n_choices; i++) free_reply_choice(&r->choices[i]);
   if (r->state && r->writer->free_state) r->writer->free_state(r->state);
   free(r->choices);
   free(r->id);
@@ -139,7 +139,7 @@ bool el_reply_write_warnings(const el_reply *r, const el_choice *c, el_buf *out)
 
 /* ---------------------------------------------------------------- taking in */
 
-static void fail(el_reply *r, const el_choice *c, const el_record *rec) {
+static void fail_reply(el_reply *r, const el_choice *c, const el_record *rec) {
   el_error err = {.code = EL_ERR_CLOSED};
   if (rec->finish == EL_FINISH_ERROR) el_record_error(rec, &err);
   r->failed = true;
@@ -148,7 +148,7 @@ static void fail(el_reply *r, const el_choice *c, const el_record *rec) {
   el_api_fail_engine(&r->error, &err, name ? name : r->asked, r->limited);
 }
 
-static bool keep(el_choice *c, const el_part *part) {
+static bool keep_piece(el_choice *c, const el_part *part) {
   el_buf *to = part->kind == EL_PART_REASONING   ? &c->reasoning
                : part->kind == EL_PART_ARGUMENTS ? &c->calls[part->call].arguments
                                                  : &c->content;
@@ -156,7 +156,7 @@ static bool keep(el_choice *c, const el_part *part) {
 }
 
 /* Nine letters and digits: the templates of Mistral take no others. */
-static bool make_id(char *id) {
+static bool make_call_id(char *id) {
   static const char DIGITS[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
   unsigned char random[9];
   if (getrandom(random, sizeof random, 0) != sizeof random) return false;
@@ -165,7 +165,7 @@ static bool make_id(char *id) {
   return true;
 }
 
-static bool add_call(el_choice *c, const el_part *part) {
+static bool add_reply_call(el_choice *c, const el_part *part) {
   /* In steps of a power of two. */
   if (!(c->n_calls & (c->n_calls - 1))) {
     el_call *grown = realloc(c->calls, (c->n_calls ? 2 * c->n_calls : 1) * sizeof *grown);
@@ -176,17 +176,17 @@ static bool add_call(el_choice *c, const el_part *part) {
   *call = (el_call){.name = strndup(part->text, part->len)};
   if (!call->name) return false;
   c->n_calls++;
-  return make_id(call->id);
+  return make_call_id(call->id);
 }
 
 /* A part has become certain: it is kept, or sent, or both. */
 static bool take_part(el_reply *r, el_choice *c, const el_part *part, el_buf *stream) {
-  if (part->kind == EL_PART_CALL && !add_call(c, part)) return false;
-  return (!(!stream || r->writer->keep) || keep(c, part)) && (!stream || r->writer->delta(r, c, part, stream));
+  if (part->kind == EL_PART_CALL && !add_reply_call(c, part)) return false;
+  return (!(!stream || r->writer->keep) || keep_piece(c, part)) && (!stream || r->writer->delta(r, c, part, stream));
 }
 
 /* The first sign of life of a choice. */
-static bool begin(el_reply *r, el_choice *c, el_buf *stream) {
+static bool begin_reply_choice(el_reply *r, el_choice *c, el_buf *stream) {
   const el_writer *w = r->writer;
   if (c->begun) return true;
   c->begun = true;
@@ -197,7 +197,7 @@ static bool begin(el_reply *r, el_choice *c, el_buf *stream) {
   return !r->request->echo || take_part(r, c, &echo, stream);
 }
 
-static bool take_prompt(el_reply *r, el_choice *c, const el_record *rec) {
+static bool take_prompt_logprobs(el_reply *r, el_choice *c, const el_record *rec) {
   const el_api_request *q = r->request;
   const el_prompt_logprobs p = {.tokens = c->prompt->tokens,
                                 .logprobs = el_record_prompt(rec),
@@ -212,7 +212,7 @@ static bool take_prompt(el_reply *r, el_choice *c, const el_record *rec) {
           el_prompt_logprobs_write(c->logprobs.tokenizer, &p, (size_t)q->n_prompt_logprobs, &c->prompt_logprobs));
 }
 
-static bool take_choice(el_reply *r, el_choice *c, const el_record *rec) {
+static bool take_decision(el_reply *r, el_choice *c, const el_record *rec) {
   free(c->adapter);
   c->adapter = strdup(el_record_text(rec));
   bool wanted = r->request->scores || r->request->route;
@@ -251,7 +251,7 @@ static bool take_parsed(el_reply *r, el_choice *c, const el_part *text, bool don
   return !t.failed;
 }
 
-static bool take_vector(el_choice *c, const el_record *rec) {
+static bool take_record_vector(el_choice *c, const el_record *rec) {
   if (c->vector || !(c->vector = malloc(rec->n_prompt * sizeof *c->vector))) return false;
   memcpy(c->vector, el_record_prompt(rec), rec->n_prompt * sizeof *c->vector);
   c->n_vector = rec->n_prompt;
@@ -260,7 +260,7 @@ static bool take_vector(el_choice *c, const el_record *rec) {
 
 /* What a record has of the answer's text. Tokens beyond the text were part of a stop string if one matched; else their
  * text is nothing, or half a character. */
-static bool take_text(el_reply *r, el_choice *c, const el_record *rec, el_buf *stream) {
+static bool take_record_text(el_reply *r, el_choice *c, const el_record *rec, el_buf *stream) {
   bool logprobs = r->request->request.logprobs, done = rec->type == EL_EVENT_DONE;
   /* The token that ended it is told where OpenAI does, in completions: whoever scores an answer counts on it. */
   bool told = rec->type == EL_EVENT_TOKEN || (done && rec->token >= 0 && !r->request->chat);
@@ -279,7 +279,7 @@ static bool take_text(el_reply *r, el_choice *c, const el_record *rec, el_buf *s
   return (!any && !(stream && c->logprobs.n)) || take_part(r, c, c->parser ? &rest : &part, stream);
 }
 
-static bool take_end(el_reply *r, el_choice *c, const el_record *rec, el_buf *stream) {
+static bool take_done_event(el_reply *r, el_choice *c, const el_record *rec, el_buf *stream) {
   c->done = true;
   c->not_invoked = rec->not_invoked;
   c->finish = rec->finish;
@@ -297,17 +297,17 @@ static bool take_end(el_reply *r, el_choice *c, const el_record *rec, el_buf *st
   return !stream || r->writer->end_choice(r, c, stream);
 }
 
-static bool take(el_reply *r, el_choice *c, const el_record *rec, el_buf *stream) {
+static bool take_record(el_reply *r, el_choice *c, const el_record *rec, el_buf *stream) {
   if (c->done) return true;
   if (rec->type == EL_EVENT_DONE && (rec->finish == EL_FINISH_ERROR || rec->finish == EL_FINISH_CANCELLED)) {
-    fail(r, c, rec);
+    fail_reply(r, c, rec);
     return true;
   }
-  if (rec->type == EL_EVENT_CHOICE) return take_choice(r, c, rec) && begin(r, c, stream);
-  if (!begin(r, c, stream)) return false;
-  if (rec->type == EL_EVENT_EMBEDDING) return take_vector(c, rec);
-  if (rec->type == EL_EVENT_PROMPT && !take_prompt(r, c, rec)) return false;
-  return take_text(r, c, rec, stream) && (rec->type != EL_EVENT_DONE || take_end(r, c, rec, stream));
+  if (rec->type == EL_EVENT_CHOICE) return take_decision(r, c, rec) && begin_reply_choice(r, c, stream);
+  if (!begin_reply_choice(r, c, stream)) return false;
+  if (rec->type == EL_EVENT_EMBEDDING) return take_record_vector(c, rec);
+  if (rec->type == EL_EVENT_PROMPT && !take_prompt_logprobs(r, c, rec)) return false;
+  return take_record_text(r, c, rec, stream) && (rec->type != EL_EVENT_DONE || take_done_event(r, c, rec, stream));
 }
 
 static bool end_stream(el_reply *r, el_buf *stream) {
@@ -317,7 +317,7 @@ static bool end_stream(el_reply *r, el_buf *stream) {
 bool el_reply_feed(el_reply *r, const el_buf *records, size_t *pos, el_buf *stream) {
   const el_record *rec;
   while (!el_reply_finished(r) && !(stream && stream->len >= ENOUGH_TO_SEND) && (rec = el_record_next(records, pos))) {
-    if (!take(r, &r->choices[rec->choice], rec, stream)) return false;
+    if (!take_record(r, &r->choices[rec->choice], rec, stream)) return false;
     if (stream && el_reply_finished(r) && !end_stream(r, stream)) return false;
   }
   return true;

@@ -9,31 +9,31 @@ void el_stored_init(el_stored *s) {
   pthread_mutex_init(&s->mutex, NULL);
 }
 
-static size_t size_of(const el_stored_answer *a) {
+static size_t stored_size(const el_stored_answer *a) {
   return sizeof *a + a->body_len + a->items_len;
 }
 
-static void drop(el_stored *s, el_stored_answer *a) {
+static void drop_stored(el_stored *s, el_stored_answer *a) {
   *(a->newer ? &a->newer->older : &s->newest) = a->older;
   *(a->older ? &a->older->newer : &s->oldest) = a->newer;
   s->n--;
-  s->bytes -= size_of(a);
+  s->bytes -= stored_size(a);
   free(a);
 }
 
 void el_stored_free(el_stored *s) {
-  while (s->oldest) drop(s, s->oldest);
+  while (s->oldest) drop_stored(s, s->oldest);
   pthread_mutex_destroy(&s->mutex);
 }
 
 /* The mutex is held. */
-static el_stored_answer *find(el_stored *s, const char *id, uint64_t domain) {
+static el_stored_answer *find_stored(el_stored *s, const char *id, uint64_t domain) {
   for (el_stored_answer *a = s->newest; a; a = a->older)
     if (a->domain == domain && !strcmp(a->id, id)) return a;
   return NULL;
 }
 
-static void push(el_stored *s, el_stored_answer *a) {
+static void push_stored(el_stored *s, el_stored_answer *a) {
   a->newer = NULL;
   a->older = s->newest;
   *(s->newest ? &s->newest->newer : &s->oldest) = a;
@@ -52,8 +52,8 @@ void el_stored_put(el_stored *s, const char *id, uint64_t domain, const el_buf *
   memcpy(a->text, body->data, body->len);
   memcpy(a->text + body->len, items->data, items->len);
   pthread_mutex_lock(&s->mutex);
-  while (s->oldest && (s->n >= EL_MAX_STORED || s->bytes + bytes > EL_MAX_STORED_BYTES)) drop(s, s->oldest);
-  push(s, a);
+  while (s->oldest && (s->n >= EL_MAX_STORED || s->bytes + bytes > EL_MAX_STORED_BYTES)) drop_stored(s, s->oldest);
+  push_stored(s, a);
   s->n++;
   s->bytes += bytes;
   pthread_mutex_unlock(&s->mutex);
@@ -61,7 +61,7 @@ void el_stored_put(el_stored *s, const char *id, uint64_t domain, const el_buf *
 
 bool el_stored_get(el_stored *s, const char *id, uint64_t domain, el_stored_part part, el_buf *out, bool *found) {
   pthread_mutex_lock(&s->mutex);
-  const el_stored_answer *a = find(s, id, domain);
+  const el_stored_answer *a = find_stored(s, id, domain);
   *found = a != NULL;
   bool body = part == EL_STORED_BODY, input = part == EL_STORED_INPUT;
   bool ok = !a || el_buf_append(out, a->text + (body ? 0 : a->body_len),
@@ -75,8 +75,8 @@ bool el_stored_get(el_stored *s, const char *id, uint64_t domain, el_stored_part
 
 bool el_stored_delete(el_stored *s, const char *id, uint64_t domain) {
   pthread_mutex_lock(&s->mutex);
-  el_stored_answer *a = find(s, id, domain);
-  if (a) drop(s, a);
+  el_stored_answer *a = find_stored(s, id, domain);
+  if (a) drop_stored(s, a);
   pthread_mutex_unlock(&s->mutex);
   return a != NULL;
 }

@@ -69,7 +69,7 @@ bool el_api_error_write_context(const el_api_error *e, el_buf *out) {
 }
 
 /* llama-server's clients know by `type` that the context is exceeded, OpenAI's by `code`. */
-static const char *type_of(const el_api_error *e) {
+static const char *error_type_of(const el_api_error *e) {
   if (e->type) return e->type;
   if (e->n_ctx) return "exceed_context_size_error";
   return e->status >= 500 ? "server_error" : "invalid_request_error";
@@ -77,7 +77,7 @@ static const char *type_of(const el_api_error *e) {
 
 bool el_api_error_write(const el_api_error *e, el_buf *out) {
   return el_buf_printf(out, "{\"error\":{\"message\":") && el_json_cstring(out, e->message) &&
-         el_buf_printf(out, ",\"type\":\"%s\",\"param\":", type_of(e)) &&
+         el_buf_printf(out, ",\"type\":\"%s\",\"param\":", error_type_of(e)) &&
          el_json_cstring(out, e->param[0] ? e->param : NULL) && el_buf_printf(out, ",\"code\":") &&
          el_json_cstring(out, e->code) && el_api_error_write_context(e, out) && el_buf_printf(out, "}}");
 }

@@ -7,14 +7,14 @@
 static const char DIGITS[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 /* 1 / length; of nothing but zeros, 1. */
-static double scale_of(const float *v, size_t n) {
+static double vector_scale(const float *v, size_t n) {
   double sum = 0;
   for (size_t i = 0; i < n; i++) sum += (double)v[i] * (double)v[i];
   return sum > 0 ? 1 / sqrt(sum) : 1;
 }
 
 /* A byte of the vector's values, the low one of each first. */
-static uint32_t byte_at(const float *v, size_t n, double scale, size_t at) {
+static uint32_t vector_byte_at(const float *v, size_t n, double scale, size_t at) {
   if (at / 4 >= n) return 0;
   const float x = (float)((double)v[at / 4] * scale);
   uint32_t bits;
@@ -26,8 +26,8 @@ static bool write_base64(const float *v, size_t n, double scale, el_buf *out) {
   if (!el_buf_reserve(out, 4 * n * 4 / 3 + 6)) return false;
   el_buf_append(out, "\"", 1);
   for (size_t at = 0; at < 4 * n; at += 3) {
-    const uint32_t three =
-        byte_at(v, n, scale, at) << 16 | byte_at(v, n, scale, at + 1) << 8 | byte_at(v, n, scale, at + 2);
+    const uint32_t three = vector_byte_at(v, n, scale, at) << 16 | vector_byte_at(v, n, scale, at + 1) << 8 |
+                           vector_byte_at(v, n, scale, at + 2);
     const size_t left = 4 * n - at;
     const char four[4] = {DIGITS[three >> 18], DIGITS[three >> 12 & 63], left > 1 ? DIGITS[three >> 6 & 63] : '=',
                           left > 2 ? DIGITS[three & 63] : '='};
@@ -36,7 +36,7 @@ static bool write_base64(const float *v, size_t n, double scale, el_buf *out) {
   return el_buf_append(out, "\"", 1);
 }
 
-static bool write_numbers(const float *v, size_t n, double scale, el_buf *out) {
+static bool write_vector_numbers(const float *v, size_t n, double scale, el_buf *out) {
   bool ok = el_buf_append(out, "[", 1);
   /* Nine digits are what tells any two of these values apart. */
   for (size_t i = 0; ok && i < n; i++)
@@ -46,6 +46,6 @@ static bool write_numbers(const float *v, size_t n, double scale, el_buf *out) {
 
 bool el_vector_write(const float *v, size_t n, el_vector_form form, el_buf *out) {
   if (form.dimensions > 0 && (size_t)form.dimensions < n) n = (size_t)form.dimensions;
-  const double scale = form.not_normalised ? 1 : scale_of(v, n);
-  return form.base64 ? write_base64(v, n, scale, out) : write_numbers(v, n, scale, out);
+  const double scale = form.not_normalised ? 1 : vector_scale(v, n);
+  return form.base64 ? write_base64(v, n, scale, out) : write_vector_numbers(v, n, scale, out);
 }

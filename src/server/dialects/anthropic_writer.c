@@ -6,11 +6,11 @@
 #include "server/common/json_out.h"
 #include "server/dialects/anthropic.h"
 
-static bool put(el_buf *out, const char *s) {
+static bool put_text(el_buf *out, const char *s) {
   return el_buf_append(out, s, strlen(s));
 }
 
-static const char *error_type(int status) {
+static const char *anthropic_error_type(int status) {
   switch (status) {
     case 401: return "authentication_error";
     case 403: return "permission_error";
@@ -23,13 +23,14 @@ static const char *error_type(int status) {
 }
 
 bool el_anthropic_write_error(const el_api_error *e, el_buf *out) {
-  return el_buf_printf(out, "{\"type\":\"error\",\"error\":{\"type\":\"%s\",\"message\":", error_type(e->status)) &&
-         el_json_cstring(out, e->message) && put(out, "}}");
+  return el_buf_printf(
+             out, "{\"type\":\"error\",\"error\":{\"type\":\"%s\",\"message\":", anthropic_error_type(e->status)) &&
+         el_json_cstring(out, e->message) && put_text(out, "}}");
 }
 
 /* ---------------------------------------------------------------- the message */
 
-static bool write_stop(const el_choice *c, el_buf *out) {
+static bool write_stop_members(const el_choice *c, el_buf *out) {
   const char *reason = c->finish == EL_FINISH_LENGTH ? "max_tokens"
                        : c->n_calls                  ? "tool_use"
                        : c->stop                     ? "stop_sequence"
@@ -39,7 +40,7 @@ static bool write_stop(const el_choice *c, el_buf *out) {
 }
 
 /* Tokens that were there already are told apart from the others. */
-static bool write_usage(const el_reply *r, el_buf *out) {
+static bool write_anthropic_usage(const el_reply *r, el_buf *out) {
   el_usage u = el_reply_usage(r);
   return el_buf_printf(
       out,
@@ -48,9 +49,9 @@ static bool write_usage(const el_reply *r, el_buf *out) {
       u.prompt - u.cached, u.cached, u.completion);
 }
 
-static bool write_head(const el_reply *r, el_buf *out) {
+static bool write_message_start(const el_reply *r, el_buf *out) {
   return el_buf_printf(out, "{\"id\":\"%s\",\"type\":\"message\",\"role\":\"assistant\",\"model\":", r->id) &&
-         el_json_cstring(out, r->model) && put(out, ",\"content\":[");
+         el_json_cstring(out, r->model) && put_text(out, ",\"content\":[");
 }
 
 /* ---------------------------------------------------------------- in one piece */
@@ -59,28 +60,29 @@ static bool write_blocks(const el_choice *c, el_buf *out) {
   const char *comma = "";
   bool ok = true;
   if (c->reasoning.len) {
-    ok = put(out, "{\"type\":\"thinking\",\"thinking\":") && el_json_string(out, c->reasoning.data, c->reasoning.len) &&
-         put(out, ",\"signature\":\"\"}");
+    ok = put_text(out, "{\"type\":\"thinking\",\"thinking\":") &&
+         el_json_string(out, c->reasoning.data, c->reasoning.len) && put_text(out, ",\"signature\":\"\"}");
     comma = ",";
   }
   if (ok && (c->content.len || !c->n_calls)) {
-    ok = put(out, comma) && put(out, "{\"type\":\"text\",\"text\":") &&
-         el_json_string(out, c->content.data, c->content.len) && put(out, "}");
+    ok = put_text(out, comma) && put_text(out, "{\"type\":\"text\",\"text\":") &&
+         el_json_string(out, c->content.data, c->content.len) && put_text(out, "}");
     comma = ",";
   }
   for (size_t i = 0; ok && i < c->n_calls; i++, comma = ",") {
     const el_buf *input = &c->calls[i].arguments;
     ok = el_buf_printf(out, "%s{\"type\":\"tool_use\",\"id\":\"%s\",\"name\":", comma, c->calls[i].id) &&
-         el_json_cstring(out, c->calls[i].name) && put(out, ",\"input\":") &&
-         (input->len ? el_buf_append(out, input->data, input->len) : put(out, "{}")) && put(out, "}");
+         el_json_cstring(out, c->calls[i].name) && put_text(out, ",\"input\":") &&
+         (input->len ? el_buf_append(out, input->data, input->len) : put_text(out, "{}")) && put_text(out, "}");
   }
   return ok;
 }
 
-static bool write_whole(el_reply *r, el_buf *out) {
+static bool write_anthropic_answer(el_reply *r, el_buf *out) {
   const el_choice *c = r->choices;
-  return write_head(r, out) && write_blocks(c, out) && put(out, "],") && write_stop(c, out) && put(out, ",") &&
-         write_usage(r, out) && el_reply_write_warnings(r, c, out) && put(out, "}");
+  return write_message_start(r, out) && write_blocks(c, out) && put_text(out, "],") && write_stop_members(c, out) &&
+         put_text(out, ",") && write_anthropic_usage(r, out) && el_reply_write_warnings(r, c, out) &&
+         put_text(out, "}");
 }
 
 /* ---------------------------------------------------------------- streams */
@@ -91,42 +93,44 @@ typedef struct blocks {
   size_t index, call;
 } blocks;
 
-static bool event(el_buf *out, const char *name) {
+static bool begin_anthropic_event(el_buf *out, const char *name) {
   return el_buf_printf(out, "event: %s\ndata: {\"type\":\"%s\"", name, name);
 }
 
-static bool end_event(el_buf *out) {
-  return put(out, "}\n\n");
+static bool end_anthropic_event(el_buf *out) {
+  return put_text(out, "}\n\n");
 }
 
-static bool stream_begin(el_reply *r, el_buf *out) {
+static bool begin_anthropic_stream(el_reply *r, el_buf *out) {
   if (!r->state && !(r->state = calloc(1, sizeof(blocks)))) return false;
-  return event(out, "message_start") && put(out, ",\"message\":") && write_head(r, out) &&
+  return begin_anthropic_event(out, "message_start") && put_text(out, ",\"message\":") && write_message_start(r, out) &&
          el_buf_printf(out,
                        "],\"stop_reason\":null,\"stop_sequence\":null,\"usage\":{\"input_tokens\":%zu,"
                        "\"cache_creation_input_tokens\":0,\"cache_read_input_tokens\":0,\"output_tokens\":0}}",
                        r->request->prompts->n) &&
-         end_event(out) && event(out, "ping") && end_event(out);
+         end_anthropic_event(out) && begin_anthropic_event(out, "ping") && end_anthropic_event(out);
 }
 
 static bool end_block(blocks *b, el_buf *out) {
   if (!b->open) return true;
   b->open = false;
-  return event(out, "content_block_stop") && el_buf_printf(out, ",\"index\":%zu", b->index++) && end_event(out);
+  return begin_anthropic_event(out, "content_block_stop") && el_buf_printf(out, ",\"index\":%zu", b->index++) &&
+         end_anthropic_event(out);
 }
 
 static bool begin_block(blocks *b, const el_choice *c, el_part_kind kind, size_t call, el_buf *out) {
   *b = (blocks){.open = true, .kind = kind, .index = b->index, .call = call};
-  if (!event(out, "content_block_start") || !el_buf_printf(out, ",\"index\":%zu,\"content_block\":", b->index))
+  if (!begin_anthropic_event(out, "content_block_start") ||
+      !el_buf_printf(out, ",\"index\":%zu,\"content_block\":", b->index))
     return false;
-  if (kind == EL_PART_CONTENT) return put(out, "{\"type\":\"text\",\"text\":\"\"}") && end_event(out);
+  if (kind == EL_PART_CONTENT) return put_text(out, "{\"type\":\"text\",\"text\":\"\"}") && end_anthropic_event(out);
   if (kind == EL_PART_REASONING)
-    return put(out, "{\"type\":\"thinking\",\"thinking\":\"\",\"signature\":\"\"}") && end_event(out);
+    return put_text(out, "{\"type\":\"thinking\",\"thinking\":\"\",\"signature\":\"\"}") && end_anthropic_event(out);
   return el_buf_printf(out, "{\"type\":\"tool_use\",\"id\":\"%s\",\"name\":", c->calls[call].id) &&
-         el_json_cstring(out, c->calls[call].name) && put(out, ",\"input\":{}}") && end_event(out);
+         el_json_cstring(out, c->calls[call].name) && put_text(out, ",\"input\":{}}") && end_anthropic_event(out);
 }
 
-static bool stream_delta(el_reply *r, el_choice *c, const el_part *part, el_buf *out) {
+static bool write_block_delta(el_reply *r, el_choice *c, const el_part *part, el_buf *out) {
   static const char *const DELTAS[] = {[EL_PART_CONTENT] = "{\"type\":\"text_delta\",\"text\":",
                                        [EL_PART_REASONING] = "{\"type\":\"thinking_delta\",\"thinking\":",
                                        [EL_PART_ARGUMENTS] = "{\"type\":\"input_json_delta\",\"partial_json\":"};
@@ -137,31 +141,32 @@ static bool stream_delta(el_reply *r, el_choice *c, const el_part *part, el_buf 
   if (begins || !b->open || b->kind != kind) {
     if (!end_block(b, out) || !begin_block(b, c, kind, part->call, out)) return false;
   }
-  return begins || (event(out, "content_block_delta") &&
+  return begins || (begin_anthropic_event(out, "content_block_delta") &&
                     el_buf_printf(out, ",\"index\":%zu,\"delta\":%s", b->index, DELTAS[kind]) &&
-                    el_json_string(out, part->text, part->len) && put(out, "}") && end_event(out));
+                    el_json_string(out, part->text, part->len) && put_text(out, "}") && end_anthropic_event(out));
 }
 
-static bool stream_end_choice(el_reply *r, el_choice *c, el_buf *out) {
+static bool end_anthropic_choice(el_reply *r, el_choice *c, el_buf *out) {
   blocks *b = r->state;
   if (!b->index && !b->open && !begin_block(b, c, EL_PART_CONTENT, 0, out)) return false;
-  return end_block(b, out) && event(out, "message_delta") && put(out, ",\"delta\":{") && write_stop(c, out) &&
-         put(out, "},") && write_usage(r, out) && el_reply_write_warnings(r, c, out) && end_event(out);
+  return end_block(b, out) && begin_anthropic_event(out, "message_delta") && put_text(out, ",\"delta\":{") &&
+         write_stop_members(c, out) && put_text(out, "},") && write_anthropic_usage(r, out) &&
+         el_reply_write_warnings(r, c, out) && end_anthropic_event(out);
 }
 
-static bool stream_end(el_reply *r, el_buf *out) {
-  return event(out, "message_stop") && end_event(out);
+static bool end_anthropic_stream(el_reply *r, el_buf *out) {
+  return begin_anthropic_event(out, "message_stop") && end_anthropic_event(out);
 }
 
-static bool stream_fail(el_reply *r, const el_api_error *e, el_buf *out) {
-  return put(out, "event: error\ndata: ") && el_anthropic_write_error(e, out) && put(out, "\n\n");
+static bool fail_anthropic_stream(el_reply *r, const el_api_error *e, el_buf *out) {
+  return put_text(out, "event: error\ndata: ") && el_anthropic_write_error(e, out) && put_text(out, "\n\n");
 }
 
 const el_writer el_anthropic_writer = {.stream_type = "text/event-stream",
-                                       .begin = stream_begin,
-                                       .delta = stream_delta,
-                                       .end_choice = stream_end_choice,
-                                       .end = stream_end,
-                                       .fail = stream_fail,
-                                       .whole = write_whole,
+                                       .begin = begin_anthropic_stream,
+                                       .delta = write_block_delta,
+                                       .end_choice = end_anthropic_choice,
+                                       .end = end_anthropic_stream,
+                                       .fail = fail_anthropic_stream,
+                                       .whole = write_anthropic_answer,
                                        .free_state = free};

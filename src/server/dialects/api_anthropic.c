@@ -3,15 +3,15 @@
 #include "server/dialects/anthropic.h"
 #include "server/dialects/openai.h"
 
-static bool read_kept(el_api_parse *p, const el_field *f, const json_t *v) {
+static bool read_anthropic_kept(el_api_parse *p, const el_field *f, const json_t *v) {
   return true;
 }
 
 /* What is left of the body besides what chats have. The first ones are made by el_anthropic_prepare. */
 static const el_field FIELDS[] = {
-    EL_FIELD("system", 0, read_kept),
-    EL_FIELD("stop_sequences", 0, read_kept),
-    EL_FIELD("thinking", 0, read_kept),
+    EL_FIELD("system", 0, read_anthropic_kept),
+    EL_FIELD("stop_sequences", 0, read_anthropic_kept),
+    EL_FIELD("thinking", 0, read_anthropic_kept),
     EL_FIELD("metadata", 0, el_read_ignored), /* who asks, like */
     EL_FIELD("service_tier", 0, el_read_ignored),
     EL_FIELD("inference_geo", 0, el_read_ignored), /* where it is computed */
@@ -22,18 +22,18 @@ static const el_field FIELDS[] = {
     EL_FIELD("mcp_servers", 0, el_read_unsupported),
 };
 
-static bool check(el_api_parse *p) {
+static bool check_anthropic(el_api_parse *p) {
   if (p->out->n != 1) return el_api_fail(p->error, 400, "unsupported_value", "n", "n: a message is one answer.");
   return el_openai_check_chat(p);
 }
 
-static bool check_messages(el_api_parse *p) {
+static bool check_anthropic_count(el_api_parse *p) {
   if (!(p->given & EL_PRESET_MAX_TOKENS))
     return el_api_fail(p->error, 400, "missing_required_parameter", "max_tokens", "max_tokens: Field required");
-  return check(p);
+  return check_anthropic(p);
 }
 
-static bool write_count(el_api_parse *p, el_buf *out) {
+static bool write_anthropic_count(el_api_parse *p, el_buf *out) {
   return el_buf_printf(out, "{\"input_tokens\":%zu}", p->out->prompts->n) || el_api_no_memory(p);
 }
 
@@ -44,7 +44,7 @@ const el_api el_api_messages = {.name = "message",
                                 .shared = EL_AT_CHAT,
                                 .defaults = el_openai_chat_defaults,
                                 .prepare = el_anthropic_prepare,
-                                .check = check_messages,
+                                .check = check_anthropic_count,
                                 .read_prompts = el_api_messages_read,
                                 .writer = &el_anthropic_writer,
                                 .write_error = el_anthropic_write_error};
@@ -56,8 +56,8 @@ const el_api el_api_count_tokens = {.name = "count",
                                     .shared = EL_AT_CHAT,
                                     .defaults = el_openai_chat_defaults,
                                     .prepare = el_anthropic_prepare,
-                                    .check = check,
+                                    .check = check_anthropic,
                                     .read_prompts = el_api_messages_read,
-                                    .answer = write_count,
+                                    .answer = write_anthropic_count,
                                     .writer = &el_anthropic_writer,
                                     .write_error = el_anthropic_write_error};

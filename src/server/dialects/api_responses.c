@@ -6,24 +6,24 @@
 #include "server/dialects/responses.h"
 
 /* {"format": what a chat's response_format has}; "verbosity" is the model's matter. */
-static bool read_text(el_api_parse *p, const el_field *f, const json_t *v) {
+static bool read_text_format(el_api_parse *p, const el_field *f, const json_t *v) {
   if (!json_is_object(v)) return el_api_type_error(p, f->name, "an object", v);
   const json_t *format = json_object_get(v, "format");
   const el_field named = EL_FIELD("text.format", 0, NULL);
   return !format || json_is_null(format) || el_read_response_format(p, &named, format);
 }
 
-static bool read_kept(el_api_parse *p, const el_field *f, const json_t *v) {
+static bool read_responses_kept(el_api_parse *p, const el_field *f, const json_t *v) {
   return true;
 }
 
 /* What is left of the body besides what chats have. The first is made by el_responses_prepare. */
 static const el_field FIELDS[] = {
     {"max_output_tokens", 0, el_read_max_tokens, EL_FIELD_AT(request.max_tokens), -1, INT_MAX, EL_PRESET_MAX_TOKENS},
-    EL_FIELD("input", 0, read_kept),
-    EL_FIELD("instructions", 0, read_kept),
-    EL_FIELD("previous_response_id", 0, read_kept),
-    EL_FIELD("text", 0, read_text),
+    EL_FIELD("input", 0, read_responses_kept),
+    EL_FIELD("instructions", 0, read_responses_kept),
+    EL_FIELD("previous_response_id", 0, read_responses_kept),
+    EL_FIELD("text", 0, read_text_format),
     EL_FIELD("reasoning", 0, el_read_ignored),  /* how long the model thinks is the template's matter */
     EL_FIELD("truncation", 0, el_read_ignored), /* "disabled" is what happens */
     EL_FIELD("include", 0, el_read_ignored),
@@ -33,7 +33,7 @@ static const el_field FIELDS[] = {
     EL_FIELD("prompt", 0, el_read_unsupported), /* a template that is kept by its id */
 };
 
-static bool check(el_api_parse *p) {
+static bool check_responses(el_api_parse *p) {
   if (p->out->n != 1)
     return el_api_fail(p->error, 400, "unsupported_value", "n", "Unsupported value for 'n': a response is one answer.");
   return el_openai_check_chat(p);
@@ -46,7 +46,7 @@ const el_api el_api_responses = {.name = "response",
                                  .shared = EL_AT_CHAT,
                                  .defaults = el_openai_chat_defaults,
                                  .prepare = el_responses_prepare,
-                                 .check = check,
+                                 .check = check_responses,
                                  .read_prompts = el_api_messages_read,
                                  .writer = &el_responses_writer};
 
@@ -57,6 +57,6 @@ const el_api el_api_responses_count = {.name = "response count",
                                        .shared = EL_AT_CHAT,
                                        .defaults = el_openai_chat_defaults,
                                        .prepare = el_responses_prepare,
-                                       .check = check,
+                                       .check = check_responses,
                                        .read_prompts = el_api_messages_read,
                                        .answer = el_openai_write_count};

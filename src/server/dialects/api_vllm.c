@@ -19,21 +19,21 @@ static bool keep_body(el_api_parse *p, json_t *body) {
   return true;
 }
 
-static const json_t *get(const el_api_parse *p, const char *name) {
+static const json_t *body_member(const el_api_parse *p, const char *name) {
   return json_object_get(p->state, name);
 }
 
 /* Its readers have looked that it is a boolean. */
-static bool flag(const el_api_parse *p, const char *name, bool unless_given) {
-  const json_t *v = get(p, name);
+static bool body_flag(const el_api_parse *p, const char *name, bool unless_given) {
+  const json_t *v = body_member(p, name);
   return v && !json_is_null(v) ? json_is_true(v) : unless_given;
 }
 
-static bool read_flag(el_api_parse *p, const el_field *f, const json_t *v) {
+static bool read_body_flag(el_api_parse *p, const el_field *f, const json_t *v) {
   return json_is_boolean(v) || el_api_type_error(p, f->name, "a boolean", v);
 }
 
-static bool read_text(el_api_parse *p, const el_field *f, const json_t *v) {
+static bool read_tokenize_text(el_api_parse *p, const el_field *f, const json_t *v) {
   if (!json_is_string(v)) return el_api_type_error(p, f->name, "a string", v);
   p->prompt = v;
   return true;
@@ -42,7 +42,7 @@ static bool read_text(el_api_parse *p, const el_field *f, const json_t *v) {
 /* ---------------------------------------------------------------- POST /tokenize */
 
 static bool is_llama(const el_api_parse *p) {
-  return p->prompt && p->prompt == get(p, "content");
+  return p->prompt && p->prompt == body_member(p, "content");
 }
 
 static bool check_tokenize(el_api_parse *p) {
@@ -60,8 +60,8 @@ static bool tokenize_text(el_api_parse *p) {
   el_error err;
   el_api_prompt *one = p->out->prompts;
   int32_t *tokens;
-  bool bos = is_llama(p) ? flag(p, "add_special", false) : flag(p, "add_special_tokens", true);
-  int flags = (bos ? EL_TOKENIZE_BOS : 0) | (flag(p, "parse_special", true) ? EL_TOKENIZE_SPECIAL : 0);
+  bool bos = is_llama(p) ? body_flag(p, "add_special", false) : body_flag(p, "add_special_tokens", true);
+  int flags = (bos ? EL_TOKENIZE_BOS : 0) | (body_flag(p, "parse_special", true) ? EL_TOKENIZE_SPECIAL : 0);
   if (el_tokenize_at_most(p->tokenizer, json_string_value(p->prompt), json_string_length(p->prompt), flags, MAX_TOKENS,
                           &tokens, &one->n, &err))
     return el_api_fail_engine(p->error, &err, "", true);
@@ -81,29 +81,29 @@ static bool read_tokenize(el_api_parse *p) {
 /* Token i as part of a list. */
 typedef bool (*write_fn)(const el_tokenizer *t, const int32_t *tokens, size_t i, el_buf *out);
 
-static bool write_id(const el_tokenizer *t, const int32_t *tokens, size_t i, el_buf *out) {
+static bool write_token_id(const el_tokenizer *t, const int32_t *tokens, size_t i, el_buf *out) {
   return el_buf_printf(out, "%d", (int)tokens[i]);
 }
 
 /* As it reads in the middle of a text. */
-static char *text_of(const el_tokenizer *t, int32_t token, size_t *len) {
+static char *token_text(const el_tokenizer *t, int32_t token, size_t *len) {
   char *s;
   el_error err;
   return el_detokenize_after(t, token, &token, 1, true, &s, len, &err) ? NULL : s;
 }
 
-static bool write_string(const el_tokenizer *t, const int32_t *tokens, size_t i, el_buf *out) {
+static bool write_token_string(const el_tokenizer *t, const int32_t *tokens, size_t i, el_buf *out) {
   size_t len;
-  char *s = text_of(t, tokens[i], &len);
+  char *s = token_text(t, tokens[i], &len);
   bool ok = s && el_json_string(out, s, len);
   el_free(s);
   return ok;
 }
 
 /* llama-server's: a part of a character is the array of its bytes. */
-static bool write_piece(const el_tokenizer *t, const int32_t *tokens, size_t i, el_buf *out) {
+static bool write_token_piece(const el_tokenizer *t, const int32_t *tokens, size_t i, el_buf *out) {
   size_t len;
-  char *s = text_of(t, tokens[i], &len);
+  char *s = token_text(t, tokens[i], &len);
   bool ok = s && el_buf_printf(out, "{\"id\":%d,\"piece\":", (int)tokens[i]);
   if (ok && el_utf8_valid(s, len)) {
     ok = el_json_string(out, s, len);
@@ -115,7 +115,7 @@ static bool write_piece(const el_tokenizer *t, const int32_t *tokens, size_t i, 
   return ok && el_buf_append(out, "}", 1);
 }
 
-static bool write_list(const el_api_parse *p, write_fn write, el_buf *out) {
+static bool write_token_list(const el_api_parse *p, write_fn write, el_buf *out) {
   const el_api_prompt *one = p->out->prompts;
   bool ok = el_buf_append(out, "[", 1);
   for (size_t i = 0; ok && i < one->n; i++)
@@ -127,24 +127,23 @@ static bool answer_tokenize(el_api_parse *p, el_buf *out) {
   bool ok = el_buf_append(out, "{", 1);
   if (is_llama(p)) {
     ok = ok && el_buf_printf(out, "\"tokens\":") &&
-         write_list(p, flag(p, "with_pieces", false) ? write_piece : write_id, out);
+         write_token_list(p, body_flag(p, "with_pieces", false) ? write_token_piece : write_token_id, out);
   } else {
     ok = ok &&
          el_buf_printf(out, "\"count\":%zu,\"max_model_len\":%zu,\"tokens\":", p->out->prompts->n,
                        p->setup->max_tokens) &&
-         write_list(p, write_id, out) && el_buf_printf(out, ",\"token_strs\":") &&
-         (flag(p, "return_token_strs", false) ? write_list(p, write_string, out) : el_buf_append(out, "null", 4));
+         write_token_list(p, write_token_id, out) && el_buf_printf(out, ",\"token_strs\":") &&
+         (body_flag(p, "return_token_strs", false) ? write_token_list(p, write_token_string, out)
+                                                   : el_buf_append(out, "null", 4));
   }
   return (ok && el_buf_append(out, "}", 1)) || el_api_no_memory(p);
 }
 
-static const el_field TOKENIZE[] = {EL_FIELD("prompt", 0, read_text),
-                                    EL_FIELD("content", 0, read_text),
-                                    EL_FIELD("add_special_tokens", 0, read_flag),
-                                    EL_FIELD("add_special", 0, read_flag),
-                                    EL_FIELD("parse_special", 0, read_flag),
-                                    EL_FIELD("return_token_strs", 0, read_flag),
-                                    EL_FIELD("with_pieces", 0, read_flag)};
+static const el_field TOKENIZE[] = {
+    EL_FIELD("prompt", 0, read_tokenize_text),         EL_FIELD("content", 0, read_tokenize_text),
+    EL_FIELD("add_special_tokens", 0, read_body_flag), EL_FIELD("add_special", 0, read_body_flag),
+    EL_FIELD("parse_special", 0, read_body_flag),      EL_FIELD("return_token_strs", 0, read_body_flag),
+    EL_FIELD("with_pieces", 0, read_body_flag)};
 
 const el_api el_api_tokenize = {.name = "tokenize",
                                 .id_prefix = "tokenize-",
@@ -158,7 +157,7 @@ const el_api el_api_tokenize = {.name = "tokenize",
 
 /* ---------------------------------------------------------------- POST /detokenize */
 
-static bool read_ids(el_api_parse *p, const el_field *f, const json_t *v) {
+static bool read_detokenize_ids(el_api_parse *p, const el_field *f, const json_t *v) {
   size_t n = json_array_size(v);
   if (!json_is_array(v)) return el_api_type_error(p, f->name, "an array of token ids", v);
   if (n > MAX_TOKENS)
@@ -222,7 +221,7 @@ static bool answer_detokenize(el_api_parse *p, el_buf *out) {
   return ok || el_api_no_memory(p);
 }
 
-static const el_field DETOKENIZE[] = {EL_FIELD("model", 0, el_read_model), EL_FIELD("tokens", 0, read_ids)};
+static const el_field DETOKENIZE[] = {EL_FIELD("model", 0, el_read_model), EL_FIELD("tokens", 0, read_detokenize_ids)};
 
 const el_api el_api_detokenize = {.name = "detokenize",
                                   .id_prefix = "detokenize-",

@@ -15,7 +15,7 @@ static bool read_input(el_api_parse *p, const el_field *f, const json_t *v) {
   return true;
 }
 
-static bool read_encoding(el_api_parse *p, const el_field *f, const json_t *v) {
+static bool read_encoding_format(el_api_parse *p, const el_field *f, const json_t *v) {
   const char *name = json_is_string(v) ? json_string_value(v) : "";
   if (!json_is_string(v)) return el_api_type_error(p, f->name, "a string", v);
   p->out->vector.base64 = !strcmp(name, "base64");
@@ -33,7 +33,7 @@ bool el_read_dimensions(el_api_parse *p, const el_field *f, const json_t *v) {
   return true;
 }
 
-static bool read_pooling(el_api_parse *p, const el_field *f, const json_t *v) {
+static bool read_pooling_type(el_api_parse *p, const el_field *f, const json_t *v) {
   static const struct {
     const char *name;
     el_embed how;
@@ -50,10 +50,10 @@ static bool read_pooling(el_api_parse *p, const el_field *f, const json_t *v) {
 static const el_field FIELDS[] = {
     EL_FIELD("model", 0, el_read_model),
     EL_FIELD("input", 0, read_input),
-    EL_FIELD("encoding_format", 0, read_encoding),
+    EL_FIELD("encoding_format", 0, read_encoding_format),
     EL_FIELD("dimensions", 0, el_read_dimensions),
     EL_FIELD("user", 0, el_read_ignored),
-    EL_FIELD("pooling", 0, read_pooling), /* an addition: in place of what the model's file says */
+    EL_FIELD("pooling", 0, read_pooling_type), /* an addition: in place of what the model's file says */
 };
 
 bool el_embeddings_prepare(el_api_parse *p, json_t *body) {
@@ -63,7 +63,7 @@ bool el_embeddings_prepare(el_api_parse *p, json_t *body) {
   return true;
 }
 
-static bool check(el_api_parse *p) {
+static bool check_embeddings(el_api_parse *p) {
   return p->prompt ||
          el_api_fail(p->error, 400, "missing_required_parameter", "input", "Missing required parameter: 'input'.");
 }
@@ -81,7 +81,7 @@ bool el_embeddings_read_inputs(el_api_parse *p) {
   return el_embeddings_one_reader(p) && el_llama_prompts_read(p);
 }
 
-static bool write_vectors(el_reply *r, el_buf *out) {
+static bool write_openai_vectors(el_reply *r, el_buf *out) {
   bool ok = el_buf_printf(out, "{\"object\":\"list\",\"data\":[");
   for (size_t i = 0; ok && i < r->n_choices; i++) {
     const el_choice *c = &r->choices[i];
@@ -94,13 +94,13 @@ static bool write_vectors(el_reply *r, el_buf *out) {
          el_reply_write_warnings(r, NULL, out) && el_buf_append(out, "}", 1);
 }
 
-static const el_writer WRITER = {.whole = write_vectors};
+static const el_writer WRITER = {.whole = write_openai_vectors};
 
 const el_api el_api_embeddings = {.name = "embeddings",
                                   .id_prefix = "embd-",
                                   .fields = FIELDS,
                                   .n_fields = sizeof FIELDS / sizeof *FIELDS,
                                   .prepare = el_embeddings_prepare,
-                                  .check = check,
+                                  .check = check_embeddings,
                                   .read_prompts = el_embeddings_read_inputs,
                                   .writer = &WRITER};

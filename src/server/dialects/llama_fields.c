@@ -8,7 +8,7 @@
 #include "server/dialects/llama.h"
 
 /* What llama-server takes when a body says nothing. */
-static void defaults(el_api_request *r) {
+static void set_llama_defaults(el_api_request *r) {
   el_sampling *s = &r->request.sampling;
   s->temperature = 0.8f;
   s->top_k = 40;
@@ -42,7 +42,7 @@ static bool read_bias_of(el_api_parse *p, const el_field *f, const json_t *v, fl
   return true;
 }
 
-static bool add_bias(el_api_parse *p, int32_t token, float bias) {
+static bool add_llama_bias(el_api_parse *p, int32_t token, float bias) {
   el_api_request *r = p->out;
   el_logit_bias *grown = realloc(r->bias, (r->n_bias + 1) * sizeof *grown);
   if (!grown) return el_api_no_memory(p);
@@ -53,54 +53,55 @@ static bool add_bias(el_api_parse *p, int32_t token, float bias) {
   return true;
 }
 
-static bool add_text_bias(el_api_parse *p, const el_field *f, const char *text, size_t len, float bias) {
+static bool add_llama_text_bias(el_api_parse *p, const el_field *f, const char *text, size_t len, float bias) {
   int32_t *ids;
   size_t n;
   el_error err;
   if (el_tokenize_at_most(p->tokenizer, text, len, 0, EL_MAX_LOGIT_BIAS - p->out->n_bias, &ids, &n, &err))
     return el_api_value_error(p, f, "a text is no tokens, or too many");
   bool ok = true;
-  for (size_t i = 0; ok && i < n; i++) ok = add_bias(p, ids[i], bias);
+  for (size_t i = 0; ok && i < n; i++) ok = add_llama_bias(p, ids[i], bias);
   el_free(ids);
   return ok;
 }
 
-static bool add_pair(el_api_parse *p, const el_field *f, const json_t *token, const json_t *value) {
+static bool add_llama_bias_pair(el_api_parse *p, const el_field *f, const json_t *token, const json_t *value) {
   float bias = 0;
   if (p->out->n_bias >= EL_MAX_LOGIT_BIAS)
     return el_api_fail(p->error, 400, "invalid_value", f->name, "Invalid value for '%s': it has more than %d tokens.",
                        f->name, EL_MAX_LOGIT_BIAS);
   if (!read_bias_of(p, f, value, &bias)) return false;
-  if (json_is_string(token)) return add_text_bias(p, f, json_string_value(token), json_string_length(token), bias);
+  if (json_is_string(token))
+    return add_llama_text_bias(p, f, json_string_value(token), json_string_length(token), bias);
   if (!json_is_integer(token) || !el_api_is_token(p, json_integer_value(token)))
     return el_api_value_error(p, f, "a token is an id of the vocabulary, or a text");
-  return add_bias(p, (int32_t)json_integer_value(token), bias);
+  return add_llama_bias(p, (int32_t)json_integer_value(token), bias);
 }
 
 /* Of an object: an id, or a text that is none. */
-static bool add_member(el_api_parse *p, const el_field *f, const char *key, const json_t *value) {
+static bool add_llama_bias_member(el_api_parse *p, const el_field *f, const char *key, const json_t *value) {
   char *end;
   long id = strtol(key, &end, 10);
   if (*key < '0' || *key > '9' || *end || !el_api_is_token(p, id)) {
     json_t *text = json_string(key);
-    bool ok = text ? add_pair(p, f, text, value) : el_api_no_memory(p);
+    bool ok = text ? add_llama_bias_pair(p, f, text, value) : el_api_no_memory(p);
     json_decref(text);
     return ok;
   }
   json_t *token = json_integer(id);
-  bool ok = token ? add_pair(p, f, token, value) : el_api_no_memory(p);
+  bool ok = token ? add_llama_bias_pair(p, f, token, value) : el_api_no_memory(p);
   json_decref(token);
   return ok;
 }
 
 /* [[id or text, bias], ...], or {"id or text": bias, ...}. */
-static bool read_bias(el_api_parse *p, const el_field *f, const json_t *v) {
+static bool read_llama_bias(el_api_parse *p, const el_field *f, const json_t *v) {
   const char *key;
   json_t *value;
   size_t i;
   if (json_is_object(v)) {
     json_object_foreach((json_t *)v, key, value) {
-      if (!add_member(p, f, key, value)) return false;
+      if (!add_llama_bias_member(p, f, key, value)) return false;
     }
     return true;
   }
@@ -108,14 +109,14 @@ static bool read_bias(el_api_parse *p, const el_field *f, const json_t *v) {
   json_array_foreach(v, i, value) {
     if (!json_is_array(value) || json_array_size(value) != 2)
       return el_api_value_error(p, f, "each item is a pair of a token and a bias");
-    if (!add_pair(p, f, json_array_get(value, 0), json_array_get(value, 1))) return false;
+    if (!add_llama_bias_pair(p, f, json_array_get(value, 0), json_array_get(value, 1))) return false;
   }
   return true;
 }
 
 enum { MAX_ANSWER_FIELDS = 64 };
 
-static bool read_answer_fields(el_api_parse *p, const el_field *f, const json_t *v) {
+static bool read_response_fields(el_api_parse *p, const el_field *f, const json_t *v) {
   el_api_request *r = p->out;
   size_t i, n = json_array_size(v);
   json_t *one;
@@ -131,30 +132,30 @@ static bool read_answer_fields(el_api_parse *p, const el_field *f, const json_t 
 }
 
 /* A sampler that is not here: the value that turns it off (min) passes. */
-static bool read_off(el_api_parse *p, const el_field *f, const json_t *v) {
+static bool read_must_be_off(el_api_parse *p, const el_field *f, const json_t *v) {
   bool off = json_is_boolean(v) ? !json_is_true(v) : json_is_number(v) && json_number_value(v) == f->min;
   return off || el_api_unsupported(p, f);
 }
 
-static bool read_prefix(el_api_parse *p, const el_field *f, const json_t *v) {
+static bool read_input_prefix(el_api_parse *p, const el_field *f, const json_t *v) {
   if (!json_is_string(v)) return el_api_type_error(p, f->name, "a string", v);
   p->infill_prefix = v;
   return true;
 }
 
-static bool read_suffix(el_api_parse *p, const el_field *f, const json_t *v) {
+static bool read_input_suffix(el_api_parse *p, const el_field *f, const json_t *v) {
   if (!json_is_string(v)) return el_api_type_error(p, f->name, "a string", v);
   p->infill_suffix = v;
   return true;
 }
 
-static bool read_files(el_api_parse *p, const el_field *f, const json_t *v) {
+static bool read_input_extra(el_api_parse *p, const el_field *f, const json_t *v) {
   p->infill_files = v;
   return true;
 }
 
 #define OFF(name, value) \
-  { name, 0, read_off, 0, value, 0, 0 }
+  { name, 0, read_must_be_off, 0, value, 0, 0 }
 
 static const el_field FIELDS[] = {
     EL_FIELD("prompt", 0, el_read_prompt),
@@ -166,11 +167,11 @@ static const el_field FIELDS[] = {
     {"repeat_penalty", 0, el_read_float, EL_FIELD_SAMPLING(repeat_penalty), 0.01, 100, EL_PRESET_REPETITION_PENALTY},
     {"return_tokens", 0, el_read_bool, EL_FIELD_AT(return_tokens), 0, 0, 0},
     {"speculative.n_max", 0, el_read_int, EL_FIELD_AT(request.speculate), 0, INT_MAX, 0},
-    EL_FIELD("logit_bias", 0, read_bias),
-    EL_FIELD("response_fields", 0, read_answer_fields),
-    EL_FIELD("input_prefix", 0, read_prefix),
-    EL_FIELD("input_suffix", 0, read_suffix),
-    EL_FIELD("input_extra", 0, read_files),
+    EL_FIELD("logit_bias", 0, read_llama_bias),
+    EL_FIELD("response_fields", 0, read_response_fields),
+    EL_FIELD("input_prefix", 0, read_input_prefix),
+    EL_FIELD("input_suffix", 0, read_input_suffix),
+    EL_FIELD("input_extra", 0, read_input_extra),
 
     /* Where a request runs, and what else is told on the way: the text is the same. */
     EL_FIELD("cache_prompt", 0, el_read_ignored),
@@ -209,7 +210,7 @@ static const el_field FIELDS[] = {
 /* ---------------------------------------------------------------- the dialects */
 
 /* What a preset says for a body that does not: settings are told in the answer, so they are settled here. */
-static void settle(el_api_parse *p) {
+static void settle_llama_request(el_api_parse *p) {
   const el_preset *preset = p->preset;
   el_api_request *r = p->out;
   el_sampling *s = &r->request.sampling;
@@ -227,13 +228,13 @@ static void settle(el_api_parse *p) {
   r->asked_tokens = r->request.max_tokens;
 }
 
-static bool check_completion(el_api_parse *p) {
+static bool check_llama_completion(el_api_parse *p) {
   return p->prompt ||
          el_api_fail(p->error, 400, "missing_required_parameter", "prompt", "Missing required parameter: 'prompt'.");
 }
 
-static bool read_completion(el_api_parse *p) {
-  settle(p);
+static bool read_completion_prompts(el_api_parse *p) {
+  settle_llama_request(p);
   return el_llama_prompts_read(p);
 }
 
@@ -244,7 +245,7 @@ static bool check_infill(el_api_parse *p) {
 }
 
 static bool read_infill(el_api_parse *p) {
-  settle(p);
+  settle_llama_request(p);
   return el_llama_infill_read(p);
 }
 
@@ -253,9 +254,9 @@ const el_api el_llama_completion = {.name = "llama completion",
                                     .fields = FIELDS,
                                     .n_fields = sizeof FIELDS / sizeof *FIELDS,
                                     .shared = EL_AT_TEXT,
-                                    .defaults = defaults,
-                                    .check = check_completion,
-                                    .read_prompts = read_completion,
+                                    .defaults = set_llama_defaults,
+                                    .check = check_llama_completion,
+                                    .read_prompts = read_completion_prompts,
                                     .writer = &el_llama_writer,
                                     .write_error = el_llama_write_error};
 
@@ -264,7 +265,7 @@ const el_api el_llama_infill = {.name = "llama infill",
                                 .fields = FIELDS,
                                 .n_fields = sizeof FIELDS / sizeof *FIELDS,
                                 .shared = EL_AT_TEXT,
-                                .defaults = defaults,
+                                .defaults = set_llama_defaults,
                                 .check = check_infill,
                                 .read_prompts = read_infill,
                                 .writer = &el_llama_writer,

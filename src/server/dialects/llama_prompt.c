@@ -15,7 +15,7 @@ static bool fail_value(el_api_parse *p, const char *param, const char *what) {
   return el_api_fail(p->error, 400, "invalid_value", param, "Invalid value for '%s': %s.", param, what);
 }
 
-static bool too_long(el_api_parse *p, const char *param, const char *why, size_t most) {
+static bool fail_prompt_too_long(el_api_parse *p, const char *param, const char *why, size_t most) {
   return el_api_fail(p->error, 400, "context_length_exceeded", param,
                      "'%s': the request exceeds the available context size of %zu tokens: %s.", param, most, why);
 }
@@ -27,8 +27,8 @@ typedef struct tokens {
   const char *param;
 } tokens;
 
-static bool add(el_api_parse *p, tokens *t, const int32_t *ids, size_t n) {
-  if (n > t->most - t->n) return too_long(p, t->param, "it has more tokens", t->most);
+static bool append_tokens(el_api_parse *p, tokens *t, const int32_t *ids, size_t n) {
+  if (n > t->most - t->n) return fail_prompt_too_long(p, t->param, "it has more tokens", t->most);
   if (!n) return true;
   int32_t *grown = realloc(t->ids, (t->n + n) * sizeof *grown);
   if (!grown) return el_api_no_memory(p);
@@ -38,40 +38,40 @@ static bool add(el_api_parse *p, tokens *t, const int32_t *ids, size_t n) {
   return true;
 }
 
-static bool add_text(el_api_parse *p, tokens *t, const char *text, size_t len, int flags) {
+static bool append_text_tokens(el_api_parse *p, tokens *t, const char *text, size_t len, int flags) {
   int32_t *ids;
   size_t n;
   el_error err;
   el_status status = el_tokenize_at_most(p->tokenizer, text, len, flags, t->most - t->n, &ids, &n, &err);
-  if (status == EL_ERR_TOO_LONG) return too_long(p, t->param, err.message, t->most);
+  if (status == EL_ERR_TOO_LONG) return fail_prompt_too_long(p, t->param, err.message, t->most);
   if (status) {
     el_api_fail_engine(p->error, &err, "", true);
     if (p->error->status == 400) snprintf(p->error->param, sizeof p->error->param, "%s", t->param);
     return false;
   }
-  bool ok = add(p, t, ids, n);
+  bool ok = append_tokens(p, t, ids, n);
   el_free(ids);
   return ok;
 }
 
-static bool add_id(el_api_parse *p, tokens *t, const json_t *v) {
+static bool append_token_id(el_api_parse *p, tokens *t, const json_t *v) {
   json_int_t id = json_integer_value(v);
   if (id < 0 || id >= el_tokenizer_n_vocab(p->tokenizer))
     return el_api_fail(p->error, 400, "invalid_value", t->param,
                        "Invalid value for '%s': %lld is not a token id between 0 and %d.", t->param, (long long)id,
                        (int)el_tokenizer_n_vocab(p->tokenizer) - 1);
   int32_t token = (int32_t)id;
-  return add(p, t, &token, 1);
+  return append_tokens(p, t, &token, 1);
 }
 
-static bool add_items(el_api_parse *p, tokens *t, const json_t *v, int flags) {
+static bool append_items_of(el_api_parse *p, tokens *t, const json_t *v, int flags) {
   size_t i;
   json_t *item;
   json_array_foreach(v, i, item) {
-    if (json_is_integer(item) ? !add_id(p, t, item)
-        : json_is_string(item)
-            ? !add_text(p, t, json_string_value(item), json_string_length(item), i ? flags & ~EL_TOKENIZE_BOS : flags)
-            : !el_api_type_error(p, t->param, "texts and token ids in the whole array", item))
+    if (json_is_integer(item)  ? !append_token_id(p, t, item)
+        : json_is_string(item) ? !append_text_tokens(p, t, json_string_value(item), json_string_length(item),
+                                                     i ? flags & ~EL_TOKENIZE_BOS : flags)
+                               : !el_api_type_error(p, t->param, "texts and token ids in the whole array", item))
       return false;
   }
   return true;
@@ -80,8 +80,8 @@ static bool add_items(el_api_parse *p, tokens *t, const json_t *v, int flags) {
 bool el_llama_tokens(el_api_parse *p, const json_t *v, const char *param, int flags, size_t most, int32_t **out,
                      size_t *n) {
   tokens t = {.most = most, .param = param};
-  bool ok = json_is_string(v)  ? add_text(p, &t, json_string_value(v), json_string_length(v), flags)
-            : json_is_array(v) ? add_items(p, &t, v, flags)
+  bool ok = json_is_string(v)  ? append_text_tokens(p, &t, json_string_value(v), json_string_length(v), flags)
+            : json_is_array(v) ? append_items_of(p, &t, v, flags)
                                : el_api_type_error(p, param, "a string, or an array of texts and token ids", v);
   if (!ok) {
     free(t.ids);
@@ -116,7 +116,7 @@ static json_t *join_parts(el_api_parse *p, const json_t *parts) {
 
 /* {"prompt_string": ..., "multimodal_data": [...]}, without data, or {"content": [parts]}: its text, which is the
  * caller's. NULL: *p->error. */
-static json_t *text_of(el_api_parse *p, const json_t *v) {
+static json_t *prompt_text_of(el_api_parse *p, const json_t *v) {
   if (!json_is_object(v)) return json_incref((json_t *)v);
   json_t *text = json_object_get(v, "prompt_string");
   const json_t *data = json_object_get(v, "multimodal_data"), *parts = json_object_get(v, "content");
@@ -134,8 +134,8 @@ static json_t *text_of(el_api_parse *p, const json_t *v) {
   return json_incref(text);
 }
 
-static bool read_one(el_api_parse *p, const json_t *v, el_api_prompt *out) {
-  json_t *text = text_of(p, v);
+static bool read_llama_prompt(el_api_parse *p, const json_t *v, el_api_prompt *out) {
+  json_t *text = prompt_text_of(p, v);
   const int flags = EL_TOKENIZE_BOS | (p->plain ? 0 : EL_TOKENIZE_SPECIAL);
   bool ok = text && el_llama_tokens(p, text, prompt_name(p), flags, p->max_tokens, &out->tokens, &out->n);
   json_decref(text);
@@ -144,7 +144,7 @@ static bool read_one(el_api_parse *p, const json_t *v, el_api_prompt *out) {
 }
 
 /* Whether an array is one prompt: of token ids, or of these and texts. Of texts alone each is a prompt. */
-static bool is_one(const json_t *array) {
+static bool is_one_prompt(const json_t *array) {
   size_t i;
   json_t *item;
   bool numbers = false;
@@ -156,7 +156,7 @@ static bool is_one(const json_t *array) {
 }
 
 /* What does not fit behind the prompt is not generated: there the answer is cut off, as it is with the context full. */
-static void fit(el_api_parse *p) {
+static void fit_prompts(el_api_parse *p) {
   el_api_request *r = p->out;
   size_t longest = 0;
   for (size_t i = 0; i < r->n_prompts; i++)
@@ -165,7 +165,7 @@ static void fit(el_api_parse *p) {
   if (r->request.max_tokens >= 0 && (size_t)r->request.max_tokens > room) r->request.max_tokens = -1;
 }
 
-static bool make_room(el_api_parse *p, size_t n) {
+static bool fit_infill_context(el_api_parse *p, size_t n) {
   if (!n) return fail_value(p, prompt_name(p), "it is an empty array");
   if (n > (size_t)p->max_choices || (size_t)p->out->n > (size_t)p->max_choices / n)
     return el_api_fail(p->error, 400, "invalid_value", prompt_name(p),
@@ -178,40 +178,40 @@ static bool make_room(el_api_parse *p, size_t n) {
 
 bool el_llama_prompts_read(el_api_parse *p) {
   const json_t *v = p->prompt;
-  bool several = json_is_array(v) && !is_one(v);
-  if (!make_room(p, several ? json_array_size(v) : 1)) return false;
+  bool several = json_is_array(v) && !is_one_prompt(v);
+  if (!fit_infill_context(p, several ? json_array_size(v) : 1)) return false;
   for (size_t i = 0; i < p->out->n_prompts; i++)
-    if (!read_one(p, several ? json_array_get(v, i) : v, &p->out->prompts[i])) return false;
-  fit(p);
+    if (!read_llama_prompt(p, several ? json_array_get(v, i) : v, &p->out->prompts[i])) return false;
+  fit_prompts(p);
   return true;
 }
 
 /* ---------------------------------------------------------------- infill */
 
-static bool add_token(el_api_parse *p, tokens *t, int32_t id) {
-  return add(p, t, &id, 1);
+static bool append_token(el_api_parse *p, tokens *t, int32_t id) {
+  return append_tokens(p, t, &id, 1);
 }
 
-static bool add_string(el_api_parse *p, tokens *t, const char *text) {
-  return add_text(p, t, text, strlen(text), 0);
+static bool append_plain_text(el_api_parse *p, tokens *t, const char *text) {
+  return append_text_tokens(p, t, text, strlen(text), 0);
 }
 
 /* Files of the same project, before the one to be filled: as models have learnt them, or in plain text. */
-static bool add_files(el_api_parse *p, tokens *t, const json_t *files) {
+static bool append_files(el_api_parse *p, tokens *t, const json_t *files) {
   int32_t project = el_tokenizer_fim(p->tokenizer, EL_FIM_REPOSITORY);
   int32_t file = el_tokenizer_fim(p->tokenizer, EL_FIM_SEPARATOR);
   size_t i;
   json_t *one;
   if (!json_array_size(files)) return true;
-  if (project >= 0 && !(add_token(p, t, project) && add_string(p, t, "myproject\n"))) return false;
+  if (project >= 0 && !(append_token(p, t, project) && append_plain_text(p, t, "myproject\n"))) return false;
   json_array_foreach(files, i, one) {
     const json_t *name = json_object_get(one, "filename"), *text = json_object_get(one, "text");
-    if (!(file >= 0 ? add_token(p, t, file) : add_string(p, t, "\n\n--- ")) ||
-        !add_string(p, t, json_string_value(name)) || !add_string(p, t, file >= 0 ? "\n" : " ---\n\n") ||
-        !add_text(p, t, json_string_value(text), json_string_length(text), 0))
+    if (!(file >= 0 ? append_token(p, t, file) : append_plain_text(p, t, "\n\n--- ")) ||
+        !append_plain_text(p, t, json_string_value(name)) || !append_plain_text(p, t, file >= 0 ? "\n" : " ---\n\n") ||
+        !append_text_tokens(p, t, json_string_value(text), json_string_length(text), 0))
       return false;
   }
-  return file < 0 || (add_token(p, t, file) && add_string(p, t, "filename\n"));
+  return file < 0 || (append_token(p, t, file) && append_plain_text(p, t, "filename\n"));
 }
 
 static bool check_files(el_api_parse *p, const json_t *files) {
@@ -228,8 +228,8 @@ static bool check_files(el_api_parse *p, const json_t *files) {
   return true;
 }
 
-static bool add_value(el_api_parse *p, tokens *t, const json_t *v) {
-  return !v || json_is_null(v) || add_text(p, t, json_string_value(v), json_string_length(v), 0);
+static bool append_prompt_value(el_api_parse *p, tokens *t, const json_t *v) {
+  return !v || json_is_null(v) || append_text_tokens(p, t, json_string_value(v), json_string_length(v), 0);
 }
 
 /* [files] PREFIX prefix, prompt SUFFIX suffix MIDDLE: what the model writes next belongs in the middle. */
@@ -243,19 +243,20 @@ static bool write_infill(el_api_parse *p, tokens *t) {
                        prefix < 0   ? "prefix"
                        : suffix < 0 ? "suffix"
                                     : "middle");
-  return add_text(p, t, "", 0, EL_TOKENIZE_BOS) && add_files(p, t, p->infill_files) && add_token(p, t, prefix) &&
-         add_value(p, t, p->infill_prefix) && add_value(p, t, p->prompt) && add_token(p, t, suffix) &&
-         add_value(p, t, p->infill_suffix) && add_token(p, t, middle);
+  return append_text_tokens(p, t, "", 0, EL_TOKENIZE_BOS) && append_files(p, t, p->infill_files) &&
+         append_token(p, t, prefix) && append_prompt_value(p, t, p->infill_prefix) &&
+         append_prompt_value(p, t, p->prompt) && append_token(p, t, suffix) &&
+         append_prompt_value(p, t, p->infill_suffix) && append_token(p, t, middle);
 }
 
 bool el_llama_infill_read(el_api_parse *p) {
   if (p->prompt && !json_is_null(p->prompt) && !json_is_string(p->prompt))
     return el_api_type_error(p, "prompt", "a string", p->prompt);
   tokens t = {.most = p->max_tokens, .param = "input_prefix"};
-  if (!check_files(p, p->infill_files) || !make_room(p, 1)) return false;
+  if (!check_files(p, p->infill_files) || !fit_infill_context(p, 1)) return false;
   bool ok = write_infill(p, &t);
   p->out->prompts->tokens = t.ids;
   p->out->prompts->n = ok ? t.n : 0;
-  if (ok) fit(p);
+  if (ok) fit_prompts(p);
   return ok;
 }

@@ -18,7 +18,7 @@ static bool apply_template(el_api_parse *p, el_buf *out) {
 /* Nobody computes it, so it may be longer than the context: as many tokens as /tokenize makes. */
 enum { MAX_TOKENS = 1 << 18 };
 
-static bool check_messages(el_api_parse *p) {
+static bool check_template_messages(el_api_parse *p) {
   p->max_tokens = MAX_TOKENS;
   return p->messages || el_api_fail(p->error, 400, "missing_required_parameter", "messages",
                                     "Missing required parameter: 'messages'.");
@@ -26,7 +26,7 @@ static bool check_messages(el_api_parse *p) {
 
 const el_api el_llama_template = {.name = "template",
                                   .shared = EL_AT_CHAT,
-                                  .check = check_messages,
+                                  .check = check_template_messages,
                                   .read_prompts = el_api_messages_read,
                                   .answer = apply_template,
                                   .write_error = el_llama_write_error};

@@ -38,7 +38,7 @@ bool el_llama_write_timings(const el_reply *r, el_buf *out) {
   return write_timings(r->choices, r->n_choices, out);
 }
 
-static bool write_tokens(const int32_t *ids, size_t n, el_buf *out) {
+static bool write_token_ids(const int32_t *ids, size_t n, el_buf *out) {
   bool ok = el_buf_printf(out, ",\"tokens\":[");
   for (size_t i = 0; ok && i < n; i++) ok = el_buf_printf(out, "%s%d", i ? "," : "", (int)ids[i]);
   return ok && el_buf_append(out, "]", 1);
@@ -46,7 +46,7 @@ static bool write_tokens(const int32_t *ids, size_t n, el_buf *out) {
 
 /* Those that were not told yet. */
 static bool take_tokens(el_choice *c, el_buf *out) {
-  bool ok = write_tokens((const int32_t *)(const void *)c->tokens.data, c->tokens.len / sizeof(int32_t), out);
+  bool ok = write_token_ids((const int32_t *)(const void *)c->tokens.data, c->tokens.len / sizeof(int32_t), out);
   c->tokens.len = 0;
   return ok;
 }
@@ -58,7 +58,7 @@ static bool take_probabilities(const el_reply *r, el_choice *c, el_buf *out) {
 
 /* With special tokens, as the model has read it. A conversation's may have a preset's system message, which limited
  * keys do not see. */
-static bool write_prompt(const el_reply *r, const el_choice *c, el_buf *out) {
+static bool write_llama_prompt(const el_reply *r, const el_choice *c, el_buf *out) {
   char *text;
   size_t len;
   if (r->limited && r->request->chat) return true;
@@ -73,14 +73,14 @@ static const char *stop_type(const el_choice *c) {
 }
 
 /* What is known at the end. */
-static bool write_end(const el_reply *r, const el_choice *c, el_buf *out) {
+static bool write_llama_end(const el_reply *r, const el_choice *c, el_buf *out) {
   const el_api_request *q = r->request;
   bool limit = !strcmp(stop_type(c), "limit");
   bool truncated = limit && (q->asked_tokens < 0 || c->completion_tokens < q->asked_tokens);
   return el_buf_printf(out, ",\"id_slot\":-1,\"stop\":true,\"model\":") && el_json_cstring(out, r->model) &&
          el_buf_printf(out, ",\"tokens_predicted\":%d,\"tokens_evaluated\":%d,\"generation_settings\":",
                        c->completion_tokens, c->prompt_tokens) &&
-         el_llama_write_settings(c->logprobs.tokenizer, q, out) && write_prompt(r, c, out) &&
+         el_llama_write_settings(c->logprobs.tokenizer, q, out) && write_llama_prompt(r, c, out) &&
          el_buf_printf(out, ",\"has_new_line\":%s,\"truncated\":%s,\"stop_type\":\"%s\",\"stopping_word\":",
                        c->has_new_line ? "true" : "false", truncated ? "true" : "false", stop_type(c)) &&
          el_json_cstring(out, c->stop ? c->stop : "") &&
@@ -90,30 +90,30 @@ static bool write_end(const el_reply *r, const el_choice *c, el_buf *out) {
 
 /* ---------------------------------------------------------------- streams */
 
-static bool begin(const el_reply *r, const el_choice *c, const char *text, size_t len, el_buf *out) {
+static bool begin_llama_answer(const el_reply *r, const el_choice *c, const char *text, size_t len, el_buf *out) {
   return el_buf_printf(out, "{\"index\":%td,\"content\":", c - r->choices) && el_json_string(out, text, len);
 }
 
-static bool chunk_delta(el_reply *r, el_choice *c, const el_part *part, el_buf *out) {
+static bool write_llama_delta(el_reply *r, el_choice *c, const el_part *part, el_buf *out) {
   c->has_new_line = c->has_new_line || memchr(part->text, '\n', part->len);
   if (!part->len && !c->tokens.len) return true;
   c->n_told += c->tokens.len / sizeof(int32_t);
-  return el_buf_printf(out, "data: ") && begin(r, c, part->text, part->len, out) && take_tokens(c, out) &&
+  return el_buf_printf(out, "data: ") && begin_llama_answer(r, c, part->text, part->len, out) && take_tokens(c, out) &&
          el_buf_printf(out, ",\"stop\":false,\"id_slot\":-1,\"tokens_predicted\":%zu,\"tokens_evaluated\":%zu",
                        c->n_told, c->prompt->n) &&
          take_probabilities(r, c, out) && el_buf_printf(out, "}\n\n");
 }
 
-static bool chunk_end(el_reply *r, el_choice *c, el_buf *out) {
-  return el_buf_printf(out, "data: ") && begin(r, c, "", 0, out) && write_tokens(NULL, 0, out) &&
-         write_end(r, c, out) && el_buf_printf(out, "}\n\n");
+static bool end_llama_choice(el_reply *r, el_choice *c, el_buf *out) {
+  return el_buf_printf(out, "data: ") && begin_llama_answer(r, c, "", 0, out) && write_token_ids(NULL, 0, out) &&
+         write_llama_end(r, c, out) && el_buf_printf(out, "}\n\n");
 }
 
-static bool stream_end(el_reply *r, el_buf *out) {
+static bool end_llama_stream(el_reply *r, el_buf *out) {
   return true; /* the last choice's chunk says it */
 }
 
-static bool stream_fail(el_reply *r, const el_api_error *e, el_buf *out) {
+static bool fail_llama_stream(el_reply *r, const el_api_error *e, el_buf *out) {
   return el_buf_printf(out, "data: ") && el_llama_write_error(e, out) && el_buf_printf(out, "\n\n");
 }
 
@@ -121,12 +121,12 @@ static bool stream_fail(el_reply *r, const el_api_error *e, el_buf *out) {
 
 bool el_llama_write_choice(const el_reply *r, el_choice *c, el_buf *out) {
   c->has_new_line = c->content.len && memchr(c->content.data, '\n', c->content.len);
-  return begin(r, c, c->content.data, c->content.len, out) &&
-         (r->request->return_tokens ? take_tokens(c, out) : write_tokens(NULL, 0, out)) && write_end(r, c, out) &&
-         take_probabilities(r, c, out) && el_buf_append(out, "}", 1);
+  return begin_llama_answer(r, c, c->content.data, c->content.len, out) &&
+         (r->request->return_tokens ? take_tokens(c, out) : write_token_ids(NULL, 0, out)) &&
+         write_llama_end(r, c, out) && take_probabilities(r, c, out) && el_buf_append(out, "}", 1);
 }
 
-static bool write_array(const el_reply *r, el_buf *out) {
+static bool write_llama_array(const el_reply *r, el_buf *out) {
   bool ok = r->n_choices == 1 || el_buf_append(out, "[", 1);
   for (size_t i = 0; ok && i < r->n_choices; i++)
     ok = (!i || el_buf_append(out, ",", 1)) && el_llama_write_choice(r, &r->choices[i], out);
@@ -134,7 +134,7 @@ static bool write_array(const el_reply *r, el_buf *out) {
 }
 
 /* What "content" or "generation_settings/seed" leads to; NULL: nothing. */
-static json_t *follow(json_t *in, const char *path) {
+static json_t *follow_field_path(json_t *in, const char *path) {
   while (in && *path) {
     size_t len = strcspn(path, "/");
     in = json_object_getn(in, path, len);
@@ -143,10 +143,10 @@ static json_t *follow(json_t *in, const char *path) {
   return in;
 }
 
-static json_t *pick(json_t *from, const el_api_request *q) {
+static json_t *pick_answer_fields(json_t *from, const el_api_request *q) {
   json_t *out = json_object();
   for (size_t i = 0; out && i < q->n_answer_fields; i++) {
-    json_t *v = follow(from, q->answer_fields[i]);
+    json_t *v = follow_field_path(from, q->answer_fields[i]);
     if (v && json_object_set(out, q->answer_fields[i], v)) {
       json_decref(out);
       out = NULL;
@@ -160,21 +160,21 @@ static bool write_picked(const el_reply *r, el_buf *out) {
   el_buf all = {0};
   json_error_t why;
   bool no_memory;
-  json_t *read = write_array(r, &all) ? el_json_load(all.data, all.len, JSON_ALLOW_NUL, &why, &no_memory) : NULL;
+  json_t *read = write_llama_array(r, &all) ? el_json_load(all.data, all.len, JSON_ALLOW_NUL, &why, &no_memory) : NULL;
   json_t *picked = NULL;
   if (json_is_array(read)) {
     size_t i;
     json_t *one;
     picked = json_array();
     json_array_foreach(read, i, one) {
-      if (json_array_append_new(picked, pick(one, r->request))) break;
+      if (json_array_append_new(picked, pick_answer_fields(one, r->request))) break;
     }
     if (json_array_size(picked) != json_array_size(read)) {
       json_decref(picked);
       picked = NULL;
     }
   } else if (read) {
-    picked = pick(read, r->request);
+    picked = pick_answer_fields(read, r->request);
   }
   char *text = picked ? el_json_dumps(picked, JSON_COMPACT) : NULL;
   bool ok = text && el_buf_append(out, text, strlen(text));
@@ -185,20 +185,20 @@ static bool write_picked(const el_reply *r, el_buf *out) {
   return ok;
 }
 
-static bool write_whole(el_reply *r, el_buf *out) {
-  return r->request->n_answer_fields ? write_picked(r, out) : write_array(r, out);
+static bool write_llama_answer(el_reply *r, el_buf *out) {
+  return r->request->n_answer_fields ? write_picked(r, out) : write_llama_array(r, out);
 }
 
 const el_writer el_llama_writer = {.stream_type = "text/event-stream",
-                                   .delta = chunk_delta,
-                                   .end_choice = chunk_end,
-                                   .end = stream_end,
-                                   .fail = stream_fail,
-                                   .whole = write_whole};
+                                   .delta = write_llama_delta,
+                                   .end_choice = end_llama_choice,
+                                   .end = end_llama_stream,
+                                   .fail = fail_llama_stream,
+                                   .whole = write_llama_answer};
 
 /* ---------------------------------------------------------------- errors */
 
-static const char *error_type(const el_api_error *e) {
+static const char *llama_error_type(const el_api_error *e) {
   if (e->code && !strcmp(e->code, "context_length_exceeded")) return "exceed_context_size_error";
   switch (e->status) {
     case 401: return "authentication_error";
@@ -213,7 +213,7 @@ static const char *error_type(const el_api_error *e) {
 
 bool el_llama_write_error(const el_api_error *e, el_buf *out) {
   return el_buf_printf(out, "{\"error\":{\"code\":%d,\"message\":", e->status) && el_json_cstring(out, e->message) &&
-         el_buf_printf(out, ",\"type\":\"%s\",\"param\":", error_type(e)) &&
+         el_buf_printf(out, ",\"type\":\"%s\",\"param\":", llama_error_type(e)) &&
          el_json_cstring(out, e->param[0] ? e->param : NULL) && el_api_error_write_context(e, out) &&
          el_buf_printf(out, "}}");
 }

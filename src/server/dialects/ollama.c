@@ -7,7 +7,7 @@
 #include "server/dialects/embeddings.h"
 
 /* What Ollama's documentation says of a request that says nothing. */
-static void defaults(el_api_request *r) {
+static void set_ollama_defaults(el_api_request *r) {
   el_sampling *s = &r->request.sampling;
   r->stream = true;
   r->request.max_tokens = -1;
@@ -18,8 +18,8 @@ static void defaults(el_api_request *r) {
   s->repeat_last_n = 64;
 }
 
-static void chat_defaults(el_api_request *r) {
-  defaults(r);
+static void set_ollama_chat_defaults(el_api_request *r) {
+  set_ollama_defaults(r);
   r->chat = true;
 }
 
@@ -35,12 +35,12 @@ static bool read_nothing(el_api_parse *p) {
   return p->out->prompts || el_api_no_memory(p);
 }
 
-static bool read_prompts(el_api_parse *p) {
+static bool read_ollama_prompts(el_api_parse *p) {
   if (is_load(p)) return read_nothing(p);
   return p->out->chat ? el_api_messages_read(p) : el_api_prompts_read(p);
 }
 
-static bool check_input(el_api_parse *p) {
+static bool check_ollama_input(el_api_parse *p) {
   return p->prompt || el_api_fail(p->error, 400, "missing_required_parameter", "input",
                                   "Missing required parameter: 'input', or 'prompt' at /api/embeddings.");
 }
@@ -52,25 +52,25 @@ bool el_ollama_refuse(el_api_error *e) {
       "adapters are models. POST /v1/load_lora_adapter adds one, /v1/unload_lora_adapter takes it away.");
 }
 
-static bool refuse(el_api_parse *p, json_t *body) {
+static bool refuse_model_change(el_api_parse *p, json_t *body) {
   return el_ollama_refuse(p->error);
 }
 
 const el_api el_api_ollama_chat = {.name = "ollama chat",
                                    .id_prefix = "chat-",
                                    .shared = EL_AT_CHAT,
-                                   .defaults = chat_defaults,
+                                   .defaults = set_ollama_chat_defaults,
                                    .prepare = el_ollama_prepare_chat,
-                                   .read_prompts = read_prompts,
+                                   .read_prompts = read_ollama_prompts,
                                    .writer = &el_ollama_chat_writer,
                                    .write_error = el_ollama_write_error};
 
 const el_api el_api_ollama_generate = {.name = "ollama generate",
                                        .id_prefix = "generate-",
                                        .shared = EL_AT_CHAT | EL_AT_TEXT,
-                                       .defaults = chat_defaults,
+                                       .defaults = set_ollama_chat_defaults,
                                        .prepare = el_ollama_prepare_generate,
-                                       .read_prompts = read_prompts,
+                                       .read_prompts = read_ollama_prompts,
                                        .writer = &el_ollama_generate_writer,
                                        .write_error = el_ollama_write_error};
 
@@ -80,11 +80,12 @@ static const el_field EMBED_FIELDS[] = {
     EL_FIELD("dimensions", 0, el_read_dimensions),
 };
 
-#define EMBED(label, put)                                                                                             \
-  {                                                                                                                   \
-    .name = label, .id_prefix = "embd-", .fields = EMBED_FIELDS,                                                      \
-    .n_fields = sizeof EMBED_FIELDS / sizeof *EMBED_FIELDS, .prepare = el_ollama_prepare_embed, .check = check_input, \
-    .read_prompts = el_embeddings_read_inputs, .writer = &put, .write_error = el_ollama_write_error                   \
+#define EMBED(label, put)                                                                       \
+  {                                                                                             \
+    .name = label, .id_prefix = "embd-", .fields = EMBED_FIELDS,                                \
+    .n_fields = sizeof EMBED_FIELDS / sizeof *EMBED_FIELDS, .prepare = el_ollama_prepare_embed, \
+    .check = check_ollama_input, .read_prompts = el_embeddings_read_inputs, .writer = &put,     \
+    .write_error = el_ollama_write_error                                                        \
   }
 const el_api el_api_ollama_embed = EMBED("ollama embed", el_ollama_embed_writer);
 const el_api el_api_ollama_embeddings = EMBED("ollama embeddings", el_ollama_embeddings_writer);
@@ -103,12 +104,12 @@ const el_api el_api_ollama_show = {.name = "ollama show",
                                    .answer = el_ollama_show,
                                    .write_error = el_ollama_write_error};
 
-static bool never(el_api_parse *p, el_buf *out) {
+static bool answer_never(el_api_parse *p, el_buf *out) {
   return false;
 }
 
 const el_api el_api_ollama_refused = {.name = "ollama models",
                                       .id_prefix = "model-",
-                                      .prepare = refuse,
-                                      .answer = never,
+                                      .prepare = refuse_model_change,
+                                      .answer = answer_never,
                                       .write_error = el_ollama_write_error};

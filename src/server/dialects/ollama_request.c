@@ -39,13 +39,13 @@ static const char *const MUTE[] = {"mirostat_tau", "mirostat_eta", "penalize_new
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 
-static bool one_of(const char *s, const char *const *list, size_t n) {
+static bool is_in_list(const char *s, const char *const *list, size_t n) {
   for (size_t i = 0; i < n; i++)
     if (!strcmp(s, list[i])) return true;
   return false;
 }
 
-static bool set(el_api_parse *p, json_t *body, const char *field, json_t *v) {
+static bool set_field(el_api_parse *p, json_t *body, const char *field, json_t *v) {
   return !json_object_set_new(body, field, v) || el_api_no_memory(p);
 }
 
@@ -62,16 +62,16 @@ static bool says_nothing(const char *name, const json_t *v) {
   return json_is_null(v) || (negative && (!strcmp(name, "num_predict") || !strcmp(name, "seed")));
 }
 
-static bool read_option(el_api_parse *p, json_t *body, const char *name, json_t *v) {
+static bool read_ollama_option(el_api_parse *p, json_t *body, const char *name, json_t *v) {
   char known_as[96];
-  if (says_nothing(name, v) || one_of(name, MUTE, COUNT(MUTE))) return true;
+  if (says_nothing(name, v) || is_in_list(name, MUTE, COUNT(MUTE))) return true;
   for (size_t i = 0; i < COUNT(OPTIONS); i++)
     if (!strcmp(OPTIONS[i].name, name)) return !json_object_set(body, OPTIONS[i].field, v) || el_api_no_memory(p);
   if (!strcmp(name, "num_ctx") && (!json_is_integer(v) || json_integer_value(v) < 1))
     return fail_option(p, name, "it must be a positive integer");
   if (!strcmp(name, "num_ctx") && json_integer_value(v) > p->setup->model->ctx_size)
     return el_api_unknown(p, "options.num_ctx", " It is more than the context that the server has.");
-  if (one_of(name, MACHINE, COUNT(MACHINE))) return true;
+  if (is_in_list(name, MACHINE, COUNT(MACHINE))) return true;
   for (size_t i = 0; i < COUNT(GONE); i++)
     if (!strcmp(GONE[i].name, name))
       return (json_is_number(v) && json_number_value(v) == GONE[i].off) ||
@@ -80,7 +80,7 @@ static bool read_option(el_api_parse *p, json_t *body, const char *name, json_t 
   return el_api_unknown(p, known_as, "");
 }
 
-static bool read_options(el_api_parse *p, json_t *body) {
+static bool read_ollama_options(el_api_parse *p, json_t *body) {
   json_t *options = json_object_get(body, "options"), *v;
   const char *name;
   bool ok = true;
@@ -88,12 +88,12 @@ static bool read_options(el_api_parse *p, json_t *body) {
   if (!json_is_object(options) && !json_is_null(options)) return el_api_type_error(p, "options", "an object", options);
   json_incref(options);
   json_object_del(body, "options");
-  json_object_foreach(options, name, v) if (ok) ok = read_option(p, body, name, v);
+  json_object_foreach(options, name, v) if (ok) ok = read_ollama_option(p, body, name, v);
   json_decref(options);
   return ok;
 }
 
-static bool read_format(el_api_parse *p, json_t *body) {
+static bool read_ollama_format(el_api_parse *p, json_t *body) {
   json_t *format = json_object_get(body, "format"), *to;
   if (!format) return true;
   const bool text = json_is_string(format), json = text && !strcmp(json_string_value(format), "json");
@@ -107,7 +107,7 @@ static bool read_format(el_api_parse *p, json_t *body) {
            ? json_pack("{s:s, s:{s:s, s:O}}", "type", "json_schema", "json_schema", "name", "format", "schema", format)
            : json_null();
   json_object_del(body, "format");
-  return set(p, body, "response_format", to);
+  return set_field(p, body, "response_format", to);
 }
 
 /* true, false, or how much. Templates know the first two by one name, the others by another. */
@@ -118,10 +118,10 @@ static bool read_think(el_api_parse *p, json_t *body) {
     return el_api_type_error(p, "think", "a boolean or a level", think);
   json_t *variables = json_is_boolean(think) ? json_pack("{s:O}", "enable_thinking", think)
                                              : json_pack("{s:b, s:O}", "enable_thinking", 1, "reasoning_effort", think);
-  return set(p, body, "chat_template_kwargs", variables);
+  return set_field(p, body, "chat_template_kwargs", variables);
 }
 
-static bool is_ours(const el_api_parse *p, const char *name) {
+static bool is_own_model(const el_api_parse *p, const char *name) {
   const el_api_setup *s = p->setup;
   el_adapter_info *info;
   if (!strcmp(name, s->model->name)) return true;
@@ -136,19 +136,20 @@ bool el_ollama_prepare_model(el_api_parse *p, json_t *body) {
   json_object_del(body, "name");
   model = json_object_get(body, "model");
   const size_t tag = strlen(EL_OLLAMA_TAG), len = json_string_length(model); /* 0 of what is no string */
-  if (len <= tag || strcmp(json_string_value(model) + len - tag, EL_OLLAMA_TAG) || is_ours(p, json_string_value(model)))
+  if (len <= tag || strcmp(json_string_value(model) + len - tag, EL_OLLAMA_TAG) ||
+      is_own_model(p, json_string_value(model)))
     return true;
-  return set(p, body, "model", json_stringn(json_string_value(model), len - tag));
+  return set_field(p, body, "model", json_stringn(json_string_value(model), len - tag));
 }
 
 /* What all of them have. */
-static bool prepare(el_api_parse *p, json_t *body) {
+static bool prepare_ollama_body(el_api_parse *p, json_t *body) {
   json_object_del(body, "keep_alive"); /* what is in memory stays as long as nobody needs the room */
-  return el_ollama_prepare_model(p, body) && read_options(p, body);
+  return el_ollama_prepare_model(p, body) && read_ollama_options(p, body);
 }
 
 /* A field whose value would change the answer, and cannot. */
-static bool refuse(el_api_parse *p, json_t *body, const char *name, const char *why) {
+static bool refuse_ollama_field(el_api_parse *p, json_t *body, const char *name, const char *why) {
   const json_t *v = json_object_get(body, name);
   const bool empty = !v || json_is_null(v) || json_is_false(v) || (json_is_string(v) && !json_string_length(v)) ||
                      (json_is_array(v) && !json_array_size(v)) || (json_is_integer(v) && !json_integer_value(v));
@@ -164,14 +165,14 @@ static bool rename_field(el_api_parse *p, json_t *m, const char *from, const cha
 }
 
 /* Messages differ in three names, and may have pictures. */
-static bool read_messages(el_api_parse *p, json_t *body) {
+static bool read_ollama_messages(el_api_parse *p, json_t *body) {
   json_t *messages = json_object_get(body, "messages"), *m;
   size_t i;
   if (!json_is_array(messages)) return true; /* whoever reads it says so */
   json_array_foreach(messages, i, m) {
     if (!json_is_object(m)) continue;
-    if (!refuse(p, m, "images", "the model reads text") || !rename_field(p, m, "thinking", "reasoning_content") ||
-        !rename_field(p, m, "tool_name", "name"))
+    if (!refuse_ollama_field(p, m, "images", "the model reads text") ||
+        !rename_field(p, m, "thinking", "reasoning_content") || !rename_field(p, m, "tool_name", "name"))
       return false;
   }
   if (!json_array_size(messages)) json_object_del(body, "messages");
@@ -179,25 +180,25 @@ static bool read_messages(el_api_parse *p, json_t *body) {
 }
 
 /* Without a message or a prompt a client asks for the model to be loaded, and gets one object. */
-static bool read_stream(el_api_parse *p, json_t *body, bool load) {
-  return !load || set(p, body, "stream", json_false());
+static bool read_ollama_stream(el_api_parse *p, json_t *body, bool load) {
+  return !load || set_field(p, body, "stream", json_false());
 }
 
-static bool read_answer_fields(el_api_parse *p, json_t *body) {
-  bool ok = read_format(p, body) && read_think(p, body) &&
-            refuse(p, body, "logprobs", "ask for them at /v1/chat/completions") &&
-            refuse(p, body, "top_logprobs", "ask for them at /v1/chat/completions");
+static bool read_ollama_logprobs(el_api_parse *p, json_t *body) {
+  bool ok = read_ollama_format(p, body) && read_think(p, body) &&
+            refuse_ollama_field(p, body, "logprobs", "ask for them at /v1/chat/completions") &&
+            refuse_ollama_field(p, body, "top_logprobs", "ask for them at /v1/chat/completions");
   json_object_del(body, "think");
   return ok;
 }
 
 bool el_ollama_prepare_chat(el_api_parse *p, json_t *body) {
-  return prepare(p, body) && read_answer_fields(p, body) && read_messages(p, body) &&
-         read_stream(p, body, !json_object_get(body, "messages"));
+  return prepare_ollama_body(p, body) && read_ollama_logprobs(p, body) && read_ollama_messages(p, body) &&
+         read_ollama_stream(p, body, !json_object_get(body, "messages"));
 }
 
 /* A prompt and a system message are a conversation, unless the prompt is raw, or has a text behind it. */
-static bool read_prompt(el_api_parse *p, json_t *body) {
+static bool read_ollama_prompt(el_api_parse *p, json_t *body) {
   json_t *prompt = json_object_get(body, "prompt"), *system = json_object_get(body, "system"),
          *suffix = json_object_get(body, "suffix");
   const bool raw = json_is_true(json_object_get(body, "raw")) || json_string_length(suffix) > 0;
@@ -209,15 +210,15 @@ static bool read_prompt(el_api_parse *p, json_t *body) {
   if (!json_string_length(prompt) && !json_string_length(suffix)) {
     json_object_del(body, "prompt");
     json_object_del(body, "system");
-    return read_stream(p, body, true);
+    return read_ollama_stream(p, body, true);
   }
   p->out->chat = !raw;
-  if (raw && !json_string_length(prompt) && !set(p, body, "prompt", json_string(""))) return false;
+  if (raw && !json_string_length(prompt) && !set_field(p, body, "prompt", json_string(""))) return false;
   if (!raw) {
     json_t *messages = json_string_length(system) ? json_pack("[{s:s, s:O}, {s:s, s:O}]", "role", "system", "content",
                                                               system, "role", "user", "content", prompt)
                                                   : json_pack("[{s:s, s:O}]", "role", "user", "content", prompt);
-    if (!set(p, body, "messages", messages)) return false;
+    if (!set_field(p, body, "messages", messages)) return false;
     json_object_del(body, "prompt");
     json_object_del(body, "suffix");
   }
@@ -226,7 +227,7 @@ static bool read_prompt(el_api_parse *p, json_t *body) {
 }
 
 /* Token ids of earlier turns, which no answer of ours has. */
-static bool read_context(el_api_parse *p, json_t *body) {
+static bool read_ollama_context(el_api_parse *p, json_t *body) {
   const bool some = json_array_size(json_object_get(body, "context")) > 0;
   json_object_del(body, "context");
   return !some || el_api_unknown(p, "context", " Send the conversation to /api/chat.");
@@ -234,11 +235,11 @@ static bool read_context(el_api_parse *p, json_t *body) {
 
 bool el_ollama_prepare_generate(el_api_parse *p, json_t *body) {
   static const char NO_PICTURES[] = "no pictures are made";
-  return prepare(p, body) && read_answer_fields(p, body) && read_context(p, body) &&
-         refuse(p, body, "images", "the model reads text") &&
-         refuse(p, body, "template", "it is the model's own, or one of the operator's") &&
-         refuse(p, body, "width", NO_PICTURES) && refuse(p, body, "height", NO_PICTURES) &&
-         refuse(p, body, "steps", NO_PICTURES) && read_prompt(p, body);
+  return prepare_ollama_body(p, body) && read_ollama_logprobs(p, body) && read_ollama_context(p, body) &&
+         refuse_ollama_field(p, body, "images", "the model reads text") &&
+         refuse_ollama_field(p, body, "template", "it is the model's own, or one of the operator's") &&
+         refuse_ollama_field(p, body, "width", NO_PICTURES) && refuse_ollama_field(p, body, "height", NO_PICTURES) &&
+         refuse_ollama_field(p, body, "steps", NO_PICTURES) && read_ollama_prompt(p, body);
 }
 
 bool el_ollama_prepare_embed(el_api_parse *p, json_t *body) {

@@ -14,7 +14,7 @@ bool el_ollama_write_name(const char *name, el_buf *out) {
   return ok;
 }
 
-static bool write_parameters(uint64_t n, el_buf *out) {
+static bool write_parameter_size(uint64_t n, el_buf *out) {
   return n >= 1000000000 ? el_buf_printf(out, "\"%.1fB\"", (double)n / 1e9)
                          : el_buf_printf(out, "\"%.2fM\"", (double)n / 1e6);
 }
@@ -24,11 +24,11 @@ bool el_ollama_write_details(const el_model_info *base, const char *parent, el_b
          (parent ? el_ollama_write_name(parent, out) : el_buf_printf(out, "\"\"")) &&
          el_buf_printf(out, ",\"format\":\"gguf\",\"family\":") && el_json_cstring(out, base->architecture) &&
          el_buf_printf(out, ",\"families\":[") && el_json_cstring(out, base->architecture) &&
-         el_buf_printf(out, "],\"parameter_size\":") && write_parameters(base->n_params, out) &&
+         el_buf_printf(out, "],\"parameter_size\":") && write_parameter_size(base->n_params, out) &&
          el_buf_printf(out, ",\"quantization_level\":\"\"}");
 }
 
-static bool write_show(const el_api_setup *s, const char *name, const el_adapter_info *a, el_buf *out) {
+static bool write_model_card(const el_api_setup *s, const char *name, const el_adapter_info *a, el_buf *out) {
   const char *arch = s->model->architecture;
   return el_buf_printf(out, "{\"license\":\"\",\"modelfile\":\"\",\"parameters\":\"\",\"template\":\"\",") &&
          el_ollama_write_details(s->model, a ? s->model->name : NULL, out) &&
@@ -52,7 +52,7 @@ bool el_ollama_show(el_api_parse *p, el_buf *out) {
   el_error err;
   if (strcmp(name, s->model->name) && strcmp(name, EL_AUTO) && el_adapter_get(s->engine, name, &a, &err))
     return el_api_fail_engine(p->error, &err, name, true);
-  bool ok = write_show(s, name, a, out);
+  bool ok = write_model_card(s, name, a, out);
   el_free(a);
   return ok || el_api_no_memory(p);
 }

@@ -17,12 +17,12 @@ bool el_ollama_write_error(const el_api_error *e, el_buf *out) {
   return el_buf_printf(out, "{\"error\":") && el_json_cstring(out, e->message) && el_buf_append(out, "}", 1);
 }
 
-static bool is_chat(const el_reply *r) {
+static bool is_ollama_chat(const el_reply *r) {
   return r->writer == &el_ollama_chat_writer;
 }
 
 /* What all objects of an answer begin with: written once, as each part of a stream has it. */
-static bool write_head(el_reply *r, el_buf *out) {
+static bool begin_ollama_line(el_reply *r, el_buf *out) {
   el_buf *head = &r->scratch;
   if (!head->len && !(el_buf_printf(head, "{\"model\":") && el_json_cstring(head, r->model) &&
                       el_buf_printf(head, ",\"created_at\":") && el_ollama_write_time(r->created, head))) {
@@ -32,32 +32,32 @@ static bool write_head(el_reply *r, el_buf *out) {
   return el_buf_append(out, head->data, head->len);
 }
 
-static bool write_call(const el_call *c, bool first, el_buf *out) {
+static bool write_ollama_call(const el_call *c, bool first, el_buf *out) {
   return el_buf_printf(out, "%s{\"function\":{\"name\":", first ? "" : ",") && el_json_cstring(out, c->name) &&
          el_buf_printf(out, ",\"arguments\":") &&
          (c->arguments.len ? el_buf_append(out, c->arguments.data, c->arguments.len) : el_buf_printf(out, "{}")) &&
          el_buf_printf(out, "}}");
 }
 
-static bool write_calls(const el_choice *c, el_buf *out) {
+static bool write_ollama_calls(const el_choice *c, el_buf *out) {
   bool ok = !c->n_calls || el_buf_printf(out, ",\"tool_calls\":[");
-  for (size_t i = 0; ok && i < c->n_calls; i++) ok = write_call(&c->calls[i], !i, out);
+  for (size_t i = 0; ok && i < c->n_calls; i++) ok = write_ollama_call(&c->calls[i], !i, out);
   return ok && (!c->n_calls || el_buf_append(out, "]", 1));
 }
 
 /* A piece of the answer, or all of it. c: whose calls are told with it; NULL: nobody's. */
-static bool write_message(el_reply *r, const el_part *content, const el_part *thinking, const el_choice *c,
-                          el_buf *out) {
-  const bool chat = is_chat(r);
+static bool write_ollama_message(el_reply *r, const el_part *content, const el_part *thinking, const el_choice *c,
+                                 el_buf *out) {
+  const bool chat = is_ollama_chat(r);
   return el_buf_printf(out, chat ? ",\"message\":{\"role\":\"assistant\",\"content\":" : ",\"response\":") &&
          el_json_string(out, content->text, content->len) &&
          (!thinking->len ||
           (el_buf_printf(out, ",\"thinking\":") && el_json_string(out, thinking->text, thinking->len))) &&
-         (!c || write_calls(c, out)) && (!chat || el_buf_append(out, "}", 1));
+         (!c || write_ollama_calls(c, out)) && (!chat || el_buf_append(out, "}", 1));
 }
 
 /* The end, with what it took; in nanoseconds. Waiting for a slot, and for the adapter, is loading to clients. */
-static bool write_end(const el_choice *c, el_buf *out) {
+static bool write_ollama_end(const el_choice *c, el_buf *out) {
   const double ns = 1e6;
   return el_buf_printf(
       out,
@@ -72,61 +72,62 @@ static const el_part NOTHING = {EL_PART_CONTENT, 0, "", 0};
 /* ---------------------------------------------------------------- streams */
 
 /* Calls are told in whole at the end. */
-static bool line_delta(el_reply *r, el_choice *c, const el_part *part, el_buf *out) {
+static bool write_ollama_delta(el_reply *r, el_choice *c, const el_part *part, el_buf *out) {
   const bool thinking = part->kind == EL_PART_REASONING;
   if (part->kind == EL_PART_CALL || part->kind == EL_PART_ARGUMENTS || !part->len) return true;
-  return write_head(r, out) && write_message(r, thinking ? &NOTHING : part, thinking ? part : &NOTHING, NULL, out) &&
+  return begin_ollama_line(r, out) &&
+         write_ollama_message(r, thinking ? &NOTHING : part, thinking ? part : &NOTHING, NULL, out) &&
          el_buf_printf(out, ",\"done\":false}\n");
 }
 
-static bool line_end(el_reply *r, el_choice *c, el_buf *out) {
-  if (c->n_calls &&
-      !(write_head(r, out) && write_message(r, &NOTHING, &NOTHING, c, out) && el_buf_printf(out, ",\"done\":false}\n")))
+static bool end_ollama_line(el_reply *r, el_choice *c, el_buf *out) {
+  if (c->n_calls && !(begin_ollama_line(r, out) && write_ollama_message(r, &NOTHING, &NOTHING, c, out) &&
+                      el_buf_printf(out, ",\"done\":false}\n")))
     return false;
-  return write_head(r, out) && write_message(r, &NOTHING, &NOTHING, NULL, out) && write_end(c, out) &&
-         el_buf_append(out, "\n", 1);
+  return begin_ollama_line(r, out) && write_ollama_message(r, &NOTHING, &NOTHING, NULL, out) &&
+         write_ollama_end(c, out) && el_buf_append(out, "\n", 1);
 }
 
-static bool nothing_more(el_reply *r, el_buf *out) {
+static bool end_ollama_stream(el_reply *r, el_buf *out) {
   return true;
 }
 
-static bool line_fail(el_reply *r, const el_api_error *e, el_buf *out) {
+static bool fail_ollama_line(el_reply *r, const el_api_error *e, el_buf *out) {
   return el_ollama_write_error(e, out) && el_buf_append(out, "\n", 1);
 }
 
 /* ---------------------------------------------------------------- in one piece */
 
-static bool write_whole(el_reply *r, el_buf *out) {
-  if (!write_head(r, out)) return false;
+static bool write_ollama_answer(el_reply *r, el_buf *out) {
+  if (!begin_ollama_line(r, out)) return false;
   if (!r->n_choices)
-    return write_message(r, &NOTHING, &NOTHING, NULL, out) &&
+    return write_ollama_message(r, &NOTHING, &NOTHING, NULL, out) &&
            el_buf_printf(out, ",\"done\":true,\"done_reason\":\"load\"}");
   const el_choice *c = r->choices;
   const el_part content = {EL_PART_CONTENT, 0, c->content.data, c->content.len},
                 thinking = {EL_PART_REASONING, 0, c->reasoning.data, c->reasoning.len};
-  return write_message(r, &content, &thinking, c, out) && write_end(c, out);
+  return write_ollama_message(r, &content, &thinking, c, out) && write_ollama_end(c, out);
 }
 
 const el_writer el_ollama_chat_writer = {.stream_type = "application/x-ndjson",
                                          .keep = true,
-                                         .delta = line_delta,
-                                         .end_choice = line_end,
-                                         .end = nothing_more,
-                                         .fail = line_fail,
-                                         .whole = write_whole};
+                                         .delta = write_ollama_delta,
+                                         .end_choice = end_ollama_line,
+                                         .end = end_ollama_stream,
+                                         .fail = fail_ollama_line,
+                                         .whole = write_ollama_answer};
 
 const el_writer el_ollama_generate_writer = {.stream_type = "application/x-ndjson",
                                              .keep = true,
-                                             .delta = line_delta,
-                                             .end_choice = line_end,
-                                             .end = nothing_more,
-                                             .fail = line_fail,
-                                             .whole = write_whole};
+                                             .delta = write_ollama_delta,
+                                             .end_choice = end_ollama_line,
+                                             .end = end_ollama_stream,
+                                             .fail = fail_ollama_line,
+                                             .whole = write_ollama_answer};
 
 /* ---------------------------------------------------------------- vectors */
 
-static bool write_vectors(el_reply *r, el_buf *out) {
+static bool write_ollama_vectors(el_reply *r, el_buf *out) {
   double ms = 0, queued = 0;
   bool ok =
       el_buf_printf(out, "{\"model\":") && el_json_cstring(out, r->model) && el_buf_printf(out, ",\"embeddings\":[");
@@ -141,14 +142,14 @@ static bool write_vectors(el_reply *r, el_buf *out) {
                              1e6 * ms, 1e6 * queued, el_reply_usage(r).prompt);
 }
 
-const el_writer el_ollama_embed_writer = {.whole = write_vectors};
+const el_writer el_ollama_embed_writer = {.whole = write_ollama_vectors};
 
 /* The older endpoint: one text, and the vector as it is. */
-static bool write_vector(el_reply *r, el_buf *out) {
+static bool write_ollama_vector(el_reply *r, el_buf *out) {
   el_vector_form form = r->request->vector;
   form.not_normalised = true;
   return el_buf_printf(out, "{\"embedding\":") &&
          el_vector_write(r->choices->vector, r->choices->n_vector, form, out) && el_buf_append(out, "}", 1);
 }
 
-const el_writer el_ollama_embeddings_writer = {.whole = write_vector};
+const el_writer el_ollama_embeddings_writer = {.whole = write_ollama_vector};

@@ -14,12 +14,12 @@ void el_openai_chat_defaults(el_api_request *r) {
   r->request.sampling.temperature = 1; /* OpenAI's default; the library's is greedy */
 }
 
-static void text_defaults(el_api_request *r) {
+static void set_completion_defaults(el_api_request *r) {
   r->request.max_tokens = DEFAULT_TEXT_TOKENS;
   r->request.sampling.temperature = 1;
 }
 
-static void route_defaults(el_api_request *r) {
+static void set_route_defaults(el_api_request *r) {
   r->route = true;
   r->request.max_tokens = 0;
   r->request.n_scores = EL_DEFAULT_SCORES;
@@ -60,7 +60,7 @@ static void want_prompt_logprobs(el_api_request *r) {
 }
 
 /* Rules between fields, after all have been read. */
-static bool check_both(el_api_parse *p) {
+static bool check_chat_or_completion(el_api_parse *p) {
   el_api_request *r = p->out;
   el_request *q = &r->request;
   if (p->goes_on && p->has_opening && p->opening)
@@ -91,13 +91,13 @@ bool el_openai_check_chat(el_api_parse *p) {
   if (!p->messages)
     return el_api_fail(p->error, 400, "missing_required_parameter", "messages",
                        "Missing required parameter: 'messages'.");
-  return check_both(p);
+  return check_chat_or_completion(p);
 }
 
-static bool check_text(el_api_parse *p) {
+static bool check_completion_body(el_api_parse *p) {
   if (!p->prompt)
     return el_api_fail(p->error, 400, "missing_required_parameter", "prompt", "Missing required parameter: 'prompt'.");
-  return check_both(p);
+  return check_chat_or_completion(p);
 }
 
 static bool read_text_prompts(el_api_parse *p) {
@@ -132,8 +132,8 @@ const el_api el_api_chat_count = {.name = "chat count",
 const el_api el_api_text = {.name = "completion",
                             .id_prefix = "cmpl-",
                             .shared = EL_AT_TEXT,
-                            .defaults = text_defaults,
-                            .check = check_text,
+                            .defaults = set_completion_defaults,
+                            .check = check_completion_body,
                             .read_prompts = read_text_prompts,
                             .writer = &el_openai_writer};
 
@@ -141,7 +141,7 @@ const el_api el_api_route = {.name = "route",
                              .id_prefix = "cmpl-",
                              .shared = EL_AT_ROUTE,
                              .tolerated = EL_AT_BOTH,
-                             .defaults = route_defaults,
+                             .defaults = set_route_defaults,
                              .check = check_route,
                              .read_prompts = read_route_prompts,
                              .writer = &el_route_writer};

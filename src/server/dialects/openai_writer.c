@@ -7,14 +7,14 @@
 #include "server/dialects/llama.h"
 #include "server/dialects/openai.h"
 
-static bool is_chat(const el_reply *r) {
+static bool is_openai_chat(const el_reply *r) {
   return r->request->chat;
 }
 
 /* What all objects of an answer begin with, up to the choices: written once, as each token of a stream has it. */
-static bool write_head(el_reply *r, el_buf *out) {
+static bool write_openai_head(el_reply *r, el_buf *out) {
   el_buf *head = &r->scratch;
-  const char *object = !is_chat(r) ? "text_completion" : r->stream ? "chat.completion.chunk" : "chat.completion";
+  const char *object = !is_openai_chat(r) ? "text_completion" : r->stream ? "chat.completion.chunk" : "chat.completion";
   if (!head->len && !(el_buf_printf(head, "{\"id\":\"%s\",\"object\":\"%s\",\"created\":%" PRId64 ",\"model\":", r->id,
                                     object, r->created) &&
                       el_json_cstring(head, r->model) &&
@@ -54,7 +54,7 @@ static bool write_prompt_logprobs(const el_choice *c, el_buf *out) {
 }
 
 /* Where prompts may have adapters of their own, each choice says its. */
-static bool write_adapter(const el_reply *r, const el_choice *c, el_buf *out) {
+static bool write_adapter_member(const el_reply *r, const el_choice *c, el_buf *out) {
   const char *adapter = el_choice_adapter(r, c);
   if (!adapter || r->request->n_prompts == 1) return true;
   return el_buf_printf(out, "\"adapter\":") && el_json_cstring(out, adapter) && el_buf_append(out, ",", 1);
@@ -66,7 +66,7 @@ static bool write_not_invoked(const el_choice *c, el_buf *out) {
 }
 
 /* Once in an answer. */
-static bool write_chosen(el_reply *r, el_buf *out) {
+static bool write_decision(el_reply *r, el_buf *out) {
   if (!r->chosen.len) return true;
   bool ok = el_buf_printf(out, ",\"edgelora\":{") && el_buf_append(out, r->chosen.data, r->chosen.len) &&
             el_buf_append(out, "}", 1);
@@ -84,24 +84,26 @@ static bool write_verbose(el_reply *r, el_choice *c, el_buf *out) {
 /* ---------------------------------------------------------------- streams */
 
 /* One event of a stream with one choice. */
-static bool begin_chunk(el_reply *r, const el_choice *c, el_buf *out) {
-  return el_buf_printf(out, "data: ") && write_head(r, out) && el_buf_printf(out, "{\"index\":%td,", c - r->choices) &&
-         write_adapter(r, c, out) && write_not_invoked(c, out);
+static bool begin_openai_chunk(el_reply *r, const el_choice *c, el_buf *out) {
+  return el_buf_printf(out, "data: ") && write_openai_head(r, out) &&
+         el_buf_printf(out, "{\"index\":%td,", c - r->choices) && write_adapter_member(r, c, out) &&
+         write_not_invoked(c, out);
 }
 
 /* last: it is the choice's, and says what there is to say of it. */
-static bool end_chunk(el_reply *r, el_choice *c, bool last, el_buf *out) {
+static bool end_openai_chunk(el_reply *r, el_choice *c, bool last, el_buf *out) {
   return el_buf_printf(out, ",\"finish_reason\":%s", last ? finish_name(c) : "null") &&
          (!last || write_stop_reason(c, out)) &&
-         el_buf_printf(out, "}]%s", r->request->include_usage ? ",\"usage\":null" : "") && write_chosen(r, out) &&
+         el_buf_printf(out, "}]%s", r->request->include_usage ? ",\"usage\":null" : "") && write_decision(r, out) &&
          (!last || !c->not_invoked || el_reply_write_warnings(r, c, out)) && (!last || write_verbose(r, c, out)) &&
          el_buf_printf(out, "}\n\n");
 }
 
-static bool chunk_role(el_reply *r, el_choice *c, el_buf *out) {
-  return !is_chat(r) || (begin_chunk(r, c, out) &&
-                         el_buf_printf(out, "\"delta\":{\"role\":\"assistant\",\"content\":null},\"logprobs\":null") &&
-                         end_chunk(r, c, false, out));
+static bool write_role_chunk(el_reply *r, el_choice *c, el_buf *out) {
+  return !is_openai_chat(r) ||
+         (begin_openai_chunk(r, c, out) &&
+          el_buf_printf(out, "\"delta\":{\"role\":\"assistant\",\"content\":null},\"logprobs\":null") &&
+          end_openai_chunk(r, c, false, out));
 }
 
 /* What was thought goes by two names: DeepSeek's, which llama-server has too, and vLLM's. */
@@ -122,8 +124,8 @@ static bool write_call_delta(const el_choice *c, const el_part *part, el_buf *ou
          el_json_string(out, part->text, begins ? 0 : part->len) && el_buf_printf(out, "}}]");
 }
 
-static bool write_delta(el_reply *r, el_choice *c, const el_part *part, el_buf *out) {
-  if (!is_chat(r)) return el_buf_printf(out, "\"text\":") && el_json_string(out, part->text, part->len);
+static bool write_delta_member(el_reply *r, el_choice *c, const el_part *part, el_buf *out) {
+  if (!is_openai_chat(r)) return el_buf_printf(out, "\"text\":") && el_json_string(out, part->text, part->len);
   bool ok = el_buf_printf(out, "\"delta\":{");
   if (part->kind == EL_PART_CONTENT)
     ok = ok && el_buf_printf(out, "\"content\":") && el_json_string(out, part->text, part->len);
@@ -134,31 +136,32 @@ static bool write_delta(el_reply *r, el_choice *c, const el_part *part, el_buf *
   return ok && el_buf_append(out, "}", 1);
 }
 
-static bool chunk_delta(el_reply *r, el_choice *c, const el_part *part, el_buf *out) {
-  return begin_chunk(r, c, out) && write_delta(r, c, part, out) && write_logprobs(r, c, out) &&
-         end_chunk(r, c, false, out);
+static bool write_chunk_delta(el_reply *r, el_choice *c, const el_part *part, el_buf *out) {
+  return begin_openai_chunk(r, c, out) && write_delta_member(r, c, part, out) && write_logprobs(r, c, out) &&
+         end_openai_chunk(r, c, false, out);
 }
 
-static bool chunk_finish(el_reply *r, el_choice *c, el_buf *out) {
-  return begin_chunk(r, c, out) && el_buf_printf(out, is_chat(r) ? "\"delta\":{}" : "\"text\":\"\"") &&
-         el_buf_printf(out, ",\"logprobs\":null") && end_chunk(r, c, true, out);
+static bool write_finish_chunk(el_reply *r, el_choice *c, el_buf *out) {
+  return begin_openai_chunk(r, c, out) && el_buf_printf(out, is_openai_chat(r) ? "\"delta\":{}" : "\"text\":\"\"") &&
+         el_buf_printf(out, ",\"logprobs\":null") && end_openai_chunk(r, c, true, out);
 }
 
-static bool stream_end(el_reply *r, el_buf *out) {
-  if (r->request->include_usage && !(el_buf_printf(out, "data: ") && write_head(r, out) && el_buf_printf(out, "],") &&
-                                     el_openai_write_usage(r, out) && el_buf_append(out, ",", 1) &&
-                                     el_llama_write_timings(r, out) && el_buf_printf(out, "}\n\n")))
+static bool end_openai_stream(el_reply *r, el_buf *out) {
+  if (r->request->include_usage &&
+      !(el_buf_printf(out, "data: ") && write_openai_head(r, out) && el_buf_printf(out, "],") &&
+        el_openai_write_usage(r, out) && el_buf_append(out, ",", 1) && el_llama_write_timings(r, out) &&
+        el_buf_printf(out, "}\n\n")))
     return false;
   return el_buf_printf(out, "data: [DONE]\n\n");
 }
 
-static bool stream_fail(el_reply *r, const el_api_error *e, el_buf *out) {
+static bool fail_openai_stream(el_reply *r, const el_api_error *e, el_buf *out) {
   return el_buf_printf(out, "data: ") && el_api_error_write(e, out) && el_buf_printf(out, "\n\ndata: [DONE]\n\n");
 }
 
 /* ---------------------------------------------------------------- in one piece */
 
-static bool write_calls(const el_choice *c, el_buf *out) {
+static bool write_openai_calls(const el_choice *c, el_buf *out) {
   if (!c->n_calls) return true;
   bool ok = el_buf_printf(out, ",\"tool_calls\":[");
   for (size_t i = 0; ok && i < c->n_calls; i++)
@@ -169,41 +172,41 @@ static bool write_calls(const el_choice *c, el_buf *out) {
   return ok && el_buf_append(out, "]", 1);
 }
 
-static bool write_message(const el_choice *c, el_buf *out) {
+static bool write_openai_message(const el_choice *c, el_buf *out) {
   bool empty = c->n_calls && !c->content.len;
   return el_buf_printf(out, "\"message\":{\"role\":\"assistant\",\"content\":") &&
          (empty ? el_buf_append(out, "null", 4) : el_json_string(out, c->content.data, c->content.len)) &&
          (!c->reasoning.len ||
           (el_buf_append(out, ",", 1) && write_reasoning(c->reasoning.data, c->reasoning.len, out))) &&
-         write_calls(c, out) && el_buf_printf(out, ",\"refusal\":null}");
+         write_openai_calls(c, out) && el_buf_printf(out, ",\"refusal\":null}");
 }
 
-static bool write_choice(el_reply *r, el_choice *c, el_buf *out) {
-  bool chat = is_chat(r);
+static bool write_openai_choice(el_reply *r, el_choice *c, el_buf *out) {
+  bool chat = is_openai_chat(r);
   return el_buf_printf(out, "%s{\"index\":%td,", c == r->choices ? "" : ",", c - r->choices) &&
-         write_adapter(r, c, out) && write_not_invoked(c, out) &&
-         (chat ? write_message(c, out)
+         write_adapter_member(r, c, out) && write_not_invoked(c, out) &&
+         (chat ? write_openai_message(c, out)
                : el_buf_printf(out, "\"text\":") && el_json_string(out, c->content.data, c->content.len)) &&
          write_logprobs(r, c, out) && el_buf_printf(out, ",\"finish_reason\":%s", finish_name(c)) &&
          write_stop_reason(c, out) && (chat || write_prompt_logprobs(c, out)) && el_buf_append(out, "}", 1);
 }
 
-static bool write_whole(el_reply *r, el_buf *out) {
-  bool ok = write_head(r, out);
-  for (size_t i = 0; ok && i < r->n_choices; i++) ok = write_choice(r, &r->choices[i], out);
-  return ok && el_buf_append(out, "]", 1) && (!is_chat(r) || write_prompt_logprobs(r->choices, out)) &&
+static bool write_openai_answer(el_reply *r, el_buf *out) {
+  bool ok = write_openai_head(r, out);
+  for (size_t i = 0; ok && i < r->n_choices; i++) ok = write_openai_choice(r, &r->choices[i], out);
+  return ok && el_buf_append(out, "]", 1) && (!is_openai_chat(r) || write_prompt_logprobs(r->choices, out)) &&
          el_buf_append(out, ",", 1) && el_openai_write_usage(r, out) && el_buf_append(out, ",", 1) &&
-         el_llama_write_timings(r, out) && write_chosen(r, out) && el_reply_write_warnings(r, NULL, out) &&
+         el_llama_write_timings(r, out) && write_decision(r, out) && el_reply_write_warnings(r, NULL, out) &&
          write_verbose(r, r->choices, out) && el_buf_printf(out, "}");
 }
 
 const el_writer el_openai_writer = {.stream_type = "text/event-stream",
-                                    .begin_choice = chunk_role,
-                                    .delta = chunk_delta,
-                                    .end_choice = chunk_finish,
-                                    .end = stream_end,
-                                    .fail = stream_fail,
-                                    .whole = write_whole};
+                                    .begin_choice = write_role_chunk,
+                                    .delta = write_chunk_delta,
+                                    .end_choice = write_finish_chunk,
+                                    .end = end_openai_stream,
+                                    .fail = fail_openai_stream,
+                                    .whole = write_openai_answer};
 
 /* ---------------------------------------------------------------- the router's choice alone */
 

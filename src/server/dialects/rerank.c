@@ -23,11 +23,11 @@ typedef struct state {
   const json_t *query, *documents, *texts;
 } state;
 
-static state *state_of(el_api_parse *p) {
+static state *rerank_state_of(el_api_parse *p) {
   return p->out->own;
 }
 
-static bool prepare(el_api_parse *p, json_t *body) {
+static bool prepare_rerank(el_api_parse *p, json_t *body) {
   p->out->own = calloc(1, sizeof(state));
   p->out->free_own = free;
   p->out->rank.top_n = INT_MAX;
@@ -37,23 +37,23 @@ static bool prepare(el_api_parse *p, json_t *body) {
   return p->out->own ? el_embeddings_prepare(p, body) && !(q->embed = EL_EMBED_NONE) : el_api_no_memory(p);
 }
 
-static bool read_query(el_api_parse *p, const el_field *f, const json_t *v) {
+static bool read_rerank_query(el_api_parse *p, const el_field *f, const json_t *v) {
   if (!json_is_string(v)) return el_api_type_error(p, f->name, "a string", v);
-  state_of(p)->query = v;
+  rerank_state_of(p)->query = v;
   return true;
 }
 
-static bool read_list(el_api_parse *p, const el_field *f, const json_t *v) {
+static bool read_documents_field(el_api_parse *p, const el_field *f, const json_t *v) {
   if (!json_is_array(v)) return el_api_type_error(p, f->name, "an array of strings", v);
-  *(strcmp(f->name, "texts") ? &state_of(p)->documents : &state_of(p)->texts) = v;
+  *(strcmp(f->name, "texts") ? &rerank_state_of(p)->documents : &rerank_state_of(p)->texts) = v;
   return true;
 }
 
 static const el_field FIELDS[] = {
     EL_FIELD("model", 0, el_read_model),
-    EL_FIELD("query", 0, read_query),
-    EL_FIELD("documents", 0, read_list),
-    EL_FIELD("texts", 0, read_list),
+    EL_FIELD("query", 0, read_rerank_query),
+    EL_FIELD("documents", 0, read_documents_field),
+    EL_FIELD("texts", 0, read_documents_field),
     {"top_n", 0, el_read_int, EL_FIELD_AT(rank.top_n), 1, INT_MAX, 0},
     {"return_documents", 0, el_read_bool, EL_FIELD_AT(rank.with_text), 0, 0, 0},
     {"return_text", 0, el_read_bool, EL_FIELD_AT(rank.with_text), 0, 0, 0},
@@ -62,8 +62,8 @@ static const el_field FIELDS[] = {
     EL_FIELD("user", 0, el_read_ignored),
 };
 
-static bool check(el_api_parse *p) {
-  const state *s = state_of(p);
+static bool check_rerank(el_api_parse *p) {
+  const state *s = rerank_state_of(p);
   const char *missing = !s->query ? "query" : !s->documents && !s->texts ? "documents" : NULL;
   if (missing)
     return el_api_fail(p->error, 400, "missing_required_parameter", missing, "Missing required parameter: '%s'.",
@@ -77,8 +77,8 @@ static bool check(el_api_parse *p) {
 
 /* ---------------------------------------------------------------- prompts */
 
-static bool tokenize(el_api_parse *p, const char *param, const char *text, size_t len, int flags, size_t most,
-                     int32_t **ids, size_t *n) {
+static bool tokenize_rerank_text(el_api_parse *p, const char *param, const char *text, size_t len, int flags,
+                                 size_t most, int32_t **ids, size_t *n) {
   json_t *v = json_stringn(text, len);
   bool ok = v ? el_llama_tokens(p, v, param, flags, most, ids, n) : el_api_no_memory(p);
   json_decref(v);
@@ -86,7 +86,7 @@ static bool tokenize(el_api_parse *p, const char *param, const char *text, size_
 }
 
 /* A document may be {"text": ...}. */
-static const json_t *text_of(el_api_parse *p, const json_t *v) {
+static const json_t *document_text(el_api_parse *p, const json_t *v) {
   const json_t *text = json_is_object(v) ? json_object_get(v, "text") : v;
   if (json_is_string(text)) return text;
   el_api_type_error(p, p->prompt_name, "strings, or objects with a 'text', in the whole array", v);
@@ -99,11 +99,11 @@ typedef struct tail {
   size_t n, n_query;
 } tail;
 
-static bool read_tail(el_api_parse *p, tail *t) {
-  const json_t *query = state_of(p)->query;
+static bool read_prompt_tail(el_api_parse *p, tail *t) {
+  const json_t *query = rerank_state_of(p)->query;
   int32_t *blank = NULL, *ids = NULL;
   size_t n_blank = 0;
-  bool ok = tokenize(p, "query", BLANK_LINE, sizeof BLANK_LINE - 1, 0, p->max_tokens, &blank, &n_blank) &&
+  bool ok = tokenize_rerank_text(p, "query", BLANK_LINE, sizeof BLANK_LINE - 1, 0, p->max_tokens, &blank, &n_blank) &&
             el_llama_tokens(p, query, "query", 0, p->max_tokens - n_blank, &ids, &t->n_query);
   if (ok && !t->n_query)
     ok = el_api_fail(p->error, 400, "invalid_value", "query", "Invalid value for 'query': it is empty.");
@@ -116,7 +116,7 @@ static bool read_tail(el_api_parse *p, tail *t) {
   return ok;
 }
 
-static bool keep_text(el_api_parse *p, const json_t *text, el_api_prompt *out) {
+static bool keep_document_text(el_api_parse *p, const json_t *text, el_api_prompt *out) {
   if (!p->out->rank.with_text) return true;
   out->text_len = json_string_length(text);
   out->text = malloc(out->text_len + 1);
@@ -125,10 +125,10 @@ static bool keep_text(el_api_parse *p, const json_t *text, el_api_prompt *out) {
 
 /* With `truncate` the document's end is left out where it does not fit. */
 static bool read_document(el_api_parse *p, const json_t *v, const tail *t, el_api_prompt *out) {
-  const json_t *text = text_of(p, v);
+  const json_t *text = document_text(p, v);
   const bool cut = p->out->rank.truncate;
   const size_t room = p->max_tokens - t->n;
-  if (!text || !keep_text(p, text, out) ||
+  if (!text || !keep_document_text(p, text, out) ||
       !el_llama_tokens(p, text, p->prompt_name, EL_TOKENIZE_BOS, cut ? SIZE_MAX : room, &out->tokens, &out->n))
     return false;
   if (out->n > room) out->n = room;
@@ -141,8 +141,8 @@ static bool read_document(el_api_parse *p, const json_t *v, const tail *t, el_ap
   return true;
 }
 
-static bool read_prompts(el_api_parse *p) {
-  const json_t *list = state_of(p)->texts ? state_of(p)->texts : state_of(p)->documents;
+static bool read_rerank_prompts(el_api_parse *p) {
+  const json_t *list = rerank_state_of(p)->texts ? rerank_state_of(p)->texts : rerank_state_of(p)->documents;
   const size_t n = json_array_size(list);
   tail t = {0};
   if (!n || n > (size_t)p->max_choices)
@@ -151,7 +151,7 @@ static bool read_prompts(el_api_parse *p) {
                        p->max_choices);
   if (!(p->out->prompts = calloc(n, sizeof *p->out->prompts))) return el_api_no_memory(p);
   p->out->n_prompts = n;
-  bool ok = el_embeddings_one_reader(p) && read_tail(p, &t);
+  bool ok = el_embeddings_one_reader(p) && read_prompt_tail(p, &t);
   for (size_t i = 0; ok && i < n; i++) ok = read_document(p, json_array_get(list, i), &t, &p->out->prompts[i]);
   free(t.ids);
   return ok;
@@ -159,13 +159,13 @@ static bool read_prompts(el_api_parse *p) {
 
 /* ---------------------------------------------------------------- the answer */
 
-static int by_score(const void *a, const void *b) {
+static int compare_scores(const void *a, const void *b) {
   const el_choice *x = *(const el_choice *const *)a, *y = *(const el_choice *const *)b;
   if (x->score != y->score) return x->score > y->score ? -1 : 1;
   return x < y ? -1 : 1;
 }
 
-static bool write_one(const el_reply *r, const el_choice *c, el_buf *out) {
+static bool write_rank(const el_reply *r, const el_choice *c, el_buf *out) {
   const el_rank_form *form = &r->request->rank;
   const char *score = form->as_array ? "score" : "relevance_score";
   bool ok = el_buf_printf(out, "{\"index\":%td,\"%s\":", c - r->choices, score) &&
@@ -175,10 +175,10 @@ static bool write_one(const el_reply *r, const el_choice *c, el_buf *out) {
          el_json_string(out, c->prompt->text, c->prompt->text_len) && el_buf_printf(out, form->as_array ? "}" : "}}");
 }
 
-static bool write_list(const el_reply *r, const el_choice *const *sorted, el_buf *out) {
+static bool write_rank_list(const el_reply *r, const el_choice *const *sorted, el_buf *out) {
   bool ok = el_buf_append(out, "[", 1);
   for (size_t i = 0; ok && i < r->n_choices && i < (size_t)r->request->rank.top_n; i++)
-    ok = (!i || el_buf_append(out, ",", 1)) && write_one(r, sorted[i], out);
+    ok = (!i || el_buf_append(out, ",", 1)) && write_rank(r, sorted[i], out);
   return ok && el_buf_append(out, "]", 1);
 }
 
@@ -186,14 +186,14 @@ static bool write_ranking(el_reply *r, el_buf *out) {
   const el_choice **sorted = malloc(r->n_choices * sizeof *sorted);
   if (!sorted) return false;
   for (size_t i = 0; i < r->n_choices; i++) sorted[i] = &r->choices[i];
-  qsort(sorted, r->n_choices, sizeof *sorted, by_score);
+  qsort(sorted, r->n_choices, sizeof *sorted, compare_scores);
   const size_t n = el_reply_usage(r).prompt;
   bool ok =
       r->request->rank.as_array
-          ? write_list(r, sorted, out)
+          ? write_rank_list(r, sorted, out)
           : el_buf_printf(out, "{\"object\":\"list\",\"model\":") && el_json_cstring(out, r->model) &&
                 el_buf_printf(out, ",\"usage\":{\"prompt_tokens\":%zu,\"total_tokens\":%zu},\"results\":", n, n) &&
-                write_list(r, sorted, out) && el_reply_write_warnings(r, NULL, out) && el_buf_append(out, "}", 1);
+                write_rank_list(r, sorted, out) && el_reply_write_warnings(r, NULL, out) && el_buf_append(out, "}", 1);
   free(sorted);
   return ok;
 }
@@ -204,8 +204,8 @@ const el_api el_api_rerank = {.name = "rerank",
                               .id_prefix = "rank-",
                               .fields = FIELDS,
                               .n_fields = sizeof FIELDS / sizeof *FIELDS,
-                              .prepare = prepare,
-                              .check = check,
-                              .read_prompts = read_prompts,
+                              .prepare = prepare_rerank,
+                              .check = check_rerank,
+                              .read_prompts = read_rerank_prompts,
                               .writer = &WRITER,
                               .write_error = el_llama_write_error};

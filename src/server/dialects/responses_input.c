@@ -20,16 +20,16 @@ static bool fail_item(reader *r, const char *code, const char *what) {
                      !strcmp(code, "unsupported_value") ? "Unsupported" : "Invalid", r->at, what);
 }
 
-static const char *string_of(const json_t *v, const char *key) {
+static const char *string_member(const json_t *v, const char *key) {
   return json_string_value(json_object_get(v, key));
 }
 
-static bool is(const char *a, const char *b) {
+static bool texts_equal(const char *a, const char *b) {
   return a && !strcmp(a, b);
 }
 
 /* What the log is told of what is skipped. */
-static void skipped(reader *r, const char *what, const char *name) {
+static void warn_skipped(reader *r, const char *what, const char *name) {
   el_logf(r->p->setup->log, EL_LOG_WARN, "responses: %s: %s '%.60s' is skipped: it is not supported", r->at, what,
           name);
 }
@@ -37,13 +37,14 @@ static void skipped(reader *r, const char *what, const char *name) {
 /* ---------------------------------------------------------------- messages */
 
 /* Parts of text as a chat has them. */
-static json_t *read_parts(reader *r, const json_t *content) {
+static json_t *read_content_parts(reader *r, const json_t *content) {
   json_t *parts = json_array();
   const json_t *part;
   size_t i;
   json_array_foreach(content, i, part) {
-    const char *type = string_of(part, "type");
-    bool refusal = is(type, "refusal"), text = is(type, "input_text") || is(type, "output_text") || is(type, "text");
+    const char *type = string_member(part, "type");
+    bool refusal = texts_equal(type, "refusal"),
+         text = texts_equal(type, "input_text") || texts_equal(type, "output_text") || texts_equal(type, "text");
     json_t *s = json_object_get(part, refusal ? "refusal" : "text");
     if (!json_is_string(s) || (!text && !refusal)) {
       json_decref(parts);
@@ -61,36 +62,36 @@ static json_t *read_parts(reader *r, const json_t *content) {
 }
 
 /* A string, or parts, which is an array. */
-static json_t *read_content(reader *r, json_t *content) {
+static json_t *read_item_content(reader *r, json_t *content) {
   if (json_is_string(content)) return json_incref(content);
-  if (json_is_array(content)) return read_parts(r, content);
+  if (json_is_array(content)) return read_content_parts(r, content);
   fail_item(r, "invalid_value", "its content is neither a string nor an array");
   return NULL;
 }
 
-static bool append(reader *r, json_t *message) {
+static bool append_message(reader *r, json_t *message) {
   return !json_array_append_new(r->messages, message) || el_api_no_memory(r->p);
 }
 
 /* The assistant's message that an item belongs to. */
-static json_t *assistant(reader *r) {
+static json_t *last_assistant_message(reader *r) {
   if (r->open) return r->open;
   json_t *message = json_pack("{s:s}", "role", "assistant");
-  if (!append(r, message)) return NULL;
+  if (!append_message(r, message)) return NULL;
   return r->open = message;
 }
 
-static bool read_message(reader *r, const json_t *item) {
-  const char *role = string_of(item, "role");
+static bool read_message_item(reader *r, const json_t *item) {
+  const char *role = string_member(item, "role");
   if (!role) return fail_item(r, "invalid_value", "a message needs a role");
-  json_t *content = read_content(r, json_object_get(item, "content"));
+  json_t *content = read_item_content(r, json_object_get(item, "content"));
   if (!content) return false;
-  if (!is(role, "assistant")) {
+  if (!texts_equal(role, "assistant")) {
     r->open = NULL;
-    return append(r, json_pack("{s:s,s:o}", "role", role, "content", content));
+    return append_message(r, json_pack("{s:s,s:o}", "role", role, "content", content));
   }
   if (r->open && json_object_get(r->open, "content")) r->open = NULL;
-  json_t *message = assistant(r);
+  json_t *message = last_assistant_message(r);
   if (!message) {
     json_decref(content);
     return false;
@@ -98,12 +99,12 @@ static bool read_message(reader *r, const json_t *item) {
   return !json_object_set_new(message, "content", content) || el_api_no_memory(r->p);
 }
 
-static bool read_call(reader *r, const json_t *item) {
-  const char *id = string_of(item, "call_id");
+static bool read_call_item(reader *r, const json_t *item) {
+  const char *id = string_member(item, "call_id");
   json_t *name = json_object_get(item, "name"), *arguments = json_object_get(item, "arguments");
   if (!id || !json_is_string(name) || !json_is_string(arguments))
     return fail_item(r, "invalid_value", "a function_call needs 'call_id', 'name' and 'arguments', all strings");
-  json_t *message = assistant(r);
+  json_t *message = last_assistant_message(r);
   if (!message) return false;
   json_t *calls = json_object_get(message, "tool_calls");
   if (!calls && json_object_set_new(message, "tool_calls", calls = json_array())) return el_api_no_memory(r->p);
@@ -112,30 +113,30 @@ static bool read_call(reader *r, const json_t *item) {
   return !json_array_append_new(calls, call) || el_api_no_memory(r->p);
 }
 
-static bool read_output(reader *r, const json_t *item) {
-  const char *id = string_of(item, "call_id");
+static bool read_output_item(reader *r, const json_t *item) {
+  const char *id = string_member(item, "call_id");
   if (!id) return fail_item(r, "invalid_value", "a function_call_output needs 'call_id'");
-  json_t *content = read_content(r, json_object_get(item, "output"));
+  json_t *content = read_item_content(r, json_object_get(item, "output"));
   if (!content) return false;
   r->open = NULL;
-  return append(r, json_pack("{s:s,s:s,s:o}", "role", "tool", "tool_call_id", id, "content", content));
+  return append_message(r, json_pack("{s:s,s:s,s:o}", "role", "tool", "tool_call_id", id, "content", content));
 }
 
 /* What it thought, of the text or, where there is none, of the summary. */
-static bool read_reasoning(reader *r, const json_t *item) {
+static bool read_reasoning_item(reader *r, const json_t *item) {
   const json_t *parts = json_object_get(item, "content"), *part;
   if (!json_array_size(parts)) parts = json_object_get(item, "summary");
   el_buf text = {0};
   size_t i;
   json_array_foreach(parts, i, part) {
-    const char *s = string_of(part, "text");
+    const char *s = string_member(part, "text");
     if (s && !el_buf_append(&text, s, strlen(s))) {
       el_buf_free(&text);
       return el_api_no_memory(r->p);
     }
   }
   r->open = NULL;
-  json_t *message = text.len ? assistant(r) : NULL;
+  json_t *message = text.len ? last_assistant_message(r) : NULL;
   bool ok = !text.len ||
             (message && !json_object_set_new(message, "reasoning_content", json_stringn(text.data, text.len))) ||
             el_api_no_memory(r->p);
@@ -143,15 +144,15 @@ static bool read_reasoning(reader *r, const json_t *item) {
   return ok;
 }
 
-static bool read_item(reader *r, const json_t *item) {
-  const char *type = string_of(item, "type");
+static bool read_input_item(reader *r, const json_t *item) {
+  const char *type = string_member(item, "type");
   if (!json_is_object(item)) return fail_item(r, "invalid_value", "it is not an object");
-  if (!type || is(type, "message")) return read_message(r, item);
-  if (is(type, "function_call")) return read_call(r, item);
-  if (is(type, "function_call_output")) return read_output(r, item);
-  if (is(type, "reasoning")) return read_reasoning(r, item);
-  if (is(type, "item_reference")) return fail_item(r, "unsupported_value", "items are not kept by their ids");
-  skipped(r, "an item of the type", type);
+  if (!type || texts_equal(type, "message")) return read_message_item(r, item);
+  if (texts_equal(type, "function_call")) return read_call_item(r, item);
+  if (texts_equal(type, "function_call_output")) return read_output_item(r, item);
+  if (texts_equal(type, "reasoning")) return read_reasoning_item(r, item);
+  if (texts_equal(type, "item_reference")) return fail_item(r, "unsupported_value", "items are not kept by their ids");
+  warn_skipped(r, "an item of the type", type);
   return true;
 }
 
@@ -176,7 +177,7 @@ static bool load_previous(el_api_parse *p, el_responses_request *own, const json
   return items || el_api_no_memory(p);
 }
 
-static bool add_input(el_api_parse *p, el_responses_request *own, json_t *input) {
+static bool add_input_items(el_api_parse *p, el_responses_request *own, json_t *input) {
   if (!input || json_is_null(input))
     return el_api_fail(p->error, 400, "missing_required_parameter", "input", "Missing required parameter: 'input'.");
   if (json_is_string(input))
@@ -186,12 +187,12 @@ static bool add_input(el_api_parse *p, el_responses_request *own, json_t *input)
   return !json_array_extend(own->items, input) || el_api_no_memory(p);
 }
 
-static bool make_messages(el_api_parse *p, el_responses_request *own, size_t n_before, json_t *body) {
+static bool make_input_messages(el_api_parse *p, el_responses_request *own, size_t n_before, json_t *body) {
   reader r = {.p = p, .messages = json_array()};
   json_t *instructions = json_object_get(body, "instructions");
   if (!r.messages || json_object_set_new(body, "messages", r.messages)) return el_api_no_memory(p);
   if (json_is_string(instructions)) {
-    if (!append(&r, json_pack("{s:s,s:O}", "role", "system", "content", instructions))) return false;
+    if (!append_message(&r, json_pack("{s:s,s:O}", "role", "system", "content", instructions))) return false;
   } else if (instructions && !json_is_null(instructions)) {
     return el_api_type_error(p, "instructions", "a string", instructions);
   }
@@ -202,7 +203,7 @@ static bool make_messages(el_api_parse *p, el_responses_request *own, size_t n_b
       snprintf(r.at, sizeof r.at, "previous_response_id");
     else
       snprintf(r.at, sizeof r.at, "input[%zu]", i - n_before);
-    if (!read_item(&r, item)) return false;
+    if (!read_input_item(&r, item)) return false;
   }
   return true;
 }
@@ -210,27 +211,27 @@ static bool make_messages(el_api_parse *p, el_responses_request *own, size_t n_b
 /* ---------------------------------------------------------------- tools and formats */
 
 /* {"type": "function", "name", ...} as {"type": "function", "function": {"name", ...}}. */
-static json_t *as_function(const json_t *tool) {
+static json_t *make_function_tool(const json_t *tool) {
   json_t *function = el_json_copy(tool);
   if (!function) return NULL;
   json_object_del(function, "type");
   return json_pack("{s:s,s:o}", "type", "function", "function", function);
 }
 
-static bool make_tools(el_api_parse *p, json_t *body) {
+static bool make_function_tools(el_api_parse *p, json_t *body) {
   const json_t *tools = json_object_get(body, "tools"), *tool;
   if (!json_is_array(tools)) return true; /* its field says what is wrong */
   reader r = {.p = p, .at = "tools"};
   json_t *functions = json_array();
   size_t i;
   json_array_foreach(tools, i, tool) {
-    const char *type = string_of(tool, "type");
-    bool function = is(type, "function");
+    const char *type = string_member(tool, "type");
+    bool function = texts_equal(type, "function");
     if (!function) {
-      skipped(&r, "a tool of the type", type ? type : "");
+      warn_skipped(&r, "a tool of the type", type ? type : "");
       continue;
     }
-    json_t *nested = json_object_get(tool, "function") ? json_incref((json_t *)tool) : as_function(tool);
+    json_t *nested = json_object_get(tool, "function") ? json_incref((json_t *)tool) : make_function_tool(tool);
     if (json_array_append_new(functions, nested)) {
       json_decref(functions);
       return el_api_no_memory(p);
@@ -244,16 +245,16 @@ static bool make_tools(el_api_parse *p, json_t *body) {
 
 static bool make_tool_choice(el_api_parse *p, json_t *body) {
   const json_t *choice = json_object_get(body, "tool_choice");
-  const char *type = string_of(choice, "type");
+  const char *type = string_member(choice, "type");
   if (!json_is_object(choice)) return true;
   json_t *name = json_object_get(choice, "name"), *mode = json_object_get(choice, "mode"), *as_chat = NULL;
-  if (is(type, "function") && json_is_string(name))
+  if (texts_equal(type, "function") && json_is_string(name))
     as_chat = json_pack("{s:s,s:{s:O}}", "type", "function", "function", "name", name);
-  else if (is(type, "allowed_tools") && json_is_string(mode))
+  else if (texts_equal(type, "allowed_tools") && json_is_string(mode))
     as_chat = json_incref(mode);
   if (!as_chat) {
     reader r = {.p = p, .at = "tool_choice"};
-    skipped(&r, "a choice of the type", type ? type : "");
+    warn_skipped(&r, "a choice of the type", type ? type : "");
     return !json_object_del(body, "tool_choice") || el_api_no_memory(p);
   }
   return !json_object_set_new(body, "tool_choice", as_chat) || el_api_no_memory(p);
@@ -282,7 +283,7 @@ static const struct {
               {"truncation", "\"disabled\""},
               {"user", "null"}};
 
-static bool make_echo(el_api_parse *p, el_responses_request *own, const json_t *body) {
+static bool make_request_echo(el_api_parse *p, el_responses_request *own, const json_t *body) {
   el_buf out = {0};
   bool ok = true;
   for (size_t i = 0; ok && i < sizeof ECHOED / sizeof *ECHOED; i++) {
@@ -296,7 +297,7 @@ static bool make_echo(el_api_parse *p, el_responses_request *own, const json_t *
   return ok || el_api_no_memory(p);
 }
 
-static void free_own(void *request) {
+static void free_responses_request(void *request) {
   el_responses_request *own = request;
   json_decref(own->items);
   free(own->echo);
@@ -307,13 +308,13 @@ bool el_responses_prepare(el_api_parse *p, json_t *body) {
   el_responses_request *own = calloc(1, sizeof *own);
   if (!own) return el_api_no_memory(p);
   p->out->own = own;
-  p->out->free_own = free_own;
+  p->out->free_own = free_responses_request;
   own->stored = p->setup->stored;
   own->domain = p->setup->domain;
   own->store = !json_is_false(json_object_get(body, "store"));
   if (!(own->items = json_array())) return el_api_no_memory(p);
   if (!load_previous(p, own, json_object_get(body, "previous_response_id"))) return false;
   size_t n_before = json_array_size(own->items);
-  return make_echo(p, own, body) && add_input(p, own, json_object_get(body, "input")) &&
-         make_messages(p, own, n_before, body) && make_tools(p, body) && make_tool_choice(p, body);
+  return make_request_echo(p, own, body) && add_input_items(p, own, json_object_get(body, "input")) &&
+         make_input_messages(p, own, n_before, body) && make_function_tools(p, body) && make_tool_choice(p, body);
 }

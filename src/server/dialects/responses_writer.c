@@ -26,11 +26,11 @@ typedef struct stream {
   el_buf output; /* the items that are whole, as JSON with commas between them */
 } stream;
 
-static const el_responses_request *own_of(const el_reply *r) {
+static const el_responses_request *responses_request_of(const el_reply *r) {
   return r->request->own;
 }
 
-static void free_stream(void *state) {
+static void free_responses_stream(void *state) {
   stream *s = state;
   el_buf_free(&s->item.name);
   el_buf_free(&s->item.text);
@@ -38,13 +38,13 @@ static void free_stream(void *state) {
   free(s);
 }
 
-static bool put(el_buf *out, const char *text) {
+static bool put_json_text(el_buf *out, const char *text) {
   return el_buf_append(out, text, strlen(text));
 }
 
 /* ---------------------------------------------------------------- items */
 
-static const char *prefix_of(el_part_kind kind) {
+static const char *id_prefix_of(el_part_kind kind) {
   return kind == EL_PART_CONTENT ? "msg_" : kind == EL_PART_REASONING ? "rs_" : "fc_";
 }
 
@@ -54,16 +54,16 @@ static void begin_item(const el_reply *r, item *it, el_part_kind kind, size_t nu
   it->kind = kind;
   it->open = true;
   it->name.len = it->text.len = 0;
-  snprintf(it->id, sizeof it->id, "%s%s%02zu", prefix_of(kind), tail ? tail + 1 : r->id, number);
+  snprintf(it->id, sizeof it->id, "%s%s%02zu", id_prefix_of(kind), tail ? tail + 1 : r->id, number);
   snprintf(it->call_id, sizeof it->call_id, "call_%s%02zu", tail ? tail + 1 : r->id, number);
 }
 
-static bool write_part(const item *it, el_buf *out) {
+static bool write_content_part(const item *it, el_buf *out) {
   if (it->kind == EL_PART_REASONING)
-    return put(out, "{\"type\":\"reasoning_text\",\"text\":") && el_json_string(out, it->text.data, it->text.len) &&
-           put(out, "}");
-  return put(out, "{\"type\":\"output_text\",\"annotations\":[],\"logprobs\":[],\"text\":") &&
-         el_json_string(out, it->text.data, it->text.len) && put(out, "}");
+    return put_json_text(out, "{\"type\":\"reasoning_text\",\"text\":") &&
+           el_json_string(out, it->text.data, it->text.len) && put_json_text(out, "}");
+  return put_json_text(out, "{\"type\":\"output_text\",\"annotations\":[],\"logprobs\":[],\"text\":") &&
+         el_json_string(out, it->text.data, it->text.len) && put_json_text(out, "}");
 }
 
 static bool write_item(const item *it, bool whole, bool cut, el_buf *out) {
@@ -71,17 +71,17 @@ static bool write_item(const item *it, bool whole, bool cut, el_buf *out) {
   if (!el_buf_printf(out, "{\"id\":\"%s\",\"status\":\"%s\",", it->id, status)) return false;
   if (it->kind == EL_PART_ARGUMENTS)
     return el_buf_printf(out, "\"type\":\"function_call\",\"call_id\":\"%s\",\"name\":", it->call_id) &&
-           el_json_string(out, it->name.data, it->name.len) && put(out, ",\"arguments\":") &&
-           el_json_string(out, it->text.data, it->text.len) && put(out, "}");
+           el_json_string(out, it->name.data, it->name.len) && put_json_text(out, ",\"arguments\":") &&
+           el_json_string(out, it->text.data, it->text.len) && put_json_text(out, "}");
   bool message = it->kind == EL_PART_CONTENT;
-  return put(out, message ? "\"type\":\"message\",\"role\":\"assistant\",\"content\":["
-                          : "\"type\":\"reasoning\",\"summary\":[],\"content\":[") &&
-         (!whole || write_part(it, out)) && put(out, "]}");
+  return put_json_text(out, message ? "\"type\":\"message\",\"role\":\"assistant\",\"content\":["
+                                    : "\"type\":\"reasoning\",\"summary\":[],\"content\":[") &&
+         (!whole || write_content_part(it, out)) && put_json_text(out, "]}");
 }
 
 /* ---------------------------------------------------------------- the object */
 
-static bool write_usage(const el_reply *r, el_buf *out) {
+static bool write_responses_usage(const el_reply *r, el_buf *out) {
   el_usage u = el_reply_usage(r);
   return el_buf_printf(out,
                        "\"usage\":{\"input_tokens\":%zu,\"input_tokens_details\":{\"cached_tokens\":%zu},"
@@ -102,31 +102,34 @@ static bool write_response(const el_reply *r, const char *status, const el_buf *
                           "{\"id\":\"%s\",\"object\":\"response\",\"created_at\":%" PRId64
                           ",\"status\":\"%s\",\"background\":false,\"model\":",
                           r->id, r->created, status) &&
-            el_json_cstring(out, r->model) && put(out, ",\"output\":[") &&
-            (!output->len || el_buf_append(out, output->data, output->len)) && put(out, "],\"error\":");
+            el_json_cstring(out, r->model) && put_json_text(out, ",\"output\":[") &&
+            (!output->len || el_buf_append(out, output->data, output->len)) && put_json_text(out, "],\"error\":");
   if (ok && e)
-    ok = put(out, "{\"code\":\"server_error\",\"message\":") && el_json_cstring(out, e->message) && put(out, "}");
+    ok = put_json_text(out, "{\"code\":\"server_error\",\"message\":") && el_json_cstring(out, e->message) &&
+         put_json_text(out, "}");
   else if (ok)
-    ok = put(out, "null");
+    ok = put_json_text(out, "null");
   ok = ok && el_buf_printf(out, ",\"incomplete_details\":%s",
                            ended && is_cut(r) ? "{\"reason\":\"max_output_tokens\"}" : "null");
   ok = ok && el_buf_printf(out, ",\"temperature\":%g,\"top_p\":%g", (double)s->temperature, (double)s->top_p) &&
-       put(out, own_of(r)->echo);
+       put_json_text(out, responses_request_of(r)->echo);
   if (ok && r->chosen.len)
-    ok = put(out, ",\"edgelora\":{") && el_buf_append(out, r->chosen.data, r->chosen.len) && put(out, "}");
-  ok = ok && el_reply_write_warnings(r, NULL, out) && put(out, ",");
-  return ok && (ended ? write_usage(r, out) : put(out, "\"usage\":null")) && put(out, "}");
+    ok = put_json_text(out, ",\"edgelora\":{") && el_buf_append(out, r->chosen.data, r->chosen.len) &&
+         put_json_text(out, "}");
+  ok = ok && el_reply_write_warnings(r, NULL, out) && put_json_text(out, ",");
+  return ok && (ended ? write_responses_usage(r, out) : put_json_text(out, "\"usage\":null")) &&
+         put_json_text(out, "}");
 }
 
 /* Keeps an answer that is whole. What cannot be kept is not there later: nobody waits for it. */
-static void store(const el_reply *r, const el_buf *body, const el_buf *output) {
-  const el_responses_request *own = own_of(r);
+static void store_answer(const el_reply *r, const el_buf *body, const el_buf *output) {
+  const el_responses_request *own = responses_request_of(r);
   if (!own->store) return;
   char *before = el_json_dumps(own->items, JSON_COMPACT);
   el_buf items = {0};
   size_t n = before ? strlen(before) : 0;
-  bool ok = n && el_buf_append(&items, before, n - 1) && (n == 2 || !output->len || put(&items, ",")) &&
-            (!output->len || el_buf_append(&items, output->data, output->len)) && put(&items, "]");
+  bool ok = n && el_buf_append(&items, before, n - 1) && (n == 2 || !output->len || put_json_text(&items, ",")) &&
+            (!output->len || el_buf_append(&items, output->data, output->len)) && put_json_text(&items, "]");
   if (ok) el_stored_put(own->stored, r->id, own->domain, body, &items, n - 1);
   free(before);
   el_buf_free(&items);
@@ -141,7 +144,7 @@ static const char *end_status(const el_reply *r) {
 static bool add_item(const el_reply *r, item *it, el_part_kind kind, const el_buf *text, size_t *n, el_buf *output) {
   begin_item(r, it, kind, *n);
   it->text = *text; /* lent */
-  bool ok = (!(*n)++ || put(output, ",")) && write_item(it, true, is_cut(r), output);
+  bool ok = (!(*n)++ || put_json_text(output, ",")) && write_item(it, true, is_cut(r), output);
   it->text = (el_buf){0};
   return ok;
 }
@@ -158,16 +161,16 @@ static bool write_items(const el_reply *r, el_buf *output) {
     if (call->id[0]) snprintf(it.call_id, sizeof it.call_id, "%s", call->id);
     it.name = (el_buf){.data = call->name, .len = strlen(call->name)}; /* lent, and so is the text */
     it.text = call->arguments;
-    ok = (!n++ || put(output, ",")) && write_item(&it, true, is_cut(r), output);
+    ok = (!n++ || put_json_text(output, ",")) && write_item(&it, true, is_cut(r), output);
     it.name = it.text = (el_buf){0};
   }
   return ok;
 }
 
-static bool write_whole(el_reply *r, el_buf *out) {
+static bool write_responses_answer(el_reply *r, el_buf *out) {
   el_buf output = {0};
   bool ok = write_items(r, &output) && write_response(r, end_status(r), &output, NULL, out);
-  if (ok) store(r, out, &output);
+  if (ok) store_answer(r, out, &output);
   el_buf_free(&output);
   return ok;
 }
@@ -175,34 +178,34 @@ static bool write_whole(el_reply *r, el_buf *out) {
 /* ---------------------------------------------------------------- streams */
 
 /* An event up to its own members. */
-static bool begin_event(stream *s, const char *type, el_buf *out) {
+static bool begin_responses_event(stream *s, const char *type, el_buf *out) {
   return el_buf_printf(out, "event: %s\ndata: {\"type\":\"%s\",\"sequence_number\":%u", type, type, s->sequence++);
 }
 
-static bool end_event(el_buf *out) {
-  return put(out, "}\n\n");
+static bool end_responses_event(el_buf *out) {
+  return put_json_text(out, "}\n\n");
 }
 
 static bool response_event(el_reply *r, const char *type, const char *status, const el_api_error *e, el_buf *out) {
   stream *s = r->state;
-  return begin_event(s, type, out) && put(out, ",\"response\":") && write_response(r, status, &s->output, e, out) &&
-         end_event(out);
+  return begin_responses_event(s, type, out) && put_json_text(out, ",\"response\":") &&
+         write_response(r, status, &s->output, e, out) && end_responses_event(out);
 }
 
 /* An event about the item that is being written. */
 static bool begin_item_event(stream *s, const char *type, el_buf *out) {
-  return begin_event(s, type, out) &&
+  return begin_responses_event(s, type, out) &&
          el_buf_printf(out, ",\"item_id\":\"%s\",\"output_index\":%zu", s->item.id, s->n_items);
 }
 
 static bool item_event(stream *s, const char *type, bool whole, bool cut, el_buf *out) {
-  return begin_event(s, type, out) && el_buf_printf(out, ",\"output_index\":%zu,\"item\":", s->n_items) &&
-         write_item(&s->item, whole, cut, out) && end_event(out);
+  return begin_responses_event(s, type, out) && el_buf_printf(out, ",\"output_index\":%zu,\"item\":", s->n_items) &&
+         write_item(&s->item, whole, cut, out) && end_responses_event(out);
 }
 
 static bool part_event(stream *s, const char *type, el_buf *out) {
-  return begin_item_event(s, type, out) && put(out, ",\"content_index\":0,\"part\":") && write_part(&s->item, out) &&
-         end_event(out);
+  return begin_item_event(s, type, out) && put_json_text(out, ",\"content_index\":0,\"part\":") &&
+         write_content_part(&s->item, out) && end_responses_event(out);
 }
 
 static const char *delta_type(const item *it, bool done) {
@@ -219,13 +222,13 @@ static bool close_item(el_reply *r, bool cut, el_buf *out) {
   bool call = it->kind == EL_PART_ARGUMENTS;
   if (!it->open) return true;
   bool ok = begin_item_event(s, delta_type(it, true), out) &&
-            put(out, call ? ",\"arguments\":" : ",\"content_index\":0,\"text\":") &&
+            put_json_text(out, call ? ",\"arguments\":" : ",\"content_index\":0,\"text\":") &&
             el_json_string(out, it->text.data, it->text.len);
-  if (ok && call) ok = put(out, ",\"name\":") && el_json_string(out, it->name.data, it->name.len);
-  if (ok && it->kind == EL_PART_CONTENT) ok = put(out, ",\"logprobs\":[]");
-  ok = ok && end_event(out) && (call || part_event(s, "response.content_part.done", out)) &&
+  if (ok && call) ok = put_json_text(out, ",\"name\":") && el_json_string(out, it->name.data, it->name.len);
+  if (ok && it->kind == EL_PART_CONTENT) ok = put_json_text(out, ",\"logprobs\":[]");
+  ok = ok && end_responses_event(out) && (call || part_event(s, "response.content_part.done", out)) &&
        item_event(s, "response.output_item.done", true, cut, out);
-  ok = ok && (!s->n_items || put(&s->output, ",")) && write_item(it, true, cut, &s->output);
+  ok = ok && (!s->n_items || put_json_text(&s->output, ",")) && write_item(it, true, cut, &s->output);
   s->n_items++;
   it->open = false;
   return ok;
@@ -245,13 +248,13 @@ static bool open_item(el_reply *r, const el_choice *c, const el_part *part, el_p
          (kind == EL_PART_ARGUMENTS || part_event(s, "response.content_part.added", out));
 }
 
-static bool begin(el_reply *r, el_buf *out) {
+static bool begin_responses_stream(el_reply *r, el_buf *out) {
   if (!(r->state = calloc(1, sizeof(stream)))) return false;
   return response_event(r, "response.created", "in_progress", NULL, out) &&
          response_event(r, "response.in_progress", "in_progress", NULL, out);
 }
 
-static bool delta(el_reply *r, el_choice *c, const el_part *part, el_buf *out) {
+static bool write_item_delta(el_reply *r, el_choice *c, const el_part *part, el_buf *out) {
   stream *s = r->state;
   item *it = &s->item;
   bool call = part->kind == EL_PART_CALL || part->kind == EL_PART_ARGUMENTS;
@@ -261,41 +264,41 @@ static bool delta(el_reply *r, el_choice *c, const el_part *part, el_buf *out) {
   if (!same && !(close_item(r, false, out) && open_item(r, c, part, kind, out))) return false;
   if (part->kind == EL_PART_CALL) return true;
   return el_buf_append(&it->text, part->text, part->len) && begin_item_event(s, delta_type(it, false), out) &&
-         (call || put(out, ",\"content_index\":0")) && put(out, ",\"delta\":") &&
-         el_json_string(out, part->text, part->len) && (kind != EL_PART_CONTENT || put(out, ",\"logprobs\":[]")) &&
-         end_event(out);
+         (call || put_json_text(out, ",\"content_index\":0")) && put_json_text(out, ",\"delta\":") &&
+         el_json_string(out, part->text, part->len) &&
+         (kind != EL_PART_CONTENT || put_json_text(out, ",\"logprobs\":[]")) && end_responses_event(out);
 }
 
 /* An answer without a word is a message without one. */
-static bool end_choice(el_reply *r, el_choice *c, el_buf *out) {
+static bool end_responses_choice(el_reply *r, el_choice *c, el_buf *out) {
   stream *s = r->state;
   const el_part nothing = {EL_PART_CONTENT, 0, "", 0};
   if (!s->n_items && !s->item.open && !open_item(r, c, &nothing, EL_PART_CONTENT, out)) return false;
   return close_item(r, is_cut(r), out);
 }
 
-static bool end(el_reply *r, el_buf *out) {
+static bool end_responses_stream(el_reply *r, el_buf *out) {
   stream *s = r->state;
   bool cut = is_cut(r);
   el_buf body = {0};
   bool ok = write_response(r, end_status(r), &s->output, NULL, &body) &&
-            begin_event(s, cut ? "response.incomplete" : "response.completed", out) && put(out, ",\"response\":") &&
-            el_buf_append(out, body.data, body.len) && end_event(out);
-  if (ok) store(r, &body, &s->output);
+            begin_responses_event(s, cut ? "response.incomplete" : "response.completed", out) &&
+            put_json_text(out, ",\"response\":") && el_buf_append(out, body.data, body.len) && end_responses_event(out);
+  if (ok) store_answer(r, &body, &s->output);
   el_buf_free(&body);
   return ok;
 }
 
-static bool fail(el_reply *r, const el_api_error *e, el_buf *out) {
-  if (!r->state && !begin(r, out)) return false;
+static bool fail_responses_stream(el_reply *r, const el_api_error *e, el_buf *out) {
+  if (!r->state && !begin_responses_stream(r, out)) return false;
   return response_event(r, "response.failed", "failed", e, out);
 }
 
 const el_writer el_responses_writer = {.stream_type = "text/event-stream",
-                                       .begin = begin,
-                                       .delta = delta,
-                                       .end_choice = end_choice,
-                                       .end = end,
-                                       .fail = fail,
-                                       .whole = write_whole,
-                                       .free_state = free_stream};
+                                       .begin = begin_responses_stream,
+                                       .delta = write_item_delta,
+                                       .end_choice = end_responses_choice,
+                                       .end = end_responses_stream,
+                                       .fail = fail_responses_stream,
+                                       .whole = write_responses_answer,
+                                       .free_state = free_responses_stream};

@@ -22,7 +22,7 @@ enum { MAX_PAGE = 100000 };        /* adapters in an answer */
 enum { MAX_EXAMPLE_BYTES = 4096 }; /* a longer one is not shown */
 
 /* Seconds since the epoch, or null for 0. */
-static bool write_time(el_buf *out, const char *name, int64_t at) {
+static bool write_time_member(el_buf *out, const char *name, int64_t at) {
   return at ? el_buf_printf(out, ",\"%s\":%" PRId64, name, at) : el_buf_printf(out, ",\"%s\":null", name);
 }
 
@@ -30,28 +30,28 @@ static bool write_time(el_buf *out, const char *name, int64_t at) {
 static bool write_failure(el_buf *out, const char *why, const char *detail, int64_t at, bool limited) {
   if (!why) return el_buf_printf(out, ",\"failure\":null");
   if (limited) why = *detail ? detail : "the server's log says why";
-  return el_buf_printf(out, ",\"failure\":{\"message\":") && el_json_cstring(out, why) && write_time(out, "at", at) &&
-         el_buf_append(out, "}", 1);
+  return el_buf_printf(out, ",\"failure\":{\"message\":") && el_json_cstring(out, why) &&
+         write_time_member(out, "at", at) && el_buf_append(out, "}", 1);
 }
 
-static bool write_path(el_buf *out, const char *path, bool limited) {
+static bool write_adapter_path(el_buf *out, const char *path, bool limited) {
   return limited || (el_buf_printf(out, ",\"path\":") && el_json_cstring(out, path));
 }
 
 /* ------------------------------------------------------------------- preset */
 
-static bool write_strings(el_buf *out, const char *name, const char *const *list, size_t n) {
+static bool write_strings_member(el_buf *out, const char *name, const char *const *list, size_t n) {
   bool ok = el_buf_printf(out, ",\"%s\":[", name);
   for (size_t i = 0; ok && i < n; i++) ok = (!i || el_buf_append(out, ",", 1)) && el_json_cstring(out, list[i]);
   return ok && el_buf_append(out, "]", 1);
 }
 
-static bool write_text(el_buf *out, const char *name, const char *text) {
+static bool write_text_member(el_buf *out, const char *name, const char *text) {
   return !text || (el_buf_printf(out, ",\"%s\":", name) && el_json_cstring(out, text));
 }
 
 /* What it sets of a request, by the names that requests have for it. */
-static bool write_settings(el_buf *out, const el_preset *p) {
+static bool write_preset_settings(el_buf *out, const el_preset *p) {
   const el_sampling *s = &p->sampling;
   const struct {
     unsigned bit;
@@ -73,16 +73,17 @@ static bool write_settings(el_buf *out, const el_preset *p) {
     if (p->set & numbers[i].bit)
       ok = el_buf_printf(out, ",\"%s\":", numbers[i].name) && el_buf_printf(out, "%.7g", numbers[i].value);
   if (ok && p->set & EL_PRESET_SEED) ok = el_buf_printf(out, ",\"seed\":%" PRId64, (int64_t)s->seed);
-  if (ok && p->set & EL_PRESET_STOP) ok = write_strings(out, "stop", p->stop, p->n_stop);
+  if (ok && p->set & EL_PRESET_STOP) ok = write_strings_member(out, "stop", p->stop, p->n_stop);
   return ok;
 }
 
 /* What is put before its conversations is for those that are not limited: a tenant may use it, not read it. */
-static bool write_preset(el_buf *out, const el_preset *p, bool limited) {
+static bool write_adapter_preset(el_buf *out, const el_preset *p, bool limited) {
   if (!p) return el_buf_printf(out, ",\"preset\":null");
   bool ok = el_buf_printf(out, ",\"preset\":{\"lora_scale\":%.7g", (double)p->lora_scale) &&
-            write_text(out, "description", p->description) && write_settings(out, p);
-  if (ok && !limited) ok = write_text(out, "system", p->system) && write_text(out, "chat_template", p->chat_template);
+            write_text_member(out, "description", p->description) && write_preset_settings(out, p);
+  if (ok && !limited)
+    ok = write_text_member(out, "system", p->system) && write_text_member(out, "chat_template", p->chat_template);
   /* It was parsed and written as JSON. */
   if (ok && p->schema) ok = el_buf_printf(out, ",\"schema\":%s,\"schema_enforced\":true", p->schema);
   return ok && el_buf_append(out, "}", 1);
@@ -92,7 +93,7 @@ static bool write_preset(el_buf *out, const el_preset *p, bool limited) {
 
 /* What it brings to be tried with. Prompts may be somebody's: they are for keys that are not limited. A file that is
  * wrong gives none, and the log says why when the router reads it. */
-static bool write_examples(const el_engine *engine, const char *name, el_buf *out) {
+static bool write_adapter_examples(const el_engine *engine, const char *name, el_buf *out) {
   char **list;
   size_t n, written = 0;
   if (el_adapter_examples(engine, name, &list, &n, NULL)) return el_buf_printf(out, ",\"examples\":[]");
@@ -127,35 +128,38 @@ bool el_adapters_write_invocation(el_buf *out, const el_adapter_info *a, const e
 }
 
 /* Without the end of the object. */
-static bool write_figures(el_buf *out, const el_adapter_info *a, const el_tokenizer *tokenizer, bool limited) {
+static bool write_adapter_figures(el_buf *out, const el_adapter_info *a, const el_tokenizer *tokenizer, bool limited) {
   return el_buf_printf(out, "{\"object\":\"adapter\",\"name\":") && el_json_cstring(out, a->name) &&
          el_buf_printf(out, ",\"id\":%" PRIu64 ",\"generation\":%" PRIu64 ",\"state\":\"%s\"", a->id, a->generation,
                        STATES[a->state]) &&
-         write_path(out, a->path, limited) &&
+         write_adapter_path(out, a->path, limited) &&
          el_buf_printf(out, ",\"rank\":%d,\"bytes\":%" PRIu64 ",\"in_router\":%s,\"pinned\":%s", a->rank, a->bytes,
                        a->in_router ? "true" : "false", a->pinned ? "true" : "false") &&
-         write_time(out, "created", a->created) &&
+         write_time_member(out, "created", a->created) &&
          el_buf_printf(out,
                        ",\"requests\":%" PRIu64 ",\"prompt_tokens\":%" PRIu64 ",\"generated_tokens\":%" PRIu64
                        ",\"hits\":%" PRIu64 ",\"loads\":%" PRIu64 ",\"loads_failed\":%" PRIu64,
                        a->requests, a->prompt_tokens, a->generated_tokens, a->hits, a->loads, a->loads_failed) &&
-         write_load_time(out, a) && write_time(out, "last_used", a->last_used) &&
+         write_load_time(out, a) && write_time_member(out, "last_used", a->last_used) &&
          write_failure(out, a->failure, a->failure_detail, a->failed_at, limited) &&
          (a->own_tokens <= 0 || el_buf_printf(out, ",\"own_tokens\":%d", a->own_tokens)) &&
-         el_adapters_write_invocation(out, a, tokenizer) && write_strings(out, "aliases", a->aliases, a->n_aliases) &&
-         el_buf_printf(out, ",\"description\":") && el_json_cstring(out, a->description);
+         el_adapters_write_invocation(out, a, tokenizer) &&
+         write_strings_member(out, "aliases", a->aliases, a->n_aliases) && el_buf_printf(out, ",\"description\":") &&
+         el_json_cstring(out, a->description);
 }
 
-static bool write_adapter(const el_engine *engine, el_buf *out, const el_adapter_info *a, const el_preset *preset,
-                          bool limited) {
-  return write_figures(out, a, el_engine_tokenizer(engine), limited) && write_preset(out, preset, limited) &&
-         (limited || write_examples(engine, a->name, out)) && el_buf_append(out, "}", 1);
+static bool write_adapter_row(const el_engine *engine, el_buf *out, const el_adapter_info *a, const el_preset *preset,
+                              bool limited) {
+  return write_adapter_figures(out, a, el_engine_tokenizer(engine), limited) &&
+         write_adapter_preset(out, preset, limited) && (limited || write_adapter_examples(engine, a->name, out)) &&
+         el_buf_append(out, "}", 1);
 }
 
 static bool write_refusal(el_buf *out, const el_adapter_refusal *a, bool limited) {
   return el_buf_printf(out, "{\"object\":\"adapter\",\"name\":") && el_json_cstring(out, a->name) &&
-         el_buf_printf(out, ",\"id\":null,\"state\":\"%s\"", STATES[REFUSED]) && write_path(out, a->path, limited) &&
-         write_failure(out, a->reason, a->detail, 0, limited) && el_buf_append(out, "}", 1);
+         el_buf_printf(out, ",\"id\":null,\"state\":\"%s\"", STATES[REFUSED]) &&
+         write_adapter_path(out, a->path, limited) && write_failure(out, a->reason, a->detail, 0, limited) &&
+         el_buf_append(out, "}", 1);
 }
 
 /* Appends the first refused one that is called so, if the key allows it; *found: whether there is. */
@@ -192,7 +196,7 @@ typedef struct query {
 enum { SORT_ADDED, SORT_NAME, SORT_REQUESTS, SORT_LAST_USED, N_SORTS };
 static const char *const SORTS[N_SORTS] = {"added", "name", "requests", "last_used"};
 
-static bool read_query(const el_adapters_query *asked, query *q, el_api_error *e) {
+static bool read_adapters_query(const el_adapters_query *asked, query *q, el_api_error *e) {
   *q = (query){.limit = SIZE_MAX, .state = N_STATES};
   const char *search = asked->search ? asked->search : "";
   size_t len = strlen(search), at = 0;
@@ -210,12 +214,12 @@ static bool read_query(const el_adapters_query *asked, query *q, el_api_error *e
          el_query_choice("state", asked->state, STATES, N_STATES, &q->state, e);
 }
 
-static const char *name_of(const row *r) {
+static const char *adapter_row_name(const row *r) {
   return r->adapter ? r->adapter->name : r->refusal->name;
 }
 
-static bool has_word(const row *r, const char *word) {
-  if (strcasestr(name_of(r), word)) return true;
+static bool row_has_word(const row *r, const char *word) {
+  if (strcasestr(adapter_row_name(r), word)) return true;
   if (!r->adapter) return false;
   if (r->adapter->description && strcasestr(r->adapter->description, word)) return true;
   for (size_t i = 0; i < r->adapter->n_aliases; i++)
@@ -223,50 +227,51 @@ static bool has_word(const row *r, const char *word) {
   return false;
 }
 
-static bool matches(const row *r, const query *q) {
+static bool row_matches(const row *r, const query *q) {
   if (q->state != N_STATES && q->state != (r->adapter ? (size_t)r->adapter->state : REFUSED)) return false;
   for (const char *word = q->words; *word; word += strlen(word) + 1)
-    if (!has_word(r, word)) return false;
+    if (!row_has_word(r, word)) return false;
   return true;
 }
 
-static int by_name(const void *a, const void *b) {
-  return strcmp(name_of(a), name_of(b));
+static int compare_adapter_names(const void *a, const void *b) {
+  return strcmp(adapter_row_name(a), adapter_row_name(b));
 }
 
 /* By a figure, the largest first; refused ones have none. Equal ones are as they were added: they lie in one array. */
-static int by_figure(int64_t x, int64_t y, const row *a, const row *b) {
+static int compare_figures(int64_t x, int64_t y, const row *a, const row *b) {
   if (x != y) return x < y ? 1 : -1;
   if (a->adapter && b->adapter) return (a->adapter > b->adapter) - (a->adapter < b->adapter);
   if (!a->adapter && !b->adapter) return (a->refusal > b->refusal) - (a->refusal < b->refusal);
   return a->adapter ? -1 : 1;
 }
 
-static int by_requests(const void *a, const void *b) {
+static int compare_requests(const void *a, const void *b) {
   const row *x = a, *y = b;
-  return by_figure(x->adapter ? (int64_t)x->adapter->requests : -1, y->adapter ? (int64_t)y->adapter->requests : -1, x,
-                   y);
+  return compare_figures(x->adapter ? (int64_t)x->adapter->requests : -1,
+                         y->adapter ? (int64_t)y->adapter->requests : -1, x, y);
 }
 
-static int by_last_use(const void *a, const void *b) {
+static int compare_last_uses(const void *a, const void *b) {
   const row *x = a, *y = b;
-  return by_figure(x->adapter ? x->adapter->last_used : -1, y->adapter ? y->adapter->last_used : -1, x, y);
+  return compare_figures(x->adapter ? x->adapter->last_used : -1, y->adapter ? y->adapter->last_used : -1, x, y);
 }
 
-static void sort(row *rows, size_t n, size_t how) {
+static void sort_rows(row *rows, size_t n, size_t how) {
   static int (*const compare[N_SORTS])(const void *, const void *) = {
-      [SORT_NAME] = by_name, [SORT_REQUESTS] = by_requests, [SORT_LAST_USED] = by_last_use};
+      [SORT_NAME] = compare_adapter_names, [SORT_REQUESTS] = compare_requests, [SORT_LAST_USED] = compare_last_uses};
   if (n && compare[how]) qsort(rows, n, sizeof *rows, compare[how]);
 }
 
-static bool write_rows(const row *rows, size_t n, const query *q, const el_tokenizer *tokenizer, bool limited,
-                       el_buf *out) {
+static bool write_adapter_rows(const row *rows, size_t n, const query *q, const el_tokenizer *tokenizer, bool limited,
+                               el_buf *out) {
   size_t begin = q->offset < n ? q->offset : n, end = q->limit < n - begin ? begin + q->limit : n;
   bool ok = el_buf_printf(out, "{\"object\":\"list\",\"data\":[");
   for (size_t i = begin; ok && i < end; i++)
-    ok = (i == begin || el_buf_append(out, ",", 1)) &&
-         (rows[i].adapter ? write_figures(out, rows[i].adapter, tokenizer, limited) && el_buf_append(out, "}", 1)
-                          : write_refusal(out, rows[i].refusal, limited));
+    ok =
+        (i == begin || el_buf_append(out, ",", 1)) &&
+        (rows[i].adapter ? write_adapter_figures(out, rows[i].adapter, tokenizer, limited) && el_buf_append(out, "}", 1)
+                         : write_refusal(out, rows[i].refusal, limited));
   return ok && el_buf_printf(out, "],\"total\":%zu,\"has_more\":%s}", n, end < n ? "true" : "false");
 }
 
@@ -277,7 +282,7 @@ bool el_adapters_list(el_server *s, const el_key *key, const el_adapters_query *
   size_t n_adapters, n_refused, n = 0;
   query q;
   el_error err;
-  if (!read_query(asked, &q, e)) return false;
+  if (!read_adapters_query(asked, &q, e)) return false;
   if (el_adapter_list(s->options.engine, &adapters, &n_adapters, &err))
     return el_api_fail_engine(e, &err, "", el_key_is_limited(key));
   if (el_adapter_list_refused(s->options.engine, &refused, &n_refused, &err)) {
@@ -287,10 +292,11 @@ bool el_adapters_list(el_server *s, const el_key *key, const el_adapters_query *
   row *rows = calloc(n_adapters + n_refused + 1, sizeof *rows);
   for (size_t i = 0; rows && i < n_adapters + n_refused; i++) {
     row r = i < n_adapters ? (row){.adapter = &adapters[i]} : (row){.refusal = &refused[i - n_adapters]};
-    if (el_key_allows(key, name_of(&r)) && matches(&r, &q)) rows[n++] = r;
+    if (el_key_allows(key, adapter_row_name(&r)) && row_matches(&r, &q)) rows[n++] = r;
   }
-  if (rows) sort(rows, n, q.sort);
-  bool ok = rows && write_rows(rows, n, &q, el_engine_tokenizer(s->options.engine), el_key_is_limited(key), out);
+  if (rows) sort_rows(rows, n, q.sort);
+  bool ok =
+      rows && write_adapter_rows(rows, n, &q, el_engine_tokenizer(s->options.engine), el_key_is_limited(key), out);
   free(rows);
   el_free(refused);
   el_free(adapters);
@@ -315,7 +321,7 @@ bool el_adapters_one(el_server *s, const el_key *key, const char *name, el_buf *
     return refused || el_api_fail_engine(e, &err, name, limited);
   }
   bool allowed = el_key_allows(key, info->name); /* an alias may lead to another one by now */
-  ok = allowed && write_adapter(engine, out, info, held ? held->preset : NULL, limited);
+  ok = allowed && write_adapter_row(engine, out, info, held ? held->preset : NULL, limited);
   el_free(info);
   el_adapter_release(engine, held);
   if (!allowed) return el_api_fail_engine(e, &(el_error){.code = EL_ERR_NOT_FOUND}, name, limited);

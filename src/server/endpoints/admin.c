@@ -10,7 +10,7 @@
 #include "server/requests/fields.h"
 
 /* A string that must be there. False: *e. */
-static bool read_string(const json_t *body, const char *field, const char **out, el_api_error *e) {
+static bool read_string_member(const json_t *body, const char *field, const char **out, el_api_error *e) {
   const json_t *v = json_object_get(body, field);
   if (!v || json_is_null(v))
     return el_api_fail(e, 400, "missing_required_parameter", field, "Missing required parameter: '%s'.", field);
@@ -26,7 +26,7 @@ static bool read_string(const json_t *body, const char *field, const char **out,
 }
 
 /* Fields that are not in `known` are refused, as in other bodies. */
-static bool check_names(const json_t *body, const char *const *known, el_api_error *e) {
+static bool check_body_names(const json_t *body, const char *const *known, el_api_error *e) {
   const char *key;
   json_t *value;
   json_object_foreach((json_t *)body, key, value) {
@@ -53,14 +53,14 @@ static bool fail_adapter(el_api_error *e, const el_error *err) {
   }
 }
 
-static bool say(el_exchange *x, const char *name, const char *what, el_api_error *e) {
+static bool write_admin_answer(el_exchange *x, const char *name, const char *what, el_api_error *e) {
   x->result_type = "text/plain; charset=utf-8";
   return el_buf_printf(&x->result, "Success: LoRA adapter '%s' %s successfully.", name, what) ||
          el_api_fail(e, 500, "no_memory", NULL, "Out of memory.");
 }
 
 /* What has the name now, as far as a client may have a say in it. *generation: 0: nothing has. False: *e. */
-static bool find_ours(el_server *s, const char *name, uint64_t *generation, el_api_error *e) {
+static bool find_replaceable(el_server *s, const char *name, uint64_t *generation, el_api_error *e) {
   el_adapter_info *info;
   el_error err;
   *generation = 0;
@@ -77,7 +77,7 @@ static bool find_ours(el_server *s, const char *name, uint64_t *generation, el_a
 }
 
 /* Not there, or null: *out stays. */
-static bool read_flag(const json_t *body, const char *field, bool *out, el_api_error *e) {
+static bool read_flag_member(const json_t *body, const char *field, bool *out, el_api_error *e) {
   const json_t *v = json_object_get(body, field);
   if (!v || json_is_null(v)) return true;
   if (!json_is_boolean(v))
@@ -88,7 +88,7 @@ static bool read_flag(const json_t *body, const char *field, bool *out, el_api_e
 }
 
 /* The same of `expected_generation`. */
-static bool read_generation(const json_t *body, uint64_t *out, el_api_error *e) {
+static bool read_generation_member(const json_t *body, uint64_t *out, el_api_error *e) {
   static const char field[] = "expected_generation";
   const json_t *v = json_object_get(body, field);
   if (!v || json_is_null(v)) return true;
@@ -103,7 +103,7 @@ static bool read_generation(const json_t *body, uint64_t *out, el_api_error *e) 
 }
 
 /* Of vLLM's fields these say nothing here: there is one base, and ids are ours. */
-static bool check_ignored(const json_t *body, el_api_error *e) {
+static bool check_ignored_members(const json_t *body, el_api_error *e) {
   const json_t *base = json_object_get(body, "base_model_name"), *id = json_object_get(body, "lora_int_id");
   if (base && !json_is_null(base) && !json_is_string(base))
     return el_api_fail(e, 400, "invalid_type", "base_model_name",
@@ -113,47 +113,48 @@ static bool check_ignored(const json_t *body, el_api_error *e) {
                      "Invalid type for 'lora_int_id': expected an integer, but got %s.", el_json_type_name(id));
 }
 
-static bool load(el_exchange *x, const json_t *body, el_api_error *e) {
+static bool load_adapter(el_exchange *x, const json_t *body, el_api_error *e) {
   static const char *const known[] = {"lora_name", "lora_path",       "load_inplace", "expected_generation",
                                       "pinned",    "base_model_name", "lora_int_id",  NULL};
   const char *name, *path;
   el_adapter_put_options how = {.expected = EL_ANY_GENERATION};
-  if (!check_names(body, known, e) || !check_ignored(body, e) || !read_string(body, "lora_name", &name, e) ||
-      !read_string(body, "lora_path", &path, e) || !read_flag(body, "load_inplace", &how.in_place, e) ||
-      !read_generation(body, &how.expected, e) || !read_flag(body, "pinned", &how.pinned, e))
+  if (!check_body_names(body, known, e) || !check_ignored_members(body, e) ||
+      !read_string_member(body, "lora_name", &name, e) || !read_string_member(body, "lora_path", &path, e) ||
+      !read_flag_member(body, "load_inplace", &how.in_place, e) || !read_generation_member(body, &how.expected, e) ||
+      !read_flag_member(body, "pinned", &how.pinned, e))
     return false;
   el_server *s = x->server;
   char *real = el_allowed_resolve(&s->allowed, path, e);
   if (!real) return false;
   uint64_t found = 0;
   el_error err;
-  bool ok = !how.in_place || find_ours(s, name, &found, e);
+  bool ok = !how.in_place || find_replaceable(s, name, &found, e);
   /* What is replaced is what has been looked at. */
   if (ok && how.in_place && how.expected == EL_ANY_GENERATION) how.expected = found;
   if (ok && el_adapter_put(s->options.engine, name, real, &how, NULL, &err)) ok = fail_adapter(e, &err);
   if (ok) el_logf(&s->log, EL_LOG_INFO, "adapter %s: %s %s by %s", name, found ? "now" : "added from", real, x->id);
   free(real);
-  return ok && say(x, name, found ? "replaced" : "added", e);
+  return ok && write_admin_answer(x, name, found ? "replaced" : "added", e);
 }
 
-static bool unload(el_exchange *x, const json_t *body, el_api_error *e) {
+static bool unload_adapter(el_exchange *x, const json_t *body, el_api_error *e) {
   static const char *const known[] = {"lora_name", "expected_generation", "base_model_name", "lora_int_id", NULL};
   const char *name;
   uint64_t expected = EL_ANY_GENERATION, found;
-  if (!check_names(body, known, e) || !check_ignored(body, e) || !read_string(body, "lora_name", &name, e) ||
-      !read_generation(body, &expected, e))
+  if (!check_body_names(body, known, e) || !check_ignored_members(body, e) ||
+      !read_string_member(body, "lora_name", &name, e) || !read_generation_member(body, &expected, e))
     return false;
   el_server *s = x->server;
   el_error err;
-  if (!el_allowed_any(&s->allowed, e) || !find_ours(s, name, &found, e)) return false;
+  if (!el_allowed_any(&s->allowed, e) || !find_replaceable(s, name, &found, e)) return false;
   if (expected == EL_ANY_GENERATION && found) expected = found;
   if (el_adapter_remove_expected(s->options.engine, name, expected, &err)) return fail_adapter(e, &err);
   el_logf(&s->log, EL_LOG_INFO, "adapter %s: removed by %s", name, x->id);
-  return say(x, name, "removed", e);
+  return write_admin_answer(x, name, "removed", e);
 }
 
 /* llama-server's POST /lora-adapters: those that are not in the list have a scale of 0 from here on. */
-static bool set_scales(el_exchange *x, const json_t *body, el_api_error *e) {
+static bool set_adapter_scales(el_exchange *x, const json_t *body, el_api_error *e) {
   el_server *s = x->server;
   el_lora_choice all[EL_MAX_COMBINED];
   size_t n = 0;
@@ -175,7 +176,7 @@ static bool set_scales(el_exchange *x, const json_t *body, el_api_error *e) {
   return el_buf_printf(&x->result, "{\"success\":true}") || el_api_fail(e, 500, "no_memory", NULL, "Out of memory.");
 }
 
-static bool rescan(el_exchange *x, el_api_error *e) {
+static bool rescan_adapters(el_exchange *x, el_api_error *e) {
   el_rescan_result r;
   el_error err;
   if (el_adapter_rescan(x->server->options.engine, &r, &err))
@@ -186,17 +187,17 @@ static bool rescan(el_exchange *x, el_api_error *e) {
          el_api_fail(e, 500, "no_memory", NULL, "Out of memory.");
 }
 
-static bool run(el_exchange *x, el_api_error *e) {
+static bool run_admin_request(el_exchange *x, el_api_error *e) {
   /* Nothing is said in a rescan's body. */
-  if (x->work == EL_WORK_RESCAN) return rescan(x, e);
+  if (x->work == EL_WORK_RESCAN) return rescan_adapters(x, e);
   el_decoded decoded = el_exchange_decode(x, x->server->options.max_body_bytes, e);
   if (decoded) return decoded == EL_DECODED_TOO_LONG ? el_exchange_fail_too_large(x, e) : false;
   json_t *body = el_api_body_load(x->body.data, x->body.len, x->work == EL_WORK_SCALES, e);
   el_exchange_drop_body(x);
   if (!body) return false;
-  bool ok = x->work == EL_WORK_LOAD     ? load(x, body, e)
-            : x->work == EL_WORK_UNLOAD ? unload(x, body, e)
-                                        : set_scales(x, body, e);
+  bool ok = x->work == EL_WORK_LOAD     ? load_adapter(x, body, e)
+            : x->work == EL_WORK_UNLOAD ? unload_adapter(x, body, e)
+                                        : set_adapter_scales(x, body, e);
   json_decref(body);
   return ok;
 }
@@ -206,7 +207,7 @@ void *el_admin_main(void *server) {
   el_exchange *x;
   while ((x = el_admin_pop(s))) {
     el_api_error e;
-    bool ok = run(x, &e);
+    bool ok = run_admin_request(x, &e);
     el_exchange_submitted(x, ok ? NULL : &e);
     el_exchange_release(x);
   }

@@ -5,14 +5,14 @@
 #include "server/common/json_out.h"
 #include "server/endpoints/endpoints.h"
 
-static const char *status_of(el_server *s) {
+static const char *server_status(el_server *s) {
   if (atomic_load(&s->draining)) return "draining";
   return atomic_load(&s->leaving) ? "leaving" : "ok";
 }
 
 bool el_info_health(el_server *s, bool whole, el_buf *out) {
   el_stats st;
-  if (!el_buf_printf(out, "{\"status\":\"%s\"", status_of(s))) return false;
+  if (!el_buf_printf(out, "{\"status\":\"%s\"", server_status(s))) return false;
   if (!whole) return el_buf_append(out, "}", 1);
   el_engine_stats(s->options.engine, &st);
   return el_buf_printf(out, ",\"model\":") && el_json_cstring(out, s->model.name) &&
@@ -24,7 +24,7 @@ bool el_info_health(el_server *s, bool whole, el_buf *out) {
                        st.requests_cancelled, st.requests_failed, st.generated_tokens, el_version());
 }
 
-static bool write_token(const el_tokenizer *t, const char *name, int32_t token, el_buf *out) {
+static bool write_token_member(const el_tokenizer *t, const char *name, int32_t token, el_buf *out) {
   char *s = NULL;
   size_t len = 0;
   el_error err;
@@ -39,8 +39,8 @@ bool el_info_tokenizer(el_server *s, el_buf *out) {
   const el_tokenizer *t = el_engine_tokenizer(s->options.engine);
   return el_buf_printf(out, "{\"tokenizer_class\":\"edgelora\",\"vocab_size\":%d,\"model_max_length\":%d",
                        (int)el_tokenizer_n_vocab(t), s->model.ctx_size) &&
-         write_token(t, "bos_token", el_tokenizer_bos(t), out) &&
-         write_token(t, "eos_token", el_tokenizer_eos(t), out) && el_buf_append(out, "}", 1);
+         write_token_member(t, "bos_token", el_tokenizer_bos(t), out) &&
+         write_token_member(t, "eos_token", el_tokenizer_eos(t), out) && el_buf_append(out, "}", 1);
 }
 
 /* llama-server's list: each adapter with the scale that it has for requests that name none. */
@@ -70,7 +70,7 @@ bool el_info_lora(el_server *s, el_buf *out, el_api_error *e) {
 static const char *const PHASES[] = {"queued", "choosing", "loading", "prompt", "generation"};
 
 /* llama-server's names where it has them. */
-static bool write_slot(el_server *s, int slot, const el_request_info *r, el_buf *out) {
+static bool write_slot_info(el_server *s, int slot, const el_request_info *r, el_buf *out) {
   bool ok =
       el_buf_printf(out, "%s{\"id\":%d,\"id_task\":", slot ? "," : "", slot) &&
       (r ? el_buf_printf(out, "%" PRIu64, r->id) : el_buf_printf(out, "-1")) &&
@@ -97,7 +97,7 @@ bool el_info_slots(el_server *s, bool fail_when_full, el_buf *out, el_api_error 
     size_t i = 0;
     while (i < n && list[i].slot != slot) i++;
     busy += i < n;
-    ok = write_slot(s, slot, i < n ? &list[i] : NULL, out);
+    ok = write_slot_info(s, slot, i < n ? &list[i] : NULL, out);
   }
   el_free(list);
   if (!ok || !el_buf_append(out, "]", 1)) return el_api_fail(e, 500, "no_memory", NULL, "Out of memory.");

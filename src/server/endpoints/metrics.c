@@ -8,16 +8,16 @@
 #include "server/endpoints/usage.h"
 
 /* A metric's two comment lines. */
-static bool head(el_buf *out, const char *name, const char *type, const char *help) {
+static bool write_metric_header(el_buf *out, const char *name, const char *type, const char *help) {
   return el_buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
 bool el_metric_one(el_buf *out, const char *name, const char *type, const char *help, double value) {
   /* 17 digits are what a double has: counters must not stand still when they are large. */
-  return head(out, name, type, help) && el_buf_printf(out, "%s %.17g\n", name, value);
+  return write_metric_header(out, name, type, help) && el_buf_printf(out, "%s %.17g\n", name, value);
 }
 
-static bool labelled(el_buf *out, const char *name, const char *label, const char *value, uint64_t n) {
+static bool write_labelled_metric(el_buf *out, const char *name, const char *label, const char *value, uint64_t n) {
   return el_buf_printf(out, "%s{%s=\"%s\"} %" PRIu64 "\n", name, label, value, n);
 }
 
@@ -30,8 +30,8 @@ static double resident_bytes(void) {
   return (double)resident * (double)sysconf(_SC_PAGESIZE);
 }
 
-static bool write_server(const el_server *s, el_buf *out) {
-  return head(out, "edgelora_info", "gauge", "What is served, as labels.") &&
+static bool write_server_metrics(const el_server *s, el_buf *out) {
+  return write_metric_header(out, "edgelora_info", "gauge", "What is served, as labels.") &&
          el_buf_printf(out, "edgelora_info{version=\"%s\",model=", el_version()) &&
          el_metric_label(out, s->model.name) && el_buf_printf(out, ",isa=\"%s\"} 1\n", s->model.isa) &&
          el_metric_one(out, "process_start_time_seconds", "gauge", "When the server was started, since the epoch.",
@@ -42,7 +42,7 @@ static bool write_server(const el_server *s, el_buf *out) {
                        resident_bytes());
 }
 
-static bool write_requests(const el_server *s, const el_stats *st, el_buf *out) {
+static bool write_request_metrics(const el_server *s, const el_stats *st, el_buf *out) {
   static const char done[] = "edgelora_requests_total";
   return el_metric_one(out, "edgelora_slots", "gauge", "Sequences that can run at once.", s->model.n_slots) &&
          el_metric_one(out, "edgelora_slots_busy", "gauge", "Sequences that run.", st->slots_busy) &&
@@ -50,10 +50,10 @@ static bool write_requests(const el_server *s, const el_stats *st, el_buf *out) 
                        st->queued) &&
          el_metric_one(out, "edgelora_requests_submitted_total", "counter", "Requests that were accepted.",
                        (double)st->requests_submitted) &&
-         head(out, done, "counter", "Requests that have ended, by how.") &&
-         labelled(out, done, "result", "done", st->requests_done) &&
-         labelled(out, done, "result", "cancelled", st->requests_cancelled) &&
-         labelled(out, done, "result", "failed", st->requests_failed) &&
+         write_metric_header(out, done, "counter", "Requests that have ended, by how.") &&
+         write_labelled_metric(out, done, "result", "done", st->requests_done) &&
+         write_labelled_metric(out, done, "result", "cancelled", st->requests_cancelled) &&
+         write_labelled_metric(out, done, "result", "failed", st->requests_failed) &&
          el_metric_one(out, "edgelora_prompt_tokens_total", "counter", "Prompt tokens computed.",
                        (double)st->prompt_tokens) &&
          el_metric_one(out, "edgelora_requests_not_invoked_total", "counter",
@@ -75,10 +75,10 @@ static bool write_requests(const el_server *s, const el_stats *st, el_buf *out) 
                        "Of the tokens guessed ahead, those that came.", (double)st->draft_tokens_accepted);
 }
 
-static bool write_load_times(const el_stats *st, el_buf *out) {
+static bool write_load_time_metrics(const el_stats *st, el_buf *out) {
   static const char name[] = "edgelora_adapter_load_seconds";
   const double *ms = el_load_bucket_ms();
-  bool ok = head(out, name, "histogram", "Time to read and pack an adapter, of loads that succeeded.");
+  bool ok = write_metric_header(out, name, "histogram", "Time to read and pack an adapter, of loads that succeeded.");
   uint64_t sum = 0;
   for (int i = 0; ok && i < EL_LOAD_BUCKETS - 1; i++)
     ok = el_buf_printf(out, "%s_bucket{le=\"%g\"} %" PRIu64 "\n", name, ms[i] * 1e-3, sum += st->load_histogram[i]);
@@ -87,7 +87,7 @@ static bool write_load_times(const el_stats *st, el_buf *out) {
                              name, st->load_seconds, name, sum);
 }
 
-static bool write_adapters(const el_stats *st, el_buf *out) {
+static bool write_adapter_metrics(const el_stats *st, el_buf *out) {
   static const char loads[] = "edgelora_adapter_loads_total";
   return el_metric_one(out, "edgelora_adapters", "gauge", "Adapters that are offered.", (double)st->adapters) &&
          el_metric_one(out, "edgelora_adapters_resident", "gauge", "Adapters in memory.",
@@ -99,12 +99,13 @@ static bool write_adapters(const el_stats *st, el_buf *out) {
                        (double)st->adapter_misses) &&
          el_metric_one(out, "edgelora_adapter_evictions_total", "counter", "Adapters that left memory to make room.",
                        (double)st->adapter_evictions) &&
-         head(out, loads, "counter", "Loads of adapters that have ended, by how.") &&
-         labelled(out, loads, "result", "done", st->adapter_loads) &&
-         labelled(out, loads, "result", "failed", st->adapter_loads_failed) && write_load_times(st, out);
+         write_metric_header(out, loads, "counter", "Loads of adapters that have ended, by how.") &&
+         write_labelled_metric(out, loads, "result", "done", st->adapter_loads) &&
+         write_labelled_metric(out, loads, "result", "failed", st->adapter_loads_failed) &&
+         write_load_time_metrics(st, out);
 }
 
-static bool write_choices(const el_stats *st, el_buf *out) {
+static bool write_decision_metrics(const el_stats *st, el_buf *out) {
   return el_metric_one(out, "edgelora_adapters_in_router", "gauge", "Adapters that 'auto' may choose.",
                        (double)st->adapters_in_router) &&
          el_metric_one(out, "edgelora_choices_total", "counter", "Requests that the router chose an adapter for.",
@@ -130,15 +131,16 @@ el_pool_use el_info_pool(const el_stats *st) {
                        .free = st->pool_blocks > used ? st->pool_blocks - used : 0};
 }
 
-static bool write_pool(const el_server *s, const el_stats *st, el_buf *out) {
+static bool write_pool_metrics(const el_server *s, const el_stats *st, el_buf *out) {
   static const char name[] = "edgelora_pool_blocks";
   const el_pool_use use = el_info_pool(st);
   return el_metric_one(out, "edgelora_pool_block_bytes", "gauge", "Size of a block of the memory pool.",
                        (double)s->model.block_bytes) &&
-         head(out, name, "gauge", "Blocks of the memory pool, by use.") && labelled(out, name, "use", "kv", use.kv) &&
-         labelled(out, name, "use", "adapters_used", use.adapters_used) &&
-         labelled(out, name, "use", "adapters_idle", use.adapters_idle) &&
-         labelled(out, name, "use", "free", use.free) &&
+         write_metric_header(out, name, "gauge", "Blocks of the memory pool, by use.") &&
+         write_labelled_metric(out, name, "use", "kv", use.kv) &&
+         write_labelled_metric(out, name, "use", "adapters_used", use.adapters_used) &&
+         write_labelled_metric(out, name, "use", "adapters_idle", use.adapters_idle) &&
+         write_labelled_metric(out, name, "use", "free", use.free) &&
          el_metric_one(out, "edgelora_kv_pages", "gauge", "Pages of keys and values that there may be.",
                        (double)st->kv_pages) &&
          el_metric_one(out, "edgelora_kv_pages_used", "gauge", "Pages of keys and values that sequences have.",
@@ -152,7 +154,7 @@ static bool write_pool(const el_server *s, const el_stats *st, el_buf *out) {
                        (double)st->kv_windowed_cached);
 }
 
-static bool write_keys(el_server *s, el_buf *out) {
+static bool write_key_metrics(el_server *s, el_buf *out) {
   el_keys *keys = el_server_keys(s);
   bool ok = el_key_usage_metrics(keys, out);
   el_keys_release(keys);
@@ -162,8 +164,8 @@ static bool write_keys(el_server *s, el_buf *out) {
 bool el_info_metrics(el_server *s, el_buf *out) {
   el_stats st;
   el_engine_stats(s->options.engine, &st);
-  return write_server(s, out) && write_requests(s, &st, out) && write_adapters(&st, out) && write_choices(&st, out) &&
-         write_pool(s, &st, out) && el_tally_write(&s->tally, out) && write_keys(s, out) &&
-         el_llama_metrics_write(s, &st, out) && el_vllm_metrics_write(s, &st, out) &&
+  return write_server_metrics(s, out) && write_request_metrics(s, &st, out) && write_adapter_metrics(&st, out) &&
+         write_decision_metrics(&st, out) && write_pool_metrics(s, &st, out) && el_tally_write(&s->tally, out) &&
+         write_key_metrics(s, out) && el_llama_metrics_write(s, &st, out) && el_vllm_metrics_write(s, &st, out) &&
          (!s->options.lora_info || el_vllm_lora_write(s, &st, out));
 }

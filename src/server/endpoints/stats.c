@@ -9,7 +9,7 @@
 #include "server/endpoints/usage.h"
 #include "server/http/model_names.h"
 
-static const char *truth(bool is) {
+static const char *bool_name(bool is) {
   return is ? "true" : "false";
 }
 
@@ -19,18 +19,18 @@ static bool answers_to_auto(el_server *s, const el_key *key) {
 }
 
 /* What a request without a model gets, if the key may name it. */
-static const char *default_model(el_server *s, const el_key *key) {
+static const char *default_model_for(el_server *s, const el_key *key) {
   const char *name = s->options.default_adapter;
   if (name && (el_models_allows(s, key, name) || (answers_to_auto(s, key) && !strcmp(name, EL_AUTO)))) return name;
   return el_key_allows(key, s->model.name) ? s->model.name : NULL;
 }
 
-static bool write_model(el_server *s, const el_key *key, el_buf *out) {
+static bool write_model_stats(el_server *s, const el_key *key, el_buf *out) {
   const el_model_info *m = &s->model;
   bool ok = el_buf_printf(out, "\"model\":{\"name\":") &&
             el_json_cstring(out, el_key_allows(key, m->name) ? m->name : NULL) && el_buf_printf(out, ",\"default\":") &&
-            el_json_cstring(out, default_model(s, key)) &&
-            el_buf_printf(out, ",\"auto\":%s,\"ctx_size\":%d", truth(answers_to_auto(s, key)), m->ctx_size);
+            el_json_cstring(out, default_model_for(s, key)) &&
+            el_buf_printf(out, ",\"auto\":%s,\"ctx_size\":%d", bool_name(answers_to_auto(s, key)), m->ctx_size);
   if (!ok || el_key_is_limited(key)) return ok && el_buf_append(out, "}", 1);
   return el_buf_printf(out, ",\"architecture\":") && el_json_cstring(out, m->architecture) &&
          el_buf_printf(out,
@@ -50,7 +50,7 @@ static size_t count_adapters(el_server *s, const el_key *key, const el_stats *st
   return allowed;
 }
 
-static bool write_requests(const el_server *s, const el_stats *st, el_buf *out) {
+static bool write_request_stats(const el_server *s, const el_stats *st, el_buf *out) {
   return el_buf_printf(out, ",\"slots\":%d,\"slots_busy\":%d,\"queued\":%d", s->model.n_slots, st->slots_busy,
                        st->queued) &&
          el_buf_printf(out,
@@ -64,13 +64,13 @@ static bool write_requests(const el_server *s, const el_stats *st, el_buf *out) 
                        st->step_seconds);
 }
 
-static bool write_choices(const el_stats *st, el_buf *out) {
+static bool write_decision_stats(const el_stats *st, el_buf *out) {
   return el_buf_printf(
       out, ",\"choices\":{\"all\":%" PRIu64 ",\"base\":%" PRIu64 ",\"resident\":%" PRIu64 ",\"seconds\":%.6f}",
       st->choices, st->choices_base, st->choices_resident, st->choice_seconds);
 }
 
-static bool write_adapters(const el_stats *st, el_buf *out) {
+static bool write_adapter_stats(const el_stats *st, el_buf *out) {
   return el_buf_printf(out,
                        ",\"resident\":%" PRIu64 ",\"in_router\":%" PRIu64 ",\"hits\":%" PRIu64 ",\"misses\":%" PRIu64
                        ",\"evictions\":%" PRIu64 ",\"loads\":%" PRIu64 ",\"loads_failed\":%" PRIu64
@@ -79,7 +79,7 @@ static bool write_adapters(const el_stats *st, el_buf *out) {
                        st->adapter_evictions, st->adapter_loads, st->adapter_loads_failed, st->load_seconds);
 }
 
-static bool write_memory(const el_server *s, const el_stats *st, el_buf *out) {
+static bool write_memory_stats(const el_server *s, const el_stats *st, el_buf *out) {
   const el_pool_use use = el_info_pool(st);
   return el_buf_printf(out,
                        ",\"memory\":{\"block_bytes\":%" PRIu64 ",\"blocks\":%" PRIu64 ",\"kv\":%" PRIu64
@@ -88,7 +88,7 @@ static bool write_memory(const el_server *s, const el_stats *st, el_buf *out) {
 }
 
 /* All keys', or a limited key's own; nothing where there are no keys. */
-static bool write_keys(el_server *s, const el_key *key, el_buf *out) {
+static bool write_key_stats(el_server *s, const el_key *key, el_buf *out) {
   el_keys *keys = el_server_keys(s);
   bool ok =
       !keys || (el_buf_printf(out, ",\"keys\":") && el_key_usage_json(keys, el_key_is_limited(key) ? key : NULL, out));
@@ -100,13 +100,14 @@ bool el_info_stats(el_server *s, const el_key *key, el_buf *out) {
   bool limited = el_key_is_limited(key);
   el_stats st;
   el_engine_stats(s->options.engine, &st);
-  bool ok =
-      el_buf_printf(out, "{\"object\":\"stats\",\"version\":\"%s\",\"limited\":%s,", el_version(), truth(limited)) &&
-      write_model(s, key, out) && el_buf_printf(out, ",\"adapters\":{\"offered\":%zu", count_adapters(s, key, &st));
-  if (ok && !limited) ok = write_adapters(&st, out);
-  ok = ok && el_buf_append(out, "}", 1) && write_keys(s, key, out);
+  bool ok = el_buf_printf(out, "{\"object\":\"stats\",\"version\":\"%s\",\"limited\":%s,", el_version(),
+                          bool_name(limited)) &&
+            write_model_stats(s, key, out) &&
+            el_buf_printf(out, ",\"adapters\":{\"offered\":%zu", count_adapters(s, key, &st));
+  if (ok && !limited) ok = write_adapter_stats(&st, out);
+  ok = ok && el_buf_append(out, "}", 1) && write_key_stats(s, key, out);
   if (ok && !limited) /* A monotonic clock: rates are differences of two answers. */
     ok = el_buf_printf(out, ",\"started\":%" PRId64 ",\"clock_ms\":%.3f", s->started, (double)el_now_ns() / 1e6) &&
-         write_requests(s, &st, out) && write_choices(&st, out) && write_memory(s, &st, out);
+         write_request_stats(s, &st, out) && write_decision_stats(&st, out) && write_memory_stats(s, &st, out);
   return ok && el_buf_append(out, "}", 1);
 }

@@ -15,7 +15,7 @@ typedef struct row {
   const el_key *key; /* whose limits they are; NULL: of several */
 } row;
 
-static void add(el_key_usage *to, const el_key_usage *from) {
+static void add_key_usage(el_key_usage *to, const el_key_usage *from) {
   to->requests += from->requests;
   to->prompt_tokens += from->prompt_tokens;
   to->generated_tokens += from->generated_tokens;
@@ -24,7 +24,7 @@ static void add(el_key_usage *to, const el_key_usage *from) {
 }
 
 /* Names in the file's order, then the others; an array of *n, NULL: out of memory. */
-static row *make_rows(const el_keys *k, size_t *n) {
+static row *make_usage_rows(const el_keys *k, size_t *n) {
   row *rows = calloc(k->n + 1, sizeof *rows);
   row others = {.name = "other"};
   bool any = false;
@@ -35,7 +35,7 @@ static row *make_rows(const el_keys *k, size_t *n) {
     if (*key->name) {
       rows[(*n)++] = (row){key->name, usage, key};
     } else {
-      add(&others.usage, &usage);
+      add_key_usage(&others.usage, &usage);
       any = true;
     }
   }
@@ -56,15 +56,15 @@ static const struct {
 };
 enum { N_SERIES = sizeof SERIES / sizeof *SERIES, REFUSED = N_SERIES - 1 };
 
-static uint64_t value_of(const el_key_usage *u, int series) {
+static uint64_t usage_value(const el_key_usage *u, int series) {
   const uint64_t values[] = {u->requests, u->prompt_tokens, u->generated_tokens, (uint64_t)u->running};
   return values[series];
 }
 
-static bool write_row(int series, const row *r, el_buf *out) {
+static bool write_usage_row(int series, const row *r, el_buf *out) {
   if (series != REFUSED)
     return el_buf_printf(out, "%s{key=", SERIES[series].name) && el_metric_label(out, r->name) &&
-           el_buf_printf(out, "} %" PRIu64 "\n", value_of(&r->usage, series));
+           el_buf_printf(out, "} %" PRIu64 "\n", usage_value(&r->usage, series));
   bool ok = true;
   for (int i = 0; ok && i < EL_N_LIMITS; i++)
     ok = el_buf_printf(out, "%s{key=", SERIES[series].name) && el_metric_label(out, r->name) &&
@@ -75,12 +75,12 @@ static bool write_row(int series, const row *r, el_buf *out) {
 bool el_key_usage_metrics(const el_keys *k, el_buf *out) {
   size_t n;
   if (!k) return true;
-  row *rows = make_rows(k, &n);
+  row *rows = make_usage_rows(k, &n);
   bool ok = rows;
   for (int s = 0; ok && s < N_SERIES; s++) {
     ok = el_buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", SERIES[s].name, SERIES[s].help, SERIES[s].name,
                        SERIES[s].type);
-    for (size_t i = 0; ok && i < n; i++) ok = write_row(s, &rows[i], out);
+    for (size_t i = 0; ok && i < n; i++) ok = write_usage_row(s, &rows[i], out);
   }
   free(rows);
   return ok;
@@ -88,11 +88,11 @@ bool el_key_usage_metrics(const el_keys *k, el_buf *out) {
 
 /* --------------------------------------------------------------------- JSON */
 
-static bool write_limit(const char *name, int limit, el_buf *out) {
+static bool write_usage_limit(const char *name, int limit, el_buf *out) {
   return limit ? el_buf_printf(out, ",\"%s\":%d", name, limit) : el_buf_printf(out, ",\"%s\":null", name);
 }
 
-static bool write_json(const row *r, el_buf *out) {
+static bool write_usage_json(const row *r, el_buf *out) {
   const el_key_usage *u = &r->usage;
   bool ok = el_buf_printf(out, "{\"name\":") && el_json_cstring(out, r->name) &&
             el_buf_printf(out,
@@ -103,8 +103,8 @@ static bool write_json(const row *r, el_buf *out) {
     ok = el_buf_printf(out, "%s\"%s\":%" PRIu64, i ? "," : "", LIMITS[i], u->refused[i]);
   ok = ok && el_buf_append(out, "}", 1);
   if (ok && r->key)
-    ok = write_limit("rpm", r->key->quota.rpm, out) && write_limit("tpm", r->key->quota.tpm, out) &&
-         write_limit("concurrent", r->key->quota.concurrent, out) &&
+    ok = write_usage_limit("rpm", r->key->quota.rpm, out) && write_usage_limit("tpm", r->key->quota.tpm, out) &&
+         write_usage_limit("concurrent", r->key->quota.concurrent, out) &&
          el_buf_printf(out, ",\"weight\":%d", r->key->weight ? r->key->weight : EL_WEIGHT_NORMAL);
   return ok && el_buf_append(out, "}", 1);
 }
@@ -112,12 +112,12 @@ static bool write_json(const row *r, el_buf *out) {
 bool el_key_usage_json(const el_keys *k, const el_key *only, el_buf *out) {
   if (only) {
     const row r = {*only->name ? only->name : NULL, el_account_usage(only->account), only};
-    return el_buf_append(out, "[", 1) && write_json(&r, out) && el_buf_append(out, "]", 1);
+    return el_buf_append(out, "[", 1) && write_usage_json(&r, out) && el_buf_append(out, "]", 1);
   }
   size_t n = 0;
-  row *rows = k ? make_rows(k, &n) : NULL;
+  row *rows = k ? make_usage_rows(k, &n) : NULL;
   bool ok = (rows || !k) && el_buf_append(out, "[", 1);
-  for (size_t i = 0; ok && i < n; i++) ok = (!i || el_buf_append(out, ",", 1)) && write_json(&rows[i], out);
+  for (size_t i = 0; ok && i < n; i++) ok = (!i || el_buf_append(out, ",", 1)) && write_usage_json(&rows[i], out);
   free(rows);
   return ok && el_buf_append(out, "]", 1);
 }

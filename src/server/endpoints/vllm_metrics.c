@@ -13,22 +13,23 @@
  * longest ago first; the picker then takes them for not there, which costs a load somewhere else and no more. */
 enum { MOST_NAMES = 256, MOST_BYTES = 16 << 10 };
 
-static bool gauge(const el_server *s, const char *name, const char *help, double value, el_buf *out) {
+static bool write_vllm_gauge(const el_server *s, const char *name, const char *help, double value, el_buf *out) {
   return el_buf_printf(out, "# HELP %s %s\n# TYPE %s gauge\n%s{model_name=", name, help, name, name) &&
          el_metric_label(out, s->model.name) && el_buf_printf(out, "} %.17g\n", value);
 }
 
-static double share(uint64_t part, uint64_t whole) {
+static double fraction_of(uint64_t part, uint64_t whole) {
   if (!whole) return 0;
   return part < whole ? (double)part / (double)whole : 1;
 }
 
 bool el_vllm_metrics_write(const el_server *s, const el_stats *st, el_buf *out) {
   static const char cache[] = "vllm:cache_config_info";
-  return gauge(s, "vllm:num_requests_waiting", "Requests that wait.", st->queued, out) &&
-         gauge(s, "vllm:num_requests_running", "Requests that run.", st->slots_busy, out) &&
-         gauge(s, "vllm:kv_cache_usage_perc", "Part of the pages of keys and values that sequences have, 0 to 1.",
-               share(st->kv_pages_used, st->kv_pages), out) &&
+  return write_vllm_gauge(s, "vllm:num_requests_waiting", "Requests that wait.", st->queued, out) &&
+         write_vllm_gauge(s, "vllm:num_requests_running", "Requests that run.", st->slots_busy, out) &&
+         write_vllm_gauge(s, "vllm:kv_cache_usage_perc",
+                          "Part of the pages of keys and values that sequences have, 0 to 1.",
+                          fraction_of(st->kv_pages_used, st->kv_pages), out) &&
          el_buf_printf(out,
                        "# HELP %s Tokens of a page of keys and values, and pages, as labels.\n# TYPE %s gauge\n"
                        "%s{block_size=\"%d\",num_gpu_blocks=\"%llu\"} 1\n",
@@ -45,14 +46,14 @@ typedef struct names {
 
 /* The picker takes the list apart at its commas, and blanks at a name's ends off: a name with those would be another's.
  */
-static bool can_be_told(const char *name) {
+static bool can_be_label(const char *name) {
   size_t n = strlen(name);
   return n && !strchr(name, ',') && name[0] != ' ' && name[n - 1] != ' ';
 }
 
-static void add(names *l, const char *name) {
+static void add_model_name(names *l, const char *name) {
   size_t at = 0, bytes = strlen(name) + 1;
-  if (!can_be_told(name) || l->n == MOST_NAMES || l->bytes + bytes > MOST_BYTES) return;
+  if (!can_be_label(name) || l->n == MOST_NAMES || l->bytes + bytes > MOST_BYTES) return;
   while (at < l->n && strcmp(l->items[at], name) < 0) at++;
   if (at < l->n && !strcmp(l->items[at], name)) return;
   memmove(&l->items[at + 1], &l->items[at], (l->n - at) * sizeof *l->items);
@@ -78,22 +79,22 @@ static bool write_names(const char *label, const names *l, el_buf *out) {
 
 /* How many more there is room for without another's leaving: as large as those that are there, and no more than can run
  * at once. The picker takes a node with room for nearly as good as one that has the adapter. */
-static size_t room(const el_server *s, const el_stats *st, size_t n_resident) {
+static size_t names_room(const el_server *s, const el_stats *st, size_t n_resident) {
   const el_pool_use use = el_info_pool(st);
   uint64_t blocks = use.adapters_used + use.adapters_idle;
   uint64_t each = n_resident && blocks > n_resident ? blocks / n_resident : 1, n = use.free / each;
   return (size_t)(n < (uint64_t)s->model.n_slots ? n : (uint64_t)s->model.n_slots);
 }
 
-static bool write_lora(const el_server *s, const el_stats *st, const names *there, const names *coming,
-                       size_t n_resident, el_buf *out) {
+static bool write_lora_info(const el_server *s, const el_stats *st, const names *there, const names *coming,
+                            size_t n_resident, el_buf *out) {
   static const char name[] = "vllm:lora_requests_info";
   struct timespec now;
   clock_gettime(CLOCK_REALTIME, &now);
   return el_buf_printf(out,
                        "# HELP %s Adapters in memory, and those that requests wait for, as labels; its value is the "
                        "time.\n# TYPE %s gauge\n%s{max_lora=\"%zu\",",
-                       name, name, name, there->n + room(s, st, n_resident)) &&
+                       name, name, name, there->n + names_room(s, st, n_resident)) &&
          write_names("running_lora_adapters", there, out) && el_buf_append(out, ",", 1) &&
          write_names("waiting_lora_adapters", coming, out) &&
          el_buf_printf(out, "} %.3f\n", (double)now.tv_sec + (double)now.tv_nsec * 1e-9);
@@ -110,12 +111,12 @@ bool el_vllm_lora_write(const el_server *s, const el_stats *st, el_buf *out) {
   if (ok && n_adapters) qsort(adapters, n_adapters, sizeof *adapters, latest_first);
   for (size_t i = 0; ok && i < n_adapters; i++) {
     bool resident = adapters[i].state == EL_ADAPTER_RESIDENT;
-    add(resident ? there : coming, adapters[i].name);
+    add_model_name(resident ? there : coming, adapters[i].name);
     n_resident += resident;
   }
   for (size_t i = 0; ok && i < n_requests; i++)
-    if (requests[i].phase == EL_PHASE_LOADING) add(coming, requests[i].adapter);
-  ok = ok && write_lora(s, st, there, coming, n_resident, out);
+    if (requests[i].phase == EL_PHASE_LOADING) add_model_name(coming, requests[i].adapter);
+  ok = ok && write_lora_info(s, st, there, coming, n_resident, out);
   el_free(adapters);
   el_free(requests);
   free(there);

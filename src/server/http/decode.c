@@ -26,12 +26,12 @@ el_coding el_coding_get(const char *value) {
   return EL_CODING_UNKNOWN;
 }
 
-static el_decoded fail(el_api_error *e, const char *coding, const char *why) {
+static el_decoded fail_decode(el_api_error *e, const char *coding, const char *why) {
   el_api_fail(e, 400, "invalid_encoding", NULL, "The body is not valid %s: %s.", coding, why);
   return EL_DECODED_FAILED;
 }
 
-static el_decoded fail_memory(el_api_error *e) {
+static el_decoded fail_decode_memory(el_api_error *e) {
   el_api_fail(e, 500, "no_memory", NULL, "Out of memory.");
   return EL_DECODED_FAILED;
 }
@@ -39,7 +39,7 @@ static el_decoded fail_memory(el_api_error *e) {
 static const char ENDS_EARLY[] = "it ends in the middle";
 
 /* Room for the next piece, and a byte more than the limit, which says that there is more. 0: out of memory. */
-static size_t make_room(el_buf *out, size_t limit) {
+static size_t grow_decoded(el_buf *out, size_t limit) {
   size_t n = limit - out->len + 1;
   if (n > PIECE) n = PIECE;
   return el_buf_reserve(out, n) ? n : 0;
@@ -62,8 +62,8 @@ static bool begins_member(const z_stream *z) {
 static el_decoded inflate_all(z_stream *z, el_coding coding, size_t limit, el_buf *out, el_api_error *e) {
   const char *name = coding == EL_CODING_GZIP ? "gzip" : "deflate";
   for (;;) {
-    size_t room = make_room(out, limit);
-    if (!room) return fail_memory(e);
+    size_t room = grow_decoded(out, limit);
+    if (!room) return fail_decode_memory(e);
     z->next_out = (unsigned char *)out->data + out->len;
     z->avail_out = (uInt)room;
     int rc = inflate(z, Z_NO_FLUSH);
@@ -71,14 +71,14 @@ static el_decoded inflate_all(z_stream *z, el_coding coding, size_t limit, el_bu
     if (out->len > limit) return EL_DECODED_TOO_LONG;
     if (rc == Z_STREAM_END) {
       if (!z->avail_in) return EL_DECODED;
-      if (coding != EL_CODING_GZIP || !begins_member(z)) return fail(e, name, "something follows its end");
-      if (inflateReset(z) != Z_OK) return fail_memory(e);
+      if (coding != EL_CODING_GZIP || !begins_member(z)) return fail_decode(e, name, "something follows its end");
+      if (inflateReset(z) != Z_OK) return fail_decode_memory(e);
     } else if (rc == Z_MEM_ERROR) {
-      return fail_memory(e);
+      return fail_decode_memory(e);
     } else if (rc != Z_OK && rc != Z_BUF_ERROR) {
-      return fail(e, name, z->msg ? z->msg : "it needs a dictionary");
+      return fail_decode(e, name, z->msg ? z->msg : "it needs a dictionary");
     } else if (!z->avail_in && z->avail_out) {
-      return fail(e, name, ENDS_EARLY);
+      return fail_decode(e, name, ENDS_EARLY);
     }
   }
 }
@@ -87,7 +87,7 @@ static el_decoded decode_zlib(el_coding coding, const char *in, size_t len, size
                               el_api_error *e) {
   /* zlib only reads what next_in points to, whatever its type says. */
   z_stream z = {.next_in = (unsigned char *)in, .avail_in = (uInt)len};
-  if (inflateInit2(&z, window_bits(coding, (const unsigned char *)in, len)) != Z_OK) return fail_memory(e);
+  if (inflateInit2(&z, window_bits(coding, (const unsigned char *)in, len)) != Z_OK) return fail_decode_memory(e);
   el_decoded result = inflate_all(&z, coding, limit, out, e);
   inflateEnd(&z);
   return result;
@@ -103,16 +103,16 @@ static int window_log(size_t limit) {
 
 static el_decoded decode_frames(ZSTD_DCtx *d, ZSTD_inBuffer *in, size_t limit, el_buf *out, el_api_error *e) {
   for (;;) {
-    size_t room = make_room(out, limit), read = in->pos;
-    if (!room) return fail_memory(e);
+    size_t room = grow_decoded(out, limit), read = in->pos;
+    if (!room) return fail_decode_memory(e);
     ZSTD_outBuffer piece = {.dst = out->data + out->len, .size = room};
     size_t rc = ZSTD_decompressStream(d, &piece, in);
     out->len += piece.pos;
     if (out->len > limit) return EL_DECODED_TOO_LONG;
-    if (ZSTD_isError(rc)) return fail(e, "zstd", ZSTD_getErrorName(rc));
+    if (ZSTD_isError(rc)) return fail_decode(e, "zstd", ZSTD_getErrorName(rc));
     bool all_read = in->pos == in->size, moved = piece.pos || in->pos > read;
     if (!rc && all_read) return EL_DECODED;
-    if (!moved || (all_read && piece.pos < room)) return fail(e, "zstd", ENDS_EARLY);
+    if (!moved || (all_read && piece.pos < room)) return fail_decode(e, "zstd", ENDS_EARLY);
   }
 }
 
@@ -121,7 +121,7 @@ static el_decoded decode_zstd(const char *in, size_t len, size_t limit, el_buf *
   ZSTD_inBuffer all = {.src = in, .size = len};
   if (!d || ZSTD_isError(ZSTD_DCtx_setParameter(d, ZSTD_d_windowLogMax, window_log(limit)))) {
     ZSTD_freeDCtx(d);
-    return fail_memory(e);
+    return fail_decode_memory(e);
   }
   el_decoded result = decode_frames(d, &all, limit, out, e);
   ZSTD_freeDCtx(d);

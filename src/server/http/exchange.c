@@ -165,7 +165,7 @@ void el_exchange_suspend(el_exchange *x) {
 }
 
 /* With the mutex held: it is what orders this after the suspension. */
-static void wake(el_exchange *x) {
+static void wake_connection(el_exchange *x) {
   if (!x->suspended) return;
   x->suspended = false;
   MHD_resume_connection(x->connection);
@@ -173,7 +173,7 @@ static void wake(el_exchange *x) {
 
 void el_exchange_resume(el_exchange *x) {
   pthread_mutex_lock(&x->mutex);
-  wake(x);
+  wake_connection(x);
   pthread_mutex_unlock(&x->mutex);
 }
 
@@ -197,7 +197,7 @@ void el_exchange_leave(el_exchange *x) {
   x->gone = true;
   el_exchange_let_go(x, x->records.len);
   el_buf_free(&x->records);
-  wake(x);
+  wake_connection(x);
   pthread_mutex_unlock(&x->mutex);
 }
 
@@ -212,7 +212,7 @@ void el_exchange_fail(el_exchange *x, const el_api_error *e) {
     x->failed = true;
     x->error = *e;
   }
-  wake(x);
+  wake_connection(x);
   pthread_mutex_unlock(&x->mutex);
   el_exchange_stop_generations(x);
 }
@@ -221,7 +221,7 @@ void el_exchange_fail(el_exchange *x, const el_api_error *e) {
 
 /* Leaves the event for the HTTP thread. With the mutex held. What fails here is stopped by the watcher: the engine's
  * thread does not call the engine. */
-static void record(el_exchange *x, int choice, const el_event *ev) {
+static void record_event(el_exchange *x, int choice, const el_event *ev) {
   if (x->gone || x->failed) return;
   if (ev->type == EL_EVENT_TOKEN && !ev->text_len && !x->request.request.logprobs && !x->request.list_tokens) return;
   size_t before = x->records.len;
@@ -234,14 +234,14 @@ static void record(el_exchange *x, int choice, const el_event *ev) {
 }
 
 /* The prompt of a generation, by its number. */
-static size_t prompt_of(const el_exchange *x, size_t choice) {
+static size_t prompt_of_choice(const el_exchange *x, size_t choice) {
   return choice / (size_t)x->request.n;
 }
 
 /* The router has chosen for a prompt. With the mutex held. Whether further choices of the prompt are to be submitted:
  * with the same adapter, which is what makes them choices of one answer, and reads the prompt once. */
-static bool take_choice(el_exchange *x, const el_generation *g, const el_event *ev) {
-  char **chosen = &x->chosen[prompt_of(x, (size_t)g->choice)];
+static bool take_router_decision(el_exchange *x, const el_generation *g, const el_event *ev) {
+  char **chosen = &x->chosen[prompt_of_choice(x, (size_t)g->choice)];
   if (*chosen) return false;
   if (!(*chosen = strdup(ev->adapter)) && !x->failed) {
     x->failed = true;
@@ -251,16 +251,16 @@ static bool take_choice(el_exchange *x, const el_generation *g, const el_event *
 }
 
 /* With the mutex held. */
-static void take_end(el_exchange *x, el_generation *g) {
+static void end_generation(el_exchange *x, el_generation *g) {
   g->done = true;
   g->running = false;
   x->n_live--;
   /* It failed before a choice was made: so do those that wait for it. */
-  if (x->n_waiting && !x->chosen[prompt_of(x, (size_t)g->choice)]) x->n_waiting -= (size_t)x->request.n - 1;
+  if (x->n_waiting && !x->chosen[prompt_of_choice(x, (size_t)g->choice)]) x->n_waiting -= (size_t)x->request.n - 1;
 }
 
 /* With the mutex held. Prompts are counted once, whatever the number of their choices. */
-static void count(el_exchange *x, const el_generation *g, const el_event *ev) {
+static void count_done(el_exchange *x, const el_generation *g, const el_event *ev) {
   el_exchange_figures *f = &x->figures;
   bool done = ev->type == EL_EVENT_DONE;
   if (!f->first_ns && (ev->type == EL_EVENT_TOKEN || (done && ev->completion_tokens))) f->first_ns = el_now_ns();
@@ -275,29 +275,29 @@ static void count(el_exchange *x, const el_generation *g, const el_event *ev) {
 }
 
 /* Back to the readers. With no mutex held. */
-static void hand_back(el_exchange *x) {
+static void hand_back_to_readers(el_exchange *x) {
   el_server *s = x->server;
   pthread_mutex_lock(&s->mutex);
   if (!s->stopping) el_readers_push(s, x);
   pthread_mutex_unlock(&s->mutex);
 }
 
-static void on_event(const el_event *ev) {
+static void on_generation_event(const el_event *ev) {
   el_generation *g = ev->user;
   el_exchange *x = g->x;
   bool done = ev->type == EL_EVENT_DONE, more = false;
   /* This thread alone writes what was chosen. */
   if (done && !x->request.route)
-    el_tally_add(&x->server->tally, x->chosen ? x->chosen[prompt_of(x, (size_t)g->choice)] : x->label, ev);
+    el_tally_add(&x->server->tally, x->chosen ? x->chosen[prompt_of_choice(x, (size_t)g->choice)] : x->label, ev);
   if (done) el_limits_count(x, (size_t)g->choice, ev);
   pthread_mutex_lock(&x->mutex);
-  if (ev->type == EL_EVENT_CHOICE) more = take_choice(x, g, ev);
-  record(x, g->choice, ev);
-  count(x, g, ev);
-  if (done) take_end(x, g);
-  if (el_exchange_ready(x)) wake(x);
+  if (ev->type == EL_EVENT_CHOICE) more = take_router_decision(x, g, ev);
+  record_event(x, g->choice, ev);
+  count_done(x, g, ev);
+  if (done) end_generation(x, g);
+  if (el_exchange_ready(x)) wake_connection(x);
   pthread_mutex_unlock(&x->mutex);
-  if (more) hand_back(x);
+  if (more) hand_back_to_readers(x);
   if (done) el_exchange_release(x);
 }
 
@@ -313,7 +313,7 @@ static bool fail_submit(const el_exchange *x, const el_request *q, const el_erro
  * done. */
 static bool submit_one(el_exchange *x, size_t i, el_request q, el_api_error *e) {
   const el_api_request *r = &x->request;
-  const el_api_prompt *prompt = &r->prompts[prompt_of(x, i)];
+  const el_api_prompt *prompt = &r->prompts[prompt_of_choice(x, i)];
   el_generation *g = &x->generations[i];
   q.prompt = prompt->tokens;
   q.n_prompt = prompt->n;
@@ -321,7 +321,7 @@ static bool submit_one(el_exchange *x, size_t i, el_request q, el_api_error *e) 
   q.focus_end = prompt->focus_end;
   q.prompt_logprobs_from = prompt->scored_from;
   q.seed_offset = i % (size_t)r->n;
-  q.on_event = on_event;
+  q.on_event = on_generation_event;
   q.user = g;
 
   pthread_mutex_lock(&x->mutex);
@@ -419,7 +419,7 @@ static bool submit_chosen(el_exchange *x, el_api_error *e) {
   bool ok = true;
   for (size_t i = 0; ok && i < x->n_generations; i++) {
     pthread_mutex_lock(&x->mutex);
-    q.adapter = x->chosen[prompt_of(x, i)];
+    q.adapter = x->chosen[prompt_of_choice(x, i)];
     bool wanted = q.adapter && !x->generations[i].submitted && !x->gone && !x->failed;
     pthread_mutex_unlock(&x->mutex);
     ok = !wanted || submit_one(x, i, q, e);
@@ -429,7 +429,7 @@ static bool submit_chosen(el_exchange *x, el_api_error *e) {
 
 /* Who answers a request that names nobody: the operator's choice, where the key may name that one, else the base. With
  * scales of its own a request is for the base with these. */
-static const char *default_model(const el_exchange *x) {
+static const char *default_model_name(const el_exchange *x) {
   el_server *s = x->server;
   const char *name = s->options.default_adapter;
   if (x->request.route) return EL_AUTO;
@@ -439,7 +439,7 @@ static const char *default_model(const el_exchange *x) {
 
 /* Takes hold of whom the request names, by name or alias: what a key allows is by the adapter's own name. What it does
  * not is decided before any file is looked at, so that the time does not tell whether it is there. */
-static bool hold(el_exchange *x, el_api_error *e) {
+static bool hold_adapter(el_exchange *x, el_api_error *e) {
   el_server *s = x->server;
   el_api_request *r = &x->request;
   el_error err = {.code = EL_ERR_NOT_FOUND};
@@ -470,7 +470,7 @@ static void let_go_of_adapter(el_exchange *x) {
 }
 
 /* It is held until resolve decides whom to hold. What a key does not allow is as if it were not there. */
-static const el_tokenizer *peek(void *exchange, const char *model) {
+static const el_tokenizer *peek_tokenizer(void *exchange, const char *model) {
   el_exchange *x = exchange;
   el_server *s = x->server;
   if (x->adapter) return x->adapter->tokenizer;
@@ -480,11 +480,11 @@ static const el_tokenizer *peek(void *exchange, const char *model) {
   return x->adapter ? x->adapter->tokenizer : NULL;
 }
 
-static bool resolve(void *exchange, el_api_request *r, const el_held_adapter **held, el_api_error *e) {
+static bool resolve_model(void *exchange, el_api_request *r, const el_held_adapter **held, el_api_error *e) {
   el_exchange *x = exchange;
   el_server *s = x->server;
   let_go_of_adapter(x);
-  if (!r->model && !(r->model = strdup(default_model(x))))
+  if (!r->model && !(r->model = strdup(default_model_name(x))))
     return el_api_fail(e, 500, "no_memory", NULL, "Out of memory.");
   if (!name_base(x, e)) return false;
   r->request.auto_adapter = r->route || el_models_is_auto(s, x->key, r->model);
@@ -495,7 +495,7 @@ static bool resolve(void *exchange, el_api_request *r, const el_held_adapter **h
   if (r->has_lora)
     return el_key_allows(x->key, r->model) ||
            el_api_fail_engine(e, &(el_error){.code = EL_ERR_NOT_FOUND}, r->model, true);
-  if (!hold(x, e)) return false;
+  if (!hold_adapter(x, e)) return false;
   *held = x->adapter;
   return true;
 }
@@ -516,7 +516,7 @@ static void tell_unknown(void *exchange, const char *name, const char *hint) {
   }
 }
 
-static bool submit_all(el_exchange *x, el_api_error *e) {
+static bool submit_exchange(el_exchange *x, el_api_error *e) {
   el_server *s = x->server;
   el_api_request *r = &x->request;
   const el_api_setup setup = {.tokenizer = el_engine_tokenizer(s->options.engine),
@@ -524,8 +524,8 @@ static bool submit_all(el_exchange *x, el_api_error *e) {
                               .max_tokens = (size_t)s->model.ctx_size,
                               .verbose = s->options.verbose_answers,
                               .template_variables = &s->template_variables,
-                              .resolve = resolve,
-                              .peek = peek,
+                              .resolve = resolve_model,
+                              .peek = peek_tokenizer,
                               .tell_unknown = s->options.strict ? NULL : tell_unknown,
                               .user = x,
                               .api = x->api,
@@ -553,7 +553,7 @@ void el_exchange_submitted(el_exchange *x, const el_api_error *e) {
     x->failed = true;
     x->error = *e;
   }
-  if (el_exchange_ready(x)) wake(x);
+  if (el_exchange_ready(x)) wake_connection(x);
   pthread_mutex_unlock(&x->mutex);
   if (e) el_exchange_stop_generations(x);
 }
@@ -563,6 +563,6 @@ void el_exchange_submit(el_exchange *x) {
   pthread_mutex_lock(&x->mutex);
   bool wanted = !x->gone && !x->failed, first = !x->submitted;
   pthread_mutex_unlock(&x->mutex);
-  bool ok = !wanted || (first ? submit_all(x, &e) : submit_chosen(x, &e));
+  bool ok = !wanted || (first ? submit_exchange(x, &e) : submit_chosen(x, &e));
   el_exchange_submitted(x, ok ? NULL : &e);
 }

@@ -249,7 +249,7 @@ static bool refill(el_exchange *x, bool *broken) {
   return true;
 }
 
-static ssize_t read_stream(void *cls, uint64_t pos, char *buf, size_t max) {
+static ssize_t read_answer_stream(void *cls, uint64_t pos, char *buf, size_t max) {
   el_exchange *x = cls;
   if (x->out_pos == x->out.len) {
     bool broken;
@@ -266,7 +266,8 @@ static ssize_t read_stream(void *cls, uint64_t pos, char *buf, size_t max) {
 
 static enum MHD_Result answer_stream(el_exchange *x) {
   if (!make_reply(x)) return MHD_NO;
-  struct MHD_Response *r = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK, read_stream, x, NULL);
+  struct MHD_Response *r =
+      MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK, read_answer_stream, x, NULL);
   if (!r) return MHD_NO;
   MHD_add_response_header(r, "Content-Type", x->api->writer->stream_type);
   MHD_add_response_header(r, "Cache-Control", "no-cache");
@@ -341,7 +342,8 @@ static bool hold_back(el_exchange *x, el_conn *c) {
   return ok;
 }
 
-static enum MHD_Result refuse(el_exchange *x, int status, const char *code, const char *allow, const char *message) {
+static enum MHD_Result refuse_request(el_exchange *x, int status, const char *code, const char *allow,
+                                      const char *message) {
   el_api_error e;
   el_api_fail(&e, status, code, NULL, "%s", message);
   return answer_error(x, &e, allow);
@@ -361,9 +363,9 @@ static enum MHD_Result answer_denied(el_exchange *x) {
     e.retry_s = el_quota_seconds(el_strangers_wait_ns(&x->server->strangers, address, el_now_ns()));
     return answer_error(x, &e, NULL);
   }
-  return refuse(x, 401, "invalid_api_key", NULL,
-                has_key(x) ? "Incorrect API key provided."
-                           : "No API key provided: the header 'Authorization: Bearer KEY' is needed.");
+  return refuse_request(x, 401, "invalid_api_key", NULL,
+                        has_key(x) ? "Incorrect API key provided."
+                                   : "No API key provided: the header 'Authorization: Bearer KEY' is needed.");
 }
 
 /* Who calls. A browser asks without a key what it may ask (OPTIONS), and whoever watches the server has none. */
@@ -405,30 +407,32 @@ static enum MHD_Result dispatch(el_exchange *x, const char *method, const char *
   if (x->denied) return answer_denied(x);
   if (x->too_large) return answer_too_large(x);
   if (x->header_bytes > MAX_HEADERS)
-    return refuse(x, 431, "headers_too_large", NULL, "The request's headers are longer than the limit of 24 KiB.");
+    return refuse_request(x, 431, "headers_too_large", NULL,
+                          "The request's headers are longer than the limit of 24 KiB.");
   if (x->n_lengths > 1) return answer_two_lengths(x);
   if (x->unknown_coding) return answer_unknown_coding(x);
   if (!r)
-    return refuse(
+    return refuse_request(
         x, 404, "unknown_url", NULL,
         "There is no such endpoint; see /v1/models, /v1/completions, /v1/chat/completions, /v1/route, /health, "
         "/slots and /metrics.");
   if (!strcmp(method, "OPTIONS")) return answer_preflight(x, r);
   if (!post && !get && !del)
-    return refuse(x, 405, "method_not_allowed", el_route_methods(r), "This endpoint does not have this method.");
+    return refuse_request(x, 405, "method_not_allowed", el_route_methods(r),
+                          "This endpoint does not have this method.");
   if (forbidden)
-    return refuse(x, 403, "insufficient_permissions", NULL,
-                  "This needs an API key that is not limited to some adapters.");
+    return refuse_request(x, 403, "insufficient_permissions", NULL,
+                          "This needs an API key that is not limited to some adapters.");
   if (get || del) return answer_query(x, r, path, get ? r->get : r->del);
   if (x->over_share) return answer_over_share(x);
   return atomic_load(&x->server->draining)
-             ? refuse(x, 503, "shutting_down", NULL, "The server is shutting down.")
-             : refuse(x, 503, "overloaded", NULL,
-                      "The server holds as many request bodies as it takes; try again later.");
+             ? refuse_request(x, 503, "shutting_down", NULL, "The server is shutting down.")
+             : refuse_request(x, 503, "overloaded", NULL,
+                              "The server holds as many request bodies as it takes; try again later.");
 }
 
 /* For the log: what a terminal may be shown. */
-static void describe(el_exchange *x, const char *method, const char *path) {
+static void describe_request(el_exchange *x, const char *method, const char *path) {
   snprintf(x->what, sizeof x->what, "%.10s %s", method, path);
   for (char *p = x->what; *p; p++)
     if ((unsigned char)*p < 0x20 || (unsigned char)*p >= 0x7f) *p = '?';
@@ -447,12 +451,12 @@ static enum MHD_Result see_header(void *exchange, enum MHD_ValueKind kind, const
 }
 
 /* The headers have come. */
-static enum MHD_Result begin(el_server *s, struct MHD_Connection *c, const char *method, const char *path,
-                             void **context) {
+static enum MHD_Result begin_request(el_server *s, struct MHD_Connection *c, const char *method, const char *path,
+                                     void **context) {
   el_exchange *x = conn_of(c) ? el_exchange_new(s, c) : NULL;
   if (!x) return MHD_NO;
   *context = x;
-  describe(x, method, path);
+  describe_request(x, method, path);
   el_trace_read(header(c, "traceparent"), &x->trace);
   x->route = el_route_find(s->routes, s->n_routes, path);
   x->api = x->route ? x->route->api : NULL;
@@ -475,7 +479,7 @@ static enum MHD_Result begin(el_server *s, struct MHD_Connection *c, const char 
 static enum MHD_Result on_request(void *cls, struct MHD_Connection *c, const char *path, const char *method,
                                   const char *version, const char *data, size_t *len, void **context) {
   el_exchange *x = *context;
-  if (!x) return begin(cls, c, method, path, context);
+  if (!x) return begin_request(cls, c, method, path, context);
   if (*len) {
     el_exchange_body(x, data, *len);
     *len = 0;

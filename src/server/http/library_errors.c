@@ -30,7 +30,7 @@ static const struct {
     {505, "http_version_not_supported", "This is HTTP/1.1: the request's version is not supported."},
 };
 
-static void describe(unsigned status, el_api_error *e) {
+static void describe_status(unsigned status, el_api_error *e) {
   for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
     if (texts[i].status == status) {
       el_api_fail(e, (int)status, texts[i].code, NULL, "%s", texts[i].message);
@@ -40,7 +40,7 @@ static void describe(unsigned status, el_api_error *e) {
 }
 
 /* NULL: out of memory. */
-static struct MHD_Response *response(el_buf *json) {
+static struct MHD_Response *make_json_response(el_buf *json) {
   struct MHD_Response *r = MHD_create_response_from_buffer(json->len, json->data, MHD_RESPMEM_MUST_FREE);
   if (r)
     MHD_add_response_header(r, "Content-Type", "application/json");
@@ -88,7 +88,7 @@ __attribute__((visibility("default"))) enum MHD_Result MHD_queue_response(struct
 
   el_api_error e = {0};
   el_buf json = {0};
-  describe(status, &e);
+  describe_status(status, &e);
   if (!el_api_error_write(&e, &json)) {
     el_buf_free(&json);
     return MHD_NO;
@@ -98,7 +98,7 @@ __attribute__((visibility("default"))) enum MHD_Result MHD_queue_response(struct
     send_whole(fd->connect_fd, status, &json);
     return MHD_NO;
   }
-  struct MHD_Response *ours = response(&json);
+  struct MHD_Response *ours = make_json_response(&json);
   enum MHD_Result rc = ours ? next(c, status, ours) : MHD_NO;
   if (ours) MHD_destroy_response(ours);
   return rc;

@@ -28,11 +28,11 @@ static size_t host_of(const char **host) {
   return *rest ? 0 : len;
 }
 
-static bool is(const char *name, size_t len, const char *what) {
+static bool host_is(const char *name, size_t len, const char *what) {
   return strlen(what) == len && !strncasecmp(name, what, len);
 }
 
-static bool ends_in(const char *name, size_t len, const char *end) {
+static bool host_ends_in(const char *name, size_t len, const char *end) {
   size_t n = strlen(end);
   return len > n && !strncasecmp(name + len - n, end, n);
 }
@@ -48,7 +48,7 @@ static bool is_address(const char *name, size_t len) {
 
 /* Browsers ask no name server for these. */
 static bool is_localhost(const char *name, size_t len) {
-  return is(name, len, "localhost") || ends_in(name, len, ".localhost");
+  return host_is(name, len, "localhost") || host_ends_in(name, len, ".localhost");
 }
 
 static bool is_address_or_localhost(const char *host) {
@@ -64,18 +64,18 @@ static bool is_local_page(const char *origin) {
   if (strncmp(origin, "http://", 7) && strncmp(origin, "https://", 8)) return false;
   host += strlen("://");
   size_t len = host_of(&host);
-  return len &&
-         (is_localhost(host, len) || is(host, len, "127.0.0.1") || is(host, len, "0.0.0.0") || is(host, len, "::1"));
+  return len && (is_localhost(host, len) || host_is(host, len, "127.0.0.1") || host_is(host, len, "0.0.0.0") ||
+                 host_is(host, len, "::1"));
 }
 
-static bool is_own(const char *origin, const char *host) {
+static bool is_own_page(const char *origin, const char *host) {
   static const char scheme[] = "http://";
   return host && !strncmp(origin, scheme, sizeof scheme - 1) && !strcasecmp(origin + sizeof scheme - 1, host) &&
          is_address_or_localhost(host);
 }
 
 /* Whether the operator allowed an origin, or with `host` one of this host. */
-static bool is_allowed(const el_server *s, const char *origin, const char *host) {
+static bool is_cors_origin(const el_server *s, const char *origin, const char *host) {
   for (size_t i = 0; i < s->options.n_cors_origins; i++) {
     const char *allowed = s->options.cors_origins[i], *of = strstr(allowed, "://");
     if (!strcmp(allowed, "*") || (origin && !strcasecmp(allowed, origin))) return true;
@@ -87,16 +87,16 @@ static bool is_allowed(const el_server *s, const char *origin, const char *host)
 /* A name that a stranger's name server cannot answer for: without a dot, or of a zone that is for local names. */
 static bool is_local_name(const char *host) {
   size_t len = host_of(&host);
-  return len && (!memchr(host, '.', len) || ends_in(host, len, ".local") || ends_in(host, len, ".internal"));
+  return len && (!memchr(host, '.', len) || host_ends_in(host, len, ".local") || host_ends_in(host, len, ".internal"));
 }
 
 bool el_origin_allowed(const el_server *s, const char *origin, const char *host, el_api_error *e) {
-  if (origin && !is_local_page(origin) && !is_own(origin, host) && !is_allowed(s, origin, NULL))
+  if (origin && !is_local_page(origin) && !is_own_page(origin, host) && !is_cors_origin(s, origin, NULL))
     return el_api_fail(
         e, 403, "origin_not_allowed", NULL,
         "Pages of this web origin may not call the server; its operator can allow them (--cors-origin).");
   if (!host || !s->loopback || atomic_load(&s->asks_for_key) || is_address_or_localhost(host) || is_local_name(host) ||
-      is_allowed(s, NULL, host))
+      is_cors_origin(s, NULL, host))
     return true;
   return el_api_fail(e, 403, "host_not_allowed", NULL,
                      "The server listens on this machine alone and is not called '%.255s'; its operator can allow the "

@@ -30,7 +30,7 @@
 enum { LONG_NICE = 10, LONG_SLICE_US = 200 };
 
 /* What was chosen for a request with several choices is submitted from its parsed form: its body is gone. */
-static int lane_of(const el_exchange *x) {
+static int lane_of_exchange(const el_exchange *x) {
   return x->grows || x->body.len > SHORT_BODY ? EL_LANE_LONG : EL_LANE_SHORT;
 }
 
@@ -39,7 +39,7 @@ void el_readers_push(el_server *s, el_exchange *x) {
     x->again = x->in_hand;
     return;
   }
-  int which = lane_of(x);
+  int which = lane_of_exchange(x);
   el_lane *lane = &s->readers.lanes[which];
   el_line *line = &x->caller->lines[which];
   x->queued = true;
@@ -69,7 +69,7 @@ static el_caller **next_caller(const el_server *s, el_lane *lane, int which) {
   return best;
 }
 
-static el_exchange *take(el_server *s, int which) {
+static el_exchange *take_exchange(el_server *s, int which) {
   el_lane *lane = &s->readers.lanes[which];
   el_caller **at = next_caller(s, lane, which);
   if (!at) return NULL;
@@ -89,7 +89,7 @@ static el_exchange *take(el_server *s, int which) {
 }
 
 /* With the server's mutex held. */
-static void give_back(el_server *s, el_exchange *x, int which) {
+static void give_back_exchange(el_server *s, el_exchange *x, int which) {
   x->in_hand = false;
   if (which == EL_LANE_LONG) {
     x->caller->n_long--;
@@ -100,18 +100,18 @@ static void give_back(el_server *s, el_exchange *x, int which) {
 }
 
 /* Turns are counted in what is read, which is what a body says, or as much of it as was decoded. */
-static void charge(el_server *s, el_caller *caller, int which, size_t bytes) {
+static void charge_caller(el_server *s, el_caller *caller, int which, size_t bytes) {
   pthread_mutex_lock(&s->mutex);
   caller->lines[which].served += bytes;
   pthread_mutex_unlock(&s->mutex);
 }
 
 /* Whether it can be parsed now; else it has failed, or is left to the readers of long bodies. */
-static bool decode(el_server *s, el_exchange *x, int which) {
+static bool decode_body(el_server *s, el_exchange *x, int which) {
   size_t most = s->options.max_body_bytes, limit = which == EL_LANE_SHORT && most > SHORT_BODY ? SHORT_BODY : most;
   el_api_error e;
   el_decoded result = el_exchange_decode(x, limit, &e);
-  charge(s, x->caller, which, result == EL_DECODED ? x->body.len : limit);
+  charge_caller(s, x->caller, which, result == EL_DECODED ? x->body.len : limit);
   if (result == EL_DECODED) return true;
   if (result == EL_DECODED_TOO_LONG && limit < most) {
     pthread_mutex_lock(&s->mutex);
@@ -128,16 +128,16 @@ static bool decode(el_server *s, el_exchange *x, int which) {
 static void read_lane(el_server *s, int which) {
   pthread_mutex_lock(&s->mutex);
   for (;;) {
-    el_exchange *x = take(s, which);
+    el_exchange *x = take_exchange(s, which);
     if (!x) {
       if (s->stopping) break;
       pthread_cond_wait(&s->readers.lanes[which].changed, &s->mutex);
       continue;
     }
     pthread_mutex_unlock(&s->mutex);
-    if (!x->coding || decode(s, x, which)) el_exchange_submit(x);
+    if (!x->coding || decode_body(s, x, which)) el_exchange_submit(x);
     pthread_mutex_lock(&s->mutex);
-    give_back(s, x, which);
+    give_back_exchange(s, x, which);
     pthread_mutex_unlock(&s->mutex);
     el_exchange_release(x);
     pthread_mutex_lock(&s->mutex);

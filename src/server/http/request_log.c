@@ -5,7 +5,7 @@
 #include "base/clock.h"
 #include "server/http/state.h"
 
-static bool write_line(el_buf *b, const el_server_request *r) {
+static bool write_request_line(el_buf *b, const el_server_request *r) {
   bool ok = el_buf_printf(b, "%s %d %zu bytes %.1f ms%s %s", r->what, r->status, r->bytes, r->total_ms,
                           r->cut_off ? " (cut off)" : "", r->id);
   if (ok && r->key) ok = el_buf_printf(b, ", key %s", r->key);
@@ -55,7 +55,7 @@ void el_request_log(el_exchange *x, bool cut_off) {
     r.parent_span_id = x->trace.parent;
   }
   el_buf line = {0};
-  if (write_line(&line, &r)) {
+  if (write_request_line(&line, &r)) {
     r.line = line.data;
     if (s->options.log_request)
       s->options.log_request(s->options.log_user, &r);

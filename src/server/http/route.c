@@ -15,7 +15,7 @@ static const char VERSION[] = "/v1";
 enum { VERSION_LEN = sizeof VERSION - 1 };
 
 /* Of a path of this length. */
-static const el_route *look_up(const el_route *routes, size_t n_routes, const char *path, size_t len) {
+static const el_route *find_route(const el_route *routes, size_t n_routes, const char *path, size_t len) {
   for (size_t i = 0; i < n_routes; i++) {
     const el_route *r = &routes[i];
     size_t n = strlen(r->path);
@@ -25,22 +25,22 @@ static const el_route *look_up(const el_route *routes, size_t n_routes, const ch
 }
 
 /* As it is, else without or with the version: clients differ in which of both their base address has. */
-static const el_route *look_up_both(const el_route *routes, size_t n_routes, const char *path, size_t len) {
+static const el_route *find_route_or_version(const el_route *routes, size_t n_routes, const char *path, size_t len) {
   char longer[64]; /* than any route: what is cut off is a name */
-  const el_route *r = look_up(routes, n_routes, path, len);
+  const el_route *r = find_route(routes, n_routes, path, len);
   if (r) return r;
   if (len > VERSION_LEN + 1 && !strncmp(path, VERSION, VERSION_LEN) && path[VERSION_LEN] == '/')
-    return look_up(routes, n_routes, path + VERSION_LEN, len - VERSION_LEN);
+    return find_route(routes, n_routes, path + VERSION_LEN, len - VERSION_LEN);
   snprintf(longer, sizeof longer, "%s%s", VERSION, path);
-  return look_up(routes, n_routes, longer, VERSION_LEN + len);
+  return find_route(routes, n_routes, longer, VERSION_LEN + len);
 }
 
 const el_route *el_route_find(const el_route *routes, size_t n_routes, const char *path) {
   size_t len = strlen(path);
-  const el_route *r = look_up_both(routes, n_routes, path, len);
+  const el_route *r = find_route_or_version(routes, n_routes, path, len);
   if (r) return r;
   while (len > 1 && path[len - 1] == '/') len--;
-  return path[len] ? look_up_both(routes, n_routes, path, len) : NULL;
+  return path[len] ? find_route_or_version(routes, n_routes, path, len) : NULL;
 }
 
 const char *el_route_rest(const el_route *r, const char *path) {

@@ -45,7 +45,7 @@ static bool has_unread(const el_conn *c) {
 }
 
 /* `since`: when that began. */
-static waits look_at(el_conn *c, uint64_t now, uint64_t *since) {
+static waits look_at_connection(el_conn *c, uint64_t now, uint64_t *since) {
   *since = c->since_ns;
   if (c->expired) return NOT;
   if (!c->exchange && c->deadline_ns) {
@@ -58,7 +58,7 @@ static waits look_at(el_conn *c, uint64_t now, uint64_t *since) {
   return now - c->answered_ns < TAKING_GRACE_NS ? YET : TAKING;
 }
 
-static int worst_first(const void *x, const void *y) {
+static int compare_waits(const void *x, const void *y) {
   const candidate *a = x, *b = y;
   if (a->siblings != b->siblings) return a->siblings < b->siblings ? 1 : -1;
   if (a->waits != b->waits) return a->waits < b->waits ? -1 : 1;
@@ -73,10 +73,10 @@ void el_shed(el_server *s) {
   uint64_t now = el_now_ns();
   for (el_conn *c = s->connections; c; c = c->next) {
     candidate k = {.conn = c, .siblings = c->address->n_connections};
-    k.waits = look_at(c, now, &k.since_ns);
+    k.waits = look_at_connection(c, now, &k.since_ns);
     if (k.waits != NOT) list[n++] = k;
   }
-  qsort(list, n, sizeof *list, worst_first);
+  qsort(list, n, sizeof *list, compare_waits);
   size_t excess = s->n_connections - allowed, shut = 0;
   for (size_t i = 0; i < n && i < excess; i++) {
     if (list[i].waits == YET) continue; /* its turn comes, before that of an address with fewer */

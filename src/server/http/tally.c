@@ -21,7 +21,7 @@ void el_tally_free(el_tally *t) {
   pthread_mutex_destroy(&t->mutex);
 }
 
-static uint64_t hash_of(const char *name) {
+static uint64_t hash_adapter_name(const char *name) {
   uint64_t h = 0xcbf29ce484222325u; /* FNV-1a */
   for (; *name; name++) h = (h ^ (unsigned char)*name) * 0x100000001b3u;
   return h;
@@ -36,14 +36,14 @@ static void add_sums(el_tally_sums *to, const el_tally_sums *from) {
   to->seconds += from->seconds;
 }
 
-static void observe(el_tally_histogram *h, double seconds) {
+static void observe_seconds(el_tally_histogram *h, double seconds) {
   int i = 0;
   while (i < EL_TALLY_BUCKETS - 1 && seconds > LIMITS[i]) i++;
   h->count[i]++;
   h->sum += seconds;
 }
 
-static el_tally_row *lightest(el_tally *t, bool shown) {
+static el_tally_row *lightest_row(el_tally *t, bool shown) {
   el_tally_row *least = NULL;
   for (int i = 0; i < t->n_rows; i++) {
     el_tally_row *r = &t->rows[i];
@@ -54,21 +54,21 @@ static el_tally_row *lightest(el_tally *t, bool shown) {
 
 /* The row of this name; a new one takes the place of the least used that is not shown, and its weight ("space saving",
  * Metwally et al. 2005): so one that keeps coming rises whatever comes between. NULL: out of memory. */
-static el_tally_row *row_of(el_tally *t, const char *name) {
-  uint64_t hash = hash_of(name);
+static el_tally_row *tally_row_of(el_tally *t, const char *name) {
+  uint64_t hash = hash_adapter_name(name);
   for (int i = 0; i < t->n_rows; i++)
     if (t->rows[i].hash == hash && !strcmp(t->rows[i].name, name)) return &t->rows[i];
   char *copy = strdup(name);
   if (!copy) return NULL;
-  el_tally_row *r = t->n_rows < EL_TALLY_TRACKED ? &t->rows[t->n_rows++] : lightest(t, false);
+  el_tally_row *r = t->n_rows < EL_TALLY_TRACKED ? &t->rows[t->n_rows++] : lightest_row(t, false);
   free(r->name);
   *r = (el_tally_row){.name = copy, .hash = hash, .weight = r->weight};
   return r;
 }
 
-static void show(el_tally *t, el_tally_row *r) {
+static void show_row(el_tally *t, el_tally_row *r) {
   if (t->n_shown == EL_TALLY_SHOWN) {
-    el_tally_row *least = lightest(t, true);
+    el_tally_row *least = lightest_row(t, true);
     if (r->weight <= MORE * least->weight) return;
     add_sums(&t->other, &least->sums);
     least->sums = (el_tally_sums){0};
@@ -109,14 +109,14 @@ void el_tally_add(el_tally *t, const char *name, const el_event *done) {
   pthread_mutex_lock(&t->mutex);
   if (++t->n_counted % HALF_LIFE == 0)
     for (int i = 0; i < t->n_rows; i++) t->rows[i].weight /= 2;
-  el_tally_row *r = name && strcmp(name, "other") ? row_of(t, name) : NULL;
+  el_tally_row *r = name && strcmp(name, "other") ? tally_row_of(t, name) : NULL;
   if (r) {
     r->weight += 1;
-    if (!r->shown) show(t, r);
+    if (!r->shown) show_row(t, r);
   }
   add_sums(r && r->shown ? &r->sums : &t->other, &one);
-  if (has_first) observe(&t->first_token, first);
-  observe(&t->whole, whole);
+  if (has_first) observe_seconds(&t->first_token, first);
+  observe_seconds(&t->whole, whole);
   add_totals(&t->totals, done);
   pthread_mutex_unlock(&t->mutex);
 }
@@ -134,7 +134,7 @@ bool el_metric_label(el_buf *out, const char *value) {
   return ok && el_buf_append(out, "\"", 1);
 }
 
-static bool write_histogram(const el_tally_histogram *h, const char *name, const char *help, el_buf *out) {
+static bool write_tally_histogram(const el_tally_histogram *h, const char *name, const char *help, el_buf *out) {
   bool ok = el_buf_printf(out, "# HELP %s %s\n# TYPE %s histogram\n", name, help, name);
   uint64_t sum = 0;
   for (int i = 0; ok && i < EL_TALLY_BUCKETS - 1; i++)
@@ -157,41 +157,42 @@ static const struct {
     {"edgelora_adapter_request_seconds", "summary", "Time from a request's arrival to its end, by adapter."},
 };
 
-static bool write_one(series s, const char *suffix, const char *adapter, el_buf *out) {
+static bool write_tally_series(series s, const char *suffix, const char *adapter, el_buf *out) {
   return el_buf_printf(out, "%s%s{adapter=", SERIES[s].name, suffix) && el_metric_label(out, adapter) &&
          el_buf_append(out, "} ", 2);
 }
 
-static bool write_count(series s, const char *suffix, const char *adapter, uint64_t n, el_buf *out) {
-  return write_one(s, suffix, adapter, out) && el_buf_printf(out, "%" PRIu64 "\n", n);
+static bool write_tally_count(series s, const char *suffix, const char *adapter, uint64_t n, el_buf *out) {
+  return write_tally_series(s, suffix, adapter, out) && el_buf_printf(out, "%" PRIu64 "\n", n);
 }
 
-static bool write_summary(series s, const char *adapter, double sum, uint64_t n, el_buf *out) {
-  return write_one(s, "_sum", adapter, out) && el_buf_printf(out, "%.9g\n", sum) &&
-         write_count(s, "_count", adapter, n, out);
+static bool write_tally_summary(series s, const char *adapter, double sum, uint64_t n, el_buf *out) {
+  return write_tally_series(s, "_sum", adapter, out) && el_buf_printf(out, "%.9g\n", sum) &&
+         write_tally_count(s, "_count", adapter, n, out);
 }
 
-static bool write_sums(series s, const char *adapter, const el_tally_sums *sums, el_buf *out) {
+static bool write_tally_sums(series s, const char *adapter, const el_tally_sums *sums, el_buf *out) {
   switch (s) {
-    case REQUESTS: return write_count(s, "", adapter, sums->requests, out);
-    case PROMPT_TOKENS: return write_count(s, "", adapter, sums->prompt_tokens, out);
-    case GENERATED_TOKENS: return write_count(s, "", adapter, sums->generated_tokens, out);
-    case FIRST_TOKEN: return write_summary(s, adapter, sums->first_token_seconds, sums->first_tokens, out);
-    default: return write_summary(s, adapter, sums->seconds, sums->requests, out);
+    case REQUESTS: return write_tally_count(s, "", adapter, sums->requests, out);
+    case PROMPT_TOKENS: return write_tally_count(s, "", adapter, sums->prompt_tokens, out);
+    case GENERATED_TOKENS: return write_tally_count(s, "", adapter, sums->generated_tokens, out);
+    case FIRST_TOKEN: return write_tally_summary(s, adapter, sums->first_token_seconds, sums->first_tokens, out);
+    default: return write_tally_summary(s, adapter, sums->seconds, sums->requests, out);
   }
 }
 
 bool el_tally_write(el_tally *t, el_buf *out) {
   pthread_mutex_lock(&t->mutex);
-  bool ok = write_histogram(&t->first_token, "edgelora_first_token_seconds",
+  bool ok =
+      write_tally_histogram(&t->first_token, "edgelora_first_token_seconds",
                             "Time from a request's arrival to its first token.", out) &&
-            write_histogram(&t->whole, "edgelora_request_seconds", "Time from a request's arrival to its end.", out);
+      write_tally_histogram(&t->whole, "edgelora_request_seconds", "Time from a request's arrival to its end.", out);
   for (int s = 0; ok && s < N_SERIES; s++) {
     ok = el_buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", SERIES[s].name, SERIES[s].help, SERIES[s].name,
                        SERIES[s].type);
     for (int i = 0; ok && i < t->n_rows; i++)
-      if (t->rows[i].shown) ok = write_sums((series)s, t->rows[i].name, &t->rows[i].sums, out);
-    ok = ok && write_sums((series)s, "other", &t->other, out);
+      if (t->rows[i].shown) ok = write_tally_sums((series)s, t->rows[i].name, &t->rows[i].sums, out);
+    ok = ok && write_tally_sums((series)s, "other", &t->other, out);
   }
   pthread_mutex_unlock(&t->mutex);
   return ok;

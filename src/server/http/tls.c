@@ -14,7 +14,7 @@
 #define MAX_FILE_BYTES ((size_t)1 << 20)
 
 /* log NULL: it is no secret. A fifo that nobody writes to would hold up the start. */
-static el_status read_file(const char *option, const char *path, const el_log *log, el_buf *out, el_error *err) {
+static el_status read_tls_file(const char *option, const char *path, const el_log *log, el_buf *out, el_error *err) {
   el_status status = el_secret_file_read(option, path, O_NONBLOCK, MAX_FILE_BYTES, log, out, err);
   if (!status && memchr(out->data, 0, out->len))
     status = el_fail(err, EL_ERR_FORMAT, "%s: %s: has a NUL character, so it is no PEM", option, path);
@@ -33,7 +33,7 @@ static void tell_validity(const char *path, gnutls_x509_crt_t cert, const el_log
     el_logf(log, EL_LOG_WARN, "tls-cert: %s: the certificate is not valid yet", path);
 }
 
-static el_status check_cert(const el_tls *t, const char *path, const el_log *log, el_error *err) {
+static el_status check_tls_cert(const el_tls *t, const char *path, const el_log *log, el_error *err) {
   gnutls_datum_t text = {(unsigned char *)t->cert.data, (unsigned)t->cert.len};
   gnutls_x509_crt_t *chain;
   unsigned n = 0;
@@ -45,7 +45,7 @@ static el_status check_cert(const el_tls *t, const char *path, const el_log *log
   return EL_OK;
 }
 
-static el_status check_key(const el_tls *t, const char *path, el_error *err) {
+static el_status check_tls_key(const el_tls *t, const char *path, el_error *err) {
   gnutls_datum_t text = {(unsigned char *)t->key.data, (unsigned)t->key.len};
   gnutls_x509_privkey_t key;
   int rc = gnutls_x509_privkey_init(&key);
@@ -55,7 +55,7 @@ static el_status check_key(const el_tls *t, const char *path, el_error *err) {
   return rc < 0 ? fail_gnutls("tls-key", path, rc, err) : EL_OK;
 }
 
-static el_status check_pair(const el_tls *t, const char *cert_path, const char *key_path, el_error *err) {
+static el_status check_tls_pair(const el_tls *t, const char *cert_path, const char *key_path, el_error *err) {
   const gnutls_datum_t cert = {(unsigned char *)t->cert.data, (unsigned)t->cert.len},
                        key = {(unsigned char *)t->key.data, (unsigned)t->key.len};
   gnutls_certificate_credentials_t pair;
@@ -76,11 +76,11 @@ el_status el_tls_read(const char *cert_path, const char *key_path, const el_log 
                    cert_path ? "tls-cert" : "tls-key", cert_path ? "tls-key" : "tls-cert");
   if (MHD_is_feature_supported(MHD_FEATURE_TLS) != MHD_YES)
     return el_fail(err, EL_ERR_UNSUPPORTED, "tls-cert: libmicrohttpd %s was built without TLS", MHD_get_version());
-  el_status status = read_file("tls-cert", cert_path, NULL, &out->cert, err);
-  if (!status) status = read_file("tls-key", key_path, log, &out->key, err);
-  if (!status) status = check_cert(out, cert_path, log, err);
-  if (!status) status = check_key(out, key_path, err);
-  if (!status) status = check_pair(out, cert_path, key_path, err);
+  el_status status = read_tls_file("tls-cert", cert_path, NULL, &out->cert, err);
+  if (!status) status = read_tls_file("tls-key", key_path, log, &out->key, err);
+  if (!status) status = check_tls_cert(out, cert_path, log, err);
+  if (!status) status = check_tls_key(out, key_path, err);
+  if (!status) status = check_tls_pair(out, cert_path, key_path, err);
   if (status) el_tls_free(out);
   return status;
 }

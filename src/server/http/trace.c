@@ -10,7 +10,7 @@ static bool is_hex(const char *s, size_t n) {
   return strspn(s, "0123456789abcdef") >= n;
 }
 
-static bool is_zero(const char *s, size_t n) {
+static bool is_all_zero(const char *s, size_t n) {
   return strspn(s, "0") >= n;
 }
 
@@ -21,7 +21,8 @@ static bool is_valid(const char *s) {
   if (!is_hex(s, 2) || !is_hex(s + TRACE_AT, EL_TRACE_ID) || !is_hex(s + PARENT_AT, EL_SPAN_ID) ||
       !is_hex(s + FLAGS_AT, 2))
     return false;
-  if (is_zero(s + TRACE_AT, EL_TRACE_ID) || is_zero(s + PARENT_AT, EL_SPAN_ID) || !strncmp(s, "ff", 2)) return false;
+  if (is_all_zero(s + TRACE_AT, EL_TRACE_ID) || is_all_zero(s + PARENT_AT, EL_SPAN_ID) || !strncmp(s, "ff", 2))
+    return false;
   return len == LENGTH || (strncmp(s, "00", 2) && s[LENGTH] == '-');
 }
 

@@ -47,7 +47,7 @@ static bool left_in_the_middle(el_conn *c, short events) {
 
 /* Shuts what is late or left; lists in `l` the requests whose clients have gone, or that have failed. With the server's
  * mutex held, under which the HTTP thread unlists a connection before its descriptor is closed. */
-static size_t look_around(el_server *s, el_watched *l) {
+static size_t look_at_connections(el_server *s, el_watched *l) {
   uint64_t now = el_now_ns();
   size_t n = 0, found = 0;
   struct pollfd *fds = s->watch_fds;
@@ -78,7 +78,7 @@ static size_t look_around(el_server *s, el_watched *l) {
   return found;
 }
 
-static void act(const el_watched *l, size_t n) {
+static void act_on_watched(const el_watched *l, size_t n) {
   for (size_t i = 0; i < n; i++) {
     if (l[i].left)
       el_exchange_abandon(l[i].exchange);
@@ -103,10 +103,10 @@ void *el_watch_main(void *server) {
       continue;
     }
     sleep_a_tick(s);
-    size_t n = look_around(s, s->watched);
+    size_t n = look_at_connections(s, s->watched);
     el_shed(s);
     pthread_mutex_unlock(&s->mutex);
-    act(s->watched, n);
+    act_on_watched(s->watched, n);
     pthread_mutex_lock(&s->mutex);
   }
   pthread_mutex_unlock(&s->mutex);

@@ -27,7 +27,7 @@ void el_calling_free(el_calling *c) {
   *c = (el_calling){0};
 }
 
-static bool fail(el_api_parse *p, const el_error *err, const char *param) {
+static bool fail_format(el_api_parse *p, const el_error *err, const char *param) {
   if (err->code == EL_ERR_NO_MEMORY) return el_api_no_memory(p);
   return el_api_fail(p->error, 400, "invalid_value", param, "%s.", err->message);
 }
@@ -45,7 +45,7 @@ static bool find_format(el_api_parse *p, el_calling *c) {
     c->format = f->own;
     pthread_mutex_unlock(&f->mutex);
   }
-  return !status || fail(p, &err, "messages");
+  return !status || fail_format(p, &err, "messages");
 }
 
 /* ---------------------------------------------------------------- tool_choice */
@@ -57,7 +57,7 @@ static bool fail_choice(el_api_parse *p) {
 }
 
 /* *none: no tool may be called. */
-static bool read_choice(el_api_parse *p, el_calling *c, bool *none) {
+static bool read_calling_choice(el_api_parse *p, el_calling *c, bool *none) {
   const json_t *v = p->tool_choice;
   const char *s = json_string_value(v);
   if (!v || (s && !strcmp(s, "auto"))) return true;
@@ -86,7 +86,7 @@ static bool read_tools(el_api_parse *p, el_calling *c) {
   }
   el_status status = el_tools_open(&tools, &c->tools, &err);
   el_json_value_free(&tools);
-  if (status) return fail(p, &err, "tools");
+  if (status) return fail_format(p, &err, "tools");
   return !c->only || el_tools_have(c->tools, c->only) ||
          el_api_fail(p->error, 400, "invalid_value", "tool_choice",
                      "Invalid value for 'tool_choice': '%.128s' is none of the tools.", c->only);
@@ -98,7 +98,7 @@ bool el_calling_begin(el_api_parse *p) {
   if (p->out->route) return true;
   c->rules.parallel = !p->one_call;
   c->keep_reasoning = p->keep_reasoning;
-  if (!find_format(p, c) || !read_choice(p, c, &none)) return false;
+  if (!find_format(p, c) || !read_calling_choice(p, c, &none)) return false;
   if (p->tools) return none || read_tools(p, c);
   return !(c->rules.required || c->rules.only) ||
          el_api_fail(p->error, 400, "invalid_value", "tool_choice",
@@ -113,12 +113,12 @@ bool el_calling_wants_text(const el_calling *c) {
 
 /* ---------------------------------------------------------------- messages, for templates that know no tools */
 
-static const char *role_of(const json_t *m) {
+static const char *message_role(const json_t *m) {
   return json_string_value(json_object_get(m, "role"));
 }
 
 /* A content, a string or parts, with a text added at its end. */
-static bool add_text(el_api_parse *p, json_t *m, const char *text, size_t len) {
+static bool append_message_text(el_api_parse *p, json_t *m, const char *text, size_t len) {
   json_t *content = json_object_get(m, "content"), *added;
   if (json_is_array(content)) {
     added = json_pack("{s:s, s:s%}", "type", "text", "text", text, len);
@@ -137,7 +137,7 @@ static bool add_text(el_api_parse *p, json_t *m, const char *text, size_t len) {
  * of the system. */
 static json_t *system_message(json_t *messages, bool takes_system) {
   json_t *first = json_array_get(messages, 0);
-  if (!takes_system || !strcmp(role_of(first), "system")) return first;
+  if (!takes_system || !strcmp(message_role(first), "system")) return first;
   json_t *system = json_pack("{s:s, s:s}", "role", "system", "content", "");
   return json_array_insert_new(messages, 0, system) ? NULL : json_array_get(messages, 0);
 }
@@ -146,9 +146,9 @@ static bool tell_tools(el_api_parse *p, const el_calling *c, json_t *messages, b
   char *text;
   size_t len;
   el_error err;
-  if (el_answer_instructions(c->format, c->tools, &c->rules, &text, &len, &err)) return fail(p, &err, "tools");
+  if (el_answer_instructions(c->format, c->tools, &c->rules, &text, &len, &err)) return fail_format(p, &err, "tools");
   json_t *m = system_message(messages, takes_system);
-  bool ok = m ? add_text(p, m, text, len) : el_api_no_memory(p);
+  bool ok = m ? append_message_text(p, m, text, len) : el_api_no_memory(p);
   el_free(text);
   return ok;
 }
@@ -165,7 +165,7 @@ static bool tell_call(el_api_parse *p, const el_calling *c, json_t *m, const jso
   const char *given = json && *json ? json : "{}";
   bool ok = !el_answer_call_text(c->format, json_string_value(json_object_get(function, "name")), given, strlen(given),
                                  &text, &len, &err) &&
-            add_text(p, m, text, len);
+            append_message_text(p, m, text, len);
   free(json);
   el_free(text);
   return ok || el_api_no_memory(p);
@@ -184,17 +184,18 @@ static bool tell_calls(el_api_parse *p, const el_calling *c, json_t *m) {
 static bool tell_results(el_api_parse *p, json_t *messages) {
   for (size_t i = 0; i < json_array_size(messages); i++) {
     json_t *m = json_array_get(messages, i);
-    if (strcmp(role_of(m), "tool")) continue;
+    if (strcmp(message_role(m), "tool")) continue;
     json_t *before = i ? json_array_get(messages, i - 1) : NULL, *content = json_object_get(m, "content");
     bool again = before && json_is_true(json_object_get(before, "is_result"));
     json_t *to = again ? before : json_pack("{s:s, s:s, s:b}", "role", "user", "content", "", "is_result", 1);
-    bool ok = to && add_text(p, to, "Result of the call:", 19);
+    bool ok = to && append_message_text(p, to, "Result of the call:", 19);
     json_t *part;
     size_t k;
-    if (ok && json_is_string(content)) ok = add_text(p, to, json_string_value(content), json_string_length(content));
+    if (ok && json_is_string(content))
+      ok = append_message_text(p, to, json_string_value(content), json_string_length(content));
     if (ok && json_is_array(content)) json_array_foreach(content, k, part) {
         const json_t *text = json_object_get(part, "text");
-        ok = ok && (!text || add_text(p, to, json_string_value(text), json_string_length(text)));
+        ok = ok && (!text || append_message_text(p, to, json_string_value(text), json_string_length(text)));
       }
     if (!again && to && json_array_set_new(messages, i, to)) ok = false;
     if (again && json_array_remove(messages, i--)) ok = false;
@@ -225,12 +226,12 @@ bool el_calling_tell(el_api_parse *p) {
 /* ---------------------------------------------------------------- after */
 
 /* Calls that have to come, or whose arguments have to be what a schema says. */
-static bool constrain(el_api_parse *p, el_calling *c) {
+static bool constrain_calls(el_api_parse *p, el_calling *c) {
   el_api_request *r = p->out;
   el_constraint_source *source;
   el_error err;
   if (el_answer_constraint(c->format, c->tools, &c->rules, c->prompt, c->prompt_len, &source, &err))
-    return fail(p, &err, "tool_choice");
+    return fail_format(p, &err, "tool_choice");
   if (!source) return true;
   if (r->constraint) { /* by response_format and its like */
     el_free(source);
@@ -245,7 +246,7 @@ static bool constrain(el_api_parse *p, el_calling *c) {
   el_status status = el_constraint_open(r->engine, source, &r->constraint, &err);
   el_free(source);
   if (!status) r->request.constraint = r->constraint;
-  return !status || fail(p, &err, "tools");
+  return !status || fail_format(p, &err, "tools");
 }
 
 bool el_calling_end(el_api_parse *p) {
@@ -261,8 +262,8 @@ bool el_calling_end(el_api_parse *p) {
   }
   size_t n = prompt->n < END_TOKENS ? prompt->n : END_TOKENS;
   if (el_detokenize(p->tokenizer, prompt->tokens + prompt->n - n, n, true, &c->prompt, &c->prompt_len, &err))
-    return fail(p, &err, "messages");
+    return fail_format(p, &err, "messages");
   p->out->request.shown_tokens = info.shown_tokens;
   p->out->request.n_shown_tokens = info.n_shown_tokens;
-  return !c->tools || constrain(p, c);
+  return !c->tools || constrain_calls(p, c);
 }

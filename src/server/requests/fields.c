@@ -104,7 +104,7 @@ static const el_field *find_openai(const char *name, unsigned where) {
 }
 
 /* What to say besides of a field that does not belong here. */
-static const char *elsewhere(const char *name) {
+static const char *field_elsewhere(const char *name) {
   return find_openai(name, EL_AT_TEXT)    ? " It belongs to /v1/completions."
          : find_openai(name, EL_AT_CHAT)  ? " It belongs to /v1/chat/completions."
          : find_openai(name, EL_AT_ROUTE) ? " It belongs to /v1/route."
@@ -128,7 +128,7 @@ bool el_api_fields_read(el_api_parse *p, const json_t *body) {
     if (!f && find_openai(key, api->tolerated)) continue;
     if (json_is_null(value)) continue;
     if (!f) {
-      if (!el_api_unknown(p, key, elsewhere(key))) return false;
+      if (!el_api_unknown(p, key, field_elsewhere(key))) return false;
       continue;
     }
     if (!f->read(p, f, value)) return false;

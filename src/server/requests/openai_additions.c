@@ -4,7 +4,7 @@
 
 #include "server/requests/fields.h"
 
-static bool read_scores(el_api_parse *p, const json_t *v) {
+static bool read_scores_addition(el_api_parse *p, const json_t *v) {
   static const char name[] = "edgelora.scores";
   if (!json_is_boolean(v) && !json_is_integer(v)) return el_api_type_error(p, name, "a boolean or an integer", v);
   json_int_t n = json_is_integer(v) ? json_integer_value(v) : EL_DEFAULT_SCORES;
@@ -51,7 +51,7 @@ bool el_api_additions_read(el_api_parse *p, const json_t *v) {
     if (!scores && !candidates)
       return el_api_fail(p->error, 400, "unknown_parameter", "edgelora", "Unknown parameter: 'edgelora.%.60s'.", key);
     if (json_is_null(value)) continue;
-    if (!(scores ? read_scores(p, value) : read_candidates(p, value))) return false;
+    if (!(scores ? read_scores_addition(p, value) : read_candidates(p, value))) return false;
   }
   return true;
 }

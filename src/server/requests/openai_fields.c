@@ -40,7 +40,7 @@ static bool read_documents(el_api_parse *p, const el_field *f, const json_t *v) 
   return true;
 }
 
-static bool read_template_variables(el_api_parse *p, const el_field *f, const json_t *v) {
+static bool read_template_kwargs(el_api_parse *p, const el_field *f, const json_t *v) {
   if (!json_is_object(v)) return el_api_type_error(p, f->name, "an object", v);
   p->template_variables = v;
   return true;
@@ -165,21 +165,21 @@ static bool read_truncate(el_api_parse *p, const el_field *f, const json_t *v) {
   return true;
 }
 
-static bool read_flag(el_api_parse *p, const el_field *f, const json_t *v, bool *is_false) {
+static bool read_boolean(el_api_parse *p, const el_field *f, const json_t *v, bool *is_false) {
   if (!json_is_boolean(v)) return el_api_type_error(p, f->name, "a boolean", v);
   *is_false = json_is_false(v);
   return true;
 }
 
 static bool read_add_special(el_api_parse *p, const el_field *f, const json_t *v) {
-  return read_flag(p, f, v, &p->no_bos);
+  return read_boolean(p, f, v, &p->no_bos);
 }
 
 static bool read_parse_special(el_api_parse *p, const el_field *f, const json_t *v) {
-  return read_flag(p, f, v, &p->plain);
+  return read_boolean(p, f, v, &p->plain);
 }
 
-static bool read_suffix(el_api_parse *p, const el_field *f, const json_t *v) {
+static bool read_suffix_field(el_api_parse *p, const el_field *f, const json_t *v) {
   if (!json_is_string(v)) return el_api_type_error(p, f->name, "a string", v);
   p->suffix = v;
   return true;
@@ -208,7 +208,7 @@ static bool read_stream_options(el_api_parse *p, const el_field *f, const json_t
 }
 
 /* One of them; `at` is what errors call it. */
-static bool read_choice(const json_t *v, const char *at, el_lora_choice *out, el_api_error *e) {
+static bool read_lora_scale(const json_t *v, const char *at, el_lora_choice *out, el_api_error *e) {
   const char *key;
   json_t *value;
   if (!json_is_object(v))
@@ -241,7 +241,7 @@ bool el_api_lora_read(const json_t *v, const char *param, el_lora_choice *out, s
   for (size_t i = 0; i < count; i++) {
     char at[64];
     snprintf(at, sizeof at, "%s[%zu]", param, i);
-    if (!read_choice(json_array_get(v, i), at, &out[i], e)) return false;
+    if (!read_lora_scale(json_array_get(v, i), at, &out[i], e)) return false;
     for (size_t k = 0; k < i; k++)
       if (out[k].id == out[i].id)
         return el_api_fail(e, 400, "invalid_value", at, "Invalid value for '%s': id %llu is there twice.", at,
@@ -251,7 +251,7 @@ bool el_api_lora_read(const json_t *v, const char *param, el_lora_choice *out, s
   return true;
 }
 
-static bool read_lora(el_api_parse *p, const el_field *f, const json_t *v) {
+static bool read_lora_field(el_api_parse *p, const el_field *f, const json_t *v) {
   p->out->has_lora = true;
   return el_api_lora_read(v, f->name, p->out->lora, &p->out->n_lora, p->error);
 }
@@ -263,7 +263,7 @@ static bool read_modalities(el_api_parse *p, const el_field *f, const json_t *v)
   return el_api_fail(p->error, 400, "unsupported_value", f->name, "'modalities' is supported as [\"text\"] only.");
 }
 
-static bool read_additions(el_api_parse *p, const el_field *f, const json_t *v) {
+static bool read_edgelora_field(el_api_parse *p, const el_field *f, const json_t *v) {
   return el_api_additions_read(p, v);
 }
 
@@ -281,15 +281,15 @@ bool el_read_messages(el_api_parse *p, const el_field *f, const json_t *v) {
 
 const el_field el_openai_fields[] = {
     EL_FIELD("model", EL_AT_ALL, el_read_model),
-    EL_FIELD("lora", EL_AT_BOTH, read_lora), /* llama-server's */
-    EL_FIELD("edgelora", EL_AT_ALL, read_additions),
+    EL_FIELD("lora", EL_AT_BOTH, read_lora_field), /* llama-server's */
+    EL_FIELD("edgelora", EL_AT_ALL, read_edgelora_field),
     {"top_n", EL_AT_ROUTE, el_read_int, EL_FIELD_AT(request.n_scores), 1, EL_MAX_SCORES, 0},
     EL_FIELD("prompt", EL_AT_TEXT | EL_AT_ROUTE, el_read_prompt),
     EL_FIELD("messages", EL_AT_CHAT | EL_AT_ROUTE, el_read_messages),
     {"tools", EL_AT_CHAT, el_read_tools, 0, 0, 0, EL_PRESET_SCHEMA},
     EL_FIELD("tool_choice", EL_AT_CHAT, read_tool_choice),
     EL_FIELD("documents", EL_AT_CHAT, read_documents),
-    EL_FIELD("chat_template_kwargs", EL_AT_CHAT, read_template_variables),
+    EL_FIELD("chat_template_kwargs", EL_AT_CHAT, read_template_kwargs),
     EL_FIELD("add_generation_prompt", EL_AT_CHAT, read_opening),
     EL_FIELD("continue_final_message", EL_AT_CHAT, read_goes_on),
 
@@ -373,7 +373,7 @@ const el_field el_openai_fields[] = {
     EL_FIELD("parallel_tool_calls", EL_AT_CHAT, read_parallel),
     EL_FIELD("reasoning_format", EL_AT_CHAT, read_reasoning_format),
 
-    EL_FIELD("suffix", EL_AT_TEXT, read_suffix),
+    EL_FIELD("suffix", EL_AT_TEXT, read_suffix_field),
     EL_FIELD("functions", EL_AT_CHAT, el_read_unsupported),
     EL_FIELD("function_call", EL_AT_CHAT, read_must_be_none),
     EL_FIELD("modalities", EL_AT_CHAT, read_modalities),

@@ -18,7 +18,7 @@ static const char *const MESSAGE_UNSUPPORTED[] = {"function_call", "audio"};
 static const char *const ROLES[] = {"system", "developer", "user", "assistant", "tool"};
 
 /* A copy on our own heap of what the library returned, so that a prompt is freed one way wherever it came from. */
-static void *adopt(void *from_library, size_t bytes) {
+static void *adopt_buffer(void *from_library, size_t bytes) {
   void *own = malloc(bytes + 1);
   if (own && bytes) memcpy(own, from_library, bytes);
   el_free(from_library);
@@ -36,7 +36,7 @@ static bool fail_tokenize(el_api_parse *p, const el_error *err, const char *para
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 
-static bool one_of(const char *s, const char *const *list, size_t n) {
+static bool is_listed(const char *s, const char *const *list, size_t n) {
   for (size_t i = 0; i < n; i++)
     if (!strcmp(s, list[i])) return true;
   return false;
@@ -46,7 +46,7 @@ static bool has_nul(const json_t *s) {
   return strlen(json_string_value(s)) != json_string_length(s);
 }
 
-static bool check_text(el_api_parse *p, const json_t *s, const char *param) {
+static bool check_text_value(el_api_parse *p, const json_t *s, const char *param) {
   if (!json_is_string(s)) return el_api_type_error(p, param, "a string", s);
   return !has_nul(s) || el_api_fail(p->error, 400, "invalid_value", param,
                                     "Invalid value for '%s': it contains a NUL character.", param);
@@ -58,18 +58,18 @@ static const char *const TEXT_PARTS[] = {"text", "input_text", "output_text"};
 static const char *const PART_IGNORED[] = {"type", "text", "cache_control", "annotations", "logprobs", "refusal"};
 
 /* Checks a part of a content, and makes of it in place what templates read: a type and a text. */
-static bool read_part(el_api_parse *p, json_t *part, const char *param) {
+static bool read_content_part(el_api_parse *p, json_t *part, const char *param) {
   if (!json_is_object(part)) return el_api_type_error(p, param, "an object", part);
   const json_t *type = json_object_get(part, "type");
   const char *name = json_is_string(type) ? json_string_value(type) : "";
   bool refusal = !strcmp(name, "refusal");
-  if (!refusal && !one_of(name, TEXT_PARTS, COUNT(TEXT_PARTS)))
+  if (!refusal && !is_listed(name, TEXT_PARTS, COUNT(TEXT_PARTS)))
     return el_api_fail(p->error, 400, "unsupported_value", param,
                        "'%s' must be a part of type 'text'; other types are not supported.", param);
   json_t *s = json_object_get(part, refusal ? "refusal" : "text");
   if (!s)
     return el_api_fail(p->error, 400, "invalid_value", param, "'%s' must have the fields 'type' and 'text'.", param);
-  if (!check_text(p, s, param)) return false;
+  if (!check_text_value(p, s, param)) return false;
   if (strcmp(name, "text") &&
       (json_object_set(part, "text", s) || json_object_set_new(part, "type", json_string("text"))))
     return el_api_no_memory(p);
@@ -79,7 +79,7 @@ static bool read_part(el_api_parse *p, json_t *part, const char *param) {
   json_object_foreach_safe(part, next, key, v) {
     char known_as[96];
     snprintf(known_as, sizeof known_as, "messages[].content[].%.60s", key);
-    if (!json_is_null(v) && !one_of(key, PART_IGNORED, COUNT(PART_IGNORED)) && !el_api_unknown(p, known_as, ""))
+    if (!json_is_null(v) && !is_listed(key, PART_IGNORED, COUNT(PART_IGNORED)) && !el_api_unknown(p, known_as, ""))
       return false;
     if (strcmp(key, "type") && strcmp(key, "text")) json_object_del(part, key);
   }
@@ -87,21 +87,21 @@ static bool read_part(el_api_parse *p, json_t *part, const char *param) {
 }
 
 /* A string, or an array of text parts. */
-static bool read_content(el_api_parse *p, json_t *v, size_t at) {
+static bool read_message_content(el_api_parse *p, json_t *v, size_t at) {
   char param[128];
   snprintf(param, sizeof param, "messages[%zu].content", at);
-  if (json_is_string(v)) return check_text(p, v, param);
+  if (json_is_string(v)) return check_text_value(p, v, param);
   if (!json_is_array(v)) return el_api_type_error(p, param, "a string or an array of text parts", v);
   for (size_t i = 0; i < json_array_size(v); i++) {
     snprintf(param, sizeof param, "messages[%zu].content[%zu]", at, i);
-    if (!read_part(p, json_array_get(v, i), param)) return false;
+    if (!read_content_part(p, json_array_get(v, i), param)) return false;
   }
   return true;
 }
 
 /* Arguments come as a text of JSON, as models write them; templates want what it says. What is no JSON object stays as
  * it is, for templates that take a text. */
-static bool read_arguments(el_api_parse *p, json_t *function) {
+static bool read_call_arguments(el_api_parse *p, json_t *function) {
   const json_t *text = json_object_get(function, "arguments");
   if (!json_is_string(text) || el_calling_wants_text(&p->out->calling)) return true;
   json_error_t why;
@@ -125,13 +125,13 @@ static bool read_tool_calls(el_api_parse *p, json_t *calls, size_t at) {
       return el_api_fail(p->error, 400, "invalid_value", param, "Invalid value for '%s': it must be an object.", param);
     if (!json_is_string(json_object_get(function, "name")))
       return el_api_fail(p->error, 400, "invalid_value", param, "Invalid value for '%s': it has no name.", param);
-    if (!read_arguments(p, function)) return false;
+    if (!read_call_arguments(p, function)) return false;
   }
   return true;
 }
 
 /* All but what is known to be of no use here goes to the template. */
-static bool read_fields(el_api_parse *p, json_t *m, size_t at) {
+static bool read_message_fields(el_api_parse *p, json_t *m, size_t at) {
   const char *key;
   json_t *v;
   void *next;
@@ -139,10 +139,10 @@ static bool read_fields(el_api_parse *p, json_t *m, size_t at) {
   json_object_foreach_safe(m, next, key, v) {
     snprintf(param, sizeof param, "messages[%zu].%.60s", at, key);
     bool empty = json_is_null(v) || (json_is_array(v) && !json_array_size(v));
-    if (one_of(key, MESSAGE_UNSUPPORTED, COUNT(MESSAGE_UNSUPPORTED)) && !empty)
+    if (is_listed(key, MESSAGE_UNSUPPORTED, COUNT(MESSAGE_UNSUPPORTED)) && !empty)
       return el_api_fail(p->error, 400, "unsupported_parameter", param, "'%s' is not supported by this server.", param);
-    bool dropped = json_is_null(v) || one_of(key, MESSAGE_IGNORED, COUNT(MESSAGE_IGNORED)) ||
-                   one_of(key, MESSAGE_UNSUPPORTED, COUNT(MESSAGE_UNSUPPORTED)) ||
+    bool dropped = json_is_null(v) || is_listed(key, MESSAGE_IGNORED, COUNT(MESSAGE_IGNORED)) ||
+                   is_listed(key, MESSAGE_UNSUPPORTED, COUNT(MESSAGE_UNSUPPORTED)) ||
                    (empty && !strcmp(key, "tool_calls"));
     if (!strcmp(key, "content")) continue;
     if (dropped) {
@@ -154,14 +154,14 @@ static bool read_fields(el_api_parse *p, json_t *m, size_t at) {
   return true;
 }
 
-static bool read_role(el_api_parse *p, json_t *m, size_t at) {
+static bool read_message_role(el_api_parse *p, json_t *m, size_t at) {
   char param[128];
   snprintf(param, sizeof param, "messages[%zu].role", at);
   const json_t *r = json_object_get(m, "role");
   if (!r)
     return el_api_fail(p->error, 400, "missing_required_parameter", param, "Missing required parameter: '%s'.", param);
   if (!json_is_string(r)) return el_api_type_error(p, param, "a string", r);
-  if (!one_of(json_string_value(r), ROLES, COUNT(ROLES)) || has_nul(r))
+  if (!is_listed(json_string_value(r), ROLES, COUNT(ROLES)) || has_nul(r))
     return el_api_fail(p->error, 400, "invalid_value", param,
                        "Invalid value for '%s': supported are 'system', 'developer', 'user', 'assistant' and 'tool'.",
                        param);
@@ -171,11 +171,11 @@ static bool read_role(el_api_parse *p, json_t *m, size_t at) {
 }
 
 /* Checks a message, and makes of it in place what templates read. */
-static bool read_message(el_api_parse *p, json_t *m, size_t at) {
+static bool read_chat_message(el_api_parse *p, json_t *m, size_t at) {
   char param[128];
   snprintf(param, sizeof param, "messages[%zu]", at);
   if (!json_is_object(m)) return el_api_type_error(p, param, "an object", m);
-  if (!read_fields(p, m, at) || !read_role(p, m, at)) return false;
+  if (!read_message_fields(p, m, at) || !read_message_role(p, m, at)) return false;
   json_t *content = json_object_get(m, "content");
   if ((!content || json_is_null(content)) && !strcmp(json_string_value(json_object_get(m, "role")), "assistant"))
     return json_object_get(m, "tool_calls") || !json_object_set_new(m, "content", json_string("")) ||
@@ -183,7 +183,7 @@ static bool read_message(el_api_parse *p, json_t *m, size_t at) {
   snprintf(param, sizeof param, "messages[%zu].content", at);
   if (!content)
     return el_api_fail(p->error, 400, "missing_required_parameter", param, "Missing required parameter: '%s'.", param);
-  return read_content(p, content, at);
+  return read_message_content(p, content, at);
 }
 
 /* A preset's system message, where the conversation has none. */
@@ -203,7 +203,7 @@ typedef struct chat_values {
   el_value messages, tools, documents, variables;
 } chat_values;
 
-static bool convert(el_api_parse *p, const json_t *j, const char *param, el_value *out) {
+static bool convert_member(el_api_parse *p, const json_t *j, const char *param, el_value *out) {
   switch (j ? el_json_value(j, out) : EL_CONVERTED) {
     case EL_CONVERTED: return true;
     case EL_CONVERT_NO_MEMORY: return el_api_no_memory(p);
@@ -224,7 +224,7 @@ static bool ends_in_the_middle(const el_api_parse *p) {
 }
 
 /* Drops the front of a prompt that is longer than asked for. */
-static void truncate(const el_api_parse *p, el_api_prompt *prompt) {
+static void truncate_prompt(const el_api_parse *p, el_api_prompt *prompt) {
   if (p->truncate <= 0 || prompt->n <= (size_t)p->truncate) return;
   size_t cut = prompt->n - (size_t)p->truncate;
   prompt->n -= cut;
@@ -281,8 +281,8 @@ static bool tokenize_chat(el_api_parse *p, const chat_values *v, const el_member
     return el_api_fail(p->error, 400, "invalid_value", "messages",
                        "Invalid value for 'messages': the model's chat template makes no text of them.");
   }
-  if (!(prompt->tokens = adopt(tokens, prompt->n * sizeof *tokens))) return el_api_no_memory(p);
-  truncate(p, prompt);
+  if (!(prompt->tokens = adopt_buffer(tokens, prompt->n * sizeof *tokens))) return el_api_no_memory(p);
+  truncate_prompt(p, prompt);
   return true;
 }
 
@@ -297,12 +297,12 @@ bool el_api_messages_read(el_api_parse *p) {
   p->out->n_prompts = 1;
   if (!el_calling_begin(p)) return false;
   for (size_t i = 0; i < n; i++)
-    if (!read_message(p, json_array_get(p->messages, i), i)) return false;
+    if (!read_chat_message(p, json_array_get(p->messages, i), i)) return false;
   if (!add_system(p) || !el_calling_tell(p)) return false;
   chat_values v = {.messages = {.type = EL_VALUE_NULL}};
-  bool ok = convert(p, p->messages, "messages", &v.messages) && convert(p, p->tools, "tools", &v.tools) &&
-            convert(p, p->documents, "documents", &v.documents) &&
-            convert(p, p->template_variables, "chat_template_kwargs", &v.variables);
+  bool ok = convert_member(p, p->messages, "messages", &v.messages) && convert_member(p, p->tools, "tools", &v.tools) &&
+            convert_member(p, p->documents, "documents", &v.documents) &&
+            convert_member(p, p->template_variables, "chat_template_kwargs", &v.variables);
   el_member *variables = NULL;
   const size_t n_variables = ok ? merge_variables(p, &v.variables, &variables) : 0;
   if (ok && !variables) ok = el_api_no_memory(p);
@@ -324,7 +324,7 @@ static bool echo_tokens(el_api_parse *p, el_api_prompt *out) {
   if (!p->out->echo) return true;
   if (el_detokenize(p->tokenizer, out->tokens, out->n, true, &text, &out->text_len, &err))
     return el_api_fail_engine(p->error, &err, "", true);
-  return (out->text = adopt(text, out->text_len)) || el_api_no_memory(p);
+  return (out->text = adopt_buffer(text, out->text_len)) || el_api_no_memory(p);
 }
 
 static bool echo_text(el_api_parse *p, const json_t *v, el_api_prompt *out) {
@@ -355,11 +355,11 @@ static bool read_text_prompt(el_api_parse *p, const json_t *v, el_api_prompt *ou
   if (el_tokenize_at_most(p->tokenizer, json_string_value(v), json_string_length(v), flags, p->max_tokens, &tokens,
                           &out->n, &err))
     return fail_tokenize(p, &err, "prompt");
-  if (!(out->tokens = adopt(tokens, out->n * sizeof *tokens))) return el_api_no_memory(p);
+  if (!(out->tokens = adopt_buffer(tokens, out->n * sizeof *tokens))) return el_api_no_memory(p);
   if (!out->n) return el_api_fail(p->error, 400, "invalid_value", "prompt", "Invalid value for 'prompt': it is empty.");
   out->hidden = has_own_bos(p, v, out);
   size_t n = out->n;
-  truncate(p, out);
+  truncate_prompt(p, out);
   if (n == out->n) return echo_text(p, v, out);
   out->hidden = false;
   return echo_tokens(p, out);
@@ -395,11 +395,11 @@ static bool read_token_prompt(el_api_parse *p, const json_t *v, el_api_prompt *o
     out->tokens[i] = (int32_t)json_integer_value(id);
   }
   out->n = n;
-  truncate(p, out);
+  truncate_prompt(p, out);
   return echo_tokens(p, out);
 }
 
-static bool read_prompt(el_api_parse *p, const json_t *v, bool as_the_first, el_api_prompt *out) {
+static bool read_one_prompt(el_api_parse *p, const json_t *v, bool as_the_first, el_api_prompt *out) {
   bool gap = p->suffix && json_string_length(p->suffix);
   if (as_the_first && json_is_string(v)) return gap ? read_gap_prompt(p, v, out) : read_text_prompt(p, v, out);
   if (as_the_first && json_is_array(v) && gap) return el_api_type_error(p, "prompt", "a text, as 'suffix' is one", v);
@@ -425,7 +425,7 @@ bool el_api_prompts_read(el_api_parse *p) {
   p->out->n_prompts = n;
   for (size_t i = 0; i < n; i++) {
     const json_t *one = single ? v : json_array_get(v, i);
-    if (!read_prompt(p, one, single || json_typeof(one) == json_typeof(first), &p->out->prompts[i])) return false;
+    if (!read_one_prompt(p, one, single || json_typeof(one) == json_typeof(first), &p->out->prompts[i])) return false;
   }
   return true;
 }

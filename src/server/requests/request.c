@@ -12,7 +12,7 @@
  * jansson refuses a body for one, wherever it stands, and clients have some as ids. So they become texts of their
  * digits; where a number is wanted, they are not between its limits. */
 
-static bool fits(const char *digits, size_t n, bool negative) {
+static bool fits_int64(const char *digits, size_t n, bool negative) {
   const char *most = negative ? "9223372036854775808" : "9223372036854775807";
   return n < 19 || (n == 19 && memcmp(digits, most, 19) <= 0);
 }
@@ -22,7 +22,7 @@ bool el_json_is_huge(const json_t *v) {
   const char *s = json_string_value(v);
   bool negative = *s == '-';
   size_t n = strspn(s + negative, "0123456789");
-  return n + negative == json_string_length(v) && !fits(s + negative, n, negative);
+  return n + negative == json_string_length(v) && !fits_int64(s + negative, n, negative);
 }
 
 /* The body with those in quotes. False: out of memory. */
@@ -43,7 +43,7 @@ static bool quote_huge(const char *body, size_t len, el_buf *out) {
       continue;
     }
     bool whole = end == len || !strchr(".eE", body[end]);
-    if (whole && !fits(body + begin, end - begin, negative)) {
+    if (whole && !fits_int64(body + begin, end - begin, negative)) {
       ok = el_buf_append(out, body + done, i - done) && el_buf_append(out, "\"", 1) &&
            el_buf_append(out, body + i, end - i) && el_buf_append(out, "\"", 1);
       done = end;

@@ -27,7 +27,8 @@ size_t el_scales_get(el_scales *s, el_lora_choice all[EL_MAX_COMBINED]) {
 }
 
 /* As el_adapter_get_by_id, for what the caller may have. */
-static el_status get(const el_engine *engine, const el_key *key, uint64_t id, el_adapter_info **out, el_error *err) {
+static el_status get_allowed_adapter(const el_engine *engine, const el_key *key, uint64_t id, el_adapter_info **out,
+                                     el_error *err) {
   el_status status = el_adapter_get_by_id(engine, id, out, err);
   if (status || el_key_allows(key, (*out)->name)) return status;
   el_free(*out);
@@ -50,7 +51,7 @@ bool el_scaled_find(const el_engine *engine, el_scales *s, const char *base, con
     el_error err;
     if (choices[i].scale == 0 && !r->has_lora) continue;
     /* What the operator set for all is not the key's to allow. */
-    if (!get(engine, r->has_lora ? key : NULL, choices[i].id, &out->infos[out->n], &err)) {
+    if (!get_allowed_adapter(engine, r->has_lora ? key : NULL, choices[i].id, &out->infos[out->n], &err)) {
       out->list[out->n] = (el_adapter_scale){out->infos[out->n]->name, choices[i].scale};
       out->n++;
     } else if (err.code != EL_ERR_NOT_FOUND) {

@@ -10,7 +10,7 @@
 /* ---------------------------------------------------------------- one of them */
 
 /* A field says what the answer must be: the first that does. */
-static bool begin(el_api_parse *p, const char *field, el_constraint_type type) {
+static bool begin_constraint(el_api_parse *p, const char *field, el_constraint_type type) {
   el_structured *s = &p->structured;
   if (s->field[0])
     return el_api_fail(p->error, 400, "invalid_value", field,
@@ -20,12 +20,12 @@ static bool begin(el_api_parse *p, const char *field, el_constraint_type type) {
   return true;
 }
 
-static bool type_error(el_api_parse *p, const char *field, const char *expected, const json_t *v) {
+static bool fail_source_type(el_api_parse *p, const char *field, const char *expected, const json_t *v) {
   return el_api_type_error(p, field, expected, v);
 }
 
 /* The text of a JSON value, kept until the constraint is there. */
-static bool dump(el_api_parse *p, const json_t *v, const char **text, size_t *len) {
+static bool dump_json(el_api_parse *p, const json_t *v, const char **text, size_t *len) {
   el_structured *s = &p->structured;
   char **more = realloc(s->texts, sizeof *more * (s->n_texts + 1));
   if (!more) return el_api_no_memory(p);
@@ -39,39 +39,39 @@ static bool dump(el_api_parse *p, const json_t *v, const char **text, size_t *le
 }
 
 static bool schema_text(el_api_parse *p, const char *field, const json_t *v, const char **text, size_t *len) {
-  if (json_is_object(v) || json_is_boolean(v)) return dump(p, v, text, len);
-  if (!json_is_string(v)) return type_error(p, field, "a JSON Schema: an object, or a text of one", v);
+  if (json_is_object(v) || json_is_boolean(v)) return dump_json(p, v, text, len);
+  if (!json_is_string(v)) return fail_source_type(p, field, "a JSON Schema: an object, or a text of one", v);
   *text = json_string_value(v);
   *len = json_string_length(v);
   return true;
 }
 
-static bool read_schema(el_api_parse *p, const char *field, const json_t *v) {
+static bool read_json_schema(el_api_parse *p, const char *field, const json_t *v) {
   el_constraint_source *s = &p->structured.source;
-  return begin(p, field, EL_CONSTRAINT_JSON_SCHEMA) && schema_text(p, field, v, &s->text, &s->len);
+  return begin_constraint(p, field, EL_CONSTRAINT_JSON_SCHEMA) && schema_text(p, field, v, &s->text, &s->len);
 }
 
-static bool read_text(el_api_parse *p, const char *field, const json_t *v, el_constraint_type type) {
-  if (!json_is_string(v)) return type_error(p, field, "a string", v);
+static bool read_source_text(el_api_parse *p, const char *field, const json_t *v, el_constraint_type type) {
+  if (!json_is_string(v)) return fail_source_type(p, field, "a string", v);
   if (!json_string_length(v)) return true; /* as clients send what is not set */
   el_constraint_source *s = &p->structured.source;
   s->text = json_string_value(v);
   s->len = json_string_length(v);
-  return begin(p, field, type);
+  return begin_constraint(p, field, type);
 }
 
 static bool read_choices(el_api_parse *p, const char *field, const json_t *v) {
   el_structured *s = &p->structured;
-  if (!json_is_array(v)) return type_error(p, field, "an array of strings", v);
+  if (!json_is_array(v)) return fail_source_type(p, field, "an array of strings", v);
   size_t n = json_array_size(v);
   if (!n || n > EL_MAX_CHOICES)
     return el_api_fail(p->error, 400, "invalid_value", field, "Invalid value for '%s': %zu texts; 1 to %d are allowed.",
                        field, n, EL_MAX_CHOICES);
-  if (!begin(p, field, EL_CONSTRAINT_CHOICE)) return false;
+  if (!begin_constraint(p, field, EL_CONSTRAINT_CHOICE)) return false;
   if (!(s->choices = calloc(n, sizeof *s->choices))) return el_api_no_memory(p);
   for (size_t i = 0; i < n; i++) {
     const json_t *one = json_array_get(v, i);
-    if (!json_is_string(one)) return type_error(p, field, "strings inside the array", one);
+    if (!json_is_string(one)) return fail_source_type(p, field, "strings inside the array", one);
     s->choices[i] = json_string_value(one);
     if (!*s->choices[i] || strlen(s->choices[i]) != json_string_length(one))
       return el_api_fail(p->error, 400, "invalid_value", field,
@@ -82,20 +82,20 @@ static bool read_choices(el_api_parse *p, const char *field, const json_t *v) {
   return true;
 }
 
-static bool read_object(el_api_parse *p, const char *field, const json_t *v) {
-  if (!json_is_boolean(v)) return type_error(p, field, "a boolean", v);
-  return json_is_false(v) || begin(p, field, EL_CONSTRAINT_JSON_OBJECT);
+static bool read_json_object(el_api_parse *p, const char *field, const json_t *v) {
+  if (!json_is_boolean(v)) return fail_source_type(p, field, "a boolean", v);
+  return json_is_false(v) || begin_constraint(p, field, EL_CONSTRAINT_JSON_OBJECT);
 }
 
 /* ---------------------------------------------------------------- structural tags */
 
-static const char *string_of(const json_t *v, const char *key) {
+static const char *string_member_of(const json_t *v, const char *key) {
   return json_string_value(json_object_get(v, key));
 }
 
 /* {"type": "json_schema", "json_schema": ...} and the like, as a tag's content. */
-static bool read_content(el_api_parse *p, const char *field, const json_t *v, el_constraint_tag *tag) {
-  const char *type = string_of(v, "type");
+static bool read_tag_content(el_api_parse *p, const char *field, const json_t *v, el_constraint_tag *tag) {
+  const char *type = string_member_of(v, "type");
   const json_t *text = NULL;
   tag->content = EL_CONSTRAINT_JSON_SCHEMA;
   if (type && !strcmp(type, "json_schema"))
@@ -111,20 +111,20 @@ static bool read_content(el_api_parse *p, const char *field, const json_t *v, el
         p->error, 400, "unsupported_value", field,
         "Unsupported value for '%s': a tag's 'content' has the type 'json_schema', 'regex' or 'grammar'.", field);
   }
-  if (!json_is_string(text)) return type_error(p, field, "a string as a tag's content", text);
+  if (!json_is_string(text)) return fail_source_type(p, field, "a string as a tag's content", text);
   tag->text = json_string_value(text);
   tag->len = json_string_length(text);
   return true;
 }
 
-static bool read_tag(el_api_parse *p, const char *field, const json_t *v, el_constraint_tag *tag) {
-  tag->begin = string_of(v, "begin");
-  tag->end = string_of(v, "end");
+static bool read_structural_tag_of(el_api_parse *p, const char *field, const json_t *v, el_constraint_tag *tag) {
+  tag->begin = string_member_of(v, "begin");
+  tag->end = string_member_of(v, "end");
   const json_t *schema = json_object_get(v, "schema"), *content = json_object_get(v, "content");
   if (!tag->begin || !tag->end || (!schema && !content))
     return el_api_fail(p->error, 400, "invalid_value", field,
                        "Invalid value for '%s': a tag needs 'begin', 'end' and 'content', or 'schema'.", field);
-  if (content) return read_content(p, field, content, tag);
+  if (content) return read_tag_content(p, field, content, tag);
   tag->content = EL_CONSTRAINT_JSON_SCHEMA;
   return schema_text(p, field, schema, &tag->text, &tag->len);
 }
@@ -140,10 +140,10 @@ static bool read_tags(el_api_parse *p, const char *field, const json_t *tags, co
   s->triggers = calloc(n_triggers + 1, sizeof *s->triggers);
   if (!s->tags || !s->triggers) return el_api_no_memory(p);
   for (size_t i = 0; i < n; i++)
-    if (!read_tag(p, field, json_array_get(tags, i), &s->tags[i])) return false;
+    if (!read_structural_tag_of(p, field, json_array_get(tags, i), &s->tags[i])) return false;
   for (size_t i = 0; i < n_triggers; i++)
     if (!(s->triggers[i] = json_string_value(json_array_get(triggers, i))))
-      return type_error(p, field, "strings as triggers", json_array_get(triggers, i));
+      return fail_source_type(p, field, "strings as triggers", json_array_get(triggers, i));
   s->source.tags = s->tags;
   s->source.n_tags = n;
   s->source.triggers = s->triggers;
@@ -155,13 +155,13 @@ static bool read_tags(el_api_parse *p, const char *field, const json_t *tags, co
 static bool read_structural_tag(el_api_parse *p, const char *field, const json_t *v) {
   el_constraint_source *s = &p->structured.source;
   const json_t *format = json_object_get(v, "format"), *structures = json_object_get(v, "structures");
-  if (!begin(p, field, EL_CONSTRAINT_TAGS)) return false;
+  if (!begin_constraint(p, field, EL_CONSTRAINT_TAGS)) return false;
   if (structures) {
     const json_t *triggers = json_object_get(v, "triggers");
     s->at_least_one = s->stop_after_first = !json_array_size(triggers); /* there is nothing else then */
     return read_tags(p, field, structures, triggers);
   }
-  const char *type = string_of(format, "type");
+  const char *type = string_member_of(format, "type");
   s->at_least_one = json_is_true(json_object_get(format, "at_least_one"));
   s->stop_after_first = json_is_true(json_object_get(format, "stop_after_first"));
   if (type && !strcmp(type, "triggered_tags"))
@@ -183,11 +183,11 @@ static bool read_structural_tag(el_api_parse *p, const char *field, const json_t
 /* ---------------------------------------------------------------- rows */
 
 bool el_read_schema(el_api_parse *p, const el_field *f, const json_t *v) {
-  return read_schema(p, f->name, v);
+  return read_json_schema(p, f->name, v);
 }
 
 bool el_read_regex(el_api_parse *p, const el_field *f, const json_t *v) {
-  return read_text(p, f->name, v, EL_CONSTRAINT_REGEX);
+  return read_source_text(p, f->name, v, EL_CONSTRAINT_REGEX);
 }
 
 bool el_read_choices(el_api_parse *p, const el_field *f, const json_t *v) {
@@ -195,19 +195,19 @@ bool el_read_choices(el_api_parse *p, const el_field *f, const json_t *v) {
 }
 
 bool el_read_grammar(el_api_parse *p, const el_field *f, const json_t *v) {
-  return read_text(p, f->name, v, EL_CONSTRAINT_GRAMMAR);
+  return read_source_text(p, f->name, v, EL_CONSTRAINT_GRAMMAR);
 }
 
 bool el_read_json_object(el_api_parse *p, const el_field *f, const json_t *v) {
-  return read_object(p, f->name, v);
+  return read_json_object(p, f->name, v);
 }
 
 /* OpenAI's {"type": "json_schema", "json_schema": {"name", "schema", "strict"}}; llama-server's clients put the schema
  * beside the type, of json_object too. Whether it is strict or not, the answer fits. OpenAI's Responses have "name" and
  * "schema" beside the type as well. */
 bool el_read_response_format(el_api_parse *p, const el_field *f, const json_t *v) {
-  if (!json_is_object(v)) return type_error(p, f->name, "an object", v);
-  const char *type = string_of(v, "type");
+  if (!json_is_object(v)) return fail_source_type(p, f->name, "an object", v);
+  const char *type = string_member_of(v, "type");
   const json_t *beside = json_object_get(v, "schema");
   char at[96];
   if (!type) {
@@ -217,23 +217,23 @@ bool el_read_response_format(el_api_parse *p, const el_field *f, const json_t *v
   if (!strcmp(type, "text")) return true;
   if (beside && !json_is_null(beside) && (!strcmp(type, "json_object") || !strcmp(type, "json_schema"))) {
     snprintf(at, sizeof at, "%s.schema", f->name);
-    return read_schema(p, at, beside);
+    return read_json_schema(p, at, beside);
   }
-  if (!strcmp(type, "json_object")) return begin(p, f->name, EL_CONSTRAINT_JSON_OBJECT);
+  if (!strcmp(type, "json_object")) return begin_constraint(p, f->name, EL_CONSTRAINT_JSON_OBJECT);
   if (!strcmp(type, "json_schema")) {
     const json_t *named = json_object_get(v, "json_schema"), *schema = json_object_get(named, "schema");
     snprintf(at, sizeof at, "%s.json_schema", f->name);
     if (!json_is_object(named))
       return el_api_fail(p->error, 400, "missing_required_parameter", at, "Missing required parameter: '%s'.", at);
-    if (!schema || json_is_null(schema)) return begin(p, at, EL_CONSTRAINT_JSON_OBJECT);
+    if (!schema || json_is_null(schema)) return begin_constraint(p, at, EL_CONSTRAINT_JSON_OBJECT);
     snprintf(at, sizeof at, "%s.json_schema.schema", f->name);
-    return read_schema(p, at, schema);
+    return read_json_schema(p, at, schema);
   }
   if (!strcmp(type, "structural_tag")) return read_structural_tag(p, f->name, v);
   if (!strcmp(type, "grammar") || !strcmp(type, "regex")) {
     const json_t *text = json_object_get(v, !strcmp(type, "grammar") ? "grammar" : "pattern");
     snprintf(at, sizeof at, "%s.%s", f->name, !strcmp(type, "grammar") ? "grammar" : "pattern");
-    return read_text(p, at, text, !strcmp(type, "grammar") ? EL_CONSTRAINT_GRAMMAR : EL_CONSTRAINT_REGEX);
+    return read_source_text(p, at, text, !strcmp(type, "grammar") ? EL_CONSTRAINT_GRAMMAR : EL_CONSTRAINT_REGEX);
   }
   return el_api_fail(p->error, 400, "unsupported_value", f->name,
                      "Unsupported value for '%s': its type is 'text', 'json_object', 'json_schema', 'structural_tag', "
@@ -242,7 +242,7 @@ bool el_read_response_format(el_api_parse *p, const el_field *f, const json_t *v
 }
 
 bool el_read_structured_outputs(el_api_parse *p, const el_field *f, const json_t *v) {
-  if (!json_is_object(v)) return type_error(p, f->name, "an object", v);
+  if (!json_is_object(v)) return fail_source_type(p, f->name, "an object", v);
   const char *key;
   json_t *value;
   json_object_foreach((json_t *)v, key, value) {
@@ -251,15 +251,15 @@ bool el_read_structured_outputs(el_api_parse *p, const el_field *f, const json_t
     bool ok = true;
     if (json_is_null(value)) continue;
     if (!strcmp(key, "json"))
-      ok = read_schema(p, at, value);
+      ok = read_json_schema(p, at, value);
     else if (!strcmp(key, "regex"))
-      ok = read_text(p, at, value, EL_CONSTRAINT_REGEX);
+      ok = read_source_text(p, at, value, EL_CONSTRAINT_REGEX);
     else if (!strcmp(key, "choice"))
       ok = read_choices(p, at, value);
     else if (!strcmp(key, "grammar"))
-      ok = read_text(p, at, value, EL_CONSTRAINT_GRAMMAR);
+      ok = read_source_text(p, at, value, EL_CONSTRAINT_GRAMMAR);
     else if (!strcmp(key, "json_object"))
-      ok = read_object(p, at, value);
+      ok = read_json_object(p, at, value);
     else if (!strcmp(key, "structural_tag")) {
       if (json_is_string(value)) {
         bool no_memory;
@@ -305,7 +305,7 @@ static bool opens_reasoning(const el_calling *c, const el_answer_info *info) {
 }
 
 /* The choices as a GBNF grammar: tags have no choices. */
-static bool write_choices(const el_constraint_source *s, el_buf *out) {
+static bool write_choice_texts(const el_constraint_source *s, el_buf *out) {
   bool ok = el_buf_printf(out, "root ::= ");
   for (size_t i = 0; ok && i < s->n_choices; i++) {
     ok = el_buf_printf(out, "%s\"", i ? " | " : "");
@@ -329,7 +329,7 @@ bool el_structured_after_reasoning(el_api_parse *p) {
       .begin = begin, .end = "", .content = s->source.type, .text = s->source.text, .len = s->source.len};
   el_buf choices = {0};
   if (s->source.type == EL_CONSTRAINT_CHOICE) {
-    if (!write_choices(&s->source, &choices)) {
+    if (!write_choice_texts(&s->source, &choices)) {
       el_buf_free(&choices);
       return el_api_no_memory(p);
     }
