@@ -113,16 +113,16 @@ static el_status load_template_variables(el_server *s, const char *text, el_erro
 el_status el_server_check(const el_server_options *options, size_t *n_keys, el_error *err) {
   const el_log log = {options->log, options->log_user};
   el_server scratch = {0};
-  el_keys *keys = NULL;
+  el_api_keys *keys = NULL;
   el_status status = check_server_options(options, err);
   if (!status) status = el_allowed_init(&scratch.allowed, options->allowed_folders, options->n_allowed_folders, err);
-  if (!status && options->api_keys) status = el_keys_load(options->api_keys, NULL, &log, &keys, err);
+  if (!status && options->api_keys) status = el_api_keys_load(options->api_keys, NULL, &log, &keys, err);
   if (!status && options->template_variables)
     status = load_template_variables(&scratch, options->template_variables, err);
   if (!status) status = el_tls_read(options->tls_cert, options->tls_key, &log, &scratch.tls, err);
   if (!status) status = el_listen_check(options->host, options->port, err);
   *n_keys = keys ? keys->n : 0;
-  el_keys_release(keys);
+  el_api_keys_release(keys);
   el_allowed_free(&scratch.allowed);
   el_tls_free(&scratch.tls);
   el_json_value_free(&scratch.template_variables);
@@ -182,16 +182,16 @@ el_status el_server_start(const el_server_options *options, el_server **out, el_
 
 el_status el_server_reload_keys(el_server *s, const char *path, el_error *err) {
   if (!path) return el_fail(err, EL_ERR_INVALID, "api keys: no file is given");
-  el_keys *keys = NULL;
+  el_api_keys *keys = NULL;
   pthread_mutex_lock(&s->reload_mutex);
-  el_status status = el_keys_load(path, s->keys, &s->log, &keys, err); /* nobody else writes s->keys */
+  el_status status = el_api_keys_load(path, s->keys, &s->log, &keys, err); /* nobody else writes s->keys */
   if (!status) {
     pthread_mutex_lock(&s->mutex);
-    el_keys *before = s->keys;
+    el_api_keys *before = s->keys;
     s->keys = keys;
     pthread_mutex_unlock(&s->mutex);
     atomic_store(&s->asks_for_key, true);
-    el_keys_release(before);
+    el_api_keys_release(before);
   }
   pthread_mutex_unlock(&s->reload_mutex);
   return status;
@@ -299,7 +299,7 @@ void el_server_stop(el_server *s) {
   free((char *)s->options.default_adapter);
   el_allowed_free(&s->allowed);
   el_tls_free(&s->tls);
-  el_keys_release(s->keys);
+  el_api_keys_release(s->keys);
   el_tally_free(&s->tally);
   el_unknown_close(&s->unknown);
   el_scales_free(&s->scales);

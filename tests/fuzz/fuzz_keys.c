@@ -13,26 +13,26 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void read_keys(const char *path) {
   const el_log log = {0};
-  el_keys *k = NULL, *again = NULL;
+  el_api_keys *k = NULL, *again = NULL;
   el_error e = {0};
-  if (el_keys_load(path, NULL, &log, &k, &e)) {
+  if (el_api_keys_load(path, NULL, &log, &k, &e)) {
     assert(!k && e.message[0]);
     return;
   }
   assert(k->n >= 1 && k->n <= EL_MAX_KEYS);
-  assert(!el_keys_find(k, NULL, NULL) && !el_keys_find(k, "Bearer ", NULL));
+  assert(!el_api_keys_find(k, NULL, NULL) && !el_api_keys_find(k, "Bearer ", NULL));
   for (size_t i = 0; i < k->n; i++) {
     const char *secret = (const char *)k->list[i].secret; /* what is not a key's ends it */
     assert(secret[0] && strlen(secret) <= EL_MAX_KEY_BYTES && el_key_domain(&k->list[i]));
-    assert(el_keys_find(k, NULL, secret) == &k->list[i]);
+    assert(el_api_keys_find(k, NULL, secret) == &k->list[i]);
     assert(el_key_is_limited(&k->list[i]) || el_key_allows(&k->list[i], "any"));
     for (size_t p = 0; p < k->list[i].n_patterns; p++) el_key_allows(&k->list[i], k->list[i].patterns[p]);
   }
   /* Who is still there stays whom it was. */
-  if (el_keys_load(path, k, &log, &again, &e)) abort();
+  if (el_api_keys_load(path, k, &log, &again, &e)) abort();
   for (size_t i = 0; i < k->n; i++) assert(el_key_domain(&again->list[i]) == el_key_domain(&k->list[i]));
-  el_keys_release(again);
-  el_keys_release(k);
+  el_api_keys_release(again);
+  el_api_keys_release(k);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

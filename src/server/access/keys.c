@@ -60,7 +60,7 @@ static bool same_secret(const uint64_t *a, const uint64_t *b) {
 }
 
 /* A line that is neither empty nor a comment. NULL, or what is wrong with it. */
-static const char *read_key_line(el_keys *k, char *line, char *room, size_t n_room) {
+static const char *read_key_line(el_api_keys *k, char *line, char *room, size_t n_room) {
   size_t len = strcspn(line, BLANKS);
   if (len > EL_MAX_KEY_BYTES) return "the key is longer than 255 bytes";
   for (size_t i = 0; i < len; i++)
@@ -84,7 +84,7 @@ static const char *read_key_line(el_keys *k, char *line, char *room, size_t n_ro
 
 /* A key that was there before stays whom it was. No caller waits here, so how long it takes tells nobody anything.
  * False: out of memory. */
-static bool settle_accounts(el_keys *k, const el_keys *before) {
+static bool settle_accounts(el_api_keys *k, const el_api_keys *before) {
   bool ok = true;
   k->last_domain = before ? before->last_domain : 0;
   for (size_t i = 0; ok && i < k->n; i++) {
@@ -98,9 +98,10 @@ static bool settle_accounts(el_keys *k, const el_keys *before) {
   return ok;
 }
 
-el_status el_keys_load(const char *path, const el_keys *before, const el_log *log, el_keys **out, el_error *err) {
+el_status el_api_keys_load(const char *path, const el_api_keys *before, const el_log *log, el_api_keys **out,
+                           el_error *err) {
   el_buf text = {0};
-  el_keys *k = calloc(1, sizeof *k);
+  el_api_keys *k = calloc(1, sizeof *k);
   if (!k) return el_fail(err, EL_ERR_NO_MEMORY, "api keys: out of memory");
   k->refs = 1;
   el_status status = el_secret_file_read("api keys", path, 0, MAX_FILE_BYTES, log, &text, err);
@@ -126,18 +127,18 @@ el_status el_keys_load(const char *path, const el_keys *before, const el_log *lo
   el_buf_free(&text);
   if (!status && !settle_accounts(k, before)) status = el_fail(err, EL_ERR_NO_MEMORY, "api keys: out of memory");
   if (status)
-    el_keys_release(k);
+    el_api_keys_release(k);
   else
     *out = k;
   return status;
 }
 
-el_keys *el_keys_retain(el_keys *k) {
+el_api_keys *el_api_keys_retain(el_api_keys *k) {
   if (k) atomic_fetch_add(&k->refs, 1);
   return k;
 }
 
-void el_keys_release(el_keys *k) {
+void el_api_keys_release(el_api_keys *k) {
   if (!k || atomic_fetch_sub(&k->refs, 1) != 1) return;
   for (size_t i = 0; i < k->n; i++) {
     for (size_t j = 0; j < k->list[i].n_patterns; j++) free(k->list[i].patterns[j]);
@@ -151,7 +152,7 @@ void el_keys_release(el_keys *k) {
 
 /* ---------------------------------------------------------------- callers */
 
-const el_key *el_keys_find(const el_keys *k, const char *authorization, const char *api_key) {
+const el_key *el_api_keys_find(const el_api_keys *k, const char *authorization, const char *api_key) {
   static const char scheme[] = "Bearer ";
   if (authorization ? strncasecmp(authorization, scheme, sizeof scheme - 1) != 0 : !api_key) return NULL;
   const char *given = authorization ? authorization + sizeof scheme - 1 : api_key;

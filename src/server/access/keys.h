@@ -28,23 +28,24 @@ typedef struct el_key {
   el_account *account; /* a reference */
 } el_key;
 
-typedef struct el_keys {
+typedef struct el_api_keys {
   atomic_int refs;
   el_key *list;
   size_t n;
   uint64_t last_domain; /* of all keys that there have been */
-} el_keys;
+} el_api_keys;
 
 /* With a reference. before: those of the file until now, or NULL; a key that is in both stays whom it was, whatever its
  * line. Warns when others than the file's owner can read it. EL_ERR_IO, EL_ERR_INVALID: what is wrong, and in which
  * line; the keys themselves are never part of a message. */
-el_status el_keys_load(const char *path, const el_keys *before, const el_log *log, el_keys **out, el_error *err);
-el_keys *el_keys_retain(el_keys *k); /* NULL is allowed, as below */
-void el_keys_release(el_keys *k);
+el_status el_api_keys_load(const char *path, const el_api_keys *before, const el_log *log, el_api_keys **out,
+                           el_error *err);
+el_api_keys *el_api_keys_retain(el_api_keys *k); /* NULL is allowed, as below */
+void el_api_keys_release(el_api_keys *k);
 
 /* The key of an Authorization header, or where that is NULL of x-api-key, which may be NULL too. NULL: none of ours.
  * How long this takes does not tell how much of a key was right. */
-const el_key *el_keys_find(const el_keys *k, const char *authorization, const char *api_key);
+const el_key *el_api_keys_find(const el_api_keys *k, const char *authorization, const char *api_key);
 
 /* Whose prefixes its requests may find, as el_request has it, and whose answers are kept: another number for each key,
  * never given twice; 0 for NULL. */

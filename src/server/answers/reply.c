@@ -5,7 +5,7 @@
 #include <string.h>
 #include <sys/random.h>
 
-#include "server/answers/choice.h"
+#include "server/answers/decision.h"
 #include "server/answers/writer.h"
 #include "server/common/json_out.h"
 
@@ -42,7 +42,7 @@ static bool make_choices(el_reply *r, const el_tokenizer *t) {
   return true;
 }
 
-el_reply *el_reply_new(const el_tokenizer *t, const el_api_request *request, const el_reply_head *head) {
+el_reply *el_reply_new(const el_tokenizer *t, const el_api_request *request, const el_reply_info *head) {
   el_reply *r = calloc(1, sizeof *r);
   if (!r) return NULL;
   *r = (el_reply){.request = request,
@@ -139,20 +139,20 @@ bool el_reply_write_warnings(const el_reply *r, const el_choice *c, el_buf *out)
 
 /* ---------------------------------------------------------------- taking in */
 
-static void fail_reply(el_reply *r, const el_choice *c, const el_record *rec) {
+static void fail_reply(el_reply *r, const el_choice *c, const el_packed_event *ev) {
   el_error err = {.code = EL_ERR_CLOSED};
-  if (rec->finish == EL_FINISH_ERROR) el_record_error(rec, &err);
+  if (ev->finish == EL_FINISH_ERROR) el_packed_event_error(ev, &err);
   r->failed = true;
-  const char *name = el_record_failed(rec);
+  const char *name = el_packed_event_failed(ev);
   if (!name) name = el_choice_adapter(r, c);
   el_api_fail_engine(&r->error, &err, name ? name : r->asked, r->limited);
 }
 
-static bool keep_piece(el_choice *c, const el_part *part) {
-  el_buf *to = part->kind == EL_PART_REASONING   ? &c->reasoning
-               : part->kind == EL_PART_ARGUMENTS ? &c->calls[part->call].arguments
-                                                 : &c->content;
-  return part->kind == EL_PART_CALL || el_buf_append(to, part->text, part->len);
+static bool keep_piece(el_choice *c, const el_answer_piece *piece) {
+  el_buf *to = piece->kind == EL_PIECE_REASONING   ? &c->reasoning
+               : piece->kind == EL_PIECE_ARGUMENTS ? &c->calls[piece->call].arguments
+                                                   : &c->content;
+  return piece->kind == EL_PIECE_CALL || el_buf_append(to, piece->text, piece->len);
 }
 
 /* Nine letters and digits: the templates of Mistral take no others. */
@@ -165,7 +165,7 @@ static bool make_call_id(char *id) {
   return true;
 }
 
-static bool add_reply_call(el_choice *c, const el_part *part) {
+static bool add_reply_call(el_choice *c, const el_answer_piece *piece) {
   /* In steps of a power of two. */
   if (!(c->n_calls & (c->n_calls - 1))) {
     el_call *grown = realloc(c->calls, (c->n_calls ? 2 * c->n_calls : 1) * sizeof *grown);
@@ -173,16 +173,16 @@ static bool add_reply_call(el_choice *c, const el_part *part) {
     c->calls = grown;
   }
   el_call *call = &c->calls[c->n_calls];
-  *call = (el_call){.name = strndup(part->text, part->len)};
+  *call = (el_call){.name = strndup(piece->text, piece->len)};
   if (!call->name) return false;
   c->n_calls++;
   return make_call_id(call->id);
 }
 
-/* A part has become certain: it is kept, or sent, or both. */
-static bool take_part(el_reply *r, el_choice *c, const el_part *part, el_buf *stream) {
-  if (part->kind == EL_PART_CALL && !add_reply_call(c, part)) return false;
-  return (!(!stream || r->writer->keep) || keep_piece(c, part)) && (!stream || r->writer->delta(r, c, part, stream));
+/* A piece has become certain: it is kept, or sent, or both. */
+static bool take_piece(el_reply *r, el_choice *c, const el_answer_piece *piece, el_buf *stream) {
+  if (piece->kind == EL_PIECE_CALL && !add_reply_call(c, piece)) return false;
+  return (!(!stream || r->writer->keep) || keep_piece(c, piece)) && (!stream || r->writer->delta(r, c, piece, stream));
 }
 
 /* The first sign of life of a choice. */
@@ -193,17 +193,17 @@ static bool begin_reply_choice(el_reply *r, el_choice *c, el_buf *stream) {
   if (stream && !r->begun && w->begin && !w->begin(r, stream)) return false;
   r->begun = true;
   if (stream && w->begin_choice && !w->begin_choice(r, c, stream)) return false;
-  const el_part echo = {EL_PART_CONTENT, 0, c->prompt->text, c->prompt->text_len};
-  return !r->request->echo || take_part(r, c, &echo, stream);
+  const el_answer_piece echo = {EL_PIECE_CONTENT, 0, c->prompt->text, c->prompt->text_len};
+  return !r->request->echo || take_piece(r, c, &echo, stream);
 }
 
-static bool take_prompt_logprobs(el_reply *r, el_choice *c, const el_record *rec) {
+static bool take_prompt_logprobs(el_reply *r, el_choice *c, const el_packed_event *ev) {
   const el_api_request *q = r->request;
   const el_prompt_logprobs p = {.tokens = c->prompt->tokens,
-                                .logprobs = el_record_prompt(rec),
-                                .top = el_record_prompt_top(rec),
-                                .n = rec->n_prompt < c->prompt->n ? rec->n_prompt : c->prompt->n,
-                                .n_top = rec->n_prompt_top};
+                                .logprobs = el_packed_event_prompt(ev),
+                                .top = el_packed_event_prompt_top(ev),
+                                .n = ev->n_prompt < c->prompt->n ? ev->n_prompt : c->prompt->n,
+                                .n_top = ev->n_prompt_top};
   bool echoed = q->echo && q->request.logprobs;
   const size_t from = c->prompt->scored_from;
   for (size_t i = from; from && i < p.n; i++) c->score += (double)p.logprobs[i] / (double)(p.n - from);
@@ -212,14 +212,14 @@ static bool take_prompt_logprobs(el_reply *r, el_choice *c, const el_record *rec
           el_prompt_logprobs_write(c->logprobs.tokenizer, &p, (size_t)q->n_prompt_logprobs, &c->prompt_logprobs));
 }
 
-static bool take_decision(el_reply *r, el_choice *c, const el_record *rec) {
+static bool take_decision(el_reply *r, el_choice *c, const el_packed_event *ev) {
   free(c->adapter);
-  c->adapter = strdup(el_record_text(rec));
+  c->adapter = strdup(el_packed_event_text(ev));
   bool wanted = r->request->scores || r->request->route;
-  return c->adapter && (!wanted || el_choice_write(rec, &r->chosen));
+  return c->adapter && (!wanted || el_decision_write(ev, &r->chosen));
 }
 
-/* One text's parts, on their way. */
+/* One text's pieces, on their way. */
 typedef struct taking {
   el_reply *r;
   el_choice *c;
@@ -228,21 +228,21 @@ typedef struct taking {
 } taking;
 
 static void take_answer_part(void *user, const el_answer_part *a) {
-  static const el_part_kind KINDS[] = {[EL_ANSWER_TEXT] = EL_PART_CONTENT,
-                                       [EL_ANSWER_REASONING] = EL_PART_REASONING,
-                                       [EL_ANSWER_CALL] = EL_PART_CALL,
-                                       [EL_ANSWER_ARGUMENTS] = EL_PART_ARGUMENTS};
+  static const el_piece_kind KINDS[] = {[EL_ANSWER_TEXT] = EL_PIECE_CONTENT,
+                                        [EL_ANSWER_REASONING] = EL_PIECE_REASONING,
+                                        [EL_ANSWER_CALL] = EL_PIECE_CALL,
+                                        [EL_ANSWER_ARGUMENTS] = EL_PIECE_ARGUMENTS};
   taking *t = user;
-  const el_part part = {KINDS[a->type], a->call, a->text, a->len};
+  const el_answer_piece piece = {KINDS[a->type], a->call, a->text, a->len};
   bool call = a->type == EL_ANSWER_CALL || a->type == EL_ANSWER_ARGUMENTS;
   /* Where one call is asked for at most, others are not told. */
   if (call && a->call && !t->r->request->calling.rules.parallel) return;
   t->any = true;
-  if (!t->failed) t->failed = !take_part(t->r, t->c, &part, t->stream);
+  if (!t->failed) t->failed = !take_piece(t->r, t->c, &piece, t->stream);
 }
 
-/* *any: there was a part that became certain. */
-static bool take_parsed(el_reply *r, el_choice *c, const el_part *text, bool done, el_buf *stream, bool *any) {
+/* *any: there was a piece that became certain. */
+static bool take_parsed(el_reply *r, el_choice *c, const el_answer_piece *text, bool done, el_buf *stream, bool *any) {
   taking t = {.r = r, .c = c, .stream = stream};
   el_error err;
   if (el_answer_parser_push(c->parser, text->text, text->len, take_answer_part, &t, &err)) return false;
@@ -251,73 +251,73 @@ static bool take_parsed(el_reply *r, el_choice *c, const el_part *text, bool don
   return !t.failed;
 }
 
-static bool take_record_vector(el_choice *c, const el_record *rec) {
-  if (c->vector || !(c->vector = malloc(rec->n_prompt * sizeof *c->vector))) return false;
-  memcpy(c->vector, el_record_prompt(rec), rec->n_prompt * sizeof *c->vector);
-  c->n_vector = rec->n_prompt;
+static bool take_packed_vector(el_choice *c, const el_packed_event *ev) {
+  if (c->vector || !(c->vector = malloc(ev->n_prompt * sizeof *c->vector))) return false;
+  memcpy(c->vector, el_packed_event_prompt(ev), ev->n_prompt * sizeof *c->vector);
+  c->n_vector = ev->n_prompt;
   return true;
 }
 
-/* What a record has of the answer's text. Tokens beyond the text were part of a stop string if one matched; else their
+/* What an event has of the answer's text. Tokens beyond the text were part of a stop string if one matched; else their
  * text is nothing, or half a character. */
-static bool take_record_text(el_reply *r, el_choice *c, const el_record *rec, el_buf *stream) {
-  bool logprobs = r->request->request.logprobs, done = rec->type == EL_EVENT_DONE;
+static bool take_packed_text(el_reply *r, el_choice *c, const el_packed_event *ev, el_buf *stream) {
+  bool logprobs = r->request->request.logprobs, done = ev->type == EL_EVENT_DONE;
   /* The token that ended it is told where OpenAI does, in completions: whoever scores an answer counts on it. */
-  bool told = rec->type == EL_EVENT_TOKEN || (done && rec->token >= 0 && !r->request->chat);
-  if (told && logprobs && !el_logprobs_add(&c->logprobs, rec->token, rec->logprob, el_record_top(rec), rec->n_top))
+  bool told = ev->type == EL_EVENT_TOKEN || (done && ev->token >= 0 && !r->request->chat);
+  if (told && logprobs && !el_logprobs_add(&c->logprobs, ev->token, ev->logprob, el_packed_event_top(ev), ev->n_top))
     return false;
-  if (rec->type == EL_EVENT_TOKEN && r->request->list_tokens &&
-      !el_buf_append(&c->tokens, &rec->token, sizeof rec->token))
+  if (ev->type == EL_EVENT_TOKEN && r->request->list_tokens && !el_buf_append(&c->tokens, &ev->token, sizeof ev->token))
     return false;
-  c->text_bytes += rec->text_len;
-  if (logprobs && !el_logprobs_advance(&c->logprobs, done && !rec->stopped ? SIZE_MAX : c->text_bytes)) return false;
-  const el_part part = {EL_PART_CONTENT, 0, el_record_text(rec), rec->text_len};
-  bool any = part.len;
-  if (c->parser && !take_parsed(r, c, &part, done, stream, &any)) return false;
+  c->text_bytes += ev->text_len;
+  if (logprobs && !el_logprobs_advance(&c->logprobs, done && !ev->stopped ? SIZE_MAX : c->text_bytes)) return false;
+  const el_answer_piece piece = {EL_PIECE_CONTENT, 0, el_packed_event_text(ev), ev->text_len};
+  bool any = piece.len;
+  if (c->parser && !take_parsed(r, c, &piece, done, stream, &any)) return false;
   if (c->parser && any) return true;
-  const el_part rest = {EL_PART_CONTENT, 0, "", 0};
-  return (!any && !(stream && c->logprobs.n)) || take_part(r, c, c->parser ? &rest : &part, stream);
+  const el_answer_piece rest = {EL_PIECE_CONTENT, 0, "", 0};
+  return (!any && !(stream && c->logprobs.n)) || take_piece(r, c, c->parser ? &rest : &piece, stream);
 }
 
-static bool take_done_event(el_reply *r, el_choice *c, const el_record *rec, el_buf *stream) {
+static bool take_done_event(el_reply *r, el_choice *c, const el_packed_event *ev, el_buf *stream) {
   c->done = true;
-  c->not_invoked = rec->not_invoked;
-  c->finish = rec->finish;
-  c->prompt_tokens = rec->prompt_tokens;
-  c->completion_tokens = rec->completion_tokens;
-  c->cached_tokens = rec->cached_tokens;
-  c->draft_tokens = rec->draft_tokens;
-  c->draft_tokens_accepted = rec->draft_tokens_accepted;
-  c->queued_ms = rec->queued_ms;
-  c->prompt_ms = rec->prompt_ms;
-  c->decode_ms = rec->decode_ms;
-  c->stop_token = rec->stop_token ? rec->token : -1;
-  if (rec->stopped && !(c->stop = strdup(el_record_stop(rec)))) return false;
+  c->not_invoked = ev->not_invoked;
+  c->finish = ev->finish;
+  c->prompt_tokens = ev->prompt_tokens;
+  c->completion_tokens = ev->completion_tokens;
+  c->cached_tokens = ev->cached_tokens;
+  c->draft_tokens = ev->draft_tokens;
+  c->draft_tokens_accepted = ev->draft_tokens_accepted;
+  c->queued_ms = ev->queued_ms;
+  c->prompt_ms = ev->prompt_ms;
+  c->decode_ms = ev->decode_ms;
+  c->stop_token = ev->stop_token ? ev->token : -1;
+  if (ev->stopped && !(c->stop = strdup(el_packed_event_stop(ev)))) return false;
   r->n_done++;
   return !stream || r->writer->end_choice(r, c, stream);
 }
 
-static bool take_record(el_reply *r, el_choice *c, const el_record *rec, el_buf *stream) {
+static bool take_packed_event(el_reply *r, el_choice *c, const el_packed_event *ev, el_buf *stream) {
   if (c->done) return true;
-  if (rec->type == EL_EVENT_DONE && (rec->finish == EL_FINISH_ERROR || rec->finish == EL_FINISH_CANCELLED)) {
-    fail_reply(r, c, rec);
+  if (ev->type == EL_EVENT_DONE && (ev->finish == EL_FINISH_ERROR || ev->finish == EL_FINISH_CANCELLED)) {
+    fail_reply(r, c, ev);
     return true;
   }
-  if (rec->type == EL_EVENT_CHOICE) return take_decision(r, c, rec) && begin_reply_choice(r, c, stream);
+  if (ev->type == EL_EVENT_CHOICE) return take_decision(r, c, ev) && begin_reply_choice(r, c, stream);
   if (!begin_reply_choice(r, c, stream)) return false;
-  if (rec->type == EL_EVENT_EMBEDDING) return take_record_vector(c, rec);
-  if (rec->type == EL_EVENT_PROMPT && !take_prompt_logprobs(r, c, rec)) return false;
-  return take_record_text(r, c, rec, stream) && (rec->type != EL_EVENT_DONE || take_done_event(r, c, rec, stream));
+  if (ev->type == EL_EVENT_EMBEDDING) return take_packed_vector(c, ev);
+  if (ev->type == EL_EVENT_PROMPT && !take_prompt_logprobs(r, c, ev)) return false;
+  return take_packed_text(r, c, ev, stream) && (ev->type != EL_EVENT_DONE || take_done_event(r, c, ev, stream));
 }
 
 static bool end_stream(el_reply *r, el_buf *stream) {
   return r->failed ? r->writer->fail(r, &r->error, stream) : r->writer->end(r, stream);
 }
 
-bool el_reply_feed(el_reply *r, const el_buf *records, size_t *pos, el_buf *stream) {
-  const el_record *rec;
-  while (!el_reply_finished(r) && !(stream && stream->len >= ENOUGH_TO_SEND) && (rec = el_record_next(records, pos))) {
-    if (!take_record(r, &r->choices[rec->choice], rec, stream)) return false;
+bool el_reply_feed(el_reply *r, const el_buf *events, size_t *pos, el_buf *stream) {
+  const el_packed_event *ev;
+  while (!el_reply_finished(r) && !(stream && stream->len >= ENOUGH_TO_SEND) &&
+         (ev = el_packed_event_next(events, pos))) {
+    if (!take_packed_event(r, &r->choices[ev->choice], ev, stream)) return false;
     if (stream && el_reply_finished(r) && !end_stream(r, stream)) return false;
   }
   return true;

@@ -59,11 +59,11 @@ void el_stored_put(el_stored *s, const char *id, uint64_t domain, const el_buf *
   pthread_mutex_unlock(&s->mutex);
 }
 
-bool el_stored_get(el_stored *s, const char *id, uint64_t domain, el_stored_part part, el_buf *out, bool *found) {
+bool el_stored_get(el_stored *s, const char *id, uint64_t domain, el_stored_section section, el_buf *out, bool *found) {
   pthread_mutex_lock(&s->mutex);
   const el_stored_answer *a = find_stored(s, id, domain);
   *found = a != NULL;
-  bool body = part == EL_STORED_BODY, input = part == EL_STORED_INPUT;
+  bool body = section == EL_STORED_BODY, input = section == EL_STORED_INPUT;
   bool ok = !a || el_buf_append(out, a->text + (body ? 0 : a->body_len),
                                 body    ? a->body_len
                                 : input ? a->input_len

@@ -31,13 +31,13 @@ void el_stored_free(el_stored *s);
 /* An answer that is larger than all that is kept is not, nor one for which there is no memory. */
 void el_stored_put(el_stored *s, const char *id, uint64_t domain, const el_buf *body, const el_buf *items,
                    size_t input_len);
-typedef enum el_stored_part {
+typedef enum el_stored_section {
   EL_STORED_BODY,
   EL_STORED_ITEMS, /* the whole conversation */
   EL_STORED_INPUT  /* what was there before the answer: the first input_len bytes of it, and the end of the array */
-} el_stored_part;
+} el_stored_section;
 /* Appends a part of it. *found: it is there. False: out of memory. */
-bool el_stored_get(el_stored *s, const char *id, uint64_t domain, el_stored_part part, el_buf *out, bool *found);
+bool el_stored_get(el_stored *s, const char *id, uint64_t domain, el_stored_section section, el_buf *out, bool *found);
 /* Whether it was there. */
 bool el_stored_delete(el_stored *s, const char *id, uint64_t domain);
 

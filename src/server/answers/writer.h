@@ -1,31 +1,31 @@
 /* How a dialect writes answers: what reply.c keeps of one, and the functions that a dialect has for it.
  *
- * A stream: begin, then of each choice begin_choice, delta for each part that has become certain, end_choice; when all
+ * A stream: begin, then of each choice begin_choice, delta for each piece that has become certain, end_choice; when all
  * have ended, end; or fail. An answer in one piece: whole. Each appends to `out`, and returns false when out of memory.
  */
 #ifndef EL_SERVER_WRITER_H
 #define EL_SERVER_WRITER_H
 
 #include "server/answers/logprobs.h"
-#include "server/answers/record.h"
+#include "server/answers/packed_event.h"
 #include "server/answers/reply.h"
 #include "server/requests/api.h"
 #include "server/requests/request.h"
 
-typedef enum el_part_kind {
-  EL_PART_CONTENT,
-  EL_PART_REASONING,
-  EL_PART_CALL,     /* a call of a tool begins: `text` is its name */
-  EL_PART_ARGUMENTS /* more of its arguments, JSON text */
-} el_part_kind;
+typedef enum el_piece_kind {
+  EL_PIECE_CONTENT,
+  EL_PIECE_REASONING,
+  EL_PIECE_CALL,     /* a call of a tool begins: `text` is its name */
+  EL_PIECE_ARGUMENTS /* more of its arguments, JSON text */
+} el_piece_kind;
 
 /* A piece of an answer. */
-typedef struct el_part {
-  el_part_kind kind;
+typedef struct el_answer_piece {
+  el_piece_kind kind;
   size_t call; /* which of the choice's calls; CALL, ARGUMENTS */
   const char *text;
   size_t len;
-} el_part;
+} el_answer_piece;
 
 typedef struct el_call {
   char *name;
@@ -86,7 +86,7 @@ struct el_writer {
   bool (*begin)(el_reply *r, el_buf *out); /* NULL: nothing; and so with the next two */
   bool (*begin_choice)(el_reply *r, el_choice *c, el_buf *out);
   /* With log-probabilities it is also called with an empty CONTENT part, where tokens have none of the text. */
-  bool (*delta)(el_reply *r, el_choice *c, const el_part *part, el_buf *out);
+  bool (*delta)(el_reply *r, el_choice *c, const el_answer_piece *piece, el_buf *out);
   bool (*end_choice)(el_reply *r, el_choice *c, el_buf *out);
   bool (*end)(el_reply *r, el_buf *out);
   bool (*fail)(el_reply *r, const el_api_error *e, el_buf *out);

@@ -15,8 +15,8 @@ bool el_query_number(const char *name, const char *text, size_t least, size_t mo
   return true;
 }
 
-bool el_query_choice(const char *name, const char *text, const char *const *names, size_t n, size_t *out,
-                     el_api_error *e) {
+bool el_query_word(const char *name, const char *text, const char *const *names, size_t n, size_t *out,
+                   el_api_error *e) {
   char all[256] = "";
   size_t at = 0;
   if (!text) return true;

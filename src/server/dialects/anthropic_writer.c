@@ -89,7 +89,7 @@ static bool write_anthropic_answer(el_reply *r, el_buf *out) {
 
 typedef struct blocks {
   bool open;
-  el_part_kind kind; /* ARGUMENTS for calls */
+  el_piece_kind kind; /* ARGUMENTS for calls */
   size_t index, call;
 } blocks;
 
@@ -118,37 +118,37 @@ static bool end_block(blocks *b, el_buf *out) {
          end_anthropic_event(out);
 }
 
-static bool begin_block(blocks *b, const el_choice *c, el_part_kind kind, size_t call, el_buf *out) {
+static bool begin_block(blocks *b, const el_choice *c, el_piece_kind kind, size_t call, el_buf *out) {
   *b = (blocks){.open = true, .kind = kind, .index = b->index, .call = call};
   if (!begin_anthropic_event(out, "content_block_start") ||
       !el_buf_printf(out, ",\"index\":%zu,\"content_block\":", b->index))
     return false;
-  if (kind == EL_PART_CONTENT) return put_text(out, "{\"type\":\"text\",\"text\":\"\"}") && end_anthropic_event(out);
-  if (kind == EL_PART_REASONING)
+  if (kind == EL_PIECE_CONTENT) return put_text(out, "{\"type\":\"text\",\"text\":\"\"}") && end_anthropic_event(out);
+  if (kind == EL_PIECE_REASONING)
     return put_text(out, "{\"type\":\"thinking\",\"thinking\":\"\",\"signature\":\"\"}") && end_anthropic_event(out);
   return el_buf_printf(out, "{\"type\":\"tool_use\",\"id\":\"%s\",\"name\":", c->calls[call].id) &&
          el_json_cstring(out, c->calls[call].name) && put_text(out, ",\"input\":{}}") && end_anthropic_event(out);
 }
 
-static bool write_block_delta(el_reply *r, el_choice *c, const el_part *part, el_buf *out) {
-  static const char *const DELTAS[] = {[EL_PART_CONTENT] = "{\"type\":\"text_delta\",\"text\":",
-                                       [EL_PART_REASONING] = "{\"type\":\"thinking_delta\",\"thinking\":",
-                                       [EL_PART_ARGUMENTS] = "{\"type\":\"input_json_delta\",\"partial_json\":"};
+static bool write_block_delta(el_reply *r, el_choice *c, const el_answer_piece *piece, el_buf *out) {
+  static const char *const DELTAS[] = {[EL_PIECE_CONTENT] = "{\"type\":\"text_delta\",\"text\":",
+                                       [EL_PIECE_REASONING] = "{\"type\":\"thinking_delta\",\"thinking\":",
+                                       [EL_PIECE_ARGUMENTS] = "{\"type\":\"input_json_delta\",\"partial_json\":"};
   blocks *b = r->state;
-  bool begins = part->kind == EL_PART_CALL;
-  el_part_kind kind = begins ? EL_PART_ARGUMENTS : part->kind;
-  if (!part->len) return true;
+  bool begins = piece->kind == EL_PIECE_CALL;
+  el_piece_kind kind = begins ? EL_PIECE_ARGUMENTS : piece->kind;
+  if (!piece->len) return true;
   if (begins || !b->open || b->kind != kind) {
-    if (!end_block(b, out) || !begin_block(b, c, kind, part->call, out)) return false;
+    if (!end_block(b, out) || !begin_block(b, c, kind, piece->call, out)) return false;
   }
   return begins || (begin_anthropic_event(out, "content_block_delta") &&
                     el_buf_printf(out, ",\"index\":%zu,\"delta\":%s", b->index, DELTAS[kind]) &&
-                    el_json_string(out, part->text, part->len) && put_text(out, "}") && end_anthropic_event(out));
+                    el_json_string(out, piece->text, piece->len) && put_text(out, "}") && end_anthropic_event(out));
 }
 
 static bool end_anthropic_choice(el_reply *r, el_choice *c, el_buf *out) {
   blocks *b = r->state;
-  if (!b->index && !b->open && !begin_block(b, c, EL_PART_CONTENT, 0, out)) return false;
+  if (!b->index && !b->open && !begin_block(b, c, EL_PIECE_CONTENT, 0, out)) return false;
   return end_block(b, out) && begin_anthropic_event(out, "message_delta") && put_text(out, ",\"delta\":{") &&
          write_stop_members(c, out) && put_text(out, "},") && write_anthropic_usage(r, out) &&
          el_reply_write_warnings(r, c, out) && end_anthropic_event(out);

@@ -94,11 +94,12 @@ static bool begin_llama_answer(const el_reply *r, const el_choice *c, const char
   return el_buf_printf(out, "{\"index\":%td,\"content\":", c - r->choices) && el_json_string(out, text, len);
 }
 
-static bool write_llama_delta(el_reply *r, el_choice *c, const el_part *part, el_buf *out) {
-  c->has_new_line = c->has_new_line || memchr(part->text, '\n', part->len);
-  if (!part->len && !c->tokens.len) return true;
+static bool write_llama_delta(el_reply *r, el_choice *c, const el_answer_piece *piece, el_buf *out) {
+  c->has_new_line = c->has_new_line || memchr(piece->text, '\n', piece->len);
+  if (!piece->len && !c->tokens.len) return true;
   c->n_told += c->tokens.len / sizeof(int32_t);
-  return el_buf_printf(out, "data: ") && begin_llama_answer(r, c, part->text, part->len, out) && take_tokens(c, out) &&
+  return el_buf_printf(out, "data: ") && begin_llama_answer(r, c, piece->text, piece->len, out) &&
+         take_tokens(c, out) &&
          el_buf_printf(out, ",\"stop\":false,\"id_slot\":-1,\"tokens_predicted\":%zu,\"tokens_evaluated\":%zu",
                        c->n_told, c->prompt->n) &&
          take_probabilities(r, c, out) && el_buf_printf(out, "}\n\n");

@@ -46,8 +46,8 @@ static bool write_ollama_calls(const el_choice *c, el_buf *out) {
 }
 
 /* A piece of the answer, or all of it. c: whose calls are told with it; NULL: nobody's. */
-static bool write_ollama_message(el_reply *r, const el_part *content, const el_part *thinking, const el_choice *c,
-                                 el_buf *out) {
+static bool write_ollama_message(el_reply *r, const el_answer_piece *content, const el_answer_piece *thinking,
+                                 const el_choice *c, el_buf *out) {
   const bool chat = is_ollama_chat(r);
   return el_buf_printf(out, chat ? ",\"message\":{\"role\":\"assistant\",\"content\":" : ",\"response\":") &&
          el_json_string(out, content->text, content->len) &&
@@ -67,16 +67,16 @@ static bool write_ollama_end(const el_choice *c, el_buf *out) {
       ns * c->queued_ms, c->prompt_tokens, ns * c->prompt_ms, c->completion_tokens, ns * c->decode_ms);
 }
 
-static const el_part NOTHING = {EL_PART_CONTENT, 0, "", 0};
+static const el_answer_piece NOTHING = {EL_PIECE_CONTENT, 0, "", 0};
 
 /* ---------------------------------------------------------------- streams */
 
 /* Calls are told in whole at the end. */
-static bool write_ollama_delta(el_reply *r, el_choice *c, const el_part *part, el_buf *out) {
-  const bool thinking = part->kind == EL_PART_REASONING;
-  if (part->kind == EL_PART_CALL || part->kind == EL_PART_ARGUMENTS || !part->len) return true;
+static bool write_ollama_delta(el_reply *r, el_choice *c, const el_answer_piece *piece, el_buf *out) {
+  const bool thinking = piece->kind == EL_PIECE_REASONING;
+  if (piece->kind == EL_PIECE_CALL || piece->kind == EL_PIECE_ARGUMENTS || !piece->len) return true;
   return begin_ollama_line(r, out) &&
-         write_ollama_message(r, thinking ? &NOTHING : part, thinking ? part : &NOTHING, NULL, out) &&
+         write_ollama_message(r, thinking ? &NOTHING : piece, thinking ? piece : &NOTHING, NULL, out) &&
          el_buf_printf(out, ",\"done\":false}\n");
 }
 
@@ -104,8 +104,8 @@ static bool write_ollama_answer(el_reply *r, el_buf *out) {
     return write_ollama_message(r, &NOTHING, &NOTHING, NULL, out) &&
            el_buf_printf(out, ",\"done\":true,\"done_reason\":\"load\"}");
   const el_choice *c = r->choices;
-  const el_part content = {EL_PART_CONTENT, 0, c->content.data, c->content.len},
-                thinking = {EL_PART_REASONING, 0, c->reasoning.data, c->reasoning.len};
+  const el_answer_piece content = {EL_PIECE_CONTENT, 0, c->content.data, c->content.len},
+                        thinking = {EL_PIECE_REASONING, 0, c->reasoning.data, c->reasoning.len};
   return write_ollama_message(r, &content, &thinking, c, out) && write_ollama_end(c, out);
 }
 

@@ -113,31 +113,31 @@ static bool write_reasoning(const char *text, size_t len, el_buf *out) {
 }
 
 /* A call's beginning, and more of its arguments. */
-static bool write_call_delta(const el_choice *c, const el_part *part, el_buf *out) {
-  const el_call *call = &c->calls[part->call];
-  bool begins = part->kind == EL_PART_CALL;
-  if (!el_buf_printf(out, "\"tool_calls\":[{\"index\":%zu,", part->call)) return false;
+static bool write_call_delta(const el_choice *c, const el_answer_piece *piece, el_buf *out) {
+  const el_call *call = &c->calls[piece->call];
+  bool begins = piece->kind == EL_PIECE_CALL;
+  if (!el_buf_printf(out, "\"tool_calls\":[{\"index\":%zu,", piece->call)) return false;
   if (begins && !(el_buf_printf(out, "\"id\":\"%s\",\"type\":\"function\",\"function\":{\"name\":", call->id) &&
                   el_json_cstring(out, call->name) && el_buf_append(out, ",", 1)))
     return false;
   return el_buf_printf(out, begins ? "\"arguments\":" : "\"function\":{\"arguments\":") &&
-         el_json_string(out, part->text, begins ? 0 : part->len) && el_buf_printf(out, "}}]");
+         el_json_string(out, piece->text, begins ? 0 : piece->len) && el_buf_printf(out, "}}]");
 }
 
-static bool write_delta_member(el_reply *r, el_choice *c, const el_part *part, el_buf *out) {
-  if (!is_openai_chat(r)) return el_buf_printf(out, "\"text\":") && el_json_string(out, part->text, part->len);
+static bool write_delta_member(el_reply *r, el_choice *c, const el_answer_piece *piece, el_buf *out) {
+  if (!is_openai_chat(r)) return el_buf_printf(out, "\"text\":") && el_json_string(out, piece->text, piece->len);
   bool ok = el_buf_printf(out, "\"delta\":{");
-  if (part->kind == EL_PART_CONTENT)
-    ok = ok && el_buf_printf(out, "\"content\":") && el_json_string(out, part->text, part->len);
-  else if (part->kind == EL_PART_REASONING)
-    ok = ok && write_reasoning(part->text, part->len, out);
+  if (piece->kind == EL_PIECE_CONTENT)
+    ok = ok && el_buf_printf(out, "\"content\":") && el_json_string(out, piece->text, piece->len);
+  else if (piece->kind == EL_PIECE_REASONING)
+    ok = ok && write_reasoning(piece->text, piece->len, out);
   else
-    ok = ok && write_call_delta(c, part, out);
+    ok = ok && write_call_delta(c, piece, out);
   return ok && el_buf_append(out, "}", 1);
 }
 
-static bool write_chunk_delta(el_reply *r, el_choice *c, const el_part *part, el_buf *out) {
-  return begin_openai_chunk(r, c, out) && write_delta_member(r, c, part, out) && write_logprobs(r, c, out) &&
+static bool write_chunk_delta(el_reply *r, el_choice *c, const el_answer_piece *piece, el_buf *out) {
+  return begin_openai_chunk(r, c, out) && write_delta_member(r, c, piece, out) && write_logprobs(r, c, out) &&
          end_openai_chunk(r, c, false, out);
 }
 

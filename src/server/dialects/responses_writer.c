@@ -11,7 +11,7 @@
 
 /* An item as it is written: the last of the answer. */
 typedef struct item {
-  el_part_kind kind; /* CONTENT: a message, ARGUMENTS: a call */
+  el_piece_kind kind; /* CONTENT: a message, ARGUMENTS: a call */
   bool open;
   size_t call; /* the choice's */
   char id[64], call_id[64];
@@ -44,12 +44,12 @@ static bool put_json_text(el_buf *out, const char *text) {
 
 /* ---------------------------------------------------------------- items */
 
-static const char *id_prefix_of(el_part_kind kind) {
-  return kind == EL_PART_CONTENT ? "msg_" : kind == EL_PART_REASONING ? "rs_" : "fc_";
+static const char *id_prefix_of(el_piece_kind kind) {
+  return kind == EL_PIECE_CONTENT ? "msg_" : kind == EL_PIECE_REASONING ? "rs_" : "fc_";
 }
 
 /* The answer's id without its prefix, and a number, make the items' ids. */
-static void begin_item(const el_reply *r, item *it, el_part_kind kind, size_t number) {
+static void begin_item(const el_reply *r, item *it, el_piece_kind kind, size_t number) {
   const char *tail = strchr(r->id, '_');
   it->kind = kind;
   it->open = true;
@@ -59,7 +59,7 @@ static void begin_item(const el_reply *r, item *it, el_part_kind kind, size_t nu
 }
 
 static bool write_content_part(const item *it, el_buf *out) {
-  if (it->kind == EL_PART_REASONING)
+  if (it->kind == EL_PIECE_REASONING)
     return put_json_text(out, "{\"type\":\"reasoning_text\",\"text\":") &&
            el_json_string(out, it->text.data, it->text.len) && put_json_text(out, "}");
   return put_json_text(out, "{\"type\":\"output_text\",\"annotations\":[],\"logprobs\":[],\"text\":") &&
@@ -69,11 +69,11 @@ static bool write_content_part(const item *it, el_buf *out) {
 static bool write_item(const item *it, bool whole, bool cut, el_buf *out) {
   const char *status = !whole ? "in_progress" : cut ? "incomplete" : "completed";
   if (!el_buf_printf(out, "{\"id\":\"%s\",\"status\":\"%s\",", it->id, status)) return false;
-  if (it->kind == EL_PART_ARGUMENTS)
+  if (it->kind == EL_PIECE_ARGUMENTS)
     return el_buf_printf(out, "\"type\":\"function_call\",\"call_id\":\"%s\",\"name\":", it->call_id) &&
            el_json_string(out, it->name.data, it->name.len) && put_json_text(out, ",\"arguments\":") &&
            el_json_string(out, it->text.data, it->text.len) && put_json_text(out, "}");
-  bool message = it->kind == EL_PART_CONTENT;
+  bool message = it->kind == EL_PIECE_CONTENT;
   return put_json_text(out, message ? "\"type\":\"message\",\"role\":\"assistant\",\"content\":["
                                     : "\"type\":\"reasoning\",\"summary\":[],\"content\":[") &&
          (!whole || write_content_part(it, out)) && put_json_text(out, "]}");
@@ -141,7 +141,7 @@ static const char *end_status(const el_reply *r) {
 
 /* ---------------------------------------------------------------- in one piece */
 
-static bool add_item(const el_reply *r, item *it, el_part_kind kind, const el_buf *text, size_t *n, el_buf *output) {
+static bool add_item(const el_reply *r, item *it, el_piece_kind kind, const el_buf *text, size_t *n, el_buf *output) {
   begin_item(r, it, kind, *n);
   it->text = *text; /* lent */
   bool ok = (!(*n)++ || put_json_text(output, ",")) && write_item(it, true, is_cut(r), output);
@@ -153,11 +153,11 @@ static bool write_items(const el_reply *r, el_buf *output) {
   const el_choice *c = r->choices;
   size_t n = 0;
   item it = {0};
-  bool ok = !c->reasoning.len || add_item(r, &it, EL_PART_REASONING, &c->reasoning, &n, output);
-  if (ok && (c->content.len || !c->n_calls)) ok = add_item(r, &it, EL_PART_CONTENT, &c->content, &n, output);
+  bool ok = !c->reasoning.len || add_item(r, &it, EL_PIECE_REASONING, &c->reasoning, &n, output);
+  if (ok && (c->content.len || !c->n_calls)) ok = add_item(r, &it, EL_PIECE_CONTENT, &c->content, &n, output);
   for (size_t i = 0; ok && i < c->n_calls; i++) {
     const el_call *call = &c->calls[i];
-    begin_item(r, &it, EL_PART_ARGUMENTS, n);
+    begin_item(r, &it, EL_PIECE_ARGUMENTS, n);
     if (call->id[0]) snprintf(it.call_id, sizeof it.call_id, "%s", call->id);
     it.name = (el_buf){.data = call->name, .len = strlen(call->name)}; /* lent, and so is the text */
     it.text = call->arguments;
@@ -213,19 +213,19 @@ static const char *delta_type(const item *it, bool done) {
       {"response.output_text.delta", "response.output_text.done"},
       {"response.reasoning_text.delta", "response.reasoning_text.done"},
       {"response.function_call_arguments.delta", "response.function_call_arguments.done"}};
-  return types[it->kind == EL_PART_CONTENT ? 0 : it->kind == EL_PART_REASONING ? 1 : 2][done];
+  return types[it->kind == EL_PIECE_CONTENT ? 0 : it->kind == EL_PIECE_REASONING ? 1 : 2][done];
 }
 
 static bool close_item(el_reply *r, bool cut, el_buf *out) {
   stream *s = r->state;
   item *it = &s->item;
-  bool call = it->kind == EL_PART_ARGUMENTS;
+  bool call = it->kind == EL_PIECE_ARGUMENTS;
   if (!it->open) return true;
   bool ok = begin_item_event(s, delta_type(it, true), out) &&
             put_json_text(out, call ? ",\"arguments\":" : ",\"content_index\":0,\"text\":") &&
             el_json_string(out, it->text.data, it->text.len);
   if (ok && call) ok = put_json_text(out, ",\"name\":") && el_json_string(out, it->name.data, it->name.len);
-  if (ok && it->kind == EL_PART_CONTENT) ok = put_json_text(out, ",\"logprobs\":[]");
+  if (ok && it->kind == EL_PIECE_CONTENT) ok = put_json_text(out, ",\"logprobs\":[]");
   ok = ok && end_responses_event(out) && (call || part_event(s, "response.content_part.done", out)) &&
        item_event(s, "response.output_item.done", true, cut, out);
   ok = ok && (!s->n_items || put_json_text(&s->output, ",")) && write_item(it, true, cut, &s->output);
@@ -234,18 +234,18 @@ static bool close_item(el_reply *r, bool cut, el_buf *out) {
   return ok;
 }
 
-static bool open_item(el_reply *r, const el_choice *c, const el_part *part, el_part_kind kind, el_buf *out) {
+static bool open_item(el_reply *r, const el_choice *c, const el_answer_piece *piece, el_piece_kind kind, el_buf *out) {
   stream *s = r->state;
   item *it = &s->item;
   begin_item(r, it, kind, s->n_items);
-  if (kind == EL_PART_ARGUMENTS) {
-    it->call = part->call;
-    if (part->call < c->n_calls && c->calls[part->call].id[0])
-      snprintf(it->call_id, sizeof it->call_id, "%s", c->calls[part->call].id);
-    if (part->kind == EL_PART_CALL && !el_buf_append(&it->name, part->text, part->len)) return false;
+  if (kind == EL_PIECE_ARGUMENTS) {
+    it->call = piece->call;
+    if (piece->call < c->n_calls && c->calls[piece->call].id[0])
+      snprintf(it->call_id, sizeof it->call_id, "%s", c->calls[piece->call].id);
+    if (piece->kind == EL_PIECE_CALL && !el_buf_append(&it->name, piece->text, piece->len)) return false;
   }
   return item_event(s, "response.output_item.added", false, false, out) &&
-         (kind == EL_PART_ARGUMENTS || part_event(s, "response.content_part.added", out));
+         (kind == EL_PIECE_ARGUMENTS || part_event(s, "response.content_part.added", out));
 }
 
 static bool begin_responses_stream(el_reply *r, el_buf *out) {
@@ -254,26 +254,26 @@ static bool begin_responses_stream(el_reply *r, el_buf *out) {
          response_event(r, "response.in_progress", "in_progress", NULL, out);
 }
 
-static bool write_item_delta(el_reply *r, el_choice *c, const el_part *part, el_buf *out) {
+static bool write_item_delta(el_reply *r, el_choice *c, const el_answer_piece *piece, el_buf *out) {
   stream *s = r->state;
   item *it = &s->item;
-  bool call = part->kind == EL_PART_CALL || part->kind == EL_PART_ARGUMENTS;
-  el_part_kind kind = call ? EL_PART_ARGUMENTS : part->kind;
-  if (!part->len) return true;
-  bool same = it->open && it->kind == kind && part->kind != EL_PART_CALL && (!call || it->call == part->call);
-  if (!same && !(close_item(r, false, out) && open_item(r, c, part, kind, out))) return false;
-  if (part->kind == EL_PART_CALL) return true;
-  return el_buf_append(&it->text, part->text, part->len) && begin_item_event(s, delta_type(it, false), out) &&
+  bool call = piece->kind == EL_PIECE_CALL || piece->kind == EL_PIECE_ARGUMENTS;
+  el_piece_kind kind = call ? EL_PIECE_ARGUMENTS : piece->kind;
+  if (!piece->len) return true;
+  bool same = it->open && it->kind == kind && piece->kind != EL_PIECE_CALL && (!call || it->call == piece->call);
+  if (!same && !(close_item(r, false, out) && open_item(r, c, piece, kind, out))) return false;
+  if (piece->kind == EL_PIECE_CALL) return true;
+  return el_buf_append(&it->text, piece->text, piece->len) && begin_item_event(s, delta_type(it, false), out) &&
          (call || put_json_text(out, ",\"content_index\":0")) && put_json_text(out, ",\"delta\":") &&
-         el_json_string(out, part->text, part->len) &&
-         (kind != EL_PART_CONTENT || put_json_text(out, ",\"logprobs\":[]")) && end_responses_event(out);
+         el_json_string(out, piece->text, piece->len) &&
+         (kind != EL_PIECE_CONTENT || put_json_text(out, ",\"logprobs\":[]")) && end_responses_event(out);
 }
 
 /* An answer without a word is a message without one. */
 static bool end_responses_choice(el_reply *r, el_choice *c, el_buf *out) {
   stream *s = r->state;
-  const el_part nothing = {EL_PART_CONTENT, 0, "", 0};
-  if (!s->n_items && !s->item.open && !open_item(r, c, &nothing, EL_PART_CONTENT, out)) return false;
+  const el_answer_piece nothing = {EL_PIECE_CONTENT, 0, "", 0};
+  if (!s->n_items && !s->item.open && !open_item(r, c, &nothing, EL_PIECE_CONTENT, out)) return false;
   return close_item(r, is_cut(r), out);
 }
 

@@ -26,7 +26,7 @@ static bool write_time_member(el_buf *out, const char *name, int64_t at) {
   return at ? el_buf_printf(out, ",\"%s\":%" PRId64, name, at) : el_buf_printf(out, ",\"%s\":null", name);
 }
 
-/* limited: its caller's key is, so that no path is told. why NULL: it has not failed. at: as of write_time. */
+/* limited: its caller's key is, so that no path is told. why NULL: it has not failed. at: as of write_time_member. */
 static bool write_failure(el_buf *out, const char *why, const char *detail, int64_t at, bool limited) {
   if (!why) return el_buf_printf(out, ",\"failure\":null");
   if (limited) why = *detail ? detail : "the server's log says why";
@@ -210,8 +210,8 @@ static bool read_adapters_query(const el_adapters_query *asked, query *q, el_api
       q->words[at++] = 0;
   return el_query_number("limit", asked->limit, 1, MAX_PAGE, &q->limit, e) &&
          el_query_number("offset", asked->offset, 0, SIZE_MAX / 2, &q->offset, e) &&
-         el_query_choice("sort", asked->sort, SORTS, N_SORTS, &q->sort, e) &&
-         el_query_choice("state", asked->state, STATES, N_STATES, &q->state, e);
+         el_query_word("sort", asked->sort, SORTS, N_SORTS, &q->sort, e) &&
+         el_query_word("state", asked->state, STATES, N_STATES, &q->state, e);
 }
 
 static const char *adapter_row_name(const row *r) {

@@ -156,7 +156,7 @@ static bool unload_adapter(el_exchange *x, const json_t *body, el_api_error *e) 
 /* llama-server's POST /lora-adapters: those that are not in the list have a scale of 0 from here on. */
 static bool set_adapter_scales(el_exchange *x, const json_t *body, el_api_error *e) {
   el_server *s = x->server;
-  el_lora_choice all[EL_MAX_COMBINED];
+  el_lora_scale all[EL_MAX_COMBINED];
   size_t n = 0;
   if (!el_api_lora_read(body, "lora", all, &n, e)) return false;
   for (size_t i = 0; i < n; i++) {

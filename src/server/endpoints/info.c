@@ -45,7 +45,7 @@ bool el_info_tokenizer(el_server *s, el_buf *out) {
 
 /* llama-server's list: each adapter with the scale that it has for requests that name none. */
 bool el_info_lora(el_server *s, el_buf *out, el_api_error *e) {
-  el_lora_choice all[EL_MAX_COMBINED];
+  el_lora_scale all[EL_MAX_COMBINED];
   size_t n_all = el_scales_get(&s->scales, all), n;
   el_adapter_info *list;
   el_error err;

@@ -155,9 +155,9 @@ static bool write_pool_metrics(const el_server *s, const el_stats *st, el_buf *o
 }
 
 static bool write_key_metrics(el_server *s, el_buf *out) {
-  el_keys *keys = el_server_keys(s);
+  el_api_keys *keys = el_server_keys(s);
   bool ok = el_key_usage_metrics(keys, out);
-  el_keys_release(keys);
+  el_api_keys_release(keys);
   return ok;
 }
 

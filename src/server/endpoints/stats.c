@@ -89,10 +89,10 @@ static bool write_memory_stats(const el_server *s, const el_stats *st, el_buf *o
 
 /* All keys', or a limited key's own; nothing where there are no keys. */
 static bool write_key_stats(el_server *s, const el_key *key, el_buf *out) {
-  el_keys *keys = el_server_keys(s);
+  el_api_keys *keys = el_server_keys(s);
   bool ok =
       !keys || (el_buf_printf(out, ",\"keys\":") && el_key_usage_json(keys, el_key_is_limited(key) ? key : NULL, out));
-  el_keys_release(keys);
+  el_api_keys_release(keys);
   return ok;
 }
 

@@ -24,7 +24,7 @@ static void add_key_usage(el_key_usage *to, const el_key_usage *from) {
 }
 
 /* Names in the file's order, then the others; an array of *n, NULL: out of memory. */
-static row *make_usage_rows(const el_keys *k, size_t *n) {
+static row *make_usage_rows(const el_api_keys *k, size_t *n) {
   row *rows = calloc(k->n + 1, sizeof *rows);
   row others = {.name = "other"};
   bool any = false;
@@ -72,7 +72,7 @@ static bool write_usage_row(int series, const row *r, el_buf *out) {
   return ok;
 }
 
-bool el_key_usage_metrics(const el_keys *k, el_buf *out) {
+bool el_key_usage_metrics(const el_api_keys *k, el_buf *out) {
   size_t n;
   if (!k) return true;
   row *rows = make_usage_rows(k, &n);
@@ -109,7 +109,7 @@ static bool write_usage_json(const row *r, el_buf *out) {
   return ok && el_buf_append(out, "}", 1);
 }
 
-bool el_key_usage_json(const el_keys *k, const el_key *only, el_buf *out) {
+bool el_key_usage_json(const el_api_keys *k, const el_key *only, el_buf *out) {
   if (only) {
     const row r = {*only->name ? only->name : NULL, el_account_usage(only->account), only};
     return el_buf_append(out, "[", 1) && write_usage_json(&r, out) && el_buf_append(out, "]", 1);

@@ -7,8 +7,8 @@
 #include "server/access/keys.h"
 
 /* Series in Prometheus' text form; nothing where k is NULL. False: out of memory, as below. */
-bool el_key_usage_metrics(const el_keys *k, el_buf *out);
+bool el_key_usage_metrics(const el_api_keys *k, el_buf *out);
 /* `[{"name": ..., "requests": ...}, ...]` of all keys, or of `only`. */
-bool el_key_usage_json(const el_keys *k, const el_key *only, el_buf *out);
+bool el_key_usage_json(const el_api_keys *k, const el_key *only, el_buf *out);
 
 #endif

@@ -54,10 +54,10 @@ void el_exchange_release(el_exchange *x) {
   free(x->chosen);
   el_adapter_release(s->options.engine, x->adapter);
   el_api_request_free(&x->request);
-  el_keys_release(x->keys);
+  el_api_keys_release(x->keys);
   el_buf_free(&x->taken);
   el_buf_free(&x->out);
-  el_buf_free(&x->records);
+  el_buf_free(&x->events);
   el_buf_free(&x->result);
   free(x->generations);
   pthread_mutex_destroy(&x->mutex);
@@ -151,7 +151,7 @@ bool el_exchange_ready(const el_exchange *x) {
   if (x->gone || x->failed) return true;
   if (!x->submitted) return false;
   /* A stream begins with its header: it names the adapter, and its status says that the adapter could be loaded. */
-  if (x->request.stream) return x->records.len && (!x->chosen || x->chosen[0] || x->generations[0].done);
+  if (x->request.stream) return x->events.len && (!x->chosen || x->chosen[0] || x->generations[0].done);
   return !x->n_live && !x->n_waiting;
 }
 
@@ -178,8 +178,8 @@ void el_exchange_resume(el_exchange *x) {
 }
 
 void el_exchange_stop_generations(el_exchange *x) {
-  /* The engine may hold a lock of its own while it calls on_event, which takes ours: so it is never called with ours
-   * held. */
+  /* The engine may hold a lock of its own while it calls on_generation_event, which takes ours: so it is never called
+   * with ours held. */
   for (size_t i = 0;; i++) {
     pthread_mutex_lock(&x->mutex);
     bool more = i < x->n_generations;
@@ -195,8 +195,8 @@ void el_exchange_stop_generations(el_exchange *x) {
 void el_exchange_leave(el_exchange *x) {
   pthread_mutex_lock(&x->mutex);
   x->gone = true;
-  el_exchange_let_go(x, x->records.len);
-  el_buf_free(&x->records);
+  el_exchange_let_go(x, x->events.len);
+  el_buf_free(&x->events);
   wake_connection(x);
   pthread_mutex_unlock(&x->mutex);
 }
@@ -221,13 +221,13 @@ void el_exchange_fail(el_exchange *x, const el_api_error *e) {
 
 /* Leaves the event for the HTTP thread. With the mutex held. What fails here is stopped by the watcher: the engine's
  * thread does not call the engine. */
-static void record_event(el_exchange *x, int choice, const el_event *ev) {
+static void pack_event(el_exchange *x, int choice, const el_event *ev) {
   if (x->gone || x->failed) return;
   if (ev->type == EL_EVENT_TOKEN && !ev->text_len && !x->request.request.logprobs && !x->request.list_tokens) return;
-  size_t before = x->records.len;
-  if (before > EL_MAX_PENDING_BYTES || !el_record_append(&x->records, choice, ev) ||
-      !el_exchange_hold(x, x->records.len - before)) {
-    x->records.len = before;
+  size_t before = x->events.len;
+  if (before > EL_MAX_PENDING_BYTES || !el_packed_event_append(&x->events, choice, ev) ||
+      !el_exchange_hold(x, x->events.len - before)) {
+    x->events.len = before;
     x->failed = true;
     el_exchange_fail_held(x, &x->error);
   }
@@ -292,7 +292,7 @@ static void on_generation_event(const el_event *ev) {
   if (done) el_limits_count(x, (size_t)g->choice, ev);
   pthread_mutex_lock(&x->mutex);
   if (ev->type == EL_EVENT_CHOICE) more = take_router_decision(x, g, ev);
-  record_event(x, g->choice, ev);
+  pack_event(x, g->choice, ev);
   count_done(x, g, ev);
   if (done) end_generation(x, g);
   if (el_exchange_ready(x)) wake_connection(x);

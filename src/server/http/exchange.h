@@ -2,8 +2,8 @@
  *
  * Life: the HTTP thread makes it when a request's headers are there, collects the body, suspends the connection and
  * hands it to the readers. One of them parses, tokenizes and submits one generation a choice. The engine's thread
- * leaves records and wakes the connection. The HTTP thread formats them and sends. Whoever may still touch it holds a
- * reference: the connection, the readers, and every generation until its DONE event. */
+ * leaves packed events and wakes the connection. The HTTP thread formats them and sends. Whoever may still touch it
+ * holds a reference: the connection, the readers, and every generation until its DONE event. */
 #ifndef EL_SERVER_EXCHANGE_H
 #define EL_SERVER_EXCHANGE_H
 
@@ -17,9 +17,9 @@
 #include "server/http/trace.h"
 #include "server/requests/request.h"
 
-/* Records that wait for their client, or for the end of an answer in one piece; as JSON they are up to nine times that.
- * A generation ends by its max_tokens or the context, so this is reached only by very many choices or alternatives;
- * then the request fails, instead of the server's memory. */
+/* Packed events that wait for their client, or for the end of an answer in one piece; as JSON they are up to nine times
+ * that. A generation ends by its max_tokens or the context, so this is reached only by very many choices or
+ * alternatives; then the request fails, instead of the server's memory. */
 #define EL_MAX_PENDING_BYTES ((size_t)16 << 20)
 
 /* Answers of all requests together, in units of that: what clients have not taken yet. */
@@ -80,11 +80,11 @@ struct el_exchange {
   bool tries_often;   /* denied, like too many before it from its address */
   bool last;          /* the connection is closed behind the answer */
   unsigned n_lengths; /* headers that tell where the body ends */
-  el_keys *keys;      /* with a reference: among whom was looked for */
+  el_api_keys *keys;  /* with a reference: among whom was looked for */
   const el_key *key;  /* of these, whose caller it is; NULL: none is asked for */
   el_caller *caller;  /* with a reference */
   el_reply *reply;
-  el_buf taken; /* a stream's records that are being formatted: [taken_pos, len) */
+  el_buf taken; /* a stream's events that are being formatted: [taken_pos, len) */
   size_t taken_pos;
   el_buf out; /* a stream's bytes on their way: [out_pos, len) */
   size_t out_pos, sent_bytes;
@@ -107,12 +107,12 @@ struct el_exchange {
   pthread_mutex_t mutex; /* guards all below */
   bool suspended;        /* the connection sleeps; whoever clears this resumes it */
   bool submitted;        /* a reader is through; `error`, the generations or `result` say with what */
-  bool gone;             /* nobody waits for the answer any more: no new records, no new generations */
+  bool gone;             /* nobody waits for the answer any more: no new events, no new generations */
   bool failed;           /* `error` is the answer, or the end of it */
   el_api_error error;
   el_buf result; /* of what the admin thread did, or a reader alone */
   const char *result_type;
-  el_buf records;
+  el_buf events;
   el_generation *generations; /* of all choices */
   size_t n_generations;
   el_exchange_figures figures;

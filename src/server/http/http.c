@@ -6,8 +6,8 @@
 #include <strings.h>
 
 #include "base/clock.h"
-#include "server/answers/choice.h"
-#include "server/answers/record.h"
+#include "server/answers/decision.h"
+#include "server/answers/packed_event.h"
 #include "server/answers/writer.h"
 #include "server/common/json_out.h"
 #include "server/http/key_limits.h"
@@ -94,7 +94,7 @@ static struct MHD_Response *json_response(el_exchange *x, el_buf *b) {
 static enum MHD_Result queue_answer(el_exchange *x, struct MHD_Response *r) {
   const char *name = el_exchange_adapter(x);
   el_buf b = {0};
-  if (r && name && el_choice_header(name, &b) && b.len <= MAX_HEADER_VALUE)
+  if (r && name && el_decision_header(name, &b) && b.len <= MAX_HEADER_VALUE)
     MHD_add_response_header(r, EL_ADAPTER_HEADER, b.data);
   el_buf_free(&b);
   return queue(x, 200, r);
@@ -192,7 +192,7 @@ static bool make_reply(el_exchange *x) {
   char id[64];
   snprintf(id, sizeof id, "%s%s", x->api->id_prefix, x->id);
   const char *adapter = x->chosen ? x->chosen[0] : NULL; /* none: the answer is a failure */
-  const el_reply_head head = {.id = id,
+  const el_reply_info head = {.id = id,
                               .created = (int64_t)time(NULL),
                               .model = adapter ? adapter : x->request.model,
                               .asked = x->label ? x->label : x->request.model,
@@ -204,32 +204,32 @@ static bool make_reply(el_exchange *x) {
 }
 
 /* All choices have ended, or a stream has failed before it began. */
-static enum MHD_Result answer_whole(el_exchange *x, el_buf *records) {
+static enum MHD_Result answer_whole(el_exchange *x, el_buf *events) {
   el_buf json = {0};
   el_api_error e;
   el_api_fail(&e, 500, "no_memory", NULL, "Out of memory while writing the answer.");
   size_t pos = 0;
-  bool ok = make_reply(x) && el_reply_feed(x->reply, records, &pos, NULL) && el_reply_write(x->reply, &json, &e);
+  bool ok = make_reply(x) && el_reply_feed(x->reply, events, &pos, NULL) && el_reply_write(x->reply, &json, &e);
   el_limits_leave(x); /* before its client hears of its end */
-  el_exchange_let_go(x, records->len);
-  el_buf_free(records);
+  el_exchange_let_go(x, events->len);
+  el_buf_free(events);
   if (ok && !el_exchange_hold(x, json.len)) ok = el_exchange_fail_held(x, &e);
   if (ok) return queue_answer(x, json_response(x, &json));
   el_buf_free(&json);
   return answer_error(x, &e, NULL);
 }
 
-/* The next records that no event has been made of; after the last of them, the failure if there is one. False: there
+/* The next engine events that are not formatted yet; after the last of them, the failure if there is one. False: there
  * are none, and the connection sleeps; or *broken. */
-static bool take_records(el_exchange *x, bool *broken) {
+static bool take_packed_events(el_exchange *x, bool *broken) {
   el_exchange_let_go(x, x->taken.len);
   el_buf_free(&x->taken);
   x->taken_pos = 0;
   pthread_mutex_lock(&x->mutex);
   bool gone = x->gone, failed = x->failed;
   el_api_error e = x->error;
-  x->taken = x->records;
-  x->records = (el_buf){0};
+  x->taken = x->events;
+  x->events = (el_buf){0};
   bool wait = !gone && !failed && !x->taken.len;
   if (wait) el_exchange_suspend(x);
   pthread_mutex_unlock(&x->mutex);
@@ -237,11 +237,11 @@ static bool take_records(el_exchange *x, bool *broken) {
   return !wait && !*broken;
 }
 
-/* Formats what has happened since into x->out. False: as take_records. */
+/* Formats what has happened since into x->out. False: as take_packed_events. */
 static bool refill(el_exchange *x, bool *broken) {
   x->out.len = x->out_pos = 0;
   while (!x->out.len) {
-    if (x->taken_pos == x->taken.len && !take_records(x, broken)) return false;
+    if (x->taken_pos == x->taken.len && !take_packed_events(x, broken)) return false;
     *broken = !el_reply_feed(x->reply, &x->taken, &x->taken_pos, &x->out);
     if (*broken) return false;
     if (el_reply_finished(x->reply)) el_limits_leave(x);
@@ -281,12 +281,12 @@ static enum MHD_Result answer_work(el_exchange *x) {
   pthread_mutex_lock(&x->mutex);
   bool ready = el_exchange_ready(x), gone = x->gone, failed = x->failed;
   el_api_error e = x->error;
-  el_buf records = {0};
+  el_buf events = {0};
   if (!ready) {
     el_exchange_suspend(x);
-  } else if (!gone && !failed && (!x->request.stream || el_record_begins_with_failure(&x->records))) {
-    records = x->records;
-    x->records = (el_buf){0};
+  } else if (!gone && !failed && (!x->request.stream || el_packed_events_begin_with_failure(&x->events))) {
+    events = x->events;
+    x->events = (el_buf){0};
   }
   pthread_mutex_unlock(&x->mutex);
   if (!ready) return MHD_YES;
@@ -298,7 +298,7 @@ static enum MHD_Result answer_work(el_exchange *x) {
     x->result = (el_buf){0};
     return queue(x, 200, buffer_response(x, &result, x->result_type));
   }
-  return x->request.stream && !records.len ? answer_stream(x) : answer_whole(x, &records);
+  return x->request.stream && !events.len ? answer_stream(x) : answer_whole(x, &events);
 }
 
 /* ---------------------------------------------------------------- a request's way in */
@@ -373,7 +373,7 @@ static void find_key(el_exchange *x, const char *method) {
   el_server *s = x->server;
   if (!atomic_load(&s->asks_for_key) || !strcmp(method, "OPTIONS")) return;
   x->keys = el_server_keys(s);
-  x->key = el_keys_find(x->keys, header(x->connection, "Authorization"), header(x->connection, "x-api-key"));
+  x->key = el_api_keys_find(x->keys, header(x->connection, "Authorization"), header(x->connection, "x-api-key"));
   x->denied = !x->key && !(x->route && x->route->open);
   if (!x->denied) return;
   atomic_fetch_add(&s->n_denied, 1);

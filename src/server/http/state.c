@@ -1,8 +1,8 @@
 #include "server/http/state.h"
 
-el_keys *el_server_keys(el_server *s) {
+el_api_keys *el_server_keys(el_server *s) {
   pthread_mutex_lock(&s->mutex);
-  el_keys *keys = el_keys_retain(s->keys);
+  el_api_keys *keys = el_api_keys_retain(s->keys);
   pthread_mutex_unlock(&s->mutex);
   return keys;
 }

@@ -88,7 +88,7 @@ struct el_server {
 
   pthread_mutex_t mutex; /* guards all below; taken before an exchange's, never after it */
   bool stopping;
-  el_keys *keys; /* with a reference; NULL: nobody is asked for one */
+  el_api_keys *keys; /* with a reference; NULL: nobody is asked for one */
   el_conn *connections;
   size_t n_connections;
   uint64_t shed_told_ns;  /* when the log was told of connections that had to be shut */
@@ -107,7 +107,7 @@ struct el_server {
 };
 
 /* state.c: the keys as they are now, with a reference; NULL: there are none. */
-el_keys *el_server_keys(el_server *s);
+el_api_keys *el_server_keys(el_server *s);
 /* Whether new requests are welcome. */
 bool el_server_is_ready(el_server *s);
 

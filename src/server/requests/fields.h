@@ -122,7 +122,7 @@ bool el_api_prompts_read(el_api_parse *p);
 json_t *el_api_body_load(const char *body, size_t len, bool array, el_api_error *e);
 
 /* [{"id": 1, "scale": 0.5}, ...] into out[EL_MAX_COMBINED]; `param` is what errors call it. False: *e. */
-bool el_api_lora_read(const json_t *v, const char *param, el_lora_choice *out, size_t *n, el_api_error *e);
+bool el_api_lora_read(const json_t *v, const char *param, el_lora_scale *out, size_t *n, el_api_error *e);
 
 /* Whether it was an integer of more than 64 bits: a body has them as texts of their digits. */
 bool el_json_is_huge(const json_t *v);

@@ -208,7 +208,7 @@ static bool read_stream_options(el_api_parse *p, const el_field *f, const json_t
 }
 
 /* One of them; `at` is what errors call it. */
-static bool read_lora_scale(const json_t *v, const char *at, el_lora_choice *out, el_api_error *e) {
+static bool read_lora_scale(const json_t *v, const char *at, el_lora_scale *out, el_api_error *e) {
   const char *key;
   json_t *value;
   if (!json_is_object(v))
@@ -225,11 +225,11 @@ static bool read_lora_scale(const json_t *v, const char *at, el_lora_choice *out
   if (!(d >= -EL_MAX_SCALE && d <= EL_MAX_SCALE))
     return el_api_fail(e, 400, "invalid_value", at, "'%s.scale' must be a number between -%d and %d.", at, EL_MAX_SCALE,
                        EL_MAX_SCALE);
-  *out = (el_lora_choice){(uint64_t)json_integer_value(id), (float)d};
+  *out = (el_lora_scale){(uint64_t)json_integer_value(id), (float)d};
   return true;
 }
 
-bool el_api_lora_read(const json_t *v, const char *param, el_lora_choice *out, size_t *n, el_api_error *e) {
+bool el_api_lora_read(const json_t *v, const char *param, el_lora_scale *out, size_t *n, el_api_error *e) {
   if (!json_is_array(v))
     return el_api_fail(e, 400, "invalid_type", param, "Invalid type for '%s': expected an array, but got %s.", param,
                        el_json_type_name(v));

@@ -36,7 +36,7 @@ static bool fail_tokenize(el_api_parse *p, const el_error *err, const char *para
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 
-static bool is_listed(const char *s, const char *const *list, size_t n) {
+static bool is_known_word(const char *s, const char *const *list, size_t n) {
   for (size_t i = 0; i < n; i++)
     if (!strcmp(s, list[i])) return true;
   return false;
@@ -63,7 +63,7 @@ static bool read_content_part(el_api_parse *p, json_t *part, const char *param) 
   const json_t *type = json_object_get(part, "type");
   const char *name = json_is_string(type) ? json_string_value(type) : "";
   bool refusal = !strcmp(name, "refusal");
-  if (!refusal && !is_listed(name, TEXT_PARTS, COUNT(TEXT_PARTS)))
+  if (!refusal && !is_known_word(name, TEXT_PARTS, COUNT(TEXT_PARTS)))
     return el_api_fail(p->error, 400, "unsupported_value", param,
                        "'%s' must be a part of type 'text'; other types are not supported.", param);
   json_t *s = json_object_get(part, refusal ? "refusal" : "text");
@@ -79,7 +79,7 @@ static bool read_content_part(el_api_parse *p, json_t *part, const char *param) 
   json_object_foreach_safe(part, next, key, v) {
     char known_as[96];
     snprintf(known_as, sizeof known_as, "messages[].content[].%.60s", key);
-    if (!json_is_null(v) && !is_listed(key, PART_IGNORED, COUNT(PART_IGNORED)) && !el_api_unknown(p, known_as, ""))
+    if (!json_is_null(v) && !is_known_word(key, PART_IGNORED, COUNT(PART_IGNORED)) && !el_api_unknown(p, known_as, ""))
       return false;
     if (strcmp(key, "type") && strcmp(key, "text")) json_object_del(part, key);
   }
@@ -139,10 +139,10 @@ static bool read_message_fields(el_api_parse *p, json_t *m, size_t at) {
   json_object_foreach_safe(m, next, key, v) {
     snprintf(param, sizeof param, "messages[%zu].%.60s", at, key);
     bool empty = json_is_null(v) || (json_is_array(v) && !json_array_size(v));
-    if (is_listed(key, MESSAGE_UNSUPPORTED, COUNT(MESSAGE_UNSUPPORTED)) && !empty)
+    if (is_known_word(key, MESSAGE_UNSUPPORTED, COUNT(MESSAGE_UNSUPPORTED)) && !empty)
       return el_api_fail(p->error, 400, "unsupported_parameter", param, "'%s' is not supported by this server.", param);
-    bool dropped = json_is_null(v) || is_listed(key, MESSAGE_IGNORED, COUNT(MESSAGE_IGNORED)) ||
-                   is_listed(key, MESSAGE_UNSUPPORTED, COUNT(MESSAGE_UNSUPPORTED)) ||
+    bool dropped = json_is_null(v) || is_known_word(key, MESSAGE_IGNORED, COUNT(MESSAGE_IGNORED)) ||
+                   is_known_word(key, MESSAGE_UNSUPPORTED, COUNT(MESSAGE_UNSUPPORTED)) ||
                    (empty && !strcmp(key, "tool_calls"));
     if (!strcmp(key, "content")) continue;
     if (dropped) {
@@ -161,7 +161,7 @@ static bool read_message_role(el_api_parse *p, json_t *m, size_t at) {
   if (!r)
     return el_api_fail(p->error, 400, "missing_required_parameter", param, "Missing required parameter: '%s'.", param);
   if (!json_is_string(r)) return el_api_type_error(p, param, "a string", r);
-  if (!is_listed(json_string_value(r), ROLES, COUNT(ROLES)) || has_nul(r))
+  if (!is_known_word(json_string_value(r), ROLES, COUNT(ROLES)) || has_nul(r))
     return el_api_fail(p->error, 400, "invalid_value", param,
                        "Invalid value for '%s': supported are 'system', 'developer', 'user', 'assistant' and 'tool'.",
                        param);

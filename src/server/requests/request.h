@@ -29,10 +29,10 @@ typedef struct el_rank_form {
 } el_rank_form;
 
 /* An adapter with a scale, as llama-server's clients name it. */
-typedef struct el_lora_choice {
+typedef struct el_lora_scale {
   uint64_t id; /* of el_adapter_info */
   float scale;
-} el_lora_choice;
+} el_lora_scale;
 
 typedef struct el_api_request {
   const el_api *api;
@@ -54,7 +54,7 @@ typedef struct el_api_request {
   int n_prompt_logprobs; /* with so many alternatives */
 
   bool has_lora; /* the field was there: it says which adapters are applied, and none may be */
-  el_lora_choice lora[EL_MAX_COMBINED];
+  el_lora_scale lora[EL_MAX_COMBINED];
   size_t n_lora;
 
   el_vector_form vector; /* with request.embed */

@@ -11,14 +11,14 @@ void el_scales_free(el_scales *s) {
   pthread_mutex_destroy(&s->mutex);
 }
 
-void el_scales_set(el_scales *s, const el_lora_choice *all, size_t n) {
+void el_scales_set(el_scales *s, const el_lora_scale *all, size_t n) {
   pthread_mutex_lock(&s->mutex);
   s->n = n;
   if (n) memcpy(s->all, all, n * sizeof *all);
   pthread_mutex_unlock(&s->mutex);
 }
 
-size_t el_scales_get(el_scales *s, el_lora_choice all[EL_MAX_COMBINED]) {
+size_t el_scales_get(el_scales *s, el_lora_scale all[EL_MAX_COMBINED]) {
   pthread_mutex_lock(&s->mutex);
   size_t n = s->n;
   memcpy(all, s->all, sizeof s->all);
@@ -38,7 +38,7 @@ static el_status get_allowed_adapter(const el_engine *engine, const el_key *key,
 bool el_scaled_find(const el_engine *engine, el_scales *s, const char *base, const el_key *key, const el_api_request *r,
                     el_scaled *out, el_api_error *e) {
   *out = (el_scaled){0};
-  el_lora_choice all[EL_MAX_COMBINED];
+  el_lora_scale all[EL_MAX_COMBINED];
   bool named = strcmp(r->model, base) != 0;
   if (named && r->has_lora)
     return el_api_fail(e, 400, "invalid_value", "lora",
@@ -46,7 +46,7 @@ bool el_scaled_find(const el_engine *engine, el_scales *s, const char *base, con
                        "base model.");
   if (named) return true;
   size_t n = r->has_lora ? r->n_lora : el_scales_get(s, all);
-  const el_lora_choice *choices = r->has_lora ? r->lora : all;
+  const el_lora_scale *choices = r->has_lora ? r->lora : all;
   for (size_t i = 0; i < n; i++) {
     el_error err;
     if (choices[i].scale == 0 && !r->has_lora) continue;

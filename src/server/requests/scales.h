@@ -10,7 +10,7 @@
 
 typedef struct el_scales {
   pthread_mutex_t mutex;
-  el_lora_choice all[EL_MAX_COMBINED];
+  el_lora_scale all[EL_MAX_COMBINED];
   size_t n;
 } el_scales;
 
@@ -18,8 +18,8 @@ void el_scales_init(el_scales *s);
 void el_scales_free(el_scales *s);
 
 /* What applies to requests that name no adapter, from here on. */
-void el_scales_set(el_scales *s, const el_lora_choice *all, size_t n);
-size_t el_scales_get(el_scales *s, el_lora_choice all[EL_MAX_COMBINED]);
+void el_scales_set(el_scales *s, const el_lora_scale *all, size_t n);
+size_t el_scales_get(el_scales *s, el_lora_scale all[EL_MAX_COMBINED]);
 
 /* The adapters of a request by name. */
 typedef struct el_scaled {

@@ -1,12 +1,12 @@
-#include "server/answers/choice.h"
+#include "server/answers/decision.h"
 
 #include <string.h>
 
 #include "server/common/json_out.h"
 
-bool el_choice_write(const el_record *r, el_buf *out) {
-  const char *name = el_record_text(r);
-  const el_record_candidate *all = el_record_candidates(r);
+bool el_decision_write(const el_packed_event *r, el_buf *out) {
+  const char *name = el_packed_event_text(r);
+  const el_packed_candidate *all = el_packed_event_candidates(r);
   bool ok = el_buf_printf(out, "\"adapter\":") && el_json_cstring(out, name) && el_buf_printf(out, ",\"candidates\":[");
   for (uint32_t i = 0; ok && i < r->n_candidates; i++) {
     name += strlen(name) + 1;
@@ -17,7 +17,7 @@ bool el_choice_write(const el_record *r, el_buf *out) {
   return ok && el_buf_printf(out, "],\"choice_ms\":%.3f", r->choice_ms);
 }
 
-bool el_choice_header(const char *name, el_buf *out) {
+bool el_decision_header(const char *name, el_buf *out) {
   bool ok = true;
   for (; ok && *name; name++) {
     unsigned char c = (unsigned char)*name;

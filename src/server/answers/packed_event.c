@@ -1,11 +1,11 @@
-#include "server/answers/record.h"
+#include "server/answers/packed_event.h"
 
 #include <assert.h>
 #include <string.h>
 
-static_assert(sizeof(el_record) % 8 == 0, "records follow one another aligned");
+static_assert(sizeof(el_packed_event) % 8 == 0, "packed events follow one another aligned");
 static_assert(_Alignof(el_token_logprob) <= _Alignof(float), "alternatives follow the floats of the prompt");
-static_assert(_Alignof(el_record_candidate) <= _Alignof(float), "and candidates them");
+static_assert(_Alignof(el_packed_candidate) <= _Alignof(float), "and candidates them");
 
 /* The names of a choice, each with its NUL; false: out of memory. b NULL: only their length. */
 static bool append_names(el_buf *b, const el_event *ev, size_t *len) {
@@ -18,11 +18,11 @@ static bool append_names(el_buf *b, const el_event *ev, size_t *len) {
   return true;
 }
 
-bool el_record_append(el_buf *b, int choice, const el_event *ev) {
+bool el_packed_event_append(el_buf *b, int choice, const el_event *ev) {
   bool prompt = ev->type == EL_EVENT_PROMPT, token = ev->type == EL_EVENT_TOKEN, done = ev->type == EL_EVENT_DONE;
   bool chosen = ev->type == EL_EVENT_CHOICE, vector = ev->type == EL_EVENT_EMBEDDING;
   size_t names = 0;
-  el_record r = {.choice = choice, .type = ev->type};
+  el_packed_event r = {.choice = choice, .type = ev->type};
   if (prompt) {
     r.n_prompt = (uint32_t)ev->n_prompt_logprobs;
     r.n_prompt_top = (uint32_t)ev->n_prompt_top;
@@ -65,7 +65,7 @@ bool el_record_append(el_buf *b, int choice, const el_event *ev) {
 
   size_t n_prompt_top = (size_t)r.n_prompt * r.n_prompt_top;
   size_t bytes = sizeof r + r.n_prompt * sizeof(float) + (n_prompt_top + r.n_top) * sizeof(el_token_logprob) +
-                 r.n_candidates * sizeof(el_record_candidate) + r.text_len + r.error_len + r.failed_len + r.stop_len;
+                 r.n_candidates * sizeof(el_packed_candidate) + r.text_len + r.error_len + r.failed_len + r.stop_len;
   r.size = (bytes + 7) & ~(size_t)7;
   if (!el_buf_reserve(b, r.size)) return false;
   el_buf_append(b, &r, sizeof r);
@@ -73,7 +73,7 @@ bool el_record_append(el_buf *b, int choice, const el_event *ev) {
   if (n_prompt_top) el_buf_append(b, ev->prompt_top, n_prompt_top * sizeof(el_token_logprob));
   if (r.n_top) el_buf_append(b, ev->top, r.n_top * sizeof(el_token_logprob));
   for (uint32_t i = 0; i < r.n_candidates; i++) {
-    el_record_candidate c = {ev->candidates[i].score, ev->candidates[i].resident};
+    el_packed_candidate c = {ev->candidates[i].score, ev->candidates[i].resident};
     el_buf_append(b, &c, sizeof c);
   }
   if (chosen)
@@ -86,21 +86,21 @@ bool el_record_append(el_buf *b, int choice, const el_event *ev) {
   return el_buf_append(b, "\0\0\0\0\0\0\0", r.size - bytes);
 }
 
-void el_record_error(const el_record *r, el_error *out) {
+void el_packed_event_error(const el_packed_event *r, el_error *out) {
   *out = (el_error){.code = r->error_code, .detail = r->error_detail, .field = r->error_field};
-  memcpy(out->message, el_record_text(r) + r->text_len, r->error_len);
+  memcpy(out->message, el_packed_event_text(r) + r->text_len, r->error_len);
 }
 
-const el_record *el_record_next(const el_buf *b, size_t *pos) {
+const el_packed_event *el_packed_event_next(const el_buf *b, size_t *pos) {
   if (*pos >= b->len) return NULL;
-  const el_record *r = (const el_record *)(const void *)(b->data + *pos);
+  const el_packed_event *r = (const el_packed_event *)(const void *)(b->data + *pos);
   *pos += r->size;
   return r;
 }
 
-bool el_record_begins_with_failure(const el_buf *b) {
+bool el_packed_events_begin_with_failure(const el_buf *b) {
   size_t pos = 0;
-  const el_record *r;
-  while ((r = el_record_next(b, &pos)) && r->type == EL_EVENT_CHOICE) continue;
+  const el_packed_event *r;
+  while ((r = el_packed_event_next(b, &pos)) && r->type == EL_EVENT_CHOICE) continue;
   return r && r->type == EL_EVENT_DONE && (r->finish == EL_FINISH_ERROR || r->finish == EL_FINISH_CANCELLED);
 }
