@@ -1,23 +1,24 @@
-/* What follows from an expression's parts, as in Knuth's generalisation of Dijkstra's algorithm: each expression waits
- * for so many of its parts; when the last one holds, it holds, and those that it is a part of are told. */
+/* Derives a trait of every expression from the traits of its operands, as in Knuth's generalisation
+ * of Dijkstra's algorithm. An expression waits for a number of operands. When the last of them has
+ * the trait, the expression has it, and the expressions that contain it are told. */
 #include <stdlib.h>
 
 #include "base/error.h"
 #include "constraint/ir.h"
 
-/* Parts are numbered as expressions are; rule r is n_exprs + r, and its body is its only part. */
+/* Operands have the numbers of their expressions. Rule r is n_exprs + r; its body is its only operand. */
 typedef struct work {
   const el_grammar *g;
-  uint32_t *first; /* [n + 1] users[first[i] .. first[i + 1]) have i as a part */
+  uint32_t *first; /* [n + 1] users[first[i] .. first[i + 1]) have i as an operand */
   uint32_t *users;
-  uint32_t *missing; /* [n] so many parts do not hold yet; 0: it holds */
-  uint32_t *todo;    /* what holds, and has not been told */
+  uint32_t *missing; /* [n] operands that do not have the trait yet; 0: the expression has it */
+  uint32_t *todo;    /* expressions that have the trait and have not told their users */
   size_t n;
 } work;
 
-typedef void (*part_fn)(work *w, uint32_t user, uint32_t part);
+typedef void (*operand_fn)(work *w, uint32_t user, uint32_t operand);
 
-static void visit_parts(work *w, uint32_t user, part_fn fn) {
+static void visit_operands(work *w, uint32_t user, operand_fn fn) {
   const el_grammar *g = w->g;
   if (user >= g->n_exprs) {
     el_expr body = g->rules[user - g->n_exprs].body;
@@ -27,7 +28,7 @@ static void visit_parts(work *w, uint32_t user, part_fn fn) {
   const el_expr_node *x = &g->exprs[user];
   switch (x->kind) {
     case EL_EXPR_SEQUENCE:
-    case EL_EXPR_CHOICE:
+    case EL_EXPR_ALTERNATIVES:
       for (uint32_t i = 0; i < x->n; i++) fn(w, user, g->items[x->at + i]);
       break;
     case EL_EXPR_UNTIL:
@@ -43,17 +44,17 @@ static void visit_parts(work *w, uint32_t user, part_fn fn) {
   }
 }
 
-static void count_use(work *w, uint32_t user, uint32_t part) {
-  w->first[part + 1]++;
+static void count_use(work *w, uint32_t user, uint32_t operand) {
+  w->first[operand + 1]++;
 }
 
-/* first[part] moves up to where the next part's users begin. */
-static void put_use(work *w, uint32_t user, uint32_t part) {
-  w->users[w->first[part]++] = user;
+/* first[part] moves up to where the users of the next operand begin. */
+static void put_use(work *w, uint32_t user, uint32_t operand) {
+  w->users[w->first[operand]++] = user;
 }
 
-/* How many parts must hold for it to hold; UINT32_MAX: it never does. */
-static uint32_t parts_needed(const el_grammar *g, uint32_t i, el_trait trait) {
+/* How many operands must have the trait for i to have it; UINT32_MAX: i never has it. */
+static uint32_t count_operands_needed(const el_grammar *g, uint32_t i, el_trait trait) {
   if (i >= g->n_exprs) return 1;
   const el_expr_node *x = &g->exprs[i];
   switch (x->kind) {
@@ -63,7 +64,7 @@ static uint32_t parts_needed(const el_grammar *g, uint32_t i, el_trait trait) {
     case EL_EXPR_BYTE:
     case EL_EXPR_CHARS: return trait == EL_TRAIT_PRODUCTIVE ? 0 : UINT32_MAX;
     case EL_EXPR_SEQUENCE: return x->n;
-    case EL_EXPR_CHOICE: return 1;
+    case EL_EXPR_ALTERNATIVES: return 1;
     case EL_EXPR_REPEAT: return x->n == 0 ? 0 : 1;
     case EL_EXPR_RULE: return 1;
     case EL_EXPR_UNTIL: return x->max ? 0 : trait == EL_TRAIT_PRODUCTIVE ? 1 : UINT32_MAX;
@@ -73,20 +74,20 @@ static uint32_t parts_needed(const el_grammar *g, uint32_t i, el_trait trait) {
 
 static void derive_all(work *w, el_trait trait, bool *exprs, bool *rules) {
   size_t n_exprs = w->g->n_exprs, n_todo = 0;
-  for (uint32_t i = 1; i < w->n; i++) visit_parts(w, i, count_use);
+  for (uint32_t i = 1; i < w->n; i++) visit_operands(w, i, count_use);
   for (size_t i = 0; i < w->n; i++) w->first[i + 1] += w->first[i];
-  for (uint32_t i = 1; i < w->n; i++) visit_parts(w, i, put_use);
+  for (uint32_t i = 1; i < w->n; i++) visit_operands(w, i, put_use);
   for (size_t i = w->n; i > 0; i--) w->first[i] = w->first[i - 1];
   w->first[0] = 0;
   for (uint32_t i = 1; i < w->n; i++)
-    if (!(w->missing[i] = parts_needed(w->g, i, trait))) w->todo[n_todo++] = i;
+    if (!(w->missing[i] = count_operands_needed(w->g, i, trait))) w->todo[n_todo++] = i;
   while (n_todo) {
-    uint32_t part = w->todo[--n_todo];
-    if (part < n_exprs)
-      exprs[part] = true;
+    uint32_t operand = w->todo[--n_todo];
+    if (operand < n_exprs)
+      exprs[operand] = true;
     else
-      rules[part - n_exprs] = true;
-    for (uint32_t i = w->first[part]; i < w->first[part + 1]; i++) {
+      rules[operand - n_exprs] = true;
+    for (uint32_t i = w->first[operand]; i < w->first[operand + 1]; i++) {
       uint32_t *missing = &w->missing[w->users[i]];
       if (*missing && *missing != UINT32_MAX && !--*missing) w->todo[n_todo++] = w->users[i];
     }

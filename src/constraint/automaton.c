@@ -8,7 +8,7 @@
 
 /* --------------------------------------------------------------- from a draft */
 
-/* A node from which the end is reached by reading nothing, and nothing else can be done. */
+/* Whether all that is left at the node is to reach the end without reading. */
 static bool is_tail(const el_automaton *a, uint32_t node) {
   for (int hops = 0; hops < 8; hops++) {
     const el_node *x = &a->nodes[node];
@@ -44,7 +44,7 @@ static bool sort_edges(el_automaton *a, const el_draft *d) {
   return true;
 }
 
-/* Who comes back where: counted first, then put into one array. */
+/* Finds where callers go on after a return: counts them first, then puts them into one array. */
 static bool find_returns(el_automaton *a) {
   for (int pass = 0; pass < 2; pass++) {
     for (uint32_t i = 0; i < a->n_nodes; i++) {
@@ -96,20 +96,19 @@ static void find_byte_classes(el_automaton *a) {
 }
 
 /* ------------------------------------------------------------ left recursion
- *
- * A machine that can call itself before it has read anything would push frames without end. */
+ * A machine that can call itself before it has read a byte would push frames without end. */
 
 typedef struct walk {
   const el_automaton *a;
   const el_grammar *g;
-  unsigned char *colour;  /* [n_machines] 0: not seen, 1: being looked at, 2: done */
+  unsigned char *colour;  /* [n_machines] 0: not seen, 1: open, 2: done */
   uint32_t *stamp;        /* [n_nodes] the machine that has seen a node from its start, + 1 */
-  uint32_t *stack;        /* [n_nodes] of nodes, of all machines that are being looked at */
-  uint32_t *calls, *from; /* [n_machines + 1] machines that are being looked at, and the node that each is at */
+  uint32_t *stack;        /* [n_nodes] nodes still to be visited, of all open machines */
+  uint32_t *calls, *from; /* [n_machines + 1] the open machines, and where each one's part of the stack begins */
 } walk;
 
-/* Whether `machine` calls another before it reads, and which: nodes that are still to be looked at are kept between
- * calls, so each is looked at once. */
+/* Whether `machine` calls another one before it reads, and which. Nodes still to be visited are kept
+ * between calls, so each node is visited once. */
 static bool find_next_call(walk *w, uint32_t machine, uint32_t base, uint32_t *top, uint32_t *called,
                            uint32_t *edge_at) {
   const el_automaton *a = w->a;
@@ -150,8 +149,8 @@ static bool find_next_call(walk *w, uint32_t machine, uint32_t base, uint32_t *t
   return false;
 }
 
-/* One machine and all that it may begin with; no recursion, as a chain of rules may be long. edge_of: [n_machines]
- * where each that is being looked at stands in its node's edges. */
+/* Searches one machine and all machines that it may begin with. It does not recurse, as a chain of
+ * rules may be long. edge_of: [n_machines] the position of each open machine in its node's edges. */
 static el_status search_left_recursion(walk *w, uint32_t root, uint32_t *edge_of, el_error *err) {
   uint32_t depth = 0, top = 0;
   uint32_t called = root;
@@ -206,7 +205,8 @@ static el_status check_left_recursion(const el_automaton *a, const el_grammar *g
 
 /* ------------------------------------------------------------------- building */
 
-/* Machines of rules, the root's, and of what is counted, which come up on the way. */
+/* Emits the machines of rules, the root's machine, and those of counted repetitions, which are found
+ * on the way. */
 static void emit_machines(el_draft *d) {
   for (uint32_t r = 0; r < d->g->n_rules; r++) el_draft_machine(d, d->g->rules[r].body);
   el_draft_machine(d, d->g->root);

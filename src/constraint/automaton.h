@@ -1,5 +1,6 @@
-/* A grammar as a pushdown automaton over bytes: a nondeterministic machine for each rule, whose edges read a byte, read
- * nothing, or read what another rule allows. states.h runs it. Immutable. */
+/* A grammar as a pushdown automaton over bytes. Each rule is a nondeterministic machine. Its edges
+ * read a byte, read nothing, or read what another rule allows. states.h runs the automaton.
+ * It does not change once it is built. */
 #ifndef EL_CONSTRAINT_AUTOMATON_H
 #define EL_CONSTRAINT_AUTOMATON_H
 
@@ -13,18 +14,19 @@ typedef struct el_edge {
   uint32_t rule;           /* EL_EDGE_RULE */
   unsigned char low, high; /* EL_EDGE_BYTES */
   unsigned char kind;
-  bool tail; /* EL_EDGE_RULE: after it nothing is left of this rule, so nobody comes back */
+  bool tail; /* EL_EDGE_RULE: a tail call; nothing of this rule is left after it, so nothing returns here */
 } el_edge;
 
 #define EL_NO_COUNTER UINT32_MAX
 typedef struct el_node {
   uint32_t first, n; /* edges[first .. first + n) */
-  uint32_t rule;     /* that it belongs to */
-  uint32_t counter;  /* it repeats counters[counter], and has no edges; EL_NO_COUNTER: it does not */
+  uint32_t rule;     /* whose machine it belongs to */
+  uint32_t counter;  /* the node repeats counters[counter] and has no edges; EL_NO_COUNTER: an ordinary node */
   bool reads;        /* some edge reads a byte */
 } el_node;
 
-/* A repetition that is counted instead of written out: after `min` to `max` times `rule`, goes on at `next`. */
+/* A repetition that is counted instead of written out: `rule` is read `min` to `max` times, then
+ * reading goes on at `next`. */
 typedef struct el_counter {
   uint32_t rule, min, max, next;
 } el_counter;
@@ -32,8 +34,8 @@ typedef struct el_counter {
 typedef struct el_machine {
   uint32_t start, end; /* nodes; the end has no edges */
   bool nullable;
-  /* Where those that called it go on: nodes return_to[first_return ..); what called it as its last act, and is gone by
-   * then: tail_of[first_tail ..). For those who do not know what is on the stack. */
+  /* The callers, for use when the stack is not known: return_to[first_return ..) are the nodes where
+   * they go on; tail_of[first_tail ..) are the rules that called it by a tail call. */
   uint32_t first_return, n_returns, first_tail, n_tails;
 } el_machine;
 
@@ -45,14 +47,15 @@ typedef struct el_automaton {
   uint32_t *return_to, *tail_of;
   uint32_t n_nodes, n_edges, n_counters, n_machines;
   uint32_t root;               /* the machine of the whole text */
-  unsigned char class_of[256]; /* bytes that no edge tells apart have the same class */
+  unsigned char class_of[256]; /* bytes between which no edge distinguishes have the same class */
   unsigned char byte_of[256];  /* [n_classes] one of each */
   int n_classes;
-  size_t bytes; /* that it takes */
+  size_t bytes; /* of memory */
 } el_automaton;
 
-/* g: finished. EL_ERR_UNSUPPORTED: a rule begins with itself. EL_ERR_TOO_LONG: it is too large. */
+/* g is finished (el_grammar_finish). EL_ERR_UNSUPPORTED: a rule is left-recursive.
+ * EL_ERR_TOO_LONG: more than EL_MAX_NODES nodes or EL_MAX_EDGES edges. */
 el_status el_automaton_build(const el_grammar *g, el_automaton *out, el_error *err);
-void el_automaton_free(el_automaton *a); /* one of zeros is allowed */
+void el_automaton_free(el_automaton *a); /* an automaton of zeros is allowed */
 
 #endif

@@ -89,7 +89,7 @@ void el_draft_measure(el_draft *d) {
       case EL_EXPR_LITERAL: size = x->n; break;
       case EL_EXPR_CHARS: size = g->ranges[x->at + x->n - 1].high < 0x80 ? 1 : 8 + x->n; break;
       case EL_EXPR_SEQUENCE:
-      case EL_EXPR_CHOICE:
+      case EL_EXPR_ALTERNATIVES:
         for (uint32_t k = 0; k < x->n; k++) size = add_saturated(size, d->size[g->items[x->at + k]]);
         break;
       case EL_EXPR_UNTIL:
@@ -242,7 +242,7 @@ void el_draft_emit(el_draft *d, el_expr e, uint32_t from, uint32_t to) {
     case EL_EXPR_BYTE: el_draft_bytes(d, from, x->at, x->n, to); break;
     case EL_EXPR_CHARS: el_draft_chars(d, g->ranges + x->at, x->n, from, to); break;
     case EL_EXPR_SEQUENCE: emit_sequence(d, x, from, to); break;
-    case EL_EXPR_CHOICE:
+    case EL_EXPR_ALTERNATIVES:
       for (uint32_t i = 0; i < x->n; i++) el_draft_emit(d, g->items[x->at + i], from, to);
       break;
     case EL_EXPR_REPEAT:

@@ -308,7 +308,7 @@ static el_expr read_gbnf_alternatives(gbnf *b, bool nested) {
     if (parts.n) skip_gbnf_space(b, true);
     el_expr_list_add(g, &parts, read_gbnf_sequence(b, nested));
   } while (!el_grammar_failed(g) && el_reader_skip(&b->r, "|"));
-  el_expr all = el_grammar_choice(g, parts.items, parts.n);
+  el_expr all = el_grammar_alternatives(g, parts.items, parts.n);
   free(parts.items);
   return all;
 }

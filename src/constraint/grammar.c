@@ -188,9 +188,9 @@ el_expr el_grammar_pair(el_grammar *g, el_expr first, el_expr second) {
   return el_grammar_sequence(g, (el_expr[]){first, second}, 2);
 }
 
-el_expr el_grammar_choice(el_grammar *g, const el_expr *items, size_t n) {
+el_expr el_grammar_alternatives(el_grammar *g, const el_expr *items, size_t n) {
   if (n == 1) return items[0];
-  return n ? add_list(g, EL_EXPR_CHOICE, items, n) : el_grammar_never(g);
+  return n ? add_list(g, EL_EXPR_ALTERNATIVES, items, n) : el_grammar_never(g);
 }
 
 el_expr el_grammar_repeat(el_grammar *g, el_expr item, uint32_t min, uint32_t max) {
@@ -245,7 +245,7 @@ static el_expr one_of_sorted(el_grammar *g, const el_literal *l, size_t n, size_
     el_expr all = EL_EXPR_NONE;
     for (size_t i = 0; i < n; i++) {
       el_expr one = el_grammar_literal(g, l[i].bytes + skip, l[i].len - skip);
-      all = i ? el_grammar_choice(g, (el_expr[]){all, one}, 2) : one;
+      all = i ? el_grammar_alternatives(g, (el_expr[]){all, one}, 2) : one;
     }
     return all;
   }
@@ -266,7 +266,7 @@ static el_expr one_of_sorted(el_grammar *g, const el_literal *l, size_t n, size_
     parts[n_parts++] = one_of_sorted(g, l + from, to - from, skip, level + 1);
     from = to;
   }
-  return el_grammar_choice(g, parts, n_parts);
+  return el_grammar_alternatives(g, parts, n_parts);
 }
 
 el_expr el_grammar_one_of(el_grammar *g, const el_literal *literals, size_t n) {

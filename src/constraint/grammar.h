@@ -1,13 +1,15 @@
-/* Grammars as they are built: expressions over bytes and characters, and rules that refer to each other. Front ends
- * (GBNF, regular expressions, JSON Schema, ...) build one of these; automaton.h makes it what tokens are checked by.
+/* A grammar while it is built: expressions over bytes and characters, and rules that refer to each
+ * other. Front ends (GBNF, regular expressions, JSON Schema, ...) build one; automaton.h compiles it
+ * to an automaton that tests tokens.
  *
- * Expressions are handed out as numbers and may be used several times: each use stands for a copy. A function that
- * cannot do what it is asked for, for want of memory or beyond a limit below, says EL_EXPR_NONE, and what is built of
- * that is EL_EXPR_NONE too; the first reason is kept, and el_grammar_finish tells it. So builders need not check each
- * step, only the end (a loop over hostile input should stop at el_grammar_failed).
+ * An expression is a number. It may be used several times; each use stands for a copy. A function
+ * that fails, because memory is short or a limit below is reached, returns EL_EXPR_NONE. What is built
+ * from EL_EXPR_NONE is EL_EXPR_NONE too. The grammar keeps the first reason and el_grammar_finish
+ * returns it. So builders need to check only at the end; a loop over hostile input should stop at
+ * el_grammar_failed.
  *
- * Texts are UTF-8, and the language is one of bytes: a set of characters is compiled to the bytes that they are in
- * UTF-8. */
+ * Texts are UTF-8 and the language is one of bytes: a set of characters becomes the bytes that encode
+ * them in UTF-8. */
 #ifndef EL_CONSTRAINT_GRAMMAR_H
 #define EL_CONSTRAINT_GRAMMAR_H
 
@@ -20,7 +22,7 @@ typedef uint32_t el_rule;
 #define EL_EXPR_NONE 0u
 #define EL_UNBOUNDED UINT32_MAX /* as `max` of a repetition */
 
-/* What a grammar may have. A large schema has some thousand expressions. */
+/* Limits of a grammar. A large schema has some thousand expressions. */
 enum {
   EL_MAX_EXPRS = 1 << 20,
   EL_MAX_RULES = 1 << 16,
@@ -33,17 +35,17 @@ void el_grammar_free(el_grammar *g); /* NULL is allowed */
 
 /* The empty text. */
 el_expr el_grammar_empty(el_grammar *g);
-/* No text at all: an alternative that can never be, such as a schema `false`. A grammar that allows no text is refused
- * in the end. */
+/* No text at all: an alternative that never matches, such as the schema `false`. el_grammar_finish
+ * refuses a grammar that allows no text. */
 el_expr el_grammar_never(el_grammar *g);
-/* Just these bytes. */
+/* Exactly these bytes. */
 el_expr el_grammar_literal(el_grammar *g, const char *bytes, size_t len);
 /* The same for a C string. */
 el_expr el_grammar_text(el_grammar *g, const char *text);
-/* One byte of low to high. */
+/* One byte from `low` to `high`. */
 el_expr el_grammar_byte(el_grammar *g, unsigned char low, unsigned char high);
 
-/* Characters: code points `low` to `high`, 0 to 0x10ffff. Surrogates are no characters: they are left out. */
+/* Code points `low` to `high`, from 0 to 0x10ffff. Surrogates are left out, as they are not characters. */
 typedef struct el_char_range {
   uint32_t low, high;
 } el_char_range;
@@ -54,56 +56,55 @@ el_expr el_grammar_chars(el_grammar *g, const el_char_range *ranges, size_t n, b
 el_expr el_grammar_sequence(el_grammar *g, const el_expr *items, size_t n);
 el_expr el_grammar_pair(el_grammar *g, el_expr first, el_expr second);
 /* One of them; n 0: never. */
-el_expr el_grammar_choice(el_grammar *g, const el_expr *items, size_t n);
-/* min to max of them, one after the other; max EL_UNBOUNDED: any number. Large numbers cost nothing. */
+el_expr el_grammar_alternatives(el_grammar *g, const el_expr *items, size_t n);
+/* `min` to `max` times the item; max EL_UNBOUNDED: any number. Large numbers cost nothing. */
 el_expr el_grammar_repeat(el_grammar *g, el_expr item, uint32_t min, uint32_t max);
 el_expr el_grammar_optional(el_grammar *g, el_expr item); /* repeat 0 to 1 */
-/* One of n literals, however many: what they begin with in common is shared. */
+/* One of n literals. Their common prefixes are shared, so there may be many. */
 typedef struct el_literal {
   const char *bytes;
   size_t len;
 } el_literal;
 el_expr el_grammar_one_of(el_grammar *g, const el_literal *literals, size_t n);
 
-/* Any text in which none of `stops` (1 at least, none empty) occurs, then, if the text goes on, the stop that occurs
- * first and what follows it: follow[i] after stops[i]. `may_end`: the text may also end without a stop. Where two stops
- * end at the same byte, the longer one counts. */
+/* Any text without one of the `stops`, then the stop that occurs first, then what follows it:
+ * follow[i] after stops[i]. n is at least 1 and no stop is empty. With `may_end` the text may also end
+ * without a stop. Where two stops end at the same byte, the longer one counts. */
 el_expr el_grammar_until(el_grammar *g, const el_literal *stops, const el_expr *follow, size_t n, bool may_end);
 
-/* A rule, to be defined once, before or after it is used. `name` is for messages; NULL: none. */
+/* Adds a rule, which must be defined once, before or after its use. `name` is for messages; NULL: none. */
 el_rule el_grammar_add_rule(el_grammar *g, const char *name);
 void el_grammar_define(el_grammar *g, el_rule rule, el_expr body);
 el_expr el_grammar_use(el_grammar *g, el_rule rule);
 
-/* Whether something has failed already. */
+/* Whether a step has failed. */
 bool el_grammar_failed(const el_grammar *g);
-/* A front end's own reason; the first one counts. Returns EL_EXPR_NONE. */
+/* Records a front end's own failure; only the first reason is kept. Returns EL_EXPR_NONE. */
 el_expr el_grammar_fail(el_grammar *g, el_status code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-/* Ends building: the whole text is `root`. Says the first reason of what has failed, a rule that is used and not
- * defined, and what has no end: rules that allow no text. */
+/* Ends building; `root` is the whole text. Fails with the first recorded reason, for a rule that is
+ * used and not defined, and for a grammar that allows no text. */
 el_status el_grammar_finish(el_grammar *g, el_expr root, el_error *err);
 
 /* ------------------------------------------------------------- front ends
- *
- * Each appends to a grammar and gives the expression of the whole, EL_EXPR_NONE on failure (see el_grammar_finish for
- * the reason). They may be used side by side in one grammar. */
+ * Each one appends to a grammar and returns the expression of the whole text; EL_EXPR_NONE on failure
+ * (el_grammar_finish has the reason). One grammar may combine several of them. */
 
-/* GBNF, as llama.cpp has it; its rule "root". */
+/* llama.cpp's GBNF; returns its rule "root". */
 el_expr el_gbnf_parse(el_grammar *g, const char *text, size_t len);
 
 enum {
-  EL_REGEX_SEARCH = 1,     /* the pattern may match anywhere, as JSON Schema's `pattern`; without it: the whole text */
-  EL_REGEX_JSON_STRING = 2 /* of the characters of a JSON string's value: the text is what stands between its quotes, a
-                            * character that must be escaped is, in any of the ways that JSON has */
+  EL_REGEX_SEARCH = 1,     /* the pattern may match anywhere, as JSON Schema's `pattern`; without it, the whole text */
+  EL_REGEX_JSON_STRING = 2 /* the pattern is about a JSON string's value: the text is what stands between its
+                            * quotes, and characters are escaped where JSON requires it, in any of JSON's ways */
 };
 el_expr el_regex_parse(el_grammar *g, const char *pattern, size_t len, int flags);
 
-/* Any JSON object, or value, with white space where JSON allows some. */
+/* Any JSON object, or any JSON value, with white space where JSON allows it. */
 el_expr el_grammar_json_space(el_grammar *g); /* that white space */
 el_expr el_grammar_json_object(el_grammar *g);
 el_expr el_grammar_json_value(el_grammar *g);
 
-/* A text that fits a JSON Schema (schema.c). */
+/* The texts of values that satisfy a JSON Schema (schema.c). */
 el_expr el_schema_parse(el_grammar *g, const char *text, size_t len);
 
 #endif

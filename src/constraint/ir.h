@@ -1,4 +1,4 @@
-/* Grammars as they are stored. Children of an expression have smaller numbers than it has. */
+/* How grammars are stored. Operands of an expression have smaller numbers than the expression. */
 #ifndef EL_CONSTRAINT_IR_H
 #define EL_CONSTRAINT_IR_H
 
@@ -7,14 +7,14 @@
 typedef enum el_expr_kind {
   EL_EXPR_EMPTY,
   EL_EXPR_NEVER,
-  EL_EXPR_LITERAL,  /* bytes[at .. at + n) */
-  EL_EXPR_BYTE,     /* at: the low, n: the high one */
-  EL_EXPR_CHARS,    /* ranges[at .. at + n): ascending, apart from each other, without surrogates */
-  EL_EXPR_SEQUENCE, /* items[at .. at + n) */
-  EL_EXPR_CHOICE,   /* items[at .. at + n) */
-  EL_EXPR_REPEAT,   /* item `at`, n to max times */
-  EL_EXPR_RULE,     /* rule `at` */
-  EL_EXPR_UNTIL     /* items[at .. at + 2 * n): n times a literal, n times what follows; max 1: the text may end */
+  EL_EXPR_LITERAL,      /* bytes[at .. at + n) */
+  EL_EXPR_BYTE,         /* from byte `at` to byte `n` */
+  EL_EXPR_CHARS,        /* ranges[at .. at + n): ascending, not adjacent, without surrogates */
+  EL_EXPR_SEQUENCE,     /* items[at .. at + n) */
+  EL_EXPR_ALTERNATIVES, /* items[at .. at + n) */
+  EL_EXPR_REPEAT,       /* item `at`, n to max times */
+  EL_EXPR_RULE,         /* rule `at` */
+  EL_EXPR_UNTIL /* items[at .. at + 2 * n): n literals, then what follows each of them; max 1: the text may end */
 } el_expr_kind;
 
 typedef struct el_expr_node {
@@ -28,7 +28,7 @@ typedef struct el_rule_node {
   el_expr body;  /* EL_EXPR_NONE: not defined yet */
 } el_rule_node;
 
-enum { EL_MAX_EXPR_DEPTH = 2000 }; /* what walks expressions calls itself so deep */
+enum { EL_MAX_EXPR_DEPTH = 2000 }; /* functions that walk expressions recurse so deep */
 
 struct el_grammar {
   el_expr_node *exprs; /* [n_exprs] 0 is EL_EXPR_NONE */
@@ -37,7 +37,7 @@ struct el_grammar {
   char *bytes;
   el_rule_node *rules;
   size_t n_exprs, cap_exprs, n_items, cap_items, n_ranges, cap_ranges, n_bytes, cap_bytes, n_rules, cap_rules;
-  el_expr root; /* of a grammar that is finished */
+  el_expr root; /* of a finished grammar */
   el_error error;
 };
 
@@ -45,12 +45,13 @@ static inline const char *el_rule_name(const el_grammar *g, el_rule r) {
   return g->bytes + g->rules[r].name;
 }
 
-/* What holds of an expression because it holds of its parts (analysis.c). */
+/* A property that an expression has because its operands have it (analysis.c). */
 typedef enum el_trait {
-  EL_TRAIT_PRODUCTIVE, /* there is a text that it allows */
+  EL_TRAIT_PRODUCTIVE, /* it allows some text */
   EL_TRAIT_NULLABLE    /* it allows the empty text */
 } el_trait;
-/* Of all expressions and rules, in time linear in their number. *exprs: [n_exprs], *rules: [n_rules], the caller's. */
+/* Computes it for all expressions and rules, in time linear in their number. The caller frees *exprs,
+ * [n_exprs], and *rules, [n_rules]. */
 el_status el_grammar_derive(const el_grammar *g, el_trait trait, bool **exprs, bool **rules, el_error *err);
 
 #endif

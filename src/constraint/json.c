@@ -1,6 +1,7 @@
-/* Any JSON (RFC 8259), as far as parsers agree: a \u escape of one half of a pair comes with the other half. Between
- * values there may be white space, but not without end: a model that has nothing to say writes blanks for as long as it
- * may. So it is a space, or one or two line ends and an indentation, as llama.cpp has it. */
+/* Any JSON (RFC 8259) on which parsers agree: a \u escape of a high surrogate is followed by one of a
+ * low surrogate. White space between values is bounded, as a model without anything to say may write
+ * blanks for as long as it is allowed to. As in llama.cpp, it is a space, or one or two line ends with
+ * an indentation. */
 #include "constraint/grammar.h"
 
 el_expr el_grammar_json_space(el_grammar *g) {
@@ -8,7 +9,7 @@ el_expr el_grammar_json_space(el_grammar *g) {
   el_expr lines = el_grammar_repeat(g, el_grammar_text(g, "\n"), 1, 2);
   el_expr indentation = el_grammar_repeat(g, el_grammar_chars(g, BLANK, 2, false), 0, 20);
   el_expr ways[] = {el_grammar_empty(g), el_grammar_text(g, " "), el_grammar_pair(g, lines, indentation)};
-  return el_grammar_choice(g, ways, 3);
+  return el_grammar_alternatives(g, ways, 3);
 }
 
 static el_expr json_hex_digits(el_grammar *g, uint32_t n) {
@@ -32,15 +33,16 @@ static el_expr json_escape_expr(el_grammar *g) {
                     el_grammar_chars(g, LOW, 2, false),
                     json_hex_digits(g, 2)};
   el_expr codes[] = {plain, el_grammar_sequence(g, d_plain, 3), el_grammar_sequence(g, pair, 7)};
-  el_expr code = el_grammar_pair(g, el_grammar_text(g, "u"), el_grammar_choice(g, codes, 3));
+  el_expr code = el_grammar_pair(g, el_grammar_text(g, "u"), el_grammar_alternatives(g, codes, 3));
   el_expr all[] = {el_grammar_chars(g, SIMPLE, 8, false), code};
-  return el_grammar_pair(g, el_grammar_text(g, "\\"), el_grammar_choice(g, all, 2));
+  return el_grammar_pair(g, el_grammar_text(g, "\\"), el_grammar_alternatives(g, all, 2));
 }
 
 static el_expr json_string_expr(el_grammar *g) {
   static const el_char_range PLAIN[] = {{' ', '!'}, {'#', '['}, {']', 0x10ffff}};
   el_expr chars[] = {el_grammar_chars(g, PLAIN, 3, false), json_escape_expr(g)};
-  el_expr parts[] = {el_grammar_text(g, "\""), el_grammar_repeat(g, el_grammar_choice(g, chars, 2), 0, EL_UNBOUNDED),
+  el_expr parts[] = {el_grammar_text(g, "\""),
+                     el_grammar_repeat(g, el_grammar_alternatives(g, chars, 2), 0, EL_UNBOUNDED),
                      el_grammar_text(g, "\"")};
   return el_grammar_sequence(g, parts, 3);
 }
@@ -54,7 +56,7 @@ static el_expr json_number_expr(el_grammar *g) {
                                                               el_grammar_repeat(g, digit, 0, EL_UNBOUNDED))};
   el_expr exponent[] = {el_grammar_chars(g, E, 2, false), el_grammar_optional(g, el_grammar_chars(g, SIGN, 2, false)),
                         digits};
-  el_expr parts[] = {el_grammar_optional(g, el_grammar_text(g, "-")), el_grammar_choice(g, whole, 2),
+  el_expr parts[] = {el_grammar_optional(g, el_grammar_text(g, "-")), el_grammar_alternatives(g, whole, 2),
                      el_grammar_optional(g, el_grammar_pair(g, el_grammar_text(g, "."), digits)),
                      el_grammar_optional(g, el_grammar_sequence(g, exponent, 3))};
   return el_grammar_sequence(g, parts, 4);
@@ -85,7 +87,7 @@ static json_rules add_json_rules(el_grammar *g) {
   el_expr values[] = {el_grammar_use(g, r.object), el_grammar_use(g, array),   el_grammar_use(g, string),
                       json_number_expr(g),         el_grammar_text(g, "true"), el_grammar_text(g, "false"),
                       el_grammar_text(g, "null")};
-  el_grammar_define(g, r.value, el_grammar_choice(g, values, 7));
+  el_grammar_define(g, r.value, el_grammar_alternatives(g, values, 7));
   return r;
 }
 

@@ -1,9 +1,9 @@
-/* Regular expressions: what is common to Python's, ECMAScript's and PCRE's, as far as it is regular. White space,
- * digits and word characters are those of ASCII.
+/* Regular expressions: what Python, ECMAScript and PCRE have in common, as far as it is regular. White
+ * space, digits and word characters are those of ASCII.
  *
- * Anchors stand at the beginning and the end of alternatives, of the whole pattern or of groups that are there; an
- * alternative with an anchor elsewhere could never match, or is a puzzle, and is refused. So what is read is a list of
- * alternatives, each with whether it is anchored. */
+ * Anchors are allowed at the beginning and the end of alternatives: of the whole pattern, or of a
+ * group that itself stands there. An anchor elsewhere could never match, or is too hard to follow, and
+ * is refused. So parsing gives a list of alternatives, each of which is anchored or not. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,7 +14,7 @@ enum { MAX_NESTING = 200, MAX_BRANCHES = 256 };
 typedef struct branch {
   el_expr expr;
   bool start, end; /* anchored */
-  bool empty;      /* nothing has been read of it but anchors */
+  bool empty;      /* only anchors have been read of it */
 } branch;
 
 typedef struct branches {
@@ -50,7 +50,7 @@ static bool add_branch(el_grammar *g, branches *l, branch b) {
 static el_expr join_branches(el_grammar *g, const branches *l) {
   el_expr_list all = {0};
   for (size_t i = 0; i < l->n; i++) el_expr_list_add(g, &all, l->items[i].expr);
-  el_expr choice = el_grammar_failed(g) ? EL_EXPR_NONE : el_grammar_choice(g, all.items, all.n);
+  el_expr choice = el_grammar_failed(g) ? EL_EXPR_NONE : el_grammar_alternatives(g, all.items, all.n);
   free(all.items);
   return choice;
 }

@@ -177,7 +177,7 @@ static el_expr escaped_char_expr(el_grammar *g, uint32_t c) {
                             {digit < 10 ? '0' + digit : 'A' + digit - 10, digit < 10 ? '0' + digit : 'A' + digit - 10}};
     ways[n++] = el_grammar_pair(g, el_grammar_literal(g, code, 5), el_grammar_chars(g, last, 2, false));
   }
-  return el_grammar_choice(g, ways, n);
+  return el_grammar_alternatives(g, ways, n);
 }
 
 static el_expr chars_in_json(el_grammar *g, const el_range_list *ranges, bool negated) {
@@ -208,7 +208,7 @@ static el_expr chars_in_json(el_grammar *g, const el_range_list *ranges, bool ne
     bool special = c < 0x20 || c == '"' || c == '\\';
     if (special && ranges_have(ranges->items, ranges->n, c) != negated) ways[n++] = escaped_char_expr(g, c);
   }
-  return el_grammar_choice(g, ways, n);
+  return el_grammar_alternatives(g, ways, n);
 }
 
 el_expr el_regex_chars(el_grammar *g, const el_range_list *ranges, bool negated, bool json) {

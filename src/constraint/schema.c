@@ -166,7 +166,7 @@ static el_expr build_schema(el_schema *s, el_grammar *g) {
   el_expr line = el_grammar_pair(g, el_grammar_text(g, "\n"), indent);
   el_rule space = el_grammar_add_rule(g, "space");
   el_grammar_define(g, space,
-                    el_grammar_optional(g, el_grammar_choice(g, (el_expr[]){el_grammar_text(g, " "), line}, 2)));
+                    el_grammar_optional(g, el_grammar_alternatives(g, (el_expr[]){el_grammar_text(g, " "), line}, 2)));
   s->space = el_grammar_use(g, space);
   s->colon = el_grammar_pair(g, el_grammar_text(g, ":"), el_grammar_optional(g, el_grammar_text(g, " ")));
   s->comma = el_grammar_pair(g, el_grammar_text(g, ","), s->space);

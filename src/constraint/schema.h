@@ -5,8 +5,8 @@
 
 #include "constraint/grammar.h"
 
-/* As el_schema_parse, but an object of which properties are named may have others where nothing says otherwise, as JSON
- * Schema has it. Models are better off without: they go on naming things. */
+/* Like el_schema_parse, but an object with named properties may have others unless the schema forbids
+ * them, as JSON Schema says. Models do better without them: they tend to add names without end. */
 el_expr el_schema_parse_open(el_grammar *g, const char *text, size_t len);
 
 #endif

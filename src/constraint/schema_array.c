@@ -119,7 +119,7 @@ static el_expr some_of(el_schema *s, const el_set *nodes, const counts *c) {
         if (before) element = el_grammar_pair(g, s->comma, element);
         ways[n_ways++] = el_grammar_pair(g, element, el_grammar_use(g, next[before + 1]));
       }
-      el_grammar_define(g, here[before], el_grammar_choice(g, ways, n_ways));
+      el_grammar_define(g, here[before], el_grammar_alternatives(g, ways, n_ways));
     }
     el_schema_check(s);
     el_rule *swap = next;

@@ -212,7 +212,7 @@ static el_expr one_of_ranges(el_schema *s, const el_char_range *ranges, size_t n
       if (!c || !strchr("\b\f\n\r\t", (int)c)) ways[n_ways++] = el_grammar_text(g, el_schema_print(s, "\\u%04x", c));
   }
   if (n_plain) ways[n_ways++] = el_grammar_chars(g, plain, n_plain, false);
-  return el_grammar_choice(g, ways, n_ways);
+  return el_grammar_alternatives(g, ways, n_ways);
 }
 
 /* Which states a text that is accepted can still follow. */
@@ -254,7 +254,7 @@ static el_expr state_expr(el_schema *s, const el_dfa *d, uint32_t i, const bool 
     ways[n_ways++] =
         el_grammar_pair(s->g, one_of_ranges(s, ranges, n_ranges), el_grammar_use(s->g, rules[edges[k].to]));
   }
-  return el_grammar_choice(s->g, ways, n_ways);
+  return el_grammar_alternatives(s->g, ways, n_ways);
 }
 
 el_expr el_dfa_write(el_schema *s, const el_dfa *d) {

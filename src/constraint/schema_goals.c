@@ -70,18 +70,18 @@ el_expr el_goal_use(el_schema *s, const el_goal *goal) {
 /* ---------------------------------------------------------------------- applicators */
 
 /* One of several schemas holds. */
-typedef struct choice {
+typedef struct alternatives {
   uint32_t node;
   const char *keyword;
   uint32_t item; /* of dependencies */
-} choice;
+} alternatives;
 
 /* On the way to a shape: what has been looked at, what is to be, and where one of several is still to be taken. */
 typedef struct way {
   el_set seen;
   el_goal todo;
-  choice *choices;
-  uint32_t n_choices, cap_choices;
+  alternatives *open_ways;
+  uint32_t n_open_ways, cap_open_ways;
 } way;
 
 /* What of the goal is found. */
@@ -99,8 +99,8 @@ static const json_t *schema_list_of(el_schema *s, uint32_t node, const char *key
 }
 
 static void add_alternatives(el_schema *s, way *w, uint32_t node, const char *keyword, uint32_t item) {
-  w->choices = el_schema_more(s, w->choices, sizeof *w->choices, w->n_choices, &w->cap_choices);
-  w->choices[w->n_choices++] = (choice){node, keyword, item};
+  w->open_ways = el_schema_more(s, w->open_ways, sizeof *w->open_ways, w->n_open_ways, &w->cap_open_ways);
+  w->open_ways[w->n_open_ways++] = (alternatives){node, keyword, item};
 }
 
 static void add_dependencies(el_schema *s, way *w, uint32_t node, const char *keyword) {
@@ -137,7 +137,7 @@ static void follow_node(el_schema *s, way *w, uint32_t node) {
   add_dependencies(s, w, node, "dependencies");
 }
 
-/* ---------------------------------------------------------------------- what a choice is among */
+/* ---------------------------------------------------------------------- the ways to choose among */
 
 /* As one schema: one of the ways. */
 static json_t *make_any_of(el_schema *s, json_t *ways) {
@@ -218,7 +218,7 @@ static void note_pairs(el_schema *s, uint32_t node, const json_t *list) {
   }
 }
 
-static const json_t *ways_of(el_schema *s, const choice *c) {
+static const json_t *ways_of(el_schema *s, const alternatives *c) {
   const json_t *schema = s->nodes[c->node].schema, *list = json_object_get(schema, c->keyword);
   bool one = !strcmp(c->keyword, "oneOf");
   if (!strcmp(c->keyword, "anyOf")) return list;
@@ -268,17 +268,17 @@ static void expand_way(el_schema *s, found *f, way *w) {
     follow_node(s, w, node);
   }
   if (w->todo.never) return;
-  if (!w->n_choices) {
+  if (!w->n_open_ways) {
     add_shape(s, f, &w->seen);
     return;
   }
-  choice c = w->choices[--w->n_choices];
+  alternatives c = w->open_ways[--w->n_open_ways];
   const json_t *ways = ways_of(s, &c), *item;
   size_t i;
   json_array_foreach(ways, i, item) {
-    way next = {.seen = el_set_copy(s, &w->seen), .n_choices = w->n_choices, .cap_choices = w->n_choices};
-    next.choices = el_schema_alloc(s, sizeof *next.choices * (w->n_choices + 1));
-    if (w->n_choices) memcpy(next.choices, w->choices, sizeof *next.choices * w->n_choices);
+    way next = {.seen = el_set_copy(s, &w->seen), .n_open_ways = w->n_open_ways, .cap_open_ways = w->n_open_ways};
+    next.open_ways = el_schema_alloc(s, sizeof *next.open_ways * (w->n_open_ways + 1));
+    if (w->n_open_ways) memcpy(next.open_ways, w->open_ways, sizeof *next.open_ways * w->n_open_ways);
     el_goal_add(s, &next.todo, c.node, c.keyword, el_schema_print(s, "%zu", i), item);
     expand_way(s, f, &next);
   }
@@ -290,6 +290,6 @@ void el_goals_define(el_schema *s) {
     found f = {0};
     way w = {.todo = {.set = el_set_copy(s, &s->rules[i].set)}};
     expand_way(s, &f, &w);
-    el_grammar_define(s->g, s->rules[i].goal, el_grammar_choice(s->g, f.shapes, f.n));
+    el_grammar_define(s->g, s->rules[i].goal, el_grammar_alternatives(s->g, f.shapes, f.n));
   }
 }

@@ -76,7 +76,7 @@ static int32_t build_nfa(nfa *a, el_expr e, int32_t next, int depth) {
     case EL_EXPR_SEQUENCE:
       for (uint32_t i = x->n; i-- > 0 && next != NONE;) next = build_nfa(a, a->g->items[x->at + i], next, depth + 1);
       return next;
-    case EL_EXPR_CHOICE: {
+    case EL_EXPR_ALTERNATIVES: {
       int32_t all = NONE;
       for (uint32_t i = x->n; i-- > 0;) {
         int32_t one = build_nfa(a, a->g->items[x->at + i], next, depth + 1);

@@ -227,7 +227,7 @@ static el_expr fraction_part(span *p, int n, int most, int a, int b, uint32_t re
       ways[n_ways++] =
           el_grammar_pair(g, el_grammar_byte(g, (unsigned char)('0' + from), (unsigned char)('0' + d - 1)), more);
   }
-  return n_ways ? el_grammar_choice(g, ways, n_ways) : EL_EXPR_NONE;
+  return n_ways ? el_grammar_alternatives(g, ways, n_ways) : EL_EXPR_NONE;
 }
 
 /* The whole digits are all written: n of them. */
@@ -305,7 +305,7 @@ static el_expr whole_part(span *p, int n, int a, int b, bool zero, uint32_t rest
       ways[n_ways++] =
           el_grammar_pair(g, el_grammar_byte(g, (unsigned char)('0' + from), (unsigned char)('0' + d - 1)), more);
   }
-  return n_ways ? el_grammar_choice(g, ways, n_ways) : EL_EXPR_NONE;
+  return n_ways ? el_grammar_alternatives(g, ways, n_ways) : EL_EXPR_NONE;
 }
 
 /* Sizes of low to high. */
@@ -351,9 +351,9 @@ static el_expr any_number(el_schema *s, bool fractions) {
                                            el_grammar_repeat(g, digit, 1, 2)},
                                3));
     body = el_grammar_sequence(
-        g, (el_expr[]){minus, el_grammar_choice(g, (el_expr[]){zero, natural}, 2), fraction, exponent}, 4);
+        g, (el_expr[]){minus, el_grammar_alternatives(g, (el_expr[]){zero, natural}, 2), fraction, exponent}, 4);
   } else {
-    body = el_grammar_choice(g, (el_expr[]){zero, el_grammar_pair(g, minus, natural)}, 2);
+    body = el_grammar_alternatives(g, (el_expr[]){zero, el_grammar_pair(g, minus, natural)}, 2);
   }
   s->numbers[fractions] = el_grammar_add_rule(g, fractions ? "number" : "integer");
   s->has_number[fractions] = true;
@@ -384,5 +384,5 @@ el_expr el_schema_number(el_schema *s, const el_set *nodes, unsigned types) {
     if (e) ways[n++] = el_grammar_pair(g, el_grammar_text(g, "-"), e);
   }
   el_schema_check(s);
-  return el_grammar_choice(g, ways, n);
+  return el_grammar_alternatives(g, ways, n);
 }

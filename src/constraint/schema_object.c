@@ -185,7 +185,7 @@ static el_expr other_member(el_schema *s, const object *o) {
   }
   if (!n) return EL_EXPR_NONE;
   el_rule rule = el_grammar_add_rule(g, "member");
-  el_grammar_define(g, rule, el_grammar_choice(g, ways, n));
+  el_grammar_define(g, rule, el_grammar_alternatives(g, ways, n));
   return el_grammar_use(g, rule);
 }
 
@@ -240,7 +240,7 @@ static el_expr members_in_order(el_schema *s, const line *l) {
                                       el_grammar_use(g, after)));
     after = next;
   }
-  return el_grammar_choice(g, ways, n_ways);
+  return el_grammar_alternatives(g, ways, n_ways);
 }
 
 /* The same where members are counted: a rule for each place and count. Others may be of the same name, so that for
@@ -280,7 +280,7 @@ static el_expr counted_members(el_schema *s, const line *l) {
           ways[n_ways++] = el_grammar_sequence(g, (el_expr[]){c ? s->comma : el_grammar_empty(g), l->other, rest}, 3);
         }
       }
-      el_grammar_define(g, here[c], el_grammar_choice(g, ways, n_ways));
+      el_grammar_define(g, here[c], el_grammar_alternatives(g, ways, n_ways));
     }
     el_schema_check(s);
     el_rule *swap = next;

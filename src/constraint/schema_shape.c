@@ -61,7 +61,7 @@ static el_expr choose_values(el_schema *s, const el_set *nodes, const json_t *va
   }
   s->listed = NULL;
   if (n_plain) texts[n++] = el_grammar_one_of(s->g, plain, n_plain);
-  return el_grammar_choice(s->g, texts, n);
+  return el_grammar_alternatives(s->g, texts, n);
 }
 
 el_expr el_schema_shape(el_schema *s, const el_set *nodes) {
@@ -80,5 +80,5 @@ el_expr el_schema_shape(el_schema *s, const el_set *nodes) {
     all[n++] = el_grammar_text(s->g, "false");
   }
   if (types & EL_JSON_NULL) all[n++] = el_grammar_text(s->g, "null");
-  return el_grammar_choice(s->g, all, n);
+  return el_grammar_alternatives(s->g, all, n);
 }

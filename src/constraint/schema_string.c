@@ -182,9 +182,10 @@ el_expr el_schema_character(el_schema *s) {
   el_char_range shorts[] = {{'"', '"'}, {'\\', '\\'}, {'/', '/'}, {'b', 'b'},
                             {'f', 'f'}, {'n', 'n'},   {'r', 'r'}, {'t', 't'}};
   el_expr escapes[] = {el_grammar_chars(g, shorts, sizeof shorts / sizeof *shorts, false),
-                       el_grammar_pair(g, el_grammar_text(g, "u"), el_grammar_choice(g, units, 3))};
-  return el_grammar_choice(g,
-                           (el_expr[]){el_grammar_chars(g, plain, sizeof plain / sizeof *plain, false),
-                                       el_grammar_pair(g, el_grammar_text(g, "\\"), el_grammar_choice(g, escapes, 2))},
-                           2);
+                       el_grammar_pair(g, el_grammar_text(g, "u"), el_grammar_alternatives(g, units, 3))};
+  return el_grammar_alternatives(
+      g,
+      (el_expr[]){el_grammar_chars(g, plain, sizeof plain / sizeof *plain, false),
+                  el_grammar_pair(g, el_grammar_text(g, "\\"), el_grammar_alternatives(g, escapes, 2))},
+      2);
 }

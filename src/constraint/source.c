@@ -127,7 +127,7 @@ static el_expr tags_after(el_grammar *g, const el_constraint_source *s, size_t i
     /* The rule holds what follows the beginning, as several triggers may lead to it. */
     all[n++] = el_grammar_pair(g, el_grammar_text(g, begin + len), el_grammar_use(g, contents[k]));
   }
-  el_expr choice = el_grammar_choice(g, all, n);
+  el_expr choice = el_grammar_alternatives(g, all, n);
   free(all);
   return choice;
 }
@@ -171,7 +171,7 @@ static el_expr parse_tags(el_grammar *g, const el_constraint_source *s) {
   el_expr *all = malloc(sizeof *all * s->n_tags);
   if (!all) return el_grammar_fail(g, EL_ERR_NO_MEMORY, "grammar: out of memory");
   for (size_t k = 0; k < s->n_tags; k++) all[k] = parse_tag(g, &s->tags[k], 0);
-  el_expr tag = el_grammar_choice(g, all, s->n_tags);
+  el_expr tag = el_grammar_alternatives(g, all, s->n_tags);
   free(all);
   return el_grammar_repeat(g, tag, s->at_least_one ? 1 : 0, s->stop_after_first ? 1 : EL_UNBOUNDED);
 }

@@ -1,4 +1,4 @@
-/* Sources of constraints: what may be in them, and their grammars. */
+/* Sources of constraints: their limits, and how they become grammars. */
 #ifndef EL_CONSTRAINT_SOURCE_H
 #define EL_CONSTRAINT_SOURCE_H
 
@@ -6,7 +6,7 @@
 
 /* Whether it is within these limits, and says what it must. */
 el_status el_source_check(const el_constraint_source *source, const el_tokenizer *t, el_error *err);
-/* As the front ends of grammar.h. source: checked. */
+/* Appends to a grammar as the front ends of grammar.h do. The source must have been checked. */
 el_expr el_source_parse(el_grammar *g, const el_constraint_source *source);
 
 #endif

@@ -36,7 +36,7 @@ static uint64_t add(uint64_t a, uint64_t b) {
 static uint64_t shortest(const generator *x, el_expr e) {
   const el_grammar *g = x->g;
   const el_expr_node *node = &g->exprs[e];
-  uint64_t cost = node->kind == EL_EXPR_CHOICE ? UINT64_MAX : 0;
+  uint64_t cost = node->kind == EL_EXPR_ALTERNATIVES ? UINT64_MAX : 0;
   switch (node->kind) {
     case EL_EXPR_EMPTY: return 0;
     case EL_EXPR_LITERAL: return node->n;
@@ -45,7 +45,7 @@ static uint64_t shortest(const generator *x, el_expr e) {
     case EL_EXPR_SEQUENCE:
       for (uint32_t i = 0; i < node->n; i++) cost = add(cost, x->exprs[g->items[node->at + i]]);
       return cost;
-    case EL_EXPR_CHOICE:
+    case EL_EXPR_ALTERNATIVES:
       for (uint32_t i = 0; i < node->n; i++)
         if (x->exprs[g->items[node->at + i]] < cost) cost = x->exprs[g->items[node->at + i]];
       return cost;
@@ -99,7 +99,7 @@ static void generate(generator *x, el_expr e) {
     case EL_EXPR_SEQUENCE:
       for (uint32_t i = 0; i < node->n; i++) generate(x, g->items[node->at + i]);
       break;
-    case EL_EXPR_CHOICE: {
+    case EL_EXPR_ALTERNATIVES: {
       uint32_t best = below(x, node->n);
       for (uint32_t i = 0; i < node->n; i++) {
         uint64_t own = x->exprs[g->items[node->at + i]], least = x->exprs[g->items[node->at + best]];

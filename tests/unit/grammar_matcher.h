@@ -83,7 +83,7 @@ static void match_ends(matcher *m, el_expr e, size_t at, bool *ends) {
       if ((len = match_character(m, x, at))) ends[at + len] = true;
       break;
     case EL_EXPR_SEQUENCE: match_sequence(m, x, at, ends); break;
-    case EL_EXPR_CHOICE:
+    case EL_EXPR_ALTERNATIVES:
       for (uint32_t i = 0; i < x->n; i++) match_ends(m, m->g->items[x->at + i], at, ends);
       break;
     case EL_EXPR_REPEAT: match_repeat(m, x, at, ends); break;
