@@ -1,8 +1,9 @@
-/* The adapters that a router may choose, as they are registered: which trained column each has, and the vectors of its
- * examples' centre. Ten thousand of them are scored in less than a millisecond: centres are kept as 16-bit integers,
- * whose products are whole numbers, the same on every machine, and eight of them take one instruction.
+/* The adapters from which a router may choose: the trained column of each, and the centre of its
+ * examples. Ten thousand adapters are scored in less than a millisecond. Centres are kept as 16-bit
+ * integers: their products are exact, so every machine gives the same scores, and one instruction
+ * multiplies eight of them.
  *
- * Not locked: one thread at a time. */
+ * There is no lock: one thread at a time. */
 #ifndef EL_ROUTER_BANK_H
 #define EL_ROUTER_BANK_H
 
@@ -17,12 +18,12 @@ void el_bank_free(el_bank *b);
 /* Adds or replaces an adapter. z: [n, dim] of its examples, EL_MAX_EXAMPLES at most; n 0: only its column, which
  * is found by name, tells of it. One that has neither is not added, and *added (may be NULL) says so. */
 el_status el_bank_put(el_bank *b, uint64_t id, const char *name, const float *z, int n, bool *added, el_error *err);
-/* One that is not there is no error. The order of the others may change. */
+/* An id that is not there is no error. The order of the others may change. */
 void el_bank_remove(el_bank *b, uint64_t id);
 
 size_t el_bank_count(const el_bank *b);
 uint64_t el_bank_id(const el_bank *b, size_t i);
-/* Where an adapter is; SIZE_MAX: it is not there. */
+/* The index of an adapter; SIZE_MAX: it is not there. */
 size_t el_bank_find(const el_bank *b, uint64_t id);
 
 /* logits: [count] of every adapter in the bank, in its order; *base: the base's. */

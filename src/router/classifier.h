@@ -1,11 +1,12 @@
-/* A multi-label linear classifier: p(row, column) = sigmoid(w_c . z + b_c), fitted to scores from 0 to 1 by binary
- * cross-entropy.
+/* A multi-label linear classifier: p(row, column) = sigmoid(w_c . z + b_c), fitted by binary
+ * cross-entropy to scores from 0 to 1.
  *
- * What all candidates' weights have in common tells how hard a prompt is, and how they differ tells whom to choose. The
- * first is easy to learn and the second is mostly noise, so each has a penalty of its own:
+ * What the weights of all candidates have in common says how hard a prompt is; their differences say
+ * which candidate to choose. The first is easy to learn and the second is mostly noise, so each has
+ * its own penalty:
  *   1/n sum BCE + C/2 * l2_shared * |mean w|^2 + 1/2 * l2 * sum |w_c - mean w|^2
- * Intercepts are free. The function is convex, the method (L-BFGS, Nocedal 1980) has no randomness: the same data give
- * the same classifier, to the bit on the same machine. */
+ * Intercepts have no penalty. The function is convex and the method (L-BFGS, Nocedal 1980) has no
+ * randomness: on one machine the same data give the same classifier, to the bit. */
 #ifndef EL_ROUTER_CLASSIFIER_H
 #define EL_ROUTER_CLASSIFIER_H
 
@@ -16,9 +17,9 @@ typedef struct el_classifier_data {
   int dim, n_columns;
   const float *z;       /* [.., dim] */
   const float *y;       /* [.., n_columns] 0 to 1 */
-  const uint32_t *rows; /* [n] which of them */
+  const uint32_t *rows; /* [n] the rows to use */
   size_t n;
-  const double *variance; /* [dim] of z, about: what speeds the method up */
+  const double *variance; /* [dim] of z, approximately: it speeds the method up */
 } el_classifier_data;
 
 typedef struct el_classifier {
@@ -29,22 +30,24 @@ typedef struct el_classifier {
 typedef struct el_classifier_options {
   double l2, l2_shared;
   int max_rounds;
-  /* Early stopping: the classifier of the round that foretells best how columns differ in these rows is kept. Not that
-   * of the least cross-entropy, which goes on falling while only the difficulty of prompts is learnt. NULL: none */
+  /* Early stopping: the fit of the round is kept that best predicts how the columns differ in these
+   * rows. The cross-entropy is no good for that, as it keeps falling while only the difficulty of
+   * prompts is learnt. NULL: no early stopping */
   const el_classifier_data *valid;
 } el_classifier_options;
 
-/* Labels are kept so far away from 0 and 1, or the intercept of a column that is constant would grow forever. */
+/* Labels are kept this far from 0 and 1. Otherwise the intercept of a constant column would grow
+ * without end. */
 #define EL_CLASSIFIER_MARGIN 0.001f
 
 el_status el_classifier_new(int dim, int n_columns, el_classifier *out, el_error *err);
 void el_classifier_free(el_classifier *h);
-/* Begins with what is in h: zeros, or the classifier of another penalty, which saves time. */
+/* Starts from what is in h: zeros, or the fit for another penalty, which saves time. */
 el_status el_classifier_fit(const el_classifier_data *data, const el_classifier_options *o, el_classifier *h,
                             el_error *err);
-/* Mean cross-entropy a row and column. */
+/* Mean cross-entropy per row and column. NAN: out of memory. */
 double el_classifier_loss(const el_classifier *h, const el_classifier_data *data);
-/* p: [n_columns] of one z. */
+/* p: [n_columns], the predictions for one z. */
 void el_classifier_predict(const el_classifier *h, const float *z, float *p);
 
 #endif

@@ -1,5 +1,5 @@
-/* Dot products in a fixed order, so that every machine gives the same sums, and with lanes that the compiler turns into
- * vectors. */
+/* Dot products that add in a fixed order, so that every machine gives the same sums, and in lanes that
+ * the compiler turns into vector instructions. */
 #ifndef EL_ROUTER_DOT_H
 #define EL_ROUTER_DOT_H
 

@@ -14,7 +14,7 @@ typedef struct el_table_builder {
 /* Adds a candidate's column, before the first row. `column` is its name in the file. */
 el_status el_table_add_column(el_table_builder *b, el_str name, size_t line, const char *column);
 
-/* Adds a row, whose scores are NAN until set. task.data NULL: it has none. */
+/* Adds a row. Its scores are NAN until they are set. task.data NULL: it has no task. */
 el_status el_table_add_row(el_table_builder *b, el_str prompt, el_str task, size_t line);
 
 /* Sets a score of the last row. */
