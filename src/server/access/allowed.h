@@ -1,30 +1,30 @@
-/* Which folders clients may have adapters loaded from.
+/* The folders from which clients may load adapters.
  *
- * Paths are compared after all links and ".." in them have been resolved, and only with folders that the operator
- * named. An answer never tells whether something exists outside of these. Whoever may write inside of them is
- * trusted, as with the folders that are watched. */
+ * Paths are compared with the folders that the operator named, after all links and ".." are resolved.
+ * An answer never tells whether something exists outside of these folders. Whoever may write inside
+ * them is trusted, as with watched folders. */
 #ifndef EL_SERVER_ALLOWED_H
 #define EL_SERVER_ALLOWED_H
 
 #include "server/common/errors.h"
 
 typedef struct el_allowed {
-  char **roots; /* resolved, without a slash at the end but for "/" itself */
+  char **roots; /* resolved, without a final slash, except for "/" itself */
   size_t n;
 } el_allowed;
 
-/* EL_ERR_IO: a folder is not there. */
+/* EL_ERR_IO: a folder does not exist. */
 el_status el_allowed_init(el_allowed *a, const char *const *folders, size_t n, el_error *err);
 void el_allowed_free(el_allowed *a);
 
 /* Whether clients may load or unload anything; false: *e. */
 bool el_allowed_any(const el_allowed *a, el_api_error *e);
 
-/* The real path of what a client named: an absolute path, or one to be looked for in each allowed folder in turn. The
- * caller's. NULL: *e says why, 403 or 404. */
+/* The real path of what a client named: an absolute path, or a relative one, which is looked for in
+ * each allowed folder in turn. The caller frees it. NULL: *e says why, with status 403 or 404. */
 char *el_allowed_resolve(const el_allowed *a, const char *path, el_api_error *e);
 
-/* Whether an adapter that is already offered, from this path, lies in an allowed folder (as a link, perhaps). */
+/* Whether the path of a registered adapter lies in an allowed folder, perhaps as a link. */
 bool el_allowed_has(const el_allowed *a, const char *path);
 
 #endif

@@ -1,7 +1,7 @@
-/* Addresses from which wrong keys come, and how often. A right key is let in wherever it comes from: behind a proxy all
- * callers have one address, and whoever guesses must not shut the others out. So what is limited is what a wrong key
- * costs and is told: beyond EL_STRANGERS_A_MINUTE of them (a bucket as of a key's limits) the answer is a 429 that
- * comes a second late. The HTTP thread alone. */
+/* Counts wrong keys by client address. A right key is accepted from any address: behind a proxy all
+ * callers may share one, and someone who guesses keys must not shut the others out. So the limit is on
+ * wrong keys: beyond EL_STRANGERS_A_MINUTE per minute and address (a bucket as for a key's limits) the
+ * answer is a 429, sent a second late. Only the HTTP thread may call. */
 #ifndef EL_SERVER_STRANGERS_H
 #define EL_SERVER_STRANGERS_H
 
@@ -17,15 +17,16 @@ typedef struct el_stranger {
   el_bucket wrong;
 } el_stranger;
 
-/* Zeroed: nobody. An address has one of few places, of which the one that has been quiet for longest is given up: so it
- * is bounded, and who has many addresses hides none of them for long. */
+/* Zeroed: empty. An address can be in a few places only, and replaces the one there that has been quiet
+ * for longest. So the table is bounded, and someone with many addresses cannot push an address out for
+ * long. */
 typedef struct el_strangers {
   el_stranger list[EL_STRANGERS];
 } el_strangers;
 
-/* A wrong key has come from this address. False: too many have. */
+/* Counts a wrong key from this address. False: there were too many. */
 bool el_strangers_allow(el_strangers *s, const unsigned char address[16], uint64_t now_ns);
-/* How long until a wrong one would be a 401 again. */
+/* How long until a wrong key from there would get a 401 again. */
 uint64_t el_strangers_wait_ns(const el_strangers *s, const unsigned char address[16], uint64_t now_ns);
 
 #endif

@@ -1,4 +1,4 @@
-/* What the router chose, for clients: as JSON, and as a header's value. */
+/* The router's decision for clients: as JSON, and as the value of a header. */
 #ifndef EL_SERVER_DECISION_H
 #define EL_SERVER_DECISION_H
 
@@ -7,11 +7,12 @@
 /* The header that names the adapter of an answer. */
 #define EL_ADAPTER_HEADER "x-edgelora-adapter"
 
-/* Members of an object: "adapter", "candidates": [{"name", "score", "resident"}], "choice_ms", of an EL_EVENT_CHOICE.
- * False: out of memory. */
+/* Writes the members of an object from an EL_EVENT_CHOICE: "adapter", "candidates": [{"name", "score",
+ * "resident"}], "choice_ms". False: out of memory. */
 bool el_decision_write(const el_packed_event *r, el_buf *out);
 
-/* A name as a header can hold it: percent-encoded but for printable ASCII without blank and percent. */
+/* Writes a name for a header: everything but printable ASCII is percent-encoded, and so are blanks and
+ * percent signs. */
 bool el_decision_header(const char *name, el_buf *out);
 
 #endif

@@ -10,15 +10,16 @@ typedef struct el_packed_candidate {
   uint32_t resident;
 } el_packed_candidate;
 
-/* Followed by prompt[n_prompt], prompt_top[n_prompt, n_prompt_top], top[n_top], candidates[n_candidates], then
- * text[text_len], error[error_len], the name of the adapter that failed, with its NUL, [failed_len], and the stop
- * string, with its NUL, [stop_len]; then padding. What an EMBEDDING has in the place of `prompt` is the vector. The
- * text of a CHOICE is names, each with its NUL: the adapter's, then the candidates'. */
+/* It is followed by prompt[n_prompt], prompt_top[n_prompt, n_prompt_top], top[n_top],
+ * candidates[n_candidates], text[text_len], error[error_len], the name of the adapter that failed with
+ * its NUL [failed_len], the stop string with its NUL [stop_len], and padding. An EMBEDDING has its vector
+ * in the place of `prompt`. The text of a CHOICE is names, each with its NUL: the adapter's, then the
+ * candidates'. */
 typedef struct el_packed_event {
   uint64_t size; /* of the whole packed event; a multiple of 8 */
   int choice;
   el_event_type type;
-  int32_t token; /* DONE: that ended it; -1: none did */
+  int32_t token; /* DONE: the token that ended it; -1: none */
   float logprob;
   el_finish finish;
   el_status error_code;
@@ -36,7 +37,7 @@ bool el_packed_event_append(el_buf *b, int choice, const el_event *ev);
 /* The event at *pos, which moves on; NULL at the end. */
 const el_packed_event *el_packed_event_next(const el_buf *b, size_t *pos);
 
-/* Whether a choice has failed, or been ended by others, before any of them had anything to say. */
+/* Whether a choice has failed, or was cancelled, before any choice produced output. */
 bool el_packed_events_begin_with_failure(const el_buf *b);
 
 static inline const float *el_packed_event_prompt(const el_packed_event *r) {
@@ -62,7 +63,7 @@ static inline const char *el_packed_event_failed(const el_packed_event *r) {
 static inline const char *el_packed_event_stop(const el_packed_event *r) {
   return el_packed_event_text(r) + r->text_len + r->error_len + r->failed_len;
 }
-/* What it said. */
+/* The error of a DONE event. */
 void el_packed_event_error(const el_packed_event *r, el_error *out);
 
 #endif

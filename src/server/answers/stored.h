@@ -1,5 +1,6 @@
-/* Answers that are kept to be continued or read again: POST /v1/responses with "store", which is its default. In memory
- * alone, and bounded: the oldest give way. Whoever has a key sees what was answered to that key. */
+/* Answers of POST /v1/responses that are kept to be continued or read again; "store" is on by default.
+ * They are kept in memory only, within limits; the oldest are dropped first. A key sees only the answers
+ * given to that key. */
 #ifndef EL_SERVER_STORED_H
 #define EL_SERVER_STORED_H
 
@@ -17,7 +18,7 @@ typedef struct el_stored_answer {
   char id[EL_STORED_ID];
   uint64_t domain; /* of el_key_domain */
   size_t body_len, items_len, input_len;
-  char text[]; /* the answer as JSON, then the conversation up to it, as a JSON array of items */
+  char text[]; /* the answer as JSON, then the conversation up to and with it, as a JSON array of items */
 } el_stored_answer;
 
 typedef struct el_stored {
@@ -28,15 +29,15 @@ typedef struct el_stored {
 
 void el_stored_init(el_stored *s);
 void el_stored_free(el_stored *s);
-/* An answer that is larger than all that is kept is not, nor one for which there is no memory. */
+/* Keeps an answer, unless it is larger than EL_MAX_STORED_BYTES or memory is short. */
 void el_stored_put(el_stored *s, const char *id, uint64_t domain, const el_buf *body, const el_buf *items,
                    size_t input_len);
 typedef enum el_stored_section {
   EL_STORED_BODY,
   EL_STORED_ITEMS, /* the whole conversation */
-  EL_STORED_INPUT  /* what was there before the answer: the first input_len bytes of it, and the end of the array */
+  EL_STORED_INPUT  /* the conversation before the answer: its first input_len bytes, and the end of the array */
 } el_stored_section;
-/* Appends a part of it. *found: it is there. False: out of memory. */
+/* Appends one section of a stored answer. *found: the answer is there. False: out of memory. */
 bool el_stored_get(el_stored *s, const char *id, uint64_t domain, el_stored_section section, el_buf *out, bool *found);
 /* Whether it was there. */
 bool el_stored_delete(el_stored *s, const char *id, uint64_t domain);
