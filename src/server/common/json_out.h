@@ -1,19 +1,20 @@
-/* Writing JSON text straight into a buffer: answers are built a token at a time, so no tree is made of them. */
+/* Writes JSON text straight into a buffer. Answers are built token by token, so no tree is made of them. */
 #ifndef EL_SERVER_JSON_OUT_H
 #define EL_SERVER_JSON_OUT_H
 
 #include "base/buf.h"
 
-/* A string with its quotes. Bytes that are not UTF-8 become U+FFFD, one for each broken sequence. False: out of
- * memory, and the buffer may hold a part. */
+/* A string with its quotes. Bytes that are not UTF-8 become U+FFFD, one for each broken sequence. False:
+ * out of memory, and the buffer may hold part of it. */
 bool el_json_string(el_buf *b, const char *s, size_t len);
-/* As el_json_string for a NUL-terminated string; NULL becomes null. */
+/* Like el_json_string for a NUL-terminated string; NULL becomes null. */
 bool el_json_cstring(el_buf *b, const char *s);
-/* A number that JSON can hold: infinities and NaN become -9999, as OpenAI writes an impossible log-probability. */
+/* A number. JSON has no infinities and no NaN: they become -9999, as OpenAI writes an impossible
+ * log-probability. */
 bool el_json_float(el_buf *b, double v);
 
-/* The length of the UTF-8 character at s (1 to 4), or 0 when none starts there: overlong forms, surrogates and
- * truncated sequences are none. */
+/* The length of the UTF-8 character at s (1 to 4), or 0 if no valid character starts there. Overlong forms,
+ * surrogates and truncated sequences are invalid. */
 size_t el_utf8_char(const char *s, size_t len);
 bool el_utf8_valid(const char *s, size_t len);
 

@@ -1,4 +1,4 @@
-/* JSON as values of the public header. */
+/* Converts JSON to values of the public header (el_value). */
 #ifndef EL_SERVER_JSON_VALUE_H
 #define EL_SERVER_JSON_VALUE_H
 
@@ -6,12 +6,12 @@
 
 #include "edgelora.h"
 
-/* Deeper than what anybody nests, and no deeper than what a chat template can take. */
+/* More than anybody nests, and within what a chat template can process. */
 enum { EL_MAX_VALUE_DEPTH = 100 };
 
 typedef enum el_convert { EL_CONVERTED, EL_CONVERT_DEEP, EL_CONVERT_NO_MEMORY } el_convert;
 
-/* Strings are not copied: `j` must outlive *out. Free with el_json_value_free, whatever comes of it. */
+/* Strings are not copied, so `j` must outlive *out. Free *out with el_json_value_free, also after a failure. */
 el_convert el_json_value(const json_t *j, el_value *out);
 void el_json_value_free(el_value *v);
 

@@ -1,14 +1,14 @@
-/* Vectors of texts as answers have them. */
+/* Writes embedding vectors in the form that a request asks for. */
 #ifndef EL_SERVER_VECTOR_H
 #define EL_SERVER_VECTOR_H
 
 #include "base/buf.h"
 
-/* How a request wants them. */
+/* The form that a request asks for. */
 typedef struct el_vector_form {
-  int dimensions;      /* the first ones alone; 0: all */
+  int dimensions;      /* only the first ones; 0: all */
   bool base64;         /* f32, little-endian, instead of an array of numbers */
-  bool not_normalised; /* else of length 1, also when dimensions are left out */
+  bool not_normalised; /* otherwise vectors have length 1, also when dimensions are left out */
 } el_vector_form;
 
 /* Appends a vector of n values in that form. False: out of memory. */

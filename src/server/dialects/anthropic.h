@@ -7,7 +7,7 @@
 #include "server/answers/writer.h"
 #include "server/requests/fields.h"
 
-/* anthropic_input.c: makes of the body the one of a chat. */
+/* anthropic_input.c: rewrites the body to that of a chat. */
 bool el_anthropic_prepare(el_api_parse *p, json_t *body);
 
 /* anthropic_writer.c */

@@ -1,23 +1,23 @@
-/* Parts of Ollama's dialect. */
+/* What the files of Ollama's dialect share. */
 #ifndef EL_SERVER_OLLAMA_H
 #define EL_SERVER_OLLAMA_H
 
 #include "server/answers/writer.h"
 #include "server/requests/fields.h"
 
-/* The version of Ollama whose API this is: clients ask for it, to know what there is. */
+/* The version of Ollama whose API this is. Clients ask for it, to know which features there are. */
 #define EL_OLLAMA_VERSION "0.13.5"
 
-/* Names have a tag there, and the one that says nothing is this: a name of ours is listed with it, and found with and
- * without. */
+/* Names of models have a tag in Ollama, and this is the default one. Our names are listed with it, and found
+ * with and without it. */
 #define EL_OLLAMA_TAG ":latest"
 
-/* ollama_request.c: makes of a body, in place, one of OpenAI's fields. */
+/* ollama_request.c: rewrites a body in place to OpenAI's fields. */
 bool el_ollama_prepare_chat(el_api_parse *p, json_t *body);
 bool el_ollama_prepare_generate(el_api_parse *p, json_t *body);
 bool el_ollama_prepare_embed(el_api_parse *p, json_t *body);
-/* The name in "model", or in "name" as it was before, becomes "model", without its tag unless that is part of a name of
- * ours. */
+/* Puts the name from "model", or from "name" as older clients have it, into "model", without the default tag
+ * unless a name of ours has that tag. */
 bool el_ollama_prepare_model(el_api_parse *p, json_t *body);
 
 /* ollama_writer.c */
@@ -30,11 +30,11 @@ bool el_ollama_write_error(const el_api_error *e, el_buf *out);
 /* `"2026-11-30T12:00:00Z"`, quotes included. */
 bool el_ollama_write_time(int64_t seconds, el_buf *out);
 
-/* ollama_show.c: POST /api/show, and what all lists of models tell of one: `"details":{...}`. parent: the base that an
- * adapter changes; NULL: it is none. */
+/* ollama_show.c: POST /api/show, and the `"details":{...}` of a model in all lists. parent: the base model of
+ * an adapter; NULL: it is the base itself. */
 bool el_ollama_show(el_api_parse *p, el_buf *out);
 bool el_ollama_write_details(const el_model_info *base, const char *parent, el_buf *out);
-/* A name as Ollama has it, with a tag. */
+/* A name as Ollama writes it, with a tag. */
 bool el_ollama_write_name(const char *name, el_buf *out);
 
 #endif

@@ -1,4 +1,4 @@
-/* OpenAI's Responses: POST /v1/responses, and the answers that are kept of it. */
+/* OpenAI's Responses: POST /v1/responses, and its stored answers. */
 #ifndef EL_SERVER_RESPONSES_H
 #define EL_SERVER_RESPONSES_H
 
@@ -8,7 +8,7 @@
 #include "server/answers/writer.h"
 #include "server/requests/fields.h"
 
-/* What a request leaves for its answer: in el_api_request.own. */
+/* What the answer needs of the request; in el_api_request.own. */
 typedef struct el_responses_request {
   el_stored *stored;
   uint64_t domain;
@@ -17,7 +17,7 @@ typedef struct el_responses_request {
   char *echo;    /* members of the answer that repeat the request: `,"tools":[...],...` */
 } el_responses_request;
 
-/* responses_input.c: makes of the body the one of a chat. */
+/* responses_input.c: rewrites the body to that of a chat. */
 bool el_responses_prepare(el_api_parse *p, json_t *body);
 
 /* responses_writer.c */

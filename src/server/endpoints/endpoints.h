@@ -1,4 +1,5 @@
-/* What endpoints answer that need no engine's work: figures, lists, adapters that are loaded and unloaded. */
+/* Endpoints whose answers need no generation: metrics, lists of models and adapters, loading and unloading of
+ * adapters. */
 #ifndef EL_SERVER_ENDPOINTS_H
 #define EL_SERVER_ENDPOINTS_H
 
@@ -11,8 +12,8 @@ const el_route *el_routes(size_t *n);
 /* admin.c: the thread that loads and unloads adapters. */
 void *el_admin_main(void *server);
 
-/* info.c, metrics.c: the answers of GET endpoints. False: out of memory, or *e. whole: with figures, which are
- * everybody's; else only whether it serves. */
+/* info.c, metrics.c: write the answers of GET endpoints. False: out of memory, or *e. whole: with figures of
+ * the whole server; otherwise only whether it serves. */
 bool el_info_health(el_server *s, bool whole, el_buf *out);
 bool el_info_metrics(el_server *s, el_buf *out);
 bool el_info_slots(el_server *s, bool fail_when_full, el_buf *out, el_api_error *e);
@@ -20,21 +21,21 @@ bool el_info_queue(el_server *s, el_buf *out, el_api_error *e);
 bool el_info_tokenizer(el_server *s, el_buf *out);
 bool el_info_lora(el_server *s, el_buf *out, el_api_error *e);
 
-/* The pool's blocks by use. */
+/* The blocks of the memory pool by use. */
 typedef struct el_pool_use {
   uint64_t kv, adapters_used, adapters_idle, free;
 } el_pool_use;
 el_pool_use el_info_pool(const el_stats *st);
 
-/* stats.c: the machine's figures as JSON; a limited key gets what is its own. */
+/* stats.c: the server's figures as JSON; a limited key gets only its own. */
 bool el_info_stats(el_server *s, const el_key *key, el_buf *out);
 
-/* models.c: those that a key may name. limit and after: of the query; NULL: not given. */
+/* models.c: the models that a key may name. limit and after: of the URL's query; NULL: not given. */
 bool el_models_list(el_server *s, const el_key *key, const char *limit, const char *after, el_buf *out,
                     el_api_error *e);
 bool el_models_one(el_server *s, const el_key *key, const char *id, el_buf *out, el_api_error *e);
 
-/* adapters.c: adapters' states, counts and presets, as far as the key allows. */
+/* adapters.c: the states, counts and presets of the adapters that the key allows. */
 bool el_adapters_write_invocation(el_buf *out, const el_adapter_info *a, const el_tokenizer *tokenizer);
 typedef struct el_adapters_query {
   const char *limit, *offset, *search, *sort, *state; /* of the URL; NULL: not given */

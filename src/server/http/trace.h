@@ -1,4 +1,4 @@
-/* W3C's trace context: which larger operation of the caller's a request is a part of. */
+/* W3C trace context: to which larger operation of the caller a request belongs. */
 #ifndef EL_SERVER_TRACE_H
 #define EL_SERVER_TRACE_H
 
@@ -6,14 +6,14 @@
 
 enum { EL_TRACE_ID = 32, EL_SPAN_ID = 16, EL_TRACEPARENT_BYTES = 56 };
 
-/* Lowercase hexadecimal; "": there is none. */
+/* Lowercase hexadecimal; "": no trace. */
 typedef struct el_trace {
   char id[EL_TRACE_ID + 1], parent[EL_SPAN_ID + 1], flags[3];
 } el_trace;
 
-/* Of the header; NULL, or anything but what the recommendation allows: there is none. */
+/* Reads the header. NULL, or a value that the W3C recommendation does not allow: no trace. */
 void el_trace_read(const char *traceparent, el_trace *out);
-/* What is answered: the request's own part of the trace. Its number is the beginning of the request's id. */
+/* Writes the traceparent of the answer. The request's own span id is the beginning of its request id. */
 void el_trace_write(const el_trace *t, const char *request_id, char out[EL_TRACEPARENT_BYTES]);
 
 #endif

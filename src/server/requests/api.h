@@ -1,5 +1,5 @@
-/* A dialect: how a body becomes a request, and how its answer is written. Connections, queues, streams and limits know
- * none of them; routes.c says which path leads to which. */
+/* A dialect: how a body becomes a request, and how its answer is written. Connections, queues, streams
+ * and limits do not know dialects; endpoints/routes.c maps paths to them. */
 #ifndef EL_SERVER_API_H
 #define EL_SERVER_API_H
 
@@ -15,29 +15,29 @@ struct el_writer;      /* writer.h */
 
 typedef struct el_api {
   const char *name;      /* for the log */
-  const char *id_prefix; /* of its answers' ids, such as "chatcmpl-" */
+  const char *id_prefix; /* of the ids of its answers, such as "chatcmpl-" */
 
-  /* The fields of its bodies: rows of its own, then those of OpenAI's table (openai_fields.c) that have a bit of
-   * `shared`. Names with a bit of `tolerated` are let pass unread. */
+  /* The fields of its bodies: rows of its own, then the rows of OpenAI's table (openai_fields.c) that have a
+   * bit of `shared`. Rows with a bit of `tolerated` are accepted and ignored. */
   const struct el_field *fields;
   size_t n_fields;
   unsigned shared, tolerated;
 
-  /* What a body that says nothing gets; r->n and r->request are filled in already, r->request greedy. */
+  /* Sets the dialect's defaults. r->n and r->request are already filled in; r->request samples greedily. */
   void (*defaults)(struct el_api_request *r);
-  /* Makes of the body, in place, what the fields read. NULL: nothing is to be done. False: *p->error. */
+  /* Rewrites the body in place to what the fields read. NULL: nothing to do. False: *p->error. */
   bool (*prepare)(struct el_api_parse *p, json_t *body);
-  /* Rules between fields, after all have been read. NULL: none. */
+  /* Checks rules between fields, after all have been read. NULL: there are none. */
   bool (*check)(struct el_api_parse *p);
-  /* What is to be continued, into p->out->prompts: el_api_messages_read, el_api_prompts_read or its own. Whoever
-   * answers is known by then, and that one's preset. */
+  /* Reads what is to be continued into p->out->prompts: el_api_messages_read, el_api_prompts_read, or the
+   * dialect's own function. The adapter that answers and its preset are known by then. */
   bool (*read_prompts)(struct el_api_parse *p);
 
-  /* Without a generation: the whole answer is made of the request by a reader. NULL: the engine generates. */
+  /* Writes the whole answer without a generation; a reader calls it. NULL: the engine generates. */
   bool (*answer)(struct el_api_parse *p, el_buf *out);
 
-  const struct el_writer *writer; /* of what the engine generates */
-  /* An error's body. NULL: as OpenAI has it. */
+  const struct el_writer *writer; /* for what the engine generates */
+  /* Writes the body of an error. NULL: in OpenAI's form. */
   bool (*write_error)(const el_api_error *e, el_buf *out);
 } el_api;
 

@@ -1,4 +1,4 @@
-/* The fields of a request body, one table row each, and how their values are checked. For dialects' files. */
+/* The fields of a request body, one row of a table each, and how their values are checked. For dialects. */
 #ifndef EL_SERVER_FIELDS_H
 #define EL_SERVER_FIELDS_H
 
@@ -7,32 +7,32 @@
 #include "server/requests/request.h"
 #include "server/requests/structured.h"
 
-/* What is known while the fields are read, in whatever order they stand. */
+/* The state while the fields of a body are read, in the order in which they stand. */
 typedef struct el_api_parse {
   const el_api_setup *setup;
   const el_tokenizer *tokenizer;
   int max_choices;   /* prompts × n */
-  size_t max_tokens; /* of a prompt */
+  size_t max_tokens; /* of one prompt */
   el_api_request *out;
   el_api_error *error;
   const json_t *body;
-  const char *prompt_name; /* the field that `prompt` is of, where it may be another one; NULL: "prompt" */
+  const char *prompt_name; /* the name of the field that `prompt` came from; NULL: "prompt" */
   /* Borrowed from the body; NULL: not given. */
   const json_t *prompt, *messages, *stream_options, *tools, *documents, *template_variables;
   const json_t *infill_prefix, *infill_suffix, *infill_files; /* llama-server's */
   bool opening, has_opening, goes_on; /* add_generation_prompt, whether it was given; continue_final_message */
   const json_t *tool_choice, *suffix;
   bool one_call, keep_reasoning;         /* parallel_tool_calls is false; reasoning_format is "none" */
-  bool no_bos, plain;                    /* of a completion's text: add_special_tokens, parse_special are false */
+  bool no_bos, plain;                    /* for a completion's text: add_special_tokens, parse_special are false */
   int truncate;                          /* truncate_prompt_tokens; 0: not given */
-  unsigned given;                        /* of EL_PRESET_...: what the request says itself */
-  const el_preset *preset;               /* of whoever answers; NULL: none, or none is meant */
-  const char *system;                    /* of a preset, for a conversation that has no system message; NULL: none */
+  unsigned given;                        /* bits of EL_PRESET_...: settings that the request gives itself */
+  const el_preset *preset;               /* of the adapter that answers; NULL: none, or it does not apply */
+  const char *system;                    /* from a preset, for a conversation without a system message; NULL: none */
   const el_chat_template *chat_template; /* NULL: the model's own */
   bool has_seed, has_max_completion, has_best_of;
   int best_of;
   el_structured structured; /* what the answer must be */
-  void *state;              /* the dialect's own, while it reads; it frees it itself */
+  void *state;              /* for the dialect while it reads; the dialect frees it */
 } el_api_parse;
 
 typedef struct el_field el_field;
@@ -40,15 +40,15 @@ typedef bool (*el_field_fn)(el_api_parse *p, const el_field *f, const json_t *v)
 
 struct el_field {
   const char *name;
-  unsigned where; /* of EL_AT_...; a dialect's own table needs none */
+  unsigned where; /* bits of EL_AT_...; 0 in a dialect's own table */
   el_field_fn read;
-  size_t offset; /* of the value in el_api_request, for the generic readers */
+  size_t offset; /* of the value in el_api_request, for the generic functions below */
   double min, max;
-  unsigned preset; /* what of a preset it takes the place of */
+  unsigned preset; /* the EL_PRESET_... that it overrides */
 };
 
-/* Whose bodies have a row of OpenAI's table. ROUTE also takes the rows of the other two, and ignores their values: a
- * request's body can be sent there as it is. */
+/* Which bodies have a row of OpenAI's table. ROUTE accepts the rows of the other two as well and ignores
+ * their values, so that the body of a request can be sent there unchanged. */
 enum {
   EL_AT_TEXT = 1,
   EL_AT_CHAT = 2,
@@ -57,10 +57,10 @@ enum {
   EL_AT_ALL = EL_AT_BOTH | EL_AT_ROUTE
 };
 
-/* Whether it is a token of whoever is asked, as far as the body's model tells. */
+/* Whether `id` is a token of the model that the body names. */
 bool el_api_is_token(el_api_parse *p, json_int_t id);
 
-/* A row that needs no numbers, and where a reader puts its value. */
+/* A row without numbers; and the place where a generic function puts a value. */
 #define EL_FIELD(name, where, fn) \
   { name, where, fn, 0, 0, 0, 0 }
 #define EL_FIELD_AT(member) offsetof(el_api_request, member)
@@ -70,35 +70,35 @@ bool el_api_is_token(el_api_parse *p, json_int_t id);
 extern const el_field el_openai_fields[];
 extern const size_t el_n_openai_fields;
 
-/* Reads every field of the dialect's but the prompt into p->out. Wrong types and values out of range are errors; a null
- * is a field that is not given; unknown names are told of. */
+/* Reads every field but the prompt into p->out. Wrong types and values out of range are errors. A null is
+ * a field that is not given. Unknown names are reported (el_api_unknown). */
 bool el_api_fields_read(el_api_parse *p, const json_t *body);
-/* A field that is not known, such as "stream_options.x": false where that is an error. */
+/* Reports an unknown field, such as "stream_options.x". False: with --strict this is an error. */
 bool el_api_unknown(el_api_parse *p, const char *name, const char *hint);
 /* The row of this name; NULL: there is none. */
 const el_field *el_field_find(const el_field *fields, size_t n, const char *name, unsigned where);
 
-/* Readers: an integer, a number or a boolean into its place, within [min, max]; a value that has no effect; a string, a
- * messages or prompt array, kept for later. */
+/* Read an integer, a number or a boolean within [min, max] into its place; ignore a value that has no
+ * effect; check an integer. */
 bool el_read_int(el_api_parse *p, const el_field *f, const json_t *v);
 bool el_read_float(el_api_parse *p, const el_field *f, const json_t *v);
 bool el_read_bool(el_api_parse *p, const el_field *f, const json_t *v);
 bool el_read_ignored(el_api_parse *p, const el_field *f, const json_t *v);
 bool el_read_integer(el_api_parse *p, const el_field *f, const json_t *v, json_int_t *out);
-/* A feature that would change the answer and that this server does not have: only its "off" value passes. */
+/* A feature that would change the answer and is not supported: only its "off" value is accepted. */
 bool el_read_unsupported(el_api_parse *p, const el_field *f, const json_t *v);
 bool el_api_unsupported(el_api_parse *p, const el_field *f);
 bool el_api_value_error(el_api_parse *p, const el_field *f, const char *what);
-/* Token ids: what ends an answer, all that it may be made of. {"id": bias}, or llama-server's [[id or text, bias or
- * false]]. */
+/* Token ids that end an answer; token ids of which alone it may consist. */
 bool el_read_stop_tokens(el_api_parse *p, const el_field *f, const json_t *v);
 bool el_read_allowed_tokens(el_api_parse *p, const el_field *f, const json_t *v);
-/* Texts that the answer must not have, of which each may stand behind a space. */
+/* Texts that the answer must not contain; each of them also with a space before it. */
 bool el_read_bad_words(el_api_parse *p, const el_field *f, const json_t *v);
+/* {"id": bias, ...}, or llama-server's [[id or text, bias or false], ...]. */
 bool el_read_logit_bias(el_api_parse *p, const el_field *f, const json_t *v);
-/* A boolean whose place has the opposite, such as skip_special_tokens for request.show_special. */
+/* A boolean that is stored negated, such as skip_special_tokens in request.show_special. */
 bool el_read_not(el_api_parse *p, const el_field *f, const json_t *v);
-/* Those of OpenAI's table that other dialects have too. */
+/* Rows of OpenAI's table that other dialects have too. */
 bool el_read_model(el_api_parse *p, const el_field *f, const json_t *v);
 bool el_read_prompt(el_api_parse *p, const el_field *f, const json_t *v);
 bool el_read_messages(el_api_parse *p, const el_field *f, const json_t *v);
@@ -109,24 +109,24 @@ bool el_read_max_tokens(el_api_parse *p, const el_field *f, const json_t *v);
 bool el_read_top_k(el_api_parse *p, const el_field *f, const json_t *v);
 bool el_read_top_p(el_api_parse *p, const el_field *f, const json_t *v);
 
-/* The scores of candidates that are told unless a number is given. */
+/* How many candidates' scores an answer has unless a number is given. */
 enum { EL_DEFAULT_SCORES = 10 };
-/* The object of our own additions, {"scores": ..., "candidates": [...]}, into p->out. */
+/* Reads the object with edgelora's own fields, {"scores": ..., "candidates": [...]}, into p->out. */
 bool el_api_additions_read(el_api_parse *p, const json_t *v);
 
-/* p->messages or p->prompt into p->out->prompts. */
+/* Read p->messages, or p->prompt, into p->out->prompts. */
 bool el_api_messages_read(el_api_parse *p);
 bool el_api_prompts_read(el_api_parse *p);
 
-/* A body as a JSON object, or an array with `array`; the caller's. NULL: *e. */
+/* Parses a body: a JSON object, or with `array` an array. The caller frees it. NULL: *e. */
 json_t *el_api_body_load(const char *body, size_t len, bool array, el_api_error *e);
 
-/* [{"id": 1, "scale": 0.5}, ...] into out[EL_MAX_COMBINED]; `param` is what errors call it. False: *e. */
+/* Reads [{"id": 1, "scale": 0.5}, ...] into out[EL_MAX_COMBINED]. Errors name it `param`. False: *e. */
 bool el_api_lora_read(const json_t *v, const char *param, el_lora_scale *out, size_t *n, el_api_error *e);
 
-/* Whether it was an integer of more than 64 bits: a body has them as texts of their digits. */
+/* Whether it was an integer of more than 64 bits; such integers are replaced by texts of their digits. */
 bool el_json_is_huge(const json_t *v);
-/* "an array", "a string", ...: what a value is, for messages. */
+/* The type of a value for messages: "an array", "a string", ... */
 const char *el_json_type_name(const json_t *v);
 bool el_api_type_error(el_api_parse *p, const char *param, const char *expected, const json_t *got);
 bool el_api_no_memory(el_api_parse *p);
