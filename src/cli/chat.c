@@ -98,7 +98,7 @@ static bool show_text(void *user, const char *data, size_t len) {
 }
 
 /* Generates with as much of the conversation as fits: the oldest exchange goes first. */
-static el_status generate(chat *c, bytes *answer, el_cli_answer *how, el_error *err) {
+static el_status generate_answer(chat *c, bytes *answer, el_cli_answer *how, el_error *err) {
   for (;;) {
     el_request request = *c->o->request;
     request.auto_adapter = c->routed;
@@ -114,12 +114,12 @@ static el_status generate(chat *c, bytes *answer, el_cli_answer *how, el_error *
 }
 
 /* -1: go on; else the exit status. */
-static int answer(chat *c, const char *line) {
+static int answer_message(chat *c, const char *line) {
   bytes text = {0};
   el_cli_answer how;
   el_error err;
   if (!add_message(c, "user", line)) return el_cli_no_memory();
-  el_status status = generate(c, &text, &how, &err);
+  el_status status = generate_answer(c, &text, &how, &err);
   if (text.len > 0 && text.data[text.len - 1] != '\n') putchar('\n');
   fflush(stdout);
   int code = -1;
@@ -138,7 +138,7 @@ static int answer(chat *c, const char *line) {
 
 /* ---- commands */
 
-static void print_help(void) {
+static void print_chat_help(void) {
   fputs(
       "/adapter NAME   answer with this adapter from now on\n"
       "/adapter        list the adapters; '/adapter -' goes back to the base model, and with a router\n"
@@ -182,7 +182,7 @@ static void choose_adapter(chat *c, const char *name) {
 }
 
 /* Whether the chat goes on. */
-static bool command(chat *c, const char *line) {
+static bool run_chat_command(chat *c, const char *line) {
   size_t word = strcspn(line, " \t");
   const char *argument = line + word + strspn(line + word, " \t");
   if (strncmp(line, "/quit", word) == 0 && word == 5) return false;
@@ -192,7 +192,7 @@ static bool command(chat *c, const char *line) {
     choose_adapter(c, argument);
   } else {
     if (strcmp(line, "/help") != 0) fprintf(stderr, "there is no command '%.*s'\n", (int)word, line);
-    print_help();
+    print_chat_help();
   }
   return true;
 }
@@ -202,7 +202,7 @@ static bool command(chat *c, const char *line) {
 typedef enum input { INPUT_LINE, INPUT_END, INPUT_SIGNAL, INPUT_FAILED } input;
 
 /* Waits for a line or a signal. *line is the caller's, without its newline. */
-static input read_line(chat *c, char **line, int *signal) {
+static input read_chat_line(chat *c, char **line, int *signal) {
   for (;;) {
     char *newline = c->pending.len ? memchr(c->pending.data, '\n', c->pending.len) : NULL;
     if (newline) {
@@ -229,13 +229,13 @@ static input read_line(chat *c, char **line, int *signal) {
   }
 }
 
-static int converse(chat *c) {
+static int run_chat(chat *c) {
   bool warned = false; /* a first Ctrl-C without an answer to stop */
   for (;;) {
     fprintf(stderr, "%s> ", c->adapter ? c->adapter : "");
     char *line = NULL;
     int signal = 0, code = -1;
-    switch (read_line(c, &line, &signal)) {
+    switch (read_chat_line(c, &line, &signal)) {
       case INPUT_FAILED: el_cli_error("standard input: %s", strerror(errno)); return EL_EXIT_FAILED;
       case INPUT_END: fputc('\n', stderr); return EL_EXIT_OK;
       case INPUT_SIGNAL:
@@ -249,9 +249,9 @@ static int converse(chat *c) {
     warned = false;
     bool on = true;
     if (line[0] == '/')
-      on = command(c, line);
+      on = run_chat_command(c, line);
     else if (line[strspn(line, " \t\r")])
-      code = answer(c, line);
+      code = answer_message(c, line);
     free(line);
     if (!on) return EL_EXIT_OK;
     if (code >= 0) return code;
@@ -271,7 +271,7 @@ int el_cli_chat(const el_cli_chat_options *options) {
     el_model_info info;
     el_engine_info(options->engine, &info);
     fprintf(stderr, "%s. /help lists the commands.\n", info.name);
-    code = converse(&c);
+    code = run_chat(&c);
   }
   drop_messages(&c, 0, c.n);
   free(c.messages);

@@ -21,7 +21,7 @@ const char *el_cli_program_name(void) {
   return program;
 }
 
-static void say(const char *fmt, va_list args) {
+static void print_message(const char *fmt, va_list args) {
   fflush(stdout); /* so that on a terminal both appear in the order in which they were written */
   flockfile(stderr);
   fprintf(stderr, "%s: ", program);
@@ -33,14 +33,14 @@ static void say(const char *fmt, va_list args) {
 void el_cli_error(const char *fmt, ...) {
   va_list args;
   va_start(args, fmt);
-  say(fmt, args);
+  print_message(fmt, args);
   va_end(args);
 }
 
 int el_cli_usage_error(const el_cli_command *c, const char *fmt, ...) {
   va_list args;
   va_start(args, fmt);
-  say(fmt, args);
+  print_message(fmt, args);
   va_end(args);
   fprintf(stderr, "try '%s %s --help'\n", program, c->name);
   return EL_EXIT_USAGE;
@@ -56,6 +56,10 @@ int el_cli_no_memory(void) {
   return EL_EXIT_FAILED;
 }
 
+bool el_cli_to_stdout(void *user, const char *data, size_t len) {
+  return fwrite(data, 1, len, stdout) == len;
+}
+
 int el_cli_end(int status) {
   errno = 0;
   bool failed = fflush(stdout) != 0 || ferror(stdout);
@@ -66,7 +70,7 @@ int el_cli_end(int status) {
 /* Levenshtein's distance; words longer than this are never near. */
 enum { LONGEST_WORD = 63 };
 
-static size_t distance(const char *a, const char *b) {
+static size_t edit_distance(const char *a, const char *b) {
   size_t n = strlen(a), m = strlen(b), row[LONGEST_WORD + 1];
   if (n > LONGEST_WORD || m > LONGEST_WORD) return LONGEST_WORD;
   for (size_t j = 0; j <= m; j++) row[j] = j;
@@ -88,7 +92,7 @@ const char *el_cli_nearest(const char *word, const char *const *candidates, size
   const char *nearest = NULL;
   size_t len = strlen(word), limit = len < 4 ? 1 : len < 8 ? 2 : 3, least = limit + 1;
   for (size_t i = 0; i < n; i++) {
-    size_t d = distance(word, candidates[i]);
+    size_t d = edit_distance(word, candidates[i]);
     /* A beginning of at least three letters is near as well: --temperature for --temp, --ctx for --ctx-size. */
     size_t short_len = len < strlen(candidates[i]) ? len : strlen(candidates[i]);
     if (short_len >= 3 && strncmp(word, candidates[i], short_len) == 0 && d > limit) d = limit;

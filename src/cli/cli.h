@@ -53,6 +53,8 @@ int el_cli_usage_error(const el_cli_command *c, const char *fmt, ...) __attribut
 int el_cli_failed(const el_error *err);
 int el_cli_no_memory(void);
 
+/* An el_write_fn: writes to standard output. */
+bool el_cli_to_stdout(void *user, const char *data, size_t len);
 /* Flushes standard output. Returns `status`, or EL_EXIT_FAILED, said, when what was printed could not be written. */
 int el_cli_end(int status);
 

@@ -4,11 +4,7 @@
 
 #include "cli/open.h"
 
-static bool to_stdout(void *user, const char *data, size_t len) {
-  return fwrite(data, 1, len, stdout) == len;
-}
-
-static int run_check(const el_cli_command *self, int argc, char **argv) {
+static int run_adapter_check(const el_cli_command *self, int argc, char **argv) {
   el_adapter_check_options o = el_adapter_check_options_default();
   const el_cli_option options[] = {
       {'m', "model", "FILE", EL_CLI_TEXT, &o.model_path, 0, 0,
@@ -32,7 +28,7 @@ static int run_check(const el_cli_command *self, int argc, char **argv) {
   for (int i = 0; i < rest.n; i++) {
     el_error err;
     if (i) printf("\n");
-    if (el_adapter_check(&o, rest.items[i], to_stdout, NULL, &err)) code = el_cli_failed(&err);
+    if (el_adapter_check(&o, rest.items[i], el_cli_to_stdout, NULL, &err)) code = el_cli_failed(&err);
   }
   free(model);
   return el_cli_end(code);
@@ -50,19 +46,19 @@ static const el_cli_command check = {
     .examples =
         "  edgelora adapter check adapters/sql\n"
         "  edgelora adapter check -m model.gguf downloads/*",
-    .run = run_check};
+    .run = run_adapter_check};
 
 static const el_cli_command *const commands[] = {&check};
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 
-static void print_help(FILE *out) {
+static void print_adapter_help(FILE *out) {
   fputs("usage: edgelora adapter COMMAND [options]\n\nCommands:\n", out);
   el_cli_list_commands(out, commands, N_COMMANDS);
   fputs("\n'edgelora adapter COMMAND --help' tells more.\n", out);
 }
 
-static int run(const el_cli_command *self, int argc, char **argv) {
-  return el_cli_run_family("edgelora adapter", commands, N_COMMANDS, print_help, argc, argv);
+static int run_adapter(const el_cli_command *self, int argc, char **argv) {
+  return el_cli_run_family("edgelora adapter", commands, N_COMMANDS, print_adapter_help, argc, argv);
 }
 
-const el_cli_command el_cmd_adapter = {.name = "adapter", .summary = "check adapters", .run = run};
+const el_cli_command el_cmd_adapter = {.name = "adapter", .summary = "check adapters", .run = run_adapter};

@@ -3,11 +3,7 @@
 
 #include "cli/options.h"
 
-static bool to_stdout(void *user, const char *data, size_t len) {
-  return fwrite(data, 1, len, stdout) == len;
-}
-
-static int run(const el_cli_command *self, int argc, char **argv) {
+static int run_inspect(const el_cli_command *self, int argc, char **argv) {
   el_cli_rest rest;
   int code = el_cli_parse(self, NULL, 0, argc, argv, &rest);
   if (code >= 0) return code;
@@ -15,7 +11,7 @@ static int run(const el_cli_command *self, int argc, char **argv) {
   for (int i = 0; i < rest.n; i++) {
     el_error err;
     if (rest.n > 1) printf("%s%s:\n", i ? "\n" : "", rest.items[i]);
-    if (el_inspect(rest.items[i], to_stdout, NULL, &err)) return el_cli_end(el_cli_failed(&err));
+    if (el_inspect(rest.items[i], el_cli_to_stdout, NULL, &err)) return el_cli_end(el_cli_failed(&err));
   }
   return el_cli_end(EL_EXIT_OK);
 }
@@ -28,4 +24,4 @@ const el_cli_command el_cmd_inspect = {
     .examples =
         "  edgelora inspect model.gguf\n"
         "  edgelora inspect adapters/sql",
-    .run = run};
+    .run = run_inspect};

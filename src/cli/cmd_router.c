@@ -7,7 +7,7 @@ static const el_cli_command *const steps[] = {&el_cmd_router_profile, &el_cmd_ro
                                               &el_cmd_router_show};
 enum { N_STEPS = sizeof steps / sizeof *steps };
 
-static void print_help(FILE *out) {
+static void print_router_help(FILE *out) {
   fputs(
       "usage: edgelora router STEP [options]\n\n"
       "A router foretells how well each adapter, and the base, would answer a prompt; requests for the model \"auto\"\n"
@@ -17,8 +17,8 @@ static void print_help(FILE *out) {
   fputs("\n'edgelora router STEP --help' tells more.\n", out);
 }
 
-static int run(const el_cli_command *self, int argc, char **argv) {
-  return el_cli_run_family("edgelora router", steps, N_STEPS, print_help, argc, argv);
+static int run_router(const el_cli_command *self, int argc, char **argv) {
+  return el_cli_run_family("edgelora router", steps, N_STEPS, print_router_help, argc, argv);
 }
 
-const el_cli_command el_cmd_router = {.name = "router", .summary = "train what chooses adapters", .run = run};
+const el_cli_command el_cmd_router = {.name = "router", .summary = "train what chooses adapters", .run = run_router};

@@ -72,7 +72,7 @@ static int parse_scorer(const el_cli_command *self, profile_options *o) {
   return el_cli_usage_error(self, "--scorer: '%s' is none of exact, contains, json, f1, command:LINE", o->scorer_text);
 }
 
-static int check_options(const el_cli_command *self, profile_options *o) {
+static int check_profile_options(const el_cli_command *self, profile_options *o) {
   if (!o->prompts_path) return el_cli_usage_error(self, "prompts are needed: --prompts FILE");
   if (!o->output) return el_cli_usage_error(self, "where is the table to go? -o FILE.csv or FILE.jsonl");
   if (!el_table_format_of(o->output, &o->format))
@@ -105,7 +105,7 @@ static int check_scorers(const profile_options *o, const work *w) {
   return -1;
 }
 
-static int by_name(const void *a, const void *b) {
+static int compare_candidates(const void *a, const void *b) {
   return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
@@ -132,7 +132,7 @@ static int list_candidates(profile_options *o, work *w) {
     return EL_EXIT_FAILED;
   }
   w->n_names = n + 1;
-  qsort(w->names + 1, n, sizeof *w->names, by_name);
+  qsort(w->names + 1, n, sizeof *w->names, compare_candidates);
   return -1;
 }
 
@@ -149,7 +149,7 @@ static int add_files(el_setup *s, const char *key, const char *path) {
   return ok ? -1 : el_cli_no_memory();
 }
 
-static int add_adapters(work *w) {
+static int add_profile_adapters(work *w) {
   for (size_t i = 1; i < w->n_names; i++) {
     const el_adapter_info *a = w->adapters;
     while (strcmp(a->name, w->names[i])) a++;
@@ -180,12 +180,12 @@ static int describe_setup(const profile_options *o, work *w) {
        el_setup_add(s, "--weights", "%s", e->weights ? e->weights : "keep") &&
        el_setup_add(s, "--kv-type", "%s", e->kv_type ? e->kv_type : "f16") &&
        el_setup_add(s, "--adapter-type", "%s", e->adapter_type ? e->adapter_type : "q8");
-  return ok ? add_adapters(w) : el_cli_no_memory();
+  return ok ? add_profile_adapters(w) : el_cli_no_memory();
 }
 
 /* ---- the run */
 
-static int prepare(profile_options *o, work *w) {
+static int prepare_profile(profile_options *o, work *w) {
   el_profile *p = &w->profile;
   *p = (el_profile){.engine = o->common.engine,
                     .signal_fd = o->common.signal_fd,
@@ -236,12 +236,12 @@ static void print_means(const profile_options *o, const work *w) {
   }
 }
 
-static int profile(profile_options *o, work *w) {
+static int profile_candidates(profile_options *o, work *w) {
   el_error err;
   int signal = 0, code;
   if (el_prompts_read(o->prompts_path, &w->prompts, &err)) return el_cli_failed(&err);
   if ((code = el_cli_engine_open(&o->common)) >= 0) return code;
-  if ((code = list_candidates(o, w)) >= 0 || (code = prepare(o, w)) >= 0) return code;
+  if ((code = list_candidates(o, w)) >= 0 || (code = prepare_profile(o, w)) >= 0) return code;
   el_status status = el_profile_run(&w->profile, &signal, &err);
   if (status) el_cli_failed(&err);
   if (status || signal) {
@@ -259,7 +259,7 @@ static int profile(profile_options *o, work *w) {
   return el_cli_end(EL_EXIT_OK);
 }
 
-static int run(const el_cli_command *self, int argc, char **argv) {
+static int run_router_profile(const el_cli_command *self, int argc, char **argv) {
   profile_options o = {.common = el_cli_engine_default(),
                        .scorer_text = "exact",
                        .max_tokens = DEFAULT_MAX_TOKENS,
@@ -286,12 +286,12 @@ static int run(const el_cli_command *self, int argc, char **argv) {
       el_cli_engine_group(&o.common, EL_CLI_WITH_CTX | EL_CLI_WITH_SLOTS, engine),
   };
   int code = el_cli_parse(self, groups, sizeof groups / sizeof *groups, argc, argv, NULL);
-  if (code < 0) code = check_options(self, &o);
+  if (code < 0) code = check_profile_options(self, &o);
   if (code < 0) {
     if (o.common.options.max_queue < o.common.options.n_slots * PER_SLOT)
       o.common.options.max_queue = o.common.options.n_slots * PER_SLOT;
     o.common.signal_fd = el_cli_signals_open();
-    code = profile(&o, &w);
+    code = profile_candidates(&o, &w);
   }
   if (o.common.signal_fd >= 0) close(o.common.signal_fd);
   work_free(&w);
@@ -323,4 +323,4 @@ const el_cli_command el_cmd_router_profile = {
         "  edgelora router profile --adapters adapters --prompts prompts.csv -o table.jsonl --scorer f1 -n 128\n"
         "  edgelora router profile --adapters adapters --prompts prompts.jsonl -o table.csv \\\n"
         "      --scorer 'command:python3 score.py'",
-    .run = run};
+    .run = run_router_profile};

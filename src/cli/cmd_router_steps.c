@@ -10,15 +10,11 @@ typedef struct watch {
   bool quiet, shown;
 } watch;
 
-static void show_progress(void *user, const char *what, size_t done, size_t total) {
+static void show_step_progress(void *user, const char *what, size_t done, size_t total) {
   watch *w = user;
   if (w->quiet || !isatty(STDERR_FILENO)) return;
   fprintf(stderr, "\r%s: %zu of %zu\033[K%s", what, done, total, done == total ? "\r\033[K" : "");
   w->shown = done != total;
-}
-
-static bool to_stdout(void *user, const char *data, size_t len) {
-  return fwrite(data, 1, len, stdout) == len;
 }
 
 enum { N_RUN_OPTIONS = 3 };
@@ -54,21 +50,21 @@ static el_cli_option model_option(el_router_options *o) {
 }
 
 /* Runs one of the library's functions with the model's path filled in. */
-static int run_with(el_router_options *o, watch *w,
-                    el_status (*fn)(const el_router_options *, el_write_fn, void *, el_error *)) {
+static int run_router_step(el_router_options *o, watch *w,
+                           el_status (*fn)(const el_router_options *, el_write_fn, void *, el_error *)) {
   char *path = el_cli_model_path(o->model_path);
   if (!path) return EL_EXIT_USAGE;
   el_error err;
   o->model_path = path;
-  o->progress = show_progress;
+  o->progress = show_step_progress;
   o->progress_user = w;
-  el_status status = fn(o, to_stdout, NULL, &err);
+  el_status status = fn(o, el_cli_to_stdout, NULL, &err);
   free(path);
   if (w->shown) fputs("\r\033[K", stderr);
   return el_cli_end(status ? el_cli_failed(&err) : EL_EXIT_OK);
 }
 
-static int run_train(const el_cli_command *self, int argc, char **argv) {
+static int run_router_train(const el_cli_command *self, int argc, char **argv) {
   el_router_options o = el_router_options_default();
   watch w = {0};
   const el_cli_option files[] = {
@@ -101,7 +97,7 @@ static int run_train(const el_cli_command *self, int argc, char **argv) {
   if (code >= 0) return code;
   if (!o.table_path) return el_cli_usage_error(self, "a table is needed: --table FILE");
   if (!o.router_path) return el_cli_usage_error(self, "where is the router to go? -o FILE");
-  return run_with(&o, &w, el_router_train);
+  return run_router_step(&o, &w, el_router_train);
 }
 
 const el_cli_command el_cmd_router_train = {
@@ -116,9 +112,9 @@ const el_cli_command el_cmd_router_train = {
     .examples =
         "  edgelora router train --table train.csv --valid valid.csv -o router.gguf\n"
         "  edgelora router train -m model.gguf --table scores.jsonl -o router.gguf --max-tokens 128 --seed 7",
-    .run = run_train};
+    .run = run_router_train};
 
-static int run_eval(const el_cli_command *self, int argc, char **argv) {
+static int run_router_eval(const el_cli_command *self, int argc, char **argv) {
   el_router_options o = el_router_options_default();
   watch w = {0};
   const el_cli_option files[] = {
@@ -140,7 +136,7 @@ static int run_eval(const el_cli_command *self, int argc, char **argv) {
   if (code >= 0) return code;
   if (!o.router_path) return el_cli_usage_error(self, "a router is needed: --router FILE");
   if (!o.table_path) return el_cli_usage_error(self, "a table is needed: --table FILE");
-  return run_with(&o, &w, el_router_eval);
+  return run_router_step(&o, &w, el_router_eval);
 }
 
 const el_cli_command el_cmd_router_eval = {
@@ -156,15 +152,15 @@ const el_cli_command el_cmd_router_eval = {
     .examples =
         "  edgelora router eval --router router.gguf --table unseen.csv\n"
         "  edgelora router eval -m model.gguf --router router.gguf --table unseen.csv --json",
-    .run = run_eval};
+    .run = run_router_eval};
 
-static int run_show(const el_cli_command *self, int argc, char **argv) {
+static int run_router_show(const el_cli_command *self, int argc, char **argv) {
   el_cli_rest rest;
   int code = el_cli_parse(self, NULL, 0, argc, argv, &rest);
   if (code >= 0) return code;
   if (rest.n != 1) return el_cli_usage_error(self, "one router is needed");
   el_error err;
-  el_status status = el_router_describe(rest.items[0], to_stdout, NULL, &err);
+  el_status status = el_router_describe(rest.items[0], el_cli_to_stdout, NULL, &err);
   return el_cli_end(status ? el_cli_failed(&err) : EL_EXIT_OK);
 }
 
@@ -174,4 +170,4 @@ const el_cli_command el_cmd_router_show = {
     .usage = "ROUTER",
     .about = "The model that it belongs to, what it reads of a prompt, its candidates, and how it was trained.",
     .examples = "  edgelora router show router.gguf",
-    .run = run_show};
+    .run = run_router_show};

@@ -34,7 +34,7 @@ static void tell_choice(void *user, const el_event *choice) {
   fputc('\n', stderr);
 }
 
-static bool to_stdout(void *user, const char *data, size_t len) {
+static bool print_at_once(void *user, const char *data, size_t len) {
   return fwrite(data, 1, len, stdout) == len && fflush(stdout) == 0;
 }
 
@@ -52,7 +52,8 @@ static char *read_prompt(const run_options *o, size_t *len) {
 }
 
 /* Puts the prompt into the request; its tokens are the caller's. */
-static el_status tokenize(const run_options *o, const char *text, size_t len, el_request *request, el_error *err) {
+static el_status tokenize_prompt(const run_options *o, const char *text, size_t len, el_request *request,
+                                 el_error *err) {
   el_engine *e = o->common.engine;
   el_message messages[2] = {{"system", o->system}, {"user", text}};
   size_t skip = o->system ? 0 : 1;
@@ -69,7 +70,7 @@ static el_status tokenize(const run_options *o, const char *text, size_t len, el
 }
 
 /* Only the completion reaches standard output; on a terminal a newline follows. */
-static int complete(run_options *o) {
+static int complete_prompt(run_options *o) {
   size_t len = 0;
   char *text = read_prompt(o, &len);
   if (!text) return EL_EXIT_FAILED;
@@ -77,7 +78,7 @@ static int complete(run_options *o) {
   el_error err;
   request.auto_adapter = el_cli_is_auto(o->common.engine, o->adapter);
   request.adapter = request.auto_adapter ? NULL : o->adapter;
-  el_status status = tokenize(o, text, len, &request, &err);
+  el_status status = tokenize_prompt(o, text, len, &request, &err);
   free(text);
   if (status) return el_cli_failed(&err);
   if (request.n_prompt == 0) {
@@ -86,7 +87,7 @@ static int complete(run_options *o) {
     return EL_EXIT_FAILED;
   }
   el_cli_answer how;
-  status = el_cli_generate(o->common.engine, &request, o->common.signal_fd, to_stdout, tell_choice, o, &how, &err);
+  status = el_cli_generate(o->common.engine, &request, o->common.signal_fd, print_at_once, tell_choice, o, &how, &err);
   el_free((void *)request.prompt);
   if (status) return el_cli_failed(&err);
   if (isatty(STDOUT_FILENO)) putchar('\n');
@@ -108,7 +109,7 @@ static int run_engine(run_options *o, bool interactive) {
   if (!interactive) {
     if (!o->adapter && o->common.adapters.n + o->common.adapter_dirs.n > 0 && !o->common.quiet)
       fprintf(stderr, "edgelora: warning: no adapter is used; -a NAME chooses one\n");
-    return complete(o);
+    return complete_prompt(o);
   }
   el_cli_chat_options chat = {.engine = o->common.engine,
                               .signal_fd = o->common.signal_fd,
@@ -120,7 +121,7 @@ static int run_engine(run_options *o, bool interactive) {
   return el_cli_chat(&chat);
 }
 
-static int run(const el_cli_command *self, int argc, char **argv) {
+static int run_run(const el_cli_command *self, int argc, char **argv) {
   run_options o = {.common = el_cli_engine_default(), .max_tokens = UNSET, .request = el_request_default()};
   o.common.options.n_slots = 1;
   el_sampling *s = &o.request.sampling;
@@ -196,4 +197,4 @@ const el_cli_command el_cmd_run = {
         "  edgelora run --adapters adapters -a sql --chat -p 'cabins(district, rent)\\nAverage rent of the cabins?'\n"
         "  edgelora run --adapters adapters --router router.gguf -a auto --chat -p 'How do I list open ports?' -v\n"
         "  edgelora run -m model.gguf --adapter mine=path/to/peft-folder -a mine",
-    .run = run};
+    .run = run_run};

@@ -127,7 +127,7 @@ static void wait_for_end(el_serve_options *o, el_server *server) {
   }
 }
 
-static int serve(el_serve_options *o, const el_server_options *options) {
+static int serve_requests(el_serve_options *o, const el_server_options *options) {
   el_server *server = NULL;
   el_error err;
   drain d;
@@ -178,7 +178,7 @@ static bool has_default(const el_serve_options *o) {
   return true;
 }
 
-static bool pin(const el_serve_options *o) {
+static bool pin_adapters(const el_serve_options *o) {
   el_error err;
   for (size_t i = 0; i < o->pinned.n; i++) {
     if (!el_adapter_pin(o->common.engine, o->pinned.items[i], true, &err)) continue;
@@ -189,7 +189,7 @@ static bool pin(const el_serve_options *o) {
 }
 
 /* Where clients may load adapters from; an array to be freed. False: out of memory, which has been said. */
-static bool allow(const el_serve_options *o, el_server_options *server) {
+static bool allow_folders(const el_serve_options *o, el_server_options *server) {
   const el_cli_list *lists[] = {&o->common.adapter_dirs, &o->allowed};
   const char **all = calloc(lists[0]->n + lists[1]->n + 1, sizeof *all);
   if (!all) return el_cli_no_memory(), false;
@@ -200,19 +200,19 @@ static bool allow(const el_serve_options *o, el_server_options *server) {
 }
 
 /* With the engine's options as they are. */
-static int check(el_serve_options *o) {
+static int check_serve(el_serve_options *o) {
   int code = el_cli_engine_prepare(&o->common);
   if (code >= 0) return code;
   el_server_options server = el_serve_server_options(o);
-  code = allow(o, &server) ? el_serve_check(o, &server) : EL_EXIT_FAILED;
+  code = allow_folders(o, &server) ? el_serve_check(o, &server) : EL_EXIT_FAILED;
   free((void *)server.allowed_folders);
   return code;
 }
 
-static int run(const el_cli_command *self, int argc, char **argv) {
+static int run_serve(const el_cli_command *self, int argc, char **argv) {
   el_serve_options o = el_serve_options_default();
   int code = el_serve_options_read(&o, self, argc, argv);
-  if (code < 0 && o.check) code = check(&o);
+  if (code < 0 && o.check) code = check_serve(&o);
   if (code < 0) {
     raise_file_limit();
     signal(SIGPIPE, SIG_IGN); /* a client that went away is the server's to notice */
@@ -223,7 +223,8 @@ static int run(const el_cli_command *self, int argc, char **argv) {
   }
   if (code < 0) {
     el_server_options server = el_serve_server_options(&o);
-    code = has_default(&o) && pin(&o) && allow(&o, &server) ? serve(&o, &server) : EL_EXIT_FAILED;
+    code = has_default(&o) && pin_adapters(&o) && allow_folders(&o, &server) ? serve_requests(&o, &server)
+                                                                             : EL_EXIT_FAILED;
     free((void *)server.allowed_folders);
   }
   if (o.common.signal_fd >= 0) close(o.common.signal_fd);
@@ -248,4 +249,4 @@ const el_cli_command el_cmd_serve = {
         "  edgelora serve -m model.gguf --adapter sql=adapters/sql --adapter shell=adapters/shell --port 9000\n"
         "  edgelora serve --host 0.0.0.0 --slots 32 --ctx-size 2048\n"
         "  edgelora serve --config /etc/edgelora/edgelora.yaml --port 9000",
-    .run = run};
+    .run = run_serve};

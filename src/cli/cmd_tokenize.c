@@ -54,7 +54,7 @@ static int encode_lines(const el_tokenizer *t, const tokenize_options *o, const 
   return -1;
 }
 
-static int encode(const el_tokenizer *t, const tokenize_options *o, const char *argument) {
+static int encode_text(const el_tokenizer *t, const tokenize_options *o, const char *argument) {
   bool lines = o->file != NULL, standard = strcmp(lines ? o->file : argument, "-") == 0;
   if (!lines && !standard) return print_ids(t, o, argument, strlen(argument));
   size_t len;
@@ -66,7 +66,7 @@ static int encode(const el_tokenizer *t, const tokenize_options *o, const char *
 }
 
 /* The exact bytes of the tokens; `text` is what encode prints, or the ids alone. */
-static int decode(const el_tokenizer *t, const tokenize_options *o, const el_cli_command *self, const char *text) {
+static int decode_ids(const el_tokenizer *t, const tokenize_options *o, const el_cli_command *self, const char *text) {
   int32_t *ids = malloc((strlen(text) + 1) * sizeof *ids);
   if (!ids) return el_cli_no_memory();
   size_t n = 0;
@@ -96,7 +96,7 @@ static int decode(const el_tokenizer *t, const tokenize_options *o, const el_cli
   return -1;
 }
 
-static int run(const el_cli_command *self, int argc, char **argv) {
+static int run_tokenize(const el_cli_command *self, int argc, char **argv) {
   tokenize_options o = {0};
   const el_cli_option options[] = {
       {'m', "model", "FILE", EL_CLI_TEXT, &o.model, 0, 0,
@@ -124,7 +124,7 @@ static int run(const el_cli_command *self, int argc, char **argv) {
   free(path);
   if (status) return el_cli_failed(&err);
   if (el_tokenizer_notice(t)) fprintf(stderr, "edgelora: %s\n", el_tokenizer_notice(t));
-  code = o.decode ? decode(t, &o, self, rest.items[0]) : encode(t, &o, o.file ? NULL : rest.items[0]);
+  code = o.decode ? decode_ids(t, &o, self, rest.items[0]) : encode_text(t, &o, o.file ? NULL : rest.items[0]);
   el_tokenizer_close(t);
   return el_cli_end(code < 0 ? EL_EXIT_OK : code);
 }
@@ -140,4 +140,4 @@ const el_cli_command el_cmd_tokenize = {
         "  edgelora tokenize 'Hello world'\n"
         "  edgelora tokenize -m vocabulary.gguf --file texts.jsonl > ids.jsonl\n"
         "  edgelora tokenize --decode '[19556, 905]'",
-    .run = run};
+    .run = run_tokenize};

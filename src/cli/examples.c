@@ -30,7 +30,7 @@ static void put_quoted(FILE *out, const char *text) {
 }
 
 /* Whether the model can be chatted with: a base model's file often has no chat template. */
-static bool has_template(const el_engine *e) {
+static bool model_has_template(const el_engine *e) {
   el_message hello = {.role = "user", .content = "Hello!"};
   char *text = NULL;
   el_error err;
@@ -60,7 +60,7 @@ void el_cli_print_examples(FILE *out, const el_engine *e, const char *url, int w
   el_model_info info;
   el_engine_info(e, &info);
   fprintf(out, "Open %s in a browser, or ask it, each adapter for its own trade:\n", url);
-  bool chat = has_template(e);
+  bool chat = model_has_template(e);
   print_line(out, url, with, chat, info.name, "What is a low-rank adapter?");
   el_adapter_info *list;
   size_t n;

@@ -28,11 +28,11 @@ static json_t *option_json(const el_cli_option *o) {
 }
 
 /* Neither has to be there: there may be no memory. */
-static bool append(json_t *list, json_t *item) {
+static bool append_item(json_t *list, json_t *item) {
   return !json_array_append_new(list, item);
 }
 
-static int print(bool complete, json_t *object) {
+static int print_help_json(bool complete, json_t *object) {
   if (!complete || !object) {
     json_decref(object);
     return el_cli_no_memory();
@@ -48,17 +48,17 @@ int el_cli_command_json(const el_cli_command *c, const el_cli_group *groups, siz
   bool complete = true;
   for (size_t g = 0; g < n_groups; g++) {
     json_t *options = json_array();
-    for (size_t i = 0; i < groups[g].n; i++) complete &= append(options, option_json(&groups[g].options[i]));
-    complete &= append(list, json_pack("{ss so}", "title", groups[g].title, "options", options));
+    for (size_t i = 0; i < groups[g].n; i++) complete &= append_item(options, option_json(&groups[g].options[i]));
+    complete &= append_item(list, json_pack("{ss so}", "title", groups[g].title, "options", options));
   }
-  return print(complete, json_pack("{ss ss ss ss* ss* so}", "name", c->name, "summary", c->summary, "usage", c->usage,
-                                   "about", c->about, "examples", c->examples, "groups", list));
+  return print_help_json(complete, json_pack("{ss ss ss ss* ss* so}", "name", c->name, "summary", c->summary, "usage",
+                                             c->usage, "about", c->about, "examples", c->examples, "groups", list));
 }
 
 int el_cli_family_json(const el_cli_command *const *commands, size_t n) {
   json_t *list = json_array();
   bool complete = true;
   for (size_t i = 0; i < n; i++)
-    complete &= append(list, json_pack("{ss ss}", "name", commands[i]->name, "summary", commands[i]->summary));
-  return print(complete, json_pack("{so}", "commands", list));
+    complete &= append_item(list, json_pack("{ss ss}", "name", commands[i]->name, "summary", commands[i]->summary));
+  return print_help_json(complete, json_pack("{so}", "commands", list));
 }

@@ -19,7 +19,7 @@
 enum { LONGEST_WORD = 1024 }; /* what is longer is cut: only STATUS can be */
 
 /* A path, or '@' and a name in the abstract namespace. */
-static int send_to(const char *socket_name, const char *text, size_t len) {
+static int send_to_manager(const char *socket_name, const char *text, size_t len) {
   struct sockaddr_un to = {.sun_family = AF_UNIX};
   size_t n = strlen(socket_name);
   if (*socket_name != '/' && *socket_name != '@') return EAFNOSUPPORT;
@@ -51,7 +51,7 @@ int el_cli_notify(const char *fmt, ...) {
   int n = vsnprintf(text, sizeof text, fmt, args);
   va_end(args);
   if (n < 0) return EINVAL;
-  return send_to(socket_name, text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
+  return send_to_manager(socket_name, text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
 }
 
 int el_cli_notify_reloading(void) {
@@ -59,7 +59,7 @@ int el_cli_notify_reloading(void) {
                        (unsigned long long)(el_now_ns() / 1000));
 }
 
-static bool read_number(const char *text, unsigned long long *out) {
+static bool read_env_number(const char *text, unsigned long long *out) {
   char *end;
   errno = 0;
   *out = strtoull(text, &end, 10);
@@ -69,8 +69,8 @@ static bool read_number(const char *text, unsigned long long *out) {
 int el_cli_notify_watchdog_ms(void) {
   const char *limit = getenv("WATCHDOG_USEC"), *process = getenv("WATCHDOG_PID");
   unsigned long long us, pid;
-  if (!limit || !read_number(limit, &us) || !us) return -1;
-  if (process && (!read_number(process, &pid) || pid != (unsigned long long)getpid())) return -1;
+  if (!limit || !read_env_number(limit, &us) || !us) return -1;
+  if (process && (!read_env_number(process, &pid) || pid != (unsigned long long)getpid())) return -1;
   unsigned long long ms = us / 3000;
   return ms < 1 ? 1 : ms > INT_MAX ? INT_MAX : (int)ms;
 }

@@ -267,7 +267,7 @@ static void tell_manager(el_cli_engine *e, uint64_t done, uint64_t total) {
                 total ? (int)(100.0 * (double)done / (double)total) : 100);
 }
 
-static void show_progress(void *user, uint64_t done, uint64_t total) {
+static void show_load_progress(void *user, uint64_t done, uint64_t total) {
   el_cli_engine *e = user;
   int signal = e->signal_fd >= 0 ? el_cli_signal_take(e->signal_fd, 0) : 0;
   if (signal == SIGHUP) e->hung_up = true;
@@ -300,7 +300,7 @@ const char *el_cli_adapter_path(const char *spec) {
 }
 
 /* "NAME=PATH". */
-static int add_named(el_cli_engine *e, const char *spec) {
+static int add_named_adapter(el_cli_engine *e, const char *spec) {
   const char *path = el_cli_adapter_path(spec);
   if (!path) return EL_EXIT_USAGE;
   char *name = strndup(spec, (size_t)(path - 1 - spec));
@@ -311,7 +311,7 @@ static int add_named(el_cli_engine *e, const char *spec) {
   return status ? el_cli_log_failed(&e->log, &err) : -1;
 }
 
-static int add_folder(el_cli_engine *e, const char *dir) {
+static int add_adapter_folder(el_cli_engine *e, const char *dir) {
   size_t added = 0, failed = 0;
   el_error err;
   if (el_adapter_add_dir(e->engine, dir, &added, &failed, &err)) return el_cli_log_failed(&e->log, &err);
@@ -379,7 +379,7 @@ int el_cli_engine_open(el_cli_engine *e) {
   if (!e->model && !e->options.model_name) e->options.model_name = DEFAULT_NAME;
   if (!e->options.model_name && stem_of(path, stem, sizeof stem)) e->options.model_name = stem;
   e->options.cache_dir = cache;
-  e->options.progress = show_progress;
+  e->options.progress = show_load_progress;
   e->options.progress_user = e;
   e->load_began = el_seconds();
   el_error err;
@@ -391,8 +391,8 @@ int el_cli_engine_open(el_cli_engine *e) {
   if (status) return el_cli_log_failed(&e->log, &err);
   if (e->adapters.n || e->adapter_dirs.n) el_cli_notify("STATUS=looking for adapters");
   int code = -1;
-  for (size_t i = 0; code < 0 && i < e->adapters.n; i++) code = add_named(e, e->adapters.items[i]);
-  for (size_t i = 0; code < 0 && i < e->adapter_dirs.n; i++) code = add_folder(e, e->adapter_dirs.items[i]);
+  for (size_t i = 0; code < 0 && i < e->adapters.n; i++) code = add_named_adapter(e, e->adapters.items[i]);
+  for (size_t i = 0; code < 0 && i < e->adapter_dirs.n; i++) code = add_adapter_folder(e, e->adapter_dirs.items[i]);
   return code;
 }
 

@@ -49,7 +49,7 @@ static void print_option(const el_cli_option *o) {
   print_wrapped(o->help, HELP_COLUMN);
 }
 
-static int print_help(const el_cli_command *c, const el_cli_group *groups, size_t n_groups) {
+static int print_command_help(const el_cli_command *c, const el_cli_group *groups, size_t n_groups) {
   printf("usage: %s %s %s\n\n%s\n", el_cli_program_name(), c->name, c->usage, c->about);
   for (size_t g = 0; g < n_groups; g++) {
     printf("\n%s:\n", groups[g].title);
@@ -129,7 +129,7 @@ static bool set_numbers(const char *text, const el_cli_option *o, el_cli_numbers
   return true;
 }
 
-static bool append(el_cli_list *list, const char *text) {
+static bool append_to_list(el_cli_list *list, const char *text) {
   const char **grown = realloc(list->items, (list->n + 1) * sizeof *grown);
   if (!grown) return false;
   list->items = grown;
@@ -185,7 +185,7 @@ el_status el_cli_option_set(const el_cli_option *o, void *target, const char *te
     case EL_CLI_TEXTS:
     case EL_CLI_PATHS:
     case EL_CLI_NAMED_PATHS:
-      if (!append(target, text)) return el_fail(err, EL_ERR_NO_MEMORY, "out of memory");
+      if (!append_to_list(target, text)) return el_fail(err, EL_ERR_NO_MEMORY, "out of memory");
       break;
   }
   return ok ? EL_OK : bad_value(o, text, err);
@@ -198,7 +198,7 @@ bool el_cli_is_given(const el_cli_given *given, const el_cli_option *o) {
 }
 
 /* What an argument says of an option; -1, or the exit status. */
-static int set(const el_cli_command *c, const el_cli_option *o, const char *text, el_cli_given *given) {
+static int set_option(const el_cli_command *c, const el_cli_option *o, const char *text, el_cli_given *given) {
   el_error err;
   switch (el_cli_option_set(o, o->target, text, &err)) {
     case EL_OK: break;
@@ -257,11 +257,11 @@ static int parse_long(const el_cli_command *c, const el_cli_group *groups, size_
     bool ignored;
     if (value && !set_flag(value, &ignored))
       return el_cli_usage_error(c, "--%s takes no value, or true or false", o->name);
-    return set(c, o, value ? value : "true", given);
+    return set_option(c, o, value ? value : "true", given);
   }
   if (!value && *i + 1 == argc) return el_cli_usage_error(c, "--%s needs a value: %s", o->name, o->value);
   if (!value) value = argv[++*i];
-  return set(c, o, value, given);
+  return set_option(c, o, value, given);
 }
 
 /* argv[*i] is "-x", "-x…" with x's value, or several flags. */
@@ -271,11 +271,11 @@ static int parse_letters(const el_cli_command *c, const el_cli_group *groups, si
     const el_cli_option *o = find_letter(groups, n_groups, *p);
     if (!o) return el_cli_usage_error(c, "unknown option '-%c'", *p);
     if (o->kind != EL_CLI_FLAG) {
-      if (p[1]) return set(c, o, p + 1, given);
+      if (p[1]) return set_option(c, o, p + 1, given);
       if (*i + 1 == argc) return el_cli_usage_error(c, "-%c needs a value: %s", *p, o->value);
-      return set(c, o, argv[++*i], given);
+      return set_option(c, o, argv[++*i], given);
     }
-    int status = set(c, o, "true", given);
+    int status = set_option(c, o, "true", given);
     if (status >= 0) return status;
   }
   return -1;
@@ -295,7 +295,7 @@ int el_cli_parse_noting(const el_cli_command *c, const el_cli_group *groups, siz
       options = false;
       continue;
     }
-    if (strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0) return print_help(c, groups, n_groups);
+    if (strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0) return print_command_help(c, groups, n_groups);
     if (strcmp(arg, EL_CLI_HELP_JSON) == 0) return el_cli_command_json(c, groups, n_groups);
     int status = arg[1] == '-' ? parse_long(c, groups, n_groups, argc, argv, &i, given)
                                : parse_letters(c, groups, n_groups, argc, argv, &i, given);

@@ -32,12 +32,13 @@ void el_setup_free(el_setup *s) {
   el_buf_free(&s->json);
 }
 
-static const char *text_of(const json_t *object, const char *key) {
+static const char *text_member(const json_t *object, const char *key) {
   const char *text = json_string_value(json_object_get(object, key));
   return text ? text : "not there";
 }
 
-static el_status differs(const char *path, const char *name, const char *then, const char *now, el_error *err) {
+static el_status fail_setup_differs(const char *path, const char *name, const char *then, const char *now,
+                                    el_error *err) {
   char shown_name[EL_SHOW], shown_then[EL_SHOW], shown_now[EL_SHOW];
   return el_fail(err, EL_ERR_EXISTS,
                  "%s was begun with other arguments: %s was %s, and is %s now; --restart throws it away", path,
@@ -47,7 +48,7 @@ static el_status differs(const char *path, const char *name, const char *then, c
 }
 
 /* line: the journal's first. */
-static el_status compare(const char *path, const char *line, size_t len, const el_setup *setup, el_error *err) {
+static el_status compare_setup(const char *path, const char *line, size_t len, const el_setup *setup, el_error *err) {
   json_t *then = json_loadb(line, len, JSON_REJECT_DUPLICATES, NULL);
   json_t *now = json_loadb(setup->json.data, setup->json.len, JSON_REJECT_DUPLICATES, NULL);
   el_status status = EL_OK;
@@ -60,11 +61,12 @@ static el_status compare(const char *path, const char *line, size_t len, const e
                      path);
   } else {
     json_object_foreach(now, key, value) {
-      if (!status && strcmp(text_of(then, key), text_of(now, key)))
-        status = differs(path, key, text_of(then, key), text_of(now, key), err);
+      if (!status && strcmp(text_member(then, key), text_member(now, key)))
+        status = fail_setup_differs(path, key, text_member(then, key), text_member(now, key), err);
     }
     json_object_foreach(then, key, value) {
-      if (!status && !json_object_get(now, key)) status = differs(path, key, text_of(then, key), "not there", err);
+      if (!status && !json_object_get(now, key))
+        status = fail_setup_differs(path, key, text_member(then, key), "not there", err);
     }
   }
   json_decref(then);
@@ -97,7 +99,7 @@ static el_status read_lines(const char *path, const char *data, size_t len, cons
   for (const char *p = data, *end = data + len; p < end; line++) {
     const char *newline = memchr(p, '\n', (size_t)(end - p));
     if (line == 1) {
-      el_status status = compare(path, p, (size_t)(newline - p), setup, err);
+      el_status status = compare_setup(path, p, (size_t)(newline - p), setup, err);
       if (status) return status;
     } else if (!take_answer(p, (size_t)(newline - p), each, user)) {
       return el_fail(err, EL_ERR_FORMAT, "%s: line %zu is no answer of this run; --restart throws all of it away", path,
@@ -110,7 +112,7 @@ static el_status read_lines(const char *path, const char *data, size_t len, cons
 
 /* ---- writing */
 
-static el_status append(el_journal *j, const char *data, size_t len, el_error *err) {
+static el_status append_to_journal(el_journal *j, const char *data, size_t len, el_error *err) {
   while (len > 0) {
     ssize_t n = write(j->fd, data, len);
     if (n < 0 && errno == EINTR) continue;
@@ -125,7 +127,8 @@ static el_status io_error(const char *path, el_error *err) {
   return el_fail(err, EL_ERR_IO, "%s: %s", path, strerror(errno));
 }
 
-static el_status read_all(el_journal *j, const el_setup *setup, el_journal_fn each, void *user, el_error *err) {
+static el_status read_whole_journal(el_journal *j, const el_setup *setup, el_journal_fn each, void *user,
+                                    el_error *err) {
   size_t len = 0;
   char *data = el_cli_read_all(j->fd, &len);
   if (!data) return io_error(j->path, err);
@@ -137,7 +140,7 @@ static el_status read_all(el_journal *j, const el_setup *setup, el_journal_fn ea
   if (whole == 0 && (len > setup->json.len || memcmp(data, setup->json.data, len)))
     status = el_fail(err, EL_ERR_FORMAT, "%s is no journal of this run; --restart throws it away", j->path);
   if (!status && whole < len && ftruncate(j->fd, (off_t)whole)) status = io_error(j->path, err);
-  if (!status && whole == 0) status = append(j, setup->json.data, setup->json.len, err);
+  if (!status && whole == 0) status = append_to_journal(j, setup->json.data, setup->json.len, err);
   free(data);
   return status;
 }
@@ -160,7 +163,7 @@ el_status el_journal_open(const char *path, el_setup *setup, bool restart, el_jo
   } else if (restart && ftruncate(j.fd, 0)) {
     status = io_error(path, err);
   }
-  if (!status) status = read_all(&j, setup, each, user, err);
+  if (!status) status = read_whole_journal(&j, setup, each, user, err);
   if (status)
     el_journal_close(&j, false);
   else
@@ -176,7 +179,7 @@ el_status el_journal_add(el_journal *j, const el_journal_answer *a, el_error *er
             el_buf_printf(b, ",\"score\":%.17g,\"answer\":", a->score) &&
             el_json_string(b, a->answer.data ? a->answer.data : "", a->answer.len) && el_buf_append(b, "}\n", 2);
   if (!ok) return el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory for an answer", j->path);
-  return append(j, b->data, b->len, err);
+  return append_to_journal(j, b->data, b->len, err);
 }
 
 void el_journal_close(el_journal *j, bool remove) {

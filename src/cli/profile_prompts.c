@@ -14,11 +14,11 @@ typedef struct reader {
   el_error *err;
 } reader;
 
-static el_status no_memory(const reader *r) {
+static el_status fail_prompts_memory(const reader *r) {
   return el_fail(r->err, EL_ERR_NO_MEMORY, "%s: out of memory for its prompts", r->path);
 }
 
-static el_status refuse(const reader *r, size_t line, const char *what) {
+static el_status refuse_prompt(const reader *r, size_t line, const char *what) {
   return el_fail(r->err, EL_ERR_FORMAT, "%s: line %zu: %s", r->path, line, what);
 }
 
@@ -33,20 +33,20 @@ static el_status copy_text(const reader *r, el_str s, size_t line, const char *w
       return el_fail(r->err, EL_ERR_FORMAT, "%s: line %zu: %s is no text: byte 0x%02x at %zu of it is %s", r->path,
                      line, what, (unsigned char)s.data[i], i, n ? "NUL" : "not UTF-8");
   }
-  if (!(*out = el_str_dup(s))) return no_memory(r);
+  if (!(*out = el_str_dup(s))) return fail_prompts_memory(r);
   return EL_OK;
 }
 
 /* The prompt of a new row, that the rest is added to. */
-static el_status add_row(reader *r, el_str text, size_t line, el_prompt **out) {
+static el_status add_prompt_row(reader *r, el_str text, size_t line, el_prompt **out) {
   el_prompts *p = r->p;
-  if (text.len == 0) return refuse(r, line, "the prompt is empty");
+  if (text.len == 0) return refuse_prompt(r, line, "the prompt is empty");
   if (p->n == EL_PROMPTS_MAX)
     return el_fail(r->err, EL_ERR_FORMAT, "%s: line %zu: more than %d prompts", r->path, line, EL_PROMPTS_MAX);
   if (p->n == p->cap) {
     size_t cap = p->cap ? p->cap * 2 : 64;
     el_prompt *grown = reallocarray(p->items, cap, sizeof *grown);
-    if (!grown) return no_memory(r);
+    if (!grown) return fail_prompts_memory(r);
     p->items = grown;
     p->cap = cap;
   }
@@ -68,7 +68,7 @@ static el_status add_expected(reader *r, el_prompt *row, el_str text) {
     return el_fail(r->err, EL_ERR_FORMAT, "%s: line %zu: more than %d expected answers", r->path, row->line,
                    EL_PROMPTS_MAX_EXPECTED);
   char **grown = reallocarray(row->expected, row->n_expected + 1, sizeof *grown);
-  if (!grown) return no_memory(r);
+  if (!grown) return fail_prompts_memory(r);
   row->expected = grown;
   el_status status =
       copy_text(r, text, row->line, "the expected answer", EL_MAX_TABLE_PROMPT, &row->expected[row->n_expected]);
@@ -97,11 +97,11 @@ static el_str str_of(const json_t *s) {
 static el_status read_expected(reader *r, el_prompt *row, const json_t *expected) {
   if (json_is_string(expected)) return add_expected(r, row, str_of(expected));
   if (!json_is_array(expected))
-    return refuse(r, row->line, "the expected answer is neither a text nor a list of texts");
-  if (json_array_size(expected) == 0) return refuse(r, row->line, "the list of expected answers is empty");
+    return refuse_prompt(r, row->line, "the expected answer is neither a text nor a list of texts");
+  if (json_array_size(expected) == 0) return refuse_prompt(r, row->line, "the list of expected answers is empty");
   for (size_t i = 0; i < json_array_size(expected); i++) {
     const json_t *item = json_array_get(expected, i);
-    if (!json_is_string(item)) return refuse(r, row->line, "an expected answer in the list is no text");
+    if (!json_is_string(item)) return refuse_prompt(r, row->line, "an expected answer in the list is no text");
     el_status status = add_expected(r, row, str_of(item));
     if (status) return status;
   }
@@ -109,23 +109,24 @@ static el_status read_expected(reader *r, el_prompt *row, const json_t *expected
 }
 
 /* A member that is there, or NULL; null is as if it were not. */
-static const json_t *member(const json_t *object, const char *name) {
+static const json_t *prompt_member(const json_t *object, const char *name) {
   const json_t *value = json_object_get(object, name);
   return json_is_null(value) ? NULL : value;
 }
 
-static el_status read_object(reader *r, const json_t *object, size_t line) {
-  if (!json_is_object(object)) return refuse(r, line, "no JSON object");
-  const json_t *prompt = member(object, "prompt"), *task = member(object, "task");
-  const json_t *expected = member(object, "expected"), *completion = member(object, "completion");
-  const json_t *scorer = member(object, "scorer");
-  if (!prompt) return refuse(r, line, "\"prompt\" is missing");
-  if (!json_is_string(prompt)) return refuse(r, line, "\"prompt\" is no text");
-  if (task && !json_is_string(task)) return refuse(r, line, "\"task\" is no text");
-  if (scorer && !json_is_string(scorer)) return refuse(r, line, "\"scorer\" is no text");
-  if (expected && completion) return refuse(r, line, "\"expected\" and \"completion\" are both there; one is enough");
+static el_status read_prompt_object(reader *r, const json_t *object, size_t line) {
+  if (!json_is_object(object)) return refuse_prompt(r, line, "no JSON object");
+  const json_t *prompt = prompt_member(object, "prompt"), *task = prompt_member(object, "task");
+  const json_t *expected = prompt_member(object, "expected"), *completion = prompt_member(object, "completion");
+  const json_t *scorer = prompt_member(object, "scorer");
+  if (!prompt) return refuse_prompt(r, line, "\"prompt\" is missing");
+  if (!json_is_string(prompt)) return refuse_prompt(r, line, "\"prompt\" is no text");
+  if (task && !json_is_string(task)) return refuse_prompt(r, line, "\"task\" is no text");
+  if (scorer && !json_is_string(scorer)) return refuse_prompt(r, line, "\"scorer\" is no text");
+  if (expected && completion)
+    return refuse_prompt(r, line, "\"expected\" and \"completion\" are both there; one is enough");
   el_prompt *row = NULL;
-  el_status status = add_row(r, str_of(prompt), line, &row);
+  el_status status = add_prompt_row(r, str_of(prompt), line, &row);
   if (!status && task) status = set_task(r, row, str_of(task));
   if (!status && (expected || completion)) status = read_expected(r, row, expected ? expected : completion);
   if (!status && scorer) status = set_scorer(r, row, str_of(scorer));
@@ -144,7 +145,7 @@ static el_status parse_jsonl(reader *r, const char *data, size_t len) {
       if (!object)
         return el_fail(r->err, EL_ERR_FORMAT, "%s: line %zu: not JSON: %s (at byte %d)", r->path, line, why.text,
                        why.position);
-      el_status status = read_object(r, object, line);
+      el_status status = read_prompt_object(r, object, line);
       json_decref(object);
       if (status) return status;
     }
@@ -157,7 +158,7 @@ static el_status parse_jsonl(reader *r, const char *data, size_t len) {
 
 typedef enum column { PROMPT, TASK, EXPECTED, SCORER, N_COLUMNS } column;
 
-static el_status read_header(reader *r, el_csv *c, size_t at[N_COLUMNS]) {
+static el_status read_prompts_header(reader *r, el_csv *c, size_t at[N_COLUMNS]) {
   static const struct {
     const char *name;
     column is;
@@ -175,12 +176,12 @@ static el_status read_header(reader *r, el_csv *c, size_t at[N_COLUMNS]) {
                        known[k].is == EXPECTED ? " (expected and completion are the same)" : "");
       at[known[k].is] = i;
     }
-  return at[PROMPT] == SIZE_MAX ? refuse(r, 1, "column prompt is missing (or, for JSONL, a { at the beginning)")
+  return at[PROMPT] == SIZE_MAX ? refuse_prompt(r, 1, "column prompt is missing (or, for JSONL, a { at the beginning)")
                                 : EL_OK;
 }
 
 /* An empty field is one that is not there. */
-static el_str field(const el_csv *c, size_t i) {
+static el_str csv_column(const el_csv *c, size_t i) {
   return i == SIZE_MAX ? (el_str){0} : el_csv_field(c, i);
 }
 
@@ -189,9 +190,9 @@ static el_status read_record(reader *r, const el_csv *c, size_t n_columns, const
   if (c->n != n_columns)
     return el_fail(r->err, EL_ERR_FORMAT, "%s: line %zu: %zu fields, the first line has %zu", r->path, c->record_line,
                    c->n, n_columns);
-  el_str task = field(c, at[TASK]), expected = field(c, at[EXPECTED]), scorer = field(c, at[SCORER]);
+  el_str task = csv_column(c, at[TASK]), expected = csv_column(c, at[EXPECTED]), scorer = csv_column(c, at[SCORER]);
   el_prompt *row = NULL;
-  el_status status = add_row(r, field(c, at[PROMPT]), c->record_line, &row);
+  el_status status = add_prompt_row(r, csv_column(c, at[PROMPT]), c->record_line, &row);
   if (!status && task.len > 0) status = set_task(r, row, task);
   if (!status && expected.len > 0) status = add_expected(r, row, expected);
   if (!status && scorer.len > 0) status = set_scorer(r, row, scorer);
@@ -202,7 +203,7 @@ static el_status parse_csv(reader *r, const char *data, size_t len) {
   el_csv c = el_csv_open(r->path, data, len);
   size_t at[N_COLUMNS];
   bool any = true;
-  el_status status = read_header(r, &c, at);
+  el_status status = read_prompts_header(r, &c, at);
   size_t n_columns = c.n;
   while (!status && !(status = el_csv_read(&c, &any, r->err)) && any) status = read_record(r, &c, n_columns, at);
   el_csv_free(&c);
@@ -212,12 +213,12 @@ static el_status parse_csv(reader *r, const char *data, size_t len) {
 /* ---- */
 
 /* What a line says must fit together, whatever the format. */
-static el_status check(const reader *r) {
+static el_status check_prompts(const reader *r) {
   if (r->p->n == 0) return el_fail(r->err, EL_ERR_FORMAT, "%s: there are no prompts in it", r->path);
   for (size_t i = 0; i < r->p->n; i++) {
     const el_prompt *row = &r->p->items[i];
     if (row->own_scorer && row->n_expected == 0)
-      return refuse(r, row->line, "a scorer without an expected answer (the base's is compared by f1)");
+      return refuse_prompt(r, row->line, "a scorer without an expected answer (the base's is compared by f1)");
   }
   return EL_OK;
 }
@@ -240,7 +241,7 @@ el_status el_prompts_parse(const char *path, const char *data, size_t len, el_pr
   el_status status = len > 0 && data[0] == '{' ? parse_jsonl(&r, data, len)
                      : len > 0                 ? parse_csv(&r, data, len)
                                                : EL_OK;
-  if (!status) status = check(&r);
+  if (!status) status = check_prompts(&r);
   if (status)
     el_prompts_free(&p);
   else

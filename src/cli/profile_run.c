@@ -57,8 +57,8 @@ struct run {
 
 /* ---- prompts */
 
-static el_status tokenize(const el_profile *p, bool chat, const char *text, int32_t **tokens, size_t *n,
-                          el_error *err) {
+static el_status tokenize_row(const el_profile *p, bool chat, const char *text, int32_t **tokens, size_t *n,
+                              el_error *err) {
   const el_tokenizer *t = el_engine_tokenizer(p->engine);
   const el_message user = {"user", text};
   if (chat) return el_chat_tokenize(t, &user, 1, true, tokens, n, err);
@@ -66,7 +66,7 @@ static el_status tokenize(const el_profile *p, bool chat, const char *text, int3
 }
 
 /* A prompt is what a user's message is to the server; a model without a chat template gets it as it is. */
-static bool has_template(const el_profile *p) {
+static bool profile_has_template(const el_profile *p) {
   const el_message user = {"user", "x"};
   char *text = NULL;
   const el_tokenizer *t = el_engine_tokenizer(p->engine);
@@ -82,11 +82,11 @@ static el_status at_line(const el_profile *p, size_t row, el_error *err) {
 el_status el_profile_check(const el_profile *p, el_error *err) {
   el_model_info info;
   el_engine_info(p->engine, &info);
-  bool chat = has_template(p);
+  bool chat = profile_has_template(p);
   for (size_t i = 0; i < p->n_rows; i++) {
     int32_t *tokens = NULL;
     size_t n = 0;
-    if (tokenize(p, chat, p->prompts->items[i].text, &tokens, &n, err)) return at_line(p, i, err);
+    if (tokenize_row(p, chat, p->prompts->items[i].text, &tokens, &n, err)) return at_line(p, i, err);
     el_free(tokens);
     if (n + (size_t)p->max_tokens <= (size_t)info.ctx_size) continue;
     el_fail(err, EL_ERR_TOO_LONG,
@@ -127,7 +127,7 @@ bool el_profile_take(void *profile, const el_journal_answer *a) {
 /* ---- requests */
 
 /* Runs on the engine's thread. */
-static void on_event(const el_event *event) {
+static void on_job_event(const el_event *event) {
   job *j = event->user;
   run *r = j->run;
   if (event->text_len > 0 && !el_buf_append(&j->answer, event->text, event->text_len)) j->no_memory = true;
@@ -166,18 +166,18 @@ static job *free_job(run *r) {
   return NULL;
 }
 
-static el_status submit(run *r, job *j, el_error *err) {
+static el_status submit_job(run *r, job *j, el_error *err) {
   const el_profile *p = r->p;
   int32_t *tokens = NULL;
   size_t n = 0;
-  el_status status = tokenize(p, r->chat, p->prompts->items[j->row].text, &tokens, &n, err);
+  el_status status = tokenize_row(p, r->chat, p->prompts->items[j->row].text, &tokens, &n, err);
   if (status) return at_line(p, j->row, err);
   el_request request = el_request_default();
   request.adapter = j->candidate > 0 ? p->names[j->candidate] : NULL;
   request.prompt = tokens;
   request.n_prompt = n;
   request.max_tokens = p->max_tokens;
-  request.on_event = on_event;
+  request.on_event = on_job_event;
   request.user = j;
   j->state = RUNNING;
   j->answer.len = 0;
@@ -192,7 +192,7 @@ static el_status submit(run *r, job *j, el_error *err) {
 static el_status submit_some(run *r, el_error *err) {
   job *j;
   while ((j = free_job(r)) && next_unknown(r, &j->row, &j->candidate)) {
-    el_status status = submit(r, j, err);
+    el_status status = submit_job(r, j, err);
     if (status) return status;
   }
   return EL_OK;
@@ -200,7 +200,7 @@ static el_status submit_some(run *r, el_error *err) {
 
 /* ---- answers */
 
-static el_status score(const el_profile *p, const job *j, double *out, el_error *err) {
+static el_status score_job(const el_profile *p, const job *j, double *out, el_error *err) {
   const el_prompt *prompt = &p->prompts->items[j->row];
   const char *reference = p->references[j->row];
   el_scoring s = {.prompt = prompt->text,
@@ -226,7 +226,7 @@ static el_status settle(run *r, job *j, el_error *err) {
   el_status status = EL_OK;
   if (is_reference && !(p->references[j->row] = el_str_dup(answer)))
     return el_fail(err, EL_ERR_NO_MEMORY, "out of memory for an answer");
-  if (!is_reference) status = score(p, j, &value, err);
+  if (!is_reference) status = score_job(p, j, &value, err);
   const el_journal_answer a = {.row = j->row, .name = p->names[j->candidate], .score = value, .answer = answer};
   if (!status) status = el_journal_add(p->journal, &a, err);
   if (status) return status;
@@ -272,7 +272,7 @@ static el_status finish_job(run *r, job *j, el_error *err) {
 }
 
 /* Those that are done by now; waits a little for the first. */
-static job *take_done(run *r) {
+static job *take_done_job(run *r) {
   pthread_mutex_lock(&r->lock);
   if (!r->done) el_cond_wait(&r->some_done, &r->lock, el_deadline_in(SIGNAL_POLL_MS));
   job *done = r->done;
@@ -282,16 +282,16 @@ static job *take_done(run *r) {
 }
 
 /* Ends what is under way, so that no event comes for a job that is gone. */
-static void cancel_all(run *r) {
+static void cancel_jobs(run *r) {
   for (int i = 0; i < r->p->in_flight; i++)
     if (r->jobs[i].state == RUNNING) el_cancel(r->p->engine, r->jobs[i].id);
   while (r->n_running > 0)
-    for (job *j = take_done(r); j; j = j->next) r->n_running--;
+    for (job *j = take_done_job(r); j; j = j->next) r->n_running--;
 }
 
 /* ---- progress */
 
-static void show_progress(run *r, bool last) {
+static void show_profile_progress(run *r, bool last) {
   bool terminal = isatty(STDERR_FILENO);
   double now = el_seconds(), took = now - r->began;
   if (r->p->quiet || (!last && now - r->shown < (terminal ? PROGRESS_TERMINAL : PROGRESS_LOG))) return;
@@ -306,24 +306,24 @@ static void show_progress(run *r, bool last) {
 
 /* ---- */
 
-static el_status go(run *r, int *signal, el_error *err) {
+static el_status run_profile_jobs(run *r, int *signal, el_error *err) {
   el_status status = EL_OK;
   while (!status) {
     *signal = el_cli_signal_take(r->p->signal_fd, 0);
     if (*signal || (status = submit_some(r, err))) break;
     if (r->n_running == 0) break;
     job *next;
-    for (job *j = take_done(r); j; j = next) {
+    for (job *j = take_done_job(r); j; j = next) {
       next = j->next;
       r->n_running--;
       j->state = DONE;
       if (!status) status = finish_job(r, j, err);
     }
-    show_progress(r, false);
+    show_profile_progress(r, false);
   }
   /* A scorer that a signal has stopped is no failure. */
   if (status == EL_ERR_CLOSED && (*signal = el_cli_signal_take(r->p->signal_fd, 0))) status = EL_OK;
-  show_progress(r, true);
+  show_profile_progress(r, true);
   return status;
 }
 
@@ -331,14 +331,14 @@ el_status el_profile_run(el_profile *p, int *signal, el_error *err) {
   run r = {.p = p, .n_total = p->n_rows * p->n_names, .n_before = el_profile_known(p), .began = el_seconds()};
   r.n_known = r.n_before;
   r.shown = r.began;
-  r.chat = has_template(p);
+  r.chat = profile_has_template(p);
   r.jobs = calloc((size_t)p->in_flight, sizeof *r.jobs);
   if (!r.jobs) return el_fail(err, EL_ERR_NO_MEMORY, "out of memory for %d requests", p->in_flight);
   for (int i = 0; i < p->in_flight; i++) r.jobs[i].run = &r;
   pthread_mutex_init(&r.lock, NULL);
   el_cond_init(&r.some_done);
-  el_status status = go(&r, signal, err);
-  cancel_all(&r);
+  el_status status = run_profile_jobs(&r, signal, err);
+  cancel_jobs(&r);
   for (int i = 0; i < p->in_flight; i++) el_buf_free(&r.jobs[i].answer);
   free(r.jobs);
   pthread_cond_destroy(&r.some_done);

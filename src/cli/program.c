@@ -11,7 +11,7 @@
 #include "cli/help_json.h"
 #include "cli/version.h"
 
-static void print_help(const el_cli_program *p, FILE *out) {
+static void print_program_help(const el_cli_program *p, FILE *out) {
   fprintf(out, "usage: %s COMMAND [options]\n\n%s\n\nCommands:\n", p->name, p->about);
   el_cli_list_commands(out, p->commands, p->n_commands);
   fprintf(out, "\n'%s COMMAND --help' tells more about one, '%s --version' the version.\n", p->name, p->name);
@@ -20,7 +20,7 @@ static void print_help(const el_cli_program *p, FILE *out) {
 /* PROGRAM help [COMMAND...]: the same as COMMAND... --help. */
 static int print_help_of(const el_cli_program *p, int argc, char **argv) {
   if (argc == 1) {
-    print_help(p, stdout);
+    print_program_help(p, stdout);
     return el_cli_end(EL_EXIT_OK);
   }
   char *forwarded[8];
@@ -44,7 +44,7 @@ int el_cli_main(const el_cli_program *p, int argc, char **argv) {
   json_set_alloc_funcs(el_json_malloc, el_json_free);
   signal(SIGXFSZ, SIG_IGN); /* a file as large as the system lets it be is an error of write, like a full disk */
   if (argc < 2) {
-    print_help(p, stderr);
+    print_program_help(p, stderr);
     return EL_EXIT_USAGE;
   }
   const char *first = argv[1];

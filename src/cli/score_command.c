@@ -25,14 +25,14 @@ typedef struct child {
   int in, out; /* our ends; -1: closed */
 } child;
 
-static void shut(int *fd) {
+static void close_pipe(int *fd) {
   if (*fd >= 0) close(*fd);
   *fd = -1;
 }
 
 /* The command gets a process group of its own, so that all of it can be killed, and signals as a shell would have them:
  * this process has blocked or ignores some. */
-static int spawn(const char *line, int in, int out, pid_t *pid) {
+static int spawn_command(const char *line, int in, int out, pid_t *pid) {
   char *argv[] = {(char[]){"sh"}, (char[]){"-c"}, (char *)line, NULL};
   posix_spawnattr_t attr;
   posix_spawn_file_actions_t actions;
@@ -57,7 +57,7 @@ static int spawn(const char *line, int in, int out, pid_t *pid) {
   return why;
 }
 
-static el_status start(const el_score_command *c, child *out, el_error *err) {
+static el_status start_command(const el_score_command *c, child *out, el_error *err) {
   int in[2], from[2];
   if (pipe2(in, O_CLOEXEC)) return el_fail(err, EL_ERR_IO, "the scorer: pipe: %s", strerror(errno));
   if (pipe2(from, O_CLOEXEC)) {
@@ -66,7 +66,7 @@ static el_status start(const el_score_command *c, child *out, el_error *err) {
     close(in[1]);
     return el_fail(err, EL_ERR_IO, "the scorer: pipe: %s", strerror(why));
   }
-  int why = spawn(c->line, in[0], from[1], &out->pid);
+  int why = spawn_command(c->line, in[0], from[1], &out->pid);
   close(in[0]);
   close(from[1]);
   out->in = in[1];
@@ -75,8 +75,8 @@ static el_status start(const el_score_command *c, child *out, el_error *err) {
     fcntl(out->in, F_SETFL, O_NONBLOCK);
     return EL_OK;
   }
-  shut(&out->in);
-  shut(&out->out);
+  close_pipe(&out->in);
+  close_pipe(&out->out);
   return el_fail(err, EL_ERR_IO, "the scorer: /bin/sh could not be started: %s", strerror(why));
 }
 
@@ -112,19 +112,19 @@ static int left_ms(const talk *t) {
   return now >= t->deadline ? 0 : (int)((t->deadline - now) / 1000000) + 1;
 }
 
-static el_status too_slow(const talk *t, el_error *err) {
+static el_status fail_too_slow(const talk *t, el_error *err) {
   return el_fail(err, EL_ERR_IO, "the scorer took longer than %d ms", t->c->timeout_ms);
 }
 
 /* Writes all input and reads all output, until the command closes its end. */
-static el_status converse(talk *t, const char *data, size_t len, el_error *err) {
+static el_status talk_to_command(talk *t, const char *data, size_t len, el_error *err) {
   child *c = t->child;
   while (c->out >= 0) {
-    if (len == 0) shut(&c->in);
+    if (len == 0) close_pipe(&c->in);
     struct pollfd fds[] = {
         {.fd = c->out, .events = POLLIN}, {.fd = c->in, .events = POLLOUT}, {.fd = t->c->stop_fd, .events = POLLIN}};
     int left = left_ms(t);
-    if (left == 0) return too_slow(t, err);
+    if (left == 0) return fail_too_slow(t, err);
     int n = poll(fds, 3, left);
     if (n < 0 && errno != EINTR) return el_fail(err, EL_ERR_IO, "the scorer: poll: %s", strerror(errno));
     if (n <= 0) continue;
@@ -143,27 +143,27 @@ static el_status converse(talk *t, const char *data, size_t len, el_error *err) 
       return el_fail(err, EL_ERR_FORMAT, "the scorer printed more than %d bytes; a number is expected", MAX_OUTPUT);
     ssize_t got = read(c->out, t->output + t->n_output, MAX_OUTPUT - t->n_output);
     if (got > 0) t->n_output += (size_t)got;
-    if (got == 0) shut(&c->out);
+    if (got == 0) close_pipe(&c->out);
     if (got < 0 && errno != EINTR) return el_fail(err, EL_ERR_IO, "the scorer: read: %s", strerror(errno));
   }
   return EL_OK;
 }
 
 /* Waits for its end, for which there is no descriptor to poll everywhere. */
-static el_status reap(talk *t, int *how, el_error *err) {
+static el_status reap_command(talk *t, int *how, el_error *err) {
   for (;;) {
     pid_t got = waitpid(t->child->pid, how, WNOHANG);
     if (got == t->child->pid) return EL_OK;
     if (got < 0 && errno != EINTR) return el_fail(err, EL_ERR_IO, "the scorer: waitpid: %s", strerror(errno));
     int left = left_ms(t);
-    if (left == 0) return too_slow(t, err);
+    if (left == 0) return fail_too_slow(t, err);
     struct pollfd stop = {.fd = t->c->stop_fd, .events = POLLIN};
     if (poll(&stop, 1, left < REAP_POLL_MS ? left : REAP_POLL_MS) > 0)
       return el_fail(err, EL_ERR_CLOSED, "the scorer was stopped");
   }
 }
 
-static el_status number_of(talk *t, double *score, el_error *err) {
+static el_status read_command_score(talk *t, double *score, el_error *err) {
   char *end, shown[EL_SHOW];
   t->output[t->n_output] = 0;
   double value = strtod(t->output, &end);
@@ -176,7 +176,7 @@ static el_status number_of(talk *t, double *score, el_error *err) {
                  el_str_show((el_str){t->output, t->n_output}, shown, sizeof shown));
 }
 
-static bool describe(const el_scoring *s, el_buf *b) {
+static bool describe_scoring(const el_scoring *s, el_buf *b) {
   if (!el_buf_append(b, "{\"prompt\":", 10) || !el_json_cstring(b, s->prompt) ||
       !el_buf_append(b, ",\"expected\":[", 13))
     return false;
@@ -192,25 +192,25 @@ el_status el_score_by_command(const el_score_command *c, const el_scoring *s, do
   child process = {.in = -1, .out = -1};
   talk t = {.c = c, .child = &process, .deadline = el_now_ns() + (uint64_t)c->timeout_ms * 1000000};
   int how = 0;
-  if (!describe(s, &input)) {
+  if (!describe_scoring(s, &input)) {
     el_buf_free(&input);
     return el_fail(err, EL_ERR_NO_MEMORY, "out of memory for the scorer's input");
   }
-  el_status status = start(c, &process, err);
+  el_status status = start_command(c, &process, err);
   if (!status) {
-    status = converse(&t, input.data, input.len, err);
-    if (!status) status = reap(&t, &how, err);
+    status = talk_to_command(&t, input.data, input.len, err);
+    if (!status) status = reap_command(&t, &how, err);
     if (status) {
       kill(-process.pid, SIGKILL);
       while (waitpid(process.pid, NULL, 0) < 0 && errno == EINTR) {
       }
     }
-    shut(&process.in);
-    shut(&process.out);
+    close_pipe(&process.in);
+    close_pipe(&process.out);
   }
   el_buf_free(&input);
   if (status) return status;
   if (WIFSIGNALED(how)) return el_fail(err, EL_ERR_IO, "the scorer was ended by signal %d", WTERMSIG(how));
   if (WEXITSTATUS(how)) return el_fail(err, EL_ERR_IO, "the scorer ended with status %d", WEXITSTATUS(how));
-  return number_of(&t, score, err);
+  return read_command_score(&t, score, err);
 }

@@ -24,31 +24,31 @@ bool el_scorer_kind_parse(const char *name, el_scorer_kind *out) {
 /* ---- text */
 
 /* Not isspace: the locale must not decide a score. */
-static bool is_space(char c) {
+static bool is_blank_char(char c) {
   return c == ' ' || (c >= '\t' && c <= '\r');
 }
 
-static el_str trim(el_str s) {
-  while (s.len > 0 && is_space(s.data[0])) {
+static el_str trim_blanks(el_str s) {
+  while (s.len > 0 && is_blank_char(s.data[0])) {
     s.data++;
     s.len--;
   }
-  while (s.len > 0 && is_space(s.data[s.len - 1])) s.len--;
+  while (s.len > 0 && is_blank_char(s.data[s.len - 1])) s.len--;
   return s;
 }
 
-static el_str of(const char *text) {
+static el_str text_str(const char *text) {
   return (el_str){text, strlen(text)};
 }
 
 /* ---- JSON */
 
-static json_t *load(el_str s) {
+static json_t *load_json_text(el_str s) {
   return json_loadb(s.data, s.len, JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, NULL);
 }
 
 bool el_score_is_json(const char *text, size_t len) {
-  json_t *value = load((el_str){text, len});
+  json_t *value = load_json_text((el_str){text, len});
   json_decref(value);
   return value;
 }
@@ -79,7 +79,7 @@ static bool json_same(const json_t *a, const json_t *b) {
 }
 
 static bool json_answer(el_str answer, el_str expected) {
-  json_t *a = load(answer), *b = load(expected);
+  json_t *a = load_json_text(answer), *b = load_json_text(expected);
   bool same = a && b && json_same(a, b);
   json_decref(a);
   json_decref(b);
@@ -118,7 +118,7 @@ static bool words_of(el_str s, words *w) {
   char *out = w->text, *word = out;
   for (size_t i = 0; i <= s.len; i++) {
     char c = i < s.len ? s.data[i] : ' ';
-    if (!is_space(c) && c) {
+    if (!is_blank_char(c) && c) {
       if (!is_punctuation(c)) *out++ = c >= 'A' && c <= 'Z' ? (char)(c + 'a' - 'A') : c;
       continue;
     }
@@ -146,7 +146,7 @@ static double f1_of(const words *a, const words *b) {
   return 2 * (double)common / (double)(a->n + b->n);
 }
 
-static bool f1(el_str answer, el_str expected, double *score) {
+static bool f1_score(el_str answer, el_str expected, double *score) {
   words a = {0}, b = {0};
   bool ok = words_of(answer, &a) && words_of(expected, &b);
   if (ok) *score = f1_of(&a, &b);
@@ -159,9 +159,9 @@ static bool f1(el_str answer, el_str expected, double *score) {
 
 el_status el_score(el_scorer_kind kind, const el_scoring *s, double *score, el_error *err) {
   double best = 0;
-  el_str answer = trim(s->answer);
+  el_str answer = trim_blanks(s->answer);
   for (size_t i = 0; i < s->n_expected; i++) {
-    el_str expected = trim(of(s->expected[i]));
+    el_str expected = trim_blanks(text_str(s->expected[i]));
     double one = 0;
     switch (kind) {
       case EL_SCORER_EXACT: one = el_str_cmp(answer, expected) == 0; break;
@@ -170,7 +170,7 @@ el_status el_score(el_scorer_kind kind, const el_scoring *s, double *score, el_e
         break;
       case EL_SCORER_JSON: one = json_answer(answer, expected); break;
       case EL_SCORER_F1:
-        if (!f1(answer, expected, &one))
+        if (!f1_score(answer, expected, &one))
           return el_fail(err, EL_ERR_NO_MEMORY, "out of memory for the words of an answer");
         break;
       case EL_SCORER_COMMAND: return el_fail(err, EL_ERR_INVALID, "a command scores by el_score_by_command");

@@ -130,7 +130,7 @@ static void give_both(el_serve_options *o) {
   given->list[given->n++] = quiet;
 }
 
-static int read_file(el_serve_options *o) {
+static int read_config_file(el_serve_options *o) {
   give_both(o);
   size_t n;
   const el_cli_group *groups = el_serve_file_groups(&o->table, &n);
@@ -146,7 +146,7 @@ static int read_file(el_serve_options *o) {
 int el_serve_options_read(el_serve_options *o, const el_cli_command *self, int argc, char **argv) {
   el_serve_table_fill(&o->table, o);
   int code = el_cli_parse_noting(self, o->table.groups, EL_SERVE_GROUPS, argc, argv, NULL, &o->given);
-  if (code < 0 && o->config) code = read_file(o);
+  if (code < 0 && o->config) code = read_config_file(o);
   o->common.log.json = o->log_format && !strcmp(o->log_format, "json");
   return code;
 }

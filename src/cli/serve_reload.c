@@ -9,7 +9,7 @@
 /* Keys of a file that are heeded. */
 static const char *const reloaded[] = {"api-keys", "log-format", "quiet", "verbose"};
 
-static bool is_given(const el_serve_options *o, const char *key) {
+static bool is_given_on_line(const el_serve_options *o, const char *key) {
   size_t n;
   const el_cli_group *groups = el_serve_file_groups(&o->table, &n);
   return el_cli_is_given(&o->given, el_cli_find(groups, n, key, strlen(key)));
@@ -17,7 +17,7 @@ static bool is_given(const el_serve_options *o, const char *key) {
 
 /* Of a key that counts; NULL: the command line has the option, or the file says nothing of it. */
 static const el_config_value *value_of(const el_config *file, const el_serve_options *o, const char *key) {
-  if (is_given(o, key)) return NULL;
+  if (is_given_on_line(o, key)) return NULL;
   const el_config_entry *entry = el_config_find(file, key);
   return entry ? entry->values : NULL;
 }
@@ -30,8 +30,8 @@ static bool is_on(const el_config_value *flag) {
 static void take_log(el_serve_options *o, const el_config *file) {
   el_cli_log *log = &o->common.log;
   const el_config_value *format = value_of(file, o, "log-format");
-  if (!is_given(o, "log-format")) atomic_store(&log->json, format && !strcmp(format->text, "json"));
-  if (is_given(o, "quiet")) return; /* then verbose is, too */
+  if (!is_given_on_line(o, "log-format")) atomic_store(&log->json, format && !strcmp(format->text, "json"));
+  if (is_given_on_line(o, "quiet")) return; /* then verbose is, too */
   atomic_store(&log->level, is_on(value_of(file, o, "quiet"))     ? EL_LOG_ERROR
                             : is_on(value_of(file, o, "verbose")) ? EL_LOG_DEBUG
                                                                   : EL_LOG_INFO);
@@ -53,7 +53,7 @@ static void reload_file(el_serve_options *o) {
   take_log(o, &now);
   /* Who serves a network is not to serve all of it because a line was lost. */
   const el_config_value *keys = value_of(&now, o, "api-keys");
-  bool opens = o->api_keys && !keys && !is_given(o, "api-keys");
+  bool opens = o->api_keys && !keys && !is_given_on_line(o, "api-keys");
   char changes[512];
   el_config_changes(&o->file, &now, groups, n, &o->given, reloaded, sizeof reloaded / sizeof *reloaded, changes,
                     sizeof changes);
@@ -78,7 +78,7 @@ static void reload_keys(el_serve_options *o, el_server *server) {
     el_cli_logf(&o->common.log, EL_LOG_INFO, "SIGHUP: keys of %s", o->api_keys);
 }
 
-static void rescan(el_serve_options *o) {
+static void rescan_adapters_now(el_serve_options *o) {
   el_rescan_result r;
   el_error err;
   if (el_adapter_rescan(o->common.engine, &r, &err))
@@ -91,7 +91,7 @@ static void rescan(el_serve_options *o) {
 void el_serve_reload(el_serve_options *o, el_server *server) {
   if (o->config) reload_file(o);
   reload_keys(o, server);
-  rescan(o);
+  rescan_adapters_now(o);
   el_cli_logf(&o->common.log, EL_LOG_INFO, "SIGHUP: done");
 }
 

@@ -53,7 +53,7 @@ static el_status read_csv_header(csv *c) {
   return EL_OK;
 }
 
-static el_status read_score(csv *c, size_t i) {
+static el_status read_csv_score(csv *c, size_t i) {
   el_str s = el_csv_field(&c->r, i);
   char text[32], *end, shown[EL_SHOW];
   const char *name = c->b->t->names[c->columns[i]];
@@ -79,7 +79,7 @@ static el_status read_csv_row(csv *c) {
   }
   el_status status = el_table_add_row(c->b, prompt, task, c->r.record_line);
   for (size_t i = 0; !status && i < c->n_columns; i++)
-    if (c->columns[i] >= 0) status = read_score(c, i);
+    if (c->columns[i] >= 0) status = read_csv_score(c, i);
   return status;
 }
 

@@ -3,7 +3,7 @@
 
 #include "cli/config/config.h"
 
-static bool same(const el_config_entry *a, const el_config_entry *b) {
+static bool config_values_equal(const el_config_entry *a, const el_config_entry *b) {
   if (!a || !b) return !a && !b;
   if (a->n != b->n) return false;
   for (size_t i = 0; i < a->n; i++)
@@ -11,7 +11,7 @@ static bool same(const el_config_entry *a, const el_config_entry *b) {
   return true;
 }
 
-static bool is_in(const char *const *list, size_t n, const char *name) {
+static bool list_has(const char *const *list, size_t n, const char *name) {
   for (size_t i = 0; i < n; i++)
     if (!strcmp(list[i], name)) return true;
   return false;
@@ -24,8 +24,8 @@ void el_config_changes(const el_config *was, const el_config *is, const el_cli_g
   for (size_t g = 0; g < n_groups; g++)
     for (size_t i = 0; i < groups[g].n; i++) {
       const el_cli_option *o = &groups[g].options[i];
-      if (el_cli_is_given(given, o) || is_in(but, n_but, o->name)) continue;
-      if (same(el_config_find(was, o->name), el_config_find(is, o->name)) || len >= size) continue;
+      if (el_cli_is_given(given, o) || list_has(but, n_but, o->name)) continue;
+      if (config_values_equal(el_config_find(was, o->name), el_config_find(is, o->name)) || len >= size) continue;
       len += (size_t)snprintf(out + len, size - len, "%s%s", len ? ", " : "", o->name);
     }
 }

@@ -39,7 +39,7 @@ static const char *const MUTE[] = {"mirostat_tau", "mirostat_eta", "penalize_new
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 
-static bool is_in_list(const char *s, const char *const *list, size_t n) {
+static bool is_one_of_names(const char *s, const char *const *list, size_t n) {
   for (size_t i = 0; i < n; i++)
     if (!strcmp(s, list[i])) return true;
   return false;
@@ -64,14 +64,14 @@ static bool says_nothing(const char *name, const json_t *v) {
 
 static bool read_ollama_option(el_api_parse *p, json_t *body, const char *name, json_t *v) {
   char known_as[96];
-  if (says_nothing(name, v) || is_in_list(name, MUTE, COUNT(MUTE))) return true;
+  if (says_nothing(name, v) || is_one_of_names(name, MUTE, COUNT(MUTE))) return true;
   for (size_t i = 0; i < COUNT(OPTIONS); i++)
     if (!strcmp(OPTIONS[i].name, name)) return !json_object_set(body, OPTIONS[i].field, v) || el_api_no_memory(p);
   if (!strcmp(name, "num_ctx") && (!json_is_integer(v) || json_integer_value(v) < 1))
     return fail_option(p, name, "it must be a positive integer");
   if (!strcmp(name, "num_ctx") && json_integer_value(v) > p->setup->model->ctx_size)
     return el_api_unknown(p, "options.num_ctx", " It is more than the context that the server has.");
-  if (is_in_list(name, MACHINE, COUNT(MACHINE))) return true;
+  if (is_one_of_names(name, MACHINE, COUNT(MACHINE))) return true;
   for (size_t i = 0; i < COUNT(GONE); i++)
     if (!strcmp(GONE[i].name, name))
       return (json_is_number(v) && json_number_value(v) == GONE[i].off) ||
