@@ -1,4 +1,4 @@
-/* The service manager's watchdog: a sign of life for each time that the engine has come round. */
+/* The service manager's watchdog: sends a sign of life each time that the engine has come round. */
 #ifndef EL_CLI_ALIVE_H
 #define EL_CLI_ALIVE_H
 
@@ -7,15 +7,15 @@
 #include "edgelora.h"
 
 typedef struct el_cli_alive {
-  el_engine *engine; /* NULL: nobody watches, there is no thread */
+  el_engine *engine; /* NULL: nobody watches and there is no thread */
   int every_ms, stop_fd;
   pthread_t thread;
 } el_cli_alive;
 
-/* Begins to give signs, from a thread of its own, if the manager watches for them. False: there can be no such thread,
+/* Starts a thread that sends signs of life, if the manager expects them. False: the thread could not be started;
  * errno says why. */
 bool el_cli_alive_start(el_cli_alive *a, el_engine *engine);
-/* Before the engine is closed. */
+/* To be called before the engine is closed. */
 void el_cli_alive_stop(el_cli_alive *a);
 
 #endif

@@ -8,13 +8,14 @@ static int run_adapter_check(const el_cli_command *self, int argc, char **argv) 
   el_adapter_check_options o = el_adapter_check_options_default();
   const el_cli_option options[] = {
       {'m', "model", "FILE", EL_CLI_TEXT, &o.model_path, 0, 0,
-       "the base model: a GGUF file, a part of one, or its folder; default: the model that 'make model' puts into the "
-       "cache"},
-      {0, "adapter-type", "KIND", EL_CLI_TEXT, &o.adapter_type, 0, 0, "adapters in memory: q8, q4 or f16; default q8"},
+       "the base model: a GGUF file, any part of a split one, or its folder; default: the model that 'make model' puts "
+       "into the cache"},
+      {0, "adapter-type", "KIND", EL_CLI_TEXT, &o.adapter_type, 0, 0,
+       "type of adapters in memory: q8, q4 or f16; default q8"},
       {'t', "threads", "N", EL_CLI_INT, &o.n_threads, 0, EL_MAX_THREADS,
        "threads that compute; default 0: one per physical core"},
       {0, "isa", "NAME", EL_CLI_TEXT, &o.isa, 0, 0,
-       "instruction set: scalar, avx2, avxvnni, avx512vnni, amx_int8; default: the best that this CPU has"},
+       "instruction set: scalar, avx2, avxvnni, avx512vnni, amx_int8; default: the best one of this CPU"},
   };
   const el_cli_group groups[] = {{"Options", options, sizeof options / sizeof *options}};
   el_cli_rest rest;
@@ -36,13 +37,13 @@ static int run_adapter_check(const el_cli_command *self, int argc, char **argv) 
 
 static const el_cli_command check = {
     .name = "adapter check",
-    .summary = "tell what an adapter is, what it changes, or why it cannot be served",
+    .summary = "describe an adapter and what it changes, or say why it cannot be served",
     .usage = "[-m MODEL] PATH... [options]",
     .about =
-        "Reads and checks adapters as the server would, and prints their form, rank, scale, the matrices that they\n"
-        "touch and the memory that they take; then how far each moves the model's logits on a few texts, and the\n"
-        "divergence (KL) of its distributions from the base's. One that changes nothing, as before training, is\n"
-        "said to. What cannot be served is an error with the reason, and the exit status 1.",
+        "Reads and checks adapters as the server does. Prints the form, the rank, the scale, the matrices that an\n"
+        "adapter changes and the memory that it takes; then how far it moves the model's logits on a few texts,\n"
+        "and the KL divergence of its distributions from the base's. Says so if an adapter changes nothing, as\n"
+        "before training. An adapter that cannot be served is an error with its reason and exit status 1.",
     .examples =
         "  edgelora adapter check adapters/sql\n"
         "  edgelora adapter check -m model.gguf downloads/*",
@@ -54,7 +55,10 @@ enum { N_COMMANDS = sizeof commands / sizeof *commands };
 static void print_adapter_help(FILE *out) {
   fputs("usage: edgelora adapter COMMAND [options]\n\nCommands:\n", out);
   el_cli_list_commands(out, commands, N_COMMANDS);
-  fputs("\n'edgelora adapter COMMAND --help' tells more.\n", out);
+  fputs(
+      "\n"
+      "'edgelora adapter COMMAND --help' has more.\n",
+      out);
 }
 
 static int run_adapter(const el_cli_command *self, int argc, char **argv) {

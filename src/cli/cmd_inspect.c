@@ -18,9 +18,10 @@ static int run_inspect(const el_cli_command *self, int argc, char **argv) {
 
 const el_cli_command el_cmd_inspect = {
     .name = "inspect",
-    .summary = "print what a model or an adapter holds",
+    .summary = "print what is in a model or an adapter",
     .usage = "FILE...",
-    .about = "Describes GGUF files, safetensors files and adapter folders: metadata, tensors, types, shapes, sizes.",
+    .about =
+        "Prints the metadata, tensors, types, shapes and sizes of GGUF files, safetensors files and adapter folders.",
     .examples =
         "  edgelora inspect model.gguf\n"
         "  edgelora inspect adapters/sql",

@@ -9,16 +9,23 @@ enum { N_STEPS = sizeof steps / sizeof *steps };
 
 static void print_router_help(FILE *out) {
   fputs(
-      "usage: edgelora router STEP [options]\n\n"
-      "A router foretells how well each adapter, and the base, would answer a prompt; requests for the model \"auto\"\n"
-      "get the best one.\n\nSteps:\n",
+      "usage: edgelora router STEP [options]\n"
+      "\n"
+      "A router predicts how well each adapter, and the base, would answer a prompt. Requests for the model\n"
+      "\"auto\" get the best one.\n"
+      "\n"
+      "Steps:\n",
       out);
   el_cli_list_commands(out, steps, N_STEPS);
-  fputs("\n'edgelora router STEP --help' tells more.\n", out);
+  fputs(
+      "\n"
+      "'edgelora router STEP --help' has more.\n",
+      out);
 }
 
 static int run_router(const el_cli_command *self, int argc, char **argv) {
   return el_cli_run_family("edgelora router", steps, N_STEPS, print_router_help, argc, argv);
 }
 
-const el_cli_command el_cmd_router = {.name = "router", .summary = "train what chooses adapters", .run = run_router};
+const el_cli_command el_cmd_router = {
+    .name = "router", .summary = "train and test a router, which chooses adapters", .run = run_router};

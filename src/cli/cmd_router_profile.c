@@ -267,17 +267,17 @@ static int run_router_profile(const el_cli_command *self, int argc, char **argv)
   work w = {.journal = {.fd = -1}};
   const el_cli_option table[] = {
       {0, "prompts", "FILE", EL_CLI_TEXT, &o.prompts_path, 0, 0,
-       "JSONL or CSV: prompt, and if you like task, expected (a text, in JSONL also a list of them; completion is the "
-       "same), and scorer, for this line alone"},
+       "JSONL or CSV with prompt and, optionally, task, expected (a text, in JSONL also a list of texts; completion is "
+       "the same) and scorer, which is for this line only"},
       {'o', "output", "FILE", EL_CLI_TEXT, &o.output, 0, 0,
        "the table to write, FILE.csv or FILE.jsonl; FILE.part beside it is the journal"},
       {0, "scorer", "NAME", EL_CLI_TEXT, &o.scorer_text, 0, 0,
        "exact, contains, json, f1 or command:LINE; default exact"},
       {0, "scorer-timeout", "SECONDS", EL_CLI_INT, &o.timeout_s, 1, 3600,
-       "how long a command may take for one answer; default 10"},
-      {'n', "max-tokens", "N", EL_CLI_INT, &o.max_tokens, 1, INT_MAX, "tokens of an answer at most; default 64"},
-      {0, "limit", "N", EL_CLI_INT, &o.limit, 0, 1 << 30, "the first N prompts only; default 0: all"},
-      {0, "restart", NULL, EL_CLI_FLAG, &o.restart, 0, 0, "throw the journal of an earlier run away"},
+       "time that a command may take for one answer; default 10"},
+      {'n', "max-tokens", "N", EL_CLI_INT, &o.max_tokens, 1, INT_MAX, "tokens of an answer, at most; default 64"},
+      {0, "limit", "N", EL_CLI_INT, &o.limit, 0, 1 << 30, "use only the first N prompts; default 0: all"},
+      {0, "restart", NULL, EL_CLI_FLAG, &o.restart, 0, 0, "discard the journal of an earlier run and begin anew"},
   };
   el_cli_option model[EL_CLI_MODEL_OPTIONS], engine[EL_CLI_ENGINE_OPTIONS];
   const el_cli_group groups[] = {
@@ -304,20 +304,23 @@ const el_cli_command el_cmd_router_profile = {
     .summary = "score every adapter on labelled prompts",
     .usage = "[-m MODEL] --adapters DIR --prompts FILE -o TABLE [options]",
     .about =
-        "Lets the base and every adapter answer every prompt, many at once, always the most likely token, and writes\n"
-        "what each scored: the table that 'edgelora router train' reads. A prompt is put to the model as a user's\n"
-        "message, in its chat template if it has one.\n\n"
-        "Scorers, 0 to 1 each; of several expected answers the one that scores best counts:\n"
-        "  exact         the answer is the expected one, less white space at both ends\n"
-        "  contains      the expected one stands in it\n"
+        "Lets the base and every adapter answer every prompt, many at once, always with the most likely token,\n"
+        "and writes their scores: the table that 'edgelora router train' reads. A prompt is given to the model as\n"
+        "a user's message, in its chat template if it has one.\n"
+        "\n"
+        "Scorers give 0 to 1. With several expected answers the best score counts:\n"
+        "  exact         the answer equals the expected one, without white space at both ends\n"
+        "  contains      the answer contains the expected one\n"
         "  json          both are the same JSON value; the order of keys does not count\n"
         "  f1            words in common, as SQuAD counts them (arXiv 1606.05250)\n"
-        "  command:LINE  LINE is run by /bin/sh for each answer, one at a time; it gets a JSON object with prompt,\n"
-        "                expected (a list), answer and adapter on its standard input, and prints the score\n\n"
-        "A prompt without an expected answer is one for the base: the base's own answer is what is expected of\n"
-        "adapters, by f1, and the base scores 1. So prompts that no adapter is meant for need no answers.\n\n"
-        "A run that was ended, even by kill -9, goes on where it was when the same command is given again. A prompt\n"
-        "that does not fit the context with its answer is an error, before anything is generated.",
+        "  command:LINE  /bin/sh runs LINE for each answer, one at a time; it gets a JSON object with prompt,\n"
+        "                expected (a list), answer and adapter on its standard input, and prints the score\n"
+        "\n"
+        "A prompt without an expected answer is one for the base: the base scores 1, and its answer is what is\n"
+        "expected of adapters, by f1. So prompts that are not meant for an adapter need no expected answer.\n"
+        "\n"
+        "A run that was ended, even by kill -9, continues where it was when the same command is given again. If\n"
+        "a prompt and its answer do not fit the context, this is an error before anything is generated.",
     .examples =
         "  edgelora router profile --adapters adapters --prompts prompts.jsonl -o table.csv\n"
         "  edgelora router profile --adapters adapters --prompts prompts.csv -o table.jsonl --scorer f1 -n 128\n"

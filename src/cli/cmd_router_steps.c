@@ -32,7 +32,7 @@ static el_cli_group run_group(el_router_options *o, watch *w, el_cli_option stor
       0,       "isa",
       "NAME",  EL_CLI_TEXT,
       &o->isa, 0,
-      0,       "instruction set: scalar, avx2, avxvnni, avx512vnni, amx_int8; default: the best that this CPU has"};
+      0,       "instruction set: scalar, avx2, avxvnni, avx512vnni, amx_int8; default: the best one of this CPU"};
   storage[2] = (el_cli_option){'q', "quiet", NULL, EL_CLI_FLAG, &w->quiet, 0, 0, "show no progress"};
   return (el_cli_group){"Running", storage, N_RUN_OPTIONS};
 }
@@ -45,8 +45,8 @@ static el_cli_option model_option(el_router_options *o) {
                          &o->model_path,
                          0,
                          0,
-                         "the base model: a GGUF file, a part of one, or its folder; default: the model that 'make "
-                         "model' puts into the cache"};
+                         "the base model: a GGUF file, any part of a split one, or its folder; default: the model that "
+                         "'make model' puts into the cache"};
 }
 
 /* Runs one of the library's functions with the model's path filled in. */
@@ -70,22 +70,23 @@ static int run_router_train(const el_cli_command *self, int argc, char **argv) {
   const el_cli_option files[] = {
       model_option(&o),
       {0, "table", "FILE", EL_CLI_TEXT, &o.table_path, 0, 0,
-       "what each candidate scored on each prompt: CSV with the columns prompt, task (may be absent) and score_NAME, "
-       "0 to 1, score_base for the base; or JSONL, {\"prompt\": ..., \"task\": ..., \"scores\": {NAME: ...}}"},
+       "the score of each candidate on each prompt: CSV with the columns prompt, task (optional) and score_NAME, 0 to "
+       "1, with score_base for the base; or JSONL, {\"prompt\": ..., \"task\": ..., \"scores\": {NAME: ...}}"},
       {0, "valid", "FILE", EL_CLI_TEXT, &o.valid_path, 0, 0,
-       "a table with the same candidates and other prompts, to validate on; default: a fifth of the table"},
+       "a table with the same candidates and other prompts, for validation; default: a fifth of the table"},
       {'o', "output", "FILE", EL_CLI_TEXT, &o.router_path, 0, 0, "the router to write"},
       {0, "lora", "PATH", EL_CLI_TEXT, &o.lora_path, 0, 0,
-       "read prompts with this adapter, a PEFT folder or a GGUF file; it goes into the router"},
+       "read prompts with this adapter, a PEFT folder or a GGUF file; it becomes part of the router"},
   };
   const el_cli_option training[] = {
       {0, "max-tokens", "N", EL_CLI_INT, &o.max_tokens, EL_MIN_ROUTER_TOKENS, EL_MAX_ROUTER_TOKENS,
-       "tokens that are read of a prompt; default 256"},
+       "tokens to read of a prompt; default 256"},
       {0, "max-depth", "N", EL_CLI_INT, &o.max_depth, 0, 1024,
-       "layers that a prompt may go through; default 0: a quarter of the model's"},
-      {0, "seed", "N", EL_CLI_U64, &o.seed, 0, 0, "how rows are drawn for folds and examples; default 0"},
+       "layers through which a prompt is computed, at most; default 0: a quarter of the model's"},
+      {0, "seed", "N", EL_CLI_U64, &o.seed, 0, 0, "seed for drawing rows for folds and examples; default 0"},
       {0, "no-refit", NULL, EL_CLI_FLAG, &o.no_refit, 0, 0,
-       "keep the head that was validated; else, when all is settled, it is fitted to the validation part too"},
+       "keep the classifier that was validated; otherwise it is fitted once more in the end, to training and "
+       "validation rows together"},
   };
   el_cli_option running[N_RUN_OPTIONS];
   const el_cli_group groups[] = {
@@ -105,8 +106,8 @@ const el_cli_command el_cmd_router_train = {
     .summary = "learn from a table of scores",
     .usage = "[-m MODEL] --table FILE [--valid FILE] -o ROUTER [options]",
     .about =
-        "Reads the table's prompts through the model's first layers, finds the layer, pooling and penalty that\n"
-        "foretell the candidates' scores best on rows not seen, fits a multi-label classifier with binary\n"
+        "Computes the table's prompts through the model's first layers, finds the layer, pooling and penalty that\n"
+        "best predict the candidates' scores on rows not seen, fits a multi-label classifier with binary\n"
         "cross-entropy and early stopping, and writes one file. The same input gives the same router.\n"
         "A prompt is read as a user's first message, in the model's chat template if it has one.",
     .examples =
@@ -121,10 +122,10 @@ static int run_router_eval(const el_cli_command *self, int argc, char **argv) {
       model_option(&o),
       {0, "router", "FILE", EL_CLI_TEXT, &o.router_path, 0, 0, "the router"},
       {0, "table", "FILE", EL_CLI_TEXT, &o.table_path, 0, 0,
-       "a table that the router has not seen, as for router train"},
+       "a table as for router train, with prompts that the router has not seen"},
       {0, "examples", "FILE", EL_CLI_TEXT, &o.examples_path, 0, 0,
-       "score candidates as if they had not been trained: by the first five prompts of this table that are each one's "
-       "own; the base keeps its trained score"},
+       "score candidates as if they had not been trained, by examples: for each, the first five prompts of this table "
+       "on which it is best and better than the base; the base keeps its trained score"},
       {0, "json", NULL, EL_CLI_FLAG, &o.json, 0, 0, "print one JSON object"},
   };
   el_cli_option running[N_RUN_OPTIONS];
@@ -141,14 +142,14 @@ static int run_router_eval(const el_cli_command *self, int argc, char **argv) {
 
 const el_cli_command el_cmd_router_eval = {
     .name = "router eval",
-    .summary = "measure a router's choices on a table",
+    .summary = "measure a router's decisions on a table",
     .usage = "[-m MODEL] --router ROUTER --table FILE [options]",
     .about =
-        "Prints 'chosen X ± Y': the mean score of the candidate that is chosen for each prompt, and half its 95%\n"
-        "interval. Beside it: a random candidate, the best single one, the best one of each task (if the table has\n"
-        "tasks), and the oracle, which knows the scores. Then: how often one of the k best-scored candidates is the\n"
-        "best (top-k recall), how far foretold scores are from true ones (calibration), and rows for each candidate\n"
-        "and task.",
+        "Prints 'chosen X ± Y': the mean score of the candidates chosen for the prompts, and half its 95%\n"
+        "interval. For comparison: a random candidate, the best single one, the best one of each task (if the\n"
+        "table has tasks), and the oracle, which knows the scores. Then: how often the best candidate is among the\n"
+        "k with the highest predictions (top-k recall), how far predictions are from true scores (calibration),\n"
+        "and rows for each candidate and task.",
     .examples =
         "  edgelora router eval --router router.gguf --table unseen.csv\n"
         "  edgelora router eval -m model.gguf --router router.gguf --table unseen.csv --json",
@@ -164,10 +165,11 @@ static int run_router_show(const el_cli_command *self, int argc, char **argv) {
   return el_cli_end(status ? el_cli_failed(&err) : EL_EXIT_OK);
 }
 
-const el_cli_command el_cmd_router_show = {
-    .name = "router show",
-    .summary = "print what a router's file holds",
-    .usage = "ROUTER",
-    .about = "The model that it belongs to, what it reads of a prompt, its candidates, and how it was trained.",
-    .examples = "  edgelora router show router.gguf",
-    .run = run_router_show};
+const el_cli_command el_cmd_router_show = {.name = "router show",
+                                           .summary = "print what is in a router's file",
+                                           .usage = "ROUTER",
+                                           .about =
+                                               "Prints the model to which a router belongs, what it reads of a prompt, "
+                                               "its candidates, and how it was trained.",
+                                           .examples = "  edgelora router show router.gguf",
+                                           .run = run_router_show};

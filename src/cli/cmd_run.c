@@ -129,34 +129,35 @@ static int run_run(const el_cli_command *self, int argc, char **argv) {
   const el_cli_option prompt[] = {
       {'p', "prompt", "TEXT", EL_CLI_TEXT, &o.prompt, 0, 0, "the prompt"},
       {'f', "file", "FILE", EL_CLI_TEXT, &o.file, 0, 0,
-       "read the prompt from FILE, less a newline at its end; - is standard input"},
+       "read the prompt from FILE, without a newline at its end; - is standard input"},
       {'n', "max-tokens", "N", EL_CLI_INT, &o.max_tokens, -1, INT_MAX,
-       "generate N tokens at most, -1: until the context is full; default 256, in a chat 1024"},
-      {0, "chat", NULL, EL_CLI_FLAG, &o.chat, 0, 0, "put the prompt into the model's chat template"},
+       "generate at most N tokens; -1: until the context is full; default 256, in a chat 1024"},
+      {0, "chat", NULL, EL_CLI_FLAG, &o.chat, 0, 0, "apply the model's chat template to the prompt"},
       {0, "chat-template", "FILE", EL_CLI_TEXT, &o.common.options.chat_template_path, 0, 0,
        "a chat template (Jinja) to use instead of the model's own"},
       {0, "system", "TEXT", EL_CLI_TEXT, &o.system, 0, 0, "the chat's system message; default: the template's own"},
       {0, "special", NULL, EL_CLI_FLAG, &o.special, 0, 0,
-       "let text such as <|im_end|> in the prompt be the special token; without --chat"},
-      {0, "stop", "TEXT", EL_CLI_TEXTS, &o.stop, 0, 0, "end before TEXT appears; may be repeated"},
-      {0, "ignore-eos", NULL, EL_CLI_FLAG, &o.request.ignore_eos, 0, 0, "go on when the model would end"},
+       "read text such as <|im_end|> in the prompt as the special token; only without --chat"},
+      {0, "stop", "TEXT", EL_CLI_TEXTS, &o.stop, 0, 0, "stop before TEXT appears; may be repeated"},
+      {0, "ignore-eos", NULL, EL_CLI_FLAG, &o.request.ignore_eos, 0, 0, "continue where the model would end"},
   };
   const el_cli_option sampling[] = {
       {0, "temp", "T", EL_CLI_REAL, &s->temperature, 0, 100, "temperature; default 0: always the most likely token"},
       {0, "top-k", "K", EL_CLI_INT, &s->top_k, 0, INT_MAX, "draw from the K most likely tokens; default 0: off"},
       {0, "top-p", "P", EL_CLI_REAL, &s->top_p, 0, 1,
-       "draw from the most likely tokens that make up P; default 1: off"},
+       "draw from the most likely tokens whose probabilities add up to P; default 1: off"},
       {0, "min-p", "P", EL_CLI_REAL, &s->min_p, 0, 1,
-       "drop tokens less likely than P times the likeliest; default 0: off"},
+       "drop tokens that are less likely than P times the most likely one; default 0: off"},
       {0, "repeat-penalty", "X", EL_CLI_REAL, &s->repeat_penalty, 0.01, 100,
-       "penalty of tokens seen before; default 1: off"},
+       "penalty for tokens that occurred before; default 1: off"},
       {0, "repeat-last-n", "N", EL_CLI_INT, &s->repeat_last_n, -1, INT_MAX,
-       "how many tokens back --repeat-penalty looks, -1: all; default 64"},
+       "how many tokens back --repeat-penalty looks; -1: all; default 64"},
       {0, "frequency-penalty", "X", EL_CLI_REAL, &s->frequency_penalty, -2, 2,
-       "taken off a token's logit for each time it was generated; default 0"},
+       "subtracted from a token's logit for each time that it was generated; default 0"},
       {0, "presence-penalty", "X", EL_CLI_REAL, &s->presence_penalty, -2, 2,
-       "taken off a token's logit once it was generated; default 0"},
-      {0, "seed", "N", EL_CLI_U64, &s->seed, 0, 0, "seed of the draw: same seed, same text; default: a random one"},
+       "subtracted once from the logit of each token that was generated; default 0"},
+      {0, "seed", "N", EL_CLI_U64, &s->seed, 0, 0,
+       "seed for sampling: the same seed gives the same text; default: a random one"},
   };
   el_cli_option model[EL_CLI_MODEL_OPTIONS], router[EL_CLI_ROUTER_OPTIONS], engine[EL_CLI_ENGINE_OPTIONS];
   const el_cli_group groups[] = {
@@ -189,9 +190,9 @@ const el_cli_command el_cmd_run = {
     .summary = "complete a prompt, or chat on the terminal",
     .usage = "[-m MODEL] [--adapter NAME=PATH]... [-a NAME] [-p PROMPT] [options]",
     .about =
-        "Completes the prompt and prints the completion alone, as it is generated. The prompt is -p's text, a\n"
-        "file, or standard input. On a terminal and without a prompt it is a conversation instead. With -a auto the\n"
-        "router chooses the adapter, in a conversation for each message anew.",
+        "Completes the prompt and prints only the completion, as it is generated. The prompt is the text of -p,\n"
+        "a file, or standard input. Without a prompt, on a terminal, it starts a chat instead. With -a auto the\n"
+        "router chooses the adapter; in a chat, for each message.",
     .examples =
         "  edgelora run -p 'The capital of France is' -n 16\n"
         "  edgelora run --adapters adapters -a sql --chat -p 'cabins(district, rent)\\nAverage rent of the cabins?'\n"

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "cli/alive.h"
-#include "cli/examples.h"
+#include "cli/curl_lines.h"
 #include "cli/notify.h"
 #include "cli/serve.h"
 #include "cli/signals.h"
@@ -152,7 +152,7 @@ static int serve_requests(el_serve_options *o, const el_server_options *options)
   else
     fprintf(stderr, "listening on %s\n", el_server_url(server));
   int with = (options->has_router ? EL_CLI_WITH_ROUTER : 0) | (options->api_keys ? EL_CLI_WITH_KEY : 0);
-  if (o->examples) el_cli_print_examples(stderr, o->common.engine, el_server_url(server), with);
+  if (o->examples) el_cli_print_curl_lines(stderr, o->common.engine, el_server_url(server), with);
   tell_ready(o, server);
   wait_for_end(o, server);
   el_cli_notify("STOPPING=1\nSTATUS=waiting up to %d s for running requests", o->delay_seconds + o->drain_seconds);
@@ -238,11 +238,11 @@ const el_cli_command el_cmd_serve = {
     .summary = "serve the model and its adapters over HTTP, as OpenAI's API",
     .usage = "[--config FILE] [-m MODEL] [--adapter NAME=PATH]... [--adapters DIR]... [--port N] [options]",
     .about =
-        "Answers /v1/completions, /v1/chat/completions and /v1/models; docs/api.md has the rest. A request's\n"
-        "\"model\" names an adapter, or the base model, or with a router is \"auto\": it chooses. Says 'listening on\n"
-        "URL' on standard error when it is ready.\n"
-        "SIGTERM or Ctrl-C: takes no new requests, lets the running ones end, and exits 0. SIGHUP: reads --config,\n"
-        "--api-keys and the folders of adapters anew.",
+        "Answers /v1/completions, /v1/chat/completions, /v1/models and more; docs/api.md lists all endpoints.\n"
+        "The \"model\" of a request is an adapter, the base model, or \"auto\" to let the router choose.\n"
+        "Prints 'listening on URL' on standard error when it is ready.\n"
+        "On SIGTERM or Ctrl-C it accepts no new requests, lets the running ones end, and exits 0. On SIGHUP it\n"
+        "reloads --config, --api-keys and the folders of adapters.",
     .examples =
         "  edgelora serve --adapters adapters\n"
         "  edgelora serve --adapters adapters --router router.gguf --api-keys keys\n"

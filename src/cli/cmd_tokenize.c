@@ -100,13 +100,12 @@ static int run_tokenize(const el_cli_command *self, int argc, char **argv) {
   tokenize_options o = {0};
   const el_cli_option options[] = {
       {'m', "model", "FILE", EL_CLI_TEXT, &o.model, 0, 0,
-       "a GGUF file with a vocabulary; weights are not needed. Default: the model that 'make model' puts into the "
-       "cache"},
+       "a GGUF file with a vocabulary; it needs no weights; default: the model that 'make model' puts into the cache"},
       {'f', "file", "FILE", EL_CLI_TEXT, &o.file, 0, 0,
-       "one JSON string a line in, one array of ids a line out; - is standard input"},
-      {0, "special", NULL, EL_CLI_FLAG, &o.special, 0, 0, "let text such as <|im_end|> be the special token"},
-      {0, "bos", NULL, EL_CLI_FLAG, &o.bos, 0, 0, "put the token first that begins a text, if the model asks for it"},
-      {'d', "decode", NULL, EL_CLI_FLAG, &o.decode, 0, 0, "the other way: ids in, their text out"},
+       "read one JSON string per line and print one array of ids per line; - is standard input"},
+      {0, "special", NULL, EL_CLI_FLAG, &o.special, 0, 0, "read text such as <|im_end|> as the special token"},
+      {0, "bos", NULL, EL_CLI_FLAG, &o.bos, 0, 0, "begin with the BOS token, if the model asks for one"},
+      {'d', "decode", NULL, EL_CLI_FLAG, &o.decode, 0, 0, "turn ids into text"},
   };
   const el_cli_group group = {"Options", options, sizeof options / sizeof *options};
   el_cli_rest rest;
@@ -135,7 +134,7 @@ const el_cli_command el_cmd_tokenize = {
     .usage = "[-m MODEL] TEXT | - | --file FILE | --decode IDS",
     .about =
         "Prints the token ids of TEXT, of standard input (-), or of every line of FILE, as JSON arrays.\n"
-        "No token is added in front or behind. A byte that no token stands for is left out, with a message.",
+        "No token is added before or after them. A byte without a token is left out, with a message.",
     .examples =
         "  edgelora tokenize 'Hello world'\n"
         "  edgelora tokenize -m vocabulary.gguf --file texts.jsonl > ids.jsonl\n"

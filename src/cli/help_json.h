@@ -1,10 +1,10 @@
-/* The tables behind the help, for those who make something else of them: manual pages, completions (tools/manual). */
+/* The tables behind --help as JSON, from which tools/manual makes manual pages and completions. */
 #ifndef EL_CLI_HELP_JSON_H
 #define EL_CLI_HELP_JSON_H
 
 #include "cli/options.h"
 
-/* What asks for it, in place of --help. */
+/* The argument that asks for it, in place of --help. */
 #define EL_CLI_HELP_JSON "--help=json"
 
 /* Both print an object and return the exit status. */

@@ -30,8 +30,8 @@ el_cli_group el_cli_model_group(el_cli_engine *e, const char **adapter, el_cli_o
                                  &e->model,
                                  0,
                                  0,
-                                 "the base model: a GGUF file, a part of one, or its folder; default: the model that "
-                                 "'make model' puts into the cache"};
+                                 "the base model: a GGUF file, any part of a split one, or its folder; default: the "
+                                 "model that 'make model' puts into the cache"};
   storage[n++] = (el_cli_option){0,
                                  "adapter",
                                  "NAME=PATH",
@@ -47,7 +47,7 @@ el_cli_group el_cli_model_group(el_cli_engine *e, const char **adapter, el_cli_o
                                  &e->adapter_dirs,
                                  0,
                                  0,
-                                 "add every adapter in DIR, named after its folder or file; may be repeated"};
+                                 "add every adapter in DIR, each named after its folder or file; may be repeated"};
   if (adapter)
     storage[n++] = (el_cli_option){'a',     "use", "NAME", EL_CLI_TEXT,
                                    adapter, 0,     0,      "answer with this adapter; default: the base model alone"};
@@ -56,15 +56,14 @@ el_cli_group el_cli_model_group(el_cli_engine *e, const char **adapter, el_cli_o
 
 el_cli_group el_cli_router_group(el_cli_engine *e, el_cli_option storage[EL_CLI_ROUTER_OPTIONS]) {
   el_engine_options *o = &e->options;
-  storage[0] =
-      (el_cli_option){0,
-                      "router",
-                      "FILE",
-                      EL_CLI_PATH,
-                      &o->router_path,
-                      0,
-                      0,
-                      "a router for this model, which chooses an adapter by the prompt for requests to 'auto'"};
+  storage[0] = (el_cli_option){0,
+                               "router",
+                               "FILE",
+                               EL_CLI_PATH,
+                               &o->router_path,
+                               0,
+                               0,
+                               "a router for this model; it chooses an adapter for each request to the model 'auto'"};
   storage[1] = (el_cli_option){0,
                                "router-top-k",
                                "K",
@@ -72,8 +71,8 @@ el_cli_group el_cli_router_group(el_cli_engine *e, el_cli_option storage[EL_CLI_
                                &o->router_top_k,
                                0,
                                EL_MAX_SCORES,
-                               "of the K adapters with the best scores one that is in memory is preferred; default 0: "
-                               "as many as the router's file says"};
+                               "prefer an adapter in memory if it is among the K with the best scores; default 0: the "
+                               "value in the router's file"};
   storage[2] = (el_cli_option){0,
                                "router-margin",
                                "X",
@@ -81,8 +80,8 @@ el_cli_group el_cli_router_group(el_cli_engine *e, el_cli_option storage[EL_CLI_
                                &o->router_margin,
                                -1,
                                EL_MAX_ROUTER_MARGIN,
-                               "and only if it is within X of the best, in logits: 0.25 is 0.06 of a score in the "
-                               "middle; default -1: as the router's file says"};
+                               "and only if its logit is at most X below the best one; around a score of 0.5, a logit "
+                               "difference of 0.25 is 0.06 of the score; default -1: the value in the router's file"};
   return (el_cli_group){"Router", storage, EL_CLI_ROUTER_OPTIONS};
 }
 
@@ -97,19 +96,20 @@ el_cli_group el_cli_engine_group(el_cli_engine *e, int with, el_cli_option stora
                                    &o->ctx_size,
                                    0,
                                    EL_MAX_CTX_SIZE,
-                                   "tokens a sequence may have, prompt and answer; default 0: the model's own, as far "
-                                   "as half of --memory holds it"};
+                                   "tokens of a sequence, prompt and answer together; default 0: the model's own "
+                                   "context, if half of --memory can hold it, otherwise what it holds"};
   if (with & EL_CLI_WITH_SLOTS)
     storage[n++] = (el_cli_option){0,           "slots", "N",          EL_CLI_INT,
                                    &o->n_slots, 1,       EL_MAX_SLOTS, "sequences that run at once; default 32"};
-  storage[n++] = (el_cli_option){'t',
-                                 "threads",
-                                 "N",
-                                 EL_CLI_INT,
-                                 &o->n_threads,
-                                 0,
-                                 EL_MAX_THREADS,
-                                 "threads that compute; default 0: one per physical core, or per CPU of --cpu-list"};
+  storage[n++] =
+      (el_cli_option){'t',
+                      "threads",
+                      "N",
+                      EL_CLI_INT,
+                      &o->n_threads,
+                      0,
+                      EL_MAX_THREADS,
+                      "threads that compute; default 0: one per physical core, or one per CPU of --cpu-list"};
   storage[n++] = (el_cli_option){0,
                                  "cpu-list",
                                  "CPUS",
@@ -117,13 +117,13 @@ el_cli_group el_cli_engine_group(el_cli_engine *e, int with, el_cli_option stora
                                  &o->cpu_list,
                                  0,
                                  0,
-                                 "keep each of these threads on a CPU of its own: 0-3,8 or the like, or auto: one CPU "
-                                 "of each physical core; default: the system places them"};
+                                 "pin each of these threads to a CPU: a list such as 0-3,8, or auto for one CPU of "
+                                 "each physical core; default: the system places them"};
   storage[n++] = (el_cli_option){
       0,       "isa",
       "NAME",  EL_CLI_TEXT,
       &o->isa, 0,
-      0,       "instruction set: scalar, avx2, avxvnni, avx512vnni, amx_int8; default: the best that this CPU has"};
+      0,       "instruction set: scalar, avx2, avxvnni, avx512vnni, amx_int8; default: the best one of this CPU"};
   storage[n++] = (el_cli_option){0,
                                  "step-rows",
                                  "N",
@@ -131,7 +131,7 @@ el_cli_group el_cli_engine_group(el_cli_engine *e, int with, el_cli_option stora
                                  &o->step_rows,
                                  1,
                                  EL_MAX_STEP_ROWS,
-                                 "rows that one step computes, of all sequences together; default 128"};
+                                 "rows (tokens) that one step computes, of all sequences together; default 128"};
   storage[n++] = (el_cli_option){0,
                                  "step-adapters",
                                  "N",
@@ -139,29 +139,28 @@ el_cli_group el_cli_engine_group(el_cli_engine *e, int with, el_cli_option stora
                                  &o->step_adapters,
                                  0,
                                  EL_MAX_SLOTS,
-                                 "adapters that one step computes with, the base counted as one; 1: sequences of other "
-                                 "adapters wait, to compare with; default 0: all"};
-  storage[n++] =
-      (el_cli_option){0,
-                      "weights",
-                      "KIND",
-                      EL_CLI_TEXT,
-                      &o->weights,
-                      0,
-                      0,
-                      "keep: as precise as the file's types; q8: 16- and 32-bit weights as 8-bit integers, half "
-                      "the memory; f16: all weights as 16 bits, to compare with; default keep"};
-  storage[n++] =
-      (el_cli_option){0,
-                      "memory",
-                      "SIZE",
-                      EL_CLI_BYTES,
-                      &o->memory_bytes,
-                      0,
-                      0,
-                      "what keys, values and adapters may take together, such as 2G; the weights come on top; default: "
-                      "contexts of 4096 tokens for 16 slots, or half of them if these are more, and 512M; half of the "
-                      "free memory at most"};
+                                 "adapters in one step, the base counted as one; with 1, sequences of other adapters "
+                                 "wait, which serves comparisons; default 0: all"};
+  storage[n++] = (el_cli_option){
+      0,
+      "weights",
+      "KIND",
+      EL_CLI_TEXT,
+      &o->weights,
+      0,
+      0,
+      "type of the weights in memory: keep, as precise as in the file; q8, 16- and 32-bit weights as 8-bit integers, "
+      "half the memory; f16, all weights as 16-bit floats, for comparisons; default keep"};
+  storage[n++] = (el_cli_option){
+      0,
+      "memory",
+      "SIZE",
+      EL_CLI_BYTES,
+      &o->memory_bytes,
+      0,
+      0,
+      "memory for KV cache and adapters together, such as 2G; the weights come on top; default: contexts of 4096 "
+      "tokens for 16 slots, or for half of the slots if these are more, plus 512M; at most half of the free memory"};
   storage[n++] = (el_cli_option){0,
                                  "cache-policy",
                                  "NAME",
@@ -169,17 +168,17 @@ el_cli_group el_cli_engine_group(el_cli_engine *e, int with, el_cli_option stora
                                  &o->cache_policy,
                                  0,
                                  0,
-                                 "which adapters stay in memory: frequency, s3-fifo, lru; none: those that no request "
-                                 "wants leave, to compare with; default frequency"};
-  storage[n++] = (el_cli_option){0,
-                                 "kv-type",
-                                 "KIND",
-                                 EL_CLI_TEXT,
-                                 &o->kv_type,
-                                 0,
-                                 0,
-                                 "keys and values of earlier tokens: f16; q8: 8-bit integers, half the memory, and "
-                                 "faster with long contexts; default f16"};
+                                 "policy by which adapters stay in memory: frequency, s3-fifo or lru; none: adapters "
+                                 "that no request uses are dropped at once, for comparisons; default frequency"};
+  storage[n++] = (el_cli_option){
+      0,
+      "kv-type",
+      "KIND",
+      EL_CLI_TEXT,
+      &o->kv_type,
+      0,
+      0,
+      "type of the KV cache: f16; or q8, 8-bit integers, half the memory and faster with long contexts; default f16"};
   storage[n++] = (el_cli_option){0,
                                  "adapter-type",
                                  "KIND",
@@ -187,8 +186,8 @@ el_cli_group el_cli_engine_group(el_cli_engine *e, int with, el_cli_option stora
                                  &o->adapter_type,
                                  0,
                                  0,
-                                 "adapters in memory: q8: 8-bit integers; q4: 4-bit integers, about half the memory, "
-                                 "less exact; f16: 16-bit floats, to compare with; default q8"};
+                                 "type of adapters in memory: q8, 8-bit integers; q4, 4-bit integers, about half the "
+                                 "memory, less exact; f16, 16-bit floats, for comparisons; default q8"};
   storage[n++] = (el_cli_option){0,
                                  "no-prefix-cache",
                                  NULL,
@@ -196,18 +195,19 @@ el_cli_group el_cli_engine_group(el_cli_engine *e, int with, el_cli_option stora
                                  &e->no_prefix_cache,
                                  0,
                                  0,
-                                 "compute every prompt from its first token, even if another one with the same adapter "
-                                 "began alike; answers are the same"};
-  storage[n++] = (el_cli_option){0,
-                                 "speculate",
-                                 "auto|off|N",
-                                 EL_CLI_TEXT,
-                                 &e->speculate,
-                                 0,
-                                 0,
-                                 "guess up to N tokens of an answer ahead, at most 15, from its own text and from what "
-                                 "its adapter has answered, and check them in one step; off: none; auto: as many as "
-                                 "have been worth their time. Answers are the same; default auto, of benches off"};
+                                 "compute every prompt from its first token, even if an earlier prompt with the same "
+                                 "adapter began alike; answers are the same"};
+  storage[n++] =
+      (el_cli_option){0,
+                      "speculate",
+                      "auto|off|N",
+                      EL_CLI_TEXT,
+                      &e->speculate,
+                      0,
+                      0,
+                      "speculative decoding: guess up to N tokens ahead, at most 15, from the text itself and from "
+                      "earlier answers of its adapter, and verify them in one step; off: none; auto: as many as have "
+                      "paid off so far. Answers are the same; default auto, in benchmarks off"};
   storage[n++] = (el_cli_option){0,
                                  "prefault",
                                  NULL,
@@ -216,7 +216,7 @@ el_cli_group el_cli_engine_group(el_cli_engine *e, int with, el_cli_option stora
                                  0,
                                  0,
                                  "take all of --memory from the system at the start and keep it, so that no step waits "
-                                 "for the system to find and clear pages; default: as it is used"};
+                                 "while the system finds and clears pages; default: take it as it is used"};
   storage[n++] = (el_cli_option){'v', "verbose", NULL, EL_CLI_FLAG, &e->verbose, 0, 0, "log more"};
   storage[n++] = (el_cli_option){'q', "quiet", NULL, EL_CLI_FLAG, &e->quiet, 0, 0, "log errors only"};
   return (el_cli_group){"Engine", storage, n};

@@ -1,8 +1,9 @@
-/* The prompts that `router profile` runs adapters over.
+/* Reads the prompts for `router profile`.
  *
- * JSONL, a line {"prompt": ..., "task": ..., "expected": ..., "scorer": ...}, or CSV with columns of these names; only
- * the prompt must be there. A file that begins with { is JSONL. "expected" may be a list of texts in JSONL, each of
- * them right; it may be called "completion", as in the demo adapters' files. Other fields are ignored. */
+ * The file is JSONL, with lines {"prompt": ..., "task": ..., "expected": ..., "scorer": ...}, or CSV with columns of
+ * these names. Only the prompt is required. A file that begins with { is JSONL. In JSONL, "expected" may be a list of
+ * texts, of which each is right. The field may also be called "completion", as in the files of the demo adapters. Other
+ * fields are ignored. */
 #ifndef EL_CLI_PROFILE_PROMPTS_H
 #define EL_CLI_PROFILE_PROMPTS_H
 
@@ -12,22 +13,22 @@ typedef struct el_prompt {
   char *text;        /* UTF-8, not empty */
   char *task;        /* NULL: none */
   char **expected;   /* [n_expected] */
-  size_t n_expected; /* 0: the base's answer is what is expected */
-  bool own_scorer;   /* `scorer` is this line's, not the run's */
+  size_t n_expected; /* 0: the base's answer is expected */
+  bool own_scorer;   /* `scorer` is given by this line; otherwise the run's scorer counts */
   el_scorer_kind scorer;
-  size_t line; /* where it begins in the file, from 1 */
+  size_t line; /* where it begins in the file; the first line is 1 */
 } el_prompt;
 
 typedef struct el_prompts {
   el_prompt *items;
   size_t n, cap;
-  bool has_tasks; /* one of them has */
+  bool has_tasks; /* at least one prompt has a task */
   uint64_t hash;  /* of the file's bytes */
 } el_prompts;
 
 enum {
   EL_PROMPTS_MAX_TASK = 255,    /* bytes */
-  EL_PROMPTS_MAX_EXPECTED = 64, /* of a prompt */
+  EL_PROMPTS_MAX_EXPECTED = 64, /* per prompt */
   EL_PROMPTS_MAX = 1 << 20
 };
 #define EL_PROMPTS_MAX_BYTES ((size_t)1 << 30)

@@ -1,4 +1,4 @@
-/* Running candidates over prompts, many at once, and scoring what they answer. */
+/* Lets candidates answer prompts, many at once, and scores the answers. */
 #ifndef EL_CLI_PROFILE_RUN_H
 #define EL_CLI_PROFILE_RUN_H
 
@@ -10,13 +10,13 @@ typedef struct el_profile {
   int signal_fd;
   bool quiet;
   int max_tokens;
-  int in_flight; /* requests that are queued or run at once */
+  int in_flight; /* requests that are queued or run at a time */
   const char *prompts_path;
   const el_prompts *prompts;
-  size_t n_rows;            /* of the prompts that are run */
+  size_t n_rows;            /* the prompts to run: the first n_rows */
   const char *const *names; /* [n_names] the candidates; the first is the base */
   size_t n_names;
-  el_scorer_kind scorer; /* of prompts that name none */
+  el_scorer_kind scorer; /* for prompts that name none */
   el_score_command command;
   el_journal *journal;
 
@@ -27,14 +27,14 @@ typedef struct el_profile {
 /* The name of the base's column; EL_TABLE_BASE of the router's tables. */
 #define EL_PROFILE_BASE "base"
 
-/* Takes over an answer of the journal. */
+/* Takes an answer from the journal; an el_journal_fn. */
 bool el_profile_take(void *profile, const el_journal_answer *a);
 
-/* Checks that every prompt fits the context with its answer, before hours are spent on those before it. */
+/* Checks that each prompt and its answer fit the context, before hours are spent on the prompts before it. */
 el_status el_profile_check(const el_profile *p, el_error *err);
 
-/* Runs what is not known yet; every answer goes into the journal as soon as it is scored. *signal: the number of the
- * signal that ended it early, or 0. */
+/* Runs what has no score yet. Each answer goes into the journal as soon as it is scored. *signal: the number of the
+ * signal that ended the run early, or 0. */
 el_status el_profile_run(el_profile *p, int *signal, el_error *err);
 
 size_t el_profile_known(const el_profile *p);

@@ -1,4 +1,4 @@
-/* What `edgelora` and `edgelora-bench` are alike in: a program is a table of commands. */
+/* What `edgelora` and `edgelora-bench` have in common: a program is a table of commands. */
 #ifndef EL_CLI_PROGRAM_H
 #define EL_CLI_PROGRAM_H
 

@@ -1,4 +1,4 @@
-/* What the files of `edgelora serve` share: its options, from the command line and a configuration file. */
+/* What the files of `edgelora serve` share: its options, from the command line and from a configuration file. */
 #ifndef EL_CLI_SERVE_H
 #define EL_CLI_SERVE_H
 
@@ -9,7 +9,7 @@
 #include "server/server.h"
 
 enum {
-  EL_SERVE_OWN_OPTIONS = 2,     /* those that a file does not have */
+  EL_SERVE_OWN_OPTIONS = 2,     /* options that a configuration file cannot have */
   EL_SERVE_SERVER_OPTIONS = 48, /* room for the rows of serve_options.c */
   EL_SERVE_GROUPS = 5
 };
@@ -27,31 +27,32 @@ typedef struct el_serve_options {
   el_cli_list allowed, pinned, cors_origins, aliases;
   bool examples, locked, share_prefixes, strict, verbose_answers, no_slots, no_metrics, lora_info;
   const char *log_format, *tls_cert, *tls_key;
-  bool had_terminal; /* at the start */
+  bool had_terminal; /* when the program started */
 
-  bool check;         /* and end */
-  const char *config; /* the file's path; NULL: none */
-  el_config file;     /* what it said at the start, which options point into */
-  el_config latest;   /* what it said at the last SIGHUP, which api_keys points into */
+  bool check;         /* --check: check and exit */
+  const char *config; /* path of the configuration file; NULL: none */
+  el_config file;     /* its content at the start, into which options point */
+  el_config latest;   /* its content at the last SIGHUP, into which api_keys points */
   el_serve_table table;
-  el_cli_given given; /* by the command line */
+  el_cli_given given; /* on the command line */
 } el_serve_options;
 
 el_serve_options el_serve_options_default(void);
-/* The table of an options' targets, which must stay where they are. */
+/* Fills the table of options; *o is their target and must stay where it is. */
 void el_serve_table_fill(el_serve_table *t, el_serve_options *o);
 /* The groups that a configuration file may have. */
 const el_cli_group *el_serve_file_groups(const el_serve_table *t, size_t *n);
-/* Reads command line and file. Returns -1, or the exit status to end with. */
+/* Reads the command line and the configuration file. Returns -1, or the exit status. */
 int el_serve_options_read(el_serve_options *o, const el_cli_command *self, int argc, char **argv);
-/* All but the folders that clients may load from. */
+/* The server's options without the folders from which clients may load adapters. */
 el_server_options el_serve_server_options(const el_serve_options *o);
 /* serve_check.c: --check. Returns the exit status. */
 int el_serve_check(el_serve_options *o, const el_server_options *server);
 
 /* serve_reload.c: what SIGHUP does. */
 void el_serve_reload(el_serve_options *o, el_server *server);
-/* Whether the process has a controlling terminal: a SIGHUP without the one that there was is the end of it. */
+/* Whether the process has a controlling terminal. If it had one and has none any more, a SIGHUP means that the terminal
+ * was closed. */
 bool el_serve_has_terminal(void);
 
 void el_serve_options_free(el_serve_options *o);

@@ -22,63 +22,64 @@ el_serve_options el_serve_options_default(void) {
 static el_cli_group server_group(el_serve_options *o, el_cli_option storage[EL_SERVE_SERVER_OPTIONS]) {
   const el_cli_option rows[] = {
       {0, "host", "ADDRESS", EL_CLI_TEXT, &o->host, 0, 0,
-       "where to listen; default 127.0.0.1, 0.0.0.0 or :: for every interface"},
-      {0, "port", "N", EL_CLI_INT, &o->port, 0, 65535, "default 8080; 0: any free one"},
+       "address to listen on; 0.0.0.0 or :: for all interfaces; default 127.0.0.1"},
+      {0, "port", "N", EL_CLI_INT, &o->port, 0, 65535, "port to listen on; 0: any free port; default 8080"},
       {0, "max-connections", "N", EL_CLI_INT, &o->max_connections, 1, EL_MAX_CONNECTIONS,
-       "open at once; when few are left, those that wait longest for their clients are shut; default 4096"},
+       "connections open at once; when few are left, those that have waited longest for their clients are closed; "
+       "default 4096"},
       {0, "max-body", "MIB", EL_CLI_INT, &o->max_body_mib, 1, 1024, "longest request body in MiB; default 8"},
       {0, "receive-timeout", "SECONDS", EL_CLI_INT, &o->receive_seconds, 1, 86400,
-       "how long a request may take to arrive; default 30"},
+       "time in which a request must arrive; default 30"},
       {0, "idle-timeout", "SECONDS", EL_CLI_INT, &o->idle_seconds, 1, 86400,
-       "silence between requests, or of a client that takes nothing of its answer; default 60"},
+       "time after which a silent connection is closed: between requests, or when the client does not read its answer; "
+       "default 60"},
       {0, "cors-origin", "ORIGIN", EL_CLI_TEXTS, &o->cors_origins, 0, 0,
-       "a web origin whose pages may call the server too, or *; may be repeated; default: pages of localhost, of "
-       "desktop "
-       "applications and of the server's own address"},
+       "a further web origin whose pages may call the server, or *; may be repeated; default: pages of localhost, of "
+       "desktop applications and of the server's own address"},
       {0, "tls-cert", "FILE", EL_CLI_PATH, &o->tls_cert, 0, 0,
-       "a certificate (PEM), those that it is signed by behind it: connections are HTTPS; default: they are plain"},
-      {0, "tls-key", "FILE", EL_CLI_PATH, &o->tls_key, 0, 0, "its key (PEM), for the server's user alone to read"},
+       "a certificate (PEM), followed by those that sign it; makes connections HTTPS; default: HTTP"},
+      {0, "tls-key", "FILE", EL_CLI_PATH, &o->tls_key, 0, 0,
+       "the certificate's private key (PEM); only the server's user should be able to read it"},
       {0, "api-keys", "FILE", EL_CLI_PATH, &o->api_keys, 0, 0,
-       "who may call: a key a line, and behind it, with commas between, the adapters that it may name, such as "
-       "'KEY sql,acme/*'; default: whoever reaches the server"},
+       "API keys: one per line, each followed by the adapters that it may use, separated by commas, such as 'KEY "
+       "sql,acme/*'; default: everyone who can reach the server may call"},
       {0, "share-prefixes", NULL, EL_CLI_FLAG, &o->share_prefixes, 0, 0,
-       "keys find each other's prefixes in the prefix cache, and can tell by it what others have asked; default: each "
-       "key its own"},
+       "all keys share the prefix cache, so a key can find out what others have asked; default: each key has its own "
+       "prefixes"},
       {0, "strict", NULL, EL_CLI_FLAG, &o->strict, 0, 0,
-       "fields of requests that are not known are errors; default: they are logged, once a name, and ignored"},
+       "unknown fields in requests are errors; default: each name is logged once and ignored"},
       {0, "verbose-answers", NULL, EL_CLI_FLAG, &o->verbose_answers, 0, 0,
-       "chats and completions have llama-server's answer, with the prompt, beside OpenAI's (__verbose)"},
-      {0, "no-slots", NULL, EL_CLI_FLAG, &o->no_slots, 0, 0, "GET /slots is a 501"},
-      {0, "no-metrics", NULL, EL_CLI_FLAG, &o->no_metrics, 0, 0, "GET /metrics is a 501"},
+       "answers to chats and completions also contain llama-server's form, with the prompt, in __verbose"},
+      {0, "no-slots", NULL, EL_CLI_FLAG, &o->no_slots, 0, 0, "GET /slots answers 501"},
+      {0, "no-metrics", NULL, EL_CLI_FLAG, &o->no_metrics, 0, 0, "GET /metrics answers 501"},
       {0, "lora-info", NULL, EL_CLI_FLAG, &o->lora_info, 0, 0,
-       "GET /metrics lists the adapters in memory, as Kubernetes' inference gateway wants it; each change is a new "
-       "series for whoever stores them all"},
+       "GET /metrics lists the adapters in memory, as Kubernetes' inference gateway needs it; each change makes a new "
+       "series in a monitoring system"},
       {0, "drain-delay", "SECONDS", EL_CLI_INT, &o->delay_seconds, 0, 86400,
-       "after SIGTERM or Ctrl-C, GET /ready is a 503 for so long before new requests are refused, so that balancers "
-       "hear "
-       "of it; default 0"},
+       "after SIGTERM or Ctrl-C, GET /ready answers 503 for this long before new requests are refused, so that load "
+       "balancers notice; default 0"},
       {0, "drain-timeout", "SECONDS", EL_CLI_INT, &o->drain_seconds, 0, 86400,
        "after SIGTERM or Ctrl-C, running requests may take this long; default 30"},
       {0, "allow-adapters-from", "DIR", EL_CLI_PATHS, &o->allowed, 0, 0,
-       "clients may have adapters inside of DIR loaded, as from the folders of --adapters; may be repeated"},
+       "clients may load adapters from inside DIR, as from the folders of --adapters; may be repeated"},
       {0, "lock-adapters", NULL, EL_CLI_FLAG, &o->locked, 0, 0, "clients may neither load nor unload adapters"},
       {0, "queue", "N", EL_CLI_INT, &o->common.options.max_queue, 0, EL_MAX_QUEUE,
-       "requests that wait for a slot, further ones are refused with 503; default 1024"},
+       "requests that may wait for a slot; further ones are refused with 503; default 1024"},
       {0, "model-name", "NAME", EL_CLI_TEXT, &o->common.options.model_name, 0, 0,
-       "what requests call the base model; default: the file's, without .gguf"},
+       "the base model's name in requests; default: the file's name without .gguf"},
       {0, "alias", "NAME", EL_CLI_TEXTS, &o->aliases, 0, 0, "a further name of the base model; may be repeated"},
       {0, "default-adapter", "NAME", EL_CLI_TEXT, &o->default_adapter, 0, 0,
-       "who answers requests that name no model, where their key may name it: an adapter, or auto; default: the base"},
+       "the model for requests that name none, if their key allows it: an adapter, or auto; default: the base"},
       {0, "pin", "NAME", EL_CLI_TEXTS, &o->pinned, 0, 0,
-       "an adapter that is loaded at the start and stays in memory; may be repeated"},
+       "load this adapter at the start and keep it in memory; may be repeated"},
       {0, "preset", "FILE", EL_CLI_PATH, &o->common.options.preset_path, 0, 0,
-       "the base model's own preset: system prompt, sampling and so on, as adapters have in edgelora.json"},
+       "a preset for the base model: system prompt, sampling and so on, as adapters have in edgelora.json"},
       {0, "chat-template", "FILE", EL_CLI_PATH, &o->common.options.chat_template_path, 0, 0,
        "a chat template (Jinja) to use instead of the model's own"},
       {0, "chat-template-kwargs", "JSON", EL_CLI_TEXT, &o->template_variables, 0, 0,
-       "variables for chat templates, such as {\"enable_thinking\": false}; those of a request come first"},
+       "variables for chat templates, such as {\"enable_thinking\": false}; those in a request override them"},
       {0, "log-format", "text|json", EL_CLI_CHOICE, &o->log_format, 0, 0,
-       "lines of the log: text, or an object each for programs; default text"},
+       "format of log lines: text, or json, one object per line; default text"},
       {0, "examples", NULL, EL_CLI_FLAG, &o->examples, 0, 0,
        "print a curl line for each adapter; default: on a terminal"},
   };
@@ -88,21 +89,21 @@ static el_cli_group server_group(el_serve_options *o, el_cli_option storage[EL_S
 }
 
 void el_serve_table_fill(el_serve_table *t, el_serve_options *o) {
-  t->own[0] = (el_cli_option){0,
-                              "config",
-                              "FILE",
-                              EL_CLI_PATH,
-                              &o->config,
-                              0,
-                              0,
-                              "a YAML file that has any of the options below by their long names, such as 'slots: 32'; "
-                              "what may be repeated is a "
-                              "list there; relative paths begin in the file's folder; the command line comes first"};
+  t->own[0] = (el_cli_option){
+      0,
+      "config",
+      "FILE",
+      EL_CLI_PATH,
+      &o->config,
+      0,
+      0,
+      "a YAML file with any of the options below by their long names, such as 'slots: 32'; options that may be "
+      "repeated are lists there; relative paths start at the file's folder; the command line overrides the file"};
   t->own[1] = (el_cli_option){
       0,         "check",
       NULL,      EL_CLI_FLAG,
       &o->check, 0,
-      0,         "check options, files and address, print what it would do with memory, and end; no weights are read"};
+      0,         "check options, files and address, print the memory plan, and exit; no weights are read"};
   const el_cli_group groups[EL_SERVE_GROUPS] = {
       {"Configuration", t->own, EL_SERVE_OWN_OPTIONS},
       el_cli_model_group(&o->common, NULL, t->model),

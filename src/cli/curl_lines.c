@@ -1,4 +1,4 @@
-#include "cli/examples.h"
+#include "cli/curl_lines.h"
 
 #include <jansson.h>
 #include <stdlib.h>
@@ -56,7 +56,7 @@ static void print_line(FILE *out, const char *url, int with, bool chat, const ch
   free(text);
 }
 
-void el_cli_print_examples(FILE *out, const el_engine *e, const char *url, int with) {
+void el_cli_print_curl_lines(FILE *out, const el_engine *e, const char *url, int with) {
   el_model_info info;
   el_engine_info(e, &info);
   fprintf(out, "Open %s in a browser, or ask it, each adapter for its own trade:\n", url);
@@ -67,7 +67,7 @@ void el_cli_print_examples(FILE *out, const el_engine *e, const char *url, int w
   el_error err;
   if (el_adapter_list(e, &list, &n, &err)) return;
   char *asked = NULL;
-  for (size_t i = 0; i < n && i < EL_CLI_MAX_EXAMPLES; i++) {
+  for (size_t i = 0; i < n && i < EL_CLI_MAX_CURL_LINES; i++) {
     char *prompt = example_prompt(e, list[i].name);
     print_line(out, url, with, chat, list[i].name, prompt ? prompt : "Hello!");
     if (prompt) {
@@ -75,7 +75,8 @@ void el_cli_print_examples(FILE *out, const el_engine *e, const char *url, int w
       asked = prompt;
     }
   }
-  if (n > EL_CLI_MAX_EXAMPLES) fprintf(out, "  ... and %zu more: curl -s %s/v1/models\n", n - EL_CLI_MAX_EXAMPLES, url);
+  if (n > EL_CLI_MAX_CURL_LINES)
+    fprintf(out, "  ... and %zu more: curl -s %s/v1/models\n", n - EL_CLI_MAX_CURL_LINES, url);
   el_free(list);
   if ((with & EL_CLI_WITH_ROUTER) && el_cli_is_auto(e, "auto")) {
     fputs("Or let the router choose:\n", out);
