@@ -54,7 +54,7 @@ static int encode_lines(const el_tokenizer *t, const tokenize_options *o, const 
   return -1;
 }
 
-static int encode_text(const el_tokenizer *t, const tokenize_options *o, const char *argument) {
+static int encode_argument(const el_tokenizer *t, const tokenize_options *o, const char *argument) {
   bool lines = o->file != NULL, standard = strcmp(lines ? o->file : argument, "-") == 0;
   if (!lines && !standard) return print_ids(t, o, argument, strlen(argument));
   size_t len;
@@ -123,7 +123,7 @@ static int run_tokenize(const el_cli_command *self, int argc, char **argv) {
   free(path);
   if (status) return el_cli_failed(&err);
   if (el_tokenizer_notice(t)) fprintf(stderr, "edgelora: %s\n", el_tokenizer_notice(t));
-  code = o.decode ? decode_ids(t, &o, self, rest.items[0]) : encode_text(t, &o, o.file ? NULL : rest.items[0]);
+  code = o.decode ? decode_ids(t, &o, self, rest.items[0]) : encode_argument(t, &o, o.file ? NULL : rest.items[0]);
   el_tokenizer_close(t);
   return el_cli_end(code < 0 ? EL_EXIT_OK : code);
 }

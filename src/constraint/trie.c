@@ -13,7 +13,7 @@ typedef struct entry {
   int32_t token;
 } entry;
 
-static int compare_entries(const void *a, const void *b) {
+static int compare_trie_entries(const void *a, const void *b) {
   const entry *x = a, *y = b;
   if (x->begin != y->begin) return x->begin < y->begin ? -1 : 1;
   uint32_t n = x->len < y->len ? x->len : y->len;
@@ -85,7 +85,7 @@ el_status el_trie_build(const el_tokenizer *tokenizer, el_trie *out, el_error *e
     else
       t.spaced[t.n_spaced++] = i;
   }
-  qsort(entries, n, sizeof *entries, compare_entries);
+  qsort(entries, n, sizeof *entries, compare_trie_entries);
   /* Each distinct byte of a text beyond what it shares with the one before is a node. */
   size_t n_nodes = 0;
   for (uint32_t i = 0; i < n; i++) n_nodes += entries[i].len - (i ? common_prefix(&entries[i - 1], &entries[i]) : 0);

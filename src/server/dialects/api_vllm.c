@@ -86,7 +86,7 @@ static bool write_token_id(const el_tokenizer *t, const int32_t *tokens, size_t 
 }
 
 /* As it reads in the middle of a text. */
-static char *token_text(const el_tokenizer *t, int32_t token, size_t *len) {
+static char *text_of_token_id(const el_tokenizer *t, int32_t token, size_t *len) {
   char *s;
   el_error err;
   return el_detokenize_after(t, token, &token, 1, true, &s, len, &err) ? NULL : s;
@@ -94,7 +94,7 @@ static char *token_text(const el_tokenizer *t, int32_t token, size_t *len) {
 
 static bool write_token_string(const el_tokenizer *t, const int32_t *tokens, size_t i, el_buf *out) {
   size_t len;
-  char *s = token_text(t, tokens[i], &len);
+  char *s = text_of_token_id(t, tokens[i], &len);
   bool ok = s && el_json_string(out, s, len);
   el_free(s);
   return ok;
@@ -103,7 +103,7 @@ static bool write_token_string(const el_tokenizer *t, const int32_t *tokens, siz
 /* llama-server's: a part of a character is the array of its bytes. */
 static bool write_token_piece(const el_tokenizer *t, const int32_t *tokens, size_t i, el_buf *out) {
   size_t len;
-  char *s = token_text(t, tokens[i], &len);
+  char *s = text_of_token_id(t, tokens[i], &len);
   bool ok = s && el_buf_printf(out, "{\"id\":%d,\"piece\":", (int)tokens[i]);
   if (ok && el_utf8_valid(s, len)) {
     ok = el_json_string(out, s, len);

@@ -51,7 +51,7 @@ static bool can_be_label(const char *name) {
   return n && !strchr(name, ',') && name[0] != ' ' && name[n - 1] != ' ';
 }
 
-static void add_model_name(names *l, const char *name) {
+static void add_label_name(names *l, const char *name) {
   size_t at = 0, bytes = strlen(name) + 1;
   if (!can_be_label(name) || l->n == MOST_NAMES || l->bytes + bytes > MOST_BYTES) return;
   while (at < l->n && strcmp(l->items[at], name) < 0) at++;
@@ -111,11 +111,11 @@ bool el_vllm_lora_write(const el_server *s, const el_stats *st, el_buf *out) {
   if (ok && n_adapters) qsort(adapters, n_adapters, sizeof *adapters, latest_first);
   for (size_t i = 0; ok && i < n_adapters; i++) {
     bool resident = adapters[i].state == EL_ADAPTER_RESIDENT;
-    add_model_name(resident ? there : coming, adapters[i].name);
+    add_label_name(resident ? there : coming, adapters[i].name);
     n_resident += resident;
   }
   for (size_t i = 0; ok && i < n_requests; i++)
-    if (requests[i].phase == EL_PHASE_LOADING) add_model_name(coming, requests[i].adapter);
+    if (requests[i].phase == EL_PHASE_LOADING) add_label_name(coming, requests[i].adapter);
   ok = ok && write_lora_info(s, st, there, coming, n_resident, out);
   el_free(adapters);
   el_free(requests);

@@ -101,7 +101,7 @@ static bool read_message_content(el_api_parse *p, json_t *v, size_t at) {
 
 /* Arguments come as a text of JSON, as models write them; templates want what it says. What is no JSON object stays as
  * it is, for templates that take a text. */
-static bool read_call_arguments(el_api_parse *p, json_t *function) {
+static bool read_function_arguments(el_api_parse *p, json_t *function) {
   const json_t *text = json_object_get(function, "arguments");
   if (!json_is_string(text) || el_calling_wants_text(&p->out->calling)) return true;
   json_error_t why;
@@ -125,7 +125,7 @@ static bool read_tool_calls(el_api_parse *p, json_t *calls, size_t at) {
       return el_api_fail(p->error, 400, "invalid_value", param, "Invalid value for '%s': it must be an object.", param);
     if (!json_is_string(json_object_get(function, "name")))
       return el_api_fail(p->error, 400, "invalid_value", param, "Invalid value for '%s': it has no name.", param);
-    if (!read_call_arguments(p, function)) return false;
+    if (!read_function_arguments(p, function)) return false;
   }
   return true;
 }
