@@ -25,7 +25,7 @@ static const char **paths_of(const el_cli_list *adapters) {
   return paths;
 }
 
-static void print_plan(const el_serve_options *o, const char *model, const el_engine_plan *p, size_t n_keys) {
+static void print_memory_plan(const el_serve_options *o, const char *model, const el_engine_plan *p, size_t n_keys) {
   if (o->config) printf("configuration: %s, %zu keys\n", o->config, o->file.n);
   printf("model:         %s, %s\n", model, p->architecture);
   printf("weights:       %.1f MiB in the file\n", to_mib(p->weight_bytes));
@@ -61,7 +61,7 @@ int el_serve_check(el_serve_options *o, const el_server_options *server) {
       el_engine_plan_read(&options, adapters, e->adapters.n, e->adapter_dirs.items, e->adapter_dirs.n, &plan, &err);
   if (!status && options.router_path) status = el_router_describe(options.router_path, drop_output, NULL, &err);
   if (!status) status = el_server_check(server, &n_keys, &err);
-  if (!status) print_plan(o, model, &plan, n_keys);
+  if (!status) print_memory_plan(o, model, &plan, n_keys);
   free(adapters);
   free(model);
   return status ? el_cli_failed(&err) : el_cli_end(EL_EXIT_OK);

@@ -38,7 +38,7 @@ static size_t hash_rule_name(const char *s, size_t n) {
   return (size_t)(h ^ h >> 32);
 }
 
-static bool grow_names(gbnf *b) {
+static bool grow_name_table(gbnf *b) {
   size_t cap = b->cap_names ? b->cap_names * 2 : 32;
   void *names = realloc(b->names, sizeof *b->names * cap);
   if (names) b->names = names;
@@ -62,7 +62,7 @@ static bool grow_names(gbnf *b) {
 
 /* The rule of that name, which is added if it is not there. */
 static el_rule rule_of_name(gbnf *b, const char *name, size_t len) {
-  if (b->n_names == b->cap_names && !grow_names(b)) return UINT32_MAX;
+  if (b->n_names == b->cap_names && !grow_name_table(b)) return UINT32_MAX;
   size_t at = hash_rule_name(name, len) & b->mask;
   for (; b->slots[at]; at = (at + 1) & b->mask) {
     size_t i = b->slots[at] - 1;

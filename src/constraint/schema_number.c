@@ -37,7 +37,7 @@ void el_schema_decimal(const json_t *number, char *out, size_t size) {
 }
 
 /* A number as digits without an exponent. */
-static void read_decimal(const json_t *number, decimal *d) {
+static void parse_decimal(const json_t *number, decimal *d) {
   char text[64], digits[40];
   el_schema_decimal(number, text, sizeof text);
   memset(d, 0, sizeof *d);
@@ -93,7 +93,7 @@ typedef struct limits {
 
 static void tighten_limit(limits *l, const json_t *number, bool low, bool open) {
   decimal d;
-  read_decimal(number, &d);
+  parse_decimal(number, &d);
   bound *b = low ? &l->low : &l->high;
   int c = compare_decimals(&d, &b->at);
   if (c == 0) {
@@ -117,7 +117,7 @@ static uint32_t gcd(uint32_t a, uint32_t b) {
 /* The number is a multiple of `of` as well: of factor / 10^places, in the lowest terms that have the same places. */
 static void add_factor(el_schema *s, uint32_t node, limits *l, const json_t *of) {
   decimal d;
-  read_decimal(of, &d);
+  parse_decimal(of, &d);
   if (d.negative || (!strcmp(d.whole, "0") && !*d.part))
     el_schema_fail(s, node, EL_ERR_INVALID, "\"multipleOf\" must be above 0");
   char digits[2 * MOST_DIGITS];

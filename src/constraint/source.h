@@ -4,7 +4,7 @@
 
 #include "constraint/grammar.h"
 
-/* Whether it is within these limits, and says what it must. */
+/* Checks the limits of the public header and that what its type requires is there. */
 el_status el_source_check(const el_constraint_source *source, const el_tokenizer *t, el_error *err);
 /* Appends to a grammar as the front ends of grammar.h do. The source must have been checked. */
 el_expr el_source_parse(el_grammar *g, const el_constraint_source *source);

@@ -15,8 +15,9 @@ typedef struct el_bank el_bank;
 el_status el_bank_new(const el_router *r, el_bank **out, el_error *err);
 void el_bank_free(el_bank *b);
 
-/* Adds or replaces an adapter. z: [n, dim] of its examples, EL_MAX_EXAMPLES at most; n 0: only its column, which
- * is found by name, tells of it. One that has neither is not added, and *added (may be NULL) says so. */
+/* Adds or replaces an adapter. z: [n, dim], the vectors of its examples, at most
+ * EL_MAX_EXAMPLES. With n 0 it is scored by its trained column alone, which is found by name.
+ * An adapter with neither is not added. *added (may be NULL) says whether it was. */
 el_status el_bank_put(el_bank *b, uint64_t id, const char *name, const float *z, int n, bool *added, el_error *err);
 /* An id that is not there is no error. The order of the others may change. */
 void el_bank_remove(el_bank *b, uint64_t id);

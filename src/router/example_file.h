@@ -12,7 +12,7 @@
 el_status el_example_file_find(const char *adapter, el_signature *signature, char **path, el_error *err);
 
 typedef struct el_examples_read {
-  char *prompts[EL_MAX_EXAMPLES]; /* [n] the first ones of the file, not empty */
+  char *prompts[EL_MAX_EXAMPLES]; /* [n] the first prompts of the file; none is empty */
   int n;
 } el_examples_read;
 

@@ -15,7 +15,7 @@
 #include "router/pooling.h"
 
 enum {
-  EL_ROUTER_MAX_DIM = 1024, /* of what the classifier reads */
+  EL_ROUTER_MAX_DIM = 1024, /* of the classifier's input */
   EL_ROUTER_TOP_K = 3       /* default */
 };
 /* By how much a candidate's logit may be below the best one and the candidate still be preferred

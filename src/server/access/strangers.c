@@ -13,13 +13,13 @@ static uint64_t hash_address(const unsigned char address[16]) {
 }
 
 /* The first of its places in the list. */
-static size_t first_place(const unsigned char address[16]) {
+static size_t first_stranger_place(const unsigned char address[16]) {
   return hash_address(address) % (EL_STRANGERS / WAYS) * WAYS;
 }
 
 /* Where it is in the list; EL_STRANGERS: nowhere. */
 static size_t find_stranger(const el_strangers *s, const unsigned char address[16]) {
-  size_t first = first_place(address);
+  size_t first = first_stranger_place(address);
   for (size_t i = first; i < first + WAYS; i++)
     if (!memcmp(s->list[i].address, address, sizeof s->list[i].address)) return i;
   return EL_STRANGERS;
@@ -27,7 +27,7 @@ static size_t find_stranger(const el_strangers *s, const unsigned char address[1
 
 bool el_strangers_allow(el_strangers *s, const unsigned char address[16], uint64_t now_ns) {
   size_t known = find_stranger(s, address);
-  el_stranger *places = &s->list[first_place(address)], *at = known < EL_STRANGERS ? &s->list[known] : places;
+  el_stranger *places = &s->list[first_stranger_place(address)], *at = known < EL_STRANGERS ? &s->list[known] : places;
   if (known == EL_STRANGERS) {
     for (int i = 1; i < WAYS; i++)
       if (places[i].wrong.full_ns < at->wrong.full_ns) at = &places[i];

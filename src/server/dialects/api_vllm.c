@@ -14,7 +14,7 @@
 #define TOKENS_AT_ONCE 4096
 
 /* The body, which is read again for what is said in it alone. */
-static bool keep_body(el_api_parse *p, json_t *body) {
+static bool keep_request_body(el_api_parse *p, json_t *body) {
   p->state = body;
   return true;
 }
@@ -150,7 +150,7 @@ const el_api el_api_tokenize = {.name = "tokenize",
                                 .fields = TOKENIZE,
                                 .n_fields = sizeof TOKENIZE / sizeof *TOKENIZE,
                                 .shared = EL_AT_CHAT,
-                                .prepare = keep_body,
+                                .prepare = keep_request_body,
                                 .check = check_tokenize,
                                 .read_prompts = read_tokenize,
                                 .answer = answer_tokenize};
