@@ -100,3 +100,32 @@ def test_a_link_that_leads_nowhere_is_found(tmp_path):
     page = tmp_path / "page.md"
     page.write_text("# One thing\n\n[a](#one-thing) [b](#another) [c](missing.md) `[d](code.md)`\n\n```\n[e](block.md)\n```\n")
     assert {link: wrong(page, link) for link in links(page)} == {"#one-thing": None, "#another": "no such heading", "missing.md": "no such file"}
+
+
+def test_every_source_file_that_a_page_names_exists():
+    """Between backquotes, by its path or by the end of it. What holds a placeholder (NAME, *) is not looked for."""
+    elsewhere = {"tools/server/tests"}  # in llama.cpp's sources
+    known = {str(path.relative_to(ROOT)) for folder in FOLDERS for path in (ROOT / folder).rglob("*") if path.is_file()}
+    folders = {str(parent) for path in known for parent in Path(path).parents}
+    named, missing = 0, []
+    for page in pages():
+        text = re.sub(r"^( *)```.*?^\1```$", "", page.read_text(), flags=re.S | re.M)
+        for name in re.findall(r"`((?:src|bench|tests|tools|include|deploy)/[\w./-]*|[\w/-]+\.[ch])`", text):
+            named += 1
+            name = name.rstrip("/")
+            if "NAME" not in name and name not in known | folders | elsewhere and not any(path.endswith(f"/{name}") for path in known):
+                missing.append(f"{page.relative_to(ROOT)}: {name}")
+    assert named > 200 and not missing
+
+
+def test_prose_has_lines_of_at_most_100_columns():
+    """In the manual and in src, except tables, headings, code, pictures, and the page that make paper writes."""
+    long = []
+    for page in pages():
+        if page.relative_to(ROOT).parts[0] in ("adapters", "adapters-for", "adapters-activated", "tools") or page.name == "evaluation.md":
+            continue
+        text = re.sub(r"^( *)```.*?^\1```$", lambda block: "\n" * block[0].count("\n"), page.read_text(), flags=re.S | re.M)
+        for number, line in enumerate(text.splitlines(), 1):
+            if len(line) > 100 and "](http" not in line and not line.startswith(("|", "#", "<", "    ")):
+                long.append(f"{page.relative_to(ROOT)}:{number}")
+    assert not long
