@@ -37,23 +37,26 @@ static int run_batch(const el_cli_command *self, int argc, char **argv) {
       {'m', "model", "FILE", EL_CLI_TEXT, &o.common.model, 0, 0,
        "the base model: a GGUF file, a part of one, or its folder; default: the model that 'make model' puts into the "
        "cache"},
-      {0, "npl", "LIST", EL_CLI_NUMBERS, &o.npl, 1, EL_MAX_SLOTS, "batch sizes; default 1,2,4,8,16,32"},
-      {0, "npp", "N", EL_CLI_INT, &o.npp, 1, 65536, "tokens of a prompt; default 64"},
+      {0, "npl", "LIST", EL_CLI_NUMBERS, &o.npl, 1, EL_MAX_SLOTS,
+       "sequences that run at the same time; default 1,2,4,8,16,32"},
+      {0, "npp", "N", EL_CLI_INT, &o.npp, 1, 65536, "tokens of each prompt; default 64"},
       {0, "ntg", "N", EL_CLI_INT, &o.ntg, 1, 65536,
-       "tokens that each sequence generates within the measured window, at least; default 24"},
+       "tokens that each sequence generates at least while all of them decode; default 24"},
       {0, "n-adapters", "N", EL_CLI_TEXT, &n_adapters, 0, 0,
-       "distinct random adapters, request i uses adapter i mod N; 'each': one a request; default 0: the base alone"},
+       "number of random adapters: request i uses adapter i mod N; 'each': one for each request; default 0: the base "
+       "model alone"},
       {0, "ranks", "LIST", EL_CLI_NUMBERS, &o.ranks, 1, EL_MAX_RANK,
-       "ranks that the adapters have in turn, such as 8,16,32; default 16"},
+       "ranks of the adapters, in turn, such as 8,16,32; default 16"},
       {0, "temperature", "T", EL_CLI_REAL, &o.temperature, 0, 100,
-       "that tokens are drawn with, as most clients have it; 0: always the most likely one; default 1"},
+       "temperature of sampling; 0: always the most likely token; default 1, as most clients have it"},
       {0, "top-p", "P", EL_CLI_REAL, &o.top_p, 1e-6, 1,
-       "draw among the most likely tokens that have this probability together; default 1: all"},
-      {0, "repeat", "R", EL_CLI_INT, &o.repeat, 1, 1000, "measure R times, show the median and the range; default 3"},
+       "sample among the most likely tokens whose probabilities add up to P; default 1: among all"},
+      {0, "repeat", "R", EL_CLI_INT, &o.repeat, 1, 1000,
+       "measure R times and show the median and the range; default 3"},
       {0, "profile", NULL, EL_CLI_FLAG, &profile, 0, 0,
-       "instead: where the time of a step goes, of a prompt's pieces and of decoding with --npp tokens before it"},
+       "show instead where the time of a step goes, for prompt processing and for decode after --npp tokens"},
       {0, "context", "LIST", EL_CLI_NUMBERS, &o.contexts, 1, EL_MAX_CTX_SIZE,
-       "instead: steps of decoding with so many tokens before them, --ntg each, and how fast keys and values are read"},
+       "measure instead --ntg decode steps behind each of these context lengths, and how fast they read the KV cache"},
       {0, "json", NULL, EL_CLI_FLAG, &o.json, 0, 0, "print one JSON object instead of a table"},
   };
   el_cli_option engine[EL_CLI_ENGINE_OPTIONS];
@@ -77,10 +80,13 @@ const el_cli_command el_cmd_bench_batch = {
     .summary = "tokens per second by batch size, with and without adapters",
     .usage = "[-m MODEL] [--npl LIST] [--npp N] [--ntg N] [--n-adapters N] [--ranks LIST] [options]",
     .about =
-        "Prompt speed: all tokens of the batch's prompts over the time from the first submission to the last end.\n"
-        "Decode speed: counted while all sequences of the batch decode.\n"
-        "--profile runs steps of the model without queue and sampling, and shows each part's share of their time.\n"
-        "--context does so for long contexts, which are not computed: they are copies of a prompt of 256 tokens.",
+        "Runs batches of requests through the whole engine and prints tokens per second:\n"
+        "  prompt     all prompt tokens, divided by the time from the first submission to the last end\n"
+        "  decode     tokens per second while all sequences of the batch decode\n"
+        "Two options measure steps of the model alone, without queue and sampling:\n"
+        "  --profile  the share of time of each part of a step\n"
+        "  --context  decode behind long contexts. They are not computed: they are copies of a prompt of 256\n"
+        "             tokens.",
     .examples =
         "  edgelora-bench batch\n"
         "  edgelora-bench batch --n-adapters 16 --npl 16\n"

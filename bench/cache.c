@@ -131,10 +131,12 @@ static int simulate_traces(const bench *b) {
 static int run_cache(const el_cli_command *self, int argc, char **argv) {
   bench b = {.n_adapters = 1000, .n_cached = 50, .n_requests = 200000, .seed = 1};
   const el_cli_option options[] = {
-      {0, "adapters", "N", EL_CLI_INT, &b.n_adapters, 2, 1000000, "that requests name; default 1000"},
-      {0, "cached", "N", EL_CLI_INT, &b.n_cached, 1, 100000, "that there is room for; default 50"},
-      {'n', "requests", "N", EL_CLI_INT, &b.n_requests, 1000, 100000000, "of each trace; default 200000"},
-      {0, "seed", "N", EL_CLI_U64, &b.seed, 0, 0, "of the random numbers; default 1"},
+      {0, "adapters", "N", EL_CLI_INT, &b.n_adapters, 2, 1000000,
+       "number of adapters that requests name; default 1000"},
+      {0, "cached", "N", EL_CLI_INT, &b.n_cached, 1, 100000, "number of adapters that fit into memory; default 50"},
+      {'n', "requests", "N", EL_CLI_INT, &b.n_requests, 1000, 100000000,
+       "number of requests in each trace; default 200000"},
+      {0, "seed", "N", EL_CLI_U64, &b.seed, 0, 0, "seed of the random numbers; default 1"},
   };
   const el_cli_group group = {"Simulation", options, sizeof options / sizeof *options};
   int code = el_cli_parse(self, &group, 1, argc, argv, NULL);
@@ -149,8 +151,9 @@ const el_cli_command el_cmd_bench_cache = {
     .summary = "hit rates of the cache's policies on simulated requests",
     .usage = "[--adapters N] [--cached N] [options]",
     .about =
-        "Simulates requests for adapters by a power law, with and without drift of what is popular and with scans of\n"
-        "all adapters, for each policy of --cache-policy. 'The best' is what keeping the most popular ones would give.",
+        "Simulates requests for adapters for each policy of --cache-policy, and prints hit rates.\n"
+        "Popularity follows a power law. In some traces it drifts, in one a scan asks for every adapter.\n"
+        "'The best' is the hit rate of keeping the most popular adapters.",
     .examples =
         "  edgelora-bench cache\n"
         "  edgelora-bench cache --adapters 10000 --cached 200",

@@ -334,25 +334,27 @@ static int run_kernels(const el_cli_command *self, int argc, char **argv) {
              .repeat = 5};
   const el_cli_option options[] = {
       {0, "isa", "NAME", EL_CLI_TEXT, &b.isa, 0, 0,
-       "instruction set, as 'edgelora run --isa' takes it; 'all': every one of this CPU but scalar; default: the best"},
+       "instruction set, as in 'edgelora run --isa'; 'all': every one that this CPU has, except scalar; default: the "
+       "best one"},
       {0, "kernels", "LIST", EL_CLI_TEXT, &b.kernels_text, 0, 0,
-       "of gemm, quantize, rms_norm, swiglu, attend; default: all"},
+       "which kernels: gemm, quantize, rms_norm, swiglu, attend; default: all"},
       {0, "layouts", "LIST", EL_CLI_TEXT, &b.layouts_text, 0, 0,
-       "packed weights: of q4 (Q4_0), q4m (Q4_1), q8 (Q8_0), q8m (Q5_1), f16, bf16; default: all"},
+       "layouts of packed weights: q4 (Q4_0), q4m (Q4_1), q8 (Q8_0), q8m (Q5_1), f16, bf16; default: all"},
       {0, "shapes", "LIST", EL_CLI_TEXT, &b.shapes_text, 0, 0,
-       "rows x columns of the weights; default 576x576,2048x2048,2048x8192. The columns are also the sizes of "
-       "quantize, "
-       "rms_norm and swiglu"},
+       "rows x columns of the weights; the columns are also the sizes of quantize, rms_norm and swiglu; default "
+       "576x576,2048x2048,2048x8192"},
       {0, "cols", "LIST", EL_CLI_NUMBERS, &b.cols, 1, 4096,
-       "columns: rows of a step, that is, sequences or prompt tokens; default 1,2,4,8,16,32,128"},
+       "columns of the activations: rows of a step, that is, sequences or prompt tokens; default 1,2,4,8,16,32,128"},
       {0, "heads", "LIST", EL_CLI_TEXT, &b.heads_text, 0, 0,
-       "query heads that share keys and values x dimensions of a head; default 3x64,4x64"},
-      {0, "positions", "N", EL_CLI_INT, &b.positions, 1, 1 << 20, "positions that attend reads; default 1024"},
+       "query heads that share keys and values, x dimensions of a head; default 3x64,4x64"},
+      {0, "positions", "N", EL_CLI_INT, &b.positions, 1, 1 << 20,
+       "number of positions that attend reads; default 1024"},
       {0, "cold", NULL, EL_CLI_FLAG, &b.cold, 0, 0,
-       "weights, keys and values come from memory, as in a large model: go through copies larger than the caches"},
+       "read weights, keys and values from memory, as with a large model: use copies that are larger than the caches"},
       {'t', "threads", "LIST", EL_CLI_NUMBERS, &b.threads, 1, EL_MAX_THREADS,
        "numbers of threads to measure with; default: 1, and one per physical core"},
-      {0, "repeat", "R", EL_CLI_INT, &b.repeat, 1, EL_BENCH_MAX_REPEAT, "measure R times, take the median; default 5"},
+      {0, "repeat", "R", EL_CLI_INT, &b.repeat, 1, EL_BENCH_MAX_REPEAT,
+       "measure R times and take the median; default 5"},
       {0, "json", NULL, EL_CLI_FLAG, &b.json, 0, 0, "print one JSON object, ranges included, instead of tables"},
   };
   const el_cli_group group = {"Measurement", options, sizeof options / sizeof *options};
@@ -379,12 +381,15 @@ const el_cli_command el_cmd_bench_kernels = {
     .summary = "each kernel alone, and its share of the machine's limit",
     .usage = "[--isa NAME] [--shapes LIST] [--cols LIST] [--cold] [options]",
     .about =
-        "gemm      products of a matrix of packed weights with 1 and more columns of activations, in billions of\n"
-        "          operations a second (GOPS; a product and its addition are two), and their share of what\n"
-        "          'edgelora-bench peak' calls int8 (layouts q4 to q8m) or f32 (f16, bf16), measured in the same run.\n"
-        "          Threads share the rows. GB/s at 1: bytes of weights a second with one column.\n"
-        "quantize, rms_norm, swiglu, attend: bytes of input a second over all threads, each with data of its own;\n"
-        "          attend reads the keys and values of one head for the query heads that share them.",
+        "Times each kernel alone, beside the limits of this machine, which are measured in the same run.\n"
+        "  gemm    multiplies a matrix of packed weights by one or more columns of activations. Figures are\n"
+        "          billions of operations a second (GOPS; a product and its addition are two), and their\n"
+        "          share of the limit that 'edgelora-bench peak' calls int8 (layouts q4 to q8m) or f32\n"
+        "          (f16, bf16). Threads share the rows. GB/s at 1: bytes of weights read a second with one\n"
+        "          column.\n"
+        "  others  quantize, rms_norm, swiglu and attend: bytes of input read a second by all threads. Each\n"
+        "          thread has its own data. attend reads the keys and values of one head for the query\n"
+        "          heads that share them.",
     .examples =
         "  edgelora-bench kernels --layouts q4,q8 --shapes 2048x8192\n"
         "  edgelora-bench kernels --cold --cols 1 --kernels gemm,attend\n"

@@ -115,56 +115,60 @@ static int run_load(const el_cli_command *self, int argc, char **argv) {
                        .seed = 1,
                        .prompt_seed = UINT64_MAX};
   const el_cli_option server[] = {
-      {0, "url", "URL", EL_CLI_TEXT, &o.url_text, 0, 0, "of the server; default http://127.0.0.1:8080"},
+      {0, "url", "URL", EL_CLI_TEXT, &o.url_text, 0, 0, "address of the server; default http://127.0.0.1:8080"},
       {0, "api", "NAME", EL_CLI_TEXT, &o.api_text, 0, 0,
-       "openai: an adapter is a model's name; llama-server: it is a number in 'lora'; default openai"},
+       "openai: the request names an adapter as its model; llama-server: it gives a number in 'lora'; default openai"},
       {'m', "model", "FILE", EL_CLI_TEXT, &o.model, 0, 0,
-       "the model's GGUF file: prompts are drawn from all of its tokens, special ones left out; default: from the ids "
-       "1000 to 8999"},
+       "the GGUF file of the model: prompts are drawn from all of its tokens except special ones; default: from the "
+       "ids 1000 to 8999"},
       {0, "server-pid", "N", EL_CLI_INT, &o.server_pid, 1, 4194304,
-       "the server's process on this machine: its memory and CPU time are told"},
+       "process id of the server on this machine: its memory and CPU time are reported"},
   };
   const el_cli_option adapters[] = {
       {0, "n-adapters", "N", EL_CLI_INT, &o.n_adapters, 0, 1000000,
-       "how many of the server's adapters are asked for; 0: the base model alone; default: all"},
-      {0, "adapter-prefix", "TEXT", EL_CLI_TEXT, &o.prefix, 0, 0, "only those whose names begin so"},
-      {0, "adapters", "NAMES", EL_CLI_TEXT, &o.adapters, 0, 0, "these, such as law,sql; the first is the most popular"},
-      {0, "auto", NULL, EL_CLI_FLAG, &o.automatic, 0, 0, "leave the choice to the server"},
+       "request this many of the adapters that the server has; 0: the base model alone; default: all"},
+      {0, "adapter-prefix", "TEXT", EL_CLI_TEXT, &o.prefix, 0, 0, "only adapters whose names begin with this"},
+      {0, "adapters", "NAMES", EL_CLI_TEXT, &o.adapters, 0, 0,
+       "these adapters, such as law,sql; the first is the most popular"},
+      {0, "auto", NULL, EL_CLI_FLAG, &o.automatic, 0, 0, "let the server choose the adapter"},
       {0, "alpha", "X", EL_CLI_REAL, &o.alpha, 0, 100,
-       "the i-th adapter is asked for with a probability proportional to 1/i^X; default 1"},
+       "request the i-th adapter with a probability proportional to 1/i^X; default 1"},
   };
   const el_cli_option arrivals[] = {
-      {0, "rate", "R", EL_CLI_REAL, &o.rate, 0, 1e6, "arrivals a second, whatever the server does; default 0.5"},
+      {0, "rate", "R", EL_CLI_REAL, &o.rate, 0, 1e6,
+       "requests a second, sent whether or not the server keeps up; default 0.5"},
       {0, "cv", "X", EL_CLI_REAL, &o.cv, 0, 100,
-       "coefficient of variation of the gaps between them, which are Gamma distributed; default 1.5"},
-      {0, "duration", "SECONDS", EL_CLI_REAL, &o.duration, 0, 1e6, "of the arrivals; default 300"},
+       "coefficient of variation of the times between requests, which are Gamma distributed; default 1.5"},
+      {0, "duration", "SECONDS", EL_CLI_REAL, &o.duration, 0, 1e6, "send requests for this long; default 300"},
       {0, "no-drain", NULL, EL_CLI_FLAG, &o.no_drain, 0, 0,
-       "end with the arrivals: what is not answered by then is cut off, and is no error"},
-      {'n', "requests", "N", EL_CLI_INT, &o.n_requests, 1, EL_TRACE_MAX_ITEMS, "end after so many arrivals"},
+       "end when the last request has been sent: requests without an answer by then are cut off and are no errors"},
+      {'n', "requests", "N", EL_CLI_INT, &o.n_requests, 1, EL_TRACE_MAX_ITEMS, "end after N requests"},
       {0, "clients", "N", EL_CLI_INT, &o.clients, 1, 100000,
-       "closed loop instead: so many clients, each of which sends a request when its last one was answered"},
-      {0, "own-adapter", NULL, EL_CLI_FLAG, &o.own_adapter, 0, 0, "each client asks for an adapter of its own"},
-      {0, "input", "MIN:MAX", EL_CLI_TEXT, &o.input, 0, 0, "tokens of a prompt, each number as likely; default 8:128"},
-      {0, "output", "MIN:MAX", EL_CLI_TEXT, &o.output, 0, 0, "tokens of an answer; default 8:256"},
+       "closed loop instead: N clients, each of which sends its next request when it has the answer to the last one"},
+      {0, "own-adapter", NULL, EL_CLI_FLAG, &o.own_adapter, 0, 0, "each client requests an adapter of its own"},
+      {0, "input", "MIN:MAX", EL_CLI_TEXT, &o.input, 0, 0, "tokens of a prompt, uniformly distributed; default 8:128"},
+      {0, "output", "MIN:MAX", EL_CLI_TEXT, &o.output, 0, 0,
+       "tokens of an answer, uniformly distributed; default 8:256"},
       {0, "temperature", "T", EL_CLI_REAL, &o.temperature, 0, 100,
-       "that answers are asked for with, as most clients do; 0: always the most likely token; default 1"},
-      {0, "top-p", "P", EL_CLI_REAL, &o.top_p, 1e-6, 1, "the same; default 1: it is not sent"},
-      {0, "seed", "N", EL_CLI_U64, &o.seed, 0, 0, "of arrivals, adapters and lengths; default 1"},
+       "temperature of sampling in the requests; 0: always the most likely token; default 1, as most clients have it"},
+      {0, "top-p", "P", EL_CLI_REAL, &o.top_p, 1e-6, 1, "top_p of sampling in the requests; default 1: it is not sent"},
+      {0, "seed", "N", EL_CLI_U64, &o.seed, 0, 0, "seed of arrival times, adapters and lengths; default 1"},
       {0, "prompt-seed", "N", EL_CLI_U64, &o.prompt_seed, 0, 0,
-       "of what prompts say; default: another one each time, so that no server has seen them"},
-      {0, "trace", "FILE", EL_CLI_TEXT, &o.trace, 0, 0, "save the arrivals there"},
+       "seed of the text of prompts; default: a new one in each run, so that no server has seen them"},
+      {0, "trace", "FILE", EL_CLI_TEXT, &o.trace, 0, 0, "save the requests and their times to this file"},
       {0, "replay", "FILE", EL_CLI_TEXT, &o.replay, 0, 0,
-       "the arrivals of a saved trace, or of a CSV file of others: arrival time, adapter, input and output tokens"},
-      {0, "speed", "X", EL_CLI_REAL, &o.speed, 1e-3, 1e6, "replay so many times as fast; default 1"},
+       "send the requests of a saved trace, or of a CSV file: arrival time, adapter, input and output tokens"},
+      {0, "speed", "X", EL_CLI_REAL, &o.speed, 1e-3, 1e6, "replay X times as fast; default 1"},
   };
   const el_cli_option results[] = {
       {0, "timeout", "SECONDS", EL_CLI_REAL, &o.timeout, 1e-3, 1e6,
-       "that an answer may take from when it was due; default 600"},
-      {0, "slo-ttft", "SECONDS", EL_CLI_REAL, &o.slo_first, 0, 1e6, "the first text is in time until then; default 6"},
+       "time limit of an answer, from when the request was due; default 600"},
+      {0, "slo-ttft", "SECONDS", EL_CLI_REAL, &o.slo_first, 0, 1e6,
+       "objective for the time to first token; the share of requests that meet it is reported; default 6"},
       {0, "json", "FILE", EL_CLI_TEXT, &o.json, 0, 0,
-       "write figures and all requests there; -: to standard output, instead of the table"},
+       "write the figures and all requests to this file; -: to standard output, instead of the table"},
       {0, "progress", NULL, EL_CLI_FLAG, &o.progress, 0, 0,
-       "tell every second how it goes; on a terminal it always does"},
+       "print progress every second; on a terminal this is the default"},
   };
   const el_cli_group groups[] = {{"Server", server, sizeof server / sizeof *server},
                                  {"Adapters", adapters, sizeof adapters / sizeof *adapters},
@@ -187,13 +191,13 @@ static int run_load(const el_cli_command *self, int argc, char **argv) {
 
 const el_cli_command el_cmd_bench_load = {
     .name = "load",
-    .summary = "a server under a load of requests for many adapters",
+    .summary = "throughput and latencies of a server under a load of requests for many adapters",
     .usage = "[--url URL] [options]",
     .about =
-        "Sends completions to a server that speaks OpenAI's API, or to llama-server, and tells throughput, latencies\n"
-        "and errors. The defaults are the workload of the EdgeLoRA paper. Latencies count from when a request was "
-        "due.\n"
-        "Ctrl-C ends it early; what was measured is told all the same.",
+        "Sends completion requests to a server that has OpenAI's API, or to llama-server, and reports\n"
+        "throughput, latencies and errors. The defaults are the workload of the EdgeLoRA paper. Latency is\n"
+        "measured from the time at which a request was due. Ctrl-C ends the load early; the report covers\n"
+        "what was measured until then.",
     .examples =
         "  edgelora-bench load --n-adapters 50 --rate 0.5 --json run.json\n"
         "  edgelora-bench load --clients 16 --own-adapter --requests 64 --input 60 --output 32\n"

@@ -9,7 +9,7 @@ static const el_cli_command *const commands[] = {&el_cmd_bench_batch,   &el_cmd_
 
 int main(int argc, char **argv) {
   static const el_cli_program bench = {.name = "edgelora-bench",
-                                       .about = "Measures this machine with edgelora's library, or a server.",
+                                       .about = "Measures this machine, the parts of edgelora, and servers.",
                                        .commands = commands,
                                        .n_commands = sizeof commands / sizeof *commands};
   return el_cli_main(&bench, argc, argv);

@@ -144,13 +144,13 @@ static int run_peak(const el_cli_command *self, int argc, char **argv) {
   p->repeat = 5;
   p->limits_text = "compute,memory,caches";
   const el_cli_option options[] = {
-      {0, "limits", "LIST", EL_CLI_TEXT, &p->limits_text, 0, 0, "of compute, memory, caches; default: all"},
+      {0, "limits", "LIST", EL_CLI_TEXT, &p->limits_text, 0, 0, "which limits: compute, memory, caches; default: all"},
       {'t', "threads", "LIST", EL_CLI_NUMBERS, &p->threads, 1, EL_MAX_THREADS,
-       "numbers of threads to measure with; default: 1, and one per physical core"},
+       "numbers of threads; default: 1, and one for each physical core"},
       {0, "memory-mib", "N", EL_CLI_INT, &p->memory_mib, 0, 65536,
-       "how much memory is read, in MiB; default 0: 8 times the last caches' size, 512 at least"},
+       "MiB of memory to read; default 0: 8 times the size of the last-level caches, at least 512"},
       {0, "repeat", "R", EL_CLI_INT, &p->repeat, 1, EL_BENCH_MAX_REPEAT,
-       "measure R times, show the median and the range; default 5"},
+       "measure R times and show the median and the range; default 5"},
       {0, "json", NULL, EL_CLI_FLAG, &p->json, 0, 0, "print one JSON object instead of a table"},
   };
   const el_cli_group group = {"Measurement", options, sizeof options / sizeof *options};
@@ -180,20 +180,20 @@ static int run_peak(const el_cli_command *self, int argc, char **argv) {
 
 const el_cli_command el_cmd_bench_peak = {
     .name = "peak",
-    .summary = "this machine's limits: int8 multiply-adds, and reading memory",
+    .summary = "the limits of this machine: int8 multiply-adds, and reading memory",
     .usage = "[--threads LIST] [options]",
     .about =
-        "What no program on this machine can exceed, to compare speeds with:\n"
-        "  int8   products of 8-bit integers by the instruction that each set of kernels uses, in registers, in "
-        "billions\n"
-        "         of operations a second (GOPS; a product and its addition are two). vpmaddubsw adds in 16 bits only:\n"
-        "         what a kernel needs besides to widen and add up is not counted, so 60% is about all there is.\n"
-        "  f32    fused multiply-adds of floats: the limit of weights that stay in 16 bits.\n"
-        "  read   bytes read a second from memory, by all threads, in the fastest of 16 ways; from the third and "
-        "second\n"
-        "         level cache too. Decoding one sequence reads all weights once a token, so it cannot be faster than\n"
-        "         memory speed / size of the weights.\n"
-        "A prompt's share of the limit is 2 x parameters x tokens a second / int8. Nothing else should be running.",
+        "Measures what no program on this machine can exceed, to compare speeds with:\n"
+        "  int8   products of 8-bit integers in registers, by the instruction that each set of kernels\n"
+        "         uses, in billions of operations a second (GOPS; a product and its addition are two).\n"
+        "         vpmaddubsw adds in 16 bits only. A kernel needs further instructions to widen and add up\n"
+        "         the sums, which are not counted, so it reaches about 60% of this limit.\n"
+        "  f32    fused multiply-adds of floats: the limit for weights that stay in 16 bits.\n"
+        "  read   bytes that all threads read a second from memory, in the fastest of 16 ways; also from\n"
+        "         the L3 and L2 caches. Decode of one sequence reads all weights once for each token, so it\n"
+        "         cannot be faster than reading speed / size of the weights.\n"
+        "The share of the limit that prompt processing reaches is 2 x parameters x tokens a second / int8.\n"
+        "Nothing else should be running.",
     .examples =
         "  edgelora-bench peak\n"
         "  edgelora-bench peak --threads 1,4,8 --repeat 9 --json",

@@ -1,4 +1,4 @@
-/* edgelora-bench perplexity: how well the model foretells a text, by llama-perplexity's method, so that figures
+/* edgelora-bench perplexity: how well the model predicts a text, by llama-perplexity's method, so that figures
  * compare.
  *
  * The whole text is tokenized once and cut into chunks of --ctx-size tokens; what is left over at the end is not used.
@@ -208,11 +208,12 @@ static int run_perplexity(const el_cli_command *self, int argc, char **argv) {
 
 const el_cli_command el_cmd_bench_perplexity = {
     .name = "perplexity",
-    .summary = "measure how well the model foretells a text",
+    .summary = "how well the model predicts a text",
     .usage = "[-m MODEL] -f FILE [--adapter NAME=PATH -a NAME] [options]",
     .about =
-        "Cuts the text into chunks and scores the second half of each: e to the mean negative log-probability of\n"
-        "its tokens, with the standard error. The method is llama-perplexity's, so the figures compare.",
+        "Splits the text into chunks and scores the second half of each. Perplexity is e to the power of\n"
+        "the mean negative log-probability of the scored tokens; its standard error is printed beside it.\n"
+        "The method is that of llama-perplexity, so the figures can be compared.",
     .examples =
         "  edgelora-bench perplexity -f text.txt\n"
         "  edgelora-bench perplexity -m model.gguf -f text.txt --adapter sql=adapters/sql -a sql",

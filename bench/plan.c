@@ -180,58 +180,61 @@ static int run_plan(const el_cli_command *self, int argc, char **argv) {
                        .slo_first = 6,
                        .seed = 1};
   el_plan p = {.options = &o, .common = el_cli_engine_default(), .saturated = -1};
-  char shapes[256] = "a model that is not at hand: ";
+  char shapes[256] = "compute the costs of a model that you do not have: ";
   size_t len = strlen(shapes);
   el_shape_names(shapes + len, sizeof shapes - len);
   const el_cli_option costs[] = {
       {'m', "model", "FILE", EL_CLI_TEXT, &p.common.model, 0, 0,
-       "the base model: what its steps take is measured here, which takes seconds to minutes; default: the model that "
+       "the base model: its steps are measured on this machine, which takes seconds to minutes; default: the model "
+       "that "
        "'make model' puts into the cache"},
       {0, "adapter", "PATH", EL_CLI_TEXT, &o.adapter, 0, 0,
-       "one like yours, to measure size and loads; default: a random one"},
-      {0, "rank", "R", EL_CLI_INT, &o.rank, 1, EL_MAX_RANK, "of the random one; default 16"},
+       "an adapter like yours, to measure its size and its loading; default: a random one"},
+      {0, "rank", "R", EL_CLI_INT, &o.rank, 1, EL_MAX_RANK, "rank of the random adapter; default 16"},
       {0, "temperature", "T", EL_CLI_REAL, &o.temperature, 0, 100,
-       "that answers are asked for with while drawing is measured; 0: always the most likely token; default 1"},
-      {0, "save-costs", "FILE", EL_CLI_TEXT, &o.save_costs, 0, 0, "keep what was measured"},
+       "temperature of sampling while its cost is measured; 0: always the most likely token; default 1"},
+      {0, "save-costs", "FILE", EL_CLI_TEXT, &o.save_costs, 0, 0, "save the measured costs to this file"},
       {0, "costs", "FILE", EL_CLI_TEXT, &o.costs, 0, 0,
-       "instead of measuring: what was kept, on this machine or another"},
+       "read saved costs, of this machine or another, instead of measuring"},
       {0, "shape", "NAME", EL_CLI_TEXT, &o.shape, 0, 0, shapes},
       {0, "gops", "X", EL_CLI_REAL, &o.gops, 0, 1e9,
-       "with --shape: billions of operations a second in steps (see 'edgelora-bench batch --profile')"},
+       "with --shape: billions of operations a second that steps reach (see 'edgelora-bench batch --profile')"},
       {0, "gbs", "X", EL_CLI_REAL, &o.gbs, 0, 1e6,
-       "and billions of bytes a second that are read (see 'edgelora-bench peak')"},
+       "with --shape: billions of bytes a second that are read (see 'edgelora-bench peak')"},
   };
   const el_cli_option load[] = {
-      {0, "adapters", "N", EL_CLI_INT, &o.n_adapters, 0, 1000000, "that are offered; 0: the base alone; default 1000"},
+      {0, "adapters", "N", EL_CLI_INT, &o.n_adapters, 0, 1000000,
+       "number of adapters; 0: the base model alone; default 1000"},
       {0, "alpha", "X", EL_CLI_REAL, &o.alpha, 0, 100,
-       "the i-th adapter is asked for with a probability proportional to 1/i^X; default 1"},
-      {0, "rate", "R", EL_CLI_REAL, &o.rate, 0, 1e6, "arrivals a second; default 0.5"},
+       "request the i-th adapter with a probability proportional to 1/i^X; default 1"},
+      {0, "rate", "R", EL_CLI_REAL, &o.rate, 0, 1e6, "requests a second; default 0.5"},
       {0, "cv", "X", EL_CLI_REAL, &o.cv, 0, 100,
-       "coefficient of variation of the gaps between them, which are Gamma distributed; default 1.5"},
-      {0, "duration", "SECONDS", EL_CLI_REAL, &o.duration, 0, 1e6, "of the arrivals, simulated; default 300"},
-      {0, "no-drain", NULL, EL_CLI_FLAG, &o.no_drain, 0, 0, "end with the arrivals"},
-      {'n', "requests", "N", EL_CLI_INT, &o.n_requests, 1, EL_TRACE_MAX_ITEMS, "end after so many arrivals"},
+       "coefficient of variation of the times between requests, which are Gamma distributed; default 1.5"},
+      {0, "duration", "SECONDS", EL_CLI_REAL, &o.duration, 0, 1e6, "simulate requests for this long; default 300"},
+      {0, "no-drain", NULL, EL_CLI_FLAG, &o.no_drain, 0, 0,
+       "end when the last request has been sent, without waiting for the last answers"},
+      {'n', "requests", "N", EL_CLI_INT, &o.n_requests, 1, EL_TRACE_MAX_ITEMS, "end after N requests"},
       {0, "clients", "N", EL_CLI_INT, &o.clients, 1, 100000,
-       "closed loop instead: so many clients, each of which sends a request when its last one was answered"},
-      {0, "own-adapter", NULL, EL_CLI_FLAG, &o.own_adapter, 0, 0, "each client asks for an adapter of its own"},
-      {0, "input", "MIN:MAX", EL_CLI_TEXT, &o.input, 0, 0, "tokens of a prompt, each number as likely; default 8:128"},
-      {0, "output", "MIN:MAX", EL_CLI_TEXT, &o.output, 0, 0, "tokens of an answer; default 8:256"},
+       "closed loop instead: N clients, each of which sends its next request when it has the answer to the last one"},
+      {0, "own-adapter", NULL, EL_CLI_FLAG, &o.own_adapter, 0, 0, "each client requests an adapter of its own"},
+      {0, "input", "MIN:MAX", EL_CLI_TEXT, &o.input, 0, 0, "tokens of a prompt, uniformly distributed; default 8:128"},
+      {0, "output", "MIN:MAX", EL_CLI_TEXT, &o.output, 0, 0,
+       "tokens of an answer, uniformly distributed; default 8:256"},
       {0, "seed", "N", EL_CLI_U64, &o.seed, 0, 0,
-       "of arrivals, adapters and lengths, as of 'edgelora-bench load'; default 1"},
-      {0, "replay", "FILE", EL_CLI_TEXT, &o.replay, 0, 0, "the arrivals of a trace, as of 'edgelora-bench load'"},
+       "seed of arrival times, adapters and lengths, as in 'edgelora-bench load'; default 1"},
+      {0, "replay", "FILE", EL_CLI_TEXT, &o.replay, 0, 0, "the requests of a trace, as in 'edgelora-bench load'"},
       {0, "warm-up", "SECONDS", EL_CLI_REAL, &o.warm_up, 0, 1e6,
-       "simulated before, with short requests for adapters by the same law, so that the cache is what it would be "
-       "after "
-       "a while; default 30"},
-      {0, "slo-ttft", "SECONDS", EL_CLI_REAL, &o.slo_first, 0, 1e6, "the first text is in time until then; default 6"},
+       "simulate short requests for this long before, with the same popularity of adapters, so that the cache is warm; "
+       "default 30"},
+      {0, "slo-ttft", "SECONDS", EL_CLI_REAL, &o.slo_first, 0, 1e6,
+       "objective for the time to first token; the share of requests that meet it is reported; default 6"},
   };
   const el_cli_option nodes[] = {
-      {0, "nodes", "N", EL_CLI_INT, &o.nodes, 1, 10000, "such machines, behind a balancer; default 1"},
+      {0, "nodes", "N", EL_CLI_INT, &o.nodes, 1, 10000, "number of such machines behind a load balancer; default 1"},
       {0, "balance", "NAME", EL_CLI_TEXT, &o.balance, 0, 0,
-       "hash: each adapter has its node; bounded: the same, but a node that has twice its part of what is under way is "
-       "passed by, as deploy/haproxy does; share: they are placed so that nodes are asked alike, popular ones on "
-       "several; "
-       "random: any node; default share"},
+       "how the balancer chooses a node. hash: by the adapter; bounded: the same, but a node with twice its share of "
+       "the running requests is passed over, as deploy/haproxy does; share: adapters are placed so that all nodes get "
+       "the same number of requests, popular adapters on several nodes; random: any node; default share"},
       {0, "json", NULL, EL_CLI_FLAG, &o.json, 0, 0, "print one JSON object instead of a table"},
   };
   el_cli_option engine[EL_CLI_ENGINE_OPTIONS];
@@ -256,13 +259,13 @@ static int run_plan(const el_cli_command *self, int argc, char **argv) {
 
 const el_cli_command el_cmd_bench_plan = {
     .name = "plan",
-    .summary = "what a machine will do under a load, by simulation",
+    .summary = "what one machine or several will do under a load, by simulation",
     .usage = "[-m MODEL] [--adapters N] [--rate R] [options]",
     .about =
-        "Measures what steps and loads of adapters take on this machine, then runs the engine's own scheduler, memory\n"
-        "and cache in simulated time: hours of load in seconds. Tells throughput, latencies, hits, memory, and what "
-        "the\n"
-        "limit is. Costs can be kept and used elsewhere, or computed for a model that is not at hand.",
+        "Measures how long steps and the loading of adapters take on this machine. Then it runs the\n"
+        "scheduler, the memory and the cache of the engine in simulated time: hours of load in seconds. It\n"
+        "reports throughput, latencies, cache hits, memory, and what the limit is. Costs can be saved and\n"
+        "used on another machine, or computed for a model that you do not have.",
     .examples =
         "  edgelora-bench plan -m model.gguf --adapters 10000 --rate 3 --memory 1G --save-costs box.json\n"
         "  edgelora-bench plan --costs box.json --adapters 10000 --rate 30 --nodes 10\n"

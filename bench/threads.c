@@ -215,11 +215,12 @@ static int run_threads(const el_cli_command *self, int argc, char **argv) {
   b->repeat = 3;
   const el_cli_option options[] = {
       {'t', "threads", "LIST", EL_CLI_NUMBERS, &b->threads, 1, EL_MAX_THREADS,
-       "numbers of threads to measure with; default: 1, and one per physical core"},
+       "numbers of threads; default: 1, and one for each physical core"},
       {0, "cpu-list", "CPUS", EL_CLI_TEXT, &b->cpu_list, 0, 0,
-       "keep each thread on a CPU of its own: 0-3,8 or the like, or auto; default: the system places them"},
+       "pin each thread to a CPU of its own from this list, such as 0-3,8; auto: choose them; default: the system "
+       "places them"},
       {0, "repeat", "R", EL_CLI_INT, &b->repeat, 1, EL_BENCH_MAX_REPEAT,
-       "measure R times, show the median and the range; default 3"},
+       "measure R times and show the median and the range; default 3"},
       {0, "json", NULL, EL_CLI_FLAG, &b->json, 0, 0, "print one JSON object instead of a table"},
   };
   const el_cli_group group = {"Measurement", options, sizeof options / sizeof *options};
@@ -243,15 +244,17 @@ static int run_threads(const el_cli_command *self, int argc, char **argv) {
 
 const el_cli_command el_cmd_bench_threads = {
     .name = "threads",
-    .summary = "what threads lose by waiting for each other, alone and beside a busy process",
+    .summary = "what threads lose while they wait for each other, alone and beside a busy process",
     .usage = "[--threads LIST] [--cpu-list LIST] [options]",
     .about =
-        "  barrier       from when the last thread arrives to when all go on; a step has some 150 to 300 of them\n"
-        "  a run         all threads are given something to do, and have done it; they are awake\n"
-        "  woken         the same, when they sleep\n"
-        "  speed, quiet  of a step of small phases, times that of one thread\n"
-        "  speed, busy   the same, while another process computes on one of the cores: a fair share of n cores is\n"
-        "                n - 1/2, if each thread has one\n"
+        "Measures for each number of threads:\n"
+        "  barrier       the time from when the last thread arrives until all go on; a step has 150 to 300\n"
+        "                barriers\n"
+        "  a run         the time to hand work to all threads and have it done, while they are awake\n"
+        "  woken         the same, while they sleep\n"
+        "  speed, quiet  the speed of a step of small phases, as a multiple of the speed of one thread\n"
+        "  speed, busy   the same, while another process computes on one of the cores. With one thread on\n"
+        "                each of n cores a fair share is n - 1/2.\n"
         "Nothing else should be running.",
     .examples =
         "  edgelora-bench threads\n"
