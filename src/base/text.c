@@ -64,6 +64,12 @@ int el_utf8_length(const char *s, size_t len) {
   return decode_utf8(s, len, &code);
 }
 
+bool el_utf8_valid(const char *s, size_t len) {
+  for (size_t i = 0, n; i < len; i += n)
+    if (!(n = (size_t)el_utf8_length(s + i, len - i))) return false;
+  return true;
+}
+
 static bool is_unsafe(uint32_t c) {
   return c < 0x20 || (c >= 0x7f && c <= 0x9f) || c == 0x061c || (c >= 0x200e && c <= 0x200f) ||
          (c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069) || c == 0xfeff;

@@ -22,6 +22,7 @@ bool el_str_chop(el_str *s, const char *suffix);
 
 /* Length of the UTF-8 character at s (1 to 4), or 0 if the bytes are not one. */
 int el_utf8_length(const char *s, size_t len);
+bool el_utf8_valid(const char *s, size_t len);
 
 /* Writes s into out as something that is safe on a terminal and in a log: control characters, what reorders text
  * (bidirectional overrides) and bytes that are not UTF-8 become escapes such as \n, \x1b, \u202e; a backslash

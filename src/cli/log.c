@@ -5,9 +5,9 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/json_out.h"
 #include "base/log.h"
 #include "cli/cli.h"
-#include "server/common/json_out.h"
 #include "server/server.h"
 
 static const char *level_name(el_log_level level) {

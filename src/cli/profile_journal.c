@@ -11,8 +11,8 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/json_out.h"
 #include "cli/cli.h"
-#include "server/common/json_out.h"
 
 /* ---- what a run is made of */
 

@@ -9,7 +9,7 @@
 
 #include "base/csv.h"
 #include "base/error.h"
-#include "server/common/json_out.h"
+#include "base/json_out.h"
 
 bool el_table_format_of(const char *path, el_table_format *out) {
   el_str s = {path, strlen(path)};

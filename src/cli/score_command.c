@@ -12,8 +12,8 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/json_out.h"
 #include "cli/scorers.h"
-#include "server/common/json_out.h"
 
 enum { MAX_OUTPUT = 4096 }; /* bytes: a number and some white space */
 enum { REAP_POLL_MS = 20 };

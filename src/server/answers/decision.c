@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "server/common/json_out.h"
+#include "base/json_out.h"
 
 bool el_decision_write(const el_packed_event *r, el_buf *out) {
   const char *name = el_packed_event_text(r);

@@ -2,7 +2,8 @@
 
 #include <string.h>
 
-#include "server/common/json_out.h"
+#include "base/json_out.h"
+#include "base/text.h"
 
 typedef struct waiting {
   size_t start, offset;  /* bytes into the completion; characters into the answer's text */

@@ -5,9 +5,9 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "base/json_out.h"
 #include "server/answers/decision.h"
 #include "server/answers/writer.h"
-#include "server/common/json_out.h"
 
 /* Bytes of a stream's events that are formatted ahead of the socket. */
 #define ENOUGH_TO_SEND 32768

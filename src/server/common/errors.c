@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "server/common/json_out.h"
+#include "base/json_out.h"
 
 bool el_api_fail(el_api_error *e, int status, const char *code, const char *param, const char *fmt, ...) {
   va_list ap;

@@ -3,7 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/common/json_out.h"
+#include "base/json_out.h"
+#include "base/text.h"
 #include "server/dialects/openai.h"
 #include "server/requests/fields.h"
 

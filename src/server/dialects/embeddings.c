@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "server/common/json_out.h"
+#include "base/json_out.h"
 #include "server/dialects/llama.h"
 
 /* Texts of a request. They wait for slots in the engine's queue, which has about as many places. */

@@ -2,7 +2,7 @@
 #include <limits.h>
 #include <string.h>
 
-#include "server/common/json_out.h"
+#include "base/json_out.h"
 #include "server/dialects/embeddings.h"
 #include "server/dialects/llama.h"
 

@@ -1,7 +1,7 @@
 /* What llama-server tells of a request's sampling. Its samplers that are not here are told as off, which they are. */
 #include <inttypes.h>
 
-#include "server/common/json_out.h"
+#include "base/json_out.h"
 #include "server/dialects/llama.h"
 
 static bool write_bias_setting(const el_tokenizer *t, const el_request *q, el_buf *out) {

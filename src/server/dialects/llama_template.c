@@ -1,5 +1,5 @@
 /* POST /apply-template: the text that a conversation becomes. */
-#include "server/common/json_out.h"
+#include "base/json_out.h"
 #include "server/dialects/llama.h"
 
 /* The text that a chat becomes: its tokens', which are what a model would read. */

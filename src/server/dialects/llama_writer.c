@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "base/json_guard.h"
+#include "base/json_out.h"
 #include "server/answers/writer.h"
-#include "server/common/json_out.h"
 #include "server/dialects/llama.h"
 
 static bool write_timings(const el_choice *c, size_t n, el_buf *out) {

@@ -2,7 +2,7 @@
 #include <inttypes.h>
 #include <time.h>
 
-#include "server/common/json_out.h"
+#include "base/json_out.h"
 #include "server/dialects/ollama.h"
 
 bool el_ollama_write_time(int64_t seconds, el_buf *out) {

@@ -2,8 +2,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "base/json_out.h"
 #include "server/answers/writer.h"
-#include "server/common/json_out.h"
 #include "server/dialects/llama.h"
 #include "server/dialects/openai.h"
 

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/common/json_out.h"
+#include "base/json_out.h"
 #include "server/dialects/embeddings.h"
 #include "server/dialects/llama.h"
 

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/json_guard.h"
-#include "server/common/json_out.h"
+#include "base/json_out.h"
 #include "server/dialects/responses.h"
 
 /* An item as it is written: the last of the answer. */

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/common/json_out.h"
+#include "base/json_out.h"
 #include "server/common/query.h"
 #include "server/endpoints/endpoints.h"
 #include "server/http/model_names.h"

@@ -5,7 +5,7 @@
  * other requests' bodies nor their tokens are to wait for. One thread, so that two loads do not race for a name. */
 #include <string.h>
 
-#include "server/common/json_out.h"
+#include "base/json_out.h"
 #include "server/endpoints/endpoints.h"
 #include "server/requests/fields.h"
 

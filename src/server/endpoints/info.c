@@ -2,7 +2,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "server/common/json_out.h"
+#include "base/json_out.h"
 #include "server/endpoints/endpoints.h"
 
 static const char *server_status(el_server *s) {

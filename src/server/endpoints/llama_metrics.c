@@ -1,6 +1,6 @@
 /* Counters of GET /metrics under llama-server's names, for dashboards that were made for it. Tokens and their times are
  * those of requests that have ended. */
-#include "server/common/json_out.h"
+#include "base/json_out.h"
 #include "server/endpoints/endpoints.h"
 #include "server/endpoints/metrics.h"
 

@@ -1,5 +1,5 @@
 /* GET /props: what llama-server tells of itself. */
-#include "server/common/json_out.h"
+#include "base/json_out.h"
 #include "server/dialects/llama.h"
 #include "server/endpoints/endpoints.h"
 

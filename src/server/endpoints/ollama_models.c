@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/common/json_out.h"
+#include "base/json_out.h"
 #include "server/dialects/ollama.h"
 #include "server/endpoints/endpoints.h"
 

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/json_guard.h"
-#include "server/common/json_out.h"
+#include "base/json_out.h"
 #include "server/dialects/llama.h"
 #include "server/dialects/ollama.h"
 #include "server/openapi/openapi.h"

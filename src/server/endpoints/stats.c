@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "server/common/json_out.h"
+#include "base/json_out.h"
 #include "server/endpoints/endpoints.h"
 #include "server/endpoints/usage.h"
 #include "server/http/model_names.h"

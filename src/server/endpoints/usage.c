@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/common/json_out.h"
+#include "base/json_out.h"
 #include "server/http/tally.h"
 
 static const char *const LIMITS[EL_N_LIMITS] = {"requests", "tokens", "concurrent"};

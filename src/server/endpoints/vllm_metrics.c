@@ -5,7 +5,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "server/common/json_out.h"
+#include "base/json_out.h"
 #include "server/endpoints/endpoints.h"
 #include "server/endpoints/metrics.h"
 

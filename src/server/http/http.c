@@ -6,10 +6,10 @@
 #include <strings.h>
 
 #include "base/clock.h"
+#include "base/json_out.h"
 #include "server/answers/decision.h"
 #include "server/answers/packed_event.h"
 #include "server/answers/writer.h"
-#include "server/common/json_out.h"
 #include "server/http/key_limits.h"
 #include "server/http/route.h"
 #include "server/http/state.h"

@@ -1,27 +1,9 @@
-#include "server/common/json_out.h"
+#include "base/json_out.h"
 
 #include <math.h>
 #include <string.h>
 
-size_t el_utf8_char(const char *s, size_t len) {
-  const unsigned char *p = (const unsigned char *)s;
-  if (!len) return 0;
-  if (p[0] < 0x80) return 1;
-  size_t n = p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : 2;
-  if (p[0] < 0xc2 || p[0] > 0xf4 || n > len) return 0;
-  for (size_t i = 1; i < n; i++)
-    if ((p[i] & 0xc0) != 0x80) return 0;
-  if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) || (p[0] == 0xf0 && p[1] < 0x90) ||
-      (p[0] == 0xf4 && p[1] > 0x8f))
-    return 0;
-  return n;
-}
-
-bool el_utf8_valid(const char *s, size_t len) {
-  for (size_t i = 0, n; i < len; i += n)
-    if (!(n = el_utf8_char(s + i, len - i))) return false;
-  return true;
-}
+#include "base/text.h"
 
 static bool write_escaped(el_buf *b, unsigned char c) {
   switch (c) {
@@ -40,7 +22,7 @@ bool el_json_string(el_buf *b, const char *s, size_t len) {
   size_t plain = 0, i = 0; /* [plain, i) can be copied as it is */
   while (i < len) {
     unsigned char c = (unsigned char)s[i];
-    size_t n = el_utf8_char(s + i, len - i);
+    size_t n = c < 0x80 ? 1 : (size_t)el_utf8_length(s + i, len - i);
     if (n && c >= 0x20 && c != '"' && c != '\\' && c != 0x7f) {
       i += n;
       continue;

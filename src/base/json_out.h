@@ -1,6 +1,6 @@
 /* Writes JSON text straight into a buffer. Answers are built token by token, so no tree is made of them. */
-#ifndef EL_SERVER_JSON_OUT_H
-#define EL_SERVER_JSON_OUT_H
+#ifndef EL_BASE_JSON_OUT_H
+#define EL_BASE_JSON_OUT_H
 
 #include "base/buf.h"
 
@@ -12,10 +12,5 @@ bool el_json_cstring(el_buf *b, const char *s);
 /* A number. JSON has no infinities and no NaN: they become -9999, as OpenAI writes an impossible
  * log-probability. */
 bool el_json_float(el_buf *b, double v);
-
-/* The length of the UTF-8 character at s (1 to 4), or 0 if no valid character starts there. Overlong forms,
- * surrogates and truncated sequences are invalid. */
-size_t el_utf8_char(const char *s, size_t len);
-bool el_utf8_valid(const char *s, size_t len);
 
 #endif
