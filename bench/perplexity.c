@@ -88,7 +88,7 @@ static el_status submit_chunk(const perplexity_options *o, const text_tokens *t,
   memcpy(scratch, t->ids + chunk * n, n * sizeof *scratch);
   if (t->bos >= 0) scratch[0] = t->bos;
   el_request request = el_request_default();
-  request.adapter = o->adapter;
+  request.adapter.name = o->adapter;
   request.prompt = scratch;
   request.n_prompt = n;
   request.max_tokens = 0;
@@ -109,11 +109,11 @@ static el_status collect_chunk(const perplexity_options *o, uint64_t id, score *
       snprintf(err->message, sizeof err->message, "a chunk was lost (%s)", el_status_name(status));
       return status;
     }
-    if (event.type == EL_EVENT_PROMPT) *out = chunk_score(event.prompt_logprobs, event.n_prompt_logprobs);
+    if (event.type == EL_EVENT_PROMPT) *out = chunk_score(event.prompt.logprobs, event.prompt.n);
     if (event.type != EL_EVENT_DONE) continue;
-    if (event.finish == EL_FINISH_LENGTH && out->n > 0) return EL_OK;
-    if (event.finish == EL_FINISH_ERROR)
-      *err = event.error;
+    if (event.done.finish == EL_FINISH_LENGTH && out->n > 0) return EL_OK;
+    if (event.done.finish == EL_FINISH_ERROR)
+      *err = event.done.error;
     else
       snprintf(err->message, sizeof err->message, "a chunk ended without its log-probabilities");
     return EL_ERR_INVALID;

@@ -475,7 +475,7 @@ typedef struct el_engine_options {
   const char *adapter_type; /* adapters in memory: "q8": 8-bit integers; "q4": 4-bit integers, about half the memory,
                              * less exact; "f16": 16-bit floats, to compare with. NULL: "q8" */
   const char *preset_path;  /* the base's own preset, a file; without aliases and lora_scale. NULL: none */
-  const char *router_path; /* for requests with auto_adapter: a router for this model, as `edgelora router train` writes
+  const char *router_path; /* for requests with EL_BY_ROUTER: a router for this model, as `edgelora router train` writes
                             * it. NULL: none, such requests are refused */
   int router_top_k;    /* of so many best-scored adapters one that is in memory is preferred; 0: as the router's file
                         * says */
@@ -756,56 +756,51 @@ typedef struct el_candidate {
 } el_candidate;
 
 typedef enum el_event_type {
-  EL_EVENT_CHOICE, /* the adapter that was chosen, once, before all others, when the request starts with it; only with
-                    * `auto_adapter`. One that cannot be loaded, or is too large, gives way to the next before */
-  EL_EVENT_PROMPT, /* prompt log-probabilities, once, before the first token; only with `prompt_logprobs` */
-  EL_EVENT_EMBEDDING, /* the vector, once; only with `embed` */
+  EL_EVENT_DECISION,  /* the adapter that the router decided for; once, before all others, when the request starts with
+                       * it; only with EL_BY_ROUTER. One that cannot be loaded, or is too large, gives way to the next
+                       * before */
+  EL_EVENT_PROMPT,    /* prompt log-probabilities; once, before the first token; only with `prompt_logprobs` */
+  EL_EVENT_EMBEDDING, /* the vector; once; only with `embed` */
   EL_EVENT_TOKEN,     /* one generated token */
-  EL_EVENT_DONE       /* the last event of every request, always sent exactly once */
+  EL_EVENT_DONE       /* the last event of every request; sent exactly once */
 } el_event_type;
 
-typedef struct el_event {
-  el_event_type type;
-  uint64_t request; /* id from el_submit */
-  void *user;       /* the request's */
-
-  const char *adapter; /* CHOICE: its name; the base's when that was chosen. DONE with EL_FINISH_ERROR: the one that was
-                        * chosen last and could not be used, or NULL */
-
-  /* CHOICE */
+typedef struct el_event_decision {
+  const char *adapter;            /* its name; the base's when that was chosen */
   const el_candidate *candidates; /* the n_scores best of those that can be used, best first; the chosen one is among
                                    * the first router_top_k */
   size_t n_candidates;
-  double choice_ms; /* from the slot to the choice */
+  double ms; /* from the slot to the decision */
+} el_event_decision;
 
-  /* TOKEN, DONE: text that became certain with this event: whole UTF-8 characters, nothing of a stop string. May be
-   * empty. Concatenated, this is the completion. Not NUL-terminated. */
-  const char *text;
-  size_t text_len;
+typedef struct el_event_prompt {
+  const float *logprobs; /* [n] log p(token i | tokens before i); [0] is 0 */
+  size_t n;
+  const el_token_logprob *top; /* [n, n_top] the most likely tokens in the place of each, best first; nothing at [0] */
+  size_t n_top;
+} el_event_prompt;
 
-  /* TOKEN; DONE: of the token that ended the generation (EOS, or one of stop_tokens), which is no TOKEN event; -1: none
-   * did */
-  int32_t token;
+typedef struct el_event_embedding {
+  const float *values; /* [n] finite, not normalised */
+  size_t n;            /* el_model_info.n_embd */
+} el_event_embedding;
+
+typedef struct el_event_token {
+  int32_t id;
   float logprob;               /* with `logprobs` */
   const el_token_logprob *top; /* with `logprobs`: the n_top most likely, best first */
   size_t n_top;
+} el_event_token;
 
-  /* PROMPT: [n_prompt_logprobs] log p(token i | tokens before i); [0] is 0. */
-  const float *prompt_logprobs;
-  size_t n_prompt_logprobs;
-  const el_token_logprob *prompt_top; /* [n_prompt_logprobs, n_prompt_top] the most likely in the place of each, best
-                                       * first; nothing at [0] */
-  size_t n_prompt_top;
-
-  /* EMBEDDING: [n_embedding], el_model_info.n_embd values; finite, not normalised. */
-  const float *embedding;
-  size_t n_embedding;
-
-  /* DONE */
+typedef struct el_event_done {
+  el_event_token token; /* that ended the generation (EOS, or one of stop_tokens), which is no TOKEN event; id -1: none
+                         * did */
   el_finish finish;
-  el_error error;   /* with EL_FINISH_ERROR */
-  const char *stop; /* the stop string that matched, or NULL */
-  bool stop_token;  /* `token` ended it, and is one of stop_tokens */
+  el_error error;      /* with EL_FINISH_ERROR */
+  const char *adapter; /* with EL_FINISH_ERROR and EL_BY_ROUTER: the adapter that was chosen last and could not be used;
+                        * else NULL */
+  const char *stop;    /* the stop string that matched, or NULL */
+  bool stop_token;     /* `token` is one of stop_tokens */
   int prompt_tokens, completion_tokens;
   int cached_tokens; /* of prompt_tokens: not computed, as another request had computed them */
   int base_tokens;   /* of prompt_tokens: computed by the base, as the adapter is an activated one (aLoRA), which begins
@@ -814,6 +809,25 @@ typedef struct el_event {
   int draft_tokens, draft_tokens_accepted; /* as of el_stats */
   double queued_ms, prompt_ms, decode_ms;  /* waiting for a slot; to the first token; from the first token to the end */
   double load_ms;                          /* of queued_ms: its adapter was being loaded. 0: it was in memory */
+} el_event_done;
+
+typedef struct el_event {
+  el_event_type type;
+  uint64_t request; /* id from el_submit */
+  void *user;       /* the request's */
+
+  /* Text that became certain with this event: whole UTF-8 characters, nothing of a stop string. May be empty, and is
+   * with all but TOKEN and DONE. Concatenated, this is the completion. Not NUL-terminated. */
+  const char *text;
+  size_t text_len;
+
+  union { /* by type */
+    el_event_decision decision;
+    el_event_prompt prompt;
+    el_event_embedding embedding;
+    el_event_token token;
+    el_event_done done;
+  };
 } el_event;
 /* Everything the event points to is valid during the call only. */
 typedef void (*el_event_fn)(const el_event *event);
@@ -824,32 +838,49 @@ typedef struct el_adapter_scale {
   float scale; /* finite, EL_MAX_SCALE in magnitude at most; 0: as if it were not there */
 } el_adapter_scale;
 
+/* Who answers a request: one of four ways. */
+typedef enum el_adapter_by {
+  EL_BY_NAME,   /* an adapter by its name or alias, or the base */
+  EL_BY_HOLD,   /* one that el_adapter_hold gave, as it was then */
+  EL_BY_SCALES, /* several adapters together */
+  EL_BY_ROUTER  /* whom the router decides for */
+} el_adapter_by;
+
+typedef struct el_adapter_selection {
+  el_adapter_by by;
+  union {
+    const char *name;            /* NAME. NULL, "" or the base's name: the base */
+    const el_held_adapter *held; /* HOLD. It need not be held longer than el_submit takes */
+    /* SCALES: EL_MAX_COMBINED at most, none twice. What they amount to is loaded as one adapter, and kept as one: its
+     * ranks are theirs added up, 1024 at most for each linear layer. */
+    struct {
+      const el_adapter_scale *list; /* [n] */
+      size_t n;                     /* 0: the base alone */
+    } scales;
+    /* ROUTER: among all adapters and the base, or among those that `candidates` allows: names, the base's included, or
+     * patterns that end in an asterisk ("tenant/" and one). A name that is not there is no error, as long as something
+     * is. */
+    struct {
+      const char *const *candidates; /* [n_candidates], EL_MAX_CANDIDATES at most; 0: all */
+      size_t n_candidates;
+      int n_scores;     /* candidates that the DECISION event lists, EL_MAX_SCORES at most; 0: none */
+      bool only_decide; /* the request ends after the DECISION event, with EL_FINISH_LENGTH */
+    } router;
+  };
+} el_adapter_selection;
+
 typedef struct el_request {
-  const char *adapter; /* NULL, "" or the base's name: the base model */
-  const el_held_adapter
-      *held; /* instead of `adapter`: just this one. It need not be held longer than el_submit takes */
+  el_adapter_selection adapter;
   /* Fields that the request leaves to the preset of whoever answers, of EL_PRESET_...: where that has one, it counts,
-   * else what is said here. With auto_adapter it is the chosen one's, whose max_tokens can but lower what is said here.
-   */
+   * else what is said here. With EL_BY_ROUTER it is the chosen one's, whose max_tokens can but lower what is said
+   * here; with EL_BY_SCALES the base's. */
   unsigned preset_fields;
-  uint64_t seed_offset; /* added to the seed, whoever gives it: of several answers to a prompt each has its own */
-  /* Instead of `adapter`: EL_MAX_COMBINED at most, none twice. What they amount to is loaded as one adapter, and kept
-   * as one: its ranks are theirs added up, 1024 at most for each linear layer. */
-  const el_adapter_scale *adapters;
-  size_t n_adapters;
-  /* Instead of both: the router chooses among all adapters and the base, or among those that `candidates` allows:
-   * names, the base's included, or patterns that end in an asterisk ("tenant/" and one). A name that is not there is no
-   * error, as long as something is. */
-  bool auto_adapter;
-  const char *const *candidates; /* [n_candidates], 0: all */
-  size_t n_candidates;
-  size_t focus_begin, focus_end; /* the tokens of the prompt that say what is wanted, such as the last message of the
-                                  * user; focus_end 0: all of them */
-  int n_scores;                  /* candidates that the CHOICE event lists, EL_MAX_SCORES at most; default 3 */
-  bool only_choose;              /* ends after the CHOICE event, with EL_FINISH_LENGTH */
-  const int32_t *prompt;         /* token ids, 1 at least */
+  uint64_t seed_offset;  /* added to the seed, whoever gives it: of several answers to a prompt each has its own */
+  const int32_t *prompt; /* token ids, 1 at least */
   size_t n_prompt;
-  int max_tokens; /* generated tokens; 0: only the prompt is computed; -1: until the context is full */
+  size_t focus_begin, focus_end; /* the tokens of the prompt that say what is wanted, such as the last message of the
+                                  * user: what the router reads; focus_end 0: all of them */
+  int max_tokens;                /* generated tokens; 0: only the prompt is computed; -1: until the context is full */
   el_sampling sampling;
   const char *const *stop; /* stop strings, not part of the text */
   size_t n_stop;
@@ -868,7 +899,7 @@ typedef struct el_request {
   size_t prompt_logprobs_from; /* of the tokens from this one on; those before are told as 0, and cost no logits */
   int prompt_top_logprobs;     /* with prompt_logprobs: 0 to 20 alternatives for each of the prompt's tokens */
   /* Instead of text, a vector of the prompt, EL_EVENT_EMBEDDING; it ends with EL_FINISH_LENGTH then. max_tokens,
-   * sampling and stop strings do not count. Whoever shares the steps, it is the same bits. Not with auto_adapter, nor
+   * sampling and stop strings do not count. Whoever shares the steps, it is the same bits. Not with EL_BY_ROUTER, nor
    * with log-probabilities. With the mean, what other requests have computed is of no use to it, but for others what it
    * has computed is. */
   el_embed embed;
@@ -915,7 +946,7 @@ EL_API el_status el_next_event(el_engine *e, uint64_t id, int timeout_ms, el_eve
 
 typedef enum el_phase {
   EL_PHASE_QUEUED,
-  EL_PHASE_CHOICE, /* the router reads the prompt */
+  EL_PHASE_DECISION, /* the router reads the prompt */
   EL_PHASE_LOADING,
   EL_PHASE_PROMPT,
   EL_PHASE_GENERATION
@@ -957,11 +988,11 @@ typedef struct el_stats {
    * are then the others', and kv_pages is what one long sequence may have of those. */
   uint64_t kv_windowed_used, kv_windowed_cached;
 
-  uint64_t choices;            /* requests that the router chose an adapter for */
-  uint64_t choices_base;       /* of them: the base */
-  uint64_t choices_resident;   /* of them: another than the best, as it was in memory */
-  uint64_t choice_tokens;      /* that the router has read */
-  double choice_seconds;       /* from the slot to the choice, summed up */
+  uint64_t decisions;          /* requests that the router chose an adapter for */
+  uint64_t decisions_base;     /* of them: the base */
+  uint64_t decisions_resident; /* of them: another than the best, as it was in memory */
+  uint64_t decision_tokens;    /* that the router has read */
+  double decision_seconds;     /* from the slot to the decision, summed up */
   uint64_t adapters_in_router; /* now */
 
   uint64_t adapters, adapters_resident;                     /* now: offered; in memory */
@@ -977,8 +1008,8 @@ EL_API void el_engine_stats(const el_engine *e, el_stats *out);
 
 /* ------------------------------------------------------------------- router */
 
-/* A router learns from a table how well each adapter, and the base, answers a prompt, and chooses for requests with
- * auto_adapter. The table is CSV with the columns `prompt`, `task` (optional) and `score_NAME` for each candidate (0 to
+/* A router learns from a table how well each adapter, and the base, answers a prompt, and decides for requests with
+ * EL_BY_ROUTER. The table is CSV with the columns `prompt`, `task` (optional) and `score_NAME` for each candidate (0 to
  * 1; score_base is the base), or JSONL with the same as {"prompt": ..., "task": ..., "scores": {NAME: ...}}. */
 
 /* Receives text; returns false to stop. */

@@ -54,9 +54,9 @@ static void on_batch_event(const el_event *event) {
   if (event->type == EL_EVENT_TOKEN && s->n_times < s->max_times) s->times[s->n_times++] = time;
   if (event->type == EL_EVENT_DONE) {
     s->done = time;
-    if (event->finish == EL_FINISH_ERROR && !s->owner->failed) {
+    if (event->done.finish == EL_FINISH_ERROR && !s->owner->failed) {
       s->owner->failed = true;
-      s->owner->error = event->error;
+      s->owner->error = event->done.error;
     }
     if (++s->owner->n_done == s->owner->n) pthread_cond_signal(&s->owner->ended);
   }
@@ -95,7 +95,7 @@ static el_status submit_batch(bench *b, batch *t, int max_tokens, int32_t *promp
     for (int k = 0; k < b->asked->npp; k++)
       prompt[k] = (int32_t)(el_mix64(++b->random * EL_GOLDEN_GAMMA) % (uint64_t)info.n_vocab);
     el_request request = el_request_default();
-    request.adapter = adapter;
+    request.adapter.name = adapter;
     request.prompt = prompt;
     request.n_prompt = (size_t)b->asked->npp;
     request.max_tokens = max_tokens;

@@ -97,7 +97,7 @@ static el_status write_adapter(const char *model, int rank, const char *path, el
 
 static el_request request_for(bench *b, const char *adapter, int max_tokens) {
   el_request r = el_request_default();
-  r.adapter = adapter;
+  r.adapter.name = adapter;
   r.prompt = b->prompt;
   r.n_prompt = 1;
   r.max_tokens = max_tokens;
@@ -120,8 +120,8 @@ static el_status wait_for(bench *b, uint64_t id, el_error *err) {
     el_status status = el_next_event(b->engine, id, -1, &e);
     if (status) return status;
     if (e.type != EL_EVENT_DONE) continue;
-    if (e.finish == EL_FINISH_ERROR) *err = e.error;
-    return e.finish == EL_FINISH_ERROR ? e.error.code : EL_OK;
+    if (e.done.finish == EL_FINISH_ERROR) *err = e.done.error;
+    return e.done.finish == EL_FINISH_ERROR ? e.done.error.code : EL_OK;
   }
 }
 
@@ -210,8 +210,8 @@ static void on_sizing(const el_event *e) {
   sizing *s = e->user;
   if (e->type == EL_EVENT_TOKEN) el_engine_stats(s->engine, &s->stats);
   if (e->type != EL_EVENT_DONE) return;
-  s->finish = e->finish;
-  s->error = e->error;
+  s->finish = e->done.finish;
+  s->error = e->done.error;
   sem_post(&s->done);
 }
 

@@ -13,6 +13,8 @@
 #include "cli/open.h"
 #include "cli/signals.h"
 
+enum { SHOWN_SCORES = 3 }; /* of what the router thought, with --verbose */
+
 /* Bytes with an owner; grows. */
 typedef struct bytes {
   char *data; /* NUL-terminated, or NULL when empty */
@@ -61,12 +63,18 @@ static void drop_messages(chat *c, size_t first, size_t end) {
   c->n -= end - first;
 }
 
+el_adapter_selection el_cli_selection(const char *adapter, bool routed) {
+  if (!routed) return (el_adapter_selection){.by = EL_BY_NAME, .name = adapter};
+  return (el_adapter_selection){.by = EL_BY_ROUTER, .router.n_scores = SHOWN_SCORES};
+}
+
 el_status el_cli_hold(el_engine *e, const el_request *request, const el_held_adapter **held, const el_tokenizer **t,
                       el_error *err) {
   *held = NULL;
   *t = el_engine_tokenizer(e);
-  if (request->auto_adapter || !request->adapter || !*request->adapter) return EL_OK;
-  el_status status = el_adapter_hold(e, request->adapter, held, err);
+  const el_adapter_selection *who = &request->adapter;
+  if (who->by == EL_BY_ROUTER || !who->name || !*who->name) return EL_OK;
+  el_status status = el_adapter_hold(e, who->name, held, err);
   if (!status) *t = (*held)->tokenizer;
   return status;
 }
@@ -87,8 +95,8 @@ el_status el_cli_chat_prompt(el_engine *e, const el_message *messages, size_t n,
 /* ---- answers */
 
 /* Who answers this time. */
-static void show_choice(void *user, const el_event *choice) {
-  fprintf(stderr, "(%s)\n", choice->adapter);
+static void show_decision(void *user, const el_event_decision *decision) {
+  fprintf(stderr, "(%s)\n", decision->adapter);
 }
 
 static bool show_text(void *user, const char *data, size_t len) {
@@ -101,11 +109,10 @@ static bool show_text(void *user, const char *data, size_t len) {
 static el_status generate_answer(chat *c, bytes *answer, el_cli_answer *how, el_error *err) {
   for (;;) {
     el_request request = *c->o->request;
-    request.auto_adapter = c->routed;
-    request.adapter = c->routed ? NULL : c->adapter;
+    request.adapter = el_cli_selection(c->adapter, c->routed);
     el_status status = el_cli_chat_prompt(c->o->engine, c->messages, c->n, &request, err);
     if (status) return status;
-    status = el_cli_generate(c->o->engine, &request, c->o->signal_fd, show_text, show_choice, answer, how, err);
+    status = el_cli_generate(c->o->engine, &request, c->o->signal_fd, show_text, show_decision, answer, how, err);
     el_free((void *)request.prompt);
     if (status != EL_ERR_TOO_LONG || c->n < c->n_system + 3) return status;
     fprintf(stderr, "(the conversation has grown too long: its oldest exchange is dropped)\n");

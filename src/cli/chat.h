@@ -17,6 +17,9 @@ typedef struct el_cli_chat_options {
 /* Runs until the person ends it. Returns the exit status. */
 int el_cli_chat(const el_cli_chat_options *options);
 
+/* Selects an adapter by its name or, with `routed`, whom the router decides for. */
+el_adapter_selection el_cli_selection(const char *adapter, bool routed);
+
 /* The tokenizer for a request's prompt, as an adapter may have tokens of its own. Release *held with
  * el_adapter_release; after a failure it is NULL. */
 el_status el_cli_hold(el_engine *e, const el_request *request, const el_held_adapter **held, const el_tokenizer **t,

@@ -24,13 +24,13 @@ typedef struct run_options {
 } run_options;
 
 /* Of the router: whom it chose, and what it thought. */
-static void tell_choice(void *user, const el_event *choice) {
+static void tell_decision(void *user, const el_event_decision *decision) {
   const run_options *o = user;
   if (!o->common.verbose) return;
-  fprintf(stderr, "edgelora: auto: %s, chosen in %.1f ms; scores:", choice->adapter, choice->choice_ms);
-  for (size_t i = 0; i < choice->n_candidates; i++)
-    fprintf(stderr, " %s %.3f%s", choice->candidates[i].name, (double)choice->candidates[i].score,
-            choice->candidates[i].resident ? " (in memory)" : "");
+  fprintf(stderr, "edgelora: auto: %s, chosen in %.1f ms; scores:", decision->adapter, decision->ms);
+  for (size_t i = 0; i < decision->n_candidates; i++)
+    fprintf(stderr, " %s %.3f%s", decision->candidates[i].name, (double)decision->candidates[i].score,
+            decision->candidates[i].resident ? " (in memory)" : "");
   fputc('\n', stderr);
 }
 
@@ -76,8 +76,7 @@ static int complete_prompt(run_options *o) {
   if (!text) return EL_EXIT_FAILED;
   el_request request = o->request;
   el_error err;
-  request.auto_adapter = el_cli_is_auto(o->common.engine, o->adapter);
-  request.adapter = request.auto_adapter ? NULL : o->adapter;
+  request.adapter = el_cli_selection(o->adapter, el_cli_is_auto(o->common.engine, o->adapter));
   el_status status = tokenize_prompt(o, text, len, &request, &err);
   free(text);
   if (status) return el_cli_failed(&err);
@@ -87,7 +86,8 @@ static int complete_prompt(run_options *o) {
     return EL_EXIT_FAILED;
   }
   el_cli_answer how;
-  status = el_cli_generate(o->common.engine, &request, o->common.signal_fd, print_at_once, tell_choice, o, &how, &err);
+  status =
+      el_cli_generate(o->common.engine, &request, o->common.signal_fd, print_at_once, tell_decision, o, &how, &err);
   el_free((void *)request.prompt);
   if (status) return el_cli_failed(&err);
   if (isatty(STDOUT_FILENO)) putchar('\n');

@@ -10,7 +10,7 @@
 enum { SIGNAL_POLL_MS = 50 };
 
 el_status el_cli_generate(el_engine *e, const el_request *request, int signal_fd, el_write_fn write,
-                          el_cli_chosen_fn chosen, void *user, el_cli_answer *out, el_error *err) {
+                          el_cli_decided_fn decided, void *user, el_cli_answer *out, el_error *err) {
   uint64_t id;
   el_status status = el_submit(e, request, &id, err);
   if (status) return status;
@@ -31,21 +31,22 @@ el_status el_cli_generate(el_engine *e, const el_request *request, int signal_fd
       snprintf(err->message, sizeof err->message, "the request was lost (%s)", el_status_name(status));
       return status;
     }
-    if (event.type == EL_EVENT_CHOICE && chosen) chosen(user, &event);
+    if (event.type == EL_EVENT_DECISION && decided) decided(user, &event.decision);
     if (event.text_len > 0 && writing && !write(user, event.text, event.text_len)) {
       writing = false;
       el_cancel(e, id);
     }
     if (event.type != EL_EVENT_DONE) continue;
-    answer.finish = event.finish;
-    answer.not_invoked = event.not_invoked;
-    answer.prompt_tokens = event.prompt_tokens;
-    answer.completion_tokens = event.completion_tokens;
-    answer.prompt_ms = event.prompt_ms;
-    answer.decode_ms = event.decode_ms;
-    if (event.finish == EL_FINISH_ERROR) {
-      *err = event.error;
-      return event.error.code ? event.error.code : EL_ERR_INVALID;
+    const el_event_done *done = &event.done;
+    answer.finish = done->finish;
+    answer.not_invoked = done->not_invoked;
+    answer.prompt_tokens = done->prompt_tokens;
+    answer.completion_tokens = done->completion_tokens;
+    answer.prompt_ms = done->prompt_ms;
+    answer.decode_ms = done->decode_ms;
+    if (done->finish == EL_FINISH_ERROR) {
+      *err = done->error;
+      return done->error.code ? done->error.code : EL_ERR_INVALID;
     }
     *out = answer;
     return EL_OK;

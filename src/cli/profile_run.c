@@ -132,8 +132,8 @@ static void on_job_event(const el_event *event) {
   run *r = j->run;
   if (event->text_len > 0 && !el_buf_append(&j->answer, event->text, event->text_len)) j->no_memory = true;
   if (event->type != EL_EVENT_DONE) return;
-  j->finish = event->finish;
-  if (event->finish == EL_FINISH_ERROR) j->error = event->error;
+  j->finish = event->done.finish;
+  if (event->done.finish == EL_FINISH_ERROR) j->error = event->done.error;
   pthread_mutex_lock(&r->lock);
   j->next = r->done;
   r->done = j;
@@ -173,7 +173,7 @@ static el_status submit_job(run *r, job *j, el_error *err) {
   el_status status = tokenize_row(p, r->chat, p->prompts->items[j->row].text, &tokens, &n, err);
   if (status) return at_line(p, j->row, err);
   el_request request = el_request_default();
-  request.adapter = j->candidate > 0 ? p->names[j->candidate] : NULL;
+  request.adapter.name = j->candidate > 0 ? p->names[j->candidate] : NULL;
   request.prompt = tokens;
   request.n_prompt = n;
   request.max_tokens = p->max_tokens;

@@ -10,12 +10,14 @@
 #include "base/error.h"
 
 static el_status check(const el_request *r, el_error *err) {
-  if (r->n_candidates > EL_MAX_CANDIDATES)
-    return el_fail_field(err, EL_ERR_INVALID, "candidates", "candidates: %zu, the limit is %d", r->n_candidates,
-                         EL_MAX_CANDIDATES);
-  if (r->n_candidates && !r->candidates) return el_fail_field(err, EL_ERR_INVALID, "candidates", "candidates: is NULL");
-  for (size_t i = 0; i < r->n_candidates; i++) {
-    const char *s = r->candidates[i];
+  const size_t n = r->adapter.router.n_candidates;
+  const int n_scores = r->adapter.router.n_scores;
+  if (n > EL_MAX_CANDIDATES)
+    return el_fail_field(err, EL_ERR_INVALID, "candidates", "candidates: %zu, the limit is %d", n, EL_MAX_CANDIDATES);
+  if (n && !r->adapter.router.candidates)
+    return el_fail_field(err, EL_ERR_INVALID, "candidates", "candidates: is NULL");
+  for (size_t i = 0; i < n; i++) {
+    const char *s = r->adapter.router.candidates[i];
     if (!s || !*s) return el_fail_field(err, EL_ERR_INVALID, "candidates", "candidates[%zu]: is empty", i);
     if (strnlen(s, EL_MAX_NAME_BYTES + 1) > EL_MAX_NAME_BYTES)
       return el_fail_field(err, EL_ERR_INVALID, "candidates", "candidates[%zu]: is longer than %d bytes", i,
@@ -25,23 +27,25 @@ static el_status check(const el_request *r, el_error *err) {
   if (end > r->n_prompt || r->focus_begin >= end)
     return el_fail(err, EL_ERR_INVALID, "focus: tokens %zu to %zu of a prompt of %zu", r->focus_begin, r->focus_end,
                    r->n_prompt);
-  if (r->n_scores < 0 || r->n_scores > EL_MAX_SCORES)
-    return el_fail(err, EL_ERR_INVALID, "n_scores: %d is not in 0 to %d", r->n_scores, EL_MAX_SCORES);
+  if (n_scores < 0 || n_scores > EL_MAX_SCORES)
+    return el_fail(err, EL_ERR_INVALID, "n_scores: %d is not in 0 to %d", n_scores, EL_MAX_SCORES);
   return EL_OK;
 }
 
 /* The pointers and the strings in one block; false: out of memory. */
 static bool copy_candidates(el_choice *c, const el_request *r) {
-  if (!r->n_candidates) return true;
-  size_t bytes = r->n_candidates * sizeof *c->candidates;
-  for (size_t i = 0; i < r->n_candidates; i++) bytes += strlen(r->candidates[i]) + 1;
+  const char *const *candidates = r->adapter.router.candidates;
+  const size_t n = r->adapter.router.n_candidates;
+  if (!n) return true;
+  size_t bytes = n * sizeof *c->candidates;
+  for (size_t i = 0; i < n; i++) bytes += strlen(candidates[i]) + 1;
   if (!(c->candidates = malloc(bytes))) return false;
-  char *at = (char *)(c->candidates + r->n_candidates);
-  for (size_t i = 0; i < r->n_candidates; i++) {
+  char *at = (char *)(c->candidates + n);
+  for (size_t i = 0; i < n; i++) {
     c->candidates[i] = at;
-    at = stpcpy(at, r->candidates[i]) + 1;
+    at = stpcpy(at, candidates[i]) + 1;
   }
-  c->n_candidates = r->n_candidates;
+  c->n_candidates = n;
   return true;
 }
 
@@ -60,7 +64,7 @@ static void find_window(el_choice *c, const el_request *r, const el_choice_limit
 
 el_status el_choice_new(const el_request *r, const el_choice_limits *limits, el_choice **out, el_error *err) {
   if (!limits->router)
-    return el_fail_field(err, EL_ERR_INVALID, "auto_adapter", "auto: there is no router that could choose an adapter");
+    return el_fail_field(err, EL_ERR_INVALID, "adapter.by", "auto: there is no router that could choose an adapter");
   el_status status = check(r, err);
   if (status) return status;
   el_choice *c = calloc(1, sizeof *c);
@@ -70,8 +74,8 @@ el_status el_choice_new(const el_request *r, const el_choice_limits *limits, el_
   }
   c->router = limits->router;
   find_window(c, r, limits);
-  c->n_scores = r->n_scores;
-  c->only_choose = r->only_choose;
+  c->n_scores = r->adapter.router.n_scores;
+  c->only_choose = r->adapter.router.only_decide;
   *out = c;
   return EL_OK;
 }

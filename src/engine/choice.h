@@ -1,4 +1,4 @@
-/* What a request with auto_adapter has besides: which tokens the router reads, how far it is, whom it may choose.
+/* What a request with EL_BY_ROUTER has besides: which tokens the router reads, how far it is, whom it may choose.
  *
  * What counts of a prompt is read as in training, behind what the chat template puts before a first message (the lead),
  * so that system messages and earlier turns do not change the choice. Where the prompt begins in just that way, what is

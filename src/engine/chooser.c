@@ -248,12 +248,11 @@ static bool tell(el_engine *e, el_seq *q, const el_entry *chosen) {
     candidates[told.n] = (el_candidate){name_of(e, entry), el_router_sigmoid(r->logit), r->resident};
     told.entries[told.n++] = entry;
   }
-  el_event event = {.type = EL_EVENT_CHOICE,
-                    .text = "",
-                    .adapter = name_of(e, chosen),
-                    .candidates = candidates,
-                    .n_candidates = (size_t)told.n,
-                    .choice_ms = choice->ms};
+  el_event event = {
+      .type = EL_EVENT_DECISION,
+      .text = "",
+      .decision = {
+          .adapter = name_of(e, chosen), .candidates = candidates, .n_candidates = (size_t)told.n, .ms = choice->ms}};
   bool delivered = el_request_deliver(e, q, &event);
   put_all(e, &told);
   free(choice->ranking);

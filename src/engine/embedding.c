@@ -15,7 +15,7 @@ static el_status check(const el_request *r, el_embed pooling, el_error *err) {
     return el_fail_field(err, EL_ERR_UNSUPPORTED, FIELD,
                          "embed: the model is one that ranks pairs of texts, and its head is not computed: say how to "
                          "pool");
-  if (r->auto_adapter)
+  if (r->adapter.by == EL_BY_ROUTER)
     return el_fail_field(err, EL_ERR_INVALID, FIELD,
                          "embed: the router may choose another adapter for each text, and vectors of different ones "
                          "cannot be compared: name an adapter");

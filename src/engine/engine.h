@@ -174,7 +174,7 @@ void el_loop_finish(el_engine *e, el_seq *q, el_finish how, const el_error *erro
 void el_loop_fail(el_engine *e, el_seq *q, const el_error *error);
 
 /* Requests as clients see them (request.c). */
-/* A reading: a request with auto_adapter that ends with the vector of its prompt; no client sees it. */
+/* A reading: a request with EL_BY_ROUTER that ends with the vector of its prompt; no client sees it. */
 el_status el_request_submit_reading(el_engine *e, const el_request *request, el_vector_fn on_vector, void *user,
                                     el_error *err);
 void el_request_deliver_done(el_engine *e, el_seq *q, const el_event *event);

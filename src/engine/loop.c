@@ -21,8 +21,13 @@ static void count_usage(const el_seq *q) {
   atomic_store(&u->last_used, (int_fast64_t)time(NULL));
 }
 
+static el_event_token token_of(const el_seq *q, const el_drawn *d) {
+  if (!q->logprobs) return (el_event_token){.id = d->token};
+  return (el_event_token){.id = d->token, .logprob = d->logprob, .top = d->top, .n_top = (size_t)q->n_top};
+}
+
 /* end: the token that ended it; NULL: none did. */
-static void finish(el_engine *e, el_seq *q, el_finish how, const el_error *error, const el_event *end) {
+static void finish(el_engine *e, el_seq *q, el_finish how, const el_error *error, const el_drawn *end) {
   el_scheduler_remove(&e->scheduler, q);
   count_usage(q);
   el_speculation_end(&e->speculation, q);
@@ -33,39 +38,37 @@ static void finish(el_engine *e, el_seq *q, el_finish how, const el_error *error
   if (how == EL_FINISH_LENGTH && q->stop.matched) how = EL_FINISH_STOP;
   uint64_t now = el_now_ns(), first = q->first_ns ? q->first_ns : now;
   el_event event = {.type = EL_EVENT_DONE,
-                    .token = end ? end->token : -1,
-                    .logprob = end ? end->logprob : 0,
-                    .top = end ? end->top : NULL,
-                    .n_top = end ? end->n_top : 0,
-                    .stop_token = end && end->stop_token,
                     .text = q->stop.n_certain ? q->stop.text.data : "",
                     .text_len = q->stop.n_certain,
-                    .finish = how,
-                    .stop = how == EL_FINISH_STOP ? q->stop.matched : NULL,
-                    .prompt_tokens = q->n_prompt,
-                    .completion_tokens = el_seq_n_new(q),
-                    .cached_tokens = q->cached_tokens,
-                    .base_tokens = q->adapter_from < q->n_prompt ? q->adapter_from : q->n_prompt,
-                    .not_invoked = q->adapter_from == EL_NOT_INVOKED,
-                    .draft_tokens = q->draft.n_proposed,
-                    .draft_tokens_accepted = q->draft.n_accepted,
-                    .queued_ms = el_ms_between(q->submitted_ns, q->started_ns ? q->started_ns : now),
-                    .load_ms = el_ms_between(q->loading_ns, q->loaded_ns ? q->loaded_ns : now),
-                    .prompt_ms = el_ms_between(q->started_ns, first),
-                    .decode_ms = el_ms_between(q->first_ns, now)};
-  if (error) event.error = *error;
-  if (error && q->choice && *q->adapter_name) event.adapter = q->adapter_name;
+                    .done = {.token = end ? token_of(q, end) : (el_event_token){.id = -1},
+                             .stop_token = end && end->stop_token,
+                             .finish = how,
+                             .stop = how == EL_FINISH_STOP ? q->stop.matched : NULL,
+                             .prompt_tokens = q->n_prompt,
+                             .completion_tokens = el_seq_n_new(q),
+                             .cached_tokens = q->cached_tokens,
+                             .base_tokens = q->adapter_from < q->n_prompt ? q->adapter_from : q->n_prompt,
+                             .not_invoked = q->adapter_from == EL_NOT_INVOKED,
+                             .draft_tokens = q->draft.n_proposed,
+                             .draft_tokens_accepted = q->draft.n_accepted,
+                             .queued_ms = el_ms_between(q->submitted_ns, q->started_ns ? q->started_ns : now),
+                             .load_ms = el_ms_between(q->loading_ns, q->loaded_ns ? q->loaded_ns : now),
+                             .prompt_ms = el_ms_between(q->started_ns, first),
+                             .decode_ms = el_ms_between(q->first_ns, now)}};
+  el_event_done *done = &event.done;
+  if (error) done->error = *error;
+  if (error && q->choice && *q->adapter_name) done->adapter = q->adapter_name;
   static const char *const how_name[] = {"stop", "length", "cancelled", "error"};
   el_logf(&e->log, EL_LOG_DEBUG, "request %llu: %s after %d tokens; waited %.1f ms, prompt %.1f ms, generation %.1f ms",
-          (unsigned long long)q->id, how_name[how], event.completion_tokens, event.queued_ms, event.prompt_ms,
-          event.decode_ms);
+          (unsigned long long)q->id, how_name[how], done->completion_tokens, done->queued_ms, done->prompt_ms,
+          done->decode_ms);
   /* Counted before the client hears of it. */
   if (!q->is_reading)
     atomic_fetch_add(how == EL_FINISH_CANCELLED ? &e->count.cancelled
                      : how == EL_FINISH_ERROR   ? &e->count.failed
                                                 : &e->count.done,
                      1);
-  if (event.not_invoked && (how == EL_FINISH_STOP || how == EL_FINISH_LENGTH)) {
+  if (done->not_invoked && (how == EL_FINISH_STOP || how == EL_FINISH_LENGTH)) {
     atomic_fetch_add(&e->count.not_invoked, 1);
     el_logf(&e->log, EL_LOG_DEBUG, "request %llu: the base has answered, as the invocation of %s is not in the prompt",
             (unsigned long long)q->id, q->adapter_name);
@@ -120,15 +123,9 @@ static bool deliver_drawn(el_engine *e, el_seq *q, const el_drawn *d) {
     return false;
   }
   if (!q->first_ns) q->first_ns = el_now_ns();
-  el_event event = {.type = EL_EVENT_TOKEN, .token = d->token, .stop_token = d->stop_token};
-  if (q->logprobs) {
-    event.logprob = d->logprob;
-    event.top = d->top;
-    event.n_top = (size_t)q->n_top;
-  }
   if (d->ends) {
     if (d->stop_token && q->include_stop && !push_text(e, q, d->token)) return false;
-    finish(e, q, EL_FINISH_STOP, NULL, &event);
+    finish(e, q, EL_FINISH_STOP, NULL, d);
     return false;
   }
   if (!push_text(e, q, d->token)) return false;
@@ -136,6 +133,7 @@ static bool deliver_drawn(el_engine *e, el_seq *q, const el_drawn *d) {
   q->n_tokens++;
   el_flow_charge(q->flow, 1);
   atomic_fetch_add(&e->count.generated_tokens, 1);
+  el_event event = {.type = EL_EVENT_TOKEN, .token = token_of(q, d)};
   if (!deliver(e, q, &event)) return false;
   if (!q->stop.matched && !d->complete && el_seq_n_new(q) < q->max_new) return true;
   el_loop_finish(e, q, q->stop.matched || d->complete ? EL_FINISH_STOP : EL_FINISH_LENGTH, NULL);
@@ -150,8 +148,7 @@ static bool deliver_embedding(el_engine *e, el_seq *q) {
     el_loop_fail(e, q, &error);
     return false;
   }
-  el_event event = {
-      .type = EL_EVENT_EMBEDDING, .embedding = q->embedding->vector, .n_embedding = (size_t)q->embedding->n_embd};
+  el_event event = {.type = EL_EVENT_EMBEDDING, .embedding = {q->embedding->vector, (size_t)q->embedding->n_embd}};
   return deliver(e, q, &event);
 }
 
@@ -160,10 +157,10 @@ static bool end_prompt(el_engine *e, el_seq *q) {
   atomic_fetch_add(&e->count.prompt_tokens, (uint64_t)q->n_prompt);
   if (q->wants_prompt_logprobs) {
     el_event event = {.type = EL_EVENT_PROMPT,
-                      .prompt_logprobs = q->prompt_logprobs,
-                      .n_prompt_logprobs = (size_t)q->n_prompt,
-                      .prompt_top = q->prompt_top,
-                      .n_prompt_top = (size_t)q->n_prompt_top};
+                      .prompt = {.logprobs = q->prompt_logprobs,
+                                 .n = (size_t)q->n_prompt,
+                                 .top = q->prompt_top,
+                                 .n_top = (size_t)q->n_prompt_top}};
     if (!deliver(e, q, &event)) return false;
   }
   if (q->embedding && !deliver_embedding(e, q)) return false;
@@ -235,7 +232,7 @@ static void take_results(el_engine *e, const el_piece *p, results *r) {
 static void show_progress(el_engine *e) {
   for (int i = 0; i < e->scheduler.n_pieces; i++) {
     el_seq *q = e->scheduler.pieces[i].seq;
-    atomic_store(&q->shown.phase, el_seq_chooses(q)             ? EL_PHASE_CHOICE
+    atomic_store(&q->shown.phase, el_seq_chooses(q)             ? EL_PHASE_DECISION
                                   : q->n_computed < q->n_prompt ? EL_PHASE_PROMPT
                                                                 : EL_PHASE_GENERATION);
     atomic_store(&q->shown.n_computed, q->n_computed);

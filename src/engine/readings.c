@@ -278,7 +278,7 @@ static el_status submit(el_engine *e, const char *prompt, reading *r, el_error *
   el_status status = el_router_prompt_new(e->tokenizer, prompt, &t, err);
   if (status) return status;
   el_request q = el_request_default();
-  q.auto_adapter = true;
+  q.adapter.by = EL_BY_ROUTER;
   q.prompt = t.tokens;
   /* One that is longer than a sequence may be: what is beyond is not read anyway. */
   q.n_prompt = t.n < (size_t)e->limits.ctx_size ? t.n : (size_t)e->limits.ctx_size;

@@ -11,7 +11,7 @@
 #include "engine/engine.h"
 
 el_request el_request_default(void) {
-  return (el_request){.max_tokens = -1, .n_scores = 3, .speculate = -1, .sampling = el_sampling_default()};
+  return (el_request){.max_tokens = -1, .speculate = -1, .sampling = el_sampling_default()};
 }
 
 /* ------------------------------------------------------- table; mutex held */
@@ -71,25 +71,22 @@ static el_status enqueue(el_engine *e, el_seq *q, const el_request *r, uint64_t 
   return status;
 }
 
-/* Who is to answer: a reference in *out, or NULL for the base; for auto_adapter, who reads for the router. */
-static el_status find_adapter(el_engine *e, const el_request *r, el_entry **out, el_error *err) {
-  const char *name = r->adapter;
-  bool base = !name || !*name || !strcmp(name, e->name);
+/* Who is to answer: a reference in *out, or NULL for the base; with EL_BY_ROUTER, who reads for the router. */
+static el_status find_adapter(el_engine *e, const el_adapter_selection *who, el_entry **out, el_error *err) {
   *out = NULL;
-  if (r->auto_adapter && (r->n_adapters || r->held || (name && *name)))
-    return el_fail_field(err, EL_ERR_INVALID, "auto_adapter",
-                         "auto_adapter: is asked for, and so are adapters by name: give one of them");
-  if (r->auto_adapter) {
-    *out = el_chooser_reader(e);
-    return EL_OK;
+  switch (who->by) {
+    case EL_BY_NAME:
+      if (!who->name || !*who->name || !strcmp(who->name, e->name)) return EL_OK;
+      return el_registry_get(e->registry, who->name, out, err);
+    case EL_BY_HOLD:
+      if (!who->held) return el_fail_field(err, EL_ERR_INVALID, "adapter.held", "adapter.held: is NULL");
+      *out = el_presets_take_held(e, who->held);
+      return EL_OK;
+    case EL_BY_SCALES:
+      return who->scales.n ? el_registry_combine(e->registry, who->scales.list, who->scales.n, out, err) : EL_OK;
+    case EL_BY_ROUTER: *out = el_chooser_reader(e); return EL_OK;
   }
-  if (r->held) *out = el_presets_take_held(e, r->held);
-  if (r->n_adapters && (*out || (!r->held && !base))) {
-    el_registry_put(e->registry, *out);
-    return el_fail_field(err, EL_ERR_INVALID, "adapters", "adapters: are there, and so is `adapter`: give one of them");
-  }
-  if (r->n_adapters) return el_registry_combine(e->registry, r->adapters, r->n_adapters, out, err);
-  return r->held || base ? EL_OK : el_registry_get(e->registry, name, out, err);
+  return el_fail_field(err, EL_ERR_INVALID, "adapter.by", "adapter.by: %d is none of the ways", (int)who->by);
 }
 
 el_status el_submit(el_engine *e, const el_request *request, uint64_t *id, el_error *err) {
@@ -99,11 +96,12 @@ el_status el_submit(el_engine *e, const el_request *request, uint64_t *id, el_er
   el_seq *q = NULL;
   el_entry *adapter = NULL;
   el_request r = *request;
-  el_status status = find_adapter(e, request, &adapter, err);
-  /* Several adapters together are nobody's preset, and whoever is chosen applies its own then. */
+  const bool routed = r.adapter.by == EL_BY_ROUTER;
+  el_status status = find_adapter(e, &r.adapter, &adapter, err);
+  /* Several adapters together have the base's preset; whoever is chosen applies its own then. */
   const el_constraint *schema = NULL;
-  if (!status && !r.auto_adapter && (!r.n_adapters || r.held)) {
-    const el_preset *preset = el_presets_of(e, r.n_adapters ? NULL : adapter);
+  if (!status && !routed) {
+    const el_preset *preset = el_presets_of(e, r.adapter.by == EL_BY_SCALES ? NULL : adapter);
     el_presets_apply(preset, &r);
     bool open = !r.constraint && r.embed == EL_EMBED_NONE;
     status = el_presets_constraint(e, preset, open ? r.preset_fields : 0, &schema, err);
@@ -111,7 +109,7 @@ el_status el_submit(el_engine *e, const el_request *request, uint64_t *id, el_er
   }
   if (r.embed != EL_EMBED_NONE) r.max_tokens = 0;
   el_seq_limits limits = e->limits;
-  if (!status && !r.auto_adapter) status = el_presets_tokenizer(e, adapter, &limits.tokenizer, err);
+  if (!status && !routed) status = el_presets_tokenizer(e, adapter, &limits.tokenizer, err);
   limits.n_vocab = (int)el_tokenizer_n_vocab(limits.tokenizer);
   if (!status) status = el_seq_new(&r, &limits, &q, err);
   el_constraint_close(e, schema); /* the sequence has its own */
@@ -255,7 +253,8 @@ static void untaken_add(el_engine *e, el_seq *q) {
 void el_request_deliver_done(el_engine *e, el_seq *q, const el_event *event) {
   q->last = *event;
   fill(&q->last, q);
-  if (event->n_top) q->last.top = memcpy(q->last_top, event->top, event->n_top * sizeof *event->top);
+  const el_event_token *token = &event->done.token;
+  if (token->n_top) q->last.done.token.top = memcpy(q->last_top, token->top, token->n_top * sizeof *token->top);
   el_seq_end(q);
   bool called = q->on_event; /* else a client may take the event and free q once the mutex is open */
   pthread_mutex_lock(&e->mutex);

@@ -168,7 +168,7 @@ el_status el_seq_new(const el_request *r, const el_seq_limits *limits, el_seq **
   el_embedding *embedding = NULL;
   el_status status = check(r, limits, err);
   if (!status) status = el_embedding_new(r, &limits->embedding, &embedding, err);
-  if (!status && r->auto_adapter) status = el_choice_new(r, &limits->choice, &choice, err);
+  if (!status && r->adapter.by == EL_BY_ROUTER) status = el_choice_new(r, &limits->choice, &choice, err);
   el_seq *s = status ? NULL : calloc(1, sizeof *s);
   if (!s) {
     el_choice_free(choice);

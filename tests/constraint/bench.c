@@ -131,8 +131,8 @@ static double run(el_engine *e, int n_clients, int n_tokens, const el_constraint
     for (el_event ev = {0}; ev.type != EL_EVENT_DONE;) {
       if (el_next_event(e, ids[i], -1, &ev)) exit(1);
       if (ev.type == EL_EVENT_TOKEN && !first) first = el_seconds();
-      if (ev.type == EL_EVENT_DONE && ev.finish == EL_FINISH_ERROR) die("request", &ev.error);
-      if (ev.type == EL_EVENT_DONE) tokens += ev.completion_tokens;
+      if (ev.type == EL_EVENT_DONE && ev.done.finish == EL_FINISH_ERROR) die("request", &ev.done.error);
+      if (ev.type == EL_EVENT_DONE) tokens += ev.done.completion_tokens;
     }
     last = el_seconds();
   }

@@ -477,12 +477,14 @@ static int count(const el_engine *e) {
 }
 
 static bool is_candidate(const el_request *q, const char *name) {
-  for (size_t i = 0; i < q->n_candidates; i++) {
-    size_t len = strlen(q->candidates[i]);
-    bool pattern = len && q->candidates[i][len - 1] == '*';
-    if (pattern ? !strncmp(q->candidates[i], name, len - 1) : !strcmp(q->candidates[i], name)) return true;
+  const size_t n = q->adapter.router.n_candidates;
+  for (size_t i = 0; i < n; i++) {
+    const char *candidate = q->adapter.router.candidates[i];
+    size_t len = strlen(candidate);
+    bool pattern = len && candidate[len - 1] == '*';
+    if (pattern ? !strncmp(candidate, name, len - 1) : !strcmp(candidate, name)) return true;
   }
-  return !q->n_candidates;
+  return !n;
 }
 
 /* The first place among the words of the focus where `name` stands; -1: it does not. */
@@ -531,12 +533,22 @@ static el_status score(el_engine *e, const el_request *q, running *r, el_error *
   return n ? EL_OK : el_fail_field(err, EL_ERR_NOT_FOUND, "candidates", "candidates: none of them is there");
 }
 
+static const char *who_answers(const el_adapter_selection *who) {
+  const char *name = who->by == EL_BY_HOLD ? who->held->name : who->by == EL_BY_NAME ? who->name : NULL;
+  for (size_t i = 0; who->by == EL_BY_SCALES && i < who->scales.n; i++) /* the last one that is not off */
+    if (who->scales.list[i].scale != 0) name = who->scales.list[i].adapter;
+  return name && *name ? name : "fake";
+}
+
+static bool only_decides(const el_request *q) {
+  return q->adapter.by == EL_BY_ROUTER && q->adapter.router.only_decide;
+}
+
 el_status el_submit(el_engine *e, const el_request *q, uint64_t *id, el_error *err) {
-  if (q->auto_adapter && !e->options.router)
-    return el_fail_field(err, EL_ERR_INVALID, "auto_adapter", "auto: there is no router that could choose an adapter");
-  const char *adapter = q->held ? q->held->name : q->adapter && *q->adapter ? q->adapter : "fake";
-  for (size_t i = 0; i < q->n_adapters; i++) /* the last one that is not off */
-    if (q->adapters[i].scale != 0) adapter = q->adapters[i].adapter;
+  const bool routed = q->adapter.by == EL_BY_ROUTER;
+  if (routed && !e->options.router)
+    return el_fail_field(err, EL_ERR_INVALID, "adapter.by", "auto: there is no router that could choose an adapter");
+  const char *adapter = who_answers(&q->adapter);
   if (!known(e, adapter)) return el_fail(err, EL_ERR_NOT_FOUND, "no adapter '%s'", adapter);
   if (q->n_prompt >= (size_t)e->options.ctx_size)
     return el_fail(err, EL_ERR_TOO_LONG, "the prompt has %zu tokens, but the context has %d", q->n_prompt,
@@ -555,7 +567,7 @@ el_status el_submit(el_engine *e, const el_request *q, uint64_t *id, el_error *e
   r->slot = -1;
   strncpy(r->adapter, adapter, sizeof r->adapter - 1);
   r->choosing = e->options.choice_steps;
-  el_status status = q->auto_adapter ? score(e, q, r, err) : EL_OK;
+  el_status status = routed ? score(e, q, r, err) : EL_OK;
   if (status) {
     free(r->scores);
     free(prompt);
@@ -591,7 +603,7 @@ el_status el_request_list(const el_engine *engine, el_request_info **out, size_t
     *list = (el_request_info){.id = r->id,
                               .adapter = strcmp(r->adapter, "fake") ? strcpy(name, r->adapter) : "",
                               .phase = r->slot < 0 ? EL_PHASE_QUEUED
-                                       : r->scores ? EL_PHASE_CHOICE
+                                       : r->scores ? EL_PHASE_DECISION
                                                    : EL_PHASE_GENERATION,
                               .slot = r->slot,
                               .prompt_tokens = (int)r->request.n_prompt,
@@ -623,24 +635,23 @@ static void emit(el_engine *e, running *r, el_event_type type, el_finish finish,
   ev.text = r->held;
   if (type == EL_EVENT_TOKEN) {
     if (token < 256) r->held[r->n_held++] = (char)token;
-    ev.token = token;
-    ev.logprob = -0.5f;
-    ev.top = top;
-    ev.n_top = r->request.logprobs ? (size_t)r->request.top_logprobs : 0;
-    for (size_t i = 0; i < ev.n_top; i++) top[i] = (el_token_logprob){(token + (int32_t)i) % N_VOCAB, -0.5f - (float)i};
+    const size_t n_top = r->request.logprobs ? (size_t)r->request.top_logprobs : 0;
+    ev.token = (el_event_token){.id = token, .logprob = -0.5f, .top = top, .n_top = n_top};
+    for (size_t i = 0; i < n_top; i++) top[i] = (el_token_logprob){(token + (int32_t)i) % N_VOCAB, -0.5f - (float)i};
     bool whole = r->n_held && is_whole(r->held, r->n_held);
     ev.text_len = whole ? r->n_held : 0;
     if (whole) r->n_held = 0;
     e->stats.generated_tokens++;
   } else {
     ev.text_len = r->n_held;
-    ev.finish = finish;
-    ev.prompt_tokens = (int)r->request.n_prompt;
-    ev.token = -1;
-    ev.completion_tokens = r->done;
-    ev.cached_tokens = ev.prompt_tokens / 16 * 16;
+    const int n_prompt = (int)r->request.n_prompt;
+    ev.done = (el_event_done){.token.id = -1,
+                              .finish = finish,
+                              .prompt_tokens = n_prompt,
+                              .completion_tokens = r->done,
+                              .cached_tokens = n_prompt / 16 * 16};
     if (finish == EL_FINISH_ERROR)
-      el_fail_about(&ev.error, EL_ERR_NO_MEMORY, "/srv/fake/fail.gguf", "the fake engine fails here");
+      el_fail_about(&ev.done.error, EL_ERR_NO_MEMORY, "/srv/fake/fail.gguf", "the fake engine fails here");
   }
   pthread_mutex_unlock(&e->mutex);
   r->request.on_event(&ev);
@@ -655,8 +666,7 @@ static void emit_prompt(el_engine *e, running *r) {
   el_event ev = {.type = EL_EVENT_PROMPT,
                  .request = r->id,
                  .user = r->request.user,
-                 .prompt_logprobs = p,
-                 .n_prompt_logprobs = r->request.n_prompt};
+                 .prompt = {.logprobs = p, .n = r->request.n_prompt}};
   pthread_mutex_unlock(&e->mutex);
   r->request.on_event(&ev);
   pthread_mutex_lock(&e->mutex);
@@ -666,8 +676,7 @@ static void emit_prompt(el_engine *e, running *r) {
 static void emit_vector(el_engine *e, running *r) {
   float v[N_EMBD] = {0};
   for (size_t i = 0; i < r->request.n_prompt; i++) v[r->prompt[i] % N_EMBD]++;
-  el_event ev = {
-      .type = EL_EVENT_EMBEDDING, .request = r->id, .user = r->request.user, .embedding = v, .n_embedding = N_EMBD};
+  el_event ev = {.type = EL_EVENT_EMBEDDING, .request = r->id, .user = r->request.user, .embedding = {v, N_EMBD}};
   pthread_mutex_unlock(&e->mutex);
   r->request.on_event(&ev);
   pthread_mutex_lock(&e->mutex);
@@ -686,19 +695,17 @@ static void choose(el_engine *e, running *r) {
   while (best < n && best < 3 && !(list[best].resident && list[best].score >= list[0].score - 0.1f)) best++;
   if (best == n || best == 3) best = 0;
   strcpy(r->adapter, list[best].name);
-  e->stats.choices++;
-  e->stats.choices_base += !strcmp(r->adapter, "fake");
-  e->stats.choices_resident += best > 0;
-  e->stats.choice_tokens += r->request.n_prompt;
-  e->stats.choice_seconds += 0.0015;
-  size_t wanted = (size_t)r->request.n_scores;
-  el_event ev = {.type = EL_EVENT_CHOICE,
-                 .request = r->id,
-                 .user = r->request.user,
-                 .adapter = r->adapter,
-                 .candidates = list,
-                 .n_candidates = wanted < n ? wanted : n,
-                 .choice_ms = 1.5};
+  e->stats.decisions++;
+  e->stats.decisions_base += !strcmp(r->adapter, "fake");
+  e->stats.decisions_resident += best > 0;
+  e->stats.decision_tokens += r->request.n_prompt;
+  e->stats.decision_seconds += 0.0015;
+  size_t wanted = (size_t)r->request.adapter.router.n_scores;
+  el_event ev = {
+      .type = EL_EVENT_DECISION,
+      .request = r->id,
+      .user = r->request.user,
+      .decision = {.adapter = r->adapter, .candidates = list, .n_candidates = wanted < n ? wanted : n, .ms = 1.5}};
   pthread_mutex_unlock(&e->mutex);
   r->request.on_event(&ev);
   pthread_mutex_lock(&e->mutex);
@@ -729,7 +736,7 @@ static bool advance(el_engine *e, running *r) {
     return true;
   }
   if (r->scores) choose(e, r);
-  fake_adapter *used = q->only_choose ? NULL : find(e, r->adapter);
+  fake_adapter *used = only_decides(q) ? NULL : find(e, r->adapter);
   if (used) used->resident = true;
   if (r->wait-- > 0) return false;
   if (!r->done) emit_prompt(e, r);
@@ -738,7 +745,7 @@ static bool advance(el_engine *e, running *r) {
   bool slow = !strcmp(r->adapter, "slow"), ends = !q->ignore_eos && (size_t)r->done == n;
   if (q->embed) emit_vector(e, r);
   bool full =
-      q->only_choose || q->embed || r->done == q->max_tokens || (int)q->n_prompt + r->done == e->options.ctx_size;
+      only_decides(q) || q->embed || r->done == q->max_tokens || (int)q->n_prompt + r->done == e->options.ctx_size;
   bool fails = !strcmp(r->adapter, "fail") && r->done == 3;
   if (ends || full || fails) {
     emit(e, r, EL_EVENT_DONE, fails ? EL_FINISH_ERROR : ends ? EL_FINISH_STOP : EL_FINISH_LENGTH, 0);

@@ -93,19 +93,20 @@ static inline void result_take(result *r, const el_event *e) {
   if (e->text_len) memcpy(r->text + r->text_len, e->text, e->text_len);
   r->text_len += e->text_len;
   if (e->type == EL_EVENT_TOKEN) {
-    r->tokens[r->n] = e->token;
-    r->logprobs[r->n] = e->logprob;
-    r->n_top = e->n_top;
-    if (e->n_top) memcpy(r->top[r->n], e->top, e->n_top * sizeof *e->top);
+    const el_event_token *t = &e->token;
+    r->tokens[r->n] = t->id;
+    r->logprobs[r->n] = t->logprob;
+    r->n_top = t->n_top;
+    if (t->n_top) memcpy(r->top[r->n], t->top, t->n_top * sizeof *t->top);
     r->n++;
   } else if (e->type == EL_EVENT_PROMPT) {
-    if (r->n || e->n_prompt_logprobs > MAX_RESULT) abort();
+    if (r->n || e->prompt.n > MAX_RESULT) abort();
     r->n_prompt_events++;
-    r->n_prompt_logprobs = e->n_prompt_logprobs;
-    memcpy(r->prompt_logprobs, e->prompt_logprobs, e->n_prompt_logprobs * sizeof(float));
+    r->n_prompt_logprobs = e->prompt.n;
+    memcpy(r->prompt_logprobs, e->prompt.logprobs, e->prompt.n * sizeof(float));
   } else if (e->type == EL_EVENT_DONE) {
     r->last = *e;
-    if (e->stop) snprintf(r->stop, sizeof r->stop, "%s", e->stop);
+    if (e->done.stop) snprintf(r->stop, sizeof r->stop, "%s", e->done.stop);
   }
   pthread_mutex_unlock(&r->mutex);
   if (r->hook) r->hook(r, e);

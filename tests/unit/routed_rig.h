@@ -81,27 +81,28 @@ static inline void close_routed(routed *t) {
   remove_tree(t->dir);
 }
 
-/* --- what a choice said */
+/* --- what a decision said */
 
-typedef struct choice {
+typedef struct decision {
   int n_events;
   char adapter[64], names[8][64];
   float scores[8];
   bool resident[8];
   size_t n;
-} choice;
+} decision;
 
-static inline void keep_choice(result *r, const el_event *e) {
-  choice *c = r->context;
-  if (e->type != EL_EVENT_CHOICE) return;
-  if (r->n || e->n_candidates > 8) abort();
+static inline void keep_decision(result *r, const el_event *e) {
+  decision *c = r->context;
+  if (e->type != EL_EVENT_DECISION) return;
+  const el_event_decision *d = &e->decision;
+  if (r->n || d->n_candidates > 8) abort();
   c->n_events++;
-  snprintf(c->adapter, sizeof c->adapter, "%s", e->adapter);
-  c->n = e->n_candidates;
+  snprintf(c->adapter, sizeof c->adapter, "%s", d->adapter);
+  c->n = d->n_candidates;
   for (size_t i = 0; i < c->n; i++) {
-    snprintf(c->names[i], sizeof c->names[i], "%s", e->candidates[i].name);
-    c->scores[i] = e->candidates[i].score;
-    c->resident[i] = e->candidates[i].resident;
+    snprintf(c->names[i], sizeof c->names[i], "%s", d->candidates[i].name);
+    c->scores[i] = d->candidates[i].score;
+    c->resident[i] = d->candidates[i].resident;
   }
 }
 
@@ -109,7 +110,7 @@ static inline el_request automatic(const char *prompt, int32_t tokens[64], int m
   size_t n = strlen(prompt);
   for (size_t i = 0; i < n; i++) tokens[i] = (unsigned char)prompt[i];
   el_request q = ask(tokens, n, max_tokens);
-  q.auto_adapter = true;
+  q.adapter = (el_adapter_selection){.by = EL_BY_ROUTER, .router.n_scores = 3};
   q.ignore_eos = true;
   q.logprobs = true;
   return q;

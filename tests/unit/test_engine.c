@@ -13,11 +13,11 @@ static void a_request_gives_its_tokens_text_and_figures(void **state) {
   assert_int_equal(out.n, 3);
   for (int i = 0; i < 3; i++) assert_int_equal(out.tokens[i], script[i]);
   assert_true(result_text_is(&out, "hello world!"));
-  assert_int_equal(out.last.finish, EL_FINISH_STOP);
-  assert_null(out.last.stop);
-  assert_int_equal(out.last.prompt_tokens, 1);
-  assert_int_equal(out.last.completion_tokens, 3);
-  assert_true(out.last.queued_ms >= 0 && out.last.prompt_ms > 0 && out.last.decode_ms > 0);
+  assert_int_equal(out.last.done.finish, EL_FINISH_STOP);
+  assert_null(out.last.done.stop);
+  assert_int_equal(out.last.done.prompt_tokens, 1);
+  assert_int_equal(out.last.done.completion_tokens, 3);
+  assert_true(out.last.done.queued_ms >= 0 && out.last.done.prompt_ms > 0 && out.last.done.decode_ms > 0);
   rig_close(&r);
 }
 
@@ -30,13 +30,13 @@ static void generation_ends_at_max_tokens_or_when_the_context_is_full(void **sta
   result_init(&a), result_init(&b), result_init(&c);
   rig_run(&r, ASK(2, 1), &a);
   assert_true(result_text_is(&a, "ab"));
-  assert_int_equal(a.last.finish, EL_FINISH_LENGTH);
+  assert_int_equal(a.last.done.finish, EL_FINISH_LENGTH);
   rig_run(&r, ASK(-1, 1), &b); /* 1 + 19 = 20 */
   assert_true(result_text_is(&b, "abcdefghijklmnopqrs"));
-  assert_int_equal(b.last.finish, EL_FINISH_LENGTH);
+  assert_int_equal(b.last.done.finish, EL_FINISH_LENGTH);
   rig_run(&r, ASK(1000000, 1, 'a', 'b'), &c);
   assert_true(result_text_is(&c, "cdefghijklmnopqrs"));
-  assert_int_equal(c.last.finish, EL_FINISH_LENGTH);
+  assert_int_equal(c.last.done.finish, EL_FINISH_LENGTH);
   rig_close(&r);
 }
 
@@ -48,8 +48,8 @@ static void with_no_tokens_wanted_only_the_prompt_is_computed(void **state) {
   result_init(&a), result_init(&b);
   rig_run(&r, ask(prompt, 32, 0), &a); /* it may fill the context */
   assert_int_equal(a.n, 0);
-  assert_int_equal(a.last.finish, EL_FINISH_LENGTH);
-  assert_int_equal(a.last.prompt_tokens, 32);
+  assert_int_equal(a.last.done.finish, EL_FINISH_LENGTH);
+  assert_int_equal(a.last.done.prompt_tokens, 32);
   fake_counts c = fake_take_counts();
   assert_int_equal(c.rows, 32);
   assert_int_equal(c.logits, 0);
@@ -72,18 +72,18 @@ static void a_stop_string_ends_the_text_before_it_across_tokens(void **state) {
   q.n_stop = 2;
   rig_run(&r, q, &a);
   assert_true(result_text_is(&a, "helloS"));
-  assert_int_equal(a.last.finish, EL_FINISH_STOP);
+  assert_int_equal(a.last.done.finish, EL_FINISH_STOP);
   assert_string_equal(a.stop, "STOP");
-  assert_int_equal(a.last.completion_tokens, 4);
+  assert_int_equal(a.last.done.completion_tokens, 4);
   q.stop = (const char *const[]){"STOPS", " worldly"}; /* begins, but never is one */
   rig_run(&r, q, &b);
   assert_true(result_text_is(&b, "helloSSTOP world"));
-  assert_null(b.last.stop);
+  assert_null(b.last.done.stop);
   q.stop = (const char *const[]){"OP wo", "x"};
   q.max_tokens = 5;
   rig_run(&r, q, &c);
   assert_true(result_text_is(&c, "helloSST"));
-  assert_int_equal(c.last.finish, EL_FINISH_STOP); /* not length, though it is the last token */
+  assert_int_equal(c.last.done.finish, EL_FINISH_STOP); /* not length, though it is the last token */
   rig_close(&r);
 }
 
@@ -124,7 +124,7 @@ static void the_end_token_ends_unless_it_is_ignored(void **state) {
   assert_int_equal(b.n, 4);
   assert_int_equal(b.tokens[1], FAKE_EOS);
   assert_true(result_text_is(&b, "hello world!"));
-  assert_int_equal(b.last.finish, EL_FINISH_LENGTH);
+  assert_int_equal(b.last.done.finish, EL_FINISH_LENGTH);
   rig_close(&r);
 }
 
@@ -135,7 +135,7 @@ static void prompt_log_probabilities_are_those_of_generation(void **state) {
   result_init(&gen), result_init(&score);
   int32_t prompt[80] = {'x', 'y', 'z'};
   el_request q = ask(prompt, 3, 40);
-  q.adapter = "a";
+  q.adapter.name = "a";
   q.ignore_eos = q.logprobs = true;
   q.top_logprobs = 3;
   rig_run(&r, q, &gen);
@@ -148,7 +148,7 @@ static void prompt_log_probabilities_are_those_of_generation(void **state) {
     prompt[3 + i] = gen.tokens[i];
   }
   q = ask(prompt, 43, 1);
-  q.adapter = "a";
+  q.adapter.name = "a";
   q.prompt_logprobs = true;
   rig_run(&r, q, &score);
   assert_int_equal(score.n_prompt_logprobs, 43);
@@ -167,18 +167,18 @@ static void logits_that_are_not_finite_fail_their_request_only(void **state) {
   el_request q = ASK(20, 'a');
   q.ignore_eos = true;
   rig_submit(&r, q, &bad);
-  q.adapter = "a";
+  q.adapter.name = "a";
   rig_run(&r, q, &good);
   result_wait(&bad);
-  assert_int_equal(bad.last.finish, EL_FINISH_ERROR);
-  assert_int_equal(bad.last.error.code, EL_ERR_FORMAT);
-  assert_contains(bad.last.error.message, "not finite");
+  assert_int_equal(bad.last.done.finish, EL_FINISH_ERROR);
+  assert_int_equal(bad.last.done.error.code, EL_ERR_FORMAT);
+  assert_contains(bad.last.done.error.message, "not finite");
   assert_int_equal(bad.n, 5);
   assert_int_equal(good.n, 20);
   q = ASK(0, 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h');
   q.prompt_logprobs = true;
   rig_run(&r, q, &scored);
-  assert_int_equal(scored.last.finish, EL_FINISH_ERROR);
+  assert_int_equal(scored.last.done.finish, EL_FINISH_ERROR);
   el_stats st;
   el_engine_stats(r.engine, &st);
   assert_int_equal(st.requests_failed, 2);
@@ -231,7 +231,7 @@ static void requests_with_different_adapters_take_the_steps_of_one(void **state)
     result warm; /* its adapter comes into memory */
     result_init(&warm);
     el_request q = ask(prompt, 1, 0);
-    q.adapter = names[i];
+    q.adapter.name = names[i];
     rig_run(&r, q, &warm);
   }
   int steps[2];
@@ -239,7 +239,7 @@ static void requests_with_different_adapters_take_the_steps_of_one(void **state)
     b.n = n;
     for (int i = 0; i < n; i++) {
       b.q[i] = ask(prompt, 3, 30);
-      b.q[i].adapter = i ? names[i] : NULL;
+      b.q[i].adapter.name = i ? names[i] : NULL;
       b.q[i].ignore_eos = true;
     }
     run_burst(&r, &b);
@@ -284,8 +284,8 @@ static void prompts_are_taken_in_the_order_of_arrival(void **state) {
   b.n = 3;
   for (int i = 0; i < 3; i++) b.q[i] = ask(prompt, 64, 1);
   run_burst(&r, &b);
-  assert_true(b.out[0].last.prompt_ms <= b.out[1].last.prompt_ms);
-  assert_true(b.out[1].last.prompt_ms <= b.out[2].last.prompt_ms);
+  assert_true(b.out[0].last.done.prompt_ms <= b.out[1].last.done.prompt_ms);
+  assert_true(b.out[1].last.done.prompt_ms <= b.out[2].last.done.prompt_ms);
   fake_counts c = fake_take_counts();
   assert_int_equal(c.steps, 3 * 64 / 16);
   rig_close(&r);
@@ -383,7 +383,7 @@ static void a_cancelled_request_ends_within_a_step_whatever_it_does(void **state
   result_wait_tokens(&running, 3);
   el_cancel(r.engine, waits);
   result_wait(&queued);
-  assert_int_equal(queued.last.finish, EL_FINISH_CANCELLED);
+  assert_int_equal(queued.last.done.finish, EL_FINISH_CANCELLED);
   assert_int_equal(queued.n, 0);
   fake_hold();
   pthread_mutex_lock(&running.mutex);
@@ -393,14 +393,14 @@ static void a_cancelled_request_ends_within_a_step_whatever_it_does(void **state
   fake.step_us = 20000;
   fake_release();
   result_wait(&running);
-  assert_int_equal(running.last.finish, EL_FINISH_CANCELLED);
+  assert_int_equal(running.last.done.finish, EL_FINISH_CANCELLED);
   assert_true(running.n <= n + 2); /* of the step that was ending, and of the one that had been made */
   fake_take_counts();
   id = rig_submit(&r, ask(prompt, 400, 5), &prompting);
   while (fake_take_counts().steps == 0) usleep(100);
   el_cancel(r.engine, id);
   result_wait(&prompting);
-  assert_int_equal(prompting.last.finish, EL_FINISH_CANCELLED);
+  assert_int_equal(prompting.last.done.finish, EL_FINISH_CANCELLED);
   assert_true(fake_take_counts().steps < 90); /* the whole prompt takes 100 */
   fake_hold();
   fake.step_us = 0;
@@ -408,7 +408,7 @@ static void a_cancelled_request_ends_within_a_step_whatever_it_does(void **state
   el_cancel(r.engine, id); /* finished */
   el_cancel(r.engine, 123456789);
   rig_run(&r, ASK(3, 'a'), &after);
-  assert_int_equal(after.last.finish, EL_FINISH_LENGTH);
+  assert_int_equal(after.last.done.finish, EL_FINISH_LENGTH);
   rig_close(&r);
 }
 
@@ -424,7 +424,7 @@ static void a_callback_can_cancel_its_own_request(void **state) {
   el_request q = ASK(-1, 'a');
   q.ignore_eos = true;
   rig_run(&r, q, &out);
-  assert_int_equal(out.last.finish, EL_FINISH_CANCELLED);
+  assert_int_equal(out.last.done.finish, EL_FINISH_CANCELLED);
   assert_int_equal(out.n, 4);
   rig_close(&r);
 }
@@ -458,7 +458,7 @@ static void closing_ends_every_request_with_its_event(void **state) {
   rig_close(&r);
   for (int i = 0; i < 6; i++) {
     assert_int_equal(out[i].n_done, 1);
-    assert_int_equal(out[i].last.finish, EL_FINISH_CANCELLED);
+    assert_int_equal(out[i].last.done.finish, EL_FINISH_CANCELLED);
   }
 }
 

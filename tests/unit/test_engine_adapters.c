@@ -5,7 +5,7 @@
 static el_request with(const char *adapter, int max_tokens) {
   static const int32_t prompt[] = {'a'};
   el_request q = ask(prompt, 1, max_tokens);
-  q.adapter = adapter;
+  q.adapter.name = adapter;
   q.ignore_eos = true;
   return q;
 }
@@ -13,7 +13,7 @@ static el_request with(const char *adapter, int max_tokens) {
 static void run_one(rig *r, const char *adapter, result *out) {
   result_init(out);
   rig_run(r, with(adapter, 5), out);
-  assert_int_equal(out->last.finish, EL_FINISH_LENGTH);
+  assert_int_equal(out->last.done.finish, EL_FINISH_LENGTH);
 }
 
 static el_adapter_state state_of(rig *r, const char *name) {
@@ -367,7 +367,7 @@ static void an_adapter_that_is_replaced_answers_from_its_new_files_alone(void **
   put_fake_peft(r.dir, "old", 1);
   put_fake_peft(r.dir, "new", 2);
   el_request q = ask(prompt, 17, 5);
-  q.adapter = "x";
+  q.adapter.name = "x";
   q.ignore_eos = true;
   assert_int_equal(offer(&r, "old", false, 0, &err), EL_OK);
   result_init(&first), rig_run(&r, q, &first);
@@ -379,18 +379,18 @@ static void an_adapter_that_is_replaced_answers_from_its_new_files_alone(void **
   assert_int_equal(offer(&r, "new", true, EL_ANY_GENERATION, &err), EL_OK);
   q.max_tokens = 5;
   result_init(&after), rig_run(&r, q, &after);
-  assert_int_equal(after.last.cached_tokens, 0); /* the old one's keys and values are not its own */
+  assert_int_equal(after.last.done.cached_tokens, 0); /* the old one's keys and values are not its own */
   result_wait(&running);
   assert_int_equal(running.n, 40);
   assert_memory_equal(running.tokens, first.tokens, 5 * sizeof(int32_t));
   result_init(&again), rig_run(&r, q, &again);
-  assert_int_equal(again.last.cached_tokens, EL_PAGE_TOKENS);
+  assert_int_equal(again.last.done.cached_tokens, EL_PAGE_TOKENS);
   assert_memory_equal(again.tokens, after.tokens, 5 * sizeof(int32_t));
   assert_memory_not_equal(after.tokens, first.tokens, 5 * sizeof(int32_t));
   char path[160];
   snprintf(path, sizeof path, "%s/new", r.dir);
   assert_int_equal(el_adapter_add(r.engine, "y", path, &err), EL_OK);
-  q.adapter = "y";
+  q.adapter.name = "y";
   result_init(&fresh), rig_run(&r, q, &fresh);
   assert_memory_equal(fresh.tokens, after.tokens, 5 * sizeof(int32_t));
   el_adapter_info now = info_of(&r, "x");
@@ -441,7 +441,7 @@ static void why_a_load_failed_is_known_until_the_files_are_others(void **state) 
   assert_int_equal(truncate(path, 40), 0);
   result_init(&out);
   rig_run(&r, with("x", 5), &out);
-  assert_int_equal(out.last.finish, EL_FINISH_ERROR);
+  assert_int_equal(out.last.done.finish, EL_FINISH_ERROR);
   assert_int_equal(el_adapter_get(r.engine, "x", &info, NULL), EL_OK);
   assert_int_equal(info->state, EL_ADAPTER_FAILED);
   assert_contains(info->failure, "adapter_model.safetensors");

@@ -33,14 +33,14 @@ static void close_activated(rig *r) {
 /* The rows that a request took; those that others had computed are not among them. */
 static int run_tokens(rig *r, const char *adapter, const int32_t *prompt, int n, int max_tokens, result *out) {
   el_request q = ask(prompt, (size_t)n, max_tokens);
-  q.adapter = adapter;
+  q.adapter.name = adapter;
   q.ignore_eos = q.logprobs = true;
   result_init(out);
   fake_take_counts();
   rig_run(r, q, out);
-  assert_int_equal(out->last.finish, EL_FINISH_LENGTH);
+  assert_int_equal(out->last.done.finish, EL_FINISH_LENGTH);
   int rows = fake_take_counts().rows;
-  assert_int_equal(rows + out->last.cached_tokens, n + (max_tokens ? max_tokens - 1 : 0));
+  assert_int_equal(rows + out->last.done.cached_tokens, n + (max_tokens ? max_tokens - 1 : 0));
   return rows;
 }
 
@@ -56,12 +56,12 @@ static void what_the_base_has_read_every_activated_adapter_finds(void **state) {
   rig r = open_activated(2, 16, 0);
   assert_int_equal(run(&r, NULL, 100, -1, &a), 103);
   assert_int_equal(run(&r, "one", 70, 64, &b), 73 - 4 * PAGE);
-  assert_int_equal(b.last.base_tokens, 64);
+  assert_int_equal(b.last.done.base_tokens, 64);
   assert_int_equal(run(&r, "two", 70, 64, &c), 73 - 4 * PAGE);
   assert_memory_not_equal(b.tokens, c.tokens, 4 * sizeof *b.tokens);
   /* A plain one shares with nobody; a request that names the base finds the base's. */
   assert_int_equal(run(&r, "plain", 70, 64, &c), 73);
-  assert_int_equal(c.last.base_tokens, 0);
+  assert_int_equal(c.last.done.base_tokens, 0);
   assert_int_equal(run(&r, NULL, 70, 64, &c), 73 - 4 * PAGE);
   close_activated(&r);
 }
@@ -85,10 +85,10 @@ static void a_page_tells_where_in_it_the_adapter_begins(void **state) {
   prompt[18] = prompt[31] = INV;
   prompt[19] = OTHER;
   run_tokens(&r, "pair", prompt, 40, 4, &a);
-  assert_int_equal(a.last.base_tokens, 18);
+  assert_int_equal(a.last.done.base_tokens, 18);
   prompt[32] = OTHER;
   assert_int_equal(run_tokens(&r, "pair", prompt, 40, 4, &b), 43 - PAGE);
-  assert_int_equal(b.last.base_tokens, 31);
+  assert_int_equal(b.last.done.base_tokens, 31);
   /* And one whose last invocation is another one in the same page: the answer to the first prompt went on with it. */
   int script[CTX];
   for (int i = 0; i < CTX; i++) script[i] = i == 59 ? INV : 'q';
@@ -97,11 +97,11 @@ static void a_page_tells_where_in_it_the_adapter_begins(void **state) {
   prompt[0] = 3;
   prompt[50] = INV;
   run_tokens(&r, "one", prompt, 56, 30, &a);
-  assert_int_equal(a.last.base_tokens, 50);
+  assert_int_equal(a.last.done.base_tokens, 50);
   memcpy(prompt + 56, a.tokens, 30 * sizeof *prompt);
   assert_int_equal(prompt[60], INV);
   assert_int_equal(run_tokens(&r, "one", prompt, 80, 4, &a), 83 - 3 * PAGE);
-  assert_int_equal(a.last.base_tokens, 60);
+  assert_int_equal(a.last.done.base_tokens, 60);
   assert_int_equal(run_tokens(&r, "one", prompt, 80, 4, &b), 83 - 4 * PAGE);
   assert_memory_equal(a.logprobs, b.logprobs, 4 * sizeof *a.logprobs);
   close_activated(&r);
@@ -122,36 +122,36 @@ static void a_conversation_goes_from_the_base_to_adapters_and_back(void **state)
   chat[81] = INV;
   /* To "one", which begins later now, its own answer of before is the base's: which has read it meanwhile. */
   assert_int_equal(run_tokens(&r, "one", chat, 84, 20, &a), 103 - 5 * PAGE);
-  assert_int_equal(a.last.base_tokens, 81);
+  assert_int_equal(a.last.done.base_tokens, 81);
   memcpy(chat + 84, a.tokens, 20 * sizeof *chat);
   chat[104] = INV;
   /* What "one" answered is read again for "two", by the base. */
   assert_int_equal(run_tokens(&r, "two", chat, 110, 1, &b), 110 - 5 * PAGE);
   assert_int_equal(run_tokens(&r, "one", chat, 110, 1, &c), 110 - 6 * PAGE);
-  assert_int_equal(c.last.base_tokens, 104);
+  assert_int_equal(c.last.done.base_tokens, 104);
   close_activated(&r);
 }
 
 static void a_prompt_without_the_invocation_is_the_base_s_and_says_so(void **state) {
   rig r = open_activated(2, 16, 0);
   assert_int_equal(run(&r, "one", 40, -1, &a), 43);
-  assert_true(a.last.not_invoked);
-  assert_int_equal(a.last.base_tokens, 40);
+  assert_true(a.last.done.not_invoked);
+  assert_int_equal(a.last.done.base_tokens, 40);
   assert_int_equal(run(&r, NULL, 40, -1, &b), 43 - 2 * PAGE);
-  assert_false(b.last.not_invoked);
+  assert_false(b.last.done.not_invoked);
   assert_memory_equal(a.tokens, b.tokens, 4 * sizeof *a.tokens);
   assert_memory_equal(a.logprobs, b.logprobs, 4 * sizeof *a.logprobs);
   assert_int_equal(run(&r, "one", 40, 39, &b), 43 - 2 * PAGE);
-  assert_false(b.last.not_invoked);
+  assert_false(b.last.done.not_invoked);
   assert_memory_not_equal(a.tokens, b.tokens, 4 * sizeof *a.tokens);
   /* Half of it is none; an answer that happens to have it invokes nothing. */
   assert_int_equal(run(&r, "pair", 40, 39, &b), 43 - 2 * PAGE);
-  assert_true(b.last.not_invoked);
+  assert_true(b.last.done.not_invoked);
   static const int answer[] = {0, 0, 0, INV, OTHER, INV, OTHER, -1};
   fake.scripts[3] = answer;
   const int32_t prompt[] = {3, 'a', 'b'};
   run_tokens(&r, "pair", prompt, 3, 5, &a);
-  assert_true(a.last.not_invoked && a.tokens[1] == INV && a.tokens[2] == OTHER);
+  assert_true(a.last.done.not_invoked && a.tokens[1] == INV && a.tokens[2] == OTHER);
   assert_int_equal(rig_stats(&r).requests_not_invoked, 3);
   close_activated(&r);
 }
@@ -163,10 +163,10 @@ static void an_adapter_of_an_invocation_string_begins_with_its_second_token(void
   prompt[38] = INV;
   prompt[39] = OTHER;
   run_tokens(&r, "old", prompt, 40, 4, &a);
-  assert_int_equal(a.last.base_tokens, 39);
+  assert_int_equal(a.last.done.base_tokens, 39);
   prompt[38] = 'x';
   run_tokens(&r, "old", prompt, 40, 4, &a);
-  assert_true(a.last.not_invoked);
+  assert_true(a.last.done.not_invoked);
   close_activated(&r);
 }
 
@@ -178,25 +178,22 @@ static void it_cannot_be_combined_but_it_can_be_scaled(void **state) {
   memcpy(prompt, text, sizeof prompt);
   prompt[20] = INV;
   el_request q = ask(prompt, 24, 4);
-  q.adapters = two;
-  q.n_adapters = 2;
+  q.adapter = (el_adapter_selection){.by = EL_BY_SCALES, .scales = {two, 2}};
   result_init(&a);
   rig_run(&r, q, &a);
-  assert_int_equal(a.last.finish, EL_FINISH_ERROR);
-  assert_int_equal(a.last.error.code, EL_ERR_UNSUPPORTED);
-  assert_non_null(strstr(a.last.error.message + a.last.error.detail, "two is an activated one"));
-  q.adapters = scaled;
-  q.n_adapters = 1;
+  assert_int_equal(a.last.done.finish, EL_FINISH_ERROR);
+  assert_int_equal(a.last.done.error.code, EL_ERR_UNSUPPORTED);
+  assert_non_null(strstr(a.last.done.error.message + a.last.done.error.detail, "two is an activated one"));
+  q.adapter = (el_adapter_selection){.by = EL_BY_SCALES, .scales = {scaled, 1}};
   result_init(&a);
   rig_run(&r, q, &a);
-  assert_int_equal(a.last.base_tokens, 20);
-  assert_int_not_equal(a.last.finish, EL_FINISH_ERROR);
-  q.adapters = off;
-  q.n_adapters = 2;
+  assert_int_equal(a.last.done.base_tokens, 20);
+  assert_int_not_equal(a.last.done.finish, EL_FINISH_ERROR);
+  q.adapter = (el_adapter_selection){.by = EL_BY_SCALES, .scales = {off, 2}};
   result_init(&b);
   rig_run(&r, q, &b);
-  assert_int_not_equal(b.last.finish, EL_FINISH_ERROR);
-  assert_int_equal(b.last.base_tokens, 0);
+  assert_int_not_equal(b.last.done.finish, EL_FINISH_ERROR);
+  assert_int_equal(b.last.done.base_tokens, 0);
   close_activated(&r);
 }
 
@@ -209,7 +206,7 @@ static void log_probabilities_of_a_prompt_are_the_base_s_and_then_the_adapter_s(
   static const char *const names[] = {NULL, "one", "two"};
   for (int i = 0; i < 3; i++) {
     el_request q = ask(prompt, 60, 1);
-    q.adapter = names[i];
+    q.adapter.name = names[i];
     q.prompt_logprobs = true;
     result_init(&as[i]);
     rig_run(&r, q, &as[i]);
@@ -234,11 +231,11 @@ static void tokens_outside_of_the_vocabulary_are_refused(void **state) {
   assert_non_null(strstr(err.message, why));
   assert_int_equal(el_adapter_rescan(r.engine, NULL, &err), EL_OK); /* not before it is asked for */
   el_request q = ask(text, 24, 4);
-  q.adapter = "far";
+  q.adapter.name = "far";
   result_init(&a);
   rig_run(&r, q, &a);
-  assert_int_equal(a.last.error.code, EL_ERR_FORMAT);
-  assert_non_null(strstr(a.last.error.message, why));
+  assert_int_equal(a.last.done.error.code, EL_ERR_FORMAT);
+  assert_non_null(strstr(a.last.done.error.message, why));
   close_activated(&r);
 }
 
@@ -257,7 +254,7 @@ static void all_adapters_at_once_read_a_document_once(void **state) {
     fake_hold();
     for (int i = 0; i < N; i++) {
       el_request q = ask(prompt, 110, 5);
-      q.adapter = names[i % 4];
+      q.adapter.name = names[i % 4];
       q.ignore_eos = true;
       result_init(&out[i]);
       rig_submit(&r, q, &out[i]);
@@ -287,11 +284,12 @@ static void auto_may_choose_an_activated_adapter_that_finds_what_the_base_has_re
   prompt[58] = INV;
   run_tokens(&t.r, NULL, prompt, 60, 1, &a);
   el_request q = ask(prompt, 60, 6);
-  q.auto_adapter = q.ignore_eos = true;
+  q.adapter.by = EL_BY_ROUTER;
+  q.ignore_eos = true;
   result_init(&b);
   rig_run(&t.r, q, &b);
-  assert_int_equal(b.last.base_tokens, 58);
-  assert_int_equal(b.last.cached_tokens, 3 * PAGE);
+  assert_int_equal(b.last.done.base_tokens, 58);
+  assert_int_equal(b.last.done.cached_tokens, 3 * PAGE);
   run_tokens(&t.r, "a", prompt, 60, 6, &c);
   assert_memory_equal(b.tokens, c.tokens, 6 * sizeof *b.tokens);
   close_routed(&t);

@@ -25,7 +25,7 @@ static void events_can_be_taken_one_by_one(void **state) {
   el_event e;
   assert_int_equal(el_next_event(r.engine, id, -1, &e), EL_OK);
   assert_int_equal(e.type, EL_EVENT_PROMPT);
-  assert_int_equal(e.n_prompt_logprobs, 3);
+  assert_int_equal(e.prompt.n, 3);
   assert_int_equal(e.request, id);
   assert_ptr_equal(e.user, &r);
   assert_int_equal(el_next_event(r.engine, id, 5000, &e), EL_OK);
@@ -33,14 +33,14 @@ static void events_can_be_taken_one_by_one(void **state) {
   assert_int_equal(e.text_len, 5);
   usleep(20000); /* what was taken stays while more comes */
   assert_memory_equal(e.text, "hello", 5);
-  assert_int_equal(e.n_top, 2);
-  assert_int_equal(e.top[0].token, HELLO);
+  assert_int_equal(e.token.n_top, 2);
+  assert_int_equal(e.token.top[0].token, HELLO);
   assert_int_equal(el_next_event(r.engine, id, 5000, &e), EL_OK);
   assert_memory_equal(e.text, " world", 6);
   assert_int_equal(el_next_event(r.engine, id, 5000, &e), EL_OK);
   assert_int_equal(e.type, EL_EVENT_DONE);
-  assert_int_equal(e.finish, EL_FINISH_STOP);
-  assert_int_equal(e.completion_tokens, 2);
+  assert_int_equal(e.done.finish, EL_FINISH_STOP);
+  assert_int_equal(e.done.completion_tokens, 2);
   assert_int_equal(el_next_event(r.engine, id, 0, &e), EL_ERR_NOT_FOUND);
   assert_int_equal(el_next_event(r.engine, id, -1, &e), EL_ERR_NOT_FOUND);
   assert_int_equal(el_next_event(r.engine, 999, -1, &e), EL_ERR_NOT_FOUND);
@@ -146,7 +146,7 @@ static void who_waits_for_events_hears_that_the_engine_closes(void **state) {
   for (int i = 0; i < 3; i++) {
     pthread_join(threads[i], NULL);
     assert_int_equal(readers[i].status, EL_OK);
-    assert_int_equal(readers[i].last.finish, EL_FINISH_CANCELLED);
+    assert_int_equal(readers[i].last.done.finish, EL_FINISH_CANCELLED);
   }
   remove_tree(r.dir);
   fake = (fake_options){0};
@@ -177,7 +177,7 @@ static void requests_that_cannot_run_are_refused_at_once(void **state) {
   prompt[2] = -1;
   refuse(&r, ask(prompt, 3, 1), EL_ERR_INVALID, "prompt[2]");
   el_request q = ASK(1, 'a');
-  q.adapter = "nobody\n";
+  q.adapter.name = "nobody\n";
   refuse(&r, q, EL_ERR_NOT_FOUND, "nobody\\n");
   q = ASK(1, 'a');
   q.sampling.temperature = NAN;
@@ -234,7 +234,7 @@ static void a_full_queue_is_said_and_takes_requests_again_later(void **state) {
   for (int i = 0; i < 5; i++) result_wait(&out[i]);
   result_init(&out[5]);
   rig_run(&r, ASK(2, 'a'), &out[5]);
-  assert_true(out[4].last.queued_ms > 0);
+  assert_true(out[4].last.done.queued_ms > 0);
   rig_close(&r);
 }
 
@@ -254,7 +254,7 @@ static void everything_a_request_points_to_is_copied(void **state) {
   *stops = stop;
   *bias = (el_logit_bias){'x', 1};
   el_request q = ask(prompt, 1, -1);
-  q.adapter = name;
+  q.adapter.name = name;
   q.stop = stops;
   q.n_stop = 1;
   q.sampling.logit_bias = bias;
@@ -339,7 +339,7 @@ static void a_removed_adapter_serves_those_who_have_it_and_then_is_freed(void **
   result_init(&first), result_init(&second), result_init(&again);
   el_request q = ASK(30, 'a');
   q.ignore_eos = true;
-  q.adapter = "a";
+  q.adapter.name = "a";
   rig_run(&r, q, &first);
   fake_hold();
   rig_submit(&r, q, &second);
@@ -367,7 +367,7 @@ static void the_base_has_three_names(void **state) {
     result_init(&out[i]);
     el_request q = ASK(20, 'a');
     q.ignore_eos = true;
-    q.adapter = names[i];
+    q.adapter.name = names[i];
     rig_run(&r, q, &out[i]);
     assert_memory_equal(out[i].tokens, out[0].tokens, 20 * sizeof(int32_t));
   }
@@ -426,10 +426,10 @@ static void a_directory_is_added_without_reading_what_it_holds(void **state) {
   result out;
   result_init(&out);
   el_request q = ASK(2, 'a');
-  q.adapter = "fake";
+  q.adapter.name = "fake";
   rig_run(&r, q, &out);
-  assert_int_equal(out.last.finish, EL_FINISH_ERROR);
-  assert_contains(out.last.error.message, "fake.gguf");
+  assert_int_equal(out.last.done.finish, EL_FINISH_ERROR);
+  assert_contains(out.last.done.error.message, "fake.gguf");
   assert_int_equal(el_adapter_add_dir(r.engine, "/does/not/exist", &added, &failed, &err), EL_ERR_IO);
   rig_close(&r);
 }

@@ -36,7 +36,7 @@ static void the_text_is_what_is_allowed_and_ends_when_it_is_whole(void **state) 
     q.min_tokens = i % 3 ? 0 : 20; /* what is whole ends all the same */
     rig_run(&r, q, &a);
     assert_true(is_five_letters(&a));
-    assert_int_equal(a.last.finish, EL_FINISH_STOP);
+    assert_int_equal(a.last.done.finish, EL_FINISH_STOP);
   }
   el_constraint_close(r.engine, c);
   rig_close(&r);
@@ -73,10 +73,10 @@ static void the_end_of_a_generation_is_drawn_only_where_the_text_may_end(void **
   result_init(&d);
   rig_run(&r, constrained(ASK(20, 0), some), &a);
   assert_true(result_text_is(&a, "a"));
-  assert_int_equal(a.last.finish, EL_FINISH_STOP);
+  assert_int_equal(a.last.done.finish, EL_FINISH_STOP);
   rig_run(&r, constrained(ASK(20, 1), three), &b); /* it would end at once */
   assert_true(result_text_is(&b, "aaa"));
-  assert_int_equal(b.last.finish, EL_FINISH_STOP);
+  assert_int_equal(b.last.done.finish, EL_FINISH_STOP);
   el_request q = constrained(ASK(20, 1), three); /* a stop token is an end, too */
   const int32_t stop = 'z';
   q.ignore_eos = true;
@@ -86,7 +86,7 @@ static void the_end_of_a_generation_is_drawn_only_where_the_text_may_end(void **
   q.sampling.n_logit_bias = 1;
   rig_run(&r, q, &d);
   assert_true(result_text_is(&d, "aaa"));
-  assert_int_equal(d.last.finish, EL_FINISH_STOP);
+  assert_int_equal(d.last.done.finish, EL_FINISH_STOP);
   el_constraint_close(r.engine, some);
   el_constraint_close(r.engine, three);
   rig_close(&r);
@@ -101,13 +101,13 @@ static void max_tokens_and_stop_strings_end_it_as_ever(void **state) {
   result_init(&a);
   result_init(&b);
   rig_run(&r, constrained(ASK(7, 0), c), &a);
-  assert_int_equal(a.last.finish, EL_FINISH_LENGTH);
+  assert_int_equal(a.last.done.finish, EL_FINISH_LENGTH);
   assert_true(result_text_is(&a, "abcdefg"));
   el_request q = constrained(ASK(40, 0), c);
   q.stop = (const char *[]){"de"};
   q.n_stop = 1;
   rig_run(&r, q, &b);
-  assert_int_equal(b.last.finish, EL_FINISH_STOP);
+  assert_int_equal(b.last.done.finish, EL_FINISH_STOP);
   assert_true(result_text_is(&b, "abc"));
   el_constraint_close(r.engine, c);
   rig_close(&r);
@@ -123,9 +123,9 @@ static void a_dead_end_fails_the_request_with_the_reason(void **state) {
   q.sampling.logit_bias = &ban;
   q.sampling.n_logit_bias = 1;
   rig_run(&r, q, &a);
-  assert_int_equal(a.last.finish, EL_FINISH_ERROR);
-  assert_int_equal(a.last.error.code, EL_ERR_INVALID);
-  assert_contains(a.last.error.message, "constraint");
+  assert_int_equal(a.last.done.finish, EL_FINISH_ERROR);
+  assert_int_equal(a.last.done.error.code, EL_ERR_INVALID);
+  assert_contains(a.last.done.error.message, "constraint");
   assert_true(result_text_is(&a, "a"));
   el_constraint_close(r.engine, c);
   rig_close(&r);
@@ -159,7 +159,7 @@ static void nobody_notices_others_constraints(void **state) {
     rig_close(&r);
   }
   for (int i = 0; i < N; i++) {
-    assert_int_equal(alone[i].last.finish, together[i].last.finish);
+    assert_int_equal(alone[i].last.done.finish, together[i].last.done.finish);
     assert_int_equal(alone[i].n, together[i].n);
     assert_memory_equal(alone[i].tokens, together[i].tokens, sizeof(int32_t) * (size_t)alone[i].n);
     assert_memory_equal(alone[i].logprobs, together[i].logprobs, sizeof(float) * (size_t)alone[i].n);
@@ -195,7 +195,7 @@ static void the_same_source_is_compiled_once_and_a_request_can_be_cancelled(void
   el_cancel(r.engine, id);
   fake_release();
   result_wait(&cancelled);
-  assert_int_equal(cancelled.last.finish, EL_FINISH_CANCELLED);
+  assert_int_equal(cancelled.last.done.finish, EL_FINISH_CANCELLED);
   el_constraint_close(r.engine, c);
   rig_close(&r);
 }

@@ -41,7 +41,7 @@ static rig open_with(const char *dir, const char *cache_dir) {
 static el_status ask_adapter(rig *r, const char *name, result *out) {
   static const int32_t prompt[] = {'a'};
   el_request q = ask(prompt, 1, 5);
-  q.adapter = name;
+  q.adapter.name = name;
   q.ignore_eos = true;
   q.on_event = result_on_event;
   q.user = out;
@@ -54,7 +54,7 @@ static el_status ask_adapter(rig *r, const char *name, result *out) {
 
 static void assert_answers(rig *r, const char *name, result *out) {
   assert_int_equal(ask_adapter(r, name, out), EL_OK);
-  if (out->last.finish == EL_FINISH_ERROR) fail_msg("%s", out->last.error.message);
+  if (out->last.done.finish == EL_FINISH_ERROR) fail_msg("%s", out->last.done.error.message);
   assert_int_equal(out->n, 5);
 }
 
@@ -130,7 +130,7 @@ static void a_changed_file_is_loaded_anew_and_running_requests_finish_with_the_o
   rig r = open_with(dir, NULL);
   assert_answers(&r, "a", &first);
   el_request q = ask(prompt, 1, 40);
-  q.adapter = "a";
+  q.adapter.name = "a";
   q.ignore_eos = true;
   fake.step_us = 2000;
   result_init(&running);
@@ -160,9 +160,9 @@ static void a_broken_adapter_fails_its_own_requests_until_it_is_mended(void **st
   rig r = open_with(dir, NULL);
   for (int i = 0; i < 2; i++) {
     assert_int_equal(ask_adapter(&r, "bad", &out), EL_OK);
-    assert_int_equal(out.last.finish, EL_FINISH_ERROR);
-    assert_int_equal(out.last.error.code, EL_ERR_FORMAT);
-    assert_contains(out.last.error.message, "bad/adapter_model.safetensors");
+    assert_int_equal(out.last.done.finish, EL_FINISH_ERROR);
+    assert_int_equal(out.last.done.error.code, EL_ERR_FORMAT);
+    assert_contains(out.last.done.error.message, "bad/adapter_model.safetensors");
     assert_answers(&r, "good", &out);
   }
   el_adapter_info *info;
@@ -341,12 +341,11 @@ static void ask_half(rig *r, result *out) {
   static int32_t prompt[40]; /* more than a page of keys and values */
   const el_adapter_scale half = {"b", 0.5f};
   el_request q = ask(prompt, 40, 5);
-  q.adapters = &half;
-  q.n_adapters = 1;
+  q.adapter = (el_adapter_selection){.by = EL_BY_SCALES, .scales = {&half, 1}};
   q.ignore_eos = true;
   result_init(out);
   rig_run(r, q, out);
-  assert_int_equal(out->last.finish, EL_FINISH_LENGTH);
+  assert_int_equal(out->last.done.finish, EL_FINISH_LENGTH);
 }
 
 static rig open_beside(const char *dir, const char *policy) {

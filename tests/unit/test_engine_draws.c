@@ -58,7 +58,7 @@ static void draws_and_log_probabilities_are_the_same_with_any_number_of_threads(
     run_all(n_threads, n_threads > 2, several); /* at the end they are fewer than threads */
     for (int i = 0; i < N; i++) {
       const result *a = &one[i], *b = &several[i];
-      assert_int_equal(a->last.finish, b->last.finish);
+      assert_int_equal(a->last.done.finish, b->last.done.finish);
       assert_int_equal(a->n, b->n);
       assert_memory_equal(a->tokens, b->tokens, sizeof *a->tokens * (size_t)a->n);
       assert_memory_equal(a->logprobs, b->logprobs, sizeof *a->logprobs * (size_t)a->n);
@@ -77,12 +77,12 @@ static void a_draw_that_fails_ends_its_own_request_alone(void **state) {
   run_all(4, false, results);
   for (int i = 0; i < N; i++) {
     if (i != 16) {
-      assert_int_not_equal(results[i].last.finish, EL_FINISH_ERROR);
+      assert_int_not_equal(results[i].last.done.finish, EL_FINISH_ERROR);
       continue;
     }
-    assert_int_equal(results[i].last.finish, EL_FINISH_ERROR);
-    assert_int_equal(results[i].last.error.code, EL_ERR_INVALID);
-    assert_contains(results[i].last.error.message, "constraint");
+    assert_int_equal(results[i].last.done.finish, EL_FINISH_ERROR);
+    assert_int_equal(results[i].last.done.error.code, EL_ERR_INVALID);
+    assert_contains(results[i].last.done.error.message, "constraint");
   }
 }
 

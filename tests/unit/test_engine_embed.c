@@ -15,8 +15,8 @@ static void keep(result *r, const el_event *e) {
   vector *v = r->context;
   if (e->type == EL_EVENT_TOKEN) abort();
   if (e->type != EL_EVENT_EMBEDDING) return;
-  if (e->n_embedding != FAKE_EMBD || v->n++) abort();
-  memcpy(v->x, e->embedding, sizeof v->x);
+  if (e->embedding.n != FAKE_EMBD || v->n++) abort();
+  memcpy(v->x, e->embedding.values, sizeof v->x);
 }
 
 static void vector_init(vector *v) {
@@ -39,8 +39,8 @@ static void run(rig *r, el_request q, vector *out) {
 
 static void assert_done(const vector *v) {
   assert_int_equal(v->n, 1);
-  assert_int_equal(v->r.last.finish, EL_FINISH_LENGTH);
-  assert_int_equal(v->r.last.completion_tokens, 0);
+  assert_int_equal(v->r.last.done.finish, EL_FINISH_LENGTH);
+  assert_int_equal(v->r.last.done.completion_tokens, 0);
 }
 
 static void assert_same(const vector *a, const vector *b) {
@@ -99,7 +99,7 @@ static void a_vector_is_the_same_bits_whatever_happens_around_it(void **state) {
   rig_add(&quiet, "a", 7);
   for (int i = 0; i < N; i++) {
     el_request q = embed(prompt_of('a'), N_PROMPT, ways[i % WAYS]);
-    q.adapter = adapters[i / WAYS];
+    q.adapter.name = adapters[i / WAYS];
     run(&quiet, q, &alone[i]);
   }
   rig_close(&quiet);
@@ -116,7 +116,7 @@ static void a_vector_is_the_same_bits_whatever_happens_around_it(void **state) {
       result_init(&others[i]);
       rig_submit(&r, text, &others[i]);
       el_request q = embed(prompt_of('a'), N_PROMPT, ways[i % WAYS]);
-      q.adapter = adapters[i / WAYS];
+      q.adapter.name = adapters[i / WAYS];
       vector_init(&together[i]);
       rig_submit(&r, q, &together[i].r);
     }
@@ -156,11 +156,11 @@ static void vectors_and_texts_share_the_prefix_cache(void **state) {
   run(&r, embed(prompt_of('a'), N_PROMPT, EL_EMBED_MEAN), &v);
   result_init(&text);
   rig_run(&r, ask(prompt_of('a'), N_PROMPT, 1), &text);
-  assert_int_equal(text.last.cached_tokens, whole);
+  assert_int_equal(text.last.done.cached_tokens, whole);
   run(&r, embed(prompt_of('a'), N_PROMPT, EL_EMBED_LAST), &v);
-  assert_int_equal(v.r.last.cached_tokens, whole);
+  assert_int_equal(v.r.last.done.cached_tokens, whole);
   run(&r, embed(prompt_of('a'), N_PROMPT, EL_EMBED_MEAN), &v);
-  assert_int_equal(v.r.last.cached_tokens, 0);
+  assert_int_equal(v.r.last.done.cached_tokens, 0);
   rig_close(&r);
 }
 
@@ -178,8 +178,8 @@ static void a_state_that_is_not_finite_fails_its_own_request(void **state) {
   fake.nan_at = 30;
   run(&r, embed(prompt_of('a'), N_PROMPT, EL_EMBED_MEAN), &bad);
   assert_int_equal(bad.n, 0);
-  assert_int_equal(bad.r.last.finish, EL_FINISH_ERROR);
-  assert_int_equal(bad.r.last.error.code, EL_ERR_FORMAT);
+  assert_int_equal(bad.r.last.done.finish, EL_FINISH_ERROR);
+  assert_int_equal(bad.r.last.done.error.code, EL_ERR_FORMAT);
   run(&r, embed(prompt_of('a'), 30, EL_EMBED_MEAN), &good);
   assert_done(&good);
   rig_close(&r);
@@ -195,8 +195,8 @@ static void a_vector_can_be_polled(void **state) {
   assert_int_equal(el_submit(r.engine, &q, &id, NULL), EL_OK);
   assert_int_equal(el_next_event(r.engine, id, -1, &e), EL_OK);
   assert_int_equal(e.type, EL_EVENT_EMBEDDING);
-  assert_int_equal(e.n_embedding, FAKE_EMBD);
-  assert_memory_equal(e.embedding, v.x, sizeof v.x);
+  assert_int_equal(e.embedding.n, FAKE_EMBD);
+  assert_memory_equal(e.embedding.values, v.x, sizeof v.x);
   assert_int_equal(el_next_event(r.engine, id, -1, &e), EL_OK);
   assert_int_equal(e.type, EL_EVENT_DONE);
   rig_close(&r);
@@ -212,7 +212,7 @@ static void assert_refused(rig *r, el_request q, el_status status) {
 static void what_goes_with_no_vector_is_refused(void **state) {
   rig r = rig_open(2, 64, STEP_ROWS);
   el_request q = embed(prompt_of('a'), 3, EL_EMBED_MEAN);
-  q.auto_adapter = true;
+  q.adapter.by = EL_BY_ROUTER;
   assert_refused(&r, q, EL_ERR_INVALID);
   q = embed(prompt_of('a'), 3, EL_EMBED_MEAN);
   q.logprobs = true;

@@ -18,16 +18,16 @@ static void a_stop_token_ends_as_eos_does_and_is_named(void **state) {
   q.ignore_eos = true;
   rig_run(&r, q, &a);
   assert_true(result_text_is(&a, "helloS"));
-  assert_int_equal(a.last.finish, EL_FINISH_STOP);
-  assert_int_equal(a.last.token, WORLD);
-  assert_true(a.last.stop_token);
-  assert_int_equal(a.last.completion_tokens, 2);
+  assert_int_equal(a.last.done.finish, EL_FINISH_STOP);
+  assert_int_equal(a.last.done.token.id, WORLD);
+  assert_true(a.last.done.stop_token);
+  assert_int_equal(a.last.done.completion_tokens, 2);
   q.include_stop = true;
   rig_run(&r, q, &b);
   assert_true(result_text_is(&b, "helloS world"));
   rig_run(&r, ASK(-1, 1), &c);
-  assert_int_equal(c.last.token, FAKE_EOS);
-  assert_false(c.last.stop_token);
+  assert_int_equal(c.last.done.token.id, FAKE_EOS);
+  assert_false(c.last.done.stop_token);
   rig_close(&r);
 }
 
@@ -72,7 +72,7 @@ static void nothing_ends_before_min_tokens(void **state) {
   q.min_tokens = 4; /* what came before is not looked at again */
   rig_run(&r, q, &c);
   assert_true(result_text_is(&c, "SaSbc"));
-  assert_null(c.last.stop);
+  assert_null(c.last.done.stop);
   rig_close(&r);
 }
 
@@ -116,8 +116,8 @@ static void only_allowed_tokens_are_drawn(void **state) {
 
 static void keep_prompt_top(result *out, const el_event *e) {
   if (e->type != EL_EVENT_PROMPT) return;
-  if (e->n_prompt_top != 3) abort();
-  memcpy(out->context, e->prompt_top, e->n_prompt_logprobs * e->n_prompt_top * sizeof *e->prompt_top);
+  if (e->prompt.n_top != 3) abort();
+  memcpy(out->context, e->prompt.top, e->prompt.n * e->prompt.n_top * sizeof *e->prompt.top);
 }
 
 /* What would have been drawn after each beginning of the prompt, with its alternatives. */
@@ -146,7 +146,7 @@ static void alternatives_of_a_prompt_are_those_of_generation(void **state) {
   assert_int_equal(el_submit(r.engine, &q, &id, &err), EL_OK);
   assert_int_equal(el_next_event(r.engine, id, -1, &e), EL_OK);
   assert_int_equal(e.type, EL_EVENT_PROMPT);
-  memcpy(again, e.prompt_top, sizeof again);
+  memcpy(again, e.prompt.top, sizeof again);
   assert_memory_equal(again[1], top[1], 22 * sizeof top[0]);
   rig_close(&r);
 }
@@ -164,10 +164,11 @@ static void the_token_that_ended_has_its_log_probability(void **state) {
   assert_int_equal(el_submit(r.engine, &q, &id, &err), EL_OK);
   do assert_int_equal(el_next_event(r.engine, id, -1, &e), EL_OK);
   while (e.type != EL_EVENT_DONE);
-  assert_int_equal(e.token, FAKE_EOS);
-  assert_int_equal(e.n_top, 2);
-  assert_int_equal(e.top[0].token, FAKE_EOS);
-  assert_true(e.logprob < 0 && e.top[0].logprob == e.logprob && e.top[1].logprob < e.logprob);
+  const el_event_token *end = &e.done.token;
+  assert_int_equal(end->id, FAKE_EOS);
+  assert_int_equal(end->n_top, 2);
+  assert_int_equal(end->top[0].token, FAKE_EOS);
+  assert_true(end->logprob < 0 && end->top[0].logprob == end->logprob && end->top[1].logprob < end->logprob);
   rig_close(&r);
 }
 

@@ -39,7 +39,7 @@ static el_request ask_for_all(void) {
   el_request q = el_request_default();
   q.prompt = prompt;
   q.n_prompt = 1;
-  q.adapter = "a";
+  q.adapter.name = "a";
   q.stop = stop;
   q.n_stop = 1;
   q.sampling.logit_bias = bias;
@@ -60,8 +60,8 @@ static void no_memory(el_status status, const el_error *err) {
 }
 
 static void check(const result *r) {
-  if (r->last.finish == EL_FINISH_ERROR)
-    no_memory(r->last.error.code, &r->last.error);
+  if (r->last.done.finish == EL_FINISH_ERROR)
+    no_memory(r->last.done.error.code, &r->last.done.error);
   else
     assert_true(result_text_is(r, "\xef\xbf\xbdhelloSTx world"));
 }
@@ -105,7 +105,7 @@ static bool session(rig *r, int n, bool all) {
   el_free(list);
   if (ran) check(&called);
   if (!status) check(&polled);
-  if (!failed) assert_true(ran && !status && !listed && !called.last.error.code && !polled.last.error.code);
+  if (!failed) assert_true(ran && !status && !listed && !called.last.done.error.code && !polled.last.done.error.code);
   assert_int_equal(el_adapter_remove(r->engine, "a", &err), EL_OK);
   return failed;
 }
@@ -135,7 +135,7 @@ static int allocations_of(rig *r, int max_tokens) {
   el_request q = ask_for_all();
   q.prompt = prompt;
   q.n_prompt = 2;
-  q.adapter = NULL;
+  q.adapter.name = NULL;
   q.stop = stop;
   q.n_stop_tokens = 0; /* what is drawn are hashes */
   q.max_tokens = max_tokens;

@@ -34,7 +34,7 @@ static void make_job(job *j, uint64_t *s) {
   int longest = CTX - (int)j->q.n_prompt;
   j->q.max_tokens = below(s, 8) == 0 ? 0 : below(s, 4) == 0 ? -1 : below(s, longest + 1);
   int a = below(s, 2) ? below(s, N_ADAPTERS + 1) : N_ADAPTERS - below(s, 3);
-  j->q.adapter = a < N_ADAPTERS ? adapter_names[a] : NULL;
+  j->q.adapter.name = a < N_ADAPTERS ? adapter_names[a] : NULL;
   el_sampling *p = &j->q.sampling;
   random_sampling(s, p);
   p->seed = next_random(s);
@@ -121,7 +121,7 @@ static void *churn_main(void *p) {
     q.prompt = &prompt;
     q.n_prompt = 1;
     q.max_tokens = 3;
-    q.adapter = "passing";
+    q.adapter.name = "passing";
     uint64_t id;
     el_event e;
     must(!el_submit(engine, &q, &id, NULL), "submit");
@@ -139,7 +139,7 @@ static void add_adapters(rig *r) {
 }
 
 static void assert_same(const job *j, const result *alone, const result *mixed, int i) {
-  bool cancelled = mixed->last.finish == EL_FINISH_CANCELLED;
+  bool cancelled = mixed->last.done.finish == EL_FINISH_CANCELLED;
   if (cancelled && j->cancel_after < 0 && !j->cancel_early) fail_msg("request %d was cancelled", i);
   if (cancelled ? mixed->n > alone->n : mixed->n != alone->n)
     fail_msg("request %d: %d tokens, alone %d", i, mixed->n, alone->n);
@@ -154,13 +154,13 @@ static void assert_same(const job *j, const result *alone, const result *mixed, 
   }
   if (cancelled) return;
   assert_int_equal(mixed->n_prompt_events, alone->n_prompt_events);
-  assert_int_equal(mixed->last.finish, alone->last.finish);
+  assert_int_equal(mixed->last.done.finish, alone->last.done.finish);
   assert_string_equal(mixed->stop, alone->stop);
   assert_int_equal(mixed->text_len, alone->text_len);
   assert_memory_equal(mixed->text, alone->text, alone->text_len);
-  assert_int_equal(mixed->last.completion_tokens, alone->last.completion_tokens);
-  assert_true(mixed->last.cached_tokens >= 0 && mixed->last.cached_tokens < mixed->last.prompt_tokens);
-  if (j->q.prompt_logprobs) assert_int_equal(mixed->last.cached_tokens, 0);
+  assert_int_equal(mixed->last.done.completion_tokens, alone->last.done.completion_tokens);
+  assert_true(mixed->last.done.cached_tokens >= 0 && mixed->last.done.cached_tokens < mixed->last.done.prompt_tokens);
+  if (j->q.prompt_logprobs) assert_int_equal(mixed->last.done.cached_tokens, 0);
 }
 
 static void output_does_not_depend_on_what_else_runs(void **state) {
@@ -197,7 +197,7 @@ static void output_does_not_depend_on_what_else_runs(void **state) {
     result_init(&alone[i]);
     run_job(one.engine, &jobs[i], &alone[i]);
     n_tokens += alone[i].n;
-    n_stopped += alone[i].last.stop != NULL;
+    n_stopped += alone[i].last.done.stop != NULL;
   }
   rig_close(&one);
   assert_true(n_tokens > 2000 && n_stopped > 10); /* the jobs are worth something */
@@ -227,8 +227,8 @@ static void output_does_not_depend_on_what_else_runs(void **state) {
     int cached = 0;
     for (int i = 0; i < N_REQUESTS; i++) {
       assert_same(&jobs[i], &alone[i], &mixed[i], i);
-      n_cancelled += mixed[i].last.finish == EL_FINISH_CANCELLED;
-      cached += mixed[i].last.cached_tokens;
+      n_cancelled += mixed[i].last.done.finish == EL_FINISH_CANCELLED;
+      cached += mixed[i].last.done.cached_tokens;
     }
     el_stats st;
     el_engine_stats(r.engine, &st);

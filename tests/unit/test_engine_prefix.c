@@ -18,12 +18,12 @@ static rig open_cached(int n_slots, int step_rows, uint64_t n_pages) {
 /* Runs a request for the first n tokens of the text; the rows that it took. */
 static int run(rig *r, const char *adapter, const int32_t *prompt, size_t n, int max_tokens, result *out) {
   el_request q = ask(prompt, n, max_tokens);
-  q.adapter = adapter;
+  q.adapter.name = adapter;
   q.ignore_eos = true;
   result_init(out);
   fake_take_counts();
   rig_run(r, q, out);
-  assert_int_equal(out->last.finish, EL_FINISH_LENGTH);
+  assert_int_equal(out->last.done.finish, EL_FINISH_LENGTH);
   return fake_take_counts().rows;
 }
 
@@ -32,19 +32,19 @@ static result a, b, c;
 static void whole_pages_of_an_earlier_prompt_are_not_computed_again(void **state) {
   rig r = open_cached(2, 16, 0);
   assert_int_equal(run(&r, NULL, text, 50, 1, &a), 50);
-  assert_int_equal(a.last.cached_tokens, 0);
+  assert_int_equal(a.last.done.cached_tokens, 0);
   int32_t other[CTX];
   memcpy(other, text, sizeof other);
   for (int i = 40; i < 70; i++) other[i] = 'z';
   assert_int_equal(run(&r, NULL, other, 70, 1, &b), 70 - 2 * PAGE); /* they part in the third page */
-  assert_int_equal(b.last.cached_tokens, 2 * PAGE);
+  assert_int_equal(b.last.done.cached_tokens, 2 * PAGE);
   assert_int_equal(run(&r, NULL, text, 50, 1, &b), 50 - 3 * PAGE);
   assert_int_equal(b.tokens[0], a.tokens[0]);
   /* The last token is always computed: its logits are wanted. */
   assert_int_equal(run(&r, NULL, text, 3 * PAGE, 1, &b), PAGE);
-  assert_int_equal(b.last.cached_tokens, 2 * PAGE);
+  assert_int_equal(b.last.done.cached_tokens, 2 * PAGE);
   assert_int_equal(run(&r, NULL, text, 3 * PAGE + 1, 0, &b), 1);
-  assert_int_equal(b.last.cached_tokens, 3 * PAGE);
+  assert_int_equal(b.last.done.cached_tokens, 3 * PAGE);
   el_stats st = rig_stats(&r);
   assert_int_equal(st.cached_tokens, (2 + 3 + 2 + 3) * PAGE);
   assert_int_equal(st.kv_pages_cached, 3 + 2); /* of the two texts, the first two pages are the same */
@@ -60,7 +60,7 @@ static void a_second_turn_finds_the_first_one_and_its_answer(void **state) {
   memcpy(turn + 37, a.tokens, 40 * sizeof *turn);
   for (int i = 77; i < 90; i++) turn[i] = 'q';
   assert_int_equal(run(&r, NULL, turn, 90, 1, &b), 90 - 4 * PAGE);
-  assert_int_equal(b.last.cached_tokens, 4 * PAGE);
+  assert_int_equal(b.last.done.cached_tokens, 4 * PAGE);
   rig_close(&r);
 }
 
@@ -87,15 +87,15 @@ static void no_adapter_uses_what_the_base_or_another_one_computed(void **state) 
 /* For `domain` instead: tokens of the prompt that were found, while every row is counted. */
 static int cached_in(rig *r, const char *adapter, uint64_t domain, size_t n) {
   el_request q = ask(text, n, 1);
-  q.adapter = adapter;
+  q.adapter.name = adapter;
   q.ignore_eos = true;
   q.prefix_domain = domain;
   result_init(&a);
   fake_take_counts();
   rig_run(r, q, &a);
-  assert_int_equal(a.last.finish, EL_FINISH_LENGTH);
-  assert_int_equal(fake_take_counts().rows + a.last.cached_tokens, n);
-  return a.last.cached_tokens;
+  assert_int_equal(a.last.done.finish, EL_FINISH_LENGTH);
+  assert_int_equal(fake_take_counts().rows + a.last.done.cached_tokens, n);
+  return a.last.done.cached_tokens;
 }
 
 static void what_one_domain_has_asked_no_other_finds(void **state) {
@@ -132,7 +132,7 @@ static void domains_that_come_together_share_nothing(void **state) {
   fake_release();
   for (int i = 0; i < N; i++) {
     result_wait(&out[i]);
-    assert_int_equal(out[i].last.cached_tokens, 0);
+    assert_int_equal(out[i].last.done.cached_tokens, 0);
     assert_int_equal(out[i].tokens[0], out[0].tokens[0]);
   }
   assert_int_equal(fake_take_counts().rows, N * LENGTH);
@@ -149,7 +149,7 @@ static void log_probabilities_of_a_prompt_are_computed_and_found_by_others(void 
   rig_run(&r, q, &b);
   assert_int_equal(b.n_prompt_logprobs, 60);
   for (int i = 1; i < 60; i++) assert_true(b.prompt_logprobs[i] < 0);
-  assert_int_equal(b.last.cached_tokens, 0);
+  assert_int_equal(b.last.done.cached_tokens, 0);
   assert_int_equal(rig_stats(&r).kv_pages_cached, 3);
   assert_int_equal(run(&r, NULL, text, 60, 1, &c), 60 - 3 * PAGE);
   assert_int_equal(c.tokens[0], a.tokens[0]);
@@ -164,7 +164,7 @@ static void it_can_be_switched_off(void **state) {
   rig r = rig_open_options(o, 0);
   for (int i = 0; i < 2; i++) assert_int_equal(run(&r, NULL, text, 50, 1, &a), 50);
   el_stats st = rig_stats(&r);
-  assert_int_equal(a.last.cached_tokens, 0);
+  assert_int_equal(a.last.done.cached_tokens, 0);
   assert_int_equal(st.kv_pages_cached + st.cached_tokens + st.pool_blocks_kv, 0);
   rig_close(&r);
 }
@@ -183,7 +183,7 @@ static void requests_that_come_together_compute_what_they_share_about_once(void 
   for (int i = 0; i < N; i++) {
     result_wait(&out[i]);
     assert_int_equal(out[i].tokens[0], out[0].tokens[0]);
-    cached += out[i].last.cached_tokens;
+    cached += out[i].last.done.cached_tokens;
   }
   int rows = fake_take_counts().rows, tail = LENGTH % PAGE;
   assert_int_equal(rows + cached, N * LENGTH);
@@ -212,7 +212,7 @@ static void a_sequence_that_was_driven_out_finds_its_own_pages(void **state) {
   el_stats st = rig_stats(&r);
   assert_true(st.preemptions >= 1);
   assert_true(st.cached_tokens >= PAGE);
-  assert_int_equal(old.last.cached_tokens + young.last.cached_tokens, 0); /* nobody else had computed them */
+  assert_int_equal(old.last.done.cached_tokens + young.last.done.cached_tokens, 0); /* nobody else had computed them */
   assert_int_equal(young.n, 40);
   rig_close(&r);
 }

@@ -26,7 +26,7 @@ static void put_adapter(rig *r, const char *name, float seed, const char *json) 
 
 static el_request for_adapter(const char *adapter, int max_tokens) {
   el_request q = ask(prompt, 3, max_tokens);
-  q.adapter = adapter;
+  q.adapter.name = adapter;
   q.ignore_eos = true;
   return q;
 }
@@ -34,7 +34,7 @@ static el_request for_adapter(const char *adapter, int max_tokens) {
 static void run_request(rig *r, el_request q, result *out) {
   result_init(out);
   rig_run(r, q, out);
-  if (out->last.finish == EL_FINISH_ERROR) fail_msg("%s", out->last.error.message);
+  if (out->last.done.finish == EL_FINISH_ERROR) fail_msg("%s", out->last.done.error.message);
 }
 
 static void assert_same_tokens(const result *a, const result *b) {
@@ -87,12 +87,12 @@ static void a_presets_stop_strings_end_the_answer(void **state) {
   put_adapter(&r, "x", 1, "{\"stop\": [\"world\"]}");
   fake.scripts[1] = script;
   el_request q = ASK(10, 1);
-  q.adapter = "x";
+  q.adapter.name = "x";
   run_request(&r, q, &out);
   assert_int_equal(out.n, 4);
   q.preset_fields = EL_PRESET_ALL;
   run_request(&r, q, &out);
-  assert_int_equal(out.last.finish, EL_FINISH_STOP);
+  assert_int_equal(out.last.done.finish, EL_FINISH_STOP);
   assert_string_equal(out.stop, "world");
   static const char *const own[] = {"STOP"};
   q.stop = own; /* those of the request instead */
@@ -116,15 +116,14 @@ static void a_presets_scale_is_what_the_adapter_is_loaded_with(void **state) {
   /* A scale that a request says takes its place: it does not come on top. */
   const el_adapter_scale one = {"plain", 0.5f}, same = {"half", 0.5f};
   el_request q = for_adapter(NULL, 8);
-  q.n_adapters = 1;
-  q.adapters = &same;
+  q.adapter = (el_adapter_selection){.by = EL_BY_SCALES, .scales = {&same, 1}};
   run_request(&r, q, &asked);
   assert_same_tokens(&asked, &scaled);
   const el_adapter_scale whole = {"half", 1};
-  q.adapters = &whole;
+  q.adapter.scales.list = &whole;
   run_request(&r, q, &asked);
   assert_memory_not_equal(asked.tokens, scaled.tokens, 8 * sizeof(int32_t));
-  q.adapters = &one;
+  q.adapter.scales.list = &one;
   run_request(&r, q, &asked);
   assert_memory_not_equal(asked.tokens, plain.tokens, 8 * sizeof(int32_t));
   rig_close(&r);
@@ -200,14 +199,12 @@ static void what_is_held_answers_with_the_preset_and_the_weights_of_one_time(voi
   snprintf(path, sizeof path, "%s/y", r.dir);
   const el_adapter_put_options how = {.in_place = true, .expected = a->generation};
   assert_int_equal(el_adapter_put(r.engine, "x", path, &how, NULL, &err), EL_OK);
-  q.adapter = NULL;
-  q.held = a;
+  q.adapter = (el_adapter_selection){.by = EL_BY_HOLD, .held = a};
   run_request(&r, q, &held);
   assert_int_equal(held.n, 4);
   assert_same_tokens(&held, &old);
   el_adapter_release(r.engine, a);
-  q.held = NULL;
-  q.adapter = "x";
+  q.adapter = (el_adapter_selection){.by = EL_BY_NAME, .name = "x"};
   run_request(&r, q, &now);
   assert_int_equal(now.n, 6);
   assert_memory_not_equal(now.tokens, old.tokens, 4 * sizeof(int32_t));
@@ -299,8 +296,8 @@ static void the_chosen_ones_preset_counts_where_the_router_chooses(void **state)
   q.preset_fields = EL_PRESET_ALL;
   run_request(&t.r, q, &out);
   assert_int_equal(out.n, 4);
-  q.auto_adapter = false;
-  q.adapter = "a";
+  q.adapter.by = EL_BY_NAME;
+  q.adapter.name = "a";
   run_request(&t.r, q, &again);
   assert_same_tokens(&out, &again); /* as if it had been named */
   q = automatic("aaaaaa", tokens, 12);
@@ -352,7 +349,7 @@ static void a_pinned_adapter_stays_while_others_come_and_go(void **state) {
   }
   for (int i = 0; i < 60; i++) {
     result_wait(&out[i]);
-    assert_int_equal(out[i].last.finish, EL_FINISH_LENGTH);
+    assert_int_equal(out[i].last.done.finish, EL_FINISH_LENGTH);
   }
   assert_true(rig_stats(&r).adapter_evictions > 0);
   el_adapter_info info = info_of(&r, "stays");
@@ -437,7 +434,7 @@ static void a_pin_does_not_stop_what_runs(void **state) {
   result_wait_tokens(&big, 2);
   assert_int_equal(el_adapter_pin(r.engine, "pinned", true, &err), EL_OK);
   result_wait(&big);
-  assert_int_equal(big.last.finish, EL_FINISH_LENGTH);
+  assert_int_equal(big.last.done.finish, EL_FINISH_LENGTH);
   assert_int_equal(big.n, 93);
   wait_until_resident(&r, "pinned");
   run_request(&r, for_adapter("pinned", 20), &out);
@@ -457,7 +454,7 @@ static void a_presets_schema_holds_answers_that_nothing_else_does(void **state) 
   q.preset_fields = EL_PRESET_ALL;
   run_request(&r, q, &held);
   assert_true(result_text_is(&held, "\"yes\"") || result_text_is(&held, "\"no\""));
-  assert_int_equal(held.last.finish, EL_FINISH_STOP);
+  assert_int_equal(held.last.done.finish, EL_FINISH_STOP);
   const el_constraint *c;
   el_error err;
   el_constraint_source s = {.type = EL_CONSTRAINT_REGEX, .text = "z{3}", .len = 4};

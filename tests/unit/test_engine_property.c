@@ -194,7 +194,7 @@ static bool is_innocent(const world *w, const job *j, const bool *same) {
     if (!w->items[k].good || !w->listed[k] || !same[k]) return false;
     if (j->n_named > 1 && w->items[k].activated) return false;
   }
-  return !j->q.auto_adapter && fits(w, j);
+  return j->q.adapter.by != EL_BY_ROUTER && fits(w, j);
 }
 
 /* ---------------------------------------------------------------- events */
@@ -203,20 +203,20 @@ static void take(const el_event *ev) {
   job *j = ev->user;
   world *w = j->w;
   CHECK(!j->n_done && ev->request == j->id);
-  if (ev->type == EL_EVENT_CHOICE) {
+  if (ev->type == EL_EVENT_DECISION) {
     CHECK(!j->n && !j->n_choices++);
-    snprintf(j->chosen, sizeof j->chosen, "%s", ev->adapter);
+    snprintf(j->chosen, sizeof j->chosen, "%s", ev->decision.adapter);
   } else if (ev->type == EL_EVENT_PROMPT) {
     CHECK(!j->n && !j->n_prompt_logprobs);
-    j->n_prompt_logprobs = (int)ev->n_prompt_logprobs;
-    memcpy(j->prompt_logprobs, ev->prompt_logprobs, ev->n_prompt_logprobs * sizeof(float));
+    j->n_prompt_logprobs = (int)ev->prompt.n;
+    memcpy(j->prompt_logprobs, ev->prompt.logprobs, ev->prompt.n * sizeof(float));
   } else if (ev->type == EL_EVENT_EMBEDDING) {
-    CHECK(j->q.embed && !j->n_vectors++ && ev->n_embedding == FAKE_EMBD);
-    memcpy(j->vector, ev->embedding, sizeof j->vector);
+    CHECK(j->q.embed && !j->n_vectors++ && ev->embedding.n == FAKE_EMBD);
+    memcpy(j->vector, ev->embedding.values, sizeof j->vector);
   } else if (ev->type == EL_EVENT_TOKEN) {
     CHECK(!j->q.embed);
-    j->tokens[j->n] = ev->token;
-    j->logprobs[j->n++] = ev->logprob;
+    j->tokens[j->n] = ev->token.id;
+    j->logprobs[j->n++] = ev->token.logprob;
     if (j->n == j->cancel_at && w->e) el_cancel(w->e, j->id);
   } else {
     j->n_done++;
@@ -269,16 +269,16 @@ static void make_job(world *w, job *j) {
   q->on_event = below(r, 4) ? take : NULL;
   int kind = below(r, 10);
   if (kind < 3) {
-    q->auto_adapter = true;
-    q->only_choose = below(r, 8) == 0;
-    q->n_scores = below(r, 6);
-    q->n_candidates = below(r, 2) ? (size_t)below(r, 3) : 0;
-    for (size_t i = 0; i < q->n_candidates; i++) j->candidates[i] = patterns[below(r, 6)];
-    q->candidates = j->candidates;
+    q->adapter.by = EL_BY_ROUTER;
+    q->adapter.router.only_decide = below(r, 8) == 0;
+    q->adapter.router.n_scores = below(r, 6);
+    q->adapter.router.n_candidates = below(r, 2) ? (size_t)below(r, 3) : 0;
+    for (size_t i = 0; i < q->adapter.router.n_candidates; i++) j->candidates[i] = patterns[below(r, 6)];
+    q->adapter.router.candidates = j->candidates;
   } else if (kind < 7) {
     j->n_named = 1;
     j->named[0] = below(r, N_ITEMS);
-    q->adapter = w->items[j->named[0]].name;
+    q->adapter.name = w->items[j->named[0]].name;
   } else if (kind < 9) {
     j->n_named = 2 + (below(r, 4) == 0);
     int first = below(r, 3) ? 0 : below(r, 5); /* the same ones come again */
@@ -286,10 +286,9 @@ static void make_job(world *w, job *j) {
       j->named[i] = (first + i * 2) % N_ITEMS;
       j->scales[i] = (el_adapter_scale){w->items[j->named[i]].name, below(r, 4) ? 0.5f : 1};
     }
-    q->adapters = j->scales;
-    q->n_adapters = (size_t)j->n_named;
+    q->adapter = (el_adapter_selection){.by = EL_BY_SCALES, .scales = {j->scales, (size_t)j->n_named}};
   }
-  if (q->auto_adapter || below(r, 4)) return;
+  if (q->adapter.by == EL_BY_ROUTER || below(r, 4)) return;
   static const el_embed ways[] = {EL_EMBED_MEAN, EL_EMBED_MEAN, EL_EMBED_LAST, EL_EMBED_CLS, EL_EMBED_AS_MODEL};
   q->embed = ways[below(r, 5)];
   q->logprobs = q->prompt_logprobs = false;
@@ -332,14 +331,14 @@ static void submit(world *w, job *j) {
   }
   w->n_live++;
   el_status status = el_submit(w->e, &j->q, &j->id, &err);
-  TELL("  request %llu: %s%s%s\n", (unsigned long long)j->id, j->q.auto_adapter ? "auto" : "",
+  TELL("  request %llu: %s%s%s\n", (unsigned long long)j->id, j->q.adapter.by == EL_BY_ROUTER ? "auto" : "",
        j->n_named ? w->items[j->named[0]].name : "", j->n_named > 1 ? " and others" : "");
   if (!status) return;
   w->n_live--;
   j->n_done = 1;
-  j->last = (el_event){.finish = EL_FINISH_ERROR, .error = err};
+  j->last = (el_event){.type = EL_EVENT_DONE, .done = {.finish = EL_FINISH_ERROR, .error = err}};
   CHECK(tells_why(&err));
-  CHECK(!is_innocent(w, j, j->clean) && !j->q.auto_adapter); /* auto is told later */
+  CHECK(!is_innocent(w, j, j->clean) && j->q.adapter.by != EL_BY_ROUTER); /* auto is told later */
 }
 
 static void submit_some(world *w) {
@@ -353,8 +352,8 @@ static void submit_some(world *w) {
     j->q.sampling.seed += (uint64_t)i;
     j->q.prompt = j->prompt;
     j->q.user = j;
-    if (j->q.auto_adapter) j->q.candidates = j->candidates;
-    if (j->q.n_adapters) j->q.adapters = j->scales;
+    if (j->q.adapter.by == EL_BY_ROUTER) j->q.adapter.router.candidates = j->candidates;
+    if (j->q.adapter.by == EL_BY_SCALES) j->q.adapter.scales.list = j->scales;
     submit(w, j);
   }
 }
@@ -457,8 +456,8 @@ static void check_stats(world *w) {
   for (int i = 0; i < w->n_jobs; i++) {
     if (!w->jobs[i].id) continue;
     submitted++;
-    failed += w->jobs[i].last.finish == EL_FINISH_ERROR;
-    cancelled += w->jobs[i].last.finish == EL_FINISH_CANCELLED;
+    failed += w->jobs[i].last.done.finish == EL_FINISH_ERROR;
+    cancelled += w->jobs[i].last.done.finish == EL_FINISH_CANCELLED;
   }
   CHECK(st.requests_submitted == (uint64_t)submitted && st.requests_failed == (uint64_t)failed);
   CHECK(st.requests_cancelled == (uint64_t)cancelled);
@@ -497,34 +496,37 @@ static void compare(world *w, const job *j) {
   alone.cancel_at = -1;
   el_request *q = &alone.q;
   q->prompt = alone.prompt;
-  q->auto_adapter = false;
-  q->n_candidates = 0;
   q->on_event = NULL;
   q->user = &alone;
-  q->adapters = alone.scales;
   int chosen = -1;
   for (int i = 0; j->n_choices && i < N_ITEMS; i++)
     if (!strcmp(j->chosen, w->items[i].name)) chosen = i;
-  if (j->n_named == 1 || chosen >= 0) q->adapter = quiet_name(w, j, chosen >= 0 ? chosen : j->named[0], names[0]);
-  for (int i = 0; i < j->n_named && j->n_named > 1; i++)
-    alone.scales[i].adapter = quiet_name(w, j, j->named[i], names[i]);
+  const int one = j->n_named == 1 ? j->named[0] : chosen;
+  if (j->n_named > 1) {
+    q->adapter.scales.list = alone.scales;
+    for (int i = 0; i < j->n_named; i++) alone.scales[i].adapter = quiet_name(w, j, j->named[i], names[i]);
+  } else {
+    const char *name = one >= 0 ? quiet_name(w, j, one, names[0]) : NULL;
+    q->adapter = (el_adapter_selection){.by = EL_BY_NAME, .name = name};
+  }
   CHECK(!el_submit(w->quiet, q, &alone.id, NULL));
   for (el_event ev; !alone.n_done;) {
     CHECK(!el_next_event(w->quiet, alone.id, -1, &ev));
     take(&ev);
   }
   TELL("compared: request %llu, %d tokens\n", (unsigned long long)j->id, j->n);
-  CHECK(alone.n == j->n && alone.last.finish == j->last.finish);
+  CHECK(alone.n == j->n && alone.last.done.finish == j->last.done.finish);
   CHECK(!memcmp(alone.tokens, j->tokens, sizeof *j->tokens * (size_t)j->n));
   CHECK(!memcmp(alone.logprobs, j->logprobs, sizeof *j->logprobs * (size_t)j->n));
   CHECK(alone.n_prompt_logprobs == j->n_prompt_logprobs);
   CHECK(j->n_vectors == (j->q.embed != EL_EMBED_NONE) && alone.n_vectors == j->n_vectors);
   CHECK(!memcmp(alone.vector, j->vector, sizeof j->vector));
   w->n_vectors += j->n_vectors;
-  CHECK(alone.last.base_tokens == j->last.base_tokens && alone.last.not_invoked == j->last.not_invoked);
-  w->n_activated += j->last.base_tokens > 0 && !j->last.not_invoked;
-  w->n_paged += j->last.base_tokens >= EL_PAGE_TOKENS && !j->last.not_invoked;
-  w->n_cached += j->last.base_tokens > 0 && j->last.cached_tokens > 0;
+  CHECK(alone.last.done.base_tokens == j->last.done.base_tokens &&
+        alone.last.done.not_invoked == j->last.done.not_invoked);
+  w->n_activated += j->last.done.base_tokens > 0 && !j->last.done.not_invoked;
+  w->n_paged += j->last.done.base_tokens >= EL_PAGE_TOKENS && !j->last.done.not_invoked;
+  w->n_cached += j->last.done.base_tokens > 0 && j->last.done.cached_tokens > 0;
   CHECK(!memcmp(alone.prompt_logprobs, j->prompt_logprobs, sizeof(float) * (size_t)j->n_prompt_logprobs));
   w->n_compared++;
 }
@@ -532,20 +534,21 @@ static void compare(world *w, const job *j) {
 static void check_job(world *w, const job *j) {
   CHECK(j->n_done == 1);
   if (!j->id) return;
-  if (j->last.finish == EL_FINISH_CANCELLED) {
+  if (j->last.done.finish == EL_FINISH_CANCELLED) {
     CHECK(j->cancelled || (j->cancel_at > 0 && j->n >= j->cancel_at));
     return;
   }
-  if (j->last.finish == EL_FINISH_ERROR) {
+  if (j->last.done.finish == EL_FINISH_ERROR) {
     w->n_failed++;
-    CHECK(tells_why(&j->last.error));
-    if (j->innocent) fprintf(stderr, "request %llu: %s\n", (unsigned long long)j->id, j->last.error.message);
+    CHECK(tells_why(&j->last.done.error));
+    if (j->innocent) fprintf(stderr, "request %llu: %s\n", (unsigned long long)j->id, j->last.done.error.message);
     CHECK(!j->innocent);
-    CHECK(!j->q.auto_adapter || j->q.n_candidates || j->n_choices); /* the base is always there */
+    CHECK(j->q.adapter.by != EL_BY_ROUTER || j->q.adapter.router.n_candidates ||
+          j->n_choices); /* the base is always there */
     return;
   }
-  CHECK(j->q.auto_adapter == (j->n_choices == 1));
-  if (j->q.only_choose && j->q.auto_adapter) return;
+  CHECK((j->q.adapter.by == EL_BY_ROUTER) == (j->n_choices == 1));
+  if (j->q.adapter.by == EL_BY_ROUTER && j->q.adapter.router.only_decide) return;
   for (int i = 0; i < j->n_named; i++)
     if (!j->same[j->named[i]]) return;
   for (int i = 0; i < N_ITEMS; i++)

@@ -7,36 +7,36 @@ static routed open_plain(void) {
   return t;
 }
 
-static choice run_focused(rig *r, const char *prompt, size_t begin, size_t end, int max_tokens, result *out) {
+static decision run_focused(rig *r, const char *prompt, size_t begin, size_t end, int max_tokens, result *out) {
   int32_t tokens[64];
-  choice c = {0};
+  decision c = {0};
   el_request q = automatic(prompt, tokens, max_tokens);
   q.focus_begin = begin;
   q.focus_end = end;
   result_init(out);
-  out->hook = keep_choice;
+  out->hook = keep_decision;
   out->context = &c;
   rig_run(r, q, out);
-  if (out->last.finish == EL_FINISH_ERROR) fail_msg("%s", out->last.error.message);
+  if (out->last.done.finish == EL_FINISH_ERROR) fail_msg("%s", out->last.done.error.message);
   assert_int_equal(c.n_events, 1);
   return c;
 }
 
-static choice run_auto(rig *r, const char *prompt, int max_tokens, result *out) {
+static decision run_auto(rig *r, const char *prompt, int max_tokens, result *out) {
   return run_focused(r, prompt, 0, 0, max_tokens, out);
 }
 
 static void assert_chooses(rig *r, const char *prompt, const char *adapter) {
   result out;
-  choice c = run_auto(r, prompt, 0, &out);
+  decision c = run_auto(r, prompt, 0, &out);
   assert_string_equal(c.adapter, adapter);
 }
 
 static void run_named(rig *r, const char *prompt, const char *adapter, int max_tokens, result *out) {
   int32_t tokens[64];
   el_request q = automatic(prompt, tokens, max_tokens);
-  q.auto_adapter = false;
-  q.adapter = adapter;
+  q.adapter.by = EL_BY_NAME;
+  q.adapter.name = adapter;
   result_init(out);
   rig_run(r, q, out);
 }
@@ -55,7 +55,7 @@ static void the_best_adapter_answers_as_if_it_had_been_named(void **state) {
   routed t = open_plain();
   for (int i = 0; i < 4; i++) {
     result named, out;
-    choice c = run_auto(&t.r, prompts[i], 20, &out);
+    decision c = run_auto(&t.r, prompts[i], 20, &out);
     assert_string_equal(c.adapter, wanted[i]);
     assert_int_equal(c.n, 3);
     assert_string_equal(c.names[0], wanted[i]);
@@ -63,11 +63,11 @@ static void the_best_adapter_answers_as_if_it_had_been_named(void **state) {
     assert_true(c.scores[0] > 0 && c.scores[0] < 1);
     run_named(&t.r, prompts[i], wanted[i], 20, &named);
     assert_same(&out, &named);
-    assert_int_equal(out.last.prompt_tokens, strlen(prompts[i]));
+    assert_int_equal(out.last.done.prompt_tokens, strlen(prompts[i]));
   }
   el_stats st = rig_stats(&t.r);
-  assert_int_equal(st.choices, 4);
-  assert_int_equal(st.choices_base, 1);
+  assert_int_equal(st.decisions, 4);
+  assert_int_equal(st.decisions_base, 1);
   assert_int_equal(st.adapters_in_router, 3);
   close_routed(&t);
 }
@@ -96,7 +96,7 @@ static void a_named_adapter_costs_no_selection(void **state) {
   fake_take_counts();
   run_named(&t.r, "aaaa", "b", 4, &out);
   assert_int_equal(fake_take_counts().heads, 0);
-  assert_int_equal(rig_stats(&t.r).choices, 0);
+  assert_int_equal(rig_stats(&t.r).decisions, 0);
   close_routed(&t);
 }
 
@@ -106,11 +106,11 @@ static void of_those_close_to_the_best_one_in_memory_is_used(void **state) {
   routed t = open_plain();
   result out;
   run_named(&t.r, "x", "a", 1, &out);
-  choice c = run_auto(&t.r, "aaaaaaaaabbbbbbbbbb", 0, &out);
+  decision c = run_auto(&t.r, "aaaaaaaaabbbbbbbbbb", 0, &out);
   assert_string_equal(c.names[0], "b");
   assert_false(c.resident[0]);
   assert_string_equal(c.adapter, "a");
-  assert_int_equal(rig_stats(&t.r).choices_resident, 1);
+  assert_int_equal(rig_stats(&t.r).decisions_resident, 1);
   c = run_auto(&t.r, "aaabbbbbbb", 0, &out); /* too far from the best */
   assert_string_equal(c.adapter, "b");
   close_routed(&t);
@@ -150,19 +150,19 @@ static void candidates_limit_the_choice(void **state) {
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     int32_t tokens[64];
     result out;
-    choice c = {0};
+    decision c = {0};
     result_init(&out);
-    out.hook = keep_choice;
+    out.hook = keep_decision;
     out.context = &c;
     el_request q = automatic(cases[i].prompt, tokens, 1);
-    q.candidates = cases[i].candidates;
-    q.n_candidates = 1 + (cases[i].candidates[1] != NULL);
+    q.adapter.router.candidates = cases[i].candidates;
+    q.adapter.router.n_candidates = 1 + (cases[i].candidates[1] != NULL);
     rig_run(&t.r, q, &out);
     if (cases[i].wanted) {
       assert_string_equal(c.adapter, cases[i].wanted);
     } else {
-      assert_int_equal(out.last.finish, EL_FINISH_ERROR);
-      assert_int_equal(out.last.error.code, EL_ERR_NOT_FOUND);
+      assert_int_equal(out.last.done.finish, EL_FINISH_ERROR);
+      assert_int_equal(out.last.done.error.code, EL_ERR_NOT_FOUND);
     }
   }
   close_routed(&t);
@@ -185,7 +185,7 @@ static void only_the_tokens_in_focus_count_and_so_many_are_read(void **state) {
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     result named, out;
     fake_take_counts();
-    choice c = run_focused(&t.r, cases[i].prompt, cases[i].begin, cases[i].end, 5, &out);
+    decision c = run_focused(&t.r, cases[i].prompt, cases[i].begin, cases[i].end, 5, &out);
     assert_string_equal(c.adapter, cases[i].wanted);
     assert_int_equal(fake_take_counts().heads, cases[i].read);
     run_named(&t.r, cases[i].prompt, cases[i].wanted, 5, &named);
@@ -220,7 +220,7 @@ static void all_prompts_are_read_as_a_first_message(void **state) {
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     result named, out;
     fake_take_counts();
-    choice c = run_focused(&t.r, cases[i].prompt, cases[i].begin, cases[i].end, 5, &out);
+    decision c = run_focused(&t.r, cases[i].prompt, cases[i].begin, cases[i].end, 5, &out);
     fake_counts counts = fake_take_counts();
     assert_string_equal(c.adapter, cases[i].wanted);
     assert_int_equal(counts.heads, cases[i].heads);
@@ -256,9 +256,9 @@ static void a_choice_finds_nothing_of_another_domain(void **state) {
     fake_take_counts();
     result_init(&out);
     rig_run(&t.r, q, &out);
-    assert_int_equal(out.last.finish, EL_FINISH_LENGTH);
+    assert_int_equal(out.last.done.finish, EL_FINISH_LENGTH);
     assert_int_equal(fake_take_counts().heads, cases[i].heads);
-    assert_int_equal(out.last.cached_tokens, cases[i].cached);
+    assert_int_equal(out.last.done.cached_tokens, cases[i].cached);
   }
   close_routed(&t);
 }
@@ -267,21 +267,21 @@ static void a_choice_alone_generates_nothing(void **state) {
   routed t = open_plain();
   int32_t tokens[64];
   el_request q = automatic("bbbb", tokens, 20);
-  q.only_choose = true;
+  q.adapter.router.only_decide = true;
   uint64_t id;
   el_event e;
   assert_int_equal(el_submit(t.r.engine, &q, &id, NULL), EL_OK);
   assert_int_equal(el_next_event(t.r.engine, id, -1, &e), EL_OK); /* polled: events are kept with their strings */
-  assert_int_equal(e.type, EL_EVENT_CHOICE);
-  assert_string_equal(e.adapter, "b");
-  assert_int_equal(e.n_candidates, 3);
-  assert_string_equal(e.candidates[0].name, "b");
-  assert_string_equal(e.candidates[1].name, "fake model");
-  assert_true(e.candidates[1].resident);
+  assert_int_equal(e.type, EL_EVENT_DECISION);
+  assert_string_equal(e.decision.adapter, "b");
+  assert_int_equal(e.decision.n_candidates, 3);
+  assert_string_equal(e.decision.candidates[0].name, "b");
+  assert_string_equal(e.decision.candidates[1].name, "fake model");
+  assert_true(e.decision.candidates[1].resident);
   assert_int_equal(el_next_event(t.r.engine, id, -1, &e), EL_OK);
   assert_int_equal(e.type, EL_EVENT_DONE);
-  assert_int_equal(e.finish, EL_FINISH_LENGTH);
-  assert_int_equal(e.completion_tokens, 0);
+  assert_int_equal(e.done.finish, EL_FINISH_LENGTH);
+  assert_int_equal(e.done.completion_tokens, 0);
   assert_int_equal(rig_stats(&t.r).adapters_resident, 0);
   close_routed(&t);
 }
@@ -291,7 +291,6 @@ static void requests_that_make_no_sense_are_refused(void **state) {
   int32_t tokens[64];
   el_error err;
   const char *empty = "", *null = NULL;
-  el_adapter_scale scale = {"a", 1};
   const el_request good = automatic("bbbb", tokens, 1);
   el_request q = good;
 #define REFUSED(change, part)                                                \
@@ -301,17 +300,17 @@ static void requests_that_make_no_sense_are_refused(void **state) {
     assert_int_equal(el_submit(t.r.engine, &q, NULL, &err), EL_ERR_INVALID); \
     assert_non_null(strstr(err.message, part));                              \
   } while (0)
-  REFUSED(q.adapter = "a", "auto_adapter");
-  REFUSED((q.adapters = &scale, q.n_adapters = 1), "auto_adapter");
-  REFUSED(q.n_candidates = 1, "candidates");
-  REFUSED(q.n_candidates = EL_MAX_CANDIDATES + 1, "candidates");
-  REFUSED((q.candidates = &empty, q.n_candidates = 1), "candidates[0]");
-  REFUSED((q.candidates = &null, q.n_candidates = 1), "candidates[0]");
+  REFUSED(q.adapter.by = (el_adapter_by)4, "adapter.by");
+  REFUSED((q.adapter = (el_adapter_selection){.by = EL_BY_HOLD}), "adapter.held");
+  REFUSED(q.adapter.router.n_candidates = 1, "candidates");
+  REFUSED(q.adapter.router.n_candidates = EL_MAX_CANDIDATES + 1, "candidates");
+  REFUSED((q.adapter.router.candidates = &empty, q.adapter.router.n_candidates = 1), "candidates[0]");
+  REFUSED((q.adapter.router.candidates = &null, q.adapter.router.n_candidates = 1), "candidates[0]");
   REFUSED(q.focus_end = 5, "focus");
   REFUSED((q.focus_begin = 3, q.focus_end = 3), "focus");
   REFUSED(q.focus_begin = SIZE_MAX, "focus");
-  REFUSED(q.n_scores = -1, "n_scores");
-  REFUSED(q.n_scores = EL_MAX_SCORES + 1, "n_scores");
+  REFUSED(q.adapter.router.n_scores = -1, "n_scores");
+  REFUSED(q.adapter.router.n_scores = EL_MAX_SCORES + 1, "n_scores");
   close_routed(&t);
   rig r = rig_open(2, 64, 16);
   assert_int_equal(el_submit(r.engine, &good, NULL, &err), EL_ERR_INVALID);
@@ -408,7 +407,7 @@ static void a_trained_adapter_that_is_gone_is_not_chosen(void **state) {
 static void choices_do_not_depend_on_what_else_runs(void **state) {
   enum { N = 60 };
   static result named[N], out[N];
-  static choice choices[N];
+  static decision choices[N];
   static char prompts[N][64];
   static int32_t tokens[N][64];
   for (int pages = 11; pages <= 40; pages += 13) {
@@ -426,14 +425,14 @@ static void choices_do_not_depend_on_what_else_runs(void **state) {
     }
     fake_hold();
     for (int i = 0; i < N; i++) {
-      choices[i] = (choice){0};
+      choices[i] = (decision){0};
       result_init(&out[i]);
-      out[i].hook = keep_choice;
+      out[i].hook = keep_decision;
       out[i].context = &choices[i];
       el_request q = automatic(prompts[i], tokens[i], 20 + i % 25);
       if (i % 3 == 2) {
-        q.auto_adapter = false;
-        q.adapter = i % 4 == 3 ? NULL : columns[i % 4];
+        q.adapter.by = EL_BY_NAME;
+        q.adapter.name = i % 4 == 3 ? NULL : columns[i % 4];
       }
       rig_submit(&t.r, q, &out[i]);
     }
@@ -462,7 +461,7 @@ static void one_that_waits_for_its_choice_can_be_cancelled(void **state) {
   fake_release();
   for (int i = 0; i < 8; i++) {
     result_wait(&out[i]);
-    assert_int_equal(out[i].last.finish, EL_FINISH_CANCELLED);
+    assert_int_equal(out[i].last.done.finish, EL_FINISH_CANCELLED);
   }
   close_routed(&t);
 }

@@ -30,7 +30,7 @@ static void make_job(job *j, uint64_t *s) {
   for (size_t i = 0; i < q->n_prompt; i++) j->prompt[i] = 'a' + below(s, 2);
   q->prompt = j->prompt;
   q->max_tokens = below(s, 3) ? -1 : below(s, CTX - (int)q->n_prompt + 1);
-  q->adapter = adapters[below(s, N_ADAPTERS + 1)];
+  q->adapter.name = adapters[below(s, N_ADAPTERS + 1)];
   el_sampling *p = &q->sampling;
   p->seed = next_random(s);
   random_sampling(s, p);
@@ -53,7 +53,7 @@ static void make_job(job *j, uint64_t *s) {
 }
 
 static void expect_same(const result *a, const result *b) {
-  assert_int_equal(a->last.finish, b->last.finish);
+  assert_int_equal(a->last.done.finish, b->last.done.finish);
   assert_int_equal(a->n, b->n);
   assert_memory_equal(a->tokens, b->tokens, sizeof *a->tokens * (size_t)a->n);
   assert_memory_equal(a->logprobs, b->logprobs, sizeof *a->logprobs * (size_t)a->n);
@@ -62,8 +62,8 @@ static void expect_same(const result *a, const result *b) {
   assert_int_equal(a->text_len, b->text_len);
   assert_memory_equal(a->text, b->text, a->text_len);
   assert_string_equal(a->stop, b->stop);
-  assert_int_equal(a->last.token, b->last.token);
-  assert_int_equal(a->last.completion_tokens, b->last.completion_tokens);
+  assert_int_equal(a->last.done.token.id, b->last.done.token.id);
+  assert_int_equal(a->last.done.completion_tokens, b->last.done.completion_tokens);
   assert_int_equal(a->n_prompt_logprobs, b->n_prompt_logprobs);
   assert_memory_equal(a->prompt_logprobs, b->prompt_logprobs, sizeof *a->prompt_logprobs * a->n_prompt_logprobs);
 }
@@ -131,7 +131,7 @@ static void compare(job *jobs, el_engine_options o, uint64_t n_pages, int guesse
     for (int i = 0; i < N; i++) {
       result_wait(&results[i]);
       expect_same(&jobs[i].expected, &results[i]);
-      assert_true(results[i].last.draft_tokens_accepted <= results[i].last.draft_tokens);
+      assert_true(results[i].last.done.draft_tokens_accepted <= results[i].last.done.draft_tokens);
     }
   }
   el_stats st = rig_stats(&r);
@@ -219,9 +219,9 @@ static void what_is_copied_from_the_prompt_takes_fewer_steps(void **state) {
     result_init(&a);
     rig_run(&r, q, &a);
     assert_int_equal(a.n, 24);
-    assert_int_equal(a.last.finish, EL_FINISH_STOP);
+    assert_int_equal(a.last.done.finish, EL_FINISH_STOP);
     steps[i] = fake_take_counts().steps;
-    if (i) assert_true(a.last.draft_tokens_accepted >= 16);
+    if (i) assert_true(a.last.done.draft_tokens_accepted >= 16);
     rig_close(&r);
   }
   assert_int_equal(steps[0], 25);
@@ -239,10 +239,10 @@ static void a_request_may_ask_for_no_guesses(void **state) {
   result_init(&b);
   q.speculate = 0;
   rig_run(&r, q, &a);
-  assert_int_equal(a.last.draft_tokens, 0);
+  assert_int_equal(a.last.done.draft_tokens, 0);
   q.speculate = 1; /* one at a time */
   rig_run(&r, q, &b);
-  assert_true(b.last.draft_tokens > 0 && fake_take_counts().max_rows <= 16);
+  assert_true(b.last.done.draft_tokens > 0 && fake_take_counts().max_rows <= 16);
   assert_true(result_text_is(&a, b.text) && a.n == b.n);
   rig_close(&r);
 }
@@ -253,7 +253,7 @@ static int proposed(rig *r, el_request q) {
   result_init(&a);
   rig_run(r, q, &a);
   assert_int_equal(a.n, 21);
-  return a.last.draft_tokens;
+  return a.last.done.draft_tokens;
 }
 
 static void what_an_adapter_has_answered_is_guessed_for_its_own_domain_alone(void **state) {
@@ -271,10 +271,10 @@ static void what_an_adapter_has_answered_is_guessed_for_its_own_domain_alone(voi
   q.prefix_domain = 7;
   assert_int_equal(proposed(&r, q), 0); /* another tenant's answers are not there */
   assert_true(proposed(&r, q) >= 16);
-  q.adapter = "a";
+  q.adapter.name = "a";
   assert_int_equal(proposed(&r, q), 0); /* nor another adapter's */
   assert_true(proposed(&r, q) >= 16);
-  q.adapter = "b";
+  q.adapter.name = "b";
   assert_int_equal(proposed(&r, q), 0);
   rig_close(&r);
 }
@@ -300,7 +300,7 @@ static void a_callback_that_cancels_gets_no_more_tokens_of_a_guess(void **state)
   a.hook = cancel_at_third;
   rig_run(&r, q, &a);
   assert_int_equal(a.n, 3);
-  assert_int_equal(a.last.finish, EL_FINISH_CANCELLED);
+  assert_int_equal(a.last.done.finish, EL_FINISH_CANCELLED);
   assert_memory_equal(a.tokens, jobs[0].expected.tokens, 3 * sizeof *a.tokens);
   rig_close(&r);
 }

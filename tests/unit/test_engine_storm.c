@@ -40,8 +40,8 @@ typedef struct asked {
 static void take(const el_event *ev) {
   asked *a = ev->user;
   must(!atomic_load(&a->n_done), "an event after the end");
-  a->n_choices += ev->type == EL_EVENT_CHOICE;
-  if (ev->type == EL_EVENT_TOKEN) a->tokens[a->n++] = ev->token;
+  a->n_choices += ev->type == EL_EVENT_DECISION;
+  if (ev->type == EL_EVENT_TOKEN) a->tokens[a->n++] = ev->token.id;
   if (ev->type != EL_EVENT_DONE) return;
   a->last = *ev;
   atomic_fetch_add(&a->n_done, 1);
@@ -62,16 +62,15 @@ static void make_request(storm *s, asked *a, uint64_t *rng) {
   if (below(rng, 2)) q->on_event = take;
   int kind = below(rng, 8), i = below(rng, N_ITEMS);
   if (kind < 2) {
-    q->auto_adapter = true;
+    q->adapter.by = EL_BY_ROUTER;
     a->steady = true; /* the base is always left */
   } else if (kind < 6) {
-    q->adapter = s->items[i].name;
+    q->adapter.name = s->items[i].name;
     a->steady = i >= N_CHANGING;
   } else if (kind < 7) {
     a->scales[0] = (el_adapter_scale){s->items[i].name, 0.5f};
     a->scales[1] = (el_adapter_scale){s->items[N_ITEMS - 1 - (i == N_ITEMS - 1)].name, 1};
-    q->adapters = a->scales;
-    q->n_adapters = 2;
+    q->adapter = (el_adapter_selection){.by = EL_BY_SCALES, .scales = {a->scales, 2}};
   } else {
     a->steady = true;
   }
@@ -100,12 +99,13 @@ static void compare(storm *s, rig *quiet, const asked *a) {
 static void judge(storm *s, rig *quiet, const asked *a) {
   must(atomic_load(&a->n_done) == 1, "no end, or two");
   atomic_fetch_add(&s->n_done, 1);
-  if (a->last.finish == EL_FINISH_CANCELLED) return;
-  if (a->last.finish == EL_FINISH_ERROR) {
+  if (a->last.done.finish == EL_FINISH_CANCELLED) return;
+  if (a->last.done.finish == EL_FINISH_ERROR) {
     atomic_fetch_add(&s->n_failed, 1);
-    must(a->last.error.code && *a->last.error.message, "an error that does not tell why");
-    must(!a->steady || a->n_choices, a->last.error.message); /* what was chosen may be gone when it is loaded again */
-  } else if (a->steady && !a->q.auto_adapter) {
+    must(a->last.done.error.code && *a->last.done.error.message, "an error that does not tell why");
+    must(!a->steady || a->n_choices,
+         a->last.done.error.message); /* what was chosen may be gone when it is loaded again */
+  } else if (a->steady && a->q.adapter.by != EL_BY_ROUTER) {
     compare(s, quiet, a);
   }
 }

@@ -54,7 +54,7 @@ static uint64_t submit(el_engine *e, int i) {
   int n_vocab = el_tokenizer_n_vocab(el_engine_tokenizer(e)), n_prompt = 1 + i * 29 % 60;
   for (int k = 0; k < n_prompt; k++) prompt[k] = (i * 7919 + k * 104729) % n_vocab;
   el_request q = el_request_default();
-  q.adapter = names[i % (N_ADAPTERS + 1)];
+  q.adapter.name = names[i % (N_ADAPTERS + 1)];
   q.prompt = prompt;
   q.n_prompt = (size_t)n_prompt;
   q.max_tokens = TOKENS - i;
@@ -78,13 +78,13 @@ static void collect(el_engine *e, uint64_t id, answer *a) {
     memcpy(a->text + a->text_len, ev.text ? ev.text : "", ev.text_len);
     a->text_len += ev.text_len;
     if (ev.type == EL_EVENT_TOKEN) {
-      a->tokens[a->n] = ev.token;
-      memcpy(a->top[a->n++], ev.top, sizeof a->top[0]);
+      a->tokens[a->n] = ev.token.id;
+      memcpy(a->top[a->n++], ev.token.top, sizeof a->top[0]);
     } else if (ev.type == EL_EVENT_PROMPT) {
-      memcpy(a->prompt, ev.prompt_logprobs, ev.n_prompt_logprobs * sizeof(float));
-      a->n_prompt = ev.n_prompt_logprobs;
+      memcpy(a->prompt, ev.prompt.logprobs, ev.prompt.n * sizeof(float));
+      a->n_prompt = ev.prompt.n;
     } else {
-      a->finish = ev.finish;
+      a->finish = ev.done.finish;
     }
   }
 }
@@ -141,8 +141,8 @@ static el_finish finish_of(el_engine *e, el_request *q, el_error *why) {
   for (el_event ev = {0};;) {
     assert_int_equal(el_next_event(e, id, -1, &ev), EL_OK);
     if (ev.type != EL_EVENT_DONE) continue;
-    *why = ev.error;
-    return ev.finish;
+    *why = ev.done.error;
+    return ev.done.finish;
   }
 }
 
@@ -151,15 +151,13 @@ static void adapters_with_more_than_pairs_are_neither_combined_nor_scaled(void *
   el_error why;
   el_engine *e = open_engine(&more[0], 2, 16, 1, true, 0);
   el_request q = el_request_default();
-  q.adapters = both;
-  q.n_adapters = 2;
+  q.adapter = (el_adapter_selection){.by = EL_BY_SCALES, .scales = {both, 2}};
   assert_int_equal(finish_of(e, &q, &why), EL_FINISH_ERROR);
   assert_contains(why.message, "more than pairs of matrices");
-  q.adapters = half;
-  q.n_adapters = 1;
+  q.adapter = (el_adapter_selection){.by = EL_BY_SCALES, .scales = {half, 1}};
   assert_int_equal(finish_of(e, &q, &why), EL_FINISH_ERROR);
   assert_contains(why.message, "more than pairs of matrices");
-  q.adapters = whole;
+  q.adapter.scales.list = whole;
   assert_int_not_equal(finish_of(e, &q, &why), EL_FINISH_ERROR);
   el_engine_close(e);
 }

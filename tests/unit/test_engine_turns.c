@@ -172,7 +172,7 @@ static void who_lost_its_pages_goes_before_tenants_who_have_not_begun(void **sta
   }
   run_all(&r);
   assert_int_equal(log_.done[0], old);
-  assert_true(log_.all[young].last.completion_tokens == 60 && log_.all[other].last.completion_tokens == 5);
+  assert_true(log_.all[young].last.done.completion_tokens == 60 && log_.all[other].last.done.completion_tokens == 5);
   rig_close(&r);
 }
 

@@ -35,7 +35,7 @@ static void add_dir(rig *r, const char *dir) {
 static el_request with(const char *adapter, int max_tokens) {
   static const int32_t prompt[] = {'x'};
   el_request q = ask(prompt, 1, max_tokens);
-  q.adapter = adapter;
+  q.adapter.name = adapter;
   q.ignore_eos = true;
   return q;
 }
@@ -45,11 +45,11 @@ static void assert_fails(rig *r, el_request q, el_status code, const char *a, co
   static result out, after;
   result_init(&out), result_init(&after);
   rig_run(r, q, &out);
-  assert_int_equal(out.last.finish, EL_FINISH_ERROR);
-  assert_contains(out.last.error.message, a);
-  assert_contains(out.last.error.message, b);
-  assert_contains(out.last.error.message, c);
-  assert_int_equal(out.last.error.code, code);
+  assert_int_equal(out.last.done.finish, EL_FINISH_ERROR);
+  assert_contains(out.last.done.error.message, a);
+  assert_contains(out.last.done.error.message, b);
+  assert_contains(out.last.done.error.message, c);
+  assert_int_equal(out.last.done.error.code, code);
   rig_run(r, with(NULL, 3), &after);
   assert_int_equal(after.n, 3);
 }
@@ -68,8 +68,7 @@ static void an_unread_adapter_that_is_too_large_fails_its_request_with_the_figur
   assert_fails(&r, with("medium", 63), EL_ERR_TOO_LONG, "64 tokens", "memory for 48", "adapter medium");
   const el_adapter_scale two[] = {{"medium", 0.5f}, {"small", 1}};
   el_request q = with(NULL, 5);
-  q.adapters = two;
-  q.n_adapters = 2;
+  q.adapter = (el_adapter_selection){.by = EL_BY_SCALES, .scales = {two, 2}};
   assert_fails(&r, q, EL_ERR_TOO_LARGE, "medium*0.5 + small*1: takes", "pool has", "MiB");
   rig_close(&r);
   remove_tree(dir);
@@ -117,7 +116,7 @@ static void all_that_wait_for_it_hear_at_once(void **state) {
   result_wait(&out[0]);
   result_wait(&out[N - 1]);
   assert_int_equal(busy[0].n_done + busy[1].n_done, 0);
-  assert_contains(out[N - 1].last.error.message, "adapter large: takes");
+  assert_contains(out[N - 1].last.done.error.message, "adapter large: takes");
   for (int i = 0; i < 2; i++) el_cancel(r.engine, ids[i]);
   for (int i = 0; i < N; i++) result_wait(&out[i]);
   for (int i = 0; i < 2; i++) result_wait(&busy[i]);
@@ -175,8 +174,8 @@ static void preempted_and_changed(int rank, const char *reason) {
   assert_true(change.done);
   assert_int_equal(rig_stats(&r).preemptions, 1);
   assert_int_equal(older.n, 95);
-  assert_int_equal(younger.last.finish, EL_FINISH_ERROR);
-  assert_contains(younger.last.error.message, reason);
+  assert_int_equal(younger.last.done.finish, EL_FINISH_ERROR);
+  assert_contains(younger.last.done.error.message, reason);
   result_init(&older);
   rig_run(&r, with("a", 5), &older);
   assert_int_equal(older.n, 5);
@@ -193,22 +192,22 @@ static void an_adapter_that_outgrew_the_pool_while_evicted_fails_its_request(voi
 /* --- auto */
 
 /* candidates: two at most; NULL: all. */
-static void automatic_with(routed *t, const char *prompt, const char *const *candidates, choice *c, result *out) {
+static void automatic_with(routed *t, const char *prompt, const char *const *candidates, decision *c, result *out) {
   static int32_t tokens[64];
-  *c = (choice){0};
+  *c = (decision){0};
   result_init(out);
-  out->hook = keep_choice;
+  out->hook = keep_decision;
   out->context = c;
   el_request q = automatic(prompt, tokens, 5);
-  q.candidates = candidates;
-  q.n_candidates = candidates ? 1 + (candidates[1] != NULL) : 0;
+  q.adapter.router.candidates = candidates;
+  q.adapter.router.n_candidates = candidates ? 1 + (candidates[1] != NULL) : 0;
   rig_run(&t->r, q, out);
 }
 
 static void a_chosen_adapter_that_cannot_be_used_gives_way_to_the_next(void **state) {
   static result out, named;
   char dir[64];
-  choice c;
+  decision c;
   make_dir(dir);
   put_fake_peft_rank(dir, "a", 40, 1); /* too large */
   put_fake_peft_rank(dir, "b", 2, 2);
@@ -219,22 +218,22 @@ static void a_chosen_adapter_that_cannot_be_used_gives_way_to_the_next(void **st
   routed t = open_with(rig_options(2, 64, 16), 12);
   add_dir(&t.r, dir);
   automatic_with(&t, "aaaaabbb", (const char *const[]){"a", "b"}, &c, &out);
-  assert_int_equal(out.last.finish, EL_FINISH_LENGTH);
+  assert_int_equal(out.last.done.finish, EL_FINISH_LENGTH);
   assert_int_equal(c.n_events, 1); /* what could not be is not told of */
   assert_string_equal(c.adapter, "b");
   assert_string_equal(c.names[0], "b");
   int32_t tokens[64];
   el_request q = automatic("aaaaabbb", tokens, 5);
-  q.auto_adapter = false;
-  q.adapter = "b";
+  q.adapter.by = EL_BY_NAME;
+  q.adapter.name = "b";
   result_init(&named);
   rig_run(&t.r, q, &named);
   assert_int_equal(named.n, out.n);
   assert_memory_equal(named.tokens, out.tokens, sizeof *out.tokens * (size_t)out.n);
   automatic_with(&t, "cccc", NULL, &c, &out);
-  assert_int_equal(out.last.finish, EL_FINISH_LENGTH);
+  assert_int_equal(out.last.done.finish, EL_FINISH_LENGTH);
   assert_string_equal(c.adapter, "fake model");
-  assert_int_equal(rig_stats(&t.r).choices, 2);
+  assert_int_equal(rig_stats(&t.r).decisions, 2);
   close_routed(&t);
   remove_tree(dir);
 }
@@ -242,16 +241,16 @@ static void a_chosen_adapter_that_cannot_be_used_gives_way_to_the_next(void **st
 static void a_choice_without_a_next_one_fails_with_the_figures(void **state) {
   static result out;
   char dir[64];
-  choice c;
+  decision c;
   make_dir(dir);
   put_fake_peft_rank(dir, "a", 40, 1);
   routed t = open_with(rig_options(2, 64, 16), 12);
   add_dir(&t.r, dir);
   for (int i = 0; i < 2; i++) { /* its size is not known the first time */
     automatic_with(&t, "aaaa", (const char *const[]){"a", NULL}, &c, &out);
-    assert_int_equal(out.last.finish, EL_FINISH_ERROR);
-    assert_contains(out.last.error.message, "adapter a: takes");
-    assert_int_equal(out.last.error.code, EL_ERR_TOO_LARGE);
+    assert_int_equal(out.last.done.finish, EL_FINISH_ERROR);
+    assert_contains(out.last.done.error.message, "adapter a: takes");
+    assert_int_equal(out.last.done.error.code, EL_ERR_TOO_LARGE);
     assert_int_equal(c.n_events, 0);
   }
   automatic_with(&t, "xyz", NULL, &c, &out);
@@ -285,8 +284,8 @@ static void what_nobody_will_wake_fails_and_the_engine_goes_on(void **state) {
   result_wait(&behind);
   result_wait(&stuck);
   assert_int_equal(behind.n, 5);
-  assert_int_equal(stuck.last.finish, EL_FINISH_ERROR);
-  assert_contains(stuck.last.error.message, "a bug");
+  assert_int_equal(stuck.last.done.finish, EL_FINISH_ERROR);
+  assert_contains(stuck.last.done.error.message, "a bug");
   assert_int_equal(heard.n, 1);
   assert_contains(heard.line, "a");
   atomic_store(&entry->state, EL_ADAPTER_ON_DISK);

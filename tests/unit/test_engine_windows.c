@@ -33,7 +33,7 @@ static int run(rig *r, const int32_t *prompt, size_t n, int max_tokens, result *
   result_init(out);
   fake_take_counts();
   rig_run(r, ask_for(prompt, n, max_tokens), out);
-  assert_int_equal(out->last.finish, EL_FINISH_LENGTH);
+  assert_int_equal(out->last.done.finish, EL_FINISH_LENGTH);
   return fake_take_counts().rows;
 }
 
@@ -69,7 +69,7 @@ static void a_long_sequence_has_the_windowed_pages_of_its_window(void **state) {
     a.hook = watch;
     a.context = &most;
     rig_run(&r, ask_for(text, 120, 136), &a);
-    assert_int_equal(a.last.finish, EL_FINISH_LENGTH);
+    assert_int_equal(a.last.done.finish, EL_FINISH_LENGTH);
     assert_true(most > 0 && most <= (windows[i] + ROWS) / PAGE + 2 && most <= most_windowed(&r));
     assert_answer(&a, text, 120, 136);
     rig_close(&r);
@@ -139,7 +139,7 @@ static void a_second_turn_finds_the_first_one_and_its_answer(void **state) {
   memcpy(turn + 37, a.tokens, 140 * sizeof *turn);
   for (int i = 177; i < 190; i++) turn[i] = 'q';
   assert_int_equal(run(&r, turn, 190, 5, &b), 190 - 11 * PAGE + 4);
-  assert_int_equal(b.last.cached_tokens, 11 * PAGE);
+  assert_int_equal(b.last.done.cached_tokens, 11 * PAGE);
   assert_answer(&b, turn, 190, 5);
   rig_close(&r);
 }
@@ -170,7 +170,7 @@ static void a_prefix_is_found_as_far_as_its_windows_are(void **state) {
   evict_windowed(&r, r.engine->memory.windowed.n_idle);
   assert_int_equal(p->n_cached, 12);
   assert_int_equal(run(&r, text, 12 * PAGE + 1, 1, &b), 12 * PAGE + 1);
-  assert_int_equal(b.last.cached_tokens, 0);
+  assert_int_equal(b.last.done.cached_tokens, 0);
   assert_memory_equal(a.tokens, b.tokens, sizeof *a.tokens);
   assert_int_equal(p->n_cached, 12);
   assert_int_equal(run(&r, text, 12 * PAGE + 1, 1, &b), 1);
@@ -210,7 +210,7 @@ static void a_sequence_that_was_driven_out_finds_its_own_pages(void **state) {
   result_wait(&old);
   result_wait(&young);
   assert_true(rig_stats(&r).preemptions >= 1);
-  assert_int_equal(old.last.cached_tokens + young.last.cached_tokens, 0); /* nobody else had computed them */
+  assert_int_equal(old.last.done.cached_tokens + young.last.done.cached_tokens, 0); /* nobody else had computed them */
   assert_answer(&old, text, 60, 120);
   assert_answer(&young, other, 40, 100);
   rig_close(&r);

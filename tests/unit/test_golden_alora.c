@@ -72,7 +72,7 @@ typedef struct answer {
 
 static uint64_t submit(el_engine *e, const char *adapter, const int32_t *prompt, int n, int max_tokens, bool scored) {
   el_request q = el_request_default();
-  q.adapter = adapter;
+  q.adapter.name = adapter;
   q.prompt = prompt;
   q.n_prompt = (size_t)n;
   q.max_tokens = max_tokens;
@@ -89,15 +89,15 @@ static void collect(el_engine *e, uint64_t id, answer *a) {
   for (el_event ev = {0}; ev.type != EL_EVENT_DONE;) {
     assert_int_equal(el_next_event(e, id, -1, &ev), EL_OK);
     if (ev.type == EL_EVENT_TOKEN) {
-      a->logprobs[a->n] = ev.logprob;
-      a->tokens[a->n++] = ev.token;
+      a->logprobs[a->n] = ev.token.logprob;
+      a->tokens[a->n++] = ev.token.id;
     } else if (ev.type == EL_EVENT_PROMPT) {
-      memcpy(a->prompt, ev.prompt_logprobs, ev.n_prompt_logprobs * sizeof(float));
+      memcpy(a->prompt, ev.prompt.logprobs, ev.prompt.n * sizeof(float));
     } else if (ev.type == EL_EVENT_DONE) {
-      if (ev.finish == EL_FINISH_ERROR) fail_msg("%s", ev.error.message);
-      a->base_tokens = ev.base_tokens;
-      a->cached_tokens = ev.cached_tokens;
-      a->not_invoked = ev.not_invoked;
+      if (ev.done.finish == EL_FINISH_ERROR) fail_msg("%s", ev.done.error.message);
+      a->base_tokens = ev.done.base_tokens;
+      a->cached_tokens = ev.done.cached_tokens;
+      a->not_invoked = ev.done.not_invoked;
     }
   }
 }

@@ -61,7 +61,7 @@ static double ask(el_engine *e, const char *adapter, el_embed how, const json_t 
   double gap = -1;
   uint64_t id;
   el_error err;
-  q.adapter = adapter;
+  q.adapter.name = adapter;
   q.prompt = prompt;
   q.n_prompt = json_array_size(ids);
   q.embed = how;
@@ -71,8 +71,8 @@ static double ask(el_engine *e, const char *adapter, el_embed how, const json_t 
   for (el_event ev = {0}; ev.type != EL_EVENT_DONE;) {
     assert_int_equal(el_next_event(e, id, -1, &ev), EL_OK);
     if (ev.type != EL_EVENT_EMBEDDING) continue;
-    assert_int_equal(ev.n_embedding, json_array_size(exact));
-    gap = distance(ev.embedding, NULL, exact);
+    assert_int_equal(ev.embedding.n, json_array_size(exact));
+    gap = distance(ev.embedding.values, NULL, exact);
   }
   assert_true(gap >= 0);
   return gap;

@@ -38,10 +38,10 @@ static void answer(el_engine *e, uint64_t id) {
   el_event event;
   do {
     if (el_next_event(e, id, -1, &event)) fail("a request was lost");
-    if (event.type == EL_EVENT_TOKEN) printf("%d ", event.token);
+    if (event.type == EL_EVENT_TOKEN) printf("%d ", event.token.id);
   } while (event.type != EL_EVENT_DONE);
-  if (event.finish == EL_FINISH_ERROR) fail(event.error.message);
-  puts(event.finish == EL_FINISH_STOP ? "-1" : "");
+  if (event.done.finish == EL_FINISH_ERROR) fail(event.done.error.message);
+  puts(event.done.finish == EL_FINISH_STOP ? "-1" : "");
 }
 
 int main(int argc, char **argv) {

@@ -7,7 +7,7 @@
 /* The header that names the adapter of an answer. */
 #define EL_ADAPTER_HEADER "x-edgelora-adapter"
 
-/* Writes the members of an object from an EL_EVENT_CHOICE: "adapter", "candidates": [{"name", "score",
+/* Writes the members of an object from an EL_EVENT_DECISION: "adapter", "candidates": [{"name", "score",
  * "resident"}], "choice_ms". False: out of memory. */
 bool el_decision_write(const el_packed_event *r, el_buf *out);
 

@@ -7,60 +7,72 @@ static_assert(sizeof(el_packed_event) % 8 == 0, "packed events follow one anothe
 static_assert(_Alignof(el_token_logprob) <= _Alignof(float), "alternatives follow the floats of the prompt");
 static_assert(_Alignof(el_packed_candidate) <= _Alignof(float), "and candidates them");
 
-/* The names of a choice, each with its NUL; false: out of memory. b NULL: only their length. */
-static bool append_names(el_buf *b, const el_event *ev, size_t *len) {
+/* The names of a decision, each with its NUL; false: out of memory. b NULL: only their length. */
+static bool append_names(el_buf *b, const el_event_decision *d, size_t *len) {
   *len = 0;
-  for (size_t i = 0; i <= ev->n_candidates; i++) {
-    const char *name = i ? ev->candidates[i - 1].name : ev->adapter;
+  for (size_t i = 0; i <= d->n_candidates; i++) {
+    const char *name = i ? d->candidates[i - 1].name : d->adapter;
     *len += strlen(name) + 1;
     if (b && !el_buf_append(b, name, strlen(name) + 1)) return false;
   }
   return true;
 }
 
+static void pack_done(el_packed_event *r, const el_event_done *end) {
+  r->finish = end->finish;
+  r->prompt_tokens = end->prompt_tokens;
+  r->completion_tokens = end->completion_tokens;
+  r->cached_tokens = end->cached_tokens;
+  r->draft_tokens = end->draft_tokens;
+  r->draft_tokens_accepted = end->draft_tokens_accepted;
+  r->not_invoked = end->not_invoked;
+  r->stopped = end->stop != NULL;
+  r->stop_token = end->stop_token;
+  if (end->stop) r->stop_len = (uint32_t)strlen(end->stop) + 1;
+  r->queued_ms = end->queued_ms;
+  r->prompt_ms = end->prompt_ms;
+  r->decode_ms = end->decode_ms;
+  r->error_code = end->error.code;
+  if (end->finish != EL_FINISH_ERROR) return;
+  r->error_len = (uint32_t)strlen(end->error.message);
+  r->error_detail = (uint32_t)end->error.detail;
+  r->error_field = end->error.field;
+  if (end->adapter) r->failed_len = (uint32_t)strlen(end->adapter) + 1;
+}
+
 bool el_packed_event_append(el_buf *b, int choice, const el_event *ev) {
-  bool prompt = ev->type == EL_EVENT_PROMPT, token = ev->type == EL_EVENT_TOKEN, done = ev->type == EL_EVENT_DONE;
-  bool chosen = ev->type == EL_EVENT_CHOICE, vector = ev->type == EL_EVENT_EMBEDDING;
+  const el_event_token *token = NULL;
+  const void *prompt = NULL; /* or the vector */
+  const el_candidate *candidates = NULL;
   size_t names = 0;
-  el_packed_event r = {.choice = choice, .type = ev->type};
-  if (prompt) {
-    r.n_prompt = (uint32_t)ev->n_prompt_logprobs;
-    r.n_prompt_top = (uint32_t)ev->n_prompt_top;
+  el_packed_event r = {.choice = choice, .type = ev->type, .text_len = (uint32_t)ev->text_len};
+  switch (ev->type) {
+    case EL_EVENT_DECISION:
+      append_names(NULL, &ev->decision, &names);
+      r.text_len = (uint32_t)names;
+      candidates = ev->decision.candidates;
+      r.n_candidates = (uint32_t)ev->decision.n_candidates;
+      r.choice_ms = ev->decision.ms;
+      break;
+    case EL_EVENT_PROMPT:
+      prompt = ev->prompt.logprobs;
+      r.n_prompt = (uint32_t)ev->prompt.n;
+      r.n_prompt_top = (uint32_t)ev->prompt.n_top;
+      break;
+    case EL_EVENT_EMBEDDING:
+      prompt = ev->embedding.values;
+      r.n_prompt = (uint32_t)ev->embedding.n;
+      break;
+    case EL_EVENT_TOKEN: token = &ev->token; break;
+    case EL_EVENT_DONE:
+      token = &ev->done.token;
+      pack_done(&r, &ev->done);
+      break;
   }
-  if (vector) r.n_prompt = (uint32_t)ev->n_embedding;
-  if (token || done) {
-    r.token = ev->token;
-    r.logprob = ev->logprob;
-    r.n_top = (uint32_t)ev->n_top;
-  }
-  if (done) {
-    r.finish = ev->finish;
-    r.prompt_tokens = ev->prompt_tokens;
-    r.completion_tokens = ev->completion_tokens;
-    r.cached_tokens = ev->cached_tokens;
-    r.draft_tokens = ev->draft_tokens;
-    r.draft_tokens_accepted = ev->draft_tokens_accepted;
-    r.not_invoked = ev->not_invoked;
-    r.stopped = ev->stop != NULL;
-    r.stop_token = ev->stop_token;
-    if (ev->stop) r.stop_len = (uint32_t)strlen(ev->stop) + 1;
-    r.queued_ms = ev->queued_ms;
-    r.prompt_ms = ev->prompt_ms;
-    r.decode_ms = ev->decode_ms;
-    r.error_code = ev->error.code;
-    if (ev->finish == EL_FINISH_ERROR) {
-      r.error_len = (uint32_t)strlen(ev->error.message);
-      r.error_detail = (uint32_t)ev->error.detail;
-      r.error_field = ev->error.field;
-      if (ev->adapter) r.failed_len = (uint32_t)strlen(ev->adapter) + 1;
-    }
-  }
-  if (token || done) r.text_len = (uint32_t)ev->text_len;
-  if (chosen) {
-    append_names(NULL, ev, &names);
-    r.text_len = (uint32_t)names;
-    r.n_candidates = (uint32_t)ev->n_candidates;
-    r.choice_ms = ev->choice_ms;
+  if (token) {
+    r.token = token->id;
+    r.logprob = token->logprob;
+    r.n_top = (uint32_t)token->n_top;
   }
 
   size_t n_prompt_top = (size_t)r.n_prompt * r.n_prompt_top;
@@ -69,20 +81,20 @@ bool el_packed_event_append(el_buf *b, int choice, const el_event *ev) {
   r.size = (bytes + 7) & ~(size_t)7;
   if (!el_buf_reserve(b, r.size)) return false;
   el_buf_append(b, &r, sizeof r);
-  if (r.n_prompt) el_buf_append(b, vector ? ev->embedding : ev->prompt_logprobs, r.n_prompt * sizeof(float));
-  if (n_prompt_top) el_buf_append(b, ev->prompt_top, n_prompt_top * sizeof(el_token_logprob));
-  if (r.n_top) el_buf_append(b, ev->top, r.n_top * sizeof(el_token_logprob));
+  if (r.n_prompt) el_buf_append(b, prompt, r.n_prompt * sizeof(float));
+  if (n_prompt_top) el_buf_append(b, ev->prompt.top, n_prompt_top * sizeof(el_token_logprob));
+  if (r.n_top) el_buf_append(b, token->top, r.n_top * sizeof(el_token_logprob));
   for (uint32_t i = 0; i < r.n_candidates; i++) {
-    el_packed_candidate c = {ev->candidates[i].score, ev->candidates[i].resident};
+    el_packed_candidate c = {candidates[i].score, candidates[i].resident};
     el_buf_append(b, &c, sizeof c);
   }
-  if (chosen)
-    append_names(b, ev, &names);
+  if (ev->type == EL_EVENT_DECISION)
+    append_names(b, &ev->decision, &names);
   else if (r.text_len)
     el_buf_append(b, ev->text, r.text_len);
-  if (r.error_len) el_buf_append(b, ev->error.message, r.error_len);
-  if (r.failed_len) el_buf_append(b, ev->adapter, r.failed_len);
-  if (r.stop_len) el_buf_append(b, ev->stop, r.stop_len);
+  if (r.error_len) el_buf_append(b, ev->done.error.message, r.error_len);
+  if (r.failed_len) el_buf_append(b, ev->done.adapter, r.failed_len);
+  if (r.stop_len) el_buf_append(b, ev->done.stop, r.stop_len);
   return el_buf_append(b, "\0\0\0\0\0\0\0", r.size - bytes);
 }
 
@@ -101,6 +113,6 @@ const el_packed_event *el_packed_event_next(const el_buf *b, size_t *pos) {
 bool el_packed_events_begin_with_failure(const el_buf *b) {
   size_t pos = 0;
   const el_packed_event *r;
-  while ((r = el_packed_event_next(b, &pos)) && r->type == EL_EVENT_CHOICE) continue;
+  while ((r = el_packed_event_next(b, &pos)) && r->type == EL_EVENT_DECISION) continue;
   return r && r->type == EL_EVENT_DONE && (r->finish == EL_FINISH_ERROR || r->finish == EL_FINISH_CANCELLED);
 }

@@ -24,7 +24,7 @@ typedef struct el_packed_event {
   el_finish finish;
   el_status error_code;
   int prompt_tokens, completion_tokens, cached_tokens, draft_tokens, draft_tokens_accepted;
-  uint32_t not_invoked; /* 1: as in el_event */
+  uint32_t not_invoked; /* 1: as in el_event_done */
   uint32_t stopped;     /* 1: a stop string ended it */
   uint32_t stop_token;  /* 1: `token` ended it, one of stop_tokens */
   uint32_t n_prompt, n_prompt_top, n_top, n_candidates, text_len, error_len, error_detail, failed_len, stop_len;

@@ -302,7 +302,7 @@ static bool take_packed_event(el_reply *r, el_choice *c, const el_packed_event *
     fail_reply(r, c, ev);
     return true;
   }
-  if (ev->type == EL_EVENT_CHOICE) return take_decision(r, c, ev) && begin_reply_choice(r, c, stream);
+  if (ev->type == EL_EVENT_DECISION) return take_decision(r, c, ev) && begin_reply_choice(r, c, stream);
   if (!begin_reply_choice(r, c, stream)) return false;
   if (ev->type == EL_EVENT_EMBEDDING) return take_packed_vector(c, ev);
   if (ev->type == EL_EVENT_PROMPT && !take_prompt_logprobs(r, c, ev)) return false;

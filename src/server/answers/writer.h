@@ -59,7 +59,7 @@ typedef struct el_choice {
   int32_t stop_token;     /* the one of the request's stop_tokens that ended it; -1: none */
   el_buf prompt_logprobs; /* JSON of el_prompt_logprobs_write; empty: not asked for */
   int prompt_tokens, completion_tokens, cached_tokens, draft_tokens, draft_tokens_accepted;
-  double queued_ms, prompt_ms, decode_ms; /* as in el_event */
+  double queued_ms, prompt_ms, decode_ms; /* as in el_event_done */
 } el_choice;
 
 struct el_reply {

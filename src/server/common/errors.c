@@ -24,7 +24,7 @@ bool el_api_fail(el_api_error *e, int status, const char *code, const char *para
 static const char *param_of(const el_error *err) {
   static const struct {
     const char *field, *param;
-  } names[] = {{"auto_adapter", "model"}, {"candidates", "edgelora.candidates"}};
+  } names[] = {{"adapter.by", "model"}, {"candidates", "edgelora.candidates"}};
   for (size_t i = 0; err->field && i < sizeof names / sizeof *names; i++)
     if (!strcmp(err->field, names[i].field)) return names[i].param;
   return NULL;

@@ -69,7 +69,7 @@ static bool check_embeddings(el_api_parse *p) {
 }
 
 bool el_embeddings_one_reader(el_api_parse *p) {
-  return !p->out->request.auto_adapter ||
+  return !p->out->automatic ||
          el_api_fail(p->error, 400, "invalid_value", "model",
                      "Invalid value for 'model': the router may choose another adapter for each text, and vectors of "
                      "different ones cannot be compared; name one.");

@@ -30,7 +30,7 @@ static bool is_load(const el_api_parse *p) {
 
 static bool read_nothing(el_api_parse *p) {
   p->out->n_prompts = 0;
-  p->out->request.auto_adapter = false; /* there is nothing to choose for */
+  p->out->automatic = false; /* there is nothing to choose for */
   p->out->prompts = calloc(1, sizeof *p->out->prompts);
   return p->out->prompts || el_api_no_memory(p);
 }

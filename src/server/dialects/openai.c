@@ -22,7 +22,7 @@ static void set_completion_defaults(el_api_request *r) {
 static void set_route_defaults(el_api_request *r) {
   r->route = true;
   r->request.max_tokens = 0;
-  r->request.n_scores = EL_DEFAULT_SCORES;
+  r->n_scores = EL_DEFAULT_SCORES;
 }
 
 /* POST /v1/route takes what either of the others takes: a chat, or one prompt. */
@@ -38,7 +38,6 @@ static bool check_route(el_api_parse *p) {
                        "Invalid value for 'model': where the router's choice is asked for it is '" EL_AUTO
                        "', or left out.");
   r->chat = p->messages != NULL;
-  r->request.only_choose = true;
   return true;
 }
 

@@ -109,16 +109,16 @@ static bool write_decision_metrics(const el_stats *st, el_buf *out) {
   return el_metric_one(out, "edgelora_adapters_in_router", "gauge", "Adapters that 'auto' may choose.",
                        (double)st->adapters_in_router) &&
          el_metric_one(out, "edgelora_choices_total", "counter", "Requests that the router chose an adapter for.",
-                       (double)st->choices) &&
+                       (double)st->decisions) &&
          el_metric_one(out, "edgelora_choices_base_total", "counter",
-                       "Of them: those that the base model was chosen for.", (double)st->choices_base) &&
+                       "Of them: those that the base model was chosen for.", (double)st->decisions_base) &&
          el_metric_one(out, "edgelora_choices_resident_total", "counter",
                        "Of them: those that got another adapter than the best, as it was in memory.",
-                       (double)st->choices_resident) &&
+                       (double)st->decisions_resident) &&
          el_metric_one(out, "edgelora_choice_tokens_total", "counter", "Tokens that the router has read.",
-                       (double)st->choice_tokens) &&
+                       (double)st->decision_tokens) &&
          el_metric_one(out, "edgelora_choice_seconds_total", "counter", "Time from a slot to the choice.",
-                       st->choice_seconds);
+                       st->decision_seconds);
 }
 
 /* The counts are read one by one while they change: differences are kept from going below 0. */

@@ -67,7 +67,7 @@ static bool write_request_stats(const el_server *s, const el_stats *st, el_buf *
 static bool write_decision_stats(const el_stats *st, el_buf *out) {
   return el_buf_printf(
       out, ",\"choices\":{\"all\":%" PRIu64 ",\"base\":%" PRIu64 ",\"resident\":%" PRIu64 ",\"seconds\":%.6f}",
-      st->choices, st->choices_base, st->choices_resident, st->choice_seconds);
+      st->decisions, st->decisions_base, st->decisions_resident, st->decision_seconds);
 }
 
 static bool write_adapter_stats(const el_stats *st, el_buf *out) {

@@ -240,10 +240,10 @@ static size_t prompt_of_choice(const el_exchange *x, size_t choice) {
 
 /* The router has chosen for a prompt. With the mutex held. Whether further choices of the prompt are to be submitted:
  * with the same adapter, which is what makes them choices of one answer, and reads the prompt once. */
-static bool take_router_decision(el_exchange *x, const el_generation *g, const el_event *ev) {
+static bool take_router_decision(el_exchange *x, const el_generation *g, const el_event_decision *decision) {
   char **chosen = &x->chosen[prompt_of_choice(x, (size_t)g->choice)];
   if (*chosen) return false;
-  if (!(*chosen = strdup(ev->adapter)) && !x->failed) {
+  if (!(*chosen = strdup(decision->adapter)) && !x->failed) {
     x->failed = true;
     el_api_fail(&x->error, 500, "no_memory", NULL, "Out of memory.");
   }
@@ -263,15 +263,16 @@ static void end_generation(el_exchange *x, el_generation *g) {
 static void count_done(el_exchange *x, const el_generation *g, const el_event *ev) {
   el_exchange_figures *f = &x->figures;
   bool done = ev->type == EL_EVENT_DONE;
-  if (!f->first_ns && (ev->type == EL_EVENT_TOKEN || (done && ev->completion_tokens))) f->first_ns = el_now_ns();
+  if (!f->first_ns && (ev->type == EL_EVENT_TOKEN || (done && ev->done.completion_tokens))) f->first_ns = el_now_ns();
   if (!done) return;
   f->n_done++;
-  f->completion_tokens += ev->completion_tokens;
-  if (ev->queued_ms > f->queued_ms) f->queued_ms = ev->queued_ms;
-  if (ev->load_ms > f->load_ms) f->load_ms = ev->load_ms;
+  const el_event_done *end = &ev->done;
+  f->completion_tokens += end->completion_tokens;
+  if (end->queued_ms > f->queued_ms) f->queued_ms = end->queued_ms;
+  if (end->load_ms > f->load_ms) f->load_ms = end->load_ms;
   if (g->choice % x->request.n) return;
-  f->prompt_tokens += ev->prompt_tokens;
-  f->cached_tokens += ev->cached_tokens;
+  f->prompt_tokens += end->prompt_tokens;
+  f->cached_tokens += end->cached_tokens;
 }
 
 /* Back to the readers. With no mutex held. */
@@ -288,10 +289,11 @@ static void on_generation_event(const el_event *ev) {
   bool done = ev->type == EL_EVENT_DONE, more = false;
   /* This thread alone writes what was chosen. */
   if (done && !x->request.route)
-    el_tally_add(&x->server->tally, x->chosen ? x->chosen[prompt_of_choice(x, (size_t)g->choice)] : x->label, ev);
-  if (done) el_limits_count(x, (size_t)g->choice, ev);
+    el_tally_add(&x->server->tally, x->chosen ? x->chosen[prompt_of_choice(x, (size_t)g->choice)] : x->label,
+                 &ev->done);
+  if (done) el_limits_count(x, (size_t)g->choice, &ev->done);
   pthread_mutex_lock(&x->mutex);
-  if (ev->type == EL_EVENT_CHOICE) more = take_router_decision(x, g, ev);
+  if (ev->type == EL_EVENT_DECISION) more = take_router_decision(x, g, &ev->decision);
   pack_event(x, g->choice, ev);
   count_done(x, g, ev);
   if (done) end_generation(x, g);
@@ -301,11 +303,21 @@ static void on_generation_event(const el_event *ev) {
   if (done) el_exchange_release(x);
 }
 
+/* What people are told a request was for. */
+static const char *name_of(const el_adapter_selection *who) {
+  switch (who->by) {
+    case EL_BY_NAME: return who->name;
+    case EL_BY_HOLD: return who->held->name;
+    case EL_BY_SCALES: return EL_SCALED_LABEL;
+    case EL_BY_ROUTER: break;
+  }
+  return EL_AUTO;
+}
+
 /* What the engine said of a request. */
 static bool fail_submit(const el_exchange *x, const el_request *q, const el_error *err, el_api_error *e) {
   if (err->detail) el_logf(&x->server->log, EL_LOG_WARN, "%s: refused: %s", x->id, err->message);
-  const char *name = q->n_adapters ? EL_SCALED_LABEL : q->adapter ? q->adapter : EL_AUTO;
-  return el_api_fail_engine(e, err, name, el_key_is_limited(x->key));
+  return el_api_fail_engine(e, err, name_of(&q->adapter), el_key_is_limited(x->key));
 }
 
 /* Submits choice `i` to the adapters that q is for. False: *e, the exchange is to fail by it; until then the choice
@@ -329,7 +341,8 @@ static bool submit_one(el_exchange *x, size_t i, el_request q, el_api_error *e) 
   if (wanted) {
     g->submitted = true;
     x->n_live++;
-    if (x->chosen && !q.auto_adapter) x->n_waiting--; /* both at once: it is never neither live nor waiting */
+    if (x->chosen && q.adapter.by != EL_BY_ROUTER)
+      x->n_waiting--; /* both at once: it is never neither live nor waiting */
     el_exchange_retain(x);
   }
   pthread_mutex_unlock(&x->mutex);
@@ -347,7 +360,7 @@ static bool submit_one(el_exchange *x, size_t i, el_request q, el_api_error *e) 
   pthread_mutex_unlock(&x->mutex);
   if (!status) {
     el_logf(&x->server->log, EL_LOG_DEBUG, "%s: submitted as request %llu to %s", x->id, (unsigned long long)id,
-            q.auto_adapter ? EL_AUTO : q.adapter);
+            name_of(&q.adapter));
     if (!wanted) el_exchange_stop_generations(x);
     return true;
   }
@@ -363,8 +376,8 @@ static bool make_generations(el_exchange *x, el_api_error *e) {
   r->request.weight = x->key ? x->key->weight : 0;
   size_t n = r->n_prompts * (size_t)r->n;
   el_generation *all = calloc(n, sizeof *all);
-  char **chosen = r->request.auto_adapter ? calloc(r->n_prompts, sizeof *chosen) : NULL;
-  if (!all || (r->request.auto_adapter && !chosen)) {
+  char **chosen = r->automatic ? calloc(r->n_prompts, sizeof *chosen) : NULL;
+  if (!all || (r->automatic && !chosen)) {
     free(all);
     free(chosen);
     return el_api_fail(e, 500, "no_memory", NULL, "Out of memory while submitting the request.");
@@ -387,9 +400,12 @@ static bool submit_named(el_exchange *x, el_api_error *e) {
   bool ok = el_scaled_find(s->options.engine, &s->scales, s->model.name, x->key, r, &scaled, e);
   x->label = scaled.n ? EL_SCALED_LABEL : r->model;
   el_request q = r->request;
-  q.held = x->adapter;
-  q.adapters = scaled.list;
-  q.n_adapters = scaled.n;
+  if (scaled.n)
+    q.adapter = (el_adapter_selection){.by = EL_BY_SCALES, .scales = {scaled.list, scaled.n}};
+  else if (x->adapter)
+    q.adapter = (el_adapter_selection){.by = EL_BY_HOLD, .held = x->adapter};
+  else /* the base, with 'lora' and none in it */
+    q.adapter = (el_adapter_selection){.by = EL_BY_NAME, .name = r->model};
   for (size_t i = 0; ok && i < x->n_generations; i++) ok = submit_one(x, i, q, e);
   el_scaled_release(&scaled);
   return ok;
@@ -399,13 +415,16 @@ static bool submit_named(el_exchange *x, el_api_error *e) {
 static bool submit_auto(el_exchange *x, el_api_error *e) {
   const el_api_request *r = &x->request;
   const char **candidates;
+  size_t n_candidates;
   el_request q = r->request;
   if (r->has_lora)
     return el_api_fail(e, 400, "invalid_value", "lora",
                        "'lora' says which adapters are applied; with 'model' '" EL_AUTO "' the router does.");
-  if (!el_key_candidates(x->key, r->candidates, r->n_candidates, &candidates, &q.n_candidates, e)) return false;
-  q.adapter = NULL;
-  q.candidates = candidates;
+  if (!el_key_candidates(x->key, r->candidates, r->n_candidates, &candidates, &n_candidates, e)) return false;
+  q.adapter = (el_adapter_selection){
+      .by = EL_BY_ROUTER,
+      .router = {
+          .candidates = candidates, .n_candidates = n_candidates, .n_scores = r->n_scores, .only_decide = r->route}};
   bool ok = true;
   for (size_t i = 0; ok && i < x->n_generations; i += (size_t)r->n) ok = submit_one(x, i, q, e);
   free(candidates);
@@ -415,12 +434,12 @@ static bool submit_auto(el_exchange *x, el_api_error *e) {
 /* The other choices of prompts for which the router has chosen since. */
 static bool submit_chosen(el_exchange *x, el_api_error *e) {
   el_request q = x->request.request;
-  q.auto_adapter = false;
   bool ok = true;
   for (size_t i = 0; ok && i < x->n_generations; i++) {
     pthread_mutex_lock(&x->mutex);
-    q.adapter = x->chosen[prompt_of_choice(x, i)];
-    bool wanted = q.adapter && !x->generations[i].submitted && !x->gone && !x->failed;
+    const char *name = x->chosen[prompt_of_choice(x, i)];
+    q.adapter = (el_adapter_selection){.by = EL_BY_NAME, .name = name};
+    bool wanted = name && !x->generations[i].submitted && !x->gone && !x->failed;
     pthread_mutex_unlock(&x->mutex);
     ok = !wanted || submit_one(x, i, q, e);
   }
@@ -445,7 +464,7 @@ static bool hold_adapter(el_exchange *x, el_api_error *e) {
   el_error err = {.code = EL_ERR_NOT_FOUND};
   if (!el_models_may_ask(s, x->key, r->model)) return el_api_fail_engine(e, &err, r->model, true);
   if (el_adapter_hold(s->options.engine, r->model, &x->adapter, &err))
-    return fail_submit(x, &(el_request){.adapter = r->model}, &err, e);
+    return fail_submit(x, &(el_request){.adapter = {.name = r->model}}, &err, e);
   const char *name = x->adapter->name;
   if (!strcmp(name, r->model)) return true;
   if (!el_key_allows(x->key, name)) /* an alias of another one by now */
@@ -487,8 +506,8 @@ static bool resolve_model(void *exchange, el_api_request *r, const el_held_adapt
   if (!r->model && !(r->model = strdup(default_model_name(x))))
     return el_api_fail(e, 500, "no_memory", NULL, "Out of memory.");
   if (!name_base(x, e)) return false;
-  r->request.auto_adapter = r->route || el_models_is_auto(s, x->key, r->model);
-  if (r->request.auto_adapter) return true;
+  r->automatic = r->route || el_models_is_auto(s, x->key, r->model);
+  if (r->automatic) return true;
   if (r->scores || r->n_candidates)
     return el_api_fail(e, 400, "invalid_value", "edgelora",
                        "'edgelora.scores' and 'edgelora.candidates' are allowed only when 'model' is '" EL_AUTO "'.");
@@ -541,7 +560,7 @@ static bool submit_exchange(el_exchange *x, el_api_error *e) {
   el_exchange_drop_body(x);
   if (!ok || x->api->answer) return ok;
   if (!el_limits_take_prompts(x, e)) return false;
-  ok = make_generations(x, e) && (r->request.auto_adapter ? submit_auto(x, e) : submit_named(x, e));
+  ok = make_generations(x, e) && (r->automatic ? submit_auto(x, e) : submit_named(x, e));
   if (!ok) el_limits_give_prompts(x);
   return ok;
 }

@@ -56,7 +56,7 @@ void el_limits_give_prompts(el_exchange *x) {
   if (x->key) el_account_give_prompt(x->key->account, &x->key->quota, count_prompt_tokens(x));
 }
 
-void el_limits_count(el_exchange *x, size_t choice, const el_event *done) {
+void el_limits_count(el_exchange *x, size_t choice, const el_event_done *done) {
   if (!x->key) return;
   const bool first = choice % (size_t)x->request.n == 0;
   el_account_add(x->key->account, &x->key->quota, first ? (uint64_t)done->prompt_tokens : 0,

@@ -12,7 +12,7 @@ bool el_limits_take_prompts(el_exchange *x, el_api_error *e);
 /* It was refused after its prompts were taken. */
 void el_limits_give_prompts(el_exchange *x);
 /* One of its generations has ended; called before its client can know. */
-void el_limits_count(el_exchange *x, size_t choice, const el_event *done);
+void el_limits_count(el_exchange *x, size_t choice, const el_event_done *done);
 /* Its answer is complete, or its client is gone. May be called more than once, by any thread. */
 void el_limits_leave(el_exchange *x);
 

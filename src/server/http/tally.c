@@ -79,7 +79,7 @@ static void show_row(el_tally *t, el_tally_row *r) {
   t->n_shown++;
 }
 
-static void add_totals(el_tally_totals *t, const el_event *done) {
+static void add_totals(el_tally_totals *t, const el_event_done *done) {
   const uint64_t prompt = (uint64_t)done->prompt_tokens, generated = (uint64_t)done->completion_tokens;
   t->prompt_tokens += prompt;
   t->cached_tokens += (uint64_t)done->cached_tokens;
@@ -97,7 +97,7 @@ el_tally_totals el_tally_get(el_tally *t) {
   return totals;
 }
 
-void el_tally_add(el_tally *t, const char *name, const el_event *done) {
+void el_tally_add(el_tally *t, const char *name, const el_event_done *done) {
   double first = (done->queued_ms + done->prompt_ms) * 1e-3, whole = first + done->decode_ms * 1e-3;
   bool has_first = done->completion_tokens > 0;
   el_tally_sums one = {.requests = 1,

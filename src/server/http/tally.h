@@ -61,7 +61,7 @@ void el_tally_free(el_tally *t);
 
 /* Counts a request at its DONE event. name: its adapter. NULL, or an adapter called "other", is counted in the
  * shared series. */
-void el_tally_add(el_tally *t, const char *name, const el_event *done);
+void el_tally_add(el_tally *t, const char *name, const el_event_done *done);
 
 el_tally_totals el_tally_get(el_tally *t);
 

@@ -14,7 +14,7 @@ static bool read_scores_addition(el_api_parse *p, const json_t *v) {
   /* Where only the choice is asked for, it always tells scores, and `top_n` how many. */
   if (json_is_false(v) || p->out->route) return true;
   p->out->scores = true;
-  p->out->request.n_scores = (int)n;
+  p->out->n_scores = (int)n;
   return true;
 }
 

@@ -283,7 +283,7 @@ const el_field el_openai_fields[] = {
     EL_FIELD("model", EL_AT_ALL, el_read_model),
     EL_FIELD("lora", EL_AT_BOTH, read_lora_field), /* llama-server's */
     EL_FIELD("edgelora", EL_AT_ALL, read_edgelora_field),
-    {"top_n", EL_AT_ROUTE, el_read_int, EL_FIELD_AT(request.n_scores), 1, EL_MAX_SCORES, 0},
+    {"top_n", EL_AT_ROUTE, el_read_int, EL_FIELD_AT(n_scores), 1, EL_MAX_SCORES, 0},
     EL_FIELD("prompt", EL_AT_TEXT | EL_AT_ROUTE, el_read_prompt),
     EL_FIELD("messages", EL_AT_CHAT | EL_AT_ROUTE, el_read_messages),
     {"tools", EL_AT_CHAT, el_read_tools, 0, 0, 0, EL_PRESET_SCHEMA},

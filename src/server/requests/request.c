@@ -144,7 +144,6 @@ bool el_api_request_parse(const el_api_setup *setup, const char *body, size_t le
   el_request *q = &out->request;
   if (!p.has_seed && getrandom(&q->sampling.seed, sizeof q->sampling.seed, 0) != sizeof q->sampling.seed)
     return el_api_fail(e, 500, "no_entropy", NULL, "The system gave no random seed.");
-  q->adapter = out->model;
   q->stop = (const char *const *)out->stop;
   q->n_stop = out->n_stop;
   q->sampling.logit_bias = out->bias;

@@ -43,7 +43,8 @@ typedef struct el_api_request {
   int n;       /* choices of each prompt; choice i of a prompt draws with seed + i */
   el_api_prompt *prompts;
   size_t n_prompts;
-  el_request request; /* everything but the prompt and on_event; points into this struct */
+  bool automatic;     /* the router decides who answers */
+  el_request request; /* everything but `adapter`, the prompt and on_event; points into this struct */
 
   char **stop;
   size_t n_stop;
@@ -62,7 +63,8 @@ typedef struct el_api_request {
 
   char **candidates; /* among which "auto" chooses: names and patterns; none: all */
   size_t n_candidates;
-  bool scores; /* the answer has the router's scores */
+  bool scores;  /* the answer has the router's scores, */
+  int n_scores; /* of so many candidates */
 
   el_engine *engine;               /* that has compiled `constraint` */
   const el_constraint *constraint; /* that the answer must satisfy; NULL: any text */
