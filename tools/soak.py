@@ -59,7 +59,8 @@ def start(args, folder, memory, *options):
     if not args.allocator_lists:
         environment["GLIBC_TUNABLES"] = PLAIN
     threads = ["--threads", args.threads] if args.threads else []
-    server = Watched(args.edgelora, args.model, folder, "--memory", memory, "-c", "64", *threads, *options, env=environment)
+    # A machine that is stopped for minutes, as virtual ones are, ends no connection.
+    server = Watched(args.edgelora, args.model, folder, "--memory", memory, "-c", "64", "--idle-timeout", "3600", "--receive-timeout", "3600", *threads, *options, env=environment)
     server.wait()
     return server
 
