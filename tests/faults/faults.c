@@ -51,8 +51,8 @@ __attribute__((constructor)) static void begin(void) {
   close(fd);
   if (p == MAP_FAILED) return;
   atomic_fetch_add(&((faults *)p)->live, atomic_load(&NONE.live));
+  backtrace((void *[1]){NULL}, 1); /* the first time it allocates: this library, not the program */
   told = p;
-  backtrace((void *[1]){NULL}, 1); /* the first time it allocates */
   unsetenv("LD_PRELOAD");          /* commands that are started are others' */
 }
 
