@@ -100,7 +100,7 @@ static bool note_folder(scan *s, const char *folder, const char *entry) {
 /* A model's folder in a hub cache: its snapshot, by the model's name. False: out of memory. */
 static bool look_into_hub(scan *s, int dir_fd, const char *dir, const char *folder, const char *entry) {
   char snapshot[EL_HUB_SNAPSHOT], name[NAME_MAX + 1];
-  bool is_folder;
+  bool is_folder, unsure;
   const char *problem;
   el_signature signature;
   if (!note_folder(s, folder, entry)) return false;
@@ -109,7 +109,9 @@ static bool look_into_hub(scan *s, int dir_fd, const char *dir, const char *fold
   if (!el_hub_snapshot(dir_fd, entry, snapshot)) return true; /* nothing has come yet */
   el_hub_name(entry, name);
   if (!note_folder(s, folder, snapshot)) return false;
-  if (!el_signature_at(dir_fd, snapshot, &is_folder, &problem, &signature) && !problem) {
+  const bool is_adapter = el_signature_at(dir_fd, snapshot, &is_folder, &problem, &unsure, &signature);
+  if (unsure) return s->found.unsure = true;
+  if (!is_adapter && !problem) {
     /* A model, most likely. GGUF files could be either; they are named, not opened. */
     if (!el_hub_has_gguf(dir_fd, snapshot)) return true;
     problem = "a GGUF file in a hub cache, which may be a model: offer it as --adapter NAME=PATH";
@@ -121,6 +123,7 @@ static bool look_into_hub(scan *s, int dir_fd, const char *dir, const char *fold
 static bool judge_entry(scan *s, int dir_fd, const char *dir, const char *folder, const el_peek *p) {
   const char *entry = p->entry;
   const bool is_folder = p->is_folder;
+  if (p->unsure) return s->found.unsure = true;
   if (p->is_adapter || p->problem) {
     /* One that lacks something may still get it. */
     if (p->problem && !note_folder(s, folder, entry)) return false;
@@ -137,11 +140,12 @@ static bool judge_entry(scan *s, int dir_fd, const char *dir, const char *folder
 }
 
 /* The names of what is in a directory, in no order: *out is the caller's, with each of them. */
-static el_status read_entry_names(DIR *d, const char *dir, el_peek **out, size_t *n, el_error *err) {
+static el_status read_entry_names(scan *s, DIR *d, const char *dir, el_peek **out, size_t *n, el_error *err) {
   size_t cap = 0;
   for (;;) {
     errno = 0;
     struct dirent *e = readdir(d);
+    if (!e && errno) s->found.unsure = true;
     if (!e && errno) return el_fail_about(err, EL_ERR_IO, dir, "%s", strerror(errno));
     if (!e) return EL_OK;
     if (e->d_name[0] == '.') continue;
@@ -161,10 +165,11 @@ static el_status read_entry_names(DIR *d, const char *dir, el_peek **out, size_t
 /* Lists one directory: the top one when `folder` is NULL, else that folder of it, whose path is dir. */
 static el_status list_directory(scan *s, const char *dir, const char *folder, el_error *err) {
   DIR *d = opendir(dir);
+  if (!d && !el_signature_says_absent(errno)) s->found.unsure = true;
   if (!d) return el_fail_about(err, errno == ENOENT ? EL_ERR_NOT_FOUND : EL_ERR_IO, dir, "%s", strerror(errno));
   el_peek *peeks = NULL;
   size_t n = 0;
-  el_status status = read_entry_names(d, dir, &peeks, &n, err);
+  el_status status = read_entry_names(s, d, dir, &peeks, &n, err);
   if (!status) el_peek_all(&s->peeker, dirfd(d), peeks, n);
   for (size_t i = 0; i < n; i++) {
     if (!status && !judge_entry(s, dirfd(d), dir, folder, &peeks[i]))
@@ -201,10 +206,10 @@ static bool check_found_names(el_found *f) {
 
 /* A directory that is itself an adapter: its owner meant another option, and would wait for what never comes. */
 static bool judge_directory(scan *s, const char *dir) {
-  bool folder;
+  bool folder, unsure;
   const char *problem;
   el_signature signature;
-  if (!el_signature_at(AT_FDCWD, dir, &folder, &problem, &signature)) return true;
+  if (!el_signature_at(AT_FDCWD, dir, &folder, &problem, &unsure, &signature)) return true;
   size_t end = strlen(dir);
   while (end > 1 && dir[end - 1] == '/') end--;
   size_t begin = end;

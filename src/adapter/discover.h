@@ -30,6 +30,7 @@ typedef struct el_found {
   size_t n;
   char **folders; /* that were looked into, in no order: where a change may bring an adapter */
   size_t n_folders;
+  bool unsure; /* the system failed to answer a question: there may be more than these */
 } el_found;
 
 /* Lists; opens no adapter. Entries that begin with a dot are not looked at, symbolic links are followed (whoever may

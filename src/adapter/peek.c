@@ -23,7 +23,7 @@ typedef struct work {
 
 static void look_at_entry(const work *w, size_t i) {
   el_peek *p = &w->peeks[i];
-  p->is_adapter = el_signature_at(w->dir_fd, p->entry, &p->is_folder, &p->problem, &p->signature);
+  p->is_adapter = el_signature_at(w->dir_fd, p->entry, &p->is_folder, &p->problem, &p->unsure, &p->signature);
 }
 
 static void *help_looking(void *arg) {

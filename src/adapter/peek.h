@@ -9,7 +9,7 @@
 /* As of el_signature_at. */
 typedef struct el_peek {
   char *entry; /* its name in the directory */
-  bool is_adapter, is_folder;
+  bool is_adapter, is_folder, unsure;
   const char *problem;
   el_signature signature;
 } el_peek;

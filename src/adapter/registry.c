@@ -744,7 +744,8 @@ el_status el_registry_sync(el_registry *r, el_found *found, el_sync *sync, el_er
   bool pins_gone = false;
   for (size_t i = 0; i < r->n; i++) {
     el_entry *e = r->entries[i];
-    if (status || e->dir != sync->dir || e->scan == r->scan) {
+    /* What was there, and was not seen by a look that did not see all, is likely there still. */
+    if (status || e->dir != sync->dir || e->scan == r->scan || found->unsure) {
       r->entries[n++] = e;
       continue;
     }

@@ -26,7 +26,11 @@ bool el_signature_is_gguf(const char *path);
 
 /* The same for an entry of an open directory, without messages; false: it is no adapter by its form. *folder: it is a
  * directory; when the result is false too, it may hold adapters itself. *problem: NULL, or why it is none although it
- * looks like one (static). */
-bool el_signature_at(int dir_fd, const char *entry, bool *folder, const char **problem, el_signature *out);
+ * looks like one (static). *unsure: the system failed to answer a question, so that the entry may be anything. */
+bool el_signature_at(int dir_fd, const char *entry, bool *folder, const char **problem, bool *unsure,
+                     el_signature *out);
+
+/* Whether an error says that there is nothing, or nothing for us; any other says that the system does not know now. */
+bool el_signature_says_absent(int error);
 
 #endif

@@ -162,12 +162,20 @@ static void say_refused(void *engine, const el_refused_entry *entry) {
   el_logf(&e->log, EL_LOG_WARN, "%s: skipped: %s", entry->path, *why ? why : entry->error.message);
 }
 
-/* Looks through directory i; its mutex is held. What is wrong is said once. */
-static el_status scan(el_engine *e, int i, bool first, el_rescan_result *sum, el_error *err) {
+/* Looks through directory i; its mutex is held. What is wrong is said once. *unsure is set where not all could be seen.
+ */
+static el_status scan(el_engine *e, int i, bool first, el_rescan_result *sum, bool *unsure, el_error *err) {
   el_found found;
   el_status status = discover(e, e->dirs.paths[i], &found, err);
   if (status) return status;
   size_t n_found = found.n;
+  *unsure = *unsure || found.unsure;
+  if (found.unsure) {
+    atomic_store(&e->upkeep.unwatched, true); /* so that it is looked at again soon */
+    if (!e->upkeep.said_unsure)
+      el_logf(&e->log, EL_LOG_WARN, "%s: could not be looked through as a whole; what is not seen stays as it was",
+              e->dirs.paths[i]);
+  }
   el_record_file *index = first ? el_upkeep_read_index(e) : NULL; /* what changes while we run is new */
   el_sync sync = {.dir = i, .known = known, .user = index, .refused = say_refused, .log = e};
   status = el_registry_sync(e->registry, &found, &sync, err);
@@ -208,7 +216,7 @@ el_status el_adapter_add_dir(el_engine *e, const char *dir, size_t *n_added, siz
   if (!old && !append(d, dir)) status = el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", dir);
   if (!status) {
     if (!e->by_hand) status = el_upkeep_start(e, err);
-    if (!status) status = scan(e, i, true, &sum, err);
+    if (!status) status = scan(e, i, true, &sum, &e->upkeep.said_unsure, err);
     if (status && !old) free(d->paths[--d->n]);
   }
   pthread_mutex_unlock(&d->mutex);
@@ -224,18 +232,20 @@ el_status el_adapter_rescan(el_engine *e, el_rescan_result *out, el_error *err) 
   if (!e) return el_fail(err, EL_ERR_INVALID, "engine: is NULL");
   el_rescan_result sum = {0};
   el_status status = EL_OK;
+  bool unsure = false;
   pthread_mutex_lock(&e->dirs.mutex);
   atomic_store(&e->upkeep.unwatched, false);
   for (int i = 0; i < e->dirs.n; i++) {
     el_error error;
     /* One that is gone does not keep the others from being looked through. What it offered fails when it is asked for.
      */
-    el_status one = scan(e, i, false, &sum, &error);
+    el_status one = scan(e, i, false, &sum, &unsure, &error);
     if (one && !status) {
       status = one;
       if (err) *err = error;
     }
   }
+  e->upkeep.said_unsure = unsure;
   pthread_mutex_unlock(&e->dirs.mutex);
   el_readings_settle(e, true);
   el_presets_tell(e);

@@ -51,7 +51,7 @@ typedef struct el_upkeep {
   atomic_bool unwatched; /* since all directories were last looked through: in some folder nothing would be noticed */
   int slow_ms;           /* how often they are looked through then, at most */
   int max_watches;
-  bool said_unwatched, said_failed;
+  bool said_unwatched, said_failed, said_unsure;
   uint64_t saved_loads; /* loads that the index file has */
 } el_upkeep;
 

@@ -53,7 +53,7 @@ __attribute__((constructor)) static void begin(void) {
   atomic_fetch_add(&((faults *)p)->live, atomic_load(&NONE.live));
   backtrace((void *[1]){NULL}, 1); /* the first time it allocates: this library, not the program */
   told = p;
-  unsetenv("LD_PRELOAD");          /* commands that are started are others' */
+  unsetenv("LD_PRELOAD"); /* commands that are started are others' */
 }
 
 /* Where this is called from, for addr2line. */

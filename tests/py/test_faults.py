@@ -38,7 +38,9 @@ def faulty(tmp_path_factory):
     """(server, faults, watch)"""
     folder = tmp_path_factory.mktemp("faulty")
     told = Faults.in_file(folder / "faults")
-    s = Server(command(folder, "--adapters", one_adapter(folder)))
+    adapters = one_adapter(folder)
+    shutil.copytree(LORA, adapters / "tenant" / "two")
+    s = Server(command(folder, "--adapters", adapters))
     yield s, told, Watch(s)
     assert s.stop() == 0, s.log[-20:]
 
@@ -139,6 +141,27 @@ def test_a_refused_request_leaves_nothing(faulty):
         for _ in range(3):
             ask(s.port, path, body)
         assert settled(told, watch, live) <= live, name
+
+
+@pytest.mark.parametrize("error", [*ERRORS, "memory"] if ALL else [errno.EMFILE, errno.EIO])
+def test_a_look_through_the_folders_that_fails_takes_no_adapter_away(faulty, error):
+    s, told, watch = faulty
+    how = {"memory": True} if error == "memory" else {"error": error}
+
+    def offered():
+        return {model["id"] for model in s.get("/v1/models").json()["data"]}
+
+    names, k, failed = offered(), 0, True
+    assert {"one", "tenant/two"} <= names
+    while failed:
+        told.arm(k, **how)
+        ask(s.port, "/v1/rescan_lora_adapters", {})
+        failed = told.disarm()
+        what = f"call {k}, {told.what} of {told.where}, error {error}"
+        watch.idle()
+        assert offered() == names, what
+        k += 1
+    assert k > 1 or error == 0
 
 
 # ---------------------------------------------------------------- the start
