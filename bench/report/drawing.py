@@ -24,6 +24,7 @@ SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 # In pixels; a page shows a chart near this size, so that its text is as large as the page's.
 WIDTH, HEIGHT, TOP, TOP_WITHOUT_TITLE, BOTTOM, RIGHT, DIGIT = 400, 250, 30, 12, 44, 16, 7
 X_TICKS, Y_TICKS, LOG_TICKS = 7, 6, 9
+LEAST, DECADES = 1e-30, 12  # no measurement is smaller; a logarithmic axis is no longer
 SERIES_COLOURS = 8  # for this many series the page has colours (page.css); then they repeat, dotted
 
 # What matplotlib draws in, and what stands there instead. The colours mean nothing: they are only told apart.
@@ -103,10 +104,11 @@ def tick_labels(ticks, log):
 def _ticks(values, reach, log, most):
     """Of an axis that holds these numbers. A logarithmic one has no place for 0: it stands at its low end."""
     values = np.concatenate([*values, np.array(reach, float)])
-    if not log:
-        return linear_ticks(float(values.min()), float(values.max()), most)
-    above = values[values > 0]
-    return log_ticks(float(above.min()), float(above.max()), LOG_TICKS) if above.size else log_ticks(1e-3, 1, LOG_TICKS)
+    values = values[values >= LEAST] if log else np.where(values < LEAST, 0, values)
+    if not values.size:
+        values = np.ones(1)
+    low, high = float(values.min()), float(values.max())
+    return log_ticks(max(low, high / 10**DECADES), high, LOG_TICKS) if log else linear_ticks(low, high, most)
 
 
 # ---- lines

@@ -82,16 +82,21 @@ class File:
             raise self.wrong(self._field_of_nan(), f"{odd[0]} is no number")
 
     def _field_of_nan(self):
-        """The way to the first NaN. Not recursive; the file is not deep, or it could not have been parsed."""
-        left = [("", self.root)]
-        while left:
-            field, value = left.pop()
+        """The way to the first NaN. Neither recursive nor with a list of what is left: a file may be deep and large."""
+        ways = [("", iter([("", self.root)]))]  # the members that are left of each container that this one is in
+        while ways:
+            parent, left = ways[-1]
+            step, value = next(left, (None, None))
+            if step is None:
+                ways.pop()
+                continue
+            field = parent + (step if parent or not step.startswith(".") else step[1:])
             if isinstance(value, float) and math.isnan(value):
                 return field
             if isinstance(value, dict):
-                left += [(f"{field}.{key[:60]}" if field else key[:60], v) for key, v in reversed(list(value.items()))]
+                ways.append((field, ((f".{key[:60]}", v) for key, v in value.items())))
             elif isinstance(value, list):
-                left += [(f"{field}[{i}]", v) for i, v in reversed(list(enumerate(value)))]
+                ways.append((field, ((f"[{i}]", v) for i, v in enumerate(value))))
         return "?"
 
     def wrong(self, field, what):

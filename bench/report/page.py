@@ -118,7 +118,7 @@ def _runs(report):
     if len(report.runs) > 1:
         parts.append('<div class="runs">')
         for run in report.runs:
-            parts.append(f'<div class="run">{_run_name(run)}\n{_facts(fact for fact in run.facts if fact not in set(shared))}\n</div>')
+            parts.append(f'<div class="run">{_run_name(run)}\n{_facts(fact for fact in run.facts if fact not in shared)}\n</div>')
         parts.append("</div>")
     return "\n".join(parts) + "\n</section>"
 

@@ -15,6 +15,7 @@ from load_runs import load_run
 
 sys.path.insert(0, str(ROOT / "bench"))
 from report import command, comparison, drawing, tables, text  # noqa: E402
+from report import page as _page  # noqa: E402, F401 (loads matplotlib, once)
 from report.run import Run, number_value, text_value  # noqa: E402
 
 sys.path.remove(str(ROOT / "bench"))
@@ -440,6 +441,22 @@ def test_ticks_are_round_and_cover_the_data():
 
 def chart(shape, x, y):
     return drawing.draw(drawing.Chart(shape, "t", "x", "y", [drawing.Line("n", 0, drawing.np.array(x, float), drawing.np.array(y, float))]), 1)
+
+
+@pytest.mark.parametrize("numbers", [[0, 0], [5e-324, 1e-310], [0, 5e-324, 1], [1e-300, 1e15], [1e15, 1e15], [0, 1e-29]])
+def test_numbers_of_any_size_are_drawn(numbers):
+    line = drawing.Line("n", 0, drawing.np.array(numbers), drawing.np.array(numbers))
+    for shape in ("steps", "dots", "points"):
+        drawn = drawing.draw(drawing.Chart(shape, "t", "x", "y", [line], x_log=shape == "dots", y_log=shape != "steps", y_goal=numbers[0]), 1)
+        (chart,) = charts(drawn)
+        assert not re.search("nan|inf", drawn) and chart.find(f".//{SVG}g[@class='{shape} s1']") is not None
+
+
+def test_a_page_says_how_many_charts_it_leaves_out(write, page, monkeypatch):
+    for name in ("report.charts", "report.page"):
+        monkeypatch.setattr(sys.modules[name], "CHARTS_MAX", 3)
+    html = page(*(write(f"{n}.json", load_run(adapters=n, duration=2)) for n in (20, 50)))
+    assert len(charts(html)) == 3 and "12 more charts are left out: a page has 3" in html
 
 
 def test_a_hundred_thousand_points_are_a_small_drawing():
