@@ -39,6 +39,8 @@ NOT_RUN = {
     "make fuzz-long ...": "runs for hours",
     "meson test -C build kernels kernels_amx low_rank step": "is a part of tools/test",
     "cc example.c $(pkg-config --cflags --libs edgelora)": "needs an installed library; tests/install does this",
+    "EDGELORA_MODEL=$(tools/fetch-model) EDGELORA_BIN=$PWD/build/edgelora build/venv/bin/python -m pytest -q tests/py/test_cli.py":
+        "runs for a minute; it is how this file is run",
     "podman ...": "needs podman and the network; tests/py/test_container.py reads the file",
     "rclone ...": OPERATORS,
     "edgelora serve --config /etc/edgelora/edgelora.yaml": OPERATORS,
@@ -191,7 +193,7 @@ class Place:
     def fill(self):
         for program in (BINARY, BENCH):
             self.link(f"bin/{program.name}", program)
-            self.link(f"build/{program.name}", program)
+        self.link("build", BINARY.parent)
         # An answer of 400 or above is a failure of the command; and this Python has what the tests need.
         for name, line in (("curl", f"{shutil.which('curl')} --fail-with-body -sS"), ("python3", sys.executable)):
             self.write(f"bin/{name}", f'#!/bin/sh\nexec {line} "$@"\n')
