@@ -10,7 +10,8 @@
 
 /* Requests follow a power law: the adapter at place i of the order of popularity is asked for with probability
  * proportional to 1 / i^alpha. Drift changes the order: every so many requests a random adapter becomes the most
- * popular one, and those that were before it move down a place. Scans are what a nightly job does: every adapter once.
+ * popular one, and those that were before it move down a place. A scan requests every adapter once, as a nightly job
+ * does.
  */
 typedef struct trace {
   const char *name;
@@ -117,7 +118,7 @@ static int simulate_traces(const bench *b) {
       printf("%-28s", traces[t].name);
       for (int p = 0; el_cache_policy_name(p); p++)
         printf(" %10.1f", 100 * hit_rate_of(b, &traces[t], el_cache_policy_name(p), &s));
-      /* Whoever knew the order of popularity, and kept what is asked for most. */
+      /* The hit rate of keeping the most popular adapters, if the order of popularity were known. */
       printf(" %10.1f\n", 100 * s.cumulative[b->n_cached - 1]);
       fflush(stdout);
     }

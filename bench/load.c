@@ -1,4 +1,4 @@
-/* edgelora-bench load: what a server does under a load of requests for many adapters. */
+/* edgelora-bench load: throughput and latencies of a server under a load of requests for many adapters. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -70,8 +70,8 @@ static void raise_descriptors(void) {
   setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-/* Prompts that a server has seen in an earlier run are not computed again, if it keeps prefixes: so every run has other
- * ones, of the same lengths. */
+/* A server that keeps prefixes does not compute again a prompt that it has seen in an earlier run. So each run has
+ * other prompts, of the same lengths. */
 static uint64_t new_prompt_seed(void) {
   struct timespec now;
   clock_gettime(CLOCK_REALTIME, &now);

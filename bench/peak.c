@@ -1,4 +1,4 @@
-/* edgelora-bench peak: what the machine can do at most, to compare the program's speed with. */
+/* edgelora-bench peak: the limits of the machine, to compare the speed of the program with. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -68,7 +68,7 @@ static el_status asked_bos(const el_tokenizer *t, int32_t *bos, el_error *err) {
   return EL_OK;
 }
 
-static int read_tokens(const perplexity_options *o, text_tokens *out) {
+static int tokenize_text(const perplexity_options *o, text_tokens *out) {
   size_t len;
   char *text = el_cli_read_file(o->file, &len);
   if (!text) return EL_EXIT_FAILED;
@@ -163,7 +163,7 @@ static int measure_perplexity(perplexity_options *o) {
   int code = el_cli_engine_open(&o->common);
   if (code >= 0) return code;
   text_tokens t = {.bos = -1};
-  code = read_tokens(o, &t);
+  code = tokenize_text(o, &t);
   if (code < 0) {
     size_t n_chunks = t.n / (size_t)o->chunk;
     if (o->max_chunks > 0 && n_chunks > (size_t)o->max_chunks) n_chunks = (size_t)o->max_chunks;

@@ -1,4 +1,4 @@
-/* edgelora-bench plan: what a machine will do under a load, without the load and without the time. */
+/* edgelora-bench plan: what a machine will do under a load, by simulation. */
 #include <stdlib.h>
 #include <string.h>
 

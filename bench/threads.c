@@ -1,5 +1,5 @@
-/* edgelora-bench threads: what it costs that threads wait for each other, and what is left when somebody else computes
- * on one of their cores. */
+/* edgelora-bench threads: what it costs that threads wait for each other, and the speed that remains when another
+ * process computes on one of their cores. */
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>

@@ -1,5 +1,5 @@
-/* Steps of the model alone, without queue and sampling, beside how fast this machine reads memory: what --profile and
- * --context begin and end with. */
+/* What --profile and --context share: steps of the model alone, without queue and sampling, and the speed at which this
+ * machine reads memory. */
 #ifndef EL_BENCH_BATCH_ALONE_H
 #define EL_BENCH_BATCH_ALONE_H
 

@@ -1,6 +1,7 @@
-/* edgelora-bench batch --context: steps of decoding with so many tokens before them, without queue and sampling. To
- * compute such prompts would take minutes: one of FILLED tokens is, and its keys and values are copied over the
- * context. Beside each figure, from the same seconds, how fast this machine reads memory. */
+/* edgelora-bench batch --context: decode steps behind long contexts, without queue and sampling. To compute such
+ * prompts would take minutes. So one prompt of FILLED tokens is computed, and its keys and values are copied over the
+ * context. The speed at which this machine reads memory is measured in the same seconds and printed beside each figure.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
-/* edgelora-bench batch --profile: steps of the model alone, without queue and sampling, so that each of them is of one
- * kind: a piece of one prompt, or one row for each sequence with a whole prompt behind it. Beside them, from the same
- * minute, what this machine multiplies and reads at most. */
+/* edgelora-bench batch --profile: steps of the model alone, without queue and sampling. So each step is of one kind: a
+ * piece of one prompt, or one row for each sequence behind a whole prompt. What this machine multiplies and reads at
+ * most is measured in the same minute and printed beside them. */
 #include <stdio.h>
 
 #include "bench/batch/alone.h"

@@ -1,5 +1,5 @@
-/* Everything goes through the public interface, as a server's requests would. Prompts are random tokens; generation
- * draws tokens as most clients have it done, and ignores the end of text.
+/* Everything goes through the public interface, as the requests of a server do. Prompts are random tokens. Tokens are
+ * sampled as most clients ask for it, and the end of text is ignored.
  *   prompt: `npl` requests for one token each. All prompt tokens over the time from the first submission to the last
  *           end.
  *   decode: `npl` requests. The window in which all of them decode runs from the last one's first token to the first

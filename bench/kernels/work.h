@@ -1,4 +1,4 @@
-/* Kernels set up to be timed alone, on random data. Each `run` is an el_bench_work_fn. */
+/* Kernels that are set up to be timed alone, on random data. Each `run` is an el_bench_work_fn. */
 #ifndef EL_BENCH_KERNELS_WORK_H
 #define EL_BENCH_KERNELS_WORK_H
 

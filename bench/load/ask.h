@@ -1,8 +1,8 @@
 /* The requests themselves: prompts of a wanted length, and the JSON around them.
  *
  * A prompt is token ids, drawn at random: its length is exact on every server that takes ids for /v1/completions, which
- * edgelora, llama-server and vLLM do. For others it is words that are one token each in any common vocabulary; the
- * server's own count of a first request corrects for what it adds. */
+ * edgelora, llama-server and vLLM do. For other servers it is words that are one token each in any common vocabulary.
+ * The token count that the server reports for a first request shows how many tokens it adds. */
 #ifndef EL_BENCH_LOAD_ASK_H
 #define EL_BENCH_LOAD_ASK_H
 

@@ -1,8 +1,8 @@
 /* Many requests to one server at once, on one thread: non-blocking sockets and epoll.
  *
- * Connections are kept and used again, the latest first, and as many are opened as there are requests at a time. A kept
- * one that the server has closed in the meantime, as it may, is replaced by a new one and the request sent again, as
- * long as no byte of an answer has come. */
+ * Connections are kept and used again, the latest first. There are as many connections as there are requests at the
+ * same time. The server may close a kept connection. The request is then sent again on a new one, as long as no byte of
+ * an answer has come. */
 #ifndef EL_BENCH_LOAD_CLIENT_H
 #define EL_BENCH_LOAD_CLIENT_H
 

@@ -1,5 +1,5 @@
-/* The energy that the machine takes, where it can be read: Intel's and AMD's RAPL counters, or the power sensors of a
- * board (INA219, INA3221 and the like, as on Jetson boards), whose power is summed up over time. */
+/* The energy that the machine uses, where it can be read: from the RAPL counters of Intel and AMD, or from the power
+ * sensors of a board (INA219, INA3221 and the like, as on Jetson boards), whose power is summed up over time. */
 #ifndef EL_BENCH_LOAD_ENERGY_H
 #define EL_BENCH_LOAD_ENERGY_H
 

@@ -1,5 +1,5 @@
-/* Answers of HTTP/1.1, read in whatever pieces they arrive. Strict: what has two meanings is refused, and nothing that
- * a server sends makes it take more memory. */
+/* Reads answers of HTTP/1.1 in whatever pieces they arrive. It is strict: what has two meanings is refused. Nothing
+ * that a server sends makes it use more memory. */
 #ifndef EL_BENCH_LOAD_HTTP_H
 #define EL_BENCH_LOAD_HTTP_H
 

@@ -1,4 +1,4 @@
-/* What a server tells about itself: its adapters, and the counters of its adapter cache. */
+/* What a server says about itself: its adapters, and the counters of its adapter cache. */
 #ifndef EL_BENCH_LOAD_OFFERS_H
 #define EL_BENCH_LOAD_OFFERS_H
 

@@ -1,4 +1,5 @@
-/* What happens before a load: which adapters there are, which prompts the server takes, what will be asked when. */
+/* What happens before a load: find the adapters of the server and the form of prompts that it takes, and decide what is
+ * requested when. */
 #ifndef EL_BENCH_LOAD_PREPARE_H
 #define EL_BENCH_LOAD_PREPARE_H
 

@@ -1,4 +1,4 @@
-/* What Linux tells about the server's process. */
+/* What Linux says about the process of the server. */
 #ifndef EL_BENCH_LOAD_PROCFS_H
 #define EL_BENCH_LOAD_PROCFS_H
 

@@ -1,8 +1,8 @@
 /* The loop of `edgelora-bench load`.
  *
- * Open: requests are sent at their times, whatever has become of those before, so a server that stalls meets the ones
- * that real clients would have sent meanwhile, and their waiting counts (no coordinated omission). Closed: each of so
- * many clients sends its next request when its last one has been answered. */
+ * Open: each request is sent at its time, whether or not earlier ones have been answered. A server that stalls receives
+ * what real clients would have sent meanwhile, and their waiting counts (no coordinated omission). Closed: each client
+ * sends its next request when its last one has been answered. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

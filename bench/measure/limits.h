@@ -6,8 +6,8 @@
 #include "bench/measure/timing.h"
 #include "bench/peak/peak.h"
 
-/* Memory in huge pages where the system gives them, to be written before it is read; released with free. NULL: there is
- * none. */
+/* Memory in huge pages where the system gives them. It must be written before it is read, and is released with free.
+ * NULL: no memory. */
 void *el_bench_pages_new(size_t bytes);
 
 /* Memory that threads read, each its own part. */
@@ -19,7 +19,8 @@ typedef struct el_bench_memory {
 /* `part` bytes for each thread, a multiple of EL_PEAK_READ_UNIT, written by the thread that will read it. m->data is to
  * be released with free. */
 bool el_bench_memory_new(el_bench_memory *m, el_threads *threads, size_t part);
-/* More than the caches of the machine hold, for n threads together; a thread's part. `mib`: 0, or what was asked for.
+/* The part of each of n threads, so that all parts together are larger than the caches. `mib`: the size of all parts
+ * that the user asked for; 0: the default.
  */
 size_t el_bench_memory_part(const el_bench_machine *m, int mib, int n);
 
@@ -29,9 +30,9 @@ typedef struct el_bench_read {
   size_t ahead; /* bytes; 0: no prefetch instructions */
 } el_bench_read;
 
-/* The best of several ways to read it. */
+/* Tries several ways to read the memory and returns the fastest. */
 el_bench_read el_bench_read_fastest(el_threads *threads, const el_bench_memory *m, int repeat);
-/* Once more, in a way that was found. */
+/* Measures one way again. */
 el_bench_figure el_bench_read_again(el_threads *threads, const el_bench_memory *m, const el_bench_read *way,
                                     int repeat);
 /* Billions of operations a second. */

@@ -14,7 +14,7 @@ typedef struct el_bench_machine {
 } el_bench_machine;
 
 el_bench_machine el_bench_machine_get(void);
-/* A new reference: what --json reports of it. NULL: out of memory. */
+/* What --json reports of the machine, a new reference. NULL: no memory. */
 json_t *el_bench_machine_json(const el_bench_machine *m);
 
 /* The CPU's own name where the system tells it, else its architecture. */

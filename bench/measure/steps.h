@@ -1,4 +1,4 @@
-/* The model set up so that single steps can be timed, without queue and sampling. */
+/* A model that is set up to time single steps, without queue and sampling. */
 #ifndef EL_BENCH_MEASURE_STEPS_H
 #define EL_BENCH_MEASURE_STEPS_H
 
@@ -26,7 +26,7 @@ typedef struct el_bench_steps {
   int n_adapters;
   el_row *rows; /* [step_rows] */
   el_step *step;
-  /* Sequences' pages lie in turn, as they do when all of them have grown together. */
+  /* The pages of the sequences alternate, as they do when all sequences have grown together. */
   unsigned char *kv;
   uint32_t *pages; /* [n_sequences][pages_each] */
   int pages_each;

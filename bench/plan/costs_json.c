@@ -59,7 +59,7 @@ el_status el_costs_save(const el_costs *c, const char *path, el_error *err) {
 
 /* ---- reading */
 
-static el_status number(const el_fields *in, json_t *root, const char *path, double min, double max, double *out) {
+static el_status read_number(const el_fields *in, json_t *root, const char *path, double min, double max, double *out) {
   *out = -1;
   el_status status = el_fields_number(in, root, path, out);
   if (status) return status;
@@ -68,16 +68,16 @@ static el_status number(const el_fields *in, json_t *root, const char *path, dou
   return el_fail(in->err, EL_ERR_FORMAT, "%s: %s: %g is not from %g to %g", in->path, path, *out, min, max);
 }
 
-static el_status whole(const el_fields *in, json_t *root, const char *path, int min, int max, int *out) {
+static el_status read_whole(const el_fields *in, json_t *root, const char *path, int min, int max, int *out) {
   double x;
-  el_status status = number(in, root, path, min, max, &x);
+  el_status status = read_number(in, root, path, min, max, &x);
   if (status) return status;
   if (x != (double)(int)x) return el_fields_wrong(in, path, "is no whole number");
   *out = (int)x;
   return EL_OK;
 }
 
-static el_status text(const el_fields *in, json_t *root, const char *path, char *out, size_t size) {
+static el_status read_text(const el_fields *in, json_t *root, const char *path, char *out, size_t size) {
   const char *value = NULL;
   el_status status = el_fields_text(in, root, path, &value);
   if (status) return status;
@@ -114,7 +114,7 @@ static el_status read_shape(const el_fields *in, json_t *root, el_hparams *h) {
   el_status status = EL_OK;
   h->arch = el_arch_at(0); /* for the sites that adapters are on: the usual ones */
   for (size_t i = 0; i < sizeof fields / sizeof *fields && !status; i++)
-    status = whole(in, root, fields[i].path, 1, fields[i].max, fields[i].out);
+    status = read_whole(in, root, fields[i].path, 1, fields[i].max, fields[i].out);
   return status ? status : check_shape(in, h);
 }
 
@@ -165,15 +165,15 @@ static el_status read_seconds(const el_fields *in, json_t *root, el_costs *c) {
                 {"seconds.load_queued", &c->load_queued}};
   el_status status = EL_OK;
   for (size_t i = 0; i < sizeof fields / sizeof *fields && !status; i++)
-    status = number(in, root, fields[i].path, 0, 1e6, fields[i].out);
-  if (!status) status = number(in, root, "slower.beside", 1, 1000, &c->slow_beside);
-  if (!status) status = number(in, root, "slower.queued", 1, 1000, &c->slow_queued);
+    status = read_number(in, root, fields[i].path, 0, 1e6, fields[i].out);
+  if (!status) status = read_number(in, root, "slower.beside", 1, 1000, &c->slow_beside);
+  if (!status) status = read_number(in, root, "slower.queued", 1, 1000, &c->slow_queued);
   return status;
 }
 
 static el_status read_bytes(const el_fields *in, json_t *root, const char *path, uint64_t *out) {
   double x;
-  el_status status = number(in, root, path, 0, 1e15, &x);
+  el_status status = read_number(in, root, path, 0, 1e15, &x);
   if (!status) *out = (uint64_t)x;
   return status;
 }
@@ -187,9 +187,9 @@ static el_status read_kv_page(const el_fields *in, json_t *root, el_costs *c) {
     return status;
   }
   int full, windowed;
-  el_status status = whole(in, root, "kv_page.full_bytes", 64, 1 << 30, &full);
-  if (!status) status = whole(in, root, "kv_page.windowed_bytes", 0, 1 << 30, &windowed);
-  if (!status) status = whole(in, root, "kv_page.window", windowed ? 1 : 0, EL_MAX_CONTEXT, &c->kv.window);
+  el_status status = read_whole(in, root, "kv_page.full_bytes", 64, 1 << 30, &full);
+  if (!status) status = read_whole(in, root, "kv_page.windowed_bytes", 0, 1 << 30, &windowed);
+  if (!status) status = read_whole(in, root, "kv_page.window", windowed ? 1 : 0, EL_MAX_CONTEXT, &c->kv.window);
   if (status) return status;
   if (full % 64) return el_fields_wrong(in, "kv_page.full_bytes", "is no multiple of 64");
   if (windowed % 64) return el_fields_wrong(in, "kv_page.windowed_bytes", "is no multiple of 64");
@@ -206,22 +206,22 @@ static el_status read_all(const el_fields *in, json_t *root, el_costs *c) {
   el_status status = el_fields_text(in, root, "schema", &schema);
   if (!status && (!schema || strcmp(schema, SCHEMA)))
     status = el_fields_wrong(in, "schema", "is not \"" SCHEMA "\": --save-costs writes such files");
-  if (!status) status = text(in, root, "model", c->model, sizeof c->model);
-  if (!status) status = text(in, root, "cpu", c->cpu, sizeof c->cpu);
-  if (!status) status = text(in, root, "isa", c->isa, sizeof c->isa);
-  if (!status) status = text(in, root, "kv_type", c->kv_type, sizeof c->kv_type);
-  if (!status) status = text(in, root, "adapter_type", c->adapter_type, sizeof c->adapter_type);
+  if (!status) status = read_text(in, root, "model", c->model, sizeof c->model);
+  if (!status) status = read_text(in, root, "cpu", c->cpu, sizeof c->cpu);
+  if (!status) status = read_text(in, root, "isa", c->isa, sizeof c->isa);
+  if (!status) status = read_text(in, root, "kv_type", c->kv_type, sizeof c->kv_type);
+  if (!status) status = read_text(in, root, "adapter_type", c->adapter_type, sizeof c->adapter_type);
   if (!status && el_kv_type_get(c->kv_type, &kv, NULL)) status = el_fields_wrong(in, "kv_type", "is unknown");
   if (!status && el_adapter_layout_get(c->adapter_type, &layout, NULL))
     status = el_fields_wrong(in, "adapter_type", "is unknown");
-  if (!status) status = whole(in, root, "cores", 1, MAX_CORES, &c->cores);
-  if (!status) status = whole(in, root, "threads", 1, MAX_CORES, &c->threads);
-  if (!status) status = whole(in, root, "rank", 1, EL_MAX_RANK, &c->rank);
+  if (!status) status = read_whole(in, root, "cores", 1, MAX_CORES, &c->cores);
+  if (!status) status = read_whole(in, root, "threads", 1, MAX_CORES, &c->threads);
+  if (!status) status = read_whole(in, root, "rank", 1, EL_MAX_RANK, &c->rank);
   if (!status) status = read_bytes(in, root, "weight_bytes", &c->weight_bytes);
   if (!status) status = read_bytes(in, root, "started_bytes", &c->started_bytes);
   if (!status) status = read_bytes(in, root, "adapter_bytes", &c->adapter.bytes);
   int blocks = 0;
-  if (!status) status = whole(in, root, "adapter_blocks", 1, MAX_BLOCKS, &blocks);
+  if (!status) status = read_whole(in, root, "adapter_blocks", 1, MAX_BLOCKS, &blocks);
   c->adapter.n_blocks = (uint32_t)blocks;
   c->adapter.rank = c->rank;
   if (!status) status = read_shape(in, root, &c->shape);

@@ -1,5 +1,5 @@
-/* What it takes to load an adapter: alone, beside steps, and when others wait for theirs. Adapters leave memory as soon
- * as nobody wants them (cache policy "none"), so that each request loads. */
+/* How long it takes to load an adapter: alone, beside steps, and while other requests wait for their adapters. Adapters
+ * leave memory as soon as no request uses them (cache policy "none"), so each request loads one. */
 #include <malloc.h>
 #include <semaphore.h>
 #include <stdlib.h>

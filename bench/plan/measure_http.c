@@ -1,5 +1,5 @@
-/* What a token and a request take outside of steps: a server in this process, and the clients of `edgelora-bench load`
- * at it, so on the same cores. */
+/* The time that a token and a request take outside of steps: a server in this process, and the client of
+ * `edgelora-bench load` on the same cores. */
 #include <math.h>
 #include <stdlib.h>
 

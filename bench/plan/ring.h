@@ -1,6 +1,6 @@
 /* Consistent hashing with bounded loads, as HAProxy does it (Mirrokni, Thorup, Zadimoghaddam: "Consistent Hashing with
- * Bounded Loads", SODA 2018): an adapter's requests go to the node that comes next on a ring, or, if that has as much
- * under way as it may, to the next but one. */
+ * Bounded Loads", SODA 2018): the requests of an adapter go to the next node on a ring, or, if that node has as many
+ * running requests as it may, to the one after it. */
 #ifndef EL_BENCH_PLAN_RING_H
 #define EL_BENCH_PLAN_RING_H
 

@@ -1,6 +1,6 @@
-/* Costs that are computed instead of measured, for models and machines that are not at hand: by the roofline model
- * (Williams, Waterman, Patterson: "Roofline", Communications of the ACM 52, 2009), a step takes what it takes to read
- * its bytes or to do its operations, whichever is longer. */
+/* Costs that are computed instead of measured, for models and machines that the user does not have: by the roofline
+ * model (Williams, Waterman, Patterson: "Roofline", Communications of the ACM 52, 2009), a step takes as long as
+ * reading its bytes or doing its operations takes, whichever is longer. */
 #ifndef EL_BENCH_PLAN_SHAPES_H
 #define EL_BENCH_PLAN_SHAPES_H
 

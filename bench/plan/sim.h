@@ -1,6 +1,6 @@
 /* The engine in simulated time: real requests wait, get adapters, slots and pages, and have rows in steps by the
- * engine's own admission, scheduler, memory, prefix cache and cache policy (src/engine, src/adapter/cache.h). What is
- * not there is the model and the disk: a step takes what el_costs says, a load too, and tokens are random.
+ * engine's own admission, scheduler, memory, prefix cache and cache policy (src/engine, src/adapter/cache.h). There is
+ * no model and no disk: el_costs says how long a step and a load take, and tokens are random.
  *
  * Not simulated: what the network and clients take, `auto`, and other work on the machine. */
 #ifndef EL_BENCH_PLAN_SIM_H

@@ -1,4 +1,5 @@
-/* The simulations of a plan: a warm-up and the load for each node, and a closed loop that tells what one can do. */
+/* The simulations of a plan: a warm-up and the load for each node, and a closed loop that shows how much one node can
+ * serve. */
 #include <stdlib.h>
 
 #include "base/error.h"
