@@ -38,8 +38,6 @@ typedef struct el_serve_options {
 } el_serve_options;
 
 el_serve_options el_serve_options_default(void);
-/* Fills the table of options; *o is their target and must stay where it is. */
-void el_serve_table_fill(el_serve_table *t, el_serve_options *o);
 /* The groups that a configuration file may have. */
 const el_cli_group *el_serve_file_groups(const el_serve_table *t, size_t *n);
 /* Reads the command line and the configuration file. Returns -1, or the exit status. */

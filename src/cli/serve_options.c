@@ -88,7 +88,8 @@ static el_cli_group server_group(el_serve_options *o, el_cli_option storage[EL_S
   return (el_cli_group){"Server", storage, sizeof rows / sizeof *rows};
 }
 
-void el_serve_table_fill(el_serve_table *t, el_serve_options *o) {
+/* Fills the table of options; *o is their target and must stay where it is. */
+static void fill_serve_table(el_serve_table *t, el_serve_options *o) {
   t->own[0] = (el_cli_option){
       0,
       "config",
@@ -145,7 +146,7 @@ static int read_config_file(el_serve_options *o) {
 }
 
 int el_serve_options_read(el_serve_options *o, const el_cli_command *self, int argc, char **argv) {
-  el_serve_table_fill(&o->table, o);
+  fill_serve_table(&o->table, o);
   int code = el_cli_parse_noting(self, o->table.groups, EL_SERVE_GROUPS, argc, argv, NULL, &o->given);
   if (code < 0 && o->config) code = read_config_file(o);
   o->common.log.json = o->log_format && !strcmp(o->log_format, "json");

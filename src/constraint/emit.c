@@ -38,17 +38,17 @@ uint32_t el_draft_node(el_draft *d) {
   return (uint32_t)d->n_nodes++;
 }
 
-void el_draft_edge_add(el_draft *d, uint32_t from, el_edge edge) {
+static void add_draft_edge(el_draft *d, uint32_t from, el_edge edge) {
   if (!grow_draft_array(d, (void **)&d->edges, sizeof *d->edges, d->n_edges, &d->cap_edges, EL_MAX_EDGES)) return;
   d->edges[d->n_edges++] = (el_draft_edge){edge, from};
 }
 
 void el_draft_nothing(el_draft *d, uint32_t from, uint32_t to) {
-  if (from != to) el_draft_edge_add(d, from, (el_edge){.target = to, .kind = EL_EDGE_NOTHING});
+  if (from != to) add_draft_edge(d, from, (el_edge){.target = to, .kind = EL_EDGE_NOTHING});
 }
 
 void el_draft_bytes(el_draft *d, uint32_t from, unsigned low, unsigned high, uint32_t to) {
-  el_draft_edge_add(
+  add_draft_edge(
       d, from, (el_edge){.target = to, .kind = EL_EDGE_BYTES, .low = (unsigned char)low, .high = (unsigned char)high});
 }
 
@@ -162,7 +162,7 @@ static void emit_range(el_draft *d, tails *t, uint32_t from, const unsigned char
   if (first <= last) el_draft_bytes(d, from, first, last, find_range_tail(d, t, n - 1 - i));
 }
 
-void el_draft_chars(el_draft *d, const el_char_range *ranges, uint32_t n, uint32_t from, uint32_t to) {
+static void emit_chars(el_draft *d, const el_char_range *ranges, uint32_t n, uint32_t from, uint32_t to) {
   static const uint32_t LAST[] = {0x7f, 0x7ff, 0xffff, 0x10ffff}; /* of 1 to 4 bytes */
   tails t = {.to = to};
   for (uint32_t i = 0; i < n; i++) {
@@ -240,7 +240,7 @@ void el_draft_emit(el_draft *d, el_expr e, uint32_t from, uint32_t to) {
       }
       break;
     case EL_EXPR_BYTE: el_draft_bytes(d, from, x->at, x->n, to); break;
-    case EL_EXPR_CHARS: el_draft_chars(d, g->ranges + x->at, x->n, from, to); break;
+    case EL_EXPR_CHARS: emit_chars(d, g->ranges + x->at, x->n, from, to); break;
     case EL_EXPR_SEQUENCE: emit_sequence(d, x, from, to); break;
     case EL_EXPR_ALTERNATIVES:
       for (uint32_t i = 0; i < x->n; i++) el_draft_emit(d, g->items[x->at + i], from, to);
@@ -251,7 +251,7 @@ void el_draft_emit(el_draft *d, el_expr e, uint32_t from, uint32_t to) {
       else
         el_draft_nothing(d, from, to); /* none of it */
       break;
-    case EL_EXPR_RULE: el_draft_edge_add(d, from, (el_edge){.target = to, .kind = EL_EDGE_RULE, .rule = x->at}); break;
+    case EL_EXPR_RULE: add_draft_edge(d, from, (el_edge){.target = to, .kind = EL_EDGE_RULE, .rule = x->at}); break;
     case EL_EXPR_UNTIL: el_draft_until(d, x, from, to); break;
   }
 }

@@ -31,14 +31,12 @@ static inline bool el_draft_failed(const el_draft *d) {
   return d->error.code != EL_OK;
 }
 uint32_t el_draft_node(el_draft *d);
-void el_draft_edge_add(el_draft *d, uint32_t from, el_edge edge);
 void el_draft_nothing(el_draft *d, uint32_t from, uint32_t to);
 void el_draft_bytes(el_draft *d, uint32_t from, unsigned low, unsigned high, uint32_t to);
 uint32_t el_draft_machine(el_draft *d, el_expr body);
 
 /* Adds paths from one node to the other that read what the expression allows. */
 void el_draft_emit(el_draft *d, el_expr e, uint32_t from, uint32_t to);
-void el_draft_chars(el_draft *d, const el_char_range *ranges, uint32_t n, uint32_t from, uint32_t to);
 void el_draft_until(el_draft *d, const el_expr_node *x, uint32_t from, uint32_t to);
 /* Fills d->size. */
 void el_draft_measure(el_draft *d);

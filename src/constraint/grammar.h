@@ -99,10 +99,8 @@ enum {
 };
 el_expr el_regex_parse(el_grammar *g, const char *pattern, size_t len, int flags);
 
-/* Any JSON object, or any JSON value, with white space where JSON allows it. */
-el_expr el_grammar_json_space(el_grammar *g); /* that white space */
+/* Any JSON object, with white space where JSON allows it. */
 el_expr el_grammar_json_object(el_grammar *g);
-el_expr el_grammar_json_value(el_grammar *g);
 
 /* The texts of values that satisfy a JSON Schema (schema.c). */
 el_expr el_schema_parse(el_grammar *g, const char *text, size_t len);

@@ -4,7 +4,7 @@
  * an indentation. */
 #include "constraint/grammar.h"
 
-el_expr el_grammar_json_space(el_grammar *g) {
+static el_expr json_space_expr(el_grammar *g) {
   static const el_char_range BLANK[] = {{' ', ' '}, {'\t', '\t'}};
   el_expr lines = el_grammar_repeat(g, el_grammar_text(g, "\n"), 1, 2);
   el_expr indentation = el_grammar_repeat(g, el_grammar_chars(g, BLANK, 2, false), 0, 20);
@@ -62,13 +62,9 @@ static el_expr json_number_expr(el_grammar *g) {
   return el_grammar_sequence(g, parts, 4);
 }
 
-typedef struct json_rules {
-  el_rule value, object;
-} json_rules;
-
 /* open, items with commas between them, close */
 static el_expr json_list_expr(el_grammar *g, const char *open, el_expr item, const char *close) {
-  el_expr space = el_grammar_json_space(g);
+  el_expr space = json_space_expr(g);
   el_expr next[] = {el_grammar_text(g, ","), space, item, space};
   el_expr items[] = {item, space, el_grammar_repeat(g, el_grammar_sequence(g, next, 4), 0, EL_UNBOUNDED)};
   el_expr parts[] = {el_grammar_text(g, open), space, el_grammar_optional(g, el_grammar_sequence(g, items, 3)),
@@ -76,25 +72,22 @@ static el_expr json_list_expr(el_grammar *g, const char *open, el_expr item, con
   return el_grammar_sequence(g, parts, 4);
 }
 
-static json_rules add_json_rules(el_grammar *g) {
-  json_rules r = {el_grammar_add_rule(g, "JSON value"), el_grammar_add_rule(g, "JSON object")};
+/* The rule of any JSON object. */
+static el_rule add_json_rules(el_grammar *g) {
+  el_rule any = el_grammar_add_rule(g, "JSON value"), object = el_grammar_add_rule(g, "JSON object");
   el_rule array = el_grammar_add_rule(g, "JSON array"), string = el_grammar_add_rule(g, "JSON string");
-  el_expr value = el_grammar_use(g, r.value), space = el_grammar_json_space(g);
+  el_expr value = el_grammar_use(g, any), space = json_space_expr(g);
   el_expr member[] = {el_grammar_use(g, string), space, el_grammar_text(g, ":"), space, value};
   el_grammar_define(g, string, json_string_expr(g));
   el_grammar_define(g, array, json_list_expr(g, "[", value, "]"));
-  el_grammar_define(g, r.object, json_list_expr(g, "{", el_grammar_sequence(g, member, 5), "}"));
-  el_expr values[] = {el_grammar_use(g, r.object), el_grammar_use(g, array),   el_grammar_use(g, string),
-                      json_number_expr(g),         el_grammar_text(g, "true"), el_grammar_text(g, "false"),
+  el_grammar_define(g, object, json_list_expr(g, "{", el_grammar_sequence(g, member, 5), "}"));
+  el_expr values[] = {el_grammar_use(g, object), el_grammar_use(g, array),   el_grammar_use(g, string),
+                      json_number_expr(g),       el_grammar_text(g, "true"), el_grammar_text(g, "false"),
                       el_grammar_text(g, "null")};
-  el_grammar_define(g, r.value, el_grammar_alternatives(g, values, 7));
-  return r;
+  el_grammar_define(g, any, el_grammar_alternatives(g, values, 7));
+  return object;
 }
 
 el_expr el_grammar_json_object(el_grammar *g) {
-  return el_grammar_use(g, add_json_rules(g).object);
-}
-
-el_expr el_grammar_json_value(el_grammar *g) {
-  return el_grammar_use(g, add_json_rules(g).value);
+  return el_grammar_use(g, add_json_rules(g));
 }

@@ -65,7 +65,7 @@ typedef struct fit {
   double *memory;
 } fit;
 
-/* Sum of the cross-entropy over the data; g32 += its gradient, unless NULL. */
+/* The sum of the cross-entropy over the data; adds its gradient to g32. */
 static double sum_rows(const el_classifier_data *data, const float *w32, float *g32, float *r) {
   const size_t stride = (size_t)data->dim + 1;
   double loss = 0;
@@ -79,22 +79,12 @@ static double sum_rows(const el_classifier_data *data, const float *w32, float *
       r[c] = 1 / (1 + expf(-x)) - label;
     }
     loss += (double)row_loss;
-    for (int c = 0; g32 && c < data->n_columns; c++) {
+    for (int c = 0; c < data->n_columns; c++) {
       float *g = g32 + (size_t)c * stride;
       el_axpy(r[c], z, g, (size_t)data->dim);
       g[data->dim] += r[c];
     }
   }
-  return loss;
-}
-
-double el_classifier_loss(const el_classifier *h, const el_classifier_data *data) {
-  size_t n = (size_t)h->n_columns * ((size_t)h->dim + 1);
-  float *w32 = malloc((n + (size_t)h->n_columns) * sizeof *w32);
-  if (!w32) return NAN;
-  to_floats(h->w, w32, n);
-  double loss = sum_rows(data, w32, NULL, w32 + n) / ((double)data->n * data->n_columns);
-  free(w32);
   return loss;
 }
 

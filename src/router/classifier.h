@@ -45,8 +45,6 @@ void el_classifier_free(el_classifier *h);
 /* Starts from what is in h: zeros, or the fit for another penalty, which saves time. */
 el_status el_classifier_fit(const el_classifier_data *data, const el_classifier_options *o, el_classifier *h,
                             el_error *err);
-/* Mean cross-entropy per row and column. NAN: out of memory. */
-double el_classifier_loss(const el_classifier *h, const el_classifier_data *data);
 /* p: [n_columns], the predictions for one z. */
 void el_classifier_predict(const el_classifier *h, const float *z, float *p);
 

@@ -197,9 +197,6 @@ el_status el_server_reload_keys(el_server *s, const char *path, el_error *err) {
   return status;
 }
 
-int el_server_port(const el_server *s) {
-  return s->port;
-}
 const char *el_server_url(const el_server *s) {
   return s->url;
 }

@@ -33,7 +33,7 @@ enum { EL_MAX_CONNECTIONS = 65536 };
 typedef struct el_server_options {
   el_engine *engine; /* required; must outlive the server */
   const char *host;  /* an address or a name; default "127.0.0.1"; "0.0.0.0" or "::" for every interface */
-  int port;          /* default 8080; 0: any free port, see el_server_port */
+  int port;          /* default 8080; 0: any free port, see el_server_url */
 
   size_t max_body_bytes; /* a longer request body is a 413; default 8 MiB */
   /* Open at once; the system's backlog holds the others; default 4096. Where fewer than an eighth are free, those that
@@ -114,8 +114,6 @@ el_status el_server_start(const el_server_options *options, el_server **out, el_
  * as they were. From any thread. */
 el_status el_server_reload_keys(el_server *s, const char *path, el_error *err);
 
-/* The port that it listens on. */
-int el_server_port(const el_server *s);
 /* Where a person on this machine reaches it, such as "http://127.0.0.1:8080" or "http://[::1]:8080". The server's. */
 const char *el_server_url(const el_server *s);
 

@@ -12,8 +12,6 @@ extern const el_writer el_route_writer;  /* for POST /v1/route */
 void el_openai_chat_defaults(el_api_request *r);
 bool el_openai_check_chat(struct el_api_parse *p);
 
-/* `"usage":{...}` */
-bool el_openai_write_usage(const el_reply *r, el_buf *out);
 /* For `answer`: writes how many tokens the prompt has. */
 bool el_openai_write_count(struct el_api_parse *p, el_buf *out);
 

@@ -34,7 +34,7 @@ static bool write_logprobs(el_reply *r, el_choice *c, el_buf *out) {
          (r->request->request.logprobs ? el_logprobs_take(&c->logprobs, out) : el_buf_append(out, "null", 4));
 }
 
-bool el_openai_write_usage(const el_reply *r, el_buf *out) {
+static bool write_openai_usage(const el_reply *r, el_buf *out) {
   el_usage u = el_reply_usage(r);
   return el_buf_printf(out,
                        "\"usage\":{\"prompt_tokens\":%zu,\"completion_tokens\":%zu,\"total_tokens\":%zu,"
@@ -149,7 +149,7 @@ static bool write_finish_chunk(el_reply *r, el_choice *c, el_buf *out) {
 static bool end_openai_stream(el_reply *r, el_buf *out) {
   if (r->request->include_usage &&
       !(el_buf_printf(out, "data: ") && write_openai_head(r, out) && el_buf_printf(out, "],") &&
-        el_openai_write_usage(r, out) && el_buf_append(out, ",", 1) && el_llama_write_timings(r, out) &&
+        write_openai_usage(r, out) && el_buf_append(out, ",", 1) && el_llama_write_timings(r, out) &&
         el_buf_printf(out, "}\n\n")))
     return false;
   return el_buf_printf(out, "data: [DONE]\n\n");
@@ -195,7 +195,7 @@ static bool write_openai_answer(el_reply *r, el_buf *out) {
   bool ok = write_openai_head(r, out);
   for (size_t i = 0; ok && i < r->n_choices; i++) ok = write_openai_choice(r, &r->choices[i], out);
   return ok && el_buf_append(out, "]", 1) && (!is_openai_chat(r) || write_prompt_logprobs(r->choices, out)) &&
-         el_buf_append(out, ",", 1) && el_openai_write_usage(r, out) && el_buf_append(out, ",", 1) &&
+         el_buf_append(out, ",", 1) && write_openai_usage(r, out) && el_buf_append(out, ",", 1) &&
          el_llama_write_timings(r, out) && write_decision(r, out) && el_reply_write_warnings(r, NULL, out) &&
          write_verbose(r, r->choices, out) && el_buf_printf(out, "}");
 }

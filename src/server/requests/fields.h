@@ -75,8 +75,6 @@ extern const size_t el_n_openai_fields;
 bool el_api_fields_read(el_api_parse *p, const json_t *body);
 /* Reports an unknown field, such as "stream_options.x". False: with --strict this is an error. */
 bool el_api_unknown(el_api_parse *p, const char *name, const char *hint);
-/* The row of this name; NULL: there is none. */
-const el_field *el_field_find(const el_field *fields, size_t n, const char *name, unsigned where);
 
 /* Read an integer, a number or a boolean within [min, max] into its place; ignore a value that has no
  * effect; check an integer. */
@@ -101,10 +99,6 @@ bool el_read_not(el_api_parse *p, const el_field *f, const json_t *v);
 /* Rows of OpenAI's table that other dialects have too. */
 bool el_read_model(el_api_parse *p, const el_field *f, const json_t *v);
 bool el_read_prompt(el_api_parse *p, const el_field *f, const json_t *v);
-bool el_read_messages(el_api_parse *p, const el_field *f, const json_t *v);
-bool el_read_tools(el_api_parse *p, const el_field *f, const json_t *v);
-bool el_read_stop(el_api_parse *p, const el_field *f, const json_t *v);
-bool el_read_seed(el_api_parse *p, const el_field *f, const json_t *v);
 bool el_read_max_tokens(el_api_parse *p, const el_field *f, const json_t *v);
 bool el_read_top_k(el_api_parse *p, const el_field *f, const json_t *v);
 bool el_read_top_p(el_api_parse *p, const el_field *f, const json_t *v);

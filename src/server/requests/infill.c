@@ -3,7 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-bool el_infill_possible(const el_tokenizer *t) {
+/* Whether the model has the tokens for it. */
+static bool has_infill_tokens(const el_tokenizer *t) {
   return el_tokenizer_fim(t, EL_FIM_PREFIX) >= 0 && el_tokenizer_fim(t, EL_FIM_SUFFIX) >= 0 &&
          el_tokenizer_fim(t, EL_FIM_MIDDLE) >= 0;
 }
@@ -11,7 +12,7 @@ bool el_infill_possible(const el_tokenizer *t) {
 bool el_infill_tokens(el_api_parse *p, const char *prefix, size_t prefix_len, const char *suffix, size_t suffix_len,
                       const char *param, int32_t **out, size_t *n) {
   const el_tokenizer *t = p->tokenizer;
-  if (!el_infill_possible(t))
+  if (!has_infill_tokens(t))
     return el_api_fail(p->error, 400, "unsupported_parameter", param,
                        "'%s' is not supported: the model has no tokens to fill in the middle with.", param);
   const struct {

@@ -4,8 +4,6 @@
 
 #include "server/requests/fields.h"
 
-/* Whether the model has the tokens for it. */
-bool el_infill_possible(const el_tokenizer *t);
 /* The prompt in the form that such models have learnt: PREFIX prefix SUFFIX suffix MIDDLE, after which the
  * model writes what fills the gap; with a BOS first if the model wants one. Nothing in the texts becomes
  * a control token. The caller frees *out. Errors name the suffix `param`. False: *p->error. */

@@ -10,7 +10,7 @@
 #include <string.h>
 
 /* An empty list is none. calling.c reads them. */
-bool el_read_tools(el_api_parse *p, const el_field *f, const json_t *v) {
+static bool read_tools_field(el_api_parse *p, const el_field *f, const json_t *v) {
   if (!json_is_array(v)) return el_api_type_error(p, f->name, "an array", v);
   if (json_array_size(v)) p->tools = v;
   return true;
@@ -96,7 +96,7 @@ static bool read_best_of(el_api_parse *p, const el_field *f, const json_t *v) {
 }
 
 /* Every 64-bit value is a seed, negative ones too, but for -1: others draw a random one then. */
-bool el_read_seed(el_api_parse *p, const el_field *f, const json_t *v) {
+static bool read_seed_field(el_api_parse *p, const el_field *f, const json_t *v) {
   if (el_json_is_huge(v)) return el_api_value_error(p, f, "a seed has 64 bits at most");
   if (!json_is_integer(v)) return el_api_type_error(p, f->name, "an integer", v);
   p->out->request.sampling.seed = (uint64_t)json_integer_value(v);
@@ -119,7 +119,7 @@ bool el_read_top_p(el_api_parse *p, const el_field *f, const json_t *v) {
   return true;
 }
 
-bool el_read_stop(el_api_parse *p, const el_field *f, const json_t *v) {
+static bool read_stop_field(el_api_parse *p, const el_field *f, const json_t *v) {
   el_api_request *r = p->out;
   size_t n = json_is_array(v) ? json_array_size(v) : 1;
   if (!json_is_array(v) && !json_is_string(v))
@@ -272,7 +272,7 @@ bool el_read_prompt(el_api_parse *p, const el_field *f, const json_t *v) {
   return true;
 }
 
-bool el_read_messages(el_api_parse *p, const el_field *f, const json_t *v) {
+static bool read_messages_field(el_api_parse *p, const el_field *f, const json_t *v) {
   p->messages = v;
   return true;
 }
@@ -285,8 +285,8 @@ const el_field el_openai_fields[] = {
     EL_FIELD("edgelora", EL_AT_ALL, read_edgelora_field),
     {"top_n", EL_AT_ROUTE, el_read_int, EL_FIELD_AT(n_scores), 1, EL_MAX_SCORES, 0},
     EL_FIELD("prompt", EL_AT_TEXT | EL_AT_ROUTE, el_read_prompt),
-    EL_FIELD("messages", EL_AT_CHAT | EL_AT_ROUTE, el_read_messages),
-    {"tools", EL_AT_CHAT, el_read_tools, 0, 0, 0, EL_PRESET_SCHEMA},
+    EL_FIELD("messages", EL_AT_CHAT | EL_AT_ROUTE, read_messages_field),
+    {"tools", EL_AT_CHAT, read_tools_field, 0, 0, 0, EL_PRESET_SCHEMA},
     EL_FIELD("tool_choice", EL_AT_CHAT, read_tool_choice),
     EL_FIELD("documents", EL_AT_CHAT, read_documents),
     EL_FIELD("chat_template_kwargs", EL_AT_CHAT, read_template_kwargs),
@@ -301,13 +301,13 @@ const el_field el_openai_fields[] = {
     {"best_of", EL_AT_TEXT, read_best_of, 0, 1, INT_MAX, 0},
     {"max_tokens", EL_AT_BOTH, el_read_max_tokens, 0, -1, INT_MAX, EL_PRESET_MAX_TOKENS},
     {"max_completion_tokens", EL_AT_CHAT, el_read_max_tokens, 0, -1, INT_MAX, EL_PRESET_MAX_TOKENS},
-    {"stop", EL_AT_BOTH, el_read_stop, 0, 0, 0, EL_PRESET_STOP},
+    {"stop", EL_AT_BOTH, read_stop_field, 0, 0, 0, EL_PRESET_STOP},
     {"ignore_eos", EL_AT_BOTH, el_read_bool, EL_FIELD_AT(request.ignore_eos), 0, 0, 0},
     {"logprobs", EL_AT_TEXT, read_text_logprobs, EL_FIELD_AT(request.top_logprobs), 0, EL_MAX_TOP_LOGPROBS, 0},
     {"logprobs", EL_AT_CHAT, el_read_bool, EL_FIELD_AT(request.logprobs), 0, 0, 0},
     {"top_logprobs", EL_AT_CHAT, el_read_int, EL_FIELD_AT(request.top_logprobs), 0, EL_MAX_TOP_LOGPROBS, 0},
 
-    {"seed", EL_AT_BOTH, el_read_seed, 0, 0, 0, EL_PRESET_SEED},
+    {"seed", EL_AT_BOTH, read_seed_field, 0, 0, 0, EL_PRESET_SEED},
     {"temperature", EL_AT_BOTH, el_read_float, EL_FIELD_SAMPLING(temperature), 0, 1e6, EL_PRESET_TEMPERATURE},
     {"top_p", EL_AT_BOTH, el_read_top_p, EL_FIELD_SAMPLING(top_p), 0, 1, EL_PRESET_TOP_P},
     {"top_k", EL_AT_BOTH, el_read_top_k, EL_FIELD_SAMPLING(top_k), -1, INT_MAX, EL_PRESET_TOP_K},
