@@ -14,11 +14,10 @@
 #include "base/wait.h"
 #include "server/endpoints/endpoints.h"
 
-/* Open files that connections leave to others: adapters that are read, folders that are looked through, the HTTP
- * thread's own. */
+/* Open files that are reserved beside connections: for adapters and folders that are read, and for the HTTP thread. */
 #define SPARE_FILES 24
 
-/* After the time for a drain, for the answers of cancelled requests to be sent. */
+/* Time after a drain in which the answers of cancelled requests are sent. */
 #define LAST_WORDS_MS 2000
 
 el_server_options el_server_options_default(void) {
@@ -57,7 +56,7 @@ static size_t open_files(void) {
   return n;
 }
 
-/* Clients who open connections must not take the files that everybody's adapters are read from. */
+/* Reduces max_connections so that clients cannot use up the open files that are needed to read adapters. */
 static el_status fit_connections(el_server *s, el_error *err) {
   struct rlimit r;
   if (getrlimit(RLIMIT_NOFILE, &r) || r.rlim_cur == RLIM_INFINITY) return EL_OK;
@@ -79,7 +78,7 @@ static bool start_threads(el_server *s) {
   return s->has_watcher;
 }
 
-/* One block: the strings follow the pointers. False: out of memory, *out is NULL. */
+/* Copies a list into one block: the pointers, then the strings. False: out of memory; *out is NULL. */
 static bool copy_list(const char *const *list, size_t n, const char *const **out) {
   size_t bytes = n * sizeof *list;
   for (size_t i = 0; i < n; i++) bytes += strlen(list[i]) + 1;
@@ -203,15 +202,15 @@ const char *el_server_url(const el_server *s) {
 
 /* ---------------------------------------------------------------- the end */
 
-/* New connections are refused from here on. The descriptor stays until the HTTP thread, which may still have it in
- * hand, has ended. */
+/* Refuses new connections from now on. The descriptor stays open until the HTTP thread, which may still use it, has
+ * ended. */
 static void stop_listening(el_server *s) {
   if (s->listen_fd < 0) return;
   if (s->daemon) MHD_quiesce_daemon(s->daemon);
   shutdown(s->listen_fd, SHUT_RDWR);
 }
 
-/* The server's mutex is held. Whether nothing is left before `until`. */
+/* Waits until *count is 0, at most until `until`; returns whether it is. The server's mutex is held. */
 static bool wait_zero(el_server *s, const size_t *count, uint64_t until) {
   while (*count)
     if (!el_cond_wait(&s->changed, &s->mutex, until)) break;
@@ -267,8 +266,8 @@ void el_server_stop(el_server *s) {
   atomic_store(&s->draining, true);
   stop_listening(s);
   pthread_mutex_lock(&s->mutex);
-  s->stopping = true; /* from here on no request is handed to a reader */
-  /* libmicrohttpd cannot close a suspended connection; one that is gone is resumed and never suspended again. */
+  s->stopping = true; /* from now on no request is handed to a reader */
+  /* libmicrohttpd cannot close a suspended connection. el_exchange_leave resumes it, and it is not suspended again. */
   for (el_conn *c = s->connections; c; c = c->next)
     if (c->exchange || c->refused) el_exchange_leave(c->exchange ? c->exchange : c->refused);
   pthread_cond_broadcast(&s->watch);

@@ -1,5 +1,5 @@
-/* GET /v1/adapters and /v1/adapters/NAME: what is known of adapters, those that cannot be offered included, and what
- * their presets say. */
+/* GET /v1/adapters and /v1/adapters/NAME: the adapters, including those that cannot be offered, and their
+ * presets. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,7 +26,8 @@ static bool write_time_member(el_buf *out, const char *name, int64_t at) {
   return at ? el_buf_printf(out, ",\"%s\":%" PRId64, name, at) : el_buf_printf(out, ",\"%s\":null", name);
 }
 
-/* limited: its caller's key is, so that no path is told. why NULL: it has not failed. at: as of write_time_member. */
+/* limited: the caller's key is limited, so paths are left out. why NULL: there is no failure. at: as for
+ * write_time_member. */
 static bool write_failure(el_buf *out, const char *why, const char *detail, int64_t at, bool limited) {
   if (!why) return el_buf_printf(out, ",\"failure\":null");
   if (limited) why = *detail ? detail : "the server's log says why";
@@ -50,7 +51,7 @@ static bool write_text_member(el_buf *out, const char *name, const char *text) {
   return !text || (el_buf_printf(out, ",\"%s\":", name) && el_json_cstring(out, text));
 }
 
-/* What it sets of a request, by the names that requests have for it. */
+/* The sampling settings of a preset, under the names of the request's fields. */
 static bool write_preset_settings(el_buf *out, const el_preset *p) {
   const el_sampling *s = &p->sampling;
   const struct {
@@ -77,7 +78,7 @@ static bool write_preset_settings(el_buf *out, const el_preset *p) {
   return ok;
 }
 
-/* What is put before its conversations is for those that are not limited: a tenant may use it, not read it. */
+/* The system prompt is shown only to keys that are not limited: a tenant may use it, but not read it. */
 static bool write_adapter_preset(el_buf *out, const el_preset *p, bool limited) {
   if (!p) return el_buf_printf(out, ",\"preset\":null");
   bool ok = el_buf_printf(out, ",\"preset\":{\"lora_scale\":%.7g", (double)p->lora_scale) &&
@@ -91,8 +92,8 @@ static bool write_adapter_preset(el_buf *out, const el_preset *p, bool limited) 
 
 /* ----------------------------------------------------------------- examples */
 
-/* What it brings to be tried with. Prompts may be somebody's: they are for keys that are not limited. A file that is
- * wrong gives none, and the log says why when the router reads it. */
+/* The adapter's examples, to try it with. The prompts may be private, so they are for keys that are not limited.
+ * A file with an error gives none; the log says why when the router reads it. */
 static bool write_adapter_examples(const el_engine *engine, const char *name, el_buf *out) {
   char **list;
   size_t n, written = 0;
@@ -111,7 +112,8 @@ static bool write_load_time(el_buf *out, const el_adapter_info *a) {
   return a->loads ? el_buf_printf(out, ",\"load_ms\":%.3f", a->load_ms) : el_buf_printf(out, ",\"load_ms\":null");
 }
 
-/* Whether it is activated, null as long as nobody has read it; and by what, with llama-server's names. */
+/* Whether the adapter is an activated one, null until its files have been read; and its invocation, under
+ * llama-server's names. */
 bool el_adapters_write_invocation(el_buf *out, const el_adapter_info *a, const el_tokenizer *tokenizer) {
   static const char *const is[] = {"null", "false", "true"};
   bool ok = el_buf_printf(out, ",\"activated\":%s", is[a->activated + 1]);
@@ -162,7 +164,7 @@ static bool write_refusal(el_buf *out, const el_adapter_refusal *a, bool limited
          el_buf_append(out, "}", 1);
 }
 
-/* Appends the first refused one that is called so, if the key allows it; *found: whether there is. */
+/* Appends the first refused adapter with this name, if the key allows it. *found: there is one. */
 static bool write_refused(el_server *s, const el_key *key, const char *name, el_buf *out, bool *found) {
   el_adapter_refusal *list;
   size_t n;
@@ -180,7 +182,7 @@ static bool write_refused(el_server *s, const el_key *key, const char *name, el_
 
 /* --------------------------------------------------------------------- list */
 
-/* One of the list: an adapter, or what cannot be one. */
+/* An entry of the list: an adapter, or a folder or file that was refused. */
 typedef struct row {
   const el_adapter_info *adapter;
   const el_adapter_refusal *refusal; /* where adapter is NULL */
@@ -238,7 +240,8 @@ static int compare_adapter_names(const void *a, const void *b) {
   return strcmp(adapter_row_name(a), adapter_row_name(b));
 }
 
-/* By a figure, the largest first; refused ones have none. Equal ones are as they were added: they lie in one array. */
+/* Orders by a figure, the largest first; refused entries come last. Equal entries stay in the order in which they were
+ * added, which is their order in the array. */
 static int compare_figures(int64_t x, int64_t y, const row *a, const row *b) {
   if (x != y) return x < y ? 1 : -1;
   if (a->adapter && b->adapter) return (a->adapter > b->adapter) - (a->adapter < b->adapter);
@@ -275,7 +278,7 @@ static bool write_adapter_rows(const row *rows, size_t n, const query *q, const 
   return ok && el_buf_printf(out, "],\"total\":%zu,\"has_more\":%s}", n, end < n ? "true" : "false");
 }
 
-/* Without presets and examples, which to look at takes a look at files. */
+/* Without presets and examples, as these need a look at files. */
 bool el_adapters_list(el_server *s, const el_key *key, const el_adapters_query *asked, el_buf *out, el_api_error *e) {
   el_adapter_info *adapters;
   el_adapter_refusal *refused;
@@ -309,7 +312,7 @@ bool el_adapters_one(el_server *s, const el_key *key, const char *name, el_buf *
   el_adapter_info *info;
   bool limited = el_key_is_limited(key);
   if (el_models_is_base(s, name) || !el_models_may_ask(s, key, name)) return el_api_fail_engine(e, &err, name, limited);
-  /* Holding it looks at its files. What is wrong with its preset is its failure. */
+  /* el_adapter_hold looks at the adapter's files. An error in its preset is shown as its failure. */
   const el_held_adapter *held = NULL;
   if (el_adapter_hold(engine, name, &held, NULL)) held = NULL;
   bool ok = !el_adapter_get(engine, held ? held->name : name, &info, &err);
@@ -320,7 +323,7 @@ bool el_adapters_one(el_server *s, const el_key *key, const char *name, el_buf *
       return el_api_fail(e, 500, "no_memory", NULL, "Out of memory.");
     return refused || el_api_fail_engine(e, &err, name, limited);
   }
-  bool allowed = el_key_allows(key, info->name); /* an alias may lead to another one by now */
+  bool allowed = el_key_allows(key, info->name); /* an alias may belong to another adapter by now */
   ok = allowed && write_adapter_row(engine, out, info, held ? held->preset : NULL, limited);
   el_free(info);
   el_adapter_release(engine, held);

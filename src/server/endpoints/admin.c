@@ -1,15 +1,16 @@
-/* POST /v1/load_lora_adapter, /v1/unload_lora_adapter and /v1/rescan_lora_adapters: vLLM's names, answers and errors
- * where it has them. POST /lora-adapters is llama-server's.
+/* POST /v1/load_lora_adapter, /v1/unload_lora_adapter and /v1/rescan_lora_adapters, with vLLM's names, answers and
+ * errors where it has them. POST /lora-adapters is llama-server's.
  *
- * A thread of its own: an adapter's files are read and checked before the answer, which may take a while that neither
- * other requests' bodies nor their tokens are to wait for. One thread, so that two loads do not race for a name. */
+ * They run in a thread of their own, as an adapter's files are read and checked before the answer. This may take a
+ * while, and neither the bodies nor the tokens of other requests should wait for it. One thread, so that two loads do
+ * not race for a name. */
 #include <string.h>
 
 #include "base/json_out.h"
 #include "server/endpoints/endpoints.h"
 #include "server/requests/fields.h"
 
-/* A string that must be there. False: *e. */
+/* A required string. False: *e. */
 static bool read_string_member(const json_t *body, const char *field, const char **out, el_api_error *e) {
   const json_t *v = json_object_get(body, field);
   if (!v || json_is_null(v))
@@ -25,7 +26,7 @@ static bool read_string_member(const json_t *body, const char *field, const char
   return true;
 }
 
-/* Fields that are not in `known` are refused, as in other bodies. */
+/* Refuses fields that are not in `known`, as in other bodies. */
 static bool check_body_names(const json_t *body, const char *const *known, el_api_error *e) {
   const char *key;
   json_t *value;
@@ -37,7 +38,7 @@ static bool check_body_names(const json_t *body, const char *const *known, el_ap
   return true;
 }
 
-/* What the engine says of an adapter's name or files. */
+/* Makes an answer of the engine's error about an adapter's name or files. */
 static bool fail_adapter(el_api_error *e, const el_error *err) {
   switch (err->code) {
     case EL_ERR_IO: return el_api_fail(e, 404, "adapter_not_found", "lora_path", "%s", err->message);
@@ -59,14 +60,14 @@ static bool write_admin_answer(el_exchange *x, const char *name, const char *wha
          el_api_fail(e, 500, "no_memory", NULL, "Out of memory.");
 }
 
-/* What has the name now, as far as a client may have a say in it. *generation: 0: nothing has. False: *e. */
+/* Finds the adapter with this name, if clients may replace or remove it. *generation 0: the name is free. False: *e. */
 static bool find_replaceable(el_server *s, const char *name, uint64_t *generation, el_api_error *e) {
   el_adapter_info *info;
   el_error err;
   *generation = 0;
   if (el_adapter_get(s->options.engine, name, &info, &err))
     return err.code == EL_ERR_NOT_FOUND || fail_adapter(e, &err);
-  bool alias = strcmp(info->name, name) != 0; /* what is loaded and unloaded has names of its own */
+  bool alias = strcmp(info->name, name) != 0; /* loading and unloading use adapters' own names */
   bool ours = alias || (*info->path && el_allowed_has(&s->allowed, info->path));
   *generation = alias ? 0 : info->generation;
   el_free(info);
@@ -102,7 +103,7 @@ static bool read_generation_member(const json_t *body, uint64_t *out, el_api_err
   return true;
 }
 
-/* Of vLLM's fields these say nothing here: there is one base, and ids are ours. */
+/* vLLM's fields without a meaning here: there is one base, and the engine assigns ids. */
 static bool check_ignored_members(const json_t *body, el_api_error *e) {
   const json_t *base = json_object_get(body, "base_model_name"), *id = json_object_get(body, "lora_int_id");
   if (base && !json_is_null(base) && !json_is_string(base))
@@ -129,7 +130,7 @@ static bool load_adapter(el_exchange *x, const json_t *body, el_api_error *e) {
   uint64_t found = 0;
   el_error err;
   bool ok = !how.in_place || find_replaceable(s, name, &found, e);
-  /* What is replaced is what has been looked at. */
+  /* Only the generation that was checked is replaced. */
   if (ok && how.in_place && how.expected == EL_ANY_GENERATION) how.expected = found;
   if (ok && el_adapter_put(s->options.engine, name, real, &how, NULL, &err)) ok = fail_adapter(e, &err);
   if (ok) el_logf(&s->log, EL_LOG_INFO, "adapter %s: %s %s by %s", name, found ? "now" : "added from", real, x->id);
@@ -153,7 +154,7 @@ static bool unload_adapter(el_exchange *x, const json_t *body, el_api_error *e) 
   return write_admin_answer(x, name, "removed", e);
 }
 
-/* llama-server's POST /lora-adapters: those that are not in the list have a scale of 0 from here on. */
+/* llama-server's POST /lora-adapters: adapters that are not in the list have a scale of 0 from now on. */
 static bool set_adapter_scales(el_exchange *x, const json_t *body, el_api_error *e) {
   el_server *s = x->server;
   el_lora_scale all[EL_MAX_COMBINED];
@@ -188,7 +189,7 @@ static bool rescan_adapters(el_exchange *x, el_api_error *e) {
 }
 
 static bool run_admin_request(el_exchange *x, el_api_error *e) {
-  /* Nothing is said in a rescan's body. */
+  /* The body of a rescan is ignored. */
   if (x->work == EL_WORK_RESCAN) return rescan_adapters(x, e);
   el_decoded decoded = el_exchange_decode(x, x->server->options.max_body_bytes, e);
   if (decoded) return decoded == EL_DECODED_TOO_LONG ? el_exchange_fail_too_large(x, e) : false;

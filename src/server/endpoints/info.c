@@ -34,7 +34,7 @@ static bool write_token_member(const el_tokenizer *t, const char *name, int32_t 
   return ok;
 }
 
-/* vLLM's, in the words of transformers' tokenizer_config.json. */
+/* vLLM's endpoint, with the names of transformers' tokenizer_config.json. */
 bool el_info_tokenizer(el_server *s, el_buf *out) {
   const el_tokenizer *t = el_engine_tokenizer(s->options.engine);
   return el_buf_printf(out, "{\"tokenizer_class\":\"edgelora\",\"vocab_size\":%d,\"model_max_length\":%d",
@@ -43,7 +43,7 @@ bool el_info_tokenizer(el_server *s, el_buf *out) {
          write_token_member(t, "eos_token", el_tokenizer_eos(t), out) && el_buf_append(out, "}", 1);
 }
 
-/* llama-server's list: each adapter with the scale that it has for requests that name none. */
+/* llama-server's list: each adapter with its scale for requests that name no adapter. */
 bool el_info_lora(el_server *s, el_buf *out, el_api_error *e) {
   el_lora_scale all[EL_MAX_COMBINED];
   size_t n_all = el_scales_get(&s->scales, all), n;
@@ -114,7 +114,7 @@ bool el_info_queue(el_server *s, el_buf *out, el_api_error *e) {
   for (size_t i = 0; ok && i < n; i++) {
     const el_request_info *r = &list[i];
     if (r->slot >= 0) continue;
-    /* Between two looks at it a request may have left its slot. */
+    /* A request may have left its slot between the two calls. */
     el_phase phase = r->phase == EL_PHASE_LOADING ? r->phase : EL_PHASE_QUEUED;
     ok = el_buf_printf(out, "%s{\"id_task\":%" PRIu64 ",\"state\":\"%s\",\"adapter\":", written++ ? "," : "", r->id,
                        PHASES[phase]) &&

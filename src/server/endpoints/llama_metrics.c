@@ -1,5 +1,5 @@
 /* Counters of GET /metrics under llama-server's names, for dashboards that were made for it. Tokens and their times are
- * those of requests that have ended. */
+ * those of finished requests. */
 #include "base/json_out.h"
 #include "server/endpoints/endpoints.h"
 #include "server/endpoints/metrics.h"

@@ -1,4 +1,4 @@
-/* GET /props: what llama-server tells of itself. */
+/* GET /props: llama-server's description of the server. */
 #include "base/json_out.h"
 #include "server/dialects/llama.h"
 #include "server/endpoints/endpoints.h"
@@ -12,7 +12,7 @@ static bool write_special_token(const el_tokenizer *t, const char *name, int32_t
   return ok;
 }
 
-/* Settings of a request that says nothing. */
+/* The settings of a request without fields. */
 static bool write_default_settings(const el_server *s, el_buf *out) {
   el_api_request r = {.n = 1, .request = el_request_default()};
   const el_held_adapter *base = NULL;
@@ -32,7 +32,7 @@ static bool write_default_settings(const el_server *s, el_buf *out) {
   return ok;
 }
 
-/* Where files are is the operator's alone: a file's name, without its folder. */
+/* The file's name without its folder, as only the operator may know where files are. */
 static bool write_model_path(const el_server *s, el_buf *out) {
   el_buf name = {0};
   bool ok = el_buf_printf(&name, "%s.gguf", s->model.name) && el_buf_printf(out, ",\"model_path\":") &&

@@ -1,4 +1,4 @@
-/* GET /metrics: Prometheus' text form, version 0.0.4. */
+/* GET /metrics in Prometheus' text format, version 0.0.4. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -13,7 +13,7 @@ static bool write_metric_header(el_buf *out, const char *name, const char *type,
 }
 
 bool el_metric_one(el_buf *out, const char *name, const char *type, const char *help, double value) {
-  /* 17 digits are what a double has: counters must not stand still when they are large. */
+  /* A double has 17 digits; with fewer, large counters would seem to stand still. */
   return write_metric_header(out, name, type, help) && el_buf_printf(out, "%s %.17g\n", name, value);
 }
 
@@ -121,7 +121,7 @@ static bool write_decision_metrics(const el_stats *st, el_buf *out) {
                        st->decision_seconds);
 }
 
-/* The counts are read one by one while they change: differences are kept from going below 0. */
+/* Counts change while they are read one by one, so differences are kept from going below 0. */
 el_pool_use el_info_pool(const el_stats *st) {
   uint64_t used = st->pool_blocks_kv + st->pool_blocks_adapters;
   uint64_t idle = st->pool_blocks_idle < st->pool_blocks_adapters ? st->pool_blocks_idle : st->pool_blocks_adapters;

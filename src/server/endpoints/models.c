@@ -1,5 +1,4 @@
-/* GET /v1/models: the base, "auto" where a router answers to it, and the adapters, as far as the caller may name them.
- */
+/* GET /v1/models: the base, "auto" if there is a router, and the adapters, as far as the caller may name them. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +17,7 @@ typedef struct model {
   const char *parent;             /* the base that an adapter changes; NULL for the others */
   const el_adapter_info *adapter; /* NULL: it is none */
   bool limited;                   /* whoever asks is: no paths */
-  const el_server_options *base;  /* whose aliases are the base's; NULL: it is another */
+  const el_server_options *base;  /* with the base's aliases; NULL: it is not the base */
 } model;
 
 static bool lists_auto(el_server *s, const el_key *key) {
@@ -38,14 +37,14 @@ static bool write_model_preset(el_buf *out, const el_adapter_info *a) {
          write_aliases(out, a->aliases, a->n_aliases);
 }
 
-/* vLLM's fields: what it comes from, and the longest sequence. */
+/* vLLM's fields: the origin, and the longest sequence. */
 static bool write_model_root(const el_server *s, const model *m, el_buf *out) {
   const char *path = m->adapter && !m->limited && *m->adapter->path ? m->adapter->path : m->id;
   return el_buf_printf(out, ",\"root\":") && el_json_cstring(out, path) &&
          el_buf_printf(out, ",\"max_model_len\":%d", s->model.ctx_size);
 }
 
-/* llama-server's: what there is to know of the model itself. */
+/* llama-server's field about the model itself. */
 static bool write_model_meta(const el_model_info *m, el_buf *out) {
   return el_buf_printf(out,
                        ",\"meta\":{\"n_vocab\":%d,\"n_ctx\":%d,\"n_ctx_train\":%d,\"n_embd\":%d,\"n_params\":%" PRIu64
@@ -67,7 +66,7 @@ static model base_model(const el_server *s, bool limited) {
   return (model){.id = s->model.name, .created = s->started, .limited = limited, .base = &s->options};
 }
 
-/* All that the key allows, in their order; list[n + 2] has room for them. Their number. */
+/* Collects the models that the key allows, in their order, into list[n + 2]. Returns their number. */
 static size_t collect_models(el_server *s, const el_key *key, const el_adapter_info *adapters, size_t n, model *list) {
   size_t found = 0;
   bool limited = el_key_is_limited(key);
@@ -130,7 +129,7 @@ bool el_models_one(el_server *s, const el_key *key, const char *id, el_buf *out,
   }
   el_adapter_info *info;
   if (el_adapter_get(s->options.engine, id, &info, &err)) return el_api_fail_engine(e, &err, id, limited);
-  /* What a key allows is by the adapter's own name, not by an alias. */
+  /* A key allows adapters by their own names, not by aliases. */
   bool allowed = el_key_allows(key, info->name), ok = false;
   if (allowed) ok = write_openai_model(s, &(model){info->name, info->created, s->model.name, info, limited, NULL}, out);
   el_free(info);

@@ -1,4 +1,4 @@
-/* What Ollama's clients ask about models: the base is one, and each adapter. */
+/* Ollama's endpoints about models. The base is a model, and so is each adapter. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +15,7 @@ typedef struct model {
   const char *parent; /* NULL: it is the base */
 } model;
 
-/* 64 digits that change with the name and with its files, in place of a file's checksum: no file is read for it. */
+/* 64 digits that change with the name and the files, in place of a checksum, for which no file needs to be read. */
 static bool write_model_digest(const model *m, el_buf *out) {
   uint64_t h = 0xcbf29ce484222325u ^ m->generation * 0x9e3779b97f4a7c15u;
   bool ok = el_buf_append(out, "\"", 1);
@@ -27,7 +27,7 @@ static bool write_model_digest(const model *m, el_buf *out) {
   return ok && el_buf_append(out, "\"", 1);
 }
 
-/* In memory until the room is wanted: a hundred years. */
+/* Adapters stay in memory until the room is needed, so the time is a hundred years ahead. */
 static bool write_model_expiry(const el_server *s, el_buf *out) {
   return el_buf_printf(out, ",\"expires_at\":") && el_ollama_write_time(s->started + INT64_C(3155760000), out) &&
          el_buf_printf(out, ",\"size_vram\":0,\"context_length\":%d", s->model.ctx_size);
@@ -42,7 +42,7 @@ static bool write_ollama_model(const el_server *s, const model *m, bool running,
          el_buf_append(out, "}", 1);
 }
 
-/* All that the key allows; running: of them those that are in memory. */
+/* The models that the key allows; running: only those in memory. */
 static bool write_ollama_models(const el_query *q, bool running, el_answer *out, el_api_error *e) {
   const el_server *s = q->server;
   el_buf *b = &out->body;

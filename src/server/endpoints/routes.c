@@ -17,8 +17,8 @@ static bool or_no_memory(bool ok, el_api_error *e) {
   return ok || el_api_fail(e, 500, "no_memory", NULL, "Out of memory.");
 }
 
-/* Whether the process does its work: whoever restarts what does not work asks this. A server that drains answers 503
- * to everything else too. */
+/* Whether the process works; for supervisors that restart it if not. A draining server answers 503 here and everywhere
+ * else. */
 static bool get_health(const el_query *q, el_answer *out, el_api_error *e) {
   el_server *s = q->server;
   if (atomic_load(&s->draining)) out->status = 503;
@@ -26,8 +26,8 @@ static bool get_health(const el_query *q, el_answer *out, el_api_error *e) {
       el_info_health(s, !atomic_load(&s->asks_for_key) || (q->key && !el_key_is_limited(q->key)), &out->body), e);
 }
 
-/* Whether to send requests here: balancers ask this. It says no while all is served still, so that they hear of it
- * before a connection is refused. */
+/* Whether to send requests here; for load balancers. It says no while requests are still served, so that balancers
+ * notice before a connection is refused. */
 static bool get_ready(const el_query *q, el_answer *out, el_api_error *e) {
   bool ready = el_server_is_ready(q->server);
   if (!ready) out->status = 503;
@@ -78,7 +78,7 @@ static bool get_version(const el_query *q, el_answer *out, el_api_error *e) {
   return or_no_memory(el_buf_printf(&out->body, "{\"version\":\"%s\"}", el_version()), e);
 }
 
-/* For what looks whether somebody is there; the figures are /health's. */
+/* For clients that only test whether a server is there. */
 static bool get_ping(const el_query *q, el_answer *out, el_api_error *e) {
   out->type = "text/plain; charset=utf-8"; /* nothing is no JSON */
   if (atomic_load(&q->server->draining)) out->status = 503;
@@ -107,7 +107,7 @@ static bool no_response(const el_query *q, el_api_error *e) {
   return el_api_fail(e, 404, "not_found", NULL, "Response with id '%.60s' not found.", q->rest);
 }
 
-/* What a response was asked with. The last item comes first, unless the query has another order. */
+/* The input items of a stored response. The last item comes first, unless the query asks for another order. */
 static bool get_response_input(const el_query *q, size_t id_len, el_answer *out, el_api_error *e) {
   char id[EL_STORED_ID];
   const char *order = el_query_argument(q, "order");

@@ -1,5 +1,5 @@
-/* GET /v1/stats: what the machine does now, for people who look at it: figures as /metrics has them, in one object of
- * JSON. A limited key's caller is told of what it may use, and nothing of what others do. */
+/* GET /v1/stats: what the server does now, for people who watch it: the figures of /metrics in one JSON object. A
+ * limited key learns about what it may use, and nothing about others. */
 #include <inttypes.h>
 #include <string.h>
 
@@ -13,12 +13,12 @@ static const char *bool_name(bool is) {
   return is ? "true" : "false";
 }
 
-/* Whether requests to "auto" get the router's choice. */
+/* Whether requests to "auto" get the router's decision. */
 static bool answers_to_auto(el_server *s, const el_key *key) {
   return s->options.has_router && el_models_is_auto(s, key, EL_AUTO);
 }
 
-/* What a request without a model gets, if the key may name it. */
+/* The model for requests that name none, if the key may name it. */
 static const char *default_model_for(el_server *s, const el_key *key) {
   const char *name = s->options.default_adapter;
   if (name && (el_models_allows(s, key, name) || (answers_to_auto(s, key) && !strcmp(name, EL_AUTO)))) return name;
@@ -39,7 +39,7 @@ static bool write_model_stats(el_server *s, const el_key *key, el_buf *out) {
          el_json_cstring(out, m->isa) && el_buf_append(out, "}", 1);
 }
 
-/* Adapters that the key may name, without those that cannot be offered. */
+/* The number of adapters that the key may name, without those that cannot be offered. */
 static size_t count_adapters(el_server *s, const el_key *key, const el_stats *st) {
   el_adapter_info *list;
   size_t n, allowed = 0;
@@ -87,7 +87,7 @@ static bool write_memory_stats(const el_server *s, const el_stats *st, el_buf *o
                        s->model.block_bytes, st->pool_blocks, use.kv, use.adapters_used, use.adapters_idle, use.free);
 }
 
-/* All keys', or a limited key's own; nothing where there are no keys. */
+/* The use of all keys, or only a limited key's own; nothing if there are no keys. */
 static bool write_key_stats(el_server *s, const el_key *key, el_buf *out) {
   el_api_keys *keys = el_server_keys(s);
   bool ok =
@@ -106,7 +106,7 @@ bool el_info_stats(el_server *s, const el_key *key, el_buf *out) {
             el_buf_printf(out, ",\"adapters\":{\"offered\":%zu", count_adapters(s, key, &st));
   if (ok && !limited) ok = write_adapter_stats(&st, out);
   ok = ok && el_buf_append(out, "}", 1) && write_key_stats(s, key, out);
-  if (ok && !limited) /* A monotonic clock: rates are differences of two answers. */
+  if (ok && !limited) /* A monotonic clock, as clients compute rates from two answers. */
     ok = el_buf_printf(out, ",\"started\":%" PRId64 ",\"clock_ms\":%.3f", s->started, (double)el_now_ns() / 1e6) &&
          write_request_stats(s, &st, out) && write_decision_stats(&st, out) && write_memory_stats(s, &st, out);
   return ok && el_buf_append(out, "}", 1);

@@ -12,7 +12,7 @@ static const char *const LIMITS[EL_N_LIMITS] = {"requests", "tokens", "concurren
 typedef struct row {
   const char *name;
   el_key_usage usage;
-  const el_key *key; /* whose limits they are; NULL: of several */
+  const el_key *key; /* the key with these limits; NULL: several keys */
 } row;
 
 static void add_key_usage(el_key_usage *to, const el_key_usage *from) {
@@ -23,7 +23,7 @@ static void add_key_usage(el_key_usage *to, const el_key_usage *from) {
   for (int i = 0; i < EL_N_LIMITS; i++) to->refused[i] += from->refused[i];
 }
 
-/* Names in the file's order, then the others; an array of *n, NULL: out of memory. */
+/* Rows for names in the file's order, then one for all other keys; [*n]. NULL: out of memory. */
 static row *make_usage_rows(const el_api_keys *k, size_t *n) {
   row *rows = calloc(k->n + 1, sizeof *rows);
   row others = {.name = "other"};

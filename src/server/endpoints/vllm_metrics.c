@@ -1,6 +1,6 @@
-/* What Kubernetes' inference gateway asks of a model server (Gateway API Inference Extension, proposal 003, "model
- * server protocol"): how many requests wait and run, how full keys and values are, and which adapters are where. Under
- * vLLM's names, which its endpoint picker looks for unless it is told others. */
+/* The metrics that Kubernetes' inference gateway needs from a model server (Gateway API Inference Extension, proposal
+ * 003, "model server protocol"): how many requests wait and run, how full the KV cache is, and which adapters are in
+ * memory. They have vLLM's names, which its endpoint picker expects by default. */
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -9,8 +9,8 @@
 #include "server/endpoints/endpoints.h"
 #include "server/endpoints/metrics.h"
 
-/* The list of adapters is one label: no longer than this, whatever is in memory. Names beyond are not told, those used
- * longest ago first; the picker then takes them for not there, which costs a load somewhere else and no more. */
+/* The longest value of the label that lists the adapters. Names that do not fit are left out, first those used longest
+ * ago. The picker then takes them for absent, which at most costs a load on another server. */
 enum { MOST_NAMES = 256, MOST_BYTES = 16 << 10 };
 
 static bool write_vllm_gauge(const el_server *s, const char *name, const char *help, double value, el_buf *out) {
@@ -38,14 +38,13 @@ bool el_vllm_metrics_write(const el_server *s, const el_stats *st, el_buf *out) 
 
 /* ---------------------------------------------------------------- adapters */
 
-/* Names, each once, in the order of their bytes; they are others'. */
+/* Borrowed names, each once, in the order of their bytes. */
 typedef struct names {
   const char *items[MOST_NAMES];
   size_t n, bytes;
 } names;
 
-/* The picker takes the list apart at its commas, and blanks at a name's ends off: a name with those would be another's.
- */
+/* The picker splits the list at commas and trims blanks, so a name with either would be read as another name. */
 static bool can_be_label(const char *name) {
   size_t n = strlen(name);
   return n && !strchr(name, ',') && name[0] != ' ' && name[n - 1] != ' ';
@@ -77,8 +76,8 @@ static bool write_names(const char *label, const names *l, el_buf *out) {
   return ok;
 }
 
-/* How many more there is room for without another's leaving: as large as those that are there, and no more than can run
- * at once. The picker takes a node with room for nearly as good as one that has the adapter. */
+/* How many more adapters of the current mean size fit without dropping one, at most as many as can run at once. The
+ * picker rates a node with room nearly as high as one that has the adapter. */
 static size_t names_room(const el_server *s, const el_stats *st, size_t n_resident) {
   const el_pool_use use = el_info_pool(st);
   uint64_t blocks = use.adapters_used + use.adapters_idle;

@@ -7,7 +7,7 @@
 
 /* Decoded at once. */
 #define PIECE ((size_t)64 << 10)
-/* The window that a frame of zstd may ask for, as a power of two: what RFC 8878 wants every decoder to have. */
+/* The largest window of a zstd frame, as a power of two: RFC 8878 asks every decoder to support it. */
 #define MIN_WINDOW_LOG 23
 #define MAX_WINDOW_LOG 30
 
@@ -38,7 +38,7 @@ static el_decoded fail_decode_memory(el_api_error *e) {
 
 static const char ENDS_EARLY[] = "it ends in the middle";
 
-/* Room for the next piece, and a byte more than the limit, which says that there is more. 0: out of memory. */
+/* Makes room for the next piece, up to one byte beyond the limit, which shows that there is more. 0: out of memory. */
 static size_t grow_decoded(el_buf *out, size_t limit) {
   size_t n = limit - out->len + 1;
   if (n > PIECE) n = PIECE;
@@ -47,14 +47,14 @@ static size_t grow_decoded(el_buf *out, size_t limit) {
 
 /* ------------------------------------------------------------------- zlib */
 
-/* "deflate" means zlib's form (RFC 9110), but some clients send the bare one. */
+/* "deflate" means the zlib format (RFC 9110), but some clients send raw deflate. */
 static int window_bits(el_coding coding, const unsigned char *in, size_t len) {
   if (coding == EL_CODING_GZIP) return MAX_WBITS + 16;
   bool zlib = len >= 2 && (in[0] & 15) == Z_DEFLATED && (in[0] << 8 | in[1]) % 31 == 0;
   return zlib ? MAX_WBITS : -MAX_WBITS;
 }
 
-/* Whether another member of gzip follows; they are one text. */
+/* Whether another gzip member follows; all members together are one text. */
 static bool begins_member(const z_stream *z) {
   return z->avail_in >= 2 && z->next_in[0] == 0x1f && z->next_in[1] == 0x8b;
 }

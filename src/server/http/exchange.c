@@ -66,7 +66,7 @@ void el_exchange_release(el_exchange *x) {
   pthread_mutex_lock(&s->mutex);
   el_callers_put(&s->callers, caller);
   s->n_exchanges--;
-  pthread_cond_broadcast(&s->changed); /* under the mutex: whoever waits for this frees the server next */
+  pthread_cond_broadcast(&s->changed); /* under the mutex, as the thread that waits for this frees the server next */
   pthread_mutex_unlock(&s->mutex);
 }
 
@@ -82,7 +82,7 @@ void el_exchange_body(el_exchange *x, const char *data, size_t len) {
   if (len > limit - x->body.len) {
     x->too_large = true;
   } else if (!el_share_allows(mine, len, all, el_exchange_max_bodies(x->server))) {
-    /* Whoever has no other body has met the others', which are very many then. */
+    /* A caller without another body was refused because of the other callers' bodies, which are very many then. */
     bool alone = mine == x->body.len;
     x->over_share = !alone;
     x->no_room = alone;
@@ -100,7 +100,7 @@ bool el_exchange_fail_too_large(const el_exchange *x, el_api_error *e) {
                      x->server->options.max_body_bytes, x->coding && !x->too_large ? " once it is decoded" : "");
 }
 
-/* There are as many decoded bodies as readers at most, so nobody is asked whether there is room for one. */
+/* There are at most as many decoded bodies as readers, so they need no limit of their own. */
 el_decoded el_exchange_decode(el_exchange *x, size_t limit, el_api_error *e) {
   el_buf out = {0};
   if (!x->coding) return EL_DECODED;
@@ -122,7 +122,7 @@ el_decoded el_exchange_decode(el_exchange *x, size_t limit, el_api_error *e) {
 bool el_exchange_hold(el_exchange *x, size_t bytes) {
   size_t limit = EL_MAX_PENDING_ANSWERS * EL_MAX_PENDING_BYTES;
   el_server *s = x->server;
-  /* Two threads that look at once may both be let in: the limit is no edge. */
+  /* Two threads at once may both pass: the limit need not be exact. */
   if (!el_share_allows(atomic_load(&x->caller->held), bytes, atomic_load(&s->held_bytes), limit)) return false;
   atomic_fetch_add(&x->held, bytes);
   atomic_fetch_add(&x->caller->held, bytes);
@@ -150,7 +150,7 @@ bool el_exchange_fail_held(const el_exchange *x, el_api_error *e) {
 bool el_exchange_ready(const el_exchange *x) {
   if (x->gone || x->failed) return true;
   if (!x->submitted) return false;
-  /* A stream begins with its header: it names the adapter, and its status says that the adapter could be loaded. */
+  /* A stream begins with its header, which names the adapter and whose status says that the adapter could be loaded. */
   if (x->request.stream) return x->events.len && (!x->chosen || x->chosen[0] || x->generations[0].done);
   return !x->n_live && !x->n_waiting;
 }
@@ -164,7 +164,7 @@ void el_exchange_suspend(el_exchange *x) {
   MHD_suspend_connection(x->connection);
 }
 
-/* With the mutex held: it is what orders this after the suspension. */
+/* The mutex is held; it orders this after the suspension. */
 static void wake_connection(el_exchange *x) {
   if (!x->suspended) return;
   x->suspended = false;
@@ -178,8 +178,8 @@ void el_exchange_resume(el_exchange *x) {
 }
 
 void el_exchange_stop_generations(el_exchange *x) {
-  /* The engine may hold a lock of its own while it calls on_generation_event, which takes ours: so it is never called
-   * with ours held. */
+  /* The engine may hold a lock of its own while it calls on_generation_event, which takes our mutex. So we never call
+   * the engine with our mutex held. */
   for (size_t i = 0;; i++) {
     pthread_mutex_lock(&x->mutex);
     bool more = i < x->n_generations;
@@ -219,8 +219,8 @@ void el_exchange_fail(el_exchange *x, const el_api_error *e) {
 
 /* ---------------------------------------------------------------- generations */
 
-/* Leaves the event for the HTTP thread. With the mutex held. What fails here is stopped by the watcher: the engine's
- * thread does not call the engine. */
+/* Packs the event for the HTTP thread. The mutex is held. If this fails, the watcher stops the generations, as the
+ * engine's thread may not call the engine. */
 static void pack_event(el_exchange *x, int choice, const el_event *ev) {
   if (x->gone || x->failed) return;
   if (ev->type == EL_EVENT_TOKEN && !ev->text_len && !x->request.request.logprobs && !x->request.list_tokens) return;
@@ -238,8 +238,8 @@ static size_t prompt_of_choice(const el_exchange *x, size_t choice) {
   return choice / (size_t)x->request.n;
 }
 
-/* The router has chosen for a prompt. With the mutex held. Whether further choices of the prompt are to be submitted:
- * with the same adapter, which is what makes them choices of one answer, and reads the prompt once. */
+/* The router has decided for a prompt. The mutex is held. Returns whether further choices of the prompt must be
+ * submitted. They get the same adapter: so they belong to one answer, and the router reads the prompt once. */
 static bool take_router_decision(el_exchange *x, const el_generation *g, const el_event_decision *decision) {
   char **chosen = &x->chosen[prompt_of_choice(x, (size_t)g->choice)];
   if (*chosen) return false;
@@ -255,11 +255,11 @@ static void end_generation(el_exchange *x, el_generation *g) {
   g->done = true;
   g->running = false;
   x->n_live--;
-  /* It failed before a choice was made: so do those that wait for it. */
+  /* It failed before the router decided, so the choices that wait for the decision fail too. */
   if (x->n_waiting && !x->chosen[prompt_of_choice(x, (size_t)g->choice)]) x->n_waiting -= (size_t)x->request.n - 1;
 }
 
-/* With the mutex held. Prompts are counted once, whatever the number of their choices. */
+/* Counts a finished generation. The mutex is held. A prompt is counted once, whatever the number of its choices. */
 static void count_done(el_exchange *x, const el_generation *g, const el_event *ev) {
   el_exchange_figures *f = &x->figures;
   bool done = ev->type == EL_EVENT_DONE;
@@ -275,7 +275,7 @@ static void count_done(el_exchange *x, const el_generation *g, const el_event *e
   f->cached_tokens += end->cached_tokens;
 }
 
-/* Back to the readers. With no mutex held. */
+/* Gives the exchange back to the readers. No mutex is held. */
 static void hand_back_to_readers(el_exchange *x) {
   el_server *s = x->server;
   pthread_mutex_lock(&s->mutex);
@@ -287,7 +287,7 @@ static void on_generation_event(const el_event *ev) {
   el_generation *g = ev->user;
   el_exchange *x = g->x;
   bool done = ev->type == EL_EVENT_DONE, more = false;
-  /* This thread alone writes what was chosen. */
+  /* Only this thread writes `chosen`. */
   if (done && !x->request.route)
     el_tally_add(&x->server->tally, x->chosen ? x->chosen[prompt_of_choice(x, (size_t)g->choice)] : x->label,
                  &ev->done);
@@ -320,9 +320,8 @@ static bool fail_submit(const el_exchange *x, const el_request *q, const el_erro
   return el_api_fail_engine(e, err, name_of(&q->adapter), el_key_is_limited(x->key));
 }
 
-/* Submits choice `i` to the adapters that q is for. False: *e, the exchange is to fail by it; until then the choice
- * counts as live, so that the others' ends do not look like the end of all. When nobody waits any more, nothing is
- * done. */
+/* Submits choice `i` with the adapters in q. False: *e, with which the exchange must fail. Until then the choice counts
+ * as live, so that the end of the others does not look like the end of all. Does nothing if the client is gone. */
 static bool submit_one(el_exchange *x, size_t i, el_request q, el_api_error *e) {
   const el_api_request *r = &x->request;
   const el_api_prompt *prompt = &r->prompts[prompt_of_choice(x, i)];
@@ -342,7 +341,7 @@ static bool submit_one(el_exchange *x, size_t i, el_request q, el_api_error *e) 
     g->submitted = true;
     x->n_live++;
     if (x->chosen && q.adapter.by != EL_BY_ROUTER)
-      x->n_waiting--; /* both at once: it is never neither live nor waiting */
+      x->n_waiting--; /* both at once, so that it is never neither live nor waiting */
     el_exchange_retain(x);
   }
   pthread_mutex_unlock(&x->mutex);
@@ -368,7 +367,7 @@ static bool submit_one(el_exchange *x, size_t i, el_request q, el_api_error *e) 
   return fail_submit(x, &q, &err, e);
 }
 
-/* Room for what will be known of each choice. */
+/* Makes room for the generations and the decisions. */
 static bool make_generations(el_exchange *x, el_api_error *e) {
   el_api_request *r = &x->request;
   r->request.prefix_domain = x->server->options.share_prefixes ? 0 : el_key_domain(x->key);
@@ -392,7 +391,7 @@ static bool make_generations(el_exchange *x, el_api_error *e) {
   return true;
 }
 
-/* To adapters that the request names, in whatever way. */
+/* Submits all choices with the adapters that the request names, in whatever way. */
 static bool submit_named(el_exchange *x, el_api_error *e) {
   el_server *s = x->server;
   el_api_request *r = &x->request;
@@ -431,7 +430,7 @@ static bool submit_auto(el_exchange *x, el_api_error *e) {
   return ok;
 }
 
-/* The other choices of prompts for which the router has chosen since. */
+/* Submits the other choices of prompts for which the router has decided since. */
 static bool submit_chosen(el_exchange *x, el_api_error *e) {
   el_request q = x->request.request;
   bool ok = true;
@@ -446,8 +445,8 @@ static bool submit_chosen(el_exchange *x, el_api_error *e) {
   return ok;
 }
 
-/* Who answers a request that names nobody: the operator's choice, where the key may name that one, else the base. With
- * scales of its own a request is for the base with these. */
+/* The model for a request that names none: the operator's default if the key may name it, else the base. A request with
+ * scales of its own is for the base with these. */
 static const char *default_model_name(const el_exchange *x) {
   el_server *s = x->server;
   const char *name = s->options.default_adapter;
@@ -456,8 +455,8 @@ static const char *default_model_name(const el_exchange *x) {
   return el_models_is_auto(s, x->key, name) || el_models_allows(s, x->key, name) ? name : s->model.name;
 }
 
-/* Takes hold of whom the request names, by name or alias: what a key allows is by the adapter's own name. What it does
- * not is decided before any file is looked at, so that the time does not tell whether it is there. */
+/* Holds the adapter that the request names, by name or alias. A key allows adapters by their own names. This is checked
+ * before any file is looked at, so that the time does not tell whether an adapter exists. */
 static bool hold_adapter(el_exchange *x, el_api_error *e) {
   el_server *s = x->server;
   el_api_request *r = &x->request;
@@ -473,7 +472,7 @@ static bool hold_adapter(el_exchange *x, el_api_error *e) {
   return (r->model = strdup(name)) || el_api_fail(e, 500, "no_memory", NULL, "Out of memory.");
 }
 
-/* An alias of the base becomes its name, where the key may have it. */
+/* Replaces an alias of the base by its name, if the key allows the base. */
 static bool name_base(el_exchange *x, el_api_error *e) {
   el_server *s = x->server;
   char **model = &x->request.model;
@@ -488,7 +487,7 @@ static void let_go_of_adapter(el_exchange *x) {
   x->adapter = NULL;
 }
 
-/* It is held until resolve decides whom to hold. What a key does not allow is as if it were not there. */
+/* The adapter is held until resolve_model decides. What a key does not allow does not exist for it. */
 static const el_tokenizer *peek_tokenizer(void *exchange, const char *model) {
   el_exchange *x = exchange;
   el_server *s = x->server;
@@ -519,7 +518,7 @@ static bool resolve_model(void *exchange, el_api_request *r, const el_held_adapt
   return true;
 }
 
-/* A field that nobody here knows: it is told once. */
+/* Logs an unknown field, once for each name. */
 static void tell_unknown(void *exchange, const char *name, const char *hint) {
   el_exchange *x = exchange;
   el_server *s = x->server;

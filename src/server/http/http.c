@@ -1,4 +1,4 @@
-/* Connections, bodies and routing, on libmicrohttpd's one thread (epoll). */
+/* Connections, bodies and routing, in libmicrohttpd's single thread (epoll). */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,18 +14,18 @@
 #include "server/http/route.h"
 #include "server/http/state.h"
 
-/* Request line and headers of one request, and pieces of its body: libmicrohttpd's pool for a connection. */
+/* libmicrohttpd's memory for a connection: the request line and headers of one request, and pieces of its body. */
 #define CONNECTION_MEMORY ((size_t)32 << 10)
-/* Headers beyond this are refused in JSON; those that do not fit into that memory get libmicrohttpd's own page. */
+/* Headers beyond this are refused with JSON. If they do not fit into that memory, libmicrohttpd refuses them itself. */
 #define MAX_HEADERS ((size_t)24 << 10)
-/* The piece of a stream that is handed over at once. */
+/* How much of a stream is handed over at a time. */
 #define STREAM_BLOCK 4096
-/* A longer name of a base model is left out of the headers, which have to fit into CONNECTION_MEMORY. */
+/* Longer names of adapters and the base are left out of headers, which must fit into CONNECTION_MEMORY. */
 #define MAX_HEADER_VALUE 1024
-/* Seconds after which a client that was told "overloaded" or "too many" may try again. */
+/* Seconds after which a refused client ("overloaded", "too many") may try again. */
 #define RETRY_AFTER_S 1
-/* That long waits the refusal itself: who sends megabytes again at once, whatever it is told, sends them once a second.
- */
+/* The refusal itself is delayed by this time, so that a client that ignores Retry-After and sends megabytes again at
+ * once can do so only once a second. */
 #define REFUSAL_NS 1000000000u
 
 static const char *header(struct MHD_Connection *c, const char *name) {
@@ -59,7 +59,7 @@ static void add_cors(el_exchange *x, struct MHD_Response *r) {
   MHD_add_response_header(r, "Vary", "Origin");
 }
 
-/* Queues `r` (NULL: out of memory, which closes the connection) and drops our reference to it. */
+/* Queues `r` and drops our reference to it. NULL: out of memory, which closes the connection. */
 static enum MHD_Result queue(el_exchange *x, int status, struct MHD_Response *r) {
   if (!r) return MHD_NO;
   x->status = status;
@@ -90,7 +90,7 @@ static struct MHD_Response *json_response(el_exchange *x, el_buf *b) {
   return buffer_response(x, b, "application/json");
 }
 
-/* An answer of the model's, with the name of the adapter; as queue. */
+/* The same for an answer of the model, with the name of the adapter in a header. */
 static enum MHD_Result queue_answer(el_exchange *x, struct MHD_Response *r) {
   const char *name = el_exchange_adapter(x);
   el_buf b = {0};
@@ -134,8 +134,8 @@ static enum MHD_Result answer_unknown_coding(el_exchange *x) {
   return answer_error(x, &e, NULL);
 }
 
-/* Somebody before us, a balancer perhaps, may have read another length than libmicrohttpd: what it takes for this
- * body's rest is the next client's request. So nothing more is read from this connection. */
+/* A proxy before us may have understood another length than libmicrohttpd, so that what it sends as the next client's
+ * request would be read as the rest of this body. So nothing more is read from this connection. */
 static enum MHD_Result answer_two_lengths(el_exchange *x) {
   el_api_error e;
   el_api_fail(&e, 400, "bad_request", NULL,
@@ -163,14 +163,14 @@ static enum MHD_Result answer_preflight(el_exchange *x, const el_route *r) {
     MHD_add_response_header(resp, "Access-Control-Allow-Methods", el_route_methods(r));
     if (headers) MHD_add_response_header(resp, "Access-Control-Allow-Headers", headers);
     MHD_add_response_header(resp, "Access-Control-Max-Age", "600");
-    /* A page of the web that may call this address, which its browser takes for a private one. */
+    /* A web page may call this address, which its browser takes for a private one. */
     if (header(x->connection, "Access-Control-Request-Private-Network"))
       MHD_add_response_header(resp, "Access-Control-Allow-Private-Network", "true");
   }
   return queue(x, 200, resp);
 }
 
-/* By `answer`, which is the route's for GET or DELETE. */
+/* Answers with the route's function for GET or DELETE. */
 static enum MHD_Result answer_query(el_exchange *x, const el_route *r, const char *path,
                                     bool (*answer)(const el_query *q, el_answer *out, el_api_error *e)) {
   const el_query q = {x->server, x->key, el_route_rest(r, path), x->connection};
@@ -271,7 +271,7 @@ static enum MHD_Result answer_stream(el_exchange *x) {
   if (!r) return MHD_NO;
   MHD_add_response_header(r, "Content-Type", x->api->writer->stream_type);
   MHD_add_response_header(r, "Cache-Control", "no-cache");
-  /* nginx, if it stands before us, is to pass events on at once. */
+  /* tells nginx to pass events on at once */
   MHD_add_response_header(r, "X-Accel-Buffering", "no");
   return queue_answer(x, r);
 }
@@ -303,8 +303,8 @@ static enum MHD_Result answer_work(el_exchange *x) {
 
 /* ---------------------------------------------------------------- a request's way in */
 
-/* The body is complete: nothing is awaited from the client, but that it stays. With `works` another thread takes over,
- * in the same breath: a server that stops finds either no trace of the request, or all of it. False: too late. */
+/* The body is complete, so nothing more is expected from the client. With `works` another thread takes over, under the
+ * same lock: a server that stops finds either nothing of the request or all of it. False: the server is stopping. */
 static bool received(el_exchange *x, el_conn *c, bool works) {
   el_server *s = x->server;
   pthread_mutex_lock(&s->mutex);
@@ -325,7 +325,7 @@ static bool received(el_exchange *x, el_conn *c, bool works) {
   return ok;
 }
 
-/* Suspends the connection for a while; dispatch is called once more then. False: too late. */
+/* Suspends the connection for a while, after which dispatch is called again. False: the server is stopping. */
 static bool hold_back(el_exchange *x, el_conn *c) {
   el_server *s = x->server;
   x->held_back = true;
@@ -368,7 +368,7 @@ static enum MHD_Result answer_denied(el_exchange *x) {
                                    : "No API key provided: the header 'Authorization: Bearer KEY' is needed.");
 }
 
-/* Who calls. A browser asks without a key what it may ask (OPTIONS), and whoever watches the server has none. */
+/* Finds the caller's key. Browsers send OPTIONS without a key, and supervisors have none. */
 static void find_key(el_exchange *x, const char *method) {
   el_server *s = x->server;
   if (!atomic_load(&s->asks_for_key) || !strcmp(method, "OPTIONS")) return;
@@ -431,14 +431,14 @@ static enum MHD_Result dispatch(el_exchange *x, const char *method, const char *
                               "The server holds as many request bodies as it takes; try again later.");
 }
 
-/* For the log: what a terminal may be shown. */
+/* Writes method and path for the log, with characters that are safe on a terminal. */
 static void describe_request(el_exchange *x, const char *method, const char *path) {
   snprintf(x->what, sizeof x->what, "%.10s %s", method, path);
   for (char *p = x->what; *p; p++)
     if ((unsigned char)*p < 0x20 || (unsigned char)*p >= 0x7f) *p = '?';
 }
 
-/* Content-Encoding has to be there once: of several only the client knows their order. */
+/* Only one Content-Encoding is accepted, as only the client knows the order of several. */
 static enum MHD_Result see_header(void *exchange, enum MHD_ValueKind kind, const char *name, const char *value) {
   el_exchange *x = exchange;
   if (!value) value = "";
@@ -467,7 +467,8 @@ static enum MHD_Result begin_request(el_server *s, struct MHD_Connection *c, con
   x->caller = el_callers_get(&s->callers, x->key, c);
   pthread_mutex_unlock(&s->mutex);
   if (!x->caller) return MHD_NO;
-  /* A client that asks first is told before it sends; others send it all, and only read the answer then. */
+  /* A client that sends "Expect: 100-continue" is refused before it sends; others send the whole body before they read
+   * the answer. */
   const char *expect = header(c, "Expect"), *length = header(c, "Content-Length");
   if (expect && x->denied) return received(x, conn_of(c), false) ? answer_denied(x) : MHD_NO;
   if (expect && x->unknown_coding) return received(x, conn_of(c), false) ? answer_unknown_coding(x) : MHD_NO;
@@ -490,7 +491,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *c, const cha
 
 /* ---------------------------------------------------------------- connections */
 
-/* A request's first line has come. A new connection's clock runs since it was opened. */
+/* The first line of a request has arrived. On a new connection the time counts from its opening. */
 static void *on_request_line(void *cls, const char *uri, struct MHD_Connection *c) {
   el_server *s = cls;
   el_conn *conn = conn_of(c);

@@ -10,7 +10,7 @@ static const char *key_name_of(const el_key *key) {
   return *key->name ? key->name : "this API key";
 }
 
-/* As OpenAI's clients know it: `code` for all limits, `type` says which. */
+/* As OpenAI's clients expect it: one `code` for all limits; `type` says which limit. */
 static bool fail_key_limit(const el_exchange *x, const el_refusal *why, el_api_error *e) {
   const el_quota *q = &x->key->quota;
   char time[32];
@@ -38,7 +38,7 @@ bool el_limits_enter(el_exchange *x, el_api_error *e) {
   return true;
 }
 
-/* Each once, however many answers are wanted to it. */
+/* Each prompt counts once, however many choices it has. */
 static uint64_t count_prompt_tokens(const el_exchange *x) {
   uint64_t n = 0;
   for (size_t i = 0; i < x->request.n_prompts; i++) n += x->request.prompts[i].n;

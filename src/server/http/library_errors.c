@@ -1,10 +1,10 @@
-/* What libmicrohttpd refuses by itself, in our words.
+/* JSON answers in the place of the ones that libmicrohttpd makes itself.
  *
- * A request that it cannot read (no HTTP, headers beyond its memory, a length that is no number) it answers before
- * anything of ours sees it, with a page of HTML, and it has no hook for that. But it queues that page with its own
- * public MHD_queue_response, called through the dynamic linker; so the definition below stands in front of the
- * library's, sees each answer with its connection and status, and exchanges those that are not ours. A libmicrohttpd
- * that binds its calls inside itself would answer with its pages again; tests/py/test_server_bad_input.py tells. */
+ * libmicrohttpd answers requests that it cannot read (not HTTP, headers beyond its memory, an invalid length) with a
+ * page of HTML before any code of ours sees them, and has no hook for that. But it queues that page with its own public
+ * MHD_queue_response, called through the dynamic linker. So the definition below takes the place of the library's. It
+ * sees each answer with its connection and status, and replaces those that are not ours. A libmicrohttpd that binds its
+ * calls internally would answer with its own pages again; tests/py/test_server_bad_input.py would show it. */
 #include <dlfcn.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -49,9 +49,10 @@ static struct MHD_Response *make_json_response(el_buf *json) {
   return r;
 }
 
-/* Version 0.9.75 writes the head of its answer twice where a Content-Length is at fault. So the answer is sent here, in
- * front of nothing: the library reads a request when the one before is answered whole. What does not fit into the
- * socket's buffer at once is lost with the connection, which the library closes as nothing was queued. */
+/* libmicrohttpd 0.9.75 writes the header of its answer twice when a Content-Length is invalid. So the answer is sent
+ * here. Nothing can be ahead of it, as the library reads a request only after the one before is answered completely.
+ * What does not fit into the socket's buffer at once is lost; the library then closes the connection, as nothing was
+ * queued. */
 static void send_whole(int fd, unsigned status, el_buf *json) {
   el_buf b = {0};
   char date[64];
@@ -69,7 +70,7 @@ static void send_whole(int fd, unsigned status, el_buf *json) {
   el_buf_free(json);
 }
 
-/* What we answer says what it is; the library's pages do not, and ours without a body are no errors. */
+/* Our answers have a Content-Type and the library's pages have none; answers of ours without a body are not errors. */
 static bool is_the_librarys(unsigned status, struct MHD_Response *r) {
   return status >= 400 && !MHD_get_response_header(r, "Content-Type");
 }

@@ -13,7 +13,7 @@
 /* Bursts of clients wait here while max_connections are open. */
 #define BACKLOG 511
 
-/* A peer whose machine vanished without a word is noticed after 30 + 3·10 s. Accepted sockets inherit this. */
+/* A peer whose machine has vanished is noticed after 30 + 3·10 s. Accepted sockets inherit this. */
 static void set_keepalive(int fd) {
   int on = 1, idle = 30, interval = 10, count = 3;
   setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);

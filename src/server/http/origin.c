@@ -1,15 +1,16 @@
 /* Which web pages may call the server.
  *
- * Any page that a user visits can make the browser send requests to 127.0.0.1. Browsers then tell the page's origin,
- * and programs tell none. A request with an origin is answered if the page comes from where only programs of the user's
- * own put pages, from localhost or from inside of a desktop application (the list is Ollama's): such a program could
- * call the server itself. Or if the operator allowed the origin. Pages in sandboxes, of files among them, have the
- * origin "null", which any page can give itself.
+ * Any page that a user visits can make the browser send requests to 127.0.0.1. Browsers then send the page's origin;
+ * programs send none. A request with an origin is answered in three cases:
+ * - The page is from localhost or from inside a desktop application (Ollama's list). Only the user's own programs put
+ *   pages there, and such a program could call the server itself.
+ * - The operator has allowed the origin. Sandboxed pages and pages from files have the origin "null", which any page
+ * can give itself.
+ * - The origin is the server's own. This is believed only for IP addresses and localhost, as a page of evil.example
+ * whose name was rebound to 127.0.0.1 also has an origin that equals the Host header.
  *
- * Or if it is the server's own, which is believed only for addresses and localhost: a page of evil.example whose name
- * was rebound to 127.0.0.1 also has an origin that equals the Host header. What such a page reads without an origin, as
- * browsers send none with a GET of the page's own, is known by that header: where only this machine reaches the server,
- * and nobody needs a key, it has to be a name that no stranger can point here. */
+ * Browsers send no origin with a GET to the page's own host. So where only this machine reaches the server and no key
+ * is required, the Host header must be a name that no stranger can point here. */
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <string.h>
@@ -17,8 +18,8 @@
 
 #include "server/http/state.h"
 
-/* A host as in a Host header, "127.0.0.1:8080", "[::1]:8080", "localhost", without its port and brackets: its length;
- * 0: it is none. */
+/* Finds the host in a Host header ("127.0.0.1:8080", "[::1]:8080", "localhost"), without port and brackets. Returns its
+ * length; 0: it is not a host. */
 static size_t host_of(const char **host) {
   bool v6 = **host == '[';
   size_t len = v6 ? strcspn(++*host, "]") : strcspn(*host, ":");
@@ -46,7 +47,7 @@ static bool is_address(const char *name, size_t len) {
   return inet_pton(AF_INET, copy, address) == 1 || inet_pton(AF_INET6, copy, address) == 1;
 }
 
-/* Browsers ask no name server for these. */
+/* Browsers do not ask a name server for these. */
 static bool is_localhost(const char *name, size_t len) {
   return host_is(name, len, "localhost") || host_ends_in(name, len, ".localhost");
 }
@@ -74,7 +75,7 @@ static bool is_own_page(const char *origin, const char *host) {
          is_address_or_localhost(host);
 }
 
-/* Whether the operator allowed an origin, or with `host` one of this host. */
+/* Whether the operator has allowed this origin; with `host`, any origin of this host. */
 static bool is_cors_origin(const el_server *s, const char *origin, const char *host) {
   for (size_t i = 0; i < s->options.n_cors_origins; i++) {
     const char *allowed = s->options.cors_origins[i], *of = strstr(allowed, "://");
@@ -84,7 +85,7 @@ static bool is_cors_origin(const el_server *s, const char *origin, const char *h
   return false;
 }
 
-/* A name that a stranger's name server cannot answer for: without a dot, or of a zone that is for local names. */
+/* A name for which no stranger's name server can answer: one without a dot, or in a zone for local names. */
 static bool is_local_name(const char *host) {
   size_t len = host_of(&host);
   return len && (!memchr(host, '.', len) || host_ends_in(host, len, ".local") || host_ends_in(host, len, ".internal"));

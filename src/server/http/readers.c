@@ -1,35 +1,35 @@
-/* Megabytes of JSON take a tenth of a second to parse, and the HTTP thread goes on meanwhile; so do the bodies of
- * others, by three rules:
+/* Megabytes of JSON take a tenth of a second to parse. The readers do this, so that the HTTP thread and other callers'
+ * bodies do not wait. There are three rules:
  *
- * Short bodies have a reader of their own, which never takes a long one: whatever others send, a short request finds
- * somebody who reads it within the time of a few short ones.
+ * Short bodies have a reader of their own, which never takes a long one. Whatever others send, a short request is read
+ * within the time of a few short ones.
  *
- * Long bodies have two readers, which give way to all that computes. A caller has one of them at a time, so that
- * another's long body does not wait for all of the first one's. Each needs the memory of a parsed body, which is many
- * times its length where it is made of small values: this is why there are not more.
+ * Long bodies have two readers, which give way to all threads that compute. A caller has one of them at a time, so that
+ * a long body of another caller does not wait for all of the first one's. Each reader needs the memory of a parsed
+ * body, which is many times its length if it consists of small values. That is why there are only two.
  *
- * In each lane callers take turns by the bytes that they have had: who has had the fewest is next. (Start-time fair
- * queueing: a caller that comes anew begins where the others stand, so that nobody saves up turns.)
+ * In each lane callers take turns by bytes: the caller whose bodies have taken the fewest bytes is next. (Start-time
+ * fair queueing: a new caller starts at the others' virtual time, so nobody saves up turns.)
  *
- * A body cannot hold a reader for long: it is max_body_bytes long at most, and a prompt that the context cannot hold is
- * given up once that is certain (el_tokenize_at_most), so that no more is tokenized than could be of use.
+ * A body cannot occupy a reader for long. It has at most max_body_bytes, and a prompt that does not fit the context is
+ * given up as soon as that is certain (el_tokenize_at_most).
  *
- * A compressed body is decoded by its reader. What a short one says may be long, a thousand times as long: then the
- * short bodies' reader leaves it to the others, as soon as that shows. */
+ * A compressed body is decoded by its reader. A short one may be a thousand times as long when it is decoded. As soon
+ * as that shows, the reader of short bodies leaves it to the others. */
 #include "server/http/readers.h"
 
 #include "base/priority.h"
 #include "server/http/state.h"
 
-/* A longer body is a long one. Reading this much takes about 3 ms, most of it for tokens, of which there are thousands:
- * then their computation takes seconds. */
+/* Bodies above this length are long. Reading this much takes about 3 ms, most of it for thousands of tokens, whose
+ * computation then takes seconds. */
 #define SHORT_BODY ((size_t)16 << 10)
-/* What a request costs beside its bytes. */
+/* The cost of a request beside its bytes, in bytes. */
 #define REQUEST_COST 1024
-/* As the thread that loads adapters: see base/priority.h. */
+/* Like the thread that loads adapters: see base/priority.h. */
 enum { LONG_NICE = 10, LONG_SLICE_US = 200 };
 
-/* What was chosen for a request with several choices is submitted from its parsed form: its body is gone. */
+/* The remaining choices of a request with a router's decision are submitted from its parsed form; the body is gone. */
 static int lane_of_exchange(const el_exchange *x) {
   return x->grows || x->body.len > SHORT_BODY ? EL_LANE_LONG : EL_LANE_SHORT;
 }
@@ -57,13 +57,13 @@ void el_readers_push(el_server *s, el_exchange *x) {
   pthread_cond_signal(&lane->changed);
 }
 
-/* The caller that is next, as the place that points to it; NULL: nobody may be. */
+/* The next caller, as the pointer that points to it; NULL: none may be served. */
 static el_caller **next_caller(const el_server *s, el_lane *lane, int which) {
   el_caller **best = NULL;
   for (el_caller **at = &lane->waiting; *at; at = &(*at)->lines[which].next_waiting) {
     bool has_one = which == EL_LANE_LONG && (*at)->n_long >= EL_LONG_READERS - 1;
     if (has_one && !s->stopping) continue;
-    /* Of two that stand equal the one that came first, which is further back. */
+    /* Among equals the one that came first, which is further back in the list. */
     if (!best || (*at)->lines[which].served <= (*best)->lines[which].served) best = at;
   }
   return best;
@@ -99,14 +99,14 @@ static void give_back_exchange(el_server *s, el_exchange *x, int which) {
   x->again = false;
 }
 
-/* Turns are counted in what is read, which is what a body says, or as much of it as was decoded. */
+/* Charges what is read: the decoded body, or as much of it as was decoded. */
 static void charge_caller(el_server *s, el_caller *caller, int which, size_t bytes) {
   pthread_mutex_lock(&s->mutex);
   caller->lines[which].served += bytes;
   pthread_mutex_unlock(&s->mutex);
 }
 
-/* Whether it can be parsed now; else it has failed, or is left to the readers of long bodies. */
+/* Whether the body can be parsed now; otherwise the request has failed, or is left to the readers of long bodies. */
 static bool decode_body(el_server *s, el_exchange *x, int which) {
   size_t most = s->options.max_body_bytes, limit = which == EL_LANE_SHORT && most > SHORT_BODY ? SHORT_BODY : most;
   el_api_error e;

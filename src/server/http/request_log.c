@@ -1,4 +1,4 @@
-/* One line a request: who asked what of whom, what it took, and whose trace it belongs to. */
+/* Logs one line per request: the caller, the endpoint, the adapter, times and tokens, and its trace. */
 #include <stdio.h>
 
 #include "base/buf.h"
@@ -23,7 +23,7 @@ static bool write_request_line(el_buf *b, const el_server_request *r) {
 void el_request_log(el_exchange *x, bool cut_off) {
   const el_server *s = x->server;
   if (!s->log.fn) return;
-  pthread_mutex_lock(&x->mutex); /* generations may still run, where the client has gone */
+  pthread_mutex_lock(&x->mutex); /* generations may still run if the client has gone */
   const el_exchange_figures f = x->figures;
   const char *adapter = x->submitted ? el_exchange_adapter(x) : NULL;
   pthread_mutex_unlock(&x->mutex);

@@ -24,9 +24,10 @@ static const el_route *find_route(const el_route *routes, size_t n_routes, const
   return NULL;
 }
 
-/* As it is, else without or with the version: clients differ in which of both their base address has. */
+/* Looks the path up as it is, then with "/v1" removed or added, as the base address of some clients has it and that of
+ * others does not. */
 static const el_route *find_route_or_version(const el_route *routes, size_t n_routes, const char *path, size_t len) {
-  char longer[64]; /* than any route: what is cut off is a name */
+  char longer[64]; /* longer than any route, so what is cut off belongs to a name */
   const el_route *r = find_route(routes, n_routes, path, len);
   if (r) return r;
   if (len > VERSION_LEN + 1 && !strncmp(path, VERSION, VERSION_LEN) && path[VERSION_LEN] == '/')

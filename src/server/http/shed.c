@@ -1,9 +1,10 @@
-/* A connection costs little, and its client may take its time, as long as there are others. When they are nearly used
- * up, whoever waits for its client is shut: of the address that has the most, and of these first what is idle between
- * requests, then the request that has been arriving for longest, then the answer that has waited longest to be taken.
+/* A connection costs little, so clients may take their time as long as connections are left. When they are nearly used
+ * up, connections that wait for their clients are shut: first those of the address that has the most. Among these,
+ * first the ones that are idle between requests, then the request that has been arriving for longest, then the answer
+ * that has waited longest to be taken.
  *
- * So a thousand clients that send and take a byte a second keep nobody out, and who sends a request in one go, or waits
- * for an answer that is being made, is never shut. */
+ * So a thousand clients that send or take a byte per second keep nobody out. A client that sends its request at once,
+ * or waits for an answer that is being generated, is never shut. */
 #include "server/http/shed.h"
 
 #include <stdlib.h>
@@ -12,13 +13,13 @@
 #include "base/clock.h"
 #include "server/http/state.h"
 
-/* How long nothing of it is held against a client: it may have a request on its way, or its last bytes. */
+/* A grace period for clients: a request, or its last bytes, may be on the way. */
 #define GRACE_NS 1000000000u
 #define TAKING_GRACE_NS 5000000000u
 /* Between two lines in the log. */
 #define SAY_NS 10000000000u
 
-/* What the server waits for; YET: for the client, but not for long. */
+/* What the server waits for. YET: for the client, but within the grace period. */
 typedef enum waits { IDLE, ARRIVING, TAKING, YET, NOT } waits;
 
 typedef struct candidate {
@@ -28,7 +29,7 @@ typedef struct candidate {
   uint64_t since_ns;
 } candidate;
 
-/* Whether all of an answer is there, and only its client is waited for. */
+/* Whether the whole answer is ready and only has to be taken by the client. */
 static bool is_answered(el_conn *c) {
   el_exchange *x = c->exchange;
   if (!x) return !c->deadline_ns; /* one that needed no work */
@@ -38,7 +39,7 @@ static bool is_answered(el_conn *c) {
   return done;
 }
 
-/* Bytes are there that the HTTP thread has not read: then it is not the client that is waited for. */
+/* Whether there are bytes that the HTTP thread has not read; then the server does not wait for the client. */
 static bool has_unread(const el_conn *c) {
   int n = 0;
   return !ioctl(c->fd, FIONREAD, &n) && n > 0;
@@ -79,7 +80,7 @@ void el_shed(el_server *s) {
   qsort(list, n, sizeof *list, compare_waits);
   size_t excess = s->n_connections - allowed, shut = 0;
   for (size_t i = 0; i < n && i < excess; i++) {
-    if (list[i].waits == YET) continue; /* its turn comes, before that of an address with fewer */
+    if (list[i].waits == YET) continue; /* it comes before those of an address with fewer connections */
     el_watch_shut(list[i].conn, list[i].waits == ARRIVING && list[i].conn->in_request);
     shut++;
   }

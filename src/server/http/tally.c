@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Requests after which what was popular counts half. */
+/* Number of requests after which older ones count half. */
 #define HALF_LIFE 4096
-/* An adapter takes the place of a shown one when it is used so many times as much: they are not to take turns. */
+/* An adapter replaces a shown one when its weight is this many times as large, so that two do not take turns. */
 #define MORE 2.0
 
 static const double LIMITS[EL_TALLY_BUCKETS - 1] = {0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300};
@@ -52,8 +52,9 @@ static el_tally_row *lightest_row(el_tally *t, bool shown) {
   return least;
 }
 
-/* The row of this name; a new one takes the place of the least used that is not shown, and its weight ("space saving",
- * Metwally et al. 2005): so one that keeps coming rises whatever comes between. NULL: out of memory. */
+/* The row of this name. A new name replaces the least used row that is not shown, and inherits its weight ("space
+ * saving", Metwally et al. 2005), so that an adapter that is used again and again rises in any case. NULL: out of
+ * memory. */
 static el_tally_row *tally_row_of(el_tally *t, const char *name) {
   uint64_t hash = hash_adapter_name(name);
   for (int i = 0; i < t->n_rows; i++)

@@ -10,10 +10,10 @@
 #include "base/error.h"
 #include "server/common/secret_file.h"
 
-/* A chain of certificates is some kilobytes. */
+/* A chain of certificates has some kilobytes. */
 #define MAX_FILE_BYTES ((size_t)1 << 20)
 
-/* log NULL: it is no secret. A fifo that nobody writes to would hold up the start. */
+/* log NULL: the file is not secret. O_NONBLOCK, as a FIFO without a writer would block the start. */
 static el_status read_tls_file(const char *option, const char *path, const el_log *log, el_buf *out, el_error *err) {
   el_status status = el_secret_file_read(option, path, O_NONBLOCK, MAX_FILE_BYTES, log, out, err);
   if (!status && memchr(out->data, 0, out->len))

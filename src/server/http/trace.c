@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Where the parts of "00-TRACE-PARENT-FLAGS" begin, and its length. */
+/* Offsets in "00-TRACE-PARENT-FLAGS", and its length. */
 enum { TRACE_AT = 3, PARENT_AT = 36, FLAGS_AT = 53, LENGTH = 55 };
 
 static bool is_hex(const char *s, size_t n) {
@@ -14,7 +14,7 @@ static bool is_all_zero(const char *s, size_t n) {
   return strspn(s, "0") >= n;
 }
 
-/* A version to come may have more behind it. */
+/* Later versions may append more. */
 static bool is_valid(const char *s) {
   size_t len = strlen(s);
   if (len < LENGTH || s[2] != '-' || s[PARENT_AT - 1] != '-' || s[FLAGS_AT - 1] != '-') return false;

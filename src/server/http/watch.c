@@ -1,9 +1,10 @@
-/* The watcher's thread: what libmicrohttpd does not see.
+/* The watcher thread. It handles what libmicrohttpd does not see:
  *
- * A suspended connection is not polled, so a client that hangs up while its request waits or generates would be noticed
- * only when there is something to send, which without `stream` is at the end. And libmicrohttpd's timeout counts
- * silence, so a client that sends a byte now and then could hold a connection for ever. And a client that leaves in the
- * middle of a request is noticed only by that timeout. */
+ * - A suspended connection is not polled. A client that hangs up while its request waits or generates would be noticed
+ * only when there is something to send, which without `stream` is at the end.
+ * - libmicrohttpd's timeout counts silence, so a client that sends a byte now and then could hold a connection for
+ * ever.
+ * - A client that leaves in the middle of a request is noticed only by that timeout. */
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -14,14 +15,14 @@
 #include "base/wait.h"
 #include "server/http/state.h"
 
-#define TICK_NS 100000000 /* a hang-up is to stop the generation within a second */
+#define TICK_NS 100000000 /* a hang-up must stop the generation within a second */
 
 static const char TIMEOUT_BODY[] =
     "{\"error\":{\"message\":\"The request did not arrive in time.\",\"type\":\"invalid_request_error\",\"param\":null,"
     "\"code\":\"request_timeout\"}}";
 
-/* Where it tells, the HTTP thread awaits bytes on this connection and writes none, so this is the only writer. It sees
- * the end of the connection next, and closes it. */
+/* With `tell` the HTTP thread waits for bytes on this connection and writes none, so this is the only writer. The HTTP
+ * thread then sees the end of the connection and closes it. */
 void el_watch_shut(el_conn *c, bool tell) {
   c->expired = true;
   c->deadline_ns = 0;
@@ -36,8 +37,8 @@ void el_watch_shut(el_conn *c, bool tell) {
   shutdown(c->fd, SHUT_RDWR);
 }
 
-/* A client that has sent its last byte, all of them read, and has no complete request among them. That holds for a
- * moment also while the HTTP thread is about to take a complete one: so it must hold twice, a tick apart. */
+/* Whether a client has closed its sending side, all its bytes are read, and its request is incomplete. For a moment
+ * this is also true while the HTTP thread is about to take a complete request, so it must be true in two rounds. */
 static bool left_in_the_middle(el_conn *c, short events) {
   int unread = 0;
   bool now = events && !ioctl(c->fd, FIONREAD, &unread) && !unread, before = c->half_closed;
@@ -45,8 +46,8 @@ static bool left_in_the_middle(el_conn *c, short events) {
   return now && before;
 }
 
-/* Shuts what is late or left; lists in `l` the requests whose clients have gone, or that have failed. With the server's
- * mutex held, under which the HTTP thread unlists a connection before its descriptor is closed. */
+/* Shuts connections that are late or abandoned, and lists in `l` the requests that have failed or whose clients have
+ * gone. The server's mutex is held; the HTTP thread takes it to unlist a connection before its descriptor is closed. */
 static size_t look_at_connections(el_server *s, el_watched *l) {
   uint64_t now = el_now_ns();
   size_t n = 0, found = 0;
@@ -60,7 +61,7 @@ static size_t look_at_connections(el_server *s, el_watched *l) {
       el_exchange_resume(c->refused);
       c->refused = NULL;
     }
-    /* What the admin thread does is done and answered, whether its client goes on sending or not. */
+    /* A request for the admin thread is carried out and answered even if its client has closed its sending side. */
     if (x && x->work != EL_WORK_API) continue;
     if (x) {
       pthread_mutex_lock(&x->mutex);
