@@ -62,8 +62,27 @@ def broken_order(root):
     return broken
 
 
+def broken_inside_server(root):
+    """Includes from a folder of src/server to one after it, and folders that the table lacks."""
+    home, broken = root / "src/server", []
+    order = re.search(r"^server/: (.*)$", (root / "src/layers.txt").read_text(), re.M)[1].split()
+    for path in sorted(home.rglob("*.[ch]")):
+        own = path.relative_to(home).parts[0] if path.parent != home else None
+        if own and own not in order:
+            broken.append(f"src/layers.txt lacks server/{own}")
+            continue
+        for other, header in re.findall(r'^\s*#\s*include\s*"server/(?:(\w+)/)?(\w+\.h)"', path.read_text(), re.M):
+            if own and (header != "server.h" if not other else other not in order[: order.index(own) + 1]):
+                broken.append(f"{path.relative_to(root)}: {own} may not include {other or 'server'} ({header})")
+    return broken
+
+
 def test_folders_include_what_they_may():
     assert broken_includes(ROOT) == []
+
+
+def test_folders_inside_server_depend_one_way():
+    assert broken_inside_server(ROOT) == []
 
 
 def test_the_table_and_meson_agree():
@@ -96,6 +115,17 @@ def test_what_breaks_a_rule_is_found(tmp_path):
         "src/cli/past.c: cli may not include model (../model/model.h)",
         "src/model/bench.c: model may not include bench (bench/steps.c)",
         "src/model/private.c: base/own.h is private to base",
+    ]
+
+    write("src/layers.txt", "server/: common http\n")
+    write("src/server/common/a.c", '#include "server/server.h"\n#include "server/common/a.h"\n#include "server/http/b.h"\n')
+    write("src/server/http/b.c", '#include "server/common/a.h"\n#include "server/private.h"\n')
+    write("src/server/new/c.c")
+    write("src/server/server.c", '#include "server/http/b.h"\n')
+    assert broken_inside_server(tmp_path) == [
+        "src/server/common/a.c: common may not include http (b.h)",
+        "src/server/http/b.c: http may not include server (private.h)",
+        "src/layers.txt lacks server/new",
     ]
 
     write("src/layers.txt", "model: base | model lost\nbase: | buf\ncli: base |\n")

@@ -94,14 +94,14 @@ bool el_read_unsupported(el_api_parse *p, const el_field *f, const json_t *v) {
 /* ---------------------------------------------------------------- a body's fields */
 
 /* The row of this name; NULL: there is none. */
-static const el_field *find_field(const el_field *fields, size_t n, const char *name, unsigned where) {
+static const el_field *find_field_row(const el_field *fields, size_t n, const char *name, unsigned where) {
   for (size_t i = 0; i < n; i++)
     if ((!where || (fields[i].where & where)) && !strcmp(fields[i].name, name)) return &fields[i];
   return NULL;
 }
 
 static const el_field *find_openai(const char *name, unsigned where) {
-  return where ? find_field(el_openai_fields, el_n_openai_fields, name, where) : NULL;
+  return where ? find_field_row(el_openai_fields, el_n_openai_fields, name, where) : NULL;
 }
 
 /* What to say besides of a field that does not belong here. */
@@ -124,7 +124,7 @@ bool el_api_fields_read(el_api_parse *p, const json_t *body) {
   const char *key;
   json_t *value;
   json_object_foreach((json_t *)body, key, value) {
-    const el_field *f = find_field(api->fields, api->n_fields, key, 0);
+    const el_field *f = find_field_row(api->fields, api->n_fields, key, 0);
     if (!f) f = find_openai(key, api->shared);
     if (!f && find_openai(key, api->tolerated)) continue;
     if (json_is_null(value)) continue;
