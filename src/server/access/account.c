@@ -39,7 +39,7 @@ bool el_account_enter(el_account *a, const el_quota *q, uint64_t now_ns, el_refu
   if (wait) {
     ok = refuse_account(a, EL_LIMIT_REQUESTS, wait, why);
   } else if (q->concurrent && a->usage.running >= q->concurrent) {
-    ok = refuse_account(a, EL_LIMIT_CONCURRENT, 0, why); /* until an answer ends, which nobody knows */
+    ok = refuse_account(a, EL_LIMIT_CONCURRENT, 0, why); /* until an answer ends, which cannot be predicted */
   } else {
     if (q->rpm) el_bucket_take(&a->requests, q->rpm, 1, now_ns);
     a->usage.requests++;

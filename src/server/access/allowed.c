@@ -37,7 +37,7 @@ static bool is_inside_allowed(const el_allowed *a, const char *real) {
   return false;
 }
 
-/* Whether the nearest folder above `path` that exists is allowed: then the client may know that the rest is missing. */
+/* Whether the nearest existing folder above `path` is allowed; then the client may learn that the rest is missing. */
 static bool may_know_missing(const el_allowed *a, const char *path) {
   char *copy = strdup(path), *real = NULL;
   while (copy && !real) {
@@ -105,7 +105,7 @@ bool el_allowed_has(const el_allowed *a, const char *path) {
   char *copy = strdup(path), *slash = copy ? strrchr(copy, '/') : NULL;
   if (slash && slash != copy) *slash = 0;
   char *real = copy ? realpath(slash ? copy : ".", NULL) : NULL;
-  /* The path is the engine's, resolved when it was loaded: it may still be told when its folder has gone. */
+  /* The engine resolved the path when the adapter was loaded, so this works even if the folder is gone. */
   bool has = is_inside_allowed(a, real ? real : path);
   free(copy);
   free(real);

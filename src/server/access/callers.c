@@ -17,7 +17,7 @@ void el_callers_address(struct MHD_Connection *connection, unsigned char out[16]
   }
 }
 
-/* Who wants to fill one bucket gets longer walks through its own callers, which its connections bound. */
+/* A client that tries to fill one bucket makes only walks to its own callers longer, and its connections bound them. */
 static size_t caller_bucket_of(uint64_t domain, const unsigned char address[16]) {
   uint64_t h = domain * 0x9e3779b97f4a7c15u;
   for (int i = 0; i < 16; i++) h = (h ^ address[i]) * 0x100000001b3u;

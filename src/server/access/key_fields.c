@@ -1,4 +1,4 @@
-/* What a line of the keys' file says behind the key and its patterns. */
+/* The fields of a line in the file of keys, after the key and its patterns. */
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -83,8 +83,8 @@ static const char *read_key_field(el_key *key, char *word, char *room, size_t n_
   return room;
 }
 
-/* Lower-case letters, then an equals sign: an adapter's name whose last word looks like that needs a pattern that ends
- * before it. */
+/* Lower-case letters, then an equals sign. An adapter's name whose last word has this form needs a pattern that ends
+ * before that word. */
 static bool is_key_field(const char *word) {
   const size_t n = strspn(word, "abcdefghijklmnopqrstuvwxyz_");
   return n && word[n] == '=';

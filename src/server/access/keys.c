@@ -8,9 +8,9 @@
 #include "base/error.h"
 #include "server/common/secret_file.h"
 
-/* All keys with all their patterns are hardly more; a file that never ends is found out here. */
+/* All keys with all their patterns hardly need more. The limit stops at a file without an end. */
 #define MAX_FILE_BYTES ((size_t)16 << 20)
-/* A shorter key can be guessed by who may try often: 16 random letters and digits are 95 bits. */
+/* Shorter keys can be guessed by trying often; 16 random letters and digits have 95 bits. */
 #define MIN_KEY_BYTES 16
 #define BLANKS " \t\r"
 
@@ -34,7 +34,7 @@ static const char *pattern_fault(const char *p) {
   return NULL;
 }
 
-/* list: "a, b/" with an asterisk, ... NULL, or what is wrong. */
+/* list: patterns such as "a, b/" with an asterisk. Returns NULL, or what is wrong. */
 static const char *read_patterns(el_key *key, char *list) {
   size_t n = 1;
   for (const char *s = list; *s; s++) n += *s == ',';
@@ -59,7 +59,7 @@ static bool same_secret(const uint64_t *a, const uint64_t *b) {
   return !differ;
 }
 
-/* A line that is neither empty nor a comment. NULL, or what is wrong with it. */
+/* Reads a line that is neither empty nor a comment. Returns NULL, or what is wrong. */
 static const char *read_key_line(el_api_keys *k, char *line, char *room, size_t n_room) {
   size_t len = strcspn(line, BLANKS);
   if (len > EL_MAX_KEY_BYTES) return "the key is longer than 255 bytes";
@@ -82,8 +82,8 @@ static const char *read_key_line(el_api_keys *k, char *line, char *room, size_t 
   return !fault && *list ? read_patterns(key, list) : fault;
 }
 
-/* A key that was there before stays whom it was. No caller waits here, so how long it takes tells nobody anything.
- * False: out of memory. */
+/* A key that was there before keeps its account. No caller waits for this, so its time reveals nothing. False: out of
+ * memory. */
 static bool settle_accounts(el_api_keys *k, const el_api_keys *before) {
   bool ok = true;
   k->last_domain = before ? before->last_domain : 0;
@@ -176,7 +176,7 @@ bool el_key_is_limited(const el_key *key) {
   return key && key->n_patterns;
 }
 
-/* Whether all that `narrow` matches, `wide` matches too; both are names or patterns. */
+/* Whether `wide` matches everything that `narrow` matches; both are names or patterns. */
 static bool pattern_covers(const char *wide, const char *narrow) {
   size_t len = strlen(wide), other = strlen(narrow);
   if (!len || wide[len - 1] != '*') return !strcmp(wide, narrow);
@@ -199,7 +199,7 @@ bool el_key_candidates(const el_key *key, char *const *asked, size_t n_asked, co
   size_t n_key = el_key_is_limited(key) ? key->n_patterns : 0, found = 0;
   const char **list = calloc(n_asked + n_key + 1, sizeof *list);
   if (!list) return el_api_fail(e, 500, "no_memory", NULL, "Out of memory.");
-  /* Of two patterns that meet, one covers the other: the narrower one is their intersection. */
+  /* If two patterns overlap, one covers the other, so the narrower one is their intersection. */
   for (size_t i = 0; i < n_asked; i++)
     if (!n_key || any_covers(key->patterns, n_key, asked[i])) list[found++] = asked[i];
   size_t n_from_asked = found;

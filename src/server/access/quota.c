@@ -6,7 +6,7 @@
 #define MINUTE_NS 60000000000u
 #define MS_NS 1000000u
 
-/* The time in which n come back. Beyond what 64 bits hold it is as good as never. */
+/* The time in which n come back; the largest 64-bit number if it is longer. */
 static uint64_t refill_time(int limit, uint64_t n) {
   const double ns = (double)n * (double)MINUTE_NS / limit;
   return ns < 0x1p62 ? (uint64_t)ns : (uint64_t)1 << 62;

@@ -17,7 +17,7 @@ static size_t first_stranger_place(const unsigned char address[16]) {
   return hash_address(address) % (EL_STRANGERS / WAYS) * WAYS;
 }
 
-/* Where it is in the list; EL_STRANGERS: nowhere. */
+/* Its index in the list; EL_STRANGERS: it is not there. */
 static size_t find_stranger(const el_strangers *s, const unsigned char address[16]) {
   size_t first = first_stranger_place(address);
   for (size_t i = first; i < first + WAYS; i++)

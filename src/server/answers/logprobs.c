@@ -6,8 +6,8 @@
 #include "base/text.h"
 
 typedef struct waiting {
-  size_t start, offset;  /* bytes into the completion; characters into the answer's text */
-  int32_t before, token; /* before: the token that came before it; -1: none */
+  size_t start, offset;  /* byte offset in the completion; character offset in the answer's text */
+  int32_t before, token; /* before: the previous token; -1: none */
   float logprob;
   size_t n_top; /* el_token_logprob that follow */
 } waiting;
@@ -22,11 +22,11 @@ static size_t count_chars(const char *s, size_t len) {
   return n;
 }
 
-/* Bytes of a token after `before`; *len of them. special: those of a control token too. */
+/* The bytes of a token that follows `before`; [*len]. special: also for a control token. */
 static char *bytes_of(const el_tokenizer *t, int32_t before, int32_t token, bool special, size_t *len) {
   char *s;
   el_error err;
-  /* Of several prompts the router may choose adapters whose tokens are not the first one's. */
+  /* With several prompts the router may choose adapters whose tokens differ from those of the first one. */
   if (token >= el_tokenizer_n_vocab(t)) return *len = 0, strdup("");
   return el_detokenize_after(t, before, &token, 1, special, &s, len, &err) ? NULL : s;
 }
@@ -43,7 +43,7 @@ static char *token_bytes(const el_logprobs *l, int32_t before, int32_t token, si
   return bytes_of(l->tokenizer, before, token, true, len);
 }
 
-/* A token that is not UTF-8 by itself is written as OpenAI does: bytes:\xe2\x80. So is a NUL, which would end a name.
+/* A token that is not valid UTF-8 is written as OpenAI writes it: bytes:\xe2\x80. So is a NUL, which would end a name.
  */
 static bool name_bytes(el_buf *name, const char *s, size_t len) {
   if (el_utf8_valid(s, len) && !memchr(s, 0, len)) return el_buf_append(name, s, len);
@@ -81,8 +81,8 @@ static bool write_chat_logprob(el_logprobs *l, const waiting *w, const el_token_
   return ok && el_buf_append(out, "]}", 2);
 }
 
-/* {"token": logprob, ...}, best first, the sampled one always among them. Different tokens may have one name: the first
- * of them stays, because an object's keys must differ. */
+/* {"token": logprob, ...}, best first, always with the sampled token. Several tokens may have the same name; the first
+ * of them is kept, as the keys of an object must differ. */
 static bool write_top_object(el_logprobs *l, const waiting *w, const el_token_logprob *top) {
   el_buf names = {0}; /* every key so far, each with its NUL */
   bool ok = el_buf_append(&l->top, "{", 1);
@@ -119,7 +119,7 @@ static bool write_text_logprob(el_logprobs *l, const waiting *w, const el_token_
                               (known ? write_top_object(l, w, top) : el_buf_append(&l->top, "null", 4))));
 }
 
-/* Where the next token stands in the text: one that goes on with a character stands where that character does. */
+/* The character offset of the next token. A token that continues a character has the offset of that character. */
 static size_t token_offset_of(const el_logprobs *l, const char *s, size_t len) {
   return l->token_chars - (l->token_chars && is_continuation_byte(s, len));
 }

@@ -7,7 +7,7 @@ static_assert(sizeof(el_packed_event) % 8 == 0, "packed events follow one anothe
 static_assert(_Alignof(el_token_logprob) <= _Alignof(float), "alternatives follow the floats of the prompt");
 static_assert(_Alignof(el_packed_candidate) <= _Alignof(float), "and candidates them");
 
-/* The names of a decision, each with its NUL; false: out of memory. b NULL: only their length. */
+/* Appends the names in a decision, each with its NUL. b NULL: only computes their length. False: out of memory. */
 static bool append_names(el_buf *b, const el_event_decision *d, size_t *len) {
   *len = 0;
   for (size_t i = 0; i <= d->n_candidates; i++) {

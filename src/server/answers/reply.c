@@ -9,7 +9,7 @@
 #include "server/answers/decision.h"
 #include "server/answers/writer.h"
 
-/* Bytes of a stream's events that are formatted ahead of the socket. */
+/* Bytes of a stream that are formatted ahead of the socket. */
 #define ENOUGH_TO_SEND 32768
 
 static bool open_parser(const el_reply *r, el_choice *c) {
@@ -97,7 +97,7 @@ const char *el_choice_adapter(const el_reply *r, const el_choice *c) {
   return r->choices[(c - r->choices) / r->request->n * r->request->n].adapter;
 }
 
-/* Tokens of a prompt that were there already: one of its choices may have left them to the others. */
+/* Cached tokens of a prompt. One of its choices may have computed them for the others. */
 static size_t cached_tokens(const el_reply *r, const el_choice *of_prompt) {
   int least = of_prompt->cached_tokens;
   for (int i = 1; i < r->request->n; i++)
@@ -155,7 +155,7 @@ static bool keep_piece(el_choice *c, const el_answer_piece *piece) {
   return piece->kind == EL_PIECE_CALL || el_buf_append(to, piece->text, piece->len);
 }
 
-/* Nine letters and digits: the templates of Mistral take no others. */
+/* Nine letters and digits, as Mistral's templates accept no other form. */
 static bool make_call_id(char *id) {
   static const char DIGITS[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
   unsigned char random[9];
@@ -179,7 +179,7 @@ static bool add_reply_call(el_choice *c, const el_answer_piece *piece) {
   return make_call_id(call->id);
 }
 
-/* A piece has become certain: it is kept, or sent, or both. */
+/* A piece has become certain: keeps it, sends it, or both. */
 static bool take_piece(el_reply *r, el_choice *c, const el_answer_piece *piece, el_buf *stream) {
   if (piece->kind == EL_PIECE_CALL && !add_reply_call(c, piece)) return false;
   return (!(!stream || r->writer->keep) || keep_piece(c, piece)) && (!stream || r->writer->delta(r, c, piece, stream));
@@ -235,13 +235,13 @@ static void take_answer_part(void *user, const el_answer_part *a) {
   taking *t = user;
   const el_answer_piece piece = {KINDS[a->type], a->call, a->text, a->len};
   bool call = a->type == EL_ANSWER_CALL || a->type == EL_ANSWER_ARGUMENTS;
-  /* Where one call is asked for at most, others are not told. */
+  /* If at most one call is allowed, further calls are left out. */
   if (call && a->call && !t->r->request->calling.rules.parallel) return;
   t->any = true;
   if (!t->failed) t->failed = !take_piece(t->r, t->c, &piece, t->stream);
 }
 
-/* *any: there was a piece that became certain. */
+/* *any: at least one piece has become certain. */
 static bool take_parsed(el_reply *r, el_choice *c, const el_answer_piece *text, bool done, el_buf *stream, bool *any) {
   taking t = {.r = r, .c = c, .stream = stream};
   el_error err;
@@ -258,11 +258,11 @@ static bool take_packed_vector(el_choice *c, const el_packed_event *ev) {
   return true;
 }
 
-/* What an event has of the answer's text. Tokens beyond the text were part of a stop string if one matched; else their
- * text is nothing, or half a character. */
+/* Takes the answer's text from an event. Tokens beyond the text belong to a stop string that matched, or have no text,
+ * or only part of a character. */
 static bool take_packed_text(el_reply *r, el_choice *c, const el_packed_event *ev, el_buf *stream) {
   bool logprobs = r->request->request.logprobs, done = ev->type == EL_EVENT_DONE;
-  /* The token that ended it is told where OpenAI does, in completions: whoever scores an answer counts on it. */
+  /* In completions the token that ended the answer is listed, as OpenAI does: clients that score answers rely on it. */
   bool told = ev->type == EL_EVENT_TOKEN || (done && ev->token >= 0 && !r->request->chat);
   if (told && logprobs && !el_logprobs_add(&c->logprobs, ev->token, ev->logprob, el_packed_event_top(ev), ev->n_top))
     return false;

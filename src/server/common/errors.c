@@ -20,7 +20,7 @@ bool el_api_fail(el_api_error *e, int status, const char *code, const char *para
   return false;
 }
 
-/* The field of a body that a field of el_request comes from, where its name is another. */
+/* The name in a body of a field of el_request, if the two differ. */
 static const char *param_of(const el_error *err) {
   static const struct {
     const char *field, *param;
@@ -30,7 +30,7 @@ static const char *param_of(const el_error *err) {
   return NULL;
 }
 
-/* With the engine's message, or what a limited key may have of it. */
+/* Fails with the engine's message, or with what a limited key may see of it. */
 static bool fail_with(el_api_error *e, int status, const char *code, const el_error *err, const char *model,
                       bool limited) {
   const char *param = param_of(err);
@@ -44,11 +44,11 @@ bool el_api_fail_engine(el_api_error *e, const el_error *err, const char *model,
   switch (err->code) {
     case EL_ERR_INVALID: return fail_with(e, 400, "invalid_value", err, model, limited);
     case EL_ERR_UNSUPPORTED: return fail_with(e, 400, "unsupported_value", err, model, limited);
-    /* A file that is broken stays so however often it is asked for: no server error, which clients try again. */
+    /* A broken file stays broken, so this is not a server error, which clients would try again. */
     case EL_ERR_FORMAT: return fail_with(e, 400, "invalid_adapter", err, model, limited);
-    /* So does one that is larger than all there is. */
+    /* The same holds for an adapter that is larger than the memory for adapters. */
     case EL_ERR_TOO_LARGE: return fail_with(e, 400, "adapter_too_large", err, model, limited);
-    /* What may be otherwise in a while, without anybody's change to the request or the adapter's files. */
+    /* Errors that may go away without a change to the request or to the adapter's files. */
     case EL_ERR_IO: return fail_with(e, 503, "adapter_unreadable", err, model, limited);
     case EL_ERR_NO_MEMORY: return fail_with(e, 503, "no_memory", err, model, limited);
     case EL_ERR_TOO_LONG: return fail_with(e, 400, "context_length_exceeded", err, model, limited);
@@ -68,7 +68,7 @@ bool el_api_error_write_context(const el_api_error *e, el_buf *out) {
   return !e->n_ctx || el_buf_printf(out, ",\"n_prompt_tokens\":%zu,\"n_ctx\":%zu", e->n_prompt, e->n_ctx);
 }
 
-/* llama-server's clients know by `type` that the context is exceeded, OpenAI's by `code`. */
+/* Clients of llama-server recognise an exceeded context by `type`, those of OpenAI by `code`. */
 static const char *error_type_of(const el_api_error *e) {
   if (e->type) return e->type;
   if (e->n_ctx) return "exceed_context_size_error";

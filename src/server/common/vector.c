@@ -13,7 +13,7 @@ static double vector_scale(const float *v, size_t n) {
   return sum > 0 ? 1 / sqrt(sum) : 1;
 }
 
-/* A byte of the vector's values, the low one of each first. */
+/* A byte of the vector as little-endian values. */
 static uint32_t vector_byte_at(const float *v, size_t n, double scale, size_t at) {
   if (at / 4 >= n) return 0;
   const float x = (float)((double)v[at / 4] * scale);
@@ -38,7 +38,7 @@ static bool write_base64(const float *v, size_t n, double scale, el_buf *out) {
 
 static bool write_vector_numbers(const float *v, size_t n, double scale, el_buf *out) {
   bool ok = el_buf_append(out, "[", 1);
-  /* Nine digits are what tells any two of these values apart. */
+  /* Nine digits distinguish any two values. */
   for (size_t i = 0; ok && i < n; i++)
     ok = el_buf_printf(out, "%s%.9g", i ? "," : "", (double)(float)((double)v[i] * scale));
   return ok && el_buf_append(out, "]", 1);

@@ -1,4 +1,5 @@
-/* The body of POST /v1/messages as that of a chat: blocks to messages, and the shapes of tools and choices. */
+/* Rewrites the body of POST /v1/messages to that of a chat: blocks become messages, and tools and tool_choice change
+ * form. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +25,7 @@ static bool fail_message(reader *r, const char *what) {
   return el_api_fail(r->p->error, 400, "invalid_value", r->at, "%s: %s", r->at, what);
 }
 
-/* NULL in `j`: there was no memory for it. */
+/* j NULL: there was no memory for it. */
 static bool append_json(reader *r, json_t *list, json_t *j) {
   return !json_array_append_new(list, j) || el_api_no_memory(r->p);
 }
@@ -45,7 +46,7 @@ static bool fail_block(reader *r, const json_t *block) {
                      "%s: content blocks of the type '%.60s' are not supported.", r->at, json_string_value(type));
 }
 
-/* {"type": "text", "text": ...}, without what it may have besides, into the list. */
+/* Appends {"type": "text", "text": ...} to the list, without further members. */
 static bool add_text_block(reader *r, json_t *list, const json_t *block) {
   json_t *text = json_object_get(block, "text");
   if (!json_is_string(text)) return fail_message(r, "a text block has no text");
@@ -69,7 +70,7 @@ static json_t *text_parts(reader *r, const json_t *content) {
   return NULL;
 }
 
-/* What a tool has answered: a message of its own. */
+/* The result of a tool becomes a message of its own. */
 static bool add_tool_result(reader *r, const json_t *block) {
   json_t *id = json_object_get(block, "tool_use_id"), *parts = text_parts(r, json_object_get(block, "content"));
   if (!parts) return false;
@@ -91,7 +92,7 @@ static bool add_tool_use(reader *r, json_t *calls, const json_t *block) {
   if (!json_is_string(id) || !json_is_string(name) || !json_is_object(input))
     return fail_message(r,
                         "a tool_use block needs 'id' and 'name', which are strings, and 'input', which is an object");
-  /* As text, as a chat has it: what becomes of it is the template's matter. */
+  /* The arguments as text, as in a chat; the template decides what to do with it. */
   char *text = el_json_dumps(input, JSON_COMPACT);
   json_t *call = text ? json_pack("{s:O,s:s,s:{s:O,s:s}}", "id", id, "type", "function", "function", "name", name,
                                   "arguments", text)
@@ -108,7 +109,8 @@ static bool add_thought(reader *r, json_t *message, const json_t *block) {
 
 /* ---------------------------------------------------------------- messages */
 
-/* One text as a string: templates read both, and those that take strings alone join parts by line ends. */
+/* A single text becomes a string. Templates read both forms; for those that take only strings, parts are joined by line
+ * ends. */
 static json_t *content_of_texts(json_t *parts) {
   json_t *one = json_array_size(parts) == 1 ? json_incref(json_object_get(json_array_get(parts, 0), "text")) : NULL;
   if (!one) return parts;
@@ -195,7 +197,7 @@ static bool make_chat_messages(reader *r, json_t *body) {
     if (ok) ok = add_anthropic_message(r, m, i);
   }
   json_decref(messages);
-  /* An assistant's message at the end is the beginning of the answer. */
+  /* A final message of the assistant is the beginning of the answer. */
   const json_t *last = ok ? json_array_get(r->messages, json_array_size(r->messages) - 1) : NULL;
   bool goes_on = json_is_text(json_object_get(last, "role"), "assistant") && !json_object_get(last, "tool_calls");
   return ok && (!goes_on || set_member(r, body, "continue_final_message", json_true()));
@@ -203,8 +205,8 @@ static bool make_chat_messages(reader *r, json_t *body) {
 
 /* ---------------------------------------------------------------- tools */
 
-/* Those that Anthropic's servers run, or that clients know by their type alone, have no schema: the model cannot be
- * told of them. */
+/* Tools that Anthropic's servers run, or that clients know by their type, have no schema, so the model cannot be told
+ * about them. */
 static bool add_tool(reader *r, json_t *tools, const json_t *tool) {
   const json_t *type = block_type_of(tool);
   json_t *schema = json_object_get(tool, "input_schema"), *description = json_object_get(tool, "description");
@@ -261,7 +263,7 @@ static bool make_chat_tool_choice(reader *r, json_t *body) {
                                               : "auto"));
 }
 
-/* {"type": "enabled"} turns on what templates call enable_thinking. */
+/* {"type": "enabled"} sets the template variable enable_thinking. */
 static bool make_thinking(reader *r, json_t *body) {
   const json_t *thinking = json_object_get(body, "thinking");
   if (!thinking || json_is_null(thinking)) return true;

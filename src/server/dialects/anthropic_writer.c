@@ -1,5 +1,5 @@
-/* Answers as Anthropic writes them: content blocks, one after the other; in a stream each is begun, added to and ended.
- */
+/* Writes answers in Anthropic's form: content blocks, one after the other; in a stream each block has a begin, deltas
+ * and an end. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -39,7 +39,7 @@ static bool write_stop_members(const el_choice *c, el_buf *out) {
          el_json_cstring(out, !strcmp(reason, "stop_sequence") ? c->stop : NULL);
 }
 
-/* Tokens that were there already are told apart from the others. */
+/* Cached tokens are counted apart from the others. */
 static bool write_anthropic_usage(const el_reply *r, el_buf *out) {
   el_usage u = el_reply_usage(r);
   return el_buf_printf(

@@ -1,5 +1,5 @@
-/* Anthropic's Messages. A body is made one of a chat (anthropic_input.c), so that adapters, tools and sampling are
- * those of chats; the answer is written as content blocks (anthropic_writer.c). */
+/* Anthropic's Messages. anthropic_input.c rewrites a body to that of a chat, so adapters, tools and sampling are those
+ * of chats. anthropic_writer.c writes the answer as content blocks. */
 #include "server/dialects/anthropic.h"
 #include "server/dialects/openai.h"
 
@@ -7,7 +7,7 @@ static bool read_anthropic_kept(el_api_parse *p, const el_field *f, const json_t
   return true;
 }
 
-/* What is left of the body besides what chats have. The first ones are made by el_anthropic_prepare. */
+/* Fields beside those of chats. el_anthropic_prepare makes the first ones. */
 static const el_field FIELDS[] = {
     EL_FIELD("system", 0, read_anthropic_kept),
     EL_FIELD("stop_sequences", 0, read_anthropic_kept),

@@ -1,11 +1,11 @@
-/* OpenAI's Responses. A body is made one of a chat (responses_input.c), so that all that a chat may say can be said
- * here; the answer is written as items (responses_writer.c), and kept to be continued (stored.h). */
+/* OpenAI's Responses. responses_input.c rewrites a body to that of a chat, so everything that chats can do works here.
+ * responses_writer.c writes the answer as items, and it is stored to be continued (stored.h). */
 #include <limits.h>
 
 #include "server/dialects/openai.h"
 #include "server/dialects/responses.h"
 
-/* {"format": what a chat's response_format has}; "verbosity" is the model's matter. */
+/* {"format": like a chat's response_format}; "verbosity" is ignored. */
 static bool read_text_format(el_api_parse *p, const el_field *f, const json_t *v) {
   if (!json_is_object(v)) return el_api_type_error(p, f->name, "an object", v);
   const json_t *format = json_object_get(v, "format");
@@ -17,14 +17,14 @@ static bool read_responses_kept(el_api_parse *p, const el_field *f, const json_t
   return true;
 }
 
-/* What is left of the body besides what chats have. The first is made by el_responses_prepare. */
+/* Fields beside those of chats. el_responses_prepare makes the first one. */
 static const el_field FIELDS[] = {
     {"max_output_tokens", 0, el_read_max_tokens, EL_FIELD_AT(request.max_tokens), -1, INT_MAX, EL_PRESET_MAX_TOKENS},
     EL_FIELD("input", 0, read_responses_kept),
     EL_FIELD("instructions", 0, read_responses_kept),
     EL_FIELD("previous_response_id", 0, read_responses_kept),
     EL_FIELD("text", 0, read_text_format),
-    EL_FIELD("reasoning", 0, el_read_ignored),  /* how long the model thinks is the template's matter */
+    EL_FIELD("reasoning", 0, el_read_ignored),  /* ignored: templates decide how long the model thinks */
     EL_FIELD("truncation", 0, el_read_ignored), /* "disabled" is what happens */
     EL_FIELD("include", 0, el_read_ignored),
     EL_FIELD("max_tool_calls", 0, el_read_ignored), /* of tools that a server runs */

@@ -1,5 +1,5 @@
-/* What vLLM and llama-server offer about tokens: POST /tokenize and /detokenize. Both have these paths; which of them a
- * client means is told by its fields: vLLM's have "prompt" or "messages", llama-server's "content". */
+/* POST /tokenize and /detokenize of vLLM and llama-server. Both servers have these paths. The fields show which one a
+ * client means: vLLM's bodies have "prompt" or "messages", llama-server's "content". */
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,13 +8,14 @@
 #include "server/dialects/openai.h"
 #include "server/requests/fields.h"
 
-/* More than contexts are long: texts are counted to be cut, too. The answer of so many is some megabytes. */
+/* More than any context, as clients also count texts in order to cut them. An answer with so many tokens has some
+ * megabytes. */
 #define MAX_TOKENS (1 << 18)
-/* Of a text that tokens become, and how many are looked at between two checks of it. */
+/* The longest text of /detokenize, and how many tokens are converted between two checks of it. */
 #define MAX_TEXT ((size_t)16 << 20)
 #define TOKENS_AT_ONCE 4096
 
-/* The body, which is read again for what is said in it alone. */
+/* Keeps the body, from which fields of this endpoint alone are read later. */
 static bool keep_request_body(el_api_parse *p, json_t *body) {
   p->state = body;
   return true;
@@ -24,7 +25,7 @@ static const json_t *body_member(const el_api_parse *p, const char *name) {
   return json_object_get(p->state, name);
 }
 
-/* Its readers have looked that it is a boolean. */
+/* read_body_flag has checked that it is a boolean. */
 static bool body_flag(const el_api_parse *p, const char *name, bool unless_given) {
   const json_t *v = body_member(p, name);
   return v && !json_is_null(v) ? json_is_true(v) : unless_given;
@@ -101,7 +102,7 @@ static bool write_token_string(const el_tokenizer *t, const int32_t *tokens, siz
   return ok;
 }
 
-/* llama-server's: a part of a character is the array of its bytes. */
+/* llama-server's form: an incomplete character is written as the array of its bytes. */
 static bool write_token_piece(const el_tokenizer *t, const int32_t *tokens, size_t i, el_buf *out) {
   size_t len;
   char *s = text_of_token_id(t, tokens[i], &len);
@@ -208,7 +209,7 @@ static bool make_text(el_api_parse *p, el_buf *text) {
   return true;
 }
 
-/* Both call the tokens "tokens", and the text otherwise. */
+/* Both call the tokens "tokens", but have different names for the text. */
 static bool answer_detokenize(el_api_parse *p, el_buf *out) {
   el_buf text = {0};
   if (!make_text(p, &text)) {

@@ -7,7 +7,7 @@
 #include "base/json_out.h"
 #include "server/dialects/llama.h"
 
-/* Texts of a request. They wait for slots in the engine's queue, which has about as many places. */
+/* The most texts in a request. They wait for slots in the engine's queue, which has about as many places. */
 #define MAX_INPUTS 1024
 
 static bool read_input(el_api_parse *p, const el_field *f, const json_t *v) {
@@ -53,7 +53,7 @@ static const el_field FIELDS[] = {
     EL_FIELD("encoding_format", 0, read_encoding_format),
     EL_FIELD("dimensions", 0, el_read_dimensions),
     EL_FIELD("user", 0, el_read_ignored),
-    EL_FIELD("pooling", 0, read_pooling_type), /* an addition: in place of what the model's file says */
+    EL_FIELD("pooling", 0, read_pooling_type), /* an addition: replaces the pooling of the model's file */
 };
 
 bool el_embeddings_prepare(el_api_parse *p, json_t *body) {
@@ -75,7 +75,7 @@ bool el_embeddings_one_reader(el_api_parse *p) {
                      "different ones cannot be compared; name one.");
 }
 
-/* As prompts are read, and called what they are here. */
+/* Reads it like prompts, under the name that the field has here. */
 bool el_embeddings_read_inputs(el_api_parse *p) {
   p->prompt_name = "input";
   return el_embeddings_one_reader(p) && el_llama_prompts_read(p);

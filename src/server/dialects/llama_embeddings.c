@@ -1,4 +1,4 @@
-/* POST /embedding and /embeddings as llama-server answers them. */
+/* POST /embedding and /embeddings in llama-server's form. */
 #include <limits.h>
 #include <string.h>
 
@@ -6,7 +6,7 @@
 #include "server/dialects/embeddings.h"
 #include "server/dialects/llama.h"
 
-/* "input", or "content", as older clients call it. */
+/* "input", or "content" from older clients. */
 static bool read_texts(el_api_parse *p, const el_field *f, const json_t *v) {
   if (p->prompt && strcmp(p->prompt_name, "input") == 0) return true;
   p->prompt = v;
@@ -14,7 +14,7 @@ static bool read_texts(el_api_parse *p, const el_field *f, const json_t *v) {
   return true;
 }
 
-/* -1: as it is; 2: of length 1, which is the default. */
+/* -1: not normalised; 2: of length 1, the default. */
 static bool read_normalize(el_api_parse *p, const el_field *f, const json_t *v) {
   json_int_t n;
   if (!el_read_integer(p, f, v, &n)) return false;
@@ -46,7 +46,7 @@ static bool read_llama_inputs(el_api_parse *p) {
   return el_embeddings_one_reader(p) && el_llama_prompts_read(p);
 }
 
-/* Each vector is the only row of a list: without pooling there would be one a token. */
+/* Each vector is the only row of a list, as without pooling there would be one row per token. */
 static bool write_llama_vectors(el_reply *r, el_buf *out) {
   bool ok = el_buf_append(out, "[", 1);
   for (size_t i = 0; ok && i < r->n_choices; i++) {

@@ -1,4 +1,4 @@
-/* Bodies of POST /completion and /infill. */
+/* The fields of POST /completion and /infill. */
 #include <limits.h>
 #include <math.h>
 #include <stdlib.h>
@@ -7,7 +7,7 @@
 
 #include "server/dialects/llama.h"
 
-/* What llama-server takes when a body says nothing. */
+/* llama-server's defaults. */
 static void set_llama_defaults(el_api_request *r) {
   el_sampling *s = &r->request.sampling;
   s->temperature = 0.8f;
@@ -35,7 +35,7 @@ static bool read_n_probs(el_api_parse *p, const el_field *f, const json_t *v) {
 }
 
 static bool read_bias_of(el_api_parse *p, const el_field *f, const json_t *v, float *bias) {
-  if (json_is_false(v)) return *bias = -100, true; /* never: there is no token that this much is too little for */
+  if (json_is_false(v)) return *bias = -100, true; /* never: no logit can outweigh this */
   if (!json_is_number(v) || !(fabs(json_number_value(v)) <= 100))
     return el_api_value_error(p, f, "a bias is a number between -100 and 100, or false");
   *bias = (float)json_number_value(v);
@@ -78,7 +78,7 @@ static bool add_llama_bias_pair(el_api_parse *p, const el_field *f, const json_t
   return add_llama_bias(p, (int32_t)json_integer_value(token), bias);
 }
 
-/* Of an object: an id, or a text that is none. */
+/* A key of an object: an id, or a text. */
 static bool add_llama_bias_member(el_api_parse *p, const el_field *f, const char *key, const json_t *value) {
   char *end;
   long id = strtol(key, &end, 10);
@@ -131,7 +131,7 @@ static bool read_response_fields(el_api_parse *p, const el_field *f, const json_
   return true;
 }
 
-/* A sampler that is not here: the value that turns it off (min) passes. */
+/* A sampler that is not supported: only the value that turns it off (min) is accepted. */
 static bool read_must_be_off(el_api_parse *p, const el_field *f, const json_t *v) {
   bool off = json_is_boolean(v) ? !json_is_true(v) : json_is_number(v) && json_number_value(v) == f->min;
   return off || el_api_unsupported(p, f);
@@ -173,7 +173,7 @@ static const el_field FIELDS[] = {
     EL_FIELD("input_suffix", 0, read_input_suffix),
     EL_FIELD("input_extra", 0, read_input_extra),
 
-    /* Where a request runs, and what else is told on the way: the text is the same. */
+    /* Fields about where a request runs and what else is reported; the text is the same. */
     EL_FIELD("cache_prompt", 0, el_read_ignored),
     EL_FIELD("id_slot", 0, el_read_ignored),
     EL_FIELD("n_cache_reuse", 0, el_read_ignored),
@@ -209,7 +209,7 @@ static const el_field FIELDS[] = {
 
 /* ---------------------------------------------------------------- the dialects */
 
-/* What a preset says for a body that does not: settings are told in the answer, so they are settled here. */
+/* Applies the preset where the body gives no value. The answer lists the settings, so they must be known here. */
 static void settle_llama_request(el_api_parse *p) {
   const el_preset *preset = p->preset;
   el_api_request *r = p->out;
@@ -218,7 +218,7 @@ static void settle_llama_request(el_api_parse *p) {
   if (preset) el_sampling_apply_preset(s, preset, from);
   if (from & EL_PRESET_MAX_TOKENS) r->request.max_tokens = preset->max_tokens;
   if (from & EL_PRESET_SEED) p->has_seed = true;
-  /* One of llama-server's size: it is told, and clients read numbers of 53 bits. */
+  /* Draws a seed of llama-server's size, as the answer lists it and clients read numbers of 53 bits. */
   uint32_t drawn;
   if (!p->has_seed && getrandom(&drawn, sizeof drawn, 0) == sizeof drawn) {
     s->seed = drawn;

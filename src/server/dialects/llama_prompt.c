@@ -1,5 +1,4 @@
-/* What llama-server's clients have continued: texts, token ids, both in one prompt, and what stands between two texts.
- */
+/* The prompts of llama-server's clients: texts, token ids, both in one prompt, and a gap between two texts. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -92,8 +91,7 @@ bool el_llama_tokens(el_api_parse *p, const json_t *v, const char *param, int fl
   return true;
 }
 
-/* {"content": [{"type": "text", "text": ...}, ...]}: the parts' texts, one behind the other. A new text; NULL:
- * *p->error. */
+/* Joins the texts of {"content": [{"type": "text", "text": ...}, ...]}. The caller owns the result. NULL: *p->error. */
 static json_t *join_parts(el_api_parse *p, const json_t *parts) {
   el_buf text = {0};
   size_t i;
@@ -114,8 +112,8 @@ static json_t *join_parts(el_api_parse *p, const json_t *parts) {
   return joined;
 }
 
-/* {"prompt_string": ..., "multimodal_data": [...]}, without data, or {"content": [parts]}: its text, which is the
- * caller's. NULL: *p->error. */
+/* The text of {"prompt_string": ..., "multimodal_data": [...]}, which must have no data, or of {"content": [parts]}.
+ * The caller owns the result. NULL: *p->error. */
 static json_t *prompt_text_of(el_api_parse *p, const json_t *v) {
   if (!json_is_object(v)) return json_incref((json_t *)v);
   json_t *text = json_object_get(v, "prompt_string");
@@ -143,7 +141,8 @@ static bool read_llama_prompt(el_api_parse *p, const json_t *v, el_api_prompt *o
   return out->n || fail_value(p, prompt_name(p), "it is empty");
 }
 
-/* Whether an array is one prompt: of token ids, or of these and texts. Of texts alone each is a prompt. */
+/* Whether an array is a single prompt: it has token ids, perhaps mixed with texts. In an array of texts each one is a
+ * prompt. */
 static bool is_one_prompt(const json_t *array) {
   size_t i;
   json_t *item;
@@ -155,7 +154,7 @@ static bool is_one_prompt(const json_t *array) {
   return numbers;
 }
 
-/* What does not fit behind the prompt is not generated: there the answer is cut off, as it is with the context full. */
+/* Limits max_tokens to what fits after the prompt; the answer is cut off there, as when the context is full. */
 static void fit_prompts(el_api_parse *p) {
   el_api_request *r = p->out;
   size_t longest = 0;
@@ -196,7 +195,7 @@ static bool append_plain_text(el_api_parse *p, tokens *t, const char *text) {
   return append_text_tokens(p, t, text, strlen(text), 0);
 }
 
-/* Files of the same project, before the one to be filled: as models have learnt them, or in plain text. */
+/* Puts files of the same project before the one to be filled, in the form that models have learnt, or as plain text. */
 static bool append_files(el_api_parse *p, tokens *t, const json_t *files) {
   int32_t project = el_tokenizer_fim(p->tokenizer, EL_FIM_REPOSITORY);
   int32_t file = el_tokenizer_fim(p->tokenizer, EL_FIM_SEPARATOR);
@@ -232,7 +231,7 @@ static bool append_prompt_value(el_api_parse *p, tokens *t, const json_t *v) {
   return !v || json_is_null(v) || append_text_tokens(p, t, json_string_value(v), json_string_length(v), 0);
 }
 
-/* [files] PREFIX prefix, prompt SUFFIX suffix MIDDLE: what the model writes next belongs in the middle. */
+/* [files] PREFIX prefix, prompt SUFFIX suffix MIDDLE: what the model writes next belongs into the gap. */
 static bool write_infill(el_api_parse *p, tokens *t) {
   const el_tokenizer *k = p->tokenizer;
   int32_t prefix = el_tokenizer_fim(k, EL_FIM_PREFIX), suffix = el_tokenizer_fim(k, EL_FIM_SUFFIX),

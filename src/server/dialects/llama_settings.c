@@ -1,4 +1,4 @@
-/* What llama-server tells of a request's sampling. Its samplers that are not here are told as off, which they are. */
+/* llama-server's list of a request's sampling settings. Samplers that are not supported are listed as off. */
 #include <inttypes.h>
 
 #include "base/json_out.h"
@@ -9,7 +9,7 @@ static bool write_bias_setting(const el_tokenizer *t, const el_request *q, el_bu
   for (size_t i = 0; ok && i < q->sampling.n_logit_bias; i++, any = true)
     ok = el_buf_printf(out, "%s{\"token\":%d,\"bias\":", any ? "," : "", (int)q->sampling.logit_bias[i].token) &&
          el_json_float(out, q->sampling.logit_bias[i].bias) && el_buf_append(out, "}", 1);
-  /* They are never drawn: null stands for minus infinity. */
+  /* These tokens are never drawn: null stands for minus infinity. */
   for (int32_t id = 0; ok && q->ignore_eos && id < el_tokenizer_n_vocab(t); id++) {
     if (!el_tokenizer_is_eog(t, id)) continue;
     ok = el_buf_printf(out, "%s{\"token\":%d,\"bias\":null}", any ? "," : "", (int)id);

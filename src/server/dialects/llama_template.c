@@ -1,8 +1,8 @@
-/* POST /apply-template: the text that a conversation becomes. */
+/* POST /apply-template: renders a conversation. */
 #include "base/json_out.h"
 #include "server/dialects/llama.h"
 
-/* The text that a chat becomes: its tokens', which are what a model would read. */
+/* Writes the text of the chat's tokens, which is what a model would read. */
 static bool apply_template(el_api_parse *p, el_buf *out) {
   const el_api_prompt *prompt = p->out->prompts;
   char *text;
@@ -15,7 +15,7 @@ static bool apply_template(el_api_parse *p, el_buf *out) {
   return ok || el_api_no_memory(p);
 }
 
-/* Nobody computes it, so it may be longer than the context: as many tokens as /tokenize makes. */
+/* Nothing is computed, so it may be longer than the context, up to the limit of /tokenize. */
 enum { MAX_TOKENS = 1 << 18 };
 
 static bool check_template_messages(el_api_parse *p) {

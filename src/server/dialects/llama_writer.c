@@ -1,4 +1,4 @@
-/* Answers as llama-server writes its own: POST /completion and /infill. */
+/* Writes answers of POST /completion and /infill in llama-server's form. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +11,7 @@
 static bool write_timings(const el_choice *c, size_t n, el_buf *out) {
   long prompt = 0, cached = 0, predicted = 0, draft = 0, accepted = 0;
   double prompt_ms = 0, decode_ms = 0;
-  long decoded = 0; /* each choice's first token comes with the prompt, and costs no step more */
+  long decoded = 0; /* the first token of each choice comes with the prompt and needs no further step */
   for (size_t i = 0; i < n; i++) {
     if (c[i].completion_tokens) decoded += c[i].completion_tokens - 1;
     prompt += c[i].prompt_tokens - c[i].cached_tokens;
@@ -56,8 +56,8 @@ static bool take_probabilities(const el_reply *r, el_choice *c, el_buf *out) {
          (el_buf_printf(out, ",\"completion_probabilities\":") && el_logprobs_take_list(&c->logprobs, out));
 }
 
-/* With special tokens, as the model has read it. A conversation's may have a preset's system message, which limited
- * keys do not see. */
+/* The prompt with special tokens, as the model has read it. A conversation may contain a preset's system message, which
+ * limited keys may not see. */
 static bool write_llama_prompt(const el_reply *r, const el_choice *c, el_buf *out) {
   char *text;
   size_t len;
@@ -134,7 +134,7 @@ static bool write_llama_array(const el_reply *r, el_buf *out) {
   return ok && (r->n_choices == 1 || el_buf_append(out, "]", 1));
 }
 
-/* What "content" or "generation_settings/seed" leads to; NULL: nothing. */
+/* The member at a path such as "content" or "generation_settings/seed"; NULL: none. */
 static json_t *follow_field_path(json_t *in, const char *path) {
   while (in && *path) {
     size_t len = strcspn(path, "/");
@@ -156,7 +156,7 @@ static json_t *pick_answer_fields(json_t *from, const el_api_request *q) {
   return out;
 }
 
-/* "response_fields": of all that there is to say these alone, under the names that they were asked by. */
+/* "response_fields": only these members of the answer, under the names by which they were asked for. */
 static bool write_picked(const el_reply *r, el_buf *out) {
   el_buf all = {0};
   json_error_t why;

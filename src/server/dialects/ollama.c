@@ -1,12 +1,12 @@
-/* Ollama's dialect: which endpoint reads and writes how. A body becomes one of OpenAI's fields (ollama_request.c), so
- * what chats there can do they can here. */
+/* Ollama's dialect: how each endpoint reads and writes. ollama_request.c rewrites a body to OpenAI's fields, so
+ * Ollama's chats can do what OpenAI's can. */
 #include "server/dialects/ollama.h"
 
 #include <stdlib.h>
 
 #include "server/dialects/embeddings.h"
 
-/* What Ollama's documentation says of a request that says nothing. */
+/* The defaults in Ollama's documentation. */
 static void set_ollama_defaults(el_api_request *r) {
   el_sampling *s = &r->request.sampling;
   r->stream = true;
@@ -23,7 +23,7 @@ static void set_ollama_chat_defaults(el_api_request *r) {
   r->chat = true;
 }
 
-/* Nothing is to be generated: the model is there already. */
+/* A request that only loads the model, which is loaded already; nothing is generated. */
 static bool is_load(const el_api_parse *p) {
   return !p->messages && !p->prompt;
 }

@@ -1,5 +1,5 @@
-/* Bodies of Ollama's, made into ones of OpenAI's fields: options take their places, `format` becomes `response_format`,
- * `think` the template's variable. Whatever reads those fields then checks them, and names them. */
+/* Rewrites Ollama's bodies to OpenAI's fields: options become fields, `format` becomes `response_format`, and `think`
+ * becomes the template's variable. The functions that read OpenAI's fields then check them and name them in errors. */
 #include <stdio.h>
 #include <string.h>
 
@@ -25,16 +25,16 @@ static const option OPTIONS[] = {
     {"num_predict", "max_tokens"},
 };
 
-/* How a model is held and computed, which is the operator's here; none of it changes an answer. */
+/* Options about how a model is held and computed, which the operator decides here. They do not change answers. */
 static const char *const MACHINE[] = {"numa",       "num_batch",      "num_gpu",   "main_gpu",   "low_vram",
                                       "f16_kv",     "use_mmap",       "use_mlock", "vocab_only", "num_thread",
                                       "logits_all", "embedding_only", "num_keep",  "num_ctx"};
-/* Ways to sample that there are no more; only the value that does nothing passes. */
+/* Samplers that are not supported; only the value without an effect is accepted. */
 static const struct {
   const char *name;
   double off;
 } GONE[] = {{"mirostat", 0}, {"tfs_z", 1}, {"typical_p", 1}};
-/* Of these it does not matter what they are without mirostat, or that a line's end is as any other token. */
+/* Options without an effect: those of mirostat, which is off, and whether line ends are penalised. */
 static const char *const MUTE[] = {"mirostat_tau", "mirostat_eta", "penalize_newline"};
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
@@ -55,8 +55,7 @@ static bool fail_option(el_api_parse *p, const char *name, const char *what) {
   return el_api_fail(p->error, 400, "invalid_value", param, "Invalid value for '%s': %s.", param, what);
 }
 
-/* Numbers below zero stand for no limit, for "to the end of the context", and for a random seed: which is what no field
- * says, too. */
+/* Negative numbers mean no limit, the end of the context, or a random seed. So does a missing field. */
 static bool says_nothing(const char *name, const json_t *v) {
   const bool negative = json_is_integer(v) && json_integer_value(v) < 0;
   return json_is_null(v) || (negative && (!strcmp(name, "num_predict") || !strcmp(name, "seed")));
@@ -110,7 +109,7 @@ static bool read_ollama_format(el_api_parse *p, json_t *body) {
   return set_field(p, body, "response_format", to);
 }
 
-/* true, false, or how much. Templates know the first two by one name, the others by another. */
+/* true, false, or how much to think. Templates have one variable for the first two and another for the rest. */
 static bool read_think(el_api_parse *p, json_t *body) {
   json_t *think = json_object_get(body, "think");
   if (!think || json_is_null(think)) return true;
@@ -144,11 +143,11 @@ bool el_ollama_prepare_model(el_api_parse *p, json_t *body) {
 
 /* What all of them have. */
 static bool prepare_ollama_body(el_api_parse *p, json_t *body) {
-  json_object_del(body, "keep_alive"); /* what is in memory stays as long as nobody needs the room */
+  json_object_del(body, "keep_alive"); /* adapters stay in memory as long as the room is not needed */
   return el_ollama_prepare_model(p, body) && read_ollama_options(p, body);
 }
 
-/* A field whose value would change the answer, and cannot. */
+/* Refuses a field that would change the answer and is not supported. */
 static bool refuse_ollama_field(el_api_parse *p, json_t *body, const char *name, const char *why) {
   const json_t *v = json_object_get(body, name);
   const bool empty = !v || json_is_null(v) || json_is_false(v) || (json_is_string(v) && !json_string_length(v)) ||
@@ -164,7 +163,7 @@ static bool rename_field(el_api_parse *p, json_t *m, const char *from, const cha
   return true;
 }
 
-/* Messages differ in three names, and may have pictures. */
+/* Messages differ from OpenAI's in three names, and may have images. */
 static bool read_ollama_messages(el_api_parse *p, json_t *body) {
   json_t *messages = json_object_get(body, "messages"), *m;
   size_t i;
@@ -179,7 +178,7 @@ static bool read_ollama_messages(el_api_parse *p, json_t *body) {
   return true;
 }
 
-/* Without a message or a prompt a client asks for the model to be loaded, and gets one object. */
+/* A request without messages or a prompt only loads the model and gets a single object. */
 static bool read_ollama_stream(el_api_parse *p, json_t *body, bool load) {
   return !load || set_field(p, body, "stream", json_false());
 }
@@ -197,7 +196,7 @@ bool el_ollama_prepare_chat(el_api_parse *p, json_t *body) {
          read_ollama_stream(p, body, !json_object_get(body, "messages"));
 }
 
-/* A prompt and a system message are a conversation, unless the prompt is raw, or has a text behind it. */
+/* A prompt with a system message is a conversation, unless the prompt is raw or has a suffix. */
 static bool read_ollama_prompt(el_api_parse *p, json_t *body) {
   json_t *prompt = json_object_get(body, "prompt"), *system = json_object_get(body, "system"),
          *suffix = json_object_get(body, "suffix");
@@ -226,7 +225,7 @@ static bool read_ollama_prompt(el_api_parse *p, json_t *body) {
   return true;
 }
 
-/* Token ids of earlier turns, which no answer of ours has. */
+/* "context": token ids of earlier turns, which our answers do not contain. */
 static bool read_ollama_context(el_api_parse *p, json_t *body) {
   const bool some = json_array_size(json_object_get(body, "context")) > 0;
   json_object_del(body, "context");
@@ -249,7 +248,7 @@ bool el_ollama_prepare_embed(el_api_parse *p, json_t *body) {
     return el_api_type_error(p, "options", "an object", options);
   json_object_del(body, "options"); /* of generated text, and of machines */
   json_object_del(body, "keep_alive");
-  /* A text that is too long is an error: what is left out of a vector is not seen by anybody. */
+  /* A text that is too long is an error, as nobody would see what is left out of a vector. */
   json_object_del(body, "truncate");
   if (input && json_object_set(body, "prompt", input)) return el_api_no_memory(p);
   json_object_del(body, "input");

@@ -1,4 +1,4 @@
-/* Answers as Ollama writes them: objects, each on a line of its own in a stream. */
+/* Writes answers in Ollama's form: objects, in a stream each on a line of its own. */
 #include <inttypes.h>
 #include <time.h>
 
@@ -21,7 +21,7 @@ static bool is_ollama_chat(const el_reply *r) {
   return r->writer == &el_ollama_chat_writer;
 }
 
-/* What all objects of an answer begin with: written once, as each part of a stream has it. */
+/* The beginning of all objects of an answer; it is formatted once, as each object of a stream has it. */
 static bool begin_ollama_line(el_reply *r, el_buf *out) {
   el_buf *head = &r->scratch;
   if (!head->len && !(el_buf_printf(head, "{\"model\":") && el_json_cstring(head, r->model) &&
@@ -45,7 +45,7 @@ static bool write_ollama_calls(const el_choice *c, el_buf *out) {
   return ok && (!c->n_calls || el_buf_append(out, "]", 1));
 }
 
-/* A piece of the answer, or all of it. c: whose calls are told with it; NULL: nobody's. */
+/* A piece of the answer, or all of it. c: the choice whose calls are written as well; NULL: none. */
 static bool write_ollama_message(el_reply *r, const el_answer_piece *content, const el_answer_piece *thinking,
                                  const el_choice *c, el_buf *out) {
   const bool chat = is_ollama_chat(r);
@@ -56,7 +56,7 @@ static bool write_ollama_message(el_reply *r, const el_answer_piece *content, co
          (!c || write_ollama_calls(c, out)) && (!chat || el_buf_append(out, "}", 1));
 }
 
-/* The end, with what it took; in nanoseconds. Waiting for a slot, and for the adapter, is loading to clients. */
+/* The end, with times in nanoseconds. Waiting for a slot and for the adapter is reported as loading. */
 static bool write_ollama_end(const el_choice *c, el_buf *out) {
   const double ns = 1e6;
   return el_buf_printf(
@@ -144,7 +144,7 @@ static bool write_ollama_vectors(el_reply *r, el_buf *out) {
 
 const el_writer el_ollama_embed_writer = {.whole = write_ollama_vectors};
 
-/* The older endpoint: one text, and the vector as it is. */
+/* The older endpoint: one text, and its vector without normalisation. */
 static bool write_ollama_vector(el_reply *r, el_buf *out) {
   el_vector_form form = r->request->vector;
   form.not_normalised = true;

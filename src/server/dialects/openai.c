@@ -1,11 +1,11 @@
-/* OpenAI's chats and completions, and POST /v1/route, which takes what either of them takes. */
+/* OpenAI's chats and completions, and POST /v1/route, which accepts the bodies of both. */
 #include "server/dialects/openai.h"
 
 #include <string.h>
 
 #include "server/requests/fields.h"
 
-/* OpenAI's default for completions; a chat answer ends by itself or with the context. */
+/* OpenAI's default for completions; the answer of a chat ends by itself or with the context. */
 #define DEFAULT_TEXT_TOKENS 16
 
 void el_openai_chat_defaults(el_api_request *r) {
@@ -25,7 +25,7 @@ static void set_route_defaults(el_api_request *r) {
   r->n_scores = EL_DEFAULT_SCORES;
 }
 
-/* POST /v1/route takes what either of the others takes: a chat, or one prompt. */
+/* POST /v1/route accepts a chat or one prompt. */
 static bool check_route(el_api_parse *p) {
   el_api_request *r = p->out;
   if (p->messages && p->prompt)
@@ -49,7 +49,7 @@ static bool read_route_prompts(el_api_parse *p) {
                      p->out->n_prompts);
 }
 
-/* A prompt's log-probabilities are wanted for its echo, or by themselves. */
+/* Log-probabilities of the prompt are needed for its echo, or were asked for. */
 static void want_prompt_logprobs(el_api_request *r) {
   el_request *q = &r->request;
   bool echoed = r->echo && q->logprobs;

@@ -1,4 +1,4 @@
-/* Answers as OpenAI writes them: of chats, of completions, and POST /v1/route's. */
+/* Writes answers in OpenAI's form: of chats, of completions, and of POST /v1/route. */
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -11,7 +11,8 @@ static bool is_openai_chat(const el_reply *r) {
   return r->request->chat;
 }
 
-/* What all objects of an answer begin with, up to the choices: written once, as each token of a stream has it. */
+/* The beginning of all objects of an answer, up to the choices; it is formatted once, as each token of a stream has it.
+ */
 static bool write_openai_head(el_reply *r, el_buf *out) {
   el_buf *head = &r->scratch;
   const char *object = !is_openai_chat(r) ? "text_completion" : r->stream ? "chat.completion.chunk" : "chat.completion";
@@ -42,7 +43,7 @@ static bool write_openai_usage(const el_reply *r, el_buf *out) {
                        u.prompt, u.completion, u.prompt + u.completion, u.cached);
 }
 
-/* vLLM's: what ended a choice, where that was no EOS; and the prompt's log-probabilities. */
+/* vLLM's: what ended a choice, if it was not an EOS; and the log-probabilities of the prompt. */
 static bool write_stop_reason(const el_choice *c, el_buf *out) {
   if (c->stop_token >= 0) return el_buf_printf(out, ",\"stop_reason\":%d", (int)c->stop_token);
   return !c->stop || (el_buf_printf(out, ",\"stop_reason\":") && el_json_cstring(out, c->stop));
@@ -53,14 +54,14 @@ static bool write_prompt_logprobs(const el_choice *c, el_buf *out) {
                                      el_buf_append(out, c->prompt_logprobs.data, c->prompt_logprobs.len));
 }
 
-/* Where prompts may have adapters of their own, each choice says its. */
+/* If the router decides, each choice names its adapter, as prompts may have different ones. */
 static bool write_adapter_member(const el_reply *r, const el_choice *c, el_buf *out) {
   const char *adapter = el_choice_adapter(r, c);
   if (!adapter || r->request->n_prompts == 1) return true;
   return el_buf_printf(out, "\"adapter\":") && el_json_cstring(out, adapter) && el_buf_append(out, ",", 1);
 }
 
-/* Whoever asked for an adapter has the base's answer. */
+/* The request asked for an adapter and has got the base's answer. */
 static bool write_not_invoked(const el_choice *c, el_buf *out) {
   return !c->not_invoked || el_buf_printf(out, "\"invoked\":false,");
 }
@@ -74,8 +75,8 @@ static bool write_decision(el_reply *r, el_buf *out) {
   return ok;
 }
 
-/* What llama-server calls "__verbose": the same answer in its own form, with what the model has read. Of several
- * choices the first one's. */
+/* llama-server's "__verbose": the same answer in its own form, with the prompt as the model has read it. With several
+ * choices, only the first. */
 static bool write_verbose(el_reply *r, el_choice *c, el_buf *out) {
   if (!r->request->verbose || c != r->choices) return true;
   return el_buf_printf(out, ",\"__verbose\":") && el_llama_write_choice(r, c, out);
@@ -90,7 +91,7 @@ static bool begin_openai_chunk(el_reply *r, const el_choice *c, el_buf *out) {
          write_not_invoked(c, out);
 }
 
-/* last: it is the choice's, and says what there is to say of it. */
+/* last: the last chunk of the choice, with everything that is known only at its end. */
 static bool end_openai_chunk(el_reply *r, el_choice *c, bool last, el_buf *out) {
   return el_buf_printf(out, ",\"finish_reason\":%s", last ? finish_name(c) : "null") &&
          (!last || write_stop_reason(c, out)) &&
@@ -106,13 +107,13 @@ static bool write_role_chunk(el_reply *r, el_choice *c, el_buf *out) {
           end_openai_chunk(r, c, false, out));
 }
 
-/* What was thought goes by two names: DeepSeek's, which llama-server has too, and vLLM's. */
+/* Reasoning has two names: DeepSeek's, which llama-server uses too, and vLLM's. */
 static bool write_reasoning(const char *text, size_t len, el_buf *out) {
   return el_buf_printf(out, "\"reasoning_content\":") && el_json_string(out, text, len) &&
          el_buf_printf(out, ",\"reasoning\":") && el_json_string(out, text, len);
 }
 
-/* A call's beginning, and more of its arguments. */
+/* The beginning of a call, or more of its arguments. */
 static bool write_call_delta(const el_choice *c, const el_answer_piece *piece, el_buf *out) {
   const el_call *call = &c->calls[piece->call];
   bool begins = piece->kind == EL_PIECE_CALL;

@@ -1,10 +1,9 @@
-/* POST /rerank and /reranking: documents in the order of what they say for a query. Bodies and answers are Jina's,
- * which llama-server has (`documents`, "results"), or those of text-embeddings-inference (`texts`, an array).
+/* POST /rerank and /reranking: ranks documents by their relevance to a query. Bodies and answers have Jina's form,
+ * which llama-server uses (`documents`, "results"), or that of text-embeddings-inference (`texts`, an array).
  *
- * A model that writes text ranks by the likelihood of the query: it reads a document, a blank line and the query, and
- * the score is what it thinks of the query's tokens there, the geometric mean of their probabilities. So any model
- * ranks, and any adapter, in everybody's steps, and each document's score is the same bits whatever it is asked beside.
- */
+ * A generative model ranks by the likelihood of the query. It reads a document, a blank line and the query. The score
+ * is the geometric mean of the probabilities of the query's tokens. So every model and every adapter can rank, in the
+ * steps of all other requests, and a document's score has the same bits whatever it is ranked with. */
 #include <limits.h>
 #include <math.h>
 #include <stdint.h>
@@ -18,7 +17,7 @@
 /* Between a document and the query. */
 static const char BLANK_LINE[] = "\n\n";
 
-/* The dialect's own, while a body is read. */
+/* The dialect's state while a body is read. */
 typedef struct state {
   const json_t *query, *documents, *texts;
 } state;
@@ -93,7 +92,7 @@ static const json_t *document_text(el_api_parse *p, const json_t *v) {
   return NULL;
 }
 
-/* The tokens behind every document: a blank line, then the query's. */
+/* The tokens after every document: a blank line, then the query. */
 typedef struct tail {
   int32_t *ids;
   size_t n, n_query;
@@ -123,7 +122,7 @@ static bool keep_document_text(el_api_parse *p, const json_t *text, el_api_promp
   return out->text ? memcpy(out->text, json_string_value(text), out->text_len) != NULL : el_api_no_memory(p);
 }
 
-/* With `truncate` the document's end is left out where it does not fit. */
+/* With `truncate`, the end of a document that does not fit is left out. */
 static bool read_document(el_api_parse *p, const json_t *v, const tail *t, el_api_prompt *out) {
   const json_t *text = document_text(p, v);
   const bool cut = p->out->rank.truncate;

@@ -1,5 +1,5 @@
-/* The body of POST /v1/responses as that of a chat: items to messages, and the shapes of tools and formats, which
- * differ from those of chats in where names stand. */
+/* Rewrites the body of POST /v1/responses to that of a chat: items become messages. Tools and formats have their names
+ * in other places than in chats. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,11 +7,11 @@
 #include "base/json_guard.h"
 #include "server/dialects/responses.h"
 
-/* An assistant's message may come in several items: what it thought, what it said, each of its calls. */
+/* A message of the assistant may come in several items: its reasoning, its text, each of its calls. */
 typedef struct reader {
   el_api_parse *p;
   json_t *messages;
-  json_t *open; /* the assistant's message that further items belong to; NULL: none */
+  json_t *open; /* the assistant's message to which further items belong; NULL: none */
   char at[96];  /* "input[3]" */
 } reader;
 
@@ -28,7 +28,7 @@ static bool texts_equal(const char *a, const char *b) {
   return a && !strcmp(a, b);
 }
 
-/* What the log is told of what is skipped. */
+/* Logs an item that is skipped. */
 static void warn_skipped(reader *r, const char *what, const char *name) {
   el_logf(r->p->setup->log, EL_LOG_WARN, "responses: %s: %s '%.60s' is skipped: it is not supported", r->at, what,
           name);
@@ -73,7 +73,7 @@ static bool append_message(reader *r, json_t *message) {
   return !json_array_append_new(r->messages, message) || el_api_no_memory(r->p);
 }
 
-/* The assistant's message that an item belongs to. */
+/* The assistant's message to which an item belongs. */
 static json_t *last_assistant_message(reader *r) {
   if (r->open) return r->open;
   json_t *message = json_pack("{s:s}", "role", "assistant");
@@ -122,7 +122,7 @@ static bool read_output_item(reader *r, const json_t *item) {
   return append_message(r, json_pack("{s:s,s:s,s:o}", "role", "tool", "tool_call_id", id, "content", content));
 }
 
-/* What it thought, of the text or, where there is none, of the summary. */
+/* Reasoning: its text, or its summary if there is no text. */
 static bool read_reasoning_item(reader *r, const json_t *item) {
   const json_t *parts = json_object_get(item, "content"), *part;
   if (!json_array_size(parts)) parts = json_object_get(item, "summary");
@@ -158,7 +158,7 @@ static bool read_input_item(reader *r, const json_t *item) {
 
 /* ---------------------------------------------------------------- the conversation */
 
-/* The items of the answer that this one continues. */
+/* Loads the items of the stored answer that this request continues. */
 static bool load_previous(el_api_parse *p, el_responses_request *own, const json_t *id) {
   if (!id || json_is_null(id)) return true;
   if (!json_is_string(id)) return el_api_type_error(p, "previous_response_id", "a string", id);
@@ -210,7 +210,7 @@ static bool make_input_messages(el_api_parse *p, el_responses_request *own, size
 
 /* ---------------------------------------------------------------- tools and formats */
 
-/* {"type": "function", "name", ...} as {"type": "function", "function": {"name", ...}}. */
+/* Makes {"type": "function", "function": {"name", ...}} of {"type": "function", "name", ...}. */
 static json_t *make_function_tool(const json_t *tool) {
   json_t *function = el_json_copy(tool);
   if (!function) return NULL;
@@ -262,7 +262,7 @@ static bool make_tool_choice(el_api_parse *p, json_t *body) {
 
 /* ---------------------------------------------------------------- what the answer repeats */
 
-/* The value that an answer has for a field that the body does not have, as JSON. */
+/* The value in an answer, as JSON, for a field that the body lacks. */
 static const struct {
   const char *name, *otherwise;
 } ECHOED[] = {{"instructions", "null"},

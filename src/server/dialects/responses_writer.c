@@ -1,5 +1,5 @@
-/* Answers of POST /v1/responses: a list of items, what the model thought, what it said, each of its calls; in a stream,
- * the events that build them. */
+/* Writes answers of POST /v1/responses: a list of items for the reasoning, the text and each call; in a stream, the
+ * events that build them. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,7 +9,7 @@
 #include "base/json_out.h"
 #include "server/dialects/responses.h"
 
-/* An item as it is written: the last of the answer. */
+/* The last item of the answer, which is being written. */
 typedef struct item {
   el_piece_kind kind; /* CONTENT: a message, ARGUMENTS: a call */
   bool open;
@@ -23,7 +23,7 @@ typedef struct stream {
   unsigned sequence;
   size_t n_items;
   item item;
-  el_buf output; /* the items that are whole, as JSON with commas between them */
+  el_buf output; /* the complete items as JSON, separated by commas */
 } stream;
 
 static const el_responses_request *responses_request_of(const el_reply *r) {
@@ -48,7 +48,7 @@ static const char *id_prefix_of(el_piece_kind kind) {
   return kind == EL_PIECE_CONTENT ? "msg_" : kind == EL_PIECE_REASONING ? "rs_" : "fc_";
 }
 
-/* The answer's id without its prefix, and a number, make the items' ids. */
+/* The id of an item is the answer's id without its prefix, and a number. */
 static void begin_item(const el_reply *r, item *it, el_piece_kind kind, size_t number) {
   const char *tail = strchr(r->id, '_');
   it->kind = kind;
@@ -93,7 +93,7 @@ static bool is_cut(const el_reply *r) {
   return r->choices->done && r->choices->finish == EL_FINISH_LENGTH;
 }
 
-/* `output`: its items; e: what it failed with, or NULL. */
+/* output: its items; e: why it failed, or NULL. */
 static bool write_response(const el_reply *r, const char *status, const el_buf *output, const el_api_error *e,
                            el_buf *out) {
   const el_sampling *s = &r->request->request.sampling;
@@ -121,7 +121,7 @@ static bool write_response(const el_reply *r, const char *status, const el_buf *
          put_json_text(out, "}");
 }
 
-/* Keeps an answer that is whole. What cannot be kept is not there later: nobody waits for it. */
+/* Stores a complete answer. If that fails, the answer is not found later; no error is reported. */
 static void store_answer(const el_reply *r, const el_buf *body, const el_buf *output) {
   const el_responses_request *own = responses_request_of(r);
   if (!own->store) return;
@@ -192,7 +192,7 @@ static bool response_event(el_reply *r, const char *type, const char *status, co
          write_response(r, status, &s->output, e, out) && end_responses_event(out);
 }
 
-/* An event about the item that is being written. */
+/* An event about the current item. */
 static bool begin_item_event(stream *s, const char *type, el_buf *out) {
   return begin_responses_event(s, type, out) &&
          el_buf_printf(out, ",\"item_id\":\"%s\",\"output_index\":%zu", s->item.id, s->n_items);
@@ -269,7 +269,7 @@ static bool write_item_delta(el_reply *r, el_choice *c, const el_answer_piece *p
          (kind != EL_PIECE_CONTENT || put_json_text(out, ",\"logprobs\":[]")) && end_responses_event(out);
 }
 
-/* An answer without a word is a message without one. */
+/* An empty answer is a message without text. */
 static bool end_responses_choice(el_reply *r, el_choice *c, el_buf *out) {
   stream *s = r->state;
   const el_answer_piece nothing = {EL_PIECE_CONTENT, 0, "", 0};

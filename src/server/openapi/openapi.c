@@ -12,7 +12,7 @@
 
 enum { MAX_NAME = 300 }; /* of a method and a path */
 
-/* jansson's setters of new references fail for NULL, so that a failed part fails the whole. */
+/* jansson's setters that take a reference fail for NULL, so a failure anywhere fails the whole document. */
 static bool set_json(json_t *object, const char *name, json_t *value) {
   return !json_object_set_new(object, name, value);
 }
@@ -46,7 +46,7 @@ static json_t *schema_of_row(const el_field *f) {
   return json_object();
 }
 
-/* Rows of a dialect's own (where 0), or those of OpenAI's table that it shares. A dialect's own row comes before one of
+/* Adds a dialect's own rows (where 0), or the rows of OpenAI's table that it shares. Its own row comes before one of
  * the same name there. */
 static bool add_fields(json_t *properties, const el_field *fields, size_t n, unsigned where, const json_t *known) {
   bool ok = true;
@@ -80,7 +80,7 @@ static bool add_response(json_t *responses, const char *status, const char *what
   return set_json(responses, status, json_pack("{s:s, s:o}", "description", what, "content", content));
 }
 
-/* What a 200 has: JSON by a schema, a stream, texts. */
+/* The content of a 200: JSON with a schema, a stream, or text. */
 static json_t *response_content(const el_route *r, const json_t *about) {
   const char *stream = r->api && r->api->writer ? r->api->writer->stream_type : NULL;
   json_t *content = json_object(), *schema = json_object_get(about, "answer"), *type;

@@ -4,20 +4,21 @@
 
 static const char LINE[] = "edgelora is running\n";
 
-/* Browsers name text/html when a person goes to an address; programs say nothing, or that they take all. */
+/* Browsers name text/html when a person opens an address; programs send no Accept header, or accept everything. */
 static bool wants_html(const char *accept) {
   return accept && strstr(accept, "text/html");
 }
 
-/* Whether one of the tags of If-None-Match is the page's; those that proxies weakened count, as the page's bytes are
- * what they were. */
+/* Whether If-None-Match contains the page's tag. Tags that a proxy made weak count too, as the page's bytes are the
+ * same. */
 static bool has_page_tag(const char *if_none_match) {
   return if_none_match && (!strcmp(if_none_match, "*") || strstr(if_none_match, el_page_tag));
 }
 
 bool el_page_get(const el_query *q, el_answer *out, el_api_error *e) {
   static const char *const vary[] = {"Vary", "Accept", NULL};
-  /* It is kept, and asked for at each visit: the program may be another one. */
+  /* Browsers may store the page but must ask at each visit whether it has changed, as the program may be a newer one.
+   */
   static const char *const headers[] = {"Content-Security-Policy",
                                         el_page_policy,
                                         "X-Content-Type-Options",

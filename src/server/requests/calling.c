@@ -7,7 +7,7 @@
 #include "server/common/json_value.h"
 #include "server/requests/fields.h"
 
-/* Of a prompt's tokens, what tells whether it has opened the reasoning. */
+/* How many tokens at the end of a prompt are kept, to see whether it has opened the reasoning. */
 enum { END_TOKENS = 32 };
 
 void el_formats_init(el_formats *f) {
@@ -117,7 +117,7 @@ static const char *message_role(const json_t *m) {
   return json_string_value(json_object_get(m, "role"));
 }
 
-/* A content, a string or parts, with a text added at its end. */
+/* Appends a text to the content of a message, which is a string or parts. */
 static bool append_message_text(el_api_parse *p, json_t *m, const char *text, size_t len) {
   json_t *content = json_object_get(m, "content"), *added;
   if (json_is_array(content)) {
@@ -133,8 +133,8 @@ static bool append_message_text(el_api_parse *p, json_t *m, const char *text, si
   return ok || el_api_no_memory(p);
 }
 
-/* The message that instructions go into: the system's, made if there is none; the first one where the template has none
- * of the system. */
+/* The message that takes the instructions: the system message, which is made if there is none; or the first message, if
+ * the template has no system messages. */
 static json_t *system_message(json_t *messages, bool takes_system) {
   json_t *first = json_array_get(messages, 0);
   if (!takes_system || !strcmp(message_role(first), "system")) return first;
@@ -153,7 +153,7 @@ static bool tell_tools(el_api_parse *p, const el_calling *c, json_t *messages, b
   return ok;
 }
 
-/* A call that the model made, as it wrote it. */
+/* Adds a call of an earlier turn to its message, as the model wrote it. */
 static bool tell_call(el_api_parse *p, const el_calling *c, json_t *m, const json_t *call) {
   const json_t *function = json_object_get(call, "function"), *arguments = json_object_get(function, "arguments");
   char *json =
@@ -180,7 +180,7 @@ static bool tell_calls(el_api_parse *p, const el_calling *c, json_t *m) {
   return !calls || !json_object_del(m, "tool_calls");
 }
 
-/* What tools have answered becomes the user's, several answers one message. */
+/* Answers of tools become messages of the user; several answers in a row become one message. */
 static bool tell_results(el_api_parse *p, json_t *messages) {
   for (size_t i = 0; i < json_array_size(messages); i++) {
     json_t *m = json_array_get(messages, i);
@@ -225,7 +225,7 @@ bool el_calling_tell(el_api_parse *p) {
 
 /* ---------------------------------------------------------------- after */
 
-/* Calls that have to come, or whose arguments have to be what a schema says. */
+/* Compiles the constraint for calls that are required, or whose arguments must satisfy a schema. */
 static bool constrain_calls(el_api_parse *p, el_calling *c) {
   el_api_request *r = p->out;
   el_constraint_source *source;

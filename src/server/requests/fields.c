@@ -80,7 +80,7 @@ bool el_read_ignored(el_api_parse *p, const el_field *f, const json_t *v) {
   return true;
 }
 
-/* A feature that would change the answer and that this server does not have: only its "off" value passes. */
+/* A feature that would change the answer and is not supported: only its "off" value is accepted. */
 bool el_api_unsupported(el_api_parse *p, const el_field *f) {
   return el_api_fail(p->error, 400, "unsupported_parameter", f->name, "'%s' is not supported by this server.", f->name);
 }
@@ -104,7 +104,7 @@ static const el_field *find_openai(const char *name, unsigned where) {
   return where ? find_field_row(el_openai_fields, el_n_openai_fields, name, where) : NULL;
 }
 
-/* What to say besides of a field that does not belong here. */
+/* A hint for a field that belongs to another endpoint. */
 static const char *field_elsewhere(const char *name) {
   return find_openai(name, EL_AT_TEXT)    ? " It belongs to /v1/completions."
          : find_openai(name, EL_AT_CHAT)  ? " It belongs to /v1/chat/completions."

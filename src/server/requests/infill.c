@@ -26,7 +26,7 @@ bool el_infill_tokens(el_api_parse *p, const char *prefix, size_t prefix_len, co
   el_error err;
   int32_t *tokens;
   size_t n_tokens;
-  /* Of an empty text this is the BOS that the model wants, or nothing. */
+  /* For an empty text this gives the BOS, if the model wants one. */
   el_status status = el_tokenize_at_most(t, "", 0, EL_TOKENIZE_BOS, p->max_tokens, &tokens, &n_tokens, &err);
   bool memory = true;
   for (size_t i = 0;; i++) {

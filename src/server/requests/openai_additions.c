@@ -1,4 +1,4 @@
-/* "edgelora": {...}, a request's field for what OpenAI has no word for: whom "auto" may choose, and what it thought. */
+/* "edgelora": {...}, a field for what OpenAI's API lacks: the candidates of "auto", and their scores in the answer. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,7 +11,7 @@ static bool read_scores_addition(el_api_parse *p, const json_t *v) {
   if (n < 1 || n > EL_MAX_SCORES)
     return el_api_fail(p->error, 400, "invalid_value", name, "Invalid value for '%s': %lld is not between 1 and %d.",
                        name, (long long)n, EL_MAX_SCORES);
-  /* Where only the choice is asked for, it always tells scores, and `top_n` how many. */
+  /* POST /v1/route always answers with scores; this says how many. */
   if (json_is_false(v) || p->out->route) return true;
   p->out->scores = true;
   p->out->n_scores = (int)n;

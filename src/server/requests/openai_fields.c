@@ -1,5 +1,6 @@
-/* Every field that a body may have is a row of the table at the end of this file. A name that is not there is told of:
- * a misspelt "temprature" that is silently ignored costs its author hours. A null is a field that is not given. */
+/* Every field that a body may have is a row of the table at the end of this file. Other names are reported, as a
+ * misspelt "temprature" that is silently ignored would cost its author hours. A null counts as a field that is not
+ * given. */
 #include "server/requests/fields.h"
 
 #include <float.h>
@@ -9,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* An empty list is none. calling.c reads them. */
+/* An empty list means no tools. calling.c reads them. */
 static bool read_tools_field(el_api_parse *p, const el_field *f, const json_t *v) {
   if (!json_is_array(v)) return el_api_type_error(p, f->name, "an array", v);
   if (json_array_size(v)) p->tools = v;
@@ -27,7 +28,7 @@ static bool read_parallel(el_api_parse *p, const el_field *f, const json_t *v) {
   return true;
 }
 
-/* llama-server's: whether what was thought stays in the content. Its other forms are ours. */
+/* llama-server's: with "none", reasoning stays in the content. Its other values mean what we do anyway. */
 static bool read_reasoning_format(el_api_parse *p, const el_field *f, const json_t *v) {
   if (!json_is_string(v)) return el_api_type_error(p, f->name, "a string", v);
   p->keep_reasoning = !strcmp(json_string_value(v), "none");
@@ -67,17 +68,17 @@ static bool read_must_be_none(el_api_parse *p, const el_field *f, const json_t *
 
 bool el_read_model(el_api_parse *p, const el_field *f, const json_t *v) {
   if (!json_is_string(v)) return el_api_type_error(p, f->name, "a string", v);
-  /* A C string is compared with the adapters' names: without this check "sql\0x" would be "sql". */
+  /* Names are compared as C strings; without this check "sql\0x" would equal "sql". */
   if (strlen(json_string_value(v)) != json_string_length(v))
     return el_api_value_error(p, f, "it contains a NUL character");
   free(p->out->model);
   p->out->model = NULL;
-  if (!json_string_length(v)) return true; /* some clients must send one: as if it were not there */
+  if (!json_string_length(v)) return true; /* some clients must send a name; an empty one counts as missing */
   p->out->model = strdup(json_string_value(v));
   return p->out->model || el_api_no_memory(p);
 }
 
-/* Of the two names for one limit, OpenAI's newer one counts. -1 is how others write "none". */
+/* If both names of this limit are given, OpenAI's newer one counts. Other servers use -1 for no limit. */
 bool el_read_max_tokens(el_api_parse *p, const el_field *f, const json_t *v) {
   json_int_t n = 0;
   bool newer = !strcmp(f->name, "max_completion_tokens");
@@ -95,7 +96,7 @@ static bool read_best_of(el_api_parse *p, const el_field *f, const json_t *v) {
   return true;
 }
 
-/* Every 64-bit value is a seed, negative ones too, but for -1: others draw a random one then. */
+/* Every 64-bit value is a seed, also a negative one, except -1, which means a random seed as on other servers. */
 static bool read_seed_field(el_api_parse *p, const el_field *f, const json_t *v) {
   if (el_json_is_huge(v)) return el_api_value_error(p, f, "a seed has 64 bits at most");
   if (!json_is_integer(v)) return el_api_type_error(p, f->name, "an integer", v);
@@ -111,7 +112,7 @@ bool el_read_top_k(el_api_parse *p, const el_field *f, const json_t *v) {
   return true;
 }
 
-/* OpenAI allows 0, which leaves the most likely token; the engine wants a share above 0. */
+/* OpenAI allows 0, which leaves only the most likely token; the engine needs a value above 0. */
 bool el_read_top_p(el_api_parse *p, const el_field *f, const json_t *v) {
   if (!el_read_float(p, f, v)) return false;
   float *top_p = &p->out->request.sampling.top_p;
@@ -144,19 +145,20 @@ static bool read_stop_field(el_api_parse *p, const el_field *f, const json_t *v)
   return true;
 }
 
-/* Completions: the number of alternatives; 0 means the sampled token alone. */
+/* For completions: the number of alternatives; 0 means only the sampled token. */
 static bool read_text_logprobs(el_api_parse *p, const el_field *f, const json_t *v) {
   p->out->request.logprobs = true;
   return el_read_int(p, f, v);
 }
 
-/* vLLM's: the number of alternatives for each of the prompt's tokens. */
+/* vLLM's: the number of alternatives for each token of the prompt. */
 static bool read_prompt_logprobs(el_api_parse *p, const el_field *f, const json_t *v) {
   p->out->prompt_logprobs = true;
   return el_read_int(p, f, v);
 }
 
-/* vLLM's: the prompt's last tokens. -1: those that the context holds, which are all, as longer ones are refused. */
+/* vLLM's: keep only the last tokens of the prompt. -1: as many as the context holds; this is all, as longer prompts are
+ * refused. */
 static bool read_truncate(el_api_parse *p, const el_field *f, const json_t *v) {
   json_int_t n = 0;
   if (!el_read_integer(p, f, v, &n)) return false;
@@ -207,7 +209,7 @@ static bool read_stream_options(el_api_parse *p, const el_field *f, const json_t
   return true;
 }
 
-/* One of them; `at` is what errors call it. */
+/* Reads one element; errors name it `at`. */
 static bool read_lora_scale(const json_t *v, const char *at, el_lora_scale *out, el_api_error *e) {
   const char *key;
   json_t *value;
@@ -332,7 +334,7 @@ const el_field el_openai_fields[] = {
     {"prompt_logprobs", EL_AT_BOTH, read_prompt_logprobs, EL_FIELD_AT(n_prompt_logprobs), 0, EL_MAX_TOP_LOGPROBS, 0},
     {"truncate_prompt_tokens", EL_AT_BOTH, read_truncate, 0, -1, INT_MAX, 0},
     EL_FIELD("add_special_tokens", EL_AT_TEXT, read_add_special),
-    EL_FIELD("parse_special", EL_AT_TEXT, read_parse_special), /* llama-server's word, where it tokenizes */
+    EL_FIELD("parse_special", EL_AT_TEXT, read_parse_special),              /* llama-server's name in /tokenize */
     EL_FIELD("spaces_between_special_tokens", EL_AT_BOTH, el_read_ignored), /* there never are any */
     EL_FIELD("priority", EL_AT_BOTH, el_read_ignored),                      /* of requests in a queue: none is */
     EL_FIELD("request_id", EL_AT_BOTH, el_read_ignored),
@@ -344,7 +346,7 @@ const el_field el_openai_fields[] = {
     EL_FIELD("return_tokens_as_token_ids", EL_AT_BOTH, el_read_unsupported),
     EL_FIELD("return_token_ids", EL_AT_BOTH, el_read_unsupported),
 
-    /* What the answer must be: OpenAI's, vLLM's, llama-server's. */
+    /* Structured output: fields of OpenAI, vLLM and llama-server. */
     {"response_format", EL_AT_BOTH, el_read_response_format, 0, 0, 0, EL_PRESET_SCHEMA},
     EL_FIELD("structured_outputs", EL_AT_BOTH, el_read_structured_outputs),
     EL_FIELD("guided_json", EL_AT_BOTH, el_read_schema),
@@ -356,7 +358,7 @@ const el_field el_openai_fields[] = {
     EL_FIELD("grammar", EL_AT_BOTH, el_read_grammar),
     EL_FIELD("guided_decoding_backend", EL_AT_BOTH, el_read_ignored), /* there is one */
 
-    /* Who asks, where it is filed, what it costs: nothing that the text depends on. */
+    /* Fields about the caller, storage and cost, which do not change the text. */
     EL_FIELD("user", EL_AT_BOTH, el_read_ignored),
     EL_FIELD("metadata", EL_AT_BOTH, el_read_ignored),
     EL_FIELD("store", EL_AT_BOTH, el_read_ignored),

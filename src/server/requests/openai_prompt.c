@@ -1,4 +1,4 @@
-/* What is to be continued: a chat's messages or a completion's prompts, to tokens. */
+/* Makes tokens of what the model is to continue: the messages of a chat, or the prompts of a completion. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,14 +10,13 @@
 
 /* ---------------------------------------------------------------- chat */
 
-/* Fields of a message that a client sends back when it repeats an answer; they carry nothing that a template renders.
- */
+/* Fields that a client sends back when it repeats an answer as a message. Templates do not render them. */
 static const char *const MESSAGE_IGNORED[] = {"refusal", "annotations", "id", "cache_control"};
-/* Fields that would change the conversation: only null or an empty array passes. */
+/* Fields that would change the conversation: only null or an empty array is accepted. */
 static const char *const MESSAGE_UNSUPPORTED[] = {"function_call", "audio"};
 static const char *const ROLES[] = {"system", "developer", "user", "assistant", "tool"};
 
-/* A copy on our own heap of what the library returned, so that a prompt is freed one way wherever it came from. */
+/* Copies what the library returned to our own heap, so that all prompts are freed in the same way. */
 static void *adopt_buffer(void *from_library, size_t bytes) {
   void *own = malloc(bytes + 1);
   if (own && bytes) memcpy(own, from_library, bytes);
@@ -52,12 +51,12 @@ static bool check_text_value(el_api_parse *p, const json_t *s, const char *param
                                     "Invalid value for '%s': it contains a NUL character.", param);
 }
 
-/* Texts, by all their names: a chat's, and those of OpenAI's newer API, which clients mix. */
+/* The types of text parts: those of chats, and those of OpenAI's newer API, as clients mix them. */
 static const char *const TEXT_PARTS[] = {"text", "input_text", "output_text"};
-/* What else a part may have: marks for a cache that is not needed here, and what answers come with. */
+/* Further members of a part that are ignored: marks for a cache, which is not needed here, and members of answers. */
 static const char *const PART_IGNORED[] = {"type", "text", "cache_control", "annotations", "logprobs", "refusal"};
 
-/* Checks a part of a content, and makes of it in place what templates read: a type and a text. */
+/* Checks a content part and reduces it in place to what templates read: a type and a text. */
 static bool read_content_part(el_api_parse *p, json_t *part, const char *param) {
   if (!json_is_object(part)) return el_api_type_error(p, param, "an object", part);
   const json_t *type = json_object_get(part, "type");
@@ -99,8 +98,8 @@ static bool read_message_content(el_api_parse *p, json_t *v, size_t at) {
   return true;
 }
 
-/* Arguments come as a text of JSON, as models write them; templates want what it says. What is no JSON object stays as
- * it is, for templates that take a text. */
+/* Arguments arrive as a text of JSON, as models write them, and templates want the parsed object. A text that is not a
+ * JSON object stays as it is, for templates that take a text. */
 static bool read_function_arguments(el_api_parse *p, json_t *function) {
   const json_t *text = json_object_get(function, "arguments");
   if (!json_is_string(text) || el_calling_wants_text(&p->out->calling)) return true;
@@ -130,7 +129,7 @@ static bool read_tool_calls(el_api_parse *p, json_t *calls, size_t at) {
   return true;
 }
 
-/* All but what is known to be of no use here goes to the template. */
+/* All fields go to the template, except those that are known to be useless there. */
 static bool read_message_fields(el_api_parse *p, json_t *m, size_t at) {
   const char *key;
   json_t *v;
@@ -166,11 +165,11 @@ static bool read_message_role(el_api_parse *p, json_t *m, size_t at) {
                        "Invalid value for '%s': supported are 'system', 'developer', 'user', 'assistant' and 'tool'.",
                        param);
   if (strcmp(json_string_value(r), "developer")) return true;
-  /* OpenAI's newer word for it; most templates know the older alone. */
+  /* "developer" is OpenAI's newer name of the system role; most templates know only the older one. */
   return !json_object_set_new(m, "role", json_string("system")) || el_api_no_memory(p);
 }
 
-/* Checks a message, and makes of it in place what templates read. */
+/* Checks a message and changes it in place to what templates read. */
 static bool read_chat_message(el_api_parse *p, json_t *m, size_t at) {
   char param[128];
   snprintf(param, sizeof param, "messages[%zu]", at);
@@ -186,7 +185,7 @@ static bool read_chat_message(el_api_parse *p, json_t *m, size_t at) {
   return read_message_content(p, content, at);
 }
 
-/* A preset's system message, where the conversation has none. */
+/* Adds the preset's system message if the conversation has none. */
 static bool add_system(el_api_parse *p) {
   json_t *messages = (json_t *)p->messages, *m;
   size_t i;
@@ -198,7 +197,7 @@ static bool add_system(el_api_parse *p) {
   return !json_array_insert_new(messages, 0, system) || el_api_no_memory(p);
 }
 
-/* What the template gets, as the library's values. */
+/* The template's input as values of the library. */
 typedef struct chat_values {
   el_value messages, tools, documents, variables;
 } chat_values;
@@ -213,8 +212,8 @@ static bool convert_member(el_api_parse *p, const json_t *j, const char *param, 
                      param, EL_MAX_VALUE_DEPTH);
 }
 
-/* llama-server's rule, and Anthropic's: a conversation that ends with the assistant's words goes on with them. Whoever
- * says what is to be done is not guessed about. */
+/* The rule of llama-server and Anthropic: if a conversation ends with a message of the assistant, the answer continues
+ * it, unless the request says otherwise. */
 static bool ends_in_the_middle(const el_api_parse *p) {
   const json_t *last = json_array_get(p->messages, json_array_size(p->messages) - 1);
   const json_t *role = json_object_get(last, "role"), *content = json_object_get(last, "content");
@@ -223,7 +222,7 @@ static bool ends_in_the_middle(const el_api_parse *p) {
          !strcmp(json_string_value(role), "assistant");
 }
 
-/* Drops the front of a prompt that is longer than asked for. */
+/* Drops the beginning of a prompt that is longer than asked for. */
 static void truncate_prompt(const el_api_parse *p, el_api_prompt *prompt) {
   if (p->truncate <= 0 || prompt->n <= (size_t)p->truncate) return;
   size_t cut = prompt->n - (size_t)p->truncate;
@@ -239,8 +238,8 @@ static bool has_member(const el_value *object, const char *name) {
   return false;
 }
 
-/* The request's variables, and of the operator's those that it does not set. *out is the caller's; NULL: out of memory,
- * or there are none. */
+/* The request's variables, and those of the operator that the request does not set. The caller frees *out. NULL: out of
+ * memory, or there are none. */
 static size_t merge_variables(const el_api_parse *p, const el_value *request, el_member **out) {
   const el_value *more = p->setup->template_variables;
   const size_t n_own = p->template_variables ? request->object.n : 0;
@@ -269,7 +268,8 @@ static bool tokenize_chat(el_api_parse *p, const chat_values *v, const el_member
                   .template_instead = p->chat_template};
   el_status status = el_chat_tokens(p->tokenizer, &chat, p->max_tokens, &tokens, &prompt->n, &prompt->focus_begin,
                                     &prompt->focus_end, &err);
-  if (status == EL_ERR_INVALID && middle) { /* its text does not end with the message: white space alone, say */
+  if (status == EL_ERR_INVALID &&
+      middle) { /* the text does not end with the message, for example if that is only white space */
     chat.add_generation_prompt = true;
     chat.continue_final_message = false;
     status = el_chat_tokens(p->tokenizer, &chat, p->max_tokens, &tokens, &prompt->n, &prompt->focus_begin,
@@ -317,7 +317,7 @@ bool el_api_messages_read(el_api_parse *p) {
 
 /* ---------------------------------------------------------------- completions */
 
-/* What the answer begins with, for tokens: sent as a prompt, it becomes these tokens again. */
+/* The text for `echo` of a prompt of tokens: sent as a prompt, it gives these tokens again. */
 static bool echo_tokens(el_api_parse *p, el_api_prompt *out) {
   el_error err;
   char *text;
@@ -334,7 +334,7 @@ static bool echo_text(el_api_parse *p, const json_t *v, el_api_prompt *out) {
   return (out->text = malloc(len + 1)) ? memcpy(out->text, json_string_value(v), len) != NULL : el_api_no_memory(p);
 }
 
-/* Whether the first token is a BOS that the text does not have. */
+/* Whether the first token is a BOS that is not in the text. */
 static bool has_own_bos(const el_api_parse *p, const json_t *v, const el_api_prompt *out) {
   int32_t bos = el_tokenizer_bos(p->tokenizer);
   char *text;
@@ -347,7 +347,7 @@ static bool has_own_bos(const el_api_parse *p, const json_t *v, const el_api_pro
   return !there;
 }
 
-/* Text of control tokens becomes them: whoever renders conversations himself sends such, and means it. */
+/* Text of control tokens becomes control tokens, as clients that render conversations themselves expect. */
 static bool read_text_prompt(el_api_parse *p, const json_t *v, el_api_prompt *out) {
   el_error err;
   int32_t *tokens;
@@ -365,7 +365,7 @@ static bool read_text_prompt(el_api_parse *p, const json_t *v, el_api_prompt *ou
   return echo_tokens(p, out);
 }
 
-/* A text with a gap behind it, and the suffix behind that. */
+/* A text, then the gap to fill, then the suffix. */
 static bool read_gap_prompt(el_api_parse *p, const json_t *v, el_api_prompt *out) {
   if (!el_infill_tokens(p, json_string_value(v), json_string_length(v), json_string_value(p->suffix),
                         json_string_length(p->suffix), "suffix", &out->tokens, &out->n))

@@ -25,7 +25,7 @@ bool el_json_is_huge(const json_t *v) {
   return n + negative == json_string_length(v) && !fits_int64(s + negative, n, negative);
 }
 
-/* The body with those in quotes. False: out of memory. */
+/* Copies the body and puts such integers in quotes. False: out of memory. */
 static bool quote_huge(const char *body, size_t len, el_buf *out) {
   bool ok = el_buf_reserve(out, len + len / 8);
   size_t done = 0;
@@ -63,7 +63,7 @@ static json_t *load_huge(const char *body, size_t len, size_t flags, json_error_
 
 /* ---------------------------------------------------------------- a body */
 
-/* The body may be 2048 levels deep (jansson's own limit), which takes some hundred kilobytes of stack here. */
+/* The body may be 2048 levels deep (jansson's limit), which takes some hundred kilobytes of stack. */
 json_t *el_api_body_load(const char *body, size_t len, bool array, el_api_error *e) {
   json_error_t why;
   if (!len) {
@@ -90,7 +90,7 @@ json_t *el_api_body_load(const char *body, size_t len, bool array, el_api_error 
   return j;
 }
 
-/* Who is to answer, and what that one's preset says. */
+/* Finds the adapter that answers, and its preset. */
 static bool find_model(el_api_parse *p, const el_api_setup *setup) {
   const el_held_adapter *held = NULL;
   if (!setup->resolve(setup->user, p->out, &held, p->error)) return false;
@@ -98,12 +98,12 @@ static bool find_model(el_api_parse *p, const el_api_setup *setup) {
   p->chat_template = held ? held->chat_template : NULL;
   p->preset = held ? held->preset : NULL;
   p->system = p->preset ? p->preset->system : NULL;
-  /* Which adapters are applied is said in full where they have scales: no preset is meant. */
+  /* A request with scales describes its adapters completely, so no preset applies. */
   p->out->request.preset_fields = p->out->has_lora ? 0 : EL_PRESET_ALL & ~p->given;
   return true;
 }
 
-/* A prompt beyond the context has at least a token more than it: it is read no further. */
+/* A prompt that does not fit has at least one token more than the context; it is not tokenized any further. */
 static bool tell_context(const el_api_parse *p) {
   const char *code = p->error->code;
   if (code && !strcmp(code, "context_length_exceeded") && !p->error->n_ctx) {
@@ -137,7 +137,7 @@ bool el_api_request_parse(const el_api_setup *setup, const char *body, size_t le
   json_decref(j);
   if (!ok) return tell_context(&p);
   if (api->answer) {
-    out->stream = false; /* a count has the fields of what it counts */
+    out->stream = false; /* an endpoint that counts tokens has the fields of the one that it counts for */
     return true;
   }
 

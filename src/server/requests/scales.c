@@ -26,7 +26,7 @@ size_t el_scales_get(el_scales *s, el_lora_scale all[EL_MAX_COMBINED]) {
   return n;
 }
 
-/* As el_adapter_get_by_id, for what the caller may have. */
+/* Like el_adapter_get_by_id, for adapters that the key allows. */
 static el_status get_allowed_adapter(const el_engine *engine, const el_key *key, uint64_t id, el_adapter_info **out,
                                      el_error *err) {
   el_status status = el_adapter_get_by_id(engine, id, out, err);
@@ -50,7 +50,7 @@ bool el_scaled_find(const el_engine *engine, el_scales *s, const char *base, con
   for (size_t i = 0; i < n; i++) {
     el_error err;
     if (choices[i].scale == 0 && !r->has_lora) continue;
-    /* What the operator set for all is not the key's to allow. */
+    /* Scales for all requests apply to every key. */
     if (!get_allowed_adapter(engine, r->has_lora ? key : NULL, choices[i].id, &out->infos[out->n], &err)) {
       out->list[out->n] = (el_adapter_scale){out->infos[out->n]->name, choices[i].scale};
       out->n++;
@@ -60,7 +60,7 @@ bool el_scaled_find(const el_engine *engine, el_scales *s, const char *base, con
       return el_api_fail(e, 400, "invalid_value", "lora",
                          "Invalid value for 'lora': there is no adapter with id %llu; see GET /lora-adapters.",
                          (unsigned long long)choices[i].id);
-    } /* else it was unloaded since it was given a scale for all */
+    } /* otherwise the adapter was unloaded after its scale was set */
   }
   return true;
 }

@@ -9,7 +9,7 @@
 
 /* ---------------------------------------------------------------- one of them */
 
-/* A field says what the answer must be: the first that does. */
+/* Begins the constraint of a field; only one field may have one. */
 static bool begin_constraint(el_api_parse *p, const char *field, el_constraint_type type) {
   el_structured *s = &p->structured;
   if (s->field[0])
@@ -24,7 +24,7 @@ static bool fail_source_type(el_api_parse *p, const char *field, const char *exp
   return el_api_type_error(p, field, expected, v);
 }
 
-/* The text of a JSON value, kept until the constraint is there. */
+/* The text of a JSON value, kept until the constraint is compiled. */
 static bool dump_json(el_api_parse *p, const json_t *v, const char **text, size_t *len) {
   el_structured *s = &p->structured;
   char **more = realloc(s->texts, sizeof *more * (s->n_texts + 1));
@@ -93,7 +93,7 @@ static const char *string_member_of(const json_t *v, const char *key) {
   return json_string_value(json_object_get(v, key));
 }
 
-/* {"type": "json_schema", "json_schema": ...} and the like, as a tag's content. */
+/* The content of a tag: {"type": "json_schema", "json_schema": ...} and the like. */
 static bool read_tag_content(el_api_parse *p, const char *field, const json_t *v, el_constraint_tag *tag) {
   const char *type = string_member_of(v, "type");
   const json_t *text = NULL;
@@ -151,7 +151,7 @@ static bool read_tags(el_api_parse *p, const char *field, const json_t *tags, co
   return true;
 }
 
-/* vLLM's two forms: "structures" and "triggers"; or a "format", of which triggered tags and a single tag are known. */
+/* vLLM's two forms: "structures" and "triggers"; or a "format", which may be triggered tags or a single tag. */
 static bool read_structural_tag(el_api_parse *p, const char *field, const json_t *v) {
   el_constraint_source *s = &p->structured.source;
   const json_t *format = json_object_get(v, "format"), *structures = json_object_get(v, "structures");
@@ -202,9 +202,9 @@ bool el_read_json_object(el_api_parse *p, const el_field *f, const json_t *v) {
   return read_json_object(p, f->name, v);
 }
 
-/* OpenAI's {"type": "json_schema", "json_schema": {"name", "schema", "strict"}}; llama-server's clients put the schema
- * beside the type, of json_object too. Whether it is strict or not, the answer fits. OpenAI's Responses have "name" and
- * "schema" beside the type as well. */
+/* OpenAI's {"type": "json_schema", "json_schema": {"name", "schema", "strict"}}. Clients of llama-server put the schema
+ * beside the type, also for json_object, and OpenAI's Responses put "name" and "schema" there. The answer satisfies the
+ * schema whether "strict" is set or not. */
 bool el_read_response_format(el_api_parse *p, const el_field *f, const json_t *v) {
   if (!json_is_object(v)) return fail_source_type(p, f->name, "an object", v);
   const char *type = string_member_of(v, "type");
@@ -304,7 +304,7 @@ static bool opens_reasoning(const el_calling *c, const el_answer_info *info) {
          !memcmp(c->prompt + n - len, info->reasoning_begin, len);
 }
 
-/* The choices as a GBNF grammar: tags have no choices. */
+/* Writes the texts to choose from as a GBNF grammar, as tags take no choices. */
 static bool write_choice_texts(const el_constraint_source *s, el_buf *out) {
   bool ok = el_buf_printf(out, "root ::= ");
   for (size_t i = 0; ok && i < s->n_choices; i++) {
@@ -337,7 +337,7 @@ bool el_structured_after_reasoning(el_api_parse *p) {
     tag.text = choices.data;
     tag.len = choices.len;
   }
-  /* A constraint knows the base's tokens. They ascend. */
+  /* Constraints know only the base's tokens. The ids ascend. */
   size_t n_shown = r->request.n_shown_tokens;
   while (n_shown && r->request.shown_tokens[n_shown - 1] >= el_tokenizer_n_vocab(p->setup->tokenizer)) n_shown--;
   const el_constraint_source source = {.type = EL_CONSTRAINT_TAGS,

@@ -1,4 +1,4 @@
-/* Fields that speak of tokens: what ends an answer, what it may be made of, what is more or less likely. */
+/* Fields with tokens: which ones end an answer, of which it may consist, which are more or less likely. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +24,7 @@ static bool check_token(el_api_parse *p, const el_field *f, const json_t *v, int
   return true;
 }
 
-/* An array of token ids, `most` at most, to be freed. */
+/* Reads an array of at most `most` token ids, which the caller frees. */
 static bool read_token_list(el_api_parse *p, const el_field *f, const json_t *v, size_t most, int32_t **out,
                             size_t *n_out) {
   if (!json_is_array(v)) return el_api_type_error(p, f->name, "an array of token ids", v);
@@ -71,8 +71,8 @@ static bool add_bad_tokens(el_api_parse *p, const el_field *f, const int32_t *to
   return true;
 }
 
-/* As vLLM does it: the word as it begins a text, and as it stands behind a space, if that is another token and as many.
- */
+/* As in vLLM: the word at the beginning of a text; and the word after a space, if its first token differs and it has as
+ * many tokens. */
 static bool add_bad_word(el_api_parse *p, const el_field *f, const char *word, size_t len) {
   int32_t *tokens[2] = {NULL, NULL};
   size_t n[2] = {0, 0};
