@@ -39,9 +39,9 @@ static void bytes_clear(bytes *t) {
 typedef struct chat {
   const el_cli_chat_options *o;
   char *adapter;        /* NULL: the base */
-  bool routed;          /* the adapter is "auto", and none is called that */
+  bool routed;          /* the adapter is "auto", and no adapter has that name */
   el_message *messages; /* contents are ours */
-  size_t n, n_system;   /* n_system: 1 when the first message is the system's, else 0 */
+  size_t n, n_system;   /* n_system: 1 if the first message is the system message, otherwise 0 */
   bytes pending;        /* read from the terminal, not yet used */
 } chat;
 
@@ -208,7 +208,7 @@ static bool run_chat_command(chat *c, const char *line) {
 
 typedef enum input { INPUT_LINE, INPUT_END, INPUT_SIGNAL, INPUT_FAILED } input;
 
-/* Waits for a line or a signal. *line is the caller's, without its newline. */
+/* Waits for a line or a signal. *line has no newline; the caller frees it. */
 static input read_chat_line(chat *c, char **line, int *signal) {
   for (;;) {
     char *newline = c->pending.len ? memchr(c->pending.data, '\n', c->pending.len) : NULL;

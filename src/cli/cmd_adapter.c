@@ -1,4 +1,4 @@
-/* edgelora adapter: what there is to do about an adapter before it is served. */
+/* edgelora adapter: checks adapters before they are served. */
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -1,4 +1,4 @@
-/* edgelora router: how adapters are chosen for a prompt, each step a command of its own. */
+/* edgelora router: the steps to make and test a router, each a command of its own. */
 #include <stdio.h>
 
 #include "cli/cli.h"

@@ -1,8 +1,8 @@
-/* edgelora router profile: what every adapter, and the base, scores on labelled prompts.
+/* edgelora router profile: scores every adapter and the base on labelled prompts.
  *
- * Hours may pass before all answers are there, so each goes into a journal beside the output, OUTPUT.part, from which
- * the same command goes on after whatever ended it. The table is written when the last answer is there; then the
- * journal is removed. */
+ * It may take hours until all answers are there. So each answer goes into a journal beside the output, OUTPUT.part,
+ * from which the same command continues after any interruption. The table is written after the last answer, and then
+ * the journal is removed. */
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
@@ -85,7 +85,8 @@ static int check_profile_options(const el_cli_command *self, profile_options *o)
 
 /* ---- input */
 
-/* What a line asks for must be there: a command comes from the command line alone, and what JSON is compared to is. */
+/* Checks what the lines ask for: a scorer command is given only on the command line, and a JSON scorer needs expected
+ * answers that are JSON. */
 static int check_scorers(const profile_options *o, const work *w) {
   for (size_t i = 0; i < w->profile.n_rows; i++) {
     const el_prompt *p = &w->prompts.items[i];
@@ -138,7 +139,7 @@ static int list_candidates(profile_options *o, work *w) {
 
 /* ---- what the run is made of */
 
-/* -1: added; otherwise the exit status, and the error has been told. */
+/* Returns -1, or the exit status after a failure, whose message was printed. */
 static int add_files(el_setup *s, const char *key, const char *path) {
   el_profile_files f;
   el_error err;
@@ -161,8 +162,8 @@ static int add_profile_adapters(work *w) {
   return -1;
 }
 
-/* All that an answer or its score depends on; sizes and times stand for files, but for the prompts, which are read
- * anyway. */
+/* Everything on which an answer or its score depends. Files are represented by sizes and times, but the prompts, which
+ * are read anyway, by their content. */
 static int describe_setup(const profile_options *o, work *w) {
   const el_engine_options *e = &o->common.options;
   el_model_info info;
@@ -219,7 +220,7 @@ static int prepare_profile(profile_options *o, work *w) {
   return -1;
 }
 
-/* How to go on after an end that was not the last answer's. */
+/* Prints how to continue after an early end. */
 static void say_how_to_go_on(const work *w) {
   size_t known = el_profile_known(&w->profile);
   fprintf(stderr, "edgelora: %zu of %zu answers are kept in %s; the same command goes on from there\n", known,

@@ -1,11 +1,12 @@
-/* edgelora router train, eval, show: thin over the library's functions of these names. */
+/* edgelora router train, eval, show: thin wrappers of the library's functions. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "cli/open.h"
 
-/* What was last shown on standard error, so that a line is written over, or left out where nobody watches it. */
+/* The state of the progress line on standard error: a new one overwrites the last, and there is none without a
+ * terminal. */
 typedef struct watch {
   bool quiet, shown;
 } watch;

@@ -1,4 +1,4 @@
-/* edgelora run: one completion, or a conversation on the terminal. */
+/* edgelora run: one completion, or a chat on the terminal. */
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
@@ -23,7 +23,7 @@ typedef struct run_options {
   el_request request;
 } run_options;
 
-/* Of the router: whom it chose, and what it thought. */
+/* Prints the router's decision and its scores. */
 static void tell_decision(void *user, const el_event_decision *decision) {
   const run_options *o = user;
   if (!o->common.verbose) return;
@@ -38,7 +38,8 @@ static bool print_at_once(void *user, const char *data, size_t len) {
   return fwrite(data, 1, len, stdout) == len && fflush(stdout) == 0;
 }
 
-/* The prompt as text: -p, -f, or standard input without its last newline. NULL when it could not be read; said. */
+/* The prompt: from -p, -f, or standard input without its last newline. NULL: it could not be read; a message was
+ * printed. */
 static char *read_prompt(const run_options *o, size_t *len) {
   if (o->prompt) {
     char *copy = strdup(o->prompt);

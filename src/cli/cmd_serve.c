@@ -16,8 +16,8 @@
 #include "cli/serve.h"
 #include "cli/signals.h"
 
-/* Draining waits in a thread of its own, so that a second signal is seen meanwhile. It is there from the start: when
- * the end comes there may be no memory for one. */
+/* Draining waits in a thread of its own, so that a second signal is noticed. The thread is made at the start, as there
+ * may be no memory for one at the end. */
 typedef struct drain {
   el_server *server;
   int delay_ms, timeout_ms, begin_fd, done_fd;
@@ -61,7 +61,7 @@ static void drain_end(drain *d) {
   close(d->done_fd);
 }
 
-/* Lets running requests end, at most that long. A further signal ends the program at once. */
+/* Lets running requests end, within the time for a drain. A further signal ends the program at once. */
 static void drain_server(drain *d, el_server *server, const el_serve_options *o) {
   const int signal_fd = o->common.signal_fd;
   d->server = server;
@@ -79,7 +79,7 @@ static void drain_server(drain *d, el_server *server, const el_serve_options *o)
                 d->timeout_ms / 1000);
 }
 
-/* As many open files as the system lets us have: connections are open files. */
+/* Raises the limit of open files as far as the system allows, as connections are open files. */
 static void raise_file_limit(void) {
   struct rlimit r;
   if (getrlimit(RLIMIT_NOFILE, &r) || r.rlim_cur >= r.rlim_max) return;
@@ -101,7 +101,7 @@ static void tell_router(const el_serve_options *o) {
               (unsigned long long)stats.adapters);
 }
 
-/* The service manager, if there is one, starts what comes after us. */
+/* Tells the service manager, if there is one, which then starts what depends on us. */
 static void tell_ready(const el_serve_options *o, const el_server *server) {
   el_model_info model;
   el_stats stats;
@@ -113,7 +113,7 @@ static void tell_ready(const el_serve_options *o, const el_server *server) {
     el_cli_logf(&o->common.log, EL_LOG_WARN, "NOTIFY_SOCKET: the service manager does not hear: %s", strerror(why));
 }
 
-/* Until a signal says that it is to end. A terminal that has gone, with SIGHUP, does. */
+/* Waits for a signal that ends the program. SIGHUP does so if the terminal was closed. */
 static void wait_for_end(el_serve_options *o, el_server *server) {
   int signal = o->common.hung_up ? SIGHUP : 0;
   for (;; signal = el_cli_signal_take(o->common.signal_fd, -1)) {
@@ -163,8 +163,8 @@ static int serve_requests(el_serve_options *o, const el_server_options *options)
   return EL_EXIT_OK;
 }
 
-/* Whether the default adapter is there. One that comes later would answer later: whoever starts the server is to know.
- */
+/* Whether the default adapter exists. If it were added later, requests would fail until then, so this is an error at
+ * the start. */
 static bool has_default(const el_serve_options *o) {
   const char *name = o->default_adapter;
   const el_held_adapter *held;
@@ -188,7 +188,8 @@ static bool pin_adapters(const el_serve_options *o) {
   return true;
 }
 
-/* Where clients may load adapters from; an array to be freed. False: out of memory, which has been said. */
+/* Sets the folders from which clients may load adapters; the array must be freed. False: out of memory; a message was
+ * printed. */
 static bool allow_folders(const el_serve_options *o, el_server_options *server) {
   const el_cli_list *lists[] = {&o->common.adapter_dirs, &o->allowed};
   const char **all = calloc(lists[0]->n + lists[1]->n + 1, sizeof *all);
@@ -215,7 +216,7 @@ static int run_serve(const el_cli_command *self, int argc, char **argv) {
   if (code < 0 && o.check) code = check_serve(&o);
   if (code < 0) {
     raise_file_limit();
-    signal(SIGPIPE, SIG_IGN); /* a client that went away is the server's to notice */
+    signal(SIGPIPE, SIG_IGN); /* the server itself notices clients that are gone */
     o.common.signal_fd = el_cli_signals_open_with_hangup();
     o.had_terminal = el_serve_has_terminal();
     code = o.common.signal_fd < 0 ? EL_EXIT_FAILED : el_cli_engine_open(&o.common);

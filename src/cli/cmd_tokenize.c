@@ -12,7 +12,7 @@ typedef struct tokenize_options {
   bool special, bos, decode;
 } tokenize_options;
 
-/* A byte that no token stands for is left out, with a message. */
+/* A byte without a token is left out, with a message. */
 static int print_ids(const el_tokenizer *t, const tokenize_options *o, const char *text, size_t len) {
   int flags = (o->special ? EL_TOKENIZE_SPECIAL : 0) | (o->bos ? EL_TOKENIZE_BOS : 0);
   int32_t *ids = NULL;
@@ -32,7 +32,7 @@ static int print_ids(const el_tokenizer *t, const tokenize_options *o, const cha
   return -1;
 }
 
-/* One JSON string a line in, one array of ids a line out. */
+/* Reads one JSON string per line and prints one array of ids per line. */
 static int encode_lines(const el_tokenizer *t, const tokenize_options *o, const char *name, char *text, size_t len) {
   size_t number = 0;
   for (char *line = text, *end = text + len; line < end;) {
@@ -65,7 +65,7 @@ static int encode_argument(const el_tokenizer *t, const tokenize_options *o, con
   return code;
 }
 
-/* The exact bytes of the tokens; `text` is what encode prints, or the ids alone. */
+/* Prints the exact bytes of the tokens; `text` is an array of ids as encode prints it, or just the ids. */
 static int decode_ids(const el_tokenizer *t, const tokenize_options *o, const el_cli_command *self, const char *text) {
   int32_t *ids = malloc((strlen(text) + 1) * sizeof *ids);
   if (!ids) return el_cli_no_memory();

@@ -6,10 +6,10 @@
 
 #include "cli/open.h"
 
-/* A longer one is no example for a terminal. */
+/* A longer prompt is too long for a line on a terminal. */
 enum { MAX_PROMPT = 4096 };
 
-/* The first example that the adapter brings; the caller's. NULL: there is none. */
+/* The prompt of the adapter's first example; the caller frees it. NULL: there is none. */
 static char *example_prompt(const el_engine *e, const char *name) {
   char **prompts, *copy = NULL;
   size_t n;
@@ -29,7 +29,7 @@ static void put_quoted(FILE *out, const char *text) {
   }
 }
 
-/* Whether the model can be chatted with: a base model's file often has no chat template. */
+/* Whether the model has a chat template; files of base models often have none. */
 static bool model_has_template(const el_engine *e) {
   el_message hello = {.role = "user", .content = "Hello!"};
   char *text = NULL;

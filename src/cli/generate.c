@@ -6,7 +6,7 @@
 #include "cli/cli.h"
 #include "cli/signals.h"
 
-/* How long a signal may wait when no token comes. */
+/* How long a signal may wait if no token arrives. */
 enum { SIGNAL_POLL_MS = 50 };
 
 el_status el_cli_generate(el_engine *e, const el_request *request, int signal_fd, el_write_fn write,

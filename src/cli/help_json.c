@@ -2,7 +2,7 @@
 
 #include <jansson.h>
 
-/* As a reader of the tables may want to know them: which values are files, which are numbers. */
+/* The kinds of values for programs that read the tables: which are files, which are numbers. */
 static const char *kind_name(el_cli_kind kind) {
   switch (kind) {
     case EL_CLI_FLAG: return "flag";
@@ -27,7 +27,7 @@ static json_t *option_json(const el_cli_option *o) {
                    "kind", kind_name(o->kind), "help", o->help);
 }
 
-/* Neither has to be there: there may be no memory. */
+/* Either may be NULL if memory is short. */
 static bool append_item(json_t *list, json_t *item) {
   return !json_array_append_new(list, item);
 }

@@ -13,7 +13,7 @@ static const struct {
              {"bench", NULL, "edgelora-bench"},
              {"perplexity", NULL, "edgelora-bench perplexity"}};
 
-/* What has taken the place of the command that is asked for, or whose help is; NULL: it has not moved. */
+/* The program that replaces the command that argv, or its help, asks for; NULL: the command has not moved. */
 static const char *moved_to(int argc, char **argv) {
   int at = argc > 2 && strcmp(argv[1], "help") == 0 ? 2 : 1;
   for (size_t i = 0; at < argc && i < sizeof moved / sizeof *moved; i++) {

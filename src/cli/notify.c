@@ -1,4 +1,4 @@
-/* sd_notify(3) and sd_watchdog_enabled(3) without libsystemd: the protocol is stable, and is all of it. */
+/* sd_notify(3) and sd_watchdog_enabled(3) without libsystemd. The protocol is stable and short. */
 #include "cli/notify.h"
 
 #include <errno.h>
@@ -16,7 +16,7 @@
 
 #include "base/clock.h"
 
-enum { LONGEST_WORD = 1024 }; /* what is longer is cut: only STATUS can be */
+enum { LONGEST_WORD = 1024 }; /* longer messages are cut; only STATUS can be longer */
 
 /* A path, or '@' and a name in the abstract namespace. */
 static int send_to_manager(const char *socket_name, const char *text, size_t len) {

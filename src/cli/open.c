@@ -222,7 +222,7 @@ el_cli_group el_cli_engine_group(el_cli_engine *e, int with, el_cli_option stora
   return (el_cli_group){"Engine", storage, n};
 }
 
-/* $XDG_CACHE_HOME or ~/.cache, and `name` in it. The caller's; NULL: neither is known, or out of memory. */
+/* The path of `name` in $XDG_CACHE_HOME or ~/.cache; the caller frees it. NULL: neither is known, or out of memory. */
 static char *cache_path(const char *name) {
   const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
   char *path = NULL;
@@ -251,14 +251,14 @@ char *el_cli_model_path(const char *given) {
   return NULL;
 }
 
-/* Seconds. A load that takes longer than the first says how it goes: on a terminal in a line that is written over, else
- * in a line of the log now and then. */
+/* In seconds. A load that takes longer than PROGRESS_FROM shows its progress: on a terminal in a line that is
+ * overwritten, otherwise in a line of the log now and then. */
 #define PROGRESS_FROM 2.0
 #define PROGRESS_TERMINAL 0.1
 #define PROGRESS_LOG 5.0
 #define PROGRESS_MANAGER 1.0
 
-/* The service manager's patience is renewed as long as the load goes on. */
+/* Extends the service manager's timeout as long as the load makes progress. */
 static void tell_manager(el_cli_engine *e, uint64_t done, uint64_t total) {
   double time = el_seconds();
   if (time - e->load_told < PROGRESS_MANAGER && done < total) return;
@@ -271,7 +271,7 @@ static void show_load_progress(void *user, uint64_t done, uint64_t total) {
   el_cli_engine *e = user;
   int signal = e->signal_fd >= 0 ? el_cli_signal_take(e->signal_fd, 0) : 0;
   if (signal == SIGHUP) e->hung_up = true;
-  /* Nothing is to be saved, and loading cannot be called off. */
+  /* There is nothing to save, and loading cannot be cancelled. */
   else if (signal)
     _exit(EL_EXIT_SIGNAL_BASE + signal);
   tell_manager(e, done, total);
@@ -319,8 +319,8 @@ static int add_adapter_folder(el_cli_engine *e, const char *dir) {
   return -1;
 }
 
-/* What the owner of a file NAME.gguf, or NAME-00001-of-00003.gguf, calls it. False: other files, such as blobs of a
- * store, are called by a number, and the model's own name says more. */
+/* The NAME of a file NAME.gguf or NAME-00001-of-00003.gguf. False: another file, such as a blob of a store, whose name
+ * is a number, so that the model's own name says more. */
 static bool stem_of(const char *path, char *out, size_t size) {
   static const char end[] = ".gguf", part[] = "-00001-of-00001";
   const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
@@ -335,7 +335,7 @@ static bool stem_of(const char *path, char *out, size_t size) {
   return true;
 }
 
-/* Returns -1, or the exit status when it is neither a word nor a number that --speculate knows. */
+/* Returns -1, or the exit status if --speculate has an invalid value. */
 static int set_speculate(el_cli_engine *e) {
   const char *s = e->speculate;
   char *end;
@@ -368,7 +368,7 @@ int el_cli_engine_open(el_cli_engine *e) {
   const int wrong = el_cli_engine_prepare(e);
   if (wrong >= 0) return wrong;
   char *path = el_cli_model_path(e->model);
-  /* None was asked for: the next start would say the same. */
+  /* The router was not asked for, so the next start would print the same. */
   if (!path) return e->model ? EL_EXIT_FAILED : EL_EXIT_USAGE;
   char *cache = cache_path(CACHE_FOLDER); /* without one, the next start reads more */
   if (!cache)

@@ -19,7 +19,7 @@ void el_cli_list_free(el_cli_list *list) {
 
 enum { HELP_COLUMN = 28, HELP_WIDTH = 100 };
 
-/* Prints words from the current column on, wrapped, with the following lines at HELP_COLUMN. */
+/* Prints words from the current column on; wrapped lines begin at HELP_COLUMN. */
 static void print_wrapped(const char *text, int column) {
   while (*text) {
     int word = (int)strcspn(text, " ");
@@ -197,7 +197,7 @@ bool el_cli_is_given(const el_cli_given *given, const el_cli_option *o) {
   return false;
 }
 
-/* What an argument says of an option; -1, or the exit status. */
+/* Sets an option from an argument. Returns -1, or the exit status. */
 static int set_option(const el_cli_command *c, const el_cli_option *o, const char *text, el_cli_given *given) {
   el_error err;
   switch (el_cli_option_set(o, o->target, text, &err)) {
@@ -245,7 +245,7 @@ static int unknown_long(const el_cli_command *c, const el_cli_group *groups, siz
   return el_cli_usage_error(c, "unknown option '--%s'", word);
 }
 
-/* argv[*i] is "--name" or "--name=value". A flag may be said to be false: what a configuration file has put on. */
+/* argv[*i] is "--name" or "--name=value". A flag may be given as false, to override a configuration file. */
 static int parse_long(const el_cli_command *c, const el_cli_group *groups, size_t n_groups, int argc, char **argv,
                       int *i, el_cli_given *given) {
   const char *name = argv[*i] + 2;

@@ -18,7 +18,8 @@ static bool is_weights(const char *name) {
   return false;
 }
 
-/* One file's stamp is itself; several add up to another sum when one of them changes, in whatever order they come. */
+/* The stamp of one file is its own. Stamps of several files are added, so their order does not matter and the sum
+ * changes when one of them changes. */
 static void look_at_folder(DIR *d, el_profile_files *out) {
   el_file_stamp sum = {0};
   size_t n = 0;

@@ -136,7 +136,7 @@ static el_status read_whole_journal(el_journal *j, const el_setup *setup, el_jou
   size_t whole = last ? (size_t)(last - data) + 1 : 0;
   el_status status = EL_OK;
   if (whole > 0) status = read_lines(j->path, data, whole, setup, each, user, err);
-  /* Nothing is cut off a file that is not ours. */
+  /* A file that is not a journal of ours is never truncated. */
   if (whole == 0 && (len > setup->json.len || memcmp(data, setup->json.data, len)))
     status = el_fail(err, EL_ERR_FORMAT, "%s is no journal of this run; --restart throws it away", j->path);
   if (!status && whole < len && ftruncate(j->fd, (off_t)whole)) status = io_error(j->path, err);
@@ -174,7 +174,7 @@ el_status el_journal_open(const char *path, el_setup *setup, bool restart, el_jo
 el_status el_journal_add(el_journal *j, const el_journal_answer *a, el_error *err) {
   el_buf *b = &j->line;
   b->len = 0;
-  /* 17 digits give the same number back, and so the same table. */
+  /* 17 digits preserve the number, and so the table. */
   bool ok = el_buf_printf(b, "{\"row\":%llu,\"adapter\":", (unsigned long long)a->row) && el_json_cstring(b, a->name) &&
             el_buf_printf(b, ",\"score\":%.17g,\"answer\":", a->score) &&
             el_json_string(b, a->answer.data ? a->answer.data : "", a->answer.len) && el_buf_append(b, "}\n", 2);

@@ -22,7 +22,7 @@ static el_status refuse_prompt(const reader *r, size_t line, const char *what) {
   return el_fail(r->err, EL_ERR_FORMAT, "%s: line %zu: %s", r->path, line, what);
 }
 
-/* A copy of a text that is UTF-8 without NUL and no longer than `max`. */
+/* Copies a text, which must be UTF-8 without NUL and at most `max` bytes long. */
 static el_status copy_text(const reader *r, el_str s, size_t line, const char *what, size_t max, char **out) {
   if (s.len > max)
     return el_fail(r->err, EL_ERR_FORMAT, "%s: line %zu: %s has %zu bytes; the limit is %zu", r->path, line, what,
@@ -37,7 +37,7 @@ static el_status copy_text(const reader *r, el_str s, size_t line, const char *w
   return EL_OK;
 }
 
-/* The prompt of a new row, that the rest is added to. */
+/* Adds a row with its prompt; the other fields follow. */
 static el_status add_prompt_row(reader *r, el_str text, size_t line, el_prompt **out) {
   el_prompts *p = r->p;
   if (text.len == 0) return refuse_prompt(r, line, "the prompt is empty");
@@ -108,7 +108,7 @@ static el_status read_expected(reader *r, el_prompt *row, const json_t *expected
   return EL_OK;
 }
 
-/* A member that is there, or NULL; null is as if it were not. */
+/* A member, or NULL if it is missing or null. */
 static const json_t *prompt_member(const json_t *object, const char *name) {
   const json_t *value = json_object_get(object, name);
   return json_is_null(value) ? NULL : value;
@@ -212,7 +212,7 @@ static el_status parse_csv(reader *r, const char *data, size_t len) {
 
 /* ---- */
 
-/* What a line says must fit together, whatever the format. */
+/* Checks that the fields of each line fit together, in both formats. */
 static el_status check_prompts(const reader *r) {
   if (r->p->n == 0) return el_fail(r->err, EL_ERR_FORMAT, "%s: there are no prompts in it", r->path);
   for (size_t i = 0; i < r->p->n; i++) {
@@ -223,7 +223,7 @@ static el_status check_prompts(const reader *r) {
   return EL_OK;
 }
 
-/* FNV-1a: it tells files apart that were changed by mistake, not on purpose. */
+/* FNV-1a: it detects accidental changes of a file, not deliberate ones. */
 static uint64_t hash_of(const char *data, size_t len) {
   uint64_t h = 0xcbf29ce484222325u;
   for (size_t i = 0; i < len; i++) h = (h ^ (unsigned char)data[i]) * 0x100000001b3u;

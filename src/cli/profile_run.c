@@ -1,10 +1,9 @@
-/* One thread submits requests, takes their answers in the order in which they end, scores them and writes the journal;
- * the engine computes meanwhile.
+/* One thread submits requests, takes their answers in the order in which they end, scores them and writes the journal,
+ * while the engine computes.
  *
- * The order of the requests: candidates go in groups. A group runs over all prompts before the next one begins, so that
- * each adapter is loaded about once, however many there are, and a step still mixes the adapters of a group. The base
- * is the first candidate of the first group, so that its answer, which others may be compared to, is among the first.
- */
+ * Candidates run in groups. A group runs over all prompts before the next one begins. So each adapter is loaded about
+ * once, however many there are, and a step still mixes the adapters of a group. The base is the first candidate of the
+ * first group, so its answers, with which others may be compared, come early. */
 #include "cli/profile_run.h"
 
 #include <math.h>
@@ -20,7 +19,7 @@
 #include "cli/signals.h"
 
 enum { GROUP = 8 };           /* candidates that run side by side */
-enum { SIGNAL_POLL_MS = 50 }; /* how long a signal may wait when no answer comes */
+enum { SIGNAL_POLL_MS = 50 }; /* how long a signal may wait if no answer arrives */
 /* Seconds between two lines of progress. */
 #define PROGRESS_TERMINAL 0.2
 #define PROGRESS_LOG 5.0
@@ -30,7 +29,7 @@ typedef struct run run;
 /* One request: owned by the engine's thread from el_submit to its DONE event, then by the main thread. */
 typedef struct job {
   run *run;
-  enum { FREE, RUNNING, DONE, HELD } state; /* HELD: done, but the base's answer to compare with is not there yet */
+  enum { FREE, RUNNING, DONE, HELD } state; /* HELD: done, but the base's answer for the comparison is not there yet */
   size_t row, candidate;
   uint64_t id;
   el_buf answer;
@@ -65,7 +64,7 @@ static el_status tokenize_row(const el_profile *p, bool chat, const char *text, 
   return el_tokenize(t, text, strlen(text), EL_TOKENIZE_BOS, tokens, n, err);
 }
 
-/* A prompt is what a user's message is to the server; a model without a chat template gets it as it is. */
+/* A prompt is tokenized like a user's message on the server; a model without a chat template gets it as it is. */
 static bool profile_has_template(const el_profile *p) {
   const el_message user = {"user", "x"};
   char *text = NULL;
@@ -141,7 +140,7 @@ static void on_job_event(const el_event *event) {
   pthread_mutex_unlock(&r->lock);
 }
 
-/* The next answer that is not known. False: there is none. */
+/* Finds the next answer that is not known. False: there is none. */
 static bool next_unknown(run *r, size_t *row, size_t *candidate) {
   const el_profile *p = r->p;
   while (r->group < p->n_names) {
@@ -271,7 +270,7 @@ static el_status finish_job(run *r, job *j, el_error *err) {
                         p->names[j->candidate]);
 }
 
-/* Those that are done by now; waits a little for the first. */
+/* A job that is done; waits a little if there is none yet. */
 static job *take_done_job(run *r) {
   pthread_mutex_lock(&r->lock);
   if (!r->done) el_cond_wait(&r->some_done, &r->lock, el_deadline_in(SIGNAL_POLL_MS));
@@ -281,7 +280,7 @@ static job *take_done_job(run *r) {
   return done;
 }
 
-/* Ends what is under way, so that no event comes for a job that is gone. */
+/* Cancels running jobs, so that no event arrives for a job that is gone. */
 static void cancel_jobs(run *r) {
   for (int i = 0; i < r->p->in_flight; i++)
     if (r->jobs[i].state == RUNNING) el_cancel(r->p->engine, r->jobs[i].id);
@@ -321,7 +320,7 @@ static el_status run_profile_jobs(run *r, int *signal, el_error *err) {
     }
     show_profile_progress(r, false);
   }
-  /* A scorer that a signal has stopped is no failure. */
+  /* A scorer that was stopped by a signal is not a failure. */
   if (status == EL_ERR_CLOSED && (*signal = el_cli_signal_take(r->p->signal_fd, 0))) status = EL_OK;
   show_profile_progress(r, true);
   return status;

@@ -44,7 +44,7 @@ static bool csv_header(el_buf *b, const table *t) {
   return ok && el_buf_append(b, "\n", 1);
 }
 
-/* Six digits are more than any scorer is good for. */
+/* Six digits exceed the precision of every scorer. */
 static bool csv_row(el_buf *b, const table *t, size_t i) {
   const el_prompt *p = &t->prompts->items[i];
   bool ok = csv_text(b, p->text) &&

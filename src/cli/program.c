@@ -30,9 +30,9 @@ static int print_help_of(const el_cli_program *p, int argc, char **argv) {
   return el_cli_dispatch(p->name, p->commands, p->n_commands, n, forwarded);
 }
 
-/* A standard stream that is closed would be the number of the next file that is opened, and what is printed would go
- * there: into the answer of a client, say. The stream is taken, in a way that nothing can be read or written through
- * it, so that it is an error as before. */
+/* If a standard stream is closed, the next file that is opened gets its number, and output would go into that file, for
+ * example to a client. So the number is taken by a descriptor through which nothing can be read or written. Using it is
+ * an error, as before. */
 static void keep_standard_streams(void) {
   for (int fd = 0; fd <= 2; fd++)
     if (fcntl(fd, F_GETFD) < 0 && errno == EBADF) open("/dev/null", fd ? O_RDONLY : O_WRONLY);
@@ -42,7 +42,7 @@ int el_cli_main(const el_cli_program *p, int argc, char **argv) {
   el_cli_set_program(p->name);
   keep_standard_streams();
   json_set_alloc_funcs(el_json_malloc, el_json_free);
-  signal(SIGXFSZ, SIG_IGN); /* a file as large as the system lets it be is an error of write, like a full disk */
+  signal(SIGXFSZ, SIG_IGN); /* reaching the limit of a file's size is then an error of write, like a full disk */
   if (argc < 2) {
     print_program_help(p, stderr);
     return EL_EXIT_USAGE;

@@ -1,4 +1,5 @@
-/* A command that scores answers: started for each of them, spoken to through pipes, killed when it takes too long. */
+/* Runs a command that scores answers: it is started for each answer, talks through pipes, and is killed when it takes
+ * too long. */
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
@@ -30,8 +31,8 @@ static void close_pipe(int *fd) {
   *fd = -1;
 }
 
-/* The command gets a process group of its own, so that all of it can be killed, and signals as a shell would have them:
- * this process has blocked or ignores some. */
+/* The command gets a process group of its own, so that all of it can be killed, and default signals, some of which this
+ * process blocks or ignores. */
 static int spawn_command(const char *line, int in, int out, pid_t *pid) {
   char *argv[] = {(char[]){"sh"}, (char[]){"-c"}, (char *)line, NULL};
   posix_spawnattr_t attr;
@@ -80,8 +81,8 @@ static el_status start_command(const el_score_command *c, child *out, el_error *
   return el_fail(err, EL_ERR_IO, "the scorer: /bin/sh could not be started: %s", strerror(why));
 }
 
-/* SIGPIPE, of a command that does not read its input, must not end this process: it is blocked while we write, and what
- * has come of it is taken away. */
+/* SIGPIPE from a command that does not read its input must not end this process. It is blocked during the write, and a
+ * pending one is consumed. */
 static ssize_t write_quietly(int fd, const char *data, size_t len) {
   sigset_t pipe_set, before;
   sigemptyset(&pipe_set);
@@ -135,7 +136,7 @@ static el_status talk_to_command(talk *t, const char *data, size_t len, el_error
         data += wrote;
         len -= (size_t)wrote;
       } else if (wrote < 0 && errno != EAGAIN && errno != EINTR) {
-        len = 0; /* it does not want to know the rest; what it prints counts */
+        len = 0; /* the command does not read the rest; only its output counts */
       }
     }
     if (!fds[0].revents) continue;
@@ -149,7 +150,7 @@ static el_status talk_to_command(talk *t, const char *data, size_t len, el_error
   return EL_OK;
 }
 
-/* Waits for its end, for which there is no descriptor to poll everywhere. */
+/* Waits for the command's end. Not every system has a descriptor to poll for it. */
 static el_status reap_command(talk *t, int *how, el_error *err) {
   for (;;) {
     pid_t got = waitpid(t->child->pid, how, WNOHANG);

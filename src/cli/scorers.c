@@ -23,7 +23,7 @@ bool el_scorer_kind_parse(const char *name, el_scorer_kind *out) {
 
 /* ---- text */
 
-/* Not isspace: the locale must not decide a score. */
+/* Not isspace, as a score must not depend on the locale. */
 static bool is_blank_char(char c) {
   return c == ' ' || (c >= '\t' && c <= '\r');
 }
@@ -53,8 +53,7 @@ bool el_score_is_json(const char *text, size_t len) {
   return value;
 }
 
-/* As json_equal, but for numbers: to JSON 1 and 1.0 are one number. jansson reads no deeper than 2048 levels, so
- * neither does this go. */
+/* Like json_equal, except that 1 and 1.0 are equal. jansson reads at most 2048 levels, which bounds the recursion. */
 static bool json_same(const json_t *a, const json_t *b) {
   if (json_is_number(a) && json_is_number(b) && json_typeof(a) != json_typeof(b))
     return json_number_value(a) == json_number_value(b);
@@ -88,10 +87,10 @@ static bool json_answer(el_str answer, el_str expected) {
 
 /* ---- F1 */
 
-/* As SQuAD's evaluation has it (Rajpurkar et al., arXiv 1606.05250, and its official script): letters in lower case,
- * without punctuation and articles, then the harmonic mean of the words' precision and recall; each word counts as
- * often as it stands on both sides. Only ASCII letters have cases and only ASCII punctuation goes; a script without
- * spaces between words is compared sentence by sentence. */
+/* The evaluation of SQuAD (Rajpurkar et al., arXiv 1606.05250, and its official script): lower case, without
+ * punctuation and articles, then the harmonic mean of the words' precision and recall. Each word counts as often as it
+ * occurs on both sides. Only ASCII letters are lowered and only ASCII punctuation is removed. Text in a script without
+ * spaces is compared sentence by sentence. */
 typedef struct words {
   char *text; /* the words, each ends in NUL */
   char **items;
@@ -136,7 +135,7 @@ static bool words_of(el_str s, words *w) {
 
 static double f1_of(const words *a, const words *b) {
   size_t common = 0;
-  if (a->n == 0 || b->n == 0) return a->n == b->n; /* as SQuAD 2.0: no answer is right where none is */
+  if (a->n == 0 || b->n == 0) return a->n == b->n; /* as in SQuAD 2.0: an empty answer is right if none is expected */
   for (size_t i = 0, j = 0; i < a->n && j < b->n;) {
     int order = strcmp(a->items[i], b->items[j]);
     common += order == 0;

@@ -1,5 +1,5 @@
-/* serve --check: whether a server would start with these options, and what it would do with memory. Headers are read;
- * no weights, no thread, no socket. */
+/* serve --check: checks whether a server would start with these options, and prints its memory plan. It reads headers
+ * of files, but no weights, and makes no threads and no sockets. */
 #include <stdlib.h>
 
 #include "cli/serve.h"
@@ -13,7 +13,7 @@ static bool drop_output(void *user, const char *data, size_t len) {
   return true;
 }
 
-/* NAME=PATH without the names; an array to be freed. NULL: what is wrong has been said. */
+/* The paths of NAME=PATH; the caller frees the array. NULL: a message was printed. */
 static const char **paths_of(const el_cli_list *adapters) {
   const char **paths = calloc(adapters->n + 1, sizeof *paths);
   if (!paths) el_cli_no_memory();

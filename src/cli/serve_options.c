@@ -120,7 +120,7 @@ const el_cli_group *el_serve_file_groups(const el_serve_table *t, size_t *n) {
   return t->groups + 1;
 }
 
-/* Of -v and -q the command line has one: a file's is not beside it. */
+/* If -v or -q is on the command line, both count as given, so that the file's setting does not apply beside it. */
 static void give_both(el_serve_options *o) {
   size_t n;
   const el_cli_group *groups = el_serve_file_groups(&o->table, &n);

@@ -1,5 +1,5 @@
-/* SIGHUP: what may change while requests run is read anew, and what may not is named. Each part stands by itself: where
- * one is broken, it stays as it was, and the others are read all the same. */
+/* SIGHUP: reloads what may change while requests run, and names what may not. Each piece is independent: if one has an
+ * error, it stays as it was, and the others are reloaded all the same. */
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
@@ -15,7 +15,7 @@ static bool is_given_on_line(const el_serve_options *o, const char *key) {
   return el_cli_is_given(&o->given, el_cli_find(groups, n, key, strlen(key)));
 }
 
-/* Of a key that counts; NULL: the command line has the option, or the file says nothing of it. */
+/* The file's value of an option; NULL: the option is on the command line, or the file does not have it. */
 static const el_config_value *value_of(const el_config *file, const el_serve_options *o, const char *key) {
   if (is_given_on_line(o, key)) return NULL;
   const el_config_entry *entry = el_config_find(file, key);
@@ -26,7 +26,7 @@ static bool is_on(const el_config_value *flag) {
   return flag && !strcmp(flag->text, "true");
 }
 
-/* What the command line says of the log stays; what the file does not say is the default. */
+/* Settings of the log on the command line stay. What the file does not have gets its default. */
 static void take_log(el_serve_options *o, const el_config *file) {
   el_cli_log *log = &o->common.log;
   const el_config_value *format = value_of(file, o, "log-format");
@@ -51,7 +51,8 @@ static void reload_file(el_serve_options *o) {
     return;
   }
   take_log(o, &now);
-  /* Who serves a network is not to serve all of it because a line was lost. */
+  /* If the line with the keys was removed, the server keeps requiring keys, so that a lost line does not open it to
+   * everybody. */
   const el_config_value *keys = value_of(&now, o, "api-keys");
   bool opens = o->api_keys && !keys && !is_given_on_line(o, "api-keys");
   char changes[512];

@@ -11,10 +11,10 @@
 struct el_compiled {
   el_automaton automaton;
   int32_t *extra;
-  pthread_mutex_t mutex; /* of what follows: it grows with each state that some answer comes to */
+  pthread_mutex_t mutex; /* guards what follows, which grows with each new state that an answer reaches */
   el_states states;
   el_masks masks;
-  el_matcher *matchers; /* when states get new numbers, theirs are changed too */
+  el_matcher *matchers; /* their states are renumbered when states get new numbers */
   size_t n_matchers;
 };
 
@@ -94,7 +94,8 @@ void el_matcher_end(el_matcher *m) {
   *m = (el_matcher){0};
 }
 
-/* There was no room: what no answer needs is forgotten. Held. False, with the reason: that is in vain. */
+/* There was no room: forgets states that no answer needs. The mutex is held. False, with the reason: this does not
+ * help. */
 static bool forget_unused_states(el_compiled *c, int tried, el_error *err) {
   el_states *s = &c->states;
   if (s->too_slow) {
@@ -167,7 +168,8 @@ bool el_matcher_would_take_token(el_matcher *m, int32_t token, bool begins) {
   el_error err;
   for (size_t i = 0; i < c->masks.n_extra; i++) is_extra = is_extra || c->extra[i] == token;
   if (!is_extra && el_tokenizer_is_eog(t, token)) return false;
-  /* A token after which texts begin anew is not at hand: where there is a difference, none (-1) is one. */
+  /* The previous token is not known here. -1, no token, is right where it makes a difference: at the beginning of a
+   * text. */
   el_str text = begins ? el_token_text(t, -1, token, is_extra) : el_token_bytes(t, token, is_extra);
   return text.len && text.len <= EL_MAX_TOKEN_BYTES && el_matcher_would_take(m, text.data, text.len, &err);
 }

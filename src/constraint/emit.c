@@ -1,4 +1,4 @@
-/* Expressions to nodes and edges, as Thompson does it. */
+/* Makes nodes and edges of expressions (Thompson's construction). */
 #include "constraint/emit.h"
 
 #include <stdlib.h>
@@ -6,12 +6,12 @@
 
 #include "base/error.h"
 
-/* A repetition that takes no more nodes than this is written out: it needs no frame on the stack then. Longer ones are
- * counted, also because what may follow is the same for all counts that are far from the limits, and is computed once
- * (masks.c). */
+/* A repetition of at most this many nodes is written out, so it needs no frame on the stack. Longer ones are counted.
+ * This also helps masks.c: what may follow is the same for all counts far from the limits and is computed once. */
 enum { WRITTEN_OUT = 48 };
 
-/* Expressions that are used again and again inside each other stand for many, even where they add no node. */
+/* Limit of visited expressions: expressions that are reused inside each other stand for very many, even if they add no
+ * nodes. */
 enum { MAX_STEPS = 1 << 23 };
 
 static bool grow_draft_array(el_draft *d, void **array, size_t size, size_t n, size_t *cap, size_t most) {
@@ -67,7 +67,7 @@ static uint32_t add_saturated(uint64_t a, uint64_t b) {
   return a + b > UINT32_MAX ? UINT32_MAX : (uint32_t)(a + b);
 }
 
-/* How often a repetition stands there when it is written out. */
+/* How many copies of its item a repetition has when it is written out. */
 static uint64_t count_copies(const el_expr_node *x) {
   return x->max == EL_UNBOUNDED ? (uint64_t)x->n + 1 : x->max;
 }
@@ -111,7 +111,7 @@ static int encode_utf8_char(uint32_t c, unsigned char out[4]) {
   return n;
 }
 
-/* Nodes from which any n continuation bytes lead to `to`: shared by the ranges of a set. */
+/* The node from which any n continuation bytes lead to `to`; the ranges of a set share it. */
 typedef struct tails {
   uint32_t to, node[4];
 } tails;
@@ -126,7 +126,7 @@ static uint32_t find_range_tail(el_draft *d, tails *t, int n) {
   return t->node[n];
 }
 
-/* Characters low to high, all of n bytes that are the same before byte i. */
+/* Adds characters from low to high. All have n bytes, and the bytes before byte i are equal. */
 static void emit_range(el_draft *d, tails *t, uint32_t from, const unsigned char *low, const unsigned char *high, int i,
                        int n) {
   if (el_draft_failed(d)) return;
@@ -134,7 +134,7 @@ static void emit_range(el_draft *d, tails *t, uint32_t from, const unsigned char
     el_draft_bytes(d, from, low[i], high[i], t->to);
     return;
   }
-  bool low_whole = true, high_whole = true; /* it begins or ends with all continuations of its byte i */
+  bool low_whole = true, high_whole = true; /* the range covers all continuations of its first or last byte i */
   for (int k = i + 1; k < n; k++) {
     low_whole = low_whole && low[k] == 0x80;
     high_whole = high_whole && high[k] == 0xbf;

@@ -2,8 +2,9 @@
  *
  *   name ::= "text" other [a-z]* ( this | that ){1,3} . # a comment
  *
- * A rule ends at the end of its line, but for line ends inside parentheses, after ::= and after |. Two pieces are not
- * llama.cpp's: %json {...}, a JSON text by a schema, and %until "text", anything up to the text and the text itself. */
+ * A rule ends at the end of its line, except for line ends inside parentheses, after ::= and after |. Two additions are
+ * not in llama.cpp: %json {...}, a JSON text that satisfies a schema, and %until "text", anything up to and including
+ * the text. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -60,7 +61,7 @@ static bool grow_name_table(gbnf *b) {
   return true;
 }
 
-/* The rule of that name, which is added if it is not there. */
+/* The rule with this name; adds it if it is not there. */
 static el_rule rule_of_name(gbnf *b, const char *name, size_t len) {
   if (b->n_names == b->cap_names && !grow_name_table(b)) return UINT32_MAX;
   size_t at = hash_rule_name(name, len) & b->mask;
@@ -88,7 +89,7 @@ static size_t read_gbnf_name(gbnf *b, const char **name) {
 
 /* --------------------------------------------------------------------- pieces */
 
-/* Space and comments; `lines`: line ends too. */
+/* Skips space and comments; with `lines` also line ends. */
 static void skip_gbnf_space(gbnf *b, bool lines) {
   el_reader *r = &b->r;
   for (; r->at < r->end; r->at++) {
@@ -100,7 +101,7 @@ static void skip_gbnf_space(gbnf *b, bool lines) {
   }
 }
 
-/* A character of a text or a set, escaped or not. */
+/* Reads a character of a text or a set, escaped or not. */
 static uint32_t read_gbnf_char(gbnf *b) {
   el_reader *r = &b->r;
   const char *from = r->at;
@@ -233,7 +234,7 @@ static el_expr read_gbnf_group(gbnf *b) {
   return all;
 }
 
-/* A repetition behind a piece, if one is there. */
+/* Reads the repetition after a piece, if there is one. */
 static el_expr read_repetition(gbnf *b, el_expr item, bool nested) {
   el_reader *r = &b->r;
   el_grammar *g = r->grammar;
@@ -259,7 +260,7 @@ static el_expr read_repetition(gbnf *b, el_expr item, bool nested) {
   return el_grammar_repeat(g, item, min, max);
 }
 
-/* One piece without what repeats it; EL_EXPR_NONE: none is there, or a fault. */
+/* Reads a piece without its repetition. EL_EXPR_NONE: there is none, or a fault. */
 static el_expr read_gbnf_piece(gbnf *b) {
   el_reader *r = &b->r;
   char c = el_reader_peek(r, 0);
@@ -286,7 +287,7 @@ static el_expr read_gbnf_sequence(gbnf *b, bool nested) {
     el_expr piece = read_gbnf_piece(b);
     if (piece == EL_EXPR_NONE) break;
     skip_gbnf_space(b, nested);
-    /* Several behind each other repeat what is repeated. */
+    /* A repetition after a repetition applies to the repeated piece. */
     for (el_expr before = EL_EXPR_NONE; piece != before && !el_grammar_failed(g); skip_gbnf_space(b, nested)) {
       before = piece;
       const char *from = b->r.at;

@@ -51,7 +51,7 @@ el_expr el_grammar_fail(el_grammar *g, el_status code, const char *fmt, ...) {
   return EL_EXPR_NONE;
 }
 
-/* Room for `more` elements behind the n that an array has; false: the grammar has failed. */
+/* Makes room for `more` elements after the n of an array. False: the grammar has failed. */
 static bool reserve_grammar(el_grammar *g, void **array, size_t size, size_t n, size_t *cap, size_t more, size_t most,
                             const char *what) {
   if (el_grammar_failed(g)) return false;
@@ -140,7 +140,7 @@ el_expr el_grammar_chars(el_grammar *g, const el_char_range *ranges, size_t n, b
   if (n) memcpy(sorted, ranges, sizeof *sorted * n);
   if (n) qsort(sorted, n, sizeof *sorted, compare_low);
   size_t at = g->n_ranges;
-  uint32_t next = 0; /* the first character that no range so far has */
+  uint32_t next = 0; /* the first character after all ranges so far */
   for (size_t i = 0; i < n;) {
     uint32_t low = sorted[i].low, high = sorted[i].high;
     for (i++; i < n && (high == UINT32_MAX || sorted[i].low <= high + 1); i++)
@@ -158,7 +158,7 @@ el_expr el_grammar_chars(el_grammar *g, const el_char_range *ranges, size_t n, b
   return add_expr(g, (el_expr_node){.kind = EL_EXPR_CHARS, .at = (uint32_t)at, .n = (uint32_t)(g->n_ranges - at)});
 }
 
-/* Appends n items; *depth: the largest of theirs and of what it was. */
+/* Appends n items; *depth becomes the maximum of itself and their depths. */
 static bool append_items(el_grammar *g, const el_expr *items, size_t n, uint32_t *depth) {
   if (el_grammar_failed(g) || !reserve_items(g, n)) return false;
   for (size_t i = 0; i < n; i++) {
@@ -235,13 +235,12 @@ static int compare_literals(const void *a, const void *b) {
   return c ? c : (x->len > y->len) - (x->len < y->len);
 }
 
-/* The n sorted literals, without their first `skip` bytes, which they have in common. A level takes at least half of
- * them or what they have in common, so that calls nest log2(n) deep for each branching, and not as deep as texts are
- * long. */
+/* One of n sorted literals, without their first `skip` bytes, which they have in common. A level removes a common
+ * prefix or splits the literals, so calls nest as deep as literals branch, not as deep as texts are long. */
 static el_expr one_of_sorted(el_grammar *g, const el_literal *l, size_t n, size_t skip, int level) {
   if (el_grammar_failed(g)) return EL_EXPR_NONE;
   if (n == 1 || level >= EL_MAX_EXPR_DEPTH / 8) {
-    /* So deep that sharing ends: each by itself. */
+    /* Too deep to share further: each literal by itself. */
     el_expr all = EL_EXPR_NONE;
     for (size_t i = 0; i < n; i++) {
       el_expr one = el_grammar_literal(g, l[i].bytes + skip, l[i].len - skip);

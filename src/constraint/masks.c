@@ -19,7 +19,7 @@ static inline void clear_bit(uint64_t *bits, int32_t i) {
 
 /* ---------------------------------------------------------------------- walks */
 
-/* Sets the bits of tokens in nodes [from, to) that may follow `start`, which is where bytes up to depth `base` lead. */
+/* Sets the bits of tokens in nodes [from, to) that may follow `start`, the state after the bytes up to depth `base`. */
 static bool walk_real(el_masks *m, el_state start, uint32_t from, uint32_t to, uint32_t base, uint64_t *bits) {
   const el_trie *t = m->trie;
   el_state *path = m->path;
@@ -40,7 +40,8 @@ static bool walk_real(el_masks *m, el_state start, uint32_t from, uint32_t to, u
   return true;
 }
 
-/* The whole vocabulary for a piece: what is allowed for sure, and what depends. *n_open: in m->found. */
+/* Walks the whole vocabulary for a piece: sets the tokens that are surely allowed, and puts the *n_open open ones into
+ * m->found. */
 static bool walk_piece(el_masks *m, const el_mask_piece *p, uint64_t *bits, uint32_t *n_open) {
   const el_trie *t = m->trie;
   el_state *sure = m->path, *maybe = m->path + t->longest + 1;
@@ -90,7 +91,8 @@ static bool leads_on(el_masks *m, el_state state, el_str text, bool *full) {
   return state != EL_STATE_DEAD;
 }
 
-/* Looks at tokens one by one, which are in order of their texts: what one begins with as the one before is known. */
+/* Tests open tokens one by one. They are in order of their texts, so the states of a prefix shared with the previous
+ * token are known. */
 static bool try_open_tokens(el_masks *m, el_state start, const uint32_t *open, uint32_t n, uint64_t *bits) {
   const el_trie *t = m->trie;
   el_state *path = m->path;
@@ -202,7 +204,8 @@ static bool compute_mask(el_masks *m, el_state state, uint64_t *bits) {
   return try_open_tokens(m, state, p->open, p->n_open, bits);
 }
 
-/* As el_masks_of, into m->begin_bits: tokens that begin with a space give their text without it, but for some. */
+/* Like el_masks_of, into m->begin_bits, where the text begins: tokens that begin with a space give their text without
+ * it, with exceptions (trie->spaced). */
 static bool compute_begin_mask(el_masks *m, el_state state) {
   const el_trie *t = m->trie;
   uint64_t *bits = m->begin_bits;
@@ -211,7 +214,8 @@ static bool compute_begin_mask(el_masks *m, el_state state) {
   memcpy(bits, plain, sizeof *bits * m->n_words);
   if (t->space == t->space_end) return true;
   for (uint32_t k = t->nodes[t->space].first; k < t->nodes[t->space_end].first; k++) clear_bit(bits, t->tokens[k]);
-  /* What is below the space, from here. A token that is a space and nothing else shows nothing: it is not allowed. */
+  /* The subtree below the space, walked from here. A token that is only a space would show nothing, so it is not
+   * allowed. */
   if (!walk_real(m, state, t->space + 1, t->space_end, 1, bits)) return false;
   bool full = false;
   for (uint32_t i = 0; i < t->n_spaced && !full; i++) {
@@ -245,7 +249,7 @@ static void rebuild_mask_slots(el_masks *m) {
     if (m->masks[i].state != EL_STATE_DEAD) put_mask(m, i);
 }
 
-/* Takes an entry out of the table: those behind it, up to a gap, are put in anew. */
+/* Removes an entry from the table and reinserts those after it, up to a gap. */
 static void remove_mask(el_masks *m, uint32_t i) {
   uint32_t at = hash_mask(m->masks[i].state, m->masks[i].begins) & m->mask_mask;
   while (m->mask_slots[at] != i + 1) at = (at + 1) & m->mask_mask;
@@ -258,7 +262,7 @@ static void remove_mask(el_masks *m, uint32_t i) {
   }
 }
 
-/* An entry that is in no table; NULL: out of memory. */
+/* An unused entry; NULL: out of memory. */
 static el_mask *free_mask(el_masks *m) {
   if (m->n_masks < m->most_masks) {
     if (m->n_masks == m->cap_masks) {

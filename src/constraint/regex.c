@@ -46,7 +46,7 @@ static bool add_branch(el_grammar *g, branches *l, branch b) {
   return true;
 }
 
-/* All alternatives as one, when none is anchored. */
+/* All alternatives as one expression; none is anchored. */
 static el_expr join_branches(el_grammar *g, const branches *l) {
   el_expr_list all = {0};
   for (size_t i = 0; i < l->n; i++) el_expr_list_add(g, &all, l->items[i].expr);
@@ -78,7 +78,7 @@ static bool is_ascii_digit(char c) {
   return c >= '0' && c <= '9';
 }
 
-/* {m}, {m,}, {m,n}, {,n}, {,}; false: it is none, and the brace is a character. */
+/* Reads {m}, {m,}, {m,n}, {,n} or {,}. False: it has another form, and the brace is a character. */
 static bool read_regex_counts(regex *x, uint32_t *min, uint32_t *max) {
   el_reader *r = &x->r;
   size_t i = 1;
@@ -123,7 +123,7 @@ static bool read_quantifier(regex *x, uint32_t *min, uint32_t *max) {
   return !el_grammar_failed(r->grammar);
 }
 
-/* Behind "(?": past what says which kind of group it is; false: a fault. */
+/* After "(?": reads the kind of the group. False: a fault. */
 static bool read_group_kind(regex *x, const char *from) {
   el_reader *r = &x->r;
   if (el_reader_skip(r, ":")) return true;
@@ -187,7 +187,7 @@ static el_expr read_atom(regex *x) {
   return chars;
 }
 
-/* The next piece with what repeats it. `anchored` ones are not repeated. */
+/* Reads the next piece with its repetition. Anchored pieces must not be repeated. */
 static branches read_regex_piece(regex *x) {
   el_reader *r = &x->r;
   el_grammar *g = r->grammar;
@@ -225,12 +225,12 @@ static branches read_regex_piece(regex *x) {
   return all;
 }
 
-/* One alternative; several where a group has alternatives that are anchored and others. */
+/* Reads one alternative. It becomes several if a group has both anchored alternatives and others. */
 static branches read_regex_sequence(regex *x) {
   el_reader *r = &x->r;
   el_grammar *g = r->grammar;
   branches left = {0};
-  el_expr_list run = {0}; /* pieces without anchors that are not in `left` yet: one sequence, however many */
+  el_expr_list run = {0}; /* pieces without anchors that are not yet in `left`; they become one sequence */
   add_branch(g, &left, (branch){.expr = el_grammar_empty(g), .empty = true});
   while (!el_grammar_failed(g)) {
     const char *at = r->at;

@@ -25,7 +25,7 @@ static bool add_char_class(el_reader *r, char c, el_range_list *ranges) {
   return !other ? ok : ok && el_range_list_add(r->grammar, ranges, next, LAST);
 }
 
-/* \uHHHH, also two that are one character, or \u{...}. */
+/* \uHHHH, also two of them as a surrogate pair, or \u{...}. */
 static uint32_t read_unicode_escape(el_reader *r, const char *from) {
   uint32_t c = 0;
   if (el_reader_skip(r, "{")) {
@@ -163,7 +163,7 @@ static bool ranges_have(const el_char_range *ranges, size_t n, uint32_t c) {
   return false;
 }
 
-/* The ways to write a character that is not written as itself. */
+/* The escapes of a character that must be escaped. */
 static el_expr escaped_char_expr(el_grammar *g, uint32_t c) {
   static const char NAMES[] = "\"\\\b\f\n\r\t", LETTERS[] = "\"\\bfnrt";
   const char *name = c ? strchr(NAMES, (int)c) : NULL;
@@ -184,8 +184,7 @@ static el_expr chars_in_json(el_grammar *g, const el_range_list *ranges, bool ne
   el_range_list plain = {0};
   el_expr ways[0x20 + 4];
   size_t n = 0;
-  /* What is plain: the set, or its complement, without what must be escaped. As an intersection is the complement of
-   * the complements' union, both cases end in one. */
+  /* The plain characters: the set, or its complement, without those that must be escaped. */
   static const el_char_range SPECIAL[] = {{0, 0x1f}, {'"', '"'}, {'\\', '\\'}};
   bool ok = true;
   if (negated) {

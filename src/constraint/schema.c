@@ -1,4 +1,4 @@
-/* JSON Schema -> grammar: the way in, memory, and how it ends when it fails. See schema_private.h for the idea. */
+/* JSON Schema -> grammar: the entry point, the arena, and failures. schema_private.h explains the idea. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -71,7 +71,7 @@ const char *el_schema_print(el_schema *s, const char *fmt, ...) {
   return text ? text : "";
 }
 
-/* The JSON pointer of a node, its end if it is long. */
+/* Writes the JSON pointer of a node; of a long one only its end. */
 static void show_pointer(const el_schema *s, uint32_t node, char *out, size_t size) {
   char text[300];
   size_t at = sizeof text;
@@ -159,8 +159,8 @@ static el_expr build_schema(el_schema *s, el_grammar *g) {
   s->n_todo = s->n_pairs = s->steps = 0;
   s->has_number[0] = s->has_number[1] = false;
   s->character = s->space = EL_EXPR_NONE;
-  /* A space or a line's end with what it is indented by: as models and printers of JSON write it, and no more, as a
-   * model that may go on with white space sometimes does. */
+  /* A space, or a line end with indentation, as models and JSON printers write it. More is not allowed, as a model that
+   * may go on with white space sometimes does. */
   el_expr indent =
       el_grammar_repeat(g, el_grammar_chars(g, (el_char_range[]){{' ', ' '}, {'\t', '\t'}}, 2, false), 0, 40);
   el_expr line = el_grammar_pair(g, el_grammar_text(g, "\n"), indent);
@@ -181,7 +181,7 @@ static el_expr build_schema(el_schema *s, el_grammar *g) {
   return root;
 }
 
-/* Tries which alternatives of oneOf exclude each other; those that are not known to are written with negations. */
+/* Finds out which alternatives of oneOf exclude each other. Those that may overlap are written with negations. */
 static void find_overlapping_pairs(el_schema *s) {
   uint32_t before;
   do {
@@ -192,7 +192,7 @@ static void find_overlapping_pairs(el_schema *s) {
     if (el_grammar_new(&s->trial, &s->err)) longjmp(s->escape, 1);
     build_schema(s, s->trial);
     if (el_grammar_derive(s->trial, EL_TRAIT_PRODUCTIVE, &exprs, &rules, &s->err)) longjmp(s->escape, 1);
-    /* Marks need room in the arena, which may jump: so flags first. */
+    /* Adding to a set may jump, so the flags are stored first and the arrays freed. */
     for (uint32_t i = 0; i < s->n_pairs; i++) s->pairs[i].overlap = rules[s->pairs[i].both];
     free(exprs);
     free(rules);
@@ -228,7 +228,7 @@ static el_expr compile_schema(el_grammar *g, const char *text, size_t len, bool 
     if (s->has_one_of) find_overlapping_pairs(s);
     root = build_schema(s, g);
   } else {
-    g->error = s->err; /* which says more than what the grammar may have failed with */
+    g->error = s->err; /* which says more than the grammar's own error */
   }
   el_grammar_free(s->trial);
   el_grammar_free(s->scratch);

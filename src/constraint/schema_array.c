@@ -1,9 +1,9 @@
-/* Arrays: places with a schema of their own, then any number with the same one. */
+/* Arrays: first places with schemas of their own, then any number of elements with the same schema. */
 #include <string.h>
 
 #include "constraint/schema_private.h"
 
-/* The goal of place i: what each node has for it. i of `places` at least: the goal of all others. */
+/* The goal of place i: the schemas that the nodes have for it. i >= places: the goal of all further places. */
 static el_goal place_goal(el_schema *s, const el_set *nodes, size_t i) {
   el_goal goal = {0};
   for (uint32_t k = 0; k < nodes->n; k++) {
@@ -15,7 +15,7 @@ static el_goal place_goal(el_schema *s, const el_set *nodes, size_t i) {
       el_goal_add(s, &goal, node, keyword, el_schema_print(s, "%zu", i), json_array_get(prefix, i));
     } else {
       const json_t *others = json_object_get(s->nodes[node].schema, rest);
-      /* additionalItems alone, without a list of items, says nothing. */
+      /* additionalItems without a list of items has no meaning. */
       if (others) el_goal_add(s, &goal, node, rest, NULL, others);
     }
   }
@@ -63,8 +63,8 @@ static counts read_array_counts(el_schema *s, const el_set *nodes) {
 
 enum { MOST_DIFFERENT = 128 };
 
-/* The values that elements may have, where an enum, a const or the type says which: a new array. NULL: they are many.
- */
+/* A new array of the values that elements may have, if an enum, a const or the type lists them. NULL: there are too
+ * many. */
 static json_t *different_values(el_schema *s, const el_goal *goal) {
   el_set todo = el_set_copy(s, &goal->set), seen = {0};
   const json_t *values = NULL, *ref, *list, *type;
@@ -96,8 +96,8 @@ static json_t *different_values(el_schema *s, const el_goal *goal) {
   return fit;
 }
 
-/* Elements that are all different can be told only where there are few: some of them, in the order of the schema. A
- * rule for each value and how many were before it. */
+/* uniqueItems is possible only for few values. Elements appear in the order of the schema; there is a rule for each
+ * value and each number of elements before it. */
 static el_expr some_of(el_schema *s, const el_set *nodes, const counts *c) {
   el_grammar *g = s->g;
   el_goal goal = place_goal(s, nodes, 0);
@@ -129,7 +129,7 @@ static el_expr some_of(el_schema *s, const el_set *nodes, const counts *c) {
   return el_grammar_use(g, next[0]);
 }
 
-/* What follows the first i elements, without the bracket. */
+/* What follows the first i elements, without the closing bracket. */
 static el_expr items_after(el_schema *s, const el_set *nodes, const counts *c, size_t i) {
   el_grammar *g = s->g;
   if (i >= c->max) return el_grammar_empty(g);
@@ -149,7 +149,7 @@ static el_expr items_after(el_schema *s, const el_set *nodes, const counts *c, s
   return min ? next : el_grammar_optional(g, next);
 }
 
-/* `contains`: an element that fits it among the others, of which all that come before are counted as any. */
+/* `contains`: one element that satisfies it, among any others. */
 static el_expr with_contained(el_schema *s, const el_set *nodes, const counts *c) {
   el_grammar *g = s->g;
   uint32_t node = c->contains - 1;

@@ -19,7 +19,7 @@ void el_dfa_state(el_schema *s, uint32_t node, el_dfa_builder *b, bool accepts) 
   b->d.accepts[b->d.n++] = accepts;
 }
 
-/* Neighbours that lead to the same state become one. */
+/* Adjacent edges to the same state are merged. */
 void el_dfa_edge_to(el_schema *s, el_dfa_builder *b, uint32_t high, uint32_t to) {
   if (b->n_edges > b->d.first[b->d.n - 1] && b->d.edges[b->n_edges - 1].to == to) {
     b->d.edges[b->n_edges - 1].high = high;
@@ -39,7 +39,7 @@ el_dfa *el_dfa_done(el_schema *s, el_dfa_builder *b) {
 
 /* ---------------------------------------------------------------------- words */
 
-/* The character at *at, which moves behind it; a byte that is not UTF-8 is none that JSON has. */
+/* Reads the character at *at and moves *at behind it. JSON has only valid UTF-8. */
 static uint32_t next_character(const char **at, const char *end) {
   const unsigned char *p = (const unsigned char *)*at;
   int n = el_utf8_length(*at, (size_t)(end - *at));
@@ -60,13 +60,13 @@ static int compare_words(const void *a, const void *b) {
   return c ? c : (x->len > y->len) - (x->len < y->len);
 }
 
-/* What begins alike: words from to to, of which `skip` bytes have been read. */
+/* Words with a common prefix: [from, to), of which `skip` bytes have been read. */
 typedef struct stem {
   size_t from, to, skip;
 } stem;
 
-/* Words in order of bytes are in order of characters. State 1 is where no word is left; the others are stems, breadth
- * first, so that a state's number is known when an edge to it is written. */
+/* Words sorted by bytes are sorted by characters. State 1 is where no word is left. The others are stems in
+ * breadth-first order, so the number of a state is known when an edge to it is written. */
 el_dfa *el_dfa_words(el_schema *s, uint32_t node, const el_literal *words, size_t n) {
   el_literal *sorted = el_schema_alloc(s, sizeof *sorted * (n + 1));
   if (n) memcpy(sorted, words, sizeof *sorted * n);
@@ -106,7 +106,7 @@ el_dfa *el_dfa_words(el_schema *s, uint32_t node, const el_literal *words, size_
 
 el_dfa *el_dfa_length(el_schema *s, uint32_t node, uint32_t min, uint32_t max) {
   el_dfa_builder b = {0};
-  uint32_t n = max == EL_UNBOUNDED ? min : max; /* state i: i characters, or n and more; then too many */
+  uint32_t n = max == EL_UNBOUNDED ? min : max; /* state i: i characters; the last one: n and more, or too many */
   for (uint32_t i = 0; i <= n; i++) {
     el_dfa_state(s, node, &b, i >= min && i <= max);
     el_dfa_edge_to(s, &b, LAST, i < n || max != EL_UNBOUNDED ? i + 1 : i);
@@ -187,7 +187,7 @@ el_dfa *el_dfa_minus(el_schema *s, uint32_t node, const el_dfa *a, const el_dfa 
 
 /* ---------------------------------------------------------------------- as a grammar */
 
-/* One character of a JSON string: as itself, or as the escape that JSON asks for. */
+/* One character of a JSON string: itself, or the escape that JSON requires. */
 static el_expr one_of_ranges(el_schema *s, const el_char_range *ranges, size_t n) {
   static const char shorts[][3] = {"\"\"", "\\\\", "\bb", "\ff", "\nn", "\rr", "\tt"};
   el_grammar *g = s->g;
@@ -215,7 +215,7 @@ static el_expr one_of_ranges(el_schema *s, const el_char_range *ranges, size_t n
   return el_grammar_alternatives(g, ways, n_ways);
 }
 
-/* Which states a text that is accepted can still follow. */
+/* The states from which an accepting state can be reached. */
 static bool *find_live_states(el_schema *s, const el_dfa *d) {
   bool *live = el_schema_alloc(s, d->n);
   uint32_t *n_into = el_schema_alloc(s, sizeof *n_into * (d->n + 2));

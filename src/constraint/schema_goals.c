@@ -1,4 +1,4 @@
-/* Sets of subschemas -> rules: in-place applicators are followed until only assertions are left. */
+/* Makes rules of sets of subschemas: follows in-place applicators until only assertions are left. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -76,7 +76,7 @@ typedef struct alternatives {
   uint32_t item; /* of dependencies */
 } alternatives;
 
-/* On the way to a shape: what has been looked at, what is to be, and where one of several is still to be taken. */
+/* A way to a shape: subschemas visited, subschemas to visit, and alternatives of which one must still be taken. */
 typedef struct way {
   el_set seen;
   el_goal todo;
@@ -144,7 +144,7 @@ static json_t *make_any_of(el_schema *s, json_t *ways) {
   return json_array_size(ways) ? el_schema_keep(s, json_pack("{s:O}", "anyOf", ways)) : json_false();
 }
 
-/* An array of schemas, one of which holds where the schema under `keyword` does not. */
+/* An array of schemas, one of which holds if the schema under `keyword` does not. */
 static json_t *make_negated(el_schema *s, uint32_t node, const char *keyword, const json_t *schema) {
   const char *why = keyword;
   json_t *ways = el_schema_negate(s, node, schema, 0, &why);
@@ -152,7 +152,8 @@ static json_t *make_negated(el_schema *s, uint32_t node, const char *keyword, co
   return ways;
 }
 
-/* dependentRequired and dependentSchemas of one name, as two ways: the name is not there, or what it needs is. */
+/* dependentRequired and dependentSchemas of one name as two alternatives: the name is missing, or what it needs is
+ * there. */
 static json_t *make_dependency(el_schema *s, uint32_t node, const char *keyword, uint32_t item) {
   json_t *map = json_object_get(s->nodes[node].schema, keyword);
   void *iter = json_object_iter(map);
@@ -179,7 +180,7 @@ static json_t *make_conditional(el_schema *s, uint32_t node) {
                                      make_any_of(s, make_negated(s, node, "if", condition)), otherwise));
 }
 
-/* Each of a oneOf's with none of the others. */
+/* The alternatives of a oneOf, each combined with the negations of the others. */
 static json_t *make_exclusive(el_schema *s, uint32_t node, const json_t *list) {
   size_t n = json_array_size(list);
   json_t *ways = el_schema_keep(s, json_array());

@@ -1,4 +1,4 @@
-/* The subschemas of a document: their numbers, their base URIs and anchors, and what a $ref names. */
+/* Indexes the subschemas of a document: their numbers, base URIs and anchors; and resolves $ref. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,7 +33,7 @@ static void remove_dots(char *path) {
   *out = 0;
 }
 
-/* `uri`, which has no fragment, as it is meant where `base` is the base. */
+/* Resolves `uri`, which has no fragment, against `base`. */
 static const char *resolve_uri(el_schema *s, const char *base, const char *uri) {
   if (!*uri) return base;
   size_t scheme = scheme_length(base);
@@ -113,7 +113,7 @@ static void read_schema_ids(el_schema *s, uint32_t node) {
 /* ---------------------------------------------------------------------- keywords */
 
 typedef enum kind {
-  NOTE,      /* says nothing of values, or belongs to a keyword that does */
+  NOTE,      /* is not about values, or belongs to a keyword that is */
   ASSERTION, /* of the value itself */
   IN_PLACE,  /* other schemas of the same value */
   REFUSED
@@ -244,7 +244,7 @@ static void index_schema(el_schema *s, const json_t *schema, uint32_t parent, co
   }
 }
 
-/* The dialects whose keywords mean what is done here. */
+/* Whether the dialect's keywords have the meaning that is implemented here. */
 static bool is_known_dialect(const char *uri, bool *ref_alone) {
   static const struct {
     const char *uri;
@@ -300,7 +300,7 @@ static int hex_value(char c) {
                                 : -1;
 }
 
-/* Percent signs of a fragment, and ~ of a JSON pointer's token, undone in place. */
+/* Decodes percent signs of a fragment, and ~ in a token of a JSON pointer, in place. */
 static void unescape_pointer(char *text, bool pointer) {
   char *out = text;
   for (const char *in = text; *in; in++) {

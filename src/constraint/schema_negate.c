@@ -1,4 +1,4 @@
-/* The values that do not satisfy a schema, as alternatives that are schemas again. */
+/* Negation: the values that do not satisfy a schema, as alternatives, each of which is a schema. */
 #include <string.h>
 
 #include "constraint/schema_private.h"
@@ -6,7 +6,7 @@
 typedef struct negation {
   el_schema *s;
   json_t *ways;
-  const char *why; /* the keyword of which it cannot be said; NULL: none */
+  const char *why; /* the keyword that cannot be negated; NULL: none */
 } negation;
 
 static void add_way_out(negation *x, json_t *way) {
@@ -15,7 +15,7 @@ static void add_way_out(negation *x, json_t *way) {
 
 static const char *const type_names[] = {"null", "boolean", "integer", "number", "string", "array", "object"};
 
-/* Values of none of the types. Of numbers there are only all, or none, that can be named so. */
+/* Adds the values of all other types. Numbers can only be added all together. */
 static void add_other_types(negation *x, unsigned types) {
   json_t *list = json_array();
   static const unsigned bits[] = {EL_JSON_NULL, EL_JSON_BOOLEAN, 0,          EL_JSON_NUMBER,
@@ -32,7 +32,7 @@ static bool is_whole(const json_t *number) {
   return el_schema_type_of(number) == EL_JSON_INTEGER;
 }
 
-/* Values that are none of the list: of types that the list has no value of, other strings, other numbers, ... */
+/* Adds the values that are not in the list: of types that the list lacks, other strings, other numbers, ... */
 static void negate_values(negation *x, const json_t *values) {
   unsigned types = 0;
   const json_t *value;
@@ -67,7 +67,7 @@ static void negate_values(negation *x, const json_t *values) {
   if (is[0] != is[1]) add_way_out(x, json_pack("{s:b}", "const", is[0]));
 }
 
-/* As a schema: `any` of the ways that the other does not hold. */
+/* A schema for the values that do not satisfy the given one. */
 static json_t *make_none_of(negation *x, uint32_t node, const json_t *schema, int depth) {
   json_t *ways = el_schema_negate(x->s, node, schema, depth + 1, &x->why);
   if (!ways) return NULL;

@@ -1,4 +1,5 @@
-/* A regular expression's grammar -> an automaton: Thompson's construction, then subsets of states. */
+/* Makes a deterministic automaton of a regular expression's grammar: Thompson's construction, then subsets of states.
+ */
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,7 +9,7 @@
 
 enum { NFA_STATES = 1 << 15, LAST = 0x10ffff, NONE = -1 };
 
-/* Either up to two ways without a character (NONE: none), or one with a character of low to high. */
+/* Has either up to two transitions without a character (NONE: none), or one for a character from low to high. */
 typedef struct nfa_state {
   int32_t next, other;
   uint32_t low, high;
@@ -54,7 +55,7 @@ static int32_t add_literal_states(nfa *a, const char *bytes, size_t len, int32_t
   return next;
 }
 
-/* Where to begin so that the expression is read, and then what `next` reads. */
+/* The state from which the expression is read, followed by `next`. */
 static int32_t build_nfa(nfa *a, el_expr e, int32_t next, int depth) {
   const el_expr_node *x = &a->g->exprs[e];
   if (depth > EL_SCHEMA_DEPTH) el_schema_fail(a->s, a->node, EL_ERR_TOO_LONG, "a pattern is nested too deep");
@@ -177,7 +178,7 @@ static uint32_t intern_subset(subsets *u) {
   return u->n - 1;
 }
 
-/* The characters at which what a subset does may change: `low`s and what follows `high`s. */
+/* The characters where the transitions of a subset may change: each low, and each high + 1. */
 static uint32_t collect_borders(subsets *u, const subset *x, uint32_t *out) {
   uint32_t n = 0, kept = 0;
   for (uint32_t i = 0; i < x->n; i++) {

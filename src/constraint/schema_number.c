@@ -1,8 +1,8 @@
-/* Numbers: their digits, one by one, compared with those of the bounds.
+/* Numbers: their digits are compared with those of the bounds, one by one.
  *
- * A number is written as integers and decimal fractions are, with an exponent where nothing bounds it. An integer has
- * no fraction, not even ".0", and -0 is not written. A fraction between bounds has no more digits than a double tells
- * apart, so that what is above a bound as it is written is above it when it has been read. */
+ * A number is written as an integer or a decimal fraction; with an exponent only if it has no bounds. An integer has no
+ * fraction, not even ".0", and -0 is not written. A fraction between bounds has no more digits than a double
+ * distinguishes, so a number that is above a bound as text is also above it after parsing. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,9 +11,9 @@
 #include "constraint/schema_private.h"
 
 enum {
-  DIGITS = 18,       /* of an integer that nothing bounds: those of 64 bits */
+  DIGITS = 18,       /* of an integer without bounds, as 64 bits hold */
   PRECISION = 15,    /* decimal digits that a double tells apart */
-  MOST_DIGITS = 700, /* of a bound: a double has no more before or behind its point */
+  MOST_DIGITS = 700, /* of a bound: a double has no more before or after its point */
   MOST_FACTOR = 10000,
   MOST_STATES = 1 << 14
 };
@@ -114,7 +114,8 @@ static uint32_t gcd(uint32_t a, uint32_t b) {
   return a;
 }
 
-/* The number is a multiple of `of` as well: of factor / 10^places, in the lowest terms that have the same places. */
+/* The number must be a multiple of `of` as well. The result is factor / 10^places, in lowest terms with the same
+ * places. */
 static void add_factor(el_schema *s, uint32_t node, limits *l, const json_t *of) {
   decimal d;
   parse_decimal(of, &d);
@@ -154,7 +155,7 @@ static void read_limits(el_schema *s, const el_set *nodes, limits *l) {
     const json_t *above = number_keyword(s, node, "exclusiveMinimum"),
                  *below = number_keyword(s, node, "exclusiveMaximum");
     const json_t *of = number_keyword(s, node, "multipleOf");
-    /* Up to draft 4 these two were booleans, about the other two. */
+    /* Up to draft 4 these two were booleans that changed the meaning of minimum and maximum. */
     if (min) tighten_limit(l, min, true, json_is_true(above));
     if (max) tighten_limit(l, max, false, json_is_true(below));
     if (json_is_number(above)) tighten_limit(l, above, true, true);
@@ -165,7 +166,7 @@ static void read_limits(el_schema *s, const el_set *nodes, limits *l) {
 
 /* ---------------------------------------------------------------------- digits between two sizes */
 
-/* What has been written so far, beside the digits of a bound as far as they go. */
+/* The interval, and how the digits so far compare with those of its bounds. */
 typedef struct span {
   el_schema *s;
   el_grammar *g;
@@ -188,12 +189,12 @@ static int sign_of(int x) {
   return (x > 0) - (x < 0);
 }
 
-/* A digit after those that compare as `so_far` with those of the bound. */
+/* How the digits compare after one more digit, when those before compare as `so_far`. */
 static int compare_digit(int so_far, int digit, const char *digits_of, int at) {
   return so_far ? so_far : sign_of(digit - (digits_of[at] ? digits_of[at] - '0' : 0));
 }
 
-/* Whether the size may end with n digits behind its point, of which those so far compare as a and b. */
+/* Whether the number may end with n digits after its point, when the digits so far compare as a and b. */
 static bool may_end(const span *p, int n, int a, int b, uint32_t rest) {
   int n_a = (int)strlen(p->low->at.part), n_b = (int)strlen(p->high->at.part);
   if (!a && n < n_a) a = -1;
@@ -204,7 +205,7 @@ static bool may_end(const span *p, int n, int a, int b, uint32_t rest) {
   return rest == 0;
 }
 
-/* Digits behind the point: n are written, and one of them is not 0 if `part_of_one`. EL_EXPR_NONE: there is no way on.
+/* Digits after the point, of which n are written; `part_of_one`: one of them is not 0. EL_EXPR_NONE: no continuation.
  */
 static el_expr fraction_part(span *p, int n, int most, int a, int b, uint32_t rest, bool part_of_one) {
   if (el_grammar_failed(p->g)) return EL_EXPR_NONE;
@@ -230,7 +231,7 @@ static el_expr fraction_part(span *p, int n, int most, int a, int b, uint32_t re
   return n_ways ? el_grammar_alternatives(g, ways, n_ways) : EL_EXPR_NONE;
 }
 
-/* The whole digits are all written: n of them. */
+/* All n digits before the point are written. */
 static el_expr whole_end(span *p, int n, int a, int b, uint32_t rest) {
   el_grammar *g = p->g;
   if (n != p->n_low) a = n < p->n_low ? -1 : 1;
@@ -238,7 +239,8 @@ static el_expr whole_end(span *p, int n, int a, int b, uint32_t rest) {
   if (a < 0 || b > 0) return EL_EXPR_NONE;
   el_expr end = !p->no_integers && may_end(p, 0, a, b, rest) ? el_grammar_empty(g) : EL_EXPR_NONE;
   if (!p->fractions || !p->places) return end;
-  /* What is written at or above a closed bound is read as that; above an open one, only if a double can tell. */
+  /* A text at or above a closed bound is also parsed as such; above an open bound only if a double can distinguish it.
+   */
   int most = PRECISION > n ? PRECISION - n : 0;
   if (!p->low->open && !p->high->open) {
     int n_a = (int)strlen(p->low->at.part), n_b = (int)strlen(p->high->at.part);
@@ -254,7 +256,7 @@ static el_expr whole_end(span *p, int n, int a, int b, uint32_t rest) {
 
 static el_expr whole_part(span *p, int n, int a, int b, bool zero, uint32_t rest);
 
-/* With multiples, states are met again on many ways, so each is a rule. */
+/* With multipleOf, states are reached on many paths, so each is a rule. */
 static el_expr whole_rule(span *p, int n, int a, int b, uint32_t rest) {
   if (p->factor == 1) return whole_part(p, n, a, b, false, rest);
   uint32_t key = 1 + (uint32_t)((((uint32_t)n * 3 + (uint32_t)(a + 1)) * 3 + (uint32_t)(b + 1)) * p->factor + rest);
@@ -265,7 +267,7 @@ static el_expr whole_rule(span *p, int n, int a, int b, uint32_t rest) {
   if (++p->n_memo > MOST_STATES)
     el_schema_fail(p->s, p->node, EL_ERR_UNSUPPORTED, "\"multipleOf\" is not supported with bounds so wide");
   el_expr body = whole_part(p, n, a, b, false, rest);
-  /* What was made meanwhile may have taken the place. */
+  /* What was made in the meantime may have taken the slot. */
   while (p->memo_keys[slot]) slot = (slot + 1) % (2 * MOST_STATES);
   p->memo_keys[slot] = key;
   p->memo[slot] = UINT32_MAX;
@@ -275,12 +277,12 @@ static el_expr whole_rule(span *p, int n, int a, int b, uint32_t rest) {
   return el_grammar_use(p->g, p->memo[slot]);
 }
 
-/* Digits before the point: n are written. `zero`: they are "0", so that there are no more. */
+/* Digits before the point, of which n are written. `zero`: they are "0", so no more follow. */
 static el_expr whole_part(span *p, int n, int a, int b, bool zero, uint32_t rest) {
   if (el_grammar_failed(p->g)) return EL_EXPR_NONE;
   el_grammar *g = p->g;
   if (n && a && b && !zero && p->factor == 1 && !p->fractions) {
-    /* Both are decided, but for how many digits there are. */
+    /* Both comparisons are decided; only the number of digits is open. */
     int min = a < 0 ? p->n_low + 1 : p->n_low, max = b > 0 ? p->n_high - 1 : p->n_high;
     if (max > p->n_most) max = p->n_most;
     if (min < n) min = n;
@@ -326,7 +328,7 @@ static el_expr numbers_between(el_schema *s, uint32_t node, const limits *l, con
     p.memo_keys = el_schema_alloc(s, sizeof *p.memo_keys * 2 * MOST_STATES);
     p.memo = el_schema_alloc(s, sizeof *p.memo * 2 * MOST_STATES);
   }
-  /* Of an infinite bound every digit is below. */
+  /* Every digit is below an infinite bound. */
   return whole_part(&p, 0, 0, high->at.infinite ? -1 : 0, false, 0);
 }
 

@@ -1,5 +1,5 @@
-/* Objects: the members that schemas name, in the order in which they name them, then others. A member that is not
- * required may be left out. */
+/* Objects: the members that schemas name, in the schemas' order, then others. A member that is not required may be
+ * missing. */
 #include <string.h>
 
 #include "constraint/schema_dfa.h"
@@ -82,7 +82,7 @@ static void read_object_node(el_schema *s, object *o, uint32_t node) {
   if (el_schema_count(s, node, "maxProperties", &n) && n < o->max) o->max = n;
 }
 
-/* propertyNames is a schema of strings; what applies others in place would need what goals do. */
+/* propertyNames is a schema of strings; in-place applicators in it would need goals and are not supported. */
 static void check_property_names(el_schema *s, object *o) {
   static const char *const no[] = {"$ref", "allOf", "anyOf", "oneOf", "not", "if"};
   for (uint32_t i = 0; i < o->names.n; i++) {
@@ -93,7 +93,7 @@ static void check_property_names(el_schema *s, object *o) {
   }
 }
 
-/* The goal of a member: what each node says of its name. */
+/* The goal of a member: what each node says about its name. */
 static el_goal goal_of(el_schema *s, const object *o, const member *m) {
   el_goal goal = {.never = o->no_names};
   const char *name = el_schema_print(s, "%s", m->name);
@@ -127,7 +127,7 @@ static el_expr colon_and(el_schema *s, el_expr key, el_expr value) {
 
 /* ---------------------------------------------------------------------- members that are not named */
 
-/* What those names are allowed that fit just the patterns whose bits are set; never: none is. */
+/* The goal for names that match exactly the patterns whose bits are set; never: no such name is allowed. */
 static el_goal goal_of_others(el_schema *s, const object *o, unsigned fits) {
   el_goal goal = {0};
   for (uint32_t i = 0; i < o->nodes->n; i++) {
@@ -147,7 +147,7 @@ static el_goal goal_of_others(el_schema *s, const object *o, unsigned fits) {
   return goal;
 }
 
-/* One such member; EL_EXPR_NONE: there are none. */
+/* One member with another name; EL_EXPR_NONE: none is allowed. */
 static el_expr other_member(el_schema *s, const object *o) {
   el_grammar *g = s->g;
   if (o->no_names || (o->closed && !o->n_patterns)) return EL_EXPR_NONE;
@@ -197,7 +197,7 @@ typedef struct line {
   el_expr other; /* EL_EXPR_NONE: there are none */
 } line;
 
-/* Members i and on, after one that has been written. */
+/* The members from i on, after one that has been written. */
 static el_expr members_after(el_schema *s, const line *l, uint32_t i) {
   el_expr *parts = el_schema_alloc(s, sizeof *parts * (l->o->n - i + 1));
   size_t n = 0;
@@ -209,8 +209,8 @@ static el_expr members_after(el_schema *s, const line *l, uint32_t i) {
   return el_grammar_sequence(s->g, parts, n);
 }
 
-/* All members. The first that is written is one of those that may be left out, up to the first that may not; what may
- * follow each of these is a rule. */
+/* All members. The first one written is one of the optional ones, up to the first required one. What may follow each of
+ * these is a rule. */
 static el_expr members_in_order(el_schema *s, const line *l) {
   el_grammar *g = s->g;
   uint32_t n = l->o->n, leave = 0;
@@ -243,7 +243,7 @@ static el_expr members_in_order(el_schema *s, const line *l) {
   return el_grammar_alternatives(g, ways, n_ways);
 }
 
-/* The same where members are counted: a rule for each place and count. Others may be of the same name, so that for
+/* The same with counted members: a rule for each place and count. Other members may have equal names, so for
  * minProperties all of them count as one. */
 static el_expr counted_members(el_schema *s, const line *l) {
   el_grammar *g = s->g;

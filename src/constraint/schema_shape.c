@@ -1,4 +1,4 @@
-/* Values for which the own keywords of several subschemas hold: type by type. */
+/* The values that satisfy the own keywords of several subschemas, type by type. */
 #include <string.h>
 
 #include "constraint/schema_private.h"
@@ -32,7 +32,7 @@ unsigned el_schema_types(el_schema *s, uint32_t node) {
   return types;
 }
 
-/* The values that an enum or a const names; NULL: the nodes have neither. */
+/* The values in an enum or a const; NULL: the nodes have neither. */
 static const json_t *named_values(el_schema *s, const el_set *nodes) {
   for (uint32_t i = 0; i < nodes->n; i++) {
     const json_t *schema = s->nodes[nodes->at[i]].schema;

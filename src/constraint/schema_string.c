@@ -1,5 +1,5 @@
-/* Strings: lengths, patterns and formats. What a schema says in one way only is written as it is; several at once, or
- * what it excludes, as an automaton. */
+/* Strings: lengths, patterns and formats. A single condition becomes an expression. Several at once, or exclusions,
+ * become an automaton. */
 #include <string.h>
 
 #include "constraint/ir.h"
@@ -20,7 +20,7 @@
   "02-(?:0[1-9]|1[0-9]|2[0-8]))|" LEAP_YEAR "-02-29)"
 #define HOUR_MINUTE "(?:[01][0-9]|2[0-3]):[0-5][0-9]"
 #define TIME HOUR_MINUTE ":[0-5][0-9](?:\\.[0-9]{1,9})?(?:Z|[+-]" HOUR_MINUTE ")"
-/* A label that begins "ab--" would have to be a name of IDNA, so none has two hyphens in a row. */
+/* A label such as "ab--c" would have to be an IDNA name, so labels have no two hyphens in a row. */
 #define LABEL "[A-Za-z0-9](?:-?[A-Za-z0-9]){0,30}"
 #define HOST LABEL "(?:\\." LABEL "){0,3}"
 #define ATEXT "[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]"
@@ -160,7 +160,7 @@ el_expr el_schema_string(el_schema *s, const el_set *nodes) {
 
 /* ---------------------------------------------------------------------- any character */
 
-/* Surrogates come in pairs, as the one character that they mean. */
+/* Surrogates come in pairs, which stand for one character. */
 el_expr el_schema_character(el_schema *s) {
   el_grammar *g = s->g;
   static const el_char_range plain[] = {{0x20, '!'}, {'#', '['}, {']', 0x10ffff}};

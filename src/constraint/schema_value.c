@@ -1,4 +1,4 @@
-/* Values that a schema gives itself, in enum and const: whether they satisfy the rest of it, and their text. */
+/* Values in a schema's enum and const: whether they satisfy the rest of the schema, and their text. */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <math.h>
 #include <pcre2.h>
@@ -22,7 +22,7 @@ unsigned el_schema_type_of(const json_t *value) {
   return 0;
 }
 
-/* As JSON Schema has it: 1 and 1.0 are equal. */
+/* Equality of JSON Schema: 1 and 1.0 are equal. */
 bool el_schema_equal(const json_t *a, const json_t *b) {
   if (json_is_number(a) && json_is_number(b)) {
     if (json_is_integer(a) && json_is_integer(b)) return json_integer_value(a) == json_integer_value(b);
@@ -119,7 +119,7 @@ static bool number_holds(el_schema *s, uint32_t node, const json_t *value) {
   if (json_is_integer(of) && json_is_integer(value) && json_integer_value(of) > 0)
     return json_integer_value(value) % json_integer_value(of) == 0;
   if (!json_is_number(of)) return true;
-  /* As near to a whole number as doubles can say: 0.0075 is 75 times 0.0001. */
+  /* Within the precision of doubles: 0.0075 is 75 times 0.0001. */
   double times = x / json_number_value(of);
   return fabs(times - round(times)) < 1e-9 * fmax(1, fabs(times));
 }

@@ -11,7 +11,7 @@ static bool has_text(el_constraint_type type) {
   return type == EL_CONSTRAINT_JSON_SCHEMA || type == EL_CONSTRAINT_REGEX || type == EL_CONSTRAINT_GRAMMAR;
 }
 
-/* Adds to *bytes; false: there are too many. */
+/* Adds to *bytes. False: too many bytes. */
 static bool count_bytes(size_t *bytes, size_t more) {
   if (more > EL_MAX_CONSTRAINT_BYTES - *bytes) return false;
   *bytes += more;
@@ -107,7 +107,7 @@ static el_expr parse_choices(el_grammar *g, const el_constraint_source *s) {
   return choice;
 }
 
-/* A tag without the first `skip` bytes of its beginning. */
+/* A tag without the first `skip` bytes of its begin text. */
 static el_expr parse_tag(el_grammar *g, const el_constraint_tag *t, size_t skip) {
   el_expr parts[3];
   parts[0] = el_grammar_text(g, t->begin + skip);
@@ -116,7 +116,7 @@ static el_expr parse_tag(el_grammar *g, const el_constraint_tag *t, size_t skip)
   return el_grammar_sequence(g, parts, 3);
 }
 
-/* What follows trigger `i` up to a tag's end: any of the tags that begin with it, unless a longer trigger is theirs. */
+/* What follows trigger i up to the end of a tag: any tag that begins with it and with no longer trigger. */
 static el_expr tags_after(el_grammar *g, const el_constraint_source *s, size_t i, const el_rule *contents) {
   size_t len = strlen(s->triggers[i]), n = 0;
   el_expr *all = malloc(sizeof *all * s->n_tags);
@@ -124,7 +124,7 @@ static el_expr tags_after(el_grammar *g, const el_constraint_source *s, size_t i
   for (size_t k = 0; k < s->n_tags && !el_grammar_failed(g); k++) {
     const char *begin = s->tags[k].begin;
     if (strncmp(begin, s->triggers[i], len)) continue;
-    /* The rule holds what follows the beginning, as several triggers may lead to it. */
+    /* The rest of a tag is a rule, as several triggers may lead to it. */
     all[n++] = el_grammar_pair(g, el_grammar_text(g, begin + len), el_grammar_use(g, contents[k]));
   }
   el_expr choice = el_grammar_alternatives(g, all, n);

@@ -8,10 +8,10 @@
 
 enum { UNIONS = 1 << 10, OPEN_CREDIT = 1 << 26 };
 
-/* Of a counter that is below what is known of the stack: it may begin again, and it may have ended. */
+/* The count of a counter below the known part of the stack: it may begin again, and it may have ended. */
 #define ANY_COUNT UINT32_MAX
 
-/* A way while states are computed. `fresh`: its rule has been called and has not read anything yet. */
+/* A way while states are computed. `fresh`: its rule was called and has read nothing yet. */
 typedef struct way {
   uint32_t node, count;
   el_state below;
@@ -19,11 +19,11 @@ typedef struct way {
 } way;
 
 typedef struct el_states_work {
-  way *ways; /* [n_ways] found so far; those from `head` on are to be followed */
+  way *ways; /* [n_ways] found so far; those from `head` on must still be followed */
   uint32_t n_ways, cap_ways, head;
   uint32_t *slots; /* hash table of ways: index + 1 */
   uint32_t mask;
-  el_frame *kept; /* [n_kept] what has something to read, of these ways */
+  el_frame *kept; /* [n_kept] the ways that have something to read */
   uint32_t n_kept, cap_kept;
   el_frame *scratch; /* a stack of frames that unions are put together on */
   uint32_t n_scratch, cap_scratch;

@@ -26,7 +26,7 @@ static el_status unknown(const el_config *c, const el_config_entry *entry, const
                  entry->key.line, entry->key.text, nearest);
 }
 
-/* Puts the file's folder before a path that begins nowhere. */
+/* Puts the file's folder before a relative path. */
 static bool resolve(const el_config *c, const el_cli_option *o, el_config_value *v) {
   const char *equals = o->kind == EL_CLI_NAMED_PATHS ? strchr(v->text, '=') : NULL, *slash = strrchr(c->path, '/');
   size_t name = equals ? (size_t)(equals + 1 - v->text) : 0;
@@ -79,7 +79,7 @@ static el_status check_config_value(el_config *c, el_config_entry *entry, const 
   return status;
 }
 
-/* What is quoted may have lines of its own; a message is one. */
+/* Quoted text may contain line ends, but a message is one line. */
 static el_status one_line(el_status status, el_error *err) {
   for (char *p = err->message; status && *p; p++)
     if (*p == '\n' || *p == '\t') *p = ' ';

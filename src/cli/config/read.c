@@ -31,7 +31,7 @@ static el_status fail_at_mark(const reader *r, size_t line, const char *what) {
   return el_fail(r->err, EL_ERR_INVALID, "%s, line %zu: %s", r->out->path, line, what);
 }
 
-/* The next event takes the place of the last one. */
+/* Reads the next event, which replaces the last one. */
 static el_status next_yaml_event(reader *r) {
   yaml_event_delete(&r->event);
   if (yaml_parser_parse(&r->parser, &r->event)) return EL_OK;
@@ -68,7 +68,7 @@ static bool is_null_scalar(const yaml_event_t *e) {
   return false;
 }
 
-/* The scalar that the last event is. what: "key", or the key whose value it is. */
+/* Takes the scalar of the last event. what: "key", or the key to which the value belongs. */
 static el_status take_scalar(reader *r, const char *key, el_config_value *out) {
   const yaml_event_t *e = &r->event;
   el_status status = refuse_extras(r);
@@ -94,7 +94,7 @@ static el_status take_scalar(reader *r, const char *key, el_config_value *out) {
   return EL_OK;
 }
 
-/* The value of the last entry, which the last event begins. */
+/* Reads the value of the last entry; it begins with the last event. */
 static el_status take_config_value(reader *r) {
   el_config_entry *entry = &r->out->entries[r->out->n - 1];
   el_status status = refuse_extras(r);
@@ -115,7 +115,7 @@ static el_status take_config_value(reader *r) {
   return status;
 }
 
-/* The last event begins the mapping that a file is. */
+/* Reads the file's mapping; the last event began it. */
 static el_status take_mapping(reader *r) {
   el_status status = refuse_extras(r);
   while (!status && !(status = next_yaml_event(r)) && r->event.type != YAML_MAPPING_END_EVENT) {
@@ -182,7 +182,7 @@ el_status el_config_read(const char *path, el_config *out, el_error *err) {
   struct stat st;
   el_status status = EL_OK;
   *out = (el_config){0};
-  /* A fifo that nobody writes to would hold up whoever waits for this. */
+  /* O_NONBLOCK, as a FIFO without a writer would block. */
   int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0 || fstat(fd, &st))
     status = el_fail(err, EL_ERR_IO, "%s: %s", path, strerror(errno));
