@@ -46,7 +46,7 @@ uint64_t el_bank_id(const el_bank *b, size_t i) {
   return b->entries[i].id;
 }
 
-/* Where an id is, or belongs: entries ascend by id. */
+/* The index of an id, or where it belongs; entries ascend by id. */
 static size_t bank_place_of(const el_bank *b, uint64_t id) {
   size_t from = 0, to = b->n;
   while (from < to) {
@@ -64,7 +64,7 @@ size_t el_bank_find(const el_bank *b, uint64_t id) {
   return i < b->n && b->entries[i].id == id ? i : SIZE_MAX;
 }
 
-/* Makes or closes a gap at i; ids mostly come in order, so there is little to move. */
+/* Makes or closes a gap at i. Ids mostly arrive in order, so there is little to move. */
 static void shift_bank(el_bank *b, size_t to, size_t from, size_t n) {
   memmove(b->entries + to, b->entries + from, n * sizeof *b->entries);
   memmove(b->centers + to * b->dim, b->centers + from * b->dim, n * b->dim * sizeof *b->centers);
@@ -86,7 +86,7 @@ static bool reserve_bank(el_bank *b) {
 el_status el_bank_put(el_bank *b, uint64_t id, const char *name, const float *z, int n, bool *added, el_error *err) {
   assert(n >= 0 && n <= EL_MAX_EXAMPLES);
   int column = el_router_column(b->r, name);
-  if (column == b->r->base_column) column = -1; /* an adapter that is called as the base's column is no base */
+  if (column == b->r->base_column) column = -1; /* an adapter with the name of the base's column is not the base */
   bool worth = column >= 0 || n > 0;
   if (added) *added = worth;
   if (!worth) {

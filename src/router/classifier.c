@@ -9,10 +9,10 @@
 
 enum {
   MEMORY = 8,    /* pairs that L-BFGS keeps */
-  PATIENCE = 5,  /* rounds without a better validation until it stops */
+  PATIENCE = 5,  /* rounds without a better validation error before it stops */
   HALVINGS = 30, /* of a step */
 };
-static const double TOLERANCE = 1e-4; /* of the gradient, relative to what it was with all weights 0 */
+static const double TOLERANCE = 1e-4; /* of the gradient, relative to that with all weights 0 */
 
 el_status el_classifier_new(int dim, int n_columns, el_classifier *out, el_error *err) {
   double *w = calloc((size_t)n_columns * ((size_t)dim + 1), sizeof *w);
@@ -52,13 +52,13 @@ void el_classifier_predict(const el_classifier *h, const float *z, float *p) {
   }
 }
 
-/* The method's vectors: [n_columns, dim + 1] each. */
+/* The vectors of L-BFGS, [n_columns, dim + 1] each. */
 typedef struct fit {
   const el_classifier_data *data;
   const el_classifier_options *o;
   int dim, columns;
   size_t n;             /* of a vector */
-  float *w32, *g32, *r; /* as the rows see it: weights, gradient; residuals [columns] */
+  float *w32, *g32, *r; /* as f32 for the rows: weights, gradient; residuals, [columns] */
   double *mean, *mean2; /* [dim] */
   double *at, *gradient, *next, *next_gradient, *direction, *best;
   double *s[MEMORY], *y[MEMORY], rho[MEMORY];
@@ -119,8 +119,8 @@ static double evaluate_objective(fit *f, const double *w, double *g) {
   return loss;
 }
 
-/* v = about the inverse of the Hessian times v. A row's curvature is p (1 - p), which is 0.2 as long as little is sure;
- * z's directions are principal ones, so the rest is diagonal but for what columns share. */
+/* Multiplies v by approximately the inverse of the Hessian. A row's curvature is p (1 - p), about 0.2 while predictions
+ * are uncertain. The directions of z are principal ones, so the rest is diagonal except for what columns share. */
 static void precondition_vector(fit *f, double *v) {
   const size_t stride = (size_t)f->dim + 1;
   const double curvature = 0.2;
@@ -142,7 +142,7 @@ static double dot_doubles(const double *a, const double *b, size_t n) {
   return sum;
 }
 
-/* direction = - H gradient, with the H of the last `have` pairs; `newest` is the last one's place. */
+/* direction = - H gradient, where H comes from the last `have` pairs; `newest` is the index of the last one. */
 static void find_direction(fit *f, int have, int newest) {
   double alpha[MEMORY], *d = f->direction;
   for (size_t i = 0; i < f->n; i++) d[i] = -f->gradient[i];
@@ -178,7 +178,7 @@ static el_status reserve_fit(fit *f, el_error *err) {
   return EL_OK;
 }
 
-/* Squared error of the differences between columns; with one column, of the column itself. */
+/* The squared error of the differences between columns; with one column, of the column itself. */
 static double valid_error(fit *f) {
   const el_classifier_data *v = f->o->valid;
   const size_t stride = (size_t)f->dim + 1;
@@ -196,7 +196,7 @@ static double valid_error(fit *f) {
   return error;
 }
 
-/* Goes on to a point with a lower objective; false: there is none near. */
+/* Moves to a point with a lower objective. False: there is none near. */
 static bool search_line(fit *f, double *value) {
   double slope = dot_doubles(f->gradient, f->direction, f->n), step = 1;
   if (!(slope < 0)) return false;
@@ -221,7 +221,7 @@ el_status el_classifier_fit(const el_classifier_data *data, const el_classifier_
          enough = TOLERANCE * sqrt(dot_doubles(f.gradient, f.gradient, f.n));
   memcpy(f.at, h->w, f.n * sizeof *f.at);
   double value = evaluate_objective(&f, f.at, f.gradient), best = INFINITY;
-  if (!(value <= zero)) { /* a start that is worse than none */
+  if (!(value <= zero)) { /* the given start is worse than zeros */
     memset(f.at, 0, f.n * sizeof *f.at);
     value = evaluate_objective(&f, f.at, f.gradient);
   }
@@ -245,7 +245,7 @@ el_status el_classifier_fit(const el_classifier_data *data, const el_classifier_
       f.y[place][i] = f.next_gradient[i] - f.gradient[i];
     }
     double curvature = dot_doubles(f.s[place], f.y[place], f.n);
-    if (curvature > 1e-14) { /* else rounding has made it useless */
+    if (curvature > 1e-14) { /* otherwise rounding has made the pair useless */
       f.rho[place] = 1 / curvature;
       newest = place;
       have += have < MEMORY;

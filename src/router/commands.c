@@ -1,4 +1,4 @@
-/* The router's public functions: from files to files. */
+/* The router's public functions: train, evaluate and describe, from files to files. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -15,7 +15,7 @@
 
 enum {
   USUAL_TOKENS = 256,
-  ONE_IN = 5 /* rows of a table without a validation set that become one */,
+  ONE_IN = 5 /* without a validation table, one row in so many goes into the validation set */,
   EXAMPLES = 5 /* of a candidate */
 };
 
@@ -61,7 +61,7 @@ static void report_cells(void *user, size_t done, size_t total) {
   if (p->o->progress) p->o->progress(p->o->progress_user, p->what, done, total);
 }
 
-/* Reads a table's prompts; an error says which line. */
+/* Computes the features of a table's prompts; an error names the line. */
 static el_status extract_prompts(el_extractor *r, const el_router_options *o, const el_features *f, const el_table *t,
                                  float *out, el_error *err) {
   progress p = {o, "reading prompts"};
@@ -77,7 +77,7 @@ static el_status extract_prompts(el_extractor *r, const el_router_options *o, co
 
 typedef struct training {
   const el_router_options *o;
-  el_table *table, *valid; /* valid NULL: a part of the table */
+  el_table *table, *valid; /* valid NULL: rows of the table */
   size_t n_train, n_valid;
   uint32_t *order; /* [n_train + n_valid] rows, of the table and then of valid; training rows first */
   el_extractor *extractor;
@@ -113,12 +113,12 @@ static el_status read_tables(training *t, el_error *err) {
   size_t n = t->table->n_rows + (t->valid ? t->valid->n_rows : 0);
   t->n_valid = t->valid ? t->valid->n_rows : t->table->n_rows / ONE_IN;
   t->n_train = n - t->n_valid;
-  if (t->n_train < EL_TRAIN_MIN_ROWS || t->n_valid < 1) /* said before a model is loaded for nothing */
+  if (t->n_train < EL_TRAIN_MIN_ROWS || t->n_valid < 1) /* checked before a model is loaded in vain */
     return el_fail(err, EL_ERR_INVALID, "%s: %zu rows, which leaves %zu to train with; %d are the least",
                    t->table->path, t->table->n_rows, t->n_train, EL_TRAIN_MIN_ROWS);
   if (!(t->order = malloc(n * sizeof *t->order))) return el_fail(err, EL_ERR_NO_MEMORY, "no memory for %zu rows", n);
   for (size_t i = 0; i < n; i++) {
-    /* Shuffled when the validation set is to be drawn: a table may be sorted. */
+    /* Shuffled if the validation set is drawn from the table, as that may be sorted. */
     size_t at = t->valid ? i : el_mix64(t->o->seed ^ ((i + 1) * EL_GOLDEN_GAMMA)) % (i + 1);
     t->order[i] = t->order[at];
     t->order[at] = (uint32_t)i;
@@ -263,7 +263,7 @@ el_status el_router_train(const el_router_options *o, el_write_fn write, void *u
 
 /* ---------------------------------------------------------------------- eval */
 
-/* The candidates that both know; what only one of them knows is said. */
+/* Matches the candidates of the table and the router; notes those that only one of them has. */
 static el_status match_columns(const el_table *t, const el_router *r, int *columns, int *of_router, int *n, el_buf *b,
                                el_error *err) {
   char shown[EL_SHOW];
@@ -306,8 +306,8 @@ static el_status predict_columns(el_extractor *extractor, const el_router_option
   return status;
 }
 
-/* The first prompts of `ex` that are a candidate's own: nobody does better on them, and it does better than the base.
- */
+/* The first prompts of `ex` that are a candidate's own: no candidate has a better score on them, and the base has a
+ * worse one. */
 static int collect_own_examples(const el_table *ex, int column, size_t rows[EXAMPLES]) {
   int n = 0;
   for (size_t i = 0; i < ex->n_rows && n < EXAMPLES; i++) {
@@ -319,7 +319,7 @@ static int collect_own_examples(const el_table *ex, int column, size_t rows[EXAM
   return n;
 }
 
-/* The candidates of both tables by their examples; columns: those that have some, and the base. */
+/* Predicts the candidates of both tables by their examples. columns: the candidates with examples, and the base. */
 static el_status predict_by_examples(el_extractor *extractor, const el_router_options *o, const el_router *r,
                                      const el_table *t, int *columns, int *n, float *p, el_error *err) {
   const size_t n_in = el_features_n(&r->features), dim = el_router_vector(r);
@@ -341,7 +341,7 @@ static el_status predict_by_examples(el_extractor *extractor, const el_router_op
     if (c == t->base || in_examples < 0) continue;
     int have = collect_own_examples(ex, in_examples, rows);
     for (int k = 0; k < have; k++) el_router_embed(r, x + rows[k] * n_in, z + (size_t)k * dim);
-    /* Without a name there is no trained column. */
+    /* No name, so no trained column. */
     status = el_bank_put(bank, (uint64_t)c + 1, "", z, have, NULL, err);
     if (have > 0) columns[(*n)++] = c;
   }
@@ -352,8 +352,8 @@ static el_status predict_by_examples(el_extractor *extractor, const el_router_op
   if (!status) status = extract_prompts(extractor, o, &r->features, t, x, err);
   for (size_t i = 0; !status && i < t->n_rows; i++) {
     el_router_embed(r, x + i * n_in, z);
-    el_bank_logits(bank, z, logits, &base); /* in the order of `columns`: ids ascend with them */
-    /* Beside the base, whose own logit says nothing of examples. */
+    el_bank_logits(bank, z, logits, &base); /* in the order of `columns`, as ids ascend with them */
+    /* Relative to the base, whose own logit does not depend on examples. */
     for (int c = 0; c < *n; c++)
       p[i * (size_t)*n + (size_t)c] = c < candidates ? el_router_sigmoid(logits[c] - base) : 0.5f;
   }

@@ -30,7 +30,7 @@ static int compare_task_rows(const void *a, const void *b) {
   return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* Names in order, and which of them each row has. */
+/* Finds the names of tasks, in order, and the task of each row. */
 static bool find_tasks(evaluation *e) {
   const el_table *t = e->t;
   if (!t->tasks) return true;
@@ -71,7 +71,8 @@ static el_eval_mean mean_of(double sum, double square, size_t n) {
   return (el_eval_mean){m, n > 1 ? 1.96 * sqrt(variance / (double)(n - 1)) : 0};
 }
 
-/* The best-scored candidates of a row, whether the best is among them, and how far scores were off. */
+/* Evaluates a row: the candidates with the best predictions, whether the best one is among them, and the errors of the
+ * scores. */
 static void evaluate_row(evaluation *e, size_t i) {
   const float *p = e->p + i * (size_t)e->n;
   float *y = e->y + i * (size_t)e->n;
@@ -110,7 +111,7 @@ static void add_row_to_sums(const evaluation *e, size_t i, int single, sums *s) 
   }
 }
 
-/* The columns' sums over all rows, or over one task's. */
+/* The sums of the columns over all rows, or over the rows of one task. */
 static void column_sums(const evaluation *e, const size_t *task, double *sum) {
   memset(sum, 0, (size_t)e->n * sizeof *sum);
   for (size_t i = 0; i < e->t->n_rows; i++)

@@ -42,7 +42,7 @@ static bool is_blank(el_str s) {
   return true;
 }
 
-/* Takes one line; what is beyond the limit is not looked at. */
+/* Takes one line; lines beyond the limit are ignored. */
 static el_status read_example_line(el_str line, const char *path, size_t number, el_examples_read *out, el_error *err) {
   json_error_t e;
   bool short_of_memory;

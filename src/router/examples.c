@@ -11,7 +11,7 @@
 
 enum { CROWD = 5 /* products that h is the mean of */ };
 
-/* x less the center, scaled, with length 1 (0 when it has none). */
+/* x minus the center, scaled, of length 1 (or zeros if that has no length). */
 static void example_direction(const el_example_rule *rule, const float *x, float *out) {
   double sum = 0;
   for (int i = 0; i < rule->dim; i++) {
@@ -29,7 +29,7 @@ static void normalise_vector(float *x, int n) {
   for (int i = 0; i < n; i++) x[i] *= scale;
 }
 
-/* x: [dim], of length 1 at most, so that a product of two is EL_EXAMPLE_ONE^2 at most and its sum fits 32 bits. */
+/* x: [dim], of length 1 at most, so a product of two vectors is at most EL_EXAMPLE_ONE^2 and its sum fits 32 bits. */
 static void quantize_vector(const el_example_rule *rule, const float *x, int16_t *out) {
   for (int i = 0; i < rule->padded; i++) out[i] = i < rule->dim ? (int16_t)lrintf(x[i] * EL_EXAMPLE_ONE) : 0;
 }
@@ -40,7 +40,7 @@ static float quantized_product(const int16_t *restrict a, const int16_t *restric
   return (float)sum * (1.0f / ((float)EL_EXAMPLE_ONE * EL_EXAMPLE_ONE));
 }
 
-/* h: the mean of the largest products of q with the background; `but` is left out (-1: none). */
+/* h: the mean of q's largest products with the background, without vector `but` (-1: with all). */
 static float crowd_of(const el_example_rule *rule, const int16_t *q, int but) {
   float top[CROWD] = {0};
   int have = 0;
@@ -90,7 +90,7 @@ void el_examples_query(const el_example_rule *rule, const float *x, el_example_q
   out->half_crowd = crowd_of(rule, out->q, -1) / 2;
 }
 
-/* Mean and standard deviation of what the background's prompts have for a centre. */
+/* Mean and standard deviation of the nearness of the background's prompts to a centre. */
 static void background_moments(const el_example_rule *rule, const int16_t *center, float *mean, float *deviation) {
   double sum = 0, square = 0, n = rule->n_background;
   for (int i = 0; i < rule->n_background; i++) {
@@ -141,7 +141,7 @@ el_example_place el_examples_place(const el_example_rule *rule, const float *x, 
  * background has, an adapter is as good as the base. */
 static const float SLOPE = 4, OFFSET = -12;
 
-/* The first k of n become a random sample. */
+/* Makes the first k of n items a random sample. */
 static void draw_items(uint32_t *items, size_t n, size_t k, uint64_t *random) {
   for (size_t i = 0; i < k && i + 1 < n; i++) {
     size_t at = i + el_mix64(*random += EL_GOLDEN_GAMMA) % (n - i);
@@ -151,7 +151,7 @@ static void draw_items(uint32_t *items, size_t n, size_t k, uint64_t *random) {
   }
 }
 
-/* Prompts of no particular trade: those that the base answers as well as anybody, or any when they are few. */
+/* General prompts: those that the base answers as well as every adapter; any prompts if these are few. */
 static size_t draw_background(const el_example_data *d, uint64_t *random, uint32_t *rows) {
   size_t n = 0;
   for (size_t i = 0; i < d->n && d->base >= 0; i++) {
@@ -167,7 +167,7 @@ static size_t draw_background(const el_example_data *d, uint64_t *random, uint32
   return k;
 }
 
-/* Standardises by the background's own figures. */
+/* Standardises by the mean and deviation of the background. */
 static el_status make_background(const el_example_data *d, const uint32_t *rows, size_t n, el_example_rule *rule,
                                  el_error *err) {
   const size_t dim = (size_t)d->dim;

@@ -12,7 +12,7 @@
 _Static_assert((int)EL_ROUTER_MAX_TAPS == (int)EL_MAX_TAPS, "a router may have as many taps as a step");
 
 enum {
-  ROWS = 256,          /* of a step: more make it no faster */
+  ROWS = 256,          /* of a step: more rows are not faster */
   PROGRESS_EVERY = 16, /* steps */
 };
 
@@ -105,11 +105,11 @@ el_threads *el_extractor_threads(el_extractor *r) {
 
 /* A prompt that is being read. */
 typedef struct job {
-  int32_t *tokens; /* of the window: [n]; NULL: there is no job here */
+  int32_t *tokens; /* of the window: [n]; NULL: the entry is free */
   size_t n, done;
   size_t span;     /* states before it are not pooled */
-  size_t prompt;   /* which one */
-  uint32_t *pages; /* [pages_each], the first n_pages are there */
+  size_t prompt;   /* its index */
+  uint32_t *pages; /* [pages_each], of which the first n_pages are taken */
   size_t n_pages;
   int first_row, n_rows; /* of this step */
 } job;
@@ -132,7 +132,7 @@ typedef struct batch {
   int n_jobs;
   el_row rows[ROWS];
   float *states;     /* [ROWS, n_taps, n_embd] */
-  el_pooler *pooler; /* of the first job; the others are pooled one after the other */
+  el_pooler *pooler; /* of the first job; other jobs are pooled one after the other */
 } batch;
 
 static el_status tokenize_job(const batch *b, const char *prompt, job *j) {
@@ -168,7 +168,8 @@ static void end_job(batch *b, job *j) {
   j->tokens = NULL;
 }
 
-/* After a step: a job that is done leaves its features, and the last one may go on in the next step. */
+/* After a step: pools its states. Jobs that are done give their features; the last job may continue in the next step.
+ */
 static void take_states(batch *b) {
   const size_t n_out = el_features_n(b->f);
   job last = {0};
@@ -219,11 +220,11 @@ static el_status reserve_batch(batch *b) {
   const el_hparams *h = el_model_hparams(b->r->model);
   const size_t page = el_kv_page_bytes(h, EL_KV_F16);
   b->pages_each = ((size_t)b->f->max_tokens + EL_PAGE_TOKENS - 1) / EL_PAGE_TOKENS;
-  const size_t n_pages = ROWS + b->pages_each; /* a step's new jobs have one for each row at most */
+  const size_t n_pages = ROWS + b->pages_each; /* the new jobs of a step need at most one page per row */
   b->free_pages = malloc(n_pages * sizeof *b->free_pages);
   b->tables = malloc((ROWS + 1) * b->pages_each * sizeof *b->tables);
   b->states = malloc(ROWS * (size_t)b->f->n_taps * (size_t)b->f->n_embd * sizeof *b->states);
-  b->kv = aligned_alloc(64, (page + 63) / 64 * 64 * n_pages); /* only what is written takes memory */
+  b->kv = aligned_alloc(64, (page + 63) / 64 * 64 * n_pages); /* only pages that are written take memory */
   if (!b->free_pages || !b->tables || !b->states || !b->kv)
     return el_fail(b->err, EL_ERR_NO_MEMORY, "no memory to read prompts of %d tokens", b->f->max_tokens);
   while (b->n_free < n_pages) {

@@ -10,9 +10,10 @@
 #include "router/dot.h"
 
 enum {
-  EXTRA = 8,      /* directions beyond those that are wanted: they make the last of them converge */
-  ROUNDS = 12,    /* of subspace iteration. The classifier is fitted to what comes out, so it need not be exact */
-  ROW_BLOCK = 32, /* rows whose products are added up before the next part of the covariance: they stay in the cache */
+  EXTRA = 8,   /* further directions, which make the last wanted ones converge */
+  ROUNDS = 12, /* of subspace iteration. The classifier is fitted to the result, so it need not be exact */
+  ROW_BLOCK =
+      32, /* rows whose products are added before the next block of the covariance, so that they stay in the cache */
   COL_BLOCK = 64
 };
 
@@ -52,7 +53,7 @@ static void compute_covariance(const float *x, size_t n, size_t d, float *c) {
     for (size_t j = 0; j < i; j++) c[i * d + j] = c[j * d + i];
 }
 
-/* Gram-Schmidt, twice for the sake of rounding. What depends on the rows before it becomes zeros. */
+/* Gram-Schmidt, twice because of rounding. Rows that depend on those before become zeros. */
 static void orthonormalise_rows(float *q, size_t k, size_t d) {
   for (size_t i = 0; i < k; i++) {
     float *v = q + i * d;
@@ -102,12 +103,12 @@ static void jacobi_eigenvectors(double *a, double *v, size_t k) {
   }
 }
 
-/* Turns the subspace's basis q: [m, d] into its principal directions, the k largest into out. */
+/* Rotates the basis q: [m, d] of the subspace to its principal directions; the k largest go into out. */
 static void rotate_directions(const float *q, const float *qc, size_t m, size_t d, size_t k, double *a, double *v,
                               float *out) {
   for (size_t i = 0; i < m; i++)
     for (size_t j = 0; j < m; j++) a[i * m + j] = (double)el_dot(qc + i * d, q + j * d, d);
-  for (size_t i = 0; i < m; i++) /* rounding has made it a little asymmetric */
+  for (size_t i = 0; i < m; i++) /* rounding makes it slightly asymmetric */
     for (size_t j = 0; j < i; j++) a[i * m + j] = a[j * m + i] = (a[i * m + j] + a[j * m + i]) / 2;
   jacobi_eigenvectors(a, v, m);
   double largest = 0;
@@ -121,7 +122,8 @@ static void rotate_directions(const float *q, const float *qc, size_t m, size_t 
     a[best * m + best] = -INFINITY;
     if (value <= 1e-6 * largest) continue;
     for (size_t i = 0; i < m; i++) el_axpy((float)v[best * m + i], q + i * d, out, d);
-    /* Of a direction and its opposite, the one whose largest value is positive: rounding may not decide. */
+    /* Of a direction and its opposite, takes the one whose largest value is positive, so that rounding does not decide.
+     */
     size_t at = 0;
     for (size_t i = 1; i < d; i++)
       if (fabsf(out[i]) > fabsf(out[at])) at = i;

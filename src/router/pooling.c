@@ -39,7 +39,7 @@ struct el_pooler {
   sums taps[EL_ROUTER_MAX_TAPS];
 };
 
-/* Which sums a tap needs; returns how many vectors they take and, with memory, where they are. */
+/* Finds the sums that a tap needs and returns the number of their vectors; with `memory`, sets where they are. */
 static size_t lay_out_sums(const el_features *f, int tap, float *memory, sums *out) {
   bool wanted[EL_N_POOLINGS] = {false};
   for (int i = 0; i < f->n_slices; i++)
@@ -87,7 +87,7 @@ void el_pooler_reset(el_pooler *p) {
 
 /* unit = x / sqrt(mean(x^2)); all [n] */
 static void make_unit(const float *restrict x, int n, float *restrict unit) {
-  enum { LANES = 8 }; /* sums in this order on every machine, and the compiler may use vectors */
+  enum { LANES = 8 }; /* a fixed order of sums on every machine, which the compiler can vectorise */
   float sum[LANES] = {0}, total = 0;
   int i = 0;
   for (; i + LANES <= n; i += LANES)

@@ -17,7 +17,7 @@ el_status el_router_prompt_new(const el_tokenizer *t, const char *text, el_route
     status = el_fail(err, EL_ERR_INVALID, "the prompt has no tokens");
   }
   if (status) return status;
-  if (p.begin == p.end) { /* there is no template, or it has trimmed the message away */
+  if (p.begin == p.end) { /* there is no template, or it has trimmed the whole message */
     p.begin = 0;
     p.end = p.n;
   }

@@ -51,7 +51,7 @@ float el_router_base_logit(const el_router *r, const float *logits) {
   return logf(p / (1 - p));
 }
 
-/* k is small: a sorted list of the best so far, into which few candidates get. */
+/* A sorted list of the best so far; k is small, and few candidates get into it. */
 void el_router_top(const float *logits, size_t n, size_t k, size_t *out) {
   assert(k <= n);
   size_t have = 0;
@@ -65,7 +65,7 @@ void el_router_top(const float *logits, size_t n, size_t k, size_t *out) {
 
 size_t el_router_choose(const float *logits, const bool *resident, size_t n, int top_k, float margin) {
   assert(n >= 1 && top_k >= 1);
-  enum { MOST = 64 }; /* a choice among more is no choice by merit any more */
+  enum { MOST = 64 }; /* among more candidates the scores would hardly matter */
   size_t best[MOST], k = (size_t)top_k < MOST ? (size_t)top_k : MOST;
   if (k > n) k = n;
   el_router_top(logits, n, k, best);

@@ -19,7 +19,7 @@ enum { VERSION = 1 };
 
 /* ------------------------------------------------------------------ reading */
 
-/* The first thing that is wrong ends it: every function does nothing once there is a status. */
+/* The first error ends the reading: once there is a status, every function does nothing. */
 typedef struct loader {
   el_gguf *g;
   el_router *r;
@@ -31,7 +31,7 @@ static void refuse_router_key(loader *l, const char *key, const char *what) {
   if (!l->status) l->status = el_fail(l->err, EL_ERR_FORMAT, "%s: %s %s", el_gguf_path(l->g), key, what);
 }
 
-/* A missing key is the file's fault, not the caller's. */
+/* A missing key is an error of the file, not of the caller. */
 static void require_status(loader *l, el_status status) {
   l->status = status == EL_ERR_NOT_FOUND ? EL_ERR_FORMAT : status;
   if (status == EL_ERR_NOT_FOUND && l->err) l->err->code = EL_ERR_FORMAT;
@@ -87,7 +87,7 @@ static const el_gguf_kv *find_array(loader *l, const char *key, el_gguf_type typ
   return l->status ? NULL : kv;
 }
 
-/* A copy of a tensor's values, F32 or F16 and all finite: [rows, cols], or a vector when rows is 0. */
+/* Copies the values of a tensor, which must be F32 or F16 and finite: [rows, cols], or a vector if rows is 0. */
 static float *read_router_matrix(loader *l, const char *name, size_t rows, size_t cols) {
   if (l->status) return NULL;
   const el_tensor *t = el_gguf_tensor(l->g, name);
@@ -287,7 +287,7 @@ el_status el_router_open_memory(const void *data, size_t size, const char *path,
 }
 
 el_status el_router_open(const char *path, const el_base_id *base, el_router **out, el_error *err) {
-  /* Read, not mapped: a server lives long, and the file may be written anew meanwhile. */
+  /* The file is read, not mapped, as it may be rewritten while a server runs. */
   el_file file = {0};
   el_status status = el_file_read(path, MAX_BYTES, &file, err);
   if (!status) status = el_router_open_memory(file.data, file.size, path, base, out, err);
@@ -382,7 +382,7 @@ static bool write_router_pair(el_gguf_out *o, const el_lora_pair *p, const el_si
   return true;
 }
 
-/* The background as it is in the file; the caller's. */
+/* The background as floats, as the file has it; the caller frees it. */
 static float *background_floats(const el_example_rule *e) {
   float *out = malloc((size_t)e->n_background * (size_t)e->dim * sizeof *out), *at = out;
   for (int i = 0; out && i < e->n_background; i++)
@@ -391,7 +391,7 @@ static float *background_floats(const el_example_rule *e) {
   return out;
 }
 
-/* As F16, or as F32 if that is too narrow for a value. */
+/* Writes it as F16, or as F32 if a value does not fit F16. */
 static void write_matrix(el_gguf_out *o, const char *name, int64_t rows, int64_t cols, const float *data) {
   bool fits = true;
   for (int64_t i = 0; i < rows * cols && fits; i++) fits = isfinite(el_f16_to_f32(el_f32_to_f16(data[i])));

@@ -18,7 +18,7 @@ int el_table_column(const el_table *t, const char *name) {
   return -1;
 }
 
-/* Text that becomes a C string: valid UTF-8 without NUL. */
+/* Checks a text that becomes a C string: valid UTF-8 without NUL. */
 static el_status check_table_text(const el_table_builder *b, el_str s, size_t line, const char *what, size_t max) {
   if (s.len > max)
     return el_fail(b->err, EL_ERR_FORMAT, "%s: line %zu: %s has %zu bytes; the limit is %zu", b->t->path, line, what,
@@ -55,7 +55,7 @@ el_status el_table_add_column(el_table_builder *b, el_str name, size_t line, con
   return EL_OK;
 }
 
-/* Makes *p hold `cap` items; false: no memory, and it is as before. */
+/* Makes *p hold `cap` items. False: out of memory; *p is unchanged. */
 static bool grow_table_array(void *p, size_t cap, size_t size) {
   void *old, *grown;
   memcpy(&old, p, sizeof old);
@@ -109,7 +109,7 @@ el_status el_table_set_score(el_table_builder *b, int column, double score, size
   return EL_OK;
 }
 
-/* A table without tasks has none at all, so that nobody takes a NULL for a name. */
+/* A table without tasks has no array of them, so that a NULL is never taken for a name. */
 static el_status finish_table(el_table_builder *b) {
   el_table *t = b->t;
   size_t with_task = 0;

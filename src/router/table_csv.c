@@ -9,7 +9,7 @@
 typedef struct csv {
   el_table_builder *b;
   el_csv r;
-  /* What the columns are: a candidate's number, or one of these. */
+  /* The meaning of a column: a candidate's number, or one of these. */
   int *columns;
   size_t n_columns;
 } csv;

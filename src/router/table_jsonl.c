@@ -1,4 +1,4 @@
-/* A JSON object a line. The first line says which candidates there are; every other one must have the same. */
+/* One JSON object per line. The first line defines the candidates; every other line must have the same ones. */
 #include <jansson.h>
 #include <string.h>
 
@@ -14,7 +14,7 @@ static el_str str_of_json(const json_t *s) {
   return (el_str){json_string_value(s), json_string_length(s)};
 }
 
-/* Calls `each` for every score of a row: those of "scores" and the fields score_NAME. */
+/* Calls `each` for every score of a row: those in "scores", and the fields score_NAME. */
 static el_status for_each_score(el_table_builder *b, json_t *row, size_t line,
                                 el_status (*each)(el_table_builder *b, const char *name, const json_t *value,
                                                   size_t line)) {

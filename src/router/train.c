@@ -14,14 +14,14 @@
 #include "router/pca.h"
 
 enum {
-  MAX_TAPS = 6, /* that are tried: neighbouring layers know much the same */
+  MAX_TAPS = 6, /* to try: neighbouring layers have nearly the same information */
   FOLDS = 4,
-  CELL_ROUNDS = 40,   /* of a fit that only judges */
+  CELL_ROUNDS = 40,   /* of a fit that only serves to judge a combination */
   FINAL_ROUNDS = 200, /* of the classifier that is kept */
   MAX_CELLS = MAX_TAPS * 5
 };
-/* Penalties, from heavy to light. What is to be learnt ranges from adapters of clearly different trades to models
- * that are nearly the same, so the grid is wide. */
+/* Penalties, from heavy to light. Candidates range from adapters for clearly different tasks to models that are nearly
+ * the same, so the grid is wide. */
 static const double penalties[] = {300, 100, 30, 10, 3, 1, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001};
 static const double shared_penalties[] = {100, 10, 1, 0.1, 0.01};
 enum {
@@ -29,7 +29,8 @@ enum {
   N_SHARED = sizeof shared_penalties / sizeof *shared_penalties
 };
 static const double SHARED_AT_FIRST = 1;
-/* A layer whose error is about the least is better when it comes earlier: selection costs less. */
+/* Among layers whose errors are within this factor of the smallest, an earlier one is better, as a decision costs less.
+ */
 static const double ABOUT = 1.01;
 
 void el_train_features(int n_layers, int n_embd, int max_depth, int max_tokens, el_features *out) {
@@ -63,7 +64,7 @@ static void add_cell(const el_features *f, el_train_report *r, int n, const el_f
   r->n_cells++;
 }
 
-/* The slice that examples are compared by: the tap that is nearest to the wanted layer, but the embedding. */
+/* The slice by which examples are compared: the tap nearest to the wanted layer, except the embedding. */
 static el_feature_slice example_slice(const el_train_data *d) {
   const el_features *f = d->features;
   int best = f->n_taps - 1;
@@ -72,7 +73,7 @@ static el_feature_slice example_slice(const el_train_data *d) {
   return (el_feature_slice){best, EL_POOL_UNIT_MEAN};
 }
 
-/* Whether there is a difference between rows to learn from. */
+/* Whether rows differ, so that there is something to learn. */
 static bool scores_vary(const el_train_data *d) {
   const size_t columns = (size_t)d->n_columns;
   for (size_t i = columns; i < (d->n_train + d->n_valid) * columns; i++)
@@ -83,7 +84,7 @@ static bool scores_vary(const el_train_data *d) {
 static void list_cells(const el_train_data *d, el_train_report *r) {
   const el_features *f = d->features;
   r->nothing = !scores_vary(d);
-  if (r->nothing) { /* any will do: only examples tell */
+  if (r->nothing) { /* any combination will do, as only examples count */
     add_cell(f, r, 1, (el_feature_slice[]){example_slice(d)});
     return;
   }
@@ -130,7 +131,7 @@ static el_status make_space(const el_train_data *d, const el_train_cell *c, int 
   s->n_in = (size_t)c->n_slices * (size_t)d->features->n_embd;
   s->dim = (size_t)max_dim;
   if (s->dim > s->n_in) s->dim = s->n_in;
-  if (s->dim > d->n_train - 1) s->dim = d->n_train - 1; /* so many directions they have */
+  if (s->dim > d->n_train - 1) s->dim = d->n_train - 1; /* so many rows span no more directions */
   float *x = calloc(n * s->n_in, sizeof *x);
   s->mean = malloc(s->n_in * sizeof *s->mean);
   s->scale = malloc(s->n_in * sizeof *s->scale);
@@ -158,9 +159,9 @@ end:
   return status;
 }
 
-/* What is known of predictions on rows not seen. */
+/* How good predictions are on rows not seen. */
 typedef struct verdict {
-  double error, total; /* squared error of differences, and what their means alone leave */
+  double error, total; /* squared error of differences, and that of their means */
   double loss, chosen;
   size_t n;
 } verdict;
@@ -169,8 +170,8 @@ static double explained_share(const verdict *v) {
   return v->total > 0 ? 1 - v->error / v->total : 0;
 }
 
-/* p: predictions, mean: the column's means in training. With one column there is nothing to compare to: then it is
- * the score itself. */
+/* p: predictions; mean: the columns' means in training. With one column there are no differences, and the score itself
+ * is judged. */
 static void judge_prediction(verdict *v, const float *p, const float *y, const float *mean, int n) {
   float p_mean = 0, y_mean = 0, m_mean = 0;
   int best = 0;
@@ -194,7 +195,7 @@ static void judge_prediction(verdict *v, const float *p, const float *y, const f
 /* Rows by their role in training; the same for all cells. */
 typedef struct folds {
   uint32_t *train, *valid, *all;    /* [n_train], [n_valid], both */
-  uint32_t *in[FOLDS], *out[FOLDS]; /* training rows without the fold, and the fold */
+  uint32_t *in[FOLDS], *out[FOLDS]; /* for each fold: training rows outside it, and the rows in it */
   size_t n_in[FOLDS], n_out[FOLDS];
   float *mean; /* [n_columns] of training rows */
   uint32_t *memory;
@@ -213,7 +214,7 @@ static el_status make_folds(const el_train_data *d, uint64_t seed, folds *p, el_
   p->train = p->all = p->memory;
   p->valid = p->memory + d->n_train;
   for (size_t i = 0; i < n; i++) p->all[i] = (uint32_t)i;
-  /* Shuffled, so that folds are of one size and a table that is sorted is no trouble. */
+  /* Shuffled, so that folds have equal sizes and a sorted table does no harm. */
   uint32_t *order = p->memory + n;
   for (size_t i = 0; i < d->n_train; i++) {
     size_t at = el_mix64(seed + (i + 1) * EL_GOLDEN_GAMMA) % (i + 1);
@@ -246,8 +247,8 @@ static void judge_rows(const el_classifier *h, const el_classifier_data *data, c
   }
 }
 
-/* Fits without each fold, and on all training rows; what they say of rows that they have not seen. The classifiers are
- * where to begin, and what has come out: one a fold, then that of all. */
+/* Fits without each fold, and on all training rows, and judges the predictions on rows not seen. The classifiers are
+ * the starting points and the results: one per fold, then the one of all rows. */
 static el_status cross_validate(const el_train_data *d, const folds *p, const space *s, double l2, double l2_shared,
                                 el_classifier classifiers[FOLDS + 1], float *scratch, verdict *out, el_error *err) {
   el_classifier_options o = {l2, l2_shared, CELL_ROUNDS, NULL};
@@ -267,7 +268,7 @@ static void free_classifiers(el_classifier classifiers[FOLDS + 1]) {
   for (int f = 0; f <= FOLDS; f++) el_classifier_free(&classifiers[f]);
 }
 
-/* A classifier that says the columns' means: where every fit begins, so that one that stops early says no less. */
+/* A classifier that predicts the columns' means. Every fit starts there, so a fit that stops early is no worse. */
 static el_status new_mean_classifier(const el_train_data *d, const folds *p, const space *s, el_classifier *h,
                                      el_error *err) {
   el_status status = el_classifier_new((int)s->dim, d->n_columns, h, err);
@@ -285,13 +286,13 @@ static el_status new_classifiers(const el_train_data *d, const folds *p, const s
   return status;
 }
 
-/* Whether a verdict is better than another. With one column differences say nothing. */
+/* Whether a verdict is better than another. With one column the loss counts, as there are no differences. */
 static bool is_better_verdict(const verdict *a, const verdict *b, int n_columns) {
   if (b->n == 0) return true;
   return n_columns > 1 ? a->error < b->error : a->loss < b->loss;
 }
 
-/* Finds a cell's penalty: from heavy to light, until it has become worse twice. */
+/* Finds a cell's penalty: goes from heavy to light until the result has become worse twice. */
 static el_status try_cell(const el_train_data *d, const folds *p, int dim, el_train_cell *c, el_error *err) {
   space s = {0};
   el_classifier classifiers[FOLDS + 1] = {{0}};
@@ -357,7 +358,7 @@ static int depth_of(const el_train_data *d, const el_train_cell *c) {
   return depth;
 }
 
-/* The best, or what is nearly as good and costs less. */
+/* The best cell, or one that is nearly as good and costs less. */
 static size_t find_winner(const el_train_data *d, const el_train_report *r) {
   size_t best = 0, won;
   const bool many = d->n_columns > 1;
@@ -373,7 +374,7 @@ static size_t find_winner(const el_train_data *d, const el_train_report *r) {
   return won;
 }
 
-/* The features of a cell and of examples, and no more taps than they need. */
+/* The features of a cell and of examples, with only the taps that they need. */
 static void choose_features(const el_train_data *d, const el_train_cell *c, el_router *r) {
   el_features *f = &r->features;
   el_feature_slice list[EL_TRAIN_MAX_CELL_SLICES + 1], example = example_slice(d);
@@ -397,8 +398,8 @@ static void choose_features(const el_train_data *d, const el_train_cell *c, el_r
   }
 }
 
-/* The router of a space and a classifier: both at once, so that what the classifier reads is one product away from
- * features. */
+/* Makes the router of a space and a classifier. Standardisation and projection are combined, so that the classifier's
+ * input is a single product of the features. */
 static el_status assemble_router(const el_train_data *d, const el_train_cell *c, const space *s, const el_classifier *h,
                                  el_router *r, el_error *err) {
   choose_features(d, c, r);
@@ -416,7 +417,7 @@ static el_status assemble_router(const el_train_data *d, const el_train_cell *c,
     double origin = 0;
     for (size_t i = 0; i < s->n_in; i++) {
       float w = s->directions[k * s->n_in + i] * s->scale[i], half = el_f16_to_f32(el_f32_to_f16(w));
-      if (isfinite(half)) w = half; /* what the file will say */
+      if (isfinite(half)) w = half; /* the value that the file will have */
       r->projection[k * s->n_in + i] = w;
       origin += (double)w * (double)s->mean[i];
     }
@@ -431,7 +432,7 @@ static el_status assemble_router(const el_train_data *d, const el_train_cell *c,
   return EL_OK;
 }
 
-/* How the classifier does on the validation set. */
+/* Measures the classifier on the validation set. */
 static void measure_router(const el_train_data *d, const folds *p, const space *s, const el_classifier *h,
                            float *scratch, el_router_facts *f) {
   const size_t columns = (size_t)d->n_columns;
@@ -461,7 +462,7 @@ static void measure_router(const el_train_data *d, const folds *p, const space *
   f->loss = (float)(v.loss / n);
 }
 
-/* The classifier that is kept: the cell's penalty, the shared one that fits best, early stopping. */
+/* Fits the classifier that is kept: with the cell's penalty, the best shared penalty, and early stopping. */
 static el_status fit_final(const el_train_data *d, const el_train_options *o, const folds *p, const space *s,
                            el_train_cell *cell, el_router *r, el_classifier *classifier, el_error *err) {
   el_classifier classifiers[FOLDS + 1] = {{0}};
@@ -518,7 +519,7 @@ static el_status make_router(const el_train_data *d, const el_train_options *o, 
   if (!status) status = fit_final(d, o, p, &s, cell, r, &classifier, err);
   if (!status) status = assemble_router(d, cell, &s, &classifier, r, err);
   if (!status) status = learn_examples(d, o, r, err);
-  /* Without a column for it, the base counts as a candidate of no particular merit. */
+  /* Without a column, the base counts as an average candidate. */
   for (int c = 0; c < d->n_columns; c++) r->base_score += p->mean[c] / (float)d->n_columns;
   r->top_k = EL_ROUTER_TOP_K;
   r->margin = EL_ROUTER_MARGIN;
@@ -527,7 +528,7 @@ static el_status make_router(const el_train_data *d, const el_train_options *o, 
   return status;
 }
 
-/* Says what cannot be learnt from. */
+/* Refuses data from which nothing can be learnt. */
 static el_status check_train_data(const el_train_data *d, el_error *err) {
   const size_t n_in = el_features_n(d->features), n = d->n_train + d->n_valid;
   if (d->n_train < EL_TRAIN_MIN_ROWS || d->n_valid < 1)
