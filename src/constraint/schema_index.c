@@ -316,7 +316,7 @@ static void unescape_pointer(char *text, bool pointer) {
   *out = 0;
 }
 
-static const json_t *follow_pointer(el_schema *s, const json_t *at, char *pointer) {
+static const json_t *follow_pointer(const json_t *at, char *pointer) {
   char *end = pointer + strlen(pointer);
   for (char *token = pointer + 1; at && token <= end;) {
     size_t n = strcspn(token, "/");
@@ -353,7 +353,7 @@ const json_t *el_schema_resolve(el_schema *s, uint32_t from, const char *ref, ui
     char *fragment = (char *)el_schema_print(s, "%s", ref + n + 1);
     unescape_pointer(fragment, false);
     if (*fragment == '/') {
-      target = follow_pointer(s, target, fragment);
+      target = follow_pointer(target, fragment);
     } else if (*fragment) {
       target = NULL;
       for (uint32_t i = 0; i < s->n_anchors && !target; i++)

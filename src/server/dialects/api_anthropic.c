@@ -3,15 +3,11 @@
 #include "server/dialects/anthropic.h"
 #include "server/dialects/openai.h"
 
-static bool read_anthropic_kept(el_api_parse *p, const el_field *f, const json_t *v) {
-  return true;
-}
-
 /* Fields beside those of chats. el_anthropic_prepare makes the first ones. */
 static const el_field FIELDS[] = {
-    EL_FIELD("system", 0, read_anthropic_kept),
-    EL_FIELD("stop_sequences", 0, read_anthropic_kept),
-    EL_FIELD("thinking", 0, read_anthropic_kept),
+    EL_FIELD("system", 0, el_read_kept),
+    EL_FIELD("stop_sequences", 0, el_read_kept),
+    EL_FIELD("thinking", 0, el_read_kept),
     EL_FIELD("metadata", 0, el_read_ignored), /* who asks, like */
     EL_FIELD("service_tier", 0, el_read_ignored),
     EL_FIELD("inference_geo", 0, el_read_ignored), /* where it is computed */

@@ -13,16 +13,12 @@ static bool read_text_format(el_api_parse *p, const el_field *f, const json_t *v
   return !format || json_is_null(format) || el_read_response_format(p, &named, format);
 }
 
-static bool read_responses_kept(el_api_parse *p, const el_field *f, const json_t *v) {
-  return true;
-}
-
 /* Fields beside those of chats. el_responses_prepare makes the first one. */
 static const el_field FIELDS[] = {
     {"max_output_tokens", 0, el_read_max_tokens, EL_FIELD_AT(request.max_tokens), -1, INT_MAX, EL_PRESET_MAX_TOKENS},
-    EL_FIELD("input", 0, read_responses_kept),
-    EL_FIELD("instructions", 0, read_responses_kept),
-    EL_FIELD("previous_response_id", 0, read_responses_kept),
+    EL_FIELD("input", 0, el_read_kept),
+    EL_FIELD("instructions", 0, el_read_kept),
+    EL_FIELD("previous_response_id", 0, el_read_kept),
     EL_FIELD("text", 0, read_text_format),
     EL_FIELD("reasoning", 0, el_read_ignored),  /* ignored: templates decide how long the model thinks */
     EL_FIELD("truncation", 0, el_read_ignored), /* "disabled" is what happens */

@@ -80,6 +80,11 @@ bool el_read_ignored(el_api_parse *p, const el_field *f, const json_t *v) {
   return true;
 }
 
+/* The dialect's own function reads it from the body. */
+bool el_read_kept(el_api_parse *p, const el_field *f, const json_t *v) {
+  return true;
+}
+
 /* A feature that would change the answer and is not supported: only its "off" value is accepted. */
 bool el_api_unsupported(el_api_parse *p, const el_field *f) {
   return el_api_fail(p->error, 400, "unsupported_parameter", f->name, "'%s' is not supported by this server.", f->name);

@@ -83,6 +83,8 @@ bool el_read_float(el_api_parse *p, const el_field *f, const json_t *v);
 bool el_read_bool(el_api_parse *p, const el_field *f, const json_t *v);
 bool el_read_ignored(el_api_parse *p, const el_field *f, const json_t *v);
 bool el_read_integer(el_api_parse *p, const el_field *f, const json_t *v, json_int_t *out);
+/* Accepts a field that the dialect's `prepare` has read from the body. */
+bool el_read_kept(el_api_parse *p, const el_field *f, const json_t *v);
 /* A feature that would change the answer and is not supported: only its "off" value is accepted. */
 bool el_read_unsupported(el_api_parse *p, const el_field *f, const json_t *v);
 bool el_api_unsupported(el_api_parse *p, const el_field *f);
