@@ -59,7 +59,7 @@ static void print_line(FILE *out, const char *url, int with, bool chat, const ch
 void el_cli_print_curl_lines(FILE *out, const el_engine *e, const char *url, int with) {
   el_model_info info;
   el_engine_info(e, &info);
-  fprintf(out, "Open %s in a browser, or ask it, each adapter for its own trade:\n", url);
+  fprintf(out, "Open %s in a browser, or ask it, with a line for each adapter:\n", url);
   bool chat = model_has_template(e);
   print_line(out, url, with, chat, info.name, "What is a low-rank adapter?");
   el_adapter_info *list;

@@ -210,7 +210,7 @@ static el_status print_training(const training *t, const el_train_report *found,
            &b,
            "\nexplained: of the differences between candidates' scores on one prompt, on prompts not seen; *: won\n"
            "won        L2 %g, of what candidates have in common %g%s\n"
-           "examples   compared after %d layers, with %d prompts of no trade%s\n"
+           "examples   compared after %d layers, with %d general prompts%s\n"
            "validation chosen %.3f ± %.3f, random %.3f, best single in training (%s) %.3f, loss %.4f\n"
            "wrote      %s\n",
            (double)f->l2, (double)f->l2_shared, t->o->no_refit ? "" : "; then fitted to all rows",
