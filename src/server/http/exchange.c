@@ -527,7 +527,7 @@ static void tell_unknown(void *exchange, const char *name, const char *hint) {
       el_logf(&s->log, EL_LOG_WARN, "%s: unknown field '%.80s' is ignored, now and later.%s", x->what, name, hint);
       break;
     case EL_UNKNOWN_LAST:
-      el_logf(&s->log, EL_LOG_WARN, "%d unknown fields were told of; others are ignored without a word",
+      el_logf(&s->log, EL_LOG_WARN, "%d unknown fields have been logged; further ones are ignored silently",
               EL_MAX_UNKNOWN);
       break;
     case EL_UNKNOWN_OLD: break;

@@ -238,7 +238,7 @@ static bool constrain_calls(el_api_parse *p, el_calling *c) {
     if (c->rules.required || c->rules.only)
       return el_api_fail(p->error, 400, "unsupported_value", "tool_choice",
                          "An answer cannot be both a call that 'tool_choice' asks for and in a format of its own.");
-    el_logf(p->setup->log, EL_LOG_WARN, "%s: strict tools beside a format of the answer: the format counts",
+    el_logf(p->setup->log, EL_LOG_WARN, "%s: strict tools and a response format: only the response format is enforced",
             r->api->name);
     return true;
   }
