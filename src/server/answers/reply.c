@@ -212,7 +212,7 @@ static bool take_prompt_logprobs(el_reply *r, el_choice *c, const el_packed_even
           el_prompt_logprobs_write(c->logprobs.tokenizer, &p, (size_t)q->n_prompt_logprobs, &c->prompt_logprobs));
 }
 
-static bool take_decision(el_reply *r, el_choice *c, const el_packed_event *ev) {
+static bool take_packed_decision(el_reply *r, el_choice *c, const el_packed_event *ev) {
   free(c->adapter);
   c->adapter = strdup(el_packed_event_text(ev));
   bool wanted = r->request->scores || r->request->route;
@@ -302,7 +302,7 @@ static bool take_packed_event(el_reply *r, el_choice *c, const el_packed_event *
     fail_reply(r, c, ev);
     return true;
   }
-  if (ev->type == EL_EVENT_DECISION) return take_decision(r, c, ev) && begin_reply_choice(r, c, stream);
+  if (ev->type == EL_EVENT_DECISION) return take_packed_decision(r, c, ev) && begin_reply_choice(r, c, stream);
   if (!begin_reply_choice(r, c, stream)) return false;
   if (ev->type == EL_EVENT_EMBEDDING) return take_packed_vector(c, ev);
   if (ev->type == EL_EVENT_PROMPT && !take_prompt_logprobs(r, c, ev)) return false;

@@ -304,7 +304,7 @@ static void on_generation_event(const el_event *ev) {
 }
 
 /* What people are told a request was for. */
-static const char *name_of(const el_adapter_selection *who) {
+static const char *name_of_answering(const el_adapter_selection *who) {
   switch (who->by) {
     case EL_BY_NAME: return who->name;
     case EL_BY_HOLD: return who->held->name;
@@ -317,7 +317,7 @@ static const char *name_of(const el_adapter_selection *who) {
 /* What the engine said of a request. */
 static bool fail_submit(const el_exchange *x, const el_request *q, const el_error *err, el_api_error *e) {
   if (err->detail) el_logf(&x->server->log, EL_LOG_WARN, "%s: refused: %s", x->id, err->message);
-  return el_api_fail_engine(e, err, name_of(&q->adapter), el_key_is_limited(x->key));
+  return el_api_fail_engine(e, err, name_of_answering(&q->adapter), el_key_is_limited(x->key));
 }
 
 /* Submits choice `i` with the adapters in q. False: *e, with which the exchange must fail. Until then the choice counts
@@ -359,7 +359,7 @@ static bool submit_one(el_exchange *x, size_t i, el_request q, el_api_error *e) 
   pthread_mutex_unlock(&x->mutex);
   if (!status) {
     el_logf(&x->server->log, EL_LOG_DEBUG, "%s: submitted as request %llu to %s", x->id, (unsigned long long)id,
-            name_of(&q.adapter));
+            name_of_answering(&q.adapter));
     if (!wanted) el_exchange_stop_generations(x);
     return true;
   }
