@@ -44,14 +44,14 @@ static void fill_contexts(el_batch_alone *c) {
 
 /* Seconds of --ntg steps, the first not counted; attention's alone in *attention. */
 static double time_long_decoding(el_batch_alone *c, int npl, int context, double *attention) {
-  double parts[EL_N_PARTS] = {0}, unused[EL_N_PARTS] = {0}, seconds = 0;
+  double parts[EL_N_WORKS] = {0}, unused[EL_N_WORKS] = {0}, seconds = 0;
   for (int i = -1; i < c->asked->ntg; i++) {
     for (int s = 0; s < npl; s++) c->steps.rows[s] = el_batch_alone_row(c, s, context + (i < 0 ? 0 : i), true);
     el_step_profile(c->steps.step, i < 0 ? unused : parts);
     const double each = el_bench_steps_run(&c->steps, npl);
     seconds += i < 0 ? 0 : each;
   }
-  *attention = parts[EL_PART_ATTENTION];
+  *attention = parts[EL_WORK_ATTENTION];
   return seconds;
 }
 

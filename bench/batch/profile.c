@@ -6,7 +6,7 @@
 #include "bench/batch/alone.h"
 
 typedef struct tally {
-  double seconds, parts[EL_N_PARTS];
+  double seconds, parts[EL_N_WORKS];
   int steps, rows;
 } tally;
 
@@ -45,9 +45,9 @@ static double prompt_operations(const el_hparams *h) {
 static void print_parts(const tally *a, const tally *b) {
   const double a_ms = 1e3 / a->steps, b_ms = 1e3 / b->steps;
   printf("%-18s%12s%8s%14s%8s\n", "ms a step", "prompt", "", "decode", "");
-  for (int i = 0; i < EL_N_PARTS; i++) {
+  for (int i = 0; i < EL_N_WORKS; i++) {
     if (a->parts[i] + b->parts[i] == 0) continue;
-    printf("%-18s%12.3f%7.1f%%%14.3f%7.1f%%\n", el_part_name((el_part)i), a->parts[i] * a_ms,
+    printf("%-18s%12.3f%7.1f%%%14.3f%7.1f%%\n", el_step_work_name((el_step_work)i), a->parts[i] * a_ms,
            100 * a->parts[i] / a->seconds, b->parts[i] * b_ms, 100 * b->parts[i] / b->seconds);
   }
   printf("%-18s%12.3f%8s%14.3f\n", "all", a->seconds * a_ms, "", b->seconds * b_ms);
@@ -55,8 +55,8 @@ static void print_parts(const tally *a, const tally *b) {
 
 static json_t *tally_json(const tally *t) {
   json_t *parts = json_object();
-  for (int i = 0; parts && i < EL_N_PARTS; i++)
-    json_object_set_new(parts, el_part_name((el_part)i), json_real(t->parts[i]));
+  for (int i = 0; parts && i < EL_N_WORKS; i++)
+    json_object_set_new(parts, el_step_work_name((el_step_work)i), json_real(t->parts[i]));
   return json_pack("{s:i, s:i, s:f, s:o}", "steps", t->steps, "rows", t->rows, "seconds", t->seconds, "parts", parts);
 }
 
@@ -71,7 +71,7 @@ static bool profile_batch(el_batch_alone *p, int npl) {
   const double prompt_speed = prompt.rows / prompt.seconds, speed = generated.rows / generated.seconds,
                gops = prompt_speed * prompt_operations(p->steps.h) * 1e-9,
                bytes = el_batch_alone_kv_bytes(p, npl, p->asked->npp),
-               kv_speed = bytes * generated.steps / generated.parts[EL_PART_ATTENTION] * 1e-9;
+               kv_speed = bytes * generated.steps / generated.parts[EL_WORK_ATTENTION] * 1e-9;
   if (p->asked->json) {
     json_t *entry = json_pack("{s:i, s:o, s:o, s:f, s:f, s:f}", "npl", npl, "prompt", tally_json(&prompt), "decode",
                               tally_json(&generated), "prompt_gops", gops, "kv_gb_per_second", kv_speed,

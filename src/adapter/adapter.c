@@ -1,4 +1,4 @@
-/* Adapters in memory of their own. See adapter.h for the form, packer.c for how it is made. */
+/* Adapters in memory of their own. adapter.h describes the form, packer.c makes it. */
 #include "adapter/adapter.h"
 
 #include <stdlib.h>
@@ -10,7 +10,7 @@
 
 enum { HUGE_PAGE = 2 << 20, BLOCK = 256 << 10 };
 
-/* `f`, or random weights when it is NULL. */
+/* Packs `f`, or random weights if `f` is NULL. */
 static el_status make_adapter(const el_lora_file *f, const el_sites *sites, const el_base *base, int rank,
                               uint64_t seed, const el_kernels *k, el_layout layout, el_adapter **out, el_error *err) {
   el_packer *p = NULL;
@@ -23,7 +23,8 @@ static el_status make_adapter(const el_lora_file *f, const el_sites *sites, cons
   if (!status) {
     size_t bytes = (size_t)size.n_blocks * BLOCK;
     blocks = malloc(sizeof *blocks * size.n_blocks);
-    /* Huge pages where they fit: a step reads all of an adapter, and page walks would cost as much as the reads. */
+    /* Huge pages where they fit: a step reads all of an adapter, and page walks would cost as much
+     * as the reads. */
     if (!blocks || posix_memalign(&arena, bytes >= HUGE_PAGE ? HUGE_PAGE : 64, bytes))
       status = el_fail(err, EL_ERR_NO_MEMORY, "adapter: out of memory for %zu bytes", bytes);
     else if (bytes >= HUGE_PAGE)
@@ -63,5 +64,5 @@ el_status el_adapter_random(const el_sites *sites, int rank, uint64_t seed, cons
 }
 
 void el_adapter_free(el_adapter *a) {
-  free(a); /* it is at the beginning of its memory */
+  free(a); /* the description is at the beginning of the memory */
 }

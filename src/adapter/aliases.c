@@ -1,4 +1,4 @@
-/* Other names of adapters, by their presets, and what is to be said of presets. */
+/* Aliases that presets give to adapters, and notices about presets. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,16 +7,13 @@
 #include "adapter/registry_private.h"
 #include "base/error.h"
 
-static const char *show_alias(const char *name, char out[EL_SHOW]) {
-  return el_str_show((el_str){name, strlen(name)}, out, EL_SHOW);
-}
-
-/* Of el_registry.aliases. */
+/* The index of a name's bucket in el_registry.aliases. */
 static size_t alias_bucket(const char *name) {
   return el_registry_hash(name) % EL_ALIAS_BUCKETS;
 }
 
-/* Whoever of those that want it was registered first; NULL: nobody wants it. */
+/* The entry that has the alias: of those that want it, the one that was registered first. NULL:
+ * nobody wants it. */
 static el_entry *find_alias(const el_registry *r, const char *name) {
   el_entry *first = NULL;
   for (const el_alias *a = r->aliases[alias_bucket(name)]; a; a = a->next)
@@ -48,17 +45,18 @@ void el_registry_add_aliases(el_registry *r, el_entry *e) {
     *at = &e->aliases[i];
     const el_entry *has = el_registry_resolve(r, name);
     if (!strcmp(name, r->base_name))
-      el_registry_notice(r, "adapter %s: alias %s: is the base model's name", show_alias(e->name, own),
-                         show_alias(name, shown));
+      el_registry_notice(r, "adapter %s: alias %s: is the base model's name", el_registry_show(e->name, own),
+                         el_registry_show(name, shown));
     else if (has != e)
-      el_registry_notice(r, "adapter %s: alias %s: adapter %s has that name", show_alias(e->name, own),
-                         show_alias(name, shown), show_alias(has->name, other));
+      el_registry_notice(r, "adapter %s: alias %s: adapter %s has that name", el_registry_show(e->name, own),
+                         el_registry_show(name, shown), el_registry_show(has->name, other));
   }
   const el_entry *late = find_alias(r, e->name);
   if (late && late != e)
-    el_registry_notice(r, "adapter %s: alias %s: adapter %s has that name", show_alias(late->name, own),
-                       show_alias(e->name, shown), show_alias(e->name, other));
-  if (e->preset_error) el_registry_notice(r, "adapter %s: %s", show_alias(e->name, own), e->preset_error->message);
+    el_registry_notice(r, "adapter %s: alias %s: adapter %s has that name", el_registry_show(late->name, own),
+                       el_registry_show(e->name, shown), el_registry_show(e->name, other));
+  if (e->preset_error)
+    el_registry_notice(r, "adapter %s: %s", el_registry_show(e->name, own), e->preset_error->message);
 }
 
 void el_registry_remove_aliases(el_registry *r, el_entry *e) {

@@ -46,7 +46,7 @@ void el_lora_groups_add(el_lora_groups *g, int row, const el_adapter *adapter, i
   g->at[g->n++] = (el_lora_group){adapter, row, row + 1, expert};
 }
 
-/* The rows that a group has in [*begin, *end). */
+/* Narrows [*begin, *end) to the rows of the group; false: none is left. */
 static bool clip_to_group(const el_lora_group *group, int *begin, int *end) {
   if (group->row_begin > *begin) *begin = group->row_begin;
   if (group->row_end < *end) *end = group->row_end;
@@ -57,7 +57,7 @@ static int n_readers(const el_apply *p, int in) {
   return p->sites->first[in + 1] - p->sites->first[in];
 }
 
-/* What a group's adapter has for an input, and for a site; NULL: nothing. */
+/* What a group's adapter has for an input, or for a site; NULL: nothing. */
 static const el_packed *group_a(const el_apply *p, const el_lora_group *g, int layer, int in) {
   const el_packed *a = in < p->sites->n_inputs ? el_adapter_a(g->adapter, layer, in)
                                                : el_adapter_expert_a(g->adapter, layer, in, g->expert);
@@ -77,7 +77,7 @@ bool el_apply_has(const el_apply *p, const el_lora_groups *groups, int layer, in
   return false;
 }
 
-/* h in the form that its B takes. */
+/* Writes h in the form that its B takes. */
 static void quantize_h(const el_apply *p, const float *h, const el_packed *b, float gain, el_act *act) {
   el_act_shape(act, b->cols, 1);
   if (el_layout_is_float(b->layout))
@@ -86,7 +86,8 @@ static void quantize_h(const el_apply *p, const float *h, const el_packed *b, fl
     p->kernels->quantize(h, 0, act->n_groups, gain, act, 0);
 }
 
-/* h of one row, for each site that the adapter has something for, in the form that its B takes. */
+/* Writes h of one row, for each site that the adapter has something for, in the form that its B
+ * takes. */
 static void quantize_row(const el_apply *p, const el_lora_group *g, int place, int in, int row) {
   for (int i = 0; i < n_readers(p, in); i++) {
     const el_lora_site *site = group_site(p, g, place, p->sites->first[in] + i);

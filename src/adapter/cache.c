@@ -52,9 +52,10 @@ static el_cache_item *lru_victim(el_cache *c, el_cache_may may, const void *user
 
 /* ------------------------------------------------------------------ S3-FIFO */
 
-/* Yang et al., "FIFO Queues are All You Need for Cache Eviction", SOSP 2023. New items pass a small queue, a tenth of
- * what is resident; those used meanwhile go on to the main queue, the others leave, and come straight to main if they
- * are wanted again before main's size has been evicted. */
+/* Yang et al., "FIFO Queues are All You Need for Cache Eviction", SOSP 2023. New items enter a
+ * small queue, a tenth of what is resident. Items used meanwhile go on to the main queue; the
+ * others leave. An item that is wanted again before the main queue has evicted as much as its size
+ * goes straight to the main queue. */
 enum { SMALL, MAIN, MAX_HITS = 3 };
 
 static void s3_use(el_cache *c, el_cache_item *item) {
@@ -76,7 +77,8 @@ static void s3_remove(el_cache *c, el_cache_item *item, bool evicted) {
 }
 
 static el_cache_item *s3_victim(el_cache *c, el_cache_may may, const void *user) {
-  /* An item passes MAX_HITS + 1 times at most before it is chosen; those that may not be are passed on. */
+  /* An item is passed MAX_HITS + 1 times at most before it is chosen. Items that may not be evicted
+   * are passed too. */
   for (uint64_t steps = (MAX_HITS + 2) * (c->n_items + 1); steps; steps--) {
     bool small = c->queue[SMALL].last && (c->queue[SMALL].size * 10 > c->size || !c->queue[MAIN].last);
     el_cache_item *item = c->queue[small ? SMALL : MAIN].last;
@@ -96,11 +98,12 @@ static el_cache_item *s3_victim(el_cache *c, el_cache_may may, const void *user)
 
 /* ---------------------------------------------------------------- frequency */
 
-/* Least frequently used with forgetting (the LRFU family: Lee et al., IEEE Trans. Computers 50 (2001)): an item's score
- * is the number of its uses, each worth half as much after a half-life. Counts are kept for what is not resident too,
- * which is what makes it better than LRU where popularity follows a power law: an adapter that is asked for once does
- * not drive out one that is asked for every minute. A longer half-life gains a point where nothing drifts and loses
- * twenty where much does (`edgelora-bench cache`). */
+/* Least frequently used with forgetting (the LRFU family: Lee et al., IEEE Trans. Computers 50
+ * (2001)). An item's score is the number of its uses, each worth half as much after a half-life.
+ * Scores are kept for items that are not resident, too. This makes it better than LRU where
+ * popularity follows a power law: an adapter that is asked for once does not drive out one that is
+ * asked for every minute. A longer half-life gains one point where popularity does not drift and
+ * loses twenty where it drifts much (`edgelora-bench cache`). */
 enum { HALF_LIFE_MIN = 64, HALF_LIFE_ITEMS = 8 };
 
 static double half_life(const el_cache *c) {

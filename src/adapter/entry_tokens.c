@@ -1,5 +1,5 @@
-/* The tokens that an entry's folder brings along: read when somebody first asks for them, and kept as long as the
- * entry, which another one replaces when the files are others. */
+/* The tokens that an entry's folder brings along. They are read when somebody first asks for them
+ * and kept as long as the entry. When the files change, another entry replaces it. */
 #include <stdlib.h>
 
 #include "adapter/own_tokens.h"
@@ -11,7 +11,7 @@ void el_registry_use_tokenizer(el_registry *r, const el_tokenizer *base, const e
   r->sites = sites;
 }
 
-/* The mutex is held. What all adapters bring besides their weights has one limit. */
+/* The mutex is held. What all adapters bring besides their weights has one limit together. */
 static el_status read_entry_tokens(el_registry *r, el_entry *e, el_error *err) {
   e->tokens_stamp = el_own_tokens_stamp(e->path);
   el_status status =
@@ -38,7 +38,8 @@ el_status el_entry_tokens(el_entry *e, const el_tokenizer **out, el_error *err) 
   if (!e->tokens_known && (status = read_entry_tokens(r, e, &why)) && status != EL_ERR_NO_MEMORY &&
       (e->tokens_error = malloc(sizeof why)))
     *e->tokens_error = why;
-  e->tokens_known = !status || e->tokens_error; /* out of memory: the next one may have more luck */
+  e->tokens_known = !status || e->tokens_error; /* after out of memory the next request tries
+                                                 * again */
   if (!status && e->tokens_error) {
     why = *e->tokens_error;
     status = why.code;

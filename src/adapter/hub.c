@@ -18,13 +18,13 @@ bool el_hub_is_repository(const char *entry) {
 
 void el_hub_name(const char *entry, char out[NAME_MAX + 1]) {
   snprintf(out, NAME_MAX + 1, "%s", entry + sizeof prefix - 1);
-  char *slash = strstr(out, "--"); /* which a hub's names have nowhere else */
+  char *slash = strstr(out, "--"); /* "--" occurs only once in a hub's folder names */
   if (!slash) return;
   *slash = '/';
   memmove(slash + 1, slash + 2, strlen(slash + 2) + 1);
 }
 
-/* Begins to list a folder; NULL: it cannot be. */
+/* Opens a folder to list it; NULL: it cannot be opened. */
 static DIR *open_at(int dir_fd, const char *path) {
   int fd = openat(dir_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   DIR *d = fd < 0 ? NULL : fdopendir(fd);
@@ -32,7 +32,7 @@ static DIR *open_at(int dir_fd, const char *path) {
   return d;
 }
 
-/* What refs/main says; false: nothing that could be a folder's name. */
+/* Reads refs/main. False: its content cannot be a folder's name. */
 static bool read_ref(int dir_fd, const char *entry, char hash[NAME_MAX + 1]) {
   char path[2 * (NAME_MAX + 1)];
   snprintf(path, sizeof path, "%s/refs/main", entry);

@@ -6,7 +6,7 @@
 #include "arch/arch.h"
 #include "base/error.h"
 
-/* What is kept for an adapter. */
+/* What is recorded of an adapter. */
 typedef struct kept {
   uint64_t bytes;
   uint32_t n_blocks, rank, consecutive, unused;
@@ -37,7 +37,7 @@ bool el_index_file_find(const el_record_file *f, const char *path, const el_sign
   const void *data = el_record_file_find(f, path, signature, &bytes);
   if (!data || bytes != sizeof k) return false;
   memcpy(&k, data, sizeof k);
-  /* It decides how many blocks are set aside, no more: the loader finds out when it is wrong. */
+  /* The value only decides how many blocks are set aside; the loader notices if it is wrong. */
   if (!k.n_blocks || k.n_blocks > INT32_MAX || !k.rank || k.rank > EL_MAX_RANK) return false;
   *out = (el_pack_size){.n_blocks = k.n_blocks, .consecutive = k.consecutive, .rank = (int)k.rank, .bytes = k.bytes};
   return true;

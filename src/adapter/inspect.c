@@ -1,6 +1,6 @@
-/* el_inspect: what a model, a safetensors file or an adapter holds, as text. It lives here because an adapter is what
- * takes most of the describing. Everything that comes out of a file goes through el_str_show: names and values may hold
- * anything, and this text goes to a terminal. */
+/* el_inspect: describes a model, a safetensors file or an adapter as text. It lives here because
+ * adapters need most of the description. Everything that comes out of a file goes through
+ * el_str_show: names and values may contain anything, and this text goes to a terminal. */
 #include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
@@ -10,21 +10,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "adapter/lora_parts.h"
+#include "adapter/lora_halves.h"
 #include "base/buf.h"
 #include "base/error.h"
 #include "base/json_guard.h"
 #include "base/printer.h"
 
 enum {
-  MAX_COLUMN = 56,  /* names are padded to the longest one, up to this */
-  SHOWN_ITEMS = 6,  /* of an array */
-  SHOWN_VALUE = 200 /* bytes of a string value; a chat template has thousands */
+  MAX_COLUMN = 56,  /* names are padded to the longest one, up to this many columns */
+  SHOWN_ITEMS = 6,  /* items of an array that are shown */
+  SHOWN_VALUE = 200 /* bytes of a string value that are shown; a chat template has thousands */
 };
-
-static el_str view_string(const char *s) {
-  return (el_str){s, strlen(s)};
-}
 
 static int wider_column(int width, size_t len) {
   return (int)len > width && len <= MAX_COLUMN ? (int)len : width;
@@ -168,11 +164,11 @@ static void print_lora(el_printer *p, const el_lora_file *f) {
   char base[SHOWN_VALUE];
   el_print(p, "\nadapter\n");
   if (*el_lora_file_base(f))
-    el_print(p, "  %-12s  %s\n", "base", el_str_show(view_string(el_lora_file_base(f)), base, sizeof base));
+    el_print(p, "  %-12s  %s\n", "base", el_str_show(el_str_of(el_lora_file_base(f)), base, sizeof base));
   const el_invocation *inv = el_lora_file_invocation(f);
   if (el_lora_file_invocation_text(f))
     el_print(p, "  %-12s  from the second token of \"%s\"\n", "activated",
-             el_str_show(view_string(el_lora_file_invocation_text(f)), base, sizeof base));
+             el_str_show(el_str_of(el_lora_file_invocation_text(f)), base, sizeof base));
   if (inv->n) el_print(p, "  %-12s  from the tokens", "activated");
   for (int i = 0; i < inv->n; i++) el_print(p, "%s%d", i ? ", " : " ", (int)inv->tokens[i]);
   if (inv->n) el_print(p, "\n");
@@ -180,8 +176,8 @@ static void print_lora(el_printer *p, const el_lora_file *f) {
   print_extras(p, f);
 }
 
-/* What a GGUF file does not say, where it looks as if it should have: llama.cpp's converter writes alpha, and neither
- * rsLoRA nor what patterns make of alpha. */
+/* Prints what a GGUF file does not say although it looks as if it should: llama.cpp's converter
+ * writes alpha, but neither rsLoRA nor what patterns make of alpha. */
 static void print_doubts(el_printer *p, const el_lora_file *f) {
   if (!f->gguf || !el_lora_file_n(f)) return;
   const el_lora_pair *first = el_lora_file_at(f, 0);
@@ -214,8 +210,8 @@ void el_lora_describe(el_printer *p, const el_lora_file *f, const char *path) {
   print_doubts(p, f);
 }
 
-/* Describes the adapter at `path`, or says why it cannot be served: that is worth seeing beside what it holds. Other
- * failures are the caller's. */
+/* Describes the adapter at `path`, and says why it cannot be served if so: both are worth seeing
+ * together. Other failures are left to the caller. */
 static el_status describe_lora(el_printer *p, const char *path, el_error *err) {
   el_lora_file *f = NULL;
   el_status status = el_lora_file_open(path, NULL, &f, err);
@@ -250,8 +246,8 @@ static el_status describe_gguf(el_printer *p, const char *path, el_error *err) {
 
 static void print_metadata(void *arg, const char *key, const char *value) {
   char shown[SHOWN_VALUE], text[SHOWN_VALUE];
-  el_print(arg, "  %s: %s\n", el_str_show(view_string(key), shown, sizeof shown),
-           el_str_show(view_string(value), text, sizeof text));
+  el_print(arg, "  %s: %s\n", el_str_show(el_str_of(key), shown, sizeof shown),
+           el_str_show(el_str_of(value), text, sizeof text));
 }
 
 static void print_safetensors(el_printer *p, const el_safetensors *s) {
@@ -264,8 +260,8 @@ static void print_safetensors(el_printer *p, const el_safetensors *s) {
   for (size_t i = 0; i < el_safetensors_n(s); i++) width = wider_column(width, strlen(el_safetensors_at(s, i)->name));
   for (size_t i = 0; i < el_safetensors_n(s); i++) {
     const el_st_tensor *t = el_safetensors_at(s, i);
-    el_print(p, "  %-*s  %-7s  %12zu bytes  [", width, el_str_show(view_string(t->name), name, sizeof name),
-             el_str_show(view_string(t->dtype_name), type, sizeof type), t->n_bytes);
+    el_print(p, "  %-*s  %-7s  %12zu bytes  [", width, el_str_show(el_str_of(t->name), name, sizeof name),
+             el_str_show(el_str_of(t->dtype_name), type, sizeof type), t->n_bytes);
     for (int d = 0; d < t->n_dims; d++) el_print(p, d ? ", %" PRId64 : "%" PRId64, t->shape[d]);
     el_print(p, "]\n");
     bytes += t->n_bytes;
@@ -298,13 +294,13 @@ static el_status print_config(el_printer *p, const char *path, el_error *err) {
   if (!root && no_memory) return el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", path);
   if (!root)
     return el_fail_about(err, EL_ERR_FORMAT, path, "line %d: %s", json_err.line,
-                         el_str_show(view_string(json_err.text), text, sizeof text));
+                         el_str_show(el_str_of(json_err.text), text, sizeof text));
   el_print(p, "\nadapter_config.json\n");
   json_object_foreach(root, key, v) {
-    /* JSON's own escapes make it safe: a second layer of backslashes would only confuse. */
+    /* JSON's own escapes make it safe; a second layer of backslashes would only confuse. */
     char *value = json_is_null(v) ? NULL : el_json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT | JSON_ENSURE_ASCII);
     if (value)
-      el_print(p, "  %s: %.*s%s\n", el_str_show(view_string(key), name, sizeof name), SHOWN_VALUE, value,
+      el_print(p, "  %s: %.*s%s\n", el_str_show(el_str_of(key), name, sizeof name), SHOWN_VALUE, value,
                strlen(value) > SHOWN_VALUE ? "..." : "");
     free(value);
   }
@@ -312,7 +308,7 @@ static el_status print_config(el_printer *p, const char *path, el_error *err) {
   return EL_OK;
 }
 
-/* Whether mlx-lm's weights are there; *weights is their path then. */
+/* Whether mlx-lm's weights are there; if so, *weights becomes their path. */
 static bool has_mlx_weights(const char *dir, el_buf *weights) {
   el_buf path = {0};
   bool is = el_buf_printf(&path, "%s/adapters.safetensors", dir) && access(path.data, F_OK) == 0;
@@ -329,7 +325,7 @@ static el_status describe_folder(el_printer *p, const char *path, el_error *err)
   if (!el_buf_printf(&config, "%s/adapter_config.json", path) ||
       !el_buf_printf(&weights, "%s/adapter_model.safetensors", path))
     status = el_fail_about(err, EL_ERR_NO_MEMORY, path, "out of memory");
-  if (!status && stat(config.data, &st) != 0) { /* no PEFT adapter: a model's folder? */
+  if (!status && stat(config.data, &st) != 0) { /* not a PEFT adapter: perhaps a model's folder */
     el_buf_free(&config);
     el_buf_free(&weights);
     status = describe_gguf(p, path, err);

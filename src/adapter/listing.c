@@ -1,4 +1,4 @@
-/* What is known of adapters, for whoever asks. */
+/* What is known of adapters, for callers that list them. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,7 +12,7 @@ void el_registry_each_known(el_registry *r, void (*see)(void *user, const el_ent
   pthread_mutex_unlock(&r->mutex);
 }
 
-/* A string of an info: copied to *at, which moves behind it. */
+/* Copies a string of an info to *at and moves *at behind it. */
 static const char *put_info_string(char **at, const char *s) {
   const char *begin = *at;
   if (!s) return NULL;
@@ -28,7 +28,7 @@ static size_t n_aliases(const el_entry *e) {
   return e->aliases ? e->preset->preset.n_aliases : 0;
 }
 
-/* The aliases that lead to the entry, to *at; their number. */
+/* Copies the aliases that lead to the entry to *at; returns their number. */
 static size_t put_aliases(const el_registry *r, const el_entry *e, const char **pointers, char **at) {
   size_t n = 0;
   for (size_t i = 0; i < n_aliases(e); i++) {
@@ -38,7 +38,8 @@ static size_t put_aliases(const el_registry *r, const el_entry *e, const char **
   return n;
 }
 
-/* The infos of n entries in one block with their strings; NULL: out of memory. The mutex is held. */
+/* The infos of n entries in one block together with their strings. NULL: out of memory. The mutex
+ * is held. */
 static el_adapter_info *describe_entries(const el_registry *r, el_entry *const *entries, size_t n) {
   size_t bytes = n * sizeof(el_adapter_info), n_pointers = 0, n_tokens = 0;
   for (size_t i = 0; i < n; i++) {
@@ -127,7 +128,7 @@ el_status el_registry_info(el_registry *r, const char *name, uint64_t id, el_ada
   if (!e && !name) return el_fail(err, EL_ERR_NOT_FOUND, "adapter id %llu: there is none", (unsigned long long)id);
   if (!e)
     return el_fail(err, EL_ERR_NOT_FOUND, "adapter %s: there is none",
-                   el_str_show((el_str){name, strlen(name)}, shown, sizeof shown));
+                   el_str_show(el_str_of(name), shown, sizeof shown));
   if (!info) return el_fail(err, EL_ERR_NO_MEMORY, "adapters: out of memory");
   *out = info;
   return EL_OK;

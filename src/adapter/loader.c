@@ -14,17 +14,22 @@
 #include "base/random.h"
 #include "base/text.h"
 
-/* The computing threads wait for each other at barriers, so one that has to share its core holds up all of them: a
- * single load gets about a tenth of a core that is busy, and all of one that is not. When others wait behind it,
- * loading is what holds up requests, and it gets a fair share. The single one ends its turns itself, between two pieces
- * of work: a token is late by one of them, not by what is left until the system's clock ticks, several milliseconds.
- * It is as slow as that at most: its share is what the system grants for its nice value, so that others' steps cannot
- * starve it; while no step runs it does not stop at all. Two threads take turns, because without privileges a thread
- * that was nice cannot stop being so. */
+/* The computing threads wait for each other at barriers, so one that has to share its core delays
+ * all of them. A load that nobody waits behind therefore gets about a tenth of a busy core, and all
+ * of an idle one. When loads wait behind it, loading is what delays requests, and it gets a fair
+ * share.
+ *
+ * A load that nobody waits behind also ends its turns itself, between two pieces of work: a token
+ * is late by one piece, not by the time left until the next clock tick of the system, which may be
+ * several milliseconds. This cannot starve it, because its share is what the system grants for its
+ * nice value; while no step runs it does not pause at all.
+ *
+ * There are two threads that take turns, because without privileges a thread that was nice cannot
+ * stop being so. */
 enum { PATIENT_NICE = 10, LOADER_SLICE_US = 200 };
 enum { PATIENT, HURRIED, N_THREADS };
 
-/* A buffer for reading files that is larger than this is given back after each. */
+/* A buffer that is larger than this is freed after each file. */
 enum { KEEP_BUFFER = 64 << 20 };
 
 struct el_loader {
@@ -41,7 +46,7 @@ struct el_loader {
 
   pthread_mutex_t mutex;
   pthread_cond_t work;
-  bool stop, busy; /* busy: one of the threads is in a load, and has the packer and the buffers */
+  bool stop, busy; /* busy: one of the threads is in a load and uses the packer and the buffers */
   /* Load i is ring[i % EL_MAX_LOADS]. taken <= ended <= pushed <= taken + EL_MAX_LOADS. */
   uint64_t pushed, ended, taken;
   el_load ring[EL_MAX_LOADS];
@@ -63,8 +68,9 @@ static el_status open_once(el_loader *l, const char *path, int buffer, el_lora_f
   return status;
 }
 
-/* Opens the files and takes their signature: one that was the same before and after. entry: may know that they cannot
- * be used; NULL: nothing is known. *whole: what is said is about files that did not change. */
+/* Opens a file and takes its signature, which must be the same before and after. entry: may know
+ * that the files cannot be used; NULL: nothing is known. *whole: an error is about files that did
+ * not change. */
 static el_status open_file(el_loader *l, const char *path, int buffer, const el_entry *entry, el_signature *signature,
                            bool *has_signature, bool *whole, el_lora_file **file, el_error *err) {
   for (int attempt = 0;; attempt++) {
@@ -85,38 +91,38 @@ static el_status open_file(el_loader *l, const char *path, int buffer, const el_
   }
 }
 
-/* The signature of several adapters' files: another one when one of them is. */
-static void fold_signature(el_signature *sum, const el_signature *part) {
+/* Makes one signature of several adapters' files: it changes when one of them changes. */
+static void fold_signature(el_signature *sum, const el_signature *one) {
   for (int i = 0; i < EL_SIGNED_PRESET; i++) {
-    sum->file[i].size += part->file[i].size;
-    sum->file[i].mtime_ns = el_mix64(sum->file[i].mtime_ns ^ part->file[i].mtime_ns);
-    sum->file[i].inode = el_mix64(sum->file[i].inode ^ part->file[i].inode);
+    sum->file[i].size += one->file[i].size;
+    sum->file[i].mtime_ns = el_mix64(sum->file[i].mtime_ns ^ one->file[i].mtime_ns);
+    sum->file[i].inode = el_mix64(sum->file[i].inode ^ one->file[i].inode);
   }
 }
 
-/* What a load says of what is in the files. */
+/* Whether an error is about what is in the files. */
 static bool is_permanent(el_status status) {
   return status == EL_ERR_FORMAT || status == EL_ERR_UNSUPPORTED || status == EL_ERR_INVALID;
 }
 
-/* The signature of all that a combination is made of. */
-static el_status sign_parts(el_load *load, el_error *err) {
+/* The signature of all files of a combination. */
+static el_status sign_components(el_load *load, el_error *err) {
   load->signature = (el_signature){0};
-  for (int i = 0; i < load->entry->n_parts; i++) {
+  for (int i = 0; i < load->entry->n_components; i++) {
     el_signature signature;
-    if (!*load->entry->parts[i].path) continue;
-    if (el_signature_read(load->entry->parts[i].path, &signature, err)) return el_fail_hidden(err);
+    if (!*load->entry->components[i].path) continue;
+    if (el_signature_read(load->entry->components[i].path, &signature, err)) return el_fail_hidden(err);
     fold_signature(&load->signature, &signature);
   }
   return EL_OK;
 }
 
-/* What the entry is made of, opened. */
+/* Opens all files that the entry is made of. */
 static el_status open_sources(el_loader *l, el_load *load, el_pack_source *sources, el_lora_file **files,
                               el_error *err) {
   const el_entry *e = load->entry;
   bool whole = false;
-  if (!e->n_parts) {
+  if (!e->n_components) {
     sources[0] = (el_pack_source){.rank = e->rank, .seed = e->seed, .scale = e->scale};
     if (!*e->path) return EL_OK;
     el_status status = open_file(l, e->path, 0, e, &load->signature, &load->has_signature, &whole, &files[0], err);
@@ -127,7 +133,7 @@ static el_status open_sources(el_loader *l, el_load *load, el_pack_source *sourc
     load->permanent = whole && is_permanent(status);
     return status;
   }
-  el_status status = sign_parts(load, err);
+  el_status status = sign_components(load, err);
   if (!status && e->problem && el_signature_equal(&load->signature, &e->failed_signature)) {
     *err = *e->problem;
     return err->code;
@@ -135,18 +141,18 @@ static el_status open_sources(el_loader *l, el_load *load, el_pack_source *sourc
   load->permanent = false;
   el_signature asked = load->signature;
   load->signature = (el_signature){0};
-  for (int i = 0; i < e->n_parts && !status; i++) {
-    const el_entry_part *part = &e->parts[i];
+  for (int i = 0; i < e->n_components && !status; i++) {
+    const el_entry_component *c = &e->components[i];
     el_signature signature;
-    sources[i] = (el_pack_source){.rank = part->rank, .seed = part->seed, .scale = part->scale};
-    if (!*part->path) continue;
-    status = open_file(l, part->path, i, NULL, &signature, &load->has_signature, &whole, &files[i], err);
+    sources[i] = (el_pack_source){.rank = c->rank, .seed = c->seed, .scale = c->scale};
+    if (!*c->path) continue;
+    status = open_file(l, c->path, i, NULL, &signature, &load->has_signature, &whole, &files[i], err);
     sources[i].file = files[i];
     if (status) break;
     fold_signature(&load->signature, &signature);
-    if (e->n_parts > 1 && el_lora_file_invocation(files[i])->n)
+    if (e->n_components > 1 && el_lora_file_invocation(files[i])->n)
       status = el_fail(err, EL_ERR_UNSUPPORTED,
-                       "adapters: %s is an activated one (aLoRA), which cannot be combined with others", part->name);
+                       "adapters: %s is an activated one (aLoRA), which cannot be combined with others", c->name);
   }
   if (status && whole && is_permanent(status)) {
     load->permanent = true;
@@ -155,14 +161,14 @@ static el_status open_sources(el_loader *l, el_load *load, el_pack_source *sourc
   return status;
 }
 
-/* Whether an adapter of its size can be laid into the blocks that it has. */
+/* Whether an adapter of this size fits into the blocks of the load. */
 static el_load_outcome outcome_of(const el_load *load) {
   bool fits = load->size.n_blocks <= load->n_blocks && (load->consecutive || !load->size.consecutive);
   return fits ? EL_LOADED : EL_LOAD_SIZED;
 }
 
 static el_status run_load(el_loader *l, el_load *load) {
-  int n = load->entry->n_parts ? load->entry->n_parts : 1;
+  int n = load->entry->n_components ? load->entry->n_components : 1;
   el_lora_file *files[EL_MAX_COMBINED] = {0};
   el_pack_source sources[EL_MAX_COMBINED] = {0};
   el_status status = open_sources(l, load, sources, files, &load->error);
@@ -216,7 +222,7 @@ void el_loader_pretend(el_loader *l, const el_pack_size *size, el_adapter *adapt
   adapter->n_blocks = size->n_blocks;
 }
 
-/* Whether the next load is that thread's. Called with the mutex held. */
+/* Whether the next load is for that thread. The mutex is held. */
 static bool has_turn(const el_loader *l, int which) {
   uint64_t waiting = l->pushed - l->ended;
   return !l->busy && waiting && which == (waiting > 1 ? HURRIED : PATIENT);

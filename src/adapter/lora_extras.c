@@ -1,8 +1,8 @@
-/* What a file has beside pairs: checked against the base and against the pairs. */
+/* Checks what a file has besides pairs, against the base and against the pairs. */
 #include <inttypes.h>
 #include <stdlib.h>
 
-#include "adapter/lora_parts.h"
+#include "adapter/lora_halves.h"
 #include "arch/arch.h"
 #include "base/error.h"
 
@@ -13,7 +13,7 @@ static int compare_extras(const void *x, const void *y) {
   return a->site != b->site ? a->site - b->site : a->expert - b->expert;
 }
 
-/* The size that it must have; 0: any. */
+/* The size that an extra must have; 0: any. */
 typedef struct shape {
   int64_t rows, cols;
 } shape;
@@ -79,7 +79,7 @@ static const el_lora_extra *find_extra_at(const el_lora_file *f, el_lora_kind ki
   return f->n_extras ? bsearch(&key, f->extras, f->n_extras, sizeof key, compare_extras) : NULL;
 }
 
-/* A pair's layer as an extra's. */
+/* The layer of a pair, numbered as for extras. */
 static int layer_of(const el_lora_file *f, const el_lora_pair *p) {
   return f->sites && p->layer == f->sites->n_layers ? EL_LORA_MODEL : p->layer;
 }

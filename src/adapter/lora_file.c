@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "adapter/lora_parts.h"
+#include "adapter/lora_halves.h"
 #include "base/error.h"
 #include "base/priority.h"
 
@@ -22,7 +22,7 @@ bool el_lora_skip_number(el_str *s, int end, int *out) {
   return true;
 }
 
-/* n values that are `step` apart. */
+/* Reads n values that are `step` values apart. */
 static void read_apart(el_type type, const unsigned char *from, size_t step, size_t n, float *out) {
   enum { CHUNK = 64 };
   unsigned char values[CHUNK * 4];
@@ -53,20 +53,20 @@ void el_lora_matrix_read(const el_lora_matrix *m, int rows, int cols, float *out
   }
 }
 
-static const char *show_matrix(const el_lora_part *p, char name[EL_SHOW]) {
+static const char *show_matrix(const el_lora_half *p, char name[EL_SHOW]) {
   return el_str_show(p->name, name, EL_SHOW);
 }
 
 static int compare_matrices(const void *x, const void *y) {
-  const el_lora_part *a = x, *b = y;
+  const el_lora_half *a = x, *b = y;
   if (a->layer != b->layer) return a->layer - b->layer;
   if (a->site != b->site) return a->site - b->site;
   if (a->expert != b->expert) return a->expert - b->expert;
   return (int)a->is_b - (int)b->is_b;
 }
 
-/* Whether the part has as many experts as the site. */
-static el_status check_experts(const el_lora_file *f, const el_lora_part *p, el_error *err) {
+/* Whether the half has as many experts as the site. */
+static el_status check_experts(const el_lora_file *f, const el_lora_half *p, el_error *err) {
   char name[EL_SHOW];
   const bool of_experts = f->sites && el_sites_of_expert(f->sites, p->site);
   const int n = f->sites ? f->sites->n_experts : EL_MAX_EXPERTS;
@@ -83,7 +83,7 @@ static el_status check_experts(const el_lora_file *f, const el_lora_part *p, el_
   return EL_OK;
 }
 
-static el_status check_matrix_shape(const el_lora_file *f, const el_lora_part *p, el_error *err) {
+static el_status check_matrix_shape(const el_lora_file *f, const el_lora_half *p, el_error *err) {
   char name[EL_SHOW];
   if (p->rank < 1 || p->rank > EL_MAX_RANK)
     return el_fail_about(err, p->rank < 1 ? EL_ERR_FORMAT : EL_ERR_UNSUPPORTED, f->weights_path,
@@ -141,8 +141,8 @@ static bool is_float_type(el_type t) {
   return t == EL_TYPE_F32 || t == EL_TYPE_F16 || t == EL_TYPE_BF16;
 }
 
-/* A part as F32 in memory of our own, where it is quantised. */
-static el_status convert_matrix(el_lora_file *f, el_lora_part *p, el_error *err) {
+/* Converts a quantised half to F32 in memory of its own. */
+static el_status convert_matrix(el_lora_file *f, el_lora_half *p, el_error *err) {
   char name[EL_SHOW];
   float *values = p->values <= SIZE_MAX / sizeof *values ? malloc(p->values * sizeof *values) : NULL;
   if (!values)
@@ -155,7 +155,7 @@ static el_status convert_matrix(el_lora_file *f, el_lora_part *p, el_error *err)
   return EL_OK;
 }
 
-static el_lora_matrix matrix_of(const el_lora_part *p, int64_t i) {
+static el_lora_matrix matrix_of(const el_lora_half *p, int64_t i) {
   const size_t value = el_lora_value_bytes(p->type);
   return (el_lora_matrix){.type = p->type,
                           .data = p->data + value * (p->first + (size_t)i * p->expert_step),
@@ -163,11 +163,11 @@ static el_lora_matrix matrix_of(const el_lora_part *p, int64_t i) {
                           .col_step = p->col_step};
 }
 
-/* The pair of a part and its other half; of all experts, as many pairs. */
-static el_status make_pair(el_lora_file *f, el_lora_part *a, el_lora_part *b, el_error *err) {
+/* Makes a pair of two halves; halves of all experts become as many pairs. */
+static el_status make_pair(el_lora_file *f, el_lora_half *a, el_lora_half *b, el_error *err) {
   char name[EL_SHOW], other[EL_SHOW];
   el_status status;
-  b->rank = a->rank; /* where the file does not say it, A does */
+  b->rank = a->rank; /* a file without a rank gets it from A */
   if ((status = check_matrix_shape(f, a, err)) || (status = check_matrix_shape(f, b, err))) return status;
   if (a->of_all != b->of_all || a->count != b->count)
     return el_fail_about(err, EL_ERR_FORMAT, f->weights_path,
@@ -177,7 +177,7 @@ static el_status make_pair(el_lora_file *f, el_lora_part *a, el_lora_part *b, el
   if (!isfinite(scale)) return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "alpha %g is too large", a->alpha);
   if (f->header_only) return EL_OK;
   for (int k = 0; k < 2; k++) {
-    el_lora_part *p = k ? b : a;
+    el_lora_half *p = k ? b : a;
     if (!is_float_type(p->type) && (status = convert_matrix(f, p, err))) return status;
     if (!el_lora_all_finite(p->type, p->data, (int64_t)p->values))
       return el_fail_about(err, EL_ERR_FORMAT, f->weights_path,
@@ -202,37 +202,38 @@ static el_status make_pair(el_lora_file *f, el_lora_part *a, el_lora_part *b, el
   return EL_OK;
 }
 
-/* Room for the pairs of all parts, which are sorted. Each has two, so that this is twice as much as needed at most. */
+/* Allocates room for the pairs of all halves, which are sorted. Each pair has two halves, so this
+ * is at most twice what is needed. */
 static el_status reserve_pairs(el_lora_file *f, el_error *err) {
   size_t n = 0;
-  for (size_t i = 0; i < f->n_parts; i++)
-    if (!f->parts[i].is_b)
-      n += f->parts[i].count < 1 || f->parts[i].count > EL_MAX_EXPERTS ? 1 : (size_t)f->parts[i].count;
+  for (size_t i = 0; i < f->n_halves; i++)
+    if (!f->halves[i].is_b)
+      n += f->halves[i].count < 1 || f->halves[i].count > EL_MAX_EXPERTS ? 1 : (size_t)f->halves[i].count;
   if (n > EL_LORA_MAX_PAIRS)
     return el_fail_about(err, EL_ERR_UNSUPPORTED, f->weights_path, "has %zu pairs of matrices, the limit is %d", n,
                          EL_LORA_MAX_PAIRS);
   f->pairs = calloc(n + 1, sizeof *f->pairs);
-  f->owned = calloc(f->n_parts, sizeof *f->owned);
+  f->owned = calloc(f->n_halves, sizeof *f->owned);
   return f->pairs && f->owned ? EL_OK : el_fail_about(err, EL_ERR_NO_MEMORY, f->weights_path, "out of memory");
 }
 
-/* The part before a, which has taken a's place; NULL: none. */
-static const el_lora_part *same_as(const el_lora_file *f, const el_lora_part *a) {
-  if (a == f->parts) return NULL;
-  const el_lora_part *before = a - 1;
+/* The half before `a` if it has the same place; else NULL. */
+static const el_lora_half *same_as(const el_lora_file *f, const el_lora_half *a) {
+  if (a == f->halves) return NULL;
+  const el_lora_half *before = a - 1;
   if (compare_matrices(before, a) == 0) return before;
   return before->of_all && before->layer == a->layer && before->site == a->site ? before : NULL;
 }
 
 static el_status make_pairs(el_lora_file *f, el_error *err) {
   char name[EL_SHOW], other[EL_SHOW];
-  if (f->n_parts == 0 && f->n_extras == 0)
+  if (f->n_halves == 0 && f->n_extras == 0)
     return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "holds no LoRA weights");
-  qsort(f->parts, f->n_parts, sizeof *f->parts, compare_matrices);
+  qsort(f->halves, f->n_halves, sizeof *f->halves, compare_matrices);
   el_status status = reserve_pairs(f, err);
-  for (size_t i = 0; i < f->n_parts && !status; i += 2) {
-    el_lora_part *a = &f->parts[i], *b = i + 1 < f->n_parts ? a + 1 : NULL;
-    const el_lora_part *same = same_as(f, a);
+  for (size_t i = 0; i < f->n_halves && !status; i += 2) {
+    el_lora_half *a = &f->halves[i], *b = i + 1 < f->n_halves ? a + 1 : NULL;
+    const el_lora_half *same = same_as(f, a);
     if (!same && b && compare_matrices(a, b) == 0) same = b;
     if (same)
       return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "tensors %s and %s are the same part",
@@ -243,13 +244,13 @@ static el_status make_pairs(el_lora_file *f, el_error *err) {
     status = make_pair(f, a, b, err);
   }
   if (status) return status;
-  free(f->parts);
-  f->parts = NULL;
+  free(f->halves);
+  f->halves = NULL;
   return EL_OK;
 }
 
-/* An activated adapter has pairs alone, as in PEFT: what else there is would be in rows before it begins, too, or is
- * measured on the whole weight. */
+/* An activated adapter has pairs alone, as in PEFT: everything else would also act on rows before
+ * the invocation, or is measured on the whole weight. */
 static el_status check_activated(const el_lora_file *f, el_error *err) {
   char name[EL_SHOW];
   if ((!f->invocation.n && !f->invocation_text) || !f->n_extras) return EL_OK;
@@ -258,7 +259,8 @@ static el_status check_activated(const el_lora_file *f, el_error *err) {
                        el_str_show(f->extras[0].name, name, sizeof name));
 }
 
-/* The common end of opening: pairs out of f's parts if `status` is fine so far; takes over f. */
+/* The common end of opening: makes pairs of f's halves if `status` is EL_OK so far. Takes over
+ * f. */
 static el_status finish_opening(el_lora_file *f, el_status status, el_lora_file **out, el_error *err) {
   if (!status) status = el_lora_find_vocabulary(f, err);
   if (!status) status = make_pairs(f, err);
@@ -279,7 +281,7 @@ static el_status read_adapter_file(el_lora_file *f, const char *path, bool folde
   return folder ? el_lora_read_peft(f, path, err) : el_lora_read_gguf(f, path, err);
 }
 
-/* What can be known of an adapter without reading its weights: what is wrong with its header, names and shapes. */
+/* Checks what can be known of an adapter without reading its weights: header, names and shapes. */
 static el_status check_adapter_header(const char *path, bool folder, const el_sites *sites, el_error *err) {
   el_lora_file *f = calloc(1, sizeof *f);
   if (!f) return el_fail_about(err, EL_ERR_NO_MEMORY, path, "out of memory");
@@ -335,7 +337,7 @@ void el_lora_file_close(el_lora_file *f) {
   free(f->tokens);
   free(f->output_tokens);
   free(f->pairs);
-  free(f->parts);
+  free(f->halves);
   el_gguf_close(f->gguf);
   el_safetensors_close(f->safetensors);
   el_lora_close_shards(f);
@@ -357,7 +359,8 @@ const el_lora_pair *el_lora_file_at(const el_lora_file *f, size_t i) {
   return &f->pairs[i];
 }
 
-/* Where a part of a name that is a number begins, and where it ends; both its end: there is none. */
+/* Where the first component that is a number begins and ends in a name; both are the name's end if
+ * there is none. */
 static int find_number(el_str name, size_t *begin, size_t *end) {
   for (size_t i = 0; i < name.len; i = *end + 1) {
     int number = 0;
@@ -377,7 +380,7 @@ int el_lora_number_in(el_str module) {
   return find_number(module, &begin, &end);
 }
 
-/* Whether they are the same but for an expert's number. */
+/* Whether two names are the same but for an expert's number. */
 static bool same_module(el_str a, el_str b) {
   size_t a_begin, a_end, b_begin, b_end;
   find_number(a, &a_begin, &a_end);
@@ -406,7 +409,7 @@ size_t el_lora_file_n_sites(const el_lora_file *f) {
 
 const char *el_lora_file_site_name(const el_lora_file *f, int site, char name[EL_SHOW]) {
   const char *known = f->sites ? f->sites->site[site].name : NULL;
-  const el_str s = known ? (el_str){known, strlen(known)} : f->modules[site];
+  const el_str s = known ? el_str_of(known) : f->modules[site];
   size_t begin, end;
   find_number(s, &begin, &end);
   if (begin == end) return el_str_show(s, name, EL_SHOW);

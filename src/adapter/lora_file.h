@@ -1,7 +1,8 @@
-/* LoRA adapters as files: a folder of PEFT's or mlx-lm's, or a GGUF LoRA file, read into one form.
+/* Reads LoRA adapters from files: a folder written by PEFT or mlx-lm, or a GGUF LoRA file. All
+ * become the same form.
  *
- * What a LoRA file means (arXiv 2106.09685): W' = W + s * B * A with A: [r, in], B: [out, r], s = alpha / r
- * (alpha / sqrt(r) with use_rslora). */
+ * What a LoRA file means (arXiv 2106.09685): W' = W + s * B * A with A: [r, in], B: [out, r] and s
+ * = alpha / r (alpha / sqrt(r) with use_rslora). */
 #ifndef EL_ADAPTER_LORA_FILE_H
 #define EL_ADAPTER_LORA_FILE_H
 
@@ -10,126 +11,140 @@
 #include "edgelora.h"
 #include "format/quant.h"
 
-/* A matrix as it lies in the file: value (row, col) is the row * row_step + col * col_step'th. */
+/* A matrix as it lies in the file: value (row, col) has index row * row_step + col * col_step. */
 typedef struct el_lora_matrix {
-  el_type type;     /* F32, F16 or BF16; other types of GGUF files have become F32 */
+  el_type type;     /* F32, F16 or BF16; other types of GGUF files have been converted to F32 */
   const void *data; /* any alignment; valid while the file is open */
   size_t row_step, col_step;
 } el_lora_matrix;
 
 typedef struct el_lora_pair {
-  int layer;        /* with a base also its n_layers, for the output; without one EL_LORA_MODEL for that */
-  int site;         /* of the base model's; without a base, of the file's own: el_lora_file_site_name */
-  int expert;       /* whose, where the site is one of experts; else 0 */
+  int layer;        /* with a base: 0 to n_layers, where n_layers is the output; without:
+                     * EL_LORA_MODEL for it */
+  int site;         /* of the base model; without a base, of the file: see el_lora_file_site_name */
+  int expert;       /* the expert, where the site is one of experts; else 0 */
   int rank;         /* 1 to EL_MAX_RANK */
-  float scale;      /* s above */
+  float scale;      /* the s above */
   el_lora_matrix a; /* [rank, in] */
   el_lora_matrix b; /* [out, rank] */
-  bool reorder_b;   /* its rows are in Hugging Face's order, where the site's GGUF has another: see el_site_row */
+  bool reorder_b;   /* its rows are in Hugging Face's order, and the site's GGUF has another: see
+                     * el_site_row */
 } el_lora_pair;
 
 /* out: [rows, cols] */
 void el_lora_matrix_read(const el_lora_matrix *m, int rows, int cols, float *out);
 
 enum {
-  EL_LORA_MAX_LAYERS = 1024, /* the deepest published models have 126; bounds a file that is read without a base */
-  EL_LORA_MODEL = EL_LORA_MAX_LAYERS /* behind all layers: what is the whole model's */
+  EL_LORA_MAX_LAYERS = 1024,         /* the deepest published models have 126; bounds files read
+                                      * without a base */
+  EL_LORA_MODEL = EL_LORA_MAX_LAYERS /* the layer number of what belongs to the whole model */
 };
 
-/* The tokens that activate an adapter: see invocation.h. */
-enum { EL_MAX_INVOCATION = 256, EL_MAX_INVOCATION_TEXT = 4096 }; /* published ones have 1 to 30 tokens */
+/* The tokens that activate an adapter: see invocation.h. Published ones have 1 to 30 tokens. */
+enum { EL_MAX_INVOCATION = 256, EL_MAX_INVOCATION_TEXT = 4096 };
 typedef struct el_invocation {
   const int32_t *tokens; /* [n], not negative */
-  int n;                 /* 0: the adapter is no activated one, and begins with the prompt */
-  int n_lead;            /* of them, the first ones, that are still the base's: 0 or 1 */
+  int n;                 /* 0: the adapter is not an activated one, and begins with the prompt */
+  int n_lead;            /* how many tokens at the front still belong to the base: 0 or 1 */
 } el_invocation;
 
-/* What a file has beside pairs. */
+/* What a file may have besides pairs of A and B. */
 typedef enum el_lora_kind {
-  EL_LORA_MAGNITUDE,  /* [out] DoRA's (arXiv 2402.09353): row i of W + s B A is brought to the length that is value i */
-  EL_LORA_BIAS,       /* [out] in the place of the base's */
-  EL_LORA_ADDED_BIAS, /* [out] that B has: s times it is added */
-  EL_LORA_EMBEDDING_MAGNITUDE, /* [n_embd] DoRA's, of the columns of the embedding with its pair: PEFT's */
-  EL_LORA_EMBEDDING_LENGTH,    /* [n_vocab] of its rows: mlx-lm's */
-  EL_LORA_NORM,                /* [width] weights of a norm, in the place of the base's */
-  EL_LORA_EMBEDDING_A,         /* a pair of the embedding, B A to be added to its transpose: A is [rank, n_vocab], */
-  EL_LORA_EMBEDDING_B,         /* B [n_embd, rank] */
-  EL_LORA_EMBEDDING,           /* [n_vocab, n_embd] in the place of the base's */
-  EL_LORA_OUTPUT,              /* the same */
-  EL_LORA_TOKENS,              /* [n, n_embd] rows in the place of those of some tokens */
-  EL_LORA_OUTPUT_TOKENS        /* the same of the output */
+  EL_LORA_MAGNITUDE,           /* [out] DoRA (arXiv 2402.09353): the length to which row i of W + s
+                                * B A is brought */
+  EL_LORA_BIAS,                /* [out] replaces the base's bias */
+  EL_LORA_ADDED_BIAS,          /* [out] the bias of B: s times it is added */
+  EL_LORA_EMBEDDING_MAGNITUDE, /* [n_embd] PEFT's DoRA of the embedding with its pair: lengths of
+                                * its columns */
+  EL_LORA_EMBEDDING_LENGTH,    /* [n_vocab] mlx-lm's DoRA of the embedding: lengths of its rows */
+  EL_LORA_NORM,                /* [width] weights of a norm that replace the base's */
+  EL_LORA_EMBEDDING_A,         /* [rank, n_vocab] A of the embedding's pair: B A is added to its
+                                * transpose */
+  EL_LORA_EMBEDDING_B,         /* [n_embd, rank] B of that pair */
+  EL_LORA_EMBEDDING,           /* [n_vocab, n_embd] replaces the base's embedding */
+  EL_LORA_OUTPUT,              /* [n_vocab, n_embd] replaces the base's output matrix */
+  EL_LORA_TOKENS,              /* [n, n_embd] rows that replace the embedding's for some tokens */
+  EL_LORA_OUTPUT_TOKENS        /* [n, n_embd] the same for the output matrix */
 } el_lora_kind;
 
 typedef struct el_lora_extra {
   el_lora_kind kind;
-  int layer,
-      site;     /* as of a pair; NORM: `site` is its number among the family's; the output's norm is EL_LORA_MODEL's */
-  int expert;   /* as of a pair */
-  el_type type; /* F32, F16, BF16 */
-  int64_t rows, cols;        /* cols: 1 of vectors */
+  int layer, site;           /* as for a pair; NORM: `site` is the norm's number in the family, and
+                              * the output's norm has layer EL_LORA_MODEL */
+  int expert;                /* as for a pair */
+  el_type type;              /* F32, F16, BF16 */
+  int64_t rows, cols;        /* vectors have 1 column */
   const unsigned char *data; /* row-major, any alignment */
-  size_t step;               /* of vectors: a value is so many behind the one before it */
+  size_t step;               /* vectors: the distance from one value to the next, in values */
   bool reorder;              /* its rows are in Hugging Face's order: see el_site_row */
-  bool transposed;           /* EMBEDDING_A: it is [n_vocab, rank]; EMBEDDING_B: [rank, n_embd] */
-  bool add_one;              /* NORM: 1 is to be added */
-  float scale;               /* s; of ADDED_BIAS and EMBEDDING_B */
+  bool transposed;           /* EMBEDDING_A is [n_vocab, rank], EMBEDDING_B is [rank, n_embd] */
+  bool add_one;              /* NORM: add 1 to each value */
+  float scale;               /* the s of ADDED_BIAS and EMBEDDING_B */
   el_str name;               /* for messages */
 } el_lora_extra;
 
-/* Whether it is one value for each output, or each column of a norm; else it is a matrix. */
+/* Whether the kind is a vector: one value for each output, or for each column of a norm. Others are
+ * matrices. */
 static inline bool el_lora_is_vector(el_lora_kind kind) {
   return kind <= EL_LORA_NORM;
 }
 
-/* Of one value: F32, F16 or BF16. */
+/* Bytes of one value: F32, F16 or BF16. */
 static inline size_t el_lora_value_bytes(el_type type) {
   return type == EL_TYPE_F32 ? 4 : 2;
 }
 
 typedef struct el_lora_file el_lora_file;
 
-/* path: a folder or a GGUF file. The weights are read into memory, not mapped: whoever changes or truncates a file
- * while adapters are being served must not be able to stop the process. Refuses, naming file and field:
- * modules_to_save other than the embedding, the output and norms, vocabularies whose parts are not all there, other
- * task or peft types, a shape that is not the base's, missing A or B, rank 0 or above the limit, NaN or infinity in
- * weights or alpha, an unknown tensor. `sites` NULL: only what does not need the base is checked (for inspect). The
- * sites outlive the file. */
+/* path: a folder or a GGUF file. The weights are read into memory and not mapped, so changing or
+ * truncating a file while its adapter is served cannot stop the process. Refused, with file and
+ * field named: modules_to_save other than the embedding, the output and norms; a vocabulary of
+ * which something is missing; other task or PEFT types; shapes other than the base's; a missing A
+ * or B; rank 0 or above the limit; NaN or infinity in weights or alpha; unknown tensors. sites
+ * NULL: only what does not need the base is checked (for inspect). The sites must outlive the
+ * file. */
 el_status el_lora_file_open(const char *path, const el_sites *sites, el_lora_file **out, el_error *err);
-/* The same; the weights are read into `buffer`, which must not be used for another file while this one is open. */
+/* The same; the weights are read into `buffer`, which serves no other file while this one is
+ * open. */
 el_status el_lora_file_open_with(const char *path, const el_sites *sites, el_file_buffer *buffer, el_lora_file **out,
                                  el_error *err);
 void el_lora_file_close(el_lora_file *f);
-size_t el_lora_file_n(const el_lora_file *f); /* of pairs; 0: there are extras alone */
-/* Pairs are sorted by layer, then site, then expert; each at most once. */
+size_t el_lora_file_n(const el_lora_file *f); /* number of pairs; 0: the file has extras alone */
+/* Pair i. Pairs are sorted by layer, then site, then expert; each occurs at most once. */
 const el_lora_pair *el_lora_file_at(const el_lora_file *f, size_t i);
-/* Sorted by kind, layer and site; each at most once. What belongs to a pair has one; halves of a pair are both there.
- */
+/* Extras are sorted by kind, layer and site; each occurs at most once. An extra that belongs to a
+ * pair comes with that pair, and both halves of the embedding's pair are there. */
 size_t el_lora_file_n_extras(const el_lora_file *f);
 const el_lora_extra *el_lora_file_extra(const el_lora_file *f, size_t i);
-/* The tokens of EL_LORA_TOKENS, or of EL_LORA_OUTPUT_TOKENS, each once, in the order of its rows. */
+/* The tokens of EL_LORA_TOKENS or EL_LORA_OUTPUT_TOKENS, each once, in the order of the rows. */
 const int32_t *el_lora_file_tokens(const el_lora_file *f);
 const int32_t *el_lora_file_output_tokens(const el_lora_file *f, size_t *n);
-/* Tokens of the vocabulary that it was trained with, where that has another size than the base's; else 0. Then the
- * embedding and the output, as far as they are there, are whole matrices with so many rows, and pairs that were trained
- * on them belong into these: there are no others of these two among the file's pairs. */
+/* The size of the vocabulary that the adapter was trained with, where that differs from the base's;
+ * else 0. The embedding and the output, where the file has them, are then whole matrices with this
+ * many rows. Pairs that were trained on them belong to these matrices and are not among the file's
+ * pairs. */
 int el_lora_file_n_vocab(const el_lora_file *f);
-/* That of the output; NULL: there is none. */
+/* The pair of such an output; NULL: there is none. */
 const el_lora_pair *el_lora_file_output_pair(const el_lora_file *f);
-/* The embedding was trained as a whole (modules_to_save), not saved because it has another size. */
+/* Whether the embedding was trained as a whole (modules_to_save), and was not saved only because of
+ * its size. */
 bool el_lora_file_trains_embedding(const el_lora_file *f);
-/* Where the base's output is its embedding, what is trained of one is of both. */
+/* Whether training one of embedding and output trains both, where the base's output is its
+ * embedding. */
 bool el_lora_file_ties(const el_lora_file *f);
-/* What a site is called, as in GGUF files, or as the file has it where there is no base (* for an expert). Number of
- * them: n_sites. */
+/* What a site is called in GGUF files, or in this file where there is no base (* stands for an
+ * expert's number). There are n_sites names. */
 size_t el_lora_file_n_sites(const el_lora_file *f);
 const char *el_lora_file_site_name(const el_lora_file *f, int site, char name[EL_SHOW]);
-/* What activates the adapter. Whether the base has these tokens is not known here (invocation.h). */
+/* What activates the adapter. Whether the base has these tokens is checked elsewhere: see
+ * invocation.h. */
 const el_invocation *el_lora_file_invocation(const el_lora_file *f);
-/* The older form of it, a text, which takes the base's tokenizer; NULL: there is none. */
+/* The older form of the invocation, a text, which needs the base's tokenizer; NULL: there is
+ * none. */
 const char *el_lora_file_invocation_text(const el_lora_file *f);
-/* The tokens that a text amounts to: they are copied. n: 1 to EL_MAX_INVOCATION. */
+/* Sets the tokens that the text amounts to; they are copied. n: 1 to EL_MAX_INVOCATION. */
 void el_lora_file_invoke_with(el_lora_file *f, const int32_t *tokens, int n, int n_lead);
-/* adapter_config.json's base_model_name_or_path, or "" */
+/* base_model_name_or_path of adapter_config.json, or "". */
 const char *el_lora_file_base(const el_lora_file *f);
 
 #endif

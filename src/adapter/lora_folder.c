@@ -1,5 +1,5 @@
-/* Folders with an adapter: adapter_config.json, and the weights as PEFT saves them, in one file or in several with an
- * index, or as mlx-lm does. */
+/* Folders with an adapter: adapter_config.json and the weights. PEFT saves them in one file, or in
+ * several files with an index; mlx-lm saves one file. */
 #include <jansson.h>
 #include <limits.h>
 #include <stdio.h>
@@ -8,16 +8,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "adapter/lora_parts.h"
+#include "adapter/lora_halves.h"
 #include "base/error.h"
 #include "base/json_guard.h"
 
-enum { MAX_INDEX = 16 << 20 /* bytes: a line of 150 for each tensor */ };
+enum { MAX_INDEX = 16 << 20 /* bytes: 150 for each tensor */ };
 
 static const char one_file[] = "adapter_model.safetensors", index_file[] = "adapter_model.safetensors.index.json",
                   mlx_file[] = "adapters.safetensors", pickle_file[] = "adapter_model.bin";
 
-/* Without memory of its own, so that no want of it is taken for a file that is not there. */
+/* Uses no memory of its own, so that lack of memory is not mistaken for a missing file. */
 static bool stat_in_folder(const char *dir, const char *file, struct stat *out) {
   char path[PATH_MAX];
   const int n = snprintf(path, sizeof path, "%s/%s", dir, file);
@@ -29,7 +29,8 @@ static bool folder_has(const char *dir, const char *file) {
   return stat_in_folder(dir, file, &st);
 }
 
-/* The file of dir's weights, or of their index. What stands beside PEFT's own file is another adapter's. */
+/* Finds the file of a folder's weights, or of their index. A file beside PEFT's own belongs to
+ * another adapter. */
 static el_status find_weights(const char *dir, const char **out, el_error *err) {
   bool one = folder_has(dir, one_file), several = folder_has(dir, index_file), mlx = folder_has(dir, mlx_file);
   if (!one && several && mlx)
@@ -41,7 +42,10 @@ static el_status find_weights(const char *dir, const char **out, el_error *err) 
                          "python -c \"import torch, safetensors.torch as s; s.save_file({k: v.contiguous() for k, v in "
                          "torch.load('%s', weights_only=True).items()}, '%s')\"",
                          pickle_file, pickle_file, one_file);
-  *out = one ? one_file : several ? index_file : mlx ? mlx_file : one_file; /* none: reading it says so */
+  *out = one       ? one_file
+         : several ? index_file
+         : mlx     ? mlx_file
+                   : one_file; /* none of them: reading the first says so */
   return EL_OK;
 }
 
@@ -49,7 +53,7 @@ static el_status find_weights(const char *dir, const char **out, el_error *err) 
 
 static el_status add_shard(el_lora_file *f, const char *dir, const char *name, el_error *err) {
   char shown[EL_SHOW];
-  const el_str s = {name, strlen(name)};
+  const el_str s = el_str_of(name);
   for (size_t i = 0; i < f->n_shards; i++)
     if (!strcmp(f->shards[i].name, name)) return EL_OK;
   if (strchr(name, '/') || !s.len || name[0] == '.')
@@ -72,8 +76,8 @@ static el_status open_shard(el_lora_file *f, el_lora_shard *shard, size_t *left,
                 : el_safetensors_open_memory(shard->file.data, shard->file.size, shard->path, &shard->safetensors, err);
 }
 
-/* Each tensor of the map is in the file that the map says, and the files hold no others: else some would be passed
- * over, or be there twice. */
+/* Checks that each tensor of the map is in the file that the map says, and that the files hold no
+ * others: otherwise some would be skipped or exist twice. */
 static el_status check_map(const el_lora_file *f, const json_t *map, el_error *err) {
   char shown[EL_SHOW];
   const char *tensor;
@@ -85,7 +89,7 @@ static el_status check_map(const el_lora_file *f, const json_t *map, el_error *e
     while (strcmp(f->shards[i].name, json_string_value(file))) i++;
     if (!el_safetensors_find(f->shards[i].safetensors, tensor))
       return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "tensor %s is not in %s",
-                           el_str_show((el_str){tensor, strlen(tensor)}, shown, sizeof shown), f->shards[i].name);
+                           el_str_show(el_str_of(tensor), shown, sizeof shown), f->shards[i].name);
   }
   if (n != json_object_size(map))
     return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "weight_map has %zu tensors, its files have %zu",
@@ -105,7 +109,7 @@ static el_status open_shards(el_lora_file *f, const char *dir, const json_t *map
   json_object_foreach((json_t *)map, tensor, file) {
     if (!json_is_string(file))
       return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "weight_map: the file of %s is not a string",
-                           el_str_show((el_str){tensor, strlen(tensor)}, shown, sizeof shown));
+                           el_str_show(el_str_of(tensor), shown, sizeof shown));
     if ((status = add_shard(f, dir, json_string_value(file), err))) return status;
   }
   for (size_t i = 0; i < f->n_shards && !status; i++) status = open_shard(f, &f->shards[i], &left, err);
@@ -126,7 +130,7 @@ static el_status read_index(el_lora_file *f, const char *dir, el_error *err) {
     status = el_fail_about(err, EL_ERR_NO_MEMORY, f->weights_path, "out of memory");
   else
     status = el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "line %d: %s", json_err.line,
-                           el_str_show((el_str){json_err.text, strlen(json_err.text)}, shown, sizeof shown));
+                           el_str_show(el_str_of(json_err.text), shown, sizeof shown));
   json_decref(root);
   el_file_close(&file);
   return status;
@@ -182,6 +186,8 @@ size_t el_lora_weights_size(const char *dir) {
   const char *weights;
   struct stat st;
   if (find_weights(dir, &weights, NULL)) return 0;
-  if (!strcmp(weights, index_file)) return SIZE_MAX; /* of several files: their headers are looked at first */
+  if (!strcmp(weights, index_file))
+    return SIZE_MAX; /* several files: their headers are checked
+                      * first */
   return stat_in_folder(dir, weights, &st) ? (size_t)st.st_size : 0;
 }

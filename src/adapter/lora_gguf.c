@@ -1,4 +1,5 @@
-/* GGUF LoRA files, as llama.cpp writes and reads them: the base's tensor names with .lora_a and .lora_b behind. */
+/* GGUF LoRA files, as llama.cpp writes and reads them: the base's tensor names followed by .lora_a
+ * and .lora_b. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
@@ -8,9 +9,9 @@
 #include "arch/arch.h"
 #include "base/error.h"
 
-/* blk.N.SITE.weight.lora_a, output.weight.lora_a. *n_sites: 2 where gate and up of experts are one below the other, and
- * p is the first's. */
-static bool parse_gguf_name(el_lora_file *f, el_str s, el_lora_part *p, int *n_sites) {
+/* Parses blk.N.SITE.weight.lora_a and output.weight.lora_a. *n_sites is 2 where gate and up of
+ * experts lie one below the other; p is then the first of them. */
+static bool parse_gguf_name(el_lora_file *f, el_str s, el_lora_half *p, int *n_sites) {
   *n_sites = 1;
   if (el_str_chop(&s, ".weight.lora_b"))
     p->is_b = true;
@@ -26,8 +27,8 @@ static bool parse_gguf_name(el_lora_file *f, el_str s, el_lora_part *p, int *n_s
   return p->site >= 0;
 }
 
-/* token_embd.weight.lora_a, [n_vocab, rank] there, and lora_b; norms as weights of their own, which llama.cpp leaves
- * out. False: it is none of these. */
+/* Parses token_embd.weight.lora_a ([n_vocab, rank] in such files), its lora_b, and norms as weights
+ * of their own, which llama.cpp leaves out. False: it is none of these. */
 static bool parse_extra(const el_lora_file *f, const el_tensor *t, double alpha, el_lora_extra *e) {
   el_str s = t->name, end = s;
   *e = (el_lora_extra){.layer = EL_LORA_MODEL,
@@ -51,18 +52,21 @@ static bool parse_extra(const el_lora_file *f, const el_tensor *t, double alpha,
   if (el_str_eq(s, "output_norm.weight")) return true;
   if (!el_str_skip(&s, "blk.") || !el_lora_skip_layer(&s, &e->layer) || !el_str_skip(&s, ".")) return false;
   el_str_chop(&s, ".weight");
-  if (!f->sites) return e->site = (int)f->n_extras, true; /* nobody knows which norms there are */
+  if (!f->sites)
+    return e->site = (int)f->n_extras, true; /* without a base nobody knows which norms
+                                              * there are */
   for (e->site = 0; e->site < f->sites->arch->n_norms; e->site++)
     if (el_str_eq(s, f->sites->arch->norm[e->site].name)) return true;
   return false;
 }
 
-/* A router may carry an adapter: src/router writes its own tensors, whose names begin so, into the same file. */
+/* A router may carry an adapter: src/router writes its own tensors into the same file, with names
+ * that begin so. */
 static bool is_routers(el_str name) {
   return el_str_skip(&name, "router.");
 }
 
-/* A key that must be there and have this value. */
+/* Checks that a key exists and has this value. */
 static el_status require_key(const el_gguf *g, const char *key, const char *wanted, const char *hint, el_error *err) {
   el_str s;
   char shown[EL_SHOW];
@@ -88,8 +92,8 @@ static el_status check_adapter_keys(const el_gguf *g, const el_sites *sites, dou
   return status == EL_ERR_NOT_FOUND ? EL_OK : status;
 }
 
-/* Tokens of an activated adapter, from where it begins: files that were made from an invocation_string are without the
- * first one of it. */
+/* Reads the tokens of an activated adapter, from where it begins. Files made from an
+ * invocation_string lack the first token of the string. */
 static el_status read_gguf_invocation(el_lora_file *f, el_error *err) {
   static const char key[] = "adapter.alora.invocation_tokens";
   const char *path = el_gguf_path(f->gguf);
@@ -128,9 +132,9 @@ el_status el_lora_parse_gguf(el_lora_file *f, const char *path, el_error *err) {
   if ((status = check_adapter_keys(f->gguf, f->sites, &alpha, err))) return status;
   if ((status = read_gguf_invocation(f, err))) return status;
   size_t n = el_gguf_n_tensors(f->gguf), rest = el_gguf_file_size(f->gguf);
-  f->parts = calloc(2 * n + 1, sizeof *f->parts);
+  f->halves = calloc(2 * n + 1, sizeof *f->halves);
   f->extras = calloc(n + 1, sizeof *f->extras);
-  if (!f->parts || !f->extras) return el_fail_about(err, EL_ERR_NO_MEMORY, path, "out of memory");
+  if (!f->halves || !f->extras) return el_fail_about(err, EL_ERR_NO_MEMORY, path, "out of memory");
   for (size_t i = 0; i < n; i++) {
     const el_tensor *t = el_gguf_tensor_at(f->gguf, i);
     if (is_routers(t->name)) continue;
@@ -144,9 +148,9 @@ el_status el_lora_parse_gguf(el_lora_file *f, const char *path, el_error *err) {
                              el_str_show(t->name, name, sizeof name));
       continue;
     }
-    el_lora_part *p = &f->parts[f->n_parts++];
-    *p = (el_lora_part){.name = t->name, .type = t->type, .of_all = t->n_dims == 3, .data = t->data};
-    el_lora_part_whole(p, t->ne[2], t->ne[1], t->ne[0]);
+    el_lora_half *p = &f->halves[f->n_halves++];
+    *p = (el_lora_half){.name = t->name, .type = t->type, .of_all = t->n_dims == 3, .data = t->data};
+    el_lora_half_whole(p, t->ne[2], t->ne[1], t->ne[0]);
     el_str_show(t->name, name, sizeof name);
     el_lora_module module = {0};
     if (!parse_gguf_name(f, t->name, p, &module.n))
@@ -154,11 +158,12 @@ el_status el_lora_parse_gguf(el_lora_file *f, const char *path, el_error *err) {
                            "tensor %s is no LoRA part of a matrix of the base model's architecture", name);
     if (t->n_dims > 3) return el_fail_about(err, EL_ERR_FORMAT, path, "tensor %s has %d dimensions", name, t->n_dims);
     if (f->sites && el_sites_of_expert(f->sites, p->site))
-      p->of_all = true; /* of one expert too */
+      p->of_all = true; /* of one expert alone, too */
     else if (f->sites && p->of_all)
       return el_fail_about(err, EL_ERR_FORMAT, path, "tensor %s has 3 dimensions, expected 2", name);
     p->rank = p->is_b ? p->cols : p->rows;
-    p->alpha = alpha != 0 ? alpha : (double)p->rank; /* as llama.cpp: without alpha the scale is 1 */
+    p->alpha = alpha != 0 ? alpha : (double)p->rank; /* as in llama.cpp: without alpha the scale is
+                                                      * 1 */
     module.first = p->site;
     if (f->sites && (status = el_lora_module_split(f, &module, false, err))) return status;
   }

@@ -1,13 +1,14 @@
 /* Which sites a tensor of a PEFT file belongs to, and where their values are in it.
  *
- * A module is one site, or several whose outputs it has; one expert's, a number in its name; or it holds parameters
- * with the matrices of all experts. PEFT wraps such a module once for each of its parameters, so that names do not tell
- * which one a tensor is for (experts.base_layer.lora_A and experts.lora_A), but the shapes of A and B do. Rows of A go
- * by expert, [experts * rank, in]; columns of B by rank first, [out, rank * experts].
+ * A module is one site; or several sites whose outputs it has; or one expert's, with a number in
+ * its name; or it holds parameters with the matrices of all experts. PEFT wraps a module of the
+ * last kind once for each of its parameters, so names do not tell which parameter a tensor is for
+ * (experts.base_layer.lora_A and experts.lora_A), but the shapes of A and B do. Rows of A are
+ * ordered by expert, [experts * rank, in]; columns of B by rank first, [out, rank * experts].
  *
- * What `in` is PEFT has answered in three ways: before 0.19 it was the parameter's second size, in 0.19.0 the outputs,
- * and since then the inputs. Where it is the outputs, lora_A is the transposed B and
- * lora_B the transposed A. Shapes tell that too, unless there are as many inputs as outputs. */
+ * PEFT has had three meanings of `in`: before 0.19 the second size of the parameter, in 0.19.0 the
+ * outputs, and since then the inputs. Where it is the outputs, lora_A is the transposed B and
+ * lora_B the transposed A. Shapes tell this too, unless there are as many inputs as outputs. */
 #include "adapter/lora_modules.h"
 
 #include <inttypes.h>
@@ -23,7 +24,7 @@ static bool is_called(const el_site *site, el_str module) {
   return el_str_eq(module, site->peft) || (site->peft_4 && el_str_eq(module, site->peft_4));
 }
 
-/* Whether it is the pattern with a number in the place of *. */
+/* Whether the module matches the pattern with a number in the place of *. */
 static bool matches_pattern(el_str module, const char *pattern, int *number) {
   const char *star = strchr(pattern, '*');
   const size_t n = (size_t)(star - pattern);
@@ -73,7 +74,7 @@ size_t el_lora_most_sites(const el_sites *s) {
 
 el_status el_lora_module_split(el_lora_file *f, const el_lora_module *m, bool in_turn, el_error *err) {
   char name[EL_SHOW];
-  el_lora_part *p = &f->parts[f->n_parts - 1];
+  el_lora_half *p = &f->halves[f->n_halves - 1];
   p->site = m->first;
   if (p->is_b && p->rows % m->n)
     return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "tensor %s has %lld rows, which %d matrices cannot share",
@@ -82,15 +83,16 @@ el_status el_lora_module_split(el_lora_file *f, const el_lora_module *m, bool in
   if (p->is_b) p->rows /= m->n;
   if (p->is_b && in_turn) p->row_step *= (size_t)m->n;
   for (int i = 1; i < m->n; i++) {
-    f->parts[f->n_parts++] = p[i - 1];
+    f->halves[f->n_halves++] = p[i - 1];
     p[i].site++;
     if (p->is_b) p[i].first += in_turn ? step : step * (size_t)p->rows;
   }
   return EL_OK;
 }
 
-/* Rank and alpha of a part, by the name that PEFT has for what it wraps: a module, or a parameter of one. */
-static el_status read_rank(el_lora_part *p, const el_peft_config *config, el_str module, const char *parameter,
+/* Reads rank and alpha of a half, by PEFT's name for what it wraps: a module, or a parameter of
+ * one. */
+static el_status read_rank(el_lora_half *p, const el_peft_config *config, el_str module, const char *parameter,
                            el_error *err) {
   char *name = NULL;
   const int len = parameter ? asprintf(&name, "%.*s.%s", (int)module.len, module.data, parameter) : 0;
@@ -102,14 +104,15 @@ static el_status read_rank(el_lora_part *p, const el_peft_config *config, el_str
   return status;
 }
 
-/* Whether a module's only weight was trained as a parameter, which has a name of its own in PEFT's patterns. */
+/* If a module's only weight was trained as a parameter, PEFT's patterns have a name of its own for
+ * it. */
 static el_status place_module(el_lora_file *f, const el_peft_config *config, const el_lora_module *m,
                               const el_lora_halves *t, el_error *err) {
-  el_lora_part *p = &f->parts[f->n_parts - 1];
+  el_lora_half *p = &f->halves[f->n_halves - 1];
   const int64_t *shape = p->is_b ? t->b : t->a;
   el_status status = read_rank(p, config, t->name, el_peft_config_has_weight(config, t->name) ? "weight" : NULL, err);
   if (status) return status;
-  el_lora_part_whole(p, 1, shape[0], shape[1]);
+  el_lora_half_whole(p, 1, shape[0], shape[1]);
   if (t->turned) {
     p->row_step = 1;
     p->col_step = (size_t)shape[0];
@@ -117,17 +120,17 @@ static el_status place_module(el_lora_file *f, const el_peft_config *config, con
   p->expert = m->expert;
   if (f->sites) return el_lora_module_split(f, m, f->sites->site[m->first].in_turn, err);
   p->site = m->first;
-  /* Without a base, what is of all experts is what has a multiple of the rank, if any parameter was trained. */
+  /* Without a base: if any parameter was trained, a multiple of the rank means all experts. */
   const int64_t many = p->is_b ? shape[1] : shape[0];
   if (!el_peft_config_has_parameters(config) || many <= p->rank || many % p->rank) return EL_OK;
   p->of_all = true;
-  el_lora_part_whole(p, many / p->rank, p->is_b ? shape[0] : p->rank, p->is_b ? p->rank : shape[1]);
+  el_lora_half_whole(p, many / p->rank, p->is_b ? shape[0] : p->rank, p->is_b ? p->rank : shape[1]);
   return EL_OK;
 }
 
 typedef enum fit { FITS_NOT, FITS, FITS_SWAPPED } fit;
 
-/* Whether A and B are those of the parameter that sites [first, first + n) make up. */
+/* Whether A and B belong to the parameter that sites [first, first + n) make up. */
 static fit fit_of(const el_lora_file *f, const el_peft_config *config, const el_lora_halves *t, int first, int n) {
   const el_site_dims dims = el_sites_dims(f->sites, 0, first);
   const int64_t in = dims.in, out = (int64_t)n * dims.out;
@@ -137,11 +140,11 @@ static fit fit_of(const el_lora_file *f, const el_peft_config *config, const el_
   return straight ? FITS : swapped ? FITS_SWAPPED : FITS_NOT;
 }
 
-/* The part that a tensor is of a parameter [experts, out, in] or [experts, in, out]. */
+/* Completes the half that a tensor is of a parameter [experts, out, in] or [experts, in, out]. */
 static el_status place_parameter(el_lora_file *f, const el_peft_config *config, const el_lora_module *m,
                                  const el_lora_halves *t, el_error *err) {
   const int end = m->first + m->n;
-  el_lora_part *p = &f->parts[f->n_parts - 1];
+  el_lora_half *p = &f->halves[f->n_halves - 1];
   char name[EL_SHOW];
   el_lora_module of = *m;
   fit fits = FITS_NOT;
@@ -171,7 +174,7 @@ static el_status place_parameter(el_lora_file *f, const el_peft_config *config, 
   p->of_all = true;
   p->count = experts;
   p->values = (size_t)many * (size_t)wide;
-  /* Of a value's place, what steps by expert, rank and the other dimension. */
+  /* The steps in a value's index for the next expert, the next rank, and the other dimension. */
   const size_t by_expert = p->is_b ? 1 : (size_t)(rank * wide), by_rank = p->is_b ? (size_t)experts : (size_t)wide,
                by_wide = p->is_b ? (size_t)many : 1;
   if (fits == FITS_SWAPPED) p->is_b = !p->is_b;
@@ -185,10 +188,10 @@ static el_status place_parameter(el_lora_file *f, const el_peft_config *config, 
 
 el_status el_lora_module_place_stack(el_lora_file *f, const el_peft_config *config, const el_lora_module *m,
                                      el_str name, const int64_t *shape, el_error *err) {
-  el_lora_part *p = &f->parts[f->n_parts - 1];
+  el_lora_half *p = &f->halves[f->n_halves - 1];
   p->site = m->first;
   p->of_all = true;
-  el_lora_part_whole(p, shape[0], shape[1], shape[2]);
+  el_lora_half_whole(p, shape[0], shape[1], shape[2]);
   return read_rank(p, config, name, NULL, err);
 }
 

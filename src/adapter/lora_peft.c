@@ -1,4 +1,5 @@
-/* PEFT's and mlx-lm's adapters, once their files are there: configuration and tensors into parts. */
+/* Adapters of PEFT and mlx-lm, once their files are in memory: configuration and tensors become
+ * halves. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -6,9 +7,9 @@
 #include "adapter/peft_keys.h"
 #include "base/error.h"
 
-/* MODULE.lora_A.weight, or mlx-lm's MODULE.lora_a, of which *name is the module: PEFT's patterns are matched with it.
- * false: it is none of these. */
-static bool parse_peft_name(el_lora_file *f, el_str s, bool mlx, el_lora_part *p, el_str *name, el_lora_module *m) {
+/* Parses MODULE.lora_A.weight, or mlx-lm's MODULE.lora_a. *name becomes the module, which PEFT's
+ * patterns are matched with. False: it is none of these. */
+static bool parse_peft_name(el_lora_file *f, el_str s, bool mlx, el_lora_half *p, el_str *name, el_lora_module *m) {
   if (!el_str_chop(&s, mlx ? ".lora_a" : ".lora_A.weight") &&
       !(p->is_b = el_str_chop(&s, mlx ? ".lora_b" : ".lora_B.weight")))
     return false;
@@ -18,7 +19,7 @@ static bool parse_peft_name(el_lora_file *f, el_str s, bool mlx, el_lora_part *p
   return m->first >= 0;
 }
 
-/* What an unknown tensor probably is, for the message. */
+/* What an unknown tensor probably is, for the error message. */
 static const char *guess_tensor(const char *name) {
   static const struct {
     const char *part, *what;
@@ -44,7 +45,8 @@ static const char *guess_tensor(const char *name) {
   return "not a LoRA part of a matrix of the base model's architecture";
 }
 
-/* A file that holds more than one adapter, by the names in its keys: which of them was meant? */
+/* Refuses a file that holds more than one adapter, by the names in its keys: nobody knows which was
+ * meant. */
 static el_status check_adapter(const el_lora_file *f, el_str *first, el_str name, el_error *err) {
   char one[EL_SHOW], other[EL_SHOW];
   if (!name.len || !first->len || !el_str_cmp(*first, name)) {
@@ -56,7 +58,7 @@ static el_status check_adapter(const el_lora_file *f, el_str *first, el_str name
                        el_str_show(*first, one, sizeof one), el_str_show(name, other, sizeof other));
 }
 
-/* The other half of a pair, by the last lora_A or lora_B in the tensor's name. */
+/* Finds the other half of a pair, by the last lora_A or lora_B in the tensor's name. */
 static el_status find_half(const el_lora_file *f, const el_st_tensor *t, bool is_b, const el_st_tensor **out,
                            el_error *err) {
   const char letter = is_b ? 'A' : 'B';
@@ -70,10 +72,10 @@ static el_status find_half(const el_lora_file *f, const el_st_tensor *t, bool is
   *out = half;
   if (half && half->n_dims == 2) return EL_OK;
   return el_fail_about(err, EL_ERR_FORMAT, f->weights_path, "tensor %s has no lora_%c beside it",
-                       el_str_show((el_str){t->name, strlen(t->name)}, shown, sizeof shown), letter);
+                       el_str_show(el_str_of(t->name), shown, sizeof shown), letter);
 }
 
-/* Shapes as PEFT has them: mlx-lm's matrices are the other way round. */
+/* Reads shapes in PEFT's order; mlx-lm's matrices are transposed. */
 static el_status read_shapes(const el_lora_file *f, const el_st_tensor *t, bool is_b, bool mlx, bool both,
                              el_lora_halves *out, el_error *err) {
   const el_st_tensor *other = t;
@@ -87,12 +89,12 @@ static el_status read_shapes(const el_lora_file *f, const el_st_tensor *t, bool 
   return EL_OK;
 }
 
-/* Training's own, of VeLoRA: an average that its backward pass projects with. */
+/* Belongs to training alone: an average that VeLoRA's backward pass projects with. */
 static bool is_of_training(el_str key) {
   return el_str_chop(&key, ".lora_velora_embed");
 }
 
-static el_status check_layer(const el_lora_file *f, const el_lora_part *p, int last, el_error *err) {
+static el_status check_layer(const el_lora_file *f, const el_lora_half *p, int last, el_error *err) {
   char name[EL_SHOW];
   if (!last || !f->sites || p->layer >= f->sites->n_layers - last) return EL_OK;
   return el_fail_about(err, EL_ERR_FORMAT, f->weights_path,
@@ -107,10 +109,9 @@ el_status el_lora_peft_type(const el_lora_file *f, const el_st_tensor *t, el_typ
     case EL_ST_F16: *out = EL_TYPE_F16; return EL_OK;
     case EL_ST_BF16: *out = EL_TYPE_BF16; return EL_OK;
     default:
-      return el_fail_about(err, EL_ERR_UNSUPPORTED, f->weights_path,
-                           "tensor %s has type %s; supported are F32, F16 and BF16",
-                           el_str_show((el_str){t->name, strlen(t->name)}, name, sizeof name),
-                           el_str_show((el_str){t->dtype_name, strlen(t->dtype_name)}, type, sizeof type));
+      return el_fail_about(
+          err, EL_ERR_UNSUPPORTED, f->weights_path, "tensor %s has type %s; supported are F32, F16 and BF16",
+          el_str_show(el_str_of(t->name), name, sizeof name), el_str_show(el_str_of(t->dtype_name), type, sizeof type));
   }
 }
 
@@ -119,20 +120,20 @@ static el_status read_peft_matrices(el_lora_file *f, const el_peft_config *confi
   const bool mlx = el_peft_config_is_mlx(config);
   size_t n = el_lora_n_tensors(f), room = 1;
   for (size_t i = 0; i < n; i++) room += strlen(el_lora_tensor_at(f, i)->name);
-  f->parts = calloc(el_lora_most_sites(f->sites) * n + 1, sizeof *f->parts);
+  f->halves = calloc(el_lora_most_sites(f->sites) * n + 1, sizeof *f->halves);
   f->extras = calloc(el_lora_most_sites(f->sites) * n + 2, sizeof *f->extras);
   f->dora = el_peft_config_dora(config);
   f->ties = el_peft_config_ties(config);
   f->trains_embedding = el_peft_config_saves(config, EL_PEFT_SAVED_EMBEDDING);
   char *keys = f->keys = malloc(room);
-  if (!f->parts || !f->extras || !f->keys)
+  if (!f->halves || !f->extras || !f->keys)
     return el_fail_about(err, EL_ERR_NO_MEMORY, f->weights_path, "out of memory");
   el_str first = {0};
   for (size_t i = 0; i < n; i++) {
     const el_st_tensor *t = el_lora_tensor_at(f, i);
     el_str adapter;
     bool copy;
-    const el_str key = el_peft_key((el_str){t->name, strlen(t->name)}, keys, &adapter);
+    const el_str key = el_peft_key(el_str_of(t->name), keys, &adapter);
     keys += key.len;
     el_status status = el_lora_peft_is_copy(f, t, &copy, err);
     if (status) return status;
@@ -140,10 +141,10 @@ static el_status read_peft_matrices(el_lora_file *f, const el_peft_config *confi
     bool taken;
     if ((status = el_lora_peft_extra(f, config, key, t, &taken, err))) return status;
     if (taken) continue;
-    el_lora_part *p = &f->parts[f->n_parts++];
+    el_lora_half *p = &f->halves[f->n_halves++];
     el_lora_module module;
     el_lora_halves halves = {0};
-    *p = (el_lora_part){.name = {t->name, strlen(t->name)}, .data = t->data, .rslora = el_peft_config_rslora(config)};
+    *p = (el_lora_half){.name = {t->name, strlen(t->name)}, .data = t->data, .rslora = el_peft_config_rslora(config)};
     el_str_show(p->name, name, sizeof name);
     if ((status = check_adapter(f, &first, adapter, err))) return status;
     if (!parse_peft_name(f, key, mlx, p, &halves.name, &module))

@@ -1,16 +1,17 @@
-/* PEFT's tensors that are no half of a pair on a linear layer. Names are in their plain form: see peft_keys.h. */
+/* PEFT's tensors that are not a half of a pair on a linear layer. Names are in plain form: see
+ * peft_keys.h. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "adapter/lora_halves.h"
 #include "adapter/lora_modules.h"
-#include "adapter/lora_parts.h"
 #include "adapter/peft_config.h"
 #include "adapter/peft_keys.h"
 #include "arch/arch.h"
 #include "base/error.h"
 
-/* Whether a module's name is `last`, with nothing before it but the names of what a text model is in. */
+/* Whether a module's name is `last`, preceded only by the names of what a text model is in. */
 static bool is_of_model(el_str module, const char *last) {
   static const char *const before[] = {
       "", "model.", "language_model.", "language_model.model.", "model.language_model.", "text_model.", "transformer."};
@@ -24,7 +25,8 @@ static bool is_embedding(el_str module) {
   return is_of_model(module, "embed_tokens") || is_of_model(module, "token_embeddings");
 }
 
-el_str el_lora_peft_unwrap(el_str module) {
+/* The rest of a key that names the embedding or the output, without PEFT's wrappers. */
+static el_str unwrap_module(el_str module) {
   el_str inside = module;
   el_str_chop(&inside, ".base_layer");
   el_str_chop(&inside, ".token_adapter");
@@ -35,8 +37,8 @@ bool el_lora_peft_is_output(el_str module) {
   return is_of_model(module, "lm_head");
 }
 
-/* The sites of a linear layer, a router's and one of an expert's among them. 0: there is none; or it has the matrices
- * of all experts, of which neither PEFT nor mlx-lm trains more than pairs. */
+/* Finds the sites of a linear layer, including a router's and one expert's. 0: there is none, or it
+ * has the matrices of all experts: PEFT and mlx-lm train nothing but pairs on those. */
 static int find_linear(el_lora_file *f, el_str module, el_lora_extra *e) {
   e->layer = EL_LORA_MODEL;
   if (el_lora_peft_is_output(module)) return (e->site = el_lora_output(f, module, &e->layer)) >= 0;
@@ -47,7 +49,7 @@ static int find_linear(el_lora_file *f, el_str module, el_lora_extra *e) {
   return m.parameters || m.stacked ? 0 : m.n;
 }
 
-/* A norm's weights, or a whole matrix. */
+/* Finds a norm's weights, or a whole matrix. */
 static int find_whole(el_lora_file *f, el_str module, el_lora_extra *e) {
   el_str inside = module, end = module;
   e->layer = EL_LORA_MODEL;
@@ -56,7 +58,9 @@ static int find_whole(el_lora_file *f, el_str module, el_lora_extra *e) {
   e->kind = EL_LORA_NORM;
   if (is_of_model(module, "norm")) return e->add_one = f->sites && f->sites->arch->norms_add_one, 1;
   if (!el_peft_skip_layer(&inside, &e->layer) || !el_str_chop(&end, "norm")) return 0;
-  if (!f->sites) return e->site = (int)f->n_extras, 1; /* nobody knows which norms there are */
+  if (!f->sites)
+    return e->site = (int)f->n_extras, 1; /* without a base nobody knows which norms
+                                           * there are */
   const el_arch *arch = f->sites->arch;
   e->add_one = arch->norms_add_one;
   for (e->site = 0; e->site < arch->n_norms; e->site++)
@@ -64,8 +68,8 @@ static int find_whole(el_lora_file *f, el_str module, el_lora_extra *e) {
   return 0;
 }
 
-/* What a key is; *module: what it is of. The number of sites that share the tensor, e->site the first; 0: none of
- * these. */
+/* Finds out what a key means; *module becomes the module's name. Returns the number of sites that
+ * share the tensor, with the first in e->site; 0: it is no extra. */
 static int recognise_extra(el_lora_file *f, const el_peft_config *config, el_str key, el_lora_extra *e,
                            el_str *module) {
   el_str s = key;
@@ -101,7 +105,7 @@ static int recognise_extra(el_lora_file *f, const el_peft_config *config, el_str
     return *module = s, e->kind == EL_LORA_OUTPUT_TOKENS || is_embedding(s);
   }
   if (!el_str_chop(&s, ".weight")) return 0;
-  s = el_lora_peft_unwrap(s);
+  s = unwrap_module(s);
   return *module = s, find_whole(f, s, e);
 }
 
@@ -116,7 +120,8 @@ static el_status read_extra_shape(const el_lora_file *f, el_lora_extra *e, const
   return el_lora_peft_type(f, t, &e->type, err);
 }
 
-/* What several sites share: each has its part of the values, one behind the other or in turn. */
+/* Splits what several sites share: each has its share of the values, one behind the other or in
+ * turn. */
 static el_status split_extra(el_lora_file *f, el_lora_extra *e, int n, el_error *err) {
   char name[EL_SHOW];
   const size_t value = el_lora_value_bytes(e->type);
@@ -185,16 +190,16 @@ static const el_lora_extra *find_kind(const el_lora_file *f, el_lora_kind kind) 
   return NULL;
 }
 
-/* One half of a pair of the output: all of an extra's matrix. */
+/* Adds one half of a pair of the output: all of an extra's matrix. */
 static void add_output_half(el_lora_file *f, const el_lora_extra *e, bool is_b, double alpha, int64_t rank) {
-  el_lora_part *p = &f->parts[f->n_parts++];
-  *p = (el_lora_part){.is_b = is_b, .rank = rank, .alpha = alpha, .type = e->type, .data = e->data, .name = e->name};
+  el_lora_half *p = &f->halves[f->n_halves++];
+  *p = (el_lora_half){.is_b = is_b, .rank = rank, .alpha = alpha, .type = e->type, .data = e->data, .name = e->name};
   p->site = el_lora_output(f, e->name, &p->layer);
-  el_lora_part_whole(p, 1, e->rows, e->cols);
+  el_lora_half_whole(p, 1, e->rows, e->cols);
 }
 
-/* mlx-lm's embedding is what a tied output is computed with, its pair and lengths included: x W^T + s (x b^T) a^T, so
- * that lora_b is A and lora_a B. PEFT's is of the embedding alone. */
+/* A tied output of mlx-lm is computed with the embedding, including its pair and lengths: x W^T + s
+ * (x b^T) a^T, so lora_b acts as A and lora_a as B. In PEFT they belong to the embedding alone. */
 static void tie_output(el_lora_file *f) {
   const el_lora_extra *a = find_kind(f, EL_LORA_EMBEDDING_A), *b = find_kind(f, EL_LORA_EMBEDDING_B),
                       *length = find_kind(f, EL_LORA_EMBEDDING_LENGTH);

@@ -1,13 +1,14 @@
-/* A vocabulary that an adapter has resized: which size it has, and whether all is there that it takes.
+/* A vocabulary that an adapter has resized: which size it has, and whether everything that this
+ * needs is there.
  *
- * PEFT saves the embedding and the output as wholes then, whatever else was trained of them, and for good measure what
- * they were before and some of it twice. */
+ * PEFT then saves the embedding and the output as whole matrices, whatever else was trained of
+ * them. It also saves what they were before training, and some of it twice. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "adapter/lora_parts.h"
+#include "adapter/lora_halves.h"
 #include "base/buf.h"
 #include "base/error.h"
 #include "tokenizer/extension.h"
@@ -20,7 +21,8 @@ static const el_st_tensor *find_vocabulary_tensor(const el_lora_file *f, const c
   return t;
 }
 
-/* The tensor whose name is t's without the components from `part` to the last; *of: whether t's has it. */
+/* Finds the tensor whose name is that of t without the components from `part` to the last. *of:
+ * whether t's name has them. */
 static el_status find_without(const el_lora_file *f, const el_st_tensor *t, const char *part, const el_st_tensor **out,
                               el_error *err) {
   el_buf name = {0};
@@ -54,15 +56,16 @@ el_status el_lora_peft_is_copy(const el_lora_file *f, const el_st_tensor *t, boo
   const el_st_tensor *other;
   *is = false;
   if (!is_vocabulary_tensor(t)) return EL_OK;
-  /* Of a module that was trained as a whole, what it was before; and what it is once more. */
+  /* Of a module that was trained as a whole: what it was before, and a second copy. */
   el_status status = find_without(f, t, ".original_module", &other, err);
   *is = other;
   if (status || *is) return status;
   status = find_without(f, t, ".modules_to_save", &other, err);
   *is = other && same_tensor(f, t, other);
   if (status || *is) return status;
-  /* Beside a pair or rows of tokens, the base's matrix: the one that is served already, if it has its size. */
-  el_str s = {t->name, strlen(t->name)};
+  /* Beside a pair or rows of tokens: the base's matrix, which is served already if it has the
+   * base's size. */
+  el_str s = el_str_of(t->name);
   if (!el_str_chop(&s, ".base_layer.weight")) return EL_OK;
   const el_site_dims dims = f->sites ? f->sites->output : (el_site_dims){0};
   *is = !dims.out || (t->n_dims == 2 && t->shape[0] == dims.out && t->shape[1] == dims.in);
@@ -73,10 +76,10 @@ el_status el_lora_peft_is_copy(const el_lora_file *f, const el_st_tensor *t, boo
 
 typedef struct found {
   int64_t rows;
-  el_str name; /* of the tensor that has so many */
+  el_str name; /* the name of the tensor that has this many rows */
 } found;
 
-/* One more tensor with a row for each token: all of them have the same number. */
+/* Adds a tensor with a row for each token: all of them must have the same number of rows. */
 static el_status add_vocabulary_tensor(const el_lora_file *f, found *v, int64_t rows, el_str name, el_error *err) {
   char shown[EL_SHOW], other[EL_SHOW];
   if (v->name.len && rows != v->rows)
@@ -102,14 +105,15 @@ static el_status find_vocabulary_rows(const el_lora_file *f, found *v, el_error 
     if (e->kind == EL_LORA_EMBEDDING_A)
       status = add_vocabulary_tensor(f, v, e->transposed ? e->rows : e->cols, e->name, err);
   }
-  for (size_t i = 0; i < f->n_parts && !status; i++) {
-    const el_lora_part *p = &f->parts[i];
+  for (size_t i = 0; i < f->n_halves && !status; i++) {
+    const el_lora_half *p = &f->halves[i];
     if (p->is_b && p->layer == EL_LORA_MODEL) status = add_vocabulary_tensor(f, v, p->rows, p->name, err);
   }
   return status;
 }
 
-/* Rows of tokens behind the base's last one, where no matrix has them: there has to be one for each. */
+/* Rows of tokens beyond the base's last one, where no matrix has them: there must be one for each
+ * token. */
 static el_status find_rows_of_tokens(const el_lora_file *f, found *v, el_error *err) {
   const el_lora_extra *e = find_extra_of_kind(f, EL_LORA_TOKENS);
   const int32_t n = f->sites->output.out;
@@ -119,7 +123,7 @@ static el_status find_rows_of_tokens(const el_lora_file *f, found *v, el_error *
     n_behind += f->tokens[i] >= n;
   }
   if (!e || last < n || v->rows) return EL_OK;
-  if (last - n + 1 != n_behind) /* none twice: that is checked */
+  if (last - n + 1 != n_behind) /* tokens are distinct, which has been checked */
     return el_fail_about(err, EL_ERR_FORMAT, f->weights_path,
                          "trainable_token_indices has %" PRId64 ", the base's vocabulary %d tokens, and %" PRId64
                          " from there on have a row",
@@ -135,11 +139,11 @@ static el_status refuse_vocabulary(const el_lora_file *f, const found *v, const 
                        el_str_show(v->name, name, sizeof name), v->rows, f->sites->output.out, what);
 }
 
-/* What a resized vocabulary takes, as far as the file knows it. */
+/* Checks what a resized vocabulary needs, as far as the file shows it. */
 static el_status check_vocabulary(const el_lora_file *f, const found *v, el_error *err) {
   const int n = f->sites->output.out;
   bool output_pair = false;
-  for (size_t i = 0; i < f->n_parts; i++) output_pair = output_pair || f->parts[i].layer == EL_LORA_MODEL;
+  for (size_t i = 0; i < f->n_halves; i++) output_pair = output_pair || f->halves[i].layer == EL_LORA_MODEL;
   char more[96];
   snprintf(more, sizeof more, "an adapter may add %d", EL_MAX_ADDED_TOKENS);
   if (v->rows < 1 || v->rows > (int64_t)n + EL_MAX_ADDED_TOKENS) return refuse_vocabulary(f, v, more, err);
@@ -161,7 +165,7 @@ static el_status check_vocabulary(const el_lora_file *f, const found *v, el_erro
 
 el_status el_lora_find_vocabulary(el_lora_file *f, el_error *err) {
   found v = {0};
-  if (!f->sites || !f->sites->output.out) return EL_OK; /* nobody knows another size */
+  if (!f->sites || !f->sites->output.out) return EL_OK; /* no other size is known */
   el_status status = find_vocabulary_rows(f, &v, err);
   if (!status) status = find_rows_of_tokens(f, &v, err);
   if (status || !v.name.len || v.rows == f->sites->output.out) return status;

@@ -19,7 +19,7 @@ static const char *const NAMES[N_FILES] = {"tokenizer_config.json",   "tokenizer
 typedef struct reader {
   const char *folder;
   char *path[N_FILES];
-  json_t *config, *list, *special, *generation; /* NULL: it is not there */
+  json_t *config, *list, *special, *generation; /* NULL: the file does not exist */
   el_file template;
   el_added_token *tokens;
   size_t n_tokens;
@@ -53,7 +53,7 @@ static el_status parse_tokens_json(reader *r, int file, const char *text, size_t
   return FAIL(r, file, "is not valid JSON (line %d, column %d)", why.line, why.column);
 }
 
-/* *out stays NULL where there is no such file. */
+/* *out stays NULL if there is no such file. */
 static el_status read_tokens_object(reader *r, int file, json_t **out) {
   el_file f = {0};
   if (!is_there(r, file)) return EL_OK;
@@ -64,7 +64,7 @@ static el_status read_tokens_object(reader *r, int file, json_t **out) {
   return status;
 }
 
-/* Where a value that begins at `at` ends, as far as its brackets and quotes tell; len: it does not. */
+/* Where the value that begins at `at` ends, by brackets and quotes; len: it does not end. */
 static size_t skip_value(const char *s, size_t len, size_t at) {
   size_t depth = 0;
   bool quoted = false;
@@ -78,7 +78,7 @@ static size_t skip_value(const char *s, size_t len, size_t at) {
     } else if (c == '{' || c == '[') {
       depth++;
     } else if (c == '}' || c == ']') {
-      if (!depth) return at; /* of what the value is in */
+      if (!depth) return at; /* the end of what the value is in */
       if (!--depth) return at + 1;
     } else if (c == ',' && !depth) {
       return at;
@@ -92,8 +92,9 @@ static size_t skip_json_space(const char *s, size_t len, size_t at) {
   return at;
 }
 
-/* The value of a member of the object that a text begins; out->data NULL: it has none. False: the text ends before that
- * is certain. What is behind it is not looked at: of a tokenizer, that are tens of megabytes. */
+/* Finds the value of a member of the object that the text begins with. out->data NULL: there is
+ * none. False: the text ends before that is certain. What follows the value is not looked at: in a
+ * tokenizer's file those are tens of megabytes. */
 static bool find_member(const char *s, size_t len, const char *name, el_str *out) {
   size_t at = skip_json_space(s, len, 0);
   *out = (el_str){0};
@@ -115,7 +116,7 @@ static bool find_member(const char *s, size_t len, const char *name, el_str *out
   return at < len && s[at] == '}';
 }
 
-/* tokenizer.json's list, which stands before its vocabulary. */
+/* Reads the list in tokenizer.json, which precedes its vocabulary. */
 static el_status read_added_list(reader *r) {
   el_source source;
   char *text = NULL;
@@ -165,7 +166,7 @@ static el_status add_own_token(reader *r, int file, int64_t id, const json_t *ob
   return status;
 }
 
-/* A number as JSON's objects have it for a key. */
+/* Parses a number that is a key of a JSON object. */
 static bool parse_token_id(const char *s, int64_t *out) {
   char *end;
   errno = 0;
@@ -199,7 +200,7 @@ static el_status read_tokenizer_list(reader *r) {
   return status;
 }
 
-/* A token's text, which stands there as such or in an object. */
+/* A token's text, which is a string or in an object. */
 static el_str token_text(const json_t *v) {
   if (json_is_object(v)) v = json_object_get(v, "content");
   return json_is_string(v) ? (el_str){json_string_value(v), json_string_length(v)} : (el_str){0};
@@ -224,7 +225,7 @@ static el_status read_map(reader *r, json_t *map) {
     char show[EL_SHOW];
     if (status) return status;
     if (!json_is_integer(id))
-      return FAIL(r, ADDED, "'%s': is no number", el_str_show((el_str){key, strlen(key)}, show, sizeof show));
+      return FAIL(r, ADDED, "'%s': is no number", el_str_show(el_str_of(key), show, sizeof show));
     r->tokens[r->n_tokens++] = (el_added_token){
         .id = json_integer_value(id),
         .text = {key, strlen(key)},
@@ -287,7 +288,7 @@ static el_status read_own_tokens(reader *r) {
   } else if (!status && !(status = read_tokens_object(r, SPECIAL, &r->special)) &&
              !(status = read_tokens_object(r, ADDED, &map)) && map) {
     json_decref(r->list);
-    r->list = map; /* texts of tokens are views of it */
+    r->list = map; /* texts of tokens point into it */
     status = read_map(r, map);
   }
   if (status || !r->n_tokens) return status;
@@ -313,13 +314,13 @@ static void close_reader(reader *r) {
   for (int i = 0; i < N_FILES; i++) free(r->path[i]);
 }
 
-/* The file that tokens were read from, for messages. */
+/* The file that the tokens were read from, for messages. */
 static const char *source_of(const reader *r) {
   const bool decoder = r->config && json_object_size(json_object_get(r->config, "added_tokens_decoder"));
   return r->path[decoder ? CONFIG : json_is_array(r->list) ? TOKENIZER : ADDED];
 }
 
-/* How many of the tokens are behind the base's. */
+/* How many of the tokens are beyond the base's. */
 static size_t count_behind(const reader *r, int64_t n_base) {
   size_t n = 0;
   for (size_t i = 0; i < r->out.n; i++) n += r->tokens[i].id >= n_base;

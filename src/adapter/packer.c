@@ -16,14 +16,15 @@
 typedef struct forms {
   el_packed *a;             /* [n_places][n_inputs] */
   el_lora_site *site;       /* [n_places][n_sites] */
-  el_lora_experts *experts; /* [n_places], of layers alone */
+  el_lora_experts *experts; /* [n_places], of layers only */
 } forms;
 
 /* What is planned for the experts of a layer. */
 typedef struct expert_plan {
-  int *ranks;           /* [n_experts][EL_N_EXPERT_SITES]; NULL until an adapter has something for these experts */
-  el_lora_experts room; /* allocated with ranks, and kept from adapter to adapter */
-  size_t offset;        /* in the planned blocks, of the forms */
+  int *ranks;           /* [n_experts][EL_N_EXPERT_SITES]; NULL until an adapter has something for
+                         * experts */
+  el_lora_experts room; /* allocated together with ranks, and kept for the next adapter */
+  size_t offset;        /* of the forms, in the planned blocks */
 } expert_plan;
 
 struct el_packer {
@@ -32,34 +33,28 @@ struct el_packer {
   el_layout layout;
   size_t block_bytes;
 
-  /* The plan. Where a matrix goes is its data pointer until it is packed: the offset in the planned blocks laid end to
-   * end. */
+  /* The plan. Until a matrix is packed, its data pointer holds its place: the offset in the planned
+   * blocks laid end to end. */
   el_pack_source sources[EL_MAX_COMBINED];
   int n_sources;
-  int *ranks; /* [n_places][n_sites] of all sources together; 0: nothing there */
+  int *ranks; /* [n_places][n_sites] sums of all sources; 0: nothing there */
   forms forms;
-  expert_plan *experts; /* [n_places], the room for forms.experts */
+  expert_plan *experts; /* [n_places] memory for forms.experts */
   el_pack_size size;
   int32_t invocation_tokens[EL_MAX_INVOCATION];
   el_invocation invocation;
-  size_t *used; /* [cap] bytes of each planned block */
+  size_t *used; /* [cap] bytes in use of each planned block */
   uint32_t cap;
 
   el_more more;
 
-  float *tmp; /* [4][largest] one pair as F32, room to reorder, and for the B of several */
+  float *tmp; /* [4][largest] two for a pair as F32, one to reorder, one for the B of several */
   size_t largest, tmp_values;
 };
 
-enum { ALIGN = 64 }; /* of a packed matrix */
-
-static size_t align_matrix(size_t n) {
-  return (n + ALIGN - 1) / ALIGN * ALIGN;
-}
-
 el_status el_packer_new(const el_sites *sites, const el_kernels *k, el_layout layout, size_t block_bytes,
                         el_packer **out, el_error *err) {
-  assert(block_bytes > 0 && block_bytes % ALIGN == 0);
+  assert(block_bytes > 0 && block_bytes % EL_PACK_ALIGN == 0);
   el_packer *p = calloc(1, sizeof *p);
   const size_t n_places = (size_t)el_sites_n_places(sites), n_a = n_places * (size_t)sites->n_inputs,
                n_b = n_places * (size_t)sites->n_sites;
@@ -120,7 +115,7 @@ static size_t n_expert_b(const el_packer *p) {
   return (size_t)p->sites->n_experts * EL_N_EXPERT_SITES;
 }
 
-/* The index of a site of a place in ranks and site. */
+/* The index of a site of a place in `ranks` and `site`. */
 static size_t site_index(const el_packer *p, int layer, int site) {
   return (size_t)layer * (size_t)p->sites->n_sites + (size_t)site;
 }
@@ -129,7 +124,7 @@ static bool has_experts(const el_packer *p, int layer) {
   return p->forms.experts[layer].a;
 }
 
-/* The stacked A that a site reads its rows of, and the site; those of an expert where it is one of experts. */
+/* The stacked A that a site reads its rows of, and the site; for experts, those of the expert. */
 static el_packed *form_a(const el_packer *p, const forms *f, int layer, int input, int expert) {
   const int of_expert = input - p->sites->n_inputs;
   return of_expert < 0 ? &f->a[layer * p->sites->n_inputs + input]
@@ -142,14 +137,14 @@ static el_lora_site *form_site(const el_packer *p, const forms *f, int layer, in
                        : &f->experts[layer].sites[expert * EL_N_EXPERT_SITES + of_expert];
 }
 
-/* The same of the ranks. */
+/* The same for the ranks. */
 static int *rank_of(const el_packer *p, int layer, int site, int expert) {
   const int of_expert = site - p->sites->n_sites;
   return of_expert < 0 ? &p->ranks[site_index(p, layer, site)]
                        : &p->experts[layer].ranks[expert * EL_N_EXPERT_SITES + of_expert];
 }
 
-/* The forms, without memory, of a layer's matrices that read inputs [begin, end). */
+/* Sets the forms of a layer's matrices that read inputs [begin, end); they have no memory yet. */
 static void describe_inputs(el_packer *p, int layer, int begin, int end, int expert) {
   const el_sites *sites = p->sites;
   for (int in = begin; in < end; in++) {
@@ -190,30 +185,31 @@ static bool has_any_experts(const el_packer *p) {
   return false;
 }
 
-/* Bytes at the front of the first block: the adapter, its matrices' forms, the numbers of its blocks, its invocation.
- */
-static size_t head_bytes(const el_packer *p, size_t n_blocks) {
+/* Bytes at the front of the first block: the adapter's description, the forms of its matrices, the
+ * numbers of its blocks, its invocation. */
+static size_t description_bytes(const el_packer *p, size_t n_blocks) {
   const size_t n_experts = has_any_experts(p) ? (size_t)p->sites->n_layers : 0;
-  return align_matrix(align_matrix(sizeof(el_adapter)) + sizeof(el_packed) * n_matrices_a(p) +
-                      sizeof(el_lora_site) * n_matrices_b(p) + sizeof(el_lora_experts) * n_experts +
-                      sizeof(uint32_t) * n_blocks + sizeof(int32_t) * (size_t)p->invocation.n) +
-         el_more_head_bytes(&p->more);
+  return el_pack_align(el_pack_align(sizeof(el_adapter)) + sizeof(el_packed) * n_matrices_a(p) +
+                       sizeof(el_lora_site) * n_matrices_b(p) + sizeof(el_lora_experts) * n_experts +
+                       sizeof(uint32_t) * n_blocks + sizeof(int32_t) * (size_t)p->invocation.n) +
+         el_more_description_bytes(&p->more);
 }
 
-/* And those of the forms of a layer's experts, which are elsewhere in the blocks. */
+/* Bytes of the forms of a layer's experts, which lie elsewhere in the blocks. */
 static size_t expert_bytes(const el_packer *p) {
-  return align_matrix(sizeof(el_packed) * n_expert_a(p) + sizeof(el_lora_site) * n_expert_b(p));
+  return el_pack_align(sizeof(el_packed) * n_expert_a(p) + sizeof(el_lora_site) * n_expert_b(p));
 }
 
-/* Goes over the matrices of an adapter in the order of use: each A before the Bs that it feeds; of a layer, then of
- * each of its experts. Begin with zeros. */
+/* Walks over the matrices of an adapter in the order of use: each A before the Bs that it feeds;
+ * those of a layer, then those of each of its experts. Starts as zeros. */
 typedef struct walk {
   int layer;
   int of;          /* 0: the layer's own; e + 1: expert e's */
-  int input, site; /* of what comes next, among those: 0: the A, then the input's sites */
+  int input, site; /* the next one's place: its input, and 0 for the A, then the sites of the
+                    * input */
 } walk;
 
-/* The next one that the adapter has; NULL: there is none. */
+/* The next matrix that the adapter has; NULL: there is none. */
 static el_packed *next_matrix(const el_packer *p, const forms *f, walk *w) {
   const el_sites *sites = p->sites;
   for (; w->layer < el_sites_n_places(sites); w->layer++, w->of = 0) {
@@ -234,7 +230,7 @@ static el_packed *next_matrix(const el_packer *p, const forms *f, walk *w) {
   return NULL;
 }
 
-/* Room for one more block in `used`; false: out of memory. */
+/* Makes room for one more block in `used`. False: out of memory. */
 static bool reserve_used(el_packer *p, uint32_t n) {
   if (n < p->cap) return true;
   uint32_t cap = p->cap ? 2 * p->cap : 64;
@@ -245,14 +241,14 @@ static bool reserve_used(el_packer *p, uint32_t n) {
   return true;
 }
 
-/* What place() fills: blocks before `first` are all but full. */
+/* The state of place_matrices: blocks before `first` are almost full. */
 typedef struct filling {
   uint32_t n, first;
 } filling;
 
-/* Room in the first block that has it, as an offset; 0: out of memory. */
+/* Takes room in the first block that has it, as an offset; 0: out of memory. */
 static size_t take_room(el_packer *p, filling *f, size_t bytes) {
-  while (f->first < f->n && p->block_bytes - p->used[f->first] < ALIGN) f->first++;
+  while (f->first < f->n && p->block_bytes - p->used[f->first] < EL_PACK_ALIGN) f->first++;
   uint32_t b = f->first;
   while (b < f->n && p->block_bytes - p->used[b] < bytes) b++;
   if (b == f->n) {
@@ -272,14 +268,15 @@ static size_t matrix_offset(const el_packed *w) {
   return (size_t)(uintptr_t)w->data;
 }
 
-/* Puts every matrix into the first block with room. n_blocks: what the head is laid out for. Returns the number of
- * blocks, 0: out of memory, UINT32_MAX: something is larger than a block. */
+/* Places every matrix in the first block with room. n_blocks: the number of blocks that the
+ * description is laid out for. Returns the number of blocks needed; 0: out of memory; UINT32_MAX:
+ * something is larger than a block. */
 static uint32_t place_matrices(el_packer *p, size_t n_blocks) {
   filling f = {.n = 1};
   size_t offset;
-  if (head_bytes(p, n_blocks) > p->block_bytes) return UINT32_MAX;
+  if (description_bytes(p, n_blocks) > p->block_bytes) return UINT32_MAX;
   if (!reserve_used(p, 0)) return 0;
-  p->used[0] = head_bytes(p, n_blocks);
+  p->used[0] = description_bytes(p, n_blocks);
   for (int l = 0; l < p->sites->n_layers; l++) {
     if (!has_experts(p, l)) continue;
     if (expert_bytes(p) > p->block_bytes) return UINT32_MAX;
@@ -287,7 +284,7 @@ static uint32_t place_matrices(el_packer *p, size_t n_blocks) {
   }
   walk at = {0};
   for (el_packed *w; (w = next_matrix(p, &p->forms, &at));) {
-    const size_t bytes = align_matrix(el_packed_bytes(w));
+    const size_t bytes = el_pack_align(el_packed_bytes(w));
     if (bytes > p->block_bytes) return UINT32_MAX;
     if (!(offset = take_room(p, &f, bytes))) return 0;
     set_offset(w, offset);
@@ -299,9 +296,9 @@ static uint32_t place_matrices(el_packer *p, size_t n_blocks) {
   return f.n;
 }
 
-/* Lays every matrix after the other. Returns the bytes. */
+/* Lays all matrices end to end. Returns the bytes. */
 static size_t place_consecutive(el_packer *p, size_t n_blocks) {
-  size_t end = head_bytes(p, n_blocks);
+  size_t end = description_bytes(p, n_blocks);
   for (int l = 0; l < p->sites->n_layers; l++) {
     if (!has_experts(p, l)) continue;
     p->experts[l].offset = end;
@@ -310,7 +307,7 @@ static size_t place_consecutive(el_packer *p, size_t n_blocks) {
   walk at = {0};
   for (el_packed *w; (w = next_matrix(p, &p->forms, &at));) {
     set_offset(w, end);
-    end += align_matrix(el_packed_bytes(w));
+    end += el_pack_align(el_packed_bytes(w));
   }
   for (size_t i = 0; i < p->more.n; i++) {
     p->more.pieces[i].offset = end;
@@ -319,7 +316,8 @@ static size_t place_consecutive(el_packer *p, size_t n_blocks) {
   return end;
 }
 
-/* What there is beside pairs cannot be added up, and no scale says what a part of it would be. */
+/* What an adapter has besides pairs cannot be added up or scaled, so combinations with it are
+ * refused. */
 static el_status plan_more(el_packer *p, el_error *err) {
   const el_lora_file *file = p->sources[0].file;
   bool any = false;
@@ -337,13 +335,14 @@ static el_status plan_pack(el_packer *p, el_pack_size *out, el_error *err) {
   if (status) return status;
   describe_forms(p);
   if (p->more.rank > p->size.rank) p->size.rank = p->more.rank;
-  if (!p->size.rank) p->size.rank = 1; /* whole matrices alone */
+  if (!p->size.rank) p->size.rank = 1; /* the adapter has only whole matrices */
   p->size.bytes = place_consecutive(p, 0);
-  /* Ranks are 1024 at most, like layers and experts 1024: far from overflow; and a pool has at most UINT32_MAX blocks.
-   */
+  /* No overflow: ranks, layers and experts are 1024 at most, and a pool has at most UINT32_MAX
+   * blocks. */
   size_t n = (size_t)p->size.bytes / p->block_bytes + 1;
   p->size.consecutive = false;
-  for (;;) { /* the head's length depends on the number of blocks; it settles at once or after one more round */
+  for (;;) { /* the description's length depends on the number of blocks; it settles at once or
+              * after one more round */
     uint32_t got = p->size.consecutive ? UINT32_MAX : place_matrices(p, n);
     if (!got) return el_fail(err, EL_ERR_NO_MEMORY, "adapter: out of memory");
     size_t need = got;
@@ -374,7 +373,7 @@ static void note_largest(el_packer *p, el_site_dims dims, int rank) {
   if (values > p->largest) p->largest = values;
 }
 
-/* Room for the plan of a layer's experts; false: out of memory. */
+/* Makes room for the plan of a layer's experts. False: out of memory. */
 static bool reserve_experts(el_packer *p, int layer) {
   expert_plan *x = &p->experts[layer];
   if (!x->ranks) {
@@ -393,7 +392,7 @@ static bool reserve_experts(el_packer *p, int layer) {
   return true;
 }
 
-/* No overflow: EL_MAX_COMBINED times EL_MAX_RANK at most. false: out of memory. */
+/* Cannot overflow: EL_MAX_COMBINED times EL_MAX_RANK at most. False: out of memory. */
 static bool add_ranks(el_packer *p, const el_pack_source *source) {
   const el_lora_file *f = source->file;
   for (size_t i = 0; f && i < el_lora_file_n(f); i++) {
@@ -406,7 +405,7 @@ static bool add_ranks(el_packer *p, const el_pack_source *source) {
   return true;
 }
 
-/* Checks the ranks of a site, and notes how large its matrices are. */
+/* Checks the ranks of a site, and records the largest matrix. */
 static el_status check_site_rank(el_packer *p, int layer, int site, int expert, el_error *err) {
   const int rank = *rank_of(p, layer, site, expert);
   if (rank > EL_MAX_RANK)
@@ -464,7 +463,8 @@ el_status el_packer_plan_random(el_packer *p, int rank, uint64_t seed, el_pack_s
 
 /* -------------------------------------------------------------------- pack */
 
-/* The power of two that brings a largest magnitude to [512, 1024), so that group scales are well inside F16. */
+/* The power of two that brings a largest magnitude to [512, 1024): group scales are then well
+ * inside F16. */
 static int shift_of(float amax) {
   int e;
   if (amax == 0) return 0;
@@ -472,14 +472,15 @@ static int shift_of(float amax) {
   return 10 - e;
 }
 
-/* 2^shift as a factor for x: [n], which is multiplied here if that is no float. */
+/* 2^shift as a factor for x: [n]. If it is beyond a float, x is multiplied here and the factor is
+ * 1. */
 static float power_factor(int shift, float *x, size_t n) {
   if (shift <= 127 && shift >= -126) return ldexpf(1.0f, shift);
   for (size_t i = 0; i < n; i++) x[i] = ldexpf(x[i], shift);
   return 1;
 }
 
-/* Multiplies x, whose largest magnitude is amax, by the power of two. */
+/* Multiplies x, whose largest magnitude is amax, by its power of two. */
 static int normalise_matrix(float *x, size_t n, float amax) {
   const int shift = shift_of(amax);
   const float factor = power_factor(shift, x, n);
@@ -489,7 +490,7 @@ static int normalise_matrix(float *x, size_t n, float amax) {
 
 /* Where the pair of a site goes: its rows of the stacked A, and its B. */
 typedef struct place_of_site {
-  int layer, i, expert; /* the site, and whose where it is one of experts */
+  int layer, i, expert; /* the site, and its expert where it is one of experts */
   el_packed *stacked;
   el_lora_site *site;
 } place_of_site;
@@ -499,22 +500,22 @@ static place_of_site place_at(const el_packer *p, const forms *f, int layer, int
                          form_site(p, f, layer, i, expert)};
 }
 
-/* A pair of F32 matrices: a: [rank, in], b: [out, rank], both in the packer's tmp. */
+/* A pair of F32 matrices, a: [rank, in] and b: [out, rank], both in the packer's tmp. */
 typedef struct pair {
   float *a, *b;
   float a_max, b_max; /* their largest magnitudes */
   int rank;
-  float scale; /* the source's included */
+  float scale; /* includes the source's scale */
 } pair;
 
-/* Packs rows of a matrix, with pauses for others. */
+/* Packs rows of a matrix, with pauses that let others run. */
 static void put_site_rows(const el_kernels *k, el_packed *w, int row, int n_rows, const float *src, float factor) {
   const int at_once = w->cols < EL_BREATH ? EL_BREATH / w->cols : 1;
   for (int i = 0; i < n_rows; i += at_once, el_thread_breathe())
     el_pack_rows(k, w, row + i, n_rows - i < at_once ? n_rows - i : at_once, src + (size_t)i * (size_t)w->cols, factor);
 }
 
-/* Puts a pair of one layer in place. */
+/* Packs a pair of one layer. */
 static void pack_pair(const el_kernels *k, place_of_site at, const pair *one) {
   el_lora_site *site = at.site;
   el_packed *stacked = at.stacked;
@@ -526,25 +527,25 @@ static void pack_pair(const el_kernels *k, place_of_site at, const pair *one) {
   put_site_rows(k, &site->b, 0, site->b.rows, one->b, b_factor);
 }
 
-/* B's rows from Hugging Face's order to GGUF's. */
+/* Brings B's rows from Hugging Face's order to GGUF's. */
 static void reorder_rows(float *b, const el_site *site, el_site_dims dims, int rank, float *tmp) {
   const size_t rows = (size_t)dims.out, row = (size_t)rank;
   memcpy(tmp, b, sizeof(float) * rows * row);
   for (size_t i = 0; i < rows; i++) memcpy(b + el_site_row(site, dims, i) * row, tmp + i * row, sizeof(float) * row);
 }
 
-/* The next of a splitmix64 sequence, as a float in [-1, 1). */
+/* The next number of a splitmix64 sequence, as a float in [-1, 1). */
 static float next_uniform(uint64_t *state) {
   return (float)((int64_t)el_mix64(*state += EL_GOLDEN_GAMMA) >> 40) / (float)(1 << 23);
 }
 
-/* Where a source's next pair is: they come in the order of layers and sites. */
+/* Where a source's next pair is: pairs come in the order of layers and sites. */
 typedef struct cursor {
-  size_t at;     /* in a file */
-  uint64_t seed; /* of random weights */
+  size_t at;     /* of a file: the index of the pair */
+  uint64_t seed; /* of random weights: the generator's state */
 } cursor;
 
-/* m: [rows, cols] as F32; returns the largest magnitude. */
+/* Reads m as F32, [rows, cols]; returns the largest magnitude. */
 static float read_matrix(const el_kernels *k, const el_lora_matrix *m, int rows, int cols, float *out) {
   const size_t n = (size_t)rows * (size_t)cols;
   const bool whole = m->col_step == 1 && m->row_step == (size_t)cols;
@@ -559,7 +560,7 @@ static float read_matrix(const el_kernels *k, const el_lora_matrix *m, int rows,
   return most;
 }
 
-/* What source s has for a site of a layer; false: nothing. */
+/* Reads what source s has for a site of a layer. False: nothing. */
 static bool next_pair(el_packer *p, int s, cursor *c, const place_of_site *at, pair *out) {
   const el_pack_source *source = &p->sources[s];
   const el_site_dims dims = el_sites_dims(p->sites, at->layer, at->i);
@@ -567,7 +568,8 @@ static bool next_pair(el_packer *p, int s, cursor *c, const place_of_site *at, p
   *out = (pair){.a = p->tmp, .b = p->tmp + p->largest, .rank = source->rank, .scale = source->scale};
   if (!source->file) {
     if (el_sites_of_expert(p->sites, at->i)) return false;
-    float bound = 1.0f / sqrtf((float)in); /* B * A then has entries of about 0.01 / in * sqrt(rank) */
+    float bound = 1.0f / sqrtf((float)in); /* B * A then has entries of about 0.01 / in *
+                                            * sqrt(rank) */
     for (int j = 0; j < out->rank * in; j++) out->a[j] = bound * next_uniform(&c->seed);
     for (int j = 0; j < rows * out->rank; j++) out->b[j] = 0.01f * next_uniform(&c->seed);
     out->a_max = p->kernels->widen(EL_TYPE_F32, out->a, (size_t)out->rank * (size_t)in, out->a);
@@ -586,7 +588,7 @@ static bool next_pair(el_packer *p, int s, cursor *c, const place_of_site *at, p
   return true;
 }
 
-/* log2 of the root of the mean square; x, finite, has been normalised. All 0: NOTHING. */
+/* log2 of the root mean square of x, which is finite and normalised. All zeros: NOTHING. */
 enum { NOTHING = -1000 };
 static int log2_size(const float *x, size_t n) {
   double sum = 0;
@@ -594,14 +596,15 @@ static int log2_size(const float *x, size_t n) {
   return sum > 0 ? (int)lround(0.5 * log2(sum / (double)n)) : NOTHING;
 }
 
-/* One of several pairs of a site: what it adds is m * 2^e times the product of its normalised matrices. */
+/* One of several pairs of a site. What it adds is m * 2^e times the product of its normalised
+ * matrices. */
 typedef struct share {
   int rank; /* 0: this source has nothing here */
   float m;  /* 0: it adds nothing */
   int e;
-  int size;  /* log2 of about what it adds for an input of size 1 */
-  int a, b;  /* log2 of what its matrices are multiplied by */
-  int a_log; /* size of its A */
+  int size;  /* log2 of about what it adds for an input of magnitude 1 */
+  int a, b;  /* log2 of the factors of its matrices */
+  int a_log; /* log2 of the size of its A */
 } share;
 
 static share read_share(el_packer *p, int s, cursor *c, const place_of_site *at) {
@@ -621,9 +624,10 @@ static share read_share(el_packer *p, int s, cursor *c, const place_of_site *at)
   return w;
 }
 
-/* Several pairs side by side. Their columns of B, and their values of X A^T, share scales, so both factors of what
- * a pair adds are given about the root of its size: then neither is lost beside another pair's. The rest, which is the
- * same for all, becomes the gain. */
+/* Packs several pairs side by side. Their columns of B share scales, and so do their values of X
+ * A^T. Both factors of what a pair adds are therefore given about the root of its size, so that
+ * neither is lost beside another pair's. The rest, which is the same for all pairs, becomes the
+ * gain. */
 static void put_side_by_side(el_packer *p, cursor *cursors, place_of_site at) {
   el_lora_site *site = at.site;
   el_packed *stacked = at.stacked;
@@ -639,7 +643,7 @@ static void put_side_by_side(el_packer *p, cursor *cursors, place_of_site at) {
     if (w[s].a > top_a) top_a = w[s].a;
   }
   for (int s = 0; s < p->n_sources; s++) {
-    w[s].a -= top_a; /* 0 at most, and not so far below that A's scales leave F16 */
+    w[s].a -= top_a; /* 0 at most, and not so low that A's scales leave F16 */
     if (w[s].a < -10 || w[s].m == 0) w[s].a = -10;
     w[s].b = w[s].e - w[s].a;
     if (w[s].rank && w[s].m != 0 && w[s].b > top_b) top_b = w[s].b;
@@ -686,7 +690,8 @@ static void pack_all(el_packer *p, const forms *f) {
   }
 }
 
-/* Where an offset in the planned blocks is; when they are consecutive, what begins there may go on into the next. */
+/* The address of an offset in the planned blocks. In consecutive blocks, what begins there may go
+ * on into the next block. */
 static unsigned char *address_of(const el_packer *p, unsigned char *base, const uint32_t *blocks, size_t offset) {
   return base + (size_t)blocks[offset / p->block_bytes] * p->block_bytes + offset % p->block_bytes;
 }
@@ -694,9 +699,9 @@ static unsigned char *address_of(const el_packer *p, unsigned char *base, const 
 el_adapter *el_packer_pack(el_packer *p, unsigned char *base, const uint32_t *blocks) {
   const uint32_t n_blocks = p->size.n_blocks;
   const size_t n_experts = has_any_experts(p) ? (size_t)p->sites->n_layers : 0;
-  unsigned char *head = base + (size_t)blocks[0] * p->block_bytes;
-  el_adapter *a = (el_adapter *)(void *)head;
-  forms f = {.a = (el_packed *)(void *)(head + align_matrix(sizeof *a))};
+  unsigned char *front = base + (size_t)blocks[0] * p->block_bytes;
+  el_adapter *a = (el_adapter *)(void *)front;
+  forms f = {.a = (el_packed *)(void *)(front + el_pack_align(sizeof *a))};
   f.site = (el_lora_site *)(void *)(f.a + n_matrices_a(p));
   f.experts = (el_lora_experts *)(void *)(f.site + n_matrices_b(p));
   uint32_t *numbers = (uint32_t *)(void *)(f.experts + n_experts);
@@ -732,7 +737,7 @@ el_adapter *el_packer_pack(el_packer *p, unsigned char *base, const uint32_t *bl
     el_thread_breathe();
   }
   for (size_t i = 0; i < p->more.n; i++) p->more.pieces[i].at = address_of(p, base, blocks, p->more.pieces[i].offset);
-  a->more = el_more_pack(&p->more, head + head_bytes(p, n_blocks) - el_more_head_bytes(&p->more));
+  a->more = el_more_pack(&p->more, front + description_bytes(p, n_blocks) - el_more_description_bytes(&p->more));
   pack_all(p, &f);
   return a;
 }

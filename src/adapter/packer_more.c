@@ -10,11 +10,7 @@
 #include "base/error.h"
 #include "base/priority.h"
 
-enum { ALIGN = 64, AT_ONCE = 64 /* rows of the embedding's A, transposed at a time */ };
-
-static size_t align_piece(size_t n) {
-  return (n + ALIGN - 1) / ALIGN * ALIGN;
-}
+enum { AT_ONCE = 64 /* rows of the embedding's A that are transposed at a time */ };
 
 void el_more_free(el_more *m) {
   free(m->pieces);
@@ -70,20 +66,21 @@ static const el_base_matrix *base_at(const el_more *m, int place, int site) {
 
 static void plan_vector(el_more_piece *p, int64_t n) {
   p->n = (size_t)n;
-  p->bytes = align_piece(sizeof(float) * p->n);
+  p->bytes = el_pack_align(sizeof(float) * p->n);
 }
 
 static void plan_piece(const el_more *m, el_more_piece *p, el_layout layout, int64_t rows, int64_t cols) {
   el_packed_init(&p->form, layout, (int)rows, (int)cols, m->kernels->tile);
-  p->bytes = align_piece(el_packed_bytes(&p->form));
+  p->bytes = el_pack_align(el_packed_bytes(&p->form));
 }
 
-/* Whether the embedding and the output are matrices of a vocabulary of the adapter's own. */
+/* Whether embedding and output are matrices of a vocabulary of the adapter's own. */
 static bool is_resized(const el_more *m) {
   return el_lora_file_n_vocab(m->file);
 }
 
-/* What takes the place of a matrix has 8 bits, unless that one has more: then it keeps what the file has. */
+/* A matrix that replaces one of the base's has 8 bits, unless the base's has more: then it keeps
+ * the precision of the file. */
 static el_layout whole_layout(const el_more *m, const el_lora_extra *e) {
   const el_packed *old = !m->base                    ? NULL
                          : e->kind == EL_LORA_OUTPUT ? base_at(m, m->sites->n_layers, EL_SITE_OUTPUT)->w
@@ -130,7 +127,7 @@ static el_status plan_one(el_more *m, const el_lora_extra *e, el_error *err) {
       break;
     case EL_LORA_EMBEDDING_A:
       m->rank = (int)(e->transposed ? e->cols : e->rows);
-      if (is_resized(m)) break; /* it goes into the embedding */
+      if (is_resized(m)) break; /* the pair is merged into the embedding */
       plan_piece(m, add_more_piece(m, e, e->kind), m->layout, e->transposed ? e->rows : e->cols, m->rank);
       break;
     case EL_LORA_EMBEDDING_B:
@@ -139,18 +136,21 @@ static el_status plan_one(el_more *m, const el_lora_extra *e, el_error *err) {
       break;
     case EL_LORA_EMBEDDING:
     case EL_LORA_OUTPUT: plan_piece(m, add_more_piece(m, e, e->kind), whole_layout(m, e), m->n_vocab, e->cols); break;
-    case EL_LORA_OUTPUT_TOKENS: break; /* rows of the output, or the same as the embedding's: see check_output_tokens */
+    case EL_LORA_OUTPUT_TOKENS:
+      break; /* rows of the output, or the embedding's: see
+              * check_output_tokens */
     case EL_LORA_TOKENS:
       if (!m->base) return refuse_extra(e, "the base's weights are not known", err);
       p = add_more_piece(m, e, e->kind);
       p->n = (size_t)e->rows;
-      p->bytes = align_piece(sizeof(int32_t) * p->n) + align_piece(sizeof(float) * p->n * (size_t)e->cols);
+      p->bytes = el_pack_align(sizeof(int32_t) * p->n) + el_pack_align(sizeof(float) * p->n * (size_t)e->cols);
       break;
   }
   return EL_OK;
 }
 
-/* Where the output is the embedding and an adapter ties the two, a part of one alone is not what PEFT makes of it. */
+/* Where the output is the embedding and an adapter ties the two, training one of them alone does
+ * not match PEFT. */
 static el_status check_ties(const el_more *m, el_error *err) {
   const el_lora_extra *whole = NULL, *pair = NULL;
   bool output = false, output_pair = el_lora_file_output_pair(m->file);
@@ -175,8 +175,8 @@ static const el_lora_extra *find_in_file(const el_more *m, el_lora_kind kind) {
   return NULL;
 }
 
-/* Trained rows of the output go into its matrix; where there is none, they are those of the embedding that it is tied
- * to. */
+/* Trained rows of the output are merged into its matrix. Where the file has none, they must be the
+ * rows of the embedding that it is tied to. */
 static el_status check_output_tokens(const el_more *m, el_error *err) {
   const el_lora_extra *e = find_in_file(m, EL_LORA_OUTPUT_TOKENS), *of_embedding = find_in_file(m, EL_LORA_TOKENS);
   size_t n;
@@ -190,7 +190,7 @@ static el_status check_output_tokens(const el_more *m, el_error *err) {
       e, "trained rows of the output are supported where its matrix is saved too, or it is the embedding", err);
 }
 
-/* A vocabulary of another size: what the base says to it. */
+/* Checks a vocabulary of another size against the base. */
 static el_status check_resized(const el_more *m, el_error *err) {
   const el_lora_extra *embedding = find_in_file(m, EL_LORA_EMBEDDING), *output = find_in_file(m, EL_LORA_OUTPUT),
                       *tokens = find_in_file(m, EL_LORA_TOKENS),
@@ -207,20 +207,21 @@ static el_status check_resized(const el_more *m, el_error *err) {
   return refuse_extra(any, "it has rows for tokens that the base does not have, and lm_head has none for them", err);
 }
 
-/* Ranks of the pair that goes into a matrix. */
+/* The rank of the pair that is merged into a matrix. */
 static size_t rank_in(const el_more *m, el_lora_kind kind) {
   const el_lora_pair *pair = el_lora_file_output_pair(m->file);
   if (!is_resized(m)) return 0;
   return kind == EL_LORA_EMBEDDING ? (size_t)m->rank : pair ? (size_t)pair->rank : 0;
 }
 
-/* A tile's rows, and of a pair one side and a row of the other. */
+/* Values for a tile's rows, and with a pair for one side of it and one row of the other. */
 static size_t whole_scratch(const el_more *m, const el_more_piece *p) {
   const size_t cols = (size_t)p->form.cols, rank = rank_in(m, p->kind);
   return cols * (size_t)p->form.tile + (cols + 1) * rank;
 }
 
-/* Of the largest row of the base that DoRA reads, the longest vector, or rows of the embedding's A. */
+/* Allocates scratch for the largest of: a row of the base that DoRA reads, the longest vector, rows
+ * of the embedding's A. */
 static el_status reserve_scratch(el_more *m, el_error *err) {
   size_t n = (size_t)AT_ONCE * (size_t)m->rank;
   for (size_t i = 0; i < m->n; i++) {
@@ -246,7 +247,7 @@ static el_status reserve_scratch(el_more *m, el_error *err) {
   return EL_OK;
 }
 
-/* A table for each layer that has something of its experts. */
+/* Plans a table for each layer that has something for its experts. */
 static void plan_tables(el_more *m) {
   const size_t n = m->n;
   for (int l = 0; l < m->sites->n_layers; l++) {
@@ -256,7 +257,7 @@ static void plan_tables(el_more *m) {
       i++;
     if (i < n)
       m->pieces[m->n++] =
-          (el_more_piece){.place = l, .table = true, .bytes = align_piece(sizeof(el_lora_adjust) * n_of_experts(m))};
+          (el_more_piece){.place = l, .table = true, .bytes = el_pack_align(sizeof(el_lora_adjust) * n_of_experts(m))};
   }
 }
 
@@ -286,16 +287,17 @@ el_status el_more_plan(el_more *m, const el_lora_file *file, el_error *err) {
   return status ? status : reserve_scratch(m, err);
 }
 
-size_t el_more_head_bytes(const el_more *m) {
+size_t el_more_description_bytes(const el_more *m) {
   if (!m->n) return 0;
-  return align_piece(sizeof(el_adapter_more)) + (m->adjusts ? align_piece(sizeof(el_lora_adjust) * n_adjusts(m)) : 0) +
-         (m->expert_adjusts ? align_piece(sizeof(el_lora_adjust *) * (size_t)m->sites->n_layers) : 0) +
-         (m->norms ? align_piece(sizeof(float *) * n_norms(m)) : 0);
+  return el_pack_align(sizeof(el_adapter_more)) +
+         (m->adjusts ? el_pack_align(sizeof(el_lora_adjust) * n_adjusts(m)) : 0) +
+         (m->expert_adjusts ? el_pack_align(sizeof(el_lora_adjust *) * (size_t)m->sites->n_layers) : 0) +
+         (m->norms ? el_pack_align(sizeof(float *) * n_norms(m)) : 0);
 }
 
 /* -------------------------------------------------------------------- pack */
 
-/* A vector in GGUF's order. */
+/* Reads a vector in GGUF's order. */
 static void read_extra_vector(const el_more *m, const el_lora_extra *e, float *out) {
   const size_t value = el_lora_value_bytes(e->type);
   if (e->step > 1) {
@@ -331,7 +333,8 @@ static void pack_bias(const el_more *m, const el_more_piece *p) {
   }
 }
 
-/* The power of two that brings the largest of all values to [512, 1024): group scales are then well inside F16. */
+/* The power of two that brings the largest of all values to [512, 1024): group scales are then well
+ * inside F16. */
 static int extra_shift(const el_more *m, const el_lora_extra *e) {
   const size_t n = (size_t)e->rows * (size_t)e->cols, value = el_lora_value_bytes(e->type);
   float top = 0;
@@ -347,7 +350,7 @@ static int extra_shift(const el_more *m, const el_lora_extra *e) {
   return 10 - power;
 }
 
-/* Rows of the embedding's A, one for each token, or of its B. */
+/* Packs rows of the embedding's A, one for each token, or of its B. */
 static void pack_embedding(const el_more *m, el_more_piece *p, int shift) {
   const el_lora_extra *e = p->from;
   const size_t value = el_lora_value_bytes(e->type), cols = (size_t)p->form.cols;
@@ -367,7 +370,7 @@ static void pack_embedding(const el_more *m, el_more_piece *p, int shift) {
   }
 }
 
-/* The pair that goes into a whole matrix: row i of the product is by[i] A. */
+/* A pair that is merged into a whole matrix: row i of the product is by[i] A. */
 typedef struct merged {
   size_t rank;
   float scale;
@@ -376,7 +379,8 @@ typedef struct merged {
   float *row;        /* [rank] */
 } merged;
 
-/* The embedding's pair is the other way round: its B is A here, transposed, and its A a row for each token. */
+/* The embedding's pair is transposed: its B, transposed, is A here, and its A has a row for each
+ * token. */
 static merged merged_in(const el_more *m, const el_more_piece *p, float *room) {
   merged out = {.rank = rank_in(m, p->kind), .a = room};
   const size_t cols = (size_t)p->form.cols;
@@ -413,7 +417,8 @@ static void add_merged(const merged *in, int row, size_t cols, float *out) {
   }
 }
 
-/* The row of EL_LORA_OUTPUT_TOKENS for a token; NULL: it has none. They are few, and a load is no step. */
+/* The row of EL_LORA_OUTPUT_TOKENS for a token; NULL: it has none. A linear search will do: they
+ * are few, and this runs in a load, not in a step. */
 static const unsigned char *trained_row(const el_more *m, const el_lora_extra *rows, int token) {
   size_t n;
   const int32_t *tokens = el_lora_file_output_tokens(m->file, &n);
@@ -422,8 +427,8 @@ static const unsigned char *trained_row(const el_more *m, const el_lora_extra *r
   return NULL;
 }
 
-/* A matrix of a vocabulary of the adapter's own, or with trained rows: with the pair that belongs to it, and the base's
- * rows where that has more. */
+/* Packs a matrix of a vocabulary of the adapter's own, or one with trained rows: merges the pair
+ * that belongs to it, and takes the base's rows for tokens that the file does not have. */
 static void pack_rows_of_vocabulary(const el_more *m, el_more_piece *p) {
   const el_lora_extra *e = p->from;
   const bool output = p->kind == EL_LORA_OUTPUT;
@@ -455,18 +460,19 @@ static int by_token(const void *a, const void *b) {
   return x < y ? -1 : x > y;
 }
 
-/* Tokens in ascending order, and their rows in that. */
+/* Packs tokens in ascending order, and their rows in that order. */
 static void pack_tokens(const el_more *m, const el_more_piece *p, el_adapter_more *out) {
   const el_lora_extra *e = p->from;
   const size_t cols = (size_t)e->cols, value = el_lora_value_bytes(e->type);
   int32_t *tokens = p->at;
-  float *rows = (float *)(void *)((unsigned char *)p->at + align_piece(sizeof *tokens * p->n));
-  /* The rows' memory holds (token, row) while they are sorted: a row has more than two values. */
+  float *rows = (float *)(void *)((unsigned char *)p->at + el_pack_align(sizeof *tokens * p->n));
+  /* While tokens are sorted, the rows' memory holds pairs of (token, row): a row has more than two
+   * values. */
   int64_t *order = (int64_t *)(void *)rows;
   for (size_t i = 0; i < p->n; i++) order[i] = (int64_t)el_lora_file_tokens(m->file)[i] << 32 | (int64_t)i;
   qsort(order, p->n, sizeof *order, by_token);
   assert(cols >= 2);
-  /* From the last on: row i's values lie behind the pairs that are left. */
+  /* From the last row on: the values of row i lie behind the pairs that are still needed. */
   for (size_t i = p->n; i-- > 0;) {
     const size_t from = (size_t)(order[i] & 0xffffffff);
     tokens[i] = (int32_t)(order[i] >> 32);
@@ -475,7 +481,8 @@ static void pack_tokens(const el_more *m, const el_more_piece *p, el_adapter_mor
   out->n_tokens = (int)p->n;
   out->tokens = tokens;
   out->token_rows = rows;
-  out->tokens_of_output = m->sites->tied && !find_in_file(m, EL_LORA_OUTPUT); /* that says all of itself */
+  /* such a matrix replaces all rows */
+  out->tokens_of_output = m->sites->tied && !find_in_file(m, EL_LORA_OUTPUT);
 }
 
 static double sum_of_squares(const float *x, size_t n) {
@@ -488,7 +495,7 @@ static double sum_of_squares(const float *x, size_t n) {
   return ((sum[0] + sum[4]) + (sum[1] + sum[5])) + ((sum[2] + sum[6]) + (sum[3] + sum[7]));
 }
 
-/* Of a row or a column that is to have a length: by what it is multiplied. Zeros give 0, however long it should be. */
+/* The factor that gives a row or a column its length. Zeros stay 0, whatever the length. */
 static float length_factor(float magnitude, double sum_of_squares) {
   const double norm = sqrt(sum_of_squares);
   const double f = norm > 0 && isfinite(norm) ? (double)magnitude / norm : 0;
@@ -501,7 +508,8 @@ static const el_lora_extra *find_extra(const el_more *m, el_lora_kind kind) {
   return NULL;
 }
 
-/* Divides the magnitudes of the embedding by the norms of W + s (B A)^T: of its columns, or of its rows. */
+/* Divides the magnitudes of the embedding by the norms of W + s (B A)^T: of its columns, or of its
+ * rows. */
 static void pack_embedding_factor(const el_more *m, const el_more_piece *p) {
   const bool by_row = p->kind == EL_LORA_EMBEDDING_LENGTH;
   const el_lora_extra *a = find_extra(m, EL_LORA_EMBEDDING_A), *b = find_extra(m, EL_LORA_EMBEDDING_B);
@@ -596,27 +604,27 @@ static void pack_more_piece(el_more *m, el_more_piece *p, el_adapter_more *out) 
   }
 }
 
-const el_adapter_more *el_more_pack(el_more *m, unsigned char *head) {
+const el_adapter_more *el_more_pack(el_more *m, unsigned char *to) {
   if (!m->n) return NULL;
-  memset(head, 0, el_more_head_bytes(m));
-  el_adapter_more *out = (el_adapter_more *)(void *)head;
-  head += align_piece(sizeof *out);
+  memset(to, 0, el_more_description_bytes(m));
+  el_adapter_more *out = (el_adapter_more *)(void *)to;
+  to += el_pack_align(sizeof *out);
   if (m->adjusts) {
-    out->adjust = (el_lora_adjust *)(void *)head;
-    head += align_piece(sizeof(el_lora_adjust) * n_adjusts(m));
+    out->adjust = (el_lora_adjust *)(void *)to;
+    to += el_pack_align(sizeof(el_lora_adjust) * n_adjusts(m));
   }
   if (m->expert_adjusts) {
-    out->expert_adjust = (el_lora_adjust **)(void *)head;
-    head += align_piece(sizeof(el_lora_adjust *) * (size_t)m->sites->n_layers);
+    out->expert_adjust = (el_lora_adjust **)(void *)to;
+    to += el_pack_align(sizeof(el_lora_adjust *) * (size_t)m->sites->n_layers);
   }
-  if (m->norms) out->norms = (const float **)(void *)head;
+  if (m->norms) out->norms = (const float **)(void *)to;
   out->n_vocab = m->n_vocab;
   for (size_t i = 0; i < m->n; i++)
     if (m->pieces[i].table)
       out->expert_adjust[m->pieces[i].place] = memset(m->pieces[i].at, 0, sizeof(el_lora_adjust) * n_of_experts(m));
   for (size_t i = 0; i < m->n; i++)
     if (!m->pieces[i].table) pack_more_piece(m, &m->pieces[i], out);
-  /* Saved because it has another size, and tied: it is both. */
+  /* A matrix that was saved only because of its size, and tied, serves as both. */
   if (is_resized(m) && m->sites->tied && out->embedding.data && !out->output.data && m->n_vocab > m->sites->output.out)
     out->output = out->embedding;
   return out;

@@ -7,10 +7,10 @@
 #include "base/clock.h"
 
 enum {
-  FIRST = 8,         /* entries that are looked at before it is judged */
-  SLOW_US = 1000,    /* for each of them: local disks take some microseconds */
-  THREADS = 64,      /* they wait, and hardly compute */
-  STACK = 128 << 10, /* paths, no more */
+  FIRST = 8,         /* entries that are timed before the file system is judged */
+  SLOW_US = 1000,    /* a slow entry takes at least this; local disks take a few microseconds */
+  THREADS = 64,      /* they wait and hardly compute */
+  STACK = 128 << 10, /* bytes: it holds nothing but paths */
   TELL_S = 5
 };
 
@@ -40,7 +40,8 @@ static void tell_progress(el_peeker *p, const work *w, size_t looked) {
   p->progress(p->user, looked < w->n ? looked : w->n, w->n);
 }
 
-/* Those that cannot be had for want of memory are not missed: this thread goes on by itself. */
+/* Threads that cannot be started for lack of memory are not needed: this thread goes on by
+ * itself. */
 static int start_helpers(work *w, pthread_t threads[THREADS], size_t wanted) {
   pthread_attr_t a;
   sigset_t all, before; /* signals are for the program's own threads */

@@ -7,15 +7,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "adapter/lora_parts.h"
+#include "adapter/lora_halves.h"
 #include "base/error.h"
 #include "base/json_guard.h"
 
 enum {
-  MAX_REGEX_KEYS = 64, /* of a pattern that are not plain names; people write a handful */
+  MAX_REGEX_KEYS = 64, /* keys of a pattern that are not plain names; people write a few */
   MAX_REGEX = 1024,    /* bytes of one */
-  /* Steps that a key may take on one name. Names have 50 characters and honest keys take below 1000 steps: what takes
-   * more backtracks without end. Bounds the time of a whole file to about a second. */
+  /* Matching steps of one key on one name. Names have 50 characters and honest keys take fewer than
+   * 1000 steps; what takes more backtracks without end. Bounds the time of a whole file to about a
+   * second. */
   MAX_STEPS = 10000
 };
 
@@ -32,16 +33,16 @@ typedef struct rules {
 
 struct el_peft_config {
   char *path;
-  json_t *root; /* keys and base are its strings */
+  json_t *root; /* keys and base point into it */
   const char *base;
   int rank;
   double alpha;
   bool rslora, dora, lora_bias, ties;
-  bool biases;              /* it has biases in the place of the base's */
+  bool biases;              /* it has biases that replace the base's */
   bool mlx;                 /* mlx-lm wrote it */
-  int n_layers;             /* mlx: the last ones of the model, which alone have adapters; 0: all */
+  int n_layers;             /* mlx: this many layers at the end have adapters; 0: all */
   const json_t *parameters; /* target_parameters, an array of strings; NULL: there are none */
-  int version;              /* of PEFT, 0.19.1 as 19001; 0: it does not say, as none before 0.18 does */
+  int version;              /* PEFT's: 0.19.1 is 19001; 0: not said, as before 0.18 */
   rules ranks, alphas;
   const json_t *invocation; /* an array of tokens; NULL: none */
   const char *invocation_text;
@@ -49,7 +50,7 @@ struct el_peft_config {
   pcre2_match_context *limits;
 };
 
-/* --- checks of single fields. Absent and null are the same: PEFT's default. */
+/* --- checks of single fields. Absent and null mean the same: PEFT's default. */
 
 static json_t *config_field(const el_peft_config *c, const char *name) {
   json_t *v = json_object_get(c->root, name);
@@ -77,11 +78,12 @@ static el_status check_config_rank(const el_peft_config *c, const char *name, co
 }
 
 static el_status check_config_number(const el_peft_config *c, const char *name, const json_t *v, el_error *err) {
-  /* The parser refuses what is beyond a double; NaN is no JSON. */
+  /* The parser refuses what is beyond a double, and NaN is not JSON. */
   return json_is_number(v) ? EL_OK : refuse_type(c, name, "a number", err);
 }
 
-/* A string field whose value must be the one that we support; absent is fine unless `required`. */
+/* Checks a string field that must have the one supported value; it may be absent unless
+ * `required`. */
 static el_status expect_string(const el_peft_config *c, const char *name, const char *wanted, bool required,
                                el_error *err) {
   json_t *v = config_field(c, name);
@@ -104,7 +106,7 @@ static bool is_set(const json_t *v) {
   return json_is_true(v);
 }
 
-/* Fields that, when set, make the layer compute something else than W x + s B A x. */
+/* Refuses fields that make the layer compute something other than W x + s B A x. */
 static el_status check_variants(const el_peft_config *c, el_error *err) {
   static const struct {
     const char *name, *what;
@@ -129,7 +131,7 @@ static el_status check_invocation(el_peft_config *c, el_error *err) {
   json_t *tokens = config_field(c, "alora_invocation_tokens"), *text = config_field(c, "invocation_string"), *token;
   size_t i, n = json_array_size(tokens), len = json_string_length(text);
   if (tokens && !json_is_array(tokens)) return refuse_type(c, "alora_invocation_tokens", "an array of integers", err);
-  /* PEFT would never activate it, others would take it for plain LoRA. */
+  /* PEFT would never activate it; other programs would take it for plain LoRA. */
   if (tokens && !n) return el_fail_about(err, EL_ERR_FORMAT, c->path, "alora_invocation_tokens is empty");
   if (n > EL_MAX_INVOCATION)
     return el_fail_about(err, EL_ERR_UNSUPPORTED, c->path, "alora_invocation_tokens has %zu tokens, the limit is %d", n,
@@ -148,7 +150,7 @@ static el_status check_invocation(el_peft_config *c, el_error *err) {
     c->invocation_text = json_string_value(text);
   }
   if (!c->invocation && !c->invocation_text) return EL_OK;
-  /* What changes rows before it, or cannot be had from it on alone. */
+  /* Changes rows before the invocation, or cannot be applied from it on. */
   static const char *const all_rows[] = {
       "use_dora", "lora_bias", "modules_to_save", "layer_replication", "trainable_token_indices", "target_parameters"};
   for (i = 0; i < sizeof all_rows / sizeof *all_rows; i++)
@@ -157,8 +159,9 @@ static el_status check_invocation(el_peft_config *c, el_error *err) {
   return expect_string(c, "bias", "none", false, err);
 }
 
-/* Some initialisations take their start out of the base weights: the adapter then fits that changed base only, until
- * PEFT converts it at saving (which sets the field to true). Others leave the base as it is. */
+/* Some initialisations derive their start from the base weights. The adapter then fits only that
+ * changed base, until PEFT converts it when saving (which sets the field to true). Other
+ * initialisations leave the base as it is. */
 static el_status check_init(const el_peft_config *c, el_error *err) {
   static const char *const changing[] = {"pissa", "corda", "olora", "lora_ga", NULL}, *const harmless[] = {
                                                                                           "gaussian", "eva",
@@ -168,7 +171,7 @@ static el_status check_init(const el_peft_config *c, el_error *err) {
   if (!v || json_is_boolean(v)) return EL_OK;
   if (!json_is_string(v)) return refuse_type(c, "init_lora_weights", "true, false or a string", err);
   const char *s = json_string_value(v);
-  el_str_show((el_str){s, strlen(s)}, shown, sizeof shown);
+  el_str_show(el_str_of(s), shown, sizeof shown);
   if (!strcasecmp(s, "loftq"))
     return el_fail_about(
         err, EL_ERR_UNSUPPORTED, c->path,
@@ -190,8 +193,8 @@ static el_status check_init(const el_peft_config *c, el_error *err) {
                        "init_lora_weights is \"%s\", which is not known: it may have changed the base weights", shown);
 }
 
-/* Fields that we know, whatever is done with them: those of PEFT's LoraConfig, and of earlier versions of it; each has
- * its line in docs/adapters.md. */
+/* All fields that are known, whatever is done with them: those of PEFT's LoraConfig and of its
+ * earlier versions. Each has its line in docs/adapters.md. */
 static bool is_known_field(const char *name) {
   static const char *const known[] = {
       "alora_invocation_tokens", "alpha_pattern", "arrow_config", "auto_mapping", "base_model_name_or_path", "bias",
@@ -201,14 +204,15 @@ static bool is_known_field(const char *name) {
       "megatron_config", "megatron_core", "modules_to_save", "monteclora_config", "peft_type", "peft_version",
       "qalora_group_size", "r", "rank_pattern", "revision", "runtime_config", "target_modules", "target_parameters",
       "task_type", "trainable_token_indices", "use_bdlora", "use_dora", "use_qalora", "use_rslora", "velora_config",
-      /* Earlier: merging when it is loaded, as all do now; learning rates and the type of weights while training. */
+      /* Earlier versions: merging at load time, which all do now; learning rates and the type of
+       * weights in training. */
       "merge_weights", "lora_dtype", "lorap_lr_ratio", "lorap_emb_lr"};
   for (size_t i = 0; i < sizeof known / sizeof *known; i++)
     if (!strcmp(known[i], name)) return true;
   return false;
 }
 
-/* A field of tomorrow's may make it another product, unless it is off. */
+/* A field of a later version may mean another product, unless it is off. */
 static el_status check_unknown(const el_peft_config *c, el_error *err) {
   const char *name;
   json_t *v;
@@ -217,7 +221,7 @@ static el_status check_unknown(const el_peft_config *c, el_error *err) {
       err, EL_ERR_UNSUPPORTED, c->path,
       "%s: this field is not known, and it is set: whether it changes the result cannot be told; "
       "where it does not, take it out",
-      el_str_show((el_str){name, strlen(name)}, shown, sizeof shown));
+      el_str_show(el_str_of(name), shown, sizeof shown));
   return EL_OK;
 }
 
@@ -230,7 +234,7 @@ static bool is_plain_pattern(const char *key) {
 /* PEFT: re.match(rf"(.*\.)?({key})$", name) */
 static el_status compile_rule(const el_peft_config *c, const char *name, rule *r, el_error *err) {
   char shown[EL_SHOW], pattern[MAX_REGEX + 16];
-  el_str key = {r->key, strlen(r->key)};
+  el_str key = el_str_of(r->key);
   if (key.len > MAX_REGEX)
     return el_fail_about(err, EL_ERR_UNSUPPORTED, c->path, "%s: a key of %zu bytes, the limit is %d", name, key.len,
                          MAX_REGEX);
@@ -257,7 +261,7 @@ static el_status read_rules(const el_peft_config *c, const char *name, bool rank
   json_object_foreach(object, key, v) {
     rule *r = &out->items[out->n++];
     *r = (rule){.key = key, .value = json_number_value(v)};
-    snprintf(where, sizeof where, "%s[\"%s\"]", name, el_str_show((el_str){key, strlen(key)}, shown, sizeof shown));
+    snprintf(where, sizeof where, "%s[\"%s\"]", name, el_str_show(el_str_of(key), shown, sizeof shown));
     el_status status = ranks ? check_config_rank(c, where, v, err) : check_config_number(c, where, v, err);
     if (status) return status;
     if (is_plain_pattern(key)) continue;
@@ -269,7 +273,7 @@ static el_status read_rules(const el_peft_config *c, const char *name, bool rank
   return EL_OK;
 }
 
-/* A key without any special character but the dot, which stands for any one character. */
+/* A key whose only special character is the dot, which matches any one character. */
 static bool plain_matches(const char *key, el_str module) {
   size_t len = strlen(key);
   if (len > module.len) return false;
@@ -292,7 +296,7 @@ static el_status look_up_rule(const el_peft_config *c, const char *name, const r
     }
     if (rc != PCRE2_ERROR_NOMATCH)
       return el_fail_about(err, EL_ERR_UNSUPPORTED, c->path, "%s: the key \"%s\" takes too many steps to match", name,
-                           el_str_show((el_str){r->key, strlen(r->key)}, shown, sizeof shown));
+                           el_str_show(el_str_of(r->key), shown, sizeof shown));
   }
   return EL_OK;
 }
@@ -314,8 +318,8 @@ static bool is_mlx_config(const el_peft_config *c) {
 }
 
 static el_status check_mlx_parameters(el_peft_config *c, const json_t *parameters, el_error *err) {
-  static const char *const known[] = {"rank", "scale", "dropout", "keys"}; /* the last two: while training; the tensors
-                                                                            * show which modules */
+  /* the last two matter only for training; the tensors show which modules */
+  static const char *const known[] = {"rank", "scale", "dropout", "keys"};
   const char *name;
   json_t *v;
   char shown[EL_SHOW];
@@ -330,7 +334,7 @@ static el_status check_mlx_parameters(el_peft_config *c, const json_t *parameter
     if (i == sizeof known / sizeof *known && is_set(v))
       return el_fail_about(err, EL_ERR_UNSUPPORTED, c->path,
                            "lora_parameters.%s: this field is not known: whether it changes the result cannot be told",
-                           el_str_show((el_str){name, strlen(name)}, shown, sizeof shown));
+                           el_str_show(el_str_of(name), shown, sizeof shown));
   }
   const json_t *rank = json_object_get(parameters, "rank"), *scale = json_object_get(parameters, "scale");
   if (!rank || !scale)
@@ -350,7 +354,7 @@ static el_status check_mlx(el_peft_config *c, el_error *err) {
   c->dora = json_is_string(type) && !strcmp(json_string_value(type), "dora");
   el_status status = c->dora ? EL_OK : expect_string(c, "fine_tune_type", "lora", false, err);
   if (status) return status;
-  bool dora = false; /* how earlier versions said it */
+  bool dora = false; /* how earlier versions say it */
   if ((status = read_bool(c, "use_dora", &dora, err))) return status;
   c->dora = c->dora || dora;
   if (!parameters) return el_fail_about(err, EL_ERR_FORMAT, c->path, "lora_parameters is missing");
@@ -377,7 +381,7 @@ static el_status read_target_parameters(el_peft_config *c, el_error *err) {
   return EL_OK;
 }
 
-/* Versions that cannot be read are as those that say nothing. */
+/* Versions that cannot be read count as not said. */
 static void read_version(el_peft_config *c) {
   const json_t *v = config_field(c, "peft_version");
   int major, minor, patch;
@@ -405,12 +409,21 @@ bool el_peft_config_swaps_experts(const el_peft_config *c, bool transposed) {
   return c->version < always ? !transposed : c->version == always;
 }
 
-/* --- what is trained beside pairs */
+/* --- what is trained besides pairs */
 
 static el_str last_component(const char *name) {
   const char *dot = strrchr(name, '.');
   if (dot) name = dot + 1;
-  return (el_str){name, strlen(name)};
+  return el_str_of(name);
+}
+
+/* The kind of a module, by the last component of its name. */
+static el_peft_saved saved_kind_of(const char *module) {
+  const el_str name = last_component(module);
+  el_str end = name;
+  if (el_str_eq(name, "lm_head")) return EL_PEFT_SAVED_OUTPUT;
+  if (el_str_eq(name, "embed_tokens") || el_str_eq(name, "token_embeddings")) return EL_PEFT_SAVED_EMBEDDING;
+  return el_str_chop(&end, "norm") ? EL_PEFT_SAVED_NORM : EL_PEFT_SAVED_OTHER;
 }
 
 static el_status check_saved(const el_peft_config *c, el_error *err) {
@@ -421,7 +434,7 @@ static el_status check_saved(const el_peft_config *c, el_error *err) {
   if (!json_is_array(saved)) return refuse_type(c, "modules_to_save", "a list", err);
   json_array_foreach(saved, i, v) {
     if (!json_is_string(v)) return refuse_type(c, "modules_to_save", "a list of names", err);
-    if (el_peft_saved_kind(json_string_value(v)) != EL_PEFT_SAVED_OTHER) continue;
+    if (saved_kind_of(json_string_value(v)) != EL_PEFT_SAVED_OTHER) continue;
     return el_fail_about(err, EL_ERR_UNSUPPORTED, c->path,
                          "modules_to_save has \"%s\"; supported are the embedding, the output and norms",
                          el_str_show((el_str){json_string_value(v), json_string_length(v)}, shown, sizeof shown));
@@ -448,19 +461,11 @@ static el_status check_targets(el_peft_config *c, el_error *err) {
   return check_saved(c, err);
 }
 
-el_peft_saved el_peft_saved_kind(const char *module) {
-  const el_str name = last_component(module);
-  el_str end = name;
-  if (el_str_eq(name, "lm_head")) return EL_PEFT_SAVED_OUTPUT;
-  if (el_str_eq(name, "embed_tokens") || el_str_eq(name, "token_embeddings")) return EL_PEFT_SAVED_EMBEDDING;
-  return el_str_chop(&end, "norm") ? EL_PEFT_SAVED_NORM : EL_PEFT_SAVED_OTHER;
-}
-
 bool el_peft_config_saves(const el_peft_config *c, el_peft_saved kind) {
   json_t *v;
   size_t i;
   json_array_foreach(config_field(c, "modules_to_save"), i,
-                     v) if (el_peft_saved_kind(json_string_value(v)) == kind) return true;
+                     v) if (saved_kind_of(json_string_value(v)) == kind) return true;
   return false;
 }
 
@@ -540,7 +545,7 @@ el_status el_peft_config_parse(const void *data, size_t len, const char *path, e
   }
   if (!c->root) {
     status = el_fail_about(err, EL_ERR_FORMAT, path, "line %d: %s", json_err.line,
-                           el_str_show((el_str){json_err.text, strlen(json_err.text)}, shown, sizeof shown));
+                           el_str_show(el_str_of(json_err.text), shown, sizeof shown));
     goto fail;
   }
   if (!json_is_object(c->root)) status = el_fail_about(err, EL_ERR_FORMAT, path, "is not a JSON object");

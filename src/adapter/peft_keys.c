@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "adapter/lora_parts.h"
+#include "adapter/lora_halves.h"
 
 /* Takes the first component of a dotted name. */
 static el_str next_component(el_str *rest) {
@@ -25,7 +25,7 @@ static bool is_wrapper(el_str s) {
   return is_listed_component(s, wrappers);
 }
 
-/* What the adapter's own name comes after. */
+/* Whether the adapter's own name follows this component. */
 static bool has_name_behind(el_str s) {
   static const char *const parts[] = {
       "lora_A",          "lora_B", "lora_embedding_A", "lora_embedding_B", "lora_magnitude_vector", "lora_velora_embed",
@@ -37,7 +37,7 @@ static bool is_parameter(el_str s) {
   return el_str_eq(s, "weight") || el_str_eq(s, "bias");
 }
 
-/* The first component that no wrapper put there; what is left then may be empty. */
+/* Takes the first component that no wrapper added; what is left may then be empty. */
 static el_str next_own_component(el_str *rest) {
   el_str c;
   do c = next_component(rest);
@@ -51,11 +51,12 @@ static void put_component(el_str *out, char *room, el_str component) {
   out->len += component.len;
 }
 
-/* What comes after lora_A and its like: takes the adapter's name, if that is what it is. */
+/* Takes the adapter's name after lora_A or the like, if that is what follows. */
 static void take_name(el_str part, el_str *rest, el_str *adapter) {
   el_str after = *rest, name = next_own_component(&after), behind = after;
   const el_str last = next_own_component(&behind);
-  const bool whole = el_str_eq(part, "modules_to_save"); /* of which it is the parameters that follow, by any name */
+  const bool whole = el_str_eq(part, "modules_to_save"); /* its parameters follow, whatever their
+                                                          * names */
   if (!name.len || (!after.len && is_parameter(name))) return;
   if (after.len && !whole && (behind.len || !is_parameter(last))) return;
   *adapter = name;
@@ -69,21 +70,22 @@ el_str el_peft_key(el_str key, char *room, el_str *adapter) {
     el_str at = rest;
     const el_str c = next_own_component(&rest);
     el_str after = rest;
-    if (!out.len && !c.len) { /* no name that PEFT writes: as it is */
+    if (!out.len && !c.len) { /* not a name that PEFT writes: unchanged */
       memcpy(room, at.data, at.len);
       return (el_str){room, at.len};
     }
-    /* Once for each PeftModel that it is in. */
+    /* Once for each PeftModel that it is wrapped in. */
     if (!out.len && el_str_eq(c, "base_model") && el_str_eq(next_own_component(&after), "model")) {
       rest = after;
       continue;
     }
     if (!el_str_eq(c, "modules_to_save") || !out.len) put_component(&out, room, c);
     if (has_name_behind(c)) take_name(c, &rest, adapter);
-    /* DoRA's magnitude has been a parameter, and the weight of a module. */
+    /* DoRA's magnitude has been a parameter, and later the weight of a module. */
     if (el_str_eq(c, "lora_magnitude_vector") && el_str_eq(rest, "weight")) rest.len = 0;
   }
-  if (key.len && key.data[key.len - 1] == '.') room[out.len++] = '.'; /* none of ours, and so it stays */
+  /* not one of PEFT's: the dot stays */
+  if (key.len && key.data[key.len - 1] == '.') room[out.len++] = '.';
   return out;
 }
 

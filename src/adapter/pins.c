@@ -1,4 +1,4 @@
-/* Adapters that are to stay in memory: which, and how much of it they may have. */
+/* Adapters that are pinned in memory: which, and how much memory they may take. */
 #include <string.h>
 
 #include "adapter/registry_private.h"
@@ -27,7 +27,7 @@ el_status el_registry_check_pin(const el_registry *r, const el_entry *old, const
     n++;
   }
   char shown[EL_SHOW];
-  el_str_show((el_str){e->name, strlen(e->name)}, shown, sizeof shown);
+  el_str_show(el_str_of(e->name), shown, sizeof shown);
   if (n > EL_MAX_PINNED)
     return el_fail(err, EL_ERR_INVALID, "adapter %s: cannot be pinned: %d are, which is the limit", shown,
                    EL_MAX_PINNED);
@@ -46,7 +46,7 @@ el_status el_registry_pin(el_registry *r, el_entry *e, bool pinned, el_error *er
   el_status status = EL_OK;
   if (!e->listed)
     status = el_fail(err, EL_ERR_NOT_FOUND, "adapter %s: there is none",
-                     el_str_show((el_str){e->name, strlen(e->name)}, shown, sizeof shown));
+                     el_str_show(el_str_of(e->name), shown, sizeof shown));
   else if (pinned)
     status = el_registry_check_pin(r, e, e, err);
   if (!status && e->pinned != pinned) {

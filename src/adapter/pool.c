@@ -22,8 +22,8 @@ el_status el_pool_new(size_t block_bytes, uint64_t n_blocks, el_pool *out, el_er
     if (base == MAP_FAILED) {
       status = el_fail(err, EL_ERR_NO_MEMORY, "memory pool: cannot reserve %zu MiB: %s", bytes >> 20, strerror(errno));
     } else {
-      /* A step reads whole adapters and walks many pages: translations would cost as much as the reads. It is advice: a
-       * kernel without it works too. */
+      /* A step reads whole adapters and many pages: address translations would cost as much as the
+       * reads. This is advice: a kernel that ignores it works too. */
       madvise(base, bytes, MADV_HUGEPAGE);
       p.base = base;
       p.count[EL_USE_FREE] = p.n_blocks;
@@ -49,7 +49,7 @@ el_status el_pool_prefault(el_pool *p, el_error *err) {
     if (errno != EINVAL)
       return el_fail(err, EL_ERR_NO_MEMORY, "memory pool: cannot get %zu MiB at once: %s", bytes >> 20,
                      strerror(errno));
-    /* Linux before 5.14. What is written to is zero already. */
+    /* Linux before 5.14. Memory that is written to is zero already. */
     for (size_t i = 0; i < bytes; i += page) *(volatile unsigned char *)(p->base + i) = 0;
   }
   p->keeps = true;
@@ -68,7 +68,7 @@ bool el_pool_take(el_pool *p, el_use use, uint32_t *blocks, uint32_t n) {
   assert(use == EL_USE_KV || use == EL_USE_ADAPTER);
   if (p->count[EL_USE_FREE] < n) return false;
   for (uint32_t i = 0; i < n; i++) {
-    /* There is one: the search cannot fail. */
+    /* A free block exists, so the search cannot fail. */
     const unsigned char *at = use == EL_USE_KV ? memchr(p->use + p->low, EL_USE_FREE, p->high - p->low)
                                                : memrchr(p->use + p->low, EL_USE_FREE, p->high - p->low);
     assert(at);
@@ -108,7 +108,7 @@ void el_pool_give(el_pool *p, const uint32_t *blocks, uint32_t n) {
   }
 }
 
-/* The next run of free, touched blocks from `from` on: [*begin, result). */
+/* The next run of free, touched blocks at or after `from`: [*begin, result). */
 static uint32_t idle_run(const el_pool *p, uint32_t from, uint32_t *begin) {
   while (from < p->n_blocks && (p->use[from] != EL_USE_FREE || !p->touched[from])) from++;
   *begin = from;
@@ -125,7 +125,8 @@ void el_pool_forget(el_pool *p) {
   uint32_t begin, end = 0;
   uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
   while ((end = idle_run(p, end, &begin)) > begin) {
-    /* Blocks need not begin at a page of memory: neighbours keep those that they share. */
+    /* Blocks need not begin at a page of memory: a page that blocks share stays with its
+     * neighbours. */
     uintptr_t from = ((uintptr_t)el_pool_at(p, begin) + page - 1) / page * page,
               to = (uintptr_t)el_pool_at(p, end) / page * page;
     if (from < to) madvise(p->base + (from - (uintptr_t)p->base), to - from, MADV_DONTNEED);

@@ -41,7 +41,7 @@ static el_status preset_no_memory(const reader *r) {
   return el_fail_about(r->err, EL_ERR_NO_MEMORY, r->path, "out of memory");
 }
 
-/* jansson has seen to UTF-8, and refuses \u0000 where it is not asked for. */
+/* jansson has checked UTF-8, and refuses \u0000 unless it is asked to allow it. */
 static el_status check_preset_text(const reader *r, const char *name, const json_t *v, size_t min, size_t max) {
   if (!json_is_string(v)) return refuse_field(r, name, "is not a string");
   size_t len = json_string_length(v);
@@ -71,7 +71,7 @@ static el_status read_float(reader *r, const field *f, const json_t *v) {
   return status;
 }
 
-/* 0 leaves the most likely token; the engine wants a share above 0. */
+/* 0 means only the most likely token; the engine takes values above 0. */
 static el_status read_top_p(reader *r, const field *f, const json_t *v) {
   el_status status = read_float(r, f, v);
   float *top_p = &r->out->preset.sampling.top_p;
@@ -91,7 +91,7 @@ static el_status read_scale(reader *r, const field *f, const json_t *v) {
   return status || r->out->preset.lora_scale != 0 ? status : refuse_field(r, f->name, "0 would be the base");
 }
 
-/* -1 is how others write "off". */
+/* -1 is how other programs write "off". */
 static el_status read_top_k(reader *r, const field *f, const json_t *v) {
   el_status status = read_preset_int(r, f, v);
   int *k = &r->out->preset.sampling.top_k;
@@ -105,7 +105,7 @@ static el_status read_seed(reader *r, const field *f, const json_t *v) {
   return EL_OK;
 }
 
-/* An array of strings, `most` of them and of so many bytes each. */
+/* Reads an array of at most `most` strings with at most most_bytes bytes each. */
 static el_status read_strings(reader *r, const field *f, const json_t *v, size_t most, size_t most_bytes,
                               const char ***out, size_t *n_out) {
   if (!json_is_array(v)) return refuse_field(r, f->name, "is not an array of strings");
@@ -137,10 +137,10 @@ static el_status read_aliases(reader *r, const field *f, const json_t *v) {
   p->aliases = r->out->aliases;
   for (size_t i = 0; i < p->n_aliases && !status; i++) {
     el_error why;
-    el_str_show((el_str){p->aliases[i], strlen(p->aliases[i])}, shown, sizeof shown);
+    el_str_show(el_str_of(p->aliases[i]), shown, sizeof shown);
     if (el_adapter_name_check(p->aliases[i], &why)) return refuse_field(r, f->name, why.message);
     if (!strcmp(p->aliases[i], "auto"))
-      return refuse_field(r, f->name, "auto: is what requests call the router's choice");
+      return refuse_field(r, f->name, "auto: is what requests call the router's decision");
     for (size_t k = 0; k < i; k++)
       if (!strcmp(p->aliases[k], p->aliases[i]))
         return el_fail_about(r->err, EL_ERR_FORMAT, r->path, "%s: %s is there twice", f->name, shown);
@@ -162,8 +162,8 @@ static el_status read_preset_schema(reader *r, const field *f, const json_t *v) 
 
 /* ----------------------------------------------------------------- template */
 
-/* A name leads to a file of the folder itself: no way out by "..", nor by a link, whose target's text would come back
- * in answers. */
+/* A name must be of a file in the folder itself: neither ".." nor a link may lead out, since the
+ * target's text would come back in answers. */
 static el_status check_file_name(const reader *r, const field *f, const char *name) {
   if (strlen(name) > EL_PRESET_MAX_FILE_NAME)
     return el_fail_about(r->err, EL_ERR_FORMAT, r->path, "%s: a file's name of %zu bytes, the limit is %d", f->name,
@@ -191,7 +191,7 @@ static el_status read_template_file(reader *r, const field *f, const char *name)
   el_file file = {0};
   char shown[EL_SHOW];
   el_error why;
-  el_str_show((el_str){name, strlen(name)}, shown, sizeof shown);
+  el_str_show(el_str_of(name), shown, sizeof shown);
   if (!(out->template_path = path_beside(r->path, name))) return preset_no_memory(r);
   if (lstat(out->template_path, &st))
     return el_fail_about(r->err, EL_ERR_FORMAT, r->path, "%s: file %s: %s", f->name, shown, strerror(errno));
@@ -239,7 +239,7 @@ bool el_preset_is_current(const el_preset_file *f) {
 #define AT(member) offsetof(el_preset, member)
 #define SAMPLING(member) AT(sampling.member)
 
-/* Numbers as requests may say them. */
+/* Numbers have the limits that requests have. */
 static const field FIELDS[] = {
     {"description", read_preset_text, AT(description), 0, EL_PRESET_MAX_DESCRIPTION, 0},
     {"system", read_preset_text, AT(system), 0, EL_PRESET_MAX_SYSTEM, 0},
@@ -272,9 +272,9 @@ static el_status read_preset_fields(reader *r) {
   json_object_foreach(r->out->root, key, value) {
     char shown[EL_SHOW];
     const field *f = find_preset_field(key);
-    el_str_show((el_str){key, strlen(key)}, shown, sizeof shown);
+    el_str_show(el_str_of(key), shown, sizeof shown);
     if (!f) return el_fail_about(r->err, EL_ERR_FORMAT, r->path, "%s: is no field of a preset", shown);
-    if (json_is_null(value)) continue; /* as if it were not there */
+    if (json_is_null(value)) continue; /* null means absent */
     el_status status = f->read(r, f, value);
     if (status) return status;
     r->out->preset.set |= f->set;
@@ -299,7 +299,7 @@ el_status el_preset_parse(const char *text, size_t len, const char *path, el_pre
   r.out->root = el_json_load(text, len, JSON_REJECT_DUPLICATES, &why, &short_of_memory);
   if (!r.out->root && short_of_memory)
     status = preset_no_memory(&r);
-  else if (!r.out->root) /* what jansson says may quote the text, which is not everybody's */
+  else if (!r.out->root) /* jansson's message may quote the text, which not everybody may see */
     status = el_fail_about(err, EL_ERR_FORMAT, path, "is not valid JSON (line %d, column %d)", why.line, why.column);
   else if (!json_is_object(r.out->root))
     status = el_fail_about(err, EL_ERR_FORMAT, path, "is not a JSON object");
@@ -333,7 +333,8 @@ el_status el_preset_read_at(const char *path, el_preset_file **out, el_error *er
   return status;
 }
 
-/* Where an adapter's preset would be, in `b`, which stays empty where it can have none. False: out of memory. */
+/* Writes the path of an adapter's preset to `b`, which stays empty if it cannot have one. False:
+ * out of memory. */
 static bool preset_path(const char *adapter_path, el_buf *b) {
   struct stat st;
   if (!stat(adapter_path, &st) && S_ISDIR(st.st_mode)) return el_buf_printf(b, "%s/%s", adapter_path, EL_PRESET_FILE);
@@ -364,7 +365,7 @@ el_status el_preset_check_aliases(const el_preset_file *f, const char *name, el_
     const char *alias = f->preset.aliases[i];
     if (!strncmp(alias, name, len) && alias[len]) continue;
     return el_fail(err, EL_ERR_FORMAT, "adapter %.255s: aliases: %s does not begin with the folder's name, %.*s", name,
-                   el_str_show((el_str){alias, strlen(alias)}, shown, sizeof shown), (int)len, name);
+                   el_str_show(el_str_of(alias), shown, sizeof shown), (int)len, name);
   }
   return EL_OK;
 }

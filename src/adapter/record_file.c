@@ -15,18 +15,19 @@
 
 enum {
   VERSION = 3,
-  MAX_BYTES = 256 << 20, /* a million adapters with long paths */
+  MAX_BYTES = 256 << 20, /* bytes: a million adapters with long paths */
   MAX_PATH_BYTES = 4096,
 };
 
-/* The file: this, then records. It is read on the machine that wrote it, so numbers are as they are in memory. */
+/* The file is this header, then records. It is read on the machine that wrote it, so numbers are
+ * stored as they are in memory. */
 typedef struct header {
   char magic[8]; /* "edgelora" */
   uint32_t version, n;
   uint64_t key, bytes, checksum; /* bytes and checksum of all records */
 } header;
 
-/* Then the data, padded to 8 bytes, and the path, not terminated, padded too. */
+/* Followed by the data, padded to 8 bytes, and the path, without a terminator, padded too. */
 typedef struct record {
   el_signature signature;
   uint32_t data_len, path_len;
@@ -34,7 +35,7 @@ typedef struct record {
 
 struct el_record_file {
   el_file file;
-  const record **buckets; /* [n_buckets] by path, open addressing; NULL: empty */
+  const record **buckets; /* [n_buckets] by path, with open addressing; NULL: empty */
   size_t n_buckets;
 };
 
@@ -44,7 +45,7 @@ uint64_t el_record_hash(uint64_t h, const void *data, size_t n) {
   return h;
 }
 
-/* dir/KIND-KEY.index; NULL: out of memory. */
+/* dir/KIND-KEY.index. NULL: out of memory. */
 static char *record_file_path(const el_record_name *name, const char *suffix) {
   el_buf b = {0};
   if (el_buf_printf(&b, "%s/%s-%016llx.index%s", name->dir, name->kind, (unsigned long long)name->key, suffix))
@@ -96,7 +97,8 @@ static el_status parse_records(el_record_file *f, uint64_t key, const char *path
   if (!(f->buckets = calloc(f->n_buckets, sizeof *f->buckets)))
     return el_fail_about(err, EL_ERR_NO_MEMORY, path, "out of memory");
   for (uint32_t i = 0; i < h.n; i++) {
-    const record *r = (const record *)(const void *)at; /* the data is malloc's, records are multiples of 8 bytes */
+    const record *r = (const record *)(const void *)at; /* the data comes from malloc, and records
+                                                         * are multiples of 8 bytes */
     if (left < sizeof *r || r->path_len > MAX_PATH_BYTES || r->data_len > MAX_BYTES || left < record_bytes(r))
       return el_fail_about(err, EL_ERR_FORMAT, path, "record %u is cut off", i);
     size_t slot;
@@ -153,7 +155,7 @@ struct el_record_writer {
   uint32_t n;
   bool failed;
   const el_record_file *before;
-  bool *known; /* [before's buckets] has been put anew */
+  bool *known; /* [buckets of `before`] whether the path was put anew */
 };
 
 el_record_writer *el_record_writer_new(const el_record_file *before) {
@@ -177,7 +179,8 @@ static bool append_padded(el_buf *b, const void *data, size_t n) {
 }
 
 static void put_record(el_record_writer *w, const record *r, const char *path, const void *data) {
-  if (w->buf.len + record_bytes(r) > MAX_BYTES - sizeof(header) || w->n == UINT32_MAX) return; /* enough is known */
+  if (w->buf.len + record_bytes(r) > MAX_BYTES - sizeof(header) || w->n == UINT32_MAX)
+    return; /* a full file drops the rest */
   if (!append_padded(&w->buf, r, sizeof *r) || !append_padded(&w->buf, data, r->data_len) ||
       !append_padded(&w->buf, path, r->path_len))
     w->failed = true;
@@ -193,7 +196,7 @@ void el_record_writer_put(el_record_writer *w, const char *path, const el_signat
   if (w->before && find_slot(w->before, path, len, &slot)) w->known[slot] = true;
 }
 
-/* Keeps a record of files that are still there. */
+/* Keeps a record whose files are still the same. */
 static void put_before(el_record_writer *w, const record *r) {
   char path[MAX_PATH_BYTES + 1];
   el_signature now;
@@ -203,7 +206,7 @@ static void put_before(el_record_writer *w, const record *r) {
     put_record(w, r, path, data_at(r));
 }
 
-/* The folders on the way to a file. What is wrong shows when the file is made. */
+/* Creates the folders on the way to a file. Errors show when the file is created. */
 static void make_folder(char *path) {
   for (char *slash = path + 1; (slash = strchr(slash, '/')); slash++) {
     *slash = 0;
@@ -212,13 +215,14 @@ static void make_folder(char *path) {
   }
 }
 
-/* Opens the file that is to become `path`, which is ours alone as long as it is open: others that write the same one
- * meanwhile, of this process or of another, are told so. What one that was killed has left is written over. */
+/* Opens the temporary file that will become `path`. It is locked while it is open: other writers of
+ * this file, in this process or another, get an error. A file left by a process that was killed is
+ * overwritten. */
 static el_status open_temporary(const char *temporary, int *out, el_error *err) {
   struct stat ours, there;
   int fd = open(temporary, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600), e = errno;
   if (fd >= 0 && !fstat(fd, &ours) && S_ISREG(ours.st_mode)) {
-    /* Whoever had it before us may have given it its name: then it is the others' now. */
+    /* Whoever held the lock before may have renamed the file: then it is theirs now. */
     if (flock(fd, LOCK_EX | LOCK_NB) || stat(temporary, &there) || there.st_ino != ours.st_ino ||
         there.st_dev != ours.st_dev)
       e = EWOULDBLOCK;
@@ -235,29 +239,18 @@ static el_status open_temporary(const char *temporary, int *out, el_error *err) 
   return el_fail_about(err, EL_ERR_IO, temporary, "%s", strerror(e));
 }
 
-static bool write_to_file(int fd, const void *data, size_t n) {
-  for (const char *p = data; n;) {
-    ssize_t put_now = write(fd, p, n);
-    if (put_now < 0 && errno == EINTR) continue;
-    if (put_now < 0) return false;
-    p += put_now;
-    n -= (size_t)put_now;
-  }
-  return true;
-}
-
-/* All of it on disk before it takes the old one's name. */
+/* Writes everything to disk before the file takes the old one's name. */
 static el_status save_records(const char *path, const char *temporary, const header *h, const el_buf *records,
                               el_error *err) {
   int fd = -1;
   el_status status = open_temporary(temporary, &fd, err);
   if (status) return status;
-  if (!write_to_file(fd, h, sizeof *h) || !write_to_file(fd, records->data, records->len) || fsync(fd) ||
+  if (!el_write_all(fd, h, sizeof *h) || !el_write_all(fd, records->data, records->len) || fsync(fd) ||
       rename(temporary, path)) {
     status = el_fail_about(err, EL_ERR_IO, path, "%s", strerror(errno));
     unlink(temporary);
   }
-  close(fd); /* and with it the lock */
+  close(fd); /* releases the lock, too */
   return status;
 }
 

@@ -8,7 +8,7 @@ static void free_entry(el_refused_entry *e) {
   free(e->path);
 }
 
-/* Whether an entry says the same as one of r's. */
+/* Whether r already has an entry that says the same. */
 static bool is_known_refusal(const el_refused *r, const el_refused_entry *e) {
   for (size_t i = 0; i < r->n; i++)
     if (r->items[i].dir == e->dir && !strcmp(r->items[i].path, e->path) &&

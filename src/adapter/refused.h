@@ -1,4 +1,5 @@
-/* What directories hold that looks like an adapter and cannot be offered: by name, with the reason. */
+/* What directories hold that looks like an adapter but cannot be offered: by name, with the
+ * reason. */
 #ifndef EL_ADAPTER_REFUSED_H
 #define EL_ADAPTER_REFUSED_H
 
@@ -11,12 +12,13 @@ typedef struct el_refused_entry {
 } el_refused_entry;
 
 typedef struct el_refused {
-  el_refused_entry *items; /* by directory, then as found */
+  el_refused_entry *items; /* in the order of directories, then as found */
   size_t n;
 } el_refused;
 
-/* Puts what cannot be used of `found` in the place of what directory `dir` had. `fresh` (may be NULL) is called for
- * each that was not there before for the same reason. False: out of memory, and nothing has changed. */
+/* Replaces the entries of directory `dir` by those of `found` that cannot be used. `fresh` (may be
+ * NULL) is called for each one that was not there before for the same reason. False: out of memory,
+ * and nothing has changed. */
 bool el_refused_replace(el_refused *r, int dir, const el_found *found,
                         void (*fresh)(void *user, const el_refused_entry *entry), void *user);
 /* The first of this name; NULL: there is none. */

@@ -10,7 +10,7 @@
 #include "base/error.h"
 #include "base/text.h"
 
-/* Files are looked at again when a request comes after this time. */
+/* A request looks at an adapter's files again if the last look is longer ago than this. */
 enum { CHECK_AFTER_NS = 1000000000 };
 
 static el_status registry_no_memory(el_error *err) {
@@ -21,10 +21,6 @@ uint64_t el_registry_hash(const char *name) {
   uint64_t h = 0xcbf29ce484222325u;
   for (; *name; name++) h = (h ^ (unsigned char)*name) * 0x100000001b3u;
   return h ^ h >> 32;
-}
-
-static const char *show_entry_name(const char *name, char out[EL_SHOW]) {
-  return el_str_show((el_str){name, strlen(name)}, out, EL_SHOW);
 }
 
 /* ------------------------------------------------- inside; the mutex is held */
@@ -49,30 +45,30 @@ el_entry *el_registry_at_id(const el_registry *r, uint64_t id) {
   return lo < r->n && r->entries[lo]->id == id ? r->entries[lo] : NULL;
 }
 
-/* Whether the adapter of this name (NULL: there is none) has the generation that somebody expects. */
+/* Checks that the adapter of this name (e NULL: there is none) has the expected generation. */
 static el_status check_generation(const el_entry *e, const char *name, uint64_t expected, el_error *err) {
   char shown[EL_SHOW];
   uint64_t is = e ? e->generation : 0;
   if (expected == EL_ANY_GENERATION || expected == is) return EL_OK;
   if (!e)
     return el_fail(err, EL_ERR_CONFLICT, "adapter %s: there is none, and generation %llu was expected",
-                   show_entry_name(name, shown), (unsigned long long)expected);
+                   el_registry_show(name, shown), (unsigned long long)expected);
   return el_fail(err, EL_ERR_CONFLICT, "adapter %s: is of generation %llu, and %llu was expected",
-                 show_entry_name(name, shown), (unsigned long long)is, (unsigned long long)expected);
+                 el_registry_show(name, shown), (unsigned long long)is, (unsigned long long)expected);
 }
 
 static el_status check_free(const el_registry *r, const char *name, const el_adapter_put_options *how, el_error *err) {
   char shown[EL_SHOW];
   if (!strcmp(name, r->base_name))
-    return el_fail(err, EL_ERR_EXISTS, "adapter name %s: is the base model's", show_entry_name(name, shown));
+    return el_fail(err, EL_ERR_EXISTS, "adapter name %s: is the base model's", el_registry_show(name, shown));
   const el_entry *e = el_registry_find(r, name);
   el_status status = how ? check_generation(e, name, how->expected, err) : EL_OK;
   if (!status && e && !(how && how->in_place))
-    status = el_fail(err, EL_ERR_EXISTS, "adapter name %s: is taken", show_entry_name(name, shown));
+    status = el_fail(err, EL_ERR_EXISTS, "adapter name %s: is taken", el_registry_show(name, shown));
   return status;
 }
 
-/* Room for one more; false: out of memory. */
+/* Makes room for one more entry. False: out of memory. */
 static bool grow_entries(el_registry *r) {
   if (r->n == r->cap) {
     size_t cap = r->cap ? 2 * r->cap : 16;
@@ -108,7 +104,8 @@ static void chain_entry(el_registry *r, el_entry *e) {
   if (r->report) r->report(r->report_user, e->id, e->name, e->path);
 }
 
-/* Gives one reference back; true: it was the last, and on_dead is to be called once the mutex is free. */
+/* Gives one reference back. True: it was the last one, and on_dead must be called once the mutex is
+ * free. */
 static bool drop_entry(el_registry *r, el_entry *e) {
   assert(e->refs > 0);
   if (--e->refs) return false;
@@ -117,7 +114,7 @@ static bool drop_entry(el_registry *r, el_entry *e) {
   return true;
 }
 
-/* Forgets combination i; true as drop. */
+/* Forgets combination i; result as of drop_entry. */
 static bool forget_combination(el_registry *r, size_t i) {
   el_entry *e = r->combined[i];
   memmove(&r->combined[i], &r->combined[i + 1], (--r->n_combined - i) * sizeof *r->combined);
@@ -125,19 +122,19 @@ static bool forget_combination(el_registry *r, size_t i) {
   return drop_entry(r, e);
 }
 
-/* Forgets what has this entry as a part; true: something is dead. */
+/* Forgets all combinations with this entry. True: an entry is dead. */
 static bool forget_with(el_registry *r, uint64_t serial) {
   bool dead = false;
   for (size_t i = r->n_combined; i-- > 0;) {
     const el_entry *e = r->combined[i];
     int k = 0;
-    while (k < e->n_parts && e->parts[k].serial != serial) k++;
-    if (k < e->n_parts) dead = forget_combination(r, i) || dead;
+    while (k < e->n_components && e->components[k].serial != serial) k++;
+    if (k < e->n_components) dead = forget_combination(r, i) || dead;
   }
   return dead;
 }
 
-/* Takes an entry off the hash table; its place in the list is the caller's to close or to fill. */
+/* Takes an entry out of the hash table; the caller closes or fills its place in the list. */
 static bool unchain_entry(el_registry *r, el_entry *e) {
   el_entry **at = &r->buckets[e->hash & (r->n_buckets - 1)];
   while (*at != e) at = &(*at)->hash_next;
@@ -181,14 +178,14 @@ static void drop_usage(el_usage *u) {
   if (u && atomic_fetch_sub(&u->refs, 1) == 1) free(u);
 }
 
-/* That of `before`, or its own; false: out of memory. */
+/* Takes the usage of `before`, or a new one. False: out of memory. */
 static bool take_usage(el_entry *e, const el_entry *before) {
   e->usage = before ? before->usage : calloc(1, sizeof *e->usage);
   if (e->usage) atomic_fetch_add(&e->usage->refs, 1);
   return e->usage;
 }
 
-/* The preset becomes the entry's, or why there is none; false: out of memory. */
+/* Takes the preset, or the error that replaces it. False: out of memory. */
 static bool take_preset(el_registry *r, el_entry *e, const el_entry_spec *spec) {
   e->preset = spec->preset;
   e->preset_error = spec->preset_error;
@@ -207,7 +204,7 @@ static bool take_preset(el_registry *r, el_entry *e, const el_entry_spec *spec) 
   return !n || (e->aliases = calloc(n, sizeof *e->aliases));
 }
 
-/* Out of memory: it stays unknown, which is shown and decides nothing. */
+/* Without memory it stays unknown, which is shown but decides nothing. */
 static void keep_invocation(el_entry *e, const int32_t *tokens, int n) {
   int32_t *copy = n ? malloc(sizeof *copy * (size_t)n) : NULL;
   if (n && !copy) return;
@@ -217,11 +214,12 @@ static void keep_invocation(el_entry *e, const int32_t *tokens, int n) {
   e->n_invocation = n;
 }
 
-/* Not listed yet. before: whose place it is to take, or NULL. NULL: out of memory. The spec's preset is the entry's
- * now, or freed. */
+/* Makes an entry that is not listed yet. before: the entry that it will replace, or NULL. The
+ * spec's preset belongs to the entry now, or has been freed. NULL: out of memory. */
 static el_entry *new_entry(el_registry *r, const el_entry_spec *spec, const el_entry *before) {
   size_t name = strlen(spec->name) + 1, path = strlen(spec->path) + 1;
-  el_entry *e = calloc(1, sizeof *e + name + path); /* strings after it: thousands of entries, few allocations each */
+  el_entry *e = calloc(1, sizeof *e + name + path); /* strings follow it: there are thousands of
+                                                     * entries, and each takes few allocations */
   if (!e || !take_usage(e, before)) {
     el_preset_free(spec->preset);
     free(spec->preset_error);
@@ -331,7 +329,8 @@ el_status el_registry_check(el_registry *r, const char *name, const el_adapter_p
   return status;
 }
 
-/* The entry becomes the one after another's, before it is listed: what that was used for is its own past too. */
+/* Makes the entry the successor of another, before it is listed: it inherits what that was used
+ * for. */
 static void succeed_entry(el_entry *e, const el_entry *old) {
   drop_usage(e->usage);
   take_usage(e, old);
@@ -353,7 +352,7 @@ el_status el_registry_offer(el_registry *r, const el_entry_spec *spec, const el_
   if (!status && pinned) status = el_registry_check_pin(r, old, e, err);
   if (!status && !grow_entries(r)) status = registry_no_memory(err);
   if (!status && old) {
-    /* The same files are still the directory's, which decides how long they are offered. */
+    /* The same files still belong to the directory, which decides how long they are offered. */
     if (*e->path && el_signature_equal(&e->signature, &old->signature)) e->dir = old->dir;
     succeed_entry(e, old);
     dead = replace_entry(r, old, e);
@@ -382,12 +381,12 @@ el_status el_registry_remove(el_registry *r, const char *name, uint64_t expected
   pthread_mutex_lock(&r->mutex);
   el_entry *e = el_registry_find(r, name);
   el_status status = e ? check_generation(e, name, expected, err)
-                       : el_fail(err, EL_ERR_NOT_FOUND, "adapter %s: there is none", show_entry_name(name, shown));
+                       : el_fail(err, EL_ERR_NOT_FOUND, "adapter %s: there is none", el_registry_show(name, shown));
   unlock_registry(r, !status && unlist_entry(r, e));
   return status;
 }
 
-/* Reads the preset into the spec, or why that cannot be; false: out of memory. */
+/* Reads the preset into the spec, or the error that replaces it. False: out of memory. */
 static bool fetch_preset(el_registry *r, el_entry_spec *spec) {
   el_error why;
   if (!el_registry_read_preset(r, spec->name, spec->path, &spec->preset, &why)) return true;
@@ -396,25 +395,29 @@ static bool fetch_preset(el_registry *r, el_entry_spec *spec) {
   return true;
 }
 
-/* Looks at the files of *entry, to which the caller has a reference. If they have changed, another entry takes its
- * place and its reference; if they are gone and a directory's listing is why it is offered, it is no longer found. */
+/* Looks at the files of *entry, to which the caller has a reference. If they have changed, another
+ * entry takes its place and the caller's reference. If they are gone and the entry came from a
+ * directory, no name finds it any longer. */
 static el_status refresh_entry(el_registry *r, el_entry **entry, el_error *err) {
   el_entry *old = *entry, *e = NULL;
   uint64_t now = r->now_ns(), checked = atomic_load(&old->checked_ns);
   el_signature signature;
   el_error gone;
   if (!*old->path || now - checked < CHECK_AFTER_NS) return EL_OK;
-  if (!atomic_compare_exchange_strong(&old->checked_ns, &checked, now)) return EL_OK; /* another thread looks */
+  /* another thread is looking */
+  if (!atomic_compare_exchange_strong(&old->checked_ns, &checked, now)) return EL_OK;
   el_status status = el_signature_read(old->path, &signature, &gone);
   if (status && old->dir == EL_NO_DIR)
-    return EL_OK; /* it was named: what is in memory serves, a load says what is wrong */
+    return EL_OK; /* it was registered by name: what is in memory still serves, and a load says what
+                   * is wrong */
   if (!status) {
     pthread_mutex_lock(&r->mutex);
     bool same = el_signature_equal(&signature, &old->signature);
     pthread_mutex_unlock(&r->mutex);
     if (same && el_preset_is_current(old->preset) && el_entry_tokens_current(old)) return EL_OK;
     el_entry_spec spec = {.name = old->name, .path = old->path, .dir = old->dir, .signature = signature};
-    if (!fetch_preset(r, &spec) || !(e = new_entry(r, &spec, old))) return EL_OK; /* later */
+    /* tried again later */
+    if (!fetch_preset(r, &spec) || !(e = new_entry(r, &spec, old))) return EL_OK;
   }
   bool dead = false, used = false;
   pthread_mutex_lock(&r->mutex);
@@ -462,7 +465,7 @@ el_status el_registry_get(el_registry *r, const char *name, el_entry **out, el_e
   pthread_mutex_unlock(&r->mutex);
   if (refused && err) *err = why;
   if (refused) return why.code;
-  if (!e) return el_fail(err, EL_ERR_NOT_FOUND, "adapter %s: there is none", show_entry_name(name, shown));
+  if (!e) return el_fail(err, EL_ERR_NOT_FOUND, "adapter %s: there is none", el_registry_show(name, shown));
   el_status status = refresh_entry(r, &e, err);
   if (!status && e->preset_error) {
     status = e->preset_error->code;
@@ -475,7 +478,7 @@ el_status el_registry_get(el_registry *r, const char *name, el_entry **out, el_e
 
 /* ------------------------------------------------------------- combinations */
 
-/* A part that has been found: a reference. */
+/* A component that has been found, with a reference. */
 typedef struct chosen {
   el_entry *entry;
   float scale;
@@ -487,13 +490,13 @@ static int by_serial(const void *x, const void *y) {
 }
 
 static bool is_combination_of(const el_entry *e, const chosen *c, int n) {
-  if (e->n_parts != n) return false;
+  if (e->n_components != n) return false;
   for (int i = 0; i < n; i++)
-    if (e->parts[i].serial != c[i].entry->serial || e->parts[i].scale != c[i].scale) return false;
+    if (e->components[i].serial != c[i].entry->serial || e->components[i].scale != c[i].scale) return false;
   return true;
 }
 
-/* "a*0.5 + b*1", cut off where a name ends: for people. */
+/* "a*0.5 + b*1", cut off at the length of a name; for people to read. */
 static void name_combination(const chosen *c, int n, char out[EL_MAX_NAME_BYTES + 1]) {
   size_t at = 0, room = EL_MAX_NAME_BYTES + 1;
   for (int i = 0; i < n && at < room - 1; i++) {
@@ -502,37 +505,37 @@ static void name_combination(const chosen *c, int n, char out[EL_MAX_NAME_BYTES 
   }
 }
 
-/* Not remembered yet; NULL: out of memory. */
+/* Makes an entry that is not remembered yet. NULL: out of memory. */
 static el_entry *new_combination(const chosen *c, int n) {
   char name[EL_MAX_NAME_BYTES + 1];
   name_combination(c, n, name);
-  size_t bytes = sizeof(el_entry) + (size_t)n * sizeof(el_entry_part) + strlen(name) + 2;
+  size_t bytes = sizeof(el_entry) + (size_t)n * sizeof(el_entry_component) + strlen(name) + 2;
   for (int i = 0; i < n; i++) bytes += strlen(c[i].entry->name) + strlen(c[i].entry->path) + 2;
   el_entry *e = calloc(1, bytes);
   if (!e || !take_usage(e, NULL)) {
     free(e);
     return NULL;
   }
-  el_entry_part *parts = (el_entry_part *)(void *)(e + 1);
-  char *strings = (char *)(parts + n);
+  el_entry_component *components = (el_entry_component *)(void *)(e + 1);
+  char *strings = (char *)(components + n);
   e->name = strings;
   strings = stpcpy(strings, name) + 1;
   e->path = strings++; /* "" */
   for (int i = 0; i < n; i++) {
     const el_entry *part = c[i].entry;
     char *path = stpcpy(strings, part->name) + 1;
-    parts[i] = (el_entry_part){strings, path, part->rank, part->seed, c[i].scale, part->serial};
+    components[i] = (el_entry_component){strings, path, part->rank, part->seed, c[i].scale, part->serial};
     strings = stpcpy(path, part->path) + 1;
-    e->signature.file[0].size += part->signature.file[0].size; /* for a guess of what it takes */
+    e->signature.file[0].size += part->signature.file[0].size; /* to estimate what it takes */
   }
-  e->n_parts = n;
-  e->parts = parts;
+  e->n_components = n;
+  e->components = components;
   e->scale = 1;
   e->dir = EL_NO_DIR;
   return e;
 }
 
-/* The combination's entry, remembered, with a reference for the caller. */
+/* Finds or makes the combination's entry, remembers it, and takes a reference for the caller. */
 static el_status find_combination(el_registry *r, const chosen *c, int n, el_entry **out, el_error *err) {
   bool dead = false;
   el_entry *e = NULL;
@@ -543,7 +546,8 @@ static el_status find_combination(el_registry *r, const chosen *c, int n, el_ent
     e = r->combined[i];
     memmove(&r->combined[i], &r->combined[i + 1], (--r->n_combined - i) * sizeof *r->combined);
   } else if ((e = new_combination(c, n))) {
-    bool current = true; /* else a part has gone since, and nobody would forget this */
+    bool current = true; /* otherwise a component has gone since, and nothing would make this one
+                          * forgotten */
     for (int k = 0; k < n; k++) current = current && c[k].entry->listed;
     e->refs = current;
     e->listed = current;
@@ -576,7 +580,7 @@ el_status el_registry_combine(el_registry *r, const el_adapter_scale *scales, si
                        EL_MAX_SCALE, EL_MAX_SCALE);
     for (size_t k = 0; k < i && !status; k++)
       if (!strcmp(scales[k].adapter, name))
-        status = el_fail(err, EL_ERR_INVALID, "adapters[%zu]: %s is there twice", i, show_entry_name(name, shown));
+        status = el_fail(err, EL_ERR_INVALID, "adapters[%zu]: %s is there twice", i, el_registry_show(name, shown));
     if (!status) status = el_registry_get(r, name, &e, err);
     if (status) break;
     if (scale == 0)
@@ -615,7 +619,7 @@ void el_registry_put(el_registry *r, el_entry *entry) {
 }
 
 void el_registry_fail(el_registry *r, el_entry *entry, const el_error *error) {
-  char *failure = strdup(error->message); /* without memory the log alone has it */
+  char *failure = strdup(error->message); /* without memory only the log has it */
   pthread_mutex_lock(&r->mutex);
   free(entry->failure);
   entry->failure = failure;
@@ -630,8 +634,8 @@ void el_registry_learn(el_registry *r, el_entry *entry, const el_signature *sign
   if (signature && !el_signature_same_weights(signature, &entry->signature)) {
     for (int i = 0; i < EL_SIGNED_PRESET; i++) entry->signature.file[i] = signature->file[i];
     if (entry->generation) entry->generation = ++r->last_generation;
-    /* A load has been the first to notice, and nobody will replace the entry for it: what was made of it is of its
-     * earlier files. */
+    /* A load was the first to notice the change, and nobody will replace the entry for it. What was
+     * made of the earlier files must go. */
     if (entry->serial) dead = forget_with(r, entry->serial);
   }
   bool other_size = entry->size.n_blocks != size->n_blocks;
@@ -670,14 +674,14 @@ el_entry *el_registry_take_dead(el_registry *r) {
 
 /* ------------------------------------------------------------- directories */
 
-/* Whether an entry is just what has been found. */
+/* Whether an entry is exactly what has been found. */
 static bool is_unchanged(const el_entry *old, const el_found_adapter *f, int dir) {
   return old && old->dir == dir && !strcmp(old->path, f->path) && el_signature_equal(&old->signature, &f->signature) &&
          el_preset_is_current(old->preset);
 }
 
-/* Reads the presets of what is new or has changed, before the mutex is taken for long; specs[found->n]. False: out of
- * memory. */
+/* Reads the presets of all new or changed adapters, before the mutex is taken for long;
+ * specs[found->n]. False: out of memory. */
 static bool fetch_presets(el_registry *r, const el_found *found, int dir, el_entry_spec *specs) {
   bool ok = true;
   for (size_t i = 0; i < found->n && ok; i++) {
@@ -692,14 +696,15 @@ static bool fetch_presets(el_registry *r, const el_found *found, int dir, el_ent
   return ok;
 }
 
-/* One found adapter; *dead as in drop. The mutex is held. */
+/* Brings one found adapter up to date; *dead as of drop_entry. The mutex is held. */
 static el_status sync_one(el_registry *r, const el_found_adapter *f, el_entry_spec *spec, el_sync *sync, bool *dead,
                           el_error *err) {
   el_entry *old = el_registry_find(r, f->name);
-  /* By the same name from the same directory it may be elsewhere now: another snapshot, a folder for a file. */
+  /* The same name in the same directory may now be at another path: another snapshot, or a folder
+   * instead of a file. */
   if (old && old->dir == sync->dir && old->scan != r->scan) {
     old->scan = r->scan;
-    /* Of one whose preset changes in this moment the next scan, or request, takes notice. */
+    /* If its preset changes at this moment, the next scan or request notices. */
     bool fetched = spec->preset || spec->preset_error || !f->signature.file[EL_SIGNED_PRESET].inode;
     if (!fetched || is_unchanged(old, f, sync->dir)) return EL_OK;
   } else {

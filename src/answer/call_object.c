@@ -1,4 +1,5 @@
-/* Calls that are JSON objects, and arguments that are one. The bytes of the arguments are given as they stand. */
+/* Calls that are JSON objects, and arguments that are a JSON object. The bytes of the arguments are
+ * given unchanged. */
 #include <string.h>
 
 #include "answer/parser.h"
@@ -20,7 +21,7 @@ static el_str text_piece(const el_answer_parser *p, size_t from, size_t to) {
   return (el_str){p->buf.data + from, to - from};
 }
 
-/* From here on it is a call, whatever comes. */
+/* From here on it is a call, whatever follows. */
 static void begin_call(el_answer_parser *p) {
   const char *name = p->tools->tools[p->call.tool].name;
   p->call.begun = true;
@@ -33,7 +34,7 @@ static bool knows_arguments(const el_call_reader *c) {
   return c->text.len || c->arguments_end > c->arguments;
 }
 
-/* The call is whole. False: it is none. */
+/* The call is complete. False: it is no call. */
 static bool finish_call(el_answer_parser *p) {
   el_call_reader *c = &p->call;
   if (c->tool == SIZE_MAX) return false;
@@ -66,7 +67,7 @@ static bool is_known_key(el_str key, const char *own, const char *const *others,
   return is;
 }
 
-/* Models mix up what these are called. */
+/* Models mix up these names. */
 static bool names_tool(const el_form *f, el_str key) {
   static const char *const KEYS[] = {"name", "tool_name", "function"};
   return is_known_key(key, f->name_key, KEYS, 3);
@@ -89,7 +90,7 @@ static void begin_call_value(el_answer_parser *p) {
   if (!p->whole_calls && c->tool != SIZE_MAX) begin_call(p);
 }
 
-/* Arguments that are a string have JSON in it, or nothing. */
+/* Arguments that are a string contain JSON, or nothing. */
 static bool read_string_arguments(el_answer_parser *p, el_str quoted) {
   el_buf *text = &p->call.text;
   text->len = 0;

@@ -1,4 +1,5 @@
-/* Calls whose parameters stand between marks, their values as they are: strings without quotes, all else as JSON. */
+/* Calls whose parameters stand between marks, with their values unchanged: strings without quotes,
+ * everything else as JSON. */
 #include <string.h>
 
 #include "answer/parser.h"
@@ -9,8 +10,8 @@ static el_step go_from(el_answer_parser *p, el_call_state state, size_t at) {
   return EL_STEP_GO;
 }
 
-/* What is no string by the schema or the marks is JSON; or as Python prints it, as some templates write values; or a
- * string for all that. */
+/* A value that is no string by the schema or the marks is JSON; or it is written as Python prints
+ * it, as some templates do; or it is a string nevertheless. */
 static bool put_parameter_value(el_answer_parser *p, el_str key, el_str value) {
   el_buf *out = &p->call.text;
   const el_tool *tool = &p->tools->tools[p->call.tool];
@@ -58,11 +59,11 @@ static el_step fail_parameters(el_answer_parser *p) {
   return el_answer_fail(p);
 }
 
-/* A key, and what says that its value is a string where something does. */
+/* Reads a key, and what says that its value is a string, if anything does. */
 static el_step at_key(el_answer_parser *p) {
   const el_form *f = p->form;
   size_t at, len;
-  el_mark m = el_call_find(p, f->value, EL_MAX_HEAD_BYTES, &at, &len);
+  el_mark m = el_call_find(p, f->value, EL_MAX_OPENING_BYTES, &at, &len);
   if (m == EL_MARK_PARTIAL) return EL_STEP_WAIT;
   if (m == EL_MARK_NO) return fail_parameters(p);
   el_str key = {p->buf.data + p->call.from, at - p->call.from};
@@ -89,7 +90,8 @@ static el_step at_value(el_answer_parser *p) {
   el_str value = {p->buf.data + p->call.from, at - p->call.from};
   el_str_skip(&value, f->value_space);
   el_str_chop(&value, f->value_end_space);
-  if (el_str_skip(&value, "<![CDATA[")) el_str_chop(&value, "]]>"); /* as MiniCPM writes what has marks of XML in it */
+  if (el_str_skip(&value, "<![CDATA["))
+    el_str_chop(&value, "]]>"); /* MiniCPM writes values with XML marks in them this way */
   if (!put_parameter(p, (el_str){p->buf.data + p->call.key_at, p->call.key_len}, value)) return parameters_no_memory(p);
   return go_from(p, EL_CALL_PARAMETER, at + len);
 }

@@ -1,5 +1,5 @@
-/* Calls as Python writes them: [name(key='value', other=[1, True]), ...], or one alone. They are given when all of them
- * are there, their arguments as JSON. */
+/* Calls as Python writes them: [name(key='value', other=[1, True]), ...], or a single one. They are
+ * given once all of them are complete, with their arguments as JSON. */
 #include <string.h>
 
 #include "answer/parser.h"
@@ -22,7 +22,7 @@ static bool ends_at(el_call_reader *c, char b) {
   return b && strchr("])}", b) && --c->depth <= 0;
 }
 
-/* --- what they are: a reader of its own over their text */
+/* --- what they are: a reader of its own for their text */
 
 typedef struct python {
   const char *at, *end;
@@ -59,7 +59,7 @@ static el_str take_word(python *y) {
   return word;
 }
 
-/* Python's escapes that are not JSON's too stand for themselves, backslash included. */
+/* Escapes of Python that JSON does not have stand for themselves, including the backslash. */
 static bool take_string(python *y) {
   char quote = *y->at++;
   el_buf plain = {0};
@@ -113,7 +113,7 @@ static bool take_python_value(python *y) {
   return ok;
 }
 
-/* After the opening bracket: key=value, ... and the closing one, as an object. */
+/* After the opening bracket: reads key=value, ... and the closing bracket as an object. */
 static bool take_arguments(python *y) {
   if (!put_python(y, "{", 1)) return false;
   for (bool first = true; !take_python_char(y, ')'); first = false) {
@@ -126,7 +126,7 @@ static bool take_arguments(python *y) {
   return put_python(y, "}", 1);
 }
 
-/* All calls of a text, or, when `check`, only whether they are all good. */
+/* Reads all calls of a text; with `check`, only checks that all are valid. */
 static bool take_calls(el_answer_parser *p, el_str text, bool check) {
   python y = {text.data, text.data + text.len, {0}, false, 0};
   bool list = take_python_char(&y, '['), ok = true;

@@ -1,5 +1,6 @@
-/* Arguments as {key:value, other:[1,true]}: keys are bare words, strings stand between marks of the form, as they are,
- * and nothing in them is escaped. They are given when all of them are there, as JSON. */
+/* Arguments as {key:value, other:[1,true]}: keys are bare words; strings stand unchanged between
+ * marks of the form, and nothing in them is escaped. They are given as JSON once they are
+ * complete. */
 #include <string.h>
 
 #include "answer/parser.h"
@@ -44,7 +45,7 @@ static bool at_quote(const reader *r) {
   return r->rest.len >= r->quote.len && !memcmp(r->rest.data, r->quote.data, r->quote.len);
 }
 
-/* Between two marks. */
+/* Reads a string between two marks. */
 static bool take_marked(reader *r) {
   skip_bytes(r, r->quote.len);
   const char *end = memmem(r->rest.data, r->rest.len, r->quote.data, r->quote.len);
@@ -54,7 +55,7 @@ static bool take_marked(reader *r) {
   return put_string(r, text);
 }
 
-/* Models write JSON's strings too. */
+/* Models write JSON strings, too. */
 static bool take_json_string(reader *r) {
   el_json_scan scan = {0};
   for (size_t i = 0; i < r->rest.len; i++) {
@@ -68,7 +69,7 @@ static bool take_json_string(reader *r) {
   return false;
 }
 
-/* Up to what ends it, without the space around it. */
+/* Reads up to what ends the value, without the space around it. */
 static el_str take_bare(reader *r, const char *ends) {
   skip_quoted_space(r);
   el_str word = {r->rest.data, 0};
@@ -98,7 +99,8 @@ static bool take_quoted_items(reader *r, char close) {
   return put_output(r, &close, 1);
 }
 
-/* Numbers and JSON's words; None as Python's templates print it; else a string that lacks its marks. */
+/* Reads numbers and JSON's words; None as Python's templates print it; else a string without its
+ * marks. */
 static bool take_quoted_plain(reader *r) {
   el_str word = take_bare(r, ",{}[]");
   if (el_str_eq(word, "None")) return put_output(r, "null", 4);
@@ -133,7 +135,7 @@ static bool give_arguments(el_answer_parser *p, el_str text) {
 
 enum { NO_QUOTE = 0, MARKED = -1 };
 
-/* In a JSON string. */
+/* Handles a byte in a JSON string. */
 static void in_json_string(el_call_reader *c, char b) {
   if (c->escaped)
     c->escaped = false;

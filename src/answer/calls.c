@@ -1,4 +1,4 @@
-/* From the mark of a call to its end, by how the form writes it. */
+/* Reads from the mark of a call to its end, by how the form writes it. */
 #include <string.h>
 
 #include "answer/parser.h"
@@ -39,12 +39,12 @@ static el_step go_to_state(el_answer_parser *p, el_call_state state) {
   return EL_STEP_GO;
 }
 
-/* At the end of the text there is so far. */
+/* At the end of the text so far. */
 static el_step wait_for_more(el_answer_parser *p) {
   return p->last ? el_answer_fail(p) : EL_STEP_WAIT;
 }
 
-/* Since the mark that began it all. */
+/* Whether a call has been given since the mark that began all calls. */
 static bool has_given(const el_answer_parser *p) {
   return p->n_calls > p->call.calls_before;
 }
@@ -109,7 +109,7 @@ static el_step in_list(el_answer_parser *p) {
   return EL_STEP_GO;
 }
 
-/* The mark after a call may be missing: what counts is that the call is whole. */
+/* The mark after a call may be missing: it matters only that the call is complete. */
 static el_step at_call_end(el_answer_parser *p) {
   size_t len = 0;
   bool more = el_answer_skip_space(p);
@@ -134,21 +134,22 @@ static bool is_name_byte(char c) {
 
 static el_step at_id(el_answer_parser *p) {
   size_t at, len;
-  el_mark m = el_call_find(p, p->form->id_end, EL_MAX_HEAD_BYTES, &at, &len);
+  el_mark m = el_call_find(p, p->form->id_end, EL_MAX_OPENING_BYTES, &at, &len);
   if (m == EL_MARK_PARTIAL) return EL_STEP_WAIT;
   if (m == EL_MARK_NO) return el_answer_fail(p);
   p->at = at + len;
   return go_to_state(p, EL_CALL_NAME);
 }
 
-/* Where calls and what is said to the user begin with the same mark, the latter has a name too. */
+/* If calls and what is said to the user begin with the same mark, the latter has a name, too. */
 static bool is_text_name(const el_answer_parser *p, el_str name) {
   size_t n = strlen(p->form->begin);
   return p->form->text[0] && !strncmp(p->form->text, p->form->begin, n) && el_str_eq(name, p->form->text + n);
 }
 
 static el_step at_name(el_answer_parser *p) {
-  while (p->at < p->buf.len && p->at - p->call.from <= EL_MAX_HEAD_BYTES && is_name_byte(p->buf.data[p->at])) p->at++;
+  while (p->at < p->buf.len && p->at - p->call.from <= EL_MAX_OPENING_BYTES && is_name_byte(p->buf.data[p->at]))
+    p->at++;
   if (p->at == p->buf.len) return wait_for_more(p);
   el_str name = {p->buf.data + p->call.from, p->at - p->call.from};
   if (is_text_name(p, name)) {
@@ -163,7 +164,7 @@ static el_step at_name(el_answer_parser *p) {
 static el_step at_name_end(el_answer_parser *p) {
   size_t at = p->at, len = 0;
   bool parameters = p->form->kind == EL_CALLS_PARAMETERS, quoted = p->form->kind == EL_CALLS_QUOTED;
-  el_mark m = p->form->name_end[0] ? el_call_find(p, p->form->name_end, EL_MAX_HEAD_BYTES, &at, &len) : EL_MARK_YES;
+  el_mark m = p->form->name_end[0] ? el_call_find(p, p->form->name_end, EL_MAX_OPENING_BYTES, &at, &len) : EL_MARK_YES;
   if (m == EL_MARK_PARTIAL) return EL_STEP_WAIT;
   if (m == EL_MARK_NO) return el_answer_fail(p);
   p->at = at + len;
@@ -180,11 +181,12 @@ static el_step at_name_end(el_answer_parser *p) {
 
 /* --- messages in channels */
 
-/* Up to <|message|>: "<|start|>assistant<|channel|>commentary to=functions.NAME <|constrain|>json". */
+/* Reads up to <|message|>: "<|start|>assistant<|channel|>commentary to=functions.NAME
+ * <|constrain|>json". */
 static el_step at_header(el_answer_parser *p) {
   static const char ANALYSIS[] = "<|channel|>analysis", TO[] = "to=";
   size_t at, len;
-  el_mark m = el_call_find(p, "<|message|>", EL_MAX_HEAD_BYTES, &at, &len);
+  el_mark m = el_call_find(p, "<|message|>", EL_MAX_OPENING_BYTES, &at, &len);
   if (m == EL_MARK_PARTIAL) return EL_STEP_WAIT;
   if (m == EL_MARK_NO) {
     p->at = p->call.found;

@@ -1,5 +1,6 @@
-/* What makes a model write calls: tags, each a tool's call up to its arguments, what the tool's schema allows, and the
- * rest of the call. And what tells a model of tools whose template does not. */
+/* What makes a model write calls: tags. Each has a tool's call up to its arguments, what the tool's
+ * schema allows, and the rest of the call. Also what tells a model about tools if its template does
+ * not. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,10 +10,6 @@
 #include "answer/parser.h"
 #include "answer/tools.h"
 #include "base/error.h"
-
-static bool put_cstring(el_buf *b, const char *s) {
-  return el_buf_append(b, s, strlen(s));
-}
 
 /* --- one call, but for its arguments */
 
@@ -24,12 +21,13 @@ static bool is_bare_form(const el_form *f) {
   return !f->begin[0] && !f->section[0];
 }
 
-/* What a call of this tool begins with, up to its arguments. `opened`: the prompt ends with the mark. */
+/* Writes what a call of this tool begins with, up to its arguments. opened: the prompt ends with
+ * the mark. */
 static bool put_begin(el_buf *b, const el_form *f, const char *name, bool opened) {
-  bool ok = put_cstring(b, f->section) && put_cstring(b, opened ? "" : f->begin);
+  bool ok = el_put_cstring(b, f->section) && el_put_cstring(b, opened ? "" : f->begin);
   switch (f->kind) {
     case EL_CALLS_JSON:
-      return ok && put_cstring(b, f->begin_space) &&
+      return ok && el_put_cstring(b, f->begin_space) &&
              el_buf_printf(b, "%s{\"%s\": \"%s\", \"%s\": ", f->list ? "[" : "", key_or(f->name_key, "name"), name,
                            key_or(f->args_key, "arguments"));
     case EL_CALLS_KEYED: return ok && el_buf_printf(b, "%s{\"%s\": ", f->list ? "[" : "", name);
@@ -39,8 +37,8 @@ static bool put_begin(el_buf *b, const el_form *f, const char *name, bool opened
     case EL_CALLS_PYTHON: return ok && el_buf_printf(b, "[%s(", name);
     case EL_CALLS_QUOTED: return ok && el_buf_printf(b, "%s%s{", name, f->name_end);
     default:
-      return put_cstring(b, "<|channel|>commentary to=functions.") && put_cstring(b, name) &&
-             put_cstring(b, " <|constrain|>json<|message|>");
+      return el_put_cstring(b, "<|channel|>commentary to=functions.") && el_put_cstring(b, name) &&
+             el_put_cstring(b, " <|constrain|>json<|message|>");
   }
 }
 
@@ -48,16 +46,17 @@ static bool put_end(el_buf *b, const el_form *f) {
   switch (f->kind) {
     case EL_CALLS_JSON:
     case EL_CALLS_KEYED:
-      return put_cstring(b, f->list ? "}]" : "}") && put_cstring(b, f->end_space) && put_cstring(b, f->end) &&
-             put_cstring(b, f->section_end);
-    case EL_CALLS_PYTHON: return put_cstring(b, ")]") && put_cstring(b, f->end);
-    case EL_CALLS_QUOTED: return put_cstring(b, "}") && put_cstring(b, f->end) && put_cstring(b, f->section_end);
-    case EL_CALLS_HARMONY: return put_cstring(b, ""); /* an end-of-generation token follows */
-    default: return put_cstring(b, f->end) && put_cstring(b, f->section_end);
+      return el_put_cstring(b, f->list ? "}]" : "}") && el_put_cstring(b, f->end_space) && el_put_cstring(b, f->end) &&
+             el_put_cstring(b, f->section_end);
+    case EL_CALLS_PYTHON: return el_put_cstring(b, ")]") && el_put_cstring(b, f->end);
+    case EL_CALLS_QUOTED:
+      return el_put_cstring(b, "}") && el_put_cstring(b, f->end) && el_put_cstring(b, f->section_end);
+    case EL_CALLS_HARMONY: return el_put_cstring(b, ""); /* an end-of-generation token follows */
+    default: return el_put_cstring(b, f->end) && el_put_cstring(b, f->section_end);
   }
 }
 
-/* What calls of all tools begin with: where it occurs, one has to come. */
+/* What the calls of all tools begin with: where it occurs, a call must follow. */
 static const char *trigger_of_form(const el_form *f) {
   if (f->kind == EL_CALLS_HARMONY) return "<|channel|>commentary to=";
   if (is_bare_form(f)) return f->kind == EL_CALLS_JSON ? "{\"name\": \"" : "{\"";
@@ -83,15 +82,15 @@ static bool add_tag_string(tags *t, size_t *at, const el_buf *s) {
   return el_buf_append(&t->text, s->data ? s->data : "", s->len) && el_buf_append(&t->text, "", 1);
 }
 
-/* A schema that says no more than what its properties are means these alone: models that are held to a schema which
- * leaves the rest open go on with what they make up. */
+/* A schema that says nothing but its properties is taken to allow these alone: held to a schema
+ * that leaves the rest open, models go on with properties that they make up. */
 static bool put_schema(el_buf *b, const el_tool *tool) {
   bool closed = !tool->open;
   return el_buf_append(b, tool->parameters.data, tool->parameters.len - closed) &&
-         (!closed || put_cstring(b, ", \"additionalProperties\": false}"));
+         (!closed || el_put_cstring(b, ", \"additionalProperties\": false}"));
 }
 
-/* by_schema: the arguments are what the tool's schema says; otherwise any object. */
+/* by_schema: the arguments follow the tool's schema; else they are any object. */
 static bool add_tag(tags *t, const el_form *f, const el_tool *tool, bool opened, bool by_schema) {
   el_buf begin = {0}, content = {0}, end = {0};
   tag_text *tag = &t->tags[t->n++];
@@ -149,7 +148,7 @@ static bool any_strict(const el_tools *t) {
 
 el_status el_answer_constraint(const el_answer_format *f, const el_tools *t, const el_call_rules *rules,
                                const char *prompt, size_t prompt_len, el_constraint_source **out, el_error *err) {
-  size_t only = rules->only ? el_tools_find(t, (el_str){rules->only, strlen(rules->only)}) : SIZE_MAX;
+  size_t only = rules->only ? el_tools_find(t, el_str_of(rules->only)) : SIZE_MAX;
   bool required = rules->required || rules->only;
   if (rules->only && only == SIZE_MAX)
     return el_fail(err, EL_ERR_INVALID, "tool_choice names '%.128s', which is none of the tools", rules->only);
@@ -174,7 +173,7 @@ el_status el_answer_constraint(const el_answer_format *f, const el_tools *t, con
   return EL_OK;
 }
 
-/* --- what is said of tools and of calls */
+/* --- texts about tools and calls */
 
 el_status el_answer_call_text(const el_answer_format *f, const char *name, const char *arguments, size_t n, char **out,
                               size_t *len, el_error *err) {
@@ -200,28 +199,28 @@ el_status el_answer_call_text(const el_answer_format *f, const char *name, const
 
 static bool put_tool(el_buf *b, const el_tool *t) {
   return el_buf_printf(b, "{\"name\": \"%s\"", t->name) &&
-         (!t->description.len || (put_cstring(b, ", \"description\": ") && el_json_quote(b, t->description))) &&
-         put_cstring(b, ", \"parameters\": ") && el_buf_append(b, t->parameters.data, t->parameters.len) &&
-         put_cstring(b, "}\n");
+         (!t->description.len || (el_put_cstring(b, ", \"description\": ") && el_json_quote(b, t->description))) &&
+         el_put_cstring(b, ", \"parameters\": ") && el_buf_append(b, t->parameters.data, t->parameters.len) &&
+         el_put_cstring(b, "}\n");
 }
 
 el_status el_answer_instructions(const el_answer_format *f, const el_tools *t, const el_call_rules *rules, char **out,
                                  size_t *len, el_error *err) {
   el_buf b = {0};
   bool named = rules->only != NULL;
-  bool ok = put_cstring(&b, "You can call these tools, each with arguments by its JSON schema:\n");
+  bool ok = el_put_cstring(&b, "You can call these tools, each with arguments by its JSON schema:\n");
   for (size_t i = 0; i < t->n && ok; i++)
     if (!named || !strcmp(t->tools[i].name, rules->only)) ok = put_tool(&b, &t->tools[i]);
-  ok = ok && put_cstring(&b, "To call a tool, answer with nothing but ") && put_begin(&b, &f->form, "NAME", false) &&
-       put_cstring(&b, el_writes_json(&f->form) ? "{ARGUMENTS}" : "ARGUMENTS") && put_end(&b, &f->form) &&
-       put_cstring(&b, "\n");
+  ok = ok && el_put_cstring(&b, "To call a tool, answer with nothing but ") && put_begin(&b, &f->form, "NAME", false) &&
+       el_put_cstring(&b, el_writes_json(&f->form) ? "{ARGUMENTS}" : "ARGUMENTS") && put_end(&b, &f->form) &&
+       el_put_cstring(&b, "\n");
   if (ok && named)
     ok = el_buf_printf(&b, "Call %s now.\n", rules->only);
   else if (ok && rules->required)
-    ok = put_cstring(&b, "Call one now.\n");
+    ok = el_put_cstring(&b, "Call one now.\n");
   else if (ok)
-    ok = put_cstring(&b, "If no tool is needed, answer as usual.\n");
-  if (ok && rules->parallel) ok = put_cstring(&b, "You can call several, one after the other.\n");
+    ok = el_put_cstring(&b, "If no tool is needed, answer as usual.\n");
+  if (ok && rules->parallel) ok = el_put_cstring(&b, "You can call several, one after the other.\n");
   if (!ok) {
     el_buf_free(&b);
     return el_fail(err, EL_ERR_NO_MEMORY, "no memory to describe %zu tools", t->n);

@@ -25,7 +25,7 @@ static el_str trim_space(el_str s) {
   return s;
 }
 
-/* SIZE_MAX: it is not there. */
+/* SIZE_MAX: not found. */
 static size_t find_in_text(el_str s, const char *what, size_t from) {
   if (from > s.len) return SIZE_MAX;
   const char *at = memmem(s.data + from, s.len - from, what, strlen(what));
@@ -85,7 +85,7 @@ static bool set_spaces(char **space, el_str s, bool front) {
 
 /* --- JSON in a turn */
 
-/* The end of the value that begins at `at`; SIZE_MAX: none does. */
+/* The end of the value that begins at `at`; SIZE_MAX: no value begins there. */
 static size_t value_end(el_str s, size_t at) {
   el_json_scan scan = {0};
   for (size_t i = at; i < s.len; i++) {
@@ -100,7 +100,7 @@ typedef struct span {
   size_t begin, end; /* begin SIZE_MAX: none */
 } span;
 
-/* The first list or object, from `from` on, that holds the position `inside`. */
+/* The first list or object, from `from` on, that contains the position `inside`. */
 static span value_around(el_str s, size_t from, size_t inside) {
   for (size_t i = from; i < inside; i++) {
     if (s.data[i] != '{' && s.data[i] != '[') continue;
@@ -110,7 +110,7 @@ static span value_around(el_str s, size_t from, size_t inside) {
   return (span){SIZE_MAX, 0};
 }
 
-/* The first object behind `from` that has the key. */
+/* The first object after `from` that has the key. */
 static span arguments_after(el_str s, size_t from) {
   for (size_t i = from; i < s.len; i++) {
     if (s.data[i] != '{') continue;
@@ -120,7 +120,7 @@ static span arguments_after(el_str s, size_t from) {
   return (span){SIZE_MAX, 0};
 }
 
-/* "key": before the value at `at`. */
+/* The "key": before the value at `at`. */
 static el_str key_before(el_str s, size_t at) {
   while (at && el_is_space(s.data[at - 1])) at--;
   if (!at || s.data[--at] != ':') return (el_str){"", 0};
@@ -139,7 +139,7 @@ static el_str skip_mark(el_str s, const char *mark) {
   return el_mark_match(mark, s, &len) == EL_MARK_YES ? text_after(s, len) : s;
 }
 
-/* front: before the first call; between: of two; behind: the last one. */
+/* front: before the first call; between: between two calls; behind: after the last one. */
 static bool set_around(el_form *f, el_str front, el_str between, el_str behind, bool two) {
   if (!two) return el_set_mark(&f->begin, front) && el_set_mark(&f->end, behind);
   size_t begin = trim_space(front).len ? el_common_end(between, front) : 0;
@@ -164,7 +164,8 @@ static bool derive_json(const el_turns *t, el_form *f, size_t name, span value) 
     /* The arguments may come first. */
     if (arguments == SIZE_MAX) arguments = find_in_text(c, EL_PROBE_KEY, 0);
     while (arguments != SIZE_MAX && arguments && c.data[arguments] != '{') arguments--;
-    if (arguments != SIZE_MAX && arguments && c.data[arguments - 1] == '"') arguments--; /* a string of JSON */
+    /* a string of JSON */
+    if (arguments != SIZE_MAX && arguments && c.data[arguments - 1] == '"') arguments--;
     if (arguments == SIZE_MAX || !el_set_mark(&f->name_key, key_before(c, name - 1)) ||
         !el_set_mark(&f->args_key, key_before(c, arguments)))
       return false;
@@ -178,7 +179,7 @@ static bool derive_json(const el_turns *t, el_form *f, size_t name, span value) 
   return set_around(f, front, cut_text(t->calls, value.end, second.begin), text_after(t->calls, second.end), true);
 }
 
-/* What stands in front of a name: a mark, and perhaps an id and another mark. */
+/* What precedes a name: a mark, and possibly an id and another mark. */
 static bool set_id_end(el_form *f, el_str *front) {
   size_t id = find_in_text(*front, EL_PROBE_ID, 0);
   if (id == SIZE_MAX) return true;
@@ -232,7 +233,7 @@ static bool derive_quoted(const el_turns *t, el_form *f, size_t name) {
   return set_around(f, front, cut_text(t->calls, end + 1, name_2), text_after(t->calls, end_2 + 1), true);
 }
 
-/* text, json: what stands between a key and its value, of a string and of a number. */
+/* text, json: what stands between a key and its value, for a string and for a number. */
 static bool set_value_marks(el_form *f, el_str text, el_str json) {
   if (!set_spaces(&f->value_space, text, false)) return false;
   if (text.len == json.len && !memcmp(text.data, json.data, text.len)) return el_set_mark(&f->value, text);
@@ -248,7 +249,7 @@ static bool set_value_marks(el_form *f, el_str text, el_str json) {
          el_set_mark(&f->json_value, cut_text(json, front, json.len - end));
 }
 
-/* From the last mark on that both end with. */
+/* Where the last mark begins that both end with. */
 static size_t last_mark(el_str a, el_str b) {
   size_t at = b.len - common_bytes_at_end(a, b);
   for (size_t i = b.len; i > at; i--)
@@ -313,10 +314,10 @@ bool el_derive_reasoning(el_str turn, el_str opening, el_form *f) {
          end = trim_space(cut_text(turn, thought + strlen(EL_PROBE_THOUGHT), said));
   if (!begin.len) begin = trim_space(text_after(opening, base));
   if (begin.len == end.len && !memcmp(begin.data, end.data, end.len)) begin.len = 0;
-  if (!begin.len) /* both open it: its mark is the last one before the thought */
+  if (!begin.len) /* both open it: its mark is the last one before the reasoning */
     for (size_t i = base; i > 0 && !begin.len; i--)
       if (opens_mark(turn.data[i - 1])) begin = trim_space(cut_text(turn, i - 1, base));
-  /* What is said may have a mark of its own. */
+  /* The answer may have a mark of its own. */
   if (f->text[0] && end.len > strlen(f->text)) el_str_chop(&end, f->text);
   end = trim_space(end);
   if (!end.len) return false;

@@ -1,4 +1,5 @@
-/* Formats: found out from a template, with what is known where a template teaches calls but writes none. */
+/* Derives formats from templates, with built-in knowledge where a template teaches calls but writes
+ * none. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,7 +11,7 @@
 
 /* --- all marks of a form */
 
-enum { N_MARKS = 24 }; /* and a NULL */
+enum { N_MARKS = 24 }; /* plus a NULL */
 
 static void marks_of(el_form *f, char **marks[N_MARKS]) {
   char **all[N_MARKS] = {
@@ -21,7 +22,7 @@ static void marks_of(el_form *f, char **marks[N_MARKS]) {
   memcpy(marks, all, sizeof all);
 }
 
-/* Marks that are not set become empty. False: no memory. */
+/* Sets missing marks to "". False: out of memory. */
 static bool complete_form(el_form *f) {
   char **marks[N_MARKS];
   marks_of(f, marks);
@@ -38,7 +39,7 @@ static void clear_form(el_form *f) {
 }
 
 static bool set_mark(char **mark, const char *s) {
-  return el_set_mark(mark, (el_str){s, strlen(s)});
+  return el_set_mark(mark, el_str_of(s));
 }
 
 /* --- renderings */
@@ -52,7 +53,7 @@ static void free_renderings(renderings *r) {
   for (size_t i = 0; i <= EL_PROBE_CALLS; i++) free(r->text[i]);
 }
 
-/* What stands behind the question. data NULL: not rendered. */
+/* What follows the question. data NULL: not rendered. */
 static el_str answer_turn(const renderings *r, el_probe_turn which) {
   const char *text = r->text[which], *at = NULL, *next = text;
   if (!text) return (el_str){NULL, 0};
@@ -74,7 +75,8 @@ static el_status render_all(el_probe *p, renderings *r, el_error *err) {
   el_status status = EL_OK;
   for (el_probe_turn i = 0; i < EL_PROBE_CALL && !status; i++)
     status = el_probe_render(p, i, &r->text[i], &r->len[i], err);
-  /* Arguments as an object, or as the string that the API has, whichever the template writes as it should. */
+  /* Arguments as an object, or as the string of the API, whichever the template writes
+   * correctly. */
   for (int text = 0; text < 2 && !status; text++) {
     p->text_arguments = text;
     free(r->text[EL_PROBE_CALL]);
@@ -89,7 +91,8 @@ static el_status render_all(el_probe *p, renderings *r, el_error *err) {
 
 /* --- finding the form */
 
-/* Where a template writes no calls but tells the model how to, in words or by what it puts in front of the tools. */
+/* Sets a known form if a template writes no calls but tells the model how to, in words or by what
+ * it puts before the tools. */
 static bool set_known(el_form *f, const renderings *r) {
   static const struct {
     const char *taught;
@@ -98,10 +101,12 @@ static bool set_known(el_form *f, const renderings *r) {
     bool list;
   } KNOWN[] = {
       {"<tool_call>", EL_CALLS_JSON, "<tool_call>", "</tool_call>", false},
-      {"<|tool_call|>", EL_CALLS_JSON, "<|tool_call|>", "<|/tool_call|>", true}, /* Granite 3, Phi-4-mini */
+      /* Granite 3, Phi-4-mini */
+      {"<|tool_call|>", EL_CALLS_JSON, "<|tool_call|>", "<|/tool_call|>", true},
       {"<|tool|>", EL_CALLS_JSON, "<|tool_call|>", "<|/tool_call|>", true},
       {"functools[", EL_CALLS_JSON, "functools", "", true},
-      {"<|tool_list_start|>", EL_CALLS_PYTHON, "<|tool_call_start|>", "<|tool_call_end|>", false}, /* LFM2 */
+      /* LFM2 */
+      {"<|tool_list_start|>", EL_CALLS_PYTHON, "<|tool_call_start|>", "<|tool_call_end|>", false},
       {"\nList of tools: [", EL_CALLS_PYTHON, "<|tool_call_start|>", "<|tool_call_end|>", false},
       {"[AVAILABLE_TOOLS]", EL_CALLS_JSON, "[TOOL_CALLS]", "", true},
       {"<function=", EL_CALLS_NAMED, "<function=", "</function>", false},
@@ -114,12 +119,13 @@ static bool set_known(el_form *f, const renderings *r) {
     return set_mark(&f->begin, KNOWN[i].begin) && set_mark(&f->end, KNOWN[i].end) &&
            set_mark(&f->name_end, KNOWN[i].kind == EL_CALLS_NAMED ? ">" : "");
   }
-  /* JSON without marks: with "parameters" where the model is told so, as Llama 3 is. */
+  /* JSON without marks: with "parameters" if the model is told so, as Llama 3 is. */
   return set_mark(&f->args_key,
                   rendering_has(r, EL_PROBE_OPENING, "\"parameters\": dictionary") ? "parameters" : "arguments");
 }
 
-/* Where a template leaves out what was thought before, as those of DeepSeek R1 and Magistral. */
+/* Sets known marks of reasoning if a template leaves out earlier reasoning, as those of DeepSeek R1
+ * and Magistral do. */
 static bool set_known_reasoning(el_form *f, const renderings *r) {
   if (rendering_has(r, EL_PROBE_OPENING, "<think>") || rendering_has(r, EL_PROBE_OPENING, "</think>"))
     return set_mark(&f->reasoning, "<think>") && set_mark(&f->reasoning_end, "</think>");
@@ -128,7 +134,7 @@ static bool set_known_reasoning(el_form *f, const renderings *r) {
   return true;
 }
 
-/* Marks around what is said. `said`: a turn without its opening and its end. */
+/* Sets the marks around the answer. said: a turn without its opening and its end. */
 static bool set_text(el_form *f, el_str said, bool same_mark) {
   const char *at = said.data ? memmem(said.data, said.len, EL_PROBE_SAID, strlen(EL_PROBE_SAID)) : NULL;
   if (!at) return true;
@@ -143,9 +149,9 @@ static bool set_text(el_form *f, el_str said, bool same_mark) {
   return ok;
 }
 
-/* What closes a text may stand in front of calls too. */
+/* The mark that closes a text may also precede calls. */
 static bool drop_text_end(el_form *f) {
-  el_str section = {f->section, strlen(f->section)};
+  el_str section = el_str_of(f->section);
   if (!f->text_end[0] || !el_str_skip(&section, f->text_end)) return true;
   el_buf rest = {0};
   bool ok = el_buf_append(&rest, section.data, section.len) && set_mark(&f->section, rest.data);
@@ -153,7 +159,7 @@ static bool drop_text_end(el_form *f) {
   return ok;
 }
 
-/* --- whether what was derived reads what it was derived from */
+/* --- checks that what was derived can read what it was derived from */
 
 typedef struct read_back {
   size_t calls;
@@ -178,7 +184,7 @@ static bool reads_turn(const el_answer_format *f, el_str turn, size_t n) {
   el_answer_parser *p = NULL;
   read_back r = {.same = true};
   el_error why;
-  /* Where the mark of the first call stands in the generation prompt, the parser is told so. */
+  /* If the mark of the first call is in the generation prompt, the parser is told so. */
   bool named = f->form.kind == EL_CALLS_NAMED && !strncmp(turn.data, EL_PROBE_NAME, strlen(EL_PROBE_NAME));
   el_answer_options opened = o;
   opened.prompt = f->form.begin;
@@ -213,7 +219,7 @@ static bool find_form(el_answer_format *f, const renderings *r) {
     size_t least = at ? (size_t)(at - text.data) + strlen(EL_PROBE_SAID) : front;
     size_t end = text.len - el_common_end(text, call);
     if (end > text.len - least) end = text.len - least;
-    /* What the generation prompt has is no part of a call. */
+    /* What is in the generation prompt is not part of a call. */
     bool opened = opening.data && call.len >= opening.len && !memcmp(call.data, opening.data, opening.len);
     size_t begin = opened && opening.len > front ? opening.len : front;
     bool same_end =

@@ -4,7 +4,7 @@
 #include <string.h>
 
 enum {
-  VALUE, /* a value has to come */
+  VALUE, /* a value must follow */
   VALUE_OR_END,
   KEY,
   KEY_OR_END,
@@ -21,7 +21,7 @@ enum {
   EXPONENT_SIGN,
   EXPONENT_DIGITS,
   WORD,
-  AFTER /* a comma or an end has to come */
+  AFTER /* a comma or an end must follow */
 };
 
 static bool is_json_space(unsigned char c) {
@@ -97,7 +97,7 @@ static el_json_step after_value(el_json_scan *s, unsigned char c) {
   return c == (object ? '}' : ']') ? close_container(s) : EL_JSON_WRONG;
 }
 
-/* A number or a word is over where something else comes. */
+/* A number or a word ends where something else follows. */
 static el_json_step end_plain_value(el_json_scan *s, unsigned char c) {
   if (!s->depth) return EL_JSON_DONE;
   unsigned event = at_member(s) ? EL_JSON_VALUE_OVER : 0;
@@ -178,7 +178,7 @@ bool el_json_is_value(el_str text) {
     el_json_step step = el_json_next(&s, (unsigned char)text.data[i]);
     if (step == EL_JSON_WRONG) return false;
     if (step == EL_JSON_MORE) continue;
-    size_t rest = marked ? i + 1 : i; /* a number's end is seen at the byte after it */
+    size_t rest = marked ? i + 1 : i; /* a number's end shows at the byte after it */
     while (rest < text.len && is_json_space((unsigned char)text.data[rest])) rest++;
     return rest == text.len;
   }
@@ -205,7 +205,7 @@ static bool put_code(el_buf *out, uint32_t u) {
   return el_buf_append(out, b, n);
 }
 
-/* Half of a surrogate pair alone becomes U+FFFD. */
+/* Half of a surrogate pair becomes U+FFFD. */
 static bool put_hex(el_buf *out, el_str text, size_t *at) {
   uint32_t u = hex4(text.data + *at);
   *at += 4;

@@ -1,4 +1,4 @@
-/* Text, reasoning and where calls begin; calls.c reads the calls. */
+/* Finds text, reasoning and the beginning of calls; calls.c reads the calls. */
 #include "answer/parser.h"
 
 #include <assert.h>
@@ -7,7 +7,8 @@
 
 #include "base/error.h"
 
-/* White space in a mark stands for this much of it in a text at most, so that looking at a mark takes bounded time. */
+/* White space in a mark stands for at most this much of it in a text, so that looking at a mark
+ * takes bounded time. */
 enum { MAX_SPACE = 16 };
 
 el_mark el_mark_match(const char *mark, el_str text, size_t *len) {
@@ -34,7 +35,8 @@ void el_answer_give(el_answer_parser *p, el_answer_part_type type, const char *t
   p->on_part(p->user, &part);
 }
 
-/* What has been looked at, without the white space at its end: more may come, or a mark. */
+/* Gives what has been looked at, without white space at its end: more text may follow, or a
+ * mark. */
 static void give_certain(el_answer_parser *p, el_answer_part_type type) {
   if (p->text_end <= p->given) return;
   el_answer_give(p, type, p->buf.data + p->given, p->text_end - p->given);
@@ -84,7 +86,7 @@ static el_step act_on_trigger(el_answer_parser *p, const el_trigger *t, size_t l
                                          [EL_MARK_HEADER] = EL_CALL_HEADER};
   give_certain(p, EL_ANSWER_TEXT);
   if (t->action == EL_MARK_DROP) return enter_mode(p, EL_MODE_TEXT, p->at + len);
-  /* The white space before the mark is given too should this be no call. */
+  /* The white space before the mark is given, too, if this turns out to be no call. */
   if (t->action != EL_MARK_HEADER) p->at += len;
   el_call_start(p, STATES[t->action]);
   p->call.in_section = t->action == EL_MARK_SECTION;
@@ -95,7 +97,7 @@ static el_step act_on_trigger(el_answer_parser *p, const el_trigger *t, size_t l
 static el_mark trigger_at(const el_answer_parser *p, size_t at, const el_trigger **found, size_t *len) {
   el_mark m = EL_MARK_NO;
   if (!p->first[(unsigned char)p->buf.data[at]]) return m;
-  /* The first counts, so that what another begins with does not hide it. */
+  /* The first match counts, so that another trigger that begins alike does not hide it. */
   for (size_t i = 0; i < p->n_triggers && m == EL_MARK_NO; i++) {
     m = el_mark_match(p->triggers[i].mark, el_answer_rest(p, at), len);
     *found = &p->triggers[i];
@@ -183,7 +185,7 @@ static el_step step_parser(el_answer_parser *p) {
 
 static void forget_given(el_answer_parser *p) {
   size_t n = p->given;
-  if (p->mode == EL_MODE_CALL || !n) return; /* a call's reader has offsets into the buffer */
+  if (p->mode == EL_MODE_CALL || !n) return; /* the reader of calls has offsets into the buffer */
   el_buf_consume(&p->buf, n);
   p->at -= n;
   p->text_end = p->text_end > n ? p->text_end - n : 0;
@@ -239,7 +241,7 @@ static void add_triggers(el_answer_parser *p) {
   el_mark_action call = f->kind == EL_CALLS_PYTHON ? EL_MARK_PYTHON : EL_MARK_CALL;
   add_trigger(p, f->section, f->end, EL_MARK_SECTION);
   add_trigger(p, f->begin, f->end, call);
-  /* Some models leave the outer of two marks out: <function=...> without <tool_call>. */
+  /* Some models leave out the outer of two marks: <function=...> without <tool_call>. */
   const char *inner = strpbrk(f->begin, " \n\r\t");
   if (inner && f->kind == EL_CALLS_PARAMETERS) add_trigger(p, inner + strspn(inner, " \n\r\t"), f->end, call);
   if (!is_bare_json(f)) return;
@@ -265,7 +267,7 @@ el_status el_answer_parser_open(const el_answer_format *f, const el_answer_optio
   add_triggers(p);
   el_str prompt = {o->prompt, o->prompt ? o->prompt_len : 0};
   if (!o->keep_reasoning && el_ends_with_mark(prompt, f->form.reasoning)) enter_mode(p, EL_MODE_REASONING, 0);
-  /* Where the prompt ends with the mark of a call, it is as if the answer began with it. */
+  /* If the prompt ends with the mark of a call, this counts as if the answer began with it. */
   if (o->tools && f->form.kind == EL_CALLS_NAMED && el_ends_with_mark(prompt, f->form.begin)) {
     el_call_start(p, EL_CALL_BEGIN);
     p->call.end = f->form.end;

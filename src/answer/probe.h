@@ -1,12 +1,12 @@
-/* What a chat template makes of an assistant's message that is known: the sentinels stand in its text where a name, a
- * key, a value stood in the message. */
+/* Renders known messages of an assistant with a chat template: sentinels stand in the text where
+ * the message has a name, a key or a value. */
 #ifndef EL_ANSWER_PROBE_H
 #define EL_ANSWER_PROBE_H
 
 #include "base/text.h"
 #include "edgelora.h"
 
-/* No template has these by itself, and Mistral's demand nine letters and digits of an id. */
+/* No template contains these by itself; Mistral's demand an id of nine letters and digits. */
 #define EL_PROBE_QUESTION "zq-question"
 #define EL_PROBE_SAID "Zq-said"
 #define EL_PROBE_THOUGHT "zq-thought"
@@ -19,12 +19,12 @@
 #define EL_PROBE_VALUE_2 "41753"
 
 typedef enum el_probe_turn {
-  EL_PROBE_SYSTEM,  /* as the next, after a message of the system */
-  EL_PROBE_OPENING, /* no assistant's message, but its opening */
+  EL_PROBE_SYSTEM,  /* as the next one, after a system message */
+  EL_PROBE_OPENING, /* only the opening of an assistant's message */
   EL_PROBE_TEXT,
-  EL_PROBE_REASONING, /* and a text */
+  EL_PROBE_REASONING, /* with a text */
   EL_PROBE_CALL,
-  EL_PROBE_CALLS /* two */
+  EL_PROBE_CALLS /* two calls */
 } el_probe_turn;
 
 typedef struct el_probe {
@@ -33,7 +33,8 @@ typedef struct el_probe {
   bool text_arguments;              /* arguments are given as a string */
 } el_probe;
 
-/* *out ends in NUL, the caller's to free; NULL: the template refuses such a conversation. Error: no memory. */
+/* *out ends in NUL, and the caller frees it; NULL: the template refuses such a conversation. An
+ * error means out of memory. */
 el_status el_probe_render(const el_probe *p, el_probe_turn turn, char **out, size_t *len, el_error *err);
 
 #endif

@@ -21,8 +21,8 @@ static bool put_members(el_buf *out, const el_value *v) {
   bool ok = el_buf_append(out, "{", 1);
   for (size_t i = 0; i < v->object.n && ok; i++) {
     const el_member *m = &v->object.members[i];
-    ok = (!i || el_buf_append(out, ", ", 2)) && el_json_quote(out, (el_str){m->name, strlen(m->name)}) &&
-         el_buf_append(out, ": ", 2) && put_json_value(out, &m->value);
+    ok = (!i || el_buf_append(out, ", ", 2)) && el_json_quote(out, el_str_of(m->name)) && el_buf_append(out, ": ", 2) &&
+         put_json_value(out, &m->value);
   }
   return ok && el_buf_append(out, "}", 1);
 }
@@ -64,7 +64,7 @@ static bool is_name(el_str s) {
   return s.len && s.len <= EL_MAX_TOOL_NAME;
 }
 
-/* A type that is "string", or a list of those; or values that are all strings. */
+/* A type that is "string", or a list with it; or values that are all strings. */
 static bool is_text_schema(const el_value *schema) {
   const el_value *type = schema_member(schema, "type"), *list = type ? type : schema_member(schema, "enum");
   if (is_json_string(type, "string") || (!type && is_json_string(schema_member(schema, "const"), NULL))) return true;
@@ -83,7 +83,7 @@ static el_parameter_kind kind_of(const el_value *schema) {
   return is_json_string(type, "boolean") ? EL_PARAMETER_BOOL : EL_PARAMETER_OTHER;
 }
 
-/* The strings of `enum` or `const`, those without a NUL: no form can write one. */
+/* Reads the strings of `enum` or `const` without a NUL in them: no form can write a NUL. */
 static bool read_string_values(el_parameter *p, const el_value *schema) {
   const el_value *only = schema_member(schema, "const"), *list = schema_member(schema, "enum");
   const el_value *items = only ? only : list && list->type == EL_VALUE_ARRAY ? list->array.items : NULL;
@@ -133,7 +133,7 @@ static bool read_parameters(el_tool *tool, const el_value *schema) {
   return tool->list && read_definitions(tool, schema);
 }
 
-/* Whether nothing but `properties` and what is allowed beside them says what the arguments may be. */
+/* Whether only `properties`, and what is allowed besides them, says what the arguments may be. */
 static bool is_listed(const el_value *schema) {
   static const char *const SAYS[] = {
       "patternProperties", "unevaluatedProperties", "$ref", "allOf", "anyOf", "oneOf", "not", "if", "enum", "const"};
@@ -231,7 +231,7 @@ size_t el_tools_find(const el_tools *t, el_str name) {
 }
 
 bool el_tools_have(const el_tools *t, const char *name) {
-  return el_tools_find(t, (el_str){name, strlen(name)}) != SIZE_MAX;
+  return el_tools_find(t, el_str_of(name)) != SIZE_MAX;
 }
 
 bool el_tool_takes_text(const el_tool *t, el_str parameter) {

@@ -1,11 +1,12 @@
-/* The tools of a request: their names, and what is needed to read and to constrain their arguments. */
+/* The tools of a request: their names, and what is needed to read and to constrain their
+ * arguments. */
 #ifndef EL_ANSWER_TOOLS_H
 #define EL_ANSWER_TOOLS_H
 
 #include "base/text.h"
 #include "edgelora.h"
 
-/* What a parameter's values are, as far as forms of calls write them differently. */
+/* The kinds of parameters' values that forms of calls write differently. */
 typedef enum el_parameter_kind {
   EL_PARAMETER_TEXT,
   EL_PARAMETER_NUMBER,
@@ -18,21 +19,23 @@ typedef struct el_parameter {
   el_parameter_kind kind;
   bool required;
   el_str schema;       /* JSON text, without the definitions that it may refer to */
-  const char **values; /* [n_values] TEXT: the only ones it may have; n_values 0: any */
+  const char **values; /* [n_values] TEXT: the only values it may have; n_values 0: any */
   size_t n_values;
 } el_parameter;
 
 typedef struct el_tool {
   const char *name;
   el_str description; /* empty: none */
-  el_str parameters;  /* JSON text of the schema of its arguments; an object of anything where there is none */
+  el_str parameters;  /* JSON text of the schema of its arguments; without one, an object with
+                       * anything in it */
   bool strict;
-  bool open;          /* the schema says of itself what may be there besides its properties */
-  bool listed;        /* all that it says is: these properties, some of them required */
-  bool others;        /* besides them there may be any */
+  bool open;          /* the schema itself says what may be there besides its properties */
+  bool listed;        /* the schema only lists properties, some of them required */
+  bool others;        /* other properties are allowed besides them */
   el_parameter *list; /* [n_list] its properties, in their order */
   size_t n_list;
-  el_str definitions; /* `"$defs": {...}` and the like, that schemas of parameters refer to; empty: none */
+  el_str definitions; /* `"$defs": {...}` and the like, which schemas of parameters refer to; empty:
+                       * none */
 } el_tool;
 
 struct el_tools {
@@ -40,7 +43,7 @@ struct el_tools {
   size_t n;
 };
 
-/* The index of the tool of this name; SIZE_MAX: none. */
+/* The index of the tool with this name; SIZE_MAX: none. */
 size_t el_tools_find(const el_tools *t, el_str name);
 /* Whether this parameter is a string by its schema. */
 bool el_tool_takes_text(const el_tool *t, el_str parameter);

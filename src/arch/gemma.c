@@ -1,9 +1,10 @@
 /* Gemma 2, 3 and 4 (text).
  *   x = embedding * sqrt(n_embd)
- *   h = norm(x) ; x += norm(Wo attention(...))                     the window of most layers is short
+ *   h = norm(x) ; x += norm(Wo attention(...))                     most layers have a short window
  *   h = norm(x) ; x += norm(Wdown (gelu(Wgate h) * (Wup h)))
- * Gemma 2 caps scores and logits. Gemma 3 norms the heads of q and k, and rotates layers with a window by a base of
- * their own. Norms' weights are in the file as they are multiplied: the 1 that Gemma adds is in them. */
+ *
+ * Gemma 2 caps scores and logits. Gemma 3 norms the heads of q and k, and rotates windowed layers
+ * with another base. The file has norms' weights as factors: the 1 that Gemma adds is included. */
 #include <math.h>
 #include <stdio.h>
 
@@ -14,7 +15,8 @@ static const el_site sites[] = {EL_USUAL_SITES(EL_ROWS_SAME)};
 static void read_gemma_common(el_keys *k, el_hparams *h, int n_layers_27b) {
   el_hparams_refuse_experts(k);
   h->embed_scale = sqrtf((float)h->n_embd);
-  /* The 27B models scale scores by the width of a head as if heads shared the model's width. */
+  /* The 27B models scale scores by the width that a head would have if heads shared the model's
+   * width. */
   if (h->n_layers == n_layers_27b) h->attn_scale = 1.0f / sqrtf((float)h->n_embd / (float)h->layers[0].n_head);
   h->rope[0].halves = true;
 }
@@ -60,7 +62,7 @@ static void read_gemma3(el_keys *k, el_hparams *h) {
   const int window = el_keys_int_or(k, "attention.sliding_window", 0, EL_MAX_CONTEXT, 0);
   if (!window) return;
   const int rope = el_hparams_windowed_rope(k, h, 10000);
-  h->rope[rope].scale = 1; /* a file's scaling is for the layers without a window */
+  h->rope[rope].scale = 1; /* a file's scaling is for layers without a window */
   el_hparams_windows(k, h, window, 6, rope);
 }
 
@@ -81,8 +83,9 @@ const el_arch el_arch_gemma3 = {.name = "gemma3",
 
 /* ------------------------------------------------------------------ Gemma 4 */
 
-/* Gemma 4, dense. Windowed layers have heads of another size; the last layers read the keys and values of the last two
- * that have their own; values are normed too, and may be the keys; tokens may have an input for each layer. */
+/* Gemma 4, dense. Windowed layers have heads of another size. The last layers read the keys and
+ * values of the last two layers that have their own. Values are normed too, and may be the keys.
+ * Tokens may have an input for each layer. */
 enum { INPUT_GATE = EL_N_USUAL_SITES, INPUT_PROJ, N_GEMMA4_SITES };
 
 static const el_site gemma4_sites[N_GEMMA4_SITES] = {
@@ -96,7 +99,8 @@ static bool has_tensor(const el_keys *k, int layer, const char *name) {
   return el_gguf_tensor(k->g, full);
 }
 
-/* The last `n` layers read what the last windowed and the last full layer before them have stored. */
+/* The last `n` layers read what the last windowed and the last full layer before them have
+ * stored. */
 static void share_keys(el_keys *k, el_hparams *h, int n) {
   const int own = h->n_layers - n;
   if (!n) return;

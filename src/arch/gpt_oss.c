@@ -1,10 +1,10 @@
-/* gpt-oss: biases everywhere, windows in every other layer, sinks (arXiv 2309.17453) in attention, and a mixture of
- * experts with an activation that is clamped. YaRN is for all layers. */
+/* gpt-oss: biases everywhere, windows in every other layer, sinks (arXiv 2309.17453) in attention,
+ * and a mixture of experts with a clamped activation. YaRN applies to all layers. */
 #include "arch/arch.h"
 
 enum { ROUTER = EL_SITE_O + 1, N_SITES };
 
-/* Experts as modules of their own are those that were trained on 4-bit weights. */
+/* Experts as separate modules are those that were trained on 4-bit weights. */
 static const el_site sites[N_SITES + EL_N_EXPERT_SITES] = {
     EL_USUAL_ATTENTION_SITES(EL_ROWS_SAME),
     {.name = "ffn_gate_inp", .peft = "mlp.router", .input = 2, .to = EL_TO_ROUTER},
@@ -50,7 +50,7 @@ static void emit_gpt_oss_layer(el_program *p, const el_hparams *h, int l) {
   el_emit_attention(p, h)->tensor = "attn_sinks";
   el_emit_linear(p, EL_SITE_O, EL_SITE_O);
   el_emit_add(p, NULL, 1);
-  el_emit(p, EL_OP_NORM, "post_attention_norm"); /* before the experts, whatever its name */
+  el_emit(p, EL_OP_NORM, "post_attention_norm"); /* precedes the experts, in spite of its name */
   el_emit_experts(p, ROUTER, EL_ACT_GPT_OSS);
   el_emit_add(p, NULL, 1);
 }

@@ -8,7 +8,7 @@
 #include "arch/arch.h"
 #include "base/error.h"
 
-/* "supported are a, b and c" */
+/* Writes "supported are a, b and c". */
 static void list_families(char *out, size_t size) {
   size_t len = 0;
   for (int i = 0; el_arch_at(i) && len < size; i++) {
@@ -29,12 +29,14 @@ static el_status find_family(const el_gguf *g, const el_arch **out, el_error *er
                  el_str_show(name, shown, sizeof shown), names);
 }
 
-/* As llama.cpp reads the keys: a factor without a type is linear scaling, and families add what YaRN has more. */
+/* Reads the keys as llama.cpp does: a factor without a type means linear scaling. What else YaRN
+ * needs is added by families. */
 static void read_scaling(el_keys *k, el_rope *r) {
   const el_str type = el_keys_str(k, "rope.scaling.type");
   char shown[EL_SHOW];
   float factor = el_keys_float_or_none(k, "rope.scaling.factor", 1e-6, 1e6, 0);
-  if (factor == 0) factor = el_keys_float_or_none(k, "rope.scale_linear", 1e-6, 1e6, 0); /* the key's older name */
+  /* the key's older name */
+  if (factor == 0) factor = el_keys_float_or_none(k, "rope.scale_linear", 1e-6, 1e6, 0);
   r->ctx_original = el_keys_int_or(k, "rope.scaling.original_context_length", 1, EL_MAX_CONTEXT, 0);
   if (!r->ctx_original) r->ctx_original = el_keys_int(k, "context_length", 1, EL_MAX_CONTEXT);
   r->magnitude = el_keys_float_or(k, "rope.scaling.attn_factor", 1e-6, 1e3, 1);
@@ -57,14 +59,15 @@ static void read_scaling(el_keys *k, el_rope *r) {
   if (factor > 1) r->magnitude *= 1 + 0.1f * logf(factor);
 }
 
-/* The file's numbers; -1 and 0: it says nothing, or that each token's state is its own vector. */
+/* The numbers in the file. -1 and 0: it says nothing, or that each token's state is a vector of its
+ * own. */
 static el_embed read_pooling_key(el_keys *k) {
   static const el_embed of_number[] = {EL_EMBED_NONE, EL_EMBED_MEAN, EL_EMBED_CLS, EL_EMBED_LAST, EL_EMBED_RANK};
   const int number = el_keys_int_or(k, "pooling_type", -1, (int)(sizeof of_number / sizeof *of_number) - 1, 0);
   return number > 0 ? of_number[number] : EL_EMBED_NONE;
 }
 
-/* What all families have in common, with rotation as the file says and no windows. */
+/* Reads what all families have in common, with rotation as the file says and without windows. */
 static void read_common_keys(el_keys *k, el_hparams *h) {
   h->n_layers = el_keys_int(k, "block_count", 1, EL_MAX_LAYERS);
   h->n_embd = el_keys_int(k, "embedding_length", 1, EL_MAX_WIDTH);
@@ -78,7 +81,8 @@ static void read_common_keys(el_keys *k, el_hparams *h) {
   el_layer_dims *const d = h->layers;
   const size_t each = sizeof *d;
   const int n = h->n_layers;
-  if (!el_keys_has(k, "attention.head_count")) el_keys_int(k, "attention.head_count", 1, EL_MAX_HEADS); /* says so */
+  if (!el_keys_has(k, "attention.head_count"))
+    el_keys_int(k, "attention.head_count", 1, EL_MAX_HEADS); /* reports the missing key */
   if (!el_keys_has(k, "feed_forward_length") && !el_keys_has(k, "expert_feed_forward_length"))
     el_keys_int(k, "feed_forward_length", 1, EL_MAX_WIDTH);
   el_keys_layers(k, "attention.head_count", n, 1, EL_MAX_HEADS, 0, &d->n_head, each);
@@ -153,14 +157,14 @@ void el_hparams_refuse_experts(el_keys *k) {
     el_keys_fail(k, EL_ERR_UNSUPPORTED, "expert_count", " is %d; this mixture of experts is not supported", experts);
 }
 
-/* The figures that the family may have changed must fit together. */
+/* Checks that the figures, which the family may have changed, fit together. */
 static void check_dims(el_keys *k, el_hparams *h) {
   for (int l = 0; l < h->n_layers && !k->status; l++) {
     const el_layer_dims *d = &h->layers[l];
     if (d->n_head % d->n_head_kv)
       el_keys_fail(k, EL_ERR_FORMAT, "attention.head_count", " %d is not a multiple of head_count_kv %d, in layer %d",
                    d->n_head, d->n_head_kv, l);
-    /* Heads of another layer's keys and values are taken by its own number and shape. */
+    /* Heads of another layer's keys and values are used with this layer's number and shape. */
     const el_layer_dims *kv = &h->layers[d->kv_layer];
     if (kv->n_head_kv != d->n_head_kv || kv->head_dim != d->head_dim)
       el_keys_fail(k, EL_ERR_UNSUPPORTED, "attention.head_count_kv",

@@ -1,7 +1,9 @@
 /* Llama 2 and 3, Mistral 7B, SmolLM2, TinyLlama: the family that most others are variants of.
  *   h = norm(x) ; x += Wo attention(rotate(Wq h), rotate(Wk h), Wv h)
  *   h = norm(x) ; x += Wdown (silu(Wgate h) * (Wup h))
- * Rotation is of neighbours, so that rows of q and k were reordered when a file was converted. */
+ *
+ * Rotation pairs neighbouring dimensions, so rows of q and k were reordered when a file was
+ * converted. */
 #include <math.h>
 
 #include "arch/arch.h"
@@ -13,7 +15,7 @@ static void read_llama_keys(el_keys *k, el_hparams *h) {
   if (!h->rope[0].factors) h->rope[0].factors = "rope_freqs.weight"; /* Llama 3.1's */
 }
 
-/* Up to the norm before the feed-forward part. */
+/* Emits the operations up to the norm before the feed-forward. */
 static void emit_attention_part(el_program *p, const el_hparams *h) {
   el_emit(p, EL_OP_NORM, "attn_norm");
   el_emit_linear(p, EL_SITE_Q, EL_SITE_V);
@@ -38,7 +40,8 @@ const el_arch el_arch_llama = {.name = "llama",
 
 /* ---------------------------------------------------------------- Mistral 3 */
 
-/* Ministral 3 and Mistral Small 3: llama with YaRN of its own magnitude, and q that grows with the position. */
+/* Ministral 3 and Mistral Small 3: llama with YaRN, a magnitude of its own, and q that grows with
+ * the position. */
 static void read_mistral3(el_keys *k, el_hparams *h) {
   el_rope *r = &h->rope[0];
   read_llama_keys(k, h);
@@ -59,7 +62,8 @@ const el_arch el_arch_mistral3 = {.name = "mistral3",
 
 /* ------------------------------------------------------------------ Granite */
 
-/* IBM Granite 3 and 4, dense: llama with factors for the embedding, what a layer adds, scores and logits. */
+/* IBM Granite 3 and 4, dense: llama with factors for the embedding, for what a layer adds, for
+ * scores and logits. */
 static void read_scales(el_keys *k, el_hparams *h) {
   const float logits = el_keys_float_or(k, "logit_scale", 1e-6, 1e6, 0);
   if (logits == 0) el_keys_fail(k, EL_ERR_FORMAT, "logit_scale", " is missing");
@@ -85,7 +89,7 @@ const el_arch el_arch_granite = {.name = "granite",
                                  .read = read_granite,
                                  .layer = emit_llama_layer};
 
-/* Granite's mixtures: experts, and beside them one that all tokens go to. */
+/* Granite's mixtures: experts, and beside them a feed-forward that all tokens use. */
 enum { SHARED_GATE = EL_SITE_O + 1, SHARED_UP, SHARED_DOWN, ROUTER, N_MOE_SITES };
 
 static const el_site moe_sites[N_MOE_SITES + EL_N_EXPERT_SITES] = {
@@ -146,7 +150,7 @@ const el_arch el_arch_granitemoe = {.name = "granitemoe",
 
 /* ------------------------------------------------------------------ SmolLM3 */
 
-/* SmolLM3: llama whose every fourth layer does not rotate (arXiv 2501.18795 calls it NoPE). */
+/* SmolLM3: llama in which every fourth layer does not rotate (arXiv 2501.18795 calls this NoPE). */
 static void read_smollm3(el_keys *k, el_hparams *h) {
   el_hparams_refuse_experts(k);
   for (int l = 3; l < h->n_layers; l += 4) h->layers[l].rope = -1;

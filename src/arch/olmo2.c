@@ -1,7 +1,9 @@
-/* OLMo 2 and 3: no norm before a part of a layer, but one behind it; q and k are normed over all of their heads.
+/* OLMo 2 and 3: norms come after attention and feed-forward, not before; q and k are normed over
+ * all of their heads.
  *   x += norm(Wo attention(rotate(norm(Wq x)), rotate(norm(Wk x)), Wv x))
  *   x += norm(Wdown (silu(Wgate x) * (Wup x)))
- * OLMo 3 has windows; there rotation is not scaled. */
+ *
+ * OLMo 3 has windows, and the rotation of windowed layers is not scaled. */
 #include "arch/arch.h"
 
 static const el_site sites[] = {EL_USUAL_SITES(EL_ROWS_SAME)};

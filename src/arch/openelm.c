@@ -1,6 +1,6 @@
-/* OpenELM (arXiv 2404.14619): layers grow from the first to the last, in heads and in feed-forward width. Heads of q
- * and k are normed, rotation is of halves, q, k and v are one matrix. Hugging Face's gate and up are one module
- * (proj_1). */
+/* OpenELM (arXiv 2404.14619): layers grow from the first to the last, in heads and in feed-forward
+ * width. Heads of q and k are normed, rotation pairs halves, and q, k and v are one matrix. Hugging
+ * Face's gate and up are one module (proj_1). */
 #include "arch/arch.h"
 
 enum { QKV, O, GATE, UP, DOWN, N_SITES };

@@ -1,7 +1,7 @@
-/* Phi 3, 3.5 and 4 (mini too): llama's layer with q, k and v in one matrix, gate and up in another, and rotation of
- * halves, perhaps of a part of a head only. Long contexts have factors of their own for each pair (arXiv 2402.13753).
- * The window that files speak of is not used, as in llama.cpp: it is as long as the context that these models were
- * trained for. */
+/* Phi 3, 3.5 and 4 (mini, too): llama's layer with q, k and v in one matrix, gate and up in
+ * another, and rotation of halves, possibly of only some dimensions of a head. Long contexts have
+ * factors of their own for each pair (arXiv 2402.13753). The window in files is not used, as in
+ * llama.cpp: it is as long as the context that these models were trained for. */
 #include "arch/arch.h"
 
 enum { QKV, O, GATE_UP, DOWN, N_SITES };

@@ -1,5 +1,5 @@
-/* Qwen 2, 2.5 and 3: llama's layer with rotation of halves; Qwen 2 has biases on q, k and v, Qwen 3 norms the heads of
- * q and k before they are rotated. Qwen 3 MoE has experts. */
+/* Qwen 2, 2.5 and 3: llama's layer with rotation of halves. Qwen 2 has biases on q, k and v; Qwen 3
+ * norms the heads of q and k before rotation. Qwen 3 MoE has experts. */
 #include "arch/arch.h"
 
 static const el_site sites[] = {EL_USUAL_SITES(EL_ROWS_SAME)};
@@ -9,7 +9,7 @@ static void read_qwen_keys(el_keys *k, el_hparams *h) {
   h->rope[0].halves = true;
 }
 
-/* Up to the norm before the feed-forward part. */
+/* Emits the operations up to the norm before the feed-forward. */
 static void emit_attention(el_program *p, const el_hparams *h, bool norms_heads) {
   el_emit(p, EL_OP_NORM, "attn_norm");
   el_emit_linear(p, EL_SITE_Q, EL_SITE_V);
@@ -32,7 +32,7 @@ static void qwen3_layer(el_program *p, const el_hparams *h, int l) {
   el_emit_add(p, NULL, 1);
 }
 
-/* Every layer's feed-forward part is a mixture. */
+/* The feed-forward of every layer is a mixture. */
 enum { ROUTER = EL_SITE_O + 1, N_MOE_SITES };
 
 static const el_site moe_sites[N_MOE_SITES + EL_N_EXPERT_SITES] = {

@@ -1,8 +1,9 @@
 /* Frequencies of the rotary embedding.
  *
- * Pair i of a head turns by base^(-2i / n_rot) a position. To reach beyond the context that a model was trained for,
- * linear scaling slows all pairs down; YaRN (arXiv 2309.00071) only those that make few turns within the original
- * context: between beta_slow and beta_fast turns it goes over from one to the other. */
+ * Pair i of a head turns by base^(-2i / n_rot) at each position. To reach beyond the context that a
+ * model was trained for, linear scaling slows down all pairs. YaRN (arXiv 2309.00071) slows down
+ * only those that make few turns within the original context: between beta_slow and beta_fast turns
+ * it changes gradually from one to the other. */
 #include "arch/hparams.h"
 
 #include <math.h>
@@ -12,7 +13,7 @@ static double pair_at_turns(const el_rope *r, double turns) {
   return r->n_rot * log(r->ctx_original / (turns * 2 * M_PI)) / (2 * log(r->base));
 }
 
-/* How far pair i keeps its speed, 0 to 1. */
+/* How far pair i keeps its speed: 0 to 1. */
 static double kept_speed(const el_rope *r, int i) {
   double from = fmax(0, floor(pair_at_turns(r, r->beta_fast))),
          to = fmin(r->n_rot - 1, ceil(pair_at_turns(r, r->beta_slow)));

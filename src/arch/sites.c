@@ -37,7 +37,7 @@ static el_site_dims dims_of(const el_site *site, const el_hparams *h, el_layer_d
   return out;
 }
 
-/* The sites of experts come behind the others. */
+/* Appends the sites of experts to the others. */
 static void add_expert_sites(el_sites *s, const el_hparams *h) {
   const el_site *site = s->site + s->n_sites;
   assert(s->n_sites + EL_N_EXPERT_SITES <= EL_MAX_SITES && s->n_inputs + EL_N_EXPERT_INPUTS <= EL_MAX_INPUTS);

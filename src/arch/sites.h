@@ -1,7 +1,8 @@
-/* Sites: the linear layers of a model that an adapter may touch, and the output matrix behind them.
+/* Sites: the linear layers of a model that an adapter may touch, and the output matrix after them.
  *
- * Whatever handles adapters (file readers and writers, the packer, the batched low-rank product, inspect, benches)
- * goes over sites, and knows no family. Sites that read the same input share a pass over it: they are neighbours. */
+ * Whatever handles adapters (file readers and writers, the packer, the batched low-rank product,
+ * inspect, benchmarks) goes over sites and knows no family. Sites that read the same input share a
+ * pass over it, and are neighbours. */
 #ifndef EL_ARCH_SITES_H
 #define EL_ARCH_SITES_H
 
@@ -15,8 +16,8 @@ typedef enum el_to {
   EL_TO_QKV, /* joined */
   EL_TO_GATE,
   EL_TO_UP,
-  EL_TO_GATE_UP,    /* joined, the gate first */
-  EL_TO_INPUT_GATE, /* of the layer's input: as wide as that */
+  EL_TO_GATE_UP,    /* joined, with the gate first */
+  EL_TO_INPUT_GATE, /* gates the layer's input, and is as wide */
   EL_TO_Y,
   EL_TO_ROUTER, /* a score for each expert */
   EL_TO_EXPERT_GATE,
@@ -24,25 +25,27 @@ typedef enum el_to {
   EL_TO_EXPERT_Y
 } el_to;
 
-/* In which order a file of Hugging Face's has the rows of a head: halves [2][d / 2] where GGUF has pairs [d / 2][2],
- * which is what families with interleaved rotation were converted to; or the same. */
+/* The order of a head's rows in a file of Hugging Face's: halves [2][d / 2] where GGUF has pairs [d
+ * / 2][2], as families with interleaved rotation were converted; or the same as in GGUF. */
 typedef enum el_row_order { EL_ROWS_SAME, EL_ROWS_HALVES } el_row_order;
 
 typedef struct el_site {
   const char *name; /* GGUF: the weight is blk.LAYER.NAME.weight */
-  const char *peft; /* Hugging Face's module inside a layer; sites that share one have its outputs, in their order */
+  const char *peft; /* Hugging Face's module inside a layer; sites that share a module have its
+                     * outputs, in their order */
   int input;
   el_from from;
   el_to to;
   el_row_order rows;
-  const char *peft_4; /* the module in transformers before 5; NULL: the same */
-  /* Sites of experts: the module has a parameter for the matrices of all of them. Those that share it have its outputs,
-   * one below the other or in turn. */
+  const char *peft_4; /* the module in transformers before version 5; NULL: the same */
+  /* Sites of experts: the module has a parameter with the matrices of all experts. Sites that share
+   * it have its outputs, one below the other or in turn. */
   const char *parameter;
   bool in_turn;
   bool transposed;       /* the parameter is [experts, in, out] instead of [experts, out, in] */
-  const char *by_expert; /* the module of one expert's matrix, * for its number; NULL: there never was one */
-  const char *stack;     /* mlx-lm's module of all experts' matrices */
+  const char *by_expert; /* the module of one expert's matrix, with * for its number; NULL: there
+                          * never was one */
+  const char *stack;     /* mlx-lm's module with the matrices of all experts */
 } el_site;
 
 /* A norm's weights: GGUF's blk.LAYER.NAME.weight, and Hugging Face's module inside a layer. */
@@ -51,32 +54,36 @@ typedef struct el_norm_name {
 } el_norm_name;
 enum { EL_MAX_NORMS = 8 };
 
-enum { EL_MAX_SITES = 16, EL_MAX_INPUTS = 8, EL_MAX_SHARED = 4 /* sites that read one input */ };
+enum { EL_MAX_SITES = 16, EL_MAX_INPUTS = 8, EL_MAX_SHARED = 4 /* EL_MAX_SHARED: sites that read one input */ };
 
 typedef struct el_site_dims {
   int in, out; /* columns and rows of W; 0: the layer has no such matrix */
-  int n_head;  /* among which `out` is divided, where the order of rows matters */
+  int n_head;  /* heads that share `out`, where the order of rows matters */
 } el_site_dims;
 
-/* The only site of the place behind the last layer: the matrix that logits come from. */
+/* The only site of the place after the last layer: the output matrix, which gives the logits. */
 enum { EL_SITE_OUTPUT };
 
-enum { EL_N_EXPERT_SITES = 3, EL_N_EXPERT_INPUTS = 2 }; /* gate and up read one input, down another */
+/* Of experts: gate and up read one input, down reads another one. */
+enum { EL_N_EXPERT_SITES = 3, EL_N_EXPERT_INPUTS = 2 };
 
-/* The sites of one model. Places are the layers, and one behind them that has EL_SITE_OUTPUT alone. */
+/* The sites of one model. A place is a layer, or the place after the last layer that has only
+ * EL_SITE_OUTPUT. */
 typedef struct el_sites {
   const el_arch *arch;
-  int n_layers, n_sites, n_inputs; /* of a layer: the same for all */
+  int n_layers, n_sites, n_inputs; /* sites and inputs of a layer: the same for all layers */
   const el_site *site;             /* [n_sites] */
-  int first[EL_MAX_INPUTS + 1];    /* those that read input i: [first[i], first[i + 1]) */
-  int most_shared;                 /* of the inputs */
+  int first[EL_MAX_INPUTS + 1];    /* input i is read by sites [first[i], first[i + 1]) */
+  int most_shared;                 /* the most sites that read one input */
   el_site_dims *dims;              /* [n_layers][n_sites] */
-  int *norms;                      /* [n_layers][n_norms of the family] widths; 0: the layer has no such norm */
-  el_site_dims output;             /* of the output; 0: nobody knows the vocabulary */
-  bool tied;                       /* the output is the embedding; false: that is not known, too */
-  /* A layer has the sites of its experts once for each: gate, up and down of one expert. They are sites n_sites to
+  int *norms;                      /* [n_layers][n_norms of the family] widths; 0: the layer has no
+                                    * such norm */
+  el_site_dims output;             /* of the output; 0: the vocabulary is not known */
+  bool tied;                       /* the output is the embedding; false: it is not, or this is not
+                                    * known */
+  /* Each expert of a layer has sites of its own: gate, up and down. They are sites n_sites to
    * n_sites + EL_N_EXPERT_SITES - 1, and read inputs n_inputs and n_inputs + 1. */
-  int n_experts; /* of each layer; 0: there are no such sites */
+  int n_experts; /* in each layer; 0: there are no such sites */
   el_site_dims expert_dims[EL_N_EXPERT_SITES];
 } el_sites;
 
@@ -100,15 +107,15 @@ static inline el_site_dims el_sites_dims(const el_sites *s, int place, int site)
   return s->dims[(size_t)place * (size_t)s->n_sites + (size_t)site];
 }
 
-/* Of the GGUF weight, without its layer. */
+/* The name of the GGUF weight, without its layer. */
 static inline const char *el_sites_name(const el_sites *s, int place, int site) {
   return place == s->n_layers ? "output" : s->site[site].name;
 }
 
-/* How many weights a layer's norm has; 0: there is none. */
+/* How many weights a layer's norm has; 0: it has no such norm. */
 int el_sites_norm(const el_sites *s, int layer, int norm);
 
-/* Where row `row` of a matrix in Hugging Face's order stands in GGUF's. */
+/* Where row `row` of a matrix in Hugging Face's order is in GGUF's order. */
 size_t el_site_row(const el_site *site, el_site_dims dims, size_t row);
 
 /* Finds a site by its GGUF name; -1: there is none. */

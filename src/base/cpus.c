@@ -7,8 +7,8 @@
 
 #include "base/error.h"
 
-/* Whether a CPU of the set stands for its core: the first of the core's hardware threads, as the kernel lists them,
- * does; a first one outside the set does not. */
+/* Whether a CPU of the set represents its core: it is the first of the core's hardware threads, as
+ * the kernel lists them. If that one is outside the set, none represents the core. */
 static bool stands_for_core(int cpu, const cpu_set_t *set) {
   char path[96];
   snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%d/topology/thread_siblings_list", cpu);
@@ -21,7 +21,7 @@ static bool stands_for_core(int cpu, const cpu_set_t *set) {
   return first == cpu || first < 0 || first >= CPU_SETSIZE || !CPU_ISSET(first, set);
 }
 
-/* One CPU of each physical core. */
+/* Finds one CPU of each physical core. */
 static int cores(int out[EL_MAX_CPUS]) {
   cpu_set_t set;
   int n = 0;
@@ -36,7 +36,7 @@ int el_physical_cores(void) {
   return n > 0 ? n : 1;
 }
 
-/* As the kernel writes them: 0-3,8. */
+/* Writes the set as the kernel does: 0-3,8. */
 static void describe(const cpu_set_t *set, char *out, size_t size) {
   size_t len = 0;
   *out = 0;
@@ -49,7 +49,7 @@ static void describe(const cpu_set_t *set, char *out, size_t size) {
   }
 }
 
-/* A number of at most four digits; false: there is none. */
+/* Reads a number of at most four digits. False: there is none. */
 static bool number(const char **text, int *out) {
   int n = 0, digits = 0;
   for (; **text >= '0' && **text <= '9'; (*text)++, digits++) {

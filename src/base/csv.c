@@ -43,7 +43,7 @@ static el_status append_field_text(el_csv *c, const char *from, const char *to, 
   return el_buf_append(&c->text, from, (size_t)(to - from)) ? EL_OK : csv_no_memory(c, err);
 }
 
-/* The rest of a field that began with a quote. */
+/* Reads the rest of a field that began with a quote. */
 static el_status read_quoted(el_csv *c, el_error *err) {
   size_t opened = c->line;
   for (;;) {
@@ -95,7 +95,8 @@ el_status el_csv_read(el_csv *c, bool *any, el_error *err) {
 }
 
 bool el_csv_write(el_buf *out, const char *text, size_t len) {
-  bool quoted = len > 0 && (text[0] == ' ' || text[len - 1] == ' '); /* some readers trim fields without quotes */
+  /* some programs trim fields without quotes */
+  bool quoted = len > 0 && (text[0] == ' ' || text[len - 1] == ' ');
   for (size_t i = 0; i < len && !quoted; i++) quoted = strchr(",\"\n\r", text[i]) != NULL;
   if (!quoted) return el_buf_append(out, text, len);
   if (!el_buf_append(out, "\"", 1)) return false;

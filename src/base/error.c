@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The message is "before: " and the rest, which alone is the detail; before NULL: the rest. What does not fit is cut.
- */
+/* Fills in "before: " and the rest; the rest alone is the detail. before NULL: only the rest. What
+ * does not fit is cut off. */
 static void fill(el_error *err, el_status code, const char *before, const char *fmt, va_list ap) {
   if (!err) return;
   *err->message = 0;
@@ -43,7 +43,7 @@ el_status el_fail_field(el_error *err, el_status code, const char *field, const 
 }
 
 el_status el_fail_prefix(el_error *err, const char *fmt, ...) {
-  assert(err); /* the callee filled it: a caller that passes errors on always has one */
+  assert(err); /* the callee filled it in: a caller that passes errors on always has one */
   char old[sizeof err->message];
   memcpy(old, err->message, sizeof old);
   va_list ap;
@@ -51,7 +51,8 @@ el_status el_fail_prefix(el_error *err, const char *fmt, ...) {
   int n = vsnprintf(err->message, sizeof err->message, fmt, ap);
   va_end(ap);
   if (n >= 0 && (size_t)n + 3 < sizeof err->message) {
-    size_t room = sizeof err->message - (size_t)n - 3; /* after the separator and the NUL: what does not fit is cut */
+    size_t room = sizeof err->message - (size_t)n - 3; /* after the separator and the NUL: what does
+                                                        * not fit is cut off */
     snprintf(err->message + n, room + 3, ": %.*s", (int)room, old);
   }
   size_t len = strlen(err->message);

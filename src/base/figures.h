@@ -1,4 +1,4 @@
-/* Measured figures, none of them NaN: what medians and percentiles are taken of. */
+/* Measured figures, from which medians and percentiles are taken. None of them may be NaN. */
 #ifndef EL_BASE_FIGURES_H
 #define EL_BASE_FIGURES_H
 
@@ -10,7 +10,7 @@ static inline int el_by_value(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
-/* Ascending. */
+/* Sorts in ascending order. */
 static inline void el_sort_figures(double *values, size_t n) {
   qsort(values, n, sizeof *values, el_by_value);
 }

@@ -11,14 +11,15 @@
 #include "base/error.h"
 #include "base/priority.h"
 
-/* Bytes that are read at once, some tens of microseconds out of the page cache. */
+/* Bytes that are read at a time; from the page cache this takes some tens of microseconds. */
 enum { PIECE = 256 << 10 };
 
 static int64_t ns_of_timespec(struct timespec t) {
   return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-/* Opens a regular file. What it is, is asked of what was opened: the name may mean another file meanwhile. */
+/* Opens a regular file. The type is asked of the open file: by then the name may mean another
+ * file. */
 el_status el_source_open(const char *path, el_source *out, el_error *err) {
   int f = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
   if (f < 0) return el_fail_about(err, EL_ERR_IO, path, "%s", strerror(errno));
@@ -72,10 +73,10 @@ void el_source_close(el_source *s) {
   s->fd = -1;
 }
 
-/* Room for n bytes; NULL: out of memory. */
+/* Makes room for n bytes. NULL: out of memory. */
 static unsigned char *buffer_room(el_file_buffer *b, size_t n) {
   if (n > b->size) {
-    free(b->data); /* what is in it is of no use any more */
+    free(b->data); /* its content is not needed any more */
     b->size = 0;
     if ((b->data = malloc(n))) b->size = n;
   }
@@ -102,7 +103,7 @@ el_status el_file_read_into(const char *path, size_t max_size, el_file_buffer *b
   else if (!(f.data = buffer ? buffer_room(buffer, size + 1) : malloc(size + 1)))
     status = el_fail_about(err, EL_ERR_NO_MEMORY, path, "no memory for its %zu bytes", size);
   size_t have = 0;
-  while (!status && have <= size) { /* one byte more than it has: a file that grew shows itself */
+  while (!status && have <= size) { /* one byte more than the size: a file that grew is noticed */
     const size_t left = size + 1 - have;
     ssize_t n = read(source.fd, f.data + have, left < PIECE ? left : PIECE);
     el_thread_breathe();
@@ -133,4 +134,15 @@ char *el_path_join(const char *dir, const char *name) {
   if (el_buf_printf(&b, "%s%s%s", dir, len && dir[len - 1] == '/' ? "" : "/", name)) return b.data;
   el_buf_free(&b);
   return NULL;
+}
+
+bool el_write_all(int fd, const void *data, size_t n) {
+  for (const char *p = data; n;) {
+    ssize_t written = write(fd, p, n);
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return false;
+    p += written;
+    n -= (size_t)written;
+  }
+  return true;
 }

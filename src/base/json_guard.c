@@ -3,15 +3,16 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-/* What this thread has set aside while it parses; begin NULL: nothing. */
+/* What this thread has reserved while it parses; begin NULL: nothing. */
 static _Thread_local struct {
   char *begin, *next, *end;
   bool failed;
 } aside;
 
-/* After the first failure jansson reads on to the end of the piece that it has, 1024 bytes. In them the token's buffer
- * and the tables of the arrays and objects that the piece adds to grow once each: all of these together are below 8
- * times the text, as a member takes 5 bytes of it and 32 of a table at most. The rest are small. */
+/* After the first failure jansson reads on to the end of the piece that it has, 1024 bytes.
+ * Meanwhile the buffer of the token grows once, and so do the tables of the arrays and objects that
+ * the piece adds to. Together these stay below 8 times the text, since a member takes at least 5
+ * bytes of text and at most 32 bytes of a table. The other allocations are small. */
 enum { TIMES = 8, SMALL = 1 << 18, ALIGN = 16 };
 
 /* Of this thread. */

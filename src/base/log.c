@@ -5,8 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Names of files and of what is in them stand in lines as they are: none is to begin a line of its own, or to tell a
- * terminal what to do. Controls of ASCII, and those that Unicode has beyond it (U+0080 to U+009F). */
+/* Lines contain names of files, and names from files. None of them may begin a new line or
+ * control a terminal. This covers the control characters of ASCII and those of Unicode (U+0080 to
+ * U+009F). */
 static void clean(char *line) {
   for (unsigned char *p = (unsigned char *)line; *p; p++) {
     bool beyond = p[0] == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0;

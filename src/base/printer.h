@@ -1,11 +1,11 @@
-/* Text for whoever asked for it, a line at a time, until the receiver has enough. */
+/* Writes a text line by line to a receiver, until the receiver wants no more. */
 #ifndef EL_BASE_PRINTER_H
 #define EL_BASE_PRINTER_H
 
 #include "base/buf.h"
 #include "edgelora.h"
 
-/* Begins with zeros but for the receiver; el_buf_free(&line) ends it. */
+/* Starts as zeros except for the receiver; ended by el_buf_free(&line). */
 typedef struct el_printer {
   el_write_fn write;
   void *user;

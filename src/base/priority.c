@@ -7,14 +7,14 @@
 
 #include "base/clock.h"
 
-/* Of the thread, like its place in the system's queue. */
+/* The state of this thread; its place in the system's queue belongs to the thread as well. */
 static _Thread_local struct {
   const atomic_bool *others_compute; /* NULL: its turns do not end by themselves */
   uint64_t ns, began_ns;
 } turn;
 
 void el_thread_give_way(int nice, int slice_us, const atomic_bool *others_compute) {
-  struct { /* sched_attr of the system call, which glibc has no function for */
+  struct { /* sched_attr of the system call, for which glibc has no function */
     uint32_t size, policy;
     uint64_t flags;
     int32_t nice;

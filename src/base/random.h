@@ -1,5 +1,5 @@
-/* splitmix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014): its finaliser and increment.
- */
+/* splitmix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014): its
+ * finaliser and its increment. */
 #ifndef EL_BASE_RANDOM_H
 #define EL_BASE_RANDOM_H
 

@@ -20,6 +20,6 @@ el_status el_read_all(int fd, const char *what, const char *path, size_t max, el
     else if (out->len > max)
       status = el_fail(err, EL_ERR_INVALID, "%s%s%s: is larger than %zu bytes", subject, colon, path, max);
   }
-  explicit_bzero(block, sizeof block); /* it may be a key */
+  explicit_bzero(block, sizeof block); /* the content may be a key */
   return status;
 }

@@ -38,7 +38,8 @@ bool el_str_chop(el_str *s, const char *suffix) {
   return true;
 }
 
-/* Decodes one character; returns its length, 0 if it is malformed, overlong, a surrogate or beyond U+10FFFF. */
+/* Decodes one character and returns its length; 0: malformed, overlong, a surrogate, or beyond
+ * U+10FFFF. */
 static int decode_utf8(const char *s, size_t len, uint32_t *code) {
   const unsigned char *p = (const unsigned char *)s;
   if (len == 0) return 0;
@@ -77,7 +78,7 @@ static bool is_unsafe(uint32_t c) {
 
 const char *el_str_show(el_str s, char *out, size_t size) {
   assert(size >= 16);
-  size_t at = 0, keep = 0; /* keep: how much stays if the rest must give way to "..." */
+  size_t at = 0, keep = 0; /* keep: how much stays if the rest is replaced by "..." */
   for (size_t i = 0; i < s.len;) {
     char piece[8];
     uint32_t code = 0;

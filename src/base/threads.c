@@ -1,17 +1,19 @@
-/* The compute threads. See threads.h for the idea.
+/* The compute threads. threads.h explains the idea.
  *
- * There is one gate: a generation counter that is watched for a bounded time and then slept on as a futex. Workers wait
- * at it for a run, and all wait at it for the end of a phase. Who arrives last opens it; before, it does what must be
- * done while nobody else runs: counts the phase, and takes into the team who is back, and out of it who leaves.
+ * There is one gate: a generation counter that threads watch for a bounded time and then sleep on
+ * as a futex. Workers wait at it for a run, and all threads wait at it for the end of a phase. The
+ * last one to arrive opens it. Before that, it does what must be done while nobody else runs: it
+ * counts the phase, takes threads that are back into the team, and takes leaving threads out.
  *
- * When other processes use the cores, three things cost more than the share of the time that they take:
- * - The scheduler may put two of our threads on one CPU. Spinning there keeps the thread that is waited for from
- *   running. So threads note the CPU that they arrive on, and who finds itself on the CPU of one that has not arrived
- *   sleeps at once.
- * - It may leave them there: two threads that sleep for each other look like one to it. So a worker that keeps meeting
- *   another one moves itself to a CPU where none of us is.
- * - A thread that is interrupted is away for a time slice, milliseconds, and the others wait for it. So a thread that
- *   was interrupted expects it again, and gives way before, between two phases and outside the team. */
+ * When other processes use the cores, three things cost more than the time that these take:
+ * - The scheduler may put two of our threads on one CPU. Spinning there keeps the thread that is
+ *   waited for from running. So threads record the CPU that they arrive on, and a thread on the CPU
+ *   of one that has not arrived sleeps at once.
+ * - The scheduler may leave them there: two threads that sleep for each other look to it like one.
+ *   So a worker that keeps meeting another one moves itself to a CPU with none of our threads.
+ * - A thread that is interrupted is away for a time slice of milliseconds, and the others wait for
+ *   it. So a thread that was interrupted expects it again, and gives way before that, between two
+ *   phases and outside the team. */
 #include "base/threads.h"
 
 #include <linux/futex.h>
@@ -27,38 +29,41 @@
 #include "base/error.h"
 
 enum {
-  /* Spins before sleeping, tens of microseconds: longer than a phase's imbalance, shorter than a scheduler's time
-     slice. */
+  /* Spins before sleeping, tens of microseconds: longer than the imbalance of a phase, shorter than
+   * a time slice of the scheduler. */
   SPINS = 4000,
   MAX_THREADS = 1024,
-  SHARED_BARRIERS = 16,     /* meetings on one CPU, one after another, before a worker moves, */
-  MOVE_EVERY_NS = 20000000, /* and how often it does at most */
-  SUSPICIOUS_NS = 1000000,  /* a phase as long as this may have been interrupted; */
-  INTERRUPTED_NS = 700000,  /* it was, by somebody's time slice, if we were off the CPU for so long */
-  STAY_NS = 2000000,        /* how long we compute until we give way: a little less than a time slice */
+  SHARED_BARRIERS = 16,     /* consecutive meetings on one CPU before a worker moves */
+  MOVE_EVERY_NS = 20000000, /* the least time between two moves */
+  SUSPICIOUS_NS = 1000000,  /* a phase that takes at least this long may have been interrupted */
+  INTERRUPTED_NS = 700000,  /* it was interrupted, by another process's time slice, if the thread
+                             * was off the CPU for this long */
+  STAY_NS = 2000000,        /* how long a thread computes until it gives way: a little less than a
+                             * time slice */
   REST_NS = 1500000,
   PROBE_EVERY = 8,
-  UNWANTED_NS = 300000 /* back sooner than this: nobody else wanted the CPU */
+  UNWANTED_NS = 300000 /* if a thread is back sooner than this, nobody else wanted the CPU */
 };
 
 typedef enum state { MEMBER, AWAY, BACK } state;
 
-/* A thread. Its own fields are on a line of their own. */
+/* A thread. Its own fields are on a separate cache line. */
 typedef struct place {
-  /* What others see. */
-  _Alignas(64) atomic_int cpu; /* where it was last seen; negative: not yet */
-  atomic_uint arrived;         /* the generation of the barrier that it last arrived at, plus 1 */
+  /* What other threads see. */
+  _Alignas(64) atomic_int cpu; /* where it was last seen; negative: not seen yet */
+  atomic_uint arrived;         /* the generation of the barrier that it arrived at last, plus 1 */
   atomic_int state;
   atomic_uint from; /* the generation from which on it is a member */
-  int rank;         /* in the team; the opener writes it */
-  /* Its own. */
+  int rank;         /* in the team; written by the opener */
+  /* What only the thread itself uses. */
   _Alignas(64) uint64_t resumed_ns; /* when it last arrived at a barrier, or woke up there */
-  uint64_t begin_ns, begin_cpu_ns;  /* counting began, by the clock and by its CPU time; since then it */
-  uint64_t slept_ns, lost_ns;       /* slept at barriers, and was off its CPU against its will */
-  uint64_t since_ns;                /* since when it computes without having given way */
+  uint64_t begin_ns, begin_cpu_ns;  /* when counting began, by the clock and by its CPU time */
+  uint64_t slept_ns, lost_ns;       /* since then: time asleep at barriers, and time off its CPU
+                                     * against its will */
+  uint64_t since_ns;                /* since when it has computed without giving way */
   uint64_t moved_ns;
   unsigned n_left;
-  int shared; /* barriers in a row that found it on another one's CPU */
+  int shared; /* consecutive barriers that found it on the CPU of another thread */
   bool contended;
 } place;
 
@@ -69,21 +74,22 @@ struct el_threads {
   int n_started;
   place *places; /* [n] */
 
-  /* Of the run; the opener writes them while nobody else looks. */
+  /* Of the run; the opener writes these while nobody else reads them. */
   el_phase_fn fn;
   void *arg;
   int phase, n_phases;
   int team;            /* members, at least 1 */
-  el_threads_fn plain; /* of el_threads_run, which is one phase */
+  el_threads_fn plain; /* of el_threads_run, which is a single phase */
   void *arg_of_plain;
 
   _Atomic(void (*)(void)) rest;
   atomic_bool quit;
-  atomic_uint over; /* the generation that the end of the run opens; until then one before the run */
+  atomic_uint over; /* the generation that the end of the run opens; until then, the generation
+                     * before the run */
   _Alignas(64) atomic_uint generation;
   _Alignas(64) atomic_uint sleepers;
   _Alignas(64) atomic_int arrived;
-  atomic_bool team_changes; /* somebody leaves or is back */
+  atomic_bool team_changes; /* some thread leaves or is back */
 };
 
 typedef struct worker {
@@ -106,7 +112,7 @@ static void rest(el_threads *t) {
   if (fn) fn();
 }
 
-/* True: it slept. */
+/* True: the thread slept. */
 static bool gate_wait(el_threads *t, unsigned seen, int spins) {
   bool slept = false;
   for (int i = 0; i < spins; i++) {
@@ -114,8 +120,8 @@ static bool gate_wait(el_threads *t, unsigned seen, int spins) {
     cpu_relax();
   }
   while (atomic_load_explicit(&t->generation, memory_order_acquire) == seen) {
-    /* Announced before the futex checks the generation: either the opener sees a sleeper or the futex sees the change.
-     */
+    /* Announced before the futex checks the generation: either the opener sees a sleeper, or the
+     * futex sees the change. */
     if (!slept) rest(t);
     atomic_fetch_add(&t->sleepers, 1);
     syscall(SYS_futex, &t->generation, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
@@ -132,7 +138,8 @@ static void gate_open(el_threads *t) {
 
 /* ---- the team */
 
-/* Who is back belongs to the team from generation `from` on. The state is told last: who sees it sees the rest. */
+/* Threads that are back belong to the team from generation `from` on. The state is written last:
+ * who sees it also sees the rest. */
 static void count_team(el_threads *t, unsigned from) {
   int size = 0;
   for (int i = 0; i < t->n; i++) {
@@ -153,7 +160,7 @@ static bool is_member(const el_threads *t, int ith, unsigned generation) {
          (int)(generation - atomic_load_explicit(&p->from, memory_order_relaxed)) >= 0;
 }
 
-/* Whether a thread that we wait for was last seen on our CPU. */
+/* Whether a thread that is waited for was last seen on this thread's CPU. */
 static bool shares_cpu(const el_threads *t, int ith, unsigned seen) {
   int cpu = atomic_load_explicit(&t->places[ith].cpu, memory_order_relaxed);
   for (int i = 0; i < t->n; i++) {
@@ -166,7 +173,8 @@ static bool shares_cpu(const el_threads *t, int ith, unsigned seen) {
   return false;
 }
 
-/* Moves this thread to a CPU where none of the others was seen, if it may use one; where it may go stays as it was. */
+/* Moves this thread to a CPU where no other thread was seen, if it may use one. The set of CPUs
+ * that it may use stays unchanged. */
 static void move_away(const el_threads *t, int ith) {
   cpu_set_t allowed, others;
   if (sched_getaffinity(0, sizeof allowed, &allowed)) return;
@@ -185,15 +193,15 @@ static uint64_t cpu_ns(void) {
   return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
-/* From now on it is counted how long the thread is off its CPU against its will: by the clock, less what it computed
- * and what it slept. */
+/* From now on, counts how long the thread is off its CPU against its will: by the clock, minus the
+ * time that it computed and slept. */
 static void count_from(place *p, uint64_t now) {
   p->begin_ns = p->resumed_ns = now;
   p->begin_cpu_ns = cpu_ns();
   p->slept_ns = p->lost_ns = 0;
 }
 
-/* Waits, and counts as slept what was. */
+/* Waits, and counts time asleep. */
 static void wait_counted(el_threads *t, place *p, unsigned seen, int spins) {
   if (!gate_wait(t, seen, spins)) return;
   uint64_t now = el_now_ns();
@@ -201,8 +209,8 @@ static void wait_counted(el_threads *t, place *p, unsigned seen, int spins) {
   p->resumed_ns = now;
 }
 
-/* At the end of a phase: whether to give way now. The system is asked only after a phase that took suspiciously long.
- */
+/* At the end of a phase: whether to give way now. The system is asked only after a phase that took
+ * suspiciously long. */
 static bool should_leave(place *p, uint64_t now) {
   if (now - p->resumed_ns > SUSPICIOUS_NS) {
     uint64_t off = now - p->begin_ns, on = cpu_ns() - p->begin_cpu_ns + p->slept_ns, lost = off > on ? off - on : 0;
@@ -216,8 +224,8 @@ static bool should_leave(place *p, uint64_t now) {
   return p->contended && now - p->since_ns > STAY_NS;
 }
 
-/* Outside the team. Sleeping keeps our claim to half of the time, which yielding gives up; but only yielding tells
- * whether anybody else wants the CPU. */
+/* Gives way outside the team. Sleeping keeps the thread's claim to half of the time, which yielding
+ * gives up; but only yielding shows whether anybody else wants the CPU. */
 static void give_way(el_threads *t, place *p) {
   uint64_t left = el_now_ns();
   rest(t);
@@ -230,7 +238,7 @@ static void give_way(el_threads *t, place *p) {
   uint64_t now = el_now_ns();
   if (now - left < UNWANTED_NS) {
     p->contended = false;
-    p->n_left = 0; /* the next time it is asked first */
+    p->n_left = 0; /* the system is asked first the next time */
   }
   p->since_ns = now;
   count_from(p, now);
@@ -240,11 +248,12 @@ static void give_way(el_threads *t, place *p) {
 
 /* ---- barriers */
 
-/* Waits for the team, or leaves it and returns at once; false: it has left. *opened: the generation that follows. */
+/* Waits for the team, or leaves it and returns immediately. False: it has left. *opened: the
+ * generation that follows. */
 static bool arrive(el_threads *t, int ith, bool ends_phase, bool leave, unsigned *opened) {
   place *p = &t->places[ith];
   unsigned seen = atomic_load_explicit(&t->generation, memory_order_relaxed);
-  const int team = t->team; /* whoever has arrived may no longer look at it */
+  const int team = t->team; /* read now: after arriving, a thread may no longer look at it */
   *opened = seen + 1;
   atomic_store_explicit(&p->cpu, sched_getcpu(), memory_order_relaxed);
   atomic_store_explicit(&p->arrived, seen + 1, memory_order_relaxed);
@@ -255,11 +264,12 @@ static bool arrive(el_threads *t, int ith, bool ends_phase, bool leave, unsigned
   if (atomic_fetch_add_explicit(&t->arrived, 1, memory_order_acq_rel) == team - 1) {
     atomic_store_explicit(&t->arrived, 0, memory_order_relaxed);
     if (ends_phase && ++t->phase == t->n_phases) {
-      /* Nobody is taken in: the next run counts, and may begin before a late comer has looked. */
+      /* Nobody is taken in: the next run does that, and it may begin before a late thread has
+       * looked. */
       atomic_store_explicit(&t->over, seen + 1, memory_order_relaxed);
     } else if (atomic_exchange_explicit(&t->team_changes, false, memory_order_acquire)) {
       count_team(t, seen + 1);
-      if (!t->team) { /* all of them leave: somebody must stay */
+      if (!t->team) { /* all of them want to leave: one must stay */
         leave = false;
         atomic_store_explicit(&p->state, BACK, memory_order_relaxed);
         count_team(t, seen + 1);
@@ -293,13 +303,13 @@ void el_barrier(el_threads *t, int ith) {
 
 /* ---- runs */
 
-/* A member's part of the run, from its present phase to the end, or until it leaves. Returns the generation in which
- * there is nothing for it to do. */
+/* Runs a member's part of the run, from the current phase to the end, or until it leaves. Returns
+ * the generation in which it has nothing to do. */
 static unsigned work(el_threads *t, int ith, unsigned generation) {
   place *p = &t->places[ith];
   const int n = t->n_phases;
   count_from(p, el_now_ns());
-  /* After the last barrier the next run may begin at once, so the phase is counted here as well. */
+  /* After the last barrier the next run may begin at once, so the phase is counted here, too. */
   for (int phase = t->phase; phase < n; phase++) {
     t->fn(t->arg, phase, (el_turn){ith, p->rank, t->team});
     bool leave = should_leave(p, el_now_ns()) && phase + 1 < n;
@@ -315,7 +325,7 @@ static void pin(int cpu) {
   cpu_set_t set;
   CPU_ZERO(&set);
   CPU_SET(cpu, &set);
-  sched_setaffinity(0, sizeof set, &set); /* a CPU that has gone offline meanwhile: anywhere, then */
+  sched_setaffinity(0, sizeof set, &set); /* a CPU that has gone offline meanwhile: use any CPU */
 }
 
 static void *worker_main(void *arg) {
@@ -342,10 +352,10 @@ static void run(el_threads *t) {
   atomic_store_explicit(&t->over, next - 1, memory_order_relaxed);
   gate_open(t);
   work(t, 0, next);
-  for (;;) { /* it may have left: then it takes part again, or finds that the others are done */
+  for (;;) { /* this thread may have left: it takes part again, or finds that the others are done */
     unsigned now = atomic_load_explicit(&t->generation, memory_order_acquire);
-    /* Not before the last gate is open: whoever ends the run may still be about to open it, and a gate that opens in
-     * the middle of the next run would let its first comers through. */
+    /* Not before the last gate is open: the thread that ends the run may still be about to open it,
+     * and a gate that opens in the middle of the next run would let its first threads through. */
     if (now == atomic_load_explicit(&t->over, memory_order_relaxed)) break;
     if (is_member(t, 0, now))
       work(t, 0, now);

@@ -1,4 +1,5 @@
-/* Waiting for a condition until a monotonic time: setting the system's clock neither ends a wait nor prolongs it. */
+/* Waiting for a condition until a monotonic time: setting the system's clock neither ends a wait
+ * nor prolongs it. */
 #ifndef EL_BASE_WAIT_H
 #define EL_BASE_WAIT_H
 
@@ -23,7 +24,8 @@ static inline bool el_cond_init(pthread_cond_t *c) {
   return ok;
 }
 
-/* Gives the mutex away until somebody signals *c, or for no reason. False: `until_ns` has passed. */
+/* Gives the mutex away until somebody signals *c, or for no reason. False: `until_ns` has
+ * passed. */
 static inline bool el_cond_wait(pthread_cond_t *c, pthread_mutex_t *held, uint64_t until_ns) {
   if (until_ns == EL_FOREVER) return pthread_cond_wait(c, held) == 0;
   const struct timespec until = {(time_t)(until_ns / 1000000000u), (long)(until_ns % 1000000000u)};

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "adapter/lora_parts.h"
+#include "adapter/lora_halves.h"
 #include "adapter/own_tokens.h"
 #include "adapter/preset.h"
 #include "base/buf.h"

@@ -4,7 +4,8 @@
  * so that system messages and earlier turns do not change the choice. Where the prompt begins in just that way, what is
  * read is the prompt's own beginning, and the base can go on from it.
  *
- * These rows go through the first layers as HEAD rows. The states that they leave become the prompt's vector. */
+ * These rows go through the first layers as FIRST_LAYERS rows. The states that they leave become the prompt's vector.
+ */
 #ifndef EL_ENGINE_CHOICE_H
 #define EL_ENGINE_CHOICE_H
 

@@ -195,7 +195,7 @@ static void take_generated(el_engine *e, const el_piece *p, results *r) {
 static void take_results(el_engine *e, const el_piece *p, results *r) {
   el_seq *q = p->seq;
   const el_drawn *drawn = NULL, *failed = NULL;
-  if (q && p->part == EL_ROW_HEAD) {
+  if (q && p->layers == EL_ROW_FIRST_LAYERS) {
     q->choice->n_read += p->n;
     if (q->choice->n_read == q->choice->n) el_chooser_choose(e, q);
     return;

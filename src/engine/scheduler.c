@@ -332,12 +332,12 @@ static const el_adapter *adapter_at(const el_seq *q, int pos) {
   return q->adapter && pos >= q->adapter_from ? q->adapter->adapter : NULL;
 }
 
-/* Where a piece stands in a step: TAIL, WHOLE, HEAD, and of the WHOLE ones last those of a sequence from the first
- * hidden state on that is wanted of it. */
+/* Where a piece stands in a step: LAST_LAYERS, ALL_LAYERS, FIRST_LAYERS, and of the ALL_LAYERS ones last those of a
+ * sequence from the first hidden state on that is wanted of it. */
 static int rank(const el_piece *p) {
-  static const int ranks[] = {[EL_ROW_TAIL] = 0, [EL_ROW_WHOLE] = 1, [EL_ROW_HEAD] = 3};
+  static const int ranks[] = {[EL_ROW_LAST_LAYERS] = 0, [EL_ROW_ALL_LAYERS] = 1, [EL_ROW_FIRST_LAYERS] = 3};
   const el_embedding *m = p->seq->embedding;
-  return ranks[p->part] + (m && el_embedding_next(m) < p->from + p->n);
+  return ranks[p->layers] + (m && el_embedding_next(m) < p->from + p->n);
 }
 
 static void sort_pieces(el_scheduler *s) {
@@ -383,14 +383,14 @@ static void group(el_scheduler *s, bool base_first) {
 
 /* Positions [from, to) of a sequence, which one adapter or the base computes, as far as there is room; returns how many
  * there are. */
-static int add_chunk(el_scheduler *s, el_seq *q, el_row_part part, int from, int to, int *rows, int *logits) {
+static int add_chunk(el_scheduler *s, el_seq *q, el_row_layers layers, int from, int to, int *rows, int *logits) {
   int n = 0;
   for (; from + n < to && n < *rows; n++) {
     if (!wants_logits(q, from + n)) continue;
     if (!*logits) break;
     --*logits;
   }
-  if (n) s->pieces[s->n_pieces++] = (el_piece){q, part, false, adapter_at(q, from), from, n, 0};
+  if (n) s->pieces[s->n_pieces++] = (el_piece){q, layers, false, adapter_at(q, from), from, n, 0};
   *rows -= n;
   return n;
 }
@@ -407,7 +407,7 @@ static void add_head_rows(el_scheduler *s, const el_piece *p) {
                                     .pages = q->pages,
                                     .windowed = q->windowed,
                                     .adapter = p->adapter,
-                                    .part = EL_ROW_HEAD,
+                                    .layers = EL_ROW_FIRST_LAYERS,
                                     .states = states_at(s, q, i)};
 }
 
@@ -444,10 +444,10 @@ static void add_prompt(el_scheduler *s, el_seq *q, int *rows, int *logits) {
   const int base_end = q->adapter && q->adapter_from < q->n_tokens ? q->adapter_from : q->n_tokens;
   int from = q->n_computed;
   if (!admits(s, q, from)) return;
-  if (from < headed) from += add_chunk(s, q, EL_ROW_TAIL, from, headed, rows, logits);
-  if (from >= headed && from < base_end) from += add_chunk(s, q, EL_ROW_WHOLE, from, base_end, rows, logits);
+  if (from < headed) from += add_chunk(s, q, EL_ROW_LAST_LAYERS, from, headed, rows, logits);
+  if (from >= headed && from < base_end) from += add_chunk(s, q, EL_ROW_ALL_LAYERS, from, base_end, rows, logits);
   if (from >= base_end && from < q->n_tokens && *rows && admits(s, q, from))
-    add_chunk(s, q, EL_ROW_WHOLE, from, q->n_tokens, rows, logits);
+    add_chunk(s, q, EL_ROW_ALL_LAYERS, from, q->n_tokens, rows, logits);
 }
 
 /* Rows that a prompt wants before its first token, or the router of it. */
@@ -522,7 +522,8 @@ void el_scheduler_plan(el_scheduler *s) {
   for (int i = 0; i < s->n_generating; i++) {
     el_seq *q = s->generating[i];
     const int n = 1 + q->draft.n_rows;
-    s->pieces[s->n_pieces++] = (el_piece){q, EL_ROW_WHOLE, true, adapter_at(q, q->n_computed), q->n_computed, n, 0};
+    s->pieces[s->n_pieces++] =
+        (el_piece){q, EL_ROW_ALL_LAYERS, true, adapter_at(q, q->n_computed), q->n_computed, n, 0};
     rows -= n;
     logits -= n;
   }
@@ -535,7 +536,7 @@ void el_scheduler_plan(el_scheduler *s) {
       if (!admits(s, q, 0)) continue;
       if (q->choice->n_read < q->n_computed) q->choice->n_read = q->n_computed;
       int from = q->choice->n_read, left = q->choice->n - from, n = left < *share ? left : *share;
-      s->pieces[s->n_pieces++] = (el_piece){q, EL_ROW_HEAD, false, adapter_at(q, 0), from, n, 0};
+      s->pieces[s->n_pieces++] = (el_piece){q, EL_ROW_FIRST_LAYERS, false, adapter_at(q, 0), from, n, 0};
       *share -= n;
       continue;
     }
@@ -548,7 +549,7 @@ void el_scheduler_plan(el_scheduler *s) {
   for (int i = 0; i < s->n_pieces; i++) {
     el_piece *p = &s->pieces[i];
     p->row = s->n_rows;
-    if (p->part == EL_ROW_HEAD) {
+    if (p->layers == EL_ROW_FIRST_LAYERS) {
       add_head_rows(s, p);
       continue;
     }
@@ -560,7 +561,7 @@ void el_scheduler_plan(el_scheduler *s) {
                                       .adapter = p->adapter,
                                       .wants_logits = pos >= p->seq->n_tokens || wants_logits(p->seq, pos),
                                       .wants_hidden = el_seq_pools(p->seq, pos),
-                                      .part = p->part,
-                                      .states = p->part == EL_ROW_TAIL ? states_at(s, p->seq, pos) : NULL};
+                                      .layers = p->layers,
+                                      .states = p->layers == EL_ROW_LAST_LAYERS ? states_at(s, p->seq, pos) : NULL};
   }
 }

@@ -25,8 +25,9 @@
  * (speculation.h). Until their tokens have been drawn they count as not computed, so nothing of them is ever in the
  * prefix cache; and pages for them are taken only where a request could start beside them.
  *
- * A sequence whose adapter is to be chosen has HEAD rows until the router has read its prompt. They write keys and
- * values of the first layers into its pages, which count as not computed until TAIL rows have done the other layers.
+ * A sequence whose adapter is to be chosen has FIRST_LAYERS rows until the router has read its prompt. They write keys
+ * and values of the first layers into its pages, which count as not computed until LAST_LAYERS rows have done the other
+ * layers.
  */
 #ifndef EL_ENGINE_SCHEDULER_H
 #define EL_ENGINE_SCHEDULER_H
@@ -39,10 +40,10 @@
 /* Consecutive positions of one sequence in a step. */
 typedef struct el_piece {
   el_seq *seq; /* NULL: it has ended since */
-  el_row_part part;
+  el_row_layers layers;
   bool generates;            /* the row of its last token, and those of a guess */
   const el_adapter *adapter; /* NULL: the base */
-  int from, n;               /* HEAD: counted from the first that the router reads */
+  int from, n;               /* FIRST_LAYERS: counted from the first that the router reads */
   int row;                   /* of the step, the first one's */
 } el_piece;
 
@@ -62,8 +63,8 @@ typedef struct el_scheduler {
   /* The next step. Pieces are in the order of their rows. */
   const el_adapter **adapters; /* [n_slots] those that it has so far, while it is planned with a limit */
   int n_adapters;
-  el_piece *pieces; /* [2 * n_slots]: a sequence may have a TAIL and a WHOLE one, or one of the base and one
-                     * of its adapter */
+  el_piece *pieces; /* [2 * n_slots]: a sequence may have a LAST_LAYERS and an ALL_LAYERS one, or one of the base and
+                     * one of its adapter */
   int n_pieces;
   el_flow **flows;     /* [n_slots] of those that have prompts in it */
   el_seq **generating; /* [n_slots] of the running ones, that have a row for their next token */

@@ -10,19 +10,22 @@
 #include "base/error.h"
 #include "format/gguf_private.h"
 
-/* Limits that a file's own size does not imply. They bound what a hostile header can make us allocate and do, and are
- * far above what models have. */
+/* Limits that a file's own size does not imply. They bound what a hostile header can make the
+ * program allocate and do, and are far above what models have. */
 enum {
   MAX_KV = 65536,              /* models have about 50 */
-  MAX_KEY = 65535,             /* the format's own limit, bytes */
-  MAX_NAME = 255,              /* of a tensor, bytes; the format says 64 */
+  MAX_KEY = 65535,             /* bytes; the format's own limit */
+  MAX_NAME = 255,              /* bytes of a tensor's name; the format says 64 */
   MAX_STRING = 16 << 20,       /* bytes; a long chat template has 100 KB */
-  MAX_ARRAY_STRINGS = 8 << 20, /* in a file, 128 MiB of views; 262144 tokens and their merges are below 1 million */
-  MAX_HEADER = 256 << 20,      /* bytes that are read of a file for it; 262144 tokens and their merges take 20 MB */
+  MAX_ARRAY_STRINGS = 8 << 20, /* in a file: 128 MiB of views; 262144 tokens and their merges are
+                                * fewer than 1 million */
+  MAX_HEADER = 256 << 20,      /* bytes read of a file for its header; 262144 tokens and their
+                                * merges take 20 MB */
   DEFAULT_ALIGNMENT = 32,
   MAX_ALIGNMENT = 65536 /* the largest page size in use */
 };
-static const int64_t MAX_ELEMENTS = (int64_t)1 << 48; /* of a tensor: products with a type's size stay in 64 bits */
+static const int64_t MAX_ELEMENTS = (int64_t)1 << 48; /* values of a tensor: products with a type's
+                                                       * size stay within 64 bits */
 
 /* --- reading the header: a cursor that never leaves the file */
 
@@ -40,7 +43,7 @@ static el_status fail_truncated(reader *r, const char *what, uint64_t need) {
                        r->size);
 }
 
-/* Has the bytes up to `end`, which is in the file, in memory. */
+/* Reads the header up to `end`, which is within the file. */
 static el_status fetch_header(reader *r, size_t end) {
   enum { AT_ONCE = 1 << 18 };
   el_gguf *g = r->g;
@@ -88,7 +91,7 @@ static el_status header_no_memory(reader *r) {
   return el_fail_about(r->err, EL_ERR_NO_MEMORY, r->g->path, "no memory for its header");
 }
 
-/* The bytes of n values that have a fixed size; booleans are 0 or 1. */
+/* Reads n values of a fixed size; booleans must be 0 or 1. */
 static el_status read_kv_values(reader *r, el_gguf_kv *kv, el_gguf_type type, uint64_t n) {
   char key[EL_SHOW];
   size_t size = el_gguf_value_bytes(type);
@@ -109,7 +112,7 @@ static el_status read_kv_values(reader *r, el_gguf_kv *kv, el_gguf_type type, ui
 
 static el_status read_array_strings(reader *r, el_gguf_kv *kv) {
   char key[EL_SHOW];
-  /* Each string takes 8 bytes of the file at least: a lying count allocates nothing. */
+  /* Each string takes at least 8 bytes of the file, so a false count allocates nothing. */
   if (kv->n > (r->size - r->at) / 8)
     return el_fail_about(r->err, EL_ERR_FORMAT, r->g->path,
                          "%s has %" PRIu64 " strings, more than the file has room for",
@@ -161,7 +164,7 @@ static el_status read_kv(reader *r, size_t i) {
   return el_fail_about(r->err, EL_ERR_FORMAT, r->g->path, "%s is an array of the unknown type %" PRIu64, shown, item);
 }
 
-/* Names of types that exist but that we do not read, for messages only. */
+/* Names of types that exist but are not supported, for messages only. */
 static const char *foreign_type(uint64_t type) {
   static const char *const names[] = {
       [9] = "Q8_1", [15] = "Q8_K", [24] = "I8", [25] = "I16", [26] = "I32", [27] = "I64", [28] = "F64"};
@@ -215,7 +218,7 @@ static int compare_offsets(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
-/* Turns offsets into places once they are known to be aligned, inside the file and apart from each other. */
+/* Turns offsets into places, once they are known to be aligned, within the file and disjoint. */
 static el_status place_tensors(reader *r, const uint64_t *offsets) {
   el_gguf *g = r->g;
   char name[EL_SHOW], other[EL_SHOW];
@@ -300,20 +303,21 @@ static el_status read_header_counts(reader *r) {
   return EL_OK;
 }
 
-/* The memory behind a header of n bytes. */
+/* Gives back the memory behind a header of n bytes. */
 static void release_header_tail(el_gguf *g, size_t n) {
   size_t page = (size_t)sysconf(_SC_PAGESIZE), used = (n + page - 1) / page * page;
   if (used >= g->n_header || munmap(g->header + used, g->n_header - used)) return;
   g->n_header = used;
 }
 
-/* data: the file, or where its header comes to be. */
+/* Parses a header. data: the file, or where its header will be read to. */
 static el_status parse_gguf_header(el_gguf *g, const void *data, el_error *err) {
   reader r = {.g = g, .data = data, .size = g->size, .have = g->in_memory ? g->size : 0, .err = err};
   uint64_t *offsets = NULL;
   el_status status = read_header_counts(&r);
   if (status) return status;
-  /* One item more than needed, so that a count of 0 is not an allocation that may give NULL. */
+  /* One item more than needed, so that a count of 0 is no allocation of 0 bytes, which may return
+   * NULL. */
   g->kv = calloc(g->n_kv + 1, sizeof *g->kv);
   g->scalars = calloc(g->n_kv + 1, sizeof *g->scalars);
   g->kv_index = calloc(g->n_kv + 1, sizeof *g->kv_index);
@@ -350,8 +354,8 @@ static el_status new_gguf(const char *path, el_gguf **out, el_error *err) {
   return EL_OK;
 }
 
-/* Nobody knows how long a header is before its end, and views of it must not move: so there are addresses for the
- * longest that can be, which take no memory until they are written to. */
+/* The length of a header is not known before its end, and views of it must not move. So this
+ * reserves addresses for the longest header; they take no memory until they are written to. */
 static el_status reserve_header(el_gguf *g, el_error *err) {
   g->size = g->source.size;
   size_t n = g->size < MAX_HEADER ? g->size : MAX_HEADER;
@@ -446,12 +450,12 @@ const el_tensor *el_gguf_tensor_at(const el_gguf *g, size_t i) {
 }
 
 const el_gguf_kv *el_gguf_find(const el_gguf *g, const char *key) {
-  const el_index_entry *e = el_index_find(g->kv_index, g->n_kv, (el_str){key, strlen(key)});
+  const el_index_entry *e = el_index_find(g->kv_index, g->n_kv, el_str_of(key));
   return e ? &g->kv[e->i] : NULL;
 }
 
 const el_tensor *el_gguf_tensor(const el_gguf *g, const char *name) {
-  const el_index_entry *e = el_index_find(g->tensor_index, g->n_tensors, (el_str){name, strlen(name)});
+  const el_index_entry *e = el_index_find(g->tensor_index, g->n_tensors, el_str_of(name));
   return e ? &g->tensors[e->i] : NULL;
 }
 
@@ -475,7 +479,7 @@ void el_gguf_will_read(const el_gguf *g, const el_tensor *t, size_t from, size_t
     size_t here = at < file->size ? file->size - at : 0;
     if (here > n) here = n;
     el_source_will_read(&file->source, at, here);
-    at = at < file->size ? 0 : at - file->size; /* goes on in the next part */
+    at = at < file->size ? 0 : at - file->size; /* continues in the next file */
     n -= here;
   }
 }

@@ -1,6 +1,6 @@
-/* Names of a model's files: which part of a model a file is, and which file of a folder is the model. Names are looked
- * at as they were given: in a hub's cache they are links (snapshots/HASH/NAME.gguf) to files whose names say nothing.
- */
+/* Names of a model's files: which part of a model a file is, and which file of a folder is the
+ * model. Names are used as they were given: in a hub's cache they are links
+ * (snapshots/HASH/NAME.gguf) to files whose names say nothing. */
 #include <assert.h>
 #include <dirent.h>
 #include <errno.h>
@@ -23,7 +23,7 @@ static int parse_part_number(const char *s) {
 }
 
 bool el_gguf_part_name_parse(const char *path, el_gguf_part_name *out) {
-  el_str s = {path, strlen(path)};
+  el_str s = el_str_of(path);
   if (!el_str_chop(&s, ".gguf") || s.len < SUFFIX) return false;
   const char *p = s.data + s.len - SUFFIX;
   if (*p != '-' || memcmp(p + 1 + DIGITS, "-of-", 4)) return false;
@@ -44,7 +44,7 @@ el_str el_gguf_stem(const char *path) {
   const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
   el_gguf_part_name part;
   if (el_gguf_part_name_parse(name, &part) && part.stem.len) return part.stem;
-  el_str s = {name, strlen(name)};
+  el_str s = el_str_of(name);
   el_str_chop(&s, ".gguf");
   return s;
 }
@@ -52,7 +52,7 @@ el_str el_gguf_stem(const char *path) {
 /* --- folders */
 
 typedef struct names {
-  char **items; /* [n] file names; of a model in parts, one of them */
+  char **items; /* [n] file names; of a model in parts, the name of one part */
   size_t n, cap;
 } names;
 
@@ -89,8 +89,7 @@ static el_status say_which(const char *folder, names *found, el_error *err) {
   qsort(found->items, found->n, sizeof *found->items, compare_model_names);
   for (size_t i = 0; ok && i < found->n && i < SHOWN; i++) {
     char shown[EL_SHOW];
-    ok = el_buf_printf(&list, "%s%s", i ? ", " : "",
-                       el_str_show((el_str){found->items[i], strlen(found->items[i])}, shown, sizeof shown));
+    ok = el_buf_printf(&list, "%s%s", i ? ", " : "", el_str_show(el_str_of(found->items[i]), shown, sizeof shown));
   }
   if (ok && found->n > SHOWN) ok = el_buf_printf(&list, " and %zu more", found->n - SHOWN);
   el_status status =
@@ -106,7 +105,7 @@ el_status el_gguf_find_in_folder(const char *folder, char **out, el_error *err) 
   names found = {0};
   el_status status = EL_OK;
   for (struct dirent *e; !status && (e = readdir(dir));) {
-    el_str name = {e->d_name, strlen(e->d_name)};
+    el_str name = el_str_of(e->d_name);
     if (name.data[0] == '.' || !el_str_chop(&name, ".gguf") || e->d_type == DT_DIR) continue;
     if (!add_model_name(&found, e->d_name)) status = el_fail_about(err, EL_ERR_NO_MEMORY, folder, "out of memory");
   }

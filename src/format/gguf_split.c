@@ -1,8 +1,10 @@
-/* Opening a model: one file, or all parts of one that was split (llama-gguf-split, "-00001-of-00003.gguf").
+/* Opens a model: one file, or all parts of a model that was split (llama-gguf-split,
+ * "-00001-of-00003.gguf").
  *
- * Each part is a whole GGUF with some of the tensors; the first has all keys, every one has split.no (from 0),
- * split.count and split.tensors.count. Nothing says which model a part belongs to, so a part is believed only if name,
- * number and counts agree, keys that it repeats have the first part's values, and no tensor is there twice. */
+ * Each part is a complete GGUF file with some of the tensors. The first has all keys; every part
+ * has split.no (from 0), split.count and split.tensors.count. Nothing in a part says which model it
+ * belongs to, so a part is accepted only if name, number and counts agree, the keys that it repeats
+ * have the first part's values, and no tensor occurs twice. */
 #include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -15,7 +17,7 @@
 el_status el_gguf_split_read(const el_gguf *g, el_gguf_split *out, el_error *err) {
   int64_t no = 0, count = 1, n_tensors = 0;
   el_status status = el_gguf_optional(el_gguf_i64(g, "split.count", 0, EL_GGUF_MAX_PARTS, &count, err));
-  /* Merging parts leaves a count of 0 behind, and the other keys as they were. */
+  /* Merging parts sets the count to 0 and leaves the other keys unchanged. */
   if (!status && count > 0) {
     status = el_gguf_i64(g, "split.no", 0, count - 1, &no, err);
     if (count == 1) status = el_gguf_optional(status);
@@ -47,7 +49,8 @@ static bool same_value(const el_gguf_kv *a, const el_gguf_kv *b) {
   return true;
 }
 
-/* What a part repeats of the first must be what the first says. The number is its own, and so is how it is laid out. */
+/* What a part repeats of the first part must have the same value, except for its number and its
+ * layout. */
 static el_status check_keys(const el_gguf *first, const el_gguf *part, el_error *err) {
   char shown[EL_SHOW];
   for (size_t i = 0; i < part->n_kv; i++) {
@@ -62,7 +65,7 @@ static el_status check_keys(const el_gguf *first, const el_gguf *part, el_error 
   return EL_OK;
 }
 
-/* Opens part `no` (from 0) of what `like` says. */
+/* Opens part `no` (from 0) of the model that `like` describes. */
 static el_status open_part(el_str stem, int no, const el_gguf_split *like, el_gguf **out, el_error *err) {
   char *path = el_gguf_part_path(stem, no + 1, like->count);
   if (!path) return el_fail(err, EL_ERR_NO_MEMORY, "part %d of %d: out of memory", no + 1, like->count);
@@ -92,7 +95,7 @@ static el_status open_part(el_str stem, int no, const el_gguf_split *like, el_gg
   return status;
 }
 
-/* The first part takes the others' tensors over. */
+/* Moves the tensors of the other parts to the first part. */
 static el_status take_tensors(el_gguf *first, int n_expected, el_error *err) {
   char name[EL_SHOW];
   size_t n = first->n_tensors;
@@ -120,7 +123,7 @@ static el_status take_tensors(el_gguf *first, int n_expected, el_error *err) {
   const el_index_entry *twice = el_index_sort(index, n);
   el_status status = EL_OK;
   if (twice) {
-    /* It is in two parts: each part on its own has no tensor twice. */
+    /* The tensor is in two parts: within one part no tensor occurs twice. */
     int parts[2] = {0}, k = 0;
     for (size_t i = 0; i < n && k < 2; i++)
       if (!el_str_cmp(tensors[i].name, twice->name)) parts[k++] = tensors[i].part;
@@ -139,7 +142,7 @@ static el_status take_tensors(el_gguf *first, int n_expected, el_error *err) {
   return EL_OK;
 }
 
-/* `given` is a part that was opened by `path`; it is taken over, also on failure. */
+/* `given` is the part that was opened by `path`; it is taken over, also after a failure. */
 static el_status open_others(const char *path, el_gguf *given, const el_gguf_split *split, el_gguf **out,
                              el_error *err) {
   el_gguf_part_name name;
@@ -164,7 +167,7 @@ static el_status open_others(const char *path, el_gguf *given, const el_gguf_spl
   }
   bool given_used = !first;
   if (!first) first = given;
-  first->others = others; /* closed with it from here on */
+  first->others = others; /* closed together with the first part from here on */
   for (int no = 1; !status && no < split->count; no++) {
     if (no == split->no) {
       others[first->n_others++] = given;

@@ -1,5 +1,5 @@
-/* Typed access to the values of a GGUF file: a key's type, length and range are checked where it is read, with a
- * message that names the file and the key. */
+/* Typed access to the values of a GGUF file. A key's type, length and range are checked where it is
+ * read; messages name the file and the key. */
 #include <assert.h>
 #include <inttypes.h>
 #include <math.h>
@@ -12,7 +12,7 @@
 int64_t el_gguf_kv_int(const el_gguf_kv *kv, uint64_t i) {
   assert(i < kv->n);
   size_t size = el_gguf_value_bytes(kv->item_type);
-  if (size == 0) return 0; /* strings have no number */
+  if (size == 0) return 0; /* strings have no numeric value */
   uint64_t v = el_gguf_load_le(kv->data + i * size, size);
   switch (kv->item_type) {
     case EL_GGUF_I8: return (int8_t)v;
@@ -74,7 +74,7 @@ static const char *show_subscript(const el_gguf_kv *kv, uint64_t i, char out[24]
   return out;
 }
 
-/* Item i of an integer kv, from min to max. */
+/* Item i of an integer value, which must be within min and max. */
 static el_status int_at(const el_gguf *g, const el_gguf_kv *kv, const char *key, uint64_t i, int64_t min, int64_t max,
                         int64_t *out, el_error *err) {
   char at[24];
@@ -87,7 +87,7 @@ static el_status int_at(const el_gguf *g, const el_gguf_kv *kv, const char *key,
   return EL_OK;
 }
 
-/* Item i of a numeric kv, finite. */
+/* Item i of a numeric value, which must be finite. */
 static el_status num_at(const el_gguf *g, const el_gguf_kv *kv, const char *key, uint64_t i, double *out,
                         el_error *err) {
   char at[24];
@@ -135,7 +135,7 @@ el_status el_gguf_str(const el_gguf *g, const char *key, el_str *out, el_error *
 
 /* --- one value for all layers, or one for each */
 
-/* Finds a kv that is a plain value or an array of n. Its item for layer l is item_of(kv, l). */
+/* Finds a key with a plain value or an array of n items. item_of(kv, l) is the item of layer l. */
 static el_status find_by_layer(const el_gguf *g, const char *key, int n, const el_gguf_kv **out, el_error *err) {
   assert(n > 0);
   el_status status = find_kv(g, key, out, err);
@@ -158,24 +158,6 @@ el_status el_gguf_ints_by_layer(const el_gguf *g, const char *key, int n, int mi
   for (uint64_t i = 0; i < kv->n; i++)
     if ((status = int_at(g, kv, key, i, min, max, &v, err))) return status;
   for (int l = 0; l < n; l++) out[l] = (int)el_gguf_kv_int(kv, item_of(kv, l));
-  return EL_OK;
-}
-
-el_status el_gguf_floats_by_layer(const el_gguf *g, const char *key, int n, float min, float max, float *out,
-                                  el_error *err) {
-  const el_gguf_kv *kv;
-  double v = 0;
-  el_status status = find_by_layer(g, key, n, &kv, err);
-  if (status) return status;
-  if (!holds_numbers(kv)) return wrong_type(g, kv, key, "numbers", err);
-  for (uint64_t i = 0; i < kv->n; i++) {
-    char at[24];
-    if ((status = num_at(g, kv, key, i, &v, err))) return status;
-    if (v < (double)min || v > (double)max)
-      return el_fail_about(err, EL_ERR_FORMAT, el_gguf_path(g), "%s%s is %g, expected %g to %g", key,
-                           show_subscript(kv, i, at), v, (double)min, (double)max);
-  }
-  for (int l = 0; l < n; l++) out[l] = (float)el_gguf_kv_num(kv, item_of(kv, l));
   return EL_OK;
 }
 

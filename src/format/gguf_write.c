@@ -10,13 +10,14 @@
 
 #include "base/buf.h"
 #include "base/error.h"
+#include "base/file.h"
 #include "format/gguf.h"
 
 enum { VERSION = 3, ALIGNMENT = 32 };
 
 typedef struct tensor {
   const void *data;
-  void *owned; /* NULL: the data is the caller's */
+  void *owned; /* NULL: the data belongs to the caller */
   size_t n_bytes;
 } tensor;
 
@@ -108,7 +109,7 @@ void el_gguf_out_u32s(el_gguf_out *o, const char *key, const uint32_t *values, s
   for (size_t i = 0; i < n; i++) put_uint(o, &o->kv, values[i], 4);
 }
 
-/* What t describes; rows 0: a vector. */
+/* Writes the description of a tensor; rows 0: it is a vector. */
 static void put_tensor(el_gguf_out *o, const char *name, int64_t rows, int64_t cols, el_type type, tensor t) {
   tensor *grown = realloc(o->tensors, (o->n_tensors + 1) * sizeof *grown);
   if (!grown) {
@@ -150,40 +151,27 @@ void el_gguf_out_f16_tensor(el_gguf_out *o, const char *name, int64_t rows, int6
 
 /* --- the file */
 
-/* All of it, or false with errno. */
-static bool write_all(int fd, const void *data, size_t n) {
-  const char *p = data;
-  while (n > 0) {
-    ssize_t put_now = write(fd, p, n);
-    if (put_now < 0 && errno == EINTR) continue;
-    if (put_now < 0) return false;
-    p += put_now;
-    n -= (size_t)put_now;
-  }
-  return true;
-}
-
 static bool write_padding(int fd, size_t n) {
   static const char zeros[ALIGNMENT];
-  return write_all(fd, zeros, -n & (ALIGNMENT - 1));
+  return el_write_all(fd, zeros, -n & (ALIGNMENT - 1));
 }
 
-static bool write_gguf_file(const el_gguf_out *o, int fd, const el_buf *head) {
-  if (!write_all(fd, head->data, head->len) || !write_padding(fd, head->len)) return false;
+static bool write_gguf_file(const el_gguf_out *o, int fd, const el_buf *header) {
+  if (!el_write_all(fd, header->data, header->len) || !write_padding(fd, header->len)) return false;
   for (size_t i = 0; i < o->n_tensors; i++)
-    if (!write_all(fd, o->tensors[i].data, o->tensors[i].n_bytes) || !write_padding(fd, o->tensors[i].n_bytes))
+    if (!el_write_all(fd, o->tensors[i].data, o->tensors[i].n_bytes) || !write_padding(fd, o->tensors[i].n_bytes))
       return false;
   return fsync(fd) == 0;
 }
 
-static bool make_head(const el_gguf_out *o, el_buf *head) {
+static bool make_header(const el_gguf_out *o, el_buf *header) {
   el_gguf_out h = {0};
-  put_header_bytes(&h, head, "GGUF", 4);
-  put_uint(&h, head, VERSION, 4);
-  put_uint(&h, head, o->n_tensors, 8);
-  put_uint(&h, head, o->n_kv, 8);
-  if (o->kv.len) put_header_bytes(&h, head, o->kv.data, o->kv.len);
-  if (o->infos.len) put_header_bytes(&h, head, o->infos.data, o->infos.len);
+  put_header_bytes(&h, header, "GGUF", 4);
+  put_uint(&h, header, VERSION, 4);
+  put_uint(&h, header, o->n_tensors, 8);
+  put_uint(&h, header, o->n_kv, 8);
+  if (o->kv.len) put_header_bytes(&h, header, o->kv.data, o->kv.len);
+  if (o->infos.len) put_header_bytes(&h, header, o->infos.data, o->infos.len);
   return !h.no_memory;
 }
 
@@ -191,10 +179,10 @@ el_status el_gguf_out_save(const el_gguf_out *o, const char *path, el_error *err
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "tensors are written as they lie in memory"
 #endif
-  el_buf head = {0}, temporary = {0};
+  el_buf header = {0}, temporary = {0};
   el_status status = EL_OK;
   int fd = -1;
-  if (!o || o->no_memory || !make_head(o, &head) || !el_buf_printf(&temporary, "%s.XXXXXX", path)) {
+  if (!o || o->no_memory || !make_header(o, &header) || !el_buf_printf(&temporary, "%s.XXXXXX", path)) {
     status = el_fail_about(err, EL_ERR_NO_MEMORY, path, "no memory to write it");
     goto end;
   }
@@ -202,10 +190,11 @@ el_status el_gguf_out_save(const el_gguf_out *o, const char *path, el_error *err
     status = el_fail_about(err, EL_ERR_IO, temporary.data, "%s", strerror(errno));
     goto end;
   }
-  /* mkostemp makes it the owner's alone; the file is to be as readable as others that the program writes. */
+  /* mkostemp gives the file to the owner alone; it shall be as readable as other files of this
+   * program. */
   mode_t mask = umask(0);
   umask(mask);
-  bool written = write_gguf_file(o, fd, &head) && fchmod(fd, 0666 & ~mask) == 0;
+  bool written = write_gguf_file(o, fd, &header) && fchmod(fd, 0666 & ~mask) == 0;
   int why = errno;
   if (close(fd) != 0 && written) {
     written = false;
@@ -220,7 +209,7 @@ el_status el_gguf_out_save(const el_gguf_out *o, const char *path, el_error *err
     status = el_fail_about(err, EL_ERR_IO, path, "%s", strerror(why));
   }
 end:
-  el_buf_free(&head);
+  el_buf_free(&header);
   el_buf_free(&temporary);
   return status;
 }

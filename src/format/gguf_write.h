@@ -1,7 +1,8 @@
-/* GGUF writer (version 3, little-endian): keys and tensors are collected, then written to a file at once.
+/* Writes GGUF files (version 3, little-endian): keys and tensors are collected, then written to a
+ * file in one go.
  *
- * What cannot be kept for want of memory is remembered and said by el_gguf_out_save, so that callers need not check
- * every line. Keys and names are trusted: they come from this program. */
+ * Running out of memory is remembered and reported by el_gguf_out_save, so that callers need not
+ * check every call. Keys and names are not checked: they come from this program. */
 #ifndef EL_FORMAT_GGUF_WRITE_H
 #define EL_FORMAT_GGUF_WRITE_H
 
@@ -10,7 +11,8 @@
 
 typedef struct el_gguf_out el_gguf_out;
 
-el_gguf_out *el_gguf_out_new(void); /* NULL: no memory; the others take that too, and save says it */
+/* NULL: out of memory; the other functions accept NULL, and el_gguf_out_save reports it. */
+el_gguf_out *el_gguf_out_new(void);
 void el_gguf_out_free(el_gguf_out *o);
 
 void el_gguf_out_str(el_gguf_out *o, const char *key, const char *value);
@@ -20,12 +22,14 @@ void el_gguf_out_f32(el_gguf_out *o, const char *key, float value);
 void el_gguf_out_strs(el_gguf_out *o, const char *key, const char *const *values, size_t n);
 void el_gguf_out_u32s(el_gguf_out *o, const char *key, const uint32_t *values, size_t n);
 
-/* data: [rows, cols] of F32, stays the caller's and unchanged until saved. rows 0: a vector, of one dimension. */
+/* data: [rows, cols] F32; it belongs to the caller and must not change until the file is saved.
+ * rows 0: a vector with one dimension. */
 void el_gguf_out_f32_tensor(el_gguf_out *o, const char *name, int64_t rows, int64_t cols, const float *data);
-/* The same values rounded to F16; data is copied. */
+/* The same with values rounded to F16; the data is copied. */
 void el_gguf_out_f16_tensor(el_gguf_out *o, const char *name, int64_t rows, int64_t cols, const float *data);
 
-/* Writes a temporary file beside `path` and renames it, so that a reader sees the old file or the whole new one. */
+/* Writes a temporary file beside `path` and renames it, so that a reader sees either the old file
+ * or the whole new one. */
 el_status el_gguf_out_save(const el_gguf_out *o, const char *path, el_error *err);
 
 #endif

@@ -1,8 +1,10 @@
-/* Reference dequantisation: each type's block format, written as its definition. Speed does not matter here beyond
- * loading a model in seconds; clarity does, because packing and tests are compared with it.
+/* The reference dequantisation: each type's block format, written as its definition. Speed matters
+ * only as far as a model must load in seconds. Clarity matters more, because packing and tests are
+ * compared with this code.
  *
- * The order of the floating-point operations is ggml's (block scale times sub-scale, then times the code, then minus
- * the minimum), so the results are the same bits. Loads go through memcpy: a block may stand at any address. */
+ * The order of floating-point operations is ggml's (block scale times sub-scale, times the code,
+ * minus the minimum), so results have the same bits. Loads use memcpy: a block may be at any
+ * address. */
 #include "format/quant.h"
 
 #include <assert.h>
@@ -84,11 +86,12 @@ float el_bf16_to_f32(uint16_t b) {
 
 uint16_t el_f32_to_bf16(float f) {
   uint32_t u = el_f32_bits(f);
-  if ((u & 0x7fffffff) > 0x7f800000) return (uint16_t)(u >> 16 | 0x40); /* a NaN stays one */
+  if ((u & 0x7fffffff) > 0x7f800000) return (uint16_t)(u >> 16 | 0x40); /* a NaN stays a NaN */
   return (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);
 }
 
-/* --- blocks of 32: d (F16), [m (F16)], [fifth bits (u32)], codes; value j is a low nibble, j + 16 the high one. */
+/* --- blocks of 32: d (F16), [m (F16)], [fifth bits (u32)], codes. Value j is a low nibble, value j
+ * + 16 the high one. */
 
 static void q4_0(const uint8_t *b, float *y) {
   float d = load_scale(b);
@@ -106,7 +109,7 @@ static void q4_1(const uint8_t *b, float *y) {
   }
 }
 
-/* The 32 codes, 0 to 31, of a Q5 block; high: bit j is the fifth bit of code j. */
+/* The 32 codes, 0 to 31, of a Q5 block. high: bit j is the fifth bit of code j. */
 static void q5_codes(uint32_t high, const uint8_t *qs, int *code) {
   for (int j = 0; j < 16; j++) {
     code[j] = (qs[j] & 15) | (int)(high >> j & 1) << 4;
@@ -133,8 +136,9 @@ static void q8_0(const uint8_t *b, float *y) {
   for (int j = 0; j < 32; j++) y[j] = (float)(int8_t)b[2 + j] * d;
 }
 
-/* --- blocks of 256. Codes are laid out in halves (or quarters) whose bytes hold one code of several runs of 32. Where
- * each 16 values have a scale, a loop over these 16 is what becomes vector code. */
+/* --- blocks of 256. Codes are laid out in halves (or quarters) whose bytes hold one code of
+ * several runs of 32. Where each 16 values have a scale, the loop over these 16 becomes vector
+ * code. */
 
 /* scales[16] (low nibble: scale, high: minimum, per 16 values), qs[64], d, dmin */
 static void q2_k(const uint8_t *b, float *y) {
@@ -148,7 +152,8 @@ static void q2_k(const uint8_t *b, float *y) {
   }
 }
 
-/* hmask[32] (bit k of byte l: value 32 k + l has its third bit), qs[64], scales[12] (sixteen 6-bit ones), d */
+/* hmask[32] (bit k of byte l: value 32 k + l has its third bit), qs[64], scales[12] (sixteen 6-bit
+ * ones), d */
 static void q3_k(const uint8_t *b, float *y) {
   const uint8_t *scales = b + 96;
   float d = load_scale(b + 108);
@@ -162,7 +167,7 @@ static void q3_k(const uint8_t *b, float *y) {
   }
 }
 
-/* The 6-bit scale and minimum of sub-block j of 8 in the 12 bytes of Q4_K and Q5_K. */
+/* The 6-bit scale and minimum of sub-block j of 8, from the 12 bytes of Q4_K and Q5_K. */
 static void scale_min(const uint8_t *s, int j, int *scale, int *min) {
   if (j < 4) {
     *scale = s[j] & 63;
@@ -209,7 +214,8 @@ static void q6_k(const uint8_t *b, float *y) {
   }
 }
 
-/* --- plain numbers, in loops of their own: adapters are made of them, and load while others wait. */
+/* --- plain numbers, in loops of their own: adapters consist of them, and requests wait while they
+ * load. */
 
 static void widen_plain(el_type type, const uint8_t *b, float *y, int64_t n) {
   if (type == EL_TYPE_F32)
@@ -220,7 +226,7 @@ static void widen_plain(el_type type, const uint8_t *b, float *y, int64_t n) {
     for (int64_t i = 0; i < n; i++) y[i] = el_bf16_to_f32(el_load_u16(b + 2 * i));
 }
 
-/* --- integers and scales: see quant_codes.c */
+/* --- integers with scales: see quant_codes.c */
 
 static void from_codes(el_type type, int groups, const uint8_t *b, float *y) {
   el_quant_group g[EL_QUANT_GROUPS];

@@ -1,4 +1,4 @@
-/* The tensor types of GGUF: sizes, names and the reference dequantisation. */
+/* The tensor types of GGUF: their sizes, names and reference dequantisation. */
 #ifndef EL_FORMAT_QUANT_H
 #define EL_FORMAT_QUANT_H
 
@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <string.h>
 
-/* The numbers are GGUF's. */
+/* The numbers of GGUF. */
 typedef enum el_type {
   EL_TYPE_F32 = 0,
   EL_TYPE_F16 = 1,
@@ -39,40 +39,41 @@ typedef enum el_type {
   EL_TYPE_Q2_0 = 42
 } el_type;
 
-enum { EL_N_TYPES = 43 }; /* numbers below this one; some are no type of ours */
+enum { EL_N_TYPES = 43 }; /* all numbers are below; some are not supported */
 
 typedef struct el_type_info {
   const char *name; /* as GGUF tools print it: "Q4_K" */
-  int block;        /* values of a block */
+  int block;        /* values in a block */
   int block_bytes;
 } el_type_info;
 
-/* NULL: a type that is unknown or not supported. */
+/* NULL: the type is unknown or not supported. */
 const el_type_info *el_type_get(uint32_t type);
 
-/* The names of all supported types, "F32, F16, ... and Q2_0"; returns out. */
+/* Writes the names of all supported types, "F32, F16, ... and Q2_0"; returns out. */
 const char *el_type_names(char *out, size_t size);
 
-/* src: n / block blocks (n is a multiple of the type's block), any alignment -> dst: [n] f32. */
+/* Dequantises n values. src: n / block blocks at any address (n is a multiple of the type's block);
+ * dst: [n] F32. */
 void el_dequantize(el_type type, const void *src, float *dst, int64_t n);
 
-/* 32 values of a type that has integers and scales: value i is unit * mul[i / 16] * code[i]. */
+/* 32 values of a type with integers and scales: value i is unit * mul[i / 16] * code[i]. */
 typedef struct el_quant_group {
   int8_t code[32];
   float unit;
-  int mul[2]; /* of 16 values each; most types have one for 32, and both are it */
+  int mul[2]; /* for 16 values each; most types have one for all 32, and it stands in both */
 } el_quant_group;
 
-enum { EL_QUANT_GROUPS = 8 }; /* of the largest block */
+enum { EL_QUANT_GROUPS = 8 }; /* groups in the largest block */
 
-/* Whether el_quant_codes knows the type. */
+/* Whether el_quant_codes supports the type. */
 bool el_quant_has_codes(el_type type);
-/* The groups of one block, at any address; out: [block / 32]. */
+/* Reads the groups of one block at any address; out: [block / 32]. */
 void el_quant_codes(el_type type, const void *block, el_quant_group *out);
 
 float el_f16_to_f32(uint16_t h);
 
-/* Little-endian, at any alignment. */
+/* Loads a little-endian number from any address. */
 static inline uint16_t el_load_u16(const unsigned char *p) {
   uint16_t v;
   memcpy(&v, p, 2);
@@ -85,9 +86,10 @@ static inline uint32_t el_load_u32(const unsigned char *p) {
   return v;
 }
 
-uint16_t el_f32_to_f16(float f);                              /* round to nearest even; overflow gives infinity */
+uint16_t el_f32_to_f16(float f);                              /* rounds to nearest even; overflow
+                                                               * becomes infinity */
 void el_f32_to_f16_n(const float *src, uint16_t *dst, int n); /* the same for n values */
 float el_bf16_to_f32(uint16_t b);
-uint16_t el_f32_to_bf16(float f); /* round to nearest even */
+uint16_t el_f32_to_bf16(float f); /* rounds to nearest even */
 
 #endif

@@ -1,9 +1,10 @@
-/* Weight types whose values are small integers times scales: the IQ types, whose integers come out of codebooks, the
- * ternary and binary ones, and the FP4 ones, whose eight magnitudes are integers once doubled. One decoder gives both
- * the floats (el_dequantize) and the codes that packing keeps.
+/* Weight types whose values are small integers times scales: the IQ types, whose integers come from
+ * codebooks; the ternary and binary types; and the FP4 types, whose eight magnitudes are integers
+ * when doubled. One decoder yields both the floats (el_dequantize) and the codes that packing
+ * keeps.
  *
- * Every product of a scale and a code has at most 22 significant bits, so floats are exact whatever the order of
- * operations, and the same bits as those of ggml and of the gguf package. */
+ * Every product of a scale and a code has at most 22 significant bits. So floats are exact in any
+ * order of operations, with the same bits as in ggml and the gguf package. */
 #include <assert.h>
 #include <math.h>
 #include <string.h>
@@ -21,7 +22,8 @@ static inline void set_group_scales(el_quant_group *g, float unit, int first, in
   g->mul[1] = second;
 }
 
-/* --- codebooks of 16 values: low nibbles are the first half of the codes, high ones the second */
+/* --- codebooks of 16 values: low nibbles hold the first half of the codes, high nibbles the
+ * second */
 
 static const int8_t iq4_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
 /* E2M1 (OCP Microscaling Formats, version 1.0), doubled */
@@ -40,7 +42,7 @@ static void iq4_nl(const uint8_t *b, el_quant_group *g) {
   nibbles(b + 2, iq4_values, 16, g->code);
 }
 
-/* d, scales_h[2], scales_l[4], qs[128]: 6-bit scales, less 32 */
+/* d, scales_h[2], scales_l[4], qs[128]: scales have 6 bits, minus 32 */
 static void iq4_xs(const uint8_t *b, el_quant_group *g) {
   float d = load_group_scale(b);
   for (int j = 0; j < 8; j++) {
@@ -50,13 +52,13 @@ static void iq4_xs(const uint8_t *b, el_quant_group *g) {
   }
 }
 
-/* e, qs[16]: 2^(e - 127), half of it as the codes are doubled. */
+/* e, qs[16]: the scale is 2^(e - 127), halved because the codes are doubled. */
 static void mxfp4(const uint8_t *b, el_quant_group *g) {
   set_group_scales(g, ldexpf(1.0f, b[0] - 128), 1, 1);
   nibbles(b + 1, fp4_values, 16, g->code);
 }
 
-/* The unsigned E4M3 number x in units of 2^-9; its highest code is a NaN, which ggml reads as 0. */
+/* The unsigned E4M3 number x in units of 2^-9. Its highest code is a NaN, which ggml reads as 0. */
 static int e4m3(uint8_t x) {
   int exponent = x >> 3 & 15, mantissa = x & 7;
   if (x == 0x7f) return 0;
@@ -74,13 +76,13 @@ static void nvfp4(const uint8_t *b, el_quant_group *g) {
 
 /* --- one, two and three values */
 
-/* d, qs[16]: a bit each, -1 or 1 */
+/* d, qs[16]: one bit each, -1 or 1 */
 static void q1_0(const uint8_t *b, el_quant_group *g) {
   for (int i = 0; i < 128; i++) g[i / 32].code[i % 32] = (b[2 + i / 8] >> (i % 8) & 1) ? 1 : -1;
   for (int j = 0; j < 4; j++) set_group_scales(&g[j], load_group_scale(b), 1, 1);
 }
 
-/* d, qs[16]: two bits each, less 1 */
+/* d, qs[16]: two bits each, minus 1 */
 static void q2_0(const uint8_t *b, el_quant_group *g) {
   for (int i = 0; i < 64; i++) g[i / 32].code[i % 32] = (int8_t)((b[2 + i / 4] >> (2 * (i % 4)) & 3) - 1);
   for (int j = 0; j < 2; j++) set_group_scales(&g[j], load_group_scale(b), 1, 1);
@@ -94,8 +96,8 @@ static void tq2_0(const uint8_t *b, el_quant_group *g) {
   }
 }
 
-/* qs[48], qh[4], d: a byte x is the fraction x / 256, whose digits to the base 3 are values of five runs (qh: four).
- * Runs are as long as there are bytes in a part: 32, 16 and 4. */
+/* qs[48], qh[4], d: a byte x is the fraction x / 256, whose base-3 digits are the values of five
+ * runs (qh: four). A run is as long as its array section has bytes: 32, 16 and 4. */
 static void tq1_0(const uint8_t *b, el_quant_group *g) {
   static const struct { int at, n, runs; } parts[] = {{0, 32, 5}, {32, 16, 5}, {48, 4, 4}};
   int i = 0;
@@ -111,9 +113,9 @@ static void tq1_0(const uint8_t *b, el_quant_group *g) {
   for (int j = 0; j < 8; j++) set_group_scales(&g[j], load_group_scale(b + 52), 1, 1);
 }
 
-/* --- codebooks of 8 or 4 values at once */
+/* --- codebooks of 8 or 4 values at a time */
 
-/* 8 magnitudes, and a bit for each that is set when it is negative */
+/* 8 magnitudes, with a bit for each that is set if it is negative. */
 static inline void grid_of_8(uint16_t entry, const int8_t *magnitudes, unsigned negative, int8_t *code) {
   for (int j = 0; j < 8; j++) {
     int8_t v = magnitudes[entry >> (2 * j) & 3];
@@ -130,13 +132,13 @@ static inline void grids_of_4(uint16_t first, uint16_t second, const int8_t *mag
   }
 }
 
-/* Seven sign bits; the eighth makes their number even. */
+/* Seven sign bits, and an eighth that makes the number of set bits even. */
 static inline unsigned even_signs(uint32_t seven) {
   seven &= 127;
   return seven | (unsigned)__builtin_parity(seven) << 7;
 }
 
-/* The index 3 does not occur. */
+/* Index 3 does not occur. */
 static const int8_t iq2_magnitudes[4] = {8, 25, 43, 0};
 static const int8_t iq3_xxs_magnitudes[8] = {4, 12, 20, 28, 36, 44, 52, 62};
 static const int8_t iq3_s_magnitudes[8] = {1, 3, 5, 7, 9, 11, 13, 15};
@@ -154,7 +156,7 @@ static void iq2_xxs(const uint8_t *b, el_quant_group *g) {
   }
 }
 
-/* The two scales, of 16 values each, in a byte. */
+/* Both scales of a group, for 16 values each, are in one byte. */
 static inline void set_iq2_scales(el_quant_group *g, float unit, uint8_t scales) {
   set_group_scales(g, unit, 2 * (scales & 15) + 1, 2 * (scales >> 4) + 1);
 }
@@ -213,7 +215,7 @@ static void iq3_s(const uint8_t *b, el_quant_group *g) {
   }
 }
 
-/* -1, 0 or 1, plus or minus an eighth: eight times that are whole numbers, -9 to 9. */
+/* Codes are -1, 0 or 1, plus or minus an eighth; eight times that are the integers -9 to 9. */
 static inline void ternary_grid(uint16_t entry, bool minus, int8_t *code) {
   for (int j = 0; j < 8; j++) code[j] = (int8_t)(8 * ((entry >> (2 * j) & 3) - 1) + (minus ? -1 : 1));
 }
@@ -230,8 +232,8 @@ static void iq1_s(const uint8_t *b, el_quant_group *g) {
   }
 }
 
-/* index[32], qh[16] (nibbles: three high bits of the index, the eighth's sign), scales[4] (u16: four of 3 bits, then a
- * nibble of d, the lowest first) */
+/* index[32], qh[16] (nibbles: three high bits of the index, the eighth's sign), scales[4] (u16:
+ * four of 3 bits, then a nibble of d, the lowest first) */
 static void iq1_m(const uint8_t *b, el_quant_group *g) {
   uint16_t scales[4], d = 0;
   for (int i = 0; i < 4; i++) {

@@ -1,5 +1,6 @@
-/* Codebooks of the IQ types: made by tools/golden/grids.py from gguf 0.19.0; do not edit. An entry has 8 values of 2
- * bits, or 4 of 3 bits (iq3), each an index; quant_codes.c says into what. */
+/* Codebooks of the IQ types, made by tools/golden/grids.py from gguf 0.19.0; do not edit. An entry
+ * holds 8 values of 2 bits, or 4 of 3 bits (iq3). Each value is an index; quant_codes.c says into
+ * which table. */
 #ifndef EL_FORMAT_QUANT_GRIDS_H
 #define EL_FORMAT_QUANT_GRIDS_H
 

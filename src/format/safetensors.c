@@ -13,9 +13,9 @@
 
 enum {
   PREFIX = 8, /* bytes of the header's length */
-  /* An adapter on all layers of a 405B model has a header of 300 KB. The reference implementation allows 100 MB, but
-   * parsed JSON takes some 20 times its text: this bounds what a hostile header can make us allocate at about 200 MB.
-   */
+  /* bytes: an adapter on all layers of a 405B model has a header of 300 KB. The reference
+   * implementation allows 100 MB, but parsed JSON takes about 20 times its text: this limit bounds
+   * what a hostile header can allocate at about 200 MB. */
   MAX_HEADER = 8 << 20,
   MAX_DIMS = sizeof((el_st_tensor){0}.shape) / sizeof((el_st_tensor){0}.shape[0])
 };
@@ -23,16 +23,16 @@ static const char METADATA[] = "__metadata__";
 
 struct el_safetensors {
   char *path;
-  size_t size;               /* of the file */
-  const unsigned char *data; /* the whole of it; NULL: only its header was read */
-  json_t *header;            /* names, dtypes and metadata are its strings */
-  json_t *metadata;          /* borrowed from it; NULL: none */
+  size_t size;               /* of the file, bytes */
+  const unsigned char *data; /* the whole file; NULL: only its header was read */
+  json_t *header;            /* names, dtypes and metadata point into it */
+  json_t *metadata;          /* owned by `header`; NULL: none */
   size_t n;
   el_st_tensor *tensors;
   el_index_entry *index;
 };
 
-/* Bits of an item; 0: a dtype that we do not know, whose length cannot be checked. */
+/* Bits of an item; 0: an unknown dtype, whose length cannot be checked. */
 static int dtype_bits(const char *name) {
   static const struct {
     const char *name;
@@ -51,14 +51,10 @@ static el_st_dtype dtype_of(const char *name) {
   return strcmp(name, "BF16") ? EL_ST_OTHER : EL_ST_BF16;
 }
 
-static el_str view_cstring(const char *s) {
-  return (el_str){s, strlen(s)};
-}
-
 static el_status read_tensor_entry(el_safetensors *s, const char *key, json_t *info, size_t data_size, el_st_tensor *t,
                                    el_error *err) {
   char name[EL_SHOW], type[EL_SHOW];
-  el_str_show(view_cstring(key), name, sizeof name);
+  el_str_show(el_str_of(key), name, sizeof name);
   json_t *dtype = json_object_get(info, "dtype"), *shape = json_object_get(info, "shape"),
          *offsets = json_object_get(info, "data_offsets");
   if (!json_is_string(dtype) || !json_is_array(shape) || !json_is_array(offsets))
@@ -93,7 +89,7 @@ static el_status read_tensor_entry(el_safetensors *s, const char *key, json_t *i
   if (bits && (__builtin_mul_overflow(n, bits, &n_bits) || n_bits / 8 != e - b))
     return el_fail_about(err, EL_ERR_FORMAT, s->path,
                          "tensor %s: its shape needs %" PRId64 " values of %s, it has %" PRId64 " bytes", name, n,
-                         el_str_show(view_cstring(t->dtype_name), type, sizeof type), e - b);
+                         el_str_show(el_str_of(t->dtype_name), type, sizeof type), e - b);
   t->offset = s->size - data_size + (size_t)b;
   t->data = s->data ? s->data + t->offset : NULL;
   t->n_bytes = (size_t)(e - b);
@@ -106,7 +102,7 @@ static int by_range(const void *x, const void *y) {
   return (a->n_bytes > b->n_bytes) - (a->n_bytes < b->n_bytes);
 }
 
-/* The tensors cover the data exactly: no overlap, no hole, nothing after the last. */
+/* Checks that tensors cover the data exactly: no overlap, no hole, nothing after the last. */
 static el_status check_cover(el_safetensors *s, size_t data_size, el_error *err) {
   char name[EL_SHOW];
   size_t at = s->size - data_size;
@@ -118,7 +114,7 @@ static el_status check_cover(el_safetensors *s, size_t data_size, el_error *err)
   for (size_t i = 0; !status && i < s->n; i++) {
     if (sorted[i]->offset != at)
       status = el_fail_about(
-          err, EL_ERR_FORMAT, s->path, "tensor %s %s", el_str_show(view_cstring(sorted[i]->name), name, sizeof name),
+          err, EL_ERR_FORMAT, s->path, "tensor %s %s", el_str_show(el_str_of(sorted[i]->name), name, sizeof name),
           sorted[i]->offset < at ? "overlaps another one" : "comes after bytes that belong to no tensor");
     at = sorted[i]->offset + sorted[i]->n_bytes;
   }
@@ -132,18 +128,18 @@ static el_status read_metadata(el_safetensors *s, json_t *metadata, el_error *er
   const char *key;
   json_t *value;
   char shown[EL_SHOW];
-  if (json_is_null(metadata)) return EL_OK; /* as mlx writes it where there is none */
+  if (json_is_null(metadata)) return EL_OK; /* mlx writes null where there is none */
   if (!json_is_object(metadata)) return el_fail_about(err, EL_ERR_FORMAT, s->path, "%s is not an object", METADATA);
   json_object_foreach(metadata, key, value) {
     if (!json_is_string(value))
       return el_fail_about(err, EL_ERR_FORMAT, s->path, "%s: the value of %s is not a string", METADATA,
-                           el_str_show(view_cstring(key), shown, sizeof shown));
+                           el_str_show(el_str_of(key), shown, sizeof shown));
   }
   s->metadata = metadata;
   return EL_OK;
 }
 
-/* The header's length, from the first bytes of a file. */
+/* Reads the header's length from the first bytes of a file. */
 static el_status header_length(el_safetensors *s, const unsigned char *prefix, size_t *out, el_error *err) {
   uint64_t len = 0;
   for (int i = 0; i < PREFIX; i++) len |= (uint64_t)prefix[i] << (8 * i);
@@ -163,13 +159,14 @@ static el_status parse_tensor_entries(el_safetensors *s, const char *text, size_
   if (len == 0 || text[0] != '{') return el_fail_about(err, EL_ERR_FORMAT, s->path, "its header is not a JSON object");
   json_error_t json_err;
   char shown[EL_SHOW];
-  /* Refuses what is not UTF-8, NUL in strings, nesting beyond 2048, integers beyond 64 bits. */
+  /* The parser refuses what is not UTF-8, NUL in strings, nesting beyond 2048 and integers beyond
+   * 64 bits. */
   bool no_memory;
   s->header = el_json_load(text, len, JSON_REJECT_DUPLICATES, &json_err, &no_memory);
   if (!s->header && no_memory) return el_fail_about(err, EL_ERR_NO_MEMORY, s->path, "no memory for its header");
   if (!s->header)
     return el_fail_about(err, EL_ERR_FORMAT, s->path, "its header, at byte %d: %s", json_err.position,
-                         el_str_show(view_cstring(json_err.text), shown, sizeof shown));
+                         el_str_show(el_str_of(json_err.text), shown, sizeof shown));
 
   size_t data_size = s->size - PREFIX - len;
   size_t n = json_object_size(s->header);
@@ -185,10 +182,10 @@ static el_status parse_tensor_entries(el_safetensors *s, const char *text, size_
       continue;
     }
     if ((status = read_tensor_entry(s, key, value, data_size, &s->tensors[s->n], err))) return status;
-    s->index[s->n] = (el_index_entry){view_cstring(key), s->n};
+    s->index[s->n] = (el_index_entry){el_str_of(key), s->n};
     s->n++;
   }
-  el_index_sort(s->index, s->n); /* no duplicates: the parser refuses them */
+  el_index_sort(s->index, s->n); /* there are no duplicates: the parser refuses them */
   return check_cover(s, data_size, err);
 }
 
@@ -267,7 +264,7 @@ const el_st_tensor *el_safetensors_at(const el_safetensors *s, size_t i) {
 }
 
 const el_st_tensor *el_safetensors_find(const el_safetensors *s, const char *name) {
-  const el_index_entry *e = el_index_find(s->index, s->n, view_cstring(name));
+  const el_index_entry *e = el_index_find(s->index, s->n, el_str_of(name));
   return e ? &s->tensors[e->i] : NULL;
 }
 

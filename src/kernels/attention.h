@@ -1,32 +1,38 @@
-/* Attention over pages of keys and values, written once over 16 float lanes: included by ops.h.
+/* Attention over pages of keys and values, written once over 16 float lanes and included by ops.h.
  *
- * Positions go in blocks of EL_ATTN_BLOCK, with a running maximum and sum (online softmax: arXiv 1805.02867, used for
- * attention in arXiv 2205.14135), so that keys and values are read once, side by side, and scores stay in the
- * first-level cache however long the sequence is. Per query and block:
- *   s[t] = q . k[t], dimensions in order                    q is scaled by the score's scale and log2(e) before
+ * Positions are processed in blocks of EL_ATTN_BLOCK with a running maximum and sum (online
+ * softmax: arXiv 1805.02867, used for attention in arXiv 2205.14135). So keys and values are read
+ * once, side by side, and scores stay in the first-level cache however long the sequence is. For
+ * each query and block:
+ *   s[t] = q . k[t], dimensions in order; q is first scaled by the score's scale and log2(e)
  *     of 8-bit codes: (sum of products, exact) * (scale of k[t] * scale of q)
  *     with a cap: c * tanh(s[t] / c), c = cap * log2(e)
  *   m' = max(m, s) ; c = 2^(m - m') ; p[t] = 2^(s[t] - m')
- *   sum = sum * c + p                                       in 16 lanes, position t in lane t mod 16
+ *   sum = sum * c + p    in 16 lanes, position t in lane t mod 16
  *   o = o * c ; o += p[t] * v[t], t in order
  *     of 8-bit codes: o += (p[t] * scale of v[t]) * code
- * Positions before a query's window have p[t] = 0, and its first block is the one where its window begins.
  *
- * This begins anew with every EL_ATTN_SPAN positions, so that threads may share those of one head. What spans give, the
- * 16 lanes of a sum added up, is joined in the order of positions, the first as it is:
+ * Positions before a query's window have p[t] = 0, and its first block is the one where its window
+ * begins.
+ *
+ * This starts anew with every EL_ATTN_SPAN positions, so that threads may share the positions of
+ * one head. The results of spans, with the 16 lanes of a sum added up, are joined in the order of
+ * positions; the first is taken as it is:
  *   M' = max(M, m) ; a = 2^(M - M') ; b = 2^(m - M')
- *   S = S * a + sum * b ; O = O * a + o * b                 the second product fused with the addition
- * and at the end O / S; a sink goes into maximum and sum there.
+ *   S = S * a + sum * b ; O = O * a + o * b    the second product fused with the addition
  *
- * That is the definition; what a query gives does not depend on the queries that share the call, nor on whether one
- * call joins the spans or several left their parts for attend_join. They only decide how often a key or a value is used
- * that was read and converted: a tile takes the query heads that share a KV head, of several rows of a prompt. */
+ * The result is O / S; a sink goes into maximum and sum at this point.
+ *
+ * All of this is the definition. A query's result depends neither on the other queries of the call
+ * nor on whether one call joins the spans or several leave partial results for attend_join. These
+ * only decide how often a key or a value is used once it has been read and converted: a tile takes
+ * the query heads that share a KV head, for several rows of a prompt. */
 #ifndef EL_KERNELS_ATTENTION_H
 #define EL_KERNELS_ATTENTION_H
 
 /* ------------------------------------------------------------------- pages */
 
-/* Where things lie in the piece of a page that is a layer's and head's; see kernels.h. */
+/* Where things are in a layer's and head's piece of a page; see kernels.h. */
 EL_INLINE size_t kv_value_bytes(el_kv_type type) {
   return type == EL_KV_Q8 ? 1 : 2;
 }
@@ -37,7 +43,7 @@ EL_INLINE size_t kv_scales_at(int hd) {
   return kv_values_at(EL_KV_Q8, hd) + (size_t)hd * EL_LANES;
 }
 
-/* The largest magnitude; NaN if a value is not finite, so that the damage is seen. */
+/* The largest magnitude; NaN if a value is not finite, so that the damage shows. */
 static float kv_amax(const float *x, int n) {
   float amax = 0, finite = 0;
   for (int i = 0; i < n; i++) {
@@ -46,7 +52,7 @@ static float kv_amax(const float *x, int n) {
   }
   return finite == 0 ? amax : NAN;
 }
-/* NaN becomes any code: its scale is NaN too. */
+/* A NaN may become any code, since its scale is NaN too. */
 EL_INLINE int kv_code(float x, float inverse) {
   float c = rintf(x * inverse);
   return c >= 127 ? 127 : c > -127 ? (int)c : -127;
@@ -58,7 +64,9 @@ static void kv_write_q8(unsigned char *page_at, int slot, int hd, const float *k
   for (int i = 0; i < 2; i++) {
     const float amax = kv_amax(x[i], hd);
     uint16_t d = isnan(amax) ? 0x7e00 : f16_from_f32(amax / 127.0f);
-    if (el_f16_to_f32(d) * 127.0f < amax) d++; /* up, so that no code is cut off: small ones have few bits */
+    if (el_f16_to_f32(d) * 127.0f < amax)
+      d++; /* rounded up, so that no code is cut off: small
+            * scales have few bits */
     memcpy(page_at + kv_scales_at(hd) + (size_t)(i * EL_LANES + slot) * 2, &d, 2);
     inverse[i] = el_f16_to_f32(d) > 0 ? 1.0f / el_f16_to_f32(d) : 0;
   }
@@ -78,15 +86,16 @@ static void op_kv_write(el_kv_type type, unsigned char *page_at, int slot, int h
   (type == EL_KV_Q8 ? kv_write_q8 : kv_write_f16)(page_at, slot, head_dim, key, value);
 }
 
-/* Up to the last that the call reads. */
+/* Pages up to the last one that the call reads. */
 EL_INLINE int attn_n_pages(const el_attn *a) {
   const int n = (a->n_pos + a->n_rows - 1 + EL_LANES - 1) / EL_LANES, end = a->span_end * (EL_ATTN_SPAN / EL_LANES);
-  return a->parts && end < n ? end : n;
+  return a->partials && end < n ? end : n;
 }
 EL_INLINE const unsigned char *attn_page(const el_attn *a, int i) {
   return a->kv + (size_t)a->pages[i] * a->page_bytes + a->offset;
 }
-/* Beyond the end: a page of what will be read next, or the last one, which is there. */
+/* The page `i`, or beyond the end a page of what will be read next, or the last page, which always
+ * exists. */
 EL_INLINE const unsigned char *attn_page_ahead(const el_attn *a, int i, int n_pages) {
   if (i < n_pages) return attn_page(a, i);
   i -= n_pages;
@@ -98,25 +107,26 @@ EL_INLINE const unsigned char *attn_page_ahead(const el_attn *a, int i, int n_pa
 
 typedef struct attn_tile {
   const el_attn *a;
-  int n;                         /* queries */
-  int n_pos[EL_ATTN_TILE];       /* in ascending order */
-  int sees[EL_ATTN_TILE];        /* the first position that it sees; ascending too */
-  int from[EL_ATTN_TILE];        /* the same in the span that is at work */
-  float *o[EL_ATTN_TILE];        /* [head_dim] each: of that span, not divided */
-  float max[EL_ATTN_TILE + 8];   /* m; whole vectors */
+  int n;                         /* number of queries */
+  int n_pos[EL_ATTN_TILE];       /* the positions of each query, in ascending order */
+  int sees[EL_ATTN_TILE];        /* the first position that each query sees; ascending too */
+  int from[EL_ATTN_TILE];        /* the same within the current span */
+  float *o[EL_ATTN_TILE];        /* [head_dim] each: o of that span, not divided */
+  float max[EL_ATTN_TILE + 8];   /* m; padded to whole vectors */
   float scale[EL_ATTN_TILE + 8]; /* c of the block */
   vf sum[EL_ATTN_TILE];
-  /* Queries in groups that go together, scaled: for F16 keys [head_dim][queries of the group]; for 8-bit keys, in the
-   * same memory, [ceil(head_dim / 4)][queries of the group][4] codes, with what a code means and the sum of a query's
-   * codes. */
+  /* Scaled queries, in groups that are processed together. For F16 keys: [head_dim][queries of the
+   * group]. For 8-bit keys, in the same memory: [ceil(head_dim / 4)][queries of the group][4]
+   * codes, with the scale and the sum of each query's codes. */
   float *qf;
   int8_t *qc;
   float qd[EL_ATTN_TILE];
   int32_t qsum[EL_ATTN_TILE];
-  float *scores; /* [EL_ATTN_TILE][EL_ATTN_BLOCK]: s, then p */
+  float *scores; /* [EL_ATTN_TILE][EL_ATTN_BLOCK]: s, later p */
 } attn_tile;
 
-/* 2^x for x <= 0, at least 2^-126; 1 for 0. Polynomial of degree 6, relative error 2e-8 before rounding. */
+/* 2^x for x <= 0, at least 2^-126; 1 for 0. A polynomial of degree 6 with relative error 2e-8
+ * before rounding. */
 EL_INLINE vf vf_exp2(vf x) {
   x = vf_max(x, vf_set1(-126.0f));
   vf n = vf_round(x), r = vf_sub(x, n);
@@ -130,8 +140,9 @@ EL_INLINE vf vf_exp2(vf x) {
   return vf_mul(p, vf_pow2(n));
 }
 
-/* Scores of queries [first, first + G) for the 16 positions of each of P pages; s: [G][EL_ATTN_BLOCK]. Meanwhile the
- * keys of the pages `ahead` are fetched; NULL: nothing. */
+/* Scores of queries [first, first + G) for the 16 positions of each of P pages; s:
+ * [G][EL_ATTN_BLOCK]. Meanwhile the keys of the pages `ahead` are fetched; NULL: nothing is
+ * fetched. */
 EL_INLINE void attn_scores_f16(const attn_tile *t, int first, const unsigned char *const *pages,
                                const unsigned char *const *ahead, float *s, int G, int P) {
   const int hd = t->a->head_dim;
@@ -186,20 +197,22 @@ EL_INLINE void attn_scores_q8(const attn_tile *t, int first, const unsigned char
   }
 }
 
-/* Positions of the block that query i sees; 0 or less: none. */
+/* How many positions of the block query i sees; 0 or less: none. */
 EL_INLINE int attn_n_seen(const attn_tile *t, int i, int block) {
   const int n = t->n_pos[i] - block;
   return n < EL_ATTN_BLOCK ? n : EL_ATTN_BLOCK;
 }
 
-/* Positions of the block before the first that query i sees; all of them where that is in a later block. */
+/* How many positions of the block come before the first that query i sees; all if that one is in a
+ * later block. */
 EL_INLINE int attn_n_before(const attn_tile *t, int i, int block) {
   const int n = t->from[i] - block;
   return n < 0 ? 0 : n < EL_ATTN_BLOCK ? n : EL_ATTN_BLOCK;
 }
 
-/* Scores of G queries for the first n positions of the block, from the page on where the first of them begins to see. A
- * page that is missing in the last P is replaced by the one before; its scores do not count. */
+/* Scores of G queries for the first n positions of the block, from the page in which the first of
+ * them begins to see. A page missing from the last P is replaced by the one before; its scores do
+ * not count. */
 EL_INLINE void attn_scores(attn_tile *t, int first, int block, int n, bool fetch, int G, el_kv_type type) {
   enum { MOST = 4 };
   const el_attn *a = t->a;
@@ -220,8 +233,8 @@ EL_INLINE void attn_scores(attn_tile *t, int first, int block, int n, bool fetch
   }
 }
 
-/* The scores k to k + 15 of a block of which [begin, end) count; `fill` in the place of others, which may be anything,
- * NaN included: of positions that the row does not see. */
+/* Scores k to k + 15 of a block, of which [begin, end) count. Others are replaced by `fill`: they
+ * belong to positions that the row does not see and may be anything, including NaN. */
 EL_INLINE vf attn_load(const float *s, int k, int begin, int end, float fill) {
   if (k >= begin && k + EL_LANES <= end) return vf_load(s + k);
   float x[EL_LANES];
@@ -229,7 +242,8 @@ EL_INLINE vf attn_load(const float *s, int k, int begin, int end, float fill) {
   return vf_load(x);
 }
 
-/* Scores to probabilities, times the scales of 8-bit values, for all queries of the tile. */
+/* Turns scores into probabilities, times the scales of 8-bit values, for all queries of the
+ * tile. */
 static void attn_softmax(attn_tile *t, int block) {
   float top[EL_ATTN_TILE];
   for (int i = 0; i < EL_ATTN_TILE + 8; i++) t->scale[i] = 0;
@@ -277,15 +291,15 @@ EL_INLINE vf attn_value(const unsigned char *v, int n, el_kv_type type) {
   return type == EL_KV_Q8 ? vf_load_i8(v) : vf_load_f16(v);
 }
 
-/* o = o * c + p V for queries [first, first + G) and C times 16 dimensions from d0 on, of which `width` exist. With
- * `fetch`, the same dimensions of the values of the block ahead are fetched. */
+/* o = o * c + p V for queries [first, first + G) and C times 16 dimensions from d0 on, of which
+ * `width` exist. With `fetch`, the same dimensions of the values of the next block are fetched. */
 EL_INLINE void attn_values(attn_tile *t, int first, int d0, int width, int block, bool fetch, int G, int C,
                            el_kv_type type) {
   const el_attn *a = t->a;
   const int n_pages = attn_n_pages(a);
   const size_t each = kv_value_bytes(type), stride = (size_t)a->head_dim * each,
                at = kv_values_at(type, a->head_dim) + (size_t)d0 * each;
-  /* Rows come in order of position: the first query sees the least, the last the most. */
+  /* Rows are in order of position: the first query sees the fewest positions, the last the most. */
   const int all = attn_n_seen(t, first, block), any = attn_n_seen(t, first + G - 1, block);
   if (any <= 0) return;
   const float *p = t->scores + first * EL_ATTN_BLOCK;
@@ -331,7 +345,7 @@ EL_INLINE void attn_values(attn_tile *t, int first, int d0, int width, int block
       if (block < t->n_pos[first + i]) store_n(t->o[first + i] + d0 + c * EL_LANES, o[i * C + c], width - c * EL_LANES);
 }
 
-/* All dimensions of G queries: as many at once as there are registers for. */
+/* All dimensions of G queries: as many at a time as there are registers for. */
 EL_INLINE void attn_values_group(attn_tile *t, int first, int block, bool fetch, int G, el_kv_type type) {
   const int C = VF_VALUES / G >= 4 ? 4 : VF_VALUES / G >= 2 ? 2 : 1, hd = t->a->head_dim;
   int d = 0;
@@ -342,7 +356,7 @@ EL_INLINE void attn_values_group(attn_tile *t, int first, int block, bool fetch,
 
 /* ------------------------------------------------------------------ groups */
 
-/* One function for each size of a group and type of keys and values. */
+/* One function for each size of a group and each type of keys and values. */
 typedef void (*attn_scores_fn)(attn_tile *t, int first, int block, int n, bool fetch);
 typedef void (*attn_values_fn)(attn_tile *t, int first, int block, bool fetch);
 #define EL_ATTN_SCORES(G)                                                                  \
@@ -379,7 +393,8 @@ EL_ATTN_VALUES(5)
 EL_ATTN_VALUES(6)
 #endif
 
-/* The largest first: what is left of the queries goes in smaller groups. fn: by el_kv_type. */
+/* The largest group first: the remaining queries go in smaller groups. fn: indexed by
+ * el_kv_type. */
 #define EL_ATTN_ENTRY(what, G)                    \
   {                                               \
     G, {                                          \
@@ -407,7 +422,7 @@ static const struct {
 #endif
     EL_ATTN_ENTRY(values, 1)};
 
-/* Lays out the queries [i, i + G) as a group's scores read them. q: [head_dim] each. */
+/* Lays out queries [i, i + G) as the scores of a group read them. q: [head_dim] each. */
 static void attn_pack_group(attn_tile *t, const float *const *q, int i, int G) {
   const int hd = t->a->head_dim, quads = (hd + 3) / 4;
   const float scale = t->a->scale * 1.44269504f; /* log2(e) */
@@ -431,7 +446,7 @@ static void attn_pack_group(attn_tile *t, const float *const *q, int i, int G) {
 
 /* ------------------------------------------------------------------- spans */
 
-/* Scores, probabilities and output of one span, with the maximum and the lanes' sums in the tile. */
+/* Scores, probabilities and output of one span; maximum and lanes' sums stay in the tile. */
 static void attn_span(attn_tile *t, int span) {
   const el_attn *a = t->a;
   const int begin = span * EL_ATTN_SPAN, n = t->n,
@@ -455,7 +470,7 @@ static void attn_span(attn_tile *t, int span) {
   }
 }
 
-/* Whether query i sees positions of a span. */
+/* Whether query i sees any position of a span. */
 EL_INLINE bool attn_sees(const attn_tile *t, int i, int span) {
   return t->n_pos[i] > span * EL_ATTN_SPAN && t->sees[i] < (span + 1) * EL_ATTN_SPAN;
 }
@@ -463,13 +478,13 @@ EL_INLINE bool attn_is_first(const attn_tile *t, int i, int span) {
   return t->sees[i] / EL_ATTN_SPAN == span;
 }
 
-/* What the spans before gave, joined. */
+/* The joined result of the spans so far. */
 typedef struct attn_total {
   float *out[EL_ATTN_TILE]; /* [head_dim] each: O */
   float max[EL_ATTN_TILE], sum[EL_ATTN_TILE];
 } attn_total;
 
-/* Joins a span. o: [head_dim] each; where a query's first span is, that is out. */
+/* Joins a span to the total. o: [head_dim] each; for a query's first span, o is `out` itself. */
 static void attn_join(const attn_tile *t, int span, float *const *o, const float *max, const float *sum,
                       attn_total *to) {
   const int hd = t->a->head_dim;
@@ -500,7 +515,8 @@ static void attn_join(const attn_tile *t, int span, float *const *o, const float
   }
 }
 
-/* What O is multiplied by when a sink takes part: 2^(M - m) / (S 2^(M - m) + 2^(sink - m)), m the larger. */
+/* The factor of O when a sink takes part: 2^(M - m) / (S 2^(M - m) + 2^(sink - m)), where m is the
+ * larger of M and sink. */
 static float attn_inverse_with_sink(float max, float sum, float sink) {
   const float s = sink * 1.44269504f, m = s > max ? s : max;
   float c[EL_LANES], e[EL_LANES];
@@ -509,7 +525,7 @@ static float attn_inverse_with_sink(float max, float sum, float sink) {
   return c[0] / fmaf(sum, c[0], e[0]);
 }
 
-/* O / S. first: the tile's first query of the call. */
+/* Divides O by S. first: the tile's first query in the call. */
 static void attn_divide(const attn_tile *t, int first, const attn_total *total) {
   const el_attn *a = t->a;
   const int hd = a->head_dim;
@@ -522,7 +538,7 @@ static void attn_divide(const attn_tile *t, int first, const attn_total *total) 
   }
 }
 
-/* A tile of queries [first, first + n) of the call, and where their results go. */
+/* Sets up a tile of queries [first, first + n) of the call, and where their results go. */
 static void attn_tile_set(attn_tile *t, attn_total *total, const el_attn *a, int first, int n) {
   t->a = a;
   t->n = n;
@@ -563,22 +579,23 @@ static void attn_tile_run(const el_attn *a, int first, int n) {
   attn_divide(&t, first, &total);
 }
 
-/* Where the parts of a span begin, of queries from `first` on. */
-EL_INLINE float *attn_parts(const el_attn *a, int span, int first) {
+/* Where the partial results of a span begin, for queries from `first` on. */
+EL_INLINE float *attn_partials(const el_attn *a, int span, int first) {
   int begin, end;
   el_attn_spans(a->n_pos, a->window, &begin, &end);
-  return a->parts + ((size_t)(span - begin) * (size_t)(a->n_rows * a->n_q) + (size_t)first) * el_attn_part(a->head_dim);
+  return a->partials +
+         ((size_t)(span - begin) * (size_t)(a->n_rows * a->n_q) + (size_t)first) * el_attn_partial(a->head_dim);
 }
 
-/* Leaves a part of each span of the call. */
+/* Leaves a partial result for each span of the call. */
 static void attn_tile_spans(const el_attn *a, int first, int n) {
   attn_tile t;
   attn_total total;
   attn_tile_set(&t, &total, a, first, n);
   attn_pack(&t, first);
   for (int span = a->span_begin; span < a->span_end; span++) {
-    float *parts = attn_parts(a, span, first);
-    for (int i = 0; i < n; i++) t.o[i] = parts + (size_t)i * el_attn_part(a->head_dim);
+    float *partials = attn_partials(a, span, first);
+    for (int i = 0; i < n; i++) t.o[i] = partials + (size_t)i * el_attn_partial(a->head_dim);
     attn_span(&t, span);
     for (int i = 0; i < n; i++) {
       t.o[i][a->head_dim] = t.max[i];
@@ -592,9 +609,9 @@ static void attn_tile_join(const el_attn *a, int first, int n) {
   attn_total total;
   attn_tile_set(&t, &total, a, first, n);
   for (int span = t.sees[0] / EL_ATTN_SPAN; span * EL_ATTN_SPAN < t.n_pos[n - 1]; span++) {
-    float max[EL_ATTN_TILE], sum[EL_ATTN_TILE], *o[EL_ATTN_TILE], *parts = attn_parts(a, span, first);
+    float max[EL_ATTN_TILE], sum[EL_ATTN_TILE], *o[EL_ATTN_TILE], *partials = attn_partials(a, span, first);
     for (int i = 0; i < n; i++) {
-      o[i] = parts + (size_t)i * el_attn_part(a->head_dim);
+      o[i] = partials + (size_t)i * el_attn_partial(a->head_dim);
       max[i] = o[i][a->head_dim];
       sum[i] = o[i][a->head_dim + 1];
       if (attn_is_first(&t, i, span)) memcpy(total.out[i], o[i], sizeof *o[i] * (size_t)a->head_dim);
@@ -610,7 +627,7 @@ static void attn_each_tile(const el_attn *a, void (*run)(const el_attn *a, int f
 }
 
 static void op_attend(const el_attn *a) {
-  attn_each_tile(a, a->parts ? attn_tile_spans : attn_tile_run);
+  attn_each_tile(a, a->partials ? attn_tile_spans : attn_tile_run);
 }
 
 static void op_attend_join(const el_attn *a) {

@@ -1,6 +1,7 @@
 /* Which kernels this CPU can run, and which were asked for.
  *
- * EL_AMX_MODEL: those that run AMX's on a model of the tile unit are among them, for tests. */
+ * With EL_AMX_MODEL they include those that run the AMX kernels on a model of the tile unit, for
+ * tests. */
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,12 +30,12 @@ static bool always_supported(void) {
 
 #if defined(__x86_64__)
 static bool cpu_has_avx2(void) {
-  unsigned a, b, c, d; /* F16C by hand: clang's builtin does not know its name */
+  unsigned a, b, c, d; /* F16C by hand: clang's builtin does not know it */
   bool f16c = __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
   return f16c && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 }
 static bool cpu_has_avxvnni(void) {
-  unsigned a, b, c, d; /* by hand: not every compiler's builtin knows the name */
+  unsigned a, b, c, d; /* by hand: not every compiler's builtin knows it */
   return cpu_has_avx2() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 4);
 }
 static bool cpu_has_avx512vnni(void) {
@@ -43,7 +44,8 @@ static bool cpu_has_avx512vnni(void) {
          __builtin_cpu_supports("avx512vnni");
 }
 
-/* AMX: the tile registers are 8 KiB of state, which the system must save (XCR0) and wants to be asked for. */
+/* AMX: the tile registers are 8 KiB of state, which the system must save (XCR0) and which a process
+ * must ask for. */
 typedef enum amx_access {
   AMX_ABSENT,
   AMX_NOT_BUILT,
@@ -57,7 +59,7 @@ static bool cpu_has_amx_int8(void) {
   const unsigned tile = 1u << 24, int8 = 1u << 25;
   unsigned a, b, c, d;
   if (!cpu_has_avx512vnni() || !__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d & tile) || !(d & int8)) return false;
-  /* Palette 1: 8 tiles of 16 rows of 64 bytes, as tiles_amx.h takes them. */
+  /* Palette 1: 8 tiles of 16 rows of 64 bytes, as tiles_amx.h uses them. */
   return __get_cpuid_count(0x1d, 1, &a, &b, &c, &d) && b >> 16 >= 8 && (b & 0xffff) >= 64 && (c & 0xffff) >= 16;
 }
 
@@ -69,10 +71,11 @@ static bool system_saves_tiles(void) {
   return (a & config_and_data) == config_and_data;
 }
 
-/* Permission is the process's, for all of its threads; asking again is no error. */
+/* Permission is for the process with all its threads; asking again is no error. */
 static bool ask_for_tiles(void) {
 #if defined(__linux__)
-  enum { REQUEST = 0x1023, TILE_DATA = 18 }; /* ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA: Linux 5.16 */
+  /* ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA: Linux 5.16 */
+  enum { REQUEST = 0x1023, TILE_DATA = 18 };
   return syscall(SYS_arch_prctl, REQUEST, TILE_DATA) == 0;
 #else
   return false;
@@ -84,7 +87,7 @@ static amx_access amx_int8_access(void) {
 #if !defined(EL_HAVE_AMX)
   return AMX_NOT_BUILT;
 #endif
-  /* No tile unit has run these kernels yet: whoever has one says so. */
+  /* These kernels have not run on a tile unit yet: the user has to ask for them. */
   const char *wanted = getenv("EDGELORA_AMX");
   if (!wanted || strcmp(wanted, "1") != 0) return AMX_NOT_WANTED;
   if (!system_saves_tiles()) return AMX_NOT_SAVED;
@@ -113,7 +116,7 @@ const char *el_kernels_refused(void) {
 }
 
 #if defined(__aarch64__)
-/* The kernel tells what the CPU has, and lists nothing that it does not let programs use. */
+/* The kernel of the system says what the CPU has, and lists only what it lets programs use. */
 static bool cpu_has_dotprod(void) {
 #if defined(__linux__)
   return getauxval(AT_HWCAP) & HWCAP_ASIMDDP;
@@ -154,10 +157,10 @@ static const candidate candidates[] = {
     {&el_kernels_scalar, always_supported},
 };
 
-/* A bit for each candidate that this CPU has. Asking a CPU takes microseconds where a hypervisor answers for it, so the
- * answer is kept; it is the same whoever asks. */
+/* One bit for each candidate that this CPU supports. Asking a CPU takes microseconds where a
+ * hypervisor answers, so the answer is kept; it is the same for all callers. */
 static unsigned supported_kernels(void) {
-  static atomic_uint kept; /* 0: nobody has asked; the portable kernels are always there */
+  static atomic_uint kept; /* 0: not asked yet; the portable kernels are always supported */
   unsigned found = atomic_load_explicit(&kept, memory_order_relaxed);
   if (found) return found;
   for (size_t c = 0; c < sizeof candidates / sizeof *candidates; c++)

@@ -1,9 +1,10 @@
-/* The product for AVX2 with many rows and columns. Activations are broadcast once into a buffer in the first-level
- * cache, from which they are operands without an instruction of their own, and an unpacked group of weights is used for
- * up to 16 columns. The buffer holds a few groups ("chunk"), so a block of tiles goes through it, then through the
- * next, and float sums are in memory. The file that includes this one has defined
+/* The product for AVX2 with many rows and columns. Activations are broadcast once into a buffer in
+ * the first-level cache, where they are operands without an instruction of their own, and an
+ * unpacked group of weights is used for up to 16 columns. The buffer holds a few groups (a
+ * "chunk"): a block of tiles goes through one chunk, then through the next, and float sums are in
+ * memory. The file that includes this one has defined
  *
- *   Q8_PARTS   parts into which a group of q8 is cut, so that what it unpacks to fits registers
+ *   Q8_PARTS   parts of a group of q8, cut so that an unpacked part fits into registers
  *   weights    a part of a group of 8 rows, unpacked
  *   load_weights(codes, layout, part, *w)
  *   dot(w, layout, part, x, expanded, start)   start + codes . activations, in each 32-bit lane */
@@ -14,19 +15,21 @@
 
 enum {
   EXPANDED_COLS = 16,
-  /* Below these it does not pay for itself: measured on Zen 4. */
+  /* With fewer it does not pay; measured on Zen 4. */
   EXPANDED_MIN_COLS = 5,
   EXPANDED_MIN_TILES = 12,
   CHUNK_VECTORS = 640,     /* 20 KiB: leaves room for weights in a first-level cache of 32 KiB */
-  SUMS = 1024,             /* vectors of float sums that a block of tiles has: 32 KiB, which come and go once a chunk */
-  CHUNK_FETCH_AHEAD = 2048 /* bytes of codes; more was slower: a chunk takes little of each of many pages */
+  SUMS = 1024,             /* vectors of float sums of a block of tiles: 32 KiB, loaded and stored
+                            * once a chunk */
+  CHUNK_FETCH_AHEAD = 2048 /* bytes of codes; more was slower, since a chunk takes little of each of
+                            * many pages */
 };
 
-/* A column's group in the buffer: 8 quads, each in every lane; then its scale, and its offset or, with minimums,
- * scale * sum. */
+/* A column's group in the buffer: 8 quads, each in every lane; then its scale; then its offset, or
+ * scale * sum for layouts with minimums. */
 enum { X_SCALE = 8, X_OTHER = 9, X_VECTORS = 10 };
 
-/* Groups [begin, begin + n) of columns [col, col + C) -> out: [n][C][X_VECTORS] */
+/* Expands groups [begin, begin + n) of columns [col, col + C) to out: [n][C][X_VECTORS] */
 static void expand_columns(const el_act *x, el_layout layout, int begin, int n, int col, int C, __m256i *out) {
   for (int c = 0; c < C; c++) {
     size_t at = el_act_at(x, col + c, begin), step = el_act_at(x, col + c, begin + 1) - at;
@@ -46,10 +49,10 @@ typedef struct chunk {
   int C;
   const __m256i *x;        /* expanded: [n][C][X_VECTORS] */
   __m256 *acc;             /* [tiles][C] */
-  bool fetch;              /* the first time that the block's weights are used */
+  bool fetch;              /* the block's weights are used for the first time */
   const el_low_rank *lora; /* of the first column; NULL: none */
-  int step;                /* groups of a chunk, */
-  int block;               /* and tiles of a block, that are not the last */
+  int step;                /* groups of a chunk, but for the last */
+  int block;               /* tiles of a block, but for the last */
 } chunk;
 
 /* The codes that are used some tiles after tile t of this chunk; NULL: none. */
@@ -73,11 +76,11 @@ EL_INLINE const unsigned char *chunk_ahead(const call *k, const chunk *p, int t,
   return from + (size_t)begin * (size_t)code_bytes(layout);
 }
 
-/* What a group adds to the sums of the columns of a tile. */
+/* One group, and the sums of the columns of a tile that it is added to. */
 typedef struct group {
   const unsigned char *codes, *scales, *mins;
   const __m256i *x; /* [C][X_VECTORS] */
-  __m256i *sums;    /* [C], from one part of the group to the next */
+  __m256i *sums;    /* [C] carried from one part of the group to the next */
   __m256 *acc;      /* [C] */
 } group;
 
@@ -111,12 +114,14 @@ EL_INLINE void chunk_tile(const call *k, const chunk *p, int t, el_layout layout
              .acc = p->acc + (size_t)(t - p->tile_begin) * (size_t)p->C};
   const int C = p->C, parts = layout == EL_LAYOUT_Q8 ? Q8_PARTS : 1, panels = (C + EL_PANEL - 1) / EL_PANEL;
   const unsigned char *own = p->fetch ? chunk_ahead(k, p, t, layout) : NULL;
-  const int n_lora = (C + w->n_groups - 1) / w->n_groups; /* columns whose B is asked for with a group */
-  int aside_lines;                                        /* a caller expects one visit for each panel */
+  const int n_lora = (C + w->n_groups - 1) / w->n_groups; /* columns whose B is fetched with each
+                                                           * group */
+  int aside_lines;                                        /* callers count one visit for each panel */
   const unsigned char *aside = el_fetch_take(k->fetch, p->n * panels, &aside_lines);
   aside_lines *= panels;
   if (own) {
-    const unsigned char *scales = own + (g.scales - g.codes); /* near enough: they follow the codes of all groups */
+    const unsigned char *scales = own + (g.scales - g.codes); /* close enough: scales follow the
+                                                               * codes of all groups */
     fetch_lines(scales, (p->n + 3) / 4);
     if (has_mins(layout)) fetch_lines(scales + (g.mins - g.scales), (p->n + 3) / 4);
   }
@@ -139,7 +144,7 @@ EL_INLINE void chunk_tile(const call *k, const chunk *p, int t, el_layout layout
   }
 }
 
-/* Functions of their own: each has a loop that needs all registers. */
+/* These are separate functions because each has a loop that needs all registers. */
 #define CHUNK_TILES(NAME, LAYOUT)                                                           \
   static __attribute__((noinline)) void chunk_tiles_##NAME(const call *k, const chunk *p) { \
     for (int t = p->tile_begin; t < p->tile_end; t++) chunk_tile(k, p, t, LAYOUT);          \

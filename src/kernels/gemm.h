@@ -1,4 +1,5 @@
-/* A table's gemm, of an instruction set that has a gemm_lora: the file that includes this one has defined it. */
+/* The gemm of an instruction set that has a gemm_lora, which the file that includes this one has
+ * defined. */
 #ifndef EL_KERNELS_GEMM_H
 #define EL_KERNELS_GEMM_H
 

@@ -1,5 +1,5 @@
-/* Groups of 32 weights on their way from a GGUF block to a tile: decoded into the words that the tile holds, so that
- * placing them is a matter of 32-bit stores. */
+/* Groups of 32 weights on their way from a GGUF block to a tile. They are decoded into the words
+ * that a tile holds, so that placing them takes only 32-bit stores. */
 #ifndef EL_KERNELS_GROUPS_H
 #define EL_KERNELS_GROUPS_H
 
@@ -8,16 +8,17 @@
 #include "format/f16.h"
 #include "kernels/kernels.h"
 
-/* One group of one row. 8-bit layouts: word[j] holds the codes of columns 4j .. 4j+3. 4-bit layouts: word[j], j < 4,
- * holds those of columns 4j .. 4j+3 in the low nibbles of its bytes, those of columns 4j+16 .. 4j+19 in the high ones.
- * A last group of Q4 that has n fours of columns, fewer than 8, takes h = (n + 1) / 2 words; the high nibbles are those
- * of columns 4(j+h) .. 4(j+h)+3. */
+/* One group of one row. 8-bit layouts: word[j] holds the codes of columns 4j .. 4j+3. 4-bit
+ * layouts: word[j], j < 4, holds the codes of columns 4j .. 4j+3 in the low nibbles of its bytes
+ * and of columns 4j+16 .. 4j+19 in the high ones. If the last group of Q4 has n fours of columns,
+ * fewer than 8, it takes h = (n + 1) / 2 words; the high nibbles are those of columns 4(j+h) ..
+ * 4(j+h)+3. */
 typedef struct el_group {
   uint32_t word[8];
   uint16_t d, m; /* F16 */
 } el_group;
 
-enum { EL_BLOCK_GROUPS = 8 }; /* of the largest block */
+enum { EL_BLOCK_GROUPS = 8 }; /* groups in the largest block */
 
 static const uint32_t EL_EVERY_BYTE = 0x01010101;
 
@@ -28,14 +29,15 @@ static inline __attribute__((always_inline)) bool el_layout_has_8_bits(el_layout
   return l == EL_LAYOUT_Q8 || l == EL_LAYOUT_Q8M;
 }
 
-/* 32-bit words of codes of group g of a row. */
+/* 32-bit words for the codes of group g of a row. */
 static inline __attribute__((always_inline)) int el_group_words(el_layout layout, int cols, int g) {
   int quads = el_group_quads(layout, cols, g);
   return el_layout_has_8_bits(layout) ? quads : (quads + 1) / 2;
 }
 
-/* Puts a group of row r of a tile in its place. Four consecutive columns of a row are one 32-bit lane; a "quad" is that
- * for all rows of the tile. `layout` is the matrix's, given apart so that it can be a constant. */
+/* Places a group of row r in a tile. Four consecutive columns of a row are one 32-bit lane; a
+ * "quad" is such a lane for each row of the tile. `layout` is the matrix's, passed separately so
+ * that it can be a constant. */
 static inline __attribute__((always_inline)) void el_put_group(const el_packed *w, el_layout layout,
                                                                unsigned char *tile, int r, int g, const el_group *c) {
   size_t t = (size_t)w->tile, lane = (size_t)r * 4, at = ((size_t)g * t + (size_t)r) * 2;
@@ -46,10 +48,11 @@ static inline __attribute__((always_inline)) void el_put_group(const el_packed *
   for (int j = 0; j < n; j++) memcpy(p + (size_t)j * t * 4, &c->word[j], 4);
 }
 
-/* Decoders: all groups of the block at b. They are inline so that each loop over a tensor has its own. */
+/* Decoders: read all groups of the block at b. They are inline, so that each loop over a tensor has
+ * its own. */
 typedef void (*el_group_decoder)(const unsigned char *b, el_group *out);
 
-/* d, [m,] 16 bytes: low nibbles are values 0 to 15, high ones 16 to 31, as in a tile. */
+/* d, [m,] 16 bytes: low nibbles are values 0 to 15, high nibbles 16 to 31, as in a tile. */
 static inline void el_groups_q4_0(const unsigned char *b, el_group *out) {
   out->d = el_load_u16(b);
   memcpy(out->word, b + 2, 16);
@@ -66,12 +69,12 @@ static inline void el_groups_q8_0(const unsigned char *b, el_group *out) {
   for (int j = 0; j < 8; j++) out->word[j] = el_load_u32(b + 2 + 4 * j) ^ 0x80 * EL_EVERY_BYTE;
 }
 
-/* The lowest four bits of x, one a byte. */
+/* Spreads the lowest four bits of x, one to each byte. */
 static inline uint32_t el_bits_to_bytes(uint32_t x) {
   return (x & 15) * 0x00204081 & EL_EVERY_BYTE;
 }
 
-/* 4 bytes of fifth bits, 16 bytes of nibbles; `add` to each code. */
+/* Codes from 4 bytes of fifth bits and 16 bytes of nibbles; `add` is added to each code. */
 static inline void el_codes_q5(const unsigned char *bits, uint32_t add, uint32_t *word) {
   uint32_t high = el_load_u32(bits), nibbles = 15 * EL_EVERY_BYTE;
   for (int j = 0; j < 4; j++) {
@@ -81,7 +84,7 @@ static inline void el_codes_q5(const unsigned char *bits, uint32_t add, uint32_t
   }
 }
 
-/* w = d * (code - 16), and a tile has d * (code - 128) */
+/* w = d * (code - 16), while a tile has d * (code - 128) */
 static inline void el_groups_q5_0(const unsigned char *b, el_group *out) {
   out->d = el_load_u16(b);
   el_codes_q5(b + 2, 112 * EL_EVERY_BYTE, out->word);
@@ -93,7 +96,8 @@ static inline void el_groups_q5_1(const unsigned char *b, el_group *out) {
   el_codes_q5(b + 4, 0, out->word);
 }
 
-/* Q4_K and Q5_K begin with d, dmin and the scales and minimums of 8 groups: 6 bits each, packed in 12 bytes. */
+/* Q4_K and Q5_K begin with d, dmin, and the scales and minimums of 8 groups: 6 bits each, packed
+ * into 12 bytes. */
 static inline void el_scales_qk(const unsigned char *b, el_group *out) {
   float d = el_f16_widen(el_load_u16(b)), dmin = el_f16_widen(el_load_u16(b + 2));
   const unsigned char *s = b + 4;
@@ -105,7 +109,7 @@ static inline void el_scales_qk(const unsigned char *b, el_group *out) {
   }
 }
 
-/* 128 bytes of codes: 32 of them hold two groups, low then high nibbles. */
+/* 128 bytes of codes: each 32 bytes hold two groups, in the low and the high nibbles. */
 static inline void el_groups_q4_k(const unsigned char *b, el_group *out) {
   el_scales_qk(b, out);
   const uint32_t low = 15 * EL_EVERY_BYTE, high = ~low;
@@ -117,7 +121,7 @@ static inline void el_groups_q4_k(const unsigned char *b, el_group *out) {
     }
 }
 
-/* 32 bytes of fifth bits, group j's are bits j; then as Q4_K. */
+/* 32 bytes of fifth bits, where bits j belong to group j; then as in Q4_K. */
 static inline void el_groups_q5_k(const unsigned char *b, el_group *out) {
   el_scales_qk(b, out);
   for (int j = 0; j < 8; j++)
@@ -127,13 +131,15 @@ static inline void el_groups_q5_k(const unsigned char *b, el_group *out) {
     }
 }
 
-/* 32 floats to symmetric int8: d = amax / 127. Codes are made with the scale as stored, so its rounding costs nothing.
- * A NaN counts for nothing in amax and becomes the lowest code. Comparisons are of the floats' bits as integers, since
- * gcc makes no vector code of comparisons that a NaN could trap in. */
-/* The first n values, the others are 0 and their words are not written. n: a multiple of 4, and a constant where it is
- * called: its loops become vectors. */
+/* 32 floats become symmetric int8: d = amax / 127. Codes are made with the scale as it is stored,
+ * so rounding the scale costs nothing. A NaN does not count in amax and becomes the lowest code.
+ * Floats are compared by their bits as integers, since gcc makes no vector code of comparisons in
+ * which a NaN could trap. */
+/* The first n values; the others are 0 and their words are not written. n is a multiple of 4, and a
+ * constant in each call, so that loops become vector code. */
 static inline __attribute__((always_inline)) void el_group_from_n_floats(const float *x, int n, el_group *out) {
-  const int32_t infinity = 0x7f800000, zero = 0x4b400000; /* of 1.5 * 2^23: integers added to it are its lowest bits */
+  const int32_t infinity = 0x7f800000,
+                zero = 0x4b400000; /* of 1.5 * 2^23: integers added to it land in its lowest bits */
   int32_t bits[EL_GROUP], top = 0;
   memcpy(bits, x, sizeof *bits * (size_t)n);
   for (int i = 0; i < n; i++) {
@@ -158,10 +164,10 @@ static inline __attribute__((always_inline)) void el_group_from_n_floats(const f
   memcpy(out->word, code, (size_t)n);
 }
 
-/* The first n of 32 values, a multiple of 4, to w = d * (code - 8). x: finite, and the others are 0. Codes are -8 to 7,
- * so d has the sign that gives the largest magnitude the longer side; 8 steps to it are best for most groups, 7 for
- * some (when there is another that large on the other side). Then the scale is the one that is best for the codes:
- * the error is sum(x^2) - sum(x q)^2 / sum(q^2). */
+/* The first n of 32 values, a multiple of 4, become w = d * (code - 8). x: finite, and 0 beyond n.
+ * Codes are -8 to 7, so the sign of d gives the larger magnitude the longer side. 8 steps to that
+ * magnitude are best for most groups, 7 for some (when the other side has one as large). The scale
+ * is then the best one for the codes: the error is sum(x^2) - sum(x q)^2 / sum(q^2). */
 static inline __attribute__((always_inline)) void el_group_from_n_floats_q4(const float *x, int n, el_group *out) {
   const int32_t zero = 0x4b400000; /* as above */
   int32_t bits[EL_GROUP], top = 0, bottom = 0;
@@ -209,7 +215,7 @@ static inline void el_group_from_floats(const float *x, el_group *out) {
   el_group_from_n_floats(x, EL_GROUP, out);
 }
 
-/* Types with a scale per 16 values, requantised. */
+/* Types with a scale for each 16 values, requantised. */
 static inline void el_groups_by_floats(el_type type, const unsigned char *b, el_group *out) {
   float values[EL_BLOCK_GROUPS * EL_GROUP];
   el_dequantize(type, b, values, EL_BLOCK_GROUPS * EL_GROUP);
@@ -237,7 +243,8 @@ static inline void el_group_q4_of_codes(const el_quant_group *q, el_group *out) 
   out->m = 0;
 }
 
-/* IQ1_S: codes are 8 t + e with t of -1, 0 and 1, and e of -1 or 1 for all 32; so w = 8 d (t + 1) + (e - 8) d. */
+/* IQ1_S: codes are 8 t + e, with t of -1, 0 or 1, and e of -1 or 1 for all 32 values; so w = 8 d (t
+ * + 1) + (e - 8) d. */
 static inline void el_group_q4m_of_iq1_s(const el_quant_group *q, el_group *out) {
   int e = (q->code[0] & 7) == 1 ? 1 : -1;
   unsigned char code[EL_GROUP / 2];
@@ -267,8 +274,9 @@ static inline int el_largest_code(const int8_t *code, int n) {
   return top;
 }
 
-/* w = d * (code - 128). Where halves have scales of their own, codes become multiples of what the scales have in
- * common, if those fit in 8 bits: then nothing is lost but what rounds d to F16. Otherwise the group is requantised. */
+/* w = d * (code - 128). Where halves have scales of their own, codes become multiples of the
+ * scales' common divisor if they fit in 8 bits: then nothing is lost but the rounding of d to F16.
+ * Otherwise the group is requantised. */
 static inline void el_group_q8_of_codes(const el_quant_group *q, el_group *out) {
   int common = q->mul[0], times[2] = {1, 1};
   if (q->mul[0] != q->mul[1]) {

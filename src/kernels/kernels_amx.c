@@ -1,18 +1,20 @@
-/* AMX: products of 8 rows of activations with 16 outputs and 32 columns by one instruction, on W as AVX-512 has it
- * packed.
+/* AMX: one instruction multiplies 8 rows of activations with 16 outputs and 32 columns of W, which
+ * is packed as for AVX-512.
  *
- * The groups of 32 columns are the definition of the result, so the sums of each group leave the tile unit through
- * memory and are scaled in float, as everywhere: that costs more than the products. So three things go on side by side,
- * each on RUN_GROUPS groups at a time:
- *   - the codes of W of the groups after next are unpacked to signed bytes, once for all columns;
- *   - products of the next run are made and stored;
- *   - sums of the run before are scaled and added up.
- * A run is these groups of one block of columns: one or two panels. What is read back was stored a whole run before, 64
- * to 128 lines: it has left the core's store buffer, out of which a vector load cannot take what a tile store has left.
+ * The result is defined by groups of 32 columns. So the sums of each group leave the tile unit
+ * through memory and are scaled in float, as everywhere, and this costs more than the products.
+ * Therefore three things go on side by side, each on RUN_GROUPS groups at a time:
+ *   - the codes of W for later groups are unpacked to signed bytes, once for all columns;
+ *   - the products of the next run are computed and stored;
+ *   - the sums of the run before are scaled and added up.
  *
- * The number of a call's columns decides between this and AVX-512 VNNI, the bits are the same.
+ * A run is these groups of one block of columns: one or two panels. What is read back was stored a
+ * whole run earlier, 64 to 128 cache lines ago: it has left the core's store buffer, from which a
+ * vector load cannot take what a tile store has left.
  *
- * EL_AMX_MODEL: tiles are C (tiles_amx.h), for tests on machines without AMX. */
+ * The number of columns of a call decides between this and AVX-512 VNNI; the bits are the same.
+ *
+ * With EL_AMX_MODEL, tiles are C code (tiles_amx.h), for tests on machines without AMX. */
 #include <assert.h>
 
 #if defined(__AVX512VNNI__)
@@ -27,12 +29,13 @@
 enum {
   TILE = 16,             /* outputs */
   RUN_GROUPS = 8,        /* a multiple of 2 */
-  BLOCK = 2 * EL_PANEL,  /* columns of a run, at most */
-  BATCH = 8 * BLOCK,     /* columns that share unpacked codes, at most */
-  GROUP_BYTES = 8 * 64,  /* of unpacked codes: 8 quads of columns of 16 rows */
+  BLOCK = 2 * EL_PANEL,  /* the most columns of a run */
+  BATCH = 8 * BLOCK,     /* the most columns that share unpacked codes */
+  GROUP_BYTES = 8 * 64,  /* unpacked codes of a group: 8 quads of columns of 16 rows */
   FETCH_AHEAD = 16384,   /* bytes of W, as in kernels_avx512vnni.c */
-  LOW_RANK_AHEAD = 2,    /* tiles of B, as there */
-  FEW_COLUMNS = EL_PANEL /* calls of fewer are AVX-512 VNNI's: tiles of 8 rows would be mostly empty */
+  LOW_RANK_AHEAD = 2,    /* tiles of B, as in kernels_avx512vnni.c */
+  FEW_COLUMNS = EL_PANEL /* calls with fewer go to AVX-512 VNNI: tiles of 8 rows would be mostly
+                          * empty */
 };
 
 typedef struct call {
@@ -56,12 +59,13 @@ typedef struct chunk {
 typedef struct run {
   const int8_t *q; /* of the first group and column */
   const float *d, *ds;
-  int stride;          /* columns of its panel */
-  size_t second_panel; /* from a figure of the first panel to that of the second, if there are two */
+  int stride;          /* columns in its panel */
+  size_t second_panel; /* the distance from a value of the first panel to that of the second, if
+                        * there are two */
   const unsigned char *scales, *mins;
-  float *acc; /* [n_cols][16] between runs */
+  float *acc; /* [n_cols][16] sums, kept between runs */
   int t, col, n_cols, n_groups;
-  bool first, last; /* of its columns in tile t */
+  bool first, last; /* first and last of its columns in tile t */
 } run;
 
 /* What is unpacked during a run; n_groups 0: nothing. */
@@ -69,11 +73,11 @@ typedef struct unpacking {
   const unsigned char *codes;
   int n_groups, group_bytes;
   unsigned char *to;
-  const unsigned char *own; /* to be fetched meanwhile, own_lines with each group; NULL: nothing */
+  const unsigned char *own; /* codes to fetch meanwhile, own_lines with each group; NULL: none */
   int own_lines;
 } unpacking;
 
-/* A call's memory: all of it stays in the first-level cache. */
+/* The memory of a call, which all stays in the first-level cache. */
 typedef struct scratch {
   _Alignas(64) unsigned char codes[2][RUN_GROUPS][GROUP_BYTES];
   _Alignas(64) int32_t sums[2][RUN_GROUPS][BLOCK * TILE];
@@ -82,7 +86,7 @@ typedef struct scratch {
 
 /* ---- unpacking */
 
-/* n vectors of two 4-bit codes a byte, `more` added to each. */
+/* n vectors of two 4-bit codes in each byte; `more` is added to each code. */
 EL_INLINE void unpack_nibbles(const unsigned char *restrict codes, int n, unsigned char more,
                               unsigned char *restrict low, unsigned char *restrict high) {
   for (int i = 0; i < n * 64; i++) {
@@ -96,7 +100,7 @@ EL_INLINE void unpack_bytes(const unsigned char *restrict codes, int n, unsigned
   for (int i = 0; i < n * 64; i++) out[i] = codes[i] ^ flip;
 }
 
-/* The next group to signed bytes, code - 8, code - 128 or code: [8 quads][16 rows][4]. */
+/* Unpacks the next group to signed bytes, code - 8, code - 128 or code: [8 quads][16 rows][4]. */
 EL_INLINE void unpack_group(unpacking *u, el_layout layout) {
   if (u->own)
     for (int l = 0; l < u->own_lines; l++, u->own += 64) __builtin_prefetch(u->own, 0, 2);
@@ -108,8 +112,8 @@ EL_INLINE void unpack_group(unpacking *u, el_layout layout) {
   u->to += GROUP_BYTES;
 }
 
-/* The end of a LoRA matrix, n < 8 quads: what is not there becomes zero. An odd number of them in 4 bits leaves nibbles
- * that mean nothing. */
+/* Unpacks the end of a LoRA matrix, n < 8 quads; missing quads become zero. With 4 bits, an odd
+ * number of quads leaves nibbles without a meaning. */
 static void unpack_end(const unsigned char *codes, int n, el_layout layout, unsigned char *to) {
   if (layout == EL_LAYOUT_Q8)
     unpack_bytes(codes, n, 0x80, to);
@@ -120,8 +124,8 @@ static void unpack_end(const unsigned char *codes, int n, el_layout layout, unsi
 
 /* ---- products */
 
-/* Sums of the next group of a run: [n_cols][16], in a panel that is not full as if it were: with what lies behind it.
- */
+/* Computes the sums of the next group of a run: [n_cols][16]. A panel that is not full is treated
+ * as full, with whatever lies behind it. */
 #define MULTIPLY(X0, X1, W, SUMS0, SUMS1)                                \
   do {                                                                   \
     tile_load(W, codes, 64);                                             \
@@ -137,7 +141,7 @@ static void unpack_end(const unsigned char *codes, int n, el_layout layout, unsi
     tile_store(SUMS0, sums, sizeof(int32_t) * TILE);                     \
   } while (0)
 
-/* Two groups in turn have tiles of their own. */
+/* Consecutive groups alternate between two sets of tiles. */
 EL_INLINE void multiply_group(run *r, bool odd, const unsigned char *codes, int32_t *sums) {
   if (odd)
     MULTIPLY(4, 5, 7, 2, 3);
@@ -150,7 +154,7 @@ EL_INLINE void multiply_group(run *r, bool odd, const unsigned char *codes, int3
 
 EL_INLINE void scale_group(run *r, const int32_t *sums, int C, bool has_mins, vf *acc) {
   const float *d0 = r->d, *d1 = d0 + r->second_panel, *s0 = r->ds, *s1 = s0 + r->second_panel;
-  /* Pointers of their own: gcc would keep an offset from d0 for each column instead. */
+  /* With pointers of their own, gcc does not keep an offset from d0 for each column. */
   __asm__("" : "+r"(d1), "+r"(s1));
   const vf d = vf_load_f16(r->scales);
 #pragma GCC unroll 16
@@ -169,7 +173,7 @@ EL_INLINE void scale_group(run *r, const int32_t *sums, int C, bool has_mins, vf
 
 /* ---- low-rank products */
 
-/* Tile t of one B times C columns: their rows of h B^T. */
+/* Adds h B^T for tile t of one B and C columns. */
 EL_INLINE void add_low_rank_vectors(const el_low_rank *l, int t, int C, vf *acc) {
   const unsigned char *codes = l->data + (size_t)t * l->tile_bytes, *scales = codes + l->scales_at;
   const size_t group_bytes = l->has_4_bits ? 256 : 512;
@@ -178,7 +182,7 @@ EL_INLINE void add_low_rank_vectors(const el_low_rank *l, int t, int C, vf *acc)
     const int n = left < 8 ? left : 8, half = (n + 1) / 2;
     _Alignas(64) unsigned char bytes[GROUP_BYTES];
     const unsigned char *at = codes;
-    if (l->has_4_bits) { /* to code + 120, which is code - 8 for vi_dot */
+    if (l->has_4_bits) { /* to code + 120, which vi_dot takes as code - 8 */
       unpack_nibbles(codes, half, 120, bytes, bytes + half * 64);
       at = bytes;
     }
@@ -191,8 +195,8 @@ EL_INLINE void add_low_rank_vectors(const el_low_rank *l, int t, int C, vf *acc)
   }
 }
 
-/* Of a run's columns i and i + 8 the tile of B is needed when its groups have been scaled; one that comes later leaves
- * memory for the second-level cache. */
+/* The tile of B of a run's columns i and i + 8 is needed when the run's groups have been scaled. A
+ * tile needed later is fetched from memory into the second-level cache. */
 EL_INLINE void fetch_low_rank(const call *k, const run *r, int i) {
   for (; i < r->n_cols; i += RUN_GROUPS) {
     const el_low_rank *l = k->lora + r->col + i;
@@ -205,14 +209,14 @@ EL_INLINE void fetch_low_rank(const call *k, const run *r, int i) {
   }
 }
 
-/* 8 columns that have one B. */
+/* Whether 8 columns have the same B. */
 static bool share_b(const el_low_rank *l, int n) {
   for (int c = 1; c < EL_PANEL && n >= EL_PANEL; c++)
     if (l[c].b != l[0].b) return false;
   return n >= EL_PANEL && l[0].b;
 }
 
-/* Writes a run's columns, or adds to what is there, and then what is low-rank. */
+/* Writes a run's columns, or adds to what is there, and then adds the low-rank products. */
 static void put_run(const call *k, const run *r) {
   const int n = k->w->rows - r->t * TILE;
   float *y = k->y + (size_t)r->col * k->ldy + (size_t)r->t * TILE;
@@ -234,14 +238,15 @@ static void put_run(const call *k, const run *r) {
 
 /* ---- the pipeline */
 
-/* Unpacks `u`, makes the sums of `make`, and uses those of `use`, a run of C columns. */
+/* One step: unpacks `u`, computes the sums of `make`, and uses those of `use`, a run of C
+ * columns. */
 typedef struct stages {
   const call *k;
   const unpacking *u;
   const run *make, *use;
-  const unsigned char (*codes)[GROUP_BYTES]; /* of `make` */
-  int32_t (*made)[BLOCK * TILE];             /* by it */
-  const int32_t (*sums)[BLOCK * TILE];       /* of `use` */
+  const unsigned char (*codes)[GROUP_BYTES]; /* unpacked codes of `make` */
+  int32_t (*made)[BLOCK * TILE];             /* sums computed by `make` */
+  const int32_t (*sums)[BLOCK * TILE];       /* sums of `use` */
 } stages;
 
 EL_INLINE void step_tile(const stages *s, int C, bool has_mins) {
@@ -254,7 +259,8 @@ EL_INLINE void step_tile(const stages *s, int C, bool has_mins) {
   int aside_lines = 0;
   const unsigned char *aside = make.n_groups ? el_fetch_take(k->fetch, make.n_groups * n_panels, &aside_lines) : NULL;
   aside_lines *= n_panels;
-  vf acc[BLOCK]; /* in registers: the loops over it must be unrolled before gcc looks for what can be in one */
+  vf acc[BLOCK]; /* in registers: loops over it must be unrolled before gcc decides what can be in
+                  * one */
 #pragma GCC unroll 16
   for (int c = 0; c < C; c++) acc[c] = use.first ? vf_set1(0) : vf_load(use.acc + c * TILE);
   for (int i = 0; i < RUN_GROUPS; i++) {
@@ -293,7 +299,7 @@ static int min_int(int a, int b) {
   return a < b ? a : b;
 }
 
-/* The columns of `col`'s panel. */
+/* Number of columns in the panel of `col`. */
 static int panel_at(const el_act *x, int col) {
   return min_int(x->n_cols - col / EL_PANEL * EL_PANEL, EL_PANEL);
 }
@@ -305,7 +311,7 @@ static void set_groups(const call *k, chunk *c) {
   c->n_groups = min_int(k->w->n_groups - c->g, RUN_GROUPS);
 }
 
-/* Groups, then columns, then tiles; false: that was the last. */
+/* The next chunk: groups first, then columns, then tiles. False: there is none. */
 static bool next_chunk(const call *k, chunk *c) {
   c->g += RUN_GROUPS;
   if (c->g >= k->w->n_groups) {
@@ -321,7 +327,8 @@ static bool next_chunk(const call *k, chunk *c) {
   return c->t < k->tile_end;
 }
 
-/* The groups of a chunk, to `to`; a short one at the end of W is unpacked at once. */
+/* Prepares to unpack the groups of a chunk to `to`; a short group at the end of W is unpacked
+ * immediately. */
 static unpacking unpacking_of(const call *k, const chunk *c, unsigned char *to) {
   const el_packed *w = k->w;
   const bool has_8_bits = w->layout == EL_LAYOUT_Q8 || w->layout == EL_LAYOUT_Q8M;
@@ -338,7 +345,7 @@ static unpacking unpacking_of(const call *k, const chunk *c, unsigned char *to) 
   }
   const int ahead = c->t + FETCH_AHEAD / (int)w->tile_bytes + 1;
   const unsigned char *next = k->fetch ? k->fetch->next : NULL;
-  if (c->col != k->col_begin) return u; /* the tile is at hand */
+  if (c->col != k->col_begin) return u; /* the tile is in the cache already */
   if (ahead < k->tile_end)
     u.own = w->data + (size_t)ahead * w->tile_bytes;
   else if (next)
@@ -375,7 +382,7 @@ static void run_products(const call *k) {
   static void (*const steps[])(const stages *) = {[1] = step_1, step_2, step_3, step_4,           step_5,
                                                   step_6,       step_7, step_8, [BLOCK] = step_16};
   scratch s;
-  const run none = {.acc = s.acc[0], .n_cols = 1, .first = true}; /* an acc that nobody uses yet, or any more */
+  const run none = {.acc = s.acc[0], .n_cols = 1, .first = true}; /* an acc that is not in use */
   const unpacking nothing = {0};
   chunk c = {.t = k->tile_begin, .col = k->col_begin};
   set_columns(k, &c);

@@ -1,17 +1,19 @@
 /* AVX2 without VNNI: tiles of 8 rows.
  *
- * vpmaddubsw multiplies unsigned bytes with signed ones and adds pairs into 16 bits, saturating. With 4-bit codes eight
- * of its results add up in 16 bits without overflow (8 * 2 * 15 * 127 = 30480 < 32767), so one widening is enough for a
- * group. The codes of q8m are below 32: four results add up (4 * 2 * 31 * 127 = 31496).
+ * vpmaddubsw multiplies unsigned bytes with signed ones and adds pairs into 16 bits, saturating.
+ * With 4-bit codes, eight of its results add up in 16 bits without overflow (8 * 2 * 15 * 127 =
+ * 30480 < 32767), so one widening is enough for a group. The codes of q8m are below 32: four
+ * results add up (4 * 2 * 31 * 127 = 31496).
  *
- * Full 8-bit codes do not fit, not even one result (2 * 255 * 127 > 32767). As signed numbers w = code - 128, w * x =
- * |w| * (w < 0 ? -x : x). A sign costs an instruction for each product that only the multipliers run; so for many
- * columns, -x is ~x + 1: |w| * (x ^ m) + (|w| & m), with the mask m = w < 0. The last term does not depend on x and is
- * added up once for all columns. Pairs do not overflow: 2 * 128 * -128 = -32768, and ~x > 126 does not occur.
+ * Full 8-bit codes do not fit, not even one result (2 * 255 * 127 > 32767). As signed numbers w =
+ * code - 128, w * x = |w| * (w < 0 ? -x : x). A sign costs an instruction for each product that
+ * only the multipliers execute. For many columns, -x is therefore computed as ~x + 1: |w| * (x ^ m)
+ * + (|w| & m), with the mask m = w < 0. The last term does not depend on x and is added up once for
+ * all columns. Pairs do not overflow: 2 * 128 * -128 = -32768, and ~x > 126 does not occur.
  *
- * On Zen 4, what bounds this is the four vector pipes, of which two multiply: 8 multiplications, 7 additions and 5
- * instructions to scale and add take 6.6 cycles for a group of a column of q4 by themselves, 59% of the multipliers'
- * peak. */
+ * On Zen 4 the limit is the four vector pipes, two of which multiply: 8 multiplications, 7
+ * additions and 5 instructions to scale and add take 6.6 cycles for a group of a column of q4 by
+ * themselves, 59% of the multipliers' peak. */
 #include "kernels/lanes_avx2.h"
 #include "kernels/ops.h"
 #include "kernels/quads_avx2.h"
@@ -19,17 +21,17 @@
 
 enum { Q8_PARTS = 2, Q8_HAS_OFFSET = 0 };
 
-/* Quad j of a column's group, x: [32] int8, or [8] vectors if that has been expanded. */
+/* Quad j of a column's group. x: [32] int8, or [8] vectors if it has been expanded. */
 EL_INLINE __m256i x_quad(const void *x, int j, bool expanded) {
   return expanded ? _mm256_load_si256((const __m256i *)x + j) : quad((const int8_t *)x + j * 4);
 }
 
-/* gcc 12 moves all multiplications of a group before the additions and runs out of registers: it does not move them
- * across this. */
+/* gcc 12 moves all multiplications of a group before the additions and runs out of registers. It
+ * does not move them across this. */
 #define KEEP_HERE(v) __asm__("" : "+x"(v))
 
 typedef struct weights {
-  __m256i v[8];  /* codes; for q8: 4 of |w|, 4 masks */
+  __m256i v[8];  /* codes; for q8: four vectors of |w|, four of masks */
   __m256i start; /* q8: sum of |w| & m */
 } weights;
 
@@ -99,8 +101,9 @@ EL_INLINE void group_sums(const unsigned char *codes, el_layout layout, int n, c
   }
 }
 
-/* With the activations in registers their splitting costs nothing: x = 16 * high + low, both -8 to 8, so codes are used
- * as they are and all products of a group add up in 16 bits (8 * 2 * 255 * 8 = 32640). */
+/* With activations in registers, splitting them costs nothing: x = 16 * high + low, both -8 to 8.
+ * Codes are then used as they are, and all products of a group add up in 16 bits (8 * 2 * 255 * 8 =
+ * 32640). */
 typedef struct narrow {
   __m256i low[8], high[8];
 } narrow;
@@ -110,7 +113,7 @@ EL_INLINE void load_narrow(const int8_t *x, int n, narrow *q) {
     __m256i v = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)(x + i * 4)));
     __m256i high = _mm256_srai_epi16(_mm256_add_epi16(v, _mm256_set1_epi16(8)), 4),
             low = _mm256_sub_epi16(v, _mm256_slli_epi16(high, 4));
-    int8_t both[32]; /* 8 of low, 8 of high, then the others */
+    int8_t both[32]; /* 8 of low, 8 of high, then the other ones */
     _mm256_storeu_si256((__m256i *)(void *)both, _mm256_packs_epi16(low, high));
     for (int j = 0; j < 4 && i + j < n; j++) {
       const int8_t *at = both + j / 2 * 16 + j % 2 * 4;

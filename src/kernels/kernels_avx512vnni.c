@@ -1,9 +1,9 @@
-/* AVX-512 with VNNI: tiles of 16 rows, up to 8 columns at once. vpdpbusd multiplies unsigned weight codes with signed
- * activations, four at a time per 32-bit lane (one lane, one row), and takes the activation quad as a broadcast memory
- * operand.
+/* AVX-512 with VNNI: tiles of 16 rows, up to 8 columns at a time. vpdpbusd multiplies unsigned
+ * weight codes with signed activations, four at a time in each 32-bit lane (one lane is one row),
+ * and takes the quad of activations as a broadcast memory operand.
  *
- * Weights are fetched FETCH_AHEAD bytes before they are used: on Zen 4 this halves the time of a step of 4 rows, whose
- * weights come from memory. */
+ * Weights are fetched FETCH_AHEAD bytes before they are used. On Zen 4 this halves the time of a
+ * step of 4 rows, whose weights come from memory. */
 #include "kernels/lanes_avx512.h"
 #include "kernels/ops.h"
 #include "kernels/tables.h"
@@ -19,9 +19,9 @@ EL_INLINE __m512i quad(const int8_t *p) {
   return _mm512_set1_epi32(v);
 }
 
-/* sum + codes . quad at q, in each lane. Spelt out because gcc 12 loads a broadcast with an instruction of its own: a
- * group of 8 columns is 64 instructions more then, and Intel's cores, which multiply two vectors in a cycle, have to
- * look that much farther ahead. */
+/* sum + codes . quad at q, in each lane. It is spelt out because gcc 12 loads a broadcast with an
+ * instruction of its own: a group of 8 columns would have 64 instructions more, and Intel's cores,
+ * which multiply two vectors in a cycle, would have to look that much farther ahead. */
 EL_INLINE __m512i add_dot(__m512i sum, __m512i codes, const int8_t *q) {
   __asm__("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(codes), "m"(*(const int32_t *)(const void *)q));
   return sum;
@@ -48,26 +48,27 @@ EL_INLINE void put_rows(float *y, __m512 acc, int n, bool add) {
   _mm512_mask_storeu_ps(y, first_rows(n), acc);
 }
 
-/* What one call of `columns` is about: tiles [tile_begin, tile_end) times columns of one panel. */
+/* What one call of `columns` computes: tiles [tile_begin, tile_end) times columns of one panel. */
 typedef struct block {
   const el_packed *w;
   int tile_begin, tile_end;
   const el_act *x;
   size_t at;  /* el_act_at of the first column */
-  int stride; /* columns of the panel */
+  int stride; /* columns in the panel */
   float *y;   /* outputs of the first column, from row 0 on */
   size_t ldy;
   bool add;
-  int tiles_ahead;           /* how many tiles ahead weights are fetched; 0: they are at hand */
+  int tiles_ahead;           /* how many tiles ahead weights are fetched; 0: they are in the
+                              * cache */
   int tile_end_ahead;        /* where the tiles of the whole call end, */
-  const unsigned char *next; /* and what is read then */
+  const unsigned char *next; /* and what is read after that */
   el_fetch *fetch;
   const el_low_rank *lora; /* of the first column; NULL: none */
-  int quads;               /* that each B of the call has; 0: they differ */
+  int quads;               /* quads of each B of the call; 0: they differ */
   bool has_one_b;          /* all columns have the same B, in 8 bits */
 } block;
 
-/* Where the weights lie that are to be fetched while tile t is used; NULL: nowhere. */
+/* Where the weights are that are fetched while tile t is used; NULL: none. */
 EL_INLINE const unsigned char *weights_ahead(const block *b, int t) {
   if (!b->tiles_ahead) return NULL;
   int ahead = t + b->tiles_ahead;
@@ -75,7 +76,8 @@ EL_INLINE const unsigned char *weights_ahead(const block *b, int t) {
   return b->next ? b->next + (size_t)(ahead - b->tile_end_ahead) * b->w->tile_bytes : NULL;
 }
 
-/* Tile t of one column's B: its rows of h B^T. N: the quads that B has, if at most 8; 0: any number. */
+/* The rows of h B^T for tile t of one column's B. N: the quads of B, if at most 8; 0: any
+ * number. */
 EL_INLINE __m512 low_rank_sums(const el_low_rank *l, int t, int N) {
   const unsigned char *codes = l->data + (size_t)t * l->tile_bytes, *scales = codes + l->scales_at;
   const int8_t *q = l->q;
@@ -91,7 +93,7 @@ EL_INLINE __m512 low_rank_sums(const el_low_rank *l, int t, int N) {
   return acc;
 }
 
-/* The same of a B in 4 bits. */
+/* The same for a B in 4 bits. */
 EL_INLINE __m512 low_rank_4_bits(const el_low_rank *l, int t, int N) {
   const unsigned char *codes = l->data + (size_t)t * l->tile_bytes, *scales = codes + l->scales_at;
   const int8_t *q = l->q;
@@ -112,8 +114,9 @@ EL_INLINE __m512 low_rank_4_bits(const el_low_rank *l, int t, int N) {
   return acc;
 }
 
-/* Tile t is needed after this tile of W: into the first-level cache. One that comes later leaves memory for the second
- * level, since the core can wait for few lines at once if they are to end in the first. */
+/* Fetches tile t of B. It goes into the first-level cache if it is needed after this tile of W. A
+ * tile needed later goes into the second level, since the core can wait for only a few lines that
+ * go into the first. */
 EL_INLINE void fetch_low_rank(const el_low_rank *l, int t, int tile_end) {
   if (!l->b) return;
   const unsigned char *p = l->data + (size_t)t * l->tile_bytes;
@@ -123,7 +126,8 @@ EL_INLINE void fetch_low_rank(const el_low_rank *l, int t, int tile_end) {
   for (size_t i = 0; i < l->tile_bytes; i += 64) _mm_prefetch((const char *)p + i, _MM_HINT_T1);
 }
 
-/* put_with_low_rank of columns that have one B in 8 bits, as the rows of a prompt do: it is loaded once. */
+/* put_with_low_rank for columns with the same B in 8 bits, such as the rows of a prompt: B is
+ * loaded once. */
 EL_INLINE void put_with_one_low_rank(const block *b, int t, int C, const __m512 *acc, int N) {
   const el_low_rank *l = b->lora;
   const unsigned char *codes = l->data + (size_t)t * l->tile_bytes;
@@ -167,7 +171,7 @@ EL_INLINE bool has_8_bits(el_layout layout) {
   return layout == EL_LAYOUT_Q8 || layout == EL_LAYOUT_Q8M;
 }
 
-/* Where a tile's next group is, and that of the first column. */
+/* Where a tile's next group is, and where that of the first column is. */
 typedef struct place {
   const unsigned char *codes, *scales, *mins;
   const int8_t *q;
@@ -175,7 +179,8 @@ typedef struct place {
   const int32_t *offset;
 } place;
 
-/* Adds the products of a group with C columns. n: its quads, 8 but in the last group of q8 and q4. */
+/* Adds the products of a group with C columns. n: quads of the group; fewer than 8 only in the last
+ * group of q8 and q4. */
 EL_INLINE void add_group(const place *p, int n, int C, el_layout layout, __m512 *acc) {
   const __m512i low = _mm512_set1_epi8(15);
   const int half = (n + 1) / 2;
@@ -192,7 +197,8 @@ EL_INLINE void add_group(const place *p, int n, int C, el_layout layout, __m512 
     for (int j = 0; j < half; j++) {
       __m512i v = _mm512_load_si512(p->codes + j * 64);
       __m512i lo = _mm512_and_si512(v, low), hi = _mm512_and_si512(_mm512_srli_epi16(v, 4), low);
-      if (C == 1) { /* a chain of sums: 4% faster with broadcasts that are not part of it, measured on Zen 4 */
+      if (C == 1) { /* one chain of sums: 4% faster if broadcasts are not part of it, measured on
+                     * Zen 4 */
         sum[0] = _mm512_dpbusd_epi32(sum[0], lo, quad(p->q + j * 4));
         sum[0] = _mm512_dpbusd_epi32(sum[0], hi, quad(p->q + (half + j) * 4));
         continue;
@@ -233,7 +239,8 @@ EL_INLINE void tile_groups(const block *b, int t, int C, el_layout layout, __m51
       own += own_lines * 64;
     }
     for (int i = 0; i < aside_lines; i++, aside += 64) _mm_prefetch((const char *)aside, _MM_HINT_T1);
-    /* One column's at a time: the core can wait for a few lines only. A prompt's rows have the same B. */
+    /* Fetched for one column at a time: the core can wait for only a few lines. The rows of a
+     * prompt have the same B. */
     if (g < n_lora && (g == 0 || b->lora[g].b != b->lora[g - 1].b)) fetch_low_rank(&b->lora[g], t, b->tile_end_ahead);
     add_group(&p, 8, C, layout, acc);
     p.codes += has_8_bits(layout) ? 512 : 256;
@@ -244,7 +251,8 @@ EL_INLINE void tile_groups(const block *b, int t, int C, el_layout layout, __m51
     p.xs += step;
     p.offset += step;
   }
-  if (full < w->n_groups) add_group(&p, fours - full * 8, C, layout, acc); /* the end of a LoRA matrix */
+  /* the end of a LoRA matrix */
+  if (full < w->n_groups) add_group(&p, fours - full * 8, C, layout, acc);
 }
 
 EL_INLINE void multiply_block_tiles(const block *b, int C, el_layout layout) {
@@ -265,8 +273,8 @@ EL_INLINE void multiply_block_tiles(const block *b, int C, el_layout layout) {
   }
 }
 
-/* One column and one group of 8-bit codes: the B matrix of a LoRA adapter. There are many of them, with little work for
- * each tile, so the activations stay in registers. N: quads that the group has. */
+/* One column and one group of 8-bit codes: the B matrix of a LoRA adapter. There are many of them
+ * with little work for each tile, so the activations stay in registers. N: quads of the group. */
 EL_INLINE void low_rank_tiles(const block *b, int N) {
   const el_packed *w = b->w;
   __m512i q[8], offset = _mm512_set1_epi32(b->x->s128[b->at]);
@@ -346,7 +354,8 @@ static void gemm_lora(const el_packed *w, int tile_begin, int tile_end, const el
              .next = fetch ? fetch->next : NULL,
              .fetch = fetch,
              .quads = lora ? common_quads(lora + col_begin, col_end - col_begin) : 0};
-  /* All columns within one panel: one pass over the weights. Else each tile stays in the cache for all panels. */
+  /* If all columns are in one panel: one pass over the weights. Else each tile stays in the cache
+   * for all panels. */
   const int step = (col_end - 1) / EL_PANEL == col_begin / EL_PANEL ? tile_end - tile_begin : 1;
   for (int t = tile_begin; t < tile_end; t += step) {
     b.tile_begin = t;

@@ -1,10 +1,12 @@
-/* AVX-VNNI: vpdpbusd on 256 bits, for CPUs that have it without AVX-512 (Intel from Alder Lake on, N-series included).
- * Tiles of 8 rows. It multiplies unsigned codes of any size with signed activations and adds four products to each
- * 32-bit lane, so a group is 8 instructions. Each activation quad is broadcast by a load, which costs the multipliers
- * nothing; expanding them beforehand, as kernels_avx2.c does, needs as many loads and was no faster.
+/* AVX-VNNI: vpdpbusd on 256 bits, for CPUs that have it without AVX-512 (Intel from Alder Lake on,
+ * including the N series). Tiles of 8 rows. The instruction multiplies unsigned codes of any size
+ * with signed activations and adds four products to each 32-bit lane, so a group takes 8
+ * instructions. Each quad of activations is broadcast by a load, which costs the multipliers
+ * nothing; expanding them beforehand, as kernels_avx2.c does, needs as many loads and was no
+ * faster.
  *
- * Compiled for AVX-512 VL instead, the same source gives the same instruction in the other encoding: that is how its
- * tests run on a CPU without AVX-VNNI. */
+ * Compiled for AVX-512 VL instead, the same source gives the same instruction in its other
+ * encoding: this is how its tests run on a CPU without AVX-VNNI. */
 #include "kernels/lanes_avx2.h"
 #include "kernels/ops.h"
 #include "kernels/quads_avx2.h"

@@ -1,16 +1,17 @@
-/* NEON as every 64-bit Arm CPU has it (Cortex-A53, A57, A72: Raspberry Pi 3 and 4), without dot products: tiles of 8
- * rows, 4 rows and up to 4 columns at once.
+/* NEON as every 64-bit Arm CPU has it (Cortex-A53, A57, A72: Raspberry Pi 3 and 4), without dot
+ * products: tiles of 8 rows, with 4 rows and up to 4 columns at a time.
  *
- * smull and smlal multiply signed bytes and add into 16 bits. With 4-bit codes the eight quads of a group fit there
- * (8 * 15 * 127 = 15240); of 8-bit codes two do (2 * 128 * 127 = 32512), then sadalp widens. Full 8-bit codes are
- * taken as code - 128, by flipping their top bit, so they need no offset. */
+ * smull and smlal multiply signed bytes and add into 16 bits. With 4-bit codes the eight quads of a
+ * group fit there (8 * 15 * 127 = 15240); with 8-bit codes two quads do (2 * 128 * 127 = 32512),
+ * then sadalp widens. Full 8-bit codes are taken as code - 128, by flipping their top bit, so they
+ * need no offset. */
 #include "kernels/lanes_neon.h"
 #include "kernels/low_rank_neon.h"
 #include "kernels/tables.h"
 
 enum { TILE = 8, MAX_COLS = 4 };
 
-/* sum + products of 4 rows with one quad, in 16 bits: rows 0 and 1, rows 2 and 3 */
+/* sum + the products of 4 rows with one quad, in 16 bits: rows 0 and 1, rows 2 and 3. */
 EL_INLINE int16x8x2_t add_products(int16x8x2_t sum, int8x16_t w, int8x16_t x4) {
   return (int16x8x2_t){{vmlal_s8(sum.val[0], vget_low_s8(w), vget_low_s8(x4)), vmlal_high_s8(sum.val[1], w, x4)}};
 }
@@ -28,7 +29,8 @@ EL_INLINE float32x4_t load_halves(const unsigned char *p) {
   return vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8(p)));
 }
 
-/* 8-bit codes: quads [0, n) of four rows; an odd n reads one quad more, whose activations are zero. */
+/* 8-bit codes: quads [0, n) of four rows. An odd n reads one more quad, whose activations are
+ * zero. */
 EL_INLINE void sums_of_8_bits(const unsigned char *codes, const int8_t *q, int n, int C, bool flip, int32x4_t *sum) {
   int32x4_t s01[MAX_COLS], s23[MAX_COLS];
   for (int c = 0; c < C; c++) s01[c] = s23[c] = vdupq_n_s32(0);
@@ -68,7 +70,8 @@ EL_INLINE void sums_of_4_bits(const unsigned char *codes, const int8_t *q, int C
   for (int c = 0; c < C; c++) sum[c] = vpaddq_s32(vpaddlq_s16(s[c].val[0]), vpaddlq_s16(s[c].val[1]));
 }
 
-/* The same of a last group that has n quads, fewer than 8; an odd n reads one more, whose activations are zero. */
+/* The same for a last group that has n quads, fewer than 8. An odd n reads one more, whose
+ * activations are zero. */
 EL_INLINE void sums_of_4_bit_end(const unsigned char *codes, const int8_t *q, int n, int C, int32x4_t *sum) {
   const int half = (n + 1) / 2;
   int16x8x2_t s[MAX_COLS];
@@ -86,7 +89,8 @@ EL_INLINE void sums_of_4_bit_end(const unsigned char *codes, const int8_t *q, in
   for (int c = 0; c < C; c++) sum[c] = vpaddq_s32(vpaddlq_s16(s[c].val[0]), vpaddlq_s16(s[c].val[1]));
 }
 
-/* Four rows, from row `first` of the tile on, times C columns of a panel that has `stride` columns. */
+/* Four rows of a tile, from row `first` on, times C columns of a panel that has `stride`
+ * columns. */
 EL_INLINE void row_sums(const el_packed *w, const unsigned char *tile, int first, const el_act *x, size_t at,
                         int stride, int C, el_layout layout, float32x4_t *acc) {
   const bool has_8_bits = layout == EL_LAYOUT_Q8 || layout == EL_LAYOUT_Q8M,
@@ -159,8 +163,8 @@ TILE_COLUMNS(2)
 TILE_COLUMNS(3)
 TILE_COLUMNS(4)
 
-/* A tile of W stays in the first-level cache while all columns use it. Their tiles of B, asked for meanwhile, come
- * next. */
+/* A tile of W stays in the first-level cache while all columns use it. Their tiles of B, fetched
+ * meanwhile, come next. */
 static void gemm_lora(const el_packed *w, int tile_begin, int tile_end, const el_act *x, int col_begin, int col_end,
                       float *y, size_t ldy, bool add, const el_low_rank *lora, el_fetch *fetch) {
   static const tile_fn by_cols[MAX_COLS] = {tile_columns_1, tile_columns_2, tile_columns_3, tile_columns_4};

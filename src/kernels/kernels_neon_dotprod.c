@@ -1,6 +1,7 @@
-/* NEON with the dot product instructions (Armv8.2 DotProd: Cortex-A55 and A75 on, Neoverse N1 on): sdot multiplies
- * signed with signed bytes. 4-bit codes and codes below 128 are both; full 8-bit codes become code - 128 by flipping
- * their top bit. */
+/* NEON with the dot product instructions (Armv8.2 DotProd: Cortex-A55 and A75 on, Neoverse N1
+ * on). sdot multiplies signed bytes with signed bytes. 4-bit codes, and 8-bit codes below 128,
+ * are non-negative signed bytes already; full 8-bit codes become code - 128 by flipping their top
+ * bit. */
 #include "kernels/lanes_neon.h"
 #include "kernels/tables.h"
 

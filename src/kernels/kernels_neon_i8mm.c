@@ -1,11 +1,12 @@
-/* NEON with the int8 matrix product (Armv8.6 I8MM: Neoverse V1 and N2, Cortex-A510 and A710, Apple M2 on). Up to 3
- * columns are computed as dotprod does, by usdot, which takes unsigned codes.
+/* NEON with the int8 matrix product (Armv8.6 I8MM: Neoverse V1 and N2, Cortex-A510 and A710, Apple
+ * M2 on). Up to 3 columns are computed as in dotprod, by usdot, which takes unsigned codes.
  *
- * From 4 columns on usmmla halves the multiplications: it adds the 2 x 2 products of two rows with two columns, 8
- * columns of W deep. Two quads of 4 rows become two such pairs of rows by two zips. Columns of X are paired, for a
- * chunk of groups at a time, in a buffer on the stack that MM_TILES tiles use; their float sums wait in another one
- * while the next chunk is paired. Sums stay in the order (row, column), (row, column + 1), (row + 1, column), ... until
- * they are stored, so scales are laid out likewise. */
+ * From 4 columns on, usmmla halves the multiplications: it adds the 2 x 2 products of two rows with
+ * two columns, 8 columns of W deep. Two zips turn two quads of 4 rows into two such pairs of rows.
+ * Columns of X are paired, for a chunk of groups at a time, in a buffer on the stack that MM_TILES
+ * tiles use; the float sums of these tiles wait in another buffer while the next chunk is paired.
+ * Sums stay in the order (row, column), (row, column + 1), (row + 1, column), ... until they are
+ * stored, so scales are laid out likewise. */
 #include "kernels/lanes_neon.h"
 #include "kernels/tables.h"
 
@@ -36,7 +37,7 @@ EL_INLINE float32x4_t pair_scales(const float *even, const float *odd) {
   return vld1q_f32(v);
 }
 
-/* Of an odd number of columns the last one is paired with itself. */
+/* With an odd number of columns, the last one is paired with itself. */
 static void pair_columns(const block *b, int g_begin, int n, int C, paired *out) {
   const el_act *x = b->x;
   const int32_t *offset = offsets(x, b->w->layout);
@@ -56,7 +57,7 @@ static void pair_columns(const block *b, int g_begin, int n, int C, paired *out)
     }
 }
 
-/* Four rows of which two quads are given, times P pairs of columns. sum: [2][P] */
+/* Two quads of four rows times P pairs of columns. sum: [2][P] */
 EL_INLINE void mm_quads(uint8x16_t rows01, uint8x16_t rows23, const int8x16_t *x, int P, int32x4_t *sum) {
   for (int p = 0; p < P; p++) {
     sum[p] = vusmmlaq_s32(sum[p], rows01, x[p]);
@@ -64,15 +65,15 @@ EL_INLINE void mm_quads(uint8x16_t rows01, uint8x16_t rows23, const int8x16_t *x
   }
 }
 
-/* Two quads of four rows -> rows 0 and 1, rows 2 and 3 */
+/* Two quads of four rows become rows 0 and 1, rows 2 and 3. */
 EL_INLINE void pair_rows(const unsigned char *codes, uint8x16_t *rows01, uint8x16_t *rows23) {
   uint32x4_t a = vreinterpretq_u32_u8(vld1q_u8(codes)), b = vreinterpretq_u32_u8(vld1q_u8(codes + TILE * 4));
   *rows01 = vreinterpretq_u8_u32(vzip1q_u32(a, b));
   *rows23 = vreinterpretq_u8_u32(vzip2q_u32(a, b));
 }
 
-/* Four rows, from row `first` of tile t on, times P pairs; groups [g_begin, g_begin + n_groups). acc: [2][P], added to
- */
+/* Four rows of tile t, from row `first` on, times P pairs; groups [g_begin, g_begin + n_groups).
+ * acc: [2][P], added to. */
 EL_INLINE void mm_rows(const el_packed *w, int t, int first, const paired *x, int g_begin, int n_groups, int P,
                        el_layout layout, float32x4_t *acc) {
   const size_t group_bytes = has_8_bits(layout) ? TILE * EL_GROUP : TILE * EL_GROUP / 2;
@@ -86,8 +87,8 @@ EL_INLINE void mm_rows(const el_packed *w, int t, int first, const paired *x, in
     for (int p = 0; p < P; p++) sum[p] = sum[P + p] = has_offset(layout) ? x->offset[p] : vdupq_n_s32(0);
     uint8x16_t a, b;
     if (has_8_bits(layout)) {
-      /* The last group may end with an odd quad. What lies behind its codes is still the tile's, and is multiplied with
-       * activations beyond k, which are zero. */
+      /* The last group may end with an odd quad. What follows its codes is still within the tile,
+       * and is multiplied with activations beyond k, which are zero. */
       const int quads = (w->cols + 3) / 4 - (g_begin + g) * 8;
       if (quads >= 8) {
 #pragma GCC unroll 4
@@ -156,7 +157,8 @@ EL_INLINE void mm_tiles(const block *b, int t_begin, int t_end, int C, el_layout
 }
 
 EL_INLINE void mm_columns(const block *b, int C) {
-  if (b->w->layout == EL_LAYOUT_Q4 && b->w->cols % EL_GROUP) { /* nibbles of its last group are paired otherwise */
+  if (b->w->layout == EL_LAYOUT_Q4 && b->w->cols % EL_GROUP) { /* nibbles of its last group are
+                                                                * paired differently */
     dot_tiles(b, C, EL_LAYOUT_Q4);
     return;
   }

@@ -1,9 +1,9 @@
-/* The reference: plain C, any tile size. It defines the result of every kernel. */
+/* The reference: plain C for any tile size. It defines the result of every kernel. */
 #include "kernels/lanes_scalar.h"
 #include "kernels/ops.h"
 #include "kernels/tables.h"
 
-/* Code of (row r, column i) of a tile. */
+/* The code of (row r, column i) of a tile. */
 static int code_at(const el_packed *w, const unsigned char *tile, int r, int i) {
   size_t t = (size_t)w->tile, g = (size_t)i / EL_GROUP, k = (size_t)i % EL_GROUP;
   if (w->layout == EL_LAYOUT_Q8 || w->layout == EL_LAYOUT_Q8M)
@@ -13,8 +13,8 @@ static int code_at(const el_packed *w, const unsigned char *tile, int r, int i) 
   return k < half ? byte & 15 : byte >> 4;
 }
 
-/* y[row] = sum over groups of d_w * d_x * (sum of code * q + offset), then + m * d_x * sum(q), each a fused
- * multiply-add. */
+/* y[row] = sum over groups of d_w * d_x * (sum of code * q + offset), then + m * d_x * sum(q), each
+ * a fused multiply-add. */
 static float dot_row(const el_packed *w, const unsigned char *tile, int r, const el_act *x, int col) {
   float acc = 0;
   for (int g = 0; g < w->n_groups; g++) {

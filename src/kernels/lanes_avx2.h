@@ -1,4 +1,4 @@
-/* 16 float lanes as two AVX2 vectors. What each function does is in lanes_scalar.h. */
+/* 16 float lanes as two AVX2 vectors. lanes_scalar.h says what each function does. */
 #ifndef EL_KERNELS_LANES_H
 #define EL_KERNELS_LANES_H
 
@@ -6,10 +6,11 @@
 
 #include "format/quant.h"
 
-/* Queries, or columns, that share a pass over keys and values, or 16-bit weights. */
+/* Queries or columns that share a pass over keys and values, or over 16-bit weights. */
 enum { VF_TOGETHER = 4 };
 
-/* Accumulators of attention that fit in registers: scores of queries times pages; queries times 16 dimensions. */
+/* Accumulators of attention that fit into registers: for scores, queries times pages; for values,
+ * queries times 16 dimensions. */
 #define VF_SCORES 6
 #define VF_VALUES 6
 
@@ -78,7 +79,7 @@ static inline uint16_t f16_from_f32(float x) {
 static inline int32_t vf_store_codes(int8_t *p, vf x, vf y) {
   __m256i q = _mm256_packs_epi16(_mm256_packs_epi32(_mm256_cvtps_epi32(x.a), _mm256_cvtps_epi32(x.b)),
                                  _mm256_packs_epi32(_mm256_cvtps_epi32(y.a), _mm256_cvtps_epi32(y.b)));
-  /* Fours of both halves in turn: xa0 xb0 ya0 yb0 | xa1 xb1 ya1 yb1 */
+  /* Fours of both halves alternate: xa0 xb0 ya0 yb0 | xa1 xb1 ya1 yb1 */
   _mm256_storeu_si256((__m256i *)p, _mm256_permutevar8x32_epi32(q, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7)));
   /* vpsadbw adds unsigned bytes: code + 128. */
   __m256i s4 = _mm256_sad_epu8(_mm256_xor_si256(q, _mm256_set1_epi8((char)128)), _mm256_setzero_si256());
@@ -154,8 +155,8 @@ static inline vi vi_dot_start(int32_t sum) {
   (void)sum;
   return (vi){_mm256_setzero_si256(), _mm256_setzero_si256()};
 }
-/* vpmaddubsw multiplies unsigned with signed bytes: the magnitude of a code, and q with the code's sign. Two products
- * fit its 16 bits: 2 * 128 * 127. */
+/* vpmaddubsw multiplies unsigned with signed bytes: the magnitude of a code, and q with the code's
+ * sign. Two products fit into its 16 bits: 2 * 128 * 127. */
 static inline __m256i dot_half(__m256i acc, const void *codes, __m256i q) {
   __m256i c = _mm256_xor_si256(_mm256_loadu_si256(codes), _mm256_set1_epi8((char)128));
   __m256i two = _mm256_maddubs_epi16(_mm256_abs_epi8(c), _mm256_sign_epi8(q, c));

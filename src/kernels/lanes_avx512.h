@@ -1,4 +1,4 @@
-/* 16 float lanes as one AVX-512 vector. What each function does is in lanes_scalar.h. */
+/* 16 float lanes as one AVX-512 vector. lanes_scalar.h says what each function does. */
 #ifndef EL_KERNELS_LANES_H
 #define EL_KERNELS_LANES_H
 
@@ -6,10 +6,11 @@
 
 #include "format/quant.h"
 
-/* Queries, or columns, that share a pass over keys and values, or 16-bit weights. */
+/* Queries or columns that share a pass over keys and values, or over 16-bit weights. */
 enum { VF_TOGETHER = 4 };
 
-/* Accumulators of attention that fit in registers: scores of queries times pages; queries times 16 dimensions. */
+/* Accumulators of attention that fit into registers: for scores, queries times pages; for values,
+ * queries times 16 dimensions. */
 #define VF_SCORES 12
 #define VF_VALUES 24
 
@@ -95,7 +96,7 @@ static inline vf vf_keep_ge(vf x, vf a, vf b) {
   return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(a, b, _CMP_GE_OQ), x);
 }
 
-/* Compressed in registers: to memory it takes some CPUs a hundred cycles. */
+/* Compressed in registers: compressing to memory takes some CPUs a hundred cycles. */
 static inline int vf_put_le(vf x, vf limit, int32_t first, int32_t *ids, float *to) {
   const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
   const __mmask16 near = _mm512_cmp_ps_mask(x, limit, _CMP_LE_OQ);

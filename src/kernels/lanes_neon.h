@@ -1,4 +1,4 @@
-/* 16 float lanes as four NEON vectors. What each function does is in lanes_scalar.h. */
+/* 16 float lanes as four NEON vectors. lanes_scalar.h says what each function does. */
 #ifndef EL_KERNELS_LANES_H
 #define EL_KERNELS_LANES_H
 
@@ -6,10 +6,11 @@
 
 #include "format/quant.h"
 
-/* Queries, or columns, that share a pass over keys and values, or 16-bit weights. */
+/* Queries or columns that share a pass over keys and values, or over 16-bit weights. */
 enum { VF_TOGETHER = 4 };
 
-/* Accumulators of attention that fit in registers: scores of queries times pages; queries times 16 dimensions. */
+/* Accumulators of attention that fit into registers: for scores, queries times pages; for values,
+ * queries times 16 dimensions. */
 #define VF_SCORES 6
 #define VF_VALUES 6
 
@@ -47,7 +48,7 @@ static inline vf vf_mul(vf x, vf y) {
 static inline vf vf_div(vf x, vf y) {
   VF_EACH(vdivq_f32(x.v[i], y.v[i]));
 }
-/* fmax and fmin would give NaN where the definition gives the second operand. */
+/* fmax and fmin would return NaN where the definition returns the second operand. */
 static inline float32x4_t max4(float32x4_t x, float32x4_t y) {
   return vbslq_f32(vcgtq_f32(x, y), x, y);
 }

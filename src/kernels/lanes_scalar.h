@@ -1,4 +1,4 @@
-/* 16 float lanes in plain C: what the other lanes_*.h must equal, bit for bit. */
+/* 16 float lanes in plain C: the other lanes_*.h must equal these bit for bit. */
 #ifndef EL_KERNELS_LANES_H
 #define EL_KERNELS_LANES_H
 
@@ -7,11 +7,12 @@
 
 #include "format/quant.h"
 
-/* Queries, or columns, that share a pass over keys and values, or 16-bit weights: one: a reference need not be fast,
- * and its unrolled loops take a compiler long. */
+/* Queries or columns that share a pass over keys and values, or over 16-bit weights. Here one: a
+ * reference need not be fast, and unrolled loops take a compiler long. */
 enum { VF_TOGETHER = 1 };
 
-/* Accumulators of attention that fit in registers: scores of queries times pages; queries times 16 dimensions. */
+/* Accumulators of attention that fit into registers: for scores, queries times pages; for values,
+ * queries times 16 dimensions. */
 #define VF_SCORES 1
 #define VF_VALUES 1
 
@@ -24,8 +25,9 @@ typedef struct vf {
   for (int i = 0; i < 16; i++) r.v[i] = (expr); \
   return r
 
-/* Asks for the cache line at p, to be read soon: into the second-level cache. Always inlined: gcc 12 takes a function
- * that does nothing but this for one without effect, and drops the calls. */
+/* Fetches the cache line at p, which will be read soon, into the second-level cache. Always
+ * inlined: gcc 12 assumes that a function that does only this has no effect, and drops the
+ * calls. */
 static inline __attribute__((always_inline)) void vf_fetch(const void *p) {
   (void)p;
 }
@@ -62,7 +64,7 @@ static inline vf vf_fma(vf a, vf b, vf c) {
 static inline vf vf_round(vf a) {
   VF_EACH(rintf(a.v[i]));
 }
-/* 2^n for whole n in [-126, 127] */
+/* 2^n for whole n in [-126, 127]. */
 static inline vf vf_pow2(vf n) {
   vf r;
   for (int i = 0; i < 16; i++) {
@@ -94,7 +96,8 @@ static inline vf vf_load_bf16(const void *p) {
 static inline uint16_t f16_from_f32(float x) {
   return el_f32_to_f16(x);
 }
-/* Rounds 32 values in [-127.5, 127.5), ties to even, to int8 at p; gives the sum of what is stored, which is exact. */
+/* Rounds 32 values in [-127.5, 127.5), ties to even, to int8 at p. Returns the sum of what is
+ * stored, which is exact. */
 static inline int32_t vf_store_codes(int8_t *p, vf a, vf b) {
   int32_t sum = 0;
   for (int i = 0; i < 16; i++) {
@@ -104,9 +107,9 @@ static inline int32_t vf_store_codes(int8_t *p, vf a, vf b) {
   }
   return sum;
 }
-/* The bits of the largest magnitude there is in a and b. As integers magnitudes have the order of their values, with
- * infinity above the finite ones and every NaN above infinity: one reduction tells the maximum and whether it counts.
- */
+/* The bits of the largest magnitude in a and b. As integers, magnitudes have the order of their
+ * values, with infinity above finite ones and every NaN above infinity, so one reduction gives the
+ * maximum and says whether it is finite. */
 static inline uint32_t vf_amax_bits(vf a, vf b) {
   uint32_t most = 0;
   for (int i = 0; i < 32; i++) {
@@ -117,7 +120,8 @@ static inline uint32_t vf_amax_bits(vf a, vf b) {
   }
   return most;
 }
-/* Lanes i and i + 8, then i and i + 4, 2, 1: the order of every instruction set's reduction. */
+/* Adds lanes i and i + 8, then i and i + 4, 2, 1: the order of the reduction in every instruction
+ * set. */
 static inline float vf_sum(vf a) {
   for (int w = 8; w; w /= 2)
     for (int i = 0; i < w; i++) a.v[i] += a.v[i + w];
@@ -133,8 +137,9 @@ static inline vf vf_keep_ge(vf x, vf a, vf b) {
   VF_EACH(a.v[i] >= b.v[i] ? x.v[i] : 0);
 }
 
-/* limit: the same in all lanes. Puts those of x that are at most that at `to`, in order, and their numbers, which begin
- * with `first`, at ids. Returns how many there are; all 16 places may be written to. */
+/* limit: the same in all lanes. Writes the values of x that are at most `limit` to `to`, in order,
+ * and their numbers, starting with `first`, to ids. Returns how many there are; all 16 places may
+ * be written. */
 static inline int vf_put_le(vf x, vf limit, int32_t first, int32_t *ids, float *to) {
   int n = 0;
   for (int i = 0; i < 16; i++) {
@@ -156,7 +161,7 @@ static inline vd vd_add(vd a, vf b) {
   for (int i = 0; i < 16; i++) a.v[i] += (double)b.v[i];
   return a;
 }
-/* In the order of vf_sum. */
+/* Adds lanes in the order of vf_sum. */
 static inline double vd_sum(vd a) {
   for (int w = 8; w; w /= 2)
     for (int i = 0; i < w; i++) a.v[i] += a.v[i + w];
@@ -171,9 +176,9 @@ static inline vi vi_load(const int32_t *p) {
   memcpy(r.v, p, sizeof r.v);
   return r;
 }
-/* Lane i += products of the 4 codes at codes + 4 * i, each less 128, with the 4 values at q. It begins with what
- * vi_dot_start gives for the sum of all q: some instruction sets multiply unsigned codes, and take the 128 off there.
- */
+/* Lane i += the products of the 4 codes at codes + 4 * i, each minus 128, with the 4 values at q.
+ * Starts from what vi_dot_start returns for the sum of all q: some instruction sets multiply
+ * unsigned codes, and subtract the 128 there. */
 static inline vi vi_dot_start(int32_t sum) {
   (void)sum;
   return (vi){{0}};

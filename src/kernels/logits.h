@@ -1,10 +1,10 @@
-/* Passes over a row of logits, included by ops.h: what kernels.h says of row_most and row_exp. */
+/* Passes over a row of logits, included by ops.h: row_most and row_exp of kernels.h. */
 #ifndef EL_KERNELS_LOGITS_H
 #define EL_KERNELS_LOGITS_H
 
 #include <float.h>
 
-/* A value that counts, times 0, is 0; a NaN or +infinity makes the sum NaN. */
+/* A finite value or -infinity does not change the check; a NaN or +infinity makes the sum NaN. */
 static bool op_row_most(const float *x, int n, float *most) {
   const vf zero = vf_set1(0), lowest = vf_set1(-FLT_MAX);
   vf bad[EL_LOGIT_BLOCK / EL_LANES];

@@ -1,11 +1,12 @@
-/* What packing loses, measured: a packed matrix beside the file's values. */
+/* Measures what packing loses, by comparing a packed matrix with the file's values. */
 #include <assert.h>
 #include <math.h>
 
 #include "kernels/kernels.h"
 
-/* Types whose scales are of 16 values have more of them than a layout can hold, and floats have more bits. MXFP4 loses
- * groups whose scale is beyond F16's range. The rest keeps its codes; its scales are rounded to F16 at most. */
+/* Types with a scale for each 16 values have more scales than a layout can hold, and floats have
+ * more bits. MXFP4 loses groups whose scale is beyond the range of F16. All other types keep their
+ * codes; only their scales are rounded to F16. */
 bool el_packing_loses(el_type type, el_layout layout) {
   switch (type) {
     case EL_TYPE_F32:
@@ -34,7 +35,7 @@ void el_pack_measure(const el_packed *w, el_type type, const void *src, int row,
     el_packed_get_row(w, row + r, got);
     for (int i = 0; i < w->cols; i++) {
       double e = (double)got[i] - (double)want[i];
-      if (!isfinite(e)) continue; /* what is not finite in the file is not our loss */
+      if (!isfinite(e)) continue; /* what is not finite in the file was not lost by packing */
       sum->error += e * e;
       sum->size += (double)want[i] * (double)want[i];
     }

@@ -1,8 +1,8 @@
-/* The low-rank products of columns that have different B matrices, where they are not fused: 16-bit weights, and the
- * scalar reference. */
+/* The low-rank products of columns with different B matrices, where they are not fused: with 16-bit
+ * weights, and in the scalar reference. */
 #include "kernels/kernels.h"
 
-/* The fused kernels take what nearly all have: integer W, and each B in 8 or 4 bits. */
+/* The fused kernels take what almost all have: an integer W, and each B in 8 or 4 bits. */
 static bool can_fuse(const el_packed *w, const el_low_rank *lora, int col_begin, int col_end) {
   if (el_layout_is_float(w->layout)) return false;
   for (int c = col_begin; c < col_end; c++)
@@ -23,8 +23,8 @@ static void add_part_of_tile(const el_kernels *k, const el_packed *b, int tile, 
   for (int row = begin; row < end; row++) y[row] += all[row - first];
 }
 
-/* The same for any rows. B's tiles may be larger than W's, by which threads share the rows: of a tile that belongs to
- * two of them each adds its own rows. */
+/* The same for any rows. Threads share rows by the tiles of W, and tiles of B may be larger: of a
+ * tile that belongs to two threads, each adds its own rows. */
 static void add_low_rank_rows(const el_kernels *k, const el_packed *b, const el_act *h, int begin, int end, float *y) {
   if (end > b->rows) end = b->rows;
   if (begin < end && begin % b->tile) {

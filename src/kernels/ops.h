@@ -1,6 +1,7 @@
-/* Everything but the integer matrix product, written once over 16 float lanes and compiled once for each instruction
- * set: the file that includes this one has included its lanes_*.h before. The order of floating-point operations here
- * is the definition that makes all instruction sets agree. */
+/* Everything but the integer matrix product, written once over 16 float lanes and compiled once
+ * for each instruction set. The file that includes this one has included its lanes_*.h before.
+ * The order of floating-point operations here is the definition that makes all instruction sets
+ * agree. */
 #ifndef EL_KERNELS_OPS_H
 #define EL_KERNELS_OPS_H
 
@@ -34,8 +35,8 @@ EL_INLINE void store_n(float *p, vf x, int n) {
     store_tail(p, x, n);
 }
 
-/* e^x, x clamped to [-87.3, 88]: Cephes' expf (range reduction by ln 2 in two parts, polynomial of degree 6); error
- * below 2 ulp. */
+/* e^x, with x clamped to [-87.3, 88]: expf of Cephes (range reduction by ln 2 in two parts, a
+ * polynomial of degree 6); the error is below 2 ulp. */
 EL_INLINE vf vf_exp(vf x) {
   x = vf_min(vf_max(x, vf_set1(-87.3f)), vf_set1(88.0f));
   vf n = vf_round(vf_mul(x, vf_set1(1.44269504f)));
@@ -71,7 +72,8 @@ static void op_swiglu(const float *gate, const float *up, int n, float *y) {
   }
 }
 
-/* x / (1 + e^-z) for z = 2 sqrt(2 / pi) (x + 0.044715 x^3): what 0.5 x (1 + tanh(z / 2)) is. */
+/* x / (1 + e^-z) for z = 2 sqrt(2 / pi) (x + 0.044715 x^3), which equals 0.5 x (1 + tanh(z /
+ * 2)). */
 static void op_geglu(const float *gate, const float *up, int n, float *y) {
   vf one = vf_set1(1);
   for (int i = 0; i < n; i += EL_LANES) {
@@ -105,9 +107,11 @@ static void op_cap(float *x, int n, float scale, float cap) {
   }
 }
 
-/* A group with a NaN or an infinity gets the scale NaN, so that the damage is seen and stays in its own column. */
+/* A group with a NaN or an infinity gets the scale NaN, so that the damage shows and stays in its
+ * own column. */
 static void op_quantize(const float *x, int group_begin, int group_end, float gain, el_act *act, int col) {
-  /* Out of memory that bytes are stored to, which might be anything's: */
+  /* A local copy: bytes that are stored could otherwise change it, for all that the compiler
+   * knows. */
   const el_act a = *act;
   for (int g = group_begin; g < group_end; g++) {
     int n = a.k - g * EL_GROUP;
@@ -124,8 +128,8 @@ static void op_quantize(const float *x, int group_begin, int group_end, float ga
     }
     float amax;
     memcpy(&amax, &bits, sizeof amax);
-    /* amax below 127 / FLT_MAX has no finite inverse: nothing is left of such a group. Of others no value exceeds 127
-     * by more than two roundings. */
+    /* An amax below 127 / FLT_MAX has no finite inverse: nothing is left of such a group. In other
+     * groups no value exceeds 127 by more than two roundings. */
     vf id = vf_set1(amax > 1e-36f ? 127.0f / amax : 0.0f);
     int32_t sum = vf_store_codes(q, vf_mul(x0, id), vf_mul(x1, id));
     float d = amax / 127.0f * gain;
@@ -136,7 +140,8 @@ static void op_quantize(const float *x, int group_begin, int group_end, float ga
   }
 }
 
-/* The multiply-adds are explicit here too: gcc 12 fuses this pattern on its own, -ffp-contract=off notwithstanding. */
+/* Multiply-adds are explicit here, too: gcc 12 fuses this pattern by itself, in spite of
+ * -ffp-contract=off. */
 static void op_rope(float *x, const float *cos_sin, int n_rot) {
   for (int i = 0; i < n_rot; i += 2) {
     float c = cos_sin[i], s = cos_sin[i + 1], x0 = x[i], x1 = x[i + 1];
@@ -162,7 +167,8 @@ EL_INLINE void put_lanes(float *y, vf r, int n, bool add) {
   store_n(y, r, n);
 }
 
-/* One tile of a 16-bit layout times C columns. Even and odd k are summed apart. codes: [cols][16] */
+/* One tile of a 16-bit layout times C columns. Even and odd k are summed separately. codes:
+ * [cols][16] */
 EL_INLINE void float_tile(const unsigned char *codes, bool bf16, int k, const float *x, size_t ldx, int C, vf *out) {
   vf even[4], odd[4];
   for (int c = 0; c < C; c++) even[c] = odd[c] = vf_set1(0);
@@ -205,7 +211,7 @@ static void op_gemm_float(const el_packed *w, int tile_begin, int tile_end, cons
 #include "kernels/logits.h"
 #include "kernels/pack_rows.h"
 
-/* What an instruction set's table has from this file. */
+/* The entries that an instruction set's table takes from this file. */
 #define EL_OPS                                                                                            \
   .quantize = op_quantize, .rms_norm = op_rms_norm, .swiglu = op_swiglu, .geglu = op_geglu,               \
   .swiglu_clamped = op_swiglu_clamped, .cap = op_cap, .attend = op_attend, .attend_join = op_attend_join, \

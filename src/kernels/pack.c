@@ -1,6 +1,6 @@
-/* Packing: GGUF tensors into the layouts of kernels.h. A start waits for it, so it keeps up with memory: a tile is
- * written from its first byte to its last, while its rows, which lie one after the other in the file, are read side by
- * side. */
+/* Packs GGUF tensors into the layouts of kernels.h. A start waits for this, so it keeps up with
+ * memory: a tile is written from its first byte to its last, while its rows, which lie one after
+ * the other in the file, are read side by side. */
 #include <assert.h>
 #include <math.h>
 #include <string.h>
@@ -81,17 +81,17 @@ el_layout el_layout_for(el_type type, const void *data, int64_t n, el_weights we
   }
 }
 
-/* Rows that a tile has beyond the matrix, and columns beyond the last, have scale 0 and code 0. */
+/* Rows of a tile beyond the matrix, and columns beyond the last, get scale 0 and code 0. */
 static void clear_tile(const el_packed *w, unsigned char *tile) {
   memset(tile, 0, w->tile_bytes);
-  if (w->layout == EL_LAYOUT_Q8) memset(tile, 128, w->scales_at); /* code 128 is zero */
+  if (w->layout == EL_LAYOUT_Q8) memset(tile, 128, w->scales_at); /* code 128 means zero */
 }
 
 void el_packed_clear(el_packed *w) {
   for (int t = 0; t < w->n_tiles; t++) clear_tile(w, w->data + (size_t)t * w->tile_bytes);
 }
 
-/* The first n_rows rows of a tile. Each type's loop is made here, around its decoder. */
+/* Packs the first n_rows rows of a tile. The loop of each type is compiled around its decoder. */
 INLINE void pack_tile_groups(const el_packed *w, el_layout layout, unsigned char *tile, const unsigned char *src,
                              size_t row_bytes, int n_rows, el_group_decoder decode, int block_groups, int block_bytes) {
   for (int g = 0; g < w->n_groups; g += block_groups, src += block_bytes)
@@ -102,7 +102,8 @@ INLINE void pack_tile_groups(const el_packed *w, el_layout layout, unsigned char
     }
 }
 
-/* Types of integers and scales. Decoding a block costs more than placing its groups, so that one loop does for all. */
+/* Types with integers and scales. Decoding a block costs more than placing its groups, so one loop
+ * serves all of them. */
 static void pack_tile_codes(const el_packed *w, unsigned char *tile, el_type type, const unsigned char *src,
                             size_t row_bytes, int n_rows) {
   const el_type_info *info = el_type_get(type);
@@ -127,7 +128,7 @@ static void pack_tile_codes(const el_packed *w, unsigned char *tile, el_type typ
     }
 }
 
-/* F32, F16 and BF16 to int8. The last group may have fewer than 32 columns. */
+/* Packs F32, F16 and BF16 to int8. The last group may have fewer than 32 columns. */
 static void pack_tile_from_floats(const el_packed *w, unsigned char *tile, el_type type, const unsigned char *src,
                                   size_t row_bytes, int n_rows) {
   size_t size = (size_t)el_type_get(type)->block_bytes;
@@ -142,7 +143,8 @@ static void pack_tile_from_floats(const el_packed *w, unsigned char *tile, el_ty
     }
 }
 
-/* To the 16-bit layouts, types that are not the layout's times a factor: row r becomes column row + r of [cols][16]. */
+/* Packs types other than the layout's to a 16-bit layout, times a factor: row r becomes column row
+ * + r of [cols][16]. */
 static void pack_tile_16_bits(const el_packed *w, unsigned char *tile, int row, el_type type, const unsigned char *src,
                               size_t row_bytes, int n_rows, float factor) {
   enum { PIECE = 256 }; /* columns; a multiple of every block */
@@ -238,7 +240,8 @@ void el_pack_rows(const el_kernels *k, el_packed *w, int row, int n_rows, const 
     k->pack_rows(w, row, n_rows, src, factor);
 }
 
-/* Group g of row r of a tile: 32 floats, of which the last group may have fewer in the matrix. */
+/* Reads group g of row r of a tile: 32 floats, of which the matrix may have fewer in the last
+ * group. */
 INLINE void get_group(const el_packed *w, el_layout layout, const unsigned char *tile, int r, int g, float *dst) {
   size_t t = (size_t)w->tile, lane = (size_t)r * 4, at = ((size_t)g * t + (size_t)r) * 2;
   float d = el_f16_to_f32(el_load_u16(tile + w->scales_at + at));

@@ -1,5 +1,6 @@
-/* Rows of floats into the integer layouts, included by ops.h: what kernels.h says of widen and pack_rows. Loading an
- * adapter is this for the most part, and others' tokens wait for it. The bits are the same for all instruction sets. */
+/* Packs rows of floats into the integer layouts, included by ops.h: widen and pack_rows of
+ * kernels.h. This is most of the work of loading an adapter, and tokens of others wait for it. The
+ * bits are the same for all instruction sets. */
 #ifndef EL_KERNELS_PACK_ROWS_H
 #define EL_KERNELS_PACK_ROWS_H
 
@@ -24,7 +25,7 @@ static float op_widen(el_type type, const void *src, size_t n, float *dst) {
     most = vf_larger_magnitude(x, most);
   }
   for (; type == EL_TYPE_F32 && i + EL_LANES <= n; i += EL_LANES) {
-    float values[EL_LANES]; /* a file's values are at any address */
+    float values[EL_LANES]; /* a file's values may be at any address */
     memcpy(values, from + 4 * i, sizeof values);
     const vf x = vf_load(values);
     vf_store(dst + i, x);
@@ -36,7 +37,7 @@ static float op_widen(el_type type, const void *src, size_t n, float *dst) {
   return largest;
 }
 
-/* n values of a group, 32 at most, as el_group_from_n_floats makes it. */
+/* n values of a group, at most 32, as el_group_from_n_floats makes it. */
 EL_INLINE void group_q8(const float *x, int n, vf factor, el_group *out) {
   const vf x0 = vf_mul(load_n(x, n), factor), zero = vf_set1(0);
   const vf x1 = n > EL_LANES ? vf_mul(load_n(x + EL_LANES, n - EL_LANES), factor) : zero;
@@ -51,20 +52,22 @@ EL_INLINE void group_q8(const float *x, int n, vf factor, el_group *out) {
   vf_store_codes(code, q0, q1);
   for (int j = 0; j < EL_GROUP / 4; j++) {
     out->word[j] = el_load_u32((const unsigned char *)code + 4 * j) ^ 0x80 * EL_EVERY_BYTE;
-    /* As one vector of 32 bytes this would wait until the two stores before have left the core's store buffer. */
+    /* As one vector of 32 bytes this would wait until the two previous stores have left the core's
+     * store buffer. */
     __asm__("" : "+r"(out->word[j]));
   }
 }
 
-/* The same as el_group_from_n_floats_q4. `rounded`: n, rounded up to 4. */
+/* The same as el_group_from_n_floats_q4. rounded: n, rounded up to 4. */
 EL_INLINE void group_q4(const float *x, int n, int rounded, float factor, el_group *out) {
   float values[EL_GROUP] = {0};
   for (int i = 0; i < n; i++) values[i] = x[i] * factor;
   el_group_from_n_floats_q4(values, rounded, out);
 }
 
-/* `cols` of the matrix, given apart where they are few: B matrices of small ranks have thousands of rows, and as whole
- * groups they would be zeros for the most part. `layout` is given apart as well, so that it is a constant. */
+/* cols: of the matrix, passed separately where there are few: B matrices of small ranks have
+ * thousands of rows, which would be mostly zeros as whole groups. `layout` is passed separately so
+ * that it is a constant. */
 EL_INLINE void pack_integer_rows(el_packed *w, el_layout layout, int row, int n_rows, const float *src, int cols,
                                  float factor) {
   const vf factors = vf_set1(factor);

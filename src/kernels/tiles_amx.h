@@ -1,8 +1,9 @@
-/* The tile operations that the AMX kernels use, as instructions or, with EL_AMX_MODEL, as C: then the same kernels run
- * on any machine, which proves their layout and their bits. The model refuses what the hardware would fault on.
+/* The tile operations that the AMX kernels use, as instructions or, with EL_AMX_MODEL, as C code.
+ * With the latter the same kernels run on any machine, which proves their layout and their bits.
+ * The model refuses what the hardware would fault on.
  *
- * There are eight tile registers, told apart by constants. The kernels' tiles of activations have 8 rows of 32 bytes,
- * those of weights 8 rows of 64 bytes, those of sums 8 rows of 16 integers:
+ * There are eight tile registers, selected by constants. The kernels' tiles of activations have 8
+ * rows of 32 bytes, tiles of weights 8 rows of 64 bytes, tiles of sums 8 rows of 16 integers:
  *   0 to 3 sums, 4 and 5 activations, 6 and 7 weights */
 #ifndef EL_KERNELS_TILES_AMX_H
 #define EL_KERNELS_TILES_AMX_H
@@ -16,8 +17,8 @@ typedef struct tile_config {
   uint8_t rows[16];
 } tile_config;
 
-/* Constant: gcc 12 tells its optimiser of the first 8 bytes only that ldtilecfg reads, so stores to the others would be
- * dropped. */
+/* A constant: gcc 12 tells its optimiser that ldtilecfg reads only the first 8 bytes, so stores to
+ * the others would be dropped. */
 static const _Alignas(64) tile_config tile_shapes = {
     .palette = 1, .row_bytes = {64, 64, 64, 64, 32, 32, 64, 64}, .rows = {8, 8, 8, 8, 8, 8, 8, 8}};
 
@@ -31,8 +32,8 @@ static inline void tiles_release(void) {
   _tile_release();
 }
 #define tile_zero(t) _tile_zero(t)
-/* gcc 12 takes neither a load nor a store of tiles for an access to memory in every case: what was written before is in
- * memory then, and what is read after comes from there. */
+/* gcc 12 does not always treat a load or a store of tiles as an access to memory. This makes sure
+ * that what was written before is in memory, and that what is read after comes from memory. */
 #define tile_load(t, p, stride)        \
   do {                                 \
     __asm__ volatile("" ::: "memory"); \
@@ -53,7 +54,7 @@ static inline void tiles_release(void) {
 enum { TILES = 8, TILE_ROWS = 16, TILE_ROW_BYTES = 64 };
 
 typedef struct tile_state {
-  const tile_config *config; /* NULL: none, and any use of a tile faults */
+  const tile_config *config; /* NULL: not configured, and any use of a tile faults */
   unsigned char tile[TILES][TILE_ROWS][TILE_ROW_BYTES];
 } tile_state;
 
@@ -91,7 +92,8 @@ static inline void tile_store(int t, void *p, size_t stride) {
   for (int r = 0; r < tile_unit.config->rows[t]; r++)
     memcpy((char *)p + (size_t)r * stride, tile_unit.tile[t][r], tile_unit.config->row_bytes[t]);
 }
-/* TDPBSSD: sums[m][n] += x[m][4k .. 4k+3] . w[k][4n .. 4n+3], signed bytes, sums that wrap. */
+/* TDPBSSD: sums[m][n] += x[m][4k .. 4k+3] . w[k][4n .. 4n+3], of signed bytes, with sums that
+ * wrap. */
 static inline void tile_dot(int sums, int x, int w) {
   tile_check(sums), tile_check(x), tile_check(w);
   const tile_config *c = tile_unit.config;

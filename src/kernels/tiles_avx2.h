@@ -1,21 +1,24 @@
-/* The integer product for tiles of 8 rows on 256-bit vectors: what AVX2 and AVX-VNNI have in common. A tile goes
- * through all its groups for up to 4 columns, whose sums are in registers; each quad of activations is broadcast when
- * it is used. The file that includes this one has included quads_avx2.h and says how its instruction set multiplies:
+/* The integer product for tiles of 8 rows on 256-bit vectors, shared by AVX2 and AVX-VNNI. A tile
+ * goes through all its groups for up to 4 columns, whose sums are in registers; each quad of
+ * activations is broadcast when it is used. The file that includes this one has included
+ * quads_avx2.h and defines how its instruction set multiplies:
  *
- *   Q8_HAS_OFFSET                                whether it takes the codes of q8 as they are; else as code - 128, and
- *                                                no offset is added
- *   group_sums(codes, layout, n, q, C, sum)      adds n quads of C columns, q: [C][32]; n < 8 only in the last group
- *                                                of q8 and q4
+ *   Q8_HAS_OFFSET
+ *       whether it takes the codes of q8 as they are; else as code - 128, and no offset is added
+ *   group_sums(codes, layout, n, q, C, sum)
+ *       adds n quads of C columns, q: [C][32]; n < 8 only in the last group of q8 and q4
  *   narrow, load_narrow(x, n, *q), dot_narrow(codes, q, n, start)
- *                                                start + up to 8 quads of q8, with the activations in registers */
+ *       start + up to 8 quads of q8, with the activations in registers */
 #ifndef EL_KERNELS_TILES_AVX2_H
 #define EL_KERNELS_TILES_AVX2_H
 
 enum {
   TILE = 8,
   MAX_COLS = 4,
-  FETCH_AHEAD = 16384, /* weights are fetched so many bytes before they are used; see kernels_avx512vnni.c */
-  LOW_RANK_TILES = 64  /* of W, then those of B that belong to them, which wait in the second-level cache */
+  FETCH_AHEAD = 16384, /* bytes by which weights are fetched before they are used; see
+                        * kernels_avx512vnni.c */
+  LOW_RANK_TILES = 64  /* tiles of W; then come those of B that belong to them, which wait in the
+                        * second-level cache */
 };
 
 EL_INLINE bool has_mins(el_layout layout) {
@@ -52,12 +55,12 @@ EL_INLINE void put_rows(float *y, __m256 acc, int n, bool add) {
   for (int i = 0; i < n; i++) y[i] = add ? y[i] + r[i] : r[i];
 }
 
-/* What one call of gemm is about. */
+/* What one call of gemm computes. */
 typedef struct call {
   const el_packed *w;
   int tile_begin, tile_end;
   const el_act *x;
-  float *y; /* of the whole: column 0, row 0 */
+  float *y; /* of the whole matrix: column 0, row 0 */
   size_t ldy;
   bool add;
   el_fetch *fetch;         /* NULL: nothing is known */
@@ -67,13 +70,13 @@ typedef struct call {
 /* Columns of one panel. */
 typedef struct columns {
   size_t at;  /* el_act_at of the first */
-  int stride; /* columns of the panel */
-  float *y;   /* outputs of the first, from row 0 on */
+  int stride; /* columns in the panel */
+  float *y;   /* outputs of the first column, from row 0 on */
   int tiles_ahead;
-  const el_low_rank *lora; /* of the first; NULL: none */
+  const el_low_rank *lora; /* of the first column; NULL: none */
 } columns;
 
-/* Where the weights lie that are to be fetched while tile t is used; NULL: nowhere. */
+/* Where the weights are that are fetched while tile t is used; NULL: none. */
 EL_INLINE const unsigned char *weights_ahead(const call *k, int t, int tiles_ahead) {
   if (!tiles_ahead) return NULL;
   int ahead = t + tiles_ahead;
@@ -82,8 +85,8 @@ EL_INLINE const unsigned char *weights_ahead(const call *k, int t, int tiles_ahe
   return next ? next + (size_t)(ahead - k->tile_end) * k->w->tile_bytes : NULL;
 }
 
-/* Asks for tile t of B of columns [begin, end) of those at l, which one column alone reads, behind the block of tiles
- * of W that t is in. The rows of a prompt have the same B. */
+/* Fetches tile t of B for columns [begin, end) of those at l, where only one column reads it. It is
+ * used after the block of tiles of W that t is in. The rows of a prompt have the same B. */
 EL_INLINE void fetch_low_rank(const el_low_rank *l, int begin, int end, int t) {
   for (int c = begin; c < end; c++)
     if (l[c].b && (c == 0 || l[c].b != l[c - 1].b))
@@ -144,9 +147,9 @@ EL_INLINE void multiply_tiles(const call *k, const columns *cols, int begin, int
   }
 }
 
-/* One column and one group of 8-bit codes: the B matrix of a LoRA adapter. There are many of them, with little work for
- * each tile, so the activations stay in registers, and so does what `k` says: for all that the compiler knows, outputs
- * could be a part of it. N: quads that the group has. */
+/* One column and one group of 8-bit codes: the B matrix of a LoRA adapter. There are many of them
+ * with little work for each tile, so the activations stay in registers. So do the fields of `k`:
+ * for all that the compiler knows, outputs could overlap them. N: quads of the group. */
 EL_INLINE void low_rank_tiles(const call *k, const columns *cols, int begin, int end, int N) {
   const size_t tile_bytes = k->w->tile_bytes, scales_at = k->w->scales_at;
   const int tiles_ahead = cols->tiles_ahead, rows = k->w->rows;
@@ -199,8 +202,8 @@ COLUMNS(4)
 
 static const columns_fn by_cols[MAX_COLS] = {columns_of_1, columns_of_2, columns_of_3, columns_of_4};
 
-/* Adds h B^T of columns [col_begin, col_end), for rows of tiles [begin, end). A column's activations stay in registers
- * for all these tiles, which fetch_low_rank has asked for. */
+/* Adds h B^T of columns [col_begin, col_end), for the rows of tiles [begin, end). A column's
+ * activations stay in registers for all these tiles, which fetch_low_rank has fetched. */
 static void add_low_rank(const call *k, int col_begin, int col_end, int begin, int end) {
   for (int c = col_begin; c < col_end; c++) {
     const el_low_rank *l = &k->lora[c];
@@ -211,10 +214,11 @@ static void add_low_rank(const call *k, int col_begin, int col_end, int begin, i
   }
 }
 
-/* Tiles [begin, end) of all columns. */
+/* Tiles [begin, end) times all columns. */
 static void block_tiles(const call *k, int col_begin, int col_end, int begin, int end) {
   const int ahead = FETCH_AHEAD / (int)k->w->tile_bytes + 1;
-  /* All columns together: one pass over the weights. Else each tile stays in the cache for all of them. */
+  /* All columns together: one pass over the weights. Else each tile stays in the cache for all of
+   * them. */
   const bool one_pass = (col_end - 1) / EL_PANEL == col_begin / EL_PANEL && col_end - col_begin <= MAX_COLS;
   const int step = one_pass ? end - begin : 1;
   for (int t = begin; t < end; t += step) {

@@ -1,12 +1,14 @@
-/* The integer product with Arm's dot product instructions, for tiles of 8 rows: what dotprod and i8mm have in common.
- * The instruction takes its activation quad by element: one register of 16 activations serves four quads, and nothing
- * is broadcast. The file that includes this one has defined
+/* The integer product with Arm's dot product instructions for tiles of 8 rows, shared by dotprod
+ * and i8mm. The instruction takes its quad of activations by element: one register of 16
+ * activations serves four quads, and nothing is broadcast. The file that includes this one has
+ * defined
  *
  *   dot(sum, codes, x, lane)  sum + codes . quad `lane` of x, in each 32-bit lane
  *   CODES_ARE_SIGNED          whether it takes 8-bit codes as code - 128; then no offset is added
  *
- * Up to 4 columns take all 8 rows at once; 5 to 8 take 4 rows at a time, so that integer and float sums (2 * 8) and the
- * activations (8) stay in the 32 registers. The second half of a tile then comes from the first-level cache. */
+ * Up to 4 columns take all 8 rows at a time; 5 to 8 columns take 4 rows at a time, so that integer
+ * and float sums (2 * 8) and the activations (8) stay in the 32 registers. The second half of a
+ * tile then comes from the first-level cache. */
 #ifndef EL_KERNELS_TILES_NEON_H
 #define EL_KERNELS_TILES_NEON_H
 
@@ -14,16 +16,18 @@
 
 enum {
   TILE = 8,
-  LOW_RANK_TILES = 16 /* of W, then those of B that belong to them: outputs have not left the first-level cache */
+  LOW_RANK_TILES = 16 /* tiles of W, then those of B that belong to them: outputs have not left the
+                       * first-level cache */
 };
 
-/* What one call of a function by columns is about: tiles [tile_begin, tile_end) times columns of one panel. */
+/* What one call of a function for some columns computes: tiles [tile_begin, tile_end) times columns
+ * of one panel. */
 typedef struct block {
   const el_packed *w;
   int tile_begin, tile_end;
   const el_act *x;
   size_t at;  /* el_act_at of the first column */
-  int stride; /* columns of the panel */
+  int stride; /* columns in the panel */
   float *y;   /* outputs of the first column, from row 0 on */
   size_t ldy;
   bool add;
@@ -54,7 +58,7 @@ EL_INLINE float32x4_t load_halves(const unsigned char *p) {
   return vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8(p)));
 }
 
-/* Four rows of a column; n: rows that exist. */
+/* Writes four rows of a column; n: rows that exist. */
 EL_INLINE void put_rows(float *y, float32x4_t acc, int n, bool add) {
   if (n >= 4) {
     vst1q_f32(y, add ? vaddq_f32(vld1q_f32(y), acc) : acc);
@@ -65,12 +69,12 @@ EL_INLINE void put_rows(float *y, float32x4_t acc, int n, bool add) {
   for (int i = 0; i < n; i++) y[i] = add ? y[i] + r[i] : r[i];
 }
 
-/* Takes what this tile shall fetch of other memory; lines with each group. */
+/* Fetches this tile's share of other memory: `lines` with each group. */
 EL_INLINE void fetch_lines(const unsigned char **at, int lines) {
   for (int i = 0; i < lines; i++, *at += 64) __builtin_prefetch(*at, 0, 2);
 }
 
-/* R vectors of 4 rows, from row `first` of tile t on, times C columns. acc: [R][C] */
+/* R vectors of 4 rows of tile t, from row `first` on, times C columns. acc: [R][C] */
 EL_INLINE void row_sums(const block *b, int t, int first, int R, int C, el_layout layout, float32x4_t *acc) {
   const el_packed *w = b->w;
   const el_act *x = b->x;
@@ -109,7 +113,8 @@ EL_INLINE void row_sums(const block *b, int t, int first, int R, int C, el_layou
           }
         }
     } else {
-      /* Quads 0 to 3, then 4 to 7: of 4-bit codes the low nibbles, then the high ones of the same bytes. */
+      /* Quads 0 to 3, then 4 to 7: for 4-bit codes the low nibbles, then the high nibbles of the
+       * same bytes. */
 #pragma GCC unroll 2
       for (int half = 0; half < 2; half++) {
         int8x16_t x16[EL_PANEL];
@@ -160,8 +165,8 @@ EL_INLINE void dot_tiles(const block *b, int C, el_layout layout) {
     }
 }
 
-/* One column and one group of 8-bit codes: the B matrix of a LoRA adapter. There are many of them, with little work for
- * each tile, so the activations stay in registers. N: quads that the group has. */
+/* One column and one group of 8-bit codes: the B matrix of a LoRA adapter. There are many of them
+ * with little work for each tile, so the activations stay in registers. N: quads of the group. */
 EL_INLINE void low_rank_tiles(const block *b, int N) {
   const el_packed *w = b->w;
   const int8x16_t x0 = vld1q_s8(b->x->q + b->at * EL_GROUP), x1 = vld1q_s8(b->x->q + b->at * EL_GROUP + 16);
@@ -214,8 +219,8 @@ typedef void (*columns_fn)(const block *b);
     columns(b, C);                          \
   }
 
-/* Tiles [begin, end) of all columns. Columns of one panel take one pass over the weights. Else `tiles_at_once` tiles
- * stay in the cache for all panels. */
+/* Tiles [begin, end) times all columns. Columns of one panel take one pass over the weights. Else
+ * `tiles_at_once` tiles stay in the cache for all panels. */
 EL_INLINE void block_tiles(block b, int begin, int end, int col_begin, int col_end, float *y, const el_low_rank *lora,
                            int tiles_at_once, const columns_fn by_cols[EL_PANEL]) {
   if ((col_end - 1) / EL_PANEL == col_begin / EL_PANEL) tiles_at_once = end - begin;
@@ -235,8 +240,8 @@ EL_INLINE void block_tiles(block b, int begin, int end, int col_begin, int col_e
   }
 }
 
-/* gemm_lora of the integer layouts. A column's h stays in registers for all tiles of a block, which fetch_low_rank has
- * asked for. */
+/* gemm_lora of the integer layouts. A column's h stays in registers for all tiles of a block, which
+ * fetch_low_rank has fetched. */
 EL_INLINE void gemm_columns(const el_packed *w, int tile_begin, int tile_end, const el_act *x, int col_begin,
                             int col_end, float *y, size_t ldy, bool add, const el_low_rank *lora, el_fetch *fetch,
                             int tiles_at_once, const columns_fn by_cols[EL_PANEL]) {

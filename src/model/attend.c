@@ -1,42 +1,45 @@
 /* Attention, shared among threads.
  *
- * Work is (tile, KV head), and where one of these would be a large part of the phase, ranges of its spans: a sequence
- * with a long context shares a step with short ones, or is alone, and there may be fewer KV heads than threads. Pieces
- * are taken one by one, the shared tiles' first. What spans give is part of what a row's result is
- * (kernels/attention.h), so how they are shared does not change a bit: whoever does the last piece of a tile and head
- * joins the parts.
+ * The unit of work is (tile, KV head). Where one of these would be a large share of the phase, it
+ * is cut into ranges of its spans: a sequence with a long context may share a step with short
+ * ones, or be alone, and there may be fewer KV heads than threads. Threads take pieces one by
+ * one, those of shared tiles first. The results of spans are part of the definition of a row's
+ * result (kernels/attention.h), so how they are shared does not change a bit: the thread that
+ * does the last piece of a tile and head joins the partial results.
  *
- * Each thread finds the pieces for itself, from the rows alone: all find the same. */
+ * Each thread computes the list of pieces for itself, from the rows alone, so all compute the
+ * same. */
 #include <stdlib.h>
 
 #include "model/step.h"
 
-enum { SHARED_ROWS = 8 }; /* with whole contexts: so many have room for their parts. Others' heads are not shared */
+/* Rows with whole contexts whose partial results have room; the heads of others are not shared. */
+enum { SHARED_ROWS = 8 };
 
-/* A layer's attention in this step. */
+/* The attention of one layer in this step. */
 typedef struct work {
   el_step *s;
   const el_stage *st;
   const el_op *op;
   const el_row_view *v;
   el_layer_dims d;
-  const int *order;       /* [n_tiles] */
-  int n_tiles, n_shared;  /* of them */
-  int limit;              /* spans of a piece at most */
-  int n_shared_pieces, n; /* of all */
+  const int *order;       /* [n_tiles] numbers of tiles, shared ones first */
+  int n_tiles, n_shared;  /* all tiles; the shared ones among them */
+  int limit;              /* the most spans of one piece */
+  int n_shared_pieces, n; /* pieces of shared tiles; of all */
 } work;
 
 typedef struct piece {
-  int tile;            /* its place in the order */
+  int tile;            /* the tile's place in `order` */
   int head;            /* KV head */
   int chunk, n_chunks; /* of the tile's spans, if it is shared */
-  size_t parts;        /* where those of the tile and head begin */
+  size_t partials;     /* where the partial results of the tile and head begin */
 } piece;
 
-/* A walk over the pieces: where the tile of the last one began. */
+/* A walk over the pieces: remembers where the tile of the last one began. */
 typedef struct walk {
   int tile, piece;
-  size_t parts;
+  size_t partials;
 } walk;
 
 static const el_row_range *query_tile(const work *w, int i) {
@@ -58,37 +61,39 @@ static int n_spans_of(const work *w, const el_row_range *tile) {
   return end - begin;
 }
 
-/* Floats of a tile and head. */
-static size_t parts_of(const work *w, const el_row_range *tile) {
-  return (size_t)n_spans_of(w, tile) * (size_t)(tile->n * (w->d.n_head / w->d.n_head_kv)) * el_attn_part(w->d.head_dim);
+/* Floats of the partial results of a tile and head. */
+static size_t partial_values(const work *w, const el_row_range *tile) {
+  return (size_t)n_spans_of(w, tile) * (size_t)(tile->n * (w->d.n_head / w->d.n_head_kv)) *
+         el_attn_partial(w->d.head_dim);
 }
 
 static int n_chunks_of(const work *w, int i) {
   return (n_spans_of(w, query_tile(w, i)) + w->limit - 1) / w->limit;
 }
 
-/* Which tiles are shared: those that are more than their part of the work, while there is room. */
+/* Chooses the tiles that are shared: those that are more than their share of the work, while there
+ * is room. */
 static work find_work(el_step *s, const el_stage *st, el_turn turn) {
   work w = {.s = s, .st = st, .op = el_op_at(s, st->op), .v = el_view_of(s, st), .d = el_dims_at(s, st->layer)};
   const el_row_range tiles = el_tiles_of(s, st);
   const int n_pieces = EL_ATTEND_PIECES * el_threads_count(s->threads);
   int *order = s->attend.order[turn.ith], total = 0, others = 0;
   for (int i = 0; i < tiles.n; i++) total += n_spans_of(&w, &w.v->tiles[tiles.first + i]);
-  /* So no more than n_pieces pairs of a tile and a head are shared. */
+  /* This way at most n_pieces pairs of a tile and a head are shared. */
   w.limit = (int)(((long)total * w.d.n_head_kv + n_pieces - 1) / n_pieces);
-  size_t room = s->attend.max_parts;
+  size_t room = s->attend.max_partials;
   for (int i = 0; i < tiles.n; i++) {
     const el_row_range *tile = &w.v->tiles[tiles.first + i];
-    const size_t parts = parts_of(&w, tile) * (size_t)w.d.n_head_kv;
-    const bool shared = n_spans_of(&w, tile) > w.limit && parts <= room;
+    const size_t partials = partial_values(&w, tile) * (size_t)w.d.n_head_kv;
+    const bool shared = n_spans_of(&w, tile) > w.limit && partials <= room;
     if (shared) {
-      room -= parts;
+      room -= partials;
       order[w.n_shared++] = tiles.first + i;
     } else {
       order[tiles.n - ++others] = tiles.first + i;
     }
   }
-  /* The others stand in reverse. */
+  /* The other tiles are in reverse order. */
   for (int a = w.n_shared, b = tiles.n - 1; a < b; a++, b--) {
     const int t = order[a];
     order[a] = order[b];
@@ -101,8 +106,9 @@ static work find_work(el_step *s, const el_stage *st, el_turn turn) {
   return w;
 }
 
-/* Piece i, which is not before the one that the walk found last. Heads of one place in memory follow each other; tiles
- * that are not shared go head by head, so that a prompt's rows find one head's keys and values in the cache. */
+/* Piece i, which is not before the one that the walk found last. Consecutive pieces are heads at
+ * one place in memory. Tiles that are not shared go head by head, so that the rows of a prompt find
+ * one head's keys and values in the cache. */
 static piece find_piece(const work *w, walk *at, int i) {
   const int heads = w->d.n_head_kv, others = w->n_tiles - w->n_shared;
   if (i >= w->n_shared_pieces) {
@@ -110,7 +116,7 @@ static piece find_piece(const work *w, walk *at, int i) {
     return (piece){.tile = w->n_shared + i % others, .head = i / others, .n_chunks = 1};
   }
   for (int n; i >= at->piece + (n = n_chunks_of(w, at->tile) * heads); at->tile++) {
-    at->parts += parts_of(w, query_tile(w, at->tile)) * (size_t)heads;
+    at->partials += partial_values(w, query_tile(w, at->tile)) * (size_t)heads;
     at->piece += n;
   }
   const int k = i - at->piece;
@@ -118,7 +124,7 @@ static piece find_piece(const work *w, walk *at, int i) {
                  .head = k % heads,
                  .chunk = k / heads,
                  .n_chunks = n_chunks_of(w, at->tile),
-                 .parts = at->parts + parts_of(w, query_tile(w, at->tile)) * (size_t)(k % heads)};
+                 .partials = at->partials + partial_values(w, query_tile(w, at->tile)) * (size_t)(k % heads)};
 }
 
 /* The spans of a piece, [*begin, *end). */
@@ -141,7 +147,7 @@ static el_attn call_of(const work *w, const piece *p, int ith) {
   const float *sinks = el_weights_at(s, w->st->op)->vector;
   const int n_q = w->d.n_head / w->d.n_head_kv, width = n_q * w->d.head_dim;
   const size_t ldq = el_qkv_width(w->d), ldo = (size_t)(w->d.n_head * w->d.head_dim);
-  /* In the layer where the step narrows, q was computed before that. */
+  /* In the layer where the step narrows, q was computed before narrowing. */
   const int q = w->st->layer == s->last_kv ? w->v->rows[t->first] : t->first;
   el_attn a = {.q = s->qkv + (size_t)q * ldq + (size_t)(p->head * width),
                .out = el_input_at(s, w->st, EL_FROM_ATT).f + (size_t)t->first * ldo + (size_t)(p->head * width),
@@ -162,12 +168,12 @@ static el_attn call_of(const work *w, const piece *p, int ith) {
                .kv_type = s->kv_type,
                .offset = el_attention_page_offset(s, w->d.kv_layer, p->head)};
   if (!is_shared_piece(w, p)) return a;
-  a.parts = s->attend.parts + p->parts;
+  a.partials = s->attend.partials + p->partials;
   piece_spans(w, p, &a.span_begin, &a.span_end);
   return a;
 }
 
-/* What this thread reads next, if threads take turns. */
+/* Sets what this thread reads next, if threads take turns. */
 static void set_next(const work *w, const piece *p, el_attn *a) {
   enum { PAGES = EL_ATTN_SPAN / EL_PAGE_TOKENS };
   const el_row *row = row_at(w, p->tile);
@@ -182,8 +188,8 @@ static void set_next(const work *w, const piece *p, el_attn *a) {
   a->next_offset = el_attention_page_offset(w->s, w->d.kv_layer, p->head);
 }
 
-/* Whether this was the last piece of its tile and head to be done. The counter is as it was then, for the next layer.
- */
+/* Whether this was the last piece of its tile and head to be done. The counter is reset for the
+ * next layer. */
 static bool is_last(const work *w, const piece *p) {
   if (!is_shared_piece(w, p)) return true;
   atomic_int *done = &w->s->attend.left[p->tile * w->d.n_head_kv + p->head];
@@ -192,7 +198,8 @@ static bool is_last(const work *w, const piece *p) {
   return true;
 }
 
-/* A tile and head that is done is quantised when its dimensions are whole groups; otherwise EL_JOB_QUANTIZE follows. */
+/* Quantises a finished tile and head if its dimensions are whole groups; otherwise EL_JOB_QUANTIZE
+ * follows. */
 static void quantize_piece(const work *w, const piece *p) {
   const el_row_range *t = query_tile(w, p->tile);
   const int width = w->d.n_head / w->d.n_head_kv * w->d.head_dim;
@@ -216,18 +223,19 @@ void el_attend(el_step *s, const el_stage *st, el_turn turn) {
     }
     s->m->kernels->attend(&a);
     if (!is_last(&w, &p)) continue;
-    if (a.parts) s->m->kernels->attend_join(&a);
+    if (a.partials) s->m->kernels->attend_join(&a);
     if (el_attention_whole_groups(w.d)) quantize_piece(&w, &p);
   }
-  el_step_done(s, EL_PART_ATTENTION, turn.ith);
+  el_step_done(s, EL_WORK_ATTENTION, turn.ith);
 }
 
-/* The most floats of parts that a layer wants for SHARED_ROWS rows with whole contexts. */
-static size_t most_parts(const el_step *s) {
+/* The most floats of partial results that a layer needs for SHARED_ROWS rows with whole
+ * contexts. */
+static size_t most_partials(const el_step *s) {
   size_t most = 0;
   for (int l = 0; l < s->m->h.n_layers; l++) {
     const el_layer_dims d = el_dims_at(s, l);
-    const size_t n = (size_t)d.n_head * el_attn_part(d.head_dim);
+    const size_t n = (size_t)d.n_head * el_attn_partial(d.head_dim);
     if (n > most) most = n;
   }
   return most * SHARED_ROWS * ((size_t)s->max_ctx / EL_ATTN_SPAN + 1);
@@ -242,11 +250,11 @@ bool el_attend_new(el_step *s) {
   if (!a->next || !a->left || !a->order) return false;
   for (size_t i = 0; i < n; i++)
     if (!(a->order[i] = calloc((size_t)s->max_rows, sizeof *a->order[i]))) return false;
-  a->max_parts = n > 1 ? most_parts(s) : 0;
-  /* What nobody has written to takes no memory. */
-  void *parts = NULL;
-  if (a->max_parts && posix_memalign(&parts, 64, a->max_parts * sizeof *a->parts)) return false;
-  a->parts = parts;
+  a->max_partials = n > 1 ? most_partials(s) : 0;
+  /* Memory that nobody has written to takes no room. */
+  void *partials = NULL;
+  if (a->max_partials && posix_memalign(&partials, 64, a->max_partials * sizeof *a->partials)) return false;
+  a->partials = partials;
   return true;
 }
 
@@ -257,5 +265,5 @@ void el_attend_free(el_step *s) {
   free(a->order);
   free(a->next);
   free(a->left);
-  free(a->parts);
+  free(a->partials);
 }

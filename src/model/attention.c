@@ -1,4 +1,4 @@
-/* Heads of q, k and v, and where their keys and values are in pages. */
+/* Work on the heads of q, k and v, and where their keys and values are in pages. */
 #include <math.h>
 #include <string.h>
 
@@ -16,10 +16,11 @@ size_t el_attention_page_bytes(const el_step *s, int layer) {
   return s->page_bytes[s->kv_windowed[layer]];
 }
 
-/* A row of q, k and v, and which of its heads are at work: [begin, end) of the query heads, then the KV heads. */
+/* A row of q, k and v, and which of its heads to process: [begin, end) of the query heads and of
+ * the KV heads. */
 typedef struct heads {
   const el_row *row;
-  int r; /* of the step */
+  int r; /* the row of the step */
   float *q, *k, *v;
   int q_begin, q_end, kv_begin, kv_end;
 } heads;
@@ -77,7 +78,7 @@ static void process_heads(el_step *s, const el_stage *st, el_layer_dims d, const
   }
 }
 
-/* Work is shared by (row, head), or by rows where an operation takes all heads of one. */
+/* Work is shared by (row, head), or by rows if an operation takes all heads of a row. */
 void el_attention_heads(el_step *s, const el_stage *st, el_turn turn) {
   const el_layer_dims d = el_dims_at(s, st->layer);
   const el_row_view *v = el_view_of(s, st);
@@ -107,7 +108,7 @@ void el_attention_heads(el_step *s, const el_stage *st, el_turn turn) {
     if (r < q.first || r >= q.first + q.n) h.q_end = h.q_begin;
     process_heads(s, st, d, &h);
   }
-  el_step_done(s, EL_PART_ROTATE, turn.ith);
+  el_step_done(s, EL_WORK_ROTATE, turn.ith);
 }
 
 bool el_attention_whole_groups(el_layer_dims d) {
@@ -120,5 +121,5 @@ void el_attention_quantize(el_step *s, const el_stage *st, el_turn turn) {
   el_share_rows(s, st, turn, &begin, &end);
   for (int r = begin; r < end; r++)
     s->m->kernels->quantize(att.f + (size_t)r * (size_t)att.k, 0, att.n_groups, 1.0f, &att, r);
-  el_step_done(s, EL_PART_ATTENTION, turn.ith);
+  el_step_done(s, EL_WORK_ATTENTION, turn.ith);
 }

@@ -1,12 +1,15 @@
-/* Mixtures of experts: each row goes to the few experts that a router scores highest for it.
+/* Mixtures of experts: each row goes to the few experts for which a router gives it the highest
+ * scores.
  *   logits = Wr h + br ; the n_used largest ; weights = softmax over those
  *   y = sum of weight_e * (Wdown_e act(Wgate_e h, Wup_e h)), the best expert first
- * A row and one of its experts are a pair. Sorted by expert, the pairs of an expert are consecutive columns, so that
- * each matrix is read once a step, for all rows that go there. A row's result does not depend on the other rows: a
- * product's column does not, and its own sum has its own order.
  *
- * Adapters of experts go as those of other layers (apply.h), with pairs in the place of rows: in the order of experts,
- * those of one expert are in the order of rows, so that those with the same adapter are side by side. */
+ * A row and one of its experts form a pair. After sorting by expert, the pairs of an expert are
+ * consecutive columns, so each matrix is read once a step for all rows that go there. A row's
+ * result does not depend on other rows: a column of a product does not, and the sum over experts
+ * has a fixed order.
+ *
+ * Adapters of experts work as those of other layers (apply.h), with pairs in the place of rows.
+ * Within an expert, pairs are in the order of rows, so those with the same adapter are adjacent. */
 #include <assert.h>
 #include <math.h>
 #include <stdlib.h>
@@ -15,8 +18,6 @@
 #include "base/error.h"
 #include "kernels/select.h"
 #include "model/step.h"
-
-enum { LANES = 16 }; /* sums of a router's product: part of the definition */
 
 el_status el_mixture_new(const el_model *m, int max_rows, el_mixture *out, el_error *err) {
   const el_hparams *h = &m->h;
@@ -58,23 +59,13 @@ void el_mixture_free(el_mixture *x) {
 
 /* ------------------------------------------------------------------- route */
 
-static float dot_router(const float *a, const float *b, int n) {
-  float sum[LANES] = {0};
-  int i = 0;
-  for (; i + LANES <= n; i += LANES)
-    for (int k = 0; k < LANES; k++) sum[k] += a[i + k] * b[i + k];
-  for (; i < n; i++) sum[i % LANES] += a[i] * b[i];
-  for (int w = LANES / 2; w; w /= 2)
-    for (int k = 0; k < w; k++) sum[k] += sum[k + w];
-  return sum[0];
-}
-
-/* The router's scores for a row, [n_experts]. own: what its adapter has in the place of the base's bias, or NULL. */
+/* The router's scores for a row, [n_experts]. own: the adapter's bias that replaces the base's, or
+ * NULL. */
 static void score_experts(const el_kernels *k, const el_hparams *h, const el_experts *e, const float *row,
                           const el_low_rank *low, const el_lora_adjust *own, float *scores) {
   const float *bias = own ? NULL : e->router_bias;
   for (int i = 0; i < h->n_experts; i++)
-    scores[i] = dot_router(e->router + (size_t)i * (size_t)h->n_embd, row, h->n_embd) + (bias ? bias[i] : 0);
+    scores[i] = el_dot_16(e->router + (size_t)i * (size_t)h->n_embd, row, h->n_embd) + (bias ? bias[i] : 0);
   if (low && low->b) k->gemm(low->b, 0, low->b->n_tiles, low->h, 0, 1, scores, 0, true, NULL);
   if (!own) return;
   bias = own->bias ? own->bias : e->router_bias;
@@ -82,13 +73,13 @@ static void score_experts(const el_kernels *k, const el_hparams *h, const el_exp
   for (int i = 0; bias && i < h->n_experts; i++) scores[i] += bias[i];
 }
 
-/* The experts of one row, the best first; of equal ones the first. */
+/* Chooses the experts of one row, the best first; of equal ones the first. */
 static void choose_experts(const el_hparams *h, const float *scores, int *expert, float *weight) {
   int n = 0;
   for (int i = 0; i < h->n_experts; i++) {
     const float logit = scores[i];
     int at = n;
-    /* A logit that is no number comes last, and is chosen only if there are too few others. */
+    /* A logit that is NaN comes last, and is chosen only if there are too few others. */
     while (at > 0 && (logit > weight[at - 1] || (isnan(weight[at - 1]) && !isnan(logit)))) at--;
     if (at == h->n_experts_used) continue;
     const int last = n < h->n_experts_used ? n++ : n - 1;
@@ -117,7 +108,7 @@ static void route_rows(el_step *s, const el_stage *st, el_turn turn) {
   el_share_rows(s, st, turn, &begin, &end);
   if (low) {
     el_apply_h(&s->lora, groups, st->layer, s->m->sites->site[site].input, &in, begin, end);
-    el_step_done(s, EL_PART_LORA_A, turn.ith);
+    el_step_done(s, EL_WORK_LORA_A, turn.ith);
   }
   for (int r = begin; r < end; r++) {
     const size_t pair = (size_t)(r - rows.first) * (size_t)h->n_experts_used;
@@ -127,7 +118,7 @@ static void route_rows(el_step *s, const el_stage *st, el_turn turn) {
   }
 }
 
-/* Counts, then places; one thread: it takes less than to wait for others. */
+/* Counts, then places. One thread does it: this takes less time than waiting for others. */
 static void sort_expert_pairs(el_step *s, int n_pairs) {
   el_mixture *x = &s->mixture;
   const int n = s->m->h.n_experts;
@@ -153,7 +144,7 @@ bool el_experts_adapted(const el_step *s, const el_stage *st) {
   return false;
 }
 
-/* The runs of sorted pairs with the same expert and adapter. */
+/* Groups consecutive sorted pairs with the same expert and adapter. */
 static void group_pairs(el_step *s, const el_stage *st, int n_pairs) {
   el_mixture *x = &s->mixture;
   const el_row_view *v = el_view_of(s, st);
@@ -185,9 +176,9 @@ static void gather_pairs(el_step *s, const el_stage *st, int n_pairs, el_turn tu
     s->m->kernels->quantize(x, 0, out.n_groups, 1.0f, &out, i);
   }
   if (!s->mixture.low[0]) return;
-  el_step_done(s, EL_PART_EXPERTS, turn.ith);
+  el_step_done(s, EL_WORK_EXPERTS, turn.ith);
   el_apply_h(&s->mixture.lora, &s->mixture.groups, st->layer, s->m->sites->n_inputs, &out, begin, end);
-  el_step_done(s, EL_PART_LORA_A, turn.ith);
+  el_step_done(s, EL_WORK_LORA_A, turn.ith);
 }
 
 void el_experts_low_rank(el_step *s, const el_stage *st, el_turn turn) {
@@ -197,16 +188,17 @@ void el_experts_low_rank(el_step *s, const el_stage *st, el_turn turn) {
   el_share(n_pairs, 1, turn.rank, turn.size, &begin, &end);
   if (s->mixture.low[1])
     el_apply_h(&s->mixture.lora, &s->mixture.groups, st->layer, s->m->sites->n_inputs + 1, &ff, begin, end);
-  el_step_done(s, EL_PART_LORA_A, turn.ith);
+  el_step_done(s, EL_WORK_LORA_A, turn.ith);
 }
 
-/* For product(): of gate (0), up (1) or down (2); NULL: no pair has any. */
+/* The low-rank products of gate (0), up (1) or down (2), for multiply_expert; NULL: no pair has
+ * any. */
 static const el_low_rank *low_of(const el_mixture *x, int site) {
   const int input = site / 2;
   return x->low[input] ? el_apply_low(&x->lora, &x->groups, site - 2 * input) : NULL;
 }
 
-/* The matrix of one expert, of `rows` rows. */
+/* The matrix of one expert, which has `rows` rows. */
 static el_packed expert_of(const el_packed *all, int e, int rows) {
   el_packed w = *all;
   w.rows = rows;
@@ -215,18 +207,20 @@ static el_packed expert_of(const el_packed *all, int e, int rows) {
   return w;
 }
 
-/* The product of a site of one expert, from 0, for outputs [begin, end), whole tiles, of its pairs. */
-typedef struct expert_part {
-  const el_packed *all; /* of all experts */
-  const float *bias;    /* of this one; NULL: none */
+/* The product of one site (from 0) of one expert: outputs [begin, end), whole tiles, of its
+ * pairs. */
+typedef struct expert_outputs {
+  const el_packed *all; /* the matrices of all experts */
+  const float *bias;    /* this expert's; NULL: none */
   int layer, site, expert, rows;
-  float *y; /* of pair 0 */
+  float *y; /* output of pair 0 */
   size_t ldy;
   int begin, end;
-} expert_part;
+} expert_outputs;
 
-/* The next group of the expert's pairs that has factors or biases for the site, from *g on; NULL: there is none. */
-static const el_lora_adjust *next_own(const el_mixture *m, const expert_part *p, int *g) {
+/* The next group of the expert's pairs, from *g on, that has factors or biases for the site. NULL:
+ * there is none. */
+static const el_lora_adjust *next_own(const el_mixture *m, const expert_outputs *p, int *g) {
   for (; *g < m->groups.n && m->groups.at[*g].expert <= p->expert; ++*g) {
     const el_lora_adjust *own =
         m->groups.at[*g].expert == p->expert ? el_own_expert(&m->groups.at[*g], p->layer, p->site) : NULL;
@@ -235,15 +229,15 @@ static const el_lora_adjust *next_own(const el_mixture *m, const expert_part *p,
   return NULL;
 }
 
-/* Their outputs begin without the base's bias, */
-static void clear_own(const el_mixture *m, const expert_part *p) {
+/* The outputs of these pairs begin without the base's bias. */
+static void clear_own(const el_mixture *m, const expert_outputs *p) {
   for (int g = 0; next_own(m, p, &g); g++)
     for (int i = m->groups.at[g].row_begin; i < m->groups.at[g].row_end; i++)
       memset(p->y + (size_t)i * p->ldy + p->begin, 0, sizeof *p->y * (size_t)(p->end - p->begin));
 }
 
-/* and end with factor and bias. */
-static void finish_own(const el_mixture *m, const expert_part *p) {
+/* At the end these pairs get their factor and bias. */
+static void finish_own(const el_mixture *m, const expert_outputs *p) {
   const el_lora_adjust *own;
   for (int g = 0; (own = next_own(m, p, &g)); g++) {
     const float *bias = own->bias ? own->bias : p->bias;
@@ -255,8 +249,8 @@ static void finish_own(const el_mixture *m, const expert_part *p) {
   }
 }
 
-/* y = x W^T + bias and the low-rank parts. */
-static void multiply_expert(const el_step *s, const expert_part *p, const el_act *x, const el_low_rank *low) {
+/* y = x W^T + bias, plus the low-rank products. */
+static void multiply_expert(const el_step *s, const expert_outputs *p, const el_act *x, const el_low_rank *low) {
   const el_mixture *m = &s->mixture;
   const el_packed w = expert_of(p->all, p->expert, p->rows);
   const int first = m->begin[p->expert], last = m->begin[p->expert + 1];
@@ -283,15 +277,15 @@ static void project_gate_up(el_step *s, const el_stage *st, int n_pairs, el_turn
   el_share(h->n_ff_expert, EL_GROUP, turn.rank, turn.size, &begin, &end);
   for (int e = 0; e < h->n_experts && begin < end; e++) {
     if (s->mixture.begin[e] == s->mixture.begin[e + 1]) continue;
-    expert_part p = {.all = &w->gate,
-                     .bias = bias_of(w->gate_bias, e, h->n_ff_expert),
-                     .layer = st->layer,
-                     .expert = e,
-                     .rows = h->n_ff_expert,
-                     .y = x->gate_up,
-                     .ldy = 2 * n,
-                     .begin = begin,
-                     .end = end};
+    expert_outputs p = {.all = &w->gate,
+                        .bias = bias_of(w->gate_bias, e, h->n_ff_expert),
+                        .layer = st->layer,
+                        .expert = e,
+                        .rows = h->n_ff_expert,
+                        .y = x->gate_up,
+                        .ldy = 2 * n,
+                        .begin = begin,
+                        .end = end};
     multiply_expert(s, &p, &in, low_of(x, 0));
     p.all = &w->up;
     p.bias = bias_of(w->up_bias, e, h->n_ff_expert);
@@ -318,16 +312,16 @@ static void combine_experts(el_step *s, const el_stage *st, int n_pairs, el_turn
   el_share(h->n_embd, EL_GROUP, turn.rank, turn.size, &begin, &end);
   for (int e = 0; e < h->n_experts && begin < end; e++) {
     if (x->begin[e] == x->begin[e + 1]) continue;
-    const expert_part p = {.all = &w->down,
-                           .bias = bias_of(w->down_bias, e, h->n_embd),
-                           .layer = st->layer,
-                           .site = 2,
-                           .expert = e,
-                           .rows = h->n_embd,
-                           .y = x->out,
-                           .ldy = n,
-                           .begin = begin,
-                           .end = end};
+    const expert_outputs p = {.all = &w->down,
+                              .bias = bias_of(w->down_bias, e, h->n_embd),
+                              .layer = st->layer,
+                              .site = 2,
+                              .expert = e,
+                              .rows = h->n_embd,
+                              .y = x->out,
+                              .ldy = n,
+                              .begin = begin,
+                              .end = end};
     multiply_expert(s, &p, &ff, low_of(x, 2));
   }
   for (int r = rows.first; r < rows.first + rows.n && begin < end; r++) {
@@ -355,5 +349,5 @@ void el_experts_stage(el_step *s, const el_stage *st, el_turn turn) {
     case EL_STAGE_WIDEN: project_gate_up(s, st, n_pairs, turn); break;
     default: combine_experts(s, st, n_pairs, turn); break;
   }
-  el_step_done(s, EL_PART_EXPERTS, turn.ith);
+  el_step_done(s, EL_WORK_EXPERTS, turn.ith);
 }

@@ -1,7 +1,8 @@
-/* Products of linear layers: y (+)= x W^T + bias, then the low-rank parts of each row's adapter.
+/* Products of linear layers: y (+)= x W^T + bias, plus the low-rank products of each row's adapter.
  *
- * Threads own tiles of outputs. Products that read the same input are one list of tiles; but of gate and up a thread
- * computes the same outputs, so that it can go on with their activation alone. */
+ * Threads own tiles of outputs. Products that read the same input form one list of tiles. An
+ * exception is gate and up: a thread computes the same outputs of both, so that it can apply the
+ * activation alone. */
 #include <assert.h>
 #include <string.h>
 
@@ -15,20 +16,20 @@ typedef struct product {
 } product;
 
 typedef struct products {
-  product parts[EL_MAX_SHARED];
+  product items[EL_MAX_SHARED];
   int n;
   size_t ldy;
-  el_part kind;
+  el_step_work kind;
 } products;
 
-static product product_of(const el_step *s, const el_stage *st, int op, size_t *ldy, el_part *kind) {
+static product product_of(const el_step *s, const el_stage *st, int op, size_t *ldy, el_step_work *kind) {
   const el_layer_dims d = el_dims_at(s, st->layer);
   const el_op_weights *w = el_weights_at(s, op);
   const size_t q = (size_t)(d.n_head * d.head_dim), kv = (size_t)(d.n_head_kv * d.head_dim), ff = (size_t)d.n_ff;
   const el_site *site = &s->m->sites->site[el_op_at(s, op)->site];
   product p = {.w = &w->w, .bias = w->vector, .y = s->qkv, .rows = el_rows_of(s, st)};
   *ldy = el_qkv_width(d);
-  *kind = EL_PART_QKV;
+  *kind = EL_WORK_QKV;
   switch (site->to) {
     case EL_TO_Q: p.rows = el_q_rows_of(s, st); break;
     case EL_TO_K: p.y = s->qkv + q; break;
@@ -39,17 +40,17 @@ static product product_of(const el_step *s, const el_stage *st, int op, size_t *
     case EL_TO_UP:
       p.y = s->gate_up + (site->to == EL_TO_UP ? ff : 0);
       *ldy = 2 * ff;
-      *kind = EL_PART_GATE_UP;
+      *kind = EL_WORK_GATE_UP;
       break;
     case EL_TO_INPUT_GATE:
       p.y = s->gate_up;
       *ldy = (size_t)s->m->h.n_layer_input;
-      *kind = EL_PART_GATE_UP;
+      *kind = EL_WORK_GATE_UP;
       break;
     case EL_TO_Y:
       p.y = st->add ? s->x : s->y;
       *ldy = (size_t)s->m->h.n_embd;
-      *kind = site->from == EL_FROM_ATT ? EL_PART_O : EL_PART_DOWN;
+      *kind = site->from == EL_FROM_ATT ? EL_WORK_O : EL_WORK_DOWN;
       break;
     case EL_TO_ROUTER:
     case EL_TO_EXPERT_GATE:
@@ -61,28 +62,29 @@ static product product_of(const el_step *s, const el_stage *st, int op, size_t *
 
 static products products_of(const el_step *s, const el_stage *st) {
   products p = {.n = st->n_ops};
-  for (int i = 0; i < p.n; i++) p.parts[i] = product_of(s, st, st->op + i, &p.ldy, &p.kind);
+  for (int i = 0; i < p.n; i++) p.items[i] = product_of(s, st, st->op + i, &p.ldy, &p.kind);
   return p;
 }
 
-/* A thread's tiles of parts [first, end), which take the same rows: their tiles are one range that the threads share.
- */
-static void share_parts(const products *p, int first, int end, el_turn turn, int *from, int *to) {
+/* A thread's tiles of products [first, end), which take the same rows: their tiles form one range
+ * that the threads share. */
+static void share_products(const products *p, int first, int end, el_turn turn, int *from, int *to) {
   int total = 0, from_all, to_all, at = 0;
-  for (int i = first; i < end && p->parts[i].rows.n; i++) total += p->parts[i].w->n_tiles;
+  for (int i = first; i < end && p->items[i].rows.n; i++) total += p->items[i].w->n_tiles;
   el_share(total, 1, turn.rank, turn.size, &from_all, &to_all);
-  for (int i = first; i < end; at += p->parts[i++].w->n_tiles) {
-    const int n = p->parts[i].w->n_tiles;
+  for (int i = first; i < end; at += p->items[i++].w->n_tiles) {
+    const int n = p->items[i].w->n_tiles;
     from[i] = from_all > at ? from_all - at < n ? from_all - at : n : 0;
     to[i] = to_all - at < n ? to_all > at ? to_all - at : 0 : n;
     if (to[i] < from[i]) to[i] = from[i];
   }
 }
 
-/* A thread's tiles of each part, [EL_MAX_SHARED]. Parts that take as many rows are shared together. */
+/* A thread's tiles of each product, [EL_MAX_SHARED]. Products with the same number of rows are
+ * shared together. */
 static void share_tiles(const el_step *s, const el_stage *st, const products *p, el_turn turn, int *from, int *to) {
   if (st->act >= 0) {
-    const int tile = p->parts[0].w->tile;
+    const int tile = p->items[0].w->tile;
     int begin, end;
     el_share_ff(s, st->layer, turn, &begin, &end);
     from[0] = from[1] = begin / tile;
@@ -90,8 +92,8 @@ static void share_tiles(const el_step *s, const el_stage *st, const products *p,
     return;
   }
   for (int i = 0, next; i < p->n; i = next) {
-    for (next = i + 1; next < p->n && p->parts[next].rows.n == p->parts[i].rows.n;) next++;
-    share_parts(p, i, next, turn, from, to);
+    for (next = i + 1; next < p->n && p->items[next].rows.n == p->items[i].rows.n;) next++;
+    share_products(p, i, next, turn, from, to);
   }
 }
 
@@ -99,7 +101,7 @@ static const unsigned char *weight_tile(const el_packed *w, int tile) {
   return w->data + (size_t)tile * w->tile_bytes;
 }
 
-/* The products that follow those of `st`; NULL: there are none, or no row goes on to them. */
+/* The next stage with products after `st`; NULL: there is none, or no row goes on to it. */
 static const el_stage *next_stage(const el_step *s, const el_stage *st) {
   const el_stage *next = st->next_linear < 0 ? NULL : &s->stages[st->next_linear];
   return next && el_rows_of(s, next).n ? next : NULL;
@@ -116,7 +118,7 @@ static const unsigned char *next_weights(const el_step *s, const el_stage *st, e
   const products p = products_of(s, next);
   share_tiles(s, next, &p, turn, from, to);
   for (int i = 0; i < p.n; i++)
-    if (to[i] > from[i]) return weight_tile(p.parts[i].w, from[i]);
+    if (to[i] > from[i]) return weight_tile(p.items[i].w, from[i]);
   return NULL;
 }
 
@@ -127,7 +129,7 @@ void el_linear_low_rank(el_step *s, const el_stage *st, el_turn turn) {
   const el_act x = el_input_at(s, st, s->m->sites->site[s->m->sites->first[st->input]].from);
   el_share_rows(s, st, turn, &begin, &end);
   el_apply_h(&s->lora, groups, st->layer, st->input, &x, begin, end);
-  el_step_done(s, EL_PART_LORA_A, turn.ith);
+  el_step_done(s, EL_WORK_LORA_A, turn.ith);
 }
 
 bool el_linear_norms_alone(const el_step *s, const el_stage *st) {
@@ -135,8 +137,8 @@ bool el_linear_norms_alone(const el_step *s, const el_stage *st) {
   return st->norm >= 0 && v->n_rows <= EL_FEW_ROWS && !v->groups.n;
 }
 
-/* While a thread computes with the base weights it fetches the A matrices that it needs next: they are too small for
- * the hardware to fetch them ahead, and read once a step. */
+/* While a thread computes with the base weights it fetches the A matrices that it needs next: they
+ * are too small for the hardware to prefetch, and are read only once a step. */
 static void fetch_next_a(const el_step *s, const el_stage *st, int visits, el_turn turn, el_fetch *fetch) {
   const el_stage *next = s->all.groups.n ? next_stage(s, st) : NULL;
   int begin, end;
@@ -145,7 +147,7 @@ static void fetch_next_a(const el_step *s, const el_stage *st, int visits, el_tu
   el_apply_fetch(&s->lora, &el_view_of(s, next)->groups, next->layer, next->input, begin, end, turn.ith, visits, fetch);
 }
 
-/* y = bias, or += where the product is added, for the outputs of tiles [from, to). */
+/* y = bias, or y += bias where the product is added, for the outputs of tiles [from, to). */
 static void put_bias(const product *p, size_t ldy, bool add, int from, int to) {
   const int begin = from * p->w->tile, end = to * p->w->tile < p->w->rows ? to * p->w->tile : p->w->rows;
   for (int r = p->rows.first; r < p->rows.first + p->rows.n && begin < end; r++) {
@@ -165,32 +167,32 @@ void el_linear_stage(el_step *s, const el_stage *st, el_turn turn) {
   int from[EL_MAX_SHARED], to[EL_MAX_SHARED], visits = 0;
   share_tiles(s, st, &p, turn, from, to);
   for (int i = 0; i < p.n; i++)
-    visits += (to[i] - from[i]) * p.parts[i].w->n_groups * ((p.parts[i].rows.n + EL_PANEL - 1) / EL_PANEL);
+    visits += (to[i] - from[i]) * p.items[i].w->n_groups * ((p.items[i].rows.n + EL_PANEL - 1) / EL_PANEL);
   el_fetch fetch = {0};
   fetch_next_a(s, st, visits, turn, &fetch);
-  const unsigned char *after[EL_MAX_SHARED] = {0}; /* what is read after part i */
+  const unsigned char *after[EL_MAX_SHARED] = {0}; /* what is read after product i */
   after[p.n - 1] = next_weights(s, st, turn);
-  for (int i = p.n - 1; i > 0; i--) after[i - 1] = to[i] > from[i] ? weight_tile(p.parts[i].w, from[i]) : after[i];
+  for (int i = p.n - 1; i > 0; i--) after[i - 1] = to[i] > from[i] ? weight_tile(p.items[i].w, from[i]) : after[i];
   const int first_site = s->m->sites->first[st->input];
   for (int i = 0; i < p.n; i++) {
-    const product *part = &p.parts[i];
+    const product *one = &p.items[i];
     if (from[i] == to[i]) continue;
     fetch.next = after[i];
-    const el_own_part own = {.v = v,
-                             .place = st->layer,
-                             .site = el_op_at(s, st->op + i)->site,
-                             .rows = part->rows,
-                             .begin = from[i] * part->w->tile,
-                             .end = to[i] * part->w->tile < part->w->rows ? to[i] * part->w->tile : part->w->rows,
-                             .y = part->y,
-                             .ldy = p.ldy,
-                             .bias = part->bias,
-                             .add = st->add};
+    const el_own_outputs own = {.v = v,
+                                .place = st->layer,
+                                .site = el_op_at(s, st->op + i)->site,
+                                .rows = one->rows,
+                                .begin = from[i] * one->w->tile,
+                                .end = to[i] * one->w->tile < one->w->rows ? to[i] * one->w->tile : one->w->rows,
+                                .y = one->y,
+                                .ldy = p.ldy,
+                                .bias = one->bias,
+                                .add = st->add};
     el_own_keep(s, &own);
-    if (part->bias) put_bias(part, p.ldy, st->add, from[i], to[i]);
+    if (one->bias) put_bias(one, p.ldy, st->add, from[i], to[i]);
     el_own_clear(s, &own);
-    el_gemm_lora(s->m->kernels, part->w, from[i], to[i], x, part->rows.first, part->rows.first + part->rows.n, part->y,
-                 p.ldy, st->add || part->bias, el_apply_low(&s->lora, &v->groups, own.site - first_site), &fetch);
+    el_gemm_lora(s->m->kernels, one->w, from[i], to[i], x, one->rows.first, one->rows.first + one->rows.n, one->y,
+                 p.ldy, st->add || one->bias, el_apply_low(&s->lora, &v->groups, own.site - first_site), &fetch);
     el_own_finish(s, &own);
   }
   el_step_done(s, p.kind, turn.ith);

@@ -4,8 +4,8 @@
 
 #include "base/error.h"
 
-/* Rows of a tensor that are looked at, from its middle: as many weights as a layer's rows have say what a type loses.
- */
+/* Rows that are sampled from the middle of a tensor: together, as many weights as a layer's rows
+ * have show what a type loses. */
 enum { SAMPLE_ROWS = 4, MAX_COLS = 1 << 20, TILE = 8 };
 
 typedef struct by_type {
@@ -42,7 +42,7 @@ el_status el_losses_log(const el_gguf *g, el_weights weights, const el_log *log,
   for (size_t i = 0; i < el_gguf_n_tensors(g); i++) {
     const el_tensor *t = el_gguf_tensor_at(g, i);
     el_layout layout = el_layout_for(t->type, NULL, 0, weights);
-    /* Vectors stay as they are. */
+    /* Vectors are not repacked. */
     if (t->n_dims < 2 || t->ne[0] > MAX_COLS || !el_packing_loses(t->type, layout)) continue;
     el_status status = measure_tensor_loss(g, t, layout, &of[t->type].loss, err);
     if (status) return status;

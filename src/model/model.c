@@ -1,7 +1,8 @@
-/* Loading: finds and checks every tensor that the family's operations name, lays all packed matrices out in one arena,
- * then repacks them with all threads, which take pieces of the file in its order. A piece is read into its thread's own
- * memory, of which there is so little that it stays in the thread's cache; the system is asked to have it ready long
- * before. So resident memory ends at the packed size, and a file that shrinks meanwhile is an error like any other. */
+/* Loads a model: finds and checks every tensor that the family's operations name, lays out all
+ * packed matrices in one arena, then repacks them with all threads, which take pieces of the file
+ * in its order. A thread reads a piece into its own memory, which is small enough to stay in the
+ * thread's cache; the system is asked to read ahead long before. So resident memory ends at the
+ * packed size, and a file that shrinks meanwhile is an error like any other. */
 #include "model/model.h"
 
 #include <assert.h>
@@ -17,17 +18,17 @@
 #include "model/weights.h"
 
 enum {
-  /* Of an operation: a mixture of experts has the most. */
+  /* Matrices of one operation: a mixture of experts has the most. */
   MOST_MATRICES = 3,
   MOST_TENSORS = 8,
-  /* A piece is a tile, or as many as have this many packed bytes: little beside what a thread waits for at the end,
-     much beside what taking it costs. */
+  /* A piece has one tile, or as many tiles as fit into this many packed bytes: little compared with
+   * what a thread waits for at the end, much compared with the cost of taking a piece. */
   PIECE_BYTES = 1 << 19,
-  /* How far ahead of the piece that is packed the file is read. */
+  /* How far ahead of the piece that is being packed the file is read, bytes. */
   AHEAD_BYTES = 1 << 25
 };
 
-/* A matrix to be packed. */
+/* A matrix that will be packed. */
 typedef struct job {
   const el_tensor *tensor;
   el_packed *dst;
@@ -40,7 +41,7 @@ typedef struct loader {
   el_weights weights;
   job *jobs;
   int n_jobs;
-  const el_tensor **known; /* [n_known] tensors of the file that we use */
+  const el_tensor **known; /* [n_known] tensors of the file that are used */
   size_t n_known;
   el_error *err;
 
@@ -48,9 +49,9 @@ typedef struct loader {
   el_cursor next;
   uint64_t file_bytes;    /* of all jobs */
   unsigned char *buffers; /* [threads, piece_bytes] */
-  size_t piece_bytes;     /* of the file, at most */
+  size_t piece_bytes;     /* the most bytes of the file in one piece */
   atomic_uint_fast64_t done;
-  atomic_bool failed; /* whoever sets it has `status` and `err` */
+  atomic_bool failed; /* the thread that sets it also sets `status` and `err` */
   el_status status;
   el_progress_fn progress;
   void *progress_user;
@@ -70,7 +71,8 @@ static el_status check_tensor_shape(loader *ld, const el_tensor *t, int64_t ne0,
                  (long long)t->ne[2], (long long)t->ne[3], (long long)ne0, (long long)ne1);
 }
 
-/* The n values of a tensor as F32; they must be finite, since one NaN here would be in every answer. */
+/* Reads the n values of a tensor as F32. They must be finite, since one NaN here would be in every
+ * answer. */
 static el_status read_vector(loader *ld, const el_tensor *t, const char *name, int n, float **out) {
   float *v = malloc(sizeof(float) * (size_t)n);
   void *buffer = malloc(t->n_bytes);
@@ -101,7 +103,7 @@ static el_status load_vector(loader *ld, const char *name, int n, float **out) {
   return read_vector(ld, t, name, n, out);
 }
 
-/* The layout of a tensor; of F32, all values are looked at. */
+/* Chooses the layout of a tensor; of an F32 tensor all values are looked at. */
 static el_status choose_layout(loader *ld, const el_tensor *t, el_layout *out) {
   enum { AT_ONCE = 1 << 18 };
   *out = el_layout_for(t->type, NULL, 0, ld->weights);
@@ -132,7 +134,7 @@ static el_status plan_matrix(loader *ld, const char *name, int rows, int cols, e
   return EL_OK;
 }
 
-/* The matrices of all experts, [n][rows, cols], as one. */
+/* Plans the matrices of all experts, [n][rows, cols], as one. */
 static el_status plan_stack(loader *ld, const char *name, int n, int rows, int cols, el_packed *dst) {
   const el_tensor *t;
   el_layout layout;
@@ -154,7 +156,7 @@ static el_status plan_stack(loader *ld, const char *name, int n, int rows, int c
   return EL_OK;
 }
 
-/* A matrix that stays F32, [rows, cols]; *out stays NULL where it is optional and not there. */
+/* Loads a matrix that stays F32, [rows, cols]. *out stays NULL if it is optional and absent. */
 static el_status load_floats(loader *ld, const char *name, int cols, int rows, bool optional, float **out) {
   const el_tensor *t;
   if (optional && !el_gguf_tensor(ld->g, name)) return EL_OK;
@@ -200,7 +202,7 @@ static void free_experts(el_experts *e) {
   free(e);
 }
 
-/* What the operation needs of the file. */
+/* Plans what the operation needs from the file. */
 static el_status plan_op(loader *ld, const el_op *op, el_op_weights *w) {
   const el_model *m = ld->m;
   const el_layer_dims d = el_hparams_layer(&m->h, op->layer);
@@ -237,10 +239,10 @@ static el_status plan_op(loader *ld, const el_op *op, el_op_weights *w) {
   return load_vector(ld, name, w->n, &w->vector);
 }
 
-/* Frequencies are divided by factors: by less than this they might not be finite. */
+/* Frequencies are divided by factors; smaller factors might make them infinite. */
 static const float SMALLEST_FACTOR = 1e-6f;
 
-/* The frequencies of a rope with the factors of a tensor, if there is one. */
+/* Computes the frequencies of a rope, with the factors in a tensor if there is one. */
 static el_status load_frequencies(loader *ld, const el_rope *r, const char *tensor, float **out) {
   const int n = r->n_rot / 2;
   float *factors = NULL;
@@ -282,7 +284,7 @@ static el_status plan_layer_inputs(loader *ld) {
   return load_vector(ld, "per_layer_proj_norm.weight", m->h.n_layer_input, &m->layer_norm);
 }
 
-/* Files may hold keys and values of layers that read another's: nobody uses them. */
+/* Files may contain keys and values of layers that read another layer's; they are not used. */
 static void skip_shared(loader *ld, int layer) {
   static const char *const names[] = {"attn_k.weight", "attn_v.weight", "attn_k_norm.weight"};
   char name[64];
@@ -298,7 +300,8 @@ static int by_address(const void *a, const void *b) {
   return x < y ? -1 : x > y;
 }
 
-/* Nothing may be left over: a bias, say. Running without it would give wrong answers in silence. */
+/* Checks that no tensor is left over, such as a bias: running without it would silently give wrong
+ * answers. */
 static el_status check_all_known(loader *ld) {
   char name[EL_SHOW];
   qsort(ld->known, ld->n_known, sizeof *ld->known, by_address);
@@ -325,8 +328,8 @@ static el_status plan_model(loader *ld) {
   m->sites->tied = !el_gguf_tensor(ld->g, "output.weight");
   const size_t n = (size_t)m->program.n;
   ld->jobs = calloc(MOST_MATRICES * n + 4, sizeof *ld->jobs);
-  ld->known =
-      calloc(2 * n + 3 + 2 * EL_MAX_ROPES, sizeof *ld->known); /* an operation has a matrix and a vector at most */
+  /* an operation has at most a matrix and a vector */
+  ld->known = calloc(2 * n + 3 + 2 * EL_MAX_ROPES, sizeof *ld->known);
   m->weights = calloc(n, sizeof *m->weights);
   if (!ld->jobs || !ld->known || !m->weights)
     return el_fail(ld->err, EL_ERR_NO_MEMORY, "%s: out of memory", el_gguf_path(ld->g));
@@ -355,7 +358,8 @@ static size_t row_bytes(const job *j) {
   return j->tensor->n_bytes / (size_t)j->dst->rows;
 }
 
-/* Cuts the jobs, in the order of the file, into pieces, and makes room for one for each thread. */
+/* Cuts the jobs, in the order of the file, into pieces, and allocates room for one piece for each
+ * thread. */
 static el_status plan_pieces(loader *ld, int n_threads) {
   qsort(ld->jobs, (size_t)ld->n_jobs, sizeof *ld->jobs, by_place_in_file);
   for (int i = 0; i < ld->n_jobs; i++) {
@@ -374,7 +378,7 @@ static el_status plan_pieces(loader *ld, int n_threads) {
   return ld->buffers ? EL_OK : el_fail(ld->err, EL_ERR_NO_MEMORY, "%s: out of memory", el_gguf_path(ld->g));
 }
 
-/* Packs a piece of a job; *taken: the bytes of the file that it took. */
+/* Packs a piece of a job; *taken: the bytes of the file that it used. */
 static el_status pack_piece(const loader *ld, job *j, int piece, int ith, size_t *taken, el_error *err) {
   int begin = piece * j->piece_tiles,
       end = begin + j->piece_tiles < j->dst->n_tiles ? begin + j->piece_tiles : j->dst->n_tiles;
@@ -408,7 +412,7 @@ static void pack_pieces(void *arg, int ith, int nth) {
   }
 }
 
-/* Anonymous memory, so that it is zero, page-aligned and can be backed by huge pages. */
+/* Anonymous memory is zero, page-aligned, and can be backed by huge pages. */
 static el_status allocate_arena(loader *ld) {
   void *p = mmap(NULL, ld->m->arena_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (p == MAP_FAILED)
@@ -430,7 +434,7 @@ static void describe_experts(const el_experts *e, el_base_matrix *router, el_bas
   of[2] = (el_base_matrix){.w = &e->down, .bias = e->down_bias};
 }
 
-/* What adapters are packed by. */
+/* Describes the base's weights for the packer of adapters. */
 static el_status describe_base(el_model *m, el_error *err) {
   const size_t n_sites = (size_t)m->sites->n_sites, n = (size_t)el_sites_n_places(m->sites) * n_sites;
   el_base *b = &m->base;
@@ -518,7 +522,7 @@ uint64_t el_model_n_params(const el_model *m) {
   return m->n_params;
 }
 
-/* Values as bits, one after the other. */
+/* Hashes values by their bits, in order. */
 static uint64_t hash_values(uint64_t hash, const float *x, int n) {
   for (int i = 0; i < n; i++) {
     uint32_t bits;

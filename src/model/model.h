@@ -1,8 +1,9 @@
 /* The model: packed weights and the forward step.
  *
- * A step takes rows. A row is one token of one sequence: (token, position, sequence's pages, adapter, wants-logits).
- * Rows of many sequences, with different adapters or none, single decode tokens and prompt chunks, go together. A row's
- * result depends on its own sequence only, bit for bit, never on who shares the step. */
+ * A step takes rows. A row is one token of one sequence: (token, position, the sequence's pages,
+ * adapter, whether logits are wanted). Rows of many sequences, with different adapters or none,
+ * single tokens in decode and chunks of prompts, go together. A row's result depends on its own
+ * sequence alone, bit for bit, and never on who shares the step. */
 #ifndef EL_MODEL_MODEL_H
 #define EL_MODEL_MODEL_H
 
@@ -15,114 +16,129 @@
 
 typedef struct el_model el_model;
 
-/* Repacks all weights of `g` for `k`, with all threads, which read them piece by piece. EL_ERR_IO if the file
- * changes meanwhile. */
+/* Repacks all weights of `g` for `k`, with all threads, which read them piece by piece. EL_ERR_IO:
+ * the file changed meanwhile. */
 el_status el_model_load(const el_gguf *g, const el_kernels *k, el_threads *threads, el_weights weights,
                         el_progress_fn progress, void *progress_user, el_model **out, el_error *err);
 void el_model_free(el_model *m);
 const el_hparams *el_model_hparams(const el_model *m);
-const el_sites *el_model_sites(const el_model *m); /* as long as the model */
-const el_base *el_model_base(const el_model *m);   /* the same */
+const el_sites *el_model_sites(const el_model *m); /* valid as long as the model */
+const el_base *el_model_base(const el_model *m);   /* valid as long as the model */
 uint64_t el_model_weight_bytes(const el_model *m);
 uint64_t el_model_n_params(const el_model *m);
-/* Of the first norms' weights in each layer, which are the same in all quantisations of a model, and in no other model.
- */
+/* A hash of the weights of each layer's first norm: these are the same in all quantisations of a
+ * model, and differ between models. */
 uint64_t el_model_fingerprint(const el_model *m);
 
-/* --- KV pages. A page holds EL_PAGE_TOKENS consecutive positions of one sequence, keys and values of its layers.
- * The model defines the layout inside a page; who owns which page is the engine's business.
+/* --- Pages of the KV cache. A page holds EL_PAGE_TOKENS consecutive positions of one sequence:
+ * keys and values of its layers. The model defines the layout inside a page; the engine decides
+ * who owns which page.
  *
- * What layers with a sliding window have stored is of no use once the window has passed, so there may be two kinds of
- * pages: full ones, of layers that see all of a sequence, and windowed ones. */
+ * What layers with a sliding window have stored is not needed once the window has passed. So
+ * there may be two kinds of pages: full pages, of layers that see the whole sequence, and
+ * windowed pages. */
 enum { EL_PAGE_TOKENS = 16 };
 size_t el_kv_page_bytes(const el_hparams *h, el_kv_type type); /* of all layers together */
 
 typedef struct el_kv_shape {
-  size_t full_bytes, windowed_bytes; /* of a page of each kind. windowed_bytes 0: all layers are alike, and full */
-  int window;                        /* positions that a row sees, its own included, in any windowed layer */
+  size_t full_bytes, windowed_bytes; /* bytes of a page of each kind. windowed_bytes 0: all layers
+                                      * are alike, and pages are full */
+  int window;                        /* positions that a row sees in any windowed layer, including
+                                      * its own */
 } el_kv_shape;
 el_kv_shape el_kv_shape_of(const el_hparams *h, el_kv_type type);
-/* Positions that are wanted of what a layer has stored (whoever reads it); 0: all. Of a model with full layers. */
+/* How many positions that a layer has stored are still needed, by whatever layer reads them; 0:
+ * all. For a model with full layers. */
 int el_kv_layer_window(const el_hparams *h, int layer);
 
-/* The first page that a row at `pos` reads, if a row sees `window` positions. */
+/* The first page that a row at `pos` reads if it sees `window` positions. */
 static inline int el_window_begin(int pos, int window) {
   return pos < window ? 0 : (pos - window + 1) / EL_PAGE_TOKENS;
 }
 
-/* Which layers a row goes through. For the router, which needs what the first layers make of a prompt; and when it has
- * chosen the base, their work is not done again. */
-typedef enum el_row_part {
-  EL_ROW_WHOLE,
-  EL_ROW_HEAD, /* the first layers, up to the last tap; its states at the taps are kept */
-  EL_ROW_TAIL  /* the layers from there on, beginning with that state */
-} el_row_part;
+/* Which layers a row goes through. The router reads what the first layers make of a prompt; if it
+ * chooses the base, their work is not repeated. */
+typedef enum el_row_layers {
+  EL_ROW_ALL_LAYERS,
+  EL_ROW_FIRST_LAYERS, /* up to the last tap; the states at the taps are kept */
+  EL_ROW_LAST_LAYERS   /* the layers from the last tap on, starting with its state */
+} el_row_layers;
 
 typedef struct el_row {
   int32_t token;             /* 0 <= token < el_row_n_vocab */
-  int32_t pos;               /* position in its sequence; keys and values of all earlier positions are in the pages
-                              * already, or are rows of this step that come before this one */
-  const uint32_t *pages;     /* the sequence's page table; entries 0 .. pos / EL_PAGE_TOKENS are valid */
-  const uint32_t *windowed;  /* that of windowed pages, after el_step_split_pages; entries el_window_begin(pos, window)
-                              * .. pos / EL_PAGE_TOKENS are valid */
-  const el_adapter *adapter; /* NULL: base */
-  bool wants_logits;         /* not a HEAD row. A row that does not stops in the last layer, its key and value stored */
-  bool wants_hidden;         /* the last norm's output: it goes through the last layer, too. Instead of logits */
-  el_row_part part;
-  float *states; /* [n_taps, n_embd]: HEAD writes them all, TAIL reads the last; WHOLE: not used */
+  int32_t pos;               /* position in its sequence; keys and values of all earlier positions
+                              * are in the pages already, or are rows of this step that come before
+                              * this one */
+  const uint32_t *pages;     /* the sequence's page table; entries 0 .. pos / EL_PAGE_TOKENS are
+                              * valid */
+  const uint32_t *windowed;  /* the table of windowed pages, after el_step_split_pages; entries
+                              * el_window_begin(pos, window) .. pos / EL_PAGE_TOKENS are valid */
+  const el_adapter *adapter; /* NULL: the base model */
+  bool wants_logits;         /* not with FIRST_LAYERS. A row without it stops in the last layer,
+                              * once its key and value are stored */
+  bool wants_hidden;         /* the output of the last norm is wanted instead of logits; the row
+                              * goes through the last layer */
+  el_row_layers layers;
+  float *states; /* [n_taps, n_embd]: FIRST_LAYERS writes all, LAST_LAYERS reads the last;
+                  * ALL_LAYERS: unused */
 } el_row;
 
-typedef struct el_step el_step; /* the workspace of a step, allocated once */
+typedef struct el_step el_step; /* the workspace of steps, allocated once */
 
-/* kv: arena of pages, page i at kv + i * el_kv_page_bytes. At most max_rows rows a step (of which max_logits want
- * logits) and max_ctx positions a sequence. */
+/* kv: memory for pages; page i is at kv + i * el_kv_page_bytes. A step has at most max_rows rows,
+ * of which max_logits want logits, and a sequence at most max_ctx positions. */
 el_status el_step_new(const el_model *m, el_threads *threads, unsigned char *kv, el_kv_type kv_type, int max_rows,
                       int max_logits, int max_ctx, el_step **out, el_error *err);
 void el_step_free(el_step *s);
 
-/* From now on there are two kinds of pages in the arena, as el_kv_shape says, page i of a kind at kv + i * its bytes
- * here, which are the shape's at least. */
+/* From now on there are two kinds of pages, as in el_kv_shape. Page i of a kind is at kv + i * its
+ * bytes as given here, which must be at least the shape's. */
 void el_step_split_pages(el_step *s, size_t full_bytes, size_t windowed_bytes);
 
-/* Where the states of HEAD rows are taken: tap l is the residual stream after l layers, 0 the embedding. Ascending,
- * none twice, EL_MAX_TAPS at most; the last one is where HEAD rows end and TAIL rows begin, 1 at least. Without taps
- * there are only WHOLE rows. */
+/* Sets where the states of FIRST_LAYERS rows are taken. Tap l is the residual stream after l
+ * layers; 0 is the embedding. Taps are ascending and distinct, at most EL_MAX_TAPS. At the last
+ * one, which is 1 at least, FIRST_LAYERS rows end and LAST_LAYERS rows begin. Without taps there
+ * are only ALL_LAYERS rows. */
 enum { EL_MAX_TAPS = 64 };
 el_status el_step_taps(el_step *s, const int *layers, int n_taps, el_error *err);
 
-/* Runs one forward step. Rows of one sequence must be in order of position. TAIL rows come first and HEAD rows last,
- * and rows that want logits before those that want hidden states; else rows may come in any order, and those with the
- * same adapter are best adjacent. Returns the logits: [number of rows that want them, n_vocab] f32, in order of the
- * rows, valid until the next run. Where some row's adapter has more tokens than the base, rows are further apart, and
- * each has el_row_n_vocab of them. */
+/* Runs one forward step. Rows of one sequence must be in order of position. LAST_LAYERS rows come
+ * first and FIRST_LAYERS rows last; rows that want logits come before those that want hidden
+ * states. Otherwise rows may be in any order; those with the same adapter should be adjacent.
+ * Returns the logits: [number of rows that want them, n_vocab] F32 in the order of the rows, valid
+ * until the next run. If some row's adapter has more tokens than the base, rows of logits are
+ * further apart (el_step_logits_stride), and each has el_row_n_vocab values. */
 const float *el_step_run(el_step *s, const el_row *rows, int n_rows);
-/* Of the last run: values from one row of logits to the next. */
+/* Values from one row of logits to the next, in the last run. */
 size_t el_step_logits_stride(const el_step *s);
-/* Tokens that there are for a row, by its adapter: those of the base, and perhaps more. */
+/* Number of tokens for a row, which depends on its adapter: the base's, or more. */
 int el_row_n_vocab(const el_model *m, const el_row *row);
-/* Of the last run: [number of rows that want hidden states, n_embd] f32, in order of the rows, valid until the next. */
+/* The hidden states of the last run: [number of rows that want them, n_embd] F32 in the order of
+ * the rows, valid until the next run. */
 const float *el_step_hidden(const el_step *s);
 
-/* --- Where the time of a step goes, as its first thread sees it. */
-typedef enum el_part {
-  EL_PART_EMBED,
-  EL_PART_NORM,      /* residual additions and norms, with the quantisation of the input that follows */
-  EL_PART_QKV,       /* linear layers: the base weights alone */
-  EL_PART_ROTATE,    /* norms of heads, rotary embedding, storing keys and values */
-  EL_PART_ATTENTION, /* with the quantisation of its output */
-  EL_PART_O,
-  EL_PART_GATE_UP,
-  EL_PART_ACTIVATE, /* the activation and the quantisation of its output */
-  EL_PART_DOWN,
-  EL_PART_EXPERTS, /* of mixtures: router, products, activation */
-  EL_PART_OUTPUT,  /* the vocabulary */
-  EL_PART_LORA_A,  /* X A^T of all linear layers; products with B are in those of the layers */
-  EL_PART_WAIT,    /* for other threads, at barriers */
-  EL_N_PARTS
-} el_part;
-const char *el_part_name(el_part part);
+/* --- What the time of a step goes to, as its first thread sees it. */
+typedef enum el_step_work {
+  EL_WORK_EMBED,
+  EL_WORK_NORM,      /* residual additions and norms, including the quantisation of the input that
+                      * follows */
+  EL_WORK_QKV,       /* linear layers: the base weights */
+  EL_WORK_ROTATE,    /* norms of heads, rotary embedding, storing keys and values */
+  EL_WORK_ATTENTION, /* includes the quantisation of its output */
+  EL_WORK_O,
+  EL_WORK_GATE_UP,
+  EL_WORK_ACTIVATE, /* the activation and the quantisation of its output */
+  EL_WORK_DOWN,
+  EL_WORK_EXPERTS, /* mixtures of experts: router, products, activation */
+  EL_WORK_OUTPUT,  /* logits */
+  EL_WORK_LORA_A,  /* X A^T of all linear layers; products with B count as the layers' */
+  EL_WORK_WAIT,    /* waiting for other threads at barriers */
+  EL_N_WORKS
+} el_step_work;
+const char *el_step_work_name(el_step_work work);
 
-/* From now on steps add the seconds of each part to parts[EL_N_PARTS]; NULL stops it. */
-void el_step_profile(el_step *s, double *parts);
+/* From now on, steps add the seconds of each kind of work to seconds[EL_N_WORKS]; NULL stops
+ * this. */
+void el_step_profile(el_step *s, double *seconds);
 
 #endif

@@ -1,8 +1,8 @@
-/* What a row's adapter has beside low-rank parts of products: factors and biases of outputs, rows or the whole of the
- * embedding and of the output, norms.
+/* What a row's adapter has of its own besides low-rank products: factors and biases of outputs,
+ * rows or all of the embedding and of the output, and norms.
  *
- * A row is treated by itself, so that its result does not depend on whom it shares the step with; where no adapter of a
- * step has such things, a step asks three flags and does what it always does. */
+ * Each row is treated by itself, so its result does not depend on what it shares the step with. If
+ * no adapter of a step has such things, the step checks three flags and does nothing else here. */
 #include <string.h>
 
 #include "model/step.h"
@@ -44,8 +44,8 @@ void el_own_find(el_step *s) {
     if (whole || el_adapter_a(a, s->m->h.n_layers, 0)->data) s->own_output = true;
     if (a->more && a->more->n_vocab > most) most = a->more->n_vocab;
   }
-  /* Rows of those who have no more than the base lie as they always do, unless they share the step with some who have.
-   */
+  /* Rows of logits have the usual distance, unless the step has an adapter with more tokens than
+   * the base. */
   s->logits_stride = most > s->m->h.n_vocab ? ((size_t)most + 15) / 16 * 16 : (size_t)most;
 }
 
@@ -64,13 +64,13 @@ const float *el_own_norm(const el_step *s, int op, const el_row_view *v, int r) 
 
 /* ---------------------------------------------------------------- products */
 
-/* What is added to stays here meanwhile: nothing is in it when products add. */
+/* What y held before a product is added to it is kept in gate_up, which is free at that time. */
 static float *kept_at(const el_step *s, int r) {
   return s->gate_up + (size_t)r * (size_t)s->m->h.n_embd;
 }
 
-/* Row r's, from p->rows.first on; NULL: it has nothing. */
-static const el_lora_adjust *next_row(const el_step *s, const el_own_part *p, int *r) {
+/* What row r's adapter has, from row p->rows.first on; NULL: nothing. */
+static const el_lora_adjust *next_row(const el_step *s, const el_own_outputs *p, int *r) {
   for (; *r < p->rows.first + p->rows.n; ++*r) {
     const el_lora_adjust *a = el_own_adjust(s, p->v, *r, p->place, p->site);
     if (a) return a;
@@ -78,19 +78,19 @@ static const el_lora_adjust *next_row(const el_step *s, const el_own_part *p, in
   return NULL;
 }
 
-void el_own_keep(const el_step *s, const el_own_part *p) {
+void el_own_keep(const el_step *s, const el_own_outputs *p) {
   if (!s->own_adjust || !p->add) return;
   for (int r = p->rows.first; next_row(s, p, &r); r++)
     memcpy(kept_at(s, r) + p->begin, p->y + (size_t)r * p->ldy + p->begin, sizeof *p->y * (size_t)(p->end - p->begin));
 }
 
-void el_own_clear(const el_step *s, const el_own_part *p) {
+void el_own_clear(const el_step *s, const el_own_outputs *p) {
   if (!s->own_adjust || (!p->add && !p->bias)) return;
   for (int r = p->rows.first; next_row(s, p, &r); r++)
     memset(p->y + (size_t)r * p->ldy + p->begin, 0, sizeof *p->y * (size_t)(p->end - p->begin));
 }
 
-void el_own_finish(const el_step *s, const el_own_part *p) {
+void el_own_finish(const el_step *s, const el_own_outputs *p) {
   if (!s->own_adjust) return;
   const el_lora_adjust *a;
   for (int r = p->rows.first; (a = next_row(s, p, &r)); r++) {
@@ -141,22 +141,9 @@ const el_packed *el_own_output(const el_step *s, int r) {
   return more && more->output.data ? &more->output : &s->m->output;
 }
 
-/* In an order of its own, the same wherever it is compiled. */
-static float dot_own(const float *a, const float *b, int n) {
-  enum { LANES = 16 };
-  float sum[LANES] = {0};
-  int i = 0;
-  for (; i + LANES <= n; i += LANES)
-    for (int k = 0; k < LANES; k++) sum[k] += a[i + k] * b[i + k];
-  for (int k = 0; i + k < n; k++) sum[k] += a[i + k] * b[i + k];
-  for (int half = LANES / 2; half; half /= 2)
-    for (int k = 0; k < half; k++) sum[k] += sum[k + half];
-  return sum[0];
-}
-
 void el_own_tokens(const el_step *s, int r, const float *h, int begin, int end, float *logits) {
   const el_adapter_more *more = more_of(s, s->last, r);
   if (!more || !more->tokens_of_output) return;
   for (int i = find_token(more, begin); i < more->n_tokens && more->tokens[i] < end; i++)
-    logits[more->tokens[i]] = dot_own(h, more->token_rows + (size_t)i * (size_t)s->m->h.n_embd, s->m->h.n_embd);
+    logits[more->tokens[i]] = el_dot_16(h, more->token_rows + (size_t)i * (size_t)s->m->h.n_embd, s->m->h.n_embd);
 }

@@ -1,4 +1,4 @@
-/* Where keys and values are: which layers' are in which kind of page, and where in it. */
+/* Where keys and values are: which layers store in which kind of page, and at which offset. */
 #include <assert.h>
 
 #include "model/step.h"
@@ -14,7 +14,7 @@ int el_kv_layer_window(const el_hparams *h, int layer) {
   return window;
 }
 
-/* Bytes of a page that a layer stores in. */
+/* Bytes that a layer stores in a page. */
 static size_t stored_bytes(const el_hparams *h, el_kv_type type, int layer) {
   const el_layer_dims d = el_hparams_layer(h, layer);
   return d.kv_layer == layer ? (size_t)d.n_head_kv * el_kv_piece_bytes(type, d.head_dim) : 0;

@@ -1,4 +1,4 @@
-/* The phases of one step: the stages that have rows, and what stands between them. */
+/* The phases of one step: the stages that have rows, and what comes between them. */
 #include <assert.h>
 
 #include "model/step.h"
@@ -8,7 +8,7 @@ static void add_phase(el_step *s, el_job job, int at) {
   s->phases[s->n_phases++] = (el_step_phase){job, at, 1};
 }
 
-/* Work on rows goes on without a barrier from one layer to the next, if the rows are the same. */
+/* Work on rows continues without a barrier from one layer to the next if the rows are the same. */
 static bool joins_last_phase(const el_step *s, int at) {
   const el_step_phase *last = &s->phases[s->n_phases - 1];
   const el_stage *st = &s->stages[at];
@@ -65,14 +65,15 @@ void el_step_plan(el_step *s) {
     const el_stage *st = &s->stages[i];
     if (st->layer != layer) {
       layer = st->layer;
-      if (s->all.n_head && tap < s->n_taps && s->taps[tap] == layer) add_phase(s, EL_JOB_TAP, tap++);
+      if (s->all.n_first && tap < s->n_taps && s->taps[tap] == layer) add_phase(s, EL_JOB_TAP, tap++);
     }
     if (st->narrowed && !s->stages[i - 1].narrowed && s->last != &s->all && s->last->n_rows)
       add_phase(s, EL_JOB_NARROW, 0);
     if (el_rows_of(s, st).n) plan_stage(s, i);
   }
-  if (s->all.n_head && tap < s->n_taps) add_phase(s, EL_JOB_TAP, tap); /* after the last layer */
-  if (s->n_hidden || (s->n_logits && el_rows_head_norms_apart(s))) add_phase(s, EL_JOB_HEAD_NORM, 0);
+  /* a tap after the last layer */
+  if (s->all.n_first && tap < s->n_taps) add_phase(s, EL_JOB_TAP, tap);
+  if (s->n_hidden || (s->n_logits && el_rows_output_norm_apart(s))) add_phase(s, EL_JOB_OUTPUT_NORM, 0);
   if (s->n_logits) add_phase(s, EL_JOB_OUTPUT, 0);
 }
 
@@ -98,7 +99,7 @@ static void run_stage(el_step *s, const el_stage *st, el_turn turn) {
 void el_step_forward(void *step, int i, el_turn turn) {
   el_step *s = step;
   const el_step_phase *p = &s->phases[i];
-  el_step_done(s, EL_PART_WAIT, turn.ith);
+  el_step_done(s, EL_WORK_WAIT, turn.ith);
   switch (p->job) {
     case EL_JOB_EMBED: el_rows_embed(s, turn); break;
     case EL_JOB_LAYER_INPUT: el_rows_layer_input(s, turn); break;
@@ -111,7 +112,7 @@ void el_step_forward(void *step, int i, el_turn turn) {
     case EL_JOB_NARROW: el_rows_narrow(s, turn); break;
     case EL_JOB_QUANTIZE: el_attention_quantize(s, &s->stages[p->at], turn); break;
     case EL_JOB_TAP: el_rows_tap(s, p->at, turn); break;
-    case EL_JOB_HEAD_NORM: el_rows_head_norm(s, turn); break;
+    case EL_JOB_OUTPUT_NORM: el_rows_output_norm(s, turn); break;
     case EL_JOB_OUTPUT: el_rows_output(s, turn); break;
   }
 }

@@ -1,4 +1,4 @@
-/* Work on rows: each row, or each part of one, by one thread. */
+/* Work on rows: one thread does a row, or a range of its columns. */
 #include <math.h>
 #include <string.h>
 
@@ -22,7 +22,7 @@ static void rotate_angles(const el_step *s, const el_row *row, int i, int r) {
   }
 }
 
-/* h for the rows of a view, where no layer is: for the tokens' embeddings, and the output. */
+/* h for the rows of a view, outside of layers: for the embeddings of tokens, and for the output. */
 static el_act h_of(const el_step *s, const el_row_view *v) {
   return el_act_shaped(&s->inputs[EL_FROM_H], s->m->h.n_embd, v->n_rows);
 }
@@ -35,8 +35,8 @@ void el_rows_embed(el_step *s, el_turn turn) {
   for (int r = begin; r < end; r++) {
     const el_row *row = &s->rows[r];
     float *x = s->x + (size_t)r * (size_t)h->n_embd;
-    /* The embedding goes into the layers' inputs even where a state takes its place. */
-    if (row->part != EL_ROW_TAIL || s->layer_input) {
+    /* The embedding is needed for the layers' inputs even where a state replaces it. */
+    if (row->layers != EL_ROW_LAST_LAYERS || s->layer_input) {
       el_own_embedding(s, r, x);
       for (int i = 0; h->embed_scale != 1 && i < h->n_embd; i++) x[i] *= h->embed_scale;
     }
@@ -44,10 +44,10 @@ void el_rows_embed(el_step *s, el_turn turn) {
       memcpy(act.f + (size_t)r * (size_t)h->n_embd, x, sizeof *x * (size_t)h->n_embd);
       s->m->kernels->quantize(x, 0, act.n_groups, 1.0f, &act, r);
     }
-    if (row->part == EL_ROW_TAIL) memcpy(x, state_at(s, row, s->n_taps - 1), sizeof *x * (size_t)h->n_embd);
+    if (row->layers == EL_ROW_LAST_LAYERS) memcpy(x, state_at(s, row, s->n_taps - 1), sizeof *x * (size_t)h->n_embd);
     for (int i = 0; i < h->n_ropes; i++) rotate_angles(s, row, i, r);
   }
-  el_step_done(s, EL_PART_EMBED, turn.ith);
+  el_step_done(s, EL_WORK_EMBED, turn.ith);
 }
 
 void el_rows_layer_input(el_step *s, el_turn turn) {
@@ -56,7 +56,7 @@ void el_rows_layer_input(el_step *s, el_turn turn) {
   int begin, end;
   el_share(w->n_tiles, 1, turn.rank, turn.size, &begin, &end);
   s->m->kernels->gemm(w, begin, end, &x, 0, s->all.n_rows, s->layer_input, (size_t)w->rows, false, NULL);
-  el_step_done(s, EL_PART_EMBED, turn.ith);
+  el_step_done(s, EL_WORK_EMBED, turn.ith);
 }
 
 void el_rows_layer_norm(el_step *s, el_turn turn) {
@@ -74,7 +74,7 @@ void el_rows_layer_norm(el_step *s, el_turn turn) {
       s->m->kernels->rms_norm(p + l * n, s->m->layer_norm, n, h->rms_eps, p + l * n);
     for (int i = 0; i < all; i++) p[i] = (p[i] + embd[i] * of_embd) * of_both;
   }
-  el_step_done(s, EL_PART_EMBED, turn.ith);
+  el_step_done(s, EL_WORK_EMBED, turn.ith);
 }
 
 void el_rows_gate_input(el_step *s, const el_stage *st, el_turn turn) {
@@ -90,7 +90,7 @@ void el_rows_gate_input(el_step *s, const el_stage *st, el_turn turn) {
     el_activate(s->m->kernels, el_op_at(s, st->op)->act, s->gate_up + (size_t)r * (size_t)n, input, n, f);
     s->m->kernels->quantize(f, 0, out.n_groups, 1.0f, &out, r);
   }
-  el_step_done(s, EL_PART_ACTIVATE, turn.ith);
+  el_step_done(s, EL_WORK_ACTIVATE, turn.ith);
 }
 
 /* h = quantise(rms_norm(x)) for one row. */
@@ -106,19 +106,20 @@ static void norm_row(el_step *s, const float *weight, el_act *act, int r) {
   k->quantize(h, 0, act->n_groups, 1.0f, act, r);
 }
 
-void el_rows_norm(el_step *s, const float *weight, el_act *act, int begin, int end, int ith) {
+/* act = quantise(rms_norm(x)) for rows [begin, end); weight NULL: quantise(x). */
+static void norm_rows(el_step *s, const float *weight, el_act *act, int begin, int end, int ith) {
   for (int r = begin; r < end; r++) norm_row(s, weight, act, r);
-  el_step_done(s, EL_PART_NORM, ith);
+  el_step_done(s, EL_WORK_NORM, ith);
 }
 
 const el_act *el_rows_own_norm(el_step *s, const float *weight, int n_rows, int ith) {
   el_act *act = &s->in_own[ith];
   el_act_shape(act, s->m->h.n_embd, n_rows);
-  el_rows_norm(s, weight, act, 0, n_rows, ith);
+  norm_rows(s, weight, act, 0, n_rows, ith);
   return act;
 }
 
-/* x += scale * y, y normed first if there is a vector. */
+/* x += scale * y; y is normed first if there is a vector. */
 static void add_residual_row(el_step *s, const el_op *op, const float *weight, int r) {
   const int n = s->m->h.n_embd;
   float *x = s->x + (size_t)r * (size_t)n, *y = s->y + (size_t)r * (size_t)n;
@@ -146,11 +147,11 @@ void el_rows_stage(el_step *s, const el_stage *st, el_turn turn) {
         for (size_t k = (size_t)begin * n; k < (size_t)end * n; k++) s->x[k] *= *weight;
     }
   }
-  el_step_done(s, EL_PART_NORM, turn.ith);
+  el_step_done(s, EL_WORK_NORM, turn.ith);
 }
 
-/* From here on the step is one of the rows of `last`. Threads share the columns of x: so each moves the rows in order,
- * and none writes what another still reads. */
+/* From here on the step has the rows of `last` alone. Threads share the columns of x: each moves
+ * all rows in order, so none writes what another still reads. */
 void el_rows_narrow(el_step *s, el_turn turn) {
   const el_row_view *v = s->last;
   const size_t n = (size_t)s->m->h.n_embd;
@@ -161,17 +162,17 @@ void el_rows_narrow(el_step *s, el_turn turn) {
     const float *from = s->x + (size_t)v->rows[i] * n + begin;
     if (to != from) memcpy(to, from, sizeof *to * (size_t)(end - begin));
   }
-  el_step_done(s, EL_PART_ROTATE, turn.ith);
+  el_step_done(s, EL_WORK_ROTATE, turn.ith);
 }
 
 void el_rows_tap(el_step *s, int tap, el_turn turn) {
   const el_row_view *v = s->taps[tap] > s->last_kv ? s->last : &s->all;
   const size_t n = (size_t)s->m->h.n_embd;
-  int begin, end, first = v->n_rows - v->n_head;
-  el_share(v->n_head, 1, turn.rank, turn.size, &begin, &end);
+  int begin, end, first = v->n_rows - v->n_first;
+  el_share(v->n_first, 1, turn.rank, turn.size, &begin, &end);
   for (int r = first + begin; r < first + end; r++)
     memcpy(state_at(s, &s->rows[v->rows[r]], tap), s->x + (size_t)r * n, sizeof *s->x * n);
-  el_step_done(s, EL_PART_EMBED, turn.ith);
+  el_step_done(s, EL_WORK_EMBED, turn.ith);
 }
 
 void el_share_ff(const el_step *s, int layer, el_turn turn, int *begin, int *end) {
@@ -186,7 +187,7 @@ void el_activate(const el_kernels *k, el_activation act, const float *gate, cons
   }
 }
 
-/* ff = quantise(act(gate) * up), for a thread's part of the values of all rows. */
+/* ff = quantise(act(gate) * up), for a thread's share of the values of all rows. */
 void el_rows_activate(el_step *s, const el_stage *st, el_turn turn) {
   const el_kernels *k = s->m->kernels;
   const el_row_range rows = el_rows_of(s, st);
@@ -200,29 +201,30 @@ void el_rows_activate(el_step *s, const el_stage *st, el_turn turn) {
     el_activate(k, el_op_at(s, st->act)->act, gate + begin, gate + n_ff + begin, end - begin, out + begin);
     k->quantize(out, begin / EL_GROUP, (end + EL_GROUP - 1) / EL_GROUP, 1.0f, &ff, r);
   }
-  el_step_done(s, EL_PART_ACTIVATE, turn.ith);
+  el_step_done(s, EL_WORK_ACTIVATE, turn.ith);
 }
 
 /* ------------------------------------------------------------------ logits */
 
-bool el_rows_head_norms_apart(const el_step *s) {
+bool el_rows_output_norm_apart(const el_step *s) {
   return s->n_logits > EL_FEW_ROWS || s->n_hidden || s->own_output || s->own_norms;
 }
 
-/* The last norm's rows: the first ones of `last`. What it gives stays in h, which is where el_step_hidden finds it. */
-void el_rows_head_norm(el_step *s, el_turn turn) {
+/* The last norm, of the first rows of `last`. Its result stays in h, where el_step_hidden finds
+ * it. */
+void el_rows_output_norm(el_step *s, el_turn turn) {
   el_act h = h_of(s, s->last);
   int begin, end;
   el_share(s->n_logits + s->n_hidden, 1, turn.rank, turn.size, &begin, &end);
   for (int r = begin; r < end; r++) norm_row(s, el_own_norm(s, -1, s->last, r), &h, r);
-  el_step_done(s, EL_PART_NORM, turn.ith);
+  el_step_done(s, EL_WORK_NORM, turn.ith);
   if (end > s->n_logits) end = s->n_logits;
   if (!s->own_output || begin >= end) return;
   el_apply_h(&s->lora, &s->last->groups, s->m->h.n_layers, 0, &h, begin, end);
-  el_step_done(s, EL_PART_LORA_A, turn.ith);
+  el_step_done(s, EL_WORK_LORA_A, turn.ith);
 }
 
-/* A thread's part of the logits of rows [first, last), which are all of the matrix w. */
+/* A thread's share of the logits of rows [first, last), which all use the matrix w. */
 static void put_logits(el_step *s, const el_packed *w, const el_act *x, int first, int last, el_turn turn) {
   const el_model *m = s->m;
   const size_t ldy = s->logits_stride;
@@ -230,23 +232,23 @@ static void put_logits(el_step *s, const el_packed *w, const el_act *x, int firs
   el_share(w->n_tiles, 1, turn.rank, turn.size, &begin, &end);
   el_gemm_lora(m->kernels, w, begin, end, x, first, last, s->logits, ldy, false,
                s->own_output ? el_apply_low(&s->lora, &s->last->groups, EL_SITE_OUTPUT) : NULL, NULL);
-  const el_own_part part = {.v = s->last,
-                            .place = m->h.n_layers,
-                            .site = EL_SITE_OUTPUT,
-                            .rows = {first, last - first},
-                            .begin = begin * w->tile,
-                            .end = end * w->tile < w->rows ? end * w->tile : w->rows,
-                            .y = s->logits,
-                            .ldy = ldy};
-  if (part.begin >= part.end) return;
-  el_own_finish(s, &part);
+  const el_own_outputs own = {.v = s->last,
+                              .place = m->h.n_layers,
+                              .site = EL_SITE_OUTPUT,
+                              .rows = {first, last - first},
+                              .begin = begin * w->tile,
+                              .end = end * w->tile < w->rows ? end * w->tile : w->rows,
+                              .y = s->logits,
+                              .ldy = ldy};
+  if (own.begin >= own.end) return;
+  el_own_finish(s, &own);
   for (int r = first; r < last; r++) {
     float *logits = s->logits + (size_t)r * ldy;
-    /* Tokens behind those of the matrix are with its last ones. */
-    const int end_of_row = part.end == w->rows && s->own_output ? el_own_n_vocab(s, r) : part.end;
-    if (s->own_output) el_own_tokens(s, r, x->f + (size_t)r * (size_t)m->h.n_embd, part.begin, end_of_row, logits);
+    /* Logits of tokens beyond those of the matrix are computed with the last ones. */
+    const int end_of_row = own.end == w->rows && s->own_output ? el_own_n_vocab(s, r) : own.end;
+    if (s->own_output) el_own_tokens(s, r, x->f + (size_t)r * (size_t)m->h.n_embd, own.begin, end_of_row, logits);
     if (m->h.logit_scale != 1 || m->h.logit_cap > 0)
-      m->kernels->cap(logits + part.begin, end_of_row - part.begin, m->h.logit_scale, m->h.logit_cap);
+      m->kernels->cap(logits + own.begin, end_of_row - own.begin, m->h.logit_scale, m->h.logit_cap);
   }
 }
 
@@ -256,11 +258,11 @@ const float *el_step_hidden(const el_step *s) {
 
 void el_rows_output(el_step *s, el_turn turn) {
   const el_act h = h_of(s, s->last), *x = &h;
-  if (!el_rows_head_norms_apart(s)) x = el_rows_own_norm(s, s->m->output_norm, s->n_logits, turn.ith);
+  if (!el_rows_output_norm_apart(s)) x = el_rows_own_norm(s, s->m->output_norm, s->n_logits, turn.ith);
   for (int r = 0, end; r < s->n_logits; r = end) {
     const el_packed *w = el_own_output(s, r);
     for (end = r + 1; end < s->n_logits && el_own_output(s, end) == w;) end++;
     put_logits(s, w, x, r, end, turn);
   }
-  el_step_done(s, EL_PART_OUTPUT, turn.ith);
+  el_step_done(s, EL_WORK_OUTPUT, turn.ith);
 }

@@ -1,7 +1,8 @@
-/* Operations become stages: those of a layer that need no barrier between them are put together.
- *   - Additions and norms of rows are one stage, and end in the input of the products that follow.
- *   - Products that read one input are one stage. Behind it
- *       what is added to x as it is, is added by the product;
+/* Turns operations into stages: operations of a layer that need no barrier between them become one
+ * stage.
+ *   - Additions and norms of rows are one stage, which ends in the input of the next products.
+ *   - Products that read one input are one stage. After it,
+ *       what is added to x unchanged is added by the product;
  *       the activation of gate and up is done by the thread that computed them.
  *   - Norms of heads, rotation and storing are one stage. */
 #include <assert.h>
@@ -44,7 +45,7 @@ static const el_site *site_of(const maker *k, int op) {
   return &k->m->sites->site[k->m->program.ops[op].site];
 }
 
-/* The products from `op` on that read the same input. */
+/* How many products from `op` on read the same input. */
 static int count_linear(const maker *k, int op, int end) {
   int n = 1;
   while (op + n < end && k->m->program.ops[op + n].kind == EL_OP_LINEAR &&
@@ -53,12 +54,13 @@ static int count_linear(const maker *k, int op, int end) {
   return n;
 }
 
-/* What is added to x as it is, is added by the stage that made it. */
+/* Whether an addition takes its operand unchanged: the stage that makes the operand then adds
+ * it. */
 static bool adds_unchanged(const el_op *ops, int behind, int end) {
   return behind < end && ops[behind].kind == EL_OP_ADD && !ops[behind].tensor && ops[behind].scale == 1;
 }
 
-/* Returns the operations that it took. */
+/* Returns the number of operations that it used. */
 static int add_linear(maker *k, int op, int end) {
   const el_op *ops = k->m->program.ops;
   const int n = count_linear(k, op, end), behind = op + n;

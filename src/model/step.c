@@ -1,4 +1,4 @@
-/* The workspace of a forward step, and how one is run. step.h says where the rest is. */
+/* The workspace of a forward step, and how one is run. step.h lists where the rest is. */
 #include "model/step.h"
 
 #include <assert.h>
@@ -10,22 +10,22 @@
 #include "kernels/select.h"
 #include "tokenizer/extension.h"
 
-void el_step_done(el_step *s, el_part part, int ith) {
+void el_step_done(el_step *s, el_step_work work, int ith) {
   if (!s->profile || ith != 0) return;
   double now = el_seconds();
-  s->profile[part] += now - s->mark;
+  s->profile[work] += now - s->mark;
   s->mark = now;
 }
 
-const char *el_part_name(el_part part) {
+const char *el_step_work_name(el_step_work work) {
   static const char *const names[] = {"embedding",        "norms",    "q, k, v",    "rotate",   "attention",
                                       "attention output", "gate, up", "activation", "ffn down", "experts",
                                       "output",           "LoRA: A",  "waiting"};
-  return names[part];
+  return names[work];
 }
 
-void el_step_profile(el_step *s, double *parts) {
-  s->profile = parts;
+void el_step_profile(el_step *s, double *seconds) {
+  s->profile = seconds;
 }
 
 el_status el_step_taps(el_step *s, const int *layers, int n_taps, el_error *err) {
@@ -49,7 +49,7 @@ const float *el_step_run(el_step *s, const el_row *rows, int n_rows) {
   el_step_plan(s);
   if (s->profile) s->mark = el_seconds();
   el_threads_run_phases(s->threads, s->n_phases, el_step_forward, s);
-  el_step_done(s, EL_PART_WAIT, 0);
+  el_step_done(s, EL_WORK_WAIT, 0);
   return s->logits;
 }
 
@@ -62,7 +62,7 @@ static float *new_floats(size_t n) {
   return posix_memalign(&p, 64, (n * sizeof(float) + 63) / 64 * 64) ? NULL : p;
 }
 
-/* Whether a product leaves its result for an addition of its own. */
+/* Whether some product leaves its result for an addition of its own. */
 static bool needs_y(const el_step *s) {
   for (int i = 0; i < s->n_stages; i++)
     for (int k = s->stages[i].op; s->stages[i].kind == EL_STAGE_ROWS && k < s->stages[i].op + s->stages[i].n_ops; k++)
@@ -70,14 +70,14 @@ static bool needs_y(const el_step *s) {
   return false;
 }
 
-/* The widest layer's. */
+/* The widths of the widest layer. */
 typedef struct widths {
   size_t qkv, att, ff;
   int head_dim;
 } widths;
 
 static widths find_widths(const el_hparams *h) {
-  widths w = {.ff = EL_GROUP}; /* there may be no feed-forward part but experts */
+  widths w = {.ff = EL_GROUP}; /* a model may have experts and no other feed-forward */
   if ((size_t)h->n_layer_input > w.ff) w.ff = (size_t)h->n_layer_input;
   for (int l = 0; l < h->n_layers; l++) {
     const el_layer_dims d = el_hparams_layer(h, l);
@@ -99,8 +99,10 @@ static bool allocate_step(el_step *s, widths w) {
   const size_t scratch = el_attn_scratch(w.head_dim), layer_input = (size_t)h->n_layers * (size_t)h->n_layer_input;
   if (layer_input && !(s->layer_input = new_floats(rows * layer_input))) return false;
   s->qkv = new_floats(rows * w.qkv);
-  s->gate_up = new_floats(rows * (2 * w.ff > (size_t)h->n_embd ? 2 * w.ff : (size_t)h->n_embd)); /* see own.c */
-  /* Adapters may have tokens beside the base's. What nobody has written to takes no memory. */
+  /* own.c also keeps rows of x or y in it. */
+  s->gate_up = new_floats(rows * (2 * w.ff > (size_t)h->n_embd ? 2 * w.ff : (size_t)h->n_embd));
+  /* Adapters may have tokens besides the base's. Memory that nobody has written to takes no
+   * room. */
   s->logits = new_floats((size_t)s->max_logits * ((size_t)h->n_vocab + EL_MAX_ADDED_TOKENS + 16));
   s->scratch = calloc(nth, sizeof *s->scratch);
   s->in_own = calloc(nth, sizeof *s->in_own);

@@ -1,5 +1,5 @@
-/* Which rows a stage has: all of the step's until the last keys and values are stored, then those that somebody reads;
- * and of them those that go through its layer. */
+/* Which rows a stage has: all rows of the step until the last keys and values are stored, then
+ * those that somebody reads; and of these, those that go through the stage's layer. */
 #include <assert.h>
 #include <stdlib.h>
 
@@ -18,7 +18,8 @@ void el_row_view_free(el_row_view *v) {
   free(v->groups.at);
 }
 
-int el_step_depth(const el_step *s) {
+/* Number of layers that FIRST_LAYERS rows go through. */
+static int first_layers_end(const el_step *s) {
   return s->n_taps ? s->taps[s->n_taps - 1] : 0;
 }
 
@@ -28,14 +29,14 @@ const el_row_view *el_view_of(const el_step *s, const el_stage *st) {
 
 el_row_range el_rows_of(const el_step *s, const el_stage *st) {
   const el_row_view *v = el_view_of(s, st);
-  return st->layer < el_step_depth(s) ? (el_row_range){v->n_tail, v->n_rows - v->n_tail}
-                                      : (el_row_range){0, v->n_rows - v->n_head};
+  return st->layer < first_layers_end(s) ? (el_row_range){v->n_last, v->n_rows - v->n_last}
+                                         : (el_row_range){0, v->n_rows - v->n_first};
 }
 
 el_row_range el_tiles_of(const el_step *s, const el_stage *st) {
   const el_row_view *v = el_view_of(s, st);
-  return st->layer < el_step_depth(s) ? (el_row_range){v->n_tail_tiles, v->n_tiles - v->n_tail_tiles}
-                                      : (el_row_range){0, v->n_tiles - v->n_head_tiles};
+  return st->layer < first_layers_end(s) ? (el_row_range){v->n_last_tiles, v->n_tiles - v->n_last_tiles}
+                                         : (el_row_range){0, v->n_tiles - v->n_first_tiles};
 }
 
 el_row_range el_q_rows_of(const el_step *s, const el_stage *st) {
@@ -63,32 +64,33 @@ el_act el_input_at(const el_step *s, const el_stage *st, el_from from) {
   return el_act_shaped(&s->inputs[from < EL_FROM_FF ? from : EL_FROM_FF], k[from], el_view_of(s, st)->n_rows);
 }
 
-/* Adds row r of the step. Tiles are of as many queries as the kernel takes at once. */
+/* Adds row r of the step. A tile has as many queries as the kernel takes at a time, or fewer. */
 static void add_view_row(el_step *s, el_row_view *v, int r) {
   const int n_q = s->m->h.n_head / s->m->h.n_head_kv, most = n_q < EL_ATTN_TILE ? EL_ATTN_TILE / n_q : 1;
   const el_row *row = &s->rows[r];
   const int i = v->n_rows++;
   v->rows[i] = r;
-  v->n_head += row->part == EL_ROW_HEAD;
-  v->n_tail += row->part == EL_ROW_TAIL;
+  v->n_first += row->layers == EL_ROW_FIRST_LAYERS;
+  v->n_last += row->layers == EL_ROW_LAST_LAYERS;
   el_lora_groups_add(&v->groups, i, row->adapter, 0);
   if (i > 0 && v->tiles[v->n_tiles - 1].n < most && v->rows[i - 1] == r - 1 && row->pages == row[-1].pages &&
-      row->pos == row[-1].pos + 1 && row->part == row[-1].part) {
+      row->pos == row[-1].pos + 1 && row->layers == row[-1].layers) {
     v->tiles[v->n_tiles - 1].n++;
     return;
   }
   v->tiles[v->n_tiles++] = (el_row_range){i, 1};
-  v->n_head_tiles += row->part == EL_ROW_HEAD;
-  v->n_tail_tiles += row->part == EL_ROW_TAIL;
+  v->n_first_tiles += row->layers == EL_ROW_FIRST_LAYERS;
+  v->n_last_tiles += row->layers == EL_ROW_LAST_LAYERS;
 }
 
 static void clear_view(el_row_view *v) {
   *v = (el_row_view){.rows = v->rows, .tiles = v->tiles, .groups.at = v->groups.at};
 }
 
-/* Whether something behind the last keys and values reads a row. */
+/* Whether anything after the last keys and values reads a row. */
 static bool goes_on(const el_step *s, const el_row *row) {
-  return row->wants_logits || row->wants_hidden || (row->part == EL_ROW_HEAD && el_step_depth(s) > s->last_kv);
+  return row->wants_logits || row->wants_hidden ||
+         (row->layers == EL_ROW_FIRST_LAYERS && first_layers_end(s) > s->last_kv);
 }
 
 void el_step_view(el_step *s, int n_rows) {
@@ -100,10 +102,10 @@ void el_step_view(el_step *s, int n_rows) {
   for (int r = 0; r < n_rows; r++) {
     assert(rows[r].token >= 0 && rows[r].token < el_row_n_vocab(s->m, &rows[r]) && rows[r].pos >= 0 &&
            rows[r].pos < s->max_ctx);
-    assert(rows[r].part == EL_ROW_WHOLE || (s->n_taps && rows[r].states));
-    assert(rows[r].part == EL_ROW_HEAD ? !rows[r].wants_logits && !rows[r].wants_hidden : !s->all.n_head);
+    assert(rows[r].layers == EL_ROW_ALL_LAYERS || (s->n_taps && rows[r].states));
+    assert(rows[r].layers == EL_ROW_FIRST_LAYERS ? !rows[r].wants_logits && !rows[r].wants_hidden : !s->all.n_first);
     assert(!rows[r].wants_logits || (!s->n_hidden && !rows[r].wants_hidden));
-    assert(rows[r].part != EL_ROW_TAIL || s->all.n_tail == r);
+    assert(rows[r].layers != EL_ROW_LAST_LAYERS || s->all.n_last == r);
     add_view_row(s, &s->all, r);
     s->n_logits += rows[r].wants_logits;
     s->n_hidden += rows[r].wants_hidden;

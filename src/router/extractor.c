@@ -155,7 +155,7 @@ static void add_job_rows(batch *b, job *j, int *n_rows) {
                                 .pos = (int32_t)j->done,
                                 .pages = j->pages,
                                 .adapter = b->r->adapter,
-                                .part = EL_ROW_HEAD,
+                                .layers = EL_ROW_FIRST_LAYERS,
                                 .states = b->states + (size_t)*n_rows * (size_t)b->f->n_taps * (size_t)b->f->n_embd};
     ++*n_rows;
   }

@@ -1,4 +1,4 @@
-/* What is in values: items, attributes, slices, and iterating over them. */
+/* Access to the contents of values: items, attributes, slices, iteration. */
 #include <string.h>
 
 #include "template/builtins.h"
@@ -19,7 +19,7 @@ static uint64_t mix_hash(uint64_t h, uint64_t x) {
   return h ^ h >> 32;
 }
 
-/* Equal values have the same: 1, 1.0 and True. */
+/* Equal values have equal hashes: 1, 1.0 and True. */
 static uint64_t hash_value(el_val v) {
   uint64_t h = 0x243f6a8885a308d3u;
   switch ((el_kind)v.kind) {
@@ -41,7 +41,8 @@ static uint64_t hash_value(el_val v) {
   }
 }
 
-/* Looked at one after the other, each counted: keys that were made to collide run into the limit of steps. */
+/* Pairs are compared one after the other, and each comparison counts: keys that were made to
+ * collide run into the limit of steps. */
 static uint32_t *dict_slot(el_rendering *r, const el_dict *d, el_val key) {
   for (uint64_t i = hash_value(key);; i++) {
     uint32_t *slot = &d->slots[i & (d->n_slots - 1)];
@@ -191,7 +192,7 @@ el_val el_generator(el_rendering *r, el_list *items, const char *name) {
 
 /* --- items */
 
-/* Of n; false: there is none. */
+/* Resolves an index into n items. False: there is no such item. */
 static bool index_in(int64_t i, int64_t n, uint32_t *out) {
   if (i < 0) i += n;
   if (i < 0 || i >= n) return false;
@@ -199,7 +200,7 @@ static bool index_in(int64_t i, int64_t n, uint32_t *out) {
   return true;
 }
 
-/* By number, or EL_MISSING. */
+/* Item i, or EL_MISSING. */
 static el_val item_at(el_rendering *r, el_val of, int64_t i) {
   uint32_t at;
   switch ((el_kind)of.kind) {
@@ -242,13 +243,13 @@ static el_val macro_attribute(el_rendering *r, const el_macro *m, const el_text 
   return el_val_tuple(list);
 }
 
-/* What getattr() gives, or EL_MISSING. */
+/* What getattr() returns, or EL_MISSING. */
 static el_val get_attribute(el_rendering *r, el_val of, const el_text *name) {
   switch ((el_kind)of.kind) {
     case EL_NAMESPACE: return el_dict_get(r, of.dict, el_val_string(name));
     case EL_LOOP: return el_loop_attribute(r, of.loop, name);
     case EL_MACRO: return macro_attribute(r, of.macro, name);
-    case EL_TUPLE: /* of groupby */
+    case EL_TUPLE: /* from groupby */
       if (of.safe && el_text_is(name, "grouper")) return of.list->items[0];
       if (of.safe && el_text_is(name, "list")) return of.list->items[1];
       break;
@@ -292,7 +293,7 @@ el_val el_get_item(el_rendering *r, el_val of, el_val key) {
 
 /* --- slices */
 
-static int64_t slice_part(el_rendering *r, el_val v, int64_t otherwise) {
+static int64_t slice_bound(el_rendering *r, el_val v, int64_t otherwise) {
   if (v.kind == EL_MISSING || v.kind == EL_NONE) return otherwise;
   if (!el_val_is_integer(v)) {
     el_need_defined(r, v);
@@ -302,7 +303,7 @@ static int64_t slice_part(el_rendering *r, el_val v, int64_t otherwise) {
 }
 
 static int64_t clamp(int64_t i, int64_t n, int64_t low, int64_t high) {
-  if (i < 0) i = i < -n ? -1 : i + n; /* -1: before all, for steps down */
+  if (i < 0) i = i < -n ? -1 : i + n; /* -1: before all items, for steps down */
   return i < low ? low : i > high ? high : i;
 }
 
@@ -310,11 +311,11 @@ el_val el_get_slice(el_rendering *r, el_val of, el_val from, el_val to, el_val s
   el_need_defined(r, of);
   if (of.kind != EL_STRING && of.kind != EL_LIST && of.kind != EL_TUPLE && of.kind != EL_RANGE)
     el_fault(r, "%s has no slices", el_val_type(of));
-  int64_t step = slice_part(r, step_value, 1), n = el_length(r, of);
+  int64_t step = slice_bound(r, step_value, 1), n = el_length(r, of);
   if (!step) el_fault(r, "a slice's step is 0");
   bool down = step < 0;
-  int64_t begin = clamp(slice_part(r, from, down ? n - 1 : 0), n, down ? -1 : 0, down ? n - 1 : n);
-  int64_t end = clamp(slice_part(r, to, down ? -n - 1 : n), n, down ? -1 : 0, down ? n - 1 : n);
+  int64_t begin = clamp(slice_bound(r, from, down ? n - 1 : 0), n, down ? -1 : 0, down ? n - 1 : n);
+  int64_t end = clamp(slice_bound(r, to, down ? -n - 1 : n), n, down ? -1 : 0, down ? n - 1 : n);
   if (of.kind == EL_STRING) {
     el_val v;
     if (step == 1) {

@@ -1,4 +1,5 @@
-/* A template as a tree. Made by the parser in the template's own memory, never changed afterwards. */
+/* A template as a tree. The parser makes it in the template's own memory, and it never changes
+ * afterwards. */
 #ifndef EL_TEMPLATE_AST_H
 #define EL_TEMPLATE_AST_H
 
@@ -16,7 +17,7 @@ typedef enum el_node_kind {
   EL_N_GETITEM, /* a[b] */
   EL_N_SLICE,   /* a[b:c:d]; any of b, c, d may be NULL */
   EL_N_CALL,    /* a(args) */
-  EL_N_FILTER,  /* a|text(args); a NULL: the text of the block that it stands at */
+  EL_N_FILTER,  /* a|text(args); a NULL: applied to the text of the block */
   EL_N_TEST,    /* a is text(args) */
   EL_N_NOT,
   EL_N_NEG,
@@ -32,12 +33,12 @@ typedef enum el_node_kind {
   EL_N_ATTRIBUTE, /* the attribute `text` of the namespace `name` */
 
   /* statements */
-  EL_N_DATA,         /* value: a string that is written as it stands */
+  EL_N_DATA,         /* value: a string that is written unchanged */
   EL_N_OUTPUT,       /* items: expressions that are written */
   EL_N_FOR,          /* for a in b if c: body, else; recursive */
   EL_N_IF,           /* if a: body, else (one EL_N_IF for an elif) */
   EL_N_SET,          /* a = b */
-  EL_N_SET_BLOCK,    /* a = b of the body's text; b: filters, or NULL */
+  EL_N_SET_BLOCK,    /* a = the text of the body; b: filters, or NULL */
   EL_N_WITH,         /* items: target, value, ...; body */
   EL_N_FILTER_BLOCK, /* a: filters; body */
   EL_N_MACRO,        /* name = macro */
@@ -72,7 +73,7 @@ typedef struct el_nodes {
   uint32_t n, cap;
 } el_nodes;
 
-/* A call's arguments as they are written. */
+/* The arguments of a call as they are written. */
 typedef struct el_args {
   el_nodes positional, keywords;
   const el_text **names; /* [keywords.n] */
@@ -81,12 +82,12 @@ typedef struct el_args {
 
 typedef struct el_macro_def {
   const el_text *name;
-  uint32_t n_params, n_defaults; /* the last n_defaults have one */
+  uint32_t n_params, n_defaults; /* the last n_defaults parameters have defaults */
   const uint32_t *params;        /* names */
   const el_text **param_names;
   el_node **defaults;
   el_nodes body;
-  bool caller, kwargs, varargs; /* the body names them */
+  bool caller, kwargs, varargs; /* whether the body names them */
 } el_macro_def;
 
 struct el_node {
@@ -98,7 +99,7 @@ struct el_node {
   el_nodes items, body, otherwise;
   const uint8_t *ops; /* el_op: [items.n] of EL_N_COMPARE */
   const el_text *text;
-  const void *builtin; /* of a filter or a test: what it is; NULL: there is none of this name */
+  const void *builtin; /* the filter or test; NULL: there is none of this name */
   el_args *args;       /* NULL: none */
   el_macro_def *macro;
   el_val value;
@@ -113,7 +114,7 @@ typedef struct el_names {
 } el_names;
 
 struct el_template {
-  el_task task; /* holds everything */
+  el_task task; /* holds all memory */
   const char *source;
   size_t len;
   el_names names;
@@ -121,9 +122,10 @@ struct el_template {
 };
 
 uint32_t el_names_add(el_task *t, el_names *names, const char *data, size_t len);
-uint32_t el_names_find(const el_names *names, const char *data, size_t len); /* UINT32_MAX: not there */
+/* UINT32_MAX: not there */
+uint32_t el_names_find(const el_names *names, const char *data, size_t len);
 
-/* Into t->names and t->body; jumps out on errors. */
+/* Parses into t->names and t->body; jumps out on errors. */
 void el_parse(el_template *t);
 
 #endif

@@ -1,4 +1,4 @@
-/* The tables, looked up. */
+/* Looks up names in the tables of built-in functions. */
 #include "template/builtins.h"
 
 #include <string.h>

@@ -1,4 +1,4 @@
-/* Calls: arguments, macros, what is built in. */
+/* Calls: arguments, macros, built-in functions. */
 #include <string.h>
 
 #include "template/builtins.h"
@@ -96,7 +96,7 @@ static void check_rest(el_rendering *r, const el_macro_def *m, const el_argument
                (int)(a->names[k]->len < 60 ? a->names[k]->len : 60), a->names[k]->data);
 }
 
-/* A keyword argument, which is used up; or EL_MISSING. */
+/* Takes a keyword argument and marks it as used; or EL_MISSING. */
 static el_val take_keyword(const el_arguments *a, bool *used, const el_text *name) {
   for (uint32_t k = 0; k < a->n_keywords; k++) {
     if (used[k] || !el_text_eq(a->names[k], name)) continue;
@@ -168,7 +168,7 @@ el_val el_call(el_rendering *r, el_val fn, const el_arguments *a) {
     case EL_FUNCTION: v = fn.function->fn(r, EL_VAL_NONE, a); break;
     case EL_METHOD: v = fn.method->function->fn(r, fn.method->self, a); break;
     case EL_LOOP: v = el_loop_call(r, fn.loop, a); break;
-    case EL_JOINER: { /* its separator, but not the first time */
+    case EL_JOINER: { /* the separator, but not the first time */
       el_no_arguments(r, "joiner", a);
       const el_list *state = fn.list;
       bool first = !state->items[1].b;

@@ -1,4 +1,4 @@
-/* A rendering: the evaluator's state, and what its files offer each other. */
+/* A rendering: the evaluator's state, and what its files share. */
 #ifndef EL_TEMPLATE_EVAL_H
 #define EL_TEMPLATE_EVAL_H
 
@@ -18,7 +18,7 @@ struct el_scope {
   uint32_t n, cap;
 };
 
-/* Values on the C stack are a frame of this at most; see el_down. */
+/* The most nested calls: values on the C stack have at most this many frames; see el_down. */
 enum { EL_MAX_CALLS = 1200 };
 
 struct el_rendering {
@@ -27,8 +27,8 @@ struct el_rendering {
   el_val *globals; /* [names.n]; EL_MISSING: not set */
   el_scope *scope; /* NULL: the template */
   el_writer *out;
-  el_val block;   /* the text that a block's filters are for */
-  uint64_t steps; /* left */
+  el_val block;   /* the text that a block's filters apply to */
+  uint64_t steps; /* steps left */
   int depth;
   int64_t now;
 };
@@ -47,7 +47,7 @@ typedef struct el_arguments {
   uint32_t n_keywords;
 } el_arguments;
 
-/* Of a filter and a test, self is what it is applied to; of a method, what it belongs to. */
+/* For a filter or a test, self is what it is applied to; for a method, its object. */
 typedef el_val (*el_builtin_fn)(el_rendering *r, el_val self, const el_arguments *a);
 struct el_function {
   const char *name;
@@ -60,13 +60,12 @@ struct el_method {
 
 /* --- limits and errors */
 
-/* Counts an operation that reads so many bytes. */
+/* Counts an operation that reads this many bytes. */
 void el_step(el_rendering *r, size_t bytes);
-/* One call deeper; r->depth-- afterwards. */
+/* Enters one more level of nesting; r->depth-- leaves it. */
 void el_down(el_rendering *r);
 #define el_fault(r, ...) el_task_fail(&(r)->task, EL_ERR_INVALID, __VA_ARGS__)
-_Noreturn void el_fault_undefined(el_rendering *r, el_val v);
-/* Unless it is a value: "x is undefined". */
+/* Fails with "x is undefined" unless it is a value. */
 void el_need_defined(el_rendering *r, el_val v);
 
 /* --- eval_expr.c, eval_stmt.c */
@@ -74,7 +73,7 @@ void el_need_defined(el_rendering *r, el_val v);
 el_val el_eval(el_rendering *r, const el_node *n);
 typedef enum el_flow { EL_GO_ON, EL_BREAK, EL_CONTINUE } el_flow;
 el_flow el_run(el_rendering *r, const el_nodes *body);
-/* What the body writes. */
+/* The text that the body writes. */
 const el_text *el_capture(el_rendering *r, const el_nodes *body);
 void el_assign(el_rendering *r, const el_node *target, el_val v);
 void el_set_variable(el_rendering *r, el_scope *scope, uint32_t name, el_val v);
@@ -83,26 +82,29 @@ void el_set_variable(el_rendering *r, el_scope *scope, uint32_t name, el_val v);
 
 el_flow el_run_for(el_rendering *r, const el_node *n);
 el_val el_loop_attribute(el_rendering *r, el_loop *loop, const el_text *name);
-el_val el_loop_call(el_rendering *r, el_loop *loop, const el_arguments *a); /* a recursive loop's */
+/* calls a recursive loop */
+el_val el_loop_call(el_rendering *r, el_loop *loop, const el_arguments *a);
 
 /* --- call.c */
 
 el_val el_call(el_rendering *r, el_val fn, const el_arguments *a);
-/* Positional and keyword arguments in the order of `names`; the first n_required must be there, others may be missing.
- */
+/* Binds positional and keyword arguments to `names` in order. The first n_required must be given;
+ * others may be missing. */
 void el_bind(el_rendering *r, const char *what, const el_arguments *a, const char *const *names, size_t n,
              size_t n_required, el_val *out);
 void el_no_arguments(el_rendering *r, const char *what, const el_arguments *a);
 int64_t el_int_argument(el_rendering *r, el_val v, const char *what, int64_t otherwise);
 bool el_bool_argument(el_rendering *r, el_val v, bool otherwise);
-const el_text *el_text_argument(el_rendering *r, el_val v, const char *what); /* missing or none: NULL */
+/* missing or none: NULL */
+const el_text *el_text_argument(el_rendering *r, el_val v, const char *what);
 void el_evaluate_arguments(el_rendering *r, const el_args *args, el_arguments *out);
 
 /* --- ops.c */
 
 bool el_truth(el_rendering *r, el_val v);
 bool el_equal(el_rendering *r, el_val a, el_val b);
-int el_order(el_rendering *r, el_val a, el_val b); /* < 0, 0, > 0; what has no order is an error */
+int el_order(el_rendering *r, el_val a, el_val b); /* < 0, 0 or > 0; values without an order are an
+                                                    * error */
 bool el_contains(el_rendering *r, el_val list, el_val item);
 bool el_compare(el_rendering *r, el_op op, el_val a, el_val b);
 el_val el_binary(el_rendering *r, el_op op, el_val a, el_val b);
@@ -117,14 +119,14 @@ el_val el_get_attribute(el_rendering *r, el_val of, const el_text *name);
 el_val el_get_slice(el_rendering *r, el_val of, el_val from, el_val to, el_val step);
 el_val el_dict_get(el_rendering *r, const el_dict *d, el_val key); /* EL_MISSING: not there */
 void el_dict_set(el_rendering *r, el_dict *d, el_val key, el_val value);
-bool el_hashable(el_val v); /* it may be a key */
+bool el_hashable(el_val v); /* whether it may be a key */
 bool el_iterable(el_val v);
-/* What iterating over it gives; of a generator, the rest of it. Not to be changed. */
+/* The items that iterating gives; of a generator, those that are left. Must not be changed. */
 el_list *el_items(el_rendering *r, el_val v);
 bool el_has_length(el_val v);
 int64_t el_length(el_rendering *r, el_val v);
 el_val el_generator(el_rendering *r, el_list *items, const char *name);
-/* The items of a tuple or a list that are two. */
+/* A list or tuple of two items. */
 el_list *el_list_of(el_rendering *r, el_val a, el_val b);
 
 /* --- print.c */
@@ -137,7 +139,7 @@ void el_float_repr(double f, char out[40]);
 /* json.dumps */
 typedef struct el_json_style {
   bool ascii, sort;
-  const el_text *indent; /* NULL: all in one line */
+  const el_text *indent; /* NULL: everything in one line */
   const el_text *item_separator, *key_separator;
 } el_json_style;
 void el_write_json(el_rendering *r, el_writer *w, el_val v, const el_json_style *style);

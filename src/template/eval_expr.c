@@ -1,4 +1,4 @@
-/* Expressions, evaluated. */
+/* Evaluates expressions. */
 #include <stdio.h>
 #include <string.h>
 
@@ -14,7 +14,7 @@ void el_down(el_rendering *r) {
   if (++r->depth > EL_MAX_CALLS) el_fault(r, "the chat template goes deeper than %d calls", EL_MAX_CALLS);
 }
 
-void el_fault_undefined(el_rendering *r, el_val v) {
+static _Noreturn void fault_undefined(el_rendering *r, el_val v) {
   char show[EL_SHOW];
   static const char *const WHAT[] = {[EL_NO_VARIABLE] = "'%s' is undefined",
                                      [EL_NO_ATTRIBUTE] = "there is no '%s' in the value",
@@ -32,7 +32,7 @@ void el_fault_undefined(el_rendering *r, el_val v) {
 }
 
 void el_need_defined(el_rendering *r, el_val v) {
-  if (v.kind == EL_UNDEFINED || v.kind == EL_MISSING) el_fault_undefined(r, v);
+  if (v.kind == EL_UNDEFINED || v.kind == EL_MISSING) fault_undefined(r, v);
 }
 
 static el_val variable(el_rendering *r, uint32_t name) {

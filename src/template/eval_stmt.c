@@ -1,4 +1,4 @@
-/* Statements, run. */
+/* Runs statements. */
 #include <string.h>
 
 #include "template/builtins.h"
@@ -64,7 +64,7 @@ const el_text *el_capture(el_rendering *r, const el_nodes *body) {
   return el_written(&w);
 }
 
-/* In variables of its own. */
+/* Captures with a scope of its own. */
 static const el_text *capture_inside(el_rendering *r, const el_nodes *body) {
   el_scope *outer = r->scope;
   enter_scope(r);
@@ -79,13 +79,13 @@ static void write_value(el_rendering *r, el_val v) {
   el_step(r, r->out->len - before);
 }
 
-/* What a block as a whole gives must be a text already. */
+/* The result of a block as a whole must be a text already. */
 static void write_block_text(el_rendering *r, el_val v) {
   if (v.kind != EL_STRING) el_fault(r, "a block gives %s, not a text", el_val_type(v));
   write_value(r, v);
 }
 
-/* The block's text through its filters. */
+/* Applies filters to the block's text. */
 static el_val filter_block(el_rendering *r, const el_text *text, const el_node *filters) {
   el_val outer = r->block;
   r->block = el_val_string(text);
@@ -120,7 +120,7 @@ static void run_call_block(el_rendering *r, const el_node *n) {
   write_block_text(r, el_call(r, fn, &args));
 }
 
-/* Values are those of outside; also of `{% with a = 1, b = a %}`. */
+/* Values see the variables outside, also in `{% with a = 1, b = a %}`. */
 static el_flow run_with_block(el_rendering *r, const el_node *n) {
   el_scope *outer = r->scope;
   el_list *values = el_list_new(&r->task, n->items.n / 2);
@@ -136,7 +136,7 @@ static el_flow run_if(el_rendering *r, const el_node *n) {
   for (;;) {
     if (el_truth(r, el_eval(r, n->a))) return el_run(r, &n->body);
     if (n->otherwise.n != 1 || n->otherwise.items[0]->kind != EL_N_IF) return el_run(r, &n->otherwise);
-    n = n->otherwise.items[0]; /* an elif, which may be one of thousands */
+    n = n->otherwise.items[0]; /* an elif, of which there may be thousands */
   }
 }
 

@@ -1,4 +1,4 @@
-/* Filters that take sequences and mappings. */
+/* Filters on sequences and mappings. */
 #include <string.h>
 
 #include "template/builtins.h"
@@ -10,7 +10,7 @@
 
 /* --- attributes by name: "a.b.0" */
 
-static el_val path_part(el_rendering *r, const el_text *path, size_t begin, size_t end) {
+static el_val path_component(el_rendering *r, const el_text *path, size_t begin, size_t end) {
   int64_t n = 0;
   bool digits = end > begin && end - begin < 18;
   for (size_t i = begin; i < end && digits; i++) {
@@ -29,21 +29,21 @@ el_val el_get_path(el_rendering *r, el_val of, el_val path, el_val otherwise) {
   for (size_t begin = 0; begin <= path.s->len;) {
     const char *dot = memchr(path.s->data + begin, '.', path.s->len - begin);
     size_t end = dot ? (size_t)(dot - path.s->data) : path.s->len;
-    of = el_get_item(r, of, path_part(r, path.s, begin, end));
+    of = el_get_item(r, of, path_component(r, path.s, begin, end));
     if (of.kind == EL_UNDEFINED && otherwise.kind != EL_MISSING) of = otherwise;
     begin = end + 1;
   }
   return of;
 }
 
-/* What is compared by: strings without their case, unless that counts. */
+/* What values are compared by: strings without their case, unless that matters. */
 static el_val comparison_key(el_rendering *r, el_val item, el_val path, bool case_sensitive) {
   el_val v = el_get_path(r, item, path, (el_val){0});
   if (v.kind == EL_STRING && !case_sensitive) v.s = el_change_case(r, v.s, EL_TO_LOWER);
   return v;
 }
 
-/* Of several paths, with commas between. */
+/* The keys for several paths, separated by commas. */
 static el_val keys_of(el_rendering *r, el_val item, el_val path, bool case_sensitive) {
   el_list *keys = el_list_new(&r->task, 1);
   if (path.kind != EL_STRING) {
@@ -124,7 +124,7 @@ static el_val filter_dictsort(el_rendering *r, el_val self, const el_arguments *
   return el_val_list(sorted_list(r, list, keys, el_bool_argument(r, v[2], false)));
 }
 
-/* "(key, items)" of each run of equal keys, which is also .grouper and .list. */
+/* A tuple (key, items) for each run of equal keys, which also has .grouper and .list. */
 static el_val filter_groupby(el_rendering *r, el_val self, const el_arguments *a) {
   el_val v[3];
   el_bind(r, "groupby", a, NAMES("attribute", "default", "case_sensitive"), 3, 1, v);
@@ -213,7 +213,7 @@ static el_str name_argument(el_rendering *r, el_val v, const char *what) {
   return (el_str){v.s->data, v.s->len};
 }
 
-/* select, reject, selectattr, rejectattr: the rest of the arguments is a test and what it takes. */
+/* select, reject, selectattr, rejectattr: the remaining arguments are a test and its arguments. */
 static el_val select_items(el_rendering *r, el_val self, const el_arguments *a, bool by_attribute, bool keep) {
   if (!el_truth(r, self)) return el_generator(r, el_list_new(&r->task, 0), "generator");
   if (by_attribute && !a->n) el_fault(r, "the name of an attribute is missing");

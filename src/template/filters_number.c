@@ -1,4 +1,4 @@
-/* Filters of numbers, and `default`; strings read as numbers. */
+/* Filters on numbers, and `default`; strings read as numbers. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,8 +18,8 @@ static int digit_of(char c) {
                                 : 99;
 }
 
-/* As int(): white space around, a sign, a prefix of the base, underscores between digits. */
-bool el_parse_int(el_rendering *r, const el_text *text, int64_t base, int64_t *out) {
+/* As int(): white space around, a sign, a prefix for the base, underscores between digits. */
+static bool int_of_text(el_rendering *r, const el_text *text, int64_t base, int64_t *out) {
   const el_text *s = el_strip(r, text, NULL, true, true);
   size_t at = 0;
   bool negative = false;
@@ -56,8 +56,8 @@ bool el_parse_int(el_rendering *r, const el_text *text, int64_t base, int64_t *o
   return any;
 }
 
-/* As float(): no hexadecimal digits, underscores between digits. */
-bool el_parse_float(el_rendering *r, const el_text *text, double *out) {
+/* As float(): no hexadecimal digits; underscores between digits. */
+static bool float_of_text(el_rendering *r, const el_text *text, double *out) {
   const el_text *s = el_strip(r, text, NULL, true, true);
   char *copy = el_task_alloc(&r->task, (size_t)s->len + 1), *end;
   size_t n = 0;
@@ -84,9 +84,9 @@ static el_val filter_int(el_rendering *r, el_val self, const el_arguments *a) {
   if (el_val_is_integer(self)) return (el_val){.kind = EL_INT, .source = self.source, .i = el_val_integer(self)};
   if (self.kind == EL_STRING) {
     uint32_t source = el_text_any_source(self.s);
-    if (el_parse_int(r, self.s, el_int_argument(r, v[1], "base", 10), &i))
+    if (int_of_text(r, self.s, el_int_argument(r, v[1], "base", 10), &i))
       return (el_val){.kind = EL_INT, .source = source, .i = i};
-    if (!el_parse_float(r, self.s, &f) || !isfinite(f)) return otherwise;
+    if (!float_of_text(r, self.s, &f) || !isfinite(f)) return otherwise;
     self = (el_val){.kind = EL_FLOAT, .source = source, .f = f};
   }
   if (self.kind != EL_FLOAT) {
@@ -105,7 +105,7 @@ static el_val filter_float(el_rendering *r, el_val self, const el_arguments *a) 
   if (otherwise.kind == EL_MISSING) otherwise = el_val_float(0);
   if (el_val_is_number(self)) return (el_val){.kind = EL_FLOAT, .source = self.source, .f = el_val_number(self)};
   el_need_defined(r, self);
-  if (self.kind != EL_STRING || !el_parse_float(r, self.s, &f)) return otherwise;
+  if (self.kind != EL_STRING || !float_of_text(r, self.s, &f)) return otherwise;
   return (el_val){.kind = EL_FLOAT, .source = el_text_any_source(self.s), .f = f};
 }
 
@@ -118,7 +118,7 @@ static el_val filter_abs(el_rendering *r, el_val self, const el_arguments *a) {
                                   : (el_val){.kind = EL_INT, .source = self.source, .i = el_val_integer(self)};
 }
 
-/* To the nearest, and of two that are as near to the even one, of the number as it is in binary: what printf does. */
+/* Rounds to the nearest, ties to even, going by the number's binary value: as printf does. */
 static double round_to(double f, int64_t places) {
   char digits[400];
   if (!isfinite(f) || places > 22) return f;

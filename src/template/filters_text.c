@@ -1,4 +1,4 @@
-/* Filters that make texts. */
+/* Filters that return texts. */
 #include <string.h>
 
 #include "template/builtins.h"
@@ -60,7 +60,8 @@ static bool begins_word_after(uint32_t c) {
   return el_char_is_space(c) || (c < 0x80 && strchr("-({[<", (int)c) && c);
 }
 
-/* Jinja's own, which is not str.title(): words begin after white space, brackets and hyphens alone. */
+/* Jinja's own rule, which is not str.title(): words begin only after white space, brackets and
+ * hyphens. */
 static el_val filter_title(el_rendering *r, el_val self, const el_arguments *a) {
   el_no_arguments(r, "title", a);
   const el_text *s = el_string(r, self);
@@ -200,7 +201,7 @@ static void quote_url(el_writer *w, const el_text *s, bool query) {
   for (size_t i = 0; i < s->len; i++) {
     unsigned char c = (unsigned char)s->data[i];
     if ((c && strchr(SAFE, c)) || (c == '/' && !query))
-      el_write_part(w, s, i, i + 1);
+      el_write_range(w, s, i, i + 1);
     else if (c == ' ' && query)
       el_write(w, "+", 1, el_text_source(s, i));
     else
@@ -239,7 +240,7 @@ static const el_text *indent_of(el_rendering *r, el_val v) {
   return el_written(&w);
 }
 
-/* As transformers defines it for chat templates: json.dumps, without HTML's escapes. */
+/* As transformers defines it for chat templates: json.dumps without escapes for HTML. */
 static el_val filter_tojson(el_rendering *r, el_val self, const el_arguments *a) {
   el_val v[4];
   el_bind(r, "tojson", a, NAMES("ensure_ascii", "indent", "separators", "sort_keys"), 4, 0, v);

@@ -5,7 +5,7 @@
 
 #include "template/builtins.h"
 
-/* Wider than any text for people; a hostile one asks for gigabytes. */
+/* Wider than any text for people; hostile ones ask for gigabytes. */
 enum { MAX_WIDTH = 10000, MAX_PRECISION = 300 };
 
 typedef struct spec {
@@ -49,7 +49,7 @@ static void group_digits(char *digits, size_t size, size_t whole, char separator
   }
 }
 
-/* What stands after the sign. */
+/* The digits that follow the sign. */
 static void integer_digits(const spec *s, uint64_t n, char *out, size_t size) {
   const char *prefix = "";
   switch (s->type) {
@@ -99,7 +99,7 @@ static void float_digits(el_rendering *r, const spec *s, double f, char *out, si
     int precision = s->precision < 0 ? 6 : (int)s->precision;
     snprintf(fmt, sizeof fmt, "%%%s.*%c", s->alternative ? "#" : "", type ? type : 'g');
     snprintf(out, size, fmt, precision, f);
-    if (!type) { /* as 'g', with a point and a digit behind it at least */
+    if (!type) { /* as 'g', with at least a point and a digit after it */
       if (!strpbrk(out, ".en")) strncat(out, ".0", size - strlen(out) - 1);
     }
   }
@@ -221,11 +221,11 @@ el_val el_percent(el_rendering *r, const el_text *f, el_val args) {
   while (at < f->len) {
     const char *p = memchr(f->data + at, '%', f->len - at);
     size_t stop = p ? (size_t)(p - f->data) : f->len;
-    el_write_part(&w, f, at, stop);
+    el_write_range(&w, f, at, stop);
     if (!p) break;
     at = stop + 1;
     if (at < f->len && f->data[at] == '%') {
-      el_write_part(&w, f, at, at + 1);
+      el_write_range(&w, f, at, at + 1);
       at++;
       continue;
     }
@@ -395,10 +395,10 @@ const el_text *el_format(el_rendering *r, const el_text *f, const el_arguments *
     if (c != '{' && c != '}') {
       size_t end = at;
       while (end < f->len && f->data[end] != '{' && f->data[end] != '}') end++;
-      el_write_part(&w, f, at, end);
+      el_write_range(&w, f, at, end);
       at = end;
     } else if (at + 1 < f->len && f->data[at + 1] == c) {
-      el_write_part(&w, f, at, at + 1);
+      el_write_range(&w, f, at, at + 1);
       at += 2;
     } else {
       if (c == '}') el_fault(r, "a format has a '}' too much");

@@ -1,4 +1,4 @@
-/* Functions that every template has, and methods of what holds other values. */
+/* Functions that every template has, and methods of values that hold other values. */
 #include <string.h>
 #include <time.h>
 
@@ -68,7 +68,7 @@ static el_val list_count(el_rendering *r, el_val self, const el_arguments *a) {
   return el_val_int(n);
 }
 
-/* Values are constant in chat templates, as in transformers, which forbids this by name too. */
+/* Values are constant in chat templates, as in transformers, which refuses these names, too. */
 static el_val refuse_change(el_rendering *r, el_val self, const el_arguments *a) {
   el_fault(r, "a chat template may not change a %s", el_val_type(self));
 }
@@ -120,7 +120,7 @@ const el_function *el_method_find(el_rendering *r, el_val of, const el_text *nam
 
 /* --- functions */
 
-enum { MAX_RANGE = 100000 }; /* Jinja's own, in its sandbox */
+enum { MAX_RANGE = 100000 }; /* the limit of Jinja's sandbox */
 
 static el_val function_range(el_rendering *r, el_val self, const el_arguments *a) {
   if (!a->n || a->n > 3 || a->n_keywords) el_fault(r, "'range' takes one to three integers");
@@ -137,7 +137,7 @@ static el_val function_range(el_rendering *r, el_val self, const el_arguments *a
   return (el_val){.kind = EL_RANGE, .range = range};
 }
 
-/* A mapping or pairs, then keywords. */
+/* Takes a mapping or pairs, then keywords. */
 static el_dict *make_dict(el_rendering *r, const el_arguments *a, const char *what) {
   if (a->n > 1) el_fault(r, "'%s' takes one argument without a name at most", what);
   el_dict *d = el_dict_new(&r->task);
@@ -173,7 +173,7 @@ static el_val function_raise(el_rendering *r, el_val self, const el_arguments *a
   char show[512];
   el_bind(r, "raise_exception", a, NAMES("message"), 1, 1, &message);
   const el_text *s = el_string(r, message);
-  r->task.line = 0; /* it is a message for people, not for who wrote the template */
+  r->task.line = 0; /* the message is for people who use the template, not for its author */
   el_fault(r, "the model's chat template refuses this: %s", el_str_show((el_str){s->data, s->len}, show, sizeof show));
 }
 
@@ -187,7 +187,7 @@ static el_val function_now(el_rendering *r, el_val self, const el_arguments *a) 
   if (!f || !localtime_r(&now, &tm)) el_fault(r, "'strftime_now' needs a format");
   char *copy = el_task_alloc(&r->task, (size_t)f->len + 2);
   memcpy(copy, f->data, f->len);
-  memcpy(copy + f->len, "|", 2); /* so that an empty result is not one that did not fit */
+  memcpy(copy + f->len, "|", 2); /* so that an empty result can be told from one that did not fit */
   size_t n = strlen(copy) == f->len + 1 ? strftime(out, sizeof out, copy, &tm) : 0;
   if (!n) el_fault(r, "'strftime_now' gives more than %zu bytes", sizeof out);
   return el_val_string(el_text_copy(&r->task, out, n - 1, 0));

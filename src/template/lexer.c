@@ -63,7 +63,8 @@ static void move_to(el_lexer *l, size_t at) {
   l->at = at;
 }
 
-/* The end of a tag, which is at `at`, after its sign if it has one: past what it takes along. 0: there is none. */
+/* Where a tag ends whose closing mark is at `at`, after its sign if it has one: behind the line end
+ * that it takes along. 0: the tag does not end here. */
 static size_t tag_end(const el_lexer *l, size_t at, const char *end, bool plus, bool trims) {
   if (at_literal(l, at, "-") && at_literal(l, at + 1, end)) return after_spaces(l, at + 3);
   if (plus && at_literal(l, at, "+") && at_literal(l, at + 1, end)) return at + 3;
@@ -71,7 +72,7 @@ static size_t tag_end(const el_lexer *l, size_t at, const char *end, bool plus, 
   return trims && at_literal(l, at + 2, "\n") ? at + 3 : at + 2;
 }
 
-/* {% raw %}, or with `word` {% endraw %}: past it; 0: it is not there. */
+/* Where {% raw %} (or {% endraw %}, by `word`) ends; 0: it is not here. */
 static size_t raw_tag(const el_lexer *l, size_t at, const char *word) {
   if (!at_literal(l, at, "{%")) return 0;
   at += 2;
@@ -85,7 +86,7 @@ static size_t raw_tag(const el_lexer *l, size_t at, const char *word) {
 
 /* --- text */
 
-/* Where a text that a tag follows ends, when white space before the tag is taken off. */
+/* Where a text before a tag ends, without the white space that the tag removes. */
 static size_t text_end(const el_lexer *l, size_t begin, size_t tag) {
   char sign = tag + 2 < l->len ? l->source[tag + 2] : 0;
   if (sign == '-') return before_spaces(l, begin, tag);
@@ -134,7 +135,8 @@ static size_t find_tag(const el_lexer *l, size_t at) {
   return l->len;
 }
 
-/* One of: a text, the beginning of a tag, both (the second pending), the end. */
+/* The next token in text: a text, the beginning of a tag, both (the second is pending), or the
+ * end. */
 static el_token next_in_text(el_lexer *l) {
   for (;;) {
     size_t begin = l->at, tag = find_tag(l, begin);
@@ -250,7 +252,8 @@ static el_token lex_number(el_lexer *l) {
   return token;
 }
 
-/* An escape after its backslash; how many bytes of the source it takes, 0: it is none. */
+/* Reads an escape after its backslash. Returns how many bytes of the source it takes; 0: it is not
+ * an escape. */
 static size_t lex_escape(el_lexer *l, const char *s, size_t len, el_writer *w) {
   static const char NAMES[] = "\\'\"abfnrtv", VALUES[] = "\\'\"\a\b\f\n\r\t\v";
   if (s[0] == '\n') return 1;

@@ -1,4 +1,4 @@
-/* A template's text as tokens, by Jinja's rules with trim_blocks and lstrip_blocks. */
+/* Splits a template's text into tokens, by Jinja's rules with trim_blocks and lstrip_blocks. */
 #ifndef EL_TEMPLATE_LEXER_H
 #define EL_TEMPLATE_LEXER_H
 
@@ -15,13 +15,13 @@ typedef enum el_token_type {
   EL_T_STRING,
   EL_T_INTEGER,
   EL_T_FLOAT,
-  EL_T_OPERATOR /* data: which */
+  EL_T_OPERATOR /* data: which one */
 } el_token_type;
 
 typedef struct el_token {
   el_token_type type;
   int line;
-  const char *data; /* as it stands; of a string, its value */
+  const char *data; /* as in the source; of a string, its value */
   size_t len;
   int64_t integer;
   double number;
@@ -31,21 +31,21 @@ enum { EL_MAX_BRACKETS = 200 };
 
 typedef struct el_lexer {
   el_task *task;
-  const char *source; /* line ends are \n; the last one is gone */
+  const char *source; /* with line ends as \n, and without the last one */
   size_t len, at;
   int line;
-  char inside;                    /* 0: in the text; '%' or '{': in a tag */
+  char inside;                    /* 0: in text; '%' or '{': in a tag */
   bool line_starting;             /* what came before ended a line */
-  char brackets[EL_MAX_BRACKETS]; /* those that are open: what closes them */
+  char brackets[EL_MAX_BRACKETS]; /* open brackets, as the characters that close them */
   size_t n_brackets;
-  bool pending; /* a text has been given, `next` follows it */
+  bool pending; /* a text has been returned, and `next` follows it */
   el_token next;
 } el_lexer;
 
 /* Copies the text. */
 void el_lexer_begin(el_lexer *l, el_task *t, const char *text, size_t len);
 el_token el_lexer_next(el_lexer *l);
-/* For messages. */
+/* Writes a token for messages. */
 const char *el_token_show(const el_token *token, char *out, size_t size);
 
 #endif

@@ -1,17 +1,17 @@
-/* for, and the variable `loop`. */
+/* The `for` statement, and the variable `loop`. */
 #include <string.h>
 
 #include "template/builtins.h"
 
-/* A loop takes its items one after the other, and those that its condition lets through: the condition of an item is
- * looked at no earlier than the item is wanted, which is when the body, or loop.last, comes to it. */
+/* A loop takes its items one after the other and passes those for which its condition is true. The
+ * condition of an item is not evaluated before the item is wanted, by the body or by loop.last. */
 struct el_loop {
   const el_node *node;
-  el_scope *around; /* the variables that the loop was written among */
+  el_scope *around; /* the scope that the loop was written in */
   el_list *all;
-  uint32_t taken;  /* of all */
-  el_list *passed; /* of what was taken */
-  uint32_t at;     /* in passed: the one whose body runs */
+  uint32_t taken;  /* of `all` */
+  el_list *passed; /* those of the taken items that passed the condition */
+  uint32_t at;     /* index in `passed` of the item whose body runs */
   int depth;
   el_val changed; /* what `changed` was last called with */
 };
@@ -26,7 +26,7 @@ static bool passes_loop_test(el_rendering *r, el_loop *loop, el_val item) {
   return yes;
 }
 
-/* Whether there is an item `index`, taking as many as that needs. */
+/* Whether item `index` exists; takes as many items as that needs. */
 static bool reach_item(el_rendering *r, el_loop *loop, uint32_t index) {
   while (loop->passed->n <= index && loop->taken < loop->all->n) {
     el_val item = loop->all->items[loop->taken++];
@@ -97,17 +97,18 @@ static el_flow run_for_loop(el_rendering *r, const el_node *n, el_scope *around,
   scope->parent = around;
   r->scope = scope;
   el_flow flow = EL_GO_ON;
-  bool completed = false; /* a round came to the body's end */
+  bool completed = false; /* the end of the body was reached in some round */
   for (; flow != EL_BREAK && reach_item(r, loop, loop->at); loop->at++) {
     el_step(r, 0);
-    scope->n = 0; /* every round begins with the variables from outside */
+    scope->n = 0; /* every round starts with the variables from outside */
     if (name != UINT32_MAX) el_set_variable(r, scope, name, (el_val){.kind = EL_LOOP, .loop = loop});
     el_assign(r, n->a, loop->passed->items[loop->at]);
     flow = el_run(r, &n->body);
     completed |= flow == EL_GO_ON;
   }
   r->scope = around;
-  if (!completed && n->otherwise.n) { /* after break and continue alone too, as Jinja has it */
+  if (!completed && n->otherwise.n) { /* also after rounds that all ended with break or continue, as
+                                       * in Jinja */
     el_scope *inside = el_task_zeroed(&r->task, sizeof *inside);
     inside->parent = around;
     r->scope = inside;

@@ -8,7 +8,7 @@
     __VA_ARGS__           \
   }
 
-/* Of markup, what is cut out is markup too. */
+/* What is cut out of markup is markup, too. */
 static el_val marked_like(el_val self, const el_text *s) {
   el_val v = el_val_string(s);
   v.safe = self.safe;
@@ -42,7 +42,7 @@ static void add_part(el_rendering *r, el_list *list, const el_text *s, size_t be
   el_list_add(&r->task, list, el_val_string(el_text_cut(&r->task, s, begin, end)));
 }
 
-/* At runs of white space; what is left after `most` cuts keeps the white space behind it. */
+/* Splits at runs of white space; after `most` cuts, the rest keeps the white space at its end. */
 static el_list *split_words(el_rendering *r, const el_text *s, int64_t most) {
   el_list *list = el_list_new(&r->task, 0);
   size_t at = 0, n;
@@ -147,7 +147,7 @@ static el_val partition_string(el_rendering *r, el_val self, const el_arguments 
   size_t found = last ? el_text_find_last(s, at, s->len) : el_text_find(s, at, 0);
   el_list *list = el_list_new(&r->task, 3);
   if (found == SIZE_MAX) {
-    size_t whole = last ? 0 : s->len; /* where the two empty ones are */
+    size_t whole = last ? 0 : s->len; /* where the two empty strings go */
     add_part(r, list, s, 0, last ? 0 : s->len);
     add_part(r, list, s, whole, whole);
     add_part(r, list, s, whole, s->len);
@@ -185,7 +185,7 @@ static el_val str_removesuffix(el_rendering *r, el_val self, const el_arguments 
 
 /* --- looking */
 
-/* The part of a string that start and end say; false: start is behind its end. */
+/* Finds the range of a string that start and end name. False: start is behind its end. */
 static bool find_range(el_rendering *r, el_val self, el_val from, el_val to, size_t *begin, size_t *end) {
   if (from.kind == EL_MISSING && to.kind == EL_MISSING) {
     *begin = 0;
@@ -202,7 +202,7 @@ static bool find_range(el_rendering *r, el_val self, el_val from, el_val to, siz
   return true;
 }
 
-/* One string, or several in a tuple. */
+/* Takes one string, or several in a tuple. */
 static el_val has_any(el_rendering *r, el_val self, const el_arguments *a, const char *what, bool at_end) {
   el_val v[3];
   size_t begin, end;
@@ -343,7 +343,7 @@ static el_val str_zfill(el_rendering *r, el_val self, const el_arguments *a) {
   const el_text *s = self.s;
   size_t sign = s->len && (s->data[0] == '+' || s->data[0] == '-');
   el_writer w = el_writer_of(r);
-  el_write_part(&w, s, 0, sign);
+  el_write_range(&w, s, 0, sign);
   el_write_text(&w, el_pad(r, el_text_cut(&r->task, s, sign, s->len),
                            el_int_argument(r, width, "width", 0) - (int64_t)sign, '>', &ZERO));
   return marked_like(self, el_written(&w));
@@ -355,7 +355,7 @@ static bool is_alnum(uint32_t c) {
   return el_char_is_alpha(c) || el_char_is_numeric(c);
 }
 
-/* All characters are so, and there is one. */
+/* All characters are of the kind, and there is at least one. */
 static el_val all_are(el_rendering *r, el_val self, const el_arguments *a, const char *what, bool (*is)(uint32_t)) {
   el_no_arguments(r, what, a);
   el_step(r, self.s->len);

@@ -41,7 +41,7 @@ static bool equal_dicts(el_rendering *r, const el_dict *a, const el_dict *b) {
   return true;
 }
 
-/* Of an integer and a float, exactly: most of the large integers are no float. */
+/* Compares an integer and a float exactly: most large integers are not floats. */
 static int compare_numbers(el_val a, el_val b) {
   if (a.kind != EL_FLOAT && b.kind != EL_FLOAT) {
     int64_t x = el_val_integer(a), y = el_val_integer(b);
@@ -197,7 +197,7 @@ static el_val integer_arithmetic(el_rendering *r, el_op op, int64_t a, int64_t b
   return el_val_int(out);
 }
 
-/* As CPython does it: the quotient comes from the remainder. */
+/* As in CPython: the quotient is computed from the remainder. */
 static el_val float_divmod(double a, double b, bool quotient) {
   double mod = fmod(a, b), div = (a - mod) / b, floor_div;
   if (mod) {
@@ -322,10 +322,10 @@ const el_text *el_escape(el_rendering *r, const el_text *s) {
       case '"': as = "&#34;"; break;
       default: continue;
     }
-    el_write_part(&w, s, begin, i);
+    el_write_range(&w, s, begin, i);
     el_write(&w, as, strlen(as), el_text_source(s, i));
     begin = i + 1;
   }
-  el_write_part(&w, s, begin, s->len);
+  el_write_range(&w, s, begin, s->len);
   return el_written(&w);
 }

@@ -1,4 +1,4 @@
-/* Expressions. */
+/* Parses expressions. */
 #include <string.h>
 
 #include "template/builtins.h"
@@ -21,7 +21,7 @@ static el_node *constant(el_parser *p, int line, el_val v) {
   return n;
 }
 
-/* --- what is at the bottom */
+/* --- primary expressions */
 
 static el_node *parse_strings(el_parser *p) {
   int line = p->now.line;
@@ -109,7 +109,7 @@ static bool at_tuple_end(el_parser *p, const char *end_name) {
          (end_name && el_parser_at_name(p, end_name));
 }
 
-/* One expression, or several with commas between: a tuple. */
+/* One expression, or several separated by commas: a tuple. */
 static el_node *parse_items(el_parser *p, bool simple, bool with_condition, bool attributes, bool parentheses,
                             const char *end_name) {
   el_node *tuple = el_node_new(p, EL_N_TUPLE, p->now.line);
@@ -150,7 +150,7 @@ el_node *el_parse_target(el_parser *p, bool name, bool attributes, const char *e
   return n;
 }
 
-/* --- what follows */
+/* --- postfix expressions */
 
 static el_node *parse_subscribed(el_parser *p) {
   el_node *slice = el_node_new(p, EL_N_SLICE, p->now.line);
@@ -253,7 +253,7 @@ static el_node *parse_call(el_parser *p, el_node *of) {
   return n;
 }
 
-/* A filter's or a test's name may have points in it. */
+/* The name of a filter or a test may contain points. */
 static const el_text *parse_builtin_name(el_parser *p) {
   el_writer w = {.task = p->task};
   for (;;) {
@@ -329,7 +329,7 @@ static el_node *parse_filter_expr(el_parser *p, el_node *n) {
   }
 }
 
-/* --- operators, from what binds most */
+/* --- operators, from the highest precedence down */
 
 static el_node *parse_unary(el_parser *p, bool with_filter) {
   int line = p->now.line;
@@ -352,7 +352,7 @@ typedef struct operator_name {
   el_op op;
 } operator_name;
 
-/* Which of the operators is next, taken; NULL: none. */
+/* Takes the next token if it is one of the operators; NULL: it is not. */
 static const operator_name *take_one(el_parser *p, const operator_name *list, size_t n) {
   for (size_t i = 0; i < n; i++)
     if (el_parser_take_op(p, list[i].text)) return &list[i];

@@ -1,4 +1,4 @@
-/* Statements, and what both parts of the parser use. */
+/* Parses statements; and what both files of the parser use. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -119,7 +119,8 @@ static void add_output(el_parser *p, el_nodes *out) {
   el_nodes_add(p, out, n);
 }
 
-/* Up to a tag with one of these names, which is next then; NULL: up to the end. `line`: where what they end began. */
+/* Parses up to a tag with one of these names, which is the next token then; NULL: up to the end.
+ * line: where the statement began that they end. */
 static void parse_until(el_parser *p, const char *const *ends, int line, el_nodes *out) {
   el_parser_down(p);
   for (;;) {
@@ -144,7 +145,7 @@ static void parse_until(el_parser *p, const char *const *ends, int line, el_node
   p->depth--;
 }
 
-/* A statement's body, the end of its own tag included. */
+/* Parses a statement's body, including the end of its own tag. */
 static void parse_body(el_parser *p, const char *const *ends, int line, el_nodes *out) {
   el_parser_take_op(p, ":");
   if (p->now.type != EL_T_BLOCK_END) el_parser_unexpected(p, "the end of the statement");
@@ -248,7 +249,8 @@ static void parse_signature(el_parser *p, el_macro_def *m) {
   m->n_defaults = defaults.n;
 }
 
-/* A macro's body; what it names is known to the macros around too, as their bodies hold it. */
+/* Parses a macro's body. Names used in it count for the macros around it, too, as their bodies
+ * contain it. */
 static void parse_macro_body(el_parser *p, el_macro_def *m, const char *end, int line) {
   bool caller = p->caller, kwargs = p->kwargs, varargs = p->varargs;
   int loops = p->loop_depth;

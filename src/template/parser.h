@@ -1,4 +1,4 @@
-/* The parser, as its two files see it. Grammar and precedence are Jinja's own parser's. */
+/* The parser as its two files see it. Grammar and precedence are those of Jinja's own parser. */
 #ifndef EL_TEMPLATE_PARSER_H
 #define EL_TEMPLATE_PARSER_H
 
@@ -11,14 +11,14 @@ typedef struct el_parser {
   el_lexer lexer;
   el_token now, ahead;
   bool has_ahead;
-  int depth;                    /* of what is being parsed, EL_TEMPLATE_MAX_DEPTH at most */
-  int loop_depth;               /* loops around, inside of the macro if there is one */
+  int depth;                    /* of what is being parsed; at most EL_TEMPLATE_MAX_DEPTH */
+  int loop_depth;               /* loops around, within the innermost macro */
   bool caller, kwargs, varargs; /* named since the innermost macro began */
 } el_parser;
 
 _Noreturn void el_parser_fail(el_parser *p, el_status code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 _Noreturn void el_parser_unexpected(el_parser *p, const char *wanted);
-void el_parser_down(el_parser *p); /* one level deeper; p->depth-- afterwards */
+void el_parser_down(el_parser *p); /* enters one more level; p->depth-- leaves it */
 
 void el_parser_skip(el_parser *p);
 bool el_parser_at_name(el_parser *p, const char *name);
@@ -32,12 +32,12 @@ el_node *el_node_new(el_parser *p, el_node_kind kind, int line);
 void el_nodes_add(el_parser *p, el_nodes *list, el_node *node);
 uint32_t el_parser_name(el_parser *p, const el_token *token);
 
-/* What may end a tuple besides the end of the tag. */
+/* end_name: a name that may end the tuple, besides the end of the tag. */
 el_node *el_parse_tuple(el_parser *p, bool with_condition, const char *end_name);
 el_node *el_parse_expression(el_parser *p);
-/* name: a single variable's. attributes: of namespaces too. */
+/* name: only a single variable. attributes: attributes of namespaces, too. */
 el_node *el_parse_target(el_parser *p, bool name, bool attributes, const char *end_name);
-/* `value` may be NULL: of a block. first: the name stands without a bar. */
+/* value NULL: of a block. first: the first name has no bar before it. */
 el_node *el_parse_filters(el_parser *p, el_node *value, bool first);
 
 #endif

@@ -1,4 +1,4 @@
-/* Values as text: str(), repr() and json.dumps(), to the byte. */
+/* Values as text: str(), repr() and json.dumps(), equal to Python's byte for byte. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,11 +55,11 @@ static void repr_string(el_writer *w, const el_text *s) {
       continue;
     else
       snprintf(out, sizeof out, c < 0x100 ? "\\x%02x" : c < 0x10000 ? "\\u%04x" : "\\U%08x", (unsigned)c);
-    el_write_part(w, s, begin, at);
+    el_write_range(w, s, begin, at);
     el_write(w, out, strlen(out), el_text_source(s, at));
     begin = at + n;
   }
-  el_write_part(w, s, begin, s->len);
+  el_write_range(w, s, begin, s->len);
   el_write(w, &quote, 1, 0);
 }
 
@@ -164,11 +164,11 @@ static void print_json_string(el_rendering *r, el_writer *w, const el_text *s, b
     else
       snprintf(out, sizeof out, "\\u%04x\\u%04x", 0xd800 + ((unsigned)c - 0x10000) / 0x400,
                0xdc00 + ((unsigned)c - 0x10000) % 0x400);
-    el_write_part(w, s, begin, at);
+    el_write_range(w, s, begin, at);
     el_write(w, out, strlen(out), el_text_source(s, at));
     begin = at + n;
   }
-  el_write_part(w, s, begin, s->len);
+  el_write_range(w, s, begin, s->len);
   el_write_cstring(w, "\"");
 }
 
@@ -200,7 +200,7 @@ static void json_key(el_rendering *r, el_writer *w, el_val key, const el_json_st
   el_write_cstring(w, "\"");
 }
 
-/* By key; an insertion sort would be quadratic, so: merge. */
+/* Sorts by key. This is a merge sort because an insertion sort would be quadratic. */
 static void sort_pairs(el_rendering *r, el_pair *pairs, el_pair *room, size_t n) {
   if (n < 2) return;
   size_t half = n / 2, a = 0, b = half, k = 0;

@@ -26,7 +26,7 @@ const el_text *el_strip(el_rendering *r, const el_text *s, const el_text *chars,
   return el_text_cut(&r->task, s, begin, end);
 }
 
-/* Greek's small sigma has another form at the end of a word. */
+/* The small Greek sigma has another form at the end of a word. */
 static bool is_last_letter(const el_text *s, size_t begin, size_t end) {
   size_t n;
   if (begin == 0) return false;
@@ -50,7 +50,8 @@ static void write_char(el_writer *w, el_case to, const el_text *s, size_t at, ui
 
 const el_text *el_change_case(el_rendering *r, const el_text *s, el_case to) {
   el_writer w = el_writer_of(r);
-  bool word = false; /* the character before was a letter with cases: of a title it stays small */
+  bool word = false; /* the character before was a letter with case: in a title the next one stays
+                      * small */
   el_step(r, (size_t)s->len * 4);
   for (size_t at = 0, n; at < s->len; at += n) {
     uint32_t c = el_char_code(s->data + at, s->len - at, &n);
@@ -80,19 +81,19 @@ const el_text *el_replace(el_rendering *r, const el_text *s, const el_text *old,
       el_write_text(&w, with);
       if (at == s->len) break;
       n = el_char_size(s->data + at, s->len - at);
-      el_write_part(&w, s, at, at + n);
+      el_write_range(&w, s, at, at + n);
     }
-    el_write_part(&w, s, at, s->len);
+    el_write_range(&w, s, at, s->len);
     el_step(r, w.len);
     return el_written(&w);
   }
   for (; most != 0 && (at = el_text_find(s, old, begin)) != SIZE_MAX; most--) {
-    el_write_part(&w, s, begin, at);
+    el_write_range(&w, s, begin, at);
     el_write_text(&w, with);
     begin = at + old->len;
   }
   if (!begin) return s;
-  el_write_part(&w, s, begin, s->len);
+  el_write_range(&w, s, begin, s->len);
   el_step(r, w.len);
   return el_written(&w);
 }

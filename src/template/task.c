@@ -31,7 +31,8 @@ static size_t round_to_align(size_t n) {
   return (n + ALIGN - 1) & ~(size_t)(ALIGN - 1);
 }
 
-/* Chunks double, so that a small rendering takes little and a large one few calls. */
+/* Chunks double in size, so that a small rendering takes little memory and a large one few
+ * calls. */
 static void add_arena_chunk(el_task *t, size_t n) {
   size_t size = t->taken < FIRST_CHUNK ? FIRST_CHUNK : t->taken;
   if (size > LARGEST_CHUNK) size = LARGEST_CHUNK;

@@ -9,7 +9,7 @@
 
 /* --- compiling */
 
-/* Of its own, as no variable of the function that calls setjmp may change. */
+/* A separate function, since the function that calls setjmp may not change variables of its own. */
 static bool compile_template(el_template *t) {
   if (setjmp(t->task.escape)) return false;
   el_parse(t);
@@ -145,14 +145,14 @@ static void begin_rendering(el_rendering *r, el_template_fn set, void *user) {
   if (set) set(r, user);
 }
 
-/* Out of the arena. */
+/* Copies the result out of the arena. */
 static void take_rendered(el_rendering *r, const el_text *text, el_rendered *out) {
   bool ok = el_buf_append(&out->text, text->data, text->len);
-  if (ok && text->n_spans) ok = (out->parts = malloc(text->n_spans * sizeof *out->parts)) != NULL;
+  if (ok && text->n_spans) ok = (out->spans = malloc(text->n_spans * sizeof *out->spans)) != NULL;
   if (!ok) el_task_fail(&r->task, EL_ERR_NO_MEMORY, "no memory for a conversation of %u bytes", (unsigned)text->len);
   for (uint32_t i = 0; i < text->n_spans; i++)
-    out->parts[i] = (el_template_part){text->spans[i].begin, text->spans[i].end, text->spans[i].source};
-  out->n_parts = text->n_spans;
+    out->spans[i] = (el_template_span){text->spans[i].begin, text->spans[i].end, text->spans[i].source};
+  out->n_spans = text->n_spans;
 }
 
 static bool run_rendering(el_rendering *r, el_template_fn set, void *user, el_rendered *out) {
@@ -188,6 +188,6 @@ el_status el_template_render(const el_template *t, el_template_fn set, void *use
 
 void el_rendered_free(el_rendered *r) {
   el_buf_free(&r->text);
-  free(r->parts);
+  free(r->spans);
   *r = (el_rendered){0};
 }

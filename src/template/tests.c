@@ -8,7 +8,7 @@
     __VA_ARGS__           \
   }
 
-/* Those of a value alone. */
+/* Tests that depend on a value alone. */
 #define SIMPLE(name, expression)                                                 \
   static el_val is_##name(el_rendering *r, el_val self, const el_arguments *a) { \
     el_no_arguments(r, #name, a);                                                \
@@ -65,7 +65,7 @@ static el_val is_contained(el_rendering *r, el_val self, const el_arguments *a) 
   return el_val_bool(el_contains(r, seq, self));
 }
 
-/* The same object; of numbers and strings, the same value of the same type. */
+/* The same object; for numbers and strings, the same value of the same type. */
 static el_val is_sameas(el_rendering *r, el_val self, const el_arguments *a) {
   el_val other;
   el_bind(r, "sameas", a, NAMES("other"), 1, 1, &other);
@@ -73,7 +73,7 @@ static el_val is_sameas(el_rendering *r, el_val self, const el_arguments *a) {
   return el_val_bool(self.kind == other.kind && (object ? self.list == other.list : el_equal(r, self, other)));
 }
 
-/* What is looked up by name must be able to be one. */
+/* What is looked up by name must be something that can be a name. */
 static el_str lookup_name(el_rendering *r, el_val v) {
   if (!el_hashable(v)) el_fault(r, "%s cannot be a name", el_val_type(v));
   return v.kind == EL_STRING ? (el_str){v.s->data, v.s->len} : (el_str){"", 0};

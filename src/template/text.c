@@ -57,7 +57,7 @@ static uint32_t first_span(const el_text *s, size_t at) {
   return low;
 }
 
-void el_write_part(el_writer *w, const el_text *s, size_t begin, size_t end) {
+void el_write_range(el_writer *w, const el_text *s, size_t begin, size_t end) {
   if (begin >= end) return;
   uint32_t at = w->len;
   el_write(w, s->data + begin, end - begin, 0);
@@ -69,7 +69,7 @@ void el_write_part(el_writer *w, const el_text *s, size_t begin, size_t end) {
 }
 
 void el_write_text(el_writer *w, const el_text *s) {
-  el_write_part(w, s, 0, s->len);
+  el_write_range(w, s, 0, s->len);
 }
 
 void el_write_repeated(el_writer *w, const char *s, size_t times, uint32_t source) {

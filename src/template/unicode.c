@@ -90,7 +90,7 @@ size_t el_char_to(el_case to, uint32_t c, uint32_t out[3]) {
 }
 
 size_t el_char_write(uint32_t c, char out[4]) {
-  if (c >= 0xdc80 && c <= 0xdcff) { /* a byte that belongs to no character goes back to what it was */
+  if (c >= 0xdc80 && c <= 0xdcff) { /* a byte that belongs to no character becomes what it was */
     out[0] = (char)(c - 0xdc00);
     return 1;
   }

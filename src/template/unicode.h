@@ -10,16 +10,16 @@ bool el_char_is_space(uint32_t c);
 bool el_char_is_printable(uint32_t c);
 bool el_char_is_alpha(uint32_t c);
 bool el_char_is_decimal(uint32_t c);
-bool el_char_is_digit(uint32_t c);   /* decimals, superscripts and their like */
+bool el_char_is_digit(uint32_t c);   /* decimals, superscripts and the like */
 bool el_char_is_numeric(uint32_t c); /* digits, fractions, ... */
 bool el_char_is_lower(uint32_t c);
 bool el_char_is_upper(uint32_t c);
-bool el_char_is_line_end(uint32_t c); /* of splitlines */
+bool el_char_is_line_end(uint32_t c); /* as in splitlines */
 
 typedef enum el_case { EL_TO_LOWER, EL_TO_UPPER, EL_TO_TITLE } el_case;
-/* How many characters it becomes, 1 to 3. */
+/* Converts a character; returns the number of characters that it becomes, 1 to 3. */
 size_t el_char_to(el_case to, uint32_t c, uint32_t out[3]);
-/* Bytes written. */
+/* Returns the number of bytes written. */
 size_t el_char_write(uint32_t c, char out[4]);
 
 #endif

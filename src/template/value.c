@@ -53,7 +53,8 @@ el_dict *el_dict_new(el_task *t) {
 
 /* --- names of variables */
 
-/* The templates in use have 100. Their hash is one that can be made to collide: this bounds what that costs. */
+/* Templates in use have 100 names. Collisions of their hash can be forced; this bounds what that
+ * costs. */
 enum { EL_MAX_NAMES = 10000 };
 
 static uint32_t hash_name(const char *data, size_t len) {

@@ -1,4 +1,4 @@
-/* Values of a running template, with Python's meaning. */
+/* Values of a running template, with their meaning in Python. */
 #ifndef EL_TEMPLATE_VALUE_H
 #define EL_TEMPLATE_VALUE_H
 
@@ -15,13 +15,13 @@ typedef enum el_kind {
   EL_LIST,
   EL_TUPLE,
   EL_DICT,
-  EL_VIEW,  /* what keys(), values() and items() of a dict give */
-  EL_RANGE, /* a range(), its numbers in a list */
-  EL_ITER,  /* a generator: its items once, and always true */
+  EL_VIEW,  /* what keys(), values() and items() of a dict return */
+  EL_RANGE, /* a range(), with its numbers in a list */
+  EL_ITER,  /* a generator: it gives its items once, and is always true */
   EL_NAMESPACE,
   EL_MACRO,
-  EL_FUNCTION, /* built in */
-  EL_METHOD,   /* of a value, bound to it */
+  EL_FUNCTION, /* a built-in function */
+  EL_METHOD,   /* a method that is bound to a value */
   EL_LOOP,
   EL_CYCLER,
   EL_JOINER
@@ -43,13 +43,14 @@ typedef struct el_view el_view;
 struct el_val {
   uint8_t kind;
   bool safe;       /* EL_STRING: markup, which escapes what is added to it */
-  uint32_t source; /* EL_BOOL, EL_INT, EL_FLOAT: where it comes from. EL_UNDEFINED: el_undefined */
+  uint32_t source; /* EL_BOOL, EL_INT, EL_FLOAT: the origin. EL_UNDEFINED: an el_undefined */
   union {
     bool b;
     int64_t i;
     double f;
-    const el_text *s; /* EL_STRING; EL_UNDEFINED: the name of what there is not, or why */
-    el_list *list;    /* EL_LIST, EL_TUPLE; EL_JOINER: the separator, and whether it has been used */
+    const el_text *s; /* EL_STRING; EL_UNDEFINED: the name that is not defined, or why */
+    el_list *list;    /* EL_LIST, EL_TUPLE; EL_JOINER: the separator, and whether it has been
+                       * used */
     el_dict *dict;    /* EL_DICT, EL_NAMESPACE */
     el_view *view;
     el_range_val *range;
@@ -140,7 +141,7 @@ static inline double el_val_number(el_val v) {
   return v.kind == EL_FLOAT ? v.f : (double)el_val_integer(v);
 }
 
-/* What Python calls the type. */
+/* Python's name of the type. */
 const char *el_val_type(el_val v);
 
 el_list *el_list_new(el_task *t, size_t room);

@@ -1,7 +1,7 @@
-/* The rule: of all neighbours that are some merge's pair, join those of the best rank, the leftmost first; until there
- * are none. A heap holds the candidates as rank and position; one whose neighbours have changed since is dropped when
- * it comes up. Each join removes a symbol and adds two candidates, so that the heap never has more than 3 len entries.
- */
+/* The rule: of all neighbours that are the pair of some merge, join those of the best rank, the
+ * leftmost first, until there are none. A heap holds the candidates as rank and position. A
+ * candidate whose neighbours have changed since is dropped when it comes up. Each join removes a
+ * symbol and adds two candidates, so the heap never has more than 3 len entries. */
 #include "tokenizer/bpe.h"
 
 #include <assert.h>
@@ -29,7 +29,8 @@ static uint32_t *merge_slot(const el_merges *m, int32_t left, int32_t right) {
   }
 }
 
-/* "left right" to the tokens; false: not all three are ordinary tokens. `bytes`: room for MAX_MERGE_BYTES. */
+/* Parses "left right" into tokens. False: not all three are ordinary tokens. bytes: room for
+ * MAX_MERGE_BYTES. */
 static bool parse_merge(const el_vocab *v, el_str s, char *bytes, el_merge *out) {
   const char *space = s.len > 1 && s.len <= MAX_MERGE_BYTES ? memchr(s.data + 1, ' ', s.len - 1) : NULL;
   if (!space) return false;
@@ -95,12 +96,13 @@ bool el_ids_add(el_ids *ids, int32_t id) {
 
 /* --- encoding */
 
-/* An el_symbol's id is a token or one of these. */
-enum { NO_TOKEN = -1, JOINED = -2 /* now part of the symbol before */ };
+/* The id of an el_symbol is a token or one of these. */
+enum { NO_TOKEN = -1, JOINED = -2 /* merged into the symbol before */ };
 
 bool el_bpe_work_reserve(el_bpe_work *w, size_t len) {
   if (len <= w->cap) return true;
-  size_t cap = len < 256 ? 256 : len; /* no spare room: growing costs no more than the piece that asks for it */
+  size_t cap = len < 256 ? 256 : len; /* no spare room: growing costs no more than the piece that
+                                       * needs it */
   el_symbol *symbols = realloc(w->symbols, cap * sizeof *symbols);
   if (!symbols) return false;
   w->symbols = symbols;
@@ -117,7 +119,7 @@ void el_bpe_work_free(el_bpe_work *w) {
   *w = (el_bpe_work){0};
 }
 
-/* The merge of the symbol at `left` and the next one becomes a candidate, if there is one. */
+/* Adds the merge of the symbol at `left` and the next one as a candidate, if there is one. */
 static void consider_merge(const el_merges *m, el_bpe_work *w, size_t *n, uint32_t left) {
   uint32_t right = w->symbols[left].next;
   if (right == EL_NO_SYMBOL || w->symbols[left].id < 0 || w->symbols[right].id < 0) return;
@@ -144,7 +146,8 @@ static void apply_merges(const el_merges *m, el_bpe_work *w, size_t n_symbols) {
   }
 }
 
-/* Bytes, or characters where the vocabulary is written as text; how many they are. */
+/* Cuts a piece into bytes, or into characters if the vocabulary is written as text; returns their
+ * number. */
 static uint32_t cut_symbols(const el_vocab *v, const char *piece, size_t len, el_symbol *symbols) {
   uint32_t n = 0;
   for (size_t i = 0; i < len; n++) {

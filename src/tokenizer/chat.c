@@ -5,7 +5,7 @@
 #include "base/error.h"
 #include "tokenizer/private.h"
 
-/* transformers, too, takes the template that is called tool_use where there are tools. */
+/* As in transformers, the template called tool_use is used if there are tools. */
 static const el_chat_template *own_template(const el_tokenizer *t, const el_chat *chat) {
   bool tools = chat->tools && chat->tools->type == EL_VALUE_ARRAY && chat->tools->array.n;
   return tools && t->tools_template ? t->tools_template : t->template;
@@ -24,7 +24,7 @@ static el_status render_chat(const el_tokenizer *t, const el_chat *chat, el_rend
 el_status el_chat_text(const el_tokenizer *t, const el_chat *chat, char **out, size_t *len, el_error *err) {
   el_rendered r = {0};
   el_status status = render_chat(t, chat, &r, err);
-  if (!status && !el_buf_append(&r.text, "", 0)) /* an empty text is a text too */
+  if (!status && !el_buf_append(&r.text, "", 0)) /* an empty text is a text, too */
     status = el_fail(err, EL_ERR_NO_MEMORY, "no memory to render a conversation");
   if (!status) {
     *out = r.text.data;
@@ -35,8 +35,8 @@ el_status el_chat_text(const el_tokenizer *t, const el_chat *chat, char **out, s
   return status;
 }
 
-/* The tokens that hold something of the text's bytes `range`. Tokens are the text's bytes in order (where a tokenizer
- * leaves some out, the span ends late by as much). */
+/* Finds the tokens that hold any of the bytes `range` of the text. Tokens are the text's bytes in
+ * order (where a tokenizer leaves some out, the span ends late by as many). */
 static void find_span(const el_tokenizer *t, const el_buf *text, const int32_t *tokens, size_t n, el_range range,
                       size_t *begin, size_t *end) {
   size_t at = 0;
@@ -50,24 +50,24 @@ static void find_span(const el_tokenizer *t, const el_buf *text, const int32_t *
   }
 }
 
-/* The rendered text is tokenized as a whole, since a piece may reach from the template into a message (white space
- * does); only the search for control tokens leaves the messages out. */
+/* The rendered text is tokenized as a whole, since a piece may reach from the template into a
+ * message (white space does). Only the search for control tokens excludes the messages. */
 el_status el_chat_tokens(const el_tokenizer *t, const el_chat *chat, size_t most, int32_t **out, size_t *n_out,
                          size_t *begin, size_t *end, el_error *err) {
   el_rendered r = {0};
   el_status status = render_chat(t, chat, &r, err);
   if (status) return status;
-  el_range user = {SIZE_MAX, 0}, *content = malloc((r.n_parts + 1) * sizeof *content);
-  for (size_t i = 0; content && i < r.n_parts; i++) {
-    content[i] = (el_range){r.parts[i].begin, r.parts[i].end};
-    if (r.parts[i].source != EL_FROM_LAST_USER) continue;
-    if (user.begin > r.parts[i].begin) user.begin = r.parts[i].begin;
-    user.end = r.parts[i].end;
+  el_range user = {SIZE_MAX, 0}, *content = malloc((r.n_spans + 1) * sizeof *content);
+  for (size_t i = 0; content && i < r.n_spans; i++) {
+    content[i] = (el_range){r.spans[i].begin, r.spans[i].end};
+    if (r.spans[i].source != EL_FROM_LAST_USER) continue;
+    if (user.begin > r.spans[i].begin) user.begin = r.spans[i].begin;
+    user.end = r.spans[i].end;
   }
   if (!content)
     status = el_fail(err, EL_ERR_NO_MEMORY, "no memory to render a conversation");
   else
-    status = el_tokenize_ranges(t, r.text.data ? r.text.data : "", r.text.len, EL_TOKENIZE_SPECIAL, content, r.n_parts,
+    status = el_tokenize_ranges(t, r.text.data ? r.text.data : "", r.text.len, EL_TOKENIZE_SPECIAL, content, r.n_spans,
                                 most, out, n_out, err);
   if (!status) find_span(t, &r.text, *out, *n_out, user, begin, end);
   free(content);
@@ -87,7 +87,7 @@ static el_value string_value(const char *s) {
   return (el_value){.type = EL_VALUE_STRING, .string = {s, strlen(s)}};
 }
 
-/* Free it with close_simple on success. */
+/* On success, free it with close_simple. */
 static el_status open_simple(simple_chat *s, const el_message *messages, size_t n, bool add_generation_prompt,
                              el_error *err) {
   for (size_t i = 0; i < n; i++)

@@ -6,8 +6,8 @@
 
 #include "base/error.h"
 
-/* Roles that templates write as they stand, and into the texts of control tokens: '<|' + role + '|>'. Others are a
- * client's words. */
+/* Roles that templates write unchanged, also into the texts of control tokens: '<|' + role + '|>'.
+ * Other roles are words of a client. */
 static const char *const ROLES[] = {"system", "developer", "user", "assistant", "tool", "function", "model", "ipython"};
 
 typedef struct conversation {
@@ -46,7 +46,8 @@ static const el_val *text_part(el_rendering *r, el_str text, el_origin source) {
   return part;
 }
 
-/* An array of parts, for a template that takes strings alone: their texts. Other parts than texts have been refused. */
+/* Joins the texts of an array of content parts, for a template that takes only strings. Other kinds
+ * of parts have been refused. */
 static const el_val *joined_parts(el_rendering *r, const el_value *parts, el_origin source) {
   el_str *texts = el_template_room(r, parts->array.n * sizeof *texts);
   size_t n = 0;
@@ -86,7 +87,8 @@ static const el_val *role_value(el_rendering *r, const el_value *role) {
   return el_template_value(r, role, known ? 0 : EL_FROM_CHAT);
 }
 
-/* What was thought goes by several names; templates read the first one, gpt-oss's the second, as in transformers. */
+/* Reasoning has several names in messages. Templates read the first one, that of gpt-oss the
+ * second, as in transformers. */
 static const el_value *reasoning_of(const el_value *message) {
   static const char *const NAMES[] = {"reasoning_content", "thinking", "reasoning"};
   for (size_t i = 0; i < 3; i++)
@@ -156,19 +158,20 @@ static el_status check_conversation(const el_chat *chat, el_error *err) {
   return EL_OK;
 }
 
-/* The text up to the end of the last message's content, without the white space that is the template's after it. */
+/* Cuts the text off after the last message's content, without the template's white space after
+ * it. */
 static el_status cut_after_last(el_rendered *out, el_origin source, el_error *err) {
-  size_t end = 0, n = out->n_parts;
-  for (size_t i = 0; i < out->n_parts; i++)
-    if (out->parts[i].source == source) {
-      end = out->parts[i].end;
+  size_t end = 0, n = out->n_spans;
+  for (size_t i = 0; i < out->n_spans; i++)
+    if (out->spans[i].source == source) {
+      end = out->spans[i].end;
       n = i + 1;
     }
   if (!end)
     return el_fail(err, EL_ERR_INVALID, "there is nothing to go on with: the text has no content of the last message");
   out->text.len = end;
   out->text.data[end] = 0;
-  out->n_parts = n;
+  out->n_spans = n;
   return EL_OK;
 }
 
@@ -189,8 +192,8 @@ el_status el_conversation_render(const el_chat_template *template, const el_chat
 
 /* --- templates */
 
-/* Whether a message's content reaches the text in this form. A list that is printed as one (Python's way, or JSON) has
- * not been read. */
+/* Whether the template writes a message's content in this form into the text. A list that is
+ * printed as such (in Python's way, or as JSON) does not count. */
 static el_status find_taken(const el_chat_template *t, bool parts, bool *taken, el_error *err) {
   static const char MARK[] = "\x02mark\x02";
   static const el_special_texts NO_SPECIALS = {{"", 0}, {"", 0}, {"", 0}};
@@ -212,7 +215,7 @@ static el_status find_taken(const el_chat_template *t, bool parts, bool *taken, 
   el_status status = el_template_render(t->program, set_variables, &c, 0, &limits, &out, &why);
   if (status == EL_ERR_NO_MEMORY) return el_fail(err, status, "%s", why.message);
   *taken = false;
-  if (status) return EL_OK; /* it refuses this form, or a message like this one */
+  if (status) return EL_OK; /* the template refuses this form, or a message like this one */
   const char *data = out.text.data ? out.text.data : "";
   const char *at = memmem(data, out.text.len, MARK, sizeof MARK - 1);
   bool printed =
@@ -237,7 +240,7 @@ el_status el_chat_template_new(el_str text, el_chat_template **out, el_error *er
 }
 
 el_status el_chat_template_open(const el_tokenizer *t, const char *source, el_chat_template **out, el_error *err) {
-  return el_chat_template_new((el_str){source, strlen(source)}, out, err);
+  return el_chat_template_new(el_str_of(source), out, err);
 }
 
 void el_chat_template_close(el_chat_template *t) {

@@ -1,4 +1,4 @@
-/* Tokens to text, whole and as a stream. */
+/* Turns tokens into text, all at once and as a stream. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,15 +61,15 @@ el_status el_detokenize(const el_tokenizer *t, const int32_t *tokens, size_t n, 
   return el_detokenize_after(t, -1, tokens, n, special, out, len, err);
 }
 
-/* How many bytes at s belong to one character that may still become valid, given that they are not one already: what
- * Unicode calls the maximal subpart. 1 at least. */
+/* How many bytes at s belong to one character that may still become valid, given that they are not
+ * valid yet: what Unicode calls the maximal subpart. At least 1. */
 static size_t started_bytes(const unsigned char *s, size_t len) {
   unsigned char lead = s[0];
   size_t whole = lead >= 0xf0 && lead <= 0xf4  ? 4
                  : lead >= 0xe0 && lead < 0xf0 ? 3
                  : lead >= 0xc2 && lead < 0xe0 ? 2
                                                : 1;
-  /* What may follow these as the second byte is less than all continuation bytes: no overlong forms, no surrogates,
+  /* After these bytes, not every continuation byte may follow: no overlong forms, no surrogates,
    * nothing above U+10FFFF. */
   unsigned char low = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
   unsigned char high = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
@@ -82,7 +82,7 @@ static size_t started_bytes(const unsigned char *s, size_t len) {
   return n;
 }
 
-/* Whether the n bytes of started() could be completed if more came. */
+/* Whether the n bytes that started_bytes counts could be completed by more bytes. */
 static bool may_be_completed(const unsigned char *s, size_t n, size_t len) {
   return n == len && s[0] >= 0xc2 && s[0] <= 0xf4;
 }
@@ -91,7 +91,7 @@ bool el_utf8_take(el_buf *pending, bool flush, el_buf *whole) {
   static const char REPLACEMENT[] = "\xef\xbf\xbd";
   if (pending->len == 0) return true;
   if (pending->len > SIZE_MAX / 8 || !el_buf_reserve(whole, 3 * pending->len))
-    return false; /* appends cannot fail now */
+    return false; /* appending cannot fail now */
   size_t i = 0;
   while (i < pending->len) {
     const char *s = pending->data + i;

@@ -1,9 +1,11 @@
-/* Text to tokens: special tokens are cut out first, what lies between them is cut into pieces, by the pre-tokenizer or
- * into words, and each piece is encoded as the vocabulary's kind wants it.
+/* Turns text into tokens. Special tokens are cut out first; what is between them is cut into
+ * pieces, by the pre-tokenizer or into words; each piece is encoded as the kind of vocabulary
+ * demands.
  *
- * With a limit of tokens a text is given up as soon as it cannot keep it: no token stands for more bytes than the
- * vocabulary's longest, so what is left of a text is some number of tokens at least. A text that is much too long costs
- * a division, and no text costs more than the limit's number of tokens. */
+ * With a limit of tokens, a text is given up as soon as it must exceed the limit: no token stands
+ * for more bytes than the longest one of the vocabulary, so the rest of a text needs some number of
+ * tokens at least. A text that is far too long costs one division, and no text costs more than
+ * encoding as many tokens as the limit. */
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -13,14 +15,14 @@
 
 typedef struct encoder {
   const el_tokenizer *t;
-  const char *text; /* the whole, to say where */
+  const char *text; /* the whole text, for positions in messages */
   size_t len;
   bool lossy;
-  size_t most; /* tokens */
+  size_t most; /* the limit, in tokens */
   el_bpe_work work;
   el_buf word;
-  const char *part; /* of the text, between special tokens */
-  size_t part_len;
+  const char *span; /* of the text, between special tokens */
+  size_t span_len;
   el_ids ids;
   el_error *err;
 } encoder;
@@ -29,8 +31,9 @@ static el_status encoder_no_memory(encoder *e) {
   return el_fail(e->err, EL_ERR_NO_MEMORY, "no memory for more than %zu tokens", e->ids.n);
 }
 
-/* Whether the text can still be `most` tokens at most, which are there up to byte `done`. Bytes that are left out, or
- * taken along by a special token, are no tokens. */
+/* Checks that the text can still have at most `most` tokens, given the tokens so far, which cover
+ * bytes up to `done`. Bytes that are left out, or that a special token takes along, are no
+ * tokens. */
 static el_status check_most(encoder *e, size_t done) {
   size_t rest = e->lossy || e->t->strips ? 0 : e->len - done, longest = e->t->vocab.longest;
   size_t least = e->ids.n + rest / longest + (rest % longest > 0);
@@ -71,7 +74,7 @@ static bool all_lines(const el_word *w) {
 static el_status encode_word(void *user, const el_word *word) {
   encoder *e = user;
   const el_vocab *v = &e->t->vocab;
-  el_status status = check_most(e, (size_t)(e->part - e->text) + word->at);
+  el_status status = check_most(e, (size_t)(e->span - e->text) + word->at);
   if (status) return status;
   if (e->t->line_tokens && all_lines(word)) {
     int32_t id = el_vocab_find(v, word->data, word->len);
@@ -87,16 +90,16 @@ static el_status encode_word(void *user, const el_word *word) {
   }
   if (word->prefixed && bad == 0)
     return el_fail(e->err, EL_ERR_INVALID, "the model's vocabulary has no token for the space in front of a text");
-  /* A word knows where it is in the part of the text that it was cut from. */
-  return no_byte_token(e, (size_t)(e->part - e->text) + el_word_origin(word, e->part, e->part_len, bad));
+  /* A word knows its position in the span of the text that it was cut from. */
+  return no_byte_token(e, (size_t)(e->span - e->text) + el_word_origin(word, e->span, e->span_len, bad));
 }
 
-/* A part of the text that follows a special token, or nothing. */
+/* Encodes a span of the text, which follows a special token or nothing. */
 static el_status encode_text(encoder *e, const char *text, size_t len) {
   if (!len) return EL_OK;
   if (e->t->pretokenizer) return el_pretokenizer_split(e->t->pretokenizer, text, len, encode_piece, e, e->err);
-  e->part = text;
-  e->part_len = len;
+  e->span = text;
+  e->span_len = len;
   el_status status = el_words_cut(&e->t->vocab, text, len, e->t->add_space, e->t->vocab.kind == EL_VOCAB_MERGED,
                                   &e->word, encode_word, e);
   return status == EL_ERR_NO_MEMORY ? encoder_no_memory(e) : status;
@@ -132,11 +135,12 @@ el_status el_tokenize_ranges(const el_tokenizer *t, const char *text, size_t len
   e.ids.cap = 16;
   el_status status = e.ids.data ? EL_OK : encoder_no_memory(&e);
   bool bos = flags & EL_TOKENIZE_BOS && t->add_bos;
-  if (!status) status = check_most(&e, 0); /* before anything is looked for in all of it */
+  if (!status) status = check_most(&e, 0); /* before the whole text is searched for anything */
   if (!status)
     status = el_specials_find(&t->specials, &t->vocab, text, len, flags & EL_TOKENIZE_SPECIAL, content, n_content,
                               &specials, &n_specials, err);
-  if (bos && n_specials && specials[0].pos == 0 && specials[0].id == t->vocab.bos) bos = false; /* it is there */
+  if (bos && n_specials && specials[0].pos == 0 && specials[0].id == t->vocab.bos)
+    bos = false; /* the text starts with it */
   if (!status && bos) el_ids_add(&e.ids, t->vocab.bos);
   if (!status) status = encode_between_specials(&e, specials, n_specials);
   free(specials);

@@ -18,9 +18,9 @@ static const char *show_token(el_str s, char out[EL_SHOW]) {
   return el_str_show(s, out, EL_SHOW);
 }
 
-/* --- which are own: those behind the base's, and those of the base's whose texts are others */
+/* --- own tokens: those beyond the base's, and those of the base's that have another text */
 
-/* The text as the vocabulary has it, in `room`, which is as long as the text. */
+/* The text as the vocabulary holds it; written to `room`, which is as long as the text. */
 static el_str text_in(const el_vocab *v, const el_added_token *t, char *room) {
   if (t->text.len) memcpy(room, t->text.data, t->text.len);
   el_str s = {room, t->text.len};
@@ -54,8 +54,9 @@ static el_status check_one(const el_vocab *v, const el_added_token *t, el_error 
   return EL_OK;
 }
 
-/* Those of `all` that count, [*n] in order. The base's ordinary tokens are an error only where something counts: an
- * adapter that adds nothing is not asked what it calls them. */
+/* Selects the own tokens of `all`, [*n] in order. Other texts for ordinary tokens of the base are
+ * an error only if there are own tokens: an adapter that adds nothing may call them what it
+ * likes. */
 static el_status find_own(const el_vocab *v, const el_extension *e, const el_added_token **own, size_t *n,
                           el_error *err) {
   char show[EL_SHOW], other[EL_SHOW];
@@ -104,7 +105,7 @@ static el_status extension_no_memory(el_error *err) {
   return el_fail(err, EL_ERR_NO_MEMORY, "no memory for a tokenizer's own tokens");
 }
 
-/* Writes token `id`, which is own, or a copy of the base's. */
+/* Writes token `id`, which is an own one, or a copy of the base's. */
 static void put_token(el_vocab *v, uint32_t id, const el_added_token *own) {
   const uint32_t at = id - v->first;
   char *out = v->bytes + v->begin[at];
@@ -146,7 +147,7 @@ static el_status extend_vocab(const el_vocab *base, const el_added_token **own, 
     i += is_own;
   }
   for (size_t i = 0; i < n; i++) {
-    const size_t len = own[i]->text.len; /* a space may have been written as three bytes */
+    const size_t len = own[i]->text.len; /* a space may be written as three bytes */
     if (len > v->longest) v->longest = len;
     el_vocab_find_role(v, (uint32_t)own[i]->id);
   }
@@ -155,7 +156,7 @@ static el_status extend_vocab(const el_vocab *base, const el_added_token **own, 
 
 /* --- roles */
 
-/* The token that a field of the folder names by its text, which is a special one. */
+/* Finds the token that a field of the folder names by its text; it must be a special one. */
 static el_status find_text(const el_tokenizer *t, const char *field, el_str text, int32_t *id, el_error *err) {
   el_special_match *m = NULL;
   size_t n = 0;
@@ -170,7 +171,8 @@ static el_status find_text(const el_tokenizer *t, const char *field, el_str text
   return el_fail(err, EL_ERR_FORMAT, "%s is '%s', which is no special token", field, show_token(text, show));
 }
 
-/* A token that ends an answer though its flags do not say so: of the base's tokens they are the base's. */
+/* Adds a token that ends an answer though its flags do not say so. A token of the base keeps its
+ * flags in the base. */
 static el_status add_end(el_tokenizer *t, int64_t id, el_error *err) {
   if (id < 0 || id >= t->vocab.n)
     return el_fail(err, EL_ERR_FORMAT, "an answer ends at token %" PRId64 ", and there are %" PRIu32, id, t->vocab.n);
@@ -197,7 +199,8 @@ static el_status find_ends(el_tokenizer *t, const el_extension *e, el_error *err
   if (bos >= 0) t->vocab.bos = bos;
   for (size_t i = 0; i < e->n_ends && !status; i++) status = add_end(t, e->ends[i], err);
   if (status) return status;
-  /* What ends by its text comes behind: add_end has counted what it has added. */
+  /* Tokens that end an answer by their text come after these, and add_end has counted what it
+   * added. */
   for (size_t i = 0, n_added = t->n_own_ends; i < t->n_own; i++) {
     bool there = !el_tokenizer_is_eog(t, t->own[i]);
     for (size_t k = 0; k < n_added; k++) there = there || t->own_ends[k] == t->own[i];
@@ -208,7 +211,7 @@ static el_status find_ends(el_tokenizer *t, const el_extension *e, el_error *err
 
 /* --- templates */
 
-/* One that cannot be used is an error of conversations alone, as the model's own is. */
+/* A template that cannot be used only makes conversations fail, as with the model's own. */
 static el_status use_templates(el_tokenizer *t, const el_extension *e, el_error *err) {
   if (!e->chat_template.data) return EL_OK;
   t->has_template = true;

@@ -1,5 +1,5 @@
-/* Hashing with a key that is drawn for each tokenizer: the names come out of files that anybody may have made, and
- * without the key nobody can make many that collide. */
+/* Hashing with a key that is drawn for each tokenizer. Names come from files that anybody may have
+ * made, and without the key nobody can make many names that collide. */
 #ifndef EL_TOKENIZER_HASH_H
 #define EL_TOKENIZER_HASH_H
 
@@ -27,7 +27,8 @@ static inline uint64_t el_hash_bytes(uint64_t key, const char *s, size_t n) {
   return el_hash_u64(key, h ^ v);
 }
 
-/* The mask (a power of two, minus one) of a table that holds n entries and stays at most two thirds full. */
+/* The mask (a power of two minus one) of a table that holds n entries and stays at most two thirds
+ * full. */
 static inline uint32_t el_hash_table_mask(uint32_t n) {
   uint64_t size = 8;
   while (size * 2 < (uint64_t)n * 3) size *= 2;

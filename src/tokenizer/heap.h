@@ -1,4 +1,4 @@
-/* A heap of numbers, the smallest on top; the caller has room for all of them. */
+/* A heap of numbers with the smallest on top; the caller provides room for all of them. */
 #ifndef EL_TOKENIZER_HEAP_H
 #define EL_TOKENIZER_HEAP_H
 
@@ -14,7 +14,7 @@ static inline void el_heap_push(uint64_t *heap, size_t *n, uint64_t item) {
   heap[i] = item;
 }
 
-/* n > 0. */
+/* Takes the smallest number; n > 0. */
 static inline uint64_t el_heap_pop(uint64_t *heap, size_t *n) {
   uint64_t top = heap[0], item = heap[--*n];
   size_t i = 0;

@@ -1,16 +1,20 @@
-/* A pre-tokenizer is a list of patterns. Each cuts every piece that the one before has left into its matches and what
- * lies between them; inside a pattern, a piece's end is the text's end. So `smollm` first makes each digit a piece and
- * then applies GPT-2's pattern to each part between digits on its own.
+/* A pre-tokenizer is a list of patterns. Each pattern cuts every piece that the one before has left
+ * into its matches and what lies between them; for a pattern, the end of a piece is the end of the
+ * text. So `smollm` first makes each digit a piece and then applies GPT-2's pattern to each stretch
+ * between digits separately.
  *
- * Names and patterns are those of llama.cpp, whose names they are, with these changes that keep the result:
+ * Names and patterns are those of llama.cpp, with these changes that keep the result:
  * - \s is spelled out: PCRE2's has U+180E, which Unicode no longer counts as white space;
- * - white space at the end is matched without trying again in its middle, and what repeats inside of what repeats is
- * one class: no pattern takes more than a few steps for each character;
- * - digits that are grouped from the right are counted here, as a lookahead for the end of their run would look at all
- * of it each time.
- * Where the pattern that the models were trained with tells upper from lower case in all scripts (CAMEL below), ours
- * does too, while llama.cpp's knows case in ASCII alone. Which characters are letters, numbers, ... is up to PCRE2's
- * Unicode tables (Unicode 14 in version 10.42): a character that is newer than these counts as a symbol. */
+ * - white space at the end is matched without trying again in its middle, and a repetition inside a
+ *   repetition is one class: no pattern takes more than a few steps for each character;
+ * - digits that are grouped from the right are counted here, as a lookahead for the end of their
+ * run
+ *   would look at all of it each time.
+ *
+ * Where the pattern that the models were trained with tells upper from lower case in all scripts
+ * (CAMEL below), this one does too, while llama.cpp's knows case only in ASCII. Which characters
+ * are letters, numbers and so on depends on PCRE2's Unicode tables (Unicode 14 in version 10.42): a
+ * newer character counts as a symbol. */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include "tokenizer/pretokenizer.h"
 
@@ -23,11 +27,12 @@
 
 /* --- the patterns */
 
-/* Before a pattern for digits: its matches are cut into groups of three from the right. */
+/* Put before a pattern for digits: its matches are cut into groups of three from the right. */
 #define FROM_THE_RIGHT "#"
-/* White space, to stand inside brackets. */
+/* White space, for use inside brackets. */
 #define WS "\\t-\\r \\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}"
-/* All of a run of white space but the last one, which goes with what follows; at the end all of it. */
+/* All of a run of white space but the last character, which goes with what follows; at the end of
+ * the text, all of it. */
 #define SPACES "[" WS "]+(?![^" WS "])|[" WS "]+"
 #define LINES_AND_SPACES "[" WS "]*[\\r\\n]+|" SPACES
 #define CONTRACTION "'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD]"
@@ -36,7 +41,8 @@
 #define GPT2 "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+|" SYMBOLS "|" SPACES
 #define LLAMA3 CONTRACTION "|" WORD "|\\p{N}{1,3}|" SYMBOLS "[\\r\\n]*|" LINES_AND_SPACES
 #define QWEN2 CONTRACTION "|" WORD "|\\p{N}|" SYMBOLS "[\\r\\n]*|" LINES_AND_SPACES
-/* A word that begins with upper case, or has it alone; letters without case, and marks, count as both. */
+/* A word that begins with upper case, or has only upper case; letters without case, and marks,
+ * count as both. */
 #define UPPER "\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}"
 #define LOWER "\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}"
 #define CAMEL_OF(upper, lower, end) \
@@ -44,12 +50,14 @@
 #define CAMEL(end) CAMEL_OF("[" UPPER "]", "[" LOWER "]", end)
 #define CAMEL_REST SYMBOLS "[\\r\\n/]*|" LINES_AND_SPACES
 #define MAYBE_CONTRACTION "(?:" CONTRACTION ")?"
-/* The same without Chinese characters, which are words of their own: what is left of all classes. */
+/* The same without Chinese characters, which are words of their own: what remains of all
+ * classes. */
 #define NEITHER "[^\\p{sc:Han}\\p{N}\\p{P}\\p{S}\\p{Z}\\p{C}"
 #define KIMI                                                              \
   "\\p{sc:Han}+|" CAMEL_OF(NEITHER "\\p{Ll}]", NEITHER "\\p{Lu}\\p{Lt}]", \
                            MAYBE_CONTRACTION) "|\\p{N}{1,3}|" SYMBOLS "[\\r\\n]*|" LINES_AND_SPACES
-/* The letters that DeepSeek lists, to stand inside brackets: Latin, Greek, Cyrillic and a few more. */
+/* The letters that DeepSeek lists, for use inside brackets: Latin, Greek, Cyrillic and a few
+ * more. */
 #define DEEPSEEK_LETTERS                                                                                         \
   "A-Za-z\\x{b5}\\x{c0}-\\x{d6}\\x{d8}-\\x{f6}\\x{f8}-\\x{1ba}\\x{1bc}-\\x{1bf}\\x{1c4}-\\x{293}"                \
   "\\x{295}-\\x{2af}\\x{370}-\\x{373}\\x{376}\\x{377}\\x{37b}-\\x{37d}\\x{37f}\\x{386}\\x{388}-\\x{38a}\\x{38c}" \
@@ -65,7 +73,7 @@
   "\\x{a771}-\\x{a787}\\x{a78b}-\\x{a78e}\\x{ab70}-\\x{abbf}\\x{fb00}-\\x{fb06}\\x{fb13}-\\x{fb17}"              \
   "\\x{ff21}-\\x{ff3a}\\x{ff41}-\\x{ff5a}\\x{10400}-\\x{1044f}\\x{104b0}-\\x{104d3}\\x{104d8}-\\x{104fb}"        \
   "\\x{10c80}-\\x{10cb2}\\x{10cc0}-\\x{10cf2}\\x{118a0}-\\x{118df}\\x{1e900}-\\x{1e943}"
-/* U+0800 to U+9FA5 without the white space there, and Hangul. */
+/* U+0800 to U+9FA5 without the white space in it, and Hangul. */
 #define DEEPSEEK_ASIA                                                                                                  \
   "[\\x{800}-\\x{167f}\\x{1681}-\\x{1fff}\\x{200b}-\\x{2027}\\x{202a}-\\x{202e}\\x{2030}-\\x{205e}\\x{2060}-\\x{2fff}" \
   "\\x{3001}-\\x{9fa5}\\x{ac00}-\\x{d7ff}]+"
@@ -127,7 +135,7 @@ static const char *const P_JAIS2[] = {CONTRACTION "|" WORD "|\\p{N}{1,3}|" SYMBO
                                                   "]*[\\r\\n]+|" OF("512") OF("256") OF("128") OF("64") OF("32")
                                                       OF("16") OF("8") OF("4") OF("1,2") "[" WS "]",
                                       NULL};
-/* Words, with a space between them, are one. */
+/* Words with a space between them are one piece. */
 static const char *const P_EXAONE_MOE[] = {CONTRACTION
                                            "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}(?:[\\p{L}\\p{M}]++| \\p{L})*+|\\p{N}|" SYMBOLS
                                            "[\\r\\n/]?|[" WS "]*[\\r\\n]|" SPACES,
@@ -250,7 +258,7 @@ static el_status compile_pattern(const char *pattern, pcre2_code **out, el_error
   PCRE2_SIZE at;
   *out = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED, PCRE2_UTF | PCRE2_UCP, &code, &at, NULL);
   if (*out) {
-    pcre2_jit_compile(*out, PCRE2_JIT_COMPLETE); /* where there is no JIT, PCRE2 interprets */
+    pcre2_jit_compile(*out, PCRE2_JIT_COMPLETE); /* without JIT, PCRE2 interprets */
     return EL_OK;
   }
   if (code == PCRE2_ERROR_HEAP_FAILED) return el_fail(err, EL_ERR_NO_MEMORY, "no memory for a pre-tokenizer");
@@ -302,17 +310,17 @@ void el_pretokenizer_close(el_pretokenizer *p) {
 
 /* --- splitting */
 
-/* Limits of one match, which may be a run as long as the text. The named patterns need a few steps for each character
- * of it, so these only stop patterns that are worse. */
+/* Limits of one match, which may be a run as long as the text. The named patterns need a few steps
+ * for each character, so these limits only stop worse patterns. */
 enum { MATCH_STEPS = 1 << 20, MATCH_STEPS_A_BYTE = 4, MATCH_HEAP_KIB = 64 << 10 };
 
 typedef struct split_run {
   const el_pretokenizer *p;
   pcre2_match_context *limits;
-  pcre2_match_data *match[EL_MAX_PATTERNS]; /* one a pattern: they nest */
+  pcre2_match_data *match[EL_MAX_PATTERNS]; /* one for each pattern, since they nest */
   el_piece_fn fn;
   void *user;
-  const char *text; /* the whole, to say where */
+  const char *text; /* the whole text, for positions in messages */
   el_error *err;
 } split_run;
 
@@ -326,7 +334,7 @@ static el_status too_hard(const split_run *r, const char *at, int code) {
 
 static el_status split_stage(split_run *r, int stage, const char *s, size_t len);
 
-/* A run of digits, the first group of which has what the others leave. */
+/* Cuts a run of digits; the first group takes what the others leave. */
 static el_status split_groups(split_run *r, int stage, const char *s, size_t len) {
   size_t left = 0, begin = 0; /* characters */
   for (size_t i = 0; i < len; i++) left += ((unsigned char)s[i] & 0xc0) != 0x80;
@@ -341,7 +349,7 @@ static el_status split_groups(split_run *r, int stage, const char *s, size_t len
   return status;
 }
 
-/* Valid UTF-8, by the patterns from number `stage` on. */
+/* Cuts valid UTF-8 by the patterns from number `stage` on. */
 static el_status split_stage(split_run *r, int stage, const char *s, size_t len) {
   if (stage == r->p->n) return r->fn(r->user, s, len);
   const uint32_t options = PCRE2_NO_UTF_CHECK | PCRE2_NOTEMPTY;

@@ -1,4 +1,4 @@
-/* The tokenizer as its own files see it. */
+/* The tokenizer as its own files see it. Private to this folder. */
 #ifndef EL_TOKENIZER_PRIVATE_H
 #define EL_TOKENIZER_PRIVATE_H
 
@@ -12,30 +12,35 @@
 
 struct el_tokenizer {
   el_vocab vocab;
-  el_merges merges; /* not of EL_VOCAB_SCORED */
+  el_merges merges; /* not with EL_VOCAB_SCORED */
   el_specials specials;
   el_pretokenizer *pretokenizer; /* EL_VOCAB_BYTE_LEVEL; else NULL */
   bool ignore_merges, add_bos;
-  bool add_space;    /* EL_VOCAB_SCORED: text that begins, or goes on after a special token, has a space put in front */
-  bool strips;       /* some special token takes white space along */
-  bool line_tokens;  /* EL_VOCAB_MERGED: a run of line ends that is a token becomes it, whatever the merges say */
-  bool has_template; /* the file has a chat template, or another is used instead */
-  el_chat_template *template;       /* what conversations are rendered by; NULL: why_no_template */
-  el_chat_template *tools_template; /* the same of conversations with tools, where the file has one of its own for them
-                                     * (tokenizer.chat_template.tool_use); NULL: it has none */
+  bool add_space;                   /* EL_VOCAB_SCORED: text at the beginning, or after a special
+                                     * token, gets a space in front */
+  bool strips;                      /* some special token takes white space along */
+  bool line_tokens;                 /* EL_VOCAB_MERGED: a run of line ends that is a token becomes
+                                     * it, whatever the merges say */
+  bool has_template;                /* the file has a chat template, or another one is used
+                                     * instead */
+  el_chat_template *template;       /* renders conversations; NULL: see why_no_template */
+  el_chat_template *tools_template; /* the same for conversations with tools, if the file has a
+                                     * separate template for them
+                                     * (tokenizer.chat_template.tool_use); else NULL */
   el_error why_no_template;
-  el_buf notice; /* el_tokenizer_notice */
+  el_buf notice; /* see el_tokenizer_notice */
 
-  /* Of an extension (extension.h); else NULL and 0. What the base has as well is the base's. */
+  /* For an extension (extension.h); else NULL and 0. What the base has, too, is the base's. */
   const el_tokenizer *base;
   bool own_templates;
   int32_t *own; /* [n_own] ascending */
   size_t n_own;
-  int32_t *own_ends; /* [n_own_ends] tokens that end an answer here, and not the base's */
+  int32_t *own_ends; /* [n_own_ends] tokens that end an answer here but not with the base */
   size_t n_own_ends;
 };
 
-/* As el_tokenize_at_most, but control tokens are not looked for in the `content` ranges (in order, not overlapping). */
+/* As el_tokenize_at_most, but control tokens are not looked for in the `content` ranges (in order,
+ * without overlap). */
 el_status el_tokenize_ranges(const el_tokenizer *t, const char *text, size_t len, int flags, const el_range *content,
                              size_t n_content, size_t most, int32_t **out, size_t *n, el_error *err);
 

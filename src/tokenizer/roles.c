@@ -1,11 +1,12 @@
-/* What special tokens do, as far as their texts tell. Files name one or two of them by id, and a model may have been
- * trained to end its answers with another; and types are often wrong: a token that steers the model stands there as a
- * user-defined one, which would be made from any text. The texts are those that llama.cpp knows.
+/* What special tokens do, as far as their texts tell. Files name one or two of them by id, while a
+ * model may have been trained to end its answers with another one. Types are often wrong: a token
+ * that steers the model may be listed as user-defined, and would be made from any text. The texts
+ * are those that llama.cpp knows.
  *
  * Only special tokens are looked at: ordinary text that reads like one of these does nothing. */
 #include "tokenizer/vocab.h"
 
-/* Of a turn, a text, a file. */
+/* Ends of a turn, a text, a file. */
 static const char *const ENDS[] = {"<|eot_id|>",
                                    "<|im_end|>",
                                    "<|end|>",
@@ -40,7 +41,7 @@ static const char *const ENDS[] = {"<|eot_id|>",
                                    "<end_of_utterance>",
                                    "<｜end▁of▁sentence｜>"};
 
-/* What stands around a gap to fill in. */
+/* Marks around a gap to fill in. */
 static const char *const BEFORE_GAP[] = {"<|fim_prefix|>", "<fim-prefix>", "<fim_prefix>", "<｜fim▁begin｜>",
                                          "<PRE>",          "▁<PRE>",       "<|prefix|>",   "<|code_prefix|>"};
 static const char *const BEHIND_GAP[] = {"<|fim_suffix|>", "<fim-suffix>", "<fim_suffix>", "<｜fim▁hole｜>",
@@ -51,7 +52,7 @@ static const char *const GAP_PADS[] = {"<|fim_pad|>", "<fim-pad>", "<fim_pad>", 
 static const char *const REPOSITORIES[] = {"<|fim_repo|>", "<|repo_name|>", "<fim-repo>", "<REPO>", "<reponame>"};
 static const char *const SEPARATORS[] = {"<|file_sep|>"};
 
-/* The channels of an answer: without them, what was thought and what is said could not be told apart. */
+/* The channels of an answer: without them, reasoning and answer could not be told apart. */
 static const char *const CHANNELS[] = {"<|channel|>", "<|message|>", "<|start|>", "<|constrain|>"};
 
 #define IS_ONE_OF(s, list) is_listed_name(s, list, sizeof list / sizeof *list)
@@ -62,7 +63,8 @@ static bool is_listed_name(el_str s, const char *const *list, size_t n) {
   return false;
 }
 
-/* Where one of these is an end, <|end|> ends only a part of an answer; and where the other is, </s> is mark-up. */
+/* If one of these is an end, <|end|> ends only a section of an answer; if the other is there, </s>
+ * is mark-up. */
 static void correct_ends(el_vocab *v) {
   int32_t end = -1, s = -1;
   bool returns = false, calls = false, flushes = false, other_s = false;
@@ -80,7 +82,8 @@ static void correct_ends(el_vocab *v) {
   if (s >= 0 && other_s && s != v->eos) v->flags[s] = EL_TOKEN_CONTROL;
 }
 
-/* Whether this is one of a kind around gaps; the first is taken where the file names none. */
+/* Whether a token is a mark of this kind around gaps; the first one is taken if the file names
+ * none. */
 static bool is_gap(el_vocab *v, uint32_t id, el_fim which, const char *const *list, size_t n) {
   if (!is_listed_name(el_vocab_bytes(v, id), list, n)) return false;
   if (v->fim[which] < 0) v->fim[which] = (int32_t)id;
@@ -95,7 +98,7 @@ void el_vocab_find_role(el_vocab *v, uint32_t id) {
   unsigned char stay = *flags & (EL_TOKEN_EOG | EL_TOKEN_STRIP | EL_TOKEN_STRIP_BEFORE);
   bool gap = IS_GAP(v, id, EL_FIM_PREFIX, BEFORE_GAP) || IS_GAP(v, id, EL_FIM_SUFFIX, BEHIND_GAP) ||
              IS_GAP(v, id, EL_FIM_MIDDLE, IN_GAP);
-  if (!gap) /* these end an answer too */
+  if (!gap) /* these end an answer, too */
     (void)(IS_GAP(v, id, EL_FIM_PAD, GAP_PADS) || IS_GAP(v, id, EL_FIM_REPOSITORY, REPOSITORIES) ||
            IS_GAP(v, id, EL_FIM_SEPARATOR, SEPARATORS));
   if (IS_ONE_OF(s, ENDS))

@@ -1,8 +1,9 @@
-/* The rule: of all neighbours that together are a token, join those whose token has the highest score, the leftmost
- * first; until there are none. A heap holds the candidates as score and position. One whose neighbours have changed is
- * known by its symbol, which notes the token that it makes with the next one now: with another score, or none, the
- * candidate is dropped. (With the same score it stands for the one that is in the heap besides: they are equal.) Each
- * join removes a symbol and adds two candidates, so that the heap never has more than 3 len entries. */
+/* The rule: of all neighbours that together are a token, join those whose token has the highest
+ * score, the leftmost first, until there are none. A heap holds the candidates as score and
+ * position. Each symbol records the token that it makes with the next one now. A candidate with
+ * another score than that token's, or for a symbol without one, is outdated and dropped. (One with
+ * the same score stands for the entry that is in the heap as well: they are equal.) Each join
+ * removes a symbol and adds two candidates, so the heap never has more than 3 len entries. */
 #include "tokenizer/scored.h"
 
 #include <assert.h>
@@ -11,8 +12,9 @@
 #include "base/text.h"
 #include "tokenizer/heap.h"
 
-/* An el_symbol's id is the token that it was joined to, or -1 for a single character; `joined` the token that it and
- * the next one make, or -1 for none, or where it is part of the symbol before. Its length grows as it is joined. */
+/* The id of an el_symbol is the token that it was joined to, or -1 for a single character. `joined`
+ * is the token that it makes with the next symbol; -1: none, or it was merged into the symbol
+ * before. Its length grows as it is joined. */
 
 static void consider_join(const el_vocab *v, const char *piece, el_bpe_work *w, size_t *n, uint32_t left) {
   el_symbol *s = &w->symbols[left];
@@ -42,7 +44,7 @@ static void join_pieces(const el_vocab *v, const char *piece, el_bpe_work *w, ui
   }
 }
 
-/* A byte that is no valid UTF-8 is a character of its own. */
+/* Cuts a piece into characters; a byte that is not valid UTF-8 is a character of its own. */
 static uint32_t cut_characters(const char *piece, size_t len, el_symbol *symbols) {
   uint32_t n = 0;
   for (size_t i = 0; i < len; n++) {

@@ -25,7 +25,7 @@ static int longest_first(const void *a, const void *b) {
 
 static el_status add_special(el_specials *s, const el_vocab *v, uint32_t id, uint32_t flags_by_len[], el_error *err) {
   el_str t = el_vocab_bytes(v, id);
-  if (t.len == 0) return EL_OK; /* nothing to look for */
+  if (t.len == 0) return EL_OK; /* it could not be found in a text */
   char show[EL_SHOW];
   if (t.len > EL_MAX_SPECIAL_BYTES)
     return el_fail(err, EL_ERR_UNSUPPORTED, "special token %" PRIu32 ", '%s', has %zu bytes; the limit is %d", id,
@@ -41,7 +41,7 @@ static el_status add_special(el_specials *s, const el_vocab *v, uint32_t id, uin
   return EL_OK;
 }
 
-/* One group for each length that occurs. */
+/* Makes one group for each length that occurs. */
 static bool make_groups(el_specials *s, const el_vocab *v, const uint32_t flags_by_len[]) {
   size_t n = 0, index[EL_MAX_SPECIAL_BYTES + 1] = {0};
   for (size_t len = 1; len <= EL_MAX_SPECIAL_BYTES; len++) n += flags_by_len[len] != 0;
@@ -95,7 +95,8 @@ static bool is_open(const unsigned char *state, size_t len, unsigned char most) 
   return true;
 }
 
-/* Tokens of one length at all places where some special token may begin; id stays -1 where there is none. */
+/* Finds tokens of one length at all places where some special token may begin; id stays -1 where
+ * there is none. */
 static void find_group(const el_specials *s, const el_vocab *v, const el_special_group *g, bool control,
                        const char *text, size_t len, el_special_match *places, size_t n, unsigned char *state) {
   if (!(g->flags & EL_TOKEN_USER) && !control) return;

@@ -1,4 +1,4 @@
-/* Opening a tokenizer, and what is asked about it. */
+/* Opens a tokenizer, and answers questions about it. */
 #include "tokenizer/tokenizer.h"
 
 #include <stdarg.h>
@@ -13,7 +13,7 @@
 #include "tokenizer/hash.h"
 #include "tokenizer/private.h"
 
-/* Unknown to whoever made the file. */
+/* The file's maker cannot know this key. */
 static uint64_t random_key(const void *p) {
   uint64_t key;
   if (getrandom(&key, sizeof key, GRND_NONBLOCK) == sizeof key) return key;
@@ -29,19 +29,20 @@ static void add_notice(el_tokenizer *t, const char *fmt, ...) {
   va_start(args, fmt);
   vsnprintf(line, sizeof line, fmt, args);
   va_end(args);
-  el_buf_printf(&t->notice, "%s%s", t->notice.len ? "; " : "", line); /* without memory it is not told */
+  /* without memory the notice is lost */
+  el_buf_printf(&t->notice, "%s%s", t->notice.len ? "; " : "", line);
 }
 
 /* --- kinds */
 
 typedef struct kind {
   el_vocab_kind vocab;
-  bool spaced;      /* tokenizer.ggml.add_space_prefix counts */
-  bool line_tokens; /* el_tokenizer */
-  bool add_bos;     /* where the file does not say so */
+  bool spaced;      /* tokenizer.ggml.add_space_prefix is read */
+  bool line_tokens; /* as in el_tokenizer */
+  bool add_bos;     /* if the file does not say */
 } kind;
 
-/* Tokenizers of byte-pair encoding whose vocabulary is written as text after all. */
+/* Byte-pair tokenizers whose vocabulary is written as text after all. */
 static const struct {
   const char *pre;
   bool line_tokens;
@@ -101,8 +102,9 @@ static el_status open_pretokenizer(el_tokenizer *t, const el_gguf *g, bool *add_
   return EL_OK;
 }
 
-/* tokenizer.ggml.remove_extra_whitespaces is for the unigram kind alone, as in llama.cpp; add_eos_token is for training
- * and embedding: a prompt that ends in EOS has no continuation. add_sep_token is for encoders. */
+/* Some keys are not read. tokenizer.ggml.remove_extra_whitespaces is only for the unigram kind, as
+ * in llama.cpp. add_eos_token is for training and embedding: a prompt that ends in EOS has no
+ * continuation. add_sep_token is for encoders. */
 static el_status read_bos_eos_space(el_tokenizer *t, const el_gguf *g, const kind *k, bool add_bos, el_error *err) {
   static const char BOS[] = "tokenizer.ggml.add_bos_token", EOS[] = "tokenizer.ggml.add_eos_token",
                     SPACE[] = "tokenizer.ggml.add_space_prefix";
@@ -115,15 +117,16 @@ static el_status read_bos_eos_space(el_tokenizer *t, const el_gguf *g, const kin
   if (!status && k->spaced) status = el_gguf_optional(el_gguf_bool(g, SPACE, &t->add_space, err));
   if (status) return status;
   if (add_eos) add_notice(t, "%s is true, and is not heeded: after EOS a prompt has no continuation", EOS);
-  if (k->vocab == EL_VOCAB_MERGED && k->add_bos) t->add_bos |= t->vocab.bos >= 0; /* files say false, and are wrong */
+  /* files say false, which is wrong */
+  if (k->vocab == EL_VOCAB_MERGED && k->add_bos) t->add_bos |= t->vocab.bos >= 0;
   if (t->add_bos && t->vocab.bos < 0)
     return el_fail(err, EL_ERR_FORMAT, "%s: %s is true, but there is no tokenizer.ggml.bos_token_id", el_gguf_path(g),
                    BOS);
   return EL_OK;
 }
 
-/* Phi 3's tokens take the white space after them along, which no key of the file says; llama.cpp knows it by the
- * model's name too. */
+/* Phi 3's tokens take the white space after them along. No key of the file says so; llama.cpp, too,
+ * goes by the model's name. */
 static el_status read_stripping(el_tokenizer *t, const el_gguf *g, el_error *err) {
   static const char *const EXCEPT[] = {"<unk>", "<s>", "<|endoftext|>"};
   el_vocab *v = &t->vocab;
@@ -144,13 +147,14 @@ static el_status read_stripping(el_tokenizer *t, const el_gguf *g, el_error *err
   return EL_OK;
 }
 
-/* What llama.cpp puts conversations into as well, when a file does not say. */
+/* The format that llama.cpp, too, uses for conversations if a file has no template. */
 static const char CHATML[] =
     "{% for message in messages %}{{ '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}{% "
     "endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
 
-/* A template that cannot be used is an error of the conversations alone: then *out is NULL, and *why says so. */
+/* A template that cannot be used only makes conversations fail: then *out is NULL, and *why says
+ * why. */
 static el_status read_template(el_tokenizer *t, const el_gguf *g, const char *key, el_str instead,
                                el_chat_template **out, el_error *why, el_error *err) {
   el_str source = instead;
@@ -164,7 +168,8 @@ static el_status read_template(el_tokenizer *t, const el_gguf *g, const char *ke
   return EL_OK;
 }
 
-/* A file may have a second one, for conversations with tools. One that cannot be used is as if it were not there. */
+/* A file may have a second template for conversations with tools. One that cannot be used counts as
+ * missing. */
 static el_status open_templates(el_tokenizer *t, const el_gguf *g, el_error *err) {
   static const char KEY[] = "tokenizer.chat_template", TOOLS_KEY[] = "tokenizer.chat_template.tool_use";
   t->has_template = el_gguf_find(g, KEY) != NULL;
@@ -257,7 +262,7 @@ int32_t el_tokenizer_fim(const el_tokenizer *t, el_fim which) {
 bool el_tokenizer_is_eog(const el_tokenizer *t, int32_t token) {
   if (token < 0 || (uint32_t)token >= t->vocab.n) return false;
   if (el_vocab_flags(&t->vocab, (uint32_t)token) & EL_TOKEN_EOG) return true;
-  bool end = false; /* a token of the base's that ends an answer with an adapter alone */
+  bool end = false; /* a token of the base that ends an answer only with an adapter */
   for (size_t i = 0; i < t->n_own_ends && !end; i++) end = t->own_ends[i] == token;
   return end;
 }

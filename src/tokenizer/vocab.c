@@ -8,14 +8,14 @@
 #include "base/error.h"
 #include "tokenizer/hash.h"
 
-/* Values of tokenizer.ggml.token_type that matter here; all others are ordinary tokens. */
+/* The values of tokenizer.ggml.token_type that matter here; all others mean ordinary tokens. */
 enum { TYPE_UNKNOWN = 2, TYPE_CONTROL = 3, TYPE_USER = 4, TYPE_UNUSED = 5, TYPE_BYTE = 6 };
 
 static const char TOKENS[] = "tokenizer.ggml.tokens", TYPES[] = "tokenizer.ggml.token_type",
                   SCORES[] = "tokenizer.ggml.scores";
 
-/* --- the byte-level alphabet: bytes that print as themselves in Latin-1 are that character, the other 68 are the
- * characters from U+0100 on, in order */
+/* --- the byte-level alphabet: bytes that print as themselves in Latin-1 are that character, the
+ * other 68 are the characters from U+0100 on, in order */
 
 /* -1: not in the alphabet. */
 static int byte_of_char(uint32_t c) {
@@ -30,7 +30,7 @@ bool el_byte_level_decode(el_str text, char *out, size_t *n) {
   for (size_t i = 0; i < text.len;) {
     unsigned char c = (unsigned char)text.data[i++];
     uint32_t code = c;
-    if (c >= 0x80) { /* the alphabet's other characters have two bytes each */
+    if (c >= 0x80) { /* the other characters of the alphabet have two bytes each */
       if ((c & 0xe0) != 0xc0 || i == text.len || ((unsigned char)text.data[i] & 0xc0) != 0x80) return false;
       code = (c & 0x1fu) << 6 | ((unsigned char)text.data[i++] & 0x3fu);
     }
@@ -42,10 +42,9 @@ bool el_byte_level_decode(el_str text, char *out, size_t *n) {
   return true;
 }
 
-/* --- text with U+2581 in place of spaces */
+/* --- text with U+2581 in the place of spaces */
 
-/* All of its bytes but spaces, which are written so that they can be seen. Returns how many bytes the result has; `out`
- * may be text.data. */
+/* Replaces U+2581 by spaces. Returns the length of the result in bytes; `out` may be text.data. */
 size_t el_spaced_text_show(el_str text, char *out) {
   static const char SPACE[] = "\xe2\x96\x81";
   size_t made = 0;
@@ -63,7 +62,7 @@ bool el_spaced_text_decode(el_str text, char *out, size_t *n) {
   return true;
 }
 
-/* The byte that "<0x1F>" stands for; -1: it is nothing like that. */
+/* The byte that "<0x1F>" stands for; -1: the text has another form. */
 static int byte_of_name(el_str s) {
   static const char DIGITS[] = "0123456789ABCDEF0123456789abcdef";
   if (s.len != 6 || memcmp(s.data, "<0x", 3) || s.data[5] != '>' || !s.data[3] || !s.data[4]) return -1;
@@ -73,7 +72,7 @@ static int byte_of_name(el_str s) {
 
 /* --- the table of ordinary tokens */
 
-/* The slot that holds a token with these bytes, or the free one where it belongs. */
+/* The slot that holds a token with these bytes, or the free slot where it belongs. */
 static uint32_t *token_slot(const el_vocab *v, const char *bytes, size_t len) {
   for (uint32_t i = (uint32_t)el_hash_bytes(v->key, bytes, len);; i++) {
     uint32_t *slot = &v->slots[i & v->mask];
@@ -104,7 +103,7 @@ static unsigned char flags_of_type(const el_vocab *v, int64_t type) {
   }
 }
 
-/* A file without types has ordinary tokens only, and those of bytes. */
+/* A file without types has only ordinary tokens and tokens of bytes. */
 static el_status read_types(el_vocab *v, const el_gguf *g, const el_gguf_kv *tokens, el_error *err) {
   const el_gguf_kv *kv = el_gguf_find(g, TYPES);
   if (!kv) {
@@ -125,7 +124,7 @@ static el_status read_types(el_vocab *v, const el_gguf *g, const el_gguf_kv *tok
   return EL_OK;
 }
 
-/* A finite score as a number that is the smaller, the higher the score; 0 and -0 are one. */
+/* Turns a finite score into a number that is smaller for a higher score; 0 and -0 are equal. */
 static uint32_t order_of(float score) {
   uint32_t bits;
   score += 0.0f;
@@ -160,8 +159,9 @@ static void note_spaces(el_vocab *v, const char *s, size_t len) {
     if (s[i] == ' ' && s[i - 1] != ' ') v->before_space[(unsigned char)s[i - 1]] = true;
 }
 
-/* Control and user-defined tokens are written as they are (but for spaces), ordinary ones as their kind says. An
- * ordinary one that is written otherwise is never made from text, and stands for the characters themselves. */
+/* Control and user-defined tokens are written as they are (but for spaces), ordinary ones as their
+ * kind demands. An ordinary token that is written differently is never made from text, and stands
+ * for the characters of its name. */
 static el_status read_vocab_tokens(el_vocab *v, const el_gguf *g, const el_gguf_kv *kv, el_error *err) {
   char show[EL_SHOW];
   for (int b = 0; b < 256; b++) v->byte_token[b] = -1;
@@ -210,7 +210,7 @@ static el_status read_vocab_tokens(el_vocab *v, const el_gguf *g, const el_gguf_
   return EL_OK;
 }
 
-/* Where the file does not name one, *out stays. */
+/* If the file does not name a token, *out stays unchanged. */
 static el_status read_id(const el_vocab *v, const el_gguf *g, const char *key, int32_t *out, el_error *err) {
   int64_t id;
   if (!el_gguf_find(g, key)) return EL_OK;
@@ -266,7 +266,8 @@ el_status el_vocab_open(el_vocab *v, const el_gguf *g, el_vocab_kind kind, uint6
     return el_fail(err, EL_ERR_FORMAT, "%s: %s has %" PRIu64 " items; 1 to %d are possible", el_gguf_path(g), TOKENS,
                    kv->n, EL_MAX_VOCAB);
   size_t total = 0;
-  for (uint64_t i = 0; i < kv->n; i++) total += kv->strings[i].len; /* no overflow: they are all in one file */
+  /* no overflow: they are all in one file */
+  for (uint64_t i = 0; i < kv->n; i++) total += kv->strings[i].len;
   if (total > UINT32_MAX)
     return el_fail(err, EL_ERR_FORMAT, "%s: %s has %zu bytes; the limit is %" PRIu32, el_gguf_path(g), TOKENS, total,
                    UINT32_MAX);

@@ -2,21 +2,22 @@
 
 #include <string.h>
 
-static const char SPACE[] = "\xe2\x96\x81"; /* what vocabularies write for a space; in a text it is one too */
+static const char SPACE[] = "\xe2\x96\x81"; /* what vocabularies write for a space; in a text it is
+                                             * a space, too */
 
-/* Bytes of the space at text[i]: 1, 3, or 0 for none. */
+/* Bytes of the space at text[i]: 1, 3, or 0 if there is none. */
 static size_t space_at(const char *text, size_t len, size_t i) {
   if (text[i] == ' ') return 1;
   return len - i >= 3 && memcmp(text + i, SPACE, 3) == 0 ? 3 : 0;
 }
 
-/* As el_word has it; copied only when it must differ from the text. */
+/* Makes an el_word; it is copied only if it must differ from the text. */
 static bool make_word(const char *text, size_t begin, size_t end, bool space, bool copy, el_buf *scratch,
                       el_word *out) {
   *out = (el_word){text + begin, end - begin, begin, space};
   if (!space && !copy) return true;
   el_buf_consume(scratch, scratch->len);
-  if (!el_buf_reserve(scratch, end - begin + 1)) return false; /* appends cannot fail now */
+  if (!el_buf_reserve(scratch, end - begin + 1)) return false; /* appending cannot fail now */
   if (space) el_buf_append(scratch, " ", 1);
   for (size_t i = begin; i < end;) {
     size_t n = space_at(text, end, i);
@@ -31,7 +32,7 @@ static bool make_word(const char *text, size_t begin, size_t end, bool space, bo
 el_status el_words_cut(const el_vocab *v, const char *text, size_t len, bool space, bool lines, el_buf *scratch,
                        el_word_fn fn, void *user) {
   size_t begin = 0;
-  char before = ' '; /* the byte before i; at the beginning a space, before which is no cut */
+  char before = ' '; /* the byte before i; at the beginning a space, before which there is no cut */
   bool copy = false; /* the word has a space of three bytes */
   for (size_t i = 0; i <= len;) {
     size_t n_space = i < len ? space_at(text, len, i) : 0;

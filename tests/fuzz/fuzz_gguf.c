@@ -28,14 +28,11 @@ static void read_value(const el_gguf *g, const el_gguf_kv *kv) {
   el_gguf_str(g, key, &text, NULL);
   for (int n = 1; n <= 3; n++) {
     int ints[3] = {7, 7, 7};
-    float floats[3] = {0};
     bool yes_each[3] = {0};
     if (!el_gguf_ints_by_layer(g, key, n, -5, 5, ints, NULL))
       for (int l = 0; l < n; l++) assert(ints[l] >= -5 && ints[l] <= 5);
     else
       assert(ints[0] == 7);
-    if (!el_gguf_floats_by_layer(g, key, n, -5, 5, floats, NULL))
-      for (int l = 0; l < n; l++) assert(floats[l] >= -5 && floats[l] <= 5);
     el_gguf_bools_by_layer(g, key, n, yes_each, NULL);
   }
   el_str_show(kv->key, shown, sizeof shown);

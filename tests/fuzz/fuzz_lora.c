@@ -5,7 +5,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "adapter/lora_parts.h"
+#include "adapter/lora_halves.h"
 #include "arch/arch.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -47,9 +47,9 @@ static void set(el_rendering *r, void *user) {
 
 static void check(const el_rendered *out, bool template_has_it) {
   size_t end = 0;
-  for (size_t i = 0; i < out->n_parts; i++) {
-    assert(out->parts[i].begin >= end && out->parts[i].begin < out->parts[i].end && out->parts[i].source == 1);
-    end = out->parts[i].end;
+  for (size_t i = 0; i < out->n_spans; i++) {
+    assert(out->spans[i].begin >= end && out->spans[i].begin < out->spans[i].end && out->spans[i].source == 1);
+    end = out->spans[i].end;
     assert(end <= out->text.len);
   }
   if (template_has_it || !out->text.len) return;
@@ -57,8 +57,8 @@ static void check(const el_rendered *out, bool template_has_it) {
   for (const char *at = out->text.data; (at = memmem(at, (size_t)(out->text.data + out->text.len - at), SECRET, 4));
        at++) {
     size_t offset = (size_t)(at - out->text.data);
-    while (p < out->n_parts && out->parts[p].end <= offset) p++;
-    assert(p < out->n_parts && out->parts[p].begin <= offset);
+    while (p < out->n_spans && out->spans[p].end <= offset) p++;
+    assert(p < out->n_spans && out->spans[p].begin <= offset);
   }
 }
 

@@ -46,9 +46,9 @@ static json_t *answer(const json_t *line) {
     if (!result) result = json_pack("{s:s, s:s}", "error", "?", "code", el_status_name(status));
   } else {
     json_t *parts = json_array();
-    for (size_t i = 0; i < out.n_parts; i++)
-      json_array_append_new(parts, json_pack("[I, I, I]", (json_int_t)out.parts[i].begin, (json_int_t)out.parts[i].end,
-                                             (json_int_t)out.parts[i].source));
+    for (size_t i = 0; i < out.n_spans; i++)
+      json_array_append_new(parts, json_pack("[I, I, I]", (json_int_t)out.spans[i].begin, (json_int_t)out.spans[i].end,
+                                             (json_int_t)out.spans[i].source));
     result =
         json_pack("{s:o, s:o}", "text", json_stringn(out.text.data ? out.text.data : "", out.text.len), "parts", parts);
   }

@@ -367,25 +367,25 @@ static void check_rows(const el_step *s, const el_row *rows, int n_rows) {
     n_logits += r->wants_logits;
     CHECK(!r->wants_logits || (!n_hidden && !r->wants_hidden));
     n_hidden += r->wants_hidden;
-    CHECK(r->part == EL_ROW_WHOLE || (s->n_taps && r->states));
-    if (r->part == EL_ROW_HEAD) CHECK(!r->wants_logits && !r->wants_hidden);
-    static const int order[] = {[EL_ROW_TAIL] = 0, [EL_ROW_WHOLE] = 1, [EL_ROW_HEAD] = 2};
-    if (i) CHECK(order[rows[i - 1].part] <= order[r->part]);
+    CHECK(r->layers == EL_ROW_ALL_LAYERS || (s->n_taps && r->states));
+    if (r->layers == EL_ROW_FIRST_LAYERS) CHECK(!r->wants_logits && !r->wants_hidden);
+    static const int order[] = {[EL_ROW_LAST_LAYERS] = 0, [EL_ROW_ALL_LAYERS] = 1, [EL_ROW_FIRST_LAYERS] = 2};
+    if (i) CHECK(order[rows[i - 1].layers] <= order[r->layers]);
     /* Rows of a sequence: one after the other, one adapter, ascending; or the base's, then an activated one's. */
     const bool late = is_late(rows, n_rows, i);
     bool first =
-        i == 0 || rows[i - 1].pages != r->pages || rows[i - 1].part != r->part || rows[i - 1].adapter != r->adapter;
+        i == 0 || rows[i - 1].pages != r->pages || rows[i - 1].layers != r->layers || rows[i - 1].adapter != r->adapter;
     if (!first) CHECK(r->pos == rows[i - 1].pos + 1);
     for (int j = 0; j < i; j++) {
-      /* What follows TAIL rows, or the base's, may come later. */
+      /* What follows LAST_LAYERS rows, or the base's, may come later. */
       if (first && rows[j].pages == r->pages) {
-        bool tail = rows[j].part == EL_ROW_TAIL && !r->adapter;
-        bool base = rows[j].part == EL_ROW_WHOLE && !rows[j].adapter && is_activated(r->adapter);
-        CHECK((tail || base) && r->part == EL_ROW_WHOLE && r->pos > rows[j].pos);
+        bool tail = rows[j].layers == EL_ROW_LAST_LAYERS && !r->adapter;
+        bool base = rows[j].layers == EL_ROW_ALL_LAYERS && !rows[j].adapter && is_activated(r->adapter);
+        CHECK((tail || base) && r->layers == EL_ROW_ALL_LAYERS && r->pos > rows[j].pos);
         CHECK((j + 1 < i && rows[j + 1].pages == r->pages) || r->pos == rows[j].pos + 1);
       }
       /* Rows with an adapter: adjacent, but for those that come last for the sake of hidden states. */
-      if (rows[j].adapter == r->adapter && rows[j].part == r->part && is_late(rows, n_rows, j) == late)
+      if (rows[j].adapter == r->adapter && rows[j].layers == r->layers && is_late(rows, n_rows, j) == late)
         CHECK(rows[i - 1].adapter == r->adapter);
       /* A page that two sequences have is written by neither. */
       if (rows[j].pages == r->pages || (j > 0 && rows[j - 1].pages == rows[j].pages) || !first) continue;
@@ -412,13 +412,13 @@ static uint64_t history(const el_step *s, const el_row *row) {
   for (int p = 0; p <= row->pos; p++) {
     const entry *e = entry_at(s, row, p);
     const bool base = !begun && e->adapter != adapter && is_activated(row->adapter);
-    CHECK(e->pos == p && e->adapter == (base ? 0 : adapter) && (!e->head || row->part == EL_ROW_HEAD));
+    CHECK(e->pos == p && e->adapter == (base ? 0 : adapter) && (!e->head || row->layers == EL_ROW_FIRST_LAYERS));
     begun = !base;
     h = mix(h, (uint64_t)e->token + ((uint64_t)base << 32));
     if (!s->window || p <= row->pos - s->window) continue;
     const entry *w = windowed_at(s, row, p);
     CHECK(w->pos == p && w->token == e->token && w->adapter == (base ? 0 : adapter) &&
-          (!w->head || row->part == EL_ROW_HEAD));
+          (!w->head || row->layers == EL_ROW_FIRST_LAYERS));
   }
   return h;
 }
@@ -479,14 +479,14 @@ const float *el_step_run(el_step *s, const el_row *rows, int n_rows) {
   for (int i = 0; i < n_rows; i++) {
     const el_row *r = &rows[i];
     entry *at = entry_at(s, r, r->pos);
-    if (r->part == EL_ROW_TAIL) {
+    if (r->layers == EL_ROW_LAST_LAYERS) {
       CHECK(at->head && at->pos == r->pos && at->token == r->token && !at->adapter && !r->adapter);
       check_state(s, r);
       if (s->window) CHECK(!memcmp(at, windowed_at(s, r, r->pos), sizeof *at));
     }
-    *at = (entry){r->pos, r->token, seed_of(r->adapter), r->part == EL_ROW_HEAD};
+    *at = (entry){r->pos, r->token, seed_of(r->adapter), r->layers == EL_ROW_FIRST_LAYERS};
     if (s->window) memcpy(windowed_at(s, r, r->pos), at, sizeof *at);
-    if (r->part == EL_ROW_HEAD) {
+    if (r->layers == EL_ROW_FIRST_LAYERS) {
       history(s, r);
       fill_states(s, r);
     }
@@ -498,8 +498,8 @@ const float *el_step_run(el_step *s, const el_row *rows, int n_rows) {
   counts.logits += n;
   counts.hidden += n_hidden;
   for (int i = 0; i < n_rows; i++) {
-    counts.heads += rows[i].part == EL_ROW_HEAD;
-    counts.tails += rows[i].part == EL_ROW_TAIL;
+    counts.heads += rows[i].layers == EL_ROW_FIRST_LAYERS;
+    counts.tails += rows[i].layers == EL_ROW_LAST_LAYERS;
   }
   if (n_rows > counts.max_rows) counts.max_rows = n_rows;
   int n_adapters = count_adapters(rows, n_rows);

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "adapter/lora_parts.h"
+#include "adapter/lora_halves.h"
 #include "bytes.h"
 
 typedef struct weights {

@@ -1,7 +1,7 @@
 /* Opening a file with each of its allocations failing in turn: an error, no crash, no leak. The linker sends the
  * readers' own allocations here (-Wl,--wrap); those inside of jansson and PCRE2 are theirs. */
 #include "adapter/discover.h"
-#include "adapter/lora_parts.h"
+#include "adapter/lora_halves.h"
 #include "bytes.h"
 #include "failing_memory.h"
 

@@ -263,17 +263,17 @@ static void attend_in_parts(const el_kernels *k, const el_attn *whole) {
   int begin, end, own;
   el_attn_spans(whole->n_pos, whole->window, &begin, &own);
   el_attn_spans(whole->n_pos + whole->n_rows - 1, whole->window, &own, &end);
-  const size_t n = (size_t)(end - begin) * (size_t)(whole->n_rows * whole->n_q) * el_attn_part(whole->head_dim);
+  const size_t n = (size_t)(end - begin) * (size_t)(whole->n_rows * whole->n_q) * el_attn_partial(whole->head_dim);
   el_attn a = *whole;
-  a.parts = malloc(sizeof *a.parts * n);
-  assert_non_null(a.parts);
-  memset(a.parts, 0xff, sizeof *a.parts * n);
+  a.partials = malloc(sizeof *a.partials * n);
+  assert_non_null(a.partials);
+  memset(a.partials, 0xff, sizeof *a.partials * n);
   for (a.span_end = end; a.span_end > begin; a.span_end = a.span_begin) {
     a.span_begin = a.span_end - 2 > begin ? a.span_end - 2 : begin;
     k->attend(&a);
   }
   k->attend_join(&a);
-  free(a.parts);
+  free(a.partials);
 }
 
 static void assert_rows(const el_kernels *k, const shape *s, const float *out, size_t ldo, const float *alone,

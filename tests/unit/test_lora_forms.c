@@ -4,7 +4,7 @@
 #include <math.h>
 #include <unistd.h>
 
-#include "adapter/lora_parts.h"
+#include "adapter/lora_halves.h"
 #include "adapter/peft_keys.h"
 #include "bytes.h"
 #include "sites_fixture.h"

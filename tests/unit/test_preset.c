@@ -88,7 +88,7 @@ static void each_wrong_field_is_named_with_its_limit(void **state) {
   refused("{\"stop\": [1]}", "stop: is not a string");
   refused("{\"stop\": [\"\"]}", "stop: is empty");
   refused("{\"stop\": [\"a\\u0000b\"]}", "is not valid JSON");
-  refused("{\"aliases\": [\"auto\"]}", "aliases: auto: is what requests call the router's choice");
+  refused("{\"aliases\": [\"auto\"]}", "aliases: auto: is what requests call the router's decision");
   refused("{\"aliases\": [\"a\\nb\"]}", "aliases: adapter name a\\nb: holds a control character");
   refused("{\"aliases\": [\"a\", \"a\"]}", "aliases: a is there twice");
   refused("{\"schema\": \"{}\"}", "schema: is not an object");

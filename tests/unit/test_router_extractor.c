@@ -91,8 +91,8 @@ static void features_are_the_steps_states_pooled(void **state) {
   el_row rows[MAX_TOKENS] = {0};
   assert_int_equal(el_step_taps(x.step, f.taps, f.n_taps, &e), EL_OK);
   for (size_t i = 0; i < n; i++)
-    rows[i] =
-        (el_row){.token = tokens[i], .pos = (int)i, .pages = pages, .part = EL_ROW_HEAD, .states = states + i * each};
+    rows[i] = (el_row){
+        .token = tokens[i], .pos = (int)i, .pages = pages, .layers = EL_ROW_FIRST_LAYERS, .states = states + i * each};
   el_step_run(x.step, rows, (int)n);
   assert_int_equal(el_pooler_new(&f, &p, &e), EL_OK);
   for (size_t i = 0; i < n; i++) el_pooler_add(p, states + i * each);

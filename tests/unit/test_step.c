@@ -165,21 +165,22 @@ static void rows_in_two_parts(run *r, const int *taps, int n_taps, int which, un
   for (bool left = true; left;) {
     el_row rows[MAX_ROWS];
     int n = 0, row_seq[MAX_ROWS];
-    for (el_row_part part = EL_ROW_TAIL;; part = part == EL_ROW_TAIL ? EL_ROW_WHOLE : EL_ROW_HEAD) {
+    for (el_row_layers layers = EL_ROW_LAST_LAYERS;;
+         layers = layers == EL_ROW_LAST_LAYERS ? EL_ROW_ALL_LAYERS : EL_ROW_FIRST_LAYERS) {
       for (int s = 0; s < N_SEQ; s++) {
         bool whole = s % 3 == which;
-        if (whole != (part == EL_ROW_WHOLE)) continue;
-        int *at = part == EL_ROW_HEAD ? head : done, most = part == EL_ROW_TAIL ? head[s] : LEN;
+        if (whole != (layers == EL_ROW_ALL_LAYERS)) continue;
+        int *at = layers == EL_ROW_FIRST_LAYERS ? head : done, most = layers == EL_ROW_LAST_LAYERS ? head[s] : LEN;
         seed = seed * 1664525u + 1013904223u;
         for (int chunk = (int)(seed >> 16) % 7 - 1; chunk > 0 && at[s] < most; chunk--, at[s]++, n++) {
           rows[n] = row_at(r, s, at[s]);
-          rows[n].part = part;
-          rows[n].wants_logits = part != EL_ROW_HEAD && wants(of_16, seed * (unsigned)(2 * chunk + 1), at[s]);
+          rows[n].layers = layers;
+          rows[n].wants_logits = layers != EL_ROW_FIRST_LAYERS && wants(of_16, seed * (unsigned)(2 * chunk + 1), at[s]);
           rows[n].states = states + ((size_t)s * LEN + (size_t)at[s]) * width;
           row_seq[n] = s;
         }
       }
-      if (part == EL_ROW_HEAD) break;
+      if (layers == EL_ROW_FIRST_LAYERS) break;
     }
     left = false;
     for (int s = 0; s < N_SEQ; s++) left |= done[s] < LEN;

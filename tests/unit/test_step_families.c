@@ -172,20 +172,21 @@ static void steps_in_two_parts(run *r, const answers *a, int depth, unsigned see
   forget_keys_and_values(r);
   for (bool left = true; left;) {
     step_rows step = {.n = 0};
-    for (el_row_part part = EL_ROW_TAIL;; part = part == EL_ROW_TAIL ? EL_ROW_WHOLE : EL_ROW_HEAD) {
+    for (el_row_layers layers = EL_ROW_LAST_LAYERS;;
+         layers = layers == EL_ROW_LAST_LAYERS ? EL_ROW_ALL_LAYERS : EL_ROW_FIRST_LAYERS) {
       for (int s = 0; s < N_SEQ; s++) {
-        if ((s % 3 == 1) != (part == EL_ROW_WHOLE)) continue;
-        int *at = part == EL_ROW_HEAD ? head : done, most = part == EL_ROW_TAIL ? head[s] : LEN;
+        if ((s % 3 == 1) != (layers == EL_ROW_ALL_LAYERS)) continue;
+        int *at = layers == EL_ROW_FIRST_LAYERS ? head : done, most = layers == EL_ROW_LAST_LAYERS ? head[s] : LEN;
         for (int chunk = (int)next_random(&seed) % 20; chunk > 0 && at[s] < most; chunk--, at[s]++, step.n++) {
           el_row *row = &step.rows[step.n];
           *row = row_at(r, s, at[s]);
-          row->part = part;
-          row->wants_logits = part != EL_ROW_HEAD && (next_random(&seed) % 4 || at[s] == LEN - 1);
+          row->layers = layers;
+          row->wants_logits = layers != EL_ROW_FIRST_LAYERS && (next_random(&seed) % 4 || at[s] == LEN - 1);
           row->states = states + (size_t)(s * LEN + at[s]) * 2 * width;
           step.seq[step.n] = s;
         }
       }
-      if (part == EL_ROW_HEAD) break;
+      if (layers == EL_ROW_FIRST_LAYERS) break;
     }
     left = false;
     for (int s = 0; s < N_SEQ; s++) left |= done[s] < LEN;

@@ -56,9 +56,9 @@ static void assert_parts(const char *source, const char *secret, const char *wan
   size_t n = 0;
   if (render_within(source, secret, NULL, &out, &e)) fail_msg("%s", e.message);
   for (size_t i = 0, p = 0; i <= out.text.len; i++) {
-    if (p < out.n_parts && out.parts[p].end == i) shown[n++] = ']', p++;
-    if (p < out.n_parts && out.parts[p].begin == i) {
-      assert_int_equal(out.parts[p].source, 7);
+    if (p < out.n_spans && out.spans[p].end == i) shown[n++] = ']', p++;
+    if (p < out.n_spans && out.spans[p].begin == i) {
+      assert_int_equal(out.spans[p].source, 7);
       shown[n++] = '[';
     }
     if (i < out.text.len) shown[n++] = out.text.data[i];
