@@ -42,7 +42,7 @@ def test_a_mistake_is_named_and_help_is_near(args, hint):
 
 @pytest.mark.parametrize("args, limits", [
     (["batch", "--npl", "1,,2"], "--npl: '1,,2'"),
-    (["batch", "--npl", "0"], "from 1 to 1024"),
+    (["batch", "--npl", "0"], "from 1 to 256"),
     (["batch", "--ranks", "1025"], "from 1 to 1024"),
     (["peak", "--threads", "0"], "from 1 to 1024"),
     (["peak", "--repeat", "0"], "--repeat: '0' is not a whole number from 1 to 1000"),

@@ -44,10 +44,10 @@ def test_the_example_has_every_option_once():
 # ---------------------------------------------------------------- what is wrong is said
 
 WRONG = [
-    ("slots: 0", 1, "slots: '0' is not a whole number from 1 to 4096"),
-    ("# a comment\n\nslots: many", 3, "slots: 'many' is not a whole number from 1 to 4096"),
+    ("slots: 0", 1, "slots: '0' is not a whole number from 1 to 256"),
+    ("# a comment\n\nslots: many", 3, "slots: 'many' is not a whole number from 1 to 256"),
     ("slots: '8'", 1, "slots: is a number, without quotes"),
-    ("slots: 99999999999999999999", 1, "slots: '99999999999999999999' is not a whole number from 1 to 4096"),
+    ("slots: 99999999999999999999", 1, "slots: '99999999999999999999' is not a whole number from 1 to 256"),
     ("slots: [8]", 1, "slots: is one value, and this is a list"),
     ("slots:", 1, "slots: has no value; leave it out for the default"),
     ("slots: ~", 1, "slots: has no value"),

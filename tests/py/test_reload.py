@@ -83,7 +83,7 @@ def test_a_broken_file_changes_nothing_and_is_said(serve, tmp_path):
     (tmp_path / "edgelora.yaml").write_text("api-keys: others\nslots: 0\n")
     keys(tmp_path / "keys", "sk-first-0123456789", "sk-first-0123456789")
     said = hang_up(s)
-    assert f"{tmp_path}/edgelora.yaml, line 2: slots: '0' is not a whole number from 1 to 4096; nothing of the file is changed" in said
+    assert f"{tmp_path}/edgelora.yaml, line 2: slots: '0' is not a whole number from 1 to 256; nothing of the file is changed" in said
     assert f"api keys: {tmp_path}/keys, line 2: the key is there twice; the keys stay as they were" in said
     assert ask(s, "sk-first-0123456789").status_code == 200
     (tmp_path / "edgelora.yaml").unlink()
