@@ -37,7 +37,7 @@ static bool has_suffix(const char *s, const char *suffix) {
   return n > m && !strcmp(s + n - m, suffix);
 }
 
-/* Makes an entry one that cannot be used; false: out of memory. */
+/* Marks an entry as one that cannot be used. False: out of memory. */
 static bool mark_unusable(el_found_adapter *a, el_status status, const char *why) {
   el_error e;
   el_fail_about(&e, status, a->path, "%s", why);
@@ -52,7 +52,7 @@ typedef struct scan {
   size_t cap, folders_cap;
 } scan;
 
-/* The name of what is in `folder` (NULL: in the directory itself); NULL: out of memory. */
+/* The name of an adapter in `folder` (NULL: in the directory itself). NULL: out of memory. */
 static char *make_entry_name(const char *folder, const char *entry, bool is_folder) {
   static const char suffix[] = ".gguf";
   el_buf name = {0};
@@ -62,7 +62,8 @@ static char *make_entry_name(const char *folder, const char *entry, bool is_fold
   return NULL;
 }
 
-/* Takes name and path (NULL: out of memory). problem: as of el_signature_at. */
+/* Adds an adapter; takes over name and path (NULL: out of memory). problem: as of el_signature_at.
+ */
 static bool add_found(scan *s, char *name, char *path, const el_signature *signature, const char *problem) {
   el_found *f = &s->found;
   if (f->n == s->cap && name && path) {
@@ -81,7 +82,7 @@ static bool add_found(scan *s, char *name, char *path, const el_signature *signa
   return !problem || mark_unusable(a, EL_ERR_UNSUPPORTED, problem);
 }
 
-/* Remembers a folder in which something may come; false: out of memory. */
+/* Remembers a folder in which an adapter may appear later. False: out of memory. */
 static bool note_folder(scan *s, const char *folder, const char *entry) {
   el_found *f = &s->found;
   if (f->n_folders == s->folders_cap) {
@@ -97,7 +98,8 @@ static bool note_folder(scan *s, const char *folder, const char *entry) {
   return true;
 }
 
-/* A model's folder in a hub cache: its snapshot, by the model's name. False: out of memory. */
+/* A model's folder in a hub cache: adds its snapshot under the model's name. False: out of memory.
+ */
 static bool look_into_hub(scan *s, int dir_fd, const char *dir, const char *folder, const char *entry) {
   char snapshot[EL_HUB_SNAPSHOT], name[NAME_MAX + 1];
   bool is_folder, unsure;
@@ -106,30 +108,31 @@ static bool look_into_hub(scan *s, int dir_fd, const char *dir, const char *fold
   if (!note_folder(s, folder, entry)) return false;
   const char *within = s->found.folders[s->found.n_folders - 1];
   if (!note_folder(s, within, "snapshots") || !note_folder(s, within, "refs")) return false;
-  if (!el_hub_snapshot(dir_fd, entry, snapshot)) return true; /* nothing has come yet */
+  if (!el_hub_snapshot(dir_fd, entry, snapshot)) return true; /* nothing has been downloaded yet */
   el_hub_name(entry, name);
   if (!note_folder(s, folder, snapshot)) return false;
   const bool is_adapter = el_signature_at(dir_fd, snapshot, &is_folder, &problem, &unsure, &signature);
   if (unsure) return s->found.unsure = true;
   if (!is_adapter && !problem) {
-    /* A model, most likely. GGUF files could be either; they are named, not opened. */
+    /* Most likely a model. GGUF files may be either; they are listed without being opened. */
     if (!el_hub_has_gguf(dir_fd, snapshot)) return true;
     problem = "a GGUF file in a hub cache, which may be a model: offer it as --adapter NAME=PATH";
   }
   return add_found(s, make_entry_name(folder, name, true), el_path_join(dir, snapshot), &signature, problem);
 }
 
-/* An entry of a directory; dir: its path, folder: as of name_of. False: out of memory. */
+/* Judges an entry of a directory. dir: the directory's path; folder: as for make_entry_name. False:
+ * out of memory. */
 static bool judge_entry(scan *s, int dir_fd, const char *dir, const char *folder, const el_peek *p) {
   const char *entry = p->entry;
   const bool is_folder = p->is_folder;
   if (p->unsure) return s->found.unsure = true;
   if (p->is_adapter || p->problem) {
-    /* One that lacks something may still get it. */
+    /* A folder that lacks something may still get it. */
     if (p->problem && !note_folder(s, folder, entry)) return false;
     return add_found(s, make_entry_name(folder, entry, is_folder), el_path_join(dir, entry), &p->signature, p->problem);
   }
-  /* In a folder of a folder it may be anything's, a model's say. */
+  /* In a folder of a folder the file may be anything, a model for example. */
   if (!is_folder && !folder && has_suffix(entry, ".safetensors"))
     return add_found(
         s, strdup(entry), el_path_join(dir, entry), &p->signature,
@@ -139,7 +142,8 @@ static bool judge_entry(scan *s, int dir_fd, const char *dir, const char *folder
   return folder || note_folder(s, NULL, entry);
 }
 
-/* The names of what is in a directory, in no order: *out is the caller's, with each of them. */
+/* Reads the names of all entries of a directory, in no order. *out and the names in it belong to
+ * the caller. */
 static el_status read_entry_names(scan *s, DIR *d, const char *dir, el_peek **out, size_t *n, el_error *err) {
   size_t cap = 0;
   for (;;) {
@@ -162,7 +166,8 @@ static el_status read_entry_names(scan *s, DIR *d, const char *dir, el_peek **ou
   }
 }
 
-/* Lists one directory: the top one when `folder` is NULL, else that folder of it, whose path is dir. */
+/* Lists one directory: the registered one if `folder` is NULL, else this folder in it. dir: its
+ * path. */
 static el_status list_directory(scan *s, const char *dir, const char *folder, el_error *err) {
   DIR *d = opendir(dir);
   if (!d && !el_signature_says_absent(errno)) s->found.unsure = true;
@@ -187,11 +192,11 @@ static int compare_found(const void *x, const void *y) {
   return c ? c : strcmp(a->path, b->path);
 }
 
-/* Finds what is wrong with the names; false: out of memory. */
+/* Finds what is wrong with the names. False: out of memory. */
 static bool check_found_names(el_found *f) {
   for (size_t i = 0; i < f->n; i++) {
     el_found_adapter *a = &f->items[i];
-    const el_found_adapter *first = NULL; /* that can be used, by the same name */
+    const el_found_adapter *first = NULL; /* the first usable one with the same name */
     for (size_t k = i; k-- > 0 && !first && !strcmp(a->name, f->items[k].name);)
       if (!f->items[k].status) first = &f->items[k];
     el_error e;
@@ -204,7 +209,8 @@ static bool check_found_names(el_found *f) {
   return true;
 }
 
-/* A directory that is itself an adapter: its owner meant another option, and would wait for what never comes. */
+/* Reports a directory that is itself an adapter: its owner meant another option, and would wait in
+ * vain. */
 static bool judge_directory(scan *s, const char *dir) {
   bool folder, unsure;
   const char *problem;
@@ -233,11 +239,13 @@ el_status el_adapter_discover_told(const char *dir, el_peek_progress progress, v
   if (!status && !judge_directory(&s, dir)) status = el_fail_about(err, EL_ERR_NO_MEMORY, dir, "out of memory");
   const size_t n_folders = f->n_folders;
   for (size_t i = 0; i < n_folders && !status; i++) {
-    if (strchr(f->folders[i], '/') || el_hub_is_repository(f->folders[i])) continue; /* a hub's, looked into */
+    if (strchr(f->folders[i], '/') || el_hub_is_repository(f->folders[i]))
+      continue; /* a folder of a hub cache, already searched */
     el_error why;
     char *path = el_path_join(dir, f->folders[i]), *name = strdup(f->folders[i]);
     el_status one = path && name ? list_directory(&s, path, name, &why) : EL_ERR_NO_MEMORY;
-    if (one == EL_ERR_IO) { /* one that is gone by now holds nothing; one that cannot be read might */
+    if (one == EL_ERR_IO) { /* a folder that is gone holds nothing; one that cannot be read might
+                             * hold adapters */
       one = add_found(&s, name, path, &(el_signature){0}, why.message + why.detail) ? EL_OK : EL_ERR_NO_MEMORY;
     } else {
       free(path);

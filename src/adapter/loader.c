@@ -167,7 +167,7 @@ static el_load_outcome outcome_of(const el_load *load) {
   return fits ? EL_LOADED : EL_LOAD_SIZED;
 }
 
-static el_status run_load(el_loader *l, el_load *load) {
+static el_status perform_load(el_loader *l, el_load *load) {
   int n = load->entry->n_components ? load->entry->n_components : 1;
   el_lora_file *files[EL_MAX_COMBINED] = {0};
   el_pack_source sources[EL_MAX_COMBINED] = {0};
@@ -190,7 +190,7 @@ static void work_on_load(el_loader *l, el_load *load) {
   load->adapter = NULL;
   load->size = (el_pack_size){0};
   load->error = (el_error){0};
-  if (run_load(l, load)) load->end = EL_LOAD_BROKEN;
+  if (perform_load(l, load)) load->end = EL_LOAD_BROKEN;
   load->ns = el_now_ns() - begin;
 }
 

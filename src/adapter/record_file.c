@@ -66,7 +66,7 @@ static const char *path_at(const record *r) {
   return (const char *)data_at(r) + padded_length(r->data_len);
 }
 
-static size_t record_bytes(const record *r) {
+static size_t bytes_of_record(const record *r) {
   return sizeof *r + padded_length(r->data_len) + padded_length(r->path_len);
 }
 
@@ -99,13 +99,13 @@ static el_status parse_records(el_record_file *f, uint64_t key, const char *path
   for (uint32_t i = 0; i < h.n; i++) {
     const record *r = (const record *)(const void *)at; /* the data comes from malloc, and records
                                                          * are multiples of 8 bytes */
-    if (left < sizeof *r || r->path_len > MAX_PATH_BYTES || r->data_len > MAX_BYTES || left < record_bytes(r))
+    if (left < sizeof *r || r->path_len > MAX_PATH_BYTES || r->data_len > MAX_BYTES || left < bytes_of_record(r))
       return el_fail_about(err, EL_ERR_FORMAT, path, "record %u is cut off", i);
     size_t slot;
     find_slot(f, path_at(r), r->path_len, &slot);
     f->buckets[slot] = r;
-    at += record_bytes(r);
-    left -= record_bytes(r);
+    at += bytes_of_record(r);
+    left -= bytes_of_record(r);
   }
   return EL_OK;
 }
@@ -179,7 +179,7 @@ static bool append_padded(el_buf *b, const void *data, size_t n) {
 }
 
 static void put_record(el_record_writer *w, const record *r, const char *path, const void *data) {
-  if (w->buf.len + record_bytes(r) > MAX_BYTES - sizeof(header) || w->n == UINT32_MAX)
+  if (w->buf.len + bytes_of_record(r) > MAX_BYTES - sizeof(header) || w->n == UINT32_MAX)
     return; /* a full file drops the rest */
   if (!append_padded(&w->buf, r, sizeof *r) || !append_padded(&w->buf, data, r->data_len) ||
       !append_padded(&w->buf, path, r->path_len))

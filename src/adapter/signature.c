@@ -19,7 +19,8 @@ bool el_signature_says_absent(int error) {
   return error == ENOENT || error == ENOTDIR || error == ELOOP || error == EACCES || error == ENAMETOOLONG;
 }
 
-/* Where questions are asked, and whether one failed for another reason than that there is nothing. */
+/* Where questions are asked, and whether one failed for another reason than that there is nothing.
+ */
 typedef struct asked {
   int dir_fd;
   const char *entry;
@@ -32,7 +33,7 @@ static bool stat_at(asked *a, int dir_fd, const char *path, struct stat *st) {
   return false;
 }
 
-/* Stats `file` in the entry; false with errno. */
+/* Calls stat for `file` in the entry; false: errno says why. */
 static bool stat_in(asked *a, const char *file, struct stat *st) {
   char path[PATH_MAX];
   int n = snprintf(path, sizeof path, "%s/%s", a->entry, file);
@@ -50,7 +51,7 @@ bool el_signature_is_gguf(const char *path) {
   return len >= sizeof suffix && !strcmp(entry + len - (sizeof suffix - 1), suffix);
 }
 
-/* A GGUF file's preset stands beside it. */
+/* Adds the preset, which lies beside a GGUF file. */
 static void put_preset_beside(el_signature *s, asked *a) {
   char path[PATH_MAX];
   struct stat st;
@@ -59,7 +60,8 @@ static void put_preset_beside(el_signature *s, asked *a) {
   if (n > 0 && n < (int)sizeof path && stat_at(a, a->dir_fd, path, &st)) put_stamp(s, EL_SIGNED_PRESET, &st);
 }
 
-/* Adds a file to what stands for several: another sum when one of them is another, whatever their order. */
+/* Adds a file to one stamp for several: the sum changes when one of them changes, whatever their
+ * order. */
 static void add_stamp(el_signature *s, const struct stat *st) {
   el_signature one;
   put_stamp(&one, 0, st);
@@ -68,7 +70,8 @@ static void add_stamp(el_signature *s, const struct stat *st) {
   s->file[0].inode += el_mix64(one.file[0].inode);
 }
 
-/* The parts of weights that have an index: whatever is called like one, so that the index need not be read. */
+/* Adds the files of indexed weights: all that have such a name, so that the index need not be read.
+ */
 static void add_shards(asked *a, el_signature *s) {
   int fd = openat(a->dir_fd, a->entry, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   DIR *d = fd < 0 ? NULL : fdopendir(fd);
@@ -86,19 +89,21 @@ static void add_shards(asked *a, el_signature *s) {
   closedir(d);
 }
 
-/* Weights of any form in a folder; false: none. *pickled: there is nothing else. */
+/* Adds weights of any form in a folder. False: there are none. *pickled: there are only pickled
+ * ones. */
 static bool sign_weights(asked *a, el_signature *s, bool *pickled) {
   struct stat one, index, mlx;
   *pickled = false;
   bool has_one = stat_in(a, "adapter_model.safetensors", &one);
   if (has_one) put_stamp(s, 0, &one);
-  /* Most have this file, and a second one is no adapter: it is the reader's to say so. */
+  /* Most folders have this file. A second one does not make it another adapter; reading it reports
+   * that. */
   if (has_one) return true;
   bool has_index = stat_in(a, "adapter_model.safetensors.index.json", &index);
   bool has_mlx = stat_in(a, "adapters.safetensors", &mlx);
   if (has_index) {
     add_stamp(s, &index);
-    add_shards(a, s); /* mlx's too */
+    add_shards(a, s); /* mlx-lm's too */
   } else if (has_mlx) {
     put_stamp(s, 0, &mlx);
   } else if (stat_in(a, "adapter_model.bin", &one)) {
@@ -119,7 +124,7 @@ static bool sign_entry(asked *a, bool *folder, const char **problem, el_signatur
   *folder = false;
   *problem = NULL;
   *out = (el_signature){0};
-  /* Most entries are PEFT folders: asking for the file inside of one answers two questions at once. */
+  /* Most entries are PEFT folders: asking for the file inside one answers two questions at once. */
   if (stat_in(a, "adapter_config.json", &st)) {
     *folder = true;
     put_stamp(out, 1, &st);
@@ -132,7 +137,7 @@ static bool sign_entry(asked *a, bool *folder, const char **problem, el_signatur
     if (stat_in(a, EL_PRESET_FILE, &st)) put_stamp(out, EL_SIGNED_PRESET, &st);
     return !*problem;
   }
-  if (!stat_at(a, a->dir_fd, a->entry, &st)) return false; /* gone, or a link to nowhere */
+  if (!stat_at(a, a->dir_fd, a->entry, &st)) return false; /* gone, or a link to nothing */
   *folder = S_ISDIR(st.st_mode);
   if (*folder) {
     if (sign_weights(a, out, &pickled))
@@ -163,7 +168,7 @@ el_status el_signature_read(const char *path, el_signature *out, el_error *err) 
     if (!stat_in(&a, "adapter_config.json", &st))
       return el_fail_about(err, EL_ERR_IO, path, "adapter_config.json: %s", strerror(errno));
     put_stamp(&s, 1, &st);
-    sign_weights(&a, &s, &pickled); /* the reader says what is missing */
+    sign_weights(&a, &s, &pickled); /* opening it says what is missing */
     if (stat_in(&a, EL_PRESET_FILE, &st)) put_stamp(&s, EL_SIGNED_PRESET, &st);
   } else {
     put_stamp(&s, 0, &st);

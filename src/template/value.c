@@ -57,14 +57,14 @@ el_dict *el_dict_new(el_task *t) {
  * costs. */
 enum { EL_MAX_NAMES = 10000 };
 
-static uint32_t hash_name(const char *data, size_t len) {
+static uint32_t hash_variable_name(const char *data, size_t len) {
   uint32_t h = 2166136261u;
   for (size_t i = 0; i < len; i++) h = (h ^ (unsigned char)data[i]) * 16777619u;
   return h;
 }
 
 static uint32_t *name_slot(const el_names *names, const char *data, size_t len) {
-  for (uint32_t i = hash_name(data, len);; i++) {
+  for (uint32_t i = hash_variable_name(data, len);; i++) {
     uint32_t *slot = &names->slots[i & (names->n_slots - 1)];
     if (!*slot) return slot;
     const el_text *s = names->items[*slot - 1];
