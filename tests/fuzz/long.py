@@ -6,16 +6,20 @@
 One target at a time, --seconds each: the one that has taken the fewest inputs in all runs, unless it has had twice its share of this run's
 time. So a slow target does not stay behind, and does not hold up the others either. FOLDER (by default ~/.cache/edgelora/fuzz) keeps a corpus
 for each, the logs, an input that fails, and how many inputs each has taken. Ends with a table; --coverage adds how much of each file the
-corpora reach, by the edges that libFuzzer counts. Ends with 1 when an input failed.
+corpora reach, by the functions that libFuzzer tells. --keep writes the fewest inputs that reach as much as all to tests/fuzz/corpus, which is in
+the repository: every run begins with them. Ends with 1 when an input failed.
 """
 
 import argparse
 import collections
+import lzma
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
+import tarfile
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -51,14 +55,41 @@ def read_counts(path):
 
 
 def coverage(said):
-    """{file: [edges reached, edges]} of what -print_coverage=1 says."""
+    """{file: [functions reached, functions]} of what -print_coverage=1 says. Of its edges many are the sanitizers' own, which nothing
+    reaches unless something is wrong."""
     files = collections.defaultdict(lambda: [0, 0])
-    for reached, edges, file in re.findall(r"COVERED_FUNC: hits: \d+ edges: (\d+)/(\d+) \S+ (\S+?):\d+", said):
+    for kind, file in re.findall(r"^(COVERED|UNCOVERED)_FUNC: hits: \d+ edges: \d+/\d+ \S+ (\S+?):\d+", said, re.M):
         if "/src/" in file:
             file = "src/" + file.rsplit("/src/", 1)[1]
-            files[file][0] += int(reached)
-            files[file][1] += int(edges)
+            files[file][0] += kind == "COVERED"
+            files[file][1] += 1
     return files
+
+
+def keep(program, name, folder):
+    """The size of the archive."""
+    least, archive = folder / "least" / name, HERE / "corpus" / f"{name}.tar.xz"
+    shutil.rmtree(least, ignore_errors=True)
+    least.mkdir(parents=True)
+    command = [program, *LIMITS, "-merge=1", least, folder / "corpus" / name, folder / "seeds" / name]
+    subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=True)
+    return pack(least, archive)
+
+
+def pack(least, archive):
+    """The same bytes whenever the inputs are the same. Those that are alike stand together."""
+
+    def plain(member):
+        member.mtime = member.uid = member.gid = 0
+        member.uname = member.gname = ""
+        member.mode = 0o644
+        return member
+
+    archive.parent.mkdir(exist_ok=True)
+    with lzma.open(archive, "wb", preset=9 | lzma.PRESET_EXTREME) as out, tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for path in sorted(least.iterdir(), key=lambda p: (p.stat().st_size, p.name)):
+            tar.add(path, path.name, filter=plain)
+    return archive.stat().st_size
 
 
 def next_target(counts, spent, seconds):
@@ -74,6 +105,7 @@ def main():
     parser.add_argument("--seconds", type=int, default=60, help="of a target at a time (default 60)")
     parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "edgelora/fuzz")
     parser.add_argument("--coverage", action="store_true")
+    parser.add_argument("--keep", action="store_true", help="write tests/fuzz/corpus anew")
     parser.add_argument("names", nargs="*", help="targets (default: all)")
     args = parser.parse_args()
 
@@ -101,12 +133,15 @@ def main():
     if args.coverage:
         files = collections.defaultdict(lambda: [0, 0, ""])
         for name, program in programs.items():
-            for file, (reached, edges) in coverage(run(program, name, folder, "-runs=0", "-print_coverage=1")[1]).items():
-                if edges and reached > files[file][0]:  # of several targets the one that goes furthest
-                    files[file] = [reached, edges, name]
-        print("\n| file | edges reached | by |\n|---|---|---|")
-        for file, (reached, edges, name) in sorted(files.items()):
-            print(f"| `{file}` | {reached} of {edges} ({100 * reached // edges}%) | {name} |")
+            for file, (reached, functions) in coverage(run(program, name, folder, "-runs=0", "-print_coverage=1")[1]).items():
+                if reached >= files[file][0]:  # of several targets the one that goes furthest
+                    files[file] = [reached, functions, name]
+        print("\n| file | functions reached | by |\n|---|---|---|")
+        for file, (reached, functions, name) in sorted(files.items()):
+            print(f"| `{file}` | {reached} of {functions} ({100 * reached // functions}%) | {name} |")
+    if args.keep and not failed:
+        for name, program in programs.items():
+            print(f"{name}: {keep(program, name, folder)} bytes are kept")
     sys.exit(1 if failed else 0)
 
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Writes the fuzzers' starting inputs: small well-formed files, one folder a target.
 
-Only the standard library is used, and the files are written here field by field, not by the code under test.
+Only the standard library is used, and the files are written here field by field, not by the code under test. Beside them is put what
+earlier runs found: corpus/NAME.tar.xz, which `make fuzz-long ARGS=--keep` makes.
 
   tests/fuzz/seeds.py FOLDER
 """
@@ -11,6 +12,7 @@ import json
 import pathlib
 import struct
 import sys
+import tarfile
 import zlib
 
 U32, F32, BOOL, STRING, ARRAY, U64 = 4, 6, 7, 8, 9, 10
@@ -434,6 +436,12 @@ def main():
         folder = pathlib.Path(sys.argv[1]) / target
         folder.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
+    for archive in sorted((pathlib.Path(__file__).parent / "corpus").glob("*.tar.xz")):
+        folder = pathlib.Path(sys.argv[1]) / archive.name.removesuffix(".tar.xz")
+        folder.mkdir(parents=True, exist_ok=True)
+        with tarfile.open(archive) as kept:
+            for member in kept:
+                (folder / pathlib.Path(member.name).name).write_bytes(kept.extractfile(member).read())
 
 
 if __name__ == "__main__":
