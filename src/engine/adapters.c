@@ -258,14 +258,14 @@ el_status el_adapter_rescan(el_engine *e, el_rescan_result *out, el_error *err) 
 el_status el_adapter_list(const el_engine *e, el_adapter_info **out, size_t *n, el_error *err) {
   if (!e || !out || !n) return el_fail(err, EL_ERR_INVALID, "adapter list: an argument is NULL");
   el_status status = el_registry_list(e->registry, out, n, err);
-  if (!status) el_chooser_mark((el_engine *)e, *out, *n); /* for the mutex */
+  if (!status) el_chooser_mark(&((el_engine *)e)->chooser, *out, *n); /* for the mutex */
   return status;
 }
 
 el_status el_adapter_list_resident(const el_engine *e, el_adapter_info **out, size_t *n, el_error *err) {
   if (!e || !out || !n) return el_fail(err, EL_ERR_INVALID, "adapter list: an argument is NULL");
   el_status status = el_registry_list_resident(e->registry, out, n, err);
-  if (!status) el_chooser_mark((el_engine *)e, *out, *n); /* for the mutex */
+  if (!status) el_chooser_mark(&((el_engine *)e)->chooser, *out, *n); /* for the mutex */
   return status;
 }
 
@@ -276,7 +276,7 @@ el_status el_adapter_list_refused(const el_engine *e, el_adapter_refusal **out, 
 
 static el_status get(const el_engine *e, const char *name, uint64_t id, el_adapter_info **out, el_error *err) {
   el_status status = el_registry_info(e->registry, name, id, out, err);
-  if (!status) el_chooser_mark((el_engine *)e, *out, 1); /* for the mutex */
+  if (!status) el_chooser_mark(&((el_engine *)e)->chooser, *out, 1); /* for the mutex */
   return status;
 }
 

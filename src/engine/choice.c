@@ -75,7 +75,7 @@ el_status el_choice_new(const el_request *r, const el_choice_limits *limits, el_
   c->router = limits->router;
   find_window(c, r, limits);
   c->n_scores = r->adapter.router.n_scores;
-  c->only_choose = r->adapter.router.only_decide;
+  c->only_decide = r->adapter.router.only_decide;
   *out = c;
   return EL_OK;
 }

@@ -32,7 +32,7 @@ typedef struct el_choice {
   int n;    /* tokens that are read, with the lead */
   bool own; /* they are the prompt's first ones */
   int n_scores;
-  bool only_choose;
+  bool only_decide;
   el_vector_fn on_vector; /* instead of a choice */
   void *vector_user;
 

@@ -4,13 +4,11 @@
 #include <assert.h>
 #include <math.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/error.h"
-#include "engine/engine.h"
 #include "router/prompt.h"
 
 static el_status allocate(el_chooser *c, const char *path, el_error *err) {
@@ -23,64 +21,40 @@ static el_status allocate(el_chooser *c, const char *path, el_error *err) {
 }
 
 /* What stands before a message that is the first one. */
-static el_status find_lead(el_engine *e, el_error *err) {
+static el_status find_lead(el_chooser *c, const el_tokenizer *t, el_error *err) {
   el_router_prompt p;
-  el_status status = el_router_prompt_new(e->tokenizer, "x", &p, err);
+  el_status status = el_router_prompt_new(t, "x", &p, err);
   if (status) return status;
-  e->chooser.lead = p.tokens;
-  e->limits.choice = (el_choice_limits){e->chooser.router, p.tokens, (int)p.begin, e->limits.ctx_size};
+  c->lead = p.tokens;
+  c->n_lead = (int)p.begin;
   return EL_OK;
 }
 
 /* The router's own adapter is loaded from its file like others, but has no name. */
-static el_status add_reader(el_engine *e, const char *path, el_error *err) {
+static el_status add_reader(el_chooser *c, const char *path, el_error *err) {
   el_entry_spec spec = {.name = "router", .path = path, .dir = EL_NO_DIR};
   el_status status = el_signature_read(path, &spec.signature, err);
-  return status ? status : el_registry_add_unlisted(e->registry, &spec, &e->chooser.reader, err);
+  return status ? status : el_registry_add_unlisted(c->registry, &spec, &c->reader, err);
 }
 
-/* What the router reads stays until the other layers have gone on from it, windowed pages too. */
-static void keep_read_pages(el_engine *e, int max_tokens) {
-  el_kv_layout *l = &e->memory.layout;
-  const int n = el_pages_for(max_tokens < e->limits.ctx_size ? max_tokens : e->limits.ctx_size) + 1;
-  if (!l->windowed_per_block || n <= l->most_windowed) return;
-  l->most_windowed = n;
-  const uint64_t most = el_kv_layout_most(l, e->memory.kv.max_blocks) * EL_PAGE_TOKENS;
-  if (most >= (uint64_t)e->limits.ctx_size) return;
-  e->limits.ctx_size = (int)most;
-  el_logf(&e->log, EL_LOG_WARN, "router: what it reads leaves memory for sequences of %d tokens", e->limits.ctx_size);
-}
-
-el_status el_chooser_open(el_engine *e, const el_engine_options *o, el_error *err) {
-  el_chooser *c = &e->chooser;
-  const char *path = o->router_path;
-  if (!path) return EL_OK;
-  const el_hparams *h = el_model_hparams(e->model);
-  const el_base_id base = {.name = e->name,
-                           .architecture = e->architecture,
-                           .n_layers = h->n_layers,
-                           .n_embd = h->n_embd,
-                           .n_vocab = h->n_vocab,
-                           .fingerprint = el_model_fingerprint(e->model)};
-  el_status status = el_router_open(path, &base, &c->router, err);
-  if (!status) status = find_lead(e, err);
+el_status el_chooser_open(el_chooser *c, const el_chooser_setup *s, el_error *err) {
+  const char *path = s->options->router_path;
+  c->registry = s->registry;
+  c->memory = s->memory;
+  c->log = s->log;
+  c->base_name = s->base->name;
+  el_status status = el_router_open(path, s->base, &c->router, err);
+  if (!status) status = find_lead(c, s->tokenizer, err);
   if (!status) status = allocate(c, path, err);
-  if (!status && c->router->lora_rank) status = add_reader(e, path, err);
+  if (!status && c->router->lora_rank) status = add_reader(c, path, err);
   if (status) return status;
-  c->top_k = o->router_top_k ? o->router_top_k : c->router->top_k;
-  c->margin = o->router_margin >= 0 ? o->router_margin : c->router->margin;
-  const el_features *f = &c->router->features;
-  if ((status = el_step_taps(e->step, f->taps, f->n_taps, err))) return el_fail_prefix(err, "%s", path);
-  keep_read_pages(e, f->max_tokens);
-  e->scheduler.state_floats = (size_t)f->n_taps * (size_t)f->n_embd;
-  el_logf(&e->log, EL_LOG_INFO, "router: reads the first %d tokens of a prompt through %d of %d layers; %s",
-          f->max_tokens, f->taps[f->n_taps - 1], h->n_layers, path);
+  c->top_k = s->options->router_top_k ? s->options->router_top_k : c->router->top_k;
+  c->margin = s->options->router_margin >= 0 ? s->options->router_margin : c->router->margin;
   return EL_OK;
 }
 
-void el_chooser_close(el_engine *e) {
-  el_chooser *c = &e->chooser;
-  el_registry_put(e->registry, c->reader);
+void el_chooser_close(el_chooser *c) {
+  if (c->reader) el_registry_put(c->registry, c->reader);
   el_bank_free(c->bank);
   el_pooler_free(c->pooler);
   el_router_free(c->router);
@@ -91,13 +65,16 @@ void el_chooser_close(el_engine *e) {
   free(c->allowed);
 }
 
-el_entry *el_chooser_reader(el_engine *e) {
-  if (e->chooser.reader) el_registry_hold(e->registry, e->chooser.reader);
-  return e->chooser.reader;
+el_choice_limits el_chooser_limits(const el_chooser *c, int ctx_size) {
+  return (el_choice_limits){c->router, c->lead, c->n_lead, ctx_size};
 }
 
-size_t el_chooser_n_adapters(el_engine *e) {
-  el_chooser *c = &e->chooser;
+el_entry *el_chooser_reader(el_chooser *c) {
+  if (c->reader) el_registry_hold(c->registry, c->reader);
+  return c->reader;
+}
+
+size_t el_chooser_n_adapters(el_chooser *c) {
   if (!c->bank) return 0;
   pthread_mutex_lock(&c->mutex);
   size_t n = el_bank_count(c->bank);
@@ -105,11 +82,23 @@ size_t el_chooser_n_adapters(el_engine *e) {
   return n;
 }
 
-void el_chooser_mark(el_engine *e, el_adapter_info *list, size_t n) {
-  el_chooser *c = &e->chooser;
+void el_chooser_mark(el_chooser *c, el_adapter_info *list, size_t n) {
   if (!c->bank) return;
   pthread_mutex_lock(&c->mutex);
   for (size_t i = 0; i < n; i++) list[i].in_router = el_bank_find(c->bank, list[i].id) != SIZE_MAX;
+  pthread_mutex_unlock(&c->mutex);
+}
+
+el_status el_chooser_put(el_chooser *c, uint64_t id, const char *name, const float *vectors, int n, el_error *err) {
+  pthread_mutex_lock(&c->mutex);
+  el_status status = el_bank_put(c->bank, id, name, vectors, n, NULL, err);
+  pthread_mutex_unlock(&c->mutex);
+  return status;
+}
+
+void el_chooser_remove(el_chooser *c, uint64_t id) {
+  pthread_mutex_lock(&c->mutex);
+  el_bank_remove(c->bank, id);
   pthread_mutex_unlock(&c->mutex);
 }
 
@@ -128,8 +117,8 @@ static bool is_resident(const el_entry *entry) {
   return !entry || entry->adapter || atomic_load(&entry->state) == EL_ADAPTER_LOADING;
 }
 
-static const char *name_of(const el_engine *e, const el_entry *entry) {
-  return entry ? entry->name : e->name;
+const char *el_chooser_name_of(const el_chooser *c, const el_entry *entry) {
+  return entry ? entry->name : c->base_name;
 }
 
 /* Which of the bank a request allows, one of its candidates after the other. Mutex held. */
@@ -159,15 +148,14 @@ static bool reserve(el_chooser *c, size_t n) {
 
 /* The logit of every adapter in the bank, and the base's after them; those that the request does not allow have none.
  * Mutex held. */
-static bool score(el_engine *e, const el_choice *choice) {
-  el_chooser *c = &e->chooser;
+static bool score(el_chooser *c, const el_choice *choice) {
   size_t n = el_bank_count(c->bank);
   if (!reserve(c, n)) return false;
   el_bank_logits(c->bank, c->vector, c->logits, &c->logits[n]);
   if (choice->n_candidates) {
     memset(c->allowed, 0, n * sizeof *c->allowed);
-    el_registry_each(e->registry, allow, &(scope){c, choice});
-    c->allowed[n] = el_choice_allows(choice, e->name);
+    el_registry_each(c->registry, allow, &(scope){c, choice});
+    c->allowed[n] = el_choice_allows(choice, c->base_name);
     for (size_t i = 0; i <= n; i++)
       if (!c->allowed[i]) c->logits[i] = -INFINITY;
   }
@@ -177,13 +165,12 @@ static bool score(el_engine *e, const el_choice *choice) {
 }
 
 /* The best of the bank and the base, whether or not they can be used. False: out of memory. */
-static bool rank(el_engine *e, el_choice *choice) {
-  el_chooser *c = &e->chooser;
+static bool rank(el_chooser *c, el_choice *choice) {
   size_t best[MAX_RANKED];
   pthread_mutex_lock(&c->mutex);
   size_t n = el_bank_count(c->bank), k = n + 1 < MAX_RANKED ? n + 1 : MAX_RANKED;
   el_ranked *ranking = malloc(k * sizeof *ranking);
-  bool ok = ranking && score(e, choice);
+  bool ok = ranking && score(c, choice);
   choice->n_ranked = 0;
   if (ok) {
     el_router_top(c->logits, n + 1, k, best);
@@ -200,9 +187,9 @@ static bool rank(el_engine *e, el_choice *choice) {
 /* Drops from the ranking whom there is no more and who is too large to run with this request, until there are as many
  * as are told of or chosen among (with the base, which is not one of the top_k). False: none is left; *why is about the
  * best one. */
-static bool find_finalists(el_engine *e, const el_seq *q, finalists *f, el_error *why) {
+static bool find_finalists(el_chooser *c, const el_seq *q, finalists *f, el_error *why) {
   el_choice *choice = q->choice;
-  int most = choice->n_scores > e->chooser.top_k ? choice->n_scores : e->chooser.top_k + 1, i = 0;
+  int most = choice->n_scores > c->top_k ? choice->n_scores : c->top_k + 1, i = 0;
   bool refused = false;
   f->n = 0;
   f->ranks = choice->ranking;
@@ -210,11 +197,11 @@ static bool find_finalists(el_engine *e, const el_seq *q, finalists *f, el_error
     el_ranked *r = &choice->ranking[i];
     el_entry *entry = NULL;
     el_error error;
-    if (r->id != EL_NO_ID && !(entry = el_registry_find_id(e->registry, r->id))) continue;
+    if (r->id != EL_NO_ID && !(entry = el_registry_find_id(c->registry, r->id))) continue;
     if (entry && entry->preset_error) error = *entry->preset_error;
     if ((entry && entry->preset_error) ||
-        el_memory_check(&e->memory, entry, (uint64_t)(q->n_prompt + q->max_new), EL_PAGE_TOKENS, &error)) {
-      el_registry_put(e->registry, entry);
+        el_memory_check(c->memory, entry, (uint64_t)(q->n_prompt + q->max_new), EL_PAGE_TOKENS, &error)) {
+      el_registry_put(c->registry, entry);
       if (!refused) *why = error;
       refused = true;
       continue;
@@ -231,101 +218,39 @@ static bool find_finalists(el_engine *e, const el_seq *q, finalists *f, el_error
   return f->n > 0;
 }
 
-static void put_all(el_engine *e, finalists *f) {
-  for (int i = 0; i < f->n; i++) el_registry_put(e->registry, f->entries[i]);
+static void put_all(const el_chooser *c, const finalists *f) {
+  for (int i = 0; i < f->n; i++) el_registry_put(c->registry, f->entries[i]);
 }
 
-/* Tells the client what was chosen, once, with the best as they were when it was; false: the sequence has failed and is
- * gone. */
-static bool tell(el_engine *e, el_seq *q, const el_entry *chosen) {
-  el_choice *choice = q->choice;
-  el_candidate candidates[MAX_RANKED];
-  finalists told = {0};
-  for (int i = 0; i < choice->n_ranked && told.n < choice->n_scores; i++) {
+void el_chooser_list(const el_chooser *c, const el_choice *choice, el_candidate_list *out) {
+  out->n = 0;
+  for (int i = 0; i < choice->n_ranked && out->n < choice->n_scores; i++) {
     const el_ranked *r = &choice->ranking[i];
     el_entry *entry = NULL;
-    if (r->id != EL_NO_ID && !(entry = el_registry_find_id(e->registry, r->id))) continue; /* it has gone meanwhile */
-    candidates[told.n] = (el_candidate){name_of(e, entry), el_router_sigmoid(r->logit), r->resident};
-    told.entries[told.n++] = entry;
+    if (r->id != EL_NO_ID && !(entry = el_registry_find_id(c->registry, r->id))) continue; /* it has gone meanwhile */
+    out->items[out->n] = (el_candidate){el_chooser_name_of(c, entry), el_router_sigmoid(r->logit), r->resident};
+    out->entries[out->n++] = entry;
   }
-  el_event event = {
-      .type = EL_EVENT_DECISION,
-      .text = "",
-      .decision = {
-          .adapter = name_of(e, chosen), .candidates = candidates, .n_candidates = (size_t)told.n, .ms = choice->ms}};
-  bool delivered = el_request_deliver(e, q, &event);
-  put_all(e, &told);
-  free(choice->ranking);
-  choice->ranking = NULL;
-  if (delivered) return true;
-  el_error error;
-  el_fail(&error, EL_ERR_NO_MEMORY, "out of memory for events that wait to be taken");
-  el_loop_fail(e, q, &error);
-  return false;
 }
 
-/* ------------------------------------------------------------------ choice */
+void el_chooser_unlist(const el_chooser *c, el_candidate_list *list) {
+  for (int i = 0; i < list->n; i++) el_registry_put(c->registry, list->entries[i]);
+  list->n = 0;
+}
 
-static void count(el_engine *e, const el_seq *q, bool base, bool best) {
-  el_chooser *c = &e->chooser;
+/* ---------------------------------------------------------------- decision */
+
+static void count(el_chooser *c, const el_seq *q, bool base, bool best) {
   uint64_t ns = el_now_ns() - q->choice->started_ns;
   q->choice->ms = (double)ns * 1e-6;
-  atomic_fetch_add(&c->n_choices, 1);
+  atomic_fetch_add(&c->n_decisions, 1);
   atomic_fetch_add(&c->n_base, base);
   atomic_fetch_add(&c->n_resident, !best);
   atomic_fetch_add(&c->n_tokens, (uint64_t)(q->choice->n - q->n_computed));
   atomic_fetch_add(&c->ns, ns);
 }
 
-/* What the request leaves open is as the chosen one's preset says. False: the sequence has failed and is gone. */
-static bool apply_preset(el_engine *e, el_seq *q, const el_entry *chosen) {
-  el_error error;
-  const el_constraint *schema;
-  if (el_presets_constraint(e, el_presets_of(e, chosen), q->preset_fields, &schema, &error)) {
-    el_loop_fail(e, q, &error);
-    return false;
-  }
-  pthread_mutex_lock(&e->mutex); /* el_request_list reads how many tokens there may be */
-  bool ok = el_seq_apply_preset(q, el_presets_of(e, chosen), schema);
-  pthread_mutex_unlock(&e->mutex);
-  if (ok) return true;
-  el_constraint_close(e, schema);
-  el_fail(&error, EL_ERR_NO_MEMORY, "auto: out of memory for the stop strings of a preset");
-  el_loop_fail(e, q, &error);
-  return false;
-}
-
-/* The sequence goes on with the base, from where the router's layers ended if it can. */
-static void go_on_with_base(el_engine *e, el_seq *q) {
-  q->choice->goes_on = q->choice->own && !q->adapter;
-  if (!q->choice->goes_on) el_choice_drop_states(q->choice);
-  el_memory_unpin(&e->memory, q->adapter);
-  el_registry_put(e->registry, q->adapter);
-  q->adapter = NULL;
-}
-
-/* A waiting sequence has this adapter from now on (NULL: the base), and the reference to it. */
-static void give(el_engine *e, el_seq *q, el_entry *adapter) {
-  el_registry_put(e->registry, q->adapter);
-  q->adapter = adapter;
-  q->cached_tokens = q->n_reached = 0; /* they were another one's */
-  pthread_mutex_lock(&e->mutex);       /* el_request_list reads the name */
-  snprintf(q->adapter_name, sizeof q->adapter_name, "%s", adapter ? adapter->name : "");
-  pthread_mutex_unlock(&e->mutex);
-  el_memory_use(&e->memory, adapter);
-}
-
-/* The sequence begins anew with an adapter, of which it gets a reference: it waits, in the place that it had, and
- * starts before the next step if nothing else is in its way. */
-static void begin_with(el_engine *e, el_seq *q, el_entry *adapter) {
-  el_scheduler_remove(&e->scheduler, q);
-  el_choice_drop_states(q->choice);
-  give(e, q, adapter); /* instead of what the prompt was read with */
-  el_scheduler_add(&e->scheduler, q);
-}
-
-/* The vector of the tokens that count. */
-static void embed(el_chooser *c, const el_choice *choice, size_t state_floats) {
+void el_chooser_read(el_chooser *c, const el_choice *choice, size_t state_floats) {
   el_pooler_reset(c->pooler);
   for (int i = choice->n_lead; i < choice->n; i++) el_pooler_add(c->pooler, choice->states + (size_t)i * state_floats);
   el_pooler_get(c->pooler, c->features);
@@ -348,39 +273,30 @@ static int pick(const el_chooser *c, const finalists *f) {
   return at[el_router_choose(logits, resident, (size_t)n, c->top_k, c->margin)];
 }
 
-static void choose(el_engine *e, el_seq *q) {
-  finalists f;
-  el_error error;
-  if (!rank(e, q->choice)) {
-    el_fail(&error, EL_ERR_NO_MEMORY, "auto: out of memory for the scores of the adapters");
-    el_loop_fail(e, q, &error);
-    return;
-  }
-  if (!find_finalists(e, q, &f, &error)) {
-    el_loop_fail(e, q, &error);
-    return;
-  }
-  int chosen = pick(&e->chooser, &f);
-  el_entry *entry = f.entries[chosen];
-  el_logf(&e->log, EL_LOG_DEBUG, "request %llu: the router chose %s (%.3f%s), best is %s (%.3f)",
-          (unsigned long long)q->id, name_of(e, entry), (double)el_router_sigmoid(f.ranks[chosen].logit),
-          f.ranks[chosen].resident ? ", in memory" : "", name_of(e, f.entries[0]),
-          (double)el_router_sigmoid(f.ranks[0].logit));
-  count(e, q, !entry, chosen == 0);
-  if (q->choice->only_choose) {
-    if (tell(e, q, entry)) el_loop_finish(e, q, EL_FINISH_LENGTH, NULL);
-  } else if (!apply_preset(e, q, entry)) {
-    /* it is gone */
-  } else if (!entry) {
-    if (tell(e, q, NULL)) go_on_with_base(e, q);
-  } else {
-    f.entries[chosen] = NULL; /* its reference is the sequence's now */
-    begin_with(e, q, entry);
-  }
-  put_all(e, &f);
+/* The finalist at `at` with its reference; the others' are given back. */
+static el_entry *take_finalist(const el_chooser *c, finalists *f, int at) {
+  el_entry *entry = f->entries[at];
+  f->entries[at] = NULL;
+  put_all(c, f);
+  return entry;
 }
 
-bool el_chooser_choose_next(el_engine *e, el_seq *q, const el_error *why) {
+el_status el_chooser_decide(el_chooser *c, el_seq *q, el_entry **out, el_error *err) {
+  finalists f;
+  if (!rank(c, q->choice)) return el_fail(err, EL_ERR_NO_MEMORY, "auto: out of memory for the scores of the adapters");
+  if (!find_finalists(c, q, &f, err)) return err->code;
+  int chosen = pick(c, &f);
+  const el_entry *entry = f.entries[chosen];
+  el_logf(c->log, EL_LOG_DEBUG, "request %llu: the router chose %s (%.3f%s), best is %s (%.3f)",
+          (unsigned long long)q->id, el_chooser_name_of(c, entry), (double)el_router_sigmoid(f.ranks[chosen].logit),
+          f.ranks[chosen].resident ? ", in memory" : "", el_chooser_name_of(c, f.entries[0]),
+          (double)el_router_sigmoid(f.ranks[0].logit));
+  count(c, q, !entry, chosen == 0);
+  *out = take_finalist(c, &f, chosen);
+  return EL_OK;
+}
+
+bool el_chooser_decide_next(el_chooser *c, el_seq *q, const el_error *why, el_entry **out) {
   el_choice *choice = q->choice;
   finalists f;
   el_error none;
@@ -389,31 +305,9 @@ bool el_chooser_choose_next(el_engine *e, el_seq *q, const el_error *why) {
   for (int i = 0; i < choice->n_ranked; i++)
     if (choice->ranking[i].id != q->adapter->id) choice->ranking[kept++] = choice->ranking[i];
   choice->n_ranked = kept;
-  if (!find_finalists(e, q, &f, &none)) return false;
-  int chosen = pick(&e->chooser, &f);
-  el_entry *entry = f.entries[chosen];
-  el_logf(&e->log, EL_LOG_INFO, "request %llu: %s takes the place of %s, which the router had chosen: %s",
-          (unsigned long long)q->id, name_of(e, entry), q->adapter->name, why->message);
-  f.entries[chosen] = NULL;
-  give(e, q, entry);
-  put_all(e, &f);
-  apply_preset(e, q, entry);
+  if (!find_finalists(c, q, &f, &none)) return false;
+  *out = take_finalist(c, &f, pick(c, &f));
+  el_logf(c->log, EL_LOG_INFO, "request %llu: %s takes the place of %s, which the router had chosen: %s",
+          (unsigned long long)q->id, el_chooser_name_of(c, *out), q->adapter->name, why->message);
   return true;
-}
-
-void el_chooser_settle(el_engine *e, el_seq *q) {
-  if (q->choice && q->choice->ranking) tell(e, q, q->adapter);
-}
-
-void el_chooser_choose(el_engine *e, el_seq *q) {
-  el_choice *choice = q->choice;
-  choice->made = true;
-  embed(&e->chooser, choice, e->scheduler.state_floats);
-  if (!choice->on_vector) {
-    choose(e, q);
-    return;
-  }
-  choice->on_vector(choice->vector_user, e->chooser.vector);
-  choice->on_vector = NULL;
-  el_loop_finish(e, q, EL_FINISH_LENGTH, NULL);
 }

@@ -1,18 +1,25 @@
-/* The engine's router and the adapters that it may choose. */
+/* The router and the adapters that it may choose: it decides, and whoever asked applies that (decide.h). */
 #ifndef EL_ENGINE_CHOOSER_H
 #define EL_ENGINE_CHOOSER_H
 
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "adapter/registry.h"
+#include "base/log.h"
+#include "engine/memory.h"
+#include "engine/seq.h"
 #include "router/bank.h"
 
 typedef struct el_chooser {
+  el_registry *registry;
+  el_memory *memory;
+  const el_log *log;
+  const char *base_name;
   el_router *router; /* NULL: there is none */
   int top_k;
   float margin;
-  int32_t *lead;    /* the tokens of e->limits.choice */
+  int32_t *lead; /* [n_lead] that are read before what counts */
+  int n_lead;
   el_entry *reader; /* the adapter that prompts are read with; NULL: none */
 
   /* The engine thread's. */
@@ -25,31 +32,53 @@ typedef struct el_chooser {
   pthread_mutex_t mutex; /* guards the bank */
   el_bank *bank;
 
-  atomic_uint_fast64_t n_choices, n_base, n_resident, n_tokens, ns; /* for el_stats */
+  atomic_uint_fast64_t n_decisions, n_base, n_resident, n_tokens, ns; /* for el_stats */
 } el_chooser;
 
-struct el_engine;
-struct el_seq;
+/* What it works with, open as long as it is. */
+typedef struct el_chooser_setup {
+  const el_engine_options *options; /* with a router_path */
+  const el_base_id *base;
+  const el_tokenizer *tokenizer;
+  el_registry *registry;
+  el_memory *memory;
+  const el_log *log;
+} el_chooser_setup;
 
-/* Opens the router of the options, if there is one; the step and the registry are there. */
-el_status el_chooser_open(struct el_engine *e, const el_engine_options *o, el_error *err);
+/* Candidates as a client is told of them; their names are valid until el_chooser_unlist. */
+typedef struct el_candidate_list {
+  int n;
+  el_candidate items[EL_MAX_SCORES];
+  el_entry *entries[EL_MAX_SCORES]; /* references; NULL: the base */
+} el_candidate_list;
+
+el_status el_chooser_open(el_chooser *c, const el_chooser_setup *s, el_error *err);
 /* Its threads are gone; the registry is still there. */
-void el_chooser_close(struct el_engine *e);
+void el_chooser_close(el_chooser *c);
 
+/* What it reads with; the engine's longest sequence is ctx_size. */
+el_choice_limits el_chooser_limits(const el_chooser *c, int ctx_size);
 /* A reference to what prompts are read with; NULL: the base. Any thread. */
-el_entry *el_chooser_reader(struct el_engine *e);
+el_entry *el_chooser_reader(el_chooser *c);
 
 /* Adapters that may be chosen; fills in_router of a list. Any thread. */
-size_t el_chooser_n_adapters(struct el_engine *e);
-void el_chooser_mark(struct el_engine *e, el_adapter_info *list, size_t n);
+size_t el_chooser_n_adapters(el_chooser *c);
+void el_chooser_mark(el_chooser *c, el_adapter_info *list, size_t n);
+/* What is known of an adapter from now on: `n` vectors of its examples, or none. Any thread. */
+el_status el_chooser_put(el_chooser *c, uint64_t id, const char *name, const float *vectors, int n, el_error *err);
+void el_chooser_remove(el_chooser *c, uint64_t id);
 
-/* All rows of a sequence's window have been computed: chooses, and lets it go on, or ends it. Engine thread. */
-void el_chooser_choose(struct el_engine *e, struct el_seq *q);
-/* The adapter that was chosen for a waiting sequence cannot be used: it gets the next one, or the base. False: none was
- * chosen, or the client has been told of it, or there is no other; nothing has changed. Engine thread. */
-bool el_chooser_choose_next(struct el_engine *e, struct el_seq *q, const el_error *why);
-/* A sequence runs with what was chosen: tells its client, if that is still to be done. It may have failed and be gone
- * then. Engine thread. */
-void el_chooser_settle(struct el_engine *e, struct el_seq *q);
+/* The rest is the engine thread's. All rows that the router reads of a prompt have been computed: makes their vector,
+ * [el_router_vector] in `vector`. */
+void el_chooser_read(el_chooser *c, const el_choice *choice, size_t state_floats);
+/* Whom a sequence gets whose prompt has just been read: a reference in *out, NULL: the base. */
+el_status el_chooser_decide(el_chooser *c, el_seq *q, el_entry **out, el_error *err);
+/* Whom it gets instead of the adapter that it has, which cannot be used for the reason `why`; *out as above. False:
+ * nobody was chosen for it, or the client has been told of it, or there is no other; nothing has changed. */
+bool el_chooser_decide_next(el_chooser *c, el_seq *q, const el_error *why, el_entry **out);
+/* The n_scores best as they were when it was decided, without those that have gone meanwhile. */
+void el_chooser_list(const el_chooser *c, const el_choice *choice, el_candidate_list *out);
+void el_chooser_unlist(const el_chooser *c, el_candidate_list *list);
+const char *el_chooser_name_of(const el_chooser *c, const el_entry *entry); /* NULL: the base */
 
 #endif

@@ -129,6 +129,42 @@ static el_status load(el_engine *e, const el_engine_options *o, el_error *err) {
   return EL_OK;
 }
 
+/* What the router reads stays until the other layers have gone on from it, windowed pages too. */
+static void keep_read_pages(el_engine *e, int max_tokens) {
+  el_kv_layout *l = &e->memory.layout;
+  const int n = el_pages_for(max_tokens < e->limits.ctx_size ? max_tokens : e->limits.ctx_size) + 1;
+  if (!l->windowed_per_block || n <= l->most_windowed) return;
+  l->most_windowed = n;
+  const uint64_t most = el_kv_layout_most(l, e->memory.kv.max_blocks) * EL_PAGE_TOKENS;
+  if (most >= (uint64_t)e->limits.ctx_size) return;
+  e->limits.ctx_size = (int)most;
+  el_logf(&e->log, EL_LOG_WARN, "router: what it reads leaves memory for sequences of %d tokens", e->limits.ctx_size);
+}
+
+/* The router of the options, if there is one, and what the step and the memory need for it. */
+static el_status open_router(el_engine *e, const el_engine_options *o, el_error *err) {
+  const char *path = o->router_path;
+  if (!path) return EL_OK;
+  const el_hparams *h = el_model_hparams(e->model);
+  const el_base_id base = {.name = e->name,
+                           .architecture = e->architecture,
+                           .n_layers = h->n_layers,
+                           .n_embd = h->n_embd,
+                           .n_vocab = h->n_vocab,
+                           .fingerprint = el_model_fingerprint(e->model)};
+  const el_chooser_setup setup = {o, &base, e->tokenizer, e->registry, &e->memory, &e->log};
+  el_status status = el_chooser_open(&e->chooser, &setup, err);
+  if (status) return status;
+  const el_features *f = &e->chooser.router->features;
+  if ((status = el_step_taps(e->step, f->taps, f->n_taps, err))) return el_fail_prefix(err, "%s", path);
+  e->limits.choice = el_chooser_limits(&e->chooser, e->limits.ctx_size);
+  keep_read_pages(e, f->max_tokens);
+  e->scheduler.state_floats = (size_t)f->n_taps * (size_t)f->n_embd;
+  el_logf(&e->log, EL_LOG_INFO, "router: reads the first %d tokens of a prompt through %d of %d layers; %s",
+          f->max_tokens, f->taps[f->n_taps - 1], h->n_layers, path);
+  return EL_OK;
+}
+
 static el_status reserve(el_engine *e, const el_engine_options *o, el_pool_setup setup, el_error *err) {
   const el_hparams *h = el_model_hparams(e->model);
   el_budget b;
@@ -192,7 +228,7 @@ static el_status reserve(el_engine *e, const el_engine_options *o, el_pool_setup
   el_speculation_init(&e->speculation, o->speculate);
   e->scheduler.speculation = &e->speculation;
   status = el_draws_new(e->kernels, e->threads, h->n_vocab + EL_MAX_ADDED_TOKENS, max_logits, &e->draws, err);
-  return status ? status : el_chooser_open(e, o, err);
+  return status ? status : open_router(e, o, err);
 }
 
 static el_status start_thread(el_engine *e, el_error *err) {
@@ -283,7 +319,7 @@ void el_engine_close(el_engine *e) {
   }
   el_request_free_all(e);
   el_flows_free(&e->flows);
-  el_chooser_close(e);
+  el_chooser_close(&e->chooser);
   el_readings_free(e->readings);
   el_memory_free(&e->memory);
   el_registry_free(e->registry);
@@ -377,12 +413,12 @@ void el_engine_stats(const el_engine *engine, el_stats *out) {
                     .preemptions = atomic_load(&c->preempted),
                     .draft_tokens = atomic_load(&e->speculation.n_proposed),
                     .draft_tokens_accepted = atomic_load(&e->speculation.n_accepted),
-                    .decisions = atomic_load(&e->chooser.n_choices),
+                    .decisions = atomic_load(&e->chooser.n_decisions),
                     .decisions_base = atomic_load(&e->chooser.n_base),
                     .decisions_resident = atomic_load(&e->chooser.n_resident),
                     .decision_tokens = atomic_load(&e->chooser.n_tokens),
                     .decision_seconds = (double)atomic_load(&e->chooser.ns) * 1e-9,
-                    .adapters_in_router = el_chooser_n_adapters(e),
+                    .adapters_in_router = el_chooser_n_adapters(&e->chooser),
                     .adapters = el_registry_count(e->registry),
                     .adapters_resident = atomic_load(&m->n_resident),
                     .adapter_hits = atomic_load(&m->hits),

@@ -168,10 +168,6 @@ void *el_engine_main(void *arg);
 bool el_loop_turn(el_engine *e);
 /* For the engine thread: something has happened that it does not see. Any thread; no mutex is held. */
 void el_loop_notify(void *engine);
-/* Ends a sequence that waits or runs, with its DONE event. `error` with EL_FINISH_ERROR. */
-void el_loop_finish(el_engine *e, el_seq *q, el_finish how, const el_error *error);
-/* Ends a sequence that waits or runs with an error. */
-void el_loop_fail(el_engine *e, el_seq *q, const el_error *error);
 
 /* Requests as clients see them (request.c). */
 /* A reading: a request with EL_BY_ROUTER that ends with the vector of its prompt; no client sees it. */

@@ -2,106 +2,15 @@
 #include <errno.h>
 #include <time.h>
 
-#include "adapter/invocation.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/wait.h"
 #include "engine/admission.h"
-#include "engine/engine.h"
+#include "engine/decide.h"
+#include "engine/deliver.h"
 #include "tokenizer/tokenizer.h"
 
-/* ------------------------------------------------------------------ the end */
-
-/* What a sequence that ends has used its adapter for. */
-static void count_usage(const el_seq *q) {
-  if (!q->adapter || el_seq_chooses(q)) return;
-  el_usage *u = q->adapter->usage;
-  if (q->n_reached >= q->n_prompt) atomic_fetch_add(&u->prompt_tokens, (uint64_t)q->n_prompt);
-  atomic_fetch_add(&u->generated_tokens, (uint64_t)el_seq_n_new(q));
-  atomic_store(&u->last_used, (int_fast64_t)time(NULL));
-}
-
-static el_event_token token_of(const el_seq *q, const el_drawn *d) {
-  if (!q->logprobs) return (el_event_token){.id = d->token};
-  return (el_event_token){.id = d->token, .logprob = d->logprob, .top = d->top, .n_top = (size_t)q->n_top};
-}
-
-/* end: the token that ended it; NULL: none did. */
-static void finish(el_engine *e, el_seq *q, el_finish how, const el_error *error, const el_drawn *end) {
-  el_scheduler_remove(&e->scheduler, q);
-  count_usage(q);
-  el_speculation_end(&e->speculation, q);
-  el_registry_put(e->registry, q->adapter);
-  q->adapter = NULL;
-  if (q->choice && q->choice->on_vector) q->choice->on_vector(q->choice->vector_user, NULL);
-  el_stop_push(&q->stop, NULL, 0, true); /* out of memory: what is held back is lost, the request ends all the same */
-  if (how == EL_FINISH_LENGTH && q->stop.matched) how = EL_FINISH_STOP;
-  uint64_t now = el_now_ns(), first = q->first_ns ? q->first_ns : now;
-  el_event event = {.type = EL_EVENT_DONE,
-                    .text = q->stop.n_certain ? q->stop.text.data : "",
-                    .text_len = q->stop.n_certain,
-                    .done = {.token = end ? token_of(q, end) : (el_event_token){.id = -1},
-                             .stop_token = end && end->stop_token,
-                             .finish = how,
-                             .stop = how == EL_FINISH_STOP ? q->stop.matched : NULL,
-                             .prompt_tokens = q->n_prompt,
-                             .completion_tokens = el_seq_n_new(q),
-                             .cached_tokens = q->cached_tokens,
-                             .base_tokens = q->adapter_from < q->n_prompt ? q->adapter_from : q->n_prompt,
-                             .not_invoked = q->adapter_from == EL_NOT_INVOKED,
-                             .draft_tokens = q->draft.n_proposed,
-                             .draft_tokens_accepted = q->draft.n_accepted,
-                             .queued_ms = el_ms_between(q->submitted_ns, q->started_ns ? q->started_ns : now),
-                             .load_ms = el_ms_between(q->loading_ns, q->loaded_ns ? q->loaded_ns : now),
-                             .prompt_ms = el_ms_between(q->started_ns, first),
-                             .decode_ms = el_ms_between(q->first_ns, now)}};
-  el_event_done *done = &event.done;
-  if (error) done->error = *error;
-  if (error && q->choice && *q->adapter_name) done->adapter = q->adapter_name;
-  static const char *const how_name[] = {"stop", "length", "cancelled", "error"};
-  el_logf(&e->log, EL_LOG_DEBUG, "request %llu: %s after %d tokens; waited %.1f ms, prompt %.1f ms, generation %.1f ms",
-          (unsigned long long)q->id, how_name[how], done->completion_tokens, done->queued_ms, done->prompt_ms,
-          done->decode_ms);
-  /* Counted before the client hears of it. */
-  if (!q->is_reading)
-    atomic_fetch_add(how == EL_FINISH_CANCELLED ? &e->count.cancelled
-                     : how == EL_FINISH_ERROR   ? &e->count.failed
-                                                : &e->count.done,
-                     1);
-  if (done->not_invoked && (how == EL_FINISH_STOP || how == EL_FINISH_LENGTH)) {
-    atomic_fetch_add(&e->count.not_invoked, 1);
-    el_logf(&e->log, EL_LOG_DEBUG, "request %llu: the base has answered, as the invocation of %s is not in the prompt",
-            (unsigned long long)q->id, q->adapter_name);
-  }
-  atomic_store(&e->count.running, e->scheduler.n_running);
-  el_memory_publish(&e->memory);
-  el_request_deliver_done(e, q, &event);
-}
-
-void el_loop_finish(el_engine *e, el_seq *q, el_finish how, const el_error *error) {
-  finish(e, q, how, error, NULL);
-}
-
-void el_loop_fail(el_engine *e, el_seq *q, const el_error *error) {
-  el_logf(&e->log, EL_LOG_WARN, "request %llu failed: %s", (unsigned long long)q->id, error->message);
-  el_loop_finish(e, q, EL_FINISH_ERROR, error);
-}
-
 /* ------------------------------------------------------------------ results */
-
-/* Delivers an event with the text that is certain; false: the sequence has failed and is gone. */
-static bool deliver(el_engine *e, el_seq *q, el_event *event) {
-  event->text = q->stop.n_certain ? q->stop.text.data : "";
-  event->text_len = q->stop.n_certain;
-  if (!el_request_deliver(e, q, event)) {
-    el_error error;
-    el_fail(&error, EL_ERR_NO_MEMORY, "out of memory for events that wait to be taken");
-    el_loop_fail(e, q, &error);
-    return false;
-  }
-  el_stop_taken(&q->stop);
-  return true;
-}
 
 /* Adds a token's text to what is there; false: the sequence has failed and is gone. */
 static bool push_text(el_engine *e, el_seq *q, int32_t token) {
@@ -112,20 +21,20 @@ static bool push_text(el_engine *e, el_seq *q, int32_t token) {
     return true;
   el_error error;
   el_fail(&error, EL_ERR_NO_MEMORY, "out of memory for the text");
-  el_loop_fail(e, q, &error);
+  el_deliver_failure(e, q, &error);
   return false;
 }
 
 /* What was drawn for a sequence, its next token. False: that was its end, and it is gone. */
 static bool deliver_drawn(el_engine *e, el_seq *q, const el_drawn *d) {
   if (d->status) {
-    el_loop_fail(e, q, &d->error);
+    el_deliver_failure(e, q, &d->error);
     return false;
   }
   if (!q->first_ns) q->first_ns = el_now_ns();
   if (d->ends) {
     if (d->stop_token && q->include_stop && !push_text(e, q, d->token)) return false;
-    finish(e, q, EL_FINISH_STOP, NULL, d);
+    el_deliver_end(e, q, EL_FINISH_STOP, NULL, d);
     return false;
   }
   if (!push_text(e, q, d->token)) return false;
@@ -133,10 +42,10 @@ static bool deliver_drawn(el_engine *e, el_seq *q, const el_drawn *d) {
   q->n_tokens++;
   el_flow_charge(q->flow, 1);
   atomic_fetch_add(&e->count.generated_tokens, 1);
-  el_event event = {.type = EL_EVENT_TOKEN, .token = token_of(q, d)};
-  if (!deliver(e, q, &event)) return false;
+  el_event event = {.type = EL_EVENT_TOKEN, .token = el_deliver_token(q, d)};
+  if (!el_deliver_event(e, q, &event)) return false;
   if (!q->stop.matched && !d->complete && el_seq_n_new(q) < q->max_new) return true;
-  el_loop_finish(e, q, q->stop.matched || d->complete ? EL_FINISH_STOP : EL_FINISH_LENGTH, NULL);
+  el_deliver_end(e, q, q->stop.matched || d->complete ? EL_FINISH_STOP : EL_FINISH_LENGTH, NULL, NULL);
   return false;
 }
 
@@ -145,11 +54,11 @@ static bool deliver_embedding(el_engine *e, el_seq *q) {
   el_error error;
   if (!el_embedding_end(q->embedding)) {
     el_fail(&error, EL_ERR_FORMAT, "the model gave a hidden state that is not finite");
-    el_loop_fail(e, q, &error);
+    el_deliver_failure(e, q, &error);
     return false;
   }
   el_event event = {.type = EL_EVENT_EMBEDDING, .embedding = {q->embedding->vector, (size_t)q->embedding->n_embd}};
-  return deliver(e, q, &event);
+  return el_deliver_event(e, q, &event);
 }
 
 /* The prompt has been computed, for the first time. False: the sequence is gone. */
@@ -161,11 +70,11 @@ static bool end_prompt(el_engine *e, el_seq *q) {
                                  .n = (size_t)q->n_prompt,
                                  .top = q->prompt_top,
                                  .n_top = (size_t)q->n_prompt_top}};
-    if (!deliver(e, q, &event)) return false;
+    if (!el_deliver_event(e, q, &event)) return false;
   }
   if (q->embedding && !deliver_embedding(e, q)) return false;
   if (q->max_new) return true;
-  el_loop_finish(e, q, EL_FINISH_LENGTH, NULL);
+  el_deliver_end(e, q, EL_FINISH_LENGTH, NULL, NULL);
   return false;
 }
 
@@ -197,7 +106,7 @@ static void take_results(el_engine *e, const el_piece *p, results *r) {
   const el_drawn *drawn = NULL, *failed = NULL;
   if (q && p->layers == EL_ROW_FIRST_LAYERS) {
     q->choice->n_read += p->n;
-    if (q->choice->n_read == q->choice->n) el_chooser_choose(e, q);
+    if (q->choice->n_read == q->choice->n) el_decide(e, q);
     return;
   }
   for (int i = 0; i < p->n; i++) {
@@ -219,7 +128,7 @@ static void take_results(el_engine *e, const el_piece *p, results *r) {
   if (!q) return;
   el_scheduler_computed(&e->scheduler, q, p->n);
   if (failed) {
-    el_loop_fail(e, q, &failed->error);
+    el_deliver_failure(e, q, &failed->error);
     return;
   }
   if (q->choice && q->n_computed >= el_choice_headed(q->choice)) el_choice_drop_states(q->choice);
@@ -276,16 +185,17 @@ static bool run_step(el_engine *e) {
 static void finish_cancelled(el_engine *e, bool all) {
   el_scheduler *s = &e->scheduler;
   for (int i = s->n_running - 1; i >= 0; i--)
-    if (all || atomic_load(&s->running[i]->cancelled)) el_loop_finish(e, s->running[i], EL_FINISH_CANCELLED, NULL);
+    if (all || atomic_load(&s->running[i]->cancelled))
+      el_deliver_end(e, s->running[i], EL_FINISH_CANCELLED, NULL, NULL);
   for (el_seq *q = s->waiting, *next; q; q = next) {
     next = q->next;
-    if (all || atomic_load(&q->cancelled)) el_loop_finish(e, q, EL_FINISH_CANCELLED, NULL);
+    if (all || atomic_load(&q->cancelled)) el_deliver_end(e, q, EL_FINISH_CANCELLED, NULL, NULL);
   }
 }
 
 /* A request cannot have the adapter that it waits for: it gets the router's next choice, or ends with the reason. */
 static void refuse(el_engine *e, el_seq *q, const el_error *error) {
-  if (!el_chooser_choose_next(e, q, error)) el_loop_fail(e, q, error);
+  if (!el_decide_next(e, q, error)) el_deliver_failure(e, q, error);
 }
 
 /* An adapter cannot be loaded. */
@@ -379,7 +289,7 @@ static void fail_stuck(el_engine *e, el_seq *q, const char *what) {
           m->pool.count[EL_USE_KV], m->pool.count[EL_USE_ADAPTER]);
   el_bug(&e->log, "request %llu: %s", (unsigned long long)q->id, error.message);
   el_fail_hidden(&error); /* the figures are everybody's */
-  el_loop_fail(e, q, &error);
+  el_deliver_failure(e, q, &error);
 }
 
 static bool loads(const el_engine *e) {
@@ -397,7 +307,7 @@ static void admit(el_engine *e) {
     if (s->n_running || !s->waiting || loads(e)) break;
     if (!round.refused) fail_stuck(e, s->waiting, "it can neither start nor have its adapter loaded");
   } while (s->waiting);
-  for (int i = s->n_running - 1; i >= 0; i--) el_chooser_settle(e, s->running[i]);
+  for (int i = s->n_running - 1; i >= 0; i--) el_decide_tell(e, s->running[i]);
 }
 
 /* Runs a step. True: there is nothing to do until a load ends or somebody comes. */

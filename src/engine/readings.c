@@ -139,10 +139,8 @@ static void apply(el_readings *x, change *c) {
 /* What the bank knows of an adapter without its examples. */
 static void put_bare(el_engine *e, const known *k) {
   el_error err;
-  pthread_mutex_lock(&e->chooser.mutex);
-  el_status status = el_bank_put(e->chooser.bank, k->id, k->name, NULL, 0, NULL, &err);
-  pthread_mutex_unlock(&e->chooser.mutex);
-  if (status) el_logf(&e->log, EL_LOG_WARN, "adapter %s: cannot be chosen by the router: %s", k->name, err.message);
+  if (el_chooser_put(&e->chooser, k->id, k->name, NULL, 0, &err))
+    el_logf(&e->log, EL_LOG_WARN, "adapter %s: cannot be chosen by the router: %s", k->name, err.message);
 }
 
 static el_record_name file_of(const el_engine *e) {
@@ -164,10 +162,7 @@ static bool put_earlier(el_engine *e, const known *k, const char *path, const el
   if (!vectors || !bytes || bytes % each || bytes / each > EL_MAX_EXAMPLES) return false;
   for (size_t i = 0; i < bytes / sizeof *vectors; i++)
     if (!isfinite(vectors[i])) return false;
-  pthread_mutex_lock(&e->chooser.mutex);
-  el_status status = el_bank_put(e->chooser.bank, k->id, k->name, vectors, (int)(bytes / each), NULL, &err);
-  pthread_mutex_unlock(&e->chooser.mutex);
-  return !status;
+  return !el_chooser_put(&e->chooser, k->id, k->name, vectors, (int)(bytes / each), &err);
 }
 
 /* What a router was trained with tells more than examples. */
@@ -200,10 +195,8 @@ static void look(el_engine *e, known *k, bool fresh) {
 static void drop_gone(el_engine *e) {
   el_readings *x = e->readings;
   size_t n = 0;
-  pthread_mutex_lock(&e->chooser.mutex);
   for (size_t i = 0; i < x->n; i++)
-    if (x->list[i].gone) el_bank_remove(e->chooser.bank, x->list[i].id);
-  pthread_mutex_unlock(&e->chooser.mutex);
+    if (x->list[i].gone) el_chooser_remove(&e->chooser, x->list[i].id);
   pthread_mutex_lock(&x->mutex);
   for (size_t i = 0; i < x->n; i++) {
     if (x->list[i].gone)
@@ -318,9 +311,7 @@ static el_status put(el_engine *e, const known *was, const char *path, const rea
   pthread_mutex_lock(&x->settling);
   const known *k = find(x, was->id);
   if (k && !k->waiting && el_signature_equal(&k->signature, &was->signature)) {
-    pthread_mutex_lock(&e->chooser.mutex);
-    status = el_bank_put(e->chooser.bank, k->id, k->name, r->vectors, r->n_vectors, NULL, err);
-    pthread_mutex_unlock(&e->chooser.mutex);
+    status = el_chooser_put(&e->chooser, k->id, k->name, r->vectors, r->n_vectors, err);
     if (!x->fresh && e->cache_dir) x->fresh = el_record_writer_new(x->earlier);
     if (x->fresh)
       el_record_writer_put(x->fresh, path, &was->signature, r->vectors,

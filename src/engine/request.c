@@ -84,7 +84,7 @@ static el_status find_adapter(el_engine *e, const el_adapter_selection *who, el_
       return EL_OK;
     case EL_BY_SCALES:
       return who->scales.n ? el_registry_combine(e->registry, who->scales.list, who->scales.n, out, err) : EL_OK;
-    case EL_BY_ROUTER: *out = el_chooser_reader(e); return EL_OK;
+    case EL_BY_ROUTER: *out = el_chooser_reader(&e->chooser); return EL_OK;
   }
   return el_fail_field(err, EL_ERR_INVALID, "adapter.by", "adapter.by: %d is none of the ways", (int)who->by);
 }
@@ -139,7 +139,7 @@ el_status el_request_submit_reading(el_engine *e, const el_request *request, el_
   q->on_event = ignore;
   q->choice->on_vector = on_vector;
   q->choice->vector_user = user;
-  q->adapter = el_chooser_reader(e);
+  q->adapter = el_chooser_reader(&e->chooser);
   status = enqueue(e, q, request, NULL, err);
   if (!status) return EL_OK;
   el_registry_put(e->registry, q->adapter);
