@@ -215,7 +215,7 @@ el_status el_adapter_add_dir(el_engine *e, const char *dir, size_t *n_added, siz
   el_status status = EL_OK;
   if (!old && !append(d, dir)) status = el_fail(err, EL_ERR_NO_MEMORY, "%s: out of memory", dir);
   if (!status) {
-    if (!e->by_hand) status = el_upkeep_start(e, err);
+    if (!e->by_hand) status = el_upkeep_start(e, el_adapter_rescan, err);
     if (!status) status = scan(e, i, true, &sum, &e->upkeep.said_unsure, err);
     if (status && !old) free(d->paths[--d->n]);
   }

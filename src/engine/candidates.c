@@ -4,15 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/tuning.h"
+
 enum {
-  NUCLEUS_TRY = 128, /* top-p first looks at this many: of rows that say something they most often hold the mass */
-  SAMPLE = 8,        /* of other rows, one chunk of so many tells how far it must look */
-  BUCKETS = 512,     /* of distances */
-  FEW = 256          /* so many are not put into buckets first */
+  BUCKETS = 512, /* of distances */
+  FEW = 256      /* so many are not put into buckets first */
 };
-#define FLAT 6.0         /* a mass, where the largest weight is 1, that the first few hardly have most of */
 #define PER_BUCKET 16.0f /* buckets of a distance of 1: exact, as it is a power of two */
-#define MARGIN 1.25      /* by which the sample may be wrong */
 
 /* What stays: distance < limit, and the first `ties` of those at the limit. */
 typedef struct cut {
@@ -260,8 +258,8 @@ static void estimate(el_candidates *c, double tail, float *from, float *to) {
   double sum = 0;
   int n_chunks = 0;
   memset(c->hist, 0, sizeof *c->hist * BUCKETS);
-  for (int begin = SAMPLE / 2 * EL_LOGIT_CHUNK; begin + EL_LOGIT_CHUNK <= c->n_vocab;
-       begin += SAMPLE * EL_LOGIT_CHUNK) {
+  for (int begin = EL_NUCLEUS_SAMPLE / 2 * EL_LOGIT_CHUNK; begin + EL_LOGIT_CHUNK <= c->n_vocab;
+       begin += EL_NUCLEUS_SAMPLE * EL_LOGIT_CHUNK) {
     c->kernels->row_exp(c->x + begin, EL_LOGIT_CHUNK, c->max, 1.0f, weights, NULL);
     for (int i = 0; i < EL_LOGIT_CHUNK; i++) below[i] = c->max - c->x[begin + i];
     add_to_buckets(c->hist, below, weights, EL_LOGIT_CHUNK);
@@ -269,9 +267,9 @@ static void estimate(el_candidates *c, double tail, float *from, float *to) {
   }
   tail *= (double)n_chunks * EL_LOGIT_CHUNK / c->n_vocab;
   int b = BUCKETS - 1;
-  while (b > 0 && sum + c->hist[b] <= tail / MARGIN) sum += c->hist[b--];
+  while (b > 0 && sum + c->hist[b] <= tail / EL_NUCLEUS_MARGIN) sum += c->hist[b--];
   *to = end_of_bucket(b);
-  while (b > 0 && sum <= tail * MARGIN) sum += c->hist[b--];
+  while (b > 0 && sum <= tail * EL_NUCLEUS_MARGIN) sum += c->hist[b--];
   *from = (float)b / PER_BUCKET;
 }
 
@@ -284,8 +282,8 @@ void el_candidates_top_p(el_candidates *c, float p) {
   } else {
     const double total = weigh_row(c, 1.0f);
     target = (double)p * total;
-    if (total < FLAT) list_within(c, reach(c, NUCLEUS_TRY));
-    mass = total < FLAT ? weigh_list(c, 1.0f) : 0;
+    if (total < EL_NUCLEUS_FLAT) list_within(c, reach(c, EL_NUCLEUS_TRY));
+    mass = total < EL_NUCLEUS_FLAT ? weigh_list(c, 1.0f) : 0;
     if (mass < target) {
       estimate(c, total - target, &from, &to);
       list_within(c, to);

@@ -262,7 +262,7 @@ void el_chooser_read(el_chooser *c, const el_choice *choice, size_t state_floats
 static int pick(const el_chooser *c, const finalists *f) {
   float logits[MAX_RANKED];
   bool resident[MAX_RANKED];
-  int at[MAX_RANKED], n = 0;
+  int at[MAX_RANKED] = {0}, n = 0;
   if (!f->entries[0]) return 0;
   for (int i = 0; i < f->n; i++) {
     if (!f->entries[i]) continue;

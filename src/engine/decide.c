@@ -36,7 +36,7 @@ static bool apply_preset(el_engine *e, el_seq *q, const el_entry *chosen) {
   bool ok = el_seq_apply_preset(q, el_presets_of(e, chosen), schema);
   pthread_mutex_unlock(&e->mutex);
   if (ok) return true;
-  el_constraint_close(e, schema);
+  el_constraint_release(schema);
   el_fail(&error, EL_ERR_NO_MEMORY, "auto: out of memory for the stop strings of a preset");
   el_deliver_failure(e, q, &error);
   return false;

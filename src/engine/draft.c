@@ -2,10 +2,11 @@
 
 #include <string.h>
 
+#include "engine/tuning.h"
+
 enum { OWN_KINDS = 5 };
 
-/* What is usual: measured on answers of small chat models, of all sorts of prompts together. */
-static const float usual[EL_DRAFT_KINDS] = {0.4f, 0.55f, 0.65f, 0.75f, 0.85f, 0.3f, 0.5f, 0.8f};
+static const float usual[EL_DRAFT_KINDS] = EL_DRAFT_USUAL;
 
 /* Of a guess from a place with so many tokens in common. */
 static uint8_t own_kind(int match) {

@@ -11,8 +11,7 @@
 #include "engine/ngram_tables.h"
 
 enum {
-  EL_DRAFT_KINDS = 8,   /* 5 of the own text, 3 of the table */
-  EL_DRAFT_MEMORY = 16, /* guesses of a kind that its share is about a mean of */
+  EL_DRAFT_KINDS = 8, /* 5 of the own text, 3 of the table */
 };
 
 /* A share of guesses, as a running mean that begins at what is usual. */

@@ -30,10 +30,6 @@ struct el_draws {
   int share_from;     /* rows of so many tokens are shared */
 };
 
-/* Where a row has so many tokens and there are fewer rows than threads, they share the passes over it: with fewer
- * tokens waiting for each other takes about as long as is saved. */
-enum { SHARE_FROM = 1 << 16 };
-
 /* ------------------------------------------------------------------ a token */
 
 static el_status pick(el_sampler *s, const el_tokenizer *t, el_seq *q, const float *logits, el_drawn *out) {
@@ -177,7 +173,7 @@ el_status el_draws_new(const el_kernels *k, el_threads *threads, int n_vocab, in
     return el_fail(err, EL_ERR_NO_MEMORY, "drawing: out of memory");
   el_draws *d = memory;
   const int nth = el_threads_count(threads);
-  *d = (el_draws){.threads = threads, .max_logits = max_logits, .share_from = SHARE_FROM};
+  *d = (el_draws){.threads = threads, .max_logits = max_logits, .share_from = EL_DRAW_SHARE_FROM};
   d->samplers = calloc((size_t)nth, sizeof(el_sampler *));
   d->jobs = calloc((size_t)max_logits, sizeof *d->jobs);
   d->drawn = calloc((size_t)max_logits, sizeof *d->drawn);

@@ -44,6 +44,7 @@ typedef struct el_dirs {
 /* The thread that watches them; there is one once there is a directory. */
 typedef struct el_upkeep {
   pthread_t thread;
+  el_status (*rescan)(el_engine *e, el_rescan_result *out, el_error *err); /* looks through all directories */
   bool has_thread;
   int inotify_fd, stop_fd;
   int last_watch, unsettled;
@@ -138,7 +139,9 @@ void el_dirs_free(el_dirs *dirs);
 
 /* Watching directories (upkeep.c). */
 void el_upkeep_init(el_upkeep *u);
-el_status el_upkeep_start(el_engine *e, el_error *err);
+/* rescan: el_adapter_rescan, which is above this. */
+el_status el_upkeep_start(el_engine *e, el_status (*rescan)(el_engine *, el_rescan_result *, el_error *),
+                          el_error *err);
 void el_upkeep_stop(el_engine *e);
 /* Watches a folder for what comes and goes in it; true: it was not watched before, so something may have come already.
  */

@@ -28,9 +28,9 @@
 #include "edgelora.h"
 #include "engine/kv_layout.h"
 #include "engine/prefix.h"
+#include "engine/tuning.h"
 
 enum {
-  EL_PREFIX_SHARE = 4,
   EL_MAX_SIZINGS =
       4 /* loads in a row that found an adapter larger than its room: two are enough while its files stay */
 };

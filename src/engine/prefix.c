@@ -45,20 +45,6 @@ void el_prefix_free(el_prefix *p) {
 
 /* ---------------------------------------------------------------- idle pages */
 
-void el_idle_add(el_idle_pages *idle, uint32_t page) {
-  idle->links[page] = (el_idle_link){idle->newest, EL_NO_PAGE};
-  *(idle->newest == EL_NO_PAGE ? &idle->oldest : &idle->links[idle->newest].newer) = page;
-  idle->newest = page;
-  idle->n++;
-}
-
-void el_idle_remove(el_idle_pages *idle, uint32_t page) {
-  const el_idle_link at = idle->links[page];
-  *(at.older == EL_NO_PAGE ? &idle->oldest : &idle->links[at.older].newer) = at.newer;
-  *(at.newer == EL_NO_PAGE ? &idle->newest : &idle->links[at.newer].older) = at.older;
-  idle->n--;
-}
-
 static void make_idle(el_prefix *p, uint32_t page) {
   el_idle_add(&p->idle, page);
   el_kv_pages_mark(p->kv, page, true);

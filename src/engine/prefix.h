@@ -33,9 +33,10 @@
 
 #include "adapter/registry.h"
 #include "engine/kv_pages.h"
+#include "engine/tuning.h"
 #include "model/model.h"
 
-enum { EL_NO_PAGE = UINT32_MAX, EL_PASSED_SHARE = 4 };
+enum { EL_NO_PAGE = UINT32_MAX };
 
 /* Whom a page is for. */
 typedef struct el_prefix_owner {
@@ -127,7 +128,18 @@ void el_prefix_drop_windowed(el_prefix *p, uint32_t page);
 void el_prefix_evict_windowed(el_prefix *p);
 
 /* For prefix.c and prefix_windowed.c: a page becomes the newest of the idle ones; it is idle no longer. */
-void el_idle_add(el_idle_pages *idle, uint32_t page);
-void el_idle_remove(el_idle_pages *idle, uint32_t page);
+static inline void el_idle_add(el_idle_pages *idle, uint32_t page) {
+  idle->links[page] = (el_idle_link){idle->newest, EL_NO_PAGE};
+  *(idle->newest == EL_NO_PAGE ? &idle->oldest : &idle->links[idle->newest].newer) = page;
+  idle->newest = page;
+  idle->n++;
+}
+
+static inline void el_idle_remove(el_idle_pages *idle, uint32_t page) {
+  const el_idle_link at = idle->links[page];
+  *(at.older == EL_NO_PAGE ? &idle->oldest : &idle->links[at.older].newer) = at.newer;
+  *(at.newer == EL_NO_PAGE ? &idle->newest : &idle->links[at.newer].older) = at.older;
+  idle->n--;
+}
 
 #endif

@@ -122,6 +122,7 @@ el_status el_presets_constraint(el_engine *e, const el_preset *p, unsigned field
   *out = NULL;
   if (!p || !(p->set & fields & EL_PRESET_SCHEMA)) return EL_OK;
   el_constraint_source source = {.type = EL_CONSTRAINT_JSON_SCHEMA, .text = p->schema, .len = strlen(p->schema)};
-  el_status status = el_constraint_open(e, &source, out, err);
+  el_status status = el_constraint_store_open(e->constraints, &source, out, err);
+  if (status && err) err->field = "constraint";
   return status ? el_fail_prefix(err, "the schema that the adapter brings") : EL_OK;
 }

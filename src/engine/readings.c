@@ -283,7 +283,7 @@ static el_status submit(el_engine *e, const char *prompt, reading *r, el_error *
   pthread_mutex_unlock(&r->mutex);
   status = el_request_submit_reading(e, &q, take_vector, r, err);
   if (status) take_vector(r, NULL);
-  el_free(t.tokens);
+  free(t.tokens);
   return status;
 }
 

@@ -112,7 +112,7 @@ el_status el_submit(el_engine *e, const el_request *request, uint64_t *id, el_er
   if (!status && !routed) status = el_presets_tokenizer(e, adapter, &limits.tokenizer, err);
   limits.n_vocab = (int)el_tokenizer_n_vocab(limits.tokenizer);
   if (!status) status = el_seq_new(&r, &limits, &q, err);
-  el_constraint_close(e, schema); /* the sequence has its own */
+  el_constraint_release(schema); /* the sequence has its own */
   if (!status && adapter && !q->choice) {
     snprintf(q->adapter_name, sizeof q->adapter_name, "%s", adapter->name);
     status = el_memory_check(&e->memory, adapter, (uint64_t)(q->n_prompt + q->max_new), EL_PAGE_TOKENS, err);

@@ -4,6 +4,7 @@
 #define EL_ENGINE_SAMPLER_H
 
 #include "base/error.h"
+#include "engine/tuning.h"
 #include "kernels/kernels.h"
 
 /* Limits of a request's parameters; within them nothing overflows a float. */
@@ -31,7 +32,6 @@ el_status el_sampler_pick_among(el_sampler *s, const float *logits, const uint64
 /* The long passes over a row, for threads that share one: what they find is not computed again by the next
  * el_sampler_pick of that row, whose result is the same with and without. First el_sampler_look for all parts, then,
  * when that is done, el_sampler_weigh for all. */
-enum { EL_ROW_PART = 1 << 14 }; /* tokens */
 static inline int el_row_parts(int n_vocab) {
   return (n_vocab + EL_ROW_PART - 1) / EL_ROW_PART;
 }

@@ -15,12 +15,11 @@
 #include "engine/ngram_tables.h"
 #include "engine/seq.h"
 #include "engine/step_cost.h"
+#include "engine/tuning.h"
 
 enum {
   EL_SPECULATE_AUTO = -1, /* of el_engine_options.speculate */
-  EL_SPECULATE_SEQS = 16, /* more never speculate at once: each has a row that pays already */
-  EL_SPECULATE_PROBE = 128,
-  EL_COST_CROWDS = 5 /* step costs are told apart for 1, 2, 3 to 4, 5 to 8 and 9 to 16 sequences */
+  EL_COST_CROWDS = 5      /* step costs are told apart for 1, 2, 3 to 4, 5 to 8 and 9 to 16 sequences */
 };
 
 /* For tests: writes a guess of `most` tokens at most, returns how many. */

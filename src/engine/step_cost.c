@@ -1,17 +1,11 @@
 #include "engine/step_cost.h"
 
+#include "engine/tuning.h"
+
 static const int points[EL_COST_POINTS] = {1, 2, 3, 4, 6, 8, 12, 16, 24, 32};
 
-/* What a row is hoped to cost, as a share of a step of one row: some where weights are read from memory, more than that
- * where they are in caches. */
-#define HOPED_SLOPE 0.12f
-enum {
-  LEVEL_MEMORY = 8,
-  KNOWN = 4 /* steps of a number of rows that tell the level's change from what rows cost */
-};
-
 float el_step_cost_hoped(int rows) {
-  return 1 + HOPED_SLOPE * (float)(rows - 1);
+  return 1 + EL_COST_HOPED_SLOPE * (float)(rows - 1);
 }
 
 void el_step_cost_init(el_step_cost *c) {
@@ -48,7 +42,7 @@ static void fill(el_step_cost *c) {
     }
     last = i;
   }
-  float slope = unit * HOPED_SLOPE;
+  float slope = unit * EL_COST_HOPED_SLOPE;
   if (last > first) slope = (c->shape[last] - c->shape[first]) / (float)(points[last] - points[first]);
   if (slope < 0) slope = 0;
   for (int k = last + 1; k < EL_COST_POINTS; k++)
@@ -68,9 +62,9 @@ void el_step_cost_learn(el_step_cost *c, int rows, double ns) {
   double times = ns / (c->level * (double)el_step_cost_of(c, rows));
   if (times > 2) times = 2;
   if (times < 0.5) times = 0.5;
-  const bool known = c->n[near] >= KNOWN;
+  const bool known = c->n[near] >= EL_COST_KNOWN;
   if (part < 0.75f) learn_point(c, i, (float)times, 1 - part);
   if (part > 0.25f) learn_point(c, i + 1, (float)times, part);
-  if (known) c->level *= 1 + (times - 1) / LEVEL_MEMORY;
+  if (known) c->level *= 1 + (times - 1) / EL_COST_LEVEL_MEMORY;
   fill(c);
 }

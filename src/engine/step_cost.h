@@ -15,7 +15,6 @@
 enum {
   EL_COST_ROWS = 32, /* more are not told apart */
   EL_COST_POINTS = 10,
-  EL_COST_MEMORY = 24, /* steps that a shape's point is about a mean of */
 };
 
 typedef struct el_step_cost {

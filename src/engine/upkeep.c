@@ -106,7 +106,7 @@ static uint64_t look(el_engine *e) {
   el_upkeep *u = &e->upkeep;
   uint64_t begin = el_now_ns();
   el_error err;
-  bool failed = el_adapter_rescan(e, NULL, &err) != EL_OK;
+  bool failed = u->rescan(e, NULL, &err) != EL_OK;
   if (failed && !u->said_failed) el_logf(&e->log, EL_LOG_WARN, "%s", err.message);
   u->said_failed = failed;
   return el_now_ns() - begin;
@@ -150,9 +150,11 @@ static void *thread_main(void *arg) {
   return NULL;
 }
 
-el_status el_upkeep_start(el_engine *e, el_error *err) {
+el_status el_upkeep_start(el_engine *e, el_status (*rescan)(el_engine *, el_rescan_result *, el_error *),
+                          el_error *err) {
   el_upkeep *u = &e->upkeep;
   if (u->has_thread) return EL_OK;
+  u->rescan = rescan;
   u->stop_fd = eventfd(0, EFD_CLOEXEC);
   u->inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
   if (u->inotify_fd < 0)
