@@ -65,8 +65,8 @@ void el_chooser_close(el_chooser *c) {
   free(c->allowed);
 }
 
-el_choice_limits el_chooser_limits(const el_chooser *c, int ctx_size) {
-  return (el_choice_limits){c->router, c->lead, c->n_lead, ctx_size};
+el_decision_limits el_chooser_limits(const el_chooser *c, int ctx_size) {
+  return (el_decision_limits){c->router, c->lead, c->n_lead, ctx_size};
 }
 
 el_entry *el_chooser_reader(el_chooser *c) {
@@ -124,13 +124,13 @@ const char *el_chooser_name_of(const el_chooser *c, const el_entry *entry) {
 /* Which of the bank a request allows, one of its candidates after the other. Mutex held. */
 typedef struct scope {
   el_chooser *c;
-  const el_choice *choice;
+  const el_decision *decision;
 } scope;
 
 static void allow(void *user, uint64_t id, const char *name) {
   scope *s = user;
   size_t at = el_bank_find(s->c->bank, id);
-  if (at != SIZE_MAX && el_choice_allows(s->choice, name)) s->c->allowed[at] = true;
+  if (at != SIZE_MAX && el_decision_allows(s->decision, name)) s->c->allowed[at] = true;
 }
 
 /* Room for the logits of n adapters and the base; false: out of memory. */
@@ -148,14 +148,14 @@ static bool reserve(el_chooser *c, size_t n) {
 
 /* The logit of every adapter in the bank, and the base's after them; those that the request does not allow have none.
  * Mutex held. */
-static bool score(el_chooser *c, const el_choice *choice) {
+static bool score(el_chooser *c, const el_decision *decision) {
   size_t n = el_bank_count(c->bank);
   if (!reserve(c, n)) return false;
   el_bank_logits(c->bank, c->vector, c->logits, &c->logits[n]);
-  if (choice->n_candidates) {
+  if (decision->n_candidates) {
     memset(c->allowed, 0, n * sizeof *c->allowed);
-    el_registry_each(c->registry, allow, &(scope){c, choice});
-    c->allowed[n] = el_choice_allows(choice, c->base_name);
+    el_registry_each(c->registry, allow, &(scope){c, decision});
+    c->allowed[n] = el_decision_allows(decision, c->base_name);
     for (size_t i = 0; i <= n; i++)
       if (!c->allowed[i]) c->logits[i] = -INFINITY;
   }
@@ -165,22 +165,22 @@ static bool score(el_chooser *c, const el_choice *choice) {
 }
 
 /* The best of the bank and the base, whether or not they can be used. False: out of memory. */
-static bool rank(el_chooser *c, el_choice *choice) {
+static bool rank(el_chooser *c, el_decision *decision) {
   size_t best[MAX_RANKED];
   pthread_mutex_lock(&c->mutex);
   size_t n = el_bank_count(c->bank), k = n + 1 < MAX_RANKED ? n + 1 : MAX_RANKED;
   el_ranked *ranking = malloc(k * sizeof *ranking);
-  bool ok = ranking && score(c, choice);
-  choice->n_ranked = 0;
+  bool ok = ranking && score(c, decision);
+  decision->n_ranked = 0;
   if (ok) {
     el_router_top(c->logits, n + 1, k, best);
     for (size_t i = 0; i < k && isfinite(c->logits[best[i]]); i++)
-      ranking[choice->n_ranked++] =
+      ranking[decision->n_ranked++] =
           (el_ranked){.id = best[i] < n ? el_bank_id(c->bank, best[i]) : EL_NO_ID, .logit = c->logits[best[i]]};
   }
   pthread_mutex_unlock(&c->mutex);
   if (!ok) free(ranking);
-  choice->ranking = ok ? ranking : NULL;
+  decision->ranking = ok ? ranking : NULL;
   return ok;
 }
 
@@ -188,13 +188,13 @@ static bool rank(el_chooser *c, el_choice *choice) {
  * as are told of or chosen among (with the base, which is not one of the top_k). False: none is left; *why is about the
  * best one. */
 static bool find_finalists(el_chooser *c, const el_seq *q, finalists *f, el_error *why) {
-  el_choice *choice = q->choice;
-  int most = choice->n_scores > c->top_k ? choice->n_scores : c->top_k + 1, i = 0;
+  el_decision *decision = q->decision;
+  int most = decision->n_scores > c->top_k ? decision->n_scores : c->top_k + 1, i = 0;
   bool refused = false;
   f->n = 0;
-  f->ranks = choice->ranking;
-  for (; i < choice->n_ranked && f->n < most; i++) {
-    el_ranked *r = &choice->ranking[i];
+  f->ranks = decision->ranking;
+  for (; i < decision->n_ranked && f->n < most; i++) {
+    el_ranked *r = &decision->ranking[i];
     el_entry *entry = NULL;
     el_error error;
     if (r->id != EL_NO_ID && !(entry = el_registry_find_id(c->registry, r->id))) continue;
@@ -208,10 +208,11 @@ static bool find_finalists(el_chooser *c, const el_seq *q, finalists *f, el_erro
     }
     r->resident = is_resident(entry);
     f->entries[f->n] = entry;
-    choice->ranking[f->n++] = *r;
+    decision->ranking[f->n++] = *r;
   }
-  memmove(&choice->ranking[f->n], &choice->ranking[i], (size_t)(choice->n_ranked - i) * sizeof *choice->ranking);
-  choice->n_ranked -= i - f->n;
+  memmove(&decision->ranking[f->n], &decision->ranking[i],
+          (size_t)(decision->n_ranked - i) * sizeof *decision->ranking);
+  decision->n_ranked -= i - f->n;
   if (!f->n && !refused)
     el_fail_field(why, EL_ERR_NOT_FOUND, "candidates",
                   "candidates: the router knows none of the adapters that may be chosen");
@@ -222,10 +223,10 @@ static void put_all(const el_chooser *c, const finalists *f) {
   for (int i = 0; i < f->n; i++) el_registry_put(c->registry, f->entries[i]);
 }
 
-void el_chooser_list(const el_chooser *c, const el_choice *choice, el_candidate_list *out) {
+void el_chooser_list(const el_chooser *c, const el_decision *decision, el_candidate_list *out) {
   out->n = 0;
-  for (int i = 0; i < choice->n_ranked && out->n < choice->n_scores; i++) {
-    const el_ranked *r = &choice->ranking[i];
+  for (int i = 0; i < decision->n_ranked && out->n < decision->n_scores; i++) {
+    const el_ranked *r = &decision->ranking[i];
     el_entry *entry = NULL;
     if (r->id != EL_NO_ID && !(entry = el_registry_find_id(c->registry, r->id))) continue; /* it has gone meanwhile */
     out->items[out->n] = (el_candidate){el_chooser_name_of(c, entry), el_router_sigmoid(r->logit), r->resident};
@@ -241,18 +242,19 @@ void el_chooser_unlist(const el_chooser *c, el_candidate_list *list) {
 /* ---------------------------------------------------------------- decision */
 
 static void count(el_chooser *c, const el_seq *q, bool base, bool best) {
-  uint64_t ns = el_now_ns() - q->choice->started_ns;
-  q->choice->ms = (double)ns * 1e-6;
+  uint64_t ns = el_now_ns() - q->decision->started_ns;
+  q->decision->ms = (double)ns * 1e-6;
   atomic_fetch_add(&c->n_decisions, 1);
   atomic_fetch_add(&c->n_base, base);
   atomic_fetch_add(&c->n_resident, !best);
-  atomic_fetch_add(&c->n_tokens, (uint64_t)(q->choice->n - q->n_computed));
+  atomic_fetch_add(&c->n_tokens, (uint64_t)(q->decision->n - q->n_computed));
   atomic_fetch_add(&c->ns, ns);
 }
 
-void el_chooser_read(el_chooser *c, const el_choice *choice, size_t state_floats) {
+void el_chooser_read(el_chooser *c, const el_decision *decision, size_t state_floats) {
   el_pooler_reset(c->pooler);
-  for (int i = choice->n_lead; i < choice->n; i++) el_pooler_add(c->pooler, choice->states + (size_t)i * state_floats);
+  for (int i = decision->n_lead; i < decision->n; i++)
+    el_pooler_add(c->pooler, decision->states + (size_t)i * state_floats);
   el_pooler_get(c->pooler, c->features);
   el_router_embed(c->router, c->features, c->vector);
 }
@@ -283,7 +285,8 @@ static el_entry *take_finalist(const el_chooser *c, finalists *f, int at) {
 
 el_status el_chooser_decide(el_chooser *c, el_seq *q, el_entry **out, el_error *err) {
   finalists f;
-  if (!rank(c, q->choice)) return el_fail(err, EL_ERR_NO_MEMORY, "auto: out of memory for the scores of the adapters");
+  if (!rank(c, q->decision))
+    return el_fail(err, EL_ERR_NO_MEMORY, "auto: out of memory for the scores of the adapters");
   if (!find_finalists(c, q, &f, err)) return err->code;
   int chosen = pick(c, &f);
   const el_entry *entry = f.entries[chosen];
@@ -297,14 +300,14 @@ el_status el_chooser_decide(el_chooser *c, el_seq *q, el_entry **out, el_error *
 }
 
 bool el_chooser_decide_next(el_chooser *c, el_seq *q, const el_error *why, el_entry **out) {
-  el_choice *choice = q->choice;
+  el_decision *decision = q->decision;
   finalists f;
   el_error none;
-  if (!choice || !choice->ranking || !q->adapter) return false;
+  if (!decision || !decision->ranking || !q->adapter) return false;
   int kept = 0;
-  for (int i = 0; i < choice->n_ranked; i++)
-    if (choice->ranking[i].id != q->adapter->id) choice->ranking[kept++] = choice->ranking[i];
-  choice->n_ranked = kept;
+  for (int i = 0; i < decision->n_ranked; i++)
+    if (decision->ranking[i].id != q->adapter->id) decision->ranking[kept++] = decision->ranking[i];
+  decision->n_ranked = kept;
   if (!find_finalists(c, q, &f, &none)) return false;
   *out = take_finalist(c, &f, pick(c, &f));
   el_logf(c->log, EL_LOG_INFO, "request %llu: %s takes the place of %s, which the router had chosen: %s",

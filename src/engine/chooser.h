@@ -57,7 +57,7 @@ el_status el_chooser_open(el_chooser *c, const el_chooser_setup *s, el_error *er
 void el_chooser_close(el_chooser *c);
 
 /* What it reads with; the engine's longest sequence is ctx_size. */
-el_choice_limits el_chooser_limits(const el_chooser *c, int ctx_size);
+el_decision_limits el_chooser_limits(const el_chooser *c, int ctx_size);
 /* A reference to what prompts are read with; NULL: the base. Any thread. */
 el_entry *el_chooser_reader(el_chooser *c);
 
@@ -70,14 +70,14 @@ void el_chooser_remove(el_chooser *c, uint64_t id);
 
 /* The rest is the engine thread's. All rows that the router reads of a prompt have been computed: makes their vector,
  * [el_router_vector] in `vector`. */
-void el_chooser_read(el_chooser *c, const el_choice *choice, size_t state_floats);
+void el_chooser_read(el_chooser *c, const el_decision *decision, size_t state_floats);
 /* Whom a sequence gets whose prompt has just been read: a reference in *out, NULL: the base. */
 el_status el_chooser_decide(el_chooser *c, el_seq *q, el_entry **out, el_error *err);
 /* Whom it gets instead of the adapter that it has, which cannot be used for the reason `why`; *out as above. False:
  * nobody was chosen for it, or the client has been told of it, or there is no other; nothing has changed. */
 bool el_chooser_decide_next(el_chooser *c, el_seq *q, const el_error *why, el_entry **out);
 /* The n_scores best as they were when it was decided, without those that have gone meanwhile. */
-void el_chooser_list(const el_chooser *c, const el_choice *choice, el_candidate_list *out);
+void el_chooser_list(const el_chooser *c, const el_decision *decision, el_candidate_list *out);
 void el_chooser_unlist(const el_chooser *c, el_candidate_list *list);
 const char *el_chooser_name_of(const el_chooser *c, const el_entry *entry); /* NULL: the base */
 

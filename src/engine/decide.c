@@ -9,16 +9,16 @@
 
 /* Tells the client what was decided, once; false: the sequence has failed and is gone. */
 static bool tell(el_engine *e, el_seq *q, const el_entry *chosen) {
-  el_choice *choice = q->choice;
+  el_decision *decision = q->decision;
   el_candidate_list candidates;
-  el_chooser_list(&e->chooser, choice, &candidates);
-  free(choice->ranking);
-  choice->ranking = NULL;
+  el_chooser_list(&e->chooser, decision, &candidates);
+  free(decision->ranking);
+  decision->ranking = NULL;
   el_event event = {.type = EL_EVENT_DECISION,
                     .decision = {.adapter = el_chooser_name_of(&e->chooser, chosen),
                                  .candidates = candidates.items,
                                  .n_candidates = (size_t)candidates.n,
-                                 .ms = choice->ms}};
+                                 .ms = decision->ms}};
   const bool delivered = el_deliver_event(e, q, &event);
   el_chooser_unlist(&e->chooser, &candidates);
   return delivered;
@@ -44,8 +44,8 @@ static bool apply_preset(el_engine *e, el_seq *q, const el_entry *chosen) {
 
 /* The sequence goes on with the base, from where the router's layers ended if it can. */
 static void go_on_with_base(el_engine *e, el_seq *q) {
-  q->choice->goes_on = q->choice->own && !q->adapter;
-  if (!q->choice->goes_on) el_choice_drop_states(q->choice);
+  q->decision->goes_on = q->decision->own && !q->adapter;
+  if (!q->decision->goes_on) el_decision_drop_states(q->decision);
   el_memory_unpin(&e->memory, q->adapter);
   el_registry_put(e->registry, q->adapter);
   q->adapter = NULL;
@@ -66,18 +66,18 @@ static void give(el_engine *e, el_seq *q, el_entry *adapter) {
  * starts before the next step if nothing else is in its way. */
 static void begin_with(el_engine *e, el_seq *q, el_entry *adapter) {
   el_scheduler_remove(&e->scheduler, q);
-  el_choice_drop_states(q->choice);
+  el_decision_drop_states(q->decision);
   give(e, q, adapter); /* instead of what the prompt was read with */
   el_scheduler_add(&e->scheduler, q);
 }
 
 void el_decide(el_engine *e, el_seq *q) {
-  el_choice *choice = q->choice;
-  choice->made = true;
-  el_chooser_read(&e->chooser, choice, e->scheduler.state_floats);
-  if (choice->on_vector) {
-    choice->on_vector(choice->vector_user, e->chooser.vector);
-    choice->on_vector = NULL;
+  el_decision *decision = q->decision;
+  decision->made = true;
+  el_chooser_read(&e->chooser, decision, e->scheduler.state_floats);
+  if (decision->on_vector) {
+    decision->on_vector(decision->vector_user, e->chooser.vector);
+    decision->on_vector = NULL;
     el_deliver_end(e, q, EL_FINISH_LENGTH, NULL, NULL);
     return;
   }
@@ -85,7 +85,7 @@ void el_decide(el_engine *e, el_seq *q) {
   el_entry *entry = NULL;
   if (el_chooser_decide(&e->chooser, q, &entry, &error)) {
     el_deliver_failure(e, q, &error);
-  } else if (choice->only_decide) {
+  } else if (decision->only_decide) {
     if (tell(e, q, entry)) el_deliver_end(e, q, EL_FINISH_LENGTH, NULL, NULL);
   } else if (!apply_preset(e, q, entry)) {
     /* it is gone */
@@ -110,5 +110,5 @@ bool el_decide_next(el_engine *e, el_seq *q, const el_error *why) {
 }
 
 void el_decide_tell(el_engine *e, el_seq *q) {
-  if (q->choice && q->choice->ranking) tell(e, q, q->adapter);
+  if (q->decision && q->decision->ranking) tell(e, q, q->adapter);
 }

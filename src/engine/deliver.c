@@ -21,7 +21,7 @@ void el_deliver_end(el_engine *e, el_seq *q, el_finish how, const el_error *erro
   el_speculation_end(&e->speculation, q);
   el_registry_put(e->registry, q->adapter);
   q->adapter = NULL;
-  if (q->choice && q->choice->on_vector) q->choice->on_vector(q->choice->vector_user, NULL);
+  if (q->decision && q->decision->on_vector) q->decision->on_vector(q->decision->vector_user, NULL);
   el_stop_push(&q->stop, NULL, 0, true); /* out of memory: what is held back is lost, the request ends all the same */
   if (how == EL_FINISH_LENGTH && q->stop.matched) how = EL_FINISH_STOP;
   uint64_t now = el_now_ns(), first = q->first_ns ? q->first_ns : now;
@@ -45,7 +45,7 @@ void el_deliver_end(el_engine *e, el_seq *q, el_finish how, const el_error *erro
                              .decode_ms = el_ms_between(q->first_ns, now)}};
   el_event_done *done = &event.done;
   if (error) done->error = *error;
-  if (error && q->choice && *q->adapter_name) done->adapter = q->adapter_name;
+  if (error && q->decision && *q->adapter_name) done->adapter = q->adapter_name;
   static const char *const how_name[] = {"stop", "length", "cancelled", "error"};
   el_logf(&e->log, EL_LOG_DEBUG, "request %llu: %s after %d tokens; waited %.1f ms, prompt %.1f ms, generation %.1f ms",
           (unsigned long long)q->id, how_name[how], done->completion_tokens, done->queued_ms, done->prompt_ms,

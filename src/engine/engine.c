@@ -157,7 +157,7 @@ static el_status open_router(el_engine *e, const el_engine_options *o, el_error 
   if (status) return status;
   const el_features *f = &e->chooser.router->features;
   if ((status = el_step_taps(e->step, f->taps, f->n_taps, err))) return el_fail_prefix(err, "%s", path);
-  e->limits.choice = el_chooser_limits(&e->chooser, e->limits.ctx_size);
+  e->limits.decision = el_chooser_limits(&e->chooser, e->limits.ctx_size);
   keep_read_pages(e, f->max_tokens);
   e->scheduler.state_floats = (size_t)f->n_taps * (size_t)f->n_embd;
   el_logf(&e->log, EL_LOG_INFO, "router: reads the first %d tokens of a prompt through %d of %d layers; %s",

@@ -105,8 +105,8 @@ static void take_results(el_engine *e, const el_piece *p, results *r) {
   el_seq *q = p->seq;
   const el_drawn *drawn = NULL, *failed = NULL;
   if (q && p->layers == EL_ROW_FIRST_LAYERS) {
-    q->choice->n_read += p->n;
-    if (q->choice->n_read == q->choice->n) el_decide(e, q);
+    q->decision->n_read += p->n;
+    if (q->decision->n_read == q->decision->n) el_decide(e, q);
     return;
   }
   for (int i = 0; i < p->n; i++) {
@@ -131,7 +131,7 @@ static void take_results(el_engine *e, const el_piece *p, results *r) {
     el_deliver_failure(e, q, &failed->error);
     return;
   }
-  if (q->choice && q->n_computed >= el_choice_headed(q->choice)) el_choice_drop_states(q->choice);
+  if (q->decision && q->n_computed >= el_decision_headed(q->decision)) el_decision_drop_states(q->decision);
   if (q->n_computed < q->n_tokens) return;
   if (q->n_tokens == q->n_prompt && !end_prompt(e, q)) return;
   deliver_drawn(e, q, drawn);
@@ -193,7 +193,7 @@ static void finish_cancelled(el_engine *e, bool all) {
   }
 }
 
-/* A request cannot have the adapter that it waits for: it gets the router's next choice, or ends with the reason. */
+/* A request cannot have the adapter that it waits for: it gets the router's next decision, or ends with the reason. */
 static void refuse(el_engine *e, el_seq *q, const el_error *error) {
   if (!el_decide_next(e, q, error)) el_deliver_failure(e, q, error);
 }

@@ -113,7 +113,7 @@ el_status el_submit(el_engine *e, const el_request *request, uint64_t *id, el_er
   limits.n_vocab = (int)el_tokenizer_n_vocab(limits.tokenizer);
   if (!status) status = el_seq_new(&r, &limits, &q, err);
   el_constraint_release(schema); /* the sequence has its own */
-  if (!status && adapter && !q->choice) {
+  if (!status && adapter && !q->decision) {
     snprintf(q->adapter_name, sizeof q->adapter_name, "%s", adapter->name);
     status = el_memory_check(&e->memory, adapter, (uint64_t)(q->n_prompt + q->max_new), EL_PAGE_TOKENS, err);
   }
@@ -137,8 +137,8 @@ el_status el_request_submit_reading(el_engine *e, const el_request *request, el_
   if (status) return status;
   q->is_reading = true;
   q->on_event = ignore;
-  q->choice->on_vector = on_vector;
-  q->choice->vector_user = user;
+  q->decision->on_vector = on_vector;
+  q->decision->vector_user = user;
   q->adapter = el_chooser_reader(&e->chooser);
   status = enqueue(e, q, request, NULL, err);
   if (!status) return EL_OK;

@@ -76,7 +76,7 @@ static uint32_t last_chained(const el_seq *q) {
 /* Positions that need not be computed by this sequence, if others have: all before the first whose logits or hidden
  * state are wanted, or whose state the router wants. */
 static int reusable(const el_seq *q) {
-  if (el_seq_chooses(q)) return q->choice->own && !q->adapter ? q->choice->n_lead : 0;
+  if (el_seq_chooses(q)) return q->decision->own && !q->adapter ? q->decision->n_lead : 0;
   if (q->embedding && el_embedding_next(q->embedding) < q->n_tokens) return el_embedding_next(q->embedding);
   int scored = q->n_prompt_logprobs - 1; /* the first position that still scores a token of the prompt */
   return q->wants_prompt_logprobs && q->n_prompt_logprobs < q->n_prompt ? scored : q->n_tokens - 1;
@@ -172,7 +172,7 @@ void el_scheduler_computed(el_scheduler *s, el_seq *q, int n) {
 
 /* A running sequence lets go of its pages and its adapter. */
 static void release(el_scheduler *s, el_seq *q) {
-  if (q->choice) el_choice_restart(q->choice);
+  if (q->decision) el_decision_restart(q->decision);
   if (s->memory->prefix.windowed)
     el_prefix_release_windowed(&s->memory->prefix, q->windowed + q->windowed_begin, q->windowed_end - q->windowed_begin,
                                false);
@@ -223,7 +223,7 @@ static bool may_scatter(const el_scheduler *s, const el_seq *q) {
   return s->memory->prefix.windowed && !q->alone && !el_loader_n(s->memory->loader);
 }
 
-/* A router's own adapter, with which a prompt is read before the choice, is never an activated one. */
+/* A router's own adapter, with which a prompt is read before the decision, is never an activated one. */
 static int adapter_from(const el_seq *q) {
   return q->adapter ? el_invocation_find(&q->adapter->adapter->invocation, q->tokens, q->n_prompt) : 0;
 }
@@ -396,13 +396,13 @@ static int add_chunk(el_scheduler *s, el_seq *q, el_row_layers layers, int from,
 }
 
 static float *states_at(const el_scheduler *s, const el_seq *q, int i) {
-  return q->choice->states + (size_t)i * s->state_floats;
+  return q->decision->states + (size_t)i * s->state_floats;
 }
 
 static void add_head_rows(el_scheduler *s, const el_piece *p) {
   const el_seq *q = p->seq;
   for (int i = p->from; i < p->from + p->n; i++)
-    s->rows[s->n_rows++] = (el_row){.token = el_choice_token(q->choice, q->tokens, i),
+    s->rows[s->n_rows++] = (el_row){.token = el_decision_token(q->decision, q->tokens, i),
                                     .pos = i,
                                     .pages = q->pages,
                                     .windowed = q->windowed,
@@ -440,7 +440,7 @@ static void reuse_again(el_scheduler *s) {
 
 /* The part of its prompt that a sequence has in the step, as far as there is room. */
 static void add_prompt(el_scheduler *s, el_seq *q, int *rows, int *logits) {
-  const int headed = q->choice ? el_choice_headed(q->choice) : 0;
+  const int headed = q->decision ? el_decision_headed(q->decision) : 0;
   const int base_end = q->adapter && q->adapter_from < q->n_tokens ? q->adapter_from : q->n_tokens;
   int from = q->n_computed;
   if (!admits(s, q, from)) return;
@@ -453,7 +453,7 @@ static void add_prompt(el_scheduler *s, el_seq *q, int *rows, int *logits) {
 /* Rows that a prompt wants before its first token, or the router of it. */
 static int prompt_rows(const el_seq *q) {
   if (!el_seq_chooses(q)) return q->n_tokens - q->n_computed;
-  return q->choice->n - (q->choice->n_read < q->n_computed ? q->n_computed : q->choice->n_read);
+  return q->decision->n - (q->decision->n_read < q->n_computed ? q->n_computed : q->decision->n_read);
 }
 
 /* Divides the rows that are left among those that have prompts to be computed. */
@@ -534,8 +534,8 @@ void el_scheduler_plan(el_scheduler *s) {
     if (q->stalled || generates(q) || !q->flow->want || !*share) continue;
     if (el_seq_chooses(q)) {
       if (!admits(s, q, 0)) continue;
-      if (q->choice->n_read < q->n_computed) q->choice->n_read = q->n_computed;
-      int from = q->choice->n_read, left = q->choice->n - from, n = left < *share ? left : *share;
+      if (q->decision->n_read < q->n_computed) q->decision->n_read = q->n_computed;
+      int from = q->decision->n_read, left = q->decision->n - from, n = left < *share ? left : *share;
       s->pieces[s->n_pieces++] = (el_piece){q, EL_ROW_FIRST_LAYERS, false, adapter_at(q, 0), from, n, 0};
       *share -= n;
       continue;

@@ -164,19 +164,19 @@ static bool copy(el_seq *s, const el_request *r, const el_seq_limits *limits) {
 }
 
 el_status el_seq_new(const el_request *r, const el_seq_limits *limits, el_seq **out, el_error *err) {
-  el_choice *choice = NULL;
+  el_decision *decision = NULL;
   el_embedding *embedding = NULL;
   el_status status = check(r, limits, err);
   if (!status) status = el_embedding_new(r, &limits->embedding, &embedding, err);
-  if (!status && r->adapter.by == EL_BY_ROUTER) status = el_choice_new(r, &limits->choice, &choice, err);
+  if (!status && r->adapter.by == EL_BY_ROUTER) status = el_decision_new(r, &limits->decision, &decision, err);
   el_seq *s = status ? NULL : calloc(1, sizeof *s);
   if (!s) {
-    el_choice_free(choice);
+    el_decision_free(decision);
     el_embedding_free(embedding);
     if (status) return status;
     return el_fail(err, EL_ERR_NO_MEMORY, "request: out of memory");
   }
-  s->choice = choice;
+  s->decision = decision;
   s->embedding = embedding;
   s->tokenizer = limits->tokenizer;
   s->base_tokenizer = limits->tokenizer ? el_tokenizer_base(limits->tokenizer) : NULL;
@@ -212,9 +212,9 @@ el_status el_seq_new(const el_request *r, const el_seq_limits *limits, el_seq **
     el_seq_free(s);
     return el_fail(err, EL_ERR_NO_MEMORY, "request: out of memory");
   }
-  if (choice) {
-    choice->asked = s->sampling;
-    choice->asked_max_new = s->max_new;
+  if (decision) {
+    decision->asked = s->sampling;
+    decision->asked_max_new = s->max_new;
   }
   *out = s;
   return EL_OK;
@@ -224,10 +224,10 @@ bool el_seq_apply_preset(el_seq *s, const el_preset *p, const el_constraint *sch
   unsigned set = p ? p->set & s->preset_fields : 0;
   if (s->preset_fields & EL_PRESET_STOP && !set_stop(s, p ? p->stop : NULL, set & EL_PRESET_STOP ? p->n_stop : 0))
     return false;
-  s->sampling = s->choice->asked;
+  s->sampling = s->decision->asked;
   if (p) el_sampling_apply_preset(&s->sampling, p, set);
   if (set & EL_PRESET_SEED) s->sampling.seed += s->seed_offset;
-  s->max_new = s->choice->asked_max_new; /* what it needs to run is there for so many */
+  s->max_new = s->decision->asked_max_new; /* what it needs to run is there for so many */
   if (set & EL_PRESET_MAX_TOKENS && p->max_tokens < s->max_new) s->max_new = p->max_tokens;
   if (s->preset_fields & EL_PRESET_SCHEMA) {
     el_matcher_end(&s->matcher);
@@ -242,7 +242,7 @@ el_status el_seq_start(el_seq *s, bool speculates, el_error *err) {
   size_t n = (size_t)s->n_prompt + (size_t)s->max_new;
   int32_t *tokens = realloc(s->tokens, sizeof *tokens * n);
   if (tokens) s->tokens = tokens;
-  int n_read = s->choice ? s->choice->n : 0;
+  int n_read = s->decision ? s->decision->n : 0;
   const size_t n_pages = (size_t)el_pages_for((int)n > n_read ? (int)n : n_read);
   s->pages = malloc(sizeof *s->pages * n_pages * 2); /* in one block */
   s->windowed = s->pages ? s->pages + n_pages : NULL;
@@ -255,7 +255,7 @@ el_status el_seq_start(el_seq *s, bool speculates, el_error *err) {
   if (status) return status;
   if (s->constraint) el_matcher_begin(&s->matcher, el_constraint_compiled(s->constraint));
   if (s->embedding) return el_embedding_start(s->embedding, err);
-  return el_seq_chooses(s) ? el_choice_start(s->choice, err) : EL_OK;
+  return el_seq_chooses(s) ? el_decision_start(s->decision, err) : EL_OK;
 }
 
 el_status el_seq_settle_tokens(el_seq *s, el_error *err) {
@@ -287,12 +287,12 @@ void el_seq_end(el_seq *s) {
   free(s->bad_words);
   free(s->lists);
   el_draft_free(&s->draft);
-  el_choice_free(s->choice);
+  el_decision_free(s->decision);
   el_embedding_free(s->embedding);
   el_matcher_end(&s->matcher);
   el_constraint_release(s->constraint);
   s->constraint = NULL;
-  s->choice = NULL;
+  s->decision = NULL;
   s->embedding = NULL;
   s->tokens = NULL;
   s->pages = s->windowed = NULL;

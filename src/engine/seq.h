@@ -7,7 +7,7 @@
 
 #include "adapter/registry.h"
 #include "constraint/store.h"
-#include "engine/choice.h"
+#include "engine/decision.h"
 #include "engine/draft.h"
 #include "engine/embedding.h"
 #include "engine/mailbox.h"
@@ -45,7 +45,8 @@ struct el_seq {
   const char **stop_strings;          /* one block with the strings */
   const el_tokenizer *base_tokenizer; /* NULL: of a simulation */
   const el_tokenizer *tokenizer;      /* its adapter's, or the base's. Of a chosen adapter once it has started */
-  el_choice *choice; /* of an adapter by the router; NULL: none was asked for, or nothing of it is needed any more */
+  el_decision
+      *decision; /* of an adapter by the router; NULL: none was asked for, or nothing of it is needed any more */
   el_embedding *embedding;         /* NULL: text is wanted */
   const el_constraint *constraint; /* a reference; NULL: any text may be generated */
 
@@ -103,7 +104,7 @@ struct el_seq {
 typedef struct el_seq_limits {
   int n_vocab, ctx_size;
   const el_tokenizer *tokenizer;
-  el_choice_limits choice;
+  el_decision_limits decision;
   el_embedding_limits embedding;
 } el_seq_limits;
 
@@ -127,7 +128,7 @@ el_status el_seq_settle_tokens(el_seq *s, el_error *err);
 
 /* Its adapter is still to be chosen. */
 static inline bool el_seq_chooses(const el_seq *s) {
-  return s->choice && !s->choice->made;
+  return s->decision && !s->decision->made;
 }
 
 static inline int el_seq_n_new(const el_seq *s) {
@@ -140,14 +141,14 @@ static inline int el_pages_for(int n_tokens) {
 
 /* Pages for all its tokens, and for those that the router reads. */
 static inline int el_seq_n_pages(const el_seq *s) {
-  int n = el_seq_chooses(s) && s->choice->n > s->n_tokens ? s->choice->n : s->n_tokens;
+  int n = el_seq_chooses(s) && s->decision->n > s->n_tokens ? s->decision->n : s->n_tokens;
   return el_pages_for(n);
 }
 
 /* Tokens that it may need pages for, with the adapter that it has now. */
 static inline uint64_t el_seq_most_tokens(const el_seq *s) {
   if (!el_seq_chooses(s)) return (uint64_t)s->n_prompt + (uint64_t)s->max_new;
-  return (uint64_t)(s->choice->n > s->n_prompt ? s->choice->n : s->n_prompt);
+  return (uint64_t)(s->decision->n > s->n_prompt ? s->decision->n : s->n_prompt);
 }
 
 /* The logits of position `pos` give the log probability of the prompt's next token, which is not known yet. */

@@ -1,4 +1,4 @@
-#include "engine/choice.h"
+#include "engine/decision.h"
 
 #include "adapter/discover.h"
 
@@ -33,7 +33,7 @@ static el_status check(const el_request *r, el_error *err) {
 }
 
 /* The pointers and the strings in one block; false: out of memory. */
-static bool copy_candidates(el_choice *c, const el_request *r) {
+static bool copy_candidates(el_decision *c, const el_request *r) {
   const char *const *candidates = r->adapter.router.candidates;
   const size_t n = r->adapter.router.n_candidates;
   if (!n) return true;
@@ -50,7 +50,7 @@ static bool copy_candidates(el_choice *c, const el_request *r) {
 }
 
 /* The tokens to read: the same as for a table's prompt or an example. */
-static void find_window(el_choice *c, const el_request *r, const el_choice_limits *limits) {
+static void find_window(el_decision *c, const el_request *r, const el_decision_limits *limits) {
   size_t lead = (size_t)limits->n_lead, begin = r->focus_begin, end = r->focus_end ? r->focus_end : r->n_prompt;
   size_t most = (size_t)limits->router->features.max_tokens, first, last;
   if (most > (size_t)limits->ctx_size) most = (size_t)limits->ctx_size;
@@ -62,12 +62,12 @@ static void find_window(el_choice *c, const el_request *r, const el_choice_limit
   c->own = (size_t)c->n_lead == begin && !memcmp(c->lead, r->prompt, begin * sizeof *r->prompt);
 }
 
-el_status el_choice_new(const el_request *r, const el_choice_limits *limits, el_choice **out, el_error *err) {
+el_status el_decision_new(const el_request *r, const el_decision_limits *limits, el_decision **out, el_error *err) {
   if (!limits->router)
     return el_fail_field(err, EL_ERR_INVALID, "adapter.by", "auto: there is no router that could choose an adapter");
   el_status status = check(r, err);
   if (status) return status;
-  el_choice *c = calloc(1, sizeof *c);
+  el_decision *c = calloc(1, sizeof *c);
   if (!c || !copy_candidates(c, r)) {
     free(c);
     return el_fail(err, EL_ERR_NO_MEMORY, "request: out of memory");
@@ -80,7 +80,7 @@ el_status el_choice_new(const el_request *r, const el_choice_limits *limits, el_
   return EL_OK;
 }
 
-void el_choice_free(el_choice *c) {
+void el_decision_free(el_decision *c) {
   if (!c) return;
   free(c->candidates);
   free(c->states);
@@ -88,20 +88,20 @@ void el_choice_free(el_choice *c) {
   free(c);
 }
 
-el_status el_choice_start(el_choice *c, el_error *err) {
+el_status el_decision_start(el_decision *c, el_error *err) {
   const el_features *f = &c->router->features;
   c->states = malloc((size_t)c->n * (size_t)f->n_taps * (size_t)f->n_embd * sizeof *c->states);
   c->started_ns = el_now_ns();
   return c->states ? EL_OK : el_fail(err, EL_ERR_NO_MEMORY, "request: out of memory for the states of %d tokens", c->n);
 }
 
-void el_choice_drop_states(el_choice *c) {
+void el_decision_drop_states(el_decision *c) {
   free(c->states);
   c->states = NULL;
   c->goes_on = false;
 }
 
-bool el_choice_allows(const el_choice *c, const char *name) {
+bool el_decision_allows(const el_decision *c, const char *name) {
   if (!c->n_candidates) return true;
   for (size_t i = 0; i < c->n_candidates; i++) {
     const char *p = c->candidates[i];
