@@ -58,7 +58,7 @@ static bool check_tokenize(el_api_parse *p) {
   return true;
 }
 
-static bool tokenize_text(el_api_parse *p) {
+static bool tokenize_body_text(el_api_parse *p) {
   el_error err;
   el_api_prompt *one = p->out->prompts;
   int32_t *tokens;
@@ -77,7 +77,7 @@ static bool read_tokenize(el_api_parse *p) {
   if (p->messages) return el_api_messages_read(p);
   if (!(p->out->prompts = calloc(1, sizeof *p->out->prompts))) return el_api_no_memory(p);
   p->out->n_prompts = 1;
-  return tokenize_text(p);
+  return tokenize_body_text(p);
 }
 
 /* Token i as part of a list. */
