@@ -10,6 +10,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -24,6 +25,7 @@ pytestmark = [pytest.mark.long, pytest.mark.skipif(not BINARY.exists(), reason="
 
 SERVER = "edgelora serve --adapters adapters --router router.gguf"  # of blocks that start none
 PORT = "8080"
+SECONDS = 300  # that a command may take: a hundred times what the longest takes on an idle machine
 
 MEASURES = "measures for half a minute or more; tests/py/test_cli.py and test_bench_*.py run each of these with small sizes"
 COSTS = "needs what the command before measures; tests/py/test_bench_plan.py has such a file"
@@ -41,6 +43,7 @@ NOT_RUN = {
     "cc example.c $(pkg-config --cflags --libs edgelora)": "needs an installed library; tests/install does this",
     "EDGELORA_MODEL=$(tools/fetch-model) EDGELORA_BIN=$PWD/build/edgelora build/venv/bin/python -m pytest -q tests/py/test_cli.py":
         "runs for a minute; it is how this file is run",
+    "tools/soak.py ...": "runs for half an hour; tools/test tsan has a short one",
     "podman ...": "needs podman and the network; tests/py/test_container.py reads the file",
     "rclone ...": OPERATORS,
     "edgelora serve --config /etc/edgelora/edgelora.yaml": OPERATORS,
@@ -246,10 +249,18 @@ class Place:
 
     def run(self, command):
         """What a command prints."""
-        r = subprocess.run(["bash", "-c", self.here(command.text)], cwd=self.folder, env={**os.environ, "PATH": f"{self.bin}:{os.environ['PATH']}"},
-                           stdin=subprocess.DEVNULL, capture_output=True, timeout=300)
-        assert r.returncode == 0, f"{command.text}\n{(r.stdout + r.stderr).decode(errors='replace')}"
-        return r.stdout.decode()
+        process = subprocess.Popen(["bash", "-c", self.here(command.text)], cwd=self.folder, env={**os.environ, "PATH": f"{self.bin}:{os.environ['PATH']}"},
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+        try:
+            out, err = process.communicate(timeout=SECONDS)
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"{command.text}\nhas not ended after {SECONDS} s; what takes long is listed in NOT_RUN")
+        finally:
+            if process.poll() is None:  # with what it has started
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        assert process.returncode == 0, f"{command.text}\n{(out + err).decode(errors='replace')}"
+        return out.decode()
 
     def stop(self):
         if self.server:
