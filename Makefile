@@ -14,7 +14,7 @@ FUZZ_SECONDS ?= 600
 configure = test -f build/build.ninja || { rm -rf build/meson-private; meson setup build --buildtype=release; }
 
 .DEFAULT_GOAL := build
-.PHONY: build serve model setup test asan tsan faults fuzz bench-peer bench-compare bench-adapters bench-router report paper soak soak-long fuzz-long crowd manual dist deb image install fmt clean help
+.PHONY: build serve model setup test asan tsan faults fuzz bench-peer bench-compare bench-adapters bench-router report paper soak soak-long fuzz-long crowd manual docs dist deb image install fmt clean help
 
 build:
 	@tools/setup --check build
@@ -91,6 +91,12 @@ crowd: build
 manual: build
 	@tools/manual/make.py
 
+# Of the public header.
+docs:
+	@tools/setup docs
+	@mkdir -p build
+	@doxygen tools/Doxyfile
+
 dist:
 	@tools/dist
 
@@ -141,6 +147,7 @@ help:
 	@echo "make crowd      what a client's requests cost beside a thousand slow clients, giants, long prompts and others; ARGS=--help"
 	@echo "make soak       100,000 requests over 1,000 adapters in memory for 20, about 2 minutes; ARGS=--help"
 	@echo "make manual     manual pages and completions anew, of the tables behind --help"
+	@echo "make docs       pages of the public header, build/docs/html/index.html"
 	@echo "make dist       the source of this commit as an archive, build/dist/edgelora-VERSION.tar.gz"
 	@echo "make deb        Debian packages of this commit, build/deb/*.deb, checked by lintian"
 	@echo "make image      the container image, built and tried without a daemon; as root"

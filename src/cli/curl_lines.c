@@ -10,7 +10,7 @@
 enum { MAX_PROMPT = 4096 };
 
 /* The prompt of the adapter's first example; the caller frees it. NULL: there is none. */
-static char *example_prompt(const el_engine *e, const char *name) {
+static char *example_prompt(el_engine *e, const char *name) {
   char **prompts, *copy = NULL;
   size_t n;
   if (el_adapter_examples(e, name, &prompts, &n, NULL)) return NULL;
@@ -30,7 +30,7 @@ static void put_quoted(FILE *out, const char *text) {
 }
 
 /* Whether the model has a chat template; files of base models often have none. */
-static bool model_has_template(const el_engine *e) {
+static bool model_has_template(el_engine *e) {
   el_message hello = {.role = "user", .content = "Hello!"};
   char *text = NULL;
   el_error err;
@@ -56,7 +56,7 @@ static void print_line(FILE *out, const char *url, int with, bool chat, const ch
   free(text);
 }
 
-void el_cli_print_curl_lines(FILE *out, const el_engine *e, const char *url, int with) {
+void el_cli_print_curl_lines(FILE *out, el_engine *e, const char *url, int with) {
   el_model_info info;
   el_engine_info(e, &info);
   fprintf(out, "Open %s in a browser, or ask it, with a line for each adapter:\n", url);

@@ -11,6 +11,6 @@
  * asks the prompt of the last adapter's line. With keys, each line takes the key from the variable KEY. */
 enum { EL_CLI_MAX_CURL_LINES = 20 };
 enum { EL_CLI_WITH_ROUTER = 1, EL_CLI_WITH_KEY = 2 };
-void el_cli_print_curl_lines(FILE *out, const el_engine *e, const char *url, int with);
+void el_cli_print_curl_lines(FILE *out, el_engine *e, const char *url, int with);
 
 #endif

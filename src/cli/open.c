@@ -403,7 +403,7 @@ void el_cli_tell_template(const el_cli_engine *e) {
         "the model's file has no chat template: chats are written as ChatML; --chat-template FILE gives another");
 }
 
-bool el_cli_is_auto(const el_engine *e, const char *name) {
+bool el_cli_is_auto(el_engine *e, const char *name) {
   el_model_info model;
   el_adapter_info *adapter;
   if (!name || strcmp(name, "auto")) return false;

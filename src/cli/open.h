@@ -48,7 +48,7 @@ int el_cli_engine_open(el_cli_engine *e);
 /* Prints a note if the model's file has no chat template, so that chats are written as ChatML. */
 void el_cli_tell_template(const el_cli_engine *e);
 /* Whether this name asks for the router's decision: it is "auto", and neither the base nor an adapter has that name. */
-bool el_cli_is_auto(const el_engine *e, const char *name);
+bool el_cli_is_auto(el_engine *e, const char *name);
 /* Closes the engine and frees what the options hold. */
 void el_cli_engine_close(el_cli_engine *e);
 

@@ -255,17 +255,17 @@ el_status el_adapter_rescan(el_engine *e, el_rescan_result *out, el_error *err) 
 
 /* ------------------------------------------------------------------- listing */
 
-el_status el_adapter_list(const el_engine *e, el_adapter_info **out, size_t *n, el_error *err) {
+el_status el_adapter_list(el_engine *e, el_adapter_info **out, size_t *n, el_error *err) {
   if (!e || !out || !n) return el_fail(err, EL_ERR_INVALID, "adapter list: an argument is NULL");
   el_status status = el_registry_list(e->registry, out, n, err);
-  if (!status) el_chooser_mark(&((el_engine *)e)->chooser, *out, *n); /* for the mutex */
+  if (!status) el_chooser_mark(&e->chooser, *out, *n);
   return status;
 }
 
-el_status el_adapter_list_resident(const el_engine *e, el_adapter_info **out, size_t *n, el_error *err) {
+el_status el_adapter_list_resident(el_engine *e, el_adapter_info **out, size_t *n, el_error *err) {
   if (!e || !out || !n) return el_fail(err, EL_ERR_INVALID, "adapter list: an argument is NULL");
   el_status status = el_registry_list_resident(e->registry, out, n, err);
-  if (!status) el_chooser_mark(&((el_engine *)e)->chooser, *out, *n); /* for the mutex */
+  if (!status) el_chooser_mark(&e->chooser, *out, *n);
   return status;
 }
 
@@ -274,18 +274,18 @@ el_status el_adapter_list_refused(const el_engine *e, el_adapter_refusal **out, 
   return el_registry_list_refused(e->registry, out, n, err);
 }
 
-static el_status get(const el_engine *e, const char *name, uint64_t id, el_adapter_info **out, el_error *err) {
+static el_status get(el_engine *e, const char *name, uint64_t id, el_adapter_info **out, el_error *err) {
   el_status status = el_registry_info(e->registry, name, id, out, err);
-  if (!status) el_chooser_mark(&((el_engine *)e)->chooser, *out, 1); /* for the mutex */
+  if (!status) el_chooser_mark(&e->chooser, *out, 1);
   return status;
 }
 
-el_status el_adapter_get(const el_engine *e, const char *name, el_adapter_info **out, el_error *err) {
+el_status el_adapter_get(el_engine *e, const char *name, el_adapter_info **out, el_error *err) {
   if (!e || !name || !out) return el_fail(err, EL_ERR_INVALID, "adapter: an argument is NULL");
   return get(e, name, 0, out, err);
 }
 
-el_status el_adapter_get_by_id(const el_engine *e, uint64_t id, el_adapter_info **out, el_error *err) {
+el_status el_adapter_get_by_id(el_engine *e, uint64_t id, el_adapter_info **out, el_error *err) {
   if (!e || !out) return el_fail(err, EL_ERR_INVALID, "adapter: an argument is NULL");
   return get(e, NULL, id, out, err);
 }

@@ -383,8 +383,7 @@ void el_constraint_close(el_engine *e, const el_constraint *constraint) {
   el_constraint_release(constraint);
 }
 
-void el_engine_stats(const el_engine *engine, el_stats *out) {
-  el_engine *e = (el_engine *)engine; /* for the mutex */
+void el_engine_stats(el_engine *e, el_stats *out) {
   const el_counters *c = &e->count;
   const el_memory_counters *m = &e->memory.count;
   pthread_mutex_lock(&e->mutex);

@@ -28,7 +28,7 @@ static bool has_prompts(const char *path) {
   return len >= sizeof end - 1 && !strcmp(path + len - (sizeof end - 1), end);
 }
 
-el_status el_adapter_examples(const el_engine *e, const char *name, char ***out, size_t *n, el_error *err) {
+el_status el_adapter_examples(el_engine *e, const char *name, char ***out, size_t *n, el_error *err) {
   if (!e || !name || !out || !n) return el_fail(err, EL_ERR_INVALID, "adapter examples: an argument is NULL");
   el_adapter_info *info;
   el_status status = el_adapter_get(e, name, &info, err);

@@ -166,8 +166,7 @@ static int by_id(const void *x, const void *y) {
   return a->id < b->id ? -1 : a->id > b->id;
 }
 
-el_status el_request_list(const el_engine *engine, el_request_info **out, size_t *n, el_error *err) {
-  el_engine *e = (el_engine *)engine; /* for the mutex */
+el_status el_request_list(el_engine *e, el_request_info **out, size_t *n, el_error *err) {
   if (!e || !out || !n) return el_fail(err, EL_ERR_INVALID, "request list: an argument is NULL");
   uint64_t now = el_now_ns();
   pthread_mutex_lock(&e->mutex);

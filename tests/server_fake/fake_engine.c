@@ -301,7 +301,7 @@ void el_engine_info(const el_engine *e, el_model_info *out) {
                          .n_slots = e->options.n_slots};
 }
 
-void el_engine_stats(const el_engine *engine, el_stats *out) {
+void el_engine_stats(el_engine *engine, el_stats *out) {
   el_engine *e = (el_engine *)engine;
   pthread_mutex_lock(&e->mutex);
   *out = e->stats;
@@ -312,7 +312,7 @@ void el_engine_stats(const el_engine *engine, el_stats *out) {
 /* ---------------------------------------------------------------- adapters */
 
 /* The mutex is held. */
-static fake_adapter *find(const el_engine *e, const char *name) {
+static fake_adapter *find(el_engine *e, const char *name) {
   for (size_t i = 0; i < e->n_adapters; i++)
     if (!strcmp(e->adapters[i].name, name)) return &e->adapters[i];
   return NULL;
@@ -335,7 +335,7 @@ static el_adapter_info *describe(const fake_adapter *a, size_t n) {
   return list;
 }
 
-el_status el_adapter_list(const el_engine *engine, el_adapter_info **out, size_t *n, el_error *err) {
+el_status el_adapter_list(el_engine *engine, el_adapter_info **out, size_t *n, el_error *err) {
   el_engine *e = (el_engine *)engine;
   pthread_mutex_lock(&e->mutex);
   *n = e->n_adapters;
@@ -344,7 +344,7 @@ el_status el_adapter_list(const el_engine *engine, el_adapter_info **out, size_t
   return *out ? EL_OK : el_fail(err, EL_ERR_NO_MEMORY, "out of memory");
 }
 
-el_status el_adapter_list_resident(const el_engine *engine, el_adapter_info **out, size_t *n, el_error *err) {
+el_status el_adapter_list_resident(el_engine *engine, el_adapter_info **out, size_t *n, el_error *err) {
   size_t all, some = 0;
   if (el_adapter_list(engine, out, &all, err)) return EL_ERR_NO_MEMORY;
   for (size_t i = 0; i < all; i++)
@@ -363,7 +363,7 @@ el_status el_adapter_list_refused(const el_engine *engine, el_adapter_refusal **
   return EL_OK;
 }
 
-el_status el_adapter_get(const el_engine *engine, const char *name, el_adapter_info **out, el_error *err) {
+el_status el_adapter_get(el_engine *engine, const char *name, el_adapter_info **out, el_error *err) {
   el_engine *e = (el_engine *)engine;
   pthread_mutex_lock(&e->mutex);
   fake_adapter *a = find(e, name);
@@ -372,7 +372,7 @@ el_status el_adapter_get(const el_engine *engine, const char *name, el_adapter_i
   return *out ? EL_OK : el_fail(err, EL_ERR_NOT_FOUND, "no adapter '%s'", name);
 }
 
-el_status el_adapter_get_by_id(const el_engine *engine, uint64_t id, el_adapter_info **out, el_error *err) {
+el_status el_adapter_get_by_id(el_engine *engine, uint64_t id, el_adapter_info **out, el_error *err) {
   el_engine *e = (el_engine *)engine;
   *out = NULL;
   pthread_mutex_lock(&e->mutex);
@@ -383,7 +383,7 @@ el_status el_adapter_get_by_id(const el_engine *engine, uint64_t id, el_adapter_
 }
 
 /* Who is called "upper" brings two. */
-el_status el_adapter_examples(const el_engine *e, const char *name, char ***out, size_t *n, el_error *err) {
+el_status el_adapter_examples(el_engine *e, const char *name, char ***out, size_t *n, el_error *err) {
   static char first[] = "say it louder", second[] = "and <b>louder</b>";
   char **list = malloc(2 * sizeof *list);
   if (!list) return el_fail(err, EL_ERR_NO_MEMORY, "out of memory");
@@ -470,7 +470,7 @@ static bool known(el_engine *e, const char *name) {
 
 /* ---------------------------------------------------------------- submitting */
 
-static int count(const el_engine *e) {
+static int count(el_engine *e) {
   int n = 0;
   for (running *r = e->list; r; r = r->next) n++;
   return n;
@@ -592,7 +592,7 @@ el_status el_submit(el_engine *e, const el_request *q, uint64_t *id, el_error *e
   return full ? el_fail(err, EL_ERR_BUSY, "the queue is full") : el_fail(err, EL_ERR_CLOSED, "closing");
 }
 
-el_status el_request_list(const el_engine *engine, el_request_info **out, size_t *n, el_error *err) {
+el_status el_request_list(el_engine *engine, el_request_info **out, size_t *n, el_error *err) {
   el_engine *e = (el_engine *)engine;
   pthread_mutex_lock(&e->mutex);
   *n = (size_t)count(e);
@@ -682,7 +682,7 @@ static void emit_vector(el_engine *e, running *r) {
   pthread_mutex_lock(&e->mutex);
 }
 
-static bool is_resident(const el_engine *e, const char *name) {
+static bool is_resident(el_engine *e, const char *name) {
   const fake_adapter *a = find(e, name);
   return a ? a->resident : !strcmp(name, "fake");
 }

@@ -94,7 +94,7 @@ static bool write_adapter_preset(el_buf *out, const el_preset *p, bool limited) 
 
 /* The adapter's examples, to try it with. The prompts may be private, so they are for keys that are not limited.
  * A file with an error gives none; the log says why when the router reads it. */
-static bool write_adapter_examples(const el_engine *engine, const char *name, el_buf *out) {
+static bool write_adapter_examples(el_engine *engine, const char *name, el_buf *out) {
   char **list;
   size_t n, written = 0;
   if (el_adapter_examples(engine, name, &list, &n, NULL)) return el_buf_printf(out, ",\"examples\":[]");
@@ -150,7 +150,7 @@ static bool write_adapter_figures(el_buf *out, const el_adapter_info *a, const e
          el_json_cstring(out, a->description);
 }
 
-static bool write_adapter_row(const el_engine *engine, el_buf *out, const el_adapter_info *a, const el_preset *preset,
+static bool write_adapter_row(el_engine *engine, el_buf *out, const el_adapter_info *a, const el_preset *preset,
                               bool limited) {
   return write_adapter_figures(out, a, el_engine_tokenizer(engine), limited) &&
          write_adapter_preset(out, preset, limited) && (limited || write_adapter_examples(engine, a->name, out)) &&

@@ -100,7 +100,7 @@ static bool write_lora_info(const el_server *s, const el_stats *st, const names 
 }
 
 bool el_vllm_lora_write(const el_server *s, const el_stats *st, el_buf *out) {
-  const el_engine *e = s->options.engine;
+  el_engine *e = s->options.engine;
   names *there = calloc(2, sizeof *there), *coming = there ? there + 1 : NULL;
   el_adapter_info *adapters = NULL;
   el_request_info *requests = NULL;

@@ -27,7 +27,7 @@ size_t el_scales_get(el_scales *s, el_lora_scale all[EL_MAX_COMBINED]) {
 }
 
 /* Like el_adapter_get_by_id, for adapters that the key allows. */
-static el_status get_allowed_adapter(const el_engine *engine, const el_key *key, uint64_t id, el_adapter_info **out,
+static el_status get_allowed_adapter(el_engine *engine, const el_key *key, uint64_t id, el_adapter_info **out,
                                      el_error *err) {
   el_status status = el_adapter_get_by_id(engine, id, out, err);
   if (status || el_key_allows(key, (*out)->name)) return status;
@@ -35,7 +35,7 @@ static el_status get_allowed_adapter(const el_engine *engine, const el_key *key,
   return err->code = EL_ERR_NOT_FOUND;
 }
 
-bool el_scaled_find(const el_engine *engine, el_scales *s, const char *base, const el_key *key, const el_api_request *r,
+bool el_scaled_find(el_engine *engine, el_scales *s, const char *base, const el_key *key, const el_api_request *r,
                     el_scaled *out, el_api_error *e) {
   *out = (el_scaled){0};
   el_lora_scale all[EL_MAX_COMBINED];

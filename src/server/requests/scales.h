@@ -30,7 +30,7 @@ typedef struct el_scaled {
 
 /* Finds the adapters of a request: its own "lora", or the scales for all requests, or the one that its
  * model names (n is 0 then). `key` is the caller's. False: *e. Release *out in any case. */
-bool el_scaled_find(const el_engine *engine, el_scales *s, const char *base, const el_key *key, const el_api_request *r,
+bool el_scaled_find(el_engine *engine, el_scales *s, const char *base, const el_key *key, const el_api_request *r,
                     el_scaled *out, el_api_error *e);
 void el_scaled_release(el_scaled *a);
 
