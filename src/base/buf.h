@@ -1,4 +1,5 @@
-/* A growing byte buffer. Append functions return false when memory is exhausted and then leave it as it was. */
+/* A growing byte buffer. Functions that append return false if memory is exhausted, and then leave
+ * the buffer unchanged. */
 #ifndef EL_BASE_BUF_H
 #define EL_BASE_BUF_H
 
@@ -13,7 +14,7 @@ typedef struct el_buf {
 bool el_buf_reserve(el_buf *b, size_t extra);
 bool el_buf_append(el_buf *b, const void *data, size_t len);
 bool el_buf_printf(el_buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* Drops the first n bytes. */
+/* Removes the first n bytes. */
 void el_buf_consume(el_buf *b, size_t n);
 void el_buf_free(el_buf *b);
 

@@ -1,15 +1,17 @@
-/* JSON when there is no memory left.
+/* JSON when memory runs out.
  *
- * jansson's lexer (2.14) does not notice that the buffer of the token it reads could not grow, and then looks for the
- * closing quote of a string beyond its end: a long string in a request ended the process. So the program gives jansson
- * these functions to allocate with, and parsing sets addresses aside before, which take no memory until they are used:
- * when memory runs out, what is still asked for comes from there, the text ends at once, and the parse has failed.
+ * jansson's lexer (2.14) does not notice if the buffer of the token that it reads could not grow,
+ * and then looks for the closing quote of a string beyond the buffer's end: a long string in a
+ * request ended the process. Therefore the program gives jansson these functions to allocate with,
+ * and reserves addresses before it parses, which take no memory until they are used. When memory
+ * runs out, further requests are served from there, the text ends at once, and the parse fails.
  *
- * Its copies and its texts (json_copy, json_dumps) go on after some of their own failures too, and lack a part of what
- * they should be then; so these are taken only where no memory was refused meanwhile.
+ * jansson's copies and texts (json_copy, json_dumps) also go on after some of their own failures,
+ * and then lack a part of what they should be. So their results are used only if no memory was
+ * refused meanwhile.
  *
- * A library has no business to set the functions of a jansson that others use too; where they are not set, this is
- * json_loadb, json_copy and json_dumps. */
+ * A library must not replace the functions of a jansson that others use too. Where they are not
+ * replaced, the functions below are json_loadb, json_copy and json_dumps. */
 #ifndef EL_BASE_JSON_GUARD_H
 #define EL_BASE_JSON_GUARD_H
 
@@ -22,17 +24,20 @@
 void *el_json_malloc(size_t n);
 void el_json_free(void *p);
 
-/* This thread is about to parse a text of n bytes; false: out of memory, and no end is needed. */
+/* Before this thread parses a text of n bytes. False: out of memory, and el_json_end is not needed.
+ */
 bool el_json_begin(size_t n);
-/* Whether memory has run out since. */
+/* Whether memory has run out since el_json_begin. */
 bool el_json_short(void);
-/* What has been parsed with too little memory must have been released before. */
+/* Ends what el_json_begin began. What was parsed with too little memory must have been released
+ * before. */
 void el_json_end(void);
 
 /* How often these functions have refused memory to this thread. */
 size_t el_json_refused(void);
 
-/* How deep a text's brackets go, whatever else it is: to be asked before anything recurses. */
+/* How deep the brackets of a text go, whatever else it contains; to be checked before anything
+ * recurses. */
 size_t el_json_depth(const char *text, size_t len);
 
 typedef struct el_json_text {
@@ -49,7 +54,7 @@ static inline size_t el_json_more(void *buffer, size_t size, void *text) {
   return n;
 }
 
-/* As json_loadb. *no_memory: that is why there is nothing. */
+/* As json_loadb. *no_memory: whether that is why it failed. */
 static inline json_t *el_json_load(const char *text, size_t n, size_t flags, json_error_t *error, bool *no_memory) {
   el_json_text t = {text, n};
   *no_memory = true;
@@ -70,7 +75,7 @@ static inline char *el_json_dumps(const json_t *v, size_t flags) {
   return NULL;
 }
 
-/* A copy, if no memory was refused since `before`; else NULL, and it is gone. */
+/* Returns a copy if no memory was refused since `before`; else releases it and returns NULL. */
 static inline json_t *el_json_if_whole(json_t *copy, size_t before) {
   if (copy && el_json_refused() == before) return copy;
   json_decref(copy);

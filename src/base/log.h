@@ -1,4 +1,4 @@
-/* Logging: a sink that is passed along, never a global. */
+/* Logging: a sink that is passed along, never a global one. */
 #ifndef EL_BASE_LOG_H
 #define EL_BASE_LOG_H
 
@@ -9,12 +9,13 @@ typedef struct el_log {
   void *user;
 } el_log;
 
-/* One line, whatever the names in it hold: a control character becomes a question mark. */
+/* Logs one line, whatever the names in it contain: control characters become question marks. */
 void el_logf(const el_log *log, el_log_level level, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
-/* Something that cannot be, found where requests, files or the time of things have a say: it is logged as "bug: ...",
- * and the caller goes on without whom it concerns. With EDGELORA_ABORT_ON_BUG in the environment, as tests have it, the
- * process ends here instead. What only our own code decides is asserted. */
+/* Reports what should be impossible, in places where requests, files or timing have an influence.
+ * It is logged as "bug: ...", and the caller goes on without the request or file concerned. With
+ * EDGELORA_ABORT_ON_BUG in the environment, as in tests, the process ends here instead. What
+ * depends on our own code alone is asserted. */
 void el_bug(const el_log *log, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 #endif
