@@ -46,7 +46,7 @@ static double next_unit(uint64_t *state) {
 }
 
 /* The first place whose cumulative probability is above u. */
-static int place_of(const double *cumulative, int n, double u) {
+static int place_of_draw(const double *cumulative, int n, double u) {
   int low = 0, high = n - 1;
   while (low < high) {
     int middle = (low + high) / 2;
@@ -91,8 +91,9 @@ static double hit_rate_of(const bench *b, const trace *t, const char *policy, si
     if (t->drift_every && i % t->drift_every == 0) drift_popularity(b, s, &rng);
     if (t->scan_every && i % t->scan_every == t->scan_every - 1) scanned = 0;
     /* Among the requests of a scan there are as many of the usual ones. */
-    int adapter = scanned < b->n_adapters && i % 2 ? scanned++
-                                                   : s->order[place_of(s->cumulative, b->n_adapters, next_unit(&rng))];
+    int adapter = scanned < b->n_adapters && i % 2
+                      ? scanned++
+                      : s->order[place_of_draw(s->cumulative, b->n_adapters, next_unit(&rng))];
     el_cache_item *item = &s->items[adapter];
     el_cache_use(&cache, item);
     if (item->resident) {

@@ -16,7 +16,7 @@ typedef struct figures {
   double step_ms, kv_mb;
 } figures;
 
-static int longest_context(const el_batch_options *o) {
+static int longest_that_fits(const el_batch_options *o) {
   int most = 0;
   for (size_t i = 0; i < o->contexts.n; i++) most = o->contexts.items[i] > most ? o->contexts.items[i] : most;
   return most;
@@ -29,7 +29,7 @@ static unsigned char *page_at(el_batch_alone *c, int sequence, int i) {
 }
 
 static void fill_contexts(el_batch_alone *c) {
-  const int context = longest_context(c->asked), n = context < FILLED ? context : FILLED,
+  const int context = longest_that_fits(c->asked), n = context < FILLED ? context : FILLED,
             n_pages = (n + EL_PAGE_TOKENS - 1) / EL_PAGE_TOKENS;
   for (int pos = 0, k; pos < n; pos += k) {
     for (k = 0; k < c->step_rows && pos + k < n; k++)
@@ -97,7 +97,7 @@ static bool report_context(el_batch_alone *c, int npl, int context) {
 
 int el_batch_contexts(const el_batch_options *o) {
   el_batch_alone c;
-  int code = el_batch_alone_open(&c, o, longest_context(o) + o->ntg);
+  int code = el_batch_alone_open(&c, o, longest_that_fits(o) + o->ntg);
   if (code < 0) {
     fill_contexts(&c);
     if (!o->json)

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool read_text(const char *path, char *out, size_t size) {
+static bool read_sysfs(const char *path, char *out, size_t size) {
   FILE *f = fopen(path, "re");
   if (!f) return false;
   bool ok = fgets(out, (int)size, f) != NULL;
@@ -14,9 +14,9 @@ static bool read_text(const char *path, char *out, size_t size) {
   return ok;
 }
 
-static bool read_number(const char *path, double *out) {
+static bool read_counter(const char *path, double *out) {
   char text[40], *end;
-  if (!read_text(path, text, sizeof text)) return false;
+  if (!read_sysfs(path, text, sizeof text)) return false;
   *out = strtod(text, &end);
   return end != text && *out >= 0 && *out < 1e18;
 }
@@ -31,10 +31,10 @@ static bool join_path(char out[static 256], const char *folder, const char *name
 static bool add_rapl(el_energy *e, const char *zone) {
   char name[40], path[256];
   el_energy_source s = {.range = 0};
-  if (!join_path(path, zone, "name") || !read_text(path, name, sizeof name) || strncmp(name, "package", 7) != 0)
+  if (!join_path(path, zone, "name") || !read_sysfs(path, name, sizeof name) || strncmp(name, "package", 7) != 0)
     return false;
-  if (!join_path(path, zone, "max_energy_range_uj") || !read_number(path, &s.range)) return false;
-  if (!join_path(s.path, zone, "energy_uj") || !read_number(s.path, &s.last)) return false;
+  if (!join_path(path, zone, "max_energy_range_uj") || !read_counter(path, &s.range)) return false;
+  if (!join_path(s.path, zone, "energy_uj") || !read_counter(s.path, &s.last)) return false;
   e->sources[e->n++] = s;
   return true;
 }
@@ -42,16 +42,16 @@ static bool add_rapl(el_energy *e, const char *zone) {
 /* Watts, or less than 0. */
 static double read_power(const el_energy_source *s) {
   double first, second;
-  if (!read_number(s->path, &first)) return -1;
-  if (!s->other[0]) return first * 1e-6;                                     /* microwatts */
-  return read_number(s->other, &second) ? first * 1e-3 * second * 1e-3 : -1; /* millivolts, milliamperes */
+  if (!read_counter(s->path, &first)) return -1;
+  if (!s->other[0]) return first * 1e-6;                                      /* microwatts */
+  return read_counter(s->other, &second) ? first * 1e-3 * second * 1e-3 : -1; /* millivolts, milliamperes */
 }
 
 /* Its first channel: on boards with several it is that of the whole board (VDD_IN). */
 static bool add_sensor(el_energy *e, const char *folder) {
   char name[40], path[256];
   el_energy_source s = {.range = 0};
-  if (!join_path(path, folder, "name") || !read_text(path, name, sizeof name) || strncmp(name, "ina", 3) != 0)
+  if (!join_path(path, folder, "name") || !read_sysfs(path, name, sizeof name) || strncmp(name, "ina", 3) != 0)
     return false;
   if (!join_path(s.path, folder, "power1_input")) return false;
   if ((s.last = read_power(&s)) < 0) {
@@ -90,7 +90,7 @@ void el_energy_sample(el_energy *e, double now) {
     el_energy_source *s = &e->sources[i];
     double value;
     if (is_rapl(e)) {
-      if (!read_number(s->path, &value)) continue;
+      if (!read_counter(s->path, &value)) continue;
       e->joules += (value >= s->last ? value - s->last : value + s->range - s->last) * 1e-6;
     } else {
       if ((value = read_power(s)) < 0) continue;

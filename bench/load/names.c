@@ -13,14 +13,14 @@ static size_t hash_name(const char *name) {
 }
 
 /* The slot of an equal name, or the free one where it would be. */
-static size_t slot_of(const el_load_names *names, const char *name) {
+static size_t slot_of_name(const el_load_names *names, const char *name) {
   size_t mask = names->n_slots - 1, at = hash_name(name) & mask;
   while (names->slots[at] && strcmp(names->items[names->slots[at] - 1], name) != 0) at = (at + 1) & mask;
   return at;
 }
 
 static void put_name(el_load_names *names, size_t place) {
-  size_t at = slot_of(names, names->items[place]);
+  size_t at = slot_of_name(names, names->items[place]);
   if (!names->slots[at]) names->slots[at] = (uint32_t)place + 1;
 }
 
@@ -51,7 +51,7 @@ bool el_load_names_add(el_load_names *names, const char *name, size_t len) {
 
 size_t el_load_names_find(const el_load_names *names, const char *name) {
   if (!names->n_slots) return names->n;
-  uint32_t place = names->slots[slot_of(names, name)];
+  uint32_t place = names->slots[slot_of_name(names, name)];
   return place ? place - 1 : names->n;
 }
 

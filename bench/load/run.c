@@ -141,7 +141,7 @@ static bool sample_process(loop *l) {
 }
 
 /* On a terminal, one line that is written again and again. */
-static void show_progress(loop *l, bool last) {
+static void show_load_progress(loop *l, bool last) {
   el_load_run *r = l->run;
   bool terminal = isatty(STDERR_FILENO);
   double now = now_in(l);
@@ -188,7 +188,7 @@ static void run_load_loop(loop *l) {
     send_due(l);
     if (el_seconds() >= tick) {
       if (!sample_process(l)) stop_without_memory(l);
-      if (r->options->progress) show_progress(l, false);
+      if (r->options->progress) show_load_progress(l, false);
       tick += 1;
     }
     double arrival = next_arrival(l), until = fmin(fmin(arrival, tick), end);
@@ -200,7 +200,7 @@ static void run_load_loop(loop *l) {
   r->seconds = now_in(l);
   if (!sample_process(l)) r->no_memory = true;
   el_load_client_cut(l->client);
-  if (r->options->progress) show_progress(l, true);
+  if (r->options->progress) show_load_progress(l, true);
 }
 
 static double cpu_seconds(void) {

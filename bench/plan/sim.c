@@ -294,7 +294,7 @@ static double seconds_beside_loads(el_sim *s, double seconds) {
 
 /* ---- the step */
 
-static el_cost_step cost_of(const el_scheduler *s) {
+static el_cost_step cost_of_step(const el_scheduler *s) {
   el_cost_step c = {.rows = s->n_rows};
   const el_adapter *last = NULL;
   for (int i = 0; i < s->n_pieces; i++) {
@@ -340,11 +340,11 @@ static void account_step(el_sim *s, double seconds) {
 }
 
 /* False: nothing runs, or it waits for a load. */
-static bool run_step(el_sim *s) {
+static bool simulate_step(el_sim *s) {
   el_scheduler *e = &s->scheduler;
   el_scheduler_plan(e);
   if (!e->n_rows) return false;
-  const el_cost_step cost = cost_of(e);
+  const el_cost_step cost = cost_of_step(e);
   double seconds = seconds_beside_loads(s, el_costs_step(s->o.costs, &cost));
   account_step(s, seconds);
   s->now += seconds;
@@ -404,7 +404,7 @@ static void run_all(el_sim *s) {
     collect_rows(s);
     if (!l->drain && l->duration > 0 && run_time(s) >= l->duration) break;
     el_admission_run(&s->scheduler, (uint64_t)(s->now * 1e9), &ended);
-    if (!run_step(s) && !el_scheduler_unscatter(&s->scheduler) && !sleep_on(s)) break;
+    if (!simulate_step(s) && !el_scheduler_unscatter(&s->scheduler) && !sleep_on(s)) break;
     if (s->status) break;
   }
   cut_off_rest(s);

@@ -7,7 +7,7 @@
 
 /* Fills in "before: " and the rest; the rest alone is the detail. before NULL: only the rest. What
  * does not fit is cut off. */
-static void fill(el_error *err, el_status code, const char *before, const char *fmt, va_list ap) {
+static void fill_error(el_error *err, el_status code, const char *before, const char *fmt, va_list ap) {
   if (!err) return;
   *err->message = 0;
   if (before) snprintf(err->message, sizeof err->message, "%s: ", before);
@@ -20,7 +20,7 @@ static void fill(el_error *err, el_status code, const char *before, const char *
 el_status el_fail(el_error *err, el_status code, const char *fmt, ...) {
   va_list ap;
   va_start(ap, fmt);
-  fill(err, code, NULL, fmt, ap);
+  fill_error(err, code, NULL, fmt, ap);
   va_end(ap);
   return code;
 }
@@ -28,7 +28,7 @@ el_status el_fail(el_error *err, el_status code, const char *fmt, ...) {
 el_status el_fail_about(el_error *err, el_status code, const char *subject, const char *fmt, ...) {
   va_list ap;
   va_start(ap, fmt);
-  fill(err, code, subject, fmt, ap);
+  fill_error(err, code, subject, fmt, ap);
   va_end(ap);
   return code;
 }
@@ -36,7 +36,7 @@ el_status el_fail_about(el_error *err, el_status code, const char *subject, cons
 el_status el_fail_field(el_error *err, el_status code, const char *field, const char *fmt, ...) {
   va_list ap;
   va_start(ap, fmt);
-  fill(err, code, NULL, fmt, ap);
+  fill_error(err, code, NULL, fmt, ap);
   va_end(ap);
   if (err) err->field = field;
   return code;

@@ -55,7 +55,7 @@ static bool start(admission *a, el_seq *q) {
 
 /* What its adapter takes may not have been known when it was submitted, or be another size than then: its files may
  * have changed, or the router has chosen it since. False: it can never start, and has failed. */
-static bool check(admission *a, el_seq *q) {
+static bool check_seq_fits(admission *a, el_seq *q) {
   el_error error;
   if (!q->adapter || !el_memory_check(a->s->memory, q->adapter, el_seq_most_tokens(q), EL_PAGE_TOKENS, &error))
     return true;
@@ -68,19 +68,19 @@ static void check_all(admission *a) {
   a->s->memory->learnt = false;
   for (el_seq *q = a->s->waiting, *next; q; q = next) {
     next = q->next;
-    check(a, q);
+    check_seq_fits(a, q);
   }
 }
 
 /* Looks at one waiting request. */
-static void look(admission *a, el_seq *q) {
+static void look_at_seq(admission *a, el_seq *q) {
   el_memory *m = a->s->memory;
   el_entry *adapter = q->adapter;
   if (!q->seen) {
     q->seen = true;
     el_memory_use(m, adapter);
   }
-  if (!check(a, q)) return;
+  if (!check_seq_fits(a, q)) return;
   if (adapter && !adapter->adapter) {
     el_want want = a->loads ? el_memory_want(m, adapter) : EL_WANT_NO_ROOM;
     el_error error;
@@ -109,6 +109,6 @@ void el_admission_run(el_scheduler *s, uint64_t now_ns, const el_admission_end *
   el_memory_begin(s->memory);
   int window = 2 * s->n_slots;
   el_turns_begin(&s->turns);
-  for (el_seq *q; window-- && (a.starts || a.loads) && (q = el_turns_next(&s->turns));) look(&a, q);
+  for (el_seq *q; window-- && (a.starts || a.loads) && (q = el_turns_next(&s->turns));) look_at_seq(&a, q);
   el_memory_end(s->memory);
 }

@@ -62,7 +62,7 @@ void el_candidates_list(el_candidates *c, const float *x, float max, const uint6
 
 /* --------------------------------------------------------------------- cuts */
 
-static inline uint32_t key_of(float below) {
+static inline uint32_t key_of_distance(float below) {
   uint32_t key;
   memcpy(&key, &below, sizeof key);
   return key;
@@ -82,7 +82,7 @@ static cut cut_at(double *hist, const float *below, const float *weights, const 
     memset(hist, 0, sizeof *hist * n_buckets);
     for (int k = 0; k < n; k++) {
       const int i = band ? band[k] : k;
-      const uint32_t key = key_of(below[i]);
+      const uint32_t key = key_of_distance(below[i]);
       if (key >> above != prefix) continue;
       const uint32_t at = (key >> shift) & mask;
       hist[at] += weights ? (double)weights[i] : 1.0;

@@ -137,7 +137,7 @@ static el_status measure_text(check *c, const char *text, el_error *err) {
   return EL_OK;
 }
 
-static void report(el_printer *p, const check *c, size_t file_bytes, const char *type) {
+static void print_report(el_printer *p, const check *c, size_t file_bytes, const char *type) {
   const double n = c->n ? (double)c->n : 1;
   el_print(p, "  %-12s  %.2f MB as %s, of %.2f MB in its files\n", "memory", (double)c->adapter->bytes * 1e-6, type,
            (double)file_bytes * 1e-6);
@@ -179,7 +179,8 @@ static el_status check_preset(el_printer *p, const check *c, const char *path, e
 }
 
 /* Tokens of its own, and whether its weights are of the same vocabulary. */
-static el_status check_tokens(el_printer *p, const check *c, const el_lora_file *f, const char *path, el_error *err) {
+static el_status check_own_tokens(el_printer *p, const check *c, const el_lora_file *f, const char *path,
+                                  el_error *err) {
   el_tokenizer *own = NULL;
   size_t n = 0, n_passed;
   el_status status = el_own_tokens_read(path, c->tokenizer, el_model_sites(c->model), &own, &n_passed, err);
@@ -220,14 +221,14 @@ el_status el_adapter_check(const el_adapter_check_options *o, const char *path, 
     el_lora_describe(&p, f, path);
     status = check_preset(&p, &c, path, err);
   }
-  if (!status) status = check_tokens(&p, &c, f, path, err);
+  if (!status) status = check_own_tokens(&p, &c, f, path, err);
   if (!status) {
     count_zeros(&c, f);
     status = el_adapter_pack(f, el_model_sites(c.model), el_model_base(c.model), c.kernels, layout, &c.adapter, err);
   }
   el_lora_file_close(f);
   for (int i = 0; i < N_TEXTS && !status; i++) status = measure_text(&c, texts[i], err);
-  if (!status) report(&p, &c, (size_t)signature.file[0].size, o->adapter_type ? o->adapter_type : "q8");
+  if (!status) print_report(&p, &c, (size_t)signature.file[0].size, o->adapter_type ? o->adapter_type : "q8");
   el_adapter_free(c.adapter);
   el_step_free(c.step);
   free(c.kv);

@@ -127,14 +127,14 @@ typedef struct scope {
   const el_decision *decision;
 } scope;
 
-static void allow(void *user, uint64_t id, const char *name) {
+static void allow_adapter(void *user, uint64_t id, const char *name) {
   scope *s = user;
   size_t at = el_bank_find(s->c->bank, id);
   if (at != SIZE_MAX && el_decision_allows(s->decision, name)) s->c->allowed[at] = true;
 }
 
 /* Room for the logits of n adapters and the base; false: out of memory. */
-static bool reserve(el_chooser *c, size_t n) {
+static bool reserve_scores(el_chooser *c, size_t n) {
   if (n < c->cap) return true;
   size_t cap = n + n / 2 + 64;
   float *logits = realloc(c->logits, cap * sizeof *logits);
@@ -148,13 +148,13 @@ static bool reserve(el_chooser *c, size_t n) {
 
 /* The logit of every adapter in the bank, and the base's after them; those that the request does not allow have none.
  * Mutex held. */
-static bool score(el_chooser *c, const el_decision *decision) {
+static bool score_adapters(el_chooser *c, const el_decision *decision) {
   size_t n = el_bank_count(c->bank);
-  if (!reserve(c, n)) return false;
+  if (!reserve_scores(c, n)) return false;
   el_bank_logits(c->bank, c->vector, c->logits, &c->logits[n]);
   if (decision->n_candidates) {
     memset(c->allowed, 0, n * sizeof *c->allowed);
-    el_registry_each(c->registry, allow, &(scope){c, decision});
+    el_registry_each(c->registry, allow_adapter, &(scope){c, decision});
     c->allowed[n] = el_decision_allows(decision, c->base_name);
     for (size_t i = 0; i <= n; i++)
       if (!c->allowed[i]) c->logits[i] = -INFINITY;
@@ -165,12 +165,12 @@ static bool score(el_chooser *c, const el_decision *decision) {
 }
 
 /* The best of the bank and the base, whether or not they can be used. False: out of memory. */
-static bool rank(el_chooser *c, el_decision *decision) {
+static bool rank_adapters(el_chooser *c, el_decision *decision) {
   size_t best[MAX_RANKED];
   pthread_mutex_lock(&c->mutex);
   size_t n = el_bank_count(c->bank), k = n + 1 < MAX_RANKED ? n + 1 : MAX_RANKED;
   el_ranked *ranking = malloc(k * sizeof *ranking);
-  bool ok = ranking && score(c, decision);
+  bool ok = ranking && score_adapters(c, decision);
   decision->n_ranked = 0;
   if (ok) {
     el_router_top(c->logits, n + 1, k, best);
@@ -261,7 +261,7 @@ void el_chooser_read(el_chooser *c, const el_decision *decision, size_t state_fl
 
 /* The base is chosen when it is the best. It does not stand in for a better adapter because it is in memory: it always
  * is. */
-static int pick(const el_chooser *c, const finalists *f) {
+static int pick_finalist(const el_chooser *c, const finalists *f) {
   float logits[MAX_RANKED];
   bool resident[MAX_RANKED];
   int at[MAX_RANKED] = {0}, n = 0;
@@ -285,10 +285,10 @@ static el_entry *take_finalist(const el_chooser *c, finalists *f, int at) {
 
 el_status el_chooser_decide(el_chooser *c, el_seq *q, el_entry **out, el_error *err) {
   finalists f;
-  if (!rank(c, q->decision))
+  if (!rank_adapters(c, q->decision))
     return el_fail(err, EL_ERR_NO_MEMORY, "auto: out of memory for the scores of the adapters");
   if (!find_finalists(c, q, &f, err)) return err->code;
-  int chosen = pick(c, &f);
+  int chosen = pick_finalist(c, &f);
   const el_entry *entry = f.entries[chosen];
   el_logf(c->log, EL_LOG_DEBUG, "request %llu: the router chose %s (%.3f%s), best is %s (%.3f)",
           (unsigned long long)q->id, el_chooser_name_of(c, entry), (double)el_router_sigmoid(f.ranks[chosen].logit),
@@ -309,7 +309,7 @@ bool el_chooser_decide_next(el_chooser *c, el_seq *q, const el_error *why, el_en
     if (decision->ranking[i].id != q->adapter->id) decision->ranking[kept++] = decision->ranking[i];
   decision->n_ranked = kept;
   if (!find_finalists(c, q, &f, &none)) return false;
-  *out = take_finalist(c, &f, pick(c, &f));
+  *out = take_finalist(c, &f, pick_finalist(c, &f));
   el_logf(c->log, EL_LOG_INFO, "request %llu: %s takes the place of %s, which the router had chosen: %s",
           (unsigned long long)q->id, el_chooser_name_of(c, *out), q->adapter->name, why->message);
   return true;

@@ -41,7 +41,7 @@ static int32_t likeliest(el_seq *q, el_sampler *s, const el_tokenizer *t, const 
   return el_matcher_would_take_token(&q->matcher, best, el_token_begins(t, last_token(q))) ? best : -1;
 }
 
-static void allow(uint64_t *mask, const int32_t *tokens, size_t n) {
+static void allow_tokens(uint64_t *mask, const int32_t *tokens, size_t n) {
   for (size_t i = 0; i < n; i++) mask[tokens[i] / 64] |= (uint64_t)1 << tokens[i] % 64;
 }
 
@@ -61,8 +61,8 @@ static void allow_ends(uint64_t *mask, const el_tokenizer *t, const int32_t *end
   size_t n_own;
   const int32_t *own = el_tokenizer_own_ends(t, &n_own);
   for (size_t i = 0; i < n; i++)
-    if (el_tokenizer_is_eog(t, ends[i])) allow(mask, &ends[i], 1);
-  allow(mask, own, n_own);
+    if (el_tokenizer_is_eog(t, ends[i])) allow_tokens(mask, &ends[i], 1);
+  allow_tokens(mask, own, n_own);
 }
 
 el_status el_constrained_pick(el_seq *q, el_sampler *s, const el_tokenizer *t, const float *logits,
@@ -79,7 +79,7 @@ el_status el_constrained_pick(el_seq *q, el_sampler *s, const el_tokenizer *t, c
     size_t n_ends = 0;
     const int32_t *ends = el_matcher_ends(&q->matcher, &n_ends);
     if (!q->ignore_eos) allow_ends(allowed, t, ends, n_ends);
-    allow(allowed, q->lists, q->n_stop_tokens);
+    allow_tokens(allowed, q->lists, q->n_stop_tokens);
   }
   return el_sampler_pick_among(s, logits, allowed, p, q->tokens, q->n_prompt, el_seq_n_known(q), token, err);
 }

@@ -9,7 +9,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 
-static el_status check(const el_request *r, el_error *err) {
+static el_status check_router_request(const el_request *r, el_error *err) {
   const size_t n = r->adapter.router.n_candidates;
   const int n_scores = r->adapter.router.n_scores;
   if (n > EL_MAX_CANDIDATES)
@@ -65,7 +65,7 @@ static void find_window(el_decision *c, const el_request *r, const el_decision_l
 el_status el_decision_new(const el_request *r, const el_decision_limits *limits, el_decision **out, el_error *err) {
   if (!limits->router)
     return el_fail_field(err, EL_ERR_INVALID, "adapter.by", "auto: there is no router that could choose an adapter");
-  el_status status = check(r, err);
+  el_status status = check_router_request(r, err);
   if (status) return status;
   el_decision *c = calloc(1, sizeof *c);
   if (!c || !copy_candidates(c, r)) {

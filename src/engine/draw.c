@@ -32,7 +32,7 @@ struct el_draws {
 
 /* ------------------------------------------------------------------ a token */
 
-static el_status pick(el_sampler *s, const el_tokenizer *t, el_seq *q, const float *logits, el_drawn *out) {
+static el_status pick_token(el_sampler *s, const el_tokenizer *t, el_seq *q, const float *logits, el_drawn *out) {
   const el_sampling sampling = el_seq_sampling(q);
   if (q->constraint) return el_constrained_pick(q, s, t, logits, &sampling, &out->token, &out->error);
   return el_sampler_pick(s, logits, &sampling, q->tokens, q->n_prompt, el_seq_n_known(q), &out->token, &out->error);
@@ -43,7 +43,7 @@ void el_draw_next(el_sampler *s, el_seq *q, const float *logits, el_drawn *out) 
   el_sampler_use(s, (int)el_tokenizer_n_vocab(t));
   out->complete = out->ends = out->stop_token = false;
   out->logprob = 0;
-  out->status = pick(s, t, q, logits, out);
+  out->status = pick_token(s, t, q, logits, out);
   if (out->status) return;
   if (q->logprobs) {
     out->status = el_sampler_score(s, logits, out->token, q->n_top, &out->logprob, out->top, &out->error);
@@ -57,7 +57,7 @@ void el_draw_next(el_sampler *s, el_seq *q, const float *logits, el_drawn *out) 
 }
 
 /* The log probability of the prompt's token that follows position `pos`. */
-static void score(el_sampler *s, el_seq *q, int pos, const float *logits, el_drawn *out) {
+static void score_row(el_sampler *s, el_seq *q, int pos, const float *logits, el_drawn *out) {
   el_token_logprob *top = q->n_prompt_top ? q->prompt_top + (size_t)(pos + 1) * (size_t)q->n_prompt_top : NULL;
   el_sampler_use(s, (int)el_tokenizer_n_vocab(q->tokenizer));
   out->status =
@@ -80,7 +80,7 @@ static void run_job(el_draws *d, el_sampler *s, const job *j) {
   if (el_seq_draws(j->seq, j->pos))
     draw_rows(d, s, j);
   else
-    score(s, j->seq, j->pos, d->logits + (size_t)j->row * d->stride, &d->drawn[j->row]);
+    score_row(s, j->seq, j->pos, d->logits + (size_t)j->row * d->stride, &d->drawn[j->row]);
 }
 
 /* A phase's function: threads take job after job. */
@@ -98,7 +98,7 @@ static bool is_shared(const el_draws *d, const job *j) {
 }
 
 /* Which rows are shared: job i has sampler i, whoever computes a part of it. False: none is. */
-static bool share_rows(el_draws *d) {
+static bool share_rows_by_threads(el_draws *d) {
   d->n_parts = 0;
   if (d->n_jobs >= el_threads_count(d->threads)) return false;
   for (int i = 0; i < d->n_jobs; i++) {
@@ -155,7 +155,7 @@ const el_drawn *el_draws_run(el_draws *d, const el_scheduler *s, const float *lo
   d->logits = logits;
   d->stride = stride;
   atomic_store_explicit(&d->cursor.next, 0, memory_order_relaxed);
-  if (share_rows(d)) {
+  if (share_rows_by_threads(d)) {
     for (int i = 0; i < 2; i++) atomic_store_explicit(&d->parts[i].next, 0, memory_order_relaxed);
     el_threads_run_phases(d->threads, 3, run_shared, d);
   } else if (d->n_jobs > 1) {

@@ -8,7 +8,7 @@
 
 static const char FIELD[] = "embed";
 
-static el_status check(const el_request *r, el_embed pooling, el_error *err) {
+static el_status check_embedding(const el_request *r, el_embed pooling, el_error *err) {
   if (r->embed < EL_EMBED_NONE || r->embed > EL_EMBED_AS_MODEL || r->embed == EL_EMBED_RANK)
     return el_fail_field(err, EL_ERR_INVALID, FIELD, "embed: %d is no way to pool", (int)r->embed);
   if (pooling == EL_EMBED_RANK)
@@ -28,7 +28,7 @@ el_status el_embedding_new(const el_request *r, const el_embedding_limits *limit
   *out = NULL;
   if (r->embed == EL_EMBED_NONE) return EL_OK;
   const el_embed pooling = r->embed == EL_EMBED_AS_MODEL ? el_embed_of_model(limits->pooling) : r->embed;
-  el_status status = check(r, pooling, err);
+  el_status status = check_embedding(r, pooling, err);
   if (status) return status;
   el_embedding *m = calloc(1, sizeof *m);
   if (!m) return el_fail(err, EL_ERR_NO_MEMORY, "request: out of memory");

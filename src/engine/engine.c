@@ -165,7 +165,7 @@ static el_status open_router(el_engine *e, const el_engine_options *o, el_error 
   return EL_OK;
 }
 
-static el_status reserve(el_engine *e, const el_engine_options *o, el_pool_setup setup, el_error *err) {
+static el_status reserve_tables(el_engine *e, const el_engine_options *o, el_pool_setup setup, el_error *err) {
   const el_hparams *h = el_model_hparams(e->model);
   el_budget b;
   el_status status = el_budget_plan(o, h, NULL, e->kernels, &b, err);
@@ -260,7 +260,7 @@ static el_status open_parts(el_engine *e, const el_engine_options *o, el_pool_se
   pthread_sigmask(SIG_SETMASK, &all, &before);
   status = open_threads(e, o, err);
   pthread_sigmask(SIG_SETMASK, &before, NULL);
-  if (status || (status = load(e, o, err)) || (status = reserve(e, o, setup, err))) return status;
+  if (status || (status = load(e, o, err)) || (status = reserve_tables(e, o, setup, err))) return status;
   pthread_sigmask(SIG_SETMASK, &all, &before);
   if (!setup.by_hand) status = start_thread(e, err);
   if (!status && e->chooser.router) status = el_readings_start(e, o->router_path, err);

@@ -54,7 +54,7 @@ static void unlist(el_kv_pages *kv, uint32_t b) {
 }
 
 /* All that holds the block are idle pages. */
-static bool is_idle(const el_kv_pages *kv, uint32_t b) {
+static bool is_idle_block(const el_kv_pages *kv, uint32_t b) {
   const el_kv_block *k = &kv->blocks[b];
   return k->n_idle > 0 && k->n_idle + k->n_free == kv->per_block;
 }
@@ -62,10 +62,10 @@ static bool is_idle(const el_kv_pages *kv, uint32_t b) {
 void el_kv_pages_mark(el_kv_pages *kv, uint32_t page, bool idle) {
   uint32_t b = page / kv->per_block;
   assert(kv->pool->use[b] == EL_USE_KV && (idle || kv->blocks[b].n_idle > 0));
-  kv->n_idle_blocks -= is_idle(kv, b);
+  kv->n_idle_blocks -= is_idle_block(kv, b);
   kv->blocks[b].n_idle += idle ? 1 : -1u;
   kv->n_idle += idle ? 1 : -1u;
-  kv->n_idle_blocks += is_idle(kv, b);
+  kv->n_idle_blocks += is_idle_block(kv, b);
 }
 
 uint32_t el_kv_pages_need(const el_kv_pages *kv, uint64_t n) {
@@ -100,7 +100,7 @@ bool el_kv_pages_take(el_kv_pages *kv, uint32_t *pages, int n) {
     if (kv->partial == EL_NO_BLOCK) add_block(kv);
     uint32_t b = kv->partial;
     el_kv_block *k = &kv->blocks[b];
-    kv->n_idle_blocks -= is_idle(kv, b);
+    kv->n_idle_blocks -= is_idle_block(kv, b);
     pages[i] = k->first;
     k->first = kv->next[k->first];
     if (!--k->n_free) unlist(kv, b);
@@ -120,7 +120,7 @@ void el_kv_pages_give(el_kv_pages *kv, const uint32_t *pages, int n) {
     if (!k->n_free++) list(kv, b);
     kv->n_free++;
     kv->n_used--;
-    kv->n_idle_blocks += is_idle(kv, b);
+    kv->n_idle_blocks += is_idle_block(kv, b);
     if (k->n_free < kv->per_block) continue;
     unlist(kv, b);
     el_pool_give(kv->pool, &b, 1);

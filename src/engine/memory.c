@@ -84,7 +84,7 @@ static void no_longer_idle(el_memory *m, const el_entry *e) {
 }
 
 /* Takes a resident adapter out of memory. */
-static void drop(el_memory *m, el_entry *e, bool evicted) {
+static void drop_adapter(el_memory *m, el_entry *e, bool evicted) {
   assert(e->adapter && !e->n_pins);
   no_longer_idle(m, e);
   el_cache_remove(&m->cache, &e->item, evicted);
@@ -101,7 +101,7 @@ static bool is_unused(const void *user, const el_cache_item *item) {
   return !entry_of(item)->n_pins;
 }
 
-static bool is_idle(const void *user, const el_cache_item *item) {
+static bool is_idle_adapter(const void *user, const el_cache_item *item) {
   return !entry_of(item)->n_pins && !entry_of(item)->kept;
 }
 
@@ -119,11 +119,11 @@ static bool pages_go_first(const el_memory *m) {
 }
 
 /* Evicts an idle page or an adapter that is not held; false: there is neither. */
-static bool evict(el_memory *m) {
+static bool evict_one(el_memory *m) {
   const bool pages = el_prefix_n_idle(&m->prefix) > 0;
   el_cache_item *item = pages && pages_go_first(m) ? NULL : el_cache_victim(&m->cache, is_not_held, m);
   if (item)
-    drop(m, entry_of(item), true);
+    drop_adapter(m, entry_of(item), true);
   else if (pages)
     el_prefix_evict(&m->prefix);
   else
@@ -155,7 +155,7 @@ static uint64_t idle_page_blocks(const el_memory *m) {
 static bool make_free(el_memory *m, uint32_t n) {
   if (n > m->pool.count[EL_USE_FREE] + idle_page_blocks(m) + evictable(m)) return false;
   while (m->pool.count[EL_USE_FREE] < n)
-    if (!evict(m)) return miscounted(m, "blocks that may be evicted are not found");
+    if (!evict_one(m)) return miscounted(m, "blocks that may be evicted are not found");
   return true;
 }
 
@@ -174,7 +174,7 @@ static bool make_free_pages(el_memory *m, uint64_t n, uint64_t n_windowed) {
     if (wanted == UINT64_MAX) {
       if (!el_prefix_n_idle(&m->prefix)) return miscounted(m, "idle pages are not found");
       el_prefix_evict(&m->prefix); /* pages have all the blocks that they may have */
-    } else if (!evict(m)) {
+    } else if (!evict_one(m)) {
       return miscounted(m, "blocks for pages are not found");
     }
   }
@@ -238,8 +238,8 @@ void el_memory_free(el_memory *m) {
   m->held = 0;
   m->admission++;
   while (m->prefix.kv && el_prefix_n_idle(&m->prefix)) el_prefix_evict(&m->prefix);
-  for (el_cache_item *item; m->pool.base && (item = el_cache_victim(&m->cache, is_idle, m));)
-    drop(m, entry_of(item), false);
+  for (el_cache_item *item; m->pool.base && (item = el_cache_victim(&m->cache, is_idle_adapter, m));)
+    drop_adapter(m, entry_of(item), false);
   el_loader_free(m->loader);
   el_prefix_free(&m->prefix);
   el_kv_pages_free(&m->kv);
@@ -257,7 +257,7 @@ void el_memory_begin(el_memory *m) {
 
 void el_memory_end(el_memory *m) {
   if (m->keeps_idle) return;
-  for (el_cache_item *item; (item = el_cache_victim(&m->cache, is_not_held, m));) drop(m, entry_of(item), true);
+  for (el_cache_item *item; (item = el_cache_victim(&m->cache, is_not_held, m));) drop_adapter(m, entry_of(item), true);
   el_memory_publish(m);
 }
 
@@ -300,13 +300,13 @@ bool el_memory_make_pages(el_memory *m, uint64_t n, uint64_t n_windowed) {
 
 bool el_memory_grow(el_memory *m, bool windowed, bool last, uint32_t *page) {
   if (!make_free_pages(m, !windowed, windowed)) {
-    el_cache_item *item = el_cache_victim(&m->cache, is_idle, m);
+    el_cache_item *item = el_cache_victim(&m->cache, is_idle_adapter, m);
     bool stuck = !item && last && !el_loader_n(m->loader); /* else it has room when a load has ended */
     if (stuck && (item = el_cache_victim(&m->cache, is_unused, m)))
       el_logf(m->log, EL_LOG_WARN, "adapter %s: is pinned, and leaves memory for a while: a request needs the room",
               entry_of(item)->name);
     if (!item || blocks_wanted(m, !windowed, windowed) == UINT64_MAX) return false;
-    drop(m, entry_of(item), true);
+    drop_adapter(m, entry_of(item), true);
   }
   bool taken = windowed ? el_prefix_take_windowed(&m->prefix, page, 1) : el_prefix_take(&m->prefix, page, 1);
   el_memory_publish(m);
@@ -321,7 +321,7 @@ static bool take_blocks(el_memory *m, el_load *load, const el_pack_size *size) {
   load->consecutive = size->consecutive;
   if (!size->consecutive) return el_pool_take(&m->pool, EL_USE_ADAPTER, load->blocks, load->n_blocks);
   while (!el_pool_take_run(&m->pool, EL_USE_ADAPTER, load->blocks, load->n_blocks)) {
-    if (!evict(m)) return false; /* pages are in between: they come back when their sequences end */
+    if (!evict_one(m)) return false; /* pages are in between: they come back when their sequences end */
   }
   return true;
 }
@@ -450,7 +450,7 @@ void el_memory_bury(el_memory *m) {
   for (el_entry *e = el_registry_take_dead(m->registry), *next; e; e = next) {
     next = e->dead_next;
     el_prefix_purge(&m->prefix, e);
-    if (e->adapter) drop(m, e, false);
+    if (e->adapter) drop_adapter(m, e, false);
     el_entry_free(e);
     el_memory_publish(m);
   }

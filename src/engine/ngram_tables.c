@@ -39,7 +39,7 @@ el_ngram_table *el_ngram_tables_of(el_ngram_tables *t, el_ngram_owner owner) {
 }
 
 /* Where the token behind a context is, and what the entry's check must be. */
-static uint32_t place_of(const int32_t *context, uint32_t *check) {
+static uint32_t place_of_hash(const int32_t *context, uint32_t *check) {
   uint64_t h = 0;
   for (int i = 0; i < EL_NGRAM; i++) h = el_mix64(h + (uint32_t)context[i]);
   *check = (uint32_t)(h >> 32);
@@ -48,7 +48,7 @@ static uint32_t place_of(const int32_t *context, uint32_t *check) {
 
 void el_ngram_table_learn(el_ngram_table *t, const int32_t *context, int32_t next) {
   uint32_t check;
-  el_ngram_entry *e = &t->entries[place_of(context, &check)];
+  el_ngram_entry *e = &t->entries[place_of_hash(context, &check)];
   if (next < 0 || next >= EL_NGRAM_VOCAB) return;
   const bool same = e->n_confirmed && e->check == check && e->next == (uint32_t)next;
   if (same) {
@@ -62,7 +62,7 @@ void el_ngram_table_learn(el_ngram_table *t, const int32_t *context, int32_t nex
 
 int32_t el_ngram_table_guess(const el_ngram_table *t, const int32_t *context, int *n_confirmed) {
   uint32_t check;
-  const el_ngram_entry *e = &t->entries[place_of(context, &check)];
+  const el_ngram_entry *e = &t->entries[place_of_hash(context, &check)];
   *n_confirmed = e->n_confirmed;
   return e->n_confirmed && e->check == check ? (int32_t)e->next : -1;
 }

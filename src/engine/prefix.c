@@ -45,12 +45,12 @@ void el_prefix_free(el_prefix *p) {
 
 /* ---------------------------------------------------------------- idle pages */
 
-static void make_idle(el_prefix *p, uint32_t page) {
+static void make_page_idle(el_prefix *p, uint32_t page) {
   el_idle_add(&p->idle, page);
   el_kv_pages_mark(p->kv, page, true);
 }
 
-static void make_used(el_prefix *p, uint32_t page) {
+static void make_page_used(el_prefix *p, uint32_t page) {
   el_idle_remove(&p->idle, page);
   el_kv_pages_mark(p->kv, page, false);
 }
@@ -86,7 +86,7 @@ uint32_t el_prefix_find(const el_prefix *p, el_prefix_owner owner, uint32_t pare
 }
 
 /* Out of the tree, and free. */
-static void drop(el_prefix *p, uint32_t page) {
+static void drop_page(el_prefix *p, uint32_t page) {
   el_prefix_page *at = &p->pages[page];
   assert(at->cached && !at->refs && !at->n_children);
   el_prefix_drop_windowed(p, page);
@@ -97,14 +97,14 @@ static void drop(el_prefix *p, uint32_t page) {
   if (at->owner.adapter) at->owner.adapter->n_prefix_pages--;
   at->cached = false;
   p->n_cached--;
-  make_used(p, page);
+  make_page_used(p, page);
   el_kv_pages_give(p->kv, &page, 1);
 }
 
 void el_prefix_use(el_prefix *p, uint32_t page) {
   el_prefix_page *at = &p->pages[page];
   assert(at->cached);
-  if (!at->refs++) make_used(p, page);
+  if (!at->refs++) make_page_used(p, page);
 }
 
 uint32_t el_prefix_insert(el_prefix *p, el_prefix_owner owner, uint32_t parent, const int32_t *tokens, uint32_t page) {
@@ -148,7 +148,7 @@ void el_prefix_release(el_prefix *p, const uint32_t *pages, int n) {
     assert(at->refs > 0);
     if (--at->refs) continue;
     if (at->cached)
-      make_idle(p, page);
+      make_page_idle(p, page);
     else
       el_kv_pages_give(p->kv, &page, 1);
   }
@@ -170,13 +170,13 @@ void el_prefix_evict(el_prefix *p) {
     return;
   }
   assert(p->idle.oldest != EL_NO_PAGE);
-  drop(p, p->idle.oldest);
+  drop_page(p, p->idle.oldest);
 }
 
 void el_prefix_purge(el_prefix *p, el_entry *adapter) {
   for (uint32_t page = p->idle.oldest, newer; adapter->n_prefix_pages; page = newer) {
     assert(page != EL_NO_PAGE); /* all of them are idle */
     newer = p->idle.links[page].newer;
-    if (p->pages[page].owner.adapter == adapter) drop(p, page);
+    if (p->pages[page].owner.adapter == adapter) drop_page(p, page);
   }
 }

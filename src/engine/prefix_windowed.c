@@ -3,13 +3,13 @@
 
 #include "engine/prefix.h"
 
-static void make_idle(el_prefix *p, uint32_t windowed, bool passed) {
+static void make_windowed_idle(el_prefix *p, uint32_t windowed, bool passed) {
   p->windowed_pages[windowed].passed = passed;
   el_idle_add(&p->idle_windowed[passed], windowed);
   el_kv_pages_mark(p->windowed, windowed, true);
 }
 
-static void make_used(el_prefix *p, uint32_t windowed) {
+static void make_windowed_used(el_prefix *p, uint32_t windowed) {
   el_idle_remove(&p->idle_windowed[p->windowed_pages[windowed].passed], windowed);
   el_kv_pages_mark(p->windowed, windowed, false);
 }
@@ -29,7 +29,7 @@ void el_prefix_release_windowed(el_prefix *p, const uint32_t *pages, int n, bool
     assert(at->refs > 0);
     if (--at->refs) continue;
     if (at->page)
-      make_idle(p, pages[i], passed);
+      make_windowed_idle(p, pages[i], passed);
     else
       el_kv_pages_give(p->windowed, &pages[i], 1);
   }
@@ -38,7 +38,7 @@ void el_prefix_release_windowed(el_prefix *p, const uint32_t *pages, int n, bool
 uint32_t el_prefix_use_windowed(el_prefix *p, uint32_t page) {
   const uint32_t windowed = p->pages[page].windowed;
   assert(p->pages[page].cached && p->pages[page].refs && windowed != EL_NO_PAGE);
-  if (!p->windowed_pages[windowed].refs++) make_used(p, windowed);
+  if (!p->windowed_pages[windowed].refs++) make_windowed_used(p, windowed);
   return windowed;
 }
 
@@ -56,21 +56,21 @@ uint32_t el_prefix_insert_windowed(el_prefix *p, uint32_t page, uint32_t windowe
 }
 
 /* An idle one leaves its page and is free. */
-static void evict(el_prefix *p, uint32_t windowed) {
+static void evict_windowed(el_prefix *p, uint32_t windowed) {
   el_windowed_page *at = &p->windowed_pages[windowed];
   assert(!at->refs && at->page);
-  make_used(p, windowed);
+  make_windowed_used(p, windowed);
   p->pages[at->page - 1].windowed = EL_NO_PAGE;
   at->page = 0;
   el_kv_pages_give(p->windowed, &windowed, 1);
 }
 
 void el_prefix_drop_windowed(el_prefix *p, uint32_t page) {
-  if (p->windowed && p->pages[page].windowed != EL_NO_PAGE) evict(p, p->pages[page].windowed);
+  if (p->windowed && p->pages[page].windowed != EL_NO_PAGE) evict_windowed(p, p->pages[page].windowed);
 }
 
 void el_prefix_evict_windowed(el_prefix *p) {
   const el_idle_pages *idle = &p->idle_windowed[p->idle_windowed[true].n > 0];
   assert(idle->oldest != EL_NO_PAGE);
-  evict(p, idle->oldest);
+  evict_windowed(p, idle->oldest);
 }

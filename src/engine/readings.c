@@ -58,7 +58,7 @@ struct el_readings {
 /* ----------------------------------------------------------------- reports */
 
 /* Under the registry's mutex. */
-static void report(void *user, uint64_t id, const char *name, const char *path) {
+static void note_listing(void *user, uint64_t id, const char *name, const char *path) {
   el_readings *x = user;
   pthread_mutex_lock(&x->mutex);
   if (x->n_changes == x->cap_changes) {
@@ -86,7 +86,7 @@ static void free_known(known *k) {
   free(k->path);
 }
 
-static known *find(const el_readings *x, uint64_t id) {
+static known *find_known(const el_readings *x, uint64_t id) {
   size_t from = 0, to = x->n;
   while (from < to) {
     size_t mid = from + (to - from) / 2;
@@ -105,7 +105,7 @@ static void set_waiting(el_readings *x, known *k, bool waiting) {
 
 /* Its place in the list; NULL: out of memory. Mutex held. */
 static known *place(el_readings *x, uint64_t id) {
-  known *k = find(x, id);
+  known *k = find_known(x, id);
   if (k) return k;
   if (x->n == x->cap) {
     size_t cap = x->cap ? 2 * x->cap : 64;
@@ -122,7 +122,7 @@ static known *place(el_readings *x, uint64_t id) {
 
 /* Takes a report over; its strings have another owner then. */
 static void apply(el_readings *x, change *c) {
-  known *k = c->path ? place(x, c->id) : find(x, c->id);
+  known *k = c->path ? place(x, c->id) : find_known(x, c->id);
   if (k) {
     set_waiting(x, k, false);
     free_known(k);
@@ -172,7 +172,7 @@ static bool is_trained(const el_router *r, const char *name) {
 }
 
 /* Looks whether the examples of an adapter are others than before. */
-static void look(el_engine *e, known *k, bool fresh) {
+static void look_at_adapter(el_engine *e, known *k, bool fresh) {
   el_readings *x = e->readings;
   el_signature signature = {0};
   char *path = NULL;
@@ -234,7 +234,7 @@ void el_readings_settle(el_engine *e, bool again) {
     bool fresh = !k->seen;
     k->seen = true;
     pthread_mutex_unlock(&x->mutex);
-    if (fresh || again) look(e, k, fresh);
+    if (fresh || again) look_at_adapter(e, k, fresh);
   }
   pthread_mutex_unlock(&x->settling);
 }
@@ -309,7 +309,7 @@ static el_status put(el_engine *e, const known *was, const char *path, const rea
   el_readings *x = e->readings;
   el_status status = EL_OK;
   pthread_mutex_lock(&x->settling);
-  const known *k = find(x, was->id);
+  const known *k = find_known(x, was->id);
   if (k && !k->waiting && el_signature_equal(&k->signature, &was->signature)) {
     status = el_chooser_put(&e->chooser, k->id, k->name, r->vectors, r->n_vectors, err);
     if (!x->fresh && e->cache_dir) x->fresh = el_record_writer_new(x->earlier);
@@ -367,7 +367,7 @@ static bool next_waiting(el_readings *x, known *out) {
   return false;
 }
 
-static void *thread_main(void *arg) {
+static void *readings_main(void *arg) {
   el_engine *e = arg;
   el_readings *x = e->readings;
   reading r = {.dim = el_router_vector(e->chooser.router)};
@@ -419,7 +419,7 @@ static void *thread_main(void *arg) {
 /* ------------------------------------------------------------ start and end */
 
 /* Vectors are kept for this router alone. */
-static el_status key_of(const char *router_path, uint64_t *key, el_error *err) {
+static el_status key_of_router(const char *router_path, uint64_t *key, el_error *err) {
   el_file f;
   el_status status = el_file_read(router_path, MAX_ROUTER_BYTES, &f, err);
   if (status) return status;
@@ -430,7 +430,7 @@ static el_status key_of(const char *router_path, uint64_t *key, el_error *err) {
 
 el_status el_readings_start(el_engine *e, const char *router_path, el_error *err) {
   uint64_t key;
-  el_status status = key_of(router_path, &key, err);
+  el_status status = key_of_router(router_path, &key, err);
   if (status) return status;
   el_readings *x = calloc(1, sizeof *x);
   if (!x) return el_fail(err, EL_ERR_NO_MEMORY, "router: out of memory");
@@ -440,8 +440,8 @@ el_status el_readings_start(el_engine *e, const char *router_path, el_error *err
   el_cond_init(&x->quiet);
   x->key = key;
   e->readings = x;
-  el_registry_on_listing(e->registry, report, x);
-  int failed = pthread_create(&x->thread, NULL, thread_main, e);
+  el_registry_on_listing(e->registry, note_listing, x);
+  int failed = pthread_create(&x->thread, NULL, readings_main, e);
   if (failed) return el_fail(err, EL_ERR_NO_MEMORY, "cannot start a thread for examples: %s", strerror(failed));
   x->has_thread = true;
   return EL_OK;

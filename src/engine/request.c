@@ -16,7 +16,7 @@ el_request el_request_default(void) {
 
 /* ------------------------------------------------------- table; mutex held */
 
-static el_seq **slot_of(el_engine *e, uint64_t id) {
+static el_seq **slot_of_id(el_engine *e, uint64_t id) {
   el_seq **at = &e->table[id % EL_TABLE];
   while (*at && (*at)->id != id) at = &(*at)->table_next;
   return at;
@@ -29,7 +29,7 @@ static void table_add(el_engine *e, el_seq *q) {
 }
 
 static void table_remove(el_engine *e, el_seq *q) {
-  *slot_of(e, q->id) = q->table_next;
+  *slot_of_id(e, q->id) = q->table_next;
 }
 
 /* ---------------------------------------------------------- submit, cancel */
@@ -150,7 +150,7 @@ el_status el_request_submit_reading(el_engine *e, const el_request *request, el_
 void el_cancel(el_engine *e, uint64_t id) {
   if (!e) return;
   pthread_mutex_lock(&e->mutex);
-  el_seq *q = *slot_of(e, id);
+  el_seq *q = *slot_of_id(e, id);
   if (q && !q->done) {
     atomic_store(&q->cancelled, true);
     e->cancels = true;
@@ -204,13 +204,13 @@ el_status el_request_list(el_engine *e, el_request_info **out, size_t *n, el_err
 
 /* -------------------------------------------------------------- delivering */
 
-static void fill(el_event *event, const el_seq *q) {
+static void address_event(el_event *event, const el_seq *q) {
   event->request = q->id;
   event->user = q->user;
 }
 
 bool el_request_deliver(el_engine *e, el_seq *q, el_event *event) {
-  fill(event, q);
+  address_event(event, q);
   if (q->on_event) {
     q->on_event(event);
     return true;
@@ -223,7 +223,7 @@ bool el_request_deliver(el_engine *e, el_seq *q, el_event *event) {
 }
 
 /* Nothing of it is left. Mutex held. */
-static void drop(el_engine *e, el_seq *q) {
+static void drop_request(el_engine *e, el_seq *q) {
   table_remove(e, q);
   q->dropped = true;
   if (!q->n_readers) el_seq_free(q);
@@ -246,12 +246,12 @@ static void untaken_add(el_engine *e, el_seq *q) {
   while (oldest->n_readers && oldest != q) oldest = oldest->untaken_next;
   if (oldest == q) return;
   untaken_remove(e, oldest);
-  drop(e, oldest);
+  drop_request(e, oldest);
 }
 
 void el_request_deliver_done(el_engine *e, el_seq *q, const el_event *event) {
   q->last = *event;
-  fill(&q->last, q);
+  address_event(&q->last, q);
   const el_event_token *token = &event->done.token;
   if (token->n_top) q->last.done.token.top = memcpy(q->last_top, token->top, token->n_top * sizeof *token->top);
   el_seq_end(q);
@@ -282,7 +282,7 @@ static void drop_oldest(el_engine *e) {
   e->kept = q->kept_next;
   if (!e->kept) e->kept_end = &e->kept;
   e->n_kept--;
-  drop(e, q);
+  drop_request(e, q);
 }
 
 static void take_done(el_engine *e, el_seq *q, el_event *out) {
@@ -301,7 +301,7 @@ el_status el_next_event(el_engine *e, uint64_t id, int timeout_ms, el_event *out
   uint64_t deadline = el_deadline_in(timeout_ms);
   el_status status = EL_OK;
   pthread_mutex_lock(&e->mutex);
-  el_seq *q = *slot_of(e, id);
+  el_seq *q = *slot_of_id(e, id);
   if (!q || q->on_event) {
     pthread_mutex_unlock(&e->mutex);
     return EL_ERR_NOT_FOUND;
@@ -311,7 +311,7 @@ el_status el_next_event(el_engine *e, uint64_t id, int timeout_ms, el_event *out
   bool late = timeout_ms == 0;
   for (;;) {
     if (el_mailbox_take(&q->box, out)) {
-      fill(out, q);
+      address_event(out, q);
     } else if (q->done_taken) {
       status = EL_ERR_NOT_FOUND;
     } else if (q->done) {

@@ -334,7 +334,7 @@ static const el_adapter *adapter_at(const el_seq *q, int pos) {
 
 /* Where a piece stands in a step: LAST_LAYERS, ALL_LAYERS, FIRST_LAYERS, and of the ALL_LAYERS ones last those of a
  * sequence from the first hidden state on that is wanted of it. */
-static int rank(const el_piece *p) {
+static int rank_of_key(const el_piece *p) {
   static const int ranks[] = {[EL_ROW_LAST_LAYERS] = 0, [EL_ROW_ALL_LAYERS] = 1, [EL_ROW_FIRST_LAYERS] = 3};
   const el_embedding *m = p->seq->embedding;
   return ranks[p->layers] + (m && el_embedding_next(m) < p->from + p->n);
@@ -344,7 +344,7 @@ static void sort_pieces(el_scheduler *s) {
   for (int i = 1; i < s->n_pieces; i++) {
     el_piece p = s->pieces[i];
     int at = i;
-    for (; at > 0 && rank(&s->pieces[at - 1]) > rank(&p); at--) s->pieces[at] = s->pieces[at - 1];
+    for (; at > 0 && rank_of_key(&s->pieces[at - 1]) > rank_of_key(&p); at--) s->pieces[at] = s->pieces[at - 1];
     s->pieces[at] = p;
   }
 }
@@ -352,7 +352,7 @@ static void sort_pieces(el_scheduler *s) {
 /* Moves the pieces of an adapter to place `at`, from there as far as the rank goes, in the order that they had; returns
  * the place behind them. */
 static int gather(el_scheduler *s, int at, const el_adapter *a) {
-  for (int j = at, same = rank(&s->pieces[at]); j < s->n_pieces && rank(&s->pieces[j]) == same; j++) {
+  for (int j = at, same = rank_of_key(&s->pieces[at]); j < s->n_pieces && rank_of_key(&s->pieces[j]) == same; j++) {
     if (s->pieces[j].adapter != a) continue;
     el_piece p = s->pieces[j];
     memmove(&s->pieces[at + 1], &s->pieces[at], (size_t)(j - at) * sizeof p);
@@ -372,10 +372,10 @@ static bool has_border(const el_scheduler *s) {
  * on from them. */
 static void group(el_scheduler *s, bool base_first) {
   for (int i = 0; i < s->n_pieces;) {
-    if (base_first && (!i || rank(&s->pieces[i]) != rank(&s->pieces[i - 1]))) {
+    if (base_first && (!i || rank_of_key(&s->pieces[i]) != rank_of_key(&s->pieces[i - 1]))) {
       const int begin = i;
       i = gather(s, begin, NULL);
-      if (i == s->n_pieces || rank(&s->pieces[i]) != rank(&s->pieces[begin])) continue;
+      if (i == s->n_pieces || rank_of_key(&s->pieces[i]) != rank_of_key(&s->pieces[begin])) continue;
     }
     i = gather(s, i, s->pieces[i].adapter);
   }
@@ -457,7 +457,7 @@ static int prompt_rows(const el_seq *q) {
 }
 
 /* Divides the rows that are left among those that have prompts to be computed. */
-static void share_rows(el_scheduler *s, int rows) {
+static void share_rows_by_keys(el_scheduler *s, int rows) {
   int n = 0;
   for (int i = 0; i < s->n_running; i++) s->running[i]->flow->want = 0;
   for (int i = 0; i < s->n_running; i++) {
@@ -527,7 +527,7 @@ void el_scheduler_plan(el_scheduler *s) {
     rows -= n;
     logits -= n;
   }
-  share_rows(s, rows);
+  share_rows_by_keys(s, rows);
   for (int i = 0; i < s->n_running; i++) {
     el_seq *q = s->running[i];
     int *share = &q->flow->share;

@@ -10,7 +10,7 @@
 #include "engine/sampler.h"
 #include "tokenizer/extension.h"
 
-static el_status check_tokens(const el_request *r, const el_seq_limits *limits, el_error *err) {
+static el_status check_tokens_of_request(const el_request *r, const el_seq_limits *limits, el_error *err) {
   if (!r->n_prompt || !r->prompt) return el_fail_field(err, EL_ERR_INVALID, "prompt", "prompt: has no tokens");
   if (r->max_tokens < -1)
     return el_fail_field(err, EL_ERR_INVALID, "max_tokens", "max_tokens: %d is below -1", r->max_tokens);
@@ -61,9 +61,9 @@ static el_status check_top(const char *field, int n, el_error *err) {
   return el_fail_field(err, EL_ERR_INVALID, field, "%s: %d is not in 0 to %d", field, n, EL_MAX_TOP_LOGPROBS);
 }
 
-static el_status check(const el_request *r, const el_seq_limits *limits, el_error *err) {
+static el_status check_request(const el_request *r, const el_seq_limits *limits, el_error *err) {
   const int n_vocab = limits->n_vocab;
-  el_status status = check_tokens(r, limits, err);
+  el_status status = check_tokens_of_request(r, limits, err);
   if (!status) status = el_sampling_check(&r->sampling, n_vocab, err);
   if (!status) status = check_stop(r, err);
   if (!status) status = check_list("stop_tokens", r->stop_tokens, r->n_stop_tokens, EL_MAX_STOP_TOKENS, n_vocab, err);
@@ -166,7 +166,7 @@ static bool copy(el_seq *s, const el_request *r, const el_seq_limits *limits) {
 el_status el_seq_new(const el_request *r, const el_seq_limits *limits, el_seq **out, el_error *err) {
   el_decision *decision = NULL;
   el_embedding *embedding = NULL;
-  el_status status = check(r, limits, err);
+  el_status status = check_request(r, limits, err);
   if (!status) status = el_embedding_new(r, &limits->embedding, &embedding, err);
   if (!status && r->adapter.by == EL_BY_ROUTER) status = el_decision_new(r, &limits->decision, &decision, err);
   el_seq *s = status ? NULL : calloc(1, sizeof *s);

@@ -90,7 +90,7 @@ static bool plan_by_gain(const el_step_cost *cost, el_seq *const *seqs, int n, i
   return n_best > 0;
 }
 
-static el_step_cost *cost_of(el_speculation *s, int n) {
+static el_step_cost *cost_of_seqs(el_speculation *s, int n) {
   return &s->costs[n == 1 ? 0 : n == 2 ? 1 : n <= 4 ? 2 : n <= 8 ? 3 : 4];
 }
 
@@ -104,7 +104,7 @@ void el_speculation_plan(el_speculation *s, el_seq *const *seqs, int n, int rows
   for (int i = 0; i < n; i++) guess(s, seqs[i]);
   if (fixed) {
     plan_fixed(seqs, n, rows);
-  } else if (plan_by_gain(cost_of(s, n), seqs, n, rows)) {
+  } else if (plan_by_gain(cost_of_seqs(s, n), seqs, n, rows)) {
     s->n_unprofitable = 0;
   } else if (plan_by_gain(NULL, seqs, n, rows) && ++s->n_unprofitable % EL_SPECULATE_PROBE) {
     for (int i = 0; i < n; i++) seqs[i]->draft.n_rows = 0;
@@ -121,7 +121,7 @@ void el_speculation_count(el_speculation *s, el_seq *q, int proposed) {
 }
 
 void el_speculation_took(el_speculation *s, int n, int rows, double ns) {
-  if (s->most == EL_SPECULATE_AUTO && n <= EL_SPECULATE_SEQS) el_step_cost_learn(cost_of(s, n), rows, ns);
+  if (s->most == EL_SPECULATE_AUTO && n <= EL_SPECULATE_SEQS) el_step_cost_learn(cost_of_seqs(s, n), rows, ns);
 }
 
 void el_speculation_end(el_speculation *s, el_seq *q) {

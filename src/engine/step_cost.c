@@ -29,7 +29,7 @@ float el_step_cost_of(const el_step_cost *c, int rows) {
 
 /* Points that nothing has been measured at: between two that are known, on the line through them; above, as steep as up
  * to the last one that is known; below, and above the only one, as steep as hoped. */
-static void fill(el_step_cost *c) {
+static void fill_unknown(el_step_cost *c) {
   int first = 0, last = -1;
   while (!c->n[first]) first++;
   const float unit = c->shape[first] / el_step_cost_hoped(points[first]);
@@ -66,5 +66,5 @@ void el_step_cost_learn(el_step_cost *c, int rows, double ns) {
   if (part < 0.75f) learn_point(c, i, (float)times, 1 - part);
   if (part > 0.25f) learn_point(c, i + 1, (float)times, part);
   if (known) c->level *= 1 + (times - 1) / EL_COST_LEVEL_MEMORY;
-  fill(c);
+  fill_unknown(c);
 }

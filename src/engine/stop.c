@@ -17,7 +17,7 @@ static size_t held(const el_stop *s) {
 }
 
 /* What was held back before is a part of `text` still, so a stop string that spans tokens is found here. */
-static const char *find(const el_stop *s, size_t *begin) {
+static const char *find_stop(const el_stop *s, size_t *begin) {
   const char *found = NULL;
   size_t end = 0;
   for (size_t i = 0; i < s->n && s->text.len; i++) {
@@ -37,7 +37,7 @@ bool el_stop_push(el_stop *s, const char *bytes, size_t len, bool flush) {
   if (s->matched) return true;
   if (!el_buf_append(&s->bytes, bytes, len) || !el_utf8_take(&s->bytes, flush, &s->text)) return false;
   size_t begin;
-  s->matched = find(s, &begin);
+  s->matched = find_stop(s, &begin);
   if (s->matched) {
     s->text.len = s->n_certain = s->include ? begin + strlen(s->matched) : begin;
     s->bytes.len = 0;

@@ -23,7 +23,7 @@ void el_flows_free(el_flows *f) {
   el_flows_init(f);
 }
 
-static el_flow **slot_of(el_flows *f, uint64_t tenant) {
+static el_flow **slot_of_tenant(el_flows *f, uint64_t tenant) {
   el_flow **at = &f->buckets[tenant % EL_FLOW_BUCKETS];
   while (*at && (*at)->tenant != tenant) at = &(*at)->table_next;
   return at;
@@ -47,12 +47,12 @@ static void take_idle(el_flows *f, el_flow **at) {
 static void forget_idle(el_flows *f) {
   el_flow *flow = f->idle;
   take_idle(f, &f->idle);
-  *slot_of(f, flow->tenant) = flow->table_next;
+  *slot_of_tenant(f, flow->tenant) = flow->table_next;
   free(flow);
 }
 
 el_flow *el_flows_get(el_flows *f, uint64_t tenant, int weight) {
-  el_flow **at = slot_of(f, tenant), *flow = *at;
+  el_flow **at = slot_of_tenant(f, tenant), *flow = *at;
   if (!flow) {
     if (!(flow = calloc(1, sizeof *flow))) return NULL;
     flow->tenant = tenant;

@@ -59,14 +59,14 @@ bool el_upkeep_watch(el_engine *e, const char *path) {
 
 /* ------------------------------------------------------------------- index */
 
-static uint64_t key_of(const el_engine *e) {
+static uint64_t index_key_of(const el_engine *e) {
   return el_index_file_key(el_model_sites(e->model), e->kernels, e->adapter_layout, e->memory.pool.block_bytes);
 }
 
 el_record_file *el_upkeep_read_index(el_engine *e) {
   el_record_file *f = NULL;
   el_error err;
-  if (e->cache_dir && el_index_file_read(e->cache_dir, key_of(e), &f, &err))
+  if (e->cache_dir && el_index_file_read(e->cache_dir, index_key_of(e), &f, &err))
     el_logf(&e->log, EL_LOG_WARN, "%s; it is made anew", err.message);
   return f;
 }
@@ -77,7 +77,7 @@ static void save_index(el_engine *e) {
   e->upkeep.saved_loads = loads;
   el_record_file *before = el_upkeep_read_index(e);
   el_error err;
-  if (el_index_file_write(e->cache_dir, key_of(e), e->registry, before, &err))
+  if (el_index_file_write(e->cache_dir, index_key_of(e), e->registry, before, &err))
     el_logf(&e->log, EL_LOG_WARN, "what is known about adapters is not kept: %s", err.message);
   el_record_file_free(before);
 }
@@ -102,7 +102,7 @@ static bool drain(el_upkeep *u) {
 }
 
 /* Looks through all directories; how long it took. What is wrong with one is said when it begins. */
-static uint64_t look(el_engine *e) {
+static uint64_t look_at_folders(el_engine *e) {
   el_upkeep *u = &e->upkeep;
   uint64_t begin = el_now_ns();
   el_error err;
@@ -118,7 +118,7 @@ static bool is_due(const el_upkeep *u, uint64_t looked, uint64_t look_ns) {
   return el_now_ns() - looked >= (ns > least ? ns : least);
 }
 
-static void *thread_main(void *arg) {
+static void *upkeep_main(void *arg) {
   el_engine *e = arg;
   el_upkeep *u = &e->upkeep;
   pthread_setname_np(pthread_self(), "el-upkeep");
@@ -139,7 +139,7 @@ static void *thread_main(void *arg) {
     }
     u->unsettled = 0;
     if (changed || is_due(u, looked, look_ns)) {
-      look_ns = look(e);
+      look_ns = look_at_folders(e);
       looked = el_now_ns();
     }
     changed = false;
@@ -165,7 +165,7 @@ el_status el_upkeep_start(el_engine *e, el_status (*rescan)(el_engine *, el_resc
     sigset_t all, before; /* signals are for the program's own threads */
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    failed = pthread_create(&u->thread, NULL, thread_main, e);
+    failed = pthread_create(&u->thread, NULL, upkeep_main, e);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
   }
   if (failed) {
