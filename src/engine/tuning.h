@@ -1,6 +1,6 @@
 /* The engine's tuned numbers: another machine or model may have better ones, and none of them changes an answer. Each
  * says how it was found; all times are of AMD EPYC cores (Zen 4, AVX-512 VNNI). Limits, and sizes that something must
- * have, stand where they are used. */
+ * have, stand where they are used. The compute threads' own are in base/threads.c, those of a kernel in its file. */
 #ifndef EL_ENGINE_TUNING_H
 #define EL_ENGINE_TUNING_H
 
