@@ -70,6 +70,7 @@ def test_help_of_a_command_tells_usage_options_and_examples(program, command):
     assert max(map(len, text.splitlines())) <= 120
 
 
+@pytest.mark.long
 def test_help_tells_each_commands_every_option():
     """A command takes the options that its help names, and a wrong value of each is refused by that name."""
     for program, command in HELP:
@@ -476,6 +477,7 @@ def pause_while_loading(pid, seconds):
 SLOW_LOAD = ["run", "-m", MODEL, "--weights", "f16", "-t", "1", "-p", "Hello", "-n", "1"]
 
 
+@pytest.mark.long
 @needs_model
 def test_a_load_of_two_seconds_tells_its_progress_in_the_log():
     p = subprocess.Popen([BINARY, *map(str, SLOW_LOAD)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -487,6 +489,7 @@ def test_a_load_of_two_seconds_tells_its_progress_in_the_log():
     assert re.fullmatch(r"edgelora: loaded the model: 96 MB in \d+\.\d s", lines[-1]), lines
 
 
+@pytest.mark.long
 @needs_model
 def test_a_load_of_two_seconds_tells_its_progress_on_a_terminal():
     t = Terminal(*SLOW_LOAD)
