@@ -5,6 +5,7 @@
 
 #include "answer/json_scan.h"
 #include "base/error.h"
+#include "base/value.h"
 
 /* --- JSON out of values */
 
@@ -42,12 +43,6 @@ static bool put_json_value(el_buf *out, const el_value *v) {
 
 /* --- reading */
 
-static const el_value *schema_member(const el_value *object, const char *name) {
-  for (size_t i = 0; object && object->type == EL_VALUE_OBJECT && i < object->object.n; i++)
-    if (!strcmp(object->object.members[i].name, name)) return &object->object.members[i].value;
-  return NULL;
-}
-
 static bool is_json_string(const el_value *v, const char *what) {
   return v && v->type == EL_VALUE_STRING && (!what || el_str_eq((el_str){v->string.data, v->string.len}, what));
 }
@@ -66,8 +61,8 @@ static bool is_name(el_str s) {
 
 /* A type that is "string", or a list with it; or values that are all strings. */
 static bool is_text_schema(const el_value *schema) {
-  const el_value *type = schema_member(schema, "type"), *list = type ? type : schema_member(schema, "enum");
-  if (is_json_string(type, "string") || (!type && is_json_string(schema_member(schema, "const"), NULL))) return true;
+  const el_value *type = el_value_member(schema, "type"), *list = type ? type : el_value_member(schema, "enum");
+  if (is_json_string(type, "string") || (!type && is_json_string(el_value_member(schema, "const"), NULL))) return true;
   if (!list || list->type != EL_VALUE_ARRAY || !list->array.n) return false;
   for (size_t i = 0; i < list->array.n; i++)
     if (!is_json_string(&list->array.items[i], type ? "string" : NULL)) return false;
@@ -77,7 +72,7 @@ static bool is_text_schema(const el_value *schema) {
 /* --- parameters */
 
 static el_parameter_kind kind_of(const el_value *schema) {
-  const el_value *type = schema_member(schema, "type");
+  const el_value *type = el_value_member(schema, "type");
   if (is_text_schema(schema)) return EL_PARAMETER_TEXT;
   if (is_json_string(type, "integer") || is_json_string(type, "number")) return EL_PARAMETER_NUMBER;
   return is_json_string(type, "boolean") ? EL_PARAMETER_BOOL : EL_PARAMETER_OTHER;
@@ -85,7 +80,7 @@ static el_parameter_kind kind_of(const el_value *schema) {
 
 /* Reads the strings of `enum` or `const` without a NUL in them: no form can write a NUL. */
 static bool read_string_values(el_parameter *p, const el_value *schema) {
-  const el_value *only = schema_member(schema, "const"), *list = schema_member(schema, "enum");
+  const el_value *only = el_value_member(schema, "const"), *list = el_value_member(schema, "enum");
   const el_value *items = only ? only : list && list->type == EL_VALUE_ARRAY ? list->array.items : NULL;
   size_t n = only ? 1 : items ? list->array.n : 0;
   p->values = calloc(n + 1, sizeof *p->values);
@@ -98,7 +93,7 @@ static bool read_string_values(el_parameter *p, const el_value *schema) {
 }
 
 static bool is_required(const el_value *schema, const char *name) {
-  const el_value *required = schema_member(schema, "required");
+  const el_value *required = el_value_member(schema, "required");
   for (size_t i = 0; required && required->type == EL_VALUE_ARRAY && i < required->array.n; i++)
     if (is_json_string(&required->array.items[i], name)) return true;
   return false;
@@ -117,7 +112,7 @@ static bool read_definitions(el_tool *tool, const el_value *schema) {
   el_buf text = {0};
   bool ok = true;
   for (size_t i = 0; i < 2 && ok; i++) {
-    const el_value *v = schema_member(schema, NAMES[i]);
+    const el_value *v = el_value_member(schema, NAMES[i]);
     if (v) ok = el_buf_printf(&text, "\"%s\": ", NAMES[i]) && put_json_value(&text, v) && el_buf_append(&text, ", ", 2);
   }
   tool->definitions = (el_str){text.data, text.len};
@@ -125,7 +120,7 @@ static bool read_definitions(el_tool *tool, const el_value *schema) {
 }
 
 static bool read_parameters(el_tool *tool, const el_value *schema) {
-  const el_value *properties = schema_member(schema, "properties");
+  const el_value *properties = el_value_member(schema, "properties");
   if (!properties || properties->type != EL_VALUE_OBJECT) return true;
   tool->list = calloc(properties->object.n + 1, sizeof *tool->list);
   for (size_t i = 0; i < properties->object.n && tool->list; i++)
@@ -138,17 +133,17 @@ static bool is_listed(const el_value *schema) {
   static const char *const SAYS[] = {
       "patternProperties", "unevaluatedProperties", "$ref", "allOf", "anyOf", "oneOf", "not", "if", "enum", "const"};
   for (size_t i = 0; i < sizeof SAYS / sizeof *SAYS; i++)
-    if (schema_member(schema, SAYS[i])) return false;
-  return schema_member(schema, "properties");
+    if (el_value_member(schema, SAYS[i])) return false;
+  return el_value_member(schema, "properties");
 }
 
 static el_status read_tool(el_tools *t, const el_value *item, el_error *err) {
   size_t at = t->n;
-  const el_value *function = schema_member(item, "function"), *name = schema_member(function, "name");
-  const el_value *parameters = schema_member(function, "parameters"),
-                 *description = schema_member(function, "description");
-  const el_value *strict = schema_member(function, "strict");
-  if (!is_json_string(schema_member(item, "type"), "function"))
+  const el_value *function = el_value_member(item, "function"), *name = el_value_member(function, "name");
+  const el_value *parameters = el_value_member(function, "parameters"),
+                 *description = el_value_member(function, "description");
+  const el_value *strict = el_value_member(function, "strict");
+  if (!is_json_string(el_value_member(item, "type"), "function"))
     return el_fail(err, EL_ERR_INVALID, "tools[%zu].type is not \"function\"", at);
   if (!function || function->type != EL_VALUE_OBJECT)
     return el_fail(err, EL_ERR_INVALID, "tools[%zu].function is no object", at);
@@ -169,7 +164,7 @@ static el_status read_tool(el_tools *t, const el_value *item, el_error *err) {
   bool any = !is_null_value(parameters) && parameters->object.n;
   static const char NONE[] = "{\"type\": \"object\", \"properties\": {}}";
   bool ok = any ? put_json_value(&schema, parameters) : el_buf_append(&schema, NONE, sizeof NONE - 1);
-  const el_value *others = any ? schema_member(parameters, "additionalProperties") : NULL;
+  const el_value *others = any ? el_value_member(parameters, "additionalProperties") : NULL;
   tool->listed = !any || is_listed(parameters);
   tool->open = !tool->listed || others;
   tool->others = others && (others->type != EL_VALUE_BOOL || others->boolean);

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "base/error.h"
+#include "base/value.h"
 
 /* Roles that templates write unchanged, also into the texts of control tokens: '<|' + role + '|>'.
  * Other roles are words of a client. */
@@ -18,12 +19,6 @@ typedef struct conversation {
 } conversation;
 
 /* --- members of objects */
-
-static const el_value *value_member(const el_value *object, const char *name) {
-  for (size_t i = 0; object->type == EL_VALUE_OBJECT && i < object->object.n; i++)
-    if (!strcmp(object->object.members[i].name, name)) return &object->object.members[i].value;
-  return NULL;
-}
 
 static bool is_string_value(const el_value *v) {
   return v && v->type == EL_VALUE_STRING;
@@ -52,7 +47,7 @@ static const el_val *joined_parts(el_rendering *r, const el_value *parts, el_ori
   el_str *texts = el_template_room(r, parts->array.n * sizeof *texts);
   size_t n = 0;
   for (size_t i = 0; i < parts->array.n; i++) {
-    const el_value *text = value_member(&parts->array.items[i], "text");
+    const el_value *text = el_value_member(&parts->array.items[i], "text");
     if (is_string_value(text)) texts[n++] = string_of_value(text);
   }
   return el_template_lines(r, texts, n, source);
@@ -63,7 +58,7 @@ static const el_val *content_value(el_rendering *r, const conversation *c, const
   if (content->type == EL_VALUE_ARRAY) {
     el_val *list = el_template_list(r);
     for (size_t i = 0; i < content->array.n; i++) {
-      const el_value *part = &content->array.items[i], *text = value_member(part, "text");
+      const el_value *part = &content->array.items[i], *text = el_value_member(part, "text");
       el_template_append(r, list,
                          is_string_value(text) && part->object.n <= 2 ? text_part(r, string_of_value(text), source)
                                                                       : el_template_value(r, part, source));
@@ -92,7 +87,7 @@ static const el_val *role_value(el_rendering *r, const el_value *role) {
 static const el_value *reasoning_of(const el_value *message) {
   static const char *const NAMES[] = {"reasoning_content", "thinking", "reasoning"};
   for (size_t i = 0; i < 3; i++)
-    if (is_given_value(value_member(message, NAMES[i]))) return value_member(message, NAMES[i]);
+    if (is_given_value(el_value_member(message, NAMES[i]))) return el_value_member(message, NAMES[i]);
   return NULL;
 }
 
@@ -146,9 +141,10 @@ static el_status check_conversation(const el_chat *chat, el_error *err) {
   if (m->type != EL_VALUE_ARRAY || !m->array.n)
     return el_fail(err, EL_ERR_INVALID, "a conversation needs at least one message");
   for (size_t i = 0; i < m->array.n; i++) {
-    const el_value *one = &m->array.items[i], *content = value_member(one, "content");
+    const el_value *one = &m->array.items[i], *content = el_value_member(one, "content");
     if (one->type != EL_VALUE_OBJECT) return el_fail(err, EL_ERR_INVALID, "message %zu is no object", i);
-    if (!is_string_value(value_member(one, "role"))) return el_fail(err, EL_ERR_INVALID, "message %zu has no role", i);
+    if (!is_string_value(el_value_member(one, "role")))
+      return el_fail(err, EL_ERR_INVALID, "message %zu has no role", i);
     for (size_t k = 0; content && content->type == EL_VALUE_ARRAY && k < content->array.n; k++)
       if (content->array.items[k].type != EL_VALUE_OBJECT)
         return el_fail(err, EL_ERR_INVALID, "message %zu: part %zu of the content is no object", i, k);
@@ -182,7 +178,7 @@ el_status el_conversation_render(const el_chat_template *template, const el_chat
   size_t n = chat->messages->array.n;
   conversation c = {template, chat, specials, SIZE_MAX};
   for (size_t i = 0; i < n; i++)
-    if (el_str_eq(string_of_value(value_member(&chat->messages->array.items[i], "role")), "user")) c.last_user = i;
+    if (el_str_eq(string_of_value(el_value_member(&chat->messages->array.items[i], "role")), "user")) c.last_user = i;
   status = el_template_render(template->program, set_variables, &c, (int64_t)time(NULL), NULL, out, err);
   if (status || !chat->continue_final_message) return status;
   status = cut_after_last(out, c.last_user == n - 1 ? EL_FROM_LAST_USER : EL_FROM_LAST_MESSAGE, err);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/json_guard.h"
+#include "base/value.h"
 #include "server/common/json_value.h"
 #include "server/requests/fields.h"
 #include "server/requests/infill.h"
@@ -232,12 +233,6 @@ static void truncate_prompt(const el_api_parse *p, el_api_prompt *prompt) {
   prompt->focus_end = prompt->focus_end > cut ? prompt->focus_end - cut : 0;
 }
 
-static bool has_member(const el_value *object, const char *name) {
-  for (size_t i = 0; i < object->object.n; i++)
-    if (!strcmp(object->object.members[i].name, name)) return true;
-  return false;
-}
-
 /* The request's variables, and those of the operator that the request does not set. The caller frees *out. NULL: out of
  * memory, or there are none. */
 static size_t merge_variables(const el_api_parse *p, const el_value *request, el_member **out) {
@@ -249,7 +244,7 @@ static size_t merge_variables(const el_api_parse *p, const el_value *request, el
   if (!*out) return 0;
   if (n_own) memcpy(*out, request->object.members, n_own * sizeof **out);
   for (size_t i = 0; i < n_more; i++)
-    if (!n_own || !has_member(request, more->object.members[i].name)) (*out)[n++] = more->object.members[i];
+    if (!n_own || !el_value_member(request, more->object.members[i].name)) (*out)[n++] = more->object.members[i];
   return n;
 }
 
