@@ -9,8 +9,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/random.h"
-
 static void put_stamp(el_signature *s, int i, const struct stat *st) {
   s->file[i] = el_file_stamp_of(st);
 }
@@ -60,16 +58,6 @@ static void put_preset_beside(el_signature *s, asked *a) {
   if (n > 0 && n < (int)sizeof path && stat_at(a, a->dir_fd, path, &st)) put_stamp(s, EL_SIGNED_PRESET, &st);
 }
 
-/* Adds a file to one stamp for several: the sum changes when one of them changes, whatever their
- * order. */
-static void add_stamp(el_signature *s, const struct stat *st) {
-  el_signature one;
-  put_stamp(&one, 0, st);
-  s->file[0].size += one.file[0].size;
-  s->file[0].mtime_ns += el_mix64(one.file[0].mtime_ns);
-  s->file[0].inode += el_mix64(one.file[0].inode);
-}
-
 /* Adds the files of indexed weights: all that have such a name, so that the index need not be read.
  */
 static void add_shards(asked *a, el_signature *s) {
@@ -83,7 +71,7 @@ static void add_shards(asked *a, el_signature *s) {
     size_t len = strlen(e->d_name);
     static const char suffix[] = ".safetensors";
     if (len < sizeof suffix || strcmp(e->d_name + len - (sizeof suffix - 1), suffix)) continue;
-    if (stat_at(a, dirfd(d), e->d_name, &st)) add_stamp(s, &st);
+    if (stat_at(a, dirfd(d), e->d_name, &st)) el_file_stamp_add(&s->file[0], el_file_stamp_of(&st));
   }
   a->unsure = a->unsure || errno;
   closedir(d);
@@ -102,7 +90,7 @@ static bool sign_weights(asked *a, el_signature *s, bool *pickled) {
   bool has_index = stat_in(a, "adapter_model.safetensors.index.json", &index);
   bool has_mlx = stat_in(a, "adapters.safetensors", &mlx);
   if (has_index) {
-    add_stamp(s, &index);
+    el_file_stamp_add(&s->file[0], el_file_stamp_of(&index));
     add_shards(a, s); /* mlx-lm's too */
   } else if (has_mlx) {
     put_stamp(s, 0, &mlx);

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "base/random.h"
 #include "base/text.h"
 
 static bool is_weights(const char *name) {
@@ -18,8 +17,7 @@ static bool is_weights(const char *name) {
   return false;
 }
 
-/* The stamp of one file is its own. Stamps of several files are added, so their order does not matter and the sum
- * changes when one of them changes. */
+/* The stamp of one file is its own; those of several are added. */
 static void look_at_folder(DIR *d, el_profile_files *out) {
   el_file_stamp sum = {0};
   size_t n = 0;
@@ -33,9 +31,7 @@ static void look_at_folder(DIR *d, el_profile_files *out) {
       continue;
     }
     if (n++ == 0) out->weights = one;
-    sum.size += one.size;
-    sum.mtime_ns += el_mix64(one.mtime_ns);
-    sum.inode += el_mix64(one.inode);
+    el_file_stamp_add(&sum, one);
   }
   if (n > 1) out->weights = sum;
 }
