@@ -21,17 +21,21 @@ def pages():
     return [path for path in files() if path.suffix == ".md" and path not in LEFT_OUT]
 
 
+def without_blocks(text):
+    """The page without what stands between fences; its lines stay where they are."""
+    return re.sub(r"^( *)```.*?^\1```$", lambda block: "\n" * block[0].count("\n"), text, flags=re.S | re.M)
+
+
 def without_code(text):
-    """The page without what is printed as it stands: blocks between fences, and pieces between backquotes."""
-    text = re.sub(r"^( *)```.*?^\1```$", "", text, flags=re.S | re.M)
-    return re.sub(r"`[^`\n]*`", "", text)
+    """Without what is printed as it stands: blocks, and pieces between backquotes."""
+    return re.sub(r"`[^`\n]*`", "", without_blocks(text))
 
 
 @cache
 def anchors(page):
     """The anchors of a page's headings, as GitHub makes them: lower case, spaces to dashes, no punctuation, numbers behind repetitions."""
     found = set()
-    for heading in re.findall(r"^#{1,6} +(.+?) *$", re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.S | re.M), re.M):
+    for heading in re.findall(r"^#{1,6} +(.+?) *$", without_blocks(page.read_text()), re.M):
         heading = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading)
         slug = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
         name, n = slug, 0
@@ -109,7 +113,7 @@ def test_every_source_file_that_a_page_names_exists():
     folders = {str(parent) for path in known for parent in Path(path).parents}
     named, missing = 0, []
     for page in pages():
-        text = re.sub(r"^( *)```.*?^\1```$", "", page.read_text(), flags=re.S | re.M)
+        text = without_blocks(page.read_text())
         for name in re.findall(r"`((?:src|bench|tests|tools|include|deploy)/[\w./-]*|[\w/-]+\.[ch])`", text):
             named += 1
             name = name.rstrip("/")
@@ -124,7 +128,7 @@ def test_prose_has_lines_of_at_most_100_columns():
     for page in pages():
         if page.name == "evaluation.md":
             continue
-        text = re.sub(r"^( *)```.*?^\1```$", lambda block: "\n" * block[0].count("\n"), page.read_text(), flags=re.S | re.M)
+        text = without_blocks(page.read_text())
         for number, line in enumerate(text.splitlines(), 1):
             if len(line) > 100 and "](http" not in line and not line.startswith(("|", "#", "<", "    ")):
                 long.append(f"{page.relative_to(ROOT)}:{number}")

@@ -143,4 +143,4 @@ def test_what_breaks_a_rule_is_found(tmp_path):
 
 
 if __name__ == "__main__":
-    sys.exit("\n".join(broken_includes(ROOT) + broken_order(ROOT)) or None)
+    sys.exit("\n".join(broken_includes(ROOT) + broken_inside_server(ROOT) + broken_order(ROOT)) or None)
